@@ -1,6 +1,6 @@
-//! The causal tree of a feature beside a plain loop of full forwards in PyTorch, what a model predicts without single
-//! features beside another such loop, and what one pass finds of all features of a dictionary beside the harvest that it
-//! reads. Writes `docs/benchmarks-circuit.md`.
+//! The causal tree of a feature, what a model predicts without single features, both beside loops of full forward
+//! passes in PyTorch; and one pass over all features of a dictionary, beside the harvest that it reads. Writes
+//! `docs/benchmarks-circuit.md`.
 //!
 //! `cargo bench --bench circuit`; the loop is measured in the same run where `MICROTOME_PEER_PYTHON` names a Python
 //! interpreter that has transformers.
@@ -30,7 +30,7 @@ const FEATURES: usize = 4096;
 const K: usize = 32;
 const CONTEXTS: usize = 20;
 const LENGTH: usize = 30;
-/// Of how many features the loop is timed; the others take as long.
+/// The number of features for which the loop is timed; the others take as long.
 const TIMED: usize = 300;
 
 fn main() {

@@ -1,9 +1,10 @@
-//! How good dictionaries are at equal steps: ours with nothing said but kind, codes, steps and batch, beside those of Python
-//! libraries at the best of several rates, on the same rows. Writes `docs/benchmarks-quality.md`.
+//! The quality of dictionaries at equal steps: ours with only kind, codes, steps and batch set, beside those of Python
+//! libraries at the best of several learning rates, on the same rows. Writes `docs/benchmarks-quality.md`.
 //!
-//! `MICROTOME_PEER_PYTHON=.. cargo bench --bench quality [-- SITE ..]`. `MICROTOME_WIDE` names the folder of a wider model,
-//! whose middle layer is measured as well. Everything is judged by this program, which reads the libraries' own files.
-//! These stay in `target/quality`, so that a bench that was stopped does not fit them again; remove it to measure anew.
+//! `MICROTOME_PEER_PYTHON=.. cargo bench --bench quality [-- SITE ..]`. `MICROTOME_WIDE` names the folder of a wider
+//! model, whose middle layer is measured as well. This program evaluates everything, and reads the libraries' own
+//! files. These stay in `target/quality`, so that an interrupted benchmark does not fit them again; remove it to
+//! measure anew.
 
 #[path = "quality/jobs.rs"]
 mod jobs;
@@ -47,7 +48,7 @@ fn measure() {
     publish(&table);
 }
 
-/// The best of a library over its rates, by FVE; for kinds whose penalty decides about codes, of those near to the target.
+/// The best of a library over its learning rates, by FVE; for kinds with a penalty, among those near the target L0.
 fn best(rows: &Rows, job: &Job, library: &str, folder: &Path) -> Option<Judged> {
     let python = std::env::var("MICROTOME_PEER_PYTHON").ok()?;
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers/quality.py");

@@ -1,5 +1,5 @@
-//! Steps of fitting dictionaries, sweeps, and codes, beside those of Python libraries; what screening changes. Writes
-//! `docs/benchmarks-sae.md`.
+//! Steps of fitting dictionaries, sweeps, and encoding, beside those of Python libraries; and the effect of screening.
+//! Writes `docs/benchmarks-sae.md`.
 //!
 //! `cargo bench --bench sae`; the libraries are measured in the same run where `MICROTOME_PEER_PYTHON` names a Python
 //! interpreter that has dictionary-learning, sae-lens and eai-sparsify. With `--no-default-features` nothing uses AVX-512,
@@ -25,15 +25,15 @@ use step::Fit;
 
 const RUNS: usize = 7;
 const D: usize = 512;
-/// Codes of a row, where a kind says how many.
+/// Codes of a row, for kinds that fix their number.
 const K: usize = 32;
-/// Codes of a row of kinds whose penalty says how many.
+/// Codes of a row, for kinds whose penalty determines their number.
 const L0: usize = 50;
 const ROWS: usize = 4096;
 const WIDTHS: [usize; 2] = [4096, 16_384];
 /// Dictionaries of a sweep.
 const SWEEP: u32 = 16;
-/// Each kind, and the peers that have it.
+/// Each kind, and the peers that implement it.
 const KINDS: [(&str, &[&str]); 5] = [
     ("topk", &["dictionary_learning_topk", "sae_lens_topk", "sparsify_topk"]),
     ("batch_topk", &["dictionary_learning_batch_topk"]),
@@ -42,7 +42,7 @@ const KINDS: [(&str, &[&str]); 5] = [
     ("jumprelu", &["dictionary_learning_jumprelu"]),
 ];
 const ENCODERS: [&str; 3] = ["dictionary_learning_encode", "sae_lens_encode", "sparsify_encode"];
-/// Shares of codes above 0 around that from which on dense products are faster.
+/// Shares of codes above 0, around the one from which on dense products are faster.
 const SHARES: [f64; 5] = [0.03, 0.06, 0.1, 0.2, 0.5];
 
 fn main() {

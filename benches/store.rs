@@ -1,7 +1,7 @@
-//! A fit on a store ten times larger than the memory that it is allowed. Writes `docs/benchmarks-store.md`.
+//! A fit on a store ten times larger than the memory limit. Writes `docs/benchmarks-store.md`.
 //!
-//! `cargo bench --bench store`, on Linux; it needs 2.6 GiB of disk where temporary files are. What is measured runs in a
-//! process of its own: this program again, with a part to play, under the system's own limit.
+//! `cargo bench --bench store`, on Linux; it needs 2.6 GiB of disk in the folder of temporary files. The measured part
+//! runs in a separate process: this program again, with a role, under the system's own limit.
 
 #[allow(dead_code, reason = "what takes minutes is measured once, without medians")]
 mod common;
@@ -20,7 +20,7 @@ use microtome::data::store::{Shuffle, Store};
 use microtome::script::Session;
 use microtome::script::engine::env::Env;
 
-/// What the process may have of memory that it writes to.
+/// The limit of private memory of the process.
 const ALLOWED: u64 = 256 << 20;
 const WIDTH: usize = 256;
 /// Ten times that in numbers of four bytes.

@@ -88,7 +88,7 @@ fn session() -> Session {
     Session::new(Env::in_memory(&std::env::temp_dir().join("microtome-bench")).unwrap())
 }
 
-/// From the signal of Ctrl-C to the end of the process, in the middle of work that looks up and of work that cannot.
+/// From Ctrl-C to the end of the process, during work that checks for interruptions and work that cannot.
 fn interruptions(rows: &mut Vec<(String, String)>) {
     for (what, code) in [
         ("an endless loop", "print(0); loop {}"),
@@ -101,7 +101,7 @@ fn interruptions(rows: &mut Vec<(String, String)>) {
                 .stderr(Stdio::null())
                 .spawn()
                 .unwrap();
-            // Its first line says that the work begins.
+            // Its first line means that the work has begun.
             std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut [0; 2]).unwrap();
             std::thread::sleep(Duration::from_millis(300));
             let begin = Instant::now();
@@ -113,7 +113,7 @@ fn interruptions(rows: &mut Vec<(String, String)>) {
     }
 }
 
-/// Evaluates a line that has no value worth looking at.
+/// Evaluates a line and ignores its value.
 fn run(session: &mut Session, code: &str) {
     drop(session.eval("bench", code).unwrap());
 }

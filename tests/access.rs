@@ -1,4 +1,4 @@
-//! What scripts may touch: every way to a file is judged.
+//! Access rules of scripts: every way to a file is checked.
 
 use crate::support;
 use std::path::Path;
@@ -85,7 +85,7 @@ fn every_primitive_that_takes_a_path_is_judged() {
     }
 }
 
-/// A training is kept below the output folder, like everything that is written.
+/// Checkpoints of a training are written below the output folder, like everything else.
 #[test]
 fn a_training_is_kept_where_a_script_may_write() {
     let code =
@@ -97,13 +97,13 @@ fn a_training_is_kept_where_a_script_may_write() {
     );
 }
 
-/// All that a failing line says.
+/// Everything that the error of a line says.
 fn words(folder: &Path, rules: Rules, code: &str) -> String {
     let failure = support::session_with(folder, rules).eval("line", code).unwrap_err();
     format!("{}: {} (hint: {})", failure.kind, failure.message, failure.hint.unwrap_or_default())
 }
 
-/// What may not be read is answered in the same words whether it is there or not, so that no script finds out by asking.
+/// A path that may not be read gives the same error whether it exists or not, so that no script can probe for it.
 #[test]
 fn what_may_not_be_read_is_answered_as_what_is_not_there() {
     support::on_large_stack(|| {
@@ -141,7 +141,7 @@ fn what_may_not_be_read_is_answered_as_what_is_not_there() {
     });
 }
 
-/// A folder that may not be read is no part of what is around it.
+/// A folder that may not be read is left out of the listing of its parent.
 #[test]
 fn what_may_not_be_read_is_not_listed() {
     support::on_large_stack(|| {
@@ -163,7 +163,7 @@ fn what_may_not_be_read_is_not_listed() {
         is_passed_over();
         std::fs::write(secret.join("hidden.txt"), "hidden").unwrap();
         std::fs::write(data.join("secret.txt"), "hidden").unwrap();
-        // Links to it, and into it where there is nothing.
+        // Links to it, and to missing names in it.
         #[cfg(unix)]
         for (link, target) in [("a.txt", "secret/hidden.txt"), ("b.txt", "secret/none.txt"), ("c", "secret")] {
             std::os::unix::fs::symlink(target, data.join(link)).unwrap();

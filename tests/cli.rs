@@ -1,6 +1,6 @@
 //! The command line by transcript: every file in `tests/cli` holds commands, what they print, and their exit codes.
 //!
-//! After a change that is meant, `TRYCMD=overwrite cargo test cli::` writes the transcripts anew.
+//! After an intended change, `TRYCMD=overwrite cargo test cli::` rewrites the transcripts.
 
 #[test]
 fn transcripts_hold() {

@@ -1,6 +1,6 @@
-//! The reference: everything public is documented, every example comes to the value that it states, options are those
-//! that the code takes, numbers are welcome as `1` and as `1.0`, and the committed page is fresh. The pages written by hand:
-//! their links lead somewhere, the functions that they name exist, and the README is short enough to be read to its end.
+//! The reference: everything public is documented, every example has the value that it states, options match the code,
+//! numbers are accepted as `1` and as `1.0`, and the committed page is up to date. The pages written by hand: no broken
+//! links, the functions that they name exist, and the README is short.
 
 use crate::support;
 use std::collections::BTreeSet;
@@ -18,7 +18,7 @@ fn docs() -> Docs {
     })
 }
 
-/// The example with what it needs in front: stdlib modules are imported.
+/// The example with the imports of stdlib modules that it needs.
 fn example(entry: &Entry) -> String {
     match stdlib_path(&entry.module) {
         Some(path) => format!("import \"{path}\" as {};\n{}", entry.module, entry.doc.example),
@@ -88,13 +88,13 @@ fn one_and_one_point_zero_are_alike() {
     assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
 }
 
-/// Where integer literals end that stand as numeric arguments of the entry's own calls, as bytes from the start.
+/// The byte offsets of the ends of integer literals that are numeric arguments of the entry's own calls.
 fn numeric_arguments(example: &str, entry: &Entry) -> Vec<usize> {
     let found = literal_arguments(example, entry).into_iter();
     found.filter(|(parameter, _)| takes_number(entry, *parameter)).map(|(_, end)| end).collect()
 }
 
-/// Integer literals in the calls of the entry in its example: the parameter each is for, and where it ends.
+/// Integer literals in the calls of the entry in its example: the parameter of each, and the offset of its end.
 fn literal_arguments(example: &str, entry: &Entry) -> Vec<(usize, usize)> {
     let mut found = Vec::new();
     let mut start = 0;
@@ -106,7 +106,7 @@ fn literal_arguments(example: &str, entry: &Entry) -> Vec<(usize, usize)> {
             let inside = at + plain.len();
             found.extend(literals(&code[inside..]).into_iter().map(|(i, end)| (i, start + inside + end)));
         } else if let Some(at) = code.find(&dotted) {
-            // A function that is called like a method takes what stands before the dot as its first argument.
+            // A function that is called like a method takes the receiver as its first argument.
             let shift = usize::from(entry.role == Role::Function);
             let receiver = code[..at].rsplit(|c: char| !(c.is_alphanumeric() || c == '.')).next().unwrap_or_default();
             if shift == 1 && !receiver.is_empty() && receiver.bytes().all(|b| b.is_ascii_digit()) {
@@ -120,13 +120,13 @@ fn literal_arguments(example: &str, entry: &Entry) -> Vec<(usize, usize)> {
     found
 }
 
-/// Whether the parameter is a number; one that takes anything hands it on as it came.
+/// Whether the parameter is a number; one of any type may pass it on unconverted.
 fn takes_number(entry: &Entry, argument: usize) -> bool {
     entry.overloads.iter().filter_map(|o| o.parameters.get(argument)).any(|(_, kind)| kind != "any" && kind != "array")
 }
 
-/// Integer literals up to the bracket that closes the call: which argument each belongs to, and where it ends. Ranges
-/// and strings are left alone.
+/// Integer literals up to the bracket that closes the call: the argument of each, and the offset of its end. Ranges and
+/// strings are skipped.
 fn literals(arguments: &str) -> Vec<(usize, usize)> {
     let bytes = arguments.as_bytes();
     let (mut depth, mut argument, mut at, mut ends) = (1, 0, 0, Vec::new());
@@ -175,7 +175,7 @@ fn documented_options_are_the_options_taken() {
             let mut session = support::session(folder.path());
             let mut prepared = false;
             for option in &entry.doc.options {
-                // A misspelling of a documented option must be answered with the option itself.
+                // The error for a misspelled option must suggest the option itself.
                 let misspelt = format!("{}_", option.key);
                 let Some((before, call)) = with_option(entry, &misspelt) else {
                     complaints.push(format!("{}: no call in its example to add an option to", entry.path()));
@@ -206,7 +206,7 @@ fn answer(session: &mut Session, code: &str) -> String {
     }
 }
 
-/// What stands before the first call of the entry in its example, and that call with `#{ key: 0 }` as the options.
+/// The code before the first call of the entry in its example, and that call with `#{ key: 0 }` as the options.
 fn with_option(entry: &Entry, key: &str) -> Option<(String, String)> {
     let call = if entry.receiver.is_empty() { format!("{}(", entry.path()) } else { format!(".{}(", entry.name) };
     let text = example(entry);
@@ -214,12 +214,12 @@ fn with_option(entry: &Entry, key: &str) -> Option<(String, String)> {
     let close = at + closing(&text[at..])?;
     let mut arguments = split(&text[at..close]);
     let places = || entry.overloads.iter().filter_map(|o| o.parameters.iter().position(|(_, kind)| kind == "options"));
-    // Of several ways to call it, the one that the example has.
+    // Of several overloads, the one that the example calls.
     let given = arguments.iter().filter(|argument| !argument.trim_start().starts_with("#{")).count();
     let wanted = places().find(|place| *place == given).or_else(|| places().next())?;
     arguments.truncate(wanted);
     arguments.push(format!("#{{ {key}: 0 }}"));
-    // A call within a block is taken out of it.
+    // A call within a block is moved out of it.
     let before = &text[..at];
     let open = before.matches('{').count() > before.matches('}').count();
     let before = if open && entry.receiver.is_empty() { call.as_str() } else { before };
@@ -228,7 +228,7 @@ fn with_option(entry: &Entry, key: &str) -> Option<(String, String)> {
     Some((code[..start].to_string(), code[start..].to_string()))
 }
 
-/// Where the last statement begins: behind the last line that ends outside of all brackets.
+/// The offset of the last statement: after the last line that ends outside of all brackets.
 fn last_statement(code: &str) -> usize {
     let depth = |text: &str| {
         let count = |brackets: &str| text.chars().filter(|c| brackets.contains(*c)).count();
@@ -238,7 +238,7 @@ fn last_statement(code: &str) -> usize {
     ends.filter(|end| depth(&code[..*end]) == 0).last().unwrap_or(0)
 }
 
-/// Arguments at the commas outside of all brackets and strings.
+/// Splits arguments at the commas outside of all brackets and strings.
 fn split(text: &str) -> Vec<String> {
     let (mut depth, mut quoted, mut parts) = (0, false, vec![String::new()]);
     for c in text.chars() {
@@ -308,7 +308,7 @@ fn definition_files_know_every_function() {
     assert!(!text.contains("Fallible"));
 }
 
-/// Numeric parameters that no literal of the example reaches would not be tried by the test above.
+/// Numeric parameters without a literal in the example, which the test above would not try.
 #[test]
 fn every_numeric_parameter_stands_in_its_example() {
     let mut missing = Vec::new();
@@ -341,7 +341,7 @@ fn pages() -> Vec<(String, String)> {
     .collect()
 }
 
-/// What headings of a page are linked by: small letters and digits, with `-` for each space.
+/// The anchors of the headings of a page: lower-case letters and digits, with `-` for each space.
 fn anchors(page: &str) -> Vec<String> {
     let headings = page.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
     let kept = |c: char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
@@ -378,7 +378,7 @@ fn functions_that_the_pages_name_exist() {
     let methods: BTreeSet<&str> = docs.entries().iter().map(|entry| entry.name.as_str()).collect();
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let mut unknown = Vec::new();
-    // The architecture speaks of Rust.
+    // The architecture page is about Rust.
     for (name, text) in pages().into_iter().filter(|(name, _)| name != "ARCHITECTURE.md") {
         for (at, _) in text.match_indices("::") {
             let module = text[..at].rsplit(|c| !is_name(c)).next().unwrap_or_default();
@@ -401,8 +401,8 @@ fn functions_that_the_pages_name_exist() {
     assert!(unknown.is_empty(), "\n{}", unknown.join("\n"));
 }
 
-/// The code of a page that runs: each session at the prompt, an indented block after `$ microtome`, and each block fenced as
-/// `rhai` with no word behind it. The lines of a session are evaluated one by one; commands and questions are left out.
+/// The executable code of a page: each session at the prompt, an indented block after `$ microtome`, and each block
+/// fenced as plain `rhai`. The lines of a session are evaluated one by one; commands and questions are left out.
 fn runs(page: &str) -> Vec<Vec<String>> {
     let mut found: Vec<Vec<String>> = Vec::new();
     let (mut in_session, mut in_fence) = (false, false);

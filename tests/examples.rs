@@ -4,7 +4,7 @@ use crate::support;
 use std::path::Path;
 use std::process::Command;
 
-/// Runs a script where a reader of the README stands, in the root of the repository; it writes elsewhere.
+/// Runs a script in the root of the repository, as a reader of the README does; it writes elsewhere.
 fn run(file: &Path) {
     let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_microtome"));
@@ -45,7 +45,7 @@ fn every_step_of_the_tour_runs_and_is_short() {
     }
 }
 
-/// Experiments that take long where nothing is optimised, cut short: their checks may fail, and nothing else.
+/// Experiments that take long without optimisation, cut short: only their checks may fail.
 const SHORT: [(&str, &str); 6] = [
     ("apostrophe_feature", "--tokens 2048 --judged 1024 --k 8 --ratio 1 --others 1"),
     ("induction", "--steps 2"),
@@ -62,7 +62,7 @@ const SHORT: [(&str, &str); 6] = [
          --text grammar --site resid_post.1 --tokens 1200 --held 600 --layers 0 --features 96 --k 4 --context 64",
     ),
 ];
-/// Scripts that need text which is not here; they run on a little of our own.
+/// Scripts that need texts which are not in the repository; they run on a small text of ours.
 const ON_TEXT: [(&str, &str); 3] = [
     ("train_tiny", "--steps 1 --rows 2 --bytes 200000"),
     ("tiny_sample", "--tokens 512"),
@@ -86,7 +86,7 @@ fn every_experiment_runs_and_its_checks_hold() {
     }
 }
 
-/// Runs a script in a folder that has texts where the training has its own.
+/// Runs a script in a folder with texts in place of the training's own.
 fn on_text(script: &Path, words: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     let texts = r##"
@@ -98,7 +98,7 @@ fn on_text(script: &Path, words: &[&str]) {
             run::save_text(`corpora/${name}`, text);
             number += 1;
         }
-        // One novel in twelve is held out, and there have to be some on either side.
+        // One novel in twelve is held out, and both parts must have some.
         let novels = data::text("grammar", #{ seed: 9 }).documents(300);
         for i in 0..novels.len() { run::save_text(`corpora/books/${i}.md`, novels[i].text); }
     "##;

@@ -1,6 +1,6 @@
-//! Sizes that nobody means: every function with tensors that are empty, huge or strangely laid out, and every size of
-//! every example as large as can be written. Each call comes to a value or an error; a panic or an abort fails the test,
-//! and what goes on is interrupted.
+//! Extreme sizes: every function with tensors that are empty, huge or strangely laid out, and every size of every
+//! example as large as can be written. Each call returns a value or an error; a panic or an abort fails the test, and
+//! long calls are interrupted.
 
 use crate::support;
 use std::sync::Arc;
@@ -12,19 +12,19 @@ use microtome::script::docs::{Docs, Entry, Role};
 use microtome::script::engine::value::Value;
 use microtome::tensor::{DType, Device, Tensor};
 
-/// A mistake in a check of sizes must end the test and not the machine: more address space than this is refused.
+/// Limits the address space, so that a bug in a check of sizes ends the test and not the machine.
 fn ration() {
     #[cfg(target_os = "linux")]
     {
         let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
         let taken = pages.split(' ').next().unwrap().parse::<u64>().unwrap() * 4096;
         let limit = libc::rlimit { rlim_cur: taken + (8 << 30), rlim_max: libc::RLIM_INFINITY };
-        // SAFETY: a limit of this process, read by the system.
+        // SAFETY: the system only reads the limit.
         assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) }, 0);
     }
 }
 
-/// So many calls share a session, since to make one takes longer than most of them.
+/// The number of calls that share a session, since creating one takes longer than most calls.
 const SHARED: usize = 100;
 
 /// A session for calls that may do anything, each of which is interrupted after a moment.
@@ -32,7 +32,7 @@ struct Trial {
     session: Session,
     folder: tempfile::TempDir,
     tried: usize,
-    /// When the call began that is running, in milliseconds since the trial did; 0 for none.
+    /// When the running call began, in milliseconds since the start of the trial; 0 for none.
     begun: Arc<AtomicU64>,
     start: Instant,
 }
@@ -55,7 +55,7 @@ impl Trial {
         Self { session, folder, tried: 0, begun, start }
     }
 
-    /// Evaluates the code; gives back the message of a mistake of ours.
+    /// Evaluates the code; returns the message of an internal error.
     fn of(&mut self, variables: &[(&str, Value)], code: &str) -> Option<String> {
         if self.tried == SHARED {
             *self = Self::new();
@@ -83,7 +83,7 @@ fn docs() -> Docs {
     (*support::session(folder.path()).docs()).clone()
 }
 
-/// Tensors that few programs are tried with; the large ones have no element.
+/// Unusual tensors; the large ones have no elements.
 fn odd() -> Vec<(&'static str, Tensor)> {
     let zeros = |shape: &[usize], dtype| Tensor::zeros(shape, dtype, &Device::Cpu).unwrap();
     let counted = Tensor::arange(0_f32, 24.0, &Device::Cpu).unwrap().reshape((2, 3, 4)).unwrap();
@@ -100,7 +100,7 @@ fn odd() -> Vec<(&'static str, Tensor)> {
     ]
 }
 
-/// Values for the parameters of a call, by their type in the reference.
+/// Arguments for the parameters of a call, by their type in the reference.
 fn fillings(kind: &str) -> &'static [&'static str] {
     match kind {
         "Tensor" => &["x", "t"],
@@ -145,7 +145,7 @@ fn odd_tensors_in_every_method() {
                     for (name, t) in odd() {
                         let x = odd().swap_remove(calls % 9).1;
                         calls += 1;
-                        // Said before it is tried, since an abort says nothing.
+                        // Printed before the call, since an abort prints nothing.
                         eprintln!("{name}: {code}");
                         let variables = [("t", dynamic(t)), ("x", dynamic(x))];
                         complaints.extend(trial.of(&variables, &code).map(|said| format!("{name}: {said}")));
@@ -162,10 +162,10 @@ fn odd_tensors_in_every_method() {
     assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
 }
 
-/// More than can be counted, and more than there is room for.
+/// The largest integer, and a size that exceeds memory.
 const SIZES: [&str; 2] = ["9223372036854775807", "100000000000"];
 
-/// The example with one of its numbers as large as can be, for each number and each size.
+/// The example with one of its numbers replaced by an extreme one, for each number and each size.
 fn enlarged(entry: &Entry) -> Vec<String> {
     let example = &entry.doc.example;
     let bytes = example.as_bytes();
@@ -184,7 +184,7 @@ fn enlarged(entry: &Entry) -> Vec<String> {
     all
 }
 
-/// The first call in the example with one of its options, or one that it has already, as large as can be.
+/// The first call in the example with one extreme option, which it may have already.
 fn optioned(entry: &Entry) -> Vec<String> {
     let example = &entry.doc.example;
     let call = if entry.receiver.is_empty() { format!("{}(", entry.path()) } else { format!(".{}(", entry.name) };
@@ -192,7 +192,7 @@ fn optioned(entry: &Entry) -> Vec<String> {
     let Some(end) = example[at..].find([';', '\n']).map(|end| at + end) else { return Vec::new() };
     let line = example[at..end].split("//=>").next().unwrap_or_default().trim_end();
     let Some(inside) = line.rfind(')').map(|close| &line[..close]) else { return Vec::new() };
-    // Options that stand there are left out: each is tried alone.
+    // Existing options are left out: each is tried alone.
     let arguments = inside.split("#{").next().unwrap_or_default().trim_end().trim_end_matches(',');
     let options =
         entry.doc.options.iter().flat_map(|option| SIZES.map(|size| format!("#{{ {}: {size} }}", option.key)));

@@ -1,4 +1,4 @@
-//! Every family computes what its reference library computes, from files as they are published.
+//! Every family computes what its reference library computes, from files in their published form.
 
 mod candle;
 mod files;
@@ -23,7 +23,7 @@ fn distance(a: &Tensor, b: &Tensor) -> f64 {
     floats(a).iter().zip(floats(b)).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
 }
 
-/// The logits and the stream before each block, the last one behind the final norm.
+/// The logits and the stream before each block, the last one after the final norm.
 fn streams(decoder: &Decoder, batch: &Batch) -> (Tensor, Vec<Tensor>) {
     let places = ["resid_pre.*", "final_norm"].iter().flat_map(|name| site::select(decoder.config(), name).unwrap());
     let ask = Ask { places: places.collect(), ..Ask::default() };

@@ -1,5 +1,5 @@
-//! The order of the house, read from the parsed sources: imports go down only, also within the script floor; a few crates
-//! are at home on one floor; files are opened in one place; no circles between files.
+//! The architecture, checked on the parsed sources: imports go down only, also within the script floor; some crates are
+//! used on one floor only; files are opened in one place; there are no cycles between files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ const FLOORS: &[&str] = &[
     "cli",
 ];
 
-/// Crates and the floors that may name them.
+/// Crates, and the floors that may use them.
 const AT_HOME: &[(&str, &[&str])] = &[
     ("rhai", &["script", "repl"]),
     ("plotters", &["report"]),
@@ -37,7 +37,7 @@ const AT_HOME: &[(&str, &[&str])] = &[
     ("hf_hub", &["model"]),
 ];
 
-/// Ways of opening files and sockets, as paths end, and the files that may use them.
+/// Functions that open files and sockets, by the ends of their paths, and the files that may use them.
 const OPENING: &[&[&str]] = &[
     &["File", "open"],
     &["File", "create"],
@@ -59,14 +59,14 @@ const MAY_OPEN: &[&str] = &[
     "base/net/partial.rs",
 ];
 
-/// The parts of the language, one folder for each floor of the core, lowest first. The folders `engine`,
-/// `docs`, `language` and `session` stand below them.
+/// The parts of the language, one folder for each floor of the core, lowest first. The folders `engine`, `docs`,
+/// `language` and `session` are below them.
 const PARTS: &[&str] = &["tensor", "model", "data", "sae", "features", "hooks", "circuit", "report", "plot"];
 
-/// The list of all parts, which the engine is built of.
+/// The list of all parts, from which the engine is built.
 const LIST_OF_PARTS: &str = "script/session/build.rs";
 
-/// What still has to move: files of parts that name a part above them.
+/// Known exceptions: files of parts that import a part above them.
 const KNOWN_ARROWS: &[(&str, &str)] = &[
     ("script/data/harvest.rs", "sae"),
     ("script/model/grads.rs", "hooks"),
@@ -78,7 +78,7 @@ const KNOWN_ARROWS: &[(&str, &str)] = &[
     ("script/sae/measure.rs", "hooks"),
 ];
 
-/// Circles that still have to be undone, each by one of its files.
+/// Known cycles, each by one of its files.
 const KNOWN_CIRCLES: &[&str] = &[
     "model/tokenizer/stream.rs",
     "model/tokenizer/library.rs",
@@ -96,7 +96,7 @@ const KNOWN_CIRCLES: &[&str] = &[
     "data/grammar/fill.rs",
 ];
 
-/// A path of Rust, part by part; that of another crate begins with `::`.
+/// A Rust path in segments; that of another crate begins with `::`.
 type Parts = Vec<String>;
 
 /// A file of the library, without its tests.
@@ -106,7 +106,7 @@ struct Source {
     module: Parts,
     /// Every path that the file names, from the root of the crate or of another one.
     named: BTreeSet<Parts>,
-    /// What it only hands on, `pub use`: the name here, and the path of it.
+    /// Its re-exports, `pub use`: the name here, and the path.
     handed_on: Vec<(String, Parts)>,
 }
 
@@ -187,18 +187,18 @@ fn child(module: &[String], name: &str) -> Parts {
     module.iter().cloned().chain([name.to_string()]).collect()
 }
 
-/// Gathers the paths that a file names.
+/// Collects the paths that a file names.
 #[derive(Default)]
 struct Reader {
     here: Parts,
-    /// Modules within the module that is read.
+    /// Modules within the current module.
     children: BTreeSet<String>,
     named: BTreeSet<Parts>,
     handed_on: Vec<(String, Parts)>,
 }
 
 impl Reader {
-    /// A path as it is from a root; one that begins with a local name is none.
+    /// A path from the root of a crate; None if it begins with a local name.
     fn absolute(&self, path: &[String]) -> Option<Parts> {
         let (first, rest) = path.split_first()?;
         let mut at = match first.as_str() {
@@ -286,7 +286,7 @@ impl<'ast> Visit<'ast> for Reader {
         visit::visit_path(self, path);
     }
 
-    /// What stands in a macro is no syntax, only words.
+    /// The tokens of a macro are not parsed, only split into words.
     fn visit_macro(&mut self, mac: &'ast syn::Macro) {
         let text = mac.tokens.to_string();
         let words: Vec<&str> = text.split(|c: char| c.is_whitespace() || "(){}[],;<>&!.".contains(c)).collect();
@@ -324,7 +324,7 @@ fn floor_of(module: &[String]) -> Option<usize> {
     FLOORS.iter().position(|floor| module.first().is_some_and(|first| first == floor))
 }
 
-/// Everything that a file speaks of, what it hands on included.
+/// Everything that a file names, its re-exports included.
 fn spoken(source: &Source) -> impl Iterator<Item = &Parts> {
     source.named.iter().chain(source.handed_on.iter().map(|(_, path)| path))
 }
@@ -348,7 +348,7 @@ fn part_of(module: &[String]) -> Option<usize> {
     }
 }
 
-/// The engine knows no part of the language, and each part only those below it.
+/// The engine imports no part of the language, and each part only those below it.
 #[test]
 fn parts_of_the_language_import_from_those_below_only() {
     let mut arrows = BTreeSet::new();
@@ -386,7 +386,7 @@ fn crates_stay_on_their_floor() {
     assert!(strays.is_empty(), "\n{}", strays.join("\n"));
 }
 
-/// Whether a path holds these parts one after the other.
+/// Whether a path contains these consecutive segments.
 fn holds(path: &[String], parts: &[&str]) -> bool {
     path.windows(parts.len()).any(|window| window.iter().zip(parts).all(|(a, b)| a.trim_start_matches("::") == *b))
 }
@@ -402,7 +402,7 @@ fn files_and_sockets_are_opened_in_one_place() {
     assert!(strays.is_empty(), "\n{}", strays.join("\n"));
 }
 
-/// JSON of others is read within a budget, which serde knows nothing of.
+/// Untrusted JSON is parsed within a memory budget, which serde does not have.
 #[test]
 fn json_is_read_in_one_place() {
     let ways = ["from_str", "from_slice", "from_reader"];
@@ -422,13 +422,13 @@ fn every_file_says_what_it_is_for() {
     assert!(silent.is_empty(), "{silent:?}");
 }
 
-/// Which files each file needs: those that define what it names, wherever that is handed on.
+/// The files that each file depends on: those that define what it names, re-exports resolved.
 fn arrows(sources: &[Source]) -> Vec<BTreeSet<usize>> {
     let of_module: BTreeMap<&[String], usize> =
         sources.iter().enumerate().map(|(number, source)| (source.module.as_slice(), number)).collect();
     let target = |path: &[String]| {
         let mut path = path.to_vec();
-        // What is handed on several times is followed as often; a circle of these is none of ours.
+        // Chains of re-exports are followed up to this depth, so that a cycle of them ends.
         for _ in 0..8 {
             let length = (1..=path.len()).rev().find(|length| of_module.contains_key(&path[..*length]))?;
             let number = of_module[&path[..length]];
@@ -451,7 +451,7 @@ fn arrows(sources: &[Source]) -> Vec<BTreeSet<usize>> {
     sources.iter().map(needs).collect()
 }
 
-/// The strongly connected parts of more than one file (Tarjan 1972).
+/// The strongly connected components of more than one file (Tarjan 1972).
 fn circles(arrows: &[BTreeSet<usize>]) -> Vec<Vec<usize>> {
     struct Search<'a> {
         arrows: &'a [BTreeSet<usize>],

@@ -1,4 +1,4 @@
-//! Files of other programs: a published text comes out again, and no damaged file panics or asks for much memory.
+//! Files of other programs: a published text is reproduced, and no damaged file panics or allocates much memory.
 
 mod hostile;
 mod stories;

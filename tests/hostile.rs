@@ -1,4 +1,4 @@
-//! What the workbench must hold against: each case ends in a clear error, nothing half-written, no panic.
+//! Hostile input and environments: each case ends in a clear error, without half-written files or panics.
 
 use crate::support;
 use std::path::Path;
@@ -118,7 +118,7 @@ fn wait(child: &mut std::process::Child) -> Option<i32> {
     None
 }
 
-/// A reader that goes away ends the script without a word.
+/// A closed pipe on standard output ends the script silently.
 #[test]
 fn a_closed_pipe_is_quiet() {
     let folder = tempfile::tempdir().unwrap();
@@ -135,7 +135,7 @@ fn a_closed_pipe_is_quiet() {
     assert_eq!(said, "");
 }
 
-/// Nor does a standard error that nobody reads make a failure anything else than a failure.
+/// A closed standard error changes nothing about a failure.
 #[test]
 fn a_closed_standard_error_is_no_panic() {
     let folder = tempfile::tempdir().unwrap();
@@ -149,7 +149,7 @@ fn a_closed_standard_error_is_no_panic() {
     assert_eq!(wait(&mut child), Some(1));
 }
 
-/// A run that printed to a wide terminal in colour is the same run in a pipe.
+/// A run recorded on a wide terminal in colour can be repeated in a pipe.
 #[test]
 fn a_run_is_repeated_for_the_screen_that_it_was_made_for() {
     let folder = tempfile::tempdir().unwrap();
@@ -166,7 +166,7 @@ fn a_run_is_repeated_for_the_screen_that_it_was_made_for() {
     assert_eq!(run(folder.path(), &["run", "--again", "out/x/run.json"]).0, 0);
 }
 
-/// How a script failed is told even where the record of the run cannot be written.
+/// The failure of a script is reported even if the record of the run cannot be written.
 #[test]
 fn a_record_that_cannot_be_written_hides_no_failure() {
     let folder = tempfile::tempdir().unwrap();
@@ -176,7 +176,7 @@ fn a_record_that_cannot_be_written_hides_no_failure() {
     assert!(code == 1 && stderr.contains("cannot read missing") && stderr.contains("cannot write"), "{stderr}");
 }
 
-/// What a run read before it wrote over it is an input, and said to be another one when the run is repeated.
+/// A file that a run read before it overwrote it is an input, and its change is reported when the run is repeated.
 #[test]
 fn an_input_that_was_overwritten_is_told() {
     let folder = tempfile::tempdir().unwrap();
@@ -192,7 +192,7 @@ fn an_input_that_was_overwritten_is_told() {
     assert!(code == 1 && stderr.contains("input out/count.txt: other bytes"), "{stderr}");
 }
 
-/// The record of a stranger says with how many threads and for what screen a run was made.
+/// An untrusted record states the number of threads and the screen of a run.
 #[test]
 fn a_record_that_asks_for_too_much_is_refused() {
     let folder = tempfile::tempdir().unwrap();
@@ -232,7 +232,7 @@ fn two_runs_of_one_script_do_not_mix() {
     assert_eq!(run(folder.path(), &["run", "slow.rhai"]).1, "2\n");
 }
 
-/// A disk that fills up: `/dev/full` takes no byte, and so does a file beyond the size limit of the process.
+/// A full disk: `/dev/full` accepts no byte, and neither does a file beyond the size limit of the process.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_leaves_what_was_there() {
@@ -270,7 +270,7 @@ fn reads_and_writes_are_judged() {
     let denied = || Rules { deny_read: vec!["/".into()], ..Rules::default() };
     for code in ["run::load_text(\"/etc/hosts\")", "run::load_json(\"x.json\")", "import \"lib\" as lib;"] {
         let (kind, message) = support::failure(code, denied());
-        // A library that may not be read is not even told to exist.
+        // The existence of a library that may not be read is not revealed.
         assert!(kind == "access" || message.contains("cannot find the library"), "{code}: {kind} {message}");
     }
     for code in [
@@ -311,7 +311,7 @@ fn a_library_behind_a_link_is_judged_where_it_is() {
     assert!(code == 1 && stderr.contains("may not read"), "{stderr}");
 }
 
-/// An imported library has no more than its caller.
+/// An imported library has the access rules of its caller.
 #[test]
 fn a_library_cannot_write_outside_either() {
     let folder = tempfile::tempdir().unwrap();
@@ -376,7 +376,8 @@ fn a_script_may_begin_with_a_byte_order_mark() {
     assert_eq!(run(folder.path(), &["run", "mark.rhai"]), (0, "7\n".into(), String::new()));
 }
 
-/// A pipe of the lock's name held a run up for ever, a link made a file elsewhere, a folder locked everybody out.
+/// Regression: as the lock, a pipe blocked a run for ever, a link created a file elsewhere, a folder locked out all
+/// runs.
 #[cfg(unix)]
 #[test]
 fn what_has_the_name_of_the_lock_is_neither_followed_nor_waited_for() {
@@ -391,7 +392,7 @@ fn what_has_the_name_of_the_lock_is_neither_followed_nor_waited_for() {
             "pipe" => assert!(Command::new("mkfifo").arg(&lock).status().unwrap().success()),
             _ => std::fs::create_dir(&lock).unwrap(),
         }
-        // It is what it was, and two runs are kept apart all the same.
+        // It is left as it was, and two runs are still kept apart.
         let words = ["--out", kind, "-e", "run::save_text(\"a.txt\", \"1\"); print(1); sleep(1000)"];
         let mut first = microtome(folder.path()).args(words).stdout(Stdio::piped()).spawn().unwrap();
         std::io::Read::read_exact(first.stdout.as_mut().unwrap(), &mut [0; 2]).unwrap();
@@ -406,7 +407,7 @@ fn what_has_the_name_of_the_lock_is_neither_followed_nor_waited_for() {
     assert!(!folder.path().join("elsewhere/made").exists());
 }
 
-/// Who denies every write still has scripts run; no record is kept then, and nothing else.
+/// With every write denied, scripts still run; only the record is missing.
 #[test]
 fn a_run_that_may_not_write_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
@@ -423,7 +424,7 @@ fn a_run_that_may_not_write_leaves_nothing() {
     assert!(!folder.path().join("out").exists());
 }
 
-/// Rules that can hold for nothing are wrong usage, said before anything runs.
+/// Invalid rules are usage errors, reported before anything runs.
 #[test]
 fn rules_that_cannot_be_read_are_wrong_usage() {
     let folder = tempfile::tempdir().unwrap();
@@ -439,7 +440,7 @@ fn rules_that_cannot_be_read_are_wrong_usage() {
     }
 }
 
-/// What a process was started with may hold secrets, and the token of the hub is one.
+/// The environment of a process may hold secrets, such as the token of the hub.
 #[cfg(target_os = "linux")]
 #[test]
 fn secrets_of_the_user_are_not_read_by_scripts() {
@@ -466,14 +467,14 @@ fn secrets_of_the_user_are_not_read_by_scripts() {
     assert!(code == Some(0) && text.contains("HF_TOKEN=hf_secret"), "{text}");
 }
 
-/// The script itself may come from where nothing comes.
+/// The script itself may be read from a pipe that never delivers.
 #[cfg(unix)]
 #[test]
 fn waiting_for_a_script_is_interrupted() {
     let folder = tempfile::tempdir().unwrap();
     let mut command = microtome(folder.path());
     let mut child = command.args(["run", "-"]).stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    // There is no word of it that it waits. An interruption that comes too early ends it as the system does.
+    // It does not report that it waits. An interruption that comes too early ends it as the system does.
     std::thread::sleep(Duration::from_secs(1));
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
     let ended = (0..2_000).find_map(|_| {
@@ -486,7 +487,7 @@ fn waiting_for_a_script_is_interrupted() {
     assert!(signal == Some(2) || ended.and_then(|status| status.code()) == Some(130), "{ended:?}");
 }
 
-/// Microtome with so much address space, evaluating the code: its exit code, and what it said.
+/// Evaluates code in a process with this much address space: its exit code, and its output.
 #[cfg(target_os = "linux")]
 fn rationed(code: &str) -> (Option<i32>, String) {
     let folder = tempfile::tempdir().unwrap();
@@ -497,7 +498,7 @@ fn rationed(code: &str) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8_lossy(&said).into_owned())
 }
 
-/// What doubles in each step is refused while there is room to say so, and the script can catch it.
+/// What doubles in each step is refused while there is memory left to report it, and the script can catch the error.
 #[cfg(target_os = "linux")]
 #[test]
 fn what_doubles_is_refused_before_the_memory_is_gone() {
@@ -528,7 +529,7 @@ fn what_doubles_is_refused_before_the_memory_is_gone() {
     }
 }
 
-/// Where no error can be given the script is stopped.
+/// Where no error can be raised, the script is stopped.
 #[cfg(target_os = "linux")]
 #[test]
 fn what_fills_the_memory_otherwise_is_stopped() {
@@ -545,7 +546,7 @@ fn what_fills_the_memory_otherwise_is_stopped() {
     }
 }
 
-/// Values that hold each other: in a circle, and in a chain that is as long as the memory allows.
+/// Values that contain each other: in a cycle, and in a chain that is as long as memory allows.
 #[test]
 fn circles_and_chains_of_values_end() {
     let folder = tempfile::tempdir().unwrap();
@@ -562,7 +563,7 @@ fn circles_and_chains_of_values_end() {
     assert_eq!(code, 0, "{stderr}");
 }
 
-/// A text that a script makes sees the variables around it, and what it defines is there after it.
+/// `eval` sees the variables around it, and its definitions remain afterwards.
 #[test]
 fn eval_sees_the_variables_around_it() {
     let folder = tempfile::tempdir().unwrap();
@@ -579,7 +580,7 @@ fn eval_sees_the_variables_around_it() {
     );
 }
 
-/// A path of millions of parts was looked up part by part, which took hours and heard no Ctrl-C.
+/// Regression: a path of millions of parts was resolved part by part, which took hours without a check for Ctrl-C.
 #[test]
 fn a_path_that_no_system_opens_is_refused() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! The model hub, played by a small server on loopback: what comes well, what goes wrong, and what is kept of it.
+//! The model hub, played by a small server on loopback: downloads, failures, and the cache.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -53,7 +53,7 @@ fn hub() -> Hub {
     Hub::new(repos.into_iter().map(|(name, repo)| (name.to_string(), repo)).collect::<BTreeMap<_, _>>())
 }
 
-/// A cache of its own, and what may be asked.
+/// A cache of its own, and the hub's settings.
 struct Place {
     folder: tempfile::TempDir,
     settings: Settings,
@@ -85,7 +85,7 @@ impl Place {
         self.fetch(name).unwrap_err()
     }
 
-    /// What lies in the cache of a model, by path.
+    /// The files in the cache of a model, by path.
     fn kept(&self, model: &str) -> Vec<String> {
         let root = self.settings.cache.join(format!("models--org--{model}"));
         let mut found = Vec::new();
@@ -124,12 +124,12 @@ fn a_model_is_fetched_once_and_then_found() {
     assert!(kept.iter().all(|name| !name.ends_with(".incomplete")), "{kept:?}");
     assert_eq!(read(place.settings.cache.join("models--org--tiny/refs/main")), COMMIT.as_bytes());
 
-    // A branch may have moved, so the hub is asked for its commit, and for nothing more.
+    // A branch may have moved, so the hub is asked for its commit, but for nothing more.
     hub.asked();
     hub.asked_of_store();
     assert_eq!(place.fetch("org/tiny").unwrap(), found);
     assert_eq!(hub.asked().len(), 1);
-    // A commit stays what it is.
+    // A commit never changes.
     assert_eq!(place.fetch(&format!("org/tiny@{COMMIT}")).unwrap(), found);
     assert!(hub.asked().is_empty() && hub.asked_of_store().is_empty());
 }
@@ -266,7 +266,7 @@ fn a_part_that_is_of_something_else_is_found_out() {
     std::fs::create_dir_all(part.parent().unwrap()).unwrap();
     std::fs::write(&part, [7; 1000]).unwrap();
     assert!(place.refusal("org/tiny").message.contains("expected SHA-256"));
-    // One that is longer than the whole is thrown away at once, and one that is whole is not fetched again.
+    // A part that is longer than the whole is discarded, and one that is complete is not downloaded again.
     std::fs::write(&part, vec![7; 300_000]).unwrap();
     assert!(place.fetch("org/tiny").is_ok());
     std::fs::rename(part.with_extension(""), &part).unwrap();
@@ -290,7 +290,7 @@ fn without_leave_or_a_network_only_the_cache_is_used() {
     assert!(error.message.ends_with("and this script may not connect to 127.0.0.1"), "{}", error.message);
     assert_eq!(error.hint.unwrap(), "allow it with --allow-net 127.0.0.1");
 
-    // What a half-fetched model lacks is not made up for.
+    // Missing files of a partly downloaded model are an error.
     hub.fail_once(Fault::Cut(70_000));
     place.refusal("org/tiny");
     let commit = format!("org/tiny@{COMMIT}");
@@ -318,7 +318,7 @@ fn where_there_is_no_network_the_way_to_the_cache_is_shown() {
     let hub = hub();
     let mut place = Place::new(&hub);
     place.fetch("org/tiny").unwrap();
-    // A port that nobody listens at: it was free a moment ago.
+    // A port without a listener: it was free a moment ago.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     place.settings.endpoint = format!("http://127.0.0.1:{port}");
     let error = place.refusal("org/tiny");
@@ -354,7 +354,7 @@ fn an_interruption_is_heard_at_once_and_keeps_what_has_come() {
     assert_eq!(hub.asked_of_store()[0].range.as_deref(), Some("bytes=50000-"));
 }
 
-/// A bar's total, and the sum of what it was told.
+/// A bar's total, and the sum of its progress.
 type Told = (Option<u64>, Arc<AtomicU64>);
 
 /// All bars, by their label.
@@ -404,7 +404,7 @@ fn names_that_a_hub_makes_up_stay_in_the_cache() {
     assert!(!hint.contains(".."), "{hint}");
 }
 
-/// The whole way: a script names a model, and has it, with its tokenizer; the second time without a network.
+/// From end to end: a script names a model and loads it, with its tokenizer; the second time without a network.
 #[test]
 fn a_script_loads_a_model_by_its_name() {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models");
@@ -476,7 +476,7 @@ fn a_path_that_is_not_there_is_no_question_to_the_hub() {
     assert!(!hub.asked().is_empty());
 }
 
-/// Who denies to write denies it to downloads, too; what is there already is of use all the same.
+/// Denied writes apply to downloads, too; files in the cache can still be used.
 #[test]
 fn a_denial_holds_for_the_cache() {
     let hub = hub();
@@ -501,12 +501,12 @@ fn a_denial_holds_for_the_cache() {
     std::fs::remove_file(&reference).unwrap();
     for folder in denied {
         assert_eq!(under(folder, "org/tiny").unwrap(), found);
-        // Which commit a branch is at is noted where that may be written.
+        // The commit of a branch is stored where that may be written.
         assert_eq!(reference.exists(), folder.ends_with("blobs") || folder.ends_with(".locks"), "{}", folder.display());
     }
 }
 
-/// What models are in a cache that may not be read is not told.
+/// The models in a cache that may not be read are not revealed.
 #[test]
 fn a_cache_that_may_not_be_read_is_not_looked_into() {
     let hub = hub();
@@ -521,7 +521,7 @@ fn a_cache_that_may_not_be_read_is_not_looked_into() {
     assert_eq!(words("org/tiny"), words("org/none").replace("none", "tiny"));
 }
 
-/// What lies under the names of parts and locks may have been put there by others.
+/// Files with the names of parts and locks may have been put there by others.
 #[cfg(unix)]
 #[test]
 fn what_has_the_name_of_a_part_or_a_lock_is_not_written() {
@@ -542,12 +542,12 @@ fn what_has_the_name_of_a_part_or_a_lock_is_not_written() {
                 "dangling" => std::os::unix::fs::symlink(place.folder.path().join("made"), name).unwrap(),
                 "pipe" => assert!(std::process::Command::new("mkfifo").arg(name).status().unwrap().success()),
                 "folder" => std::fs::create_dir(name).unwrap(),
-                // To lock a file leaves it as it is.
+                // Locking a file does not change it.
                 _ if name == &lock => continue,
                 _ => std::fs::hard_link(&other, name).unwrap(),
             }
             let error = place.refusal("org/tiny");
-            // A link that leads out of the cache is refused as any other way there.
+            // A link that leads out of the cache is refused like any other access there.
             let is_refused = error.kind == Kind::Access && ["link", "dangling"].contains(&kind);
             let is_named = error.kind == Kind::File && error.message.contains("remove it, and run it again");
             assert!(is_refused || is_named, "{kind}: {error}");
@@ -559,7 +559,7 @@ fn what_has_the_name_of_a_part_or_a_lock_is_not_written() {
     place.fetch("org/tiny").unwrap();
 }
 
-/// The memory was at its end before the answer was.
+/// Regression: memory ran out before the answer ended.
 #[test]
 fn an_answer_without_an_end_is_refused() {
     let hub = hub();
@@ -578,6 +578,6 @@ fn a_hub_in_trouble_is_asked_once_more() {
     let error = place.refusal("org/closed");
     assert_eq!((error.kind, error.message.as_str()), (Kind::Network, "127.0.0.1 answered 503 for org/closed"));
     assert_eq!(hub.asked().iter().filter(|request| request.line.contains("closed")).count(), 2);
-    // A revision is one part of an address, whatever is in it.
+    // A revision is one segment of a URL, whatever characters it has.
     assert!(place.fetch("org/tiny@refs/pr/1").is_ok());
 }

@@ -1,4 +1,4 @@
-//! Interventions as users write them: short scripts whose results are those of a plain implementation in PyTorch.
+//! Interventions as users write them: short scripts with the results of a plain implementation in PyTorch.
 
 use crate::support;
 use std::collections::BTreeMap;
@@ -60,13 +60,13 @@ fn model(family: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models").join(family)
 }
 
-/// What PyTorch found.
+/// The results of PyTorch.
 fn truth(family: &str) -> BTreeMap<String, Tensor> {
     let bytes = std::fs::read(model(family).join("interventions.safetensors")).unwrap();
     safetensors::Reader::new(bytes).unwrap().all().unwrap().tensors
 }
 
-/// One of the two dictionaries of a family, which read what enters the blocks of their numbers:
+/// One of the two dictionaries of a family, at the input of the block with this number:
 /// codes = relu((x - b_dec) W_enc + b_enc), x_hat = codes W_dec + b_dec.
 fn dictionary(truth: &BTreeMap<String, Tensor>, number: usize) -> Sae {
     let part = |name: &str| truth[&format!("sae{number}.{name}")].clone();
@@ -85,7 +85,7 @@ fn dictionary(truth: &BTreeMap<String, Tensor>, number: usize) -> Sae {
     .unwrap()
 }
 
-/// Runs a script on the model of a family: it ends well, and all of its checks hold.
+/// Runs a script on the model of a family: it succeeds, and all of its checks hold.
 fn check(text: &str, family: &str) {
     let (text, family) = (text.to_string(), family.to_string());
     support::on_large_stack(move || {

@@ -1,5 +1,4 @@
-//! Dictionaries that were fitted before are found again, are the same to the last bit, and are never those of something
-//! else.
+//! Cached dictionaries: a repeated fit loads them bit for bit, and never those of a different fit.
 
 use crate::support;
 use std::fs;
@@ -18,7 +17,7 @@ use microtome::script::engine::value::repr;
 
 const FOUND: &str = " from the cache, fitted with the same model, text and options; --fresh fits again";
 
-/// Keeps what is said, and interrupts a piece of work when it begins.
+/// Records the progress messages, and interrupts work with a given label when it begins.
 #[derive(Default)]
 struct Said {
     lines: Mutex<Vec<String>>,
@@ -55,7 +54,7 @@ impl Place {
         place
     }
 
-    /// Runs code in a session of its own behind a model `m`, a `text`, and options `few`: its value, and what was said.
+    /// Runs code in a new session with a model `m`, a `text`, and options `few`: its value, and the progress messages.
     fn run(&self, code: &str) -> (String, Vec<String>) {
         let root = self.folder.path();
         let before = format!(
@@ -80,7 +79,7 @@ impl Place {
             };
             let mut session = Session::new(env);
             let value = session.eval("kept", &code).map(|value| repr(&value)).map_err(|failure| failure.message);
-            // What is found is no input of the run, and what is kept no result.
+            // A cache hit is not an input of the run, and a cached dictionary is not an output.
             let ledger = session.env().files.ledger();
             assert!(ledger.read.keys().chain(ledger.written.keys()).all(|path| !path.ends_with("kept.dictionary")));
             let said = said.lines.lock().unwrap().clone();
@@ -116,7 +115,7 @@ fn a_dictionary_is_found_again_and_is_the_same() {
     assert_eq!(said, [format!("loaded resid_post.1{FOUND}")]);
     assert_eq!((second, place.saved("second")), (first.clone(), place.saved("first")));
 
-    // Fitted anew it comes out the same, and takes the place of what was kept.
+    // A fit that runs again gives the same dictionary, and replaces the cached one.
     fs::write(&place.kept()[0], "broken").unwrap();
     place.fresh = true;
     let (third, said) = place.run(&fit("third"));
@@ -202,7 +201,7 @@ fn a_sweep_takes_what_is_kept_and_fits_the_rest() {
     for (one, other) in [("a/0", "b/0"), ("a/1", "b/1"), ("a/0", "c/0"), ("a/1", "c/2")] {
         assert_eq!(place.saved(one), place.saved(other), "{one} {other}");
     }
-    // A fit is a sweep of one.
+    // A fit is a sweep of one dictionary.
     assert_eq!(place.run(&fit("alone")).1, [format!("loaded resid_post.1{FOUND}")]);
     assert_eq!(place.saved("alone"), place.saved("a/1"));
 }
@@ -233,7 +232,7 @@ fn a_folder_of_its_own_or_a_rule_keeps_it_out_of_the_cache() {
 #[test]
 fn a_cache_that_cannot_be_written_is_said_and_stops_nobody() {
     let place = Place::new();
-    // A file where the folder should be is in the way of everybody, root included.
+    // A file in place of the folder stops everybody, root included.
     fs::write(place.folder.path().join("cache"), "").unwrap();
     let (_, said) = place.run(&fit("s"));
     assert!(matches!(said.as_slice(), [line] if line.starts_with("resid_post.1 is not cached: ")), "{said:?}");

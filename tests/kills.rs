@@ -1,4 +1,4 @@
-//! Fits and saves of the binary that are killed at any moment, run out of disk, or meet another run in their folder.
+//! Fits and saves of the binary that are killed at any moment, run out of disk, or share a folder with another run.
 #![cfg(target_os = "linux")]
 
 use std::collections::BTreeMap;
@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-/// A store that is fitted on.
+/// A store to fit on.
 const HARVEST: &str = r#"
 let t = data::tokenizer("to be or not to be", #{ kind: "characters", min_frequency: 1 });
 let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
@@ -16,13 +16,13 @@ for i in 0..60 { words.push("to be or not " + "be to or ".sub_string(0, i % 7) +
 data::harvest(m, "resid_post.0", data::texts(words), #{ dir: "store" });
 "#;
 
-/// A fit that is written down after every step.
+/// A fit with a checkpoint after every step.
 const FIT: &str = r#"
 let s = sae::fit(data::store("store"), #{ k: 2, d_sae: 24, batch: 64, steps: 60, buffer: 300, seed: 1, dir: "kept", every: 1 });
 s.save("dictionary");
 "#;
 
-/// Two dictionaries that replace each other.
+/// Two dictionaries that overwrite each other.
 const SAVE: &str = r#"
 let x = tensor::randn([64, 16], #{ seed: 1 });
 let a = sae::fit(x, #{ k: 2, d_sae: 64, steps: 1, seed: 1 });
@@ -43,7 +43,7 @@ fn place() -> tempfile::TempDir {
     folder
 }
 
-/// Starts the binary; `limits` are words of the shell that come before.
+/// Starts the binary; `limits` are shell commands that run before it.
 fn start(folder: &Path, words: &str, limits: &str) -> Child {
     let shell = format!("{limits} exec {} run {words}", env!("CARGO_BIN_EXE_microtome"));
     let mut command = Command::new("bash");
@@ -65,19 +65,19 @@ fn run(folder: &Path, words: &str) {
     assert!(succeeded, "{stderr}");
 }
 
-/// The files of a folder that stand under names of their own.
+/// The complete files of a folder: those without a temporary name.
 fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let named = entries.filter(|entry| !entry.file_name().to_string_lossy().starts_with('.'));
     named.map(|e| (e.file_name().into_string().unwrap(), std::fs::read(e.path()).unwrap())).collect()
 }
 
-/// Which file stands under a name: another one after every writing.
+/// The inode of a file, which changes with every atomic write.
 fn inode(path: &Path) -> u64 {
     std::fs::metadata(path).map_or(0, |meta| meta.ino())
 }
 
-/// Kills after so many writings of a file and some microseconds more, or when the run is over.
+/// Kills after this many writes of a file and some microseconds more, or when the run is over.
 fn kill_after(mut child: Child, path: &Path, writings: usize, micros: u64) {
     let (mut seen, mut last) = (0, inode(path));
     while seen < writings && child.try_wait().unwrap().is_none() {
@@ -91,7 +91,7 @@ fn kill_after(mut child: Child, path: &Path, writings: usize, micros: u64) {
     child.wait().unwrap();
 }
 
-/// The fit and the dictionary of a run that nobody disturbs.
+/// The fit and the dictionary of an uninterrupted run.
 fn undisturbed() -> (tempfile::TempDir, [BTreeMap<String, Vec<u8>>; 2]) {
     let folder = place();
     run(folder.path(), "harvest.rhai");
@@ -115,7 +115,7 @@ fn a_fit_that_is_killed_again_and_again_ends_with_the_same_bytes() {
             let read = safetensors::SafeTensors::deserialize(bytes);
             assert!(read.is_ok(), "{name} after kill {kill}: {:?}", read.err());
         }
-        // A dictionary that is there is whole, too.
+        // A dictionary that exists is complete, too.
         for (name, bytes) in contents(&out.join("dictionary")) {
             assert_eq!(Some(&bytes), wanted[1].get(&name), "{name} after kill {kill}");
         }
@@ -150,7 +150,7 @@ fn a_save_that_is_killed_leaves_whole_files() {
     }
     println!("{seen:?} of both");
     assert!(seen.iter().all(|count| *count > 10), "{seen:?}");
-    // What the killed ones had not finished is cleared away.
+    // Unfinished files of killed runs are removed.
     run(folder.path(), "save.rhai --times 1");
     let names: Vec<_> = std::fs::read_dir(out.join("both")).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(names.len(), 2, "{names:?}");

@@ -1,6 +1,6 @@
-//! All tests of the program as one binary, which links once: the language, the command line, the prompt, files, parity.
+//! All tests of the program in one binary, which links once: the language, the command line, the prompt, files, parity.
 //!
-//! `cargo test suite::` runs one module of them. What measures or limits its own process runs in one of its own
+//! `cargo test suite::` runs one module of them. Tests that measure or limit their own process run in a separate one
 //! (`support::apart`).
 
 mod access;
@@ -29,5 +29,5 @@ mod tokenizers;
 mod torture;
 mod training;
 
-// The writer of GGUF files, which is a part of the crate's own tests too, finds these at the root of the crate there.
+// The writer of GGUF files is shared with the crate's unit tests, and imports these from the root of the crate.
 use microtome::tensor;

@@ -1,4 +1,4 @@
-//! Loading needs little more memory than the weights in the dtype computed in.
+//! Loading needs little more memory than the weights in the dtype of the computation.
 #![cfg(target_os = "linux")]
 
 use std::fs::File;
@@ -13,14 +13,14 @@ use serde_json::{Map, Value, json};
 
 use crate::support::apart;
 
-/// A line of what the system says about this process, in bytes.
+/// A field of /proc/self/status, in bytes.
 fn memory(line: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let found = status.lines().find_map(|l| l.strip_prefix(line)).unwrap();
     found.trim_start_matches(':').trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
 }
 
-/// A file of zeros with these tensors; it takes no room on the disk. Gives back how many numbers it has.
+/// A sparse file of zeros with these tensors. Returns the number of their elements.
 fn write_zeros(place: &Path, tensors: &[(String, Vec<usize>)], dtype: &str, width: usize) -> usize {
     let (mut header, mut end) = (Map::new(), 0);
     for (name, shape) in tensors {
@@ -72,7 +72,8 @@ fn peak_memory_is_at_most_a_fifth_more_than_the_weights() {
     }
     let folder = tempfile::tempdir().unwrap();
     let files = Files::new(Access::new(&folder.path().join("out"), &Rules::default()).unwrap(), true);
-    // Each is so much larger that the one before does not hide its peak. The first brings in the program's own pages.
+    // Each is so much larger than the one before that its peak shows. The first also loads the pages of the program
+    // itself.
     for (dtype, width, vocab) in [("F32", 4, 100), ("F16", 2, 20_000), ("F32", 4, 60_000)] {
         let (config, tensors) = neox(3, 512, vocab);
         std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();

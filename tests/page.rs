@@ -37,8 +37,8 @@ tree.describe(m, text);
 report("page", ["# A circuit", tree]).save();
 "##;
 
-/// A page around a report that clicks on a node of its drawing, and writes into its own title which cards were open
-/// before and after, whether the node can be reached with the keyboard, and how many elements the words made.
+/// A page around a report that clicks on a node of its drawing, and writes into its title which cards were open before
+/// and after, whether the node can be focused, and how many elements the words created.
 const CLICK: &str = r##"<!doctype html><title>waiting</title><iframe src="index.html" width="1200" height="900"></iframe>
 <script>
 const frame = document.querySelector("iframe");
@@ -66,14 +66,14 @@ frame.onload = () => {
 </script>
 "##;
 
-/// Chromium, or a word on standard error that the test is skipped. CI must have it.
+/// Chromium, or a note on standard error that the test is skipped. CI must have it.
 fn chromium() -> Option<&'static str> {
     let found = ["chromium", "chromium-browser", "google-chrome"]
         .into_iter()
         .find(|name| Command::new(name).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok());
     if found.is_none() {
         assert!(std::env::var_os("CI").is_none(), "CI must have Chromium");
-        // Past the harness, which keeps what passing tests print to itself.
+        // Directly, since the harness captures the output of passing tests.
         let _best_effort = writeln!(std::io::stderr(), "SKIPPED: tests/page.rs needs chromium, and there is none");
     }
     found
@@ -101,7 +101,7 @@ fn browse(chromium: &str, profile: &Path, words: &[&str], page: &Path) -> Vec<u8
     output.stdout
 }
 
-/// Runs a script that saves a report called "page", and gives the page.
+/// Runs a script that saves a report called "page"; returns its path.
 fn saved(script: &str, folder: &Path) -> PathBuf {
     let mut command = Command::new(env!("CARGO_BIN_EXE_microtome"));
     command.args(["-e", script]).current_dir(folder).env("MICROTOME_CACHE", "");
@@ -114,7 +114,7 @@ fn title(dom: &str) -> &str {
     dom.split("<title>").nth(1).and_then(|rest| rest.split("</title>").next()).unwrap_or_default()
 }
 
-/// What the page looks like in light, in dark and on a phone: somehow.
+/// Screenshots of the page in light, in dark and on a phone, which must only succeed.
 fn photograph(chromium: &str, folder: &Path, page: &Path) {
     for (name, words) in [
         ("light", &["--window-size=1000,1400"][..]),
@@ -136,7 +136,7 @@ fn a_page_renders_and_nothing_escapes_its_quotes() {
     let page = saved(SCRIPT, folder.path());
     let html = std::fs::read_to_string(&page).unwrap();
     for outside in ["http://", "https://", "src=\"", "@import", "url("] {
-        // The names of the SVG and XHTML standards are addresses that nobody opens.
+        // The namespaces of SVG and XHTML are addresses that nothing loads.
         let left = html.replace("http://www.w3.org/", "");
         assert!(!left.contains(outside), "the page refers to something outside: {outside}");
     }

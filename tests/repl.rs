@@ -1,4 +1,4 @@
-//! The prompt as people meet it: typed into through a pseudo-terminal, and fed through a pipe.
+//! The prompt as users see it: typed into through a pseudo-terminal, and fed through a pipe.
 
 use std::io::Write;
 use std::path::Path;
@@ -87,7 +87,7 @@ fn control_c_stops_the_line_and_keeps_the_variables() {
     let folder = folder();
     let mut terminal = Terminal::ready(folder.path());
     terminal.done("let kept = 41;");
-    // A decomposition cannot look at the flag; it runs where its result can be dropped.
+    // A decomposition cannot check the flag; it runs on a thread whose result can be dropped.
     let endless = ["loop {}", "sleep(100000)", "[1, 2].for_each(|| loop {})", "tensor::randn([4000, 4000]).svd()"];
     for (index, endless) in endless.iter().enumerate() {
         terminal.line(&format!("kept += 1; print(`running ${{kept}}`); {endless}"));
@@ -100,7 +100,7 @@ fn control_c_stops_the_line_and_keeps_the_variables() {
     }
     terminal.line("kept");
     terminal.see_line("45");
-    // At the prompt it throws the line away.
+    // At the prompt, Ctrl-C discards the line.
     terminal.prompt();
     terminal.send("1 + (");
     terminal.see("> 1 + (");
@@ -296,7 +296,7 @@ fn json_has_no_place_at_the_prompt() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("--json"));
 }
 
-/// A literal of many lines is looked at once, not once for each of its lines.
+/// A literal of many lines is scanned once, not once for each of its lines.
 #[test]
 fn a_literal_of_many_lines_is_read() {
     let folder = folder();
@@ -305,11 +305,11 @@ fn a_literal_of_many_lines_is_read() {
     assert_eq!(String::from_utf8_lossy(&output.stdout), "20000\n");
 }
 
-/// What a script, a library or a file is called or holds is never obeyed by the terminal, wherever it is shown.
+/// Control codes in the names and contents of scripts, libraries and files never reach the terminal.
 #[test]
 fn nothing_from_outside_is_a_code_to_the_terminal() {
     let folder = folder();
-    // The clipboard, the screen, and the beginning of a code that is one character.
+    // The clipboard, the screen, and an escape sequence that begins with a single character (C1).
     let evil = "\x1b]52;c;eA==\x07\x1b[2J";
     let file = format!("lib{evil}.rhai");
     std::fs::write(folder.path().join(&file), "fn f( {").unwrap();
@@ -331,7 +331,7 @@ fn nothing_from_outside_is_a_code_to_the_terminal() {
     }
     terminal.done("import `lib${e}` as lib;");
     terminal.done("run::load_json(`a${e}.txt`)");
-    // What was typed before is done with once this is answered.
+    // An answer to this means that everything before it is done.
     terminal.line("\"the end\"");
     terminal.see_line("the end");
     let bytes = terminal.bytes();

@@ -1,4 +1,4 @@
-//! Dictionaries as other libraries write and read them: the same codes, equal round trips, and what is refused.
+//! Dictionaries in the formats of other libraries: the same codes, lossless round trips, and what is refused.
 
 mod fetched;
 mod own;
@@ -13,7 +13,7 @@ use microtome::tensor::DType;
 use proptest::prelude::*;
 use samples::{D, F, distance, files, fixtures, folders, load, load_as, spelled, tensors};
 
-/// Codes and reconstructions are those that the library of the format computed.
+/// Codes and reconstructions equal those that the format's own library computed.
 fn same_as_expected(sae: &Sae, folder: &Path) {
     let expected = tensors(&folder.join("expected.safetensors"));
     let x = &expected["x"];
@@ -79,7 +79,7 @@ fn a_name_that_says_nothing_is_known_by_its_tensors_or_by_the_option() {
     assert_eq!(load(&tied).unwrap().parts().about.kind, "tied");
     let new = put("dictionary_learning-AutoEncoderNew/ae.pt", "mine.pt");
     assert_eq!(load(&new).unwrap().parts().about.kind, "relu");
-    // Top-k and batch top-k have the same tensors and other codes.
+    // Top-k and batch top-k have the same tensors and different codes.
     let error = load(&put("dictionary_learning-BatchTopKSAE/ae.pt", "other.pt")).unwrap_err();
     assert!(error.hint.unwrap().contains("AutoEncoderTopK or BatchTopKSAE"), "{}", error.message);
     let lens = put("saelens-jumprelu/sae_weights.safetensors", "lens.safetensors");
@@ -117,7 +117,7 @@ fn a_dictionary_that_fits_no_site_says_both() {
     unknown.check_fits(32, "pythia", "mlp_out.3").unwrap();
 }
 
-/// The script `tests/saes/with_libraries.py` has loaded these folders with the libraries they were written for.
+/// The script `tests/saes/with_libraries.py` has loaded these folders with the libraries of their formats.
 #[test]
 fn what_is_written_is_what_the_other_libraries_have_read() {
     for (name, format, parts) in samples::written() {
@@ -135,7 +135,7 @@ fn what_is_written_is_what_the_other_libraries_have_read() {
     assert_eq!(folders(&fixtures("written_saes")).len(), samples::written().len());
 }
 
-/// Makes anew what the other libraries are given to read; the script is to be run after it.
+/// Rewrites the folders that the other libraries read; run the script after it.
 #[test]
 #[ignore = "changes the fixtures"]
 fn write_for_the_other_libraries() {

@@ -1,6 +1,6 @@
-//! Stores of activations under what ends programs: killed harvests, a full disk, and less memory than they are large.
+//! Stores of activations under failures: killed harvests, a full disk, and less memory than the store has.
 //!
-//! What is to be killed, limited or measured runs in a process of its own: this program again, with a part to play.
+//! What is killed, limited or measured runs in a separate process: this program again, with a role.
 #![cfg(target_os = "linux")]
 
 use std::collections::BTreeMap;
@@ -26,7 +26,7 @@ use serde_json::json;
 const PART: &str = "MICROTOME_TEST_PART";
 const FOLDER: &str = "MICROTOME_TEST_FOLDER";
 
-/// Plays the part that the environment names; without one there is nothing to do.
+/// Runs the role that the environment names; without one there is nothing to do.
 #[test]
 fn part() {
     let (Ok(part), Ok(folder)) = (std::env::var(PART), std::env::var(FOLDER)) else { return };
@@ -43,7 +43,7 @@ fn part() {
     }
 }
 
-/// This program in a part; `limits` are words of the shell that come before.
+/// This program in a role; `limits` are shell commands that run before it.
 fn playing(part: &str, folder: &Path, limits: &str) -> Child {
     let program = std::env::current_exe().unwrap();
     let shell = format!("{limits} exec {} --exact stores::part --nocapture", program.display());
@@ -52,7 +52,7 @@ fn playing(part: &str, folder: &Path, limits: &str) -> Child {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
 }
 
-/// What a part said before it ended.
+/// The output of a role.
 fn said(child: Child) -> String {
     let output = child.wait_with_output().unwrap();
     let all = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -92,7 +92,7 @@ fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     entries.map(|e| (e.file_name().into_string().unwrap(), std::fs::read(e.path()).unwrap())).collect()
 }
 
-/// How many files of activations there are.
+/// The number of files of activations.
 fn shards(folder: &Path) -> usize {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("shard-")).count()
@@ -115,7 +115,7 @@ fn a_harvest_that_is_killed_again_and_again_ends_with_the_same_bytes() {
         std::thread::sleep(Duration::from_micros(kill as u64 * 370 % 20_000));
         child.kill().unwrap();
         child.wait().unwrap();
-        // Whatever stands under its own name is whole; what a killed run had not renamed has another.
+        // Every file with its final name is complete; unfinished files of killed runs have temporary names.
         let found = contents(&killed);
         for (name, bytes) in found.iter().filter(|(name, _)| name.starts_with("shard-")) {
             assert_eq!(Some(bytes), whole.get(name), "{name} after kill {kill}");
@@ -175,21 +175,21 @@ fn write_a_large_store(folder: &Path) {
     writer.finish(&progress, &Task::default()).unwrap();
 }
 
-/// A line of what the system says about this process, in bytes.
+/// A field of /proc/self/status, in bytes.
 fn memory(line: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let found = status.lines().find_map(|l| l.strip_prefix(line)).unwrap();
     found.trim_start_matches(':').trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
 }
 
-/// Reads every row once; gives back how much memory that took at most, mapped pages included.
+/// Reads every row once; returns the peak memory of that, mapped pages included.
 fn read_an_epoch(folder: &Path) -> u64 {
     let task = Task::default();
     let open = || {
         let store = Store::open(&files(folder), folder).unwrap();
         store.shuffled(&["resid_post.0"], Shuffle { seed: 1, buffer: 4096 }).unwrap()
     };
-    // What the process takes for itself is there before, the pages of its own code among it.
+    // Before measuring, loads what the process needs anyway, such as the pages of its own code.
     open().next(1024, &task).unwrap();
     std::fs::write("/proc/self/clear_refs", "5").unwrap();
     let before = memory("VmRSS");
@@ -213,6 +213,6 @@ fn a_store_ten_times_the_memory_is_read_in_it() {
     let started = Instant::now();
     let taken: u64 = said(playing("read", place.path(), "")).parse().unwrap();
     println!("{size} bytes read with {taken} in {:?}", started.elapsed());
-    // At least the buffer, or the measure is wrong.
+    // At least the buffer, or the measurement is wrong.
     assert!(taken > 8 << 20 && taken < ALLOWED, "{taken}");
 }

@@ -1,4 +1,4 @@
-//! Tokenizers of whole files: ids that others have published, round trips, folders, and what is refused.
+//! Tokenizers from complete files: published ids, round trips, folders, and what is refused.
 
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -29,7 +29,7 @@ fn stories() -> Tokenizer {
     Tokenizer::from_llama2c(&bytes("tokenizers/tok512.bin"), Some(512)).unwrap()
 }
 
-/// The byte-level tokenizer that the models among the fixtures share.
+/// The byte-level tokenizer that the models in the fixtures share.
 fn small() -> Value {
     serde_json::from_slice(&bytes("models/tokenizer.json")).unwrap()
 }
@@ -53,7 +53,7 @@ fn published(name: &str) -> Vec<(String, Vec<u32>)> {
     pairs
 }
 
-/// Places follow on each other from the beginning of the text to its end.
+/// The ranges are contiguous from the beginning of the text to its end.
 fn assert_places(tokens: &Tokens) {
     let mut end = 0;
     for range in &tokens.offsets {
@@ -121,7 +121,7 @@ fn the_stories_tokenizer() {
     let tokenizer = stories();
     let text = "Once upon a time, Zoë\tsaid: \"I saw a 🦙!\"\n";
     let tokens = tokenizer.encode(text, Some(true), &Task::default()).unwrap();
-    // What llama2.c's way of joining gives, the best pair of all first, tried in Python.
+    // The ids of llama2.c's algorithm, best pair first, computed in Python.
     let ids = [
         1, 403, 407, 261, 378, 432, 410, 469, 414, 198, 174, 12, 419, 412, 292, 467, 313, 442, 394, 261, 410, 243, 162,
         169, 156, 443, 436, 13,
@@ -148,7 +148,7 @@ fn a_long_text_is_split_in_no_time_and_its_end_is_not_forgotten() {
     let tokens = encode(&bytes, &text);
     assert_eq!(bytes.decode(&tokens.ids).unwrap(), text);
     assert_eq!(tokens.strings().unwrap().last().unwrap(), " b");
-    // The expressions of the crate would leave what follows so many blanks in one piece.
+    // The crate's expressions would leave the text after this many blanks in one piece.
     let refused = |letter: &str| bytes.encode(&letter.repeat(500_002), None, &Task::default()).unwrap_err().message;
     assert_eq!(refused(" "), "expected at most 500000 bytes of white space in a row, found more at byte 0");
     assert_eq!(refused("a"), "expected at most 500000 bytes without white space in a row, found more at byte 0");
@@ -239,7 +239,7 @@ fn a_byte_without_a_token_is_refused_and_not_left_out() {
     assert_eq!(refused.message, "the tokenizer has no token for the byte 0x7E at byte 1");
 }
 
-/// A folder with these files, and what a run may do with them.
+/// A folder with these files, and the access of a run.
 fn folder(content: &[(&str, Vec<u8>)]) -> (tempfile::TempDir, Files) {
     let folder = tempfile::tempdir().unwrap();
     for (name, bytes) in content {
@@ -325,7 +325,7 @@ fn what_is_saved_is_the_same_tokenizer_again() {
     }
 }
 
-/// Made once, since every case asks for it.
+/// Built once, since every case needs it.
 static SMALL: LazyLock<Tokenizer> = LazyLock::new(|| json(&small()).unwrap());
 
 proptest! {
@@ -365,7 +365,7 @@ proptest! {
     }
 }
 
-/// Raises the flag of a task in a moment.
+/// Interrupts a task after a moment.
 fn in_a_moment(task: &Task) {
     let flag = task.flag().clone();
     std::thread::spawn(move || {
@@ -409,7 +409,7 @@ fn steps_that_multiply_and_tables_that_fill_the_memory_are_refused() {
     assert!(added.contains("expected the added tokens to take at most 1.0 GiB"), "{added}");
 }
 
-/// A Unigram of letters, and of runs of one of them that are so many long.
+/// A Unigram model of runs of one letter, up to this length.
 fn unigram(longest: usize) -> Value {
     let runs = (1..=longest).map(|length| json!(["a".repeat(length), -1.0]));
     let vocab: Vec<Value> = std::iter::once(json!(["<unk>", 0.0])).chain(runs).collect();
@@ -420,7 +420,7 @@ fn unigram(longest: usize) -> Value {
 
 #[test]
 fn whatever_a_file_makes_of_a_text_an_interruption_is_heard() {
-    // From every letter it looks at all that follows, again and again.
+    // It backtracks over the rest of the text from every letter.
     let mut backtracking = small();
     let ahead = "(?=[^b]*c)|".repeat(8);
     backtracking["pre_tokenizer"] = json!({ "type": "Split", "pattern": { "Regex": format!("a(?:{ahead}(?=[^b]*d))") },
@@ -441,7 +441,7 @@ fn whatever_a_file_makes_of_a_text_an_interruption_is_heard() {
 
 #[test]
 fn what_is_published_is_split_where_it_is_asked_for() {
-    // On another thread it would be an interruption that comes first.
+    // On another thread, the interruption would come first.
     let task = Task::default();
     task.flag().store(true, std::sync::atomic::Ordering::Relaxed);
     for tokenizer in [json(&llama()).unwrap(), json(&small()).unwrap(), gguf("gpt-2"), json(&unigram(16)).unwrap()] {

@@ -1,11 +1,11 @@
-//! Trainings of the binary that are interrupted and killed: what they leave, and how they go on.
+//! Trainings of the binary that are interrupted or killed: what they leave, and how they resume.
 
 use std::io::Read;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-/// A training whose steps are slow enough to be caught in their middle, kept every other step.
+/// A training with slow steps, so that it can be interrupted in the middle, and a checkpoint every other step.
 const SCRIPT: &str = r#"
 let rows = tensor::randint([24, 17], 0, 30, #{ seed: 1 });
 let sizes = #{ layers: 2, d_model: 24, heads: 2, vocab: 30, context: 16 };
@@ -40,7 +40,7 @@ fn weights(folder: &Path) -> Vec<u8> {
     std::fs::read(folder.join("out/model/model.safetensors")).unwrap()
 }
 
-/// The model of a training that nobody disturbs.
+/// The model of an uninterrupted training.
 fn undisturbed() -> Vec<u8> {
     let folder = place();
     let (code, said, stderr) = finish(microtome(folder.path(), &[]).spawn().unwrap());
@@ -58,7 +58,7 @@ fn a_training_that_is_killed_again_and_again_ends_as_if_it_had_not_been() {
         std::thread::sleep(Duration::from_millis(40 + 60 * (kill * 7 % 12)));
         child.kill().unwrap();
         finish(child);
-        // What is kept is whole: the file alone, or nothing yet. A killed run may leave what it had not renamed.
+        // The checkpoint is complete or does not exist. A killed run may leave an unfinished file.
         if let Ok(names) = std::fs::read_dir(&kept) {
             let whole = names.flatten().any(|entry| entry.file_name() == "training.safetensors");
             let bytes = if whole { std::fs::read(kept.join("training.safetensors")).unwrap() } else { Vec::new() };
@@ -75,7 +75,7 @@ fn a_training_that_is_killed_again_and_again_ends_as_if_it_had_not_been() {
 fn an_interruption_ends_the_training_and_the_script_goes_on_with_the_model_so_far() {
     let folder = place();
     let mut child = microtome(folder.path(), &["--steps", "1000000"]).spawn().unwrap();
-    // The first line says that the training begins.
+    // The first line means that the training has begun.
     let mut stderr = child.stderr.take().unwrap();
     stderr.read_exact(&mut [0; 8]).unwrap();
     let kept = folder.path().join("out/kept/training.safetensors");
@@ -83,7 +83,7 @@ fn an_interruption_ends_the_training_and_the_script_goes_on_with_the_model_so_fa
         assert_eq!(child.try_wait().unwrap(), None);
         std::thread::sleep(Duration::from_millis(5));
     }
-    // SAFETY: a signal to a child of ours that has not been waited for.
+    // SAFETY: the signal goes to a child of ours that has not been waited for.
     assert_eq!(unsafe { libc::kill(child.id() as i32, libc::SIGINT) }, 0);
     let mut more = String::new();
     stderr.read_to_string(&mut more).unwrap();
@@ -93,7 +93,7 @@ fn an_interruption_ends_the_training_and_the_script_goes_on_with_the_model_so_fa
     assert!((2..100).contains(&steps), "{said}");
     assert!(more.contains(&format!("stopped after {steps} of 1,000,000 steps")), "{more}");
     assert!(folder.path().join("out/model/model.safetensors").exists());
-    // And it goes on from there.
+    // And it resumes from there.
     let next = (steps + 1).to_string();
     let (code, said, stderr) = finish(microtome(folder.path(), &["--steps", &next]).spawn().unwrap());
     assert_eq!((code, said), (0, format!("{next} steps\n")), "{stderr}");

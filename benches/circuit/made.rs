@@ -37,7 +37,7 @@ pub fn model(place: &Path) -> Model {
     Model::load(&files, &folder, &load::Loading::default(), &Task::default()).unwrap()
 }
 
-/// A top-k dictionary of directions drawn evenly from the sphere, which it reads as it writes.
+/// A top-k dictionary with directions drawn uniformly from the sphere, the same for encoder and decoder.
 pub fn dictionary(site: &str, d: usize, features: usize, k: usize, turn: u64) -> Sae {
     let mut random = stream(0, "bench", turn);
     let rows = create::randn(&[features, d], DType::F32, &mut random).unwrap();
@@ -58,13 +58,13 @@ pub fn dictionary(site: &str, d: usize, features: usize, k: usize, turn: u64) ->
     .unwrap()
 }
 
-/// One behind each block.
+/// One after each block.
 pub fn dictionaries() -> Vec<Sae> {
     let one = |layer: usize| dictionary(&format!("resid_post.{layer}"), D, FEATURES, K, layer as u64);
     (0..LAYERS).map(one).collect()
 }
 
-/// What a loop needs beside the model: the last dictionaries, at most two, the contexts and the target.
+/// The loop's input beside the model: the last dictionaries, at most two, the contexts and the target.
 pub fn write(place: &Path, saes: &[Sae], contexts: &[Vec<u32>], target: usize) {
     let mut tensors = BTreeMap::new();
     for (name, sae) in ["target", "previous"].into_iter().zip(saes.iter().rev()) {
@@ -78,7 +78,7 @@ pub fn write(place: &Path, saes: &[Sae], contexts: &[Vec<u32>], target: usize) {
     safetensors::write(&Named { tensors, ..Named::default() }, &mut file).unwrap();
 }
 
-/// What a loop found: the effect of each of the first features.
+/// The loop's result: the effect of each of the first features.
 pub fn effects(place: &Path) -> Option<Vec<f64>> {
     let bytes = std::fs::read(place.join("effects.safetensors")).ok()?;
     let found = safetensors::Reader::new(bytes).unwrap().tensor("effects").unwrap();

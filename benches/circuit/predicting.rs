@@ -1,4 +1,5 @@
-//! What the model predicts without single features, as `features::predicting` asks, and the loop of full forwards.
+//! The model's predictions without single features, as `features::predicting` computes them, and the loop of full
+//! forwards.
 
 use std::time::Duration;
 
@@ -16,11 +17,11 @@ use super::common::{Rows, milliseconds, timed};
 use super::peers::Peers;
 use super::{FEATURES, K, made};
 
-/// The features that are taken off, each at the end of every text.
+/// The number of ablated features, each at the end of every text.
 const TRIED: usize = 16;
 const TEXTS: usize = 16;
 const LENGTH: usize = 256;
-/// Behind how many blocks the dictionary stands.
+/// The number of blocks before the dictionary.
 const BEHIND: [usize; 2] = [5, 2];
 const TOKENS: [u32; 2] = [11, 264];
 const RUNS: usize = 3;
@@ -35,7 +36,7 @@ fn texts() -> Vec<Vec<u32>> {
     (0..TEXTS).map(|row| (0..LENGTH).map(|column| id(row, column)).collect()).collect()
 }
 
-/// By how much the probability of the tokens falls without each feature, on average over the texts.
+/// The drop in probability of the tokens without each feature, on average over the texts.
 fn falls(model: &Model, sae: &Sae, texts: &[Vec<u32>], features: &[usize]) -> Vec<f64> {
     let (task, site) = (Task::default(), &sae.parts().about.sites[0]);
     let place = select(model.decoder.config(), site).unwrap()[0];

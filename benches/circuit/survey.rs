@@ -1,4 +1,4 @@
-//! What one pass finds of all features of a dictionary, beside the harvest that feeds it.
+//! The survey of all features of a dictionary in one pass, beside the harvest that feeds it.
 
 use std::ops::ControlFlow;
 use std::process::Command;
@@ -37,7 +37,7 @@ pub fn is_child() -> bool {
     std::env::var_os(CHILD).is_some()
 }
 
-/// Runs what the parent asks for, and prints the seconds that it took and the peak memory of this process.
+/// Runs the part that the parent requests, and prints its seconds and the peak memory of this process.
 pub fn print() {
     let (model, text) = model_and_text();
     let sae = made::dictionary(SITE, model.decoder.config().d_model, FEATURES, CODES, 0);

@@ -19,14 +19,14 @@ use super::most_memory::most_memory;
 use super::peers::Peers;
 use super::{CONTEXTS, FEATURES, LENGTH, TIMED, human, made};
 
-/// How many texts the contexts are chosen from, and how many go through the model at once.
+/// The number of texts that the contexts are chosen from, and of those that run through the model at once.
 const TEXTS: usize = 4000;
 const AT_ONCE: usize = 100;
 const RUNS: usize = 3;
 /// The times of the peer, and what they are of.
 const LOOPS: [(&str, &str); 2] = [("forward", "the loop"), ("stream", "the loop without logits")];
 
-/// What the dictionaries have at the last token of random texts: each is a context of its whole length.
+/// The activations of the dictionaries at the last token of random texts, each of which is a context of full length.
 fn survey(model: &Model, saes: &[Sae]) -> Survey {
     let id = |row: usize, column: usize| ((row * 7919 + column * 104_729 + row * column * 31) % 50_000) as u32;
     let texts: Vec<Vec<u32>> = (0..TEXTS).map(|row| (0..LENGTH).map(|column| id(row, column)).collect()).collect();
@@ -114,7 +114,7 @@ pub fn rows(rows: &mut Rows) {
     row("peak memory of the process, model and contexts included", human(most));
 }
 
-/// What is scaled may take hours.
+/// Extrapolated times may be hours.
 fn long(time: Duration) -> String {
     human_time(time.as_secs_f64())
 }
@@ -124,7 +124,7 @@ fn expanded(tree: &Graph) -> BTreeSet<usize> {
     tree.edges.iter().map(|edge| edge.to).collect()
 }
 
-/// In how many contexts a node was looked at.
+/// The number of contexts in which a node was tested.
 fn contexts_of(survey: &Survey, node: &Node) -> usize {
     survey.dictionaries[node.level][node.feature].top.len()
 }

@@ -1,4 +1,4 @@
-//! What the benchmarks share: medians, and the page that each writes.
+//! Helpers of the benchmarks: medians, and the page that each writes.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ pub fn milliseconds(time: Duration) -> String {
     format!("{:.1} ms", time.as_secs_f64() * 1e3)
 }
 
-/// The median of so many runs, after one that does not count.
+/// The median of this many runs, after a warm-up.
 pub fn timed(mut work: impl FnMut(), runs: usize) -> Duration {
     work();
     median(
@@ -30,7 +30,7 @@ pub fn timed(mut work: impl FnMut(), runs: usize) -> Duration {
     )
 }
 
-/// Prints the table and writes it to a file in `docs`. `sentences` stand above it, behind the one that names the machine.
+/// Prints the table and writes it to a file in `docs`. `sentences` precede it, after the one that names the machine.
 pub fn publish(title: &str, bench: &str, file: &str, sentences: &str, rows: &Rows) {
     let table: String = rows.iter().map(|(what, found)| format!("| {what} | {found} |\n")).collect();
     let page = format!(

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-/// Times by name, or why there are none.
+/// Times by name, or the reason why there are none.
 pub struct Peers(Result<BTreeMap<String, Duration>, String>);
 
 impl Peers {
@@ -14,7 +14,7 @@ impl Peers {
         Self::run(script, &numbers.iter().map(ToString::to_string).collect::<Vec<_>>())
     }
 
-    /// The same with other arguments behind the number of threads.
+    /// The same with other arguments after the number of threads.
     pub fn run(script: &str, arguments: &[String]) -> Self {
         let Ok(python) = std::env::var("MICROTOME_PEER_PYTHON") else {
             return Self(Err("not measured: MICROTOME_PEER_PYTHON is not set".into()));

@@ -1,4 +1,4 @@
-//! What closures of scripts cost that are called at every site and do nothing.
+//! The cost of script closures that are called at every site and do nothing.
 
 use microtome::script::Session;
 use microtome::script::engine::env::Env;

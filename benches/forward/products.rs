@@ -1,4 +1,4 @@
-//! The matrix products of a forward pass and nothing else: what gemm does for the same numbers.
+//! The matrix products of a forward pass alone: gemm's time for the same sizes.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ const WIDTH: usize = HEADS * SIZE;
 const WIDE: usize = 2048;
 const VOCAB: usize = 50_304;
 
-/// The products of so many blocks, attention included, into memory that is there already.
+/// The products of this many blocks, attention included, into allocated memory.
 pub fn time(layers: usize, logits: bool) -> Duration {
     let rows = TEXTS * LENGTH;
     let x = vec![0.5; rows * WIDE];

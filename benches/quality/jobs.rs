@@ -1,13 +1,13 @@
-//! What is fitted, and how libraries are asked for the same.
+//! What is fitted, and the same as arguments of the libraries.
 
 pub const LIBRARIES: [&str; 4] = ["dictionary_learning", "sae_lens", "sparsify", "sparsify_signum"];
-/// Rates of libraries, of which the best counts; elsewhere than on the layer in the middle, the best there; where several
-/// penalties are tried, one; and those of steps by sign, which sparsify has by itself, on that layer alone.
+/// Learning rates of libraries on the middle layer, of which the best counts; on other layers, the best one there; with
+/// several penalties, one; and those of sparsify's default optimiser, by sign, on the middle layer only.
 const RATES: [&str; 2] = ["4e-3", "8e-3"];
 const BEST_RATE: [&str; 1] = ["8e-3"];
 const RATE_OF_PENALTIES: [&str; 1] = ["4e-3"];
 const RATES_OF_SIGNS: [&str; 2] = ["4e-3", "1.6e-2"];
-/// Penalties of libraries for a kind, around those that leave about as many codes.
+/// Penalties of libraries for a kind, around those that give about the same L0.
 const PENALTIES: [(&str, &str, &[&str]); 5] = [
     ("relu", "dictionary_learning", &["0.12", "0.24"]),
     ("relu", "sae_lens", &["0.12", "0.24"]),
@@ -15,7 +15,7 @@ const PENALTIES: [(&str, &str, &[&str]); 5] = [
     ("gated", "sae_lens", &["0.12", "0.24"]),
     ("p_anneal", "dictionary_learning", &["0.03", "0.05"]),
 ];
-/// How far the number of codes may be from what was asked for, as a share of it, to be compared.
+/// The relative deviation from the target L0 up to which results are compared.
 const NEAR: f64 = 0.25;
 
 pub struct Job {
@@ -27,7 +27,7 @@ pub struct Job {
     is_middle: bool,
 }
 
-/// All steps for top-k, and 400 of the other kinds on the layer in the middle; where activations are wide, few steps.
+/// All steps for top-k, and 400 for the other kinds on the middle layer; few steps where activations are wide.
 pub fn jobs(site: &str) -> Vec<Job> {
     let is_middle = site == "resid_post.3";
     let job = |kind, steps| Job { kind, codes: 32, steps, features: 1536, is_middle };
@@ -46,12 +46,12 @@ impl Job {
         format!("{} of {}, {} steps of `{}`", self.codes, self.features, self.steps, self.kind)
     }
 
-    /// Whether a dictionary with so many codes may be compared.
+    /// Whether a dictionary with this L0 may be compared.
     pub fn is_near(&self, l0: f64) -> bool {
         (l0 / self.codes as f64 - 1.0).abs() <= NEAR
     }
 
-    /// The options of ours: nothing but how many codes there are to be.
+    /// The options of ours: only the number of codes.
     pub fn option(&self) -> &'static str {
         if self.kind.contains("top") || self.kind == "matryoshka" { "k" } else { "target" }
     }

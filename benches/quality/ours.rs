@@ -1,4 +1,4 @@
-//! Rows of models, what is fitted to them here, and the one judge of all dictionaries.
+//! Rows of models, our fits to them, and the same evaluation for all dictionaries.
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -55,7 +55,7 @@ pub struct Judged {
 pub struct Rows {
     session: RefCell<Session>,
     site: &'static str,
-    /// The file of those that are fitted.
+    /// The file of the rows to fit.
     pub path: String,
 }
 
@@ -93,7 +93,7 @@ impl Rows {
         drop(self.eval(code));
     }
 
-    /// Ours, with kind, codes, steps, batch and seed said and nothing else.
+    /// Ours, with only kind, codes, steps, batch and seed set.
     pub fn fitted(&self, job: &Job) -> Judged {
         let Job { kind, codes, steps, features, .. } = job;
         let more = if *kind == "matryoshka" {
@@ -110,7 +110,7 @@ impl Rows {
         Judged { seconds, ..self.judged() }
     }
 
-    /// A dictionary of a library, which it has saved.
+    /// A dictionary that a library has saved.
     pub fn judged_file(&self, folder: &str) -> Judged {
         self.run(&format!("let s = sae::load({folder:?});"));
         self.judged()

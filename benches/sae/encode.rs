@@ -1,4 +1,4 @@
-//! Codes of a batch by a dictionary that is made.
+//! Encoding a batch with a random dictionary.
 
 use microtome::base::Task;
 use microtome::base::random::stream;

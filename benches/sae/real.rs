@@ -1,4 +1,4 @@
-//! What screening changes: fits on activations of a model that was trained, with it and without, over three seeds.
+//! The effect of screening: fits on activations of a trained model, with and without it, over three seeds.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use microtome::training::{Schedule, ScheduleShape};
 
 use super::common::Rows;
 
-/// The activations behind a layer of a model of stories, on text that it wrote.
+/// The activations after a layer of a model of stories, on text that it generated.
 const ACTIVATIONS: &str = r#"
     let folder = "tests/fixtures/stories260K";
     let m = model::load(`${folder}/stories260K.bin`, #{ tokenizer: `${folder}/tok512.bin` });
@@ -63,13 +63,13 @@ fn fitted(x: &Tensor, seed: u64, steps: u64) -> Fitted {
     Fit::new(recipe, FEATURES, rows, None, &task).unwrap().run(About::default(), &task).unwrap()
 }
 
-/// How many of the codes of one are codes of the other too.
+/// The number of codes that both have.
 fn shared(a: &SparseCodes, b: &SparseCodes) -> usize {
     let of_row = |row: usize| a.row(row).0.iter().filter(|feature| b.row(row).0.binary_search(feature).is_ok()).count();
     (0..a.rows()).map(of_row).sum()
 }
 
-/// Which share of selections screening makes otherwise.
+/// The share of selections that screening changes.
 fn otherwise(sae: &Sae, x: &Tensor) -> String {
     let codes = || sae.encode_sparse(x, &Task::default()).unwrap();
     let (with, without) = (codes(), Level::Avx2.limit(codes));

@@ -33,7 +33,7 @@ impl Fit {
         Self::with(kind, features, L0 as f64 / features as f64, seed)
     }
 
-    /// As L1 fits begin, whose penalty has not thinned the codes out: this share of them is above 0.
+    /// Like the beginning of an L1 fit, before the penalty has made codes sparse: this share of them is above 0.
     pub fn of_share(features: usize, share: f64) -> Self {
         Self::with("relu", features, share, 0)
     }
@@ -101,7 +101,7 @@ impl Fit {
     }
 }
 
-/// Above which number so large a share of a standard normal distribution lies, by bisection on its tail.
+/// The quantile above which this share of a standard normal distribution lies, by bisection on its tail.
 fn tail(share: f64) -> f64 {
     const STEPS: usize = 4000;
     let above = |from: f64| {

@@ -1,4 +1,4 @@
-//! This program again, under a limit of the system, with its memory watched from outside.
+//! This program again, under a memory limit of the system, with its memory measured from outside.
 
 use std::env::VarError;
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::time::Duration;
 const PART: &str = "MICROTOME_BENCH_PART";
 const FOLDER: &str = "MICROTOME_BENCH_FOLDER";
 
-/// What this process is to do, and on which folder, if it was started by [`limited`].
+/// The role of this process and its folder, if it was started by [`limited`].
 pub fn part() -> Result<(String, String), VarError> {
     Ok((std::env::var(PART)?, std::env::var(FOLDER)?))
 }
@@ -16,7 +16,7 @@ pub fn part() -> Result<(String, String), VarError> {
 /// The peak memory of a process, in bytes.
 #[derive(Default)]
 pub struct Most {
-    /// What no file stands behind.
+    /// Memory without a file behind it.
     pub own: u64,
     pub all: u64,
 }
@@ -26,7 +26,7 @@ pub struct Limited {
     pub most: Most,
 }
 
-/// Plays a part in a process that may have so many bytes of memory to write to.
+/// Runs a role in a process that may have this many bytes of private memory.
 pub fn limited(part: &str, folder: &Path, allowed: u64) -> Limited {
     let program = std::env::current_exe().unwrap();
     let shell = format!("ulimit -d {}; exec {}", allowed / 1024, program.display());
@@ -35,7 +35,7 @@ pub fn limited(part: &str, folder: &Path, allowed: u64) -> Limited {
     let mut child = command.spawn().unwrap();
     let mut most = Most::default();
     while child.try_wait().unwrap().is_none() {
-        // The process may end between two looks.
+        // The process may end between two measurements.
         if let Ok(status) = std::fs::read_to_string(format!("/proc/{}/status", child.id())) {
             most.own = most.own.max(line(&status, "RssAnon:"));
             most.all = most.all.max(line(&status, "VmHWM:"));

@@ -1,4 +1,4 @@
-//! A store of made-up activations: sums of a few directions, as a dictionary would have them.
+//! A store of synthetic activations: sums of a few directions, as a dictionary assumes.
 
 use std::path::Path;
 

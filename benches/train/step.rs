@@ -1,4 +1,4 @@
-//! One step of the trainer, on rows that never change.
+//! One step of the trainer, on fixed rows.
 
 use microtome::base::Task;
 use microtome::base::random::stream;

@@ -55,7 +55,7 @@ impl Sizes {
         (SCORES / self.keys.max(1)).clamp(1, QUERIES)
     }
 
-    /// Calls `work` with every block of so many queries of a head, and a buffer, in parallel where that pays.
+    /// Calls `work` with every block of this many queries of a head, and a buffer, in parallel where that pays.
     pub fn each_block(&self, queries: usize, work: impl Fn(Block, &mut Vec<f32>) + Sync) {
         let down = self.columns.div_ceil(queries);
         let block = |index: usize, buffer: &mut Vec<f32>| {

@@ -136,7 +136,7 @@ impl Sums {
         let by_row = |numbers| Factor { numbers, row: inner as isize, column: 1 };
         if let Some(of_x) = &mut self.of_x {
             let place = of_x.pointer().moved(first * inner);
-            // SAFETY: these rows of the result, which nobody else knows.
+            // SAFETY: these rows of the result, to which nothing else refers.
             unsafe { in_tiles(place, [rows, inner, out], slopes_by_row, by_row(weight), Onto::Nothing) };
         }
         if let Some(of_weight) = &mut self.of_weight {

@@ -1,4 +1,4 @@
-//! What may go wrong in a kernel: what was expected and what was found, and of what kind it is.
+//! Errors of kernels: what was expected and what was found, with a kind.
 
 use std::fmt;
 
@@ -27,7 +27,7 @@ pub enum Kind {
     Memory,
     /// A computation that has no answer: a singular matrix, no convergence.
     Numeric,
-    /// A connection that failed, or a server that said no.
+    /// A connection that failed, or a server that refused.
     Network,
     /// Ctrl-C.
     Interrupted,

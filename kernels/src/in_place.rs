@@ -1,4 +1,4 @@
-//! The numbers of a variable, for changes in place.
+//! In-place access to the elements of a variable.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -6,8 +6,8 @@ use candle_core::{CpuStorage, InplaceOp1, Layout, Result as Candle, Var};
 
 use crate::Result;
 
-/// Lends the numbers of a variable, which must be contiguous f32 in CPU memory. `work` must not access the variable in
-/// another way.
+/// Lends the elements of a variable, which must be contiguous f32 in CPU memory. `work` must not access the variable in
+/// any other way.
 pub(super) fn in_place(variable: &Var, work: impl FnOnce(&mut [f32]) -> Result<()>) -> Result<()> {
     let lent = Lent { work: Mutex::new(Some(work)) };
     Ok(variable.inplace_op1(&lent)?)

@@ -152,7 +152,7 @@ fn of_x(gradient: &[f32], weight: &[f32], [rows, inner, out]: [usize; 3]) -> Res
     let gradient = Factor { numbers: gradient, row: out as isize, column: 1 };
     let weight = Factor { numbers: weight, row: inner as isize, column: 1 };
     let mut result = Fresh::new(rows * inner)?;
-    // SAFETY: the result has as many numbers, and nobody else knows it.
+    // SAFETY: the result has as many numbers, and nothing else refers to it.
     unsafe { in_tiles(result.pointer(), [rows, inner, out], gradient, weight, Onto::Nothing) };
     Ok(result)
 }
@@ -162,7 +162,7 @@ fn of_weight(gradient: &[f32], x: &[f32], [rows, inner, out]: [usize; 3]) -> Res
     let gradient = Factor { numbers: gradient, row: 1, column: out as isize };
     let x = Factor { numbers: x, row: inner as isize, column: 1 };
     let mut result = Fresh::new(out * inner)?;
-    // SAFETY: the result has as many numbers, and nobody else knows it.
+    // SAFETY: the result has as many numbers, and nothing else refers to it.
     unsafe { in_tiles(result.pointer(), [out, inner, rows], gradient, x, Onto::Nothing) };
     Ok(result)
 }
@@ -181,7 +181,7 @@ pub(super) unsafe fn in_tiles(target: Place, [m, n, k]: [usize; 3], a: Factor, b
         let (row, column) = (index % down * height, index / down * width);
         let (a, b) = (a.from(row, 0), b.from(0, column));
         let sizes = [height.min(m - row), width.min(n - column), k];
-        // SAFETY: the tile lies in the target, and is no other's.
+        // SAFETY: the tile lies in the target and overlaps no other tile.
         unsafe { multiply(target.at(row * n + column), n, sizes, 1.0, a, b, onto) };
     };
     match down * across {

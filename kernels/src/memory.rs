@@ -1,15 +1,14 @@
-//! The machine: asking whether there is room before anything is allocated, so that a huge tensor is an error message
-//! and not a killed process.
+//! Free memory, checked before large allocations, so that a huge tensor is an error message and not a killed process.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use crate::{Error, Kind, Result};
 
-/// Bytes that this process may still take: what the machine has free, or the limit of the control group or of the process
-/// (`ulimit -v`) if that is lower.
+/// Bytes that this process may still allocate: the free memory of the machine, or the limit of the control group or of
+/// the process (`ulimit -v`) if that is lower.
 ///
-/// Asked of the system at most fifty times a second, since it costs some tens of microseconds.
+/// The system is queried at most fifty times a second, since that costs some tens of microseconds.
 pub fn available() -> u64 {
     let last = *last();
     match last {
@@ -18,7 +17,7 @@ pub fn available() -> u64 {
     }
 }
 
-/// The same, asked of the system now.
+/// The same, queried now and not cached.
 pub fn look() -> u64 {
     let mut system = sysinfo::System::new();
     system.refresh_memory();
@@ -35,7 +34,7 @@ fn last() -> std::sync::MutexGuard<'static, Option<(Instant, u64)>> {
     LAST.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
-/// Bytes that this process has taken, of those that it may take.
+/// Bytes of resident memory of this process.
 pub fn taken() -> u64 {
     of_process(|process| process.memory())
 }
@@ -48,7 +47,7 @@ fn of_process(ask: impl Fn(&sysinfo::Process) -> u64) -> u64 {
     system.process(own).map_or(0, ask)
 }
 
-/// How much address space the process may have, where that is limited.
+/// The limit of the address space of this process, if there is one.
 fn limit() -> Option<u64> {
     #[cfg(unix)]
     {
@@ -61,18 +60,18 @@ fn limit() -> Option<u64> {
     None
 }
 
-/// Has the allocator keep up to 1 GiB of freed memory at hand, to be called once before threads start.
+/// Lets the allocator keep up to 1 GiB of freed memory for reuse; to be called once before threads start.
 ///
-/// Every pass through a model makes and drops some hundreds of megabytes of activations. Given back to the system, each
-/// page of them is asked for and zeroed again in the next pass, which measured a sixth of the time of a pass, and a third
-/// of one that records. Blocks from 32 MiB on, such as logits and large weights, go back at once as before.
+/// Every pass through a model allocates and frees some hundreds of megabytes of activations. Returned to the system,
+/// each page would have to be mapped and zeroed again in the next pass: measured, a sixth of the time of a pass, and a
+/// third of one that records. Blocks from 32 MiB on, such as logits and large weights, are still returned at once.
 pub fn keep_freed() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: settings of the allocator; one that it does not know is left as it was.
+    // SAFETY: settings of the allocator, which ignores unknown ones.
     unsafe {
         libc::mallopt(libc::M_MMAP_THRESHOLD, 32 << 20);
         libc::mallopt(libc::M_TRIM_THRESHOLD, 1 << 30);
-        // What one thread has freed another can use.
+        // A single arena, so that memory freed by one thread can be reused by another.
         libc::mallopt(libc::M_ARENA_MAX, 1);
     }
 }
@@ -84,7 +83,8 @@ pub fn processor() -> String {
     system.cpus().first().map(|cpu| cpu.brand().trim().to_string()).unwrap_or_default()
 }
 
-/// Refuses `bytes` that cannot fit, naming `what` wanted them. Requests under 16 MiB are not worth asking about.
+/// Refuses an allocation of `bytes` that cannot fit; `what` names it in the error. Requests under 16 MiB are not
+/// checked.
 pub fn check(bytes: u128, what: impl FnOnce() -> String) -> Result<()> {
     if bytes < (16 << 20) {
         return Ok(());
@@ -92,7 +92,7 @@ pub fn check(bytes: u128, what: impl FnOnce() -> String) -> Result<()> {
     check_within(bytes, available(), what)
 }
 
-/// The same against what was free before some of it was taken: for parts of which each alone is small.
+/// The same against `free` bytes, measured before the first of several allocations, each of which may be small.
 pub fn check_within(bytes: u128, free: u64, what: impl FnOnce() -> String) -> Result<()> {
     if bytes <= u128::from(free) {
         return Ok(());
@@ -104,12 +104,12 @@ pub fn check_within(bytes: u128, free: u64, what: impl FnOnce() -> String) -> Re
     })
 }
 
-/// Says that a part of a mapped file is done with, so that its pages no longer count as ours. It can still be read.
+/// Releases the pages of a part of a mapped file, so that they no longer count as ours. It can still be read.
 pub fn give_back(map: &memmap2::Mmap, place: std::ops::Range<usize>) {
     #[cfg(unix)]
     {
-        // SAFETY: the map is read-only and of a file, so what is dropped is read again from the same place when it is
-        // looked at again. A refusal costs memory only.
+        // SAFETY: the map is read-only and of a file, so dropped pages are read from the file again on the next access.
+        // A failure only costs memory.
         let _refused =
             unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, place.start, place.len()) };
     }
@@ -117,7 +117,7 @@ pub fn give_back(map: &memmap2::Mmap, place: std::ops::Range<usize>) {
     let _ = (map, place);
 }
 
-/// Bytes as people read them: `1.5 GiB`.
+/// Bytes in readable units: `1.5 GiB`.
 pub fn human(bytes: u128) -> String {
     let units = ["bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     let mut value = bytes as f64;

@@ -1,14 +1,14 @@
-//! Work in pieces on all threads. The machinery of rayon is compiled anew for every closure that it is handed, and was a
-//! third of this crate; what stands here is compiled once for each type of result.
+//! Work in pieces on all threads. rayon is compiled anew for every closure, which was a third of this crate; these
+//! functions are compiled once for each type of result.
 
 use rayon::prelude::*;
 
-/// What `one` gives for each number below `count`, in order.
+/// The results of `one` for each index below `count`, in order.
 pub fn map<U: Send>(count: usize, one: &(dyn Fn(usize) -> U + Sync)) -> Vec<U> {
     (0..count).into_par_iter().map(one).collect()
 }
 
-/// Calls `fill` with each block of so many places, and the number of its first one.
+/// Calls `fill` with each block of this many places, and the index of its first one.
 pub fn fill<T: Send>(places: &mut [T], block: usize, fill: &(dyn Fn(usize, &mut [T]) + Sync)) {
     places.par_chunks_mut(block).enumerate().for_each(|(number, part)| fill(number * block, part));
 }

@@ -52,7 +52,7 @@ impl<'a> Matrix<'a> {
         Ok(Self { storage, begin })
     }
 
-    /// The numbers `begin..begin + len` in f32, in `buffer` where they are stored otherwise.
+    /// The numbers `begin..begin + len` in f32, converted in `buffer` if they are stored in another dtype.
     pub fn part<'b>(&'b self, begin: usize, len: usize, buffer: &'b mut Vec<f32>) -> &'b [f32] {
         let range = self.begin + begin..self.begin + begin + len;
         let Storage::Cpu(storage) = &*self.storage else { return &[] };

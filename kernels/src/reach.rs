@@ -39,7 +39,7 @@ impl Reach<'_> {
         };
         (!self.causal || to <= from) && self.window.is_none_or(|window| from < to + window)
     }
-    /// What [`Reach::sees`] says of all keys of a query: two runs of them, the second behind the first.
+    /// The keys that a query attends to by [`Reach::sees`]: two ranges of them, the second after the first.
     pub(super) fn seen(&self, row: usize, query: usize, keys: usize) -> [Range<usize>; 2] {
         let column = self.past + query;
         let from = self.gap.map_or(column, |gap| gap.position(row, column));

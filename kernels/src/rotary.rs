@@ -76,7 +76,7 @@ fn fused(x: &Tensor, rotation: &Rotation, past: usize, gap: Option<&Gap>) -> Res
 struct Turn<'a> {
     out: &'a mut [f32],
     x: &'a [f32],
-    /// Of a head.
+    /// The size of a head.
     size: usize,
     cos: &'a [f32],
     sin: &'a [f32],

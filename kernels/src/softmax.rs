@@ -10,7 +10,7 @@ use super::math;
 /// Replaces a row of scores by the pattern: softmax over the visible keys, 0 elsewhere.
 pub(super) struct Softmax<'a> {
     pub row: &'a mut [f32],
-    /// Two runs of keys, the second behind the first.
+    /// Two ranges of keys, the second after the first.
     pub seen: [Range<usize>; 2],
 }
 

@@ -63,14 +63,14 @@ impl Gradients {
     }
 }
 
-/// A number, with the tape of how it was made.
+/// A scalar, with the tape of the operations that computed it.
 pub struct Taped {
     number: Tensor,
     tape: Tape,
 }
 
 impl Taped {
-    /// Runs `work`, which gives one number.
+    /// Runs `work`, which returns a scalar.
     pub fn of<E: From<Error>>(work: impl FnOnce() -> Result<Tensor, E>) -> Result<Self, E> {
         struct Before(Option<Tape>);
         impl Drop for Before {

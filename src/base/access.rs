@@ -83,7 +83,7 @@ impl Access {
         Ok(Self { out, read_below: Vec::new(), read, write, net })
     }
 
-    /// Looks for relative paths in `folder`, too: where a repeated run finds what was there when it was recorded.
+    /// Also looks for relative paths in `folder`, where a repeated run finds the files of the recorded one.
     pub fn reading_below(mut self, folder: PathBuf) -> Self {
         self.read.set(folder.clone(), true);
         self.read_below.push(folder);
@@ -96,8 +96,8 @@ impl Access {
         Ok(self)
     }
 
-    /// The same rules for a folder of the program's own, which is written unless a rule denies that; relative paths are
-    /// written below it.
+    /// The same rules for a folder of the program's own, which may be written unless a rule denies it; relative paths
+    /// are written below it.
     pub fn within(&self, folder: &Path) -> Result<Self> {
         let mut own = self.clone();
         own.out = resolve(folder)?;
@@ -115,7 +115,7 @@ impl Access {
     pub fn to_read(&self, path: &Path) -> Result<PathBuf> {
         let first = self.judged(path, path, "read", &self.read);
         if path.is_relative() && !first.as_ref().is_ok_and(|place| place.exists()) {
-            // What may not be read is treated like what is not there, so that the two cannot be told apart.
+            // Unreadable paths are treated like missing ones, so that the two cannot be told apart.
             for folder in std::iter::once(&self.out).chain(&self.read_below) {
                 let place = resolve(&folder.join(path))?;
                 if self.read.allows(&place) && place.exists() {
@@ -129,7 +129,7 @@ impl Access {
     /// Where `path` is written: below the output folder if it is relative.
     pub fn to_write(&self, path: &Path) -> Result<PathBuf> {
         match path.is_relative() {
-            // An empty path is one of no file, also below a folder.
+            // An empty path names no file, also below a folder.
             true if !path.as_os_str().is_empty() => self.judged(path, &self.out.join(path), "write", &self.write),
             _ => self.judged(path, path, "write", &self.write),
         }
@@ -152,7 +152,7 @@ impl Access {
         }
         let seen = places::resolve_where(path, |place| self.read.allows(place))?;
         let verdict = match (rules.judge(&seen), place) {
-            // Behind a place that may not be seen there is something that leads where nobody may go.
+            // The visible part of the path is allowed, but it goes on through a hidden folder to a place that is not.
             (Verdict::Allowed, Ok(_)) => Verdict::Denied,
             (Verdict::Allowed, Err(error)) => return Err(error),
             (verdict, _) => verdict,
@@ -224,7 +224,7 @@ pub fn host_of(address: &str) -> &str {
     }
 }
 
-/// That the user said no.
+/// The hint that the user's own rule is the reason.
 fn covers(option: &str) -> String {
     format!("a rule of {option} covers it")
 }
@@ -323,7 +323,7 @@ mod tests {
             let error = Access::new(&folder.path().join("out"), &rules).unwrap_err();
             assert_eq!(error.message, format!("expected a folder after {option}, found `{typed}`"));
         }
-        // A folder may be called so.
+        // A folder may have such a name.
         std::fs::create_dir(folder.path().join("odd*")).unwrap();
         access(folder.path(), Rules { deny_read: vec![folder.path().join("odd*")], ..Rules::default() });
     }
@@ -354,7 +354,7 @@ mod tests {
         assert!(plain.to_read(&folder.path().join("link")).is_err());
         assert!(plain.to_read(&folder.path().join("door/environ")).is_err());
         assert!(plain.to_read(Path::new(&format!("/proc/{id}/environ"))).is_err());
-        // The way through /proc to a file elsewhere is the file elsewhere, with its rules.
+        // A path through /proc to a file elsewhere is judged as that file.
         let elsewhere = resolve(folder.path()).unwrap().join("file");
         std::fs::write(&elsewhere, "").unwrap();
         let round = PathBuf::from(format!("/proc/self/root{}", elsewhere.display()));
@@ -439,7 +439,7 @@ mod tests {
         assert!(!allows("nothuggingface.co") && !allows("hf.co.example.org"));
         assert_eq!(hub_hosts("https://huggingface.co/"), hub_hosts(""));
         assert_eq!(hub_hosts("http://mirror.example.org:80"), ["mirror.example.org"]);
-        // An address is no pattern.
+        // A URL is not a pattern.
         assert!(hub_hosts("https://*").is_empty() && hub_hosts("https://a b").is_empty());
     }
 

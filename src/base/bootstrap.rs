@@ -7,7 +7,7 @@ use super::random::stream;
 /// Number of bootstrap samples.
 pub const RESAMPLES: usize = 1_000;
 
-/// An interval stands on at least this share of the draws; the others have no finite statistic.
+/// An interval needs a finite statistic in at least this share of the resamples.
 const DEFINED: f64 = 0.95;
 
 /// The 95 % percentile interval of a statistic of `count` observations (Efron 1979): computed on a thousand resamples
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn positions_of_a_row_that_are_alike_do_not_narrow_it() {
-        // 100 rows of four equal numbers: as sure as of 100 numbers, and half as sure as of 400 independent ones.
+        // 100 rows of four equal numbers: as certain as 100 numbers, and half as certain as 400 independent ones.
         let numbers: Vec<f64> = (0..100).map(|i| f64::from(i * 37 % 100)).collect();
         let mean = |of: &[f64]| of.iter().sum::<f64>() / of.len() as f64;
         let [low, high] =
@@ -87,7 +87,7 @@ mod tests {
         assert_eq!(bootstrap(1, 0, |_| 3.0), None);
         assert_eq!(bootstrap(2, 0, |drawn| 1.0 / drawn.iter().sum::<usize>() as f64), None);
         assert_eq!(bootstrap(2, 0, |drawn| (drawn.iter().sum::<usize>() as f64 - 1.0).sqrt()), None);
-        // One draw in a thousand without a number does not count: (4/5)^30.
+        // One resample in a thousand without a finite statistic is ignored: (4/5)^30.
         assert_eq!(bootstrap(30, 0, |drawn| if drawn.iter().any(|i| *i < 6) { 1.0 } else { f64::NAN }), Some([1.0; 2]));
     }
 

@@ -11,7 +11,7 @@ pub const MOST: u64 = 1 << 30;
 /// What is left of the memory for one file.
 #[derive(Debug)]
 pub struct Budget {
-    /// No file of this kind takes more.
+    /// The limit for this kind of file.
     most: u128,
     /// What was free when the file was opened.
     free: u64,

@@ -26,7 +26,7 @@ pub struct Shelved {
     pub used: SystemTime,
 }
 
-/// The folders right below one, by name. A missing or unreadable one has none.
+/// The direct subfolders of a folder, by name; none if it is missing or unreadable.
 pub fn shelved(folder: &Path) -> Vec<Shelved> {
     let inner = WalkDir::new(folder).min_depth(1).max_depth(1).sort_by_file_name().into_iter().flatten();
     inner.filter(|entry| entry.file_type().is_dir()).map(|entry| measured(entry.into_path())).collect()

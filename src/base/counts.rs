@@ -1,4 +1,4 @@
-//! Numbers as sentences have them: `1 point`, `12,000 points`.
+//! Numbers as they are written in sentences: `1 point`, `12,000 points`.
 
 /// `1 point`, `2 points`.
 pub fn count(number: usize, noun: &str) -> String {

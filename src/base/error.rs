@@ -34,7 +34,7 @@ impl Error {
         self
     }
 
-    /// Points at a parameter of the call, or at one of its options, by name. Where the error says so already, that stays.
+    /// Points at a parameter of the call, or at one of its options, by name, unless the error names one already.
     pub fn about(mut self, name: impl Into<String>) -> Self {
         self.about.get_or_insert_with(|| name.into());
         self

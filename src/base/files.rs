@@ -53,7 +53,7 @@ impl Files {
         Self { access, task: Task::default(), recording, ledger: Arc::default(), locks: Arc::default() }
     }
 
-    /// Has reading end when this task is interrupted.
+    /// Makes reads end when this task is interrupted.
     pub fn heeding(self, task: &Task) -> Self {
         Self { task: task.clone(), ..self }
     }
@@ -126,8 +126,8 @@ impl Files {
         utf8(self.bytes(path)?).map_err(|e| e.within(path.display()))
     }
 
-    /// Names in a folder, as completion offers them: those of folders with a slash at the end, and none of what may not be
-    /// read. None if it cannot be read.
+    /// Names in a folder for completion: folders with a slash at the end, and without what may not be read. None if the
+    /// folder cannot be read.
     pub fn names(&self, folder: &Path) -> Vec<String> {
         let Ok(place) = self.access.to_read(folder) else { return Vec::new() };
         let entries = fs::read_dir(place).into_iter().flatten().flatten();
@@ -145,7 +145,7 @@ impl Files {
     pub fn script(&self, path: &Path) -> Result<String> {
         let (bytes, _) = self.whole(path)?;
         let text = utf8(bytes).map_err(|e| e.within(path.display()))?;
-        // Some editors begin a file with a mark that is no part of the text.
+        // Some editors begin a file with a byte order mark, which is not part of the text.
         match text.strip_prefix('\u{feff}') {
             Some(rest) => Ok(rest.into()),
             None => Ok(text),
@@ -227,7 +227,7 @@ impl Files {
         Ok(place)
     }
 
-    /// Saves what is all there already: [`Files::save`] for a text or a few bytes.
+    /// Saves content that is already in memory: [`Files::save`] for a text or a few bytes.
     pub fn save_whole(&self, path: &Path, content: impl AsRef<[u8]>) -> Result<PathBuf> {
         self.save(path, |file| file.write_all(content.as_ref()).map_err(|e| Error::io("write", path, &e)))
     }
@@ -249,7 +249,7 @@ impl Files {
     }
 }
 
-/// All that is in a file that is said to be of this length.
+/// The whole content of a file with this reported length.
 fn read_whole(mut file: impl Read, length: u64, path: &Path, task: &Task) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let room = usize::try_from(length).ok().and_then(|length| bytes.try_reserve_exact(length).ok());
@@ -290,7 +290,7 @@ pub(super) fn pieces(
     }
 }
 
-/// Waits a little where there is nothing to be read yet, as in some files of the system's own.
+/// Waits a little if nothing can be read yet, as with some system files.
 fn wait_or(error: io::Error, path: &Path) -> Result<()> {
     match error.kind() {
         io::ErrorKind::Interrupted => {}
@@ -326,7 +326,7 @@ impl Write for Tee<'_> {
     }
 }
 
-/// Temporary files are made for their owner alone; a result is for everybody whom the umask lets read it.
+/// Temporary files are readable by their owner only; a result is readable as the umask allows.
 #[cfg(unix)]
 fn share_with_umask(file: &File) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
@@ -366,7 +366,7 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// A lock that a panicking thread held is still good: what it guards is replaced as a whole, never half.
+/// A poisoned lock is still usable: what it guards is replaced as a whole, never half.
 fn held<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
@@ -392,7 +392,7 @@ mod tests {
         assert_eq!(files.text(Path::new("a/b.txt")).unwrap(), "hello");
         let ledger = files.ledger();
         assert_eq!(ledger.written[&place], hex(&Sha256::digest(b"hello")));
-        // What the run wrote itself is no input of it, and what it read before it wrote there is one.
+        // A file that the run wrote first is not an input; one that it read before it wrote there is.
         assert!(ledger.read.is_empty());
         fs::write(place.with_file_name("count.txt"), "1").unwrap();
         files.text(Path::new("a/count.txt")).unwrap();
@@ -470,7 +470,7 @@ mod tests {
         assert!(latin.message.ends_with("expected UTF-8 text, found byte 0xe9 on line 2"), "{}", latin.message);
     }
 
-    /// A sparse file of a hundred gigabytes took minutes, without a check for an interruption.
+    /// Regression: a sparse file of a hundred gigabytes took minutes, without a check for an interruption.
     #[cfg(unix)]
     #[test]
     fn hashing_is_interrupted() {
@@ -494,7 +494,7 @@ mod tests {
         }
     }
 
-    /// Gives so many bytes, and then says that there is nothing yet, for ever.
+    /// Returns this many bytes, and then `WouldBlock` for ever.
     struct Slow(usize);
 
     impl Read for Slow {
@@ -531,13 +531,13 @@ mod tests {
         let task = Task::default();
         let error = read_whole(io::repeat(b'x'), 0, Path::new("x"), &task).unwrap_err();
         assert_eq!(error.message, "cannot read x: it is longer than the 0 bytes that the system reports");
-        // One that grows a little is read with what came to it.
+        // A file that grows a little is read with its growth.
         let grown = read_whole(io::repeat(b'x').take(3 * PIECE + 7), 5, Path::new("x"), &task).unwrap();
         assert_eq!(grown.len() as u64, 3 * PIECE + 7);
         assert_eq!(read_whole(io::empty(), 5, Path::new("x"), &task).unwrap(), b"");
     }
 
-    /// The system's own files are said to be empty, and are not.
+    /// System files report a length of 0, although they have content.
     #[cfg(target_os = "linux")]
     #[test]
     fn a_file_of_the_system_is_read_where_that_is_allowed() {

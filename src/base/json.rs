@@ -1,15 +1,15 @@
-//! JSON of others. A text of it may be small and what it makes large, so that is reckoned before it is made; how deep it
-//! may go is serde_json's own limit, 128.
+//! Untrusted JSON. A small text may parse into large values, so their size is estimated before parsing; the depth is
+//! limited by serde_json, to 128.
 
 use serde::de::DeserializeOwned;
 
 use super::budget::Budget;
 use super::{Error, Result, memory};
 
-/// A text of so many bytes makes some megabytes at most, whatever it is, and is not reckoned: it may be one of millions.
+/// Shorter texts parse into some megabytes at most and are not estimated, since there may be millions of them.
 const SMALL: usize = 1 << 14;
 
-/// Reads what a file says, within the [budget](Budget::of_header) of one; `wrong` puts into words what serde says of it.
+/// Parses the JSON of a file, within the [budget](Budget::of_header) of a header; `wrong` converts serde's error.
 pub fn read<T: DeserializeOwned>(text: &[u8], wrong: impl FnOnce(serde_json::Error) -> Error) -> Result<T> {
     if text.len() > SMALL {
         Budget::of_header().take(size(text), || "what this JSON makes".into())?;
@@ -17,14 +17,14 @@ pub fn read<T: DeserializeOwned>(text: &[u8], wrong: impl FnOnce(serde_json::Err
     serde_json::from_slice(text).map_err(wrong)
 }
 
-/// The same of numbers and texts that somebody keeps as JSON: they may be as many as there is memory for.
+/// The same for content kept as JSON, such as numbers and texts: only the free memory limits it.
 pub fn read_content<T: DeserializeOwned>(text: &[u8], wrong: impl FnOnce(serde_json::Error) -> Error) -> Result<T> {
     memory::check(size(text), || "what this JSON makes".into())?;
     serde_json::from_slice(text).map_err(wrong)
 }
 
-/// About how many bytes a text of JSON takes as values, the vectors that grow while it is read included. A list or a map
-/// has room for several from its first value on.
+/// The approximate bytes of a JSON text as parsed values, including vectors that grow during parsing. A list or a map
+/// has capacity for several values from its first one on.
 pub fn size(text: &[u8]) -> u128 {
     const VALUE: u64 = 144;
     const FIELD: u64 = 160;
@@ -63,7 +63,7 @@ mod tests {
         let error = parsed(&many).unwrap_err();
         assert_eq!(error.kind, Kind::Format);
         assert!(error.message.contains("expected what this JSON makes to take at most 1.0 GiB"), "{error}");
-        // As a text they are no values.
+        // Within a string they are not values.
         assert!(parsed(&Value::from(many).to_string()).is_ok());
     }
 

@@ -1,16 +1,17 @@
-//! The machine's memory, asked before anything is allocated, so that a huge tensor is an error message and not a killed
-//! process. The kernels ask too, so what asks is theirs.
+//! Free memory, checked before large allocations, so that a huge tensor is an error message and not a killed process.
+//! The kernels check it, too, so the code is theirs.
 
 pub use kernels::memory::{available, give_back, human, keep_freed, look, processor, taken};
 
 use super::Result;
 
-/// Refuses `bytes` that cannot fit, naming `what` wanted them. Requests under 16 MiB are not worth asking about.
+/// Refuses an allocation of `bytes` that cannot fit; `what` names it in the error. Requests under 16 MiB are not
+/// checked.
 pub fn check(bytes: u128, what: impl FnOnce() -> String) -> Result<()> {
     Ok(kernels::memory::check(bytes, what)?)
 }
 
-/// The same against what was free before some of it was taken: for parts of which each alone is small.
+/// The same against `free` bytes, measured before the first of several allocations, each of which may be small.
 pub fn check_within(bytes: u128, free: u64, what: impl FnOnce() -> String) -> Result<()> {
     Ok(kernels::memory::check_within(bytes, free, what)?)
 }

@@ -1,4 +1,4 @@
-//! Floor 0: what every other floor stands on. Errors, plain results, tasks, randomness, files and who may touch them.
+//! Floor 0: the base of every other floor. Errors, plain results, tasks, randomness, files and access rules.
 
 pub mod access;
 pub mod bootstrap;

@@ -8,7 +8,7 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     let plain = |s: &str| s.to_lowercase().replace(['_', '-', ' '], "");
     let wanted = plain(name);
     let length = wanted.chars().count();
-    // One letter is near to everything, and so to nothing.
+    // A name of one letter would be near to every name.
     let limit = if length < 2 { 0 } else { (length / 3).max(1) };
     candidates
         .into_iter()

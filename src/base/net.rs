@@ -80,7 +80,7 @@ pub fn wait_for<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
         .build()
         .map_err(|e| err!(Network, "cannot start the network client: {e}"))?;
     let outcome = runtime.block_on(work);
-    // The system may look up a name for half a minute, and cannot be stopped; an interruption does not wait for it.
+    // The system's name lookup may take half a minute and cannot be cancelled; an interruption does not wait for it.
     runtime.shutdown_background();
     outcome
 }
@@ -121,7 +121,7 @@ impl Resolve for Names {
 }
 
 fn client(access: &Access, redirections: redirect::Policy) -> Result<Client> {
-    // The process has one provider of ciphers; whoever embeds this crate may have chosen another before.
+    // There is one TLS provider for each process; a program that embeds this crate may have installed another before.
     let _there_already = rustls::crypto::ring::default_provider().install_default();
     Client::builder()
         .redirect(redirections)
@@ -136,7 +136,7 @@ fn client(access: &Access, redirections: redirect::Policy) -> Result<Client> {
 /// The answer of a server.
 pub struct Answer {
     pub status: u16,
-    /// What kind of refusal the server calls it.
+    /// The server's own error code.
     pub code: Option<String>,
     /// The seconds of its Retry-After.
     pub retry_after: Option<u64>,
@@ -162,7 +162,7 @@ impl Server {
         })
     }
 
-    /// Asks a short question about `what`. An answer that is longer than `most` bytes is none.
+    /// Sends a GET request; `what` names its subject in errors. An answer of more than `most` bytes is refused.
     pub async fn ask(&self, task: &Task, address: &str, what: &str, most: u64) -> Result<Answer> {
         let url = self.url(address)?;
         let request = self.signed(self.following.get(url));
@@ -203,7 +203,7 @@ impl Server {
         Ok(url)
     }
 
-    /// Sizes are those of the bytes as they are kept, so nothing is to be compressed on the way.
+    /// Sizes are those of the stored bytes, so compression in transit is not requested.
     fn signed(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
         let request = request.header(ACCEPT_ENCODING, "identity");
         match &self.token {
@@ -224,7 +224,7 @@ fn judge(access: &Access, url: &Url) -> Result<()> {
 fn named(url: &Url) -> String {
     let mut shown = url.clone();
     if !shown.username().is_empty() || shown.password().is_some() {
-        // Refused only for addresses without a host, which have been turned away by now.
+        // This fails only for addresses without a host, which have been refused before.
         let _ours = shown.set_username("").and_then(|()| shown.set_password(None));
     }
     shown.into()
@@ -266,7 +266,7 @@ async fn copy(
     Ok(received)
 }
 
-/// Waits for the network, looking up now and then for an interruption.
+/// Waits for the network, regularly checking for an interruption.
 pub async fn patiently<T>(task: &Task, work: impl Future<Output = T>) -> Result<T> {
     let mut work = std::pin::pin!(work);
     loop {
@@ -337,7 +337,7 @@ mod tests {
         let hash = hex(&Sha256::digest(b"hello"));
         let place = fetch(&files, &Task::default(), &address, None, Some(&hash)).unwrap();
         assert_eq!(std::fs::read_to_string(&place).unwrap(), "hello");
-        // The server is gone by now: the second call finds the file by its hash.
+        // The server has stopped: the second call finds the file by its hash.
         assert_eq!(fetch(&files, &Task::default(), &address, None, Some(&hash)).unwrap(), place);
     }
 
@@ -370,7 +370,7 @@ mod tests {
         assert_eq!(shown("https://example.org/x"), "https://example.org/x");
     }
 
-    /// A host that is denied by its numbers is so by each of its names.
+    /// A host whose address is denied is denied under each of its names.
     #[test]
     fn a_name_leads_to_no_address_that_is_denied() {
         let folder = tempfile::tempdir().unwrap();

@@ -23,11 +23,11 @@ pub enum Plain {
     Text(String),
     List(Vec<Plain>),
     Map(Vec<(String, Plain)>),
-    /// What is none of these: a function, a model.
+    /// Anything else: a function, a model.
     Other(Foreign),
 }
 
-/// A value of the other language, which an option of its floor knows.
+/// A value of the scripting language, which only options of the script floor accept.
 #[derive(Clone)]
 pub struct Foreign {
     /// What it is, in words: "a function".
@@ -83,7 +83,7 @@ impl From<&serde_json::Value> for Plain {
     }
 }
 
-/// A number as people read it: eight significant digits, no trailing zeros. `1.0` stays a float to the eye.
+/// A number for display: eight significant digits, no trailing zeros. `1.0` remains visibly a float.
 pub fn number_text(x: f64) -> String {
     if !x.is_finite() {
         return if x.is_nan() {
@@ -123,12 +123,12 @@ pub trait Setting: Sized {
     /// The words that it is one of, if it is.
     const CHOICES: &'static [&'static str] = &[];
 
-    /// What values are welcome, in the words of an error: "a number".
+    /// The accepted values, as an error names them: "a number".
     fn wanted() -> String;
 
     fn of(value: &Plain) -> Option<Self>;
 
-    /// Itself as a script writes it.
+    /// The value as a script writes it.
     fn written(&self) -> String;
 
     /// The numbers in it, which must lie in the range of the option.
@@ -142,7 +142,7 @@ pub trait Setting: Sized {
     }
 }
 
-/// A wrong element of a list or a map: where it is, such as `[2]` or `.name`, and what is wanted there.
+/// A wrong element of a list or a map: its place, such as `[2]` or `.name`, and what is expected there.
 pub struct Fault<'a> {
     place: String,
     wanted: String,
@@ -150,7 +150,7 @@ pub struct Fault<'a> {
 }
 
 impl<'a> Fault<'a> {
-    /// The fault of an element that must be a `T`, if it is none.
+    /// The fault of an element that must be a `T`, if it is not.
     pub fn of<T: Setting>(place: String, value: &'a Plain) -> Option<Self> {
         if T::of(value).is_some() {
             return None;
@@ -259,7 +259,7 @@ impl Setting for String {
     }
 }
 
-/// What is not said where it is nothing.
+/// An optional value: nothing stands for none.
 impl<T: Setting> Setting for Option<T> {
     const CHOICES: &'static [&'static str] = T::CHOICES;
 
@@ -287,7 +287,7 @@ impl<T: Setting> Setting for Option<T> {
     }
 }
 
-/// What options say that take several values.
+/// The suffix for options that take several values.
 const OR_SEVERAL: &str = ", or an array of such";
 
 /// Several, or one alone.
@@ -398,7 +398,7 @@ impl Field {
         }
     }
 
-    /// Its name in scripts, where that is a word of the language here.
+    /// Its name in scripts, if that is a keyword of Rust.
     pub fn called(self, name: &'static str) -> Self {
         Self { name, ..self }
     }
@@ -424,7 +424,7 @@ impl Field {
         Self { high: Some(high), ..self }
     }
 
-    /// What the option takes, in the words of an error.
+    /// The accepted values, as an error names them.
     pub fn wanted(&self) -> String {
         let low = self.low.map(|(low, is_in)| if is_in { format!("at least {low}") } else { format!("above {low}") });
         let high = self.high.map(|high| format!("at most {high}"));
@@ -479,7 +479,7 @@ pub fn chosen<T: Setting>(name: &str, word: &str) -> Result<T> {
     T::of(&value).ok_or_else(|| refused((name, ""), &T::wanted(), T::CHOICES, &value))
 }
 
-/// The sentence as it stands behind a colon; names and abbreviations keep their capitals.
+/// The sentence as it follows a colon; names and abbreviations keep their capitals.
 fn lowered(sentence: &str) -> String {
     let mut letters = sentence.chars();
     let (first, second) = (letters.next(), letters.next());
@@ -491,14 +491,14 @@ fn lowered(sentence: &str) -> String {
     }
 }
 
-/// Options that were declared.
+/// A declared group of options.
 pub trait Declared: Default {
     fn fields() -> &'static [Field];
 
     /// Takes the value of an option by its number.
     fn set(&mut self, number: usize, value: &Plain) -> Result<()>;
 
-    /// All options, of which `find` gives those that were said.
+    /// All options; `find` returns those that were given.
     fn given(mut find: impl FnMut(&'static str) -> Option<Plain>) -> Result<Self> {
         let mut options = Self::default();
         for (number, field) in Self::fields().iter().enumerate() {
@@ -525,8 +525,8 @@ pub fn one_of<T: Display>(words: impl IntoIterator<Item = T>) -> String {
 
 /// Declares options: a struct, its defaults, and how scripts give them.
 ///
-/// Each field has a doc comment, which help shows, and a default. Behind `=>` stand calls of [`Field`]'s methods. Options
-/// that several calls share are a group of their own, and `with reading: ReadingOptions;` takes them in.
+/// Each field has a doc comment, which help shows, and a default. After `=>` come calls of [`Field`]'s methods. Options
+/// that several calls share are a group of their own, which `with reading: ReadingOptions;` includes.
 #[macro_export]
 macro_rules! options {
     ($(#[$attribute:meta])* $vis:vis struct $name:ident { $(

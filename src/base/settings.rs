@@ -10,7 +10,7 @@ pub const MOST_THREADS: u16 = 1024;
 pub struct Settings {
     /// The seed that drives all randomness.
     pub seed: u64,
-    /// Where relative paths to write are taken to.
+    /// The folder that relative output paths are below.
     pub out: PathBuf,
     /// Worker threads of the matrix kernels.
     pub threads: usize,

@@ -45,8 +45,8 @@ impl Bar for SilentBar {
     fn note(&self, _text: &str) {}
 }
 
-/// What reads files of others may descend as deep as they are nested, so that no thread has a small stack. It is
-/// reserved and not used: the system gives pages of a stack only when they are touched.
+/// Readers of untrusted files may recurse as deep as the files are nested, so every thread gets a large stack. It is
+/// only reserved: the system maps the pages of a stack when they are first touched.
 pub const STACK: usize = 64 << 20;
 
 thread_local! {
@@ -113,7 +113,8 @@ impl Task {
         result.unwrap_or_else(|| Err(crate::err!(Bug, "a worker ended without a result")))
     }
 
-    /// Waits for work on a thread of its own, or for Ctrl-C. It knows nothing of results, so that it is compiled once.
+    /// Waits for work on a thread of its own, or for Ctrl-C. It is not generic over the result, so that it is compiled
+    /// once.
     fn outwait(&self, work: Box<dyn FnOnce() + Send>) -> Result<()> {
         let (sender, receiver) = mpsc::sync_channel::<()>(1);
         let worker = std::thread::Builder::new()
@@ -122,7 +123,7 @@ impl Task {
             .spawn(move || {
                 IS_APART.set(true);
                 work();
-                // The receiver is gone after an interruption; then the result is not needed.
+                // The receiver is gone after an interruption; the result is then dropped.
                 let _unheard = sender.send(());
             })
             .map_err(|e| crate::err!(Memory, "cannot start a thread: {e}"))?;
@@ -138,8 +139,8 @@ impl Task {
         }
     }
 
-    /// Runs work within which [`Task::apart`] works in place. So it must be on the threads of a pool: one that waits for
-    /// another thread does nothing else, and when all of a pool wait, what they wait for finds no thread to run on.
+    /// Runs work within which [`Task::apart`] works in place. Required on the threads of a pool: one that waits for
+    /// another thread does nothing else, so when all of them wait, no thread is left to run their work: a deadlock.
     pub fn in_place<T>(work: impl FnOnce() -> T) -> T {
         struct Before(bool);
         impl Drop for Before {

@@ -125,7 +125,7 @@ impl Windows<'_> {
         Ok(())
     }
 
-    /// Ends the document. Its bytes include white space at its end that is no token.
+    /// Ends the document. Its bytes include trailing white space that is not part of a token.
     fn finish(&mut self, task: &Task) -> Result<()> {
         if self.fresh > 0 {
             self.give(task)?;

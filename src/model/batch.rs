@@ -1,10 +1,10 @@
-//! Token ids as a decoder reads them: rows of different lengths, filled up on the right.
+//! Batches of token ids: rows of different lengths, padded on the right.
 
 use crate::base::Result;
 use crate::tensor::{Device, Tensor};
 use crate::{bail, err};
 
-/// Rows of token ids. What fills up a shorter row is never seen by its real positions.
+/// Rows of token ids. Real positions never attend to the padding of shorter rows.
 #[derive(Debug, Clone)]
 pub struct Batch {
     rows: Vec<Vec<u32>>,
@@ -54,12 +54,12 @@ impl Batch {
         self.rows.iter().map(Vec::len).collect()
     }
 
-    /// Whether some row is shorter than another.
+    /// Whether the rows differ in length.
     pub fn is_ragged(&self) -> bool {
         self.rows.iter().any(|row| row.len() < self.width)
     }
 
-    /// `[rows, width]`; what fills up is token 0.
+    /// `[rows, width]`, padded with token 0.
     pub fn ids(&self, device: &Device) -> Result<Tensor> {
         let filled =
             self.rows.iter().flat_map(|row| row.iter().copied().chain(std::iter::repeat_n(0, self.width - row.len())));

@@ -1,4 +1,4 @@
-//! What a run recorded: activations by place.
+//! The recorded activations of a run, by place.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,8 +20,8 @@ crate::options! {
     }
 }
 
-/// Activations of one forward pass over a batch. Rows shorter than the longest are filled up on the right with what the
-/// model computed there, which means nothing; `lengths` tells where each text ends.
+/// Activations of one forward pass over a batch. Shorter rows are padded on the right, where activations are
+/// meaningless; `lengths` has the length of each text.
 #[derive(Debug, Clone)]
 pub struct Cache {
     config: Arc<Config>,
@@ -57,7 +57,7 @@ impl Cache {
         self.activations.is_empty()
     }
 
-    /// The activation of a place; a head of a site that was recorded whole is taken out of it.
+    /// The activation of a place; a head is sliced out of a site that was recorded whole.
     pub fn at(&self, place: Place) -> Result<Tensor> {
         if let Some(found) = self.activations.get(&place) {
             return Ok(found.clone());
@@ -99,7 +99,7 @@ impl Cache {
         if columns == 0 {
             bail!(Argument, "`{place}` has no mean: no positions of it were recorded");
         }
-        // In half precision a sum over many tokens would lose its last digits, or be more than fits.
+        // In half precision a sum over many tokens would lose precision or overflow.
         let wide = if recorded.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
         let x = recorded.to_dtype(wide)?;
         let real = |row: usize, column: usize| self.positions.is_some() || column < self.lengths[row];

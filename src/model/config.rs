@@ -1,4 +1,4 @@
-//! What a decoder computes, as data. Every family of models is one of these.
+//! The config of a decoder: what it computes, as data. Every model family is read into one.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,21 +8,22 @@ pub use kernels::{Activation, NormKind};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// `gpt2`, `llama`, ..; `microtome` for models that were made here.
+    /// `gpt2`, `llama`, ..; `microtome` for models that were created here.
     pub family: String,
     pub layers: usize,
     pub d_model: usize,
     pub heads: usize,
-    /// Fewer than `heads` where several query heads share one head of keys and values.
+    /// Fewer than `heads` with grouped-query attention.
     pub kv_heads: usize,
     pub d_head: usize,
-    /// 0 for a model of attention only.
+    /// 0 for an attention-only model.
     pub d_mlp: usize,
     pub vocab: usize,
-    /// The number of logits, where it is not one for each token: some tokens may be input-only, as "=" in modular addition.
+    /// The number of logits, if it is not the vocabulary size: some tokens may be input-only, as "=" in modular
+    /// addition.
     #[serde(default)]
     pub vocab_out: Option<usize>,
-    /// The longest text, in tokens.
+    /// The maximum context, in tokens.
     pub context: usize,
 
     pub act: Activation,
@@ -37,9 +38,9 @@ pub struct Config {
     pub norm_bias: bool,
     /// Whether the published weight of a norm is its distance from 1 (gemma).
     pub norm_plus_one: bool,
-    /// Norms on the way into attention and MLP.
+    /// Norms on the inputs of attention and MLP.
     pub pre_norm: bool,
-    /// Norms on what attention and MLP add to the stream (gemma 2 and 3, OLMo 2).
+    /// Norms on the outputs of attention and MLP (gemma 2 and 3, OLMo 2).
     pub post_norm: bool,
     pub final_norm: bool,
     /// Norms of queries and keys.
@@ -50,40 +51,40 @@ pub struct Config {
     /// Row of the position table that belongs to position 0 (OPT: 2).
     pub position_offset: usize,
     pub rotary: Option<Rotary>,
-    /// The rotation of layers with a window, where it is another one (gemma 3).
+    /// The rotation of layers with a window, where it differs (gemma 3).
     pub rotary_local: Option<Rotary>,
-    /// For each layer how far back it sees, itself included. Empty when no layer has a window.
+    /// The attention window of each layer, the query itself included. Empty if no layer has a window.
     pub windows: Vec<Option<usize>>,
-    /// Whether a position sees only itself and what is before it.
+    /// Whether attention is causal.
     pub causal: bool,
 
-    /// What `q . k` is multiplied by.
+    /// The factor of `q . k`.
     pub score_scale: f64,
     /// Whether layer N divides its scores by N + 1 besides (gpt2's `scale_attn_by_inverse_layer_idx`).
     pub score_scale_by_layer: bool,
-    /// Scores become `cap * tanh(scores / cap)`.
+    /// Soft cap: scores become `cap * tanh(scores / cap)`.
     pub score_cap: Option<f64>,
     pub logit_cap: Option<f64>,
-    /// What embeddings are multiplied by (gemma: the square root of `d_model`).
+    /// The factor of embeddings (gemma: the square root of `d_model`).
     pub embed_scale: Option<f64>,
-    /// Whether the unembedding is the embedding.
+    /// Whether the unembedding is tied to the embedding.
     pub tied: bool,
     pub qkv_bias: bool,
     pub out_bias: bool,
     pub mlp_bias: bool,
     pub unembed_bias: bool,
 
-    /// The token that the model expects at the beginning, if it has one. Nothing is put there unless asked for.
+    /// The BOS token, if the model has one. It is not added unless asked for.
     pub bos: Option<u32>,
-    /// Tokens that end a text.
+    /// EOS tokens.
     pub eos: Vec<u32>,
 }
 
-/// How attention and MLP follow each other in a block.
+/// The order of attention and MLP in a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
-    /// The MLP reads what attention has written.
+    /// The MLP reads the stream after attention has written.
     Serial,
     /// Both read the stream as it entered the block, each through a norm of its own (GPT-NeoX).
     Parallel,
@@ -95,7 +96,7 @@ pub enum Order {
 #[serde(rename_all = "snake_case")]
 pub enum QkNorm {
     None,
-    /// Each head by itself, one weight for all heads (Qwen 3, gemma 3).
+    /// Each head separately, one weight for all heads (Qwen 3, gemma 3).
     Head,
     /// All heads of a position together (OLMo 2).
     Whole,
@@ -109,14 +110,14 @@ pub enum Positions {
     Rotary,
 }
 
-/// Rotary positions (Su et al. 2021): pairs of coordinates turn by `position * theta^(-2i/dims)`.
+/// Rotary positions (Su et al. 2021): pairs of coordinates are rotated by `position * theta^(-2i/dims)`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rotary {
-    /// How many coordinates of a head turn: the first ones.
+    /// The number of rotated coordinates of a head: the first ones.
     pub dims: usize,
     pub theta: f64,
-    /// Whether neighbours are pairs (GPT-J, llama2.c) and not the two halves.
+    /// Whether pairs are adjacent coordinates (GPT-J, llama2.c) and not from the two halves.
     pub neighbours: bool,
     pub scaling: Scaling,
 }
@@ -129,7 +130,7 @@ pub enum Scaling {
     Linear {
         factor: f64,
     },
-    /// Llama 3: low frequencies are divided, high ones kept, those between blended.
+    /// Llama 3: low frequencies are divided, high ones kept, those between interpolated.
     Llama3 {
         factor: f64,
         low: f64,
@@ -139,7 +140,7 @@ pub enum Scaling {
 }
 
 impl Config {
-    /// How many logits a position has.
+    /// The number of logits of a position.
     pub fn outputs(&self) -> usize {
         self.vocab_out.unwrap_or(self.vocab)
     }

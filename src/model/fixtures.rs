@@ -6,7 +6,7 @@ use super::weights::Weights;
 use crate::base::random::stream;
 use crate::tensor::{DType, create};
 
-/// A plain small model; tests change what they are about.
+/// A plain small model; each test changes the part that it tests.
 pub fn config() -> Config {
     Config {
         family: "microtome".into(),
@@ -93,7 +93,7 @@ pub fn configs() -> Vec<Config> {
     ]
 }
 
-/// A model of this config with weights far from zero, so that everything that is left out shows.
+/// A model of this config with weights far from zero, so that any omitted step shows.
 pub fn decoder(config: Config, dtype: DType) -> Decoder {
     let mut turn = 0;
     let weights = Weights::build(&config, &mut |_, shape| {

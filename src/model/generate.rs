@@ -69,7 +69,7 @@ impl GenerateOptions {
         self.stop.iter().filter_map(|stop| if let StopAt::Text(text) = stop { Some(text.as_str()) } else { None })
     }
 
-    /// Whether the text of a continuation has to be known to end it.
+    /// Whether the decoded text is needed to decide when to stop.
     pub fn stops_at_texts(&self) -> bool {
         self.stop_texts().next().is_some()
     }
@@ -96,7 +96,7 @@ impl GenerateOptions {
                 StopAt::Text(_) => {}
             }
         }
-        // The model's own token for the end ends a text, too.
+        // The model's own EOS tokens end a text, too.
         stops.extend(&config.eos);
         Ok(Choice {
             tokens: self.tokens,
@@ -111,21 +111,22 @@ impl GenerateOptions {
     }
 }
 
-/// New tokens of each text and, where they were wanted, their texts.
+/// New tokens of each text and, if requested, their texts.
 #[derive(Debug)]
 pub struct Generated {
     pub ids: Vec<Vec<u32>>,
     pub texts: Vec<String>,
 }
 
-/// The text of a continuation so far.
+/// The decoded text of a continuation so far.
 struct Writer<'a> {
     stream: Stream<'a>,
     text: String,
 }
 
 impl Model {
-    /// Continues every text of the batch; with texts if `in_words`. `heard` gets each new piece of text as it comes.
+    /// Continues every text of the batch; decoded if `in_words`. `heard` receives each new piece of text when it is
+    /// complete.
     pub fn generate(
         &self,
         batch: &Batch,
@@ -164,7 +165,7 @@ impl Model {
 pub struct Choice {
     /// Maximum number of new tokens.
     pub tokens: usize,
-    /// 0 takes the most likely token every time.
+    /// 0 is greedy decoding.
     pub temperature: f64,
     pub top_k: Option<usize>,
     pub top_p: Option<f64>,
@@ -179,7 +180,7 @@ pub struct Choice {
 }
 
 impl Choice {
-    /// The likeliest token every time.
+    /// Greedy decoding.
     pub fn greedy(tokens: usize) -> Self {
         Self {
             tokens,
@@ -244,7 +245,8 @@ impl Decoder {
             .hint(format!("ask for at most {longest} tokens, or drop the beginning with #{{ windowed: true }}")));
         }
         if batch.is_ragged() && batch.width() + choice.tokens > context + 1 {
-            // The longest would decide when the others drop their beginning: they would continue otherwise than alone.
+            // The longest text would decide when the others drop their beginning, so they would continue differently
+            // than alone.
             return Err(err!(Argument, "expected texts of the same length where they outgrow the {context} tokens that this model reads, found {:?}", batch.lengths())
                 .hint("continue them one by one"));
         }
@@ -280,7 +282,7 @@ impl Decoder {
     }
 }
 
-/// A generation that runs.
+/// A running generation.
 struct Generation<'a, 'b> {
     decoder: &'a Decoder,
     choice: &'a Choice,
@@ -324,7 +326,7 @@ impl Generation<'_, '_> {
         Ok(self.processors[row].sample(&logits)?)
     }
 
-    /// The last half context of each text, to be read anew.
+    /// The last half context of each text, to be read again.
     fn recent(&self, context: usize) -> Result<Batch> {
         let keep = (context / 2).max(1);
         Batch::new(self.texts.iter().map(|text| text[text.len().saturating_sub(keep)..].to_vec()).collect())

@@ -21,7 +21,7 @@ pub struct Gradients {
     pub cache: Cache,
 }
 
-/// Adds a variable of zeros at each site that is asked for: its gradient is that of the activation.
+/// Adds a variable of zeros at each requested site: its gradient is that of the activation.
 struct Probe<'a> {
     chain: Chain<'a>,
     sites: Vec<Site>,
@@ -51,8 +51,8 @@ impl Hooks for Probe<'_> {
 }
 
 impl Decoder {
-    /// The gradient of `metric(logits)`, one number, at each of the places, after the hooks there. Behind the end of a
-    /// text all logits are NaN.
+    /// The gradient of `metric(logits)`, one number, at each of the places, after the hooks there. All logits after the
+    /// end of a text are NaN.
     pub fn grads(
         &self,
         batch: &Batch,

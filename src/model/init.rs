@@ -88,14 +88,14 @@ impl Model {
     }
 }
 
-/// The spread of new weights (Radford et al. 2019, section 2.3).
+/// The standard deviation of new weights (Radford et al. 2019, section 2.3).
 const SPREAD: f64 = 0.02;
 
-/// How many numbers are drawn between two looks at the task.
+/// Numbers drawn between two checks for an interruption.
 const PIECE: usize = 1 << 16;
 
-/// A config from what the user states: the fields of our own, or those of a published family as a config.json has them,
-/// `model_type` among them; such a model is saved as that family's models are. Sizes may have either spelling in both.
+/// A config from the user's options: our own fields, or those of a published family's config.json, `model_type`
+/// included; such a model is saved in that family's format. Both accept either spelling of sizes.
 pub fn described(options: &Value) -> Result<(Config, Option<Published>)> {
     if options.get("model_type").is_none() {
         return Ok((config(options)?, None));
@@ -105,9 +105,9 @@ pub fn described(options: &Value) -> Result<(Config, Option<Published>)> {
     Ok((layout.config.clone(), Some(Published { config_json, layout })))
 }
 
-/// A config from the fields that the user states. What is left out: 2 layers, `d_model` 64, 4 heads of equal parts,
-/// `d_mlp` four times `d_model`, a context of 128, a serial GELU decoder with layer norms, biases and rotary positions.
-/// `biases` is all of them at once; `vocab` has no default.
+/// A config from the user's fields. The defaults are 2 layers, `d_model` 64, 4 heads that divide it equally, `d_mlp`
+/// four times `d_model`, a context of 128, and a serial GELU decoder with layer norms, biases and rotary positions.
+/// `biases` sets all of them at once; `vocab` has no default.
 pub fn config(options: &Value) -> Result<Config> {
     let given = options.as_object().ok_or_else(|| err!(Argument, "expected a map of options, found {options}"))?;
     let given: Map<String, Value> = given.iter().map(|(key, value)| (key.clone(), whole_numbers(value))).collect();
@@ -129,7 +129,7 @@ pub fn config(options: &Value) -> Result<Config> {
     whole.checked()
 }
 
-/// What other defaults do not depend on.
+/// The defaults that depend on no other option.
 fn smallest() -> Config {
     let plain = family::plain(family::OWN);
     let (positions, act) = (Positions::Rotary, Activation::Gelu);
@@ -152,7 +152,7 @@ fn completed(config: Config, biases: bool) -> Config {
     }
 }
 
-/// The config with fields of the user's in their place; only those listed, if there is a list.
+/// The config with the user's fields applied; only those listed, if there is a list.
 fn overlaid(config: &Config, given: &Map<String, Value>, only: Option<&[&str]>) -> Result<Config> {
     let mut fields = match serde_json::to_value(config) {
         Ok(Value::Object(fields)) => fields,
@@ -174,7 +174,7 @@ fn overlaid(config: &Config, given: &Map<String, Value>, only: Option<&[&str]>) 
     Ok(result)
 }
 
-/// The user's value; of a map only what is stated, and "none" is none.
+/// The user's value; maps are merged by field, and "none" becomes null.
 fn merged(default: &Value, given: &Value) -> Value {
     match (default, given) {
         (Value::Object(default), Value::Object(given)) => {
@@ -189,7 +189,7 @@ fn merged(default: &Value, given: &Value) -> Value {
     }
 }
 
-/// Whether a default is one of those words beside which `none` is a word of its own.
+/// Whether a default is a value of an enum in which `none` is a value, too.
 fn is_kind_of_none(default: &Value) -> bool {
     ["none", "learned", "rotary", "head", "whole"].iter().any(|word| default == word)
 }
@@ -207,8 +207,8 @@ fn whole_numbers(value: &Value) -> Value {
     }
 }
 
-/// New weights: matrices are normal with deviation 0.02, those that write into the stream divided by the square root of
-/// how many do (2 a layer), biases 0, and norms leave alone what they have scaled.
+/// New weights: matrices are normal with standard deviation 0.02, divided, for those that write into the stream, by the
+/// square root of their number (2 a layer). Biases are 0, and norms scale by 1.
 pub fn init(config: &Config, random: &mut impl Rng, dtype: DType, device: &Device, task: &Task) -> Result<Weights> {
     let parameters = config.parameters()?;
     let count: u128 = parameters.iter().map(|(_, shape)| places(shape)).fold(0, u128::saturating_add);
@@ -230,7 +230,7 @@ fn places(shape: &[usize]) -> u128 {
     shape.iter().fold(1, |product: u128, size| product.saturating_mul(*size as u128))
 }
 
-/// What a weight is for, as far as its first value is concerned.
+/// The role of a weight, which decides its initial value.
 enum Role {
     Bias,
     Norm,

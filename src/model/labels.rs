@@ -1,14 +1,14 @@
-//! What is known of every token of a text: named columns of values, aligned with any tokenizer through bytes.
+//! Labels of the tokens of a text: named columns of values, aligned with any tokenizer through byte offsets.
 
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Which byte of a token says what holds for it.
+/// Which byte of a token decides its label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Of {
-    /// Its first that is no blank: what the token is.
+    /// The first one that is not blank: what the token is.
     First,
-    /// Its last: what is known once it has been read, such as that a closing parenthesis is due.
+    /// The last one: what is known after the token, such as that a closing parenthesis is due.
     Last,
 }
 
@@ -19,8 +19,8 @@ pub enum Values {
     Number,
     /// Kinds by name, such as of a parenthesis; 0 is none of them, 1 the first.
     Kind(Vec<&'static str>),
-    /// How many tokens ago something stood: a mark's value is the byte where it stands. 0 where nothing is marked, and
-    /// at that token itself.
+    /// The number of tokens since something occurred: a mark's value is the byte where it occurred. 0 where nothing is
+    /// marked, and at that token itself.
     Since,
 }
 
@@ -74,7 +74,7 @@ impl Marks {
                     _ => continue,
                 };
             let (start, end) = (mark.start as usize, mark.end as usize);
-            // Offsets ascend, so that the tokens that may share a byte with the mark stand together.
+            // Offsets ascend, so the tokens that may share a byte with the mark are adjacent.
             let from = offsets.partition_point(|range| range.end <= start);
             let since = offsets.partition_point(|range| range.end <= mark.value as usize);
             for (token, range) in offsets.iter().enumerate().skip(from).take_while(|(_, range)| range.start < end) {
@@ -95,7 +95,7 @@ impl Marks {
     }
 }
 
-/// The first byte of a token that is no blank, or its first.
+/// The first byte of a token that is not blank, or its first byte.
 fn first_byte(text: &str, range: &Range<usize>) -> usize {
     let bytes = text.as_bytes().get(range.clone()).unwrap_or_default();
     let blanks = bytes.iter().take_while(|byte| byte.is_ascii_whitespace()).count();

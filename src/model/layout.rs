@@ -1,4 +1,4 @@
-//! Where each weight of ours lies in a file of someone else's.
+//! Where each of our weights is in a third-party file.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +11,10 @@ use crate::tensor::{DType, Tensor, dtype};
 pub trait TensorSource {
     fn names(&self) -> Vec<String>;
 
-    /// The shape of a tensor that is there.
+    /// The shape of a tensor, if it exists.
     fn shape(&self, name: &str) -> Option<Vec<usize>>;
 
-    /// One tensor in the processor's memory, in the dtype of the file; what is quantised comes as f32.
+    /// One tensor in CPU memory, in the dtype of the file; quantised ones as f32.
     fn tensor(&self, name: &str) -> Result<Tensor>;
 
     /// The same in the dtype that is computed in. A source that can convert piece by piece needs less memory for it.
@@ -25,7 +25,7 @@ pub trait TensorSource {
     }
 }
 
-/// Refuses weights of whole numbers: somebody has quantised them, and what they stand for is not said.
+/// Refuses integer weights: they are quantised, and the file does not say how.
 pub fn holds_floats(name: &str, found: DType) -> Result<()> {
     if dtype::is_float(found) {
         return Ok(());
@@ -34,11 +34,11 @@ pub fn holds_floats(name: &str, found: DType) -> Result<()> {
         .hint("quantised weights are read from GGUF files only"))
 }
 
-/// How a weight of ours is made of a tensor of the file. Ours are `[out, in]`, heads one after the other.
+/// How one of our weights is made from a tensor of the file. Ours are `[out, in]`, with heads concatenated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WeightFrom {
     Same(String),
-    /// WeightFrom `[in, out]`.
+    /// From `[in, out]`.
     Transposed(String),
     /// Rows `start..start + count` of a fused `[out, in]` or `[out]`.
     Rows {
@@ -59,22 +59,22 @@ pub enum WeightFrom {
         parts: usize,
         part: usize,
     },
-    /// WeightFrom `[heads, in, d_head]`: TransformerLens' `W_Q`.
+    /// From `[heads, in, d_head]`: TransformerLens' `W_Q`.
     HeadsOut(String),
-    /// WeightFrom `[heads, d_head, out]`: TransformerLens' `W_O`.
+    /// From `[heads, d_head, out]`: TransformerLens' `W_O`.
     HeadsIn(String),
-    /// WeightFrom `[heads, d_head, in]`: `W_Q` in the code that TransformerLens grew out of.
+    /// From `[heads, d_head, in]`: `W_Q` in the code that TransformerLens grew out of.
     HeadRows(String),
-    /// WeightFrom `[heads, d_head]`: TransformerLens' `b_Q`.
+    /// From `[heads, d_head]`: TransformerLens' `b_Q`.
     Flat(String),
 }
 
-/// A config, and where a file has the weights that it calls for.
+/// A config, and where a file has the weights that it requires.
 #[derive(Debug, Clone)]
 pub struct Layout {
     pub config: Config,
-    /// By our name of the weight. For a tied model it may name `unembed.weight`, too, which a file may have all the same.
+    /// By our name of the weight. For a tied model it may include `unembed.weight`, which some files contain anyway.
     pub weights: BTreeMap<String, WeightFrom>,
-    /// Names that are known and hold nothing to be learned (mask buffers, rotary tables). `*` stands for a layer.
+    /// Known names without learned weights (mask buffers, rotary tables). `*` stands for a layer.
     pub ignored: Vec<String>,
 }

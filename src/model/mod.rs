@@ -41,7 +41,7 @@ pub struct Model {
     pub tokenizer: Option<Tokenizer>,
     /// Where it comes from: a path, `org/name@commit`, or `init` and a seed.
     pub origin: String,
-    /// How its files were, where it was loaded, so that it is saved the same way.
+    /// The format of its files, if it was loaded, so that it is saved in the same one.
     pub published: Option<Arc<load::Published>>,
     /// How it was trained, where it was trained here.
     pub history: Option<Arc<train::ModelHistory>>,

@@ -1,12 +1,12 @@
-//! What stands behind the end of a text in a batch of texts of different lengths: numbers that mean nothing.
+//! The padding after the end of shorter texts in a batch, whose values are meaningless.
 
 use super::site::{Heads, Place, SiteKind};
 use crate::base::Result;
 use crate::tensor::Tensor;
 
-/// The same numbers with NaN behind the end of each text, along each of these axes; the first axis is that of the texts.
+/// The same values with NaN after the end of each text, along each of these axes; the first axis is that of the texts.
 ///
-/// Gradients pass to what is real and stop at what is not: nothing that is done with NaN behind an end reaches them.
+/// Gradients flow to real positions only: NaN in the padding does not reach them.
 pub fn blanked(x: &Tensor, lengths: &[usize], axes: &[usize]) -> Result<Tensor> {
     let mut x = x.clone();
     for axis in axes {
@@ -24,7 +24,7 @@ pub fn blanked(x: &Tensor, lengths: &[usize], axes: &[usize]) -> Result<Tensor> 
     Ok(x)
 }
 
-/// Along which axes of what flows at a place texts end. A pattern is 0 on keys behind the end, which says what it should.
+/// The axes along which texts end in the activation of a place. A pattern is already 0 on padded keys, as it should be.
 pub fn axes(place: Place, has_all_positions: bool) -> Vec<usize> {
     if place.site.kind.heads() != Heads::Square {
         return if has_all_positions { vec![1] } else { Vec::new() };

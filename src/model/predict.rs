@@ -1,4 +1,4 @@
-//! What comes next: the likeliest tokens by the logits.
+//! Next-token predictions: the likeliest tokens by the logits.
 
 use super::hooks::checks;
 use super::tokenizer::Tokenizer;
@@ -7,7 +7,7 @@ use crate::base::{Cell, Result, Table};
 use crate::tensor::axes::from_end;
 use crate::tensor::{DType, Tensor, normalise, order};
 
-/// How many tokens are predicted where the caller names no number.
+/// The default number of predicted tokens.
 pub const USUAL_COUNT: usize = 5;
 
 crate::options! {

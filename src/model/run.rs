@@ -13,10 +13,10 @@ use crate::tensor::reduce::{Reduction, number};
 use crate::tensor::{DType, Tensor, dtype};
 use crate::{bail, err};
 
-/// About so many logits of a long text are computed at once.
+/// Approximate number of logits of a long text computed at once.
 const LOGITS_AT_ONCE: usize = 1 << 25;
 
-/// Positions whose logits are wanted: several, or one alone, whose logits have no axis of positions.
+/// Positions whose logits are requested: several, or a single one, whose logits have no axis of positions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogitPositions {
     positions: Vec<i64>,
@@ -55,7 +55,7 @@ impl LogitsOptions {
         self.positions().map_or(Logits::All, Logits::At)
     }
 
-    /// The logits in the shape that was asked for: `[batch, vocab]` of one position alone.
+    /// The logits in the requested shape: `[batch, vocab]` for a single position.
     pub fn shaped(&self, logits: &Tensor) -> Result<Tensor> {
         let is_one = self.pos.as_ref().is_some_and(|pos| pos.is_one);
         Ok(if is_one { logits.squeeze(1)? } else { logits.clone() })
@@ -102,7 +102,7 @@ crate::options! {
     }
 }
 
-/// What goes with a run: hooks in their order, and what to record.
+/// The options of a run: hooks in their order, and what to record.
 #[derive(Default)]
 pub struct Ask<'a> {
     pub hooks: Vec<Bound<'a>>,
@@ -111,10 +111,10 @@ pub struct Ask<'a> {
     pub positions: Option<Vec<i64>>,
 }
 
-/// What came of a forward pass.
+/// The result of a forward pass.
 #[derive(Debug, Clone)]
 pub struct Run {
-    /// `[batch, pos, vocab]`; what stands behind the end of a text means nothing.
+    /// `[batch, pos, vocab]`; meaningless after the end of a text.
     pub logits: Tensor,
     pub cache: Cache,
     pub batch: Batch,
@@ -134,7 +134,7 @@ impl Decoder {
         recorded(chain)
     }
 
-    /// The logits of every position, `[batch, pos, vocab]`; what stands behind the end of a text means nothing.
+    /// The logits of every position, `[batch, pos, vocab]`; meaningless after the end of a text.
     pub fn logits(&self, batch: &Batch, hooks: Vec<Bound>, task: &Task) -> Result<Tensor> {
         self.pass(batch, &mut Chain { hooks, ..Chain::default() }, Logits::All, task)
     }
@@ -151,7 +151,7 @@ impl Decoder {
     }
 
     /// The losses of texts of any length, read in windows of the model's context. Each window after the first begins
-    /// half a context later and judges its second half, so that no token is judged with less than half a context.
+    /// half a context later and scores its second half, so that these tokens have at least half a context before them.
     pub fn windowed_losses(&self, batch: &Batch, hooks: Vec<Bound>, task: &Task) -> Result<Vec<Tensor>> {
         if self.config().context < 2 {
             bail!(Argument, "expected a model that reads at least two tokens at once to judge one by the other");

@@ -18,7 +18,7 @@ use crate::tensor::files::{Named, safetensors};
 use crate::tensor::{DType, Tensor};
 
 impl Model {
-    /// Writes all of the model into a folder, from which it can be loaded again; gives back the places of the files.
+    /// Writes the whole model into a folder, from which it can be loaded again; returns the paths of the files.
     pub fn save(&self, files: &Files, folder: &Path, task: &Task) -> Result<Vec<PathBuf>> {
         let decoder = &self.decoder;
         let mut places = save(files, folder, decoder.config(), decoder.weights(), self.published.as_deref(), task)?;
@@ -29,7 +29,7 @@ impl Model {
     }
 }
 
-/// Writes `config.json` and `model.safetensors` into a folder, each whole or not at all; gives back their places.
+/// Writes `config.json` and `model.safetensors` into a folder, each atomically; returns their paths.
 pub fn save(
     files: &Files,
     folder: &Path,
@@ -44,7 +44,7 @@ pub fn save(
         None => (family::config_json(config)?, family::canonical(config.clone())?),
     };
     let tensors = arranged(&layout, weights, task)?;
-    // Other programs ask for this before they read the file.
+    // Other programs check this before they read the file.
     let metadata = BTreeMap::from([("format".to_string(), "pt".to_string())]);
     let named = Named { tensors, metadata };
     let tensors = files.save(&folder.join("model.safetensors"), |file| safetensors::write(&named, file))?;
@@ -67,7 +67,7 @@ fn arranged(layout: &Layout, weights: &Weights, task: &Task) -> Result<BTreeMap<
     parts.into_iter().map(whole).collect()
 }
 
-/// The config with the dtype that is saved, where it names one.
+/// The config with the saved dtype, where it names one.
 fn in_dtype(config: &Value, dtype: DType) -> Value {
     let mut config = config.clone();
     let name = match dtype {
@@ -194,7 +194,7 @@ mod tests {
             ];
             for (froms, shape) in cases {
                 let whole = create::randn(&shape, DType::F32, &mut stream(seed, "test", 1)).unwrap();
-                // In another order than they lie in the file.
+                // In another order than in the file.
                 let cut: Vec<_> = froms.iter().rev().map(|from| (from, from.cut(&whole).unwrap())).collect();
                 for (from, part) in &cut {
                     prop_assert_eq!(from.whole_shape(part.dims(), d_head, parts * rows).unwrap(), shape.clone());

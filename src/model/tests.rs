@@ -167,7 +167,7 @@ fn hooks_do_what_they_say() {
     let vector = Tensor::ones(16, DType::F32, model.device()).unwrap();
     let added = record(vec![bound(&model, "mlp_out.1", Action::Add { vector, scale: 2.0 })], "mlp_out.1");
     assert_eq!(far(&added, &(&before + 2.0).unwrap()), 0.0);
-    // The whole stream of another text makes it that text.
+    // Patching in the whole stream of another text gives that text's logits.
     let patched =
         record(vec![bound(&model, "resid_pre.1", Action::Patch(PatchSource::Cache(others.clone())))], "logits");
     assert!(far(&patched, &others.get("logits").unwrap()) < 1e-5);
@@ -315,7 +315,7 @@ fn losses_are_the_logarithms_of_probabilities() {
     let long: Vec<u32> = (0..100).map(|i| i * 7 % 20).collect();
     let windowed = model.windowed_losses(&batch(&[&long]), vec![], &task).unwrap().remove(0);
     assert_eq!(windowed.dims(), [99]);
-    // The token at 40 is judged in the window 16..48, with 24 tokens before it.
+    // The token at 40 is scored in the window 16..48, with 24 tokens before it.
     let window = model.losses(&batch(&[&long[16..48]]), vec![], &task).unwrap();
     assert!(far(&windowed.get(39).unwrap(), &window[0].get(23).unwrap()) < 1e-9);
 }
@@ -329,7 +329,7 @@ fn chance_is_seeded_and_keeps_to_its_limits() {
     };
     assert_eq!(speak(1, None, None), speak(1, None, None));
     assert_ne!(speak(1, None, None), speak(2, None, None));
-    // One candidate is the greedy choice, however warm.
+    // With one candidate, sampling is greedy at any temperature.
     assert_eq!(speak(1, Some(1), None), speak(2, None, Some(1e-9)));
 }
 

@@ -58,9 +58,9 @@ pub struct Tokens {
     /// character; one that was added, or that is the tokenizer's own space, has an empty range.
     pub offsets: Vec<Range<usize>>,
     pub text: String,
-    /// How many tokens were put before the text, such as one that marks its beginning.
+    /// The number of tokens added before the text, such as BOS.
     pub front: usize,
-    /// How many tokens were put behind the text.
+    /// The number of tokens added after the text.
     pub back: usize,
     pub(super) vocab: Arc<Vocab>,
 }
@@ -74,18 +74,18 @@ impl Tokens {
         self.ids.is_empty()
     }
 
-    /// Whether the token at `index` was added and is no part of the text.
+    /// Whether the token at `index` was added and is not part of the text.
     pub fn is_added(&self, index: usize) -> bool {
         index < self.front || index >= self.len().saturating_sub(self.back)
     }
 
-    /// The text of each token as people read it; a byte that is no character by itself stands as `<0xE2>`.
+    /// The readable text of each token; a byte that is not a character is written as `<0xE2>`.
     pub fn strings(&self) -> Result<Vec<String>> {
         self.ids.iter().map(|id| self.vocab.text_of(*id)).collect()
     }
 
-    /// For each place where `part` stands in the text, the first and the last of the tokens that share a byte with it.
-    /// A part of a word is found, too: `cat` stands in `category`.
+    /// For each occurrence of `part` in the text, the first and the last of the tokens that share a byte with it. Parts
+    /// of words are found, too: `cat` occurs in `category`.
     pub fn positions(&self, part: &str) -> Result<Vec<(usize, usize)>> {
         if part.is_empty() {
             return Err(err!(Argument, "expected a word to look for, found an empty text").about("part"));

@@ -5,7 +5,7 @@ use crate::base::{Result, names};
 use crate::tensor::Tensor;
 use crate::{bail, err};
 
-/// A matrix `[out, in]` and what is added to its product.
+/// A matrix `[out, in]` and its bias.
 #[derive(Debug, Clone)]
 pub struct Linear {
     pub weight: Tensor,
@@ -86,7 +86,7 @@ impl Weights {
         }
     }
 
-    /// Every weight with its name, as [`Weights::build`] asked for them.
+    /// Every weight with its name, in the order of [`Weights::build`].
     pub fn named(&self, config: &Config) -> Result<Vec<(String, Tensor)>> {
         let mut all = vec![self.embed.clone()];
         all.extend(self.pos_embed.clone());

@@ -3,7 +3,7 @@
 use crate::base::Result;
 use crate::{bail, err};
 
-/// Which of so many an index means, where a negative one counts from the end; none if it means no one.
+/// The position that an index means among `len`, where a negative one counts from the end; None if it is out of range.
 pub fn from_end(index: i64, len: usize) -> Option<usize> {
     let place = if index < 0 { index.checked_add_unsigned(len as u64)? } else { index };
     usize::try_from(place).ok().filter(|place| *place < len)
@@ -38,7 +38,7 @@ pub fn position(index: i64, len: usize) -> Result<usize> {
     })
 }
 
-/// Sizes that a script gave.
+/// A shape from the sizes that a script gave.
 pub fn shape(sizes: &[i64]) -> Result<Vec<usize>> {
     let size = |s: &i64| usize::try_from(*s).map_err(|_| err!(Shape, "expected sizes of 0 or more, found {s}"));
     sizes.iter().map(size).collect()

@@ -9,12 +9,12 @@ use crate::base::Result;
 /// Entries shown along the axis before the last, and along those before it.
 const ROWS: usize = 8;
 const BLOCKS: usize = 4;
-/// There are at least this many columns, however narrow the screen.
+/// Minimum number of columns, however narrow the screen.
 const FEWEST_COLUMNS: usize = 2;
 /// Numbers at least this wide are looked at to find the width of all.
 const WIDEST: usize = 12;
 
-/// Which entries of an axis are shown: all, or so many from both ends.
+/// Which entries of an axis are shown: all, or this many from both ends.
 #[derive(Clone)]
 struct Shown {
     positions: Vec<i64>,
@@ -37,8 +37,8 @@ impl Shown {
 /// The numbers in brackets, row under row, at most `width` columns wide.
 pub fn body(t: &Tensor, width: usize) -> Result<String> {
     let rank = t.rank();
-    // The widest number decides how many fit a row, and it is known only for those that are shown: so first as many as
-    // could fit at all, and then again with as many as do.
+    // The widest shown number decides how many fit a row, and how many fit decides which are shown: so first with as
+    // many as could fit at all, and then again with as many as do.
     let fits = |cell: usize| (width.saturating_sub(2 * rank + 5) / (cell + 2)).max(FEWEST_COLUMNS);
     let first = Picture::of(t, fits(1).min(fits(WIDEST) * 4))?;
     let picture = Picture::of(t, fits(first.cell()))?;

@@ -165,7 +165,7 @@ pub fn room(dims: &[usize], dtype: DType) -> Result<usize> {
 /// Approximate bytes for each row: a vector, or an array of a script, with its content.
 const ROW: u128 = 64;
 
-/// Refuses `each` bytes for every one of so many rows if there is not enough memory.
+/// Refuses `each` bytes for every one of `rows` rows if there is not enough memory.
 pub fn room_for_rows(rows: usize, each: usize) -> Result<()> {
     memory::check(rows as u128 * each as u128, || format!("something for each of {rows} rows"))
 }
@@ -196,7 +196,7 @@ fn blocked<T>(x: &[T], block: usize) -> &[T] {
     &x[block * BLOCK..x.len().min((block + 1) * BLOCK)]
 }
 
-/// What `one` gives for each element, where `empty` stands first.
+/// The results of `one` for each element; the result is first filled with `empty`.
 fn filled<T: Sync, U: Clone + Send>(x: &[T], empty: U, one: impl Fn(&T) -> U + Sync) -> Vec<U> {
     let mut places = vec![empty; x.len()];
     parallel::fill(&mut places, BLOCK, &|first, part| {

@@ -51,7 +51,7 @@ struct Plan {
     size: usize,
     /// `exp(-2 pi i k / size)` for half of all k.
     turns: Vec<Complex>,
-    /// For a length that is no power of two: `exp(-pi i j^2 / n)`, and the transform of its conjugate.
+    /// For a length that is not a power of two: `exp(-pi i j^2 / n)`, and the transform of its conjugate.
     chirp: Option<(Vec<Complex>, Vec<Complex>)>,
 }
 

@@ -47,7 +47,7 @@ fn added_integers(t: &Tensor, places: &[i64], source: &Tensor) -> Result<Tensor>
     dtype::cast(&element::int_tensor(sums, t.dims(), t.device())?, t.dtype())
 }
 
-/// Where the elements that an index along `axis` points to lie in row order.
+/// The flat offsets, in row order, of the elements that an index along `axis` points to.
 fn flat(index: &Tensor, dims: &[usize], axis: usize) -> Result<Vec<i64>> {
     let inner: usize = dims[axis + 1..].iter().product();
     let row = index.dims()[axis] * inner;
@@ -73,7 +73,7 @@ fn checked(t: &Tensor, axis: i64, index: &Tensor, source: &Tensor) -> Result<(us
 
 /// Scatters with gradients that are right: candle's own passes those of replaced elements on to `t`.
 pub(super) fn replaced(t: &Tensor, index: &Tensor, source: &Tensor, axis: usize) -> Result<Tensor> {
-    // candle scatters no f8; there and back by way of f32 nothing is lost.
+    // candle cannot scatter f8; the round trip through f32 is lossless.
     let (base, source) = (element::workable(t)?.contiguous()?, element::workable(source)?.contiguous()?);
     let replaced = if base.track_op() || source.track_op() {
         let spread = base.zeros_like()?.scatter(index, &source, axis)?;

@@ -1,4 +1,4 @@
-//! Tests that gradients pass through what promises so, against finite differences.
+//! Tests of the gradients of all differentiable functions, against finite differences.
 
 use super::reduce::{Reduction, reduce};
 use super::*;

@@ -182,7 +182,7 @@ mod tests {
                 let (row, column) = (p / m, p % m);
                 *place = (0..k).map(|i| x[row * k + i] * y[i * m + column]).sum();
             }
-            // A transposed operand lies in memory in another order.
+            // A transposed operand is not contiguous.
             let turned = b.transpose(1, 2).unwrap().contiguous().unwrap().transpose(1, 2).unwrap();
             prop_assert_eq!(f64s(&matmul(&a, &turned).unwrap()), expected);
         }

@@ -59,7 +59,7 @@ fn theirs(family: &str, x: &Tensor) -> candle_core::Result<Tensor> {
     }
 }
 
-/// candle sees other windows than transformers (none at all in gemma 2), so texts stay within them.
+/// candle's windows differ from transformers' (gemma 2 has none), so texts stay within them.
 const WINDOW: usize = 8;
 
 #[test]

@@ -1,4 +1,4 @@
-//! Folders that are broken: each error names what is wrong.
+//! Broken model folders: each error names what is wrong.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -36,7 +36,7 @@ fn refused(folder: &Path) -> Error {
     load::folder(&files(), folder, &Loading::default(), &Task::default()).unwrap_err()
 }
 
-/// The message and hint of what becomes of a folder.
+/// The message and hint of the error of loading a folder.
 fn complaint(folder: &TempDir) -> String {
     refused(folder.path()).to_string()
 }
@@ -182,7 +182,7 @@ fn configs_that_are_not_understood_name_the_file_and_the_key() {
     assert!(huge.contains("`layers` between"), "{huge}");
 }
 
-/// Raises the flag of the task as soon as the first weight is there.
+/// Interrupts the task as soon as the first weight is loaded.
 struct Impatient(Arc<AtomicBool>, Arc<AtomicUsize>);
 
 impl Progress for Impatient {

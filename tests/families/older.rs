@@ -1,4 +1,5 @@
-//! The same models as older hub files have them: old config keys, half precision, mask buffers, no prefix, two shards.
+//! The same models in the form of older hub files: old config keys, half precision, mask buffers, no prefix, two
+//! shards.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,7 +19,7 @@ fn rename(fields: &mut Map<String, Value>, from: &str, to: &str) {
     }
 }
 
-/// What transformers wrote before it had `rope_parameters`, `dtype` and `layer_types`.
+/// The config as transformers wrote it before it had `rope_parameters`, `dtype` and `layer_types`.
 fn old_config(family: &str) -> Value {
     let Value::Object(mut fields) = config_json(family) else { panic!("a config is a map") };
     let rope = fields.remove("rope_parameters").unwrap_or_default();
@@ -70,7 +71,7 @@ fn half(t: &Tensor) -> Tensor {
     t.to_dtype(DType::F16).unwrap()
 }
 
-/// Buffers that older files carry, by the names that a layer of this family has.
+/// Buffers in older files, by the names of this family's layers.
 fn buffers(family: &str) -> Vec<(String, Tensor)> {
     let mask = Tensor::ones((1, 1, 128, 128), DType::U8, &Device::Cpu).unwrap();
     let masked = Tensor::full(-1e4_f32, (), &Device::Cpu).unwrap();

@@ -1,4 +1,4 @@
-//! Every family has every site that its architecture has, of the shape that it should have, and what flows adds up.
+//! Every family has every site of its architecture, with the right shape, and the parts of the stream add up.
 
 use super::{FAMILIES, distance, expected, files, fixture, ids, load};
 use microtome::base::Task;
@@ -12,7 +12,7 @@ use microtome::tensor::Tensor;
 const ROWS: usize = 2;
 const WIDTH: usize = 24;
 
-/// The shape of what flows at a site, from the meaning of the site alone.
+/// The shape of the activation at a site, from the meaning of the site alone.
 fn shape(config: &Config, kind: SiteKind) -> Vec<usize> {
     let each = |sizes: &[usize]| [&[ROWS, WIDTH], sizes].concat();
     match kind {
@@ -31,7 +31,7 @@ fn shape(config: &Config, kind: SiteKind) -> Vec<usize> {
     }
 }
 
-/// The kinds that a family of this architecture must have beside those that all have.
+/// The kinds that a family of this architecture must have in addition to those that all have.
 fn wanted(config: &Config) -> Vec<SiteKind> {
     let mut kinds = vec![
         SiteKind::Embed,
@@ -81,7 +81,7 @@ fn every_site_is_there_and_the_stream_is_the_sum_of_what_is_written() {
         let places = Site::all(&config).into_iter().map(|site| Place { site, head: None }).collect();
         let batch = Batch::new(ids(&expected["input_ids"])).unwrap();
         let run = decoder.run(&batch, Ask { places, ..Ask::default() }, &Task::default()).unwrap();
-        // Looking everywhere, by the kernels that write everything down, changes nothing.
+        // Recording every site, with the kernels that materialise everything, changes nothing.
         assert!(distance(&run.logits, &expected["logits"]) < 1e-4, "{family}");
 
         let mut kinds: Vec<SiteKind> = run.cache.iter().map(|(place, _)| place.site.kind).collect();

@@ -1,4 +1,4 @@
-//! Where models come from: a folder, one file of each kind, and what has been saved.
+//! Where models come from: a folder, one file of each kind, and saved models.
 
 use std::path::{Path, PathBuf};
 
@@ -40,7 +40,7 @@ fn logits(model: &Model, ids: &[u32]) -> Vec<f64> {
     floats(&model.decoder.logits(&batch, Vec::new(), &Task::default()).unwrap())
 }
 
-/// Files of GPT-2 in a folder of their own, each from a place among the fixtures.
+/// Files of GPT-2 in a folder of their own, each copied from a fixture.
 fn folder(files: &[(&str, &str)]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (from, to) in files {
@@ -60,7 +60,7 @@ fn a_folder_brings_its_tokenizer() {
     let tokenizer = model.tokenizer.as_ref().unwrap();
     let tokens = tokenizer.encode("the keeper", None, &Task::default()).unwrap();
     assert_eq!(tokenizer.decode(&tokens.ids).unwrap(), "the keeper");
-    // The config has kept the id of the large model, which is no token of this one.
+    // The config still has the token id of the large model, which does not exist here.
     assert_eq!((model.decoder.config().bos, tokenizer.bos()), (Some(50256), None));
     assert_eq!(model.origin, here.path().to_str().unwrap());
     assert!(load(&fixture("gpt2")).tokenizer.is_none());

@@ -1,4 +1,4 @@
-//! Valid files cut short, with flipped bytes and with lying counts: each is read or refused, and nothing else happens.
+//! Valid files that are truncated, have flipped bytes or false counts: each is read or refused, without a panic.
 
 use std::alloc::{GlobalAlloc, Layout as Piece, System};
 use std::cell::Cell;
@@ -15,19 +15,19 @@ use rand::{Rng, RngExt};
 use crate::torture::samples;
 
 thread_local! {
-    /// The largest piece of memory that this test has asked for; other tests run on other threads.
+    /// The largest allocation of this test; other tests run on other threads.
     static LARGEST: Cell<usize> = const { Cell::new(0) };
 }
 
-/// No file here is larger than 1.1 MB, and no honest reader needs a piece of more than a few times that.
+/// No file here is larger than 1.1 MB, and no correct reader needs an allocation of more than a few times that.
 const MOST: usize = 8 << 20;
 
 struct Watching;
 
-// SAFETY: everything is handed on to the system's allocator as it came.
+// SAFETY: every call is passed on to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Watching {
     unsafe fn alloc(&self, piece: Piece) -> *mut u8 {
-        // A thread that ends has none any more.
+        // A thread that is ending has none any more.
         let _gone = LARGEST.try_with(|largest| largest.set(largest.get().max(piece.size())));
         unsafe { System.alloc(piece) }
     }
@@ -43,7 +43,7 @@ static ALLOCATOR: Watching = Watching;
 /// How each damaged copy is made.
 fn damaged(good: &[u8], header: usize, random: &mut impl Rng) -> Vec<u8> {
     let mut bytes = good.to_vec();
-    // Nine times of ten in the header, where it hurts.
+    // Nine out of ten times in the header, where it matters most.
     let reach = if random.random_bool(0.9) { header.min(good.len()) } else { good.len() };
     let place = random.random_range(0..reach);
     match random.random_range(0..5) {
@@ -62,7 +62,7 @@ fn damaged(good: &[u8], header: usize, random: &mut impl Rng) -> Vec<u8> {
     bytes
 }
 
-/// Reads `count` damaged copies, and every cut within the header.
+/// Reads `count` damaged copies, and every truncation within the header.
 fn survives(good: &[u8], header: usize, count: usize, read: impl Fn(&[u8]) -> Result<()>) {
     read(good).unwrap();
     for end in 0..header.min(good.len()) {
@@ -81,7 +81,7 @@ fn survives(good: &[u8], header: usize, count: usize, read: impl Fn(&[u8]) -> Re
     assert!(LARGEST.get() < MOST, "{} bytes were asked for", LARGEST.get());
 }
 
-/// Everything of a file: its tensors, and the model if it says one.
+/// Everything in a file: its tensors, and the model if there is one.
 fn whole(source: &dyn TensorSource, layout: Option<Layout>) -> Result<()> {
     for name in source.names() {
         source.tensor(&name)?;
@@ -114,7 +114,7 @@ fn llama2c_checkpoints() {
     }
 }
 
-/// The places of the pickle and of the archive's directory say where damage hurts.
+/// The offsets of the pickle and of the archive's directory are where damage matters most.
 #[test]
 fn pt_files() {
     for name in ["formats/pt/state.pt", "formats/pt/nested.pt", "formats/pt/protocol4.pt"] {
@@ -126,7 +126,7 @@ fn pt_files() {
 fn directories_of_pt_files() {
     let good = samples::fixture("formats/pt/state.pt");
     let start = good.windows(4).position(|w| w == b"PK\x01\x02").unwrap();
-    // The directory stands at the end; turned round it is damaged like a header.
+    // The directory is at the end; reversed, the file is damaged like one with a header.
     let turned: Vec<u8> = good.iter().rev().copied().collect();
     survives(&turned, good.len() - start, 2000, |bytes| {
         let bytes: Vec<u8> = bytes.iter().rev().copied().collect();
@@ -175,7 +175,7 @@ fn state_dictionaries() {
 fn configs() {
     for family in ["llama", "gpt2", "gpt_neox", "gemma3_text"] {
         let good = samples::fixture(&format!("models/{family}/config.json"));
-        // The line's end behind the last brace may be missing.
+        // The line end after the last brace may be missing.
         let end = good.iter().rposition(|byte| *byte == b'}').unwrap();
         survives(&good, end, 1000, |bytes| {
             let config = serde_json::from_slice(bytes).map_err(|e| microtome::err!(Format, "{e}"))?;

@@ -1,4 +1,4 @@
-//! The small model that came with llama2.c tells the story that was published for it.
+//! The small model that came with llama2.c generates the story that was published for it.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ Lily's mom said, \"Lily, let's go to the park.\" Lily was sad and didn't know wh
 Lily was sad and didn't know what to do. She said, \"I'm sorry, Lily. I didn't know what to do.\"
 Lily didn't want to help her mom, so she said, \"I'm sorry, mom. I didn't know what to do.\" Her mom said, \"Don't worry, Lily. We can help you.";
 
-/// llama2.c takes so many steps unless told otherwise.
+/// The default number of steps of llama2.c.
 const STEPS: usize = 256;
 
 pub fn file(name: &str) -> Vec<u8> {

@@ -1,4 +1,4 @@
-//! Dictionaries of a hub, which is played by a small server on loopback.
+//! Dictionaries from a hub, which is played by a small server on loopback.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,7 +13,7 @@ use microtome::sae::load::{LoadOptions, from_hub};
 use super::samples::{fixtures, load, spelled};
 use crate::support::hub::{COMMIT, Hub, Repo};
 
-/// The files of fixtures as those of one repository, each below a folder of its own.
+/// Fixtures as the files of one repository, each below a folder of its own.
 fn repo(folders: &[(&str, &str)]) -> Repo {
     let mut files = BTreeMap::from([("README.md".to_string(), b"me".to_vec())]);
     for (inside, fixture) in folders {
@@ -83,10 +83,10 @@ fn what_was_fetched_is_found_without_a_network() {
     let asked = hub.asked().len();
     assert!(asked > 0);
     assert_eq!(spelled(fetch(&hub, folder.path(), true, name).unwrap().parts()), spelled(first.parts()));
-    // A commit stands for the same files for ever.
+    // The files of a commit never change.
     fetch(&hub, folder.path(), false, &format!("{name}@{COMMIT}")).unwrap();
     assert!(hub.asked().is_empty());
-    // Only what belongs to it was fetched.
+    // Only its own files were downloaded.
     let root = folder.path().join("hub/models--org--several/snapshots").join(COMMIT);
     let kept: Vec<_> = std::fs::read_dir(root).unwrap().flatten().map(|entry| entry.file_name()).collect();
     assert_eq!(kept, ["layers.3"]);

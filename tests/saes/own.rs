@@ -1,4 +1,4 @@
-//! Our own format: everything comes back as it was, and what is not understood is refused.
+//! Our own format: round trips are lossless, and what is not understood is refused.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::samples::{D, F, files, gated, load, matrix, plain, spelled, vector};
 
-/// One dictionary of every activation, with all that can be said of one.
+/// One dictionary of every activation, with every optional part.
 fn all() -> Vec<Parts> {
     let positive = |seed| matrix(seed, F, D).abs().unwrap();
     let activations = [
@@ -48,12 +48,12 @@ fn everything_comes_back_as_it_was() {
         {
             assert_eq!(sum.to_vec2::<f32>().unwrap(), found.to_vec2::<f32>().unwrap());
         }
-        // A file is as good as its folder.
+        // A file loads like its folder.
         assert_eq!(spelled(load(&places[0]).unwrap().parts()), spelled(&parts));
     }
 }
 
-/// What loading says of a top-k dictionary whose file was changed.
+/// The error of loading a top-k dictionary whose file was changed.
 fn refusal(change: impl Fn(&mut BTreeMap<String, Tensor>, &mut Value)) -> String {
     let folder = tempfile::tempdir().unwrap();
     let parts = Parts { activation: Activation::TopK(3), ..plain(1, D) };
@@ -73,7 +73,7 @@ fn refusal(change: impl Fn(&mut BTreeMap<String, Tensor>, &mut Value)) -> String
     error.message
 }
 
-/// What is done to the tensors of a file, and to what it says of itself.
+/// A change to the tensors of a file and to its metadata.
 type Damage = dyn Fn(&mut BTreeMap<String, Tensor>, &mut Value);
 
 #[test]

@@ -1,4 +1,4 @@
-//! What no loader may take and no writer may drop: unknown names, sizes that do not fit, numbers that are none.
+//! What loaders must refuse and writers must not drop: unknown names, sizes that do not fit, NaN and infinity.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -276,7 +276,7 @@ fn a_second_edition_of_gemma_scope_is_read() {
     write_tensors(&place.join("params.safetensors"), all);
     let config = json!({ "architecture": "jump_relu", "model_name": "gemma-3", "hf_hook_point_in": "a", "l0": 20 });
     std::fs::write(place.join("config.json"), config.to_string()).unwrap();
-    // The only dictionary below a folder is the one that is meant.
+    // The only dictionary below a folder is loaded.
     let sae = load(folder.path()).unwrap();
     let about = &sae.parts().about;
     assert_eq!((about.model.as_deref(), about.sites.as_slice()), (Some("gemma-3"), &["resid_post.3".to_string()][..]));
@@ -336,7 +336,7 @@ fn places_without_a_dictionary_say_what_would_be_one() {
     assert_eq!(load_as(&fixtures("saes"), &other).unwrap().parts().about.kind, "jumprelu");
 }
 
-/// Whatever a file holds, it ends in a dictionary or an error.
+/// Whatever a file contains, loading it returns a dictionary or an error.
 #[test]
 fn broken_files_are_errors() {
     for (name, file) in [
@@ -353,7 +353,7 @@ fn broken_files_are_errors() {
             std::fs::write(&path, &whole[..length.min(whole.len() - 1)]).unwrap();
             assert!(load(copy.path()).is_err(), "{name}/{file}: {length}");
         }
-        // The first bytes are headers, the last ones those of an archive.
+        // The first bytes are headers, the last ones belong to an archive.
         let places = (0..400).chain(whole.len().saturating_sub(400)..whole.len()).filter(|place| place % 7 == 0);
         for place in places.filter(|place| *place < whole.len()) {
             let mut bytes = whole.clone();
@@ -366,7 +366,7 @@ fn broken_files_are_errors() {
     }
 }
 
-/// Headers that promise more than there is ask for no memory.
+/// Headers that claim more than the file has do not allocate memory.
 #[test]
 fn sizes_that_lie_are_refused() {
     let folder = tempfile::tempdir().unwrap();

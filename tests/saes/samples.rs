@@ -1,4 +1,4 @@
-//! Small dictionaries of every kind, the same ones every time, and what lies in files.
+//! Small dictionaries of every kind, the same ones every time, and their files.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -62,7 +62,7 @@ pub fn distance(a: &Tensor, b: &Tensor) -> f32 {
     numbers(a).iter().zip(numbers(b)).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
-/// All that makes a dictionary, as text: two that say the same are the same to the bit.
+/// All parts of a dictionary as text: equal texts mean bit-identical dictionaries.
 pub fn spelled(parts: &Parts) -> String {
     let bits = |tensor: &Tensor| {
         let bits: Vec<u32> = numbers(tensor).iter().map(|x| x.to_bits()).collect();
@@ -89,7 +89,7 @@ pub fn spelled(parts: &Parts) -> String {
     )
 }
 
-/// A dictionary of no special kind, to be made one.
+/// A plain dictionary, to be changed into other kinds.
 pub fn plain(seed: u64, d_out: usize) -> Parts {
     let random = &mut stream(seed, "test", 0);
     let mut normal = |dims: &[usize]| (create::randn(dims, DType::F32, random).unwrap() * 0.5).unwrap();
@@ -126,7 +126,7 @@ pub fn gated(seed: u64) -> Activation {
     Activation::Gated { gate: vector(1), magnitude: vector(2), log_scale: vector(3) }
 }
 
-/// One dictionary for each architecture that is written, by the name of its folder.
+/// One dictionary for each architecture that can be written, by the name of its folder.
 pub fn written() -> Vec<(String, Format, Parts)> {
     let mut all = Vec::new();
     let mut add = |format: Format, name: &str, kind: &str, change: &dyn Fn(Parts) -> Parts| {

@@ -1,4 +1,4 @@
-//! A small model hub on loopback: two servers, one that knows the models and one that keeps their large files.
+//! A small model hub on loopback: one server for the models, and one for their large files.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -10,19 +10,19 @@ use sha2::{Digest, Sha256};
 pub const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 pub const TOKEN: &str = "hf_secretOfTheTests";
 
-/// What goes wrong with the next answer that has the bytes of a large file.
+/// What goes wrong with the next answer that contains a large file.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Fault {
     None,
-    /// The connection is cut after so many bytes.
+    /// The connection is cut after this many bytes.
     Cut(usize),
-    /// So many bytes come, and then nothing more.
+    /// This many bytes are sent, and then the connection stalls.
     Stall(usize),
-    /// One bit of the file is another.
+    /// One bit of the file is flipped.
     Flipped,
-    /// More bytes than there should be.
+    /// More bytes are sent than expected.
     TooMany,
-    /// A part was asked for, and all of it is sent.
+    /// A range was requested, and the whole file is sent.
     NoRanges,
 }
 
@@ -36,13 +36,13 @@ pub struct Request {
 #[derive(Default)]
 pub struct Repo {
     pub files: BTreeMap<String, Vec<u8>>,
-    /// Whether those who show no token are turned away.
+    /// Whether requests without a token are refused.
     pub gated: bool,
-    /// An etag that is sent instead of the right one.
+    /// The etag that is sent instead of the right one.
     pub etag: Option<String>,
-    /// Whether what is said of it has no end.
+    /// Whether its metadata never end.
     pub endless: bool,
-    /// How often the hub is in trouble before it answers.
+    /// The number of failures before the hub answers.
     pub trouble: std::sync::atomic::AtomicUsize,
 }
 
@@ -70,7 +70,7 @@ impl Hub {
     pub fn new(repos: BTreeMap<String, Repo>) -> Self {
         let (hub, store) = (TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
         let address = format!("http://127.0.0.1:{}", hub.local_addr().unwrap().port());
-        // The same machine by another name, so that it is another host to those who judge hosts.
+        // The same machine by another name, so that access rules treat it as another host.
         let state = Arc::new(State {
             repos,
             store: format!("http://localhost:{}", store.local_addr().unwrap().port()),
@@ -87,12 +87,12 @@ impl Hub {
         *self.state.fault.lock().unwrap() = fault;
     }
 
-    /// What the hub was asked since the last call.
+    /// The requests to the hub since the last call.
     pub fn asked(&self) -> Vec<Request> {
         std::mem::take(&mut *self.state.hub.lock().unwrap())
     }
 
-    /// What the server of large files was asked since the last call.
+    /// The requests to the server of large files since the last call.
     pub fn asked_of_store(&self) -> Vec<Request> {
         std::mem::take(&mut *self.state.kept.lock().unwrap())
     }
@@ -100,7 +100,7 @@ impl Hub {
 
 type Answer = fn(&State, &Request, &mut TcpStream) -> std::io::Result<()>;
 
-/// One thread a connection, one request a connection.
+/// One thread for each connection, one request for each connection.
 fn serve(listener: TcpListener, state: Arc<State>, answer: Answer) {
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
@@ -177,7 +177,7 @@ fn answer_of_hub(state: &State, request: &Request, stream: &mut TcpStream) -> st
         }
         Some(("revision", _)) => refuse(stream, "404 Not Found", "RevisionNotFound"),
         Some(("resolve", file)) => resolved(state, repo, &name, file, stream),
-        // Where small files are sent on to, within the hub.
+        // The redirection of small files, within the hub.
         Some(("small", file)) => match repo.files.get(file) {
             Some(bytes) => {
                 let etag = format!("\"{}\"", repo.etag.clone().unwrap_or_else(|| digits(bytes)));
@@ -192,7 +192,7 @@ fn answer_of_hub(state: &State, request: &Request, stream: &mut TcpStream) -> st
     }
 }
 
-/// Sends on to the file: large ones to the store, with their hash and size said already.
+/// Redirects to the file: large ones to the store, with their hash and size in the headers.
 fn resolved(state: &State, repo: &Repo, name: &str, file: &str, stream: &mut TcpStream) -> std::io::Result<()> {
     let Some((_, file)) = file.split_once('/') else { return refuse(stream, "404 Not Found", "EntryNotFound") };
     let Some(bytes) = repo.files.get(file) else { return refuse(stream, "404 Not Found", "EntryNotFound") };
@@ -253,7 +253,7 @@ pub fn digits_of(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// A name of git's kind for a small file: forty digits.
+/// A name like git's for a small file: forty hexadecimal digits.
 fn digits(bytes: &[u8]) -> String {
     digits_of(bytes)[..40].to_string()
 }

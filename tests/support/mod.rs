@@ -1,4 +1,4 @@
-//! What several tests share: sessions in memory, and code whose comments state its values.
+//! Helpers of several tests: sessions in memory, and code whose comments state its values.
 
 pub mod hub;
 
@@ -23,7 +23,7 @@ pub fn session_with(folder: &Path, rules: Rules) -> Session {
     Session::new(Env { files: Files::new(Access::new(&out, &rules).unwrap(), true).heeding(&env.task), ..env })
 }
 
-/// The message of the failure that a line ends in.
+/// The kind and message of the failure of a line.
 pub fn failure(code: &'static str, rules: Rules) -> (String, String) {
     on_large_stack(move || {
         let folder = tempfile::tempdir().unwrap();
@@ -37,7 +37,7 @@ pub fn on_large_stack<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
     microtome::script::engine::thread::with_large_stack(work).unwrap()
 }
 
-/// What a piece of code is expected to come to.
+/// The expected result of a piece of code.
 enum Expected {
     Nothing,
     Value(String),
@@ -46,7 +46,7 @@ enum Expected {
 
 /// Evaluates code piece by piece; a piece ends at a line with `//=> value` or `// Error: message`.
 ///
-/// Gives one line of complaint for everything that came out otherwise.
+/// Returns a complaint for every result that differs.
 pub fn run_stated(session: &mut Session, name: &str, code: &str) -> Vec<String> {
     let mut complaints = Vec::new();
     let mut piece = String::new();
@@ -109,7 +109,7 @@ fn judge(session: &Session, outcome: Result<value::Value, Failure>, expected: Ex
     }
 }
 
-/// Files with an extension in a folder, by name.
+/// Files with an extension in a folder, sorted by name.
 pub fn files(folder: &str, extension: &str) -> Vec<std::path::PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let mut files: Vec<_> =
@@ -119,8 +119,8 @@ pub fn files(folder: &str, extension: &str) -> Vec<std::path::PathBuf> {
     files
 }
 
-/// Runs a test, named `module::test`, in a process of its own: for what measures or limits its process. True in that
-/// process, where the test goes on; false in the one that waited for it.
+/// Runs a test, named `module::test`, in a process of its own: for tests that measure or limit their process. Returns
+/// true in that process, where the test continues, and false in the one that waited for it.
 pub fn apart(name: &str) -> bool {
     const APART: &str = "MICROTOME_TEST_APART";
     if std::env::var_os(APART).is_some() {

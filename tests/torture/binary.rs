@@ -1,8 +1,8 @@
-//! Where the program itself is.
+//! The path of the program.
 
 use std::path::PathBuf;
 
-/// The binary of the same build. Cargo tells tests where it is; an example lies in a folder beside it.
+/// The binary of the same build. Cargo tells tests where it is; for an example it is in a neighbouring folder.
 pub fn binary() -> PathBuf {
     match option_env!("CARGO_BIN_EXE_microtome") {
         Some(path) => path.into(),

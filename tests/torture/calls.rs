@@ -1,4 +1,4 @@
-//! Random calls of everything that the reference lists.
+//! Random calls of everything in the reference.
 
 use microtome::script::docs::stdlib::stdlib_path;
 use microtome::script::docs::{Docs, Entry, OptionDoc, Overload, Role};
@@ -6,20 +6,20 @@ use microtome::script::docs::{Docs, Entry, OptionDoc, Overload, Role};
 use super::dice::Dice;
 use super::values::{Values, quoted};
 
-/// Everything that can be called, and the words that the documentation of each quotes.
+/// Everything that can be called, and the words in quotation marks in the documentation of each.
 pub struct Calls {
     entries: Vec<(Entry, Vec<String>)>,
-    /// Whether tensors are odd ones.
+    /// Whether tensors are unusual ones.
     odd: bool,
 }
 
 impl Calls {
-    /// Calls of all functions, of the language's own too.
+    /// Calls of all functions, those of the language itself included.
     pub fn all(docs: &Docs) -> Self {
         Self::of(docs, false, |_| true)
     }
 
-    /// What takes tensors or makes them, on tensors that are unlike others.
+    /// Calls that take or create tensors, on unusual tensors.
     pub fn on_odd_tensors(docs: &Docs) -> Self {
         let takes = |overload: &Overload| overload.parameters.iter().any(|(_, kind)| kind == "Tensor");
         Self::of(docs, true, |entry| {
@@ -28,19 +28,19 @@ impl Calls {
     }
 
     fn of(docs: &Docs, odd: bool, fits: impl Fn(&Entry) -> bool) -> Self {
-        // A script that sleeps or takes its time is none that hangs.
+        // A script that sleeps or runs long on purpose does not hang.
         let wanted = |entry: &&Entry| !matches!(entry.name.as_str(), "sleep" | "exit") && fits(entry);
         let entries = docs.entries().iter().filter(wanted).map(|entry| (entry.clone(), said(entry)));
         Self { entries: entries.collect(), odd }
     }
 
-    /// The name of what is called, and the call. Every second one is the next in the order of the reference, so that
-    /// all come about.
+    /// The name of the function, and the call. Every second call is the next one in the order of the reference, so that
+    /// all are tried.
     pub fn case(&self, number: u64, dice: &mut Dice) -> (String, String) {
         let in_turn = |number: u64| &self.entries[number as usize % self.entries.len()];
         let (entry, said) = loop {
             let (entry, said) = if number.is_multiple_of(2) { in_turn(number / 2) } else { dice.pick(&self.entries) };
-            // The language's own operators on plain numbers are many and tell little.
+            // The language's own operators on plain numbers are many and rarely interesting.
             if !entry.builtin || number.is_multiple_of(2) || dice.chance(0.25) {
                 break (entry, said);
             }
@@ -50,11 +50,11 @@ impl Calls {
             code = format!("let it = {code}; {}", self.follow(dice));
         }
         let import = stdlib_path(&entry.module).map(|path| format!("import \"{path}\" as {};\n", entry.module));
-        // Within braces nothing of it stays for the next call.
+        // Braces keep its variables from the next call.
         (entry.path(), format!("{}{{ {code} }}\n", import.unwrap_or_default()))
     }
 
-    /// Something that is done with the result, whatever it is.
+    /// Some operation on the result, whatever its type.
     fn follow(&self, dice: &mut Dice) -> String {
         let methods = ["to_map()", "to_array()", "save(\"x.json\")", "shape", "table", "len()", "to_json()", "chart()"];
         match dice.below(4) {
@@ -72,7 +72,7 @@ impl Calls {
             .iter()
             .map(|(name, kind)| self.argument(dice, entry, said, name, kind, depth))
             .collect();
-        // Now and then one too few or one too many.
+        // Now and then one argument too few or too many.
         if dice.chance(0.02) {
             arguments.pop();
         } else if dice.chance(0.02) {
@@ -100,7 +100,7 @@ impl Calls {
         }
     }
 
-    /// What a method is called on. Changing a variable of the prelude would reach the calls behind this one.
+    /// The receiver of a method. Changing a variable of the prelude would affect the calls after this one.
     fn receiver(&self, dice: &mut Dice, kind: &str, depth: usize) -> String {
         let kind = if dice.chance(0.03) { "any" } else { kind };
         let value = self.value(dice, kind, depth);
@@ -126,7 +126,7 @@ impl Calls {
         self.values(dice).argument(name, kind, said)
     }
 
-    /// A value of a type, made by a call now and then.
+    /// A value of a type, sometimes created by a call.
     fn value(&self, dice: &mut Dice, kind: &str, depth: usize) -> String {
         if depth > 0 && dice.chance(0.15) {
             let gives = |entry: &Entry| {
@@ -153,7 +153,7 @@ impl Calls {
         format!("#{{ {} }}", fields.join(", "))
     }
 
-    /// A value for an option, of the type of its default more often than not.
+    /// A value for an option, usually of the type of its default.
     fn option(&self, dice: &mut Dice, option: &OptionDoc, said: &[String]) -> String {
         let default = option.default.as_str();
         let mut values = self.values(dice);
@@ -182,13 +182,13 @@ impl Calls {
     }
 }
 
-/// The words that a documentation puts between quotation marks.
+/// The words in quotation marks in a documentation.
 fn said(entry: &Entry) -> Vec<String> {
     let mut texts = vec![entry.doc.summary.as_str(), &entry.doc.body, &entry.doc.example];
     texts.extend(entry.doc.options.iter().flat_map(|option| [option.default.as_str(), &option.meaning]));
     let mut found = Vec::new();
     for text in texts {
-        // Every second piece stands between two marks.
+        // Every second piece is between quotation marks.
         let inner = text.split('"').skip(1).step_by(2);
         found.extend(inner.filter(|word| word.len() < 40 && !word.contains(['\n', '\\', '$'])).map(String::from));
     }

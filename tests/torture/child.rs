@@ -1,4 +1,5 @@
-//! The process that cases run in. It says at which it is, so that its death is attributed and the next one goes on.
+//! The process in which cases run. It reports the current case, so that a crash is attributed, and the next case
+//! continues.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -24,16 +25,16 @@ use super::examples::{Examples, root};
 use super::readers::{Files, READERS, Reader};
 use super::values::PRELUDE;
 
-/// What a line that is meant for the parent begins with.
+/// The prefix of lines that are meant for the parent.
 pub const MARK: char = '\u{1e}';
 
-/// A case that is run alone, from the files that a finding has.
+/// A case that is run alone, from the files of a finding.
 pub const REPLAY: &str = "replay";
 
-/// The first line of a text that stands behind the prelude.
+/// The first line of a script that is run after the prelude.
 const BEHIND_PRELUDE: &str = "// behind the prelude\n";
 
-/// Which cases a child is to run, in the folder that it was started in.
+/// The cases that a child runs, in its working directory.
 pub struct Order {
     pub part: String,
     pub seed: u64,
@@ -54,10 +55,10 @@ impl Order {
     }
 }
 
-/// Panics outside of what a session catches: on threads of a pool, or while a result is shown.
+/// Panics that a session does not catch: on threads of a pool, or while a result is displayed.
 static PANICS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// Whether the parent has lost its patience; the flag that scripts hear may have been answered and lowered.
+/// Whether the parent's timeout has passed; the flag that scripts see may have been cleared since.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// Runs the cases of an order.
@@ -87,7 +88,7 @@ enum End {
     Panicked(String),
 }
 
-/// Where the texts of a part come from.
+/// The source of the scripts of a part.
 enum Source {
     Calls(Calls),
     Examples(Examples),
@@ -149,7 +150,7 @@ impl Child {
             let start = Instant::now();
             let is_record = files.iter().any(|(name, _)| name == "x/run.json");
             let (end, said) = if is_record { run_again() } else { self.eval(number, &text) };
-            // Whole files that are refused would be no ground for damaged ones.
+            // If the undamaged files are refused, damaged ones prove nothing.
             let is_whole = matches!(&self.source, Source::Reader(_, whole) if number < whole.len() as u64);
             let end = match end {
                 End::Refused if is_whole => End::Panicked(format!("whole files are refused: {said}")),
@@ -165,13 +166,13 @@ impl Child {
             };
             println!("{MARK}end {number} {word} {} {millis} {said}", peak());
             if word == "panic" || INTERRUPTED.load(Ordering::Relaxed) {
-                // What a panic has left behind is no ground for the next case, and the parent looks at this one's files.
+                // The state after a panic is not used for the next case, and the parent looks at this one's files.
                 return;
             }
         }
     }
 
-    /// Evaluates the text, and shows and writes down what comes of it.
+    /// Evaluates the script, and prints and saves its result.
     fn eval(&mut self, number: u64, text: &str) -> (End, String) {
         self.flag.store(false, Ordering::Relaxed);
         self.session.env().random.restart(number);
@@ -216,7 +217,7 @@ fn judged(failure: &Failure) -> (End, String) {
     }
 }
 
-/// A session as the program has it, which reaches no network and keeps what it fits below `case`.
+/// A session like the program's, without network, whose cache is below `case`.
 fn session(flag: &Arc<AtomicBool>) -> Session {
     let out = Path::new("out");
     let rules = Rules { deny_net: vec!["*".into()], ..Rules::default() };
@@ -234,7 +235,7 @@ fn succeed(session: &mut Session, name: &str, text: &str) {
     session.env().files.release();
 }
 
-/// Puts the files of a case where it looks for them, and its text and its files where the parent finds them.
+/// Writes the files of a case where it reads them, and its script and files where the parent finds them.
 fn write_case(files: &Files, text: &str) {
     let below = Path::new("out/case");
     if below.exists() {
@@ -267,7 +268,7 @@ pub fn files_below(folder: &Path) -> Files {
     files
 }
 
-/// A text whose fixtures are found from every folder.
+/// A script with paths of fixtures that work in every folder.
 pub fn with_fixtures(text: &str) -> String {
     text.replace("tests/fixtures", &root().join("tests/fixtures").display().to_string())
 }
@@ -287,23 +288,23 @@ fn run_again() -> (End, String) {
     }
 }
 
-/// The most memory that this process has had so far, in KiB.
+/// The peak memory of this process so far, in KiB.
 fn peak() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
 }
 
-/// A case that wants more gets an error or dies; the machine and its other programs do not.
+/// A case that needs more gets an error or crashes, without harm to the machine.
 #[cfg(unix)]
 fn limit_memory(bytes: u64) {
     let limit = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
     let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: both calls only read what they are given.
+    // SAFETY: both calls only read their arguments.
     unsafe {
         assert_eq!(libc::setrlimit(libc::RLIMIT_AS, &limit), 0);
         libc::setrlimit(libc::RLIMIT_CORE, &none);
-        // A harness that is killed leaves no child behind.
+        // If the harness is killed, its children end, too.
         #[cfg(target_os = "linux")]
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
     }

@@ -1,4 +1,4 @@
-//! Damage to files: to their bytes, and to what stands within a container whose sums and lengths are set right again.
+//! Damage to files: to their bytes, and to the content of containers whose checksums and lengths are corrected.
 
 use std::io::{Cursor, Read, Write};
 
@@ -6,27 +6,27 @@ use serde_json::Value;
 
 use super::dice::Dice;
 
-/// How deep damage can go without being noticed at the door.
+/// Where damage is done so that the first checks do not notice it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Inside {
-    /// Bytes are bytes.
+    /// Any bytes.
     Bytes,
     Json,
     /// Lines of text.
     Lines,
-    /// A header of JSON behind its length.
+    /// A JSON header after its length.
     Safetensors,
     /// Members of an archive.
     Zip,
     Gzip,
-    /// A safetensors file with its hash behind it, in hexadecimal digits.
+    /// A safetensors file with its hash at the end, in hexadecimal digits.
     Summed,
 }
 
-/// No damaged file is longer.
+/// The maximum length of a damaged file.
 const LONGEST: usize = 4 << 20;
 
-/// A file with damage at one to four places; `other` is one of the same kind, for pieces.
+/// A file with damage at one to four places; `other` is a file of the same kind, to take pieces from.
 pub fn damaged(good: &[u8], other: &[u8], inside: Inside, dice: &mut Dice) -> Vec<u8> {
     let mut bytes = good.to_vec();
     let places = 1 + dice.below(2) * dice.below(4);
@@ -46,7 +46,7 @@ pub fn damaged(good: &[u8], other: &[u8], inside: Inside, dice: &mut Dice) -> Ve
     bytes
 }
 
-/// Damage that knows nothing of the format.
+/// Damage regardless of the format.
 fn anywhere(mut bytes: Vec<u8>, other: &[u8], dice: &mut Dice) -> Vec<u8> {
     if bytes.is_empty() {
         return other.to_vec();
@@ -101,7 +101,7 @@ fn anywhere(mut bytes: Vec<u8>, other: &[u8], dice: &mut Dice) -> Vec<u8> {
     bytes
 }
 
-/// Another number where digits stand.
+/// Another number in place of some digits.
 fn number(mut bytes: Vec<u8>, dice: &mut Dice) -> Vec<u8> {
     let starts: Vec<usize> = (0..bytes.len())
         .filter(|at| bytes[*at].is_ascii_digit() && (*at == 0 || !bytes[*at - 1].is_ascii_digit()))
@@ -139,7 +139,7 @@ const NUMBERS: &[&str] = &[
     "null",
 ];
 
-/// Another text of JSON.
+/// A changed JSON text.
 fn json(bytes: &[u8], dice: &mut Dice) -> Option<Vec<u8>> {
     let text = std::str::from_utf8(bytes).ok()?;
     let mut value: Value = serde_json::from_str(text).ok()?;
@@ -148,7 +148,7 @@ fn json(bytes: &[u8], dice: &mut Dice) -> Option<Vec<u8>> {
     let copy = dice.below(nodes);
     let copied = node(&mut value, &mut { copy }).cloned()?;
     let place = node(&mut value, &mut { at })?;
-    // What JSON as data cannot say is put in its place as text.
+    // What a JSON value cannot represent replaces this mark in the text.
     const MARK: &str = "a mark that stands nowhere else";
     let mut instead = None;
     match dice.below(12) {
@@ -213,7 +213,7 @@ fn count(value: &Value) -> usize {
     }
 }
 
-/// The node of that number, in the order of the text.
+/// The node with this index, in the order of the text.
 fn node<'a>(value: &'a mut Value, left: &mut usize) -> Option<&'a mut Value> {
     if *left == 0 {
         return Some(value);
@@ -226,7 +226,7 @@ fn node<'a>(value: &'a mut Value, left: &mut usize) -> Option<&'a mut Value> {
     }
 }
 
-/// One line left out, doubled, cut, made long or filled with something else.
+/// One line removed, doubled, cut, made long or replaced.
 fn line(bytes: Vec<u8>, dice: &mut Dice) -> Vec<u8> {
     let mut lines: Vec<Vec<u8>> = bytes.split(|b| *b == b'\n').map(<[u8]>::to_vec).collect();
     let at = dice.below(lines.len());
@@ -255,7 +255,7 @@ fn line(bytes: Vec<u8>, dice: &mut Dice) -> Vec<u8> {
     lines.join(&b'\n')
 }
 
-/// Another header, its length set right.
+/// A changed header, with its length corrected.
 fn header(bytes: &[u8], dice: &mut Dice) -> Option<Vec<u8>> {
     let length = u64::from_le_bytes(*bytes.first_chunk()?) as usize;
     let text = bytes.get(8..8usize.checked_add(length)?)?;
@@ -267,7 +267,7 @@ fn header(bytes: &[u8], dice: &mut Dice) -> Option<Vec<u8>> {
     Some(file)
 }
 
-/// Another content, its hash set right.
+/// Changed content, with its hash corrected.
 fn summed(bytes: &[u8], other: &[u8], dice: &mut Dice) -> Option<Vec<u8>> {
     use sha2::{Digest, Sha256};
     let content = bytes.get(..bytes.len().checked_sub(64)?)?;
@@ -280,7 +280,7 @@ fn summed(bytes: &[u8], other: &[u8], dice: &mut Dice) -> Option<Vec<u8>> {
     Some(changed)
 }
 
-/// Another member in an archive, its sum set right.
+/// A changed member of an archive, with its checksum corrected.
 fn member(bytes: &[u8], other: &[u8], dice: &mut Dice) -> Option<Vec<u8>> {
     let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).ok()?;
     let chosen = dice.below(archive.len().max(1));
@@ -301,7 +301,7 @@ fn member(bytes: &[u8], other: &[u8], dice: &mut Dice) -> Option<Vec<u8>> {
     Some(made.finish().ok()?.into_inner())
 }
 
-/// Other content, packed again.
+/// Changed content, compressed again.
 fn packed(bytes: &[u8], other: &[u8], dice: &mut Dice) -> Option<Vec<u8>> {
     let mut content = Vec::new();
     flate2::read::MultiGzDecoder::new(bytes).take(LONGEST as u64).read_to_end(&mut content).ok()?;

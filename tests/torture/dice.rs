@@ -1,4 +1,4 @@
-//! Seeded choices, so that a case is found again by its part, the seed and its number.
+//! Seeded random choices, so that a case is reproducible from its part, the seed and its number.
 
 use microtome::base::random;
 use rand::{Rng, RngExt};
@@ -28,7 +28,7 @@ impl Dice {
         self.0.next_u64()
     }
 
-    /// A place in something of that length, near its beginning or its end more often than not.
+    /// An index below a length, usually near the beginning or the end.
     pub fn place(&mut self, length: usize) -> usize {
         let reach = if self.chance(0.7) { length.min(96) } else { length };
         let place = self.below(reach.max(1)).min(length);

@@ -1,4 +1,4 @@
-//! Examples with their words left out, doubled, swapped or replaced.
+//! Examples with tokens removed, doubled, swapped or replaced.
 
 use std::path::Path;
 
@@ -10,14 +10,14 @@ use super::dice::Dice;
 use super::values::Values;
 
 pub struct Examples {
-    /// Where each is from, and its text.
+    /// The origin of each, and its text.
     texts: Vec<(String, String)>,
-    /// How many of them are whole, and not pieces of something longer.
+    /// The number of complete ones, which are not pieces of something longer.
     whole: usize,
 }
 
 impl Examples {
-    /// The examples of the reference, the steps of the tour, and pieces of what states the language's behaviour.
+    /// The examples of the reference, the steps of the tour, and pieces of the language's tests.
     pub fn of(docs: &Docs) -> Self {
         let documented = docs.own().filter(|entry| !entry.doc.example.is_empty()).map(|entry| {
             let import = stdlib_path(&entry.module).map(|path| format!("import \"{path}\" as {};\n", entry.module));
@@ -33,7 +33,7 @@ impl Examples {
             for file in files {
                 let name = file.file_name().unwrap().to_string_lossy().into_owned();
                 let text = std::fs::read_to_string(&file).unwrap();
-                // What stands between empty lines is mostly whole in itself.
+                // Most text between empty lines is complete code.
                 let pieces = text.split("\n\n").filter(|piece| piece.contains(';') || piece.contains("//=>"));
                 texts.extend(pieces.map(|piece| (name.clone(), as_one(piece))));
             }
@@ -41,7 +41,7 @@ impl Examples {
         Self { texts, whole }
     }
 
-    /// Where the example is from, and the example changed.
+    /// The origin of an example, and the changed example.
     pub fn case(&self, dice: &mut Dice) -> (String, String) {
         let of = if dice.chance(0.9) { &self.texts[..self.whole] } else { &self.texts[..] };
         let (name, mut text) = dice.pick(of).clone();
@@ -74,7 +74,7 @@ impl Examples {
                 let instead = strangers.get(dice.below(strangers.len().max(1))).map_or("", |t| t.of(stranger));
                 format!("{before}{instead}{behind}")
             }
-            // A value in the place of a value: most of the example still makes sense.
+            // A value replaces a value: most of the example stays meaningful.
             _ => {
                 let values: Vec<_> = places.iter().filter(|t| matches!(t.kind, Kind::Number | Kind::Text)).collect();
                 let Some(token) = (!values.is_empty()).then(|| dice.pick(&values)) else { return text.into() };
@@ -84,14 +84,14 @@ impl Examples {
                     (_, true) => made.text(),
                     _ => made.anything(1),
                 };
-                // Names of the prelude are not known here.
+                // Names of the prelude are not defined here.
                 format!("{}{instead}{}", &text[..token.start], &text[token.end..])
             }
         }
     }
 }
 
-/// A text whose lines state their values, as one that runs in one piece.
+/// A text whose lines state their values, as one script.
 fn as_one(text: &str) -> String {
     let line = |line: &str| match line.rsplit_once("//=>") {
         Some((code, _)) => format!("{};\n", code.trim_end()),
@@ -100,7 +100,7 @@ fn as_one(text: &str) -> String {
     text.lines().map(line).collect()
 }
 
-/// The folder of the repository.
+/// The root of the repository.
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }

@@ -1,5 +1,5 @@
-//! Runs of the program that are killed at any moment, and run out of disk: what they leave is whole, and what goes on from
-//! it ends with the same bytes.
+//! Runs of the program that are killed at any moment, or run out of disk: they leave only complete files, and a resumed
+//! run ends with the same bytes.
 
 use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::binary::binary;
 use super::dice::Dice;
 
-/// What is run: something that is there before, and what is killed.
+/// What is run: its preparation, and the part that is killed.
 pub struct Scene {
     pub name: &'static str,
     before: &'static str,
@@ -84,7 +84,7 @@ pub const SCENES: &[Scene] = &[
     },
 ];
 
-/// All files below a folder by their paths, but those whose names begin with a dot.
+/// All files below a folder by their paths, except for those whose names begin with a dot.
 fn tree(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     super::child::files_below(folder).into_iter().collect()
 }
@@ -101,7 +101,7 @@ impl Place {
         Ok(place)
     }
 
-    /// Makes what has to be there before.
+    /// Prepares the folder.
     fn begin(&self, scene: &Scene) -> Result<(), String> {
         let _none = std::fs::remove_dir_all(self.path("out"));
         if scene.before.is_empty() {
@@ -133,7 +133,7 @@ impl Place {
         command.spawn().unwrap()
     }
 
-    /// Goes on to the end, and compares with a run that nobody has disturbed.
+    /// Resumes to the end, and compares with an uninterrupted run.
     fn is_as(&self, wanted: &BTreeMap<String, Vec<u8>>) -> Result<(), String> {
         succeed(self.start("scene.rhai", |_| ()))?;
         let found = tree(&self.out());
@@ -149,8 +149,8 @@ impl Place {
     }
 }
 
-/// What a file says whoever wrote it. The record of a run that went on names what it went on from, and not what it found
-/// done already.
+/// The part of a file that does not depend on interruptions. The record of a resumed run lists the checkpoint as an
+/// input, and not the outputs that already existed.
 fn told(name: &str, bytes: &[u8]) -> Vec<u8> {
     match serde_json::from_slice(bytes) {
         Ok(serde_json::Value::Object(mut record)) if name.ends_with("run.json") => {
@@ -170,7 +170,7 @@ fn succeed(child: Child) -> Result<(), String> {
     }
 }
 
-/// Nothing that a run had not finished lies anywhere below the folder.
+/// No unfinished file is left anywhere below the folder.
 fn unfinished(folder: &Path) -> Result<(), String> {
     let mut folders = vec![folder.to_path_buf()];
     while let Some(next) = folders.pop() {
@@ -185,14 +185,14 @@ fn unfinished(folder: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Every file that stands under a name of its own can be read by its format.
+/// Every file with its final name can be parsed in its format.
 fn is_whole(files: &BTreeMap<String, Vec<u8>>, wanted: &BTreeMap<String, Vec<u8>>) -> Result<(), String> {
     for (name, bytes) in files {
         let ending = name.rsplit('.').next().unwrap_or_default();
         let is_read = match ending {
             "safetensors" => safetensors::SafeTensors::deserialize(bytes).is_ok(),
             "json" => serde_json::from_slice::<serde_json::Value>(bytes).is_ok(),
-            // All else is written once, and there as a whole or not at all.
+            // All other files are written once and atomically.
             _ => wanted.get(name) == Some(bytes),
         };
         if !is_read {
@@ -202,20 +202,20 @@ fn is_whole(files: &BTreeMap<String, Vec<u8>>, wanted: &BTreeMap<String, Vec<u8>
     Ok(())
 }
 
-/// What came of the kills of a scene.
+/// The results of killing a scene.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Killed {
     pub kills: usize,
-    /// Runs that were killed when something was there and something was missing.
+    /// Runs that were killed when some outputs existed and some did not.
     pub in_the_middle: usize,
-    /// Runs that went on to the end and came to the same bytes.
+    /// Runs that resumed and ended with the same bytes.
     pub resumed: usize,
 }
 
-/// Kills runs of a scene so many times, each at a moment of its own.
+/// Kills runs of a scene this many times, each at a random moment.
 pub fn kill(scene: &Scene, count: usize, seed: u64) -> Result<Killed, String> {
     let mut dice = Dice::new(seed, scene.name, 0);
-    // The first run reads the program from the disk, and is not the one whose time tells when to kill.
+    // The first run loads the program from disk, so its time is not used.
     succeed(Place::new(scene)?.start("scene.rhai", |_| ()))?;
     let undisturbed = Place::new(scene)?;
     let start = Instant::now();
@@ -227,7 +227,7 @@ pub fn kill(scene: &Scene, count: usize, seed: u64) -> Result<Killed, String> {
     let mut killed = Killed::default();
     for number in 0..count {
         let mut child = place.start("scene.rhai", |_| ());
-        // Runs that go on are shorter than the first one.
+        // Resumed runs are shorter than the first one.
         let share = dice.below(1000) as f64 / 1000.0 * if dice.chance(0.5) { 1.0 } else { 0.4 };
         std::thread::sleep(Duration::from_secs_f64(took.as_secs_f64() * share));
         child.kill().unwrap();
@@ -237,7 +237,7 @@ pub fn kill(scene: &Scene, count: usize, seed: u64) -> Result<Killed, String> {
         let within = |what: String| format!("{} after kill {number}: {what}", scene.name);
         is_whole(&found, &wanted).map_err(within)?;
         killed.in_the_middle += usize::from(found != begun && found != wanted);
-        // What was killed up to four times goes on to the end, and all begins anew.
+        // After some kills the run is resumed to its end, and a new one is prepared.
         if found == wanted || dice.chance(0.3) || number + 1 == count {
             place.is_as(&wanted).map_err(within)?;
             killed.resumed += 1;
@@ -247,8 +247,8 @@ pub fn kill(scene: &Scene, count: usize, seed: u64) -> Result<Killed, String> {
     Ok(killed)
 }
 
-/// A disk that is full at any write of a scene: no file grows beyond some size, from nothing to the largest there is. The
-/// run says so, or is ended by the system; what it leaves is whole, and where there is room it goes on.
+/// A disk that is full at any write of a scene: files cannot grow beyond a limit, from zero to the size of the largest.
+/// The run reports it, or is ended by the system; it leaves only complete files, and resumes once there is space.
 pub fn fill_disk(scene: &Scene, sizes: usize) -> Result<Killed, String> {
     let undisturbed = Place::new(scene)?;
     succeed(undisturbed.start("scene.rhai", |_| ()))?;
@@ -286,10 +286,10 @@ pub fn fill_disk(scene: &Scene, sizes: usize) -> Result<Killed, String> {
     Ok(filled)
 }
 
-/// No file of the program grows beyond `bytes`. A write that would is an error where the signal is not heard, and the end
-/// of the program where it is.
+/// Files of the program cannot grow beyond `bytes`. A write that would is an error if the signal is ignored, and
+/// otherwise ends the program.
 fn limit_files(command: &mut Command, bytes: u64, is_ignored: bool) {
-    // SAFETY: both calls may be made between fork and exec, and read only what they are given.
+    // SAFETY: both calls are allowed between fork and exec, and only read their arguments.
     unsafe {
         command.pre_exec(move || {
             let limit = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
@@ -304,8 +304,8 @@ fn limit_files(command: &mut Command, bytes: u64, is_ignored: bool) {
     }
 }
 
-/// The same on a file system of its own that is full, where a user may have one: of so many KiB, from very few up to what
-/// all files take. Nothing where the system allows none.
+/// The same on a full file system of its own, where a user may mount one: with sizes in KiB from very small up to that
+/// of all files. None where the system does not allow it.
 pub fn fill_file_system(scene: &Scene, sizes: usize) -> Result<Option<Killed>, String> {
     let probe = Command::new("unshare").args(["-rm", "mount", "-t", "tmpfs", "none", "/mnt"]).output();
     if !probe.is_ok_and(|output| output.status.success()) {
@@ -322,7 +322,7 @@ pub fn fill_file_system(scene: &Scene, sizes: usize) -> Result<Option<Killed>, S
     let before = tree(&kept).values().map(|bytes| bytes.len().div_ceil(4096) * 4).sum::<usize>();
     let mut filled = Killed::default();
     for step in 0..sizes {
-        // Folders take room, too, and the last files do not fit beside what they replace.
+        // Folders take space, too, and the last files do not fit beside the ones that they replace.
         let kib = before + 8 + (all - before) * step / sizes;
         let script = format!(
             "mkdir -p out && mount -t tmpfs -o size={kib}k none out && cp -a before/. out/ && {} --quiet run scene.rhai; \
@@ -354,7 +354,7 @@ pub fn fill_file_system(scene: &Scene, sizes: usize) -> Result<Option<Killed>, S
     Ok(Some(filled))
 }
 
-/// A dictionary is fitted the same where the cache cannot be written: the fit says so and goes on.
+/// A fit has the same result if the cache cannot be written: it reports that and continues.
 pub fn read_only_cache() -> Result<(), String> {
     let scene = Scene {
         name: "cache",
@@ -366,7 +366,7 @@ pub fn read_only_cache() -> Result<(), String> {
     let usual = Place::new(&scene)?;
     succeed(usual.start("scene.rhai", |_| ()))?;
     let place = Place::new(&scene)?;
-    // A file system of the kernel's own takes no new folder, not even from root.
+    // In a kernel file system not even root can create a folder.
     succeed(place.start("scene.rhai", |command| {
         command.env("MICROTOME_CACHE", "/proc/none");
     }))?;

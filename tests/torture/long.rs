@@ -1,4 +1,4 @@
-//! The long form, as a program.
+//! The long run, as a program.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -69,7 +69,7 @@ pub fn main() -> ExitCode {
     ExitCode::from(u8::from(!holds))
 }
 
-/// KiB that no reader should need for a file of the sizes that are tried.
+/// KiB that no reader should need for files of these sizes.
 const MUCH: u64 = 1_300_000;
 const KILLS: &str = "kills";
 const SESSION: &str = "session";
@@ -79,7 +79,7 @@ fn is_meant(part: &str, only: &[String]) -> bool {
     only.is_empty() || only.iter().any(|name| name == part || name == "files" && is_file)
 }
 
-/// Says a line, and keeps it beside the table.
+/// Prints a line, and appends it to a file beside the table.
 fn tell(words: &Words, line: &str) {
     use std::io::Write;
     println!("{line}");
@@ -130,7 +130,7 @@ fn start() -> Command {
     Command::new(std::env::current_exe().unwrap())
 }
 
-/// What all jobs write to.
+/// The output that all jobs share.
 struct Log {
     counts: BTreeMap<String, Counts>,
     findings: Findings,
@@ -166,7 +166,7 @@ fn long(words: &Words, wanted: Vec<&str>) -> bool {
     bad == 0
 }
 
-/// Tries a part for what is left of its minutes.
+/// Runs a part for the rest of its minutes.
 fn try_part(words: &Words, part: &str, log: &Mutex<Log>) {
     let before = log.lock().unwrap().counts.get(part).copied().unwrap_or_default();
     let start_time = Instant::now();
@@ -175,7 +175,7 @@ fn try_part(words: &Words, part: &str, log: &Mutex<Log>) {
     watch::watch(start, part, words.seed, first..u64::MAX, Some(start_time + left), LIMITS, &mut |ended, at| {
         let mut log = log.lock().unwrap();
         let counts = log.counts.entry(part.into()).or_default();
-        // A file of some megabytes that takes more is no bad end, and still worth a look.
+        // A file of some megabytes that needs more memory is not a failure, but worth a look.
         let is_large = is_meant(part, &["files".into()]) && counts.peak < MUCH && ended.peak >= MUCH;
         counts.add(ended);
         counts.minutes = before.minutes + start_time.elapsed().as_secs_f64() / 60.0;
@@ -186,7 +186,7 @@ fn try_part(words: &Words, part: &str, log: &Mutex<Log>) {
         let kept = word.and_then(|word| log.findings.keep(part, word, ended, at));
         if log.written.elapsed() > Duration::from_secs(5) || kept.is_some() {
             log.written = Instant::now();
-            // Written beside and renamed, so that a killed run finds a whole table.
+            // Written under another name and renamed, so that the table is complete even if the run is killed.
             let text = page(words.seed, &log.counts);
             let beside = words.log.with_extension("unfinished");
             std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, &words.log)).unwrap();
@@ -202,7 +202,7 @@ fn try_part(words: &Words, part: &str, log: &Mutex<Log>) {
             std::fs::write(folder.join("said.txt"), format!("{said}{told}")).unwrap();
         }
     });
-    // The last of the minutes is written, too.
+    // The last minutes are written, too.
     let log = log.lock().unwrap();
     std::fs::write(&words.log, page(words.seed, &log.counts)).unwrap();
     println!("{part} is done: {:?}", log.counts.get(part));

@@ -1,9 +1,10 @@
-//! A harness that goes on looking for what brings the program down: random calls of everything that the reference lists,
-//! examples with their words changed, damaged files for every reader, and tensors of odd shapes.
+//! A fuzzing harness that looks for crashes: random calls of everything in the reference, mutated examples, damaged
+//! files for every reader, and tensors of odd shapes.
 //!
-//! A case is a text in Rhai, and files; its part, a seed and its number make it again. Cases run in a child process under
-//! a limit of memory, which says at which it is, so that its death belongs to a case. `tests/torture/tests.rs` runs a few of
-//! each on every run of the tests, `examples/torture.rs` as many as an hour has.
+//! A case is a Rhai script and its files, and is reproducible from its part, a seed and its number. Cases run in a
+//! child process under a memory limit, which reports the current case, so that a crash is attributed to it.
+//! `tests/torture/tests.rs` runs a few cases of each part with the other tests, `examples/torture.rs` as many as an
+//! hour allows.
 
 #![allow(dead_code, reason = "the tests and the example use their own parts")]
 
@@ -29,7 +30,7 @@ mod writer;
 
 use std::time::Duration;
 
-// The writer of GGUF files takes these from where it stands in the crate.
+// The writer of GGUF files imports these from its place in the crate.
 use microtome::model::formats::gguf::Value;
 
 use watch::Limits;
@@ -40,6 +41,6 @@ pub fn parts() -> Vec<&'static str> {
     ["calls", "tensors", "examples"].into_iter().chain(readers).collect()
 }
 
-/// Ten seconds, and one to hear that they are over. Of the address space 2 GiB are stacks that nobody fills.
+/// A timeout of ten seconds, and one more to react to it. Of the address space, 2 GiB are stacks that stay unused.
 pub const LIMITS: Limits =
     Limits { memory: 6 << 30, patience: Duration::from_secs(10), hearing: Duration::from_secs(1) };

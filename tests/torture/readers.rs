@@ -1,4 +1,4 @@
-//! Every reader of files: what it is given whole, which of that is damaged, and how it is read.
+//! Every reader of files: its valid files, which of them are damaged, and how they are read.
 
 use std::path::Path;
 
@@ -20,23 +20,23 @@ pub type Files = Vec<(String, Vec<u8>)>;
 
 pub struct Reader {
     pub name: &'static str,
-    /// Files and folders of the fixtures, each of which is read alone. A file is called `x` there, with its ending.
+    /// Files and folders of the fixtures, each read alone. A file is renamed to `x`, with its extension.
     fixtures: &'static [&'static str],
     /// Code that writes below `case`.
     pub makes: &'static str,
-    /// Files that neither the fixtures nor the program have.
+    /// Files that neither the fixtures nor the program provide.
     made: fn() -> Vec<Files>,
-    /// How the names of files end that are damaged.
+    /// The endings of the names of files that are damaged.
     hit: &'static [&'static str],
     inside: Inside,
-    /// Code that reads them, and looks at what it has read.
+    /// Code that reads them, and uses what it has read.
     pub reads: &'static str,
 }
 
 const NONE: Reader =
     Reader { name: "", fixtures: &[], makes: "", made: Vec::new, hit: &[""], inside: Inside::Bytes, reads: "" };
 
-/// A model that the readers of stores and dictionaries stand behind.
+/// A model for the readers of stores and dictionaries, in front of their code.
 macro_rules! model {
     ($code:literal) => {
         concat!(
@@ -302,7 +302,7 @@ pub const READERS: &[Reader] = &[
     },
 ];
 
-/// What is done behind reading, by what the reader gives.
+/// The code that uses the result, by the type of the reader.
 fn looked_at(reads: &str) -> String {
     let look = [
         ("let file =", LOOK_AT_TENSORS),
@@ -316,7 +316,7 @@ fn looked_at(reads: &str) -> String {
 }
 
 impl Reader {
-    /// What it is given whole; `made` is what its code has written.
+    /// Its valid files; `made` are those that its code has written.
     pub fn whole(&self, made: Files) -> Vec<Files> {
         let mut all: Vec<Files> = self.fixtures.iter().map(|path| fixture(path)).collect();
         all.extend((self.made)());
@@ -326,7 +326,7 @@ impl Reader {
         all
     }
 
-    /// Damaged files, and the code that reads them. The first cases are the whole ones.
+    /// Damaged files, and the code that reads them. The first cases are the valid ones.
     pub fn case(&self, whole: &[Files], number: u64, dice: &mut Dice) -> (Files, String) {
         let mut files = match whole.get(number as usize) {
             Some(files) => files.clone(),
@@ -359,7 +359,7 @@ fn plain(name: &str, bytes: Vec<u8>) -> Files {
     vec![(name.into(), bytes)]
 }
 
-/// A file or a folder of the fixtures, without what tests compare with.
+/// A file or a folder of the fixtures, without the expected results of tests.
 fn fixture(path: &str) -> Files {
     let path = root().join("tests/fixtures").join(path);
     if path.is_file() {
@@ -375,7 +375,7 @@ fn fixture(path: &str) -> Files {
     files
 }
 
-/// A model whose weights lie in two files, as an index says.
+/// A model whose weights are in two files with an index.
 fn sharded() -> Vec<Files> {
     let files = fixture("models/gpt2");
     let weights = &files.iter().find(|(name, _)| name == "model.safetensors").unwrap().1;
@@ -395,7 +395,7 @@ fn sharded() -> Vec<Files> {
     vec![[shards, vec![config, ("model.safetensors.index.json".into(), index.to_string().into_bytes())]].concat()]
 }
 
-/// A folder with PyTorch's .bin, and models of TransformerLens in one file.
+/// A folder with PyTorch's .bin, and TransformerLens models in one file.
 fn pytorch() -> Vec<Files> {
     let of = |path: &str| std::fs::read(root().join("tests/fixtures").join(path)).unwrap();
     let folder =
@@ -413,7 +413,7 @@ fn tokenizer() -> Vec<Files> {
     vec![files, with_config]
 }
 
-/// Tables of strings, packed in every way.
+/// Parquet tables of strings, with every compression.
 fn tables() -> Vec<Files> {
     let kinds =
         [Compression::UNCOMPRESSED, Compression::SNAPPY, Compression::LZ4_RAW, Compression::GZIP(Default::default())];
@@ -451,7 +451,7 @@ fn packed(bytes: &[u8]) -> Vec<u8> {
     packer.finish().unwrap()
 }
 
-/// What a run of the program leaves of itself.
+/// The record of a run of the program.
 fn recorded() -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("x.rhai"), "print(arg(\"n\", 1)); run::save_text(\"a.txt\", \"b\");").unwrap();
@@ -462,7 +462,7 @@ fn recorded() -> Vec<u8> {
     std::fs::read(folder.path().join("out/x/run.json")).unwrap()
 }
 
-/// The libraries that come with the program, and one of closures.
+/// The stdlib, and a library of closures.
 fn libraries() -> Vec<Files> {
     let own = "/// Doubles.\nfn f(x) { let g = |y| y * x; g.call(2) }\nexport const N = 3;\nfn deep(n) { if n == 0 { 0 } else { 1 + deep(n - 1) } }\n";
     let mut all = vec![plain("x.rhai", own.into())];

@@ -13,7 +13,7 @@ pub fn fixture(path: &str) -> Vec<u8> {
     std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(path)).unwrap()
 }
 
-/// A llama of one layer, 32 dimensions and 16 tokens, some of it quantised.
+/// A llama of one layer, 32 dimensions and 16 tokens, partly quantised.
 pub fn gguf() -> Vec<u8> {
     let size = |n| Value::Unsigned(n);
     let tokens = (0..16).map(|i| Value::Text(format!("<{i}>"))).collect();

@@ -1,11 +1,11 @@
-//! A long session at the prompt: what it takes of memory, files and threads stays what it is.
+//! A long session at the prompt: its memory, open files and threads do not grow.
 
 use std::time::Duration;
 
 use super::dice::Dice;
 use super::terminal::{CTRL_C, Terminal};
 
-/// What the process has.
+/// The resources of the process.
 #[derive(Debug, Clone, Copy)]
 pub struct Has {
     /// KiB.
@@ -26,7 +26,7 @@ impl Has {
     }
 }
 
-/// What people type: values, definitions, mistakes, questions, pictures, files, models, loops that they stop.
+/// Typical input: values, definitions, errors, help, charts, files, models, interrupted loops.
 const LINES: &[&str] = &[
     "6 * 7",
     "let a = tensor::randn([100, 100])",
@@ -66,7 +66,7 @@ const LINES: &[&str] = &[
     "sleep(0.01)",
 ];
 
-/// Types so many commands, and gives what the process has after the first half of them and at the end.
+/// Types this many commands; returns the resources after the first half of them and at the end.
 pub fn session(commands: usize, seed: u64, pause: Duration, told: &mut dyn FnMut(usize, Has)) -> (Has, Has) {
     let folder = tempfile::tempdir().unwrap();
     let mut terminal = Terminal::ready(folder.path());
@@ -74,7 +74,7 @@ pub fn session(commands: usize, seed: u64, pause: Duration, told: &mut dyn FnMut
     let (mut first, mut last) = (None, Has::of(terminal.process()));
     for number in 0..commands.div_ceil(2) {
         if dice.chance(0.03) {
-            // Words of its own, since those of an earlier one may still be on the screen.
+            // Unique text, since that of an earlier command may still be on the screen.
             terminal.line(&format!("print(\"begun {number}\"); loop {{}}"));
             terminal.see_line(&format!("begun {number}"));
             terminal.send(CTRL_C);
@@ -82,12 +82,12 @@ pub fn session(commands: usize, seed: u64, pause: Duration, told: &mut dyn FnMut
             let line: &&str = dice.pick(LINES);
             terminal.line(line);
         }
-        // The answer to this one says that the one before is done with.
+        // An answer to this means that the command before is done.
         terminal.line(&format!("\"mark {number}\""));
         terminal.see_line(&format!("mark {number}"));
         std::thread::sleep(pause);
         last = Has::of(terminal.process());
-        // By then everything has come about that is made once.
+        // By then, everything that is created once exists.
         if number >= commands / 4 {
             first.get_or_insert(last);
         }

@@ -1,4 +1,4 @@
-//! What came of all cases of each part, as a table that a run is gone on with from, and the findings beside it.
+//! The results of all cases of each part, as a table from which a run can resume, and the findings beside it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::child::files_below;
 use super::watch::{Ended, Outcome};
 
-/// What came of the cases of a part.
+/// The results of the cases of a part.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Counts {
     pub ran: u64,
@@ -45,7 +45,7 @@ impl Counts {
 
 const HEAD: &str = "| part | tried | ran | refused | interrupted | panics | aborts | hangs | largest memory, MiB | minutes |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n";
 
-/// The table as a page.
+/// The table as a Markdown page.
 pub fn page(seed: u64, all: &BTreeMap<String, Counts>) -> String {
     let mut text = format!("Seed {seed}.\n\n{HEAD}");
     for (part, c) in all {
@@ -75,7 +75,7 @@ pub fn parse(text: &str, seed: u64) -> BTreeMap<String, Counts> {
     text.lines().filter_map(row).collect()
 }
 
-/// Findings, each in a folder: the text, the files, and what was said. Three of a kind are enough.
+/// Findings, each in a folder: the script, the files, and the output. Three of a kind are enough.
 pub struct Findings {
     pub folder: PathBuf,
     kinds: BTreeMap<String, usize>,
@@ -86,9 +86,9 @@ impl Findings {
         Self { folder, kinds: BTreeMap::new() }
     }
 
-    /// Keeps a finding, which is called by a `word`, if there are not three like it; gives back its folder.
+    /// Keeps a finding, named by a `word`, unless there are three like it; returns its folder.
     pub fn keep(&mut self, part: &str, word: &str, ended: &Ended, at: &Path) -> Option<PathBuf> {
-        // A panic is known by its place, and all else by what was called.
+        // Panics are grouped by their source location, everything else by what was called.
         let place = ended.said.split(": ").next().unwrap_or_default();
         let kind = match ended.outcome {
             Outcome::Panic => place.to_string(),

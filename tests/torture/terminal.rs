@@ -1,4 +1,4 @@
-//! A pseudo-terminal with microtome in it: type, look at the screen, wait until it shows something.
+//! microtome in a pseudo-terminal: type, read the screen, wait until it shows something.
 
 use std::io::{Read, Write};
 use std::num::NonZero;
@@ -10,7 +10,7 @@ use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system}
 
 use super::binary::binary;
 
-/// A slow machine under load still gets there; a test that waits so long has failed.
+/// The timeout of a wait, long enough for a slow machine under load.
 const DEADLINE: Duration = Duration::from_secs(20);
 
 const ROWS: NonZero<u16> = NonZero::new(40).unwrap();
@@ -30,7 +30,7 @@ pub struct Terminal {
 
 struct Seen {
     screen: vt100::Parser,
-    /// Everything that came, escape codes and all.
+    /// The raw output, escape codes included.
     bytes: Vec<u8>,
     closed: bool,
 }
@@ -47,7 +47,7 @@ impl Terminal {
         let mut command = CommandBuilder::new(binary());
         command.args(words);
         command.cwd(folder);
-        // What the terminal around the tests can do must not matter.
+        // The capabilities of the terminal around the tests must not matter.
         command.env_clear();
         command.env("TERM", "xterm-256color");
         command.env("HOME", folder);
@@ -88,7 +88,7 @@ impl Terminal {
         terminal
     }
 
-    /// The number of the process in it.
+    /// The id of the process in it.
     #[allow(dead_code, reason = "a long session asks what it takes")]
     pub fn process(&self) -> u32 {
         self.child.process_id().unwrap()
@@ -100,17 +100,17 @@ impl Terminal {
         keyboard.flush().unwrap();
     }
 
-    /// Types a line and sends it off.
+    /// Types a line and submits it.
     pub fn line(&mut self, text: &str) {
         self.send(text);
         self.send("\r");
     }
 
-    /// Types a line and waits until it is done with.
+    /// Types a line and waits until it has run.
     pub fn done(&mut self, text: &str) {
         let before = self.bytes().len();
         self.line(text);
-        // The empty prompt that is there now is the one that the line is typed at: the editor leaves it first.
+        // The empty prompt at this moment is the one that the line is typed at: the editor leaves it first.
         let start = Instant::now();
         while !self.bytes().get(before..).is_some_and(|new| new.contains("\x1b[?2004l")) {
             assert!(start.elapsed() < DEADLINE, "the line was never taken: {text}");
@@ -159,7 +159,7 @@ impl Terminal {
         }
     }
 
-    /// Waits until the program has ended; gives back its exit code.
+    /// Waits until the program has ended; returns its exit code.
     pub fn ended(&mut self) -> u32 {
         let start = Instant::now();
         loop {
@@ -171,8 +171,8 @@ impl Terminal {
         }
     }
 
-    /// Closes the terminal, as closing its window does. Something must be printed after that: it wakes the reader, which
-    /// holds the terminal, too.
+    /// Closes the terminal, as closing its window does. Something must be printed after that: it wakes the reader,
+    /// which also holds the terminal.
     pub fn close(&mut self) {
         self.seen.lock().unwrap().closed = true;
         self.keyboard = None;

@@ -1,4 +1,4 @@
-//! Some of what `examples/torture.rs` tries for hours, and all that it has found: nothing panics, dies or goes on for ever.
+//! A few of the cases that `examples/torture.rs` runs for hours, and all past findings: no panics, crashes or hangs.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,7 +8,7 @@ use super::child::{Order, obey};
 use super::watch::{Limits, ORDER, Outcome, alone, watch};
 use super::{kills, session};
 
-/// The process of the cases: this program with this one test. By itself it does nothing.
+/// The process of the cases: this binary with this one test. By itself it does nothing.
 #[test]
 fn child() {
     if let Ok(order) = std::env::var(ORDER) {
@@ -23,8 +23,8 @@ fn start() -> Command {
     command
 }
 
-/// Nothing is optimised here, and other tests run beside: what is slow is interrupted, and what hears that late is none that
-/// hangs.
+/// This build is not optimised, and other tests run at the same time: slow cases are interrupted, and reacting late to
+/// that is not a hang.
 const LIMITS: Limits = Limits { patience: Duration::from_secs(20), hearing: Duration::from_secs(60), ..super::LIMITS };
 
 /// Runs the first cases of a part.
@@ -47,7 +47,7 @@ fn holds(part: &str, cases: u64) {
     });
     println!("{part}: {ran} of {cases} ran, {refused} were refused");
     assert!(bad.is_empty(), "\n{}", bad.join("\n"));
-    // Cases that never come further than the first word would find nothing.
+    // Cases that fail at their first word would find nothing.
     assert!(ran >= cases / 20, "only {ran} of {cases} cases of {part} ran");
 }
 
@@ -73,7 +73,7 @@ fn damaged_files_are_read_or_refused() {
     }
 }
 
-/// What was found once, by the harness or by others, each as small as it could be made.
+/// Past findings, of the harness and of others, each minimised.
 #[test]
 fn what_was_found_before_stays_mended() {
     let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/torture/found");
@@ -85,7 +85,7 @@ fn what_was_found_before_stays_mended() {
     }
 }
 
-/// The harness itself: what goes on for ever is interrupted, what is refused is no bad end.
+/// The harness itself: endless cases are interrupted, and errors are not failures.
 #[test]
 fn ends_are_told_apart() {
     let of = |text: &str| {
@@ -101,7 +101,7 @@ fn ends_are_told_apart() {
 #[test]
 fn what_is_killed_leaves_whole_files_and_goes_on_to_the_same_bytes() {
     for scene in kills::SCENES.iter().filter(|scene| matches!(scene.name, "sweeps" | "reports")) {
-        // On a busy machine eight kills may all come before the first file is there.
+        // On a busy machine, eight kills may all come before the first file exists.
         let tried = (1..=8).map(|seed| kills::kill(scene, 8, seed).unwrap());
         let tried = tried.inspect(|killed| println!("{}: {killed:?}", scene.name));
         assert!({ tried }.any(|killed| killed.in_the_middle > 0 && killed.resumed > 0), "{}", scene.name);

@@ -1,8 +1,8 @@
-//! Random values of a type, as a script writes them down: most of them fit, some of them do not.
+//! Random values of a type, as a script writes them: most of them are valid, some are not.
 
 use super::dice::Dice;
 
-/// What stands in scope of every call, by type; what a type has no value of here is made by no call either.
+/// Variables in the scope of every call, by type; a type without one here cannot be created by a call either.
 pub const PRELUDE: &str = r#"
 let tok = data::tokenizer("a b c d", #{ kind: "words", min_frequency: 1 });
 let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: tok.size, context: 8 }, #{ tokenizer: tok, seed: 1 });
@@ -74,7 +74,7 @@ const HANDLES: &[(&str, &[&str])] = &[
     ("Tree", &["tree"]),
 ];
 
-/// Tensors that are unlike others: without elements, with axes beyond all memory, views, special numbers, every dtype.
+/// Unusual tensors: without elements, with axes beyond all memory, views, special numbers, every dtype.
 const ODD_TENSORS: &[&str] = &[
     "tensor::zeros([])",
     "tensor::zeros([0])",
@@ -261,7 +261,7 @@ const CLOSURES: &[&str] = &[
     "|a| m.run(\"a b\")",
 ];
 
-/// What a parameter without a type is by its name, so that calls come further than the first argument.
+/// The type of a parameter without a declared type, by its name, so that calls get past their first argument.
 const BY_NAME: &[(&str, &[&str])] = &[
     ("x", &["string", "array", "Tensor", "Tokens", "Store"]),
     ("site", &["site"]),
@@ -293,10 +293,10 @@ const BY_NAME: &[(&str, &[&str])] = &[
     ("directions", &["Tensor"]),
 ];
 
-/// Values of every type, made by choices.
+/// Random values of every type.
 pub struct Values<'a> {
     pub dice: &'a mut Dice,
-    /// Whether tensors are odd ones.
+    /// Whether tensors are unusual ones.
     pub odd: bool,
 }
 
@@ -426,13 +426,13 @@ impl Values<'_> {
             format!("{key}: {}", values.anything(depth.saturating_sub(1)))
         };
         let mut fields: Vec<String> = (0..count).map(|_| field(self)).collect();
-        // The same key twice is a mistake in the text, of which there are enough elsewhere.
+        // A duplicate key is a syntax error, of which there are enough elsewhere.
         fields.sort();
         fields.dedup_by(|a, b| a.split(": ").next() == b.split(": ").next());
         format!("#{{ {} }}", fields.join(", "))
     }
 
-    /// The shape of a model, small but for a number now and then.
+    /// The config of a model, small except for a number now and then.
     fn config(&mut self) -> String {
         let mut fields = vec![String::from("layers: 1"), "d_model: 8".into(), "heads: 2".into(), "vocab: 5".into()];
         for _ in 0..self.dice.below(3) {
@@ -462,7 +462,7 @@ impl Values<'_> {
     }
 }
 
-/// A text between quotation marks; its escapes are those of the language already.
+/// A text in quotation marks, already escaped.
 pub fn quoted(text: impl AsRef<str>) -> String {
     format!("\"{}\"", text.as_ref())
 }

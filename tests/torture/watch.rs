@@ -1,4 +1,4 @@
-//! Starts children, hears at which case they are, and tells how each case ended, the deaths among them.
+//! Starts children, reads which case they are at, and reports how each case ended, crashes included.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -10,28 +10,28 @@ use std::time::{Duration, Instant};
 
 use super::child::{MARK, Order, files_below};
 
-/// What a case may take.
+/// The limits of a case.
 #[derive(Clone, Copy)]
 pub struct Limits {
-    /// Bytes of address space, the stack of a script among them.
+    /// Bytes of address space, the stack of a script included.
     pub memory: u64,
-    /// How long a case may run before it is interrupted.
+    /// The timeout after which a case is interrupted.
     pub patience: Duration,
-    /// How long it may take to hear that.
+    /// The time to react to the interruption.
     pub hearing: Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     Ran,
-    /// It ended in an error of ours.
+    /// It returned an error.
     Refused,
-    /// It took longer than our patience, and ended when it was interrupted.
+    /// It ran into the timeout, and ended when it was interrupted.
     Interrupted,
     Panic,
     /// The process died.
     Abort,
-    /// An interruption was not heard in time.
+    /// It did not react to the interruption in time.
     Hang,
 }
 
@@ -59,19 +59,19 @@ pub struct Ended {
     pub about: String,
     pub outcome: Outcome,
     pub said: String,
-    /// The most memory that its process has had so far, in KiB.
+    /// The peak memory of its process so far, in KiB.
     pub peak: u64,
 }
 
-/// The program of a child, which finds its order in the variable [`ORDER`].
+/// The command of a child, which reads its order from the variable [`ORDER`].
 pub type Starter = fn() -> Command;
 
 pub const ORDER: &str = "TORTURE";
 
-/// So many cases share a process, so that what they leave there does not add up.
+/// The number of cases that share a process, so that what they leave behind does not add up.
 const BATCH: u64 = 400;
 
-/// Runs cases `from` to `to` of a part, until it is time to stop; `ended` hears of each, and where its files are.
+/// Runs cases `from` to `to` of a part, until the deadline; `ended` receives each result, and the folder of its files.
 pub fn watch(
     start: Starter,
     part: &str,
@@ -93,14 +93,14 @@ pub fn watch(
             next = end.number + 1;
             ended(&end, folder.path());
             if end.outcome.is_bad() || end.outcome == Outcome::Interrupted {
-                // What was interrupted may still be computing.
+                // An interrupted case may still be computing.
                 break;
             }
         }
     }
 }
 
-/// Runs one case alone: the text and the files of a finding.
+/// Runs one case alone: the script and the files of a finding.
 pub fn alone(start: Starter, finding: &Path, limits: Limits) -> Ended {
     let folder = tempfile::tempdir().unwrap();
     std::fs::copy(finding.join("case.rhai"), folder.path().join("case.rhai")).unwrap();
@@ -113,7 +113,7 @@ pub fn alone(start: Starter, finding: &Path, limits: Limits) -> Ended {
     Running::start(start, &order, folder.path()).next(0, limits, folder.path()).unwrap()
 }
 
-/// A child, which ends with this value.
+/// A running child, which is ended when this is dropped.
 struct Running {
     child: Child,
     lines: Receiver<String>,
@@ -121,7 +121,7 @@ struct Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // One that has ended has been waited for, and its number may be another's by now.
+        // A child that has ended has been waited for, and its id may belong to another process by now.
         if let Ok(None) = self.child.try_wait() {
             signal(&self.child, libc::SIGKILL);
             let _status = self.child.wait();
@@ -148,7 +148,7 @@ impl Running {
         let (sender, lines) = mpsc::channel();
         std::thread::spawn(move || {
             for line in output.lines().map_while(Result::ok) {
-                // The nobody-listens error comes after a child was given up.
+                // The channel is closed once a child was given up.
                 if let Some((_, line)) = line.split_once(MARK)
                     && sender.send(line.to_string()).is_err()
                 {
@@ -159,9 +159,9 @@ impl Running {
         Self { child, lines }
     }
 
-    /// How the next case ended; nothing when the child has done all of its cases.
+    /// How the next case ended; None if the child has run all of its cases.
     fn next(&mut self, expected: u64, limits: Limits, folder: &Path) -> Option<Ended> {
-        // The first case waits for what stands before all: an engine, the prelude, the files of a reader.
+        // The first case waits for the setup: an engine, the prelude, the files of a reader.
         let begun = match self.lines.recv_timeout(limits.patience * 6) {
             Ok(line) => line,
             Err(RecvTimeoutError::Timeout) => return Some(self.dead(expected, "", Outcome::Hang, folder)),
@@ -185,7 +185,7 @@ impl Running {
                     }
                     Err(RecvTimeoutError::Timeout) => {
                         let since = Instant::now();
-                        // How late it is tells a slow answer from none.
+                        // The delay tells a slow reaction from none.
                         let late = match self.lines.recv_timeout(limits.patience) {
                             Ok(_) => format!(
                                 "heard {:.1} s after the interruption",
@@ -225,7 +225,7 @@ fn ended(number: u64, about: &str, line: &str) -> Ended {
     Ended { number, about: about.into(), outcome, said, peak: words[3].parse().unwrap() }
 }
 
-/// To the child and whatever it has started.
+/// Signals the child and its descendants.
 fn signal(child: &Child, signal: i32) {
     // SAFETY: the child leads a process group of its own, and it has not been waited for.
     unsafe { libc::kill(-(child.id() as i32), signal) };

@@ -58,7 +58,7 @@ impl Product<'_> {
         (found.values.len() == share).then(|| found.values.iter().copied().fold(f32::INFINITY, f32::min))
     }
 
-    /// All scores from a floor on; none if they are more than a share of all.
+    /// All scores at or above a floor; None if they are more than a share of all.
     pub fn few(&self, floor: AtLeast, most: f64) -> Option<SparseRows> {
         let limit = |rows: usize| (most * rows as f64 * self.sizes.columns as f64) as usize;
         let parts = self.look(Wanted::From(floor), |rows| Few::new(floor, limit(rows.len()), rows.len()));

@@ -22,7 +22,7 @@ pub struct ByColumn {
     parts: Vec<Part>,
 }
 
-/// Some columns one behind the other.
+/// Some columns, concatenated.
 #[derive(Debug, Default, PartialEq)]
 struct Part {
     starts: Vec<usize>,
@@ -39,7 +39,7 @@ impl ByColumn {
         Self { width, parts: starts.into_par_iter().map(part).collect() }
     }
 
-    /// Of a column; empty where there is none.
+    /// The entries of a column, which may be empty.
     pub fn column(&self, column: usize) -> &[Place] {
         let Some(part) = column.checked_div(self.width).and_then(|part| self.parts.get(part)) else { return &[] };
         let at = column % self.width;

@@ -6,8 +6,8 @@ use crate::elementwise::{Replace, Times};
 
 /// Rows that are added in one pass over the result.
 const TOGETHER: usize = 4;
-/// Numbers of a line of the cache, and how many lines of a row are asked for before its turn: the processor finds out by
-/// itself how a row goes on, but not where the next one begins.
+/// Numbers in a cache line, and how many lines of a row are prefetched: the processor detects by itself how a row
+/// continues, but not where the next one begins.
 const LINE: usize = 16;
 const AHEAD: usize = 4;
 
@@ -19,7 +19,7 @@ fn ask_for(matrix: &[f32], width: usize, row: u32) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         let begin = matrix.as_ptr().wrapping_add(row as usize * width);
         for line in 0..AHEAD.min(width.div_ceil(LINE)) {
-            // SAFETY: asking for an address reads nothing, whatever is there.
+            // SAFETY: a prefetch accesses nothing, whatever the address.
             unsafe { _mm_prefetch::<_MM_HINT_T0>(begin.wrapping_add(line * LINE).cast()) };
         }
     }

@@ -1,4 +1,4 @@
-//! Which scores are kept: the largest of each row, the largest of all rows, or all from a floor on.
+//! Which scores are kept: the largest of each row, the largest of all rows, or all at or above a floor.
 //!
 //! Scores of 0 or less are only kept where a floor lets them through. NaN is always kept, so that it is not lost.
 
@@ -136,7 +136,7 @@ impl KeepScores for LargestOfRows {
                 *count += usize::from(is_kept(*score, floor));
             }
             if *count + TOGETHER > keys.len() {
-                // A later equal has a later column, so that it has to be greater.
+                // An equal score that comes later has a later column, so it has to be greater.
                 floor = leave_largest(&mut keys[..*count], self.k).next_up();
                 *count = self.k;
             }
@@ -237,9 +237,9 @@ impl KeepScores for LargestOfAll {
 pub enum AtLeast<'a> {
     /// Those above 0.
     Positive,
-    /// Those from a number on.
+    /// Those at or above a number.
     Number(f32),
-    /// Those from a floor on, one a column.
+    /// Those at or above a floor for each column.
     Floors(&'a [f32]),
 }
 
@@ -254,7 +254,7 @@ impl AtLeast<'_> {
     }
 }
 
-/// All scores from a floor on, up to a limit.
+/// All scores at or above a floor, up to a limit.
 pub struct Few<'a> {
     floor: AtLeast<'a>,
     limit: usize,

@@ -27,7 +27,7 @@ pub struct Sizes {
 pub struct Product<'a> {
     pub x: &'a [f32],
     pub weights: &'a [f32],
-    /// One number a column.
+    /// One number for each column.
     pub bias: &'a [f32],
     pub sizes: Sizes,
 }
@@ -37,16 +37,16 @@ pub struct Product<'a> {
 pub enum Wanted<'a> {
     /// This many of the largest of each row, those above 0.
     Largest(usize),
-    /// Those from a floor on.
+    /// Those at or above a floor.
     From(AtLeast<'a>),
 }
 
-/// Sees scores and keeps some of them.
+/// Receives scores and keeps some of them.
 pub trait KeepScores: Send {
-    /// Looks at scores of a row of its part, those of the columns from `first` on; the bias is not in them yet.
+    /// Receives scores of a row of its part, those of the columns from `first` on, without the bias.
     fn look<S: Simd>(&mut self, simd: S, row: usize, first: usize, scores: &mut [f32], bias: &[f32]);
 
-    /// Looks at scores of some columns of a row of its part, in order and with the bias.
+    /// Receives scores of some columns of a row of its part, in order and with the bias.
     fn see(&mut self, row: usize, columns: &[u32], scores: &[f32]);
 
     /// Whether there are too many to continue.
@@ -64,8 +64,8 @@ impl Product<'_> {
         (0..rows).step_by(height.max(1)).map(|row| row..(row + height).min(rows)).collect()
     }
 
-    /// Shows all scores that are wanted, and maybe others, part by part of the rows in parallel, to what `make` makes for a
-    /// part; columns come in order.
+    /// Passes all wanted scores, and maybe others, to what `make` returns for each part of the rows, the parts in
+    /// parallel; columns come in order.
     pub fn look<K: KeepScores>(&self, wanted: Wanted, make: impl Fn(Range<usize>) -> K + Sync) -> Vec<K> {
         let (arch, screen) = (arch(), Screen::of(self, wanted));
         let part = |rows: Range<usize>| {

@@ -1,4 +1,4 @@
-//! Sparse rows, products that are looked at and never stored, and sums, against plain loops.
+//! Sparse rows, products that are filtered and never stored, and sums, against plain loops.
 
 use candle_core::{Device, Tensor, Var};
 use proptest::prelude::*;
@@ -46,7 +46,7 @@ fn sorted(rows: &SparseRows, row: usize) -> Vec<(u32, f32)> {
     all
 }
 
-/// The first so many by size among those above 0, of equals the first ones, in the order of columns.
+/// The `count` largest scores above 0, of equal ones the first, in the order of columns.
 fn first(mut scores: Vec<(u32, f32)>, count: usize) -> Vec<(u32, f32)> {
     scores.retain(|(_, score)| *score > 0.0);
     scores.sort_by(|a, b| b.1.total_cmp(&a.1));
@@ -78,7 +78,7 @@ fn the_largest_of_rows_are_those_that_sorting_finds() {
 #[test]
 fn the_largest_of_all_are_those_that_sorting_finds() {
     let sizes = [(3, 6, 7, 4), (33, 6, 129, 66), (40, 6, 300, 1), (40, 6, 300, 12_000), (60, 64, 520, 300)];
-    // The last ones have rows enough to tell from where on scores are large.
+    // The last ones have enough rows to estimate the floor.
     for (rows, inner, columns, count) in sizes.into_iter().chain([(1030, 3, 40, 2000), (1030, 3, 40, 41_000)]) {
         let case = Case::new(rows, inner, columns);
         let found = case.product().largest_of_all(count).unwrap();
@@ -130,7 +130,7 @@ fn nan_is_kept() {
 fn columns_that_are_all_alike_are_no_harm() {
     let mut case = Case::new(60, 64, 520);
     (case.x, case.weights, case.bias) = (vec![0.3; 60 * 64], vec![0.7; 520 * 64], vec![0.0; 520]);
-    // Some rows have nothing.
+    // Some rows are zero.
     case.x[..640].fill(0.0);
     let found = case.product().largest_of_rows(3).unwrap();
     for row in 0..60 {

@@ -1,4 +1,4 @@
-//! Attention, whole and in steps, against its twin.
+//! Attention, whole and in steps, against its reference implementation.
 
 use candle_core::{DType, Device, Tensor};
 

@@ -1,5 +1,5 @@
-//! The gradients of every fused operation: against candle's for the plain twin in f64, which in turn are compared with
-//! finite differences.
+//! The gradients of every fused operation: against candle's for the reference implementation in f64, which in turn are
+//! compared with finite differences.
 
 use candle_core::{DType, Device, Tensor, Var};
 
@@ -24,7 +24,7 @@ fn check(arguments: &[Tensor], tolerance: f32, floor: f32, f: impl Fn(&[Tensor])
     };
     let variables: Vec<Var> = arguments.iter().map(|x| Var::from_tensor(x).unwrap()).collect();
     let tensors: Vec<Tensor> = variables.iter().map(|x| x.as_tensor().clone()).collect();
-    // The objective itself is an island behind the operation.
+    // The objective itself is an island after the operation.
     let taped = Taped::of(|| Ok::<_, crate::Error>(objective(&tensors))).unwrap().backward().unwrap();
     let by_tape = variables.iter().map(|x| taped.get(x).unwrap().clone());
     for (by_tape, by_candle) in by_tape.zip(gradients(DType::F32)) {
@@ -200,7 +200,7 @@ fn strided_arguments_and_gradients() {
     });
 }
 
-/// Fused operations with candle's between them, before and behind, and results that are used twice.
+/// Fused operations with candle's between, before and after them, and results that are used twice.
 #[test]
 fn a_tape_with_islands() {
     let (x, weight) = (numbers(&[6, 4], 1.0, 1), numbers(&[4, 4], 1.0, 2));
@@ -221,7 +221,7 @@ fn what_a_tape_refuses_and_what_it_gives_back() {
     assert_eq!(several.message, "expected one number to take the gradient of, found shape [3]");
     let failed = Taped::of(|| crate::error::bail!(Argument, "no")).err().unwrap();
     assert_eq!(failed.message, "no");
-    // Both tapes are at their end: this goes to candle's graph.
+    // Both tapes have ended, so this goes to candle's graph.
     let sum = activate(&x, Activation::Relu).unwrap().sum_all().unwrap();
     assert!(sum.backward().unwrap().get(&x).is_some());
     let other = Var::from_tensor(&numbers(&[3], 1.0, 2)).unwrap();

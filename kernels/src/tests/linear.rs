@@ -1,4 +1,4 @@
-//! Linear maps against their twin.
+//! Linear maps against their reference implementation.
 
 use candle_core::{DType, Tensor};
 

@@ -1,5 +1,5 @@
-//! Every kernel against its plain twin: odd shapes, strided and half-precision arguments, NaN and infinities, and
-//! every level of instructions.
+//! Every kernel against its reference implementation: odd shapes, strided and half-precision arguments, NaN and
+//! infinities, and every level of instructions.
 
 mod adamw;
 mod attention;
@@ -12,10 +12,10 @@ use candle_core::{DType, Device, Tensor};
 
 use super::Level;
 
-/// Lengths around those of registers, and of what loops take at once.
+/// Lengths around those of registers and of unrolled loops.
 const LENGTHS: [usize; 9] = [1, 2, 3, 15, 17, 63, 64, 65, 130];
 
-/// Numbers between -scale and scale that follow from the seed alone.
+/// Numbers between -scale and scale, determined by the seed.
 fn numbers(shape: &[usize], scale: f32, seed: u64) -> Tensor {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) + 1;
     let mut next = || {
@@ -28,14 +28,14 @@ fn numbers(shape: &[usize], scale: f32, seed: u64) -> Tensor {
     Tensor::from_vec(all, shape, &Device::Cpu).unwrap()
 }
 
-/// The same tensor as the transpose of its transpose, so that its numbers do not follow each other.
+/// The same tensor with the strides of a transpose, so that it is not contiguous.
 fn strided(x: &Tensor) -> Tensor {
     let last = x.rank() - 1;
     let turned = x.transpose(0, last).unwrap().contiguous().unwrap();
     turned.transpose(0, last).unwrap()
 }
 
-/// The first numbers replaced by those that trouble arithmetic.
+/// The first numbers replaced by special ones: NaN, infinities, subnormal, huge.
 fn troubled(x: &Tensor) -> Tensor {
     let trouble = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.0, 1e-42, 3e38, -3e38];
     let mut all = list(x);

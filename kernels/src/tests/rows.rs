@@ -1,4 +1,4 @@
-//! Activations, norms, rotary positions, sums and losses against their twins.
+//! Activations, norms, rotary positions, sums and losses against their reference implementations.
 
 use candle_core::{DType, Device, Tensor};
 
@@ -76,7 +76,7 @@ fn norms() {
                     ] {
                         let expected =
                             norm_with_scale_plain(&x, kind, &scale, Affine { weight, plus_one, bias }).unwrap();
-                        // One number less its mean is a difference of equals.
+                        // With one number in a row, subtracting the mean cancels completely.
                         let found = norm(&x, kind, 1e-5, weight, plus_one, bias).unwrap();
                         assert_close(&found, &expected, 1e-5, 1.0);
                         let given = norm_with_scale(&x, kind, &scale, weight, plus_one, bias).unwrap();

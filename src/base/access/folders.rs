@@ -37,11 +37,11 @@ fn folded(name: &str) -> String {
     small.nfd().map(|(letter, _)| letter).collect()
 }
 
-/// What is asked of a file system to find out how it compares names.
+/// The queries that tell how a file system compares names.
 trait Look {
     /// Whether both paths lead to one and the same file.
     fn is_same(&self, one: &Path, other: &Path) -> bool;
-    /// Names in a folder, as far as they can be had.
+    /// Names in a folder, as far as they can be read.
     fn names(&self, folder: &Path) -> Vec<OsString>;
 }
 
@@ -253,7 +253,7 @@ mod tests {
         let of = |folder: &str, name: &str| names_in(Path::new(folder), OsStr::new(name), &DISK);
         assert_eq!(of("/home/me", "Data"), Some(Names::Exact));
         assert_eq!(of("/mnt/usb", "Secret"), Some(Names::Folded));
-        // What is not there yet, and what has no letters, is answered by its neighbours.
+        // For missing names, and those without letters, their neighbours decide.
         assert_eq!(of("/mnt/usb", "new"), Some(Names::Folded));
         assert_eq!(of("/mnt/usb", "1"), Some(Names::Folded));
         assert_eq!(of("/home/me", "new"), Some(Names::Exact));
@@ -266,7 +266,7 @@ mod tests {
     fn rules_compare_each_part_as_the_folder_around_it_does() {
         assert!(holds("/home/me/Data", "/home/me/Data/x") && !holds("/home/me/Data", "/home/me/data/x"));
         assert!(holds("/mnt/usb/Secret", "/mnt/usb/SECRET/x") && !holds("/mnt/usb/Secret", "/mnt/USB/Secret/x"));
-        // A folder that will be made compares as the one that it will be in, and so do those in a folder that is empty.
+        // A missing folder compares names like its future parent, and so does one in an empty folder.
         assert!(holds("/mnt/usb/new/deep", "/mnt/usb/NEW/Deep/x") && !holds("/home/me/new", "/home/me/New"));
         assert!(holds("/mnt/usb/2/new", "/mnt/usb/2/NEW"));
         assert!(!holds("/mnt/usb/Secret", "/mnt/usb/Secre") && !holds("/mnt/usb/Secret", "/mnt/usb"));

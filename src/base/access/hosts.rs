@@ -29,7 +29,7 @@ impl Pattern {
         }
     }
 
-    /// Whether it speaks of this address by its numbers.
+    /// Whether it matches this address by its numbers.
     fn has(&self, address: IpAddr) -> bool {
         match (self, address.to_canonical()) {
             (Self::Address(known), address) => *known == address,
@@ -40,7 +40,7 @@ impl Pattern {
         }
     }
 
-    /// How much of a host it states.
+    /// How specific it is.
     fn stated(&self) -> usize {
         match self {
             Self::Any => 0,
@@ -75,7 +75,7 @@ impl Rule {
 
 /// Why a rule cannot be read.
 enum Wrong {
-    /// It is the address of something at this host.
+    /// It is the URL of something at this host.
     Address(String),
     Because(&'static str),
 }
@@ -126,7 +126,7 @@ fn pattern(host: &str) -> Result<Pattern, Wrong> {
     if host == "*" {
         return Ok(Pattern::Any);
     }
-    // What stands for itself in an address is decoded there, which nobody means in a rule.
+    // Percent-encoding is decoded in URLs, and never meant in a rule.
     if host.contains('%') {
         return Err(Wrong::Because(FORMS));
     }
@@ -189,7 +189,7 @@ fn fits(pattern: &str, name: &str) -> bool {
     let Some(mut rest) = name.strip_prefix(first) else { return false };
     let mut last = None;
     for part in parts {
-        // Each part but the last may as well stand where it comes first.
+        // Each part but the last can be matched where it first occurs.
         if let Some(before) = last.replace(part) {
             match rest.find(before) {
                 Some(at) => rest = rest.get(at + before.len()..).unwrap_or_default(),
@@ -208,7 +208,7 @@ pub struct Hosts {
 }
 
 impl Hosts {
-    /// Nothing but these hosts, which are written as rules are.
+    /// Allows only these hosts, written like rules.
     pub fn only(hosts: &[String]) -> Result<Self> {
         let built_in = hosts.iter().map(|host| Rule::parse(host, true)).collect::<Result<_>>()?;
         Ok(Self { built_in, given: Vec::new() })
@@ -233,8 +233,8 @@ impl Hosts {
         }
     }
 
-    /// Whether nobody may connect to an address, whatever the name that led there. Which port is meant is not known by
-    /// then, so a denial for one port is one for all, and what allows one port allows none.
+    /// Whether connections to an address are denied, whatever name was resolved to it. The port is not known here, so a
+    /// denial for one port denies all, and a rule that allows one port allows none.
     pub fn denies(&self, address: IpAddr) -> bool {
         let holds = |rule: &&Rule| rule.pattern.has(address) && !(rule.allowed && rule.port.is_some());
         deciding(self.given.iter().filter(holds)) == Some(false)

@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use crate::bail;
 use crate::base::{Error, Result};
 
-/// What the system takes of a path; a longer one names nothing.
+/// The system's maximum length of a path.
 const LONGEST: usize = if cfg!(windows) { 32_767 } else { 4_096 };
 
 /// The absolute path with every link and `..` resolved, also where the end of it does not exist yet.
@@ -28,7 +28,7 @@ pub(super) fn resolve_where(path: &Path, may_be_seen: impl Fn(&Path) -> bool) ->
         bail!(File, "expected a path, found one with a zero byte in it");
     }
     let start = std::path::absolute(path).map_err(|e| Error::io("resolve", path, &e))?;
-    // Links met on the way are replaced by their targets, so a chain of links that turns in a circle ends at the limit.
+    // Links on the way are replaced by their targets, so a cycle of links ends at the limit.
     let mut links_left = 40;
     let mut pending: Vec<OsString> = Vec::new();
     let mut resolved = PathBuf::new();

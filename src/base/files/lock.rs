@@ -1,4 +1,4 @@
-//! The locks that keep two runs out of one folder, and what a process that is ended must not leave lying.
+//! Locks that keep two runs out of one folder, and the files that a terminated process must not leave behind.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -13,24 +13,24 @@ use crate::err;
 /// The name of the lock that a writing run holds in each folder it writes to.
 pub(super) const LOCK: &str = ".microtome.lock";
 
-/// How the names of files begin that are being written.
+/// The prefix of the names of files that are being written.
 pub(super) const UNFINISHED: &str = ".unfinished-";
 
-/// A folder whose lock file is replaced this often while it is being taken has none that can be relied on.
+/// Maximum attempts to take a lock whose file is replaced meanwhile.
 const ATTEMPTS: usize = 100;
 
-/// Files that are not finished and locks that are held just now; a process that ends at once takes them away first.
+/// Unfinished files and held locks, which a process removes before it exits abruptly.
 static PASSING: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
-/// Removes what only a running process leaves lying: for the moment before it is ended from outside.
+/// Removes unfinished files and locks, right before the process is terminated.
 pub fn abandon() {
     for place in std::mem::take(&mut *held(&PASSING)) {
-        // What cannot be removed now stays as a file without effect.
+        // If it cannot be removed now, it stays as a file without effect.
         let _stays = fs::remove_file(place);
     }
 }
 
-/// A file that is there only in passing; it is known to [`abandon`] as long as this lives.
+/// A temporary file, which [`abandon`] removes as long as this lives.
 pub(super) struct Passing(PathBuf);
 
 impl Passing {
@@ -54,11 +54,11 @@ pub(super) struct Lock {
 }
 
 impl Lock {
-    /// Takes the folder, and clears away what a run that was killed there has left half-written.
+    /// Locks the folder, and removes what a killed run left unfinished there.
     pub(super) fn take(folder: &Path) -> Result<Self> {
         let path = folder.join(LOCK);
         for _ in 0..ATTEMPTS {
-            // The name may be that of a folder, a pipe or a link, which are no locks and are left as they are.
+            // A folder, a pipe or a link may have this name; they are not locks and are left as they are.
             let is_taken = fs::symlink_metadata(&path).is_ok_and(|meta| !meta.is_file());
             let place = if is_taken { folder } else { &path };
             let opened = if is_taken { itself(folder) } else { plain::make(&path) };
@@ -82,7 +82,7 @@ impl Lock {
     }
 }
 
-/// The folder as what is locked, where the system can.
+/// Opens the folder itself, to be locked where the system can.
 #[cfg(unix)]
 fn itself(folder: &Path) -> io::Result<File> {
     File::open(folder)
@@ -96,15 +96,15 @@ fn itself(folder: &Path) -> io::Result<File> {
 impl Drop for Lock {
     fn drop(&mut self) {
         if let Some(place) = &self.place {
-            // Removed while still locked, so that nobody can hold the lock of a file that is no longer there. If it
-            // cannot be removed it stays as an empty file without effect.
+            // Removed while still locked, so that no other run can hold a lock on a deleted file. If it cannot be
+            // removed it stays as an empty file without effect.
             let _stays = fs::remove_file(&place.0);
         }
         let _released_on_close = self.file.unlock();
     }
 }
 
-/// With the lock held nobody else is writing here.
+/// While the lock is held, no other run is writing here.
 fn remove_unfinished(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {

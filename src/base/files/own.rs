@@ -1,6 +1,6 @@
-//! Files of the user's own, such as the history of the prompt, which no script has a say in.
+//! The user's own files, such as the history of the prompt, to which the rules for scripts do not apply.
 //!
-//! Users may keep them elsewhere, behind a link, so links are followed here.
+//! Users may keep them elsewhere and link to them, so links are followed here.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use super::plain;
 
-/// How long a file may be locked by others, who only ever add a line to it or read it.
+/// The timeout for the lock; others hold it only to append a line or to read.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The last `limit` bytes of a file.
@@ -41,7 +41,7 @@ pub fn append(place: &Path, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)
 }
 
-/// Has a file say that it was used just now.
+/// Sets a file's modification time to now.
 pub fn mark_used(place: &Path) -> io::Result<()> {
     plain::append(place)?.set_modified(SystemTime::now())
 }
@@ -51,7 +51,7 @@ fn target(place: &Path) -> io::Result<PathBuf> {
     crate::base::access::resolve(place).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.message))
 }
 
-/// Waits for a lock, but not for ever.
+/// Waits for a lock, with a timeout.
 fn patiently(lock: impl Fn() -> Result<(), TryLockError>) -> io::Result<()> {
     let since = std::time::Instant::now();
     loop {
@@ -70,7 +70,7 @@ fn patiently(lock: impl Fn() -> Result<(), TryLockError>) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    /// Each of them held the prompt up for ever.
+    /// Regression: each of them blocked the prompt for ever.
     #[test]
     fn what_is_no_file_or_stays_locked_is_not_waited_for() {
         let folder = tempfile::tempdir().unwrap();

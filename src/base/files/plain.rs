@@ -1,5 +1,5 @@
-//! Opening plain files and nothing else, at names that others may know beforehand: no link at the end of a path is
-//! followed, and nothing is waited for, as the other end of a pipe would be.
+//! Opens regular files only, at names that others can predict: a link at the end of a path is not followed, and opening
+//! never blocks, as it would for a pipe.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
@@ -20,9 +20,9 @@ pub fn append(place: &Path) -> io::Result<File> {
     opened(File::options().append(true), place)
 }
 
-/// Opens a place in some way, if a plain file is there, or nothing.
+/// Opens a path with these options, if it is a regular file or does not exist.
 pub(super) fn opened(options: &mut OpenOptions, place: &Path) -> io::Result<File> {
-    // A device may do something when it is opened, so it is looked at before as well.
+    // Opening a device may have side effects, so the type is checked before as well.
     match fs::symlink_metadata(place) {
         Ok(meta) => expect_file(&meta)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -35,7 +35,7 @@ pub(super) fn opened(options: &mut OpenOptions, place: &Path) -> io::Result<File
     Ok(file)
 }
 
-/// An error for what is no plain file.
+/// Refuses what is not a regular file.
 pub(super) fn expect_file(meta: &Metadata) -> io::Result<()> {
     if meta.is_file() {
         return Ok(());
@@ -52,7 +52,7 @@ pub(super) fn expect_file(meta: &Metadata) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    /// Without the flags this test waits for ever at the pipe.
+    /// Without the flags, this test blocks at the pipe.
     #[test]
     fn nothing_is_followed_and_nothing_waited_for() {
         let folder = tempfile::tempdir().unwrap();
@@ -72,7 +72,7 @@ mod tests {
         assert!(read(&place("new")).is_ok() && append(&place("new")).is_ok());
     }
 
-    /// What is put there between looking and opening does not get through either.
+    /// What is put there between the check and the opening is refused, too.
     #[test]
     fn the_system_itself_is_told_not_to_follow() {
         let folder = tempfile::tempdir().unwrap();

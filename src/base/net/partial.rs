@@ -30,7 +30,7 @@ pub struct Download<'a> {
 }
 
 impl Server {
-    /// Fetches the file, unless it is there by the time that it is our turn.
+    /// Downloads the file, unless it exists by the time we hold the lock.
     pub async fn download(&self, task: &Task, wanted: &Download<'_>) -> Result<()> {
         let url = self.url(wanted.address)?;
         let _turn = turn(task, wanted.lock).await?;
@@ -50,7 +50,7 @@ impl Server {
         growing.finish(task, wanted, bar.as_ref())
     }
 
-    /// Asks for what is missing; a server that cannot give a part gives all of it.
+    /// Requests the missing range; a server without support for ranges sends the whole file.
     async fn rest(&self, task: &Task, url: &Url, growing: &mut Growing) -> Result<Response> {
         if growing.length > 0 {
             let range = format!("bytes={}-", growing.length);
@@ -81,7 +81,7 @@ async fn turn(task: &Task, lock: &Path) -> Result<File> {
     }
 }
 
-/// The next bytes; none at the end. What has come stays when the connection breaks off.
+/// The next bytes; none at the end. What was received is kept if the connection breaks.
 async fn chunk(
     task: &Task,
     wanted: &Download<'_>,
@@ -115,13 +115,13 @@ fn cut(wanted: &Download, received: u64) -> Error {
     err!(Network, "{} broke off after {received}{all} bytes", wanted.name).hint(hint)
 }
 
-/// Whether a partial answer is the part that was asked for.
+/// Whether a partial answer begins at the requested offset.
 fn begins_at(response: &Response, start: u64) -> bool {
     let range = response.headers().get(CONTENT_RANGE).and_then(|range| range.to_str().ok());
     range.and_then(|range| range.strip_prefix("bytes ")).is_some_and(|range| range.starts_with(&format!("{start}-")))
 }
 
-/// The part of a file that has come so far, and the hash of it.
+/// The part of a file received so far, and its hash.
 struct Growing {
     file: File,
     place: PathBuf,
@@ -130,7 +130,7 @@ struct Growing {
 }
 
 impl Growing {
-    /// Opens the part of an earlier attempt, or begins again.
+    /// Resumes the part of an earlier attempt, or begins again.
     fn open(task: &Task, wanted: &Download) -> Result<Self> {
         let mut name = OsString::from(wanted.place.as_os_str());
         name.push(".incomplete");
@@ -173,7 +173,7 @@ impl Growing {
         Ok(())
     }
 
-    /// Puts the file in its place, if it is what it should be.
+    /// Moves the file to its final path, if its hash is right.
     fn finish(self, task: &Task, wanted: &Download, bar: &dyn Bar) -> Result<()> {
         if let Some(sha256) = wanted.sha256 {
             let found = hex(&self.hash.clone().finalize());
@@ -183,7 +183,7 @@ impl Growing {
                 return Err(self.refuse(words));
             }
         }
-        // A gigabyte takes the disk some seconds.
+        // Writing a gigabyte to disk takes some seconds.
         bar.note("writing");
         let (file, place) = (self.file, self.place.clone());
         task.apart(move || file.sync_all().map_err(|e| Error::io("write", &place, &e)))?;
@@ -199,7 +199,7 @@ impl Growing {
     }
 }
 
-/// Something stands under a name that everybody knows, and is not what we keep there.
+/// Something else exists under the predictable name of our file.
 fn in_the_way(place: &Path, error: &io::Error) -> Error {
     let trouble = Error::io("write", place, error);
     match error.kind() {
@@ -221,7 +221,7 @@ fn has_other_names(_file: &File) -> bool {
     false
 }
 
-/// The length and the hash of what is in a file, which is left at its end.
+/// The length and the hash of a file, whose cursor is left at its end.
 fn hashed(task: &Task, file: &mut File, place: &Path) -> Result<(u64, Sha256)> {
     let (mut length, mut hash) = (0, Sha256::new());
     files::pieces(file, task, place, |piece| {

@@ -1,4 +1,4 @@
-//! What the language promises, checked on some hundreds of documents.
+//! The guarantees of the language, checked on some hundreds of documents.
 
 use std::collections::BTreeMap;
 

@@ -35,7 +35,7 @@ pub struct KeptPositions {
 }
 
 impl Skipped {
-    /// Refuses rules that would leave nothing, invalid tokens, and labels that the text does not have.
+    /// Refuses rules that would leave no position, invalid tokens, and labels that the text does not have.
     pub fn resolved(
         &self,
         text: &Text,

@@ -135,7 +135,7 @@ fn tokens_are_left_out_by_their_label() {
     let mix = crate::data::grammar::Mix::default();
     let text =
         Text::grammar(&mix, text::Part::All, text::TextOptions { tokens: Some(400), ..text::TextOptions::default() });
-    // Every character of the language that is no letter is one unknown token here.
+    // Every character of the language that is not a letter is one unknown token here.
     let list = (b'a'..=b'z').map(|letter| char::from(letter).to_string()).chain(["?".into()]).collect();
     let tokenizer = Tokenizer::characters(list, None, Some("?")).unwrap();
     let model = Model { tokenizer: Some(tokenizer.clone()), ..model };

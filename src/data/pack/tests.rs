@@ -48,7 +48,7 @@ fn rows_are_cut_without_gaps_and_know_where_they_are_from() {
         found[1].stretches.iter().map(|stretch| (stretch.positions.clone(), &*stretch.origin)).collect();
     assert_eq!(stretches, [(0..1, "text 0"), (2..4, "text 1")]);
     assert_eq!(text.tally().skipped["tokens that do not fill a last row"].count, 2);
-    // Without a token that ends a text nothing stands between.
+    // Without an EOS token nothing is put between documents.
     assert_eq!(spelt(&read(&text, &letters(), 4)), ["abcd", "efgh", "ijkl"]);
 }
 
@@ -66,7 +66,7 @@ fn a_limit_ends_the_reading_and_a_short_text_is_a_short_row() {
     assert_eq!(spelt(&read(&given(&["abcdefghijkl"], limit(9)), &letters(), 4)), ["abcd", "efgh"]);
     assert_eq!(spelt(&read(&given(&["abcdefghijkl"], limit(3)), &letters(), 4)), ["abc"]);
     assert_eq!(spelt(&read(&given(&["ab"], TextOptions::default()), &letters(), 4)), ["ab"]);
-    // The mark alone is no row.
+    // BOS alone is not a row.
     let text = given(&["abcd"], TextOptions { bos: Some(true), ..TextOptions::default() });
     assert_eq!(spelt(&read(&text, &letters(), 5)), [".abcd"]);
 }
@@ -158,7 +158,7 @@ fn an_epoch_judges_every_token_once_but_for_less_than_a_row() {
         assert!((0..27).all(|id| found[id] <= whole(id)), "{found:?}");
         assert_eq!(found.iter().sum::<usize>(), tokens - left);
     }
-    // Another order, and other cuts.
+    // Another order, and other offsets.
     let sorted = |epoch: &Examples| {
         let mut rows = epoch.ids.clone();
         rows.sort();
@@ -207,7 +207,7 @@ fn training_reads_no_more_than_its_limit_and_refuses_too_little() {
     let task = Task::default();
     let error = TrainingRows::new(&rotations(5, Some(5)), &ending(), 7, 0, &task).err().unwrap();
     assert!(error.message.starts_with("expected more than 7 tokens"), "{error}");
-    // A mark takes the place of what each row would begin with, and the targets stay.
+    // BOS replaces the first token of each row, and the targets stay.
     let marked =
         Text::mix(vec![(rotations(5, None), 1.0)], TextOptions { bos: Some(true), ..TextOptions::default() }).unwrap();
     let (plain, marked) = (next(&mut training(&rotations(5, None), 0), 9), next(&mut training(&marked, 0), 9));
@@ -244,7 +244,7 @@ fn a_generator_goes_on_and_is_mixed_with_what_is_repeated() {
     let mut skipped = mixed();
     skipped.skip(70, &task).unwrap();
     assert_eq!(next(&mut skipped, 10).ids, all.ids[70..]);
-    // What is generated never comes again.
+    // A generator never repeats.
     let little = ids_of(&tokenizer, "little");
     let of_grammar = all.ids.iter().filter(|row| !row.windows(6).any(|part| part == little));
     let mut rows: Vec<&Vec<u32>> = of_grammar.collect();
@@ -252,7 +252,7 @@ fn a_generator_goes_on_and_is_mixed_with_what_is_repeated() {
     rows.sort();
     rows.dedup();
     assert!(rows.len() == count && (25..55).contains(&count), "{count}");
-    // With a limit it is finite, and comes again.
+    // With a limit it is finite, and is repeated.
     let limited = grammar(limit(500));
     let mut batches = TrainingRows::new(&limited, &tokenizer, 50, 0, &task).unwrap();
     assert!(batches.about().contains("500 tokens"), "{}", batches.about());
@@ -262,7 +262,7 @@ fn a_generator_goes_on_and_is_mixed_with_what_is_repeated() {
     let batches = TrainingRows::new(&mixed, &tokenizer, 50, 0, &task).unwrap();
     assert!(batches.about().contains("0.75 of 600 tokens"), "{}", batches.about());
     assert!(batches.about().contains("0.25 of 200 tokens"), "{}", batches.about());
-    // Everything of what never ends cannot be read.
+    // An endless text cannot be read whole.
     let endless = gathered(&grammar(TextOptions::default()), &tokenizer, 50, None, &task, Ok).unwrap_err();
     assert!(endless.message.contains("expected a text with an end"), "{endless}");
 }

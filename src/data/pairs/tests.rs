@@ -1,4 +1,4 @@
-//! What pairs promise, task by task and in both styles.
+//! The guarantees of pairs, task by task and in both styles.
 
 use super::*;
 

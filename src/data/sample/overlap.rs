@@ -219,7 +219,7 @@ mod tests {
     #[test]
     fn the_longest_run_is_found_with_its_places() {
         let pieces = [vec![0, 1, 2, 3], vec![4, 5, 1, 2]];
-        // 3 4 stands in the text, but not within a piece; 4 5 1 does.
+        // 3 4 occurs in the text, but not within a piece; 4 5 1 does.
         let corpus = [vec![9, 3, 4, 9], vec![2, 3, 9, 4, 5, 1, 9]];
         assert_eq!(longest(&pieces, &corpus), Run { length: 3, at: 4, document: 1, place: 3 });
         assert_eq!(longest(&pieces, &[vec![8, 8]]), Run::default());

@@ -62,9 +62,9 @@ fn what_is_stored_goes_on_as_it_would_have() {
         (0..20).map(next).collect::<Vec<Document>>()
     };
     let anew = passages(Vec::new(), own);
-    // Two rows and a half are stored: the half is drawn again.
+    // Two and a half rows are stored: the half row is sampled again.
     assert_eq!(passages(drawn(CONTEXT * 5 / 2, Settings::default()), own), anew);
-    // What is stored is read: other ids make other passages, but not where they are of another model.
+    // Stored text is used: other ids make other passages, unless they are of another model.
     assert_ne!(passages(vec![2; CONTEXT], own), anew);
     assert_eq!(passages(vec![2; CONTEXT], [0; 32]), anew);
     assert!(anew.iter().all(|document| !document.text.contains("<end>") && document.marks.is_some()));

@@ -1,4 +1,4 @@
-//! Stores hold what was harvested, go on where they stopped, and are found out when they were changed.
+//! Stores contain what was harvested, resume where they stopped, and are refused when they were changed.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -93,7 +93,7 @@ fn half_precision_is_rounded_and_what_does_not_fit_is_refused() {
     );
 }
 
-/// Stops a harvest before some block, as a killed one stops.
+/// Stops a harvest before some block, as a kill would.
 struct Stopped<'a>(&'a mut Writer, usize);
 
 impl Sink for Stopped<'_> {
@@ -159,7 +159,7 @@ fn what_was_made_from_something_else_is_refused_and_both_are_told() {
     assert!(tokens.ends_with("expected `text.tokens` as the store has it, null, found 800"), "{tokens}");
     let dtype = refused(&SITES, &text(), Storing { dtype: DType::F16, ..small() });
     assert!(dtype.ends_with("expected `dtype` as the store has it, \"f32\", found \"f16\""), "{dtype}");
-    // Texts that are described alike are told apart by their tokens, a longer one by its end.
+    // Texts with the same description are told apart by their tokens, a longer one by its end.
     for documents in [499, 501] {
         let other = refused(&SITES, &letters(documents, text::TextOptions::default()), small());
         assert!(other.contains("the text given texts is not the one"), "{other}");
@@ -217,7 +217,7 @@ fn shards_that_were_changed_are_found_and_numbers_that_are_none_told_with_their_
     stored(place, &SITES, &text(), small()).unwrap();
     let good = std::fs::read(shard(place)).unwrap();
     let open = || Store::open(&files(place), place);
-    // A number that is one is found by its hash alone.
+    // A change to another finite number is only detected by the hash.
     spoil(place, "resid_post.0", 16 * 3 + 5, 0.25);
     let error = open().unwrap().verify(&Task::default()).unwrap_err();
     assert!(error.message.contains("shard-00001.safetensors: expected the SHA-256"), "{error}");
@@ -297,7 +297,7 @@ fn block(numbers: &[f32], width: usize, first: u32) -> Block {
     Block { activations, tokens: vec![0; count], rows, positions: vec![0; count] }
 }
 
-/// Rows that say their own number.
+/// Rows that contain their own index.
 fn numbered(folder: &Path, rows: usize, shard_rows: usize) -> Arc<Store> {
     let mut writer = synthetic_writer(folder, "f32", shard_rows);
     let mut progress = Progress::new(&[2]);
@@ -346,7 +346,7 @@ proptest! {
         let all = epochs.concat();
         prop_assert_eq!(&found[..], &all[..found.len()]);
         prop_assert_eq!(batches.position(), found.len() as u64);
-        // Skipping from anywhere to anywhere is reading.
+        // Skipping from anywhere to anywhere equals reading.
         let mut skipping = begin();
         let at = at % (2 * rows as u64);
         taken(&mut skipping, (at / 3) as usize);

@@ -213,7 +213,7 @@ impl Text {
         &self.options
     }
 
-    /// How its documents are told apart and chosen, which matters to files.
+    /// How its documents are separated and selected, if they come from files.
     pub fn rules(&self) -> &DocumentRules {
         &self.rules
     }

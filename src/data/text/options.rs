@@ -54,7 +54,7 @@ crate::options! {
 }
 
 impl SourceOptions {
-    /// How the documents of a source are told apart and chosen. Options that the source does not have are refused.
+    /// How the documents of a source are separated and selected. Options that the source does not have are refused.
     pub(super) fn rules(&self, source: &str) -> Result<DocumentRules> {
         self.check(source)?;
         let usual = DocumentRules::default();

@@ -16,7 +16,7 @@ use crate::base::{Error, Result, Task};
 use crate::data::{Document, Documents};
 use crate::err;
 
-/// How the documents of files are told apart, and which of them are read.
+/// How the documents of files are separated, and which of them are read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DocumentRules {
     /// The field of a record, or the column of a table, that holds the text.

@@ -320,7 +320,7 @@ fn a_damaged_table_is_refused() {
     }
 }
 
-/// One link that led nowhere made a whole folder unreadable.
+/// Regression: one broken link made a whole folder unreadable.
 #[cfg(unix)]
 #[test]
 fn links_that_lead_nowhere_are_left_out_and_said() {
@@ -334,7 +334,7 @@ fn links_that_lead_nowhere_are_left_out_and_said() {
     }
 }
 
-/// Thousands of stars were "a mistake in microtome".
+/// Regression: thousands of stars were reported as an internal error.
 #[test]
 fn a_pattern_that_comes_to_too_much_is_refused() {
     let place = Place::new(&[("a.txt", b"a")]);
@@ -358,7 +358,7 @@ fn separators_without_number_divide_one_line() {
     assert!(found.iter().enumerate().all(|(number, text)| *text == number.to_string()));
 }
 
-/// Raises the flag of a task in a moment.
+/// Interrupts a task after a moment.
 fn in_a_moment(task: &Task) {
     let flag = task.flag().clone();
     std::thread::spawn(move || {
@@ -367,7 +367,7 @@ fn in_a_moment(task: &Task) {
     });
 }
 
-/// A compressed file of the same bytes again and again, in parts of their own.
+/// A compressed file that repeats the same bytes, each time as a gzip member.
 fn again_and_again(bytes: &[u8], parts: usize) -> Vec<u8> {
     let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     packed.write_all(bytes).unwrap();
@@ -397,7 +397,7 @@ fn an_interruption_is_heard_within_a_line_that_does_not_end_and_before_one_that_
     }
 }
 
-/// A Parquet file whose schema has so many groups within each other, and nothing else.
+/// A Parquet file whose schema nests this many groups, and nothing else.
 fn nested(depth: usize) -> Vec<u8> {
     let mut footer = vec![0x15, 2, 0x19, 0xfc];
     let mut count = depth + 1;

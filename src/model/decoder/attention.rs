@@ -10,7 +10,7 @@ use crate::tensor::Tensor;
 use kernels::Reach;
 
 impl Decoder {
-    /// What attention writes, before any post-norm: `[batch, pos, d_model]`.
+    /// The output of attention, before any post-norm: `[batch, pos, d_model]`.
     pub(super) fn attention(
         &self,
         flow: &mut Flow,

@@ -38,7 +38,7 @@ pub enum Logits<'a> {
 /// The arguments of a forward pass.
 pub struct Pass<'a> {
     pub hooks: &'a mut dyn Hooks,
-    /// Keys and values of what was read before.
+    /// The key-value cache.
     pub past: Option<&'a mut Past>,
     pub logits: Logits<'a>,
     pub task: &'a Task,
@@ -267,7 +267,7 @@ fn linear(task: &Task, x: &Tensor, map: &Linear) -> Result<Tensor> {
     mapped(task, x, map, None)
 }
 
-/// A linear map with an activation function that Ctrl-C can abandon if it is large: this many operations take some
+/// A linear map with an activation function that Ctrl-C can abandon if it is large. This many operations take some
 /// hundredths of a second.
 fn mapped(task: &Task, x: &Tensor, map: &Linear, act: Option<Activation>) -> Result<Tensor> {
     const LARGE: f64 = 2e9;

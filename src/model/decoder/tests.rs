@@ -1,5 +1,5 @@
-//! The gradients of weights in every shape of model: by the tape and by candle's graph in f32, against the plain twins
-//! in f64.
+//! The gradients of weights in every shape of model: by the tape and by candle's graph in f32, against the reference
+//! implementations in f64.
 
 use candle_core::Var;
 
@@ -21,7 +21,7 @@ fn tracked(model: &Decoder, dtype: DType) -> (Decoder, Vec<Var>) {
     (Decoder::new((**model.config()).clone(), weights.unwrap()), variables)
 }
 
-/// Turns one site with candle's operations, so that there is an island in the middle.
+/// Changes one site with candle's operations, so that there is an island in the middle.
 struct Bend(bool);
 
 impl Hooks for Bend {

@@ -86,7 +86,7 @@ struct Ends {
 }
 
 impl Ends {
-    /// `[ends, 1, ..]` of what was made of all rows, `[rows, pos, ..]`.
+    /// Selects `[ends, 1, ..]` from the results for all rows, `[rows, pos, ..]`.
     fn of(&self, made: &Tensor) -> Result<Tensor> {
         let mut dims = made.dims().to_vec();
         let width: usize = dims.iter().skip(2).product();
@@ -101,7 +101,7 @@ impl Ends {
 }
 
 impl Rows {
-    /// Rows of each variant, `[variants, pos, ..]`, of what was made of `x` row by row.
+    /// The rows of each variant, `[variants, pos, ..]`, from the results for each row of `x`.
     fn of_variants(&self, made: &Tensor) -> Result<Tensor> {
         let columns = self.x.dim(1)?;
         let mut dims = made.dims().to_vec();

@@ -1,12 +1,12 @@
-//! Configs that no decoder can compute are refused, whoever wrote them.
+//! Checks of configs: what the decoder cannot compute is refused, whatever the source of the config.
 
 use crate::base::{Error, Kind, Result};
 use crate::model::config::{Config, Positions, QkNorm, Rotary, Scaling};
 use crate::{bail, err};
 
-/// Far more than any model has; a file that claims more is broken, and would cost memory before it is found out.
+/// Far more than any model has; a larger number is an error, and would cost memory before that is noticed.
 pub const MOST_LAYERS: usize = 10_000;
-/// Two of these and eight bytes multiply to something that still fits a size.
+/// The product of two of these and eight bytes fits a `usize`.
 const MOST: usize = 1 << 28;
 
 /// Refuses a size that is out of bounds.
@@ -18,7 +18,7 @@ pub fn size(name: &str, size: usize, least: usize, most: usize) -> Result<()> {
 }
 
 impl Config {
-    /// The config itself, if its parts fit together. Every reader of configs ends here.
+    /// The config, if it is consistent. Every reader of configs ends with this.
     pub fn checked(self) -> Result<Self> {
         self.check_sizes()?;
         self.check_positions()?;
@@ -30,7 +30,7 @@ impl Config {
         Ok(self)
     }
 
-    /// The same for a config of a file: there it is the format that is broken, and not an argument of the user's.
+    /// The same for the config of a file: errors are then of the format, not of the user's argument.
     pub fn checked_of_file(self) -> Result<Self> {
         self.checked().map_err(|e| Error { kind: Kind::Format, ..e })
     }

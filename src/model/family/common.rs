@@ -7,14 +7,14 @@ use crate::err;
 use crate::model::config::{Config, NormKind, Order, Positions, QkNorm};
 use kernels::Activation;
 
-/// The keys of a family and what transformers takes where one is left out.
+/// The keys of a family, and transformers' defaults for them.
 pub struct Common {
     pub family: &'static str,
     pub vocab: usize,
     pub d_model: (&'static str, usize),
     pub layers: (&'static str, usize),
     pub heads: (&'static str, usize),
-    /// Without a size of its own the MLP is four times as wide as the stream.
+    /// By default the MLP is four times as wide as the stream.
     pub d_mlp: (&'static str, Option<usize>),
     pub context: (&'static str, usize),
     pub act: (&'static str, &'static str),
@@ -27,7 +27,7 @@ pub struct Common {
 }
 
 impl Common {
-    /// The names that most families use; the sizes are to be filled in.
+    /// The names that most families use; the sizes are still to be set.
     pub const fn modern(family: &'static str, norm: NormKind) -> Self {
         let eps = match norm {
             NormKind::Rms => ("rms_norm_eps", 1e-6),
@@ -79,7 +79,7 @@ impl Common {
     }
 }
 
-/// The decoder that all others differ from: serial, a norm before attention and MLP, nothing optional.
+/// The default decoder: serial, a norm before attention and MLP, nothing optional.
 pub fn plain(family: &str) -> Config {
     Config {
         family: family.into(),
@@ -125,8 +125,8 @@ pub fn plain(family: &str) -> Config {
     }
 }
 
-/// The size of a head, an equal part of the stream unless it is stated, and the scale of scores that belongs to it.
-/// What does not divide gives 0, which [`Config::checked`] refuses.
+/// The size of a head, an equal part of the stream unless it is stated, and the matching scale of scores. A size that
+/// is not divisible gives 0, which [`Config::checked`] refuses.
 pub fn with_head_size(config: Config, stated: Option<usize>) -> Config {
     let divides = config.heads > 0 && config.d_model.is_multiple_of(config.heads);
     let part = if divides { config.d_model / config.heads } else { 0 };
@@ -134,7 +134,7 @@ pub fn with_head_size(config: Config, stated: Option<usize>) -> Config {
     Config { d_head, score_scale: (d_head.max(1) as f64).powf(-0.5), ..config }
 }
 
-/// Heads of keys and values, as many as there are queries' where neither key nor default says otherwise.
+/// The number of key-value heads; by default that of the query heads.
 pub fn kv_heads(keys: &mut Keys, config: &Config, default: Option<usize>) -> Result<usize> {
     Ok(keys.maybe_size("num_key_value_heads", default)?.unwrap_or(config.heads))
 }

@@ -42,10 +42,10 @@ fn read(keys: &mut Keys) -> Result<Config> {
     rope::WHOLE_HEAD.read(keys, Config { windows, ..config })
 }
 
-/// What gemma 2 and 3 have beyond gemma. `caps`: those of scores and logits where nothing is said.
+/// What gemma 2 and 3 have beyond gemma. `caps`: the default caps of scores and logits.
 pub(super) fn with_norms_and_caps(keys: &mut Keys, config: Config, caps: (Option<f64>, Option<f64>)) -> Result<Config> {
     let kv_heads = kv_heads(keys, &config, Some(4))?;
-    // Written beside the newer name, and not read where that is there.
+    // The older name of the key, ignored if the newer one is present.
     let old_name = keys.activation("hidden_act", "gelu_pytorch_tanh")?;
     let act = if keys.word("hidden_activation")?.is_some() { config.act } else { old_name };
     keys.only("use_bidirectional_attention", false)?;

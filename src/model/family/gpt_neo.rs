@@ -54,7 +54,7 @@ fn read(keys: &mut Keys) -> Result<Config> {
     Ok(Config { positions: Positions::Learned, score_scale: 1.0, out_bias: true, mlp_bias: true, windows, ..config })
 }
 
-/// Whether each layer sees a window only, from `attention_types`; `attention_layers` is the same written out.
+/// Whether each layer has local attention, from `attention_types`; `attention_layers` is the same written out.
 fn local_layers(keys: &mut Keys, layers: usize) -> Result<Vec<bool>> {
     let types = match keys.value("attention_types") {
         Some(stated) if !stated.is_null() => repeated(stated, layers)?,

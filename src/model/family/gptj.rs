@@ -1,4 +1,4 @@
-//! GPT-J (Wang and Komatsuzaki 2021): attention and MLP share one norm, neighbouring coordinates turn.
+//! GPT-J (Wang and Komatsuzaki 2021): attention and MLP share one norm, adjacent coordinates are rotated together.
 
 use super::Family;
 use super::common::Common;

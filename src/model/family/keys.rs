@@ -1,4 +1,4 @@
-//! The keys of a config.json: each is asked for by name, and one that nobody asked for is refused.
+//! The keys of a config.json: each is read by name, and keys that were not read are refused.
 
 use std::collections::BTreeSet;
 
@@ -88,15 +88,15 @@ const HARMLESS: &[&str] = &[
     "use_cache",
 ];
 
-/// Keys that no family here computes anything from, with the only value that they may have.
+/// Keys of features that no family here supports, with the only value that they may have.
 const SWITCHED_OFF: &[&str] =
     &["add_cross_attention", "is_decoder", "is_encoder_decoder", "tie_encoder_decoder", "use_mrope"];
 
-/// The fields of a config, and which of them were asked for.
+/// The fields of a config, and which of them have been read.
 pub struct Keys<'a> {
     fields: &'a Map<String, Value>,
     asked: BTreeSet<&'static str>,
-    /// Where these fields stand, as `rope_parameters.`; empty at the top.
+    /// The prefix of these fields in errors, such as `rope_parameters.`; empty at the top level.
     place: String,
 }
 
@@ -116,23 +116,23 @@ impl<'a> Keys<'a> {
         Ok(Self { fields, asked: BTreeSet::new(), place })
     }
 
-    /// The keys that were asked for so far.
+    /// The keys that have been read so far.
     pub fn asked(&self) -> &BTreeSet<&'static str> {
         &self.asked
     }
 
-    /// A value that is there; null counts.
+    /// A value, if the key is present; null counts as a value.
     pub fn value(&mut self, key: &'static str) -> Option<&'a Value> {
         self.asked.insert(key);
         self.fields.get(key)
     }
 
-    /// A value that is there and not null.
+    /// A value that is present and not null.
     fn given(&mut self, key: &'static str) -> Option<&'a Value> {
         self.value(key).filter(|value| !value.is_null())
     }
 
-    /// The fields of a map within this one, where it is given and not empty.
+    /// The fields of a nested map, if it is present and not empty.
     pub fn nested(&mut self, key: &'static str) -> Result<Option<Keys<'a>>> {
         let given = self.given(key).filter(|value| value.as_object().is_none_or(|fields| !fields.is_empty()));
         given.map(|value| Self::below(value, format!("{}{key}.", self.place))).transpose()
@@ -142,7 +142,7 @@ impl<'a> Keys<'a> {
         self.value(key).map_or(Ok(default), |value| self.as_size(key, value))
     }
 
-    /// A size that has to be there.
+    /// A required size.
     pub fn needed_size(&mut self, key: &'static str) -> Result<usize> {
         let Some(value) = self.given(key) else {
             return Err(err!(Format, "expected the config key `{}{key}`, found none", self.place));
@@ -150,7 +150,7 @@ impl<'a> Keys<'a> {
         self.as_size(key, value)
     }
 
-    /// A size where null says that there is none.
+    /// A size, where null means none.
     pub fn maybe_size(&mut self, key: &'static str, default: Option<usize>) -> Result<Option<usize>> {
         match self.value(key) {
             None => Ok(default),
@@ -163,7 +163,7 @@ impl<'a> Keys<'a> {
         self.value(key).map_or(Ok(default), |value| self.as_number(key, value))
     }
 
-    /// A number where null says that there is none.
+    /// A number, where null means none.
     pub fn maybe_number(&mut self, key: &'static str, default: Option<f64>) -> Result<Option<f64>> {
         match self.value(key) {
             None => Ok(default),
@@ -172,7 +172,7 @@ impl<'a> Keys<'a> {
         }
     }
 
-    /// A truth value; null is false.
+    /// A boolean; null is false.
     pub fn flag(&mut self, key: &'static str, default: bool) -> Result<bool> {
         match self.value(key) {
             None => Ok(default),
@@ -182,7 +182,7 @@ impl<'a> Keys<'a> {
         }
     }
 
-    /// A word, where it is given.
+    /// A string, if it is given.
     pub fn word(&mut self, key: &'static str) -> Result<Option<&'a str>> {
         let given = self.given(key);
         given.map(|value| value.as_str().ok_or_else(|| self.wrong(key, "a text", value))).transpose()
@@ -194,7 +194,7 @@ impl<'a> Keys<'a> {
         words.map(Some).ok_or_else(|| self.wrong(key, "a list of texts", value))
     }
 
-    /// An activation function by the name that transformers has for it.
+    /// An activation function by its name in transformers.
     pub fn activation(&mut self, key: &'static str, default: &str) -> Result<Activation> {
         const KNOWN: [(&str, Activation); 8] = [
             ("relu", Activation::Relu),
@@ -213,7 +213,7 @@ impl<'a> Keys<'a> {
         })
     }
 
-    /// The id of one token, where there is one.
+    /// The id of one token, if there is one.
     pub fn token(&mut self, key: &'static str, default: Option<u32>) -> Result<Option<u32>> {
         match self.value(key) {
             None => Ok(default),
@@ -230,7 +230,7 @@ impl<'a> Keys<'a> {
         }
     }
 
-    /// Refuses a value that changes the mathematics in a way that is not computed here.
+    /// Refuses a value that changes the computation in an unsupported way.
     pub fn only(&mut self, key: &'static str, allowed: impl Into<Value>) -> Result<()> {
         let allowed = allowed.into();
         match self.given(key) {
@@ -239,7 +239,7 @@ impl<'a> Keys<'a> {
         }
     }
 
-    /// Refuses what nobody asked for, unless it is known to be harmless, says nothing, or was allowed by the user.
+    /// Refuses keys that were not read, unless they are known to be harmless, null or empty, or ignored by the user.
     pub fn finish(mut self, ignore: &[String]) -> Result<()> {
         for key in SWITCHED_OFF {
             if !ignore.iter().any(|ignored| ignored == key) && !self.asked.contains(key) {
@@ -249,7 +249,7 @@ impl<'a> Keys<'a> {
         self.finish_beside(HARMLESS, ignore)
     }
 
-    /// Refuses what nobody asked for, unless it is among `harmless`, says nothing, or was allowed by the user.
+    /// Refuses keys that were not read, unless they are among `harmless`, null or empty, or ignored by the user.
     pub fn finish_beside(self, harmless: &[&str], ignore: &[String]) -> Result<()> {
         let says_nothing = |value: &Value| match value {
             Value::Null => true,

@@ -2,7 +2,7 @@
 
 use super::names::{Line, Theirs::*};
 
-/// All but the norm before the MLP, whose name differs where there are norms behind attention and MLP too.
+/// All but the norm before the MLP, whose name differs where attention and MLP also have post-norms.
 pub const NAMES: &[Line] = &[
     ("embed", Same("model.embed_tokens")),
     ("blocks.*.attn_norm", Same("model.layers.*.input_layernorm")),

@@ -39,14 +39,14 @@ use names::Line;
 pub use common::{plain, with_head_size};
 pub use own::{NAME as OWN, canonical, config_json};
 
-/// What is to be known about a family.
+/// The description of a family.
 struct Family {
     /// As `model_type` has it.
     name: &'static str,
     read: fn(&mut Keys) -> Result<Config>,
     /// Name maps; the first line that knows a weight wins.
     names: &'static [&'static [Line]],
-    /// Tensors that hold nothing to be learned.
+    /// Tensors without learned weights.
     ignored: &'static [&'static str],
 }
 
@@ -74,7 +74,7 @@ pub fn known() -> Vec<&'static str> {
     FAMILIES.iter().map(|family| family.name).chain([own::NAME]).collect()
 }
 
-/// What the model of a config.json computes, and where its files have the weights. Keys in `ignore` are not looked at.
+/// The config of a config.json, and where the model's files have the weights. Keys in `ignore` are skipped.
 pub fn read(config_json: &Value, ignore: &[String]) -> Result<Layout> {
     let found = config_json.get("model_type").and_then(Value::as_str).ok_or_else(|| {
         err!(Format, "expected a config.json with the family's name as `model_type`, found none")

@@ -1,4 +1,4 @@
-//! Name maps: where the files of a family have each weight of ours.
+//! Name maps: where the files of a family have each of our weights.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,16 +10,16 @@ use crate::model::layout::{Layout, WeightFrom};
 /// One line of a name map: our name, `*` for the layer, without `.weight` or `.bias`; and theirs.
 pub type Line = (&'static str, Theirs);
 
-/// What the file calls it, `*` for the layer, without `.weight` or `.bias`, and how it lies there.
+/// The name in the file, `*` for the layer, without `.weight` or `.bias`, and the layout there.
 pub enum Theirs {
     Same(&'static str),
     /// A weight that is `[in, out]`.
     Transposed(&'static str),
-    /// One of several of ours whose rows follow each other in this order.
+    /// One of several of our weights that are fused: their rows are concatenated in this order.
     Rows(&'static str, &'static [&'static str]),
     /// The same in a weight that is `[in, out]`.
     Columns(&'static str, &'static [&'static str]),
-    /// One of several parts that every head has.
+    /// One of several parts that are fused head by head.
     OfEachHead {
         name: &'static str,
         part: usize,
@@ -37,14 +37,14 @@ pub fn layout(config: Config, map: &[&[Line]], ignored: &[&str]) -> Result<Layou
         weights.insert(ours.clone(), place(ours, &config, map, &rows)?);
     }
     if config.tied {
-        // Some files have it all the same; then it must be the embedding.
+        // Some files contain it anyway; then it must equal the embedding.
         let ours = "unembed.weight";
         weights.insert(ours.to_string(), place(ours, &config, map, &rows)?);
     }
     Ok(Layout { config, weights, ignored: ignored.iter().map(ToString::to_string).collect() })
 }
 
-/// Where one weight of ours lies.
+/// Where one of our weights is in the file.
 fn place(ours: &str, config: &Config, map: &[&[Line]], rows: &BTreeMap<&str, usize>) -> Result<WeightFrom> {
     let name = Name::of(ours);
     let line = map.iter().copied().flatten().find(|(pattern, _)| *pattern == name.pattern);
@@ -70,7 +70,7 @@ fn place(ours: &str, config: &Config, map: &[&[Line]], rows: &BTreeMap<&str, usi
     })
 }
 
-/// A name of ours in its parts.
+/// One of our names, split into its parts.
 struct Name<'a> {
     /// With `*` for the layer, without the suffix.
     pattern: String,
@@ -127,7 +127,7 @@ impl WeightFrom {
     }
 }
 
-/// What stands before the names of a whole model, and is left off where only the decoder was saved.
+/// Prefixes of names in the file of a whole model, absent if only the decoder was saved.
 const PREFIXES: [&str; 3] = ["transformer.", "model.", "gpt_neox."];
 
 impl Layout {
@@ -146,7 +146,7 @@ impl Layout {
         }
     }
 
-    /// Whether a tensor of the file is known to hold nothing to be learned.
+    /// Whether a tensor of the file is known to contain no learned weights.
     pub fn ignores(&self, name: &str) -> bool {
         self.ignored.iter().any(|pattern| match pattern.split_once('*') {
             None => pattern == name,

@@ -1,4 +1,4 @@
-//! OLMo 2 (Walsh et al. 2025): norms behind attention and MLP only, and of all queries and keys of a position together.
+//! OLMo 2 (Walsh et al. 2025): post-norms only, and norms of all queries and keys of a position together.
 
 use super::common::{Common, kv_heads, with_head_size};
 use super::keys::Keys;

@@ -17,7 +17,7 @@ const COMMON: Common = Common {
     d_mlp: ("ffn_dim", Some(3072)),
     context: ("max_position_embeddings", 2048),
     act: ("activation_function", "relu"),
-    // No key: it is what torch takes.
+    // No key: torch's default.
     eps: ("", 1e-5),
     tied: true,
     bos: Some(2),

@@ -1,4 +1,4 @@
-//! Models that were made here: config.json is our own config, and the names are ours.
+//! Models in our own format: config.json is our own config, and the names are ours.
 
 use std::collections::BTreeMap;
 

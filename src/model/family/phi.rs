@@ -1,4 +1,5 @@
-//! Phi 1 to 2 (Gunasekar et al. 2023): attention and MLP share one norm, a part of each head turns, biases everywhere.
+//! Phi 1 to 2 (Gunasekar et al. 2023): attention and MLP share one norm, a part of each head is rotated, biases
+//! everywhere.
 
 use super::common::{Common, kv_heads, with_head_size};
 use super::keys::Keys;

@@ -11,7 +11,7 @@ pub(super) const FAMILY: Family =
 
 const COMMON: Common = sized("qwen2");
 
-/// What transformers takes for Qwen 2 and 3 alike.
+/// transformers' defaults for Qwen 2 and 3 alike.
 pub(super) const fn sized(family: &'static str) -> Common {
     Common {
         vocab: 151_936,

@@ -12,7 +12,7 @@ pub struct Rope {
     /// Older names of `rope_theta` and `partial_rotary_factor`.
     pub theta: &'static [&'static str],
     pub partial: &'static [&'static str],
-    /// Which part of a head turns where nothing is said; None for families that turn all of it.
+    /// The rotated fraction of a head by default; None for families that rotate all of it.
     pub default_partial: Option<f64>,
     pub default_theta: f64,
 }
@@ -21,7 +21,7 @@ pub struct Rope {
 pub const WHOLE_HEAD: Rope =
     Rope { theta: &["rope_theta"], partial: &["partial_rotary_factor"], default_partial: None, default_theta: 1e4 };
 
-/// Where a part of each head turns.
+/// For families that rotate a part of each head.
 pub const fn part_of_head(default: f64) -> Rope {
     Rope { default_partial: Some(default), ..WHOLE_HEAD }
 }
@@ -39,7 +39,7 @@ impl Rope {
         Ok(Config { positions: Positions::Rotary, rotary: Some(rotary), ..config })
     }
 
-    /// The rotation from the fields of `rope_parameters`, if there are any, and what stands outside of them.
+    /// The rotation from the fields of `rope_parameters`, if there are any, and from the keys outside of them.
     pub fn rotary(&self, inner: Option<Keys>, outer: &Outer, config: &Config) -> Result<Rotary> {
         let (mut theta, mut partial, mut scaling) = (None, None, Scaling::None);
         if let Some(mut inner) = inner {
@@ -61,7 +61,7 @@ impl Rope {
     }
 }
 
-/// What stands outside of `rope_parameters`.
+/// The keys outside of `rope_parameters`.
 #[derive(Default)]
 pub struct Outer {
     pub theta: Option<f64>,
@@ -69,7 +69,7 @@ pub struct Outer {
     pub original: Option<usize>,
 }
 
-/// The number that one of several keys gives; two that differ are refused.
+/// The number under one of several keys; different numbers are refused.
 fn agreed(keys: &mut Keys, names: &[&'static str]) -> Result<Option<f64>> {
     let mut found: Option<(&str, f64)> = None;
     for name in names {

@@ -1,4 +1,4 @@
-//! The sizes that every model has, as we call them and as published configs do.
+//! The names of the sizes that every model has: ours, and those in published configs.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use super::{FAMILIES, Keys};
 use crate::base::Result;
 use crate::err;
 
-/// Our name, and what others call the same.
+/// Our name, and its aliases.
 const SPELLINGS: [(&str, &[&str]); 11] = [
     ("layers", &["num_hidden_layers", "n_layer", "num_layers", "n_layers"]),
     ("d_model", &["hidden_size", "n_embd"]),
@@ -23,7 +23,7 @@ const SPELLINGS: [(&str, &[&str]); 11] = [
     ("tied", &["tie_word_embeddings"]),
 ];
 
-/// The options of a model of our own family, with our names for what others call otherwise.
+/// The options of a model of our own family, with aliases replaced by our names.
 pub fn ours(given: &Map<String, Value>) -> Result<Map<String, Value>> {
     respelt(given, |key| SPELLINGS.iter().find(|(_, theirs)| theirs.contains(&key)).map(|(ours, _)| *ours))
 }
@@ -43,12 +43,12 @@ pub fn theirs(config_json: &Value) -> Result<Value> {
     Ok(Value::Object(spelt))
 }
 
-/// The keys that the family of a config asks for.
+/// The keys that the family of a config reads.
 fn asked(config_json: &Value) -> Result<BTreeSet<&'static str>> {
     let name = config_json.get("model_type").and_then(Value::as_str);
     let Some(family) = FAMILIES.iter().find(|family| Some(family.name) == name) else { return Ok(BTreeSet::new()) };
     let mut keys = Keys::new(config_json)?;
-    // What is wrong with a value is said when it is read under its own name.
+    // A wrong value is reported later, when it is read under its own name.
     let _config_or_error = (family.read)(&mut keys);
     Ok(keys.asked().clone())
 }
@@ -67,7 +67,7 @@ fn respelt(given: &Map<String, Value>, name: impl Fn(&str) -> Option<&'static st
     Ok(all)
 }
 
-/// What is said of an activation under one name in the words that belong to another.
+/// The name of an activation, translated for another key.
 fn worded(key: &str, value: &Value) -> Value {
     let word = match (key, value.as_str()) {
         ("act", Some("gelu_new" | "gelu_fast" | "gelu_pytorch_tanh")) => "gelu_tanh",

@@ -1,4 +1,4 @@
-//! StableLM (Bellagente et al. 2024): as llama, with layer norms and a part of each head that turns.
+//! StableLM (Bellagente et al. 2024): as llama, with layer norms and partly rotated heads.
 
 use super::common::{Common, kv_heads};
 use super::keys::Keys;

@@ -53,7 +53,7 @@ fn keys_that_nobody_reads_are_refused_unless_they_are_ignored() {
     assert!(refusal(json!({"num_atention_heads": 4})).contains("`num_atention_heads`"));
     assert!(refusal(json!({"quantization_config": {"bits": 4}})).contains("`quantization_config`"));
     assert!(refusal(json!({"num_key_value_head": 4})).contains("did you mean `num_key_value_heads`?"));
-    // What says nothing changes nothing.
+    // Null and empty values change nothing.
     assert!(llama(json!({"quantization_config": null, "pruned_heads": {}, "attention_multiplier": []})).is_ok());
 }
 

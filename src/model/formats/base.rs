@@ -1,4 +1,4 @@
-//! The config that readers of formats begin with: a decoder as llama's is, to be changed where a file says otherwise.
+//! The config that readers of formats start from: llama's, changed where a file says otherwise.
 
 use crate::model::config::{Activation, Config, NormKind, Positions};
 use crate::model::family::plain;
@@ -13,8 +13,8 @@ pub(super) struct Sizes {
     pub context: usize,
 }
 
-/// A llama of these sizes: RMS norms, a gated SiLU, no biases, as many heads of keys as of queries. Its rotation and the
-/// epsilon of its norms are still to be given.
+/// A llama of these sizes: RMS norms, a gated SiLU, no biases, as many key-value heads as query heads. Its rotation and
+/// the epsilon of its norms are still to be set.
 pub(super) fn llama(sizes: Sizes) -> Config {
     let Sizes { layers, d_model, heads, d_head, d_mlp, vocab, context } = sizes;
     Config {

@@ -14,22 +14,22 @@ use crate::{bail, err};
 /// The first number of the newer versions: `ak42`.
 const MAGIC: u32 = 0x616b_3432;
 
-/// How long the header of version 1 is, the rest of it zeros.
+/// The length of the header of version 1, padded with zeros.
 const HEADER: usize = 256;
 
-/// Sizes beyond this are no model's, and products of two of them can still be counted.
+/// Larger sizes are refused; the product of two of these does not overflow.
 const LARGEST: i32 = 1 << 30;
 
-/// No model has more layers, and the layout of so many takes little room.
+/// No model has more layers, and the layout of this many takes little memory.
 const MOST_LAYERS: i32 = 1 << 12;
 
-/// The token that stands between texts; the program that belongs to these files begins with it and stops at it.
+/// The token between texts; llama2.c begins with it and stops at it.
 const BOUNDARY: u32 = 1;
 
-/// The shape of each tensor, and where its bytes lie.
+/// The shape and the byte range of each tensor.
 type Tensors = BTreeMap<String, (Vec<usize>, Range<usize>)>;
 
-/// A file whose header is read and checked, and whose tensors are read one by one.
+/// A file with a parsed and checked header, whose tensors are read one by one.
 pub struct Checkpoint<B> {
     bytes: B,
     config: Config,
@@ -37,7 +37,7 @@ pub struct Checkpoint<B> {
 }
 
 impl<B: AsRef<[u8]>> Checkpoint<B> {
-    /// Reads the header; its tensors must fill the file to the last byte.
+    /// Parses the header; its tensors must fill the file to the last byte.
     pub fn new(bytes: B) -> Result<Self> {
         let content = bytes.as_ref();
         let mut reader = Reader::new(content);
@@ -75,8 +75,7 @@ impl<B: AsRef<[u8]>> TensorSource for Checkpoint<B> {
     }
 }
 
-/// The header of the first files, which had no version; a negative size of the vocabulary means an unembedding of its
-/// own.
+/// The header of the first files, which had no version; a negative vocabulary size means an untied unembedding.
 fn legacy(reader: &mut Reader) -> Result<Config> {
     let sizes = sizes(reader)?;
     config(sizes, sizes[5] > 0)
@@ -152,7 +151,7 @@ fn config(sizes: Header, tied: bool) -> Result<Config> {
     config.checked_of_file()
 }
 
-/// What turned queries and keys before the program computed it itself.
+/// Rotary tables, stored in files before llama2.c computed them itself.
 const COSINES: &str = "freq_cis_real";
 const SINES: &str = "freq_cis_imag";
 
@@ -206,7 +205,7 @@ fn unembed(config: &Config) -> Listing {
     if config.tied { Vec::new() } else { one("unembed.weight", &[config.vocab, config.d_model]) }
 }
 
-/// Gives every tensor its place behind the header, one after the other up to the end of the file.
+/// Assigns every tensor its byte range after the header, in order, up to the end of the file.
 fn placed(order: Listing, start: usize, length: usize) -> Result<Tensors> {
     let mut reached = start;
     let mut tensors = BTreeMap::new();

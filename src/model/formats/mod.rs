@@ -1,4 +1,5 @@
-//! Files of models that other programs write. Each gives its tensors as a `TensorSource`, and a `Layout` where it has one.
+//! Files of models that other programs write. Each is a `TensorSource`, with a `Layout` where the format determines
+//! one.
 
 mod base;
 pub mod gguf;

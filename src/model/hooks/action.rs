@@ -1,4 +1,4 @@
-//! The hooks without a function of the user: zero, mean, patch, add, scale.
+//! Built-in hooks: zero, mean, patch, add, scale.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub enum PatchSource {
     Tensor(Tensor),
 }
 
-/// A change that is the same in every model.
+/// An action that does not depend on the model.
 #[derive(Debug, Clone)]
 pub enum Action {
     Zero,
@@ -90,7 +90,7 @@ impl Edit for Acting {
     }
 }
 
-/// The values in the shape, dtype and place of `x`.
+/// The values in the dtype and on the device of `x`, broadcast to its shape.
 fn stretched(place: Place, values: &Tensor, x: &Tensor) -> Result<Tensor> {
     let (found, wanted) = (values.dims(), x.dims());
     let fits = found.len() <= wanted.len()
@@ -131,7 +131,7 @@ fn same_positions(
     Ok(recorded.contiguous()?.index_select(&columns, axis)?)
 }
 
-/// The column of a position in the cache, if every text of this pass that has the position has it there, too: behind the
+/// The column of a position in the cache, if every text of this pass that has the position has it there, too: after the
 /// end of a text, a cache has only padding.
 fn recorded_at(at: &At, cache: &Cache, lengths: &[usize], position: i64) -> Result<Option<usize>> {
     if let Some(kept) = cache.positions() {
@@ -198,7 +198,7 @@ mod tests {
         let ragged = of(&[&[1, 2, 3], &[4]]);
         let error = patched(&model, &[&[5, 6, 7], &[8, 9, 10]], patch(&ragged), None).unwrap_err();
         assert_eq!(error.message, "the cache has no position 1 of `mlp_out.1`: its texts have [3, 1] tokens");
-        // Where the shorter texts meet each other, nothing is missing.
+        // Each text has a recorded one that is long enough.
         let found = patched(&model, &[&[5, 6, 7], &[8]], patch(&ragged), None).unwrap();
         let before = ragged.get(SITE).unwrap();
         assert_eq!([0, 1, 2].map(|column| numbers(&found, 0, column)), [0, 1, 2].map(|c| numbers(&before, 0, c)));

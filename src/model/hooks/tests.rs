@@ -34,7 +34,7 @@ fn gradients_pass_through_what_hooks_leave_and_end_at_what_they_replace() {
     for place in places {
         let gradient = grads.cache.at(place).unwrap();
         let direction = create::randn(gradient.dims(), DType::F64, &mut stream(3, "direction", 0)).unwrap();
-        // Gradients are those behind the hooks of the place.
+        // Gradients are taken after the hooks of the place.
         let moved = |step: f64| {
             let push = Action::Add { vector: direction.clone(), scale: step };
             let push = Bound::new(model.config(), &place.to_string(), None, None, Box::new(push.begin())).unwrap();
@@ -45,7 +45,7 @@ fn gradients_pass_through_what_hooks_leave_and_end_at_what_they_replace() {
         let found = (&gradient * &direction).unwrap().sum_all().unwrap().to_scalar::<f64>().unwrap();
         assert!((found - expected).abs() <= 1e-6 * (1.0 + expected.abs()), "`{place}`: {found} is not {expected}");
     }
-    // What was patched over at position 1 has no way to the metric from the first block.
+    // The patch at position 1 cuts the direct path from the embedding there to the metric.
     let early = grads.cache.get("embed").unwrap().get(1).unwrap().get(1).unwrap().abs().unwrap();
     let other = grads.cache.get("embed").unwrap().get(0).unwrap().get(4).unwrap().abs().unwrap();
     let most = |t: Tensor| t.max(0).unwrap().to_scalar::<f64>().unwrap();
@@ -93,7 +93,7 @@ fn a_mean_is_over_what_is_text() {
     for place in ["z.1", "z.1.2"] {
         assert!(apart(place).max(0).unwrap().to_scalar::<f64>().unwrap() < 1e-12, "{place}");
     }
-    // Kept positions are text, all of them.
+    // All kept positions are real ones.
     let place = select(model.config(), "z.1").unwrap()[0];
     let kept = record(&rows, Some(vec![-1])).mean(place, false).unwrap();
     let each = record(&rows, Some(vec![-1])).get("z.1").unwrap().mean_keepdim((0, 1)).unwrap();

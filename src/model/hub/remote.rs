@@ -12,7 +12,7 @@ use crate::base::net::{self, Answer, Download, Server};
 use crate::base::{Error, Kind, Result, Task, json};
 use crate::{bail, err};
 
-/// The time limit of a short answer.
+/// The timeout of a short answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Maximum bytes of the answer about a repository. The largest ones have some hundred thousand files: 30 MiB of JSON.

@@ -1,4 +1,4 @@
-//! The weights of ours that lie in one tensor of a file: cutting them out, and putting them together again.
+//! Slicing our weights out of the tensors of a file, and assembling these again.
 
 use crate::bail;
 use crate::base::Result;
@@ -6,8 +6,8 @@ use crate::model::layout::WeightFrom;
 use crate::tensor::Tensor;
 
 impl WeightFrom {
-    /// The shape of the tensor in the file that a weight of ours of shape `ours` is cut out of. `total` is how many rows
-    /// or columns all parts of a fused tensor have together.
+    /// The shape of the tensor in the file that a weight of ours of shape `ours` is sliced from. `total` is the number
+    /// of rows or columns of all parts of a fused tensor together.
     pub fn whole_shape(&self, ours: &[usize], d_head: usize, total: usize) -> Result<Vec<usize>> {
         Ok(match (self, ours) {
             (WeightFrom::Same(_), _) => ours.to_vec(),
@@ -25,7 +25,7 @@ impl WeightFrom {
         })
     }
 
-    /// Our weight out of the whole tensor, whose shape is as [`WeightFrom::whole_shape`] says.
+    /// Our weight from the whole tensor, whose shape is that of [`WeightFrom::whole_shape`].
     pub fn cut(&self, whole: &Tensor) -> Result<Tensor> {
         Ok(match self {
             WeightFrom::Same(_) => whole.clone(),
@@ -44,7 +44,7 @@ impl WeightFrom {
     }
 }
 
-/// The whole tensor from all the weights of ours that lie in it: the inverse of [`WeightFrom::cut`].
+/// The whole tensor from all of our weights that are in it: the inverse of [`WeightFrom::cut`].
 pub fn together(parts: &[(&WeightFrom, Tensor)], d_head: usize) -> Result<Tensor> {
     let Some((first, one)) = parts.first() else { bail!(Bug, "a tensor of a file is made of no weights") };
     Ok(match first {
@@ -73,7 +73,7 @@ pub fn together(parts: &[(&WeightFrom, Tensor)], d_head: usize) -> Result<Tensor
     })
 }
 
-/// The parts in the order in which they lie in the file.
+/// The parts in their order in the file.
 fn in_order(parts: &[(&WeightFrom, Tensor)]) -> Vec<Tensor> {
     let place = |from: &WeightFrom| match from {
         WeightFrom::Rows { start, .. } | WeightFrom::Columns { start, .. } => *start,

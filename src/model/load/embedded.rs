@@ -10,7 +10,7 @@ use crate::model::tokenizer::Tokenizer;
 use crate::tensor::Tensor;
 use crate::tensor::files::safetensors::Reader;
 
-/// What scripts call it.
+/// Its name in scripts.
 pub const NAME: &str = "tiny";
 
 /// In half precision.

@@ -13,7 +13,7 @@ use crate::model::layout::{Layout, TensorSource};
 use crate::model::tokenizer::Tokenizer;
 use crate::{bail, err};
 
-/// What a file is.
+/// The format of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Gguf,
@@ -103,7 +103,8 @@ fn from_safetensors(files: &Files, path: &Path, loading: &Loading, task: &Task) 
     state_dictionary(files, &shards, path, loading, task)
 }
 
-/// Tensors by name: TransformerLens' names say most of their config, others need a config.json beside them.
+/// Tensors by name: most of the config follows from TransformerLens' names; other tensors need a config.json beside
+/// them.
 fn state_dictionary(
     files: &Files,
     source: &dyn TensorSource,
@@ -137,7 +138,7 @@ fn unpublished(
     Ok(Loaded { config: layout.config, weights, published: None, tokenizer: None })
 }
 
-/// Refuses options that would be dropped.
+/// Refuses options that would be ignored.
 pub fn no_config(loading: &Loading) -> Result<()> {
     if loading.options.config.0.is_empty() {
         return Ok(());

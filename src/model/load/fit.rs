@@ -1,4 +1,4 @@
-//! Whether a file has what a config calls for: every tensor there, of the right shape, and none too many.
+//! Checks the tensors of a file against a config: every one present, of the right shape, and none left over.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use crate::base::{Error, Result, names};
 use crate::err;
 use crate::model::layout::{Layout, TensorSource, WeightFrom};
 
-/// How many names a message lists.
+/// Maximum names listed in a message.
 const LISTED: usize = 4;
 
 /// Checks names and shapes before anything is read.
@@ -41,12 +41,12 @@ pub fn check(layout: &Layout, parameters: &[(String, Vec<usize>)], source: &dyn 
     }
 }
 
-/// Where a weight of ours lies.
+/// Where one of our weights is.
 pub fn place<'a>(layout: &'a Layout, ours: &str) -> Result<&'a WeightFrom> {
     layout.weights.get(ours).ok_or_else(|| err!(Bug, "the layout of {} has no `{ours}`", layout.config.family))
 }
 
-/// How many rows or columns the parts of each fused tensor have together.
+/// The number of rows or columns of all parts of each fused tensor together.
 fn totals<'a>(layout: &'a Layout, parameters: &[(String, Vec<usize>)]) -> BTreeMap<&'a str, usize> {
     let mut totals = BTreeMap::new();
     for (ours, _) in parameters {

@@ -115,7 +115,7 @@ fn open(files: &Files, folder: &Path, weights: &str, task: &Task) -> Result<Shar
     Ok(shards)
 }
 
-/// The list of what is in which file.
+/// The index: which file has which tensor.
 #[derive(Deserialize)]
 struct Index {
     weight_map: BTreeMap<String, String>,
@@ -126,7 +126,7 @@ fn is_plain(name: &str) -> bool {
     !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\', ':', '\0'])
 }
 
-/// Checks that the files have what the index says, and nothing beside it.
+/// Checks that the files contain exactly what the index says.
 fn agree(index: &Index, shards: &Shards) -> Result<()> {
     for (name, listed) in &index.weight_map {
         match shards.file_of(name) {

@@ -1,4 +1,4 @@
-//! A mapped file whose pages are given back after each tensor, so that the file and the weights never fill memory both.
+//! A mapped file whose pages are released after each tensor, so that memory never holds both the file and all weights.
 
 use memmap2::Mmap;
 

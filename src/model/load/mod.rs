@@ -1,4 +1,5 @@
-//! Loading models: from a folder, one file, or the hub; the file's names fitted to ours, and each weight taken once.
+//! Loading models from a folder, one file, or the hub: the file's names are mapped to ours, and each weight is read
+//! once.
 
 mod cut;
 mod embedded;
@@ -111,11 +112,11 @@ pub struct Loaded {
     pub weights: Weights,
     /// None for formats that we do not write.
     pub published: Option<Published>,
-    /// What the file of the weights has inside, or the folder beside them.
+    /// The tokenizer inside the file of the weights, or in the folder beside them.
     pub tokenizer: Option<Tokenizer>,
 }
 
-/// How the model was published, so that it can be saved the same way.
+/// How the model was published, so that it can be saved in the same format.
 #[derive(Debug, Clone)]
 pub struct Published {
     pub config_json: Value,
@@ -134,11 +135,11 @@ impl Model {
         if place.as_ref().is_ok_and(|place| place.exists()) {
             return local(files, path, name.to_string(), loading, task);
         }
-        // Something deeper than a name on the hub, beside what does exist, is a path that was mistyped.
+        // A path deeper than a hub name, in a folder that exists, is a mistyped path.
         let beside = |place: &PathBuf| place.parent().is_some_and(Path::is_dir);
         let nested = path.components().count() > 2 && place.as_ref().is_ok_and(beside);
         let Some(on_hub) = Name::parse(name).ok().filter(|on_hub| !nested && may_be_a_model(on_hub)) else {
-            // Says why it cannot be read, with the nearest name there is.
+            // The reason why it cannot be read, with the nearest existing name.
             let error = files.open(path).err().unwrap_or_else(|| err!(File, "cannot read {name}"));
             let hint = "expected a folder, a file, or a model of the hub as `org/name`";
             return Err(if error.hint.is_none() { error.hint(hint) } else { error });
@@ -150,7 +151,7 @@ impl Model {
     }
 }
 
-/// Whether a name may be one of a model of the hub: one file alone has an ending there, and a folder's path has none.
+/// Whether a name may be that of a model on the hub: a single file there has an extension, a path to a folder has none.
 fn may_be_a_model(name: &Name) -> bool {
     name.file.as_ref().is_none_or(|file| Path::new(file).extension().is_some())
 }
@@ -161,7 +162,7 @@ fn local(files: &Files, path: &Path, origin: String, loading: &Loading, task: &T
     finished(files, load(files, path, loading, task)?, origin, loading, task)
 }
 
-/// The model with its tokenizer: the one that the user states, or that came with it.
+/// The model with its tokenizer: the one that the user chose, or that came with it.
 fn finished(files: &Files, loaded: Loaded, origin: String, loading: &Loading, task: &Task) -> Result<Model> {
     let config = &loaded.config;
     let tokenizer = match &loading.options.tokenizer {
@@ -173,7 +174,7 @@ fn finished(files: &Files, loaded: Loaded, origin: String, loading: &Loading, ta
     Ok(Model { decoder, tokenizer, origin, published: loaded.published.map(Arc::new), history: None })
 }
 
-/// The tokenizer of a file or a folder, for a model that knows so many tokens.
+/// The tokenizer of a file or a folder, for a model with this many tokens.
 fn tokenizer(files: &Files, path: &Path, tokens: usize, task: &Task) -> Result<Tokenizer> {
     let shown = path.display();
     if files.access().to_read(path)?.is_dir() {
@@ -189,8 +190,8 @@ fn tokenizer(files: &Files, path: &Path, tokens: usize, task: &Task) -> Result<T
     read.map_err(|e| e.within(shown))
 }
 
-/// The tokenizer of a folder, if it has one. It is made apart, since that takes a second or two of the largest and knows
-/// of no interruption.
+/// The tokenizer of a folder, if it has one. It is built on another thread, since the largest take a second or two
+/// without a check for interruptions.
 fn tokenizer_of_folder(files: &Files, folder: &Path, task: &Task) -> Result<Option<Tokenizer>> {
     let (files, folder) = (files.clone(), folder.to_path_buf());
     task.apart(move || Tokenizer::from_folder(&files, &folder))

@@ -12,9 +12,9 @@ use crate::tensor::files::safetensors::Reader;
 use crate::tensor::{DType, Tensor};
 use crate::{bail, err};
 
-/// Mapped files whose headers are read and checked.
+/// Mapped files with parsed and checked headers.
 pub struct Shards {
-    /// Names of the files, and what is in them.
+    /// The names of the files, and their readers.
     files: Vec<(String, Reader<Mmap>)>,
     /// Which file has a tensor.
     holder: BTreeMap<String, usize>,

@@ -1,4 +1,4 @@
-//! Taking the weights out of a source, one tensor at a time.
+//! Reading the weights from a source, one tensor at a time.
 
 use std::collections::BTreeMap;
 
@@ -12,8 +12,8 @@ use crate::tensor::Tensor;
 /// How many rows are compared at once.
 const ROWS: usize = 1024;
 
-/// Every weight that the layout's config calls for, in the dtype and on the device asked for. `label` is what the user
-/// calls the model.
+/// Every weight that the layout's config requires, in the requested dtype and on the requested device. `label` is the
+/// user's name of the model.
 pub fn weights(
     layout: &Layout,
     source: &dyn TensorSource,
@@ -45,7 +45,7 @@ struct Shelf<'a> {
     layout: &'a Layout,
     source: &'a dyn TensorSource,
     loading: &'a Loading,
-    /// How many of our weights are still to be cut out of each.
+    /// The number of our weights still to be sliced from each.
     awaited: BTreeMap<&'a str, usize>,
     held: BTreeMap<&'a str, Tensor>,
 }
@@ -81,7 +81,7 @@ impl<'a> Shelf<'a> {
     }
 }
 
-/// A file may have an unembedding although the config says that it is the embedding. Then it has to be that.
+/// A file may have an unembedding although the config says that it is tied. Then it must equal the embedding.
 fn same_unembedding(
     layout: &Layout,
     source: &dyn TensorSource,

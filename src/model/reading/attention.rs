@@ -1,4 +1,4 @@
-//! What a head attends to: as text on a coloured ground, and as a heat map.
+//! What a head attends to: as coloured text, and as a heat map.
 
 use super::column;
 use crate::bail;

@@ -55,7 +55,7 @@ pub struct Target {
     pub against: Option<u32>,
 }
 
-/// Who wrote.
+/// What wrote into the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Writer {
     Embed,
@@ -63,7 +63,7 @@ pub enum Writer {
     Layer(usize),
     Attention(usize),
     Head(usize, usize),
-    /// The bias of the output projection, and that of a norm after it: no head's.
+    /// The bias of the output projection, and that of a norm after it, which belong to no head.
     AttentionBias(usize),
     Mlp(usize),
 }
@@ -100,7 +100,7 @@ impl Attribution {
         self.terms().iter().map(|(_, value)| value).sum()
     }
 
-    /// What the parts do not account for: rounding, and what hooks have put into the stream from elsewhere.
+    /// What the parts do not account for: rounding errors, and what hooks have written into the stream.
     pub fn rest(&self) -> f64 {
         self.logit - self.sum()
     }
@@ -268,7 +268,7 @@ impl Split<'_> {
             before.iter_mut().zip(weight).for_each(|(value, weight)| *value *= weight + one);
         }
         if kind == NormKind::Layer {
-            // Centring is symmetric: centring what is read is as good as centring every part.
+            // Centring is symmetric: centring the direction once replaces centring every part.
             let mean = before.iter().sum::<f64>() / before.len().max(1) as f64;
             before.iter_mut().for_each(|value| *value -= mean);
         }

@@ -1,4 +1,4 @@
-//! Two runs side by side: how far each site is apart, where they begin to differ, and what it does to the predictions.
+//! The comparison of two runs: how far each site differs, the first difference, and the effect on the predictions.
 
 use rayon::prelude::*;
 
@@ -30,7 +30,7 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// The first site that is not the same to the last bit.
+    /// The first site that is not bit-identical.
     pub fn first(&self) -> Option<Place> {
         self.sites.iter().find(|site| site.largest != 0.0).map(|site| site.place)
     }
@@ -129,7 +129,7 @@ fn difference(cache: &Cache, place: Place, a: &Tensor, b: &Tensor, task: &Task) 
     Ok(Difference { place, largest: sums.largest, relative, cosine: sums.ab / (sums.aa * sums.bb).sqrt() })
 }
 
-/// What belongs to one text, without what fills it up.
+/// The activations of one text, without padding.
 fn real(cache: &Cache, place: Place, x: &Tensor, row: usize) -> Result<Tensor> {
     let mut x = x.get(row)?;
     let Some(length) = cache.lengths().get(row).copied() else { bail!(Bug, "a row without its length") };
@@ -156,7 +156,7 @@ struct Sums {
 impl Sums {
     fn add(&mut self, a: &[f64], b: &[f64]) {
         for (a, b) in a.iter().zip(b) {
-            // Two infinities are the same, though their difference is not a number.
+            // Equal infinities have no difference, though their subtraction gives NaN.
             let apart = if a == b || a.is_nan() && b.is_nan() { 0.0 } else { (a - b).abs() };
             self.largest = larger(self.largest, apart);
             self.apart += apart * apart;
@@ -167,7 +167,7 @@ impl Sums {
     }
 }
 
-/// The larger number; what is not a number is not passed over.
+/// The larger number; NaN if either is NaN.
 fn larger(a: f64, b: f64) -> f64 {
     if a.is_nan() || a > b { a } else { b }
 }

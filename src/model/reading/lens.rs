@@ -49,7 +49,7 @@ pub struct LensReading {
     pub place: Place,
     /// `[batch, pos, vocab]`, after the model's cap if it has one.
     pub logits: Tensor,
-    /// The likeliest tokens first: by text, by position, without what fills up shorter texts.
+    /// The likeliest tokens first: by text, by position, without padding.
     pub guesses: Vec<Vec<Vec<Guess>>>,
 }
 
@@ -78,9 +78,9 @@ pub fn lens_of_batch(
     Ok(readings)
 }
 
-/// Reads places of the stream, or what is written into it, through the last norm (with a scale of its own for each) and
-/// the unembedding. `positions` chooses among those that were recorded, all of them if it is not given; `count` says
-/// how many guesses are wanted.
+/// Reads places of the stream, or what is written into it, through the last norm (with its own divisor for each) and
+/// the unembedding. `positions` selects among those that were recorded, by default all; `count` is the number of
+/// guesses.
 pub fn lens(
     model: &Decoder,
     cache: &Cache,
@@ -120,7 +120,7 @@ fn read(
     };
     let rows = x.elem_count() / d;
     let bytes = rows as u128 * model.config().outputs() as u128 * x.dtype().size_in_bytes() as u128;
-    // All readings are kept, and the probabilities of one are there meanwhile.
+    // All readings are kept, and the probabilities of one at a time are in memory, too.
     memory::check(bytes.saturating_mul(of as u128 + 1), || "the logits of all these sites".into())?;
     let logits = unembedded(model, place, x, task)?;
     let all = positions.is_some() || cache.positions().is_some();
@@ -130,7 +130,7 @@ fn read(
     Ok(LensReading { place, logits, guesses })
 }
 
-/// The logits of a piece of the stream; what comes out of the last norm is not normed again.
+/// The logits of a part of the stream; the output of the last norm is not normed again.
 fn unembedded(model: &Decoder, place: Place, x: Tensor, task: &Task) -> Result<Tensor> {
     let (config, weights) = (model.config(), model.weights());
     let x = match (&weights.final_norm, config.norm) {
@@ -192,7 +192,7 @@ pub fn grid(readings: &[LensReading], row: usize, positions: &[String]) -> Resul
     })
 }
 
-/// The first guess at each position; none where no guesses were wanted.
+/// The first guess at each position; none if no guesses were requested.
 fn firsts(reading: &LensReading, row: usize, positions: usize) -> Result<Vec<Option<Guess>>> {
     let Some(text) = reading.guesses.get(row) else {
         return Err(err!(Index, "there is no text {row}: this run has {}", reading.guesses.len()));

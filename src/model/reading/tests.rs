@@ -193,7 +193,7 @@ fn two_runs_differ_from_where_the_hook_is() {
     let found = compare::compare(&plain, &changed, &Task::default()).unwrap();
     assert_eq!(found.first().unwrap().to_string(), "attn_out.1");
     let site = found.sites.iter().find(|site| site.place.to_string() == "attn_out.1").unwrap();
-    // Three times itself: as long a way off as two of it, in the same direction.
+    // Three times itself: the difference is twice its norm, in the same direction.
     assert!((site.relative - 2.0).abs() < 1e-12 && (site.cosine - 1.0).abs() < 1e-12);
     let own = floats(&plain.cache.get("attn_out.1").unwrap().get(1).unwrap()).unwrap();
     let real = largest(&plain.cache.get("attn_out.1").unwrap().get(0).unwrap());

@@ -219,7 +219,7 @@ static ROWS: [Row; 28] = [
 
 impl SiteKind {
     fn row(self) -> &'static Row {
-        // The rows stand in the order of the kinds; a test holds them to it.
+        // The rows are in the order of the kinds, which a test checks.
         &ROWS[self as usize]
     }
 
@@ -231,7 +231,7 @@ impl SiteKind {
         self.row().name
     }
 
-    /// What TransformerLens calls it, `{}` in place of the layer.
+    /// Its name in TransformerLens, with `{}` in place of the layer.
     pub fn lens_name(self) -> &'static str {
         self.row().lens
     }
@@ -304,7 +304,7 @@ impl Site {
         self.kind.row().lens.replace("{}", &self.layer.to_string())
     }
 
-    /// Where it stands in the computation.
+    /// Its rank in the order of the computation.
     fn rank(self) -> (usize, usize, SiteKind) {
         let part = match self.kind {
             kind if kind < SiteKind::ResidPre => 0,

@@ -1,4 +1,4 @@
-//! Reading names of sites: `resid_post.3`, `z.3.5`, `resid_post.*`, `mlp_out.2-4`, `blocks.3.hook_resid_post`.
+//! Parsing names of sites: `resid_post.3`, `z.3.5`, `resid_post.*`, `mlp_out.2-4`, `blocks.3.hook_resid_post`.
 
 use std::fmt;
 
@@ -56,10 +56,10 @@ pub fn places(config: &Config, sites: &[String]) -> Result<Vec<Place>> {
     Ok(each.map_err(|e| e.about("sites"))?.concat())
 }
 
-/// The advice where nothing better than one site is known.
+/// The hint if nothing better than one site is known.
 pub const NAME_ONE: &str = "name one of them, such as `resid_post.0`";
 
-/// The one site that a name stands for; `instead` is the advice where it stands for several.
+/// The one site that a name stands for; `instead` is the hint if it stands for several.
 pub fn one_site(config: &Config, text: &str, instead: &str) -> Result<Place> {
     let places = select(config, text).map_err(|e| e.about("site"))?;
     match places[..] {
@@ -114,7 +114,7 @@ fn numbers(part: &str, count: usize, what: &str) -> Result<Vec<usize>> {
     }
 }
 
-/// The name in our words, where it is one of TransformerLens'.
+/// Translates a TransformerLens name to ours.
 fn translated(text: &str) -> Result<String> {
     if let Some(row) = ROWS.iter().find(|row| row.lens == text) {
         return Ok(row.name.into());

@@ -1,4 +1,4 @@
-//! Tokenizers of a given vocabulary, for models that are made here: characters or words.
+//! Tokenizers of a given vocabulary, for models that are created here: characters or words.
 
 use std::collections::HashMap;
 use std::ops::Range;

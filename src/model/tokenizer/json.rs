@@ -1,4 +1,5 @@
-//! `tokenizer.json`: what is read here beside what the `tokenizers` crate reads, and what is checked before it does.
+//! `tokenizer.json`: what is read here in addition to the `tokenizers` crate, and what is checked before the crate
+//! reads it.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;

@@ -95,7 +95,7 @@ impl Merges {
         Ok(())
     }
 
-    /// Appends the bytes of what is no token, which is a single character, since joins are always tokens.
+    /// Appends the bytes of a single character that is not a token; joins are always tokens.
     fn fall_back(&self, part: &str, place: &mut Place, found: &mut Vec<Placed>) -> Result<()> {
         let range = place.pass(part);
         let ids: Option<Vec<u32>> = part.bytes().map(|byte| self.bytes.get(&byte).copied()).collect();

@@ -1,4 +1,4 @@
-//! Text to token ids and back: one type for the tokenizers of every file format, and for those that are made here.
+//! Text to token ids and back: one type for the tokenizers of every file format, and for those that are created here.
 //!
 //! The name of a special token in a text (`<s>`) is handled as by the program that the file was made for: tokenizers of
 //! a `tokenizer.json` read it as that token, those of GGUF and llama2.c as plain text.

@@ -1,4 +1,4 @@
-//! What a training will take, before its first step.
+//! Estimates of memory and time before the first step of a training.
 
 use crate::base::Result;
 use crate::model::config::Config;

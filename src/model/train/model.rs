@@ -53,7 +53,7 @@ pub struct TrainingData<'a> {
     pub checkpoints: Option<CheckpointFolder<'a>>,
 }
 
-/// Trains a model, which itself stays what it was. Ctrl-C ends the training early: the result is the model so far.
+/// Trains a model, leaving the given one unchanged. Ctrl-C ends the training early: the result is the model so far.
 pub fn train(
     trainee: &Trainee,
     tokenizer: Option<Tokenizer>,
@@ -71,7 +71,7 @@ pub fn train(
     Ok(Model { decoder: trained.decoder, tokenizer, origin, published, history: Some(Arc::new(trained.history)) })
 }
 
-/// What a training will take.
+/// Reports the estimated tokens, memory and time.
 fn announce(training: &Training, task: &Task) {
     let estimate = training.estimate();
     let before = match training.made() {

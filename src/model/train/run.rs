@@ -206,7 +206,7 @@ fn begun(beginning: Beginning, recipe: &Recipe, device: &Device, task: &Task) ->
     }
 }
 
-/// The seconds of one pass; unless it takes long it is measured twice, since the first run has cold caches.
+/// The seconds of one pass; a fast one is measured twice, since the first has cold caches.
 fn tried(state: &State, examples: &Examples, task: &Task) -> Result<f64> {
     let pass = || -> Result<f64> {
         let begun = Instant::now();

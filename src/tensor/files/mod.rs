@@ -167,7 +167,7 @@ impl Opened {
 pub fn save(files: &Files, path: &Path, content: &Content, task: &Task) -> Result<()> {
     let saved = |fill: &dyn Fn(&mut dyn Write) -> Result<()>| {
         let saved = files.save(path, |file| fill(&mut Heard { file, task })).map(|_place| ());
-        // An interrupted file is not there at all, and the interruption is not an error of the file.
+        // An interrupted save leaves no file, and is reported as an interruption, not as an error of the file.
         saved.map_err(|error| task.check().err().unwrap_or(error))
     };
     match (format(path, &WRITTEN)?, content) {
@@ -197,7 +197,7 @@ fn countable(shape: &[usize]) -> Result<()> {
     Ok(())
 }
 
-/// A file whose writing Ctrl-C interrupts.
+/// A writer that Ctrl-C interrupts.
 struct Heard<'a> {
     file: &'a mut dyn Write,
     task: &'a Task,

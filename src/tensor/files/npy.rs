@@ -77,7 +77,7 @@ impl Header {
         Ok((end, bytes.get(start..end).ok_or_else(cut_short)?))
     }
 
-    /// How many bytes of elements must follow; refused where there is no room for them.
+    /// The number of bytes of elements that must follow; refused if there is not enough memory.
     pub(super) fn size(&self) -> Result<usize> {
         Ok(element::room(&self.shape, self.dtype)? * self.dtype.size_in_bytes())
     }
@@ -132,7 +132,7 @@ fn element_type(descr: &str) -> Result<(DType, bool)> {
     }
 }
 
-/// The few words of Python that a header is written in.
+/// A parser for the small part of Python's syntax in which headers are written.
 struct Words<'a> {
     rest: &'a str,
 }

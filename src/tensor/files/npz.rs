@@ -12,7 +12,7 @@ use crate::base::budget::Budget;
 use crate::base::{Error, Kind, Result, memory};
 use crate::{bail, err};
 
-/// A header longer than this is no header; numpy writes some hundred bytes.
+/// Longer headers are refused; numpy writes some hundred bytes.
 const LONGEST_HEADER: u64 = 1 << 20;
 
 /// A whole npz file: its arrays by name.
@@ -58,7 +58,7 @@ fn read(entry: &mut dyn Read, room: &mut Budget) -> Result<Tensor> {
     let size = header.size()?;
     room.take(size as u128, || "what is in the npz file".into())?;
     let missing = size.saturating_sub(data.len()) as u64;
-    // One byte more than there should be: reading to the end is also what checks the checksum.
+    // One byte more than expected: reading to the end is also what verifies the checksum.
     entry.take(missing + 1).read_to_end(&mut data).map_err(failed)?;
     header.tensor(&data)
 }

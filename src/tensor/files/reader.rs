@@ -65,7 +65,8 @@ impl<'a> Reader<'a> {
     numbers!(u8: u8, i8: i8, u16: u16, i16: i16, u32: u32, i32: i32, u64: u64, i64: i64, f32: f32, f64: f64);
 }
 
-/// How many elements a tensor of this shape has, where they can be counted and, at `width` bytes each, addressed.
+/// The number of elements of a tensor of this shape, refused if it overflows or, at `width` bytes each, cannot be
+/// addressed.
 pub fn elements(shape: &[usize], width: usize) -> Result<usize> {
     // Sizes of 0 count as 1 here: candle multiplies sizes and strides in any order, and none may overflow.
     let places = shape.iter().try_fold(1_u128, |product, size| product.checked_mul((*size).max(1) as u128));

@@ -26,11 +26,11 @@ const PIECE: usize = 1 << 18;
 struct Entry {
     dtype: DType,
     shape: Vec<usize>,
-    /// Its bytes, counted from the start of the file.
+    /// Its byte range in the file.
     place: Range<usize>,
 }
 
-/// A file whose header is read and checked, and whose tensors are read one by one.
+/// A file with a parsed and checked header, whose tensors are read one by one.
 pub struct Reader<B> {
     bytes: B,
     entries: BTreeMap<String, Entry>,
@@ -38,7 +38,7 @@ pub struct Reader<B> {
 }
 
 impl<B: AsRef<[u8]>> Reader<B> {
-    /// Reads the header: every size is checked, the tensors must fill the file without a hole or an overlap.
+    /// Parses the header: every size is checked, and the tensors must fill the file without gaps or overlaps.
     pub fn new(bytes: B) -> Result<Self> {
         let content = bytes.as_ref();
         let (header, data) = header(content)?;
@@ -184,7 +184,7 @@ fn dtype(name: &str) -> Result<DType> {
     })
 }
 
-/// What the format calls our dtypes; truth values are read as u8.
+/// The format's names of our dtypes; booleans are read as u8.
 const NAMES: [(&str, DType); 11] = [
     ("F64", DType::F64),
     ("F32", DType::F32),
@@ -228,7 +228,7 @@ fn gapless(entries: &BTreeMap<String, Entry>, start: usize, end: usize) -> Resul
     Ok(())
 }
 
-/// The header's fields in order, a name given twice refused; serde_json by itself would keep the last.
+/// The header's fields in order, with duplicate names refused; serde_json by itself would keep the last.
 struct Fields(Vec<(String, Value)>);
 
 impl<'de> Deserialize<'de> for Fields {

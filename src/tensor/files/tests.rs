@@ -1,4 +1,4 @@
-//! Tests of the tensor files: round trips, what numpy writes, headers that lie, and damaged bytes.
+//! Tests of the tensor files: round trips, what numpy writes, false headers, and damaged bytes.
 
 use std::path::PathBuf;
 
@@ -239,7 +239,7 @@ proptest! {
     fn every_shape_and_dtype_comes_back(dims in prop::collection::vec(0_usize..4, 0..5), which in 0_usize..10, turn in any::<bool>()) {
         let mut t = count(&dims, dtype::ALL[which]);
         if turn && t.rank() > 1 {
-            // Elements that do not lie in row order.
+            // A tensor that is not contiguous.
             t = t.transpose(0, t.rank() - 1).unwrap();
         }
         let named = Named { tensors: [("x".to_string(), t.clone())].into(), ..Named::default() };
@@ -258,7 +258,7 @@ proptest! {
         for (kind, original) in [npy, npz, safe].into_iter().enumerate() {
             let mut bytes = original;
             for (place, value) in &places {
-                // Most of a header stands in the first bytes.
+                // Most of a header is in the first bytes.
                 let near = bytes.len().min(200);
                 let i = if value % 2 == 0 { place.index(near) } else { place.index(bytes.len()) };
                 bytes[i] = *value;
@@ -266,7 +266,7 @@ proptest! {
             if short {
                 bytes.truncate(cut.index(bytes.len()));
             }
-            // Only that it comes back matters: the bytes changed may be ones that mean nothing.
+            // Only that the call returns matters: the changed bytes may have no effect.
             match kind {
                 0 => drop(npy::parse(&bytes)),
                 1 => drop(npz::parse(&bytes)),

@@ -1,4 +1,4 @@
-//! Tests of the reductions: plain loops over odd shapes, every dtype, and the numbers that are none.
+//! Tests of the reductions: plain loops over odd shapes, every dtype, and NaN.
 
 use proptest::prelude::*;
 

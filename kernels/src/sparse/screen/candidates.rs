@@ -95,8 +95,8 @@ impl Candidates {
         let begin = row * self.room;
         let scores = &mut self.scores[begin..begin + count.next_multiple_of(LANES)];
         scores[count..].fill(f32::NEG_INFINITY);
-        // At least k of the rough scores are not below this, so that the k-th exact one is at most half a margin below it,
-        // and a rough score of what is kept half a margin more.
+        // At least k approximate scores are not below this, so the k-th exact one is at most half a margin below it,
+        // and the approximate score of what is kept at most half a margin more.
         let floor = at_least(scores, k, self.floors[row]) - self.margins[row];
         if floor <= self.floors[row] {
             return;
@@ -136,8 +136,8 @@ pub(super) fn load(numbers: &[f32; LANES]) -> __m512 {
 fn compress(scores: &mut [f32], columns: &mut [u32], floor: f32) -> usize {
     let (floor, mut left) = (_mm512_set1_ps(floor), 0);
     for first in (0..scores.len().min(columns.len())).step_by(LANES) {
-        // SAFETY: a register is read from a place with one, and written where no more have been read than that, whatever
-        // stands behind those that are left being read no more.
+        // SAFETY: whole registers are read, and each is written at or before the place that it was read from; what
+        // stands after the kept scores is not read again.
         unsafe {
             let here = _mm512_loadu_ps(scores[first..first + LANES].as_ptr());
             let of_here = _mm512_loadu_si512(columns[first..first + LANES].as_ptr().cast());
@@ -151,8 +151,8 @@ fn compress(scores: &mut [f32], columns: &mut [u32], floor: f32) -> usize {
     left
 }
 
-/// A number that at least k of the scores are not below, and few more than k. More than k are from the floor on, and there
-/// are whole registers of them.
+/// A number that at least k of the scores, and few more, are not below. More than k scores are at or above the floor,
+/// and they are in whole registers.
 #[target_feature(enable = "avx512f")]
 fn at_least(scores: &[f32], k: usize, floor: f32) -> f32 {
     let registers = scores.as_chunks::<LANES>().0;

@@ -1,5 +1,5 @@
-//! Screening: finds the columns of a product that can matter to a row with rows quantised to bytes. Products of bytes take
-//! a quarter of the time of those of f32, and only the candidates are then multiplied exactly.
+//! Screening: a product of rows quantised to bytes, which takes a quarter of the time of one in f32, finds the columns
+//! that can matter to a row. Only these candidates are then multiplied exactly.
 //!
 //! With x = s q and w = t p, each off by up to half a step, a product of rows is off by a sum of independent roundings,
 //! whose variance is at most (s² |w|² + t² |x|²) / 12. A score less than `DEVIATIONS` standard deviations below the

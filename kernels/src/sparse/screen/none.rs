@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::scores::{KeepScores, Product, Wanted};
 
-/// There is none.
+/// Never constructed.
 pub enum Screen {}
 
 impl Screen {

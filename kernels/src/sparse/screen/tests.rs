@@ -1,4 +1,4 @@
-//! Screening finds what looking at all scores finds, on numbers of which none are alike.
+//! Screening finds the same as computing all scores, on distinct numbers.
 
 use proptest::prelude::*;
 
@@ -6,7 +6,7 @@ use super::super::{Sizes, SparseRows};
 use super::*;
 use crate::Level;
 
-/// Numbers about 0, of sizes that differ from row to row, and some coordinates larger than all others.
+/// Numbers around 0, whose scale differs between rows, with some outlier coordinates.
 fn numbers(rows: usize, width: usize, turn: u64, larger: f32) -> Vec<f32> {
     let mut state = turn * 2 + 1;
     let mut next = || {

@@ -11,14 +11,14 @@ use crate::{bail, err};
 
 const KNOWN: [&str; 7] = ["llama", "gpt2", "gptneox", "qwen2", "qwen3", "gemma", "phi3"];
 
-/// A config, and which parts of it the file keeps in one tensor.
+/// A config, and which of its weights the file has fused into one tensor.
 pub(super) struct Architecture {
     pub config: Config,
     /// Whether queries, keys and values are the rows of one `attn_qkv`.
     pub fused_qkv: bool,
     /// Whether gate and up are the rows of one `ffn_up`.
     pub fused_gate: bool,
-    /// Tensors that the config has taken in.
+    /// Tensors whose content is already in the config.
     pub ignored: Vec<String>,
 }
 
@@ -154,7 +154,7 @@ fn gpt_neox(keys: &Keys, found: &mut Architecture) -> Result<()> {
     Ok(())
 }
 
-/// The converter of llama.cpp orders the rows of queries and keys so that neighbours turn together.
+/// llama.cpp's converter permutes the rows of queries and keys so that adjacent ones are rotated together.
 fn llama(keys: &Keys, source: &dyn TensorSource, found: &mut Architecture) -> Result<()> {
     const FACTORS: &str = "rope_freqs.weight";
     if let Some(experts) = keys.maybe_size("expert_count")?

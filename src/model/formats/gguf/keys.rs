@@ -1,4 +1,4 @@
-//! The metadata of one architecture: every key that is read is noted, so that what nobody understood can be refused.
+//! The metadata of one architecture: every key that is read is recorded, so that unknown keys can be refused.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,7 +7,7 @@ use super::Value;
 use crate::base::{Result, names};
 use crate::err;
 
-/// Sizes beyond this are no model's, and products of two of them can still be counted.
+/// Larger sizes are refused; the product of two of these does not overflow.
 const LARGEST: u64 = 1 << 31;
 
 pub(super) struct Keys<'a> {
@@ -24,7 +24,7 @@ impl<'a> Keys<'a> {
         Ok(Self { metadata, architecture, read: RefCell::default() })
     }
 
-    /// What stands under a key of the architecture, if it is there.
+    /// The value of a key of the architecture, if it is present.
     fn get<T>(&self, key: &str, read: impl Fn(&'a Value) -> Result<T>) -> Result<Option<T>> {
         let full = format!("{}.{key}", self.architecture);
         let value = self.metadata.get(&full).map(read).transpose().map_err(|e| e.within(&full));
@@ -69,7 +69,7 @@ impl<'a> Keys<'a> {
         self.get(key, Value::text)
     }
 
-    /// The id of a special token, which stands among the keys of the tokenizer.
+    /// The id of a special token, from the keys of the tokenizer.
     pub fn token(&self, name: &str) -> Result<Option<u32>> {
         let key = format!("tokenizer.ggml.{name}_token_id");
         let Some(value) = self.metadata.get(&key) else { return Ok(None) };
@@ -77,12 +77,12 @@ impl<'a> Keys<'a> {
         Ok(Some(u32::try_from(id).map_err(|_| err!(Format, "{key}: expected the id of a token, found {id}"))?))
     }
 
-    /// Refuses what nobody has read. Keys of the tokenizer and of the file itself do not change the mathematics.
+    /// Refuses keys that were not read. Keys of the tokenizer and of the file itself do not change the computation.
     pub fn finish(&self) -> Result<()> {
         let read = self.read.borrow();
         let aside = ["general.", "tokenizer.", "quantize."];
         for (key, value) in self.metadata {
-            // A file that says it is one of one is whole.
+            // A file that is split into one part is complete.
             let whole = key == "split.count" && value.unsigned().is_ok_and(|count| count <= 1)
                 || matches!(key.as_str(), "split.no" | "split.tensors.count");
             if aside.iter().any(|start| key.starts_with(start)) || whole || read.contains(key) {

@@ -1,4 +1,4 @@
-//! Where each weight of ours lies in a GGUF file.
+//! Where each of our weights is in a GGUF file.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +29,7 @@ fn layout(metadata: &BTreeMap<String, Value>, source: &dyn TensorSource) -> Resu
     Ok(Layout { config: architecture.config, weights, ignored: architecture.ignored })
 }
 
-/// Where the weight with this name of ours lies.
+/// Where the weight with this name of ours is.
 fn place(name: &str, architecture: &Architecture) -> Option<WeightFrom> {
     if name == "embed" || name == "pos_embed" {
         return Some(WeightFrom::Same(
@@ -52,7 +52,7 @@ fn place(name: &str, architecture: &Architecture) -> Option<WeightFrom> {
     })
 }
 
-/// Where queries, keys or values begin in a fused tensor, and how many rows they are.
+/// The first row of queries, keys or values in a fused tensor, and their number of rows.
 fn qkv_rows(part: &str, config: &Config) -> (usize, usize) {
     let (wide, narrow) = (config.heads * config.d_head, config.kv_heads * config.d_head);
     match part {
@@ -62,7 +62,7 @@ fn qkv_rows(part: &str, config: &Config) -> (usize, usize) {
     }
 }
 
-/// What GGUF files call a part of a block.
+/// The name of a part of a block in GGUF files.
 fn theirs(part: &str) -> Option<&'static str> {
     Some(match part {
         "attn_norm" => "attn_norm",

@@ -21,13 +21,13 @@ use crate::{bail, err};
 
 const MAGIC: &[u8; 4] = b"GGUF";
 
-/// Where tensors begin when the metadata do not say otherwise: at multiples of this.
+/// The default alignment of tensors.
 const ALIGNMENT: u64 = 32;
 
-/// More axes than this no tensor of ggml has.
+/// ggml's maximum number of axes.
 const MOST_AXES: u32 = 4;
 
-/// A file whose header is read and checked, and whose tensors are read one by one.
+/// A file with a parsed and checked header, whose tensors are read one by one.
 pub struct File<B> {
     bytes: B,
     pub version: u32,
@@ -42,12 +42,12 @@ struct Info {
     /// The slowest axis first, as everywhere else in this program; the file has the fastest first.
     shape: Vec<usize>,
     kind: Kind,
-    /// Its bytes, counted from the start of the file.
+    /// Its byte range in the file.
     place: Range<usize>,
 }
 
 impl<B: AsRef<[u8]>> File<B> {
-    /// Reads the header: every count and every place is checked against the length of the file.
+    /// Parses the header: every count and every offset is checked against the length of the file.
     pub fn new(bytes: B) -> Result<Self> {
         Self::within(bytes, Budget::of_header())
     }
@@ -65,7 +65,7 @@ impl<B: AsRef<[u8]>> File<B> {
         Ok(Self { version, metadata, tensors, bytes, task: Task::default() })
     }
 
-    /// The file of a task, whose interruption is heeded while a tensor is dequantised.
+    /// Sets the task, whose interruption is checked for while a tensor is dequantised.
     pub fn with_task(self, task: &Task) -> Self {
         Self { task: task.clone(), ..self }
     }
@@ -110,7 +110,7 @@ fn version(reader: &mut Reader) -> Result<u32> {
     }
 }
 
-/// Refuses a count of things that could not stand in what is left of the file, each of them `least` bytes or more.
+/// Refuses a count of items that do not fit into the rest of the file, at `least` bytes each.
 fn countable(reader: &Reader, count: u64, least: u64, what: &str) -> Result<()> {
     if count > reader.left() as u64 / least {
         return Err(err!(Format, "expected room for {count} {what}, found {} bytes in all", reader.left())
@@ -134,7 +134,7 @@ fn metadata(reader: &mut Reader, pairs: u64, budget: &mut Budget) -> Result<BTre
     Ok(metadata)
 }
 
-/// What the header says of a tensor: its name, shape, kind, and its offset behind the header.
+/// A tensor's entry in the header: name, shape, kind, and offset from the end of the header.
 type Described = (String, Vec<usize>, Kind, u64);
 
 fn infos(reader: &mut Reader, tensors: u64, budget: &mut Budget) -> Result<Vec<Described>> {
@@ -176,7 +176,7 @@ fn alignment(metadata: &BTreeMap<String, Value>) -> Result<u64> {
     Ok(stated)
 }
 
-/// Gives every tensor its place in a file of `length` bytes whose data begin at `start`, or says what is wrong with it.
+/// Resolves and checks the byte range of every tensor, in a file of `length` bytes whose data begin at `start`.
 fn placed(infos: Vec<Described>, start: u64, alignment: u64, length: usize) -> Result<BTreeMap<String, Info>> {
     let mut tensors = BTreeMap::new();
     for (name, shape, kind, offset) in infos {

@@ -25,7 +25,7 @@ fn tensors(family: &str, file: &str) -> Tensors {
     Reader::new(std::fs::read(fixture(family, file)).unwrap()).unwrap().all().unwrap().tensors
 }
 
-/// The rows of each head ordered so that the halves that turned together become neighbours.
+/// Permutes the rows of each head so that rotated pairs, one of each half, become adjacent.
 fn permuted(t: &Tensor, heads: usize) -> Tensor {
     let (rows, columns) = t.dims2().unwrap();
     let halves = t.reshape((heads, 2, rows / heads / 2, columns)).unwrap();
@@ -40,7 +40,7 @@ fn by_part(t: &Tensor, heads: usize) -> Tensor {
     parts.contiguous().unwrap().reshape(t.dims()).unwrap()
 }
 
-/// A name of the safetensors file in GGUF's words.
+/// GGUF's name for a tensor of the safetensors file.
 fn renamed(name: &str) -> String {
     let words = [
         ("transformer.h.", "blk."),
@@ -151,7 +151,7 @@ fn rewritten(family: &str, architecture: &str, kind: impl Fn(&str) -> writer::Ki
     writer::file(&metadata, &named)
 }
 
-/// What the converter makes of factor 8, low 1, high 4 and this original context, base 500,000.
+/// The divisors that the converter writes for factor 8, low 1, high 4 and this original context, base 500,000.
 fn divisors(dims: usize, original: f64) -> Tensor {
     let divisor = |pair: usize| {
         let wavelength = std::f64::consts::TAU * 500_000_f64.powf((2 * pair) as f64 / dims as f64);
@@ -207,7 +207,7 @@ fn quantised_models_compute_nearly_the_same() {
     let expected = tensors("llama", "expected.safetensors");
     let scale = distance(&expected["logits"], &expected["logits"].zeros_like().unwrap());
     for (kind, most) in [((1, GgmlDType::F16), 0.01), ((8, GgmlDType::Q8_0), 0.05), ((2, GgmlDType::Q4_0), 0.6)] {
-        // Rows of 56 are no whole blocks; converters leave such tensors, and norms, as they are.
+        // Rows of 56 are not whole blocks; converters do not quantise such tensors, nor norms.
         let quantised = |name: &str| !name.contains("norm") && !name.contains("ffn_down");
         let bytes = rewritten("llama", "llama", |name| if quantised(name) { kind } else { writer::F32 });
         let off = distance(&logits(bytes, &expected["input_ids"]), &expected["logits"]) / scale;

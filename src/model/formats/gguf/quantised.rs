@@ -51,7 +51,7 @@ impl Kind {
         })
     }
 
-    /// How many bytes a tensor of this shape takes.
+    /// The number of bytes of a tensor of this shape.
     pub fn size(self, shape: &[usize]) -> Result<usize> {
         match self {
             Self::Plain(dtype) => Ok(elements(shape, dtype.size_in_bytes())? * dtype.size_in_bytes()),
@@ -64,13 +64,13 @@ impl Kind {
                         kind.block_size()
                     );
                 }
-                // What is quantised becomes f32, which takes more room than any block.
+                // Quantised tensors become f32, which takes more memory than any block.
                 Ok(elements(shape, DType::F32.size_in_bytes())? / kind.block_size() * kind.type_size())
             }
         }
     }
 
-    /// The tensor of these bytes, of which there are as many as [`Kind::size`] says.
+    /// The tensor of these bytes, whose number is [`Kind::size`].
     pub fn tensor(self, data: &[u8], shape: &[usize], task: &Task) -> Result<Tensor> {
         let dtype = if let Self::Plain(dtype) = self { dtype } else { DType::F32 };
         let count = tensor::room(shape, dtype)?;
@@ -99,7 +99,7 @@ fn floats(kind: GgmlDType, data: &[u8], count: usize, task: &Task) -> Result<Vec
     Ok(floats)
 }
 
-/// The blocks for candle, which asks that they lie at an even address; in a file they may lie anywhere.
+/// The blocks for candle, which requires an alignment of 2 bytes; in a file they may have any offset.
 fn aligned(kind: GgmlDType, blocks: &[u8]) -> Box<dyn candle_core::quantized::QuantizedType> {
     const WIDEST: usize = 8;
     let mut room = vec![0_u8; blocks.len() + WIDEST];
@@ -109,7 +109,7 @@ fn aligned(kind: GgmlDType, blocks: &[u8]) -> Box<dyn candle_core::quantized::Qu
     kind.from_data(Cow::Borrowed(place))
 }
 
-/// Types that ggml knows and candle cannot make f32, by name.
+/// Types of ggml that candle cannot convert to f32, by name.
 fn unsupported(number: u32) -> Option<&'static str> {
     Some(match number {
         4 => "Q4_2",

@@ -1,4 +1,4 @@
-//! How a GGUF file stretches its rotary positions: by its metadata, or by a tensor of factors (Llama 3).
+//! The scaling of rotary positions in a GGUF file: by metadata, or by a tensor of factors (Llama 3).
 
 use super::keys::Keys;
 use crate::base::Result;
@@ -11,12 +11,12 @@ pub(super) fn scaling(keys: &Keys) -> Result<Scaling> {
     let legacy = keys.maybe_float("rope.scale_linear")?;
     let factor = keys.maybe_float("rope.scaling.factor")?.or(legacy);
     let kind = keys.maybe_text("rope.scaling.type")?;
-    // How the model was trained; nothing is computed from these two where there is no scaling or a linear one.
+    // Facts about training; neither is used without scaling or with linear scaling.
     keys.maybe_size("rope.scaling.original_context_length")?;
     keys.flag("rope.scaling.finetuned", false)?;
     match (kind, factor) {
         (None | Some("none"), None | Some(1.0)) | (Some("linear"), Some(1.0)) => Ok(Scaling::None),
-        // Without a type llama.cpp takes a factor as a linear one.
+        // Without a type, llama.cpp assumes linear scaling.
         (None | Some("linear"), Some(factor)) if factor > 0.0 => Ok(Scaling::Linear { factor }),
         (kind, factor) => Err(err!(
             Format,
@@ -27,9 +27,9 @@ pub(super) fn scaling(keys: &Keys) -> Result<Scaling> {
     }
 }
 
-/// The scaling of Llama 3 whose divisors of the frequencies are these factors. Its converter writes the divisors and not
-/// the four numbers that they come from; two of those are the same in all published models, and the others are found by
-/// trying: what is given back divides as the file does, or there is an error.
+/// The scaling of Llama 3 whose divisors of the frequencies are these factors. Its converter writes the divisors and
+/// not the four numbers that they come from; two of those are the same in all published models, and the others are
+/// found by search: the result reproduces the divisors of the file, or there is an error.
 pub(super) fn recognised(factors: &Tensor, rotary: &Rotary) -> Result<Scaling> {
     const LOW: f64 = 1.0;
     const HIGH: f64 = 4.0;

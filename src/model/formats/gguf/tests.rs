@@ -1,4 +1,4 @@
-//! What a GGUF reader must get right, on files that the tests write themselves.
+//! The GGUF reader, on files that the tests write themselves.
 
 use std::collections::BTreeMap;
 
@@ -66,7 +66,7 @@ fn every_kind_of_tensor_comes_back_as_candle_quantised_it() {
         let named = BTreeMap::from([("t".to_string(), (tensor.clone(), kind))]);
         let mut bytes = vec![0];
         bytes.extend(writer::file(&[], &named));
-        // At an odd address, too, blocks are read right.
+        // Blocks are read correctly at an odd address, too.
         let file = File::new(&bytes[1..]).unwrap();
         let read = file.tensor("t").unwrap();
         let expected = QTensor::quantize(&tensor, kind.1).unwrap().dequantize(&Device::Cpu).unwrap();

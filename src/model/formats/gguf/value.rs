@@ -5,14 +5,14 @@ use crate::base::{Error, Result};
 use crate::tensor::files::reader::Reader;
 use crate::{bail, err};
 
-/// Arrays of arrays may go this deep; nobody writes more than one level.
+/// Maximum nesting of arrays; real files have one level.
 const DEEPEST: usize = 4;
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
     Unsigned(u64),
     Signed(i64),
-    /// A number of the file's f32, whose decimal is shorter than that of the f64 next to it.
+    /// An f32, whose shortest decimal is shorter than that of the same number in f64.
     Single(f32),
     Double(f64),
     Bool(bool),
@@ -104,7 +104,7 @@ impl Value {
     }
 }
 
-/// A text, its length before it.
+/// A length-prefixed text.
 pub(super) fn text(reader: &mut Reader, budget: &mut Budget) -> Result<String> {
     let length = reader.u64()?;
     let bytes = reader.take(usize::try_from(length).unwrap_or(usize::MAX))?;
@@ -119,7 +119,7 @@ pub(super) fn text(reader: &mut Reader, budget: &mut Budget) -> Result<String> {
     }
 }
 
-/// What is counted.
+/// What the budget counts, for its error.
 pub(super) fn metadata() -> String {
     "the metadata of a GGUF file".into()
 }
@@ -130,12 +130,12 @@ fn array(reader: &mut Reader, depth: usize, budget: &mut Budget) -> Result<Vec<V
     }
     let (kind, count) = (reader.u32()?, reader.u64()?);
     super::countable(reader, count, least(kind), "values of an array")?;
-    // The list grows as it is read, and has then room for twice as many.
+    // The list grows by doubling, so its capacity may be twice its length.
     budget.take(2 * u128::from(count) * size_of::<Value>() as u128, metadata)?;
     (0..count).map(|_| Value::of_kind(reader, kind, depth + 1, budget)).collect()
 }
 
-/// How many bytes a value of this kind takes at least.
+/// The minimum number of bytes of a value of this kind.
 fn least(kind: u32) -> u64 {
     match kind {
         2 | 3 => 2,

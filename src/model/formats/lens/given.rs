@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use crate::base::{Error, Result, names};
 use crate::err;
 
-/// Our names, and what TransformerLens calls the same.
+/// Our names, and TransformerLens' names for the same.
 const OURS: [(&str, &str); 12] = [
     ("layers", "n_layers"),
     ("heads", "n_heads"),
@@ -56,7 +56,7 @@ const READ: [&str; 31] = [
     "use_normalization_before_and_after",
 ];
 
-/// Keys that change the mathematics in ways that are not known here, unless they have one of these values or none.
+/// Keys that change the computation in unsupported ways, unless they have one of these values or none.
 const UNCHANGED: [(&str, &[&str]); 16] = [
     ("num_experts", &[]),
     ("experts_per_token", &[]),
@@ -76,7 +76,7 @@ const UNCHANGED: [(&str, &[&str]); 16] = [
     ("quantization_method", &[]),
 ];
 
-/// Keys about how a model was made, named and shown, and those that the switches above turn off.
+/// Keys about how a model was made, named and displayed, and those that the switches above turn off.
 const ASIDE: [&str; 31] = [
     "device",
     "n_devices",
@@ -116,7 +116,7 @@ pub(super) struct Given<'a> {
 }
 
 impl<'a> Given<'a> {
-    /// Refuses keys that are not known, and values that change the mathematics in ways that are not.
+    /// Refuses unknown keys, and values that change the computation in unsupported ways.
     pub fn new(options: &'a Map<String, Value>) -> Result<Self> {
         for (key, value) in options {
             let theirs = theirs(key);
@@ -137,12 +137,12 @@ impl<'a> Given<'a> {
         Ok(Self { options })
     }
 
-    /// What is given under TransformerLens' name or ours, null counting as nothing.
+    /// The value under TransformerLens' name or ours; null counts as missing.
     pub fn value(&self, key: &str) -> Option<&'a Value> {
         self.stated(key).filter(|value| !value.is_null())
     }
 
-    /// Whether a key is given at all, be it as null.
+    /// Whether a key is given, even as null.
     pub fn has(&self, key: &str) -> bool {
         self.stated(key).is_some()
     }

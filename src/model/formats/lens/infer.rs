@@ -10,10 +10,10 @@ use crate::model::config::{Activation, Config, NormKind, Order, Positions, Rotar
 use crate::model::layout::TensorSource;
 use crate::{bail, err};
 
-/// What TransformerLens adds to variances unless it is told otherwise.
+/// TransformerLens' default epsilon of norms.
 const EPS: f64 = 1e-5;
 
-/// The base of its rotary positions unless it is told otherwise.
+/// TransformerLens' default base of rotary positions.
 const THETA: f64 = 10_000.0;
 
 pub(super) fn config(source: &dyn TensorSource, given: &Given) -> Result<Config> {
@@ -28,7 +28,7 @@ pub(super) fn config(source: &dyn TensorSource, given: &Given) -> Result<Config>
         windows: windows(given, layers)?,
         score_scale: score_scale(given, d_head)?,
         score_scale_by_layer: given.flag("scale_attn_by_inverse_layer_idx")?.unwrap_or(false),
-        // TransformerLens says -1 for none.
+        // In TransformerLens, -1 means none.
         score_cap: given.float("attn_scores_soft_cap")?.filter(|cap| *cap > 0.0),
         logit_cap: given.float("output_logits_soft_cap")?.filter(|cap| *cap > 0.0),
         order: if given.flag("parallel_attn_mlp")?.unwrap_or(false) { Order::Parallel } else { Order::Serial },
@@ -106,12 +106,12 @@ fn sizes(source: &dyn TensorSource, given: &Given) -> Result<Sizes> {
     })
 }
 
-/// Both sizes of a matrix, the other way round where it is kept so.
+/// Both sizes of a matrix, swapped if it is stored transposed.
 fn turned([a, b]: [usize; 2], early: bool) -> [usize; 2] {
     if early { [b, a] } else { [a, b] }
 }
 
-/// A size that the tensors show and that, where it is given too, must be the same.
+/// A size from the shapes of the tensors; if it is also given, both must agree.
 fn agreed(given: &Given, key: &str, shown: usize) -> Result<usize> {
     match given.size(key)? {
         Some(size) if size != shown => bail!(Format, "{key}: expected {shown}, as the tensors show, found {size}"),
@@ -119,7 +119,7 @@ fn agreed(given: &Given, key: &str, shown: usize) -> Result<usize> {
     }
 }
 
-/// The longest text: as many rows as there are positions, or as the tables and masks have.
+/// The context: the number of position embeddings, or the size of the rotary tables and masks.
 fn context(source: &dyn TensorSource, given: &Given) -> Result<usize> {
     if let Some([rows, _]) = shape::<2>(source, "pos_embed.W_pos")? {
         return agreed(given, "n_ctx", rows);
@@ -178,7 +178,7 @@ fn norms(source: &dyn TensorSource, given: &Given, config: &mut Config) -> Resul
     Ok(())
 }
 
-/// What the options say of the norms. Our names do not say whether they have weights, so the tensors do.
+/// The norms by the options. Our option names do not tell whether they have weights, so the tensors do.
 fn stated_norms(given: &Given, weight: bool) -> Result<Option<Norms>> {
     Ok(match given.text("normalization_type")? {
         None => given.has("normalization_type").then_some((None, false)),
@@ -229,13 +229,13 @@ fn rotary(given: &Given, d_head: usize, table: Option<usize>) -> Result<Rotary> 
     Ok(Rotary { dims, theta, neighbours, scaling: Scaling::None })
 }
 
-/// What scores are multiplied by; TransformerLens states what they are divided by.
+/// The factor of scores; TransformerLens states the divisor.
 fn score_scale(given: &Given, d_head: usize) -> Result<f64> {
     if given.flag("use_attn_scale")? == Some(false) {
         return Ok(1.0);
     }
     match given.float("attn_scale")? {
-        // A config that was not asked to choose says -1.
+        // -1 means the default.
         None | Some(-1.0) => Ok((d_head as f64).sqrt().recip()),
         Some(scale) if scale > 0.0 => Ok(scale.recip()),
         Some(scale) => bail!(Format, "attn_scale: expected a number above 0, found {scale}"),
@@ -252,7 +252,7 @@ fn causal(given: &Given) -> Result<bool> {
     }
 }
 
-/// How far each layer sees: `attn_types` names those that are local.
+/// The attention window of each layer: `attn_types` names the local ones.
 fn windows(given: &Given, layers: usize) -> Result<Vec<Option<usize>>> {
     if !given.flag("use_local_attn")?.unwrap_or(false) {
         return Ok(Vec::new());

@@ -1,7 +1,7 @@
-//! State dictionaries of TransformerLens: many published toy models exist only so, as `.pt` or safetensors.
+//! State dictionaries of TransformerLens: many published toy models exist only in this form, as `.pt` or safetensors.
 //!
-//! They say nothing of the config. What shapes and names show is taken from them, what is left is given as options, by
-//! TransformerLens' names or ours; what neither says has the value that TransformerLens gives it, or is asked for.
+//! They contain no config. It is inferred from shapes and names, and from options by TransformerLens' names or ours;
+//! what neither tells has TransformerLens' default, or is asked for in an error.
 
 mod given;
 mod infer;
@@ -41,12 +41,12 @@ impl Age {
     }
 }
 
-/// Whether these tensors are called as TransformerLens calls them.
+/// Whether these tensors have TransformerLens' names.
 pub fn is_state_dict(source: &dyn TensorSource) -> bool {
     source.shape(EMBED).is_some()
 }
 
-/// The config of a state dictionary, helped out by options, and where each weight lies.
+/// The config of a state dictionary, completed by options, and where each weight is.
 pub fn layout(source: &dyn TensorSource, options: &Map<String, Value>) -> Result<Layout> {
     let given = Given::new(options)?;
     let config = infer::config(source, &given)?;
@@ -63,7 +63,7 @@ pub fn layout(source: &dyn TensorSource, options: &Map<String, Value>) -> Result
     Ok(Layout { config, weights, ignored })
 }
 
-/// Where the weight with this name of ours lies.
+/// Where the weight with this name of ours is.
 fn place(name: &str, config: &Config, age: Age) -> Option<WeightFrom> {
     let from = match name {
         "embed" => WeightFrom::Same(EMBED.into()),
@@ -80,7 +80,7 @@ fn place(name: &str, config: &Config, age: Age) -> Option<WeightFrom> {
     Some(if age == Age::Early { turned_early(from) } else { from })
 }
 
-/// The same weight as the early code lays it out.
+/// The same weight in the layout of the early code.
 fn turned_early(from: WeightFrom) -> WeightFrom {
     match from {
         WeightFrom::Same(name) if name == EMBED => WeightFrom::Transposed(name),
@@ -93,7 +93,7 @@ fn turned_early(from: WeightFrom) -> WeightFrom {
 
 fn of_block(at: &str, part: &str, config: &Config) -> Option<WeightFrom> {
     let named = |name: &str| format!("{at}{name}");
-    // Fewer heads of keys and values than of queries are kept under names with a line before them.
+    // With fewer key-value heads than query heads, their names begin with an underscore.
     let narrow = if config.kv_heads < config.heads { "_" } else { "" };
     Some(match part {
         "attn_norm.weight" => WeightFrom::Same(named("ln1.w")),

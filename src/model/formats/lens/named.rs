@@ -1,4 +1,4 @@
-//! The weights of any model under the names and in the shapes of TransformerLens, which people type.
+//! The weights of any model under the names and in the shapes of TransformerLens.
 
 use super::{Age, EMBED, place};
 use crate::base::Result;
@@ -8,20 +8,20 @@ use crate::model::load::together;
 use crate::model::weights::Weights;
 use crate::tensor::{Tensor, matmul};
 
-/// What TransformerLens' models call without the module that it is in.
+/// Names in TransformerLens that leave out the module.
 const SHORT: [(&str, &str); 4] =
     [("W_E", EMBED), ("W_pos", "pos_embed.W_pos"), ("W_U", UNEMBED), ("b_U", "unembed.b_U")];
 
 const UNEMBED: &str = "unembed.W_U";
 
-/// What they call, of all layers at once, by the last part of its name.
+/// Names of weights that are stacked over all layers, by module.
 const OF_LAYERS: [(&str, &[&str]); 2] = [
     ("attn", &["W_Q", "W_K", "W_V", "W_O", "b_Q", "b_K", "b_V", "b_O"]),
     ("mlp", &["W_in", "W_out", "W_gate", "b_in", "b_out"]),
 ];
 
-/// The weight that TransformerLens calls so, as it has it before anything is folded; nothing where this model has none
-/// of that name. `W_Q` and the like have all layers, one behind the other.
+/// The weight with this name in TransformerLens, before any folding; None if this model has no such weight. `W_Q` and
+/// the like are stacked over all layers.
 pub fn weight(weights: &Weights, config: &Config, name: &str) -> Result<Option<Tensor>> {
     if let Some((module, _)) = OF_LAYERS.iter().find(|(_, parts)| parts.contains(&name)) {
         let of_layer = |layer| one(weights, config, &format!("blocks.{layer}.{module}.{name}"));
@@ -38,7 +38,7 @@ fn one(weights: &Weights, config: &Config, name: &str) -> Result<Option<Tensor>>
     if name == UNEMBED {
         return Ok(Some(weights.unembed.weight.t()?.contiguous()?));
     }
-    // Where keys and values have fewer heads than queries, theirs stand under `_W_K`, and `W_K` has one for each query.
+    // With fewer key-value heads than query heads, `_W_K` has the key-value heads, and `W_K` one for each query head.
     let narrow = config.kv_heads < config.heads;
     let spread = [".W_K", ".W_V", ".b_K", ".b_V"].into_iter().find(|part| narrow && name.ends_with(part));
     let kept = spread.map_or_else(|| name.to_string(), |part| name.replace(part, &format!("._{}", &part[1..])));
@@ -70,7 +70,8 @@ fn called(from: &WeightFrom) -> Option<&String> {
 fn turned(from: &WeightFrom, weight: &Tensor, config: &Config) -> Result<Tensor> {
     let theirs = together(&[(from, weight.contiguous()?)], config.d_head)?;
     Ok(match from {
-        // There the factor of the embeddings is in the embeddings, and the weight of a norm is never told from 1.
+        // TransformerLens multiplies the embeddings by their factor, and its norm weights are not stored as distances
+        // from 1.
         WeightFrom::Same(name) if name == EMBED => match config.embed_scale {
             Some(scale) => theirs.affine(scale, 0.0)?,
             None => theirs,
@@ -83,14 +84,14 @@ fn turned(from: &WeightFrom, weight: &Tensor, config: &Config) -> Result<Tensor>
     })
 }
 
-/// Each head of keys or values as often as there are heads of queries that it goes with.
+/// Repeats each key-value head for the query heads that share it.
 fn repeated(weight: &Tensor, config: &Config) -> Result<Tensor> {
     let heads = (0..config.heads).map(|head| (config.kv_head(head)) as u32).collect::<Vec<u32>>();
     Ok(weight.contiguous()?.index_select(&Tensor::new(heads, weight.device())?, 0)?)
 }
 
 impl Config {
-    /// Which head of keys and values goes with a head of queries.
+    /// The key-value head of a query head.
     pub fn kv_head(&self, head: usize) -> usize {
         head / (self.heads / self.kv_heads.max(1)).max(1)
     }
@@ -145,7 +146,7 @@ mod tests {
                 // Norms of queries and keys have none.
                 let Some(theirs) = theirs else { continue };
                 let found = weight(&weights, &config, &theirs).unwrap().unwrap();
-                // The rows of positions that no text has are left out.
+                // Rows of the position table before position 0 are left out.
                 let left_out = if ours == "pos_embed" { config.position_offset * config.d_model } else { 0 };
                 assert_eq!(found.elem_count(), shape.iter().product::<usize>() - left_out, "{ours} {theirs}");
             }

@@ -1,4 +1,4 @@
-//! State dictionaries compute what TransformerLens computes with them, and ask for what they do not show.
+//! State dictionaries compute what TransformerLens computes with them, and ask for what cannot be inferred.
 
 use std::path::{Path, PathBuf};
 
@@ -21,7 +21,7 @@ fn tensors(file: &str) -> BTreeMap<String, Tensor> {
     Reader::new(std::fs::read(fixture(file)).unwrap()).unwrap().all().unwrap().tensors
 }
 
-/// Tensors in memory, to take away from and to change.
+/// Tensors in memory, to be removed and changed.
 struct Held(BTreeMap<String, Tensor>);
 
 impl TensorSource for Held {
@@ -56,7 +56,7 @@ fn decoder(source: &Held, given: Value) -> Decoder {
     Decoder::new(layout.config, weights)
 }
 
-/// How far the logits are from those of TransformerLens.
+/// The largest difference of the logits from those of TransformerLens.
 fn off(name: &str, given: Value) -> f32 {
     let expected = tensors(&format!("{name}.expected.safetensors"));
     let batch = Batch::new(expected["input_ids"].to_dtype(DType::U32).unwrap().to_vec2().unwrap()).unwrap();
@@ -120,7 +120,7 @@ fn the_early_layout_computes_the_same() {
     let batch = Batch::new(vec![vec![3, 1, 4, 1, 5]]).unwrap();
     let logits = |held: &Held| decoder(held, given.clone()).logits(&batch, Vec::new(), &Task::default()).unwrap();
     assert_eq!(floats(&logits(&early)).unwrap(), floats(&logits(&now)).unwrap());
-    // Only the heads of the queries are the other way round.
+    // Only the heads of the queries are transposed.
     let mut mixed = held("gelu");
     let queries = mixed.0["blocks.0.attn.W_Q"].transpose(1, 2).unwrap();
     mixed.0.insert("blocks.0.attn.W_Q".into(), queries);

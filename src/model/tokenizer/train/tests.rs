@@ -1,4 +1,4 @@
-//! What trained tokenizers promise: which tokens there are, that nothing is lost, and the same ones every time.
+//! The guarantees of trained tokenizers: which tokens there are, lossless round trips, and determinism.
 
 use std::sync::LazyLock;
 
@@ -101,9 +101,9 @@ fn the_same_texts_make_the_same_tokenizer() {
     for _ in 0..3 {
         assert_eq!(json(&trained(TokenizerKind::Bpe, &options(), &[TEXT, TEXT]).unwrap()), first);
     }
-    // Whole texts are what is learned from, not how they are divided.
+    // Only the concatenated text matters, not its division into strings.
     assert_eq!(json(&trained(TokenizerKind::Bpe, &options(), &[&TEXT.repeat(2)]).unwrap()), first);
-    // What is written down is what was learned.
+    // The saved tokenizer is the one that was trained.
     let again = Tokenizer::from_json(first.as_bytes()).unwrap();
     assert_eq!(strings(&again, TEXT), strings(&BPE, TEXT));
 }

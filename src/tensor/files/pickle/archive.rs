@@ -1,4 +1,4 @@
-//! The zip archive that a `.pt` file is: where each of its stored entries lies.
+//! The zip archive of a `.pt` file: the byte range of each stored entry.
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
@@ -9,11 +9,11 @@ use zip::{CompressionMethod, ZipArchive};
 use crate::base::{Error, Kind, Result};
 use crate::{bail, err};
 
-/// How a pickle begins that is not in an archive: the tag of its protocol, and the number that old files of PyTorch have.
+/// The beginning of a pickle without an archive: the tag of its protocol, and the magic number of PyTorch's old format.
 const OLD: &[u8] = b"\x80\x02\x8a\x0a";
 
 pub(super) struct Archive {
-    /// Where entries lie in the file, by their names behind the name of the archive itself.
+    /// The byte ranges of entries in the file, by their names without the prefix of the archive's own name.
     places: BTreeMap<String, Range<usize>>,
 }
 
@@ -59,7 +59,7 @@ impl Archive {
         place.and_then(|place| bytes.get(place)).ok_or_else(|| err!(Bug, "an archive without a pickle was let in"))
     }
 
-    /// Where the bytes of a storage lie.
+    /// The byte range of a storage.
     pub fn storage(&self, key: &str) -> Result<Range<usize>> {
         let name = format!("data/{key}");
         self.places.get(&name).cloned().ok_or_else(|| err!(Format, "expected `{name}` in the archive, found none"))
@@ -81,7 +81,7 @@ fn place(archive: &mut ZipArchive<Cursor<&[u8]>>, index: usize) -> Result<(Strin
     }
 }
 
-/// The folder that holds everything in the archive: where the pickle lies.
+/// The root folder of the archive, in which the pickle is.
 fn root(places: &BTreeMap<String, Range<usize>>) -> Result<String> {
     let roots: Vec<&str> = places
         .keys()

@@ -12,19 +12,19 @@ use crate::{bail, err};
 /// The newest protocol; PyTorch writes 2.
 const NEWEST: u8 = 5;
 
-/// PyTorch has no more.
+/// PyTorch's maximum.
 const MOST_AXES: usize = 64;
 
-/// Storages are called by their number.
+/// Keys of storages are numbers.
 const LONGEST_KEY: usize = 64;
 
 /// The objects of a pickle, and which of them is the result.
 pub(super) struct Objects {
     pub all: Vec<Object>,
     pub root: Id,
-    /// How long the pickle was: no honest tree has more branches.
+    /// The length of the pickle: no valid tree has more branches.
     pub length: usize,
-    /// What is left for the tree that is made of them.
+    /// The memory budget left for the tree that is made of them.
     pub budget: Budget,
 }
 
@@ -32,7 +32,7 @@ pub(super) struct Objects {
 pub(super) fn run(pickle: &[u8], budget: Budget) -> Result<Objects> {
     let mut machine =
         Machine { objects: Vec::new(), stack: Vec::new(), marks: Vec::new(), memory: BTreeMap::new(), budget };
-    // An operation puts at most a place on the stack, a mark, or a place into the memory, besides its object.
+    // Besides its object, an operation adds at most one entry to the stack, the marks or the memo.
     machine.budget.take(pickle.len() as u128 * PLACE, told)?;
     let mut reader = Reader::new(pickle);
     loop {
@@ -46,10 +46,10 @@ pub(super) fn run(pickle: &[u8], budget: Budget) -> Result<Objects> {
     }
 }
 
-/// What a place takes, on the stack, in a list, or in the memory.
+/// The bytes of an entry of the stack, a list or the memo.
 const PLACE: u128 = 32;
 
-/// What is counted.
+/// What the budget counts, for its error.
 pub(super) fn told() -> String {
     "what the pickle tells".into()
 }
@@ -57,7 +57,7 @@ pub(super) fn told() -> String {
 struct Machine {
     objects: Vec<Object>,
     stack: Vec<Id>,
-    /// How high the stack was at each mark.
+    /// The height of the stack at each mark.
     marks: Vec<usize>,
     memory: BTreeMap<u32, Id>,
     budget: Budget,
@@ -67,7 +67,7 @@ impl Machine {
     fn step(&mut self, operation: u8, reader: &mut Reader) -> Result<()> {
         match operation {
             0x80 => self.protocol(reader.u8()?)?,
-            // The length of what follows, for readers that fetch it in advance.
+            // The length of what follows, for readers that prefetch it.
             0x95 => {
                 reader.u64()?;
             }
@@ -224,7 +224,7 @@ impl Machine {
         self.push(object)
     }
 
-    /// Puts what is on top into the list or the dictionary below it.
+    /// Adds the top of the stack to the list or the dictionary below it.
     fn fill(&mut self, operation: u8) -> Result<()> {
         let parts = match operation {
             b'a' => vec![self.pop()?],
@@ -280,7 +280,7 @@ impl Machine {
         Ok(View { storage: storage.clone(), offset: self.size(offset)?, shape, strides })
     }
 
-    /// Whether this is an empty dictionary, or none at all.
+    /// Whether this is an empty dictionary, or None.
     fn is_empty(&self, id: Id) -> bool {
         match self.object(id) {
             Object::Dict(pairs) => pairs.is_empty(),
@@ -307,7 +307,7 @@ impl Machine {
         }
     }
 
-    /// What lies outside the pickle: ("storage", class, key, device, count).
+    /// A reference to data outside the pickle: ("storage", class, key, device, count).
     fn storage(&mut self) -> Result<()> {
         let id = self.pop()?;
         let parts = match self.object(id) {

@@ -19,18 +19,18 @@ use crate::base::{Result, memory, names};
 use crate::err;
 use crate::tensor::Tensor;
 
-/// Under these names training programs keep the weights beside the state of the optimiser.
+/// The usual keys under which training programs save the weights, beside the state of the optimiser.
 const WEIGHTS: [&str; 3] = ["model", "state_dict", "model_state_dict"];
 
-/// A file whose pickle is read and checked, and whose tensors are read one by one.
+/// A file with a parsed and checked pickle, whose tensors are read one by one.
 pub struct File<B> {
     bytes: B,
     tensors: BTreeMap<String, Held>,
-    /// All that there is, with the names of the tensors in their places.
+    /// The whole content, with names in place of the tensors.
     root: Tree<String>,
 }
 
-/// A tensor, and the names of the dictionaries that it lies in.
+/// A tensor, and the keys of the dictionaries that it is in.
 #[derive(Debug, Clone, PartialEq)]
 struct Held {
     within: String,
@@ -45,8 +45,8 @@ impl<B: AsRef<[u8]>> File<B> {
         Ok(Self { tensors: tree.tensors, root: tree.root, bytes })
     }
 
-    /// The weights of a model: the tensors of the one dictionary that holds any, or of the one that is called as
-    /// training programs call it, under the names that they have there.
+    /// The weights of a model: the tensors of the only dictionary that has any, or of the one under a usual key, by
+    /// their names there.
     pub fn weights(mut self) -> Result<Self> {
         let mut homes: Vec<&str> = self.tensors.values().map(|held| held.within.as_str()).collect();
         homes.sort_unstable();
@@ -74,7 +74,7 @@ impl<B: AsRef<[u8]>> File<B> {
 }
 
 impl<B: AsRef<[u8]>> File<B> {
-    /// All that the file holds, its tensors read.
+    /// The whole content of the file, with its tensors read.
     pub fn read(self) -> Result<Tree<Tensor>> {
         let mut budget = Budget::of_content(memory::available());
         for held in self.tensors.values() {
@@ -86,7 +86,7 @@ impl<B: AsRef<[u8]>> File<B> {
         })
     }
 
-    /// The names of the tensors; those of nested dictionaries and places in lists are joined by dots.
+    /// The names of the tensors; keys of nested dictionaries and indices of lists are joined by dots.
     pub fn names(&self) -> Vec<String> {
         self.tensors.keys().cloned().collect()
     }

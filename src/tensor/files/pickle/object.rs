@@ -2,7 +2,7 @@
 
 use crate::tensor::DType;
 
-/// The place of an object in the list.
+/// The index of an object in the list.
 pub(super) type Id = usize;
 
 #[derive(Debug, Clone, PartialEq)]
@@ -21,7 +21,7 @@ pub(super) enum Object {
 }
 
 impl Object {
-    /// What it takes in memory besides its own place. Lists grow by doubling.
+    /// The bytes that it takes besides its own entry. Lists grow by doubling.
     pub fn held(&self) -> usize {
         match self {
             Object::None | Object::Bool(_) | Object::Int(_) | Object::Float(_) | Object::Global(_) => 0,
@@ -40,7 +40,7 @@ pub(super) enum Global {
     OrderedDict,
     RebuildTensor,
     RebuildParameter,
-    /// The class of a storage, by what its elements are.
+    /// The class of a storage, by the dtype of its elements.
     Elements(DType),
     /// A dtype as a value, as configs have it.
     Dtype(&'static str),
@@ -77,7 +77,7 @@ pub(super) struct Storage {
     pub count: usize,
 }
 
-/// A tensor: a way of walking through a storage.
+/// A tensor: a strided view of a storage.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct View {
     pub storage: Storage,

@@ -1,4 +1,4 @@
-//! One tensor of a `.pt` file: elements of a storage, found by an offset and by strides.
+//! One tensor of a `.pt` file: elements of a storage, given by an offset and strides.
 
 use std::ops::Range;
 
@@ -13,9 +13,9 @@ pub(super) struct Strided {
     pub dtype: DType,
     pub shape: Vec<usize>,
     strides: Vec<usize>,
-    /// How many elements there are.
+    /// The number of elements.
     count: usize,
-    /// The bytes from its first element to the last, counted from the start of the file.
+    /// The byte range in the file from its first element to its last.
     place: Range<usize>,
 }
 
@@ -55,7 +55,7 @@ impl Strided {
         Ok(Self { dtype, shape: view.shape.clone(), strides: view.strides.clone(), count, place })
     }
 
-    /// How many bytes its elements take.
+    /// The number of bytes of its elements.
     pub fn bytes(&self) -> u128 {
         self.count as u128 * self.dtype.size_in_bytes() as u128
     }
@@ -72,7 +72,7 @@ impl Strided {
         Ok(Tensor::from_raw_buffer(&ordered, self.dtype, &self.shape, &Device::Cpu)?)
     }
 
-    /// Whether the elements lie in row order without gaps.
+    /// Whether the elements are contiguous in row order.
     fn is_in_order(&self) -> bool {
         let mut expected = 1;
         self.count == 0
@@ -95,7 +95,7 @@ impl Strided {
     }
 }
 
-/// How many elements lie from the first to the last, both counted.
+/// The number of elements of the storage from the first to the last, both included.
 fn span(shape: &[usize], strides: &[usize]) -> Result<usize> {
     let steps = shape
         .iter()

@@ -1,4 +1,4 @@
-//! What a reader of `.pt` files must get right, on files that PyTorch wrote and on pickles that it never would.
+//! The reader of `.pt` files, on files that PyTorch wrote and on malicious pickles.
 
 use std::io::Write;
 use std::path::Path;
@@ -18,7 +18,7 @@ fn open(name: &str) -> File<Vec<u8>> {
     File::new(fixture(name)).unwrap()
 }
 
-/// What there is as JSON, with the names of the tensors in their places.
+/// The content as JSON, with names in place of the tensors.
 fn values(tree: &Tree<String>) -> Value {
     match tree {
         Tree::Nothing => Value::Null,
@@ -190,10 +190,10 @@ fn pickles_that_pytorch_never_writes_are_refused_in_words() {
 
 #[test]
 fn trees_that_contain_themselves_or_grow_without_bound_are_refused() {
-    // A list that holds itself.
+    // A list that contains itself.
     assert!(refused(stored(b"]q\0h\0a.")).contains("again and again"));
     assert!(refused(stored(&[vec![b']'; 40], vec![b'a'; 39], vec![b'.']].concat())).contains("at most 32 deep"));
-    // Thirty lists, each of which holds the one before four times.
+    // Thirty lists, each of which contains the one before four times.
     let mut pickle = b"]q\0".to_vec();
     for level in 0..30_u8 {
         pickle.extend([b"](".as_slice(), &[b'h', level].repeat(4), b"eq", &[level + 1]].concat());
@@ -215,7 +215,7 @@ fn numbers_keep_their_sign_and_infinities_are_written_out() {
 
 #[test]
 fn what_a_pickle_tells_is_counted_before_it_is_made() {
-    // A megabyte of nothing at all, each byte of which would become an object of a hundred bytes.
+    // A megabyte of None, each byte of which would become an object of a hundred bytes.
     let nothing = [vec![b'N'; 1 << 20], b".".to_vec()].concat();
     let error = machine::run(&nothing, Budget::within(100 << 20, u64::MAX)).err().unwrap();
     assert!(error.message.contains("expected what the pickle tells to take at most 100.0 MiB"), "{error}");

@@ -15,7 +15,7 @@ use crate::{bail, err};
 /// The maximum depth of nested dictionaries.
 const DEEPEST: usize = 32;
 
-/// What looking at one object costs, in bytes; it has taken at least one in the pickle.
+/// The cost of visiting one object, in bytes; it takes at least one byte of the pickle.
 const VISIT: usize = 16;
 
 pub(super) struct Found {
@@ -35,17 +35,17 @@ struct Walker<'a> {
     all: &'a [Object],
     archive: &'a Archive,
     tensors: BTreeMap<String, Held>,
-    /// How many more bytes of names and values may come of this pickle: one that refers to its parts again and again
-    /// would come to more than fits anywhere.
+    /// The bytes of names and values that this pickle may still expand to: one that refers to its parts repeatedly
+    /// could otherwise grow without bound.
     left: usize,
     budget: Budget,
 }
 
 impl Walker<'_> {
-    /// What an object is; of a tensor the name.
+    /// Converts an object; a tensor becomes its name.
     fn visit(&mut self, id: Id, path: &mut Vec<String>) -> Result<Tree<String>> {
         self.spend(VISIT)?;
-        // A value of its own, in a list that grows by doubling or in a map.
+        // One value, in a list that grows by doubling or in a map.
         self.budget.take(4 * size_of::<Tree<String>>() as u128, told)?;
         if path.len() > DEEPEST {
             bail!(Format, "expected dictionaries and lists at most {DEEPEST} deep, found deeper ones");
@@ -119,7 +119,7 @@ impl Walker<'_> {
 
     fn spend(&mut self, cost: usize) -> Result<()> {
         self.left = self.left.checked_sub(cost).ok_or_else(too_much)?;
-        // A name stands in the tree, among the tensors, and in the path to them.
+        // A name is stored in the tree, among the tensors, and in the path to them.
         self.budget.take(3 * cost as u128, told)
     }
 }
