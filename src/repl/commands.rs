@@ -94,7 +94,7 @@ pub static TABLE: &[Command] = &[
         arguments: "FILE [--name value ..]",
         takes: Takes::File,
         summary: "run a script as `microtome run` does, beside this session",
-        help: "The script starts from the seed with nothing defined, reads its arguments with `arg`, and leaves this session's variables alone; to have what a file defines, `:load` it. No record of the run is written.",
+        help: "The script starts from the seed with nothing defined, reads its arguments with `arg`, and leaves this session's variables alone; to have what a file defines, `:load` it. No run record is written.",
         run: files::run,
     },
     Command {

@@ -80,8 +80,8 @@ enum Wrong {
     Because(&'static str),
 }
 
-const FORMS: &str = "write a name or an address, with or without a port, and with stars for what may be anything: \
-                     example.org, example.org:8080, *.example.org, 127.0.0.*, [::1], or * for every host";
+const FORMS: &str = "write a name or an address, with or without a port, and with * as a wildcard: example.org, \
+                     example.org:8080, *.example.org, 127.0.0.*, [::1], or * for every host";
 const FOUR: &str = "an IPv4 address has four numbers, each from 0 to 255 or a star, as in 127.0.0.*; an IPv6 address, \
                     such as [::1], takes no stars";
 const PORT: &str = "a port is a number from 0 to 65535; without one a rule holds for all ports";
