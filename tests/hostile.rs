@@ -415,10 +415,10 @@ fn a_run_that_may_not_write_leaves_nothing() {
     std::fs::write(folder.path().join("w.rhai"), "run::save_text(\"a.txt\", \"x\");").unwrap();
     let (code, stdout, stderr) = run(folder.path(), &["--deny-write", "/", "run", "x.rhai"]);
     assert_eq!((code, stdout.as_str()), (0, "1\n"), "{stderr}");
-    assert!(stderr.starts_with("no record is written: this script may not write x"), "{stderr}");
+    assert!(stderr.starts_with("no run record is written: this script may not write x"), "{stderr}");
     let (code, _, stderr) = run(folder.path(), &["--deny-write", "/", "run", "w.rhai"]);
     assert!(
-        code == 1 && stderr.contains("may not write a.txt") && stderr.contains("a rule of --deny-write"),
+        code == 1 && stderr.contains("may not write a.txt") && stderr.contains("denied by --deny-write"),
         "{stderr}"
     );
     assert!(!folder.path().join("out").exists());

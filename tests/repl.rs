@@ -195,10 +195,10 @@ fn a_history_that_cannot_be_kept_is_a_remark() {
     terminal.see_line("42");
     terminal.prompt();
     terminal.send(UP);
-    terminal.see("the history is not kept");
+    terminal.see("the history is not saved");
     terminal.send("\r");
     terminal.prompt();
-    assert_eq!(terminal.screen().matches("the history is not kept").count(), 1);
+    assert_eq!(terminal.screen().matches("the history is not saved").count(), 1);
 }
 
 #[test]

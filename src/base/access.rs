@@ -160,14 +160,14 @@ impl Access {
         let option = format!("--allow-{verb} {}", seen.parent().unwrap_or(&seen).display());
         Err(refusal(verb, asked, &seen).hint(match (verdict, verb) {
             (Verdict::Denied, _) => {
-                format!("{}, and a longer one, {option}, could allow a part", covers(&format!("--deny-{verb}")))
+                format!("{}; a longer rule, such as {option}, could allow it", denied_by(&format!("--deny-{verb}")))
             }
             (_, "write") => {
-                format!("a script may write below {} only; allow more with {option}", self.out.display())
+                format!("scripts may only write below {}; allow it with {option}", self.out.display())
             }
             _ => match SYSTEM.iter().find(|folder| seen.starts_with(folder)) {
                 Some(folder) => {
-                    format!("{folder} belongs to the system, and is read only with {option}")
+                    format!("{folder} belongs to the system; allow it with {option}")
                 }
                 None => format!("allow it with {option}"),
             },
@@ -184,7 +184,7 @@ impl Access {
             return Ok(());
         }
         Err(err!(Access, "this script may not connect to {host}").hint(match verdict {
-            Verdict::Denied => covers("--deny-net"),
+            Verdict::Denied => denied_by("--deny-net"),
             _ => format!("allow it with --allow-net {host}"),
         }))
     }
@@ -195,7 +195,7 @@ impl Access {
         let left: Vec<T> = addresses.into_iter().filter(|address| !self.net.denies(of(address))).collect();
         if left.is_empty() && found > 0 {
             return Err(err!(Access, "this script may not connect to {host}, whose address is denied")
-                .hint(covers("--deny-net")));
+                .hint(denied_by("--deny-net")));
         }
         Ok(left)
     }
@@ -225,8 +225,8 @@ pub fn host_of(address: &str) -> &str {
 }
 
 /// The hint that the user's own rule is the reason.
-fn covers(option: &str) -> String {
-    format!("a rule of {option} covers it")
+fn denied_by(option: &str) -> String {
+    format!("denied by {option}")
 }
 
 fn refusal(verb: &str, asked: &Path, place: &Path) -> Error {
@@ -272,7 +272,7 @@ mod tests {
         let access = access(folder.path(), Rules::default());
         assert!(access.to_write(Path::new("door/x")).is_err());
         assert!(access.to_write(Path::new("dangling")).is_err());
-        assert!(access.to_write(Path::new("circle")).unwrap_err().message.contains("without end"));
+        assert!(access.to_write(Path::new("circle")).unwrap_err().message.contains("loop"));
     }
 
     #[test]
@@ -302,12 +302,12 @@ mod tests {
         let none = Rules { deny_write: everything(), deny_read: everything(), ..Rules::default() };
         let none = access(folder.path(), Rules { deny_net: vec!["*".into()], ..none });
         let error = none.to_write(Path::new("x")).unwrap_err();
-        assert!(error.hint.unwrap().starts_with("a rule of --deny-write covers it"));
+        assert!(error.hint.unwrap().starts_with("denied by --deny-write"));
         assert!(none.to_read(Path::new("x")).is_err());
         assert!(none.within(&folder.path().join("cache")).unwrap().to_write(Path::new("x")).is_err());
         for host in ["huggingface.co", "cdn-lfs.huggingface.co", "cas-bridge.xethub.hf.co"] {
             let error = none.to_fetch(&Url::parse(&format!("https://{host}")).unwrap()).unwrap_err();
-            assert_eq!(error.hint.unwrap(), "a rule of --deny-net covers it");
+            assert_eq!(error.hint.unwrap(), "denied by --deny-net");
         }
         let rules =
             Rules { deny_write: everything(), allow_write: vec![folder.path().join("out/a")], ..Rules::default() };
@@ -349,7 +349,7 @@ mod tests {
         ] {
             let error = plain.to_read(Path::new(path)).unwrap_err();
             assert_eq!(error.kind, crate::base::Kind::Access, "{path}");
-            assert!(error.hint.unwrap().contains("is read only with --allow-read"), "{path}");
+            assert!(error.hint.unwrap().contains("belongs to the system; allow it with --allow-read"), "{path}");
         }
         assert!(plain.to_read(&folder.path().join("link")).is_err());
         assert!(plain.to_read(&folder.path().join("door/environ")).is_err());

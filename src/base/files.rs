@@ -267,7 +267,7 @@ fn read_whole(mut file: impl Read, length: u64, path: &Path, task: &Task) -> Res
                 "cannot read {}: it is longer than the {length} bytes that the system reports",
                 path.display()
             )
-            .hint("some files of the system have no end; copy the part that you need into a file"));
+            .hint("some system files are endless; copy the part that you need into a file"));
         }
     }
 }

@@ -51,7 +51,7 @@ pub fn fetch(files: &Files, task: &Task, address: &str, to: Option<&str>, sha256
         wait_for(async {
             let response = patiently(task, client.get(url.clone()).send()).await?.map_err(|e| failed(&url, e))?;
             let mut response = accepted(&url, response)?;
-            let bar = task.begin(&format!("fetching {name}"), response.content_length());
+            let bar = task.begin(&format!("downloading {name}"), response.content_length());
             let mut hash = Sha256::new();
             let expected = response.content_length();
             let received = copy(task, &url, &mut response, &mut hash, file, bar.as_ref()).await?;
@@ -62,10 +62,7 @@ pub fn fetch(files: &Files, task: &Task, address: &str, to: Option<&str>, sha256
             match sha256 {
                 Some(wanted) if wanted.to_lowercase() != found => {
                     let named = named(&url);
-                    Err(err!(
-                        Network,
-                        "{named} is another file than expected: expected SHA-256 {wanted}, found {found}"
-                    ))
+                    Err(err!(Network, "{named} is not the expected file: expected SHA-256 {wanted}, found {found}"))
                 }
                 _ => Ok(()),
             }
@@ -233,7 +230,7 @@ fn named(url: &Url) -> String {
 fn last_part(url: &Url) -> Result<String> {
     let last = url.path_segments().and_then(|mut parts| parts.next_back().map(str::to_string));
     last.filter(|name| !name.is_empty() && !name.starts_with('.')).ok_or_else(|| {
-        err!(Argument, "{} names no file", named(url)).hint("say where to write it: `#{ to: \"name\" }`")
+        err!(Argument, "{} does not name a file", named(url)).hint("choose a name for it: `#{ to: \"name\" }`")
     })
 }
 
@@ -288,7 +285,7 @@ pub fn failure(what: &str, error: &reqwest::Error) -> Error {
             Some(next) => cause = next,
             None => {
                 return err!(Network, "cannot fetch {what}: {cause}")
-                    .hint("is the address right, and is there a network?");
+                    .hint("check the address and the network connection");
             }
         }
     }
@@ -351,7 +348,7 @@ mod tests {
         let elsewhere =
             "HTTP/1.1 302 Found\r\nLocation: http://elsewhere.invalid/\r\nContent-Length: 0\r\n\r\n".to_string();
         for (answer, hash, said) in [
-            (ok("hello"), Some(wrong_hash.as_str()), "another file than expected"),
+            (ok("hello"), Some(wrong_hash.as_str()), "is not the expected file"),
             (not_found, None, "404"),
             (cut_short, None, ""),
             (elsewhere, None, "may not connect to elsewhere.invalid"),

@@ -79,11 +79,11 @@ fn tell(before: &Record, again: &Record) -> Exit {
     }
     if differences.is_empty() {
         let (written, read) = (count(before.written.len(), "file"), count(before.read.len(), "file"));
-        super::tell(&format!("the same: {written} written, {read} read, and what was printed"));
+        super::tell(&format!("identical: {written} written, {read} read, and the printed output"));
         return Exit::Done;
     }
     for line in &differences {
-        super::tell(&format!("not the same: {line}"));
+        super::tell(&format!("different: {line}"));
     }
     Exit::Failed
 }

@@ -35,11 +35,11 @@ pub struct Options {
     #[arg(long)]
     pub json: bool,
 
-    /// The seed of all randomness
+    /// The random seed
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
 
-    /// The folder that relative paths are written below
+    /// The output folder; relative paths are written below it
     #[arg(long, value_name = "DIR", default_value = "out")]
     pub out: PathBuf,
 
@@ -47,15 +47,15 @@ pub struct Options {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(MOST_THREADS)))]
     pub threads: Option<u16>,
 
-    /// Where tensors live: cpu, cuda, cuda:N or metal
+    /// The device for tensors: cpu, cuda, cuda:N or metal
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     pub device: String,
 
-    /// Fit dictionaries again, and replace the cached ones
+    /// Fit dictionaries again and overwrite the cached ones
     #[arg(long)]
     pub fresh: bool,
 
-    /// No progress bars and no remarks
+    /// Hide progress bars and notes
     #[arg(short, long)]
     pub quiet: bool,
 
@@ -63,11 +63,11 @@ pub struct Options {
     #[arg(long, value_name = "DIR", help_heading = "Access")]
     pub allow_read: Vec<PathBuf>,
 
-    /// Do not let scripts read below DIR; the longest rule for a path decides
+    /// Do not let scripts read below DIR; the longest matching rule decides
     #[arg(long, value_name = "DIR", help_heading = "Access")]
     pub deny_read: Vec<PathBuf>,
 
-    /// Let scripts write below DIR, beside the output folder
+    /// Let scripts write below DIR, as well as below the output folder
     #[arg(long, value_name = "DIR", help_heading = "Access")]
     pub allow_write: Vec<PathBuf>,
 
@@ -75,18 +75,19 @@ pub struct Options {
     #[arg(long, value_name = "DIR", help_heading = "Access")]
     pub deny_write: Vec<PathBuf>,
 
-    /// Let scripts fetch from HOST (a name or an address, also with a port, *.domain, or *), beside the model hub
+    /// Let scripts download from HOST, as well as from the model hub (a name or an address, with or without a port,
+    /// *.domain, or *)
     #[arg(long, value_name = "HOST", help_heading = "Access")]
     pub allow_net: Vec<String>,
 
-    /// Do not let scripts fetch from HOST, not even from the model hub
+    /// Do not let scripts download from HOST, not even from the model hub
     #[arg(long, value_name = "HOST", help_heading = "Access")]
     pub deny_net: Vec<String>,
 }
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// Run a script, or run a recorded run again and compare
+    /// Run a script, or repeat a recorded run and compare
     Run(Run),
     /// Find mistakes in a script without running it
     Check(Check),
@@ -104,7 +105,7 @@ pub struct Run {
     #[arg(value_name = "FILE", required_unless_present = "again")]
     pub file: Option<String>,
 
-    /// Repeat the run of this run.json, and compare all bytes
+    /// Repeat this recorded run and compare the results byte for byte
     #[arg(long, value_name = "RUN.JSON", conflicts_with = "file")]
     pub again: Option<PathBuf>,
 
@@ -144,9 +145,9 @@ pub struct Cache {
 pub enum CacheAction {
     /// List the cache, as `microtome cache` alone does
     List,
-    /// Remove cached dictionaries, which can be fitted again; models are left to the hub's own programs
+    /// Remove cached dictionaries, which can be fitted again; downloaded models stay
     Clear {
-        /// Only those that were not used for this many days
+        /// Only those not used for this many days
         #[arg(long, value_name = "DAYS")]
         older_than: Option<u64>,
     },

@@ -49,7 +49,7 @@ pub fn main() -> ExitCode {
             if let Some(clap::error::ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand)
                 && Path::new(word).is_file()
             {
-                tell(&format!("\n  hint: a script is run by `microtome run {word}`"));
+                tell(&format!("\n  hint: to run this script, type `microtome run {word}`"));
             }
             return ExitCode::from(if usage { Exit::Usage as u8 } else { Exit::Done as u8 });
         }

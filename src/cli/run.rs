@@ -57,7 +57,7 @@ fn take(session: &Session, folder: &Path) -> Result<bool> {
         Ok(place) => files.lock(&place).map(|()| true),
         Err(refusal) if refusal.kind == Kind::Access => {
             if !session.env().settings.quiet {
-                tell(&format!("no record is written: {}", refusal.message));
+                tell(&format!("no run record is written: {}", refusal.message));
             }
             Ok(false)
         }

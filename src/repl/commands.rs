@@ -62,7 +62,7 @@ pub static TABLE: &[Command] = &[
         arguments: "EXPR",
         takes: Takes::Code,
         summary: "evaluate and tell the type of the value",
-        help: "The type is the word that signatures use. Neither `ans` nor the saved session takes notice.",
+        help: "The type is named as in signatures. `ans` does not change, and `:save` leaves this line out.",
         run: look::type_of,
     },
     Command {
@@ -70,7 +70,7 @@ pub static TABLE: &[Command] = &[
         arguments: "EXPR",
         takes: Takes::Code,
         summary: "evaluate once and tell how long it took",
-        help: "The line counts like any other: variables that it makes stay, and `:save` keeps it.",
+        help: "The code runs like any other line: its variables stay, and `:save` includes it.",
         run: measure::time,
     },
     Command {
@@ -78,7 +78,7 @@ pub static TABLE: &[Command] = &[
         arguments: "EXPR",
         takes: Takes::Code,
         summary: "evaluate repeatedly and tell the median and the fastest time",
-        help: "One run warms up and is not counted; then it runs for about a second, at least 3 and at most 10000 times. Variables that the runs make are forgotten.",
+        help: "The first run is a warm-up and is not counted; then the code runs for about a second, at least 3 and at most 10000 times. Variables defined in these runs are discarded.",
         run: measure::bench,
     },
     Command {
@@ -94,7 +94,7 @@ pub static TABLE: &[Command] = &[
         arguments: "FILE [--name value ..]",
         takes: Takes::File,
         summary: "run a script as `microtome run` does, beside this session",
-        help: "The script starts from the seed with nothing defined, reads its arguments with `arg`, and leaves this session's variables alone; to have what a file defines, `:load` it. No record of the run is written.",
+        help: "The script starts from the seed with nothing defined, reads its arguments with `arg`, and leaves this session's variables alone; to have what a file defines, `:load` it. No run record is written.",
         run: files::run,
     },
     Command {
@@ -102,7 +102,7 @@ pub static TABLE: &[Command] = &[
         arguments: "FILE",
         takes: Takes::File,
         summary: "write the session as a script that runs",
-        help: "It holds the lines that were evaluated, the rc file first; those that failed stand in it as comments. A relative path is taken below the output folder.",
+        help: "The script contains the lines that were evaluated, starting with the rc file; lines that failed become comments. A relative path is below the output folder.",
         run: files::save,
     },
     Command {
@@ -118,7 +118,7 @@ pub static TABLE: &[Command] = &[
         arguments: "",
         takes: Takes::Nothing,
         summary: "forget variables, functions and imports, and start from the seed again",
-        help: "The rc file is evaluated again. The history stays.",
+        help: "The rc file is evaluated again. The history is kept.",
         run: look::reset,
     },
     Command {
@@ -126,7 +126,7 @@ pub static TABLE: &[Command] = &[
         arguments: "",
         takes: Takes::Nothing,
         summary: "leave, as Ctrl-D does",
-        help: "Nothing is asked; `:save` first what should be kept.",
+        help: "It leaves without asking; to keep the session, `:save` it first.",
         run: |_, _| Ok(Flow::Quit),
     },
 ];

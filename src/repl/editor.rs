@@ -97,7 +97,7 @@ impl LineEditor {
         }
         let Some(place) = self.place.take() else { return Ok(()) };
         history::append(&place, line)
-            .map_err(|error| Error::io("write", &place, &error).within("the history is not kept"))?;
+            .map_err(|error| Error::io("write", &place, &error).within("the history is not saved"))?;
         // After a failure the place stays empty: said once is enough, and the session itself goes on remembering.
         self.place = Some(place);
         Ok(())
@@ -115,7 +115,7 @@ impl LineEditor {
 }
 
 fn trouble(error: ReadlineError) -> Error {
-    err!(File, "the terminal cannot be read: {error}").hint("give the lines through a pipe, or a script to `run`")
+    err!(File, "the terminal cannot be read: {error}").hint("pipe the lines in, or run a script with `microtome run`")
 }
 
 fn is_hangup(error: &ReadlineError) -> bool {

@@ -172,7 +172,7 @@ impl Repl {
             let length = input.read_until(b'\n', &mut bytes).map_err(|e| err!(File, "cannot read the lines: {e}"))?;
             let Ok(line) = String::from_utf8(bytes) else {
                 let refused = err!(Format, "expected UTF-8 text, found a line with other bytes");
-                return Ok(Some(Err(refused.hint("give the lines as UTF-8"))));
+                return Ok(Some(Err(refused.hint("encode the input as UTF-8"))));
             };
             text.push_str(&line);
             let change = open.zip(tokens::brackets(&line));

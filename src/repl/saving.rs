@@ -33,7 +33,7 @@ pub struct Done {
 /// becomes a comment, or, where it may have done something before, a `try`.
 pub fn script(done: &[Done]) -> String {
     let last_forms = last_forms(done);
-    let mut script = String::from("// A session at the prompt of microtome, as :save wrote it.\n");
+    let mut script = String::from("// A microtome session, written by :save.\n");
     for (index, line) in done.iter().enumerate() {
         match line.outcome {
             Outcome::Refused => {

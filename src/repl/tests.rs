@@ -302,7 +302,7 @@ fn commands_do_what_their_help_says() {
     assert!(said(&mut repl, ":bench let y = x + 1;").contains(" median, "));
     assert_eq!(said(&mut repl, "let s = \"text\";"), "");
     assert_eq!(said(&mut repl, ":vars"), "x    integer  3\nans  integer  3\ns    string   \"text\"");
-    assert_eq!(said(&mut repl, ":reset"), "variables, functions and imports are forgotten");
+    assert_eq!(said(&mut repl, ":reset"), "cleared variables, functions and imports");
     assert!(said(&mut repl, "x").starts_with("error: unknown variable `x`"));
     assert!(matches!(repl.submit(":quit"), Ok(Flow::Quit)));
     assert_eq!(said(&mut repl, ":tiem 1"), "error: unknown command `:tiem`, hint: Some(\"did you mean `:time`?\")");

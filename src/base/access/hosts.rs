@@ -65,7 +65,7 @@ impl Rule {
         let (pattern, port) = parsed(typed).map_err(|hint| {
             let option = if allowed { "--allow-net" } else { "--deny-net" };
             err!(Argument, "expected a host after {option}, found `{typed}`").hint(match hint {
-                Wrong::Address(host) => format!("rules are for hosts, not for addresses or paths: {option} {host}"),
+                Wrong::Address(host) => format!("give the host alone, not a URL or a path: {option} {host}"),
                 Wrong::Because(why) => why.into(),
             })
         })?;
@@ -80,10 +80,10 @@ enum Wrong {
     Because(&'static str),
 }
 
-const FORMS: &str = "write a name or an address, with or without a port, and with stars for what may be anything: \
-                     example.org, example.org:8080, *.example.org, 127.0.0.*, [::1], or * for every host";
-const FOUR: &str = "the address of a host has four numbers, each from 0 to 255 or a star, as in 127.0.0.*; [::1] is one \
-                    of the other kind, which takes no stars";
+const FORMS: &str = "write a name or an address, with or without a port, and with * as a wildcard: example.org, \
+                     example.org:8080, *.example.org, 127.0.0.*, [::1], or * for every host";
+const FOUR: &str = "an IPv4 address has four numbers, each from 0 to 255 or a star, as in 127.0.0.*; an IPv6 address, \
+                    such as [::1], takes no stars";
 const PORT: &str = "a port is a number from 0 to 65535; without one a rule holds for all ports";
 
 fn parsed(typed: &str) -> Result<(Pattern, Option<u16>), Wrong> {
@@ -156,10 +156,9 @@ fn label(typed: &str) -> Result<String, Wrong> {
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'*');
     match typed {
         ascii if !ascii.is_empty() && ascii.bytes().all(is_plain) => Ok(ascii.to_lowercase()),
-        letters if letters.contains('*') && !letters.is_ascii() => Err(Wrong::Because(
-            "a part of a name that has a star is written in ASCII, since no part of a word in other letters is a part \
-             of what stands for it",
-        )),
+        letters if letters.contains('*') && !letters.is_ascii() => {
+            Err(Wrong::Because("a part of a name that has a star must be written in ASCII"))
+        }
         letters if !letters.is_ascii() => match Host::parse(letters) {
             Ok(Host::Domain(name)) => Ok(name),
             _ => Err(Wrong::Because(FORMS)),

@@ -43,7 +43,7 @@ pub(super) fn resolve_where(path: &Path, may_be_seen: impl Fn(&Path) -> bool) ->
                 let link = if may_be_seen(&next) { std::fs::read_link(&next).ok() } else { None };
                 match link {
                     Some(_) if links_left == 0 => {
-                        bail!(File, "{} is a chain of symbolic links without end", path.display())
+                        bail!(File, "{} is a loop of symbolic links", path.display())
                     }
                     Some(target) => {
                         links_left -= 1;

@@ -38,7 +38,7 @@ impl Server {
             return Ok(());
         }
         let mut growing = Growing::open(task, wanted)?;
-        let bar = task.begin(&format!("fetching {}", wanted.name), wanted.size);
+        let bar = task.begin(&format!("downloading {}", wanted.name), wanted.size);
         if wanted.size.is_none_or(|size| growing.length < size) {
             let mut response = self.rest(task, &url, &mut growing).await?;
             bar.had(growing.length);
@@ -92,10 +92,8 @@ async fn chunk(
         Ok(Some(chunk)) => {
             let received = growing.length + chunk.len() as u64;
             match wanted.size {
-                Some(size) if received > size => Err(growing.refuse(format!(
-                    "{} is another file than expected: expected {size} bytes, found more",
-                    wanted.name
-                ))),
+                Some(size) if received > size => Err(growing
+                    .refuse(format!("{} is not the expected file: expected {size} bytes, found more", wanted.name))),
                 _ => Ok(Some(chunk)),
             }
         }
@@ -109,10 +107,10 @@ async fn chunk(
 fn cut(wanted: &Download, received: u64) -> Error {
     let all = wanted.size.map(|size| format!(" of {size}")).unwrap_or_default();
     let hint = match wanted.sha256 {
-        Some(_) => "the part that was received is kept: run it again to resume",
+        Some(_) => "the partial download is kept; run it again to resume",
         None => "run it again",
     };
-    err!(Network, "{} broke off after {received}{all} bytes", wanted.name).hint(hint)
+    err!(Network, "the download of {} stopped after {received}{all} bytes", wanted.name).hint(hint)
 }
 
 /// Whether a partial answer begins at the requested offset.
@@ -166,7 +164,7 @@ impl Growing {
     fn add(&mut self, bytes: &[u8]) -> Result<()> {
         self.file.write_all(bytes).map_err(|e| {
             Error::io("write", &self.place, &e)
-                .hint("the part that was received is kept; free some space there and run it again")
+                .hint("the partial download is kept; free some space there and run it again")
         })?;
         self.hash.update(bytes);
         self.length += bytes.len() as u64;
@@ -179,7 +177,7 @@ impl Growing {
             let found = hex(&self.hash.clone().finalize());
             if found != sha256.to_lowercase() {
                 let name = wanted.name;
-                let words = format!("{name} is another file than expected: expected SHA-256 {sha256}, found {found}");
+                let words = format!("{name} is not the expected file: expected SHA-256 {sha256}, found {found}");
                 return Err(self.refuse(words));
             }
         }

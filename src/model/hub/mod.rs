@@ -87,9 +87,10 @@ fn fetched(files: &Files, task: &Task, settings: &Settings, name: &Name, choose:
 /// Adds to the error of an unknown model that there is no such path either, since a path may have been meant.
 pub fn nor_here(error: Error) -> Error {
     match error.kind {
-        Kind::Name | Kind::Network | Kind::Access => {
-            Error { message: format!("{}; no folder or file of that name is here either", error.message), ..error }
-        }
+        Kind::Name | Kind::Network | Kind::Access => Error {
+            message: format!("{}; there is no local file or folder of that name either", error.message),
+            ..error
+        },
         _ => error,
     }
 }
@@ -97,7 +98,7 @@ pub fn nor_here(error: Error) -> Error {
 /// Refuses requests to the hub that are not allowed.
 fn may_ask(files: &Files, settings: &Settings) -> Result<()> {
     if settings.offline {
-        return Err(err!(Network, "HF_HUB_OFFLINE is set").hint("unset HF_HUB_OFFLINE where there is a network"));
+        return Err(err!(Network, "HF_HUB_OFFLINE is set").hint("unset HF_HUB_OFFLINE to allow downloads"));
     }
     let endpoint = Url::parse(&settings.endpoint).map_err(|e| {
         err!(Argument, "expected the address of a hub in HF_ENDPOINT, found `{}`: {e}", settings.endpoint)
@@ -113,7 +114,7 @@ fn from_cache(files: &Files, cache: &Cache, name: &Name, choose: Choose, refusal
     };
     match kept(files, cache, choose, &commit)? {
         Some(_) => Ok(Snapshot::new(cache, name, &commit)),
-        None => Err(missing(format!("not all of {name} is in the cache ({})", cache.root().display()))),
+        None => Err(missing(format!("{name} is only partly in the cache ({})", cache.root().display()))),
     }
 }
 
@@ -172,7 +173,7 @@ async fn bring(task: &Task, cache: &Cache, remote: &Remote<'_>, commit: &str, fi
 /// Says where models are cached, since the outputs of scripts are elsewhere, below `--out`.
 fn about_the_cache(error: Error) -> Error {
     match error.kind {
-        Kind::File => error.hint("models are cached there; HF_HOME or HF_HUB_CACHE name another folder"),
+        Kind::File => error.hint("models are cached there; set HF_HOME or HF_HUB_CACHE to use another folder"),
         _ => error,
     }
 }

@@ -67,7 +67,7 @@ impl<'a> Remote<'a> {
         let token = settings.token.as_deref();
         if token.is_some_and(|token| !token.bytes().all(|b| b.is_ascii_graphic())) {
             return Err(err!(Argument, "expected a token of letters and digits, found other characters in it")
-                .hint("look at HF_TOKEN, or log in again"));
+                .hint("check HF_TOKEN, or log in again"));
         }
         let server = Server::new(access, token)?;
         Ok(Self { settings, name, server })
@@ -81,7 +81,7 @@ impl<'a> Remote<'a> {
         if !(200..300).contains(&answer.status) {
             return Err(self.refusal(&answer));
         }
-        let other = |_| err!(Network, "{} did not answer as a model hub does", self.host()).hint("look at HF_ENDPOINT");
+        let other = |_| err!(Network, "{} did not answer as a model hub does", self.host()).hint("check HF_ENDPOINT");
         let Described { sha, siblings } = json::read(&answer.content, other)?;
         let Some(commit) = sha.filter(|commit| is_commit(commit)) else {
             bail!(Network, "{} named no commit for {}", self.host(), self.name);
@@ -155,7 +155,7 @@ impl<'a> Remote<'a> {
 
     async fn patient<T>(&self, task: &Task, question: impl Future<Output = T>) -> Result<T> {
         let answer = net::patiently(task, tokio::time::timeout(PATIENCE, question)).await?;
-        answer.map_err(|_| err!(Network, "{} does not answer", self.host()).hint("try again later"))
+        answer.map_err(|_| err!(Network, "{} timed out", self.host()).hint("try again later"))
     }
 
     fn host(&self) -> &str {
@@ -171,7 +171,7 @@ impl<'a> Remote<'a> {
             (404, Some("RepoNotFound")) => self.unknown(),
             (404, Some("RevisionNotFound")) => err!(Name, "{repo} has no revision `{revision}`")
                 .hint(format!("its branches and tags are listed at {}/{repo}/tree/main", self.settings.endpoint)),
-            (404, _) => err!(Name, "{} knows no {repo} with a revision `{revision}`", self.host())
+            (404, _) => err!(Name, "{} has no model {repo} with a revision `{revision}`", self.host())
                 .hint("check both names; a private model requires HF_TOKEN"),
             (429, _) => {
                 let when = answer.retry_after.map_or("later".into(), |seconds| format!("in {seconds} seconds"));
@@ -182,7 +182,7 @@ impl<'a> Remote<'a> {
     }
 
     fn unknown(&self) -> Error {
-        err!(Name, "{} knows no model {}", self.host(), self.name.repo())
+        err!(Name, "{} has no model {}", self.host(), self.name.repo())
             .hint("check the name; a private model requires HF_TOKEN")
     }
 
@@ -198,7 +198,7 @@ impl<'a> Remote<'a> {
             (_, None) => err!(Network, "{repo} does not exist, or is private ({} answered {status})", self.host())
                 .hint("check the name; a private or gated model requires HF_TOKEN"),
             (_, Some(_)) => {
-                err!(Network, "{repo} does not exist, or is closed to this token ({} answered {status})", self.host())
+                err!(Network, "{repo} does not exist, or this token has no access ({} answered {status})", self.host())
                     .hint("check the name, and whether HF_TOKEN may read it")
             }
         }

@@ -38,7 +38,7 @@ pub fn save(repl: &mut Repl, file: &str) -> Result<Flow, Trouble> {
     repl.say(&format!("saved {}", place.display()));
     let beside = Session::new(repl.session().env().beside(Arguments::default()));
     if let Some(failure) = beside.check(file, &text).first() {
-        repl.remark(&format!("it will not run as it is: {}", failure.message));
+        repl.remark(&format!("the saved script has an error: {}", failure.message));
     }
     Ok(Flow::Continue)
 }

@@ -25,16 +25,16 @@ pub fn answer(repl: &mut Repl, question: &str) -> std::result::Result<(), Troubl
 /// The first page: what can be asked, and every command.
 pub fn overview() -> String {
     let mut text = String::from(
-        "Type code to see its value; it goes on over several lines until it is whole.\n\n  \
-         ?name    what the reference says of a function, method, type, module or variable\n  \
-         ??name   its source, where it is written in the script language\n  \
+        "Type code to see its value. Code that is not complete continues on the next line.\n\n  \
+         ?name    help on a function, method, type, module or variable\n  \
+         ??name   its source, if it is written in Rhai\n  \
          ans      the last value\n  \
          Tab      completes names, members, options and files\n  \
          Ctrl-R   searches the history\n  \
          Ctrl-C   stops the running line, or clears the one being typed\n\n",
     );
     if let Some(place) = rc_place() {
-        text.push_str(&format!("Each session begins with {}, if it exists.\n\n", place.display()));
+        text.push_str(&format!("Each session starts by running {}, if it exists.\n\n", place.display()));
     }
     for command in TABLE {
         let usage = format!(":{} {}", command.name, command.arguments);
@@ -84,7 +84,7 @@ fn source(repl: &Repl, name: &str) -> Result<String> {
     }
     drop(session);
     let text = reference(repl, name)?;
-    Ok(format!("`{name}` is native: it is written in Rust, and has no source in the script language.\n\n{text}"))
+    Ok(format!("`{name}` is native: it is written in Rust, and has no source in Rhai.\n\n{text}"))
 }
 
 /// Whether a text called `place` is the library that a script calls `module`.

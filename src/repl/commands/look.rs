@@ -60,7 +60,7 @@ pub fn type_of(repl: &mut Repl, code: &str) -> Result<Flow, Trouble> {
 pub fn reset(repl: &mut Repl, _: &str) -> Result<Flow, Trouble> {
     repl.session_mut().reset();
     repl.done.clear();
-    repl.say("variables, functions and imports are forgotten");
+    repl.say("cleared variables, functions and imports");
     repl.begin();
     Ok(Flow::Continue)
 }
