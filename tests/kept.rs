@@ -83,7 +83,11 @@ impl Place {
             let ledger = session.env().files.ledger();
             assert!(ledger.read.keys().chain(ledger.written.keys()).all(|path| !path.ends_with("kept.dictionary")));
             let said = said.lines.lock().unwrap().clone();
-            (value.unwrap(), said)
+            let ended = value.unwrap_or_else(|message| {
+                assert_eq!(message, "interrupted");
+                message
+            });
+            (ended, said)
         })
     }
 
@@ -216,6 +220,17 @@ fn a_fit_that_was_stopped_is_not_kept() {
     assert_eq!(place.kept(), Vec::<PathBuf>::new());
     assert_eq!(place.run(&fit("s")).1, Vec::<String>::new());
     assert_eq!(place.kept().len(), 1);
+}
+
+#[test]
+fn a_harvest_of_a_fit_that_was_stopped_says_what_is_lost() {
+    let mut place = Place::new();
+    place.interrupts = Some("harvesting");
+    let (ended, said) = place.run(&fit("s"));
+    let line = "stopped while harvesting, before the first step: 0 rows read and dropped; `data::harvest` keeps what it has \
+                read, and fits read its folder";
+    assert_eq!((ended.as_str(), said), ("interrupted", vec![line.into()]));
+    assert_eq!(place.kept(), Vec::<PathBuf>::new());
 }
 
 #[test]

@@ -7,8 +7,9 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::rows::{Abreast, OfTensor, Rows};
+use crate::base::counts::count;
 use crate::base::files::hex;
-use crate::base::{Result, Task, memory};
+use crate::base::{Kind, Result, Task, memory};
 use crate::data::Text;
 use crate::data::harvest::{Block, Harvest, HarvestOptions, Passes, Streamed};
 use crate::data::store::{Made, ModelMark, Shuffle, Shuffled, Store};
@@ -218,7 +219,17 @@ pub fn harvested(
         }
         Ok(ControlFlow::Continue(()))
     });
-    harvest.run(&mut sink, task)?;
+    if let Err(error) = harvest.run(&mut sink, task) {
+        if error.kind == Kind::Interrupted {
+            let read = found.first().zip(widths.first()).map_or(0, |(numbers, width)| numbers.len() / width);
+            task.say(&format!(
+                "stopped while harvesting, before the first step: {} read and dropped; `data::harvest` keeps what it \
+                 has read, and fits read its folder",
+                count(read, "row")
+            ));
+        }
+        return Err(error);
+    }
     let tensors = found.into_iter().zip(widths).zip(places).map(|((numbers, width), place)| {
         if numbers.is_empty() {
             return Err(err!(Argument, "no position of the text is left to harvest at {place}: all are skipped"));
