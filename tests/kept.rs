@@ -27,7 +27,7 @@ struct Said {
 
 impl Progress for Said {
     fn begin(&self, label: &str, total: Option<u64>) -> Box<dyn Bar> {
-        if self.interrupts == Some(label) {
+        if self.interrupts.is_some_and(|work| label.starts_with(work)) {
             self.flag.store(true, Ordering::Relaxed);
         }
         Silent.begin(label, total)

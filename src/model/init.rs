@@ -101,7 +101,11 @@ pub fn described(options: &Value) -> Result<(Config, Option<Published>)> {
         return Ok((config(options)?, None));
     }
     let config_json = spelling::theirs(&whole_numbers(options))?;
-    let layout = family::read(&config_json, &[])?;
+    let layout = family::read(&config_json, &[]);
+    let layout = match layout {
+        Ok(layout) => layout,
+        Err(error) => return Err(error.maybe_hint(spelling::hint(&config_json)?)),
+    };
     Ok((layout.config.clone(), Some(Published { config_json, layout })))
 }
 
@@ -113,7 +117,11 @@ pub fn config(options: &Value) -> Result<Config> {
     let given: Map<String, Value> = given.iter().map(|(key, value)| (key.clone(), whole_numbers(value))).collect();
     let given = spelling::ours(&given)?;
     if !given.contains_key("vocab") {
-        return Err(err!(Argument, "expected the option `vocab`, found none").hint("it is the number of tokens"));
+        let near = names::nearest("vocab", given.keys().map(String::as_str));
+        let near = near.map(|key| format!("; `{key}` is no option")).unwrap_or_default();
+        return Err(
+            err!(Argument, "expected the option `vocab`, found none").hint(format!("it is the number of tokens{near}"))
+        );
     }
     let mut given = given;
     // The config of another model has its family; a new model's family is our own.

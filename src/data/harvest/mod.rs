@@ -24,7 +24,7 @@ use crate::model::Model;
 use crate::model::batch::Batch;
 use crate::model::config::Config;
 use crate::model::decoder::{Decoder, Logits, Pass};
-use crate::model::site::{Place, SiteKind, select};
+use crate::model::site::{NAME_ONE, Place, SiteKind, one_site, select};
 use crate::tensor::{Device, Tensor};
 use gather::Gather;
 
@@ -197,11 +197,8 @@ impl Harvest {
 
     /// The index of a site in a block, and its width.
     fn standing(&self, site: &str) -> Result<(usize, usize)> {
-        let named = select(self.decoder.config(), site)?;
-        let [place] = named.as_slice() else {
-            return Err(err!(Argument, "expected one site, and `{site}` names {}", named.len()));
-        };
-        let found = self.places.iter().position(|other| other == place);
+        let place = one_site(self.decoder.config(), site, NAME_ONE)?;
+        let found = self.places.iter().position(|other| *other == place);
         let found = found.and_then(|at| Some((at, *self.widths.get(at)?)));
         found.ok_or_else(|| err!(Bug, "a site that is not harvested"))
     }

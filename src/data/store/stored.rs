@@ -18,7 +18,7 @@ use crate::base::{Result, Task, memory, names};
 use crate::data::harvest::{Block, Blocks, Moments, Progress};
 use crate::err;
 use crate::model::config::Config;
-use crate::model::site::select;
+use crate::model::site::{NAME_ONE, one_site};
 use crate::tensor::files::safetensors::Reader;
 use crate::tensor::{DType, Tensor};
 
@@ -88,16 +88,10 @@ impl Store {
         let config = serde_json::from_value::<Config>(self.made().model.config.clone());
         let config = config.map_err(|e| err!(Format, "the manifest's config is not valid: {e}"))?;
         let named = match sites.iter().any(|site| site.site == name) {
-            true => vec![name.to_string()],
-            false => select(&config, name)?.iter().map(|place| place.to_string()).collect(),
+            true => name.to_string(),
+            false => one_site(&config, name, NAME_ONE)?.to_string(),
         };
-        let found = match &named[..] {
-            [one] => sites.iter().position(|site| site.site == *one),
-            several => {
-                let count = several.len();
-                return Err(err!(Name, "expected one site of the store, and `{name}` names {count}"));
-            }
-        };
+        let found = sites.iter().position(|site| site.site == named);
         found.ok_or_else(|| {
             let held = || sites.iter().map(|site| site.site.as_str());
             let list = format!("it holds {}", held().collect::<Vec<_>>().join(", "));

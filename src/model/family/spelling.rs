@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::{FAMILIES, Keys};
-use crate::base::Result;
+use crate::base::{Result, names};
 use crate::err;
 
 /// Our name, and its aliases.
@@ -33,14 +33,24 @@ pub fn theirs(config_json: &Value) -> Result<Value> {
     let Some(given) = config_json.as_object() else { return Ok(config_json.clone()) };
     let asked = asked(config_json)?;
     let spelt = respelt(given, |key| {
-        if asked.contains(key) {
-            return None;
-        }
         let is_row = |(ours, theirs): &&(&'static str, &[&'static str])| *ours == key || theirs.contains(&key);
         let (_, theirs) = SPELLINGS.iter().find(is_row)?;
-        theirs.iter().find(|name| asked.contains(*name)).copied()
+        let first = theirs.iter().find(|name| asked.contains(*name)).copied()?;
+        // GPT-2's configs have the context twice.
+        let is_second = asked.contains(key) && given.contains_key(first);
+        (!is_second).then_some(first)
     })?;
     Ok(Value::Object(spelt))
+}
+
+/// What was meant by the first option that the family does not read, of all names that sizes have.
+pub fn hint(config_json: &Value) -> Result<Option<String>> {
+    let asked = asked(config_json)?;
+    let unread = config_json.as_object().into_iter().flat_map(Map::keys).find(|key| !asked.contains(key.as_str()));
+    let Some(unread) = unread.filter(|key| *key != "model_type") else { return Ok(None) };
+    let known = SPELLINGS.iter().filter(|(_, theirs)| theirs.iter().any(|name| asked.contains(name)));
+    let spellings = known.flat_map(|(ours, theirs)| theirs.iter().copied().chain([*ours]));
+    Ok(names::suggestion(unread, asked.iter().copied().chain(spellings)))
 }
 
 /// The keys that the family of a config reads.
@@ -108,5 +118,10 @@ mod tests {
         assert_eq!(both.message, "expected one of `layers` and `num_hidden_layers`, found both");
         let unknown = config(json!({"model_type": "gpt_neox", "contexts": 1})).unwrap_err();
         assert!(unknown.message.contains("`contexts`"), "{unknown}");
+        assert_eq!(unknown.hint.as_deref(), Some("did you mean `context`?"));
+        let twice = config(json!({"model_type": "gpt2", "layers": 1, "n_ctx": 32})).unwrap();
+        assert_eq!(twice.context, 32);
+        let misspelt = config(json!({"layers": 1, "vocb": 32})).unwrap_err();
+        assert_eq!(misspelt.hint.as_deref(), Some("it is the number of tokens; `vocb` is no option"));
     }
 }

@@ -56,7 +56,8 @@ impl DictionaryKind for TopK {
 /// Refuses a k that no row of codes has.
 pub fn few(k: usize, shape: Shape) -> Result<()> {
     if k == 0 || k > shape.d_sae {
-        return Err(err!(Argument, "expected `k` from 1 to {}, the number of features, found {k}", shape.d_sae));
+        let features = shape.d_sae;
+        return Err(err!(Argument, "expected `k` from 1 to {features}, the number of features, found {k}").about("k"));
     }
     Ok(())
 }
