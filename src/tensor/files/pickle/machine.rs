@@ -263,9 +263,24 @@ impl Machine {
                     _ => bail!(Format, "expected a tensor for a parameter, found something else"),
                 }
             }
+            (Object::Global(Global::Size), &[sizes]) => match self.object(sizes) {
+                Object::Tuple(sizes) | Object::List(sizes) => Object::Tuple(sizes.clone()),
+                _ => bail!(Format, "expected the sizes of a torch.Size, found something else"),
+            },
+            (Object::Global(Global::Device), arguments) => Object::Text(self.device(arguments)?),
             _ => bail!(Format, "expected a call that makes a tensor or a dictionary, found another"),
         };
         self.push(made)
+    }
+
+    /// `cuda`, or `cuda:0` where there is a number.
+    fn device(&self, arguments: &[Id]) -> Result<String> {
+        let found: Vec<&Object> = arguments.iter().map(|id| self.object(*id)).collect();
+        match found.as_slice() {
+            [Object::Text(kind)] => Ok(kind.clone()),
+            [Object::Text(kind), Object::Int(number)] => Ok(format!("{kind}:{number}")),
+            _ => bail!(Format, "expected the name of a device, found something else"),
+        }
     }
 
     /// storage, offset, size, stride, requires_grad, hooks, and in newer files a map of flags

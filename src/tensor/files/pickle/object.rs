@@ -44,6 +44,10 @@ pub(super) enum Global {
     Elements(DType),
     /// A dtype as a value, as configs have it.
     Dtype(&'static str),
+    /// The shape of a tensor as a value, a kind of tuple.
+    Size,
+    /// Where a tensor was: a kind and maybe a number.
+    Device,
 }
 
 impl Global {
@@ -61,6 +65,8 @@ impl Global {
             ("torch", "IntStorage") => elements(DType::I32),
             ("torch", "ShortStorage") => elements(DType::I16),
             ("torch", "ByteStorage" | "BoolStorage") => elements(DType::U8),
+            ("torch", "Size") => Some(Self::Size),
+            ("torch", "device") => Some(Self::Device),
             ("torch", other) => DTYPES.iter().find(|known| **known == other).map(|known| Self::Dtype(known)),
             _ => None,
         }

@@ -223,3 +223,24 @@ fn what_a_pickle_tells_is_counted_before_it_is_made() {
     assert!(machine::run(&few, Budget::within(1 << 20, u64::MAX)).is_ok());
     assert!(machine::run(&few, Budget::within(1 << 12, u64::MAX)).is_err());
 }
+
+#[test]
+fn shapes_and_devices_are_values() {
+    let text = |text: &str| [b"X".as_slice(), &(text.len() as u32).to_le_bytes(), text.as_bytes()].concat();
+    let pickle = [
+        b"\x80\x02}".as_slice(),
+        &text("shape"),
+        b"ctorch\nSize\nK\x02K\x03\x86\x85Rs",
+        &text("device"),
+        b"ctorch\ndevice\n",
+        &text("cuda"),
+        b"K\x01\x86Rs",
+        &text("x"),
+        b"ctorch\ndevice\n",
+        &text("cpu"),
+        b"\x85Rs.",
+    ];
+    let file = File::new(stored(&pickle.concat())).unwrap();
+    assert_eq!(values(&file.root), json!({"shape": [2, 3], "device": "cuda:1", "x": "cpu"}));
+    assert!(refused(stored(b"\x80\x02ctorch\nSize\nK\x02\x85R.")).contains("the sizes of a torch.Size"));
+}
