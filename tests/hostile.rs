@@ -161,7 +161,7 @@ fn a_run_is_repeated_for_the_screen_that_it_was_made_for() {
     assert_ne!(text, wide);
     std::fs::write(&record, wide).unwrap();
     let (code, stdout, stderr) = run(folder.path(), &["run", "--again", "out/x/run.json"]);
-    assert!(code == 1 && stdout.is_empty() && stderr.contains("what was printed is not the same"), "{stdout}{stderr}");
+    assert!(code == 1 && stdout.is_empty() && stderr.contains("different: printed output"), "{stdout}{stderr}");
     std::fs::write(&record, text).unwrap();
     assert_eq!(run(folder.path(), &["run", "--again", "out/x/run.json"]).0, 0);
 }

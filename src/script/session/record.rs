@@ -113,7 +113,7 @@ impl Record {
         unless_same("checks that held", &self.checks_passed.to_string(), &again.checks_passed.to_string());
         unless_same("checks that failed", &self.checks_failed.to_string(), &again.checks_failed.to_string());
         if self.printed != again.printed {
-            lines.push("what was printed is not the same".into());
+            lines.push("printed output".into());
         }
         compare("input", &self.read, &again.read, &mut lines);
         compare("output", &self.written, &again.written, &mut lines);
