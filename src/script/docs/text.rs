@@ -3,6 +3,7 @@
 use crate::base::{Result, names};
 use crate::err;
 use crate::report::terminal::Screen;
+use crate::script::docs::declared::REQUIRED;
 use crate::script::docs::{Docs, Entry, OptionDoc};
 use crate::script::engine::foreign;
 
@@ -108,7 +109,11 @@ pub fn everything(docs: &Docs, screen: &Screen) -> String {
 
 /// `key = default`, or the key alone where there is no default.
 pub fn option_head(option: &OptionDoc) -> String {
-    if option.default.is_empty() { option.key.clone() } else { format!("{} = {}", option.key, option.default) }
+    match option.default.as_str() {
+        "" => option.key.clone(),
+        REQUIRED => format!("{} ({REQUIRED})", option.key),
+        default => format!("{} = {default}", option.key),
+    }
 }
 
 fn list(entries: &[&Entry], screen: &Screen) -> String {
