@@ -21,6 +21,13 @@ pub struct OptionDoc {
 /// What stands in place of the default of an option that has none.
 pub const REQUIRED: &str = "required";
 
+impl OptionDoc {
+    /// Whether a dictionary of this kind has it; one whose kind is not known may have it.
+    pub fn fits(&self, kind: Option<&str>) -> bool {
+        self.kinds.is_empty() || kind.is_none_or(|kind| self.kinds.contains(&kind))
+    }
+}
+
 /// A group by the name that doc comments give.
 pub type Group = (&'static str, fn() -> Vec<OptionDoc>);
 
@@ -88,6 +95,7 @@ mod tests {
         assert!(k.iter().any(|option| option.meaning == "of topk: number of codes in a row"), "{k:?}");
         assert!(k.iter().any(|option| option.meaning.starts_with("of batch_topk, matryoshka: ")), "{k:?}");
         assert!(k.iter().all(|option| option.default == REQUIRED), "{k:?}");
+        assert!(k[0].fits(None) && !k[0].fits(Some("l1")));
         let fit = fields::<FitOptions>();
         assert!(fit[0].choices.contains(&"topk"));
     }
