@@ -479,8 +479,15 @@ pub fn chosen<T: Setting>(name: &str, word: &str) -> Result<T> {
     T::of(&value).ok_or_else(|| refused((name, ""), &T::wanted(), T::CHOICES, &value))
 }
 
+/// Names that help texts begin with.
+const PROPER: [&str; 1] = ["Adam"];
+
 /// The sentence as it follows a colon; names and abbreviations keep their capitals.
 fn lowered(sentence: &str) -> String {
+    let word = sentence.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
+    if PROPER.contains(&word) {
+        return sentence.into();
+    }
     let mut letters = sentence.chars();
     let (first, second) = (letters.next(), letters.next());
     match (first, second) {

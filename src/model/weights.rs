@@ -76,13 +76,16 @@ impl Weights {
         Ok(Self { embed, pos_embed, blocks, final_norm, unembed })
     }
 
-    /// One weight by its name.
-    pub fn get(&self, config: &Config, name: &str) -> Result<Tensor> {
+    /// One weight by its name. `others` are further names that are accepted in its place, for the hint.
+    pub fn get(&self, config: &Config, name: &str, others: &[String]) -> Result<Tensor> {
         let all = self.named(config)?;
         match all.iter().find(|(known, _)| known == name) {
             Some((_, weight)) => Ok(weight.clone()),
-            None => Err(err!(Name, "this model has no weight `{name}`")
-                .maybe_hint(names::suggestion(name, all.iter().map(|(known, _)| known.as_str())))),
+            None => Err(err!(Name, "this model has no weight `{name}`").hint(hint(
+                config,
+                name,
+                all.iter().map(|(known, _)| known).chain(others),
+            ))),
         }
     }
 
@@ -101,6 +104,22 @@ impl Weights {
         }
         Ok(names.into_iter().map(|(name, _)| name).zip(all).collect())
     }
+}
+
+/// What may be meant by a name that no weight has.
+fn hint<'a>(config: &Config, name: &str, known: impl Iterator<Item = &'a String> + Clone) -> String {
+    let layer = name.strip_prefix("blocks.").and_then(|rest| rest.split('.').next()?.parse::<usize>().ok());
+    if layer.is_some_and(|layer| layer >= config.layers) {
+        return match config.layers {
+            0 => "this model has no layers".into(),
+            1 => "its only layer is 0".into(),
+            layers => format!("its layers are 0 to {}", layers - 1),
+        };
+    }
+    if matches!(name, "W_pos" | "pos_embed.W_pos" | "pos_embed") && config.positions != Positions::Learned {
+        return "only models with learned positions have it".into();
+    }
+    names::suggestion(name, known.map(String::as_str)).unwrap_or_else(|| "`m.parameters` lists the names of all".into())
 }
 
 impl Block {
@@ -222,7 +241,7 @@ mod tests {
             let weights = weights.unwrap();
             assert_eq!(weights.named(&config).unwrap().len(), made.len());
             for (i, name) in made.iter().enumerate() {
-                let first = weights.get(&config, name).unwrap().flatten_all().unwrap().get(0).unwrap();
+                let first = weights.get(&config, name, &[]).unwrap().flatten_all().unwrap().get(0).unwrap();
                 assert_eq!(Number::of(&first).unwrap(), Number::Int(i as i64 + 1), "{name}");
             }
         }
@@ -232,7 +251,9 @@ mod tests {
     fn a_wrong_name_is_answered_with_the_right_one() {
         let config = crate::model::fixtures::config();
         let decoder = crate::model::fixtures::decoder(config.clone(), DType::F32);
-        let error = decoder.weights().get(&config, "blocks.0.attn.q.wieght").unwrap_err();
-        assert_eq!(error.hint.as_deref(), Some("did you mean `blocks.0.attn.q.weight`?"));
+        let hint = |name: &str| decoder.weights().get(&config, name, &["W_E".into()]).unwrap_err().hint.unwrap();
+        assert_eq!(hint("blocks.0.attn.q.wieght"), "did you mean `blocks.0.attn.q.weight`?");
+        assert_eq!(hint("W_EE"), "did you mean `W_E`?");
+        assert!(hint("blocks.99.attn.W_Q").contains("layer"));
     }
 }

@@ -3,6 +3,7 @@
 
 use super::cursor::{Before, Callee};
 use super::{shape, signature};
+use crate::base::Table;
 use crate::data::{Text, pack};
 use crate::model::site::Site;
 use crate::script::Session;
@@ -10,6 +11,7 @@ use crate::script::docs::Entry;
 use crate::script::engine::tokens::Kind;
 use crate::script::engine::value::Value;
 use crate::script::model::{Cache, Model};
+use crate::script::sae::Sae;
 
 /// The words for the string that token `token` opens.
 pub struct Choices {
@@ -32,14 +34,29 @@ pub fn at(text: &Before, token: usize, session: &Session) -> Choices {
     found.unwrap_or(Choices { words: Vec::new(), or_file: true })
 }
 
-/// The sites of a cache that is indexed.
+/// The sites of a cache that is indexed, or the columns of a table.
 fn index(text: &Before, open: usize, session: &Session) -> Option<Vec<String>> {
     if !text.is_symbol(open, &["[", "?["]) {
         return None;
     }
-    let value = variable(text, open.checked_sub(1)?, session)?;
+    let at = open.checked_sub(1)?;
+    if let Some(dot) = at.checked_sub(1).filter(|dot| text.is_symbol(*dot, &[".", "?."])) {
+        let owner = variable(text, dot.checked_sub(1)?, session)?;
+        return (text.word(at) == "history").then(|| history(owner)).flatten();
+    }
+    let value = variable(text, at, session)?;
+    if let Some(table) = value.read_lock::<Table>() {
+        return Some(table.columns.clone());
+    }
     let cache = value.read_lock::<Cache>()?;
     Some(cache.activations().iter().map(|(place, _)| place.to_string()).collect())
+}
+
+/// The columns of the training history of a model or a dictionary.
+fn history(value: &Value) -> Option<Vec<String>> {
+    let of_model = value.read_lock::<Model>().and_then(|model| Some(model.core().history.as_ref()?.table(100).columns));
+    let of_sae = || value.read_lock::<Sae>().and_then(|sae| Some(sae.history.as_ref()?.table(100).columns));
+    of_model.or_else(of_sae)
 }
 
 /// The value of an option that is being written.
@@ -100,7 +117,8 @@ fn is_first_text(entry: &Entry, name: &str) -> bool {
 fn named(name: &str, text: &Before, session: &Session) -> Option<Vec<String>> {
     match name {
         "site" => model(text, session).map(|model| sites(&model, false)),
-        "sites" => model(text, session).map(|model| sites(&model, true)),
+        // Where a hook acts.
+        "sites" | "place" => model(text, session).map(|model| sites(&model, true)),
         "column" | "label" => Some(columns(text, session)).filter(|columns| !columns.is_empty()),
         _ => None,
     }

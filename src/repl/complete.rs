@@ -149,15 +149,22 @@ fn keys(text: &Before, map: usize, session: &Session) -> Vec<Candidate> {
     let Some(callee) = text.call_of_map(map) else { return Vec::new() };
     let docs = session.docs();
     let receiver = callee.dot.and_then(|dot| shape::before(text, dot, session));
-    let written = text.keys(map);
-    options(docs.entries(), &callee, receiver.as_ref().map(|shape| shape.kind.as_str()), &written)
+    let receiver = receiver.as_ref().map(|shape| shape.kind.as_str());
+    options(docs.entries(), &callee, receiver, &text.keys(map), text.text_of_key(map, "kind"))
 }
 
-fn options(entries: &[Entry], callee: &Callee, receiver: Option<&str>, written: &[&str]) -> Vec<Candidate> {
+/// The options that are not written yet; of those that only some kinds have, those of the kind that is written.
+fn options(
+    entries: &[Entry],
+    callee: &Callee,
+    receiver: Option<&str>,
+    written: &[&str],
+    kind: Option<&str>,
+) -> Vec<Candidate> {
     let described = signature::called(entries, callee, receiver).find(|entry| !entry.doc.options.is_empty());
     let options = described.into_iter().flat_map(|entry| &entry.doc.options);
     options
-        .filter(|option| !written.contains(&option.key.as_str()))
+        .filter(|option| option.fits(kind) && !written.contains(&option.key.as_str()))
         .map(|option| {
             Candidate::new(format!("{}: ", option.key), format!("{}  {}", option_head(option), option.meaning))
         })

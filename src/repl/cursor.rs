@@ -188,6 +188,14 @@ impl<'t> Before<'t> {
         colons.map(|colon| self.word(colon - 1).trim_matches('"')).collect()
     }
 
+    /// The text that is written for a key of the map opened at `map`.
+    pub fn text_of_key(&self, map: usize, key: &str) -> Option<&'t str> {
+        let is_colon = |index: &usize| self.is_symbol(*index, &[":"]) && self.word(index - 1).trim_matches('"') == key;
+        let value = self.within(map, self.tokens.len()).find(is_colon)? + 1;
+        let whole = self.tokens.get(value).is_some_and(|token| token.kind == Kind::Text && !token.open);
+        whole.then(|| self.word(value).trim_matches(['"', '`']))
+    }
+
     /// The innermost map of options around the cursor, if it is an argument of a call.
     pub fn map_of_options(&self) -> Option<(usize, Callee<'t>)> {
         let map = *self.open_brackets(self.tokens.len()).last()?;
@@ -260,5 +268,7 @@ mod tests {
         let (map, callee) = before.map_of_options().unwrap();
         assert_eq!((map, callee.name), (4, "f"));
         assert_eq!(before.keys(map), ["a", "b", "d"]);
+        let before = Before::new("f(x, #{ kind: \"topk\", n: 1, ");
+        assert_eq!([before.text_of_key(4, "kind"), before.text_of_key(4, "n")], [Some("topk"), None]);
     }
 }

@@ -102,6 +102,9 @@ fn options_complete_by_their_call_and_once() {
     assert_eq!(completed(&session, "run::fetch(\"x\", #{ sh|})"), ["run::fetch(\"x\", #{ sha256: })"]);
     assert!(shown(&session, "run::fetch(\"x\", #{ sh")[0].contains("the hash that the content must have"));
     assert!(completed(&session, "#{ |").is_empty());
+    // Of options that only some kinds have, those of the kind that is written.
+    assert!(!completed(&session, "sae::fit(x, #{ tar|").is_empty());
+    assert!(completed(&session, "sae::fit(x, #{ kind: \"topk\", tar|").is_empty());
 }
 
 #[test]
@@ -134,7 +137,8 @@ fn strings_complete_to_files_and_to_keys() {
 fn strings_complete_to_what_an_argument_may_be() {
     let mut session = session();
     let text = "let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: 10, context: 16 }); \
-                let c = m.cache([1, 2], \"mlp_out.*\"); let g = data::text(\"grammar\");";
+                let c = m.cache([1, 2], \"mlp_out.*\"); let g = data::text(\"grammar\"); \
+                let tab = table([#{ name: 1, grade: 2 }]);";
     let _nothing = session.eval("<1>", text).unwrap();
     assert_eq!(
         completed(&session, "m.cache(t, \"resid_po|"),
@@ -143,6 +147,8 @@ fn strings_complete_to_what_an_argument_may_be() {
     assert_eq!(completed(&session, "m.cache(t, [\"embed\", \"mlp_in.|\"])").len(), 3);
     assert_eq!(completed(&session, "c.mean(\"mlp_out.1|"), ["c.mean(\"mlp_out.1\""]);
     assert_eq!(completed(&session, "c[\"mlp_|\"]"), ["c[\"mlp_out.0\"]", "c[\"mlp_out.1\"]"]);
+    assert_eq!(completed(&session, "hooks::zero(\"mlp_out.|\")").len(), 3);
+    assert_eq!(completed(&session, "tab[\"gr|\"]"), ["tab[\"grade\"]"]);
     assert_eq!(completed(&session, "sae::fit(m, \"resid_pre.|\", g)").len(), 2);
     assert_eq!(completed(&session, "data::pairs(\"greater|"), ["data::pairs(\"greater_than\""]);
     assert_eq!(completed(&session, "sae::fit(x, #{ kind: \"jump|"), ["sae::fit(x, #{ kind: \"jumprelu\""]);

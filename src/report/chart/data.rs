@@ -19,7 +19,7 @@ pub type Named = (String, Vec<f64>);
 pub type Matrix = (usize, usize, Vec<f64>);
 
 /// What is no plain value but a tensor or a grid.
-fn inside<T: 'static>(value: &Plain) -> Option<&T> {
+pub(super) fn inside<T: 'static>(value: &Plain) -> Option<&T> {
     let Plain::Other(Foreign { value, .. }) = value else { return None };
     value.downcast_ref()
 }
@@ -182,7 +182,7 @@ fn numbered(lists: Vec<Vec<f64>>) -> Vec<Named> {
 }
 
 /// The values of a tensor, row after row.
-fn values(tensor: &Tensor) -> Result<Vec<f64>> {
+pub(super) fn values(tensor: &Tensor) -> Result<Vec<f64>> {
     memory::check(tensor.elem_count() as u128 * 8, || "a tensor's values".into())?;
     Ok(dtype::convert(&tensor.to_device(&Device::Cpu)?, DType::F64)?.flatten_all()?.to_vec1()?)
 }

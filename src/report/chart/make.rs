@@ -158,8 +158,8 @@ impl IntervalOptions {
 }
 
 /// Series with the names given in place of their numbers. The series of a map have names already.
-fn renamed(series: Vec<Named>, names: Option<Vec<String>>, data: &Data) -> Result<Vec<Named>> {
-    let Some(names) = names else { return Ok(series) };
+fn renamed(series: Vec<Named>, names: Option<Labels>, data: &Data) -> Result<Vec<Named>> {
+    let Some(Labels(names)) = names else { return Ok(series) };
     refuse_beside_map("names", data)?;
     if names.len() != series.len() {
         return Err(

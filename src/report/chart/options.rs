@@ -1,9 +1,12 @@
 //! The options of charts, and what charts share of them: labels, sizes, axes, annotations and intervals.
 
-use super::data::Data;
+use std::ops::Range;
+
+use super::data::{Data, inside, values};
 use super::{Chart, Mark};
 use crate::base::Result;
 use crate::base::options::{Fault, Plain, Setting, number_text};
+use crate::tensor::Tensor;
 
 /// The sizes of a chart, in CSS pixels.
 pub const SMALLEST: u32 = 160;
@@ -41,6 +44,19 @@ fn label(value: &Plain) -> Option<String> {
     }
 }
 
+/// No chart has names for more.
+const MOST_LABELS: u64 = 1 << 20;
+
+/// Numbers that are given together: a range of whole ones, or a tensor of one dimension.
+fn numbered(value: &Plain) -> Option<Vec<String>> {
+    if let Some(range) = inside::<Range<i64>>(value) {
+        let is_short = range.is_empty() || range.end.abs_diff(range.start) <= MOST_LABELS;
+        return is_short.then(|| range.clone().map(|number| number.to_string()).collect());
+    }
+    let tensor = inside::<Tensor>(value).filter(|tensor| tensor.rank() == 1)?;
+    values(tensor).ok()?.into_iter().map(|number| label(&Plain::Float(number))).collect()
+}
+
 /// What things are called: strings, or numbers as they are written.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Labels(pub Vec<String>);
@@ -53,6 +69,7 @@ impl Setting for Labels {
     fn of(value: &Plain) -> Option<Self> {
         match value {
             Plain::List(values) => values.iter().map(label).collect::<Option<_>>().map(Self),
+            Plain::Other(_) => numbered(value).map(Self),
             one => label(one).map(|label| Self(vec![label])),
         }
     }
@@ -169,7 +186,7 @@ crate::options! {
         /// Where on the x axis the values stand.
         x_values: Option<GivenNumbers> = None => usually("0, 1, 2 and so on");
         /// What the series are called.
-        names: Option<Vec<String>> = None => usually("their numbers, or the keys of a map");
+        names: Option<Labels> = None => usually("their numbers, or the keys of a map");
         /// Texts beside the points, if there is one series.
         labels: Option<Labels> = None;
         /// Intervals as a band behind the line in place of bars.
@@ -189,7 +206,7 @@ crate::options! {
         /// What the bars stand for.
         labels: Option<Labels> = None => usually("0, 1, 2 and so on");
         /// What the series are called.
-        names: Option<Vec<String>> = None => usually("their numbers, or the keys of a map");
+        names: Option<Labels> = None => usually("their numbers, or the keys of a map");
         with intervals: IntervalOptions;
         with label: LabelOptions;
         with y_axis: YAxisOptions;
@@ -307,5 +324,26 @@ impl Chart {
         }
         self.marks.extend(options.texts.0.iter().cloned());
         Ok(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::base::options::Foreign;
+    use crate::tensor::Device;
+
+    #[test]
+    fn labels_are_names_numbers_ranges_and_tensors() {
+        let other = |value: Rc<dyn std::any::Any>| Plain::Other(Foreign { what: "a value".into(), value });
+        let labels = |value: Plain| Labels::of(&value).map(|Labels(labels)| labels);
+        let three = Some(vec!["0".to_string(), "1".into(), "2".into()]);
+        assert_eq!(labels(Plain::List(vec![Plain::Integer(0), Plain::Float(1.0), Plain::Text("2".into())])), three);
+        assert_eq!(labels(other(Rc::new(0_i64..3))), three);
+        assert_eq!(labels(other(Rc::new(Tensor::new(&[0_f32, 1.0, 2.0], &Device::Cpu).unwrap()))), three);
+        assert_eq!(labels(other(Rc::new(Tensor::new(&[[0_f32], [1.0]], &Device::Cpu).unwrap()))), None);
+        assert_eq!(labels(other(Rc::new(0..i64::MAX))), None);
     }
 }

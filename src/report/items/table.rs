@@ -58,26 +58,30 @@ fn terminal(table: &Table, screen: &Screen) -> String {
     let (first, last): (Vec<_>, Vec<_>) =
         (rows[..head].iter().map(short).collect(), rows[rows.len() - tail..].iter().map(short).collect());
     let names: Vec<String> = table.columns.iter().map(|name| screen.shortened(&visible(name))).collect();
-    let widths = Widths::of(table, &names, first.iter().chain(&last), screen);
+    let between = (skipped > 0).then(|| format!("… {} …", count(skipped, "more row")));
+    let widths = Widths::of(table, &names, first.iter().chain(&last), between.as_deref(), screen.width);
     let mut drawn = comfy_table::Table::new();
     drawn.force_no_tty().load_style(TableStyle::new().header_separator(LineStyle::none().fill('─')));
     drawn.set_content_arrangement(ContentArrangement::Dynamic).set_width(screen.width.clamp(20, 1000) as u16);
-    drawn.set_header(names.iter().take(widths.kept).map(comfy_table::Cell::new));
-    for row in first {
-        drawn.add_row(row.into_iter().take(widths.kept));
+    drawn.set_header(widths.fitted(&names));
+    for row in &first {
+        drawn.add_row(widths.fitted(row));
     }
-    if skipped > 0 {
-        drawn.add_row([format!("… {} …", count(skipped, "more row"))]);
+    if let (Some(between), Some(one)) = (&between, widths.shown.first()) {
+        drawn.add_row([with_short_words(between, one.wide)]);
     }
-    for row in last {
-        drawn.add_row(row.into_iter().take(widths.kept));
+    for row in &last {
+        drawn.add_row(widths.fitted(row));
     }
     widths.align(&mut drawn);
     for line in drawn.lines() {
         out.push_str(line.trim_end());
         out.push('\n');
     }
-    if let Some(left_out) = names.get(widths.kept..).filter(|left_out| !left_out.is_empty()) {
+    let is_left_out = |at: usize| widths.shown.iter().all(|one| one.at != at);
+    let left_out: Vec<&str> =
+        names.iter().enumerate().filter(|(at, _)| is_left_out(*at)).map(|(_, name)| name.as_str()).collect();
+    if !left_out.is_empty() {
         let note = format!("{} left out, for want of width: {}", count(left_out.len(), "column"), left_out.join(", "));
         for line in screen::wrapped(&screen.shortened(&note), screen.width) {
             out.push_str(&screen.dim(&line));
@@ -110,77 +114,173 @@ fn is_numeric(table: &Table, column: usize) -> bool {
 /// A blank on both sides of a column.
 const PADDING: usize = 2;
 
-/// How wide the columns are at least, so that no name is broken, and how many of them have room.
+/// Words keep at least so many characters when they are shortened so that all columns have room.
+const SHORTEST: usize = 8;
+
+/// Prose wraps at this width, even where there is room for more.
+const LONGEST: usize = 100;
+
+/// What stands in a column, in characters.
+struct Measured {
+    is_numeric: bool,
+    /// The widest number; 0 in a column of words.
+    number: usize,
+    /// The widest word of the name, and of the cells if they are words.
+    word: usize,
+    /// The name on one line.
+    name: usize,
+    /// The widest line of all.
+    line: usize,
+}
+
+impl Measured {
+    /// How wide the column is at least, with words of at most `most` characters. Numbers are never shortened.
+    fn least(&self, most: usize) -> usize {
+        self.number.max(self.word.min(most))
+    }
+
+    /// With the name of a column of numbers on one line, too.
+    fn roomy(&self) -> usize {
+        if self.is_numeric { self.least(usize::MAX).max(self.name) } else { self.word }
+    }
+
+    /// How wide the column becomes where there is room.
+    fn wanted(&self) -> usize {
+        if self.is_numeric { self.line } else { self.line.min(LONGEST).max(self.word) }
+    }
+}
+
+/// A column that has room.
+struct Shown {
+    /// Its place in the table.
+    at: usize,
+    is_numeric: bool,
+    /// Its width, without the blanks at its sides.
+    wide: usize,
+}
+
 struct Widths {
-    least: Vec<usize>,
-    /// Of the columns that hold numbers, the widest line; nothing for the others.
-    numbers: Vec<Option<usize>>,
-    /// Whether the names of columns of numbers stand on one line each.
-    is_roomy: bool,
-    /// At most so wide is a column of words, its blanks counted, unless a name is wider.
-    longest: usize,
-    /// The first so many columns are shown.
-    kept: usize,
+    shown: Vec<Shown>,
 }
 
 impl Widths {
+    /// Prose wraps first, then words are shortened, and columns are left out last: of these, numbers after words.
     fn of<'a>(
         table: &Table,
         names: &[String],
         rows: impl Iterator<Item = &'a Vec<String>> + Clone,
-        screen: &Screen,
+        between: Option<&str>,
+        room: usize,
     ) -> Self {
-        let longest = (screen.width / 2).clamp(8, 60);
-        let word = |text: &str| text.split_whitespace().map(screen::width).max().unwrap_or_default();
-        let line = |text: &str| text.lines().map(screen::width).max().unwrap_or_default();
-        let most = |column: usize, of: &dyn Fn(&str) -> usize| {
-            rows.clone().filter_map(|row| row.get(column)).map(|cell| of(cell)).max().unwrap_or_default()
-        };
-        let (mut tight, mut roomy, mut numbers) = (Vec::new(), Vec::new(), Vec::new());
-        for (column, name) in names.iter().enumerate() {
-            if is_numeric(table, column) {
-                let cells = most(column, &line);
-                tight.push(cells.max(word(name)));
-                roomy.push(cells.max(line(name)));
-                numbers.push(Some(cells.max(line(name))));
-            } else {
-                // What is wider than half of the screen is broken all the same.
-                let words = most(column, &word).max(word(name)).min(longest - PADDING);
-                tight.push(words);
-                roomy.push(words);
-                numbers.push(None);
+        let measured: Vec<Measured> =
+            (0..names.len()).map(|at| measured(table, names, rows.clone(), between, at)).collect();
+        let all: Vec<usize> = (0..names.len()).collect();
+        let roomy: Vec<usize> = measured.iter().map(Measured::roomy).collect();
+        let at_most = |most: usize| -> Vec<usize> { measured.iter().map(|column| column.least(most)).collect() };
+        let fits = |least: &Vec<usize>| taken(least) <= room;
+        let found = Some(roomy)
+            .filter(fits)
+            .or_else(|| Some(at_most(usize::MAX)).filter(fits))
+            .or_else(|| (SHORTEST..room).rev().map(at_most).find(fits));
+        let (kept, mut wide) = match found {
+            Some(least) => (all, least),
+            None => {
+                let least = at_most((room * 3 / 10).clamp(SHORTEST, 24));
+                let kept = with_room(&measured, &least, room);
+                let least = kept.iter().map(|at| least[*at]).collect();
+                (kept, least)
             }
-        }
-        let is_roomy = roomy.iter().map(|wide| wide + PADDING).sum::<usize>() <= screen.width;
-        let least = if is_roomy { roomy } else { tight };
-        let mut used = 0;
-        let fits = |wide: &&usize| {
-            used += **wide + PADDING;
-            used <= screen.width
         };
-        let kept = least.iter().take_while(fits).count().max(1);
-        Self { least, numbers, is_roomy, longest, kept }
+        let wanted: Vec<usize> = kept.iter().map(|at| measured[*at].wanted()).collect();
+        share(&mut wide, &wanted, room);
+        let shown = |(at, wide): (usize, usize)| Shown { at, is_numeric: measured[at].is_numeric, wide };
+        Self { shown: kept.into_iter().zip(wide).map(shown).collect() }
     }
 
-    /// Numbers to the right; words share what width the numbers leave.
+    /// The cells of a row that are shown, their words no wider than their columns.
+    fn fitted<'a>(&'a self, row: &'a [String]) -> impl Iterator<Item = String> + 'a {
+        self.shown.iter().map(|one| row.get(one.at).map_or_else(String::new, |cell| with_short_words(cell, one.wide)))
+    }
+
     fn align(&self, drawn: &mut comfy_table::Table) {
-        let fixed = |wide: usize| Width::Fixed(wide.min(1000) as u16);
-        for ((column, least), numbers) in drawn.column_iter_mut().zip(&self.least).zip(&self.numbers) {
-            let lower = fixed(least + PADDING);
-            match numbers {
-                Some(widest) => {
-                    column.set_cell_alignment(CellAlignment::Right);
-                    column.set_constraint(match self.is_roomy {
-                        true => ColumnConstraint::ContentWidth,
-                        false => ColumnConstraint::Boundaries { lower, upper: fixed(widest + PADDING) },
-                    });
-                }
-                None => {
-                    let upper = fixed(self.longest.max(least + PADDING));
-                    column.set_constraint(ColumnConstraint::Boundaries { lower, upper });
-                }
+        for (column, one) in drawn.column_iter_mut().zip(&self.shown) {
+            if one.is_numeric {
+                column.set_cell_alignment(CellAlignment::Right);
             }
+            column.set_constraint(ColumnConstraint::Absolute(Width::Fixed((one.wide + PADDING).min(1000) as u16)));
         }
+    }
+}
+
+fn measured<'a>(
+    table: &Table,
+    names: &[String],
+    rows: impl Iterator<Item = &'a Vec<String>> + Clone,
+    between: Option<&str>,
+    at: usize,
+) -> Measured {
+    let most = |of: fn(&str) -> usize| {
+        rows.clone().filter_map(|row| row.get(at)).map(|cell| of(cell)).max().unwrap_or_default()
+    };
+    let is_numeric = is_numeric(table, at);
+    let cells = most(line_width);
+    let (number, words) = if is_numeric { (cells, 0) } else { (0, most(word_width)) };
+    let name = names.get(at).map(String::as_str).unwrap_or_default();
+    // The line between the first and the last rows stands in the first column.
+    let between = between.filter(|_| at == 0).unwrap_or_default();
+    Measured {
+        is_numeric,
+        number,
+        word: words.max(word_width(name)).max(word_width(between)),
+        name: line_width(name),
+        line: cells.max(line_width(name)).max(line_width(between)),
+    }
+}
+
+fn line_width(text: &str) -> usize {
+    text.lines().map(screen::width).max().unwrap_or_default()
+}
+
+fn word_width(text: &str) -> usize {
+    text.split([' ', '\n']).map(screen::width).max().unwrap_or_default()
+}
+
+/// The text with words of at most `most` columns: longer ones lose their middle.
+fn with_short_words(text: &str, most: usize) -> String {
+    let mut out = String::with_capacity(text.len());
+    for piece in text.split_inclusive([' ', '\n']) {
+        let word = piece.trim_end_matches([' ', '\n']);
+        out.push_str(&screen::without_middle(word, most));
+        out.push_str(&piece[word.len()..]);
+    }
+    out
+}
+
+/// The width of columns with the blanks at their sides.
+fn taken(widths: &[usize]) -> usize {
+    widths.iter().map(|wide| wide + PADDING).sum()
+}
+
+/// The columns that have room: the first one, which says what a row is, then numbers, then words.
+fn with_room(measured: &[Measured], least: &[usize], room: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..measured.len()).collect();
+    order.sort_by_key(|at| (*at != 0, !measured[*at].is_numeric));
+    let mut used = 0;
+    let fits = |at: &usize| {
+        used += least[*at] + PADDING;
+        *at == 0 || used <= room
+    };
+    let mut kept: Vec<usize> = order.into_iter().take_while(fits).collect();
+    kept.sort_unstable();
+    kept
+}
+
+/// Gives what room is left to columns that want more, the narrowest first.
+fn share(widths: &mut [usize], wanted: &[usize], room: usize) {
+    for _ in taken(widths)..room {
+        let narrow = widths.iter_mut().zip(wanted).filter(|(wide, wanted)| **wide < **wanted);
+        let Some((wide, _)) = narrow.min_by_key(|(wide, _)| **wide) else { return };
+        *wide += 1;
     }
 }
 
@@ -267,6 +367,34 @@ Dictionaries
             assert!(text.lines().all(|line| screen::width(line) <= 80), "{text}");
             assert_eq!(text.contains("left out, for want of width: "), more == 12, "{text}");
         }
+    }
+
+    #[test]
+    fn long_names_have_the_room_that_there_is() {
+        let name = "n".repeat(70);
+        let row = |name: &str| vec![name.into(), 1_i64.into()];
+        let columns = ["name", "n"].map(String::from).to_vec();
+        let table = Table { columns, rows: vec![row(&name)], ..Table::default() };
+        let expected = format!(" name{}  n\n{}\n {name}  1\n", " ".repeat(66), "─".repeat(75));
+        assert_eq!(table.terminal(&Screen::default()).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_shortened_before_a_number_is_left_out() {
+        let long = |end: &str| format!("a.model.with.a.very.long.name/{end}");
+        let columns = ["feature", "other", "cosine"].map(String::from).to_vec();
+        let rows = vec![vec![long("15000").into(), long("24575").into(), 0.125.into()]];
+        let table = Table { columns, rows, ..Table::default() };
+        for width in [80, 60, 30] {
+            let text = table.terminal(&Screen { width, ..Screen::default() }).unwrap();
+            assert!(text.lines().all(|line| screen::width(line) <= width), "{text}");
+            assert_eq!(text.lines().count(), 3, "{text}");
+            assert!(text.contains('…') && text.contains("0.125"), "{text}");
+            assert!(text.contains("000") && text.contains("575"), "{text}");
+        }
+        let wide = table.terminal(&Screen { width: 90, ..Screen::default() }).unwrap();
+        assert!(wide.contains(&long("15000")) && wide.contains(&long("24575")), "{wide}");
+        assert!(table.html().unwrap().contains(&long("15000")));
     }
 
     #[test]

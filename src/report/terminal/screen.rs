@@ -131,6 +131,23 @@ pub fn fitted(text: &str, room: usize) -> String {
     kept
 }
 
+/// The text in at most `room` columns, with an ellipsis in its middle if it is longer.
+pub fn without_middle(text: &str, room: usize) -> String {
+    if width(text) <= room {
+        return text.into();
+    }
+    let behind = room.saturating_sub(1) / 2;
+    let mut used = 0;
+    let fits = |c: &char| {
+        used += c.width().unwrap_or(0);
+        used <= behind
+    };
+    let tail: Vec<char> = text.chars().rev().take_while(fits).collect();
+    let mut kept = fitted(text, room - behind);
+    kept.extend(tail.into_iter().rev());
+    kept
+}
+
 /// The text with spaces before it up to `room` columns.
 pub fn right(text: &str, room: usize) -> String {
     format!("{}{text}", " ".repeat(room.saturating_sub(width(text))))
@@ -210,6 +227,7 @@ mod tests {
         assert_eq!(fitted("東京都", 5), "東京…");
         assert_eq!(fitted("abc", 3), "abc");
         assert_eq!(fitted("abc", 0), "");
+        assert_eq!([without_middle("abcdefgh", 5), without_middle("abcdefgh", 8)], ["ab…gh", "abcdefgh"]);
         assert_eq!(wrapped("one two three", 7), ["one two", "three"]);
         assert_eq!(wrapped("abcdefgh", 3), ["abc", "def", "gh"]);
         assert_eq!(wrapped("an abcdefgh i", 3), ["an", "abc", "def", "gh", "i"]);

@@ -18,6 +18,16 @@ pub struct OptionDoc {
     pub kinds: Vec<&'static str>,
 }
 
+/// What stands in place of the default of an option that has none.
+pub const REQUIRED: &str = "required";
+
+impl OptionDoc {
+    /// Whether a dictionary of this kind has it; one whose kind is not known may have it.
+    pub fn fits(&self, kind: Option<&str>) -> bool {
+        self.kinds.is_empty() || kind.is_none_or(|kind| self.kinds.contains(&kind))
+    }
+}
+
 /// A group by the name that doc comments give.
 pub type Group = (&'static str, fn() -> Vec<OptionDoc>);
 
@@ -43,7 +53,7 @@ pub fn fields<T: Declared>() -> Vec<OptionDoc> {
 }
 
 fn option(field: &Field, kinds: Vec<&'static str>) -> OptionDoc {
-    let default = if field.is_required { "none".into() } else { field.default.clone() };
+    let default = if field.is_required { REQUIRED.into() } else { field.default.clone() };
     let choices = match field.choices {
         // Kinds are listed in the text.
         [] => String::new(),
@@ -84,6 +94,8 @@ mod tests {
         assert_eq!(k.len(), 2);
         assert!(k.iter().any(|option| option.meaning == "of topk: number of codes in a row"), "{k:?}");
         assert!(k.iter().any(|option| option.meaning.starts_with("of batch_topk, matryoshka: ")), "{k:?}");
+        assert!(k.iter().all(|option| option.default == REQUIRED), "{k:?}");
+        assert!(k[0].fits(None) && !k[0].fits(Some("l1")));
         let fit = fields::<FitOptions>();
         assert!(fit[0].choices.contains(&"topk"));
     }

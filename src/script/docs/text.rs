@@ -3,6 +3,7 @@
 use crate::base::{Result, names};
 use crate::err;
 use crate::report::terminal::Screen;
+use crate::script::docs::declared::REQUIRED;
 use crate::script::docs::{Docs, Entry, OptionDoc};
 use crate::script::engine::foreign;
 
@@ -108,7 +109,21 @@ pub fn everything(docs: &Docs, screen: &Screen) -> String {
 
 /// `key = default`, or the key alone where there is no default.
 pub fn option_head(option: &OptionDoc) -> String {
-    if option.default.is_empty() { option.key.clone() } else { format!("{} = {}", option.key, option.default) }
+    match option.default.as_str() {
+        "" => option.key.clone(),
+        REQUIRED => format!("{} ({REQUIRED})", option.key),
+        default => format!("{} = {default}", option.key),
+    }
+}
+
+/// What ends in a full stop and yet ends no sentence.
+const ABBREVIATIONS: [&str; 3] = ["et al", "e.g", "i.e"];
+
+/// The text up to its first full stop that ends a sentence, without that.
+fn first_sentence(text: &str) -> &str {
+    let ends = text.match_indices(". ").map(|(at, _)| &text[..at]);
+    let mut whole = ends.filter(|before| !ABBREVIATIONS.iter().any(|short| before.ends_with(short)));
+    whole.next().unwrap_or(text)
 }
 
 fn list(entries: &[&Entry], screen: &Screen) -> String {
@@ -117,7 +132,7 @@ fn list(entries: &[&Entry], screen: &Screen) -> String {
         if let Some(signature) = entry.signatures().first() {
             line(&mut text, &format!("{INDENT}{signature}"));
         }
-        let sentence = entry.doc.summary.split_once(". ").map_or(entry.doc.summary.as_str(), |(first, _)| first);
+        let sentence = first_sentence(&entry.doc.summary);
         if !sentence.is_empty() {
             for piece in fold(sentence, width(screen) - 6) {
                 line(&mut text, &format!("      {}", screen.dim(&piece)));
@@ -185,6 +200,13 @@ mod tests {
 
     fn screen(colour: bool) -> Screen {
         Screen { width: 24, height: 24, colour, graphics: Graphics::Text }
+    }
+
+    #[test]
+    fn an_abbreviation_ends_no_sentence() {
+        let cited = "Edges by ablation (Cunningham et al. 2023), e.g. of a head. More of it.";
+        assert_eq!(first_sentence(cited), "Edges by ablation (Cunningham et al. 2023), e.g. of a head");
+        assert_eq!(first_sentence("One sentence."), "One sentence.");
     }
 
     #[test]

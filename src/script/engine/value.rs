@@ -2,6 +2,7 @@
 //!
 //! Scripts write `1` or `1.0` as they like; every number that a binding takes goes through [`Given`].
 
+use std::ops::{Range, RangeInclusive};
 use std::rc::Rc;
 
 use rhai::{Array, Dynamic, FnPtr, Map};
@@ -233,8 +234,15 @@ fn plain_below(value: &Dynamic, depth: usize) -> Plain {
     }
     let name = type_name(value);
     let article = if name.starts_with(['a', 'e', 'i', 'o', 'u', 'A', 'E', 'I', 'O', 'U']) { "an" } else { "a" };
-    let inside = handle::inside(value).unwrap_or_else(|| Rc::new(value.clone()));
+    let inside = handle::inside(value).or_else(|| range(value)).unwrap_or_else(|| Rc::new(value.clone()));
     Plain::Other(Foreign { what: format!("{article} {name}"), value: inside })
+}
+
+/// A range in terms of the core, which knows nothing of the engine's values: without its end.
+fn range(value: &Dynamic) -> Option<Rc<dyn std::any::Any>> {
+    let inclusive = || value.read_lock::<RangeInclusive<i64>>().map(|r| *r.start()..r.end().saturating_add(1));
+    let range = value.read_lock::<Range<i64>>().map(|range| range.clone()).or_else(inclusive)?;
+    Some(Rc::new(range))
 }
 
 /// The data of a call, a list or lists of numbers, as [`plain`] values, if there is room for them.

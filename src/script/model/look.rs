@@ -129,7 +129,7 @@ pub mod methods {
         let weights = m.decoder().weights();
         match lens::weight(weights, m.config(), name)? {
             Some(weight) => Ok(weight),
-            None => Ok(weights.get(m.config(), name).map_err(|e| e.about("name"))?),
+            None => Ok(weights.get(m.config(), name, &lens::names(m.config())?).map_err(|e| e.about("name"))?),
         }
     }
 

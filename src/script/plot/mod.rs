@@ -39,8 +39,9 @@ pub mod functions {
 
     /// A bar chart: one bar for each value, or several side by side.
     ///
-    /// The data are a map of names to numbers, a list of [name, number] pairs (which keeps its order), or series as
-    /// `plot::line` takes them, whose values are then named by `labels`.
+    /// The data are a map of names to numbers, a list of [name, number] pairs (which keeps its order) whose names are
+    /// strings, or series as `plot::line` takes them, whose values are then named by `labels`: lists of numbers alone are
+    /// series.
     ///
     /// # Options
     /// - [bar]

@@ -145,8 +145,7 @@ impl Scene<'_> {
             None => by_default.map(|kind| kind.trim_matches('"')),
         };
         // A kind that is known only when the script runs may be any.
-        let fits =
-            |option: &&OptionDoc| option.kinds.is_empty() || kind.is_none_or(|kind| option.kinds.contains(&kind));
+        let fits = |option: &&OptionDoc| option.fits(kind);
         let own = self.docs.entries().iter().filter(|e| e.path() == entry.path());
         own.flat_map(|e| &e.doc.options).filter(fits).map(|option| option.key.as_str()).collect()
     }

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use self::given::Given;
-pub use self::named::weight;
+pub use self::named::{names, weight};
 use crate::base::Result;
 use crate::err;
 use crate::model::config::Config;

@@ -33,6 +33,29 @@ pub fn weight(weights: &Weights, config: &Config, name: &str) -> Result<Option<T
     one(weights, config, whole)
 }
 
+/// The names that [`weight`] takes for this model.
+pub fn names(config: &Config) -> Result<Vec<String>> {
+    let theirs = |ours: &str| called(&place(ours, config, Age::Now)?).cloned();
+    let mut all: Vec<String> = config.parameters()?.iter().filter_map(|(ours, _)| theirs(ours)).collect();
+    if config.tied {
+        all.push(UNEMBED.into());
+    }
+    let mut short: Vec<&str> = Vec::new();
+    short.extend(SHORT.iter().filter(|(_, whole)| all.iter().any(|name| name == whole)).map(|(short, _)| *short));
+    for (module, parts) in OF_LAYERS {
+        // With fewer key-value heads than query heads, the keys and the values of a layer have an underscore.
+        let begin = format!("blocks.0.{module}.");
+        let has = |part: &&&str| {
+            all.iter()
+                .any(|name| name.strip_prefix(&begin).is_some_and(|found| found.trim_start_matches('_') == **part))
+        };
+        short.extend(parts.iter().filter(has).copied());
+    }
+    let short: Vec<String> = short.into_iter().map(String::from).collect();
+    all.extend(short);
+    Ok(all)
+}
+
 fn one(weights: &Weights, config: &Config, name: &str) -> Result<Option<Tensor>> {
     // A tied model has its unembedding under the name of the embedding only.
     if name == UNEMBED {
