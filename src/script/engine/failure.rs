@@ -188,10 +188,12 @@ fn in_use(subject: &str, clash: Option<(String, Position)>) -> Words {
         Some(name) => format!("`{name}` is in use: a closure looks at it while a method of its own runs"),
         None => "a value is in use: a closure looks at it while a method of its own runs".into(),
     };
-    let name = name.as_deref().unwrap_or("m");
-    let hint = format!(
-        "let the closure use a second name for it, made before: `let other = {name};`; or go through it by `for x in {name} {{ .. }}`"
-    );
+    let hint = match &name {
+        Some(name) => format!(
+            "let the closure use a second name for it, made before: `let other = {name};`; or go through it by `for x in {name} {{ .. }}`"
+        ),
+        None => "let the closure use a second name for the value, made before; or go through the value by `for`".into(),
+    };
     Words::new(Kind::Argument, message, Some(hint))
 }
 
