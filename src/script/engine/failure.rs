@@ -227,8 +227,13 @@ fn syntax(problem: &rhai::ParseErrorType, known: &Known) -> Words {
         P::MissingToken(token, purpose) if token == "]" && purpose.contains("index expression") => {
             Some("several axes are indexed by a list: `t[[0, 1]]`".into())
         }
-        P::BadInput(rhai::LexError::UnexpectedInput(sign)) if sign == ":" => {
-            Some("a whole axis is the string \":\", and several axes stand in a list: `x[[\":\", -1]]`".into())
+        P::BadInput(rhai::LexError::UnexpectedInput(sign)) if sign == ":" => Some(
+            "a whole axis is the string \":\", a part of one is a range as `1..3`, or `1..=-1` to its end, and several axes \
+             stand in a list: `x[[\":\", -1]]`, `x[[1..=-1, 0]]`"
+                .into(),
+        ),
+        P::BadInput(rhai::LexError::UnexpectedInput(sign)) if sign == "::" => {
+            Some("every second entry of the first axis: `x[(0..x.len).filter(|i| i % 2 == 0)]`".into())
         }
         P::BadInput(rhai::LexError::MalformedChar(_)) => Some("text stands between double quotes: `\"text\"`".into()),
         P::UnknownOperator(sign) if matches!(sign.as_str(), "++" | "--") => {

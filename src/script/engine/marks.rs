@@ -122,6 +122,8 @@ enum Copies {
 enum Step {
     Key(ImmutableString, Position),
     At(usize),
+    /// What a variable holds.
+    Of(ImmutableString, Position),
 }
 
 /// One link of a chain `x.key[0].method(..)`.
@@ -178,7 +180,7 @@ impl Marks {
                 let unless = first.filter(|name| copies == Copies::All && !READING.contains(&name.as_str()));
                 let keys: Vec<Step> =
                     chain.links.into_iter().map_while(|l| if let Link::Step(s) = l { Some(s) } else { None }).collect();
-                let reads_key = keys.iter().any(|step| matches!(step, Step::Key(..)));
+                let reads_key = keys.iter().any(|step| matches!(step, Step::Key(..) | Step::Of(..)));
                 if copies != Copies::Nothing || !methods.is_empty() || reads_key {
                     places.mark(chain.name, |mark| {
                         (mark.copies, mark.unless, mark.methods, mark.keys) = (copies, unless, methods, keys);
@@ -230,7 +232,8 @@ impl Marks {
         }
         let Some(value) = crate::script::engine::room::variable(name, index, context) else { return Ok(None) };
         let Some(inner) = value.read_lock::<Dynamic>() else { return Err(in_use(name)) };
-        if let Some((missing, keys, position)) = missing_key(&inner, &mark.keys) {
+        let scope = context.scope();
+        if let Some((missing, keys, position)) = missing_key(&inner, &mark.keys, &|name| scope.get(name)) {
             let mut error: Box<EvalAltResult> = no_key(&missing, &keys).into();
             error.set_position(position);
             return Err(error);
@@ -396,23 +399,39 @@ fn link(expression: &Expr, is_dotted: bool) -> Link<'_> {
         Expr::IntegerConstant(at, _) if !is_dotted => {
             usize::try_from(*at).map_or(Link::Other, |at| Link::Step(Step::At(at)))
         }
+        Expr::Variable(variable, _, position) if !is_dotted && variable.2.is_empty() => {
+            Link::Step(Step::Of(variable.1.clone(), *position))
+        }
         Expr::MethodCall(call, position) if is_dotted => Link::Call(call, *position),
         _ => Link::Other,
     }
 }
 
 /// The first key that is not there, and those that are.
-fn missing_key(value: &Dynamic, steps: &[Step]) -> Option<(String, Vec<String>, Position)> {
+fn missing_key<'a>(
+    value: &Dynamic,
+    steps: &[Step],
+    variable: &impl Fn(&str) -> Option<&'a Dynamic>,
+) -> Option<(String, Vec<String>, Position)> {
     let (step, rest) = steps.split_first()?;
-    match step {
-        Step::Key(key, position) => {
-            let map = value.read_lock::<Map>()?;
-            match map.get(key.as_str()) {
-                Some(value) => missing_key(value, rest),
-                None => Some((key.to_string(), map.keys().map(ToString::to_string).collect(), *position)),
-            }
-        }
-        Step::At(at) => missing_key(value.read_lock::<Array>()?.get(*at)?, rest),
+    if let Some(list) = value.read_lock::<Array>() {
+        let at = match step {
+            Step::At(at) => Some(*at),
+            // Loops read elements of lists, and the last is not looked at.
+            Step::Of(name, _) if !rest.is_empty() => usize::try_from(*variable(name)?.read_lock::<i64>()?).ok(),
+            Step::Of(..) | Step::Key(..) => None,
+        };
+        return missing_key(list.get(at?)?, rest, variable);
+    }
+    let map = value.read_lock::<Map>()?;
+    let (key, position) = match step {
+        Step::Key(key, position) => (key.clone(), *position),
+        Step::Of(name, position) => (variable(name)?.read_lock::<ImmutableString>()?.clone(), *position),
+        Step::At(_) => return None,
+    };
+    match map.get(key.as_str()) {
+        Some(value) => missing_key(value, rest, variable),
+        None => Some((key.to_string(), map.keys().map(ToString::to_string).collect(), position)),
     }
 }
 
@@ -426,6 +445,7 @@ fn holds(value: &Dynamic, steps: &[Step], key: &str) -> bool {
             value.read_lock::<Map>().and_then(|map| map.get(name.as_str()).map(|value| holds(value, rest, key)))
         }
         Step::At(at) => value.read_lock::<Array>().and_then(|list| list.get(*at).map(|value| holds(value, rest, key))),
+        Step::Of(..) => None,
     }
     .unwrap_or(false)
 }
