@@ -188,10 +188,12 @@ fn in_use(subject: &str, clash: Option<(String, Position)>) -> Words {
         Some(name) => format!("`{name}` is in use: a closure looks at it while a method of its own runs"),
         None => "a value is in use: a closure looks at it while a method of its own runs".into(),
     };
-    let name = name.as_deref().unwrap_or("m");
-    let hint = format!(
-        "let the closure use a second name for it, made before: `let other = {name};`; or go through it by `for x in {name} {{ .. }}`"
-    );
+    let hint = match &name {
+        Some(name) => format!(
+            "let the closure use a second name for it, made before: `let other = {name};`; or go through it by `for x in {name} {{ .. }}`"
+        ),
+        None => "let the closure use a second name for the value, made before; or go through the value by `for`".into(),
+    };
     Words::new(Kind::Argument, message, Some(hint))
 }
 
@@ -225,8 +227,13 @@ fn syntax(problem: &rhai::ParseErrorType, known: &Known) -> Words {
         P::MissingToken(token, purpose) if token == "]" && purpose.contains("index expression") => {
             Some("several axes are indexed by a list: `t[[0, 1]]`".into())
         }
-        P::BadInput(rhai::LexError::UnexpectedInput(sign)) if sign == ":" => {
-            Some("a whole axis is the string \":\", and several axes stand in a list: `x[[\":\", -1]]`".into())
+        P::BadInput(rhai::LexError::UnexpectedInput(sign)) if sign == ":" => Some(
+            "a whole axis is the string \":\", a part of one is a range as `1..3`, or `1..=-1` to its end, and several axes \
+             stand in a list: `x[[\":\", -1]]`, `x[[1..=-1, 0]]`"
+                .into(),
+        ),
+        P::BadInput(rhai::LexError::UnexpectedInput(sign)) if sign == "::" => {
+            Some("every second entry of the first axis: `x[(0..x.len).filter(|i| i % 2 == 0)]`".into())
         }
         P::BadInput(rhai::LexError::MalformedChar(_)) => Some("text stands between double quotes: `\"text\"`".into()),
         P::UnknownOperator(sign) if matches!(sign.as_str(), "++" | "--") => {

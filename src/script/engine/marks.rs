@@ -42,6 +42,41 @@ const READING: &[&str] = &[
 /// Methods of the language that call a closure, and change what they are called on.
 const CHANGING: &[&str] = &["dedup", "drain", "for_each", "retain", "sort", "sort_by"];
 
+/// Methods of the language that may change what they are called on, or are refused on a copy. Of strings `split` leaves
+/// what it is called on as it is, of arrays it does not.
+const PERHAPS_CHANGING: &[&str] = &[
+    "append",
+    "chop",
+    "clear",
+    "crop",
+    "dedup",
+    "drain",
+    "fill_with",
+    "for_each",
+    "get",
+    "insert",
+    "make_lower",
+    "make_upper",
+    "mixin",
+    "pad",
+    "pop",
+    "push",
+    "remove",
+    "replace",
+    "retain",
+    "reverse",
+    "set",
+    "set_bit",
+    "set_bits",
+    "set_tag",
+    "shift",
+    "sort",
+    "sort_by",
+    "splice",
+    "trim",
+    "truncate",
+];
+
 /// What is known of the places in all texts so far.
 #[derive(Clone, Default)]
 pub struct Marks(Rc<RefCell<Places>>);
@@ -50,18 +85,23 @@ pub struct Marks(Rc<RefCell<Places>>);
 struct Places {
     /// By the address of the name that stands there.
     marks: HashMap<usize, Rc<Mark>, BuildHasherDefault<Address>>,
-    /// The last that a variable was read at whose method takes something.
+    /// The last that a variable was read at whose methods take something.
     last: Option<Rc<Mark>>,
     /// Methods of ours that change what they are called on.
     changing: BTreeSet<String>,
+    /// Functions of the texts so far, which may change what they are called on.
+    scripted: BTreeSet<String>,
 }
 
 struct Mark {
     /// Held also so that no other name gets its address.
     name: ImmutableString,
-    /// The method that it is read for, if that takes something.
-    method: Option<(ImmutableString, Position)>,
+    /// The methods that it is read for, one after the other, as far as they take something.
+    methods: Vec<(ImmutableString, Position)>,
     copies: Copies,
+    /// The first of all methods, where a map with something of this name is not copied: that may be a function that
+    /// changes the map.
+    unless: Option<ImmutableString>,
     /// Whether an error that was caught may stand in it.
     is_error: bool,
     /// The keys that are read one after the other.
@@ -73,6 +113,8 @@ struct Mark {
 enum Copies {
     Nothing,
     Handles,
+    /// Handles and strings, whose copies cost nothing.
+    Light,
     All,
 }
 
@@ -80,6 +122,8 @@ enum Copies {
 enum Step {
     Key(ImmutableString, Position),
     At(usize),
+    /// What a variable holds.
+    Of(ImmutableString, Position),
 }
 
 /// One link of a chain `x.key[0].method(..)`.
@@ -118,27 +162,34 @@ impl Marks {
     pub fn add(&self, ast: &AST) {
         let mut places = self.0.borrow_mut();
         let own: BTreeSet<&str> = ast.iter_functions().map(|function| function.name).collect();
-        let errors = caught_names(ast);
+        let (errors, shared) = (caught_names(ast), shared_names(ast));
         ast.walk(&mut |path: &[ASTNode]| {
             let Some(ASTNode::Expr(expression)) = path.last() else { return true };
-            if let Expr::Variable(variable, ..) = expression
-                && errors.contains(variable.1.as_str())
-            {
-                places.mark(&variable.1, |mark| mark.is_error = true);
+            if let Expr::Variable(variable, ..) = expression {
+                let is_error = errors.contains(variable.1.as_str());
+                // Where a shared variable is in use it is named.
+                if is_error || variable.2.is_empty() && shared.contains(variable.1.as_str()) {
+                    places.mark(&variable.1, |mark| mark.is_error = is_error);
+                }
             }
             if let Some(chain) = chain(expression).filter(|_| !is_assigned(expression, path)) {
                 let copies = places.copies(&chain, &own);
-                let method = chain.calls().next().filter(|(call, _)| !call.args.is_empty());
-                let method = method.map(|(call, at)| (call.name.clone(), at));
+                let taking = chain.calls().filter(|(call, _)| !call.args.is_empty());
+                let methods: Vec<_> = taking.map(|(call, at)| (call.name.clone(), at)).collect();
+                let first = chain.calls().next().map(|(call, _)| call.name.clone());
+                let unless = first.filter(|name| copies == Copies::All && !READING.contains(&name.as_str()));
                 let keys: Vec<Step> =
                     chain.links.into_iter().map_while(|l| if let Link::Step(s) = l { Some(s) } else { None }).collect();
-                let reads_key = keys.iter().any(|step| matches!(step, Step::Key(..)));
-                if copies != Copies::Nothing || method.is_some() || reads_key {
-                    places.mark(chain.name, |mark| (mark.copies, mark.method, mark.keys) = (copies, method, keys));
+                let reads_key = keys.iter().any(|step| matches!(step, Step::Key(..) | Step::Of(..)));
+                if copies != Copies::Nothing || !methods.is_empty() || reads_key {
+                    places.mark(chain.name, |mark| {
+                        (mark.copies, mark.unless, mark.methods, mark.keys) = (copies, unless, methods, keys);
+                    });
                 }
             }
             true
         });
+        places.scripted.extend(own.into_iter().filter(|name| !name.starts_with("anon$")).map(String::from));
     }
 
     /// Forgets the places of a text that is done with, and that nothing holds on to.
@@ -176,29 +227,35 @@ impl Marks {
                 }
             }
         }
-        if mark.method.is_some() {
+        if !mark.methods.is_empty() {
             self.0.borrow_mut().last = Some(mark.clone());
         }
         let Some(value) = crate::script::engine::room::variable(name, index, context) else { return Ok(None) };
         let Some(inner) = value.read_lock::<Dynamic>() else { return Err(in_use(name)) };
-        if let Some((missing, keys, position)) = missing_key(&inner, &mark.keys) {
+        let scope = context.scope();
+        if let Some((missing, keys, position)) = missing_key(&inner, &mark.keys, &|name| scope.get(name)) {
             let mut error: Box<EvalAltResult> = no_key(&missing, &keys).into();
             error.set_position(position);
             return Err(error);
         }
-        let is_copied = match mark.copies {
-            Copies::Nothing => false,
-            Copies::Handles => inner.is_variant() || inner.is_fnptr(),
-            Copies::All => inner.is_variant() || inner.is_fnptr() || inner.is_array() || inner.is_map(),
-        };
-        Ok((is_copied && value.is_shared()).then(|| inner.clone()))
+        let is_handle = || inner.is_variant() || inner.is_fnptr();
+        let is_list = || inner.is_array() || inner.is_map();
+        let may_change = || mark.unless.as_ref().is_some_and(|name| holds(&inner, &mark.keys, name));
+        let is_copied = value.is_shared()
+            && match mark.copies {
+                Copies::Nothing => false,
+                Copies::Handles => is_handle(),
+                Copies::Light => is_handle() || inner.is_string(),
+                Copies::All => is_handle() || inner.is_string() || is_list() && !may_change(),
+            };
+        Ok(is_copied.then(|| inner.clone()))
     }
 
     /// The variable that a method of this name was called on last, and where; the engine does not say.
     pub fn called(&self, method: &str) -> Option<(String, Position)> {
         let places = self.0.borrow();
         let mark = places.last.as_ref()?;
-        mark.method.as_ref().filter(|(name, _)| name == method).map(|(_, at)| (mark.name.to_string(), *at))
+        mark.methods.iter().find(|(name, _)| name == method).map(|(_, at)| (mark.name.to_string(), *at))
     }
 }
 
@@ -207,8 +264,9 @@ impl Places {
         let mark = self.marks.entry(address(name)).or_insert_with(|| {
             Rc::new(Mark {
                 name: name.clone(),
-                method: None,
+                methods: Vec::new(),
                 copies: Copies::Nothing,
+                unless: None,
                 is_error: false,
                 keys: Vec::new(),
             })
@@ -226,9 +284,16 @@ impl Places {
         }
         // What a script's own method does with `this` is not known.
         let may_change = self.changing.contains(name) || own.contains(name);
-        match !may_change && chain.calls().any(|(call, _)| !call.args.is_empty()) {
-            true => Copies::Handles,
-            false => Copies::Nothing,
+        if may_change || chain.calls().all(|(call, _)| call.args.is_empty()) {
+            return Copies::Nothing;
+        }
+        if PERHAPS_CHANGING.contains(&name) || name.starts_with("write_") || self.scripted.contains(name) {
+            return Copies::Handles;
+        }
+        let mut arguments = chain.calls().flat_map(|(call, _)| call.args.iter());
+        match name != "split" && arguments.any(|argument| has_closure(argument, chain.name)) {
+            true => Copies::All,
+            false => Copies::Light,
         }
     }
 }
@@ -254,6 +319,30 @@ pub fn clashes(ast: &AST) -> Vec<Clash> {
 fn mentions(expression: &Expr, name: &str) -> bool {
     let Expr::Stmt(block) = expression else { return false };
     matches!(block.statements().first(), Some(Stmt::Share(shared)) if shared.iter().any(|(shared, _)| shared.name == name))
+}
+
+/// Whether some closure in an expression mentions a variable.
+fn has_closure(expression: &Expr, name: &str) -> bool {
+    let mut is_there = false;
+    expression.walk(&mut Vec::new(), &mut |path: &[ASTNode]| {
+        if let Some(ASTNode::Stmt(Stmt::Share(shared))) = path.last() {
+            is_there |= shared.iter().any(|(shared, _)| shared.name == name);
+        }
+        !is_there
+    });
+    is_there
+}
+
+/// Names of variables that closures mention.
+fn shared_names(ast: &AST) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    ast.walk(&mut |path: &[ASTNode]| {
+        if let Some(ASTNode::Stmt(Stmt::Share(shared))) = path.last() {
+            names.extend(shared.iter().map(|(shared, _)| shared.name.to_string()));
+        }
+        true
+    });
+    names
 }
 
 /// Names that `catch (name)` gives to errors.
@@ -310,24 +399,55 @@ fn link(expression: &Expr, is_dotted: bool) -> Link<'_> {
         Expr::IntegerConstant(at, _) if !is_dotted => {
             usize::try_from(*at).map_or(Link::Other, |at| Link::Step(Step::At(at)))
         }
+        Expr::Variable(variable, _, position) if !is_dotted && variable.2.is_empty() => {
+            Link::Step(Step::Of(variable.1.clone(), *position))
+        }
         Expr::MethodCall(call, position) if is_dotted => Link::Call(call, *position),
         _ => Link::Other,
     }
 }
 
 /// The first key that is not there, and those that are.
-fn missing_key(value: &Dynamic, steps: &[Step]) -> Option<(String, Vec<String>, Position)> {
+fn missing_key<'a>(
+    value: &Dynamic,
+    steps: &[Step],
+    variable: &impl Fn(&str) -> Option<&'a Dynamic>,
+) -> Option<(String, Vec<String>, Position)> {
     let (step, rest) = steps.split_first()?;
-    match step {
-        Step::Key(key, position) => {
-            let map = value.read_lock::<Map>()?;
-            match map.get(key.as_str()) {
-                Some(value) => missing_key(value, rest),
-                None => Some((key.to_string(), map.keys().map(ToString::to_string).collect(), *position)),
-            }
-        }
-        Step::At(at) => missing_key(value.read_lock::<Array>()?.get(*at)?, rest),
+    if let Some(list) = value.read_lock::<Array>() {
+        let at = match step {
+            Step::At(at) => Some(*at),
+            // Loops read elements of lists, and the last is not looked at.
+            Step::Of(name, _) if !rest.is_empty() => usize::try_from(*variable(name)?.read_lock::<i64>()?).ok(),
+            Step::Of(..) | Step::Key(..) => None,
+        };
+        return missing_key(list.get(at?)?, rest, variable);
     }
+    let map = value.read_lock::<Map>()?;
+    let (key, position) = match step {
+        Step::Key(key, position) => (key.clone(), *position),
+        Step::Of(name, position) => (variable(name)?.read_lock::<ImmutableString>()?.clone(), *position),
+        Step::At(_) => return None,
+    };
+    match map.get(key.as_str()) {
+        Some(value) => missing_key(value, rest, variable),
+        None => Some((key.to_string(), map.keys().map(ToString::to_string).collect(), position)),
+    }
+}
+
+/// Whether a map, found by these steps, has something under a key.
+fn holds(value: &Dynamic, steps: &[Step], key: &str) -> bool {
+    let Some((step, rest)) = steps.split_first() else {
+        return value.read_lock::<Map>().is_some_and(|map| map.contains_key(key));
+    };
+    match step {
+        Step::Key(name, _) => {
+            value.read_lock::<Map>().and_then(|map| map.get(name.as_str()).map(|value| holds(value, rest, key)))
+        }
+        Step::At(at) => value.read_lock::<Array>().and_then(|list| list.get(*at).map(|value| holds(value, rest, key))),
+        Step::Of(..) => None,
+    }
+    .unwrap_or(false)
 }
 
 /// Whether a value is an error of the engine's, as `catch` makes one, in its words.

@@ -1,9 +1,11 @@
 //! Functions of the language that stand in for its own of the same name and meaning, where those take many times what
-//! they are given without a look at the memory or at Ctrl-C: `replace`, `split`, and how lists and maps are printed; and
-//! where those swallow what a closure fails with: `sort`, `order` and `dedup` by a comparison. And floats are printed as the
-//! prompt writes them.
+//! they are given without a look at the memory or at Ctrl-C: `replace`, `split`, and how lists and maps are printed;
+//! where those swallow what a closure fails with: `sort`, `order` and `dedup` by a comparison; and where those are said to
+//! change what they only read: `extract`. And floats are printed as the prompt writes them.
 //!
 //! The language documents them.
+
+use std::ops::{Range, RangeInclusive};
 
 use rhai::{Array, Blob, Dynamic, FnPtr, FuncRegistration, ImmutableString, Map, Module, NativeCallContext};
 
@@ -15,7 +17,8 @@ use crate::script::engine::room;
 use crate::script::engine::value::{Fallible, described, number_text};
 
 /// Their names, so that the reference leaves them to the language.
-pub const NAMES: [&str; 14] = [
+pub const NAMES: [&str; 15] = [
+    "extract",
     "replace",
     "split",
     "split_rev",
@@ -57,6 +60,11 @@ pub fn module() -> Module {
         module.set_native_fn(name, order);
     }
     method("dedup").set_into_module(&mut module, dedup);
+    let reading = |name| FuncRegistration::new(name).with_purity(true);
+    reading("extract").set_into_module(&mut module, extract);
+    reading("extract").set_into_module(&mut module, extract_tail);
+    reading("extract").set_into_module(&mut module, extract_range);
+    reading("extract").set_into_module(&mut module, extract_inclusive);
     for name in ["print", "debug"] {
         module.set_native_fn(name, print_list);
         module.set_native_fn(name, print_map);
@@ -68,6 +76,27 @@ pub fn module() -> Module {
         module.set_native_fn(name, float_text);
     }
     module
+}
+
+/// A negative start counts from the end.
+fn extract(list: &mut Array, start: i64, length: i64) -> Array {
+    let at = usize::try_from(start.unsigned_abs()).unwrap_or(usize::MAX);
+    let start = if start < 0 { list.len().saturating_sub(at) } else { at };
+    list.iter().skip(start).take(usize::try_from(length).unwrap_or(0)).cloned().collect()
+}
+
+fn extract_tail(list: &mut Array, start: i64) -> Array {
+    extract(list, start, i64::MAX)
+}
+
+fn extract_range(list: &mut Array, range: Range<i64>) -> Array {
+    let start = range.start.max(0);
+    extract(list, start, range.end.max(start) - start)
+}
+
+fn extract_inclusive(list: &mut Array, range: RangeInclusive<i64>) -> Array {
+    let start = (*range.start()).max(0);
+    extract(list, start, ((*range.end()).max(start) - start).saturating_add(1))
 }
 
 fn replace(text: &mut ImmutableString, find: ImmutableString, by: ImmutableString) -> Fallible<()> {

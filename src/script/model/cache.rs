@@ -236,7 +236,9 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, index_get, pure, return_raw)]
     pub fn at(cache: &mut Cache, site: &str) -> Fallible<Tensor> {
-        Ok(cache.get(site)?)
+        // The engine asks for unknown properties as an index.
+        let names = matches!(site, "names" | "sites").then(|| "the names of its sites are `.names()`".into());
+        Ok(cache.get(site).map_err(|e| e.maybe_hint(names))?)
     }
 
     /// The mean activation of a site over all texts and positions: [1, 1, ..].
