@@ -46,8 +46,8 @@ pub fn theirs(config_json: &Value) -> Result<Value> {
 /// What was meant by the first option that the family does not read, of all names that sizes have.
 pub fn hint(config_json: &Value) -> Result<Option<String>> {
     let asked = asked(config_json)?;
-    let unread = config_json.as_object().into_iter().flat_map(Map::keys).find(|key| !asked.contains(key.as_str()));
-    let Some(unread) = unread.filter(|key| *key != "model_type") else { return Ok(None) };
+    let mut given = config_json.as_object().into_iter().flat_map(Map::keys).filter(|key| *key != "model_type");
+    let Some(unread) = given.find(|key| !asked.contains(key.as_str())) else { return Ok(None) };
     let known = SPELLINGS.iter().filter(|(_, theirs)| theirs.iter().any(|name| asked.contains(name)));
     let spellings = known.flat_map(|(ours, theirs)| theirs.iter().copied().chain([*ours]));
     Ok(names::suggestion(unread, asked.iter().copied().chain(spellings)))
