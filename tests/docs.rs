@@ -234,8 +234,8 @@ fn last_statement(code: &str) -> usize {
         let count = |brackets: &str| text.chars().filter(|c| brackets.contains(*c)).count();
         count("([{") as isize - count(")]}") as isize
     };
-    let ends = code.match_indices('\n').map(|(at, _)| at + 1);
-    ends.filter(|end| depth(&code[..*end]) == 0).last().unwrap_or(0)
+    let mut ends = code.match_indices('\n').map(|(at, _)| at + 1);
+    ends.filter(|end| depth(&code[..*end]) == 0).next_back().unwrap_or(0)
 }
 
 /// Splits arguments at the commas outside of all brackets and strings.
