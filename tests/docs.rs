@@ -235,7 +235,7 @@ fn last_statement(code: &str) -> usize {
         count("([{") as isize - count(")]}") as isize
     };
     let mut ends = code.match_indices('\n').map(|(at, _)| at + 1);
-    ends.filter(|end| depth(&code[..*end]) == 0).next_back().unwrap_or(0)
+    ends.rfind(|end| depth(&code[..*end]) == 0).unwrap_or(0)
 }
 
 /// Splits arguments at the commas outside of all brackets and strings.
