@@ -76,17 +76,25 @@ impl Weights {
         Ok(Self { embed, pos_embed, blocks, final_norm, unembed })
     }
 
-    /// One weight by its name. `others` are further names that are accepted in its place, for the hint.
-    pub fn get(&self, config: &Config, name: &str, others: &[String]) -> Result<Tensor> {
+    /// One weight by its name.
+    pub fn get(&self, config: &Config, name: &str) -> Result<Tensor> {
+        self.get_beside(config, name, || Ok(Vec::new()))
+    }
+
+    /// The same where weights have other names, too, which are asked for if there is a hint to give.
+    pub fn get_beside(
+        &self,
+        config: &Config,
+        name: &str,
+        others: impl FnOnce() -> Result<Vec<String>>,
+    ) -> Result<Tensor> {
         let all = self.named(config)?;
-        match all.iter().find(|(known, _)| known == name) {
-            Some((_, weight)) => Ok(weight.clone()),
-            None => Err(err!(Name, "this model has no weight `{name}`").hint(hint(
-                config,
-                name,
-                all.iter().map(|(known, _)| known).chain(others),
-            ))),
+        if let Some((_, weight)) = all.iter().find(|(known, _)| known == name) {
+            return Ok(weight.clone());
         }
+        let others = others()?;
+        let known = all.iter().map(|(known, _)| known).chain(&others);
+        Err(err!(Name, "this model has no weight `{name}`").hint(hint(config, name, known)))
     }
 
     /// Every weight with its name, in the order of [`Weights::build`].
@@ -241,7 +249,7 @@ mod tests {
             let weights = weights.unwrap();
             assert_eq!(weights.named(&config).unwrap().len(), made.len());
             for (i, name) in made.iter().enumerate() {
-                let first = weights.get(&config, name, &[]).unwrap().flatten_all().unwrap().get(0).unwrap();
+                let first = weights.get(&config, name).unwrap().flatten_all().unwrap().get(0).unwrap();
                 assert_eq!(Number::of(&first).unwrap(), Number::Int(i as i64 + 1), "{name}");
             }
         }
@@ -251,7 +259,9 @@ mod tests {
     fn a_wrong_name_is_answered_with_the_right_one() {
         let config = crate::model::fixtures::config();
         let decoder = crate::model::fixtures::decoder(config.clone(), DType::F32);
-        let hint = |name: &str| decoder.weights().get(&config, name, &["W_E".into()]).unwrap_err().hint.unwrap();
+        let hint = |name: &str| {
+            decoder.weights().get_beside(&config, name, || Ok(vec!["W_E".into()])).unwrap_err().hint.unwrap()
+        };
         assert_eq!(hint("blocks.0.attn.q.wieght"), "did you mean `blocks.0.attn.q.weight`?");
         assert_eq!(hint("W_EE"), "did you mean `W_E`?");
         assert!(hint("blocks.99.attn.W_Q").contains("layer"));

@@ -190,7 +190,7 @@ fn begun(beginning: Beginning, recipe: &Recipe, device: &Device, task: &Task) ->
         Beginning::New(config) => {
             let mut random = stream(recipe.seed, "init", 0);
             let weights = init::init(config, &mut random, DType::F32, device, task)?;
-            State::new(config, &mut |name| weights.get(config, name, &[]))
+            State::new(config, &mut |name| weights.get(config, name))
         }
         Beginning::Model(decoder) => {
             if !matches!(decoder.dtype(), DType::F32 | DType::F64) {
@@ -201,7 +201,7 @@ fn begun(beginning: Beginning, recipe: &Recipe, device: &Device, task: &Task) ->
                 )
                 .hint("load it with #{ dtype: \"f32\" }"));
             }
-            State::new(decoder.config(), &mut |name| decoder.weights().get(decoder.config(), name, &[]))
+            State::new(decoder.config(), &mut |name| decoder.weights().get(decoder.config(), name))
         }
     }
 }

@@ -129,7 +129,10 @@ pub mod methods {
         let weights = m.decoder().weights();
         match lens::weight(weights, m.config(), name)? {
             Some(weight) => Ok(weight),
-            None => Ok(weights.get(m.config(), name, &lens::names(m.config())?).map_err(|e| e.about("name"))?),
+            None => {
+                let found = weights.get_beside(m.config(), name, || lens::names(m.config()));
+                Ok(found.map_err(|e| e.about("name"))?)
+            }
         }
     }
 
