@@ -80,15 +80,19 @@ impl TrainOptions {
     }
 }
 
+impl Default for Recipe {
+    fn default() -> Self {
+        TrainOptions::default().recipe(USUAL_ROWS, 0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_defaults_are_those_of_the_recipe() {
-        let recipe = TrainOptions::default().recipe(USUAL_ROWS, 0);
-        let schedule = Schedule { warmup: 20, decay: 200, ..Recipe::default().schedule };
-        assert_eq!(recipe, Recipe { schedule, ..Recipe::default() });
+    fn a_pass_has_no_more_rows_than_there_are() {
         assert_eq!(TrainOptions::default().rows(Some(3)), 3);
+        assert_eq!(TrainOptions::default().rows(None), USUAL_ROWS);
     }
 }

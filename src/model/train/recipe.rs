@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::Result;
 use crate::err;
-use crate::training::{Optimizer, Schedule, ScheduleShape, with_way_out};
+use crate::training::{Optimizer, Schedule, with_way_out};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Recipe {
@@ -25,25 +25,6 @@ pub struct Recipe {
     /// Dropout probability, on embeddings and on the outputs of attention and MLP.
     pub dropout: f64,
     pub seed: u64,
-}
-
-impl Default for Recipe {
-    fn default() -> Self {
-        let schedule = Schedule { shape: ScheduleShape::Cosine, warmup: 0, decay: 0, floor: 0.0 };
-        Self {
-            steps: 1000,
-            rows: 32,
-            accumulate: 1,
-            lr: 1e-3,
-            schedule,
-            betas: [0.9, 0.95],
-            eps: 1e-8,
-            weight_decay: 0.1,
-            clip: Some(1.0),
-            dropout: 0.0,
-            seed: 0,
-        }
-    }
 }
 
 impl Recipe {
@@ -116,6 +97,7 @@ impl Recipe {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::training::ScheduleShape;
 
     #[test]
     fn a_training_goes_on_only_as_it_was() {

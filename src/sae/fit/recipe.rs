@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::kinds::DictionaryKind;
@@ -54,8 +54,10 @@ pub struct Shape {
     pub d_out: usize,
 }
 
-#[derive(Debug, Clone)]
+/// What identifies a fit, for checkpoints and the cache; a longer one is another, since its learning rates may differ.
+#[derive(Debug, Clone, Serialize)]
 pub struct Recipe {
+    #[serde(flatten, serialize_with = "named")]
     pub kind: Arc<dyn DictionaryKind>,
     pub steps: u64,
     /// Rows in a batch.
@@ -90,6 +92,11 @@ pub fn follows(steps: u64) -> f64 {
     1.0 - 1.0 / (steps as f64 / 20.0).clamp(1.0, 1000.0)
 }
 
+/// A kind as its name and its own options.
+fn named<S: Serializer>(kind: &Arc<dyn DictionaryKind>, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    json!({ "kind": kind.name(), "options": kind.options() }).serialize(serializer)
+}
+
 impl Recipe {
     pub fn optimizer(&self) -> Optimizer {
         let Self { steps, lr, schedule, betas, eps, clip, .. } = *self;
@@ -104,14 +111,8 @@ impl Recipe {
         }
     }
 
-    /// What identifies a fit; a longer one is another, since its learning rates may differ.
     pub fn json(&self) -> Value {
-        json!({
-            "kind": self.kind.name(), "options": self.kind.options(), "steps": self.steps, "batch": self.batch,
-            "lr": self.lr, "schedule": self.schedule, "betas": self.betas, "eps": self.eps, "clip": self.clip,
-            "sparsity_warmup": self.sparsity_warmup, "counting": self.counting, "unit": self.unit, "dead": self.dead,
-            "dead_after": self.dead_after, "scaled": self.scaled, "skip": self.skip, "follows": self.follows, "seed": self.seed,
-        })
+        json!(self)
     }
 
     /// Refuses invalid settings, by the names of the script's options.
