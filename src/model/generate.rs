@@ -210,10 +210,24 @@ impl Choice {
         let temperature = self.temperature;
         match (self.top_k, self.top_p) {
             _ if temperature == 0.0 => Sampling::ArgMax,
-            (None, None) => Sampling::All { temperature },
+            // With `top_p` alone, `nucleus` has dropped the others.
+            (None, _) => Sampling::All { temperature },
             (Some(k), None) => Sampling::TopK { k, temperature },
-            (None, Some(p)) => Sampling::TopP { p, temperature },
             (Some(k), Some(p)) => Sampling::TopKThenTopP { k, p, temperature },
+        }
+    }
+}
+
+/// Nucleus sampling (Holtzman et al. 2020): sets to 0 what follows the likeliest tokens that together have probability
+/// `p`. The crate's own does the same, sorting all tokens in code that is left unoptimised since nothing else of it runs.
+fn keep_nucleus(probabilities: &mut [f32], p: f32) {
+    let mut order: Vec<usize> = (0..probabilities.len()).collect();
+    order.sort_unstable_by(|&i, &j| probabilities[j].total_cmp(&probabilities[i]).then(i.cmp(&j)));
+    let mut sum = 0.0;
+    for token in order {
+        match sum < p {
+            true => sum += probabilities[token],
+            false => probabilities[token] = 0.0,
         }
     }
 }
@@ -323,12 +337,36 @@ impl Generation<'_, '_> {
         if self.choice.repetition_penalty != 1.0 {
             logits = apply_repeat_penalty(&logits, self.choice.repetition_penalty as f32, &self.texts[row])?;
         }
-        Ok(self.processors[row].sample(&logits)?)
+        let nucleus = self.choice.top_p.filter(|p| *p < 1.0 && self.choice.top_k.is_none());
+        let cut = |probabilities: &mut [f32]| nucleus.into_iter().for_each(|p| keep_nucleus(probabilities, p as f32));
+        Ok(self.processors[row].sample_f(&logits, cut)?)
     }
 
     /// The last half context of each text, to be read again.
     fn recent(&self, context: usize) -> Result<Batch> {
         let keep = (context / 2).max(1);
         Batch::new(self.texts.iter().map(|text| text[text.len().saturating_sub(keep)..].to_vec()).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::random::stream;
+    use crate::tensor::create;
+
+    #[test]
+    fn a_nucleus_is_drawn_from_as_the_crate_does() {
+        for seed in 0..20 {
+            let logits = create::uniform(&[300], 0.0, 6.0, DType::F32, &mut stream(seed, "test", 0)).unwrap();
+            let (temperature, p) = (0.8, 0.7);
+            let theirs =
+                LogitsProcessor::from_sampling(seed, Sampling::TopP { p, temperature }).sample(&logits).unwrap();
+            let mut ours = LogitsProcessor::from_sampling(seed, Sampling::All { temperature });
+            assert_eq!(ours.sample_f(&logits, |all| keep_nucleus(all, p as f32)).unwrap(), theirs);
+        }
+        let mut tied = [0.25; 4];
+        keep_nucleus(&mut tied, 0.5);
+        assert_eq!(tied, [0.25, 0.25, 0.0, 0.0]);
     }
 }
