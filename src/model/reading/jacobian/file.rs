@@ -47,7 +47,7 @@ impl JacobianLens {
         Self::of_tree(tree).map_err(|e| e.within(path.display()))
     }
 
-    fn of_tree(tree: Tree<Tensor>) -> Result<Self> {
+    pub(super) fn of_tree(tree: Tree<Tensor>) -> Result<Self> {
         let Tree::Map(fields) = tree else {
             return Err(err!(Format, "expected the parts of a Jacobian lens by name, found one value"));
         };
