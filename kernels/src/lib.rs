@@ -50,7 +50,7 @@ pub use numbers::{Numbers, flat};
 pub use reach::{Gap, Reach};
 pub use rotary::{Rotation, rotate};
 pub use rows::{centred, picked};
-pub use tape::{Gradients, Taped, reshape};
+pub use tape::{Gradients, Recording, Taped, reshape};
 
 #[cfg(test)]
 mod tests;

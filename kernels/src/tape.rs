@@ -63,14 +63,14 @@ impl Gradients {
     }
 }
 
-/// A scalar, with the tape of the operations that computed it.
-pub struct Taped {
-    number: Tensor,
+/// A tensor, with the tape of the operations that computed it: gradients are taken from it as often as they are wanted.
+pub struct Recording {
+    result: Tensor,
     tape: Tape,
 }
 
-impl Taped {
-    /// Runs `work`, which returns a scalar.
+impl Recording {
+    /// Runs `work`, which returns the tensor.
     pub fn of<E: From<Error>>(work: impl FnOnce() -> Result<Tensor, E>) -> Result<Self, E> {
         struct Before(Option<Tape>);
         impl Drop for Before {
@@ -79,35 +79,69 @@ impl Taped {
             }
         }
         let before = Before(TAPE.replace(Some(Tape::default())));
-        let number = work()?;
+        let result = work()?;
         let mut tape = TAPE.replace(None).unwrap_or_default();
         drop(before);
+        tape.know(&result);
+        Ok(Self { result, tape })
+    }
+
+    /// The tensor itself.
+    pub fn result(&self) -> Tensor {
+        self.result.detach()
+    }
+
+    /// The gradients of the variables for a gradient of the tensor, of its shape: a vector-Jacobian product.
+    pub fn gradients(&self, gradient: &Tensor) -> Result<Gradients> {
+        if gradient.shape() != self.result.shape() {
+            let (wanted, found) = (self.result.dims(), gradient.dims());
+            return Err(err!(Shape, "expected a gradient of the shape {wanted:?}, found {found:?}"));
+        }
+        let mut gradients = Gradients(HashMap::from([(self.result.id(), gradient.detach())]));
+        self.tape.nodes.iter().rev().try_for_each(|node| node.backward(&mut gradients))?;
+        Ok(gradients)
+    }
+}
+
+impl Node {
+    /// Replaces the gradient of the result by those of the arguments.
+    fn backward(&self, gradients: &mut Gradients) -> Result<()> {
+        let Some(gradient) = gradients.0.remove(&self.result.id()) else { return Ok(()) };
+        let Some(back) = &self.back else { return island(&self.result, &gradient, gradients) };
+        for (argument, gradient) in self.arguments.iter().zip(back(&self.result.detach(), &gradient)?) {
+            if let Some(gradient) = gradient.filter(|_| argument.track_op()) {
+                gradients.add(argument.id(), gradient)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A scalar, with the tape of the operations that computed it.
+pub struct Taped(Recording);
+
+impl Taped {
+    /// Runs `work`, which returns a scalar.
+    pub fn of<E: From<Error>>(work: impl FnOnce() -> Result<Tensor, E>) -> Result<Self, E> {
+        let recording = Recording::of(work)?;
+        let number = &recording.result;
         if number.elem_count() != 1 {
             let error = err!(Shape, "expected one number to take the gradient of, found shape {:?}", number.dims());
             return Err(error.into());
         }
-        tape.know(&number);
-        Ok(Self { number, tape })
+        Ok(Self(recording))
     }
 
     pub fn number(&self) -> Tensor {
-        self.number.detach()
+        self.0.result()
     }
 
     /// The gradients of the variables that the number depends on. Each activation is freed as soon as it has been used.
-    pub fn backward(mut self) -> Result<Gradients> {
-        let mut gradients = Gradients(HashMap::from([(self.number.id(), self.number.detach().ones_like()?)]));
-        while let Some(Node { result, arguments, back }) = self.tape.nodes.pop() {
-            let Some(gradient) = gradients.0.remove(&result.id()) else { continue };
-            let Some(back) = back else {
-                island(&result, &gradient, &mut gradients)?;
-                continue;
-            };
-            for (argument, gradient) in arguments.iter().zip(back(&result.detach(), &gradient)?) {
-                if let Some(gradient) = gradient.filter(|_| argument.track_op()) {
-                    gradients.add(argument.id(), gradient)?;
-                }
-            }
+    pub fn backward(self) -> Result<Gradients> {
+        let Recording { result, mut tape } = self.0;
+        let mut gradients = Gradients(HashMap::from([(result.id(), result.detach().ones_like()?)]));
+        while let Some(node) = tape.nodes.pop() {
+            node.backward(&mut gradients)?;
         }
         Ok(gradients)
     }

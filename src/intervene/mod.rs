@@ -1,5 +1,7 @@
-//! Floor 6: interventions on a model through the features of its dictionaries.
+//! Floor 6: interventions on a model: through the features of its dictionaries, and along directions of its stream.
 
+pub mod feature_patch;
 pub mod features;
+mod rerun;
 
 pub use features::{FeatureHook, FeatureHookOptions, OnFeatures};

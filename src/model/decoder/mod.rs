@@ -4,6 +4,7 @@ mod attention;
 mod flow;
 mod part;
 mod past;
+mod resumed;
 mod turning;
 mod variants;
 
@@ -124,9 +125,20 @@ impl Decoder {
         Ok(())
     }
 
-    fn through(&self, flow: &mut Flow, mut past: Option<&mut Past>, wanted: Logits) -> Step<Tensor> {
-        let mut x = self.embedded(flow)?;
-        for (layer, block) in self.weights.blocks.iter().enumerate() {
+    fn through(&self, flow: &mut Flow, past: Option<&mut Past>, wanted: Logits) -> Step<Tensor> {
+        let x = self.embedded(flow)?;
+        self.through_blocks(flow, (0, x), past, wanted)
+    }
+
+    /// The blocks from the first on that reads this stream, and what follows them.
+    fn through_blocks(
+        &self,
+        flow: &mut Flow,
+        (first, mut x): (usize, Tensor),
+        mut past: Option<&mut Past>,
+        wanted: Logits,
+    ) -> Step<Tensor> {
+        for (layer, block) in self.weights.blocks.iter().enumerate().skip(first) {
             flow.task.check()?;
             x = self.block(flow, layer, block, x, past.as_deref_mut())?;
         }

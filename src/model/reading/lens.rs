@@ -13,6 +13,9 @@ use crate::model::site::{Place, SiteKind};
 use crate::tensor::order::{self, Direction};
 use crate::tensor::{Tensor, floats, gather, ints, normalise};
 
+/// The name of the lens.
+pub const LOGIT_LENS: &str = "logit lens";
+
 /// The default number of guesses.
 const USUAL_GUESSES: usize = 5;
 
@@ -62,15 +65,38 @@ pub fn lens_of_batch(
     hooks: Vec<Bound>,
     task: &Task,
 ) -> Result<Vec<LensReading>> {
+    let cache = recorded(model, batch, places, options, hooks, task)?;
+    lens_of_cache(model, batch, &cache, places, options, task)
+}
+
+/// What a lens reads: these places of one run.
+pub(super) fn recorded(
+    model: &Decoder,
+    batch: &Batch,
+    places: &[Place],
+    options: &LensOptions,
+    hooks: Vec<Bound>,
+    task: &Task,
+) -> Result<Cache> {
     if places.is_empty() {
         return Err(err!(Argument, "expected at least one site to read, found none").about("sites"));
     }
+    options.guesses(model.config().outputs())?;
+    model.cache(batch, Ask { hooks, places: places.to_vec(), positions: options.record.pos.clone() }, task)
+}
+
+/// Reads what was recorded of a batch; logits after the end of a text are NaN.
+pub(super) fn lens_of_cache(
+    model: &Decoder,
+    batch: &Batch,
+    cache: &Cache,
+    places: &[Place],
+    options: &LensOptions,
+    task: &Task,
+) -> Result<Vec<LensReading>> {
     let count = options.guesses(model.config().outputs())?;
-    let positions = options.record.pos.clone();
-    let is_whole = positions.is_none();
-    let cache = model.cache(batch, Ask { hooks, places: places.to_vec(), positions }, task)?;
-    let mut readings = lens(model, &cache, places, None, count, task)?;
-    if is_whole {
+    let mut readings = lens(model, cache, places, None, count, task)?;
+    if cache.positions().is_none() {
         for reading in &mut readings {
             reading.logits = blanked(&reading.logits, &batch.lengths(), &[1])?;
         }
@@ -157,14 +183,15 @@ fn guesses(logits: &Tensor, lengths: &[usize], count: usize) -> Result<Vec<Vec<V
     Ok(texts.collect())
 }
 
-/// The first guesses for one text: a row for each place, a column for each position.
+/// The first guesses for one text: a row for each place, a column for each position. `lens` is the name of the lens.
 pub fn table(
+    lens: &str,
     readings: &[LensReading],
     row: usize,
     positions: &[String],
     name: impl Fn(u32) -> String,
 ) -> Result<Table> {
-    let mut table = Table { title: "logit lens: the likeliest next token".into(), ..Table::default() };
+    let mut table = Table { title: format!("{lens}: the likeliest next token"), ..Table::default() };
     table.columns = std::iter::once("site".to_string()).chain(positions.iter().cloned()).collect();
     for reading in readings {
         let first = firsts(reading, row, positions.len())?;
@@ -175,14 +202,14 @@ pub fn table(
 }
 
 /// How sure the first guesses are.
-pub fn grid(readings: &[LensReading], row: usize, positions: &[String]) -> Result<Grid> {
+pub fn grid(lens: &str, readings: &[LensReading], row: usize, positions: &[String]) -> Result<Grid> {
     let mut values = Vec::new();
     for reading in readings {
         let first = firsts(reading, row, positions.len())?;
         values.extend(first.into_iter().map(|guess| guess.map_or(f64::NAN, |guess| guess.probability)));
     }
     Ok(Grid {
-        title: "logit lens".into(),
+        title: lens.into(),
         row_axis: "site".into(),
         column_axis: "position".into(),
         rows: readings.iter().map(|reading| reading.place.to_string()).collect(),

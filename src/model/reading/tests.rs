@@ -162,10 +162,10 @@ fn the_lens_guesses_the_likeliest_and_knows_where_texts_end() {
     }
 
     let labels: Vec<String> = (0..6).map(|i| i.to_string()).collect();
-    let table = lens::table(&all, 1, &labels, |token| format!("t{token}")).unwrap();
+    let table = lens::table(lens::LOGIT_LENS, &all, 1, &labels, |token| format!("t{token}")).unwrap();
     assert_eq!(table.rows[2][6], Cell::Text(format!("t{best}")));
-    assert_eq!(lens::grid(&all, 1, &labels).unwrap().values[17], guess.probability);
-    assert_eq!(lens::grid(&all, 0, &labels).unwrap_err().kind, ErrorKind::Shape);
+    assert_eq!(lens::grid(lens::LOGIT_LENS, &all, 1, &labels).unwrap().values[17], guess.probability);
+    assert_eq!(lens::grid(lens::LOGIT_LENS, &all, 0, &labels).unwrap_err().kind, ErrorKind::Shape);
 }
 
 #[test]

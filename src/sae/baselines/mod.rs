@@ -8,12 +8,14 @@ mod moments;
 mod nmf;
 mod pca;
 mod random;
+mod signs;
 
 pub use ica::{Ica, ica};
 pub use moments::Moments;
 pub use nmf::{Nmf, nmf};
 pub use pca::pca;
 pub use random::{GAIN, random, random_about, with_gain};
+pub use signs::split_signs;
 
 use serde_json::Value;
 

@@ -23,7 +23,7 @@ use crate::script::engine::handle::{HandleType, handle_type, large};
 
 pub use cache::Cache;
 pub use load::Model;
-pub use reading::{Attribution, Comparison, Lens};
+pub use reading::{Attribution, BothLenses, Comparison, JacobianLens, Lens};
 pub use run::Run;
 
 use crate::model::cache::MeanOptions;
@@ -33,6 +33,7 @@ use crate::model::load::LoadOptions;
 use crate::model::predict::PredictOptions;
 use crate::model::reading::attention::AttentionOptions;
 use crate::model::reading::attribution::AttributionOptions;
+use crate::model::reading::jacobian::JacobianLensOptions;
 use crate::model::reading::lens::LensOptions;
 use crate::model::run::{LogitsOptions, LossOptions, RecordOptions, RunOptions};
 use crate::model::tokens::TokensOptions;
@@ -50,6 +51,7 @@ pub const OPTIONS: &[Group] = &[
     ("held_data", fields::<HeldData>),
     ("init_model", fields::<InitOptions>),
     ("input", fields::<InputOptions>),
+    ("jacobian_lens", fields::<JacobianLensOptions>),
     ("lens", fields::<LensOptions>),
     ("load_model", fields::<LoadOptions>),
     ("logits", fields::<LogitsOptions>),
@@ -66,8 +68,10 @@ pub const OPTIONS: &[Group] = &[
 /// The types that scripts hold.
 pub const HANDLES: &[HandleType] = &[
     large::<Attribution>(),
+    large::<BothLenses>(),
     handle_type::<Cache>(),
     large::<Comparison>(),
+    handle_type::<JacobianLens>(),
     large::<Lens>(),
     handle_type::<Model>(),
     handle_type::<Run>(),
@@ -76,7 +80,11 @@ pub const HANDLES: &[HandleType] = &[
 
 /// What is called through the module: `model::load("tiny")`.
 pub fn functions() -> Vec<&'static ModuleManifest> {
-    vec![exported_manifest!(load::functions), exported_manifest!(train::functions)]
+    vec![
+        exported_manifest!(load::functions),
+        exported_manifest!(reading::jacobian::functions),
+        exported_manifest!(train::functions),
+    ]
 }
 
 /// The methods of models, and of what they give back.

@@ -45,10 +45,16 @@ struct Text {
 }
 
 impl Text {
-    fn new(m: &Model, readings: &[LensReading], input: &Input, at: usize, tokens: Vec<(usize, u32)>) -> Result<Self> {
+    fn new(
+        (m, lens): (&Model, &str),
+        readings: &[LensReading],
+        input: &Input,
+        at: usize,
+        tokens: Vec<(usize, u32)>,
+    ) -> Result<Self> {
         let labels: Vec<String> = tokens.iter().map(|(position, id)| names::placed(m, *position, *id)).collect();
-        let mut table = core::table(readings, at, &labels, |id| names::label(m, id))?;
-        let mut grid = core::grid(readings, at, &labels)?;
+        let mut table = core::table(lens, readings, at, &labels, |id| names::label(m, id))?;
+        let mut grid = core::grid(lens, readings, at, &labels)?;
         if input.several {
             table.title.push_str(&format!(", text {at}"));
             grid.title.push_str(&format!(", text {at}"));
@@ -58,9 +64,15 @@ impl Text {
 }
 
 impl Lens {
-    fn new(m: &Model, input: &Input, positions: Option<&[i64]>, readings: Vec<LensReading>) -> Result<Self> {
+    /// `lens` is the name of the lens.
+    pub fn new(
+        (m, lens): (&Model, &str),
+        input: &Input,
+        positions: Option<&[i64]>,
+        readings: Vec<LensReading>,
+    ) -> Result<Self> {
         let rows = input.batch.rows().iter().enumerate();
-        let texts = rows.map(|(at, ids)| Text::new(m, &readings, input, at, chosen(ids, positions)));
+        let texts = rows.map(|(at, ids)| Text::new((m, lens), &readings, input, at, chosen(ids, positions)));
         let texts = texts.collect::<Result<Vec<_>>>()?;
         Ok(Self(Arc::new(Seen { model: m.clone(), readings, texts, several: input.several })))
     }
@@ -188,7 +200,7 @@ fn read(ctx: &NativeCallContext, m: &Model, x: &Dynamic, sites: &Dynamic, map: O
     let input = asked.input(ctx, m, x)?;
     let readings = asked
         .run(ctx, m, |hooks, task| core::lens_of_batch(m.decoder(), &input.batch, &places, &options, hooks, task))?;
-    Ok(Lens::new(m, &input, options.record.pos.as_deref(), readings)?)
+    Ok(Lens::new((m, core::LOGIT_LENS), &input, options.record.pos.as_deref(), readings)?)
 }
 
 #[export_module(manifest)]

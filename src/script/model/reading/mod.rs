@@ -3,6 +3,7 @@
 mod attention;
 mod attribution;
 mod compare;
+pub mod jacobian;
 mod lens;
 mod names;
 
@@ -11,6 +12,7 @@ use rhai::plugin::*;
 
 pub use attribution::Attribution;
 pub use compare::Comparison;
+pub use jacobian::{BothLenses, JacobianLens};
 pub use lens::Lens;
 
 /// The methods that read, and those of what they give back.
@@ -20,6 +22,8 @@ pub fn globals() -> Vec<&'static ModuleManifest> {
         exported_manifest!(attribution::methods),
         exported_manifest!(attribution::parts),
         exported_manifest!(compare::methods),
+        exported_manifest!(jacobian::methods),
+        exported_manifest!(jacobian::parts),
         exported_manifest!(lens::methods),
         exported_manifest!(lens::parts),
     ]

@@ -1,0 +1,76 @@
+//! Passes that begin in the middle: with the stream before or after a block.
+
+use super::flow::{Flow, Stop};
+use super::{Decoder, Logits};
+use crate::base::{Result, Task};
+use crate::err;
+use crate::model::batch::Batch;
+use crate::model::hooks::Hooks;
+use crate::model::site::{Site, SiteKind};
+use crate::tensor::Tensor;
+use kernels::Gap;
+
+impl Decoder {
+    /// Runs the model from a stream on, `[batch, pos, d_model]`: that of `resid_pre` or `resid_post` of a layer, which the
+    /// hooks there see, too. Nothing before it is computed. None if the hooks stop the pass before the logits.
+    pub fn resumed(
+        &self,
+        batch: &Batch,
+        (site, stream): (Site, &Tensor),
+        hooks: &mut dyn Hooks,
+        logits: Logits,
+        task: &Task,
+    ) -> Result<Option<Tensor>> {
+        self.check(batch, 0)?;
+        let wanted = [batch.rows().len(), batch.width(), self.config.d_model];
+        if stream.dims() != wanted {
+            return Err(err!(Shape, "expected a stream of the shape {wanted:?}, found {:?}", stream.dims()));
+        }
+        let gap =
+            (!self.config.causal && batch.is_ragged()).then(|| Gap { lengths: batch.lengths(), width: batch.width() });
+        let mut flow = Flow { hooks, batch, columns: 0..batch.width(), step: 0, gap, may_grow: false, task };
+        let begun = match site.kind {
+            SiteKind::ResidPre => Ok((site.layer, stream.clone())),
+            SiteKind::ResidPost => {
+                flow.see(SiteKind::ResidPost, site.layer, stream.clone()).map(|x| (site.layer + 1, x))
+            }
+            _ => return Err(err!(Bug, "a pass cannot begin at `{site}`")),
+        };
+        match begun.and_then(|begun| self.through_blocks(&mut flow, begun, None, logits)) {
+            Ok(logits) => Ok(Some(logits)),
+            Err(Stop::Done) => Ok(None),
+            Err(Stop::Failed(error)) => Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::fixtures::{configs, decoder};
+    use crate::model::hooks::NoHooks;
+    use crate::model::run::Ask;
+    use crate::model::site::Place;
+    use crate::tensor::DType;
+
+    #[test]
+    fn a_pass_that_begins_in_the_middle_ends_as_the_whole_one() {
+        for config in configs() {
+            let model = decoder(config, DType::F32);
+            let batch = Batch::new(vec![vec![1, 4, 2, 0, 3], vec![2, 5, 1]]).unwrap();
+            let task = Task::default();
+            let whole = model.logits_at(&batch, &[-1], Vec::new(), &task).unwrap().to_dtype(DType::F32).unwrap();
+            for site in
+                [(SiteKind::ResidPre, 0), (SiteKind::ResidPre, 1), (SiteKind::ResidPost, 0), (SiteKind::ResidPost, 1)]
+            {
+                let site = Site::new(site.0, site.1);
+                let place = Place { site, head: None };
+                let stream = model.cache(&batch, Ask { places: vec![place], ..Ask::default() }, &task).unwrap();
+                let stream = stream.at(place).unwrap();
+                let found = model.resumed(&batch, (site, &stream), &mut NoHooks, Logits::At(&[-1]), &task);
+                let far = (found.unwrap().unwrap() - &whole).unwrap().abs().unwrap().max_all().unwrap();
+                assert!(far.to_scalar::<f32>().unwrap() < 1e-5, "{site}");
+            }
+        }
+    }
+}

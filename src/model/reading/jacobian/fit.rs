@@ -1,0 +1,213 @@
+//! Fitting a Jacobian lens: backward passes with one-hot gradients at all positions at once.
+//!
+//! J_l is the mean over prompts of (1 / |V|) sum over t in V of sum over t' in V, t' >= t, of d h_final(t') / d h_l(t),
+//! where h_l is the output of layer l, h_final that of the last one, before the final norm, and V all positions but the
+//! first ones and the last. A gradient of 1 in one dimension of h_final at every t' in V gives sum over t' of that row of
+//! the Jacobians at once, and t' < t contributes nothing in a causal model. So d_model gradients are enough for the
+//! matrices of all layers. They are taken from copies of the prompt in one batch, whose forward pass is computed once.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use candle_core::Var;
+use kernels::Recording;
+
+use super::{JacobianLens, JacobianLensOptions};
+use crate::base::{Kind, Result, Task, memory};
+use crate::err;
+use crate::model::batch::Batch;
+use crate::model::decoder::{Decoder, Logits, Pass};
+use crate::model::hooks::{At, Hooks};
+use crate::model::site::{Site, SiteKind};
+use crate::tensor::{DType, Tensor};
+
+/// Tokens in a batch of copies of one prompt.
+const TOKENS: usize = 2048;
+
+/// The numbers that a layer keeps for its backward pass, in widths of the stream for each token; an estimate.
+const KEPT: usize = 24;
+
+/// Fits a lens to a model by prompts. An interruption after the first prompt ends the fit, and the lens is the mean over
+/// the prompts so far.
+pub fn fit(
+    model: &Arc<Decoder>,
+    prompts: &[Vec<u32>],
+    options: &JacobianLensOptions,
+    task: &Task,
+) -> Result<JacobianLens> {
+    let (layers, prompts) = (layers(model, options)?, cut(prompts, model.config().context, options)?);
+    let d = model.config().d_model;
+    let passes: usize = prompts.iter().map(|ids| d.div_ceil(copies(ids.len(), d))).sum();
+    let bar = task.begin("fitting a Jacobian lens", Some(passes as u64));
+    let mut sums: Option<Vec<Tensor>> = None;
+    let mut count = 0;
+    for ids in &prompts {
+        let found = match of_prompt(model, ids, options.skip_first, &layers, &mut || bar.advance(1), task) {
+            Err(error) if error.kind == Kind::Interrupted && count > 0 => {
+                task.answer_interruption();
+                break;
+            }
+            found => found?,
+        };
+        sums = Some(match sums {
+            None => found,
+            Some(sums) => {
+                sums.iter().zip(&found).map(|(sum, more)| Ok((sum + more)?)).collect::<Result<Vec<Tensor>>>()?
+            }
+        });
+        count += 1;
+        bar.note(&format!("{count} of {} prompts", prompts.len()));
+    }
+    let means = sums.into_iter().flatten().map(|sum| Ok((sum / count as f64)?)).collect::<Result<Vec<_>>>()?;
+    JacobianLens::new(layers.into_iter().zip(means).collect::<BTreeMap<_, _>>(), count)
+}
+
+/// The layers to read, in order.
+fn layers(model: &Decoder, options: &JacobianLensOptions) -> Result<Vec<usize>> {
+    let config = model.config();
+    if !config.causal {
+        return Err(
+            err!(Argument, "expected a causal model for a Jacobian lens, found one that sees both ways").about("m")
+        );
+    }
+    let Some(most) = config.layers.checked_sub(1).filter(|most| *most > 0) else {
+        return Err(err!(Argument, "expected a model of at least two layers, found {}", config.layers).about("m"));
+    };
+    let mut layers = options.layers.clone().unwrap_or_else(|| (0..most).collect());
+    layers.sort_unstable();
+    layers.dedup();
+    match layers.iter().find(|layer| **layer >= most) {
+        None if layers.is_empty() => Err(err!(Argument, "expected at least one layer, found none").about("layers")),
+        None => Ok(layers),
+        Some(layer) => Err(err!(Argument, "expected layers below {most}, found {layer}")
+            .hint("the last layer is read by the identity")
+            .about("layers")),
+    }
+}
+
+/// The first tokens of the first prompts.
+fn cut<'a>(prompts: &'a [Vec<u32>], most: usize, options: &JacobianLensOptions) -> Result<Vec<&'a [u32]>> {
+    let least = options.skip_first + 2;
+    let each = prompts.iter().take(options.prompts).enumerate().map(|(number, ids)| {
+        let ids = &ids[..ids.len().min(options.context).min(most)];
+        match ids.len() >= least {
+            true => Ok(ids),
+            false => {
+                let skipped = options.skip_first;
+                Err(err!(Argument, "expected at least {least} tokens, found {} in prompt {number}", ids.len())
+                    .hint(format!("the first {skipped} and the last are left out: choose a smaller `skip_first`"))
+                    .about("text"))
+            }
+        }
+    });
+    let cut = each.collect::<Result<Vec<_>>>()?;
+    if cut.is_empty() {
+        return Err(err!(Argument, "expected at least one prompt, found none").about("text"));
+    }
+    Ok(cut)
+}
+
+/// How many copies of a prompt are in a batch.
+fn copies(length: usize, d_model: usize) -> usize {
+    (TOKENS / length).clamp(1, d_model)
+}
+
+/// The matrices of one prompt.
+fn of_prompt(
+    model: &Arc<Decoder>,
+    ids: &[u32],
+    skip: usize,
+    layers: &[usize],
+    done: &mut dyn FnMut(),
+    task: &Task,
+) -> Result<Vec<Tensor>> {
+    let (d, valid) = (model.config().d_model, skip..ids.len() - 1);
+    let copies = copies(ids.len(), d);
+    let tokens = (copies * ids.len()) as u128;
+    let bytes = tokens * (model.config().layers * KEPT * d * model.dtype().size_in_bytes()) as u128;
+    memory::check(bytes, || "the activations of a prompt's copies".into())?;
+    let run = Arc::new({
+        let (model, batch, layers, within) =
+            (model.clone(), Batch::new(vec![ids.to_vec(); copies])?, layers.to_vec(), task.clone());
+        task.apart(move || Streams::of(&model, &batch, &layers, &within))?
+    });
+    let mut rows: Vec<Vec<Tensor>> = vec![Vec::new(); layers.len()];
+    for start in (0..d).step_by(copies) {
+        let (run, valid, dimensions) = (run.clone(), valid.clone(), start..(start + copies).min(d));
+        let found = task.apart(move || run.rows(dimensions, valid))?;
+        rows.iter_mut().zip(found).for_each(|(rows, more)| rows.push(more));
+        done();
+    }
+    rows.iter().map(|rows| -> Result<Tensor> { Ok(Tensor::cat(rows, 0)?) }).collect()
+}
+
+/// A forward pass from whose last stream gradients are taken.
+struct Streams {
+    /// The output of the last layer, `[copies, pos, d_model]`.
+    last: Recording,
+    /// What was added to the output of each layer: a variable of zeros, whose gradient is that of the stream.
+    variables: Vec<Var>,
+}
+
+impl Streams {
+    fn of(model: &Decoder, batch: &Batch, layers: &[usize], task: &Task) -> Result<Self> {
+        let last = Site::new(SiteKind::ResidPost, model.config().layers - 1);
+        let mut probe = Probe { layers, last, variables: Vec::new(), found: None };
+        let last = Recording::of(|| -> Result<Tensor> {
+            model.forward(batch, Pass { hooks: &mut probe, past: None, logits: Logits::Last, task })?;
+            probe.found.take().ok_or_else(|| err!(Bug, "a pass that did not come to the last layer"))
+        })?;
+        Ok(Self { last, variables: probe.variables })
+    }
+
+    /// Some rows of each layer's matrix: `[dimensions, d_model]`.
+    fn rows(&self, dimensions: Range<usize>, valid: Range<usize>) -> Result<Vec<Tensor>> {
+        let last = self.last.result();
+        let (copies, width, d) = last.dims3()?;
+        let mut ones = vec![0.0_f32; copies * width * d];
+        for (copy, dimension) in dimensions.clone().enumerate() {
+            for column in valid.clone() {
+                ones[(copy * width + column) * d + dimension] = 1.0;
+            }
+        }
+        let ones = Tensor::from_vec(ones, (copies, width, d), last.device())?.to_dtype(last.dtype())?;
+        let gradients = self.last.gradients(&ones)?;
+        let each = self.variables.iter().map(|variable| {
+            let gradient =
+                gradients.get(variable).ok_or_else(|| err!(Bug, "a layer that the last one does not read"))?;
+            let part = gradient.narrow(0, 0, dimensions.len())?.narrow(1, valid.start, valid.len())?;
+            Ok(part.to_dtype(DType::F32)?.mean(1)?)
+        });
+        each.collect()
+    }
+}
+
+/// Adds a variable of zeros to the output of each layer that is read, and ends the pass with the last layer.
+struct Probe<'a> {
+    layers: &'a [usize],
+    last: Site,
+    variables: Vec<Var>,
+    found: Option<Tensor>,
+}
+
+impl Hooks for Probe<'_> {
+    fn wants(&self, site: Site) -> bool {
+        site == self.last || (site.kind == SiteKind::ResidPost && self.layers.contains(&site.layer))
+    }
+
+    fn on(&mut self, at: &At, x: &Tensor) -> Result<Option<Tensor>> {
+        if at.site == self.last {
+            self.found = Some(x.clone());
+            return Ok(None);
+        }
+        let variable = Var::zeros(x.shape(), x.dtype(), x.device())?;
+        let probed = kernels::add(x, variable.as_tensor())?;
+        self.variables.push(variable);
+        Ok(Some(probed))
+    }
+
+    fn last(&self) -> Option<Site> {
+        Some(self.last)
+    }
+}
