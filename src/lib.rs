@@ -8,6 +8,8 @@ pub mod tensor;
 
 pub mod training;
 
+pub mod probes;
+
 pub mod model;
 
 pub mod data;

@@ -1,4 +1,4 @@
-//! Floor 8: circuits: which features cause which, and how well a circuit explains its target.
+//! Floor 9: circuits: which features cause which, and how well a circuit explains its target.
 
 pub mod attribution;
 pub mod dictionaries;

@@ -1,4 +1,4 @@
-//! Floor 12: the command line. One file per subcommand.
+//! Floor 13: the command line. One file per subcommand.
 
 mod again;
 mod args;

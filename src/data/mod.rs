@@ -1,4 +1,4 @@
-//! Floor 4: texts and their sources, with labels where known, their packing into rows of tokens, and the activations of
+//! Floor 5: texts and their sources, with labels where known, their packing into rows of tokens, and the activations of
 //! models on them.
 
 pub mod baselines;

@@ -1,4 +1,4 @@
-//! Floor 7: looking at features: where they are active, what they do, and what they stand for.
+//! Floor 8: looking at features: where they are active, what they do, and what they stand for.
 
 pub mod card;
 pub mod chance;
@@ -6,6 +6,7 @@ pub mod contexts;
 pub mod describe;
 pub mod facts;
 pub mod feature;
+pub mod for_label;
 pub mod histogram;
 pub mod labels;
 pub mod logits;

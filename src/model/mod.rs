@@ -1,4 +1,4 @@
-//! Floor 3: models. Configs of families, weights and where they come from, tokenizers, sites, hooks, one decoder.
+//! Floor 4: models. Configs of families, weights and where they come from, tokenizers, sites, hooks, one decoder.
 
 pub mod batch;
 pub mod cache;

@@ -119,7 +119,9 @@ fn named(name: &str, text: &Before, session: &Session) -> Option<Vec<String>> {
         "site" => model(text, session).map(|model| sites(&model, false)),
         // Where a hook acts.
         "sites" | "place" => model(text, session).map(|model| sites(&model, true)),
-        "column" | "label" => Some(columns(text, session)).filter(|columns| !columns.is_empty()),
+        "column" | "label" | "predicts" => Some(columns(text, session)).filter(|columns| !columns.is_empty()),
+        // Of the label that the call names before.
+        "value" | "values" | "against" => Some(kinds(text, session)).filter(|kinds| !kinds.is_empty()),
         _ => None,
     }
 }
@@ -145,6 +147,17 @@ fn columns(text: &Before, session: &Session) -> Vec<String> {
     // A text that cannot be read has no columns to offer; reading it will say why.
     let found = pack::columns(&read, &session.env().task).unwrap_or_default();
     found.iter().map(|column| column.name.to_string()).collect()
+}
+
+/// The values of the label that the text before names last.
+fn kinds(text: &Before, session: &Session) -> Vec<String> {
+    let Some(read) = meant::<Text>(text, session) else { return Vec::new() };
+    let columns = pack::columns(&read, &session.env().task).unwrap_or_default();
+    let strings = (0..text.tokens.len()).rev().filter(|at| text.kind(*at) == Some(Kind::Text));
+    let mut named =
+        strings.filter_map(|at| columns.iter().find(|column| text.word(at).trim_matches('"') == column.name));
+    let kinds = named.next().and_then(|column| pack::kinds(column).ok()).unwrap_or_default();
+    kinds.into_iter().skip(1).map(String::from).collect()
 }
 
 fn model(text: &Before, session: &Session) -> Option<Model> {

@@ -158,6 +158,16 @@ fn strings_complete_to_what_an_argument_may_be() {
         ["data::tokenizer(\"a b\", #{ kind: \"words\""]
     );
     assert_eq!(completed(&session, "g.labels(m, \"dep|"), ["g.labels(m, \"depth\""]);
+    assert_eq!(completed(&session, "features::for_label(m, s, g, \"number|").len(), 2);
+    assert_eq!(
+        completed(&session, "features::for_label(m, s, g, \"number\", \"plu|"),
+        ["features::for_label(m, s, g, \"number\", \"plural\""]
+    );
+    assert_eq!(
+        completed(&session, "features::for_label(m, s, g, \"gender\", \"male\", #{ against: \"fe|"),
+        ["features::for_label(m, s, g, \"gender\", \"male\", #{ against: \"female\""]
+    );
+    assert_eq!(completed(&session, "probe::fit(x, y, #{ kind: \"sp|"), ["probe::fit(x, y, #{ kind: \"sparse\""]);
     assert_eq!(completed(&session, "data::text(\"gramm|"), ["data::text(\"grammar\""]);
     assert!(completed(&session, "m.cache(t, \"nothing_such|").is_empty());
 }

@@ -1,4 +1,4 @@
-//! Floor 10: the language. Bindings of the floors below, one file each of the same name; values, options and errors;
+//! Floor 11: the language. Bindings of the floors below, one file each of the same name; values, options and errors;
 //! the reference; libraries; sessions.
 //!
 //! # How a binding is written
@@ -22,9 +22,11 @@ pub mod docs;
 pub mod engine;
 pub mod features;
 pub mod hooks;
+pub mod intervene;
 pub mod language;
 pub mod model;
 pub mod plot;
+pub mod probes;
 pub mod report;
 pub mod sae;
 pub mod session;

@@ -1,9 +1,9 @@
-//! Built-in hooks: zero, mean, patch, add, scale.
+//! Built-in hooks: zero, mean, patch, add, scale, projections.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{At, Edit};
+use super::{At, Edit, Projection};
 use crate::base::Result;
 use crate::model::cache::Cache;
 use crate::model::site::{Heads, Place};
@@ -44,6 +44,8 @@ pub enum Action {
     },
     /// factor * x
     Scale(f64),
+    /// x without some directions.
+    Project(Projection),
 }
 
 /// A running action; means are computed once for each place.
@@ -64,6 +66,7 @@ impl Edit for Acting {
         let changed = match &self.action {
             Action::Zero => x.zeros_like()?,
             Action::Scale(factor) => (x * *factor)?,
+            Action::Project(projection) => projection.apply(x).map_err(|e| e.within(format!("`{place}`")))?,
             Action::Add { vector, scale } => (x + (stretched(place, vector, x)? * *scale)?)?,
             Action::Patch(PatchSource::Tensor(values)) => stretched(place, values, x)?,
             Action::Patch(PatchSource::Cache(cache)) => {

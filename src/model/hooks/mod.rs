@@ -4,6 +4,7 @@ mod action;
 mod chain;
 pub mod checks;
 mod picked;
+mod projection;
 
 use std::ops::Range;
 
@@ -16,6 +17,7 @@ use kernels::Gap;
 pub use action::{Action, MeanOptions, PatchSource};
 pub use chain::{Bound, Chain, Edit, HookOptions};
 pub use picked::{Picked, one_head};
+pub use projection::Projection;
 
 /// Which activation of which pass a hook is called with.
 #[derive(Debug, Clone)]

@@ -6,17 +6,20 @@ mod counts;
 mod describe;
 mod effects;
 mod feature;
+mod for_label;
 mod known;
 mod predicting;
 mod several;
 
 pub use contexts::Contexts;
 pub use feature::Feature;
+pub use for_label::LabelRanking;
 pub use known::Known;
 pub use predicting::Ranking;
 
 use crate::features::FeatureCard;
 use crate::features::describe::DescribeOptions;
+use crate::features::for_label::ForLabelOptions;
 use crate::features::histogram::{CountOptions, HistogramOptions};
 use crate::features::labels::LabelOptions;
 use crate::features::logits::LogitsOptions;
@@ -33,6 +36,7 @@ pub const OPTIONS: &[Group] = &[
     ("feature_contexts", fields::<OverviewOptions>),
     ("feature_counts", fields::<CountOptions>),
     ("feature_description", fields::<DescribeOptions>),
+    ("feature_for_label", fields::<ForLabelOptions>),
     ("feature_labels", fields::<LabelOptions>),
     ("feature_logits", fields::<LogitsOptions>),
     ("feature_histogram", fields::<HistogramOptions>),
@@ -41,8 +45,13 @@ pub const OPTIONS: &[Group] = &[
 ];
 
 /// The types that scripts hold.
-pub const HANDLES: &[HandleType] =
-    &[handle_type::<Contexts>(), handle_type::<Feature>(), large::<FeatureCard>(), handle_type::<Ranking>()];
+pub const HANDLES: &[HandleType] = &[
+    handle_type::<Contexts>(),
+    handle_type::<Feature>(),
+    large::<FeatureCard>(),
+    handle_type::<LabelRanking>(),
+    handle_type::<Ranking>(),
+];
 
 /// What is called through the module: `features::`.
 pub fn functions() -> Vec<&'static ModuleManifest> {
@@ -52,6 +61,7 @@ pub fn functions() -> Vec<&'static ModuleManifest> {
         exported_manifest!(counts::functions),
         exported_manifest!(describe::functions),
         exported_manifest!(effects::functions),
+        exported_manifest!(for_label::functions),
         exported_manifest!(predicting::functions),
     ]
 }
@@ -62,6 +72,7 @@ pub fn globals() -> Vec<&'static ModuleManifest> {
         exported_manifest!(card::methods),
         exported_manifest!(contexts::methods),
         exported_manifest!(feature::methods),
+        exported_manifest!(for_label::methods),
         exported_manifest!(predicting::methods),
     ]
 }

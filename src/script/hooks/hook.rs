@@ -1,5 +1,7 @@
 //! A hook as a value of scripts: what it does, where, and how it is bound to a model.
 
+use std::sync::Arc;
+
 use rhai::{Array, Dynamic};
 use serde_json::{Value, json};
 
@@ -7,7 +9,7 @@ use super::call::{Calling, Calls, Function};
 use crate::base::{Result, Task};
 use crate::err;
 use crate::intervene::features::Which;
-use crate::intervene::{FeatureHook, FeatureHookOptions};
+use crate::intervene::{Eraser, FeatureHook, FeatureHookOptions};
 use crate::model::Model;
 use crate::model::hooks::{Action, Bound, Edit, HookOptions, PatchSource};
 use crate::report::Screen;
@@ -28,6 +30,8 @@ pub enum What {
     Edit(Function),
     /// Replaces the activations by a dictionary's reconstruction.
     Splice(Splice),
+    /// Takes out of the activations what probes read.
+    Erase(Arc<Eraser>),
 }
 
 #[derive(Clone)]
@@ -107,6 +111,7 @@ impl Hook {
             What::Act(action) => Box::new(action.clone().begin()),
             What::Edit(function) => Box::new(Calling::new(calls, function.clone())),
             What::Splice(splice) => Box::new(splice.clone()),
+            What::Erase(eraser) => Box::new(Eraser::clone(eraser)),
         };
         Ok(vec![match &self.features {
             Some(features) => features.bound(model, edit, self.positions.clone())?,
@@ -123,8 +128,10 @@ impl Hook {
             What::Act(Action::Patch(PatchSource::Tensor(values))) => format!("patch with {}", told(values, 1.0)),
             What::Act(Action::Add { vector, scale }) => format!("add {}", told(vector, *scale)),
             What::Act(Action::Scale(factor)) => format!("scale by {}", number_text(*factor)),
+            What::Act(Action::Project(projection)) => format!("project out {}", count(projection.rank(), "direction")),
             What::Edit(_) => "edit".into(),
             What::Splice(_) => "splice a dictionary in".into(),
+            What::Erase(eraser) => format!("erase by {}", eraser.kind.word().replace('_', " ")),
         }
     }
 
@@ -137,7 +144,10 @@ impl Hook {
             What::Act(Action::Patch(PatchSource::Tensor(values))) => format!("patch {whom} with {}", told(values, 1.0)),
             What::Act(Action::Scale(factor)) => format!("scale {whom} by {}", number_text(*factor)),
             What::Act(Action::Add { .. }) => format!("{} to {whom}", self.does()),
-            What::Act(Action::Zero) | What::Edit(_) | What::Splice(_) => format!("{} {whom}", self.does()),
+            What::Act(Action::Project(_)) => format!("{} of the codes of {whom}", self.does()),
+            What::Act(Action::Zero) | What::Edit(_) | What::Splice(_) | What::Erase(_) => {
+                format!("{} {whom}", self.does())
+            }
         }
     }
 }

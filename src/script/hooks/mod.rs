@@ -15,7 +15,7 @@ use super::tensor::values;
 use crate::base::Result;
 use crate::intervene::FeatureHookOptions;
 use crate::model::cache::Cache as Recorded;
-use crate::model::hooks::{Action, HookOptions, MeanOptions, PatchSource};
+use crate::model::hooks::{Action, HookOptions, MeanOptions, PatchSource, Projection};
 use crate::script::docs::declared::{Group, fields};
 use crate::script::engine::env::env;
 use crate::script::engine::handle::{HandleType, handle_type};
@@ -193,6 +193,31 @@ pub mod functions {
     pub fn scale(ctx: NativeCallContext, place: Any, factor: Num, options: Options) -> Fallible<Hook> {
         let factor = given("factor", &factor).number()?;
         super::hook(&ctx, What::Act(Action::Scale(factor)), &place, super::options(options))
+    }
+
+    /// A hook that takes a direction, or several, out of the activations at a site: what is left is orthogonal to them.
+    ///
+    /// `vector` is a tensor or an array of numbers, [width], or several, [n, width]; their lengths do not matter. x becomes
+    /// x - (x . u) u for each u of an orthonormal basis of them. The direction of a probe is one to take out.
+    ///
+    /// # Options
+    /// - [hook]
+    /// - [feature_hook]
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10, context: 8 });
+    /// let v = tensor::ones([8]);
+    /// let hook = hooks::project_out("mlp_out.0", v);
+    /// hook  //=> project out 1 direction at mlp_out.0
+    /// let x = m.cache([1, 2, 3], "mlp_out.0", #{ hooks: hook })["mlp_out.0"];
+    /// x.sum([-1]).abs().max() < 1e-5  //=> true
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn project_out(ctx: NativeCallContext, place: Any, vector: Any, options: Options) -> Fallible<Hook> {
+        let directions = super::values("vector", &vector)?;
+        let projection = Projection::without(&directions).map_err(|e| e.about("vector"))?;
+        super::hook(&ctx, What::Act(Action::Project(projection)), &place, super::options(options))
     }
 
     /// A hook that replaces the activations at a site, or the codes of features, by the result of a function.

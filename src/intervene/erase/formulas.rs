@@ -1,0 +1,177 @@
+//! The formulas of erasers, in f64 on matrices.
+
+use faer::linalg::solvers::{SelfAdjointEigen, Svd};
+use faer::{Mat, MatRef, Side};
+
+use crate::base::{Result, Task};
+use crate::err;
+use crate::probes::ClassLabels;
+use crate::probes::fit::{class_means, most_different};
+use crate::probes::matrix::{means, product};
+use crate::probes::optimum::optimum;
+use crate::sae::Sae;
+use crate::tensor::Tensor;
+
+/// Singular values of W Sxz below this are rounding. Their scale is that of the labels alone, which are 0 and 1.
+const COVARIES: f64 = 1e-9;
+
+/// Of a projection's directions, those with a singular value below this part of the largest depend on the others.
+const DEPENDS: f64 = 1e-8;
+
+/// The labels as numbers: one column for two classes, one for each of more.
+fn one_hot(labels: &ClassLabels) -> Mat<f64> {
+    let rows = labels.of_row.len();
+    match labels.classes.len() {
+        2 => Mat::from_fn(rows, 1, |i, _| labels.of_row[i] as f64),
+        classes => Mat::from_fn(rows, classes, |i, c| f64::from(u8::from(labels.of_row[i] == c))),
+    }
+}
+
+fn centred(x: MatRef<'_, f64>, means: &[f64]) -> Mat<f64> {
+    Mat::from_fn(x.nrows(), x.ncols(), |i, j| x[(i, j)] - means[j])
+}
+
+/// a^T b / (n - 1) of centred columns.
+fn covariance(a: &Mat<f64>, b: &Mat<f64>) -> Mat<f64> {
+    product(a.transpose(), b.as_ref()) * faer::Scale(1.0 / (a.nrows() - 1) as f64)
+}
+
+fn transposed(m: MatRef<'_, f64>) -> Mat<f64> {
+    m.transpose().to_owned()
+}
+
+/// L and R of LEACE, by which x becomes x - L R (x - mean).
+pub fn leace(x: MatRef<'_, f64>, labels: &ClassLabels, shrinkage: bool) -> Result<(Mat<f64>, Mat<f64>)> {
+    let z = one_hot(labels);
+    let (x, z) = (centred(x, &means(x)), centred(z.as_ref(), &means(z.as_ref())));
+    let cross = covariance(&x, &z);
+    let own = match shrinkage {
+        true => shrunk(&x),
+        false => covariance(&x, &x),
+    };
+    let (whitening, unwhitening) = whitening(own.as_ref())?;
+    let svd = Svd::new_thin(product(whitening.as_ref(), cross.as_ref()).as_ref())
+        .map_err(|_| err!(Numeric, "the singular values of the covariance of rows and labels do not converge"))?;
+    let count = (0..cross.nrows().min(cross.ncols())).filter(|k| svd.S()[*k] > COVARIES).count();
+    let u = svd.U().subcols(0, count);
+    Ok((product(unwhitening.as_ref(), u), product(u.transpose(), whitening.as_ref())))
+}
+
+/// S^(-1/2) and S^(1/2) of a covariance, both 0 where it has no variance.
+fn whitening(covariance: MatRef<'_, f64>) -> Result<(Mat<f64>, Mat<f64>)> {
+    let width = covariance.nrows();
+    let eigen = SelfAdjointEigen::new(covariance, Side::Lower)
+        .map_err(|_| err!(Numeric, "the eigenvalues of the covariance of the rows do not converge"))?;
+    let values: Vec<f64> = (0..width).map(|k| eigen.S()[k]).collect();
+    let largest = values.iter().copied().fold(0.0, f64::max);
+    // As the pseudo-inverse of other libraries decides.
+    let has_variance = |value: f64| value > largest * width as f64 * f64::EPSILON;
+    let of = |power: &dyn Fn(f64) -> f64| {
+        let scaled = Mat::from_fn(width, width, |i, k| {
+            if has_variance(values[k]) { eigen.U()[(i, k)] * power(values[k]) } else { 0.0 }
+        });
+        product(scaled.as_ref(), eigen.U().transpose())
+    };
+    Ok((of(&|value| value.sqrt().recip()), of(&f64::sqrt)))
+}
+
+/// The covariance S / n shrunk towards T = I tr(S / n) / d: alpha S / n + beta T, with the alpha and beta that are best
+/// for many rows and columns (Bodnar, Gupta & Parolya 2014, equations 3.3 to 3.8).
+fn shrunk(x: &Mat<f64>) -> Mat<f64> {
+    let (rows, width) = (x.nrows() as f64, x.ncols());
+    let sample = product(x.transpose(), x.as_ref()) * faer::Scale(1.0 / rows);
+    let trace: f64 = (0..width).map(|j| sample[(j, j)]).sum();
+    let level = trace / width as f64;
+    let squares: f64 = (0..width).flat_map(|i| (0..width).map(move |j| (i, j))).map(|at| sample[at].powi(2)).sum();
+    // |T|^2, and tr(S T / n).
+    let (target, both) = (level * level * width as f64, level * trace);
+    let bottom = squares * target - both * both;
+    if bottom <= f64::EPSILON * squares * target {
+        // A multiple of the identity already.
+        return sample;
+    }
+    let alpha = 1.0 - trace * trace * target / rows / bottom;
+    let beta = (1.0 - alpha) * both / target;
+    Mat::from_fn(width, width, |i, j| alpha * sample[(i, j)] + if i == j { beta * level } else { 0.0 })
+}
+
+/// Sxz Szz^+ and the mean of z.
+pub fn oracle(x: MatRef<'_, f64>, labels: &ClassLabels) -> Result<(Mat<f64>, Vec<f64>)> {
+    let z = one_hot(labels);
+    let mean = means(z.as_ref());
+    let (x, z) = (centred(x, &means(x)), centred(z.as_ref(), &mean));
+    let (whitening, _) = whitening(covariance(&z, &z).as_ref())?;
+    let inverse = product(whitening.as_ref(), whitening.as_ref());
+    Ok((product(covariance(&x, &z).as_ref(), inverse.as_ref()), mean))
+}
+
+/// x - coefficient (z - mean).
+pub fn without_labels(x: MatRef<'_, f64>, labels: &ClassLabels, coefficient: &Mat<f64>, mean: &[f64]) -> Mat<f64> {
+    let z = centred(one_hot(labels).as_ref(), mean);
+    let change = product(z.as_ref(), coefficient.transpose());
+    Mat::from_fn(x.nrows(), x.ncols(), |i, j| x[(i, j)] - change[(i, j)])
+}
+
+/// The means of classes less their mean, `[classes, width]`: they span the differences of all of them.
+pub fn mean_differences(x: MatRef<'_, f64>, labels: &ClassLabels) -> Result<Mat<f64>> {
+    let of_classes = class_means(x, labels);
+    let found = centred(of_classes.as_ref(), &means(of_classes.as_ref()));
+    match found.norm_max() > 0.0 {
+        true => Ok(found),
+        false => Err(err!(Numeric, "expected classes with different means, found one mean").about("x")),
+    }
+}
+
+/// The weights of the probes of all rounds, each fitted on what the projections before have left, `[directions, width]`.
+pub fn inlp(x: MatRef<'_, f64>, labels: &ClassLabels, rounds: usize, l2: Option<f64>, task: &Task) -> Result<Mat<f64>> {
+    let x = centred(x, &means(x));
+    let (width, l2) = (x.ncols(), l2.unwrap_or(1.0 / x.nrows() as f64));
+    let mut basis = Mat::<f64>::zeros(0, width);
+    let bar = task.begin("erasing", Some(rounds as u64));
+    for _ in 0..rounds {
+        let left = without(&x, &basis);
+        let probe = optimum(left.as_ref(), &labels.of_row, labels.classes.len(), l2, None, task)?;
+        let found = without(&transposed(probe.weights.as_ref()), &basis);
+        let all = Mat::from_fn(basis.nrows() + found.nrows(), width, |i, j| match i.checked_sub(basis.nrows()) {
+            None => basis[(i, j)],
+            Some(i) => found[(i, j)] / found.norm_max().max(f64::MIN_POSITIVE),
+        });
+        basis = row_basis(&all)?;
+        bar.advance(1);
+    }
+    if basis.nrows() == 0 {
+        return Err(err!(Numeric, "expected probes with a direction, found weights that are all 0").about("x"));
+    }
+    Ok(basis)
+}
+
+/// The rows without what is along orthonormal ones.
+fn without(x: &Mat<f64>, basis: &Mat<f64>) -> Mat<f64> {
+    if basis.nrows() == 0 {
+        return x.clone();
+    }
+    x - product(product(x.as_ref(), basis.transpose()).as_ref(), basis.as_ref())
+}
+
+/// Orthonormal rows that span those of a matrix.
+fn row_basis(rows: &Mat<f64>) -> Result<Mat<f64>> {
+    let svd = Svd::new_thin(rows.as_ref()).map_err(|_| err!(Numeric, "the directions to erase do not converge"))?;
+    let sizes: Vec<f64> = (0..rows.nrows().min(rows.ncols())).map(|k| svd.S()[k]).collect();
+    let count = sizes.iter().filter(|size| **size > DEPENDS * sizes[0] && **size > 0.0).count();
+    Ok(transposed(svd.V().subcols(0, count)))
+}
+
+/// The features whose mean code differs most between a class and all other rows.
+pub fn most_different_features(sae: &Sae, x: &Tensor, labels: &ClassLabels, k: usize, task: &Task) -> Result<Vec<u32>> {
+    let x = crate::tensor::dtype::convert(x, sae.parts().encoder.dtype())?;
+    let codes = sae.encode_sparse(&x, task)?;
+    let counts = labels.counts();
+    let mut means = Mat::<f64>::zeros(counts.len(), sae.d_sae());
+    for (row, class) in labels.of_row.iter().enumerate() {
+        let (features, codes) = codes.row(row);
+        let weight = 1.0 / counts[*class] as f64;
+        features.iter().zip(codes).for_each(|(f, code)| means[(*class, *f as usize)] += weight * f64::from(*code));
+    }
+    let chosen = most_different(means.as_ref(), &counts, k)?;
+    Ok(chosen.into_iter().map(|feature| feature as u32).collect())
+}

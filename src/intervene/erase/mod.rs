@@ -1,0 +1,246 @@
+//! Erasing what a linear probe can read: erasers are fitted on rows with labels, and applied to rows or as hooks.
+//!
+//! With rows x, one-hot labels z (one column for two classes), their means and covariances:
+//!
+//! - LEACE (Belrose et al. 2023, theorem 4.3): x - W^+ u u^T W (x - mean), with W = Sxx^(-1/2) and u the left singular
+//!   vectors of W Sxz: of all affine maps after which x and z do not covary, the one that changes x least;
+//! - oracle LEACE (theorem 4.4): x - Sxz Szz^+ (z - mean), for rows of which the label is known;
+//! - mean projection: the orthogonal projection that makes the class means equal;
+//! - INLP (Ravfogel et al. 2020): in each round the directions of a new probe are projected out;
+//! - features: those of a dictionary whose mean codes differ most between the classes are set to 0;
+//! - random: random directions are projected out, the control.
+
+mod compare;
+mod formulas;
+
+#[cfg(test)]
+mod tests;
+
+pub use compare::{Erased, ErasureOptions, erasure};
+
+use faer::Mat;
+use rand_distr::{Distribution, StandardNormal};
+
+use crate::base::random::stream;
+use crate::base::{Result, Task};
+use crate::err;
+use crate::model::hooks::{At, Edit, Projection};
+use crate::model::site::Place;
+use crate::probes::matrix::{check_width, matrix, means, tensor};
+use crate::probes::{ClassLabels, ClassName};
+use crate::sae::Sae;
+use crate::sae::splice::heads_joined;
+use crate::tensor::{DType, Device, Tensor, dtype};
+
+crate::choices! {
+    /// How a concept is erased.
+    pub enum EraserKind {
+        Leace = "leace",
+        Oracle = "oracle",
+        MeanProjection = "mean_projection",
+        Inlp = "inlp",
+        Features = "features",
+        Random = "random",
+    }
+}
+
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct EraseOptions {
+        /// How it is erased.
+        kind: EraserKind = EraserKind::Leace;
+        /// For all but "oracle" and "features": whether the mean of the rows stays where it is, and not the origin.
+        affine: Option<bool> = None => usually("true");
+        /// For "leace": whether the covariance is shrunk towards a multiple of the identity (Bodnar et al. 2014), for few rows.
+        shrinkage: Option<bool> = None => usually("false");
+        /// For "inlp": the number of rounds.
+        rounds: Option<usize> = None => usually("3").at_least(1.0);
+        /// For "inlp": the penalty of its probes.
+        l2: Option<f64> = None => usually("1 / rows").at_least(0.0);
+        /// For "features": their number; for "random": the number of directions.
+        k: Option<usize> = None => usually("the number of classes less 1").at_least(1.0);
+        /// For "random": the seed of the directions.
+        seed: Option<i64> = None => usually("0");
+    }
+}
+
+impl EraseOptions {
+    /// Refuses options that this kind does not have.
+    fn check(&self) -> Result<()> {
+        use EraserKind::{Features, Inlp, Leace, Oracle, Random};
+        let others = [
+            ("affine", self.affine.is_some() && matches!(self.kind, Oracle | Features)),
+            ("shrinkage", self.shrinkage.is_some() && self.kind != Leace),
+            ("rounds", self.rounds.is_some() && self.kind != Inlp),
+            ("l2", self.l2.is_some() && self.kind != Inlp),
+            ("k", self.k.is_some() && !matches!(self.kind, Features | Random)),
+            ("seed", self.seed.is_some() && self.kind != Random),
+        ];
+        match others.into_iter().find(|(_, is_wrong)| *is_wrong) {
+            None => Ok(()),
+            Some((name, _)) => {
+                Err(err!(Argument, "expected no `{name}` for an eraser of kind \"{}\"", self.kind.word()).about(name))
+            }
+        }
+    }
+}
+
+/// What an eraser does.
+#[derive(Debug, Clone)]
+enum Erasing {
+    Projection(Projection),
+    Oracle { coefficient: Mat<f64>, mean: Vec<f64> },
+    Features { sae: Sae, features: Vec<u32> },
+}
+
+/// A fitted eraser.
+#[derive(Debug, Clone)]
+pub struct Eraser {
+    pub kind: EraserKind,
+    pub classes: Vec<ClassName>,
+    /// The number of rows that it was fitted on.
+    pub rows: usize,
+    /// The numbers in a row.
+    pub width: usize,
+    erasing: Erasing,
+}
+
+impl Eraser {
+    /// Fits an eraser on rows `[n, d]` and the label of each. The dictionary is for features only.
+    pub fn fit(
+        x: &Tensor,
+        labels: &ClassLabels,
+        options: &EraseOptions,
+        dictionary: Option<&Sae>,
+        task: &Task,
+    ) -> Result<Self> {
+        options.check()?;
+        let rows = matrix(x).map_err(|e| e.about("x"))?;
+        labels.check_rows(rows.nrows()).map_err(|e| e.about("y"))?;
+        if rows.nrows() < 2 {
+            return Err(err!(Argument, "expected at least two rows to erase from, found {}", rows.nrows()).about("x"));
+        }
+        let few = labels.classes.len() - 1;
+        let centred = |projection: Projection| match options.affine.unwrap_or(true) {
+            true => projection.about(vector(&means(rows.as_ref()))?),
+            false => Ok(projection),
+        };
+        if dictionary.is_some() && options.kind != EraserKind::Features {
+            let kind = options.kind.word();
+            return Err(err!(Argument, "expected no `dictionary` for an eraser of kind \"{kind}\"").about("dictionary"));
+        }
+        let erasing = match options.kind {
+            EraserKind::Leace => {
+                let (left, right) = formulas::leace(rows.as_ref(), labels, options.shrinkage.unwrap_or(false))?;
+                let to = |m: &Mat<f64>| tensor(m.as_ref(), DType::F64);
+                Erasing::Projection(centred(Projection::new(to(&left)?, to(&right)?, None)?)?)
+            }
+            EraserKind::Oracle => {
+                let (coefficient, mean) = formulas::oracle(rows.as_ref(), labels)?;
+                Erasing::Oracle { coefficient, mean }
+            }
+            EraserKind::MeanProjection => {
+                let directions = formulas::mean_differences(rows.as_ref(), labels)?;
+                Erasing::Projection(centred(Projection::without(&tensor(directions.as_ref(), DType::F64)?)?)?)
+            }
+            EraserKind::Inlp => {
+                let rounds = options.rounds.unwrap_or(3);
+                let directions = formulas::inlp(rows.as_ref(), labels, rounds, options.l2, task)?;
+                Erasing::Projection(centred(Projection::without(&tensor(directions.as_ref(), DType::F64)?)?)?)
+            }
+            EraserKind::Random => {
+                let directions = random(rows.ncols(), options.k.unwrap_or(few), options.seed.unwrap_or(0) as u64)?;
+                Erasing::Projection(centred(Projection::without(&directions)?)?)
+            }
+            EraserKind::Features => {
+                let sae = dictionary.ok_or_else(|| {
+                    err!(Argument, "expected a dictionary for an eraser of kind \"features\", found none")
+                        .hint("#{ kind: \"features\", dictionary: s }")
+                        .about("dictionary")
+                })?;
+                sae.check_writes_what_it_reads()?;
+                check_width(rows.as_ref(), sae.d_in(), "the dictionary")?;
+                let features = formulas::most_different_features(sae, x, labels, options.k.unwrap_or(few), task)?;
+                Erasing::Features { sae: sae.clone(), features }
+            }
+        };
+        let (count, width) = (rows.nrows(), rows.ncols());
+        Ok(Self { kind: options.kind, classes: labels.classes.clone(), rows: count, width, erasing })
+    }
+
+    /// How many directions it takes out; None where it is no projection.
+    pub fn rank(&self) -> Option<usize> {
+        match &self.erasing {
+            Erasing::Projection(projection) => Some(projection.rank()),
+            Erasing::Oracle { .. } | Erasing::Features { .. } => None,
+        }
+    }
+
+    /// The features that it sets to 0.
+    pub fn features(&self) -> Option<&[u32]> {
+        if let Erasing::Features { features, .. } = &self.erasing { Some(features) } else { None }
+    }
+
+    /// Rows `[.., width]` with the concept erased. The oracle is told the labels of rows `[n, width]`, the others are not.
+    pub fn apply(&self, x: &Tensor, names: Option<&[ClassName]>) -> Result<Tensor> {
+        match (&self.erasing, names) {
+            (Erasing::Oracle { coefficient, mean }, Some(names)) => {
+                let rows = matrix(x).map_err(|e| e.about("x"))?;
+                check_width(rows.as_ref(), self.width, "the eraser").map_err(|e| e.about("x"))?;
+                let labels = ClassLabels::among(names, &self.classes).map_err(|e| e.about("y"))?;
+                labels.check_rows(rows.nrows()).map_err(|e| e.about("y"))?;
+                let found = formulas::without_labels(rows.as_ref(), &labels, coefficient, mean);
+                tensor(found.as_ref(), dtype::float_for(x.dtype()))
+            }
+            (Erasing::Oracle { .. }, None) => Err(err!(Argument, "expected the labels of the rows for the oracle")
+                .hint("e.apply(x, y); of the kinds that need no labels, \"leace\" changes the rows least")),
+            (_, Some(_)) => {
+                Err(err!(Argument, "expected no labels for an eraser of kind \"{}\"", self.kind.word()).about("y"))
+            }
+            (Erasing::Projection(projection), None) => {
+                projection.apply(&dtype::convert(x, dtype::float_for(x.dtype()))?).map_err(|e| e.about("x"))
+            }
+            (Erasing::Features { sae, features }, None) => {
+                let rows = heads_joined(&dtype::convert(x, sae.parts().encoder.dtype())?, self.width)?;
+                let features = Tensor::from_slice(features, features.len(), x.device())?;
+                let codes = sae.encode(&rows)?;
+                let last = codes.rank() - 1;
+                let codes = codes.contiguous()?.index_select(&features, last)?;
+                let written = sae.writes(&rows, &features, &codes)?;
+                dtype::convert(&(rows - written)?.reshape(x.dims())?, dtype::float_for(x.dtype()))
+            }
+        }
+    }
+
+    /// Refuses to be a hook where it needs the labels of rows, which a model does not have.
+    pub fn check_hook(&self) -> Result<()> {
+        match self.erasing {
+            Erasing::Oracle { .. } => {
+                Err(err!(Argument, "expected an eraser that needs no labels for a hook, found the oracle")
+                    .hint("\"leace\" is the one that changes activations least without them"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Edit for Eraser {
+    fn edit(&mut self, _: &At, place: Place, _: Option<&[i64]>, x: &Tensor) -> Result<Option<Tensor>> {
+        let erased = self.apply(x, None).map_err(|e| e.within(format!("`{place}`")))?;
+        Ok(Some(dtype::convert(&erased, x.dtype())?))
+    }
+}
+
+fn vector(values: &[f64]) -> Result<Tensor> {
+    Ok(Tensor::from_slice(values, values.len(), &Device::Cpu)?)
+}
+
+/// So many random directions, `[k, width]`.
+fn random(width: usize, k: usize, seed: u64) -> Result<Tensor> {
+    if k > width {
+        return Err(err!(Argument, "expected at most {width} directions for `k`, found {k}").about("k"));
+    }
+    let mut draws = stream(seed, "directions to erase", 0);
+    let values: Vec<f64> = (0..k * width).map(|_| StandardNormal.sample(&mut draws)).collect();
+    Ok(Tensor::from_vec(values, (k, width), &Device::Cpu)?)
+}

@@ -1,0 +1,113 @@
+//! Probes as files: one safetensors file of our own, with what is no tensor in its metadata.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use faer::Mat;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::fit::ProbeKind;
+use super::labels::ClassName;
+use super::matrix::tensor;
+use super::probe::Probe;
+use crate::base::files::Files;
+use crate::base::options::chosen;
+use crate::base::{Result, json};
+use crate::tensor::files::{Named, safetensors};
+use crate::tensor::{DType, Device, Tensor, floats};
+use crate::{bail, err};
+
+/// What the file says that it is.
+const FORMAT: &str = "microtome.probe.1";
+
+/// What of a probe is no tensor, by its name in the metadata.
+const FIELDS: [&str; 8] = ["format", "kind", "classes", "shares", "rows", "width", "features", "l2"];
+
+impl Probe {
+    /// Writes the probe into one file, atomically.
+    pub fn save(&self, files: &Files, path: &Path) -> Result<PathBuf> {
+        if path.extension().is_none_or(|ending| ending != "safetensors") {
+            return Err(err!(Argument, "expected a path that ends in .safetensors, found `{}`", path.display()));
+        }
+        let biases = Tensor::from_vec(self.biases.clone(), self.biases.len(), &Device::Cpu)?;
+        let tensors = [("weights", tensor(self.weights.as_ref(), DType::F64)?), ("biases", biases)];
+        let values = [
+            FORMAT.to_string(),
+            self.kind.word().to_string(),
+            written(&self.classes)?,
+            written(&self.shares)?,
+            self.rows.to_string(),
+            self.width.to_string(),
+            written(&self.features)?,
+            written(&self.l2)?,
+        ];
+        let metadata = FIELDS.map(String::from).into_iter().zip(values).collect();
+        let named = Named { tensors: tensors.map(|(name, tensor)| (name.into(), tensor)).into(), metadata };
+        files.save(path, |file| safetensors::write(&named, file))
+    }
+
+    /// Reads a probe that [`Probe::save`] wrote; any other content is refused.
+    pub fn load(files: &Files, path: &Path) -> Result<Self> {
+        let map = files.map(path)?;
+        read(&map[..]).map_err(|e| e.within(path.display()))
+    }
+}
+
+/// The probe in the bytes of a file.
+fn read(bytes: &[u8]) -> Result<Probe> {
+    let reader = safetensors::Reader::new(bytes)?;
+    let metadata = reader.metadata();
+    if metadata.get("format").map(String::as_str) != Some(FORMAT) {
+        return Err(err!(Format, "expected a file of a probe").hint("`p.save(path)` writes one"));
+    }
+    if let Some(unknown) = metadata.keys().find(|key| !FIELDS.contains(&key.as_str())) {
+        bail!(Format, "unknown field `{unknown}` in a probe");
+    }
+    let classes: Vec<ClassName> = field(metadata, "classes")?;
+    let shares: Vec<f64> = field(metadata, "shares")?;
+    let features: Option<Vec<usize>> = field(metadata, "features")?;
+    let (rows, width): (usize, usize) = (field(metadata, "rows")?, field(metadata, "width")?);
+    let kind: ProbeKind = chosen("kind", text(metadata, "kind")?)?;
+    let read = features.as_ref().map_or(width, Vec::len);
+    let outputs = if classes.len() == 2 { 1 } else { classes.len() };
+    let is_ordered = |features: &Vec<usize>| features.is_sorted_by(|a, b| a < b);
+    let is_sound = classes.len() >= 2
+        && classes.is_sorted_by(|a, b| a < b)
+        && shares.len() == classes.len()
+        && shares.iter().all(|share| share.is_finite())
+        && features.as_ref().is_none_or(|all| is_ordered(all) && all.iter().all(|column| *column < width));
+    if !is_sound {
+        bail!(Format, "the classes or the columns of this probe contradict each other");
+    }
+    let numbers = |name: &str, shape: &[usize]| {
+        let found = reader.tensor(name)?;
+        if found.dims() != shape {
+            bail!(Format, "expected `{name}` of shape {shape:?}, found {:?}", found.dims());
+        }
+        let values = floats(&found)?;
+        match values.iter().all(|value| value.is_finite()) {
+            true => Ok(values),
+            false => Err(err!(Format, "expected finite numbers in `{name}`")),
+        }
+    };
+    let weights = numbers("weights", &[read, outputs])?;
+    let biases = numbers("biases", &[outputs])?;
+    if let Some(other) = reader.names().find(|name| !["weights", "biases"].contains(name)) {
+        bail!(Format, "unknown tensor `{other}` in a probe");
+    }
+    let weights = Mat::from_fn(read, outputs, |i, a| weights[i * outputs + a]);
+    Ok(Probe { kind, classes, shares, rows, width, features, l2: field(metadata, "l2")?, weights, biases })
+}
+
+fn written(value: &impl Serialize) -> Result<String> {
+    serde_json::to_string(value).map_err(|e| err!(Bug, "a field of a probe became no JSON: {e}"))
+}
+
+fn text<'a>(metadata: &'a BTreeMap<String, String>, name: &str) -> Result<&'a str> {
+    metadata.get(name).map(String::as_str).ok_or_else(|| err!(Format, "a probe without the field `{name}`"))
+}
+
+fn field<T: DeserializeOwned>(metadata: &BTreeMap<String, String>, name: &str) -> Result<T> {
+    json::read(text(metadata, name)?.as_bytes(), |e| err!(Format, "the field `{name}` of a probe cannot be read: {e}"))
+}

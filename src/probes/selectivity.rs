@@ -1,0 +1,98 @@
+//! Selectivity: how much better a probe does on labels than on random ones (Hewitt & Liang 2019).
+//!
+//! A control task gives every type, such as a word, a random label, so that only a probe that remembers types does well
+//! on it. Its labels are drawn from those of the rows. Selectivity is the accuracy on the labels less that on the control
+//! task, both on held-out rows.
+
+use rand::seq::IndexedRandom;
+
+use super::fit::ProbeOptions;
+use super::labels::{ClassLabels, ClassName, RowGroups};
+use super::matrix::{matrix, picked};
+use super::measures::JudgedRows;
+use super::probe::Probe;
+use super::split::{RowSplit, SplitOptions};
+use crate::base::bootstrap::intervals;
+use crate::base::random::stream;
+use crate::base::{Cell, Result, Table, Task};
+use crate::err;
+use crate::tensor::Tensor;
+
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct SelectivityOptions {
+        /// What has one label in a control task, such as the id of the token, for each row.
+        types: Option<RowGroups> = None => usually("each row by itself, so that labels are shuffled");
+        /// Number of control tasks.
+        draws: usize = 5 => at_least(1.0);
+        with split: SplitOptions;
+        with probe: ProbeOptions;
+    }
+}
+
+/// How often labels are drawn for a control task that has all classes where it is fitted.
+const TRIES: u64 = 100;
+
+/// The accuracy on the labels, the mean accuracy on control tasks, and the difference, on held-out rows.
+pub fn selectivity(x: &Tensor, names: &[ClassName], options: &SelectivityOptions, task: &Task) -> Result<Table> {
+    options.probe.check()?;
+    let labels = ClassLabels::of(names).map_err(|e| e.about("y"))?;
+    let x = matrix(x).map_err(|e| e.about("x"))?;
+    labels.check_rows(x.nrows()).map_err(|e| e.about("y"))?;
+    let split = RowSplit::of(x.nrows(), &options.split)?;
+    let types = match &options.types {
+        Some(types) if types.0.len() != x.nrows() => {
+            return Err(
+                err!(Shape, "expected a type for each of {} rows, found {}", x.nrows(), types.0.len()).about("types")
+            );
+        }
+        types => RowGroups::or_rows(types.as_ref(), x.nrows())?,
+    };
+    let (train, held_out) = (picked(x.as_ref(), &split.train), picked(x.as_ref(), &split.held_out));
+    let judged = |labels: &ClassLabels| -> Result<JudgedRows> {
+        let probe = Probe::of_matrix(train.as_ref(), &labels.picked(&split.train), &options.probe, task)?;
+        Ok(JudgedRows::new(probe.on(held_out.as_ref()).as_ref(), labels.picked(&split.held_out)))
+    };
+    let real = judged(&labels)?;
+    let bar = task.begin("control tasks", Some(options.draws as u64));
+    let mut controls = Vec::with_capacity(options.draws);
+    for draw in 0..options.draws {
+        let control = control(&labels, &types, &split.train, (options.split.seed as u64, draw as u64))?;
+        controls.push(judged(&control)?);
+        bar.advance(1);
+    }
+    let groups = RowGroups::or_rows(options.split.groups.as_ref(), x.nrows())?;
+    let groups = RowGroups::of(split.held_out.iter().map(|row| groups.0[*row]));
+    let measure = |weights: &[f64]| {
+        let real = real.accuracy(weights);
+        let control = controls.iter().map(|one| one.accuracy(weights)).sum::<f64>() / controls.len() as f64;
+        vec![real, control, real - control]
+    };
+    let values = measure(&real.each_once());
+    let intervals = intervals(groups.count(), options.split.seed as u64, 3, |drawn| measure(&groups.weights(drawn)));
+    let row = |((name, value), interval): ((&str, f64), Option<[f64; 2]>)| {
+        let [from, to] = interval.map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::Float));
+        vec![Cell::from(name), Cell::Float(value), from, to]
+    };
+    Ok(Table {
+        title: format!("{} rows to fit, {} held out, {} control tasks", train.nrows(), held_out.nrows(), options.draws),
+        columns: ["measure", "value", "from", "to"].map(String::from).to_vec(),
+        rows: ["accuracy", "on control tasks", "selectivity"].into_iter().zip(values).zip(intervals).map(row).collect(),
+    })
+}
+
+/// A random label for each type, drawn from the labels of the rows.
+fn control(labels: &ClassLabels, types: &RowGroups, train: &[usize], (seed, draw): (u64, u64)) -> Result<ClassLabels> {
+    for attempt in 0..TRIES {
+        let mut random = stream(seed, "control task", draw * TRIES + attempt);
+        let label = |_| labels.of_row.choose(&mut random).copied().unwrap_or_default();
+        let of_type: Vec<usize> = (0..types.count()).map(label).collect();
+        let of_row = types.0.iter().map(|which| of_type[*which]).collect();
+        let control = ClassLabels { classes: labels.classes.clone(), of_row };
+        if control.picked(train).counts().iter().all(|count| *count > 0) {
+            return Ok(control);
+        }
+    }
+    Err(err!(Argument, "expected more types of rows than {}: no control task has every class", types.count())
+        .about("types"))
+}
