@@ -33,6 +33,8 @@ pub enum Logits<'a> {
     Last,
     /// Those at these positions, negative ones from the end of each text: `[batch, positions, vocab]`.
     At(&'a [i64]),
+    /// Those at these rows and columns of the batch, one after the other: `[points, vocab]`.
+    Points(&'a [(usize, usize)]),
 }
 
 /// The arguments of a forward pass.
