@@ -404,10 +404,11 @@ pub fn pairs_at_once(model: &Decoder, pairs: &[TokenPair], measure: Measure) -> 
 }
 
 /// The metric of the `which` prompt of every pair, `[pairs]`, with hooks. With hooks all pairs are one batch, so that
-/// values for each text can be patched in; without, some pairs at a time.
+/// values for each text can be patched in; without, some pairs at a time. Of the two models the first runs with the
+/// hooks, and the second, which keeps its own, is the reference of a divergence.
 pub fn values(
     measure: Measure,
-    model: &Decoder,
+    (model, reference): (&Decoder, &Decoder),
     pairs: &[TokenPair],
     which: Prompt,
     hooks: Vec<Bound>,
@@ -421,7 +422,7 @@ pub fn values(
     let mut found = Vec::new();
     for (number, part) in pairs.chunks(at_once).enumerate() {
         task.check()?;
-        let plan = MetricPlan::new(measure, model, part, (which, number * at_once), task)?;
+        let plan = MetricPlan::new(measure, reference, part, (which, number * at_once), task)?;
         found.push(plan.run(model, &mut chain, task)?);
     }
     Ok(Tensor::cat(&found, 0)?)
@@ -454,7 +455,7 @@ impl Normaliser {
 
     /// Of a model without changes.
     pub fn of(measure: Measure, model: &Decoder, pairs: &[TokenPair], task: &Task) -> Result<Self> {
-        let of = |which| floats(&values(measure, model, pairs, which, Vec::new(), task)?);
+        let of = |which| floats(&values(measure, (model, model), pairs, which, Vec::new(), task)?);
         Self::new(&of(Prompt::Clean)?, &of(Prompt::Corrupt)?)
     }
 

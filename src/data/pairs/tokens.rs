@@ -238,6 +238,6 @@ mod tests {
     #[test]
     fn a_word_is_found_where_it_stands_alone() {
         assert_eq!(words("Anna and Ann met Ann.", "Ann"), [9..12, 17..20]);
-        assert_eq!(words("Ann", ""), []);
+        assert!(words("Ann", "").is_empty());
     }
 }

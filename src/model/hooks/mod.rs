@@ -3,6 +3,7 @@
 mod action;
 mod chain;
 pub mod checks;
+mod kept;
 mod picked;
 
 use std::ops::Range;
@@ -15,6 +16,7 @@ use kernels::Gap;
 
 pub use action::{Action, MeanOptions, PatchSource};
 pub use chain::{Bound, Chain, Edit, HookOptions};
+pub use kept::{Before, KeptHook};
 pub use picked::{Picked, one_head};
 
 /// Which activation of which pass a hook is called with.

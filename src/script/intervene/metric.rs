@@ -331,12 +331,13 @@ pub mod methods {
         let calls = Calls::new(&ctx);
         InputOptions { hooks, ..InputOptions::default() }.run_with(&calls, &ctx, &m, |hooks, task| {
             metric.with_measure(&calls, &maps, |measure| {
-                let found = core::values(measure, m.decoder(), &pairs, prompts, hooks, task)?;
+                let models = (m.decoder(), m.core().decoder.as_ref());
+                let found = core::values(measure, models, &pairs, prompts, hooks, task)?;
                 no_nan(&found)?;
                 if !metric.normalised {
                     return Ok(found);
                 }
-                Normaliser::of(measure, m.decoder(), &pairs, task)?.values(&found)
+                Normaliser::of(measure, &m.core().decoder, &pairs, task)?.values(&found)
             })
         })
     }
