@@ -173,6 +173,10 @@ impl FeatureHook {
         })
     }
 
+    pub fn sae(&self) -> &Sae {
+        &self.sae
+    }
+
     pub fn which(&self) -> &Which {
         &self.which
     }

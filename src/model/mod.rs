@@ -33,6 +33,9 @@ use decoder::Decoder;
 use tokenizer::Tokenizer;
 use tokens::{TokenName, token_id};
 
+/// Between the origin of a model and the hooks that it keeps.
+pub const KEEPING: &str = ", with ";
+
 /// A model: its decoder, its tokenizer, and where it is from.
 #[derive(Debug, Clone)]
 pub struct Model {
@@ -54,6 +57,14 @@ impl Model {
             err!(Argument, "this model has no tokenizer: it reads token ids, and no text")
                 .hint("give it ids, such as [1, 2, 3], or a tokenizer: model::load(.., #{ tokenizer: \"FILE\" })")
         })
+    }
+
+    /// The same model, which keeps these hooks and no others.
+    pub fn keeping(&self, hooks: Vec<hooks::KeptHook>) -> Self {
+        let told: Vec<&str> = hooks.iter().map(hooks::KeptHook::told).collect();
+        let origin =
+            if told.is_empty() { self.origin.clone() } else { [&self.origin, KEEPING, &told.join("; ")].concat() };
+        Self { decoder: Arc::new(self.decoder.keeping(hooks)), origin, ..self.clone() }
     }
 
     /// The id of a token among those that the model predicts.

@@ -95,7 +95,7 @@ impl Tokens {
     }
 
     /// The first and the last of the tokens that share a byte with this part of the text.
-    fn covering(&self, place: Range<usize>) -> Option<(usize, usize)> {
+    pub fn covering(&self, place: Range<usize>) -> Option<(usize, usize)> {
         let shares = |range: &Range<usize>| range.start < place.end && range.end > place.start;
         // Ranges ascend, so the search begins where they reach the place, wherever empty ones stand among them.
         let inside = self.front..self.len().saturating_sub(self.back);

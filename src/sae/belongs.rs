@@ -3,6 +3,7 @@
 use super::Sae;
 use crate::base::Result;
 use crate::err;
+use crate::model::KEEPING;
 use crate::model::config::Config;
 use crate::model::site::{Place, one_site};
 
@@ -131,7 +132,8 @@ impl Sae {
 
 /// `pythia-70m` of `EleutherAI/pythia-70m@main`.
 fn plain_name(model: &str) -> String {
-    let without_revision = model.split_once('@').map_or(model, |(name, _)| name);
+    let without_hooks = model.split_once(KEEPING).map_or(model, |(name, _)| name);
+    let without_revision = without_hooks.split_once('@').map_or(without_hooks, |(name, _)| name);
     let last = without_revision.trim_end_matches(['/', '\\']).rsplit(['/', '\\']).next();
     let name = last.unwrap_or_default().to_lowercase();
     // TransformerLens calls it so, and with it SAELens.

@@ -54,6 +54,10 @@ impl Splice {
         Self { sae, rest, only: None }
     }
 
+    pub fn sae(&self) -> &Sae {
+        &self.sae
+    }
+
     /// Changes only the positions that are marked in a mask `[batch, pos]` of u8.
     pub fn only(self, mask: Tensor) -> Self {
         Self { only: Some(mask), ..self }

@@ -15,6 +15,12 @@ pub fn pick<T: Copy + Default>(rng: &mut ChaCha8Rng, list: &[T]) -> T {
     list.get(below(rng, list.len())).copied().unwrap_or_default()
 }
 
+/// A random entry of a list, with its number; none of an empty one.
+pub fn numbered<T: Copy>(rng: &mut ChaCha8Rng, list: &[T]) -> Option<(usize, T)> {
+    let at = below(rng, list.len());
+    Some((at, *list.get(at)?))
+}
+
 /// Words as answers, with a leading space.
 pub fn spaced<S: AsRef<str>>(words: &[S]) -> Vec<String> {
     words.iter().map(|word| [" ", word.as_ref()].concat()).collect()
@@ -55,7 +61,7 @@ pub fn without_parenthesis(prompt: &str, kind: &'static str) -> Option<Pair> {
         Some(host) => ([host, ", ", behind].concat(), vec![",".into(), ".".into()]),
         None => ([before, "[", behind].concat(), vec!["]".into()]),
     };
-    Some(Pair { clean: prompt.into(), corrupt, answers: vec![")".into()], wrong, kind })
+    Some(Pair { clean: prompt.into(), corrupt, answers: vec![")".into()], wrong, kind, template: None })
 }
 
 /// The place of the last open parenthesis.

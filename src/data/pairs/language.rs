@@ -58,7 +58,14 @@ pub fn ioi(rng: &mut ChaCha8Rng) -> Option<Pair> {
     let turned = of::ioi::Cast { giver: cast.other, other: cast.giver, giver_first: !cast.giver_first };
     let corrupt = twins.prompt(Col::NameNext, receiver, |pen| of::ioi::write(pen, template, &turned))?;
     let kind = if cast.giver_first { "BABA" } else { "ABBA" };
-    Some(Pair { clean, corrupt, answers: spaced(&[turned.giver]), wrong: spaced(&[turned.other]), kind })
+    Some(Pair {
+        clean,
+        corrupt,
+        answers: spaced(&[turned.giver]),
+        wrong: spaced(&[turned.other]),
+        kind,
+        template: Some(at),
+    })
 }
 
 /// The earliest first year of a span, after which nearly every year may follow.
@@ -67,12 +74,13 @@ const EARLIEST: usize = 2;
 pub fn greater_than(rng: &mut ChaCha8Rng) -> Option<Pair> {
     let twins = Twins::new(rng);
     let mut chooser = twins.chooser();
-    let template = chooser.own(&of::years::TEMPLATES);
+    let at = chooser.index(&of::years::TEMPLATES);
+    let template = of::years::TEMPLATES.get(at)?;
     let (century, from) = of::years::start(&mut chooser);
     let prompt = |from| twins.prompt(Col::Year, None, |pen| of::years::write(pen, template, century, from, 99));
     let (answers, wrong) = years_about(from);
     let (clean, corrupt) = (prompt(from)?, prompt(EARLIEST)?);
-    (from > EARLIEST).then_some(Pair { clean, corrupt, answers, wrong, kind: "" })
+    (from > EARLIEST).then_some(Pair { clean, corrupt, answers, wrong, kind: "", template: Some(at) })
 }
 
 pub fn parenthesis(rng: &mut ChaCha8Rng) -> Option<Pair> {
@@ -135,9 +143,9 @@ pub fn apostrophe(rng: &mut ChaCha8Rng) -> Option<Pair> {
     let contraction = [&stem, comma, plural, " ", cut, "'"].concat();
     let (s, t) = (vec!["s".to_string()], vec!["t".to_string()]);
     Some(if below(rng, 2) == 0 {
-        Pair { clean: possessive, corrupt: contraction, answers: s, wrong: t, kind }
+        Pair { clean: possessive, corrupt: contraction, answers: s, wrong: t, kind, template: None }
     } else {
-        Pair { clean: contraction, corrupt: possessive, answers: t, wrong: s, kind: "contraction" }
+        Pair { clean: contraction, corrupt: possessive, answers: t, wrong: s, kind: "contraction", template: None }
     })
 }
 
@@ -154,7 +162,7 @@ pub fn agreement(rng: &mut ChaCha8Rng) -> Option<Pair> {
     let corrupt = twins.prompt(Col::NumberNext, None, |pen| of::agreement::write(pen, template, &nouns))?;
     let (singular, plural) = (spaced(&["is", "was", "has", "seems"]), spaced(&["are", "were", "have", "seem"]));
     let (answers, wrong) = if one { (singular, plural) } else { (plural, singular) };
-    Some(Pair { clean, corrupt, answers, wrong, kind })
+    Some(Pair { clean, corrupt, answers, wrong, kind, template: Some(at) })
 }
 
 pub fn gender(rng: &mut ChaCha8Rng) -> Option<Pair> {
@@ -175,7 +183,7 @@ pub fn gender(rng: &mut ChaCha8Rng) -> Option<Pair> {
     let pronouns = of::gender::first_pronouns(template);
     let kind = if person.role { "role" } else { "name" };
     let [right, wrong] = if person.female { pronouns } else { [pronouns[1], pronouns[0]] };
-    Some(Pair { clean, corrupt, answers: spaced(&[right]), wrong: spaced(&[wrong]), kind })
+    Some(Pair { clean, corrupt, answers: spaced(&[right]), wrong: spaced(&[wrong]), kind, template: Some(at) })
 }
 
 pub fn facts(rng: &mut ChaCha8Rng) -> Option<Pair> {
@@ -188,7 +196,14 @@ pub fn facts(rng: &mut ChaCha8Rng) -> Option<Pair> {
     let prompt = |fact| twins.prompt(Col::FactNext, None, |pen| of::facts::write(pen, template, fact));
     let kind = RELATIONS.get(fact.relation)?;
     let answers = |fact: &Fact| spaced(&[&fact.answer]);
-    Some(Pair { clean: prompt(fact)?, corrupt: prompt(other)?, answers: answers(fact), wrong: answers(other), kind })
+    Some(Pair {
+        clean: prompt(fact)?,
+        corrupt: prompt(other)?,
+        answers: answers(fact),
+        wrong: answers(other),
+        kind,
+        template: Some(at),
+    })
 }
 
 /// Whether two facts have different answers that take the same article.

@@ -1,8 +1,10 @@
 //! Pairs of prompts for each task: a clean one, a corrupt one that differs in what decides the answer, and the answers.
+//! `tokens` has them as a model reads them.
 
 mod frame;
 mod language;
 mod natural;
+pub mod tokens;
 mod words;
 
 #[cfg(test)]
@@ -13,7 +15,7 @@ use std::collections::BTreeSet;
 use rand_chacha::ChaCha8Rng;
 
 use crate::base::random::stream;
-use crate::base::{Result, Task, names};
+use crate::base::{Error, Result, Task, names};
 use crate::err;
 
 /// Two prompts, after which the answer comes next.
@@ -28,6 +30,8 @@ pub struct Pair {
     pub wrong: Vec<String>,
     /// The kind of pair within its task, such as the order of names or the relation of a fact.
     pub kind: &'static str,
+    /// The number of its template, in a task whose prompts are made from a list of them.
+    pub template: Option<usize>,
 }
 
 crate::choices! {
@@ -50,6 +54,8 @@ crate::options! {
         /// Prompts of the labelled language, with held-out templates, names and combinations; or "natural" ones for
         /// models of real text.
         style: PromptStyle = PromptStyle::Grammar;
+        /// The number of the one template that all prompts are made from; that of a pair is its `template`.
+        template: Option<usize> = None => usually("any");
     }
 }
 
@@ -72,35 +78,77 @@ pub const TASKS: [&str; MAKERS.len()] =
     ["ioi", "greater_than", "parenthesis", "apostrophe", "agreement", "gender", "facts"];
 
 /// After this many draws in a row without a new pair, no more are expected.
-const PATIENCE: usize = 5_000;
+const PATIENCE: usize = 20_000;
 
 /// Pairs of a task, no two of them the same. The first ones do not depend on their number.
 pub fn pairs(name: &str, options: &PairOptions, task: &Task) -> Result<Vec<Pair>> {
-    let Some((name, grammar, natural)) = MAKERS.iter().find(|maker| maker.0 == name) else {
-        return Err(err!(Name, "unknown task `{name}`").maybe_hint(names::suggestion(name, TASKS)).about("task"));
-    };
-    let (purpose, make) = match options.style {
-        PromptStyle::Grammar => ("pairs, grammar", grammar),
-        PromptStyle::Natural => ("pairs, natural", natural),
-    };
-    let n = options.n;
-    let mut rng = stream(options.seed as u64, purpose, 0);
-    let (mut pairs, mut seen) = (Vec::new(), BTreeSet::new());
-    let mut repeats = 0;
-    while pairs.len() < n {
-        task.check()?;
-        match make(&mut rng).filter(|pair| seen.insert((pair.clean.clone(), pair.corrupt.clone()))) {
-            Some(pair) => {
-                pairs.push(pair);
-                repeats = 0;
+    let mut draw = Draw::new(name, options)?;
+    draw.some(options.n, task, |pair| Ok(Some(pair)))
+}
+
+/// Draws of one task.
+struct Draw {
+    name: &'static str,
+    make: Make,
+    template: Option<usize>,
+    rng: ChaCha8Rng,
+    seen: BTreeSet<(String, String)>,
+}
+
+impl Draw {
+    fn new(name: &str, options: &PairOptions) -> Result<Self> {
+        let Some((name, grammar, natural)) = MAKERS.iter().find(|maker| maker.0 == name) else {
+            return Err(err!(Name, "unknown task `{name}`").maybe_hint(names::suggestion(name, TASKS)).about("task"));
+        };
+        let (purpose, make) = match options.style {
+            PromptStyle::Grammar => ("pairs, grammar", grammar),
+            PromptStyle::Natural => ("pairs, natural", natural),
+        };
+        let rng = stream(options.seed as u64, purpose, 0);
+        Ok(Self { name, make: *make, template: options.template, rng, seen: BTreeSet::new() })
+    }
+
+    /// The next new pair of the template that was asked for; none after too many draws without one.
+    fn next(&mut self, task: &Task) -> Result<Option<Pair>> {
+        for _ in 0..PATIENCE {
+            task.check()?;
+            let made = (self.make)(&mut self.rng);
+            let fits = |pair: &Pair| self.template.is_none() || pair.template == self.template;
+            if let Some(pair) = made.filter(fits)
+                && self.seen.insert((pair.clean.clone(), pair.corrupt.clone()))
+            {
+                return Ok(Some(pair));
             }
-            None if repeats == PATIENCE => {
-                let found = pairs.len();
-                return Err(err!(Argument, "expected at most {found} pairs of `{name}`, found {n}: there are no more")
-                    .about("n"));
+        }
+        Ok(None)
+    }
+
+    /// The first `n` pairs that `kept` returns something for.
+    fn some<T>(&mut self, n: usize, task: &Task, mut kept: impl FnMut(Pair) -> Result<Option<T>>) -> Result<Vec<T>> {
+        let (mut found, mut refused) = (Vec::new(), 0);
+        while found.len() < n {
+            let next = if refused < PATIENCE { self.next(task)? } else { None };
+            let Some(pair) = next else { return Err(self.no_more(found.len(), n)) };
+            match kept(pair)? {
+                Some(pair) => {
+                    found.push(pair);
+                    refused = 0;
+                }
+                None => refused += 1,
             }
-            None => repeats += 1,
+        }
+        Ok(found)
+    }
+
+    fn no_more(&self, found: usize, n: usize) -> Error {
+        let name = self.name;
+        match self.template.filter(|_| found == 0) {
+            Some(template) => err!(Argument, "expected the number of a template of `{name}`, found {template}")
+                .hint("the number of a pair's template is `data::pairs(..)[0].template`; `()` where there are none")
+                .about("template"),
+            None => {
+                err!(Argument, "expected at most {found} pairs of `{name}`, found {n}: there are no more").about("n")
+            }
         }
     }
-    Ok(pairs)
 }

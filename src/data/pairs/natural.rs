@@ -3,7 +3,7 @@
 use rand_chacha::ChaCha8Rng;
 
 use super::Pair;
-use super::frame::{below, filled, pick, spaced, without_parenthesis, years_about};
+use super::frame::{below, filled, numbered, pick, spaced, without_parenthesis, years_about};
 use super::words;
 
 /// After Wang et al. 2022 (indirect object identification): two names, then the giver again.
@@ -27,7 +27,7 @@ const IOI: [&str; 16] = [
 ];
 
 pub fn ioi(rng: &mut ChaCha8Rng) -> Option<Pair> {
-    let template = pick(rng, &IOI);
+    let (at, template) = numbered(rng, &IOI)?;
     let (giver, other) = (pick(rng, &words::NAMES), pick(rng, &words::NAMES));
     let giver_first = below(rng, 2) == 0;
     let (a, b) = if giver_first { (giver, other) } else { (other, giver) };
@@ -40,6 +40,7 @@ pub fn ioi(rng: &mut ChaCha8Rng) -> Option<Pair> {
         answers: spaced(&[other]),
         wrong: spaced(&[giver]),
         kind,
+        template: Some(at),
     };
     (giver != other).then(pair)
 }
@@ -56,14 +57,15 @@ const SPANS: [&str; 6] = [
 ];
 
 pub fn greater_than(rng: &mut ChaCha8Rng) -> Option<Pair> {
-    let (template, event) = (pick(rng, &SPANS), pick(rng, &words::EVENTS));
+    let (at, template) = numbered(rng, &SPANS)?;
+    let event = pick(rng, &words::EVENTS);
     let (century, year) = ((11 + below(rng, 8)).to_string(), 2 + below(rng, 97));
     let prompt = |year: usize| {
         let from = format!("{century}{year:02}");
         filled(template, &[("event", event), ("from", &from), ("century", &century)])
     };
     let (answers, wrong) = years_about(year);
-    Some(Pair { clean: prompt(year), corrupt: prompt(1), answers, wrong, kind: "" })
+    Some(Pair { clean: prompt(year), corrupt: prompt(1), answers, wrong, kind: "", template: Some(at) })
 }
 
 const INTRODUCED: [&str; 6] = [
@@ -156,8 +158,10 @@ pub fn apostrophe(rng: &mut ChaCha8Rng) -> Option<Pair> {
     let contraction = [before, " ", pick(rng, &["they", "we", "you"]), " ", cut, "'"].concat();
     let (s, t) = (vec!["s".to_string()], vec!["t".to_string()]);
     Some(match below(rng, 2) {
-        0 => Pair { clean: possessive, corrupt: contraction, answers: s, wrong: t, kind },
-        _ => Pair { clean: contraction, corrupt: possessive, answers: t, wrong: s, kind: "contraction" },
+        0 => Pair { clean: possessive, corrupt: contraction, answers: s, wrong: t, kind, template: None },
+        _ => {
+            Pair { clean: contraction, corrupt: possessive, answers: t, wrong: s, kind: "contraction", template: None }
+        }
     })
 }
 
@@ -178,7 +182,7 @@ const AGREEING: [&str; 12] = [
 ];
 
 pub fn agreement(rng: &mut ChaCha8Rng) -> Option<Pair> {
-    let template = pick(rng, &AGREEING);
+    let (at, template) = numbered(rng, &AGREEING)?;
     let (subject, second) = if below(rng, 20) == 0 {
         // The usual example.
         (("key", "keys"), ("cabinet", "cabinets"))
@@ -196,7 +200,14 @@ pub fn agreement(rng: &mut ChaCha8Rng) -> Option<Pair> {
     let (singular, plural) = (spaced(&["is", "was", "has"]), spaced(&["are", "were", "have"]));
     let (answers, wrong) = if one { (singular, plural) } else { (plural, singular) };
     let kind = if one == attractor { "same" } else { "attractor" };
-    (subject != second).then(|| Pair { clean: prompt(one), corrupt: prompt(!one), answers, wrong, kind })
+    (subject != second).then(|| Pair {
+        clean: prompt(one),
+        corrupt: prompt(!one),
+        answers,
+        wrong,
+        kind,
+        template: Some(at),
+    })
 }
 
 /// After Vig et al. 2020 (gender bias), with the pronouns of women and of men.
@@ -218,7 +229,7 @@ const GENDERED: [(&str, [&str; 2]); 14] = [
 ];
 
 pub fn gender(rng: &mut ChaCha8Rng) -> Option<Pair> {
-    let (template, pronouns) = pick(rng, &GENDERED);
+    let (at, (template, pronouns)) = numbered(rng, &GENDERED)?;
     let role = below(rng, 2) == 0;
     let [women, men] = if role { [&words::HER_ROLES[..], &words::HIS_ROLES] } else { [&words::WOMEN[..], &words::MEN] };
     let (woman, man) = (pick(rng, women), pick(rng, men));
@@ -237,6 +248,7 @@ pub fn gender(rng: &mut ChaCha8Rng) -> Option<Pair> {
         answers: spaced(&[right]),
         wrong: spaced(&[wrong]),
         kind,
+        template: Some(at),
     })
 }
 
@@ -272,7 +284,8 @@ pub fn facts(rng: &mut ChaCha8Rng) -> Option<Pair> {
         1 => ("language", LANGUAGES, languages().collect()),
         _ => ("city", LOCATED, words::LANDMARKS.to_vec()),
     };
-    let (template, one, other) = (pick(rng, &templates), pick(rng, &known), pick(rng, &known));
+    let (at, template) = numbered(rng, &templates)?;
+    let (one, other) = (pick(rng, &known), pick(rng, &known));
     let prompt = |about| filled(template, &[("x", about)]);
     (one.1 != other.1).then(|| Pair {
         clean: prompt(one.0),
@@ -280,5 +293,6 @@ pub fn facts(rng: &mut ChaCha8Rng) -> Option<Pair> {
         answers: spaced(&[one.1]),
         wrong: spaced(&[other.1]),
         kind,
+        template: Some(at),
     })
 }

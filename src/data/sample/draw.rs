@@ -98,6 +98,14 @@ pub fn fingerprint(decoder: &Decoder, task: &Task) -> Result<[u8; 32]> {
             hash.update(number.to_le_bytes());
         }
     }
+    for hook in decoder.kept() {
+        hash.update(format!("{}\n", hook.told()));
+        for numbers in hook.numbers() {
+            for number in numbers.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()? {
+                hash.update(number.to_le_bytes());
+            }
+        }
+    }
     Ok(hash.finalize().into())
 }
 

@@ -106,6 +106,18 @@ pub struct Eraser {
 }
 
 impl Eraser {
+    /// The numbers that it acts with in a hook; the oracle, which needs labels, is none.
+    pub fn numbers(&self) -> Vec<Tensor> {
+        match &self.erasing {
+            Erasing::Projection(projection) => projection.numbers(),
+            Erasing::Oracle { .. } => Vec::new(),
+            Erasing::Features { sae, features } => {
+                let named = Tensor::new(features.as_slice(), &Device::Cpu).ok();
+                named.into_iter().chain([sae.parts().encoder.clone(), sae.directions().clone()]).collect()
+            }
+        }
+    }
+
     /// Fits an eraser on rows `[n, d]` and the label of each. The dictionary is for features only.
     pub fn fit(
         x: &Tensor,

@@ -104,6 +104,7 @@ impl Flow<'_> {
         match logits {
             Logits::All => Ok(x.clone()),
             Logits::Last => self.last_column(x),
+            Logits::Points(points) => at_points(x, points),
             Logits::At(positions) => {
                 let at = At {
                     site: Site::new(SiteKind::Logits, 0),
@@ -128,4 +129,11 @@ impl Flow<'_> {
         let rows = lengths.iter().enumerate().map(|(row, length)| Ok(x.narrow(0, row, 1)?.narrow(1, length - 1, 1)?));
         Ok(Tensor::cat(&rows.collect::<Result<Vec<_>>>()?, 0)?)
     }
+}
+
+/// Rows of a tensor `[batch, pos, ..]` by their places: `[points, ..]`.
+pub(super) fn at_points(x: &Tensor, points: &[(usize, usize)]) -> Result<Tensor> {
+    let columns = x.dim(1)?;
+    let places: Vec<u32> = points.iter().map(|(row, column)| (row * columns + column) as u32).collect();
+    Ok(x.flatten(0, 1)?.index_select(&Tensor::new(places, x.device())?, 0)?)
 }

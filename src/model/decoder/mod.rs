@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::batch::Batch;
 use super::config::{Activation, Config, Order, Positions};
-use super::hooks::Hooks;
+use super::hooks::{Before, Chain, Hooks, KeptHook};
 use super::site::SiteKind;
 use super::weights::{Block, Linear, Mlp, Norm, Weights};
 use crate::base::{Result, Task, memory};
@@ -34,6 +34,8 @@ pub enum Logits<'a> {
     Last,
     /// Those at these positions, negative ones from the end of each text: `[batch, positions, vocab]`.
     At(&'a [i64]),
+    /// Those at these rows and columns of the batch, one after the other: `[points, vocab]`.
+    Points(&'a [(usize, usize)]),
 }
 
 /// The arguments of a forward pass.
@@ -51,13 +53,36 @@ pub struct Decoder {
     weights: Weights,
     turning: Option<Turning>,
     turning_local: Option<Turning>,
+    /// Hooks that act in every pass.
+    kept: Vec<KeptHook>,
 }
 
 impl Decoder {
     pub fn new(config: Config, weights: Weights) -> Self {
         let turning = config.rotary.as_ref().map(Turning::new);
         let turning_local = config.rotary_local.as_ref().map(Turning::new);
-        Self { config: Arc::new(config), weights, turning, turning_local }
+        Self { config: Arc::new(config), weights, turning, turning_local, kept: Vec::new() }
+    }
+
+    /// The same model, which keeps these hooks and no others.
+    pub fn keeping(&self, kept: Vec<KeptHook>) -> Self {
+        Self { kept, ..Self::new(self.config.as_ref().clone(), self.weights.clone()) }
+    }
+
+    pub fn kept(&self) -> &[KeptHook] {
+        &self.kept
+    }
+
+    /// Refuses a model that keeps hooks, for what computes parts of passes, or does not compute passes at all.
+    pub fn check_keeps_none(&self, what: &str) -> Result<()> {
+        match self.kept.first() {
+            None => Ok(()),
+            Some(hook) => {
+                Err(err!(Argument, "{what} cannot use the hooks that a model keeps, found `{}`", hook.told())
+                    .hint("give it the model without hooks")
+                    .about("m"))
+            }
+        }
     }
 
     pub fn config(&self) -> &Arc<Config> {
@@ -78,6 +103,16 @@ impl Decoder {
 
     /// Runs the model. None if the hooks stop it before the logits.
     pub fn forward(&self, batch: &Batch, pass: Pass) -> Result<Option<Tensor>> {
+        if self.kept.is_empty() {
+            return self.passed(batch, pass);
+        }
+        let Pass { hooks, past, logits, task } = pass;
+        let kept = self.kept.iter().map(KeptHook::bound).collect::<Result<Vec<_>>>()?.into_iter().flatten();
+        let mut all = Before { kept: Chain { hooks: kept.collect(), ..Chain::default() }, then: hooks };
+        self.passed(batch, Pass { hooks: &mut all, past, logits, task })
+    }
+
+    fn passed(&self, batch: &Batch, pass: Pass) -> Result<Option<Tensor>> {
         let before = pass.past.as_ref().map_or(0, |past| past.columns());
         self.check(batch, before)?;
         let gap = match &pass.past {

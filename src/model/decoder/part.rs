@@ -12,9 +12,13 @@ use crate::model::site::SiteKind;
 use crate::tensor::Tensor;
 use kernels::Gap;
 
+/// What these functions do, for an error.
+pub(super) const PARTS: &str = "a computation of parts of a pass";
+
 impl Decoder {
     /// The stream after some blocks, from the stream before the first of them: `[batch, pos, d_model]`.
     pub fn behind(&self, batch: &Batch, x: Tensor, blocks: Range<usize>, task: &Task) -> Result<Tensor> {
+        self.check_keeps_none(PARTS)?;
         let seen = !self.config.causal && batch.is_ragged();
         let gap = seen.then(|| Gap { lengths: batch.lengths(), width: batch.width() });
         let mut hooks = NoHooks;
@@ -25,6 +29,7 @@ impl Decoder {
 
     /// The keys and values of some blocks, from the stream of texts, `[batch, pos, d_model]`.
     pub fn remembered(&self, texts: &Batch, x: Tensor, blocks: Range<usize>, task: &Task) -> Result<Past> {
+        self.check_keeps_none(PARTS)?;
         let (mut hooks, mut past) = (NoHooks, Past::new());
         let columns = 0..texts.width();
         let mut flow = Flow { hooks: &mut hooks, batch: texts, columns, step: 0, gap: None, may_grow: true, task };
@@ -70,6 +75,7 @@ impl Decoder {
 
     /// The logits of rows of the stream after the last block: `[rows, d_model]` to `[rows, vocab]`.
     pub fn read_out(&self, x: &Tensor, task: &Task) -> Result<Tensor> {
+        self.check_keeps_none(PARTS)?;
         let batch = Batch::new(vec![vec![0; x.dim(0)?.max(1)]])?;
         let mut hooks = NoHooks;
         let columns = 0..batch.width();

@@ -128,6 +128,7 @@ impl Decoder {
     /// keys and values once for all distinct rows, and the last block has queries at last columns only. Blocks between
     /// are computed in full.
     pub fn last_of_variants(&self, variants: &Variants, blocks: Range<usize>, task: &Task) -> Result<Tensor> {
+        self.check_keeps_none(super::part::PARTS)?;
         let d = self.config().d_model;
         let Some(last) =
             blocks.end.checked_sub(1).filter(|last| *last >= blocks.start && *last < self.weights.blocks.len())

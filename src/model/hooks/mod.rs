@@ -3,6 +3,7 @@
 mod action;
 mod chain;
 pub mod checks;
+mod kept;
 mod picked;
 mod projection;
 
@@ -16,6 +17,7 @@ use kernels::Gap;
 
 pub use action::{Action, MeanOptions, PatchSource};
 pub use chain::{Bound, Chain, Edit, HookOptions};
+pub use kept::{Before, KeptHook};
 pub use picked::{Picked, one_head};
 pub use projection::Projection;
 

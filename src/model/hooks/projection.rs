@@ -48,6 +48,11 @@ impl Projection {
         Self::new(self.left, self.right, Some(centre))
     }
 
+    /// The numbers that it acts with.
+    pub fn numbers(&self) -> Vec<Tensor> {
+        [&self.left, &self.right].into_iter().chain(&self.centre).cloned().collect()
+    }
+
     pub fn width(&self) -> usize {
         self.left.dims()[0]
     }

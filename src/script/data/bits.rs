@@ -31,6 +31,6 @@ pub mod methods {
     #[rhai_fn(global, pure, return_raw)]
     pub fn bits_per_byte(ctx: NativeCallContext, m: &mut Model, text: Any, options: Options) -> Fallible<f64> {
         let (options, text): (BitsOptions, _) = (taken(options)?, text_of(&text)?);
-        Ok(bits(m.decoder(), m.tokenizer()?, &text, options.stride, &env(&ctx)?.task)?.per_byte())
+        Ok(bits(&m.core().decoder, m.tokenizer()?, &text, options.stride, &env(&ctx)?.task)?.per_byte())
     }
 }

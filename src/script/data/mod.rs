@@ -3,7 +3,7 @@
 mod baselines;
 mod bits;
 mod harvest;
-mod pairs;
+pub mod pairs;
 mod sample;
 mod store;
 mod text;
@@ -38,6 +38,7 @@ pub const OPTIONS: &[Group] = &[
     ("harvest", fields::<StoreOptions>),
     ("ngram", fields::<NgramOptions>),
     ("ngram_predict", fields::<NgramPredictOptions>),
+    ("pair_model", fields::<pairs::PairModelOptions>),
     ("pairs", fields::<PairOptions>),
     ("positions", fields::<PositionOptions>),
     ("rows", fields::<RowOptions>),

@@ -77,7 +77,7 @@ pub mod functions {
     pub fn draw(ctx: NativeCallContext, m: Model, options: Options) -> Fallible<Sample> {
         let options: DrawOptions = taken(options)?;
         let tokenizer = m.tokenizer().map_err(|e| e.about("m"))?;
-        let drawn = Drawn::new(m.decoder(), tokenizer, &options, &env(&ctx)?.task).map_err(|e| e.about("m"))?;
+        let drawn = Drawn::new(&m.core().decoder, tokenizer, &options, &env(&ctx)?.task).map_err(|e| e.about("m"))?;
         Ok(Sample { core: drawn.into() })
     }
 }

@@ -74,6 +74,12 @@ impl Handle for Store {
 #[derive(Clone)]
 pub struct GivenModel(Model);
 
+impl GivenModel {
+    pub fn model(&self) -> &Model {
+        &self.0
+    }
+}
+
 impl Setting for GivenModel {
     fn wanted() -> String {
         "a model".into()

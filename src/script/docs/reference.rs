@@ -12,6 +12,7 @@ const MODULES: &[(&str, &str)] = &[
     ("model", "models, loaded or made"),
     ("data", "texts, tokenizers, tasks and stores of activations"),
     ("hooks", "what is done to activations while a model runs"),
+    ("metric", "what is measured of pairs of prompts"),
     ("sae", "dictionaries: fitting, loading, measuring"),
     ("features", "looking at features"),
     ("circuit", "circuits of features, and their evaluation"),

@@ -11,7 +11,8 @@ use crate::err;
 use crate::intervene::features::Which;
 use crate::intervene::{Eraser, FeatureHook, FeatureHookOptions};
 use crate::model::Model;
-use crate::model::hooks::{Action, Bound, Edit, HookOptions, PatchSource};
+use crate::model::cache::Cache;
+use crate::model::hooks::{Action, Bound, Edit, HookOptions, KeptHook, PatchSource};
 use crate::report::Screen;
 use crate::report::symbols::count;
 use crate::sae::Sae;
@@ -21,7 +22,7 @@ use crate::script::engine::show::Handle;
 use crate::script::engine::value::{Given, given, number_text};
 use crate::script::features::Feature;
 use crate::script::sae::site_of;
-use crate::tensor::{DType, Tensor};
+use crate::tensor::{DType, Device, Tensor};
 
 /// What a hook does.
 #[derive(Clone)]
@@ -91,6 +92,78 @@ impl Hook {
             Some(array) => array.iter().map(|value| one(value).ok_or_else(refusal)).collect(),
             None => Ok(vec![one(value).ok_or_else(refusal)?]),
         }
+    }
+
+    /// The hook as one that a model keeps. One with a function of the script is refused where it would act.
+    pub fn kept(&self, model: &Arc<Model>) -> Result<KeptHook> {
+        let told = self.short();
+        let (config, site) = (model.decoder.config().clone(), self.site.clone());
+        let (heads, positions) = (self.heads.clone(), self.positions.clone());
+        let (numbers, features) = (self.numbers(), self.features.clone());
+        let hook = match self.what.clone() {
+            What::Edit(_) => {
+                // Whatever is wrong with its place is said now.
+                match &features {
+                    Some(features) => drop(features.bound(model, Box::new(Action::Zero.begin()), positions)?),
+                    None => {
+                        drop(Bound::new(&config, &site, heads.as_deref(), positions, Box::new(Action::Zero.begin()))?)
+                    }
+                }
+                return Ok(KeptHook::new(told.clone(), numbers, move || {
+                    Err(err!(Argument, "the model keeps a hook with a function of the script, which this call cannot use: {told}")
+                        .hint("calls that take `hooks` can, such as m.logits and m.run; others need hooks::add, patch, zero and the like")
+                        .about("m"))
+                }));
+            }
+            What::Act(action) => {
+                let model = model.clone();
+                KeptHook::new(told, numbers, move || {
+                    let edit = Box::new(action.clone().begin());
+                    Ok(vec![match &features {
+                        Some(features) => features.bound(&model, edit, positions.clone())?,
+                        None => Bound::new(&config, &site, heads.as_deref(), positions.clone(), edit)?,
+                    }])
+                })
+            }
+            What::Erase(eraser) => KeptHook::new(told, numbers, move || {
+                let edit = Box::new(Eraser::clone(&eraser));
+                Ok(vec![Bound::new(&config, &site, heads.as_deref(), positions.clone(), edit)?])
+            }),
+            What::Splice(splice) => {
+                let reads = self.reads.clone();
+                KeptHook::new(told, numbers, move || match &reads {
+                    Some(reads) => splice.clone().between(&config, reads, &site, positions.clone()),
+                    None => {
+                        let edit = Box::new(splice.clone());
+                        Ok(vec![Bound::new(&config, &site, heads.as_deref(), positions.clone(), edit)?])
+                    }
+                })
+            }
+        };
+        hook.bound()?;
+        Ok(hook)
+    }
+
+    /// The numbers that it acts with.
+    fn numbers(&self) -> Vec<Tensor> {
+        let recorded = |cache: &Cache| cache.iter().map(|(_, tensor)| tensor.clone()).collect::<Vec<_>>();
+        let own = match &self.what {
+            What::Act(Action::Mean { cache, .. } | Action::Patch(PatchSource::Cache(cache))) => recorded(cache),
+            What::Act(Action::Patch(PatchSource::Tensor(tensor)) | Action::Add { vector: tensor, .. }) => {
+                vec![tensor.clone()]
+            }
+            What::Act(Action::Project(projection)) => projection.numbers(),
+            What::Act(Action::Zero | Action::Scale(_)) | What::Edit(_) => Vec::new(),
+            What::Erase(eraser) => eraser.numbers(),
+            What::Splice(splice) => vec![splice.sae().parts().encoder.clone(), splice.sae().directions().clone()],
+        };
+        let of_features = self.features.iter().flat_map(|hook| {
+            let (Which::Only(named) | Which::AllBut(named)) = hook.which();
+            let named: Vec<u32> = named.iter().map(|feature| *feature as u32).collect();
+            let named = Tensor::new(named, &Device::Cpu).ok();
+            named.into_iter().chain([hook.sae().parts().encoder.clone(), hook.sae().directions().clone()])
+        });
+        own.into_iter().chain(of_features).collect()
     }
 
     /// The hook bound to one model; its function is called through `calls`.

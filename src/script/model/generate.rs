@@ -37,7 +37,7 @@ fn generated(
         }
     };
     let outcome = asked.run(ctx, m, |hooks, task| {
-        m.core().generate(&batch, &options, (seed, in_words), hooks, &mut heard, &beside(task, voice))
+        m.plain().generate(&batch, &options, (seed, in_words), hooks, &mut heard, &beside(task, voice))
     });
     if let Some(console) = voice {
         console.end_speech();

@@ -73,7 +73,7 @@ impl InputOptions {
         model: &Model,
         work: impl FnOnce(Vec<Bound>, &Task) -> Result<T>,
     ) -> Fallible<T> {
-        let bound = self.hooks.iter().map(|hook| hook.bound(model.core(), calls));
+        let bound = model.kept().iter().chain(&self.hooks).map(|hook| hook.bound(model.plain(), calls));
         let bound = bound.collect::<Result<Vec<_>>>().map_err(|e| e.about("hooks"))?.into_iter().flatten().collect();
         calls.outcome(work(bound, &env(ctx)?.task))
     }

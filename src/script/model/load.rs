@@ -22,42 +22,66 @@ use crate::report::{Item, Screen};
 use crate::script::engine::env::env;
 use crate::script::engine::options::{options, taken};
 use crate::script::engine::show::Handle;
-use crate::script::engine::value::{Fallible, Options, from_json, handle, json as json_of};
+use crate::script::engine::value::{Any, Fallible, Options, from_json, handle, json as json_of};
+use crate::script::hooks::Hook;
 
+/// A model, and the hooks that it keeps. The core's model keeps those, too, but cannot call functions of a script: calls
+/// that run the model with hooks bind all of them to the plain one.
 #[derive(Clone)]
-pub struct Model(Arc<model::Model>);
+pub struct Model {
+    core: Arc<model::Model>,
+    plain: Arc<model::Model>,
+    kept: Vec<Hook>,
+}
 
 impl From<model::Model> for Model {
     fn from(model: model::Model) -> Self {
-        Self(Arc::new(model))
+        Arc::new(model).into()
     }
 }
 
 impl From<Arc<model::Model>> for Model {
     fn from(model: Arc<model::Model>) -> Self {
-        Self(model)
+        Self { core: model.clone(), plain: model, kept: Vec::new() }
     }
 }
 
 impl Model {
     pub fn shared(&self) -> &Arc<model::Model> {
-        &self.0
+        &self.core
     }
 
     pub fn config(&self) -> &Config {
-        self.0.decoder.config()
+        self.plain.decoder.config()
     }
 
+    /// The decoder without the hooks that the model keeps, for calls that bind [`Model::kept`].
     pub fn decoder(&self) -> &Decoder {
-        &self.0.decoder
+        &self.plain.decoder
+    }
+
+    /// The model without the hooks that it keeps.
+    pub fn plain(&self) -> &model::Model {
+        &self.plain
+    }
+
+    pub fn kept(&self) -> &[Hook] {
+        &self.kept
     }
 
     pub fn core(&self) -> &model::Model {
-        &self.0
+        &self.core
     }
 
     pub fn tokenizer(&self) -> Result<&Tokenizer> {
-        self.0.tokenizer()
+        self.core.tokenizer()
+    }
+
+    /// The same model, which keeps these hooks after those that it has.
+    pub fn with(&self, hooks: Vec<Hook>) -> Result<Self> {
+        let kept = [self.kept.clone(), hooks].concat();
+        let in_core = kept.iter().map(|hook| hook.kept(&self.plain)).collect::<Result<Vec<_>>>()?;
+        Ok(Self { core: Arc::new(self.plain.keeping(in_core)), plain: self.plain.clone(), kept })
     }
 }
 
@@ -102,7 +126,9 @@ impl Handle for Model {
 
     fn short(&self) -> String {
         let config = self.config();
-        format!("{} model of {}, d_model {}", config.family, count(config.layers, "layer"), config.d_model)
+        let kept =
+            if self.kept.is_empty() { String::new() } else { format!(", with {}", count(self.kept.len(), "hook")) };
+        format!("{} model of {}, d_model {}{kept}", config.family, count(config.layers, "layer"), config.d_model)
     }
 
     fn shown(&self, screen: &Screen) -> Result<String> {
@@ -221,6 +247,26 @@ pub mod functions {
 
 #[export_module(manifest)]
 pub mod methods {
+    /// The same model, which keeps hooks: they act in every run of it, before those of a call.
+    ///
+    /// It goes wherever a model goes: its logits, losses, gradients, generation, harvests and evaluations are those of the
+    /// model as the hooks change it. `m.with(a).with(b)` keeps both, in that order. What reads weights alone is not changed
+    /// by hooks; what computes parts of passes, as a causal tree does, trains the model or saves it refuses them by name.
+    /// A hook with a function of the script acts in calls that take `hooks`, and others refuse it.
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: 10, context: 8 });
+    /// let without = m.with(hooks::zero("mlp_out.*"));
+    /// without  //=> microtome model of 2 layers, d_model 8, with 1 hook
+    /// without.logits([1, 2]).equal(m.logits([1, 2], #{ hooks: hooks::zero("mlp_out.*") }))  //=> true
+    /// without.with(hooks::zero("final_norm")).logits([1, 2]).sum()  //=> 0.0
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn with(m: &mut Model, hooks: Any) -> Fallible<Model> {
+        Ok(m.with(Hook::list(&hooks)?).map_err(|e| e.about("hooks"))?)
+    }
+
     /// Saves the model in a folder: config.json, model.safetensors and its tokenizer.
     ///
     /// A model that was loaded is saved in the format of its publisher, with the same names of files and weights.
@@ -234,6 +280,7 @@ pub mod methods {
     #[rhai_fn(global, pure, return_raw)]
     pub fn save(ctx: NativeCallContext, m: &mut Model, path: &str) -> Fallible<()> {
         let env = env(&ctx)?;
+        m.core().decoder.check_keeps_none("a saved model")?;
         m.core().save(&env.files, Path::new(path), &env.task).map_err(|e| e.about("path"))?;
         Ok(())
     }

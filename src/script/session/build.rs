@@ -17,6 +17,7 @@ use crate::script::engine::value::{Fallible, given};
 use crate::script::engine::{binding, caught, show};
 use crate::script::language::{self, numbers, ranges, run, standins};
 use crate::script::session::resolver::Resolver;
+use crate::script::session::words;
 use crate::script::{circuit, data, features, hooks, intervene, model, plot, probes, report, sae, tensor};
 
 /// Modules that scripts call by name, `run::check(..)`.
@@ -27,6 +28,7 @@ fn modules() -> Vec<(&'static str, Vec<&'static ModuleManifest>)> {
         ("features", features::functions()),
         ("hooks", vec![exported_manifest!(hooks::functions)]),
         ("intervene", intervene::functions()),
+        ("metric", vec![exported_manifest!(intervene::metric::functions)]),
         ("model", model::functions()),
         ("plot", vec![exported_manifest!(plot::functions)]),
         ("probe", probes::functions()),
@@ -119,6 +121,7 @@ impl Default for Texts {
 pub fn build(env: &Rc<Env>, texts: &Texts) -> Engine {
     let mut engine = Engine::new();
     engine.set_default_tag(env::tag(env));
+    words::free_words(&mut engine);
     engine.set_max_call_levels(MAX_CALLS);
     engine.set_max_expr_depths(MAX_DEPTH, MAX_DEPTH);
     // A name that is not known is found before the first line runs, not after an hour.

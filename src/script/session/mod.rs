@@ -5,6 +5,7 @@ pub mod check;
 pub mod inspect;
 pub mod record;
 pub mod resolver;
+mod words;
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};

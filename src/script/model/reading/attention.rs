@@ -61,7 +61,7 @@ pub mod methods {
         read.finish()?;
         let place = one_site(m.config(), site, NAME_ONE)?;
         let (cache, ids) = super::recorded(&ctx, m, &x, place, Some(vec![from]), &asked)?;
-        let tokens = names::running(m, &ids);
+        let tokens = names::running(m.core(), &ids);
         Ok(super::attention::text(&cache, place, 0, from, &tokens).map_err(|e| e.about("site"))?)
     }
 
@@ -89,7 +89,7 @@ pub mod methods {
         let asked = taken(options)?;
         let place = one_site(m.config(), site, NAME_ONE)?;
         let (cache, ids) = super::recorded(&ctx, m, &x, place, None, &asked)?;
-        let tokens: Vec<String> = ids.iter().map(|id| names::label(m, *id)).collect();
+        let tokens: Vec<String> = ids.iter().map(|id| names::label(m.core(), *id)).collect();
         Ok(super::attention::grid(&cache, place, 0, &tokens).map_err(|e| e.about("site"))?)
     }
 }

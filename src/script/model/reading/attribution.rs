@@ -37,9 +37,9 @@ struct Split {
 
 impl Attribution {
     fn new(m: &Model, core: Core) -> Self {
-        let name = |id: u32| names::name(m, id);
+        let name = |id: u32| names::name(m.core(), id);
         let (token, against) = (name(core.target.token), core.target.against.map(name));
-        let table = core.table(|id| names::label(m, id));
+        let table = core.table(|id| names::label(m.core(), id));
         let heads = core.heads();
         Self(Arc::new(Split { core, token, against, table, heads }))
     }

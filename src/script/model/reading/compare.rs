@@ -51,8 +51,8 @@ impl Comparison {
 /// The label of each position: its token, or both tokens where the texts differ.
 fn columns(m: &Model, a: &[u32], b: &[u32]) -> Vec<String> {
     let column = |(at, (a, b)): (usize, (&u32, &u32))| match a == b {
-        true => names::placed(m, at, *a),
-        false => format!("{} / {}", names::placed(m, at, *a), names::label(m, *b)),
+        true => names::placed(m.core(), at, *a),
+        false => format!("{} / {}", names::placed(m.core(), at, *a), names::label(m.core(), *b)),
     };
     a.iter().zip(b).enumerate().map(column).collect()
 }

@@ -29,7 +29,7 @@ use crate::tensor::Tensor;
 pub struct Lens(Arc<Seen>);
 
 struct Seen {
-    model: Model,
+    model: Arc<crate::model::Model>,
     readings: Vec<LensReading>,
     texts: Vec<Text>,
     /// Whether the script gave several texts, or one alone.
@@ -52,8 +52,8 @@ impl Text {
         at: usize,
         tokens: Vec<(usize, u32)>,
     ) -> Result<Self> {
-        let labels: Vec<String> = tokens.iter().map(|(position, id)| names::placed(m, *position, *id)).collect();
-        let mut table = core::table(lens, readings, at, &labels, |id| names::label(m, id))?;
+        let labels: Vec<String> = tokens.iter().map(|(position, id)| names::placed(m.core(), *position, *id)).collect();
+        let mut table = core::table(lens, readings, at, &labels, |id| names::label(m.core(), id))?;
         let mut grid = core::grid(lens, readings, at, &labels)?;
         if input.several {
             table.title.push_str(&format!(", text {at}"));
@@ -74,7 +74,7 @@ impl Lens {
         let rows = input.batch.rows().iter().enumerate();
         let texts = rows.map(|(at, ids)| Text::new((m, lens), &readings, input, at, chosen(ids, positions)));
         let texts = texts.collect::<Result<Vec<_>>>()?;
-        Ok(Self(Arc::new(Seen { model: m.clone(), readings, texts, several: input.several })))
+        Ok(Self(Arc::new(Seen { model: m.shared().clone(), readings, texts, several: input.several })))
     }
 
     /// The text that is meant; one alone need not be named.
@@ -94,7 +94,7 @@ impl Lens {
     }
 
     fn reading(&self, site: &str) -> Result<&LensReading> {
-        let wanted = one_site(self.0.model.config(), site, NAME_ONE)?;
+        let wanted = one_site(self.0.model.decoder.config(), site, NAME_ONE)?;
         self.0.readings.iter().find(|reading| reading.place == wanted).ok_or_else(|| {
             let known: Vec<String> = self.0.readings.iter().map(|reading| reading.place.to_string()).collect();
             let near = suggestion(&wanted.to_string(), known.iter().map(String::as_str));

@@ -1,11 +1,11 @@
 //! Labels of tokens: their text, or their id where the model has no text for it.
 
+use crate::model::Model;
 use crate::report::symbols;
-use crate::script::model::Model;
 
 /// The text of a token. A model may have more rows than its tokenizer has tokens; these have no text.
 fn known(model: &Model, id: u32) -> Option<String> {
-    model.core().tokenizer.as_ref()?.text_of(id).ok()
+    model.tokenizer.as_ref()?.text_of(id).ok()
 }
 
 /// A token by itself, in data.

@@ -8,7 +8,7 @@ use rhai::{Dynamic, Map, NativeCallContext};
 
 use super::load::NewTokenizer;
 use super::{Model, TrainOptions};
-use crate::base::{Result, Table, Task};
+use crate::base::{Error, Result, Table, Task};
 use crate::err;
 use crate::model::init;
 use crate::model::train::{self, Trainee, TrainingData};
@@ -24,6 +24,7 @@ pub use data::HeldData;
 /// A config of a new model, or an existing model.
 fn trainee(value: &Dynamic) -> Result<Trainee> {
     if let Some(model) = value.read_lock::<Model>() {
+        model.core().decoder.check_keeps_none("training").map_err(|e| Error { about: Some("config".into()), ..e })?;
         return Ok(Trainee::Model(model.core().clone()));
     }
     match value.is::<Map>() {

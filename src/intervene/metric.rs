@@ -1,0 +1,480 @@
+//! Metrics of pairs of prompts: one number for each pair, read from the logits of a run of one of its prompts.
+//!
+//! A metric is made ready for a batch of pairs as a [`MetricPlan`]: the texts that a model reads, the points of them at
+//! which logits are needed, and the metric of each pair from the logits at these points. So whoever runs the model, as a
+//! whole or only behind a change, with hooks or under a gradient, asks the plan what to run and hands the logits back.
+//!
+//! Each answer is scored as the model reads it token by token behind the prompt (teacher forcing):
+//!
+//!     s(a) = sum over i of log p(a_i | prompt, a_1 .. a_(i-1))
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use crate::base::{Result, Task};
+use crate::data::pairs::tokens::{Prompt, TokenPair};
+use crate::model::batch::Batch;
+use crate::model::decoder::{Decoder, Logits, Pass};
+use crate::model::hooks::{Bound, Chain, Hooks, NoHooks};
+use crate::tensor::{DType, Tensor, floats, normalise};
+use crate::{bail, err};
+
+/// A function that reads the logits after the last token of the prompt, `[vocab]`, of the pair with this number.
+pub type OwnMeasure<'a> = &'a dyn Fn(usize, &Tensor) -> Result<Tensor>;
+
+/// What is measured of a pair.
+#[derive(Clone, Copy)]
+pub enum Measure<'a> {
+    /// log sum_a exp s(a) - log sum_w exp s(w), over the correct answers a and the wrong ones w. With one token each it is
+    /// the difference of their logits, since what normalises them is the same.
+    LogitDiff,
+    /// sum_a exp s(a)
+    Prob,
+    /// log sum_a exp s(a)
+    LogProb,
+    /// The rank of the best correct answer, 1 for the likeliest token; of an answer of several tokens the worst of theirs.
+    Rank,
+    /// KL(p || q) = sum_v p_v log(p_v / q_v) in nats over the tokens after the prompt: q in this run, p in the run of the
+    /// reference prompt without any change.
+    Kl(Prompt),
+    /// The mean of -log p(x_t | x_1 .. x_(t-1)) over the tokens of the prompt but the first, in nats.
+    Loss,
+    Of(OwnMeasure<'a>),
+}
+
+impl Measure<'_> {
+    /// Its name in scripts.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Measure::LogitDiff => "logit_diff",
+            Measure::Prob => "prob",
+            Measure::LogProb => "logprob",
+            Measure::Rank => "rank",
+            Measure::Kl(_) => "kl",
+            Measure::Loss => "loss",
+            Measure::Of(_) => "of",
+        }
+    }
+
+    /// The quantity with its unit, as on the axis of a chart.
+    pub fn quantity(&self) -> &'static str {
+        match self {
+            Measure::LogitDiff => "logit difference",
+            Measure::Prob => "probability of the answers",
+            Measure::LogProb => "log probability of the answers (nats)",
+            Measure::Rank => "rank of the answer",
+            Measure::Kl(_) => "KL to the reference (nats)",
+            Measure::Loss => "loss (nats)",
+            Measure::Of(_) => "metric",
+        }
+    }
+
+    /// Whether gradients pass through it.
+    pub fn has_gradient(&self) -> bool {
+        !matches!(self, Measure::Rank)
+    }
+
+    fn needs_answers(&self) -> bool {
+        matches!(self, Measure::LogitDiff | Measure::Prob | Measure::LogProb | Measure::Rank)
+    }
+}
+
+/// A row and a column of a batch.
+pub type Point = (usize, usize);
+
+/// A token whose probability is needed, at one of the points.
+type Term = (usize, u32);
+
+/// The answers of a pair, each as the terms that it is the sum of.
+#[derive(Default)]
+struct Scored {
+    right: Vec<Vec<Term>>,
+    wrong: Vec<Vec<Term>>,
+}
+
+/// A metric made ready for the prompts of some pairs.
+pub struct MetricPlan<'a> {
+    measure: Measure<'a>,
+    /// The number of the first of these pairs among all.
+    first: usize,
+    batch: Batch,
+    /// Which of the pairs each text belongs to.
+    pair_of: Vec<usize>,
+    points: Vec<Point>,
+    scored: Vec<Scored>,
+    /// The range of points of each pair, where the metric reads all of them alike.
+    spans: Vec<Range<usize>>,
+    /// Log probabilities of the reference, `[pairs, vocab]`.
+    reference: Option<Tensor>,
+}
+
+impl<'a> MetricPlan<'a> {
+    /// The plan for the `which` prompts of `pairs`, the first of which has the number `first` in what errors say.
+    pub fn new(
+        measure: Measure<'a>,
+        model: &Decoder,
+        pairs: &[TokenPair],
+        (which, first): (Prompt, usize),
+        task: &Task,
+    ) -> Result<Self> {
+        let mut texts = Texts::default();
+        let mut scored = Vec::new();
+        for (number, pair) in pairs.iter().enumerate() {
+            let prompt = prompt(pair, which, first + number)?;
+            scored.push(
+                texts.add(measure, number, prompt, pair).map_err(|e| e.within(format!("pair {}", first + number)))?,
+            );
+        }
+        let reference = match measure {
+            Measure::Kl(reference) => Some(log_probabilities(model, pairs, (reference, first), task)?),
+            _ => None,
+        };
+        let Texts { rows, pair_of, points, spans } = texts;
+        let batch = Batch::new(rows).map_err(|e| e.about("pairs"))?;
+        Ok(Self { measure, first, batch, pair_of, points, scored, spans, reference })
+    }
+
+    /// The texts that the model reads: the prompts, with the beginnings of answers of several tokens behind them.
+    pub fn batch(&self) -> &Batch {
+        &self.batch
+    }
+
+    /// Which of the pairs each text belongs to.
+    pub fn pair_of(&self) -> &[usize] {
+        &self.pair_of
+    }
+
+    /// Where logits are needed.
+    pub fn points(&self) -> &[Point] {
+        &self.points
+    }
+
+    /// Runs the model and reads the metric: `[pairs]`, with gradients where the hooks have some.
+    pub fn run(&self, model: &Decoder, hooks: &mut dyn Hooks, task: &Task) -> Result<Tensor> {
+        let pass = Pass { hooks, past: None, logits: Logits::Points(&self.points), task };
+        let logits = model.forward(&self.batch, pass)?.ok_or_else(|| err!(Bug, "a metric without logits"))?;
+        self.values(&logits)
+    }
+
+    /// The metric of each pair, `[pairs]`, from the logits at the points, `[points, vocab]`; in f32 or wider.
+    pub fn values(&self, logits: &Tensor) -> Result<Tensor> {
+        let work = if logits.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
+        let logits = logits.to_dtype(work)?;
+        match self.measure {
+            Measure::LogitDiff => {
+                let of = |wrong| self.scores(&logits, wrong);
+                Ok((of(false)? - of(true)?)?)
+            }
+            Measure::Prob => Ok(self.scores(&logits, false)?.exp()?),
+            Measure::LogProb => self.scores(&logits, false),
+            Measure::Rank => self.ranks(&logits),
+            Measure::Kl(_) => self.divergence(&logits),
+            Measure::Loss => self.losses(&logits),
+            Measure::Of(own) => self.own(&logits, own),
+        }
+    }
+
+    /// log sum exp s(a) over the correct answers of each pair, or over the wrong ones.
+    fn scores(&self, logits: &Tensor, wrong: bool) -> Result<Tensor> {
+        let answers: Vec<&[Vec<Term>]> =
+            self.scored.iter().map(|scored| if wrong { &scored.wrong } else { &scored.right }.as_slice()).collect();
+        let terms: Vec<Term> = answers.iter().copied().flatten().flatten().copied().collect();
+        let each = picked(logits, &terms)?;
+        let lengths: Vec<usize> = answers.iter().copied().flatten().map(Vec::len).collect();
+        let scores = if lengths.iter().all(|length| *length == 1) { each } else { sums(&each, &lengths)? };
+        let counts: Vec<usize> = answers.iter().map(|answers| answers.len()).collect();
+        if counts.iter().all(|count| *count == 1) { Ok(scores) } else { log_sums(&scores, &counts) }
+    }
+
+    fn ranks(&self, logits: &Tensor) -> Result<Tensor> {
+        let logits = logits.detach();
+        let rank = |(point, token): Term| -> Result<f64> {
+            let row = logits.get(point)?;
+            let own = row.narrow(0, token as usize, 1)?;
+            let above = row.broadcast_gt(&own)?.to_dtype(DType::F32)?.sum_all()?.to_scalar::<f32>()?;
+            Ok(1.0 + f64::from(above))
+        };
+        let mut ranks = Vec::new();
+        for scored in &self.scored {
+            let mut best = f64::INFINITY;
+            for answer in &scored.right {
+                let mut worst = 1.0_f64;
+                for term in answer {
+                    worst = worst.max(rank(*term)?);
+                }
+                best = best.min(worst);
+            }
+            ranks.push(best);
+        }
+        Ok(Tensor::new(ranks, logits.device())?.to_dtype(logits.dtype())?)
+    }
+
+    fn divergence(&self, logits: &Tensor) -> Result<Tensor> {
+        let Some(p) = &self.reference else { bail!(Bug, "a divergence without its reference") };
+        let p = p.to_dtype(logits.dtype())?;
+        let q = normalise::log_softmax(logits, 1)?;
+        Ok((p.exp()? * (p - q)?)?.sum(1)?)
+    }
+
+    fn losses(&self, logits: &Tensor) -> Result<Tensor> {
+        let rows = self.batch.rows();
+        let terms = self.points.iter().enumerate().map(|(number, (row, column))| (number, rows[*row][column + 1]));
+        let each = picked(logits, &terms.collect::<Vec<_>>())?;
+        let counts: Vec<usize> = self.spans.iter().map(Range::len).collect();
+        let share = counts.iter().map(|count| -1.0 / *count as f32).collect::<Vec<_>>();
+        let share = Tensor::new(share, logits.device())?.to_dtype(logits.dtype())?;
+        Ok((sums(&each, &counts)? * share)?)
+    }
+
+    fn own(&self, logits: &Tensor, own: OwnMeasure) -> Result<Tensor> {
+        let each = (0..self.scored.len()).map(|pair| {
+            let found = own(self.first + pair, &logits.get(pair)?)?;
+            if found.elem_count() != 1 {
+                return Err(err!(
+                    Shape,
+                    "expected one number from the metric of pair {}, found shape {:?}",
+                    self.first + pair,
+                    found.dims()
+                ));
+            }
+            Ok(found.reshape(())?.to_dtype(logits.dtype())?)
+        });
+        Ok(Tensor::stack(&each.collect::<Result<Vec<_>>>()?, 0)?)
+    }
+}
+
+fn prompt(pair: &TokenPair, which: Prompt, number: usize) -> Result<&[u32]> {
+    pair.prompt(which).ok_or_else(|| {
+        err!(Argument, "expected a {} prompt of at least one token in pair {number}, found none", which.word())
+            .about("pairs")
+    })
+}
+
+/// The texts of a plan while they are gathered.
+#[derive(Default)]
+struct Texts {
+    rows: Vec<Vec<u32>>,
+    pair_of: Vec<usize>,
+    points: Vec<Point>,
+    spans: Vec<Range<usize>>,
+}
+
+impl Texts {
+    fn add(&mut self, measure: Measure, number: usize, prompt: &[u32], pair: &TokenPair) -> Result<Scored> {
+        let (row, before) = (self.rows.len(), self.points.len());
+        let mut scored = Scored::default();
+        if measure.needs_answers() {
+            check_answers(measure, pair)?;
+            self.answers(prompt, pair, &mut scored);
+        } else {
+            self.rows.push(prompt.to_vec());
+            let last = prompt.len() - 1;
+            match measure {
+                Measure::Loss if last == 0 => {
+                    bail!(Argument, "expected a prompt of at least two tokens: the first has no loss");
+                }
+                Measure::Loss => self.points.extend((0..last).map(|column| (row, column))),
+                _ => self.points.push((row, last)),
+            }
+        }
+        self.pair_of.resize(self.rows.len(), number);
+        self.spans.push(before..self.points.len());
+        Ok(scored)
+    }
+
+    /// A row for each beginning that no other one continues, and the points behind which answers have their tokens.
+    fn answers(&mut self, prompt: &[u32], pair: &TokenPair, scored: &mut Scored) {
+        let first = self.rows.len();
+        let mut beginnings: Vec<&[u32]> =
+            pair.answers.iter().chain(&pair.wrong).filter_map(|ids| Some(ids.split_last()?.1)).collect();
+        beginnings.sort_unstable();
+        beginnings.dedup();
+        for (at, beginning) in beginnings.iter().enumerate() {
+            // In this order what continues a beginning comes right behind it.
+            let is_continued = beginnings.get(at + 1).is_some_and(|next| next.starts_with(beginning));
+            if !is_continued {
+                self.rows.push([prompt, beginning].concat());
+            }
+        }
+        let mut known = BTreeMap::new();
+        let mut terms = |ids: &Vec<u32>| -> Vec<Term> {
+            let mut terms = Vec::new();
+            for (at, token) in ids.iter().enumerate() {
+                let text = [prompt, ids.get(..at).unwrap_or_default()].concat();
+                let row = self.rows.iter().skip(first).position(|row| row.starts_with(&text)).unwrap_or_default();
+                let point = (first + row, text.len() - 1);
+                let number = *known.entry(point).or_insert_with(|| {
+                    self.points.push(point);
+                    self.points.len() - 1
+                });
+                terms.push((number, *token));
+            }
+            terms
+        };
+        scored.right = pair.answers.iter().map(&mut terms).collect();
+        scored.wrong = pair.wrong.iter().map(&mut terms).collect();
+    }
+}
+
+fn check_answers(measure: Measure, pair: &TokenPair) -> Result<()> {
+    if pair.answers.is_empty() {
+        bail!(Argument, "`{}` needs the correct answers of a pair, found none", measure.name());
+    }
+    if matches!(measure, Measure::LogitDiff) && pair.wrong.is_empty() {
+        return Err(err!(Argument, "`logit_diff` needs wrong answers beside the correct ones, found none")
+            .hint("metric::logprob() and metric::prob() read the correct answers only"));
+    }
+    if pair.answers.iter().chain(&pair.wrong).any(Vec::is_empty) {
+        bail!(Argument, "expected answers of at least one token, found an empty one");
+    }
+    Ok(())
+}
+
+/// The log probabilities of tokens at points, of logits `[points, vocab]`.
+fn picked(logits: &Tensor, terms: &[Term]) -> Result<Tensor> {
+    let (points, vocab) = logits.dims2()?;
+    if let Some((_, token)) = terms.iter().find(|(_, token)| *token as usize >= vocab) {
+        bail!(Argument, "expected token ids below {vocab} in an answer, found {token}");
+    }
+    let device = logits.device();
+    let places: Vec<u32> = terms.iter().map(|(point, token)| (point * vocab) as u32 + token).collect();
+    let rows: Vec<u32> = terms.iter().map(|(point, _)| *point as u32).collect();
+    let own = logits.flatten_all()?.index_select(&Tensor::new(places, device)?, 0)?;
+    let most = logits.max_keepdim(1)?.detach();
+    let all = (logits.broadcast_sub(&most)?.exp()?.sum_keepdim(1)?.log()? + most)?.reshape(points)?;
+    Ok((own - all.index_select(&Tensor::new(rows, device)?, 0)?)?)
+}
+
+/// The sums of neighbours, so many of each at a time.
+fn sums(x: &Tensor, counts: &[usize]) -> Result<Tensor> {
+    let groups = counts.iter().enumerate().flat_map(|(group, count)| std::iter::repeat_n(group as u32, *count));
+    let groups = Tensor::new(groups.collect::<Vec<_>>(), x.device())?;
+    Ok(Tensor::zeros(counts.len(), x.dtype(), x.device())?.index_add(&groups, x, 0)?)
+}
+
+/// log sum exp of neighbours, so many of each at a time.
+fn log_sums(x: &Tensor, counts: &[usize]) -> Result<Tensor> {
+    /// Far below every score, and finite, so that no gradient is NaN.
+    const NOTHING: f32 = -1e30;
+    let width = counts.iter().copied().max().unwrap_or(0);
+    let nothing = Tensor::new(&[NOTHING], x.device())?.to_dtype(x.dtype())?;
+    let padded = Tensor::cat(&[x, &nothing], 0)?;
+    let (mut places, mut next) = (Vec::new(), 0);
+    for count in counts {
+        places.extend((0..width).map(|at| if at < *count { (next + at) as u32 } else { x.elem_count() as u32 }));
+        next += count;
+    }
+    let all = padded.index_select(&Tensor::new(places, x.device())?, 0)?.reshape((counts.len(), width))?;
+    let most = all.max_keepdim(1)?.detach();
+    let sum = all.broadcast_sub(&most)?.exp()?.sum_keepdim(1)?.log()?;
+    Ok((sum + most)?.squeeze(1)?)
+}
+
+/// The log probabilities after the last token of each prompt, `[pairs, vocab]`.
+fn log_probabilities(
+    model: &Decoder,
+    pairs: &[TokenPair],
+    (which, first): (Prompt, usize),
+    task: &Task,
+) -> Result<Tensor> {
+    let rows = pairs.iter().enumerate().map(|(number, pair)| Ok(prompt(pair, which, first + number)?.to_vec()));
+    let batch = Batch::new(rows.collect::<Result<_>>()?)?;
+    let pass = Pass { hooks: &mut NoHooks, past: None, logits: Logits::Last, task };
+    let logits = model.forward(&batch, pass)?.ok_or_else(|| err!(Bug, "a reference without logits"))?;
+    normalise::log_softmax(&logits.squeeze(1)?.to_dtype(DType::F32)?, 1)
+}
+
+/// Approximate number of tokens, and of logits, that a pass computes at once.
+const TOKENS_AT_ONCE: usize = 1 << 14;
+const LOGITS_AT_ONCE: usize = 1 << 25;
+
+/// How many of these pairs go into one pass.
+pub fn pairs_at_once(model: &Decoder, pairs: &[TokenPair], measure: Measure) -> usize {
+    let longest = |pair: &TokenPair| {
+        let answers = pair.answers.iter().chain(&pair.wrong);
+        let (several, longest) =
+            answers.fold((0, 0), |(n, longest), ids| (n + ids.len() - 1.min(ids.len()), longest.max(ids.len())));
+        let rows = if measure.needs_answers() { several.max(1) } else { 1 };
+        (rows, pair.clean.len().max(pair.corrupt.len()) + longest)
+    };
+    let (rows, width) = pairs.iter().map(longest).fold((1, 1), |a, b| (a.0.max(b.0), a.1.max(b.1)));
+    let points = if matches!(measure, Measure::Loss) { width } else { rows };
+    let by_logits = LOGITS_AT_ONCE / (points * model.config().outputs()).max(1);
+    (TOKENS_AT_ONCE / (rows * width).max(1)).min(by_logits).max(1)
+}
+
+/// The metric of the `which` prompt of every pair, `[pairs]`, with hooks. With hooks all pairs are one batch, so that
+/// values for each text can be patched in; without, some pairs at a time. Of the two models the first runs with the
+/// hooks, and the second, which keeps its own, is the reference of a divergence.
+pub fn values(
+    measure: Measure,
+    (model, reference): (&Decoder, &Decoder),
+    pairs: &[TokenPair],
+    which: Prompt,
+    hooks: Vec<Bound>,
+    task: &Task,
+) -> Result<Tensor> {
+    if pairs.is_empty() {
+        return Err(err!(Argument, "expected at least one pair, found none").about("pairs"));
+    }
+    let at_once = if hooks.is_empty() { pairs_at_once(model, pairs, measure) } else { pairs.len() };
+    let mut chain = Chain { hooks, ..Chain::default() };
+    let mut found = Vec::new();
+    for (number, part) in pairs.chunks(at_once).enumerate() {
+        task.check()?;
+        let plan = MetricPlan::new(measure, reference, part, (which, number * at_once), task)?;
+        found.push(plan.run(model, &mut chain, task)?);
+    }
+    Ok(Tensor::cat(&found, 0)?)
+}
+
+/// What turns a metric into one that is 0 for corrupt prompts and 1 for clean ones.
+///
+/// A value v of a pair becomes (v - c) / D: c is the metric of its corrupt prompt, and D the mean over all pairs of how
+/// far the clean prompt's is above it. So the mean over pairs is 0 without a change, and 1 where the change brings all of
+/// the clean run back; for one pair it is the usual (v - corrupt) / (clean - corrupt). A divisor of its own for each pair
+/// would let the pairs that the model hardly tells apart decide the mean.
+#[derive(Debug, Clone)]
+pub struct Normaliser {
+    corrupt: Vec<f64>,
+    distance: f64,
+}
+
+impl Normaliser {
+    /// From the metric of the clean and of the corrupt prompts. Where the two are the same there is no such number, and
+    /// this is an error.
+    pub fn new(clean: &[f64], corrupt: &[f64]) -> Result<Self> {
+        let sum: f64 = clean.iter().zip(corrupt).map(|(clean, corrupt)| clean - corrupt).sum();
+        let distance = sum / clean.len().max(1) as f64;
+        if distance == 0.0 || !distance.is_finite() {
+            return Err(err!(Numeric, "a normalised metric divides by how far clean prompts are above corrupt ones on average, and that is {distance}")
+                .hint("take other pairs, or the metric without `normalised`"));
+        }
+        Ok(Self { corrupt: corrupt.to_vec(), distance })
+    }
+
+    /// Of a model without changes.
+    pub fn of(measure: Measure, model: &Decoder, pairs: &[TokenPair], task: &Task) -> Result<Self> {
+        let of = |which| floats(&values(measure, (model, model), pairs, which, Vec::new(), task)?);
+        Self::new(&of(Prompt::Clean)?, &of(Prompt::Corrupt)?)
+    }
+
+    /// How far clean prompts are above corrupt ones, on average.
+    pub fn distance(&self) -> f64 {
+        self.distance
+    }
+
+    /// The normalised value of a pair.
+    pub fn value(&self, pair: usize, value: f64) -> f64 {
+        (value - self.corrupt.get(pair).copied().unwrap_or(f64::NAN)) / self.distance
+    }
+
+    /// The normalised values of all pairs, with gradients.
+    pub fn values(&self, values: &Tensor) -> Result<Tensor> {
+        let corrupt = Tensor::new(self.corrupt.as_slice(), values.device())?.to_dtype(values.dtype())?;
+        Ok(((values - corrupt)? / self.distance)?)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,344 @@
+//! `metric::`: metrics of pairs of prompts as values, made before any run.
+
+use rhai::plugin::*;
+use rhai::{Array, Dynamic, FnPtr, NativeCallContext};
+use serde_json::{Value, json};
+
+use crate::base::Result;
+use crate::base::options::{Plain, Setting};
+use crate::data::pairs::tokens::Prompt;
+use crate::err;
+use crate::intervene::metric::{self as core, Measure, Normaliser};
+use crate::report::Screen;
+use crate::script::data::pairs::read_pairs;
+use crate::script::engine::handle::Handle;
+use crate::script::engine::options::{options, taken};
+use crate::script::engine::value::{Any, Fallible, Options, described, given, handle};
+use crate::script::hooks::Hook;
+use crate::script::hooks::call::Calls;
+use crate::script::model::Model;
+use crate::script::model::input::InputOptions;
+use crate::tensor::{Tensor, floats};
+
+crate::options! {
+    /// What all metrics have.
+    #[derive(Debug, Clone, Copy)]
+    pub struct MetricOptions {
+        /// Whether values become (value - corrupt) / D, with the metric of the pair's corrupt prompt and the mean D over
+        /// all pairs of how far that of the clean prompt is above it: on average 0 for corrupt prompts and 1 for clean
+        /// ones. Where D is 0, there is no such value, and the call says so.
+        normalised: bool = false;
+    }
+}
+
+crate::options! {
+    /// What a divergence is measured from.
+    #[derive(Debug, Clone, Copy)]
+    pub struct KlOptions {
+        /// The prompt whose distribution, in a run without hooks, is p in KL(p || q).
+        reference: Prompt = Prompt::Clean;
+        with metric: MetricOptions;
+    }
+}
+
+crate::options! {
+    /// Which prompts are read, and how.
+    pub struct ValuesOptions {
+        /// The prompts that the model reads.
+        prompts: Prompt = Prompt::Clean;
+        /// A hook, or an array of hooks, which act in their order.
+        hooks: Vec<Hook> = Vec::new() => usually("none");
+    }
+}
+
+/// What is measured; a function of the script is called with the logits and the pair.
+#[derive(Clone)]
+enum What {
+    LogitDiff,
+    Prob,
+    LogProb,
+    Rank,
+    Kl(Prompt),
+    Loss,
+    Own(FnPtr),
+}
+
+/// A metric of pairs.
+#[derive(Clone)]
+pub struct Metric {
+    what: What,
+    normalised: bool,
+}
+
+impl Metric {
+    fn new(what: What, MetricOptions { normalised }: MetricOptions) -> Self {
+        Self { what, normalised }
+    }
+
+    pub fn is_normalised(&self) -> bool {
+        self.normalised
+    }
+
+    /// Does `work` with the core's measure; `pairs` are what a function of the script gets as its second argument.
+    pub fn with_measure<T>(&self, calls: &Calls, pairs: &Array, work: impl FnOnce(Measure) -> Result<T>) -> Result<T> {
+        let own = |function: &FnPtr, number: usize, logits: &Tensor| {
+            let pair = pairs.get(number).cloned().unwrap_or_default();
+            number_of(&calls.call(function, [Dynamic::from(logits.clone()), pair])?, number)
+        };
+        match &self.what {
+            What::LogitDiff => work(Measure::LogitDiff),
+            What::Prob => work(Measure::Prob),
+            What::LogProb => work(Measure::LogProb),
+            What::Rank => work(Measure::Rank),
+            What::Kl(reference) => work(Measure::Kl(*reference)),
+            What::Loss => work(Measure::Loss),
+            What::Own(function) => work(Measure::Of(&|number, logits| own(function, number, logits))),
+        }
+    }
+
+    fn name(&self) -> String {
+        match &self.what {
+            What::LogitDiff => "logit_diff".into(),
+            What::Prob => "prob".into(),
+            What::LogProb => "logprob".into(),
+            What::Rank => "rank".into(),
+            What::Kl(reference) => format!("kl to {} prompts", reference.word()),
+            What::Loss => "loss".into(),
+            What::Own(_) => "of a function".into(),
+        }
+    }
+}
+
+/// What a function of the script returned for a pair, as a tensor that knows how it was computed.
+fn number_of(returned: &Dynamic, pair: usize) -> Result<Tensor> {
+    if let Some(tensor) = returned.read_lock::<Tensor>() {
+        return Ok(tensor.clone());
+    }
+    let number = given("metric", returned).number().map_err(|_| {
+        let found = described(returned);
+        err!(Argument, "expected a number from the metric of pair {pair}, found {found}")
+            .hint("the function is |logits, pair|: the logits after the prompt's last token, [vocab], to one number")
+            .about("metric")
+    })?;
+    Ok(Tensor::new(number, &crate::tensor::Device::Cpu)?)
+}
+
+impl Handle for Metric {
+    const NAME: &'static str = "Metric";
+
+    fn short(&self) -> String {
+        let normalised = if self.normalised { ", normalised" } else { "" };
+        format!("metric {}{normalised}", self.name())
+    }
+
+    fn shown(&self, _: &Screen) -> Result<String> {
+        Ok(self.short())
+    }
+
+    fn json(&self) -> Result<Value> {
+        Ok(json!({ "metric": self.name(), "normalised": self.normalised }))
+    }
+}
+
+impl Setting for Metric {
+    fn wanted() -> String {
+        "a metric, such as metric::logit_diff()".into()
+    }
+
+    fn of(value: &Plain) -> Option<Self> {
+        handle(value)
+    }
+
+    fn written(&self) -> String {
+        self.short()
+    }
+}
+
+/// Refuses a value that is NaN, by its pair.
+fn no_nan(values: &Tensor) -> Result<()> {
+    match floats(&values.detach())?.iter().position(|value| value.is_nan()) {
+        Some(pair) => Err(err!(Numeric, "the metric of pair {pair} is NaN").about("pairs")),
+        None => Ok(()),
+    }
+}
+
+#[export_module(manifest)]
+pub mod functions {
+    /// The logit difference of a pair: log sum_a exp s(a) - log sum_w exp s(w), over its correct answers a and its wrong
+    /// answers w.
+    ///
+    /// s(a), the score of an answer, is the sum of the log probabilities of its tokens behind the prompt, each read after
+    /// those before it. With one answer of one token on either side this is logit(a) - logit(w) after the last token
+    /// (Wang et al. 2022), since what normalises both is the same.
+    ///
+    /// # Options
+    /// - [metric]
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10, context: 8 });
+    /// let pairs = data::pairs([[1, 2], [3, 4]], [[1, 5], [3, 6]], #{ answers: [7, 8], wrong: [8, 9] });
+    /// let found = metric::logit_diff().values(m, pairs);
+    /// let last = m.logits([1, 2], #{ pos: -1 })[0];
+    /// (found[0] - (last[7] - last[8])).abs() < 1e-5  //=> true
+    /// metric::logit_diff(#{ normalised: true })  //=> metric logit_diff, normalised
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn logit_diff(options: Options) -> Fallible<Metric> {
+        Ok(Metric::new(What::LogitDiff, taken(options)?))
+    }
+
+    /// The probability of a pair's correct answers: sum_a exp s(a), with the score s(a) of `metric::logit_diff`.
+    ///
+    /// # Options
+    /// - [metric]
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10, context: 8 });
+    /// let found = metric::prob().values(m, #{ clean: [1, 2], answers: [7, 8] });
+    /// let p = m.logits([1, 2], #{ pos: -1 })[0].softmax(0);
+    /// (found[0] - (p[7] + p[8])).abs() < 1e-6  //=> true
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn prob(options: Options) -> Fallible<Metric> {
+        Ok(Metric::new(What::Prob, taken(options)?))
+    }
+
+    /// The log probability of a pair's correct answers: log sum_a exp s(a), with the score s(a) of `metric::logit_diff`.
+    ///
+    /// # Options
+    /// - [metric]
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10, context: 8 });
+    /// // An answer of two tokens.
+    /// let found = metric::logprob().values(m, #{ clean: [1, 2], answers: [[7, 3]] });
+    /// (found[0] + m.losses([1, 2, 7, 3])[1..3].sum()).abs() < 1e-5  //=> true
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn logprob(options: Options) -> Fallible<Metric> {
+        Ok(Metric::new(What::LogProb, taken(options)?))
+    }
+
+    /// The rank of a pair's best correct answer: 1 + the number of tokens with a larger logit; of an answer of several
+    /// tokens the worst of theirs.
+    ///
+    /// It has no gradient.
+    ///
+    /// # Options
+    /// - [metric]
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10, context: 8 });
+    /// let likeliest = m.predict([1, 2], 1)[0].id;
+    /// metric::rank().values(m, #{ clean: [1, 2], answers: likeliest })[0]  //=> 1.0
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn rank(options: Options) -> Fallible<Metric> {
+        Ok(Metric::new(What::Rank, taken(options)?))
+    }
+
+    /// How far the distribution after the prompt is from that of a run without hooks: KL(p || q) = sum_v p_v log(p_v / q_v)
+    /// in nats, with p of the reference prompt and q of this run.
+    ///
+    /// # Options
+    /// - [metric_kl]
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10, context: 8 });
+    /// let pair = #{ clean: [1, 2], corrupt: [1, 5] };
+    /// metric::kl().values(m, pair)[0]  //=> 0.0
+    /// metric::kl().values(m, pair, #{ prompts: "corrupt" })[0] > 0  //=> true
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn kl(options: Options) -> Fallible<Metric> {
+        let KlOptions { reference, metric } = taken(options)?;
+        Ok(Metric::new(What::Kl(reference), metric))
+    }
+
+    /// The loss of a prompt: the mean of -log p(x_t | x_1 .. x_(t-1)) over its tokens but the first, in nats.
+    ///
+    /// # Options
+    /// - [metric]
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10, context: 8 });
+    /// (metric::loss().values(m, #{ clean: [1, 2, 3] })[0] - m.loss([1, 2, 3])).abs() < 1e-5  //=> true
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn loss(options: Options) -> Fallible<Metric> {
+        Ok(Metric::new(What::Loss, taken(options)?))
+    }
+
+    /// A metric of your own: a function `|logits, pair|` of the logits after the prompt's last token, [vocab], and the pair
+    /// as it was given, to one number.
+    ///
+    /// Gradients pass where it computes the number with operations of tensors.
+    ///
+    /// # Options
+    /// - [metric]
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10, context: 8 });
+    /// let own = metric::of(|logits, pair| logits[pair.token]);
+    /// own.values(m, [#{ clean: [1, 2], token: 3 }])[0] == m.logits([1, 2], #{ pos: -1 })[0][3]  //=> true
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn of(function: FnPtr, options: Options) -> Fallible<Metric> {
+        Ok(Metric::new(What::Own(function), taken(options)?))
+    }
+}
+
+#[export_module(manifest)]
+pub mod methods {
+    /// The metric of each pair, [pairs], read from a run of its clean prompt.
+    ///
+    /// `pairs` are those of `data::pairs`, or maps of your own with `clean`, `corrupt`, `answers` and `wrong`, as far as the
+    /// metric needs them. Prompts may have different lengths: the metric is read after the last token of each. With hooks
+    /// all prompts are one batch. Gradients pass from the values to tensors that hooks use.
+    ///
+    /// # Options
+    /// - [metric_values]
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10, context: 8 });
+    /// let pairs = data::pairs([[1, 2], [3, 4, 5]], [[1, 5], [3, 6, 5]], #{ answers: [7, 8], wrong: [8, 9] });
+    /// let normalised = metric::logit_diff(#{ normalised: true });
+    /// round_to(normalised.values(m, pairs).mean(), 4)  //=> 1.0
+    /// round_to(normalised.values(m, pairs, #{ prompts: "corrupt" }).mean(), 4) + 0.0  //=> 0.0
+    /// let without = metric::logit_diff().values(m, pairs, #{ hooks: hooks::zero("final_norm") });
+    /// without  //=> tensor([0.0, 0.0])
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn values(
+        ctx: NativeCallContext,
+        metric: &mut Metric,
+        m: Model,
+        pairs: Any,
+        options: Options,
+    ) -> Fallible<Tensor> {
+        let mut read = super::options(options);
+        let ValuesOptions { prompts, hooks } = read.declared()?;
+        read.finish()?;
+        let (pairs, maps) = read_pairs(&ctx, &m, &pairs)?;
+        let calls = Calls::new(&ctx);
+        InputOptions { hooks, ..InputOptions::default() }.run_with(&calls, &ctx, &m, |hooks, task| {
+            metric.with_measure(&calls, &maps, |measure| {
+                let models = (m.decoder(), m.core().decoder.as_ref());
+                let found = core::values(measure, models, &pairs, prompts, hooks, task)?;
+                no_nan(&found)?;
+                if !metric.normalised {
+                    return Ok(found);
+                }
+                Normaliser::of(measure, &m.core().decoder, &pairs, task)?.values(&found)
+            })
+        })
+    }
+}
