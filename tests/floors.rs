@@ -64,7 +64,6 @@ const MAY_OPEN: &[&str] = &[
 /// `language` and `session` are below them.
 const PARTS: &[&str] =
     &["tensor", "probes", "model", "data", "sae", "features", "hooks", "intervene", "circuit", "report", "plot"];
-    &["tensor", "model", "data", "sae", "features", "hooks", "intervene", "circuit", "report", "plot"];
 
 /// The list of all parts, from which the engine is built.
 const LIST_OF_PARTS: &str = "script/session/build.rs";
