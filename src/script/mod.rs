@@ -24,6 +24,7 @@ pub mod features;
 pub mod hooks;
 pub mod language;
 pub mod model;
+pub mod optim;
 pub mod plot;
 pub mod report;
 pub mod sae;

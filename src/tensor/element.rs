@@ -3,7 +3,7 @@
 use candle_core::{CpuStorage, DType, Device, Storage, Tensor, WithDType};
 use half::{bf16, f16};
 
-use crate::bail;
+use crate::{bail, err};
 use crate::base::{Result, memory, parallel};
 
 /// A number type that kernels work on.
@@ -90,6 +90,15 @@ pub fn workable(t: &Tensor) -> Result<Tensor> {
         DType::F8E4M3 => Ok(t.to_dtype(DType::F32)?),
         _ => Ok(t.clone()),
     }
+}
+
+/// Refuses a tensor that tracks gradients, by the name of the function where they would end.
+pub fn detached(name: &str, t: &Tensor) -> Result<()> {
+    if !t.track_op() {
+        return Ok(());
+    }
+    Err(err!(Argument, "expected a constant for `{name}`, which passes no gradient, found a tensor that needs one")
+        .hint("`.detach()` makes a constant of it, if that is meant"))
 }
 
 /// Calls `read` with the elements in row order, without a copy if the tensor is contiguous.
