@@ -35,16 +35,25 @@ pub fn with_gradient(
     arguments: &[&Tensor],
     back: impl Fn(&Tensor, &Tensor) -> Result<ArgumentGradients> + Send + Sync + 'static,
 ) -> Result<Tensor> {
-    // Without gaps and from the start of its memory.
-    let whole = result.detach().force_contiguous()?;
-    let numbers = match &*whole.storage_and_layout().0 {
-        Storage::Cpu(numbers) => numbers.clone(),
-        _ => bail!(Argument, "`{name}` has gradients on the processor only"),
-    };
+    let numbers = numbers(name, &result.detach())?;
     let back: Back = Arc::new(back);
-    let result = in_graph(name, numbers, whole.dims(), arguments, back.clone())?;
+    let result = in_graph(name, numbers, result.dims(), arguments, back.clone())?;
     tape::write(result.clone(), arguments, back);
     Ok(result)
+}
+
+/// A copy of the numbers, without gaps.
+fn numbers(name: &str, t: &Tensor) -> Result<CpuStorage> {
+    let copy = |t: &Tensor| match &*t.storage_and_layout().0 {
+        Storage::Cpu(numbers) => Ok(numbers.clone()),
+        _ => bail!(Argument, "`{name}` has gradients on the processor only"),
+    };
+    let is_whole = match (&*t.storage_and_layout().0, t.layout().contiguous_offsets()) {
+        (Storage::Cpu(CpuStorage::F32(all)), Some(part)) => part == (0, all.len()),
+        (Storage::Cpu(CpuStorage::F64(all)), Some(part)) => part == (0, all.len()),
+        _ => false,
+    };
+    if is_whole { copy(t) } else { copy(&t.force_contiguous()?) }
 }
 
 /// A result that candle computed with its own gradients, with a backward pass that serves better while a tape runs.

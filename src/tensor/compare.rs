@@ -35,6 +35,8 @@ pub fn compare(how: Comparison, a: &Operand, b: &Operand) -> Result<Tensor> {
     let to = if dtype::is_float(common) && mixed && !weak_integer(a, b) { DType::F64 } else { comparable(common) };
     element::room(&axes::broadcast(a.dims(), b.dims())?, to)?;
     let (x, y) = arithmetic::stretched(a, b, to)?;
+    // A mask is a constant.
+    let (x, y) = (x.detach(), y.detach());
     Ok(match how {
         Comparison::Eq => x.eq(&y)?,
         Comparison::Ne => x.ne(&y)?,

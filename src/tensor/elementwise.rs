@@ -89,9 +89,9 @@ pub fn sigmoid(t: &Tensor) -> Result<Tensor> {
 pub fn relu(t: &Tensor) -> Result<Tensor> {
     if dtype::is_float(t.dtype()) {
         // By comparison, so that NaN stays NaN.
-        let kept = element::map(t, |x| if x <= 0.0 { 0.0 } else { x })?;
+        let kept = element::kept_where(t, t, |x| x > 0.0 || x.is_nan())?;
         back::with_gradient("relu", kept, &[t], |result, gradient| {
-            Ok(vec![Some(result.eq(0.0)?.where_cond(&gradient.zeros_like()?, gradient)?)])
+            Ok(vec![Some(element::kept_where(gradient, result, |x| x != 0.0)?)])
         })
     } else {
         whole(t, |x| Some(x.max(0)))

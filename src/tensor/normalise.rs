@@ -62,9 +62,9 @@ pub fn cosine(a: &Tensor, b: &Tensor, axis: i64) -> Result<Tensor> {
     let stretch = |t: &Tensor| -> Result<Tensor> { Ok(dtype::convert(t, DType::F64)?.broadcast_as(dims.as_slice())?) };
     let (x, y) = (stretch(a)?, stretch(b)?);
     let dot = (&x * &y)?.sum(axis)?;
-    let sizes = (x.sqr()?.sum(axis)? * y.sqr()?.sum(axis)?)?.sqrt()?;
+    let squares = (x.sqr()?.sum(axis)? * y.sqr()?.sum(axis)?)?;
     // A norm of 0 becomes 1: the result is 0 / 1 = 0, without 0 / 0 in the gradient.
-    let sizes = sizes.eq(0.0)?.where_cond(&sizes.ones_like()?, &sizes)?;
+    let sizes = squares.eq(0.0)?.where_cond(&squares.ones_like()?, &squares)?.sqrt()?;
     Ok((dot / sizes)?.to_dtype(dtype::float_for(dtype::promote(a.dtype(), b.dtype())))?)
 }
 

@@ -4,7 +4,14 @@ use super::*;
 use crate::base::Kind;
 use crate::base::random::stream;
 use crate::tensor::create;
-use crate::tensor::fixture::{f64s, t};
+
+fn t(values: &[f64], dims: &[usize], dtype: DType) -> Tensor {
+    create::from_floats(values.to_vec(), dims, dtype).unwrap()
+}
+
+fn f64s(t: &Tensor) -> Vec<f64> {
+    floats(t).unwrap()
+}
 
 fn random(dims: &[usize], seed: u64) -> Tensor {
     create::randn(dims, DType::F64, &mut stream(seed, "test", 0)).unwrap()
@@ -74,7 +81,7 @@ fn constraints_hold_after_every_step() {
         let unit = DescentOptions { lr: 0.1, unit: all(), ..Default::default() };
         let orthogonal = DescentOptions { lr: 0.1, orthogonal: all(), ..Default::default() };
         let range = DescentOptions { lr: 0.1, range: ParameterRanges::All([-0.2, 0.3]), ..Default::default() };
-        let made = |options| {
+        let mut made = |options| {
             let mut descent = descent(rule, &random(&[5, 3], 2), options);
             let losses: Vec<f64> = (0..30).map(|_| descent.step(&mut away, &task).unwrap()).collect();
             assert!(losses[29] < losses[0], "{rule:?}: {losses:?}");
@@ -100,7 +107,7 @@ fn an_orthogonal_descent_finds_the_procrustes_rotation() {
     // From the same component of the group as the best, which no continuous path leaves.
     let begun = matmul::matmul(&best, &linalg::qr(&(create::eye(4, 4, DType::F64).unwrap() + (random(&[4, 4], 4) * 0.2).unwrap()).unwrap()).unwrap().0).unwrap();
     let mut descent = descent(rule, &begun, options);
-    let mut loss = |p: &[Tensor]| Ok((&p[0] * &aim)?.sum_all()?.neg()?);
+    let mut loss = |p: &[Tensor]| -> Result<Tensor> { Ok((&p[0] * &aim)?.sum_all()?.neg()?) };
     let mut last = 0.0;
     for _ in 0..2000 {
         last = descent.step(&mut loss, &task).unwrap();
@@ -116,8 +123,9 @@ fn a_step_that_fails_names_its_parameter_and_changes_nothing() {
     let mut descent = Descent::new(ADAMW, parameters, DescentOptions::default()).unwrap();
     descent.step(&mut |p| Ok(((&p[0] + &p[1])?.sqr()?).sum_all()?), &task).unwrap();
     let before: Vec<f64> = descent.parameters().unwrap().iter().flat_map(f64s).collect();
-    let root = |p: &[Tensor]| Ok((&p[0] + (&p[1] - &p[1].detach())?.sqrt()?)?.sum_all()?);
-    let error = descent.step(&mut { root }, &task).unwrap_err();
+    let mut root =
+        |p: &[Tensor]| -> Result<Tensor> { Ok((&p[0] + (&p[1] - &p[1].detach())?.sqrt()?)?.sum_all()?) };
+    let error = descent.step(&mut root, &task).unwrap_err();
     assert_eq!((error.kind, error.message.as_str()), (Kind::Numeric, "the gradient of `b` is inf at step 2"));
     let error = descent.step(&mut |p| Ok((p[0].sum_all()? * f64::INFINITY)?), &task).unwrap_err();
     assert_eq!(error.message, "the loss is inf at step 2");
