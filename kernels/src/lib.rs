@@ -48,9 +48,10 @@ pub use norm::{norm, norm_scale, norm_with_scale};
 pub use norm_rows::NormKind;
 pub use numbers::{Numbers, flat};
 pub use reach::{Gap, Reach};
+pub use record::{on_tape, with_gradient};
 pub use rotary::{Rotation, rotate};
 pub use rows::{centred, picked};
-pub use tape::{Gradients, Recording, Taped, reshape};
+pub use tape::{ArgumentGradients, Gradients, Taped, reshape};
 
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,7 @@
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use candle_core::{Device, Tensor, TensorId, Var};
 
@@ -16,10 +17,10 @@ use crate::error::err;
 use crate::{Error, Result};
 
 /// The gradient of each argument, in order; none for those that need none.
-pub(super) type ArgumentGradients = Vec<Option<Tensor>>;
+pub type ArgumentGradients = Vec<Option<Tensor>>;
 
 /// From a result and its gradient to the gradients of the arguments.
-pub(super) type Back = Box<dyn Fn(&Tensor, &Tensor) -> Result<ArgumentGradients> + Send + Sync>;
+pub(super) type Back = Arc<dyn Fn(&Tensor, &Tensor) -> Result<ArgumentGradients> + Send + Sync>;
 
 struct Node {
     result: Tensor,
@@ -63,15 +64,25 @@ impl Gradients {
     }
 }
 
-/// A tensor, with the tape of the operations that computed it: gradients are taken from it as often as they are wanted.
-pub struct Recording {
+/// A tensor, with the tape of the operations that computed it.
+pub struct Taped {
     result: Tensor,
     tape: Tape,
 }
 
-impl Recording {
-    /// Runs `work`, which returns the tensor.
+impl Taped {
+    /// Runs `work`, which returns a scalar.
     pub fn of<E: From<Error>>(work: impl FnOnce() -> Result<Tensor, E>) -> Result<Self, E> {
+        let taped = Self::of_tensor(work)?;
+        let dims = taped.result.dims();
+        if taped.result.elem_count() != 1 {
+            return Err(err!(Shape, "expected one number to take the gradient of, found shape {dims:?}").into());
+        }
+        Ok(taped)
+    }
+
+    /// Runs `work`, which returns a tensor.
+    pub fn of_tensor<E>(work: impl FnOnce() -> Result<Tensor, E>) -> Result<Self, E> {
         struct Before(Option<Tape>);
         impl Drop for Before {
             fn drop(&mut self) {
@@ -86,64 +97,78 @@ impl Recording {
         Ok(Self { result, tape })
     }
 
-    /// The tensor itself.
+    pub fn number(&self) -> Tensor {
+        self.result()
+    }
+
     pub fn result(&self) -> Tensor {
         self.result.detach()
     }
 
-    /// The gradients of the variables for a gradient of the tensor, of its shape: a vector-Jacobian product.
-    pub fn gradients(&self, gradient: &Tensor) -> Result<Gradients> {
-        if gradient.shape() != self.result.shape() {
-            let (wanted, found) = (self.result.dims(), gradient.dims());
-            return Err(err!(Shape, "expected a gradient of the shape {wanted:?}, found {found:?}"));
+    /// The variables that the result depends on, those that the tape made for its own results apart.
+    pub fn variables(&self) -> HashSet<TensorId> {
+        let mut reached = HashSet::from([self.result.id()]);
+        let mut variables = HashSet::new();
+        if self.result.is_variable() {
+            variables.insert(self.result.id());
         }
-        let mut gradients = Gradients(HashMap::from([(self.result.id(), gradient.detach())]));
-        self.tape.nodes.iter().rev().try_for_each(|node| node.backward(&mut gradients))?;
+        for node in self.tape.nodes.iter().rev().filter(|node| node.result.track_op()) {
+            if !reached.contains(&node.result.id()) {
+                continue;
+            }
+            let before: Vec<&Tensor> = match node.back {
+                None => node.result.sorted_nodes(),
+                Some(_) => node.arguments.iter().filter(|argument| argument.track_op()).collect(),
+            };
+            for tensor in before {
+                reached.insert(tensor.id());
+                if tensor.is_variable() {
+                    variables.insert(tensor.id());
+                }
+            }
+        }
+        self.tape.nodes.iter().for_each(|node| {
+            variables.remove(&node.result.id());
+        });
+        variables
+    }
+
+    /// The gradients of the variables that the number depends on. Each activation is freed as soon as it has been used.
+    pub fn backward(mut self) -> Result<Gradients> {
+        let mut gradients = self.seeded(self.result.detach().ones_like()?);
+        while let Some(node) = self.tape.nodes.pop() {
+            node.pass_back(&mut gradients)?;
+        }
         Ok(gradients)
+    }
+
+    /// The gradients of the sum of `weights` times the result, for every variable that it depends on.
+    pub fn pulled_back(&self, weights: &Tensor) -> Result<Gradients> {
+        let mut gradients = self.seeded(weights.clone());
+        for node in self.tape.nodes.iter().rev() {
+            node.pass_back(&mut gradients)?;
+        }
+        Ok(gradients)
+    }
+
+    fn seeded(&self, gradient: Tensor) -> Gradients {
+        Gradients(HashMap::from([(self.result.id(), gradient)]))
     }
 }
 
 impl Node {
-    /// Replaces the gradient of the result by those of the arguments.
-    fn backward(&self, gradients: &mut Gradients) -> Result<()> {
+    /// From the gradient of the result to those of the arguments.
+    fn pass_back(&self, gradients: &mut Gradients) -> Result<()> {
         let Some(gradient) = gradients.0.remove(&self.result.id()) else { return Ok(()) };
-        let Some(back) = &self.back else { return island(&self.result, &gradient, gradients) };
+        let Some(back) = &self.back else {
+            return island(&self.result, &gradient, gradients);
+        };
         for (argument, gradient) in self.arguments.iter().zip(back(&self.result.detach(), &gradient)?) {
             if let Some(gradient) = gradient.filter(|_| argument.track_op()) {
                 gradients.add(argument.id(), gradient)?;
             }
         }
         Ok(())
-    }
-}
-
-/// A scalar, with the tape of the operations that computed it.
-pub struct Taped(Recording);
-
-impl Taped {
-    /// Runs `work`, which returns a scalar.
-    pub fn of<E: From<Error>>(work: impl FnOnce() -> Result<Tensor, E>) -> Result<Self, E> {
-        let recording = Recording::of(work)?;
-        let number = &recording.result;
-        if number.elem_count() != 1 {
-            let error = err!(Shape, "expected one number to take the gradient of, found shape {:?}", number.dims());
-            return Err(error.into());
-        }
-        Ok(Self(recording))
-    }
-
-    pub fn number(&self) -> Tensor {
-        self.0.result()
-    }
-
-    /// The gradients of the variables that the number depends on. Each activation is freed as soon as it has been used.
-    pub fn backward(self) -> Result<Gradients> {
-        let Recording { result, mut tape } = self.0;
-        let mut gradients = Gradients(HashMap::from([(result.id(), result.detach().ones_like()?)]));
-        while let Some(node) = tape.nodes.pop() {
-            node.backward(&mut gradients)?;
-        }
-        Ok(gradients)
     }
 }
 
@@ -158,7 +183,8 @@ pub(super) fn push(result: Fresh, shape: &[usize], arguments: &[&Tensor], back: 
     Ok(result)
 }
 
-fn write(result: Tensor, arguments: &[&Tensor], back: Back) {
+/// Records an operation whose result is in candle's graph, too.
+pub(super) fn write(result: Tensor, arguments: &[&Tensor], back: Back) {
     TAPE.with_borrow_mut(|tape| {
         let Some(tape) = tape else { return };
         arguments.iter().for_each(|argument| tape.know(argument));
@@ -173,7 +199,7 @@ pub fn reshape(x: &Tensor, shape: &[usize]) -> Result<Tensor> {
     let result = x.reshape(shape)?;
     if x.track_op() && is_running() {
         let before = x.dims().to_vec();
-        write(result.clone(), &[x], Box::new(move |_, gradient| Ok(vec![Some(gradient.reshape(&before[..])?)])));
+        write(result.clone(), &[x], Arc::new(move |_, gradient| Ok(vec![Some(gradient.reshape(&before[..])?)])));
     }
     Ok(result)
 }

@@ -25,6 +25,7 @@ pub mod hooks;
 pub mod intervene;
 pub mod language;
 pub mod model;
+pub mod optim;
 pub mod plot;
 pub mod probes;
 pub mod report;

@@ -5,7 +5,7 @@
 
 use candle_core::{DType, Tensor};
 
-use super::{Number, Operand, axes, dtype, element};
+use super::{Number, Operand, axes, back, dtype, element};
 use crate::base::Result;
 use crate::{bail, err};
 
@@ -14,9 +14,17 @@ pub fn add(a: &Operand, b: &Operand) -> Result<Tensor> {
         None => whole(a, b, "+", i64::checked_add),
         Some(to) => match (a, b) {
             (Operand::Tensor(t), Operand::Number(n)) | (Operand::Number(n), Operand::Tensor(t)) => {
-                Ok(dtype::convert(t, to)?.affine(1.0, n.as_f64())?)
+                line(&dtype::convert(t, to)?, 1.0, n.as_f64())
             }
-            _ => Ok(a.tensor(to, b)?.broadcast_add(&b.tensor(to, a)?)?),
+            _ => {
+                let (x, y) = (a.tensor(to, b)?, b.tensor(to, a)?);
+                Ok(noted(
+                    x.broadcast_add(&y)?,
+                    &x,
+                    &y,
+                    [|gradient, _, _| Ok(gradient.clone()), |gradient, _, _| Ok(gradient.clone())],
+                ))
+            }
         },
     }
 }
@@ -25,9 +33,17 @@ pub fn sub(a: &Operand, b: &Operand) -> Result<Tensor> {
     match float_or_int(a, b)? {
         None => whole(a, b, "-", i64::checked_sub),
         Some(to) => match (a, b) {
-            (Operand::Tensor(t), Operand::Number(n)) => Ok(dtype::convert(t, to)?.affine(1.0, -n.as_f64())?),
-            (Operand::Number(n), Operand::Tensor(t)) => Ok(dtype::convert(t, to)?.affine(-1.0, n.as_f64())?),
-            _ => Ok(a.tensor(to, b)?.broadcast_sub(&b.tensor(to, a)?)?),
+            (Operand::Tensor(t), Operand::Number(n)) => line(&dtype::convert(t, to)?, 1.0, -n.as_f64()),
+            (Operand::Number(n), Operand::Tensor(t)) => line(&dtype::convert(t, to)?, -1.0, n.as_f64()),
+            _ => {
+                let (x, y) = (a.tensor(to, b)?, b.tensor(to, a)?);
+                Ok(noted(
+                    x.broadcast_sub(&y)?,
+                    &x,
+                    &y,
+                    [|gradient, _, _| Ok(gradient.clone()), |gradient, _, _| Ok(gradient.neg()?)],
+                ))
+            }
         },
     }
 }
@@ -36,7 +52,12 @@ pub fn mul(a: &Operand, b: &Operand) -> Result<Tensor> {
     match float_or_int(a, b)? {
         None => whole(a, b, "*", i64::checked_mul),
         // Not affine(n, 0): adding 0 would turn -0 into 0.
-        Some(to) => Ok(a.tensor(to, b)?.broadcast_mul(&b.tensor(to, a)?)?),
+        Some(to) => {
+            let (x, y) = (a.tensor(to, b)?, b.tensor(to, a)?);
+            let slopes: [Slope; 2] =
+                [|gradient, _, y| Ok(gradient.broadcast_mul(y)?), |gradient, x, _| Ok(gradient.broadcast_mul(x)?)];
+            Ok(noted(x.broadcast_mul(&y)?, &x, &y, slopes))
+        }
     }
 }
 
@@ -47,7 +68,34 @@ pub fn div(a: &Operand, b: &Operand) -> Result<Tensor> {
         let quotient = a.tensor(DType::F64, b)?.broadcast_div(&b.tensor(DType::F64, a)?)?;
         return Ok(quotient.to_dtype(DType::F32)?);
     };
-    Ok(a.tensor(to, b)?.broadcast_div(&b.tensor(to, a)?)?)
+    let (x, y) = (a.tensor(to, b)?, b.tensor(to, a)?);
+    let slopes: [Slope; 2] = [
+        |gradient, _, y| Ok(gradient.broadcast_div(y)?),
+        |gradient, x, y| Ok(gradient.broadcast_div(y)?.broadcast_mul(x)?.broadcast_div(y)?.neg()?),
+    ];
+    Ok(noted(x.broadcast_div(&y)?, &x, &y, slopes))
+}
+
+/// factor x + shift.
+fn line(x: &Tensor, factor: f64, shift: f64) -> Result<Tensor> {
+    Ok(back::on_tape(x.affine(factor, shift)?, &[x], move |_, gradient| {
+        Ok(vec![Some(if factor == 1.0 { gradient.clone() } else { gradient.affine(factor, 0.0)? })])
+    }))
+}
+
+/// From the gradient of a result of x and y to that of one of them, before broadcasting is taken back.
+type Slope = fn(&Tensor, &Tensor, &Tensor) -> Result<Tensor>;
+
+fn noted(result: Tensor, x: &Tensor, y: &Tensor, slopes: [Slope; 2]) -> Tensor {
+    let asked = [x.track_op(), y.track_op()];
+    let constants = [x.detach(), y.detach()];
+    back::on_tape(result, &[x, y], move |_, gradient| {
+        let taken = |i: usize| {
+            let slope = || back::summed_to(&slopes[i](gradient, &constants[0], &constants[1])?, constants[i].dims());
+            asked[i].then(slope).transpose()
+        };
+        Ok(vec![taken(0)?, taken(1)?])
+    })
 }
 
 /// The remainder of truncated division, with the sign of `a`, as `%` of plain numbers.
@@ -60,7 +108,10 @@ pub fn rem(a: &Operand, b: &Operand) -> Result<Tensor> {
             }
             whole(a, b, "%", |x, y| Some(x.wrapping_rem(y)))
         }
-        Some(to) => each(a, b, to, |x, y| x % y),
+        Some(to) => {
+            let remainder = each(a, b, to, |x, y| x % y)?;
+            sloped("%", remainder, a, b, to, [|_, _| 1.0, |x, y| -(x / y).trunc()])
+        }
     }
 }
 
@@ -77,21 +128,51 @@ pub fn pow(a: &Operand, b: &Operand) -> Result<Tensor> {
     match (a, b) {
         (Operand::Tensor(t), Operand::Number(n)) => power(&dtype::convert(t, to)?, n.as_f64()),
         _ => {
-            let (x, y) = (a.tensor(to, b)?, b.tensor(to, a)?);
-            // candle's power uses logarithms: it has gradients, but gives NaN for negative numbers.
-            if x.track_op() || y.track_op() { Ok(x.broadcast_pow(&y)?) } else { each(a, b, to, f64::powf) }
+            // 0 to the power of 0 is 1, however small the exponent's change.
+            let by_exponent = |x: f64, y: f64| if x == 0.0 { 0.0 } else { x.powf(y) * x.ln() };
+            let by_base = |x: f64, y: f64| if y == 0.0 { 0.0 } else { y * x.powf(y - 1.0) };
+            sloped("**", each(a, b, to, f64::powf)?, a, b, to, [by_base, by_exponent])
         }
     }
 }
 
 fn power(t: &Tensor, exponent: f64) -> Result<Tensor> {
-    if exponent == 2.0 { Ok(t.sqr()?) } else { Ok(t.powf(exponent)?) }
+    let result = if exponent == 2.0 { t.sqr()? } else { t.powf(exponent)? };
+    let constant = t.detach();
+    Ok(back::on_tape_by(result, t, move |_| match exponent {
+        2.0 => Ok(constant.affine(2.0, 0.0)?),
+        0.0 => Ok(constant.zeros_like()?),
+        _ => Ok((constant.powf(exponent - 1.0)? * exponent)?),
+    }))
+}
+
+/// A result of two operands that [`each`] computed, with the derivative for each of them.
+fn sloped(
+    name: &'static str,
+    result: Tensor,
+    a: &Operand,
+    b: &Operand,
+    to: DType,
+    slopes: [fn(f64, f64) -> f64; 2],
+) -> Result<Tensor> {
+    let (x, y) = (a.tensor(to, b)?, b.tensor(to, a)?);
+    let asked = [x.track_op(), y.track_op()];
+    let (constant_x, constant_y) = (x.detach(), y.detach());
+    back::with_gradient(name, result, &[&x, &y], move |_, gradient| {
+        let (a, b) = (Operand::Tensor(constant_x.clone()), Operand::Tensor(constant_y.clone()));
+        let taken = |i: usize, of: &Tensor| {
+            let found = || back::summed_to(&(gradient * each(&a, &b, to, slopes[i])?)?, of.dims());
+            asked[i].then(found).transpose()
+        };
+        Ok(vec![taken(0, &constant_x)?, taken(1, &constant_y)?])
+    })
 }
 
 /// The negative; integers become i64.
 pub fn neg(t: &Tensor) -> Result<Tensor> {
     if dtype::is_float(t.dtype()) {
-        Ok(dtype::convert(t, dtype::float_for(t.dtype()))?.neg()?)
+        let x = dtype::convert(t, dtype::float_for(t.dtype()))?;
+        Ok(back::on_tape(x.neg()?, &[&x], |_, gradient| Ok(vec![Some(gradient.neg()?)])))
     } else {
         sub(&Operand::Number(Number::Int(0)), &t.into())
     }

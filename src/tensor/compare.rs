@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Tensor};
 
-use super::{Number, Operand, arithmetic, axes, dtype, element};
+use super::{Number, Operand, arithmetic, axes, back, dtype, element};
 use crate::bail;
 use crate::base::Result;
 
@@ -35,6 +35,8 @@ pub fn compare(how: Comparison, a: &Operand, b: &Operand) -> Result<Tensor> {
     let to = if dtype::is_float(common) && mixed && !weak_integer(a, b) { DType::F64 } else { comparable(common) };
     element::room(&axes::broadcast(a.dims(), b.dims())?, to)?;
     let (x, y) = arithmetic::stretched(a, b, to)?;
+    // A mask is a constant.
+    let (x, y) = (x.detach(), y.detach());
     Ok(match how {
         Comparison::Eq => x.eq(&y)?,
         Comparison::Ne => x.ne(&y)?,
@@ -101,8 +103,18 @@ pub fn select(mask: &Tensor, a: &Operand, b: &Operand) -> Result<Tensor> {
     let dims = axes::broadcast(&axes::broadcast(a.dims(), b.dims())?, mask.dims())?;
     element::room(&dims, to)?;
     let stretch = |t: Tensor| t.broadcast_as(dims.as_slice());
-    let (a, b) = (stretch(a.tensor(to, b)?)?, stretch(b.tensor(to, a)?)?);
-    Ok(stretch(truth(mask)?)?.where_cond(&a, &b)?)
+    let (x, y) = (a.tensor(to, b)?, b.tensor(to, a)?);
+    let mask = stretch(truth(mask)?)?;
+    let chosen = mask.where_cond(&stretch(x.clone())?, &stretch(y.clone())?)?;
+    let (asked, sizes) = ([x.track_op(), y.track_op()], [x.dims().to_vec(), y.dims().to_vec()]);
+    Ok(back::on_tape(chosen, &[&x, &y], move |_, gradient| {
+        let none = gradient.zeros_like()?;
+        let taken = |i: usize| {
+            let part = if i == 0 { mask.where_cond(gradient, &none) } else { mask.where_cond(&none, gradient) };
+            asked[i].then(|| back::summed_to(&part?, &sizes[i])).transpose()
+        };
+        Ok(vec![taken(0)?, taken(1)?])
+    }))
 }
 
 /// The element-wise maximum; NaN where either is NaN.

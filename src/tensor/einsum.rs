@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use candle_core::Tensor;
 
-use super::{arithmetic, dtype, element, index, matmul, reduce};
+use super::{arithmetic, axes, back, dtype, element, index, matmul, reduce};
 use crate::base::Result;
 use crate::{bail, err};
 
@@ -15,16 +15,18 @@ struct Part {
 }
 
 /// Multiplies the operands and sums over the letters that the result does not have. A letter that occurs twice in one
-/// operand takes its diagonal. Without `->` the result has the letters that occur once, in alphabetical order.
+/// operand takes its diagonal. Without `->` the result has the letters that occur once, in alphabetical order. `...` stands
+/// for axes without letters, which broadcast; without `->` they are the first of the result.
 pub fn einsum(spec: &str, operands: &[Tensor]) -> Result<Tensor> {
-    let (inputs, output) = parse(spec)?;
+    let (spelled, operands) = spelled_out(spec, operands)?;
+    let (inputs, output) = parse(&spelled)?;
     if inputs.len() != operands.len() {
         bail!(Argument, "expected {} tensors for `{spec}`, found {}", inputs.len(), operands.len());
     }
-    sizes(spec, &inputs, operands)?;
+    sizes(spec, &inputs, &operands)?;
     let mut parts: Vec<Part> = inputs
         .into_iter()
-        .zip(operands)
+        .zip(&operands)
         .map(|(letters, tensor)| diagonals(Part { tensor: tensor.clone(), letters }))
         .collect::<Result<_>>()?;
     let mut product = parts.remove(0);
@@ -37,28 +39,101 @@ pub fn einsum(spec: &str, operands: &[Tensor]) -> Result<Tensor> {
     arrange(&alone, &output)
 }
 
-/// The letters of each operand and of the result.
-fn parse(spec: &str) -> Result<(Vec<Vec<char>>, Vec<char>)> {
+/// What stands for an axis of `...`, counted from the last.
+const UNNAMED: std::ops::Range<u32> = 0x2460..0x24A0;
+
+/// The specification with a sign for each axis of `...`, and the operands without those of size 1 that broadcast.
+fn spelled_out(spec: &str, operands: &[Tensor]) -> Result<(String, Vec<Tensor>)> {
+    const DOTS: &str = "...";
     let compact: String = spec.chars().filter(|c| !c.is_whitespace()).collect();
     let (left, right) = match compact.split_once("->") {
         Some((left, right)) => (left, Some(right)),
         None => (compact.as_str(), None),
     };
+    let parts: Vec<&str> = left.split(',').collect();
+    if !compact.contains('.') || parts.len() != operands.len() {
+        return Ok((compact.clone(), operands.to_vec()));
+    }
+    let signs = |count: usize| -> Result<Vec<char>> {
+        let all: Vec<char> = UNNAMED.filter_map(char::from_u32).take(count).collect();
+        let found = all.into_iter().rev().collect::<Vec<char>>();
+        if found.len() == count {
+            Ok(found)
+        } else {
+            Err(err!(Shape, "expected at most 64 axes for `...`, found {count}"))
+        }
+    };
+    let mut sizes: Vec<usize> = Vec::new();
+    let unnamed = |part: &str, tensor: &Tensor| match part.matches(DOTS).count() {
+        0 => Ok(None),
+        1 => {
+            let named = part.chars().count() - DOTS.len();
+            let count = tensor.rank().checked_sub(named).ok_or_else(|| {
+                err!(Shape, "expected at least {named} axes for `{part}` in `{spec}`, found shape {:?}", tensor.dims())
+            })?;
+            let first = part.find(DOTS).unwrap_or_default();
+            Ok(Some((first, count)))
+        }
+        _ => Err(err!(Argument, "expected `...` once in `{part}`, found it twice")),
+    };
+    for (part, tensor) in parts.iter().zip(operands) {
+        if let Some((first, count)) = unnamed(part, tensor)? {
+            sizes = axes::broadcast(&sizes, &tensor.dims()[first..first + count])?;
+        }
+    }
+    let (mut named, mut tensors) = (Vec::new(), Vec::new());
+    for (part, tensor) in parts.iter().zip(operands) {
+        let Some((first, count)) = unnamed(part, tensor)? else {
+            named.push((*part).to_string());
+            tensors.push(tensor.clone());
+            continue;
+        };
+        let whole = &sizes[sizes.len() - count..];
+        let is_kept = |i: &usize| tensor.dims()[first + i] == whole[*i];
+        let letters: String = signs(count)?.iter().enumerate().filter(|(i, _)| is_kept(i)).map(|(_, c)| c).collect();
+        let kept: Vec<usize> =
+            (0..tensor.rank()).filter(|a| !(first..first + count).contains(a) || is_kept(&(a - first))).collect();
+        let dims: Vec<usize> = kept.iter().map(|axis| tensor.dims()[*axis]).collect();
+        named.push(part.replace(DOTS, &letters));
+        tensors.push(back::reshaped(tensor, &dims)?);
+    }
+    let all: String = signs(sizes.len())?.into_iter().collect();
+    let result = match right {
+        Some(right) if right.matches(DOTS).count() > 1 => {
+            bail!(Argument, "expected `...` once after `->`, found it twice")
+        }
+        Some(right) => right.replace(DOTS, &all),
+        None => all.chars().chain(once(&parts.concat()).into_iter().filter(|c| *c != '.')).collect(),
+    };
+    Ok((format!("{}->{result}", named.join(",")), tensors))
+}
+
+/// The letters that occur once, in alphabetical order.
+fn once(letters: &str) -> Vec<char> {
+    // Counted once: the text may have any length, and has not been compared with the tensors yet.
+    let mut counts = BTreeMap::new();
+    letters.chars().for_each(|letter| *counts.entry(letter).or_insert(0_usize) += 1);
+    counts.into_iter().filter(|(_, count)| *count == 1).map(|(letter, _)| letter).collect()
+}
+
+/// The letters of each operand and of the result.
+fn parse(spec: &str) -> Result<(Vec<Vec<char>>, Vec<char>)> {
+    let (left, right) = match spec.split_once("->") {
+        Some((left, right)) => (left, Some(right)),
+        None => (spec, None),
+    };
     let inputs: Vec<Vec<char>> = left.split(',').map(|part| part.chars().collect()).collect();
     let letters = || inputs.iter().flatten();
     let after = right.unwrap_or_default().chars();
-    if let Some(wrong) = letters().copied().chain(after).find(|c| !c.is_ascii_alphabetic()) {
+    if let Some(wrong) =
+        letters().copied().chain(after).find(|c| !c.is_ascii_alphabetic() && !UNNAMED.contains(&u32::from(*c)))
+    {
         return Err(err!(Argument, "expected letters, commas and one `->`, found `{wrong}` in `{spec}`")
-            .hint("one letter for each axis: \"ij,jk->ik\" is the matrix product"));
+            .hint("one letter for each axis: \"ij,jk->ik\" is the matrix product; `...` stands for any axes"));
     }
     let output: Vec<char> = match right {
         Some(right) => right.chars().collect(),
-        None => {
-            // Counted once: the text may have any length, and has not been compared with the tensors yet.
-            let mut counts = BTreeMap::new();
-            letters().for_each(|letter| *counts.entry(*letter).or_insert(0_usize) += 1);
-            counts.into_iter().filter(|(_, count)| *count == 1).map(|(letter, _)| letter).collect()
-        }
+        None => once(&letters().collect::<String>()),
     };
     for (i, letter) in output.iter().enumerate() {
         if output[..i].contains(letter) {
@@ -141,12 +216,12 @@ fn batched(left: &Tensor, right: &Tensor, batch: usize, inner: usize) -> Result<
     let dims = [batches, rows, columns].concat();
     element::room(&dims, dtype::promote(left.dtype(), right.dtype()))?;
     let size = |sizes: &[usize]| sizes.iter().product::<usize>();
-    let left = left.reshape((size(batches), size(rows), size(summed)))?;
-    let right = right.reshape((size(batches), size(summed), size(columns)))?;
+    let left = back::reshaped(left, &[size(batches), size(rows), size(summed)])?;
+    let right = back::reshaped(right, &[size(batches), size(summed), size(columns)])?;
     // Without a common letter to sum over, element-wise multiplication is faster than a matrix product.
     let product =
         if inner == 0 { arithmetic::mul(&left.into(), &right.into())? } else { matmul::matmul(&left, &right)? };
-    Ok(product.reshape(dims)?)
+    back::reshaped(&product, &dims)
 }
 
 /// The axes in the order of these letters.

@@ -3,8 +3,8 @@
 use candle_core::{CpuStorage, DType, Device, Storage, Tensor, WithDType};
 use half::{bf16, f16};
 
-use crate::bail;
 use crate::base::{Result, memory, parallel};
+use crate::{bail, err};
 
 /// A number type that kernels work on.
 pub trait Element: WithDType {
@@ -90,6 +90,15 @@ pub fn workable(t: &Tensor) -> Result<Tensor> {
         DType::F8E4M3 => Ok(t.to_dtype(DType::F32)?),
         _ => Ok(t.clone()),
     }
+}
+
+/// Refuses a tensor that tracks gradients, by the name of the function where they would end.
+pub fn detached(name: &str, t: &Tensor) -> Result<()> {
+    if !t.track_op() {
+        return Ok(());
+    }
+    Err(err!(Argument, "expected a constant for `{name}`, which passes no gradient, found a tensor that needs one")
+        .hint("`.detach()` makes a constant of it, if that is meant"))
 }
 
 /// Calls `read` with the elements in row order, without a copy if the tensor is contiguous.
@@ -217,6 +226,18 @@ pub fn map(t: &Tensor, f: impl Fn(f64) -> f64 + Sync) -> Result<Tensor> {
         Ok(Tensor::from_vec(mapped, t.dims(), t.device())?)
     }))?;
     Ok(mapped.to_dtype(t.dtype())?)
+}
+
+/// The elements where a condition holds of those of another tensor of the same shape and dtype, and 0 elsewhere; without
+/// gradients.
+pub fn kept_where(t: &Tensor, of: &Tensor, holds: impl Fn(f64) -> bool + Sync) -> Result<Tensor> {
+    let (work, of) = (workable(t)?, workable(of)?);
+    room(t.dims(), t.dtype())?;
+    let kept = dispatch!(work.dtype(), T => with_slice::<T, _>(&work, |x| with_slice::<T, _>(&of, |of| {
+        let one = |(x, of): (&T, &T)| if holds(of.float()) { *x } else { <T as WithDType>::from_f64(0.0) };
+        Ok(Tensor::from_vec(x.iter().zip(of).map(one).collect::<Vec<T>>(), t.dims(), t.device())?)
+    })))?;
+    Ok(kept.to_dtype(t.dtype())?)
 }
 
 /// A u8 mask of where a condition holds.

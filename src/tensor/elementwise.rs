@@ -1,8 +1,10 @@
 //! Element-wise functions. Integers are converted to f32 where the result is not an integer.
 
+use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, SQRT_2};
+
 use candle_core::Tensor;
 
-use super::{Number, compare, dtype, element};
+use super::{back, dtype, element};
 use crate::bail;
 use crate::base::Result;
 
@@ -19,31 +21,55 @@ crate::options! {
 }
 
 macro_rules! smooth {
-    ($($(#[$doc:meta])* $name:ident: $candle:ident;)*) => { $(
+    ($($(#[$doc:meta])* $name:ident: $candle:ident, $slope:expr;)*) => { $(
         $(#[$doc])*
         pub fn $name(t: &Tensor) -> Result<Tensor> {
-            Ok(floating(t)?.$candle()?)
+            let x = floating(t)?;
+            let constant = x.detach();
+            // The type of the argument is known here, and not where the slope stands.
+            let slope: fn(&Tensor, &Tensor) -> candle_core::Result<Tensor> = $slope;
+            Ok(back::on_tape_by(x.$candle()?, &x, move |result| Ok(slope(&constant, result)?)))
         }
     )* };
 }
 
+// Each with its derivative, from x and the result.
 smooth! {
     /// The exponential.
-    exp: exp;
+    exp: exp, |_, result| Ok(result.clone());
     /// The natural logarithm.
-    log: log;
-    sqrt: sqrt;
-    sin: sin;
-    cos: cos;
-    tanh: tanh;
+    log: log, |x, _| x.recip();
+    sin: sin, |x, _| x.cos();
+    cos: cos, |x, _| x.sin()?.neg();
+    tanh: tanh, |_, result| result.sqr()?.affine(-1.0, 1.0);
     /// The error function.
-    erf: erf;
-    /// x * P(X <= x) for a standard normal X: the exact form, not the tanh approximation.
-    gelu: gelu_erf;
+    erf: erf, |x, _| x.sqr()?.neg()?.exp()? * FRAC_2_SQRT_PI;
     /// x * sigmoid(x).
-    silu: silu;
+    silu: silu, |x, result| {
+        // sigmoid (1 + x (1 - sigmoid)), where x sigmoid is the result.
+        let sigmoid = x.neg()?.exp()?.affine(1.0, 1.0)?.recip()?;
+        &sigmoid + (result * sigmoid.affine(-1.0, 1.0)?)?
+    };
     /// 1 / x.
-    recip: recip;
+    recip: recip, |_, result| result.sqr()?.neg();
+}
+
+/// The square root; the gradient at 0 is infinite.
+pub fn sqrt(t: &Tensor) -> Result<Tensor> {
+    let x = floating(t)?;
+    Ok(back::on_tape_by(x.sqrt()?, &x, |result| Ok((result.recip()? * 0.5)?)))
+}
+
+/// x * P(X <= x) for a standard normal X: the exact form, not the tanh approximation.
+pub fn gelu(t: &Tensor) -> Result<Tensor> {
+    let x = floating(t)?;
+    let constant = x.detach();
+    // P(X <= x) plus x times the density; candle's own derivative has six digits.
+    back::with_gradient("gelu", constant.gelu_erf()?, &[&x], move |_, gradient| {
+        let share = (&constant / SQRT_2)?.erf()?.affine(0.5, 0.5)?;
+        let density = ((constant.sqr()? * -0.5)?.exp()? * (FRAC_2_SQRT_PI * FRAC_1_SQRT_2 / 2.0))?;
+        Ok(vec![Some((gradient * (share + (&constant * density)?)?)?)])
+    })
 }
 
 fn floating(t: &Tensor) -> Result<Tensor> {
@@ -54,22 +80,34 @@ fn floating(t: &Tensor) -> Result<Tensor> {
 
 /// 1 / (1 + e^-x).
 pub fn sigmoid(t: &Tensor) -> Result<Tensor> {
-    Ok(floating(t)?.neg()?.exp()?.affine(1.0, 1.0)?.recip()?)
+    let x = floating(t)?;
+    let result = x.neg()?.exp()?.affine(1.0, 1.0)?.recip()?;
+    Ok(back::on_tape_by(result, &x, |result| Ok((result * result.affine(-1.0, 1.0)?)?)))
 }
 
-/// max(x, 0); integers stay integers.
+/// max(x, 0); integers stay integers. The gradient at 0 is 0.
 pub fn relu(t: &Tensor) -> Result<Tensor> {
     if dtype::is_float(t.dtype()) {
         // By comparison, so that NaN stays NaN.
-        compare::maximum(&t.into(), &Number::Int(0).into())
+        let kept = element::kept_where(t, t, |x| x > 0.0 || x.is_nan())?;
+        back::with_gradient("relu", kept, &[t], |result, gradient| {
+            Ok(vec![Some(element::kept_where(gradient, result, |x| x != 0.0)?)])
+        })
     } else {
         whole(t, |x| Some(x.max(0)))
     }
 }
 
-/// The absolute value; integers stay integers.
+/// The absolute value; integers stay integers. The gradient at 0 is 0.
 pub fn abs(t: &Tensor) -> Result<Tensor> {
-    if dtype::is_float(t.dtype()) { Ok(floating(t)?.abs()?) } else { whole(t, i64::checked_abs) }
+    if !dtype::is_float(t.dtype()) {
+        return whole(t, i64::checked_abs);
+    }
+    let x = floating(t)?;
+    let constant = x.detach();
+    back::with_gradient("abs", constant.abs()?, &[&x], move |_, gradient| {
+        Ok(vec![Some((gradient * sign(&constant)?)?)])
+    })
 }
 
 /// -1, 0 or 1; NaN stays NaN.
@@ -114,15 +152,19 @@ pub fn is_finite(t: &Tensor) -> Result<Tensor> {
     element::mask(t, f64::is_finite)
 }
 
-/// Replaces NaN and infinities.
+/// Replaces NaN and infinities, which get no gradient.
 pub fn nan_to_num(t: &Tensor, nan: f64, above: Option<f64>, below: Option<f64>) -> Result<Tensor> {
     let largest = largest(t.dtype());
     let (above, below) = (above.unwrap_or(largest), below.unwrap_or(-largest));
-    element::map(t, |x| match x {
+    let replaced = element::map(t, |x| match x {
         x if x.is_nan() => nan,
         f64::INFINITY => above,
         f64::NEG_INFINITY => below,
         x => x,
+    })?;
+    let constant = t.detach();
+    back::with_gradient("nan_to_num", replaced, &[t], move |_, gradient| {
+        Ok(vec![Some(is_finite(&constant)?.where_cond(gradient, &gradient.zeros_like()?)?)])
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::f64::consts::TAU;
 
-use super::{DType, Tensor, axes, dtype, element, walk};
+use super::{DType, Tensor, axes, dtype, element, matmul, shape, walk};
 use crate::bail;
 use crate::base::Result;
 
@@ -30,6 +30,9 @@ pub fn rfft(t: &Tensor, axis: i64) -> Result<Spectrum> {
     element::room_for_rows(n, 16 * size_of::<Complex>())?;
     element::room(t.dims(), DType::F64)?;
     let to = dtype::float_for(t.dtype());
+    if t.track_op() {
+        return with_gradients(t, axis, n, to);
+    }
     let plan = Plan::new(n);
     let work = dtype::convert(t, DType::F64)?;
     let (found, mut dims) = walk::along::<f64, _>(&work, axis, |row| plan.transform(row))?;
@@ -40,6 +43,29 @@ pub fn rfft(t: &Tensor, axis: i64) -> Result<Spectrum> {
         walk::back(&element::tensor(numbers, &dims, to, t.device())?, axis)
     };
     Ok(Spectrum { real: part(&|x| x.0)?, imag: part(&|x| x.1)?, power: part(&|x| x.0 * x.0 + x.1 * x.1)? })
+}
+
+/// The same as products with the matrices of cosines and sines, which have gradients.
+fn with_gradients(t: &Tensor, axis: usize, n: usize, to: DType) -> Result<Spectrum> {
+    let kept = n / 2 + 1;
+    element::room(&[2, n, kept], DType::F64)?;
+    // j k is taken modulo n, or the angle would lose precision.
+    let turns: Vec<Complex> =
+        (0..n).flat_map(|j| (0..kept).map(move |k| turn((j * k % n) as f64 / n as f64))).collect();
+    let last = shape::transpose(&dtype::convert(t, DType::F64)?, axis as i64, -1)?;
+    let part = |of: fn(&Complex) -> f64| -> Result<Tensor> {
+        let matrix = element::tensor(turns.iter().map(of).collect(), &[n, kept], DType::F64, t.device())?;
+        let found = if last.rank() == 1 {
+            matmul::matmul(&last.unsqueeze(0)?, &matrix)?.squeeze(0)?
+        } else {
+            matmul::matmul(&last, &matrix)?
+        };
+        shape::transpose(&found, axis as i64, -1)
+    };
+    let (real, imag) = (part(|turn| turn.0)?, part(|turn| turn.1)?);
+    let power = (real.sqr()? + imag.sqr()?)?;
+    let narrow = |part: Tensor| dtype::convert(&part, to);
+    Ok(Spectrum { real: narrow(real)?, imag: narrow(imag)?, power: narrow(power)? })
 }
 
 /// The precomputed tables for transforms of one length.

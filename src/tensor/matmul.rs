@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Tensor};
 
-use super::{arithmetic, axes, dtype, element};
+use super::{arithmetic, axes, back, dtype, element};
 use crate::base::Result;
 use crate::{bail, err};
 
@@ -18,8 +18,8 @@ pub fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
         )
         .hint("multiply by a number with `*`"));
     }
-    let left = if a.rank() == 1 { a.unsqueeze(0)? } else { a.clone() };
-    let right = if b.rank() == 1 { b.unsqueeze(1)? } else { b.clone() };
+    let left = if a.rank() == 1 { back::reshaped(a, &[1, a.elem_count()])? } else { a.clone() };
+    let right = if b.rank() == 1 { back::reshaped(b, &[b.elem_count(), 1])? } else { b.clone() };
     let dims = product_dims(&left, &right, a, b)?;
     let common = dtype::promote(a.dtype(), b.dtype());
     element::room(&dims, common)?;
@@ -37,7 +37,7 @@ pub fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     if a.rank() == 1 {
         kept.remove(kept.len() - usize::from(b.rank() > 1) - 1);
     }
-    Ok(product.reshape(kept)?)
+    back::reshaped(&product, &kept)
 }
 
 fn product_dims(left: &Tensor, right: &Tensor, a: &Tensor, b: &Tensor) -> Result<Vec<usize>> {
@@ -67,14 +67,11 @@ fn multiplied(left: &Tensor, right: &Tensor, dims: &[usize]) -> Result<Tensor> {
     if inner == 0 || dims.contains(&0) {
         return Ok(Tensor::zeros(dims, left.dtype(), left.device())?);
     }
-    if is_tall(left, right) {
-        // gemm reads the long side once for each of the few columns; transposed, it reads it once.
-        return Ok(right.t()?.matmul(&left.t()?)?.t()?.contiguous()?);
-    }
-    if right.rank() == 2 && left.rank() > 2 {
+    if right.rank() == 2 && left.rank() >= 2 {
         // One large product is faster than a batch of products with the same matrix.
-        let flat = left.reshape(((), inner))?;
-        return Ok(flat.matmul(right)?.reshape(dims)?);
+        let rows = left.dims()[..left.rank() - 1].iter().product();
+        let product = noted(&back::reshaped(left, &[rows, inner])?, right)?;
+        return back::reshaped(&product, dims);
     }
     let batch = &dims[..dims.len() - 2];
     let spread = |t: &Tensor| -> Result<Tensor> {
@@ -84,6 +81,26 @@ fn multiplied(left: &Tensor, right: &Tensor, dims: &[usize]) -> Result<Tensor> {
         Ok(t.broadcast_as(full)?.reshape(one_batch)?)
     };
     Ok(spread(left)?.matmul(&spread(right)?)?.reshape(dims)?)
+}
+
+/// The product of two matrices.
+fn flat(left: &Tensor, right: &Tensor) -> Result<Tensor> {
+    if is_tall(left, right) {
+        // gemm reads the long side once for each of the few columns; transposed, it reads it once.
+        return Ok(right.t()?.matmul(&left.t()?)?.t()?.contiguous()?);
+    }
+    Ok(left.matmul(right)?)
+}
+
+/// The product of two matrices, with its gradients.
+fn noted(left: &Tensor, right: &Tensor) -> Result<Tensor> {
+    let asked = [left.track_op(), right.track_op()];
+    let (x, y) = (left.detach(), right.detach());
+    Ok(back::on_tape(flat(left, right)?, &[left, right], move |_, gradient| {
+        let for_left = asked[0].then(|| flat(gradient, &y.t()?)).transpose()?;
+        let for_right = asked[1].then(|| flat(&x.t()?, gradient)).transpose()?;
+        Ok(vec![for_left, for_right])
+    }))
 }
 
 /// Integers through f64, which is exact as long as no sum can exceed 2^53.

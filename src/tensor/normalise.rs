@@ -2,20 +2,40 @@
 
 use candle_core::{DType, Tensor};
 
-use super::{axes, dtype, element};
+use super::{axes, back, dtype, element};
 use crate::base::Result;
 
 /// e^x / sum e^x along an axis.
 pub fn softmax(t: &Tensor, axis: i64) -> Result<Tensor> {
-    shifted(t, axis, |x, axis| {
+    let share = shifted(t, axis, |x, axis| {
         let powers = x.exp()?;
         powers.broadcast_div(&powers.sum_keepdim(axis)?)
+    })?;
+    let axis = axes::axis(axis, t.rank())?;
+    noted(share, t, move |share, gradient| {
+        let weighted = (share * gradient)?;
+        Ok((&weighted - share.broadcast_mul(&weighted.sum_keepdim(axis)?)?)?)
     })
 }
 
 /// log(e^x / sum e^x) along an axis.
 pub fn log_softmax(t: &Tensor, axis: i64) -> Result<Tensor> {
-    shifted(t, axis, |x, axis| x.broadcast_sub(&x.exp()?.sum_keepdim(axis)?.log()?))
+    let logs = shifted(t, axis, |x, axis| x.broadcast_sub(&x.exp()?.sum_keepdim(axis)?.log()?))?;
+    let axis = axes::axis(axis, t.rank())?;
+    noted(logs, t, move |logs, gradient| Ok((gradient - logs.exp()?.broadcast_mul(&gradient.sum_keepdim(axis)?)?)?))
+}
+
+/// A result in the float dtype for `t`, with its backward pass, which is computed in f32 at least.
+fn noted(
+    result: Tensor,
+    t: &Tensor,
+    slope: impl Fn(&Tensor, &Tensor) -> Result<Tensor> + Send + Sync + 'static,
+) -> Result<Tensor> {
+    let (like, work) = (t.detach(), if t.dtype() == DType::F64 { DType::F64 } else { DType::F32 });
+    Ok(back::on_tape(result, &[t], move |result, gradient| {
+        let found = slope(&dtype::convert(result, work)?, &dtype::convert(gradient, work)?)?;
+        Ok(vec![Some(back::like(&found, &like)?)])
+    }))
 }
 
 /// Half precision is computed in f32; the maximum is subtracted before, so that nothing overflows.
@@ -40,9 +60,9 @@ pub fn cosine(a: &Tensor, b: &Tensor, axis: i64) -> Result<Tensor> {
     let stretch = |t: &Tensor| -> Result<Tensor> { Ok(dtype::convert(t, DType::F64)?.broadcast_as(dims.as_slice())?) };
     let (x, y) = (stretch(a)?, stretch(b)?);
     let dot = (&x * &y)?.sum(axis)?;
-    let sizes = (x.sqr()?.sum(axis)? * y.sqr()?.sum(axis)?)?.sqrt()?;
+    let squares = (x.sqr()?.sum(axis)? * y.sqr()?.sum(axis)?)?;
     // A norm of 0 becomes 1: the result is 0 / 1 = 0, without 0 / 0 in the gradient.
-    let sizes = sizes.eq(0.0)?.where_cond(&sizes.ones_like()?, &sizes)?;
+    let sizes = squares.eq(0.0)?.where_cond(&squares.ones_like()?, &squares)?.sqrt()?;
     Ok((dot / sizes)?.to_dtype(dtype::float_for(dtype::promote(a.dtype(), b.dtype())))?)
 }
 

@@ -8,7 +8,7 @@ use candle_core::{DType, Tensor};
 use rayon::slice::ParallelSliceMut;
 
 use super::element::{self, BLOCK, Element, dispatch};
-use super::{axes, dtype, gather, walk};
+use super::{axes, back, dtype, gather, shape, walk};
 use crate::bail;
 use crate::base::Result;
 
@@ -155,9 +155,6 @@ pub fn cumsum(t: &Tensor, axis: i64) -> Result<Tensor> {
     let to = if dtype::is_float(t.dtype()) { dtype::float_for(t.dtype()) } else { DType::I64 };
     element::room(t.dims(), DType::F64)?;
     let work = dtype::convert(t, to)?;
-    if work.track_op() {
-        return Ok(work.cumsum(axis)?);
-    }
     let sums = if to == DType::I64 {
         let (sums, dims) = walk::along::<i64, _>(&work, axis, |row| running(row, 0_i64, |sum, x| sum.checked_add(x)))?;
         match sums.into_iter().collect::<Option<Vec<_>>>() {
@@ -170,7 +167,11 @@ pub fn cumsum(t: &Tensor, axis: i64) -> Result<Tensor> {
         }))?;
         element::tensor(sums.into_iter().flatten().collect(), &dims, to, t.device())?
     };
-    walk::back(&sums, axis)
+    back::with_gradient("cumsum", walk::back(&sums, axis)?, &[&work], move |_, gradient| {
+        // Each element is in its own sum and in all that follow.
+        let turned = shape::flip(gradient, Some(&[axis as i64]))?;
+        Ok(vec![Some(shape::flip(&cumsum(&turned, axis as i64)?, Some(&[axis as i64]))?)])
+    })
 }
 
 fn running<T: Element, S: Copy>(row: &[T], zero: S, add: impl Fn(S, T) -> Option<S>) -> Vec<Option<S>> {

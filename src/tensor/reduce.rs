@@ -3,6 +3,8 @@
 //! Sums are computed in f64 and in a fixed order, so that they are the same on any number of threads, and ten million ones
 //! give ten million. Sums, extremes and quantiles of NaN are NaN.
 
+mod gradient;
+
 use candle_core::{DType, Tensor};
 use rayon::prelude::*;
 
@@ -97,17 +99,14 @@ pub fn reduce(t: &Tensor, how: Reduction, over: Option<&[i64]>, keepdim: bool) -
     check(t, how, &over)?;
     let dims = axes::reduced(t.dims(), &over, keepdim);
     let to = result_dtype(t.dtype(), how);
-    if t.track_op()
-        && !over.is_empty()
-        && let Some(result) = differentiable(t, how, &over)?
-    {
-        return Ok(result.to_dtype(to)?.reshape(dims)?);
-    }
     if in_integers(t.dtype(), how) {
         let values = element::int_tensor(integers(t, how, &over)?, &dims, t.device())?;
         dtype::cast(&values, to)
     } else {
-        element::tensor(floats(t, how, &over)?, &dims, to, t.device())
+        let result = element::tensor(floats(t, how, &over)?, &dims, to, t.device())?;
+        // The others have the derivative 0 wherever they have one.
+        let passes = !matches!(how, Any | All | Norm { p: 0.0 });
+        if t.track_op() && passes { gradient::noted(result, t, how, over) } else { Ok(result) }
     }
 }
 
@@ -267,38 +266,6 @@ fn quantile<T: Element>(row: &[T], q: f64) -> f64 {
         Some(high) if part > 0.0 && high != low => low + (high - low) * part,
         _ => low,
     }
-}
-
-/// The same with operations that candle can differentiate, for tensors that track gradients.
-fn differentiable(t: &Tensor, how: Reduction, over: &[usize]) -> Result<Option<Tensor>> {
-    let work = if t.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
-    let t = dtype::convert(t, work)?;
-    let count = over.iter().map(|a| t.dims()[*a]).product::<usize>() as f64;
-    let sum = |t: &Tensor| t.sum_keepdim(over);
-    // One axis after the other; where several elements are extreme, each gets the gradient.
-    let extreme = |by: fn(&Tensor, usize) -> candle_core::Result<Tensor>| {
-        over.iter().try_fold(t.clone(), |t, axis| by(&t, *axis))
-    };
-    let squares = |correction: f64| -> Result<Tensor> {
-        let mean = (sum(&t)? / count)?;
-        Ok((sum(&t.broadcast_sub(&mean)?.sqr()?)? / (count - correction))?)
-    };
-    Ok(Some(match how {
-        Sum => sum(&t)?,
-        Mean => (sum(&t)? / count)?,
-        Var { correction } => squares(correction)?,
-        Std { correction } => squares(correction)?.sqrt()?,
-        Min => extreme(Tensor::min_keepdim)?,
-        Max => extreme(Tensor::max_keepdim)?,
-        Norm { p: 1.0 } => sum(&t.abs()?)?,
-        Norm { p: 2.0 } => sum(&t.sqr()?)?.sqrt()?,
-        Norm { p } if p.is_finite() && p > 0.0 => sum(&t.abs()?.powf(p)?)?.powf(1.0 / p)?,
-        LogSumExp => {
-            let most = extreme(Tensor::max_keepdim)?.detach();
-            (sum(&t.broadcast_sub(&most)?.exp()?)?.log()? + most)?
-        }
-        _ => return Ok(None),
-    }))
 }
 
 #[cfg(test)]

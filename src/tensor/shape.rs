@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Tensor};
 
-use super::{axes, dtype, element, index};
+use super::{axes, back, dtype, element, index};
 use crate::base::{Result, memory};
 use crate::{bail, err};
 
@@ -22,7 +22,7 @@ pub fn reshape(t: &Tensor, sizes: &[i64]) -> Result<Tensor> {
         ([_, _, ..], _) => bail!(Shape, "expected at most one size of -1, found {sizes:?}"),
         _ => return Err(misfit()),
     }
-    Ok(t.reshape(axes::shape(&dims)?)?)
+    back::reshaped(t, &axes::shape(&dims)?)
 }
 
 /// Reorders the axes.
@@ -31,12 +31,15 @@ pub fn permute(t: &Tensor, order: &[i64]) -> Result<Tensor> {
     if axes::axes(Some(order), t.rank())?.len() != t.rank() {
         bail!(Shape, "expected all {} axes in some order, found {order:?}", t.rank());
     }
-    Ok(t.permute(found)?)
+    let mut back = vec![0; found.len()];
+    found.iter().enumerate().for_each(|(place, axis)| back[*axis] = place);
+    Ok(back::on_tape(t.permute(found)?, &[t], move |_, gradient| Ok(vec![Some(gradient.permute(&back[..])?)])))
 }
 
 /// Swaps two axes.
 pub fn transpose(t: &Tensor, a: i64, b: i64) -> Result<Tensor> {
-    Ok(t.transpose(axes::axis(a, t.rank())?, axes::axis(b, t.rank())?)?)
+    let (a, b) = (axes::axis(a, t.rank())?, axes::axis(b, t.rank())?);
+    Ok(back::on_tape(t.transpose(a, b)?, &[t], move |_, gradient| Ok(vec![Some(gradient.transpose(a, b)?)])))
 }
 
 /// Removes axes of size 1: all of them, or those given.
@@ -48,12 +51,13 @@ pub fn squeeze(t: &Tensor, given: Option<&[i64]>) -> Result<Tensor> {
     if let Some(wide) = chosen.iter().find(|a| t.dims()[**a] != 1) {
         bail!(Shape, "expected size 1 on axis {wide}, found shape {:?}", t.dims());
     }
-    Ok(t.reshape(axes::reduced(t.dims(), &chosen, false))?)
+    back::reshaped(t, &axes::reduced(t.dims(), &chosen, false))
 }
 
 /// Adds an axis of size 1 before `axis`; -1 adds it at the end.
 pub fn unsqueeze(t: &Tensor, axis: i64) -> Result<Tensor> {
-    Ok(t.unsqueeze(axes::axis(axis, t.rank() + 1)?)?)
+    let axis = axes::axis(axis, t.rank() + 1)?;
+    Ok(back::on_tape(t.unsqueeze(axis)?, &[t], move |_, gradient| Ok(vec![Some(gradient.squeeze(axis)?)])))
 }
 
 /// Flattens the axes from `first` to `last`.

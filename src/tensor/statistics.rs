@@ -3,8 +3,9 @@
 use candle_core::{DType, Tensor};
 
 use super::element::{self, BLOCK, Element, dispatch};
+use super::index::{self, Index};
 use super::reduce::{self, Reduction};
-use super::{arithmetic, dtype, matmul, shape};
+use super::{Number, arithmetic, compare, dtype, matmul, shape};
 use crate::bail;
 use crate::base::results::Histogram;
 use crate::base::{Result, memory};
@@ -45,16 +46,17 @@ pub fn correlation(t: &Tensor) -> Result<Tensor> {
     let products = matmul::matmul(&centred.transpose(0, 1)?, &centred)?;
     let sizes = shape::diag(&products, 0)?.sqrt()?;
     let correlations = (products / matmul::outer(&sizes, &sizes)?)?;
-    Ok(element::map(&correlations, |r| r.clamp(-1.0, 1.0))?.to_dtype(dtype::float_for(t.dtype()))?)
+    let within = compare::clamp(&correlations, Some(Number::Float(-1.0)), Some(Number::Float(1.0)))?;
+    Ok(within.to_dtype(dtype::float_for(t.dtype()))?)
 }
 
-/// The Pearson correlation of two vectors.
-pub fn correlation_of(a: &Tensor, b: &Tensor) -> Result<f64> {
+/// The Pearson correlation of two vectors, a number in f64.
+pub fn correlation_of(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     if a.rank() != 1 || a.dims() != b.dims() {
         bail!(Shape, "expected two vectors of the same length, found shapes {:?} and {:?}", a.dims(), b.dims());
     }
     let pair = shape::stack(&[dtype::convert(a, DType::F64)?, dtype::convert(b, DType::F64)?], 1)?;
-    Ok(element::floats(&correlation(&pair)?)?[1])
+    index::get(&correlation(&pair)?, &[Index::At(0), Index::At(1)])
 }
 
 /// The centred columns, in f64, and the number of rows.
@@ -77,6 +79,7 @@ pub fn histogram(t: &Tensor, bins: usize, range: Option<(f64, f64)>) -> Result<H
     if bins == 0 {
         bail!(Argument, "expected at least one bin, found 0");
     }
+    element::detached("histogram", t)?;
     memory::check(bins as u128 * 16, || format!("a histogram of {bins} bins"))?;
     let (low, high) = match range {
         Some((low, high)) if low.is_finite() && high.is_finite() && low < high => (low, high),
@@ -128,6 +131,7 @@ pub fn bincount(t: &Tensor, length: usize) -> Result<Tensor> {
 
 /// The distinct elements in order, and how often each occurs; all NaN count as one, which is last.
 pub fn unique(t: &Tensor) -> Result<(Tensor, Tensor)> {
+    element::detached("unique", t)?;
     let (sorted, _) = super::order::sort(&t.flatten_all()?, 0, super::order::Direction::Ascending)?;
     let work = element::workable(&sorted)?;
     let (firsts, counts) = dispatch!(work.dtype(), T => element::with_slice::<T, _>(&work, |x| {
@@ -208,8 +212,8 @@ mod tests {
             assert!(r.iter().all(|r| (r - 1.0).abs() < 1e-6), "{dtype:?} {r:?}");
         }
         let (a, b) = (t(&[1.0, 2.0, 3.0], &[3], DType::F32), t(&[3.0, 2.0, 1.0], &[3], DType::I64));
-        assert!((correlation_of(&a, &b).unwrap() + 1.0).abs() < 1e-12);
-        assert!(correlation_of(&a, &t(&[1.0; 3], &[3], DType::F32)).unwrap().is_nan());
+        assert!((element::floats(&correlation_of(&a, &b).unwrap()).unwrap()[0] + 1.0).abs() < 1e-12);
+        assert!(element::floats(&correlation_of(&a, &t(&[1.0; 3], &[3], DType::F32)).unwrap()).unwrap()[0].is_nan());
         assert!(covariance(&t(&[1.0], &[1, 1], DType::F32), 1.0).is_err());
         assert!(covariance(&a, 1.0).is_err() && correlation(&t(&[], &[0, 2], DType::F32)).is_err());
         assert!(correlation_of(&a, &t(&[1.0], &[1], DType::F32)).is_err());

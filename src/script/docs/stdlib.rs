@@ -6,6 +6,7 @@ pub const STDLIB: &[(&str, &str)] = &[
     ("patching", include_str!("../../../stdlib/patching.rhai")),
     ("stats", include_str!("../../../stdlib/stats.rhai")),
     ("tasks", include_str!("../../../stdlib/tasks.rhai")),
+    ("toy", include_str!("../../../stdlib/toy.rhai")),
 ];
 
 /// `std/name`, if the stdlib has a module of that name.

@@ -19,7 +19,8 @@ use crate::script::engine::env::env;
 use crate::script::engine::options::options;
 use crate::script::engine::show::Handle;
 use crate::script::engine::value::{Any, Fallible, Num, Options};
-use crate::tensor::Tensor;
+use crate::tensor::reduce::{Reduction, reduce};
+use crate::tensor::{Tensor, shape};
 
 /// Logits and cache of one forward pass.
 #[derive(Clone)]
@@ -177,6 +178,10 @@ pub mod losses {
     #[rhai_fn(global, pure, return_raw)]
     pub fn loss(ctx: NativeCallContext, m: &mut Model, x: Any, options: Options) -> Fallible<Num> {
         let (losses, _) = super::losses_of(&ctx, m, &x, options)?;
+        if losses.iter().any(|loss| loss.track_op()) {
+            // Within a gradient the number stays a tensor.
+            return Ok(Dynamic::from(reduce(&shape::cat(&losses, 0)?, Reduction::Mean, None, false)?));
+        }
         Ok(mean_of_losses(&losses)?.into())
     }
 

@@ -18,7 +18,7 @@ use crate::script::engine::{binding, caught, show};
 use crate::script::language::{self, numbers, ranges, run, standins};
 use crate::script::session::resolver::Resolver;
 use crate::script::session::words;
-use crate::script::{circuit, data, features, hooks, intervene, model, plot, probes, report, sae, tensor};
+use crate::script::{circuit, data, features, hooks, intervene, model, optim, plot, probes, report, sae, tensor};
 
 /// Modules that scripts call by name, `run::check(..)`.
 fn modules() -> Vec<(&'static str, Vec<&'static ModuleManifest>)> {
@@ -30,22 +30,24 @@ fn modules() -> Vec<(&'static str, Vec<&'static ModuleManifest>)> {
         ("intervene", intervene::functions()),
         ("metric", vec![exported_manifest!(intervene::metric::functions)]),
         ("model", model::functions()),
+        ("optim", optim::functions()),
         ("plot", vec![exported_manifest!(plot::functions)]),
         ("probe", probes::functions()),
         ("run", vec![exported_manifest!(run::functions)]),
         ("sae", sae::functions()),
-        ("tensor", tensor::functions()),
+        ("tensor", [tensor::functions(), optim::gradients()].concat()),
     ]
 }
 
 /// The types of handles of each part of the language.
-const HANDLES: [&[HandleType]; 10] = [
+const HANDLES: [&[HandleType]; 11] = [
     circuit::HANDLES,
     data::HANDLES,
     features::HANDLES,
     hooks::HANDLES,
     intervene::HANDLES,
     model::HANDLES,
+    optim::HANDLES,
     probes::HANDLES,
     report::HANDLES,
     sae::HANDLES,
@@ -53,13 +55,14 @@ const HANDLES: [&[HandleType]; 10] = [
 ];
 
 /// The groups of options of each part, which doc comments name.
-const OPTIONS: [&[Group]; 11] = [
+const OPTIONS: [&[Group]; 12] = [
     circuit::OPTIONS,
     data::OPTIONS,
     features::OPTIONS,
     hooks::OPTIONS,
     intervene::OPTIONS,
     model::OPTIONS,
+    optim::OPTIONS,
     plot::OPTIONS,
     probes::OPTIONS,
     report::OPTIONS,
@@ -88,6 +91,7 @@ fn globals() -> Vec<&'static ModuleManifest> {
         features::globals(),
         intervene::globals(),
         model::globals(),
+        optim::globals(),
         probes::globals(),
         sae::globals(),
     ];

@@ -9,7 +9,9 @@ use super::{heavy, number_arg, operand, tensor_arg, values};
 use crate::bail;
 use crate::base::{Result, Task, memory};
 use crate::script::engine::value::{Any, Fallible, Int, Numbers, given, tensor_numbers};
-use crate::tensor::{DType, Number, Tensor, compare, create, dtype, einsum, fourier, matmul, normalise, shape, steps};
+use crate::tensor::{
+    DType, Number, Tensor, compare, create, dtype, einsum, fourier, index, matmul, normalise, shape, steps,
+};
 
 /// The deepest nesting of arrays that becomes a tensor.
 const DEEPEST: usize = 64;
@@ -25,7 +27,28 @@ pub(super) fn tensor(value: &Dynamic, to: Option<DType>) -> Result<Tensor> {
     }
     let (mut numbers, mut dims) = (Vec::new(), Vec::new());
     collect(value, 0, &mut dims, &mut numbers)?;
-    create::from_numbers(&numbers, &dims, to)
+    let plain = create::from_numbers(&numbers, &dims, to)?;
+    let mut tracked = Vec::new();
+    collect_tracked(value, &mut 0, &mut tracked);
+    if tracked.is_empty() {
+        return Ok(plain);
+    }
+    // Those that track gradients are put in again, as themselves.
+    let (places, parts): (Vec<i64>, Vec<Tensor>) = tracked.into_iter().unzip();
+    let parts = dtype::cast(&shape::stack(&parts, 0)?, to)?;
+    let changed = index::set(&plain.flatten_all()?, &[index::Index::List(places)], &parts.into())?;
+    Ok(changed.reshape(dims)?)
+}
+
+/// The numbers among the elements that track gradients, with their places.
+fn collect_tracked(value: &Dynamic, place: &mut i64, found: &mut Vec<(i64, Tensor)>) {
+    if let Some(array) = value.read_lock::<Array>() {
+        return array.iter().for_each(|element| collect_tracked(element, place, found));
+    }
+    if let Some(t) = value.read_lock::<Tensor>().filter(|t| t.track_op()) {
+        found.push((*place, t.clone()));
+    }
+    *place += 1;
 }
 
 /// The bounds of a range, the upper one excluded.

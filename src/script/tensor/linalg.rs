@@ -1,4 +1,4 @@
-//! Linear algebra on matrices.
+//! Linear algebra on matrices; axes before the last two are a batch of them.
 
 use rhai::plugin::*;
 use rhai::{Dynamic, Map, NativeCallContext};
@@ -135,8 +135,8 @@ pub mod methods {
     /// tensor([[2, 0], [0, 4]]).det()  //=> 8.0
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn det(ctx: NativeCallContext, a: &mut Tensor) -> Fallible<f64> {
-        super::solved(&ctx, a, linalg::det)
+    pub fn det(ctx: NativeCallContext, a: &mut Tensor) -> Fallible<Dynamic> {
+        Ok(super::super::value_of(super::solved(&ctx, a, linalg::det)?)?)
     }
 
     /// The rank of a matrix: the number of its singular values above `rcond` times the largest.

@@ -171,7 +171,7 @@ fn plain(number: Number) -> Dynamic {
 }
 
 /// A tensor without axes becomes a plain number, unless it tracks gradients, which a number would lose.
-fn value_of(t: Tensor) -> Result<Dynamic> {
+pub(super) fn value_of(t: Tensor) -> Result<Dynamic> {
     if t.rank() == 0 && !t.track_op() { Ok(plain(Number::of(&t)?)) } else { Ok(Dynamic::from(t)) }
 }
 

@@ -1,6 +1,6 @@
 //! Reductions: without axes to a plain number, over chosen axes to a tensor.
 //!
-//! Within a metric whose gradients are computed (`m.grads`) the number stays a tensor without axes, so that they flow.
+//! Where gradients are computed (`m.grads`, `tensor::grad`) the number stays a tensor without axes, so that they flow.
 
 use rhai::plugin::*;
 use rhai::{Dynamic, NativeCallContext};
@@ -14,7 +14,7 @@ use crate::tensor::{Tensor, statistics};
 /// The reduction of the whole tensor.
 fn whole(ctx: &NativeCallContext, t: &Tensor, how: Reduction) -> Fallible<Num> {
     if t.track_op() {
-        return Ok(value_of(on(ctx, t, move |t| reduce(&t.flatten_all()?, how, None, false))?)?);
+        return Ok(value_of(on(ctx, t, move |t| reduce(t, how, None, false))?)?);
     }
     on(ctx, t, move |t| number(t, how)).map(plain)
 }

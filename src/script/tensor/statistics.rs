@@ -42,8 +42,8 @@ pub mod methods {
     }
 
     #[rhai_fn(global, name = "corr", pure, return_raw)]
-    pub fn corr_of(ctx: NativeCallContext, t: &mut Tensor, other: Tensor) -> Fallible<f64> {
-        on(&ctx, t, move |t| statistics::correlation_of(t, &other))
+    pub fn corr_of(ctx: NativeCallContext, t: &mut Tensor, other: Tensor) -> Fallible<Dynamic> {
+        Ok(super::super::value_of(on(&ctx, t, move |t| statistics::correlation_of(t, &other))?)?)
     }
 
     /// A histogram with evenly spaced bins: `edges`, one more than bins, and `counts`.

@@ -1,16 +1,20 @@
 //! Decompositions: singular values, QR, eigenvalues of symmetric matrices, Cholesky.
 
 use candle_core::Tensor;
-use faer::linalg::solvers::{Llt, SelfAdjointEigen, Svd};
+use faer::linalg::solvers::{Llt, SelfAdjointEigen};
 use faer::{Mat, MatRef, Side};
 
-use super::{matrix, precision, shaped, square, tensor};
+use super::{gradient, matrix, over_batch, parts, precision, shaped, square, tensor};
 use crate::base::Result;
 use crate::err;
 
 /// The thin singular value decomposition, a = U diag(s) Vt, with s in descending order. In each column of U the entry of
 /// largest magnitude is positive.
 pub fn svd(a: &Tensor) -> Result<(Tensor, Tensor, Tensor)> {
+    over_batch(a, one_svd).map(|[u, s, vt]| (u, s, vt))
+}
+
+fn one_svd(a: &Tensor) -> Result<[Tensor; 3]> {
     let (mut u, s, mut v) = parts(&matrix(a)?)?;
     for k in 0..s.len() {
         if largest_is_negative(u.as_ref(), k) {
@@ -18,25 +22,17 @@ pub fn svd(a: &Tensor) -> Result<(Tensor, Tensor, Tensor)> {
             negate(&mut v, k);
         }
     }
-    let s = Mat::from_fn(s.len(), 1, |i, _| s[i]);
-    Ok((tensor(u.as_ref(), a)?, shaped(s.as_ref(), &[s.nrows()], a)?, tensor(v.transpose(), a)?))
-}
-
-/// U, the singular values and V, with faer's signs.
-pub(super) fn parts(a: &Mat<f64>) -> Result<(Mat<f64>, Vec<f64>, Mat<f64>)> {
-    let k = a.nrows().min(a.ncols());
-    if k == 0 {
-        return Ok((Mat::zeros(a.nrows(), 0), Vec::new(), Mat::zeros(a.ncols(), 0)));
-    }
-    let svd = Svd::new_thin(a.as_ref()).map_err(|_| {
-        err!(Numeric, "the singular values of this {} by {} matrix do not converge", a.nrows(), a.ncols())
-    })?;
-    let s = (0..k).map(|i| svd.S()[i]).collect();
-    Ok((svd.U().to_owned(), s, svd.V().to_owned()))
+    let column = Mat::from_fn(s.len(), 1, |i, _| s[i]);
+    let found = [tensor(u.as_ref(), a)?, shaped(column.as_ref(), &[s.len()], a)?, tensor(v.transpose(), a)?];
+    gradient::of_svd(a, found, &u, &s, &v)
 }
 
 /// Q with orthonormal columns and R, upper triangular with a nonnegative diagonal, so that a = Q R.
 pub fn qr(a: &Tensor) -> Result<(Tensor, Tensor)> {
+    over_batch(a, one_qr).map(|[q, r]| (q, r))
+}
+
+fn one_qr(a: &Tensor) -> Result<[Tensor; 2]> {
     let m = matrix(a)?;
     let qr = m.qr();
     let (mut q, mut r) = (qr.compute_thin_Q(), qr.thin_R().to_owned());
@@ -51,16 +47,20 @@ pub fn qr(a: &Tensor) -> Result<(Tensor, Tensor)> {
             }
         }
     }
-    Ok((tensor(q.as_ref(), a)?, tensor(r.as_ref(), a)?))
+    gradient::of_qr(a, [tensor(q.as_ref(), a)?, tensor(r.as_ref(), a)?], &q, &r)
 }
 
 /// The eigenvalues of a symmetric matrix in ascending order, and the eigenvectors as columns; in each the entry of largest
 /// magnitude is positive.
 pub fn eigh(a: &Tensor) -> Result<(Tensor, Tensor)> {
+    over_batch(a, one_eigh).map(|[values, vectors]| (values, vectors))
+}
+
+fn one_eigh(a: &Tensor) -> Result<[Tensor; 2]> {
     let m = symmetric(a)?;
     let size = m.nrows();
     if size == 0 {
-        return Ok((shaped(Mat::zeros(0, 1).as_ref(), &[0], a)?, tensor(m.as_ref(), a)?));
+        return Ok([shaped(Mat::zeros(0, 1).as_ref(), &[0], a)?, tensor(m.as_ref(), a)?]);
     }
     let eigen = SelfAdjointEigen::new(m.as_ref(), Side::Lower)
         .map_err(|_| err!(Numeric, "the eigenvalues of this {size} by {size} matrix do not converge"))?;
@@ -70,12 +70,17 @@ pub fn eigh(a: &Tensor) -> Result<(Tensor, Tensor)> {
             negate(&mut vectors, k);
         }
     }
-    let values = Mat::from_fn(size, 1, |i, _| eigen.S()[i]);
-    Ok((shaped(values.as_ref(), &[size], a)?, tensor(vectors.as_ref(), a)?))
+    let values: Vec<f64> = (0..size).map(|i| eigen.S()[i]).collect();
+    let column = Mat::from_fn(size, 1, |i, _| values[i]);
+    gradient::of_eigh(a, [shaped(column.as_ref(), &[size], a)?, tensor(vectors.as_ref(), a)?], &values, &vectors)
 }
 
 /// L, lower triangular with positive diagonal, so that a = L Lt; for symmetric matrices that are positive definite.
 pub fn cholesky(a: &Tensor) -> Result<Tensor> {
+    over_batch(a, |a| Ok([one_cholesky(a)?])).map(|[l]| l)
+}
+
+fn one_cholesky(a: &Tensor) -> Result<Tensor> {
     let m = symmetric(a)?;
     if m.nrows() == 0 {
         return tensor(m.as_ref(), a);
@@ -85,7 +90,8 @@ pub fn cholesky(a: &Tensor) -> Result<Tensor> {
             .hint("its smallest eigenvalue, `a.eigh()`, shows how far off it is")
     })?;
     let l = llt.L();
-    tensor(Mat::from_fn(l.nrows(), l.ncols(), |i, j| if i < j { 0.0 } else { l[(i, j)] }).as_ref(), a)
+    let l = Mat::from_fn(l.nrows(), l.ncols(), |i, j| if i < j { 0.0 } else { l[(i, j)] });
+    gradient::of_cholesky(a, tensor(l.as_ref(), a)?, &l)
 }
 
 fn symmetric(a: &Tensor) -> Result<Mat<f64>> {

@@ -1,19 +1,54 @@
 //! Linear algebra on matrices, computed in f64 by faer and returned in the tensor's float dtype.
 //!
-//! Signs that a decomposition leaves open are fixed, so that results are the same everywhere.
+//! Signs that a decomposition leaves open are fixed, so that results are the same everywhere. Axes before the last two are a
+//! batch of matrices. All results have gradients (`gradient.rs`), but for the rank, which is a count.
 
 mod decompose;
+mod gradient;
 mod solve;
 
 pub use decompose::{cholesky, eigh, qr, svd};
 pub use solve::{RcondOptions, det, inverse, lstsq, pinv, rank, solve};
 
 use candle_core::{DType, Tensor};
+use faer::linalg::solvers::Svd;
 use faer::{Mat, MatRef};
 
-use super::{dtype, element};
-use crate::bail;
+use super::index::{self, Index};
+use super::{back, dtype, element, shape};
 use crate::base::Result;
+use crate::{bail, err};
+
+/// The results of `one` for each matrix of a batch, with the axes of the batch in front.
+fn over_batch<const N: usize>(a: &Tensor, one: impl Fn(&Tensor) -> Result<[Tensor; N]>) -> Result<[Tensor; N]> {
+    let &[ref batch @ .., rows, columns] = a.dims() else { return one(a) };
+    if batch.is_empty() {
+        return one(a);
+    }
+    let flat = back::reshaped(a, &[batch.iter().product(), rows, columns])?;
+    joined(batch, |i| one(&index::get(&flat, &[Index::At(i)])?))
+}
+
+/// The results for each place of a batch, stacked, with the axes of the batch in front.
+fn joined<const N: usize>(batch: &[usize], one: impl Fn(i64) -> Result<[Tensor; N]>) -> Result<[Tensor; N]> {
+    let count: usize = batch.iter().product();
+    if count == 0 {
+        bail!(Shape, "expected at least one matrix, found a batch of shape {batch:?}");
+    }
+    let mut parts: [Vec<Tensor>; N] = std::array::from_fn(|_| Vec::with_capacity(count));
+    for i in 0..count {
+        parts.iter_mut().zip(one(i as i64)?).for_each(|(parts, part)| parts.push(part));
+    }
+    let mut stacked = Vec::with_capacity(N);
+    for parts in &parts {
+        let whole = shape::stack(parts, 0)?;
+        stacked.push(back::reshaped(&whole, &[batch, &whole.dims()[1..]].concat())?);
+    }
+    match stacked.try_into() {
+        Ok(stacked) => Ok(stacked),
+        Err(_) => bail!(Bug, "a batch of matrices has other results than each of them"),
+    }
+}
 
 /// The matrix in f64; other shapes and numbers that are not finite are refused.
 fn matrix(t: &Tensor) -> Result<Mat<f64>> {
@@ -60,6 +95,19 @@ fn tensor(m: MatRef<'_, f64>, like: &Tensor) -> Result<Tensor> {
 fn shaped(m: MatRef<'_, f64>, dims: &[usize], like: &Tensor) -> Result<Tensor> {
     let values = (0..m.nrows()).flat_map(|i| (0..m.ncols()).map(move |j| m[(i, j)])).collect();
     element::tensor(values, dims, dtype::float_for(like.dtype()), like.device())
+}
+
+/// U, the singular values and V, with faer's signs.
+fn parts(a: &Mat<f64>) -> Result<(Mat<f64>, Vec<f64>, Mat<f64>)> {
+    let k = a.nrows().min(a.ncols());
+    if k == 0 {
+        return Ok((Mat::zeros(a.nrows(), 0), Vec::new(), Mat::zeros(a.ncols(), 0)));
+    }
+    let svd = Svd::new_thin(a.as_ref()).map_err(|_| {
+        err!(Numeric, "the singular values of this {} by {} matrix do not converge", a.nrows(), a.ncols())
+    })?;
+    let s = (0..k).map(|i| svd.S()[i]).collect();
+    Ok((svd.U().to_owned(), s, svd.V().to_owned()))
 }
 
 /// The relative rounding error of this dtype.

@@ -4,8 +4,11 @@ use candle_core::Tensor;
 use faer::Mat;
 use faer::linalg::solvers::{PartialPivLu, Solve};
 
-use super::{columns, decompose, matrix, precision, shaped, square, tensor};
+use super::{columns, gradient, joined, matrix, over_batch, parts, precision, shaped, square, tensor};
 use crate::base::Result;
+use crate::tensor::index::{self, Index};
+use crate::tensor::matmul::matmul;
+use crate::tensor::{DType, back, element};
 use crate::{bail, err};
 
 crate::options! {
@@ -16,22 +19,48 @@ crate::options! {
     }
 }
 
-/// Solves a x = b for a square matrix a and a vector or the columns of a matrix b.
+/// Solves a x = b for a square matrix a and a vector or the columns of a matrix b; of a batch of matrices, for a batch of
+/// either.
 pub fn solve(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    each_pair(a, b, one_solve)
+}
+
+fn one_solve(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let (m, mut x) = (square(a)?, columns(b)?);
     if m.nrows() != x.nrows() {
         bail!(Shape, "expected {} rows on the right, found shape {:?}", m.nrows(), b.dims());
     }
     invertible(&m, a)?.solve_in_place(x.as_mut());
-    shaped(x.as_ref(), b.dims(), a)
+    gradient::of_solve(a, b, shaped(x.as_ref(), b.dims(), a)?, m, x)
+}
+
+/// `one` of a matrix and its right side, or of each of a batch and its own.
+fn each_pair(a: &Tensor, b: &Tensor, one: fn(&Tensor, &Tensor) -> Result<Tensor>) -> Result<Tensor> {
+    let &[ref batch @ .., rows, columns] = a.dims() else { return one(a, b) };
+    if batch.is_empty() {
+        return one(a, b);
+    }
+    let right = b.dims().get(batch.len()..).unwrap_or_default();
+    if b.dims().get(..batch.len()) != Some(batch) || right.is_empty() {
+        bail!(Shape, "expected a right side for each matrix of the batch {batch:?}, found shape {:?}", b.dims());
+    }
+    let count: usize = batch.iter().product();
+    let a = back::reshaped(a, &[count, rows, columns])?;
+    let b = back::reshaped(b, &[&[count], right].concat())?;
+    let of = |t: &Tensor, i: i64| index::get(t, &[Index::At(i)]);
+    joined(batch, |i| Ok([one(&of(&a, i)?, &of(&b, i)?)?])).map(|[x]| x)
 }
 
 /// The inverse of a square matrix.
 pub fn inverse(a: &Tensor) -> Result<Tensor> {
+    over_batch(a, |a| Ok([one_inverse(a)?])).map(|[inverse]| inverse)
+}
+
+fn one_inverse(a: &Tensor) -> Result<Tensor> {
     let m = square(a)?;
     let mut x = Mat::identity(m.nrows(), m.nrows());
     invertible(&m, a)?.solve_in_place(x.as_mut());
-    tensor(x.as_ref(), a)
+    gradient::of_inverse(a, tensor(x.as_ref(), a)?, x)
 }
 
 /// The LU decomposition, refused if a pivot is not above rounding error.
@@ -50,17 +79,29 @@ fn invertible(m: &Mat<f64>, a: &Tensor) -> Result<PartialPivLu<f64>> {
     Ok(lu)
 }
 
-/// The determinant of a square matrix.
-pub fn det(a: &Tensor) -> Result<f64> {
+/// The determinant of a square matrix, in f64.
+pub fn det(a: &Tensor) -> Result<Tensor> {
+    over_batch(a, |a| Ok([one_det(a)?])).map(|[det]| det)
+}
+
+fn one_det(a: &Tensor) -> Result<Tensor> {
     let m = square(a)?;
-    Ok(if m.nrows() == 0 { 1.0 } else { m.determinant() })
+    let det = if m.nrows() == 0 { 1.0 } else { m.determinant() };
+    gradient::of_det(a, element::tensor(vec![det], &[], DType::F64, a.device())?, m)
 }
 
 /// Least squares: the x that minimises |a x - b|, and of several the one with the smallest norm.
 pub fn lstsq(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    each_pair(a, b, one_lstsq)
+}
+
+fn one_lstsq(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let (m, right) = (matrix(a)?, columns(b)?);
     if m.nrows() != right.nrows() {
         bail!(Shape, "expected {} rows on the right, found shape {:?}", m.nrows(), b.dims());
+    }
+    if a.track_op() || b.track_op() {
+        return matmul(&pinv(a, None)?, b);
     }
     let x = pseudo(&m, cutoff(a, None)?)? * right;
     let mut dims = vec![x.nrows()];
@@ -71,11 +112,16 @@ pub fn lstsq(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 /// The Moore-Penrose inverse. Singular values up to `rcond` times the largest count as 0; by default it is the
 /// larger side times the rounding error of the dtype.
 pub fn pinv(a: &Tensor, rcond: Option<f64>) -> Result<Tensor> {
-    tensor(pseudo(&matrix(a)?, cutoff(a, rcond)?)?.as_ref(), a)
+    let one = |a: &Tensor| {
+        let m = matrix(a)?;
+        let p = pseudo(&m, cutoff(a, rcond)?)?;
+        Ok([gradient::of_pinv(a, tensor(p.as_ref(), a)?, m, p)?])
+    };
+    over_batch(a, one).map(|[inverse]| inverse)
 }
 
 fn pseudo(m: &Mat<f64>, cutoff: f64) -> Result<Mat<f64>> {
-    let (u, s, v) = decompose::parts(m)?;
+    let (u, s, v) = parts(m)?;
     let least = cutoff * s.first().copied().unwrap_or_default();
     let scaled = Mat::from_fn(v.nrows(), s.len(), |i, k| if s[k] > least { v[(i, k)] / s[k] } else { 0.0 });
     Ok(scaled * u.transpose())
@@ -83,7 +129,7 @@ fn pseudo(m: &Mat<f64>, cutoff: f64) -> Result<Mat<f64>> {
 
 /// The number of singular values above `rcond` times the largest.
 pub fn rank(a: &Tensor, rcond: Option<f64>) -> Result<usize> {
-    let (_, s, _) = decompose::parts(&matrix(a)?)?;
+    let (_, s, _) = parts(&matrix(a)?)?;
     let least = cutoff(a, rcond)? * s.first().copied().unwrap_or_default();
     Ok(s.iter().filter(|s| **s > least).count())
 }

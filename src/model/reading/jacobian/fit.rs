@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use candle_core::Var;
-use kernels::Recording;
+use kernels::Taped;
 
 use super::{JacobianLens, JacobianLensOptions};
 use crate::base::{Kind, Result, Task, memory};
@@ -145,7 +145,7 @@ fn of_prompt(
 /// A forward pass from whose last stream gradients are taken.
 struct Streams {
     /// The output of the last layer, `[copies, pos, d_model]`.
-    last: Recording,
+    last: Taped,
     /// What was added to the output of each layer: a variable of zeros, whose gradient is that of the stream.
     variables: Vec<Var>,
 }
@@ -154,7 +154,7 @@ impl Streams {
     fn of(model: &Decoder, batch: &Batch, layers: &[usize], task: &Task) -> Result<Self> {
         let last = Site::new(SiteKind::ResidPost, model.config().layers - 1);
         let mut probe = Probe { layers, last, variables: Vec::new(), found: None };
-        let last = Recording::of(|| -> Result<Tensor> {
+        let last = Taped::of_tensor(|| -> Result<Tensor> {
             model.forward(batch, Pass { hooks: &mut probe, past: None, logits: Logits::Last, task })?;
             probe.found.take().ok_or_else(|| err!(Bug, "a pass that did not come to the last layer"))
         })?;
@@ -172,7 +172,7 @@ impl Streams {
             }
         }
         let ones = Tensor::from_vec(ones, (copies, width, d), last.device())?.to_dtype(last.dtype())?;
-        let gradients = self.last.gradients(&ones)?;
+        let gradients = self.last.pulled_back(&ones)?;
         let each = self.variables.iter().map(|variable| {
             let gradient =
                 gradients.get(variable).ok_or_else(|| err!(Bug, "a layer that the last one does not read"))?;

@@ -1,0 +1,36 @@
+//! `optim::` and the gradients of `tensor::`: derivatives of any function of a script, and descent along them.
+
+mod descent;
+mod gradient;
+mod parameters;
+
+use rhai::exported_manifest;
+use rhai::plugin::ModuleManifest;
+
+pub use descent::Descent;
+
+use crate::script::docs::declared::{Group, fields};
+use crate::script::engine::handle::{HandleType, handle_type};
+use crate::training::descent::{AdamOptions, AdamWOptions, SgdOptions};
+
+/// The groups of options that doc comments here name.
+pub const OPTIONS: &[Group] =
+    &[("adam", fields::<AdamOptions>), ("adamw", fields::<AdamWOptions>), ("sgd", fields::<SgdOptions>)];
+
+/// The types that scripts hold.
+pub const HANDLES: &[HandleType] = &[handle_type::<Descent>()];
+
+/// What is called through the module: `optim::adamw(params)`.
+pub fn functions() -> Vec<&'static ModuleManifest> {
+    vec![exported_manifest!(descent::functions)]
+}
+
+/// What is called through `tensor::`, and calls functions of the script.
+pub fn gradients() -> Vec<&'static ModuleManifest> {
+    vec![exported_manifest!(gradient::functions)]
+}
+
+/// The methods of descents.
+pub fn globals() -> Vec<&'static ModuleManifest> {
+    vec![exported_manifest!(descent::methods)]
+}

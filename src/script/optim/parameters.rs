@@ -1,0 +1,121 @@
+//! Parameters as scripts write them: a tensor, a number, or arrays and maps of such, in each other.
+
+use rhai::{Array, Dynamic, FnPtr, Map};
+
+use crate::base::Result;
+use crate::err;
+use crate::script::engine::value::{described, given};
+use crate::script::hooks::call::Calls;
+use crate::script::tensor::value_of;
+use crate::tensor::{DType, Device, Tensor};
+
+/// How deep arrays and maps may stand in each other.
+const DEEPEST: usize = 32;
+
+/// The form of parameters, whose tensors stand in a list beside it.
+#[derive(Clone)]
+enum Form {
+    Tensor,
+    Number,
+    List(Vec<Form>),
+    Map(Vec<(String, Form)>),
+}
+
+impl Form {
+    fn forget_numbers(&mut self) {
+        match self {
+            Self::Tensor | Self::Number => *self = Self::Tensor,
+            Self::List(forms) => forms.iter_mut().for_each(Self::forget_numbers),
+            Self::Map(fields) => fields.iter_mut().for_each(|(_, form)| form.forget_numbers()),
+        }
+    }
+}
+
+/// Parameters with the names that errors and options call them by: `w`, `block.w`, `layers[2]`.
+#[derive(Clone)]
+pub struct Parameters {
+    form: Form,
+    pub names: Vec<String>,
+    pub tensors: Vec<Tensor>,
+}
+
+impl Parameters {
+    /// The value of the argument of this name, which is the name of a tensor alone, too.
+    pub fn of(name: &str, value: &Dynamic) -> Result<Self> {
+        let mut all = Self { form: Form::Tensor, names: Vec::new(), tensors: Vec::new() };
+        all.form = all.take(name, "", value, 0)?;
+        if all.tensors.is_empty() {
+            return Err(err!(Argument, "expected at least one tensor for `{name}`, found none").about(name));
+        }
+        Ok(all)
+    }
+
+    fn take(&mut self, argument: &str, path: &str, value: &Dynamic, depth: usize) -> Result<Form> {
+        if let Some(tensor) = value.read_lock::<Tensor>() {
+            self.push(argument, path, tensor.clone());
+            return Ok(Form::Tensor);
+        }
+        if let Ok(number) = given(argument, value).number() {
+            self.push(argument, path, Tensor::new(number, &Device::Cpu)?);
+            return Ok(Form::Number);
+        }
+        if depth < DEEPEST {
+            if let Some(list) = value.read_lock::<Array>() {
+                let of =
+                    |(i, element): (usize, &Dynamic)| self.take(argument, &format!("{path}[{i}]"), element, depth + 1);
+                return Ok(Form::List(list.iter().enumerate().map(of).collect::<Result<_>>()?));
+            }
+            if let Some(map) = value.read_lock::<Map>() {
+                let of = |(key, value): (&rhai::Identifier, &Dynamic)| {
+                    let inner = if path.is_empty() { key.to_string() } else { format!("{path}.{key}") };
+                    Ok((key.to_string(), self.take(argument, &inner, value, depth + 1)?))
+                };
+                return Ok(Form::Map(map.iter().map(of).collect::<Result<_>>()?));
+            }
+        }
+        let place = if path.is_empty() { argument } else { path };
+        let found = described(value);
+        Err(err!(Argument, "expected a tensor, a number, or an array or a map of such for `{place}`, found {found}")
+            .about(argument))
+    }
+
+    fn push(&mut self, argument: &str, path: &str, tensor: Tensor) {
+        self.names.push(if path.is_empty() { argument.into() } else { path.into() });
+        self.tensors.push(tensor);
+    }
+
+    /// The same where numbers stand as tensors, since what takes their place has axes.
+    pub fn of_tensors(mut self) -> Self {
+        self.form.forget_numbers();
+        self
+    }
+
+    /// Other tensors in the same form. Numbers stay numbers, unless they track gradients.
+    pub fn like(&self, tensors: &[Tensor]) -> Result<Dynamic> {
+        filled(&self.form, &mut tensors.iter())
+    }
+
+    /// `function` of other tensors in the same form, which returns a tensor that tracks gradients.
+    pub fn call(&self, calls: &Calls, function: &FnPtr, tensors: &[Tensor]) -> Result<Tensor> {
+        let returned = calls.call(function, [self.like(tensors)?])?;
+        let tensor = returned.read_lock::<Tensor>().map(|tensor| tensor.clone());
+        tensor.ok_or_else(|| {
+            let found = described(&returned);
+            err!(Argument, "expected the function to return a tensor computed from its argument, found {found}")
+                .hint("a number depends on nothing: `.item()` takes it out of the computation, and `;` at the end returns nothing")
+        })
+    }
+}
+
+fn filled<'a>(form: &Form, tensors: &mut impl Iterator<Item = &'a Tensor>) -> Result<Dynamic> {
+    let mut next = || tensors.next().cloned().ok_or_else(|| err!(Bug, "fewer tensors than parameters"));
+    Ok(match form {
+        Form::Tensor => Dynamic::from(next()?),
+        Form::Number => value_of(next()?.to_dtype(DType::F64)?)?,
+        Form::List(forms) => forms.iter().map(|form| filled(form, tensors)).collect::<Result<Array>>()?.into(),
+        Form::Map(fields) => {
+            let field = |(name, form): &(String, Form)| Ok((name.as_str().into(), filled(form, tensors)?));
+            fields.iter().map(field).collect::<Result<Map>>()?.into()
+        }
+    })
+}
