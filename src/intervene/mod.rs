@@ -1,10 +1,11 @@
-//! Floor 7: interventions on a model: through the features of its dictionaries, along directions of its stream, and the
-//! metrics of pairs of prompts that they are judged by.
+//! Floor 7: interventions on a model: through the features of its dictionaries, along directions of its stream, from one
+//! prompt's run to another's; the metrics and monitors that they are judged by.
 
 pub mod erase;
 pub mod feature_patch;
 pub mod features;
 pub mod metric;
+pub mod monitor;
 mod rerun;
 
 pub use erase::{Eraser, EraserKind};

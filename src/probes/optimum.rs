@@ -30,7 +30,7 @@ const MEMORY: usize = 30;
 
 /// Added to the diagonal of the Hessian relative to its largest entry, so that columns that depend on others have one
 /// solution. The gradient vanishes along them, so that the optimum stays what it is.
-const DAMPING: f64 = 1e-12;
+const DAMPING: f64 = 1e-9;
 
 /// Relative to the largest margin, a negative one of this size counts as 0.
 const TOUCHES: f64 = 1e-6;

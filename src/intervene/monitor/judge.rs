@@ -1,0 +1,217 @@
+//! Thresholds of a monitor from labelled texts, and how well it does on others. A text has the largest score of its
+//! positions.
+
+use super::Monitor;
+use super::run::largest;
+use crate::base::bootstrap::intervals;
+use crate::base::{Cell, Result, Table, Task};
+use crate::err;
+use crate::model::Model;
+use crate::probes::measures::{auroc, runs};
+use crate::probes::{ClassLabels, RowGroups};
+
+/// Seed of the bootstrap over texts.
+const SEED: u64 = 0;
+
+/// The false-positive rates at which the ROC is listed.
+const RATES: [f64; 13] = [0.0, 0.001, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9, 1.0];
+
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct MonitorFitOptions {
+        /// The highest share of texts without the label that may raise an alarm.
+        false_positive_rate: f64 = 0.01 => at_least(0.0).at_most(1.0);
+    }
+}
+
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct MonitorJudgeOptions {
+        /// The document, or another group, of each text; the bootstrap draws whole groups.
+        groups: Option<RowGroups> = None => usually("each text by itself");
+    }
+}
+
+/// The largest score of each labelled text.
+struct LabelledTexts {
+    /// `[sensor][text]`
+    scores: Vec<Vec<f64>>,
+    has_it: Vec<bool>,
+}
+
+impl LabelledTexts {
+    fn of(monitor: &Monitor, model: &Model, texts: &[Vec<u32>], labels: &ClassLabels, task: &Task) -> Result<Self> {
+        labels.check_rows(texts.len()).map_err(|e| e.about("y"))?;
+        if labels.classes.len() != 2 {
+            return Err(err!(Argument, "expected labels of two classes, found {}", labels.classes.len())
+                .hint("true for a text that should raise an alarm, false for another")
+                .about("y"));
+        }
+        let scores = largest(&monitor.scores(model, texts, task)?, monitor.sensors.len())?;
+        Ok(Self { scores, has_it: labels.of_row.iter().map(|class| *class == 1).collect() })
+    }
+}
+
+impl Monitor {
+    /// The same sensors with the lowest thresholds above which at most this share of the texts without the label has a
+    /// score, each by itself.
+    pub fn fitted(
+        &self,
+        model: &Model,
+        texts: &[Vec<u32>],
+        labels: &ClassLabels,
+        options: &MonitorFitOptions,
+        task: &Task,
+    ) -> Result<Self> {
+        let read = LabelledTexts::of(self, model, texts, labels, task)?;
+        let of_sensor = |scores: &Vec<f64>| threshold(scores, &read.has_it, options.false_positive_rate);
+        Ok(Self { sensors: self.sensors.clone(), thresholds: read.scores.iter().map(of_sensor).collect() })
+    }
+
+    /// For each sensor, and for all together where there are several: AUROC, the share of alarms that are right, the
+    /// shares of texts with and without the label that raise one, each with a 95 % interval over texts.
+    pub fn judged(
+        &self,
+        model: &Model,
+        texts: &[Vec<u32>],
+        labels: &ClassLabels,
+        options: &MonitorJudgeOptions,
+        task: &Task,
+    ) -> Result<Table> {
+        let read = LabelledTexts::of(self, model, texts, labels, task)?;
+        let groups = RowGroups::or_rows(options.groups.as_ref(), texts.len())?;
+        let mut columns = vec!["watched".to_string(), "threshold".into()];
+        for measure in ["AUROC", "precision", "recall", "false-positive rate"] {
+            columns.extend([measure, "from", "to"].map(String::from));
+        }
+        let mut table = Table { title: format!("a monitor on {} texts", texts.len()), columns, rows: Vec::new() };
+        let is_above = |sensor: usize| -> Vec<bool> {
+            read.scores[sensor].iter().map(|score| *score > self.thresholds[sensor]).collect()
+        };
+        for (number, sensor) in self.sensors.iter().enumerate() {
+            let begin = vec![sensor.name().into(), Cell::Float(self.thresholds[number])];
+            let measured = measured(Some(&read.scores[number]), &is_above(number), &read.has_it, &groups);
+            table.rows.push([begin, measured].concat());
+        }
+        if self.sensors.len() > 1 {
+            let each: Vec<Vec<bool>> = (0..self.sensors.len()).map(is_above).collect();
+            let any: Vec<bool> = (0..texts.len()).map(|text| each.iter().any(|alarms| alarms[text])).collect();
+            let begin = vec!["any of them".into(), Cell::Missing];
+            table.rows.push([begin, measured(None, &any, &read.has_it, &groups)].concat());
+        }
+        Ok(table)
+    }
+
+    /// The ROC of each sensor: the highest share of texts with the label that raises an alarm while at most this share
+    /// of the others does, with a 95 % interval over texts.
+    pub fn roc(
+        &self,
+        model: &Model,
+        texts: &[Vec<u32>],
+        labels: &ClassLabels,
+        options: &MonitorJudgeOptions,
+        task: &Task,
+    ) -> Result<Table> {
+        let read = LabelledTexts::of(self, model, texts, labels, task)?;
+        let groups = RowGroups::or_rows(options.groups.as_ref(), texts.len())?;
+        let columns =
+            ["watched", "false-positive rate", "recall", "from", "to", "threshold"].map(String::from).to_vec();
+        let mut table = Table { title: format!("ROC on {} texts", texts.len()), columns, rows: Vec::new() };
+        for (sensor, scores) in self.sensors.iter().zip(&read.scores) {
+            let runs = runs(scores);
+            let curve = |weights: &[f64]| recalls(&runs, weights, &read.has_it);
+            let found = curve(&vec![1.0; scores.len()]);
+            let intervals = intervals(groups.count(), SEED, RATES.len(), |drawn| curve(&groups.weights(drawn)));
+            for ((rate, recall), interval) in RATES.into_iter().zip(found).zip(intervals) {
+                let [from, to] = ends(interval);
+                let threshold = Cell::Float(threshold(scores, &read.has_it, rate));
+                table.rows.push(vec![sensor.name().into(), rate.into(), recall.into(), from, to, threshold]);
+            }
+        }
+        Ok(table)
+    }
+}
+
+/// The lowest threshold above which at most this share of the negatives lies. With rate 1 it is below all scores.
+fn threshold(scores: &[f64], has_it: &[bool], rate: f64) -> f64 {
+    let mut others: Vec<f64> = scores.iter().zip(has_it).filter(|(_, has_it)| !**has_it).map(|(s, _)| *s).collect();
+    others.sort_by(|a, b| b.total_cmp(a));
+    let allowed = (rate * others.len() as f64 + 1e-9).floor() as usize;
+    let lowest = || scores.iter().copied().fold(f64::INFINITY, f64::min).next_down();
+    others.get(allowed).copied().unwrap_or_else(lowest)
+}
+
+fn ends(interval: Option<[f64; 2]>) -> [Cell; 2] {
+    interval.map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::Float))
+}
+
+/// The measures with their intervals; AUROC only where there is one score.
+fn measured(scores: Option<&Vec<f64>>, alarms: &[bool], has_it: &[bool], groups: &RowGroups) -> Vec<Cell> {
+    let runs = scores.map(|scores| runs(scores));
+    let measure = |weights: &[f64]| {
+        let sum = |holds: &dyn Fn(usize) -> bool| {
+            weights.iter().enumerate().filter(|(text, _)| holds(*text)).map(|(_, weight)| weight).sum::<f64>()
+        };
+        let (positives, negatives) = (sum(&|text| has_it[text]), sum(&|text| !has_it[text]));
+        let (right, wrong) = (sum(&|text| alarms[text] && has_it[text]), sum(&|text| alarms[text] && !has_it[text]));
+        let auroc = runs.as_ref().map_or(f64::NAN, |runs| auroc(runs, weights, |text| has_it[text]));
+        vec![auroc, right / (right + wrong), right / positives, wrong / negatives]
+    };
+    let values = measure(&vec![1.0; has_it.len()]);
+    let intervals = intervals(groups.count(), SEED, values.len(), |drawn| measure(&groups.weights(drawn)));
+    let cells = values.into_iter().zip(intervals).flat_map(|(value, interval)| {
+        let [from, to] = ends(interval);
+        let value = if value.is_nan() { Cell::Missing } else { Cell::Float(value) };
+        [value, from, to]
+    });
+    cells.collect()
+}
+
+/// The recall at each of [`RATES`]: that of the lowest threshold whose false-positive rate is not above it.
+fn recalls(runs: &[Vec<usize>], weights: &[f64], has_it: &[bool]) -> Vec<f64> {
+    let sum = |wanted: bool| {
+        weights.iter().zip(has_it).filter(|(_, has_it)| **has_it == wanted).map(|(weight, _)| weight).sum::<f64>()
+    };
+    let (positives, negatives) = (sum(true), sum(false));
+    let mut found = vec![0.0; RATES.len()];
+    let (mut right, mut wrong) = (0.0, 0.0);
+    for run in runs.iter().rev() {
+        run.iter().for_each(|text| *(if has_it[*text] { &mut right } else { &mut wrong }) += weights[*text]);
+        for (rate, recall) in RATES.iter().zip(&mut found) {
+            if wrong <= rate * negatives + 1e-9 {
+                *recall = right / positives;
+            }
+        }
+    }
+    // No one can say without texts of both sorts.
+    if positives == 0.0 || negatives == 0.0 { vec![f64::NAN; RATES.len()] } else { found }
+}
+
+#[cfg(test)]
+mod formula_tests {
+    use super::*;
+
+    #[test]
+    fn thresholds_let_no_more_through_than_they_may() {
+        let scores = [5.0, 4.0, 3.0, 2.0, 9.0, 1.0];
+        let has_it = [false, false, false, false, true, true];
+        let above = |threshold: f64| (0..4).filter(|text| scores[*text] > threshold).count();
+        for (rate, most) in [(0.0, 0), (0.2, 0), (0.25, 1), (0.5, 2), (1.0, 4)] {
+            assert_eq!(above(threshold(&scores, &has_it, rate)), most, "{rate}");
+        }
+        // Scores that are equal raise an alarm together or not at all.
+        assert_eq!(threshold(&[3.0, 3.0, 3.0, 7.0], &[false, false, false, true], 0.4), 3.0);
+    }
+
+    #[test]
+    fn the_roc_is_that_of_counting() {
+        let scores = [5.0, 4.0, 3.0, 2.0, 9.0, 3.5, 1.0];
+        let has_it = [false, false, false, false, true, true, true];
+        let found = recalls(&runs(&scores), &[1.0; 7], &has_it);
+        for (rate, recall) in RATES.iter().zip(found) {
+            let threshold = threshold(&scores, &has_it, *rate);
+            let above = (0..7).filter(|text| has_it[*text] && scores[*text] > threshold).count();
+            assert!((recall - above as f64 / 3.0).abs() < 1e-12, "{rate}: {recall} {above}");
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Watching what a model reads or writes: features or probes whose score at some position is above a threshold.
+
+mod judge;
+mod run;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+pub use judge::{MonitorFitOptions, MonitorJudgeOptions};
+pub use run::{Alarm, Generation, MonitorRunOptions};
+
+use crate::base::Result;
+use crate::data::harvest::width;
+use crate::err;
+use crate::model::Model;
+use crate::model::site::{Place, one_site};
+use crate::probes::Probe;
+use crate::sae::Sae;
+use crate::sae::splice::heads_joined;
+use crate::tensor::{DType, Device, Tensor, floats};
+
+/// What gives a score to each position.
+#[derive(Debug, Clone)]
+pub enum Sensor {
+    /// The code of a feature.
+    Feature { sae: Sae, index: usize, site: String },
+    /// The log odds of the second class of a probe.
+    Probe { probe: Arc<Probe>, site: String },
+}
+
+impl Sensor {
+    pub fn site(&self) -> &str {
+        let (Self::Feature { site, .. } | Self::Probe { site, .. }) = self;
+        site
+    }
+
+    /// `feature 12 of resid_post.3`, `probe at resid_post.3`.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Feature { index, site, .. } => format!("feature {index} of {site}"),
+            Self::Probe { probe, site } => {
+                let class = probe.classes.last().map(ToString::to_string).unwrap_or_default();
+                format!("probe of {class} at {site}")
+            }
+        }
+    }
+
+    fn width(&self) -> usize {
+        match self {
+            Self::Feature { sae, .. } => sae.d_in(),
+            Self::Probe { probe, .. } => probe.width,
+        }
+    }
+}
+
+/// Sensors, each with the threshold that its score must be above.
+#[derive(Debug, Clone)]
+pub struct Monitor {
+    pub sensors: Vec<Sensor>,
+    pub thresholds: Vec<f64>,
+}
+
+impl Monitor {
+    /// One threshold is that of all sensors.
+    pub fn new(sensors: Vec<Sensor>, thresholds: &[f64]) -> Result<Self> {
+        if sensors.is_empty() {
+            return Err(err!(Argument, "expected something to watch, found nothing").about("watched"));
+        }
+        for sensor in &sensors {
+            if let Sensor::Probe { probe, .. } = sensor
+                && probe.outputs() > 1
+            {
+                let classes = probe.classes.len();
+                return Err(err!(Argument, "expected a probe of two classes to watch, found one of {classes}")
+                    .hint("fit one for the class to watch against all others")
+                    .about("watched"));
+            }
+        }
+        let thresholds = match thresholds {
+            [one] => vec![*one; sensors.len()],
+            all if all.len() == sensors.len() => all.to_vec(),
+            all => {
+                let (wanted, found) = (sensors.len(), all.len());
+                return Err(err!(Argument, "expected a threshold or one for each of {wanted}, found {found}")
+                    .about("threshold"));
+            }
+        };
+        Ok(Self { sensors, thresholds })
+    }
+
+    /// Where each sensor reads in a model, which must be as wide there.
+    fn places(&self, model: &Model) -> Result<Vec<Place>> {
+        let config = model.decoder.config();
+        let place = |sensor: &Sensor| {
+            let place = one_site(config, sensor.site(), "a monitor watches one site with each feature or probe")?;
+            let (wanted, found) = (sensor.width(), width(config, place)?);
+            if wanted != found {
+                return Err(err!(
+                    Shape,
+                    "expected `{place}` to be {wanted} wide for the {}, found {found}",
+                    sensor.name()
+                ));
+            }
+            Ok(place)
+        };
+        self.sensors.iter().map(place).collect()
+    }
+
+    /// The scores of the sensors at one place for its activations `[batch, pos, ..]`: for each of `which`, those of all
+    /// positions of all texts in order.
+    fn scores_at(&self, which: &[usize], x: &Tensor) -> Result<Vec<Vec<f64>>> {
+        let Some(first) = which.first().and_then(|at| self.sensors.get(*at)) else { return Ok(Vec::new()) };
+        let x = heads_joined(&x.to_dtype(DType::F32)?.to_device(&Device::Cpu)?, first.width())?;
+        let rows = x.reshape(((), first.width()))?;
+        // Features of one dictionary are encoded together.
+        let mut encoded: Vec<(&Sae, Tensor)> = Vec::new();
+        let mut found = Vec::with_capacity(which.len());
+        for at in which {
+            found.push(match &self.sensors[*at] {
+                Sensor::Probe { probe, .. } => floats(&probe.scores(&rows)?)?,
+                Sensor::Feature { sae, index, .. } => {
+                    let codes = match encoded.iter().find(|(known, _)| known.is(sae)) {
+                        Some((_, codes)) => codes.clone(),
+                        None => {
+                            let codes = sae.encode(&rows.to_dtype(sae.parts().encoder.dtype())?)?;
+                            encoded.push((sae, codes.clone()));
+                            codes
+                        }
+                    };
+                    floats(&codes.narrow(1, *index, 1)?.squeeze(1)?)?
+                }
+            });
+        }
+        Ok(found)
+    }
+
+    /// The sensors of each place.
+    fn by_place(places: &[Place]) -> BTreeMap<Place, Vec<usize>> {
+        let mut found: BTreeMap<Place, Vec<usize>> = BTreeMap::new();
+        places.iter().enumerate().for_each(|(sensor, place)| found.entry(*place).or_default().push(sensor));
+        found
+    }
+
+    /// Multiplications for each token: the width for a probe, width times features for a dictionary, which encodes all of
+    /// its features; and the same in relation to one for each weight of the model, but for those of its embeddings.
+    pub fn cost(&self, model: &Model) -> Result<(usize, f64)> {
+        let mut dictionaries: Vec<&Sae> = Vec::new();
+        let mut own = 0;
+        for sensor in &self.sensors {
+            match sensor {
+                Sensor::Probe { probe, .. } => own += probe.weights.nrows(),
+                Sensor::Feature { sae, .. } if dictionaries.iter().any(|known| known.is(sae)) => {}
+                Sensor::Feature { sae, .. } => {
+                    dictionaries.push(sae);
+                    own += sae.d_in() * sae.d_sae();
+                }
+            }
+        }
+        let config = model.decoder.config();
+        let weights = config.parameters()?;
+        let of_blocks = weights.iter().filter(|(name, shape)| shape.len() > 1 && !name.contains("embed"));
+        let blocks: usize = of_blocks.map(|(_, shape)| shape.iter().product::<usize>()).sum();
+        // The unembedding is a product whether its weights are its own or those of the embedding.
+        let all = blocks + config.d_model * config.outputs();
+        Ok((own, own as f64 / all as f64))
+    }
+}

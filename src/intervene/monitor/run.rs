@@ -1,0 +1,192 @@
+//! A monitor at work: on texts, and while a model writes one.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::Monitor;
+use crate::base::random::SeedOptions;
+use crate::base::{Result, Task};
+use crate::err;
+use crate::model::Model;
+use crate::model::batch::Batch;
+use crate::model::generate::Choice;
+use crate::model::hooks::{At, Bound, Edit};
+use crate::model::run::Ask;
+use crate::model::site::Place;
+use crate::tensor::Tensor;
+
+/// Tokens of a batch of the model, about.
+const AT_ONCE: usize = 1 << 11;
+
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct MonitorRunOptions {
+        /// Whether to stop at the first token with an alarm.
+        stop: bool = true;
+        /// Maximum number of new tokens.
+        tokens: usize = 50;
+        /// The sampling temperature, by which logits are divided; 0 takes the likeliest token.
+        temperature: f64 = 0.0 => at_least(0.0);
+        with seed: SeedOptions;
+    }
+}
+
+/// A score above its threshold.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Alarm {
+    pub text: usize,
+    pub position: usize,
+    /// Which of the sensors.
+    pub sensor: usize,
+    pub score: f64,
+}
+
+/// What a model wrote under a monitor.
+#[derive(Debug, Clone)]
+pub struct Generation {
+    /// The prompt and the new tokens; of a stopped text none after that with the alarm.
+    pub ids: Vec<u32>,
+    /// How many of these are the prompt's.
+    pub prompt: usize,
+    pub alarms: Vec<Alarm>,
+    pub stopped: bool,
+}
+
+impl Monitor {
+    /// The scores of each text: sensor by sensor, at each position.
+    pub fn scores(&self, model: &Model, texts: &[Vec<u32>], task: &Task) -> Result<Vec<Vec<Vec<f64>>>> {
+        let places = self.places(model)?;
+        let context = model.decoder.config().context;
+        if let Some(long) = texts.iter().position(|ids| ids.len() > context) {
+            let length = texts[long].len();
+            return Err(
+                err!(Argument, "expected texts of at most {context} tokens, found {length} in text {long}").about("x")
+            );
+        }
+        let by_place = Self::by_place(&places);
+        let mut found = vec![vec![Vec::new(); self.sensors.len()]; texts.len()];
+        let longest = texts.iter().map(Vec::len).max().unwrap_or(1).max(1);
+        let bar = task.begin("watching", Some(texts.len() as u64));
+        let mut start = 0;
+        for part in texts.chunks((AT_ONCE / longest).max(1)) {
+            task.check()?;
+            let batch = Batch::new(part.to_vec())?;
+            let ask = Ask { places: by_place.keys().copied().collect(), ..Ask::default() };
+            let cache = model.decoder.cache(&batch, ask, task)?;
+            for (place, which) in &by_place {
+                let x = cache.at(*place)?;
+                for (row, ids) in part.iter().enumerate() {
+                    let own = x.narrow(0, row, 1)?.narrow(1, 0, ids.len())?;
+                    for (sensor, scores) in which.iter().zip(self.scores_at(which, &own)?) {
+                        found[start + row][*sensor] = scores;
+                    }
+                }
+            }
+            start += part.len();
+            bar.advance(part.len() as u64);
+        }
+        Ok(found)
+    }
+
+    /// All alarms of texts, in the order in which they are read; with `stop` those of the first token of each text that
+    /// has any.
+    pub fn watch(&self, model: &Model, texts: &[Vec<u32>], stop: bool, task: &Task) -> Result<Vec<Alarm>> {
+        let mut alarms = Vec::new();
+        for (text, scores) in self.scores(model, texts, task)?.into_iter().enumerate() {
+            let length = scores.first().map_or(0, Vec::len);
+            for position in 0..length {
+                let before = alarms.len();
+                for (sensor, (scores, threshold)) in scores.iter().zip(&self.thresholds).enumerate() {
+                    if scores[position] > *threshold {
+                        alarms.push(Alarm { text, position, sensor, score: scores[position] });
+                    }
+                }
+                if stop && alarms.len() > before {
+                    break;
+                }
+            }
+        }
+        Ok(alarms)
+    }
+
+    /// Continues a prompt, and watches the prompt and each new token as it is read, which is before the next is chosen.
+    pub fn generate(
+        &self,
+        model: &Model,
+        prompt: &[u32],
+        options: &MonitorRunOptions,
+        seed: u64,
+        task: &Task,
+    ) -> Result<Generation> {
+        let config = model.decoder.config();
+        let by_place = Self::by_place(&self.places(model)?);
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let listen = |(place, which): (&Place, &Vec<usize>)| {
+            let ear = Listening { monitor: self, which: which.clone(), heard: heard.clone() };
+            Bound::new(config, &place.to_string(), None, None, Box::new(ear))
+        };
+        let hooks = by_place.iter().map(listen).collect::<Result<Vec<_>>>()?;
+        let choice = Choice {
+            temperature: options.temperature,
+            seed,
+            stops: config.eos.clone(),
+            ..Choice::greedy(options.tokens)
+        };
+        let has_alarm = || !heard.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
+        let mut stopped = false;
+        let mut said = |_: usize, _: u32| {
+            stopped = options.stop && has_alarm();
+            Ok(!stopped)
+        };
+        let batch = Batch::new(vec![prompt.to_vec()])?;
+        let new = model.decoder.generate(&batch, &choice, hooks, &mut said, task)?;
+        let mut alarms: Vec<Alarm> = std::mem::take(&mut *heard.lock().unwrap_or_else(PoisonError::into_inner));
+        alarms.sort_by_key(|alarm| (alarm.position, alarm.sensor));
+        let mut ids: Vec<u32> = prompt.iter().chain(new.iter().flatten()).copied().collect();
+        if stopped {
+            // The token after the alarm was chosen in the same pass.
+            ids.pop();
+            let first = alarms.first().map(|alarm| alarm.position);
+            alarms.retain(|alarm| Some(alarm.position) == first);
+        }
+        Ok(Generation { ids, prompt: prompt.len(), alarms, stopped })
+    }
+}
+
+/// Hears the activations of one text at one place, and changes nothing.
+struct Listening<'a> {
+    monitor: &'a Monitor,
+    which: Vec<usize>,
+    heard: Arc<Mutex<Vec<Alarm>>>,
+}
+
+impl Edit for Listening<'_> {
+    fn edit(&mut self, at: &At, _: Place, _: Option<&[i64]>, x: &Tensor) -> Result<Option<Tensor>> {
+        let found = self.monitor.scores_at(&self.which, x)?;
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        for (sensor, scores) in self.which.iter().zip(found) {
+            for (position, score) in at.columns.clone().zip(scores) {
+                if score > self.monitor.thresholds[*sensor] {
+                    heard.push(Alarm { text: 0, position, sensor: *sensor, score });
+                }
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The largest score of each text, sensor by sensor: `[sensor][text]`. What is no number anywhere is refused.
+pub fn largest(scores: &[Vec<Vec<f64>>], sensors: usize) -> Result<Vec<Vec<f64>>> {
+    let of = |sensor: usize| {
+        let most =
+            |(text, scores): (usize, &Vec<Vec<f64>>)| {
+                let scores = &scores[sensor];
+                match scores.iter().any(|score| score.is_nan()) || scores.is_empty() {
+                    true => Err(err!(Numeric, "expected a score for each position of text {text}, found none or NaN")
+                        .about("x")),
+                    false => Ok(scores.iter().copied().fold(f64::NEG_INFINITY, f64::max)),
+                }
+            };
+        scores.iter().enumerate().map(most).collect::<Result<Vec<f64>>>()
+    };
+    (0..sensors).map(of).collect()
+}
