@@ -27,6 +27,7 @@ fn modules() -> Vec<(&'static str, Vec<&'static ModuleManifest>)> {
         ("data", data::functions()),
         ("features", features::functions()),
         ("hooks", vec![exported_manifest!(hooks::functions)]),
+        ("intervene", intervene::functions()),
         ("metric", vec![exported_manifest!(intervene::metric::functions)]),
         ("model", model::functions()),
         ("plot", vec![exported_manifest!(plot::functions)]),
