@@ -95,8 +95,8 @@ struct Scored {
 /// A metric made ready for the prompts of some pairs.
 pub struct MetricPlan<'a> {
     measure: Measure<'a>,
-    /// The number of the first of these pairs among all.
-    first: usize,
+    /// The number of each of these pairs among all.
+    numbers: Vec<usize>,
     batch: Batch,
     /// Which of the pairs each text belongs to.
     pair_of: Vec<usize>,
@@ -109,29 +109,27 @@ pub struct MetricPlan<'a> {
 }
 
 impl<'a> MetricPlan<'a> {
-    /// The plan for the `which` prompts of `pairs`, the first of which has the number `first` in what errors say.
+    /// The plan for the `which` prompts of `pairs`, whose numbers among all are `numbers`.
     pub fn new(
         measure: Measure<'a>,
         model: &Decoder,
         pairs: &[TokenPair],
-        (which, first): (Prompt, usize),
+        (which, numbers): (Prompt, &[usize]),
         task: &Task,
     ) -> Result<Self> {
         let mut texts = Texts::default();
         let mut scored = Vec::new();
-        for (number, pair) in pairs.iter().enumerate() {
-            let prompt = prompt(pair, which, first + number)?;
-            scored.push(
-                texts.add(measure, number, prompt, pair).map_err(|e| e.within(format!("pair {}", first + number)))?,
-            );
+        for (at, (pair, number)) in pairs.iter().zip(numbers).enumerate() {
+            let prompt = prompt(pair, which, *number)?;
+            scored.push(texts.add(measure, at, prompt, pair).map_err(|e| e.within(format!("pair {number}")))?);
         }
         let reference = match measure {
-            Measure::Kl(reference) => Some(log_probabilities(model, pairs, (reference, first), task)?),
+            Measure::Kl(reference) => Some(log_probabilities(model, pairs, (reference, numbers), task)?),
             _ => None,
         };
         let Texts { rows, pair_of, points, spans } = texts;
         let batch = Batch::new(rows).map_err(|e| e.about("pairs"))?;
-        Ok(Self { measure, first, batch, pair_of, points, scored, spans, reference })
+        Ok(Self { measure, numbers: numbers.to_vec(), batch, pair_of, points, scored, spans, reference })
     }
 
     /// The texts that the model reads: the prompts, with the beginnings of answers of several tokens behind them.
@@ -227,13 +225,12 @@ impl<'a> MetricPlan<'a> {
     }
 
     fn own(&self, logits: &Tensor, own: OwnMeasure) -> Result<Tensor> {
-        let each = (0..self.scored.len()).map(|pair| {
-            let found = own(self.first + pair, &logits.get(pair)?)?;
+        let each = self.numbers.iter().enumerate().map(|(at, number)| {
+            let found = own(*number, &logits.get(at)?)?;
             if found.elem_count() != 1 {
                 return Err(err!(
                     Shape,
-                    "expected one number from the metric of pair {}, found shape {:?}",
-                    self.first + pair,
+                    "expected one number from the metric of pair {number}, found shape {:?}",
                     found.dims()
                 ));
             }
@@ -374,10 +371,10 @@ fn log_sums(x: &Tensor, counts: &[usize]) -> Result<Tensor> {
 fn log_probabilities(
     model: &Decoder,
     pairs: &[TokenPair],
-    (which, first): (Prompt, usize),
+    (which, numbers): (Prompt, &[usize]),
     task: &Task,
 ) -> Result<Tensor> {
-    let rows = pairs.iter().enumerate().map(|(number, pair)| Ok(prompt(pair, which, first + number)?.to_vec()));
+    let rows = pairs.iter().zip(numbers).map(|(pair, number)| Ok(prompt(pair, which, *number)?.to_vec()));
     let batch = Batch::new(rows.collect::<Result<_>>()?)?;
     let pass = Pass { hooks: &mut NoHooks, past: None, logits: Logits::Last, task };
     let logits = model.forward(&batch, pass)?.ok_or_else(|| err!(Bug, "a reference without logits"))?;
@@ -420,9 +417,10 @@ pub fn values(
     let at_once = if hooks.is_empty() { pairs_at_once(model, pairs, measure) } else { pairs.len() };
     let mut chain = Chain { hooks, ..Chain::default() };
     let mut found = Vec::new();
-    for (number, part) in pairs.chunks(at_once).enumerate() {
+    let numbers: Vec<usize> = (0..pairs.len()).collect();
+    for (part, numbers) in pairs.chunks(at_once).zip(numbers.chunks(at_once)) {
         task.check()?;
-        let plan = MetricPlan::new(measure, reference, part, (which, number * at_once), task)?;
+        let plan = MetricPlan::new(measure, reference, part, (which, numbers), task)?;
         found.push(plan.run(model, &mut chain, task)?);
     }
     Ok(Tensor::cat(&found, 0)?)

@@ -4,6 +4,7 @@
 pub mod erase;
 pub mod feature_patch;
 pub mod features;
+pub mod grid;
 pub mod metric;
 pub mod monitor;
 mod rerun;

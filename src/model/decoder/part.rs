@@ -7,7 +7,7 @@ use super::{Decoder, Past};
 use crate::base::{Result, Task};
 use crate::err;
 use crate::model::batch::Batch;
-use crate::model::hooks::NoHooks;
+use crate::model::hooks::{Hooks, NoHooks};
 use crate::model::site::SiteKind;
 use crate::tensor::Tensor;
 use kernels::Gap;
@@ -43,16 +43,29 @@ impl Decoder {
     /// of each variant.
     pub fn behind_from(
         &self,
-        (texts, past, which): (&Batch, &Past, &[u32]),
+        given: (&Batch, &Past, &[u32]),
         start: usize,
         x: Tensor,
         blocks: Range<usize>,
         task: &Task,
     ) -> Result<Tensor> {
-        let width = x.dim(1)?;
-        let (mut hooks, columns) = (NoHooks, start..start + width);
-        let mut past = past.beginning(start, columns.end, which)?;
-        let mut flow = Flow { hooks: &mut hooks, batch: texts, columns, step: 0, gap: None, may_grow: false, task };
+        self.behind_hooks(given, start, x, blocks, &mut NoHooks, task)
+    }
+
+    /// The same with hooks, whose `at.batch` is that of the texts while activations are those of the variants.
+    pub fn behind_hooks(
+        &self,
+        (texts, past, which): (&Batch, &Past, &[u32]),
+        start: usize,
+        x: Tensor,
+        blocks: Range<usize>,
+        hooks: &mut dyn Hooks,
+        task: &Task,
+    ) -> Result<Tensor> {
+        self.check_keeps_none(PARTS)?;
+        let columns = start..start + x.dim(1)?;
+        let mut past = past.beginning(start, columns.end, which, &blocks)?;
+        let mut flow = Flow { hooks, batch: texts, columns, step: 0, gap: None, may_grow: false, task };
         self.onward(&mut flow, x, blocks, past.as_mut())
     }
 

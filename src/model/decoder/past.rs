@@ -1,5 +1,7 @@
 //! The key-value cache of the text that was read before.
 
+use std::ops::Range;
+
 use crate::base::Result;
 use crate::tensor::Tensor;
 use kernels::Gap;
@@ -37,9 +39,15 @@ impl Past {
         self.gap.as_ref()
     }
 
-    /// The cache of the first columns of some of the texts, with capacity up to column `end`. None where there are no
-    /// such columns.
-    pub(super) fn beginning(&self, columns: usize, end: usize, texts: &[u32]) -> Result<Option<Self>> {
+    /// The cache of the first columns of some of the texts, in some blocks, with capacity up to column `end`. None where
+    /// there are no such columns.
+    pub(super) fn beginning(
+        &self,
+        columns: usize,
+        end: usize,
+        texts: &[u32],
+        blocks: &Range<usize>,
+    ) -> Result<Option<Self>> {
         if columns == 0 {
             return Ok(None);
         }
@@ -54,7 +62,9 @@ impl Past {
         let of_layer = |layer: &Option<(Tensor, Tensor)>| -> Result<_> {
             layer.as_ref().map(|(keys, values)| Ok((part(keys)?, part(values)?))).transpose()
         };
-        let layers = self.layers.iter().map(of_layer).collect::<Result<_>>()?;
+        let nothing = (0..blocks.start.min(self.layers.len())).map(|_| Ok(None));
+        let wanted = self.layers.iter().take(blocks.end).skip(blocks.start).map(of_layer);
+        let layers = nothing.chain(wanted).collect::<Result<_>>()?;
         Ok(Some(Self { layers, columns, step: self.step, gap: None }))
     }
 

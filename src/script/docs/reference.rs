@@ -12,6 +12,7 @@ const MODULES: &[(&str, &str)] = &[
     ("model", "models, loaded or made"),
     ("data", "texts, tokenizers, tasks and stores of activations"),
     ("hooks", "what is done to activations while a model runs"),
+    ("intervene", "what a part of a model does, by changing it"),
     ("metric", "what is measured of pairs of prompts"),
     ("sae", "dictionaries: fitting, loading, measuring"),
     ("features", "looking at features"),

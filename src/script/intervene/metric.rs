@@ -70,6 +70,13 @@ pub struct Metric {
     normalised: bool,
 }
 
+impl Default for Metric {
+    /// The logit difference.
+    fn default() -> Self {
+        Self { what: What::LogitDiff, normalised: false }
+    }
+}
+
 impl Metric {
     fn new(what: What, MetricOptions { normalised }: MetricOptions) -> Self {
         Self { what, normalised }

@@ -1,6 +1,7 @@
 //! `intervene::`, `metric::` and `subspace::`: interventions on a model, what they give back, and what they are judged by.
 
 mod erase;
+mod grid;
 pub mod metric;
 mod monitor;
 
@@ -21,6 +22,7 @@ use monitor::{MonitorOptions, WatchOptions};
 pub const OPTIONS: &[Group] = &[
     ("erase", fields::<EraseCall>),
     ("erasure", fields::<ErasureCall>),
+    ("grid", fields::<grid::GridCall>),
     ("metric", fields::<metric::MetricOptions>),
     ("metric_kl", fields::<metric::KlOptions>),
     ("metric_values", fields::<metric::ValuesOptions>),
@@ -36,7 +38,11 @@ pub const HANDLES: &[HandleType] = &[handle_type::<Eraser>(), handle_type::<Metr
 
 /// What is called through the module: `intervene::grid(m, pairs)`.
 pub fn functions() -> Vec<&'static ModuleManifest> {
-    vec![exported_manifest!(erase::functions), exported_manifest!(monitor::functions)]
+    vec![
+        exported_manifest!(erase::functions),
+        exported_manifest!(grid::functions),
+        exported_manifest!(monitor::functions),
+    ]
 }
 
 /// The methods of its results.

@@ -1,0 +1,62 @@
+//! `intervene::grid`: patching, as a grid of effects.
+
+use rhai::NativeCallContext;
+use rhai::plugin::*;
+
+use super::metric::Metric;
+use crate::base::Grid;
+use crate::intervene::grid::{GridOptions, grid as core};
+use crate::script::data::pairs::read_pairs;
+use crate::script::engine::env::env;
+use crate::script::engine::options::taken;
+use crate::script::engine::value::{Any, Fallible, Options};
+use crate::script::hooks::call::Calls;
+use crate::script::model::Model;
+
+crate::options! {
+    /// What is patched and how, and what it is judged by.
+    pub struct GridCall {
+        /// What is measured of each pair.
+        metric: Metric = Metric::default() => usually("metric::logit_diff()");
+        with grid: GridOptions;
+    }
+}
+
+#[export_module(manifest)]
+pub mod functions {
+    /// Activation patching: how far a metric moves where a part of the activations is replaced by that of the pair's other
+    /// prompt, for each part of a site (Vig et al. 2020; Meng et al. 2022; Wang et al. 2022).
+    ///
+    /// A grid with a row for each site and a column for each position, head, neuron or layer; with `show` a heat map. Its
+    /// numbers are means over pairs of metric(patched) - metric(run); with a normalised metric they are divided by the mean
+    /// distance of clean and corrupt prompts, so that 1 is all of it. `direction: "denoise"` patches clean activations into
+    /// the corrupt run, "noise" corrupt ones into the clean run. The prompts of a pair have the same length.
+    ///
+    /// `method: "exact"` computes again what lies behind each patch, "attribution" estimates all parts from one backward
+    /// pass, (patch - activation) . gradient, and "integrated" averages that gradient over `steps` points on the way.
+    ///
+    /// # Options
+    /// - [grid]
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: 10, context: 8 });
+    /// let pairs = data::pairs([[1, 2, 3], [4, 2, 3]], [[1, 7, 3], [4, 7, 3]], #{ answers: [5, 5], wrong: [6, 6] });
+    /// intervene::grid(m, pairs)  //=> grid of 2 by 3 "clean patched into corrupt prompts, 2 pairs"
+    /// let heads = intervene::grid(m, pairs, #{ by: "head", method: "attribution", direction: "noise" });
+    /// [heads.rows, heads.columns]  //=> [["z.0", "z.1"], ["0", "1"]]
+    /// let normalised = metric::logit_diff(#{ normalised: true });
+    /// let all = intervene::grid(m, pairs, #{ by: "layer", sites: "resid_pre", metric: normalised });
+    /// round_to(all.values[0][0], 4)  //=> 1.0
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn grid(ctx: NativeCallContext, m: Model, pairs: Any, options: Options) -> Fallible<Grid> {
+        let GridCall { metric, grid } = taken(options)?;
+        let (pairs, maps) = read_pairs(&ctx, &m, &pairs)?;
+        let (calls, task) = (Calls::new(&ctx), &env(&ctx)?.task);
+        let found = metric.with_measure(&calls, &maps, |measure| {
+            core(m.core(), &pairs, (measure, metric.is_normalised()), &grid, task)
+        });
+        calls.outcome(found)
+    }
+}
