@@ -18,7 +18,12 @@ pub fn add(a: &Operand, b: &Operand) -> Result<Tensor> {
             }
             _ => {
                 let (x, y) = (a.tensor(to, b)?, b.tensor(to, a)?);
-                Ok(noted(x.broadcast_add(&y)?, &x, &y, [|gradient, _, _| Ok(gradient.clone()), |gradient, _, _| Ok(gradient.clone())]))
+                Ok(noted(
+                    x.broadcast_add(&y)?,
+                    &x,
+                    &y,
+                    [|gradient, _, _| Ok(gradient.clone()), |gradient, _, _| Ok(gradient.clone())],
+                ))
             }
         },
     }
@@ -32,7 +37,12 @@ pub fn sub(a: &Operand, b: &Operand) -> Result<Tensor> {
             (Operand::Number(n), Operand::Tensor(t)) => line(&dtype::convert(t, to)?, -1.0, n.as_f64()),
             _ => {
                 let (x, y) = (a.tensor(to, b)?, b.tensor(to, a)?);
-                Ok(noted(x.broadcast_sub(&y)?, &x, &y, [|gradient, _, _| Ok(gradient.clone()), |gradient, _, _| Ok(gradient.neg()?)]))
+                Ok(noted(
+                    x.broadcast_sub(&y)?,
+                    &x,
+                    &y,
+                    [|gradient, _, _| Ok(gradient.clone()), |gradient, _, _| Ok(gradient.neg()?)],
+                ))
             }
         },
     }

@@ -103,8 +103,11 @@ impl Computed {
             if result.track_op() {
                 return Ok(result);
             }
-            Err(err!(Argument, "the function's value does not depend on its argument by operations that have gradients")
-                .hint("`.item()`, comparisons, rounding and counts give constants; return a tensor made by arithmetic"))
+            Err(err!(
+                Argument,
+                "the function's value does not depend on its argument by operations that have gradients"
+            )
+            .hint("`.item()`, comparisons, rounding and counts give constants; return a tensor made by arithmetic"))
         })?;
         let known = |id| variables.iter().any(|variable| variable.id() == id);
         if taped.variables().into_iter().any(|id| !known(id)) {
@@ -120,8 +123,11 @@ impl Computed {
 /// A variable of its own with these numbers.
 fn variable(t: &Tensor) -> Result<Var> {
     if t.track_op() {
-        return Err(err!(Argument, "expected constants to take a gradient at, found what another gradient is taken of")
-            .hint("there are no second derivatives; `.detach()` makes a constant of it, if that is meant"));
+        return Err(err!(
+            Argument,
+            "expected constants to take a gradient at, found what another gradient is taken of"
+        )
+        .hint("there are no second derivatives; `.detach()` makes a constant of it, if that is meant"));
     }
     if !dtype::is_float(t.dtype()) || t.dtype() == DType::F8E4M3 {
         return Err(err!(Argument, "expected floats to take a gradient at, found a tensor of {}", t.dtype().as_str())

@@ -57,7 +57,11 @@ fn spelled_out(spec: &str, operands: &[Tensor]) -> Result<(String, Vec<Tensor>)>
     let signs = |count: usize| -> Result<Vec<char>> {
         let all: Vec<char> = UNNAMED.filter_map(char::from_u32).take(count).collect();
         let found = all.into_iter().rev().collect::<Vec<char>>();
-        if found.len() == count { Ok(found) } else { Err(err!(Shape, "expected at most 64 axes for `...`, found {count}")) }
+        if found.len() == count {
+            Ok(found)
+        } else {
+            Err(err!(Shape, "expected at most 64 axes for `...`, found {count}"))
+        }
     };
     let mut sizes: Vec<usize> = Vec::new();
     let unnamed = |part: &str, tensor: &Tensor| match part.matches(DOTS).count() {
@@ -121,7 +125,9 @@ fn parse(spec: &str) -> Result<(Vec<Vec<char>>, Vec<char>)> {
     let inputs: Vec<Vec<char>> = left.split(',').map(|part| part.chars().collect()).collect();
     let letters = || inputs.iter().flatten();
     let after = right.unwrap_or_default().chars();
-    if let Some(wrong) = letters().copied().chain(after).find(|c| !c.is_ascii_alphabetic() && !UNNAMED.contains(&u32::from(*c))) {
+    if let Some(wrong) =
+        letters().copied().chain(after).find(|c| !c.is_ascii_alphabetic() && !UNNAMED.contains(&u32::from(*c)))
+    {
         return Err(err!(Argument, "expected letters, commas and one `->`, found `{wrong}` in `{spec}`")
             .hint("one letter for each axis: \"ij,jk->ik\" is the matrix product; `...` stands for any axes"));
     }
@@ -276,6 +282,30 @@ mod tests {
             let found = einsum(spec, &operands).unwrap();
             prop_assert_eq!(element::floats(&found).unwrap(), plainly(spec, &operands), "{}", spec);
         }
+    }
+
+    #[test]
+    fn an_ellipsis_stands_for_any_axes_and_broadcasts() {
+        let (a, b) = (count(&[2, 3, 4]), count(&[4, 5]));
+        let of = |spec: &str, operands: &[&Tensor]| {
+            let operands: Vec<Tensor> = operands.iter().map(|t| (*t).clone()).collect();
+            let found = einsum(spec, &operands).unwrap();
+            (found.dims().to_vec(), element::floats(&found).unwrap())
+        };
+        assert_eq!(of("...i,ij->...j", &[&a, &b]), of("abi,ij->abj", &[&a, &b]));
+        assert_eq!(of("...i,ij", &[&a, &b]), of("abi,ij->abj", &[&a, &b]));
+        assert_eq!(of("i...->...i", &[&a]), of("iab->abi", &[&a]));
+        assert_eq!(of("...", &[&a]), of("abc->abc", &[&a]));
+        assert_eq!(of("...ij->", &[&a]), of("aij->", &[&a]));
+        // The first operand has fewer axes, and one of size 1.
+        let (c, d) = (count(&[1, 4]), count(&[2, 3, 4]));
+        assert_eq!(of("...i,...i->...", &[&c, &d]), of("i,abi->ab", &[&c.get(0).unwrap(), &d]));
+        let e = count(&[3, 1]);
+        assert_eq!(of("...,...->...", &[&e, &a]), of("b,abc->abc", &[&e.flatten_all().unwrap(), &a]));
+        for wrong in ["..i->i", "...i...->i", "...abcd->", "...ij->......"] {
+            assert!(einsum(wrong, std::slice::from_ref(&a)).is_err(), "{wrong}");
+        }
+        assert!(einsum("...i,...i->...", &[a, count(&[2, 4])]).is_err());
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use candle_core::{CpuStorage, DType, Device, Storage, Tensor, WithDType};
 use half::{bf16, f16};
 
-use crate::{bail, err};
 use crate::base::{Result, memory, parallel};
+use crate::{bail, err};
 
 /// A number type that kernels work on.
 pub trait Element: WithDType {

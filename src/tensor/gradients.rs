@@ -178,7 +178,10 @@ const ALGEBRA: &[Case] = &[
     ("svd vt", |x| Ok(linalg::svd(&weighted(x)?)?.2)),
     ("svd of a tall matrix", |x| {
         let (u, s, vt) = linalg::svd(&shape::transpose(x, 0, 1)?)?;
-        sum_of([matmul::matmul(&u, &constant(&[2, 3], 16))?, matmul::matmul(&arithmetic::mul(&vt.into(), &s.into())?, &constant(&[2], 17))?])
+        sum_of([
+            matmul::matmul(&u, &constant(&[2, 3], 16))?,
+            matmul::matmul(&arithmetic::mul(&vt.into(), &s.into())?, &constant(&[2], 17))?,
+        ])
     }),
     ("qr q", |x| matmul::matmul(&constant(&[3, 4], 18), &linalg::qr(&shape::transpose(x, 0, 1)?)?.0)),
     ("qr r", |x| Ok(linalg::qr(&shape::transpose(x, 0, 1)?)?.1)),

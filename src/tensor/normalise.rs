@@ -22,9 +22,7 @@ pub fn softmax(t: &Tensor, axis: i64) -> Result<Tensor> {
 pub fn log_softmax(t: &Tensor, axis: i64) -> Result<Tensor> {
     let logs = shifted(t, axis, |x, axis| x.broadcast_sub(&x.exp()?.sum_keepdim(axis)?.log()?))?;
     let axis = axes::axis(axis, t.rank())?;
-    noted(logs, t, move |logs, gradient| {
-        Ok((gradient - logs.exp()?.broadcast_mul(&gradient.sum_keepdim(axis)?)?)?)
-    })
+    noted(logs, t, move |logs, gradient| Ok((gradient - logs.exp()?.broadcast_mul(&gradient.sum_keepdim(axis)?)?)?))
 }
 
 /// A result in the float dtype for `t`, with its backward pass, which is computed in f32 at least.

@@ -3,8 +3,8 @@
 use candle_core::{DType, Tensor};
 
 use super::element::{self, BLOCK, Element, dispatch};
-use super::reduce::{self, Reduction};
 use super::index::{self, Index};
+use super::reduce::{self, Reduction};
 use super::{Number, arithmetic, compare, dtype, matmul, shape};
 use crate::bail;
 use crate::base::results::Histogram;

@@ -296,12 +296,7 @@ impl Descent {
     }
 
     /// A parameter after the update, as a copy.
-    fn changed(
-        &self,
-        parameter: &Parameter<String>,
-        gradient: &Tensor,
-        settings: AdamW,
-    ) -> Result<Parameter<String>> {
+    fn changed(&self, parameter: &Parameter<String>, gradient: &Tensor, settings: AdamW) -> Result<Parameter<String>> {
         let copy = |variable: &Var| Var::from_tensor(&variable.as_detached_tensor());
         let [first, second] = &parameter.moments;
         let next = Parameter {
@@ -319,9 +314,10 @@ impl Descent {
                 let (gradient, settings) = match weight_decay {
                     0.0 => (gradient.clone(), settings),
                     // The decay is no part of the gradient that is clipped.
-                    _ => {
-                        (((gradient * settings.shrink)? + (&before * weight_decay)?)?, AdamW { shrink: 1.0, ..settings })
-                    }
+                    _ => (
+                        ((gradient * settings.shrink)? + (&before * weight_decay)?)?,
+                        AdamW { shrink: 1.0, ..settings },
+                    ),
                 };
                 kernels::adamw_step(&next.weight, &gradient, [&next.moments[0], &next.moments[1]], settings)?;
             }

@@ -61,7 +61,8 @@ impl Parameters {
         }
         if depth < DEEPEST {
             if let Some(list) = value.read_lock::<Array>() {
-                let of = |(i, element): (usize, &Dynamic)| self.take(argument, &format!("{path}[{i}]"), element, depth + 1);
+                let of =
+                    |(i, element): (usize, &Dynamic)| self.take(argument, &format!("{path}[{i}]"), element, depth + 1);
                 return Ok(Form::List(list.iter().enumerate().map(of).collect::<Result<_>>()?));
             }
             if let Some(map) = value.read_lock::<Map>() {

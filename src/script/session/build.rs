@@ -77,14 +77,8 @@ fn globals() -> Vec<&'static ModuleManifest> {
         exported_manifest!(run::globals),
         exported_manifest!(show::globals),
     ];
-    let floors = [
-        circuit::globals(),
-        data::globals(),
-        features::globals(),
-        model::globals(),
-        optim::globals(),
-        sae::globals(),
-    ];
+    let floors =
+        [circuit::globals(), data::globals(), features::globals(), model::globals(), optim::globals(), sae::globals()];
     [own, floors.concat(), tensor::globals()].concat()
 }
 

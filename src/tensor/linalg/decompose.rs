@@ -23,8 +23,7 @@ fn one_svd(a: &Tensor) -> Result<[Tensor; 3]> {
         }
     }
     let column = Mat::from_fn(s.len(), 1, |i, _| s[i]);
-    let found =
-        [tensor(u.as_ref(), a)?, shaped(column.as_ref(), &[s.len()], a)?, tensor(v.transpose(), a)?];
+    let found = [tensor(u.as_ref(), a)?, shaped(column.as_ref(), &[s.len()], a)?, tensor(v.transpose(), a)?];
     gradient::of_svd(a, found, &u, &s, &v)
 }
 

@@ -122,9 +122,7 @@ pub fn of_qr(a: &Tensor, [q, r]: [Tensor; 2], orthogonal: &M, upper: &M) -> Resu
         Mat::from_fn(rows, side + rest, |i, j| if j < side { part[(i, j)] } else { other[(i, j - side)] })
     };
     let (for_q, put) = (square.clone(), beside.clone());
-    let q = noted("qr", a, q, move |g| {
-        Ok(put(for_q(&g, &Mat::zeros(side, side))?, &Mat::zeros(rows, rest)))
-    })?;
+    let q = noted("qr", a, q, move |g| Ok(put(for_q(&g, &Mat::zeros(side, side))?, &Mat::zeros(rows, rest))))?;
     let basis = orthogonal.clone();
     let r = noted("qr", a, r, move |g| {
         let (g_left, g_right) = (g.subcols(0, side).to_owned(), g.subcols(side, rest).to_owned());

@@ -16,8 +16,8 @@ use faer::{Mat, MatRef};
 
 use super::index::{self, Index};
 use super::{back, dtype, element, shape};
-use crate::{bail, err};
 use crate::base::Result;
+use crate::{bail, err};
 
 /// The results of `one` for each matrix of a batch, with the axes of the batch in front.
 fn over_batch<const N: usize>(a: &Tensor, one: impl Fn(&Tensor) -> Result<[Tensor; N]>) -> Result<[Tensor; N]> {

@@ -5,10 +5,10 @@ use faer::Mat;
 use faer::linalg::solvers::{PartialPivLu, Solve};
 
 use super::{columns, gradient, joined, matrix, over_batch, parts, precision, shaped, square, tensor};
+use crate::base::Result;
 use crate::tensor::index::{self, Index};
 use crate::tensor::matmul::matmul;
 use crate::tensor::{DType, back, element};
-use crate::base::Result;
 use crate::{bail, err};
 
 crate::options! {

@@ -60,8 +60,7 @@ fn steps_are_those_of_the_formulas() {
         for (dtype, tolerance) in [(DType::F64, 1e-14), (DType::F32, 1e-6)] {
             let mut descent =
                 descent(rule, &t(&[1.0, -3.0], &[2], dtype), DescentOptions { lr: 0.1, ..Default::default() });
-            let losses: Vec<f64> =
-                (0..3).map(|_| descent.step(&mut squares, &Task::default()).unwrap()).collect();
+            let losses: Vec<f64> = (0..3).map(|_| descent.step(&mut squares, &Task::default()).unwrap()).collect();
             assert!((losses[0] - 10.0).abs() < 1e-6 && losses[2] < losses[0], "{losses:?}");
             for (found, x) in f64s(&descent.parameters().unwrap()[0]).into_iter().zip([1.0, -3.0]) {
                 let expected = by_hand(rule, x, 0.1);
@@ -105,7 +104,13 @@ fn an_orthogonal_descent_finds_the_procrustes_rotation() {
     let (u, s, vt) = linalg::svd(&aim).unwrap();
     let best = matmul::matmul(&u, &vt).unwrap();
     // From the same component of the group as the best, which no continuous path leaves.
-    let begun = matmul::matmul(&best, &linalg::qr(&(create::eye(4, 4, DType::F64).unwrap() + (random(&[4, 4], 4) * 0.2).unwrap()).unwrap()).unwrap().0).unwrap();
+    let begun = matmul::matmul(
+        &best,
+        &linalg::qr(&(create::eye(4, 4, DType::F64).unwrap() + (random(&[4, 4], 4) * 0.2).unwrap()).unwrap())
+            .unwrap()
+            .0,
+    )
+    .unwrap();
     let mut descent = descent(rule, &begun, options);
     let mut loss = |p: &[Tensor]| -> Result<Tensor> { Ok((&p[0] * &aim)?.sum_all()?.neg()?) };
     let mut last = 0.0;
@@ -123,8 +128,7 @@ fn a_step_that_fails_names_its_parameter_and_changes_nothing() {
     let mut descent = Descent::new(ADAMW, parameters, DescentOptions::default()).unwrap();
     descent.step(&mut |p| Ok(((&p[0] + &p[1])?.sqr()?).sum_all()?), &task).unwrap();
     let before: Vec<f64> = descent.parameters().unwrap().iter().flat_map(f64s).collect();
-    let mut root =
-        |p: &[Tensor]| -> Result<Tensor> { Ok((&p[0] + (&p[1] - &p[1].detach())?.sqrt()?)?.sum_all()?) };
+    let mut root = |p: &[Tensor]| -> Result<Tensor> { Ok((&p[0] + (&p[1] - &p[1].detach())?.sqrt()?)?.sum_all()?) };
     let error = descent.step(&mut root, &task).unwrap_err();
     assert_eq!((error.kind, error.message.as_str()), (Kind::Numeric, "the gradient of `b` is inf at step 2"));
     let error = descent.step(&mut |p| Ok((p[0].sum_all()? * f64::INFINITY)?), &task).unwrap_err();
@@ -143,7 +147,9 @@ fn what_cannot_descend_is_refused() {
     assert!(refused(DescentOptions { orthogonal: named("weight"), ..Default::default() }).message.contains("a matrix"));
     let both = DescentOptions { unit: named("weight"), range: ParameterRanges::All([0.0, 1.0]), ..Default::default() };
     assert!(refused(both).message.contains("found several"));
-    assert!(refused(DescentOptions { schedule: ScheduleShape::Linear, ..Default::default() }).message.contains("`steps`"));
+    assert!(
+        refused(DescentOptions { schedule: ScheduleShape::Linear, ..Default::default() }).message.contains("`steps`")
+    );
     let ints = vec![("ids".to_string(), t(&[1.0], &[1], DType::I64))];
     assert!(Descent::new(ADAM, ints, DescentOptions::default()).err().unwrap().message.contains("`ids`"));
     assert!(Descent::new(ADAM, Vec::new(), DescentOptions::default()).is_err());
