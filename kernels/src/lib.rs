@@ -51,7 +51,7 @@ pub use reach::{Gap, Reach};
 pub use record::{on_tape, with_gradient};
 pub use rotary::{Rotation, rotate};
 pub use rows::{centred, picked};
-pub use tape::{ArgumentGradients, Gradients, Taped, reshape};
+pub use tape::{ArgumentGradients, Gradients, Taped, aside, reshape};
 
 #[cfg(test)]
 mod tests;

@@ -70,6 +70,21 @@ pub struct Taped {
     tape: Tape,
 }
 
+/// The tape that was running before, which runs again when this is dropped.
+struct Before(Option<Tape>);
+
+impl Drop for Before {
+    fn drop(&mut self) {
+        TAPE.replace(self.0.take());
+    }
+}
+
+/// Runs work that is no part of the tape that is running, with gradients of its own.
+pub fn aside<T>(work: impl FnOnce() -> T) -> T {
+    let _before = Before(TAPE.replace(None));
+    work()
+}
+
 impl Taped {
     /// Runs `work`, which returns a scalar.
     pub fn of<E: From<Error>>(work: impl FnOnce() -> Result<Tensor, E>) -> Result<Self, E> {
@@ -83,12 +98,6 @@ impl Taped {
 
     /// Runs `work`, which returns a tensor.
     pub fn of_tensor<E>(work: impl FnOnce() -> Result<Tensor, E>) -> Result<Self, E> {
-        struct Before(Option<Tape>);
-        impl Drop for Before {
-            fn drop(&mut self) {
-                TAPE.replace(self.0.take());
-            }
-        }
         let before = Before(TAPE.replace(Some(Tape::default())));
         let result = work()?;
         let mut tape = TAPE.replace(None).unwrap_or_default();

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use candle_core::Var;
+use kernels::Taped;
 
 use super::batch::Batch;
 use super::cache::Cache;
@@ -10,7 +11,7 @@ use super::decoder::{Decoder, Logits, Pass};
 use super::hooks::{At, Bound, Chain, Hooks, one_head};
 use super::padding::blanked;
 use super::site::{Place, Site};
-use crate::base::{Result, Task};
+use crate::base::{Error, Result, Task};
 use crate::tensor::Tensor;
 use crate::{bail, err};
 
@@ -68,11 +69,16 @@ impl Decoder {
         let sites = places.iter().map(|place| place.site).collect();
         let chain = Chain { hooks, ..Chain::default() };
         let mut probe = Probe { chain, sites, variables: BTreeMap::new() };
-        let pass = Pass { hooks: &mut probe, past: None, logits: wanted, task };
-        let logits = self.forward(batch, pass)?.ok_or_else(|| err!(Bug, "a pass without logits"))?;
         let has_ends = wanted == Logits::All && batch.is_ragged();
-        let logits = if has_ends { blanked(&logits, &batch.lengths(), &[1])? } else { logits };
-        let value = metric(&logits)?;
+        let mut has_gradient = false;
+        let taped = Taped::of_tensor(|| {
+            let pass = Pass { hooks: &mut probe, past: None, logits: wanted, task };
+            let logits = self.forward(batch, pass)?.ok_or_else(|| err!(Bug, "a pass without logits"))?;
+            let value = metric(&if has_ends { blanked(&logits, &batch.lengths(), &[1])? } else { logits })?;
+            has_gradient = value.track_op();
+            Ok::<_, Error>(value)
+        })?;
+        let value = taped.result();
         if value.elem_count() != 1 {
             return Err(err!(Shape, "expected one number from the metric, found shape {:?}", value.dims())
                 .hint("reduce it, with .sum() or .mean([0, 1]) for instance"));
@@ -83,15 +89,20 @@ impl Decoder {
                 "read them from the end of each text with #{ pos: -1 }, or choose by indexing; NaN times 0 is NaN",
             ));
         }
-        if !value.track_op() {
+        if !has_gradient {
             return Err(err!(Argument, "the metric does not depend on the logits by operations that have gradients")
                 .hint("compute it from the logits with arithmetic, indexing, sums and softmax, and return a tensor"));
         }
-        let store = task.apart(move || Ok(value.backward()?))?;
+        let known: Vec<_> = probe.variables.values().map(|variable| variable.id()).collect();
+        if taped.variables().iter().any(|id| !known.contains(id)) {
+            return Err(err!(Argument, "the metric or a hook depends on a variable of another gradient around it")
+                .hint("there are no second derivatives; `.detach()` makes a constant of it, if that is meant"));
+        }
+        let found = task.apart(move || Ok(taped.backward()?))?;
         let mut activations = BTreeMap::new();
         for place in places {
             let Some(variable) = probe.variables.get(&place.site) else { bail!(Bug, "`{place}` was not passed") };
-            let whole = match store.get(variable) {
+            let whole = match found.get(variable) {
                 Some(gradient) => gradient.clone(),
                 // The metric does not depend on this place.
                 None => variable.as_tensor().zeros_like()?,

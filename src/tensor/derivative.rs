@@ -67,6 +67,8 @@ pub fn vector_jacobian(f: &mut TensorFunction, at: &[Tensor], weights: &Tensor, 
 pub fn jacobians(f: &mut TensorFunction, at: &[Tensor], task: &Task) -> Result<Vec<Tensor>> {
     let Computed { variables, taped, result, cost } = Computed::of(f, at)?;
     let count = result.elem_count();
+    // Weights of a row, and the gradients on the way back.
+    element::room(&[4, count], DType::F64)?;
     for variable in &variables {
         element::room(&[count, variable.elem_count()], variable.dtype())?;
     }

@@ -39,12 +39,13 @@ pub fn einsum(spec: &str, operands: &[Tensor]) -> Result<Tensor> {
     arrange(&alone, &output)
 }
 
+const DOTS: &str = "...";
+
 /// What stands for an axis of `...`, counted from the last.
 const UNNAMED: std::ops::Range<u32> = 0x2460..0x24A0;
 
 /// The specification with a sign for each axis of `...`, and the operands without those of size 1 that broadcast.
 fn spelled_out(spec: &str, operands: &[Tensor]) -> Result<(String, Vec<Tensor>)> {
-    const DOTS: &str = "...";
     let compact: String = spec.chars().filter(|c| !c.is_whitespace()).collect();
     let (left, right) = match compact.split_once("->") {
         Some((left, right)) => (left, Some(right)),
@@ -54,49 +55,14 @@ fn spelled_out(spec: &str, operands: &[Tensor]) -> Result<(String, Vec<Tensor>)>
     if !compact.contains('.') || parts.len() != operands.len() {
         return Ok((compact.clone(), operands.to_vec()));
     }
-    let signs = |count: usize| -> Result<Vec<char>> {
-        let all: Vec<char> = UNNAMED.filter_map(char::from_u32).take(count).collect();
-        let found = all.into_iter().rev().collect::<Vec<char>>();
-        if found.len() == count {
-            Ok(found)
-        } else {
-            Err(err!(Shape, "expected at most 64 axes for `...`, found {count}"))
-        }
-    };
     let mut sizes: Vec<usize> = Vec::new();
-    let unnamed = |part: &str, tensor: &Tensor| match part.matches(DOTS).count() {
-        0 => Ok(None),
-        1 => {
-            let named = part.chars().count() - DOTS.len();
-            let count = tensor.rank().checked_sub(named).ok_or_else(|| {
-                err!(Shape, "expected at least {named} axes for `{part}` in `{spec}`, found shape {:?}", tensor.dims())
-            })?;
-            let first = part.find(DOTS).unwrap_or_default();
-            Ok(Some((first, count)))
-        }
-        _ => Err(err!(Argument, "expected `...` once in `{part}`, found it twice")),
-    };
     for (part, tensor) in parts.iter().zip(operands) {
         if let Some((first, count)) = unnamed(part, tensor)? {
             sizes = axes::broadcast(&sizes, &tensor.dims()[first..first + count])?;
         }
     }
-    let (mut named, mut tensors) = (Vec::new(), Vec::new());
-    for (part, tensor) in parts.iter().zip(operands) {
-        let Some((first, count)) = unnamed(part, tensor)? else {
-            named.push((*part).to_string());
-            tensors.push(tensor.clone());
-            continue;
-        };
-        let whole = &sizes[sizes.len() - count..];
-        let is_kept = |i: &usize| tensor.dims()[first + i] == whole[*i];
-        let letters: String = signs(count)?.iter().enumerate().filter(|(i, _)| is_kept(i)).map(|(_, c)| c).collect();
-        let kept: Vec<usize> =
-            (0..tensor.rank()).filter(|a| !(first..first + count).contains(a) || is_kept(&(a - first))).collect();
-        let dims: Vec<usize> = kept.iter().map(|axis| tensor.dims()[*axis]).collect();
-        named.push(part.replace(DOTS, &letters));
-        tensors.push(back::reshaped(tensor, &dims)?);
-    }
+    let named = parts.iter().zip(operands).map(|(part, tensor)| named(part, tensor, &sizes));
+    let (named, tensors): (Vec<String>, Vec<Tensor>) = named.collect::<Result<Vec<_>>>()?.into_iter().unzip();
     let all: String = signs(sizes.len())?.into_iter().collect();
     let result = match right {
         Some(right) if right.matches(DOTS).count() > 1 => {
@@ -106,6 +72,43 @@ fn spelled_out(spec: &str, operands: &[Tensor]) -> Result<(String, Vec<Tensor>)>
         None => all.chars().chain(once(&parts.concat()).into_iter().filter(|c| *c != '.')).collect(),
     };
     Ok((format!("{}->{result}", named.join(",")), tensors))
+}
+
+/// The first axis that `...` stands for in an operand's letters, and their number.
+fn unnamed(part: &str, tensor: &Tensor) -> Result<Option<(usize, usize)>> {
+    let Some((before, _)) = part.split_once(DOTS) else { return Ok(None) };
+    let first = before.chars().count();
+    if part.matches(DOTS).count() > 1 {
+        bail!(Argument, "expected `...` once in `{part}`, found it twice");
+    }
+    let named = part.chars().count() - DOTS.len();
+    match tensor.rank().checked_sub(named) {
+        Some(count) => Ok(Some((first, count))),
+        None => bail!(Shape, "expected at least {named} axes for `{part}`, found shape {:?}", tensor.dims()),
+    }
+}
+
+/// The signs of so many axes.
+fn signs(count: usize) -> Result<Vec<char>> {
+    if count > UNNAMED.len() {
+        bail!(Shape, "expected at most {} axes for `...`, found {count}", UNNAMED.len());
+    }
+    Ok(UNNAMED.take(count).rev().filter_map(char::from_u32).collect())
+}
+
+/// An operand's letters with signs for `...`, whose axes broadcast to `sizes`, and the operand without those of size 1 that
+/// are stretched.
+fn named(part: &str, tensor: &Tensor, sizes: &[usize]) -> Result<(String, Tensor)> {
+    let Some((first, count)) = unnamed(part, tensor)? else { return Ok((part.into(), tensor.clone())) };
+    let whole = &sizes[sizes.len() - count..];
+    let is_kept = |axis: &usize| {
+        let inside = axis.checked_sub(first).filter(|inside| *inside < count);
+        inside.is_none_or(|inside| tensor.dims()[*axis] == whole[inside])
+    };
+    let signs = signs(count)?;
+    let letters: String = (0..count).filter(|i| is_kept(&(first + i))).map(|i| signs[i]).collect();
+    let dims: Vec<usize> = (0..tensor.rank()).filter(is_kept).map(|axis| tensor.dims()[axis]).collect();
+    Ok((part.replace(DOTS, &letters), back::reshaped(tensor, &dims)?))
 }
 
 /// The letters that occur once, in alphabetical order.
@@ -282,6 +285,30 @@ mod tests {
             let found = einsum(spec, &operands).unwrap();
             prop_assert_eq!(element::floats(&found).unwrap(), plainly(spec, &operands), "{}", spec);
         }
+    }
+
+    #[test]
+    fn an_ellipsis_stands_for_any_axes_and_broadcasts() {
+        let (a, b) = (count(&[2, 3, 4]), count(&[4, 5]));
+        let of = |spec: &str, operands: &[&Tensor]| {
+            let operands: Vec<Tensor> = operands.iter().map(|t| (*t).clone()).collect();
+            let found = einsum(spec, &operands).unwrap();
+            (found.dims().to_vec(), element::floats(&found).unwrap())
+        };
+        assert_eq!(of("...i,ij->...j", &[&a, &b]), of("abi,ij->abj", &[&a, &b]));
+        assert_eq!(of("...i,ij", &[&a, &b]), of("abi,ij->abj", &[&a, &b]));
+        assert_eq!(of("i...->...i", &[&a]), of("iab->abi", &[&a]));
+        assert_eq!(of("...", &[&a]), of("abc->abc", &[&a]));
+        assert_eq!(of("...ij->", &[&a]), of("aij->", &[&a]));
+        // The first operand has fewer axes, and one of size 1.
+        let (c, d) = (count(&[1, 4]), count(&[2, 3, 4]));
+        assert_eq!(of("...i,...i->...", &[&c, &d]), of("i,abi->ab", &[&c.get(0).unwrap(), &d]));
+        let e = count(&[3, 1]);
+        assert_eq!(of("...,...->...", &[&e, &a]), of("b,abc->abc", &[&e.flatten_all().unwrap(), &a]));
+        for wrong in ["..i->i", "éé...->", "...i...->i", "...abcd->", "...ij->......"] {
+            assert!(einsum(wrong, std::slice::from_ref(&a)).is_err(), "{wrong}");
+        }
+        assert!(einsum("...i,...i->...", &[a, count(&[2, 4])]).is_err());
     }
 
     #[test]

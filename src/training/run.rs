@@ -61,7 +61,8 @@ pub enum Ended {
 /// Trains to the end. An interruption ends the training early and is cleared: the result is what was trained so far. An
 /// error of a step says where the steps before are saved.
 pub fn run(trainer: &mut impl Trainer, task: &Task) -> Result<Ended> {
-    let ended = match all_steps(trainer, task) {
+    // A training within the loss of another takes its own gradients.
+    let ended = match kernels::aside(|| all_steps(trainer, task)) {
         Ok(()) => Ended::Done,
         Err(error) if error.kind == Kind::Interrupted => {
             task.answer_interruption();

@@ -163,7 +163,8 @@ pub mod methods {
 pub mod losses {
     /// The mean loss in nats: -log of the probability that the model gave to each token but the first.
     ///
-    /// Over several texts it is the mean over all of their tokens.
+    /// Over several texts it is the mean over all of their tokens. Within `tensor::grad` it is a tensor without axes, so that
+    /// gradients flow through hooks.
     ///
     /// # Options
     /// - [loss]

@@ -171,7 +171,8 @@ pub mod functions {
     /// Einstein summation over any number of tensors: letters name axes, and those that the result lacks are summed over.
     ///
     /// A letter that occurs twice in one tensor takes its diagonal. Without `->` the result has the letters that occur
-    /// once, in alphabetical order.
+    /// once, in alphabetical order. `...` stands for any axes without letters, which broadcast; without `->` they are the
+    /// first of the result.
     ///
     /// # Example
     /// ```
@@ -179,6 +180,7 @@ pub mod functions {
     /// tensor::einsum("ij,jk->ik", [a, a])  //=> tensor([[7.0, 10.0], [15.0, 22.0]])
     /// tensor::einsum("ii->i", [a])  //=> tensor([1.0, 4.0])
     /// tensor::einsum("ij->", [a])  //=> 10.0
+    /// tensor::einsum("...i,ij->...j", [tensor::ones([5, 3, 2]), a]).shape  //=> [5, 3, 2]
     /// ```
     #[rhai_fn(return_raw)]
     pub fn einsum(ctx: NativeCallContext, letters: &str, tensors: Array) -> Fallible<Dynamic> {

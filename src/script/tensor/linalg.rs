@@ -29,6 +29,8 @@ fn named<const N: usize>(parts: [(&str, Tensor); N]) -> Map {
 pub mod functions {
     /// Solves a @ x = b for a square matrix `a` and a vector `b`, or the columns of a matrix `b`.
     ///
+    /// Axes before the last two are a batch of matrices.
+    ///
     /// # Example
     /// ```
     /// tensor::solve(tensor([[2, 0], [0, 4]]), tensor([2, 8]))  //=> tensor([1.0, 2.0])
@@ -39,6 +41,8 @@ pub mod functions {
     }
 
     /// Least squares: the x that minimises |a @ x - b|, and of several the one with the smallest norm.
+    ///
+    /// Axes before the last two are a batch of matrices.
     ///
     /// # Example
     /// ```
@@ -55,6 +59,8 @@ methods! { matrices by solved:
     /// The Cholesky decomposition of a symmetric positive definite matrix: the lower triangular matrix l with
     /// `a = l @ l.transpose(0, 1)`.
     ///
+    /// Axes before the last two are a batch of matrices.
+    ///
     /// # Example
     /// ```
     /// tensor([[4, 0], [0, 9]]).cholesky()  //=> tensor([[2.0, 0.0], [0.0, 3.0]])
@@ -62,9 +68,12 @@ methods! { matrices by solved:
     cholesky() => linalg::cholesky;
     /// The inverse of a square matrix; a singular one is an error.
     ///
+    /// Axes before the last two are a batch of matrices.
+    ///
     /// # Example
     /// ```
     /// tensor([[2, 0], [0, 4]]).inverse()  //=> tensor([[0.5, 0.0], [0.0, 0.25]])
+    /// tensor::ones([3, 1, 1]).inverse().shape  //=> [3, 1, 1]
     /// ```
     inverse() => linalg::inverse;
 }
@@ -73,7 +82,7 @@ methods! { matrices by solved:
 pub mod methods {
     /// The thin singular value decomposition: `a = u @ diag(s) @ vt`.
     ///
-    /// Singular values are in descending order, and in each column of `u` the entry of largest magnitude is positive.
+    /// Axes before the last two are a batch of matrices. Singular values are in descending order, and in each column of `u` the entry of largest magnitude is positive.
     ///
     /// # Example
     /// ```
@@ -89,6 +98,8 @@ pub mod methods {
 
     /// The QR decomposition: `q` with orthonormal columns, `r` upper triangular with a nonnegative diagonal.
     ///
+    /// Axes before the last two are a batch of matrices.
+    ///
     /// # Example
     /// ```
     /// tensor([[0, 2], [-3, 0]]).qr().r.abs()  //=> tensor([[3.0, 0.0], [0.0, 2.0]])
@@ -101,7 +112,7 @@ pub mod methods {
 
     /// Eigenvalues of a symmetric matrix in ascending order as `values`, and eigenvectors as the columns of `vectors`.
     ///
-    /// In each eigenvector the entry of largest magnitude is positive.
+    /// Axes before the last two are a batch of matrices. In each eigenvector the entry of largest magnitude is positive.
     ///
     /// # Example
     /// ```
@@ -114,6 +125,8 @@ pub mod methods {
     }
 
     /// The Moore-Penrose pseudoinverse.
+    ///
+    /// Axes before the last two are a batch of matrices.
     ///
     /// # Options
     /// - [rcond]
@@ -130,9 +143,12 @@ pub mod methods {
 
     /// The determinant of a square matrix.
     ///
+    /// Axes before the last two are a batch of matrices.
+    ///
     /// # Example
     /// ```
     /// tensor([[2, 0], [0, 4]]).det()  //=> 8.0
+    /// tensor([[[2, 0], [0, 4]], [[1, 0], [0, 1]]]).det()  //=> tensor([8.0, 1.0], f64)
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn det(ctx: NativeCallContext, a: &mut Tensor) -> Fallible<Dynamic> {

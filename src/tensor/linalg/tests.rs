@@ -122,3 +122,19 @@ fn empty_matrices() {
     assert_eq!(pinv(&none, None).unwrap().dims(), [3, 0]);
     assert_eq!(rank(&none, None).unwrap(), 0);
 }
+
+#[test]
+fn a_batch_is_each_of_its_matrices() {
+    let (a, b) = (random(&[2, 3, 4, 4], 1), random(&[2, 3, 4], 2));
+    let one = |t: &Tensor| t.get(1).unwrap().get(2).unwrap();
+    assert!(close(&one(&inverse(&a).unwrap()), &inverse(&one(&a)).unwrap()));
+    assert!(close(&one(&solve(&a, &b).unwrap()), &solve(&one(&a), &one(&b)).unwrap()));
+    assert!(close(&one(&lstsq(&a, &b).unwrap()), &lstsq(&one(&a), &one(&b)).unwrap()));
+    assert!(close(&one(&pinv(&a, None).unwrap()), &pinv(&one(&a), None).unwrap()));
+    assert!(close(&one(&det(&a).unwrap()), &det(&one(&a)).unwrap()));
+    let (u, s, vt) = svd(&a).unwrap();
+    assert_eq!((u.dims(), s.dims(), vt.dims()), (&[2, 3, 4, 4][..], &[2, 3, 4][..], &[2, 3, 4, 4][..]));
+    let refused = solve(&a, &random(&[3, 4], 3)).unwrap_err().message;
+    assert_eq!(refused, "expected a right side for each matrix of the batch [2, 3], found shape [3, 4]");
+    assert!(inverse(&t(&[], &[0, 2, 2])).unwrap_err().message.contains("at least one matrix"));
+}
