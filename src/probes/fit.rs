@@ -5,22 +5,10 @@ use faer::{Mat, MatRef};
 use super::labels::ClassLabels;
 use super::matrix::{columns, matrix, product};
 use super::optimum::{Solver, optimum};
-use super::probe::Probe;
+use super::probe::{Probe, ProbeKind};
 use crate::base::{Result, Task};
 use crate::err;
 use crate::tensor::Tensor;
-
-crate::choices! {
-    /// What is fitted.
-    pub enum ProbeKind {
-        /// Logistic regression; softmax regression for more than two classes.
-        Logistic = "logistic",
-        /// The nearest mean of a class.
-        DifferenceOfMeans = "difference_of_means",
-        /// Logistic regression on the few columns whose means differ most between the classes.
-        Sparse = "sparse",
-    }
-}
 
 crate::options! {
     #[derive(Debug, Clone)]
@@ -66,11 +54,7 @@ impl Probe {
     /// The same for rows that were read already.
     pub fn of_matrix(x: MatRef<'_, f64>, labels: &ClassLabels, options: &ProbeOptions, task: &Task) -> Result<Self> {
         let counts = labels.counts();
-        if let Some(none) = counts.iter().position(|count| *count == 0) {
-            return Err(
-                err!(Argument, "expected a row of each class, found none of {}", labels.classes[none]).about("y")
-            );
-        }
+        labels.check_each().map_err(|e| e.about("y"))?;
         let rows = x.nrows();
         let l2 = options.l2.unwrap_or(1.0 / rows as f64);
         let features = match options.kind {

@@ -86,6 +86,14 @@ impl ClassLabels {
         Ok(())
     }
 
+    /// Refuses classes that no row has, as a part of the rows may.
+    pub fn check_each(&self) -> Result<()> {
+        match self.counts().iter().position(|count| *count == 0) {
+            None => Ok(()),
+            Some(none) => Err(err!(Argument, "expected a row of each class, found none of {}", self.classes[none])),
+        }
+    }
+
     /// The labels of some rows, with the same classes.
     pub fn picked(&self, rows: &[usize]) -> Self {
         Self { classes: self.classes.clone(), of_row: rows.iter().map(|row| self.of_row[*row]).collect() }

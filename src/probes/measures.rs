@@ -3,9 +3,10 @@
 
 use faer::{Mat, MatRef};
 
-use super::labels::ClassLabels;
-use super::probe::{class_chances, likeliest};
-use crate::base::{Cell, Table};
+use super::labels::{ClassLabels, ClassName};
+use super::probe::{Probe, class_chances, likeliest};
+use crate::base::{Cell, Result, Table};
+use crate::tensor::Tensor;
 
 /// Bins of the reliability table.
 pub const BINS: usize = 10;
@@ -29,6 +30,16 @@ pub struct ReliabilityBin {
     pub confidence: f64,
     /// The share of rows of which the prediction is right.
     pub accuracy: f64,
+}
+
+impl Probe {
+    /// The rows as measures need them, beside their labels.
+    pub fn judged(&self, x: &Tensor, names: &[ClassName]) -> Result<JudgedRows> {
+        let outputs = self.outputs_of(x).map_err(|e| e.about("x"))?;
+        let labels = ClassLabels::among(names, &self.classes).map_err(|e| e.about("y"))?;
+        labels.check_rows(outputs.nrows()).map_err(|e| e.about("y"))?;
+        Ok(JudgedRows::new(outputs.as_ref(), labels))
+    }
 }
 
 impl JudgedRows {

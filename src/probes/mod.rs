@@ -13,9 +13,9 @@ pub mod save;
 pub mod selectivity;
 pub mod split;
 
-pub use fit::{ProbeKind, ProbeOptions};
+pub use fit::ProbeOptions;
 pub use labels::{ClassLabels, ClassName, RowGroups};
-pub use probe::Probe;
+pub use probe::{Probe, ProbeKind};
 
 #[cfg(test)]
 mod tests;

@@ -2,13 +2,24 @@
 
 use faer::{Mat, MatRef};
 
-use super::fit::ProbeKind;
-use super::labels::{ClassLabels, ClassName};
+use super::labels::ClassName;
 use super::matrix::{check_width, columns, matrix, product};
 use super::optimum::chances;
 use crate::base::Result;
 use crate::err;
 use crate::tensor::{DType, Device, Tensor};
+
+crate::choices! {
+    /// What is fitted.
+    pub enum ProbeKind {
+        /// Logistic regression; softmax regression for more than two classes.
+        Logistic = "logistic",
+        /// The nearest mean of a class.
+        DifferenceOfMeans = "difference_of_means",
+        /// Logistic regression on the few columns whose means differ most between the classes.
+        Sparse = "sparse",
+    }
+}
 
 /// A linear classifier: x W + b, whose outputs are the log odds of the second of two classes, or a score for each of
 /// several classes, of which the softmax is the probability.
@@ -66,14 +77,6 @@ impl Probe {
     pub fn predict(&self, x: &Tensor) -> Result<Vec<ClassName>> {
         let found = likeliest(class_chances(self.outputs_of(x)?.as_ref()).as_ref());
         Ok(found.into_iter().map(|class| self.classes[class].clone()).collect())
-    }
-
-    /// The rows as measures need them, beside their labels.
-    pub fn judged(&self, x: &Tensor, names: &[ClassName]) -> Result<super::measures::JudgedRows> {
-        let outputs = self.outputs_of(x).map_err(|e| e.about("x"))?;
-        let labels = ClassLabels::among(names, &self.classes).map_err(|e| e.about("y"))?;
-        labels.check_rows(outputs.nrows()).map_err(|e| e.about("y"))?;
-        Ok(super::measures::JudgedRows::new(outputs.as_ref(), labels))
     }
 
     /// The unit vector along which the log odds of the second class rise fastest, `[width]`; of several classes one for

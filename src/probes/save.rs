@@ -7,10 +7,9 @@ use faer::Mat;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::fit::ProbeKind;
 use super::labels::ClassName;
 use super::matrix::tensor;
-use super::probe::Probe;
+use super::probe::{Probe, ProbeKind};
 use crate::base::files::Files;
 use crate::base::options::chosen;
 use crate::base::{Result, json};

@@ -2,12 +2,12 @@
 
 use proptest::prelude::*;
 
-use super::fit::{ProbeKind, ProbeOptions};
+use super::fit::ProbeOptions;
 use super::labels::{ClassLabels, ClassName, RowGroups};
 use super::matrix::matrix;
 use super::measures::{JudgedRows, auroc, runs};
 use super::optimum::Solver;
-use super::probe::Probe;
+use super::probe::{Probe, ProbeKind};
 use super::split::{RowSplit, SplitOptions};
 use crate::base::access::{Access, Rules};
 use crate::base::files::Files;

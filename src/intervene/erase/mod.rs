@@ -129,6 +129,7 @@ impl Eraser {
         options.check()?;
         let rows = matrix(x).map_err(|e| e.about("x"))?;
         labels.check_rows(rows.nrows()).map_err(|e| e.about("y"))?;
+        labels.check_each().map_err(|e| e.about("y"))?;
         if rows.nrows() < 2 {
             return Err(err!(Argument, "expected at least two rows to erase from, found {}", rows.nrows()).about("x"));
         }

@@ -7,6 +7,7 @@ use rhai::{Array, Dynamic, Map, NativeCallContext};
 
 use super::{Probe, class_names};
 use crate::base::{Result, Table};
+use crate::err;
 use crate::probes::labels::ClassLabels;
 use crate::probes::probe;
 use crate::probes::selectivity;
@@ -84,14 +85,12 @@ pub mod functions {
     pub fn split(_ctx: NativeCallContext, x: Any, y: Any, options: Options) -> Fallible<Map> {
         let ids = options.get("groups").cloned();
         let options: SplitOptions = taken(options)?;
-        let rows = Dynamic::from(values("x", &x)?);
-        let count = class_names("y", &y)?.len();
-        let width = values("x", &rows)?;
-        if width.dims().first() != Some(&count) {
-            return Err(crate::err!(Shape, "expected a label for each row of {:?}, found {count}", width.dims())
-                .about("y")
-                .into());
+        let (rows, count) = (values("x", &x)?, class_names("y", &y)?.len());
+        if rows.dims().first() != Some(&count) {
+            let shape = rows.dims();
+            return Err(err!(Shape, "expected a label for each row of {shape:?}, found {count}").about("y").into());
         }
+        let rows = Dynamic::from(rows);
         let parts = RowSplit::of(count, &options)?;
         let part = |numbers: &[usize]| -> Result<Dynamic> {
             let mut map = Map::new();
