@@ -61,7 +61,8 @@ const MAY_OPEN: &[&str] = &[
 
 /// The parts of the language, one folder for each floor of the core, lowest first. The folders `engine`, `docs`,
 /// `language` and `session` are below them.
-const PARTS: &[&str] = &["tensor", "model", "data", "sae", "features", "hooks", "circuit", "report", "plot"];
+const PARTS: &[&str] =
+    &["tensor", "model", "data", "sae", "features", "hooks", "intervene", "circuit", "report", "plot"];
 
 /// The list of all parts, from which the engine is built.
 const LIST_OF_PARTS: &str = "script/session/build.rs";

@@ -22,6 +22,7 @@ pub mod docs;
 pub mod engine;
 pub mod features;
 pub mod hooks;
+pub mod intervene;
 pub mod language;
 pub mod model;
 pub mod plot;

@@ -17,7 +17,7 @@ use crate::script::engine::value::{Fallible, given};
 use crate::script::engine::{binding, caught, show};
 use crate::script::language::{self, numbers, ranges, run, standins};
 use crate::script::session::resolver::Resolver;
-use crate::script::{circuit, data, features, hooks, model, plot, report, sae, tensor};
+use crate::script::{circuit, data, features, hooks, intervene, model, plot, report, sae, tensor};
 
 /// Modules that scripts call by name, `run::check(..)`.
 fn modules() -> Vec<(&'static str, Vec<&'static ModuleManifest>)> {
@@ -26,20 +26,23 @@ fn modules() -> Vec<(&'static str, Vec<&'static ModuleManifest>)> {
         ("data", data::functions()),
         ("features", features::functions()),
         ("hooks", vec![exported_manifest!(hooks::functions)]),
+        ("intervene", intervene::functions()),
         ("model", model::functions()),
         ("plot", vec![exported_manifest!(plot::functions)]),
         ("run", vec![exported_manifest!(run::functions)]),
         ("sae", sae::functions()),
+        ("subspace", vec![exported_manifest!(intervene::subspace::functions)]),
         ("tensor", tensor::functions()),
     ]
 }
 
 /// The types of handles of each part of the language.
-const HANDLES: [&[HandleType]; 8] = [
+const HANDLES: [&[HandleType]; 9] = [
     circuit::HANDLES,
     data::HANDLES,
     features::HANDLES,
     hooks::HANDLES,
+    intervene::HANDLES,
     model::HANDLES,
     report::HANDLES,
     sae::HANDLES,
@@ -47,11 +50,12 @@ const HANDLES: [&[HandleType]; 8] = [
 ];
 
 /// The groups of options of each part, which doc comments name.
-const OPTIONS: [&[Group]; 9] = [
+const OPTIONS: [&[Group]; 10] = [
     circuit::OPTIONS,
     data::OPTIONS,
     features::OPTIONS,
     hooks::OPTIONS,
+    intervene::OPTIONS,
     model::OPTIONS,
     plot::OPTIONS,
     report::OPTIONS,
@@ -74,7 +78,14 @@ fn globals() -> Vec<&'static ModuleManifest> {
         exported_manifest!(run::globals),
         exported_manifest!(show::globals),
     ];
-    let floors = [circuit::globals(), data::globals(), features::globals(), model::globals(), sae::globals()];
+    let floors = [
+        circuit::globals(),
+        data::globals(),
+        features::globals(),
+        intervene::globals(),
+        model::globals(),
+        sae::globals(),
+    ];
     [own, floors.concat(), tensor::globals()].concat()
 }
 
