@@ -303,7 +303,8 @@ impl Row<'_> {
     fn hook(&self, level: &Level, sets: &[Vec<usize>], is_shuffled: bool) -> Result<Bound<'static>> {
         let device = level.sae.directions().device();
         let (copies, count) = (sets.len(), level.features.len());
-        let taken = sets.iter().flat_map(|set| level.units.iter().map(|unit| f32::from(u8::from(set.contains(unit)))));
+        let taken =
+            sets.iter().flat_map(|set| level.units.iter().map(move |unit| f32::from(u8::from(set.contains(unit)))));
         let taken = Tensor::from_vec(taken.collect::<Vec<f32>>(), (copies, 1, count), device)?;
         let order = if is_shuffled { Some(self.order(level, copies)?) } else { None };
         let edit = Taken { taken, order };

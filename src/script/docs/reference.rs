@@ -14,6 +14,8 @@ const MODULES: &[(&str, &str)] = &[
     ("hooks", "what is done to activations while a model runs"),
     ("sae", "dictionaries: fitting, loading, measuring"),
     ("features", "looking at features"),
+    ("intervene", "what a part of a model does, by changing it"),
+    ("subspace", "subspaces that carry a variable"),
     ("circuit", "circuits of features, and their evaluation"),
     ("plot", "charts"),
     ("run", "checks, files, the seed of a run"),
