@@ -31,7 +31,21 @@ fn every_primitive_that_takes_a_path_is_judged() {
         let text = "data::texts([\"a b a b\"])";
         format!("let t = {words}; let m = {m}; let text = {text}; let saes = {saes}; let chosen = {chosen}; {rest}")
     };
+    let jacobian = |rest: &str| {
+        let m = "model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: 4, context: 8 })";
+        format!("let m = {m}; let lens = m.jacobian_lens([[1, 2, 3]], #{{ skip_first: 0 }}); lens{rest}")
+    };
+    let sets = |rest: &str| {
+        let m = "model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 8 }, #{ tokenizer: t })";
+        let s = "sae::fit(m, \"resid_post.0\", text, #{ k: 1, d_sae: 4, steps: 1 })";
+        let text = "data::texts([\"a b a b a b a b\", \"b a b b a b\"])";
+        let sets = "intervene::interactions(m, s.features([0, 1]), [\"a b\", \"b a b\"])";
+        format!("let t = {words}; let m = {m}; let text = {text}; let s = {s}; let sets = {sets}; sets{rest}")
+    };
     let values = [
+        ("BothLenses", jacobian(".read(m, [1, 2])")),
+        ("Interactions", sets("")),
+        ("JacobianLens", jacobian("")),
         ("Contexts", fitted("features::contexts(m, s, text)")),
         ("FeatureCard", fitted("features::card(m, s.feature(0), text)")),
         ("Ranking", fitted("features::predicting(m, s, text, \"a\")")),
@@ -73,10 +87,10 @@ fn every_primitive_that_takes_a_path_is_judged() {
         };
         let writes = call.contains("save");
         let outside = match path.as_str() {
-            "tensor::load" | "tensor::metadata" if !writes => "/etc/x.safetensors",
+            "tensor::load" | "tensor::metadata" | "model::load_jacobian_lens" if !writes => "/etc/x.safetensors",
             _ if !writes => "/etc/hosts",
             "Tensor.save" => "../outside.npy",
-            "tensor::save" | "Cache.save" | "Run.save" => "../outside.safetensors",
+            "tensor::save" | "Cache.save" | "Run.save" | "JacobianLens.save" => "../outside.safetensors",
             _ => "../outside.json",
         };
         let code = format!("{call}(\"{outside}\"{more})").leak();

@@ -345,6 +345,10 @@ fn by_attribution(runs: &Runs, pairs: &[PatchPair], task: &Task) -> Result<Vec<P
         }
         bar.advance(counts.len() as u64);
     }
+    if let [none] = sets.as_slice() {
+        // Where no code differs, all features change as little as none.
+        sets.insert(0, none.clone());
+    }
     if let Some(all) = sets.first_mut() {
         all.count = runs.sae.d_sae();
     }

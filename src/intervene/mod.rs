@@ -5,9 +5,12 @@ pub mod erase;
 pub mod feature_patch;
 pub mod features;
 pub mod grid;
+pub mod interactions;
 pub mod metric;
 pub mod monitor;
 mod rerun;
+pub mod steer;
+pub mod subspace;
 
 pub use erase::{Eraser, EraserKind};
 pub use features::{FeatureHook, FeatureHookOptions, OnFeatures};

@@ -64,7 +64,7 @@ impl<'a> Reruns<'a> {
 }
 
 /// The last stream before a site, if a block is before it.
-fn begin(config: &Config, first: Site) -> Option<Site> {
+pub fn begin(config: &Config, first: Site) -> Option<Site> {
     match first.kind {
         SiteKind::Embed | SiteKind::PosEmbed => None,
         SiteKind::FinalNormScale | SiteKind::FinalNorm | SiteKind::Logits => {

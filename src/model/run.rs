@@ -228,7 +228,7 @@ fn recorded(chain: Chain) -> Result<Cache> {
 }
 
 /// -log p of each token after the first, from the logits `[pos, vocab]` before it; in f32 or wider.
-fn token_losses(logits: &Tensor, ids: &[u32]) -> Result<Tensor> {
+pub fn token_losses(logits: &Tensor, ids: &[u32]) -> Result<Tensor> {
     let count = ids.len() - 1;
     if count == 0 {
         return Ok(Tensor::zeros(0, logits.dtype(), logits.device())?);

@@ -16,6 +16,8 @@ const MODULES: &[(&str, &str)] = &[
     ("metric", "what is measured of pairs of prompts"),
     ("sae", "dictionaries: fitting, loading, measuring"),
     ("features", "looking at features"),
+    ("intervene", "what a part of a model does, by changing it"),
+    ("subspace", "subspaces that carry a variable"),
     ("circuit", "circuits of features, and their evaluation"),
     ("plot", "charts"),
     ("run", "checks, files, the seed of a run"),

@@ -1,28 +1,43 @@
 //! `intervene::`, `metric::` and `subspace::`: interventions on a model, what they give back, and what they are judged by.
 
 mod erase;
+mod feature_patch;
 mod grid;
+mod interactions;
 pub mod metric;
 mod monitor;
+mod pairs;
+mod steer;
+pub mod subspace;
 
 use rhai::exported_manifest;
 use rhai::plugin::*;
 
 pub use erase::Eraser;
+pub use interactions::Interactions;
 pub use metric::Metric;
 pub use monitor::Monitor;
+pub use subspace::Subspace;
 
+use crate::intervene::feature_patch::FeaturePatchOptions;
+use crate::intervene::interactions::InteractionOptions;
 use crate::intervene::monitor::{MonitorFitOptions, MonitorJudgeOptions, MonitorRunOptions};
+use crate::intervene::steer::{PinnedOptions, SteerOptions, VectorOptions};
+use crate::intervene::subspace::DasOptions;
 use crate::script::docs::declared::{Group, fields};
 use crate::script::engine::handle::{HandleType, handle_type};
 use erase::{EraseCall, ErasureCall};
 use monitor::{MonitorOptions, WatchOptions};
+use steer::{EffectOptions, PinnedText};
 
 /// The groups of options that doc comments here name.
 pub const OPTIONS: &[Group] = &[
+    ("das", fields::<DasOptions>),
     ("erase", fields::<EraseCall>),
     ("erasure", fields::<ErasureCall>),
+    ("feature_patch", fields::<FeaturePatchOptions>),
     ("grid", fields::<grid::GridCall>),
+    ("interactions", fields::<InteractionOptions>),
     ("metric", fields::<metric::MetricOptions>),
     ("metric_kl", fields::<metric::KlOptions>),
     ("metric_values", fields::<metric::ValuesOptions>),
@@ -31,21 +46,41 @@ pub const OPTIONS: &[Group] = &[
     ("monitor_judge", fields::<MonitorJudgeOptions>),
     ("monitor_run", fields::<MonitorRunOptions>),
     ("monitor_watch", fields::<WatchOptions>),
+    ("pinned", fields::<PinnedOptions>),
+    ("pinned_text", fields::<PinnedText>),
+    ("steer", fields::<SteerOptions>),
+    ("steer_effect", fields::<EffectOptions>),
+    ("steering_vector", fields::<VectorOptions>),
 ];
 
 /// The types that scripts hold.
-pub const HANDLES: &[HandleType] = &[handle_type::<Eraser>(), handle_type::<Metric>(), handle_type::<Monitor>()];
+pub const HANDLES: &[HandleType] = &[
+    handle_type::<Eraser>(),
+    handle_type::<Interactions>(),
+    handle_type::<Metric>(),
+    handle_type::<Monitor>(),
+    handle_type::<Subspace>(),
+];
 
 /// What is called through the module: `intervene::grid(m, pairs)`.
 pub fn functions() -> Vec<&'static ModuleManifest> {
     vec![
         exported_manifest!(erase::functions),
+        exported_manifest!(feature_patch::functions),
         exported_manifest!(grid::functions),
+        exported_manifest!(interactions::functions),
         exported_manifest!(monitor::functions),
+        exported_manifest!(steer::functions),
     ]
 }
 
 /// The methods of its results.
 pub fn globals() -> Vec<&'static ModuleManifest> {
-    vec![exported_manifest!(erase::methods), exported_manifest!(metric::methods), exported_manifest!(monitor::methods)]
+    vec![
+        exported_manifest!(erase::methods),
+        exported_manifest!(interactions::methods),
+        exported_manifest!(metric::methods),
+        exported_manifest!(monitor::methods),
+        exported_manifest!(subspace::methods),
+    ]
 }

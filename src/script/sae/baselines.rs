@@ -45,6 +45,23 @@ pub mod functions {
         Ok(baselines::pca(&moments, count, codes.k, &env.task)?.into())
     }
 
+    /// A linear dictionary with each direction split into its positive and its negative half, each with a code that is not
+    /// negative: relu(x . d) and relu(-x . d).
+    ///
+    /// The reconstruction is that of the dictionary itself, such as one of `sae::pca`.
+    ///
+    /// # Example
+    /// ```
+    /// let x = tensor::randn([200, 3], #{ seed: 1 });
+    /// let halves = sae::split_signs(sae::pca(x));
+    /// halves.d_sae  //=> 6
+    /// halves.reconstruct(x).all_close(x, #{ atol: 1e-4 })  //=> true
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn split_signs(s: Sae) -> Fallible<Sae> {
+        Ok(baselines::split_signs(&s.core).map_err(|e| e.about("s"))?.into())
+    }
+
     /// Independent components of activations `[.., d]` (FastICA, Hyvärinen 1999) as a dictionary.
     ///
     /// # Options

@@ -35,6 +35,7 @@ fn modules() -> Vec<(&'static str, Vec<&'static ModuleManifest>)> {
         ("probe", probes::functions()),
         ("run", vec![exported_manifest!(run::functions)]),
         ("sae", sae::functions()),
+        ("subspace", vec![exported_manifest!(intervene::subspace::functions)]),
         ("tensor", [tensor::functions(), optim::gradients()].concat()),
     ]
 }

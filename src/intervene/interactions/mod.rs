@@ -1,0 +1,353 @@
+//! Sets of features: what ablating several together does beyond the sum of what each does alone.
+//!
+//! The effect e(S) of a set on a row of text is what zero-ablating its features at all positions, the reconstruction
+//! error kept, adds to the loss of the row, or KL(clean || ablated) there. The interaction of two units is
+//! e(A and B) - e(A) - e(B). Above 0 they are redundant: either alone can do what both do. Below 0 they work together:
+//! without one of them the other is worth less. The control takes the same codes off at shuffled positions.
+
+#[cfg(test)]
+mod tests;
+
+use rand::seq::SliceRandom;
+
+use super::features::{OnFeatures, Which};
+use super::rerun::{Reruns, divergences, log_probabilities};
+use crate::base::bootstrap::bootstrap;
+use crate::base::random::stream;
+use crate::base::{Cell, Grid, Result, Table, Task};
+use crate::err;
+use crate::model::batch::Batch;
+use crate::model::decoder::{Decoder, Logits};
+use crate::model::hooks::{At, Bound, Edit};
+use crate::model::run::token_losses;
+use crate::model::site::{Place, one_site};
+use crate::sae::splice::Rest;
+use crate::sae::{Sae, site_of};
+use crate::tensor::{Tensor, floats, gather};
+
+crate::choices! {
+    /// What ablations are measured by.
+    pub enum SetMeasure {
+        /// The cross-entropy of the next token, less that of the clean run.
+        Loss = "loss",
+        /// KL(clean || ablated).
+        Kl = "kl",
+    }
+}
+
+crate::options! {
+    /// Interactions of features.
+    #[derive(Debug, Clone)]
+    pub struct InteractionOptions {
+        /// By what effects are measured, in nats, the mean over the positions of a row.
+        measure: SetMeasure = SetMeasure::Loss;
+        /// Maximum number of rows of the text.
+        rows: usize = 50 => at_least(2.0);
+        /// Tokens in a row.
+        context: Option<usize> = None => usually("the model's");
+        /// Seed of the shuffled control and of the bootstrap.
+        seed: i64 = 0;
+    }
+}
+
+/// Features that are ablated together as one: those of dictionaries, each by its number and its index there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FeatureUnit {
+    pub name: String,
+    pub features: Vec<(usize, usize)>,
+}
+
+/// The mean over rows of text, and its 95 % bootstrap interval.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RowMean {
+    pub mean: f64,
+    pub interval: Option<[f64; 2]>,
+}
+
+impl RowMean {
+    fn of(values: &[f64], seed: u64) -> Self {
+        let mean = |sum: f64| sum / values.len() as f64;
+        let interval = bootstrap(values.len(), seed, |drawn| mean(drawn.iter().map(|at| values[*at]).sum()));
+        Self { mean: mean(values.iter().sum()), interval }
+    }
+
+    fn cells(&self) -> [Cell; 3] {
+        let [low, high] = self.interval.map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::Float));
+        [self.mean.into(), low, high]
+    }
+}
+
+/// Two units.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PairInteraction {
+    pub units: [usize; 2],
+    /// e(A and B).
+    pub joint: RowMean,
+    /// e(A and B) - e(A) - e(B).
+    pub interaction: RowMean,
+    /// The same with codes at shuffled positions.
+    pub control: RowMean,
+}
+
+/// Units, alone and in pairs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Interactions {
+    pub units: Vec<FeatureUnit>,
+    pub measure: SetMeasure,
+    pub alone: Vec<RowMean>,
+    pub pairs: Vec<PairInteraction>,
+    /// e(all) less the sum of all effects.
+    pub all: RowMean,
+    pub rows: usize,
+}
+
+impl Interactions {
+    /// The pairs, those of the largest interaction in size first.
+    pub fn table(&self) -> Table {
+        let mut pairs: Vec<&PairInteraction> = self.pairs.iter().collect();
+        pairs.sort_by(|a, b| b.interaction.mean.abs().total_cmp(&a.interaction.mean.abs()));
+        let row = |pair: &PairInteraction| -> Vec<Cell> {
+            let name = |at: usize| Cell::from(self.units[pair.units[at]].name.as_str());
+            let alone = |at: usize| Cell::from(self.alone[pair.units[at]].mean);
+            let kind = match pair.interaction.interval {
+                Some([low, _]) if low > 0.0 => "redundant",
+                Some([_, high]) if high < 0.0 => "synergistic",
+                _ => "unclear",
+            };
+            let mut cells = vec![name(0), name(1), alone(0), alone(1), pair.joint.mean.into()];
+            cells.extend(pair.interaction.cells());
+            cells.extend(pair.control.cells());
+            cells.push(kind.into());
+            cells
+        };
+        Table {
+            title: format!("interactions by {}, {} rows", self.measure.word(), self.rows),
+            columns: COLUMNS.map(String::from).into(),
+            rows: pairs.into_iter().map(row).collect(),
+        }
+    }
+
+    /// The interaction of each two units, or that of the control; on the diagonal the effects of units alone.
+    pub fn matrix(&self, of_control: bool) -> Grid {
+        let count = self.units.len();
+        let mut values = vec![0.0; count * count];
+        for (unit, alone) in self.alone.iter().enumerate() {
+            values[unit * count + unit] = if of_control { f64::NAN } else { alone.mean };
+        }
+        for PairInteraction { units: [a, b], interaction, control, .. } in &self.pairs {
+            let found = if of_control { control.mean } else { interaction.mean };
+            values[a * count + b] = found;
+            values[b * count + a] = found;
+        }
+        let names: Vec<String> = self.units.iter().map(|unit| unit.name.clone()).collect();
+        Grid {
+            title: if of_control { "interactions at shuffled positions" } else { "interactions" }.into(),
+            row_axis: "ablated".into(),
+            column_axis: "ablated".into(),
+            rows: names.clone(),
+            columns: names,
+            quantity: format!("joint effect less the single ones ({}, nats)", self.measure.word()),
+            values,
+        }
+    }
+}
+
+const COLUMNS: [&str; 12] = [
+    "a",
+    "b",
+    "effect_a",
+    "effect_b",
+    "joint",
+    "interaction",
+    "low",
+    "high",
+    "control",
+    "control_low",
+    "control_high",
+    "kind",
+];
+
+/// Tokens of one evaluation, about, and logits at most.
+const TOKENS: usize = 1 << 13;
+const LOGITS: usize = 1 << 23;
+
+/// Interactions of units on rows of text.
+pub fn interactions(
+    model: &Decoder,
+    saes: &[Sae],
+    units: &[FeatureUnit],
+    text: &[Vec<u32>],
+    options: &InteractionOptions,
+    task: &Task,
+) -> Result<Interactions> {
+    let count = units.len();
+    if count < 2 {
+        return Err(err!(Argument, "expected at least two features or groups, found {count}").about("features"));
+    }
+    let text: Vec<&Vec<u32>> = text.iter().filter(|ids| ids.len() > 1).take(options.rows).collect();
+    if text.len() < 2 {
+        return Err(err!(Argument, "expected at least two rows of two tokens, found {}", text.len()).about("text"));
+    }
+    let levels = levels(model, saes, units)?;
+    let sets = sets(count);
+    let bar = task.begin("ablating sets of features", Some(text.len() as u64));
+    let (mut own, mut shuffled) = (Vec::new(), Vec::new());
+    for (number, ids) in text.iter().enumerate() {
+        let row = Row { model, levels: &levels, sets: &sets, ids, options, number };
+        own.push(row.effects(false, task)?);
+        shuffled.push(row.effects(true, task)?);
+        bar.advance(1);
+    }
+    let seed = options.seed as u64;
+    let over = |of: &dyn Fn(usize) -> f64| RowMean::of(&(0..text.len()).map(of).collect::<Vec<_>>(), seed);
+    let alone: Vec<RowMean> = (0..count).map(|unit| over(&|row| own[row][unit])).collect();
+    let beyond = |effects: &[Vec<f64>], set: usize, row: usize| {
+        effects[row][set] - sets[set].iter().map(|unit| effects[row][*unit]).sum::<f64>()
+    };
+    let pair = |(set, units): (usize, &Vec<usize>)| PairInteraction {
+        units: [units[0], units[1]],
+        joint: over(&|row| own[row][set]),
+        interaction: over(&|row| beyond(&own, set, row)),
+        control: over(&|row| beyond(&shuffled, set, row)),
+    };
+    let pairs = sets.iter().enumerate().filter(|(set, _)| (count..sets.len() - 1).contains(set)).map(pair).collect();
+    let all = over(&|row| beyond(&own, sets.len() - 1, row));
+    Ok(Interactions { units: units.to_vec(), measure: options.measure, alone, pairs, all, rows: text.len() })
+}
+
+/// Units alone, then in pairs, then all of them.
+fn sets(count: usize) -> Vec<Vec<usize>> {
+    let alone = (0..count).map(|unit| vec![unit]);
+    let pairs = (0..count).flat_map(|a| (a + 1..count).map(move |b| vec![a, b]));
+    alone.chain(pairs).chain([(0..count).collect()]).collect()
+}
+
+/// A dictionary at its place, with the features that are ablated there and the unit of each.
+struct Level {
+    sae: Sae,
+    place: Place,
+    features: Vec<usize>,
+    units: Vec<usize>,
+}
+
+fn levels(model: &Decoder, saes: &[Sae], units: &[FeatureUnit]) -> Result<Vec<Level>> {
+    let mut levels = Vec::new();
+    for (number, sae) in saes.iter().enumerate() {
+        sae.check_writes_what_it_reads()?;
+        let mut features = Vec::new();
+        let mut of = Vec::new();
+        for (unit, FeatureUnit { features: given, .. }) in units.iter().enumerate() {
+            for (_, feature) in given.iter().filter(|(sae, _)| *sae == number) {
+                if features.contains(feature) {
+                    return Err(
+                        err!(Argument, "expected each feature once, found feature {feature} twice").about("features")
+                    );
+                }
+                features.push(*feature);
+                of.push(unit);
+            }
+        }
+        let site = site_of(sae)?;
+        let place = one_site(model.config(), &site, "features are ablated at one site each")?;
+        levels.push(Level { sae: sae.clone(), place, features, units: of });
+    }
+    Ok(levels)
+}
+
+/// One row of text.
+struct Row<'a> {
+    model: &'a Decoder,
+    levels: &'a [Level],
+    sets: &'a [Vec<usize>],
+    ids: &'a [u32],
+    options: &'a InteractionOptions,
+    number: usize,
+}
+
+impl Row<'_> {
+    /// The effect of each set.
+    fn effects(&self, is_shuffled: bool, task: &Task) -> Result<Vec<f64>> {
+        let batch = Batch::new(vec![self.ids.to_vec()])?;
+        let places: Vec<Place> = self.levels.iter().map(|level| level.place).collect();
+        let reruns = Reruns::new(self.model, &batch, &places, task)?;
+        let clean = reruns.logits(1, Vec::new(), Logits::All, task)?.get(0)?;
+        let logits = self.ids.len() * self.model.config().outputs();
+        let at_once = reruns.copies(TOKENS).min((LOGITS / logits.max(1)).max(1));
+        let clean = (self.measured(&clean, None)?, log_probabilities(&clean)?);
+        let mut effects = Vec::with_capacity(self.sets.len());
+        for sets in self.sets.chunks(at_once) {
+            task.check()?;
+            let hooks = self.levels.iter().map(|level| self.hook(level, sets, is_shuffled));
+            let found = reruns.logits(sets.len(), hooks.collect::<Result<_>>()?, Logits::All, task)?;
+            for copy in 0..sets.len() {
+                effects.push(self.measured(&found.get(copy)?, Some(&clean))?);
+            }
+        }
+        Ok(effects)
+    }
+
+    /// The loss of the row, less the clean one where that is given, or the divergence from it.
+    fn measured(&self, logits: &Tensor, clean: Option<&(f64, Tensor)>) -> Result<f64> {
+        let mean = |values: Vec<f64>| values.iter().sum::<f64>() / values.len() as f64;
+        match (self.options.measure, clean) {
+            (SetMeasure::Kl, Some((_, clean))) => Ok(mean(floats(&divergences(clean, &log_probabilities(logits)?)?)?)),
+            (SetMeasure::Kl, None) => Ok(0.0),
+            (SetMeasure::Loss, clean) => {
+                let loss = mean(floats(&token_losses(logits, self.ids)?)?);
+                Ok(loss - clean.map_or(0.0, |(clean, _)| *clean))
+            }
+        }
+    }
+
+    /// The ablations of one dictionary, a set in each copy.
+    fn hook(&self, level: &Level, sets: &[Vec<usize>], is_shuffled: bool) -> Result<Bound<'static>> {
+        let device = level.sae.directions().device();
+        let (copies, count) = (sets.len(), level.features.len());
+        let taken =
+            sets.iter().flat_map(|set| level.units.iter().map(move |unit| f32::from(u8::from(set.contains(unit)))));
+        let taken = Tensor::from_vec(taken.collect::<Vec<f32>>(), (copies, 1, count), device)?;
+        let order = if is_shuffled { Some(self.order(level, copies)?) } else { None };
+        let edit = Taken { taken, order };
+        let features = Which::Only(level.features.clone());
+        OnFeatures::new(level.sae.clone(), &features, Rest::Kept, Box::new(edit))?.at(
+            self.model.config(),
+            &level.place.to_string(),
+            None,
+        )
+    }
+
+    /// For each copy, position and feature the position whose code is taken off: an order of its own for each feature,
+    /// the same in all copies.
+    fn order(&self, level: &Level, copies: usize) -> Result<Tensor> {
+        let width = self.ids.len();
+        let orders: Vec<Vec<u32>> = level
+            .features
+            .iter()
+            .map(|feature| {
+                let seed = (self.options.seed as u64).wrapping_add(self.number as u64);
+                let mut order: Vec<u32> = (0..width as u32).collect();
+                order.shuffle(&mut stream(seed, &level.place.to_string(), *feature as u64));
+                order
+            })
+            .collect();
+        let one: Vec<u32> = (0..width).flat_map(|at| orders.iter().map(move |order| order[at])).collect();
+        let one = Tensor::from_vec(one, (1, width, orders.len()), level.sae.directions().device())?;
+        Ok(one.repeat((copies, 1, 1))?)
+    }
+}
+
+/// Takes codes off, or those of other positions.
+struct Taken {
+    taken: Tensor,
+    order: Option<Tensor>,
+}
+
+impl Edit for Taken {
+    fn edit(&mut self, _: &At, _: Place, _: Option<&[i64]>, codes: &Tensor) -> Result<Option<Tensor>> {
+        let off = match &self.order {
+            Some(order) => gather::gather(codes, 1, order)?,
+            None => codes.clone(),
+        };
+        Ok(Some((codes - off.broadcast_mul(&self.taken.to_dtype(codes.dtype())?)?)?))
+    }
+}

@@ -1,0 +1,75 @@
+//! Steering: a vector or features pushed while a model reads or writes, by how much that does what it should, and by how
+//! much it harms everything else.
+
+mod measure;
+mod push;
+#[cfg(test)]
+mod tests;
+mod vector;
+
+pub use measure::{Effect, SteerOptions, steer};
+pub use push::{Direction, Push};
+pub use vector::{VectorMethod, VectorOptions, steering_vector};
+
+use crate::base::{Cell, Result, Table, Task};
+use crate::data::Text;
+use crate::err;
+use crate::model::Model;
+use crate::model::batch::Batch;
+use crate::model::generate::GenerateOptions;
+use crate::sae::Sae;
+
+crate::options! {
+    /// Text that is written while a feature is held (Bricken et al. 2023, pinned sampling).
+    #[derive(Debug, Clone)]
+    pub struct PinnedOptions {
+        /// What the feature is held at, in multiples of its maximum on the text.
+        strengths: Vec<f64> = vec![0.0, 1.0, 2.0, 5.0];
+        /// Texts at each strength.
+        samples: usize = 1 => at_least(1.0);
+        /// Where the dictionary is, in any model.
+        site: Option<String> = None => usually("the dictionary's");
+        with generate: GenerateOptions;
+    }
+}
+
+/// Continues a prompt while a feature is held at multiples of its maximum on a text, at every position. 0 holds it off.
+pub fn pinned(
+    model: &Model,
+    (sae, feature): (&Sae, usize),
+    (prompt, text): (&[u32], &[Vec<u32>]),
+    options: &PinnedOptions,
+    seed: u64,
+    task: &Task,
+) -> Result<Table> {
+    let direction = Direction::of_features(sae, &[feature], options.site.as_deref())?;
+    let push = Push::new(&model.decoder, vec![direction], text, true, task)?;
+    let batch = Batch::new(vec![prompt.to_vec(); options.samples])?;
+    let bar = task.begin("writing", Some(options.strengths.len() as u64));
+    let mut rows: Vec<Vec<Cell>> = Vec::new();
+    for strength in &options.strengths {
+        let hooks = push.hooks(&model.decoder, *strength, None)?;
+        let made = model.generate(&batch, &options.generate, (seed, true), hooks, &mut |_| {}, task)?;
+        for text in made.texts {
+            rows.push(vec![(*strength).into(), (strength * push.unit()).into(), text.into()]);
+        }
+        bar.advance(1);
+    }
+    Ok(Table {
+        title: format!("text written while feature {feature} is held"),
+        columns: ["strength", "activation", "text"].map(String::from).into(),
+        rows,
+    })
+}
+
+/// The rows of a text that damage is measured on.
+pub fn rows(model: &Model, text: &Text, context: Option<usize>, count: usize, task: &Task) -> Result<Vec<Vec<u32>>> {
+    let most = model.decoder.config().context;
+    let context = context.unwrap_or(most).min(most);
+    let found = crate::data::pack::gathered(text, model.tokenizer()?, context, Some(count), task, |row| Ok(row.ids));
+    let found = found.map_err(|e| e.about("text"))?;
+    match found.is_empty() {
+        true => Err(err!(Argument, "expected a text with tokens, found none in {}", text.name()).about("text")),
+        false => Ok(found),
+    }
+}

@@ -1,0 +1,222 @@
+//! What is pushed, and the hooks that push it.
+
+use crate::base::{Result, Task};
+use crate::data::harvest::width;
+use crate::err;
+use crate::model::batch::Batch;
+use crate::model::decoder::Decoder;
+use crate::model::hooks::{At, Bound, Edit};
+use crate::model::run::Ask;
+use crate::model::site::{Place, one_site};
+use crate::sae::splice::heads_joined;
+use crate::sae::{Sae, site_of};
+use crate::tensor::{DType, Tensor, dtype, floats};
+
+/// Tokens in a batch of the model, about.
+const TOKENS: usize = 1 << 12;
+
+/// A direction at one site.
+#[derive(Debug, Clone)]
+pub struct Direction {
+    site: String,
+    what: What,
+}
+
+#[derive(Debug, Clone)]
+enum What {
+    /// `[d]`
+    Vector(Tensor),
+    Features {
+        sae: Box<Sae>,
+        features: Vec<u32>,
+    },
+}
+
+impl Direction {
+    /// A vector at a site.
+    pub fn of_vector(site: &str, vector: &Tensor) -> Result<Self> {
+        let vector = vector.to_dtype(DType::F32)?.flatten_all()?;
+        let length = length(&vector)?;
+        if !(length.is_finite() && length > 0.0) {
+            return Err(err!(Numeric, "expected a vector of finite length above 0 at `{site}`, found {length}")
+                .about("direction"));
+        }
+        Ok(Self { site: site.into(), what: What::Vector(vector) })
+    }
+
+    /// Features of one dictionary.
+    pub fn of_features(sae: &Sae, features: &[usize], site: Option<&str>) -> Result<Self> {
+        sae.check_writes_what_it_reads()?;
+        let features = crate::intervene::features::Which::Only(features.to_vec()).indices(sae.d_sae())?;
+        if features.is_empty() {
+            return Err(err!(Argument, "expected at least one feature, found none").about("direction"));
+        }
+        let site = site.map_or_else(|| site_of(sae), |site| Ok(site.to_string()))?;
+        Ok(Self { site, what: What::Features { sae: Box::new(sae.clone()), features } })
+    }
+}
+
+fn length(vector: &Tensor) -> Result<f64> {
+    Ok(f64::from(vector.sqr()?.sum_all()?.sqrt()?.to_scalar::<f32>()?))
+}
+
+/// Directions in a model, with what a strength of 1 is.
+pub struct Push {
+    parts: Vec<(Place, What)>,
+    /// The largest code of each feature on a text, by direction.
+    largest: Vec<Vec<f64>>,
+    clamp: bool,
+}
+
+impl Push {
+    /// The maxima of features are those on the rows of a text. With `clamp`, codes of features are set and not added to.
+    pub fn new(
+        model: &Decoder,
+        directions: Vec<Direction>,
+        text: &[Vec<u32>],
+        clamp: bool,
+        task: &Task,
+    ) -> Result<Self> {
+        let mut push = Self { parts: Vec::new(), largest: Vec::new(), clamp };
+        for Direction { site, what } in directions {
+            let place = one_site(model.config(), &site, "give a vector for each site")?;
+            let wanted = width(model.config(), place)?;
+            let largest = match &what {
+                What::Vector(vector) if vector.elem_count() != wanted => {
+                    let found = vector.elem_count();
+                    return Err(err!(Shape, "expected a vector of {wanted} numbers at `{place}`, found {found}")
+                        .about("direction"));
+                }
+                What::Vector(_) if clamp => {
+                    return Err(
+                        err!(Argument, "expected features to clamp, found a vector at `{place}`").about("clamp")
+                    );
+                }
+                What::Vector(_) => Vec::new(),
+                What::Features { sae, features } => {
+                    sae.check_width(wanted, "this model", &place.to_string())?;
+                    largest(model, place, (sae, features), text, task)?
+                }
+            };
+            push.parts.push((place, what));
+            push.largest.push(largest);
+        }
+        if push.parts.is_empty() {
+            return Err(err!(Argument, "expected a direction to steer by, found none").about("direction"));
+        }
+        Ok(push)
+    }
+
+    pub fn places(&self) -> Vec<Place> {
+        self.parts.iter().map(|(place, _)| *place).collect()
+    }
+
+    /// The largest code of the first feature; 1 for vectors.
+    pub fn unit(&self) -> f64 {
+        self.largest.first().and_then(|largest| largest.first()).copied().unwrap_or(1.0)
+    }
+
+    /// The width of each site.
+    pub fn widths(&self) -> Vec<usize> {
+        let width = |what: &What| match what {
+            What::Vector(vector) => vector.elem_count(),
+            What::Features { sae, .. } => sae.d_out(),
+        };
+        self.parts.iter().map(|(_, what)| width(what)).collect()
+    }
+
+    /// Hooks of one strength. With `others`, a unit vector for each site, each change keeps its length and takes that
+    /// direction: the control.
+    pub fn hooks<'a>(&self, model: &Decoder, strength: f64, others: Option<&[Tensor]>) -> Result<Vec<Bound<'a>>> {
+        let each = self.parts.iter().enumerate().map(|(number, (place, what))| {
+            let edit = Pushing {
+                what: what.clone(),
+                amounts: self.largest[number].iter().map(|largest| (strength * largest) as f32).collect(),
+                strength,
+                clamp: self.clamp,
+                other: others.and_then(|others| others.get(number)).cloned(),
+            };
+            Bound::new(model.config(), &place.to_string(), None, None, Box::new(edit))
+        });
+        each.collect()
+    }
+}
+
+/// The largest code of each feature on a text.
+fn largest(
+    model: &Decoder,
+    place: Place,
+    (sae, features): (&Sae, &[u32]),
+    text: &[Vec<u32>],
+    task: &Task,
+) -> Result<Vec<f64>> {
+    let mut found = vec![0.0_f64; features.len()];
+    let width = text.iter().map(Vec::len).max().unwrap_or(1);
+    for rows in text.chunks((TOKENS / width.max(1)).max(1)) {
+        let batch = Batch::new(rows.to_vec())?;
+        let x = model.cache(&batch, Ask { places: vec![place], ..Ask::default() }, task)?.at(place)?;
+        let x = dtype::convert(&heads_joined(&x, sae.d_in())?, sae.parts().encoder.dtype())?;
+        for (row, length) in batch.lengths().into_iter().enumerate() {
+            task.check()?;
+            let codes = sae.encode(&x.get(row)?.narrow(0, 0, length)?)?.contiguous()?;
+            let codes = codes.index_select(&Tensor::new(features, codes.device())?, 1)?;
+            let most = floats(&codes.max(0)?)?;
+            found.iter_mut().zip(most).for_each(|(found, most)| *found = found.max(most));
+        }
+    }
+    match features.iter().zip(&found).find(|(_, most)| **most <= 0.0) {
+        None => Ok(found),
+        Some((feature, _)) => Err(err!(Argument, "feature {feature} is nowhere active in the text")
+            .hint("its strength is in multiples of its maximum there: give more text")
+            .about("text")),
+    }
+}
+
+/// A push at one site.
+struct Pushing {
+    what: What,
+    /// What is added to the codes of features, or what they are set to.
+    amounts: Vec<f32>,
+    strength: f64,
+    clamp: bool,
+    /// The unit vector that the change takes in place of its own direction.
+    other: Option<Tensor>,
+}
+
+impl Pushing {
+    /// The change of rows `[.., d]`.
+    fn change(&self, x: &Tensor) -> Result<Tensor> {
+        match &self.what {
+            What::Vector(vector) => {
+                let change = (vector * self.strength)?.to_device(x.device())?;
+                Ok(change.broadcast_as(x.shape())?.contiguous()?)
+            }
+            What::Features { sae, features } => {
+                let input = dtype::convert(x, sae.parts().encoder.dtype())?;
+                let features = Tensor::new(features.as_slice(), x.device())?;
+                let codes = sae.encode(&input)?.contiguous()?;
+                let codes = codes.index_select(&features, codes.rank() - 1)?;
+                let amounts = Tensor::new(self.amounts.as_slice(), x.device())?.to_dtype(codes.dtype())?;
+                let amounts = amounts.broadcast_as(codes.shape())?;
+                let change = if self.clamp { (amounts - &codes)? } else { amounts.contiguous()? };
+                Ok(sae.writes(&input, &features, &change)?.to_dtype(DType::F32)?)
+            }
+        }
+    }
+}
+
+impl Edit for Pushing {
+    fn edit(&mut self, _: &At, _: Place, _: Option<&[i64]>, x: &Tensor) -> Result<Option<Tensor>> {
+        let width = match &self.what {
+            What::Vector(vector) => vector.elem_count(),
+            What::Features { sae, .. } => sae.d_in(),
+        };
+        let rows = heads_joined(x, width)?.to_dtype(DType::F32)?;
+        let mut change = self.change(&rows)?;
+        if let Some(other) = &self.other {
+            let lengths = change.sqr()?.sum_keepdim(change.rank() - 1)?.sqrt()?;
+            change = lengths.broadcast_mul(&other.to_device(x.device())?)?;
+        }
+        Ok(Some((rows + change)?.reshape(x.dims())?.to_dtype(x.dtype())?))
+    }
+}

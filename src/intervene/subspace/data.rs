@@ -1,0 +1,115 @@
+//! The pairs of an interchange, and runs of their bases with the activations of their sources.
+
+use super::interchange::{InterchangeAccuracy, Interchanging};
+use crate::base::{Result, Task};
+use crate::err;
+use crate::intervene::rerun::begin;
+use crate::model::batch::Batch;
+use crate::model::decoder::{Decoder, Logits, Pass};
+use crate::model::hooks::{Bound, Chain};
+use crate::model::run::Ask;
+use crate::model::site::{Place, Site};
+use crate::tensor::{DType, Tensor, ints};
+
+/// Pairs in one pass that judges.
+const AT_ONCE: usize = 64;
+
+/// Two texts, and the token that comes next where the base has the variable of the source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interchange {
+    pub base: Vec<u32>,
+    pub source: Vec<u32>,
+    pub answer: u32,
+}
+
+/// Pairs with what is computed once for all interchanges.
+pub struct Prepared<'a> {
+    model: &'a Decoder,
+    place: Place,
+    pos: i64,
+    pairs: Vec<Interchange>,
+    /// The activations of the sources, `[pairs, d]`.
+    sources: Tensor,
+    /// The stream of the bases before the site, `[pairs, pos, d_model]`; none where runs begin with the text.
+    start: Option<(Site, Tensor)>,
+}
+
+impl<'a> Prepared<'a> {
+    pub fn new(model: &'a Decoder, place: Place, pos: i64, pairs: &[Interchange], task: &Task) -> Result<Self> {
+        let outputs = model.config().outputs();
+        if let Some((number, pair)) = pairs.iter().enumerate().find(|(_, pair)| pair.answer as usize >= outputs) {
+            let found = pair.answer;
+            return Err(
+                err!(Argument, "expected answers below {outputs}, found {found} in pair {number}").about("pairs")
+            );
+        }
+        let texts = |of: fn(&Interchange) -> &Vec<u32>| {
+            Batch::new(pairs.iter().map(|pair| of(pair).clone()).collect()).map_err(|e| e.about("pairs"))
+        };
+        let (bases, sources) = (texts(|pair| &pair.base)?, texts(|pair| &pair.source)?);
+        let ask = Ask { places: vec![place], positions: Some(vec![pos]), ..Ask::default() };
+        let found = model.cache(&sources, ask, task)?.at(place)?.to_dtype(DType::F32)?;
+        let start = match begin(model.config(), place.site) {
+            None => None,
+            Some(site) => {
+                let first = Place { site, head: None };
+                Some((site, model.cache(&bases, Ask { places: vec![first], ..Ask::default() }, task)?.at(first)?))
+            }
+        };
+        Ok(Self { model, place, pos, pairs: pairs.to_vec(), sources: found.flatten_from(1)?.contiguous()?, start })
+    }
+
+    /// The width of the site.
+    pub fn width(&self) -> usize {
+        self.sources.dims().last().copied().unwrap_or_default()
+    }
+
+    /// The logits after the bases of some pairs, `[rows, vocab]`, with an interchange if there is a basis.
+    pub fn logits(&self, rows: &[usize], change: Option<(&Tensor, Option<&Tensor>)>, task: &Task) -> Result<Tensor> {
+        let batch = Batch::new(rows.iter().map(|row| self.pairs[*row].base.clone()).collect())?;
+        let chosen = Tensor::from_iter(rows.iter().map(|row| *row as u32), self.sources.device())?;
+        let mut hooks = Vec::new();
+        if let Some((basis, mask)) = change {
+            let sources = self.sources.index_select(&chosen, 0)?;
+            let edit = Interchanging { sources, basis: basis.clone(), mask: mask.cloned() };
+            let (config, site) = (self.model.config(), self.place.to_string());
+            hooks.push(Bound::new(config, &site, None, Some(vec![self.pos]), Box::new(edit))?);
+        }
+        let mut chain = Chain { hooks, ..Chain::default() };
+        let logits = match &self.start {
+            Some((site, streams)) => {
+                let stream = streams.index_select(&chosen, 0)?.narrow(1, 0, batch.width())?.contiguous()?;
+                self.model.resumed(&batch, (*site, &stream), &mut chain, Logits::Last, task)?
+            }
+            None => {
+                let pass = Pass { hooks: &mut chain, past: None, logits: Logits::Last, task };
+                self.model.forward(&batch, pass)?
+            }
+        };
+        Ok(logits.ok_or_else(|| err!(Bug, "an interchange without logits"))?.squeeze(1)?)
+    }
+
+    /// The mean of -log p(answer) under an interchange.
+    pub fn loss(&self, rows: &[usize], basis: &Tensor, mask: Option<&Tensor>, task: &Task) -> Result<Tensor> {
+        let logits = self.logits(rows, Some((basis, mask)), task)?.to_dtype(DType::F32)?;
+        let answers: Vec<u32> = rows.iter().map(|row| self.pairs[*row].answer).collect();
+        Ok(kernels::token_losses(&logits, &answers)?.mean_all()?)
+    }
+
+    /// How often the answer is the likeliest token.
+    pub fn accuracy(
+        &self,
+        what: &'static str,
+        rows: &[usize],
+        basis: Option<&Tensor>,
+        task: &Task,
+    ) -> Result<InterchangeAccuracy> {
+        let mut right = 0;
+        for rows in rows.chunks(AT_ONCE) {
+            task.check()?;
+            let likeliest = ints(&self.logits(rows, basis.map(|basis| (basis, None)), task)?.argmax(1)?)?;
+            right += rows.iter().zip(likeliest).filter(|(row, id)| i64::from(self.pairs[**row].answer) == *id).count();
+        }
+        Ok(InterchangeAccuracy { what, right, pairs: rows.len() })
+    }
+}

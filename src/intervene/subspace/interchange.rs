@@ -1,0 +1,63 @@
+//! Interchanges: the part of one activation in a subspace replaced by that of another.
+
+use crate::base::Result;
+use crate::model::hooks::{At, Edit};
+use crate::model::site::Place;
+use crate::tensor::{DType, Tensor};
+
+/// How often an interchange gives the answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InterchangeAccuracy {
+    /// What was interchanged.
+    pub what: &'static str,
+    pub right: usize,
+    pub pairs: usize,
+}
+
+impl InterchangeAccuracy {
+    pub fn share(&self) -> f64 {
+        self.right as f64 / self.pairs as f64
+    }
+
+    /// The 95 % interval of a share (Wilson 1927).
+    pub fn interval(&self) -> [f64; 2] {
+        let (n, p, z) = (self.pairs as f64, self.share(), 1.96_f64);
+        let middle = (p + z * z / (2.0 * n)) / (1.0 + z * z / n);
+        let half = z / (1.0 + z * z / n) * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
+        [(middle - half).max(0.0), (middle + half).min(1.0)]
+    }
+}
+
+/// b + (s - b) R M R^T for rows b and s, `[rows, d]`, and R `[d, k]`; M is a row of k factors, or the identity.
+pub fn interchanged(base: &Tensor, source: &Tensor, basis: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
+    let coordinates = (source - base)?.matmul(basis)?;
+    let coordinates = match mask {
+        Some(mask) => coordinates.broadcast_mul(mask)?,
+        None => coordinates,
+    };
+    Ok((base + coordinates.matmul(&basis.t()?)?)?)
+}
+
+/// sigmoid(i / t) sigmoid((boundary d - i) / t) for i = 0 .. d - 1.
+pub fn boundless_mask(boundary: &Tensor, d: usize, temperature: f64) -> Result<Tensor> {
+    let index = Tensor::arange(0_u32, d as u32, boundary.device())?.to_dtype(boundary.dtype())?;
+    // By tanh, whose gradient is finite everywhere.
+    let sigmoid = |x: Tensor| -> Result<Tensor> { Ok((((x / (2.0 * temperature))?.tanh()? + 1.0)? * 0.5)?) };
+    let end = (boundary * d as f64)?.broadcast_sub(&index)?;
+    Ok((sigmoid(index)? * sigmoid(end)?)?)
+}
+
+/// An interchange with given sources.
+pub struct Interchanging {
+    pub sources: Tensor,
+    pub basis: Tensor,
+    pub mask: Option<Tensor>,
+}
+
+impl Edit for Interchanging {
+    fn edit(&mut self, _: &At, _: Place, _: Option<&[i64]>, x: &Tensor) -> Result<Option<Tensor>> {
+        let base = x.reshape(self.sources.dims())?.to_dtype(DType::F32)?;
+        let changed = interchanged(&base, &self.sources, &self.basis, self.mask.as_ref())?;
+        Ok(Some(changed.reshape(x.dims())?.to_dtype(x.dtype())?))
+    }
+}
