@@ -73,7 +73,7 @@ fn the_lens_at_the_last_layer_is_the_model_in_every_family() {
             assert!((found - expected).abs() < 1e-4, "{}: {found} {expected}", folder.display());
         }
         let labels: Vec<String> = (0..5).map(|position| position.to_string()).collect();
-        let table = lens::table(&readings, 1, &labels, |token| token.to_string()).unwrap();
+        let table = lens::table(lens::LOGIT_LENS, &readings, 1, &labels, |token| token.to_string()).unwrap();
         assert_eq!(table.rows.len(), model.config().layers);
         assert_eq!(table.rows[0][0], Cell::Text("resid_post.0".into()));
     }
