@@ -102,7 +102,7 @@ impl Parameters {
         tensor.ok_or_else(|| {
             let found = described(&returned);
             err!(Argument, "expected the function to return a tensor computed from its argument, found {found}")
-                .hint("a number depends on nothing: `.item()` takes it out of the computation, and `;` at the end returns nothing")
+                .hint("a number depends on nothing: `.item()` takes it out of the computation")
         })
     }
 }
