@@ -85,6 +85,7 @@ const KNOWN_ARROWS: &[(&str, &str)] = &[
     ("script/data/harvest.rs", "sae"),
     ("script/model/grads.rs", "hooks"),
     ("script/model/input.rs", "hooks"),
+    ("script/model/load.rs", "hooks"),
     ("script/model/train/data.rs", "hooks"),
     ("script/model/train/mod.rs", "hooks"),
     ("script/sae/dictionary.rs", "features"),

@@ -117,7 +117,7 @@ impl<'a> MetricPlan<'a> {
         (which, numbers): (Prompt, &[usize]),
         task: &Task,
     ) -> Result<Self> {
-        let mut texts = Texts::default();
+        let mut texts = Texts { is_causal: model.config().causal, ..Texts::default() };
         let mut scored = Vec::new();
         for (at, (pair, number)) in pairs.iter().zip(numbers).enumerate() {
             let prompt = prompt(pair, which, *number)?;
@@ -127,7 +127,7 @@ impl<'a> MetricPlan<'a> {
             Measure::Kl(reference) => Some(log_probabilities(model, pairs, (reference, numbers), task)?),
             _ => None,
         };
-        let Texts { rows, pair_of, points, spans } = texts;
+        let Texts { rows, pair_of, points, spans, .. } = texts;
         let batch = Batch::new(rows).map_err(|e| e.about("pairs"))?;
         Ok(Self { measure, numbers: numbers.to_vec(), batch, pair_of, points, scored, spans, reference })
     }
@@ -250,6 +250,8 @@ fn prompt(pair: &TokenPair, which: Prompt, number: usize) -> Result<&[u32]> {
 /// The texts of a plan while they are gathered.
 #[derive(Default)]
 struct Texts {
+    /// Whether what is read at a position does not depend on what follows, so that one text shows all of its beginnings.
+    is_causal: bool,
     rows: Vec<Vec<u32>>,
     pair_of: Vec<usize>,
     points: Vec<Point>,
@@ -279,17 +281,19 @@ impl Texts {
         Ok(scored)
     }
 
-    /// A row for each beginning that no other one continues, and the points behind which answers have their tokens.
+    /// A row for each beginning of an answer, or those that no other one continues, and the points behind which answers have
+    /// their tokens.
     fn answers(&mut self, prompt: &[u32], pair: &TokenPair, scored: &mut Scored) {
         let first = self.rows.len();
+        let answers = pair.answers.iter().chain(&pair.wrong);
         let mut beginnings: Vec<&[u32]> =
-            pair.answers.iter().chain(&pair.wrong).filter_map(|ids| Some(ids.split_last()?.1)).collect();
+            answers.flat_map(|ids| (0..ids.len()).filter_map(move |at| ids.get(..at))).collect();
         beginnings.sort_unstable();
         beginnings.dedup();
         for (at, beginning) in beginnings.iter().enumerate() {
             // In this order what continues a beginning comes right behind it.
             let is_continued = beginnings.get(at + 1).is_some_and(|next| next.starts_with(beginning));
-            if !is_continued {
+            if !(is_continued && self.is_causal) {
                 self.rows.push([prompt, beginning].concat());
             }
         }

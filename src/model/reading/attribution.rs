@@ -39,8 +39,8 @@ crate::options! {
     /// Which logit is split, and how finely.
     #[derive(Debug, Clone)]
     pub struct AttributionOptions {
-        /// Another token, as its text or its id: the difference of the two logits is split.
-        against: Option<TokenName> = None;
+        /// Another token, as its text or its id, or one for each text: the difference of the two logits is split.
+        against: Vec<TokenName> = Vec::new() => usually("none");
         /// Whether contributions are by layer, by part (attention and MLP of each layer), or by head.
         by: By = By::Part;
         /// The position whose logit it is; negative ones count from the end.
@@ -112,6 +112,11 @@ impl Attribution {
         parts.chain(biases.map(|(name, value)| (name.to_string(), value))).collect()
     }
 
+    /// The numbers of the table, the logit at the end.
+    fn lines(&self) -> Vec<f64> {
+        self.terms().into_iter().map(|(_, value)| value).chain([self.rest(), self.logit]).collect()
+    }
+
     /// All of it, the logit at the end.
     pub fn table(&self, name: impl Fn(u32) -> String) -> Table {
         let outcome = [("rest", self.rest()), ("logit", self.logit)];
@@ -162,21 +167,47 @@ pub fn places(config: &Config, by: By) -> Vec<Place> {
     needed.map(|site| Place { site, head: None }).collect()
 }
 
-/// Runs the model on one text and splits a logit of it.
-pub fn attribute_text(
+/// Runs the model on texts and splits a logit of each.
+pub fn attribute_texts(
     model: &Decoder,
-    text: &Batch,
-    target: Target,
+    texts: &Batch,
+    targets: &[Target],
     options: &AttributionOptions,
     hooks: Vec<Bound>,
     task: &Task,
-) -> Result<Attribution> {
-    text.only_row()?;
+) -> Result<Vec<Attribution>> {
     let AttributionOptions { by, pos, .. } = *options;
     let ask = Ask { hooks, places: places(model.config(), by), positions: Some(vec![pos]) };
-    let cache = model.cache(text, ask, task)?;
-    let mut all = attribute(model, &cache, by, pos, &[target])?.into_iter();
-    all.next().ok_or_else(|| err!(Bug, "a text without its attribution"))
+    let cache = model.cache(texts, ask, task)?;
+    attribute(model, &cache, by, pos, targets)
+}
+
+/// The mean of the attributions of several texts, with the token of the first, and half of the 95 % interval of each line
+/// of its table, 1.96 standard errors; none for one text.
+pub fn mean(all: &[Attribution]) -> Result<(Attribution, Vec<f64>)> {
+    let Some(first) = all.first() else { bail!(Argument, "expected at least one text, found none") };
+    if all.len() == 1 {
+        return Ok((first.clone(), Vec::new()));
+    }
+    let count = all.len() as f64;
+    let of = |value: &dyn Fn(&Attribution) -> f64| all.iter().map(value).sum::<f64>() / count;
+    let part = |(at, (writer, _)): (usize, &(Writer, f64))| {
+        (*writer, of(&|one| one.parts.get(at).map_or(f64::NAN, |part| part.1)))
+    };
+    let mean = Attribution {
+        target: first.target,
+        parts: first.parts.iter().enumerate().map(part).collect(),
+        norm_bias: of(&|one| one.norm_bias),
+        unembed_bias: of(&|one| one.unembed_bias),
+        logit: of(&|one| one.logit),
+    };
+    let lines: Vec<Vec<f64>> = all.iter().map(Attribution::lines).collect();
+    let margin = |(at, mean): (usize, f64)| {
+        let squares: f64 = lines.iter().filter_map(|line| line.get(at)).map(|value| (value - mean).powi(2)).sum();
+        1.96 * (squares / (count - 1.0) / count).sqrt()
+    };
+    let margins = mean.lines().into_iter().enumerate().map(margin).collect();
+    Ok((mean, margins))
 }
 
 /// Splits a logit at one position of every text; one target for all, or one for each text.

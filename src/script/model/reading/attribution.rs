@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use super::names;
 use crate::base::options::Setting;
-use crate::base::{Grid, Result, Table};
+use crate::base::{Cell, Grid, Result, Table};
 use crate::err;
-use crate::model::reading::attribution::{Attribution as Core, Target, attribute_text};
+use crate::model::reading::attribution::{Attribution as Core, Target, attribute_texts, mean};
 use crate::model::tokens::TokenName;
 use crate::report::chart::Chart;
 use crate::report::json::number;
@@ -26,9 +26,12 @@ use crate::script::model::{AttributionOptions, InputOptions, Model};
 #[derive(Clone)]
 pub struct Attribution(Arc<Split>);
 
-/// A split logit, with its tokens by name.
+/// A split logit, with its tokens by name, or the mean of several.
 struct Split {
     core: Core,
+    /// Half of the 95 % interval of each line of the table; none for one text.
+    margins: Vec<f64>,
+    texts: usize,
     token: String,
     against: Option<String>,
     table: Table,
@@ -36,18 +39,35 @@ struct Split {
 }
 
 impl Attribution {
-    fn new(m: &Model, core: Core) -> Self {
+    fn new(m: &Model, targets: &[Target], all: &[Core]) -> Result<Self> {
+        let (core, margins) = mean(all)?;
+        let texts = all.len();
         let name = |id: u32| names::name(m.core(), id);
         let (token, against) = (name(core.target.token), core.target.against.map(name));
-        let table = core.table(|id| names::label(m.core(), id));
+        let mut table = core.table(|id| names::label(m.core(), id));
+        let is_one = targets.iter().all(|target| *target == core.target);
+        if texts > 1 {
+            let whose = if is_one { table.title.as_str() } else { "direct attribution of each text's own token" };
+            table.title = format!("{whose}, mean over {texts} texts");
+            table.columns.push("margin".into());
+            table.rows.iter_mut().zip(&margins).for_each(|(row, margin)| row.push(Cell::Float(*margin)));
+        }
         let heads = core.heads();
-        Self(Arc::new(Split { core, token, against, table, heads }))
+        let (token, against) = if is_one { (token, against) } else { ("each text's own token".into(), None) };
+        Ok(Self(Arc::new(Split { core, margins, texts, token, against, table, heads })))
     }
 
     /// All that is summed.
     fn terms(&self) -> Value {
-        let terms = self.0.core.terms().into_iter();
-        terms.map(|(writer, value)| json!({ "writer": writer, "value": number(value) })).collect()
+        let terms = self.0.core.terms().into_iter().enumerate();
+        let term = |(at, (writer, value)): (usize, (String, f64))| {
+            let mut term = json!({ "writer": writer, "value": number(value) });
+            if let Some(margin) = self.0.margins.get(at) {
+                term["margin"] = number(*margin);
+            }
+            term
+        };
+        terms.map(term).collect()
     }
 }
 
@@ -75,6 +95,7 @@ impl Item for Attribution {
             "sum": number(self.0.core.sum()),
             "rest": number(self.0.core.rest()),
             "logit": number(*logit),
+            "texts": self.0.texts,
         }))
     }
 
@@ -97,23 +118,34 @@ fn split(ctx: &NativeCallContext, m: &Model, x: &Dynamic, of: &Dynamic, map: Opt
     let (asked, options): (InputOptions, AttributionOptions) = (read.declared()?, read.declared()?);
     read.finish()?;
     let task = &env(ctx)?.task;
-    let of = TokenName::of(&plain(of)).ok_or_else(|| given("token", of).refuse(&TokenName::wanted()))?;
-    let against = options.against.as_ref().map(|name| m.core().token(name, task)).transpose();
-    let target = Target {
-        token: m.core().token(&of, task).map_err(|e| e.about("token"))?,
-        against: against.map_err(|e| e.about("against"))?,
-    };
+    let of = Vec::<TokenName>::of(&plain(of)).ok_or_else(|| given("token", of).refuse(&Vec::<TokenName>::wanted()))?;
     let input = asked.input(ctx, m, x)?;
-    let core =
-        asked.run(ctx, m, |hooks, task| attribute_text(m.decoder(), &input.batch, target, &options, hooks, task))?;
-    Ok(Attribution::new(m, core))
+    let texts = input.batch.rows().len();
+    let ids =
+        |names: &[TokenName], what: &'static str| -> Result<Vec<u32>> {
+            let ids = names.iter().map(|name| m.core().token(name, task)).collect::<Result<Vec<_>>>();
+            match ids.map_err(|e| e.about(what))? {
+                ids if ids.len() == texts => Ok(ids),
+                ids if ids.len() == 1 => Ok(ids.repeat(texts)),
+                ids => Err(err!(Argument, "expected one token, or one for each of {texts} texts, found {}", ids.len())
+                    .about(what)),
+            }
+        };
+    let tokens = ids(&of, "token")?;
+    let against = if options.against.is_empty() { Vec::new() } else { ids(&options.against, "against")? };
+    let target = |(at, token): (usize, &u32)| Target { token: *token, against: against.get(at).copied() };
+    let targets: Vec<Target> = tokens.iter().enumerate().map(target).collect();
+    let all =
+        asked.run(ctx, m, |hooks, task| attribute_texts(m.decoder(), &input.batch, &targets, &options, hooks, task))?;
+    Ok(Attribution::new(m, &targets, &all)?)
 }
 
 #[export_module(manifest)]
 pub mod methods {
     /// Direct logit attribution: the contributions of embeddings, attention and MLPs to the logit of a token.
     ///
-    /// The token is given as its text or its id; `x` is one text. The final norm is taken as the linear map that it was in
+    /// The token is given as its text or its id. Of several texts it is the mean, with the margin of each contribution's
+    /// 95 % interval, 1.96 standard errors; the token may then be an array, one for each text. The final norm is taken as the linear map that it was in
     /// this run, its divisor frozen, so that the sum is exact; `rest` is rounding, and what hooks added to the residual
     /// stream. Where a model caps its logits, this is the logit before the cap.
     ///
@@ -128,6 +160,7 @@ pub mod methods {
     /// let by_part = m.attribution("the cat", " sat");
     /// by_part.parts.map(|part| part.writer)  //=> ["embed", "attn_out.0", "mlp_out.0", "norm bias", "unembed bias"]
     /// (by_part.sum - m.logits("the cat").at([0, -1, 2])).abs() < 1e-5  //=> true
+    /// m.attribution(["the cat", "cat"], [" sat", " the"]).parts[0].keys()  //=> ["margin", "value", "writer"]
     /// m.attribution("the cat", 2, #{ against: " the", by: "head" }).heads()  //=> grid of 1 by 2 "direct attribution to heads"
     /// ```
     #[rhai_fn(global, pure, return_raw)]
