@@ -75,7 +75,12 @@ fn interactions_are_joint_effects_less_single_ones() {
 fn the_control_is_not_the_interaction_and_divergences_are_not_negative() {
     let model = decoder(config(), DType::F32);
     let saes = [dictionary("resid_post.0")];
-    let found = found(&model, &saes, &units(&[&[(0, 3)], &[(0, 5)]]), SetMeasure::Kl);
+    let found = found(
+        &model,
+        &saes,
+        &units(&[&[(0, 0), (0, 1), (0, 2), (0, 3)], &[(0, 4), (0, 5), (0, 6), (0, 7)]]),
+        SetMeasure::Kl,
+    );
     assert!(found.alone.iter().all(|alone| alone.mean >= -1e-9));
     let pair = &found.pairs[0];
     assert!((pair.control.mean - pair.interaction.mean).abs() > 1e-9, "{pair:?}");

@@ -68,6 +68,9 @@ fn an_interchange_in_a_model_is_that_of_pyvene() {
     );
 }
 
+/// So many that nothing but the variable tells what all odd ones share.
+const TOKENS: u32 = 400;
+
 /// A model whose stream holds the variable of a token, -1 for even ones and 1 for odd, along one direction, and much
 /// else across it. It answers 0 or 1 by the variable.
 fn constructed() -> (Decoder, Tensor) {
@@ -80,6 +83,7 @@ fn constructed() -> (Decoder, Tensor) {
         norm: None,
         positions: Positions::None,
         rotary: None,
+        vocab: TOKENS as usize,
         vocab_out: Some(2),
         qkv_bias: false,
         out_bias: false,
@@ -98,7 +102,7 @@ fn constructed() -> (Decoder, Tensor) {
             turn += 1;
             let other = create::randn(&[1, 7], DType::F32, &mut stream(turn, "other", 0)).unwrap();
             let sign = Tensor::new(&[[if token % 2 == 1 { 1.0_f32 } else { -1.0 }]], &Device::Cpu).unwrap();
-            Tensor::cat(&[&sign, &(other * 2.0).unwrap()], 1).unwrap().matmul(&rotation.t().unwrap()).unwrap()
+            Tensor::cat(&[&sign, &other], 1).unwrap().matmul(&rotation.t().unwrap()).unwrap()
         })
         .collect();
     weights.embed = Tensor::cat(&rows, 0).unwrap();
@@ -108,7 +112,7 @@ fn constructed() -> (Decoder, Tensor) {
 }
 
 fn pairs(count: u32) -> Vec<Interchange> {
-    let text = |i: u32| vec![i * 3 % 20, (i * 7 + i / 5) % 20];
+    let text = |i: u32| vec![i * 3 % TOKENS, (i * 7 + i / 5) % TOKENS];
     let pair = |i: u32| {
         let (base, source) = (text(i), text(i * 11 + 3));
         let answer = source[1] % 2;
@@ -122,9 +126,9 @@ fn the_direction_of_a_constructed_variable_is_found() {
     let (model, direction) = constructed();
     for seed in 0..3 {
         let options = DasOptions { site: Some("resid_post.0".into()), lr: 0.05, seed, ..DasOptions::default() };
-        let found = das(&model, &pairs(120), &options, &Task::default()).unwrap();
+        let found = das(&model, &pairs(400), &options, &Task::default()).unwrap();
         let cosine = floats(&direction.t().unwrap().matmul(&found.basis).unwrap()).unwrap()[0].abs();
-        assert!(cosine > 0.97, "seed {seed}: cosine {cosine}");
+        assert!(cosine > 0.95, "seed {seed}: cosine {cosine}");
         let shares: Vec<f64> = found.accuracies.iter().map(InterchangeAccuracy::share).collect();
         // The subspace, a random one, the whole activation, nothing.
         assert!(shares[0] > 0.95 && shares[2] == 1.0, "seed {seed}: {shares:?}");
@@ -143,7 +147,7 @@ fn the_boundary_of_a_constructed_variable_is_small() {
         steps: 300,
         ..DasOptions::default()
     };
-    let found = das(&model, &pairs(120), &options, &Task::default()).unwrap();
+    let found = das(&model, &pairs(400), &options, &Task::default()).unwrap();
     let share = floats(&found.basis.t().unwrap().matmul(&direction).unwrap()).unwrap();
     let share: f64 = share.iter().map(|part| part * part).sum();
     assert!(found.accuracies[0].share() > 0.9 && share > 0.9, "{share}, {:?}", found.accuracies);
