@@ -171,11 +171,8 @@ fn sparse_probes_are_those_of_sae_bench_with_scikit_learn() {
         let mut theirs = theirs;
         ours.sort_by(f64::total_cmp);
         theirs.sort_by(f64::total_cmp);
-        assert!(
-            ours.iter().zip(&theirs).all(|(a, b)| (a - b).abs() < 1e-3 * (1.0 + b.abs())),
-            "{k}: {ours:?} {theirs:?}"
-        );
-        assert!((probe.biases[0] - bias).abs() < 1e-3 * (1.0 + bias.abs()), "{k}: {} {bias}", probe.biases[0]);
+        assert!(ours.iter().zip(&theirs).all(|(a, b)| (a - b).abs() < 3e-3), "{k}: {ours:?} {theirs:?}");
+        assert!((probe.biases[0] - bias).abs() < 3e-3, "{k}: {} {bias}", probe.biases[0]);
     }
 }
 

@@ -98,7 +98,7 @@ pub mod functions {
     ///
     /// # Example
     /// ```
-    /// let t = data::tokenizer("to (be) or not", #{ kind: "characters", min_frequency: 1 });
+    /// let t = data::tokenizer("to (be) [or] {not}", #{ kind: "characters", min_frequency: 1 });
     /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
     /// let text = data::texts(["to [be] or (not to) be {or be} to (or) be [not] or (to) or [be] {or} (be) to"]);
     /// let s = sae::fit(m, "resid_post.0", text, #{ d_sae: 4, k: 1, steps: 2, seed: 1 });
@@ -128,7 +128,7 @@ pub mod methods {
     ///
     /// # Example
     /// ```
-    /// let t = data::tokenizer("to (be) or not", #{ kind: "characters", min_frequency: 1 });
+    /// let t = data::tokenizer("to (be) [or] {not}", #{ kind: "characters", min_frequency: 1 });
     /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
     /// let text = data::texts(["to [be] or (not to) be {or be} to (or) be [not] or (to) or [be] {or} (be) to"]);
     /// let s = sae::fit(m, "resid_post.0", text, #{ d_sae: 4, k: 1, steps: 2, seed: 1 });
@@ -145,7 +145,7 @@ pub mod methods {
     ///
     /// # Example
     /// ```
-    /// let t = data::tokenizer("to (be) or not", #{ kind: "characters", min_frequency: 1 });
+    /// let t = data::tokenizer("to (be) [or] {not}", #{ kind: "characters", min_frequency: 1 });
     /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
     /// let text = data::texts(["to [be] or (not to) be {or be} to (or) be [not] or (to) or [be] {or} (be) to"]);
     /// let s = sae::fit(m, "resid_post.0", text, #{ d_sae: 1, k: 1, steps: 2, seed: 1 });
@@ -160,7 +160,7 @@ pub mod methods {
     ///
     /// # Example
     /// ```
-    /// let t = data::tokenizer("to (be) or not", #{ kind: "characters", min_frequency: 1 });
+    /// let t = data::tokenizer("to (be) [or] {not}", #{ kind: "characters", min_frequency: 1 });
     /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
     /// let text = data::texts(["to [be] or (not to) be {or be} to (or) be [not] or (to) or [be] {or} (be) to"]);
     /// let s = sae::fit(m, "resid_post.0", text, #{ d_sae: 1, k: 1, steps: 2, seed: 1 });
@@ -176,7 +176,7 @@ pub mod methods {
     ///
     /// # Example
     /// ```
-    /// let t = data::tokenizer("to (be) or not", #{ kind: "characters", min_frequency: 1 });
+    /// let t = data::tokenizer("to (be) [or] {not}", #{ kind: "characters", min_frequency: 1 });
     /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
     /// let text = data::texts(["to [be] or (not to) be {or be} to (or) be [not] or (to) or [be] {or} (be) to"]);
     /// let s = sae::fit(m, "resid_post.0", text, #{ d_sae: 1, k: 1, steps: 2, seed: 1 });
@@ -191,7 +191,7 @@ pub mod methods {
     ///
     /// # Example
     /// ```
-    /// let t = data::tokenizer("to (be) or not", #{ kind: "characters", min_frequency: 1 });
+    /// let t = data::tokenizer("to (be) [or] {not}", #{ kind: "characters", min_frequency: 1 });
     /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
     /// let text = data::texts(["to [be] or (not to) be {or be} to (or) be [not] or (to) or [be] {or} (be) to"]);
     /// let s = sae::fit(m, "resid_post.0", text, #{ d_sae: 1, k: 1, steps: 2, seed: 1 });

@@ -151,8 +151,8 @@ pub mod functions {
     /// let text = data::text("grammar", #{ mix: #{ gender: 1 } });
     /// let asked = #{ methods: "leace", predicts: "pronoun_next", tokens: 4096, context: 64 };
     /// let found = intervene::erasure(m, "resid_post.1", text, "gender", asked);
-    /// found.column("method")  //=> ["none", "leace"]
-    /// found.column("edit size")[1] > 0  //=> true
+    /// found["method"]  //=> ["none", "leace"]
+    /// found["edit size"][1] > 0  //=> true
     /// ```
     #[rhai_fn(return_raw)]
     pub fn erasure(

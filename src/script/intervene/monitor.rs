@@ -159,7 +159,7 @@ pub mod methods {
     /// let h = m.cache(x, "resid_post.0")["resid_post.0"][[":", -1]];
     /// let p = probe::fit(h, [false, false, true, true]);
     /// let mon = intervene::monitor(p, #{ site: "resid_post.0" }).fit(m, x, [false, false, true, true]);
-    /// mon.judge(m, x, [false, false, true, true]).column("false-positive rate")  //=> [0.0]
+    /// mon.judge(m, x, [false, false, true, true])["false-positive rate"]  //=> [0.0]
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn fit(
@@ -188,7 +188,7 @@ pub mod methods {
     /// let p = probe::fit(tensor::randn([20, 4], #{ seed: 1 }), (0..20).map(|i| i % 2 == 0));
     /// let mon = intervene::monitor(p, #{ site: "resid_post.0" });
     /// let found = mon.judge(m, [[1, 2], [3, 4], [5, 6], [7, 8]], [false, false, true, true]);
-    /// found.columns[2..6]  //=> ["AUROC", "from", "to", "precision"]
+    /// found.columns[5]  //=> "precision"
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn judge(
@@ -216,7 +216,7 @@ pub mod methods {
     /// let p = probe::fit(tensor::randn([20, 4], #{ seed: 1 }), (0..20).map(|i| i % 2 == 0));
     /// let mon = intervene::monitor(p, #{ site: "resid_post.0" });
     /// let roc = mon.roc(m, [[1, 2], [3, 4], [5, 6], [7, 8]], [false, false, true, true]);
-    /// roc.column("recall")[-1]  //=> 1.0
+    /// roc["recall"][-1]  //=> 1.0
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn roc(
@@ -244,8 +244,8 @@ pub mod methods {
     /// let m = model::init(#{ layers: 1, d_model: 4, heads: 1, vocab: 10, context: 8 }, #{ seed: 1 });
     /// let p = probe::fit(tensor::randn([20, 4], #{ seed: 1 }), (0..20).map(|i| i % 2 == 0));
     /// let mon = intervene::monitor(p, #{ site: "resid_post.0", threshold: -100 });
-    /// mon.watch(m, [[1, 2], [3, 4]]).column("position")  //=> [0, 1, 0, 1]
-    /// mon.watch(m, [[1, 2], [3, 4]], #{ stop: true }).column("position")  //=> [0, 0]
+    /// mon.watch(m, [[1, 2], [3, 4]])["position"]  //=> [0, 1, 0, 1]
+    /// mon.watch(m, [[1, 2], [3, 4]], #{ stop: true })["position"]  //=> [0, 0]
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn watch(ctx: NativeCallContext, mon: &mut Monitor, m: Model, x: Any, options: Options) -> Fallible<Table> {
@@ -272,7 +272,7 @@ pub mod methods {
     /// let free = mon.call(100).generate(m, [1, 2], #{ tokens: 3 });
     /// [free.ids.len(), free.stopped]  //=> [3, false]
     /// let halted = mon.call(-100).generate(m, [1, 2], #{ tokens: 3 });
-    /// [halted.ids.len(), halted.stopped, halted.alarms.column("position")]  //=> [0, true, [0]]
+    /// [halted.ids.len(), halted.stopped, halted.alarms["position"]]  //=> [0, true, [0]]
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn generate(ctx: NativeCallContext, mon: &mut Monitor, m: Model, x: Any, options: Options) -> Fallible<Map> {

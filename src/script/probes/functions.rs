@@ -121,8 +121,8 @@ pub mod functions {
     /// let y = (0..40).map(|i| i % 2 == 0);
     /// let x = tensor(y.map(|is_even| if is_even { [2, 1] } else { [0, 1] }));
     /// let found = probe::selectivity(x, y, #{ draws: 2 });
-    /// found.column("measure")  //=> ["accuracy", "on control tasks", "selectivity"]
-    /// found.column("value")[0]  //=> 1.0
+    /// found["measure"]  //=> ["accuracy", "on control tasks", "selectivity"]
+    /// found["value"][0]  //=> 1.0
     /// ```
     #[rhai_fn(return_raw)]
     pub fn selectivity(ctx: NativeCallContext, x: Any, y: Any, options: Options) -> Fallible<Table> {

@@ -129,9 +129,9 @@ pub mod methods {
     /// let y = (x[[":", 0]] + tensor::randn([200], #{ seed: 2 })) > 0;
     /// let parts = probe::split(x, y);
     /// let found = probe::fit(parts.train.x, parts.train.y).judge(parts.held_out.x, parts.held_out.y);
-    /// found.column("measure")
+    /// found["measure"]
     /// //=> ["accuracy", "majority rate", "above majority", "AUROC", "calibration error"]
-    /// found.column("from")[3] > 0.5  //=> true
+    /// found["from"][3] > 0.5  //=> true
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn judge(ctx: NativeCallContext, p: &mut Probe, x: Any, y: Any, options: Options) -> Fallible<Table> {
