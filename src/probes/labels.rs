@@ -58,9 +58,7 @@ impl ClassLabels {
         }
         match classes.as_slice() {
             [] => bail!(Argument, "expected a label for each row, found none"),
-            [one] => {
-                return Err(err!(Argument, "expected labels of at least two classes, found {one} only"));
-            }
+            [one] => Err(err!(Argument, "expected labels of at least two classes, found {one} only")),
             _ => Self::among(names, &classes),
         }
     }

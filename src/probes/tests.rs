@@ -82,7 +82,7 @@ proptest! {
     fn auroc_is_the_share_of_pairs_in_order(scores in prop::collection::vec(0_u8..6, 4..30), weights in prop::collection::vec(0_u8..3, 30)) {
         let scores: Vec<f64> = scores.into_iter().map(f64::from).collect();
         let weights: Vec<f64> = weights[..scores.len()].iter().map(|w| f64::from(*w)).collect();
-        let is_positive = |row: usize| row % 3 == 0;
+        let is_positive = |row: usize| row.is_multiple_of(3);
         let (mut won, mut pairs) = (0.0, 0.0);
         for i in (0..scores.len()).filter(|i| is_positive(*i)) {
             for j in (0..scores.len()).filter(|j| !is_positive(*j)) {

@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn what_has_no_gradient_is_refused() {
         let (x, task) = (t(&[1.0, 2.0], &[2], DType::F64), Task::default());
-        let mut refused = |f: &mut TensorFunction, at: &Tensor| {
+        let refused = |f: &mut TensorFunction, at: &Tensor| {
             value_and_gradients(f, std::slice::from_ref(at), &task).unwrap_err().message
         };
         assert!(refused(&mut |p| Ok(p[0].clone()), &x).contains("one number"));

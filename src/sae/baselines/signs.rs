@@ -26,7 +26,7 @@ pub fn split_signs(sae: &Sae) -> Result<Sae> {
     about.more.clear();
     let bias = given.encoder_bias.as_ref().map(|bias| -> Result<Tensor> { Ok(Tensor::cat(&[bias, &bias.neg()?], 0)?) });
     let (encoder_bias, decoder_bias) = (bias.transpose()?, given.decoder_bias.clone());
-    let (centred, scaling) = (given.centred, given.scaling.clone());
+    let (centred, scaling) = (given.centred, given.scaling);
     let whole = Parts { encoder_bias, decoder_bias, centred, scaling, about, ..made };
     Sae::new(whole)
 }

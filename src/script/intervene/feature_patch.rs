@@ -75,7 +75,7 @@ pub mod functions {
         let task = &env(&ctx)?.task;
         let mut found = Vec::new();
         for (name, sae) in saes {
-            found.push((name, core::feature_patch(m.decoder(), &sae.core, &pairs, &options, task)?));
+            found.push((name, core::feature_patch(&m.core().decoder, &sae.core, &pairs, &options, task)?));
         }
         Ok(core::table(&found))
     }

@@ -126,7 +126,7 @@ pub mod functions {
         let options: InteractionOptions = taken(options)?;
         let (saes, units) = super::units(&features)?;
         let rows = super::rows(&ctx, &m, &text, (options.context, options.rows))?;
-        let found = core::interactions(m.decoder(), &saes, &units, &rows, &options, &env(&ctx)?.task)?;
+        let found = core::interactions(&m.core().decoder, &saes, &units, &rows, &options, &env(&ctx)?.task)?;
         Ok(Interactions(found))
     }
 }

@@ -139,7 +139,7 @@ pub mod functions {
             texts(&ctx, &m, x).map_err(|error| crate::base::Error { about: Some(name.into()), ..error })
         };
         let (with, without) = (named("with", &with)?.batch, named("without", &without)?.batch);
-        Ok(core::steering_vector(m.decoder(), (&with, &without), place, &options, &env(&ctx)?.task)?)
+        Ok(core::steering_vector(&m.core().decoder, (&with, &without), place, &options, &env(&ctx)?.task)?)
     }
 
     /// Steers a model by features or vectors at several strengths, and sets the effect beside the damage.
@@ -181,7 +181,7 @@ pub mod functions {
             .map_err(|error| crate::base::Error { about: Some("prompts".into()), ..error })?
             .batch;
         let rows = super::rows(&ctx, &m, &text, (options.context, options.rows))?;
-        let push = Push::new(m.decoder(), super::directions(&direction)?, &rows, options.clamp, &env.task)?;
+        let push = Push::new(&m.core().decoder, super::directions(&direction)?, &rows, options.clamp, &env.task)?;
         let seed = options.seed.stated().unwrap_or_else(|| env.random.generator(None).next_u64());
         let calls = Calls::new(&ctx);
         let mut of_text = |text: &str| match &wanted.metric {

@@ -82,7 +82,7 @@ pub mod functions {
     pub fn das(ctx: NativeCallContext, m: Model, pairs: Any, options: Options) -> Fallible<Subspace> {
         let options: DasOptions = taken(options)?;
         let pairs = super::pairs(&ctx, &m, &pairs)?;
-        Ok(Subspace(core::das(m.decoder(), &pairs, &options, &env(&ctx)?.task)?.into()))
+        Ok(Subspace(core::das(&m.core().decoder, &pairs, &options, &env(&ctx)?.task)?.into()))
     }
 }
 
@@ -140,7 +140,7 @@ pub mod methods {
     #[rhai_fn(global, name = "accuracy", pure, return_raw)]
     pub fn interchange_accuracy(ctx: NativeCallContext, found: &mut Subspace, m: Model, pairs: Any) -> Fallible<f64> {
         let pairs = super::pairs(&ctx, &m, &pairs)?;
-        Ok(found.0.accuracy(m.decoder(), &pairs, &env(&ctx)?.task)?.share())
+        Ok(found.0.accuracy(&m.core().decoder, &pairs, &env(&ctx)?.task)?.share())
     }
 
     /// The site, the position, the dimension, the accuracies and the losses.

@@ -91,7 +91,7 @@ fn by_side(u: &M, sizes: &[f64], g: &M) -> Result<M> {
     if u.nrows() == u.ncols() {
         return Ok(within);
     }
-    if sizes.iter().any(|s| *s == 0.0) {
+    if sizes.contains(&0.0) {
         return Err(err!(Numeric, "the vectors of singular values of 0 have no gradient"));
     }
     Ok(within + scaled(&(g - u * inner), |_, j| 1.0 / sizes[j]))
@@ -121,7 +121,7 @@ pub fn of_qr(a: &Tensor, [q, r]: [Tensor; 2], orthogonal: &M, upper: &M) -> Resu
     let beside = move |part: M, other: &M| {
         Mat::from_fn(rows, side + rest, |i, j| if j < side { part[(i, j)] } else { other[(i, j - side)] })
     };
-    let (for_q, put) = (square.clone(), beside.clone());
+    let (for_q, put) = (square.clone(), beside);
     let q = noted("qr", a, q, move |g| Ok(put(for_q(&g, &Mat::zeros(side, side))?, &Mat::zeros(rows, rest))))?;
     let basis = orthogonal.clone();
     let r = noted("qr", a, r, move |g| {
