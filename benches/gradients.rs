@@ -57,7 +57,7 @@ fn measured(begin: &str, x: &str) -> Duration {
             opt.step(|p| {{ let x = {x}; (((x @ p.w @ p.w.transpose() + p.b).relu() - x) ** 2).mean() }});
         }}"
     );
-    let whole = with_large_stack(|| {
+    let whole = with_large_stack(move || {
         let mut session = Session::new(Env::in_memory(&std::env::temp_dir().join("microtome-bench")).unwrap());
         let mut run = |code: &str| drop(session.eval("bench", code).unwrap());
         run(&prepare);
