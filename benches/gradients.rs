@@ -3,7 +3,9 @@
 //! `cargo bench --bench gradients`; torch is measured in the same run where `MICROTOME_PEER_PYTHON` names a Python
 //! interpreter that has it.
 
+#[allow(dead_code, reason = "a step takes microseconds")]
 mod common;
+#[allow(dead_code, reason = "no tokens are counted")]
 #[path = "common/peers.rs"]
 mod peers;
 
