@@ -55,6 +55,7 @@ fn every_primitive_that_takes_a_path_is_judged() {
         ("Comparison", format!("{model}.compare({0}, {0})", of_model("run([1, 2])"))),
         ("Lens", of_model("lens([1, 2])")),
         ("Model", model.to_string()),
+        ("Probe", "probe::fit([[0], [1], [3], [4]], [0, 0, 1, 1])".to_string()),
         ("Run", of_model("run([1, 2])")),
         ("Sample", format!("data::draw({}, #{{ tokenizer: {words} }}), #{{ tokens: 8 }})", &model[..model.len() - 1])),
         ("Tokenizer", words.to_string()),
@@ -90,7 +91,7 @@ fn every_primitive_that_takes_a_path_is_judged() {
             "tensor::load" | "tensor::metadata" | "model::load_jacobian_lens" if !writes => "/etc/x.safetensors",
             _ if !writes => "/etc/hosts",
             "Tensor.save" => "../outside.npy",
-            "tensor::save" | "Cache.save" | "Run.save" | "JacobianLens.save" => "../outside.safetensors",
+            "tensor::save" | "Cache.save" | "Run.save" | "JacobianLens.save" | "Probe.save" => "../outside.safetensors",
             _ => "../outside.json",
         };
         let code = format!("{call}(\"{outside}\"{more})").leak();

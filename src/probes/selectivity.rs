@@ -55,7 +55,7 @@ pub fn selectivity(x: &Tensor, names: &[ClassName], options: &SelectivityOptions
     };
     let real = judged(&labels)?;
     let bar = task.begin("control tasks", Some(options.draws as u64));
-    let mut controls = Vec::with_capacity(options.draws);
+    let mut controls = Vec::new();
     for draw in 0..options.draws {
         let control = control(&labels, &types, &split.train, (options.split.seed as u64, draw as u64))?;
         controls.push(judged(&control)?);

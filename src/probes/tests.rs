@@ -171,8 +171,9 @@ fn sparse_probes_are_those_of_sae_bench_with_scikit_learn() {
         let mut theirs = theirs;
         ours.sort_by(f64::total_cmp);
         theirs.sort_by(f64::total_cmp);
-        assert!(ours.iter().zip(&theirs).all(|(a, b)| (a - b).abs() < 3e-3), "{k}: {ours:?} {theirs:?}");
-        assert!((probe.biases[0] - bias).abs() < 3e-3, "{k}: {} {bias}", probe.biases[0]);
+        // Theirs end where no slope is above 1e-4; ours, found in two ways, where none is above rounding.
+        assert!(ours.iter().zip(&theirs).all(|(a, b)| (a - b).abs() < 5e-3), "{k}: {ours:?} {theirs:?}");
+        assert!((probe.biases[0] - bias).abs() < 5e-3, "{k}: {} {bias}", probe.biases[0]);
     }
 }
 

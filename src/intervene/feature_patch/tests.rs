@@ -1,3 +1,5 @@
+//! Tests of feature patching: against the search one evaluation at a time, and against what its ends must give.
+
 use super::*;
 use crate::model::fixtures::{config, decoder};
 use crate::sae::baselines;

@@ -263,7 +263,7 @@ impl Labels<'_> {
             GridMethod::Attribution => ", estimated by attribution",
             GridMethod::Integrated => ", estimated by integrated gradients",
         };
-        format!("{} patched into {} prompts{method}, {pairs}", from.word(), run.word())
+        format!("{} into {} prompts{method}, {pairs}", from.word(), run.word())
     }
 
     /// The label of the row, and the column, of a part.

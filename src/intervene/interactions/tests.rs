@@ -1,3 +1,5 @@
+//! Tests of interactions: against effects of whole runs, with features that are redundant by construction.
+
 use super::*;
 use crate::model::fixtures::{config, decoder};
 use crate::model::hooks::Action;

@@ -11,7 +11,7 @@ pub use measure::{Effect, SteerOptions, steer};
 pub use push::{Direction, Push};
 pub use vector::{VectorMethod, VectorOptions, steering_vector};
 
-use crate::base::{Cell, Result, Table, Task};
+use crate::base::{Cell, Result, Table, Task, memory};
 use crate::data::Text;
 use crate::err;
 use crate::model::Model;
@@ -44,6 +44,8 @@ pub fn pinned(
 ) -> Result<Table> {
     let direction = Direction::of_features(sae, &[feature], options.site.as_deref())?;
     let push = Push::new(&model.decoder, vec![direction], text, true, task)?;
+    let room = (options.samples as u128).saturating_mul(size_of_val(prompt) as u128 + size_of::<Vec<u32>>() as u128);
+    memory::check(room, || format!("{} samples", options.samples)).map_err(|e| e.about("samples"))?;
     let batch = Batch::new(vec![prompt.to_vec(); options.samples])?;
     let bar = task.begin("writing", Some(options.strengths.len() as u64));
     let mut rows: Vec<Vec<Cell>> = Vec::new();

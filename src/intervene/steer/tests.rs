@@ -1,3 +1,5 @@
+//! Tests of steering: directions, effects, damage, and the random baseline.
+
 use std::sync::Arc;
 
 use super::measure::repetition;

@@ -1,3 +1,5 @@
+//! Tests of subspaces: interchanges against pyvene, and a variable that is found where it was put.
+
 use std::collections::BTreeMap;
 use std::path::Path;
 

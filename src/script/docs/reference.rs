@@ -112,11 +112,13 @@ pub fn definitions(engine: &Engine) -> Vec<(String, String)> {
         Some((before, rest)) => format!("{before}-> {};", rest.trim_end_matches([';', '>', ' '])),
         None => line.into(),
     };
+    // Rhai takes a word that it reserves for an operator (`session/words.rs`).
+    let named = |line: &str| plain(line).replacen("op with(", "fn with(", 1);
     let definitions = engine.definitions();
     definitions
         .iter_files()
         .map(|(name, content)| {
-            let lines: Vec<String> = content.lines().map(plain).collect();
+            let lines: Vec<String> = content.lines().map(named).collect();
             (name.replace('\\', "/"), lines.join("\n") + "\n")
         })
         .collect()

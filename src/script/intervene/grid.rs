@@ -36,18 +36,18 @@ pub mod functions {
     /// pass, (patch - activation) . gradient, and "integrated" averages that gradient over `steps` points on the way.
     ///
     /// # Options
-    /// - [grid]
+    /// - [patching_grid]
     ///
     /// # Example
     /// ```
     /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: 10, context: 8 });
     /// let pairs = data::pairs([[1, 2, 3], [4, 2, 3]], [[1, 7, 3], [4, 7, 3]], #{ answers: [5, 5], wrong: [6, 6] });
-    /// intervene::grid(m, pairs)  //=> grid of 2 by 3 "clean patched into corrupt prompts, 2 pairs"
+    /// intervene::grid(m, pairs)  //=> grid of 2 by 3 "clean into corrupt prompts, 2 pairs"
     /// let heads = intervene::grid(m, pairs, #{ by: "head", method: "attribution", direction: "noise" });
     /// [heads.rows, heads.columns]  //=> [["z.0", "z.1"], ["0", "1"]]
     /// let normalised = metric::logit_diff(#{ normalised: true });
     /// let all = intervene::grid(m, pairs, #{ by: "layer", sites: "resid_pre", metric: normalised });
-    /// round_to(all.values[0][0], 4)  //=> 1.0
+    /// round_to(all.tensor[[0, 0]], 4)  //=> 1.0
     /// ```
     #[rhai_fn(return_raw)]
     pub fn grid(ctx: NativeCallContext, m: Model, pairs: Any, options: Options) -> Fallible<Grid> {

@@ -109,7 +109,7 @@ pub mod functions {
     /// ```
     /// let t = data::tokenizer("a b c d", #{ kind: "words", min_frequency: 1 });
     /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: t.size, context: 8 }, #{ tokenizer: t, seed: 1 });
-    /// let text = data::texts(["a b c d d c b a", "d a b b c a"]);
+    /// let text = data::texts(["a b c d d c b a c a", "d a b b c a d b"]);
     /// let s = sae::fit(m, "resid_post.0", text, #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
     /// let found = intervene::interactions(m, s.features([0, 1, 2]), text, #{ seed: 1 });
     /// found.table["a"].len()  //=> 3
@@ -139,7 +139,7 @@ pub mod methods {
     /// ```
     /// let t = data::tokenizer("a b c d", #{ kind: "words", min_frequency: 1 });
     /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: t.size, context: 8 }, #{ tokenizer: t, seed: 1 });
-    /// let text = data::texts(["a b c d d c b a", "d a b b c a"]);
+    /// let text = data::texts(["a b c d d c b a c a", "d a b b c a d b"]);
     /// let s = sae::fit(m, "resid_post.0", text, #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
     /// let found = intervene::interactions(m, s.features([0, 1, 2]), text, #{ seed: 1 });
     /// found.table.columns[5]  //=> "interaction"
@@ -155,7 +155,7 @@ pub mod methods {
     /// ```
     /// let t = data::tokenizer("a b c d", #{ kind: "words", min_frequency: 1 });
     /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: t.size, context: 8 }, #{ tokenizer: t, seed: 1 });
-    /// let text = data::texts(["a b c d d c b a", "d a b b c a"]);
+    /// let text = data::texts(["a b c d d c b a c a", "d a b b c a d b"]);
     /// let s = sae::fit(m, "resid_post.0", text, #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
     /// let found = intervene::interactions(m, s.features([0, 1, 2]), text, #{ seed: 1 });
     /// found.matrix  //=> grid of 3 by 3 "interactions"
@@ -171,7 +171,7 @@ pub mod methods {
     /// ```
     /// let t = data::tokenizer("a b c d", #{ kind: "words", min_frequency: 1 });
     /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: t.size, context: 8 }, #{ tokenizer: t, seed: 1 });
-    /// let text = data::texts(["a b c d d c b a", "d a b b c a"]);
+    /// let text = data::texts(["a b c d d c b a c a", "d a b b c a d b"]);
     /// let s = sae::fit(m, "resid_post.0", text, #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
     /// let found = intervene::interactions(m, s.features([0, 1, 2]), text, #{ seed: 1 });
     /// found.control  //=> grid of 3 by 3 "interactions at shuffled positions"
@@ -187,7 +187,7 @@ pub mod methods {
     /// ```
     /// let t = data::tokenizer("a b c d", #{ kind: "words", min_frequency: 1 });
     /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: t.size, context: 8 }, #{ tokenizer: t, seed: 1 });
-    /// let text = data::texts(["a b c d d c b a", "d a b b c a"]);
+    /// let text = data::texts(["a b c d d c b a c a", "d a b b c a d b"]);
     /// let s = sae::fit(m, "resid_post.0", text, #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
     /// let found = intervene::interactions(m, s.features([0, 1, 2]), text, #{ seed: 1 });
     /// found.save("doc/found.json").ends_with("found.json")  //=> true
@@ -203,7 +203,7 @@ pub mod methods {
     /// ```
     /// let t = data::tokenizer("a b c d", #{ kind: "words", min_frequency: 1 });
     /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: t.size, context: 8 }, #{ tokenizer: t, seed: 1 });
-    /// let text = data::texts(["a b c d d c b a", "d a b b c a"]);
+    /// let text = data::texts(["a b c d d c b a c a", "d a b b c a d b"]);
     /// let s = sae::fit(m, "resid_post.0", text, #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
     /// let found = intervene::interactions(m, s.features([0, 1, 2]), text, #{ seed: 1 });
     /// found.to_map().rows  //=> 2

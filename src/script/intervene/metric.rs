@@ -275,7 +275,8 @@ pub mod functions {
     /// # Example
     /// ```
     /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10, context: 8 });
-    /// (metric::loss().values(m, #{ clean: [1, 2, 3] })[0] - m.loss([1, 2, 3])).abs() < 1e-5  //=> true
+    /// let found = metric::loss().values(m, #{ clean: [1, 2, 3] });
+    /// (found[0] - m.loss([1, 2, 3])).abs() < 1e-5  //=> true
     /// ```
     #[rhai_fn(return_raw)]
     pub fn loss(options: Options) -> Fallible<Metric> {
@@ -293,7 +294,8 @@ pub mod functions {
     /// # Example
     /// ```
     /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10, context: 8 });
-    /// let own = metric::of(|logits, pair| logits[pair.token]);
+    /// let chosen = |logits, pair| logits[pair.token];
+    /// let own = metric::of(chosen);
     /// own.values(m, [#{ clean: [1, 2], token: 3 }])[0] == m.logits([1, 2], #{ pos: -1 })[0][3]  //=> true
     /// ```
     #[rhai_fn(return_raw)]
@@ -318,7 +320,8 @@ pub mod methods {
     /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10, context: 8 });
     /// let pairs = data::pairs([[1, 2], [3, 4, 5]], [[1, 5], [3, 6, 5]], #{ answers: [7, 8], wrong: [8, 9] });
     /// let normalised = metric::logit_diff(#{ normalised: true });
-    /// round_to(normalised.values(m, pairs).mean(), 4)  //=> 1.0
+    /// let found = normalised.values(m, pairs);
+    /// round_to(found.mean(), 4)  //=> 1.0
     /// round_to(normalised.values(m, pairs, #{ prompts: "corrupt" }).mean(), 4) + 0.0  //=> 0.0
     /// let without = metric::logit_diff().values(m, pairs, #{ hooks: hooks::zero("final_norm") });
     /// without  //=> tensor([0.0, 0.0])

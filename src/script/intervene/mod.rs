@@ -36,7 +36,7 @@ pub const OPTIONS: &[Group] = &[
     ("erase", fields::<EraseCall>),
     ("erasure", fields::<ErasureCall>),
     ("feature_patch", fields::<FeaturePatchOptions>),
-    ("grid", fields::<grid::GridCall>),
+    ("patching_grid", fields::<grid::GridCall>),
     ("interactions", fields::<InteractionOptions>),
     ("metric", fields::<metric::MetricOptions>),
     ("metric_kl", fields::<metric::KlOptions>),

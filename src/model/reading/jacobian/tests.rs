@@ -1,3 +1,5 @@
+//! Tests of the Jacobian lens: against the reference implementation, on a linear model, and of its files.
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 

@@ -186,7 +186,7 @@ pub mod methods {
     /// ```
     /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: 10, context: 16 }, #{ seed: 1 });
     /// let lens = m.jacobian_lens([[1, 2, 3, 4]], #{ skip_first: 0 });
-    /// let both = lens.read(m, [1, 2, 3]);
+    /// let both = lens.read(m, [1, 2, 3], "resid_post.*");
     /// both  //=> Jacobian lens and logit lens: lens on 2 sites, 1 text
     /// both.jacobian.logits("resid_post.1").all_close(m.logits([1, 2, 3]))  //=> true
     /// both.logit.logits("resid_post.0").equal(m.lens([1, 2, 3]).logits("resid_post.0"))  //=> true
