@@ -62,7 +62,8 @@ pub mod functions {
     ///
     /// # Example
     /// ```
-    /// tensor::value_and_grad(|p| (p[0] * p[1]).sum(), [tensor([1, 2]), tensor([3, 4])])  //=> #{ grad: [tensor([3.0, 4.0]), tensor([1.0, 2.0])], value: 11.0 }
+    /// let found = tensor::value_and_grad(|p| (p.a * p.b).sum(), #{ a: tensor([1, 2]), b: tensor([3, 4]) });
+    /// [found.value, found.grad]  //=> [11.0, #{ a: tensor([3.0, 4.0]), b: tensor([1.0, 2.0]) }]
     /// ```
     #[rhai_fn(return_raw)]
     pub fn value_and_grad(ctx: NativeCallContext, f: FnPtr, x: Any) -> Fallible<Map> {
