@@ -47,7 +47,7 @@ pub mod functions {
     /// [heads.rows, heads.columns]  //=> [["z.0", "z.1"], ["0", "1"]]
     /// let normalised = metric::logit_diff(#{ normalised: true });
     /// let all = intervene::grid(m, pairs, #{ by: "layer", sites: "resid_pre", metric: normalised });
-    /// round_to(all.tensor[[0, 0]], 4)  //=> 1.0
+    /// round_to(all.tensor[0][0], 4)  //=> 1.0
     /// ```
     #[rhai_fn(return_raw)]
     pub fn grid(ctx: NativeCallContext, m: Model, pairs: Any, options: Options) -> Fallible<Grid> {
