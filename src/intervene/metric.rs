@@ -11,6 +11,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use super::rerun::divergences;
 use crate::base::{Result, Task};
 use crate::data::pairs::tokens::{Prompt, TokenPair};
 use crate::model::batch::Batch;
@@ -210,8 +211,7 @@ impl<'a> MetricPlan<'a> {
     fn divergence(&self, logits: &Tensor) -> Result<Tensor> {
         let Some(p) = &self.reference else { bail!(Bug, "a divergence without its reference") };
         let p = p.to_dtype(logits.dtype())?;
-        let q = normalise::log_softmax(logits, 1)?;
-        Ok((p.exp()? * (p - q)?)?.sum(1)?)
+        divergences(&p, &normalise::log_softmax(logits, 1)?)
     }
 
     fn losses(&self, logits: &Tensor) -> Result<Tensor> {

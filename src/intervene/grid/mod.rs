@@ -13,6 +13,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+use crate::base::counts::count;
 use crate::base::{Grid, Result, Task};
 use crate::data::pairs::tokens::{Prompt, TokenPair};
 use crate::err;
@@ -256,8 +257,7 @@ impl Labels<'_> {
 
     fn title(&self) -> String {
         let (run, from) = self.options.direction.prompts();
-        let count = self.pairs.len();
-        let pairs = if count == 1 { "1 pair".to_string() } else { format!("{count} pairs") };
+        let pairs = count(self.pairs.len(), "pair");
         let method = match self.options.method {
             GridMethod::Exact => "",
             GridMethod::Attribution => ", estimated by attribution",
