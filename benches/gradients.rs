@@ -1,7 +1,8 @@
-//! A step of a toy model of superposition from a script, beside the same in torch. Writes `docs/benchmarks-gradients.md`.
+//! A step of a toy model of superposition from a script, and a step of DAS through the model inside the binary, beside the
+//! same in torch. Writes `docs/benchmarks-gradients.md`.
 //!
 //! `cargo bench --bench gradients`; torch is measured in the same run where `MICROTOME_PEER_PYTHON` names a Python
-//! interpreter that has it.
+//! interpreter that has it and transformers.
 
 #[allow(dead_code, reason = "a step takes microseconds")]
 mod common;
@@ -24,10 +25,16 @@ const STEPS: usize = 200;
 const ROWS: usize = 1024;
 const FEATURES: usize = 20;
 const DIMS: usize = 5;
+/// Of DAS: steps in a run, pairs, those of a step, and tokens of a text.
+const DAS_STEPS: usize = 50;
+const PAIRS: usize = 128;
+const BATCH: usize = 32;
+const LENGTH: usize = 20;
 
 fn main() {
     memory::keep_freed();
-    let peers = Peers::measure("gradients.py", &[RUNS, STEPS, ROWS, FEATURES, DIMS]);
+    let numbers = [RUNS, STEPS, ROWS, FEATURES, DIMS, DAS_STEPS, PAIRS, BATCH, LENGTH];
+    let peers = Peers::measure("gradients.py", &numbers);
     let mut rows = Rows::new();
     for (name, what, begin, step) in [
         ("fixed", "a step on the same rows", "", "x"),
@@ -37,10 +44,16 @@ fn main() {
         rows.push((what.into(), microseconds(step)));
         rows.push(("torch, the same".into(), peers.against(name, step, microseconds)));
     }
+    let step = das();
+    rows.push(("a step of DAS".into(), microseconds(step)));
+    rows.push(("torch and transformers, the same".into(), peers.against("das", step, microseconds)));
     let sentences = format!(
         "Times are medians of {RUNS} runs of {STEPS} steps each, divided by them; ratios are of medians of the same run. The \
          model gives back relu(x W W^T + b) for {ROWS} rows of {FEATURES} features in {DIMS} dimensions; a step is the \
-         mean squared error, its gradient, and AdamW. Ours is a script, `opt.step(|p| ..)`; torch runs eagerly."
+         mean squared error, its gradient, and AdamW. Ours is a script, `opt.step(|p| ..)`; torch runs eagerly. DAS searches \
+         2 of 192 dimensions of `resid_post.2` of `tiny`, {BATCH} of {PAIRS} pairs of {LENGTH} tokens in a step, {DAS_STEPS} \
+         steps; ours is all of `subspace::das`, the activations of all sources and the judgement of the result included, \
+         divided by the steps; the peer has its sources' activations beforehand, and only its steps are timed."
     );
     publish("Benchmarks of gradients in scripts", "gradients", "benchmarks-gradients.md", &sentences, &rows);
 }
@@ -66,6 +79,28 @@ fn measured(begin: &str, x: &str) -> Duration {
         timed(|| run(&steps), RUNS)
     });
     whole.unwrap() / STEPS as u32
+}
+
+/// The time of a search, divided by its steps.
+fn das() -> Duration {
+    let prepare = format!(
+        "let m = model::load(\"tiny\");
+         let pairs = (0..{PAIRS}).map(|i| #{{
+             base: (0..{LENGTH}).map(|j| (i * 31 + j * 97) % 4000),
+             source: (0..{LENGTH}).map(|j| (i * 53 + j * 89 + 7) % 4000),
+             answer: i % 4000,
+         }});"
+    );
+    let search = format!(
+        "subspace::das(m, pairs, #{{ site: \"resid_post.2\", k: 2, batch: {BATCH}, steps: {DAS_STEPS} }})"
+    );
+    let whole = with_large_stack(move || {
+        let mut session = Session::new(Env::in_memory(&std::env::temp_dir().join("microtome-bench")).unwrap());
+        let mut run = |code: &str| drop(session.eval("bench", code).unwrap());
+        run(&prepare);
+        timed(|| run(&search), RUNS)
+    });
+    whole.unwrap() / DAS_STEPS as u32
 }
 
 fn microseconds(time: Duration) -> String {

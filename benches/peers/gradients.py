@@ -1,15 +1,17 @@
-"""Times of the steps of a toy model in torch for benches/gradients.rs: a line with a name and seconds for each kind.
+"""Times of the steps of a toy model and of DAS in torch for benches/gradients.rs: a line with a name and seconds for each kind.
 
-Arguments: threads, runs, steps of a run, rows, features, dimensions.
+Arguments: threads, runs, steps of a run, rows, features, dimensions; and of DAS: steps, pairs, pairs of a step, tokens of a text.
 """
 
+import pathlib
 import statistics
 import sys
 import time
 
 import torch
+from transformers import GPTNeoXForCausalLM
 
-threads, runs, steps, rows, features, dims = map(int, sys.argv[1:])
+threads, runs, steps, rows, features, dims, das_steps, pairs, batch, length = map(int, sys.argv[1:])
 torch.set_num_threads(threads)
 torch.manual_seed(0)
 
@@ -44,3 +46,58 @@ for name, draw in [("fixed", lambda: fixed), ("drawn", drawn)]:
             step()
         times.append((time.perf_counter() - begin) / steps)
     print(name, statistics.median(times[1:]))
+
+
+def das():
+    """The seconds of a step: 2 dimensions of the stream behind block 2 at the last position."""
+    folder = pathlib.Path(__file__).resolve().parents[2] / "assets" / "tiny"
+    model = GPTNeoXForCausalLM.from_pretrained(folder, dtype=torch.float32).eval().requires_grad_(False)
+    layer = model.gpt_neox.layers[2]
+    ids = torch.arange(pairs)[:, None]
+    base = (ids * 31 + torch.arange(length) * 97) % 4000
+    source = (ids * 53 + torch.arange(length) * 89 + 7) % 4000
+    answers = torch.arange(pairs) % 4000
+    width = model.config.hidden_size
+    rotation = torch.nn.utils.parametrizations.orthogonal(torch.nn.Linear(width, 2, bias=False))
+    optimizer = torch.optim.Adam(rotation.parameters(), lr=0.01)
+
+    def stream(output):
+        return output[0] if isinstance(output, tuple) else output
+
+    found = []
+    handle = layer.register_forward_hook(lambda module, given, output: found.append(stream(output)[:, -1].clone()))
+    with torch.no_grad():
+        model(source, use_cache=False)
+    handle.remove()
+    (sources,) = found
+
+    def step():
+        chosen = torch.randperm(pairs)[:batch]
+        basis = rotation.weight
+
+        def interchange(module, given, output):
+            x = stream(output)
+            last = x[:, -1]
+            changed = last + (sources[chosen] - last) @ basis.T @ basis
+            x = torch.cat([x[:, :-1], changed[:, None]], 1)
+            return (x, *output[1:]) if isinstance(output, tuple) else x
+
+        handle = layer.register_forward_hook(interchange)
+        logits = model(base[chosen], use_cache=False, logits_to_keep=1).logits[:, -1]
+        handle.remove()
+        loss = torch.nn.functional.cross_entropy(logits, answers[chosen])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    times = []
+    for _ in range(runs + 1):
+        begin = time.perf_counter()
+        for _ in range(das_steps):
+            step()
+        times.append((time.perf_counter() - begin) / das_steps)
+    return statistics.median(times[1:])
+
+
+print("das", das())

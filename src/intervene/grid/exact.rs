@@ -150,8 +150,8 @@ impl Changing<'_> {
     /// The same by what lies behind the changes.
     fn behind(&self, parts: &[PatchPart], replace: &mut Replace, task: &Task) -> Result<Tensor> {
         let (plan, texts) = (&self.base.plan, self.base.plan.batch().rows().len());
-        let first_point = plan.points().iter().map(|(_, column)| *column).min().unwrap_or(0);
-        let first = parts.iter().map(|part| part.start(self.first)).min().unwrap_or(0).min(first_point);
+        let needed = plan.points().iter().map(|(_, column)| *column).min().unwrap_or(0);
+        let first = parts.iter().map(|part| part.start(self.first)).min().unwrap_or(0).min(needed);
         let stream = self.base.cache.at(Place { site: Site::new(SiteKind::ResidPre, self.site.layer), head: None })?;
         let width = plan.batch().width();
         let which: Vec<u32> = parts.iter().flat_map(|_| 0..texts as u32).collect();
@@ -159,10 +159,10 @@ impl Changing<'_> {
         let x = x.index_select(&Tensor::new(which.as_slice(), x.device())?, 0)?;
         let given = (plan.batch(), &self.base.past, which.as_slice());
         let blocks = self.site.layer..self.decoder.config().layers;
-        let last = self.decoder.behind_hooks(given, first, x, blocks, replace, task)?;
-        let columns = width - first;
+        let last = self.decoder.behind_hooks(given, (first, needed), x, blocks, replace, task)?;
+        let columns = width - needed;
         let place = |variant: usize| {
-            let at = move |(row, column): &(usize, usize)| ((variant * texts + row) * columns + column - first) as u32;
+            let at = move |(row, column): &(usize, usize)| ((variant * texts + row) * columns + column - needed) as u32;
             plan.points().iter().map(at)
         };
         let places: Vec<u32> = (0..parts.len()).flat_map(place).collect();

@@ -10,7 +10,8 @@ use crate::tensor::Tensor;
 use kernels::Reach;
 
 impl Decoder {
-    /// The output of attention, before any post-norm: `[batch, pos, d_model]`.
+    /// The output of attention, before any post-norm: `[batch, pos, d_model]`. Queries begin at the column `from`, and so
+    /// do the columns of the flow behind it.
     pub(super) fn attention(
         &self,
         flow: &mut Flow,
@@ -18,12 +19,21 @@ impl Decoder {
         weights: &Attention,
         x: &Tensor,
         past: Option<&mut Past>,
+        from: usize,
     ) -> Step<Tensor> {
         let config = &self.config;
-        let q = self.heads(flow, SiteKind::Q, layer, x, &weights.q, config.heads)?;
+        let asking = flow.tail(x, from)?;
+        let asked = from..flow.columns.end;
+        let all = std::mem::replace(&mut flow.columns, asked);
+        let q = self.heads(flow, SiteKind::Q, layer, &asking, &weights.q, config.heads)?;
+        let asked = std::mem::replace(&mut flow.columns, all.clone());
         let k = self.heads(flow, SiteKind::K, layer, x, &weights.k, config.kv_heads)?;
         let v = self.heads(flow, SiteKind::V, layer, x, &weights.v, config.kv_heads)?;
-        let (q, k) = self.turned(flow, layer, weights, q, k)?;
+        flow.columns = asked.clone();
+        let q = self.turned(flow, layer, SiteKind::QRot, weights.q_norm.as_ref(), q)?;
+        flow.columns = all;
+        let k = self.turned(flow, layer, SiteKind::KRot, weights.k_norm.as_ref(), k)?;
+        flow.columns = asked;
         let (k, v) = match past {
             Some(past) => past.extend(layer, &k, &v)?,
             None => (k, v),
@@ -47,23 +57,13 @@ impl Decoder {
         flow.see(kind, layer, y)
     }
 
-    /// Queries and keys after their norms and rotation.
-    fn turned(
-        &self,
-        flow: &mut Flow,
-        layer: usize,
-        weights: &Attention,
-        q: Tensor,
-        k: Tensor,
-    ) -> Step<(Tensor, Tensor)> {
+    /// Queries or keys after their norm and rotation, a site of their own where the model has either.
+    fn turned(&self, flow: &mut Flow, layer: usize, kind: SiteKind, norm: Option<&Norm>, x: Tensor) -> Step<Tensor> {
         if self.turning(layer).is_none() && self.config.qk_norm == QkNorm::None {
-            return Ok((q, k));
+            return Ok(x);
         }
-        let q = self.turn(flow, layer, weights.q_norm.as_ref(), q)?;
-        let q = flow.see(SiteKind::QRot, layer, q)?;
-        let k = self.turn(flow, layer, weights.k_norm.as_ref(), k)?;
-        let k = flow.see(SiteKind::KRot, layer, k)?;
-        Ok((q, k))
+        let x = self.turn(flow, layer, norm, x)?;
+        flow.see(kind, layer, x)
     }
 
     /// Queries or keys of the columns of this pass, after their norm and rotation where there is one.

@@ -94,6 +94,14 @@ impl Flow<'_> {
         }
     }
 
+    /// The columns from this one on of a tensor `[batch, pos, ..]` of the columns of the flow.
+    pub fn tail(&self, x: &Tensor, from: usize) -> Result<Tensor> {
+        match from - self.columns.start {
+            0 => Ok(x.clone()),
+            skipped => Ok(x.narrow(1, skipped, self.columns.end - from)?.contiguous()?),
+        }
+    }
+
     /// The position in its own text of a column.
     pub fn position(&self, row: usize, column: usize) -> usize {
         self.gap.as_ref().map_or(column, |gap| gap.position(row, column))

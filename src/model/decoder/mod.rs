@@ -217,10 +217,25 @@ impl Decoder {
     }
 
     fn block(&self, flow: &mut Flow, layer: usize, block: &Block, x: Tensor, past: Option<&mut Past>) -> Step<Tensor> {
+        let from = flow.columns.start;
+        self.block_from(flow, layer, block, x, past, from)
+    }
+
+    /// The result of a block from the column `from` on, to which earlier columns give keys and values only.
+    fn block_from(
+        &self,
+        flow: &mut Flow,
+        layer: usize,
+        block: &Block,
+        x: Tensor,
+        past: Option<&mut Past>,
+        from: usize,
+    ) -> Step<Tensor> {
         let x = flow.see(SiteKind::ResidPre, layer, x)?;
         let normed = self.normed(flow, block.attn_norm.as_ref(), &x, SiteKind::NormScale, layer)?;
         let attn_in = flow.see(SiteKind::AttnIn, layer, normed.clone())?;
-        let attn = self.attention(flow, layer, &block.attn, &attn_in, past)?;
+        let (x, normed) = (flow.tail(&x, from)?, flow.tail(&normed, from)?);
+        let attn = self.attention(flow, layer, &block.attn, &attn_in, past, from)?;
         self.behind_attention(flow, layer, block, x, normed, attn)
     }
 

@@ -24,7 +24,7 @@ impl Decoder {
         let mut hooks = NoHooks;
         let columns = 0..batch.width();
         let mut flow = Flow { hooks: &mut hooks, batch, columns, step: 0, gap, may_grow: false, task };
-        self.onward(&mut flow, x, blocks, None)
+        self.onward(&mut flow, x, blocks, None, 0)
     }
 
     /// The keys and values of some blocks, from the stream of texts, `[batch, pos, d_model]`.
@@ -33,7 +33,7 @@ impl Decoder {
         let (mut hooks, mut past) = (NoHooks, Past::new());
         let columns = 0..texts.width();
         let mut flow = Flow { hooks: &mut hooks, batch: texts, columns, step: 0, gap: None, may_grow: true, task };
-        self.onward(&mut flow, x, blocks, Some(&mut past))?;
+        self.onward(&mut flow, x, blocks, Some(&mut past), 0)?;
         past.advance(texts.width(), None);
         Ok(past)
     }
@@ -49,14 +49,15 @@ impl Decoder {
         blocks: Range<usize>,
         task: &Task,
     ) -> Result<Tensor> {
-        self.behind_hooks(given, start, x, blocks, &mut NoHooks, task)
+        self.behind_hooks(given, (start, start), x, blocks, &mut NoHooks, task)
     }
 
-    /// The same with hooks, whose `at.batch` is that of the texts while activations are those of the variants.
+    /// The same with hooks, whose `at.batch` is that of the texts while activations are those of the variants; and from
+    /// the column `needed` on, before which the last block computes keys and values only.
     pub fn behind_hooks(
         &self,
         (texts, past, which): (&Batch, &Past, &[u32]),
-        start: usize,
+        (start, needed): (usize, usize),
         x: Tensor,
         blocks: Range<usize>,
         hooks: &mut dyn Hooks,
@@ -66,7 +67,7 @@ impl Decoder {
         let columns = start..start + x.dim(1)?;
         let mut past = past.beginning(start, columns.end, which, &blocks)?;
         let mut flow = Flow { hooks, batch: texts, columns, step: 0, gap: None, may_grow: false, task };
-        self.onward(&mut flow, x, blocks, past.as_mut())
+        self.onward(&mut flow, x, blocks, past.as_mut(), needed)
     }
 
     fn onward(
@@ -75,13 +76,16 @@ impl Decoder {
         mut x: Tensor,
         blocks: Range<usize>,
         mut past: Option<&mut Past>,
+        needed: usize,
     ) -> Result<Tensor> {
+        let last = blocks.end.saturating_sub(1);
         for layer in blocks {
             flow.task.check()?;
             let Some(block) = self.weights.blocks.get(layer) else {
                 return Err(err!(Bug, "block {layer} of {}", self.weights.blocks.len()));
             };
-            x = self.block(flow, layer, block, x, past.as_deref_mut()).map_err(Stop::into_error)?;
+            let from = if layer == last { needed } else { flow.columns.start };
+            x = self.block_from(flow, layer, block, x, past.as_deref_mut(), from).map_err(Stop::into_error)?;
         }
         Ok(x)
     }

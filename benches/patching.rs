@@ -1,0 +1,106 @@
+//! Patching of a long prompt, beside TransformerLens. Writes `docs/benchmarks-patching.md`.
+//!
+//! `cargo bench --bench patching`; TransformerLens is measured in the same run where `MICROTOME_PEER_PYTHON` names a Python
+//! interpreter that has it.
+
+mod common;
+#[allow(dead_code, reason = "no tokens are counted")]
+#[path = "common/peers.rs"]
+mod peers;
+
+use std::path::Path;
+use std::time::Duration;
+
+use common::{Rows, milliseconds, publish, timed};
+use microtome::base::memory;
+use microtome::script::Session;
+use microtome::script::engine::env::Env;
+use microtome::script::engine::thread::with_large_stack;
+use peers::Peers;
+
+const RUNS: usize = 5;
+/// Runs of the peer's grids; each takes as long as hundreds of forward passes.
+const PEER_RUNS: usize = 3;
+
+/// A model of the shape of Pythia-70M with random weights, saved for the peer.
+const MODEL: &str = r#"
+    let shape = #{
+        model_type: "gpt_neox", num_hidden_layers: 6, hidden_size: 512, num_attention_heads: 8, intermediate_size: 2048,
+        hidden_act: "gelu", vocab_size: 50304, max_position_embeddings: 2048, rotary_pct: 0.25, rotary_emb_base: 10000,
+        layer_norm_eps: 1e-5, use_parallel_residual: true, tie_word_embeddings: false,
+    };
+    let m = model::init(shape, #{ seed: 0 });
+    m.save("neox");
+"#;
+
+/// The grids, by the peer's names for them.
+const GRIDS: [(&str, &str, &str); 4] = [
+    ("positions", "layer by position, `get_act_patch_resid_pre`, 300 patches", ""),
+    (
+        "heads_by_position",
+        "layer by head by position, `get_act_patch_attn_head_out_by_pos`, 2,400 patches",
+        "sites: \"z.*.*\", by: \"position\"",
+    ),
+    ("heads", "layer by head, `get_act_patch_attn_head_out_all_pos`, 48 patches", "by: \"head\""),
+    ("attribution", "the whole grid by attribution", "method: \"attribution\""),
+];
+
+fn main() {
+    memory::keep_freed();
+    let place = std::env::temp_dir().join("microtome-bench-patching");
+    std::fs::create_dir_all(&place).unwrap();
+    // The prompts differ in their second token, so that nothing but the first position can be skipped.
+    let clean: Vec<u32> = (0..50).map(|i| (i * 977 + 13) % 50000).collect();
+    let mut corrupt = clean.clone();
+    corrupt[1] = 4242;
+    let pair = serde_json::json!({ "clean": clean, "corrupt": corrupt, "answer": 100, "wrong": 200 });
+    std::fs::write(place.join("pair.json"), pair.to_string()).unwrap();
+    let prepare = format!(
+        "{MODEL} let clean = {clean:?}; let corrupt = {corrupt:?};
+         let pairs = data::pairs([clean], [corrupt], #{{ answers: [100], wrong: [200] }});"
+    );
+    let folder = place.clone();
+    let rows = with_large_stack(move || {
+        let mut session = Session::new(Env::in_memory(&folder).unwrap());
+        drop(session.eval("bench", &prepare).unwrap());
+        let peers = Peers::run("patching.py", &[PEER_RUNS.to_string(), folder.display().to_string()]);
+        measured(&mut session, &folder, &peers)
+    });
+    publish("Benchmarks of patching", "patching", "benchmarks-patching.md", SENTENCES, &rows.unwrap());
+}
+
+const SENTENCES: &str = "Times are medians; ratios are of medians of the same run. The model has the shape of Pythia-70M and random \
+     weights, in f32, the same in both; one pair of prompts of 50 tokens that differ in their second one, clean activations into \
+     the corrupt run, the metric a logit difference. TransformerLens runs the whole model for each patch, its progress bars off; \
+     its grid is given the clean cache, ours makes it as well. Differences are relative to the largest effect of a grid.";
+
+fn measured(session: &mut Session, folder: &Path, peers: &Peers) -> Rows {
+    let mut rows = Rows::new();
+    let time = |session: &mut Session, code: &str| timed(|| drop(session.eval("bench", code).unwrap()), RUNS);
+    let forward = time(session, "m.logits(corrupt)");
+    rows.push(("a forward pass with all logits".into(), milliseconds(forward)));
+    rows.push(("TransformerLens".into(), peers.against("forward", forward, milliseconds)));
+    let last = time(session, "m.logits(corrupt, #{ pos: -1 })");
+    rows.push(("a forward pass with the last logits".into(), milliseconds(last)));
+    for (name, what, options) in GRIDS {
+        let ours = time(session, &format!("let found = intervene::grid(m, pairs, #{{ {options} }})"));
+        rows.push((what.into(), milliseconds(ours)));
+        if name == "attribution" {
+            let passes = |one: Duration| ours.as_secs_f64() / one.as_secs_f64();
+            let found = format!("{:.2} ({:.2} with the last logits alone)", passes(forward), passes(last));
+            rows.push(("in forward passes with all logits".into(), found));
+            continue;
+        }
+        rows.push(("TransformerLens".into(), peers.against(name, ours, milliseconds)));
+        if folder.join("peer.safetensors").exists() {
+            let code = format!(
+                "let theirs = tensor::load(\"peer.safetensors\").{name}.flatten(0);
+                 (found.tensor.flatten(0) - theirs).abs().max().item() / theirs.abs().max().item()"
+            );
+            let far = session.eval("bench", &code).unwrap().as_float().unwrap();
+            assert!(far < 1e-3, "{name}: the peer's grid is another one, by {far}");
+            rows.push(("largest difference".into(), format!("{far:.1e}")));
+        }
+    }
+    rows
+}
