@@ -138,7 +138,10 @@ pub fn words(error: &EvalAltResult, known: &Known) -> Words {
         ),
         E::ErrorDotExpr(text, _) => unknown::property(text, known),
         E::ErrorIndexingType(text, _) => {
-            plain(Kind::Argument, format!("{} cannot be indexed like this", readable_types(text)), None)
+            let (what, by) = text.split_once(" [").unwrap_or((text, ""));
+            let by = article(by.trim_end_matches(']'));
+            let hint = Some("arrays, maps, strings and tensors have elements".into());
+            plain(Kind::Argument, format!("{} has no elements by {by}", article(what)), hint)
         }
         E::ErrorMismatchDataType(wanted, found, _) | E::ErrorMismatchOutputType(wanted, found, _) => plain(
             Kind::Argument,
