@@ -1,5 +1,7 @@
 //! The parts of activations that a grid patches, one by one.
 
+use std::fmt;
+
 use super::GridBy;
 use crate::base::Result;
 use crate::err;
@@ -16,6 +18,8 @@ pub enum Part {
     Head(usize),
     /// One coordinate at all positions.
     Neuron(usize),
+    /// One feature of the dictionary there, at all positions.
+    Feature(usize),
 }
 
 /// A part of a place.
@@ -25,12 +29,33 @@ pub struct PatchPart {
     pub part: Part,
 }
 
+impl fmt::Display for PatchPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (what, number) = match self.part {
+            Part::All => return write!(f, "`{}`", self.place),
+            Part::Position(position) => ("position", position),
+            Part::Head(head) => ("head", head),
+            Part::Neuron(neuron) => ("neuron", neuron),
+            Part::Feature(feature) => ("feature", feature),
+        };
+        write!(f, "{what} {number} of `{}`", self.place)
+    }
+}
+
 impl PatchPart {
     /// The head that is replaced, where it is one alone.
     pub fn head(&self) -> Option<usize> {
         match self.part {
             Part::Head(head) => Some(head),
             _ => self.place.head,
+        }
+    }
+
+    /// The same, called by its place among positions that begin so many earlier.
+    pub fn later(self, by: usize) -> Self {
+        match self.part {
+            Part::Position(position) => Self { part: Part::Position(position + by), ..self },
+            _ => self,
         }
     }
 
@@ -43,7 +68,7 @@ impl PatchPart {
     }
 }
 
-/// The parts of some places of prompts of this length.
+/// The parts of some places of prompts of this length; features are found by what is active.
 pub fn parts_of(config: &Config, places: &[Place], by: GridBy, length: usize) -> Result<Vec<PatchPart>> {
     let mut all = Vec::new();
     for place in places {
@@ -52,6 +77,7 @@ pub fn parts_of(config: &Config, places: &[Place], by: GridBy, length: usize) ->
             GridBy::Position => (0..length).map(Part::Position).collect(),
             GridBy::Head => (0..heads(config, *place)?).map(Part::Head).collect(),
             GridBy::Neuron => (0..coordinates(config, *place)?).map(Part::Neuron).collect(),
+            GridBy::Feature => Vec::new(),
         };
         all.extend(of.into_iter().map(|part| PatchPart { place: *place, part }));
     }
