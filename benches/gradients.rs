@@ -91,9 +91,8 @@ fn das() -> Duration {
              answer: i % 4000,
          }});"
     );
-    let search = format!(
-        "subspace::das(m, pairs, #{{ site: \"resid_post.2\", k: 2, batch: {BATCH}, steps: {DAS_STEPS} }})"
-    );
+    let search =
+        format!("subspace::das(m, pairs, #{{ site: \"resid_post.2\", k: 2, batch: {BATCH}, steps: {DAS_STEPS} }})");
     let whole = with_large_stack(move || {
         let mut session = Session::new(Env::in_memory(&std::env::temp_dir().join("microtome-bench")).unwrap());
         let mut run = |code: &str| drop(session.eval("bench", code).unwrap());

@@ -107,6 +107,9 @@ pub struct Grid {
     pub quantity: String,
     /// Row after row; `values.len() == rows.len() * columns.len()`.
     pub values: Vec<f64>,
+    /// The lower and upper end of the 95 % interval of each value; empty where there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub intervals: Vec<[f64; 2]>,
 }
 
 /// Named facts about one thing, with a histogram and a body of text where there are such.

@@ -8,6 +8,7 @@ pub mod grid;
 pub mod interactions;
 pub mod metric;
 pub mod monitor;
+pub mod paths;
 mod rerun;
 pub mod steer;
 pub mod subspace;

@@ -23,6 +23,8 @@ impl<'a> Reruns<'a> {
     pub fn new(model: &'a Decoder, batch: &Batch, places: &[Place], task: &Task) -> Result<Self> {
         let start = match places.iter().map(|place| place.site).min() {
             None => return Err(err!(Bug, "runs without a place that changes")),
+            // A pass that begins in the middle has no hooks that a model keeps.
+            Some(_) if !model.kept().is_empty() => None,
             Some(first) => begin(model.config(), first),
         };
         let start = match start {

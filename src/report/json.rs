@@ -34,6 +34,9 @@ pub fn serialize<S: Serializer>(values: &[f64], serializer: S) -> Result<S::Ok, 
 pub fn grid(grid: &Grid) -> Result<Value> {
     let mut data = json(grid)?;
     data["values"] = numbers(&grid.values);
+    if !grid.intervals.is_empty() {
+        data["intervals"] = grid.intervals.iter().map(|ends| numbers(ends)).collect();
+    }
     Ok(data)
 }
 

@@ -24,7 +24,7 @@ pub fn pooled(grid: &Grid, most_rows: usize, most_columns: usize) -> (Grid, Opti
     let mean = |(sum, count): (f64, u32)| sum * (down * across) as f64 / f64::from(count);
     let values = sums.into_iter().map(mean).collect();
     let note = format!("Each cell drawn is the mean of {down} × {across} cells.");
-    (Grid { rows, columns, values, ..grid.clone() }, Some(note))
+    (Grid { rows, columns, values, intervals: Vec::new(), ..grid.clone() }, Some(note))
 }
 
 #[cfg(test)]

@@ -188,6 +188,7 @@ pub fn grid(rows: usize, columns: usize, f: impl Fn(usize, usize) -> f64) -> Gri
         columns: (0..columns).map(|i| i.to_string()).collect(),
         quantity: "logit difference".into(),
         values: (0..rows * columns).map(|i| f(i / columns, i % columns)).collect(),
+        ..Grid::default()
     }
 }
 

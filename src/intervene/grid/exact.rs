@@ -4,9 +4,12 @@
 //! patched. Patches of neighbouring positions, and of all heads, go through the rest of the model as one batch. A model
 //! that keeps hooks, or is not causal, is run as a whole for each patch.
 
+use std::ops::Range;
+
+use super::effects::{BothRuns, Effects};
+use super::groups::Group;
 use super::parts::PatchPart;
 use super::replace::Replace;
-use super::{BothRuns, Effects, PatchDirection, SameLength};
 use crate::base::{Result, Task};
 use crate::err;
 use crate::intervene::metric::{Measure, MetricPlan};
@@ -14,26 +17,29 @@ use crate::model::Model;
 use crate::model::batch::Batch;
 use crate::model::cache::{Cache, Recorder};
 use crate::model::decoder::{Decoder, Logits, Pass, Past};
-use crate::model::hooks::Chain;
+use crate::model::hooks::{Chain, Hooks};
 use crate::model::site::{Place, Site, SiteKind};
 use crate::tensor::{Tensor, floats};
 
 /// Approximate number of tokens of variants that are computed at once.
 const TOKENS_AT_ONCE: usize = 1 << 12;
 
-/// Patches of so many neighbouring positions begin at the first of them.
+/// Patches of up to so many neighbouring positions begin at the first of them, while their variants have fewer rows than
+/// make a product efficient.
 const NEIGHBOURS: usize = 8;
+const ENOUGH: usize = 256;
 
 /// A run with what is needed of it.
-struct Recorded<'a> {
-    plan: MetricPlan<'a>,
-    cache: Cache,
+pub struct Recorded<'a> {
+    pub plan: MetricPlan<'a>,
+    pub cache: Cache,
     past: Past,
-    values: Vec<f64>,
+    /// The metric of each pair.
+    pub values: Vec<f64>,
 }
 
 impl<'a> Recorded<'a> {
-    fn new(model: &Decoder, plan: MetricPlan<'a>, places: Vec<Place>, task: &Task) -> Result<Self> {
+    pub fn new(model: &Decoder, plan: MetricPlan<'a>, places: Vec<Place>, task: &Task) -> Result<Self> {
         let recorder = Recorder::new(model.config().clone(), places, plan.batch().lengths(), None);
         let mut chain = Chain { recorder: Some(recorder), ..Chain::default() };
         let mut past = Past::new();
@@ -46,50 +52,140 @@ impl<'a> Recorded<'a> {
     }
 }
 
-/// Adds the effects of some parts for some pairs.
+/// The run that is patched and the one whose activations are patched in, with what is needed of them.
+pub struct Runs<'a> {
+    pub group: &'a Group,
+    decoder: &'a Decoder,
+    base: Recorded<'a>,
+    source: Recorded<'a>,
+    /// The first position at which they differ.
+    pub first: usize,
+    /// Whether each variant is run as a whole.
+    is_whole: bool,
+}
+
+impl<'a> Runs<'a> {
+    /// Records the `own` places of the run that is patched, and the `other` ones of the run that is patched in.
+    pub fn new(
+        model: &'a Model,
+        group: &'a Group,
+        measure: Measure<'a>,
+        own: &[Place],
+        other: &[Place],
+        task: &Task,
+    ) -> Result<Self> {
+        let decoder = model.decoder.as_ref();
+        let (run, from) = group.direction.prompts();
+        let plan = |which| MetricPlan::new(measure, decoder, &group.pairs, (which, &group.numbers), task);
+        let is_whole = !decoder.config().causal || !decoder.kept().is_empty();
+        let layers = decoder.config().layers;
+        let blocks = own.iter().chain(other).flat_map(|place| [place.site.layer, place.site.layer + 1]);
+        let streams = blocks.map(|block| stream_before(block, layers));
+        let mut recorded: Vec<Place> = streams.chain(own.to_vec()).collect();
+        if group.is_aligned() {
+            recorded.extend(other);
+        }
+        let base = Recorded::new(decoder, plan(run)?, recorded, task)?;
+        let source = Recorded::new(decoder, plan(from)?, other.to_vec(), task)?;
+        let first = if is_whole { 0 } else { group.first_change() };
+        let runs = Self { group, decoder, base, source, first, is_whole };
+        runs.both().check(group)?;
+        Ok(runs)
+    }
+
+    /// An activation of the run that is patched.
+    pub fn own(&self, place: Place) -> Result<Tensor> {
+        self.base.cache.at(place)
+    }
+
+    /// The same of the run that is patched in, at the positions of the other.
+    pub fn other(&self, place: Place) -> Result<Tensor> {
+        let source = self.source.cache.at(place)?;
+        if !self.group.is_aligned() {
+            return Ok(source);
+        }
+        self.group.aligned(place, &source, &self.own(place)?, self.base.plan.pair_of())
+    }
+
+    /// Which of the pairs each text belongs to.
+    pub fn pair_of(&self) -> &[usize] {
+        self.base.plan.pair_of()
+    }
+
+    /// The length of each text of the run that is patched.
+    pub fn lengths(&self) -> Vec<usize> {
+        self.base.plan.batch().lengths()
+    }
+
+    /// The metric of each pair without any patch.
+    pub fn both(&self) -> BothRuns {
+        BothRuns { run: self.base.values.clone(), from: self.source.values.clone() }
+    }
+
+    /// What values of the metric are beyond those of the run without a patch.
+    pub fn effects<'b>(&'b self, values: &'b [f64]) -> impl Iterator<Item = f64> + 'b {
+        values.iter().zip(&self.base.values).map(|(value, before)| value - before)
+    }
+
+    /// The positions at which the runs may differ.
+    pub fn later(&self) -> Range<usize> {
+        self.first..self.base.plan.batch().width()
+    }
+
+    /// Variants of the run that change from this layer on.
+    pub fn changing(&self, layer: usize) -> Changing<'_> {
+        Changing { decoder: self.decoder, base: &self.base, layer, first: self.first, is_whole: self.is_whole }
+    }
+}
+
+/// Adds the effects of some parts for the pairs of a group.
 pub fn effects(
     model: &Model,
-    group: &SameLength,
+    group: &Group,
     measure: Measure,
-    direction: PatchDirection,
     parts: &[PatchPart],
-    effects: &mut Effects,
+    effects: &mut Effects<PatchPart>,
     task: &Task,
 ) -> Result<BothRuns> {
-    let decoder = model.decoder.as_ref();
-    let (run, from) = direction.prompts();
-    let plan = |which| MetricPlan::new(measure, decoder, &group.pairs, (which, &group.numbers), task);
-    let is_whole = !decoder.config().causal || !decoder.kept().is_empty();
     let sites: Vec<Place> = sites(parts).map(|site| Place { site, head: None }).collect();
-    let streams = sites.iter().map(|place| Site::new(SiteKind::ResidPre, place.site.layer));
-    let streams = streams.map(|site| Place { site, head: None }).collect();
-    let base = Recorded::new(decoder, plan(run)?, streams, task)?;
-    let source = Recorded::new(decoder, plan(from)?, sites.clone(), task)?;
-    let first = if is_whole { 0 } else { group.first_change() };
+    let runs = Runs::new(model, group, measure, &[], &sites, task)?;
     for place in &sites {
-        let source = source.cache.at(*place)?;
+        let source = runs.other(*place)?;
         let here = parts.iter().filter(|part| part.place.site == place.site);
-        let (changed, same): (Vec<PatchPart>, Vec<PatchPart>) = here.partition(|part| part.start(first) >= first);
+        let (mut changed, same): (Vec<PatchPart>, Vec<PatchPart>) =
+            here.partition(|part| part.start(runs.first) >= runs.first);
+        changed.sort_by_key(|part| part.start(runs.first));
         for part in same {
             // Before the first change both runs are the same.
-            add(effects, part, 0.0, group.pairs.len());
+            effects.add(group, part, group.pairs.iter().map(|_| 0.0))?;
         }
-        let changing = Changing { decoder, base: &base, site: place.site, source: &source, first, is_whole };
+        let changing = runs.changing(place.site.layer);
         for some in changing.batches(&changed) {
             task.check()?;
-            for (part, values) in some.iter().zip(changing.values(some, task)?) {
-                let effect: f64 = values.iter().zip(&base.values).map(|(value, before)| value - before).sum();
-                add(effects, *part, effect, group.pairs.len());
+            let columns = changing.changed(place.site, some);
+            let mut replace = Replace { site: place.site, parts: some, source: &source };
+            for (part, values) in some.iter().zip(changing.values(some.len(), columns, &mut replace, task)?) {
+                effects.add(group, *part, runs.effects(&values))?;
             }
         }
     }
-    Ok(BothRuns { run: base.values, from: source.values })
+    Ok(runs.both())
 }
 
-fn add(effects: &mut Effects, part: PatchPart, effect: f64, count: usize) {
-    let entry = effects.entry(part).or_insert((0.0, 0));
-    entry.0 += effect;
-    entry.1 += count;
+/// The stream before a block; the last one is that which is read out.
+fn stream_before(block: usize, layers: usize) -> Place {
+    let site = match block < layers {
+        true => Site::new(SiteKind::ResidPre, block),
+        false => Site::new(SiteKind::ResidPost, layers.saturating_sub(1)),
+    };
+    Place { site, head: None }
+}
+
+/// Whether a change at one position of a site changes the result of its block there only: what attention reads of a position
+/// other than its query goes to later ones.
+fn stays_in_column(kind: SiteKind) -> bool {
+    use SiteKind::{Pattern, Q, QRot, Scores, Z};
+    kind >= Z || matches!(kind, Q | QRot | Scores | Pattern)
 }
 
 /// The sites of some parts, each once.
@@ -100,72 +196,126 @@ fn sites(parts: &[PatchPart]) -> impl Iterator<Item = Site> {
     sites.into_iter()
 }
 
-/// Changes of one site.
-struct Changing<'a> {
-    decoder: &'a Decoder,
-    base: &'a Recorded<'a>,
-    site: Site,
-    /// The site in the runs that are patched in.
-    source: &'a Tensor,
+/// Variants of a run that change from one layer on.
+pub struct Changing<'a> {
+    pub decoder: &'a Decoder,
+    pub base: &'a Recorded<'a>,
+    pub layer: usize,
     /// The first position at which runs differ.
-    first: usize,
-    is_whole: bool,
+    pub first: usize,
+    /// Whether each variant is run as a whole.
+    pub is_whole: bool,
 }
 
 impl Changing<'_> {
-    /// Parts that are computed together.
-    fn batches<'p>(&self, parts: &'p [PatchPart]) -> impl Iterator<Item = &'p [PatchPart]> {
+    /// How many variants are computed at once.
+    pub fn at_once(&self) -> usize {
         let batch = self.base.plan.batch();
         let tokens = batch.rows().len() * batch.width();
-        let fitting = (TOKENS_AT_ONCE / tokens.max(1)).max(1);
-        let are_positions = parts.iter().any(|part| part.start(self.first) != self.first);
-        parts.chunks(if are_positions && !self.is_whole { fitting.min(NEIGHBOURS) } else { fitting })
+        (TOKENS_AT_ONCE / tokens.max(1)).max(1)
     }
 
-    /// The metric of every pair under each of some changes.
-    fn values(&self, parts: &[PatchPart], task: &Task) -> Result<Vec<Vec<f64>>> {
-        let mut replace = Replace { site: self.site, parts, source: self.source };
+    /// Parts that are computed together, of those in the order of their first columns.
+    fn batches<'p>(&self, mut parts: &'p [PatchPart]) -> Vec<&'p [PatchPart]> {
+        let (fitting, batch) = (self.at_once(), self.base.plan.batch());
+        let mut batches = Vec::new();
+        while let Some(first) = parts.first() {
+            let start = first.start(self.first);
+            let rows = batch.rows().len() * (batch.width() - start);
+            let joins = |(count, part): &(usize, &PatchPart)| {
+                let later = part.start(self.first) - start;
+                let is_near = later == 0 || self.is_whole || (later < NEIGHBOURS && count * rows < ENOUGH);
+                *count < fitting && is_near
+            };
+            let (some, others) = parts.split_at(parts.iter().enumerate().take_while(joins).count().max(1));
+            batches.push(some);
+            parts = others;
+        }
+        batches
+    }
+
+    /// The columns at which some parts of one site change the result of its block.
+    fn changed(&self, site: Site, parts: &[PatchPart]) -> Range<usize> {
+        let starts = || parts.iter().map(|part| part.start(self.first));
+        let width = self.base.plan.batch().width();
+        let ends = match stays_in_column(site.kind) {
+            true => parts.iter().map(|part| if part.is_position() { part.start(0) + 1 } else { width }).max(),
+            false => None,
+        };
+        starts().min().unwrap_or(0)..ends.unwrap_or(width)
+    }
+
+    /// The metric of every pair in each of some variants, which hooks make, for each variant all texts one after the other.
+    /// `changed` are the columns at which the result of the first block may differ from that of the run.
+    pub fn values(
+        &self,
+        count: usize,
+        changed: Range<usize>,
+        hooks: &mut dyn Hooks,
+        task: &Task,
+    ) -> Result<Vec<Vec<f64>>> {
+        let is_last = self.layer + 1 == self.decoder.config().layers;
+        if !self.is_whole && is_last && changed.end <= self.needed() {
+            // Nothing reads these columns.
+            return Ok(vec![self.base.values.clone(); count]);
+        }
         let logits = match self.is_whole {
-            true => self.whole(parts, &mut replace, task)?,
-            false => self.behind(parts, &mut replace, task)?,
+            true => self.whole(count, hooks, task)?,
+            false => self.behind(count, changed, hooks, task)?,
         };
         let points = self.base.plan.points().len();
-        let each = (0..parts.len())
-            .map(|number| floats(&self.base.plan.values(&logits.narrow(0, number * points, points)?)?));
+        let each =
+            (0..count).map(|number| floats(&self.base.plan.values(&logits.narrow(0, number * points, points)?)?));
         each.collect()
     }
 
     /// The logits at all points of all variants by whole passes.
-    fn whole(&self, parts: &[PatchPart], replace: &mut Replace, task: &Task) -> Result<Tensor> {
+    fn whole(&self, count: usize, hooks: &mut dyn Hooks, task: &Task) -> Result<Tensor> {
         let rows = self.base.plan.batch().rows();
-        let all: Vec<Vec<u32>> = parts.iter().flat_map(|_| rows.iter().cloned()).collect();
+        let all: Vec<Vec<u32>> = (0..count).flat_map(|_| rows.iter().cloned()).collect();
         let shifted = |variant: usize| {
             self.base.plan.points().iter().map(move |(row, column)| (variant * rows.len() + row, *column))
         };
-        let points: Vec<(usize, usize)> = (0..parts.len()).flat_map(shifted).collect();
-        let pass = Pass { hooks: replace, past: None, logits: Logits::Points(&points), task };
+        let points: Vec<(usize, usize)> = (0..count).flat_map(shifted).collect();
+        let pass = Pass { hooks, past: None, logits: Logits::Points(&points), task };
         self.decoder.forward(&Batch::new(all)?, pass)?.ok_or_else(|| err!(Bug, "a variant without logits"))
     }
 
+    /// The first column that the metric reads.
+    fn needed(&self) -> usize {
+        self.base.plan.points().iter().map(|(_, column)| *column).min().unwrap_or(0)
+    }
+
     /// The same by what lies behind the changes.
-    fn behind(&self, parts: &[PatchPart], replace: &mut Replace, task: &Task) -> Result<Tensor> {
+    fn behind(&self, count: usize, changed: Range<usize>, hooks: &mut dyn Hooks, task: &Task) -> Result<Tensor> {
         let (plan, texts) = (&self.base.plan, self.base.plan.batch().rows().len());
-        let needed = plan.points().iter().map(|(_, column)| *column).min().unwrap_or(0);
-        let first = parts.iter().map(|part| part.start(self.first)).min().unwrap_or(0).min(needed);
-        let stream = self.base.cache.at(Place { site: Site::new(SiteKind::ResidPre, self.site.layer), head: None })?;
-        let width = plan.batch().width();
-        let which: Vec<u32> = parts.iter().flat_map(|_| 0..texts as u32).collect();
-        let x = stream.narrow(1, first, width - first)?.contiguous()?;
-        let x = x.index_select(&Tensor::new(which.as_slice(), x.device())?, 0)?;
+        let (layers, width) = (self.decoder.config().layers, plan.batch().width());
+        let needed = self.needed();
+        let first = changed.start.min(needed);
+        let which: Vec<u32> = (0..count).flat_map(|_| 0..texts as u32).collect();
+        let of_variants = Tensor::new(which.as_slice(), self.decoder.device())?;
+        let stream = |block: usize, columns: Range<usize>| -> Result<Tensor> {
+            let stream = self.base.cache.at(stream_before(block, layers))?;
+            Ok(stream.narrow(1, columns.start, columns.len())?.contiguous()?.index_select(&of_variants, 0)?)
+        };
         let given = (plan.batch(), &self.base.past, which.as_slice());
-        let blocks = self.site.layer..self.decoder.config().layers;
-        let last = self.decoder.behind_hooks(given, (first, needed), x, blocks, replace, task)?;
+        let (mut x, mut block) = (stream(self.layer, first..changed.end)?, self.layer);
+        if changed.end < width {
+            // Behind this block, later columns are those of the run.
+            x = self.decoder.behind_hooks(given, (first, first), x, block..block + 1, hooks, task)?;
+            block += 1;
+            x = Tensor::cat(&[x, stream(block, changed.end..width)?], 1)?;
+        }
         let columns = width - needed;
+        let last = match block < layers {
+            true => self.decoder.behind_hooks(given, (first, needed), x, block..layers, hooks, task)?,
+            false => x.narrow(1, needed - first, columns)?.contiguous()?,
+        };
         let place = |variant: usize| {
             let at = move |(row, column): &(usize, usize)| ((variant * texts + row) * columns + column - needed) as u32;
             plan.points().iter().map(at)
         };
-        let places: Vec<u32> = (0..parts.len()).flat_map(place).collect();
+        let places: Vec<u32> = (0..count).flat_map(place).collect();
         let rows = last.flatten(0, 1)?.index_select(&Tensor::new(places, last.device())?, 0)?;
         self.decoder.read_out(&rows, task)
     }

@@ -1,11 +1,20 @@
-//! Estimated effects: (patch - activation) . gradient of the metric, for all parts from one backward pass.
+//! Estimated effects: (patch - activation) . gradient of the metric, for all parts from one backward pass, or from few.
+//!
+//! AtP* (Kramar et al. 2024) mends two ways in which that fails. A patched query or key changes a softmax: so the pattern is
+//! computed again with the patch, and (patched pattern - pattern) . gradient at the pattern takes the place of the product
+//! at q or k. And effects through several layers may cancel in the gradient: so, layer by layer, the gradient through
+//! what that layer writes is dropped (GradDrop), and sizes are averaged over these passes.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use super::effects::{BothRuns, Effects};
+use super::features::FeatureChanges;
+use super::groups::Group;
 use super::parts::{Part, PatchPart};
-use super::{BothRuns, Effects, GridMethod, GridOptions, SameLength};
+use super::patterns::PatternChanges;
+use super::{GridMethod, GridOptions};
 use crate::base::{Result, Task};
 use crate::err;
 use crate::intervene::metric::{Measure, MetricPlan};
@@ -13,7 +22,8 @@ use crate::model::Model;
 use crate::model::cache::{Cache, Recorder};
 use crate::model::decoder::{Decoder, Logits, Pass};
 use crate::model::hooks::{Action, At, Bound, Chain, Edit};
-use crate::model::site::{Heads, Place, Site};
+use crate::model::site::{Heads, Place, Site, SiteKind};
+use crate::sae::Sae;
 use crate::tensor::{DType, Tensor, floats};
 
 /// Keeps what flows at a site.
@@ -26,41 +36,166 @@ impl Edit for Keeping {
     }
 }
 
-/// Adds the estimated effects of some parts for some pairs.
+/// Lets no gradient pass.
+struct Dropping;
+
+impl Edit for Dropping {
+    fn edit(&mut self, _: &At, _: Place, _: Option<&[i64]>, x: &Tensor) -> Result<Option<Tensor>> {
+        Ok(Some(x.detach()))
+    }
+}
+
+/// What patching does at one site.
+enum Changes<'a> {
+    /// (patch - activation), of which each part is a piece.
+    Site(Tensor),
+    Features(FeatureChanges<'a>),
+    Patterns(PatternChanges<'a>),
+}
+
+/// Adds the estimated effects of some parts, or of the features of dictionaries, for the pairs of a group.
 pub fn effects(
     model: &Model,
-    group: &SameLength,
+    group: &Group,
     measure: Measure,
     options: &GridOptions,
-    parts: &[PatchPart],
-    effects: &mut Effects,
+    (parts, saes): (&[PatchPart], &[(Place, Sae)]),
+    effects: &mut Effects<PatchPart>,
     task: &Task,
 ) -> Result<BothRuns> {
     let decoder = model.decoder.as_ref();
-    let (run, from) = options.direction.prompts();
+    let (run, from) = group.direction.prompts();
     let plan = |which| MetricPlan::new(measure, decoder, &group.pairs, (which, &group.numbers), task);
     let mut places: Vec<Place> = parts.iter().map(|part| Place { head: None, ..part.place }).collect();
+    places.extend(saes.iter().map(|(place, _)| *place));
     places.sort();
     places.dedup();
     let (source, from) = recorded(decoder, &plan(from)?, &places, task)?;
-    let slopes = Slopes { decoder, plan: &plan(run)?, places: &places, task };
-    let once = slopes.at(Vec::new(), &places)?;
-    for place in &places {
-        let source = source.at(*place)?;
-        let own = once.activations.get(&place.site).ok_or_else(|| err!(Bug, "`{place}` was not passed"))?;
-        let way = (source.to_dtype(own.dtype())? - own)?;
-        let gradient = match options.method {
-            GridMethod::Integrated => slopes.along(*place, &way, options.steps)?,
-            _ => once.gradients.at(*place)?,
+    let slopes = Slopes { decoder, plan: &plan(run)?, options, task };
+    let is_star = options.method == GridMethod::AtpStar;
+    let turned = |place: &Place| is_star && PatternChanges::are_of(place.site.kind);
+    // Where the gradient is needed, and what else of the run.
+    let at = |place: &Place| if turned(place) { with_kind(*place, SiteKind::Pattern) } else { *place };
+    let gradients_at: Vec<Place> = places.iter().map(at).collect();
+    let streams = places.iter().filter(|place| turned(place)).map(|place| with_kind(*place, SiteKind::ResidPre));
+    let kept: Vec<Place> = places.iter().copied().chain(gradients_at.clone()).chain(streams).collect();
+    let once = slopes.at(Vec::new(), &kept, &gradients_at)?;
+    let both = BothRuns { run: once.values.clone(), from };
+    both.check(group)?;
+    let dropped = if is_star { slopes.dropped(&gradients_at)? } else { Vec::new() };
+    for (place, at) in places.iter().zip(&gradients_at) {
+        let own = once.activation(*place)?;
+        let other = group.aligned(*place, &source.at(*place)?, &own, slopes.plan.pair_of())?.to_dtype(own.dtype())?;
+        let sae = saes.iter().find(|(known, _)| known == place).map(|(_, sae)| sae);
+        let changes = match sae {
+            Some(sae) => {
+                let lengths = slopes.plan.batch().lengths();
+                Changes::Features(FeatureChanges::new((*place, sae), &own, &other, &lengths, task)?)
+            }
+            None if turned(place) => Changes::Patterns(PatternChanges {
+                model: decoder,
+                batch: slopes.plan.batch(),
+                site: place.site,
+                source: other,
+                stream: once.activation(with_kind(*place, SiteKind::ResidPre))?,
+                pattern: once.activation(*at)?,
+            }),
+            None => Changes::Site((other - own)?),
         };
-        let product = (way * gradient)?.to_dtype(DType::F32)?;
-        for part in parts.iter().filter(|part| part.place.site == place.site) {
-            let entry = effects.entry(*part).or_insert((0.0, 0));
-            entry.0 += sum(&product, part)?;
-            entry.1 += group.pairs.len();
+        let gradients = match options.method {
+            GridMethod::Integrated => vec![slopes.along(*place, &changes.way()?)?],
+            GridMethod::AtpStar => {
+                let of_others = dropped.iter().filter(|(layer, _)| !is_within(*layer, *place));
+                let found = of_others.map(|(_, cache)| cache.at(*at)).collect::<Result<Vec<_>>>()?;
+                // Where there is no other layer, nothing is dropped.
+                if found.is_empty() { vec![once.gradients.at(*at)?] } else { found }
+            }
+            _ => vec![once.gradients.at(*at)?],
+        };
+        let own_parts: Vec<PatchPart> = match &changes {
+            Changes::Features(found) => {
+                for part in found.same() {
+                    effects.add(group, part, group.pairs.iter().map(|_| 0.0))?;
+                }
+                found.parts()
+            }
+            _ => parts.iter().filter(|part| part.place.site == place.site).copied().collect(),
+        };
+        let estimates = Estimates { gradients: &gradients, pair_of: slopes.plan.pair_of(), pairs: group.pairs.len() };
+        for part in own_parts {
+            task.check()?;
+            let found = estimates.of(&changes, &part, is_star, task)?;
+            effects.add(group, part, found.into_iter())?;
         }
     }
-    Ok(BothRuns { run: once.values, from })
+    Ok(both)
+}
+
+fn with_kind(place: Place, kind: SiteKind) -> Place {
+    Place { site: Site::new(kind, place.site.layer), head: None }
+}
+
+/// Whether a place is part of what a layer computes from the stream.
+fn is_within(layer: usize, place: Place) -> bool {
+    let is_stream = matches!(place.site.kind, SiteKind::ResidPre | SiteKind::ResidMid | SiteKind::ResidPost);
+    !is_stream && place.site.layer == layer
+}
+
+impl Changes<'_> {
+    /// The straight way from the activation to the patch of all parts.
+    fn way(&self) -> Result<Tensor> {
+        match self {
+            Changes::Site(way) => Ok(way.clone()),
+            Changes::Features(found) => found.all_written(),
+            Changes::Patterns(_) => Err(err!(Bug, "a way between patterns")),
+        }
+    }
+}
+
+/// Estimates from one gradient or several at a place.
+struct Estimates<'a> {
+    gradients: &'a [Tensor],
+    pair_of: &'a [usize],
+    pairs: usize,
+}
+
+impl Estimates<'_> {
+    /// The estimate for each pair: (patch - activation) . gradient, or the mean over gradients of its size.
+    fn of(&self, changes: &Changes, part: &PatchPart, are_sizes: bool, task: &Task) -> Result<Vec<f64>> {
+        let made = match (changes, part.part) {
+            (Changes::Site(way), _) => piece(way, part)?,
+            (Changes::Features(found), Part::Feature(feature)) => found.written(&[feature])?,
+            (Changes::Patterns(found), _) => found.change(part, task)?,
+            (Changes::Features(_), _) => return Err(err!(Bug, "{part} is no feature")),
+        };
+        let mut found = vec![0.0; self.pairs];
+        for gradient in self.gradients {
+            let gradient = if matches!(changes, Changes::Site(_)) { piece(gradient, part)? } else { gradient.clone() };
+            let products = (&made * gradient.to_dtype(made.dtype())?)?.to_dtype(DType::F32)?;
+            let by_text = floats(&products.contiguous()?.flatten_from(1)?.sum(1)?)?;
+            let mut by_pair = vec![0.0; self.pairs];
+            by_text.iter().zip(self.pair_of).for_each(|(value, pair)| by_pair[*pair] += value);
+            let count = self.gradients.len() as f64;
+            let share = |value: f64| if are_sizes { value.abs() } else { value } / count;
+            found.iter_mut().zip(by_pair).for_each(|(sum, value)| *sum += share(value));
+        }
+        Ok(found)
+    }
+}
+
+/// The part of an activation `[texts, pos, ..]`.
+fn piece(x: &Tensor, part: &PatchPart) -> Result<Tensor> {
+    let is_square = part.place.site.kind.heads() == Heads::Square;
+    let (heads, positions) = if is_square { (1, 2) } else { (2, 1) };
+    let mut here = x.clone();
+    if let Some(head) = part.head() {
+        here = here.narrow(heads, head, 1)?;
+    }
+    match part.part {
+        Part::Position(position) => Ok(here.narrow(positions, position, 1)?),
+        Part::Neuron(neuron) => Ok(here.narrow(here.rank() - 1, neuron, 1)?),
+        Part::All | Part::Head(_) | Part::Feature(_) => Ok(here),
+    }
 }
 
 /// The activations of the runs that are patched in, and their metric.
@@ -73,27 +208,11 @@ fn recorded(model: &Decoder, plan: &MetricPlan, places: &[Place], task: &Task) -
     Ok((recorder.finish(), floats(&plan.values(&logits)?)?))
 }
 
-/// The sum of a part of `[texts, pos, ..]`.
-fn sum(product: &Tensor, part: &PatchPart) -> Result<f64> {
-    let is_square = part.place.site.kind.heads() == Heads::Square;
-    let (heads, positions) = if is_square { (1, 2) } else { (2, 1) };
-    let mut here = product.clone();
-    if let Some(head) = part.head() {
-        here = here.narrow(heads, head, 1)?;
-    }
-    here = match part.part {
-        Part::Position(position) => here.narrow(positions, position, 1)?,
-        Part::Neuron(neuron) => here.narrow(here.rank() - 1, neuron, 1)?,
-        Part::All | Part::Head(_) => here,
-    };
-    Ok(f64::from(here.contiguous()?.sum_all()?.to_scalar::<f32>()?))
-}
-
 /// Gradients of the sum of a metric over pairs.
 struct Slopes<'a> {
     decoder: &'a Decoder,
     plan: &'a MetricPlan<'a>,
-    places: &'a [Place],
+    options: &'a GridOptions,
     task: &'a Task,
 }
 
@@ -104,12 +223,26 @@ struct Slope {
     activations: BTreeMap<Site, Tensor>,
 }
 
+impl Slope {
+    fn activation(&self, place: Place) -> Result<Tensor> {
+        let whole = self.activations.get(&place.site).ok_or_else(|| err!(Bug, "`{place}` was not passed"))?;
+        match place.head {
+            Some(head) => Ok(crate::model::hooks::one_head(place.site.kind, whole, head)?.contiguous()?),
+            None => Ok(whole.clone()),
+        }
+    }
+}
+
 impl Slopes<'_> {
-    fn at(&self, mut hooks: Vec<Bound>, places: &[Place]) -> Result<Slope> {
+    /// The gradient at some places, with the activations of those that are kept.
+    fn at(&self, mut hooks: Vec<Bound>, kept_places: &[Place], places: &[Place]) -> Result<Slope> {
         let kept = Rc::new(RefCell::new(BTreeMap::new()));
-        for place in self.places {
+        let mut sites: Vec<Site> = kept_places.iter().map(|place| place.site).collect();
+        sites.sort();
+        sites.dedup();
+        for site in sites {
             let keeping = Box::new(Keeping(kept.clone()));
-            hooks.push(Bound::new(self.decoder.config(), &place.to_string(), None, None, keeping)?);
+            hooks.push(Bound::new(self.decoder.config(), &site.to_string(), None, None, keeping)?);
         }
         let mut values = Vec::new();
         let mut metric = |logits: &Tensor| {
@@ -123,13 +256,31 @@ impl Slopes<'_> {
         Ok(Slope { values, gradients: found.cache, activations })
     }
 
-    /// The mean of the gradient at `steps` points from the activation on, all positions moved together.
-    fn along(&self, place: Place, way: &Tensor, steps: usize) -> Result<Tensor> {
+    /// The gradients with what each layer in turn writes held constant, at the places outside of that layer.
+    fn dropped(&self, places: &[Place]) -> Result<Vec<(usize, Cache)>> {
+        let config = self.decoder.config();
+        let mut found = Vec::new();
+        for layer in 0..config.layers {
+            let others: Vec<Place> = places.iter().copied().filter(|place| !is_within(layer, *place)).collect();
+            if others.is_empty() {
+                continue;
+            }
+            let kinds = [SiteKind::AttnOut, SiteKind::MlpOut].into_iter().filter(|kind| kind.exists(config));
+            let hooks = kinds
+                .map(|kind| Bound::new(config, &Site::new(kind, layer).to_string(), None, None, Box::new(Dropping)));
+            found.push((layer, self.at(hooks.collect::<Result<_>>()?, &[], &others)?.gradients));
+        }
+        Ok(found)
+    }
+
+    /// The mean of the gradient at `steps` points from the activation on, all parts moved together.
+    fn along(&self, place: Place, way: &Tensor) -> Result<Tensor> {
+        let steps = self.options.steps;
         let mut sum = way.zeros_like()?;
         for step in 0..steps {
             let action = Action::Add { vector: way.clone(), scale: step as f64 / steps as f64 };
             let hook = Bound::new(self.decoder.config(), &place.to_string(), None, None, Box::new(action.begin()))?;
-            sum = (sum + self.at(vec![hook], &[place])?.gradients.at(place)?)?;
+            sum = (sum + self.at(vec![hook], &[], &[place])?.gradients.at(place)?)?;
         }
         Ok((sum / steps as f64)?)
     }

@@ -1,27 +1,36 @@
 //! Patching: what a metric of pairs becomes where a part of the activations is replaced by that of the pair's other
 //! prompt, for every part of a grid (Vig et al. 2020; Meng et al. 2022; Wang et al. 2022).
 //!
-//! `exact` runs the model behind each change, `gradient` estimates all changes from derivatives.
+//! `exact` runs the model behind each change, `gradient` estimates all changes from derivatives; `features` are those of a
+//! dictionary.
 
-mod exact;
+pub(super) mod effects;
+pub(super) mod exact;
+mod features;
 mod gradient;
+pub(super) mod groups;
+mod labels;
 mod parts;
+mod patterns;
 mod replace;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-
-use crate::base::counts::count;
 use crate::base::{Grid, Result, Task};
-use crate::data::pairs::tokens::{Prompt, TokenPair};
+use crate::data::pairs::tokens::TokenPair;
 use crate::err;
-use crate::intervene::metric::{Measure, Normaliser, pairs_at_once};
+use crate::intervene::metric::Measure;
 use crate::model::Model;
 use crate::model::config::Config;
 use crate::model::site::{Place, SiteKind, places};
-use parts::{Part, PatchPart, parts_of};
+use crate::sae::Sae;
+use effects::Effects;
+use groups::Group;
+use labels::Labels;
+use parts::parts_of;
+
+pub use groups::{Alignment, PatchDirection};
 
 crate::choices! {
     /// What is patched at once, the columns of a grid.
@@ -34,6 +43,8 @@ crate::choices! {
         Head = "head",
         /// One coordinate of a site at all positions.
         Neuron = "neuron",
+        /// One feature of a dictionary at all positions.
+        Feature = "feature",
     }
 }
 
@@ -46,26 +57,8 @@ crate::choices! {
         Attribution = "attribution",
         /// The same with the gradient averaged along the straight way to the patch (Sundararajan et al. 2017).
         Integrated = "integrated",
-    }
-}
-
-crate::choices! {
-    /// Which prompt is run, and which one is patched in.
-    pub enum PatchDirection {
-        /// Clean activations into the corrupt run.
-        Denoise = "denoise",
-        /// Corrupt activations into the clean run.
-        Noise = "noise",
-    }
-}
-
-impl PatchDirection {
-    /// The prompt that is run, and the one that is patched in.
-    fn prompts(self) -> (Prompt, Prompt) {
-        match self {
-            PatchDirection::Denoise => (Prompt::Corrupt, Prompt::Clean),
-            PatchDirection::Noise => (Prompt::Clean, Prompt::Corrupt),
-        }
+        /// Attribution with softmaxes computed again and gradients dropped layer by layer (Kramar et al. 2024).
+        AtpStar = "atp*",
     }
 }
 
@@ -74,14 +67,18 @@ crate::options! {
     #[derive(Debug, Clone)]
     pub struct GridOptions {
         /// The sites that are patched, of all layers where a name has none.
-        sites: Option<Vec<String>> = None => usually("\"resid_pre\"; by head \"z\", by neuron \"mlp_hidden\"");
-        /// What is patched at once: one position, one head or one neuron of a site, or all of a layer's.
+        sites: Option<Vec<String>> = None => usually("\"resid_pre\"; by head \"z\", by neuron \"mlp_hidden\", by feature those of the dictionaries");
+        /// What is patched at once: one position, one head, one neuron or one feature of a site, or all of a layer's.
         by: GridBy = GridBy::Position;
-        /// How the effect is found: by running the model behind each patch; or all at once by \"attribution\" or
-        /// \"integrated\" gradients, which are estimates.
+        /// How the effect is found: by running the model behind each patch; or all at once by \"attribution\",
+        /// \"integrated\" gradients or \"atp*\", which are estimates; the last one of sizes.
         method: GridMethod = GridMethod::Exact;
         /// Whether clean activations are patched into the corrupt run, or corrupt ones into the clean run.
         direction: PatchDirection = PatchDirection::Denoise;
+        /// Which positions stand side by side where the prompts of a pair differ in length: the last ones and so on towards
+        /// the beginning, or those of the \"tokens\" that both have in the same order. A position without another keeps its
+        /// activation.
+        align: Alignment = Alignment::None;
         /// For \"integrated\": the number of points on the way.
         steps: usize = 10 => at_least(1.0);
     }
@@ -94,6 +91,7 @@ impl GridOptions {
             GridBy::Layer | GridBy::Position => "resid_pre",
             GridBy::Head => "z",
             GridBy::Neuron => "mlp_hidden",
+            GridBy::Feature => return Ok(Vec::new()),
         };
         let names = self.sites.clone().unwrap_or_else(|| vec![usual.into()]);
         let in_all_layers = |name: String| {
@@ -113,71 +111,53 @@ impl GridOptions {
     }
 }
 
-/// The sum over pairs of the effect of each part, and how many pairs have it.
-type Effects = BTreeMap<PatchPart, (f64, usize)>;
-
-/// Pairs whose prompts all have the same length, with their numbers among all pairs.
-struct SameLength {
-    pairs: Vec<TokenPair>,
-    numbers: Vec<usize>,
-}
-
-impl SameLength {
-    /// The pairs in groups that go into one pass each.
-    fn of(model: &Model, pairs: &[TokenPair], measure: Measure) -> Result<Vec<Self>> {
-        let mut by_length: BTreeMap<usize, Self> = BTreeMap::new();
-        for (number, pair) in pairs.iter().enumerate() {
-            let (clean, corrupt) = (pair.clean.len(), pair.corrupt.len());
-            if corrupt == 0 {
-                return Err(err!(Argument, "expected a corrupt prompt in pair {number}, found none").about("pairs"));
-            }
-            if clean != corrupt {
-                return Err(err!(
-                    Argument,
-                    "expected prompts of the same length, found {clean} and {corrupt} tokens in pair {number}"
-                )
-                .hint("data::pairs(task, #{ for: m, same_length: true }) makes such pairs; of your own, keep those that fit")
-                .about("pairs"));
-            }
-            let group = by_length.entry(clean).or_insert_with(|| Self { pairs: Vec::new(), numbers: Vec::new() });
-            group.pairs.push(pair.clone());
-            group.numbers.push(number);
-        }
-        let at_once = (pairs_at_once(&model.decoder, pairs, measure) / 4).max(1);
-        let cut = |group: Self| {
-            let parts = group.pairs.chunks(at_once).zip(group.numbers.chunks(at_once));
-            parts.map(|(pairs, numbers)| Self { pairs: pairs.to_vec(), numbers: numbers.to_vec() }).collect::<Vec<_>>()
-        };
-        Ok(by_length.into_values().flat_map(cut).collect())
-    }
-
-    /// The number of tokens of each prompt.
-    fn length(&self) -> usize {
-        self.pairs.first().map_or(0, |pair| pair.clean.len())
-    }
-
-    /// The first position at which the prompts of a pair differ; before it, so do no activations of a causal model.
-    fn first_change(&self) -> usize {
-        let first = |pair: &TokenPair| pair.clean.iter().zip(&pair.corrupt).position(|(a, b)| a != b);
-        self.pairs.iter().filter_map(first).min().unwrap_or_else(|| self.length())
-    }
-}
-
-/// The metric of each pair in the run that is patched, and in the one that is patched in.
-#[derive(Debug, Clone, Default)]
-struct BothRuns {
-    run: Vec<f64>,
-    from: Vec<f64>,
-}
-
-/// The mean over pairs of what a patch changes in the metric, for every part of the grid.
+/// The mean over pairs of what a patch changes in the metric, for every part of the grid. `saes` are the dictionaries of a
+/// grid by feature.
 pub fn grid(
     model: &Model,
     pairs: &[TokenPair],
     (measure, normalised): (Measure, bool),
+    saes: &[Sae],
     options: &GridOptions,
     task: &Task,
 ) -> Result<Grid> {
+    check(pairs, measure, saes, options)?;
+    let config = model.decoder.config();
+    let places = options.places(config)?;
+    let saes = if options.by == GridBy::Feature { features::placed(model, saes, options)? } else { Vec::new() };
+    // AtP* holds the gradients of a pass for each layer.
+    let share = if options.method == GridMethod::AtpStar { 4 * config.layers.max(1) } else { 4 };
+    let groups = Group::of(model, pairs, measure, (options.direction, options.align), share)?;
+    let longest = groups.iter().map(Group::length).max().unwrap_or(0);
+    let mut effects = Effects::new(pairs.len());
+    let bar = task.begin("patching", Some(pairs.len() as u64));
+    for group in &groups {
+        let parts = parts_of(config, &places, options.by, group.length())?;
+        let mut found = Effects::new(pairs.len());
+        let both = match (options.method, options.by) {
+            (GridMethod::Exact, GridBy::Feature) => features::effects(model, group, measure, &saes, &mut found, task)?,
+            (GridMethod::Exact, _) => exact::effects(model, group, measure, &parts, &mut found, task)?,
+            _ => gradient::effects(model, group, measure, options, (&parts, &saes), &mut found, task)?,
+        };
+        // Positions that are counted from the end meet at the end.
+        let later = if options.align == Alignment::End { longest - group.length() } else { 0 };
+        effects.join(found, |part| part.later(later));
+        effects.unpatched(group, &both);
+        bar.advance(group.pairs.len() as u64);
+    }
+    let means = effects.means(options.direction, normalised)?;
+    let sizes = if options.method == GridMethod::AtpStar { "size of the change" } else { "change" };
+    Ok(Labels { model, pairs, options }.grid(&means, quantity(sizes, measure, normalised)))
+}
+
+/// What the numbers of a grid are.
+pub fn quantity(change: &str, measure: Measure, normalised: bool) -> String {
+    let share = if normalised { ", share of clean - corrupt" } else { "" };
+    format!("{change} of {}{share}", measure.quantity())
+}
+
+/// Refuses what does not go together.
+fn check(pairs: &[TokenPair], measure: Measure, saes: &[Sae], options: &GridOptions) -> Result<()> {
     if pairs.is_empty() {
         return Err(err!(Argument, "expected at least one pair, found none").about("pairs"));
     }
@@ -186,114 +166,9 @@ pub fn grid(
             .hint("method: \"exact\" needs none")
             .about("method"));
     }
-    let config = model.decoder.config();
-    let places = options.places(config)?;
-    let groups = SameLength::of(model, pairs, measure)?;
-    let mut effects = Effects::new();
-    let (mut run, mut from) = (vec![f64::NAN; pairs.len()], vec![f64::NAN; pairs.len()]);
-    let bar = task.begin("patching", Some(pairs.len() as u64));
-    for group in &groups {
-        let parts = parts_of(config, &places, options.by, group.length())?;
-        let both = match options.method {
-            GridMethod::Exact => exact::effects(model, group, measure, options.direction, &parts, &mut effects, task)?,
-            _ => gradient::effects(model, group, measure, options, &parts, &mut effects, task)?,
-        };
-        for (at, number) in group.numbers.iter().enumerate() {
-            (run[*number], from[*number]) = (both.run[at], both.from[at]);
-        }
-        bar.advance(group.pairs.len() as u64);
+    if options.by != GridBy::Feature && !saes.is_empty() {
+        return Err(err!(Argument, "expected by: \"feature\" beside dictionaries, found {:?}", options.by.word())
+            .about("dictionaries"));
     }
-    if let Some(pair) = run.iter().zip(&from).position(|(run, from)| run.is_nan() || from.is_nan()) {
-        return Err(err!(Numeric, "the metric of pair {pair} is NaN").about("pairs"));
-    }
-    let (clean, corrupt) = match options.direction {
-        PatchDirection::Denoise => (&from, &run),
-        PatchDirection::Noise => (&run, &from),
-    };
-    let scale = if normalised { Normaliser::new(clean, corrupt)?.distance() } else { 1.0 };
-    let means = effects.into_iter().map(|(part, (sum, count))| (part, sum / count.max(1) as f64 / scale)).collect();
-    let quantity = match normalised {
-        true => format!("change of {}, share of clean - corrupt", measure.quantity()),
-        false => format!("change of {}", measure.quantity()),
-    };
-    Ok(Labels { model, pairs, options }.grid(&means, quantity))
-}
-
-/// The labels of a grid.
-struct Labels<'a> {
-    model: &'a Model,
-    pairs: &'a [TokenPair],
-    options: &'a GridOptions,
-}
-
-impl Labels<'_> {
-    fn grid(&self, means: &BTreeMap<PatchPart, f64>, quantity: String) -> Grid {
-        let mut rows: Vec<String> = Vec::new();
-        let mut columns = 0;
-        let mut cells = Vec::new();
-        for (part, mean) in means {
-            let (row, column) = self.cell(part);
-            let at = rows.iter().position(|known| *known == row).unwrap_or_else(|| {
-                rows.push(row);
-                rows.len() - 1
-            });
-            columns = columns.max(column + 1);
-            cells.push((at, column, *mean));
-        }
-        let mut values = vec![f64::NAN; rows.len() * columns];
-        for (row, column, mean) in cells {
-            values[row * columns + column] = mean;
-        }
-        Grid {
-            title: self.title(),
-            row_axis: "site".into(),
-            column_axis: self.options.by.word().into(),
-            columns: (0..columns).map(|column| self.column(column)).collect(),
-            rows,
-            quantity,
-            values,
-        }
-    }
-
-    fn title(&self) -> String {
-        let (run, from) = self.options.direction.prompts();
-        let pairs = count(self.pairs.len(), "pair");
-        let method = match self.options.method {
-            GridMethod::Exact => "",
-            GridMethod::Attribution => ", estimated by attribution",
-            GridMethod::Integrated => ", estimated by integrated gradients",
-        };
-        format!("{} into {} prompts{method}, {pairs}", from.word(), run.word())
-    }
-
-    /// The label of the row, and the column, of a part.
-    fn cell(&self, part: &PatchPart) -> (String, usize) {
-        match part.part {
-            Part::All if self.options.by == GridBy::Layer => {
-                let kind = part.place.site.kind.name();
-                let row = part.place.head.map_or_else(|| kind.to_string(), |head| format!("{kind}, head {head}"));
-                (row, part.place.site.layer)
-            }
-            Part::All => (part.place.to_string(), 0),
-            Part::Position(at) | Part::Head(at) | Part::Neuron(at) => (part.place.to_string(), at),
-        }
-    }
-
-    /// A position is called by its token where all pairs have the same one there, and else by its span.
-    fn column(&self, column: usize) -> String {
-        if self.options.by != GridBy::Position {
-            return column.to_string();
-        }
-        let mut tokens = self.pairs.iter().map(|pair| pair.clean.get(column));
-        let first = tokens.next().flatten();
-        let is_same = first.is_some() && tokens.all(|token| token == first);
-        let text = || self.model.tokenizer.as_ref()?.text_of(*first?).ok();
-        let span = || {
-            let mut all = self.pairs.iter().map(|pair| pair.spans.iter().find(|(_, span)| span.contains(&column)));
-            let name = all.next()??.0;
-            all.all(|other| other.is_some_and(|(other, _)| other == name)).then(|| name.clone())
-        };
-        let called = if is_same { text() } else { span() };
-        called.map_or_else(|| column.to_string(), |called| format!("{column} {}", called.trim()))
-    }
+    Ok(())
 }

@@ -1,5 +1,7 @@
 //! The parts of activations that a grid patches, one by one.
 
+use std::fmt;
+
 use super::GridBy;
 use crate::base::Result;
 use crate::err;
@@ -16,6 +18,8 @@ pub enum Part {
     Head(usize),
     /// One coordinate at all positions.
     Neuron(usize),
+    /// One feature of the dictionary there, at all positions.
+    Feature(usize),
 }
 
 /// A part of a place.
@@ -23,6 +27,19 @@ pub enum Part {
 pub struct PatchPart {
     pub place: Place,
     pub part: Part,
+}
+
+impl fmt::Display for PatchPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (what, number) = match self.part {
+            Part::All => return write!(f, "`{}`", self.place),
+            Part::Position(position) => ("position", position),
+            Part::Head(head) => ("head", head),
+            Part::Neuron(neuron) => ("neuron", neuron),
+            Part::Feature(feature) => ("feature", feature),
+        };
+        write!(f, "{what} {number} of `{}`", self.place)
+    }
 }
 
 impl PatchPart {
@@ -34,6 +51,18 @@ impl PatchPart {
         }
     }
 
+    /// The same, called by its place among positions that begin so many earlier.
+    pub fn later(self, by: usize) -> Self {
+        match self.part {
+            Part::Position(position) => Self { part: Part::Position(position + by), ..self },
+            _ => self,
+        }
+    }
+
+    pub fn is_position(&self) -> bool {
+        matches!(self.part, Part::Position(_))
+    }
+
     /// The first position that it changes, where activations are the same before `first`.
     pub fn start(&self, first: usize) -> usize {
         match self.part {
@@ -43,7 +72,7 @@ impl PatchPart {
     }
 }
 
-/// The parts of some places of prompts of this length.
+/// The parts of some places of prompts of this length; features are found by what is active.
 pub fn parts_of(config: &Config, places: &[Place], by: GridBy, length: usize) -> Result<Vec<PatchPart>> {
     let mut all = Vec::new();
     for place in places {
@@ -52,6 +81,7 @@ pub fn parts_of(config: &Config, places: &[Place], by: GridBy, length: usize) ->
             GridBy::Position => (0..length).map(Part::Position).collect(),
             GridBy::Head => (0..heads(config, *place)?).map(Part::Head).collect(),
             GridBy::Neuron => (0..coordinates(config, *place)?).map(Part::Neuron).collect(),
+            GridBy::Feature => Vec::new(),
         };
         all.extend(of.into_iter().map(|part| PatchPart { place: *place, part }));
     }

@@ -5,9 +5,12 @@ use std::path::Path;
 use super::*;
 use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
+use crate::base::random::stream;
+use crate::data::pairs::tokens::Prompt;
 use crate::model::fixtures::{configs, decoder};
 use crate::model::hooks::KeptHook;
 use crate::model::load::Loading;
+use crate::sae::baselines::random;
 use crate::tensor::files::safetensors;
 use crate::tensor::{DType, Tensor, floats, ints};
 
@@ -38,7 +41,7 @@ fn pairs() -> Vec<TokenPair> {
 }
 
 fn found(model: &Model, measure: Measure, options: &GridOptions) -> Grid {
-    grid(model, &pairs(), (measure, false), options, &Task::default()).unwrap()
+    grid(model, &pairs(), (measure, false), &[], options, &Task::default()).unwrap()
 }
 
 fn near(a: &Grid, b: &Grid, far: f64) {
@@ -86,7 +89,7 @@ fn patching_all_of_the_stream_brings_the_other_run_back() {
         let model = model(decoder(config, DType::F32));
         let options = GridOptions { by: GridBy::Layer, ..GridOptions::default() };
         let same: Vec<TokenPair> = pairs();
-        let normalised = grid(&model, &same, (Measure::LogitDiff, true), &options, &Task::default()).unwrap();
+        let normalised = grid(&model, &same, (Measure::LogitDiff, true), &[], &options, &Task::default()).unwrap();
         assert!((normalised.values[0] - 1.0).abs() < 1e-3, "{:?}", normalised.values);
     }
 }
@@ -127,10 +130,52 @@ fn an_estimate_is_the_slope_of_what_is_exact() {
 }
 
 #[test]
+fn features_behind_a_change_are_as_whole_runs_have_them_in_every_shape_of_model() {
+    for config in configs() {
+        let model = model(decoder(config, DType::F32));
+        let saes = [random(16, 24, None, &mut stream(3, "features", 0)).unwrap()];
+        for method in [GridMethod::Exact, GridMethod::Attribution] {
+            let options = GridOptions {
+                by: GridBy::Feature,
+                method,
+                sites: Some(vec!["attn_out.0".into()]),
+                ..GridOptions::default()
+            };
+            let of = |model: &Model| {
+                grid(model, &pairs(), (Measure::LogitDiff, false), &saes, &options, &Task::default()).unwrap()
+            };
+            near(&of(&model), &of(&as_a_whole(&model)), 1e-4);
+        }
+    }
+}
+
+#[test]
+fn where_attention_saturates_atp_star_is_nearer_than_attribution() {
+    // Sharp attention: the slope of a softmax that is nearly one-hot is nearly 0, whatever a patched query does.
+    let config = Config { score_scale: 6.0, ..crate::model::fixtures::config() };
+    let model = model(decoder(config, DType::F32));
+    for site in ["q", "k"] {
+        let sizes = |method| -> Vec<f64> {
+            let options =
+                GridOptions { by: GridBy::Head, method, sites: Some(vec![site.into()]), ..GridOptions::default() };
+            let each = pairs().into_iter().map(|pair| {
+                grid(&model, &[pair], (Measure::LogProb, false), &[], &options, &Task::default()).unwrap().values
+            });
+            each.flatten().map(f64::abs).collect()
+        };
+        let exact = sizes(GridMethod::Exact);
+        let far = |method| -> f64 { sizes(method).iter().zip(&exact).map(|(a, b)| (a - b).abs()).sum() };
+        let (star, attribution) = (far(GridMethod::AtpStar), far(GridMethod::Attribution));
+        println!("{site}: {star} {attribution} {}", exact.iter().sum::<f64>());
+        assert!(star < 0.8 * attribution, "{site}: {star} and {attribution}");
+    }
+}
+
+#[test]
 fn what_does_not_fit_is_named() {
     let model = model(decoder(crate::model::fixtures::config(), DType::F32));
     let refused = |pairs: &[TokenPair], measure: Measure, options: GridOptions| {
-        grid(&model, pairs, (measure, false), &options, &Task::default()).unwrap_err().message
+        grid(&model, pairs, (measure, false), &[], &options, &Task::default()).unwrap_err().message
     };
     let mut longer = pairs();
     longer[1].corrupt.push(1);
@@ -165,7 +210,7 @@ fn grids_are_those_of_pytorch_on_every_family() {
         };
         let corrupt = floats(&truth["m_corrupt"]).unwrap()[0];
         let check = |name: &str, before: f64, measure: Measure, options: GridOptions| {
-            let found = grid(&model, std::slice::from_ref(&pair), (measure, false), &options, &task).unwrap();
+            let found = grid(&model, std::slice::from_ref(&pair), (measure, false), &[], &options, &task).unwrap();
             let expected = floats(&truth[name] as &Tensor).unwrap();
             assert_eq!(found.values.len(), expected.len());
             for (a, b) in found.values.iter().zip(&expected) {

@@ -148,6 +148,7 @@ impl Interactions {
             columns: names,
             quantity: format!("joint effect less the single ones ({}, nats)", self.measure.word()),
             values,
+            ..Grid::default()
         }
     }
 }

@@ -21,6 +21,7 @@ impl Decoder {
         logits: Logits,
         task: &Task,
     ) -> Result<Option<Tensor>> {
+        self.check_keeps_none(super::part::PARTS)?;
         self.check(batch, 0)?;
         let wanted = [batch.rows().len(), batch.width(), self.config.d_model];
         if stream.dims() != wanted {

@@ -51,6 +51,7 @@ pub fn grid(cache: &Cache, place: Place, row: usize, tokens: &[String]) -> Resul
         columns: all.iter().map(|position| label(*position)).collect(),
         quantity: "attention".into(),
         values: floats(&whole)?,
+        ..Grid::default()
     })
 }
 

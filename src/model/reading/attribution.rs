@@ -149,6 +149,7 @@ impl Attribution {
             columns: (0..heads).map(|head| head.to_string()).collect(),
             quantity: "contribution to the logit".into(),
             values: layers.into_values().flatten().collect(),
+            ..Grid::default()
         })
     }
 }

@@ -83,6 +83,7 @@ impl Comparison {
             columns: (0..width).map(|position| position.to_string()).collect(),
             quantity: "KL(a || b), nats".into(),
             values: self.kl.iter().flat_map(|text| -> Vec<f64> { row(text) }).collect(),
+            ..Grid::default()
         }
     }
 }

@@ -216,6 +216,7 @@ pub fn grid(lens: &str, readings: &[LensReading], row: usize, positions: &[Strin
         columns: positions.to_vec(),
         quantity: "probability of the likeliest next token".into(),
         values,
+        ..Grid::default()
     })
 }
 

@@ -120,6 +120,7 @@ pub fn grid(data: &Plain, options: GridOptions) -> Result<Grid> {
         row_axis: options.y.unwrap_or(grid.row_axis),
         column_axis: options.x.unwrap_or(grid.column_axis),
         values: grid.values,
+        intervals: grid.intervals,
     };
     let found = (grid.rows.len(), grid.columns.len());
     if found != sizes {

@@ -3,7 +3,6 @@
 /// The modules of the `stdlib` folder, embedded in the binary: name after `std/`, and text.
 pub const STDLIB: &[(&str, &str)] = &[
     ("geometry", include_str!("../../../stdlib/geometry.rhai")),
-    ("patching", include_str!("../../../stdlib/patching.rhai")),
     ("stats", include_str!("../../../stdlib/stats.rhai")),
     ("tasks", include_str!("../../../stdlib/tasks.rhai")),
     ("toy", include_str!("../../../stdlib/toy.rhai")),

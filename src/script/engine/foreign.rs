@@ -91,7 +91,7 @@ const FUNCTIONS: Table = &[
     (&["to_single_token"], "use `m.token(text)`"),
     (&["state_dict", "named_parameters"], "`m.parameters` lists the weights, `m.weight(name)` is one"),
     (&["hook_dict", "named_modules"], "`m.sites()` names the sites, `m.site_table()` says what flows there"),
-    (&["kl_div"], "use `patching::kl(p, q)` of `std/patching`"),
+    (&["kl_div"], "`metric::kl()` is one of pairs; of two distributions it is `(p * (p.log() - q.log())).sum(-1)`"),
     (&["clone", "copy", "contiguous"], "tensors are values: `let u = t;` is a copy"),
     (&["append"], "use `array.push(x)`, or `+=` for all of another array"),
     (&["extend"], "use `array.append(other)`"),

@@ -32,6 +32,12 @@ pub struct Eraser(Arc<core::Eraser>);
 /// A dictionary given as an option.
 pub struct DictionarySetting(Sae);
 
+impl DictionarySetting {
+    pub fn core(&self) -> crate::sae::Sae {
+        self.0.core.clone()
+    }
+}
+
 impl Setting for DictionarySetting {
     fn wanted() -> String {
         "a dictionary".into()

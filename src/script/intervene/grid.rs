@@ -3,6 +3,7 @@
 use rhai::NativeCallContext;
 use rhai::plugin::*;
 
+use super::erase::DictionarySetting;
 use super::metric::Metric;
 use crate::base::Grid;
 use crate::intervene::grid::{GridOptions, grid as core};
@@ -18,6 +19,8 @@ crate::options! {
     pub struct GridCall {
         /// What is measured of each pair.
         metric: Metric = Metric::default() => usually("metric::logit_diff()");
+        /// By feature: the dictionary, or several at different sites.
+        dictionaries: Vec<DictionarySetting> = Vec::new() => usually("none");
         with grid: GridOptions;
     }
 }
@@ -27,13 +30,17 @@ pub mod functions {
     /// Activation patching: how far a metric moves where a part of the activations is replaced by that of the pair's other
     /// prompt, for each part of a site (Vig et al. 2020; Meng et al. 2022; Wang et al. 2022).
     ///
-    /// A grid with a row for each site and a column for each position, head, neuron or layer; with `show` a heat map. Its
-    /// numbers are means over pairs of metric(patched) - metric(run); with a normalised metric they are divided by the mean
-    /// distance of clean and corrupt prompts, so that 1 is all of it. `direction: "denoise"` patches clean activations into
-    /// the corrupt run, "noise" corrupt ones into the clean run. The prompts of a pair have the same length.
+    /// A grid with a row for each site and a column for each position, head, neuron, feature or layer; with `show` a heat map.
+    /// Its numbers are means over pairs of metric(patched) - metric(run), with 95 % intervals (`low`, `high`); with a
+    /// normalised metric they are divided by the mean distance of clean and corrupt prompts, so that 1 is all of it.
+    /// `direction: "denoise"` patches clean activations into the corrupt run, "noise" corrupt ones into the clean run. The
+    /// prompts of a pair have the same length, unless `align` says which positions stand side by side.
     ///
-    /// `method: "exact"` computes again what lies behind each patch, "attribution" estimates all parts from one backward
-    /// pass, (patch - activation) . gradient, and "integrated" averages that gradient over `steps` points on the way.
+    /// By feature the site becomes x + (c'_j - c_j) d_j, with the codes c of the run and c' of the other; the reconstruction
+    /// error stays. `method: "exact"` computes again what lies behind each patch, "attribution" estimates all parts from
+    /// one backward pass, (patch - activation) . gradient, and "integrated" averages that gradient over `steps` points on the
+    /// way. "atp*" (Kramar et al. 2024) estimates sizes, without sign: at `q` and `k` by (patched pattern - pattern) . gradient
+    /// at the pattern, and everywhere by the mean size over passes that each hold what one layer writes constant.
     ///
     /// # Options
     /// - [patching_grid]
@@ -48,14 +55,17 @@ pub mod functions {
     /// let normalised = metric::logit_diff(#{ normalised: true });
     /// let all = intervene::grid(m, pairs, #{ by: "layer", sites: "resid_pre", metric: normalised });
     /// round_to(all.tensor[0][0], 4)  //=> 1.0
+    /// let features = intervene::grid(m, pairs, #{ by: "feature", dictionaries: sae::identity(8), sites: "resid_post.0" });
+    /// features.tensor.shape  //=> [1, 8]
     /// ```
     #[rhai_fn(return_raw)]
     pub fn grid(ctx: NativeCallContext, m: Model, pairs: Any, options: Options) -> Fallible<Grid> {
-        let GridCall { metric, grid } = taken(options)?;
+        let GridCall { metric, dictionaries, grid } = taken(options)?;
+        let saes: Vec<_> = dictionaries.iter().map(DictionarySetting::core).collect();
         let (pairs, maps) = read_pairs(&ctx, &m, &pairs)?;
         let (calls, task) = (Calls::new(&ctx), &env(&ctx)?.task);
         let found = metric.with_measure(&calls, &maps, |measure| {
-            core(m.core(), &pairs, (measure, metric.is_normalised()), &grid, task)
+            core(m.core(), &pairs, (measure, metric.is_normalised()), &saes, &grid, task)
         });
         calls.outcome(found)
     }

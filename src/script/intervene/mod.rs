@@ -7,6 +7,7 @@ mod interactions;
 pub mod metric;
 mod monitor;
 mod pairs;
+mod paths;
 mod steer;
 pub mod subspace;
 
@@ -46,6 +47,7 @@ pub const OPTIONS: &[Group] = &[
     ("monitor_judge", fields::<MonitorJudgeOptions>),
     ("monitor_run", fields::<MonitorRunOptions>),
     ("monitor_watch", fields::<WatchOptions>),
+    ("paths", fields::<paths::PathCall>),
     ("pinned", fields::<PinnedOptions>),
     ("pinned_text", fields::<PinnedText>),
     ("steer", fields::<SteerOptions>),
@@ -70,6 +72,7 @@ pub fn functions() -> Vec<&'static ModuleManifest> {
         exported_manifest!(grid::functions),
         exported_manifest!(interactions::functions),
         exported_manifest!(monitor::functions),
+        exported_manifest!(paths::functions),
         exported_manifest!(steer::functions),
     ]
 }

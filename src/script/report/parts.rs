@@ -10,6 +10,17 @@ use crate::err;
 use crate::script::engine::value::{Any, Fallible, given};
 use crate::tensor::{Device, Tensor};
 
+/// One end of each interval.
+fn ends(grid: &Grid, end: usize) -> Result<Tensor> {
+    if grid.intervals.is_empty() {
+        return Err(
+            err!(Argument, "this grid has no intervals").hint("grids of `intervene::grid` have them, over pairs")
+        );
+    }
+    let ends: Vec<f64> = grid.intervals.iter().map(|interval| interval[end]).collect();
+    Ok(Tensor::from_vec(ends, (grid.rows.len(), grid.columns.len()), &Device::Cpu)?)
+}
+
 fn value(cell: &Cell) -> Dynamic {
     match cell {
         Cell::Missing => Dynamic::UNIT,
@@ -108,6 +119,33 @@ pub mod methods {
     pub fn tensor(grid: &mut Grid) -> Fallible<Tensor> {
         let dims = (grid.rows.len(), grid.columns.len());
         Ok(Tensor::from_vec(grid.values.clone(), dims, &Device::Cpu).map_err(Error::from)?)
+    }
+
+    /// The lower ends of the 95 % intervals of a grid that has some, such as one of patching: `[rows, columns]`, in f64.
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10, context: 8 });
+    /// let pairs = data::pairs([[1, 2, 3], [4, 2, 3]], [[1, 7, 3], [4, 7, 3]], #{ answers: [5, 5], wrong: [6, 6] });
+    /// let heads = intervene::grid(m, pairs, #{ by: "head" });
+    /// [heads.low.shape, (heads.low <= heads.tensor).sum()]  //=> [[1, 2], 2]
+    /// ```
+    #[rhai_fn(global, get = "low", pure, return_raw)]
+    pub fn grid_low(grid: &mut Grid) -> Fallible<Tensor> {
+        Ok(super::ends(grid, 0)?)
+    }
+
+    /// The upper ends of the 95 % intervals of a grid that has some: `[rows, columns]`, in f64.
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10, context: 8 });
+    /// let pairs = data::pairs([[1, 2, 3], [4, 2, 3]], [[1, 7, 3], [4, 7, 3]], #{ answers: [5, 5], wrong: [6, 6] });
+    /// intervene::grid(m, pairs, #{ by: "head" }).high.shape  //=> [1, 2]
+    /// ```
+    #[rhai_fn(global, get = "high", pure, return_raw)]
+    pub fn grid_high(grid: &mut Grid) -> Fallible<Tensor> {
+        Ok(super::ends(grid, 1)?)
     }
 
     /// The names of the grid's rows.
