@@ -4,7 +4,9 @@
 pub const STDLIB: &[(&str, &str)] = &[
     ("geometry", include_str!("../../../stdlib/geometry.rhai")),
     ("patching", include_str!("../../../stdlib/patching.rhai")),
+    ("probes", include_str!("../../../stdlib/probes.rhai")),
     ("stats", include_str!("../../../stdlib/stats.rhai")),
+    ("subspaces", include_str!("../../../stdlib/subspaces.rhai")),
     ("tasks", include_str!("../../../stdlib/tasks.rhai")),
     ("toy", include_str!("../../../stdlib/toy.rhai")),
 ];
