@@ -213,10 +213,13 @@ impl<'a> Search<'a> {
         self.descent.step(&mut loss, task).map_err(|e| if e.kind == Kind::Numeric { e.about("lr") } else { e })
     }
 
-    /// The temperature of the next step, from the first to the last on a straight line.
+    /// The temperature of the next step, which falls geometrically. The mask chooses only where the temperature is below the
+    /// number of dimensions: on a straight line, sites of tens of dimensions would have a few steps for that, and end with
+    /// nearly all dimensions.
     fn temperature(&self) -> f64 {
         let [first, last] = TEMPERATURES;
-        first + (last - first) * self.descent.made() as f64 / (self.options.steps - 1).max(1) as f64
+        let share = self.descent.made() as f64 / (self.options.steps - 1).max(1) as f64;
+        first * (last / first).powf(share)
     }
 
     /// The basis, in the boundless form its columns up to the boundary.
