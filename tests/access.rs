@@ -45,7 +45,7 @@ fn every_primitive_that_takes_a_path_is_judged() {
     let values = [
         ("BothLenses", jacobian(".read(m, [1, 2])")),
         ("Interactions", sets("")),
-        ("JacobianLens", jacobian("")),
+        ("FittedLens", jacobian("")),
         ("Contexts", fitted("features::contexts(m, s, text)")),
         ("FeatureCard", fitted("features::card(m, s.feature(0), text)")),
         ("Ranking", fitted("features::predicting(m, s, text, \"a\")")),
@@ -88,10 +88,12 @@ fn every_primitive_that_takes_a_path_is_judged() {
         };
         let writes = call.contains("save");
         let outside = match path.as_str() {
-            "tensor::load" | "tensor::metadata" | "model::load_jacobian_lens" if !writes => "/etc/x.safetensors",
+            "tensor::load" | "tensor::metadata" | "model::load_jacobian_lens" | "model::load_tuned_lens" if !writes => {
+                "/etc/x.safetensors"
+            }
             _ if !writes => "/etc/hosts",
             "Tensor.save" => "../outside.npy",
-            "tensor::save" | "Cache.save" | "Run.save" | "JacobianLens.save" | "Probe.save" => "../outside.safetensors",
+            "tensor::save" | "Cache.save" | "Run.save" | "FittedLens.save" | "Probe.save" => "../outside.safetensors",
             _ => "../outside.json",
         };
         let code = format!("{call}(\"{outside}\"{more})").leak();

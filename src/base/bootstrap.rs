@@ -1,4 +1,4 @@
-//! Bootstrap intervals of a statistic.
+//! Intervals: the bootstrap of a statistic, and of a share.
 
 use rand::RngExt;
 
@@ -36,6 +36,15 @@ pub fn intervals(
         found.iter_mut().zip(of(&drawn)).for_each(|(found, value)| found.push(value));
     }
     found.into_iter().map(percentiles).collect()
+}
+
+/// The 95 % interval of a share of independent trials (Wilson 1927); NaN without trials.
+pub fn wilson(successes: usize, trials: usize) -> [f64; 2] {
+    const Z: f64 = 1.959_964;
+    let (n, p) = (trials as f64, successes as f64 / trials as f64);
+    let middle = (p + Z * Z / (2.0 * n)) / (1.0 + Z * Z / n);
+    let half = Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt() / (1.0 + Z * Z / n);
+    [middle - half, middle + half]
 }
 
 fn percentiles(mut found: Vec<f64>) -> Option<[f64; 2]> {

@@ -479,6 +479,15 @@ pub fn chosen<T: Setting>(name: &str, word: &str) -> Result<T> {
     T::of(&value).ok_or_else(|| refused((name, ""), &T::wanted(), T::CHOICES, &value))
 }
 
+/// Refuses options that do not belong to a kind of something: each with whether it was given all the same. `what` is
+/// "a probe of kind \"sparse\"".
+pub fn refuse_others(what: &str, others: &[(&'static str, bool)]) -> Result<()> {
+    match others.iter().find(|(_, is_given)| *is_given) {
+        None => Ok(()),
+        Some((name, _)) => Err(err!(Argument, "expected no `{name}` for {what}").about(*name)),
+    }
+}
+
 /// Names that help texts begin with.
 const PROPER: [&str; 1] = ["Adam"];
 

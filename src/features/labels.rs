@@ -184,7 +184,8 @@ impl<'a> Ordered<'a> {
     /// Of each label U / (positives * negatives), where U counts the pairs of a token with the label and one without of
     /// which the former has the larger code, equal ones half (Mann & Whitney 1947), and rows are weighted. U is the
     /// sum of the ranks of the positives, the middle one where codes are equal, less that of their pairs with each other:
-    /// positives^2 / 2. NaN where all tokens have the label, or none.
+    /// positives^2 / 2. NaN where all tokens have the label, or none. It is `probes::measures::auroc` for all labels at once,
+    /// in the time of what is active.
     fn aurocs(&self, weights: &[f64]) -> Vec<f64> {
         let weight = |active: &Active| weights[self.rows.of_token[active.token]];
         let tokens: f64 = self.rows.lengths.iter().zip(weights).map(|(length, weight)| length * weight).sum();
@@ -236,6 +237,7 @@ impl<'a> Ordered<'a> {
 mod tests {
     use super::*;
     use crate::features::facts::Role;
+    use crate::probes::measures;
     use proptest::prelude::*;
 
     /// How well a feature separates one label, in rows of this many tokens.
@@ -263,6 +265,18 @@ mod tests {
         assert_eq!(separation_of(&[3.0; 50], &holds, 50).interval, None);
         let once: Vec<bool> = (0..50).map(|i| i == 3).collect();
         assert_eq!(separation_of(&[3.0; 50], &once, 10).interval, None);
+    }
+
+    #[test]
+    fn it_is_the_plain_auroc_also_where_codes_are_equal_and_below_0() {
+        for seed in 0..20_u64 {
+            let code = |i: u64| ((i + seed) * 2_654_435_761 % 7) as f32 - 2.0;
+            let codes: Vec<f32> = (0..60).map(code).collect();
+            let holds: Vec<bool> = (0..60).map(|i| (i * i + seed) % 5 < 2).collect();
+            let scores: Vec<f64> = codes.iter().map(|code| f64::from(*code)).collect();
+            let plain = measures::auroc(&measures::runs(&scores), &[1.0; 60], |row| holds[row]);
+            assert!((auroc(&codes, &holds) - plain).abs() < 1e-12, "seed {seed}");
+        }
     }
 
     #[test]

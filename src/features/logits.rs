@@ -13,7 +13,8 @@ use crate::model::decoder::{Logits, Pass};
 use crate::model::hooks::NoHooks;
 use crate::model::site::Place;
 use crate::sae::Sae;
-use crate::tensor::{DType, Tensor, normalise};
+use crate::tensor::normalise::log_probabilities;
+use crate::tensor::{DType, Tensor};
 
 /// For each feature, how much more a code of 1 raises the logits of the tokens than the mean logit: its direction
 /// through the weights of the final norm and the unembedding. The division by the norm is left out.
@@ -147,7 +148,7 @@ pub fn ablated(
         ends.map(|(row, text)| Ablation { row, feature, columns: vec![text.len().saturating_sub(1)] }).collect();
     let mut without = vec![Vec::new(); texts.len()];
     let mut take = |number: usize, logits: &Tensor| {
-        without[number] = logs(logits)?.squeeze(0)?.to_vec1()?;
+        without[number] = log_probabilities(logits)?.squeeze(0)?.to_vec1()?;
         Ok(())
     };
     without::logits(model, (sae, place), (&texts, &ablations), &mut take, task)?;
@@ -174,11 +175,7 @@ pub fn ablated(
 fn last(model: &Model, texts: Vec<Vec<u32>>, task: &Task) -> Result<Vec<Vec<f64>>> {
     let pass = Pass { hooks: &mut NoHooks, past: None, logits: Logits::Last, task };
     let logits = model.decoder.forward(&Batch::new(texts)?, pass)?.ok_or_else(|| err!(Bug, "a run without logits"))?;
-    Ok(logs(&logits)?.squeeze(1)?.to_vec2()?)
-}
-
-fn logs(logits: &Tensor) -> Result<Tensor> {
-    normalise::log_softmax(&logits.to_dtype(DType::F64)?, -1)
+    Ok(log_probabilities(&logits)?.squeeze(1)?.to_vec2()?)
 }
 
 /// The tokens with the largest numbers and those with the smallest, side by side.

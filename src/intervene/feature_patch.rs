@@ -10,7 +10,7 @@
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-use super::rerun::{Reruns, divergences, log_probabilities};
+use super::rerun::Reruns;
 use crate::base::random::stream;
 use crate::base::{Cell, Result, Table, Task, memory};
 use crate::data::harvest::width;
@@ -22,6 +22,7 @@ use crate::model::run::Ask;
 use crate::model::site::{Place, one_site};
 use crate::sae::splice::heads_joined;
 use crate::sae::{Sae, SiteOptions};
+use crate::tensor::normalise::{divergences, log_probabilities};
 use crate::tensor::{DType, Tensor, dtype, floats, normalise};
 
 crate::choices! {

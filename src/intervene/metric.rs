@@ -11,12 +11,12 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::rerun::divergences;
 use crate::base::{Result, Task};
 use crate::data::pairs::tokens::{Prompt, TokenPair};
 use crate::model::batch::Batch;
 use crate::model::decoder::{Decoder, Logits, Pass};
 use crate::model::hooks::{Bound, Chain, Hooks, NoHooks};
+use crate::tensor::normalise::divergences;
 use crate::tensor::{DType, Tensor, floats, normalise};
 use crate::{bail, err};
 

@@ -8,7 +8,7 @@ use crate::model::decoder::{Decoder, Logits, Pass};
 use crate::model::hooks::{Bound, Chain};
 use crate::model::run::Ask;
 use crate::model::site::{Place, Site, SiteKind};
-use crate::tensor::{DType, Tensor, normalise};
+use crate::tensor::Tensor;
 
 /// A batch whose runs begin where the first change may be.
 pub struct Reruns<'a> {
@@ -77,23 +77,13 @@ pub fn begin(config: &Config, first: Site) -> Option<Site> {
     }
 }
 
-/// log p of every token at each row: `[.., vocab]` in f64.
-pub fn log_probabilities(logits: &Tensor) -> Result<Tensor> {
-    normalise::log_softmax(&logits.to_dtype(DType::F64)?, -1)
-}
-
-/// KL(p || q) = sum p (log p - log q) of each row, in nats, from log p and log q of one shape.
-pub fn divergences(p: &Tensor, q: &Tensor) -> Result<Tensor> {
-    Ok((p.exp()? * (p - q)?)?.sum(p.rank() - 1)?)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::fixtures::{config, decoder};
     use crate::model::hooks::Action;
     use crate::model::site::select;
-    use crate::tensor::Device;
+    use crate::tensor::DType;
 
     #[test]
     fn reruns_are_whole_runs_at_every_kind_of_site() {
@@ -114,18 +104,5 @@ mod tests {
                 assert!(far.max_all().unwrap().to_scalar::<f32>().unwrap() < 1e-5, "{name}");
             }
         }
-    }
-
-    #[test]
-    fn the_divergence_of_equals_is_0_and_that_of_others_its_formula() {
-        let logits = |values: [f64; 3]| Tensor::new(&[values], &Device::Cpu).unwrap();
-        let (a, b) = (logits([0.5, 0.25, 0.25].map(f64::ln)), logits([1.0, 1.0, 1.0]));
-        let of = |p: &Tensor, q: &Tensor| {
-            let (p, q) = (log_probabilities(p).unwrap(), log_probabilities(q).unwrap());
-            divergences(&p, &q).unwrap().to_vec1::<f64>().unwrap()[0]
-        };
-        assert!(of(&a, &a).abs() < 1e-15);
-        let expected = 0.5 * (1.5_f64).ln() + 0.5 * (0.75_f64).ln();
-        assert!((of(&a, &b) - expected).abs() < 1e-12);
     }
 }

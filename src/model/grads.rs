@@ -23,13 +23,13 @@ pub struct Gradients {
 }
 
 /// Adds a variable of zeros at each requested site: its gradient is that of the activation.
-struct Probe<'a> {
+struct GradientHooks<'a> {
     chain: Chain<'a>,
     sites: Vec<Site>,
     variables: BTreeMap<Site, Var>,
 }
 
-impl Hooks for Probe<'_> {
+impl Hooks for GradientHooks<'_> {
     fn wants(&self, site: Site) -> bool {
         self.sites.contains(&site) || self.chain.wants(site)
     }
@@ -68,11 +68,11 @@ impl Decoder {
         }
         let sites = places.iter().map(|place| place.site).collect();
         let chain = Chain { hooks, ..Chain::default() };
-        let mut probe = Probe { chain, sites, variables: BTreeMap::new() };
+        let mut hooked = GradientHooks { chain, sites, variables: BTreeMap::new() };
         let has_ends = wanted == Logits::All && batch.is_ragged();
         let mut has_gradient = false;
         let taped = Taped::of_tensor(|| {
-            let pass = Pass { hooks: &mut probe, past: None, logits: wanted, task };
+            let pass = Pass { hooks: &mut hooked, past: None, logits: wanted, task };
             let logits = self.forward(batch, pass)?.ok_or_else(|| err!(Bug, "a pass without logits"))?;
             let value = metric(&if has_ends { blanked(&logits, &batch.lengths(), &[1])? } else { logits })?;
             has_gradient = value.track_op();
@@ -93,7 +93,7 @@ impl Decoder {
             return Err(err!(Argument, "the metric does not depend on the logits by operations that have gradients")
                 .hint("compute it from the logits with arithmetic, indexing, sums and softmax, and return a tensor"));
         }
-        let known: Vec<_> = probe.variables.values().map(|variable| variable.id()).collect();
+        let known: Vec<_> = hooked.variables.values().map(|variable| variable.id()).collect();
         if taped.variables().iter().any(|id| !known.contains(id)) {
             return Err(err!(Argument, "the metric or a hook depends on a variable of another gradient around it")
                 .hint("there are no second derivatives; `.detach()` makes a constant of it, if that is meant"));
@@ -101,7 +101,7 @@ impl Decoder {
         let found = task.apart(move || Ok(taped.backward()?))?;
         let mut activations = BTreeMap::new();
         for place in places {
-            let Some(variable) = probe.variables.get(&place.site) else { bail!(Bug, "`{place}` was not passed") };
+            let Some(variable) = hooked.variables.get(&place.site) else { bail!(Bug, "`{place}` was not passed") };
             let whole = match found.get(variable) {
                 Some(gradient) => gradient.clone(),
                 // The metric does not depend on this place.

@@ -6,6 +6,7 @@ use super::labels::ClassLabels;
 use super::matrix::{columns, matrix, product};
 use super::optimum::{Solver, optimum};
 use super::probe::{Probe, ProbeKind};
+use crate::base::options::refuse_others;
 use crate::base::{Result, Task};
 use crate::err;
 use crate::tensor::Tensor;
@@ -33,12 +34,7 @@ impl ProbeOptions {
             ("solver", self.solver.is_some() && !is_regression),
             ("k", self.k.is_some() && self.kind != ProbeKind::Sparse),
         ];
-        match others.into_iter().find(|(_, is_wrong)| *is_wrong) {
-            None => Ok(()),
-            Some((name, _)) => {
-                Err(err!(Argument, "expected no `{name}` for a probe of kind \"{}\"", self.kind.word()).about(name))
-            }
-        }
+        refuse_others(&format!("a probe of kind \"{}\"", self.kind.word()), &others)
     }
 }
 

@@ -299,8 +299,7 @@ impl<'a> Tuner<'a> {
         let splice = Splice::new(sae.clone(), Rest::Dropped).only(lesson.mask.clone());
         let hooks = splice.between(self.model.config(), self.sites.reads, self.sites.writes, None)?;
         let changed = logarithms(&self.model.logits(&lesson.batch, hooks, task)?, &lesson.places)?;
-        let gaps = (&lesson.clean - &changed)?;
-        let kl = lesson.clean.exp()?.mul(&gaps)?.sum(1)?.mean(0)?;
+        let kl = normalise::divergences(&lesson.clean, &changed)?.mean(0)?;
         let (codes, found) = sae.encode_and_reconstruct(&lesson.read)?;
         let rest = (&lesson.written - found)?.sqr()?.sum_all()?;
         let spread = lesson.written.broadcast_sub(&lesson.written.mean_keepdim(0)?)?.sqr()?.sum_all()?;

@@ -1,4 +1,4 @@
-//! Softmax and its logarithm, and cosine similarity.
+//! Softmax and its logarithm, the divergence of distributions, and cosine similarity.
 
 use candle_core::{DType, Tensor};
 
@@ -23,6 +23,16 @@ pub fn log_softmax(t: &Tensor, axis: i64) -> Result<Tensor> {
     let logs = shifted(t, axis, |x, axis| x.broadcast_sub(&x.exp()?.sum_keepdim(axis)?.log()?))?;
     let axis = axes::axis(axis, t.rank())?;
     noted(logs, t, move |logs, gradient| Ok((gradient - logs.exp()?.broadcast_mul(&gradient.sum_keepdim(axis)?)?)?))
+}
+
+/// The log probabilities that logits give along the last axis, in f64.
+pub fn log_probabilities(logits: &Tensor) -> Result<Tensor> {
+    log_softmax(&dtype::convert(logits, DType::F64)?, -1)
+}
+
+/// KL(p || q) = sum p (log p - log q) along the last axis, in nats, from log p and log q of one shape.
+pub fn divergences(p: &Tensor, q: &Tensor) -> Result<Tensor> {
+    Ok((p.exp()? * (p - q)?)?.sum(p.rank() - 1)?)
 }
 
 /// A result in the float dtype for `t`, with its backward pass, which is computed in f32 at least.
@@ -90,6 +100,17 @@ mod tests {
         assert_eq!(f64s(softmax(&large, 0)), [1.0, 0.0, 0.0]);
         assert_eq!(softmax(&t(&[], &[2, 0], DType::F32), 1).unwrap().dims(), [2, 0]);
         assert!(softmax(&t(&[1.0], &[], DType::F32), 0).is_err());
+    }
+
+    #[test]
+    fn the_divergence_of_equals_is_0_and_that_of_others_its_formula() {
+        let (a, b) = (t(&[0.5, 0.25, 0.25].map(f64::ln), &[1, 3], DType::F64), t(&[1.0; 3], &[1, 3], DType::F32));
+        let of = |p: &Tensor, q: &Tensor| {
+            f64s(divergences(&log_probabilities(p).unwrap(), &log_probabilities(q).unwrap()))[0]
+        };
+        assert!(of(&a, &a).abs() < 1e-15);
+        let expected = 0.5 * (1.5_f64).ln() + 0.5 * (0.75_f64).ln();
+        assert!((of(&a, &b) - expected).abs() < 1e-12);
     }
 
     #[test]

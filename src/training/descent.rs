@@ -1,178 +1,24 @@
 //! Gradient descent on any parameters: AdamW, Adam and plain descent with momentum, learning rate schedules, and
 //! constraints that hold after every step.
 
-use std::collections::BTreeMap;
+mod constraint;
+mod options;
+
 use std::fmt::Display;
 
 use candle_core::Var;
 use kernels::AdamW;
 
+pub use options::{AdamOptions, AdamWOptions, DescentOptions, ParameterChoice, ParameterRanges, SgdOptions};
+
 use super::adam::{Optimizer, Parameter};
 use super::run::{Ended, Trainer, run};
 use super::schedule::{Schedule, ScheduleShape};
-use crate::base::options::{Plain, Setting};
-use crate::base::{Result, Task, names};
+use crate::base::{Error, Kind, Result, Task, names};
+use crate::err;
 use crate::tensor::derivative::{TensorFunction, ValueAndGradients, value_and_gradients};
-use crate::tensor::reduce::{Reduction, reduce};
-use crate::tensor::{DType, Number, Operand, Tensor, arithmetic, compare, dtype, floats, linalg, matmul, shape};
-use crate::{bail, err};
-
-crate::options! {
-    /// What all descents take.
-    #[derive(Debug, Clone)]
-    pub struct DescentOptions {
-        /// Peak learning rate.
-        lr: f64 = 1e-3 => above(0.0);
-        /// Learning rate schedule.
-        schedule: ScheduleShape = ScheduleShape::Constant;
-        /// Steps of learning rate warm-up.
-        warmup: u64 = 0;
-        /// Steps after which the learning rate has decayed; a schedule other than "constant" needs it.
-        steps: Option<u64> = None => usually("none").at_least(1.0);
-        /// Steps on which the learning rate of "trapezoid" decays.
-        decay: Option<u64> = None => usually("a fifth of the steps");
-        /// Maximum gradient norm, over all parameters together.
-        clip: Option<f64> = None => usually("none").above(0.0);
-        /// Parameters whose rows keep length 1: their names, or true for all.
-        unit: ParameterChoice = ParameterChoice::default() => usually("none");
-        /// Parameters that keep orthonormal columns, or rows where those are fewer: their names, or true for all.
-        orthogonal: ParameterChoice = ParameterChoice::default() => usually("none");
-        /// Bounds of the numbers, [low, high], or a map from names of parameters to bounds.
-        range: ParameterRanges = ParameterRanges::default() => usually("none");
-    }
-}
-
-crate::options! {
-    #[derive(Debug, Clone)]
-    pub struct AdamWOptions {
-        /// Decay rates of the gradient's moments.
-        betas: [f64; 2] = [0.9, 0.999] => at_least(0.0).at_most(1.0);
-        /// What is added to the divisor.
-        eps: f64 = 1e-8 => above(0.0);
-        /// Weight decay, apart from the gradient: a step multiplies parameters by 1 - lr weight_decay.
-        weight_decay: f64 = 0.01 => at_least(0.0);
-        with descent: DescentOptions;
-    }
-}
-
-crate::options! {
-    #[derive(Debug, Clone)]
-    pub struct AdamOptions {
-        /// Decay rates of the gradient's moments.
-        betas: [f64; 2] = [0.9, 0.999] => at_least(0.0).at_most(1.0);
-        /// What is added to the divisor.
-        eps: f64 = 1e-8 => above(0.0);
-        /// Weight decay within the gradient: this times the parameter is added to it.
-        weight_decay: f64 = 0.0 => at_least(0.0);
-        with descent: DescentOptions;
-    }
-}
-
-crate::options! {
-    #[derive(Debug, Clone)]
-    pub struct SgdOptions {
-        /// What is kept of the change of the step before.
-        momentum: f64 = 0.0 => at_least(0.0).at_most(1.0);
-        /// Weight decay within the gradient: this times the parameter is added to it.
-        weight_decay: f64 = 0.0 => at_least(0.0);
-        with descent: DescentOptions;
-    }
-}
-
-/// Which parameters an option is about.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ParameterChoice {
-    All,
-    Named(Vec<String>),
-}
-
-impl Default for ParameterChoice {
-    fn default() -> Self {
-        Self::Named(Vec::new())
-    }
-}
-
-impl Setting for ParameterChoice {
-    fn wanted() -> String {
-        "names of parameters, or true for all".into()
-    }
-
-    fn of(value: &Plain) -> Option<Self> {
-        match value {
-            Plain::Flag(true) => Some(Self::All),
-            Plain::Flag(false) => Some(Self::default()),
-            names => Vec::of(names).map(Self::Named),
-        }
-    }
-
-    fn written(&self) -> String {
-        match self {
-            Self::All => "true".into(),
-            Self::Named(names) => names.written(),
-        }
-    }
-}
-
-impl ParameterChoice {
-    fn has(&self, name: &str) -> bool {
-        match self {
-            Self::All => true,
-            Self::Named(names) => names.iter().any(|known| known == name),
-        }
-    }
-
-    fn names(&self) -> &[String] {
-        if let Self::Named(names) = self { names } else { &[] }
-    }
-}
-
-/// Bounds of all parameters, or of some by name.
-#[derive(Debug, Clone, PartialEq)]
-pub enum ParameterRanges {
-    All([f64; 2]),
-    Named(BTreeMap<String, [f64; 2]>),
-}
-
-impl Default for ParameterRanges {
-    fn default() -> Self {
-        Self::Named(BTreeMap::new())
-    }
-}
-
-impl Setting for ParameterRanges {
-    fn wanted() -> String {
-        "two numbers, [low, high], or a map from names of parameters to such".into()
-    }
-
-    fn of(value: &Plain) -> Option<Self> {
-        let fits = |range: &[f64; 2]| range[0] < range[1];
-        if let Some(all) = <[f64; 2]>::of(value) {
-            return fits(&all).then_some(Self::All(all));
-        }
-        let named: BTreeMap<String, [f64; 2]> = BTreeMap::of(value)?;
-        named.values().all(fits).then_some(Self::Named(named))
-    }
-
-    fn written(&self) -> String {
-        match self {
-            Self::All(range) => range.written(),
-            Self::Named(ranges) => ranges.written(),
-        }
-    }
-}
-
-impl ParameterRanges {
-    fn of_parameter(&self, name: &str) -> Option<[f64; 2]> {
-        match self {
-            Self::All(range) => Some(*range),
-            Self::Named(ranges) => ranges.get(name).copied(),
-        }
-    }
-
-    fn names(&self) -> Vec<String> {
-        if let Self::Named(ranges) = self { ranges.keys().cloned().collect() } else { Vec::new() }
-    }
-}
+use crate::tensor::{DType, Tensor, floats};
+use constraint::Constraint;
 
 /// How a gradient changes a parameter.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -248,16 +94,24 @@ impl Descent {
         self.optimizer.rate(self.made)
     }
 
-    /// Copies of the parameters as they are.
-    pub fn parameters(&self) -> Result<Vec<Tensor>> {
-        self.parameters.iter().map(|parameter| Ok(parameter.weight.as_detached_tensor().copy()?)).collect()
+    /// The parameters as they are. They are not changed by later steps, which make new ones.
+    pub fn parameters(&self) -> Vec<Tensor> {
+        self.parameters.iter().map(|parameter| parameter.weight.as_detached_tensor()).collect()
     }
 
     /// One step: the loss at the parameters as they were, which then change. A step that fails changes nothing.
     pub fn step(&mut self, loss: &mut TensorFunction, task: &Task) -> Result<f64> {
-        let found = value_and_gradients(loss, &self.parameters()?, task)?;
+        let found = value_and_gradients(loss, &self.parameters(), task).map_err(|error| self.at_step(error))?;
         self.update(&found)?;
         Ok(found.value)
+    }
+
+    /// An error of the loss, with the number of the step if the loss is no number.
+    pub fn at_step(&self, error: Error) -> Error {
+        match error.kind {
+            Kind::Numeric => Error { message: format!("{} at step {}", error.message, self.made + 1), ..error },
+            _ => error,
+        }
     }
 
     /// The second half of a step, with a loss and its gradients at the parameters. One that fails changes nothing.
@@ -283,7 +137,7 @@ impl Descent {
     }
 
     /// The error of a gradient that is not finite, by the name of the parameter.
-    fn broken(&self, gradients: &[Tensor], norm: f64) -> Result<crate::base::Error> {
+    fn broken(&self, gradients: &[Tensor], norm: f64) -> Result<Error> {
         let step = self.made + 1;
         for (parameter, gradient) in self.parameters.iter().zip(gradients) {
             let numbers = floats(gradient)?;
@@ -386,113 +240,37 @@ fn check(name: &str, t: &Tensor) -> Result<()> {
     Ok(())
 }
 
-/// What holds of a parameter after each step.
-struct Constraint<'a> {
-    name: &'a str,
-    is_unit: bool,
-    is_orthogonal: bool,
-    range: Option<[f64; 2]>,
-}
-
-impl<'a> Constraint<'a> {
-    fn of(name: &'a str, options: &DescentOptions) -> Result<Self> {
-        let (is_unit, is_orthogonal) = (options.unit.has(name), options.orthogonal.has(name));
-        let range = options.range.of_parameter(name);
-        if u8::from(is_unit) + u8::from(is_orthogonal) + u8::from(range.is_some()) > 1 {
-            return Err(err!(Argument, "expected one of `unit`, `orthogonal` and `range` for `{name}`, found several")
-                .hint("they would undo each other"));
-        }
-        Ok(Self { name, is_unit, is_orthogonal, range })
-    }
-
-    fn is_none(&self) -> bool {
-        !self.is_unit && !self.is_orthogonal && self.range.is_none()
-    }
-
-    /// The nearest tensor within the constraint, or for `orthogonal` the Q of its QR decomposition.
-    fn enforced(&self, t: &Tensor) -> Result<Tensor> {
-        if self.is_unit {
-            return self.unit_rows(t);
-        }
-        if self.is_orthogonal {
-            return self.orthonormal(t, |t| Ok(linalg::qr(t)?.0));
-        }
-        let Some([low, high]) = self.range else { return Ok(t.clone()) };
-        compare::clamp(t, Some(Number::Float(low)), Some(Number::Float(high)))
-    }
-
-    /// The tensor after a step within the constraint. The step of an orthonormal matrix W is first projected onto the
-    /// tangent space, D - W sym(W^T D) (Edelman et al. 1998, section 2.4.2), and then retracted by a QR decomposition
-    /// (Absil et al. 2008, example 4.1.3).
-    fn moved(&self, before: &Tensor, after: &Tensor) -> Result<Tensor> {
-        if !self.is_orthogonal {
-            return self.enforced(after);
-        }
-        let side = |t: &Tensor| -> Result<Tensor> {
-            if is_wide(t) { Ok(shape::transpose(t, 0, 1)?.contiguous()?) } else { Ok(t.clone()) }
-        };
-        let w = dtype::convert(&side(before)?, DType::F64)?;
-        self.orthonormal(after, |tall| {
-            let step = arithmetic::sub(&tall.into(), &(&w).into())?;
-            let inner = matmul::matmul(&shape::transpose(&w, 0, 1)?, &step)?;
-            let symmetric = ((&inner + shape::transpose(&inner, 0, 1)?)? * 0.5)?;
-            let tangent = (step - matmul::matmul(&w, &symmetric)?)?;
-            Ok(linalg::qr(&(&w + tangent)?)?.0)
-        })
-    }
-
-    /// `of` the tall form of a matrix in f64, back in its own form and dtype.
-    fn orthonormal(&self, t: &Tensor, of: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
-        if t.rank() != 2 {
-            let name = self.name;
-            return Err(err!(Shape, "expected a matrix for `{name}` in `orthogonal`, found shape {:?}", t.dims()));
-        }
-        let wide = dtype::convert(t, DType::F64)?;
-        let found = match is_wide(t) {
-            true => shape::transpose(&of(&shape::transpose(&wide, 0, 1)?.contiguous()?)?, 0, 1)?.contiguous()?,
-            false => of(&wide)?,
-        };
-        dtype::convert(&found, t.dtype())
-    }
-
-    fn unit_rows(&self, t: &Tensor) -> Result<Tensor> {
-        let name = self.name;
-        if t.rank() == 0 {
-            bail!(Shape, "expected rows for `{name}` in `unit`, found a number");
-        }
-        let sizes = reduce(t, Reduction::Norm { p: 2.0 }, Some(&[-1]), true)?;
-        if floats(&sizes)?.contains(&0.0) {
-            return Err(err!(Numeric, "a row of `{name}` is 0, and has no direction to keep at length 1"));
-        }
-        arithmetic::div(&t.into(), &Operand::Tensor(sizes))
-    }
-}
-
-fn is_wide(t: &Tensor) -> bool {
-    matches!(t.dims(), [rows, columns] if rows < columns)
+/// How many steps are made, and what the progress bar and the note of an interruption call them.
+#[derive(Debug, Clone, Copy)]
+pub struct Steps {
+    pub count: u64,
+    /// "descending"
+    pub label: &'static str,
+    /// What an interruption leaves: "the subspace as it is".
+    pub left: &'static str,
 }
 
 /// Steps of a descent, one after the other, with the loss beside the progress bar. An interruption ends them early. Returns
 /// the losses of the steps made.
-pub fn descend(steps: u64, step: impl FnMut() -> Result<f64>, task: &Task) -> Result<Vec<f64>> {
+pub fn descend(steps: Steps, step: impl FnMut() -> Result<f64>, task: &Task) -> Result<Vec<f64>> {
     let mut course = Course { steps, step, losses: Vec::new() };
     let _ended: Ended = run(&mut course, task)?;
     Ok(course.losses)
 }
 
 struct Course<F> {
-    steps: u64,
+    steps: Steps,
     step: F,
     losses: Vec<f64>,
 }
 
 impl<F: FnMut() -> Result<f64>> Trainer for Course<F> {
     fn label(&self) -> String {
-        "descending".into()
+        self.steps.label.into()
     }
 
     fn steps(&self) -> u64 {
-        self.steps
+        self.steps.count
     }
 
     fn made(&self) -> u64 {
@@ -510,7 +288,7 @@ impl<F: FnMut() -> Result<f64>> Trainer for Course<F> {
     }
 
     fn left(&self) -> String {
-        "the losses so far, and the parameters stay as they are".into()
+        self.steps.left.into()
     }
 }
 

@@ -309,7 +309,7 @@ impl<'a> Runs<'a> {
                 let clean = some.clean.logs.as_ref().ok_or_else(|| err!(Bug, "a run beside nothing"))?;
                 let clean = clean.index_select(&Tensor::new(spots, clean.device())?, 0)?;
                 let changed = self.logs(some, x, task)?;
-                Ok((clean.exp()? * (clean - changed)?)?.sum(1)?.to_dtype(DType::F64)?.to_vec1()?)
+                Ok(normalise::divergences(&clean, &changed)?.to_dtype(DType::F64)?.to_vec1()?)
             }
         }
     }

@@ -21,6 +21,7 @@ pub use compare::{Erased, ErasureOptions, erasure};
 use faer::Mat;
 use rand_distr::{Distribution, StandardNormal};
 
+use crate::base::options::refuse_others;
 use crate::base::random::stream;
 use crate::base::{Result, Task};
 use crate::err;
@@ -66,7 +67,7 @@ crate::options! {
 
 impl EraseOptions {
     /// Refuses options that this kind does not have.
-    fn check(&self) -> Result<()> {
+    fn check(&self, dictionary: Option<&Sae>) -> Result<()> {
         use EraserKind::{Features, Inlp, Leace, Oracle, Random};
         let others = [
             ("affine", self.affine.is_some() && matches!(self.kind, Oracle | Features)),
@@ -75,13 +76,9 @@ impl EraseOptions {
             ("l2", self.l2.is_some() && self.kind != Inlp),
             ("k", self.k.is_some() && !matches!(self.kind, Features | Random)),
             ("seed", self.seed.is_some() && self.kind != Random),
+            ("dictionary", dictionary.is_some() && self.kind != Features),
         ];
-        match others.into_iter().find(|(_, is_wrong)| *is_wrong) {
-            None => Ok(()),
-            Some((name, _)) => {
-                Err(err!(Argument, "expected no `{name}` for an eraser of kind \"{}\"", self.kind.word()).about(name))
-            }
-        }
+        refuse_others(&format!("an eraser of kind \"{}\"", self.kind.word()), &others)
     }
 }
 
@@ -126,7 +123,7 @@ impl Eraser {
         dictionary: Option<&Sae>,
         task: &Task,
     ) -> Result<Self> {
-        options.check()?;
+        options.check(dictionary)?;
         let rows = matrix(x).map_err(|e| e.about("x"))?;
         labels.check_rows(rows.nrows()).map_err(|e| e.about("y"))?;
         labels.check_each().map_err(|e| e.about("y"))?;
@@ -138,10 +135,6 @@ impl Eraser {
             true => projection.about(vector(&means(rows.as_ref()))?),
             false => Ok(projection),
         };
-        if dictionary.is_some() && options.kind != EraserKind::Features {
-            let kind = options.kind.word();
-            return Err(err!(Argument, "expected no `dictionary` for an eraser of kind \"{kind}\"").about("dictionary"));
-        }
         let erasing = match options.kind {
             EraserKind::Leace => {
                 let (left, right) = formulas::leace(rows.as_ref(), labels, options.shrinkage.unwrap_or(false))?;

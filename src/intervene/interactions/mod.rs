@@ -11,7 +11,7 @@ mod tests;
 use rand::seq::SliceRandom;
 
 use super::features::{OnFeatures, Which};
-use super::rerun::{Reruns, divergences, log_probabilities};
+use super::rerun::Reruns;
 use crate::base::bootstrap::bootstrap;
 use crate::base::random::stream;
 use crate::base::{Cell, Grid, Result, Table, Task};
@@ -23,6 +23,7 @@ use crate::model::run::token_losses;
 use crate::model::site::{Place, one_site};
 use crate::sae::splice::Rest;
 use crate::sae::{Sae, site_of};
+use crate::tensor::normalise::{divergences, log_probabilities};
 use crate::tensor::{Tensor, floats, gather};
 
 crate::choices! {

@@ -7,12 +7,13 @@ use crate::base::bootstrap::bootstrap;
 use crate::base::random::{SeedOptions, stream};
 use crate::base::{Cell, Result, Table, Task};
 use crate::err;
-use crate::intervene::rerun::{Reruns, divergences, log_probabilities};
+use crate::intervene::rerun::Reruns;
 use crate::model::Model;
 use crate::model::batch::Batch;
 use crate::model::decoder::{Decoder, Logits};
 use crate::model::generate::GenerateOptions;
 use crate::model::run::token_losses;
+use crate::tensor::normalise::{divergences, log_probabilities};
 use crate::tensor::{DType, Tensor, create, floats};
 
 crate::options! {

@@ -1,6 +1,7 @@
 //! Interchanges: the part of one activation in a subspace replaced by that of another.
 
 use crate::base::Result;
+use crate::base::bootstrap::wilson;
 use crate::model::hooks::{At, Edit};
 use crate::model::site::Place;
 use crate::tensor::{DType, Tensor};
@@ -19,12 +20,9 @@ impl InterchangeAccuracy {
         self.right as f64 / self.pairs as f64
     }
 
-    /// The 95 % interval of a share (Wilson 1927).
+    /// The 95 % interval of the share.
     pub fn interval(&self) -> [f64; 2] {
-        let (n, p, z) = (self.pairs as f64, self.share(), 1.96_f64);
-        let middle = (p + z * z / (2.0 * n)) / (1.0 + z * z / n);
-        let half = z / (1.0 + z * z / n) * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
-        [(middle - half).max(0.0), (middle + half).min(1.0)]
+        wilson(self.right, self.pairs).map(|end| end.clamp(0.0, 1.0))
     }
 }
 

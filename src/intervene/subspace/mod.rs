@@ -4,15 +4,13 @@
 //! An interchange replaces the part of the base's activation b that lies in the subspace by that of a source s:
 //! b + (s - b) R M R^T, with the orthonormal columns of R. M keeps the first k coordinates, or in the boundless form
 //! sigmoid(i / t) sigmoid((boundary d - i) / t) of coordinate i. R minimises the cross-entropy of the answer that the
-//! variable of the source asks for, by Adam and a QR retraction after each step.
+//! variable of the source asks for, by Adam on orthonormal matrices (`training/descent`).
 
 mod data;
 mod interchange;
 #[cfg(test)]
 mod tests;
 
-use candle_core::Var;
-use kernels::{AdamW, Gradients, Taped};
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
@@ -20,11 +18,14 @@ pub use data::Interchange;
 pub use interchange::{InterchangeAccuracy, boundless_mask, interchanged};
 
 use crate::base::random::stream;
-use crate::base::{Cell, Result, Table, Task};
+use crate::base::{Cell, Kind, Result, Table, Task};
 use crate::err;
 use crate::model::decoder::Decoder;
 use crate::model::site::{Place, one_site};
-use crate::tensor::{DType, Tensor, create, floats, linalg};
+use crate::tensor::{DType, Device, Tensor, create, floats, linalg};
+use crate::training::descent::{
+    Descent, DescentOptions, DescentRule, ParameterChoice, ParameterRanges, Steps, descend,
+};
 use data::Prepared;
 
 crate::options! {
@@ -119,15 +120,10 @@ pub fn das(model: &Decoder, pairs: &[Interchange], options: &DasOptions, task: &
     let (fitted, held_out) = split(pairs.len(), options)?;
     let columns = if options.boundless { d } else { options.k };
     let random = |purpose: &str, columns: usize| random_basis(d, columns, options.seed, purpose);
-    let mut search = Search {
-        data: &data,
-        basis: Learned::new(&random("das", columns)?)?,
-        boundary: options.boundless.then(|| Learned::new(&Tensor::new(&[0.5_f32], model.device())?)).transpose()?,
-        options,
-        losses: Vec::new(),
-    };
-    search.run(&fitted, task)?;
-    let (basis, losses) = (search.found()?, search.losses);
+    let mut search = Search::new(&data, random("das", columns)?, fitted, options)?;
+    let steps = Steps { count: options.steps as u64, label: "searching a subspace", left: "the subspace as it is" };
+    let losses = descend(steps, || search.step(task), task)?;
+    let basis = search.found()?;
     let k = basis.dim(1)?;
     let accuracies = vec![
         data.accuracy("subspace", &held_out, Some(&basis), task)?,
@@ -157,100 +153,83 @@ fn random_basis(d: usize, k: usize, seed: i64, purpose: &str) -> Result<Tensor> 
     Ok(linalg::qr(&drawn)?.0)
 }
 
-/// A variable with its moments.
-struct Learned {
-    value: Var,
-    moments: [Var; 2],
-}
+/// Kingma and Ba 2015.
+const ADAM: DescentRule = DescentRule::Adam { betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.0 };
 
-impl Learned {
-    fn new(first: &Tensor) -> Result<Self> {
-        let value = Var::from_tensor(&first.copy()?)?;
-        let zeros = || Var::from_tensor(&value.zeros_like()?);
-        Ok(Self { moments: [zeros()?, zeros()?], value })
-    }
-
-    fn step(&self, gradients: &Gradients, rate: f64, step: usize) -> Result<()> {
-        let Some(gradient) = gradients.get(&self.value) else { return Ok(()) };
-        let betas = [0.9, 0.999];
-        let begun = betas.map(|beta: f64| 1.0 - beta.powf((step + 1) as f64));
-        let settings = AdamW { rate, betas, eps: 1e-8, decay: 0.0, shrink: 1.0, begun };
-        let [mean, square] = &self.moments;
-        Ok(kernels::adamw_step(&self.value, &gradient.contiguous()?, [mean, square], settings)?)
-    }
-}
+/// What descends, by the names that errors call it.
+const BASIS: &str = "basis";
+const BOUNDARY: &str = "boundary";
 
 /// A running search.
 struct Search<'a> {
     data: &'a Prepared<'a>,
-    basis: Learned,
-    boundary: Option<Learned>,
     options: &'a DasOptions,
-    losses: Vec<f64>,
+    descent: Descent,
+    /// The pairs that fit, and those that are left of the epoch.
+    fitted: Vec<usize>,
+    order: Vec<usize>,
+    random: ChaCha8Rng,
 }
 
-impl Search<'_> {
-    fn run(&mut self, fitted: &[usize], task: &Task) -> Result<()> {
-        let mut random: ChaCha8Rng = stream(self.options.seed as u64, "das, order", 0);
-        let bar = task.begin("searching a subspace", Some(self.options.steps as u64));
-        let mut order: Vec<usize> = Vec::new();
-        for step in 0..self.options.steps {
-            if task.is_interrupted() && step > 0 {
-                task.answer_interruption();
-                return Ok(());
-            }
-            task.check()?;
-            if order.len() < self.options.batch.min(fitted.len()) {
-                order = fitted.to_vec();
-                order.shuffle(&mut random);
-            }
-            let rows = order.split_off(order.len() - self.options.batch.min(order.len()));
-            let loss = self.step(step, &rows, task)?;
-            self.losses.push(loss);
-            bar.advance(1);
-            bar.note(&format!("loss {loss:.4}"));
+impl<'a> Search<'a> {
+    fn new(data: &'a Prepared<'a>, basis: Tensor, fitted: Vec<usize>, options: &'a DasOptions) -> Result<Self> {
+        let mut begun = vec![(BASIS.to_string(), basis)];
+        if options.boundless {
+            begun.push((BOUNDARY.into(), Tensor::new(&[0.5_f32], &Device::Cpu)?));
         }
-        Ok(())
+        let constraints = DescentOptions {
+            lr: options.lr,
+            orthogonal: ParameterChoice::Named(vec![BASIS.into()]),
+            range: ParameterRanges::Named(
+                options.boundless.then(|| (BOUNDARY.to_string(), BOUNDARIES)).into_iter().collect(),
+            ),
+            ..DescentOptions::default()
+        };
+        let random = stream(options.seed as u64, "das, order", 0);
+        Ok(Self { data, options, descent: Descent::new(ADAM, begun, constraints)?, fitted, order: Vec::new(), random })
     }
 
-    fn step(&self, step: usize, rows: &[usize], task: &Task) -> Result<f64> {
-        let (d, temperature) = (self.data.width(), self.temperature(step));
-        let taped = Taped::of(|| -> Result<Tensor> {
-            let boundary = self.boundary.as_ref().map(|boundary| boundary.value.as_tensor());
-            let mask = boundary.map(|boundary| boundless_mask(boundary, d, temperature)).transpose()?;
-            let loss = self.data.loss(rows, self.basis.value.as_tensor(), mask.as_ref(), task)?;
-            match boundary {
-                // The boundary itself is what dimensions cost (Wu et al. 2023).
-                Some(boundary) => Ok((loss + boundary.sum_all()?)?),
-                None => Ok(loss),
-            }
-        })?;
-        let loss = floats(&taped.number())?.first().copied().unwrap_or(f64::NAN);
-        if !loss.is_finite() {
-            return Err(err!(Numeric, "the loss of step {step} is {loss}").hint("a smaller `lr` may help").about("lr"));
+    /// The pairs of the next step: each once an epoch, every epoch in another order.
+    fn rows(&mut self) -> Vec<usize> {
+        if self.order.len() < self.options.batch.min(self.fitted.len()) {
+            self.order = self.fitted.clone();
+            self.order.shuffle(&mut self.random);
         }
-        let gradients = taped.backward()?;
-        self.basis.step(&gradients, self.options.lr, step)?;
-        self.basis.value.set(&linalg::qr(&self.basis.value.as_detached_tensor())?.0)?;
-        if let Some(boundary) = &self.boundary {
-            boundary.step(&gradients, self.options.lr, step)?;
-            boundary.value.set(&boundary.value.as_detached_tensor().clamp(BOUNDARIES[0], BOUNDARIES[1])?)?;
-        }
-        Ok(loss)
+        self.order.split_off(self.order.len() - self.options.batch.min(self.order.len()))
     }
 
-    /// The temperature of a step, from the first to the last on a straight line.
-    fn temperature(&self, step: usize) -> f64 {
+    fn step(&mut self, task: &Task) -> Result<f64> {
+        let rows = self.rows();
+        let (data, d, temperature) = (self.data, self.data.width(), self.temperature());
+        let mut loss = |parameters: &[Tensor]| match parameters {
+            // The boundary itself is what dimensions cost (Wu et al. 2023).
+            [basis, boundary] => {
+                let mask = boundless_mask(boundary, d, temperature)?;
+                Ok((data.loss(&rows, basis, Some(&mask), task)? + boundary.sum_all()?)?)
+            }
+            [basis] => data.loss(&rows, basis, None, task),
+            _ => Err(err!(Bug, "a search of {} parameters", parameters.len())),
+        };
+        self.descent.step(&mut loss, task).map_err(|e| if e.kind == Kind::Numeric { e.about("lr") } else { e })
+    }
+
+    /// The temperature of the next step, which falls geometrically. The mask chooses only where the temperature is below the
+    /// number of dimensions: on a straight line, sites of tens of dimensions would have a few steps for that, and end with
+    /// nearly all dimensions.
+    fn temperature(&self) -> f64 {
         let [first, last] = TEMPERATURES;
-        first + (last - first) * step as f64 / (self.options.steps - 1).max(1) as f64
+        let share = self.descent.made() as f64 / (self.options.steps - 1).max(1) as f64;
+        first * (last / first).powf(share)
     }
 
     /// The basis, in the boundless form its columns up to the boundary.
     fn found(&self) -> Result<Tensor> {
-        let basis = self.basis.value.as_detached_tensor();
-        let Some(boundary) = &self.boundary else { return Ok(basis) };
+        let parameters = self.descent.parameters();
+        let [basis, boundary] = &parameters[..] else {
+            return parameters.into_iter().next().ok_or_else(|| err!(Bug, "a search without its basis"));
+        };
         let d = self.data.width();
-        let end = floats(&boundary.value.as_detached_tensor())?.first().copied().unwrap_or(1.0) * d as f64;
+        let end = floats(boundary)?.first().copied().unwrap_or(1.0) * d as f64;
         Ok(basis.narrow(1, 0, (end.ceil() as usize).clamp(1, d))?.contiguous()?)
     }
 }

@@ -157,7 +157,7 @@ fn read(
 }
 
 /// The logits of a part of the stream; the output of the last norm is not normed again.
-fn unembedded(model: &Decoder, place: Place, x: Tensor, task: &Task) -> Result<Tensor> {
+pub(super) fn unembedded(model: &Decoder, place: Place, x: Tensor, task: &Task) -> Result<Tensor> {
     let (config, weights) = (model.config(), model.weights());
     let x = match (&weights.final_norm, config.norm) {
         (Some(norm), Some(kind)) if place.site.kind != SiteKind::FinalNorm => {

@@ -1,9 +1,9 @@
-//! Analysing a run: logit and Jacobian lens, direct logit attribution, differences of two runs, and attention patterns.
+//! Analysing a run: logit lens and fitted lenses, direct logit attribution, differences of two runs, and attention patterns.
 
 pub mod attention;
 pub mod attribution;
 pub mod compare;
-pub mod jacobian;
+pub mod fitted;
 pub mod lens;
 
 #[cfg(test)]

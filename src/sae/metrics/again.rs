@@ -1,6 +1,7 @@
 //! Which features of a dictionary are found again in another one: the stability of a recipe over seeds or texts.
 
 use super::directions::cosines_of;
+use crate::base::bootstrap::wilson;
 use crate::base::{Result, Task};
 use crate::err;
 use crate::sae::Sae;
@@ -25,13 +26,9 @@ impl Again {
         (self.living > 0).then(|| self.found as f64 / self.living as f64)
     }
 
-    /// The 95 % interval of the share, for independent features (Wilson 1927).
+    /// The 95 % interval of the share, for independent features.
     pub fn interval(&self) -> Option<[f64; 2]> {
-        const Z: f64 = 1.959_964;
-        let (n, p) = (self.living as f64, self.share()?);
-        let middle = (p + Z * Z / (2.0 * n)) / (1.0 + Z * Z / n);
-        let half = Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt() / (1.0 + Z * Z / n);
-        Some([middle - half, middle + half])
+        (self.living > 0).then(|| wilson(self.found, self.living))
     }
 }
 

@@ -23,7 +23,7 @@ use crate::script::engine::handle::{HandleType, handle_type, large};
 
 pub use cache::Cache;
 pub use load::Model;
-pub use reading::{Attribution, BothLenses, Comparison, JacobianLens, Lens};
+pub use reading::{Attribution, BothLenses, Comparison, FittedLens, Lens};
 pub use run::Run;
 
 use crate::model::cache::MeanOptions;
@@ -33,7 +33,7 @@ use crate::model::load::LoadOptions;
 use crate::model::predict::PredictOptions;
 use crate::model::reading::attention::AttentionOptions;
 use crate::model::reading::attribution::AttributionOptions;
-use crate::model::reading::jacobian::JacobianLensOptions;
+use crate::model::reading::fitted::{JacobianLensOptions, JudgeLensOptions, TunedLensOptions};
 use crate::model::reading::lens::LensOptions;
 use crate::model::run::{LogitsOptions, LossOptions, RecordOptions, RunOptions};
 use crate::model::tokens::TokensOptions;
@@ -52,6 +52,7 @@ pub const OPTIONS: &[Group] = &[
     ("init_model", fields::<InitOptions>),
     ("input", fields::<InputOptions>),
     ("jacobian_lens", fields::<JacobianLensOptions>),
+    ("judge_lens", fields::<JudgeLensOptions>),
     ("lens", fields::<LensOptions>),
     ("load_model", fields::<LoadOptions>),
     ("logits", fields::<LogitsOptions>),
@@ -63,6 +64,7 @@ pub const OPTIONS: &[Group] = &[
     ("run", fields::<RunOptions>),
     ("tokens", fields::<TokensOptions>),
     ("train_model", fields::<TrainOptions>),
+    ("tuned_lens", fields::<TunedLensOptions>),
 ];
 
 /// The types that scripts hold.
@@ -71,7 +73,7 @@ pub const HANDLES: &[HandleType] = &[
     large::<BothLenses>(),
     handle_type::<Cache>(),
     large::<Comparison>(),
-    handle_type::<JacobianLens>(),
+    handle_type::<FittedLens>(),
     large::<Lens>(),
     handle_type::<Model>(),
     handle_type::<Run>(),
@@ -82,7 +84,7 @@ pub const HANDLES: &[HandleType] = &[
 pub fn functions() -> Vec<&'static ModuleManifest> {
     vec![
         exported_manifest!(load::functions),
-        exported_manifest!(reading::jacobian::functions),
+        exported_manifest!(reading::fitting::functions),
         exported_manifest!(train::functions),
     ]
 }

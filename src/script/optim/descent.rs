@@ -20,7 +20,7 @@ use crate::script::hooks::call::Calls;
 use crate::tensor::derivative::value_and_gradients;
 use crate::tensor::{DType, Tensor, create};
 use crate::training::descent::{
-    AdamOptions, AdamWOptions, Descent as Core, DescentOptions, DescentRule, SgdOptions, descend,
+    AdamOptions, AdamWOptions, Descent as Core, DescentOptions, DescentRule, SgdOptions, Steps, descend,
 };
 
 /// Parameters that descend along the gradients of a loss; copies of the handle are the same descent.
@@ -53,21 +53,12 @@ impl Descent {
     }
 
     fn stepped(&self, calls: &Calls, loss: &FnPtr, task: &Task) -> Result<f64> {
-        let at = self.core.borrow().parameters()?;
+        let at = self.core.borrow().parameters();
         let mut function = |arguments: &[Tensor]| self.parameters.call(calls, loss, arguments);
         let found = value_and_gradients(&mut function, &at, task);
-        // NaN is told with the step that it came at.
-        let found = found.map_err(|error| at_step(error, self.core.borrow().made() + 1))?;
+        let found = found.map_err(|error| self.core.borrow().at_step(error))?;
         self.core.borrow_mut().update(&found)?;
         Ok(found.value)
-    }
-}
-
-/// An error of the loss, with the number of the step.
-fn at_step(error: Error, step: u64) -> Error {
-    match error.kind {
-        crate::base::Kind::Numeric => Error { message: format!("{} at step {step}", error.message), ..error },
-        _ => error,
     }
 }
 
@@ -208,7 +199,9 @@ pub mod methods {
                 false => error,
             })
         };
-        let losses = calls.outcome(descend(steps as u64, one, task))?;
+        let left = "the losses so far, and the parameters stay as they are";
+        let steps = Steps { count: steps as u64, label: "descending", left };
+        let losses = calls.outcome(descend(steps, one, task))?;
         let count = losses.len();
         Ok(create::from_floats(losses, &[count], DType::F32)?)
     }
@@ -221,7 +214,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, get = "params", pure, return_raw)]
     pub fn params(opt: &mut Descent) -> Fallible<Any> {
-        let tensors = opt.core.borrow().parameters()?;
+        let tensors = opt.core.borrow().parameters();
         Ok(opt.parameters.like(&tensors)?)
     }
 

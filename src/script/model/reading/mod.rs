@@ -2,8 +2,10 @@
 
 mod attention;
 mod attribution;
+mod both_lenses;
 mod compare;
-pub mod jacobian;
+mod fitted;
+pub mod fitting;
 mod lens;
 mod names;
 
@@ -11,8 +13,9 @@ use rhai::exported_manifest;
 use rhai::plugin::*;
 
 pub use attribution::Attribution;
+pub use both_lenses::BothLenses;
 pub use compare::Comparison;
-pub use jacobian::{BothLenses, JacobianLens};
+pub use fitted::FittedLens;
 pub use lens::Lens;
 
 /// The methods that read, and those of what they give back.
@@ -22,8 +25,9 @@ pub fn globals() -> Vec<&'static ModuleManifest> {
         exported_manifest!(attribution::methods),
         exported_manifest!(attribution::parts),
         exported_manifest!(compare::methods),
-        exported_manifest!(jacobian::methods),
-        exported_manifest!(jacobian::parts),
+        exported_manifest!(fitted::methods),
+        exported_manifest!(fitting::methods),
+        exported_manifest!(both_lenses::parts),
         exported_manifest!(lens::methods),
         exported_manifest!(lens::parts),
     ]

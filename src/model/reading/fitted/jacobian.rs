@@ -6,14 +6,14 @@
 //! the Jacobians at once, and t' < t contributes nothing in a causal model. So d_model gradients are enough for the
 //! matrices of all layers. They are taken from copies of the prompt in one batch, whose forward pass is computed once.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
 use candle_core::Var;
 use kernels::Taped;
 
-use super::{JacobianLens, JacobianLensOptions};
+use super::prompts::{cut, layers};
+use super::{AffineMap, FittedLens, LensKind};
 use crate::base::{Kind, Result, Task, memory};
 use crate::err;
 use crate::model::batch::Batch;
@@ -21,6 +21,21 @@ use crate::model::decoder::{Decoder, Logits, Pass};
 use crate::model::hooks::{At, Hooks};
 use crate::model::site::{Site, SiteKind};
 use crate::tensor::{DType, Tensor};
+
+crate::options! {
+    /// How a Jacobian lens is fitted.
+    #[derive(Debug, Clone)]
+    pub struct JacobianLensOptions {
+        /// Maximum number of tokens of a prompt.
+        context: usize = 128 => at_least(2.0);
+        /// Number of positions at the beginning of each prompt that are left out.
+        skip_first: usize = 16;
+        /// Maximum number of prompts.
+        prompts: usize = 100 => at_least(1.0);
+        /// The layers whose output is read.
+        layers: Option<Vec<usize>> = None => usually("all but the last");
+    }
+}
 
 /// Tokens in a batch of copies of one prompt.
 const TOKENS: usize = 2048;
@@ -30,13 +45,19 @@ const KEPT: usize = 24;
 
 /// Fits a lens to a model by prompts. An interruption after the first prompt ends the fit, and the lens is the mean over
 /// the prompts so far.
-pub fn fit(
+pub fn fit_jacobian(
     model: &Arc<Decoder>,
     prompts: &[Vec<u32>],
     options: &JacobianLensOptions,
     task: &Task,
-) -> Result<JacobianLens> {
-    let (layers, prompts) = (layers(model, options)?, cut(prompts, model.config().context, options)?);
+) -> Result<FittedLens> {
+    if !model.config().causal {
+        return Err(
+            err!(Argument, "expected a causal model for a Jacobian lens, found one that sees both ways").about("m")
+        );
+    }
+    let layers = layers(model.config(), options.layers.as_deref())?;
+    let prompts = long_enough(cut(prompts, model.config(), options.context, options.prompts)?, options.skip_first)?;
     let d = model.config().d_model;
     let passes: usize = prompts.iter().map(|ids| d.div_ceil(copies(ids.len(), d))).sum();
     let bar = task.begin("fitting a Jacobian lens", Some(passes as u64));
@@ -60,52 +81,20 @@ pub fn fit(
         bar.note(&format!("{count} of {} prompts", prompts.len()));
     }
     let means = sums.into_iter().flatten().map(|sum| Ok((sum / count as f64)?)).collect::<Result<Vec<_>>>()?;
-    JacobianLens::new(layers.into_iter().zip(means).collect::<BTreeMap<_, _>>(), count)
+    let map = |(layer, matrix)| (layer, AffineMap { matrix, bias: None });
+    FittedLens::new(LensKind::Jacobian, layers.into_iter().zip(means).map(map).collect(), count)
 }
 
-/// The layers to read, in order.
-fn layers(model: &Decoder, options: &JacobianLensOptions) -> Result<Vec<usize>> {
-    let config = model.config();
-    if !config.causal {
-        return Err(
-            err!(Argument, "expected a causal model for a Jacobian lens, found one that sees both ways").about("m")
-        );
+/// Refuses prompts of which no position would be left.
+fn long_enough(prompts: Vec<&[u32]>, skipped: usize) -> Result<Vec<&[u32]>> {
+    let least = skipped + 2;
+    let short = prompts.iter().enumerate().find(|(_, ids)| ids.len() < least);
+    if let Some((number, ids)) = short {
+        return Err(err!(Argument, "expected at least {least} tokens, found {} in prompt {number}", ids.len())
+            .hint(format!("the first {skipped} and the last are left out: choose a smaller `skip_first`"))
+            .about("text"));
     }
-    let Some(most) = config.layers.checked_sub(1).filter(|most| *most > 0) else {
-        return Err(err!(Argument, "expected a model of at least two layers, found {}", config.layers).about("m"));
-    };
-    let mut layers = options.layers.clone().unwrap_or_else(|| (0..most).collect());
-    layers.sort_unstable();
-    layers.dedup();
-    match layers.iter().find(|layer| **layer >= most) {
-        None if layers.is_empty() => Err(err!(Argument, "expected at least one layer, found none").about("layers")),
-        None => Ok(layers),
-        Some(layer) => Err(err!(Argument, "expected layers below {most}, found {layer}")
-            .hint("the last layer is read by the identity")
-            .about("layers")),
-    }
-}
-
-/// The first tokens of the first prompts.
-fn cut<'a>(prompts: &'a [Vec<u32>], most: usize, options: &JacobianLensOptions) -> Result<Vec<&'a [u32]>> {
-    let least = options.skip_first + 2;
-    let each = prompts.iter().take(options.prompts).enumerate().map(|(number, ids)| {
-        let ids = &ids[..ids.len().min(options.context).min(most)];
-        match ids.len() >= least {
-            true => Ok(ids),
-            false => {
-                let skipped = options.skip_first;
-                Err(err!(Argument, "expected at least {least} tokens, found {} in prompt {number}", ids.len())
-                    .hint(format!("the first {skipped} and the last are left out: choose a smaller `skip_first`"))
-                    .about("text"))
-            }
-        }
-    });
-    let cut = each.collect::<Result<Vec<_>>>()?;
-    if cut.is_empty() {
-        return Err(err!(Argument, "expected at least one prompt, found none").about("text"));
-    }
-    Ok(cut)
+    Ok(prompts)
 }
 
 /// How many copies of a prompt are in a batch.
@@ -153,12 +142,12 @@ struct Streams {
 impl Streams {
     fn of(model: &Decoder, batch: &Batch, layers: &[usize], task: &Task) -> Result<Self> {
         let last = Site::new(SiteKind::ResidPost, model.config().layers - 1);
-        let mut probe = Probe { layers, last, variables: Vec::new(), found: None };
+        let mut hooked = StreamHooks { layers, last, variables: Vec::new(), found: None };
         let last = Taped::of_tensor(|| -> Result<Tensor> {
-            model.forward(batch, Pass { hooks: &mut probe, past: None, logits: Logits::Last, task })?;
-            probe.found.take().ok_or_else(|| err!(Bug, "a pass that did not come to the last layer"))
+            model.forward(batch, Pass { hooks: &mut hooked, past: None, logits: Logits::Last, task })?;
+            hooked.found.take().ok_or_else(|| err!(Bug, "a pass that did not come to the last layer"))
         })?;
-        Ok(Self { last, variables: probe.variables })
+        Ok(Self { last, variables: hooked.variables })
     }
 
     /// Some rows of each layer's matrix: `[dimensions, d_model]`.
@@ -184,14 +173,14 @@ impl Streams {
 }
 
 /// Adds a variable of zeros to the output of each layer that is read, and ends the pass with the last layer.
-struct Probe<'a> {
+struct StreamHooks<'a> {
     layers: &'a [usize],
     last: Site,
     variables: Vec<Var>,
     found: Option<Tensor>,
 }
 
-impl Hooks for Probe<'_> {
+impl Hooks for StreamHooks<'_> {
     fn wants(&self, site: Site) -> bool {
         site == self.last || (site.kind == SiteKind::ResidPost && self.layers.contains(&site.layer))
     }

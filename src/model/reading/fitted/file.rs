@@ -1,0 +1,148 @@
+//! Files of fitted lenses. A Jacobian lens has the layout that others use: the matrices as `J`, by layer and in f16, with
+//! `n_prompts`, `source_layers` and `d_model`. PyTorch files have a dictionary; safetensors the same names, `J.0` for one
+//! layer, and numbers as tensors. A tuned lens has `A.0` and `b.0` in f32 in place of `J.0`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::{AffineMap, FittedLens, LensKind};
+use crate::base::files::Files;
+use crate::base::{Result, Task};
+use crate::err;
+use crate::tensor::files::{self, Content, Named, Tree};
+use crate::tensor::{DType, Device, Tensor, ints};
+
+/// The largest number of f16.
+const LARGEST: f32 = 65504.0;
+
+impl LensKind {
+    /// What the file calls the matrices and the biases of layers.
+    fn names(self) -> &'static [&'static str] {
+        match self {
+            Self::Jacobian => &["J"],
+            Self::Tuned => &["A", "b"],
+        }
+    }
+
+    /// A part of a layer as the file has it.
+    fn stored(self, part: &Tensor, layer: usize) -> Result<Tensor> {
+        if self == Self::Tuned {
+            return Ok(part.clone());
+        }
+        if part.abs()?.max_all()?.to_scalar::<f32>()? > LARGEST {
+            return Err(err!(Numeric, "the Jacobian of layer {layer} has numbers above {LARGEST}, the most of f16"));
+        }
+        Ok(part.to_dtype(DType::F16)?)
+    }
+}
+
+impl FittedLens {
+    /// Writes a safetensors file.
+    pub fn save(&self, files: &Files, path: &Path, task: &Task) -> Result<()> {
+        if path.extension().is_none_or(|ending| ending != "safetensors") {
+            return Err(err!(Argument, "expected a path that ends in .safetensors, found `{}`", path.display()));
+        }
+        let number = |number: usize| -> Result<Tensor> { Ok(Tensor::new(number as i64, &Device::Cpu)?) };
+        let layers: Vec<i64> = self.layers().map(|layer| layer as i64).collect();
+        let mut tensors = BTreeMap::from([
+            ("n_prompts".to_string(), number(self.prompts)?),
+            ("d_model".to_string(), number(self.d_model)?),
+            ("source_layers".to_string(), Tensor::new(layers, &Device::Cpu)?),
+        ]);
+        for (layer, map) in &self.maps {
+            for (name, part) in self.kind.names().iter().zip([Some(&map.matrix), map.bias.as_ref()]) {
+                let part = part.ok_or_else(|| err!(Bug, "a lens without its biases"))?;
+                tensors.insert(format!("{name}.{layer}"), self.kind.stored(part, *layer)?.to_device(&Device::Cpu)?);
+            }
+        }
+        files::save(files, path, &Content::Named(Named { tensors, metadata: BTreeMap::new() }), task)
+    }
+
+    /// Reads a safetensors file, or for a Jacobian lens a PyTorch file.
+    pub fn load(kind: LensKind, files: &Files, path: &Path, task: &Task) -> Result<Self> {
+        let opened = files::open(files, path)?;
+        let tree = task.apart(move || opened.read())?;
+        Self::of_tree(kind, tree).map_err(|e| e.within(path.display()))
+    }
+
+    pub(super) fn of_tree(kind: LensKind, tree: Tree<Tensor>) -> Result<Self> {
+        let Tree::Map(fields) = tree else {
+            return Err(err!(Format, "expected the parts of a {} by name, found one value", kind.name()));
+        };
+        let mut found: BTreeMap<&str, BTreeMap<usize, Tensor>> = BTreeMap::new();
+        let mut numbers = BTreeMap::new();
+        let known = |name: &str| kind.names().iter().copied().find(|known| *known == name);
+        for (name, part) in fields {
+            let (begin, layer) = name.split_once('.').map_or((name.as_str(), None), |(a, b)| (a, Some(b)));
+            match (known(begin), layer, part) {
+                (Some(of), None, Tree::Map(layers)) => {
+                    for (layer, part) in layers {
+                        found.entry(of).or_default().insert(layer_of(&layer)?, tensor(&layer, part)?);
+                    }
+                }
+                (Some(of), Some(layer), part) => {
+                    found.entry(of).or_default().insert(layer_of(layer)?, tensor(layer, part)?);
+                }
+                (None, None, part) if ["n_prompts", "source_layers", "d_model"].contains(&begin) => {
+                    numbers.insert(name, whole(&part));
+                }
+                // Where it was fitted, in words.
+                (None, None, _) if begin == "metadata" => {}
+                _ => {
+                    let names = kind.names().join(", ");
+                    return Err(err!(Format, "expected {names}, n_prompts, source_layers and d_model, found `{name}`"));
+                }
+            }
+        }
+        let part = |name: &str| -> Result<Vec<i64>> {
+            let missing = || err!(Format, "expected whole numbers as `{name}`, found none");
+            numbers.get(name).cloned().flatten().ok_or_else(missing)
+        };
+        let (prompts, width, mut layers) = (part("n_prompts")?, part("d_model")?, part("source_layers")?);
+        layers.sort_unstable();
+        for name in kind.names() {
+            let named: Vec<i64> =
+                found.get(name).into_iter().flat_map(BTreeMap::keys).map(|layer| *layer as i64).collect();
+            if layers != named {
+                return Err(err!(Format, "expected the layers {layers:?} in {name}, found {named:?}"));
+            }
+        }
+        let [prompts] = prompts[..] else {
+            return Err(err!(Format, "expected one number as `n_prompts`, found {}", prompts.len()));
+        };
+        let prompts = usize::try_from(prompts).map_err(|_| err!(Format, "expected n_prompts of at least 0"))?;
+        let [matrices, biases] = [0, 1].map(|at| kind.names().get(at).and_then(|name| found.remove(name)));
+        let mut biases = biases.unwrap_or_default();
+        let map = |(layer, matrix)| (layer, AffineMap { matrix, bias: biases.remove(&layer) });
+        let lens = Self::new(kind, matrices.unwrap_or_default().into_iter().map(map).collect(), prompts)?;
+        if width != [lens.d_model as i64] {
+            let name = kind.names()[0];
+            return Err(err!(Format, "expected d_model {}, as in {name}, found {width:?}", lens.d_model));
+        }
+        Ok(lens)
+    }
+}
+
+fn layer_of(name: &str) -> Result<usize> {
+    name.parse().map_err(|_| err!(Format, "expected a layer in a lens, found `{name}`"))
+}
+
+fn tensor(layer: &str, part: Tree<Tensor>) -> Result<Tensor> {
+    match part {
+        Tree::Tensor(found) => Ok(found),
+        _ => Err(err!(Format, "expected a tensor for layer {layer}, found something else")),
+    }
+}
+
+/// Whole numbers: one, a list of them, or a tensor.
+fn whole(part: &Tree<Tensor>) -> Option<Vec<i64>> {
+    match part {
+        Tree::Int(number) => Some(vec![*number]),
+        Tree::Tensor(numbers) => ints(numbers).ok(),
+        Tree::List(parts) => {
+            let one = |part: &Tree<Tensor>| if let Tree::Int(number) = part { Some(*number) } else { None };
+            parts.iter().map(one).collect()
+        }
+        _ => None,
+    }
+}

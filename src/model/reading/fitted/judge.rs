@@ -1,0 +1,90 @@
+//! How far what a lens reads is from what the model predicts in the end, beside the logit lens.
+
+use super::prompts::cut;
+use super::tuned::Seen;
+use super::{FittedLens, output};
+use crate::base::bootstrap::bootstrap;
+use crate::base::{Cell, Result, Table, Task};
+use crate::model::batch::Batch;
+use crate::model::decoder::Decoder;
+use crate::model::reading::lens::LOGIT_LENS;
+use crate::tensor::{Tensor, floats};
+
+crate::options! {
+    /// How a lens is judged.
+    #[derive(Debug, Clone)]
+    pub struct JudgeLensOptions {
+        /// Maximum number of tokens of a prompt.
+        context: usize = 128 => at_least(1.0);
+        /// Maximum number of prompts.
+        prompts: usize = 100 => at_least(1.0);
+    }
+}
+
+/// Prompts in one pass.
+const AT_ONCE: usize = 8;
+
+/// The seed of the bootstrap.
+const SEED: u64 = 0;
+
+impl FittedLens {
+    /// For each layer the mean over tokens of KL(model || lens), in nats, of this lens and of the logit lens, with the
+    /// bootstrap interval over prompts.
+    pub fn judge(
+        &self,
+        model: &Decoder,
+        prompts: &[Vec<u32>],
+        options: &JudgeLensOptions,
+        task: &Task,
+    ) -> Result<Table> {
+        self.check(model)?;
+        let prompts = cut(prompts, model.config(), options.context, options.prompts)?;
+        let last = model.config().layers - 1;
+        let places: Vec<_> = self.layers().map(output).collect();
+        let lenses = [self.kind().name(), LOGIT_LENS];
+        // By place and lens, the sum over the tokens of each prompt.
+        let mut sums = vec![[const { Vec::<f64>::new() }; 2]; places.len()];
+        let bar = task.begin("judging a lens", Some(prompts.len() as u64));
+        for some in prompts.chunks(AT_ONCE) {
+            let batch = Batch::new(some.iter().map(|ids| ids.to_vec()).collect())?;
+            let seen = Seen::of(model, batch, places.clone(), task)?;
+            for (place, sums) in places.iter().zip(&mut sums) {
+                let stream = seen.stream(*place)?;
+                let carried = self.carried(*place, &stream, last)?;
+                for (sums, x) in sums.iter_mut().zip([carried, stream]) {
+                    task.check()?;
+                    sums.extend(by_prompt(&seen.divergences(model, *place, x, task)?, some)?);
+                }
+            }
+            bar.advance(some.len() as u64);
+        }
+        let lengths: Vec<f64> = prompts.iter().map(|ids| ids.len() as f64).collect();
+        let tokens: f64 = lengths.iter().sum();
+        let mut table = Table {
+            title: "KL(model || lens), in nats".into(),
+            columns: ["site", "lens", "KL", "from", "to", "tokens", "prompts"].map(String::from).into(),
+            rows: Vec::new(),
+        };
+        for (place, sums) in places.iter().zip(&sums) {
+            for (lens, sums) in lenses.iter().zip(sums) {
+                let mean = |drawn: &[usize]| {
+                    let of = |numbers: &[f64]| drawn.iter().map(|prompt| numbers[*prompt]).sum::<f64>();
+                    of(sums) / of(&lengths)
+                };
+                let ends = bootstrap(prompts.len(), SEED, mean);
+                let [from, to] = ends.map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::Float));
+                let kl = sums.iter().sum::<f64>() / tokens;
+                let counts = [(tokens as usize).into(), prompts.len().into()];
+                let named = [place.to_string().as_str().into(), (*lens).into(), kl.into(), from, to];
+                table.rows.push(named.into_iter().chain(counts).collect());
+            }
+        }
+        Ok(table)
+    }
+}
+
+/// The sum over the tokens of each prompt.
+fn by_prompt(divergences: &Tensor, prompts: &[&[u32]]) -> Result<Vec<f64>> {
+    let mut all = floats(divergences)?.into_iter();
+    Ok(prompts.iter().map(|ids| all.by_ref().take(ids.len()).sum()).collect())
+}

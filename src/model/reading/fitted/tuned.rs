@@ -1,0 +1,174 @@
+//! Training a tuned lens (Belrose et al. 2023, section 3): for each layer l a matrix A and a vector b that minimise
+//! KL(model || lens), where the lens predicts softmax(W_U norm(A h_l + b)) from the output h_l of the layer. They begin as
+//! the identity and 0, which is the logit lens.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rand::seq::SliceRandom;
+
+use super::prompts::{cut, layers};
+use super::{AffineMap, FittedLens, LensKind, output};
+use crate::base::random::stream;
+use crate::base::{Result, Task, memory};
+use crate::err;
+use crate::model::batch::Batch;
+use crate::model::cache::Cache;
+use crate::model::decoder::Decoder;
+use crate::model::reading::lens::unembedded;
+use crate::model::run::Ask;
+use crate::model::site::Place;
+use crate::tensor::derivative::{TensorFunction, value_and_gradients};
+use crate::tensor::normalise::{divergences, log_softmax};
+use crate::tensor::{DType, Tensor, create};
+use crate::training::ScheduleShape;
+use crate::training::descent::{Descent, DescentOptions, DescentRule, Steps, descend};
+
+crate::options! {
+    /// How a tuned lens is trained.
+    #[derive(Debug, Clone)]
+    pub struct TunedLensOptions {
+        /// Number of steps.
+        steps: usize = 250;
+        /// Peak learning rate of Adam, which decays linearly.
+        lr: f64 = 1e-3 => above(0.0);
+        /// Prompts in a step.
+        batch: usize = 8 => at_least(1.0);
+        /// Maximum number of tokens of a prompt.
+        context: usize = 128 => at_least(1.0);
+        /// Maximum number of prompts, which are read again in each epoch.
+        prompts: usize = 1000 => at_least(1.0);
+        /// The layers whose output is read.
+        layers: Option<Vec<usize>> = None => usually("all but the last");
+        /// Seed of the order of prompts.
+        seed: i64 = 0;
+    }
+}
+
+const ADAM: DescentRule = DescentRule::Adam { betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.0 };
+
+/// Numbers that are kept of each logit in a step: logits, log probabilities, and their gradients; an estimate.
+const KEPT: usize = 8;
+
+/// Trains a lens of a model on prompts. An interruption ends the training, and the lens is the one so far.
+pub fn train_tuned(
+    model: &Arc<Decoder>,
+    prompts: &[Vec<u32>],
+    options: &TunedLensOptions,
+    task: &Task,
+) -> Result<FittedLens> {
+    let config = model.config();
+    let layers = layers(config, options.layers.as_deref())?;
+    let prompts = cut(prompts, config, options.context, options.prompts)?;
+    let count = prompts.len();
+    let mut training = Training { model, prompts, layers: BTreeMap::new(), order: Vec::new(), epoch: 0, options };
+    for layer in layers {
+        training.layers.insert(layer, descent(config.d_model, options)?);
+    }
+    let steps = Steps { count: options.steps as u64, label: "training a tuned lens", left: "the lens as it is" };
+    descend(steps, || training.step(task), task)?;
+    let map = |(layer, descent): (&usize, &Descent)| match &descent.parameters()[..] {
+        [matrix, bias] => Ok((*layer, AffineMap { matrix: matrix.clone(), bias: Some(bias.clone()) })),
+        _ => Err(err!(Bug, "a translator without its parts")),
+    };
+    FittedLens::new(LensKind::Tuned, training.layers.iter().map(map).collect::<Result<_>>()?, count)
+}
+
+/// The descent of one layer's map. Each layer has its own: none depends on another.
+fn descent(d_model: usize, options: &TunedLensOptions) -> Result<Descent> {
+    let matrix = create::eye(d_model, d_model, DType::F32)?;
+    let bias = create::zeros(&[d_model], DType::F32)?;
+    let options = DescentOptions {
+        lr: options.lr,
+        schedule: ScheduleShape::Linear,
+        steps: Some(options.steps.max(1) as u64),
+        ..DescentOptions::default()
+    };
+    Descent::new(ADAM, vec![("A".into(), matrix), ("b".into(), bias)], options)
+}
+
+/// A training that runs.
+struct Training<'a> {
+    model: &'a Arc<Decoder>,
+    prompts: Vec<&'a [u32]>,
+    layers: BTreeMap<usize, Descent>,
+    /// The prompts that are left of the epoch.
+    order: Vec<usize>,
+    epoch: u64,
+    options: &'a TunedLensOptions,
+}
+
+impl Training<'_> {
+    /// A step of every layer on the same prompts. Returns the mean of their losses.
+    fn step(&mut self, task: &Task) -> Result<f64> {
+        let rows = self.next_rows().into_iter().map(|row| self.prompts[row].to_vec()).collect();
+        let places: Vec<Place> = self.layers.keys().map(|layer| output(*layer)).collect();
+        let seen = Arc::new(Seen::of(self.model, Batch::new(rows)?, places, task)?);
+        let mut sum = 0.0;
+        for (layer, descent) in &mut self.layers {
+            let (model, seen, at, within) = (self.model.clone(), seen.clone(), descent.parameters(), task.clone());
+            let place = output(*layer);
+            let found = task.apart(move || {
+                let mut loss = |map: &[Tensor]| seen.loss(&model, place, map, &within);
+                value_and_gradients(&mut loss as &mut TensorFunction, &at, &within)
+            });
+            let found = found.map_err(|error| descent.at_step(error))?;
+            descent.update(&found)?;
+            sum += found.value;
+        }
+        Ok(sum / self.layers.len() as f64)
+    }
+
+    /// The prompts of the next step: each once an epoch, every epoch in another order.
+    fn next_rows(&mut self) -> Vec<usize> {
+        let count = self.options.batch.min(self.prompts.len());
+        if self.order.len() < count {
+            self.order = (0..self.prompts.len()).collect();
+            self.order.shuffle(&mut stream(self.options.seed.cast_unsigned(), "tuned lens", self.epoch));
+            self.epoch += 1;
+        }
+        self.order.split_off(self.order.len() - count)
+    }
+}
+
+/// What the model does at every token of some prompts.
+pub(super) struct Seen {
+    cache: Cache,
+    /// The tokens, as places in `batch * pos`.
+    tokens: Tensor,
+    /// The log probabilities that it ends with, `[tokens, vocab]` in f32.
+    last: Tensor,
+}
+
+impl Seen {
+    pub(super) fn of(model: &Decoder, batch: Batch, places: Vec<Place>, task: &Task) -> Result<Self> {
+        let (width, outputs) = (batch.width(), model.config().outputs());
+        memory::check((4 * KEPT * batch.rows().len() * width * outputs) as u128, || "the logits of a lens".into())?;
+        let real = |(row, length): (usize, usize)| (0..length).map(move |column| (row * width + column) as u32);
+        let tokens: Vec<u32> = batch.lengths().into_iter().enumerate().flat_map(real).collect();
+        let tokens = Tensor::new(tokens, model.device())?;
+        let run = model.run(&batch, Ask { places, ..Ask::default() }, task)?;
+        let logits = run.logits.flatten_to(1)?.index_select(&tokens, 0)?;
+        let last = task.apart(move || log_softmax(&logits.to_dtype(DType::F32)?, -1))?;
+        Ok(Self { cache: run.cache, tokens, last })
+    }
+
+    /// The stream at each token, `[1, tokens, d_model]`.
+    pub(super) fn stream(&self, place: Place) -> Result<Tensor> {
+        Ok(self.cache.at(place)?.flatten_to(1)?.contiguous()?.index_select(&self.tokens, 0)?.unsqueeze(0)?)
+    }
+
+    /// KL(model || lens) at each token, in nats, for a stream that the lens has carried: `[tokens]`.
+    pub(super) fn divergences(&self, model: &Decoder, place: Place, carried: Tensor, task: &Task) -> Result<Tensor> {
+        let logits = unembedded(model, place, carried, task)?.squeeze(0)?;
+        divergences(&self.last, &log_softmax(&logits.to_dtype(DType::F32)?, -1)?)
+    }
+
+    /// The mean of it for a map, A and b.
+    fn loss(&self, model: &Decoder, place: Place, map: &[Tensor], task: &Task) -> Result<Tensor> {
+        let [matrix, bias] = map else { return Err(err!(Bug, "a translator without its parts")) };
+        let stream = self.stream(place)?;
+        let carried = kernels::linear(&stream.to_dtype(DType::F32)?, matrix, Some(bias))?.to_dtype(stream.dtype())?;
+        Ok(self.divergences(model, place, carried, task)?.mean_all()?)
+    }
+}
