@@ -80,37 +80,6 @@ const PARTS: &[&str] = &[
 /// The list of all parts, from which the engine is built.
 const LIST_OF_PARTS: &str = "script/session/build.rs";
 
-/// Known exceptions: files of parts that import a part above them.
-const KNOWN_ARROWS: &[(&str, &str)] = &[
-    ("script/data/harvest.rs", "sae"),
-    ("script/model/grads.rs", "hooks"),
-    ("script/model/input.rs", "hooks"),
-    ("script/model/load.rs", "hooks"),
-    ("script/model/train/data.rs", "hooks"),
-    ("script/model/train/mod.rs", "hooks"),
-    ("script/sae/dictionary.rs", "features"),
-    ("script/sae/fit.rs", "features"),
-    ("script/sae/measure.rs", "hooks"),
-];
-
-/// Known cycles, each by one of its files.
-const KNOWN_CIRCLES: &[&str] = &[
-    "model/tokenizer/stream.rs",
-    "model/tokenizer/library.rs",
-    "model/tokenizer/merges.rs",
-    "model/tokenizer/folder.rs",
-    "data/grammar/labels.rs",
-    "data/labels/apostrophes.rs",
-    "model/load/file.rs",
-    "kernels/sparse/keep.rs",
-    "sae/codes.rs",
-    "sae/fit/fused/auxiliary.rs",
-    "script/features/known.rs",
-    "data/store/order.rs",
-    "sae/fit/course.rs",
-    "data/grammar/fill.rs",
-];
-
 /// A Rust path in segments; that of another crate begins with `::`.
 type Parts = Vec<String>;
 
@@ -373,10 +342,7 @@ fn parts_of_the_language_import_from_those_below_only() {
         }
         let here = part_of(&source.module);
         for path in spoken(source) {
-            let above = part_of(path).filter(|above| here.is_none_or(|here| *above > here));
-            let is_known =
-                |above: usize| KNOWN_ARROWS.iter().any(|(file, to)| *file == source.file && *to == PARTS[above]);
-            if above.is_some_and(|above| !is_known(above)) {
+            if part_of(path).is_some_and(|above| here.is_none_or(|here| above > here)) {
                 arrows.insert(format!("{} names {}", source.file, path.join("::")));
             }
         }
@@ -515,11 +481,7 @@ fn files_need_each_other_in_no_circle() {
     let sources = sources();
     let arrows = arrows(sources);
     let mut found: Vec<String> = Vec::new();
-    let mut known: BTreeSet<&str> = KNOWN_CIRCLES.iter().copied().collect();
     for circle in circles(&arrows) {
-        if circle.iter().any(|number| known.remove(sources[*number].file.as_str())) {
-            continue;
-        }
         let inside = |number: &&usize| circle.contains(number);
         let line = |from: &usize| {
             let to: Vec<&str> = arrows[*from].iter().filter(inside).map(|to| sources[*to].file.as_str()).collect();
@@ -530,5 +492,4 @@ fn files_need_each_other_in_no_circle() {
         found.push(format!("a circle of {} files:\n{}", circle.len(), lines.join("\n")));
     }
     assert!(found.is_empty(), "\n{}", found.join("\n"));
-    assert!(known.is_empty(), "in no circle any more, and so to be taken off the list: {known:?}");
 }

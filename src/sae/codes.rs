@@ -1,11 +1,10 @@
 //! Encoding and decoding in candle's operations, which are differentiable.
 
+use super::nonnegative;
 use super::parts::{Activation, Parts};
-use super::{encode, nonnegative};
+use super::select::{greater, largest};
 use crate::base::Result;
-use crate::tensor::compare::{Comparison, compare};
-use crate::tensor::order::{self, Direction};
-use crate::tensor::{DType, Operand, Tensor, elementwise, gather, matmul};
+use crate::tensor::{Tensor, elementwise, matmul};
 
 /// The pre-activations of scaled activations.
 pub fn pre(parts: &Parts, x: &Tensor) -> Result<Tensor> {
@@ -26,12 +25,6 @@ fn centred(parts: &Parts, x: &Tensor) -> Result<Tensor> {
 
 /// The codes of activations that are scaled already.
 pub fn codes(parts: &Parts, x: &Tensor) -> Result<Tensor> {
-    // Finding the largest is faster than computing and sorting all, but has no gradients.
-    if let (Activation::TopK(_), false) = (&parts.activation, has_history(parts, x))
-        && let Some(codes) = encode::dense(parts, x)?
-    {
-        return Ok(codes);
-    }
     let pre = pre(parts, x)?;
     match &parts.activation {
         Activation::Relu => elementwise::relu(&pre),
@@ -55,7 +48,7 @@ pub fn codes(parts: &Parts, x: &Tensor) -> Result<Tensor> {
 }
 
 /// Whether gradients may be needed.
-fn has_history(parts: &Parts, x: &Tensor) -> bool {
+pub fn has_history(parts: &Parts, x: &Tensor) -> bool {
     let maybe = [&parts.encoder_bias, &parts.decoder_bias].into_iter().flatten();
     [x, &parts.encoder, &parts.decoder].into_iter().chain(maybe).any(Tensor::track_op)
 }
@@ -98,18 +91,4 @@ pub fn together(parts: &Parts, features: &Tensor, codes: &Tensor) -> Result<Tens
 /// The norms of the rows.
 pub fn norms(rows: &Tensor) -> Result<Tensor> {
     Ok(rows.sqr()?.sum(1)?.sqrt()?)
-}
-
-/// 1 where a is greater than a row b, else 0. It has no gradient.
-pub fn greater(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    let mask = compare(Comparison::Gt, &Operand::Tensor(a.detach()), &Operand::Tensor(b.detach()))?;
-    Ok(mask.to_dtype(a.dtype())?)
-}
-
-/// The k codes of the largest absolute value in each row, and 0 elsewhere; of ties the first ones.
-pub fn largest(codes: &Tensor, sizes: &Tensor, k: usize) -> Result<Tensor> {
-    let (_, places) = order::topk(&sizes.detach(), k, -1, Direction::Descending)?;
-    let ones = Tensor::ones(places.dims(), DType::F32, codes.device())?.to_dtype(codes.dtype())?;
-    let mask = gather::scatter(&codes.zeros_like()?, -1, &places, &ones)?;
-    Ok(codes.mul(&mask)?)
 }

@@ -22,6 +22,7 @@ mod parts;
 mod rows;
 mod save;
 mod scaling;
+mod select;
 mod sparser;
 
 use std::sync::Arc;
@@ -87,7 +88,18 @@ impl Sae {
     /// The codes of activations: `[.., d_in]` to `[.., d_sae]`.
     pub fn encode(&self, x: &Tensor) -> Result<Tensor> {
         self.check_readable(x)?;
-        codes::codes(&self.parts, &self.parts.scaling.of(x)?.before(x)?)
+        self.codes_of(&self.parts.scaling.of(x)?.before(x)?)
+    }
+
+    /// The codes of activations that are scaled already.
+    fn codes_of(&self, x: &Tensor) -> Result<Tensor> {
+        // Finding the largest is faster than computing and sorting all, but has no gradients.
+        if let (Activation::TopK(_), false) = (&self.parts.activation, codes::has_history(&self.parts, x))
+            && let Some(codes) = encode::dense(&self.parts, x)?
+        {
+            return Ok(codes);
+        }
+        codes::codes(&self.parts, x)
     }
 
     /// The pre-activations: `[.., d_in]` to `[.., d_sae]`.
@@ -118,7 +130,7 @@ impl Sae {
         self.check_readable(x)?;
         let scaled = self.parts.scaling.of(x)?;
         let input = scaled.before(x)?;
-        let codes = codes::codes(&self.parts, &input)?;
+        let codes = self.codes_of(&input)?;
         let mut found = codes::decoded(&self.parts, &codes)?;
         if let Some(skip) = &self.parts.skip {
             found = found.add(&matmul::matmul(&input, &skip.t()?)?)?;

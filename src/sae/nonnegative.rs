@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::codes::largest;
+use super::select::largest;
 use crate::base::{Result, Task, memory};
 use crate::tensor::{DType, Device, Tensor, dtype, matmul};
 use crate::{bail, err};

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::keep::{Few, LargestOfAll, LargestOfRows};
-use super::scores::Wanted;
+use super::wanted::Wanted;
 use super::{AtLeast, Product, Sizes, SparseRows};
 use crate::{Result, memory};
 

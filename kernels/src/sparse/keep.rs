@@ -7,13 +7,10 @@ use std::ops::Range;
 use pulp::Simd;
 
 use super::SparseRows;
-use super::scores::KeepScores;
+use super::wanted::{ABOVE_ZERO, AtLeast, KeepScores};
 
 /// Scores that are compared together.
 const TOGETHER: usize = 16;
-/// The smallest number above 0.
-const ABOVE_ZERO: f32 = f32::from_bits(1);
-
 /// The floor from which scores are kept.
 trait Floor: Copy {
     fn at(self, column: usize) -> f32;
@@ -229,28 +226,6 @@ impl KeepScores for LargestOfAll {
             self.keys.push(key(*score, begin + column));
         }
         self.thin();
-    }
-}
-
-/// The floor of scores that are kept regardless of their rank.
-#[derive(Debug, Clone, Copy)]
-pub enum AtLeast<'a> {
-    /// Those above 0.
-    Positive,
-    /// Those at or above a number.
-    Number(f32),
-    /// Those at or above a floor for each column.
-    Floors(&'a [f32]),
-}
-
-impl AtLeast<'_> {
-    /// Of a column.
-    pub fn at(self, column: usize) -> f32 {
-        match self {
-            Self::Positive => ABOVE_ZERO,
-            Self::Number(floor) => floor,
-            Self::Floors(floors) => floors[column],
-        }
     }
 }
 

@@ -15,13 +15,13 @@ mod screen;
 mod sums;
 #[cfg(test)]
 mod tests;
+mod wanted;
 
 pub use adam::{RowGradients, adam_rows};
 pub use columns::{ByColumn, Place};
 pub use combine::{add_rows, dots_with_rows, scale};
-pub use keep::AtLeast;
-pub use scores::{Product, Sizes};
 pub use sums::{add, add_columns, dot, spread, squares};
+pub use wanted::{AtLeast, Product, Sizes};
 
 /// Sparse rows: those of row i are `starts[i]..starts[i + 1]`.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -5,55 +5,14 @@ use std::ops::Range;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::AtLeast;
 use super::screen::Screen;
+use super::wanted::{KeepScores, Product, Sizes, Wanted};
 use crate::level::arch;
 use crate::product::{Factor, Onto, multiply};
 
 /// A tile: its weights are packed once for all its rows, and its scores are still in the cache when they are filtered.
 const TILE_ROWS: usize = 2048;
 const TILE_COLUMNS: usize = 128;
-
-/// The sizes of x `[rows, inner]` and of weights `[columns, inner]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sizes {
-    pub rows: usize,
-    pub inner: usize,
-    pub columns: usize,
-}
-
-/// x W^T + bias.
-#[derive(Clone, Copy)]
-pub struct Product<'a> {
-    pub x: &'a [f32],
-    pub weights: &'a [f32],
-    /// One number for each column.
-    pub bias: &'a [f32],
-    pub sizes: Sizes,
-}
-
-/// Which scores are wanted; others need not be exact.
-#[derive(Debug, Clone, Copy)]
-pub enum Wanted<'a> {
-    /// This many of the largest of each row, those above 0.
-    Largest(usize),
-    /// Those at or above a floor.
-    From(AtLeast<'a>),
-}
-
-/// Receives scores and keeps some of them.
-pub trait KeepScores: Send {
-    /// Receives scores of a row of its part, those of the columns from `first` on, without the bias.
-    fn look<S: Simd>(&mut self, simd: S, row: usize, first: usize, scores: &mut [f32], bias: &[f32]);
-
-    /// Receives scores of some columns of a row of its part, in order and with the bias.
-    fn see(&mut self, row: usize, columns: &[u32], scores: &[f32]);
-
-    /// Whether there are too many to continue.
-    fn is_full(&self) -> bool {
-        false
-    }
-}
 
 impl Product<'_> {
     /// Equal parts of the rows, as many as there are threads or more.

@@ -5,7 +5,8 @@ use super::lexicon::hosts::{CITATIONS, GROUPS, OF_GROUPS, OF_ITEMS, OF_MANY, OF_
 use super::lexicon::phrases;
 use super::pen::Pen;
 use super::phenomena::code;
-use super::{fill::Slot, people, words};
+use super::slot::Slot;
+use super::{people, words};
 
 /// Writes a phrase that may be explained. An unknown slot is written as it is, which a test finds.
 pub fn write(pen: &mut Pen, name: &str) {

@@ -11,6 +11,7 @@ pub(super) mod pen;
 pub(super) mod people;
 pub(super) mod phenomena;
 mod places;
+mod slot;
 pub(super) mod topics;
 mod weights;
 pub(super) mod words;
@@ -46,6 +47,14 @@ impl Split {
             Split::Held => "held",
         }
     }
+}
+
+/// One in this many entries of a list is held out: the last of each group.
+const HELD_EVERY: usize = 6;
+
+/// Whether an entry of a list belongs to the held-out split.
+pub fn is_held(index: usize) -> bool {
+    index % HELD_EVERY == HELD_EVERY - 1
 }
 
 /// Minimum and maximum bytes in a document: some 60 to 300 words.

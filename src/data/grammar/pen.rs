@@ -6,17 +6,9 @@ use std::collections::BTreeMap;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng;
 
-use super::Split;
 use super::topics::Topic;
 use super::writer::Writer;
-
-/// One in this many entries of a list is held out: the last of each group.
-const HELD_EVERY: usize = 6;
-
-/// Whether an entry of a list belongs to the held-out split.
-pub fn is_held(index: usize) -> bool {
-    index % HELD_EVERY == HELD_EVERY - 1
-}
+use super::{HELD_EVERY, Split};
 
 pub struct Pen {
     pub out: Writer,

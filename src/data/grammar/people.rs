@@ -1,7 +1,8 @@
 //! Names of people: given names, invented names, surnames.
 
+use super::is_held;
 use super::lexicon::names;
-use super::pen::{Pen, is_held};
+use super::pen::Pen;
 use super::places::COUNTRIES;
 
 /// A given name, and whether it is a woman's.

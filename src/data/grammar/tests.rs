@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
+use super::is_held;
 use super::lexicon::names::{FEMALE, MALE};
-use super::pen::is_held;
 use super::*;
 use crate::model::labels::{Column, Mark, Of, Values};
 

@@ -2,8 +2,8 @@
 
 use std::sync::LazyLock;
 
+use super::is_held;
 use super::lexicon::{names, trades};
-use super::pen::is_held;
 use super::places::COUNTRIES;
 
 /// The relations of facts: what is asked about a thing.

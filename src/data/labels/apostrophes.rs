@@ -1,7 +1,6 @@
 //! The meaning of an apostrophe: a possessive, a contraction, a plural's possessive, or a quotation mark.
 
-use super::Letter;
-use super::quotes::{prefixed, run};
+use super::{Letter, prefixed, run};
 
 /// The meaning of a single mark, judged by its context.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -131,6 +131,21 @@ fn nested(mut pairs: Vec<Pair>) -> Vec<(Pair, usize)> {
     pairs.into_iter().map(depth).collect()
 }
 
+/// The number of equal signs in a row here, up to three: three delimit a string in a program, not a quotation.
+fn run(letters: &[Letter], at: usize) -> usize {
+    let Some(sign) = letters.get(at).map(|letter| letter.sign) else { return 0 };
+    let same = |letter: &&Letter| letter.sign == sign;
+    let before = letters.iter().take(at).rev().take(2).take_while(same).count();
+    before + letters.iter().skip(at).take(3).take_while(same).count()
+}
+
+/// Whether the mark follows only the prefix of a string literal, as in `b"bytes"`.
+fn prefixed(letters: &[Letter], at: usize) -> bool {
+    let mut before = letters.iter().take(at).rev().map(|letter| letter.sign).take_while(|sign| sign.is_alphanumeric());
+    let short = before.by_ref().take(2).all(|sign| "bfruBFRU".contains(sign));
+    short && before.next().is_none()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,7 +1,7 @@
 //! Quotations: opening and closing marks.
 
 use super::apostrophes::{self, Sense};
-use super::{APOSTROPHES, Col, Letter, Pair, Pen, nested};
+use super::{APOSTROPHES, Col, Letter, Pair, Pen, nested, prefixed, run};
 
 pub const DOUBLE: usize = 1;
 pub const SINGLE: usize = 2;
@@ -88,21 +88,6 @@ impl Found<'_> {
             self.opens(DOUBLE, at);
         }
     }
-}
-
-/// The number of equal signs in a row here, up to three: three delimit a string in a program, not a quotation.
-pub fn run(letters: &[Letter], at: usize) -> usize {
-    let Some(sign) = letters.get(at).map(|letter| letter.sign) else { return 0 };
-    let same = |letter: &&Letter| letter.sign == sign;
-    let before = letters.iter().take(at).rev().take(2).take_while(same).count();
-    before + letters.iter().skip(at).take(3).take_while(same).count()
-}
-
-/// Whether the mark follows only the prefix of a string literal, as in `b"bytes"`.
-pub fn prefixed(letters: &[Letter], at: usize) -> bool {
-    let mut before = letters.iter().take(at).rev().map(|letter| letter.sign).take_while(|sign| sign.is_alphanumeric());
-    let short = before.by_ref().take(2).all(|sign| "bfruBFRU".contains(sign));
-    short && before.next().is_none()
 }
 
 #[cfg(test)]

@@ -1,13 +1,52 @@
 //! Reading a store from its beginning to its end.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::numbers::Numbers;
 use super::stored::Store;
-use crate::base::{Result, Task};
+use crate::base::{Result, Task, memory};
 use crate::data::harvest::{Block, Blocks};
 use crate::err;
 use crate::tensor::{Device, Tensor};
+
+impl Store {
+    /// Blocks of at most `at_once` rows in the order of the text, with their origin.
+    pub fn in_order(self: &Arc<Self>, sites: &[&str], at_once: usize) -> Result<InOrder> {
+        InOrder::new(self.clone(), self.sites(sites)?, at_once)
+    }
+
+    /// A range of rows in the order of the text, with their origin.
+    pub fn read(self: &Arc<Self>, sites: &[&str], rows: Range<u64>, task: &Task) -> Result<Block> {
+        if rows.is_empty() || rows.end > self.len() {
+            return Err(err!(Index, "expected rows of the {} of the store, found {rows:?}", self.len()));
+        }
+        let wide = |_| err!(Index, "expected rows that fit into memory, found {rows:?}");
+        let count = usize::try_from(rows.end - rows.start).map_err(wide)?;
+        let places = self.sites(sites)?;
+        let widths = places.iter().map(|site| self.width(*site)).collect::<Result<Vec<_>>>()?;
+        let bytes = 4 * widths.iter().sum::<usize>() as u128 * count as u128;
+        // The parts are in memory while they are concatenated.
+        memory::check(2 * bytes, || format!("rows {rows:?} of the store"))?;
+        let mut reading = InOrder::new(self.clone(), places, count)?.starting_at(rows.start);
+        let mut found = Block { activations: Vec::new(), tokens: Vec::new(), rows: Vec::new(), positions: Vec::new() };
+        let mut parts: Vec<Vec<Tensor>> = vec![Vec::new(); widths.len()];
+        while found.len() < count
+            && let Some(block) = reading.next(task)?
+        {
+            let taken = block.len().min(count - found.len());
+            for (parts, x) in parts.iter_mut().zip(&block.activations) {
+                parts.push(x.narrow(0, 0, taken)?);
+            }
+            found.tokens.extend(block.tokens.into_iter().take(taken));
+            found.rows.extend(block.rows.into_iter().take(taken));
+            found.positions.extend(block.positions.into_iter().take(taken));
+        }
+        let whole = parts.into_iter().map(|parts| Ok(Tensor::cat(&parts, 0)?));
+        found.activations = whole.collect::<Result<_>>()?;
+        Ok(found)
+    }
+}
 
 /// The rows of a store in the order of the text. A block never has rows of two shards.
 #[derive(Debug)]
@@ -20,7 +59,7 @@ pub struct InOrder {
 }
 
 impl InOrder {
-    pub(super) fn new(store: Arc<Store>, sites: Vec<usize>, at_once: usize) -> Result<Self> {
+    fn new(store: Arc<Store>, sites: Vec<usize>, at_once: usize) -> Result<Self> {
         match at_once {
             0 => Err(err!(Argument, "expected blocks of at least one row, found 0")),
             _ => Ok(Self { store, sites, at_once, shard: 0, row: 0 }),

@@ -14,6 +14,13 @@ use crate::tensor::{Device, Tensor};
 /// Rows in a chunk, which are read from the disk together.
 const CHUNK: usize = 256;
 
+impl Store {
+    /// An endless stream of shuffled batches.
+    pub fn shuffled(self: &Arc<Self>, sites: &[&str], shuffle: Shuffle) -> Result<Shuffled> {
+        Shuffled::new(self.clone(), self.sites(sites)?, shuffle)
+    }
+}
+
 /// How rows are shuffled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shuffle {
@@ -69,7 +76,7 @@ struct Filling {
 }
 
 impl Shuffled {
-    pub(super) fn new(store: Arc<Store>, sites: Vec<usize>, shuffle: Shuffle) -> Result<Self> {
+    fn new(store: Arc<Store>, sites: Vec<usize>, shuffle: Shuffle) -> Result<Self> {
         if store.is_empty() || shuffle.buffer == 0 {
             return Err(err!(Argument, "expected rows to shuffle and a buffer for them, found none")
                 .hint("`buffer` is a number of rows, at least 1"));

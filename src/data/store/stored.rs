@@ -10,17 +10,15 @@ use sha2::{Digest, Sha256};
 use super::made::{Made, ModelMark, Width};
 use super::manifest::{Listed, MANIFEST, Manifest, shard_name};
 use super::numbers::Numbers;
-use super::order::InOrder;
-use super::shuffle::{Shuffle, Shuffled};
 use super::{POSITIONS, ROWS, TOKENS, changed};
 use crate::base::files::{Files, hex};
 use crate::base::{Result, Task, memory, names};
-use crate::data::harvest::{Block, Blocks, Moments, Progress};
+use crate::data::harvest::{Moments, Progress};
 use crate::err;
 use crate::model::config::Config;
 use crate::model::site::{NAME_ONE, one_site};
+use crate::tensor::DType;
 use crate::tensor::files::safetensors::Reader;
-use crate::tensor::{DType, Tensor};
 
 /// Bytes hashed between two checks for an interruption.
 const PIECE: usize = 4 << 20;
@@ -151,42 +149,6 @@ impl Store {
         Ok(())
     }
 
-    /// Blocks of at most `at_once` rows in the order of the text, with their origin.
-    pub fn in_order(self: &Arc<Self>, sites: &[&str], at_once: usize) -> Result<InOrder> {
-        InOrder::new(self.clone(), self.sites(sites)?, at_once)
-    }
-
-    /// A range of rows in the order of the text, with their origin.
-    pub fn read(self: &Arc<Self>, sites: &[&str], rows: Range<u64>, task: &Task) -> Result<Block> {
-        if rows.is_empty() || rows.end > self.len() {
-            return Err(err!(Index, "expected rows of the {} of the store, found {rows:?}", self.len()));
-        }
-        let wide = |_| err!(Index, "expected rows that fit into memory, found {rows:?}");
-        let count = usize::try_from(rows.end - rows.start).map_err(wide)?;
-        let places = self.sites(sites)?;
-        let widths = places.iter().map(|site| self.width(*site)).collect::<Result<Vec<_>>>()?;
-        let bytes = 4 * widths.iter().sum::<usize>() as u128 * count as u128;
-        // The parts are in memory while they are concatenated.
-        memory::check(2 * bytes, || format!("rows {rows:?} of the store"))?;
-        let mut reading = InOrder::new(self.clone(), places, count)?.starting_at(rows.start);
-        let mut found = Block { activations: Vec::new(), tokens: Vec::new(), rows: Vec::new(), positions: Vec::new() };
-        let mut parts: Vec<Vec<Tensor>> = vec![Vec::new(); widths.len()];
-        while found.len() < count
-            && let Some(block) = reading.next(task)?
-        {
-            let taken = block.len().min(count - found.len());
-            for (parts, x) in parts.iter_mut().zip(&block.activations) {
-                parts.push(x.narrow(0, 0, taken)?);
-            }
-            found.tokens.extend(block.tokens.into_iter().take(taken));
-            found.rows.extend(block.rows.into_iter().take(taken));
-            found.positions.extend(block.positions.into_iter().take(taken));
-        }
-        let whole = parts.into_iter().map(|parts| Ok(Tensor::cat(&parts, 0)?));
-        found.activations = whole.collect::<Result<_>>()?;
-        Ok(found)
-    }
-
     /// The identity of its activations: a hash of the hashes of its shards.
     pub fn identity(&self) -> String {
         let mut hash = Sha256::new();
@@ -194,12 +156,7 @@ impl Store {
         hex(&hash.finalize())
     }
 
-    /// An endless stream of shuffled batches.
-    pub fn shuffled(self: &Arc<Self>, sites: &[&str], shuffle: Shuffle) -> Result<Shuffled> {
-        Shuffled::new(self.clone(), self.sites(sites)?, shuffle)
-    }
-
-    fn sites(&self, names: &[&str]) -> Result<Vec<usize>> {
+    pub(super) fn sites(&self, names: &[&str]) -> Result<Vec<usize>> {
         match names.is_empty() {
             true => Err(err!(Argument, "expected at least one site of the store, found none")),
             false => names.iter().map(|name| self.site(name)).collect(),

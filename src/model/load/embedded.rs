@@ -1,6 +1,5 @@
 //! The model inside the binary: `tiny`, trained by scripts/train_tiny.rhai; docs/tiny-model.md says on what.
 
-use super::file::no_config;
 use super::folder::of_config;
 use super::{Loaded, Loading};
 use crate::base::{Result, Task, json};
@@ -19,7 +18,7 @@ const CONFIG: &str = include_str!("../../../assets/tiny/config.json");
 const TOKENIZER: &[u8] = include_bytes!("../../../assets/tiny/tokenizer.json");
 
 pub fn embedded(loading: &Loading, task: &Task) -> Result<Loaded> {
-    no_config(loading)?;
+    loading.expect_no_config()?;
     let config_json = json::read(CONFIG.as_bytes(), |e| err!(Bug, "the config of the model inside: {e}"))?;
     let loaded = of_config(config_json, &Inside(Reader::new(WEIGHTS)?), "the config inside", NAME, loading, task)?;
     Ok(Loaded { tokenizer: Some(Tokenizer::from_json(TOKENIZER)?), ..loaded })

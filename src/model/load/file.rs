@@ -8,10 +8,10 @@ use super::giving::Giving;
 use super::{Loaded, Loading, Shards, take, tokenizer_of_folder};
 use crate::base::files::Files;
 use crate::base::{Error, Result, Task};
+use crate::err;
 use crate::model::formats::{gguf, lens, llama2c, pickle};
 use crate::model::layout::{Layout, TensorSource};
 use crate::model::tokenizer::Tokenizer;
-use crate::{bail, err};
 
 /// The format of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,15 +133,7 @@ fn unpublished(
     loading: &Loading,
     task: &Task,
 ) -> Result<Loaded> {
-    no_config(loading)?;
+    loading.expect_no_config()?;
     let weights = take::weights(&layout, source, &path.display().to_string(), loading, task)?;
     Ok(Loaded { config: layout.config, weights, published: None, tokenizer: None })
-}
-
-/// Refuses options that would be ignored.
-pub fn no_config(loading: &Loading) -> Result<()> {
-    if loading.options.config.0.is_empty() {
-        return Ok(());
-    }
-    bail!(Argument, "expected no `config` for a model whose files state it, found one")
 }

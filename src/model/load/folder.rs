@@ -7,7 +7,6 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::file::no_config;
 use super::giving::Giving;
 use super::{Loaded, Loading, Published, Shards, take, tokenizer_of_folder};
 use crate::base::files::Files;
@@ -59,7 +58,7 @@ pub fn published(
     loading: &Loading,
     task: &Task,
 ) -> Result<Loaded> {
-    no_config(loading)?;
+    loading.expect_no_config()?;
     let place = folder.join(CONFIG);
     let config_json = json_of(files, &place)?;
     of_config(config_json, source, place.display(), label, loading, task)

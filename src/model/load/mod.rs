@@ -25,8 +25,8 @@ use super::weights::Weights;
 use crate::base::files::Files;
 use crate::base::options::{Plain, Setting};
 use crate::base::{Result, Task};
-use crate::err;
 use crate::tensor::{DType, Device};
+use crate::{bail, err};
 
 pub use cut::together;
 pub use embedded::NAME as INSIDE;
@@ -96,6 +96,16 @@ pub struct Loading {
 impl Default for Loading {
     fn default() -> Self {
         LoadOptions::default().onto(Device::Cpu)
+    }
+}
+
+impl Loading {
+    /// Refuses a `config` that would be ignored.
+    fn expect_no_config(&self) -> Result<()> {
+        if self.options.config.0.is_empty() {
+            return Ok(());
+        }
+        bail!(Argument, "expected no `config` for a model whose files state it, found one")
     }
 }
 

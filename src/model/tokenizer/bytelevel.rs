@@ -8,7 +8,7 @@ use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::{AddedToken, PreTokenizerWrapper, SplitDelimiterBehavior, Tokenizer as Engine};
 
-use super::library::failed;
+use super::failed;
 use super::splits::Cut;
 use super::vocab::{Piece, Vocab};
 use super::{alphabet, limits};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::keep::OURS;
+use super::keep::{CONFIG, JSON, LLAMA2C, OURS};
 use super::library::Library;
 use super::limits::Limits;
 use super::vocab::Vocab;
@@ -14,9 +14,6 @@ use crate::base::files::Files;
 use crate::base::{Error, Result, json};
 use crate::{bail, err};
 
-pub(super) const JSON: &str = "tokenizer.json";
-pub(super) const CONFIG: &str = "tokenizer_config.json";
-pub(super) const LLAMA2C: &str = "tokenizer.bin";
 const VOCAB: &str = "vocab.json";
 const MERGES: &str = "merges.txt";
 
@@ -95,7 +92,7 @@ impl Tokenizer {
     /// A byte-level tokenizer, saved as a `tokenizer.json`.
     fn from_engine(mut engine: tokenizers::Tokenizer, vocab: Vocab) -> Result<Self> {
         engine.with_decoder(Some(bytelevel::decoder()));
-        let json = engine.to_string(false).map_err(super::library::failed)?;
+        let json = engine.to_string(false).map_err(super::failed)?;
         let vocab = Arc::new(vocab);
         let split = Library::new(engine, vocab.clone(), true, Limits::KNOWN)?;
         Ok(Self::new(vocab, Arc::new(split), super::keep::Origin::Json(json.into_bytes())))

@@ -3,36 +3,16 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use super::keep::{Origin, Ours};
 use super::library::Library;
 use super::limits::Limits;
 use super::merges::{Merges, Parts};
+use super::metadata::Gguf;
 use super::spelling::hexadecimal;
 use super::vocab::{Piece, Vocab};
 use super::{Tokenizer, bytelevel, splits};
 use crate::base::Result;
 use crate::{bail, err};
-
-/// The metadata under `tokenizer.ggml`, by their names there.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Gguf {
-    pub model: String,
-    pub pre: Option<String>,
-    pub tokens: Vec<String>,
-    pub scores: Vec<f32>,
-    /// Empty if the file has none; then all tokens are plain.
-    pub token_type: Vec<i64>,
-    pub merges: Vec<String>,
-    pub bos_token_id: Option<u32>,
-    pub eos_token_id: Option<u32>,
-    pub unknown_token_id: Option<u32>,
-    pub add_bos_token: Option<bool>,
-    pub add_eos_token: Option<bool>,
-    pub add_space_prefix: Option<bool>,
-}
 
 /// `tokenizer.ggml.token_type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,8 +12,9 @@ use tokenizers::SplitDelimiterBehavior;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 
 use super::Tokenizer;
+use super::failed;
 use super::keep::Origin;
-use super::library::{Library, failed};
+use super::library::Library;
 use super::limits::{self, Joining, Limits, limits};
 use super::spelling::Spelling;
 use super::template::added;

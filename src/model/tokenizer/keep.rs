@@ -5,12 +5,15 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Map;
 
-use super::folder::{CONFIG, JSON, LLAMA2C};
-use super::{Gguf, Tokenizer};
+use super::Tokenizer;
+use super::metadata::Gguf;
 use crate::base::files::Files;
 use crate::base::{Result, json};
 use crate::err;
 
+pub(super) const JSON: &str = "tokenizer.json";
+pub(super) const CONFIG: &str = "tokenizer_config.json";
+pub(super) const LLAMA2C: &str = "tokenizer.bin";
 /// The file of tokenizers that have no third-party format.
 pub(super) const OURS: &str = "tokenizer.microtome.json";
 

@@ -7,8 +7,8 @@ use tokenizers::Tokenizer as Engine;
 
 use super::limits::Limits;
 use super::vocab::Vocab;
-use super::{Placed, Split, alphabet};
-use crate::base::{Error, Result, Task, memory};
+use super::{Placed, Split, alphabet, failed};
+use crate::base::{Result, Task, memory};
 use crate::err;
 
 /// Texts of more bytes take longer, and are split on another thread, so that an interruption does not wait for it.
@@ -104,9 +104,4 @@ fn run(engine: &Engine, text: &str) -> Result<Found> {
     let encoding =
         engine.encode(text, false).map_err(|e| err!(Argument, "the text cannot be split into tokens: {e}"))?;
     Ok((encoding.get_ids().to_vec(), encoding.get_offsets().to_vec()))
-}
-
-/// The crate's error about a file.
-pub fn failed(error: tokenizers::Error) -> Error {
-    err!(Format, "expected a tokenizer that can be used: {error}")
 }

@@ -85,7 +85,7 @@ impl Merges {
         spelled.extend(raw.chars().map(|letter| if letter == ' ' { self.space } else { letter }));
         let mut place = Place { text, at: range.start, own_space: self.prefix };
         let mut symbols = Symbols::new(&spelled);
-        symbols.join(self, task)?;
+        symbols.join(|text| self.id(text).map(|id| self.score(id)), task)?;
         for part in symbols.texts() {
             match self.id(part) {
                 Some(id) => found.push((id, place.pass(part))),

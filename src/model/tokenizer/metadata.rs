@@ -2,10 +2,31 @@
 
 use std::collections::BTreeMap;
 
-use super::{Gguf, Tokenizer};
+use serde::{Deserialize, Serialize};
+
+use super::Tokenizer;
 use crate::base::{Result, Task};
 use crate::err;
 use crate::model::formats::gguf::Value;
+
+/// The metadata under `tokenizer.ggml`, by their names there.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Gguf {
+    pub model: String,
+    pub pre: Option<String>,
+    pub tokens: Vec<String>,
+    pub scores: Vec<f32>,
+    /// Empty if the file has none; then all tokens are plain.
+    pub token_type: Vec<i64>,
+    pub merges: Vec<String>,
+    pub bos_token_id: Option<u32>,
+    pub eos_token_id: Option<u32>,
+    pub unknown_token_id: Option<u32>,
+    pub add_bos_token: Option<bool>,
+    pub add_eos_token: Option<bool>,
+    pub add_space_prefix: Option<bool>,
+}
 
 type Metadata = BTreeMap<String, Value>;
 

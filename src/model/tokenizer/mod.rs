@@ -27,13 +27,13 @@ mod vocab;
 use std::ops::Range;
 use std::sync::Arc;
 
-pub use gguf::Gguf;
+pub use metadata::Gguf;
 pub use stream::Stream;
 pub use vocab::{Piece, Vocab};
 
 use self::keep::Origin;
 use super::tokens::Tokens;
-use crate::base::{Result, Task};
+use crate::base::{Error, Result, Task};
 use crate::err;
 
 /// A token, and the bytes of the text that it covers.
@@ -42,6 +42,11 @@ type Placed = (u32, Range<usize>);
 /// An engine that splits texts into tokens and adds none.
 trait Split: Send + Sync {
     fn split(&self, text: &str, task: &Task) -> Result<Vec<Placed>>;
+}
+
+/// The `tokenizers` crate's error about a file.
+fn failed(error: tokenizers::Error) -> Error {
+    err!(Format, "expected a tokenizer that can be used: {error}")
 }
 
 #[derive(Clone)]

@@ -1,7 +1,21 @@
-//! Decoding token by token during generation: text is returned as soon as its characters are complete.
+//! Decoding tokens: several at once, or one by one during generation, where text is returned as soon as its characters
+//! are complete.
 
 use super::vocab::Vocab;
 use crate::base::Result;
+
+impl Vocab {
+    /// The text of several tokens. Invalid bytes become U+FFFD, and special tokens are shown.
+    pub fn decode(&self, ids: &[u32]) -> Result<String> {
+        let mut stream = Stream::new(self);
+        let mut text = String::new();
+        for id in ids {
+            text.push_str(&stream.push(*id)?);
+        }
+        text.push_str(&stream.finish());
+        Ok(text)
+    }
+}
 
 /// The state of a text that is being decoded.
 pub struct Stream<'a> {

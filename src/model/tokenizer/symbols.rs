@@ -3,7 +3,6 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-use super::merges::Merges;
 use crate::base::{Result, Task};
 
 /// Joins between two checks for an interruption.
@@ -70,14 +69,14 @@ impl<'a> Symbols<'a> {
         Self { spelled, list: spelled.char_indices().enumerate().map(symbol).collect() }
     }
 
-    /// Joins neighbours until no join is a token, in n log n steps.
-    pub fn join(&mut self, merges: &Merges, task: &Task) -> Result<()> {
+    /// Joins neighbours until no join is a token, in n log n steps. `score` has the score of a text that is a token.
+    pub fn join(&mut self, score: impl Fn(&str) -> Option<f32>, task: &Task) -> Result<()> {
         let mut joins = BinaryHeap::new();
         for left in 0..self.list.len() {
             if left.is_multiple_of(BETWEEN_CHECKS) {
                 task.check()?;
             }
-            joins.extend(self.candidate(merges, Some(left)));
+            joins.extend(self.candidate(&score, Some(left)));
         }
         let mut steps = 0_usize;
         while let Some(join) = joins.pop() {
@@ -87,21 +86,20 @@ impl<'a> Symbols<'a> {
             }
             if self.make(join) {
                 let before = self.list.get(join.left).and_then(|symbol| symbol.before);
-                joins.extend(self.candidate(merges, before));
-                joins.extend(self.candidate(merges, Some(join.left)));
+                joins.extend(self.candidate(&score, before));
+                joins.extend(self.candidate(&score, Some(join.left)));
             }
         }
         Ok(())
     }
 
     /// A symbol and the next one, if their join is a token.
-    fn candidate(&self, merges: &Merges, left: Option<usize>) -> Option<Join> {
+    fn candidate(&self, score: impl Fn(&str) -> Option<f32>, left: Option<usize>) -> Option<Join> {
         let left = left?;
         let (start, right) = self.list.get(left).map(|symbol| (symbol.start, symbol.after))?;
         let right = right?;
         let text = self.spelled.get(start..self.list.get(right)?.end)?;
-        let id = merges.id(text)?;
-        Some(Join { score: merges.score(id), left, right, length: text.len() })
+        Some(Join { score: score(text)?, left, right, length: text.len() })
     }
 
     /// Joins the right one to the left one, unless either has changed since they were found.

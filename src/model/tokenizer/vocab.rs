@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::stream::Stream;
 use crate::base::budget::Budget;
 use crate::base::{Result, names};
 use crate::{bail, err};
@@ -113,17 +112,6 @@ impl Vocab {
             text.push_str(chunk.valid());
             text.extend(chunk.invalid().iter().map(|byte| format!("<0x{byte:02X}>")));
         }
-        Ok(text)
-    }
-
-    /// The text of several tokens. Invalid bytes become U+FFFD, and special tokens are shown.
-    pub fn decode(&self, ids: &[u32]) -> Result<String> {
-        let mut stream = Stream::new(self);
-        let mut text = String::new();
-        for id in ids {
-            text.push_str(&stream.push(*id)?);
-        }
-        text.push_str(&stream.finish());
         Ok(text)
     }
 }

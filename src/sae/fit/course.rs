@@ -6,14 +6,13 @@ use super::checkpoint;
 use super::finish::finished;
 use super::history::{FitHistory, FitStep};
 use super::loss::Batch;
-use super::params::Params;
+use super::params::{Params, Shape};
 use super::reading::Reading;
-use super::recipe::{Recipe, Shape};
-use super::run::Fitted;
+use super::recipe::Recipe;
 use super::state::State;
 use crate::base::random::stream;
 use crate::base::{Error, Kind, Result, Task};
-use crate::sae::About;
+use crate::sae::{About, Sae};
 use crate::training::{CheckpointFolder, Checkpoints};
 
 /// The metadata key for the settings of the fit.
@@ -24,6 +23,16 @@ pub struct Member<'a> {
     pub recipe: Recipe,
     pub d_sae: usize,
     pub keep: Option<CheckpointFolder<'a>>,
+}
+
+/// The result of a fit.
+pub struct Fitted {
+    pub sae: Sae,
+    pub history: FitHistory,
+    /// Whether it was completed, or interrupted or failed.
+    pub is_whole: bool,
+    /// The error that ended it, where the dictionary is the state before.
+    pub failed: Option<Error>,
 }
 
 pub struct Course<'a> {

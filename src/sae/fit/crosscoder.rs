@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use super::course::Fitted;
 use super::data::{FitData, RowBuffer};
 use super::kinds;
-use super::options::{FitOptions, FitPlan, KindName};
+use super::kinds::KindName;
+use super::options::{FitOptions, FitPlan};
 use super::rows::Rows;
-use super::run::Fitted;
 use super::storage::FitStorage;
 use super::to_data::run_recipe;
 use crate::base::options::Plain;

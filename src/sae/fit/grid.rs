@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use super::course::Fitted;
 use super::course::Member;
 use super::data::FitData;
 use super::kinds;
 use super::options::{FitOptions, FitPlan};
 use super::recipe::Recipe;
-use super::run::Fitted;
 use super::sites::SiteData;
 use super::storage::{Done, FitCache, FitStorage, key};
 use super::sweep::Sweep;

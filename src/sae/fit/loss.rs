@@ -4,7 +4,7 @@ use super::kinds::{Pass, Progress, powers};
 use super::params::{Name, Params, unit_rows};
 use super::recipe::{Counting, Dead, Recipe};
 use crate::base::Result;
-use crate::sae::codes::{greater, largest};
+use crate::sae::select::{greater, largest};
 use crate::tensor::{DType, Tensor, elementwise};
 
 /// Activations of one step, scaled.

@@ -7,32 +7,11 @@
 use std::sync::Arc;
 
 use super::data::RowBuffer;
-use super::kinds::{self, DictionaryKind, NAMES};
+use super::kinds::{self, DictionaryKind, KindName};
 use super::recipe::{Counting, Dead, Recipe, follows};
 use crate::base::Result;
-use crate::base::options::{Plain, Setting, one_of};
+use crate::base::options::Plain;
 use crate::training::{Schedule, ScheduleShape};
-
-/// The name of a kind of dictionary.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct KindName(pub &'static str);
-
-impl Setting for KindName {
-    const CHOICES: &'static [&'static str] = &NAMES;
-
-    fn wanted() -> String {
-        one_of(NAMES)
-    }
-
-    fn of(value: &Plain) -> Option<Self> {
-        let Plain::Text(text) = value else { return None };
-        NAMES.into_iter().find(|name| name == text).map(Self)
-    }
-
-    fn written(&self) -> String {
-        format!("{:?}", self.0)
-    }
-}
 
 crate::choices! {
     /// What is done about dead features.

@@ -3,13 +3,19 @@
 use std::fmt;
 
 use candle_core::Var;
-use rand::Rng;
 
-use super::recipe::{Recipe, Shape};
 use crate::base::Result;
 use crate::err;
-use crate::tensor::{DType, Tensor, create};
+use crate::tensor::Tensor;
 use crate::training::Parameter;
+
+/// The widths of a dictionary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    pub d_in: usize,
+    pub d_sae: usize,
+    pub d_out: usize,
+}
 
 /// The weights that a kind may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -56,38 +62,6 @@ impl Params {
     pub fn new(weights: Vec<(Name, Tensor)>) -> Result<Self> {
         let parameter = |(name, weight)| Parameter::new(name, &weight);
         Ok(Self { all: weights.into_iter().map(parameter).collect::<Result<_>>()? })
-    }
-
-    /// Initial weights: random directions of norm 1, an encoder equal to the decoder, biases of 0 (Gao et al. 2024,
-    /// section A.1).
-    pub fn draw(recipe: &Recipe, shape: Shape, random: &mut impl Rng) -> Result<Self> {
-        let Shape { d_in, d_sae, d_out } = shape;
-        let kind = recipe.kind.as_ref();
-        let zeros = |width: usize| create::zeros(&[width], DType::F32);
-        let mut weights = Vec::new();
-        if kind.is_tied() {
-            // Xavier uniform initialisation, as in the paper.
-            let bound = (6.0 / (d_in + d_sae) as f64).sqrt();
-            weights.push((Name::Encoder, create::uniform(&[d_sae, d_in], -bound, bound, DType::F32, random)?));
-            weights.push((Name::EncoderBias, zeros(d_sae)?));
-        } else {
-            let decoder = unit_rows(&create::randn(&[d_sae, d_out], DType::F32, random)?)?;
-            let encoder = match d_in == d_out {
-                true => decoder.clone(),
-                false => unit_rows(&create::randn(&[d_sae, d_in], DType::F32, random)?)?,
-            };
-            weights.push((Name::Encoder, encoder));
-            weights.push((Name::EncoderBias, zeros(d_sae)?));
-            weights.push((Name::Decoder, decoder));
-            weights.push((Name::DecoderBias, zeros(d_out)?));
-        }
-        for (name, start) in kind.more() {
-            weights.push((name, create::full(&[d_sae], crate::tensor::Number::Float(start), DType::F32)?));
-        }
-        if recipe.skip {
-            weights.push((Name::Skip, create::zeros(&[d_out, d_in], DType::F32)?));
-        }
-        Self::new(weights)
     }
 
     pub fn maybe(&self, name: Name) -> Option<&Var> {

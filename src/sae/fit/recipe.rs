@@ -6,6 +6,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::kinds::DictionaryKind;
+use super::params::Shape;
 use crate::base::Result;
 use crate::err;
 use crate::training::{Optimizer, Schedule};
@@ -44,14 +45,6 @@ impl Dead {
     pub fn resamples(&self, step: u64) -> bool {
         matches!(self, Dead::Resample { after } if after.contains(&step))
     }
-}
-
-/// The widths of a dictionary.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Shape {
-    pub d_in: usize,
-    pub d_sae: usize,
-    pub d_out: usize,
 }
 
 /// What identifies a fit, for checkpoints and the cache; a longer one is another, since its learning rates may differ.

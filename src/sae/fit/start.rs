@@ -1,16 +1,52 @@
-//! Initialisation from data: the mean of the first rows, and with a `target`, about that L0.
+//! Initialisation: random weights, and from data the mean of the first rows and, with a `target`, about that L0.
+
+use rand::Rng;
 
 use super::loss::Batch;
 use super::median::geometric_median;
-use super::params::{Name, unit_rows};
+use super::params::{Name, Params, Shape, unit_rows};
 use super::price::Price;
 use super::recipe::{Counting, Recipe};
 use super::state::State;
 use crate::base::{Result, Task};
-use crate::tensor::DType;
+use crate::tensor::{DType, Number, create};
 
 /// Rows from which the initial thresholds are computed.
 const LOOKED_AT: usize = 1024;
+
+impl Params {
+    /// Initial weights: random directions of norm 1, an encoder equal to the decoder, biases of 0 (Gao et al. 2024,
+    /// section A.1).
+    pub fn draw(recipe: &Recipe, shape: Shape, random: &mut impl Rng) -> Result<Self> {
+        let Shape { d_in, d_sae, d_out } = shape;
+        let kind = recipe.kind.as_ref();
+        let zeros = |width: usize| create::zeros(&[width], DType::F32);
+        let mut weights = Vec::new();
+        if kind.is_tied() {
+            // Xavier uniform initialisation, as in the paper.
+            let bound = (6.0 / (d_in + d_sae) as f64).sqrt();
+            weights.push((Name::Encoder, create::uniform(&[d_sae, d_in], -bound, bound, DType::F32, random)?));
+            weights.push((Name::EncoderBias, zeros(d_sae)?));
+        } else {
+            let decoder = unit_rows(&create::randn(&[d_sae, d_out], DType::F32, random)?)?;
+            let encoder = match d_in == d_out {
+                true => decoder.clone(),
+                false => unit_rows(&create::randn(&[d_sae, d_in], DType::F32, random)?)?,
+            };
+            weights.push((Name::Encoder, encoder));
+            weights.push((Name::EncoderBias, zeros(d_sae)?));
+            weights.push((Name::Decoder, decoder));
+            weights.push((Name::DecoderBias, zeros(d_out)?));
+        }
+        for (name, start) in kind.more() {
+            weights.push((name, create::full(&[d_sae], Number::Float(start), DType::F32)?));
+        }
+        if recipe.skip {
+            weights.push((Name::Skip, create::zeros(&[d_out, d_in], DType::F32)?));
+        }
+        Self::new(weights)
+    }
+}
 
 impl State {
     /// Initialises a fit from its first rows.

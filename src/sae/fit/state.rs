@@ -46,14 +46,17 @@ impl State {
 
     /// The loss of a batch in candle's operations, and all that belongs to it.
     pub fn loss(&self, batch: &Batch, recipe: &Recipe) -> Result<Loss> {
-        let before = Before { step: self.step, silent: &self.silent, memory: &self.memory, price: self.price.factor() };
-        loss(recipe, &self.params, batch, before)
+        loss(recipe, &self.params, batch, self.before())
+    }
+
+    fn before(&self) -> Before<'_> {
+        Before { step: self.step, silent: &self.silent, memory: &self.memory, price: self.price.factor() }
     }
 
     /// One step by the fused loops; None where it is left to the twin. `most`: the maximum share of codes above 0.
     pub fn advance_fused(&mut self, batch: &Batch, recipe: &Recipe, most: f64) -> Result<Option<FitStep>> {
         let mut room = std::mem::take(&mut self.room);
-        let computed = fused::compute(self, batch, recipe, most, &mut room)?;
+        let computed = fused::compute((&self.params, self.before()), batch, recipe, most, &mut room)?;
         if let Some(computed) = &computed {
             self.refuse_unless_finite(computed.total, computed.norm)?;
             let settings = recipe.optimizer().update(self.step, computed.norm);

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use super::course::Fitted;
 use super::options::FitPlan;
-use super::run::Fitted;
 use super::sites::SiteData;
 use crate::base::files::Files;
 use crate::base::{Kind, Result, Task};

@@ -1,16 +1,17 @@
-//! Several fits that share one reading of the data: each batch is read, centred and scaled once for all.
+//! Several fits that share one reading of the data: each batch is read, centred and scaled once for all. A single fit is a
+//! sweep of one.
 
 use std::path::Path;
 
-use super::course::{Course, Member};
+use super::course::{Course, Fitted, Member};
 use super::history::FitStep;
+use super::params::Shape;
 use super::reading::Reading;
-use super::recipe::{Recipe, Shape};
+use super::recipe::Recipe;
 use super::rows::Rows;
-use super::run::Fitted;
 use crate::base::{Result, Task, memory};
 use crate::sae::About;
-use crate::training::{self, Checkpoints, Trainer};
+use crate::training::{self, CheckpointFolder, Checkpoints, Trainer};
 use crate::{bail, err};
 
 /// Fits that are ready to run. Each ends bit for bit as it would alone on the same rows.
@@ -133,6 +134,27 @@ impl Trainer for Sweep<'_> {
             0 | 1 => "the dictionary as it is".into(),
             several => format!("{several} unfinished dictionaries as they are"),
         }
+    }
+}
+
+/// A fit of one dictionary that is ready to run.
+pub struct Fit<'a>(Sweep<'a>);
+
+impl<'a> Fit<'a> {
+    /// `rows` gives activations, or for a transcoder those that are read and those that are to be written.
+    pub fn new(
+        recipe: Recipe,
+        d_sae: usize,
+        rows: Box<dyn Rows + 'a>,
+        keep: Option<CheckpointFolder<'a>>,
+        task: &Task,
+    ) -> Result<Self> {
+        Ok(Self(Sweep::new(vec![Member { recipe, d_sae, keep }], rows, task)?))
+    }
+
+    /// Fits to the end. An interruption ends it early and is cleared: the result is the dictionary so far.
+    pub fn run(self, about: About, task: &Task) -> Result<Fitted> {
+        self.0.run(&about, task)?.pop().ok_or_else(|| err!(Bug, "a fit without a dictionary"))
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use super::course::Fitted;
 use super::data::FitData;
 use super::options::FitPlan;
 use super::recipe::Recipe;
 use super::rows::Rows;
-use super::run::{Fit, Fitted};
 use super::sites::SiteData;
 use super::storage::{Done, FitCache, FitStorage, key};
+use super::sweep::Fit;
 use crate::base::{Result, Task};
 use crate::data::Text;
 use crate::data::harvest::HarvestOptions;

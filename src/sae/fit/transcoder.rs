@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
+use super::course::Fitted;
 use super::data::FitData;
 use super::options::FitPlan;
-use super::run::Fitted;
 use super::storage::FitStorage;
 use super::to_data::run_recipe;
 use crate::base::{Result, Task};

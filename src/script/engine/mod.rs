@@ -2,6 +2,7 @@
 //! a script while it runs, and failures with the words and pictures of them.
 
 pub mod binding;
+pub mod calls;
 pub mod caught;
 pub mod console;
 pub mod drawing;

@@ -3,8 +3,8 @@
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, Map, NativeCallContext};
 
+use super::Feature;
 use super::contexts::read;
-use super::{Feature, Known};
 use crate::base::{Card, HeatText, Result};
 use crate::data::Text;
 use crate::err;
@@ -18,6 +18,7 @@ use crate::script::engine::show::{mapped, saved};
 use crate::script::engine::value::{Any, Fallible, Options};
 use crate::script::model::Model;
 use crate::script::model::input::one_text;
+use crate::script::sae::ModelAndText;
 
 handle!(FeatureCard, "FeatureCard", |card| format!("card of {}", elided(&visible(&card.title), 60)));
 
@@ -26,7 +27,7 @@ impl Feature {
     fn model(&self, ctx: &NativeCallContext) -> Result<Model> {
         let known = match &self.sae.known {
             Some(known) => Some(known.clone()),
-            None => Known::found(&self.sae.core, &*env(ctx)?)?,
+            None => ModelAndText::found(&self.sae.core, &*env(ctx)?)?,
         };
         known.map(|known| known.model.clone()).ok_or_else(|| {
             err!(Argument, "expected a model to read the text with: the dictionary does not say which model it is for")

@@ -7,14 +7,13 @@ use rhai::plugin::*;
 use rhai::{Array, Dynamic, NativeCallContext};
 use serde_json::{Value, json};
 
-use super::Known;
 use crate::base::{Result, Task};
 use crate::features::{self, FeatureCard, card};
 use crate::report::{Item, Screen};
 use crate::script::engine::env::env;
 use crate::script::engine::show::Handle;
 use crate::script::engine::value::{Any, Fallible, Given, given};
-use crate::script::sae::Sae;
+use crate::script::sae::{ModelAndText, Sae};
 use crate::script::tensor::arrays::{nested, range};
 use crate::tensor::Tensor;
 use crate::tensor::axes::from_end;
@@ -110,7 +109,7 @@ impl Handle for Feature {
 /// Looks up what is known of a dictionary, once.
 fn know(ctx: &NativeCallContext, s: &mut Sae) -> Result<()> {
     if s.known.is_none() {
-        s.known = Known::found(&s.core, &*env(ctx)?)?;
+        s.known = ModelAndText::found(&s.core, &*env(ctx)?)?;
     }
     Ok(())
 }

@@ -7,14 +7,12 @@ mod describe;
 mod effects;
 mod feature;
 mod for_label;
-mod known;
 mod predicting;
 mod several;
 
 pub use contexts::Contexts;
 pub use feature::Feature;
 pub use for_label::LabelRanking;
-pub use known::Known;
 pub use predicting::Ranking;
 
 use crate::features::FeatureCard;

@@ -1,26 +1,25 @@
 //! `hooks::`: changes of activations during a forward pass, as values that are made before any run.
 
-pub mod call;
-mod hook;
-
 use std::sync::Arc;
 
 use rhai::plugin::*;
 use rhai::{Dynamic, FnPtr};
 
-pub use hook::{Hook, What};
-
-use super::model::{Cache, Run};
+use super::features::Feature;
+use super::model::{Cache, Hook, Run, What};
 use super::tensor::values;
-use crate::base::Result;
-use crate::intervene::FeatureHookOptions;
+use crate::base::{Result, Task};
+use crate::err;
+use crate::intervene::{FeatureHook, FeatureHookOptions};
 use crate::model::cache::Cache as Recorded;
 use crate::model::hooks::{Action, HookOptions, MeanOptions, PatchSource, Projection};
+use crate::sae::{Sae, site_of};
 use crate::script::docs::declared::{Group, fields};
 use crate::script::engine::env::env;
 use crate::script::engine::handle::{HandleType, handle_type};
 use crate::script::engine::options::{OptionReader, options};
-use crate::script::engine::value::{Any, Fallible, Num, Options, given};
+use crate::script::engine::show::Handle;
+use crate::script::engine::value::{Any, Fallible, Given, Num, Options, from_json, given};
 use crate::tensor::{Device, Tensor};
 
 /// The groups of options that doc comments here name.
@@ -33,9 +32,51 @@ pub const OPTIONS: &[Group] = &[
 /// The types that scripts hold.
 pub const HANDLES: &[HandleType] = &[handle_type::<Hook>()];
 
-/// A hook on a site or on features.
+/// The hook on the site or the features in the first argument of a call, with the options of both.
 fn hook(ctx: &NativeCallContext, what: What, place: &Dynamic, read: OptionReader) -> Fallible<Hook> {
-    Ok(Hook::on(what, &given("place", place), read, &env(ctx)?.task)?)
+    Ok(placed(what, &given("place", place), read, &env(ctx)?.task)?)
+}
+
+fn placed(what: What, place: &Given, mut options: OptionReader, task: &Task) -> Result<Hook> {
+    let on_features: FeatureHookOptions = options.declared()?;
+    let hook = Hook::new(what, "", &mut options)?;
+    options.finish()?;
+    match features(place, &on_features)? {
+        Some(features) => hook.on_features(features, task),
+        None => Ok(hook.at(place.text().map_err(|_| place.refuse("a site, a feature or an array of features"))?)),
+    }
+}
+
+/// A feature, or an array of features of one dictionary; none where the argument is something else, which takes none of
+/// these options.
+fn features(place: &Given, options: &FeatureHookOptions) -> Result<Option<FeatureHook>> {
+    let features: Option<Vec<Feature>> = place.elements().iter().map(Given::handle).collect();
+    let Some(features) = features.filter(|features| !features.is_empty()) else {
+        return match options.given() {
+            Some(key) => Err(err!(Argument, "expected features beside the option `{key}`, found a site").about(key)),
+            None => Ok(None),
+        };
+    };
+    let indices = features.iter().map(|feature| feature.index).collect();
+    FeatureHook::new(one_dictionary(&features)?, indices, options, site_of).map(Some)
+}
+
+/// The dictionary of these features, which must be the same.
+fn one_dictionary(features: &[Feature]) -> Result<Sae> {
+    let mut saes = features.iter().map(|feature| &feature.sae);
+    let first = saes.next().ok_or_else(|| err!(Argument, "expected at least one feature, found none"))?;
+    match saes.find(|sae| !std::ptr::eq(sae.core.parts(), first.core.parts())) {
+        None => Ok(first.core.clone()),
+        Some(other) => {
+            let (first, other) = (Handle::short(first), Handle::short(other));
+            Err(err!(
+                Argument,
+                "expected features of one dictionary, found some of the {first} and some of the {other}"
+            )
+            .hint("make a hook for each dictionary: hooks act in the order that they are given in")
+            .about("place"))
+        }
+    }
 }
 
 /// The recorded activations of a cache or a run.
@@ -273,7 +314,6 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn to_map(hook: &mut Hook) -> Fallible<Dynamic> {
-        use crate::script::engine::show::Handle;
-        Ok(crate::script::engine::value::from_json(hook.json()?))
+        Ok(super::from_json(super::Handle::json(hook)?))
     }
 }

@@ -7,9 +7,9 @@ use super::look::places;
 use super::{Cache, InputOptions, LogitsOptions, Model};
 use crate::base::Result;
 use crate::err;
+use crate::script::engine::calls::Calls;
 use crate::script::engine::options::options;
 use crate::script::engine::value::{Any, Fallible, Options, described};
-use crate::script::hooks::call::Calls;
 use crate::tensor::Tensor;
 
 /// What the metric returned, as a tensor that knows how it was computed.

@@ -2,7 +2,7 @@
 
 use rhai::{Array, Dynamic, NativeCallContext};
 
-use super::Model;
+use super::{Hook, Model};
 use crate::base::options::{Plain, Setting};
 use crate::base::{Result, Task};
 use crate::data::Text;
@@ -13,11 +13,10 @@ use crate::model::hooks::Bound;
 use crate::model::tokenizer::Tokenizer;
 pub use crate::model::tokens::token_id;
 use crate::model::tokens::{Tokens, TokensOptions};
+use crate::script::engine::calls::Calls;
 use crate::script::engine::env::env;
 use crate::script::engine::show::Handle;
 use crate::script::engine::value::{Fallible, given, handle};
-use crate::script::hooks::Hook;
-use crate::script::hooks::call::Calls;
 use crate::tensor::{DType, Tensor, dtype};
 
 /// Texts as ids, and whether the script gave an array of them or one alone.

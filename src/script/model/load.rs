@@ -8,7 +8,7 @@ use rhai::plugin::*;
 use rhai::{Dynamic, Map, NativeCallContext};
 use serde_json::{Value, json};
 
-use super::{InitOptions, LoadOptions};
+use super::{Hook, InitOptions, LoadOptions};
 use crate::base::options::{Plain, Setting};
 use crate::base::{Card, Cell, Result};
 use crate::err;
@@ -23,7 +23,6 @@ use crate::script::engine::env::env;
 use crate::script::engine::options::{options, taken};
 use crate::script::engine::show::Handle;
 use crate::script::engine::value::{Any, Fallible, Options, from_json, handle, json as json_of};
-use crate::script::hooks::Hook;
 
 /// A model, and the hooks that it keeps. The core's model keeps those, too, but cannot call functions of a script: calls
 /// that run the model with hooks bind all of them to the plain one.

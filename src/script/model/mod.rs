@@ -1,8 +1,10 @@
 //! `model::` and the methods of models, one file for each kind of call.
 
 mod cache;
+mod edits;
 mod generate;
 mod grads;
+mod hook;
 pub mod input;
 mod load;
 mod look;
@@ -22,6 +24,7 @@ use crate::model::tokens::Tokens;
 use crate::script::engine::handle::{HandleType, handle_type, large};
 
 pub use cache::Cache;
+pub use hook::{Hook, What};
 pub use load::Model;
 pub use reading::{Attribution, BothLenses, Comparison, FittedLens, Lens};
 pub use run::Run;

@@ -12,11 +12,11 @@ use crate::base::{Error, Result, Task};
 use crate::err;
 use crate::report::Screen;
 use crate::report::symbols::count;
+use crate::script::engine::calls::Calls;
 use crate::script::engine::env::env;
 use crate::script::engine::handle::Handle;
 use crate::script::engine::options::taken;
 use crate::script::engine::value::{Any, Fallible, Int, Options, given};
-use crate::script::hooks::call::Calls;
 use crate::tensor::derivative::value_and_gradients;
 use crate::tensor::{DType, Tensor, create};
 use crate::training::descent::{

@@ -5,9 +5,9 @@ use rhai::{FnPtr, Map, NativeCallContext};
 
 use super::parameters::Parameters;
 use crate::base::{Result, Task};
+use crate::script::engine::calls::Calls;
 use crate::script::engine::env::env;
 use crate::script::engine::value::{Any, Fallible};
-use crate::script::hooks::call::Calls;
 use crate::script::tensor::values;
 use crate::tensor::Tensor;
 use crate::tensor::derivative::{self, TensorFunction, ValueAndGradients};

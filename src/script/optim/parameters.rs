@@ -4,8 +4,8 @@ use rhai::{Array, Dynamic, FnPtr, Map};
 
 use crate::base::Result;
 use crate::err;
+use crate::script::engine::calls::Calls;
 use crate::script::engine::value::{described, given};
-use crate::script::hooks::call::Calls;
 use crate::script::tensor::value_of;
 use crate::tensor::{DType, Device, Tensor};
 

@@ -8,6 +8,7 @@ use rhai::plugin::*;
 use rhai::{Array, Dynamic, NativeCallContext};
 use serde_json::{Value, json};
 
+use super::known::ModelAndText;
 use crate::base::{Card, Cell, Result};
 use crate::report::symbols::count;
 use crate::report::{Item, Screen};
@@ -18,7 +19,6 @@ use crate::script::engine::env::env;
 use crate::script::engine::options::taken;
 use crate::script::engine::show::Handle;
 use crate::script::engine::value::{Any, Fallible, Options, from_json};
-use crate::script::features::Known;
 use crate::script::tensor::values;
 use crate::tensor::{Tensor, dtype};
 
@@ -28,7 +28,7 @@ pub struct Sae {
     pub core: sae::Sae,
     pub history: Option<Arc<FitHistory>>,
     /// The model and text whose activations it reads, where known, to look at its features.
-    pub known: Option<Rc<Known>>,
+    pub known: Option<Rc<ModelAndText>>,
 }
 
 impl From<sae::Sae> for Sae {

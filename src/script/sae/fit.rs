@@ -6,6 +6,7 @@ use rhai::plugin::*;
 use rhai::{Array, Dynamic, NativeCallContext};
 
 use super::dictionary::Sae;
+use super::known::ModelAndText;
 use super::plan::{FitWords, storage};
 use super::rows::{choosing, no_text_options, of_text_only};
 use crate::base::Result;
@@ -17,7 +18,6 @@ use crate::script::data::Store;
 use crate::script::engine::env::{Env, env};
 use crate::script::engine::options::{OptionReader, options};
 use crate::script::engine::value::{Any, Fallible, Options, given};
-use crate::script::features::Known;
 use crate::script::model::Model;
 use crate::script::tensor::values;
 use crate::tensor::Tensor;
@@ -78,7 +78,8 @@ fn of_sites(env: &Env, m: &Model, sites: &[&str], text: &Text, map: Options) -> 
     let (plan, checkpoints) = words.plan()?;
     let storage = storage(checkpoints, env);
     let found = to_sites((m.core(), sites), text, &reading, &plan, &storage, &env.task)?;
-    Ok(Known::all(found.into_iter().map(Sae::from).collect(), m, (text, &reading), env))
+    let known = || Some(ModelAndText::new(m.clone(), Some((text.clone(), reading.clone())), &env.task));
+    Ok(found.into_iter().map(|found| Sae { known: known(), ..Sae::from(found) }).collect())
 }
 
 fn of_activations(x: &Dynamic, map: Options, env: &Env) -> Result<Sae> {

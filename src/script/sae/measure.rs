@@ -15,8 +15,8 @@ use crate::script::data::Store;
 use crate::script::engine::env::env;
 use crate::script::engine::options::{options, taken};
 use crate::script::engine::value::{Any, Fallible, Options};
-use crate::script::hooks::{Hook, What};
 use crate::script::model::Model;
+use crate::script::model::{Hook, What};
 use crate::script::tensor::values;
 use crate::tensor::Tensor;
 

@@ -6,6 +6,7 @@ mod encode;
 mod finetune;
 mod fit;
 mod history;
+mod known;
 mod measure;
 mod measures;
 mod pareto;
@@ -15,6 +16,7 @@ mod sweep;
 mod transcode;
 
 pub use dictionary::Sae;
+pub use known::ModelAndText;
 pub use rows::{choosing, keeping};
 
 pub use crate::sae::site_of;

@@ -18,7 +18,7 @@ use candidates::Candidates;
 use pulp::Arch;
 use rounded::{Panels, Tiles};
 
-use super::scores::{KeepScores, Product, Wanted};
+use super::wanted::{KeepScores, Product, Wanted};
 use super::{AtLeast, dots_with_rows};
 use crate::level::arch;
 

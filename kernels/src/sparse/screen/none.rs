@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::scores::{KeepScores, Product, Wanted};
+use super::wanted::{KeepScores, Product, Wanted};
 
 /// Never constructed.
 pub enum Screen {}

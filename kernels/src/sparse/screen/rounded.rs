@@ -3,7 +3,7 @@
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use crate::sparse::scores::Product;
+use crate::sparse::wanted::Product;
 use crate::sparse::{AtLeast, squares};
 
 /// Rows of a tile.

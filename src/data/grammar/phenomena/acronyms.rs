@@ -1,9 +1,9 @@
 //! Institutions and the initials that stand for them.
 
-use crate::data::grammar::fill::Slot;
 use crate::data::grammar::labels::Col;
 use crate::data::grammar::lexicon::acronyms::{AGAIN, TEMPLATES};
 use crate::data::grammar::pen::Pen;
+use crate::data::grammar::slot::Slot;
 use crate::data::grammar::{hosts, words};
 
 pub fn clause(pen: &mut Pen) {

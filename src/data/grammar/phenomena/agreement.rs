@@ -1,11 +1,11 @@
 //! Subject-verb agreement across attractors: nouns between subject and verb, of either number.
 
-use crate::data::grammar::fill::Slot;
 use crate::data::grammar::labels::{Col, NUMBERS, value};
 use crate::data::grammar::lexicon::agreement::NEAR;
 pub use crate::data::grammar::lexicon::agreement::TEMPLATES;
 use crate::data::grammar::lexicon::{List, phrases};
 use crate::data::grammar::pen::Pen;
+use crate::data::grammar::slot::Slot;
 use crate::data::grammar::words;
 
 /// Verbs in singular and plural, and what may follow them.

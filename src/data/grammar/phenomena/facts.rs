@@ -2,10 +2,10 @@
 
 use std::sync::LazyLock;
 
-use crate::data::grammar::fill::Slot;
 use crate::data::grammar::labels::{Col, ENTITIES, value};
 use crate::data::grammar::lexicon::facts;
 use crate::data::grammar::pen::Pen;
+use crate::data::grammar::slot::Slot;
 use crate::data::grammar::world::{self, Fact, RELATIONS};
 
 /// Templates by relation: `x` is what the fact is about, `y` the answer, which comes last.

@@ -1,11 +1,11 @@
 //! Names, roles and occupations, and the pronouns that follow them.
 
-use crate::data::grammar::fill::Slot;
 use crate::data::grammar::labels::{Col, GENDERS, PRONOUNS, value};
 pub use crate::data::grammar::lexicon::gender::TEMPLATES;
 use crate::data::grammar::lexicon::trades;
 use crate::data::grammar::pen::Pen;
 use crate::data::grammar::people;
+use crate::data::grammar::slot::Slot;
 
 /// A person whose gender is known from the name or the role.
 pub struct Person {

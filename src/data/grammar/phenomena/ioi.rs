@@ -2,11 +2,11 @@
 
 use super::gifts;
 use crate::data::grammar::Split;
-use crate::data::grammar::fill::Slot;
 use crate::data::grammar::labels::{Col, NAME_ROLES, value};
 pub use crate::data::grammar::lexicon::ioi::TEMPLATES;
 use crate::data::grammar::pen::Pen;
 use crate::data::grammar::people;
+use crate::data::grammar::slot::Slot;
 
 /// The people of a sentence.
 pub struct Cast {

@@ -1,9 +1,9 @@
 //! Spans of years: the second is later, and in the same century (greater-than).
 
-use crate::data::grammar::fill::Slot;
 use crate::data::grammar::labels::Col;
 pub use crate::data::grammar::lexicon::years::TEMPLATES;
 use crate::data::grammar::pen::Pen;
+use crate::data::grammar::slot::Slot;
 
 /// A century, and the first year of a span in it, which the split allows.
 pub fn start(pen: &mut Pen) -> (usize, usize) {

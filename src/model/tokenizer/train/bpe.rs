@@ -8,7 +8,8 @@ use tokenizers::models::bpe::{BPE, BpeTrainer, Vocab as Ids};
 use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::{AddedToken, Tokenizer as Engine};
 
-use super::super::library::{check_stretches, failed};
+use super::super::failed;
+use super::super::library::check_stretches;
 use super::super::{Tokenizer, alphabet, bytelevel};
 use super::cutting::{cutting, pieces};
 use super::forced::Forced;

@@ -7,7 +7,7 @@ use tokenizers::{
     OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer, PreTokenizerWrapper, SplitDelimiterBehavior,
 };
 
-use super::super::library::failed;
+use super::super::failed;
 use super::TokenizerOptions;
 use crate::base::Result;
 use crate::err;

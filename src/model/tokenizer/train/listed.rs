@@ -4,7 +4,7 @@ use tokenizers::models::wordlevel::{WordLevel, WordLevelTrainer};
 use tokenizers::{AddedToken, Model, Trainer};
 
 use super::super::Tokenizer;
-use super::super::library::failed;
+use super::super::failed;
 use super::{TextReader, TokenizerKind, TokenizerOptions, UNKNOWN, nothing_read};
 use crate::base::Result;
 

@@ -1,16 +1,7 @@
 //! JumpReLU's thresholds: the codes that they pass, and their gradients (Rajamanoharan et al. 2024b).
 
-use crate::sae::fit::kinds::Estimate;
+use crate::sae::fit::kinds::{Estimate, Jump};
 use kernels::sparse::SparseRows;
-
-/// The options of the kind.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Jump {
-    pub l0: f64,
-    pub target: Option<f64>,
-    pub bandwidth: f64,
-    pub estimate: Estimate,
-}
 
 /// What thresholds do to pre-activations.
 pub struct Jumped {

@@ -11,15 +11,14 @@ mod reconstruct;
 #[cfg(test)]
 mod tests;
 
-use super::kinds::Progress;
-use super::loss::Batch;
+use super::kinds::{Choice, Cost, Progress};
+use super::loss::{Batch, Before};
+use super::params::Params;
 use super::recipe::{Counting, Dead, Recipe};
-use super::state::State;
 use crate::base::Result;
 pub use gradients::Gradients;
 use gradients::{Directions, ErrorTerm};
 use inputs::{Inputs, StepTensors};
-pub use jump::Jump;
 use jump::Jumped;
 use kernels::arch;
 use kernels::sparse::{AtLeast, ByColumn, Product, Sizes, SparseRows, spread, squares};
@@ -30,41 +29,6 @@ use reconstruct::reconstruct;
 pub const MOST: f64 = 0.25;
 /// Minimum squared norm of a part.
 const SHORTEST: f32 = 1e-16;
-
-/// How a kind selects its codes, and their penalty.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Choice<'a> {
-    /// The k largest of each row.
-    LargestOfRows(usize),
-    /// The k x rows largest of all rows.
-    LargestOfAll(usize),
-    /// Those above 0, each at a cost, of which the mean over rows of the sum counts `price`.
-    Positive { price: f64, cost: Cost<'a> },
-    /// Those above a threshold of each feature, which is learned.
-    Above(Jump),
-}
-
-/// The penalty of a code.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Cost<'a> {
-    /// Its size.
-    Size,
-    /// That times the norm of its direction.
-    Length,
-    /// That times the lengths of its direction's parts, so wide, together.
-    Parts(&'a [usize]),
-    /// Its size to a power.
-    Power(f64),
-}
-
-impl Choice<'_> {
-    fn fits(self, d_sae: usize) -> bool {
-        match self {
-            Self::LargestOfRows(k) | Self::LargestOfAll(k) => (1..=d_sae).contains(&k),
-            Self::Positive { .. } | Self::Above(_) => true,
-        }
-    }
-}
 
 /// What a step found before it changes anything.
 pub struct Computed {
@@ -84,25 +48,25 @@ pub struct Computed {
 /// The loss and, into `room`, its gradients; None where this is left to the twin. `most`: the maximum share of codes
 /// above 0.
 pub fn compute(
-    state: &State,
+    (params, before): (&Params, Before),
     batch: &Batch,
     recipe: &Recipe,
     most: f64,
     room: &mut Gradients,
 ) -> Result<Option<Computed>> {
-    let progress = Progress { step: state.step, steps: recipe.steps, memory: &state.memory };
+    let progress = Progress { step: before.step, steps: recipe.steps, memory: before.memory };
     let Some(choice) = recipe.kind.choice(progress) else { return Ok(None) };
-    let Some(held) = StepTensors::of(&state.params, batch)? else { return Ok(None) };
+    let Some(held) = StepTensors::of(params, batch)? else { return Ok(None) };
     let mut centred = std::mem::take(&mut room.centred);
     let found = held.lend(recipe, &mut centred, |inputs| {
         if !choice.fits(inputs.shape.d_sae) {
             return Ok(None);
         }
         let Some((codes, jumped)) = choose(inputs, choice, most)? else { return Ok(None) };
-        let sparsity = recipe.sparsity(state.step) * state.price.factor();
+        let sparsity = recipe.sparsity(before.step) * before.price;
         let powers = |p: f64| Ok(powers(&codes, p));
         let memory = recipe.kind.remembered(progress, &powers)?;
-        let step = Step { inputs, choice, recipe, sparsity, silent: &state.silent };
+        let step = Step { inputs, choice, recipe, sparsity, silent: before.silent };
         step.compute(codes, jumped, room).map(|computed| Some(Computed { memory, ..computed }))
     });
     room.centred = centred;

@@ -4,13 +4,13 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::choice::Choice;
 use super::topk::few;
 use super::{DictionaryKind, Pass, Progress};
 use crate::base::Result;
-use crate::sae::fit::fused::Choice;
-use crate::sae::fit::params::Params;
-use crate::sae::fit::recipe::Shape;
-use crate::sae::{Activation, codes};
+use crate::sae::Activation;
+use crate::sae::fit::params::{Params, Shape};
+use crate::sae::select::largest;
 use crate::tensor::{Tensor, elementwise};
 
 pub const NAME: &str = "batch_topk";
@@ -62,7 +62,7 @@ pub fn of_all_rows(pre: &Tensor, k: usize) -> Result<Tensor> {
     let codes = elementwise::relu(pre)?;
     let flat = codes.flatten_all()?.unsqueeze(0)?;
     let rows = pre.dims()[0];
-    codes::largest(&flat, &flat, k * rows)?.reshape(codes.dims()).map_err(Into::into)
+    largest(&flat, &flat, k * rows)?.reshape(codes.dims()).map_err(Into::into)
 }
 
 /// The smallest code above 0; 0 where there is none.

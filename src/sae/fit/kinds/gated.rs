@@ -6,9 +6,8 @@ use serde_json::{Value, json};
 use super::{DictionaryKind, Name, Pass, l1_or_price, penalised};
 use crate::base::Result;
 use crate::sae::Activation;
-use crate::sae::codes::greater;
-use crate::sae::fit::params::Params;
-use crate::sae::fit::recipe::Shape;
+use crate::sae::fit::params::{Params, Shape};
+use crate::sae::select::greater;
 use crate::tensor::{Tensor, elementwise};
 
 pub const NAME: &str = "gated";

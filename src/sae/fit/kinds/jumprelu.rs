@@ -4,14 +4,13 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::choice::{Choice, Estimate, Jump};
 use super::{DictionaryKind, Name, Pass, Progress, l1_or_price, penalised};
 use crate::base::Result;
 use crate::err;
 use crate::sae::Activation;
-use crate::sae::codes::greater;
-use crate::sae::fit::fused::{Choice, Jump};
-use crate::sae::fit::params::Params;
-use crate::sae::fit::recipe::Shape;
+use crate::sae::fit::params::{Params, Shape};
+use crate::sae::select::greater;
 use crate::tensor::{Tensor, elementwise};
 
 pub const NAME: &str = "jumprelu";
@@ -30,16 +29,6 @@ crate::options! {
         threshold: Option<f64> = None => usually("0.001, or with a `target` the one that leaves as many codes");
         /// Which estimator of the penalty's gradient for thresholds is used.
         estimate: Estimate = Estimate::Paper;
-    }
-}
-
-crate::choices! {
-    /// Which pre-activations are near a threshold in the penalty's gradient.
-    pub enum Estimate {
-        /// Pre-activations on either side of it (equation 12).
-        Paper = "paper",
-        /// Codes, which are on one side of it only, as the code of dictionary_learning has it.
-        DictionaryLearning = "dictionary_learning",
     }
 }
 

@@ -10,8 +10,7 @@ use super::{DictionaryKind, Pass};
 use crate::base::Result;
 use crate::err;
 use crate::sae::Activation;
-use crate::sae::fit::params::Params;
-use crate::sae::fit::recipe::Shape;
+use crate::sae::fit::params::{Params, Shape};
 use crate::tensor::Tensor;
 
 pub const NAME: &str = "matryoshka";

@@ -3,6 +3,7 @@
 //! A kind is a file here and a line in `KINDS`.
 
 mod batch_topk;
+mod choice;
 pub mod crosscoder;
 mod gated;
 mod jumprelu;
@@ -16,19 +17,17 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 pub use batch_topk::BatchTopK;
+pub use choice::{Choice, Cost, Estimate, Jump};
 pub use crosscoder::Crosscoder;
 pub use gated::Gated;
-pub use jumprelu::{Estimate, JumpRelu};
+pub use jumprelu::JumpRelu;
 pub use matryoshka::Matryoshka;
 pub use p_anneal::{PAnneal, powers};
 pub use relu::Relu;
 use serde_json::Value;
 
-use super::fused::Choice;
-use super::options::KindName;
-use super::params::{Name, Params};
-use super::recipe::Shape;
-use crate::base::options::{Declared, Field, Plain};
+use super::params::{Name, Params, Shape};
+use crate::base::options::{Declared, Field, Plain, Setting, one_of};
 use crate::base::{Result, names};
 use crate::err;
 use crate::sae::Activation;
@@ -212,6 +211,27 @@ pub const NAMES: [&str; KINDS.len()] = {
     }
     names
 };
+
+/// The name of a kind of dictionary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KindName(pub &'static str);
+
+impl Setting for KindName {
+    const CHOICES: &'static [&'static str] = &NAMES;
+
+    fn wanted() -> String {
+        one_of(NAMES)
+    }
+
+    fn of(value: &Plain) -> Option<Self> {
+        let Plain::Text(text) = value else { return None };
+        NAMES.into_iter().find(|name| name == text).map(Self)
+    }
+
+    fn written(&self) -> String {
+        format!("{:?}", self.0)
+    }
+}
 
 /// The options that a kind has of its own.
 pub fn options_of(name: &str) -> Result<&'static [Field]> {

@@ -3,12 +3,11 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::choice::{Choice, Cost};
 use super::{DictionaryKind, Pass, Progress, l1_or_price, penalised};
 use crate::base::Result;
 use crate::sae::Activation;
-use crate::sae::fit::fused::{Choice, Cost};
-use crate::sae::fit::params::Params;
-use crate::sae::fit::recipe::Shape;
+use crate::sae::fit::params::{Params, Shape};
 use crate::tensor::{Tensor, elementwise};
 
 pub const NAME: &str = "tied";

@@ -3,13 +3,13 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::choice::Choice;
 use super::{DictionaryKind, Pass, Progress};
 use crate::base::Result;
 use crate::err;
-use crate::sae::fit::fused::Choice;
-use crate::sae::fit::params::Params;
-use crate::sae::fit::recipe::Shape;
-use crate::sae::{Activation, codes};
+use crate::sae::Activation;
+use crate::sae::fit::params::{Params, Shape};
+use crate::sae::select::largest;
 use crate::tensor::{Tensor, elementwise};
 
 pub const NAME: &str = "topk";
@@ -37,7 +37,7 @@ impl DictionaryKind for TopK {
 
     fn codes(&self, pass: &Pass) -> Result<Tensor> {
         let codes = elementwise::relu(pass.pre)?;
-        codes::largest(&codes, &codes, self.k)
+        largest(&codes, &codes, self.k)
     }
 
     fn choice(&self, _progress: Progress) -> Option<Choice<'_>> {

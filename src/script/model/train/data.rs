@@ -8,9 +8,9 @@ use crate::data::Text;
 use crate::err;
 use crate::model::tokenizer::Tokenizer;
 use crate::model::train::{Batches, Examples, HeldOut, Tables, TrainOptions};
+use crate::script::engine::calls::Calls;
 use crate::script::engine::options::options;
 use crate::script::engine::value::{Given, given, handle};
-use crate::script::hooks::call::Calls;
 use crate::tensor::{DType, Tensor, dtype};
 
 /// Data that a script gives as an option, as it gave them.

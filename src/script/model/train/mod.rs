@@ -13,10 +13,10 @@ use crate::err;
 use crate::model::init;
 use crate::model::train::{self, Trainee, TrainingData};
 use crate::report::chart::{Axis, Chart, Series};
+use crate::script::engine::calls::Calls;
 use crate::script::engine::env::{Env, env};
 use crate::script::engine::options::options;
 use crate::script::engine::value::{Any, Fallible, Options, given, json};
-use crate::script::hooks::call::Calls;
 use data::Reader;
 
 pub use data::HeldData;

@@ -12,13 +12,12 @@ use crate::features::{FeatureCard, Survey, card};
 use crate::sae;
 use crate::script::engine::env::Env;
 use crate::script::model::Model;
-use crate::script::sae::Sae;
 
 /// The number of tokens of the text that are read for the cards of features.
 const TOKENS: u64 = 50_000;
 
 /// The model and text of a dictionary, with the survey that was made last.
-pub struct Known {
+pub struct ModelAndText {
     pub model: Model,
     /// The positions that are read: those that the dictionary was fitted on.
     text: Option<(Text, Harvesting)>,
@@ -26,16 +25,10 @@ pub struct Known {
     survey: RefCell<Option<(sae::Sae, Rc<Survey>)>>,
 }
 
-impl Known {
-    fn new(model: Model, text: Option<(Text, Harvesting)>, task: &Task) -> Rc<Self> {
+impl ModelAndText {
+    pub fn new(model: Model, text: Option<(Text, Harvesting)>, task: &Task) -> Rc<Self> {
         let text = text.map(|(text, reading)| (text.limited(TOKENS), reading));
         Rc::new(Self { model, text, task: task.clone(), survey: RefCell::default() })
-    }
-
-    /// Dictionaries that were fitted to a model on a text, of which these positions were read.
-    pub fn all(saes: Vec<Sae>, model: &Model, (text, reading): (&Text, &Harvesting), env: &Env) -> Vec<Sae> {
-        let known = || Some(Self::new(model.clone(), Some((text.clone(), reading.clone())), &env.task));
-        saes.into_iter().map(|sae| Sae { known: known(), ..sae }).collect()
     }
 
     /// What the session knows of a dictionary that names its model: the model, if it was loaded, and for the one inside

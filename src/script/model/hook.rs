@@ -5,23 +5,21 @@ use std::sync::Arc;
 use rhai::{Array, Dynamic};
 use serde_json::{Value, json};
 
-use super::call::{Calling, Calls, Function};
+use super::edits::{Calling, Function};
 use crate::base::{Result, Task};
 use crate::err;
 use crate::intervene::features::Which;
-use crate::intervene::{Eraser, FeatureHook, FeatureHookOptions};
+use crate::intervene::{Eraser, FeatureHook};
 use crate::model::Model;
 use crate::model::cache::Cache;
 use crate::model::hooks::{Action, Bound, Edit, HookOptions, KeptHook, PatchSource};
 use crate::report::Screen;
 use crate::report::symbols::count;
-use crate::sae::Sae;
 use crate::sae::splice::{Rest, Splice};
+use crate::script::engine::calls::Calls;
 use crate::script::engine::options::OptionReader;
 use crate::script::engine::show::Handle;
-use crate::script::engine::value::{Given, given, number_text};
-use crate::script::features::Feature;
-use crate::script::sae::site_of;
+use crate::script::engine::value::{given, number_text};
 use crate::tensor::{DType, Device, Tensor};
 
 /// What a hook does.
@@ -54,25 +52,23 @@ impl Hook {
         Ok(Self { what, site: site.into(), features: None, reads: None, heads, positions })
     }
 
-    /// The hook on the site or the features in the first argument of a call, with the options of both.
-    pub fn on(what: What, place: &Given, mut options: OptionReader, task: &Task) -> Result<Self> {
-        let on_features: FeatureHookOptions = options.declared()?;
-        let hook = Self::new(what, "", &mut options)?;
-        options.finish()?;
-        let Some(features) = features(place, &on_features)? else {
-            let site = place.text().map_err(|_| place.refuse("a site, a feature or an array of features"))?;
-            return Ok(Self { site, ..hook });
-        };
-        if hook.heads.is_some() {
+    /// The same at this site.
+    pub fn at(self, site: String) -> Self {
+        Self { site, ..self }
+    }
+
+    /// The same on features.
+    pub fn on_features(self, features: FeatureHook, task: &Task) -> Result<Self> {
+        if self.heads.is_some() {
             return Err(err!(Argument, "expected no `heads` where a hook acts on features")
                 .hint("a dictionary reads all heads of its site; one of a single head has a site such as `z.3.5`")
                 .about("heads"));
         }
-        let what = match hook.what {
+        let what = match self.what {
             What::Act(action) => What::Act(features.action(&action, task)?),
             other => other,
         };
-        Ok(Self { what, site: features.site().into(), features: Some(features), ..hook })
+        Ok(Self { what, site: features.site().into(), features: Some(features), ..self })
     }
 
     /// The same for a dictionary that reads at another site.
@@ -221,38 +217,6 @@ impl Hook {
             What::Act(Action::Zero) | What::Edit(_) | What::Splice(_) | What::Erase(_) => {
                 format!("{} {whom}", self.does())
             }
-        }
-    }
-}
-
-/// A feature, or an array of features of one dictionary; none where the argument is something else, which takes none of
-/// these options.
-fn features(place: &Given, options: &FeatureHookOptions) -> Result<Option<FeatureHook>> {
-    let features: Option<Vec<Feature>> = place.elements().iter().map(Given::handle).collect();
-    let Some(features) = features.filter(|features| !features.is_empty()) else {
-        return match options.given() {
-            Some(key) => Err(err!(Argument, "expected features beside the option `{key}`, found a site").about(key)),
-            None => Ok(None),
-        };
-    };
-    let indices = features.iter().map(|feature| feature.index).collect();
-    FeatureHook::new(one_dictionary(&features)?, indices, options, site_of).map(Some)
-}
-
-/// The dictionary of these features, which must be the same.
-fn one_dictionary(features: &[Feature]) -> Result<Sae> {
-    let mut saes = features.iter().map(|feature| &feature.sae);
-    let first = saes.next().ok_or_else(|| err!(Argument, "expected at least one feature, found none"))?;
-    match saes.find(|sae| !std::ptr::eq(sae.core.parts(), first.core.parts())) {
-        None => Ok(first.core.clone()),
-        Some(other) => {
-            let (first, other) = (Handle::short(first), Handle::short(other));
-            Err(err!(
-                Argument,
-                "expected features of one dictionary, found some of the {first} and some of the {other}"
-            )
-            .hint("make a hook for each dictionary: hooks act in the order that they are given in")
-            .about("place"))
         }
     }
 }

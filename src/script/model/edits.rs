@@ -1,49 +1,17 @@
-//! Functions of a script that are called during a run: hooks and metrics. What such a function throws leaves the run as it
-//! was thrown, so that it is drawn under its own line.
+//! Functions of a script as edits of hooks.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::rc::Rc;
 
-use rhai::{Array, Dynamic, EvalAltResult, FnPtr, Map, NativeCallContext};
+use rhai::{Array, Dynamic, EvalAltResult, FnPtr, Map};
 
 use crate::base::Result;
 use crate::err;
 use crate::model::hooks::{At, Edit};
 use crate::model::site::Place;
-use crate::script::engine::value::{Fallible, described};
+use crate::script::engine::calls::Calls;
+use crate::script::engine::value::described;
 use crate::tensor::Tensor;
-
-/// The callbacks into the script of one native call.
-pub struct Calls<'a> {
-    ctx: &'a NativeCallContext<'a>,
-    /// What a function threw; the core hears only that it failed.
-    thrown: RefCell<Option<Box<EvalAltResult>>>,
-}
-
-impl<'a> Calls<'a> {
-    pub fn new(ctx: &'a NativeCallContext<'a>) -> Self {
-        Self { ctx, thrown: RefCell::default() }
-    }
-
-    pub fn call(&self, function: &FnPtr, arguments: impl AsMut<[Dynamic]>) -> Result<Dynamic> {
-        self.keep(function.call_raw(self.ctx, None, arguments))
-    }
-
-    fn keep(&self, outcome: Fallible<Dynamic>) -> Result<Dynamic> {
-        outcome.map_err(|thrown| {
-            self.thrown.replace(Some(thrown));
-            err!(Bug, "a function of the script failed, and what it threw was lost")
-        })
-    }
-
-    /// What the native call comes to: the core's result, or what a function threw.
-    pub fn outcome<T>(&self, result: Result<T>) -> Fallible<T> {
-        match (result, self.thrown.take()) {
-            (Err(_), Some(thrown)) => Err(thrown),
-            (result, _) => Ok(result?),
-        }
-    }
-}
 
 /// A function of the script, and whether it takes the activation only, which its first call finds out.
 #[derive(Clone)]

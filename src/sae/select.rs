@@ -1,0 +1,20 @@
+//! Which codes stay: those above a threshold, or the largest.
+
+use crate::base::Result;
+use crate::tensor::compare::{Comparison, compare};
+use crate::tensor::order::{self, Direction};
+use crate::tensor::{DType, Operand, Tensor, gather};
+
+/// 1 where a is greater than a row b, else 0. It has no gradient.
+pub fn greater(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let mask = compare(Comparison::Gt, &Operand::Tensor(a.detach()), &Operand::Tensor(b.detach()))?;
+    Ok(mask.to_dtype(a.dtype())?)
+}
+
+/// The k codes of the largest absolute value in each row, and 0 elsewhere; of ties the first ones.
+pub fn largest(codes: &Tensor, sizes: &Tensor, k: usize) -> Result<Tensor> {
+    let (_, places) = order::topk(&sizes.detach(), k, -1, Direction::Descending)?;
+    let ones = Tensor::ones(places.dims(), DType::F32, codes.device())?.to_dtype(codes.dtype())?;
+    let mask = gather::scatter(&codes.zeros_like()?, -1, &places, &ones)?;
+    Ok(codes.mul(&mask)?)
+}
