@@ -7,10 +7,10 @@ use super::metric::Metric;
 use crate::base::Grid;
 use crate::intervene::paths::{PathOptions, paths as core};
 use crate::script::data::pairs::read_pairs;
+use crate::script::engine::calls::Calls;
 use crate::script::engine::env::env;
 use crate::script::engine::options::taken;
 use crate::script::engine::value::{Any, Fallible, Options};
-use crate::script::hooks::call::Calls;
 use crate::script::model::Model;
 
 crate::options! {
