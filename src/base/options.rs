@@ -377,6 +377,8 @@ pub struct Field {
     pub choices: &'static [&'static str],
     /// Whether a call without it is refused.
     pub is_required: bool,
+    /// Another option, and the words of it with which there is this one; no words where it is always there.
+    pub only: (&'static str, &'static [&'static str]),
     wanted: String,
     low: Option<(f64, bool)>,
     high: Option<f64>,
@@ -392,6 +394,7 @@ impl Field {
             default: default.written(),
             choices: T::CHOICES,
             is_required: false,
+            only: ("", &[]),
             wanted: T::wanted(),
             low: None,
             high: None,
@@ -410,6 +413,11 @@ impl Field {
 
     pub fn required(self) -> Self {
         Self { is_required: true, default: String::new(), ..self }
+    }
+
+    /// There is this option only where another one is one of these words.
+    pub fn only(self, option: &'static str, words: &'static [&'static str]) -> Self {
+        Self { only: (option, words), ..self }
     }
 
     pub fn above(self, low: f64) -> Self {

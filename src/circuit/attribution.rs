@@ -5,7 +5,7 @@
 //! mean instead of another prompt). It approximates m - m(c_f set to its mean at all positions). Reconstruction errors
 //! stay, so dm/dc_f is the gradient at the site along the feature's direction, and one backward pass serves all sites.
 
-use super::due::{Due, Part};
+use super::due::{Due, DueBatch};
 use super::selection::{Selection, ranking};
 use super::tree::{Stage, leading_to};
 use super::{CONTEXT, row_length};
@@ -133,7 +133,7 @@ pub fn attribution(
 }
 
 /// The total probability of the tokens, summed over the positions where they are due.
-fn chance(part: &Part, logits: &Tensor, tokens: &[u32]) -> Result<Tensor> {
+fn chance(part: &DueBatch, logits: &Tensor, tokens: &[u32]) -> Result<Tensor> {
     let logs = normalise::log_softmax(&part.chosen(logits)?.to_dtype(DType::F32)?, -1)?;
     Ok(logs.index_select(&Tensor::new(tokens, logits.device())?, 1)?.exp()?.sum_all()?)
 }

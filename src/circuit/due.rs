@@ -34,7 +34,7 @@ struct Row {
 }
 
 /// A batch of the rows.
-pub struct Part {
+pub struct DueBatch {
     pub batch: Batch,
     /// Where the tokens are due, by the number of the position in `[rows, pos]`.
     pub positions: Vec<u32>,
@@ -78,10 +78,10 @@ impl Due {
     }
 
     /// All rows in batches, whose size depends on the number of logits.
-    pub fn parts(&self, vocab: usize) -> Result<Vec<Part>> {
+    pub fn parts(&self, vocab: usize) -> Result<Vec<DueBatch>> {
         let longest = self.rows.last().map_or(1, |row| row.ids.len());
         let count = (AT_ONCE.min(LOGITS / vocab.max(1)) / longest).max(1);
-        self.rows.chunks(count).map(Part::of).collect()
+        self.rows.chunks(count).map(DueBatch::of).collect()
     }
 }
 
@@ -95,7 +95,7 @@ impl Row {
     }
 }
 
-impl Part {
+impl DueBatch {
     fn of(rows: &[Row]) -> Result<Self> {
         let batch = Batch::new(rows.iter().map(|row| row.ids.clone()).collect())?;
         let width = batch.width();

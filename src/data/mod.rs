@@ -6,6 +6,7 @@ pub mod bits;
 pub mod grammar;
 pub mod harvest;
 pub mod labels;
+mod lists;
 pub mod pack;
 pub mod pairs;
 pub mod sample;

@@ -169,7 +169,8 @@ fn overlaid(config: &Config, given: &Map<String, Value>, only: Option<&[&str]>) 
     let mut result = config.clone();
     for (key, value) in given {
         let Some(default) = fields.get(key) else {
-            let known = fields.keys().map(String::as_str).filter(|known| *known != "family").chain(["biases"]);
+            let ours = fields.keys().map(String::as_str).filter(|known| *known != "family").chain(["biases"]);
+            let known: Vec<&str> = ours.chain(spelling::aliases()).collect();
             return Err(err!(Name, "unknown option `{key}` of a model").maybe_hint(names::suggestion(key, known)));
         };
         if only.is_none_or(|only| only.contains(&key.as_str())) {

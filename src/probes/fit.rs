@@ -16,12 +16,14 @@ crate::options! {
     pub struct ProbeOptions {
         /// What is fitted.
         kind: ProbeKind = ProbeKind::Logistic;
-        /// Half the weight of the squared weights beside the mean loss; for all but difference of means.
-        l2: Option<f64> = None => usually("1 / rows, which is C = 1 in scikit-learn").at_least(0.0);
-        /// The number of columns of a sparse probe.
-        k: Option<usize> = None => usually("5, or all where there are fewer").at_least(1.0);
-        /// How the optimum is found, which is the same; for all but difference of means.
-        solver: Option<Solver> = None => usually("\"newton\" up to 300 weights, else \"lbfgs\"");
+        /// Half the weight of the squared weights beside the mean loss.
+        l2: Option<f64> = None
+            => usually("1 / rows, which is C = 1 in scikit-learn").at_least(0.0).only("kind", &["logistic", "sparse"]);
+        /// The number of columns.
+        k: Option<usize> = None => usually("5, or all where there are fewer").at_least(1.0).only("kind", &["sparse"]);
+        /// How the optimum is found, which is the same.
+        solver: Option<Solver> = None
+            => usually("\"newton\" up to 300 weights, else \"lbfgs\"").only("kind", &["logistic", "sparse"]);
     }
 }
 

@@ -5,6 +5,7 @@ use super::cursor::{Before, Callee};
 use super::{shape, signature};
 use crate::base::Table;
 use crate::data::{Text, pack};
+use crate::model::formats::lens;
 use crate::model::site::Site;
 use crate::script::Session;
 use crate::script::docs::Entry;
@@ -98,6 +99,9 @@ fn argument(text: &Before, session: &Session) -> Option<Choices> {
     if let Some(words) = named(name, text, session) {
         return Some(Choices::only(words));
     }
+    if (entry.receiver.as_str(), entry.name.as_str()) == ("Model", "weight") {
+        return model(text, session).map(|model| Choices::only(weights(&model)));
+    }
     let words = match name {
         "task" => ticked(&entry.doc.summary),
         _ if is_first_text(entry, name) => quoted(&entry.doc.summary),
@@ -124,6 +128,12 @@ fn named(name: &str, text: &Before, session: &Session) -> Option<Vec<String>> {
         "value" | "values" | "against" => Some(kinds(text, session)).filter(|kinds| !kinds.is_empty()),
         _ => None,
     }
+}
+
+/// The names of a model's weights: ours, and then those of TransformerLens.
+fn weights(model: &Model) -> Vec<String> {
+    let ours = model.config().parameters().unwrap_or_default().into_iter().map(|(name, _)| name);
+    unique(ours.chain(lens::names(model.config()).unwrap_or_default()).collect())
 }
 
 /// The sites of a model; and the sets `resid_post.*` of what is in each layer.

@@ -150,6 +150,9 @@ fn strings_complete_to_what_an_argument_may_be() {
     assert_eq!(completed(&session, "hooks::zero(\"mlp_out.|\")").len(), 3);
     assert_eq!(completed(&session, "tab[\"gr|\"]"), ["tab[\"grade\"]"]);
     assert_eq!(completed(&session, "sae::fit(m, \"resid_pre.|\", g)").len(), 2);
+    let weights = completed(&session, "m.weight(\"blocks.0.attn.q|");
+    assert_eq!(weights, ["m.weight(\"blocks.0.attn.q.weight\"", "m.weight(\"blocks.0.attn.q.bias\""]);
+    assert_eq!(completed(&session, "m.weight(\"W_E|\")"), ["m.weight(\"W_E\")"]);
     assert_eq!(completed(&session, "data::pairs(\"greater|"), ["data::pairs(\"greater_than\""]);
     assert_eq!(completed(&session, "sae::fit(x, #{ kind: \"jump|"), ["sae::fit(x, #{ kind: \"jumprelu\""]);
     assert_eq!(completed(&session, "sae::fit(x, #{ schedule: \"co|\" })").len(), 2);

@@ -80,29 +80,6 @@ fn is_unseen(c: char) -> bool {
         | '\u{fffe}' | '\u{ffff}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// Digits in groups of three, from ten thousand on; a sign and decimals are left alone.
-pub fn grouped(text: &str) -> String {
-    let (whole, decimals) = match text.find('.') {
-        Some(point) => text.split_at(point),
-        None => (text, ""),
-    };
-    let (sign, whole) = match whole.strip_prefix('-') {
-        Some(rest) => ("-", rest),
-        None => ("", whole),
-    };
-    if whole.len() < 5 {
-        return text.into();
-    }
-    let mut out = String::from(sign);
-    for (at, digit) in whole.chars().enumerate() {
-        if at > 0 && (whole.len() - at) % 3 == 0 {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out + decimals
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::Sae;
-use super::formats::find::{self, Found};
+use super::formats::find::{self, DictionaryFiles};
 use super::formats::{self, Beside, Format};
 use crate::base::files::Files;
 use crate::base::options::{Plain, Setting};
@@ -124,14 +124,14 @@ fn folder(files: &Files, path: &Path, options: &LoadOptions, task: &Task) -> Res
 }
 
 /// The one dictionary that is meant: at `inside`, or the only one there is below it.
-fn chosen(inside: &str, listed: &[String], format: Option<Format>, label: &str) -> Result<Found> {
+fn chosen(inside: &str, listed: &[String], format: Option<Format>, label: &str) -> Result<DictionaryFiles> {
     let inside = inside.trim_end_matches('/');
     let mut all = find::all(listed);
     all.retain(|found| format.is_none_or(|format| found.format == format));
     let below = |place: &str| inside.is_empty() || place.strip_prefix(inside).is_some_and(|rest| rest.starts_with('/'));
     let here = all.iter().filter(|found| found.place == inside || found.weights == inside);
-    let exact: Vec<&Found> = here.collect();
-    let within: Vec<&Found> = all.iter().filter(|found| below(&found.place)).collect();
+    let exact: Vec<&DictionaryFiles> = here.collect();
+    let within: Vec<&DictionaryFiles> = all.iter().filter(|found| below(&found.place)).collect();
     match (exact.as_slice(), within.as_slice()) {
         ([one], _) | ([], [one]) => Ok((*one).clone()),
         ([], []) => Err(none(inside, &all, format, label)),
@@ -145,7 +145,7 @@ fn chosen(inside: &str, listed: &[String], format: Option<Format>, label: &str) 
     }
 }
 
-fn none(inside: &str, all: &[Found], format: Option<Format>, label: &str) -> Error {
+fn none(inside: &str, all: &[DictionaryFiles], format: Option<Format>, label: &str) -> Error {
     let kind = format.map(|format| format!(" of the format {}", format.word())).unwrap_or_default();
     let place = if inside.is_empty() { label.to_string() } else { format!("{label}/{inside}") };
     let error = err!(File, "expected a dictionary{kind} in {place}, found none");
@@ -160,7 +160,7 @@ fn none(inside: &str, all: &[Found], format: Option<Format>, label: &str) -> Err
     }
 }
 
-fn places(found: &[&Found]) -> String {
+fn places(found: &[&DictionaryFiles]) -> String {
     let more = if found.len() > LISTED { ", .." } else { "" };
     found.iter().take(LISTED).map(|found| found.place.as_str()).collect::<Vec<_>>().join(", ") + more
 }
@@ -206,7 +206,7 @@ fn file(files: &Files, path: &Path, options: &LoadOptions, task: &Task) -> Resul
         (None, None) => format_of(files, path, task)?,
     };
     let config = format.config().filter(|config| beside.iter().any(|name| name == config)).map(str::to_string);
-    let found = Found { place: name.clone(), format, weights: name, config };
+    let found = DictionaryFiles { place: name.clone(), format, weights: name, config };
     open(files, folder, &found, &path.display().to_string(), options, task)
 }
 
@@ -229,7 +229,14 @@ fn format_of(files: &Files, path: &Path, task: &Task) -> Result<Format> {
     }
 }
 
-fn open(files: &Files, folder: &Path, found: &Found, origin: &str, options: &LoadOptions, task: &Task) -> Result<Sae> {
+fn open(
+    files: &Files,
+    folder: &Path,
+    found: &DictionaryFiles,
+    origin: &str,
+    options: &LoadOptions,
+    task: &Task,
+) -> Result<Sae> {
     let config = match (&found.config, formats::said_in_metadata(found.format)) {
         (Some(config), _) => Some(files.text(&folder.join(config))?),
         (None, Some(key)) => metadata(files, &folder.join(&found.weights), key).map_err(|e| e.within(origin))?,

@@ -8,7 +8,7 @@ use super::SparseRows;
 
 /// One entry of a column: its row, its value, and a second value of the same entry.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Place {
+pub struct Entry {
     pub row: u32,
     pub value: f32,
     pub slope: f32,
@@ -26,7 +26,7 @@ pub struct ByColumn {
 #[derive(Debug, Default, PartialEq)]
 struct Part {
     starts: Vec<usize>,
-    places: Vec<Place>,
+    places: Vec<Entry>,
 }
 
 impl ByColumn {
@@ -40,7 +40,7 @@ impl ByColumn {
     }
 
     /// The entries of a column, which may be empty.
-    pub fn column(&self, column: usize) -> &[Place] {
+    pub fn column(&self, column: usize) -> &[Entry] {
         let Some(part) = column.checked_div(self.width).and_then(|part| self.parts.get(part)) else { return &[] };
         let at = column % self.width;
         match part.starts.get(at..at + 2) {
@@ -56,11 +56,11 @@ impl Part {
         let mut starts = vec![0; columns.len() + 1];
         rows.columns.iter().filter_map(mine).for_each(|at| starts[at + 1] += 1);
         (0..columns.len()).for_each(|at| starts[at + 1] += starts[at]);
-        let (mut next, mut places) = (starts.clone(), vec![Place::default(); starts[columns.len()]]);
+        let (mut next, mut places) = (starts.clone(), vec![Entry::default(); starts[columns.len()]]);
         for row in 0..rows.rows() {
             for index in rows.range(row) {
                 let Some(at) = mine(&rows.columns[index]) else { continue };
-                places[next[at]] = Place { row: row as u32, value: rows.values[index], slope: slopes[index] };
+                places[next[at]] = Entry { row: row as u32, value: rows.values[index], slope: slopes[index] };
                 next[at] += 1;
             }
         }

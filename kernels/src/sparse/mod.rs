@@ -18,7 +18,7 @@ mod tests;
 mod wanted;
 
 pub use adam::{RowGradients, adam_rows};
-pub use columns::{ByColumn, Place};
+pub use columns::{ByColumn, Entry};
 pub use combine::{add_rows, dots_with_rows, scale};
 pub use sums::{add, add_columns, dot, spread, squares};
 pub use wanted::{AtLeast, Product, Sizes};

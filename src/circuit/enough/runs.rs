@@ -1,11 +1,11 @@
-//! KeptRuns of the model with all but some features of its dictionaries mean-ablated, measured where tokens are due.
+//! Runs of the model with all but some features of its dictionaries mean-ablated, measured where tokens are due.
 
 use rayon::prelude::*;
 
 use super::{Estimate, Point, Set};
 use crate::base::bootstrap::bootstrap;
 use crate::base::{Result, Task};
-use crate::circuit::due::{Due, Part};
+use crate::circuit::due::{Due, DueBatch};
 use crate::circuit::judge::change::Change;
 use crate::circuit::tree::Stage;
 use crate::model::Model;
@@ -98,7 +98,7 @@ impl KeptRuns<'_> {
     }
 
     /// The run in which the dictionaries are changed, level by level; clean without changes.
-    fn changed(&self, part: &Part, streams: &[Tensor], changes: &[Change], task: &Task) -> Result<Vec<f64>> {
+    fn changed(&self, part: &DueBatch, streams: &[Tensor], changes: &[Change], task: &Task) -> Result<Vec<f64>> {
         task.check()?;
         let Some((last, first)) = streams.last().zip(streams.first()) else {
             return Err(crate::err!(Bug, "a run without dictionaries"));

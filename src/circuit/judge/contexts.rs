@@ -7,7 +7,7 @@ use rand::seq::{IndexedRandom, SliceRandom};
 use super::JudgeOptions;
 use crate::base::random::stream;
 use crate::base::{Result, Task};
-use crate::circuit::tree::{Read, Reader, Stage};
+use crate::circuit::tree::{CodeReader, Read, Stage};
 use crate::data::Text;
 use crate::data::pack;
 use crate::err;
@@ -74,7 +74,7 @@ pub struct Spot {
 
 /// Rows of one batch. Each ends at the last of its measured positions.
 #[derive(Debug)]
-pub struct Part {
+pub struct MeasuredBatch {
     pub batch: Batch,
     pub spots: Vec<Spot>,
 }
@@ -82,7 +82,7 @@ pub struct Part {
 /// The rows of one measure.
 #[derive(Debug, Default)]
 pub struct Group {
-    pub parts: Vec<Part>,
+    pub parts: Vec<MeasuredBatch>,
     pub rows: usize,
 }
 
@@ -120,7 +120,7 @@ impl Group {
                 row.spots.iter().map(spot)
             });
             let spots = spots.collect();
-            parts.push(Part { batch: Batch::new(rows.iter().map(|row| row.ids.clone()).collect())?, spots });
+            parts.push(MeasuredBatch { batch: Batch::new(rows.iter().map(|row| row.ids.clone()).collect())?, spots });
         }
         Ok(Self { parts, rows: rows.len() })
     }
@@ -260,7 +260,7 @@ fn silent(model: &Model, stage: &Stage, feature: usize, rows: Vec<Vec<u32>>, tas
     let batch = Batch::new(rows)?;
     let ask = Ask { places: vec![stage.place], ..Ask::default() };
     let x = model.decoder.cache(&batch, ask, task)?.at(stage.place)?;
-    let codes = Reader::new(&stage.sae, feature, Read::Code)?.of(&x.flatten(0, 1)?, task)?;
+    let codes = CodeReader::new(&stage.sae, feature, Read::Code)?.of(&x.flatten(0, 1)?, task)?;
     let of_rows = codes.chunks(batch.width()).zip(batch.lengths());
     Ok(of_rows.map(|(codes, length)| codes.iter().take(length).all(|code| *code == 0.0)).collect())
 }

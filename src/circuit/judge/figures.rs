@@ -82,7 +82,7 @@ fn quotient<'a>(rows: impl Iterator<Item = &'a (f64, f64)>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::circuit::judge::contexts::Part;
+    use crate::circuit::judge::contexts::MeasuredBatch;
     use crate::model::batch::Batch;
 
     /// A group of rows with so many positions each.
@@ -90,7 +90,7 @@ mod tests {
         let spot = |row: usize, column: usize| Spot { row, within: row, column, is_due: column == 0, label: 0 };
         let spots = positions.iter().enumerate().flat_map(|(row, count)| (0..*count).map(move |at| spot(row, at)));
         let batch = Batch::new(vec![vec![0; 4]; positions.len()]).unwrap();
-        Group { parts: vec![Part { batch, spots: spots.collect() }], rows: positions.len() }
+        Group { parts: vec![MeasuredBatch { batch, spots: spots.collect() }], rows: positions.len() }
     }
 
     #[test]

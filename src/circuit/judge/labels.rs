@@ -4,7 +4,7 @@ use crate::base::{Error, Result, Table, Task};
 use crate::circuit::{Circuit, Node, row_length};
 use crate::data::Text;
 use crate::data::grammar::Mix;
-use crate::data::text::{Part, TextOptions};
+use crate::data::text::{TextOptions, TextPart};
 use crate::features::FeatureList;
 use crate::features::labels::{aurocs, table};
 use crate::features::text_codes::FeatureTextOptions;
@@ -36,5 +36,5 @@ impl NodeLabels {
 
 /// The held-out part of the labelled language, whose labels are ground truth.
 pub fn labelled_language() -> Text {
-    Text::grammar(&Mix::default(), Part::Held, TextOptions::default())
+    Text::grammar(&Mix::default(), TextPart::Held, TextOptions::default())
 }

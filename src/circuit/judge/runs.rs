@@ -5,10 +5,10 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::change::{Change, codes_of};
-use super::contexts::{Contexts, Group, Part};
+use super::contexts::{Contexts, Group, MeasuredBatch};
 use crate::base::task::Bar;
 use crate::base::{Result, Task};
-use crate::circuit::tree::{Read, Reader, Stage};
+use crate::circuit::tree::{CodeReader, Read, Stage};
 use crate::err;
 use crate::features::chance::together;
 use crate::features::{Survey, Tally};
@@ -46,13 +46,13 @@ pub struct Run {
 
 /// The values of a run at each position of the rows of a measure; empty for measures that are not read.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Found {
+pub struct RunValues {
     pub code: Vec<f64>,
     pub chance: Vec<f64>,
     pub kl: Vec<f64>,
 }
 
-impl Found {
+impl RunValues {
     pub fn of(&self, measure: Measure) -> &[f64] {
         match measure {
             Measure::Code => &self.code,
@@ -76,7 +76,7 @@ pub struct Runs<'a> {
     survey: &'a Survey,
     /// The level of the target: the number of dictionaries before its own.
     level: usize,
-    reader: Reader,
+    reader: CodeReader,
     tokens: &'a [u32],
     pub contexts: Contexts,
     /// Level by level: the mean code of each feature over all positions of the text.
@@ -120,7 +120,7 @@ impl<'a> Runs<'a> {
         let positions = survey.positions.max(1) as f64;
         let means = survey.dictionaries.iter().take(level);
         let means = means.map(|of| of.iter().map(|tally| (tally.sum / positions) as f32).collect()).collect();
-        let reader = Reader::new(&stages[level].sae, feature, Read::Code)?;
+        let reader = CodeReader::new(&stages[level].sae, feature, Read::Code)?;
         Ok(Self { model, stages, survey, level, reader, tokens, contexts, means })
     }
 
@@ -165,10 +165,10 @@ impl<'a> Runs<'a> {
 
     /// The values of the clean run, and of each of some runs. The rows of a part share a batch, and several runs are
     /// computed at once.
-    pub fn all(&self, runs: &[Run], task: &Task) -> Result<(Found, Vec<Found>)> {
-        let (mut clean, mut found) = (Found::default(), vec![Found::default(); runs.len()]);
+    pub fn all(&self, runs: &[Run], task: &Task) -> Result<(RunValues, Vec<RunValues>)> {
+        let (mut clean, mut found) = (RunValues::default(), vec![RunValues::default(); runs.len()]);
         let of_measure = |measure: Measure| self.group(measure).parts.iter().map(move |part| (measure, part));
-        let parts: Vec<(Measure, &Part)> = Measure::ALL.into_iter().flat_map(of_measure).collect();
+        let parts: Vec<(Measure, &MeasuredBatch)> = Measure::ALL.into_iter().flat_map(of_measure).collect();
         let reads = |measure: Measure| runs.iter().filter(move |run| run.reads.contains(&measure)).count() as u64;
         let bar = task.begin("judging", Some(parts.iter().map(|(measure, _)| reads(*measure)).sum()));
         for (measure, part) in parts {
@@ -203,7 +203,7 @@ impl<'a> Runs<'a> {
     }
 
     /// The residual stream at each dictionary up to the target's in the rows of a part, and the codes of those before it.
-    fn flow(&self, part: &Part, task: &Task) -> Result<(Vec<Tensor>, Vec<SparseCodes>)> {
+    fn flow(&self, part: &MeasuredBatch, task: &Task) -> Result<(Vec<Tensor>, Vec<SparseCodes>)> {
         let ask = Ask { places: self.stages.iter().map(|stage| stage.place).collect(), ..Ask::default() };
         let cache = self.model.decoder.cache(&part.batch, ask, task)?;
         let streams = self.stages.iter().map(|stage| cache.at(stage.place)).collect::<Result<Vec<_>>>()?;
@@ -212,7 +212,7 @@ impl<'a> Runs<'a> {
         Ok((streams, codes))
     }
 
-    fn clean(&self, measure: Measure, part: &Part, task: &Task) -> Result<Clean> {
+    fn clean(&self, measure: Measure, part: &MeasuredBatch, task: &Task) -> Result<Clean> {
         let (streams, codes) = self.flow(part, task)?;
         let blocks = self.stages[0].block..self.model.decoder.config().layers;
         let remembered = |x: &Tensor| self.model.decoder.remembered(&part.batch, x.clone(), blocks, task);
@@ -234,7 +234,14 @@ impl<'a> Runs<'a> {
 
     /// The measured values at each position of a part when the dictionaries before the target's are changed, level by
     /// level. The run begins at the first changed dictionary, with the affected rows and columns only.
-    fn changed(&self, measure: Measure, part: &Part, clean: &Clean, run: &Run, task: &Task) -> Result<Vec<f64>> {
+    fn changed(
+        &self,
+        measure: Measure,
+        part: &MeasuredBatch,
+        clean: &Clean,
+        run: &Run,
+        task: &Task,
+    ) -> Result<Vec<f64>> {
         task.check()?;
         let mut values = clean.values.clone();
         let mut touched = self.touched(part, clean, &run.changes);
@@ -270,7 +277,7 @@ impl<'a> Runs<'a> {
     /// The rows of a part that some change affects, each after its first affected column: where none of its features is
     /// active, an ablation changes nothing. Before that column the stream is that of the clean run, so the clean codes
     /// are valid at all levels.
-    fn touched(&self, part: &Part, clean: &Clean, changes: &[Change]) -> Vec<(usize, usize)> {
+    fn touched(&self, part: &MeasuredBatch, clean: &Clean, changes: &[Change]) -> Vec<(usize, usize)> {
         let width = part.batch.width();
         let lengths = part.batch.lengths();
         let mut starts = vec![None; lengths.len()];
@@ -328,7 +335,7 @@ impl<'a> Runs<'a> {
 }
 
 impl<'a> Picked<'a> {
-    fn of(part: &Part, mut rows: Vec<usize>, start: usize, clean: &'a Clean) -> Result<Self> {
+    fn of(part: &MeasuredBatch, mut rows: Vec<usize>, start: usize, clean: &'a Clean) -> Result<Self> {
         rows.sort_unstable();
         let batch = Batch::new(rows.iter().filter_map(|row| part.batch.rows().get(*row).cloned()).collect())?;
         let columns = batch.width().saturating_sub(start);
@@ -347,7 +354,7 @@ impl<'a> Picked<'a> {
     }
 
     /// The codes of these rows and columns, of those of a part.
-    fn codes(&self, codes: &SparseCodes, part: &Part) -> SparseCodes {
+    fn codes(&self, codes: &SparseCodes, part: &MeasuredBatch) -> SparseCodes {
         let columns = self.start..self.batch.width();
         let positions =
             self.rows.iter().flat_map(|row| columns.clone().map(move |column| row * part.batch.width() + column));

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::contexts::{ACTIVE, OF_ROW, Spot};
 use super::figures::{Figure, MeasuredRows};
-use super::runs::{Found, Measure, Runs};
+use super::runs::{Measure, RunValues, Runs};
 use super::sets::{AblatedSet, KeptAlone, Sets};
 use crate::base::{Cell, Table};
 use crate::model::labels::Values;
@@ -25,8 +25,8 @@ const KL: &str = "KL on other text, nats";
 pub struct Evaluation<'a> {
     runs: &'a Runs<'a>,
     sets: &'a Sets,
-    clean: &'a Found,
-    found: &'a [Found],
+    clean: &'a RunValues,
+    found: &'a [RunValues],
     code: MeasuredRows,
     due: MeasuredRows,
     elsewhere: MeasuredRows,
@@ -35,7 +35,7 @@ pub struct Evaluation<'a> {
 }
 
 impl<'a> Evaluation<'a> {
-    pub fn new(runs: &'a Runs, sets: &'a Sets, clean: &'a Found, found: &'a [Found], seed: u64) -> Self {
+    pub fn new(runs: &'a Runs, sets: &'a Sets, clean: &'a RunValues, found: &'a [RunValues], seed: u64) -> Self {
         let of = |measure, is_meant: fn(&Spot) -> bool| MeasuredRows::of(runs.group(measure), seed, is_meant);
         Self {
             runs,
@@ -62,7 +62,7 @@ impl<'a> Evaluation<'a> {
 
     /// The mean difference of some runs from the clean run: a share of the code, else a mean over positions. The clean
     /// value of KL is 0.
-    fn change(&self, runs: &[&Found], (_, measure, rows): (&str, Measure, &MeasuredRows)) -> Option<Figure> {
+    fn change(&self, runs: &[&RunValues], (_, measure, rows): (&str, Measure, &MeasuredRows)) -> Option<Figure> {
         let clean = self.clean.of(measure);
         let runs: Vec<&[f64]> = runs.iter().map(|found| found.of(measure)).filter(|all| !all.is_empty()).collect();
         if runs.is_empty() {
@@ -76,7 +76,7 @@ impl<'a> Evaluation<'a> {
     }
 
     /// The runs of a set that read a measure.
-    fn of_set(&self, runs: Range<usize>, measure: Measure) -> Vec<&Found> {
+    fn of_set(&self, runs: Range<usize>, measure: Measure) -> Vec<&RunValues> {
         let all = self.found.get(runs).unwrap_or_default().iter();
         all.filter(|found| !found.of(measure).is_empty()).collect()
     }
@@ -232,7 +232,7 @@ impl<'a> Evaluation<'a> {
     pub fn beats_random(&self) -> Option<bool> {
         let [_, due, ..] = self.changes();
         let (circuit, others) = self.sets.whole.split_first()?;
-        let lost = |found: &Found| self.change(&[found], due).map(|figure| -figure.value);
+        let lost = |found: &RunValues| self.change(&[found], due).map(|figure| -figure.value);
         let circuit = self.change(&self.of_set(circuit.runs.clone(), Measure::Chance), due)?;
         let others = others.iter().flat_map(|set| self.of_set(set.runs.clone(), Measure::Chance)).filter_map(lost);
         let most = others.fold(0.0, f64::max);

@@ -2,7 +2,7 @@
 
 use super::change::Change;
 use super::random::SetKind;
-use super::runs::{Found, Measure, Run};
+use super::runs::{Measure, Run, RunValues};
 use super::*;
 use crate::base::Cell;
 use crate::circuit::graph::{Edge, Node};
@@ -107,7 +107,7 @@ fn with_runs(check: impl FnOnce(&Runs, &Model, &[Sae], &Survey)) {
     check(&runs, &model, &saes, &survey);
 }
 
-fn shown(runs: &Runs, changes: &[Vec<Change>]) -> (Found, Vec<Found>) {
+fn shown(runs: &Runs, changes: &[Vec<Change>]) -> (RunValues, Vec<RunValues>) {
     let all = changes.iter().map(|changes| Run { changes: changes.clone(), reads: &Measure::ALL });
     runs.all(&all.collect::<Vec<_>>(), &Task::default()).unwrap()
 }

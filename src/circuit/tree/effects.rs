@@ -4,7 +4,7 @@
 use rayon::prelude::*;
 
 use super::options::{Read, Way};
-use super::read::Reader;
+use super::read::CodeReader;
 use super::stage::Stage;
 use crate::base::{Result, Task};
 use crate::err;
@@ -47,7 +47,7 @@ pub fn effects(
     (way, read): (Way, Read),
     task: &Task,
 ) -> Result<Effects> {
-    let search = EffectSearch { model, from, to, reader: Reader::new(&to.sae, target, read)?, way, task };
+    let search = EffectSearch { model, from, to, reader: CodeReader::new(&to.sae, target, read)?, way, task };
     let streams = streams(model, from, texts, task)?;
     let read = |(tokens, stream)| Task::in_place(|| ActiveText::of(&search, tokens, stream)?.read());
     let of_texts: Vec<Result<OfText>> = texts.par_iter().map(Vec::as_slice).zip(&streams).map(read).collect();
@@ -85,7 +85,7 @@ struct EffectSearch<'a> {
     model: &'a Model,
     from: &'a Stage,
     to: &'a Stage,
-    reader: Reader,
+    reader: CodeReader,
     way: Way,
     task: &'a Task,
 }

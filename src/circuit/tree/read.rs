@@ -6,14 +6,14 @@ use crate::sae::{About, Activation, Parts, Sae};
 use crate::tensor::{DType, Tensor, dtype};
 
 /// Reads one feature of activations.
-pub struct Reader {
+pub struct CodeReader {
     sae: Sae,
     /// Which feature of `sae` it is.
     feature: usize,
     read: Read,
 }
 
-impl Reader {
+impl CodeReader {
     pub fn new(sae: &Sae, feature: usize, read: Read) -> Result<Self> {
         Ok(match alone(sae.parts(), feature, read)? {
             Some(parts) => Self { sae: Sae::new(parts)?, feature: 0, read },

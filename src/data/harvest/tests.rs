@@ -133,8 +133,11 @@ fn what_is_to_be_left_out_is_and_nothing_else() {
 fn tokens_are_left_out_by_their_label() {
     let model = model(fixtures::config());
     let mix = crate::data::grammar::Mix::default();
-    let text =
-        Text::grammar(&mix, text::Part::All, text::TextOptions { tokens: Some(400), ..text::TextOptions::default() });
+    let text = Text::grammar(
+        &mix,
+        text::TextPart::All,
+        text::TextOptions { tokens: Some(400), ..text::TextOptions::default() },
+    );
     // Every character of the language that is not a letter is one unknown token here.
     let list = (b'a'..=b'z').map(|letter| char::from(letter).to_string()).chain(["?".into()]).collect();
     let tokenizer = Tokenizer::characters(list, None, Some("?")).unwrap();
@@ -210,7 +213,8 @@ fn wrong_questions_are_answered() {
     assert!(refused(&plain, &["embed"], &text, &long).contains("from 1 to 8"));
     let mute = Model { tokenizer: None, ..plain.clone() };
     assert!(refused(&mute, &["embed"], &text, &HarvestOptions::default()).contains("with a tokenizer"));
-    let endless = Text::grammar(&crate::data::grammar::Mix::default(), text::Part::All, text::TextOptions::default());
+    let endless =
+        Text::grammar(&crate::data::grammar::Mix::default(), text::TextPart::All, text::TextOptions::default());
     assert!(refused(&plain, &["embed"], &endless, &HarvestOptions::default()).contains("a text with an end"));
     let nothing = Skipped { without_ids: (0..27).collect(), ..Skipped::default() };
     let options = HarvestOptions { skip: nothing, ..HarvestOptions::default() };

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::training::TrainingRows;
 use super::*;
 use crate::data::Document;
-use crate::data::text::{Part, TextOptions};
+use crate::data::text::{TextOptions, TextPart};
 use crate::model::train::Examples;
 
 /// Letters are tokens; `.` is BOS.
@@ -226,7 +226,7 @@ fn limit(tokens: u64) -> TextOptions {
 }
 
 fn grammar(options: TextOptions) -> Text {
-    Text::grammar(&Default::default(), Part::All, options)
+    Text::grammar(&Default::default(), TextPart::All, options)
 }
 
 #[test]

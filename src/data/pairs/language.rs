@@ -5,6 +5,7 @@ use rand_chacha::rand_core::Rng;
 
 use super::Pair;
 use super::frame::{below, pick, spaced, without_parenthesis, years_about};
+use super::words::templates::BEFORE;
 use crate::base::random::stream;
 use crate::data::grammar::Split;
 use crate::data::grammar::labels::{Col, NAME_ROLES, PAREN_KINDS, value};
@@ -100,28 +101,6 @@ pub fn parenthesis(rng: &mut ChaCha8Rng) -> Option<Pair> {
     let kind = pen.out.value_at(Col::ParenKind, end) as usize;
     without_parenthesis(pen.out.text().get(..end as usize)?, PAREN_KINDS.get(kind.checked_sub(1)?)?)
 }
-
-/// Words before an apostrophe: people, and words with an elided end.
-const BEFORE: [&str; 18] = [
-    "nobody knew that",
-    "it is clear that",
-    "the letter says that",
-    "in the morning",
-    "we were told that",
-    "the people say that",
-    "on Monday",
-    "it seems that",
-    "the report says that",
-    "everybody knows that",
-    "in the end",
-    "in the winter",
-    "after a while",
-    "they say that",
-    "strange to say",
-    "nobody believes that",
-    "at first",
-    "as it happens",
-];
 
 pub fn apostrophe(rng: &mut ChaCha8Rng) -> Option<Pair> {
     let twins = Twins::new(rng);

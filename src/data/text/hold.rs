@@ -4,7 +4,7 @@ use sha2::{Digest, Sha256};
 
 crate::choices! {
     /// A part of the documents of a source.
-    pub enum Part {
+    pub enum TextPart {
         All = "all",
         /// Without the held-out documents.
         Train = "train",
@@ -13,15 +13,15 @@ crate::choices! {
     }
 }
 
-impl Part {
+impl TextPart {
     /// Whether a document is of this part, where one in `one_in` is held out. Its own beginning decides, so that its
     /// part does not change when others are added, and no copy of a held-out document is trained on.
     pub fn has(self, beginning: &str, one_in: u64) -> bool {
         let held = number(beginning).is_multiple_of(one_in.max(1));
         match self {
-            Part::All => true,
-            Part::Train => !held,
-            Part::Held => held,
+            TextPart::All => true,
+            TextPart::Train => !held,
+            TextPart::Held => held,
         }
     }
 }
@@ -39,10 +39,10 @@ mod tests {
     #[test]
     fn parts_share_nothing_and_leave_nothing_out() {
         let texts: Vec<String> = (0..2000).map(|i| format!("text {i}")).collect();
-        let count = |part: Part| texts.iter().filter(|text| part.has(text, 10)).count();
-        assert_eq!(count(Part::All), 2000);
-        assert_eq!(count(Part::Train) + count(Part::Held), 2000);
-        assert!((150..250).contains(&count(Part::Held)), "{}", count(Part::Held));
-        assert!(texts.iter().all(|text| Part::Train.has(text, 10) != Part::Held.has(text, 10)));
+        let count = |part: TextPart| texts.iter().filter(|text| part.has(text, 10)).count();
+        assert_eq!(count(TextPart::All), 2000);
+        assert_eq!(count(TextPart::Train) + count(TextPart::Held), 2000);
+        assert!((150..250).contains(&count(TextPart::Held)), "{}", count(TextPart::Held));
+        assert!(texts.iter().all(|text| TextPart::Train.has(text, 10) != TextPart::Held.has(text, 10)));
     }
 }

@@ -22,7 +22,7 @@ mod tests;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-pub use hold::Part;
+pub use hold::TextPart;
 pub use options::{SourceOptions, TextOptions};
 pub use plain::Bounds;
 pub use tally::Tally;
@@ -123,10 +123,10 @@ impl Text {
     }
 
     /// The labelled language: its training split, or what is held out of it.
-    pub fn grammar(mix: &Mix, part: Part, options: TextOptions) -> Self {
+    pub fn grammar(mix: &Mix, part: TextPart, options: TextOptions) -> Self {
         let (split, name) = match part {
-            Part::All | Part::Train => (Split::Train, GRAMMAR),
-            Part::Held => (Split::Held, "grammar, held out"),
+            TextPart::All | TextPart::Train => (Split::Train, GRAMMAR),
+            TextPart::Held => (Split::Held, "grammar, held out"),
         };
         let seed = options.seed();
         let grammar = Grammar::new(seed, mix, split);

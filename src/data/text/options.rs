@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{DocumentRules, GRAMMAR, ONE_IN, Part, SAMPLE};
+use super::{DocumentRules, GRAMMAR, ONE_IN, SAMPLE, TextPart};
 use crate::base::{Error, Result};
 use crate::data::text::Bounds;
 use crate::err;
@@ -46,7 +46,7 @@ crate::options! {
         /// "train" without the held-out documents, "held" for these alone; a hash of a document's beginning decides, so
         /// that copies are in the same part, and parts stay the same when files are added; the grammar holds out names,
         /// templates and combinations, and is "train" by default.
-        part: Part = Part::All;
+        part: TextPart = TextPart::All;
         /// About one document in this many is held out.
         hold: Option<u64> = None => usually(&ONE_IN.to_string());
         with text: TextOptions;
@@ -97,7 +97,7 @@ impl SourceOptions {
             )
             .about("hold"));
         }
-        if self.part == Part::All {
+        if self.part == TextPart::All {
             return Err(err!(Argument, "expected `part` to go with `hold`")
                 .hint("#{ part: \"train\" } is without the held-out documents, #{ part: \"held\" } is these alone")
                 .about("hold"));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::cut::Pieces;
 use super::find::{self, FileKind};
-use super::hold::Part;
+use super::hold::TextPart;
 use super::parquet::Table;
 use super::plain::{Bounds, Plain};
 use super::records::Records;
@@ -22,14 +22,14 @@ pub struct DocumentRules {
     /// The field of a record, or the column of a table, that holds the text.
     pub field: String,
     pub bounds: Arc<Bounds>,
-    pub part: Part,
+    pub part: TextPart,
     /// One document in this many is held out.
     pub one_in: u64,
 }
 
 impl Default for DocumentRules {
     fn default() -> Self {
-        Self { field: "text".into(), bounds: Arc::default(), part: Part::All, one_in: ONE_IN }
+        Self { field: "text".into(), bounds: Arc::default(), part: TextPart::All, one_in: ONE_IN }
     }
 }
 
@@ -98,13 +98,13 @@ impl FileDocuments {
                 self.rules.field,
                 tally.fields.join(", ")
             )),
-            (Part::All, true) => error,
-            (Part::Train | Part::Held, true) if tally.other_part > 0 => error.hint(format!(
+            (TextPart::All, true) => error,
+            (TextPart::Train | TextPart::Held, true) if tally.other_part > 0 => error.hint(format!(
                 "all {} are in the other part: lower `hold`, or split the files into more documents with `separator` or \
                  `starts`",
                 tally.other_part
             )),
-            (Part::Train | Part::Held, true) => error,
+            (TextPart::Train | TextPart::Held, true) => error,
         }
     }
 }

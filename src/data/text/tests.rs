@@ -162,7 +162,7 @@ fn a_source_without_documents_says_what_was_looked_for() {
     assert!(plain("a.jsonk").contains("did you mean `a.jsonl`?"));
     assert!(plain("e.jsonl.gz").starts_with("e.jsonl.gz cannot be read to its end"));
     let held = SourceOptions {
-        part: Part::Held,
+        part: TextPart::Held,
         hold: Some(u64::MAX),
         field: Some("content".into()),
         ..SourceOptions::default()
@@ -198,11 +198,11 @@ fn parts_share_no_document_and_are_together_whole() {
     let read = |part| {
         texts(
             &place
-                .open("a.txt", SourceOptions { part, hold: (part != Part::All).then_some(5), ..separator("%\n") })
+                .open("a.txt", SourceOptions { part, hold: (part != TextPart::All).then_some(5), ..separator("%\n") })
                 .unwrap(),
         )
     };
-    let (all, train, held) = (read(Part::All), read(Part::Train), read(Part::Held));
+    let (all, train, held) = (read(TextPart::All), read(TextPart::Train), read(TextPart::Held));
     assert_eq!(all.len(), 300);
     assert!((40..80).contains(&held.len()), "{}", held.len());
     assert!(held.iter().all(|text| !train.contains(text)));

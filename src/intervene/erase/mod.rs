@@ -50,18 +50,20 @@ crate::options! {
     pub struct EraseOptions {
         /// How it is erased.
         kind: EraserKind = EraserKind::Leace;
-        /// For all but "oracle" and "features": whether the mean of the rows stays where it is, and not the origin.
-        affine: Option<bool> = None => usually("true");
-        /// For "leace": whether the covariance is shrunk towards a multiple of the identity (Bodnar et al. 2014), for few rows.
-        shrinkage: Option<bool> = None => usually("false");
-        /// For "inlp": the number of rounds.
-        rounds: Option<usize> = None => usually("3").at_least(1.0);
-        /// For "inlp": the penalty of its probes.
-        l2: Option<f64> = None => usually("1 / rows").at_least(0.0);
-        /// For "features": their number; for "random": the number of directions.
-        k: Option<usize> = None => usually("the number of classes less 1").at_least(1.0);
-        /// For "random": the seed of the directions.
-        seed: Option<i64> = None => usually("0");
+        /// Whether the mean of the rows stays where it is, and not the origin.
+        affine: Option<bool> = None
+            => usually("true").only("kind", &["leace", "mean_projection", "inlp", "random"]);
+        /// Whether the covariance is shrunk towards a multiple of the identity (Bodnar et al. 2014), for few rows.
+        shrinkage: Option<bool> = None => usually("false").only("kind", &["leace"]);
+        /// The number of rounds.
+        rounds: Option<usize> = None => usually("3").at_least(1.0).only("kind", &["inlp"]);
+        /// The penalty of its probes.
+        l2: Option<f64> = None => usually("1 / rows").at_least(0.0).only("kind", &["inlp"]);
+        /// The number of features, or of random directions.
+        k: Option<usize> = None
+            => usually("the number of classes less 1").at_least(1.0).only("kind", &["features", "random"]);
+        /// The seed of the directions.
+        seed: Option<i64> = None => usually("0").only("kind", &["random"]);
     }
 }
 

@@ -23,6 +23,11 @@ const SPELLINGS: [(&str, &[&str]); 11] = [
     ("tied", &["tie_word_embeddings"]),
 ];
 
+/// The names that published configs have for the sizes.
+pub fn aliases<'a>() -> impl Iterator<Item = &'a str> {
+    SPELLINGS.iter().flat_map(|(_, theirs)| theirs.iter().copied())
+}
+
 /// The options of a model of our own family, with aliases replaced by our names.
 pub fn ours(given: &Map<String, Value>) -> Result<Map<String, Value>> {
     respelt(given, |key| SPELLINGS.iter().find(|(_, theirs)| theirs.contains(&key)).map(|(ours, _)| *ours))
@@ -121,6 +126,12 @@ mod tests {
         assert_eq!(unknown.hint.as_deref(), Some("did you mean `context`?"));
         let twice = config(json!({"model_type": "gpt2", "layers": 1, "n_ctx": 32})).unwrap();
         assert_eq!(twice.context, 32);
+        let hint = |options| config(options).unwrap_err().hint.unwrap();
+        assert_eq!(hint(json!({"vocab": 10, "n_layr": 2})), "did you mean `n_layer`?");
+        assert_eq!(hint(json!({"vocab": 10, "hidden_sise": 16})), "did you mean `hidden_size`?");
+        assert_eq!(hint(json!({"vocab": 10, "contxt": 16})), "did you mean `context`?");
+        assert_eq!(hint(json!({"model_type": "gpt2", "n_layr": 2})), "did you mean `n_layer`?");
+        assert_eq!(hint(json!({"model_type": "gpt_neox", "hiden_size": 16})), "did you mean `hidden_size`?");
         let misspelt = config(json!({"layers": 1, "vocb": 32})).unwrap_err();
         assert_eq!(misspelt.hint.as_deref(), Some("it is the number of tokens; `vocb` is no option"));
     }

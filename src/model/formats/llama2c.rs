@@ -7,7 +7,7 @@ use super::base::{Sizes, llama};
 use crate::base::{Result, memory, names};
 use crate::model::config::{Config, Rotary, Scaling};
 use crate::model::layout::{Layout, TensorSource, WeightFrom};
-use crate::tensor::files::reader::{Reader, elements};
+use crate::tensor::files::reader::{ByteReader, elements};
 use crate::tensor::{DType, Device, Tensor};
 use crate::{bail, err};
 
@@ -40,8 +40,8 @@ impl<B: AsRef<[u8]>> Checkpoint<B> {
     /// Parses the header; its tensors must fill the file to the last byte.
     pub fn new(bytes: B) -> Result<Self> {
         let content = bytes.as_ref();
-        let mut reader = Reader::new(content);
-        let newer = Reader::new(content).u32()? == MAGIC;
+        let mut reader = ByteReader::new(content);
+        let newer = ByteReader::new(content).u32()? == MAGIC;
         let config = if newer { versioned(&mut reader)? } else { legacy(&mut reader)? };
         let order = if newer { order_of_version_1(&config) } else { order_of_legacy(&config) };
         let tensors = placed(order, reader.place(), content.len())?;
@@ -76,12 +76,12 @@ impl<B: AsRef<[u8]>> TensorSource for Checkpoint<B> {
 }
 
 /// The header of the first files, which had no version; a negative vocabulary size means an untied unembedding.
-fn legacy(reader: &mut Reader) -> Result<Config> {
+fn legacy(reader: &mut ByteReader) -> Result<Config> {
     let sizes = sizes(reader)?;
     config(sizes, sizes[5] > 0)
 }
 
-fn versioned(reader: &mut Reader) -> Result<Config> {
+fn versioned(reader: &mut ByteReader) -> Result<Config> {
     reader.u32()?;
     match reader.i32()? {
         1 => {}
@@ -109,7 +109,7 @@ fn versioned(reader: &mut Reader) -> Result<Config> {
 /// dim, hidden_dim, n_layers, n_heads, n_kv_heads, vocab_size, max_seq_len
 type Header = [i32; 7];
 
-fn sizes(reader: &mut Reader) -> Result<Header> {
+fn sizes(reader: &mut ByteReader) -> Result<Header> {
     let mut sizes = [0; 7];
     for size in &mut sizes {
         *size = reader.i32()?;

@@ -28,7 +28,7 @@ pub fn said(beside: &Beside, source: &dyn TensorSource) -> Result<Said> {
     let mut said = Said::new(row);
     said.d_in = trainer.maybe_size("activation_dim", None)?;
     said.d_sae = trainer.maybe_size("dict_size", None)?;
-    if row.line(table::Part::K).is_some() {
+    if row.line(table::DictionaryPart::K).is_some() {
         said.k = trainer.maybe_size("k", None)?;
     }
     said.about.model = trainer.word("lm_name")?.map(str::to_string);
@@ -94,7 +94,7 @@ pub fn config(given: &Given, parts: &Parts) -> Value {
         "lm_name": about.model,
         "submodule_name": name,
     });
-    if let Some(k) = super::give::k(parts).filter(|_| given.row.line(table::Part::K).is_some()) {
+    if let Some(k) = super::give::k(parts).filter(|_| given.row.line(table::DictionaryPart::K).is_some()) {
         trainer["k"] = json!(k);
     }
     let own = Own { about: about.clone(), absent: given.absent.clone() };

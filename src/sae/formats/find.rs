@@ -6,7 +6,7 @@ use super::Format;
 
 /// The files of a dictionary.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub struct DictionaryFiles {
     /// The path that selects it: a folder with a dictionary, or one file of several; empty for the folder itself.
     pub place: String,
     pub format: Format,
@@ -15,16 +15,16 @@ pub struct Found {
     pub config: Option<String>,
 }
 
-impl Found {
+impl DictionaryFiles {
     pub fn files(&self) -> impl Iterator<Item = &String> {
         std::iter::once(&self.weights).chain(&self.config)
     }
 }
 
 /// All dictionaries among files, by their place. `paths` go down from one folder, with `/` between names.
-pub fn all(paths: &[String]) -> Vec<Found> {
+pub fn all(paths: &[String]) -> Vec<DictionaryFiles> {
     let there: BTreeSet<&str> = paths.iter().map(String::as_str).collect();
-    let mut found: Vec<Found> = paths.iter().filter_map(|path| one(path, &there)).collect();
+    let mut found: Vec<DictionaryFiles> = paths.iter().filter_map(|path| one(path, &there)).collect();
     // Of two files of one dictionary the one of plain tensors comes first, whose name ends in a later letter.
     found.sort_by(|a, b| (&a.place, a.format, &b.weights).cmp(&(&b.place, b.format, &a.weights)));
     found.dedup_by(|later, first| later.place == first.place && later.format == first.format);
@@ -32,7 +32,7 @@ pub fn all(paths: &[String]) -> Vec<Found> {
 }
 
 /// The dictionary whose tensors a file has, where its name says so.
-fn one(path: &str, there: &BTreeSet<&str>) -> Option<Found> {
+fn one(path: &str, there: &BTreeSet<&str>) -> Option<DictionaryFiles> {
     let (folder, name) = path.split_at(path.rfind('/').map_or(0, |slash| slash + 1));
     let format = match name {
         "sae_weights.safetensors" => Format::SaeLens,
@@ -49,7 +49,7 @@ fn one(path: &str, there: &BTreeSet<&str>) -> Option<Found> {
         return None;
     }
     let place = if format == Format::CircuitTracer { path } else { folder.trim_end_matches('/') };
-    Some(Found { place: place.to_string(), format, weights: path.to_string(), config })
+    Some(DictionaryFiles { place: place.to_string(), format, weights: path.to_string(), config })
 }
 
 /// `layer_3.safetensors`

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Format;
-use super::table::{self, Activation as Kind, Architecture, Centred, Part};
+use super::table::{self, Activation as Kind, Architecture, Centred, DictionaryPart};
 use crate::base::{Error, Result};
 use crate::err;
 use crate::sae::{Activation, Parts, Scaling};
@@ -69,27 +69,36 @@ fn obstacle(row: &Architecture, parts: &Parts) -> Result<Option<Obstacle>> {
     let name = row.name;
     let widens = parts.encoder.dims().last() != parts.decoder.dims().last();
     let transcodes = widens || parts.about.kind.contains("transcoder");
-    let lacks = |part: Part, there: bool| there && row.line(part).is_none();
+    let lacks = |part: DictionaryPart, there: bool| there && row.line(part).is_none();
     let hindrances = [
         (parts.about.sites.len() > 1 || !parts.about.spans.is_empty(), "it has no place for several sites".to_string()),
         (kind(&parts.activation) != Some(row.activation), says_activation(parts)),
         (row.transcodes != transcodes, says_transcoding(transcodes)),
         (widens && !row.widens, format!("`{name}` has outputs of the width of its inputs")),
         (!centring(row, parts.centred), says_centring(name, parts.centred)),
-        (lacks(Part::Skip, parts.skip.is_some()), format!("`{name}` has no skip connection")),
+        (lacks(DictionaryPart::Skip, parts.skip.is_some()), format!("`{name}` has no skip connection")),
         (skips(row) && parts.skip.is_none(), format!("`{name}` has a skip connection, and this has none")),
         (parts.rescaled && !row.rescales, format!("`{name}` cannot multiply codes by the norms of their directions")),
         (parts.scaling != Scaling::None && !row.scales, format!("`{name}` cannot normalise each input")),
-        (lacks(Part::EncoderBias, parts.encoder_bias.is_some()), format!("`{name}` has no encoder bias")),
-        (row.line(Part::Groups).is_none() && nested_elsewhere(row, parts), format!("`{name}` has no nested groups")),
-        (row.line(Part::Groups).is_some() && !nested(parts), format!("`{name}` has nested groups up to the end")),
-        (row.line(Part::K).is_some() && k(parts).is_none(), format!("`{name}` states a `k`, and this has none")),
+        (lacks(DictionaryPart::EncoderBias, parts.encoder_bias.is_some()), format!("`{name}` has no encoder bias")),
+        (
+            row.line(DictionaryPart::Groups).is_none() && nested_elsewhere(row, parts),
+            format!("`{name}` has no nested groups"),
+        ),
+        (
+            row.line(DictionaryPart::Groups).is_some() && !nested(parts),
+            format!("`{name}` has nested groups up to the end"),
+        ),
+        (
+            row.line(DictionaryPart::K).is_some() && k(parts).is_none(),
+            format!("`{name}` states a `k`, and this has none"),
+        ),
     ];
     if let Some((depth, (_, why))) = hindrances.into_iter().enumerate().find(|(_, (hinders, _))| *hinders) {
         return Ok(Some(Obstacle { depth, why }));
     }
     // Last, since this looks at numbers.
-    let one = matches!(row.activation, Kind::Threshold) && row.line(Part::OneThreshold).is_some();
+    let one = matches!(row.activation, Kind::Threshold) && row.line(DictionaryPart::OneThreshold).is_some();
     if one && one_threshold(parts)?.is_none() {
         let why = format!("`{name}` has one threshold for all features, and this has several");
         return Ok(Some(Obstacle { depth: usize::MAX, why }));
@@ -141,13 +150,13 @@ fn says_centring(name: &str, centred: bool) -> String {
 
 /// Whether an architecture always has a skip connection.
 fn skips(row: &Architecture) -> bool {
-    row.line(Part::Skip).is_some_and(|line| !line.optional)
+    row.line(DictionaryPart::Skip).is_some_and(|line| !line.optional)
 }
 
 /// Whether a format that knows nested groups has them in another architecture.
 fn nested_elsewhere(row: &Architecture, parts: &Parts) -> bool {
-    let known = || table::of(row.format).any(|other| other.line(Part::Groups).is_some());
-    row.line(Part::OneThreshold).is_some() && nested(parts) && known()
+    let known = || table::of(row.format).any(|other| other.line(DictionaryPart::Groups).is_some());
+    row.line(DictionaryPart::OneThreshold).is_some() && nested(parts) && known()
 }
 
 /// Whether it has prefixes, each longer than the one before, the last of them all of it.
@@ -177,31 +186,31 @@ fn one_threshold(parts: &Parts) -> Result<Option<f64>> {
 }
 
 /// The tensor for a part of a file; None where the dictionary has no such part.
-fn part(part: Part, parts: &Parts) -> Result<Option<Tensor>> {
+fn part(part: DictionaryPart, parts: &Parts) -> Result<Option<Tensor>> {
     let gated = |which: fn(&Tensor, &Tensor, &Tensor) -> Tensor| match &parts.activation {
         Activation::Gated { gate, magnitude, log_scale } => Some(which(gate, magnitude, log_scale)),
         _ => None,
     };
     Ok(match part {
-        Part::Encoder => Some(parts.encoder.clone()),
-        Part::EncoderBias => parts.encoder_bias.clone(),
-        Part::Decoder => Some(parts.decoder.clone()),
-        Part::DecoderBias => parts.decoder_bias.clone(),
-        Part::Skip => parts.skip.clone(),
-        Part::Threshold => match &parts.activation {
+        DictionaryPart::Encoder => Some(parts.encoder.clone()),
+        DictionaryPart::EncoderBias => parts.encoder_bias.clone(),
+        DictionaryPart::Decoder => Some(parts.decoder.clone()),
+        DictionaryPart::DecoderBias => parts.decoder_bias.clone(),
+        DictionaryPart::Skip => parts.skip.clone(),
+        DictionaryPart::Threshold => match &parts.activation {
             Activation::Threshold(threshold) => Some(threshold.clone()),
             _ => None,
         },
-        Part::Gate => gated(|gate, _, _| gate.clone()),
-        Part::Magnitude => gated(|_, magnitude, _| magnitude.clone()),
-        Part::LogScale => gated(|_, _, log_scale| log_scale.clone()),
-        Part::K => k(parts).map(|k| create::from_floats(vec![k as f64], &[], DType::I32)).transpose()?,
-        Part::OneThreshold => {
+        DictionaryPart::Gate => gated(|gate, _, _| gate.clone()),
+        DictionaryPart::Magnitude => gated(|_, magnitude, _| magnitude.clone()),
+        DictionaryPart::LogScale => gated(|_, _, log_scale| log_scale.clone()),
+        DictionaryPart::K => k(parts).map(|k| create::from_floats(vec![k as f64], &[], DType::I32)).transpose()?,
+        DictionaryPart::OneThreshold => {
             let stated = parts.about.more.get("threshold").and_then(serde_json::Value::as_f64);
             let one = one_threshold(parts)?.or(stated).unwrap_or(-1.0);
             Some(create::from_floats(vec![one], &[], DType::F32)?)
         }
-        Part::Groups => Some(groups(&parts.about.prefixes)?),
+        DictionaryPart::Groups => Some(groups(&parts.about.prefixes)?),
     })
 }
 
@@ -213,10 +222,10 @@ fn groups(prefixes: &[usize]) -> Result<Tensor> {
 }
 
 /// A bias of zeros.
-fn zeros(part: Part, parts: &Parts) -> Result<Tensor> {
+fn zeros(part: DictionaryPart, parts: &Parts) -> Result<Tensor> {
     let like = match part {
-        Part::EncoderBias => parts.decoder.dims().first(),
-        Part::DecoderBias => parts.decoder.dims().last(),
+        DictionaryPart::EncoderBias => parts.decoder.dims().first(),
+        DictionaryPart::DecoderBias => parts.decoder.dims().last(),
         _ => None,
     };
     let Some(length) = like else { return Err(err!(Bug, "{part:?} cannot be left out")) };

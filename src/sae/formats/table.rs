@@ -4,7 +4,7 @@ use super::Format;
 
 /// The part of a dictionary that a tensor of a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
+pub enum DictionaryPart {
     Encoder,
     EncoderBias,
     Decoder,
@@ -44,7 +44,7 @@ pub enum Centred {
 /// A tensor of a file.
 #[derive(Debug)]
 pub struct Line {
-    pub part: Part,
+    pub part: DictionaryPart,
     pub name: &'static str,
     /// Whether the file has it transposed.
     pub turned: bool,
@@ -72,7 +72,7 @@ pub struct Architecture {
 }
 
 impl Architecture {
-    pub fn line(&self, part: Part) -> Option<&'static Line> {
+    pub fn line(&self, part: DictionaryPart) -> Option<&'static Line> {
         self.lines.iter().find(|line| line.part == part)
     }
 
@@ -89,15 +89,15 @@ pub fn of(format: Format) -> impl Iterator<Item = &'static Architecture> + Clone
     TABLE.iter().filter(move |row| row.format == format)
 }
 
-const fn line(part: Part, name: &'static str) -> Line {
+const fn line(part: DictionaryPart, name: &'static str) -> Line {
     Line { part, name, turned: false, optional: false }
 }
 
-const fn turned(part: Part, name: &'static str) -> Line {
+const fn turned(part: DictionaryPart, name: &'static str) -> Line {
     Line { turned: true, ..line(part, name) }
 }
 
-const fn maybe(part: Part, name: &'static str) -> Line {
+const fn maybe(part: DictionaryPart, name: &'static str) -> Line {
     Line { optional: true, ..line(part, name) }
 }
 
@@ -145,86 +145,86 @@ const fn transcoder(row: Architecture) -> Architecture {
 }
 
 const PLAIN: &[Line] = &[
-    turned(Part::Encoder, "W_enc"),
-    line(Part::EncoderBias, "b_enc"),
-    line(Part::Decoder, "W_dec"),
-    line(Part::DecoderBias, "b_dec"),
+    turned(DictionaryPart::Encoder, "W_enc"),
+    line(DictionaryPart::EncoderBias, "b_enc"),
+    line(DictionaryPart::Decoder, "W_dec"),
+    line(DictionaryPart::DecoderBias, "b_dec"),
 ];
 const WITH_THRESHOLD: &[Line] = &[
-    turned(Part::Encoder, "W_enc"),
-    line(Part::EncoderBias, "b_enc"),
-    line(Part::Decoder, "W_dec"),
-    line(Part::DecoderBias, "b_dec"),
-    line(Part::Threshold, "threshold"),
+    turned(DictionaryPart::Encoder, "W_enc"),
+    line(DictionaryPart::EncoderBias, "b_enc"),
+    line(DictionaryPart::Decoder, "W_dec"),
+    line(DictionaryPart::DecoderBias, "b_dec"),
+    line(DictionaryPart::Threshold, "threshold"),
 ];
 const WITH_SKIP: &[Line] = &[
-    turned(Part::Encoder, "W_enc"),
-    line(Part::EncoderBias, "b_enc"),
-    line(Part::Decoder, "W_dec"),
-    line(Part::DecoderBias, "b_dec"),
-    line(Part::Skip, "W_skip"),
+    turned(DictionaryPart::Encoder, "W_enc"),
+    line(DictionaryPart::EncoderBias, "b_enc"),
+    line(DictionaryPart::Decoder, "W_dec"),
+    line(DictionaryPart::DecoderBias, "b_dec"),
+    line(DictionaryPart::Skip, "W_skip"),
 ];
 const WITH_BOTH: &[Line] = &[
-    turned(Part::Encoder, "W_enc"),
-    line(Part::EncoderBias, "b_enc"),
-    line(Part::Decoder, "W_dec"),
-    line(Part::DecoderBias, "b_dec"),
-    line(Part::Threshold, "threshold"),
-    line(Part::Skip, "W_skip"),
+    turned(DictionaryPart::Encoder, "W_enc"),
+    line(DictionaryPart::EncoderBias, "b_enc"),
+    line(DictionaryPart::Decoder, "W_dec"),
+    line(DictionaryPart::DecoderBias, "b_dec"),
+    line(DictionaryPart::Threshold, "threshold"),
+    line(DictionaryPart::Skip, "W_skip"),
 ];
 const GATED: &[Line] = &[
-    turned(Part::Encoder, "W_enc"),
-    line(Part::Gate, "b_gate"),
-    line(Part::Magnitude, "b_mag"),
-    line(Part::LogScale, "r_mag"),
-    line(Part::Decoder, "W_dec"),
-    line(Part::DecoderBias, "b_dec"),
+    turned(DictionaryPart::Encoder, "W_enc"),
+    line(DictionaryPart::Gate, "b_gate"),
+    line(DictionaryPart::Magnitude, "b_mag"),
+    line(DictionaryPart::LogScale, "r_mag"),
+    line(DictionaryPart::Decoder, "W_dec"),
+    line(DictionaryPart::DecoderBias, "b_dec"),
 ];
 /// dictionary_learning's top-k and batch top-k have tensors of the same names.
 const WITH_K: &[Line] = &[
-    line(Part::Encoder, "encoder.weight"),
-    line(Part::EncoderBias, "encoder.bias"),
-    turned(Part::Decoder, "decoder.weight"),
-    line(Part::DecoderBias, "b_dec"),
-    line(Part::K, "k"),
-    line(Part::OneThreshold, "threshold"),
+    line(DictionaryPart::Encoder, "encoder.weight"),
+    line(DictionaryPart::EncoderBias, "encoder.bias"),
+    turned(DictionaryPart::Decoder, "decoder.weight"),
+    line(DictionaryPart::DecoderBias, "b_dec"),
+    line(DictionaryPart::K, "k"),
+    line(DictionaryPart::OneThreshold, "threshold"),
 ];
 const SPARSIFY: &[Line] = &[
-    line(Part::Encoder, "encoder.weight"),
-    line(Part::EncoderBias, "encoder.bias"),
-    line(Part::Decoder, "W_dec"),
-    line(Part::DecoderBias, "b_dec"),
-    maybe(Part::Skip, "W_skip"),
+    line(DictionaryPart::Encoder, "encoder.weight"),
+    line(DictionaryPart::EncoderBias, "encoder.bias"),
+    line(DictionaryPart::Decoder, "W_dec"),
+    line(DictionaryPart::DecoderBias, "b_dec"),
+    maybe(DictionaryPart::Skip, "W_skip"),
 ];
 const GEMMA_2: &[Line] = &[
-    turned(Part::Encoder, "w_enc"),
-    line(Part::EncoderBias, "b_enc"),
-    line(Part::Decoder, "w_dec"),
-    line(Part::DecoderBias, "b_dec"),
-    line(Part::Threshold, "threshold"),
+    turned(DictionaryPart::Encoder, "w_enc"),
+    line(DictionaryPart::EncoderBias, "b_enc"),
+    line(DictionaryPart::Decoder, "w_dec"),
+    line(DictionaryPart::DecoderBias, "b_dec"),
+    line(DictionaryPart::Threshold, "threshold"),
 ];
 const GEMMA_2_TRANSCODER: &[Line] = &[
-    turned(Part::Encoder, "w_enc"),
-    line(Part::EncoderBias, "b_enc"),
-    line(Part::Decoder, "w_dec"),
-    line(Part::DecoderBias, "b_dec"),
-    line(Part::Threshold, "threshold"),
-    Line { part: Part::Skip, name: "affine_skip_connection", turned: true, optional: true },
+    turned(DictionaryPart::Encoder, "w_enc"),
+    line(DictionaryPart::EncoderBias, "b_enc"),
+    line(DictionaryPart::Decoder, "w_dec"),
+    line(DictionaryPart::DecoderBias, "b_dec"),
+    line(DictionaryPart::Threshold, "threshold"),
+    Line { part: DictionaryPart::Skip, name: "affine_skip_connection", turned: true, optional: true },
 ];
 const TRACER: &[Line] = &[
-    line(Part::Encoder, "W_enc"),
-    line(Part::EncoderBias, "b_enc"),
-    line(Part::Decoder, "W_dec"),
-    line(Part::DecoderBias, "b_dec"),
-    maybe(Part::Skip, "W_skip"),
+    line(DictionaryPart::Encoder, "W_enc"),
+    line(DictionaryPart::EncoderBias, "b_enc"),
+    line(DictionaryPart::Decoder, "W_dec"),
+    line(DictionaryPart::DecoderBias, "b_dec"),
+    maybe(DictionaryPart::Skip, "W_skip"),
 ];
 const TRACER_WITH_THRESHOLD: &[Line] = &[
-    line(Part::Encoder, "W_enc"),
-    line(Part::EncoderBias, "b_enc"),
-    line(Part::Decoder, "W_dec"),
-    line(Part::DecoderBias, "b_dec"),
-    line(Part::Threshold, "activation_function.threshold"),
-    maybe(Part::Skip, "W_skip"),
+    line(DictionaryPart::Encoder, "W_enc"),
+    line(DictionaryPart::EncoderBias, "b_enc"),
+    line(DictionaryPart::Decoder, "W_dec"),
+    line(DictionaryPart::DecoderBias, "b_dec"),
+    line(DictionaryPart::Threshold, "activation_function.threshold"),
+    maybe(DictionaryPart::Skip, "W_skip"),
 ];
 
 /// Where several rows of a format can represent a dictionary, the first one is written.
@@ -245,10 +245,10 @@ static TABLE: &[Architecture] = &[
         Activation::Relu,
         Centred::Always,
         &[
-            line(Part::DecoderBias, "bias"),
-            line(Part::Encoder, "encoder.weight"),
-            line(Part::EncoderBias, "encoder.bias"),
-            turned(Part::Decoder, "decoder.weight"),
+            line(DictionaryPart::DecoderBias, "bias"),
+            line(DictionaryPart::Encoder, "encoder.weight"),
+            line(DictionaryPart::EncoderBias, "encoder.bias"),
+            turned(DictionaryPart::Decoder, "decoder.weight"),
         ],
     ),
     row(
@@ -258,10 +258,10 @@ static TABLE: &[Architecture] = &[
         Activation::Relu,
         Centred::Never,
         &[
-            line(Part::Encoder, "encoder.weight"),
-            line(Part::EncoderBias, "encoder.bias"),
-            turned(Part::Decoder, "decoder.weight"),
-            line(Part::DecoderBias, "decoder.bias"),
+            line(DictionaryPart::Encoder, "encoder.weight"),
+            line(DictionaryPart::EncoderBias, "encoder.bias"),
+            turned(DictionaryPart::Decoder, "decoder.weight"),
+            line(DictionaryPart::DecoderBias, "decoder.bias"),
         ],
     ),
     row(Format::DictionaryLearning, "AutoEncoderTopK", "topk", Activation::TopK, Centred::Always, WITH_K),
@@ -272,13 +272,13 @@ static TABLE: &[Architecture] = &[
         Activation::Threshold,
         Centred::Always,
         &[
-            turned(Part::Encoder, "W_enc"),
-            line(Part::EncoderBias, "b_enc"),
-            line(Part::Decoder, "W_dec"),
-            line(Part::DecoderBias, "b_dec"),
-            line(Part::K, "k"),
-            line(Part::OneThreshold, "threshold"),
-            line(Part::Groups, "group_sizes"),
+            turned(DictionaryPart::Encoder, "W_enc"),
+            line(DictionaryPart::EncoderBias, "b_enc"),
+            line(DictionaryPart::Decoder, "W_dec"),
+            line(DictionaryPart::DecoderBias, "b_dec"),
+            line(DictionaryPart::K, "k"),
+            line(DictionaryPart::OneThreshold, "threshold"),
+            line(DictionaryPart::Groups, "group_sizes"),
         ],
     ),
     row(Format::DictionaryLearning, "BatchTopKSAE", "batch_topk", Activation::Threshold, Centred::Always, WITH_K),
@@ -297,12 +297,12 @@ static TABLE: &[Architecture] = &[
         Activation::Gated,
         Centred::Always,
         &[
-            line(Part::DecoderBias, "decoder_bias"),
-            line(Part::Encoder, "encoder.weight"),
-            line(Part::LogScale, "r_mag"),
-            line(Part::Gate, "gate_bias"),
-            line(Part::Magnitude, "mag_bias"),
-            turned(Part::Decoder, "decoder.weight"),
+            line(DictionaryPart::DecoderBias, "decoder_bias"),
+            line(DictionaryPart::Encoder, "encoder.weight"),
+            line(DictionaryPart::LogScale, "r_mag"),
+            line(DictionaryPart::Gate, "gate_bias"),
+            line(DictionaryPart::Magnitude, "mag_bias"),
+            turned(DictionaryPart::Decoder, "decoder.weight"),
         ],
     ),
     row(Format::Sparsify, "topk", "topk", Activation::TopK, Centred::Always, SPARSIFY),
@@ -332,6 +332,6 @@ static TABLE: &[Architecture] = &[
         "tied",
         Activation::Relu,
         Centred::Never,
-        &[line(Part::Encoder, "encoder"), line(Part::EncoderBias, "encoder_bias")],
+        &[line(DictionaryPart::Encoder, "encoder"), line(DictionaryPart::EncoderBias, "encoder_bias")],
     ),
 ];

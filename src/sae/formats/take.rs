@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::own::Own;
-use super::table::{Activation as Kind, Architecture, Centred, Line, Part};
+use super::table::{Activation as Kind, Architecture, Centred, DictionaryPart, Line};
 use crate::base::{Error, Result, Task, memory, names};
 use crate::err;
 use crate::model::layout::TensorSource;
@@ -114,10 +114,10 @@ fn missing(row: &Architecture, name: &str, unknown: &BTreeSet<&str>) -> Error {
 /// The widths of the file's matrices, checked against the config.
 fn widths(said: &Said, source: &dyn TensorSource) -> Result<Widths> {
     let row = said.row;
-    let (d_sae, d_in, encoder) = rows_and_columns(row, Part::Encoder, source)?;
+    let (d_sae, d_in, encoder) = rows_and_columns(row, DictionaryPart::Encoder, source)?;
     // A dictionary without a decoder has the output width of its input.
-    let (_, d_out, decoder) = match row.line(Part::Decoder) {
-        Some(_) => rows_and_columns(row, Part::Decoder, source)?,
+    let (_, d_out, decoder) = match row.line(DictionaryPart::Decoder) {
+        Some(_) => rows_and_columns(row, DictionaryPart::Decoder, source)?,
         None => (d_sae, d_in, encoder),
     };
     let stated = [("d_in", said.d_in, d_in, encoder), ("d_sae", said.d_sae, d_sae, encoder)];
@@ -130,7 +130,11 @@ fn widths(said: &Said, source: &dyn TensorSource) -> Result<Widths> {
     Ok(Widths { d_in, d_sae, d_out })
 }
 
-fn rows_and_columns(row: &Architecture, part: Part, source: &dyn TensorSource) -> Result<(usize, usize, &'static str)> {
+fn rows_and_columns(
+    row: &Architecture,
+    part: DictionaryPart,
+    source: &dyn TensorSource,
+) -> Result<(usize, usize, &'static str)> {
     let Some(line) = row.line(part) else { return Err(err!(Bug, "{} has no {part:?}", row.name)) };
     match (source.shape(line.name).as_deref(), line.turned) {
         (Some(&[rows, columns]), false) | (Some(&[columns, rows]), true) => Ok((rows, columns, line.name)),
@@ -144,13 +148,17 @@ fn rows_and_columns(row: &Architecture, part: Part, source: &dyn TensorSource) -
 fn shape(line: &Line, widths: Widths) -> Option<Vec<usize>> {
     let Widths { d_in, d_sae, d_out } = widths;
     let mut shape = match line.part {
-        Part::Encoder => vec![d_sae, d_in],
-        Part::Decoder => vec![d_sae, d_out],
-        Part::Skip => vec![d_out, d_in],
-        Part::DecoderBias => vec![d_out],
-        Part::EncoderBias | Part::Threshold | Part::Gate | Part::Magnitude | Part::LogScale => vec![d_sae],
-        Part::OneThreshold | Part::K => vec![],
-        Part::Groups => return None,
+        DictionaryPart::Encoder => vec![d_sae, d_in],
+        DictionaryPart::Decoder => vec![d_sae, d_out],
+        DictionaryPart::Skip => vec![d_out, d_in],
+        DictionaryPart::DecoderBias => vec![d_out],
+        DictionaryPart::EncoderBias
+        | DictionaryPart::Threshold
+        | DictionaryPart::Gate
+        | DictionaryPart::Magnitude
+        | DictionaryPart::LogScale => vec![d_sae],
+        DictionaryPart::OneThreshold | DictionaryPart::K => vec![],
+        DictionaryPart::Groups => return None,
     };
     if line.turned {
         shape.reverse();
@@ -175,23 +183,23 @@ impl Take<'_> {
             self.all_ones(name)?;
         }
         let mut about = said.about.clone();
-        let mut encoder = self.needed(Part::Encoder)?;
-        let decoder = match said.row.line(Part::Decoder) {
-            Some(_) => self.needed(Part::Decoder)?,
+        let mut encoder = self.needed(DictionaryPart::Encoder)?;
+        let decoder = match said.row.line(DictionaryPart::Decoder) {
+            Some(_) => self.needed(DictionaryPart::Decoder)?,
             None => {
                 encoder = unit_rows(&encoder)?;
                 encoder.clone()
             }
         };
-        let skip = self.maybe(Part::Skip)?;
+        let skip = self.maybe(DictionaryPart::Skip)?;
         if skip.is_some() && about.kind == "transcoder" {
             about.kind = "skip_transcoder".into();
         }
         about.prefixes = self.prefixes()?;
         let activation = self.activation(widths, &mut about)?;
         Ok(Parts {
-            encoder_bias: self.bias(Part::EncoderBias)?,
-            decoder_bias: self.bias(Part::DecoderBias)?,
+            encoder_bias: self.bias(DictionaryPart::EncoderBias)?,
+            decoder_bias: self.bias(DictionaryPart::DecoderBias)?,
             encoder,
             decoder,
             activation,
@@ -223,19 +231,19 @@ impl Take<'_> {
                 }
                 Activation::Threshold(match one {
                     Some(one) => filled(one, widths.d_sae, self.wanted)?,
-                    None => self.needed(Part::Threshold)?,
+                    None => self.needed(DictionaryPart::Threshold)?,
                 })
             }
             Kind::Gated => Activation::Gated {
-                gate: self.needed(Part::Gate)?,
-                magnitude: self.needed(Part::Magnitude)?,
-                log_scale: self.needed(Part::LogScale)?,
+                gate: self.needed(DictionaryPart::Gate)?,
+                magnitude: self.needed(DictionaryPart::Magnitude)?,
+                log_scale: self.needed(DictionaryPart::LogScale)?,
             },
         })
     }
 
     fn k(&self) -> Result<Option<usize>> {
-        let Some(line) = self.line(Part::K) else { return Ok(self.said.k) };
+        let Some(line) = self.line(DictionaryPart::K) else { return Ok(self.said.k) };
         let found = ints(&self.source.tensor(line.name)?)?.first().copied().unwrap_or_default();
         let found = usize::try_from(found).map_err(|_| err!(Format, "expected a size in `k`, found {found}"))?;
         match self.said.k {
@@ -248,7 +256,7 @@ impl Take<'_> {
     }
 
     fn one_threshold(&self) -> Result<Option<f64>> {
-        let Some(line) = self.line(Part::OneThreshold) else { return Ok(None) };
+        let Some(line) = self.line(DictionaryPart::OneThreshold) else { return Ok(None) };
         let tensor = self.source.tensor(line.name)?;
         finite(line.name, &tensor)?;
         Ok(floats(&tensor)?.first().copied())
@@ -256,7 +264,7 @@ impl Take<'_> {
 
     /// Where the groups end.
     fn prefixes(&self) -> Result<Vec<usize>> {
-        let Some(line) = self.line(Part::Groups) else { return Ok(Vec::new()) };
+        let Some(line) = self.line(DictionaryPart::Groups) else { return Ok(Vec::new()) };
         let mut end = 0_usize;
         let sizes = ints(&self.source.tensor(line.name)?)?;
         let ends = sizes.iter().map(|size| {
@@ -267,15 +275,15 @@ impl Take<'_> {
     }
 
     /// A line whose tensor is there.
-    fn line(&self, part: Part) -> Option<&'static Line> {
+    fn line(&self, part: DictionaryPart) -> Option<&'static Line> {
         self.said.row.line(part).filter(|line| self.source.shape(line.name).is_some())
     }
 
-    fn needed(&mut self, part: Part) -> Result<Tensor> {
+    fn needed(&mut self, part: DictionaryPart) -> Result<Tensor> {
         self.maybe(part)?.ok_or_else(|| err!(Bug, "{} has no {part:?}", self.said.row.name))
     }
 
-    fn maybe(&mut self, part: Part) -> Result<Option<Tensor>> {
+    fn maybe(&mut self, part: DictionaryPart) -> Result<Option<Tensor>> {
         let Some(line) = self.line(part) else { return Ok(None) };
         self.task.check()?;
         let tensor = self.source.tensor_as(line.name, self.wanted)?;
@@ -285,11 +293,11 @@ impl Take<'_> {
     }
 
     /// A bias; none where we wrote zeros for one that is not there.
-    fn bias(&mut self, part: Part) -> Result<Option<Tensor>> {
+    fn bias(&mut self, part: DictionaryPart) -> Result<Option<Tensor>> {
         let Some(bias) = self.maybe(part)? else { return Ok(None) };
         let name = self.line(part).map(|line| line.name);
         let absent = self.said.own.as_ref().is_some_and(|own| own.absent.iter().any(|one| Some(one.as_str()) == name));
-        let wanted = part == Part::DecoderBias && self.said.centred;
+        let wanted = part == DictionaryPart::DecoderBias && self.said.centred;
         let dropped = absent && !wanted && floats(&bias)?.iter().all(|x| *x == 0.0);
         Ok((!dropped).then_some(bias))
     }

@@ -220,8 +220,8 @@ pub mod methods {
         j.0.levels.clone()
     }
 
-    /// What is lost without each node alone, as a table: those first that change unrelated text most; `()` where nodes
-    /// were not ablated one by one.
+    /// What ablating each node alone changes, as a table, the nodes first that change unrelated text most; `()` where nodes
+    /// were not ablated one at a time.
     ///
     /// # Example
     /// ```

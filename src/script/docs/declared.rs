@@ -14,7 +14,8 @@ pub struct OptionDoc {
     pub meaning: String,
     /// The words that it is one of, where the core declares them.
     pub choices: &'static [&'static str],
-    /// The kinds of dictionary that have it, where not all do.
+    /// The option that decides whether there is this one, and the words of it with which there is; where not all have it.
+    pub of: &'static str,
     pub kinds: Vec<&'static str>,
 }
 
@@ -22,7 +23,12 @@ pub struct OptionDoc {
 pub const REQUIRED: &str = "required";
 
 impl OptionDoc {
-    /// Whether a dictionary of this kind has it; one whose kind is not known may have it.
+    /// Those with which it can be given, as a hint names them: `kind: "topk"`.
+    pub fn others(&self) -> impl Iterator<Item = String> {
+        self.kinds.iter().map(|kind| format!("`{}: {kind:?}`", self.of))
+    }
+
+    /// Whether there is this option with this kind; with one that is not known there may be.
     pub fn fits(&self, kind: Option<&str>) -> bool {
         self.kinds.is_empty() || kind.is_none_or(|kind| self.kinds.contains(&kind))
     }
@@ -49,19 +55,19 @@ pub fn group(name: &str) -> Vec<OptionDoc> {
 
 /// The options that a type declares.
 pub fn fields<T: Declared>() -> Vec<OptionDoc> {
-    T::fields().iter().map(|field| option(field, Vec::new())).collect()
+    T::fields().iter().map(|field| option(field, field.only.0, field.only.1.to_vec())).collect()
 }
 
-fn option(field: &Field, kinds: Vec<&'static str>) -> OptionDoc {
+fn option(field: &Field, of: &'static str, kinds: Vec<&'static str>) -> OptionDoc {
     let default = if field.is_required { REQUIRED.into() } else { field.default.clone() };
     let choices = match field.choices {
         // Kinds are listed in the text.
         [] => String::new(),
         choices => format!("; {}", choices.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(", ")),
     };
-    let of = if kinds.is_empty() { String::new() } else { format!("of {}: ", kinds.join(", ")) };
-    let meaning = format!("{of}{}{choices}", field.meaning);
-    OptionDoc { key: field.name.into(), default, meaning, choices: field.choices, kinds }
+    let whose = if kinds.is_empty() { String::new() } else { format!("of {}: ", kinds.join(", ")) };
+    let meaning = format!("{whose}{}{choices}", field.meaning);
+    OptionDoc { key: field.name.into(), default, meaning, choices: field.choices, of, kinds }
 }
 
 /// The options of each kind of dictionary; those that mean the same for several kinds stand once.
@@ -79,7 +85,7 @@ pub fn of_kinds() -> Vec<OptionDoc> {
         }
     }
     found.sort_by_key(|(field, _)| field.name);
-    found.into_iter().map(|(field, kinds)| option(field, kinds)).collect()
+    found.into_iter().map(|(field, kinds)| option(field, "kind", kinds)).collect()
 }
 
 #[cfg(test)]

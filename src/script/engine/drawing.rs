@@ -5,7 +5,7 @@ use ariadne::{CharSet, Color, Config, IndexType, Label, Report, ReportKind, Sour
 use crate::base::Kind;
 use crate::report::symbols::{harmless, visible};
 use crate::report::terminal::codes::code;
-use crate::script::engine::failure::{Failure, Place, Sources};
+use crate::script::engine::failure::{Failure, SourcePlace, Sources};
 
 /// The failure as text for people; without colour it holds no escape codes.
 pub fn draw(failure: &Failure, sources: &Sources, colour: bool) -> String {
@@ -27,7 +27,7 @@ fn plain(failure: &Failure) -> String {
     text
 }
 
-fn under_source(failure: &Failure, place: &Place, sources: &Sources, colour: bool) -> Option<String> {
+fn under_source(failure: &Failure, place: &SourcePlace, sources: &Sources, colour: bool) -> Option<String> {
     let text = sources.text(&place.source)?;
     let span = span(&text, place)?;
     let config = Config::default()
@@ -102,12 +102,12 @@ fn calls(failure: &Failure) -> impl Iterator<Item = String> + '_ {
     failure.frames.iter().rev().map(|frame| format!("in {}, called at {}", frame.function, shown(&frame.place)))
 }
 
-fn shown(place: &Place) -> String {
+fn shown(place: &SourcePlace) -> String {
     format!("{}:{}:{}", visible(&place.source), place.line, place.column)
 }
 
 /// Characters from the start of the text that the arrow covers: the blamed argument, or the word at the place.
-fn span(text: &str, place: &Place) -> Option<std::ops::Range<usize>> {
+fn span(text: &str, place: &SourcePlace) -> Option<std::ops::Range<usize>> {
     let characters: Vec<char> = text.chars().collect();
     let line_start = match place.line.checked_sub(2) {
         None => 0,
@@ -227,7 +227,7 @@ mod tests {
 
     fn drawn(text: &str, line: usize, column: usize, arg: Option<usize>) -> String {
         let characters: Vec<char> = text.chars().collect();
-        let place = Place { source: "s".into(), line, column, arg, option: None };
+        let place = SourcePlace { source: "s".into(), line, column, arg, option: None };
         span(text, &place).map(|s| characters[s].iter().collect()).unwrap_or_default()
     }
 
@@ -264,7 +264,7 @@ mod tests {
             kind: "name".into(),
             message: "unknown variable `oops`".into(),
             hint: Some("did you mean `x`?".into()),
-            place: Some(Place { source: "a.rhai".into(), line: 1, column: 9, arg: None, option: None }),
+            place: Some(SourcePlace { source: "a.rhai".into(), line: 1, column: 9, arg: None, option: None }),
             frames: Vec::new(),
         };
         let text = draw(&failure, &sources, false);
@@ -280,7 +280,7 @@ mod tests {
     fn the_name_of_a_source_is_no_code() {
         let (sources, name) = (Sources::default(), "a\x1b]52;c;x\x07\n.rhai");
         sources.add(name, "oops");
-        let place = Place { source: name.into(), line: 1, column: 1, arg: None, option: None };
+        let place = SourcePlace { source: name.into(), line: 1, column: 1, arg: None, option: None };
         let frame =
             crate::script::engine::failure::Frame { function: "import \"\x1b[2J\"".into(), place: place.clone() };
         let failure = Failure {

@@ -10,7 +10,7 @@ use crate::script::engine::unknown::{self, Words, article, lower, readable_types
 
 /// A point in a script; `line` and `column` count from 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct SourcePlace {
     pub source: String,
     pub line: usize,
     pub column: usize,
@@ -20,7 +20,7 @@ pub struct Place {
     pub option: Option<String>,
 }
 
-impl Place {
+impl SourcePlace {
     /// The byte of its text that it means.
     pub fn offset(&self, text: &str) -> usize {
         let before: usize = text.split_inclusive('\n').take(self.line.saturating_sub(1)).map(str::len).sum();
@@ -33,7 +33,7 @@ impl Place {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
     pub function: String,
-    pub place: Place,
+    pub place: SourcePlace,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -42,7 +42,7 @@ pub struct Failure {
     pub kind: String,
     pub message: String,
     pub hint: Option<String>,
-    pub place: Option<Place>,
+    pub place: Option<SourcePlace>,
     /// Outermost call first.
     pub frames: Vec<Frame>,
 }
@@ -118,9 +118,9 @@ fn called(function: &str) -> String {
     if function.starts_with("anon$") { "a closure".into() } else { function.into() }
 }
 
-fn place(source: &str, position: Position) -> Option<Place> {
+fn place(source: &str, position: Position) -> Option<SourcePlace> {
     let line = position.line()?;
-    Some(Place { source: source.into(), line, column: position.position().unwrap_or(1), arg: None, option: None })
+    Some(SourcePlace { source: source.into(), line, column: position.position().unwrap_or(1), arg: None, option: None })
 }
 
 pub fn words(error: &EvalAltResult, known: &Known) -> Words {

@@ -91,6 +91,50 @@ struct Places {
     changing: BTreeSet<String>,
     /// Functions of the texts so far, which may change what they are called on.
     scripted: BTreeSet<String>,
+    holders: Holders,
+}
+
+/// Variables that may hold closures, with the variables that these closures mention.
+#[derive(Default)]
+struct Holders(HashMap<String, BTreeSet<String>>);
+
+impl Holders {
+    /// Looks at what the variables of a text are set to.
+    fn add(&mut self, ast: &AST) {
+        ast.walk(&mut |path: &[ASTNode]| {
+            let (name, value) = match path.last() {
+                Some(ASTNode::Stmt(Stmt::Var(parts, ..))) => (Some(parts.0.name.as_str()), &parts.1),
+                Some(ASTNode::Stmt(Stmt::Assignment(parts))) => (root(&parts.1.lhs), &parts.1.rhs),
+                _ => return true,
+            };
+            let mentioned = self.held(value);
+            if let Some(name) = name.filter(|_| !mentioned.is_empty()) {
+                self.0.entry(name.into()).or_default().extend(mentioned);
+            }
+            true
+        });
+    }
+
+    /// What the closures mention that a value is, or has in it.
+    fn held(&self, value: &Expr) -> BTreeSet<String> {
+        match value {
+            Expr::Stmt(block) => match block.statements().first() {
+                Some(Stmt::Share(shared)) => shared.iter().map(|(shared, _)| shared.name.to_string()).collect(),
+                _ => BTreeSet::new(),
+            },
+            Expr::Map(map, _) => map.0.iter().flat_map(|(_, value)| self.held(value)).collect(),
+            Expr::Array(values, _) => values.iter().flat_map(|value| self.held(value)).collect(),
+            other => root(other).and_then(|name| self.0.get(name)).cloned().unwrap_or_default(),
+        }
+    }
+}
+
+/// The variable that an expression begins with.
+fn root(expression: &Expr) -> Option<&str> {
+    match expression {
+        Expr::Variable(variable, ..) => Some(variable.1.as_str()),
+        other => chain(other).map(|chain| chain.name.as_str()),
+    }
 }
 
 struct Mark {
@@ -163,6 +207,7 @@ impl Marks {
         let mut places = self.0.borrow_mut();
         let own: BTreeSet<&str> = ast.iter_functions().map(|function| function.name).collect();
         let (errors, shared) = (caught_names(ast), shared_names(ast));
+        places.holders.add(ast);
         ast.walk(&mut |path: &[ASTNode]| {
             let Some(ASTNode::Expr(expression)) = path.last() else { return true };
             if let Expr::Variable(variable, ..) = expression {
@@ -291,7 +336,10 @@ impl Places {
             return Copies::Handles;
         }
         let mut arguments = chain.calls().flat_map(|(call, _)| call.args.iter());
-        match name != "split" && arguments.any(|argument| has_closure(argument, chain.name)) {
+        let looks = |argument: &Expr| {
+            has_closure(argument, chain.name) || self.holders.held(argument).contains(chain.name.as_str())
+        };
+        match name != "split" && arguments.any(looks) {
             true => Copies::All,
             false => Copies::Light,
         }
@@ -300,25 +348,40 @@ impl Places {
 
 /// Calls in a text that change a variable while a closure given to them looks at it.
 pub fn clashes(ast: &AST) -> Vec<Clash> {
-    let mut clashes = Vec::new();
+    let (mut clashes, mut holders) = (Vec::new(), Holders::default());
+    holders.add(ast);
+    let defined = definitions(ast);
     ast.walk(&mut |path: &[ASTNode]| {
         if let Some(ASTNode::Expr(expression)) = path.last()
             && let Some(chain) = chain(expression)
             && let Some((call, position)) = chain.calls().next()
             && CHANGING.contains(&call.name.as_str())
-            && call.args.iter().any(|argument| mentions(argument, chain.name))
         {
-            clashes.push(Clash { name: chain.name.to_string(), position });
+            // Of two variables of a name, a closure that was made elsewhere may mean either.
+            let is_one = defined.get(chain.name.as_str()).is_none_or(|count| *count < 2);
+            let looks = |argument: &Expr| {
+                let is_sure = is_one || matches!(argument, Expr::Stmt(_));
+                is_sure && holders.held(argument).contains(chain.name.as_str())
+            };
+            if call.args.iter().any(looks) {
+                clashes.push(Clash { name: chain.name.to_string(), position });
+            }
         }
         true
     });
     clashes
 }
 
-/// Whether an expression is a closure that mentions a variable.
-fn mentions(expression: &Expr, name: &str) -> bool {
-    let Expr::Stmt(block) = expression else { return false };
-    matches!(block.statements().first(), Some(Stmt::Share(shared)) if shared.iter().any(|(shared, _)| shared.name == name))
+/// How often each name is defined as a variable.
+fn definitions(ast: &AST) -> HashMap<String, usize> {
+    let mut found = HashMap::new();
+    ast.walk(&mut |path: &[ASTNode]| {
+        if let Some(ASTNode::Stmt(Stmt::Var(parts, ..))) = path.last() {
+            *found.entry(parts.0.name.to_string()).or_default() += 1;
+        }
+        true
+    });
+    found
 }
 
 /// Whether some closure in an expression mentions a variable.

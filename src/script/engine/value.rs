@@ -187,7 +187,10 @@ pub fn type_name(value: &Dynamic) -> &str {
         "timestamp" => "timestamp",
         "core::ops::range::Range<i64>" | "core::ops::range::RangeInclusive<i64>" => "range",
         // A handle's Rust path ends in the name that it is registered by.
-        other => other.rsplit("::").next().unwrap_or(other),
+        other => match other.rsplit("::").next().unwrap_or(other) {
+            "SteppedRange" => "range",
+            name => name,
+        },
     }
 }
 

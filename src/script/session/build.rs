@@ -79,7 +79,9 @@ fn globals() -> Vec<&'static ModuleManifest> {
         exported_manifest!(numbers::functions),
         exported_manifest!(numbers::more),
         exported_manifest!(ranges::exclusive),
+        exported_manifest!(ranges::functions),
         exported_manifest!(ranges::inclusive),
+        exported_manifest!(ranges::stepped),
         exported_manifest!(report::functions),
         exported_manifest!(report::methods::methods),
         exported_manifest!(report::parts::methods),
@@ -146,6 +148,7 @@ pub fn build(env: &Rc<Env>, texts: &Texts) -> Engine {
     }
     engine.register_global_module(report::parts::iteration().into());
     engine.register_global_module(tensor::iteration().into());
+    engine.register_global_module(ranges::iteration().into());
     engine.register_global_module(standins::module().into());
     operators(&mut engine);
     evaluation(&mut engine, texts.marks.clone());

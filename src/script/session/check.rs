@@ -1,8 +1,11 @@
 //! What can be seen to be wrong in a script without running it: names, numbers of arguments, option keys.
 
+use std::collections::BTreeSet;
+
 use rhai::{AST, EvalAltResult, Module, Shared};
 
 use crate::base::names;
+use crate::base::options::one_of;
 use crate::err;
 use crate::report::symbols::count;
 use crate::script::Session;
@@ -75,14 +78,17 @@ impl Scene<'_> {
         let unknown = |path: &str| fails(EvalAltResult::ErrorFunctionNotFound(format!("{path} ()"), call.position));
         let module = call.module.as_str();
         if module.is_empty() {
-            return if self.is_known(call) { self.own_call(source, call) } else { unknown(&call.name) };
+            return match self.is_known(call) {
+                true => self.own_call(source, call).or_else(|| self.method_call(source, call)),
+                false => unknown(&call.name),
+            };
         }
         let path = format!("{module}::{}", call.name);
         if let Some((_, library)) = self.libraries.iter().find(|(alias, _)| alias == module) {
             return match library.as_ref().map(|library| library_function(library, call)) {
-                None | Some(Found::Fits) => None,
-                Some(Found::Nothing) => unknown(&path),
-                Some(Found::TakesOthers) => self.wrong_number(source, call, &path),
+                None | Some(InLibrary::Fits) => None,
+                Some(InLibrary::Nothing) => unknown(&path),
+                Some(InLibrary::TakesOthers) => self.wrong_number(source, call, &path),
             };
         }
         if module == "global" {
@@ -123,31 +129,61 @@ impl Scene<'_> {
         if !entry.overloads.iter().any(|overload| overload.parameters.len() == call.arguments) {
             return self.wrong_number(source, call, &entry.path());
         }
-        let takes_options = |overload: &crate::script::docs::Overload| {
-            overload.parameters.len() == call.arguments
-                && overload.parameters.last().is_some_and(|(_, kind)| kind == "options")
-        };
-        if !entry.overloads.iter().any(takes_options) {
-            return None;
-        }
-        let taken = self.options_of(entry, call);
-        let (wrong, _) = call.keys.iter().find(|(key, _)| !taken.contains(&key.as_str()))?;
-        let error = err!(Name, "unknown option `{wrong}`").maybe_hint(names::suggestion(wrong, taken));
-        self.placed(source, call, error)
+        let entries: Vec<&Entry> = self.docs.entries().iter().filter(|other| other.path() == entry.path()).collect();
+        self.options(source, call, &entries)
     }
 
-    /// The options that a call may have: those of its function, and of the options that only some kinds of dictionary
-    /// have those of its kind.
-    fn options_of<'s>(&'s self, entry: &'s Entry, call: &Call) -> Vec<&'s str> {
-        let by_default = entry.doc.options.iter().find(|option| option.key == "kind").map(|option| &option.default);
-        let kind = match call.keys.iter().find(|(key, _)| key == "kind") {
-            Some((_, kind)) => kind.as_deref(),
-            None => by_default.map(|kind| kind.trim_matches('"')),
+    /// A method is known by its name only: its options are those of all methods of that name.
+    fn method_call(&self, source: &str, call: &Call) -> Option<Failure> {
+        let is_own = self.own.iter().any(|(name, _)| *name == call.name)
+            || self.members.contains(&call.name)
+            || self.variables.contains(&call.name);
+        if !call.method || is_own {
+            return None;
+        }
+        let all: Vec<&Entry> = self.docs.functions(&call.name).filter(|entry| entry.module.is_empty()).collect();
+        let takes = |entry: &Entry| entry.overloads.iter().any(|overload| overload.parameters.len() == call.arguments);
+        let entries: Vec<&Entry> = all.into_iter().filter(|entry| takes(entry)).collect();
+        self.options(source, call, &entries)
+    }
+
+    /// The options of a call must be such as its function has, and their values, where they stand there as strings, words
+    /// that they take.
+    fn options(&self, source: &str, call: &Call, entries: &[&Entry]) -> Option<Failure> {
+        let takes_options = |entry: &&Entry| {
+            let mut fitting = entry.overloads.iter().filter(|overload| overload.parameters.len() == call.arguments);
+            fitting.any(|overload| overload.parameters.last().is_some_and(|(_, kind)| kind == "options"))
         };
-        // A kind that is known only when the script runs may be any.
-        let fits = |option: &&OptionDoc| option.fits(kind);
-        let own = self.docs.entries().iter().filter(|e| e.path() == entry.path());
-        own.flat_map(|e| &e.doc.options).filter(fits).map(|option| option.key.as_str()).collect()
+        if entries.is_empty() || !entries.iter().all(|entry| takes_options(entry)) {
+            return None;
+        }
+        let all: Vec<&OptionDoc> = entries.iter().flat_map(|entry| &entry.doc.options).collect();
+        if all.is_empty() {
+            return None;
+        }
+        let written = call.keys.iter().filter_map(|(key, value)| Some((key, value.as_deref()?)));
+        for (key, value) in written {
+            let mut of_key = all.iter().filter(|option| option.key == *key).peekable();
+            let Some(first) = of_key.peek().copied() else { continue };
+            if of_key.all(|option| !option.choices.is_empty() && !option.choices.contains(&value)) {
+                let wanted = one_of(first.choices);
+                let error = err!(Argument, "expected {wanted} for `{key}`, found string {value:?}").about(key.as_str());
+                return self.placed(
+                    source,
+                    call,
+                    error.maybe_hint(names::suggestion(value, first.choices.iter().copied())),
+                );
+            }
+        }
+        let taken = fitting(&all, call);
+        let (wrong, _) = call.keys.iter().find(|(key, _)| !taken.contains(&key.as_str()))?;
+        let others: BTreeSet<String> =
+            all.iter().filter(|option| option.key == *wrong).flat_map(|option| option.others()).collect();
+        let hint = match others.is_empty() {
+            true => names::suggestion(wrong, taken),
+            false => Some(format!("it is an option of {}", others.into_iter().collect::<Vec<_>>().join(", "))),
+        };
+        self.placed(source, call, err!(Name, "unknown option `{wrong}`").maybe_hint(hint))
     }
 
     fn wrong_number(&self, source: &str, call: &Call, path: &str) -> Option<Failure> {
@@ -165,24 +201,34 @@ impl Scene<'_> {
     }
 }
 
+/// The options that a call may have: of those that only some kinds have, those of its kind.
+fn fitting<'d>(all: &[&'d OptionDoc], call: &Call) -> Vec<&'d str> {
+    // A kind that is known only when the script runs may be any.
+    let said = |option: &str| match call.keys.iter().find(|(key, _)| key == option) {
+        Some((_, kind)) => kind.as_deref(),
+        None => all.iter().find(|known| known.key == option).map(|known| known.default.trim_matches('"')),
+    };
+    all.iter().filter(|option| option.fits(said(option.of))).map(|option| option.key.as_str()).collect()
+}
+
 /// What a library has for a call.
-enum Found {
+enum InLibrary {
     Fits,
     /// Functions of that name that take another number of arguments.
     TakesOthers,
     Nothing,
 }
 
-fn library_function(library: &Module, call: &Call) -> Found {
+fn library_function(library: &Module, call: &Call) -> InLibrary {
     // A variable may hold a closure.
     if library.contains_var(&call.name) {
-        return Found::Fits;
+        return InLibrary::Fits;
     }
-    let mut found = Found::Nothing;
+    let mut found = InLibrary::Nothing;
     for (_, _, name, takes, _) in library.iter_script_fn_info() {
         match name == call.name {
-            true if takes == call.arguments => return Found::Fits,
-            true => found = Found::TakesOthers,
+            true if takes == call.arguments => return InLibrary::Fits,
+            true => found = InLibrary::TakesOthers,
             false => {}
         }
     }

@@ -28,6 +28,7 @@ fn value(tree: Tree<Tensor>) -> Dynamic {
         Tree::Int(value) => value.into(),
         Tree::Float(value) => value.into(),
         Tree::Text(text) => text.into(),
+        Tree::Bytes(bytes) => Dynamic::from_blob(bytes),
         Tree::Tensor(tensor) => Dynamic::from(tensor),
         Tree::List(parts) => parts.into_iter().map(value).collect::<Array>().into(),
         Tree::Map(fields) => fields.into_iter().map(|(name, part)| (name.into(), value(part))).collect::<Map>().into(),
@@ -39,8 +40,8 @@ pub mod functions {
     /// Reads a tensor file: one tensor from .npy, a map of tensors by name from .npz and .safetensors.
     ///
     /// A .pt or .pth file of PyTorch is returned as it was saved, so that checkpoints can be taken apart: nested maps and
-    /// lists of tensors, numbers and strings, with `()` for None. No code in it is run: an object that is neither a tensor
-    /// nor a plain value, such as a whole module, is refused by name.
+    /// lists of tensors, numbers and strings, with `()` for None, arrays for tuples and sets, and blobs for bytes. No code
+    /// in it is run: an object that is neither a tensor nor a plain value, such as a whole module, is refused by name.
     ///
     /// # Example
     /// ```

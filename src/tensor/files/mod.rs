@@ -74,6 +74,7 @@ pub enum Tree<T> {
     Int(i64),
     Float(f64),
     Text(String),
+    Bytes(Vec<u8>),
     Tensor(T),
     List(Vec<Tree<T>>),
     Map(BTreeMap<String, Tree<T>>),
@@ -88,6 +89,7 @@ impl<T> Tree<T> {
             Tree::Int(value) => Tree::Int(value),
             Tree::Float(value) => Tree::Float(value),
             Tree::Text(text) => Tree::Text(text),
+            Tree::Bytes(bytes) => Tree::Bytes(bytes),
             Tree::Tensor(tensor) => Tree::Tensor(each(tensor)?),
             Tree::List(parts) => Tree::List(parts.into_iter().map(|part| part.map(each)).collect::<Result<_>>()?),
             Tree::Map(fields) => {

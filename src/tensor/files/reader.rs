@@ -5,7 +5,7 @@ use crate::err;
 
 /// Bytes that are read from front to back.
 #[derive(Clone)]
-pub struct Reader<'a> {
+pub struct ByteReader<'a> {
     bytes: &'a [u8],
     place: usize,
 }
@@ -18,7 +18,7 @@ macro_rules! numbers {
     )* };
 }
 
-impl<'a> Reader<'a> {
+impl<'a> ByteReader<'a> {
     pub fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, place: 0 }
     }

@@ -3,10 +3,11 @@
 use crate::data::grammar::labels::{Col, NUMBERS, value};
 use crate::data::grammar::lexicon::agreement::NEAR;
 pub use crate::data::grammar::lexicon::agreement::TEMPLATES;
-use crate::data::grammar::lexicon::{List, phrases};
+use crate::data::grammar::lexicon::phrases;
 use crate::data::grammar::pen::Pen;
 use crate::data::grammar::slot::Slot;
 use crate::data::grammar::words;
+use crate::data::lists::List;
 
 /// Verbs in singular and plural, and what may follow them.
 pub static VERBS: [(&str, &str, &List); 8] = [

@@ -16,7 +16,7 @@ use crate::base::budget::Budget;
 use crate::base::{Result, Task, names};
 use crate::model::layout::TensorSource;
 use crate::tensor::Tensor;
-use crate::tensor::files::reader::Reader;
+use crate::tensor::files::reader::ByteReader;
 use crate::{bail, err};
 
 const MAGIC: &[u8; 4] = b"GGUF";
@@ -54,7 +54,7 @@ impl<B: AsRef<[u8]>> File<B> {
 
     fn within(bytes: B, mut budget: Budget) -> Result<Self> {
         let content = bytes.as_ref();
-        let mut reader = Reader::new(content);
+        let mut reader = ByteReader::new(content);
         let version = version(&mut reader)?;
         let (tensors, pairs) = (reader.u64()?, reader.u64()?);
         let metadata = metadata(&mut reader, pairs, &mut budget)?;
@@ -94,7 +94,7 @@ impl<B: AsRef<[u8]>> TensorSource for File<B> {
     }
 }
 
-fn version(reader: &mut Reader) -> Result<u32> {
+fn version(reader: &mut ByteReader) -> Result<u32> {
     let magic = reader.array::<4>()?;
     if &magic != MAGIC {
         bail!(Format, "expected a GGUF file, which begins with `GGUF`, found other content");
@@ -111,7 +111,7 @@ fn version(reader: &mut Reader) -> Result<u32> {
 }
 
 /// Refuses a count of items that do not fit into the rest of the file, at `least` bytes each.
-fn countable(reader: &Reader, count: u64, least: u64, what: &str) -> Result<()> {
+fn countable(reader: &ByteReader, count: u64, least: u64, what: &str) -> Result<()> {
     if count > reader.left() as u64 / least {
         return Err(err!(Format, "expected room for {count} {what}, found {} bytes in all", reader.left())
             .hint("the file is cut short, or is damaged"));
@@ -119,7 +119,7 @@ fn countable(reader: &Reader, count: u64, least: u64, what: &str) -> Result<()> 
     Ok(())
 }
 
-fn metadata(reader: &mut Reader, pairs: u64, budget: &mut Budget) -> Result<BTreeMap<String, Value>> {
+fn metadata(reader: &mut ByteReader, pairs: u64, budget: &mut Budget) -> Result<BTreeMap<String, Value>> {
     // A key has its length, a value its type and at least one byte.
     countable(reader, pairs, 8 + 4 + 1, "metadata")?;
     budget.take(u128::from(pairs) * 2 * size_of::<(String, Value)>() as u128, value::metadata)?;
@@ -137,7 +137,7 @@ fn metadata(reader: &mut Reader, pairs: u64, budget: &mut Budget) -> Result<BTre
 /// A tensor's entry in the header: name, shape, kind, and offset from the end of the header.
 type Described = (String, Vec<usize>, Kind, u64);
 
-fn infos(reader: &mut Reader, tensors: u64, budget: &mut Budget) -> Result<Vec<Described>> {
+fn infos(reader: &mut ByteReader, tensors: u64, budget: &mut Budget) -> Result<Vec<Described>> {
     // The length of a name, the number of axes, the kind, the offset.
     countable(reader, tensors, 8 + 4 + 4 + 8, "tensors")?;
     // They are listed, and then sorted by their names.
@@ -152,12 +152,12 @@ fn infos(reader: &mut Reader, tensors: u64, budget: &mut Budget) -> Result<Vec<D
     Ok(infos)
 }
 
-fn described(reader: &mut Reader) -> Result<(Vec<usize>, Kind, u64)> {
+fn described(reader: &mut ByteReader) -> Result<(Vec<usize>, Kind, u64)> {
     let axes = reader.u32()?;
     if axes > MOST_AXES {
         bail!(Format, "expected at most {MOST_AXES} axes, found {axes}");
     }
-    let size = |reader: &mut Reader| -> Result<usize> {
+    let size = |reader: &mut ByteReader| -> Result<usize> {
         let size = reader.u64()?;
         usize::try_from(size).map_err(|_| err!(Format, "an axis of {size} is too long for this machine"))
     };

@@ -2,7 +2,7 @@
 
 use crate::base::budget::Budget;
 use crate::base::{Error, Result};
-use crate::tensor::files::reader::Reader;
+use crate::tensor::files::reader::ByteReader;
 use crate::{bail, err};
 
 /// Maximum nesting of arrays; real files have one level.
@@ -21,12 +21,12 @@ pub enum Value {
 }
 
 impl Value {
-    pub(super) fn read(reader: &mut Reader, budget: &mut Budget) -> Result<Self> {
+    pub(super) fn read(reader: &mut ByteReader, budget: &mut Budget) -> Result<Self> {
         let kind = reader.u32()?;
         Self::of_kind(reader, kind, 0, budget)
     }
 
-    fn of_kind(reader: &mut Reader, kind: u32, depth: usize, budget: &mut Budget) -> Result<Self> {
+    fn of_kind(reader: &mut ByteReader, kind: u32, depth: usize, budget: &mut Budget) -> Result<Self> {
         Ok(match kind {
             0 => Self::Unsigned(reader.u8()?.into()),
             1 => Self::Signed(reader.i8()?.into()),
@@ -105,7 +105,7 @@ impl Value {
 }
 
 /// A length-prefixed text.
-pub(super) fn text(reader: &mut Reader, budget: &mut Budget) -> Result<String> {
+pub(super) fn text(reader: &mut ByteReader, budget: &mut Budget) -> Result<String> {
     let length = reader.u64()?;
     let bytes = reader.take(usize::try_from(length).unwrap_or(usize::MAX))?;
     budget.take(bytes.len() as u128, metadata)?;
@@ -124,7 +124,7 @@ pub(super) fn metadata() -> String {
     "the metadata of a GGUF file".into()
 }
 
-fn array(reader: &mut Reader, depth: usize, budget: &mut Budget) -> Result<Vec<Value>> {
+fn array(reader: &mut ByteReader, depth: usize, budget: &mut Budget) -> Result<Vec<Value>> {
     if depth == DEEPEST {
         bail!(Format, "expected arrays at most {DEEPEST} deep, found deeper ones");
     }

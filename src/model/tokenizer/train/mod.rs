@@ -38,12 +38,11 @@ crate::options! {
         special: Vec<String> = vec![END.into()] => usually("\"<|endoftext|>\"");
         /// Minimum count of a token in the texts.
         min_frequency: u64 = 2;
-        /// For BPE, maximum number of digits in a token; numbers are cut from the left, and every group of at most this
-        /// many digits is a token, with a space before it and without.
-        digits: Option<usize> = None;
-        /// For BPE, characters such as brackets and quotes that are always tokens by themselves; each may have a space
-        /// before it.
-        apart: String = String::new();
+        /// Maximum number of digits in a token; numbers are cut from the left, and every group of at most this many digits
+        /// is a token, with a space before it and without.
+        digits: Option<usize> = None => only("kind", &["bpe"]);
+        /// Characters such as brackets and quotes that are always tokens by themselves; each may have a space before it.
+        apart: String = String::new() => only("kind", &["bpe"]);
     }
 }
 

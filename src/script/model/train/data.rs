@@ -63,7 +63,7 @@ crate::options! {
 }
 
 /// How data are read: with what tokenizer, in rows of what length.
-pub struct Reader<'a> {
+pub struct DataReader<'a> {
     pub tokenizer: Option<&'a Tokenizer>,
     /// The length of the rows that a text is cut into.
     pub context: usize,
@@ -73,7 +73,7 @@ pub struct Reader<'a> {
     pub task: &'a Task,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> DataReader<'a> {
     /// The examples of an argument or option, and how many rows of them make a pass.
     pub fn rows(&self, name: &'static str, value: &Dynamic) -> Result<(Box<dyn Batches + 'a>, usize)> {
         if let Some(text) = value.read_lock::<Text>() {

@@ -17,7 +17,7 @@ use crate::script::engine::calls::Calls;
 use crate::script::engine::env::{Env, env};
 use crate::script::engine::options::options;
 use crate::script::engine::value::{Any, Fallible, Options, given, json};
-use data::Reader;
+use data::DataReader;
 
 pub use data::HeldData;
 
@@ -52,7 +52,7 @@ fn run(config: &Dynamic, data: &Dynamic, call: Call, calls: &Calls, env: &Env) -
     // A script's numbers hold 63 bits.
     let seed = options.seed.stated().unwrap_or_else(|| env.random.generator(None).next_u64() >> 1);
     let context = options.context.unwrap_or(trainee.config().context);
-    let reader = Reader { tokenizer: tokenizer.as_ref(), context, seed, calls, options: &options, task };
+    let reader = DataReader { tokenizer: tokenizer.as_ref(), context, seed, calls, options: &options, task };
     let (rows, count) = reader.rows("data", data)?;
     let held_out = held.held.map(|held| reader.held_out(&held)).transpose()?;
     let data = TrainingData { rows, held_out, checkpoints: options.checkpoints.folder(&env.files) };

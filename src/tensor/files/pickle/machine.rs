@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::super::reader::Reader;
-use super::object::{Global, Id, Object, Storage, View};
+use super::super::reader::ByteReader;
+use super::object::{Builtin, Global, Id, Object, Storage, View};
 use crate::base::budget::Budget;
 use crate::base::{Error, Result};
 use crate::{bail, err};
@@ -34,7 +34,7 @@ pub(super) fn run(pickle: &[u8], budget: Budget) -> Result<Objects> {
         Machine { objects: Vec::new(), stack: Vec::new(), marks: Vec::new(), memory: BTreeMap::new(), budget };
     // Besides its object, an operation adds at most one entry to the stack, the marks or the memo.
     machine.budget.take(pickle.len() as u128 * PLACE, told)?;
-    let mut reader = Reader::new(pickle);
+    let mut reader = ByteReader::new(pickle);
     loop {
         let place = reader.place();
         let operation = reader.u8()?;
@@ -64,7 +64,7 @@ struct Machine {
 }
 
 impl Machine {
-    fn step(&mut self, operation: u8, reader: &mut Reader) -> Result<()> {
+    fn step(&mut self, operation: u8, reader: &mut ByteReader) -> Result<()> {
         match operation {
             0x80 => self.protocol(reader.u8()?)?,
             // The length of what follows, for readers that prefetch it.
@@ -92,8 +92,9 @@ impl Machine {
             }
             b'N' | 0x88 | 0x89 | b'K' | b'M' | b'J' | 0x8a | 0x8b | b'G' => self.number(operation, reader)?,
             b'X' | 0x8c | 0x8d => self.text(operation, reader)?,
-            b'}' | b']' | b')' | b't' | 0x85..=0x87 | b'l' | b'd' => self.container(operation)?,
-            b'a' | b'e' | b's' | b'u' => self.fill(operation)?,
+            b'B' | b'C' | 0x8e | 0x96 => self.bytes(operation, reader)?,
+            b'}' | b']' | b')' | b't' | 0x85..=0x87 | b'l' | b'd' | 0x8f | 0x91 => self.container(operation)?,
+            b'a' | b'e' | b's' | b'u' | 0x90 => self.fill(operation)?,
             b'c' => {
                 let (module, name) = (reader.line()?, reader.line()?);
                 self.global(&String::from_utf8_lossy(module), &String::from_utf8_lossy(name))?;
@@ -179,7 +180,7 @@ impl Machine {
         Ok(())
     }
 
-    fn number(&mut self, operation: u8, reader: &mut Reader) -> Result<()> {
+    fn number(&mut self, operation: u8, reader: &mut ByteReader) -> Result<()> {
         let object = match operation {
             b'N' => Object::None,
             0x88 => Object::Bool(true),
@@ -196,7 +197,7 @@ impl Machine {
         self.push(object)
     }
 
-    fn text(&mut self, operation: u8, reader: &mut Reader) -> Result<()> {
+    fn text(&mut self, operation: u8, reader: &mut ByteReader) -> Result<()> {
         let length = match operation {
             b'X' => u64::from(reader.u32()?),
             0x8c => u64::from(reader.u8()?),
@@ -207,6 +208,16 @@ impl Machine {
         self.push(Object::Text(text.into()))
     }
 
+    fn bytes(&mut self, operation: u8, reader: &mut ByteReader) -> Result<()> {
+        let length = match operation {
+            b'B' => u64::from(reader.u32()?),
+            b'C' => u64::from(reader.u8()?),
+            _ => reader.u64()?,
+        };
+        let bytes = reader.take(usize::try_from(length).unwrap_or(usize::MAX))?.to_vec();
+        self.push(Object::Bytes(bytes))
+    }
+
     fn container(&mut self, operation: u8) -> Result<()> {
         let object = match operation {
             b'}' => Object::Dict(Vec::new()),
@@ -215,6 +226,9 @@ impl Machine {
             b't' => Object::Tuple(self.take_to_mark()?),
             b'l' => Object::List(self.take_to_mark()?),
             b'd' => Object::Dict(pairs(&self.take_to_mark()?)?),
+            0x8f => Object::Set(Vec::new()),
+            // A frozen set.
+            0x91 => Object::Set(self.take_to_mark()?),
             _ => {
                 let mut parts = (0..operation - 0x84).map(|_| self.pop()).collect::<Result<Vec<Id>>>()?;
                 parts.reverse();
@@ -236,7 +250,7 @@ impl Machine {
         };
         let below = self.top()?;
         match (self.objects.get_mut(below), operation) {
-            (Some(Object::List(list)), b'a' | b'e') => list.extend(parts),
+            (Some(Object::List(list)), b'a' | b'e') | (Some(Object::Set(list)), 0x90) => list.extend(parts),
             (Some(Object::Dict(dict)), b's' | b'u') => dict.extend(pairs(&parts)?),
             _ => bail!(Format, "expected a list or a dictionary to put things into, found something else"),
         }
@@ -255,7 +269,11 @@ impl Machine {
             bail!(Format, "expected a tuple of arguments, found something else")
         };
         let made = match (self.object(function), arguments.as_slice()) {
-            (Object::Global(Global::OrderedDict), []) => Object::Dict(Vec::new()),
+            (Object::Global(Global::OrderedDict), []) | (Object::Global(Global::DefaultDict), [] | [_]) => {
+                Object::Dict(Vec::new())
+            }
+            (Object::Global(Global::Builtin(kind)), arguments) => self.builtin(*kind, arguments)?,
+            (Object::Global(Global::Encode), &[text, _encoding]) => Object::Bytes(self.latin(text)?),
             (Object::Global(Global::RebuildTensor), arguments) => Object::Tensor(self.view(arguments)?),
             (Object::Global(Global::RebuildParameter), &[data, _requires_grad, hooks]) if self.is_empty(hooks) => {
                 match self.object(data) {
@@ -271,6 +289,27 @@ impl Machine {
             _ => bail!(Format, "expected a call that makes a tensor or a dictionary, found another"),
         };
         self.push(made)
+    }
+
+    /// A set of a list, or bytes that are empty, of bytes, or of Latin-1 text.
+    fn builtin(&self, kind: Builtin, arguments: &[Id]) -> Result<Object> {
+        let of = arguments.first().map(|id| self.object(*id));
+        match (kind, arguments.len(), of) {
+            (Builtin::Set, 0, _) => Ok(Object::Set(Vec::new())),
+            (Builtin::Set, 1, Some(Object::List(parts) | Object::Tuple(parts))) => Ok(Object::Set(parts.clone())),
+            (Builtin::Bytes, 0, _) => Ok(Object::Bytes(Vec::new())),
+            (Builtin::Bytes, 1, Some(Object::Bytes(bytes))) => Ok(Object::Bytes(bytes.clone())),
+            (Builtin::Bytes, 2, Some(Object::Text(_))) => Ok(Object::Bytes(self.latin(arguments[0])?)),
+            _ => bail!(Format, "expected a set of a list or bytes of a text, found another call"),
+        }
+    }
+
+    /// The bytes that a text stands for, a character for each.
+    fn latin(&self, text: Id) -> Result<Vec<u8>> {
+        let bytes = self.as_text(text)?.chars().map(|letter| u8::try_from(u32::from(letter)));
+        bytes
+            .collect::<std::result::Result<_, _>>()
+            .map_err(|_| err!(Format, "expected bytes as Latin-1 text, found another"))
     }
 
     /// `cuda`, or `cuda:0` where there is a number.
@@ -396,8 +435,7 @@ fn unknown(operation: u8) -> Error {
     let what = match operation {
         0x81 | 0x92 | b'i' | b'o' => "the making of an object",
         0x82..=0x84 => "a registered extension",
-        b'B' | b'C' | 0x8e | 0x96 | b'S' | b'T' | b'U' => "bytes",
-        0x8f..=0x91 => "a set",
+        b'S' | b'T' | b'U' => "a string of Python 2",
         _ => "something unknown",
     };
     err!(Format, "expected dictionaries, lists, texts, numbers and tensors, found {what} (operation 0x{operation:02x})")

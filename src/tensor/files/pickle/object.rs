@@ -12,7 +12,9 @@ pub(super) enum Object {
     Int(i64),
     Float(f64),
     Text(String),
+    Bytes(Vec<u8>),
     List(Vec<Id>),
+    Set(Vec<Id>),
     Tuple(Vec<Id>),
     Dict(Vec<(Id, Id)>),
     Global(Global),
@@ -26,7 +28,8 @@ impl Object {
         match self {
             Object::None | Object::Bool(_) | Object::Int(_) | Object::Float(_) | Object::Global(_) => 0,
             Object::Text(text) => text.len(),
-            Object::List(parts) | Object::Tuple(parts) => 2 * size_of_val(parts.as_slice()),
+            Object::Bytes(bytes) => bytes.len(),
+            Object::List(parts) | Object::Tuple(parts) | Object::Set(parts) => 2 * size_of_val(parts.as_slice()),
             Object::Dict(pairs) => 2 * size_of_val(pairs.as_slice()),
             Object::Storage(storage) => storage.key.len(),
             Object::Tensor(view) => view.storage.key.len() + 2 * size_of_val(view.shape.as_slice()),
@@ -38,6 +41,12 @@ impl Object {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Global {
     OrderedDict,
+    /// `collections.defaultdict`; what it makes of a missing key is not read.
+    DefaultDict,
+    /// The class of the values that a `defaultdict` makes, or `set` and its kin, which protocol 2 makes of a list.
+    Builtin(Builtin),
+    /// `_codecs.encode`, by which protocol 2 writes bytes as Latin-1 text.
+    Encode,
     RebuildTensor,
     RebuildParameter,
     /// The class of a storage, by the dtype of its elements.
@@ -50,11 +59,27 @@ pub(super) enum Global {
     Device,
 }
 
+/// The classes of plain values.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Builtin {
+    Set,
+    Bytes,
+    /// One that is only named, as what a `defaultdict` makes.
+    Other,
+}
+
 impl Global {
     pub fn of(module: &str, name: &str) -> Option<Self> {
         let elements = |dtype| Some(Self::Elements(dtype));
         match (module, name) {
             ("collections", "OrderedDict") => Some(Self::OrderedDict),
+            ("collections", "defaultdict") => Some(Self::DefaultDict),
+            ("_codecs", "encode") => Some(Self::Encode),
+            ("__builtin__" | "builtins", "set" | "frozenset") => Some(Self::Builtin(Builtin::Set)),
+            ("__builtin__" | "builtins", "bytes" | "bytearray") => Some(Self::Builtin(Builtin::Bytes)),
+            ("__builtin__" | "builtins", "list" | "dict" | "int" | "float" | "str" | "bool" | "tuple") => {
+                Some(Self::Builtin(Builtin::Other))
+            }
             ("torch._utils", "_rebuild_tensor_v2") => Some(Self::RebuildTensor),
             ("torch._utils", "_rebuild_parameter") => Some(Self::RebuildParameter),
             ("torch", "FloatStorage") => elements(DType::F32),

@@ -27,6 +27,7 @@ fn values(tree: &Tree<String>) -> Value {
         Tree::Float(value) if value.is_finite() => json!(value),
         Tree::Float(value) => json!(value.to_string()),
         Tree::Text(text) | Tree::Tensor(text) => json!(text),
+        Tree::Bytes(bytes) => json!(bytes),
         Tree::List(parts) => parts.iter().map(values).collect(),
         Tree::Map(fields) => fields.iter().map(|(name, part)| (name.clone(), values(part))).collect(),
     }
@@ -181,7 +182,9 @@ fn pickles_that_pytorch_never_writes_are_refused_in_words() {
     assert_eq!(end(b"\x8a\x09123456789."), "expected a whole number of at most 8 bytes, found 9");
     assert_eq!(end(b"}}\x85R."), "expected a call that makes a tensor or a dictionary, found another");
     assert_eq!(end(b"}(X\x01\0\0\0aNX\x01\0\0\0aNu."), "expected every key once, found `a` twice at ``");
-    assert!(end(b"]C\x01aa.").contains("found bytes"));
+    assert!(end(b"]U\x01aa.").contains("found a string of Python 2"));
+    assert!(end(b"c__builtin__\nset\nK\x01\x85R.").contains("expected a set of a list"));
+    assert!(end(b"c_codecs\nencode\nX\x03\0\0\0\xe2\x82\xacN\x86R.").contains("expected bytes as Latin-1 text"));
     assert!(end(b"ctorch\nComplexFloatStorage\n.").contains("`torch.ComplexFloatStorage`"));
     assert!(end(b"cbuiltins\neval").starts_with("expected the end of a line"));
     assert!(end(b"\x80\x04\x8c\x08builtins\x8c\x04eval\x93.").contains("`builtins.eval`"));
@@ -224,9 +227,45 @@ fn what_a_pickle_tells_is_counted_before_it_is_made() {
     assert!(machine::run(&few, Budget::within(1 << 12, u64::MAX)).is_err());
 }
 
+fn text(text: &str) -> Vec<u8> {
+    [b"X".as_slice(), &(text.len() as u32).to_le_bytes(), text.as_bytes()].concat()
+}
+
+#[test]
+fn sets_bytes_and_default_dictionaries_are_values() {
+    // As protocol 2 has them, which PyTorch writes: {"s": {1, 2}, "f": frozenset(), "b": b"a\xff", "e": b"",
+    // "d": defaultdict(list, {"k": 3})}.
+    let two = [
+        b"\x80\x02}(".as_slice(),
+        &text("s"),
+        b"c__builtin__\nset\n](K\x01K\x02e\x85R",
+        &text("f"),
+        b"c__builtin__\nfrozenset\n]\x85R",
+        &text("b"),
+        b"c_codecs\nencode\n",
+        &text("a\u{ff}"),
+        &text("latin1"),
+        b"\x86R",
+        &text("e"),
+        b"c__builtin__\nbytes\n)R",
+        &text("d"),
+        b"ccollections\ndefaultdict\nc__builtin__\nlist\n\x85R",
+        &text("k"),
+        b"K\x03su.",
+    ];
+    let file = File::new(stored(&two.concat())).unwrap();
+    assert_eq!(values(&file.root), json!({"s": [1, 2], "f": [], "b": [97, 255], "e": [], "d": {"k": 3}}));
+    // As protocol 4 has them.
+    let of = |pickle: &[u8]| values(&File::new(stored(pickle)).unwrap().root);
+    assert_eq!(of(b"\x80\x04\x8f(K\x01K\x02\x90."), json!([1, 2]));
+    assert_eq!(of(b"\x80\x04(K\x01\x91."), json!([1]));
+    assert_eq!(of(b"\x80\x04C\x02a\xff."), json!([97, 255]));
+    assert_eq!(of(b"\x80\x04B\x01\0\0\0a."), json!([97]));
+    assert_eq!(of(b"\x80\x05\x96\x01\0\0\0\0\0\0\0a."), json!([97]));
+}
+
 #[test]
 fn shapes_and_devices_are_values() {
-    let text = |text: &str| [b"X".as_slice(), &(text.len() as u32).to_le_bytes(), text.as_bytes()].concat();
     let pickle = [
         b"\x80\x02}".as_slice(),
         &text("shape"),

@@ -58,7 +58,11 @@ impl Walker<'_> {
             Some(Object::Float(value)) => Tree::Float(*value),
             Some(Object::Text(text)) => self.text(text)?,
             Some(Object::Global(Global::Dtype(name))) => Tree::Text(format!("torch.{name}")),
-            Some(Object::List(parts) | Object::Tuple(parts)) => self.list(parts, path)?,
+            Some(Object::Bytes(bytes)) => {
+                self.spend(bytes.len())?;
+                Tree::Bytes(bytes.clone())
+            }
+            Some(Object::List(parts) | Object::Tuple(parts) | Object::Set(parts)) => self.list(parts, path)?,
             Some(Object::Dict(pairs)) => self.dict(pairs, path)?,
             Some(Object::Tensor(view)) => {
                 let name = path.join(".");
