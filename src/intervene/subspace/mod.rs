@@ -214,7 +214,7 @@ impl<'a> Search<'a> {
     }
 
     /// The temperature of the next step, which falls geometrically. The mask chooses only where the temperature is below the
-    /// number of dimensions: on a straight line, sites of tens of dimensions would have a few steps for that, and end with
+    /// number of dimensions: on a straight line, sites of a dozen dimensions would have a few steps for that, and end with
     /// nearly all dimensions.
     fn temperature(&self) -> f64 {
         let [first, last] = TEMPERATURES;
