@@ -1,6 +1,7 @@
 //! `model::` and the methods of models, one file for each kind of call.
 
 mod cache;
+mod endpoint;
 mod generate;
 mod grads;
 pub mod input;
@@ -22,10 +23,12 @@ use crate::model::tokens::Tokens;
 use crate::script::engine::handle::{HandleType, handle_type, large};
 
 pub use cache::Cache;
+pub use endpoint::Endpoint;
 pub use load::Model;
 pub use reading::{Attribution, BothLenses, Comparison, JacobianLens, Lens};
 pub use run::Run;
 
+use crate::base::net::EndpointOptions;
 use crate::model::cache::MeanOptions;
 use crate::model::generate::GenerateOptions;
 use crate::model::init::InitOptions;
@@ -47,6 +50,7 @@ use train::HeldData;
 pub const OPTIONS: &[Group] = &[
     ("attention", fields::<AttentionOptions>),
     ("attribution", fields::<AttributionOptions>),
+    ("endpoint", fields::<EndpointOptions>),
     ("generate", fields::<GenerateOptions>),
     ("held_data", fields::<HeldData>),
     ("init_model", fields::<InitOptions>),
@@ -71,6 +75,7 @@ pub const HANDLES: &[HandleType] = &[
     large::<BothLenses>(),
     handle_type::<Cache>(),
     large::<Comparison>(),
+    handle_type::<Endpoint>(),
     handle_type::<JacobianLens>(),
     large::<Lens>(),
     handle_type::<Model>(),
@@ -81,6 +86,7 @@ pub const HANDLES: &[HandleType] = &[
 /// What is called through the module: `model::load("tiny")`.
 pub fn functions() -> Vec<&'static ModuleManifest> {
     vec![
+        exported_manifest!(endpoint::functions),
         exported_manifest!(load::functions),
         exported_manifest!(reading::jacobian::functions),
         exported_manifest!(train::functions),
@@ -91,6 +97,7 @@ pub fn functions() -> Vec<&'static ModuleManifest> {
 pub fn globals() -> Vec<&'static ModuleManifest> {
     let own = vec![
         exported_manifest!(cache::methods),
+        exported_manifest!(endpoint::methods),
         exported_manifest!(generate::methods),
         exported_manifest!(grads::methods),
         exported_manifest!(load::methods),
