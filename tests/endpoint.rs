@@ -67,20 +67,29 @@ fn allowed() -> Rules {
 
 #[test]
 fn a_judge_grades_what_is_written() {
-    // Steered texts are full of o, and the judge counts them.
-    let (address, asked) = server(|question| {
-        let text = question.split("[Continuation]\n").nth(1).unwrap().split("\n\n").next().unwrap();
-        match question.contains("[Concept]") {
-            true => format!("Rating: {}", u8::from(text.contains('o')) * 2),
-            false => "Rating: [[1]]".into(),
-        }
+    let (address, asked) = server(|question| match question.contains("[Concept]") {
+        true => format!("Rating: {}", u8::from(written(question).contains('o')) * 2),
+        false => "Rating: [[1]]".into(),
     });
     let found = graded(address, allowed()).unwrap();
     let questions = asked.lock().unwrap();
     // Two directions, two prompts, three questions.
     assert_eq!(questions.len(), 12, "{found}");
     assert!(questions[0].contains("the letter o") && questions[1].contains("[Text]\nto"), "{questions:?}");
-    assert!(found.starts_with("\"[1.2, ") && found.contains("] [2.0, ") && found.ends_with("[0, 0]\""), "{found}");
+    assert!(questions[0..3].iter().all(|question| written(question) == written(&questions[0])));
+    // The harmonic mean of 2, 1 and 1 is 1.2, and 0 where the concept is missing.
+    let share = |from: usize| [0, 3].iter().filter(|at| written(&questions[from + **at]).contains('o')).count() as f64 / 2.0;
+    let (own, random) = (share(0), share(6));
+    assert!(own > 0.0 && found.ends_with("[0, 0]\""), "{found}");
+    assert_eq!(
+        found,
+        format!("\"[{:.1}, {:.1}] [{:.1}, {:.1}] [0, 0]\"", 1.2 * own, 1.2 * random, 2.0 * own, 2.0 * random)
+    );
+}
+
+/// What the model wrote.
+fn written(question: &str) -> &str {
+    question.split("[Continuation]\n").nth(1).unwrap().split("\n\n[Grades]").next().unwrap()
 }
 
 #[test]

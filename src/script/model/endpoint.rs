@@ -83,7 +83,7 @@ pub mod methods {
     /// # Example
     /// ```
     /// let judge = model::endpoint("http://127.0.0.1:8080/v1");
-    /// judge.ask("How much is 1 + 1?")  // Error: this script may not connect to 127.0.0.1:8080
+    /// judge.ask("How much is 1 + 1?")  // Error: this script may not connect to 127.0.0.1
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn ask(ctx: NativeCallContext, endpoint: &mut Endpoint, question: &str) -> Fallible<String> {
