@@ -78,7 +78,8 @@ fn a_judge_grades_what_is_written() {
     assert!(questions[0].contains("the letter o") && questions[1].contains("[Text]\nto"), "{questions:?}");
     assert!(questions[0..3].iter().all(|question| written(question) == written(&questions[0])));
     // The harmonic mean of 2, 1 and 1 is 1.2, and 0 where the concept is missing.
-    let share = |from: usize| [0, 3].iter().filter(|at| written(&questions[from + **at]).contains('o')).count() as f64 / 2.0;
+    let share =
+        |from: usize| [0, 3].iter().filter(|at| written(&questions[from + **at]).contains('o')).count() as f64 / 2.0;
     let (own, random) = (share(0), share(6));
     assert!(own > 0.0 && found.ends_with("[0, 0]\""), "{found}");
     assert_eq!(
