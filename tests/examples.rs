@@ -46,12 +46,14 @@ fn every_step_of_the_tour_runs_and_is_short() {
 }
 
 /// Experiments that take long without optimisation, cut short: only their checks may fail.
-const SHORT: [(&str, &str); 8] = [
+const SHORT: [(&str, &str); 10] = [
     ("apostrophe_feature", "--tokens 2048 --judged 1024 --k 8 --ratio 1 --others 1"),
+    ("figure5", "--pairs 2 --tokens 1000 --thresholds 2 --lowest 0.1"),
     ("gender_erasure", "--tokens 4096"),
     ("induction", "--steps 2"),
     ("ioi_heads", "--n 4"),
     ("parenthesis_circuit", "--text grammar --tokens 6000 --ratio 1 --passes 1 --k 8"),
+    ("steering_sweep", "--prompts 2 --tokens 1000"),
     ("dictionary_recovery", "--d 12 --features 24 --rows 2000 --steps 10 --smallest 0 --largest 1 --every 8"),
     (
         "dictionary_pareto",

@@ -6,6 +6,7 @@
 mod access;
 mod cli;
 mod docs;
+mod endpoint;
 mod examples;
 mod extremes;
 mod families;

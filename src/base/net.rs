@@ -1,6 +1,9 @@
 //! The only place where connections are opened: every host, those of redirections included, is checked first.
 
+mod endpoint;
 mod partial;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -8,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::header::{ACCEPT_ENCODING, LOCATION};
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_TYPE, LOCATION};
 use reqwest::{Client, Response, StatusCode, Url, redirect};
 use sha2::{Digest, Sha256};
 
@@ -19,6 +22,7 @@ use super::task::Bar;
 use super::{Error, Result, Task};
 use crate::{bail, err};
 
+pub use endpoint::{Endpoint, EndpointOptions};
 pub use partial::Download;
 
 /// The user agent.
@@ -161,21 +165,14 @@ impl Server {
 
     /// Sends a GET request; `what` names its subject in errors. An answer of more than `most` bytes is refused.
     pub async fn ask(&self, task: &Task, address: &str, what: &str, most: u64) -> Result<Answer> {
-        let url = self.url(address)?;
-        let request = self.signed(self.following.get(url));
-        let failed = |e: reqwest::Error| failure(what, &e);
-        let mut response = patiently(task, request.send()).await?.map_err(failed)?;
-        let said = |name: &str| response.headers().get(name)?.to_str().ok().map(str::to_string);
-        let (code, retry_after) = (said("x-error-code"), said("retry-after").and_then(|seconds| seconds.parse().ok()));
-        let mut content = Vec::new();
-        while let Some(chunk) = patiently(task, response.chunk()).await?.map_err(failed)? {
-            if (content.len() + chunk.len()) as u64 > most {
-                let most = human(most.into());
-                return Err(err!(Format, "expected an answer of at most {most} about {what}, found more"));
-            }
-            content.extend_from_slice(&chunk);
-        }
-        Ok(Answer { status: response.status().as_u16(), code, retry_after, content })
+        let request = self.signed(self.following.get(self.url(address)?));
+        answered(task, request, what, most).await
+    }
+
+    /// Sends JSON by POST, and follows no redirection.
+    pub async fn post(&self, task: &Task, address: &str, what: &str, json: String, most: u64) -> Result<Answer> {
+        let request = self.signed(self.staying.post(self.url(address)?)).header(CONTENT_TYPE, "application/json");
+        answered(task, request.body(json), what, most).await
     }
 
     /// The server's own answer about a file: redirections are followed only within the server, so the answer may be a
@@ -208,6 +205,22 @@ impl Server {
             None => request,
         }
     }
+}
+
+async fn answered(task: &Task, request: reqwest::RequestBuilder, what: &str, most: u64) -> Result<Answer> {
+    let failed = |e: reqwest::Error| failure(what, &e);
+    let mut response = patiently(task, request.send()).await?.map_err(failed)?;
+    let said = |name: &str| response.headers().get(name)?.to_str().ok().map(str::to_string);
+    let (code, retry_after) = (said("x-error-code"), said("retry-after").and_then(|seconds| seconds.parse().ok()));
+    let mut content = Vec::new();
+    while let Some(chunk) = patiently(task, response.chunk()).await?.map_err(failed)? {
+        if (content.len() + chunk.len()) as u64 > most {
+            let most = human(most.into());
+            return Err(err!(Format, "expected an answer of at most {most} about {what}, found more"));
+        }
+        content.extend_from_slice(&chunk);
+    }
+    Ok(Answer { status: response.status().as_u16(), code, retry_after, content })
 }
 
 fn judge(access: &Access, url: &Url) -> Result<()> {
@@ -293,106 +306,4 @@ pub fn failure(what: &str, error: &reqwest::Error) -> Error {
 
 fn failed(url: &Url, error: reqwest::Error) -> Error {
     failure(&named(url), &error)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::access::Rules;
-    use super::*;
-    use std::io::{Read, Write};
-    use std::net::TcpListener;
-
-    /// A server on loopback that gives each connection the next of `answers`; returns its address.
-    fn server(answers: Vec<String>) -> String {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = format!("http://127.0.0.1:{}", listener.local_addr().unwrap().port());
-        let own = address.clone();
-        std::thread::spawn(move || {
-            for answer in answers {
-                let (mut stream, _) = listener.accept().unwrap();
-                let _request = stream.read(&mut [0; 4096]).unwrap();
-                stream.write_all(answer.replace("SELF", &own).as_bytes()).unwrap();
-            }
-        });
-        address
-    }
-
-    fn ok(body: &str) -> String {
-        format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
-    }
-
-    fn files(folder: &Path, hosts: &[&str]) -> Files {
-        let rules = Rules { allow_net: hosts.iter().map(|h| h.to_string()).collect(), ..Rules::default() };
-        Files::new(Access::new(&folder.join("out"), &rules).unwrap(), false)
-    }
-
-    #[test]
-    fn a_file_is_fetched_once_and_its_hash_holds() {
-        let folder = tempfile::tempdir().unwrap();
-        let files = files(folder.path(), &["127.0.0.1"]);
-        let address = server(vec![ok("hello")]) + "/data.txt";
-        let hash = hex(&Sha256::digest(b"hello"));
-        let place = fetch(&files, &Task::default(), &address, None, Some(&hash)).unwrap();
-        assert_eq!(std::fs::read_to_string(&place).unwrap(), "hello");
-        // The server has stopped: the second call finds the file by its hash.
-        assert_eq!(fetch(&files, &Task::default(), &address, None, Some(&hash)).unwrap(), place);
-    }
-
-    #[test]
-    fn refusals_leave_no_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let files = files(folder.path(), &["127.0.0.1"]);
-        let wrong_hash = "0".repeat(64);
-        let not_found = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_string();
-        let cut_short = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\nConnection: close\r\n\r\nabc".to_string();
-        let elsewhere =
-            "HTTP/1.1 302 Found\r\nLocation: http://elsewhere.invalid/\r\nContent-Length: 0\r\n\r\n".to_string();
-        for (answer, hash, said) in [
-            (ok("hello"), Some(wrong_hash.as_str()), "is not the expected file"),
-            (not_found, None, "404"),
-            (cut_short, None, ""),
-            (elsewhere, None, "may not connect to elsewhere.invalid"),
-        ] {
-            let address = server(vec![answer]) + "/x.txt";
-            let error = fetch(&files, &Task::default(), &address, None, hash).unwrap_err();
-            assert!(error.message.contains(said), "{}", error.message);
-            assert!(!folder.path().join("out/x.txt").exists());
-        }
-    }
-
-    #[test]
-    fn messages_keep_passwords_to_themselves() {
-        let shown = |address: &str| named(&Url::parse(address).unwrap());
-        assert_eq!(shown("https://me:secret@example.org/x"), "https://example.org/x");
-        assert_eq!(shown("https://example.org/x"), "https://example.org/x");
-    }
-
-    /// A host whose address is denied is denied under each of its names.
-    #[test]
-    fn a_name_leads_to_no_address_that_is_denied() {
-        let folder = tempfile::tempdir().unwrap();
-        let address = server(vec![ok("hello"), ok("hello")]).replace("127.0.0.1", "localhost") + "/x";
-        let with = |allow: &[&str], deny: &[&str]| {
-            let owned = |hosts: &[&str]| hosts.iter().map(ToString::to_string).collect();
-            let rules = Rules { allow_net: owned(allow), deny_net: owned(deny), ..Rules::default() };
-            let files = Files::new(Access::new(&folder.path().join("out"), &rules).unwrap(), false);
-            fetch(&files, &Task::default(), &address, None, None).map_err(|error| error.message)
-        };
-        let refused = Err("this script may not connect to localhost, whose address is denied".into());
-        for denied in ["127.0.0.*", "127.0.0.1", "127.0.0.1:1"] {
-            assert_eq!(with(&["*"], &[denied, "::1"]), refused);
-        }
-        assert_eq!(with(&["*"], &["localhost"]), Err("this script may not connect to localhost".into()));
-        assert!(with(&["localhost", "127.0.0.1"], &["127.*.*.*", "::1"]).is_ok());
-    }
-
-    #[test]
-    fn only_allowed_hosts_are_asked() {
-        let folder = tempfile::tempdir().unwrap();
-        let files = files(folder.path(), &[]);
-        let error = fetch(&files, &Task::default(), "http://127.0.0.1:9/x", None, None).unwrap_err();
-        assert_eq!(error.kind, super::super::Kind::Access);
-        let error = fetch(&files, &Task::default(), "file:///etc/passwd", None, None).unwrap_err();
-        assert!(error.message.contains("http or https"));
-    }
 }

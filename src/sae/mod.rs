@@ -85,6 +85,13 @@ impl Sae {
         &self.parts.decoder
     }
 
+    /// The numbers that a change of activations through it depends on, with the features that it is of, if some are
+    /// named.
+    pub fn numbers(&self, features: &[u32]) -> Vec<Tensor> {
+        let named = Tensor::new(features, &Device::Cpu).ok().filter(|_| !features.is_empty());
+        named.into_iter().chain([self.parts.encoder.clone(), self.parts.decoder.clone()]).collect()
+    }
+
     /// The codes of activations: `[.., d_in]` to `[.., d_sae]`.
     pub fn encode(&self, x: &Tensor) -> Result<Tensor> {
         self.check_readable(x)?;

@@ -1,11 +1,12 @@
-//! Labels of real text, found by rules: brackets, quotations, apostrophes, numbers, lines.
+//! Labels of real text, found by rules: brackets, quotations, apostrophes, numbers, lines, words for women and men.
 //!
 //! The columns have the same names and meaning as in the labelled language. There the labels are ground truth by
 //! construction; here they are guessed from the context, and wrong in rare cases: a quotation over several paragraphs,
-//! an unclosed bracket, an unlisted elision.
+//! an unclosed bracket, an unlisted elision. Of people only words for women and men and pronouns are known, and no names.
 
 mod apostrophes;
 mod brackets;
+mod gender;
 mod lines;
 mod numerals;
 mod quotes;
@@ -39,6 +40,9 @@ enum Col {
     LineStart,
     /// The indentation of the line, in columns.
     Indent,
+    Gender,
+    /// The pronoun that comes next.
+    PronounNext,
 }
 
 const BRACKETS: [&str; 3] = ["round", "square", "curly"];
@@ -46,6 +50,7 @@ const QUOTES: [&str; 2] = ["double", "single"];
 const SIGNS: [&str; 2] = ["open", "close"];
 const APOSTROPHES: [&str; 4] = ["possessive", "contraction", "plural", "quote"];
 const NUMERALS: [&str; 2] = ["year", "number"];
+const GENDERS: [&str; 2] = ["female", "male"];
 
 static COLUMNS: LazyLock<Arc<[Column]>> = LazyLock::new(|| {
     let column = |name, values| Column { name, of: Of::First, values };
@@ -62,6 +67,8 @@ static COLUMNS: LazyLock<Arc<[Column]>> = LazyLock::new(|| {
         kind("numeral", &NUMERALS),
         kind("line_start", &["line_start"]),
         column("indent", Values::Number),
+        kind("gender", &GENDERS),
+        Column { name: "pronoun_next", of: Of::Last, values: Values::Kind(gender::PRONOUNS.to_vec()) },
     ]
     .into()
 });
@@ -85,6 +92,7 @@ pub fn label(text: &str) -> Result<Marks> {
     }
     numerals::mark(text, &mut pen);
     lines::mark(text, &mut pen);
+    gender::mark(text, &mut pen);
     Ok(Marks { columns: columns(), marks: pen.marks })
 }
 

@@ -15,13 +15,16 @@ use crate::err;
 pub enum FileKind {
     Plain,
     Records,
+    /// Tab-separated values.
+    Tabs,
     Parquet,
 }
 
-const ENDINGS: [(&str, FileKind); 4] = [
+const ENDINGS: [(&str, FileKind); 5] = [
     (".txt", FileKind::Plain),
     (".md", FileKind::Plain),
     (".jsonl", FileKind::Records),
+    (".tsv", FileKind::Tabs),
     (".parquet", FileKind::Parquet),
 ];
 

@@ -19,7 +19,8 @@ crate::options! {
         bos: Option<bool> = None => usually("the tokenizer's own rule");
         /// Whether rows are shuffled, through a buffer of 1,024.
         shuffle: bool = false;
-        /// Whether brackets, quotations, apostrophes, numbers and lines in real text are labelled by rules.
+        /// Whether brackets, quotations, apostrophes, numbers, lines, words for women and men and the pronouns to come are
+        /// labelled in real text by rules.
         labels: bool = false;
     }
 }

@@ -38,7 +38,8 @@ impl DocumentRules {
         let (kind, compressed) = find::kind(path);
         Ok(match kind {
             FileKind::Plain => Box::new(Plain::open(files, path, compressed, self.bounds.clone(), task)?),
-            FileKind::Records => Box::new(Records::open(files, path, compressed, &self.field, task)?),
+            FileKind::Records => Box::new(Records::of_json(files, path, compressed, &self.field, task)?),
+            FileKind::Tabs => Box::new(Records::of_tabs(files, path, compressed, &self.field, task)?),
             FileKind::Parquet => Box::new(Table::open(files, path, &self.field)?),
         })
     }

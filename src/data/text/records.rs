@@ -1,4 +1,4 @@
-//! Lines of JSON, one document each: the string in one field.
+//! Lines of JSON or of tab-separated values, one document each: the string in one field.
 
 use std::path::Path;
 
@@ -16,15 +16,32 @@ use crate::err;
 /// Longer lines, in bytes, are skipped.
 const LONGEST: usize = 16 << 20;
 
+/// What a line is.
+enum Form {
+    Json,
+    /// Values between tabs, without quoting; the first line has the names of the columns.
+    Tabs(Vec<String>),
+}
+
 pub struct Records {
     lines: Lines,
+    form: Form,
     field: String,
     pieces: Pieces,
 }
 
 impl Records {
-    pub fn open(files: &Files, path: &Path, compressed: bool, field: &str, task: &Task) -> Result<Self> {
-        Ok(Self { lines: Lines::open(files, path, compressed, task)?, field: field.into(), pieces: Pieces::default() })
+    pub fn of_json(files: &Files, path: &Path, compressed: bool, field: &str, task: &Task) -> Result<Self> {
+        let lines = Lines::open(files, path, compressed, task)?;
+        Ok(Self { lines, form: Form::Json, field: field.into(), pieces: Pieces::default() })
+    }
+
+    pub fn of_tabs(files: &Files, path: &Path, compressed: bool, field: &str, task: &Task) -> Result<Self> {
+        let mut lines = Lines::open(files, path, compressed, task)?;
+        let names = lines.next(LONGEST, task)?.unwrap_or_default().to_vec();
+        let names =
+            String::from_utf8_lossy(&names).trim_end_matches(['\n', '\r']).split('\t').map(String::from).collect();
+        Ok(Self { lines, form: Form::Tabs(names), field: field.into(), pieces: Pieces::default() })
     }
 
     /// The document of the next line that is not skipped; none at the end.
@@ -38,7 +55,10 @@ impl Records {
         if line.trim_ascii().is_empty() {
             return Ok(Some(None));
         }
-        let found = text(line, &self.field, tally);
+        let found = match &self.form {
+            Form::Json => text(line, &self.field, tally),
+            Form::Tabs(names) => value(line, names, &self.field, tally),
+        };
         Ok(Some(found.map_err(|reason| tally.with(|tally| tally.skip(reason, || self.lines.place()))).ok()))
     }
 }
@@ -67,6 +87,20 @@ fn text(line: &[u8], field: &str, tally: &Shared) -> Result<String, &'static str
             });
             Err("lines without the field")
         }
+    }
+}
+
+/// The value in the column, or the reason why there is none.
+fn value(line: &[u8], names: &[String], field: &str, tally: &Shared) -> Result<String, &'static str> {
+    let line = std::str::from_utf8(line).map_err(|_| "lines of invalid UTF-8")?.trim_end_matches(['\n', '\r']);
+    let Some(column) = names.iter().position(|name| name == field) else {
+        tally.with(|tally| tally.fields = names.to_vec());
+        return Err("lines without the field");
+    };
+    match line.split('\t').nth(column) {
+        Some(text) if text.trim().is_empty() => Err(EMPTY),
+        Some(text) => Ok(text.into()),
+        None => Err("lines with fewer values than columns"),
     }
 }
 

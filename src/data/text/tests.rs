@@ -135,6 +135,21 @@ fn bad_records_are_counted_and_the_good_ones_read() {
 }
 
 #[test]
+fn tab_separated_values_are_read_by_the_name_of_their_column() {
+    let table: &[u8] = b"id\tsentence\r\n1\tone \"1\r\n2\n3\t \n\xFF\tx\n4\ttwo";
+    let place = Place::new(&[("a.tsv", table)]);
+    let of = |field: &str| SourceOptions { field: Some(field.into()), ..SourceOptions::default() };
+    let text = place.open("a.tsv", of("sentence")).unwrap();
+    let found = all(&text).unwrap();
+    assert_eq!(found.iter().map(|d| d.text.as_str()).collect::<Vec<_>>(), ["one \"1", "two"]);
+    assert_eq!(place.short(&found[1].origin), "a.tsv:6");
+    let reasons: Vec<&str> = text.tally().skipped.keys().copied().collect();
+    assert_eq!(reasons, [EMPTY, "lines of invalid UTF-8", "lines with fewer values than columns"]);
+    let error = place.open("a.tsv", of("text")).and_then(|text| all(&text)).unwrap_err();
+    assert!(error.hint.is_some_and(|hint| hint.ends_with("the records have id, sentence")));
+}
+
+#[test]
 fn a_source_without_documents_says_what_was_looked_for() {
     let place = Place::new(&[
         ("a.jsonl", b"{\"content\": \"one\"}\n"),

@@ -40,14 +40,21 @@ fn transposed(m: MatRef<'_, f64>) -> Mat<f64> {
     m.transpose().to_owned()
 }
 
-/// L and R of LEACE, by which x becomes x - L R (x - mean).
-pub fn leace(x: MatRef<'_, f64>, labels: &ClassLabels, shrinkage: bool) -> Result<(Mat<f64>, Mat<f64>)> {
+/// L and R of LEACE, by which x becomes x - L R (x - mean). W is that of all rows, of which the labelled ones may be a few:
+/// with any W of full rank the covariance of x and z becomes 0, and with this one all rows change least.
+pub fn leace(
+    x: MatRef<'_, f64>,
+    labels: &ClassLabels,
+    all: MatRef<'_, f64>,
+    shrinkage: bool,
+) -> Result<(Mat<f64>, Mat<f64>)> {
     let z = one_hot(labels);
     let (x, z) = (centred(x, &means(x)), centred(z.as_ref(), &means(z.as_ref())));
     let cross = covariance(&x, &z);
+    let all = centred(all, &means(all));
     let own = match shrinkage {
-        true => shrunk(&x),
-        false => covariance(&x, &x),
+        true => shrunk(&all),
+        false => covariance(&all, &all),
     };
     let (whitening, unwhitening) = whitening(own.as_ref())?;
     let svd = Svd::new_thin(product(whitening.as_ref(), cross.as_ref()).as_ref())

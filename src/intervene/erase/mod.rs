@@ -11,12 +11,15 @@
 //! - random: random directions are projected out, the control.
 
 mod compare;
+mod costs;
 mod formulas;
+mod reading;
 
 #[cfg(test)]
 mod tests;
 
-pub use compare::{Erased, ErasureOptions, erasure};
+pub use compare::erasure;
+pub use reading::{Erased, ErasureOptions};
 
 use faer::Mat;
 use rand_distr::{Distribution, StandardNormal};
@@ -54,7 +57,8 @@ crate::options! {
         affine: Option<bool> = None
             => usually("true").only("kind", &["leace", "mean_projection", "inlp", "random"]);
         /// Whether the covariance is shrunk towards a multiple of the identity (Bodnar et al. 2014), for few rows.
-        shrinkage: Option<bool> = None => usually("false").only("kind", &["leace"]);
+        shrinkage: Option<bool> = None
+            => usually("with fewer than ten rows for each number of a row").only("kind", &["leace"]);
         /// The number of rounds.
         rounds: Option<usize> = None => usually("3").at_least(1.0).only("kind", &["inlp"]);
         /// The penalty of its probes.
@@ -84,6 +88,19 @@ impl EraseOptions {
     }
 }
 
+/// With fewer rows for each number of a row the covariance is shrunk, unless that is said.
+const FEW: usize = 10;
+
+/// What an eraser is fitted with beside labelled rows.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct FittedWith<'a> {
+    /// The dictionary, for features.
+    pub dictionary: Option<&'a Sae>,
+    /// All rows that it will be applied to, labelled or not: LEACE is then the change that is least over these, and their
+    /// mean is what stays where it is.
+    pub background: Option<&'a Tensor>,
+}
+
 /// What an eraser does.
 #[derive(Debug, Clone)]
 enum Erasing {
@@ -110,19 +127,16 @@ impl Eraser {
         match &self.erasing {
             Erasing::Projection(projection) => projection.numbers(),
             Erasing::Oracle { .. } => Vec::new(),
-            Erasing::Features { sae, features } => {
-                let named = Tensor::new(features.as_slice(), &Device::Cpu).ok();
-                named.into_iter().chain([sae.parts().encoder.clone(), sae.directions().clone()]).collect()
-            }
+            Erasing::Features { sae, features } => sae.numbers(features),
         }
     }
 
-    /// Fits an eraser on rows `[n, d]` and the label of each. The dictionary is for features only.
+    /// Fits an eraser on rows `[n, d]` and the label of each.
     pub fn fit(
         x: &Tensor,
         labels: &ClassLabels,
         options: &EraseOptions,
-        dictionary: Option<&Sae>,
+        FittedWith { dictionary, background }: FittedWith,
         task: &Task,
     ) -> Result<Self> {
         options.check(dictionary)?;
@@ -133,13 +147,23 @@ impl Eraser {
             return Err(err!(Argument, "expected at least two rows to erase from, found {}", rows.nrows()).about("x"));
         }
         let few = labels.classes.len() - 1;
+        if background.is_some() && matches!(options.kind, EraserKind::Oracle | EraserKind::Features) {
+            let kind = options.kind.word();
+            return Err(err!(Argument, "expected no `background` for an eraser of kind \"{kind}\"").about("background"));
+        }
+        let background = background.map(|all| matrix(all).map_err(|e| e.about("background"))).transpose()?;
+        if let Some(all) = &background {
+            check_width(all.as_ref(), rows.ncols(), "the labelled rows").map_err(|e| e.about("background"))?;
+        }
+        let all = background.as_ref().unwrap_or(&rows);
         let centred = |projection: Projection| match options.affine.unwrap_or(true) {
-            true => projection.about(vector(&means(rows.as_ref()))?),
+            true => projection.about(vector(&means(all.as_ref()))?),
             false => Ok(projection),
         };
         let erasing = match options.kind {
             EraserKind::Leace => {
-                let (left, right) = formulas::leace(rows.as_ref(), labels, options.shrinkage.unwrap_or(false))?;
+                let is_shrunk = options.shrinkage.unwrap_or(all.nrows() < FEW * all.ncols());
+                let (left, right) = formulas::leace(rows.as_ref(), labels, all.as_ref(), is_shrunk)?;
                 let to = |m: &Mat<f64>| tensor(m.as_ref(), DType::F64);
                 Erasing::Projection(centred(Projection::new(to(&left)?, to(&right)?, None)?)?)
             }

@@ -28,7 +28,7 @@ impl Fixture {
 
     fn eraser(&self, case: &str, options: &EraseOptions) -> Eraser {
         let labels = ClassLabels::of(&self.names(case)).unwrap();
-        Eraser::fit(&self.get(&format!("{case}.x")), &labels, options, None, &Task::default()).unwrap()
+        Eraser::fit(&self.get(&format!("{case}.x")), &labels, options, FittedWith::default(), &Task::default()).unwrap()
     }
 
     /// How far an eraser's erasure of the test rows is from theirs, relative to the largest number.
@@ -54,10 +54,12 @@ fn erasers_agree_with_concept_erasure_and_scikit_learn() {
     let leace = EraseOptions::default();
     for case in ["binary", "three"] {
         let shrunk = EraseOptions { shrinkage: Some(true), ..leace.clone() };
+        let unshrunk = EraseOptions { shrinkage: Some(false), ..leace.clone() };
         let linear = EraseOptions { affine: Some(false), ..leace.clone() };
         for (theirs, options, tolerance) in [
             ("leace.erased", &shrunk, 1e-5),
             ("leace_noshrink.erased", &leace, 1e-5),
+            ("leace_noshrink.erased", &unshrunk, 1e-5),
             ("leace_linear.erased", &linear, 1e-5),
             ("orth.erased", &of_kind(EraserKind::MeanProjection), 1e-5),
         ] {
@@ -118,7 +120,7 @@ proptest! {
         let (x, names) = rows(90, 5, classes, seed);
         let labels = ClassLabels::of(&names).unwrap();
         let options = EraseOptions { shrinkage: Some(shrinkage), ..EraseOptions::default() };
-        let eraser = Eraser::fit(&x, &labels, &options, None, &Task::default()).unwrap();
+        let eraser = Eraser::fit(&x, &labels, &options, FittedWith::default(), &Task::default()).unwrap();
         let erased = eraser.apply(&x, None).unwrap();
         prop_assert!(covariance(&x, &labels) > 0.1 && covariance(&erased, &labels) < 1e-9);
         // The best probe is the constant one: its loss is the entropy of the labels, and its class the commonest.
@@ -142,7 +144,7 @@ proptest! {
     fn of_those_that_erase_as_much_leace_changes_least_and_the_oracle_less(seed in 0_u64..1000, classes in 2_usize..4) {
         let (x, names) = rows(90, 5, classes, seed);
         let labels = ClassLabels::of(&names).unwrap();
-        let fit = |kind: EraserKind| Eraser::fit(&x, &labels, &of_kind(kind), None, &Task::default()).unwrap();
+        let fit = |kind: EraserKind| Eraser::fit(&x, &labels, &of_kind(kind), FittedWith::default(), &Task::default()).unwrap();
         let leace = fit(EraserKind::Leace).apply(&x, None).unwrap();
         let projection = fit(EraserKind::MeanProjection).apply(&x, None).unwrap();
         let oracle = fit(EraserKind::Oracle).apply(&x, Some(&names)).unwrap();
@@ -155,16 +157,38 @@ proptest! {
 }
 
 #[test]
+fn with_a_background_leace_erases_as_well_and_changes_it_less() {
+    // Labelled rows lie in a corner of what there is, and are few.
+    let (x, names) = rows(30, 12, 2, 3);
+    let labels = ClassLabels::of(&names).unwrap();
+    let (other, _) = rows(2000, 12, 4, 4);
+    let background = Tensor::cat(&[&x, &((other * 3.0).unwrap() + 5.0).unwrap()], 0).unwrap();
+    let fit = |with: FittedWith| Eraser::fit(&x, &labels, &EraseOptions::default(), with, &Task::default()).unwrap();
+    let own = fit(FittedWith::default());
+    let wide = fit(FittedWith { background: Some(&background), dictionary: None });
+    for eraser in [&own, &wide] {
+        assert!(covariance(&eraser.apply(&x, None).unwrap(), &labels) < 1e-9);
+    }
+    let change = |eraser: &Eraser| squares(&eraser.apply(&background, None).unwrap(), &background);
+    assert!(change(&wide) < 0.9 * change(&own), "{} {}", change(&wide), change(&own));
+    let narrow = FittedWith { background: Some(&x.narrow(1, 0, 3).unwrap()), dictionary: None };
+    let refused = Eraser::fit(&x, &labels, &EraseOptions::default(), narrow, &Task::default()).unwrap_err();
+    assert_eq!(refused.about.as_deref(), Some("background"));
+}
+
+#[test]
 fn random_directions_leave_what_they_do_not_touch_and_features_only_their_own() {
     let (x, names) = rows(60, 5, 2, 1);
     let labels = ClassLabels::of(&names).unwrap();
     let random = EraseOptions { k: Some(2), ..of_kind(EraserKind::Random) };
-    let eraser = Eraser::fit(&x, &labels, &random, None, &Task::default()).unwrap();
+    let eraser = Eraser::fit(&x, &labels, &random, FittedWith::default(), &Task::default()).unwrap();
     assert_eq!(eraser.rank(), Some(2));
     assert!(covariance(&eraser.apply(&x, None).unwrap(), &labels) > 0.05);
     let sae = baselines::identity(5).unwrap();
     let features = EraseOptions { k: Some(1), ..of_kind(EraserKind::Features) };
-    let eraser = Eraser::fit(&x, &labels, &features, Some(&sae), &Task::default()).unwrap();
+    let eraser =
+        Eraser::fit(&x, &labels, &features, FittedWith { dictionary: Some(&sae), background: None }, &Task::default())
+            .unwrap();
     let chosen = eraser.features().unwrap()[0] as usize;
     let (before, after) = (matrix(&x).unwrap(), matrix(&eraser.apply(&x, None).unwrap()).unwrap());
     for j in 0..5 {
@@ -178,16 +202,19 @@ fn random_directions_leave_what_they_do_not_touch_and_features_only_their_own() 
 fn what_cannot_erase_is_refused_by_name() {
     let (x, names) = rows(20, 3, 2, 1);
     let labels = ClassLabels::of(&names).unwrap();
-    let error = |options: &EraseOptions| Eraser::fit(&x, &labels, options, None, &Task::default()).unwrap_err().message;
+    let error = |options: &EraseOptions| {
+        Eraser::fit(&x, &labels, options, FittedWith::default(), &Task::default()).unwrap_err().message
+    };
     let few = EraseOptions { k: Some(4), ..of_kind(EraserKind::Random) };
     assert_eq!(error(&few), "expected at most 3 directions for `k`, found 4");
     let rounds = EraseOptions { rounds: Some(2), ..EraseOptions::default() };
     assert_eq!(error(&rounds), "expected no `rounds` for an eraser of kind \"leace\"");
     assert!(error(&of_kind(EraserKind::Features)).starts_with("expected a dictionary"));
-    let oracle = Eraser::fit(&x, &labels, &of_kind(EraserKind::Oracle), None, &Task::default()).unwrap();
+    let oracle =
+        Eraser::fit(&x, &labels, &of_kind(EraserKind::Oracle), FittedWith::default(), &Task::default()).unwrap();
     assert!(oracle.apply(&x, None).unwrap_err().message.contains("labels of the rows"));
     assert!(oracle.check_hook().unwrap_err().message.contains("oracle"));
-    let leace = Eraser::fit(&x, &labels, &EraseOptions::default(), None, &Task::default()).unwrap();
+    let leace = Eraser::fit(&x, &labels, &EraseOptions::default(), FittedWith::default(), &Task::default()).unwrap();
     assert!(leace.apply(&x, Some(&names)).unwrap_err().message.contains("expected no labels"));
     assert!(leace.apply(&x.narrow(1, 0, 2).unwrap(), None).unwrap_err().message.contains("rows of 3 numbers"));
 }

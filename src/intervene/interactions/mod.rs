@@ -1,7 +1,7 @@
 //! Sets of features: what ablating several together does beyond the sum of what each does alone.
 //!
 //! The effect e(S) of a set on a row of text is what zero-ablating its features at all positions, the reconstruction
-//! error kept, adds to the loss of the row, or KL(clean || ablated) there. The interaction of two units is
+//! error kept, adds to the loss of the row or to a metric, or KL(clean || ablated) there. The interaction of two units is
 //! e(A and B) - e(A) - e(B). Above 0 they are redundant: either alone can do what both do. Below 0 they work together:
 //! without one of them the other is worth less. The control takes the same codes off at shuffled positions.
 
@@ -11,6 +11,7 @@ mod tests;
 use rand::seq::SliceRandom;
 
 use super::features::{OnFeatures, Which};
+use super::metric::OwnMeasure;
 use super::rerun::Reruns;
 use crate::base::bootstrap::bootstrap;
 use crate::base::random::stream;
@@ -26,13 +27,25 @@ use crate::sae::{Sae, site_of};
 use crate::tensor::normalise::{divergences, log_probabilities};
 use crate::tensor::{Tensor, floats, gather};
 
-crate::choices! {
-    /// What ablations are measured by.
-    pub enum SetMeasure {
-        /// The cross-entropy of the next token, less that of the clean run.
-        Loss = "loss",
-        /// KL(clean || ablated).
-        Kl = "kl",
+/// What ablations are measured by.
+#[derive(Clone, Copy)]
+pub enum SetMeasure<'a> {
+    /// The cross-entropy of the next token, less that of the clean run.
+    Loss,
+    /// KL(clean || ablated).
+    Kl,
+    /// A number of the logits after the last token of a row, less that of the clean run.
+    Of(OwnMeasure<'a>),
+}
+
+impl SetMeasure<'_> {
+    /// The quantity with its unit.
+    fn quantity(self) -> &'static str {
+        match self {
+            SetMeasure::Loss => "loss, nats",
+            SetMeasure::Kl => "KL, nats",
+            SetMeasure::Of(_) => "metric",
+        }
     }
 }
 
@@ -40,8 +53,6 @@ crate::options! {
     /// Interactions of features.
     #[derive(Debug, Clone)]
     pub struct InteractionOptions {
-        /// By what effects are measured, in nats, the mean over the positions of a row.
-        measure: SetMeasure = SetMeasure::Loss;
         /// Maximum number of rows of the text.
         rows: usize = 50 => at_least(2.0);
         /// Tokens in a row.
@@ -94,7 +105,8 @@ pub struct PairInteraction {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Interactions {
     pub units: Vec<FeatureUnit>,
-    pub measure: SetMeasure,
+    /// What effects are measured by.
+    pub quantity: &'static str,
     pub alone: Vec<RowMean>,
     pub pairs: Vec<PairInteraction>,
     /// e(all) less the sum of all effects.
@@ -122,7 +134,7 @@ impl Interactions {
             cells
         };
         Table {
-            title: format!("interactions by {}, {} rows", self.measure.word(), self.rows),
+            title: format!("interactions by {}, {} rows", self.quantity, self.rows),
             columns: COLUMNS.map(String::from).into(),
             rows: pairs.into_iter().map(row).collect(),
         }
@@ -147,7 +159,7 @@ impl Interactions {
             column_axis: "ablated".into(),
             rows: names.clone(),
             columns: names,
-            quantity: format!("joint effect less the single ones ({}, nats)", self.measure.word()),
+            quantity: format!("joint effect less the single ones ({})", self.quantity),
             values,
             ..Grid::default()
         }
@@ -173,20 +185,21 @@ const COLUMNS: [&str; 12] = [
 const TOKENS: usize = 1 << 13;
 const LOGITS: usize = 1 << 23;
 
-/// Interactions of units on rows of text.
+/// Interactions of units on rows of text. A metric of one's own gets the number of the row among all that are given.
 pub fn interactions(
     model: &Decoder,
     saes: &[Sae],
     units: &[FeatureUnit],
     text: &[Vec<u32>],
-    options: &InteractionOptions,
+    (measure, options): (SetMeasure, &InteractionOptions),
     task: &Task,
 ) -> Result<Interactions> {
     let count = units.len();
     if count < 2 {
         return Err(err!(Argument, "expected at least two features or groups, found {count}").about("features"));
     }
-    let text: Vec<&Vec<u32>> = text.iter().filter(|ids| ids.len() > 1).take(options.rows).collect();
+    let text: Vec<(usize, &Vec<u32>)> =
+        text.iter().enumerate().filter(|(_, ids)| ids.len() > 1).take(options.rows).collect();
     if text.len() < 2 {
         return Err(err!(Argument, "expected at least two rows of two tokens, found {}", text.len()).about("text"));
     }
@@ -194,8 +207,8 @@ pub fn interactions(
     let sets = sets(count);
     let bar = task.begin("ablating sets of features", Some(text.len() as u64));
     let (mut own, mut shuffled) = (Vec::new(), Vec::new());
-    for (number, ids) in text.iter().enumerate() {
-        let row = Row { model, levels: &levels, sets: &sets, ids, options, number };
+    for (number, ids) in &text {
+        let row = Row { model, levels: &levels, sets: &sets, ids, measure, seed: options.seed, number: *number };
         own.push(row.effects(false, task)?);
         shuffled.push(row.effects(true, task)?);
         bar.advance(1);
@@ -214,7 +227,7 @@ pub fn interactions(
     };
     let pairs = sets.iter().enumerate().filter(|(set, _)| (count..sets.len() - 1).contains(set)).map(pair).collect();
     let all = over(&|row| beyond(&own, sets.len() - 1, row));
-    Ok(Interactions { units: units.to_vec(), measure: options.measure, alone, pairs, all, rows: text.len() })
+    Ok(Interactions { units: units.to_vec(), quantity: measure.quantity(), alone, pairs, all, rows: text.len() })
 }
 
 /// Units alone, then in pairs, then all of them.
@@ -262,7 +275,8 @@ struct Row<'a> {
     levels: &'a [Level],
     sets: &'a [Vec<usize>],
     ids: &'a [u32],
-    options: &'a InteractionOptions,
+    measure: SetMeasure<'a>,
+    seed: i64,
     number: usize,
 }
 
@@ -288,15 +302,17 @@ impl Row<'_> {
         Ok(effects)
     }
 
-    /// The loss of the row, less the clean one where that is given, or the divergence from it.
+    /// The loss of the row or its metric, less the clean one where that is given, or the divergence from it.
     fn measured(&self, logits: &Tensor, clean: Option<&(f64, Tensor)>) -> Result<f64> {
         let mean = |values: Vec<f64>| values.iter().sum::<f64>() / values.len() as f64;
-        match (self.options.measure, clean) {
+        let of_clean = clean.map_or(0.0, |(clean, _)| *clean);
+        match (self.measure, clean) {
             (SetMeasure::Kl, Some((_, clean))) => Ok(mean(floats(&divergences(clean, &log_probabilities(logits)?)?)?)),
             (SetMeasure::Kl, None) => Ok(0.0),
-            (SetMeasure::Loss, clean) => {
-                let loss = mean(floats(&token_losses(logits, self.ids)?)?);
-                Ok(loss - clean.map_or(0.0, |(clean, _)| *clean))
+            (SetMeasure::Loss, _) => Ok(mean(floats(&token_losses(logits, self.ids)?)?) - of_clean),
+            (SetMeasure::Of(own), _) => {
+                let found = own(self.number, &logits.get(self.ids.len() - 1)?)?;
+                Ok(mean(floats(&found)?) - of_clean)
             }
         }
     }
@@ -326,7 +342,7 @@ impl Row<'_> {
             .features
             .iter()
             .map(|feature| {
-                let seed = (self.options.seed as u64).wrapping_add(self.number as u64);
+                let seed = (self.seed as u64).wrapping_add(self.number as u64);
                 let mut order: Vec<u32> = (0..width as u32).collect();
                 order.shuffle(&mut stream(seed, &level.place.to_string(), *feature as u64));
                 order

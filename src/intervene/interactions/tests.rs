@@ -22,8 +22,7 @@ fn text() -> Vec<Vec<u32>> {
 }
 
 fn found(model: &Decoder, saes: &[Sae], units: &[FeatureUnit], measure: SetMeasure) -> Interactions {
-    let options = InteractionOptions { measure, ..InteractionOptions::default() };
-    interactions(model, saes, units, &text(), &options, &Task::default()).unwrap()
+    interactions(model, saes, units, &text(), (measure, &InteractionOptions::default()), &Task::default()).unwrap()
 }
 
 /// The loss without features, by the hooks that scripts use.
@@ -90,12 +89,34 @@ fn the_control_is_not_the_interaction_and_divergences_are_not_negative() {
 }
 
 #[test]
+fn a_metric_of_ones_own_reads_the_logits_after_each_row() {
+    let model = decoder(config(), DType::F32);
+    let saes = [dictionary("resid_post.0")];
+    let units = units(&[&[(0, 3), (0, 5)], &[(0, 7)]]);
+    let own = |number: usize, logits: &Tensor| -> Result<Tensor> { Ok(logits.get(text()[number][0] as usize)?) };
+    let found = found(&model, &saes, &units, SetMeasure::Of(&own));
+    let last = |ids: &Vec<u32>, hooks: Vec<Bound>| -> f64 {
+        let logits = model.logits(&Batch::new(vec![ids.clone()]).unwrap(), hooks, &Task::default()).unwrap();
+        let last = logits.get(0).unwrap().get(ids.len() - 1).unwrap();
+        floats(&last).unwrap()[ids[0] as usize]
+    };
+    let effect = |ids: &Vec<u32>| {
+        let zero = Box::new(Action::Zero.begin());
+        let hook = OnFeatures::new(saes[0].clone(), &Which::Only(vec![7]), Rest::Kept, zero).unwrap();
+        last(ids, vec![hook.at(model.config(), "resid_post.0", None).unwrap()]) - last(ids, Vec::new())
+    };
+    let expected = text().iter().map(effect).sum::<f64>() / 3.0;
+    assert!((found.alone[1].mean - expected).abs() < 1e-5, "{expected}");
+    assert_eq!(found.quantity, "metric");
+}
+
+#[test]
 fn too_little_is_refused() {
     let model = decoder(config(), DType::F32);
     let saes = [dictionary("resid_post.0")];
     let refused = |units: &[FeatureUnit], text: &[Vec<u32>]| {
         let options = InteractionOptions::default();
-        interactions(&model, &saes, units, text, &options, &Task::default()).unwrap_err().message
+        interactions(&model, &saes, units, text, (SetMeasure::Loss, &options), &Task::default()).unwrap_err().message
     };
     assert_eq!(refused(&units(&[&[(0, 1)]]), &text()), "expected at least two features or groups, found 1");
     assert_eq!(refused(&units(&[&[(0, 1)], &[(0, 1)]]), &text()), "expected each feature once, found feature 1 twice");

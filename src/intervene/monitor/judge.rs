@@ -32,27 +32,38 @@ crate::options! {
     }
 }
 
-/// The largest score of each labelled text.
-struct LabelledTexts {
+/// A monitor on labelled texts: the largest score of each.
+pub struct LabelledTexts<'a> {
+    monitor: &'a Monitor,
     /// `[sensor][text]`
     scores: Vec<Vec<f64>>,
     has_it: Vec<bool>,
+    /// What the bootstrap draws.
+    groups: RowGroups,
 }
 
-impl LabelledTexts {
-    fn of(monitor: &Monitor, model: &Model, texts: &[Vec<u32>], labels: &ClassLabels, task: &Task) -> Result<Self> {
+impl Monitor {
+    /// The scores of labelled texts, read once for all that is judged by them.
+    pub fn on(
+        &self,
+        model: &Model,
+        texts: &[Vec<u32>],
+        labels: &ClassLabels,
+        options: &MonitorJudgeOptions,
+        task: &Task,
+    ) -> Result<LabelledTexts<'_>> {
         labels.check_rows(texts.len()).map_err(|e| e.about("y"))?;
         if labels.classes.len() != 2 {
             return Err(err!(Argument, "expected labels of two classes, found {}", labels.classes.len())
                 .hint("true for a text that should raise an alarm, false for another")
                 .about("y"));
         }
-        let scores = largest(&monitor.scores(model, texts, task)?, monitor.sensors.len())?;
-        Ok(Self { scores, has_it: labels.of_row.iter().map(|class| *class == 1).collect() })
+        let groups = RowGroups::or_rows(options.groups.as_ref(), texts.len())?;
+        let scores = largest(&self.scores(model, texts, task)?, self.sensors.len())?;
+        let has_it = labels.of_row.iter().map(|class| *class == 1).collect();
+        Ok(LabelledTexts { monitor: self, scores, has_it, groups })
     }
-}
 
-impl Monitor {
     /// The same sensors with the lowest thresholds above which at most this share of the texts without the label has a
     /// score, each by itself.
     pub fn fitted(
@@ -63,72 +74,58 @@ impl Monitor {
         options: &MonitorFitOptions,
         task: &Task,
     ) -> Result<Self> {
-        let read = LabelledTexts::of(self, model, texts, labels, task)?;
+        let read = self.on(model, texts, labels, &MonitorJudgeOptions::default(), task)?;
         let of_sensor = |scores: &Vec<f64>| threshold(scores, &read.has_it, options.false_positive_rate);
         Ok(Self { sensors: self.sensors.clone(), thresholds: read.scores.iter().map(of_sensor).collect() })
     }
+}
 
+impl LabelledTexts<'_> {
     /// For each sensor, and for all together where there are several: AUROC, the share of alarms that are right, the
     /// shares of texts with and without the label that raise one, each with a 95 % interval over texts.
-    pub fn judged(
-        &self,
-        model: &Model,
-        texts: &[Vec<u32>],
-        labels: &ClassLabels,
-        options: &MonitorJudgeOptions,
-        task: &Task,
-    ) -> Result<Table> {
-        let read = LabelledTexts::of(self, model, texts, labels, task)?;
-        let groups = RowGroups::or_rows(options.groups.as_ref(), texts.len())?;
+    pub fn judged(&self) -> Table {
+        let (monitor, count) = (self.monitor, self.has_it.len());
         let mut columns = vec!["watched".to_string(), "threshold".into()];
         for measure in ["AUROC", "precision", "recall", "false-positive rate"] {
             columns.extend([measure, "from", "to"].map(String::from));
         }
-        let mut table = Table { title: format!("a monitor on {} texts", texts.len()), columns, rows: Vec::new() };
+        let mut table = Table { title: format!("a monitor on {count} texts"), columns, rows: Vec::new() };
         let is_above = |sensor: usize| -> Vec<bool> {
-            read.scores[sensor].iter().map(|score| *score > self.thresholds[sensor]).collect()
+            self.scores[sensor].iter().map(|score| *score > monitor.thresholds[sensor]).collect()
         };
-        for (number, sensor) in self.sensors.iter().enumerate() {
-            let begin = vec![sensor.name().into(), Cell::Float(self.thresholds[number])];
-            let measured = measured(Some(&read.scores[number]), &is_above(number), &read.has_it, &groups);
+        for (number, sensor) in monitor.sensors.iter().enumerate() {
+            let begin = vec![sensor.name().into(), Cell::Float(monitor.thresholds[number])];
+            let measured = measured(Some(&self.scores[number]), &is_above(number), &self.has_it, &self.groups);
             table.rows.push([begin, measured].concat());
         }
-        if self.sensors.len() > 1 {
-            let each: Vec<Vec<bool>> = (0..self.sensors.len()).map(is_above).collect();
-            let any: Vec<bool> = (0..texts.len()).map(|text| each.iter().any(|alarms| alarms[text])).collect();
+        if monitor.sensors.len() > 1 {
+            let each: Vec<Vec<bool>> = (0..monitor.sensors.len()).map(is_above).collect();
+            let any: Vec<bool> = (0..count).map(|text| each.iter().any(|alarms| alarms[text])).collect();
             let begin = vec!["any of them".into(), Cell::Missing];
-            table.rows.push([begin, measured(None, &any, &read.has_it, &groups)].concat());
+            table.rows.push([begin, measured(None, &any, &self.has_it, &self.groups)].concat());
         }
-        Ok(table)
+        table
     }
 
     /// The ROC of each sensor: the highest share of texts with the label that raises an alarm while at most this share
     /// of the others does, with a 95 % interval over texts.
-    pub fn roc(
-        &self,
-        model: &Model,
-        texts: &[Vec<u32>],
-        labels: &ClassLabels,
-        options: &MonitorJudgeOptions,
-        task: &Task,
-    ) -> Result<Table> {
-        let read = LabelledTexts::of(self, model, texts, labels, task)?;
-        let groups = RowGroups::or_rows(options.groups.as_ref(), texts.len())?;
+    pub fn roc(&self) -> Table {
         let columns =
             ["watched", "false-positive rate", "recall", "from", "to", "threshold"].map(String::from).to_vec();
-        let mut table = Table { title: format!("ROC on {} texts", texts.len()), columns, rows: Vec::new() };
-        for (sensor, scores) in self.sensors.iter().zip(&read.scores) {
+        let mut table = Table { title: format!("ROC on {} texts", self.has_it.len()), columns, rows: Vec::new() };
+        for (sensor, scores) in self.monitor.sensors.iter().zip(&self.scores) {
             let runs = runs(scores);
-            let curve = |weights: &[f64]| recalls(&runs, weights, &read.has_it);
+            let curve = |weights: &[f64]| recalls(&runs, weights, &self.has_it);
             let found = curve(&vec![1.0; scores.len()]);
+            let groups = &self.groups;
             let intervals = intervals(groups.count(), SEED, RATES.len(), |drawn| curve(&groups.weights(drawn)));
             for ((rate, recall), interval) in RATES.into_iter().zip(found).zip(intervals) {
                 let [from, to] = ends(interval);
-                let threshold = Cell::Float(threshold(scores, &read.has_it, rate));
+                let threshold = Cell::Float(threshold(scores, &self.has_it, rate));
                 table.rows.push(vec![sensor.name().into(), rate.into(), recall.into(), from, to, threshold]);
             }
         }
-        Ok(table)
+        table
     }
 }
 

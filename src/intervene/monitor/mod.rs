@@ -9,7 +9,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub use judge::{MonitorFitOptions, MonitorJudgeOptions};
+pub use judge::{LabelledTexts, MonitorFitOptions, MonitorJudgeOptions};
 pub use run::{Alarm, Generation, MonitorRunOptions};
 
 use crate::base::Result;

@@ -106,7 +106,8 @@ fn thresholds_that_were_fitted_keep_to_their_rate() {
     let (monitor, task) = (monitor(&model, &sae), Task::default());
     let options = MonitorFitOptions { false_positive_rate: 0.25 };
     let fitted = monitor.fitted(&model, &texts(), &labels(&is_alarm), &options, &task).unwrap();
-    let table = fitted.judged(&model, &texts(), &labels(&is_alarm), &MonitorJudgeOptions::default(), &task).unwrap();
+    let table =
+        fitted.on(&model, &texts(), &labels(&is_alarm), &MonitorJudgeOptions::default(), &task).unwrap().judged();
     let rates = table.column("false-positive rate").unwrap();
     for rate in &rates[..2] {
         assert!(matches!(rate, crate::base::Cell::Float(rate) if *rate <= 0.25), "{rate:?}");

@@ -1,14 +1,20 @@
 //! Steering: a vector or features pushed while a model reads or writes, by how much that does what it should, and by how
 //! much it harms everything else.
 
+mod axbench;
+mod label;
 mod measure;
 mod push;
+mod sweep;
 #[cfg(test)]
 mod tests;
 mod vector;
 
-pub use measure::{Effect, SteerOptions, steer};
-pub use push::{Direction, Push};
+pub use axbench::{Grader, axbench};
+pub use label::LabelShare;
+pub use measure::{Effect, steer};
+pub use push::{Direction, Push, PushOptions, StrengthUnit};
+pub use sweep::{SteerOptions, Sweep};
 pub use vector::{VectorMethod, VectorOptions, steering_vector};
 
 use crate::base::{Cell, Result, Table, Task, memory};
@@ -43,7 +49,8 @@ pub fn pinned(
     task: &Task,
 ) -> Result<Table> {
     let direction = Direction::of_features(sae, &[feature], options.site.as_deref())?;
-    let push = Push::new(&model.decoder, vec![direction], text, true, task)?;
+    let held = PushOptions { clamp: true, ..PushOptions::default() };
+    let push = Push::new(&model.decoder, vec![direction], text, &held, task)?;
     let room = (options.samples as u128).saturating_mul(size_of_val(prompt) as u128 + size_of::<Vec<u32>>() as u128);
     memory::check(room, || format!("{} samples", options.samples)).map_err(|e| e.about("samples"))?;
     let batch = Batch::new(vec![prompt.to_vec(); options.samples])?;

@@ -1,4 +1,4 @@
-//! What is pushed, and the hooks that push it.
+//! What is pushed, how far a strength of 1 is, and the hooks that push it.
 
 use crate::base::{Result, Task};
 use crate::data::harvest::width;
@@ -9,11 +9,33 @@ use crate::model::hooks::{At, Bound, Edit};
 use crate::model::run::Ask;
 use crate::model::site::{Place, one_site};
 use crate::sae::splice::heads_joined;
-use crate::sae::{Sae, site_of};
+use crate::sae::{Sae, Scaling, site_of};
 use crate::tensor::{DType, Tensor, dtype, floats};
 
 /// Tokens in a batch of the model, about.
 const TOKENS: usize = 1 << 12;
+
+crate::choices! {
+    /// What a strength of 1 is.
+    pub enum StrengthUnit {
+        /// The vector as it is; for a feature its largest code on the text.
+        Own = "own",
+        /// A change as long as the median activation at the site, so that directions and sites compare.
+        Median = "median",
+    }
+}
+
+crate::options! {
+    /// How directions are pushed.
+    #[derive(Debug, Clone)]
+    pub struct PushOptions {
+        /// What a strength of 1 is: the vector itself, and for a feature its maximum on the text; or a change as long as the
+        /// median activation at the site on the text.
+        unit: StrengthUnit = StrengthUnit::Own;
+        /// Whether features are set to their strength, and not raised by it.
+        clamp: bool = false;
+    }
+}
 
 /// A direction at one site.
 #[derive(Debug, Clone)]
@@ -63,25 +85,26 @@ fn length(vector: &Tensor) -> Result<f64> {
 /// Directions in a model, with what a strength of 1 is.
 pub struct Push {
     parts: Vec<(Place, What)>,
-    /// The largest code of each feature on a text, by direction.
-    largest: Vec<Vec<f64>>,
+    /// By direction: what a strength of 1 multiplies a vector by, or the code that it is of each feature.
+    units: Vec<Vec<f64>>,
     clamp: bool,
 }
 
 impl Push {
-    /// The maxima of features are those on the rows of a text. With `clamp`, codes of features are set and not added to.
+    /// Units are measured on the rows of a text.
     pub fn new(
         model: &Decoder,
         directions: Vec<Direction>,
         text: &[Vec<u32>],
-        clamp: bool,
+        options: &PushOptions,
         task: &Task,
     ) -> Result<Self> {
-        let mut push = Self { parts: Vec::new(), largest: Vec::new(), clamp };
+        let clamp = options.clamp;
+        let mut push = Self { parts: Vec::new(), units: Vec::new(), clamp };
         for Direction { site, what } in directions {
             let place = one_site(model.config(), &site, "give a vector for each site")?;
             let wanted = width(model.config(), place)?;
-            let largest = match &what {
+            match &what {
                 What::Vector(vector) if vector.elem_count() != wanted => {
                     let found = vector.elem_count();
                     return Err(err!(Shape, "expected a vector of {wanted} numbers at `{place}`, found {found}")
@@ -92,14 +115,24 @@ impl Push {
                         err!(Argument, "expected features to clamp, found a vector at `{place}`").about("clamp")
                     );
                 }
-                What::Vector(_) => Vec::new(),
-                What::Features { sae, features } => {
-                    sae.check_width(wanted, "this model", &place.to_string())?;
+                What::Vector(_) => {}
+                What::Features { sae, .. } => sae.check_width(wanted, "this model", &place.to_string())?,
+            }
+            let units = match (&what, options.unit) {
+                (What::Vector(_), StrengthUnit::Own) => vec![1.0],
+                (What::Vector(vector), StrengthUnit::Median) => {
+                    vec![median_length(model, (place, wanted), text, task)? / length(vector)?]
+                }
+                (What::Features { sae, features }, StrengthUnit::Own) => {
                     largest(model, place, (sae, features), text, task)?
+                }
+                (What::Features { sae, features }, StrengthUnit::Median) => {
+                    let median = median_length(model, (place, wanted), text, task)?;
+                    features.iter().map(|f| Ok(median / written_length(sae, *f)?)).collect::<Result<_>>()?
                 }
             };
             push.parts.push((place, what));
-            push.largest.push(largest);
+            push.units.push(units);
         }
         if push.parts.is_empty() {
             return Err(err!(Argument, "expected a direction to steer by, found none").about("direction"));
@@ -111,9 +144,9 @@ impl Push {
         self.parts.iter().map(|(place, _)| *place).collect()
     }
 
-    /// The largest code of the first feature; 1 for vectors.
+    /// What a strength of 1 multiplies the first direction by, or the code that it is of the first feature.
     pub fn unit(&self) -> f64 {
-        self.largest.first().and_then(|largest| largest.first()).copied().unwrap_or(1.0)
+        self.units.first().and_then(|units| units.first()).copied().unwrap_or(1.0)
     }
 
     /// The width of each site.
@@ -131,14 +164,66 @@ impl Push {
         let each = self.parts.iter().enumerate().map(|(number, (place, what))| {
             let edit = Pushing {
                 what: what.clone(),
-                amounts: self.largest[number].iter().map(|largest| (strength * largest) as f32).collect(),
-                strength,
+                amounts: self.units[number].iter().map(|unit| (strength * unit) as f32).collect(),
                 clamp: self.clamp,
                 other: others.and_then(|others| others.get(number)).cloned(),
             };
             Bound::new(model.config(), &place.to_string(), None, None, Box::new(edit))
         });
         each.collect()
+    }
+}
+
+/// Shows the activations of each row of a text at a site, `[pos, width]`.
+fn each_row(
+    model: &Decoder,
+    (place, width): (Place, usize),
+    text: &[Vec<u32>],
+    task: &Task,
+    see: &mut dyn FnMut(&Tensor) -> Result<()>,
+) -> Result<()> {
+    let longest = text.iter().map(Vec::len).max().unwrap_or(1).max(1);
+    for rows in text.chunks((TOKENS / longest).max(1)) {
+        let batch = Batch::new(rows.to_vec())?;
+        let x = model.cache(&batch, Ask { places: vec![place], ..Ask::default() }, task)?.at(place)?;
+        let x = heads_joined(&x, width)?;
+        for (row, length) in batch.lengths().into_iter().enumerate() {
+            task.check()?;
+            see(&x.get(row)?.narrow(0, 0, length)?)?;
+        }
+    }
+    Ok(())
+}
+
+/// The median length of the activations of a text.
+fn median_length(model: &Decoder, at: (Place, usize), text: &[Vec<u32>], task: &Task) -> Result<f64> {
+    let mut lengths = Vec::new();
+    each_row(model, at, text, task, &mut |x| {
+        lengths.extend(floats(&x.to_dtype(DType::F32)?.sqr()?.sum(1)?.sqrt()?)?);
+        Ok(())
+    })?;
+    lengths.sort_by(f64::total_cmp);
+    match lengths.get(lengths.len() / 2) {
+        Some(median) if median.is_finite() && *median > 0.0 => Ok(*median),
+        _ => Err(err!(Numeric, "expected activations of finite length above 0 at `{}` to take the median of", at.0)
+            .about("unit")),
+    }
+}
+
+/// The length of what a feature with code 1 writes.
+fn written_length(sae: &Sae, feature: u32) -> Result<f64> {
+    if sae.parts().scaling != Scaling::None {
+        return Err(err!(
+            Argument,
+            "expected a dictionary whose features write the same everywhere, found one that scales"
+        )
+        .hint("`unit: \"own\"` counts in multiples of a feature's maximum")
+        .about("unit"));
+    }
+    let found = length(&sae.directions().get(feature as usize)?.to_dtype(DType::F32)?)?;
+    match found > 0.0 {
+        true => Ok(found),
+        false => Err(err!(Numeric, "feature {feature} writes nothing").about("direction")),
     }
 }
 
@@ -151,19 +236,13 @@ fn largest(
     task: &Task,
 ) -> Result<Vec<f64>> {
     let mut found = vec![0.0_f64; features.len()];
-    let width = text.iter().map(Vec::len).max().unwrap_or(1);
-    for rows in text.chunks((TOKENS / width.max(1)).max(1)) {
-        let batch = Batch::new(rows.to_vec())?;
-        let x = model.cache(&batch, Ask { places: vec![place], ..Ask::default() }, task)?.at(place)?;
-        let x = dtype::convert(&heads_joined(&x, sae.d_in())?, sae.parts().encoder.dtype())?;
-        for (row, length) in batch.lengths().into_iter().enumerate() {
-            task.check()?;
-            let codes = sae.encode(&x.get(row)?.narrow(0, 0, length)?)?.contiguous()?;
-            let codes = codes.index_select(&Tensor::new(features, codes.device())?, 1)?;
-            let most = floats(&codes.max(0)?)?;
-            found.iter_mut().zip(most).for_each(|(found, most)| *found = found.max(most));
-        }
-    }
+    each_row(model, (place, sae.d_in()), text, task, &mut |x| {
+        let codes = sae.encode(&dtype::convert(x, sae.parts().encoder.dtype())?)?.contiguous()?;
+        let codes = codes.index_select(&Tensor::new(features, codes.device())?, 1)?;
+        let most = floats(&codes.max(0)?)?;
+        found.iter_mut().zip(most).for_each(|(found, most)| *found = found.max(most));
+        Ok(())
+    })?;
     match features.iter().zip(&found).find(|(_, most)| **most <= 0.0) {
         None => Ok(found),
         Some((feature, _)) => Err(err!(Argument, "feature {feature} is nowhere active in the text")
@@ -175,9 +254,8 @@ fn largest(
 /// A push at one site.
 struct Pushing {
     what: What,
-    /// What is added to the codes of features, or what they are set to.
+    /// What a vector is multiplied by; what is added to the codes of features, or what they are set to.
     amounts: Vec<f32>,
-    strength: f64,
     clamp: bool,
     /// The unit vector that the change takes in place of its own direction.
     other: Option<Tensor>,
@@ -188,7 +266,8 @@ impl Pushing {
     fn change(&self, x: &Tensor) -> Result<Tensor> {
         match &self.what {
             What::Vector(vector) => {
-                let change = (vector * self.strength)?.to_device(x.device())?;
+                let amount = self.amounts.first().copied().unwrap_or_default();
+                let change = (vector * f64::from(amount))?.to_device(x.device())?;
                 Ok(change.broadcast_as(x.shape())?.contiguous()?)
             }
             What::Features { sae, features } => {

@@ -14,6 +14,10 @@ fn model() -> Model {
     Model { decoder, tokenizer: None, origin: "test".into(), published: None, history: None }
 }
 
+fn held() -> PushOptions {
+    PushOptions { clamp: true, ..PushOptions::default() }
+}
+
 fn text() -> Vec<Vec<u32>> {
     vec![vec![1, 2, 3, 4, 5], vec![6, 7, 8], vec![9, 10, 11, 12]]
 }
@@ -32,9 +36,9 @@ fn column(table: &Table, name: &str) -> Vec<f64> {
 }
 
 fn sweep(model: &Model, directions: Vec<Direction>, options: &SteerOptions, token: u32) -> Result<Table> {
-    let push = Push::new(&model.decoder, directions, &text(), options.clamp, &Task::default())?;
-    let mut effect = Effect::Tokens(vec![token]);
-    steer(model, &push, &prompts(), &text(), (&mut effect, options, 3), &Task::default())
+    let push = Push::new(&model.decoder, directions, &text(), &options.push, &Task::default())?;
+    let sweep = Sweep { model, push: &push, prompts: &prompts(), options, seed: 3 };
+    steer(&sweep, &text(), &mut Effect::Tokens(vec![token]), &Task::default())
 }
 
 #[test]
@@ -77,7 +81,7 @@ fn clamped_features_have_the_code_they_are_set_to() {
     let model = model();
     let sae = baselines::neurons_relu(16, None).unwrap();
     let direction = Direction::of_features(&sae, &[4], Some("resid_post.0")).unwrap();
-    let push = Push::new(&model.decoder, vec![direction], &text(), true, &Task::default()).unwrap();
+    let push = Push::new(&model.decoder, vec![direction], &text(), &held(), &Task::default()).unwrap();
     let hooks = push.hooks(&model.decoder, 2.0, None).unwrap();
     let ask = crate::model::run::Ask { hooks, places: push.places(), positions: None };
     let x = model.decoder.cache(&prompts(), ask, &Task::default()).unwrap().get("resid_post.0").unwrap();
@@ -127,7 +131,7 @@ fn what_cannot_steer_is_refused() {
     };
     let narrow = Direction::of_vector("resid_post.0", &ones(3)).unwrap();
     assert_eq!(run(narrow, &SteerOptions::default()), "expected a vector of 16 numbers at `resid_post.0`, found 3");
-    let clamped = SteerOptions { clamp: true, ..SteerOptions::default() };
+    let clamped = SteerOptions { push: held(), ..SteerOptions::default() };
     let vector = || Direction::of_vector("resid_post.0", &ones(16)).unwrap();
     assert_eq!(run(vector(), &clamped), "expected features to clamp, found a vector at `resid_post.0`");
     let infinite = SteerOptions { strengths: vec![f64::NAN], ..SteerOptions::default() };

@@ -92,8 +92,9 @@ pub fn map<const N: usize>(fields: [(&str, Dynamic); N]) -> Dynamic {
 pub mod functions {
     /// A text to read: a file, a folder, all files that fit a pattern such as "books/**/*.md", "grammar" or "sample".
     ///
-    /// Plain text (.txt, .md, and any other file that is given by name or pattern), JSON lines (.jsonl) and Parquet are
-    /// streamed in constant memory; the first two may be compressed (.gz). In a folder, files with these extensions are
+    /// Plain text (.txt, .md, and any other file that is given by name or pattern), JSON lines (.jsonl),
+    /// tab-separated values (.tsv, whose first line names the columns) and Parquet are streamed in constant memory; all but
+    /// the last may be compressed (.gz). In a folder, files with these extensions are
     /// read in the order of their paths; names that begin with a dot are skipped. Line ends of plain text become "\n".
     /// What cannot be read is skipped with a warning, and counted by `text.report()`; only a source without any
     /// document is an error. Nothing is read before it is needed.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::base::options::{Plain, Setting};
 use crate::base::{Result, Table};
 use crate::data::Text;
-use crate::intervene::erase::{self as core, EraseOptions, Erased, ErasureOptions};
+use crate::intervene::erase::{self as core, EraseOptions, Erased, ErasureOptions, FittedWith};
 use crate::probes::{ClassLabels, ClassName};
 use crate::report::Screen;
 use crate::report::symbols::count;
@@ -52,11 +52,31 @@ impl Setting for DictionarySetting {
     }
 }
 
+/// Rows given as an option.
+pub struct RowsSetting(Tensor);
+
+impl Setting for RowsSetting {
+    fn wanted() -> String {
+        "a tensor of rows".into()
+    }
+
+    fn of(value: &Plain) -> Option<Self> {
+        handle_of(value).map(Self)
+    }
+
+    fn written(&self) -> String {
+        format!("{:?}", self.0.dims())
+    }
+}
+
 crate::options! {
     /// All options of `intervene::erase`.
     pub struct EraseCall {
         /// For "features": the dictionary.
         dictionary: Option<DictionarySetting> = None => usually("none");
+        /// All rows that the eraser will be applied to, labelled or not, for all but "oracle" and "features": their mean stays
+        /// where it is, and "leace" changes them least.
+        background: Option<RowsSetting> = None => usually("the labelled rows");
         with erase: EraseOptions;
     }
 }
@@ -130,12 +150,15 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn erase(ctx: NativeCallContext, x: Any, y: Any, options: Options) -> Fallible<Eraser> {
-        let (env, EraseCall { dictionary, erase }) = (env(&ctx)?, taken(options)?);
+        let (env, EraseCall { dictionary, background, erase }) = (env(&ctx)?, taken(options)?);
         let x = values("x", &x)?;
         let labels = ClassLabels::of(&class_names("y", &y)?).map_err(|e| e.about("y"))?;
         let sae = dictionary.map(|dictionary| dictionary.0.core);
-        let task = env.task.clone();
-        let fitted = env.task.apart(move || core::Eraser::fit(&x, &labels, &erase, sae.as_ref(), &task))?;
+        let (task, background) = (env.task.clone(), background.map(|rows| rows.0));
+        let fitted = env.task.apart(move || {
+            let with = FittedWith { dictionary: sae.as_ref(), background: background.as_ref() };
+            core::Eraser::fit(&x, &labels, &erase, with, &task)
+        })?;
         Ok(Eraser(fitted.into()))
     }
 

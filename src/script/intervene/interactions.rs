@@ -1,17 +1,21 @@
 //! `intervene::interactions`, and its result.
 
 use rhai::plugin::*;
-use rhai::{Dynamic, NativeCallContext};
+use rhai::{Array, Dynamic, NativeCallContext};
 use serde_json::{Value, json};
 
+use super::metric::Metric;
 use super::steer::rows;
+use crate::base::options::{Plain, Setting};
 use crate::base::{Grid, Result, Table};
 use crate::err;
 use crate::features::FeatureList;
-use crate::intervene::interactions::{self as core, FeatureUnit, InteractionOptions};
+use crate::intervene::interactions::{self as core, FeatureUnit, InteractionOptions, SetMeasure};
+use crate::intervene::metric::Measure;
 use crate::report::json::number;
 use crate::report::symbols::count;
 use crate::report::{Item, Screen};
+use crate::script::engine::calls::Calls;
 use crate::script::engine::env::env;
 use crate::script::engine::handle::handle;
 use crate::script::engine::options::taken;
@@ -23,6 +27,47 @@ use crate::script::model::Model;
 /// Interactions of features.
 #[derive(Clone)]
 pub struct Interactions(core::Interactions);
+
+/// What effects are measured by.
+pub enum EffectMeasure {
+    Loss,
+    Kl,
+    Own(Metric),
+}
+
+impl Setting for EffectMeasure {
+    const CHOICES: &'static [&'static str] = &["loss", "kl"];
+
+    fn wanted() -> String {
+        "\"loss\", \"kl\" or a metric of `metric::of`".into()
+    }
+
+    fn of(value: &Plain) -> Option<Self> {
+        match value {
+            Plain::Text(word) if word == "loss" => Some(Self::Loss),
+            Plain::Text(word) if word == "kl" => Some(Self::Kl),
+            other => Metric::of(other).filter(|metric| metric.is_own() && !metric.is_normalised()).map(Self::Own),
+        }
+    }
+
+    fn written(&self) -> String {
+        match self {
+            Self::Loss => "\"loss\"".into(),
+            Self::Kl => "\"kl\"".into(),
+            Self::Own(metric) => metric.written(),
+        }
+    }
+}
+
+crate::options! {
+    /// All options of `intervene::interactions`.
+    pub struct InteractionCall {
+        /// By what effects are measured: the loss or KL(clean || ablated) in nats, the mean over the positions of a row; or
+        /// a metric of `metric::of`, whose function gets the logits after the row's last token and the ids of the row.
+        measure: EffectMeasure = EffectMeasure::Loss;
+        with interactions: InteractionOptions;
+    }
+}
 
 impl Interactions {
     /// What all together do beyond the sum of what each does.
@@ -96,8 +141,8 @@ fn units(features: &Dynamic) -> Result<(Vec<crate::sae::Sae>, Vec<FeatureUnit>)>
 pub mod functions {
     /// Pairs and groups of features ablated together: what that does beyond the sum of what each does alone.
     ///
-    /// The effect e of a set on a row of text is what zero-ablating it at all positions adds to the loss, or KL(clean ||
-    /// ablated); reconstruction errors are kept. The interaction is e(A and B) - e(A) - e(B), with a 95 % bootstrap
+    /// The effect e of a set on a row of text is what zero-ablating it at all positions adds to the loss or to a metric of
+    /// your own, or KL(clean || ablated); reconstruction errors are kept. The interaction is e(A and B) - e(A) - e(B), with a 95 % bootstrap
     /// interval over rows. Above 0 the two are redundant: either alone can do what both do; below 0 they are synergistic:
     /// without one the other is worth less. The control takes the same codes off at shuffled positions. `features` is an
     /// array of features, or of arrays of features that are ablated as one, of one dictionary or several.
@@ -123,11 +168,26 @@ pub mod functions {
         text: Any,
         options: Options,
     ) -> Fallible<Interactions> {
-        let options: InteractionOptions = taken(options)?;
+        let (env, InteractionCall { measure, interactions: options }) = (env(&ctx)?, taken(options)?);
         let (saes, units) = super::units(&features)?;
         let rows = super::rows(&ctx, &m, &text, (options.context, options.rows))?;
-        let found = core::interactions(&m.core().decoder, &saes, &units, &rows, &options, &env(&ctx)?.task)?;
-        Ok(Interactions(found))
+        let calls = Calls::new(&ctx);
+        let found = |measure: SetMeasure| {
+            core::interactions(&m.core().decoder, &saes, &units, &rows, (measure, &options), &env.task)
+        };
+        let found = match measure {
+            EffectMeasure::Loss => found(SetMeasure::Loss),
+            EffectMeasure::Kl => found(SetMeasure::Kl),
+            EffectMeasure::Own(metric) => {
+                let ids = |row: &Vec<u32>| row.iter().map(|id| Dynamic::from(i64::from(*id))).collect::<Array>().into();
+                let each: Array = rows.iter().map(ids).collect();
+                metric.with_measure(&calls, &each, |measure| match measure {
+                    Measure::Of(own) => found(SetMeasure::Of(own)),
+                    _ => Err(err!(Bug, "a metric of one's own without its function")),
+                })
+            }
+        };
+        Ok(Interactions(calls.outcome(found)?))
     }
 }
 

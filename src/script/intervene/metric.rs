@@ -86,6 +86,11 @@ impl Metric {
         self.normalised
     }
 
+    /// Whether it is a function of the script.
+    pub fn is_own(&self) -> bool {
+        matches!(self.what, What::Own(_))
+    }
+
     /// Does `work` with the core's measure; `pairs` are what a function of the script gets as its second argument.
     pub fn with_measure<T>(&self, calls: &Calls, pairs: &Array, work: impl FnOnce(Measure) -> Result<T>) -> Result<T> {
         let own = |function: &FnPtr, number: usize, logits: &Tensor| {

@@ -21,7 +21,6 @@ pub use monitor::Monitor;
 pub use subspace::Subspace;
 
 use crate::intervene::feature_patch::FeaturePatchOptions;
-use crate::intervene::interactions::InteractionOptions;
 use crate::intervene::monitor::{MonitorFitOptions, MonitorJudgeOptions, MonitorRunOptions};
 use crate::intervene::steer::{PinnedOptions, SteerOptions, VectorOptions};
 use crate::intervene::subspace::DasOptions;
@@ -29,7 +28,7 @@ use crate::script::docs::declared::{Group, fields};
 use crate::script::engine::handle::{HandleType, handle_type};
 use erase::{EraseCall, ErasureCall};
 use monitor::{MonitorOptions, WatchOptions};
-use steer::{EffectOptions, PinnedText};
+use steer::{EffectOptions, GraderOptions, PinnedText};
 
 /// The groups of options that doc comments here name.
 pub const OPTIONS: &[Group] = &[
@@ -38,7 +37,8 @@ pub const OPTIONS: &[Group] = &[
     ("erasure", fields::<ErasureCall>),
     ("feature_patch", fields::<FeaturePatchOptions>),
     ("patching_grid", fields::<grid::GridCall>),
-    ("interactions", fields::<InteractionOptions>),
+    ("grader", fields::<GraderOptions>),
+    ("interactions", fields::<interactions::InteractionCall>),
     ("metric", fields::<metric::MetricOptions>),
     ("metric_kl", fields::<metric::KlOptions>),
     ("metric_values", fields::<metric::ValuesOptions>),

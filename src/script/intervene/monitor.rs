@@ -201,7 +201,7 @@ pub mod methods {
     ) -> Fallible<Table> {
         let (env, options) = (env(&ctx)?, taken(options)?);
         let (batch, labels) = super::labelled(&ctx, &m, &x, &y)?;
-        Ok(mon.0.judged(m.core(), batch.rows(), &labels, &options, &env.task)?)
+        Ok(mon.0.on(m.core(), batch.rows(), &labels, &options, &env.task)?.judged())
     }
 
     /// The ROC of the monitor on labelled texts: for false-positive rates from 0 to 1 the recall with its 95 % interval
@@ -229,7 +229,7 @@ pub mod methods {
     ) -> Fallible<Table> {
         let (env, options) = (env(&ctx)?, taken(options)?);
         let (batch, labels) = super::labelled(&ctx, &m, &x, &y)?;
-        Ok(mon.0.roc(m.core(), batch.rows(), &labels, &options, &env.task)?)
+        Ok(mon.0.on(m.core(), batch.rows(), &labels, &options, &env.task)?.roc())
     }
 
     /// The alarms of texts, as a table: text, position, token, what raised it, and its score.

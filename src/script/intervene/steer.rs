@@ -1,4 +1,4 @@
-//! `intervene::steer`, steering vectors and pinned sampling.
+//! `intervene::steer`, its AxBench score, steering vectors and pinned sampling.
 
 use rand_chacha::rand_core::Rng;
 use rhai::plugin::*;
@@ -8,7 +8,10 @@ use crate::base::options::{Plain, Setting};
 use crate::base::{Result, Table};
 use crate::data::Text;
 use crate::err;
-use crate::intervene::steer::{self as core, Direction, Effect, PinnedOptions, Push, SteerOptions, VectorOptions};
+use crate::intervene::steer::{
+    self as core, Direction, Effect, Grader, LabelShare, PinnedOptions, Push, SteerOptions, Sweep, VectorOptions,
+};
+use crate::model::batch::Batch;
 use crate::model::site::{NAME_ONE, one_site};
 use crate::model::tokens::TokenName;
 use crate::script::engine::calls::Calls;
@@ -16,8 +19,8 @@ use crate::script::engine::env::env;
 use crate::script::engine::options::options;
 use crate::script::engine::value::{Any, Fallible, Options, described, given, handle};
 use crate::script::features::Feature;
-use crate::script::model::Model;
 use crate::script::model::input::{one_text, texts};
+use crate::script::model::{Endpoint, Model};
 use crate::script::tensor::values;
 use crate::tensor::Tensor;
 
@@ -40,12 +43,46 @@ impl Setting for TextMetric {
 }
 
 crate::options! {
-    /// What steering should do: one of both is given.
+    /// A label of what is written.
+    #[derive(Debug, Clone)]
+    pub struct WrittenLabel {
+        /// A label that rules find in real text, such as "gender" or "quote"; see `data::text`.
+        label: Option<String> = None => usually("none");
+        /// The value of the label that counts.
+        value: Option<String> = None => usually("any but none");
+    }
+}
+
+impl WrittenLabel {
+    fn share(&self, m: &Model) -> Result<Option<LabelShare>> {
+        match (&self.label, &self.value) {
+            (Some(label), value) => Ok(Some(LabelShare::new(m.core().tokenizer()?, label, value.as_deref())?)),
+            (None, None) => Ok(None),
+            (None, Some(_)) => Err(err!(Argument, "expected a `label` that has this value, found none").about("value")),
+        }
+    }
+}
+
+crate::options! {
+    /// What steering should do: one of `token`, `label` and `metric` is given.
     pub struct EffectOptions {
         /// The token or tokens that should come next, as text or id; their total probability is the effect.
         token: Vec<TokenName> = Vec::new() => usually("none");
         /// A function |text| of what is written after each prompt, whose number is the effect.
         metric: Option<TextMetric> = None => usually("none");
+        with written: WrittenLabel;
+    }
+}
+
+crate::options! {
+    /// Who grades what is written: a `judge` with a `concept`, or the rules that find a `label`.
+    #[derive(Debug, Clone)]
+    pub struct GraderOptions {
+        /// A language model that grades.
+        judge: Option<Endpoint> = None => usually("none");
+        /// For a judge: what the written text should contain, in words.
+        concept: Option<String> = None => usually("none");
+        with written: WrittenLabel;
     }
 }
 
@@ -99,6 +136,12 @@ pub fn rows(
     Ok(batch.rows().iter().take(count).map(cut).collect())
 }
 
+/// The prompts that a model continues.
+fn prompts(ctx: &NativeCallContext, m: &Model, prompts: &Dynamic) -> Result<Batch> {
+    let read = texts(ctx, m, prompts);
+    Ok(read.map_err(|error| crate::base::Error { about: Some("prompts".into()), ..error })?.batch)
+}
+
 fn number(returned: &Dynamic) -> Result<f64> {
     let found = returned.as_float().or_else(|_| returned.as_int().map(|whole| whole as f64));
     let found = found.or_else(|_| returned.as_bool().map(|flag| f64::from(u8::from(flag))));
@@ -144,10 +187,12 @@ pub mod functions {
 
     /// Steers a model by features or vectors at several strengths, and sets the effect beside the damage.
     ///
-    /// `direction` is a feature, an array of features, or a map of vectors by site. A strength multiplies a vector; for
-    /// features it is in multiples of their maximum on `text`, which is added to their codes at all positions, or with
-    /// `clamp` takes their place; strength 0 clamps features off. The effect is the probability of `token` after each
-    /// prompt, or the `metric` of the text that is written after it. The damage is measured on other text: `loss`,
+    /// `direction` is a feature, an array of features, or a map of vectors by site, several layers at once. A strength
+    /// multiplies a vector; for features it is in multiples of their maximum on `text`, which is added to their codes at all
+    /// positions, or with `clamp` takes their place; strength 0 clamps features off. With `unit: "median"` strengths compare
+    /// between directions and sites: the change is that many times as long as the median activation at the site on `text`.
+    /// The effect is the probability of `token` after each prompt; or of what is written after it the share of tokens with
+    /// a `label`, or a `metric`. The damage is measured on other text: `loss`,
     /// cross-entropy in nats, and `kl`, KL(clean || steered); and on what is written: `repetition`, the share of triples
     /// of tokens that were there before. Each is a mean over prompts or rows with a 95 % bootstrap interval. The rows
     /// `random` are the mean of random directions, whose change is as long at every position.
@@ -177,36 +222,99 @@ pub mod functions {
         let (env, mut read) = (env(&ctx)?, super::options(options));
         let (wanted, options): (EffectOptions, SteerOptions) = (read.declared()?, read.declared()?);
         read.finish()?;
-        let prompts = texts(&ctx, &m, &prompts)
-            .map_err(|error| crate::base::Error { about: Some("prompts".into()), ..error })?
-            .batch;
+        let prompts = super::prompts(&ctx, &m, &prompts)?;
         let rows = super::rows(&ctx, &m, &text, (options.context, options.rows))?;
-        let push = Push::new(&m.core().decoder, super::directions(&direction)?, &rows, options.clamp, &env.task)?;
+        let push = Push::new(&m.core().decoder, super::directions(&direction)?, &rows, &options.push, &env.task)?;
         let seed = options.seed.stated().unwrap_or_else(|| env.random.generator(None).next_u64());
+        let share = wanted.written.share(&m)?;
         let calls = Calls::new(&ctx);
         let mut of_text = |text: &str| match &wanted.metric {
             Some(metric) => super::number(&calls.call(&metric.0, [Dynamic::from(text.to_string())])?),
             None => Err(err!(Bug, "a text without its metric")),
         };
-        let mut effect = match (&wanted.metric, wanted.token.as_slice()) {
-            (Some(_), []) => Effect::Texts(&mut of_text),
-            (None, [_, ..]) => {
+        let mut effect = match (wanted.token.as_slice(), &share, &wanted.metric) {
+            ([], None, Some(_)) => Effect::Texts(&mut of_text),
+            ([], Some(share), None) => Effect::Label(share),
+            ([_, ..], None, None) => {
                 let ids = wanted.token.iter().map(|token| m.core().token(token, &env.task));
                 Effect::Tokens(ids.collect::<Result<_>>().map_err(|e| e.about("token"))?)
             }
-            (Some(_), _) => {
-                return Err(err!(Argument, "expected `token` or `metric`, found both").about("metric").into());
-            }
-            (None, []) => {
-                return Err(err!(Argument, "expected `token` or `metric`, by which the effect is measured")
-                    .hint("#{ token: \" he\" }, or #{ metric: |text| text.len() }")
+            ([], None, None) => {
+                return Err(err!(Argument, "expected `token`, `label` or `metric`, by which the effect is measured")
+                    .hint("#{ token: \" he\" }, #{ label: \"gender\", value: \"male\" }, or #{ metric: |text| text.len() }")
                     .about("options")
                     .into());
             }
+            _ => return Err(err!(Argument, "expected one of `token`, `label` and `metric`, found more").into()),
         };
-        let task = &env.task;
-        let found = core::steer(m.core(), &push, &prompts, &rows, (&mut effect, &options, seed), task);
+        let sweep = Sweep { model: m.core(), push: &push, prompts: &prompts, options: &options, seed };
+        let found = core::steer(&sweep, &rows, &mut effect, &env.task);
         calls.outcome(found)
+    }
+
+    /// AxBench's score of steering (Wu et al. 2025) at several strengths: grades from 0 to 2 of what is written after each
+    /// prompt, for the concept in it, for what it has to do with the prompt (instruct) and for fluency, and their harmonic
+    /// mean, 0 where one of them is 0.
+    ///
+    /// `direction`, `text` and strengths are those of `intervene::steer`. A `judge`, a language model, grades a `concept` in
+    /// words; texts to which it gives no grade are left out and counted. Without one, grades come from a `label` that rules
+    /// find and from the unsteered model: concept = 2 s, with s the share of the written tokens that have the label;
+    /// instruct = 2 max(0, 2 a - 1), with a the share of (at most eight) other prompts after which the text is less likely
+    /// than after its own; fluency = 2 min(1, exp(L' - L)) (1 - r), with L the loss of the text, L' the mean loss of what the
+    /// unsteered model writes, and r the share of triples of tokens that come again. These are not a judge's grades: compare
+    /// them with each other only. Each is a mean over prompts with a 95 % bootstrap interval; the rows `random` are the mean
+    /// of random directions.
+    ///
+    /// # Options
+    /// - [grader]
+    /// - [steer]
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("to (be) or not", #{ kind: "characters", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 32 }, #{ tokenizer: t, seed: 1 });
+    /// let v = m.weight("unembed.weight")[m.token("(")] + m.weight("unembed.weight")[m.token(")")];
+    /// let asked = #{ label: "bracket", strengths: [0, 2], unit: "median", seed: 1 };
+    /// let found = intervene::axbench(m, #{ "resid_post.0": v }, ["to be", "or not"], data::texts(["to be"]), asked);
+    /// found["direction"]  //=> ["own", "random", "own", "random"]
+    /// found["score"].filter(|score| score < 0 || score > 2)  //=> []
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn axbench(
+        ctx: NativeCallContext,
+        m: Model,
+        direction: Any,
+        prompts: Any,
+        text: Any,
+        options: Options,
+    ) -> Fallible<Table> {
+        let (env, mut read) = (env(&ctx)?, super::options(options));
+        let (wanted, options): (GraderOptions, SteerOptions) = (read.declared()?, read.declared()?);
+        read.finish()?;
+        let prompts = super::prompts(&ctx, &m, &prompts)?;
+        let rows = super::rows(&ctx, &m, &text, (options.context, options.rows))?;
+        let push = Push::new(&m.core().decoder, super::directions(&direction)?, &rows, &options.push, &env.task)?;
+        let seed = options.seed.stated().unwrap_or_else(|| env.random.generator(None).next_u64());
+        let share = wanted.written.share(&m)?;
+        let ask = |question: &str| match &wanted.judge {
+            Some(judge) => judge.answer(&env, question, &env.task),
+            None => Err(err!(Bug, "a question without a judge")),
+        };
+        let grader = match (&wanted.judge, &wanted.concept, &share) {
+            (Some(_), Some(concept), None) => Grader::Judge { concept, ask: &ask },
+            (None, None, Some(share)) => Grader::Label(share),
+            _ => {
+                return Err(err!(
+                    Argument,
+                    "expected a `judge` and a `concept`, or a `label`, by which texts are graded"
+                )
+                .hint("#{ label: \"gender\", value: \"male\" }, or #{ judge: model::endpoint(..), concept: \"men\" }")
+                .about("options")
+                .into());
+            }
+        };
+        let sweep = Sweep { model: m.core(), push: &push, prompts: &prompts, options: &options, seed };
+        Ok(core::axbench(&sweep, &grader, &env.task)?)
     }
 
     /// Text that a model writes after a prompt while a feature is held at multiples of its maximum on a text (pinned

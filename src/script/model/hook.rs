@@ -20,7 +20,7 @@ use crate::script::engine::calls::Calls;
 use crate::script::engine::options::OptionReader;
 use crate::script::engine::show::Handle;
 use crate::script::engine::value::{given, number_text};
-use crate::tensor::{DType, Device, Tensor};
+use crate::tensor::{DType, Tensor};
 
 /// What a hook does.
 #[derive(Clone)]
@@ -151,13 +151,12 @@ impl Hook {
             What::Act(Action::Project(projection)) => projection.numbers(),
             What::Act(Action::Zero | Action::Scale(_)) | What::Edit(_) => Vec::new(),
             What::Erase(eraser) => eraser.numbers(),
-            What::Splice(splice) => vec![splice.sae().parts().encoder.clone(), splice.sae().directions().clone()],
+            What::Splice(splice) => splice.sae().numbers(&[]),
         };
         let of_features = self.features.iter().flat_map(|hook| {
             let (Which::Only(named) | Which::AllBut(named)) = hook.which();
             let named: Vec<u32> = named.iter().map(|feature| *feature as u32).collect();
-            let named = Tensor::new(named, &Device::Cpu).ok();
-            named.into_iter().chain([hook.sae().parts().encoder.clone(), hook.sae().directions().clone()])
+            hook.sae().numbers(&named)
         });
         own.into_iter().chain(of_features).collect()
     }

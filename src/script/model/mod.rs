@@ -2,6 +2,7 @@
 
 mod cache;
 mod edits;
+mod endpoint;
 mod generate;
 mod grads;
 mod hook;
@@ -24,11 +25,13 @@ use crate::model::tokens::Tokens;
 use crate::script::engine::handle::{HandleType, handle_type, large};
 
 pub use cache::Cache;
+pub use endpoint::Endpoint;
 pub use hook::{Hook, What};
 pub use load::Model;
 pub use reading::{Attribution, BothLenses, Comparison, FittedLens, Lens};
 pub use run::Run;
 
+use crate::base::net::EndpointOptions;
 use crate::model::cache::MeanOptions;
 use crate::model::generate::GenerateOptions;
 use crate::model::init::InitOptions;
@@ -50,6 +53,7 @@ use train::HeldData;
 pub const OPTIONS: &[Group] = &[
     ("attention", fields::<AttentionOptions>),
     ("attribution", fields::<AttributionOptions>),
+    ("endpoint", fields::<EndpointOptions>),
     ("generate", fields::<GenerateOptions>),
     ("held_data", fields::<HeldData>),
     ("init_model", fields::<InitOptions>),
@@ -76,6 +80,7 @@ pub const HANDLES: &[HandleType] = &[
     large::<BothLenses>(),
     handle_type::<Cache>(),
     large::<Comparison>(),
+    handle_type::<Endpoint>(),
     handle_type::<FittedLens>(),
     large::<Lens>(),
     handle_type::<Model>(),
@@ -86,6 +91,7 @@ pub const HANDLES: &[HandleType] = &[
 /// What is called through the module: `model::load("tiny")`.
 pub fn functions() -> Vec<&'static ModuleManifest> {
     vec![
+        exported_manifest!(endpoint::functions),
         exported_manifest!(load::functions),
         exported_manifest!(reading::fitting::functions),
         exported_manifest!(train::functions),
@@ -96,6 +102,7 @@ pub fn functions() -> Vec<&'static ModuleManifest> {
 pub fn globals() -> Vec<&'static ModuleManifest> {
     let own = vec![
         exported_manifest!(cache::methods),
+        exported_manifest!(endpoint::methods),
         exported_manifest!(generate::methods),
         exported_manifest!(grads::methods),
         exported_manifest!(load::methods),

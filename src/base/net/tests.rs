@@ -1,0 +1,131 @@
+//! Downloads and questions, on loopback.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+
+use super::super::access::Rules;
+use super::*;
+
+/// A server on loopback that gives each connection the next of `answers`; returns its address.
+fn server(answers: Vec<String>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://127.0.0.1:{}", listener.local_addr().unwrap().port());
+    let own = address.clone();
+    std::thread::spawn(move || {
+        for answer in answers {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _request = stream.read(&mut [0; 4096]).unwrap();
+            stream.write_all(answer.replace("SELF", &own).as_bytes()).unwrap();
+        }
+    });
+    address
+}
+
+fn ok(body: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
+}
+
+fn files(folder: &Path, hosts: &[&str]) -> Files {
+    let rules = Rules { allow_net: hosts.iter().map(|h| h.to_string()).collect(), ..Rules::default() };
+    Files::new(Access::new(&folder.join("out"), &rules).unwrap(), false)
+}
+
+#[test]
+fn a_file_is_fetched_once_and_its_hash_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = files(folder.path(), &["127.0.0.1"]);
+    let address = server(vec![ok("hello")]) + "/data.txt";
+    let hash = hex(&Sha256::digest(b"hello"));
+    let place = fetch(&files, &Task::default(), &address, None, Some(&hash)).unwrap();
+    assert_eq!(std::fs::read_to_string(&place).unwrap(), "hello");
+    // The server has stopped: the second call finds the file by its hash.
+    assert_eq!(fetch(&files, &Task::default(), &address, None, Some(&hash)).unwrap(), place);
+}
+
+#[test]
+fn refusals_leave_no_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = files(folder.path(), &["127.0.0.1"]);
+    let wrong_hash = "0".repeat(64);
+    let not_found = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_string();
+    let cut_short = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\nConnection: close\r\n\r\nabc".to_string();
+    let elsewhere =
+        "HTTP/1.1 302 Found\r\nLocation: http://elsewhere.invalid/\r\nContent-Length: 0\r\n\r\n".to_string();
+    for (answer, hash, said) in [
+        (ok("hello"), Some(wrong_hash.as_str()), "is not the expected file"),
+        (not_found, None, "404"),
+        (cut_short, None, ""),
+        (elsewhere, None, "may not connect to elsewhere.invalid"),
+    ] {
+        let address = server(vec![answer]) + "/x.txt";
+        let error = fetch(&files, &Task::default(), &address, None, hash).unwrap_err();
+        assert!(error.message.contains(said), "{}", error.message);
+        assert!(!folder.path().join("out/x.txt").exists());
+    }
+}
+
+#[test]
+fn messages_keep_passwords_to_themselves() {
+    let shown = |address: &str| named(&Url::parse(address).unwrap());
+    assert_eq!(shown("https://me:secret@example.org/x"), "https://example.org/x");
+    assert_eq!(shown("https://example.org/x"), "https://example.org/x");
+}
+
+/// A host whose address is denied is denied under each of its names.
+#[test]
+fn a_name_leads_to_no_address_that_is_denied() {
+    let folder = tempfile::tempdir().unwrap();
+    let address = server(vec![ok("hello"), ok("hello")]).replace("127.0.0.1", "localhost") + "/x";
+    let with = |allow: &[&str], deny: &[&str]| {
+        let owned = |hosts: &[&str]| hosts.iter().map(ToString::to_string).collect();
+        let rules = Rules { allow_net: owned(allow), deny_net: owned(deny), ..Rules::default() };
+        let files = Files::new(Access::new(&folder.path().join("out"), &rules).unwrap(), false);
+        fetch(&files, &Task::default(), &address, None, None).map_err(|error| error.message)
+    };
+    let refused = Err("this script may not connect to localhost, whose address is denied".into());
+    for denied in ["127.0.0.*", "127.0.0.1", "127.0.0.1:1"] {
+        assert_eq!(with(&["*"], &[denied, "::1"]), refused);
+    }
+    assert_eq!(with(&["*"], &["localhost"]), Err("this script may not connect to localhost".into()));
+    assert!(with(&["localhost", "127.0.0.1"], &["127.*.*.*", "::1"]).is_ok());
+}
+
+#[test]
+fn only_allowed_hosts_are_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = files(folder.path(), &[]);
+    let error = fetch(&files, &Task::default(), "http://127.0.0.1:9/x", None, None).unwrap_err();
+    assert_eq!(error.kind, crate::base::Kind::Access);
+    let error = fetch(&files, &Task::default(), "file:///etc/passwd", None, None).unwrap_err();
+    assert!(error.message.contains("http or https"));
+}
+
+/// The answer of a model.
+fn said(text: &str) -> String {
+    ok(&serde_json::json!({ "choices": [{ "message": { "content": text } }] }).to_string())
+}
+
+#[test]
+fn a_question_is_answered_and_a_busy_server_asked_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let access = files(folder.path(), &["127.0.0.1"]).access().clone();
+    let busy = "HTTP/1.1 503 Busy\r\nRetry-After: 0\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_string();
+    let unknown = "HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno".to_string();
+    let address = server(vec![busy, said("2"), ok("{}"), unknown]) + "/v1/";
+    let endpoint = Endpoint::new(&address, EndpointOptions::default()).unwrap();
+    let ask = || endpoint.answer(&access, "How much is 1 + 1?", &Task::default());
+    assert_eq!(ask().unwrap(), "2");
+    assert!(ask().unwrap_err().message.starts_with("expected an answer in `choices[0].message.content`"));
+    assert_eq!(ask().unwrap_err().message, format!("{address} answered 404: no"));
+}
+
+#[test]
+fn an_endpoint_has_an_address_that_may_be_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let access = files(folder.path(), &[]).access().clone();
+    let endpoint = Endpoint::new("http://127.0.0.1:9/v1", EndpointOptions::default()).unwrap();
+    assert_eq!(endpoint.answer(&access, "?", &Task::default()).unwrap_err().kind, crate::base::Kind::Access);
+    for wrong in ["here", "file:///etc", "data:text"] {
+        assert!(Endpoint::new(wrong, EndpointOptions::default()).unwrap_err().message.contains("such as"), "{wrong}");
+    }
+}

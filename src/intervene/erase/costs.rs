@@ -1,0 +1,71 @@
+//! What erasers cost a model.
+
+use super::Eraser;
+use super::reading::{LabelledRows, batch_of, batches};
+use crate::base::{Result, Task};
+use crate::err;
+use crate::model::Model;
+use crate::model::hooks::Bound;
+use crate::model::reading::compare::kl;
+use crate::tensor::{Tensor, floats};
+
+/// Sums over positions of what an eraser costs the model.
+#[derive(Clone, Copy, Default)]
+pub struct Costs {
+    pub loss: f64,
+    pub kl: f64,
+}
+
+/// What each eraser, as a hook at all positions, costs the model: means over the positions of each kind.
+pub fn costs(model: &Model, read: &LabelledRows, site: &str, erasers: &[&Eraser], task: &Task) -> Result<Vec<Costs>> {
+    let mut sums = vec![Costs::default(); erasers.len()];
+    let count = |marks: &[Vec<bool>]| marks.iter().flatten().filter(|is| **is).count() as f64;
+    let (predicted, elsewhere) = (count(&read.is_predicted), count(&read.is_elsewhere));
+    let bar = task.begin("running the model", Some((read.rows.len() * (erasers.len() + 1)) as u64));
+    let mut start = 0;
+    for rows in batches(&read.rows) {
+        let (losses, kls) =
+            (&read.is_predicted[start..start + rows.len()], &read.is_elsewhere[start..start + rows.len()]);
+        start += rows.len();
+        let places: Vec<(usize, usize)> = (0..rows.len())
+            .flat_map(|row| (0..rows[row].ids.len()).map(move |position| (row, position)))
+            .filter(|(row, position)| losses[*row][*position] || kls[*row][*position])
+            .collect();
+        if places.is_empty() {
+            bar.advance((rows.len() * (erasers.len() + 1)) as u64);
+            continue;
+        }
+        let batch = batch_of(rows)?;
+        let clean = logits_at(&model.decoder.logits(&batch, Vec::new(), task)?, &places)?;
+        bar.advance(rows.len() as u64);
+        for (eraser, sum) in erasers.iter().zip(&mut sums) {
+            task.check()?;
+            let hook = Bound::new(model.decoder.config(), site, None, None, Box::new(Eraser::clone(eraser)))?;
+            let erased = logits_at(&model.decoder.logits(&batch, vec![hook], task)?, &places)?;
+            for ((row, position), (clean, erased)) in places.iter().zip(clean.iter().zip(&erased)) {
+                if losses[*row][*position] {
+                    let next = rows[*row].ids[position + 1] as usize;
+                    sum.loss += surprise(erased, next)? - surprise(clean, next)?;
+                } else {
+                    sum.kl += kl(clean, erased);
+                }
+            }
+            bar.advance(rows.len() as u64);
+        }
+    }
+    let mean = |sum: Costs| Costs { loss: sum.loss / predicted.max(1.0), kl: sum.kl / elsewhere.max(1.0) };
+    Ok(sums.into_iter().map(mean).collect())
+}
+
+/// The logits at some positions of a batch.
+fn logits_at(logits: &Tensor, places: &[(usize, usize)]) -> Result<Vec<Vec<f64>>> {
+    places.iter().map(|(row, position)| floats(&logits.get(*row)?.get(*position)?)).collect()
+}
+
+/// -log p of a token.
+fn surprise(logits: &[f64], token: usize) -> Result<f64> {
+    let logit =
+        logits.get(token).ok_or_else(|| err!(Argument, "the model does not predict token {token} of the text"))?;
+    let most = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    Ok(most + logits.iter().map(|logit| (logit - most).exp()).sum::<f64>().ln() - logit)
+}

@@ -1,0 +1,135 @@
+//! A sweep of strengths, in the direction that was given and in random ones.
+
+use super::push::{Push, PushOptions};
+use crate::base::bootstrap::bootstrap;
+use crate::base::random::{SeedOptions, stream};
+use crate::base::{Cell, Result, Task};
+use crate::err;
+use crate::model::Model;
+use crate::model::batch::Batch;
+use crate::model::generate::{GenerateOptions, Generated};
+use crate::model::hooks::Bound;
+use crate::tensor::{DType, Tensor, create};
+
+crate::options! {
+    /// A sweep of steering.
+    #[derive(Debug, Clone)]
+    pub struct SteerOptions {
+        /// Strengths, in multiples of `unit`.
+        strengths: Vec<f64> = vec![0.0, 0.5, 1.0, 2.0, 4.0];
+        /// Number of random directions of the same length.
+        random: usize = 3;
+        /// Tokens written after each prompt; 0 for none.
+        tokens: usize = 20;
+        /// The sampling temperature of what is written.
+        temperature: f64 = 1.0 => at_least(0.0);
+        /// Maximum number of rows of the text.
+        rows: usize = 20 => at_least(1.0);
+        /// Tokens in a row.
+        context: Option<usize> = None => usually("the model's");
+        with push: PushOptions;
+        with seed: SeedOptions;
+    }
+}
+
+/// What is steered, and how.
+pub struct Sweep<'a> {
+    pub model: &'a Model,
+    pub push: &'a Push,
+    pub prompts: &'a Batch,
+    pub options: &'a SteerOptions,
+    pub seed: u64,
+}
+
+/// What a strength does: some quantities, each for all prompts or rows. NaN is what could not be measured.
+type Quantities = Vec<Vec<f64>>;
+
+/// A line of a sweep. Of random directions the values are means over them.
+pub struct Swept {
+    pub direction: &'static str,
+    pub strength: f64,
+    pub values: Quantities,
+    /// Of the first quantity, how many values of all directions could not be measured.
+    pub failed: usize,
+}
+
+/// A strength in the own direction, or in others: a unit vector for each site.
+pub struct Pushed<'a> {
+    pub strength: f64,
+    pub others: Option<&'a [Tensor]>,
+}
+
+impl Sweep<'_> {
+    /// Measures each strength, in the own direction and in random ones, whose changes are as long at every position.
+    pub fn run(&self, measure: &mut dyn FnMut(&Pushed) -> Result<Quantities>, task: &Task) -> Result<Vec<Swept>> {
+        if let Some(strength) = self.options.strengths.iter().find(|strength| !strength.is_finite()) {
+            return Err(err!(Argument, "expected finite strengths, found {strength}").about("strengths"));
+        }
+        let others = (0..self.options.random).map(|draw| self.drawn(draw)).collect::<Result<Vec<_>>>()?;
+        let bar = task.begin("steering", Some((self.options.strengths.len() * (1 + others.len())) as u64));
+        let mut found = Vec::new();
+        for strength in &self.options.strengths {
+            let mut of = |direction, others: &[Option<&Vec<Tensor>>]| -> Result<()> {
+                let mut all = Vec::new();
+                for others in others {
+                    all.push(measure(&Pushed { strength: *strength, others: others.map(Vec::as_slice) })?);
+                    bar.advance(1);
+                }
+                if !all.is_empty() {
+                    found.push(Swept { direction, strength: *strength, failed: failed(&all), values: mean(&all) });
+                }
+                Ok(())
+            };
+            of("own", &[None])?;
+            of("random", &others.iter().map(Some).collect::<Vec<_>>())?;
+        }
+        Ok(found)
+    }
+
+    pub fn hooks<'h>(&self, pushed: &Pushed) -> Result<Vec<Bound<'h>>> {
+        self.push.hooks(&self.model.decoder, pushed.strength, pushed.others)
+    }
+
+    /// What the steered model writes after the prompts; as texts, too, if `in_words`.
+    pub fn written(&self, pushed: &Pushed, in_words: bool, task: &Task) -> Result<Generated> {
+        let (tokens, temperature) = (self.options.tokens, Some(self.options.temperature));
+        let options = GenerateOptions { tokens, temperature, ..GenerateOptions::default() };
+        self.model.generate(self.prompts, &options, (self.seed, in_words), self.hooks(pushed)?, &mut |_| {}, task)
+    }
+
+    /// A random unit vector for each site.
+    fn drawn(&self, draw: usize) -> Result<Vec<Tensor>> {
+        let mut random = stream(self.seed, "steering", draw as u64);
+        let unit = |width: usize| -> Result<Tensor> {
+            let drawn = create::randn(&[width], DType::F32, &mut random)?;
+            Ok(drawn.broadcast_div(&drawn.sqr()?.sum_all()?.sqrt()?)?)
+        };
+        self.push.widths().into_iter().map(unit).collect()
+    }
+}
+
+/// The mean over several directions of what could be measured, value by value.
+fn mean(all: &[Quantities]) -> Quantities {
+    let Some(first) = all.first() else { return Vec::new() };
+    let of = |quantity: usize, at: usize| {
+        let found: Vec<f64> = all.iter().map(|one| one[quantity][at]).filter(|value| !value.is_nan()).collect();
+        found.iter().sum::<f64>() / found.len() as f64
+    };
+    first.iter().enumerate().map(|(quantity, values)| (0..values.len()).map(|at| of(quantity, at)).collect()).collect()
+}
+
+fn failed(all: &[Quantities]) -> usize {
+    all.iter().filter_map(|one| one.first()).flatten().filter(|value| value.is_nan()).count()
+}
+
+/// The mean of what could be measured, and its 95 % bootstrap interval.
+pub fn figure(values: &[f64], seed: u64) -> [Cell; 3] {
+    let values: Vec<f64> = values.iter().copied().filter(|value| !value.is_nan()).collect();
+    if values.is_empty() {
+        return [Cell::Missing, Cell::Missing, Cell::Missing];
+    }
+    let mean = |chosen: &mut dyn Iterator<Item = f64>, count: usize| chosen.sum::<f64>() / count as f64;
+    let interval = bootstrap(values.len(), seed, |drawn| mean(&mut drawn.iter().map(|at| values[*at]), drawn.len()));
+    let [low, high] = interval.map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::Float));
+    [mean(&mut values.iter().copied(), values.len()).into(), low, high]
+}

@@ -1,0 +1,93 @@
+//! `model::endpoint`: a language model behind an address, which judges and describes.
+
+use rhai::NativeCallContext;
+use rhai::plugin::*;
+use serde_json::{Value, json};
+
+use crate::base::net;
+use crate::base::options::{Plain, Setting};
+use crate::base::{Result, Task};
+use crate::report::Screen;
+use crate::script::engine::env::{Env, env};
+use crate::script::engine::handle::Handle;
+use crate::script::engine::options::taken;
+use crate::script::engine::value::{Fallible, Options, handle};
+
+/// A language model behind an address, as scripts hold it.
+#[derive(Debug, Clone)]
+pub struct Endpoint(net::Endpoint);
+
+impl Endpoint {
+    /// The answer to a question.
+    pub fn answer(&self, env: &Env, question: &str, task: &Task) -> Result<String> {
+        self.0.answer(env.files.access(), question, task)
+    }
+}
+
+impl Handle for Endpoint {
+    const NAME: &'static str = "Endpoint";
+
+    fn short(&self) -> String {
+        format!("endpoint {} of {}", self.0.address(), self.0.options.model)
+    }
+
+    fn shown(&self, _: &Screen) -> Result<String> {
+        Ok(self.short())
+    }
+
+    fn json(&self) -> Result<Value> {
+        Ok(json!({ "address": self.0.address(), "model": self.0.options.model }))
+    }
+}
+
+impl Setting for Endpoint {
+    fn wanted() -> String {
+        "a language model of `model::endpoint`".into()
+    }
+
+    fn of(value: &Plain) -> Option<Self> {
+        handle(value)
+    }
+
+    fn written(&self) -> String {
+        self.short()
+    }
+}
+
+#[export_module(manifest)]
+pub mod functions {
+    /// A language model behind an OpenAI-compatible address, on this machine or another, which grades texts.
+    ///
+    /// `address` ends before `/chat/completions`. The host must be allowed with `--allow-net`; if the environment variable
+    /// `MICROTOME_ENDPOINT_KEY` is set, it is sent there as the key, over https or to this machine only. Answers are not
+    /// sampled. A server that is busy is asked four times.
+    ///
+    /// # Options
+    /// - [endpoint]
+    ///
+    /// # Example
+    /// ```
+    /// model::endpoint("http://127.0.0.1:8080/v1", #{ model: "judge" })
+    /// //=> endpoint http://127.0.0.1:8080/v1 of judge
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn endpoint(_ctx: NativeCallContext, address: &str, options: Options) -> Fallible<Endpoint> {
+        Ok(Endpoint(net::Endpoint::new(address, taken(options)?)?))
+    }
+}
+
+#[export_module(manifest)]
+pub mod methods {
+    /// The answer to a question.
+    ///
+    /// # Example
+    /// ```
+    /// let judge = model::endpoint("http://127.0.0.1:8080/v1");
+    /// judge.ask("How much is 1 + 1?")  // Error: this script may not connect to 127.0.0.1
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn ask(ctx: NativeCallContext, endpoint: &mut Endpoint, question: &str) -> Fallible<String> {
+        let env = env(&ctx)?;
+        Ok(endpoint.answer(&env, question, &env.task)?)
+    }
+}

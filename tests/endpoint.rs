@@ -1,0 +1,114 @@
+//! A judge behind an address, played by a small server on loopback: AxBench's score, and what goes wrong.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+
+use microtome::base::access::Rules;
+
+use crate::support;
+
+/// What a judge says to a question.
+type Judge = fn(&str) -> String;
+
+/// A server that answers every question, and the questions so far.
+fn server(judge: Judge) -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://127.0.0.1:{}/v1", listener.local_addr().unwrap().port());
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let heard = asked.clone();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            answer(stream, judge, &heard).unwrap();
+        }
+    });
+    (address, asked)
+}
+
+fn answer(stream: TcpStream, judge: Judge, heard: &Mutex<Vec<String>>) -> std::io::Result<()> {
+    let (mut reader, mut length, mut line) = (BufReader::new(&stream), 0, String::new());
+    while reader.read_line(&mut line)? > 2 {
+        if let Some((name, value)) = line.split_once(": ") {
+            length = if name.eq_ignore_ascii_case("content-length") { value.trim().parse().unwrap() } else { length };
+        }
+        line.clear();
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body)?;
+    let asked: serde_json::Value = serde_json::from_slice(&body)?;
+    let question = asked["messages"][0]["content"].as_str().unwrap().to_string();
+    let said = serde_json::json!({ "choices": [{ "message": { "content": judge(&question) } }] }).to_string();
+    heard.lock().unwrap().push(question);
+    write!(&stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{said}", said.len())
+}
+
+/// The outcome of a sweep that a judge grades: the table's rows as text, or the failure's message.
+fn graded(address: String, rules: Rules) -> Result<String, String> {
+    support::on_large_stack(move || {
+        let folder = tempfile::tempdir().unwrap();
+        let code = format!(
+            r#"let t = data::tokenizer("to be or not to be", #{{ kind: "characters", min_frequency: 1 }});
+            let m = model::init(#{{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 32 }}, #{{ tokenizer: t, seed: 1 }});
+            let v = m.weight("unembed.weight")[m.token("o")];
+            let judge = model::endpoint("{address}");
+            let asked = #{{ judge: judge, concept: "the letter o", strengths: [9], unit: "median", random: 1, tokens: 4, seed: 1 }};
+            let found = intervene::axbench(m, #{{ "resid_post.0": v }}, ["to", "be"], data::texts(["to be or not"]), asked);
+            `${{found["score"]}} ${{found["concept"]}} ${{found["failed"]}}`"#
+        );
+        let mut session = support::session_with(folder.path(), rules);
+        let outcome = session.eval("graded", &code);
+        outcome.map(|value| microtome::script::engine::value::repr(&value)).map_err(|failure| failure.message)
+    })
+}
+
+fn allowed() -> Rules {
+    Rules { allow_net: vec!["127.0.0.1".into()], ..Rules::default() }
+}
+
+#[test]
+fn a_judge_grades_what_is_written() {
+    let (address, asked) = server(|question| match question.contains("[Concept]") {
+        true => format!("Rating: {}", u8::from(written(question).contains('o')) * 2),
+        false => "Rating: [[1]]".into(),
+    });
+    let found = graded(address, allowed()).unwrap();
+    let questions = asked.lock().unwrap();
+    // Two directions, two prompts, three questions.
+    assert_eq!(questions.len(), 12, "{found}");
+    assert!(questions[0].contains("the letter o") && questions[1].contains("[Text]\nto"), "{questions:?}");
+    assert!(questions[0..3].iter().all(|question| written(question) == written(&questions[0])));
+    // The harmonic mean of 2, 1 and 1 is 1.2, and 0 where the concept is missing.
+    let share =
+        |from: usize| [0, 3].iter().filter(|at| written(&questions[from + **at]).contains('o')).count() as f64 / 2.0;
+    let (own, random) = (share(0), share(6));
+    assert!(own > 0.0 && found.ends_with("[0, 0]\""), "{found}");
+    assert_eq!(
+        found,
+        format!("\"[{:.1}, {:.1}] [{:.1}, {:.1}] [0, 0]\"", 1.2 * own, 1.2 * random, 2.0 * own, 2.0 * random)
+    );
+}
+
+/// What the model wrote.
+fn written(question: &str) -> &str {
+    question.split("[Continuation]\n").nth(1).unwrap().split("\n\n[Grades]").next().unwrap()
+}
+
+#[test]
+fn answers_without_a_grade_are_counted_and_a_judge_without_any_is_refused() {
+    let (address, _) = server(|question| match question.contains("[Text]\nbe") {
+        true => "I would rather not.".into(),
+        false => "rating: 2".into(),
+    });
+    let found = graded(address, allowed()).unwrap();
+    assert_eq!(found, "\"[2.0, 2.0] [2.0, 2.0] [1, 1]\"");
+    let (address, _) = server(|_| "Hm.".into());
+    let said = graded(address, allowed()).unwrap_err();
+    assert_eq!(said, "expected answers that end with \"Rating: \" and 0, 1 or 2, found \"Hm.\"");
+}
+
+#[test]
+fn a_judge_that_may_not_be_asked_is_not() {
+    let (address, asked) = server(|_| "2".into());
+    assert!(graded(address, Rules::default()).unwrap_err().starts_with("this script may not connect to 127.0.0.1"));
+    assert!(asked.lock().unwrap().is_empty());
+}
