@@ -272,7 +272,7 @@ mod tests {
         for seed in 0..20_u64 {
             let code = |i: u64| ((i + seed) * 2_654_435_761 % 7) as f32 - 2.0;
             let codes: Vec<f32> = (0..60).map(code).collect();
-            let holds: Vec<bool> = (0..60).map(|i| (i * i + seed) % 5 < 2).collect();
+            let holds: Vec<bool> = (0..60).map(|i| (i * 7 + seed) % 5 < 2).collect();
             let scores: Vec<f64> = codes.iter().map(|code| f64::from(*code)).collect();
             let plain = measures::auroc(&measures::runs(&scores), &[1.0; 60], |row| holds[row]);
             assert!((auroc(&codes, &holds) - plain).abs() < 1e-12, "seed {seed}");
