@@ -113,7 +113,7 @@ impl<'a> FeatureChanges<'a> {
         let codes = Tensor::from_vec(codes, (texts, columns, features.len()), device)?.to_dtype(self.input.dtype())?;
         let which: Vec<u32> = features.iter().map(|feature| *feature as u32).collect();
         let written = self.sae.writes(&self.input, &Tensor::new(which, device)?, &codes)?;
-        Ok(dtype::convert(&written.reshape(self.own.shape())?, self.own.dtype())?)
+        dtype::convert(&written.reshape(self.own.shape())?, self.own.dtype())
     }
 
     /// What patching all features adds.

@@ -151,7 +151,7 @@ impl Group {
         for (text, pair) in pair_of.iter().enumerate() {
             for at in 0..run {
                 // What follows the prompts are the same answers.
-                let found = if at < length { beside[*pair][at] } else { Some(at - length + other) };
+                let found = beside[*pair].get(at).copied().unwrap_or_else(|| Some(at - length + other));
                 rows.push(match found.filter(|found| *found < from) {
                     Some(found) => (text * from + found) as u32,
                     None => (texts * from + text * run + at) as u32,

@@ -154,7 +154,7 @@ impl Scene<'_> {
             let mut fitting = entry.overloads.iter().filter(|overload| overload.parameters.len() == call.arguments);
             fitting.any(|overload| overload.parameters.last().is_some_and(|(_, kind)| kind == "options"))
         };
-        if entries.is_empty() || !entries.iter().all(|entry| takes_options(entry)) {
+        if entries.is_empty() || !entries.iter().all(takes_options) {
             return None;
         }
         let all: Vec<&OptionDoc> = entries.iter().flat_map(|entry| &entry.doc.options).collect();
