@@ -15,6 +15,27 @@ pub struct Doc {
     pub example: String,
 }
 
+impl Doc {
+    /// Adds what is said of another form of the same function.
+    pub fn join(&mut self, other: Self) {
+        if self.summary.is_empty() {
+            *self = other;
+        } else if self.summary != other.summary {
+            self.body = [self.body.as_str(), &other.summary, &other.body]
+                .into_iter()
+                .filter(|part| !part.is_empty())
+                .collect::<Vec<_>>()
+                .join("\n\n");
+            for option in other.options {
+                if self.options.iter().all(|known| known.key != option.key) {
+                    self.options.push(option);
+                }
+            }
+            self.example = format!("{}\n{}", self.example.trim_end(), other.example).trim().into();
+        }
+    }
+}
+
 /// Takes a doc comment apart into summary, body, options and example.
 pub fn parse(comments: &str) -> Doc {
     let mut doc = Doc::default();

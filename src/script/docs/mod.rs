@@ -172,8 +172,8 @@ impl Gathered {
                         known.overloads.push(overload);
                     }
                 }
-                if documented && known.doc.summary.is_empty() {
-                    known.doc = entry.doc;
+                if documented {
+                    known.doc.join(entry.doc);
                 }
             }
         }
