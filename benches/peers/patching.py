@@ -1,16 +1,18 @@
 """Times of TransformerLens' patching for benches/patching.rs: a line with a name and seconds for each.
 
 Arguments: threads, runs, and a folder with the model `neox` as transformers loads it and `pair.json`, the ids of both prompts and
-of both answers. Writes the effects of all patches into `peer.safetensors`.
+of both answers. Writes effects and their places in the grid into `peer.safetensors`.
 """
 
 import functools
+import itertools
 import json
 import os
 import statistics
 import sys
 import time
 
+import pandas
 import torch
 from safetensors.torch import save_file
 from transformer_lens import HookedTransformer, HookedTransformerConfig, patching
@@ -63,12 +65,18 @@ with torch.inference_mode():
     for name, patch in every.items():
         time_taken, values = seconds(functools.partial(patch, model, corrupt, cache, metric), runs)
         print(name, time_taken)
-        found[name] = (values - before).contiguous()
-    # 2,400 patches, the same forward pass for each: once is enough.
-    time_taken, values = seconds(
-        functools.partial(patching.get_act_patch_attn_head_out_by_pos, model, corrupt, cache, metric), 1
+        found[name] = (values - before).flatten().contiguous()
+        found[f"{name}_places"] = torch.arange(values.numel())
+    # Every tenth of 2,400 patches, the same forward pass for each.
+    places = list(itertools.product(range(config.n_layers), range(clean.shape[1]), range(config.n_heads)))[::10]
+    some = functools.partial(
+        patching.get_act_patch_attn_head_out_by_pos, model, corrupt, cache, metric, index_axis_names=None,
+        index_df=pandas.DataFrame(places, columns=["layer", "pos", "head"]),
     )
-    print("heads_by_position", time_taken)
-    # [layer, position, head] as layer, head, position.
-    found["heads_by_position"] = (values - before).transpose(1, 2).contiguous()
+    time_taken, values = seconds(some, 1)
+    print("heads_by_position", 10 * time_taken)
+    # In the order layer, head, position.
+    found["heads_by_position"] = (values - before).contiguous()
+    order = [(layer * config.n_heads + head) * clean.shape[1] + position for layer, position, head in places]
+    found["heads_by_position_places"] = torch.tensor(order)
 save_file(found, os.path.join(folder, "peer.safetensors"))
