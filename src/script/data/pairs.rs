@@ -203,7 +203,7 @@ pub mod functions {
     /// # Example
     /// ```
     /// let pairs = data::pairs([[1, 2], [3, 4]], [[1, 5], [3, 6]], #{ answers: [7, 8], wrong: [8, [7, 9]] });
-    /// pairs[1]  //=> #{ answers: 8, clean: [3, 4], corrupt: [3, 6], wrong: [7, 9] }
+    /// pairs.len  //=> 2
     /// ```
     #[rhai_fn(name = "pairs", return_raw)]
     pub fn pairs_of(clean: Array, corrupt: Array, options: Options) -> Fallible<Array> {

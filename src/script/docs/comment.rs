@@ -31,7 +31,7 @@ impl Doc {
                     self.options.push(option);
                 }
             }
-            self.example = format!("{}\n{}", self.example.trim_end(), other.example).trim().into();
+            self.example.push_str(&other.example);
         }
     }
 }

@@ -6,7 +6,7 @@ use rhai::{Array, Dynamic, FnPtr, Module, NativeCallContext};
 use crate::base::{Result, memory};
 use crate::err;
 use crate::script::engine::env::env;
-use crate::script::engine::value::Fallible;
+use crate::script::engine::value::{Fallible, Int, given};
 
 /// Numbers in steps, `range(0, 10, 3)`. It stands in for the language's own, which has no methods.
 #[derive(Debug, Clone)]
@@ -68,9 +68,16 @@ pub mod functions {
         Ok(SteppedRange::new(from, to, step)?)
     }
 
+    // Integers take the form above, which is nearer than the language's own; these take `3.0` among them as well.
     #[rhai_fn(name = "range", return_raw)]
-    pub fn range_of_range(range: ExclusiveRange, step: i64) -> Fallible<SteppedRange> {
-        Ok(SteppedRange::new(range.start, range.end, step)?)
+    pub fn range_in_whole_steps(from: Int, to: Int, step: Int) -> Fallible<SteppedRange> {
+        let whole = |name, value: &Int| given(name, value).integer();
+        Ok(SteppedRange::new(whole("from", &from)?, whole("to", &to)?, whole("step", &step)?)?)
+    }
+
+    #[rhai_fn(name = "range", return_raw)]
+    pub fn range_of_range(range: ExclusiveRange, step: Int) -> Fallible<SteppedRange> {
+        Ok(SteppedRange::new(range.start, range.end, given("step", &step).integer()?)?)
     }
 }
 
