@@ -68,7 +68,12 @@ pub mod functions {
         Ok(SteppedRange::new(from, to, step)?)
     }
 
-    // Integers take the form above, which is nearer than the language's own; these take `3.0` among them as well.
+    #[rhai_fn(name = "range", return_raw)]
+    pub fn range_of_range(range: ExclusiveRange, step: i64) -> Fallible<SteppedRange> {
+        Ok(SteppedRange::new(range.start, range.end, step)?)
+    }
+
+    // Integers take the forms above, which are as near as the language's own; these take `3.0` among them as well.
     #[rhai_fn(name = "range", return_raw)]
     pub fn range_in_whole_steps(from: Int, to: Int, step: Int) -> Fallible<SteppedRange> {
         let whole = |name, value: &Int| given(name, value).integer();
@@ -76,7 +81,7 @@ pub mod functions {
     }
 
     #[rhai_fn(name = "range", return_raw)]
-    pub fn range_of_range(range: ExclusiveRange, step: Int) -> Fallible<SteppedRange> {
+    pub fn range_of_range_in_whole_steps(range: ExclusiveRange, step: Int) -> Fallible<SteppedRange> {
         Ok(SteppedRange::new(range.start, range.end, given("step", &step).integer()?)?)
     }
 }
