@@ -4,6 +4,8 @@
 pub mod erase;
 pub mod feature_patch;
 pub mod features;
+#[cfg(test)]
+mod fixtures;
 pub mod grid;
 pub mod interactions;
 pub mod metric;

@@ -7,38 +7,13 @@ use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
 use crate::base::random::stream;
 use crate::data::pairs::tokens::Prompt;
+use crate::intervene::fixtures::{model, pairs};
 use crate::model::fixtures::{configs, decoder};
 use crate::model::hooks::KeptHook;
 use crate::model::load::Loading;
 use crate::sae::baselines::random;
 use crate::tensor::files::safetensors;
 use crate::tensor::{DType, Tensor, floats, ints};
-
-fn model(decoder: crate::model::decoder::Decoder) -> Model {
-    Model {
-        decoder: std::sync::Arc::new(decoder),
-        tokenizer: None,
-        origin: "a small model".into(),
-        published: None,
-        history: None,
-    }
-}
-
-/// Pairs of two lengths, the second with answers of several tokens.
-fn pairs() -> Vec<TokenPair> {
-    let pair = |clean: &[u32], corrupt: &[u32], answers: &[&[u32]]| TokenPair {
-        clean: clean.to_vec(),
-        corrupt: corrupt.to_vec(),
-        answers: answers.iter().map(|ids| ids.to_vec()).collect(),
-        wrong: vec![vec![5]],
-        ..TokenPair::default()
-    };
-    vec![
-        pair(&[1, 2, 3, 0], &[1, 4, 3, 0], &[&[2]]),
-        pair(&[3, 3, 0, 1, 2], &[3, 3, 0, 4, 2], &[&[4, 1], &[1]]),
-        pair(&[2, 0, 1, 1], &[2, 0, 3, 1], &[&[6]]),
-    ]
-}
 
 fn found(model: &Model, measure: Measure, options: &GridOptions) -> Grid {
     grid(model, &pairs(), (measure, false), &[], options, &Task::default()).unwrap()

@@ -2,6 +2,7 @@
 //! all there is.
 
 use super::*;
+use crate::intervene::fixtures::{model, pairs};
 use crate::intervene::grid::{GridBy, GridOptions, grid};
 use crate::model::batch::Batch;
 use crate::model::decoder::Decoder;
@@ -9,31 +10,6 @@ use crate::model::fixtures::{config, configs, decoder};
 use crate::model::hooks::{Action, Bound, PatchSource};
 use crate::model::run::Ask;
 use crate::tensor::{DType, Tensor, floats};
-
-fn model(decoder: Decoder) -> Model {
-    Model {
-        decoder: std::sync::Arc::new(decoder),
-        tokenizer: None,
-        origin: "a small model".into(),
-        published: None,
-        history: None,
-    }
-}
-
-fn pairs() -> Vec<TokenPair> {
-    let pair = |clean: &[u32], corrupt: &[u32], answers: &[&[u32]]| TokenPair {
-        clean: clean.to_vec(),
-        corrupt: corrupt.to_vec(),
-        answers: answers.iter().map(|ids| ids.to_vec()).collect(),
-        wrong: vec![vec![5]],
-        ..TokenPair::default()
-    };
-    vec![
-        pair(&[1, 2, 3, 0], &[1, 4, 3, 0], &[&[2]]),
-        pair(&[3, 3, 0, 1, 2], &[3, 3, 0, 4, 2], &[&[4, 1], &[1]]),
-        pair(&[2, 0, 1, 1], &[2, 0, 3, 1], &[&[6]]),
-    ]
-}
 
 fn options(senders: &[&str], receivers: &[&[&str]], mlps: PathMlps) -> PathOptions {
     PathOptions {

@@ -142,6 +142,35 @@ fn prompts(ctx: &NativeCallContext, m: &Model, prompts: &Dynamic) -> Result<Batc
     Ok(read.map_err(|error| crate::base::Error { about: Some("prompts".into()), ..error })?.batch)
 }
 
+/// What the calls of a sweep read from their arguments.
+struct Steered {
+    prompts: Batch,
+    rows: Vec<Vec<u32>>,
+    push: Push,
+    options: SteerOptions,
+    seed: u64,
+}
+
+impl Steered {
+    fn read(
+        ctx: &NativeCallContext,
+        m: &Model,
+        [direction, prompts, text]: [&Dynamic; 3],
+        options: SteerOptions,
+    ) -> Fallible<Self> {
+        let env = env(ctx)?;
+        let prompts = self::prompts(ctx, m, prompts)?;
+        let rows = rows(ctx, m, text, (options.context, options.rows))?;
+        let push = Push::new(&m.core().decoder, directions(direction)?, &rows, &options.push, &env.task)?;
+        let seed = options.seed.stated().unwrap_or_else(|| env.random.generator(None).next_u64());
+        Ok(Self { prompts, rows, push, options, seed })
+    }
+
+    fn sweep<'a>(&'a self, m: &'a Model) -> Sweep<'a> {
+        Sweep { model: m.core(), push: &self.push, prompts: &self.prompts, options: &self.options, seed: self.seed }
+    }
+}
+
 fn number(returned: &Dynamic) -> Result<f64> {
     let found = returned.as_float().or_else(|_| returned.as_int().map(|whole| whole as f64));
     let found = found.or_else(|_| returned.as_bool().map(|flag| f64::from(u8::from(flag))));
@@ -222,10 +251,7 @@ pub mod functions {
         let (env, mut read) = (env(&ctx)?, super::options(options));
         let (wanted, options): (EffectOptions, SteerOptions) = (read.declared()?, read.declared()?);
         read.finish()?;
-        let prompts = super::prompts(&ctx, &m, &prompts)?;
-        let rows = super::rows(&ctx, &m, &text, (options.context, options.rows))?;
-        let push = Push::new(&m.core().decoder, super::directions(&direction)?, &rows, &options.push, &env.task)?;
-        let seed = options.seed.stated().unwrap_or_else(|| env.random.generator(None).next_u64());
+        let steered = Steered::read(&ctx, &m, [&direction, &prompts, &text], options)?;
         let share = wanted.written.share(&m)?;
         let calls = Calls::new(&ctx);
         let mut of_text = |text: &str| match &wanted.metric {
@@ -247,8 +273,7 @@ pub mod functions {
             }
             _ => return Err(err!(Argument, "expected one of `token`, `label` and `metric`, found more").into()),
         };
-        let sweep = Sweep { model: m.core(), push: &push, prompts: &prompts, options: &options, seed };
-        let found = core::steer(&sweep, &rows, &mut effect, &env.task);
+        let found = core::steer(&steered.sweep(&m), &steered.rows, &mut effect, &env.task);
         calls.outcome(found)
     }
 
@@ -291,10 +316,7 @@ pub mod functions {
         let (env, mut read) = (env(&ctx)?, super::options(options));
         let (wanted, options): (GraderOptions, SteerOptions) = (read.declared()?, read.declared()?);
         read.finish()?;
-        let prompts = super::prompts(&ctx, &m, &prompts)?;
-        let rows = super::rows(&ctx, &m, &text, (options.context, options.rows))?;
-        let push = Push::new(&m.core().decoder, super::directions(&direction)?, &rows, &options.push, &env.task)?;
-        let seed = options.seed.stated().unwrap_or_else(|| env.random.generator(None).next_u64());
+        let steered = Steered::read(&ctx, &m, [&direction, &prompts, &text], options)?;
         let share = wanted.written.share(&m)?;
         let ask = |question: &str| match &wanted.judge {
             Some(judge) => judge.answer(&env, question, &env.task),
@@ -313,8 +335,7 @@ pub mod functions {
                 .into());
             }
         };
-        let sweep = Sweep { model: m.core(), push: &push, prompts: &prompts, options: &options, seed };
-        Ok(core::axbench(&sweep, &grader, &env.task)?)
+        Ok(core::axbench(&steered.sweep(&m), &grader, &env.task)?)
     }
 
     /// Text that a model writes after a prompt while a feature is held at multiples of its maximum on a text (pinned
