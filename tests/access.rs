@@ -49,7 +49,7 @@ fn every_primitive_that_takes_a_path_is_judged() {
         ("Contexts", fitted("features::contexts(m, s, text)")),
         ("FeatureCard", fitted("features::card(m, s.feature(0), text)")),
         ("Ranking", fitted("features::predicting(m, s, text, \"a\")")),
-        ("Tree", "circuit::load(\"tests/fixtures/circuits/tree.json\")".to_string()),
+        ("Circuit", "circuit::load(\"tests/fixtures/circuits/tree.json\")".to_string()),
         ("Attribution", of_model("attribution([1, 2], 3)")),
         ("Cache", of_model("cache([1, 2], \"embed\")")),
         ("Comparison", format!("{model}.compare({0}, {0})", of_model("run([1, 2])"))),

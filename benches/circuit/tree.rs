@@ -126,7 +126,7 @@ fn expanded(tree: &Graph) -> BTreeSet<usize> {
 
 /// The number of contexts in which a node was tested.
 fn contexts_of(survey: &Survey, node: &Node) -> usize {
-    survey.dictionaries[node.level][node.feature].top.len()
+    node.feature().map_or(0, |feature| survey.dictionaries[node.level][feature].top.len())
 }
 
 fn active(found: &Effects) -> String {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::graph::{Graph, Node};
+use super::graph::{Graph, Node, Part};
 use crate::base::{Result, Table, Task};
 use crate::data::Text;
 use crate::err;
@@ -32,65 +32,86 @@ impl Circuit {
 
     /// A graph with those of some dictionaries that are its own; refused where one is missing.
     pub fn with_dictionaries(graph: Graph, saes: &[Sae]) -> Result<Self> {
-        let site = |sae: &Sae| sae.parts().about.sites.join(", ");
-        let of_site = |wanted: &String| {
-            saes.iter().find(|sae| site(sae) == *wanted).cloned().ok_or_else(|| {
+        let of_site = |wanted: &&String| {
+            saes.iter().find(|sae| site(sae) == **wanted).cloned().ok_or_else(|| {
                 let found: Vec<String> = saes.iter().map(site).collect();
                 err!(Argument, "expected a dictionary for {wanted}, as in the graph, found {}", found.join(", "))
             })
         };
-        let saes: Vec<Sae> = graph.sites.iter().map(of_site).collect::<Result<_>>()?;
-        for node in &graph.nodes {
-            if let Some(sae) = saes.get(node.level).filter(|sae| node.feature >= sae.d_sae()) {
-                let (site, count, wanted) = (&node.site, sae.d_sae(), node.feature);
+        // Tokens, logits, heads and MLPs have none.
+        let others = graph.nodes.iter().filter(|node| !matches!(node.part, Part::Feature(_) | Part::Error));
+        let others: Vec<&String> = others.map(|node| &node.site).collect();
+        let saes = graph.sites.iter().filter(|site| !others.contains(site)).map(|site| of_site(&site));
+        let circuit = Self { saes: saes.collect::<Result<_>>()?, ..Self::without_dictionaries(graph) };
+        for node in &circuit.graph.nodes {
+            let (Some(sae), Some(wanted)) = (circuit.dictionary(node), node.feature()) else { continue };
+            if wanted >= sae.d_sae() {
+                let (site, count) = (&node.site, sae.d_sae());
                 return Err(err!(
                     Argument,
                     "expected a dictionary for {site} with feature {wanted}, found one of {count} features"
                 ));
             }
         }
-        Ok(Self { saes, ..Self::without_dictionaries(graph) })
+        Ok(circuit)
+    }
+
+    /// The dictionary that a node is of.
+    pub fn dictionary(&self, node: &Node) -> Option<&Sae> {
+        self.saes.iter().find(|sae| site(sae) == node.site)
     }
 
     /// The dictionaries, or an error that says how to provide them.
     pub fn dictionaries(&self) -> Result<&[Sae]> {
         match self.saes.is_empty() {
             false => Ok(&self.saes),
-            true => Err(err!(Argument, "expected a tree with its dictionaries, found one loaded without them")
+            true => Err(err!(Argument, "expected a circuit with its dictionaries, found one loaded without them")
                 .hint("load it with its dictionaries: circuit::load(\"x.json\", saes)")),
         }
     }
 
-    /// The features of all nodes, the target first.
+    /// The features among the nodes, in their order: of a tree the target first. Nodes of other kinds are none.
     pub fn features(&self) -> Result<Vec<Feature>> {
-        let saes = self.dictionaries()?;
-        let of_node = |(number, node): (usize, &Node)| {
-            let sae = saes.get(node.level).ok_or_else(|| {
+        self.dictionaries()?;
+        let of_node = |(number, index): (usize, usize)| {
+            let node = &self.graph.nodes[number];
+            let sae = self.dictionary(node).ok_or_else(|| {
                 err!(Argument, "expected dictionaries for the graph's sites, found none for {}", node.site)
             })?;
             let promotes = self.promotes.clone().filter(|_| number == 0);
-            Ok(Feature { sae: sae.clone(), index: node.feature, promotes })
+            Ok(Feature { sae: sae.clone(), index, promotes })
         };
-        self.graph.nodes.iter().enumerate().map(of_node).collect()
+        self.feature_nodes().map(of_node).collect()
+    }
+
+    /// The nodes that are features, by their numbers, with the indices of their features.
+    fn feature_nodes(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
+        let of_node = |(number, node): (usize, &Node)| Some((number, node.feature()?));
+        self.graph.nodes.iter().enumerate().filter_map(of_node)
     }
 
     /// Describes the feature of each node in one pass over a text. The nodes and their cards keep the descriptions.
     pub fn describe(&mut self, model: &Model, text: &Text, options: &DescribeOptions, task: &Task) -> Result<Table> {
-        let names = self.graph.nodes.iter().map(Node::name).collect();
+        let numbers: Vec<usize> = self.feature_nodes().map(|(number, _)| number).collect();
+        let names = numbers.iter().map(|number| self.graph.nodes[*number].name()).collect();
         let list = FeatureList { names, ..FeatureList::of(&self.features()?) };
         let found = describe(model, &list, text, options, task)?;
-        for (node, described) in self.graph.nodes.iter_mut().zip(&found) {
+        for (number, described) in numbers.into_iter().zip(&found) {
+            let node = &mut self.graph.nodes[number];
             // For an outlier dimension, its name says more than where it is active.
             if !node.outlier {
                 node.meaning = Some(described.text.clone());
             }
             node.score = Some(described.score);
-        }
-        for (card, described) in self.cards.iter_mut().zip(&found) {
-            if let Some(card) = card {
+            if let Some(Some(card)) = self.cards.get_mut(number) {
                 card.description = Some(Description { text: described.text.clone(), score: described.score });
             }
         }
         Ok(describe::table(&list.names, &found))
     }
+}
+
+/// The site that a dictionary is of, as graphs name it.
+fn site(sae: &Sae) -> String {
+    sae.parts().about.sites.join(", ")
 }

@@ -1,31 +1,134 @@
 //! The one type of graph: the result of every method that finds circuits, which is drawn, evaluated, saved and
 //! compared.
+//!
+//! A graph of heads and MLPs is a set of edges: what is outside of it are the other edges of the model. A graph of
+//! features is a set of nodes, whose edges say what leads to what.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Cell, Result, Table, json};
 use crate::err;
 
-/// A feature of a dictionary, with its description.
+/// What a node is of its site.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// All of it: an MLP, the embedding, the logits.
+    Whole,
+    Head(usize),
+    /// A feature of the site's dictionary.
+    Feature(usize),
+    /// What the site's dictionary leaves unexplained.
+    Error,
+    /// A token that is read, or one whose logit is.
+    Token(u32),
+}
+
+/// A part of a model, with its description if it is a feature.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "NodeFile", into = "NodeFile")]
 pub struct Node {
-    /// The site that its dictionary reads, as in `resid_post.3`.
+    /// As in `resid_post.3`, `z.3` for heads, `embed`, `logits`.
     pub site: String,
-    pub feature: usize,
-    /// Its level in the drawing: 0 is the earliest of all dictionaries, also of those without a node.
+    pub part: Part,
+    /// The position in the text, where positions are told apart.
+    pub position: Option<usize>,
+    /// The index of its site in the order of the computation.
     pub level: usize,
     /// A short description, where there is one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub meaning: Option<String>,
     /// The score of the description on held-out text: a correlation.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub score: Option<f64>,
     /// Whether it writes along one outlier dimension of the residual stream.
-    #[serde(default)]
     pub outlier: bool,
+    /// Its own effect on what is explained, by the method that found it.
+    pub effect: Option<f64>,
+    /// A feature's activation, or the probability of a logit's token.
+    pub value: Option<f64>,
+}
+
+/// A node as it stands in JSON: its part is one of four keys, or none of them.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NodeFile {
+    site: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    feature: Option<usize>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    head: Option<usize>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    token: Option<u32>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    error: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    position: Option<usize>,
+    level: usize,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    meaning: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    score: Option<f64>,
+    #[serde(default)]
+    outlier: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    effect: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    value: Option<f64>,
+}
+
+impl TryFrom<NodeFile> for Node {
+    type Error = String;
+
+    fn try_from(file: NodeFile) -> std::result::Result<Self, String> {
+        let part = match (file.feature, file.head, file.token, file.error) {
+            (None, None, None, false) => Part::Whole,
+            (Some(feature), None, None, false) => Part::Feature(feature),
+            (None, Some(head), None, false) => Part::Head(head),
+            (None, None, Some(token), false) => Part::Token(token),
+            (None, None, None, true) => Part::Error,
+            _ => {
+                let site = &file.site;
+                return Err(format!("a node of {site} that is more than one of feature, head, token and error"));
+            }
+        };
+        let NodeFile { site, position, level, meaning, score, outlier, effect, value, .. } = file;
+        Ok(Self { site, part, position, level, meaning, score, outlier, effect, value })
+    }
+}
+
+impl From<Node> for NodeFile {
+    fn from(node: Node) -> Self {
+        let Node { site, part, position, level, meaning, score, outlier, effect, value } = node;
+        let (mut feature, mut head, mut token) = (None, None, None);
+        match part {
+            Part::Feature(index) => feature = Some(index),
+            Part::Head(index) => head = Some(index),
+            Part::Token(id) => token = Some(id),
+            Part::Whole | Part::Error => {}
+        }
+        let error = part == Part::Error;
+        Self { site, feature, head, token, error, position, level, meaning, score, outlier, effect, value }
+    }
+}
+
+/// Which of its three inputs a head reads through an edge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Port {
+    Q,
+    K,
+    V,
+}
+
+impl fmt::Display for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Port::Q => "q",
+            Port::K => "k",
+            Port::V => "v",
+        })
+    }
 }
 
 /// The effect of one node on another.
@@ -35,23 +138,49 @@ pub struct Edge {
     /// Indices of nodes.
     pub from: usize,
     pub to: usize,
-    /// The share by which the later one falls when the earlier one is ablated; negative where it rises.
+    /// The input of a head that it ends at, where these are told apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<Port>,
+    /// As the graph's `quantity` says; without one the share by which the later node falls when the earlier one is
+    /// ablated, negative where it rises.
     pub effect: f64,
-    /// Between the two directions.
-    pub cosine: f64,
+    /// Between the two directions, where both have one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cosine: Option<f64>,
 }
 
+/// Nodes that are drawn and changed as one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Supernode {
+    pub name: String,
+    /// Indices of nodes.
+    pub nodes: Vec<usize>,
+}
+
+/// What a graph is a set of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Units {
+    Edges,
+    Nodes,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Graph {
     pub title: String,
     /// The model's name.
     pub model: String,
-    /// The sites of all dictionaries, in the order of the computation.
+    /// The sites of all nodes that there could be, in the order of the computation.
     pub sites: Vec<String>,
-    /// The first one is the target.
+    /// The first one of a tree is its target.
     pub nodes: Vec<Node>,
     pub edges: Vec<Edge>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub supernodes: Vec<Supernode>,
+    /// What effects of edges are, as on an axis; without one they are shares.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantity: Option<String>,
     /// Whether the search was completed, or interrupted.
     pub is_whole: bool,
     /// How it was made, in pairs of a name and a value.
@@ -59,9 +188,36 @@ pub struct Graph {
 }
 
 impl Node {
-    /// Its layer and index, as in `3/1044`.
+    pub fn new(site: impl Into<String>, level: usize, part: Part) -> Self {
+        let site = site.into();
+        let (position, meaning, score, effect, value) = (None, None, None, None, None);
+        Self { site, part, position, level, meaning, score, outlier: false, effect, value }
+    }
+
+    /// The index of the feature that it is, if it is one.
+    pub fn feature(&self) -> Option<usize> {
+        match self.part {
+            Part::Feature(index) => Some(index),
+            _ => None,
+        }
+    }
+
+    /// The index of its feature, or an error for what is done with features only.
+    pub fn needed_feature(&self) -> Result<usize> {
+        self.feature().ok_or_else(|| err!(Argument, "expected nodes that are features, found {}", self.name()))
+    }
+
+    /// Its site and part, and its position where it has one: `resid_post.3/1044@5`, `z.3.2`, `mlp_out.3/error`.
     pub fn name(&self) -> String {
-        format!("{}/{}", self.site, self.feature)
+        let site = &self.site;
+        let name = match self.part {
+            Part::Whole => site.clone(),
+            Part::Head(head) => format!("{site}.{head}"),
+            Part::Feature(feature) => format!("{site}/{feature}"),
+            Part::Error => format!("{site}/error"),
+            Part::Token(token) => format!("{site}/{token}"),
+        };
+        self.position.map_or(name.clone(), |position| format!("{name}@{position}"))
     }
 }
 
@@ -75,8 +231,10 @@ impl Graph {
         Ok(graph)
     }
 
+    /// Refuses edges and supernodes between what does not exist or exists twice, and edges that go back.
     fn check(&self) -> Result<()> {
         let nodes = self.nodes.len();
+        let mut known = BTreeSet::new();
         for (i, edge) in self.edges.iter().enumerate() {
             let (Some(from), Some(to)) = (self.nodes.get(edge.from), self.nodes.get(edge.to)) else {
                 let (from, to) = (edge.from, edge.to);
@@ -86,6 +244,15 @@ impl Graph {
                 let (from, to) = (from.name(), to.name());
                 return Err(err!(Format, "expected an edge from an earlier node to a later one, found {from} to {to}"));
             }
+            if !known.insert((edge.from, edge.to, edge.port)) {
+                let (from, to) = (from.name(), to.name());
+                return Err(err!(Format, "expected each edge once, found {from} to {to} twice"));
+            }
+        }
+        for Supernode { name, nodes: members } in &self.supernodes {
+            if let Some(beyond) = members.iter().find(|member| **member >= nodes) {
+                return Err(err!(Format, "expected `{name}` to group some of {nodes} nodes, found {beyond}"));
+            }
         }
         match self.nodes.iter().find(|node| self.sites.get(node.level) != Some(&node.site)) {
             Some(node) => Err(err!(Format, "expected {} among the sites at its level {}", node.name(), node.level)),
@@ -93,8 +260,29 @@ impl Graph {
         }
     }
 
+    /// What it is a set of: nodes where some are features or what dictionaries leave unexplained, else edges.
+    pub fn units(&self) -> Units {
+        match self.nodes.iter().any(|node| matches!(node.part, Part::Feature(_) | Part::Error)) {
+            true => Units::Nodes,
+            false => Units::Edges,
+        }
+    }
+
+    /// Its name, with the port of an edge behind that of the later node: `z.0.1 -> z.2.3<k>`.
+    pub fn edge_name(&self, edge: &Edge) -> String {
+        let name = |node: usize| self.nodes.get(node).map(Node::name).unwrap_or_default();
+        let port = edge.port.map(|port| format!("<{port}>")).unwrap_or_default();
+        format!("{} -> {}{port}", name(edge.from), name(edge.to))
+    }
+
     pub fn json(&self) -> Result<String> {
         serde_json::to_string_pretty(self).map_err(|error| err!(Bug, "a graph as JSON: {error}"))
+    }
+
+    /// What the strength of an edge is drawn relative to: 1 for shares, else the largest effect.
+    pub fn largest(&self) -> f64 {
+        let largest = self.edges.iter().map(|edge| edge.effect.abs()).fold(0.0, f64::max);
+        if self.quantity.is_none() || largest == 0.0 { 1.0 } else { largest }
     }
 
     /// The edges that end at a node, the strongest first.
@@ -106,12 +294,55 @@ impl Graph {
 
     pub fn table(&self) -> Table {
         let name = |i: usize| self.nodes.get(i).map_or(Cell::Missing, |node| node.name().into());
-        let rows =
-            self.edges.iter().map(|edge| vec![name(edge.from), name(edge.to), edge.effect.into(), edge.cosine.into()]);
+        let has_ports = self.edges.iter().any(|edge| edge.port.is_some());
+        let has_cosines = self.units() == Units::Nodes;
+        let row = |edge: &Edge| {
+            let port = || edge.port.map_or(Cell::Missing, |port| port.to_string().into());
+            let cosine = || edge.cosine.map_or(Cell::Missing, Cell::from);
+            let cells = [Some(name(edge.from)), Some(name(edge.to)), has_ports.then(port), Some(edge.effect.into())];
+            cells.into_iter().chain([has_cosines.then(cosine)]).flatten().collect()
+        };
+        let columns = [("from", true), ("to", true), ("input", has_ports), ("effect", true), ("cosine", has_cosines)];
         Table {
             title: self.title.clone(),
-            columns: ["from", "to", "effect", "cosine"].map(String::from).to_vec(),
-            rows: rows.collect(),
+            columns: columns.iter().filter(|(_, is_there)| *is_there).map(|(name, _)| (*name).into()).collect(),
+            rows: self.edges.iter().map(row).collect(),
+        }
+    }
+
+    /// The nodes with a column for each thing that some of them have.
+    pub fn node_table(&self) -> Table {
+        type Of = fn(&Node) -> Cell;
+        let has = |is_there: fn(&Node) -> bool| self.nodes.iter().any(is_there);
+        let (heads, tokens) = (has(|n| matches!(n.part, Part::Head(_))), has(|n| matches!(n.part, Part::Token(_))));
+        let features = self.units() == Units::Nodes;
+        let columns: [(&str, bool, Of); 9] = [
+            ("site", true, |node| node.site.as_str().into()),
+            ("head", heads, |node| if let Part::Head(head) = node.part { head.into() } else { Cell::Missing }),
+            (
+                "token",
+                tokens,
+                |node| if let Part::Token(id) = node.part { i64::from(id).into() } else { Cell::Missing },
+            ),
+            ("feature", features, |node| match node.part {
+                Part::Feature(feature) => feature.into(),
+                Part::Error => "error".into(),
+                Part::Whole | Part::Head(_) | Part::Token(_) => Cell::Missing,
+            }),
+            ("position", has(|n| n.position.is_some()), |node| node.position.map_or(Cell::Missing, Cell::from)),
+            ("effect", has(|n| n.effect.is_some()), |node| node.effect.map_or(Cell::Missing, Cell::from)),
+            ("value", has(|n| n.value.is_some()), |node| node.value.map_or(Cell::Missing, Cell::from)),
+            ("meaning", features || has(|n| n.meaning.is_some()), |node| {
+                node.meaning.as_deref().map_or(Cell::Missing, Cell::from)
+            }),
+            ("score", features, |node| node.score.map_or(Cell::Missing, Cell::from)),
+        ];
+        let outlier: (&str, bool, Of) = ("outlier dimension", features, |node| node.outlier.into());
+        let columns: Vec<_> = columns.into_iter().chain([outlier]).filter(|(_, is_there, _)| *is_there).collect();
+        Table {
+            title: self.title.clone(),
+            columns: columns.iter().map(|(name, _, _)| (*name).into()).collect(),
+            rows: self.nodes.iter().map(|node| columns.iter().map(|(_, _, of)| of(node)).collect()).collect(),
         }
     }
 
@@ -129,10 +360,17 @@ impl Graph {
             *levels.entry(node.level).or_default() += &format!(" n{i};");
         }
         text.extend(levels.values().map(|nodes| format!("    {{ rank = same;{nodes} }}\n")));
+        let largest = self.largest();
         for edge in &self.edges {
             let looks = if edge.effect < 0.0 { "color = \"#D55E00\", style = dashed" } else { "color = \"#0072B2\"" };
-            let width = 0.5 + 4.0 * edge.effect.abs().min(1.0);
-            let label = format!("{:.0} %, {:.2}", 100.0 * edge.effect, edge.cosine);
+            let width = 0.5 + 4.0 * (edge.effect.abs() / largest).min(1.0);
+            let effect = match &self.quantity {
+                None => format!("{:.0} %", 100.0 * edge.effect),
+                Some(_) => format!("{:.3}", edge.effect),
+            };
+            let port = edge.port.map(|port| format!(", {port}")).unwrap_or_default();
+            let cosine = edge.cosine.map(|cosine| format!(", {cosine:.2}")).unwrap_or_default();
+            let label = format!("{effect}{port}{cosine}");
             text +=
                 &format!("    n{} -> n{} [label = \"{label}\", penwidth = {width:.2}, {looks}];\n", edge.from, edge.to);
         }
@@ -163,7 +401,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn node(site: &str, feature: usize, level: usize) -> Node {
-        Node { site: site.into(), feature, level, meaning: None, score: None, outlier: false }
+        Node::new(site, level, Part::Feature(feature))
     }
 
     fn graph() -> Graph {
@@ -174,9 +412,10 @@ mod tests {
             model: "tiny".into(),
             sites: vec!["resid_post.0".into(), "resid_post.1".into()],
             nodes,
-            edges: vec![Edge { from: 1, to: 0, effect: 0.25, cosine: -0.5 }],
+            edges: vec![Edge { from: 1, to: 0, port: None, effect: 0.25, cosine: Some(-0.5) }],
             is_whole: true,
             made: vec![("contexts".into(), 20_usize.into())],
+            ..Graph::default()
         }
     }
 
@@ -184,6 +423,41 @@ mod tests {
     fn what_is_written_is_read_again() {
         let graph = graph();
         assert_eq!(Graph::parse(&graph.json().unwrap()).unwrap(), graph);
+        let graph = all_parts();
+        assert_eq!(Graph::parse(&graph.json().unwrap()).unwrap(), graph);
+    }
+
+    /// A node of each part.
+    fn all_parts() -> Graph {
+        let sites = ["embed", "z.0", "mlp_out.0", "logits"];
+        let parts = [Part::Token(5), Part::Head(2), Part::Feature(3), Part::Whole];
+        let mut nodes: Vec<Node> = parts.iter().zip(sites).enumerate().map(|(i, (p, s))| Node::new(s, i, *p)).collect();
+        nodes.push(Node { position: Some(4), effect: Some(0.5), ..Node::new("mlp_out.0", 2, Part::Error) });
+        let edge = |from, to, port| Edge { from, to, port, effect: 2.0, cosine: None };
+        Graph {
+            title: "all".into(),
+            model: "tiny".into(),
+            sites: sites.map(String::from).to_vec(),
+            nodes,
+            edges: vec![edge(0, 1, Some(Port::Q)), edge(0, 1, Some(Port::V)), edge(1, 3, None)],
+            supernodes: vec![Supernode { name: "both".into(), nodes: vec![1, 2] }],
+            quantity: Some("change of the logit".into()),
+            ..Graph::default()
+        }
+    }
+
+    #[test]
+    fn names_tell_parts_and_ports_apart() {
+        let graph = all_parts();
+        let names: Vec<String> = graph.nodes.iter().map(Node::name).collect();
+        assert_eq!(names, ["embed/5", "z.0.2", "mlp_out.0/3", "logits", "mlp_out.0/error@4"]);
+        assert_eq!(graph.edge_name(&graph.edges[1]), "embed/5 -> z.0.2<v>");
+        assert_eq!(graph.units(), Units::Nodes);
+        let heads = Graph { nodes: graph.nodes[..2].to_vec(), edges: graph.edges[..2].to_vec(), ..Graph::default() };
+        assert_eq!((heads.units(), heads.table().columns.join(" ")), (Units::Edges, "from to input effect".into()));
+        assert!(graph.dot().contains("n1 -> n3 [label = \"2.000\", penwidth = 4.50"));
+        let twice = graph.json().unwrap().replace("\"head\": 2", "\"head\": 2, \"feature\": 1");
+        assert!(Graph::parse(&twice).unwrap_err().message.contains("more than one of feature, head, token and error"));
     }
 
     #[test]
@@ -251,8 +525,15 @@ mod tests {
         let error = Graph::parse(&wrong.json().unwrap()).unwrap_err();
         assert_eq!(error.message, "expected edges between 2 nodes, found 2 to 0 as edge 0");
         let mut wrong = graph();
-        wrong.edges[0] = Edge { from: 0, to: 1, effect: 0.1, cosine: 0.0 };
+        wrong.edges[0] = Edge { from: 0, to: 1, ..wrong.edges[0].clone() };
         assert!(Graph::parse(&wrong.json().unwrap()).unwrap_err().message.contains("found resid_post.1/7 to"));
+        let mut wrong = graph();
+        wrong.edges.push(wrong.edges[0].clone());
+        assert!(Graph::parse(&wrong.json().unwrap()).unwrap_err().message.contains("twice"));
+        let mut wrong = graph();
+        wrong.supernodes.push(Supernode { name: "pair".into(), nodes: vec![0, 2] });
+        let error = Graph::parse(&wrong.json().unwrap()).unwrap_err();
+        assert_eq!(error.message, "expected `pair` to group some of 2 nodes, found 2");
         assert!(Graph::parse("{\"nodes\": 1}").is_err());
     }
 }

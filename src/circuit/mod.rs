@@ -1,5 +1,6 @@
 //! Floor 9: circuits: which features cause which, and how well a circuit explains its target.
 
+pub mod ablations;
 pub mod attribution;
 pub mod dictionaries;
 pub mod due;
@@ -16,8 +17,9 @@ mod samples;
 use crate::base::{Result, memory};
 use crate::model::Model;
 
+pub use ablations::Ablations;
 pub use dictionaries::Circuit;
-pub use graph::{Edge, Graph, Node};
+pub use graph::{Edge, Graph, Node, Part, Port, Supernode, Units};
 pub use selection::Selection;
 
 /// The length of rows for evaluations, if the model's context is as long: hundreds of runs read all of them.

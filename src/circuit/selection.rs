@@ -1,7 +1,7 @@
 //! Features ranked by a score: the result of methods that score features one by one, without edges.
 
 use super::dictionaries::Circuit;
-use super::graph::{Graph, Node};
+use super::graph::{Graph, Node, Part};
 use crate::base::Cell;
 use crate::sae::Sae;
 
@@ -69,14 +69,8 @@ impl Selection {
     /// The first features as the nodes of a graph without edges, after the target, which is its first node.
     pub fn graph(&self, count: usize) -> Graph {
         let count = count.min(self.ranking.len());
-        let node = |level: usize, feature: usize| Node {
-            site: self.sites.get(level).cloned().unwrap_or_default(),
-            feature,
-            level,
-            meaning: None,
-            score: None,
-            outlier: false,
-        };
+        let site = |level: usize| self.sites.get(level).cloned().unwrap_or_default();
+        let node = |level: usize, feature: usize| Node::new(site(level), level, Part::Feature(feature));
         let target = node(self.means.len(), self.target);
         let name = target.name();
         let chosen = self.ranking.iter().take(count).map(|one| node(one.level, one.feature));
@@ -95,6 +89,7 @@ impl Selection {
             edges: Vec::new(),
             is_whole: true,
             made: made.map(|(name, value)| (name.to_string(), value)).to_vec(),
+            ..Graph::default()
         }
     }
 }

@@ -85,7 +85,7 @@ fn matched((a, of_a): (&Circuit, &[Vec<f32>]), (b, of_b): (&Circuit, &[Vec<f32>]
 }
 
 fn direction(circuit: &Circuit, node: usize) -> Result<Tensor> {
-    let at = circuit.graph.nodes.get(node).and_then(|node| Some((circuit.saes.get(node.level)?, node.feature)));
+    let at = circuit.graph.nodes.get(node).and_then(|node| Some((circuit.dictionary(node)?, node.feature()?)));
     let (sae, feature) = at.ok_or_else(|| err!(Bug, "a node without its dictionary"))?;
     Ok(sae.directions().get(feature)?.to_dtype(DType::F64)?)
 }

@@ -71,7 +71,7 @@ const HANDLES: &[(&str, &[&str])] = &[
     ("Text", &["text", "data::text(\"grammar\", #{ tokens: 500 })", "data::texts([])", "data::texts([\"\"])"]),
     ("Tokenizer", &["tok"]),
     ("Tokens", &["words"]),
-    ("Tree", &["tree"]),
+    ("Circuit", &["circuit", "tree"]),
 ];
 
 /// Unusual tensors: without elements, with axes beyond all memory, views, special numbers, every dtype.
@@ -341,7 +341,7 @@ impl Values<'_> {
             "tensors" => self.list(4, Self::tensor),
             "saes" if self.dice.chance(0.7) => "saes".into(),
             "saes" => self.list(3, |values| values.of("Sae", 0)),
-            "trees" => self.list(3, |values| values.of("Tree", 0)),
+            "trees" => self.list(3, |values| values.of("Circuit", 0)),
             "config" => self.config(),
             other => match HANDLES.iter().find(|(name, _)| *name == other) {
                 Some((_, made)) => self.dice.pick(made).to_string(),

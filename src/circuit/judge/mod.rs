@@ -119,7 +119,7 @@ pub fn judge(
     let kept = KeptPositions { top: 1, some: ACTIVE, seed };
     let survey = Survey::of(model, &circuit.saes, &text, &harvesting, kept, task)?;
     let rows = TextRows::of(model, &text, context, by.as_deref(), task)?;
-    let target = (target.level, target.feature);
+    let target = (target.level, target.needed_feature()?);
     let contexts = Contexts::of(model, &stages[target.0], target, (&survey, &rows), (&tokens, options), task)?;
     drop(rows);
     let runs = Runs::of(model, &stages, &survey, target, &tokens, contexts)?;
@@ -150,9 +150,10 @@ pub(super) fn by_level(graph: &Graph, stages: &[Stage]) -> Result<Vec<Vec<usize>
             return Err(err!(Argument, "expected dictionaries for the graph's sites, found none for {}", node.site)
                 .hint("judge a graph with the dictionaries that it was found with"));
         };
-        check_feature(&stage.sae, node.feature)?;
+        let feature = node.needed_feature()?;
+        check_feature(&stage.sae, feature)?;
         match levels.get_mut(node.level) {
-            Some(level) if number > 0 => level.push(node.feature),
+            Some(level) if number > 0 => level.push(feature),
             _ if number == 0 => {}
             _ => {
                 let name = node.name();

@@ -65,7 +65,7 @@ impl Sets {
         }
         for node in nodes.into_iter().flat_map(|graph| graph.nodes.iter().skip(1)) {
             let mut one = vec![Vec::new(); features.len()];
-            one[node.level] = vec![node.feature];
+            one[node.level] = vec![node.needed_feature()?];
             let runs = sets.zeroed([one], OF_A_NODE);
             sets.nodes.push(AblatedSet { name: node.name(), features: 1, runs });
         }

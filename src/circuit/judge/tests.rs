@@ -5,7 +5,7 @@ use super::random::SetKind;
 use super::runs::{Measure, Run, RunValues};
 use super::*;
 use crate::base::Cell;
-use crate::circuit::graph::{Edge, Node};
+use crate::circuit::graph::{Edge, Node, Part};
 use crate::circuit::samples::{CONTEXT, FEATURES, found};
 use crate::data::{Text, text};
 use crate::intervene::OnFeatures;
@@ -18,22 +18,15 @@ use crate::sae::splice::Rest;
 use crate::tensor::{Tensor, normalise};
 
 fn graph(target: usize) -> Graph {
-    let node = |level: usize, feature: usize| Node {
-        site: format!("resid_post.{level}"),
-        feature,
-        level,
-        meaning: None,
-        score: None,
-        outlier: false,
-    };
+    let node = |level: usize, feature: usize| Node::new(format!("resid_post.{level}"), level, Part::Feature(feature));
     Graph {
         title: "a graph".into(),
         model: "a small model".into(),
         sites: (0..3).map(|layer| format!("resid_post.{layer}")).collect(),
         nodes: vec![node(2, target), node(1, 3), node(0, 1), node(0, 7)],
-        edges: vec![Edge { from: 1, to: 0, effect: 0.5, cosine: 0.0 }],
+        edges: vec![Edge { from: 1, to: 0, port: None, effect: 0.5, cosine: Some(0.0) }],
         is_whole: true,
-        made: Vec::new(),
+        ..Graph::default()
     }
 }
 
@@ -260,7 +253,7 @@ fn faithfulness_is_0_for_the_means_and_1_for_all_features() {
     let target = graph(target(&survey));
     let node = |level: usize| {
         let of = target.nodes[if level == 0 { 2 } else { 1 }].clone();
-        move |feature: usize| Node { feature, ..of.clone() }
+        move |feature: usize| Node { part: Part::Feature(feature), ..of.clone() }
     };
     let every = (0..FEATURES).map(node(0)).chain((0..FEATURES).map(node(1)));
     let nodes = |others: Vec<Node>| [vec![target.nodes[0].clone()], others].concat();
@@ -302,7 +295,7 @@ fn what_cannot_be_judged_is_refused() {
     let empty = Graph { nodes: vec![], edges: vec![], ..whole.clone() };
     assert_eq!(judged(&empty, &saes), "expected a graph with a target, found an empty one");
     let mut beyond = whole.clone();
-    beyond.nodes[2].feature = FEATURES;
+    beyond.nodes[2].part = Part::Feature(FEATURES);
     assert_eq!(judged(&beyond, &saes), "expected a feature below 24 of resid_post.0, found 24");
     let missing = [saes[1].clone(), saes[2].clone()];
     assert!(judged(&whole, &missing).starts_with("expected dictionaries for the graph's sites, found none for"));

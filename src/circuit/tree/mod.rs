@@ -16,7 +16,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use super::dictionaries::Circuit;
-use super::graph::{Edge, Graph, Node};
+use super::graph::{Edge, Graph, Node, Part};
 use super::row_length;
 use crate::base::{Cell, Kind, Result, Task};
 use crate::data::{Text, harvest};
@@ -70,7 +70,7 @@ fn cards(model: &Model, saes: &[Sae], survey: &Survey, graph: &Graph, task: &Tas
     let of_node = |node: &Node| -> Result<Option<FeatureCard>> {
         let Some(sae) = saes.get(node.level) else { return Ok(None) };
         let surveyed = Surveyed { survey, dictionary: node.level };
-        let found = card((sae, node.feature), Some(model), Some(surveyed), &CardPlan::brief(), task)?;
+        let found = card((sae, node.needed_feature()?), Some(model), Some(surveyed), &CardPlan::brief(), task)?;
         bar.advance(1);
         Ok(Some(found))
     };
@@ -120,6 +120,7 @@ pub fn from_survey(
         edges,
         is_whole,
         made: options.told(),
+        ..Graph::default()
     })
 }
 
@@ -164,12 +165,9 @@ impl Growing<'_> {
         let stage = &self.search.stages[level];
         let outlier = self.outliers.dimension(level, stage, feature)?;
         self.nodes.push(Node {
-            site: stage.place.to_string(),
-            feature,
-            level,
             meaning: outlier.map(|dimension| format!("outlier dimension {dimension}")),
-            score: None,
             outlier: outlier.is_some(),
+            ..Node::new(stage.place.to_string(), level, Part::Feature(feature))
         });
         self.known.insert((level, feature), self.nodes.len() - 1);
         Ok(self.nodes.len() - 1)
@@ -200,7 +198,7 @@ impl Growing<'_> {
 
     /// Adds the children of a node, and returns those that are expanded.
     fn children(&mut self, node: usize, task: &Task) -> Result<Vec<usize>> {
-        let (level, feature) = (self.nodes[node].level, self.nodes[node].feature);
+        let (level, feature) = (self.nodes[node].level, self.nodes[node].needed_feature()?);
         let TreeSearch { model, stages, options, .. } = self.search;
         let texts = self.search.texts(level, feature);
         let (from, to) = (&stages[level - 1], &stages[level]);
@@ -210,7 +208,8 @@ impl Growing<'_> {
         for (i, child) in followed.iter().chain(&shown).enumerate() {
             let cosine = self.search.cosine((level - 1, *child), (level, feature))?;
             let index = self.node(level - 1, *child)?;
-            self.edges.push(Edge { from: index, to: node, effect: found.mean[*child], cosine });
+            let effect = found.mean[*child];
+            self.edges.push(Edge { from: index, to: node, port: None, effect, cosine: Some(cosine) });
             if i < followed.len() {
                 children.push(index);
             }

@@ -86,7 +86,7 @@ fn a_tree_goes_down_level_by_level_and_has_each_feature_once() {
     let grow = |options: &TreeOptions| from_survey(&model, &saes, &survey, target, options, &Task::default()).unwrap();
     let tree = grow(&options);
     assert!(tree.is_whole && Graph::parse(&tree.json().unwrap()).unwrap() == tree);
-    assert_eq!((tree.nodes[0].feature, tree.nodes[0].level, tree.sites.len()), (target, 2, 3));
+    assert_eq!((tree.nodes[0].feature(), tree.nodes[0].level, tree.sites.len()), (Some(target), 2, 3));
     let mut names: Vec<String> = tree.nodes.iter().map(Node::name).collect();
     names.sort();
     names.dedup();
@@ -103,7 +103,7 @@ fn a_tree_goes_down_level_by_level_and_has_each_feature_once() {
     let ways = (Way::Ablate, Read::Code);
     let expected = effects(&model, (&stages[1], &stages[2]), target, &texts, ways, &Task::default()).unwrap();
     for edge in tree.into_node(0) {
-        assert_eq!(edge.effect, expected.mean[tree.nodes[edge.from].feature]);
+        assert_eq!(edge.effect, expected.mean[tree.nodes[edge.from].feature().unwrap()]);
     }
     // By the paper's rule not all children are followed, and one child alone is a chain.
     assert!(grow(&TreeOptions { depth: Depth::Paper, ..options.clone() }).edges.len() <= tree.edges.len());

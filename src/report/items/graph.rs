@@ -160,7 +160,7 @@ impl Page<'_> {
         let row = |(name, edges, other): &(&str, Vec<&Edge>, fn(&Edge) -> usize)| {
             let link = |edge: &&Edge| {
                 let spoken = escape::text(&self.spoken(other(edge)));
-                format!("<a href=\"#{}\">{spoken}</a> {}", self.anchor(other(edge)), names::effect(edge))
+                format!("<a href=\"#{}\">{spoken}</a> {}", self.anchor(other(edge)), names::effect(self.graph, edge))
             };
             let links: Vec<String> = edges.iter().map(link).collect();
             format!("<dt>{name}</dt><dd>{}</dd>\n", links.join("<br>"))

@@ -102,8 +102,10 @@ impl<'a> Tree<'a> {
                 screen.dim(text)
             });
             let colour = if edge.effect < 0.0 { SERIES[1] } else { SERIES[0] };
-            line.add(&screen::right(&names::effect(edge), 5), |text| screen.ink(text, colour));
-            line.add(&format!("  {:>5}", fixed(edge.cosine, 2)), |text| screen.dim(text));
+            line.add(&screen::right(&names::effect(self.graph, edge), 5), |text| screen.ink(text, colour));
+            if let Some(cosine) = edge.cosine {
+                line.add(&format!("  {:>5}", fixed(cosine, 2)), |text| screen.dim(text));
+            }
             line.add("  ", str::to_owned);
         }
         line.add(self.names.get(open.node).map(String::as_str).unwrap_or_default(), |text| screen.bold(text));
@@ -138,19 +140,17 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::circuit::Node;
+    use crate::circuit::{Node, Part};
     use crate::report::draw::graph::samples;
 
     fn graph() -> Graph {
         let node = |site: &str, feature: usize, level: usize, meaning: Option<&str>| Node {
-            site: site.into(),
-            feature,
-            level,
             meaning: meaning.map(String::from),
             score: (feature == 5).then_some(0.714),
             outlier: feature == 9,
+            ..Node::new(site, level, Part::Feature(feature))
         };
-        let edge = |from: usize, to: usize, effect: f64| Edge { from, to, effect, cosine: 0.5 };
+        let edge = |from: usize, to: usize, effect: f64| Edge { from, to, port: None, effect, cosine: Some(0.5) };
         Graph {
             title: "causal tree".into(),
             model: "tiny".into(),
@@ -163,8 +163,7 @@ mod tests {
                 node("resid_post.2", 6, 2, None),
             ],
             edges: vec![edge(2, 0, 0.1), edge(1, 0, 0.52), edge(3, 1, 0.4), edge(3, 2, -0.3), edge(1, 4, 1.0)],
-            is_whole: false,
-            made: Vec::new(),
+            ..Graph::default()
         }
     }
 

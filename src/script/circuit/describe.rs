@@ -3,7 +3,7 @@
 use rhai::NativeCallContext;
 use rhai::plugin::*;
 
-use super::Tree;
+use super::Circuit;
 use crate::base::Table;
 use crate::data::Text;
 use crate::script::engine::env::env;
@@ -34,12 +34,12 @@ pub mod methods {
     #[rhai_fn(global, name = "describe", return_raw)]
     pub fn describe_tree(
         ctx: NativeCallContext,
-        tree: &mut Tree,
+        tree: &mut Circuit,
         m: Model,
         text: Text,
         options: Options,
     ) -> Fallible<Table> {
         let (env, options) = (env(&ctx)?, taken(options)?);
-        Ok(tree.circuit.describe(m.core(), &text, &options, &env.task)?)
+        Ok(tree.core.describe(m.core(), &text, &options, &env.task)?)
     }
 }

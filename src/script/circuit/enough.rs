@@ -7,10 +7,10 @@ use rhai::plugin::*;
 use rhai::{Dynamic, NativeCallContext};
 use serde_json::{Value, json};
 
-use super::{Selection, Tree};
+use super::{Circuit, Selection};
 use crate::base::options::{Plain, Setting};
 use crate::base::{Cell, Result, Table};
-use crate::circuit::Circuit;
+use crate::circuit;
 use crate::circuit::enough::{Enough as Core, EnoughOptions, Estimate, Point, enough, errors, range};
 use crate::data::Text;
 use crate::report::chart::{Axis, Chart, Series, Spread};
@@ -160,7 +160,7 @@ handle!(Enough, "Enough", |enough| {
 
 /// A tree as an option.
 #[derive(Clone)]
-pub struct TreeSetting(Tree);
+pub struct TreeSetting(Circuit);
 
 impl Setting for TreeSetting {
     fn wanted() -> String {
@@ -225,7 +225,7 @@ pub mod methods {
         options: Options,
     ) -> Fallible<Enough> {
         let (env, EnoughCall { beside, evaluation }) = (env(&ctx)?, taken(options)?);
-        let beside: Vec<Circuit> = beside.into_iter().map(|tree| tree.0.circuit).collect();
+        let beside: Vec<circuit::Circuit> = beside.into_iter().map(|tree| tree.0.core).collect();
         let core = super::enough(m.core(), &selection.core, &beside, &text, &evaluation, &env.task)?;
         Ok(Enough { core: core.into(), text: text.name().into() })
     }

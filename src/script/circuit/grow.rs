@@ -3,7 +3,7 @@
 use rhai::plugin::*;
 use rhai::{Array, NativeCallContext};
 
-use super::{Tree, cores, dictionaries};
+use super::{Circuit, cores, dictionaries};
 use crate::circuit::tree;
 use crate::data::Text;
 use crate::report::symbols::count;
@@ -52,7 +52,7 @@ pub mod functions {
         f: Feature,
         text: Text,
         options: Options,
-    ) -> Fallible<Tree> {
+    ) -> Fallible<Circuit> {
         let (env, options, mut saes) = (env(&ctx)?, taken(options)?, super::dictionaries(&saes)?);
         let circuit = tree::causal_tree(m.core(), &super::cores(&saes), &f.core(), &text, &options, &env.task)?;
         if !circuit.graph.is_whole {
@@ -60,6 +60,6 @@ pub mod functions {
             env.task.say(&format!("stopped; the tree has what was found so far, {found}"));
         }
         saes.push(f.sae);
-        Ok(Tree::new(circuit, &saes))
+        Ok(Circuit::new(circuit, &saes))
     }
 }

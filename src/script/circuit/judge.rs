@@ -4,7 +4,7 @@ use rhai::plugin::*;
 use rhai::{Array, Dynamic, NativeCallContext};
 use serde_json::{Value, json};
 
-use super::Tree;
+use super::Circuit;
 use crate::base::options::{Plain, Setting};
 use crate::base::{Cell, Result, Table};
 use crate::circuit::judge::{self, JudgeOptions, Judgement as Core, labelled_language};
@@ -159,14 +159,14 @@ pub mod methods {
     #[rhai_fn(global, pure, return_raw)]
     pub fn judge(
         ctx: NativeCallContext,
-        tree: &mut Tree,
+        tree: &mut Circuit,
         m: Model,
         text: Text,
         options: Options,
     ) -> Fallible<Judgement> {
         let (env, JudgeCall { labels, evaluation }) = (env(&ctx)?, taken(options)?);
         let labels = labels.map_or_else(|| Some(labelled_language()), |text| text.map(|text| text.0));
-        Ok(Judgement(judge::judge(m.core(), &tree.circuit, &text, labels.as_ref(), &evaluation, &env.task)?))
+        Ok(Judgement(judge::judge(m.core(), &tree.core, &text, labels.as_ref(), &evaluation, &env.task)?))
     }
 
     /// Faithfulness: how much of the target the tree's features cause by themselves, as a table.

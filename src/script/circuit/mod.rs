@@ -3,15 +3,15 @@
 mod describe;
 mod enough;
 mod grow;
+mod handle;
 mod judge;
 mod select;
 mod shared;
-mod tree;
 
 pub use enough::Enough;
+pub use handle::Circuit;
 pub use judge::Judgement;
 pub use select::Selection;
-pub use tree::Tree;
 
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, exported_manifest};
@@ -39,7 +39,7 @@ pub const OPTIONS: &[Group] = &[
 
 /// The types that scripts hold.
 pub const HANDLES: &[HandleType] =
-    &[handle_type::<Enough>(), handle_type::<Judgement>(), handle_type::<Selection>(), handle_type::<Tree>()];
+    &[handle_type::<Enough>(), handle_type::<Judgement>(), handle_type::<Selection>(), handle_type::<Circuit>()];
 
 /// What is called through the module: `circuit::causal_tree(m, saes, f, text)`.
 pub fn functions() -> Vec<&'static ModuleManifest> {
@@ -47,7 +47,7 @@ pub fn functions() -> Vec<&'static ModuleManifest> {
         exported_manifest!(grow::functions),
         exported_manifest!(select::functions),
         exported_manifest!(shared::functions),
-        exported_manifest!(tree::functions),
+        exported_manifest!(handle::functions),
     ]
 }
 
@@ -59,7 +59,7 @@ pub fn globals() -> Vec<&'static ModuleManifest> {
         exported_manifest!(judge::methods),
         exported_manifest!(select::methods),
         exported_manifest!(shared::methods),
-        exported_manifest!(tree::methods),
+        exported_manifest!(handle::methods),
     ]
 }
 

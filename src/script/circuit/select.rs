@@ -6,7 +6,7 @@ use rhai::plugin::*;
 use rhai::{Array, Dynamic, NativeCallContext};
 use serde_json::{Value, json};
 
-use super::{Tree, cores, dictionaries, known};
+use super::{Circuit, cores, dictionaries, known};
 use crate::base::{Cell, Result, Table};
 use crate::circuit::attribution::select as selected;
 use crate::circuit::selection::{Scored, Selection as Core};
@@ -80,12 +80,12 @@ impl Selection {
         ]
     }
 
-    fn graph(&self, size: &Given) -> Result<Tree> {
+    fn graph(&self, size: &Given) -> Result<Circuit> {
         let (asked, most) = (size.size()?, self.core.ranking.len());
         if asked > most {
             return Err(size.refuse(&format!("at most {}, as many as there are", count(most, "feature"))));
         }
-        Ok(Tree::new(self.core.circuit(asked), &self.saes))
+        Ok(Circuit::new(self.core.circuit(asked), &self.saes))
     }
 }
 
@@ -180,7 +180,7 @@ pub mod methods {
     /// chosen.graph(3)  //=> the first 3 by attribution, before resid_post.1/0: 4 nodes
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn graph(selection: &mut Selection, features: Int) -> Fallible<Tree> {
+    pub fn graph(selection: &mut Selection, features: Int) -> Fallible<Circuit> {
         Ok(selection.graph(&given("features", &features))?)
     }
 

@@ -3,9 +3,9 @@
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, NativeCallContext};
 
-use super::Tree;
+use super::Circuit;
 use crate::base::{Result, Table};
-use crate::circuit::{Circuit, shared};
+use crate::circuit::{self, shared};
 use crate::data::Text;
 use crate::script::engine::env::env;
 use crate::script::engine::options::taken;
@@ -35,9 +35,9 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn stability(ctx: NativeCallContext, m: Model, trees: Array, text: Text, options: Options) -> Fallible<Table> {
         let (env, options, trees) = (env(&ctx)?, taken(options)?, given("trees", &Dynamic::from(trees)).elements());
-        let trees = trees.iter().map(|one| one.handle::<Tree>().ok_or_else(|| one.refuse("a tree")));
-        let trees = trees.collect::<Result<Vec<Tree>>>()?;
-        let circuits: Vec<&Circuit> = trees.iter().map(|tree| &tree.circuit).collect();
+        let trees = trees.iter().map(|one| one.handle::<Circuit>().ok_or_else(|| one.refuse("a tree")));
+        let trees = trees.collect::<Result<Vec<Circuit>>>()?;
+        let circuits: Vec<&circuit::Circuit> = trees.iter().map(|tree| &tree.core).collect();
         Ok(shared::stability(m.core(), &circuits, &text, &options, &env.task)?)
     }
 }
@@ -63,14 +63,14 @@ pub mod methods {
     #[rhai_fn(global, pure, return_raw)]
     pub fn shared_with(
         ctx: NativeCallContext,
-        tree: &mut Tree,
-        other: Tree,
+        tree: &mut Circuit,
+        other: Circuit,
         m: Model,
         text: Text,
         options: Options,
     ) -> Fallible<Table> {
         let (env, options) = (env(&ctx)?, taken(options)?);
-        let matches = shared::matches(m.core(), &tree.circuit, &other.circuit, &text, &options, &env.task)?;
+        let matches = shared::matches(m.core(), &tree.core, &other.core, &text, &options, &env.task)?;
         Ok(shared::table(tree.graph(), other.graph(), &matches))
     }
 }

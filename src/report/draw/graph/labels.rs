@@ -61,9 +61,9 @@ pub fn labels(graph: &Graph, placed: &Placed, curves: &[Vec<Point>]) -> Vec<Labe
     order.sort_by(|a, b| graph.edges[*b].effect.abs().total_cmp(&graph.edges[*a].effect.abs()));
     let mut labels: Vec<Label> = Vec::new();
     for i in order {
-        let effect = effect(&graph.edges[i]);
-        let cosine = number::fixed(graph.edges[i].cosine, 2);
-        let long = Words { effect: effect.clone(), cosine: Some(cosine) };
+        let effect = effect(graph, &graph.edges[i]);
+        let cosine = graph.edges[i].cosine.map(|cosine| number::fixed(cosine, 2));
+        let long = Words { effect: effect.clone(), cosine };
         let short = Words { effect, cosine: None };
         let long = (graph.edges.len() <= FEW).then_some((long, 0));
         let found = long.into_iter().chain([(short, HIDDEN)]).find_map(|(words, most)| {
@@ -163,7 +163,7 @@ mod tests {
             }
             assert!(2 * labels.len() >= graph.edges.len(), "{} of {}", labels.len(), graph.edges.len());
             if let Some(strongest) = graph.edges.iter().max_by(|a, b| a.effect.abs().total_cmp(&b.effect.abs())) {
-                assert_eq!(labels[0].words.effect, effect(strongest));
+                assert_eq!(labels[0].words.effect, effect(&graph, strongest));
             }
         }
     }

@@ -177,7 +177,7 @@ mod tests {
             let picture = inline_svg(&graph).unwrap();
             assert_eq!(picture, inline_svg(&graph).unwrap());
             for node in &graph.nodes {
-                assert!(picture.contains(&format!("{}/{}", node.level, node.feature)));
+                assert!(picture.contains(&format!("{}/{}", node.level, node.feature().unwrap())));
             }
             assert!(!picture.contains("Partial") && svg(&graph).unwrap().len() > 1000);
         }

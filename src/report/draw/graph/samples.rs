@@ -1,6 +1,6 @@
 //! Circuits of all sizes for tests.
 
-use crate::circuit::{Edge, Graph, Node};
+use crate::circuit::{Edge, Graph, Node, Part};
 use crate::report::samples::noise;
 
 /// So many nodes at each level, the earliest first; every node but the last ones leads to one or more of the next level.
@@ -11,12 +11,10 @@ pub fn graph(levels: &[usize]) -> Graph {
         for feature in 0..*count {
             at[level].push(nodes.len());
             nodes.push(Node {
-                site: format!("resid_post.{level}"),
-                feature: 100 * level + feature,
-                level,
                 meaning: (feature % 5 > 0).then(|| "words inside a bracket, or digits ".repeat(feature % 5)),
                 score: Some(noise(nodes.len()).abs()),
                 outlier: feature % 7 == 6,
+                ..Node::new(format!("resid_post.{level}"), level, Part::Feature(100 * level + feature))
             });
         }
     }
@@ -27,7 +25,8 @@ pub fn graph(levels: &[usize]) -> Graph {
                 let to = pair[1][(i * 5 + step * 3) % pair[1].len()];
                 if !edges.iter().any(|edge: &Edge| (edge.from, edge.to) == (*from, to)) {
                     let effect = noise(edges.len()) * if step == 2 { -0.3 } else { 0.8 };
-                    edges.push(Edge { from: *from, to, effect, cosine: noise(edges.len() + 7) });
+                    let cosine = Some(noise(edges.len() + 7));
+                    edges.push(Edge { from: *from, to, port: None, effect, cosine });
                 }
             }
         }
@@ -41,6 +40,7 @@ pub fn graph(levels: &[usize]) -> Graph {
         edges,
         is_whole: true,
         made: vec![("contexts".into(), 20_usize.into())],
+        ..Graph::default()
     }
 }
 

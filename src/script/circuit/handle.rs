@@ -1,4 +1,4 @@
-//! Trees as scripts hold them: display, properties, saving and loading.
+//! Circuits as scripts hold them: display, properties, saving and loading.
 
 use std::path::Path;
 
@@ -7,8 +7,8 @@ use rhai::{Array, Dynamic, Map, NativeCallContext};
 use serde_json::Value;
 
 use super::{cores, dictionaries, known};
-use crate::base::{Cell, Result, Table};
-use crate::circuit::{Circuit, Edge, Graph, Node};
+use crate::base::{Result, Table};
+use crate::circuit::{self, Edge, Graph, Node, Part};
 use crate::err;
 use crate::features;
 use crate::report::picture::Picture;
@@ -23,153 +23,153 @@ use crate::script::sae::Sae;
 
 /// A circuit, with what scripts know of its dictionaries.
 #[derive(Clone)]
-pub struct Tree {
-    pub circuit: Circuit,
+pub struct Circuit {
+    pub core: circuit::Circuit,
     /// The circuit's dictionaries, with their models and histories.
     saes: Vec<Sae>,
 }
 
-impl Tree {
+impl Circuit {
     /// The dictionaries of the circuit are among those that were given.
-    pub fn new(circuit: Circuit, given: &[Sae]) -> Self {
-        let saes = known(&circuit.saes, given);
-        Self { circuit, saes }
+    pub fn new(core: circuit::Circuit, given: &[Sae]) -> Self {
+        let saes = known(&core.saes, given);
+        Self { core, saes }
     }
 
     pub fn graph(&self) -> &Graph {
-        &self.circuit.graph
+        &self.core.graph
     }
 
-    /// The nodes as features of their dictionaries.
+    /// The nodes that are features, as features of their dictionaries.
     fn features(&self) -> Result<Vec<Feature>> {
-        let feature = |(of, node): (features::Feature, &Node)| {
-            let sae = self.saes.get(node.level).ok_or_else(|| err!(Bug, "a node without its dictionary"))?;
+        let feature = |of: features::Feature| {
+            let sae = self.saes.iter().find(|sae| sae.core.is(&of.sae));
+            let sae = sae.ok_or_else(|| err!(Bug, "a node without its dictionary"))?;
             Ok(Feature { sae: sae.clone(), index: of.index, promotes: of.promotes })
         };
-        self.circuit.features()?.into_iter().zip(&self.graph().nodes).map(feature).collect()
-    }
-
-    fn node_table(&self) -> Table {
-        let rows = self.graph().nodes.iter().map(|node| {
-            let meaning = node.meaning.as_deref().map_or(Cell::Missing, Cell::from);
-            vec![
-                node.site.as_str().into(),
-                node.feature.into(),
-                meaning,
-                node.score.map_or(Cell::Missing, Cell::from),
-                node.outlier.into(),
-            ]
-        });
-        let columns = ["site", "feature", "meaning", "score", "outlier dimension"];
-        Table { title: self.graph().title.clone(), columns: columns.map(String::from).to_vec(), rows: rows.collect() }
+        self.core.features()?.into_iter().map(feature).collect()
     }
 }
 
-impl Item for Tree {
+impl Item for Circuit {
     fn kind(&self) -> &'static str {
-        self.circuit.kind()
+        self.core.kind()
     }
 
     fn terminal(&self, screen: &Screen) -> Result<String> {
-        self.circuit.terminal(screen)
+        self.core.terminal(screen)
     }
 
     fn html(&self) -> Result<String> {
-        self.circuit.html()
+        self.core.html()
     }
 
     fn data(&self) -> Result<Value> {
-        self.circuit.data()
+        self.core.data()
     }
 
     fn picture(&self) -> Option<Box<dyn Picture + '_>> {
-        self.circuit.picture()
+        self.core.picture()
     }
 
     fn graphviz(&self) -> Option<String> {
-        self.circuit.graphviz()
+        self.core.graphviz()
     }
 }
 
-handle!(Tree, "Tree", |tree| {
-    let part = if tree.graph().is_whole { "" } else { ", interrupted" };
-    format!("{}: {}{part}", tree.graph().title, count(tree.graph().nodes.len(), "node"))
+handle!(Circuit, "Circuit", |circuit| {
+    let part = if circuit.graph().is_whole { "" } else { ", interrupted" };
+    format!("{}: {}{part}", circuit.graph().title, count(circuit.graph().nodes.len(), "node"))
 });
 
-/// Saves a tree in the format of the file's extension. Its JSON is the graph alone, which can be loaded again.
-fn saved(ctx: &NativeCallContext, tree: &Tree, path: &str) -> Result<String> {
+/// Saves a circuit in the format of the file's extension. Its JSON is the graph alone, which can be loaded again.
+fn saved(ctx: &NativeCallContext, circuit: &Circuit, path: &str) -> Result<String> {
     match Path::new(path).extension().and_then(|e| e.to_str()) {
         Some("json") => {
-            let written = env(ctx)?.files.save_whole(Path::new(path), tree.graph().json()?);
+            let written = env(ctx)?.files.save_whole(Path::new(path), circuit.graph().json()?);
             Ok(written.map_err(|e| e.about("path"))?.display().to_string())
         }
-        _ => written(ctx, tree, path),
+        _ => written(ctx, circuit, path),
     }
 }
 
-fn loaded(ctx: &NativeCallContext, path: &str, saes: &Array) -> Result<Tree> {
+fn loaded(ctx: &NativeCallContext, path: &str, saes: &Array) -> Result<Circuit> {
     let text = env(ctx)?.files.text(Path::new(path)).map_err(|e| e.about("path"))?;
     let graph = Graph::parse(&text).map_err(|e| e.within(path.to_string()).about("path"))?;
     let saes = dictionaries(saes)?;
     let circuit = match saes.is_empty() {
-        true => Circuit::without_dictionaries(graph),
-        false => Circuit::with_dictionaries(graph, &cores(&saes)).map_err(|e| e.about("saes"))?,
+        true => circuit::Circuit::without_dictionaries(graph),
+        false => circuit::Circuit::with_dictionaries(graph, &cores(&saes)).map_err(|e| e.about("saes"))?,
     };
-    Ok(Tree::new(circuit, &saes))
+    Ok(Circuit::new(circuit, &saes))
 }
 
-/// The nodes as values of scripts, each with all of its fields.
-fn nodes(tree: &Tree) -> Array {
+/// The nodes as values of scripts, each with the keys of its part.
+fn nodes(circuit: &Circuit) -> Array {
+    let number = |value: Option<f64>| value.map_or(Dynamic::UNIT, Dynamic::from);
     let of_node = |node: &Node| -> Dynamic {
-        let fields: [(&str, Dynamic); 6] = [
+        let of_part: Option<(&str, Dynamic)> = match node.part {
+            Part::Whole => None,
+            Part::Head(head) => Some(("head", (head as i64).into())),
+            Part::Feature(feature) => Some(("feature", (feature as i64).into())),
+            Part::Error => Some(("error", true.into())),
+            Part::Token(token) => Some(("token", i64::from(token).into())),
+        };
+        let fields: [(&str, Dynamic); 9] = [
+            ("name", node.name().into()),
             ("site", node.site.clone().into()),
-            ("feature", (node.feature as i64).into()),
             ("level", (node.level as i64).into()),
+            ("position", node.position.map_or(Dynamic::UNIT, |position| (position as i64).into())),
+            ("effect", number(node.effect)),
+            ("value", number(node.value)),
             ("meaning", node.meaning.clone().map_or(Dynamic::UNIT, Dynamic::from)),
-            ("score", node.score.map_or(Dynamic::UNIT, Dynamic::from)),
+            ("score", number(node.score)),
             ("outlier", node.outlier.into()),
         ];
-        fields.into_iter().map(|(name, value)| (name.into(), value)).collect::<Map>().into()
+        fields.into_iter().chain(of_part).map(|(name, value)| (name.into(), value)).collect::<Map>().into()
     };
-    tree.graph().nodes.iter().map(of_node).collect()
+    circuit.graph().nodes.iter().map(of_node).collect()
 }
 
 /// The edges as values of scripts.
-fn edges(tree: &Tree) -> Array {
+fn edges(circuit: &Circuit) -> Array {
     let of_edge = |edge: &Edge| -> Dynamic {
-        let fields: [(&str, Dynamic); 4] = [
+        let fields: [(&str, Dynamic); 6] = [
+            ("name", circuit.graph().edge_name(edge).into()),
             ("from", (edge.from as i64).into()),
             ("to", (edge.to as i64).into()),
+            ("input", edge.port.map_or(Dynamic::UNIT, |port| port.to_string().into())),
             ("effect", edge.effect.into()),
-            ("cosine", edge.cosine.into()),
+            ("cosine", edge.cosine.map_or(Dynamic::UNIT, Dynamic::from)),
         ];
         fields.into_iter().map(|(name, value)| (name.into(), value)).collect::<Map>().into()
     };
-    tree.graph().edges.iter().map(of_edge).collect()
+    circuit.graph().edges.iter().map(of_edge).collect()
 }
 
 #[export_module(manifest)]
 pub mod functions {
-    /// Reads a tree that was saved as JSON. With the dictionaries that it was found with, it can be judged and described.
+    /// Reads a circuit that was saved as JSON. One of features can be judged and described with the dictionaries that it was
+    /// found with.
     ///
     /// # Example
     /// ```
     /// circuit::load("tests/fixtures/circuits/tree.json")  //=> causal tree of feature 7 of resid_post.1: 3 nodes
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn load(ctx: NativeCallContext, path: &str) -> Fallible<Tree> {
+    pub fn load(ctx: NativeCallContext, path: &str) -> Fallible<Circuit> {
         Ok(super::loaded(&ctx, path, &Array::new())?)
     }
 
     #[rhai_fn(name = "load", return_raw)]
-    pub fn load_with(ctx: NativeCallContext, path: &str, saes: Array) -> Fallible<Tree> {
+    pub fn load_with(ctx: NativeCallContext, path: &str, saes: Array) -> Fallible<Circuit> {
         Ok(super::loaded(&ctx, path, &saes)?)
     }
 }
 
 #[export_module(manifest)]
 pub mod methods {
-    /// Saves the tree as .svg, .png, .dot (Graphviz), .json, .txt or .html, by the file's extension. Returns the path
+    /// Saves the circuit as .svg, .png, .dot (Graphviz), .json, .txt or .html, by the file's extension. Returns the path
     /// of the file. `circuit::load` reads the JSON.
     ///
     /// # Example
@@ -177,8 +177,8 @@ pub mod methods {
     /// circuit::load("tests/fixtures/circuits/tree.json").save("doc/tree.dot").ends_with("tree.dot")  //=> true
     /// ```
     #[rhai_fn(global, name = "save", pure, return_raw)]
-    pub fn save_tree(ctx: NativeCallContext, tree: &mut Tree, path: &str) -> Fallible<String> {
-        Ok(super::saved(&ctx, tree, path)?)
+    pub fn save_circuit(ctx: NativeCallContext, circuit: &mut Circuit, path: &str) -> Fallible<String> {
+        Ok(super::saved(&ctx, circuit, path)?)
     }
 
     /// The graph: its title, model, sites, nodes, edges, whether it is complete, and how it was made.
@@ -188,64 +188,66 @@ pub mod methods {
     /// circuit::load("tests/fixtures/circuits/tree.json").to_map().nodes[0].feature  //=> 7
     /// ```
     #[rhai_fn(global, name = "to_map", pure, return_raw)]
-    pub fn tree_map(tree: &mut Tree) -> Fallible<Dynamic> {
-        Ok(from_json(tree.graph().data()?))
+    pub fn circuit_map(circuit: &mut Circuit) -> Fallible<Dynamic> {
+        Ok(from_json(circuit.graph().data()?))
     }
 
-    /// The nodes of the tree as a table: site, feature, description, its score, and whether it is an outlier dimension.
-    /// The first one is the target.
+    /// The nodes as a table: site, head, feature or token, its position, effect and value where it has one; of features the
+    /// description, its score, and whether it is an outlier dimension. The first node of a tree is its target.
     ///
     /// # Example
     /// ```
     /// circuit::load("tests/fixtures/circuits/tree.json").table.to_map().rows[1][2]  //=> "token is \"(\""
     /// ```
     #[rhai_fn(global, get = "table", pure)]
-    pub fn table(tree: &mut Tree) -> Table {
-        tree.node_table()
+    pub fn table(circuit: &mut Circuit) -> Table {
+        circuit.graph().node_table()
     }
 
-    /// The nodes as maps of `site`, `feature`, `level`, `meaning`, `score` and `outlier`, the target first.
+    /// The nodes as maps of `name`, `site`, `level`, `position`, `effect`, `value`, `meaning`, `score` and `outlier`, and by
+    /// what they are of their site one of `feature`, `head`, `token` or `error`. Of a tree, the target is the first.
     ///
     /// # Example
     /// ```
     /// circuit::load("tests/fixtures/circuits/tree.json").nodes.map(|node| node.feature)  //=> [7, 3, 5]
     /// ```
     #[rhai_fn(global, get = "nodes", pure)]
-    pub fn nodes(tree: &mut Tree) -> Array {
-        super::nodes(tree)
+    pub fn nodes(circuit: &mut Circuit) -> Array {
+        super::nodes(circuit)
     }
 
-    /// The edges as maps of `from` and `to`, which count nodes, `effect` and `cosine`, that of the two directions.
+    /// The edges as maps of their `name`, `from` and `to`, which count nodes, `input` (which of a head's three inputs),
+    /// `effect`, and `cosine`, that of the two directions.
     ///
     /// # Example
     /// ```
     /// circuit::load("tests/fixtures/circuits/tree.json").edges[0].effect  //=> 0.5
     /// ```
     #[rhai_fn(global, get = "edges", pure)]
-    pub fn edges(tree: &mut Tree) -> Array {
-        super::edges(tree)
+    pub fn edges(circuit: &mut Circuit) -> Array {
+        super::edges(circuit)
     }
 
-    /// The edges as a table, with the names of the features.
+    /// The edges as a table, with the names of the nodes.
     ///
     /// # Example
     /// ```
     /// circuit::load("tests/fixtures/circuits/tree.json").edge_table.columns  //=> ["from", "to", "effect", "cosine"]
     /// ```
     #[rhai_fn(global, get = "edge_table", pure)]
-    pub fn edge_table(tree: &mut Tree) -> Table {
-        tree.graph().table()
+    pub fn edge_table(circuit: &mut Circuit) -> Table {
+        circuit.graph().table()
     }
 
-    /// Whether the search for the tree was completed; false after Ctrl-C.
+    /// Whether the search for the circuit was completed; false after Ctrl-C.
     ///
     /// # Example
     /// ```
     /// circuit::load("tests/fixtures/circuits/tree.json").is_whole  //=> true
     /// ```
     #[rhai_fn(global, get = "is_whole", pure)]
-    pub fn is_whole(tree: &mut Tree) -> bool {
-        tree.graph().is_whole
+    pub fn is_whole(circuit: &mut Circuit) -> bool {
+        circuit.graph().is_whole
     }
 
     /// The feature that the tree is of.
@@ -259,12 +261,12 @@ pub mod methods {
     /// circuit::load("tests/fixtures/circuits/tree.json", saes).target  //=> feature 7 of resid_post.1
     /// ```
     #[rhai_fn(global, get = "target", pure, return_raw)]
-    pub fn target(tree: &mut Tree) -> Fallible<Feature> {
-        let target = tree.features()?.into_iter().next();
+    pub fn target(circuit: &mut Circuit) -> Fallible<Feature> {
+        let target = circuit.features()?.into_iter().next();
         Ok(target.ok_or_else(|| err!(Argument, "expected a tree with a target, found one without nodes"))?)
     }
 
-    /// The features of all nodes, the target first.
+    /// The features among the nodes, the target of a tree first.
     ///
     /// # Example
     /// ```
@@ -275,7 +277,7 @@ pub mod methods {
     /// circuit::load("tests/fixtures/circuits/tree.json", saes).features.len()  //=> 3
     /// ```
     #[rhai_fn(global, get = "features", pure, return_raw)]
-    pub fn features(tree: &mut Tree) -> Fallible<Array> {
-        Ok(tree.features()?.into_iter().map(Dynamic::from).collect())
+    pub fn features(circuit: &mut Circuit) -> Fallible<Array> {
+        Ok(circuit.features()?.into_iter().map(Dynamic::from).collect())
     }
 }
