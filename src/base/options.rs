@@ -487,15 +487,6 @@ pub fn chosen<T: Setting>(name: &str, word: &str) -> Result<T> {
     T::of(&value).ok_or_else(|| refused((name, ""), &T::wanted(), T::CHOICES, &value))
 }
 
-/// Refuses options that do not belong to a kind of something: each with whether it was given all the same. `what` is
-/// "a probe of kind \"sparse\"".
-pub fn refuse_others(what: &str, others: &[(&'static str, bool)]) -> Result<()> {
-    match others.iter().find(|(_, is_given)| *is_given) {
-        None => Ok(()),
-        Some((name, _)) => Err(err!(Argument, "expected no `{name}` for {what}").about(*name)),
-    }
-}
-
 /// Names that help texts begin with.
 const PROPER: [&str; 1] = ["Adam"];
 
@@ -533,6 +524,24 @@ pub trait Declared: Default {
             }
         }
         Ok(options)
+    }
+
+    /// The values of all options, as a script writes them.
+    fn written(&self) -> Vec<String>;
+
+    /// Refuses options with another value than their default that there are only with other words of another option.
+    /// `what` has these, as in "a probe of kind \"sparse\"".
+    fn refuse_others(&self, what: &str) -> Result<()> {
+        let (fields, values, defaults) = (Self::fields(), self.written(), Self::default().written());
+        let value = |name: &str| fields.iter().zip(&values).find(|(field, _)| field.name == name).map(|(_, v)| v);
+        for ((field, own), default) in fields.iter().zip(&values).zip(&defaults) {
+            let (option, words) = field.only;
+            let is_there = value(option).is_none_or(|value| words.iter().any(|word| *value == format!("{word:?}")));
+            if !is_there && own != default {
+                return Err(err!(Argument, "expected no `{}` for {what}", field.name).about(field.name));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -582,6 +591,12 @@ macro_rules! options {
                         &[$(<$of as $crate::base::options::Declared>::fields()),*];
                     own.into_iter().chain(groups.concat()).collect()
                 })
+            }
+
+            fn written(&self) -> Vec<String> {
+                let own = vec![$($crate::base::options::Setting::written(&self.$field),)*];
+                let groups: &[Vec<String>] = &[$($crate::base::options::Declared::written(&self.$group)),*];
+                own.into_iter().chain(groups.concat()).collect()
             }
 
             fn set(&mut self, number: usize, value: &$crate::base::options::Plain) -> $crate::base::Result<()> {
@@ -708,6 +723,26 @@ mod tests {
 
     fn given(pairs: &[(&str, Plain)]) -> Result<Sample> {
         Sample::given(|name| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| value.clone()))
+    }
+
+    options! {
+        #[derive(Debug)]
+        struct Fall {
+            /// How the rate falls.
+            shape: Shape = Shape::Linear;
+            /// By how much.
+            by: Option<f64> = None => only("shape", &["linear"]);
+            with sample: Larger;
+        }
+    }
+
+    #[test]
+    fn options_of_other_words_are_refused() {
+        let found = |shape, by| Fall { shape, by, ..Fall::default() }.refuse_others("this fall");
+        assert!(found(Shape::Linear, Some(0.5)).is_ok() && found(Shape::Constant, None).is_ok());
+        let error = found(Shape::Constant, Some(0.5)).unwrap_err();
+        assert_eq!((error.message.as_str(), error.about.as_deref()), ("expected no `by` for this fall", Some("by")));
+        assert_eq!(Fall::default().written().len(), Fall::fields().len());
     }
 
     #[test]

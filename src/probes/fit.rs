@@ -6,7 +6,7 @@ use super::labels::ClassLabels;
 use super::matrix::{columns, matrix, product};
 use super::optimum::{Solver, optimum};
 use super::probe::{Probe, ProbeKind};
-use crate::base::options::refuse_others;
+use crate::base::options::Declared;
 use crate::base::{Result, Task};
 use crate::err;
 use crate::tensor::Tensor;
@@ -30,13 +30,7 @@ crate::options! {
 impl ProbeOptions {
     /// Refuses options that this kind does not have.
     pub fn check(&self) -> Result<()> {
-        let is_regression = self.kind != ProbeKind::DifferenceOfMeans;
-        let others = [
-            ("l2", self.l2.is_some() && !is_regression),
-            ("solver", self.solver.is_some() && !is_regression),
-            ("k", self.k.is_some() && self.kind != ProbeKind::Sparse),
-        ];
-        refuse_others(&format!("a probe of kind \"{}\"", self.kind.word()), &others)
+        self.refuse_others(&format!("a probe of kind \"{}\"", self.kind.word()))
     }
 }
 

@@ -24,7 +24,7 @@ pub use reading::{Erased, ErasureOptions};
 use faer::Mat;
 use rand_distr::{Distribution, StandardNormal};
 
-use crate::base::options::refuse_others;
+use crate::base::options::Declared;
 use crate::base::random::stream;
 use crate::base::{Result, Task};
 use crate::err;
@@ -74,17 +74,11 @@ crate::options! {
 impl EraseOptions {
     /// Refuses options that this kind does not have.
     fn check(&self, dictionary: Option<&Sae>) -> Result<()> {
-        use EraserKind::{Features, Inlp, Leace, Oracle, Random};
-        let others = [
-            ("affine", self.affine.is_some() && matches!(self.kind, Oracle | Features)),
-            ("shrinkage", self.shrinkage.is_some() && self.kind != Leace),
-            ("rounds", self.rounds.is_some() && self.kind != Inlp),
-            ("l2", self.l2.is_some() && self.kind != Inlp),
-            ("k", self.k.is_some() && !matches!(self.kind, Features | Random)),
-            ("seed", self.seed.is_some() && self.kind != Random),
-            ("dictionary", dictionary.is_some() && self.kind != Features),
-        ];
-        refuse_others(&format!("an eraser of kind \"{}\"", self.kind.word()), &others)
+        let what = format!("an eraser of kind \"{}\"", self.kind.word());
+        if dictionary.is_some() && self.kind != EraserKind::Features {
+            return Err(err!(Argument, "expected no `dictionary` for {what}").about("dictionary"));
+        }
+        self.refuse_others(&what)
     }
 }
 

@@ -62,11 +62,6 @@ impl Projection {
         self.right.dims()[0]
     }
 
-    /// Whether the centre is not 0.
-    pub fn has_centre(&self) -> bool {
-        self.centre.is_some()
-    }
-
     /// The rows of `x` without these directions. The last axis is the width, or the last two are, as heads and their
     /// numbers.
     pub fn apply(&self, x: &Tensor) -> Result<Tensor> {

@@ -11,6 +11,7 @@ mod tests;
 pub(super) use cutting::is_ours;
 
 use super::Tokenizer;
+use crate::base::options::Declared;
 use crate::base::task::Bar;
 use crate::base::{Error, Result, Task};
 use crate::err;
@@ -71,11 +72,9 @@ pub fn train(texts: Texts, options: &TokenizerOptions, task: &Task) -> Result<To
 }
 
 fn check(options: &TokenizerOptions) -> Result<()> {
-    if options.kind != TokenizerKind::Bpe && (options.digits.is_some() || !options.apart.is_empty()) {
-        return Err(err!(Argument, "expected `digits` and `apart` with kind \"bpe\" only")
-            .hint("words are split at white space, and characters are tokens by themselves anyway")
-            .about(if options.digits.is_some() { "digits" } else { "apart" }));
-    }
+    let what = format!("a tokenizer of kind \"{}\"", options.kind.word());
+    let split = "words are split at white space, and characters are tokens by themselves anyway";
+    options.refuse_others(&what).map_err(|e| e.hint(split))?;
     for (index, name) in options.special.iter().enumerate() {
         // Byte-level tokenizers write bytes as names of one character.
         if name.chars().nth(1).is_none() {
