@@ -21,7 +21,7 @@ use common::{Rows, milliseconds, publish, timed};
 use microtome::base::memory;
 use microtome::sae::fit::Batch;
 use peers::{Peers, rate};
-use step::Fit;
+use step::{CrossLayerFit, Fit, LAYER_WIDTH, LAYERS};
 
 const RUNS: usize = 7;
 const D: usize = 512;
@@ -58,6 +58,7 @@ fn main() {
         steps(&mut rows, &peers, features, &batches);
     }
     sweep(&mut rows, &peers, &batches);
+    cross_layer(&mut rows);
     shares(&mut rows, &batches);
     let (file, level, real) = match cfg!(feature = "avx512") {
         true => ("benchmarks-sae.md", "With all instructions that the processor has.", real::SENTENCE),
@@ -105,6 +106,27 @@ fn sweep(rows: &mut Rows, peers: &Peers, batches: &[Batch]) {
         // A library fits them one after the other.
         let found = peers.against(&format!("{peer}_{features}"), time / SWEEP, |each| milliseconds(each * SWEEP));
         rows.push((format!("{peer}, {SWEEP} steps"), found));
+    }
+}
+
+/// A step of a cross-layer transcoder by the loops for sparse codes, and by dense products.
+fn cross_layer(rows: &mut Rows) {
+    let (features, batch) = (2048, 1024);
+    for kind in ["topk", "batch_topk"] {
+        let mut fit = CrossLayerFit::new(kind, features, batch);
+        let sparsely = timed(|| fit.step(), 3);
+        let densely = timed(|| fit.step_densely(), 3);
+        let ratio = densely.as_secs_f64() / sparsely.as_secs_f64();
+        let found = format!(
+            "{} ({}); by dense products {}, {ratio:.1} times as long",
+            rate(batch, sparsely),
+            milliseconds(sparsely),
+            milliseconds(densely)
+        );
+        let what = format!(
+            "cross-layer `{kind}`, {LAYERS} layers of width {LAYER_WIDTH} with {features} features each, {batch} rows"
+        );
+        rows.push((what, found));
     }
 }
 

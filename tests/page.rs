@@ -1,5 +1,5 @@
 //! Reports opened in headless Chromium: they render in light and dark and on a phone, without network, text that looks
-//! like HTML stays text, and the nodes of a circuit open their cards.
+//! like HTML stays text, and the drawing of a circuit is enlarged, emphasised and opens the cards of its nodes.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -38,7 +38,9 @@ report("page", ["# A circuit", tree]).save();
 "##;
 
 /// A page around a report that clicks on a node of its drawing, and writes into its title which cards were open before
-/// and after, whether the node can be focused, and how many elements the words created.
+/// and after, whether the node can be focused, how many elements the words created, whether the drawing fits its sheet
+/// before and after it was enlarged and after it was fitted, what the wheel with ctrl did, and what of the drawing stands
+/// out while a node has the focus.
 const CLICK: &str = r##"<!doctype html><title>waiting</title><iframe src="index.html" width="1200" height="900"></iframe>
 <script>
 const frame = document.querySelector("iframe");
@@ -47,20 +49,36 @@ frame.onload = () => {
   const open = () => [...page.querySelectorAll("details.feature")].map(card => card.open ? 1 : 0).join("");
   const before = open();
   const drawing = page.querySelector("figure.circuit");
-  const fits = () => drawing.scrollWidth <= drawing.clientWidth;
-  drawing.querySelector("svg").setAttribute("width", 3000);
-  drawing.querySelector("svg").setAttribute("viewBox", "0 0 3000 900");
-  const sizes = [fits()];
-  drawing.querySelector(".whole").click();
-  sizes.push(fits());
+  const [sheet, svg] = [drawing.querySelector(".sheet"), drawing.querySelector("svg")];
+  const fits = () => sheet.scrollWidth <= sheet.clientWidth;
+  const button = name => drawing.querySelector(`button[aria-label="${name}"]`);
+  const zoom = [fits()];
+  for (let i = 0; i < 8; i++) button("Larger").click();
+  zoom.push(fits());
+  button("Fit to the width").click();
+  zoom.push(fits());
+  const wide = svg.getBoundingClientRect().width;
+  const wheel = new frame.contentWindow.WheelEvent("wheel", { deltaY: -200, ctrlKey: true, cancelable: true });
+  sheet.dispatchEvent(wheel);
+  zoom.push(wheel.defaultPrevented, svg.getBoundingClientRect().width > 1.5 * wide);
+  const plain = new frame.contentWindow.WheelEvent("wheel", { deltaY: -200, cancelable: true });
+  sheet.dispatchEvent(plain);
+  zoom.push(plain.defaultPrevented);
+  button("Fit to the width").click();
   const node = page.querySelectorAll("figure.circuit a")[1];
   node.focus();
   const reached = page.activeElement === node;
+  const near = kind => [...svg.querySelectorAll("." + kind)].filter(part => part.classList.contains("near"));
+  const about = near("edge").every(edge => edge.dataset.of.split(" ").includes("1"));
+  const marked = [svg.classList.contains("chosen"), near("edge").length > 0 && about, near("node").length > 1];
+  node.blur();
+  marked.push(svg.classList.contains("chosen"));
   node.dispatchEvent(new MouseEvent("click", { bubbles: true, cancelable: true }));
   setTimeout(() => {
     const shown = page.querySelector("details.feature[open] .contexts").checkVisibility();
-    const made = page.querySelectorAll("img, script").length;
-    if (document.title == "waiting") document.title = [before, open(), reached, shown, made, ...sizes].join(" ");
+    const made = page.querySelectorAll("img, script").length - 1;
+    const found = [before, open(), reached, shown, made, "zoom", ...zoom, "marked", ...marked];
+    if (document.title == "waiting") document.title = found.join(" ");
   }, 200);
 };
 </script>
@@ -166,6 +184,8 @@ fn a_click_on_a_node_of_a_circuit_opens_its_card() {
     let words = ["--allow-file-access-from-files", "--virtual-time-budget=3000", "--dump-dom"];
     let dom = String::from_utf8(browse(chromium, &folder.path().join("profile"), &words, &click)).unwrap();
     let (closed, opened) = ("0".repeat(cards), format!("01{}", "0".repeat(cards - 2)));
-    assert_eq!(title(&dom), format!("{closed} {opened} true true 0 true false"));
+    let zoom = "zoom true false true true true false";
+    let marked = "marked true true true false";
+    assert_eq!(title(&dom), format!("{closed} {opened} true true 0 {zoom} {marked}"));
     photograph(chromium, folder.path(), &page);
 }

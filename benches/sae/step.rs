@@ -2,7 +2,9 @@
 
 use microtome::base::options::Plain;
 use microtome::base::random::stream;
-use microtome::sae::fit::{Batch, Counting, Dead, Params, Recipe, Shape, State, kinds};
+use microtome::sae::fit::{
+    Batch, Counting, CrossLayerBatch, CrossLayerShape, CrossLayerState, Dead, Params, Recipe, Shape, State, kinds,
+};
 use microtome::tensor::{DType, Number, Tensor, create};
 use microtome::training::{Schedule, ScheduleShape};
 
@@ -40,33 +42,8 @@ impl Fit {
 
     /// `share`: how many codes there are, where the kind does not say.
     fn with(kind: &str, features: usize, share: f64, seed: u64) -> Self {
-        let from = tail(share);
-        let options = match kind {
-            "topk" | "batch_topk" => vec![("k", Plain::Integer(K as i64))],
-            "jumprelu" => vec![("l0", Plain::Float(1e-6)), ("threshold", Plain::Float(from))],
-            _ => vec![("l1", Plain::Float(1e-6))],
-        };
-        let kind = kinds::kind(kind, &options).unwrap();
-        let has_threshold = !kind.more().is_empty() || kind.needs_unit();
-        let recipe = Recipe {
-            unit: !kind.is_tied(),
-            kind,
-            steps: 1000,
-            batch: ROWS,
-            lr: 1e-6,
-            schedule: Schedule { shape: ScheduleShape::Constant, warmup: 0, decay: 0, floor: 0.0 },
-            betas: [0.9, 0.999],
-            eps: 1e-8,
-            clip: Some(1.0),
-            sparsity_warmup: 0,
-            counting: Counting::Sum,
-            dead: Dead::AuxK { k: D / 2, weight: 1.0 / 32.0 },
-            dead_after: 10_000_000,
-            scaled: false,
-            skip: false,
-            follows: 0.999,
-            seed,
-        };
+        let (from, recipe) = (tail(share), recipe(kind, share, seed));
+        let has_threshold = !recipe.kind.more().is_empty() || recipe.kind.needs_unit();
         let mut random = stream(seed, "bench", 0);
         let params = Params::draw(&recipe, Shape { d_in: D, d_sae: features, d_out: D }, &mut random).unwrap();
         for parameter in &params.all {
@@ -98,6 +75,71 @@ impl Fit {
     /// Of the last step.
     pub fn l0(&self) -> f64 {
         self.l0
+    }
+}
+
+/// The recipe of a kind; `share`: how many codes there are, where the kind does not say.
+fn recipe(kind: &str, share: f64, seed: u64) -> Recipe {
+    let from = tail(share);
+    let options = match kind {
+        "topk" | "batch_topk" => vec![("k", Plain::Integer(K as i64))],
+        "jumprelu" => vec![("l0", Plain::Float(1e-6)), ("threshold", Plain::Float(from))],
+        _ => vec![("l1", Plain::Float(1e-6))],
+    };
+    let kind = kinds::kind(kind, &options).unwrap();
+    Recipe {
+        unit: !kind.is_tied(),
+        kind,
+        steps: 1000,
+        batch: ROWS,
+        lr: 1e-6,
+        schedule: Schedule { shape: ScheduleShape::Constant, warmup: 0, decay: 0, floor: 0.0 },
+        betas: [0.9, 0.999],
+        eps: 1e-8,
+        clip: Some(1.0),
+        sparsity_warmup: 0,
+        counting: Counting::Sum,
+        dead: Dead::AuxK { k: D / 2, weight: 1.0 / 32.0 },
+        dead_after: 10_000_000,
+        scaled: false,
+        skip: false,
+        follows: 0.999,
+        seed,
+    }
+}
+
+/// Layers of the cross-layer transcoder that is timed, and the width of what each reads and writes.
+pub const LAYERS: usize = 6;
+pub const LAYER_WIDTH: usize = 256;
+
+/// A cross-layer transcoder, on random rows.
+pub struct CrossLayerFit {
+    state: CrossLayerState,
+    recipe: Recipe,
+    batch: CrossLayerBatch,
+}
+
+impl CrossLayerFit {
+    /// With this many features of each layer and rows in a batch.
+    pub fn new(kind: &str, features: usize, rows: usize) -> Self {
+        let recipe =
+            Recipe { counting: Counting::Normalised, batch: rows, ..recipe(kind, L0 as f64 / features as f64, 0) };
+        let shape = CrossLayerShape { layers: LAYERS, d_in: LAYER_WIDTH, d_sae: features, d_out: LAYER_WIDTH };
+        let mut random = stream(0, "bench", 2);
+        let state = CrossLayerState::draw(&recipe, shape, &mut random).unwrap();
+        let mut all =
+            || (0..LAYERS).map(|_| create::randn(&[rows, LAYER_WIDTH], DType::F32, &mut random).unwrap()).collect();
+        Self { state, recipe, batch: CrossLayerBatch { x: all(), targets: all() } }
+    }
+
+    /// A step by the loops for sparse codes.
+    pub fn step(&mut self) {
+        self.state.advance_fused(&self.batch, &self.recipe, 1.1).unwrap().unwrap();
+    }
+
+    /// A step by dense products.
+    pub fn step_densely(&mut self) {
+        self.state.advance_plain(&self.batch, &self.recipe).unwrap();
     }
 }
 

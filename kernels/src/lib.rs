@@ -44,7 +44,7 @@ pub use error::{Error, Kind, Result};
 pub use level::{Level, arch};
 pub use linear::{add, linear, linear_activated};
 pub use losses::token_losses;
-pub use norm::{norm, norm_scale, norm_with_scale};
+pub use norm::{norm, norm_gradient, norm_scale, norm_with_scale};
 pub use norm_rows::NormKind;
 pub use numbers::{Numbers, flat};
 pub use reach::{Gap, Reach};

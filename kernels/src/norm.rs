@@ -3,7 +3,7 @@
 use candle_core::{DType, Tensor};
 
 use super::level::arch;
-use super::norm_back::Normed;
+use super::norm_back::{Normed, input_gradients};
 use super::norm_rows::{Affine, Divisor, NormKind, NormRows, Scales, row_width};
 use super::numbers::{Fresh, Numbers, Way, flat, fusible};
 use super::record::record;
@@ -29,6 +29,33 @@ pub fn norm(
         }
         Way::Plain => norm_with_scale_plain(x, kind, &norm_scale_plain(x, kind, eps)?, affine),
     }
+}
+
+/// The gradient of a norm's input `x` for several gradients of its result, `[copies, ..]` with the axes of x behind.
+pub fn norm_gradient(
+    x: &Tensor,
+    kind: NormKind,
+    eps: f64,
+    weight: Option<&Tensor>,
+    plus_one: bool,
+    gradients: &Tensor,
+) -> Result<Tensor> {
+    let affine = Affine { weight, plus_one, bias: None };
+    let (x, gradients) = (x.detach(), gradients.detach());
+    if affine.way(&x) == Way::Fused && fusible(&[&gradients]) {
+        return input_gradients(&x, kind, eps as f32, affine, &gradients);
+    }
+    let wide = widened(&x)?;
+    let scale = norm_scale_plain(&wide, kind, eps)?;
+    let normed = centred(&wide, kind)?.broadcast_div(&scale)?;
+    let mut g = widened(&gradients)?;
+    if let Some(weight) = affine.weight {
+        let weight = widened(weight)?;
+        g = g.broadcast_mul(&if plus_one { (weight + 1.0)? } else { weight })?;
+    }
+    let along = g.broadcast_mul(&normed)?.mean_keepdim(candle_core::D::Minus1)?;
+    let found = centred(&g, kind)?.broadcast_sub(&along.broadcast_mul(&normed)?)?.broadcast_div(&scale)?;
+    Ok(found.to_dtype(x.dtype())?)
 }
 
 /// What the norm divides by: `[.., 1]`.

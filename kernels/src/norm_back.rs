@@ -13,6 +13,7 @@ use super::norm_rows::{Affine, Centred, NormKind, mean, row_width, scale, write}
 use super::numbers::{Fresh, Numbers, flat};
 use super::tape::ArgumentGradients;
 use crate::Result;
+use crate::error::bail;
 
 /// Rows of a partial sum; where they begin depends on the sizes only.
 const ROWS: usize = 128;
@@ -71,6 +72,42 @@ impl Normed {
         all.push(small(of_bias)?);
         Ok(all.into_iter().zip(&self.asked).map(|(gradient, asked)| asked.then_some(gradient)).collect())
     }
+}
+
+/// The gradients of the input for several gradients of the result, one after the other.
+pub(super) fn input_gradients(
+    x: &Tensor,
+    kind: NormKind,
+    eps: f32,
+    affine: Affine,
+    gradients: &Tensor,
+) -> Result<Tensor> {
+    let (width, arch, flat_x, flat_gradients) = (row_width(x), arch(), flat(x)?, flat(gradients)?);
+    let weight = affine.factor()?;
+    let weight = weight.as_ref().map(Numbers::of).transpose()?;
+    let weight = weight.as_ref().map(Numbers::slice);
+    let (x, gradient) = (Numbers::of(&flat_x)?, Numbers::of(&flat_gradients)?);
+    let (x, gradient) = (x.slice(), gradient.slice());
+    if gradient.len() % x.len().max(1) != 0 {
+        bail!(Bug, "expected gradients of whole copies of {} numbers, found {}", x.len(), gradient.len());
+    }
+    let rows = x.len() / width;
+    let mut out = Fresh::new(gradient.len())?;
+    out.write(width, 4 * width, |first, mut out| {
+        let (mut of_weight, mut of_bias, mut normed) = (vec![0.0; width], vec![0.0; width], vec![0.0; width]);
+        let mut row = first;
+        // Rows of one copy at a time: the next one begins with the first row of x again.
+        while !out.is_empty() {
+            let begin = row % rows;
+            let count = (rows - begin).min(out.len() / width);
+            let (here, rest) = out.split_at_mut(count * width);
+            let (x, gradient) = (&x[begin * width..][..count * width], &gradient[row * width..][..count * width]);
+            let sums = [&mut of_weight[..], &mut of_bias[..]];
+            arch.dispatch(NormGradients { out: here, sums, normed: &mut normed, x, gradient, kind, eps, weight });
+            (out, row) = (rest, row + count);
+        }
+    });
+    out.tensor(gradients.dims(), gradients.dtype())
 }
 
 struct NormGradients<'a> {

@@ -8,7 +8,7 @@ use crate::features::chance::together;
 use crate::features::feature::tokenizer;
 use crate::model::Model;
 use crate::model::batch::Batch;
-use crate::tensor::Tensor;
+use crate::tensor::{Tensor, normalise};
 
 /// Tokens in a batch of the model, about.
 const AT_ONCE: usize = 1 << 11;
@@ -110,6 +110,22 @@ impl DueBatch {
     /// The positions where the tokens are due, of `[rows, pos, ..]`.
     pub fn chosen(&self, x: &Tensor) -> Result<Tensor> {
         Ok(x.flatten(0, 1)?.index_select(&Tensor::new(self.positions.as_slice(), x.device())?, 0)?)
+    }
+
+    /// The rows and columns where the tokens are due.
+    pub fn points(&self) -> Vec<(usize, usize)> {
+        let width = self.batch.width();
+        self.positions.iter().map(|position| (*position as usize / width, *position as usize % width)).collect()
+    }
+
+    /// The total probability of some tokens summed over each row, `[rows]`, from the logits where they are due,
+    /// `[points, vocab]`, with its gradient.
+    pub fn values(&self, logits: &Tensor, tokens: &[u32]) -> Result<Tensor> {
+        let logs = normalise::log_softmax(logits, -1)?;
+        let chances = logs.index_select(&Tensor::new(tokens, logits.device())?, 1)?.exp()?.sum(1)?;
+        let rows: Vec<u32> = self.rows.iter().map(|row| *row as u32).collect();
+        let zeros = Tensor::zeros(self.batch.rows().len(), chances.dtype(), logits.device())?;
+        Ok(zeros.index_add(&Tensor::new(rows, logits.device())?, &chances, 0)?)
     }
 
     /// The total probability of some tokens where they are due, summed over each row, from the stream after the last

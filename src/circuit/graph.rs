@@ -4,7 +4,7 @@
 //! A graph of heads and MLPs is a set of edges: what is outside of it are the other edges of the model. A graph of
 //! features is a set of nodes, whose edges say what leads to what.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -121,6 +121,10 @@ pub enum Port {
     V,
 }
 
+impl Port {
+    pub const ALL: [Self; 3] = [Port::Q, Port::K, Port::V];
+}
+
 impl fmt::Display for Port {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -232,7 +236,7 @@ impl Graph {
     }
 
     /// Refuses edges and supernodes between what does not exist or exists twice, and edges that go back.
-    fn check(&self) -> Result<()> {
+    pub(super) fn check(&self) -> Result<()> {
         let nodes = self.nodes.len();
         let mut known = BTreeSet::new();
         for (i, edge) in self.edges.iter().enumerate() {
@@ -345,60 +349,11 @@ impl Graph {
             rows: self.nodes.iter().map(|node| columns.iter().map(|(_, _, of)| of(node)).collect()).collect(),
         }
     }
-
-    /// In the language of Graphviz, levels in rows as in the drawing.
-    pub fn dot(&self) -> String {
-        let mut text = format!("digraph circuit {{\n    label = \"{}\";\n    labelloc = t;\n", quoted(&self.title));
-        text += "    rankdir = BT;\n    node [shape = box, style = rounded];\n";
-        for (i, node) in self.nodes.iter().enumerate() {
-            let meaning = node.meaning.as_ref().map(|meaning| format!("\\n{}", quoted(meaning))).unwrap_or_default();
-            let outlier = if node.outlier { ", style = \"rounded,dashed\"" } else { "" };
-            text += &format!("    n{i} [label = \"{}{meaning}\"{outlier}];\n", quoted(&node.name()));
-        }
-        let mut levels: BTreeMap<usize, String> = BTreeMap::new();
-        for (i, node) in self.nodes.iter().enumerate() {
-            *levels.entry(node.level).or_default() += &format!(" n{i};");
-        }
-        text.extend(levels.values().map(|nodes| format!("    {{ rank = same;{nodes} }}\n")));
-        let largest = self.largest();
-        for edge in &self.edges {
-            let looks = if edge.effect < 0.0 { "color = \"#D55E00\", style = dashed" } else { "color = \"#0072B2\"" };
-            let width = 0.5 + 4.0 * (edge.effect.abs() / largest).min(1.0);
-            let effect = match &self.quantity {
-                None => format!("{:.0} %", 100.0 * edge.effect),
-                Some(_) => format!("{:.3}", edge.effect),
-            };
-            let port = edge.port.map(|port| format!(", {port}")).unwrap_or_default();
-            let cosine = edge.cosine.map(|cosine| format!(", {cosine:.2}")).unwrap_or_default();
-            let label = format!("{effect}{port}{cosine}");
-            text +=
-                &format!("    n{} -> n{} [label = \"{label}\", penwidth = {width:.2}, {looks}];\n", edge.from, edge.to);
-        }
-        text + "}\n"
-    }
-}
-
-/// A text inside the quotes of a dot file; control characters and marks of the writing direction as their codes.
-fn quoted(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        let is_unseen = c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        let shown = if is_unseen { c.escape_default().to_string() } else { c.to_string() };
-        for c in shown.chars() {
-            // A backslash before any other letter would mean something to Graphviz.
-            if matches!(c, '"' | '\\') {
-                out.push('\\');
-            }
-            out.push(c);
-        }
-    }
-    out
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     fn node(site: &str, feature: usize, level: usize) -> Node {
         Node::new(site, level, Part::Feature(feature))
@@ -455,67 +410,8 @@ mod tests {
         assert_eq!(graph.units(), Units::Nodes);
         let heads = Graph { nodes: graph.nodes[..2].to_vec(), edges: graph.edges[..2].to_vec(), ..Graph::default() };
         assert_eq!((heads.units(), heads.table().columns.join(" ")), (Units::Edges, "from to input effect".into()));
-        assert!(graph.dot().contains("n1 -> n3 [label = \"2.000\", penwidth = 4.50"));
         let twice = graph.json().unwrap().replace("\"head\": 2", "\"head\": 2, \"feature\": 1");
         assert!(Graph::parse(&twice).unwrap_err().message.contains("more than one of feature, head, token and error"));
-    }
-
-    #[test]
-    fn the_language_of_graphviz() {
-        let mut graph = graph();
-        graph.nodes[0].outlier = true;
-        let expected = r##"digraph circuit {
-    label = "causal tree";
-    labelloc = t;
-    rankdir = BT;
-    node [shape = box, style = rounded];
-    n0 [label = "resid_post.1/7", style = "rounded,dashed"];
-    n1 [label = "resid_post.0/3\ntoken is \"(\" \\n"];
-    { rank = same; n1; }
-    { rank = same; n0; }
-    n1 -> n0 [label = "25 %, -0.50", penwidth = 1.50, color = "#0072B2"];
-}
-"##;
-        assert_eq!(graph.dot(), expected);
-        graph.edges[0].effect = -0.25;
-        assert!(graph.dot().contains("color = \"#D55E00\", style = dashed];"));
-    }
-
-    /// What stands within the quotes of a dot file, as Graphviz reads it: the strings, and all that is outside of them.
-    fn strings(dot: &str) -> (Vec<String>, String) {
-        let (mut found, mut outside, mut letters) = (Vec::new(), String::new(), dot.chars());
-        while let Some(c) = letters.next() {
-            if c != '"' {
-                outside.push(c);
-                continue;
-            }
-            let mut text = String::new();
-            loop {
-                match letters.next().expect("a string ends") {
-                    '"' => break,
-                    '\\' => match letters.next().expect("an escape has a letter") {
-                        'n' => text.push('\n'),
-                        c => text.push(c),
-                    },
-                    c => text.push(c),
-                }
-            }
-            found.push(text);
-        }
-        (found, outside)
-    }
-
-    proptest! {
-        #[test]
-        fn no_meaning_ends_its_quotes(meaning in "(\\PC|[\"\\\\\\]};\n\u{1b}\u{202e}]){0,20}") {
-            let mut graph = graph();
-            let plain = strings(&graph.dot()).1;
-            graph.nodes[1].meaning = Some(meaning.clone());
-            let (found, outside) = strings(&graph.dot());
-            prop_assert_eq!(outside, plain);
-            let shown = meaning.replace('\n', "\\n").replace('\u{1b}', "\\u{1b}").replace('\u{202e}', "\\u{202e}");
-            prop_assert_eq!(&found[2], &format!("resid_post.0/3\n{shown}"));
-        }
     }
 
     #[test]

@@ -2,20 +2,33 @@
 
 pub mod ablations;
 pub mod attribution;
+pub mod attribution_graph;
+pub mod compiled;
 pub mod dictionaries;
+mod dot;
 pub mod due;
+pub mod edges;
 pub mod enough;
+pub mod faithfulness;
 pub mod graph;
 pub mod judge;
 pub mod selection;
 pub mod shared;
+pub mod smallest;
+pub mod sparse_features;
+pub mod subgraph;
+pub mod supernodes;
 pub mod tree;
 
 #[cfg(test)]
 mod samples;
 
-use crate::base::{Result, memory};
+use crate::base::{Result, json, memory};
+use crate::err;
 use crate::model::Model;
+
+use attribution_graph::neuronpedia;
+use edges::eap_file;
 
 pub use ablations::Ablations;
 pub use dictionaries::Circuit;
@@ -24,6 +37,17 @@ pub use selection::Selection;
 
 /// The length of rows for evaluations, if the model's context is as long: hundreds of runs read all of them.
 const CONTEXT: usize = 32;
+
+/// Reads a circuit from JSON: our own, one of EAP-IG, or an attribution graph of circuit-tracer and Neuronpedia.
+pub fn parsed(text: &str) -> Result<Graph> {
+    if eap_file::is_one(text) {
+        return eap_file::parse(text, false);
+    }
+    match json::read_content::<serde_json::Value>(text.as_bytes(), |e| err!(Format, "expected JSON, found: {e}")) {
+        Ok(value) if neuronpedia::is_theirs(&value) => neuronpedia::parse(&value),
+        _ => Graph::parse(text),
+    }
+}
 
 /// The length of rows of a text: `context`, or else `usual`, which a shorter context of the model limits.
 fn row_length(model: &Model, context: Option<usize>, usual: usize) -> usize {

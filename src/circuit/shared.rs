@@ -91,13 +91,13 @@ fn direction(circuit: &Circuit, node: usize) -> Result<Tensor> {
 }
 
 /// Pearson's; 0 where one of the two never changes.
-fn correlation(a: &[f32], b: &[f32]) -> f64 {
+pub fn correlation<T: Copy + Into<f64>>(a: &[T], b: &[T]) -> f64 {
     let count = a.len().max(1) as f64;
-    let mean = |x: &[f32]| x.iter().map(|x| f64::from(*x)).sum::<f64>() / count;
+    let mean = |x: &[T]| x.iter().map(|x| (*x).into()).sum::<f64>() / count;
     let (mean_a, mean_b) = (mean(a), mean(b));
     let (mut both, mut square_a, mut square_b) = (0.0, 0.0, 0.0);
     for (x, y) in a.iter().zip(b) {
-        let (x, y) = (f64::from(*x) - mean_a, f64::from(*y) - mean_b);
+        let (x, y): (f64, f64) = ((*x).into() - mean_a, (*y).into() - mean_b);
         both += x * y;
         square_a += x * x;
         square_b += y * y;

@@ -5,13 +5,13 @@ pub mod erase;
 pub mod feature_patch;
 pub mod features;
 #[cfg(test)]
-mod fixtures;
+pub mod fixtures;
 pub mod grid;
 pub mod interactions;
 pub mod metric;
 pub mod monitor;
 pub mod paths;
-mod rerun;
+pub mod rerun;
 pub mod steer;
 pub mod subspace;
 

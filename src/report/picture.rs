@@ -48,8 +48,9 @@ pub fn linked_svg(picture: &dyn Picture, links: &[Link]) -> Result<String> {
         let Frame { left, top, .. } = area.frame;
         let (wide, high) = (area.frame.width(), area.frame.height());
         format!(
-            "<a href=\"{address}\" aria-label=\"{title}\"><title>{title}</title>\
-             <rect x=\"{left}\" y=\"{top}\" width=\"{wide}\" height=\"{high}\" rx=\"50\"/></a>\n"
+            "<a href=\"{address}\" aria-label=\"{title}\" data-of=\"{}\"><title>{title}</title>\
+             <rect x=\"{left}\" y=\"{top}\" width=\"{wide}\" height=\"{high}\" rx=\"50\"/></a>\n",
+            area.index
         )
     };
     let links: String = drawing.areas.iter().map(over).collect();

@@ -13,6 +13,7 @@ pub mod formats;
 pub mod load;
 pub mod metrics;
 pub mod splice;
+pub mod transcoders;
 
 mod belongs;
 mod codes;
@@ -32,6 +33,7 @@ pub use encode::SparseCodes;
 pub use formats::Format;
 pub use parts::{About, Activation, Parts, Span};
 pub use scaling::Scaling;
+pub use transcoders::{Transcoders, site_layer};
 
 use crate::base::Result;
 use crate::err;

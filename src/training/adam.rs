@@ -40,8 +40,9 @@ impl<Name: Display> Parameter<Name> {
         tensors.extend(self.variables().map(|(name, variable)| (name, variable.as_detached_tensor())));
     }
 
-    pub fn restore(&self, file: &CheckpointReader) -> Result<()> {
-        for (name, variable) in self.variables() {
+    /// Restores it from a file in which all names begin as `before` says.
+    pub fn restore(&self, file: &CheckpointReader, before: &str) -> Result<()> {
+        for (name, variable) in self.variables().map(|(name, variable)| (format!("{before}{name}"), variable)) {
             let kept = file.tensor(&name)?;
             if kept.dims() != variable.dims() || kept.dtype() != variable.dtype() {
                 let (dtype, dims) = (variable.dtype(), variable.dims());

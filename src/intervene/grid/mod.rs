@@ -26,11 +26,10 @@ use crate::model::config::Config;
 use crate::model::site::{Place, SiteKind, places};
 use crate::sae::Sae;
 use effects::Effects;
-use groups::Group;
 use labels::Labels;
 use parts::parts_of;
 
-pub use groups::{Alignment, PatchDirection};
+pub use groups::{Alignment, Group, PatchDirection};
 
 crate::choices! {
     /// What is patched at once, the columns of a grid.

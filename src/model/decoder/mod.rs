@@ -4,6 +4,7 @@ mod attention;
 mod flow;
 mod part;
 mod past;
+mod ports;
 mod resumed;
 mod turning;
 mod variants;
@@ -23,6 +24,7 @@ use kernels::Gap;
 use turning::Turning;
 
 pub use past::Past;
+pub use ports::Columns;
 pub use variants::Variants;
 
 /// Which logits a forward pass computes.

@@ -66,7 +66,7 @@ pub fn restore(state: &mut State, identity: &Identity, file: &CheckpointReader) 
     }
     let (step, tokens): (u64, u64) = (parsed(metadata, "step")?, parsed(metadata, "tokens_per_step")?);
     identity.recipe.continues(&parsed(metadata, "recipe")?, step)?;
-    state.parameters.iter().try_for_each(|parameter| parameter.restore(file))?;
+    state.parameters.iter().try_for_each(|parameter| parameter.restore(file, ""))?;
     let numbers = |name: &str| -> Result<Vec<f64>> {
         Ok(file.tensor(&format!("history.{name}"))?.to_dtype(DType::F64)?.to_vec1()?)
     };

@@ -123,6 +123,44 @@ pub fn draw(width: f64, height: f64, spelling: bool, paint: impl FnOnce(&mut Can
     Ok(Drawing { body: body.into(), width, height, areas })
 }
 
+/// A drawing made of parts on sheets of one size that lie on each other, which a page can tell apart.
+pub struct Layers {
+    drawing: Drawing,
+    spelling: bool,
+}
+
+impl Layers {
+    pub fn new(width: f64, height: f64, spelling: bool) -> Self {
+        Self { drawing: Drawing { body: String::new(), width, height, areas: Vec::new() }, spelling }
+    }
+
+    /// Draws on top of what there is.
+    pub fn add(&mut self, paint: impl FnOnce(&mut Canvas) -> Result<()>) -> Result<()> {
+        let part = draw(self.drawing.width, self.drawing.height, self.spelling, paint)?;
+        self.drawing.body.push_str(&part.body);
+        self.drawing.areas.extend(part.areas);
+        Ok(())
+    }
+
+    /// As [`Layers::add`], in a group of this class which says what things it is about, by their numbers.
+    pub fn add_about(
+        &mut self,
+        class: &'static str,
+        things: &[usize],
+        paint: impl FnOnce(&mut Canvas) -> Result<()>,
+    ) -> Result<()> {
+        let things: Vec<String> = things.iter().map(usize::to_string).collect();
+        self.drawing.body.push_str(&format!("<g class=\"{class}\" data-of=\"{}\">\n", things.join(" ")));
+        self.add(paint)?;
+        self.drawing.body.push_str("</g>\n");
+        Ok(())
+    }
+
+    pub fn finished(self) -> Drawing {
+        self.drawing
+    }
+}
+
 impl Canvas<'_> {
     /// Notes that thing `index` was drawn within this frame.
     pub fn area(&mut self, frame: Frame, index: usize) {
@@ -264,6 +302,17 @@ fn dashed(points: &[Point], dash: f64) -> Vec<Vec<Point>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn layers_lie_on_each_other_and_say_what_they_are_about() {
+        let mut layers = Layers::new(10.0, 5.0, false);
+        layers.add(|canvas| canvas.line((0.0, 0.0), (9.0, 0.0), 1.0, Rgb(1, 2, 3))).unwrap();
+        layers.add_about("edge", &[3, 7], |canvas| canvas.disc((5.0, 2.0), 1.0, Rgb(4, 5, 6))).unwrap();
+        let body = layers.finished().body;
+        let at = |text: &str| body.find(text).unwrap();
+        assert!(at("#010203") < at("<g class=\"edge\" data-of=\"3 7\">") && at("data-of") < at("#040506"), "{body}");
+        assert!(!body.contains("svg") && body.trim_end().ends_with("</g>"), "{body}");
+    }
 
     #[test]
     fn dashes_and_gaps_alternate_around_corners() {

@@ -9,9 +9,11 @@ use crate::base::files::hex;
 use crate::circuit::{Circuit, Edge, Graph};
 use crate::features::FeatureCard;
 use crate::report::draw::graph::names;
+use crate::report::draw::graph::view::{Shown, View};
 use crate::report::html::escape;
+use crate::report::html::page::CIRCUIT;
 use crate::report::json::json;
-use crate::report::number::fixed;
+use crate::report::number::{digits, fixed};
 use crate::report::picture::{self, Link, Picture};
 use crate::report::symbols::count;
 use crate::report::terminal::{Screen, tree};
@@ -65,7 +67,7 @@ impl Item for Graph {
     }
 
     fn picture(&self) -> Option<Box<dyn Picture + '_>> {
-        self.can_be_drawn().then(|| Box::new(self.clone()) as Box<dyn Picture>)
+        Some(Box::new(self.clone()))
     }
 
     fn graphviz(&self) -> Option<String> {
@@ -73,17 +75,52 @@ impl Item for Graph {
     }
 }
 
-/// The drawing, the table of all effects, and a card for each node, which its box in the drawing opens.
+/// So many of the strongest effects stand in the table, and so many nodes have a card.
+const MOST_EFFECTS: usize = 500;
+const MOST_CARDS: usize = 1000;
+/// So many neighbours are named on each side of a node.
+const MOST_NEIGHBOURS: usize = 20;
+
+/// The drawing, a table of the strongest effects, and a card for each group and each node, which its box in the drawing
+/// opens.
 fn html(graph: &Graph, cards: &[Option<FeatureCard>]) -> Result<String> {
-    let page = Page { graph, key: key(graph)?, names: names::nodes(graph) };
-    let mut out = page.figure()?;
-    let effects = count(graph.edges.len(), "effect");
-    let table = graph.table().html()?;
-    out.push_str(&format!("<details class=\"effects\"><summary>{effects} as a table</summary>\n{table}</details>\n"));
-    for node in 0..graph.nodes.len() {
-        out.push_str(&page.feature(node, cards.get(node).and_then(Option::as_ref))?);
+    let view = View::of(graph);
+    let page = Page::of(graph, &view)?;
+    let mut out = page.figure(&view)?;
+    out.push_str(&effects(graph)?);
+    for group in 0..graph.supernodes.len() {
+        out.push_str(&page.group(group));
+    }
+    let listed: Vec<usize> = (0..graph.nodes.len()).filter(|node| page.is_listed[*node]).collect();
+    for node in &listed {
+        out.push_str(&page.node(*node, cards.get(*node).and_then(Option::as_ref))?);
+    }
+    if listed.len() < graph.nodes.len() {
+        let (left, of) = (listed.len(), count(graph.nodes.len(), "node"));
+        out.push_str(&format!("<p class=\"note\">{left} of {of} are listed; the graph's JSON has all of them.</p>\n"));
     }
     Ok(out)
+}
+
+/// The effects as a table, the strongest where they are many.
+fn effects(graph: &Graph) -> Result<String> {
+    let edges = &graph.edges;
+    let all = count(edges.len(), "effect");
+    if edges.len() <= MOST_EFFECTS {
+        let table = graph.table().html()?;
+        return Ok(format!("<details class=\"effects\"><summary>{all} as a table</summary>\n{table}</details>\n"));
+    }
+    let mut order: Vec<&Edge> = edges.iter().collect();
+    order.sort_by(|a, b| size(b.effect).total_cmp(&size(a.effect)));
+    let strongest = order.into_iter().take(MOST_EFFECTS).cloned().collect();
+    let table = Graph { edges: strongest, ..graph.clone() }.table().html()?;
+    let words = format!("the strongest {MOST_EFFECTS} of {all} as a table");
+    Ok(format!("<details class=\"effects\"><summary>{words}</summary>\n{table}</details>\n"))
+}
+
+/// How strong an effect is; what is no number comes last.
+fn size(effect: f64) -> f64 {
+    if effect.is_nan() { -1.0 } else { effect.abs() }
 }
 
 /// What tells the addresses of this graph from those of another one on the same page.
@@ -98,26 +135,63 @@ struct Page<'a> {
     key: String,
     /// Short ones, by node.
     names: Vec<String>,
+    /// The edges from each node, and those to it, the strongest first.
+    from: Vec<Vec<&'a Edge>>,
+    to: Vec<Vec<&'a Edge>>,
+    /// The supernode of each node.
+    groups: Vec<Option<usize>>,
+    /// Whether a node has a card.
+    is_listed: Vec<bool>,
 }
 
-impl Page<'_> {
-    fn figure(&self) -> Result<String> {
-        let key = &self.key;
-        if !self.graph.can_be_drawn() {
-            let (nodes, edges) = (count(self.graph.nodes.len(), "node"), count(self.graph.edges.len(), "edge"));
-            let title = escape::text(&self.graph.title);
-            return Ok(format!("<h3 id=\"{key}\">{title}</h3>\n<p>Too large to draw: {nodes} and {edges}.</p>\n"));
+impl<'a> Page<'a> {
+    fn of(graph: &'a Graph, view: &View) -> Result<Self> {
+        let count = graph.nodes.len();
+        let (mut from, mut to) = (vec![Vec::new(); count], vec![Vec::new(); count]);
+        for edge in graph.edges.iter().filter(|edge| edge.from < count && edge.to < count) {
+            from[edge.from].push(edge);
+            to[edge.to].push(edge);
         }
-        let links: Vec<Link> = (0..self.graph.nodes.len())
-            .map(|node| Link { address: format!("#{}", self.anchor(node)), title: self.spoken(node) })
-            .collect();
+        for edges in from.iter_mut().chain(&mut to) {
+            edges.sort_by(|a: &&Edge, b| size(b.effect).total_cmp(&size(a.effect)));
+        }
+        // What is drawn comes first.
+        let mut is_listed = vec![count <= MOST_CARDS; count];
+        let drawn = view.boxes.iter().flat_map(|shown| shown.nodes.iter().copied());
+        let mut left = MOST_CARDS;
+        for node in drawn.chain(0..count) {
+            if !is_listed[node] && left > 0 {
+                is_listed[node] = true;
+                left -= 1;
+            }
+        }
+        let (names, groups) = (names::nodes(graph), names::groups(graph));
+        Ok(Self { graph, key: key(graph)?, names, from, to, groups, is_listed })
+    }
+
+    fn figure(&self, view: &View) -> Result<String> {
+        let key = &self.key;
+        let link = |shown: &Shown| match (shown.group, shown.nodes.first()) {
+            (Some(group), _) => {
+                Link { address: format!("#{}", self.group_anchor(group)), title: self.spoken_group(group) }
+            }
+            (None, node) => {
+                let node = node.copied().unwrap_or_default();
+                Link { address: format!("#{}", self.anchor(node)), title: self.spoken(node) }
+            }
+        };
+        let links: Vec<Link> = view.boxes.iter().map(link).collect();
         let svg = picture::linked_svg(self.graph, &links)?;
         let whole = "<label><input type=\"checkbox\" class=\"whole\"> full size</label>";
-        Ok(format!("<figure class=\"picture circuit\" id=\"{key}\">{whole}{svg}</figure>\n"))
+        Ok(format!("{CIRCUIT} id=\"{key}\">{whole}<div class=\"sheet\">{svg}</div></figure>\n"))
     }
 
     fn anchor(&self, node: usize) -> String {
         format!("{}-{node}", self.key)
+    }
+
+    fn group_anchor(&self, group: usize) -> String {
+        format!("{}-group-{group}", self.key)
     }
 
     /// Its name and its meaning.
@@ -129,8 +203,33 @@ impl Page<'_> {
         }
     }
 
-    /// A node's card. The address stands inside of it, since browsers open what an address is inside of.
-    fn feature(&self, node: usize, card: Option<&FeatureCard>) -> Result<String> {
+    fn spoken_group(&self, group: usize) -> String {
+        self.graph
+            .supernodes
+            .get(group)
+            .map_or(String::new(), |found| format!("{}: {}", found.name, count(found.nodes.len(), "node")))
+    }
+
+    /// A link to the card of a node, if it has one.
+    fn link(&self, node: usize) -> String {
+        let spoken = escape::text(&self.spoken(node));
+        match self.is_listed.get(node) {
+            Some(true) => format!("<a href=\"#{}\">{spoken}</a>", self.anchor(node)),
+            _ => spoken,
+        }
+    }
+
+    /// The card of a supernode: its members.
+    fn group(&self, group: usize) -> String {
+        let Some(found) = self.graph.supernodes.get(group) else { return String::new() };
+        let members: Vec<String> = found.nodes.iter().map(|node| self.link(*node)).collect();
+        let rows = format!("<dl><dt>members</dt><dd>{}</dd>\n</dl>\n", members.join("<br>"));
+        let size = format!(" <small>{}</small>", count(found.nodes.len(), "node"));
+        self.card(&self.group_anchor(group), &format!("<b>{}</b>{size}", escape::text(&found.name)), &rows)
+    }
+
+    /// A node's card.
+    fn node(&self, node: usize, card: Option<&FeatureCard>) -> Result<String> {
         let Some(known) = self.graph.nodes.get(node) else { return Ok(String::new()) };
         let name = escape::text(&known.name());
         let described = card.and_then(|card| card.description.as_ref());
@@ -140,32 +239,44 @@ impl Page<'_> {
         let score = score.map(|score| format!(" <small>{}</small>", fixed(score, 2))).unwrap_or_default();
         let outlier = if known.outlier { " <small>outlier dimension</small>" } else { "" };
         let inside = card.map_or(Ok(String::new()), FeatureCard::inside)?;
-        Ok(format!(
-            "<details class=\"card feature\"><summary><b>{name}</b> {meaning}{score}{outlier}</summary>\n\
-             <div id=\"{}\">{}{inside}<p class=\"note\"><a href=\"#{}\">Back to the drawing</a></p></div></details>\n",
-            self.anchor(node),
-            self.neighbours(node),
-            self.key
-        ))
+        let inside = self.neighbours(node) + inside.as_str();
+        Ok(self.card(&self.anchor(node), &format!("<b>{name}</b> {meaning}{score}{outlier}"), &inside))
     }
 
-    /// What a node leads to, and what leads to it, as links to their cards.
+    /// The address stands inside of the card, since browsers open what an address is inside of.
+    fn card(&self, anchor: &str, summary: &str, inside: &str) -> String {
+        format!(
+            "<details class=\"card feature\"><summary>{summary}</summary>\n\
+             <div id=\"{anchor}\">{inside}<p class=\"note\"><a href=\"#{}\">Back to the drawing</a></p></div></details>\n",
+            self.key
+        )
+    }
+
+    /// What a node is worth and where it belongs, what it leads to, and what leads to it, as links to their cards.
     fn neighbours(&self, node: usize) -> String {
-        let mut leads: Vec<&Edge> = self.graph.edges.iter().filter(|edge| edge.from == node).collect();
-        leads.sort_by(|a, b| b.effect.total_cmp(&a.effect));
-        let rows = [
-            ("leads to", leads, (|edge| edge.to) as fn(&Edge) -> usize),
-            ("comes from", self.graph.into_node(node), |edge| edge.from),
-        ];
-        let row = |(name, edges, other): &(&str, Vec<&Edge>, fn(&Edge) -> usize)| {
+        let known = &self.graph.nodes[node];
+        let number = |(name, value): (&str, Option<f64>)| value.map(|value| (name.to_string(), digits(value, 3)));
+        let value = if names::is_logit(known) { "probability" } else { "activation" };
+        let mut rows: Vec<(String, String)> =
+            [("own effect", known.effect), (value, known.value)].into_iter().filter_map(number).collect();
+        if let Some((group, found)) = self.groups[node].and_then(|i| Some((i, self.graph.supernodes.get(i)?))) {
+            let name = escape::text(&found.name);
+            rows.push(("group".into(), format!("<a href=\"#{}\">{name}</a>", self.group_anchor(group))));
+        }
+        type End = fn(&Edge) -> usize;
+        let (leads, comes): (End, End) = (|edge| edge.to, |edge| edge.from);
+        let ends = [("leads to", &self.from[node], leads), ("comes from", &self.to[node], comes)];
+        for (name, edges, other) in ends.into_iter().filter(|(_, edges, _)| !edges.is_empty()) {
             let link = |edge: &&Edge| {
-                let spoken = escape::text(&self.spoken(other(edge)));
-                format!("<a href=\"#{}\">{spoken}</a> {}", self.anchor(other(edge)), names::effect(self.graph, edge))
+                let port = edge.port.map(|port| format!(" {port}")).unwrap_or_default();
+                format!("{} {}{port}", self.link(other(edge)), names::effect(self.graph, edge.effect))
             };
-            let links: Vec<String> = edges.iter().map(link).collect();
-            format!("<dt>{name}</dt><dd>{}</dd>\n", links.join("<br>"))
-        };
-        let rows: String = rows.iter().filter(|(_, edges, _)| !edges.is_empty()).map(row).collect();
+            let mut links: Vec<String> = edges.iter().take(MOST_NEIGHBOURS).map(link).collect();
+            let more = edges.len().saturating_sub(MOST_NEIGHBOURS);
+            links.extend((more > 0).then(|| format!("and {}", count(more, "weaker one"))));
+            rows.push((name.into(), links.join("<br>")));
+        }
+        let rows: String = rows.iter().map(|(name, value)| format!("<dt>{name}</dt><dd>{value}</dd>\n")).collect();
         if rows.is_empty() { rows } else { format!("<dl>{rows}</dl>\n") }
     }
 }
@@ -174,6 +285,7 @@ impl Page<'_> {
 mod tests {
     use super::*;
     use crate::base::HeatText;
+    use crate::circuit::{Node, Part};
     use crate::features::card::Group;
     use crate::report::draw::graph::samples;
 
@@ -199,7 +311,7 @@ mod tests {
             assert!(page.contains(&format!("<a href=\"#{key}-{node}\" aria-label=")));
         }
         assert_eq!(page.matches("<a href=\"#").count(), page.matches("</a>").count());
-        assert!(page.contains(&format!("<figure class=\"picture circuit\" id=\"{key}\">")));
+        assert!(page.contains(&format!("{CIRCUIT} id=\"{key}\">")));
     }
 
     #[test]
@@ -218,10 +330,53 @@ mod tests {
     }
 
     #[test]
-    fn a_graph_too_large_to_draw_still_has_its_tables() {
-        let graph = samples::graph(&[200, 101]);
+    fn a_group_leads_to_its_members_and_they_to_it() {
+        let mut graph = samples::grouped();
+        graph.supernodes[0].name = "<b>\u{202e}".into();
         let page = graph.html().unwrap();
-        assert!(page.contains("Too large to draw: 301 nodes") && page.matches("<details class=\"card").count() == 301);
-        assert!(graph.picture().is_none());
+        let key = key(&graph).unwrap();
+        let cards = graph.nodes.len() + graph.supernodes.len();
+        assert_eq!(page.matches("<details class=\"card feature\">").count(), cards);
+        for (i, group) in graph.supernodes.iter().enumerate() {
+            assert_eq!(page.matches(&format!("<div id=\"{key}-group-{i}\">")).count(), 1);
+            // Its box in the drawing, and each of its members.
+            assert_eq!(page.matches(&format!("href=\"#{key}-group-{i}\"")).count(), 1 + group.nodes.len());
+        }
+        assert!(!page.contains("<b>\u{202e}") && page.contains("&lt;b&gt;\\u{202e}"));
+    }
+
+    #[test]
+    fn a_hundred_thousand_edges_are_shown_by_their_strongest_part() {
+        let graph = samples::large(100_000);
+        let started = std::time::Instant::now();
+        assert_eq!((graph.nodes.len(), graph.edges.len()), (673, 100_224));
+        let page = graph.html().unwrap();
+        assert!(page.contains("the strongest 500 of 100,224 effects as a table"));
+        assert!(page.contains("Drawn: the strongest 300 of 100,224 edges"), "{}", &page[..3000]);
+        assert_eq!(page.matches("<details class=\"card").count(), 673);
+        assert!(page.contains("weaker ones") && page.len() < 8_000_000, "{} bytes", page.len());
+        let text = graph.terminal(&Screen::default()).unwrap();
+        assert!(text.contains("of 100,224 edges, and ") && text.lines().count() < 220);
+        assert_eq!(graph.dot().matches(" -> ").count(), 100_224);
+        assert_eq!(Graph::parse(&graph.json().unwrap()).unwrap(), graph);
+        assert!(graph.table().html().unwrap().matches("<tr>").count() > 100_000);
+        assert!(picture::png(&graph).unwrap().len() > 10_000);
+        // What is quadratic in the edges would take an hour in a debug build; this takes fifteen seconds.
+        assert!(started.elapsed().as_secs() < 240, "{:?}", started.elapsed());
+    }
+
+    #[test]
+    fn of_thousands_of_nodes_those_that_are_drawn_are_listed() {
+        let mut graph = samples::graph(&[1, 1]);
+        graph.edges.clear();
+        let node = graph.nodes[1].clone();
+        graph.nodes.extend((0..3000).map(|i| Node { part: Part::Feature(9000 + i), ..node.clone() }));
+        let page = graph.html().unwrap();
+        assert_eq!(page.matches("<details class=\"card").count(), MOST_CARDS);
+        assert!(
+            page.contains("1000 of 3002 nodes are listed") && page.contains("the strongest 150 of 3002 nodes."),
+            "{}",
+            &page[..3000]
+        );
     }
 }

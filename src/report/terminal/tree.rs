@@ -1,11 +1,16 @@
-//! Circuits as a tree of lines: below each feature those that lead to it, each followed once.
+//! Circuits as a tree of lines: below each node those that lead to it, each followed once. Of a large graph these are
+//! the strongest.
 
 use super::screen::{self, Screen};
 use crate::circuit::{Edge, Graph};
 use crate::report::draw::graph::names;
-use crate::report::number::fixed;
+use crate::report::draw::graph::strongest::{self, Way};
+use crate::report::number::{digits, fixed};
 use crate::report::palette::SERIES;
-use crate::report::symbols::visible;
+use crate::report::symbols::{count, visible};
+
+/// So many lines of nodes are written, as of a table.
+const MOST_LINES: usize = 200;
 
 pub fn written(graph: &Graph, screen: &Screen) -> String {
     let mut lines: Vec<String> = screen::wrapped(&visible(&graph.title), screen.width);
@@ -13,23 +18,44 @@ pub fn written(graph: &Graph, screen: &Screen) -> String {
     if !graph.is_whole {
         lines.push(screen.bold(&screen::fitted("partial: it was interrupted", screen.width)));
     }
+    let dim = |text: &str| screen::wrapped(text, screen.width).into_iter().map(|line| screen.dim(&line));
     if !graph.edges.is_empty() {
-        let share = match names::is_restored(graph) {
-            true => "what one below restores of it alone",
-            false => "what it loses when one below is ablated",
-        };
-        let key = format!("{share}, cosine of both, name, meaning (score)");
-        lines.extend(screen::wrapped(&key, screen.width).iter().map(|line| screen.dim(line)));
+        lines.extend(dim(&key(graph)));
     }
-    lines.extend(Tree::of(graph).lines(screen));
+    let tree = Tree::of(graph);
+    lines.extend(tree.lines(screen));
+    lines.extend(tree.groups(screen));
+    lines.extend(tree.left_out().iter().flat_map(|text| dim(text)));
     lines.iter().map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
+/// What stands in a line, from left to right.
+fn key(graph: &Graph) -> String {
+    let effect = match (&graph.quantity, names::is_restored(graph)) {
+        (Some(quantity), _) => format!("{} of one below", visible(quantity)),
+        (None, true) => "what one below restores of it alone".into(),
+        (None, false) => "what it loses when one below is ablated".into(),
+    };
+    let port = if graph.edges.iter().any(|edge| edge.port.is_some()) { ", through which input" } else { "" };
+    let cosine = if graph.edges.iter().any(|edge| edge.cosine.is_some()) { ", cosine of both" } else { "" };
+    let meaning = if graph.nodes.iter().any(|node| node.meaning.is_some()) { ", meaning" } else { "" };
+    let score = if graph.nodes.iter().any(|node| node.score.is_some()) { " (score)" } else { "" };
+    format!("{effect}{port}{cosine}, name{meaning}{score}")
 }
 
 struct Tree<'a> {
     graph: &'a Graph,
     names: Vec<String>,
-    /// The edges that end at each node, the strongest first.
+    roots: Vec<usize>,
+    /// The edges that end at each node and are shown, the strongest first.
     below: Vec<Vec<&'a Edge>>,
+    /// How many more there are.
+    weaker: Vec<usize>,
+    /// The nodes that are shown.
+    nodes: Vec<bool>,
+    /// How wide the longest effect is, and the longest name of an input.
+    effects: usize,
+    ports: usize,
 }
 
 /// A line that is still to be written.
@@ -43,37 +69,34 @@ struct Open<'a> {
 
 impl<'a> Tree<'a> {
     fn of(graph: &'a Graph) -> Self {
-        let mut below = vec![Vec::new(); graph.nodes.len()];
-        for edge in &graph.edges {
-            if let Some(edges) = below.get_mut(edge.to) {
-                edges.push(edge);
-            }
+        let count = graph.nodes.len();
+        let edges: Vec<&Edge> = graph.edges.iter().filter(|edge| edge.from < count && edge.to < count).collect();
+        let ways: Vec<Way> = edges.iter().map(|edge| (edge.from, edge.to, edge.effect)).collect();
+        let roots = names::roots(count, &ways, &names::targets(graph));
+        let room = if count + edges.len() > MOST_LINES { MOST_LINES } else { usize::MAX };
+        let part = strongest::part(count, &ways, &roots, (room, room - roots.len().min(room / 4)));
+        let (mut below, mut weaker) = (vec![Vec::new(); count], vec![0; count]);
+        for (edge, is_shown) in edges.iter().zip(&part.edges) {
+            if *is_shown { below[edge.to].push(*edge) } else { weaker[edge.to] += 1 }
         }
         below.iter_mut().for_each(|edges: &mut Vec<&Edge>| edges.sort_by(|a, b| b.effect.total_cmp(&a.effect)));
-        Self { graph, names: names::nodes(graph), below }
-    }
-
-    /// The target first, then what leads nowhere else.
-    fn roots(&self) -> Vec<usize> {
-        let mut leads = vec![false; self.graph.nodes.len()];
-        for edge in &self.graph.edges {
-            if let Some(leads) = leads.get_mut(edge.from) {
-                *leads = true;
-            }
-        }
-        leads.iter().enumerate().filter(|(i, leads)| *i == 0 || !**leads).map(|(i, _)| i).collect()
+        let shown = || below.iter().flatten();
+        let effects = shown().map(|edge| screen::width(&names::effect(graph, edge.effect))).max().unwrap_or(0).max(5);
+        let ports = if shown().any(|edge| edge.port.is_some()) { 2 } else { 0 };
+        let roots = roots.into_iter().filter(|root| part.nodes[*root]).collect();
+        Self { graph, names: names::nodes(graph), roots, below, weaker, nodes: part.nodes, effects, ports }
     }
 
     /// Without recursion, since a graph from a file may be as deep as it is large.
     fn lines(&self, screen: &Screen) -> Vec<String> {
         let mut shown = vec![false; self.graph.nodes.len()];
         let root = |node| Open { node, edge: None, margin: String::new(), is_last: true };
-        let mut open: Vec<Open> = self.roots().into_iter().rev().map(root).collect();
+        let mut open: Vec<Open> = self.roots.iter().rev().map(|node| root(*node)).collect();
         let mut lines = Vec::new();
         while let Some(next) = open.pop() {
             let below = self.below.get(next.node).map(Vec::as_slice).unwrap_or_default();
             let is_known = shown.get_mut(next.node).is_none_or(|shown| std::mem::replace(shown, true));
-            lines.push(self.line(&next, is_known && !below.is_empty(), screen));
+            lines.push(self.line(&next, is_known, screen));
             if is_known {
                 continue;
             }
@@ -95,14 +118,19 @@ impl<'a> Tree<'a> {
         lines
     }
 
-    fn line(&self, open: &Open, is_above: bool, screen: &Screen) -> String {
+    fn line(&self, open: &Open, is_known: bool, screen: &Screen) -> String {
         let mut line = Line { text: String::new(), left: screen.width };
         if let Some(edge) = open.edge {
             line.add(&format!("{}{}", open.margin, if open.is_last { "└─ " } else { "├─ " }), |text| {
                 screen.dim(text)
             });
             let colour = if edge.effect < 0.0 { SERIES[1] } else { SERIES[0] };
-            line.add(&screen::right(&names::effect(self.graph, edge), 5), |text| screen.ink(text, colour));
+            let effect = names::effect(self.graph, edge.effect);
+            line.add(&screen::right(&effect, self.effects), |text| screen.ink(text, colour));
+            if self.ports > 0 {
+                let port = edge.port.map(|port| port.to_string()).unwrap_or_default();
+                line.add(&screen::right(&port, self.ports), |text| screen.bold(text));
+            }
             if let Some(cosine) = edge.cosine {
                 line.add(&format!("  {:>5}", fixed(cosine, 2)), |text| screen.dim(text));
             }
@@ -110,16 +138,48 @@ impl<'a> Tree<'a> {
         }
         line.add(self.names.get(open.node).map(String::as_str).unwrap_or_default(), |text| screen.bold(text));
         let Some(node) = self.graph.nodes.get(open.node) else { return line.text };
+        let (below, weaker) = (self.below[open.node].len(), self.weaker[open.node]);
         let outlier = if node.outlier { "  outlier dimension" } else { "" };
-        let above = if is_above { "  (above)" } else { "" };
+        let above = if is_known && below > 0 { "  (above)" } else { "" };
+        let weaker = if !is_known && weaker > 0 { format!("  (and {weaker} weaker)") } else { String::new() };
         let score = node.score.map(|score| format!(" ({})", fixed(score, 2))).unwrap_or_default();
-        let after = format!("{score}{outlier}{above}");
+        let probability = node.value.filter(|_| names::is_logit(node)).map(|p| format!("  p {}", digits(p, 2)));
+        let after = format!("{}{score}{outlier}{above}{weaker}", probability.unwrap_or_default());
         if let Some(meaning) = &node.meaning {
             let room = line.left.saturating_sub(screen::width(&after));
             line.add(&screen::fitted(&format!("  {}", visible(meaning)), room), str::to_owned);
         }
         line.add(&after, |text| screen.dim(text));
         line.text
+    }
+
+    /// A line for each supernode, with as many of its members as fit.
+    fn groups(&self, screen: &Screen) -> Vec<String> {
+        let groups = self.graph.supernodes.iter().take(MOST_LINES).map(|group| {
+            let mut line = Line { text: String::new(), left: screen.width };
+            line.add(&visible(&group.name), |text| screen.bold(text));
+            line.add(&format!("  {}: ", count(group.nodes.len(), "node")), |text| screen.dim(text));
+            // Beyond the screen's width nothing is seen of them.
+            let members = group.nodes.iter().take(screen.width).filter_map(|node| self.names.get(*node));
+            line.add(&members.map(String::as_str).collect::<Vec<_>>().join(", "), str::to_owned);
+            line.text
+        });
+        let heading = (!self.graph.supernodes.is_empty()).then(|| screen.dim(&screen::fitted("groups", screen.width)));
+        heading.into_iter().chain(groups).collect()
+    }
+
+    /// How much of a large graph is not shown.
+    fn left_out(&self) -> Option<String> {
+        let edges = self.graph.edges.len();
+        let (shown, nodes) =
+            (self.below.iter().map(Vec::len).sum::<usize>(), self.nodes.iter().filter(|is| **is).count());
+        (shown < edges || nodes < self.graph.nodes.len()).then(|| {
+            let nodes = format!("{nodes} of {}", count(self.graph.nodes.len(), "node"));
+            match edges {
+                0 => format!("shown: {nodes}"),
+                edges => format!("shown: the strongest {shown} of {}, and {nodes}", count(edges, "edge")),
+            }
+        })
     }
 }
 
@@ -140,7 +200,7 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::circuit::{Node, Part};
+    use crate::circuit::{Node, Part, Port, Supernode};
     use crate::report::draw::graph::samples;
 
     fn graph() -> Graph {
@@ -197,9 +257,65 @@ what it loses when one below is ablated, cosine of both, name, meaning (score)
     }
 
     #[test]
-    fn a_very_deep_graph_is_followed_to_its_end() {
+    fn heads_have_inputs_and_numbers_and_groups_their_members() {
+        let node = |site: &str, level, part| Node::new(site, level, part);
+        let edge = |from, to, port, effect| Edge { from, to, port, effect, cosine: None };
+        let graph = Graph {
+            title: "heads".into(),
+            nodes: vec![
+                node("embed", 0, Part::Whole),
+                node("z.0", 1, Part::Head(3)),
+                node("mlp_out.0", 2, Part::Whole),
+                node("logits", 3, Part::Whole),
+            ],
+            edges: vec![
+                edge(0, 1, Some(Port::K), 1.25),
+                edge(0, 1, Some(Port::V), -0.5),
+                edge(1, 3, None, 2.0),
+                edge(2, 3, None, 0.125),
+            ],
+            supernodes: vec![Supernode { name: "both".into(), nodes: vec![1, 2] }],
+            quantity: Some("change of the logit difference".into()),
+            is_whole: true,
+            ..Graph::default()
+        };
+        let expected = "\
+heads
+change of the logit difference of one below, through which input, name
+logits
+├─     2    z.0.3
+│  ├─  1.25 k  embed
+│  └─  -0.5 v  embed
+└─ 0.125    mlp_out.0
+groups
+both  2 nodes: z.0.3, mlp_out.0
+";
+        assert_eq!(written(&graph, &Screen::default()), expected);
+    }
+
+    #[test]
+    fn logits_are_roots_and_tokens_and_errors_are_named() {
+        let graph = samples::attribution(3, 2);
+        let text = written(&graph, &Screen::default());
+        let roots: Vec<&str> = text.lines().filter(|line| line.starts_with("logits/")).collect();
+        assert_eq!(roots, ["logits/4@2   are  p 0.43", "logits/3@2   is  p 0.21"]);
+        assert!(text.contains("embed/101@1   keys") && text.contains("0/201@2"), "{text}");
+    }
+
+    #[test]
+    fn a_very_deep_graph_is_followed_as_far_as_there_are_lines() {
         let mut deep = samples::graph(&[1; 3000]);
         deep.edges.iter_mut().for_each(|edge| edge.effect = 0.5);
-        assert_eq!(written(&deep, &Screen::default()).lines().count(), 3002);
+        let text = written(&deep, &Screen::default());
+        assert_eq!(text.lines().count(), 2 + MOST_LINES + 1);
+        assert!(text.ends_with("shown: the strongest 199 of 2999 edges, and 200 of 3000 nodes\n"), "{text}");
+    }
+
+    #[test]
+    fn of_a_large_graph_the_strongest_lines_are_written_and_the_rest_is_counted() {
+        let graph = samples::large(5000);
+        let text = written(&graph, &Screen::default());
+        assert!((100..=MOST_LINES + 4).contains(&text.lines().count()), "{}", text.lines().count());
+        assert!(text.contains(" weaker)") && text.contains("of 5050 edges, and "), "{text}");
     }
 }

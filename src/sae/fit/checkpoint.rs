@@ -50,28 +50,30 @@ pub fn saved(state: &State, history: &FitHistory, recipe: &Recipe, data: &str) -
     Ok(Named { tensors, metadata: BTreeMap::from([("fit".into(), metadata)]) })
 }
 
-/// Restores state and history from a checkpoint of the same fit; returns its step.
+/// Restores state and history from a checkpoint of the same fit, in which all names begin as `before` says; returns its
+/// step.
 pub fn restore(
     state: &mut State,
     history: &mut FitHistory,
-    recipe: &Recipe,
-    data: &str,
-    file: &CheckpointReader,
+    (recipe, data): (&Recipe, &str),
+    (file, before): (&CheckpointReader, &str),
 ) -> Result<u64> {
-    let text = file.metadata().get("fit").ok_or_else(|| err!(Format, "expected `fit` in the metadata, found none"))?;
+    let named = |name: &str| format!("{before}{name}");
+    let text = file.metadata().get(&named("fit"));
+    let text = text.ok_or_else(|| err!(Format, "expected `{}` in the metadata, found none", named("fit")))?;
     let found: Metadata = json::read(text.as_bytes(), |e| err!(Format, "its metadata: {e}"))?;
     let kept = found.recipe.as_object().cloned().unwrap_or_default();
     for (key, given) in recipe.json().as_object().into_iter().flatten() {
         same(key, kept.get(key).unwrap_or(&Value::Null), given)?;
     }
     same("data", &found.data.into(), &data.into())?;
-    state.params.all.iter().try_for_each(|parameter| parameter.restore(file))?;
-    let silent = file.tensor("silent")?.to_dtype(DType::I64)?.to_vec1::<i64>()?;
-    let kept = FitHistory::from_tensor(&file.tensor("history")?, found.rows_per_step)?;
+    state.params.all.iter().try_for_each(|parameter| parameter.restore(file, before))?;
+    let silent = file.tensor(&named("silent"))?.to_dtype(DType::I64)?.to_vec1::<i64>()?;
+    let kept = FitHistory::from_tensor(&file.tensor(&named("history"))?, found.rows_per_step)?;
     if silent.len() != state.silent.len() || kept.steps.len() as u64 != found.step {
         return Err(err!(Format, "expected the history of {} steps, found {}", found.step, kept.steps.len()));
     }
-    state.memory = file.tensor("memory")?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
+    state.memory = file.tensor(&named("memory"))?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
     state.silent = silent.into_iter().map(i64::cast_unsigned).collect();
     (state.step, state.threshold, state.price, *history) = (found.step, found.threshold, found.price, kept);
     Ok(found.step)

@@ -54,7 +54,8 @@ impl<'a> Course<'a> {
         let mut checkpoints = keep.map(|folder| Checkpoints::open(folder, &checkpoint::FORMAT)).transpose()?;
         match &mut checkpoints {
             Some(checkpoints) if checkpoints.has_one()? => {
-                checkpoints.resume(|file| checkpoint::restore(&mut state, &mut history, &recipe, data, file))?;
+                checkpoints
+                    .resume(|file| checkpoint::restore(&mut state, &mut history, (&recipe, data), (file, "")))?;
             }
             _ => state.start(first, &recipe, task)?,
         }

@@ -118,7 +118,7 @@ pub fn number(t: &Tensor) -> Result<f64> {
 }
 
 /// Rows since each feature was last active, after a batch.
-fn since(before: &[u64], codes: &Tensor) -> Result<Vec<u64>> {
+pub(super) fn since(before: &[u64], codes: &Tensor) -> Result<Vec<u64>> {
     let rows = codes.dims()[0] as u64;
     let fired = codes.ne(0.0)?.to_dtype(DType::F32)?.max(0)?.to_vec1::<f32>()?;
     Ok(before.iter().zip(fired).map(|(silent, fired)| if fired > 0.0 { 0 } else { silent + rows }).collect())
@@ -144,7 +144,7 @@ fn variance(rows: &Tensor) -> Result<Tensor> {
 /// The AuxK loss: the error of the k largest dead features of a row on the residual of the living ones, relative to the
 /// variance of that residual (Gao et al. 2024, section A.2, whose code scales both by the variance of their own
 /// targets).
-fn of_the_dead(pass: &Pass, rest: &Tensor, dead: &Tensor, k: usize) -> Result<Tensor> {
+pub(super) fn of_the_dead(pass: &Pass, rest: &Tensor, dead: &Tensor, k: usize) -> Result<Tensor> {
     let codes = elementwise::relu(pass.pre)?.broadcast_mul(dead)?;
     let count = dead.to_dtype(DType::F64)?.sum_all()?.to_scalar::<f64>()? as usize;
     // The living ones have -1, so that an inactive dead one comes before them.

@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod course;
+mod cross_layer;
 mod crosscoder;
 mod data;
 mod finish;
@@ -29,6 +30,10 @@ mod to_data;
 mod transcoder;
 
 pub use course::{Fitted, Member, SETTINGS};
+pub use cross_layer::{
+    CrossLayerBatch, CrossLayerFitted, CrossLayerOptions, CrossLayerReads, CrossLayerShape, CrossLayerState,
+    cross_layer_at, cross_layer_of_store,
+};
 pub use crosscoder::{CrosscoderOptions, CrosscoderPlan, Joined, crosscoder_at, crosscoder_of_store};
 pub use data::{FitData, OfModel, OfStore, RowBuffer, StoreSiteOptions};
 pub use finish::{Input, finished};

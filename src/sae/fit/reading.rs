@@ -8,7 +8,7 @@ use crate::err;
 use crate::tensor::{DType, Tensor};
 
 /// Rows from which centre and scale are computed.
-const LOOKED_AT: usize = 1 << 14;
+pub(super) const LOOKED_AT: usize = 1 << 14;
 
 /// Rows, and what is done to them before they are fitted.
 pub struct Reading<'a> {
@@ -60,7 +60,7 @@ impl<'a> Reading<'a> {
 }
 
 /// The mean of rows, and one over the root of their mean square about it, so that a coordinate has mean square 1.
-fn input(x: &Tensor, is_scaled: bool) -> Result<Input> {
+pub(super) fn input(x: &Tensor, is_scaled: bool) -> Result<Input> {
     if !is_scaled {
         return Ok(Input { centre: Tensor::zeros(x.dims2()?.1, DType::F32, x.device())?, scale: 1.0 });
     }

@@ -23,6 +23,17 @@ crate::choices! {
     }
 }
 
+impl Counting {
+    /// What a squared number that is left of a target counts; `spread` is the target's sum of squares about its mean.
+    pub fn weight(self, rows: usize, width: usize, spread: f64) -> f64 {
+        match self {
+            Counting::Mean => 1.0 / (rows * width) as f64,
+            Counting::Sum => 1.0 / rows as f64,
+            Counting::Normalised => 1.0 / spread,
+        }
+    }
+}
+
 /// What happens to dead features.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]

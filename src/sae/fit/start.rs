@@ -62,7 +62,7 @@ impl State {
 
     /// Gives a row `target` codes on average: all features become active at the same pre-activation. An adaptive
     /// penalty begins at the value of such a code.
-    fn start_sparse(&mut self, first: &Batch, recipe: &Recipe, target: f64) -> Result<()> {
+    pub(super) fn start_sparse(&mut self, first: &Batch, recipe: &Recipe, target: f64) -> Result<()> {
         let rows = first.x.dims()[0].min(LOOKED_AT);
         let x = first.x.narrow(0, 0, rows)?;
         let kind = recipe.kind.as_ref();

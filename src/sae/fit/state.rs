@@ -1,5 +1,8 @@
 //! The state of a fit between two steps: weights, activity of features, and the running threshold.
 
+use candle_core::backprop::GradStore;
+use kernels::sparse;
+
 use super::fused::{self, Gradients};
 use super::history::FitStep;
 use super::loss::{Batch, Before, Loss, loss, number};
@@ -9,7 +12,6 @@ use super::recipe::{Counting, Recipe};
 use crate::base::Result;
 use crate::err;
 use crate::tensor::{DType, Tensor};
-use kernels::sparse;
 
 pub struct State {
     pub step: u64,
@@ -22,7 +24,7 @@ pub struct State {
     /// The weight of the penalty, relative to the recipe's.
     pub price: Price,
     /// Memory that each step reuses.
-    room: Gradients,
+    pub(super) room: Gradients,
 }
 
 impl State {
@@ -49,7 +51,7 @@ impl State {
         loss(recipe, &self.params, batch, self.before())
     }
 
-    fn before(&self) -> Before<'_> {
+    pub(super) fn before(&self) -> Before<'_> {
         Before { step: self.step, silent: &self.silent, memory: &self.memory, price: self.price.factor() }
     }
 
@@ -59,13 +61,7 @@ impl State {
         let computed = fused::compute((&self.params, self.before()), batch, recipe, most, &mut room)?;
         if let Some(computed) = &computed {
             self.refuse_unless_finite(computed.total, computed.norm)?;
-            let settings = recipe.optimizer().update(self.step, computed.norm);
-            for parameter in &self.params.all {
-                let Some(gradient) = room.of(parameter.name) else { continue };
-                let unit = recipe.unit && parameter.name == Name::Decoder;
-                let [first, second] = &parameter.moments;
-                sparse::adam_rows(&parameter.weight, gradient, [first, second], settings, unit)?;
-            }
+            self.update_fused(&room, computed.norm, recipe)?;
         }
         self.room = room;
         let Some(computed) = computed else { return Ok(None) };
@@ -75,22 +71,26 @@ impl State {
         Ok(Some(FitStep { loss: total, error, l0, fve, dead }))
     }
 
+    /// Updates the weights by gradients that have this norm, with those of other weights where there are some.
+    pub(super) fn update_fused(&self, room: &Gradients, norm: f64, recipe: &Recipe) -> Result<()> {
+        let settings = recipe.optimizer().update(self.step, norm);
+        for parameter in &self.params.all {
+            let Some(gradient) = room.of(parameter.name) else { continue };
+            let unit = recipe.unit && parameter.name == Name::Decoder;
+            let [first, second] = &parameter.moments;
+            sparse::adam_rows(&parameter.weight, gradient, [first, second], settings, unit)?;
+        }
+        Ok(())
+    }
+
     /// One step in candle's operations.
     pub fn advance_plain(&mut self, batch: &Batch, recipe: &Recipe) -> Result<FitStep> {
         let found = self.loss(batch, recipe)?;
         let total = number(&found.total)?;
-        let gradients = self.gradients(&found.total, recipe)?;
+        let gradients = self.gradients(&mut found.total.backward()?, recipe)?;
         let norm = kernels::global_norm(gradients.iter().flatten())?;
         self.refuse_unless_finite(total, norm)?;
-        let settings = recipe.optimizer().update(self.step, norm);
-        for (parameter, gradient) in self.params.all.iter().zip(&gradients) {
-            let Some(gradient) = gradient else { continue };
-            let [first, second] = &parameter.moments;
-            kernels::adamw_step(&parameter.weight, gradient, [first, second], settings)?;
-        }
-        if let (true, Some(decoder)) = (recipe.unit, self.params.maybe(Name::Decoder)) {
-            decoder.set(&unit_rows(&decoder.as_detached_tensor())?)?;
-        }
+        self.update_plain(&gradients, norm, recipe)?;
         self.memory = found.memory;
         let unexplained = number(&super::loss::counted(&found.rest, batch.target(), Counting::Normalised)?)?;
         let l0 = number(&found.codes.ne(0.0)?.to_dtype(DType::F32)?.sum_all()?)? / found.codes.dims()[0] as f64;
@@ -98,7 +98,21 @@ impl State {
         Ok(FitStep { loss: total, error: number(&found.error)?, l0, fve: 1.0 - unexplained, dead })
     }
 
-    fn refuse_unless_finite(&self, total: f64, norm: f64) -> Result<()> {
+    /// As [`State::update_fused`], with gradients as candle has them.
+    pub(super) fn update_plain(&self, gradients: &[Option<Tensor>], norm: f64, recipe: &Recipe) -> Result<()> {
+        let settings = recipe.optimizer().update(self.step, norm);
+        for (parameter, gradient) in self.params.all.iter().zip(gradients) {
+            let Some(gradient) = gradient else { continue };
+            let [first, second] = &parameter.moments;
+            kernels::adamw_step(&parameter.weight, gradient, [first, second], settings)?;
+        }
+        if let (true, Some(decoder)) = (recipe.unit, self.params.maybe(Name::Decoder)) {
+            decoder.set(&unit_rows(&decoder.as_detached_tensor())?)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn refuse_unless_finite(&self, total: f64, norm: f64) -> Result<()> {
         if total.is_finite() && norm.is_finite() {
             return Ok(());
         }
@@ -108,7 +122,13 @@ impl State {
 
     /// Ends a step: updates the activity of features, the running threshold, and the adaptive penalty. Returns the
     /// number of dead features.
-    fn finish(&mut self, recipe: &Recipe, silent: Vec<u64>, smallest: Option<f64>, l0: f64) -> Result<usize> {
+    pub(super) fn finish(
+        &mut self,
+        recipe: &Recipe,
+        silent: Vec<u64>,
+        smallest: Option<f64>,
+        l0: f64,
+    ) -> Result<usize> {
         self.silent = silent;
         if let Some(smallest) = smallest {
             self.threshold = Some(match self.threshold {
@@ -141,8 +161,7 @@ impl State {
     }
 
     /// The gradients of all weights; where directions are kept at norm 1, without the part along them.
-    fn gradients(&self, total: &Tensor, recipe: &Recipe) -> Result<Vec<Option<Tensor>>> {
-        let mut store = total.backward()?;
+    pub(super) fn gradients(&self, store: &mut GradStore, recipe: &Recipe) -> Result<Vec<Option<Tensor>>> {
         let mut all = Vec::new();
         for parameter in &self.params.all {
             let gradient = store.remove(&parameter.weight).map(|gradient| gradient.detach());

@@ -24,7 +24,7 @@ pub fn said(beside: &Beside, source: &dyn TensorSource) -> Result<Said> {
         None | Some("transcoder_set") => {}
         Some(other) => {
             return Err(err!(Format, "the architecture `{other}` of circuit_tracer is not known here")
-                .hint("expected `transcoder_set`: each of them reads and writes in one layer"));
+                .hint("`sae::transcoders` reads a cross-layer transcoder, and all transcoders of a set"));
         }
     }
     said.about.model = keys.word("model_name")?.map(str::to_string);
@@ -50,7 +50,7 @@ fn site(hook: &str, layer: usize) -> String {
 }
 
 /// The top-level keys of a YAML file and their texts; nested content is recorded as present only.
-fn top_level(text: &str) -> Result<Value> {
+pub(in crate::sae) fn top_level(text: &str) -> Result<Value> {
     let mut fields = Map::new();
     for (number, line) in text.lines().enumerate() {
         let nested = line.starts_with([' ', '\t', '-']);

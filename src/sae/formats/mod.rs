@@ -27,7 +27,9 @@ use crate::err;
 use crate::model::layout::TensorSource;
 use crate::tensor::{DType, Tensor};
 
+pub(super) use circuit_tracer::top_level;
 use give::Given;
+pub(super) use sites::parse as parsed_site;
 use take::Said;
 
 crate::choices! {

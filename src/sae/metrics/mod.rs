@@ -2,6 +2,7 @@
 
 mod again;
 mod assignment;
+mod by_layer;
 mod classes;
 mod dimensions;
 mod directions;
@@ -17,6 +18,7 @@ mod stored;
 mod texts;
 
 pub use again::{Again, SAME, again};
+pub use by_layer::{layer_table, measured_by_layer};
 pub use classes::{CLASSES, classes};
 pub use directions::{Matches, matches, mmcs};
 pub use effect::{Judged, effect, effects};

@@ -1,6 +1,7 @@
 //! Circuits as scripts hold them: display, properties, saving and loading.
 
 use std::path::Path;
+use std::rc::Rc;
 
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, Map, NativeCallContext};
@@ -8,6 +9,8 @@ use serde_json::Value;
 
 use super::{cores, dictionaries, known};
 use crate::base::{Result, Table};
+use crate::circuit::attribution_graph::AttributionGraph;
+use crate::circuit::edges::eap_file;
 use crate::circuit::{self, Edge, Graph, Node, Part};
 use crate::err;
 use crate::features;
@@ -27,13 +30,20 @@ pub struct Circuit {
     pub core: circuit::Circuit,
     /// The circuit's dictionaries, with their models and histories.
     saes: Vec<Sae>,
+    /// The attribution graph that it is a part of, with its transcoders.
+    pub attribution: Option<(Rc<AttributionGraph>, crate::sae::Transcoders)>,
 }
 
 impl Circuit {
     /// The dictionaries of the circuit are among those that were given.
     pub fn new(core: circuit::Circuit, given: &[Sae]) -> Self {
         let saes = known(&core.saes, given);
-        Self { core, saes }
+        Self { core, saes, attribution: None }
+    }
+
+    /// Another circuit, or a part of this one, with the same dictionaries.
+    pub fn with_core(&self, core: circuit::Circuit) -> Self {
+        Self { core, ..self.clone() }
     }
 
     pub fn graph(&self) -> &Graph {
@@ -84,6 +94,9 @@ handle!(Circuit, "Circuit", |circuit| {
 
 /// Saves a circuit in the format of the file's extension. Its JSON is the graph alone, which can be loaded again.
 fn saved(ctx: &NativeCallContext, circuit: &Circuit, path: &str) -> Result<String> {
+    if path.ends_with(eap_file::EXTENSION) {
+        return saved_for_eap(ctx, circuit, circuit, path);
+    }
     match Path::new(path).extension().and_then(|e| e.to_str()) {
         Some("json") => {
             let written = env(ctx)?.files.save_whole(Path::new(path), circuit.graph().json()?);
@@ -93,9 +106,26 @@ fn saved(ctx: &NativeCallContext, circuit: &Circuit, path: &str) -> Result<Strin
     }
 }
 
-fn loaded(ctx: &NativeCallContext, path: &str, saes: &Array) -> Result<Circuit> {
+/// Saves all edges of one circuit in EAP-IG's format, with those of another marked as in the circuit.
+fn saved_for_eap(ctx: &NativeCallContext, all: &Circuit, circuit: &Circuit, path: &str) -> Result<String> {
+    if !path.ends_with(eap_file::EXTENSION) {
+        return Err(
+            err!(Argument, "expected a file name that ends in {}, found {path:?}", eap_file::EXTENSION).about("path")
+        );
+    }
+    let text = eap_file::written(all.graph(), circuit.graph())?;
+    let written = env(ctx)?.files.save_whole(Path::new(path), text);
+    Ok(written.map_err(|e| e.about("path"))?.display().to_string())
+}
+
+/// The graph of a file, as its text is read.
+fn graph_of(ctx: &NativeCallContext, path: &str, read: impl Fn(&str) -> Result<Graph>) -> Result<Graph> {
     let text = env(ctx)?.files.text(Path::new(path)).map_err(|e| e.about("path"))?;
-    let graph = Graph::parse(&text).map_err(|e| e.within(path.to_string()).about("path"))?;
+    read(&text).map_err(|e| e.within(path.to_string()).about("path"))
+}
+
+fn loaded(ctx: &NativeCallContext, path: &str, saes: &Array) -> Result<Circuit> {
+    let graph = graph_of(ctx, path, circuit::parsed)?;
     let saes = dictionaries(saes)?;
     let circuit = match saes.is_empty() {
         true => circuit::Circuit::without_dictionaries(graph),
@@ -149,8 +179,8 @@ fn edges(circuit: &Circuit) -> Array {
 
 #[export_module(manifest)]
 pub mod functions {
-    /// Reads a circuit that was saved as JSON. One of features can be judged and described with the dictionaries that it was
-    /// found with.
+    /// Reads a circuit that was saved as JSON: by us, by EAP-IG, or in the format of circuit-tracer and Neuronpedia. One of
+    /// features can be judged and described with the dictionaries that it was found with.
     ///
     /// # Example
     /// ```
@@ -159,6 +189,18 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn load(ctx: NativeCallContext, path: &str) -> Fallible<Circuit> {
         Ok(super::loaded(&ctx, path, &Array::new())?)
+    }
+
+    /// Reads all edges with their scores from a file of EAP-IG, and not only those that are marked as in the circuit.
+    ///
+    /// # Example
+    /// ```
+    /// circuit::load_scores("tests/fixtures/edges/gpt2/eap.json").edges.len()  //=> 172
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn load_scores(ctx: NativeCallContext, path: &str) -> Fallible<Circuit> {
+        let graph = super::graph_of(&ctx, path, |text| eap_file::parse(text, true))?;
+        Ok(Circuit::new(circuit::Circuit::without_dictionaries(graph), &[]))
     }
 
     #[rhai_fn(name = "load", return_raw)]
@@ -170,7 +212,8 @@ pub mod functions {
 #[export_module(manifest)]
 pub mod methods {
     /// Saves the circuit as .svg, .png, .dot (Graphviz), .json, .txt or .html, by the file's extension. Returns the path
-    /// of the file. `circuit::load` reads the JSON.
+    /// of the file. `circuit::load` reads the JSON. A name that ends in .eap.json has the format of EAP-IG, for edges between
+    /// heads and MLPs: `all.save("x.eap.json", part)` writes the scores of all edges and marks those of a part.
     ///
     /// # Example
     /// ```
@@ -179,6 +222,11 @@ pub mod methods {
     #[rhai_fn(global, name = "save", pure, return_raw)]
     pub fn save_circuit(ctx: NativeCallContext, circuit: &mut Circuit, path: &str) -> Fallible<String> {
         Ok(super::saved(&ctx, circuit, path)?)
+    }
+
+    #[rhai_fn(global, name = "save", pure, return_raw)]
+    pub fn save_part(ctx: NativeCallContext, circuit: &mut Circuit, path: &str, part: Circuit) -> Fallible<String> {
+        Ok(super::saved_for_eap(&ctx, circuit, &part, path)?)
     }
 
     /// The graph: its title, model, sites, nodes, edges, whether it is complete, and how it was made.

@@ -1,16 +1,34 @@
 //! `circuit::` and the methods of its results, one file for each.
 
+mod attribution_graph;
+mod compare;
+mod compiled;
+mod curve;
 mod describe;
+mod edge_pruning;
+mod edges;
 mod enough;
 mod grow;
 mod handle;
 mod judge;
+mod pair_judge;
+mod roc;
+mod runs;
 mod select;
 mod shared;
+mod smallest;
+mod sparse_features;
+mod supernodes;
 
+pub use attribution_graph::AttributionGraph;
+pub use compare::CircuitComparison;
+pub use compiled::Compiled;
+pub use curve::CircuitCurve;
 pub use enough::Enough;
 pub use handle::Circuit;
 pub use judge::Judgement;
+pub use pair_judge::PairJudgement;
+pub use roc::Roc;
 pub use select::Selection;
 
 use rhai::plugin::*;
@@ -18,35 +36,80 @@ use rhai::{Array, Dynamic, exported_manifest};
 
 use crate::base::Result;
 use crate::circuit::attribution::SelectOptions;
+use crate::circuit::attribution_graph::intervene::InterveneOptions;
+use crate::circuit::attribution_graph::{AttributionGraphOptions, PruneOptions};
+use crate::circuit::compiled::CompiledPairOptions;
+use crate::circuit::edges::masks::EdgePruningOptions;
+use crate::circuit::faithfulness::{CurveOptions, PairJudgeOptions};
 use crate::circuit::shared::SharedOptions;
+use crate::circuit::smallest::{ShareOptions, SmallestOptions};
+use crate::circuit::sparse_features::TextCircuitOptions;
+use crate::circuit::subgraph::SubgraphOptions;
 use crate::circuit::tree::TreeOptions;
 use crate::sae;
 use crate::script::docs::declared::{Group, fields};
 use crate::script::engine::handle::{HandleType, handle_type};
 use crate::script::engine::value::given;
 use crate::script::sae::Sae;
+use edges::{AcdcCall, EdgeCall};
 use enough::EnoughCall;
 use judge::JudgeCall;
+use runs::RunOptions;
+use sparse_features::PairCircuitCall;
+use supernodes::AblateOptions;
 
 /// The groups of options that documentation here names.
 pub const OPTIONS: &[Group] = &[
+    ("attribution_graph", fields::<AttributionGraphOptions>),
+    ("intervene_graph", fields::<InterveneOptions>),
+    ("prune", fields::<PruneOptions>),
+    ("ablate_group", fields::<AblateOptions>),
     ("causal_tree", fields::<TreeOptions>),
+    ("circuit_acdc", fields::<AcdcCall>),
+    ("circuit_curve", fields::<CurveOptions>),
+    ("circuit_edges", fields::<EdgeCall>),
     ("circuit_enough", fields::<EnoughCall>),
     ("circuit_judge", fields::<JudgeCall>),
+    ("circuit_part", fields::<SubgraphOptions>),
+    ("circuit_runs", fields::<RunOptions>),
     ("circuit_select", fields::<SelectOptions>),
     ("circuit_shared", fields::<SharedOptions>),
+    ("circuit_shares", fields::<ShareOptions>),
+    ("pair_circuit", fields::<PairCircuitCall>),
+    ("smallest_circuit", fields::<SmallestOptions>),
+    ("text_circuit", fields::<TextCircuitOptions>),
+    ("compiled_pairs", fields::<CompiledPairOptions>),
+    ("edge_pruning", fields::<EdgePruningOptions>),
+    ("pair_judge", fields::<PairJudgeOptions>),
 ];
 
 /// The types that scripts hold.
-pub const HANDLES: &[HandleType] =
-    &[handle_type::<Enough>(), handle_type::<Judgement>(), handle_type::<Selection>(), handle_type::<Circuit>()];
+pub const HANDLES: &[HandleType] = &[
+    handle_type::<AttributionGraph>(),
+    handle_type::<CircuitComparison>(),
+    handle_type::<CircuitCurve>(),
+    handle_type::<PairJudgement>(),
+    handle_type::<Roc>(),
+    handle_type::<Compiled>(),
+    handle_type::<Enough>(),
+    handle_type::<Judgement>(),
+    handle_type::<Selection>(),
+    handle_type::<Circuit>(),
+];
 
 /// What is called through the module: `circuit::causal_tree(m, saes, f, text)`.
 pub fn functions() -> Vec<&'static ModuleManifest> {
     vec![
+        exported_manifest!(compiled::functions),
+        exported_manifest!(edge_pruning::functions),
+        exported_manifest!(compare::functions),
+        exported_manifest!(edges::functions),
+        exported_manifest!(attribution_graph::functions),
         exported_manifest!(grow::functions),
         exported_manifest!(select::functions),
         exported_manifest!(shared::functions),
+        exported_manifest!(smallest::functions),
+        exported_manifest!(sparse_features::functions),
         exported_manifest!(handle::functions),
     ]
 }
@@ -54,11 +117,19 @@ pub fn functions() -> Vec<&'static ModuleManifest> {
 /// The methods of trees and judgements.
 pub fn globals() -> Vec<&'static ModuleManifest> {
     vec![
+        exported_manifest!(attribution_graph::methods),
+        exported_manifest!(compiled::methods),
         exported_manifest!(describe::methods),
+        exported_manifest!(edges::methods),
         exported_manifest!(enough::methods),
+        exported_manifest!(compare::methods),
+        exported_manifest!(curve::methods),
+        exported_manifest!(pair_judge::methods),
+        exported_manifest!(roc::methods),
         exported_manifest!(judge::methods),
         exported_manifest!(select::methods),
         exported_manifest!(shared::methods),
+        exported_manifest!(supernodes::methods),
         exported_manifest!(handle::methods),
     ]
 }

@@ -29,7 +29,8 @@ fn list<T: Into<Dynamic>>(values: Vec<T>) -> Dynamic {
     values.into_iter().map(Into::into).collect::<Array>().into()
 }
 
-fn map(pair: Pair) -> Map {
+/// A pair as scripts hold it.
+pub fn map(pair: Pair) -> Map {
     let template = pair.template.map_or(Dynamic::UNIT, |number| Dynamic::from(number as i64));
     let fields = [
         ("clean", pair.clean.into()),

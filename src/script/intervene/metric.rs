@@ -82,6 +82,11 @@ impl Metric {
         Self { what, normalised }
     }
 
+    /// The KL to the runs of clean prompts.
+    pub fn kl() -> Self {
+        Self { what: What::Kl(Prompt::Clean), normalised: false }
+    }
+
     pub fn is_normalised(&self) -> bool {
         self.normalised
     }

@@ -1,6 +1,7 @@
 //! `sae::` and the methods of dictionaries, one file for what is done with them.
 
 mod baselines;
+mod cross_layer;
 mod dictionary;
 mod encode;
 mod finetune;
@@ -14,22 +15,27 @@ mod plan;
 mod rows;
 mod sweep;
 mod transcode;
+mod transcoders;
 
 pub use dictionary::Sae;
 pub use known::ModelAndText;
 pub use rows::{choosing, keeping};
+pub use transcoders::Transcoders;
 
 pub use crate::sae::site_of;
 
 use crate::sae::baselines::{ComponentOptions, IcaOptions, NeuronsOptions, RandomOptions};
 use crate::sae::finetune::FineTuneOptions;
-use crate::sae::fit::{CrosscoderOptions, FitOptions, GridOptions, StoreSiteOptions, TranscoderOptions};
+use crate::sae::fit::{
+    CrossLayerOptions, CrosscoderOptions, FitOptions, GridOptions, StoreSiteOptions, TranscoderOptions,
+};
 use crate::sae::load::{LoadOptions, SaveOptions};
 use crate::sae::metrics::{
     EffectByClassOptions, EffectOptions, MeasureOnOptions, MeasureOptions, MeasureStoreOptions, ParetoOptions,
 };
 use crate::sae::metrics::{Measures, Pareto};
 use crate::sae::splice::SpliceOptions;
+use crate::sae::transcoders::TranscodersOptions;
 use crate::script::docs::declared::{Group, fields, of_kinds};
 use crate::script::engine::handle::{HandleType, handle_type};
 use crate::training::CheckpointOptions;
@@ -44,6 +50,8 @@ pub const OPTIONS: &[Group] = &[
     ("sweep", fields::<GridOptions>),
     ("store_site", fields::<StoreSiteOptions>),
     ("transcoder", fields::<TranscoderOptions>),
+    ("cross_layer", fields::<CrossLayerOptions>),
+    ("transcoders", fields::<TranscodersOptions>),
     ("crosscoder", fields::<CrosscoderOptions>),
     ("measure", fields::<MeasureOptions>),
     ("measure_on", fields::<MeasureOnOptions>),
@@ -62,24 +70,28 @@ pub const OPTIONS: &[Group] = &[
 ];
 
 /// The types that scripts hold.
-pub const HANDLES: &[HandleType] = &[handle_type::<Measures>(), handle_type::<Pareto>(), handle_type::<Sae>()];
+pub const HANDLES: &[HandleType] =
+    &[handle_type::<Measures>(), handle_type::<Pareto>(), handle_type::<Sae>(), handle_type::<Transcoders>()];
 
 /// What is called through the module: `sae::load("folder")`.
 pub fn functions() -> Vec<&'static ModuleManifest> {
     vec![
         exported_manifest!(baselines::functions),
+        exported_manifest!(cross_layer::functions),
         exported_manifest!(dictionary::functions),
         exported_manifest!(fit::functions),
         exported_manifest!(measure::functions),
         exported_manifest!(pareto::functions),
         exported_manifest!(sweep::functions),
         exported_manifest!(transcode::functions),
+        exported_manifest!(transcoders::functions),
     ]
 }
 
 /// The methods of what these give back.
 pub fn globals() -> Vec<&'static ModuleManifest> {
     vec![
+        exported_manifest!(cross_layer::methods),
         exported_manifest!(dictionary::methods),
         exported_manifest!(encode::methods),
         exported_manifest!(finetune::methods),
@@ -89,5 +101,6 @@ pub fn globals() -> Vec<&'static ModuleManifest> {
         exported_manifest!(pareto::methods),
         exported_manifest!(sweep::methods),
         exported_manifest!(transcode::methods),
+        exported_manifest!(transcoders::methods),
     ]
 }

@@ -55,6 +55,7 @@ pub mod functions {
     /// an MLP makes of its input (Dunefsky et al. 2024).
     ///
     /// With `skip` it has a linear skip connection, so that its features explain only the rest (Paulo et al. 2025).
+    /// `sae::cross_layer_transcoder` fits one whose features write to all later layers, too.
     /// Spliced into the model, it replaces what lies between the two sites. Activations are read as in `sae::fit`: held
     /// in memory where they fit, else streamed; or from a store that has both sites, which is given instead of the
     /// model and needs no text.

@@ -117,6 +117,28 @@ impl<B: AsRef<[u8]>> Reader<B> {
         })
     }
 
+    /// Some rows of a tensor, one after the other, in another float dtype: nothing else of it is read.
+    pub fn rows(&self, name: &str, rows: &[u32], wanted: DType) -> Result<Tensor> {
+        let entry = self.entry(name)?;
+        let (count, inner) = match entry.shape.split_first() {
+            Some((count, inner)) => (*count, inner.iter().product::<usize>()),
+            None => bail!(Shape, "expected a tensor with rows, found the number `{name}`"),
+        };
+        element::room(&[rows.len(), inner], wanted)?;
+        let width = inner * entry.dtype.size_in_bytes();
+        let mut data = Vec::with_capacity(rows.len() * width);
+        for row in rows {
+            let row = *row as usize;
+            if row >= count {
+                bail!(Argument, "expected rows of `{name}` below {count}, found {row}");
+            }
+            let start = entry.place.start + row * width;
+            data.extend_from_slice(self.bytes.as_ref().get(start..start + width).unwrap_or_default());
+        }
+        let found = Tensor::from_raw_buffer(&data, entry.dtype, &[rows.len(), inner], &Device::Cpu)?;
+        dtypes::convert(&found, wanted)
+    }
+
     fn entry(&self, name: &str) -> Result<&Entry> {
         self.entries.get(name).ok_or_else(|| {
             err!(Name, "this file has no tensor `{name}`")

@@ -1,98 +1,179 @@
-//! The boxes of a circuit's nodes: layer and index, how well the description holds, and the description.
+//! What is written into the boxes of a circuit: what a node is, a number that tells how much it is to be believed or
+//! how strong it is, and what it means; of a supernode its members.
 
+use super::look::Look;
+use super::names;
+use super::view::{Shown, View};
 use crate::base::Result;
-use crate::circuit::Node;
+use crate::circuit::{Node, Part};
 use crate::report::clip::Frame;
-use crate::report::draw::canvas::{Anchor, Canvas, Point, Type};
+use crate::report::draw::canvas::{Anchor, Canvas, Type};
 use crate::report::number;
-use crate::report::palette::{GROUND, INK, MUTED, RULE, mixed};
-use crate::report::symbols::visible;
+use crate::report::palette::{INK, MUTED, Rgb};
+use crate::report::symbols::{count, token, visible};
 
-use super::place::BOX_WIDTH;
-
-const NAME: Type = Type::bold(10.0);
-const SCORE: Type = Type::regular(10.0);
-const MEANING: Type = Type::regular(11.0);
 const REMARK: Type = Type::regular(9.5);
+/// Where ports are named at the bottom of a box.
+pub const PORT: Type = Type::regular(8.5);
+const PORTS: f64 = 9.0;
+/// So many members of a supernode are named.
+const MEMBERS: usize = 4;
 
-const LINE: f64 = 13.5;
-/// The most lines that a description takes.
-const LINES: usize = 3;
-/// Between the border and the text.
-const INSET: f64 = 8.0;
-const ABOVE: f64 = 5.0;
-const RADIUS: f64 = 5.0;
-const DASH: f64 = 3.0;
+/// The measures of a box.
+#[derive(Debug, Clone, Copy)]
+pub struct Size {
+    pub width: f64,
+    name: Type,
+    meaning: Type,
+    /// The most lines that a meaning takes.
+    lines: usize,
+    line: f64,
+    /// Between the border and the text, at the sides and above.
+    inset: f64,
+    above: f64,
+}
 
-/// The text of a box, in lines that fit.
+impl Size {
+    /// How long a line may be.
+    fn room(self) -> f64 {
+        self.width - 2.0 * self.inset
+    }
+
+    /// In rows by level: narrow where there are names and nothing else.
+    pub fn in_rows(view: &View) -> Self {
+        let has_words = |shown: &Shown| shown.group.is_some() || nodes(view, shown).any(|node| node.meaning.is_some());
+        let width = if view.boxes.iter().any(has_words) { 150.0 } else { 96.0 };
+        let (name, meaning) = (Type::bold(10.0), Type::regular(11.0));
+        Self { width, name, meaning, lines: 3, line: 13.5, inset: 8.0, above: 5.0 }
+    }
+
+    /// In columns by position: the narrower the more there are.
+    pub fn in_columns(columns: usize) -> Self {
+        let width = match columns {
+            0..=7 => 112.0,
+            8..=16 => 92.0,
+            _ => 76.0,
+        };
+        let (name, meaning) = (Type::bold(8.5), Type::regular(9.0));
+        Self { width, name, meaning, lines: 2, line: 11.0, inset: 6.0, above: 3.0 }
+    }
+}
+
+/// The lines of a box, as they fit.
 pub struct Text {
-    name: String,
-    score: Option<String>,
-    meaning: Vec<String>,
+    size: Size,
+    pub look: Look,
+    lines: Vec<(String, Type, Rgb)>,
+    /// What stands at the right of the first line.
+    aside: Option<String>,
     is_outlier: bool,
+    is_target: bool,
+    /// Whether there is a line for the names of ports.
+    has_ports: bool,
 }
 
 impl Text {
-    pub fn of(node: &Node, name: &str) -> Self {
-        let meaning = node.meaning.as_deref().map(visible).unwrap_or_default();
-        let score = node.score.map(|score| number::fixed(score, 2));
-        let room = BOX_WIDTH - 2.0 * INSET;
-        let taken = score.as_ref().map_or(0.0, |score| SCORE.width(score) + 8.0);
-        Self {
-            name: NAME.fitted(name, room - taken),
-            score,
-            meaning: MEANING.wrapped(&meaning, room, LINES),
-            is_outlier: node.outlier,
+    pub fn of(view: &View, at: usize, size: Size, names: &[String]) -> Self {
+        let shown = &view.boxes[at];
+        let mut text = Self {
+            size,
+            look: Look::of(view.graph, shown),
+            lines: Vec::new(),
+            aside: None,
+            is_outlier: false,
+            is_target: shown.is_target,
+            has_ports: view.edges.iter().any(|edge| edge.high == at && edge.port.is_some()),
+        };
+        let name_of = |node: &usize| names.get(*node).map(String::as_str).unwrap_or_default();
+        if let Some(group) = shown.group.and_then(|group| view.graph.supernodes.get(group)) {
+            text.list(&group.name, &shown.nodes.iter().map(name_of).collect::<Vec<_>>());
+        } else if let Some(node) = nodes(view, shown).next() {
+            text.describe(node, shown.nodes.first().map(name_of).unwrap_or_default(), view.is_by_position());
+        }
+        text
+    }
+
+    fn add(&mut self, line: &str, kind: Type, ink: Rgb) {
+        self.lines.push((kind.fitted(line, self.size.room()), kind, ink));
+    }
+
+    /// The name of a supernode, and its members.
+    fn list(&mut self, name: &str, members: &[&str]) {
+        let bold = Type::bold(self.size.meaning.size);
+        for line in bold.wrapped(&visible(name), self.size.room(), self.size.lines) {
+            self.lines.push((line, bold, INK));
+        }
+        self.add(&count(members.len(), "node"), Type::regular(self.size.name.size), MUTED);
+        let named = if members.len() > MEMBERS { MEMBERS - 1 } else { members.len() };
+        for member in &members[..named] {
+            self.add(member, REMARK, MUTED);
+        }
+        if named < members.len() {
+            self.add(&format!("and {} more", members.len() - named), REMARK, MUTED);
+        }
+    }
+
+    fn describe(&mut self, node: &Node, name: &str, is_narrow: bool) {
+        let Size { name: kind, meaning: plain, lines, .. } = self.size;
+        self.aside = aside(node, is_narrow);
+        self.is_outlier = node.outlier;
+        let taken = self.aside.as_ref().map_or(0.0, |aside| kind.width(aside) + 6.0);
+        let room = self.size.room() - taken;
+        let meaning = node.meaning.as_deref().filter(|meaning| !meaning.is_empty());
+        match (node.part, meaning) {
+            // What is read says more than its number.
+            (Part::Token(_), Some(text)) => {
+                let bold = Type::bold(plain.size);
+                self.lines.push((bold.fitted(&token(text), room), bold, INK));
+                self.add(name, Type::regular(kind.size), MUTED);
+            }
+            (_, meaning) => {
+                self.lines.push((kind.fitted(name, room), kind, MUTED));
+                for line in plain.wrapped(&visible(meaning.unwrap_or_default()), self.size.room(), lines) {
+                    self.lines.push((line, plain, INK));
+                }
+            }
+        }
+        if node.outlier {
+            self.add("outlier dimension", REMARK, MUTED);
         }
     }
 
     pub fn height(&self) -> f64 {
-        let lines = 1 + self.meaning.len() + usize::from(self.is_outlier);
-        lines as f64 * LINE + 2.0 * ABOVE + 2.0
+        let ports = if self.has_ports { PORTS } else { 0.0 };
+        self.lines.len() as f64 * self.size.line + 2.0 * self.size.above + 2.0 + ports
+    }
+
+    pub fn draw(&self, canvas: &mut Canvas, frame: &Frame) -> Result<()> {
+        self.look.draw(canvas, frame, self.is_target, self.is_outlier)?;
+        let (left, right) = (frame.left + self.size.inset, frame.right - self.size.inset);
+        let middle = |line: usize| frame.top + self.size.above + 1.0 + (line as f64 + 0.5) * self.size.line;
+        for (i, (line, kind, ink)) in self.lines.iter().enumerate() {
+            canvas.text(line, (left, middle(i)), Anchor::Start, *kind, *ink)?;
+        }
+        if let Some(aside) = &self.aside {
+            let kind = Type::regular(self.size.name.size);
+            canvas.text(aside, (right, middle(0)), Anchor::End, kind, MUTED)?;
+        }
+        Ok(())
     }
 }
 
-pub fn draw(canvas: &mut Canvas, text: &Text, frame: &Frame, is_target: bool) -> Result<()> {
-    draw_frame(canvas, frame, is_target, text.is_outlier)?;
-    let (left, right) = (frame.left + INSET, frame.right - INSET);
-    let middle = |line: usize| frame.top + ABOVE + 1.0 + (line as f64 + 0.5) * LINE;
-    canvas.text(&text.name, (left, middle(0)), Anchor::Start, NAME, MUTED)?;
-    if let Some(score) = &text.score {
-        canvas.text(score, (right, middle(0)), Anchor::End, SCORE, MUTED)?;
-    }
-    for (i, line) in text.meaning.iter().enumerate() {
-        canvas.text(line, (left, middle(i + 1)), Anchor::Start, MEANING, INK)?;
-    }
-    if text.is_outlier {
-        canvas.text("outlier dimension", (left, middle(text.meaning.len() + 1)), Anchor::Start, REMARK, MUTED)?;
-    }
-    Ok(())
+/// The nodes of a box.
+fn nodes<'a>(view: &'a View, shown: &'a Shown) -> impl Iterator<Item = &'a Node> {
+    shown.nodes.iter().filter_map(|node| view.graph.nodes.get(*node))
 }
 
-/// A border and its ground: thick around the target, dashed around what writes along an outlier dimension.
-pub fn draw_frame(canvas: &mut Canvas, frame: &Frame, is_target: bool, is_outlier: bool) -> Result<()> {
-    let outline = rounded(frame);
-    canvas.polygon(&outline, GROUND)?;
-    let (width, ink) = if is_target { (2.0, INK) } else { (1.0, mixed(RULE, MUTED, 0.6)) };
-    if is_outlier { canvas.dashed(&outline, DASH, width + 0.4, MUTED) } else { canvas.path(&outline, width, ink) }
-}
-
-/// The outline of a frame with round corners, closed.
-fn rounded(frame: &Frame) -> Vec<Point> {
-    let radius = RADIUS.min(frame.height() / 2.0);
-    let corners = [
-        (frame.right - radius, frame.top + radius, -0.25),
-        (frame.right - radius, frame.bottom - radius, 0.0),
-        (frame.left + radius, frame.bottom - radius, 0.25),
-        (frame.left + radius, frame.top + radius, 0.5),
-    ];
-    let arc = |(x, y, turn): (f64, f64, f64)| {
-        (0..=6).map(move |i| {
-            let angle = (turn + f64::from(i) / 24.0) * std::f64::consts::TAU;
-            (x + radius * angle.cos(), y + radius * angle.sin())
-        })
-    };
-    let mut outline: Vec<Point> = corners.into_iter().flat_map(arc).collect();
-    outline.extend(outline.first().copied());
-    outline
+/// The score of a description, else the probability of a logit's token, else the node's own effect where there is room.
+pub fn aside(node: &Node, is_narrow: bool) -> Option<String> {
+    if let Some(score) = node.score {
+        return Some(number::fixed(score, 2));
+    }
+    match (node.part, node.value, node.effect) {
+        (Part::Token(_), Some(probability), _) if names::is_logit(node) => {
+            Some(format!("p {}", number::digits(probability, 2)))
+        }
+        (_, _, Some(effect)) if !is_narrow => Some(number::digits(effect, 2)),
+        _ => None,
+    }
 }

@@ -1,14 +1,18 @@
-//! The legend of a circuit: what the colours, widths and borders say, as far as they occur.
+//! The legend of a circuit: what the shapes, colours, widths and borders say, as far as they occur.
 
-use super::boxes;
+use super::boxes::{self, Text};
 use super::labels::Words;
-use super::{EFFECT, names, stroke};
+use super::look::Look;
+use super::stroke::{self, Weight};
+use super::view::View;
+use super::{EFFECT, names};
 use crate::base::Result;
-use crate::circuit::Graph;
 use crate::report::clip::Frame;
 use crate::report::draw::canvas::{Anchor, Canvas};
 use crate::report::draw::layout::{NOTE, PAD};
+use crate::report::number;
 use crate::report::palette::MUTED;
+use crate::report::symbols::visible;
 
 const ROW: f64 = 20.0;
 /// The width of a key, and the space between it and its words.
@@ -16,52 +20,36 @@ const KEY: f64 = 26.0;
 const SPACE: f64 = 7.0;
 const BETWEEN: f64 = 22.0;
 
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 enum Key {
-    /// An edge of this effect.
+    /// An edge of this share of the largest effect.
     Edge(f64),
+    /// An edge that leads down.
+    Down,
+    Shape(Look),
     Target,
     Outlier,
     /// An edge's label.
-    Label,
-    /// A description's score.
-    Score,
+    Label(Words),
+    /// A number in a box.
+    Number(String),
 }
 
 /// Keys with their words, in rows.
 pub struct Legend {
-    entries: Vec<(Key, &'static str, (f64, usize))>,
+    entries: Vec<(Key, String, (f64, usize))>,
     rows: usize,
+    weight: Weight,
 }
 
 impl Legend {
-    pub fn of(graph: &Graph, width: f64) -> Self {
-        let (half, tenth, opposite) = match names::is_restored(graph) {
-            true => ("the lower feature alone restores half of the upper one", "a tenth", "it takes away instead"),
-            false => {
-                ("the upper feature falls by half when the lower one is ablated", "by a tenth", "it grows instead")
-            }
-        };
-        let mut words = vec![(Key::Target, "the target")];
-        if !graph.edges.is_empty() {
-            words.extend([(Key::Edge(0.5), half), (Key::Edge(0.1), tenth)]);
-        }
-        if graph.edges.iter().any(|edge| edge.effect < 0.0) {
-            words.push((Key::Edge(-0.1), opposite));
-        }
-        if !graph.edges.is_empty() {
-            words.push((Key::Label, "effect, and cosine of the two directions"));
-        }
-        if graph.nodes.iter().any(|node| node.outlier) {
-            words.push((Key::Outlier, "writes along an outlier dimension"));
-        }
-        if graph.nodes.iter().any(|node| node.score.is_some()) {
-            words.push((Key::Score, "how well the description holds on other text"));
-        }
-        let mut legend = Self { entries: Vec::new(), rows: 1 };
+    pub fn of(view: &View, texts: &[Text], weight: Weight, has_labels: bool, width: f64) -> Self {
+        let words = [of_boxes(view, texts), of_edges(view), of_numbers(view, has_labels)].concat();
+        let mut legend = Self { entries: Vec::new(), rows: 1, weight };
         let mut x = PAD;
         for (key, words) in words {
-            let wide = key.width() + SPACE + NOTE.width(words);
+            let words = NOTE.fitted(&words, width - 2.0 * PAD - key.width() - SPACE);
+            let wide = key.width() + SPACE + NOTE.width(&words);
             if x > PAD && x + wide > width - PAD {
                 (x, legend.rows) = (PAD, legend.rows + 1);
             }
@@ -78,33 +66,109 @@ impl Legend {
     pub fn draw(&self, canvas: &mut Canvas, top: f64) -> Result<()> {
         for (key, words, (x, row)) in &self.entries {
             let y = top + (*row as f64 + 0.5) * ROW;
-            key.draw(canvas, *x, y)?;
+            key.draw(canvas, self.weight, *x, y)?;
             canvas.text(words, (x + key.width() + SPACE, y), Anchor::Start, NOTE, MUTED)?;
         }
         Ok(())
     }
 }
 
+/// The kinds of nodes where there are several, and the borders of single ones.
+fn of_boxes(view: &View, texts: &[Text]) -> Vec<(Key, String)> {
+    let looks = [Look::Feature, Look::Error, Look::Head, Look::Whole, Look::End, Look::Group];
+    let found: Vec<Look> = looks.into_iter().filter(|look| texts.iter().any(|text| text.look == *look)).collect();
+    let mut words = Vec::new();
+    if view.boxes.iter().any(|shown| shown.is_target) {
+        words.push((Key::Target, "target".to_string()));
+    }
+    if found != [Look::Feature] {
+        words.extend(found.into_iter().map(|look| (Key::Shape(look), look.words().to_string())));
+    }
+    if view.graph.nodes.iter().any(|node| node.outlier) {
+        words.push((Key::Outlier, "writes along an outlier dimension".into()));
+    }
+    words
+}
+
+/// What the width of an edge says.
+fn of_edges(view: &View) -> Vec<(Key, String)> {
+    if view.edges.is_empty() {
+        return Vec::new();
+    }
+    let (strong, weak, against) = match (&view.graph.quantity, names::is_restored(view.graph)) {
+        (Some(quantity), _) => {
+            let size = |share: f64| number::digits(view.largest * share, 3);
+            let strong = (1.0, format!("{}: {}", visible(quantity), size(1.0)));
+            (strong, size(0.1), "negative")
+        }
+        (None, true) => {
+            let half = (0.5, "the lower feature alone restores half of the upper one".into());
+            (half, "a tenth".into(), "it takes away instead")
+        }
+        (None, false) => {
+            let half = (0.5, "the upper feature falls by half when the lower one is ablated".into());
+            (half, "by a tenth".into(), "it grows instead")
+        }
+    };
+    let mut words = vec![(Key::Edge(strong.0), strong.1), (Key::Edge(0.1), weak)];
+    if view.edges.iter().any(|edge| edge.share < 0.0) {
+        words.push((Key::Edge(-0.1), against.into()));
+    }
+    if view.edges.iter().any(|edge| edge.is_down) {
+        words.push((Key::Down, "leads down, from the upper one to the lower one".into()));
+    }
+    words
+}
+
+/// What the numbers at edges and in boxes are.
+fn of_numbers(view: &View, has_labels: bool) -> Vec<(Key, String)> {
+    let mut words = Vec::new();
+    if has_labels {
+        let effect = if view.graph.quantity.is_some() { "0.57" } else { "57 %" };
+        let has_ports = view.edges.iter().any(|edge| edge.port.is_some());
+        let effect = if has_ports { format!("{effect} k") } else { effect.to_string() };
+        let cosine = view.edges.iter().any(|edge| edge.cosine.is_some()).then(|| "0.62".to_string());
+        let input = if has_ports { ", and the input of a head: q, k or v" } else { "" };
+        let angle = if cosine.is_some() { ", and cosine of the two directions" } else { "" };
+        words.push((Key::Label(Words { effect, cosine }), format!("effect{input}{angle}")));
+    }
+    let nodes = || view.boxes.iter().filter(|shown| shown.group.is_none()).flat_map(|shown| &shown.nodes);
+    let nodes: Vec<_> = nodes().filter_map(|node| view.graph.nodes.get(*node)).collect();
+    let asides: Vec<String> = nodes.iter().filter_map(|node| boxes::aside(node, view.is_by_position())).collect();
+    if nodes.iter().any(|node| node.score.is_some()) {
+        words.push((Key::Number("0.71".into()), "how well the description holds on other text".into()));
+    }
+    if asides.iter().any(|aside| aside.starts_with('p')) {
+        words.push((Key::Number("p 0.4".into()), "probability of the token".into()));
+    }
+    let has_effect = |node: &&crate::circuit::Node| {
+        node.score.is_none() && node.effect.is_some() && !(names::is_logit(node) && node.value.is_some())
+    };
+    if !view.is_by_position() && nodes.iter().any(has_effect) {
+        words.push((Key::Number("0.3".into()), "the node's own effect".into()));
+    }
+    words
+}
+
 impl Key {
-    fn width(self) -> f64 {
+    fn width(&self) -> f64 {
         match self {
-            Key::Label => example().width(),
+            Key::Label(words) => words.width(),
+            Key::Number(text) => EFFECT.width(text).max(KEY),
             _ => KEY,
         }
     }
 
-    fn draw(self, canvas: &mut Canvas, x: f64, y: f64) -> Result<()> {
+    fn draw(&self, canvas: &mut Canvas, weight: Weight, x: f64, y: f64) -> Result<()> {
         let frame = Frame { left: x + 1.0, top: y - 6.0, right: x + KEY - 1.0, bottom: y + 6.0 };
         match self {
-            Key::Edge(effect) => stroke(canvas, &[(x, y), (x + KEY, y)], effect),
-            Key::Target => boxes::draw_frame(canvas, &frame, true, false),
-            Key::Outlier => boxes::draw_frame(canvas, &frame, false, true),
-            Key::Label => example().draw(canvas, (x, y)),
-            Key::Score => canvas.text("0.71", (x + KEY, y), Anchor::End, EFFECT, MUTED),
+            Key::Edge(share) => stroke::draw(canvas, &[(x, y), (x + KEY, y)], *share, weight),
+            Key::Down => stroke::arrow(canvas, (x + KEY / 2.0, y + 4.0), 1.0),
+            Key::Shape(look) => look.draw(canvas, &frame, false, false),
+            Key::Target => Look::Feature.draw(canvas, &frame, true, false),
+            Key::Outlier => Look::Feature.draw(canvas, &frame, false, true),
+            Key::Label(words) => words.draw(canvas, (x, y)),
+            Key::Number(text) => canvas.text(text, (x + self.width(), y), Anchor::End, EFFECT, MUTED),
         }
     }
-}
-
-fn example() -> Words {
-    Words { effect: "57 %".into(), cosine: Some("0.62".into()) }
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::EFFECT;
 use super::names::effect;
 use super::place::Placed;
+use super::view::{Drawn, View};
 use crate::base::Result;
-use crate::circuit::Graph;
 use crate::report::clip::Frame;
 use crate::report::draw::canvas::{Anchor, Canvas, Point};
 use crate::report::number;
@@ -29,6 +29,7 @@ const SPACE: f64 = 5.0;
 const FEW: usize = 40;
 
 /// What a label says.
+#[derive(Clone)]
 pub struct Words {
     pub effect: String,
     pub cosine: Option<String>,
@@ -36,6 +37,8 @@ pub struct Words {
 
 /// Words and the plate on which they stand.
 pub struct Label {
+    /// The edge that it belongs to.
+    pub edge: usize,
     pub words: Words,
     pub plate: Frame,
 }
@@ -53,26 +56,34 @@ impl Words {
     }
 }
 
-/// The labels that have room, those of the strongest edges first. Each says its effect, and the cosine of the two
-/// directions where that hides nothing.
-pub fn labels(graph: &Graph, placed: &Placed, curves: &[Vec<Point>]) -> Vec<Label> {
+/// The labels that have room, those of the strongest edges first. Each says the effect and the input of a head that it
+/// acts through, and the cosine of the two directions where that hides nothing.
+pub fn labels(view: &View, placed: &Placed, curves: &[Vec<Point>]) -> Vec<Label> {
+    // Between the narrow columns of a text there is room for few.
+    if !placed.columns.is_empty() && view.edges.len() > FEW {
+        return Vec::new();
+    }
     let points = Points::of(curves);
-    let mut order: Vec<usize> = (0..graph.edges.len()).collect();
-    order.sort_by(|a, b| graph.edges[*b].effect.abs().total_cmp(&graph.edges[*a].effect.abs()));
     let mut labels: Vec<Label> = Vec::new();
-    for i in order {
-        let effect = effect(graph, &graph.edges[i]);
-        let cosine = graph.edges[i].cosine.map(|cosine| number::fixed(cosine, 2));
+    for i in view.by_strength().into_iter().rev() {
+        let effect = words(view, &view.edges[i]);
+        let cosine = view.edges[i].cosine.map(|cosine| number::fixed(cosine, 2));
         let long = Words { effect: effect.clone(), cosine };
         let short = Words { effect, cosine: None };
-        let long = (graph.edges.len() <= FEW).then_some((long, 0));
+        let long = (view.edges.len() <= FEW).then_some((long, 0));
         let found = long.into_iter().chain([(short, HIDDEN)]).find_map(|(words, most)| {
             let plate = free(words.width(), &curves[i], placed, &labels, |plate| points.hidden(plate, i), most)?;
-            Some(Label { words, plate })
+            Some(Label { edge: i, words, plate })
         });
         labels.extend(found);
     }
     labels
+}
+
+/// The effect of an edge, and the input of a head that it ends at.
+fn words(view: &View, edge: &Drawn) -> String {
+    let port = edge.port.map(|port| format!(" {port}")).unwrap_or_default();
+    effect(view.graph, edge.effect) + port.as_str()
 }
 
 /// The place along the curve where a label covers no box, no other label, and the least of other curves.
@@ -152,8 +163,9 @@ mod tests {
     #[test]
     fn labels_cover_no_box_and_not_each_other_and_the_strongest_edges_have_one() {
         for graph in samples::all() {
-            let placed = Placed::of(&graph, &vec![50.0; graph.nodes.len()], 80.0);
-            let labels = labels(&graph, &placed, &route::curves(&graph, &placed));
+            let view = View::of(&graph);
+            let placed = Placed::of(&view, &vec![50.0; view.boxes.len()], 80.0, 150.0);
+            let labels = labels(&view, &placed, &route::curves(&view, &placed));
             for (i, label) in labels.iter().enumerate() {
                 let plate = &label.plate;
                 assert!(plate.left >= 0.0 && plate.right <= placed.width);
@@ -162,8 +174,8 @@ mod tests {
                 assert!(!labels[..i].iter().any(|other| overlap(plate, &other.plate, 0.0)));
             }
             assert!(2 * labels.len() >= graph.edges.len(), "{} of {}", labels.len(), graph.edges.len());
-            if let Some(strongest) = graph.edges.iter().max_by(|a, b| a.effect.abs().total_cmp(&b.effect.abs())) {
-                assert_eq!(labels[0].words.effect, effect(&graph, strongest));
+            if let Some(strongest) = view.edges.iter().max_by(|a, b| a.effect.abs().total_cmp(&b.effect.abs())) {
+                assert_eq!(labels[0].words.effect, words(&view, strongest));
             }
         }
     }

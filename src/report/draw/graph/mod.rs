@@ -1,44 +1,52 @@
-//! Circuits: features in rows, the earliest at the bottom and the target on top, with an edge for each effect.
+//! Circuits: nodes in rows, the earliest at the bottom and the target on top, with an edge for each effect; where nodes
+//! stand at positions of a text, in columns, too.
 
 mod boxes;
+mod columns;
+mod curve;
 mod key;
 mod labels;
+mod look;
 pub mod names;
 mod place;
 mod route;
 #[cfg(test)]
 pub mod samples;
+mod stroke;
+pub mod strongest;
+pub mod view;
 
-use super::canvas::{Anchor, Canvas, Drawing, Point, Type, draw as on_canvas};
+use super::canvas::{Anchor, Canvas, Drawing, Layers, Point, Type};
 use super::layout::{self, PAD};
 use crate::base::Result;
 use crate::circuit::Graph;
-use crate::err;
 use crate::report::clip::Frame;
 use crate::report::number;
-use crate::report::palette::{GROUND, MUTED, RULE, Rgb, SERIES};
+use crate::report::palette::{GROUND, MUTED, RULE};
 use crate::report::picture::Picture;
 use crate::report::symbols::{count, visible};
+use boxes::{Size, Text};
 use key::Legend;
 use labels::Label;
-use place::{Level, Placed};
-
-/// Edges by which the later feature falls, and by which it grows, when the earlier one is ablated.
-const FALLS: Rgb = SERIES[0];
-const GROWS: Rgb = SERIES[1];
-const DASH: f64 = 5.0;
+use place::Placed;
+use stroke::Weight;
+use view::View;
 
 const EFFECT: Type = Type::regular(9.5);
 const SITE: Type = Type::bold(11.0);
-const PARTIAL: Type = Type::bold(11.5);
-const PARTIAL_LINE: f64 = 18.0;
+const REMARK: Type = Type::bold(11.5);
+const REMARK_LINE: f64 = 18.0;
 
+/// The least room for the title and the legend.
+const NARROWEST: f64 = 500.0;
+/// With more edges than this all are thin, and with more than that they are faint.
+const MANY: usize = 100;
+const VERY_MANY: usize = 150;
 /// What a level's ground reaches beyond its boxes.
 const BAND: f64 = 10.0;
-
-/// Beyond this a drawing is a tangle.
-const MOST_NODES: usize = 300;
-const MOST_EDGES: usize = 2000;
+/// The line below the columns, and the space between two of them.
+const POSITIONS: f64 = 18.0;
+const BETWEEN: f64 = 1.5;
 
 impl Picture for Graph {
     fn title(&self) -> String {
@@ -46,89 +54,178 @@ impl Picture for Graph {
     }
 
     fn description(&self) -> String {
-        let (nodes, edges) = (count(self.nodes.len(), "feature"), count(self.edges.len(), "effect"));
+        let (nodes, edges) = (count(self.nodes.len(), "node"), count(self.edges.len(), "effect"));
         let partial = if self.is_whole { "" } else { ", partial" };
         format!("{}{partial}: {nodes} of {}, {edges}", self.title, count(self.sites.len(), "site"))
     }
 
     fn draw(&self, spelling: bool) -> Result<Drawing> {
-        if !self.can_be_drawn() {
-            let (nodes, edges) = (self.nodes.len(), self.edges.len());
-            let hint = "save it as .dot or .json, or leave weak edges out when it is made";
-            return Err(err!(
-                Argument,
-                "expected at most {MOST_NODES} nodes and {MOST_EDGES} edges to draw, found {nodes} and {edges}"
-            )
-            .hint(hint));
-        }
-        let texts: Vec<boxes::Text> =
-            self.nodes.iter().zip(names::nodes(self)).map(|(node, name)| boxes::Text::of(node, &name)).collect();
-        let heights: Vec<f64> = texts.iter().map(boxes::Text::height).collect();
-        let sites: Vec<String> = self.sites.iter().map(|site| SITE.fitted(&visible(site), 120.0)).collect();
-        let labels = sites.iter().map(|site| SITE.width(site)).fold(0.0, f64::max);
-        let placed = Placed::of(self, &heights, labels);
-        let width = placed.width + 2.0 * PAD;
-        let (title, notes) = (layout::title_lines(&self.title, width), layout::note_lines(&notes(self), width));
-        let partial = if self.is_whole { 0.0 } else { PARTIAL_LINE };
-        let legend = Legend::of(self, width);
-        let above = PAD + layout::title_height(&title) + partial + BAND;
-        let below = above + placed.height + BAND + 12.0;
-        let height = below + legend.height() + layout::notes_height(&notes) + PAD;
-        on_canvas(width, height, spelling, |canvas| {
-            layout::draw_title(canvas, &title)?;
-            if !self.is_whole {
-                let text = "Partial: it was interrupted, and shows what had been found by then.";
-                let middle = PAD + layout::title_height(&title) + partial / 2.0 - 4.0;
-                canvas.text(text, (PAD, middle), Anchor::Start, PARTIAL, GROWS)?;
-            }
-            self.draw_circuit(canvas, &placed, (&sites, &texts), above)?;
-            legend.draw(canvas, below)?;
-            layout::draw_notes(canvas, &notes, height)
-        })
+        Sheet::of(&View::of(self)).drawn(spelling)
     }
 }
 
-impl Graph {
-    /// Whether a drawing of it could be read.
-    pub fn can_be_drawn(&self) -> bool {
-        self.nodes.len() <= MOST_NODES && self.edges.len() <= MOST_EDGES
+/// Everything in its place.
+struct Sheet<'a> {
+    view: &'a View<'a>,
+    sites: Vec<String>,
+    texts: Vec<Text>,
+    placed: Placed,
+    curves: Vec<Vec<Point>>,
+    labels: Vec<Label>,
+    weight: Weight,
+    /// Where the boxes begin.
+    above: f64,
+}
+
+impl<'a> Sheet<'a> {
+    fn of(view: &'a View<'a>) -> Self {
+        let graph = view.graph;
+        let site = |site: &Option<usize>| site.and_then(|site| graph.sites.get(site)).map_or("", String::as_str);
+        let sites: Vec<String> = view.levels.iter().map(|at| SITE.fitted(&visible(site(at)), 120.0)).collect();
+        let left = sites.iter().map(|site| SITE.width(site)).fold(0.0, f64::max);
+        let (by_position, mut names) = (view.is_by_position(), names::nodes(graph));
+        if by_position {
+            // The column says it.
+            let positioned = names.iter_mut().zip(&graph.nodes).filter(|(_, node)| node.position.is_some());
+            positioned.for_each(|(name, _)| name.truncate(name.rfind('@').unwrap_or(name.len())));
+        }
+        let size = if by_position { Size::in_columns(columns::count(view)) } else { Size::in_rows(view) };
+        let texts: Vec<Text> = (0..view.boxes.len()).map(|at| Text::of(view, at, size, &names)).collect();
+        let heights: Vec<f64> = texts.iter().map(Text::height).collect();
+        let placed = match by_position {
+            true => columns::placed(view, &heights, left + 20.0, size.width),
+            false => Placed::of(view, &heights, left, size.width),
+        };
+        let weight = match (by_position, view.edges.len()) {
+            (true, VERY_MANY..) => Weight::FAINT,
+            (true, _) | (_, MANY..) => Weight::THIN,
+            _ => Weight::WIDE,
+        };
+        let curves = route::curves(view, &placed);
+        let labels = labels::labels(view, &placed, &curves);
+        Self { view, sites, texts, placed, curves, labels, weight, above: 0.0 }
     }
 
-    /// Everything between the title and the legend, moved down to `above` and right to the margin.
-    fn draw_circuit(
-        &self,
-        canvas: &mut Canvas,
-        placed: &Placed,
-        (sites, texts): (&[String], &[boxes::Text]),
-        above: f64,
-    ) -> Result<()> {
-        let moved = |(x, y): Point| (x + PAD, y + above);
-        let framed = |frame: &Frame| {
-            let ((left, top), (right, bottom)) = (moved((frame.left, frame.top)), moved((frame.right, frame.bottom)));
-            Frame { left, top, right, bottom }
-        };
-        for level in &placed.levels {
-            draw_level(canvas, level, sites.get(level.level), placed.width, above)?;
+    fn drawn(mut self, spelling: bool) -> Result<Drawing> {
+        let graph = self.view.graph;
+        let partial = (!graph.is_whole)
+            .then(|| "Partial: it was interrupted, and shows what had been found by then.".to_string());
+        let remarks: Vec<&String> = partial.iter().chain(&self.view.left_out).collect();
+        let least = remarks.iter().map(|remark| REMARK.width(remark)).fold(NARROWEST, f64::max);
+        let width = self.placed.width.max(least) + 2.0 * PAD;
+        let (title, notes) = (layout::title_lines(&graph.title, width), layout::note_lines(&notes(graph), width));
+        let legend = Legend::of(self.view, &self.texts, self.weight, !self.labels.is_empty(), width);
+        let titled = PAD + layout::title_height(&title);
+        self.above = titled + remarks.len() as f64 * REMARK_LINE + BAND;
+        let footer = if self.placed.columns.is_empty() { 0.0 } else { POSITIONS };
+        let below = self.above + self.placed.height + BAND + footer + 12.0;
+        let height = below + legend.height() + layout::notes_height(&notes) + PAD;
+        let mut layers = Layers::new(width, height, spelling);
+        layers.add(|canvas| {
+            layout::draw_title(canvas, &title)?;
+            for (i, remark) in remarks.iter().enumerate() {
+                let middle = titled + (i as f64 + 0.5) * REMARK_LINE - 4.0;
+                canvas.text(remark, (PAD, middle), Anchor::Start, REMARK, stroke::GROWS)?;
+            }
+            self.draw_ground(canvas)
+        })?;
+        self.draw_circuit(&mut layers)?;
+        layers.add(|canvas| {
+            legend.draw(canvas, below)?;
+            layout::draw_notes(canvas, &notes, height)
+        })?;
+        Ok(layers.finished())
+    }
+
+    /// A point between the title and the legend.
+    fn moved(&self, (x, y): Point) -> Point {
+        (x + PAD, y + self.above)
+    }
+
+    fn framed(&self, frame: &Frame) -> Frame {
+        let (left, top) = self.moved((frame.left, frame.top));
+        let (right, bottom) = self.moved((frame.right, frame.bottom));
+        Frame { left, top, right, bottom }
+    }
+
+    /// A faint ground behind the boxes of a level, cut into columns where there are some, and what levels and columns
+    /// are called.
+    fn draw_ground(&self, canvas: &mut Canvas) -> Result<()> {
+        for level in &self.placed.levels {
+            let (top, bottom) = (self.above + level.top - BAND, self.above + level.bottom + BAND);
+            let first = self.placed.columns.first().map_or(self.placed.width, |column| column.left - 2.0 * BETWEEN);
+            canvas.rectangle((PAD, top), (PAD + first, bottom), RULE.faint(0.4))?;
+            for column in &self.placed.columns {
+                let (left, right) = (PAD + column.left + BETWEEN, PAD + column.right - BETWEEN);
+                canvas.rectangle((left, top), (right, bottom), RULE.faint(0.4))?;
+            }
+            if let Some(site) = self.sites.get(level.level) {
+                canvas.text(site, (PAD + 8.0, (top + bottom) / 2.0), Anchor::Start, SITE, MUTED)?;
+            }
         }
-        let curves = route::curves(self, placed);
+        for column in &self.placed.columns {
+            let at =
+                (PAD + (column.left + column.right) / 2.0, self.above + self.placed.height + BAND + POSITIONS / 2.0);
+            let name = column.position.map_or("–".to_string(), |position| position.to_string());
+            canvas.text(&name, at, Anchor::Middle, EFFECT, MUTED)?;
+        }
+        if !self.placed.columns.is_empty() {
+            let at = (PAD + 8.0, self.above + self.placed.height + BAND + POSITIONS / 2.0);
+            canvas.text("position", at, Anchor::Start, EFFECT, MUTED)?;
+        }
+        Ok(())
+    }
+
+    /// Edges, labels and boxes.
+    fn draw_circuit(&self, layers: &mut Layers) -> Result<()> {
+        let view = self.view;
         // The weakest first, so that the strong ones lie on top.
-        let mut order: Vec<usize> = (0..self.edges.len()).collect();
-        order.sort_by(|a, b| self.edges[*a].effect.abs().total_cmp(&self.edges[*b].effect.abs()));
-        for i in order {
-            let points: Vec<Point> = curves[i].iter().map(|point| moved(*point)).collect();
-            // What runs below is cut off beside it, so that crossings are seen as such.
-            canvas.path(&points, thickness(self.edges[i].effect) + 2.4, GROUND)?;
-            stroke(canvas, &points, self.edges[i].effect)?;
+        for i in view.by_strength() {
+            let edge = &view.edges[i];
+            let points: Vec<Point> = self.curves[i].iter().map(|point| self.moved(*point)).collect();
+            layers.add_about("edge", &[edge.low, edge.high], |canvas| {
+                if self.placed.columns.is_empty() {
+                    stroke::clear(canvas, &points, edge.share, self.weight)?;
+                }
+                stroke::draw(canvas, &points, edge.share, self.weight)?;
+                match points.first().filter(|_| edge.is_down) {
+                    Some(end) => stroke::arrow(canvas, *end, edge.share),
+                    None => Ok(()),
+                }
+            })?;
         }
-        for Label { words, plate } in labels::labels(self, placed, &curves) {
-            let plate = framed(&plate);
-            canvas.rectangle((plate.left, plate.top), (plate.right, plate.bottom), GROUND.faint(0.88))?;
-            words.draw(canvas, (plate.left + labels::MARGIN, (plate.top + plate.bottom) / 2.0))?;
+        for Label { edge, words, plate } in &self.labels {
+            let (edge, plate) = (&view.edges[*edge], self.framed(plate));
+            layers.add_about("edge", &[edge.low, edge.high], |canvas| {
+                canvas.rectangle((plate.left, plate.top), (plate.right, plate.bottom), GROUND.faint(0.88))?;
+                words.draw(canvas, (plate.left + labels::MARGIN, (plate.top + plate.bottom) / 2.0))
+            })?;
         }
-        for (node, (text, frame)) in texts.iter().zip(&placed.boxes).enumerate() {
-            let frame = framed(frame);
-            boxes::draw(canvas, text, &frame, node == 0)?;
-            canvas.area(frame, node);
+        for (at, (text, frame)) in self.texts.iter().zip(&self.placed.boxes).enumerate() {
+            let frame = self.framed(frame);
+            layers.add_about("node", &[at], |canvas| {
+                text.draw(canvas, &frame)?;
+                self.draw_ports(canvas, at, &frame)?;
+                canvas.area(frame, at);
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The names of a head's inputs above where their edges end.
+    fn draw_ports(&self, canvas: &mut Canvas, at: usize, frame: &Frame) -> Result<()> {
+        let ends = self.view.edges.iter().zip(&self.curves).filter(|(edge, _)| edge.high == at);
+        let mut runs: Vec<(crate::circuit::Port, Vec<f64>)> = Vec::new();
+        for (port, x) in ends.filter_map(|(edge, curve)| Some((edge.port?, curve.last()?.0))) {
+            match runs.iter_mut().find(|run| run.0 == port) {
+                Some(run) => run.1.push(x),
+                None => runs.push((port, vec![x])),
+            }
+        }
+        for (port, x) in runs {
+            let middle = PAD + x.iter().sum::<f64>() / x.len() as f64;
+            canvas.text(&port.to_string(), (middle, frame.bottom - 6.5), Anchor::Middle, boxes::PORT, MUTED)?;
         }
         Ok(())
     }
@@ -142,27 +239,6 @@ fn notes(graph: &Graph) -> Vec<String> {
     match [model, made].concat().join("; ") {
         notes if notes.is_empty() => Vec::new(),
         notes => vec![notes],
-    }
-}
-
-/// A faint ground behind the boxes of a level, and the name of its site.
-fn draw_level(canvas: &mut Canvas, level: &Level, site: Option<&String>, width: f64, above: f64) -> Result<()> {
-    let (top, bottom) = (above + level.top - BAND, above + level.bottom + BAND);
-    canvas.rectangle((PAD, top), (PAD + width, bottom), RULE.faint(0.4))?;
-    let Some(site) = site else { return Ok(()) };
-    canvas.text(site, (PAD + 8.0, (top + bottom) / 2.0), Anchor::Start, SITE, MUTED)
-}
-
-fn thickness(effect: f64) -> f64 {
-    0.9 + 7.0 * effect.abs().min(1.0)
-}
-
-/// An edge: as wide as its effect is large, dashed and of another colour where the effect is negative.
-fn stroke(canvas: &mut Canvas, points: &[Point], effect: f64) -> Result<()> {
-    let depth = 0.4 + 0.5 * effect.abs().min(1.0).sqrt();
-    match effect {
-        effect if effect < 0.0 => canvas.dashed(points, DASH, thickness(effect), GROWS.faint(depth)),
-        effect => canvas.path(points, thickness(effect), FALLS.faint(depth)),
     }
 }
 
@@ -235,14 +311,53 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_drawn_too_and_a_tangle_is_refused() {
+    fn nothing_is_drawn_too_and_of_a_tangle_a_part() {
         let mut graph = samples::graph(&[1]);
         graph.nodes.clear();
         assert!(png(&graph).is_ok());
-        let error = inline_svg(&samples::graph(&[200, 101])).unwrap_err();
-        assert!(
-            error.message.starts_with("expected at most 300 nodes and 2000 edges to draw, found 301 and"),
-            "{error:?}"
-        );
+        let picture = inline_svg(&samples::graph(&[200, 101, 1])).unwrap();
+        assert!(picture.contains("Drawn: the strongest ") && picture.contains(" on the way to the targets, and "));
+    }
+
+    #[test]
+    fn kinds_of_nodes_ports_and_quantities_are_named_where_they_occur() {
+        let heads = inline_svg(&samples::heads()).unwrap();
+        for words in [
+            "z.2.1",
+            ">\nq\n<",
+            ">\nk\n<",
+            "head",
+            "MLP",
+            "tokens, embedding, logits",
+            "change of the logit difference: 2",
+        ] {
+            assert!(heads.contains(words), "{words} is missing");
+        }
+        assert!(!heads.contains("cosine") && !heads.contains("error") && !heads.contains(" %"));
+        let features = inline_svg(&samples::features()).unwrap();
+        assert!(features.contains("error: what the dictionary leaves unexplained") && features.contains("2/error"));
+        assert!(!samples::features().edges.iter().any(|edge| edge.cosine.is_some()) && !features.contains("cosine"));
+        let grouped = inline_svg(&samples::grouped()).unwrap();
+        for words in ["copying heads", "3 nodes", "edges are added up", "leads down, from the upper one"] {
+            assert!(grouped.contains(words), "{words} is missing");
+        }
+    }
+
+    #[test]
+    fn by_position_there_are_columns_and_positions_stand_below_them() {
+        let picture = inline_svg(&samples::attribution(12, 6)).unwrap();
+        for words in ["position", ">\n11\n<", "␣brackets", "p 0.4", "0/100", "probability of the token"] {
+            assert!(picture.contains(words), "{words} is missing");
+        }
+        assert!(!picture.contains('@'));
+    }
+
+    /// To look at: `LOOK=folder cargo test --lib pictures_to_look_at`.
+    #[test]
+    fn pictures_to_look_at() {
+        let Some(folder) = std::env::var_os("LOOK").map(std::path::PathBuf::from) else { return };
+        for (name, graph) in samples::named() {
+            std::fs::write(folder.join(format!("{name}.png")), png(&graph).unwrap()).unwrap();
+        }
     }
 }

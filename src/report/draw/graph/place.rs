@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::circuit::Graph;
+use super::view::View;
 use crate::report::clip::Frame;
 
-pub const BOX_WIDTH: f64 = 150.0;
 /// Between two boxes of a row, where edges pass that come from further below.
 const GAP: f64 = 24.0;
 /// Between two rows of one level.
@@ -16,8 +15,8 @@ const WIDEST_LEVEL_GAP: f64 = 124.0;
 const FOR_AN_EDGE: f64 = 1.6;
 /// Beside the outermost boxes, where edges pass, too.
 const SIDE: f64 = 26.0;
-/// So many boxes stand in a row; a level with more has several rows.
-const IN_A_ROW: usize = 7;
+/// A level that would be wider has several rows.
+const WIDEST: f64 = 1220.0;
 /// The narrowest that nodes are given, so that there is room for the legend.
 const NARROWEST: f64 = 500.0;
 /// How often rows are ordered anew, downwards and upwards in turn.
@@ -38,6 +37,13 @@ pub struct Level {
     pub bottom: f64,
 }
 
+/// All nodes at one position of a text.
+pub struct Column {
+    pub position: Option<usize>,
+    pub left: f64,
+    pub right: f64,
+}
+
 /// Nodes in their places, from the upper left corner of where nodes are drawn.
 pub struct Placed {
     pub boxes: Vec<Frame>,
@@ -46,48 +52,54 @@ pub struct Placed {
     /// The row of each node.
     pub row_of: Vec<usize>,
     pub levels: Vec<Level>,
+    /// Where nodes are drawn by position; there are no rows then.
+    pub columns: Vec<Column>,
+    /// Where edges may run, on the left.
+    pub left: f64,
     pub width: f64,
     pub height: f64,
 }
 
 impl Placed {
-    /// `heights` is what the text of each node takes, `left` where boxes may begin.
-    pub fn of(graph: &Graph, heights: &[f64], left: f64) -> Self {
+    /// `heights` is what the text of each box takes, `left` where boxes of this width may begin.
+    pub fn of(view: &View, heights: &[f64], left: f64, wide: f64) -> Self {
         let mut levels: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-        for (i, node) in graph.nodes.iter().enumerate() {
-            levels.entry(node.level).or_default().push(i);
+        for (i, shown) in view.boxes.iter().enumerate() {
+            levels.entry(shown.level).or_default().push(i);
         }
-        let wide = |nodes: &Vec<usize>| apart(nodes.len()) * (nodes.len() as f64 - 1.0) + BOX_WIDTH;
-        let inner = levels.values().map(wide).fold(NARROWEST, f64::max);
-        let x = across(graph, &levels, inner);
+        let boxes = Boxes { wide, in_a_row: ((WIDEST / (wide + GAP)) as usize).max(1) };
+        let inner = levels.values().map(|nodes| boxes.width_of(nodes.len())).fold(NARROWEST, f64::max);
+        let x = across(view, &levels, boxes, inner);
         let frame = Frame { left: 0.0, top: 0.0, right: 0.0, bottom: 0.0 };
         let mut placed = Self {
-            boxes: vec![frame; graph.nodes.len()],
+            boxes: vec![frame; view.boxes.len()],
             rows: Vec::new(),
-            row_of: vec![0; graph.nodes.len()],
+            row_of: vec![0; view.boxes.len()],
             levels: Vec::new(),
+            columns: Vec::new(),
+            left,
             width: left + inner + 2.0 * SIDE,
             height: 0.0,
         };
         for (level, nodes) in levels.iter().rev() {
             if !placed.rows.is_empty() {
-                placed.height += level_gap(graph, *level);
+                placed.height += level_gap(view, *level);
             }
             let top = placed.height;
-            placed.stack(rows(nodes, &x), &x, heights, left + SIDE);
+            placed.stack(boxes.rows(nodes, &x), &x, heights, (left + SIDE, wide));
             placed.levels.push(Level { level: *level, top, bottom: placed.height });
         }
         placed
     }
 
     /// Puts the rows of a level below what there is.
-    fn stack(&mut self, rows: Vec<Vec<usize>>, x: &[f64], heights: &[f64], left: f64) {
+    fn stack(&mut self, rows: Vec<Vec<usize>>, x: &[f64], heights: &[f64], (left, wide): (f64, f64)) {
         for (i, nodes) in rows.into_iter().enumerate() {
             let top = self.height + if i > 0 { ROW_GAP } else { 0.0 };
             let bottom = top + nodes.iter().map(|node| heights[*node]).fold(0.0, f64::max);
             for node in &nodes {
-                let from = left + x[*node] - BOX_WIDTH / 2.0;
-                self.boxes[*node] = Frame { left: from, top, right: from + BOX_WIDTH, bottom };
+                let from = left + x[*node] - wide / 2.0;
+                self.boxes[*node] = Frame { left: from, top, right: from + wide, bottom };
                 self.row_of[*node] = self.rows.len();
             }
             self.rows.push(Row { nodes, top, bottom });
@@ -96,33 +108,95 @@ impl Placed {
     }
 }
 
+/// Boxes of one width, so many in a row.
+#[derive(Clone, Copy)]
+struct Boxes {
+    wide: f64,
+    in_a_row: usize,
+}
+
+impl Boxes {
+    /// How many rows a level with so many boxes has.
+    fn rows_of(self, count: usize) -> usize {
+        count.div_ceil(self.in_a_row).max(1)
+    }
+
+    /// How far apart the middles of neighbours stand; those of several rows overlap.
+    fn apart(self, count: usize) -> f64 {
+        (self.wide + GAP) / self.rows_of(count) as f64
+    }
+
+    fn width_of(self, count: usize) -> f64 {
+        self.apart(count) * (count as f64 - 1.0) + self.wide
+    }
+
+    /// The rows of a level: every second one, every third one and so on, so that edges reach both past each other.
+    fn rows(self, nodes: &[usize], x: &[f64]) -> Vec<Vec<usize>> {
+        let mut nodes = nodes.to_vec();
+        nodes.sort_by(|a, b| x[*a].total_cmp(&x[*b]).then(a.cmp(b)));
+        let count = self.rows_of(nodes.len());
+        (0..count).map(|row| nodes.iter().copied().skip(row).step_by(count).collect()).collect()
+    }
+
+    fn spread(self, nodes: &[usize], x: &mut [f64], inner: f64) {
+        let step = self.apart(nodes.len());
+        let first = inner / 2.0 - step * (nodes.len() as f64 - 1.0) / 2.0;
+        for (i, node) in nodes.iter().enumerate() {
+            x[*node] = first + step * i as f64;
+        }
+    }
+
+    /// Moves the nodes of a level as near as can be to what they are connected with: each to the mean of those, by the
+    /// size of the effects, where boxes do not overlap.
+    fn pull(self, nodes: &[usize], near: &[Vec<(usize, f64)>], x: &mut [f64], inner: f64) {
+        let wanted = |node: usize| {
+            let sum = |(sum, all), (far, by): &(usize, f64)| (sum + by * x[*far], all + by);
+            let (sum, weight): (f64, f64) = near[node].iter().fold((0.0, 0.0), sum);
+            if weight > 0.0 { sum / weight } else { x[node] }
+        };
+        let mut wanted: Vec<(f64, usize)> = nodes.iter().map(|node| (wanted(*node), *node)).collect();
+        wanted.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        let step = self.apart(nodes.len());
+        // With the steps taken off, places only have to rise: the nearest such places are means of runs.
+        let flat: Vec<f64> = wanted.iter().enumerate().map(|(i, (place, _))| place - step * i as f64).collect();
+        let first = self.wide / 2.0;
+        let last = inner - first - step * (nodes.len() as f64 - 1.0);
+        for (i, (place, (_, node))) in rising(&flat).into_iter().zip(&wanted).enumerate() {
+            x[*node] = place.clamp(first.min(last), last.max(first)) + step * i as f64;
+        }
+    }
+}
+
 /// The space above a level: edges that leave it need more the more they are.
-fn level_gap(graph: &Graph, level: usize) -> f64 {
-    let leaving = graph.edges.iter().filter(|edge| graph.nodes[edge.from].level == level).count();
+fn level_gap(view: &View, level: usize) -> f64 {
+    let leaving = view.edges.iter().filter(|edge| view.boxes[edge.low].level == level).count();
     (LEVEL_GAP + FOR_AN_EDGE * leaving as f64).min(WIDEST_LEVEL_GAP)
 }
 
 /// The middles of all boxes, from left to right: rows are pulled to each other, downwards and upwards in turn, and the
 /// places with the fewest crossings are taken (Sugiyama, Tagawa and Toda 1981).
-fn across(graph: &Graph, levels: &BTreeMap<usize, Vec<usize>>, inner: f64) -> Vec<f64> {
-    let near = Near::of(graph);
-    let mut x = vec![inner / 2.0; graph.nodes.len()];
+fn across(view: &View, levels: &BTreeMap<usize, Vec<usize>>, boxes: Boxes, inner: f64) -> Vec<f64> {
+    let near = Near::of(view);
+    let mut x = vec![inner / 2.0; view.boxes.len()];
     for nodes in levels.values() {
-        spread(nodes, &mut x, inner);
+        boxes.spread(nodes, &mut x, inner);
     }
     let (mut best, mut fewest) = (x.clone(), f64::INFINITY);
     for _ in 0..SWEEPS {
         for nodes in levels.values().rev() {
-            pull(nodes, &near.later, &mut x, inner);
+            boxes.pull(nodes, &near.later, &mut x, inner);
         }
         for nodes in levels.values() {
-            pull(nodes, &near.earlier, &mut x, inner);
+            boxes.pull(nodes, &near.earlier, &mut x, inner);
         }
-        let tangled = tangle(graph, &x);
+        let tangled = tangle(view, &x);
         if tangled < fewest {
             (best, fewest) = (x.clone(), tangled);
         }
     }
+    // What all levels leave free is left free on both sides.
+    let (low, high) = best.iter().fold((f64::MAX, f64::MIN), |(low, high), x| (low.min(*x), high.max(*x)));
+    best.iter_mut().for_each(|x| *x += (inner - low - high) / 2.0);
     best
 }
 
@@ -133,73 +207,33 @@ struct Near {
 }
 
 impl Near {
-    fn of(graph: &Graph) -> Self {
-        let empty = vec![Vec::new(); graph.nodes.len()];
+    fn of(view: &View) -> Self {
+        let empty = vec![Vec::new(); view.boxes.len()];
         let mut near = Self { earlier: empty.clone(), later: empty };
-        for edge in &graph.edges {
+        for edge in &view.edges {
             // Weak edges count, too, or a few strong ones would tear the rest apart.
-            let weight = 0.15 + edge.effect.abs().min(1.0);
-            near.earlier[edge.to].push((edge.from, weight));
-            near.later[edge.from].push((edge.to, weight));
+            let weight = 0.15 + edge.share.abs();
+            near.earlier[edge.high].push((edge.low, weight));
+            near.later[edge.low].push((edge.high, weight));
         }
         near
     }
 }
 
 /// How many pairs of edges between the same two levels cross, and a little for the length of each edge.
-fn tangle(graph: &Graph, x: &[f64]) -> f64 {
+fn tangle(view: &View, x: &[f64]) -> f64 {
     let mut between: BTreeMap<(usize, usize), Vec<(f64, f64)>> = BTreeMap::new();
     let mut length = 0.0;
-    for edge in &graph.edges {
-        let levels = (graph.nodes[edge.from].level, graph.nodes[edge.to].level);
-        between.entry(levels).or_default().push((x[edge.from], x[edge.to]));
-        length += (x[edge.from] - x[edge.to]).abs();
+    for edge in &view.edges {
+        let levels = (view.boxes[edge.low].level, view.boxes[edge.high].level);
+        between.entry(levels).or_default().push((x[edge.low], x[edge.high]));
+        length += (x[edge.low] - x[edge.high]).abs();
     }
     let crossings = |edges: &Vec<(f64, f64)>| {
         let cross = |a: &(f64, f64), b: &(f64, f64)| (a.0 - b.0) * (a.1 - b.1) < 0.0;
         edges.iter().enumerate().map(|(i, a)| edges[..i].iter().filter(|b| cross(a, b)).count()).sum::<usize>()
     };
     between.values().map(crossings).sum::<usize>() as f64 + length / 400.0
-}
-
-/// The rows of a level: every second one, every third one and so on, so that edges reach both past each other.
-fn rows(nodes: &[usize], x: &[f64]) -> Vec<Vec<usize>> {
-    let mut nodes = nodes.to_vec();
-    nodes.sort_by(|a, b| x[*a].total_cmp(&x[*b]).then(a.cmp(b)));
-    let count = nodes.len().div_ceil(IN_A_ROW).max(1);
-    (0..count).map(|row| nodes.iter().copied().skip(row).step_by(count).collect()).collect()
-}
-
-/// How far apart the middles of neighbours stand; those of several rows overlap.
-fn apart(count: usize) -> f64 {
-    (BOX_WIDTH + GAP) / count.div_ceil(IN_A_ROW).max(1) as f64
-}
-
-fn spread(nodes: &[usize], x: &mut [f64], inner: f64) {
-    let step = apart(nodes.len());
-    let first = inner / 2.0 - step * (nodes.len() as f64 - 1.0) / 2.0;
-    for (i, node) in nodes.iter().enumerate() {
-        x[*node] = first + step * i as f64;
-    }
-}
-
-/// Moves the nodes of a level as near as can be to what they are connected with: each to the mean of those, by the size
-/// of the effects, where boxes do not overlap.
-fn pull(nodes: &[usize], near: &[Vec<(usize, f64)>], x: &mut [f64], inner: f64) {
-    let wanted = |node: usize| {
-        let (sum, weight) = near[node].iter().fold((0.0, 0.0), |(sum, all), (far, by)| (sum + by * x[*far], all + by));
-        if weight > 0.0 { sum / weight } else { x[node] }
-    };
-    let mut wanted: Vec<(f64, usize)> = nodes.iter().map(|node| (wanted(*node), *node)).collect();
-    wanted.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-    let step = apart(nodes.len());
-    // With the steps taken off, places only have to rise: the nearest such places are means of runs.
-    let flat: Vec<f64> = wanted.iter().enumerate().map(|(i, (place, _))| place - step * i as f64).collect();
-    let room = inner - BOX_WIDTH / 2.0 - step * (nodes.len() as f64 - 1.0);
-    for (i, (place, (_, node))) in rising(&flat).into_iter().zip(&wanted).enumerate() {
-        let place = place.clamp((BOX_WIDTH / 2.0).min(room), room.max(BOX_WIDTH / 2.0));
-        x[*node] = place + step * i as f64;
-    }
 }
 
 /// The rising numbers that are nearest to these by the sum of squares: neighbours in the wrong order are pooled.
@@ -225,8 +259,9 @@ mod tests {
     #[test]
     fn no_two_boxes_overlap_and_all_are_inside() {
         for graph in samples::all() {
-            let heights: Vec<f64> = (0..graph.nodes.len()).map(|node| 40.0 + (node % 4) as f64 * 10.0).collect();
-            let placed = Placed::of(&graph, &heights, 80.0);
+            let view = View::of(&graph);
+            let heights: Vec<f64> = (0..view.boxes.len()).map(|node| 40.0 + (node % 4) as f64 * 10.0).collect();
+            let placed = Placed::of(&view, &heights, 80.0, 150.0);
             for (i, a) in placed.boxes.iter().enumerate() {
                 assert!(a.left >= 80.0 + SIDE - 0.1 && a.right <= placed.width - SIDE + 0.1, "{a:?}");
                 assert!(a.top >= 0.0 && a.bottom <= placed.height && a.height() >= heights[i] - 1e-9);
@@ -236,8 +271,8 @@ mod tests {
                 }
             }
             // Later dictionaries are higher up.
-            for edge in &graph.edges {
-                assert!(placed.boxes[edge.from].top >= placed.boxes[edge.to].bottom + LEVEL_GAP);
+            for edge in &view.edges {
+                assert!(placed.boxes[edge.low].top >= placed.boxes[edge.high].bottom + LEVEL_GAP);
             }
         }
     }
@@ -250,7 +285,7 @@ mod tests {
         for (i, edge) in graph.edges.iter_mut().enumerate() {
             (edge.from, edge.to, edge.effect) = (3 + i, 2 - i, 0.5);
         }
-        let placed = Placed::of(&graph, &[40.0; 6], 0.0);
+        let placed = Placed::of(&View::of(&graph), &[40.0; 6], 0.0, 150.0);
         for edge in &graph.edges {
             assert!((placed.boxes[edge.from].left - placed.boxes[edge.to].left).abs() < 1.0);
         }

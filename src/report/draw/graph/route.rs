@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 
+use super::curve;
 use super::place::{Placed, Row};
-use crate::circuit::Graph;
+use super::view::{Drawn, View};
+use crate::circuit::Port;
 use crate::report::clip::Frame;
 use crate::report::draw::canvas::Point;
 
-/// Straight pieces that one bend is drawn of.
-const PIECES: usize = 20;
 /// Between edges that pass beside a row, and between the row and the first of them.
 const LANE: f64 = 7.0;
 /// The most between two edges that end at one box.
@@ -18,28 +18,31 @@ const PORT: f64 = 26.0;
 const CROWDED: f64 = 8.0;
 
 /// The curves of all edges, in their order, each from the lower box to the upper one.
-pub fn curves(graph: &Graph, placed: &Placed) -> Vec<Vec<Point>> {
-    let passes = passes(graph, placed);
-    let (leaving, arriving) = (ports(graph, placed, &passes, true), ports(graph, placed, &passes, false));
-    let curve = |(i, edge): (usize, &crate::circuit::Edge)| {
-        let mut corners = vec![(leaving[i], placed.boxes[edge.from].top)];
+pub fn curves(view: &View, placed: &Placed) -> Vec<Vec<Point>> {
+    let passes = passes(view, placed);
+    let (leaving, arriving) = (ports(view, placed, &passes, true), ports(view, placed, &passes, false));
+    let curve = |(i, edge): (usize, &Drawn)| {
+        let from = (leaving[i], placed.boxes[edge.low].top);
+        let to = (arriving[i], placed.boxes[edge.high].bottom);
+        if !placed.columns.is_empty() {
+            return curve::aside(from, to, placed.boxes[edge.high].width());
+        }
+        let mut corners = vec![from];
         for (row, x) in &passes[i] {
             corners.extend([(*x, placed.rows[*row].bottom), (*x, placed.rows[*row].top)]);
         }
-        corners.push((arriving[i], placed.boxes[edge.to].bottom));
-        smooth(&corners)
+        corners.push(to);
+        curve::smooth(&corners)
     };
-    graph.edges.iter().enumerate().map(curve).collect()
+    view.edges.iter().enumerate().map(curve).collect()
 }
 
 /// The rows that each edge passes on its way up, and where it passes them.
-fn passes(graph: &Graph, placed: &Placed) -> Vec<Vec<(usize, f64)>> {
+fn passes(view: &View, placed: &Placed) -> Vec<Vec<(usize, f64)>> {
     let mut gaps: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
-    let mut order: Vec<usize> = (0..graph.edges.len()).collect();
     // Strong edges choose first.
-    order.sort_by(|a, b| graph.edges[*b].effect.abs().total_cmp(&graph.edges[*a].effect.abs()));
-    for i in order {
-        let (from, to) = (graph.edges[i].from, graph.edges[i].to);
+    for i in view.by_strength().into_iter().rev() {
+        let (from, to) = (view.edges[i].low, view.edges[i].high);
         for row in placed.row_of[to] + 1..placed.row_of[from] {
             let wanted = on_line(placed, (from, to), row);
             let crowd = |gap: usize| gaps.get(&(row, gap)).map_or(0, Vec::len);
@@ -47,9 +50,9 @@ fn passes(graph: &Graph, placed: &Placed) -> Vec<Vec<(usize, f64)>> {
             gaps.entry((row, gap)).or_default().push(i);
         }
     }
-    let mut passes = vec![Vec::new(); graph.edges.len()];
+    let mut passes = vec![Vec::new(); view.edges.len()];
     for ((row, gap), mut edges) in gaps.into_iter().rev() {
-        let place = |i: &usize| on_line(placed, (graph.edges[*i].from, graph.edges[*i].to), row);
+        let place = |i: &usize| on_line(placed, (view.edges[*i].low, view.edges[*i].high), row);
         edges.sort_by(|a, b| place(a).total_cmp(&place(b)).then(a.cmp(b)));
         let wanted: Vec<f64> = edges.iter().map(place).collect();
         for (i, x) in edges.iter().zip(lanes(reach(placed, &placed.rows[row], gap), &wanted)) {
@@ -70,11 +73,12 @@ fn middle(frame: &Frame) -> f64 {
     (frame.left + frame.right) / 2.0
 }
 
-/// From where to where a gap of a row reaches: gap 0 lies left of all boxes, the last one right of them.
+/// From where to where a gap of a row reaches: gap 0 lies left of all boxes, the last one right of them, as far as the
+/// drawing goes.
 fn reach(placed: &Placed, row: &Row, gap: usize) -> (f64, f64) {
     let left = gap.checked_sub(1).and_then(|before| row.nodes.get(before)).map(|node| placed.boxes[*node].right);
     let right = row.nodes.get(gap).map(|node| placed.boxes[*node].left);
-    (left.unwrap_or(f64::NEG_INFINITY), right.unwrap_or(f64::INFINITY))
+    (left.unwrap_or(placed.left), right.unwrap_or(placed.width))
 }
 
 fn nearest_gap(placed: &Placed, row: usize, wanted: f64, crowd: impl Fn(usize) -> usize) -> usize {
@@ -103,46 +107,26 @@ fn lanes((left, right): (f64, f64), wanted: &[f64]) -> Vec<f64> {
     wanted.iter().enumerate().map(place).collect()
 }
 
-/// Where each edge leaves its lower box, or arrives at its upper one: beside each other, in the order in which they run.
-fn ports(graph: &Graph, placed: &Placed, passes: &[Vec<(usize, f64)>], leaving: bool) -> Vec<f64> {
-    let mut ends: BTreeMap<usize, Vec<(f64, usize)>> = BTreeMap::new();
-    for (i, edge) in graph.edges.iter().enumerate() {
-        let (end, other) = if leaving { (edge.from, edge.to) } else { (edge.to, edge.from) };
+/// Where each edge leaves its lower box, or arrives at its upper one: beside each other, in the order in which they run,
+/// those of one input of a head together.
+fn ports(view: &View, placed: &Placed, passes: &[Vec<(usize, f64)>], leaving: bool) -> Vec<f64> {
+    let mut ends: BTreeMap<usize, Vec<(Option<Port>, f64, usize)>> = BTreeMap::new();
+    for (i, edge) in view.edges.iter().enumerate() {
+        let (end, other) = if leaving { (edge.low, edge.high) } else { (edge.high, edge.low) };
         let pass = if leaving { passes[i].first() } else { passes[i].last() };
         let toward = pass.map_or_else(|| middle(&placed.boxes[other]), |(_, x)| *x);
-        ends.entry(end).or_default().push((toward, i));
+        ends.entry(end).or_default().push((edge.port.filter(|_| !leaving), toward, i));
     }
-    let mut places = vec![0.0; graph.edges.len()];
+    let mut places = vec![0.0; view.edges.len()];
     for (node, mut edges) in ends {
-        edges.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        edges.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.cmp(&b.2)));
         let frame = &placed.boxes[node];
         let step = PORT.min((frame.width() - 24.0) / (edges.len() as f64 - 1.0).max(1.0));
-        for (at, (_, i)) in edges.iter().enumerate() {
+        for (at, (_, _, i)) in edges.iter().enumerate() {
             places[*i] = middle(frame) + (at as f64 - (edges.len() as f64 - 1.0) / 2.0) * step;
         }
     }
     places
-}
-
-/// A line through the corners that leaves and arrives at each of them upright.
-fn smooth(corners: &[Point]) -> Vec<Point> {
-    let mut points: Vec<Point> = corners.first().copied().into_iter().collect();
-    for pair in corners.windows(2) {
-        match (pair[0], pair[1]) {
-            (from, to) if from.0 == to.0 => points.push(to),
-            (from, to) => points.extend((1..=PIECES).map(|i| on_bend(from, to, i as f64 / PIECES as f64))),
-        }
-    }
-    points
-}
-
-/// A point of the cubic curve between two points that is upright at both.
-fn on_bend(from: Point, to: Point, t: f64) -> Point {
-    let s = 1.0 - t;
-    let mix =
-        |p: f64, q: f64, r: f64, u: f64| s * s * s * p + 3.0 * s * s * t * q + 3.0 * s * t * t * r + t * t * t * u;
-    let half = (from.1 + to.1) / 2.0;
-    (mix(from.0, from.0, to.0, to.0), mix(from.1, half, half, to.1))
 }
 
 #[cfg(test)]
@@ -153,18 +137,24 @@ mod tests {
     #[test]
     fn edges_run_from_box_to_box_and_through_none() {
         for graph in samples::all() {
-            let placed = Placed::of(&graph, &vec![50.0; graph.nodes.len()], 80.0);
-            let curves = curves(&graph, &placed);
-            assert_eq!(curves.len(), graph.edges.len());
-            for (edge, curve) in graph.edges.iter().zip(&curves) {
+            let view = View::of(&graph);
+            let placed = Placed::of(&view, &vec![50.0; view.boxes.len()], 80.0, 150.0);
+            let curves = curves(&view, &placed);
+            assert_eq!(curves.len(), view.edges.len());
+            for (edge, curve) in view.edges.iter().zip(&curves) {
                 let (first, last) = (curve[0], curve[curve.len() - 1]);
-                assert_eq!((first.1, last.1), (placed.boxes[edge.from].top, placed.boxes[edge.to].bottom));
+                assert_eq!((first.1, last.1), (placed.boxes[edge.low].top, placed.boxes[edge.high].bottom));
                 assert!(curve.windows(2).all(|pair| pair[0].1 >= pair[1].1), "edges rise");
                 for (x, y) in curve {
                     let through = |frame: &&Frame| {
                         frame.left < *x && *x < frame.right && frame.top + 0.01 < *y && *y < frame.bottom - 0.01
                     };
-                    assert!(!placed.boxes.iter().any(|frame| through(&frame)), "{edge:?} at {x} {y}");
+                    assert!(
+                        !placed.boxes.iter().any(|frame| through(&frame)),
+                        "{} to {} at {x} {y}",
+                        edge.low,
+                        edge.high
+                    );
                     assert!(*x > 0.0 && *x < placed.width);
                 }
             }
@@ -174,9 +164,10 @@ mod tests {
     #[test]
     fn edges_of_one_box_end_beside_each_other_in_the_order_in_which_they_come() {
         let graph = samples::graph(&[5, 1]);
-        let placed = Placed::of(&graph, &[50.0; 6], 0.0);
+        let view = View::of(&graph);
+        let placed = Placed::of(&view, &[50.0; 6], 0.0, 150.0);
         let mut ends: Vec<(f64, f64)> =
-            curves(&graph, &placed).iter().map(|curve| (curve[0].0, curve[curve.len() - 1].0)).collect();
+            curves(&view, &placed).iter().map(|curve| (curve[0].0, curve[curve.len() - 1].0)).collect();
         ends.sort_by(|a, b| a.0.total_cmp(&b.0));
         assert!(ends.windows(2).all(|pair| pair[0].1 + 20.0 < pair[1].1), "{ends:?}");
     }
@@ -187,14 +178,5 @@ mod tests {
         assert_eq!(lanes((0.0, f64::INFINITY), &[-9.0, 300.0]), [7.0, 300.0]);
         assert_eq!(lanes((f64::NEG_INFINITY, 0.0), &[-9.0, 30.0]), [-14.0, -7.0]);
         assert_eq!(lanes((0.0, 24.0), &[1.0, 2.0, 3.0]), [6.0, 12.0, 18.0]);
-    }
-
-    #[test]
-    fn bends_are_upright_at_both_ends() {
-        let points = smooth(&[(0.0, 100.0), (50.0, 60.0), (50.0, 40.0), (20.0, 0.0)]);
-        assert_eq!(points.len(), 2 + 2 * PIECES);
-        assert_eq!((points[0], points[PIECES], points[PIECES + 1]), ((0.0, 100.0), (50.0, 60.0), (50.0, 40.0)));
-        let steep = |a: Point, b: Point| (b.1 - a.1).abs() > 4.0 * (b.0 - a.0).abs();
-        assert!(steep(points[0], points[1]) && steep(points[PIECES - 1], points[PIECES]));
     }
 }

@@ -23,26 +23,32 @@ pub struct StepTensors {
     /// The target of the features after a skip connection, where there is one.
     rest: Option<Tensor>,
     weights: Vec<(Name, Tensor)>,
+    rows: usize,
+    shape: Shape,
+    /// Whether the decoder bias is subtracted from what is read.
+    is_centred: bool,
+    is_tied: bool,
+}
+
+/// The same, locked for reading.
+pub struct StepNumbers<'a> {
+    tensors: &'a StepTensors,
+    x: Numbers<'a>,
+    target: Option<Numbers<'a>>,
+    rest: Option<Numbers<'a>>,
+    weights: Vec<(Name, Numbers<'a>)>,
 }
 
 impl StepTensors {
     /// None where a tensor is not in f32 on the CPU, where shapes do not match (the reference implementation reports
     /// which), or where sizes overflow the index type.
-    pub fn of(params: &Params, batch: &Batch) -> Result<Option<Self>> {
-        let weights = params.all.iter().map(|parameter| (parameter.name, parameter.weight.as_detached_tensor()));
-        let weights: Vec<_> = weights.collect();
-        let is_here = |tensor: &Tensor| tensor.dtype() == DType::F32 && tensor.device().is_cpu();
-        let mut all = weights.iter().map(|(_, weight)| weight).chain(std::iter::once(&batch.x)).chain(&batch.target);
-        let are_here = all.all(is_here);
-        let d_sae = params.get(Name::EncoderBias)?.elem_count();
-        let (&[rows, d_in], &[others, d_out]) = (batch.x.dims(), batch.target().dims()) else { return Ok(None) };
-        let shape = Shape { d_in, d_sae, d_out };
-        let fit = rows == others && weights.iter().all(|(name, weight)| fits(*name, weight.dims(), shape));
-        let scores = rows.saturating_mul(d_sae);
-        if !are_here || !fit || scores == 0 || d_in * d_out == 0 || u32::try_from(scores).is_err() {
+    pub fn of(params: &Params, batch: &Batch, recipe: &Recipe) -> Result<Option<Self>> {
+        let (&[rows, _], &[others, d_out]) = (batch.x.dims(), batch.target().dims()) else { return Ok(None) };
+        let target = batch.target.as_ref();
+        if rows != others || !target.is_none_or(is_here) {
             return Ok(None);
         }
-        let target = batch.target.as_ref().map(flat).transpose()?;
+        let Some(of_layer) = Self::of_layer(params, &batch.x, d_out, recipe)? else { return Ok(None) };
         let rest = match params.maybe(Name::Skip) {
             Some(skip) => {
                 let around = kernels::linear(&batch.x, &skip.as_detached_tensor(), None)?;
@@ -50,50 +56,79 @@ impl StepTensors {
             }
             None => None,
         };
-        let flat = |(name, weight)| Ok((name, flat(&weight)?));
-        let weights = weights.into_iter().map(flat).collect::<Result<_>>()?;
-        Ok(Some(Self { x: kernels::flat(&batch.x)?, target, rest, weights }))
+        let is_centred = recipe.kind.is_centred() && target.is_none();
+        Ok(Some(Self { target: target.map(flat).transpose()?, rest, is_centred, ..of_layer }))
     }
 
-    /// Calls `work` with everything as slices. `room`: memory for what is read once it is centred.
-    pub fn lend<T>(&self, recipe: &Recipe, room: &mut Vec<f32>, work: impl FnOnce(&Inputs) -> Result<T>) -> Result<T> {
-        let numbers = self.weights.iter().map(|(name, weight)| Ok((*name, Numbers::of(weight)?)));
-        let numbers = numbers.collect::<Result<Vec<_>>>()?;
-        let maybe = |name| numbers.iter().find(|(known, _)| *known == name).map(|(_, numbers)| numbers.slice());
+    /// Those of one layer of a cross-layer transcoder, whose features write this many numbers; without a target, which
+    /// all layers have in common.
+    pub fn of_layer(params: &Params, x: &Tensor, d_out: usize, recipe: &Recipe) -> Result<Option<Self>> {
+        let weights = params.all.iter().map(|parameter| (parameter.name, parameter.weight.as_detached_tensor()));
+        let weights: Vec<_> = weights.collect();
+        let are_here = weights.iter().map(|(_, weight)| weight).chain(std::iter::once(x)).all(is_here);
+        let d_sae = params.get(Name::EncoderBias)?.elem_count();
+        let &[rows, d_in] = x.dims() else { return Ok(None) };
+        let shape = Shape { d_in, d_sae, d_out };
+        let fit = weights.iter().all(|(name, weight)| fits(*name, weight.dims(), shape));
+        let scores = rows.saturating_mul(d_sae);
+        if !are_here || !fit || scores == 0 || d_in * d_out == 0 || u32::try_from(scores).is_err() {
+            return Ok(None);
+        }
+        let flat = |(name, weight)| Ok((name, flat(&weight)?));
+        let (weights, is_tied) = (weights.into_iter().map(flat).collect::<Result<_>>()?, recipe.kind.is_tied());
+        let (target, rest, x) = (None, None, kernels::flat(x)?);
+        Ok(Some(Self { x, target, rest, weights, rows, shape, is_centred: false, is_tied }))
+    }
+
+    pub fn locked(&self) -> Result<StepNumbers<'_>> {
+        let weights = self.weights.iter().map(|(name, weight)| Ok((*name, Numbers::of(weight)?)));
+        Ok(StepNumbers {
+            tensors: self,
+            x: Numbers::of(&self.x)?,
+            target: self.target.as_ref().map(Numbers::of).transpose()?,
+            rest: self.rest.as_ref().map(Numbers::of).transpose()?,
+            weights: weights.collect::<Result<_>>()?,
+        })
+    }
+}
+
+impl StepNumbers<'_> {
+    /// Everything as slices. `room`: memory for what is read once it is centred.
+    pub fn inputs<'a>(&'a self, room: &'a mut Vec<f32>) -> Result<Inputs<'a>> {
+        let StepTensors { rows, shape, is_centred, is_tied, .. } = *self.tensors;
+        let maybe = |name| self.weights.iter().find(|(known, _)| *known == name).map(|(_, numbers)| numbers.slice());
         let get = |name: Name| maybe(name).ok_or_else(|| err!(Bug, "a dictionary without its {name}"));
-        let (x, target) = (Numbers::of(&self.x)?, self.target.as_ref().map(Numbers::of).transpose()?);
-        let rest = self.rest.as_ref().map(Numbers::of).transpose()?;
-        let (rows, d_in) = self.x.dims2()?;
-        let d_out = self.target.as_ref().map_or(Ok(d_in), |target| Ok::<_, crate::base::Error>(target.dims2()?.1))?;
         let (encoder, encoder_bias, decoder_bias) =
             (get(Name::Encoder)?, get(Name::EncoderBias)?, maybe(Name::DecoderBias));
-        let centre = decoder_bias.filter(|_| recipe.kind.is_centred() && target.is_none());
-        let is_tied = recipe.kind.is_tied();
-        let (encoder, lengths) = if is_tied { unit(encoder, d_in) } else { (Cow::Borrowed(encoder), Vec::new()) };
-        let inputs = Inputs {
-            x: centre.map_or(x.slice(), |centre| less(x.slice(), centre, room)),
-            whole: target.as_ref().unwrap_or(&x).slice(),
-            target: rest.as_ref().or(target.as_ref()).unwrap_or(&x).slice(),
+        let (encoder, lengths) = if is_tied { unit(encoder, shape.d_in) } else { (Cow::Borrowed(encoder), Vec::new()) };
+        let (x, whole) = (self.x.slice(), self.target.as_ref().unwrap_or(&self.x).slice());
+        Ok(Inputs {
+            x: decoder_bias.filter(|_| is_centred).map_or(x, |centre| less(x, centre, room)),
+            whole,
+            target: self.rest.as_ref().map_or(whole, Numbers::slice),
             decoder: if is_tied { None } else { Some(get(Name::Decoder)?) },
             encoder_bias,
             decoder_bias,
             threshold: maybe(Name::Threshold),
             encoder,
             lengths,
-            is_centred: centre.is_some(),
-            has_skip: rest.is_some(),
+            is_centred,
+            has_skip: self.rest.is_some(),
             rows,
-            shape: Shape { d_in, d_sae: encoder_bias.len(), d_out },
-        };
-        work(&inputs)
+            shape,
+        })
     }
+}
+
+fn is_here(tensor: &Tensor) -> bool {
+    tensor.dtype() == DType::F32 && tensor.device().is_cpu()
 }
 
 /// The numbers of a step.
 pub struct Inputs<'a> {
     /// The input, centred: `[rows, d_in]`.
     pub x: &'a [f32],
-    /// The target of the dictionary: `[rows, d_out]`.
+    /// The target of the dictionary: `[rows, d_out]`; of a layer of a cross-layer transcoder, which has none of its own, x.
     pub whole: &'a [f32],
     /// The target of its features, without a skip connection.
     pub target: &'a [f32],

@@ -4,6 +4,7 @@
 //! stating how its codes are selected ([`Choice`]); a batch with many codes is left to the twin.
 
 mod auxiliary;
+pub mod cross_layer;
 mod gradients;
 mod inputs;
 mod jump;
@@ -14,7 +15,7 @@ mod tests;
 use super::kinds::{Choice, Cost, Progress};
 use super::loss::{Batch, Before};
 use super::params::Params;
-use super::recipe::{Counting, Dead, Recipe};
+use super::recipe::{Dead, Recipe};
 use crate::base::Result;
 pub use gradients::Gradients;
 use gradients::{Directions, ErrorTerm};
@@ -22,7 +23,7 @@ use inputs::{Inputs, StepTensors};
 use jump::Jumped;
 use kernels::arch;
 use kernels::sparse::{AtLeast, ByColumn, Product, Sizes, SparseRows, spread, squares};
-use reconstruct::reconstruct;
+use reconstruct::{Left, reconstruct};
 
 /// The share of codes above 0 from which on the twin's dense products are faster. (Measured at 4,096 features of 512: with
 /// 19 % above 0 a step takes two thirds of the twin's time, and as long as that with about 28 %.)
@@ -56,26 +57,27 @@ pub fn compute(
 ) -> Result<Option<Computed>> {
     let progress = Progress { step: before.step, steps: recipe.steps, memory: before.memory };
     let Some(choice) = recipe.kind.choice(progress) else { return Ok(None) };
-    let Some(held) = StepTensors::of(params, batch)? else { return Ok(None) };
-    let mut centred = std::mem::take(&mut room.centred);
-    let found = held.lend(recipe, &mut centred, |inputs| {
-        if !choice.fits(inputs.shape.d_sae) {
-            return Ok(None);
-        }
-        let Some((codes, jumped)) = choose(inputs, choice, most)? else { return Ok(None) };
-        let sparsity = recipe.sparsity(before.step) * before.price;
+    let Some(tensors) = StepTensors::of(params, batch, recipe)? else { return Ok(None) };
+    let (numbers, mut centred) = (tensors.locked()?, std::mem::take(&mut room.centred));
+    let inputs = numbers.inputs(&mut centred)?;
+    let chosen = choose(&inputs, choice, most)?;
+    let computed = chosen.map(|(codes, jumped)| {
         let powers = |p: f64| Ok(powers(&codes, p));
         let memory = recipe.kind.remembered(progress, &powers)?;
-        let step = Step { inputs, choice, recipe, sparsity, silent: before.silent };
-        step.compute(codes, jumped, room).map(|computed| Some(Computed { memory, ..computed }))
+        let step = Step::of(&inputs, choice, recipe, before);
+        step.compute(&codes, jumped.as_ref(), room).map(|computed| Computed { memory, ..computed })
     });
+    drop(inputs);
     room.centred = centred;
-    found
+    computed.transpose()
 }
 
 /// The codes of a batch, with what thresholds did to them. Nothing where they are too many.
 fn choose(inputs: &Inputs, choice: Choice<'_>, most: f64) -> Result<Option<(SparseRows, Option<Jumped>)>> {
     let (rows, d_sae) = (inputs.rows, inputs.shape.d_sae);
+    if !choice.fits(d_sae) {
+        return Ok(None);
+    }
     let sizes = Sizes { rows, inner: inputs.shape.d_in, columns: d_sae };
     let product = Product { x: inputs.x, weights: &inputs.encoder, bias: inputs.encoder_bias, sizes };
     Ok(match choice {
@@ -98,6 +100,11 @@ fn powers(codes: &SparseRows, p: f64) -> f64 {
     fired.map(|code| f64::from(*code).powf(p)).sum::<f64>() / codes.rows().max(1) as f64
 }
 
+/// The mean number of codes in a row.
+fn l0(codes: &SparseRows) -> f64 {
+    codes.values.iter().filter(|code| **code != 0.0).count() as f64 / codes.rows().max(1) as f64
+}
+
 /// How long the parts of a direction are; as in the twin, a part of length 0 is as if it were very short.
 pub fn lengths_of<'a>(direction: &'a [f32], parts: &'a [usize]) -> impl Iterator<Item = f32> + 'a {
     let mut rest = direction;
@@ -118,26 +125,61 @@ struct Step<'a> {
     silent: &'a [u64],
 }
 
-impl Step<'_> {
-    fn compute(&self, codes: SparseRows, jumped: Option<Jumped>, room: &mut Gradients) -> Result<Computed> {
+/// What the gradients of a dictionary's weights leave.
+struct Backward {
+    /// Of the penalty and of the AuxK loss, with their weights.
+    loss: f64,
+    /// The sum of the squares of all gradients.
+    squares: f64,
+    silent: Vec<u64>,
+}
+
+impl<'a> Step<'a> {
+    fn of(inputs: &'a Inputs<'a>, choice: Choice<'a>, recipe: &'a Recipe, before: Before<'a>) -> Self {
+        let sparsity = recipe.sparsity(before.step) * before.price;
+        Self { inputs, choice, recipe, sparsity, silent: before.silent }
+    }
+
+    fn compute(&self, codes: &SparseRows, jumped: Option<&Jumped>, room: &mut Gradients) -> Result<Computed> {
         let inputs = self.inputs;
-        let (rows, d_sae, d_out) = (inputs.rows, inputs.shape.d_sae, inputs.shape.d_out);
+        let (rows, d_out) = (inputs.rows, inputs.shape.d_out);
         let spread_of_target = spread(inputs.whole, d_out);
-        let counts = match self.recipe.counting {
-            Counting::Mean => 1.0 / (rows * d_out) as f64,
-            Counting::Sum => 1.0 / rows as f64,
-            Counting::Normalised => 1.0 / spread_of_target,
-        };
+        let counts = self.recipe.counting.weight(rows, d_out, spread_of_target);
         let factor = (-2.0 * counts) as f32;
         let target = (inputs.target, inputs.decoder_bias);
-        let mut left = reconstruct(inputs, target, &codes, factor, std::mem::take(&mut room.rest));
-        let penalty = self.penalty(&codes, jumped.as_ref(), &mut left.slopes, room);
-        let silent = self.since(&codes);
+        let mut left = reconstruct(inputs, target, codes, factor, std::mem::take(&mut room.rest));
+        let backward = self.backward((codes, jumped), &mut left, factor, room)?;
+        let error = left.squares * counts;
+        room.rest = left.rest;
+        Ok(Computed {
+            total: error + backward.loss,
+            error,
+            norm: backward.squares.sqrt(),
+            l0: l0(codes),
+            fve: 1.0 - left.squares / spread_of_target,
+            silent: backward.silent,
+            smallest: self.smallest(codes),
+            memory: Vec::new(),
+        })
+    }
+
+    /// The gradients of all weights, into `room`, with the penalty and the AuxK loss. `factor`: what a number that is left
+    /// counts in the gradient of the error.
+    fn backward(
+        &self,
+        (codes, jumped): (&SparseRows, Option<&Jumped>),
+        left: &mut Left,
+        factor: f32,
+        room: &mut Gradients,
+    ) -> Result<Backward> {
+        let (inputs, d_sae) = (self.inputs, self.inputs.shape.d_sae);
+        let penalty = self.penalty(codes, jumped, &mut left.slopes, room);
+        let silent = self.since(codes);
         let helped = match self.recipe.dead {
             Dead::AuxK { k, weight } => auxiliary::help(inputs, &left.rest, &self.dead(&silent), k, weight)?,
             Dead::Leave | Dead::Resample { .. } => None,
         };
-        let by_feature = ByColumn::of(&codes, &left.slopes, d_sae);
+        let by_feature = ByColumn::of(codes, &left.slopes, d_sae);
         let of_the_dead = helped.as_ref().map(|helped| ByColumn::of(&helped.codes, &helped.left.slopes, d_sae));
         let mut terms = vec![ErrorTerm { codes: &by_feature, rest: &left.rest, factor }];
         if let (Some(helped), Some(codes)) = (&helped, &of_the_dead) {
@@ -148,26 +190,20 @@ impl Step<'_> {
             Some(_) => left.sums.iter().map(bias).collect(),
             None => Vec::new(),
         };
-        let whole_direction = [d_out];
+        let whole_direction = [inputs.shape.d_out];
         let parts = self.parts(&whole_direction);
         let directions = Directions { is_unit: self.recipe.unit, length: self.price() as f32, parts };
         let whole = room.sweep(inputs, &terms, directions)?;
         room.feel_skip(inputs, &left.rest, factor)?;
         let more = [&room.decoder_bias, &room.threshold, &room.skip].map(|numbers| f64::from(squares(arch(), numbers)));
-        let error = left.squares * counts;
-        room.rest = left.rest;
-        let fired = codes.values.iter().filter(|code| **code != 0.0);
-        Ok(Computed {
-            total: error + penalty + helped.map_or(0.0, |helped| helped.loss),
-            error,
-            norm: (whole + more.iter().sum::<f64>()).sqrt(),
-            l0: fired.clone().count() as f64 / rows as f64,
-            fve: 1.0 - left.squares / spread_of_target,
-            silent,
-            smallest: matches!(self.choice, Choice::LargestOfAll(_))
-                .then(|| fired.copied().reduce(f32::min).map_or(0.0, f64::from)),
-            memory: Vec::new(),
-        })
+        let loss = penalty + helped.map_or(0.0, |helped| helped.loss);
+        Ok(Backward { loss, squares: whole + more.iter().sum::<f64>(), silent })
+    }
+
+    /// The smallest code above 0, where the kind tracks it.
+    fn smallest(&self, codes: &SparseRows) -> Option<f64> {
+        let fired = codes.values.iter().copied().filter(|code| *code != 0.0);
+        matches!(self.choice, Choice::LargestOfAll(_)).then(|| fired.reduce(f32::min).map_or(0.0, f64::from))
     }
 
     /// What a code counts in the penalty, for a direction of length 1.

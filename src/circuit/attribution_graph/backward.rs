@@ -1,0 +1,130 @@
+//! Gradients of many targets on their way back through the frozen model.
+
+use std::ops::Range;
+
+use super::frozen::{Frozen, FrozenBlock};
+use crate::base::{Result, Task};
+use crate::err;
+use crate::tensor::{Device, Tensor};
+
+/// The gradient of each target with respect to the stream before or behind some block.
+pub struct Backward {
+    /// `[targets, d]` as long as it has passed no attention: each target is read at its own position only. Then
+    /// `[positions, targets, d]`.
+    rows: Tensor,
+    /// The positions of the targets in the first case.
+    own: Option<Vec<usize>>,
+}
+
+/// Called with a position, the targets that it is computed for, and their gradients there.
+pub type Visit<'a> = dyn FnMut(usize, Range<usize>, &Tensor) -> Result<()> + 'a;
+
+impl Backward {
+    /// Vectors that read at the input of the features of a layer, or behind the last norm, as gradients of the stream.
+    pub fn begin(frozen: &Frozen, layer: usize, reading: &Tensor, positions: &[usize]) -> Result<Self> {
+        let norm = frozen.blocks.get(layer).map_or(&frozen.last, |block| &block.reading);
+        let rows = norm.scaled(&norm.backward(reading)?, positions)?;
+        Ok(Self { rows, own: Some(positions.to_vec()) })
+    }
+
+    /// Shows the gradients position by position; targets of one position must stand together.
+    pub fn each_position(&self, visit: &mut Visit) -> Result<()> {
+        let Some(own) = &self.own else {
+            let (positions, targets, _) = self.rows.dims3()?;
+            return (0..positions).try_for_each(|position| visit(position, 0..targets, &self.rows.get(position)?));
+        };
+        let mut start = 0;
+        for together in own.chunk_by(|a, b| a == b) {
+            let end = start + together.len();
+            visit(together[0], start..end, &self.rows.narrow(0, start, end - start)?)?;
+            start = end;
+        }
+        Ok(())
+    }
+
+    /// From behind a block to before it.
+    pub fn through_block(self, block: &FrozenBlock, frozen: &Frozen, task: &Task) -> Result<Self> {
+        let Some((map, factors)) = &block.skip else { return self.through_attention(block, frozen, task) };
+        let skipped = self.skipped(map, factors)?;
+        if frozen.is_serial {
+            // The skip connection begins behind attention, which its gradient passes, too.
+            return Self { rows: (self.rows + skipped)?, own: self.own }.through_attention(block, frozen, task);
+        }
+        let own = self.own.clone();
+        let spread = self.through_attention(block, frozen, task)?;
+        let rows = match own {
+            Some(positions) => with_own(&spread.rows, &skipped, &positions)?,
+            None => (spread.rows + skipped)?,
+        };
+        Ok(Self { rows, own: None })
+    }
+
+    /// What passes the skip connection.
+    fn skipped(&self, map: &Tensor, factors: &[f32]) -> Result<Tensor> {
+        let factor = |position: usize| factors.get(position).copied().unwrap_or(1.0);
+        let (factors, shape): (Vec<f32>, Vec<usize>) = match &self.own {
+            Some(own) => (own.iter().map(|position| factor(*position)).collect(), vec![own.len(), 1]),
+            None => {
+                let positions = self.rows.dim(0)?;
+                ((0..positions).map(factor).collect(), vec![positions, 1, 1])
+            }
+        };
+        let factors = Tensor::from_vec(factors, shape, &Device::Cpu)?;
+        Ok(kernels::linear(&self.rows, map, None)?.broadcast_mul(&factors)?)
+    }
+
+    /// From behind attention to the stream that it reads.
+    pub fn through_attention(self, block: &FrozenBlock, frozen: &Frozen, task: &Task) -> Result<Self> {
+        task.check()?;
+        let heads = kernels::linear(&self.rows, &block.into_heads, None)?;
+        task.check()?;
+        let rows = match &self.own {
+            Some(own) => spread(&self.rows, &heads, own, (block, frozen))?,
+            None => {
+                let back = mixed(&heads, (block, frozen))?;
+                task.check()?;
+                (kernels::linear(&back, &block.out_together, None)? + self.rows)?
+            }
+        };
+        Ok(Self { rows, own: None })
+    }
+}
+
+/// The gradients of targets that are read at one position each, before attention: `[positions, targets, d]`. Each head
+/// spreads one vector over its keys, so that no product is as large as that of all positions.
+fn spread(rows: &Tensor, heads: &Tensor, own: &[usize], (block, frozen): (&FrozenBlock, &Frozen)) -> Result<Tensor> {
+    let (targets, d) = rows.dims2()?;
+    let Some(last) = own.iter().max() else { return Err(err!(Bug, "a gradient of no targets")) };
+    let positions = last + 1;
+    let heads = heads.reshape((targets, frozen.heads, frozen.d_head))?.transpose(0, 1)?.contiguous()?;
+    let each = frozen.heads / frozen.kv_heads;
+    let out = block.out_of_heads.unsqueeze(1)?.expand((frozen.kv_heads, each, frozen.d_head, d))?;
+    let written = heads.matmul(&out.reshape((frozen.heads, frozen.d_head, d))?)?.transpose(0, 1)?.contiguous()?;
+    let places = Tensor::from_vec(own.iter().map(|position| *position as u32).collect(), targets, rows.device())?;
+    let mixing = block.mixing.narrow(1, 0, positions)?.contiguous()?.index_select(&places, 2)?;
+    let all = mixing.permute((2, 1, 0))?.contiguous()?.matmul(&written)?;
+    with_own(&all.transpose(0, 1)?.contiguous()?, rows, own)
+}
+
+/// Gradients `[positions, targets, d]` plus one of each target at its own position.
+fn with_own(spread: &Tensor, rows: &Tensor, own: &[usize]) -> Result<Tensor> {
+    let (positions, targets, d) = spread.dims3()?;
+    let places = own.iter().enumerate().map(|(target, position)| (position * targets + target) as u32);
+    let places = Tensor::from_vec(places.collect::<Vec<_>>(), targets, rows.device())?;
+    let all = spread.reshape((positions * targets, d))?.index_add(&places, rows, 0)?;
+    Ok(all.reshape((positions, targets, d))?)
+}
+
+/// The gradients at the values of all heads: `[positions, targets, kv_heads * d_head]`.
+fn mixed(heads: &Tensor, (block, frozen): (&FrozenBlock, &Frozen)) -> Result<Tensor> {
+    let (positions, targets, _) = heads.dims3()?;
+    let (all, kv, size) = (frozen.heads, frozen.kv_heads, frozen.d_head);
+    let heads = heads.reshape((positions, targets, all, size))?.permute((2, 0, 1, 3))?.contiguous()?;
+    let mixing = block.mixing.narrow(1, 0, positions)?.narrow(2, 0, positions)?.contiguous()?;
+    let back = mixing.matmul(&heads.reshape((all, positions, targets * size))?)?;
+    // Heads that share their values add up.
+    let back = back.reshape((kv, all / kv, positions, targets * size))?;
+    let back = if all == kv { back.squeeze(1)? } else { back.sum(1)? };
+    let back = back.reshape((kv, positions, targets, size))?.permute((1, 2, 0, 3))?.contiguous()?;
+    Ok(back.reshape((positions, targets, kv * size))?)
+}

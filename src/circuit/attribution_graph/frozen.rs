@@ -1,0 +1,244 @@
+//! The frozen model: with attention patterns, the scales of norms and the outputs of MLPs held at the values of one run, what
+//! each part of the residual stream reads from earlier ones is linear. Here are the maps that gradients take through it,
+//! with everything that is constant folded into them.
+
+use crate::base::Result;
+use crate::err;
+use crate::model::cache::Cache;
+use crate::model::config::NormKind;
+use crate::model::decoder::Decoder;
+use crate::model::site::{Place, Site, SiteKind};
+use crate::model::weights::{Block, Norm};
+use crate::sae::transcoders::{Reads, Transcoders, Writes};
+use crate::tensor::{DType, Tensor, floats};
+
+/// A norm with the scales of one run, as the linear map x -> weight * centred(x) / scale.
+#[derive(Default)]
+pub struct FrozenNorm {
+    weight: Option<Tensor>,
+    is_centring: bool,
+    /// 1 / scale at each position.
+    inverse: Option<Vec<f32>>,
+}
+
+impl FrozenNorm {
+    /// `has_weight` is false for what reads before the weight is applied.
+    pub fn of(model: &Decoder, cache: &Cache, norm: Option<&Norm>, scale: Site, has_weight: bool) -> Result<Self> {
+        let config = model.config();
+        let (Some(norm), Some(kind)) = (norm, config.norm) else { return Ok(Self::default()) };
+        let weight = match &norm.weight {
+            Some(weight) if has_weight => {
+                let weight = weight.to_dtype(DType::F32)?;
+                Some(if config.norm_plus_one { (weight + 1.0)? } else { weight })
+            }
+            _ => None,
+        };
+        let scales = floats(&recorded(cache, scale)?.flatten_all()?)?;
+        let inverse = Some(scales.iter().map(|scale| (1.0 / scale) as f32).collect());
+        Ok(Self { weight, is_centring: kind == NormKind::Layer, inverse })
+    }
+
+    /// What the norm makes of rows, but for the scale.
+    pub fn forward(&self, rows: &Tensor) -> Result<Tensor> {
+        let rows = self.centred(rows)?;
+        Ok(match &self.weight {
+            Some(weight) => rows.broadcast_mul(weight)?,
+            None => rows,
+        })
+    }
+
+    /// The gradient before the norm of gradients after it, but for the scale.
+    pub fn backward(&self, rows: &Tensor) -> Result<Tensor> {
+        match &self.weight {
+            Some(weight) => self.centred(&rows.broadcast_mul(weight)?),
+            None => self.centred(rows),
+        }
+    }
+
+    fn centred(&self, rows: &Tensor) -> Result<Tensor> {
+        match self.is_centring {
+            true => Ok(rows.broadcast_sub(&rows.mean_keepdim(rows.rank() - 1)?)?),
+            false => Ok(rows.clone()),
+        }
+    }
+
+    /// 1 / scale at a position; 1 where there is no norm.
+    pub fn inverse(&self, position: usize) -> f32 {
+        self.inverse.as_ref().and_then(|all| all.get(position).copied()).unwrap_or(1.0)
+    }
+
+    /// Rows, each times 1 / scale of its position.
+    pub fn scaled(&self, rows: &Tensor, positions: &[usize]) -> Result<Tensor> {
+        if self.inverse.is_none() {
+            return Ok(rows.clone());
+        }
+        let factors: Vec<f32> = positions.iter().map(|position| self.inverse(*position)).collect();
+        Ok(rows.broadcast_mul(&Tensor::from_vec(factors, (positions.len(), 1), rows.device())?)?)
+    }
+}
+
+/// What gradients pass through in one block.
+pub struct FrozenBlock {
+    /// `[heads, key, query]`: the pattern over the scales of the norms around attention.
+    pub mixing: Tensor,
+    /// `[heads * d_head, d]`
+    pub into_heads: Tensor,
+    /// `[kv_heads, d_head, d]`
+    pub out_of_heads: Tensor,
+    /// The same as `[d, kv_heads * d_head]`.
+    pub out_together: Tensor,
+    /// Between the stream and what features read.
+    pub reading: FrozenNorm,
+    /// Between what features write and the stream.
+    pub writing: FrozenNorm,
+    /// The skip connection, from the stream to the stream: `[d, d]`, and a factor for each position.
+    pub skip: Option<(Tensor, Vec<f32>)>,
+}
+
+pub struct Frozen {
+    pub blocks: Vec<FrozenBlock>,
+    pub last: FrozenNorm,
+    pub heads: usize,
+    pub kv_heads: usize,
+    pub d_head: usize,
+    pub d: usize,
+    /// Whether MLPs read what attention of their block wrote.
+    pub is_serial: bool,
+}
+
+/// What a run has to record to be frozen, and to be taken apart by transcoders.
+pub fn places(model: &Decoder, transcoders: &Transcoders) -> Vec<Place> {
+    let config = model.config();
+    let reads = |kind: SiteKind| match transcoders.reads {
+        Reads::ResidMid => kind == SiteKind::ResidMid,
+        Reads::Normed => kind == if config.is_serial() { SiteKind::ResidMid } else { SiteKind::ResidPre },
+        Reads::MlpIn => kind == SiteKind::MlpIn,
+    };
+    let wanted = |kind: SiteKind| match kind {
+        SiteKind::Embed | SiteKind::Pattern | SiteKind::MlpOut | SiteKind::FinalNormScale => true,
+        SiteKind::NormScale | SiteKind::AttnPostScale | SiteKind::MlpNormScale | SiteKind::MlpPostScale => true,
+        SiteKind::MlpHidden => transcoders.writes == Writes::Inner,
+        _ => reads(kind),
+    };
+    let sites = Site::all(config).into_iter().filter(|site| wanted(site.kind));
+    sites.map(|site| Place { site, head: None }).collect()
+}
+
+/// The recorded activations of the only text, in f32, without the axis of texts.
+pub fn recorded(cache: &Cache, site: Site) -> Result<Tensor> {
+    let found = cache.at(Place { site, head: None })?;
+    Ok(found.squeeze(0)?.to_dtype(DType::F32)?.contiguous()?)
+}
+
+impl Frozen {
+    pub fn of(model: &Decoder, cache: &Cache, transcoders: &Transcoders) -> Result<Self> {
+        let (config, weights) = (model.config(), model.weights());
+        let blocks = weights.blocks.iter().zip(transcoders.layers()).enumerate();
+        let blocks = blocks.map(|(layer, (block, features))| {
+            let skip = features.skip.as_ref();
+            FrozenBlock::of(model, cache, (layer, block), (transcoders, skip))
+                .map_err(|e| e.within(format!("layer {layer}")))
+        });
+        let last = Site::new(SiteKind::FinalNormScale, 0);
+        Ok(Self {
+            blocks: blocks.collect::<Result<_>>()?,
+            last: FrozenNorm::of(model, cache, weights.final_norm.as_ref(), last, true)?,
+            heads: config.heads,
+            kv_heads: config.kv_heads,
+            d_head: config.d_head,
+            d: config.d_model,
+            is_serial: config.is_serial(),
+        })
+    }
+}
+
+impl FrozenBlock {
+    fn of(
+        model: &Decoder,
+        cache: &Cache,
+        (layer, block): (usize, &Block),
+        (transcoders, skip): (&Transcoders, Option<&Tensor>),
+    ) -> Result<Self> {
+        let config = model.config();
+        let norm = |norm: &Option<Norm>, scale: SiteKind, has_weight: bool| {
+            FrozenNorm::of(model, cache, norm.as_ref(), Site::new(scale, layer), has_weight)
+        };
+        let before = norm(&block.attn_norm, SiteKind::NormScale, true)?;
+        let behind = norm(&block.attn_post_norm, SiteKind::AttnPostScale, true)?;
+        let reading = match transcoders.reads {
+            Reads::ResidMid => FrozenNorm::default(),
+            // A block of two readers of one norm has that of attention only.
+            reads if block.mlp_norm.is_none() && config.pre_norm => {
+                norm(&block.attn_norm, SiteKind::NormScale, reads == Reads::MlpIn)?
+            }
+            reads => norm(&block.mlp_norm, SiteKind::MlpNormScale, reads == Reads::MlpIn)?,
+        };
+        let writing = match transcoders.writes {
+            Writes::MlpOut => FrozenNorm::default(),
+            Writes::Inner => norm(&block.mlp_post_norm, SiteKind::MlpPostScale, true)?,
+        };
+        let wide = |tensor: &Tensor| -> Result<Tensor> { Ok(tensor.to_dtype(DType::F32)?) };
+        let into_heads = behind.forward(&wide(&block.attn.o.weight)?.t()?.contiguous()?)?.contiguous()?;
+        let out = before.backward(&wide(&block.attn.v.weight)?)?.contiguous()?;
+        let out_of_heads = out.reshape((config.kv_heads, config.d_head, config.d_model))?;
+        let pattern = recorded(cache, Site::new(SiteKind::Pattern, layer))?;
+        let tokens = pattern.dim(1)?;
+        let each = |norm: &FrozenNorm| (0..tokens).map(|position| norm.inverse(position)).collect::<Vec<f32>>();
+        let (keys, queries) = (each(&before), each(&behind));
+        let keys = Tensor::from_vec(keys, (1, tokens, 1), pattern.device())?;
+        let queries = Tensor::from_vec(queries, (1, 1, tokens), pattern.device())?;
+        let mixing = pattern.transpose(1, 2)?.contiguous()?.broadcast_mul(&keys)?.broadcast_mul(&queries)?;
+        let skip = match skip {
+            None => None,
+            Some(skip) => {
+                let outer = writing.forward(&skip.t()?.contiguous()?)?.t()?.contiguous()?;
+                let whole = reading.backward(&outer)?.t()?.contiguous()?;
+                let factors = each(&reading).iter().zip(each(&writing)).map(|(r, w)| r * w).collect();
+                Some((whole, factors))
+            }
+        };
+        let out_together = out.t()?.contiguous()?;
+        Ok(Self { mixing, into_heads, out_of_heads, out_together, reading, writing, skip })
+    }
+}
+
+/// Refuses a model whose frozen computation is not linear, or that the transcoders are not of.
+pub fn check(model: &Decoder, name: &str, transcoders: &Transcoders) -> Result<()> {
+    let config = model.config();
+    model.check_keeps_none("an attribution graph")?;
+    if !config.has_mlp() {
+        return Err(err!(Argument, "expected a model with MLPs for transcoders to stand in for, found none").about("m"));
+    }
+    if !config.causal {
+        return Err(err!(Argument, "expected a causal model, found one whose tokens see later ones").about("m"));
+    }
+    let (found, wanted) = (transcoders.layers().len(), config.layers);
+    if found < wanted {
+        return Err(err!(
+            Argument,
+            "expected transcoders for the {wanted} layers of {name}, found none for layer {found}"
+        )
+        .hint("errors would stand for all that its MLP does")
+        .about("transcoders"));
+    }
+    if found > wanted {
+        return Err(err!(Argument, "expected transcoders for the {wanted} layers of {name}, found {found}")
+            .hint("they are those of another model")
+            .about("transcoders"));
+    }
+    if transcoders.width() != config.d_model {
+        let (found, of) = (transcoders.width(), transcoders.model.as_deref().unwrap_or("another model"));
+        return Err(err!(
+            Shape,
+            "expected transcoders for {name}, of width {}, found some of width {found} for {of}",
+            config.d_model
+        )
+        .about("transcoders"));
+    }
+    if transcoders.reads == Reads::ResidMid && !config.is_serial() {
+        return Err(err!(Argument, "expected transcoders that read `mlp_in`, found some that read `resid_mid`")
+            .hint("in this model MLPs read the stream before attention writes")
+            .about("transcoders"));
+    }
+    Ok(())
+}

@@ -1,0 +1,230 @@
+//! The attribution graph of a prompt, unpruned, and the circuit that pruning leaves of it.
+
+use std::collections::BTreeMap;
+
+use super::influence::{self, Counts, Matrix, Pruned};
+use super::sources::{ActiveFeature, Row, Sources};
+use super::targets::GraphTarget;
+use crate::base::{Cell, Result};
+use crate::circuit::graph::{Edge, Graph, Node, Part};
+use crate::err;
+use crate::model::Model;
+use crate::model::site::{Site, SiteKind};
+use crate::sae::Transcoders;
+use crate::sae::transcoders::Reads;
+use crate::tensor::{Device, Tensor};
+
+crate::options! {
+    /// What is kept of an attribution graph.
+    #[derive(Debug, Clone, Copy)]
+    pub struct PruneOptions {
+        /// The share of the influence that the kept features and errors have. Tokens and targets always stay.
+        nodes: f64 = 0.8 => at_least(0.0).at_most(1.0);
+        /// The share of the scores that the kept edges between them have.
+        edges: f64 = 0.98 => at_least(0.0).at_most(1.0);
+    }
+}
+
+/// Every node that was computed, and all edges between them. Nodes stand in this order: features by layer, position and
+/// index; errors by layer and position; tokens; targets.
+#[derive(Debug, Clone)]
+pub struct AttributionGraph {
+    /// The model's name.
+    pub model: String,
+    /// What viewers call the transcoders.
+    pub scan: Option<String>,
+    /// What features read.
+    pub reads: Reads,
+    pub layers: usize,
+    /// The number of tokens that have logits.
+    pub vocabulary: usize,
+    pub tokens: Vec<u32>,
+    /// The text of each token.
+    pub texts: Vec<String>,
+    pub prompt: String,
+    /// The number of features that are active, of which these were computed.
+    pub active: usize,
+    pub features: Vec<ActiveFeature>,
+    pub targets: Vec<GraphTarget>,
+    /// The edges: rows are targets.
+    pub matrix: Matrix,
+    /// False after an interruption.
+    pub is_whole: bool,
+}
+
+/// The sites of a graph of transcoders: features and errors are known by what the features of their layer read.
+pub(super) fn sites(layers: usize, reads: Reads) -> Vec<String> {
+    let kind = match reads {
+        Reads::ResidMid => SiteKind::ResidMid,
+        Reads::MlpIn | Reads::Normed => SiteKind::MlpIn,
+    };
+    let layers = (0..layers).map(|layer| Site::new(kind, layer).to_string());
+    let ends = [SiteKind::Embed, SiteKind::Logits].map(|kind| Site::new(kind, 0).to_string());
+    let [first, last] = ends;
+    std::iter::once(first).chain(layers).chain([last]).collect()
+}
+
+impl AttributionGraph {
+    pub(super) fn assembled(
+        model: &Model,
+        transcoders: &Transcoders,
+        (prompt, targets): (&[u32], Vec<GraphTarget>),
+        (sources, rows, found): (&Sources, Vec<Row>, BTreeMap<usize, usize>),
+        is_whole: bool,
+    ) -> Result<Self> {
+        let features: Vec<ActiveFeature> = found.keys().map(|feature| sources.active[*feature]).collect();
+        // The node of each source; features that were not computed are none.
+        let (all, first) = (sources.active.len(), features.len());
+        let mut node: Vec<Option<usize>> = vec![None; all];
+        found.keys().enumerate().for_each(|(place, feature)| node[*feature] = Some(place));
+        node.extend((all..sources.count()).map(|source| Some(source - all + first)));
+        let others = first + sources.count() - all;
+        let mut matrix = Matrix::zeros(others + targets.len());
+        let of_targets = (0..targets.len()).map(|target| (others + target, target));
+        for (place, row) in found.values().copied().enumerate().chain(of_targets) {
+            let Some(row) = rows.get(row) else { return Err(err!(Bug, "a node without its row")) };
+            let line = matrix.row_mut(place);
+            sources.each_source(row, &mut |source, value| {
+                if let Some(place) = node[source] {
+                    line[place] = value;
+                }
+            });
+        }
+        let (texts, text) = match &model.tokenizer {
+            Some(tokenizer) => {
+                let texts = prompt.iter().map(|token| tokenizer.decode(&[*token])).collect::<Result<_>>()?;
+                (texts, tokenizer.decode(prompt)?)
+            }
+            None => {
+                let texts: Vec<String> = prompt.iter().map(u32::to_string).collect();
+                let text = texts.join(" ");
+                (texts, text)
+            }
+        };
+        Ok(Self {
+            model: model.origin.clone(),
+            scan: transcoders.scan.clone(),
+            reads: transcoders.reads,
+            layers: sources.layers,
+            vocabulary: model.decoder.config().outputs(),
+            tokens: prompt.to_vec(),
+            texts,
+            prompt: text,
+            active: all,
+            features,
+            targets,
+            matrix,
+            is_whole,
+        })
+    }
+
+    pub fn counts(&self) -> Counts {
+        let (features, tokens, targets) = (self.features.len(), self.tokens.len(), self.targets.len());
+        Counts { features, errors: self.layers * tokens, tokens, targets }
+    }
+
+    /// The weight of each node in what is explained: that of targets, and 0.
+    pub fn weights(&self) -> Vec<f64> {
+        let mut weights = vec![0.0; self.counts().first_target()];
+        weights.extend(self.targets.iter().map(|target| target.weight));
+        weights
+    }
+
+    /// How much of the targets' inputs comes through each node.
+    pub fn influence(&self) -> Vec<f64> {
+        self.matrix.influence(&self.weights())
+    }
+
+    /// The share of the tokens in the influence of tokens and errors; none where there is no influence.
+    pub fn replacement(&self) -> Option<f64> {
+        influence::scores(&self.matrix, &self.weights(), self.counts()).0
+    }
+
+    /// The share of the nodes' inputs that are no errors, weighted by influence.
+    pub fn completeness(&self) -> Option<f64> {
+        influence::scores(&self.matrix, &self.weights(), self.counts()).1
+    }
+
+    pub fn pruned(&self, options: PruneOptions) -> Pruned {
+        influence::prune(&self.matrix, &self.weights(), self.counts(), (options.nodes, options.edges))
+    }
+
+    /// All edges as a tensor: rows are targets, columns sources.
+    pub fn adjacency(&self) -> Result<Tensor> {
+        let size = self.matrix.size;
+        Ok(Tensor::from_slice(&self.matrix.values, (size, size), &Device::Cpu)?)
+    }
+
+    /// The sites of the nodes, in the order of the computation: tokens, what features of each layer read, logits.
+    fn sites(&self) -> Vec<String> {
+        sites(self.layers, self.reads)
+    }
+
+    /// The token of a target; one behind all tokens, by its place among the targets, for what is no token.
+    pub fn logit(&self, target: usize) -> u32 {
+        let token = self.targets.get(target).and_then(|target| target.token);
+        token.unwrap_or((self.vocabulary + target) as u32)
+    }
+
+    /// A node of the graph type, without its influence.
+    pub fn node(&self, index: usize) -> Node {
+        let (counts, sites) = (self.counts(), self.sites());
+        let at = |level: usize, part: Part, position: usize| Node {
+            position: Some(position),
+            ..Node::new(sites[level].clone(), level, part)
+        };
+        if let Some(one) = self.features.get(index) {
+            let value = Some(one.activation);
+            return Node { value, ..at(one.layer + 1, Part::Feature(one.feature), one.position) };
+        }
+        let tokens = self.tokens.len();
+        if index < counts.first_token() {
+            let error = index - counts.features;
+            return at(error / tokens + 1, Part::Error, error % tokens);
+        }
+        if index < counts.first_target() {
+            let position = index - counts.first_token();
+            let meaning = Some(self.texts[position].clone());
+            return Node { meaning, ..at(0, Part::Token(self.tokens[position]), position) };
+        }
+        let number = index - counts.first_target();
+        let target = &self.targets[number];
+        let part = Part::Token(self.logit(number));
+        let (meaning, value) = (Some(target.label.clone()), Some(target.weight));
+        Node { meaning, value, ..at(self.layers + 1, part, tokens - 1) }
+    }
+
+    /// What pruning leaves, as a graph: the effect of a node is its influence, that of an edge the source's term in what
+    /// the target reads.
+    pub fn circuit(&self, options: PruneOptions) -> Graph {
+        let (pruned, influence) = (self.pruned(options), self.influence());
+        let kept: Vec<usize> = (0..self.matrix.size).filter(|node| pruned.nodes[*node]).collect();
+        let mut places = vec![None; self.matrix.size];
+        kept.iter().enumerate().for_each(|(place, node)| places[*node] = Some(place));
+        let with_influence = |node: &usize| Node { effect: Some(influence[*node]), ..self.node(*node) };
+        let edges = pruned.edges.iter().filter_map(|(to, from)| {
+            let effect = f64::from(self.matrix.row(*to)[*from]);
+            Some(Edge { from: places[*from]?, to: places[*to]?, port: None, effect, cosine: None })
+        });
+        let score = |score: Option<f64>| score.map_or(Cell::Missing, Cell::from);
+        let (replacement, completeness) = influence::scores(&self.matrix, &self.weights(), self.counts());
+        Graph {
+            title: format!("attribution graph of \"{}\"", self.prompt),
+            model: self.model.clone(),
+            sites: self.sites(),
+            nodes: kept.iter().map(with_influence).collect(),
+            edges: edges.collect(),
+            supernodes: Vec::new(),
+            quantity: Some("direct effect".into()),
+            is_whole: self.is_whole,
+            made: vec![
+                ("active features".into(), self.active.into()),
+                ("computed features".into(), self.features.len().into()),
+                ("share of nodes".into(), options.nodes.into()),
+                ("share of edges".into(), options.edges.into()),
+                ("replacement".into(), score(replacement)),
+                ("completeness".into(), score(completeness)),
+            ],
+        }
+    }
+}

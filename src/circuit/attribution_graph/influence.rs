@@ -1,0 +1,177 @@
+//! Influence: how much of the targets' inputs comes through each node, over all paths (Ameisen et al. 2025, and the code of
+//! circuit-tracer). With A the matrix of absolute edges whose rows are divided by their sums, and w the weights of the
+//! targets, it is w (A + A^2 + ..).
+
+/// The smallest sum that a row is divided by.
+const LEAST: f64 = 1e-10;
+
+/// Edges between all nodes: rows are targets, columns sources.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Matrix {
+    pub size: usize,
+    pub values: Vec<f32>,
+}
+
+/// How many nodes of each kind there are; they stand in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    pub features: usize,
+    pub errors: usize,
+    pub tokens: usize,
+    pub targets: usize,
+}
+
+impl Counts {
+    pub fn nodes(self) -> usize {
+        self.features + self.errors + self.tokens + self.targets
+    }
+
+    pub fn first_token(self) -> usize {
+        self.features + self.errors
+    }
+
+    pub fn first_target(self) -> usize {
+        self.first_token() + self.tokens
+    }
+}
+
+impl Matrix {
+    pub fn zeros(size: usize) -> Self {
+        Self { size, values: vec![0.0; size * size] }
+    }
+
+    pub fn row(&self, node: usize) -> &[f32] {
+        &self.values[node * self.size..(node + 1) * self.size]
+    }
+
+    pub fn row_mut(&mut self, node: usize) -> &mut [f32] {
+        &mut self.values[node * self.size..(node + 1) * self.size]
+    }
+
+    /// What each row is divided by.
+    pub fn sums(&self) -> Vec<f64> {
+        (0..self.size).map(|node| sum(self.row(node)).max(LEAST)).collect()
+    }
+
+    /// The influence of every node. A node with sources stands behind all of them that have some, too, so one pass over the
+    /// rows from the last node on sums all paths.
+    pub fn influence(&self, weights: &[f64]) -> Vec<f64> {
+        let mut influence = vec![0.0; self.size];
+        for node in (0..self.size).rev() {
+            let through = influence[node] + weights[node];
+            let row = self.row(node);
+            if through == 0.0 {
+                continue;
+            }
+            let share = through / sum(row).max(LEAST);
+            for (influence, value) in influence.iter_mut().zip(row) {
+                *influence += share * f64::from(value.abs());
+            }
+        }
+        influence
+    }
+
+    /// The part with some nodes only, in their order.
+    fn of(&self, nodes: &[usize]) -> Self {
+        let values = nodes.iter().flat_map(|node| nodes.iter().map(|source| self.row(*node)[*source]));
+        Self { size: nodes.len(), values: values.collect() }
+    }
+}
+
+pub fn sum(row: &[f32]) -> f64 {
+    row.iter().map(|value| f64::from(value.abs())).sum()
+}
+
+/// The least score that is kept so that the kept ones have a share of all: of the scores from the largest on, the first
+/// with which the share is reached. Infinity where nothing is kept.
+pub fn threshold(scores: &[f64], share: f64) -> f64 {
+    let mut sorted: Vec<f64> = scores.iter().copied().filter(|score| *score > 0.0).collect();
+    sorted.sort_unstable_by(|a, b| b.total_cmp(a));
+    let total: f64 = sorted.iter().sum();
+    let mut reached = 0.0;
+    for score in &sorted {
+        reached += score;
+        if reached / total >= share {
+            return *score;
+        }
+    }
+    sorted.last().copied().unwrap_or(f64::INFINITY)
+}
+
+/// The share of all influence that the nodes up to each have, from the most influential on: small for important ones.
+pub fn cumulative(influence: &[f64]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..influence.len()).collect();
+    order.sort_by(|a, b| influence[*b].total_cmp(&influence[*a]));
+    let total: f64 = influence.iter().sum();
+    let (mut shares, mut reached) = (vec![0.0; influence.len()], 0.0);
+    for node in order {
+        reached += influence[node];
+        shares[node] = reached / total;
+    }
+    shares
+}
+
+/// What remains of a graph.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pruned {
+    /// Whether each node is kept.
+    pub nodes: Vec<bool>,
+    /// The kept edges as target and source, in the order of both.
+    pub edges: Vec<(usize, usize)>,
+}
+
+/// Keeps the nodes with a share of the influence, and of the edges between them those with a share of their scores, a score
+/// being the edge's share of its target's inputs times the target's influence and weight. What then leads nowhere, or
+/// comes from nowhere, goes, too.
+pub fn prune(matrix: &Matrix, weights: &[f64], counts: Counts, (nodes, edges): (f64, f64)) -> Pruned {
+    let free = counts.first_token();
+    let influence = matrix.influence(weights);
+    let least = threshold(&influence, nodes);
+    let chosen: Vec<usize> = (0..matrix.size).filter(|node| *node >= free || influence[*node] >= least).collect();
+    let smaller = matrix.of(&chosen);
+    let weights: Vec<f64> = chosen.iter().map(|node| weights[*node]).collect();
+    let influence = smaller.influence(&weights);
+    let mut scores = Vec::with_capacity(smaller.values.len());
+    for (node, sum) in smaller.sums().into_iter().enumerate() {
+        let share = (influence[node] + weights[node]) / sum;
+        scores.extend(smaller.row(node).iter().map(|value| share * f64::from(value.abs())));
+    }
+    let least = threshold(&scores, edges);
+    let places = scores.iter().enumerate().filter(|(_, score)| **score >= least);
+    let mut edges: Vec<(usize, usize)> =
+        places.map(|(place, _)| (chosen[place / smaller.size], chosen[place % smaller.size])).collect();
+    let mut kept = vec![false; matrix.size];
+    chosen.iter().for_each(|node| kept[*node] = true);
+    loop {
+        let (mut leads, mut comes) = (vec![false; matrix.size], vec![false; matrix.size]);
+        for (target, source) in &edges {
+            leads[*source] = true;
+            comes[*target] = true;
+        }
+        let before = kept.clone();
+        for (node, kept) in kept.iter_mut().enumerate().take(free) {
+            *kept &= leads[node] && (comes[node] || node >= counts.features);
+        }
+        if kept == before {
+            return Pruned { nodes: kept, edges };
+        }
+        edges.retain(|(target, source)| kept[*target] && kept[*source]);
+    }
+}
+
+/// The replacement score, the share of the tokens in the influence of tokens and errors; and the completeness, the share of
+/// the nodes' inputs that are no errors, weighted by the nodes' influence. None where there is no influence at all.
+pub fn scores(matrix: &Matrix, weights: &[f64], counts: Counts) -> (Option<f64>, Option<f64>) {
+    let influence = matrix.influence(weights);
+    let errors = counts.features..counts.first_token();
+    let of_tokens: f64 = influence[counts.first_token()..counts.first_target()].iter().sum();
+    let of_errors: f64 = influence[errors.clone()].iter().sum();
+    let (mut complete, mut all) = (0.0, 0.0);
+    for (node, divisor) in matrix.sums().into_iter().enumerate() {
+        let weight = influence[node] + weights[node];
+        complete += weight * (1.0 - sum(&matrix.row(node)[errors.clone()]) / divisor);
+        all += weight;
+    }
+    let ratio = |part: f64, whole: f64| (whole > 0.0).then(|| part / whole);
+    (ratio(of_tokens, of_tokens + of_errors), ratio(complete, all))
+}

@@ -1,0 +1,354 @@
+//! Setting features to other values in the model itself, which says how far a graph is right: with everything frozen the
+//! logits change as its edges say, with nothing frozen as the model does.
+
+use super::frozen::{self, recorded};
+use super::graph::AttributionGraph;
+use super::sources::reading;
+use crate::base::{Cell, Result, Table, Task};
+use crate::err;
+use crate::model::Model;
+use crate::model::batch::Batch;
+use crate::model::cache::Cache;
+use crate::model::decoder::{Decoder, Logits, Pass};
+use crate::model::hooks::{At, Hooks};
+use crate::model::run::Ask;
+use crate::model::site::{Site, SiteKind};
+use crate::sae::Transcoders;
+use crate::sae::transcoders::{Reads, Writes};
+use crate::tensor::{DType, Device, Tensor, floats};
+
+crate::choices! {
+    /// What keeps the values of the run without the change.
+    pub enum Freeze {
+        /// Attention patterns, scales of norms and what MLPs write: what is left is the direct effect.
+        All = "all",
+        /// Attention patterns only.
+        Patterns = "patterns",
+        Nothing = "nothing",
+    }
+}
+
+crate::options! {
+    /// How features are changed.
+    #[derive(Debug, Clone)]
+    pub struct InterveneOptions {
+        /// The value that each feature is set to.
+        value: Option<f64> = None => usually("0, or what `factor` says");
+        /// What each feature's activation is multiplied with.
+        factor: Option<f64> = None => usually("none");
+        /// What keeps the values that it had.
+        freeze: Freeze = Freeze::All;
+    }
+}
+
+impl InterveneOptions {
+    /// The new value of a feature.
+    pub fn new_value(&self, activation: f64) -> Result<f64> {
+        match (self.value, self.factor) {
+            (Some(_), Some(_)) => Err(err!(Argument, "expected a value or a factor, found both").about("factor")),
+            (Some(value), None) => Ok(value),
+            (None, Some(factor)) => Ok(factor * activation),
+            (None, None) => Ok(0.0),
+        }
+    }
+}
+
+/// A feature at a position, and its new value.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Change {
+    pub layer: usize,
+    pub position: usize,
+    pub feature: usize,
+    pub value: f64,
+}
+
+/// A run with changed features.
+#[derive(Debug, Clone)]
+pub struct Intervened {
+    /// `[pos, vocab]`, without and with the change.
+    pub before: Tensor,
+    pub after: Tensor,
+    /// The pre-activations of all features with the change: `[pos, features]` for each layer.
+    pub pre: Vec<Tensor>,
+}
+
+/// Runs a prompt with features of transcoders set to other values: what each writes is changed by the difference.
+pub fn intervene(
+    model: &Model,
+    transcoders: &Transcoders,
+    prompt: &[u32],
+    changes: &[Change],
+    freeze: Freeze,
+    task: &Task,
+) -> Result<Intervened> {
+    let decoder = &model.decoder;
+    frozen::check(decoder, &model.origin, transcoders)?;
+    for change in changes {
+        check_change(change, transcoders, prompt.len())?;
+    }
+    let batch = Batch::new(vec![prompt.to_vec()]).map_err(|e| e.about("prompt"))?;
+    let ask = Ask { places: frozen::places(decoder, transcoders), ..Ask::default() };
+    let clean = decoder.run(&batch, ask, task)?;
+    let mut hooks = Changing {
+        decoder,
+        transcoders,
+        cache: &clean.cache,
+        changes,
+        freeze,
+        added: vec![None; transcoders.layers().len()],
+        skipped: None,
+        hidden: None,
+        pre: Vec::new(),
+    };
+    let pass = Pass { hooks: &mut hooks, past: None, logits: Logits::All, task };
+    let after = decoder.forward(&batch, pass)?.ok_or_else(|| err!(Bug, "a run without logits"))?;
+    let pre = hooks.pre;
+    Ok(Intervened { before: clean.logits.squeeze(0)?, after: after.squeeze(0)?, pre })
+}
+
+fn check_change(change: &Change, transcoders: &Transcoders, tokens: usize) -> Result<()> {
+    let Change { layer, position, feature, value } = *change;
+    let layers = transcoders.layers();
+    let Some(features) = layers.get(layer).map(|layer| layer.features()) else {
+        return Err(err!(Argument, "expected a layer below {}, found {layer}", layers.len()));
+    };
+    if feature >= features {
+        return Err(err!(Argument, "expected a feature of layer {layer} below {features}, found {feature}"));
+    }
+    if position >= tokens {
+        return Err(err!(Argument, "expected a position below {tokens}, the tokens of the prompt, found {position}"));
+    }
+    if !value.is_finite() {
+        return Err(err!(Numeric, "expected a finite value for feature {feature}, found {value}"));
+    }
+    Ok(())
+}
+
+/// The hooks of one run.
+struct Changing<'a> {
+    decoder: &'a Decoder,
+    transcoders: &'a Transcoders,
+    /// The run without the change.
+    cache: &'a Cache,
+    changes: &'a [Change],
+    freeze: Freeze,
+    /// What is added to the output of each layer: `[pos, d]`.
+    added: Vec<Option<Tensor>>,
+    /// By how much the skip connection of this layer gives more than it did.
+    skipped: Option<Tensor>,
+    /// The hidden activations of this layer's MLP.
+    hidden: Option<Tensor>,
+    pre: Vec<Tensor>,
+}
+
+impl Changing<'_> {
+    /// The site from which what features read is computed.
+    fn source(&self) -> SiteKind {
+        match self.transcoders.reads {
+            Reads::ResidMid => SiteKind::ResidMid,
+            Reads::MlpIn => SiteKind::MlpIn,
+            Reads::Normed if self.decoder.config().is_serial() => SiteKind::ResidMid,
+            Reads::Normed => SiteKind::ResidPre,
+        }
+    }
+
+    /// What features of a layer read, from the activations of its source.
+    fn read(&self, layer: usize, x: &Tensor) -> Result<Tensor> {
+        let config = self.decoder.config();
+        let Some(kind) = config.norm.filter(|_| self.transcoders.reads == Reads::Normed && config.pre_norm) else {
+            return Ok(x.clone());
+        };
+        if self.freeze != Freeze::All {
+            return Ok(kernels::norm(x, kind, config.norm_eps, None, false, None)?);
+        }
+        let own = self.decoder.weights().blocks.get(layer).is_some_and(|block| block.mlp_norm.is_some());
+        let scale = if own { SiteKind::MlpNormScale } else { SiteKind::NormScale };
+        let scale = recorded(self.cache, Site::new(scale, layer))?;
+        Ok(kernels::norm_with_scale(x, kind, &scale, None, false, None)?)
+    }
+
+    /// Notes what the changed features of a layer write beyond what they did.
+    fn look(&mut self, layer: usize, x: &Tensor) -> Result<()> {
+        let features = &self.transcoders.layers()[layer];
+        let x = self.read(layer, &x.squeeze(0)?.to_dtype(DType::F32)?)?;
+        let pre = features.pre(&x)?;
+        let clean = || reading(self.decoder.config(), self.cache, self.transcoders.reads, layer);
+        let fired = match self.freeze {
+            Freeze::All => features.fired(&features.pre(&clean()?)?)?,
+            Freeze::Patterns | Freeze::Nothing => features.fired(&pre)?,
+        };
+        self.pre.push(pre);
+        if let Some(skip) = features.skip.as_ref().filter(|_| self.freeze == Freeze::All) {
+            self.skipped = Some(kernels::linear(&(&x - clean()?)?, skip, None)?);
+        }
+        let (tokens, d) = x.dims2()?;
+        for change in self.changes.iter().filter(|change| change.layer == layer) {
+            // At the first position no feature counts as active.
+            let active = match change.position {
+                0 => 0.0,
+                position => floats(&fired.get(position)?.get(change.feature)?)?.first().copied().unwrap_or(0.0),
+            };
+            let rows = (features.decoder.rows(&[change.feature as u32])?.squeeze(0)? * (change.value - active))?;
+            let place = Tensor::new(&[change.position as u32], &Device::Cpu)?;
+            for (later, row) in (0..rows.dim(0)?).map(|later| (later, rows.narrow(0, later, 1))) {
+                let Some(added) = self.added.get_mut(layer + later) else { continue };
+                let before = match added.take() {
+                    Some(before) => before,
+                    None => Tensor::zeros((tokens, d), DType::F32, &Device::Cpu)?,
+                };
+                *added = Some(before.index_add(&place, &row?, 0)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// The output of the MLP of a layer with what is added to it.
+    fn written(&mut self, layer: usize, x: &Tensor) -> Result<Option<Tensor>> {
+        let config = self.decoder.config();
+        let block = &self.decoder.weights().blocks[layer];
+        let (mut added, hidden) = (self.added[layer].take(), self.hidden.take());
+        if let Some(skipped) = self.skipped.take() {
+            added = Some(match added {
+                Some(added) => (added + skipped)?,
+                None => skipped,
+            });
+        }
+        let inner = block.mlp_post_norm.as_ref().filter(|_| self.transcoders.writes == Writes::Inner);
+        let x = x.squeeze(0)?.to_dtype(DType::F32)?;
+        let changed = match (inner.zip(config.norm), self.freeze) {
+            // The norm is linear as long as its scale is held.
+            (Some((norm, kind)), Freeze::All) => {
+                let before = recorded(self.cache, Site::new(SiteKind::MlpOut, layer))?;
+                let scale = recorded(self.cache, Site::new(SiteKind::MlpPostScale, layer))?;
+                let weight = norm.weight.as_ref().map(|weight| weight.to_dtype(DType::F32)).transpose()?;
+                let plus_one = config.norm_plus_one;
+                match added {
+                    Some(added) => {
+                        (before + kernels::norm_with_scale(&added, kind, &scale, weight.as_ref(), plus_one, None)?)?
+                    }
+                    None => before,
+                }
+            }
+            (Some((norm, kind)), Freeze::Patterns | Freeze::Nothing) => {
+                let (Some(added), Some(hidden), Some(mlp)) = (added, hidden, &block.mlp) else { return Ok(None) };
+                let out = kernels::linear(&hidden.squeeze(0)?, &mlp.down.weight, mlp.down.bias.as_ref())?;
+                let out = (out.to_dtype(DType::F32)? + added)?.to_dtype(self.decoder.dtype())?;
+                let (weight, bias) = (norm.weight.as_ref(), norm.bias.as_ref());
+                kernels::norm(&out, kind, config.norm_eps, weight, config.norm_plus_one, bias)?
+            }
+            (None, freeze) => {
+                let before = match freeze {
+                    Freeze::All => recorded(self.cache, Site::new(SiteKind::MlpOut, layer))?,
+                    Freeze::Patterns | Freeze::Nothing => x,
+                };
+                match added {
+                    Some(added) => (before + added)?,
+                    None => before,
+                }
+            }
+        };
+        Ok(Some(changed.unsqueeze(0)?.to_dtype(self.decoder.dtype())?))
+    }
+}
+
+impl Hooks for Changing<'_> {
+    fn wants(&self, site: Site) -> bool {
+        match site.kind {
+            SiteKind::MlpOut => true,
+            SiteKind::MlpHidden => self.transcoders.writes == Writes::Inner,
+            SiteKind::Pattern => self.freeze != Freeze::Nothing,
+            SiteKind::NormScale | SiteKind::AttnPostScale | SiteKind::MlpNormScale => self.freeze == Freeze::All,
+            SiteKind::MlpPostScale | SiteKind::FinalNormScale => self.freeze == Freeze::All,
+            kind => kind == self.source(),
+        }
+    }
+
+    fn on(&mut self, at: &At, x: &Tensor) -> Result<Option<Tensor>> {
+        let (kind, layer) = (at.site.kind, at.site.layer);
+        match kind {
+            SiteKind::MlpOut => self.written(layer, x),
+            SiteKind::MlpHidden => {
+                self.hidden = Some(x.clone());
+                Ok(None)
+            }
+            kind if kind == self.source() => {
+                self.look(layer, x)?;
+                Ok(None)
+            }
+            _ => Ok(Some(recorded(self.cache, at.site)?.unsqueeze(0)?.to_dtype(x.dtype())?)),
+        }
+    }
+
+    fn last(&self) -> Option<Site> {
+        None
+    }
+}
+
+/// The change of a target that a graph predicts, and the one that there was.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Predicted {
+    pub label: String,
+    pub predicted: f64,
+    pub measured: f64,
+}
+
+impl AttributionGraph {
+    /// The change of each target that the graph predicts for changed features, and that of a run: of logits over their mean,
+    /// or of differences; directions are left out.
+    /// With all frozen only direct edges count; else features that read what is changed change by as much as their
+    /// pre-activation, and pass it on.
+    pub fn predictions(&self, changes: &[Change], freeze: Freeze, run: &Intervened) -> Result<Vec<Predicted>> {
+        let count = self.features.len();
+        // The change of each node, as a share of its activation.
+        let mut share = vec![0.0; count];
+        for change in changes {
+            let known = self.features.iter().position(|one| {
+                (one.layer, one.position, one.feature) == (change.layer, change.position, change.feature)
+            });
+            let Some(node) = known else {
+                let Change { layer, position, feature, .. } = change;
+                return Err(err!(
+                    Argument,
+                    "expected a feature of the graph, found feature {feature} of layer {layer} at position {position}"
+                ));
+            };
+            let activation = self.features[node].activation;
+            share[node] = (change.value - activation) / activation;
+        }
+        let fixed: Vec<bool> = share.iter().map(|share| *share != 0.0).collect();
+        let change_of = |node: usize, share: &[f64]| -> f64 {
+            self.matrix.row(node).iter().zip(share).map(|(edge, share)| f64::from(*edge) * share).sum()
+        };
+        if freeze != Freeze::All {
+            for node in (0..count).filter(|node| !fixed[*node]) {
+                share[node] = change_of(node, &share) / self.features[node].activation;
+            }
+        }
+        let last = run.after.dim(0)?.checked_sub(1).ok_or_else(|| err!(Bug, "a run without positions"))?;
+        let change = floats(&(run.after.get(last)? - run.before.get(last)?)?)?;
+        let mean = change.iter().sum::<f64>() / change.len().max(1) as f64;
+        let first = self.counts().first_target();
+        let targets = self.targets.iter().enumerate().filter_map(|(number, target)| {
+            let of = |token: u32| change.get(token as usize).copied();
+            // A direction is read behind the last norm, not in the logits.
+            let measured = match (target.token, target.pair) {
+                (Some(token), _) => of(token)? - mean,
+                (None, Some((one, other))) => of(one)? - of(other)?,
+                (None, None) => return None,
+            };
+            let predicted = change_of(first + number, &share);
+            Some(Predicted { label: target.label.clone(), predicted, measured })
+        });
+        Ok(targets.collect())
+    }
+}
+
+/// Predictions beside what was measured.
+pub fn table(predictions: &[Predicted]) -> Table {
+    let row = |one: &Predicted| vec![one.label.as_str().into(), one.predicted.into(), one.measured.into()];
+    Table {
+        title: "change of logits, less the mean over all tokens".into(),
+        columns: ["target", "predicted", "measured"].map(String::from).to_vec(),
+        rows: predictions.iter().map(row).collect::<Vec<Vec<Cell>>>(),
+    }
+}

@@ -1,0 +1,186 @@
+//! Attribution graphs (Ameisen et al. 2025; Lindsey et al. 2025): for one prompt, which features of transcoders, which of their
+//! errors and which tokens make up the logits, and each other, by exact linear effects.
+//!
+//! The model runs once. Then its attention patterns, the scales of its norms and what its MLPs write are held, so that what
+//! each feature reads is a sum over what earlier features, errors and tokens wrote, and constants. The edge from a source to a
+//! target is its term in that sum. As in the code of circuit-tracer, the first position has neither features nor errors:
+//! what is written there is constant, and so are all biases.
+
+mod backward;
+mod frozen;
+mod graph;
+mod influence;
+pub mod intervene;
+pub mod neuronpedia;
+
+mod rank;
+mod rows;
+mod sources;
+mod targets;
+
+pub use graph::{AttributionGraph, PruneOptions};
+pub use influence::{Counts, Matrix, Pruned};
+pub use sources::ActiveFeature;
+pub use targets::{GraphTarget, TargetName};
+
+use std::collections::BTreeMap;
+
+use crate::base::{Kind, Result, Task, memory};
+use crate::err;
+use crate::model::Model;
+use crate::model::batch::Batch;
+use crate::model::run::Ask;
+use crate::sae::Transcoders;
+use crate::tensor::{DType, Tensor};
+use frozen::Frozen;
+use sources::{Row, Sources, Target};
+
+crate::options! {
+    /// What an attribution graph is of, and how large it is.
+    #[derive(Debug, Clone)]
+    pub struct AttributionGraphOptions {
+        /// The number of features whose inputs are computed: the most influential ones.
+        nodes: usize = 7_500;
+        /// The number of likeliest tokens that are explained, at most.
+        logits: usize = 10 => at_least(1.0);
+        /// The probability that these have together, if fewer reach it.
+        probability: f64 = 0.95 => at_least(0.0).at_most(1.0);
+        /// What is explained instead: tokens, pairs of tokens for the difference of their logits, or directions behind the
+        /// last norm as arrays of floats.
+        targets: Vec<TargetName> = Vec::new() => usually("the likeliest tokens");
+        /// After how many features the rest is ranked anew, where there are more than `nodes`.
+        ranked: usize = 2_048 => at_least(1.0);
+    }
+}
+
+/// The graph of a prompt. Ctrl-C ends the search; the graph then has the features found so far.
+pub fn attribution_graph(
+    model: &Model,
+    transcoders: &Transcoders,
+    prompt: &[u32],
+    options: &AttributionGraphOptions,
+    task: &Task,
+) -> Result<AttributionGraph> {
+    let decoder = &model.decoder;
+    frozen::check(decoder, &model.origin, transcoders)?;
+    let batch = Batch::new(vec![prompt.to_vec()]).map_err(|e| e.about("prompt"))?;
+    let config = decoder.config();
+    // Patterns, and the same once more as they are held.
+    let patterns = 8 * (config.layers * config.heads) as u128 * (prompt.len() as u128).pow(2);
+    memory::check(patterns, || format!("the attention patterns of {} tokens", prompt.len()))
+        .map_err(|e| e.about("prompt"))?;
+    let bar = task.begin("running the model", None);
+    let ask = Ask { places: frozen::places(decoder, transcoders), ..Ask::default() };
+    let cache = decoder.cache(&batch, ask, task)?;
+    let logits = decoder.logits_at(&batch, &[-1], Vec::new(), task)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
+    let (targets, reading) = targets::targets(model, &logits, options, task)?;
+    let held = Frozen::of(decoder, &cache, transcoders)?;
+    let sources = Sources::of(decoder, &cache, transcoders, &held)?;
+    drop((cache, bar));
+    memory::check(needed(&sources, targets.len(), options.nodes), || "the edges of the attribution graph".into())
+        .map_err(|e| e.hint("read fewer tokens, or ask for fewer features with #{ nodes: 1000 }"))?;
+    let last = Target { layer: config.layers, position: prompt.len() - 1 };
+    let at: Vec<Target> = vec![last; targets.len()];
+    let mut search =
+        Search { transcoders, held: &held, sources: &sources, task, rows: Vec::new(), found: BTreeMap::new() };
+    search.of_targets(&at, &reading)?;
+    let weights: Vec<f64> = targets.iter().map(|target| target.weight).collect();
+    let is_whole = search.of_features(&weights, options)?;
+    let Search { rows, found, .. } = search;
+    AttributionGraph::assembled(model, transcoders, (prompt, targets), (&sources, rows, found), is_whole)
+}
+
+/// The bytes that the rows of a graph need at most, and the matrix that is made of them: numbers of the largest cones.
+fn needed(sources: &Sources, targets: usize, nodes: usize) -> u128 {
+    let place = |one: &ActiveFeature| Target { layer: one.layer, position: one.position };
+    let mut lengths: Vec<usize> = sources.active.iter().map(|one| sources.row_length(place(one))).collect();
+    lengths.sort_unstable_by(|a, b| b.cmp(a));
+    lengths.truncate(nodes);
+    let whole = sources.count() as u128 * targets as u128;
+    let size = (lengths.len() + targets + (sources.layers + 1) * sources.tokens) as u128;
+    4 * (whole + lengths.iter().map(|length| *length as u128).sum::<u128>() + size * size)
+}
+
+/// Rows, as they are computed.
+struct Search<'a> {
+    transcoders: &'a Transcoders,
+    held: &'a Frozen,
+    sources: &'a Sources,
+    task: &'a Task,
+    /// Those of the targets, then those of features in the order in which they were chosen.
+    rows: Vec<Row>,
+    /// The place of the row of each active feature that has one.
+    found: BTreeMap<usize, usize>,
+}
+
+impl Search<'_> {
+    fn of_targets(&mut self, targets: &[Target], reading: &Tensor) -> Result<()> {
+        let tokens = self.sources.tokens;
+        let count = rows::at_once(self.held, tokens);
+        for (number, part) in targets.chunks(count).enumerate() {
+            let reading = reading.narrow(0, number * count, part.len())?;
+            self.rows.extend(rows::rows((self.held, self.sources), (part, &reading), self.task)?);
+        }
+        Ok(())
+    }
+
+    /// The rows of the most influential features; false if it was interrupted.
+    fn of_features(&mut self, weights: &[f64], options: &AttributionGraphOptions) -> Result<bool> {
+        let all = self.sources.active.len();
+        let wanted = options.nodes.min(all);
+        let bar = self.task.begin("attributing features", Some(wanted as u64));
+        while self.found.len() < wanted {
+            let next: Vec<usize> = match wanted == all {
+                true => (0..all).collect(),
+                false => {
+                    let ranked = rank::by_influence(self.sources, &self.rows, &self.found, weights);
+                    let left = ranked.into_iter().filter(|feature| !self.found.contains_key(feature));
+                    left.take(options.ranked.min(wanted - self.found.len())).collect()
+                }
+            };
+            match self.of_some(next, bar.as_ref()) {
+                Err(error) if error.kind == Kind::Interrupted => {
+                    self.task.answer_interruption();
+                    return Ok(false);
+                }
+                other => other?,
+            }
+        }
+        Ok(true)
+    }
+
+    /// The rows of some features, those of one layer and of near positions together.
+    fn of_some(&mut self, mut features: Vec<usize>, bar: &dyn crate::base::task::Bar) -> Result<()> {
+        // Active features are in the order of layers and positions. From behind, the first one has the largest cone.
+        features.sort_unstable_by(|a, b| b.cmp(a));
+        let mut left = features.as_slice();
+        while let Some(first) = left.first().map(|feature| self.sources.active[*feature]) {
+            let most = rows::at_once(self.held, first.position + 1);
+            let alike =
+                left.iter().take(most).take_while(|feature| self.sources.active[**feature].layer == first.layer);
+            let (part, rest) = left.split_at(alike.count());
+            left = rest;
+            let one = |feature: &usize| self.sources.active[*feature];
+            let at: Vec<Target> =
+                part.iter().map(one).map(|one| Target { layer: one.layer, position: one.position }).collect();
+            let rows_of: Vec<u32> = part.iter().map(one).map(|one| one.feature as u32).collect();
+            let Some(layer) = self.transcoders.layers().get(first.layer) else {
+                return Err(err!(Bug, "a feature without its layer"));
+            };
+            let reading =
+                layer.encoder.index_select(&Tensor::from_vec(rows_of, part.len(), layer.encoder.device())?, 0)?;
+            let found = rows::rows((self.held, self.sources), (&at, &reading), self.task)?;
+            for (feature, row) in part.iter().zip(found) {
+                self.found.insert(*feature, self.rows.len());
+                self.rows.push(row);
+            }
+            bar.advance(part.len() as u64);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod held_tests;
+#[cfg(test)]
+mod tests;

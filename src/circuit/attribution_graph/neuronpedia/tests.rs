@@ -1,0 +1,185 @@
+//! Files of circuit-tracer are written and read as they are; the schema's facts hold for all.
+
+use serde_json::Value;
+
+use super::*;
+use crate::base::HeatText;
+use crate::circuit::attribution_graph::PruneOptions;
+use crate::circuit::attribution_graph::tests::{Fixture, all, fixture};
+use crate::features::FeatureCard;
+use crate::features::card::Group;
+
+fn theirs(fixture: &Fixture) -> Value {
+    let number = fixture.name.rsplit(' ').next().unwrap();
+    let text = std::fs::read_to_string(fixture.folder.join(format!("graph{number}.json"))).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+fn ours(fixture: &Fixture) -> Value {
+    let graph = fixture.graph();
+    let slug = theirs(fixture)["metadata"]["slug"].as_str().unwrap().to_string();
+    graph.neuronpedia(&graph.circuit(PruneOptions::default()), &slug).unwrap()
+}
+
+/// Equal, but for the last digits of numbers.
+fn same(a: &Value, b: &Value, place: &str) {
+    match (a, b) {
+        (Value::Number(a), Value::Number(b)) => {
+            let (a, b) = (a.as_f64().unwrap(), b.as_f64().unwrap());
+            assert!((a - b).abs() <= 1e-5 + 1e-4 * b.abs(), "{place}: {a} and {b}");
+        }
+        (Value::Array(a), Value::Array(b)) => {
+            assert_eq!(a.len(), b.len(), "{place}");
+            a.iter().zip(b).enumerate().for_each(|(i, (a, b))| same(a, b, &format!("{place}[{i}]")));
+        }
+        (Value::Object(a), Value::Object(b)) => {
+            assert_eq!(a.keys().collect::<BTreeSet<_>>(), b.keys().collect::<BTreeSet<_>>(), "{place}");
+            a.iter().for_each(|(key, value)| same(value, &b[key], &format!("{place}.{key}")));
+        }
+        _ => assert_eq!(a, b, "{place}"),
+    }
+}
+
+/// Errors that have the id of a feature, as circuit-tracer writes them, by the id that they have here.
+fn renamed(mut theirs: Value) -> (Value, usize) {
+    let features: BTreeSet<String> = theirs["nodes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|node| node["feature_type"] == FEATURE)
+        .map(|node| node["node_id"].as_str().unwrap().to_string())
+        .collect();
+    let mut count = 0;
+    for node in theirs["nodes"].as_array_mut().unwrap() {
+        let id = node["node_id"].as_str().unwrap().to_string();
+        if node["feature_type"] == ERROR && features.contains(&id) {
+            node["node_id"] = format!("{id}_error").into();
+            count += 1;
+        }
+    }
+    (theirs, count)
+}
+
+#[test]
+fn files_are_those_of_circuit_tracer() {
+    let mut collisions = 0;
+    for fixture in all() {
+        let (expected, renamed) = renamed(theirs(&fixture));
+        let found = ours(&fixture);
+        same(&found["metadata"], &expected["metadata"], &fixture.name);
+        same(&found["qParams"], &expected["qParams"], &fixture.name);
+        same(&found["nodes"], &expected["nodes"], &fixture.name);
+        if renamed == 0 {
+            same(&found["links"], &expected["links"], &fixture.name);
+        } else {
+            // Their links do not say which of the two is meant.
+            let weights = |file: &Value| -> Vec<Value> {
+                file["links"].as_array().unwrap().iter().map(|link| link["weight"].clone()).collect()
+            };
+            same(&weights(&found).into(), &weights(&expected).into(), &fixture.name);
+        }
+        collisions += renamed;
+    }
+    assert_eq!(collisions, 1, "one of the fixtures has two nodes of one id");
+}
+
+#[test]
+fn what_the_schema_requires_is_there() {
+    for fixture in all() {
+        let file = ours(&fixture);
+        for key in ["slug", "scan", "prompt"] {
+            assert!(file["metadata"][key].is_string(), "{key}");
+        }
+        assert!(file["metadata"]["prompt_tokens"].as_array().unwrap().iter().all(Value::is_string));
+        assert!(file["qParams"].is_object());
+        let mut ids = BTreeSet::new();
+        for node in file["nodes"].as_array().unwrap() {
+            for key in ["node_id", "feature_type", "jsNodeId", "clerp"] {
+                assert!(node[key].is_string(), "{key} of {node}");
+            }
+            assert!(node["feature"].is_i64() || node["feature"].is_null());
+            assert!(node["layer"].is_string() && node["ctx_idx"].is_u64());
+            for key in ["influence", "activation"] {
+                assert!(node[key].is_number() || node[key].is_null());
+            }
+            assert!(ids.insert(node["node_id"].as_str().unwrap().to_string()), "{node}");
+        }
+        for link in file["links"].as_array().unwrap() {
+            assert!(ids.contains(link["source"].as_str().unwrap()) && ids.contains(link["target"].as_str().unwrap()));
+            assert!(link["weight"].is_f64());
+        }
+    }
+}
+
+#[test]
+fn a_file_is_read_as_the_circuit_that_was_written() {
+    let graph = fixture("gemma2-jumprelu", 0).graph();
+    let mut circuit = graph.circuit(PruneOptions::default());
+    let feature = circuit.nodes.iter().position(|node| node.feature().is_some()).unwrap();
+    circuit.nodes[feature].meaning = Some("brackets".into());
+    circuit.supernodes = vec![Supernode { name: "both".into(), nodes: vec![feature, 0] }];
+    let file = graph.neuronpedia(&circuit, "x").unwrap();
+    assert!(is_theirs(&file));
+    assert_eq!(file["qParams"]["supernodes"][0][0], "both");
+    let read = parse(&file).unwrap();
+    let names = |graph: &Graph| graph.nodes.iter().map(Node::name).collect::<BTreeSet<_>>();
+    assert_eq!(names(&read), names(&circuit));
+    assert_eq!(read.edges.len(), circuit.edges.len());
+    assert_eq!(read.supernodes[0].name, "both");
+    let found = read.nodes.iter().find(|node| node.name() == circuit.nodes[feature].name()).unwrap();
+    assert_eq!((found.meaning.as_deref(), found.value), (Some("brackets"), circuit.nodes[feature].value));
+    // Every file of circuit-tracer is read, but the one with two nodes of one id.
+    let read: Vec<bool> = all().map(|fixture| parse(&theirs(&fixture)).is_ok()).collect();
+    assert_eq!(read.iter().filter(|read| !**read).count(), 1);
+}
+
+#[test]
+fn damaged_files_are_refused() {
+    let whole = ours(&fixture("gpt2-relu", 1));
+    let refused = |change: &dyn Fn(&mut Value)| {
+        let mut file = whole.clone();
+        change(&mut file);
+        parse(&file).unwrap_err().message
+    };
+    assert!(refused(&|file| file["nodes"][0]["ctx_idx"] = Value::Null).contains("`ctx_idx`"));
+    assert!(refused(&|file| file["nodes"][0]["node_id"] = "E".into()).contains("expected a link between nodes"));
+    assert!(refused(&|file| file["links"][0]["weight"] = "1".into()).contains("weight"));
+    assert!(refused(&|file| file["nodes"] = 3.into()).contains("`nodes`"));
+    assert!(
+        refused(&|file| {
+            let (a, b) = (file["links"][0]["source"].clone(), file["links"][0]["target"].clone());
+            file["links"][0] = serde_json::json!({ "source": b, "target": a, "weight": 1.0 });
+        })
+        .contains("from an earlier node to a later one")
+    );
+}
+
+#[test]
+fn pairs_are_numbered_and_found_again() {
+    for (x, y) in [(0, 0), (2, 10), (25, 16_383), (41, 1_048_575)] {
+        assert_eq!(uncantor(cantor(x, y)), (x, y));
+    }
+    assert_eq!(cantor(2, 10), 88);
+}
+
+#[test]
+fn the_file_of_a_feature_is_made_of_its_card() {
+    let text = HeatText {
+        title: "here".into(),
+        tokens: ["a", "b"].map(String::from).to_vec(),
+        values: vec![0.0, 2.0],
+        quantity: "code".into(),
+    };
+    let card = FeatureCard {
+        feature: 10,
+        site: "mlp_in.2".into(),
+        contexts: vec![Group { name: "strongest".into(), texts: vec![text] }],
+        ..FeatureCard::default()
+    };
+    let (number, file) = feature_file(&card, "tiny").unwrap();
+    assert_eq!((number, file["index"].clone()), (88, 88.into()));
+    assert_eq!(file["examples_quantiles"][0]["quantile_name"], "strongest");
+    assert_eq!(file["examples_quantiles"][0]["examples"][0]["tokens_acts_list"], serde_json::json!([0.0, 2.0]));
+    assert_eq!((file["act_max"].clone(), file["top_logits"].clone()), (2.0.into(), serde_json::json!([])));
+    assert!(feature_file(&FeatureCard { site: "embed".into(), ..card }, "tiny").is_err());
+}

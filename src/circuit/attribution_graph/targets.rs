@@ -1,0 +1,140 @@
+//! What an attribution graph explains: logits, differences of two, or directions behind the last norm, all at the last
+//! position.
+
+use crate::base::options::{Plain, Setting};
+use crate::base::{Result, Task};
+use crate::err;
+use crate::model::Model;
+use crate::model::tokens::TokenName;
+use crate::tensor::{DType, Tensor};
+
+use super::AttributionGraphOptions;
+
+/// A target as it is asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TargetName {
+    Token(TokenName),
+    /// The logit of the first less that of the second.
+    Difference(TokenName, TokenName),
+    /// A vector that reads behind the last norm.
+    Direction(Vec<f64>),
+}
+
+impl Setting for TargetName {
+    fn wanted() -> String {
+        "a token, an array of two tokens, or a direction as an array of floats".into()
+    }
+
+    fn of(value: &Plain) -> Option<Self> {
+        let Plain::List(parts) = value else { return TokenName::of(value).map(Self::Token) };
+        if let [first, second] = parts.as_slice()
+            && let (Some(first), Some(second)) = (TokenName::of(first), TokenName::of(second))
+        {
+            return Some(Self::Difference(first, second));
+        }
+        Vec::<f64>::of(value).map(Self::Direction)
+    }
+
+    fn written(&self) -> String {
+        match self {
+            Self::Token(token) => token.written(),
+            Self::Difference(first, second) => format!("[{}, {}]", first.written(), second.written()),
+            Self::Direction(values) => values.written(),
+        }
+    }
+}
+
+/// A node that the graph explains.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GraphTarget {
+    /// The token, if it is the logit of one.
+    pub token: Option<u32>,
+    /// The tokens, if it is the difference of two logits.
+    pub pair: Option<(u32, u32)>,
+    /// Its text, or what it is instead.
+    pub label: String,
+    /// Its share in what is explained: the probability of a token.
+    pub weight: f64,
+}
+
+/// The targets with what they read behind the last norm: `[targets, d]`.
+pub fn targets(
+    model: &Model,
+    logits: &[f32],
+    options: &AttributionGraphOptions,
+    task: &Task,
+) -> Result<(Vec<GraphTarget>, Tensor)> {
+    if let Some(bad) = logits.iter().find(|logit| !logit.is_finite()) {
+        return Err(err!(Numeric, "expected logits that are finite numbers, found {bad}"));
+    }
+    let chances = softmax(logits);
+    let weight = model.decoder.weights().unembed.weight.to_dtype(DType::F32)?;
+    let mean = weight.mean(0)?;
+    let row = |token: u32| -> Result<Tensor> { Ok(weight.get(token as usize)?) };
+    let text = |token: u32| match &model.tokenizer {
+        Some(tokenizer) => tokenizer.decode(&[token]),
+        None => Ok(token.to_string()),
+    };
+    let of_token = |token: u32| -> Result<(GraphTarget, Tensor)> {
+        let target =
+            GraphTarget { token: Some(token), pair: None, label: text(token)?, weight: chances[token as usize] };
+        Ok((target, (row(token)? - &mean)?))
+    };
+    let named = |name: &TargetName| -> Result<(GraphTarget, Tensor)> {
+        let other = |label: String, pair: Option<(u32, u32)>| GraphTarget { token: None, pair, label, weight: 0.0 };
+        match name {
+            TargetName::Token(token) => of_token(model.token(token, task)?),
+            TargetName::Difference(first, second) => {
+                let (first, second) = (model.token(first, task)?, model.token(second, task)?);
+                let label = format!("logit({}) - logit({})", text(first)?, text(second)?);
+                Ok((other(label, Some((first, second))), (row(first)? - row(second)?)?))
+            }
+            TargetName::Direction(values) => {
+                let (found, wanted) = (values.len(), weight.dim(1)?);
+                if found != wanted {
+                    return Err(err!(
+                        Shape,
+                        "expected a direction of {wanted} numbers, the model's width, found {found}"
+                    ));
+                }
+                if values.iter().any(|value| !value.is_finite()) {
+                    return Err(err!(Numeric, "expected a direction of finite numbers, found another"));
+                }
+                let values: Vec<f32> = values.iter().map(|value| *value as f32).collect();
+                Ok((other("direction".into(), None), Tensor::from_vec(values, wanted, weight.device())?))
+            }
+        }
+    };
+    let found: Vec<(GraphTarget, Tensor)> = match options.targets.as_slice() {
+        [] => likeliest(&chances, options).into_iter().map(of_token).collect::<Result<_>>()?,
+        names => names.iter().map(named).collect::<Result<_>>().map_err(|e| e.about("targets"))?,
+    };
+    let (mut targets, vectors): (Vec<GraphTarget>, Vec<Tensor>) = found.into_iter().unzip();
+    // What is no token has no probability: then all count alike.
+    if targets.iter().any(|target| target.token.is_none()) {
+        let count = targets.len() as f64;
+        targets.iter_mut().for_each(|target| target.weight = 1.0 / count);
+    }
+    Ok((targets, Tensor::stack(&vectors, 0)?))
+}
+
+/// The likeliest tokens, as many as reach the probability together, and no more than the options say.
+fn likeliest(chances: &[f64], options: &AttributionGraphOptions) -> Vec<u32> {
+    let mut order: Vec<u32> = (0..chances.len() as u32).collect();
+    order.sort_by(|a, b| chances[*b as usize].total_cmp(&chances[*a as usize]));
+    order.truncate(options.logits);
+    let mut reached = 0.0;
+    let count = order.iter().position(|token| {
+        reached += chances[*token as usize];
+        reached >= options.probability
+    });
+    order.truncate(count.map_or(order.len(), |last| last + 1));
+    order
+}
+
+fn softmax(logits: &[f32]) -> Vec<f64> {
+    let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let powers: Vec<f64> = logits.iter().map(|logit| f64::from(logit - most).exp()).collect();
+    let sum: f64 = powers.iter().sum();
+    powers.into_iter().map(|power| power / sum).collect()
+}

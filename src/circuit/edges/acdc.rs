@@ -1,0 +1,264 @@
+//! Automatic circuit discovery (Conmy et al. 2023, algorithm 1): edges are tried one after the other, from the logits back,
+//! and one goes for good if the loss with it cut as well is less than a threshold above the loss before.
+//!
+//! Three things make that cheap. An input of a node from which no kept edges lead to the logits changes nothing, so its edges
+//! cost nothing. All senders of a receiver come before it, so what they write stays that of the clean run, and only what lies
+//! behind the receiver is computed again. And the edges of one receiver are tried together: each in a run without those
+//! before it that are expected to go, which is the run that counts as long as the expectation was right.
+
+use super::exact::moving;
+use super::names::graph_of;
+use super::runs::EdgeRuns;
+use super::texts::State;
+use super::wave::{Push, Start, combined};
+use super::wiring::Extent;
+use super::{EdgeAblation, check_values, completed, scale, told};
+use crate::base::options::{Plain, Setting};
+use crate::base::task::Bar;
+use crate::base::{Result, Task};
+use crate::circuit::graph::Graph;
+use crate::data::pairs::tokens::TokenPair;
+use crate::err;
+use crate::intervene::grid::quantity;
+use crate::intervene::metric::Measure;
+use crate::model::Model;
+
+/// One threshold, or a list of them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Thresholds {
+    pub values: Vec<f64>,
+    pub is_one: bool,
+}
+
+impl Setting for Thresholds {
+    fn wanted() -> String {
+        "a number or an array of numbers".into()
+    }
+
+    fn of(value: &Plain) -> Option<Self> {
+        match f64::of(value) {
+            Some(one) => Some(Self { values: vec![one], is_one: true }),
+            None => {
+                let values = Vec::<f64>::of(value).filter(|values| !values.is_empty())?;
+                Some(Self { values, is_one: false })
+            }
+        }
+    }
+
+    fn written(&self) -> String {
+        match self.values.as_slice() {
+            [one] if self.is_one => one.written(),
+            _ => self.values.written(),
+        }
+    }
+}
+
+crate::options! {
+    /// Which edges go.
+    #[derive(Debug, Clone)]
+    pub struct AcdcOptions {
+        /// An edge goes if cutting it as well makes the metric worse by less than this, in the metric's unit. A list of
+        /// thresholds finds a circuit for each.
+        threshold: Thresholds = Thresholds { values: vec![0.01], is_one: true };
+        /// What a cut edge carries.
+        ablation: EdgeAblation = EdgeAblation::Corrupt;
+    }
+}
+
+/// What a search tried, edge by edge in its order.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Trial {
+    pub edge: usize,
+    /// The loss with this edge cut as well.
+    pub loss: f64,
+    /// How far that is above the loss before.
+    pub gain: f64,
+    pub is_kept: bool,
+}
+
+/// The circuits of some thresholds, each with the gain of its edges. A search that was interrupted has the edges that it did
+/// not come to, and there is none behind it.
+pub fn acdc(
+    model: &Model,
+    pairs: &[TokenPair],
+    (measure, normalised): (Measure, bool),
+    options: &AcdcOptions,
+    task: &Task,
+) -> Result<Vec<Graph>> {
+    if let Some(wrong) = options.threshold.values.iter().find(|threshold| !threshold.is_finite()) {
+        return Err(err!(Argument, "expected finite thresholds, found {wrong}").about("threshold"));
+    }
+    let runs = EdgeRuns::new(model, pairs, measure, options.ablation, task)?;
+    let scale = scale(model, pairs, (measure, normalised), task)?.abs();
+    let bar = task.begin("trying edges", Some((runs.wiring.edges() * options.threshold.values.len()) as u64));
+    let mut found = Vec::new();
+    for threshold in &options.threshold.values {
+        let (trials, is_whole) = search(&runs, measure, threshold / scale, bar.as_ref(), task)?;
+        let mut gains = vec![Some(0.0); runs.wiring.edges()];
+        for trial in &trials {
+            gains[trial.edge] = trial.is_kept.then_some(scale * trial.gain);
+        }
+        let kept = gains.iter().enumerate().filter_map(|(edge, gain)| gain.map(|gain| (edge, gain)));
+        let mut graph = graph_of(&runs.wiring, kept);
+        graph.title = format!("ACDC at {threshold}, {} ablation", options.ablation.word());
+        graph.model = model.origin.clone();
+        graph.quantity = Some(quantity("worse by", measure, normalised));
+        graph.is_whole = is_whole;
+        graph.made = vec![("threshold".into(), (*threshold).into())];
+        graph.made.extend(told(measure, pairs, options.ablation, model));
+        found.push(graph);
+        if !is_whole {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+/// Tries all edges; the trials so far and false if it was interrupted.
+pub fn search(
+    runs: &EdgeRuns,
+    measure: Measure,
+    threshold: f64,
+    bar: &dyn Bar,
+    task: &Task,
+) -> Result<(Vec<Trial>, bool)> {
+    // The loss is the metric where less is better, and the negative of all others.
+    let is_loss = matches!(measure, Measure::Kl(_) | Measure::Loss | Measure::Rank);
+    let sign = if is_loss { 1.0 } else { -1.0 };
+    let mut search = Search {
+        runs,
+        sign,
+        threshold,
+        states: runs.texts.iter().map(|texts| texts.clean.clone()).collect(),
+        kept: vec![true; runs.wiring.edges()],
+        loss: sign * runs.clean(),
+        at_once: FIRST,
+        trials: Vec::new(),
+        task,
+    };
+    let is_moving =
+        runs.texts.iter().map(|texts| moving(texts.shifts(Extent::Everywhere))).collect::<Result<Vec<_>>>()?;
+    let is_moving: Vec<bool> =
+        (0..runs.wiring.senders.len()).map(|sender| is_moving.iter().any(|moving| moving[sender])).collect();
+    let done = (0..runs.wiring.receivers.len()).rev().try_for_each(|receiver| {
+        task.check()?;
+        search.receiver(receiver, &is_moving)?;
+        bar.advance(runs.wiring.before(receiver).len() as u64);
+        Ok(())
+    });
+    let is_whole = completed(done, task)?;
+    Ok((search.trials, is_whole))
+}
+
+/// How many edges are tried together at first, at least and at most.
+const FIRST: usize = 8;
+const FEWEST: usize = 4;
+const MOST: usize = 64;
+
+struct Search<'s, 'a> {
+    runs: &'s EdgeRuns<'a>,
+    sign: f64,
+    threshold: f64,
+    /// The runs so far, by texts; of nodes that count.
+    states: Vec<State>,
+    kept: Vec<bool>,
+    /// With the edges that are kept so far.
+    loss: f64,
+    at_once: usize,
+    trials: Vec<Trial>,
+    task: &'s Task,
+}
+
+impl Search<'_, '_> {
+    /// Tries all edges into a receiver, those of the latest senders first.
+    fn receiver(&mut self, receiver: usize, is_moving: &[bool]) -> Result<()> {
+        let wiring = &self.runs.wiring;
+        let extent = wiring.extents(&self.kept).1[receiver];
+        let order: Vec<usize> = wiring.before(receiver).rev().collect();
+        let counts = |sender: &usize| extent != Extent::Nowhere && is_moving[*sender];
+        // Whether each is expected to go: most do.
+        let mut expected = vec![true; order.len()];
+        let (mut gone, mut at) = (Vec::new(), 0);
+        while at < order.len() {
+            let some: Vec<usize> =
+                (at..order.len()).filter(|place| counts(&order[*place])).take(self.at_once).collect();
+            let end = match some.last() {
+                Some(last) if some.len() == self.at_once => last + 1,
+                _ => order.len(),
+            };
+            let losses = self.losses(receiver, extent, &self.sets(&order, &some, &expected, &gone))?;
+            let (mut tried, mut is_right) = (0, true);
+            while at < end && is_right {
+                let sender = order[at];
+                let loss = if counts(&sender) { losses[tried] } else { self.loss };
+                let gain = loss - self.loss;
+                let goes = gain < self.threshold;
+                let edge = wiring.edge(sender, receiver);
+                self.trials.push(Trial { edge, loss, gain, is_kept: !goes });
+                self.kept[edge] = !goes;
+                if goes {
+                    gone.push(sender);
+                    self.loss = loss;
+                }
+                if counts(&sender) {
+                    is_right = goes == expected[at];
+                    tried += 1;
+                }
+                at += 1;
+            }
+            if is_right {
+                self.at_once = (2 * self.at_once).min(MOST);
+            } else {
+                self.at_once = (self.at_once / 2).max(FEWEST);
+                // The runs behind the wrong guess say what is to be expected, though not what is.
+                let mut before = losses[tried - 1];
+                for (place, loss) in some.iter().zip(&losses).skip(tried) {
+                    let went = expected[*place];
+                    expected[*place] = loss - before < self.threshold;
+                    if went {
+                        before = *loss;
+                    }
+                }
+            }
+        }
+        if extent != Extent::Nowhere && !gone.is_empty() {
+            for (texts, state) in self.runs.texts.iter().zip(&mut self.states) {
+                *state = texts.state(state, &self.kept, self.task)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The senders that are cut in the run of each trial: those that are gone, those before it that are expected to go, and
+    /// its own.
+    fn sets(&self, order: &[usize], some: &[usize], expected: &[bool], gone: &[usize]) -> Vec<Vec<usize>> {
+        let mut cut = gone.to_vec();
+        let mut sets = Vec::new();
+        for place in some {
+            sets.push([cut.as_slice(), &[order[*place]]].concat());
+            if expected[*place] {
+                cut.push(order[*place]);
+            }
+        }
+        sets
+    }
+
+    /// The loss with each set of senders cut from a receiver.
+    fn losses(&self, receiver: usize, extent: Extent, sets: &[Vec<usize>]) -> Result<Vec<f64>> {
+        let mut sums = vec![0.0; sets.len()];
+        for (texts, state) in self.runs.texts.iter().zip(&self.states) {
+            for (some, sums) in sets.chunks(texts.at_once()).zip(sums.chunks_mut(texts.at_once())) {
+                self.task.check()?;
+                let change = combined(texts.shifts(extent), some.iter().map(Vec::as_slice))?.flatten(0, 1)?;
+                let push = Push { receiver, change };
+                // The state has the edges into this receiver uncut, all of which these sets are of.
+                let start = Start { base: state, kept: &state.kept, push: Some(push), variants: some.len() };
+                for (sum, values) in sums.iter_mut().zip(texts.values(start, self.task)?) {
+                    check_values(&values, &texts.numbers, &|| " where edges are cut".into())?;
+                    *sum += self.sign * values.iter().sum::<f64>();
+                }
+            }
+        }
+        Ok(sums.into_iter().map(|sum| sum / self.runs.pairs as f64).collect())
+    }
+}

@@ -1,0 +1,271 @@
+//! Estimated effects of cutting edges: (other_u - own_u) . dm / dx_r, for all senders u and receivers r at once (Syed et al.
+//! 2023; Hanna et al. 2024, EAP-IG).
+//!
+//! A backward pass gives the gradients at queries, keys and values, at what MLPs read and at the last stream. From there to
+//! the stream that each receiver reads by itself it is one linear map and one norm; then all edges of a layer are one
+//! product of gradients and differences.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use super::runs::{means, others};
+use super::texts::{Others, all_written, output_site, outputs, port_site, stream_of, written};
+use super::wiring::{Receiver, Wiring};
+use super::{EdgeMethod, EdgeOptions, Scores, check_values, completed, groups};
+use crate::base::{Result, Task};
+use crate::circuit::Port;
+use crate::data::pairs::tokens::{Prompt, TokenPair};
+use crate::err;
+use crate::intervene::grid::Group;
+use crate::intervene::metric::{Measure, MetricPlan};
+use crate::model::Model;
+use crate::model::cache::Cache;
+use crate::model::decoder::{Decoder, Logits};
+use crate::model::hooks::{At, Bound, Edit};
+use crate::model::site::{Place, Site, SiteKind};
+use crate::tensor::{DType, Tensor, floats};
+
+/// The scores of all edges; of an interrupted search over the groups of pairs that were read.
+pub fn scores(
+    model: &Model,
+    pairs: &[TokenPair],
+    measure: Measure,
+    options: &EdgeOptions,
+    task: &Task,
+) -> Result<Scores> {
+    let wiring = Wiring::new(model.decoder.config())?;
+    let decoder = model.decoder.ungrouped()?;
+    let groups = groups(model, pairs, measure)?;
+    let means = means((&decoder, &wiring), &groups, measure, options.ablation, task)?;
+    let others = others(options.ablation, &means);
+    let mut sums = vec![0.0; wiring.edges()];
+    let mut read = 0;
+    let bar = task.begin("scoring edges", Some(pairs.len() as u64));
+    let done = groups.iter().try_for_each(|group| {
+        let slopes = Slopes { decoder: &decoder, wiring: &wiring, measure, group, task };
+        let mut own = vec![0.0; wiring.edges()];
+        slopes.add(&others, options, &mut own)?;
+        sums.iter_mut().zip(own).for_each(|(sum, own)| *sum += own);
+        read += group.pairs.len();
+        bar.advance(group.pairs.len() as u64);
+        Ok(())
+    });
+    let is_whole = completed(done, task)?;
+    let scores = sums.iter().map(|sum| (read > 0).then(|| sum / read as f64)).collect();
+    Ok(Scores { scores, is_whole })
+}
+
+/// Keeps what flows at a site, or puts something in its place that lets no gradient pass.
+struct Noting {
+    notes: Rc<RefCell<BTreeMap<Site, Tensor>>>,
+    instead: Option<Tensor>,
+}
+
+impl Edit for Noting {
+    fn edit(&mut self, at: &At, _: Place, _: Option<&[i64]>, x: &Tensor) -> Result<Option<Tensor>> {
+        let x = self.instead.as_ref().unwrap_or(x).detach();
+        self.notes.borrow_mut().insert(at.site, x);
+        Ok(self.instead.clone())
+    }
+}
+
+/// The gradients of one run, and what was noted of it.
+struct Slope {
+    gradients: Cache,
+    notes: BTreeMap<Site, Tensor>,
+}
+
+/// The gradients of the sum of a metric over the pairs of a group.
+struct Slopes<'a> {
+    decoder: &'a Decoder,
+    wiring: &'a Wiring,
+    measure: Measure<'a>,
+    group: &'a Group,
+    task: &'a Task,
+}
+
+impl Slopes<'_> {
+    fn plan(&self, which: Prompt) -> Result<MetricPlan<'_>> {
+        let Self { decoder, measure, group, task, .. } = self;
+        MetricPlan::new(*measure, decoder, &group.pairs, (which, &group.numbers), task)
+    }
+
+    /// Adds the sums over the pairs of this group.
+    fn add(&self, others: &Others, options: &EdgeOptions, sums: &mut [f64]) -> Result<()> {
+        let plan = self.plan(Prompt::Clean)?;
+        let clean = self.slope(&plan, BTreeMap::new(), &written(self.wiring))?;
+        let at =
+            |place: Place| clean.notes.get(&place.site).cloned().ok_or_else(|| err!(Bug, "`{place}` was not passed"));
+        let own = all_written(self.decoder, self.wiring, &at)?;
+        let other = match others {
+            Others::Corrupt => outputs(self.decoder, self.wiring, &self.plan(Prompt::Corrupt)?, self.task)?.0,
+            Others::Zero => own.zeros_like()?,
+            Others::Means(means) => {
+                let columns = |mean: &Tensor| Ok(mean.narrow(1, 0, own.dim(2)?)?.unsqueeze(0)?);
+                Tensor::cat(&means.iter().map(columns).collect::<Result<Vec<_>>>()?, 0)?
+                    .broadcast_as(own.shape())?
+                    .contiguous()?
+            }
+        };
+        let shifts = (other - &own)?;
+        let all = |weight| Differences { shifts: &shifts, senders: 0..self.wiring.senders.len(), weight };
+        match options.method {
+            EdgeMethod::Eap => self.contract(&all(1.0), &clean, sums),
+            EdgeMethod::CleanCorrupted => {
+                self.contract(&all(0.5), &clean, sums)?;
+                let corrupt = self.slope(&self.plan(Prompt::Corrupt)?, BTreeMap::new(), &[])?;
+                self.contract(&all(0.5), &corrupt, sums)
+            }
+            EdgeMethod::EapIg => {
+                // From the other end on; the clean end is left out, as in the authors' code.
+                for step in 0..options.steps {
+                    let share = 1.0 - step as f64 / options.steps as f64;
+                    let embed = (own.get(0)? + (shifts.get(0)? * share)?)?;
+                    let instead = BTreeMap::from([(Site::new(SiteKind::Embed, 0), embed)]);
+                    self.contract(&all(1.0 / options.steps as f64), &self.slope(&plan, instead, &[])?, sums)?;
+                }
+                Ok(())
+            }
+            EdgeMethod::EapIgActivations => self.by_layers(&plan, (&shifts, &clean), options.steps, sums),
+            EdgeMethod::Exact => Err(err!(Bug, "exact effects from gradients")),
+        }
+    }
+
+    /// With what is written by all heads of a layer, by an MLP or by the embedding moved to the other run, one at a time: the
+    /// edges from these take the mean gradient of these runs. (The authors' code divides by the number of all runs, which
+    /// changes the scale only.)
+    fn by_layers(
+        &self,
+        plan: &MetricPlan,
+        (shifts, clean): (&Tensor, &Slope),
+        steps: usize,
+        sums: &mut [f64],
+    ) -> Result<()> {
+        let mut moved: BTreeMap<Site, Vec<usize>> = BTreeMap::new();
+        for (number, sender) in self.wiring.senders.iter().enumerate() {
+            moved.entry(output_site(*sender)).or_default().push(number);
+        }
+        for (site, senders) in &moved {
+            let own = clean.notes.get(site).ok_or_else(|| err!(Bug, "`{site}` was not passed"))?;
+            let (Some(first), count) = (senders.first(), senders.len()) else { continue };
+            let shift = shifts.narrow(0, *first, count)?.sum(0)?;
+            for step in 1..=steps {
+                let share = 1.0 - step as f64 / steps as f64;
+                let instead = BTreeMap::from([(*site, (own + (&shift * share)?)?)]);
+                let slope = self.slope(plan, instead, &[])?;
+                let from = Differences { shifts, senders: *first..first + count, weight: 1.0 / steps as f64 };
+                self.contract(&from, &slope, sums)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One forward and backward pass, with something put in the place of what flows at some sites.
+    fn slope(&self, plan: &MetricPlan, mut instead: BTreeMap<Site, Tensor>, noted: &[Place]) -> Result<Slope> {
+        let notes = Rc::new(RefCell::new(BTreeMap::new()));
+        let streams = self.wiring.receivers.iter().map(|receiver| stream_of(self.wiring, *receiver).site);
+        let mut sites: Vec<Site> =
+            streams.chain(noted.iter().map(|place| place.site)).chain(instead.keys().copied()).collect();
+        if !noted.is_empty() {
+            sites.extend(self.wiring.senders.iter().map(|sender| output_site(*sender)));
+        }
+        sites.sort();
+        sites.dedup();
+        let mut hooks = Vec::new();
+        for site in sites {
+            let edit = Noting { notes: notes.clone(), instead: instead.remove(&site) };
+            hooks.push(Bound::new(self.decoder.config(), &site.to_string(), None, None, Box::new(edit))?);
+        }
+        let mut values = Vec::new();
+        let mut metric = |logits: &Tensor| {
+            let found = plan.values(logits)?;
+            values = floats(&found.detach())?;
+            Ok(found.sum_all()?)
+        };
+        let (places, logits) = (self.places(), Logits::Points(plan.points()));
+        let found = self.decoder.grads(plan.batch(), hooks, &places, logits, &mut metric, self.task)?;
+        check_values(&values, &self.group.numbers, &String::new)?;
+        let notes = notes.take();
+        Ok(Slope { gradients: found.cache, notes })
+    }
+
+    /// Where gradients are taken: queries, keys, values, what MLPs read, and the last stream.
+    fn places(&self) -> Vec<Place> {
+        let mut places: Vec<Place> = self.wiring.receivers.iter().map(|one| self.read_at(*one)).collect();
+        places.sort();
+        places.dedup();
+        places
+    }
+
+    fn read_at(&self, receiver: Receiver) -> Place {
+        let (kind, layer) = match receiver {
+            Receiver::Port { layer, port, .. } => (port_site(self.decoder, port, false), layer),
+            Receiver::Mlp { layer } => (SiteKind::MlpIn, layer),
+            Receiver::Logits => return stream_of(self.wiring, receiver),
+        };
+        Place { site: Site::new(kind, layer), head: None }
+    }
+
+    /// Adds difference . gradient for all edges from some senders.
+    fn contract(&self, from: &Differences, slope: &Slope, sums: &mut [f64]) -> Result<()> {
+        let wiring = self.wiring;
+        for layer in 0..wiring.layers {
+            self.task.check()?;
+            let Some(first) = wiring.receiver(Receiver::Port { layer, head: 0, port: Port::Q }) else { continue };
+            let [q, k, v] = Port::ALL.map(|port| {
+                let at = self.read_at(Receiver::Port { layer, head: 0, port });
+                self.decoder.port_gradients((at.site.kind, layer), &slope.gradients.at(at)?)
+            });
+            self.into(first, (SiteKind::AttnIn, layer), &Tensor::cat(&[q?, k?, v?], 0)?, (from, slope), sums)?;
+            if let Some(receiver) = wiring.receiver(Receiver::Mlp { layer }) {
+                let gradient = slope.gradients.at(self.read_at(Receiver::Mlp { layer }))?.unsqueeze(0)?;
+                self.into(receiver, (SiteKind::MlpIn, layer), &gradient, (from, slope), sums)?;
+            }
+        }
+        let last = slope.gradients.at(self.read_at(Receiver::Logits))?.unsqueeze(0)?;
+        // This gradient is that of the stream already.
+        self.product(wiring.receivers.len() - 1, &last, from, sums)
+    }
+
+    /// The edges into some receivers that follow each other, from gradients at what they read, `[receivers, texts, pos, ..]`.
+    fn into(
+        &self,
+        first: usize,
+        (reader, layer): (SiteKind, usize),
+        read: &Tensor,
+        (from, slope): (&Differences, &Slope),
+        sums: &mut [f64],
+    ) -> Result<()> {
+        let stream = stream_of(self.wiring, self.wiring.receivers[first]);
+        let x = slope.notes.get(&stream.site).ok_or_else(|| err!(Bug, "`{stream}` was not passed"))?;
+        self.product(first, &self.decoder.input_gradients(reader, layer, x, read)?, from, sums)
+    }
+
+    fn product(&self, first: usize, gradients: &Tensor, from: &Differences, sums: &mut [f64]) -> Result<()> {
+        let senders = from.senders.start..from.senders.end.min(self.wiring.before(first).end);
+        if senders.is_empty() {
+            return Ok(());
+        }
+        let count = gradients.dim(0)?;
+        let reaching = wide(&from.shifts.narrow(0, senders.start, senders.len())?)?.reshape((senders.len(), ()))?;
+        let found = wide(gradients)?.reshape((count, ()))?.matmul(&reaching.t()?)?;
+        let edges = (first..first + count).flat_map(|receiver| senders.clone().map(move |sender| (sender, receiver)));
+        for ((sender, receiver), value) in edges.zip(floats(&found.flatten_all()?)?) {
+            sums[self.wiring.edge(sender, receiver)] += from.weight * value;
+        }
+        Ok(())
+    }
+}
+
+/// What cutting edges from all senders adds, `[senders, texts, pos, d_model]`, of which some are taken.
+struct Differences<'a> {
+    shifts: &'a Tensor,
+    senders: std::ops::Range<usize>,
+    weight: f64,
+}
+
+/// In f32 at least.
+fn wide(x: &Tensor) -> Result<Tensor> {
+    Ok(if x.dtype() == DType::F64 { x.clone() } else { x.to_dtype(DType::F32)? })
+}

@@ -1,0 +1,36 @@
+//! Hard concrete masks (Louizos et al. 2018): numbers in [0, 1] that are exactly 0 or 1 with some probability, and have
+//! gradients.
+//!
+//!     s = sigmoid((log u - log(1 - u) + a) / B),  m = min(1, max(0, s (Z - G) + G)),  u uniform
+//!     P(m > 0) = sigmoid(a - B log(-G / Z))
+
+use rand::{Rng, RngExt};
+
+use crate::base::Result;
+use crate::tensor::Tensor;
+
+const B: f64 = 2.0 / 3.0;
+const G: f64 = -0.1;
+const Z: f64 = 1.1;
+
+/// log u - log(1 - u) for a random u.
+pub fn noise(random: &mut impl Rng) -> f32 {
+    let u: f64 = random.random_range(1e-6..1.0 - 1e-6);
+    (u / (1.0 - u)).ln() as f32
+}
+
+/// (1 + tanh(x / 2)) / 2, which has no overflow.
+fn sigmoid(x: &Tensor) -> Result<Tensor> {
+    Ok((((x * 0.5)?.tanh()? + 1.0)? * 0.5)?)
+}
+
+/// The masks of some parameters a with this noise.
+pub fn drawn(a: &Tensor, noise: &Tensor) -> Result<Tensor> {
+    let s = sigmoid(&((a + noise)? / B)?)?;
+    Ok(s.affine(Z - G, G)?.clamp(0.0, 1.0)?)
+}
+
+/// The probability of each mask that it is not 0.
+pub fn remaining(a: &Tensor) -> Result<Tensor> {
+    sigmoid(&(a - B * (-G / Z).ln())?)
+}

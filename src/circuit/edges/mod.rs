@@ -1,0 +1,192 @@
+//! Edges between heads and MLPs: what the metric of pairs becomes where a receiver gets, through some of its edges, what
+//! their senders write in another run (resample, zero or mean ablation), and how that is found for all edges.
+//!
+//! `Wiring` numbers the edges of a model, `Texts` are runs of pairs, a `Wave` computes what a change makes of them. On these
+//! stand the scores of all edges (`scores`), the search of Conmy et al. 2023 (`acdc`) and the judgement of circuits.
+
+mod ablations;
+pub mod acdc;
+pub mod eap_file;
+mod exact;
+mod gradient;
+pub mod masks;
+mod names;
+mod runs;
+mod texts;
+mod wave;
+pub mod wiring;
+
+use crate::base::{Cell, Kind, Result, Task};
+use crate::circuit::graph::Graph;
+use crate::data::pairs::tokens::{Prompt, TokenPair};
+use crate::err;
+use crate::intervene::grid::{Alignment, Group, PatchDirection, quantity};
+use crate::intervene::metric::{Measure, Normaliser};
+use crate::model::Model;
+
+pub use names::graph_of;
+pub use runs::EdgeRuns;
+pub use wiring::Wiring;
+
+crate::choices! {
+    /// How the scores of edges are found.
+    pub enum EdgeMethod {
+        /// What cutting an edge adds to its receiver, times the gradient there on the clean run (Syed et al. 2023).
+        Eap = "eap",
+        /// The same with the mean gradient along the way from the corrupt embeddings to the clean ones (Hanna et al. 2024).
+        EapIg = "eap_ig",
+        /// The same with what is written by one layer's heads, or by one MLP, moved on that way at a time.
+        EapIgActivations = "eap_ig_activations",
+        /// The mean of the gradients on the clean and on the corrupt run.
+        CleanCorrupted = "clean_corrupted",
+        /// A run with that edge cut.
+        Exact = "exact",
+    }
+}
+
+crate::choices! {
+    /// What a cut edge carries.
+    pub enum EdgeAblation {
+        /// What its sender writes in the run of the pair's corrupt prompt.
+        Corrupt = "corrupt",
+        Zero = "zero",
+        /// The mean of what it writes over all corrupt prompts, at each position.
+        Mean = "mean",
+    }
+}
+
+crate::options! {
+    /// How edges are scored.
+    #[derive(Debug, Clone)]
+    pub struct EdgeOptions {
+        /// How scores are found: by running the model with each edge cut, or estimated from gradients on the clean run, on
+        /// the way between both runs, or at its two ends.
+        method: EdgeMethod = EdgeMethod::Eap;
+        /// What a cut edge carries.
+        ablation: EdgeAblation = EdgeAblation::Corrupt;
+        /// The number of points on the way.
+        steps: usize = 5 => at_least(1.0).only("method", &["eap_ig", "eap_ig_activations"]);
+    }
+}
+
+/// The edges that a search has scored, by number.
+pub struct Scores {
+    pub scores: Vec<Option<f64>>,
+    pub is_whole: bool,
+}
+
+/// The effect of cutting each edge on the metric, as a graph of all edges.
+pub fn edges(
+    model: &Model,
+    pairs: &[TokenPair],
+    (measure, normalised): (Measure, bool),
+    options: &EdgeOptions,
+    task: &Task,
+) -> Result<Graph> {
+    check(model, pairs)?;
+    check_slope(measure, options)?;
+    let wiring = Wiring::new(model.decoder.config())?;
+    let scale = scale(model, pairs, (measure, normalised), task)?;
+    let found = match options.method {
+        EdgeMethod::Exact => exact::scores(model, pairs, measure, options.ablation, task)?,
+        _ => gradient::scores(model, pairs, measure, options, task)?,
+    };
+    let scored = found.scores.iter().enumerate().filter_map(|(edge, score)| score.map(|score| (edge, scale * score)));
+    let mut graph = graph_of(&wiring, scored);
+    graph.title = format!("edges by {}, {} ablation", options.method.word(), options.ablation.word());
+    graph.model = model.origin.clone();
+    graph.quantity = Some(quantity("change", measure, normalised));
+    graph.is_whole = found.is_whole;
+    graph.made = vec![("method".into(), options.method.word().into())];
+    if matches!(options.method, EdgeMethod::EapIg | EdgeMethod::EapIgActivations) {
+        graph.made.push(("steps".into(), options.steps.into()));
+    }
+    graph.made.extend(told(measure, pairs, options.ablation, model));
+    Ok(graph)
+}
+
+/// How a graph of edges was made, whatever found it.
+fn told(measure: Measure, pairs: &[TokenPair], ablation: EdgeAblation, model: &Model) -> Vec<(String, Cell)> {
+    let mut told = vec![
+        ("ablation".into(), ablation.word().into()),
+        ("metric".into(), measure.name().into()),
+        ("pairs".into(), pairs.len().into()),
+    ];
+    told.extend(eap_file::told(model.decoder.config()));
+    told
+}
+
+/// Refuses what no search of edges can use.
+fn check(model: &Model, pairs: &[TokenPair]) -> Result<()> {
+    model.decoder.check_keeps_none("a search for edges")?;
+    match pairs.is_empty() {
+        true => Err(err!(Argument, "expected at least one pair, found none").about("pairs")),
+        false => Ok(()),
+    }
+}
+
+/// Refuses metrics without the gradient that a method needs.
+fn check_slope(measure: Measure, options: &EdgeOptions) -> Result<()> {
+    let word = options.method.word();
+    if options.method != EdgeMethod::Exact && !measure.has_gradient() {
+        return Err(err!(Argument, "`{}` has no gradient, which {word:?} needs", measure.name())
+            .hint("method: \"exact\" needs none")
+            .about("method"));
+    }
+    if options.method == EdgeMethod::Eap && matches!(measure, Measure::Kl(Prompt::Clean)) {
+        return Err(err!(
+            Argument,
+            "the KL to clean runs is 0 on clean runs and has no slope there, which {word:?} needs"
+        )
+        .hint("method: \"eap_ig\" takes slopes on the way to the corrupt run, \"exact\" needs none")
+        .about("method"));
+    }
+    if options.method == EdgeMethod::CleanCorrupted && options.ablation != EdgeAblation::Corrupt {
+        return Err(err!(
+            Argument,
+            "{word:?} takes gradients on corrupt runs, where {:?} ablation has none",
+            options.ablation.word()
+        )
+        .hint("method: \"eap\" or \"exact\" go with every ablation")
+        .about("ablation"));
+    }
+    Ok(())
+}
+
+/// What scores are multiplied by.
+fn scale(model: &Model, pairs: &[TokenPair], (measure, normalised): (Measure, bool), task: &Task) -> Result<f64> {
+    match normalised {
+        true => Ok(1.0 / Normaliser::of(measure, &model.decoder, pairs, task)?.distance()),
+        false => Ok(1.0),
+    }
+}
+
+/// The pairs in groups that are run together.
+fn groups(model: &Model, pairs: &[TokenPair], measure: Measure) -> Result<Vec<Group>> {
+    /// The part of a usual pass that a group takes: what senders write is held head by head.
+    const SHARE: usize = 32;
+    Group::of(model, pairs, measure, (PatchDirection::Noise, Alignment::None), SHARE)
+}
+
+/// Refuses a metric that is NaN.
+fn check_values(values: &[f64], numbers: &[usize], when: &dyn Fn() -> String) -> Result<()> {
+    match values.iter().zip(numbers).find(|(value, _)| value.is_nan()) {
+        Some((_, number)) => Err(err!(Numeric, "the metric of pair {number} is NaN{}", when()).about("pairs")),
+        None => Ok(()),
+    }
+}
+
+/// Whether some work was completed, or interrupted; other errors stay.
+fn completed(done: Result<()>, task: &Task) -> Result<bool> {
+    match done {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind == Kind::Interrupted => {
+            task.answer_interruption();
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests;

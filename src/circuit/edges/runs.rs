@@ -1,0 +1,107 @@
+//! All pairs with their runs, as searches and judgements of edges need them.
+
+use std::sync::Arc;
+
+use super::texts::{Means, Others, Texts};
+use super::wave::Start;
+use super::wiring::Wiring;
+use super::{EdgeAblation, check, check_values, groups};
+use crate::base::{Result, Task, memory};
+use crate::data::pairs::tokens::{Prompt, TokenPair};
+use crate::intervene::grid::Group;
+use crate::intervene::metric::{Measure, MetricPlan};
+use crate::model::Model;
+use crate::model::decoder::Decoder;
+
+/// The runs of all pairs with edges cut.
+pub struct EdgeRuns<'a> {
+    pub wiring: Arc<Wiring>,
+    pub texts: Vec<Texts<'a>>,
+    /// The number of pairs.
+    pub pairs: usize,
+}
+
+impl<'a> EdgeRuns<'a> {
+    /// Runs all prompts once, and keeps what each node reads and writes.
+    pub fn new(
+        model: &Model,
+        pairs: &[TokenPair],
+        measure: Measure<'a>,
+        ablation: EdgeAblation,
+        task: &Task,
+    ) -> Result<Self> {
+        check(model, pairs)?;
+        let wiring = Arc::new(Wiring::new(model.decoder.config())?);
+        let decoder = Arc::new(model.decoder.ungrouped()?);
+        let groups = groups(model, pairs, measure)?;
+        check_memory(&decoder, &wiring, &groups)?;
+        let means = means((&decoder, &wiring), &groups, measure, ablation, task)?;
+        let others = others(ablation, &means);
+        let mut texts = Vec::new();
+        for group in &groups {
+            task.check()?;
+            let plan = |which| MetricPlan::new(measure, &decoder, &group.pairs, (which, &group.numbers), task);
+            let (clean, corrupt) = (plan(Prompt::Clean)?, plan(Prompt::Corrupt)?);
+            let found = Texts::new((&decoder, &wiring), clean, group.numbers.clone(), (&others, &corrupt), task)?;
+            check_values(&found.clean.values, &group.numbers, &String::new)?;
+            texts.push(found);
+        }
+        Ok(Self { wiring, texts, pairs: pairs.len() })
+    }
+
+    /// The mean of the metric over all pairs in clean runs.
+    pub fn clean(&self) -> f64 {
+        self.texts.iter().flat_map(|texts| &texts.clean.values).sum::<f64>() / self.pairs as f64
+    }
+
+    /// The metric of each pair with only some edges kept.
+    pub fn with_kept(&self, kept: &[bool], task: &Task) -> Result<Vec<f64>> {
+        let mut all = vec![f64::NAN; self.pairs];
+        for texts in &self.texts {
+            task.check()?;
+            let start = Start { base: &texts.clean, kept, push: None, variants: 1 };
+            let values = texts.values(start, task)?.concat();
+            check_values(&values, &texts.numbers, &|| " where all but a circuit is ablated".into())?;
+            values.iter().zip(&texts.numbers).for_each(|(value, number)| all[*number] = *value);
+        }
+        Ok(all)
+    }
+}
+
+/// What cut edges carry.
+pub fn others<'a>(ablation: EdgeAblation, means: &'a [crate::tensor::Tensor]) -> Others<'a> {
+    match ablation {
+        EdgeAblation::Corrupt => Others::Corrupt,
+        EdgeAblation::Zero => Others::Zero,
+        EdgeAblation::Mean => Others::Means(means),
+    }
+}
+
+/// The means of what senders write in all corrupt runs; none where they are not needed.
+pub fn means(
+    (decoder, wiring): (&Decoder, &Wiring),
+    groups: &[Group],
+    measure: Measure,
+    ablation: EdgeAblation,
+    task: &Task,
+) -> Result<Vec<crate::tensor::Tensor>> {
+    if ablation != EdgeAblation::Mean {
+        return Ok(Vec::new());
+    }
+    let mut means = Means::default();
+    for group in groups {
+        let plan = MetricPlan::new(measure, decoder, &group.pairs, (Prompt::Corrupt, &group.numbers), task)?;
+        means.add(decoder, wiring, &plan, task)?;
+    }
+    means.finish()
+}
+
+/// Refuses more pairs than memory holds with what all of their nodes read and write.
+fn check_memory(decoder: &Decoder, wiring: &Wiring, groups: &[Group]) -> Result<()> {
+    // What is written, what cutting adds, and with edges cut an input for each receiver.
+    let rows = 2 * wiring.senders.len() + wiring.receivers.len();
+    let bytes = rows * decoder.config().d_model * decoder.dtype().size_in_bytes();
+    let tokens: usize = groups.iter().map(|group| group.pairs.len() * group.length()).sum();
+    memory::check(tokens as u128 * bytes as u128, || format!("what the nodes of {tokens} tokens read and write"))
+        .map_err(|e| e.hint("take fewer pairs").about("pairs"))
+}

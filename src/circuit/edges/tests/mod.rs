@@ -1,0 +1,5 @@
+//! Tests of edges.
+
+mod limits;
+mod plain;
+mod reference;

@@ -1,0 +1,296 @@
+//! The texts of some pairs: their clean run, and what cut edges carry in place of it.
+
+use std::sync::Arc;
+
+use super::wiring::{Extent, Receiver, Sender, Wiring};
+use crate::base::{Result, Task};
+use crate::circuit::Port;
+use crate::err;
+use crate::intervene::metric::MetricPlan;
+use crate::model::cache::{Cache, Recorder};
+use crate::model::decoder::{Decoder, Logits, Pass};
+use crate::model::hooks::Chain;
+use crate::model::site::{Place, Site, SiteKind};
+use crate::tensor::{Tensor, floats};
+use kernels::Gap;
+
+/// A run, with all that its receivers read and its senders write.
+#[derive(Clone)]
+pub struct State {
+    /// By receivers: `[texts, pos, d_model]`.
+    pub inputs: Vec<Tensor>,
+    /// By receivers, of those that are queries, keys or values: `[texts, pos, 1, d_head]`.
+    pub ports: Vec<Option<Tensor>>,
+    /// By senders: `[texts, pos, d_model]`.
+    pub outputs: Vec<Tensor>,
+    /// The edges that are not cut.
+    pub kept: Vec<bool>,
+    /// The metric of each pair.
+    pub values: Vec<f64>,
+}
+
+/// The texts of pairs that are run together.
+pub struct Texts<'a> {
+    /// Ungrouped.
+    pub decoder: Arc<Decoder>,
+    pub wiring: Arc<Wiring>,
+    pub plan: MetricPlan<'a>,
+    /// The numbers of their pairs among all.
+    pub numbers: Vec<usize>,
+    pub clean: State,
+    /// What cutting an edge adds to its receiver, by senders: `[senders, texts, pos, d_model]` from the first column at
+    /// which anything changes, and from the first one that the metric reads.
+    shifts: [Tensor; 2],
+    /// These columns.
+    firsts: [usize; 2],
+}
+
+/// What cut edges carry.
+pub enum Others<'a> {
+    /// What their senders write in the run of the pair's corrupt prompt.
+    Corrupt,
+    Zero,
+    /// By senders: `[1, pos, d_model]`.
+    Means(&'a [Tensor]),
+}
+
+impl<'a> Texts<'a> {
+    /// Runs the clean prompts, whose plan this is, and the corrupt ones where cut edges carry that.
+    pub fn new(
+        (decoder, wiring): (&Arc<Decoder>, &Arc<Wiring>),
+        plan: MetricPlan<'a>,
+        numbers: Vec<usize>,
+        (others, corrupt): (&Others, &MetricPlan),
+        task: &Task,
+    ) -> Result<Self> {
+        let clean = clean_state(decoder, wiring, &plan, task)?;
+        let width = plan.batch().width();
+        let own = Tensor::stack(&clean.outputs, 0)?;
+        let other = match others {
+            Others::Corrupt => outputs(decoder, wiring, corrupt, task)?.0,
+            Others::Zero => own.zeros_like()?,
+            Others::Means(means) => {
+                let each =
+                    means.iter().map(|mean| Ok(mean.narrow(1, 0, width)?.broadcast_as(clean.outputs[0].shape())?));
+                Tensor::stack(&each.collect::<Result<Vec<_>>>()?, 0)?
+            }
+        };
+        let is_causal = decoder.config().causal;
+        let mut start = match others {
+            Others::Corrupt if is_causal => first_difference(&plan, corrupt),
+            _ => 0,
+        };
+        // Where nothing differs, the last column stands for all.
+        start = start.min(width - 1);
+        let read = plan.points().iter().map(|(_, column)| *column).min().unwrap_or(0);
+        let firsts = [start, if is_causal { read.max(start) } else { read }];
+        let all = (other - own)?;
+        let from = |first: usize| -> Result<Tensor> { Ok(all.narrow(2, first, width - first)?.contiguous()?) };
+        let wide = from(firsts[0])?;
+        let ends = if firsts[1] == firsts[0] { wide.clone() } else { from(firsts[1])? };
+        Ok(Self {
+            decoder: decoder.clone(),
+            wiring: wiring.clone(),
+            plan,
+            numbers,
+            clean,
+            shifts: [wide, ends],
+            firsts,
+        })
+    }
+
+    /// The number of texts.
+    pub fn count(&self) -> usize {
+        self.plan.batch().rows().len()
+    }
+
+    pub fn width(&self) -> usize {
+        self.plan.batch().width()
+    }
+
+    /// The first column that is computed of what is needed so far.
+    pub fn first(&self, extent: Extent) -> usize {
+        self.firsts[usize::from(extent != Extent::Everywhere)]
+    }
+
+    /// What cutting edges from each sender adds, from that column on: `[senders, texts, pos, d_model]`.
+    pub fn shifts(&self, extent: Extent) -> &Tensor {
+        &self.shifts[usize::from(extent != Extent::Everywhere)]
+    }
+
+    /// The padding of texts where queries see it, once for each of some variants.
+    pub fn gap(&self, variants: usize) -> Option<Gap> {
+        let batch = self.plan.batch();
+        let is_seen = batch.is_ragged() && !self.decoder.config().causal;
+        is_seen.then(|| Gap { lengths: batch.lengths().repeat(variants), width: batch.width() })
+    }
+
+    /// How many variants are computed at once.
+    pub fn at_once(&self) -> usize {
+        /// Approximate numbers of tokens and of logits at once.
+        const TOKENS: usize = 1 << 11;
+        const LOGITS: usize = 1 << 24;
+        let tokens = self.count() * (self.width() - self.firsts[0]);
+        let logits = self.plan.points().len() * self.decoder.config().outputs();
+        (TOKENS / tokens.max(1)).min(LOGITS / logits.max(1)).max(1)
+    }
+}
+
+/// The first column at which texts differ; their number of columns if none does.
+fn first_difference(clean: &MetricPlan, corrupt: &MetricPlan) -> usize {
+    let both = clean.batch().rows().iter().zip(corrupt.batch().rows());
+    let first = both.map(|(a, b)| match a.iter().zip(b).position(|(a, b)| a != b) {
+        Some(column) => column,
+        None => a.len().min(b.len()),
+    });
+    first.min().unwrap_or(0)
+}
+
+fn whole(kind: SiteKind, layer: usize) -> Place {
+    Place { site: Site::new(kind, layer), head: None }
+}
+
+/// Runs a plan's texts and records some places.
+fn recorded(decoder: &Decoder, plan: &MetricPlan, places: Vec<Place>, task: &Task) -> Result<(Cache, Vec<f64>)> {
+    let recorder = Recorder::new(decoder.config().clone(), places, plan.batch().lengths(), None);
+    let mut chain = Chain { recorder: Some(recorder), ..Chain::default() };
+    let pass = Pass { hooks: &mut chain, past: None, logits: Logits::Points(plan.points()), task };
+    let logits = decoder.forward(plan.batch(), pass)?.ok_or_else(|| err!(Bug, "a run without logits"))?;
+    let recorder = chain.recorder.ok_or_else(|| err!(Bug, "a run without its recorder"))?;
+    Ok((recorder.finish(), floats(&plan.values(&logits)?)?))
+}
+
+/// The site at which what senders write enters the stream: with the bias of attention, and all heads of a layer together.
+pub fn output_site(sender: Sender) -> Site {
+    match sender {
+        Sender::Embed => Site::new(SiteKind::Embed, 0),
+        Sender::Head { layer, .. } => Site::new(SiteKind::AttnOut, layer),
+        Sender::Mlp { layer } => Site::new(SiteKind::MlpOut, layer),
+    }
+}
+
+/// The places where senders write.
+pub fn written(wiring: &Wiring) -> Vec<Place> {
+    let place = |sender: &Sender| match *sender {
+        Sender::Embed => Some(whole(SiteKind::Embed, 0)),
+        Sender::Head { layer, head: 0 } => Some(whole(SiteKind::Z, layer)),
+        Sender::Head { .. } => None,
+        Sender::Mlp { layer } => Some(whole(SiteKind::MlpOut, layer)),
+    };
+    wiring.senders.iter().filter_map(place).collect()
+}
+
+/// What all senders write, `[senders, texts, pos, d_model]`, from what was recorded where they do.
+pub fn all_written(decoder: &Decoder, wiring: &Wiring, at: &dyn Fn(Place) -> Result<Tensor>) -> Result<Tensor> {
+    let each = written(wiring).into_iter().map(|place| match place.site.kind {
+        SiteKind::Z => decoder.each_head_out(place.site.layer, &at(place)?),
+        _ => Ok(at(place)?.unsqueeze(0)?),
+    });
+    Ok(Tensor::cat(&each.collect::<Result<Vec<_>>>()?, 0)?)
+}
+
+/// What all senders write in a run, and its metric.
+pub fn outputs(decoder: &Decoder, wiring: &Wiring, plan: &MetricPlan, task: &Task) -> Result<(Tensor, Vec<f64>)> {
+    let (cache, values) = recorded(decoder, plan, written(wiring), task)?;
+    Ok((all_written(decoder, wiring, &|place| cache.at(place))?, values))
+}
+
+/// Where a receiver's stream is recorded.
+pub fn stream_of(wiring: &Wiring, receiver: Receiver) -> Place {
+    match receiver {
+        Receiver::Mlp { layer } if wiring.is_serial => whole(SiteKind::ResidMid, layer),
+        Receiver::Port { layer, .. } | Receiver::Mlp { layer } => whole(SiteKind::ResidPre, layer),
+        Receiver::Logits => whole(SiteKind::ResidPost, wiring.layers.saturating_sub(1)),
+    }
+}
+
+/// The site of a port in a pass: before its norm and rotation, or ready for attention.
+pub fn port_site(decoder: &Decoder, port: Port, is_ready: bool) -> SiteKind {
+    let turned = is_ready && SiteKind::QRot.exists(decoder.config());
+    match port {
+        Port::Q => {
+            if turned {
+                SiteKind::QRot
+            } else {
+                SiteKind::Q
+            }
+        }
+        Port::K => {
+            if turned {
+                SiteKind::KRot
+            } else {
+                SiteKind::K
+            }
+        }
+        Port::V => SiteKind::V,
+    }
+}
+
+fn clean_state(decoder: &Decoder, wiring: &Wiring, plan: &MetricPlan, task: &Task) -> Result<State> {
+    let mut places = written(wiring);
+    places.extend(wiring.receivers.iter().map(|receiver| stream_of(wiring, *receiver)));
+    for layer in 0..wiring.layers {
+        places.extend(Port::ALL.map(|port| whole(port_site(decoder, port, true), layer)));
+    }
+    places.sort();
+    places.dedup();
+    let (cache, values) = recorded(decoder, plan, places, task)?;
+    let outputs = all_written(decoder, wiring, &|place| cache.at(place))?;
+    let outputs = (0..wiring.senders.len()).map(|sender| Ok(outputs.get(sender)?)).collect::<Result<_>>()?;
+    let port = |receiver: &Receiver| -> Result<Option<Tensor>> {
+        let Receiver::Port { layer, head, port } = *receiver else { return Ok(None) };
+        let all = cache.at(whole(port_site(decoder, port, true), layer))?;
+        Ok(Some(all.narrow(2, head, 1)?.contiguous()?))
+    };
+    Ok(State {
+        inputs: wiring.receivers.iter().map(|one| cache.at(stream_of(wiring, *one))).collect::<Result<_>>()?,
+        ports: wiring.receivers.iter().map(port).collect::<Result<_>>()?,
+        outputs,
+        kept: vec![true; wiring.edges()],
+        values,
+    })
+}
+
+/// The mean of what each sender writes in the corrupt runs, at each position over those of the texts that are long enough:
+/// `[1, pos, d_model]`.
+#[derive(Default)]
+pub struct Means {
+    /// The sums by senders, `[senders, pos, d_model]`, and the number of texts at each position.
+    sums: Option<Tensor>,
+    counts: Vec<f32>,
+}
+
+impl Means {
+    pub fn add(&mut self, decoder: &Decoder, wiring: &Wiring, plan: &MetricPlan, task: &Task) -> Result<()> {
+        let (all, _) = outputs(decoder, wiring, plan, task)?;
+        let (width, lengths) = (plan.batch().width(), plan.batch().lengths());
+        let real: Vec<f32> = lengths
+            .iter()
+            .flat_map(|length| (0..width).map(move |column| f32::from(u8::from(column < *length))))
+            .collect();
+        let weights =
+            Tensor::from_vec(real.clone(), (1, lengths.len(), width, 1), all.device())?.to_dtype(all.dtype())?;
+        let sum = all.broadcast_mul(&weights)?.sum(1)?;
+        self.counts.resize(self.counts.len().max(width), 0.0);
+        for (count, column) in self.counts.iter_mut().zip(0..width) {
+            *count += real.iter().skip(column).step_by(width).sum::<f32>();
+        }
+        self.sums = Some(match self.sums.take() {
+            None => sum,
+            Some(known) => {
+                let long =
+                    |x: &Tensor| -> Result<Tensor> { Ok(x.pad_with_zeros(1, 0, self.counts.len() - x.dim(1)?)?) };
+                (long(&known)? + long(&sum)?)?
+            }
+        });
+        Ok(())
+    }
+
+    /// By senders.
+    pub fn finish(self) -> Result<Vec<Tensor>> {
+        let Some(sums) = self.sums else { return Err(err!(Bug, "a mean over no texts")) };
+        let counts = Tensor::from_vec(self.counts.clone(), (1, self.counts.len(), 1), sums.device())?;
+        let means = sums.broadcast_div(&counts.to_dtype(sums.dtype())?)?;
+        (0..means.dim(0)?).map(|sender| Ok(means.narrow(0, sender, 1)?)).collect()
+    }
+}

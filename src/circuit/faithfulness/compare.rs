@@ -1,0 +1,110 @@
+//! What two circuits share: their nodes and edges by name, and the correlation of their scores.
+
+use std::collections::BTreeMap;
+
+use crate::base::{Cell, Result, Table, Task};
+use crate::circuit::graph::{Graph, Units};
+use crate::circuit::shared::correlation;
+use crate::err;
+
+/// Which nodes, or which edges, two circuits have.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Parts {
+    pub both: Vec<String>,
+    /// What only the first has, and what only the second.
+    pub first: Vec<String>,
+    pub second: Vec<String>,
+    /// Pearson's, of the scores of those that both have; none for less than two, or where scores are missing.
+    pub correlation: Option<f64>,
+}
+
+impl Parts {
+    fn of(a: &BTreeMap<String, Option<f64>>, b: &BTreeMap<String, Option<f64>>) -> Self {
+        let only = |a: &BTreeMap<String, Option<f64>>, b: &BTreeMap<String, Option<f64>>| {
+            a.keys().filter(|name| !b.contains_key(*name)).cloned().collect()
+        };
+        let both: Vec<String> = a.keys().filter(|name| b.contains_key(*name)).cloned().collect();
+        let scores = |of: &BTreeMap<String, Option<f64>>| {
+            both.iter().map(|name| of.get(name).copied().flatten()).collect::<Option<Vec<f64>>>()
+        };
+        let correlation = match (scores(a), scores(b)) {
+            (Some(a), Some(b)) if a.len() > 1 => Some(correlation(&a, &b)),
+            _ => None,
+        };
+        Self { first: only(a, b), second: only(b, a), both, correlation }
+    }
+
+    /// The share of those that one of the circuits has that both have; none where neither has any.
+    pub fn jaccard(&self) -> Option<f64> {
+        let all = self.both.len() + self.first.len() + self.second.len();
+        (all > 0).then(|| self.both.len() as f64 / all as f64)
+    }
+}
+
+/// Two circuits beside each other.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Comparison {
+    pub title: String,
+    pub nodes: Parts,
+    pub edges: Parts,
+}
+
+/// What two circuits share.
+pub fn compare(a: &Graph, b: &Graph) -> Comparison {
+    let nodes = |graph: &Graph| graph.nodes.iter().map(|node| (node.name(), node.effect)).collect();
+    let edges = |graph: &Graph| graph.edges.iter().map(|edge| (graph.edge_name(edge), Some(edge.effect))).collect();
+    Comparison {
+        title: format!("{} and {}", a.title, b.title),
+        nodes: Parts::of(&nodes(a), &nodes(b)),
+        edges: Parts::of(&edges(a), &edges(b)),
+    }
+}
+
+impl Comparison {
+    pub fn table(&self) -> Table {
+        let row = |name: &str, parts: &Parts| -> Vec<Cell> {
+            let cell = |value: Option<f64>| value.map_or(Cell::Missing, Cell::from);
+            let counts = [&parts.both, &parts.first, &parts.second].map(|all| Cell::from(all.len()));
+            [name.into()].into_iter().chain(counts).chain([cell(parts.jaccard()), cell(parts.correlation)]).collect()
+        };
+        Table {
+            title: self.title.clone(),
+            columns: ["of", "both", "only first", "only second", "Jaccard", "correlation"].map(String::from).to_vec(),
+            rows: vec![row("nodes", &self.nodes), row("edges", &self.edges)],
+        }
+    }
+}
+
+/// Of every two circuits, which units they share: circuits of other seeds, or of the halves of some pairs.
+pub fn stability(all: &[&Graph], task: &Task) -> Result<Table> {
+    if all.len() < 2 {
+        return Err(err!(Argument, "expected at least two circuits to compare, found {}", all.len()).about("circuits"));
+    }
+    let mut rows = Vec::new();
+    for (i, a) in all.iter().enumerate() {
+        for (j, b) in all.iter().enumerate().skip(i + 1) {
+            task.check()?;
+            let compared = compare(a, b);
+            let parts = if a.units() == Units::Edges { compared.edges } else { compared.nodes };
+            let cell = |value: Option<f64>| value.map_or(Cell::Missing, Cell::from);
+            let only = [&parts.first, &parts.second].map(|only| Cell::from(only.len()));
+            let [first, second] = only;
+            rows.push(vec![
+                i.into(),
+                j.into(),
+                parts.both.len().into(),
+                first,
+                second,
+                cell(parts.jaccard()),
+                cell(parts.correlation),
+            ]);
+        }
+    }
+    Ok(Table {
+        title: "what circuits share".into(),
+        columns: ["circuit", "and", "both", "only first", "only second", "Jaccard", "correlation"]
+            .map(String::from)
+            .to_vec(),
+        rows,
+    })
+}

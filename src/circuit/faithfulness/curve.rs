@@ -1,0 +1,137 @@
+//! Faithfulness over the size of a circuit, and the two areas under it (MIB: Mueller et al. 2025, section 3).
+//!
+//! At each share of all units the circuit is the units with the largest |score|, without what hangs loose:
+//!
+//!     CPR = the area under f, CMD = the area under |1 - f|, by trapezoids over the share
+
+use super::random::Alike;
+use super::share::{Ends, Share, mean, measured};
+use crate::base::{Cell, Result, Table, Task};
+use crate::circuit::ablations::Ablations;
+use crate::circuit::dictionaries::Circuit;
+use crate::circuit::graph::{Graph, Units};
+use crate::circuit::subgraph::{SubgraphOptions, top};
+use crate::err;
+
+/// The shares at which circuits are compared in MIB.
+const SHARES: [f64; 10] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0];
+
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct CurveOptions {
+        /// The shares of all units that are kept, in increasing order.
+        shares: Vec<f64> = SHARES.to_vec() => at_least(0.0).at_most(1.0);
+        /// Number of random circuits of each size.
+        draws: usize = 3 => at_least(1.0);
+        /// Whether edges are taken off that begin at a node without an edge into it, or end at one without an edge out of
+        /// it.
+        pruned: bool = true;
+        /// Seed of the draws and of the bootstrap.
+        seed: i64 = 0;
+    }
+}
+
+/// A circuit of one size.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CurvePoint {
+    pub share: f64,
+    /// How many units were chosen by their score, and how many of them were kept.
+    pub chosen: usize,
+    pub kept: usize,
+    pub faithfulness: Share,
+    /// f of random circuits with as many units.
+    pub random: Vec<f64>,
+}
+
+/// The areas under a curve.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Areas {
+    /// Under f.
+    pub cpr: f64,
+    /// Under |1 - f|.
+    pub cmd: f64,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Curve {
+    pub title: String,
+    pub pairs: usize,
+    pub units: usize,
+    pub points: Vec<CurvePoint>,
+    /// None where everything and nothing have the same metric.
+    pub areas: Option<Areas>,
+    /// The same of the mean of random circuits.
+    pub random: Option<Areas>,
+}
+
+/// Faithfulness of the units of largest |score|, more and more of them.
+pub fn curve(circuit: &Circuit, runs: &dyn Ablations, options: &CurveOptions, task: &Task) -> Result<Curve> {
+    let shares = &options.shares;
+    if shares.is_empty() || shares.windows(2).any(|two| two[0] >= two[1]) {
+        return Err(err!(Argument, "expected shares in increasing order, found {shares:?}").about("shares"));
+    }
+    let (seed, units) = (options.seed as u64, runs.units());
+    let bar = task.begin("curve of faithfulness", Some(2 + (1 + options.draws as u64) * shares.len() as u64));
+    let ends = Ends::of(runs, task)?;
+    bar.advance(2);
+    let classes = runs.alike();
+    let mut points = Vec::new();
+    for share in shares {
+        // Cut off, as MIB's code does.
+        let chosen = (share * units as f64) as usize;
+        let kept = runs.kept(&largest(circuit, chosen, options.pruned)?)?;
+        let faithfulness = ends.share(&measured(runs, &kept, task)?, seed);
+        bar.advance(1);
+        let alike = Alike::new(&classes, &kept);
+        let mut random = Vec::new();
+        for draw in 0..options.draws {
+            let drawn = alike.draw(seed, draw as u64);
+            random.extend(ends.share(&measured(runs, &drawn, task)?, seed).value);
+            bar.advance(1);
+        }
+        let kept = kept.iter().filter(|kept| **kept).count();
+        points.push(CurvePoint { share: *share, chosen, kept, faithfulness, random });
+    }
+    let of = |value: &dyn Fn(&CurvePoint) -> Option<f64>| {
+        points.iter().map(|point| Some((point.share, value(point)?))).collect::<Option<Vec<_>>>().map(|all| areas(&all))
+    };
+    let random = of(&|point| (!point.random.is_empty()).then(|| mean(&point.random)));
+    let areas = of(&|point| point.faithfulness.value);
+    let title = format!("faithfulness of {}, {} pairs", circuit.graph.title, ends.pairs());
+    Ok(Curve { title, pairs: ends.pairs(), units, points, areas, random })
+}
+
+/// The units of largest |score|; nodes are kept without their edges, so that nothing of them hangs loose.
+fn largest(circuit: &Circuit, count: usize, pruned: bool) -> Result<Graph> {
+    if count == 0 {
+        return Ok(Graph { title: circuit.graph.title.clone(), ..Graph::default() });
+    }
+    let prune = pruned && circuit.graph.units() == Units::Edges;
+    // Below 1 a number would be a share.
+    Ok(top(circuit, count as f64, SubgraphOptions { prune })?.graph)
+}
+
+/// By trapezoids between the first and the last share.
+fn areas(points: &[(f64, f64)]) -> Areas {
+    let area = |of: &dyn Fn(f64) -> f64| {
+        points.windows(2).map(|two| (two[1].0 - two[0].0) * (of(two[0].1) + of(two[1].1)) / 2.0).sum()
+    };
+    Areas { cpr: area(&|f| f), cmd: area(&|f| (1.0 - f).abs()) }
+}
+
+impl Curve {
+    pub fn table(&self) -> Table {
+        let row = |point: &CurvePoint| -> Vec<Cell> {
+            let f = point.faithfulness;
+            let [from, to] = f.interval.map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::from));
+            let random = if point.random.is_empty() { Cell::Missing } else { mean(&point.random).into() };
+            let value = f.value.map_or(Cell::Missing, Cell::from);
+            vec![point.share.into(), point.chosen.into(), point.kept.into(), value, from, to, random]
+        };
+        Table {
+            title: self.title.clone(),
+            columns: ["share", "chosen", "kept", "f", "from", "to", "random f"].map(String::from).to_vec(),
+            rows: self.points.iter().map(row).collect(),
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! A metric as a share of the difference between everything and nothing, with its interval.
+
+use crate::base::bootstrap::bootstrap;
+use crate::base::{Result, Task};
+use crate::circuit::ablations::Ablations;
+use crate::err;
+
+/// Ends that differ by less than this share of the larger one are the same: rounding in f32 alone makes such differences.
+const SAME: f64 = 1e-6;
+
+/// (m - m(nothing)) / (m(everything) - m(nothing)).
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Share {
+    /// None where both ends are the same.
+    pub value: Option<f64>,
+    /// 95 %, by the bootstrap over pairs; none for a single pair.
+    pub interval: Option<[f64; 2]>,
+}
+
+/// The metric of each pair with everything kept, and with nothing.
+pub struct Ends {
+    all: Vec<f64>,
+    empty: Vec<f64>,
+}
+
+pub fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+/// The metric of each pair; refused where one is no number.
+pub fn measured(runs: &dyn Ablations, kept: &[bool], task: &Task) -> Result<Vec<f64>> {
+    task.check()?;
+    let values = runs.values(kept, task)?;
+    if values.is_empty() {
+        return Err(err!(Argument, "expected at least one pair, found none").about("pairs"));
+    }
+    match values.iter().position(|value| !value.is_finite()) {
+        None => Ok(values),
+        Some(pair) => {
+            let (value, count) = (values[pair], kept.iter().filter(|kept| **kept).count());
+            Err(err!(
+                Numeric,
+                "expected numbers from the metric, found {value} for pair {pair} with {count} of {} units kept",
+                kept.len()
+            )
+            .hint("look for NaN in the model's weights or activations"))
+        }
+    }
+}
+
+impl Ends {
+    pub fn of(runs: &dyn Ablations, task: &Task) -> Result<Self> {
+        let units = runs.units();
+        Ok(Self { all: measured(runs, &vec![true; units], task)?, empty: measured(runs, &vec![false; units], task)? })
+    }
+
+    pub fn pairs(&self) -> usize {
+        self.all.len()
+    }
+
+    pub fn everything(&self) -> f64 {
+        mean(&self.all)
+    }
+
+    pub fn nothing(&self) -> f64 {
+        mean(&self.empty)
+    }
+
+    /// The share of some values, pair by pair.
+    pub fn share(&self, values: &[f64], seed: u64) -> Share {
+        let (all, empty) = (self.everything(), self.nothing());
+        if (all - empty).abs() <= SAME * all.abs().max(empty.abs()) {
+            return Share::default();
+        }
+        let of = |drawn: &[usize]| {
+            let mean = |values: &[f64]| drawn.iter().map(|pair| values[*pair]).sum::<f64>();
+            (mean(values) - mean(&self.empty)) / (mean(&self.all) - mean(&self.empty))
+        };
+        let every: Vec<usize> = (0..self.pairs()).collect();
+        Share { value: Some(of(&every)), interval: bootstrap(self.pairs(), seed, of) }
+    }
+}

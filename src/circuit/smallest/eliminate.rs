@@ -1,0 +1,41 @@
+//! Elimination: the units that count least in what is left go, some at a time, until the rest keeps too little.
+//!
+//! What m loses without a unit is, to first order, its derivative by how much of the unit is kept, on the run in which all
+//! that went before is at its mean. So the score of a unit changes with what is left of the others: a feature that stood
+//! in for another one counts once the other is gone. The score is the sum over rows of the size of that: what helps in one
+//! row and hurts in another is not idle, and many units that hurt a little, ablated together, leave where the model works.
+
+use super::ranks::ascending;
+use super::{Found, Search, shares_of};
+use crate::base::{Kind, Result, Task};
+
+impl Search<'_> {
+    /// The way from this set down, until what is left keeps less than half of a share. An interruption ends it.
+    pub fn eliminate(&mut self, mut kept: Vec<bool>, least: f64, task: &Task) -> Result<()> {
+        let begin = kept.iter().filter(|kept| **kept).count();
+        let bar = task.begin("eliminating units", Some(begin as u64));
+        loop {
+            let slopes = match self.ablations.slopes(&shares_of(&kept), task) {
+                Err(error) if error.kind == Kind::Interrupted && !self.path.is_empty() => {
+                    task.answer_interruption();
+                    self.is_whole = false;
+                    return Ok(());
+                }
+                found => found?,
+            };
+            let found = Found { share: slopes.sum / self.whole, kept: kept.clone() };
+            let (size, share) = (found.size(), found.share);
+            self.path.push(found);
+            if size == 0 || share < 0.5 * least {
+                return Ok(());
+            }
+            let going = ((size as f64 * self.options.rate) as usize).max(1);
+            let order = ascending(&slopes.sizes).into_iter().filter(|number| kept[*number]).take(going);
+            for number in order.collect::<Vec<_>>() {
+                kept[number] = false;
+            }
+            bar.advance(going as u64);
+            bar.note(&format!("{size} units keep {share:.3}"));
+        }
+    }
+}

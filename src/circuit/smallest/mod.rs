@@ -1,0 +1,196 @@
+//! The smallest feature circuit that keeps a share of a probability: features and errors of dictionaries, each at the cost
+//! of one, with everything else at its mean.
+//!
+//! m is the mean total probability of some tokens where they are due in a text. Four ways to look for a small set C whose
+//! m(C) is a share of m(all): the first by attribution or by integrated gradients of the unchanged model, which know
+//! nothing of what else is missing; elimination from all units down, with attribution anew on what is left; and masks
+//! between 0 and 1 that are optimised under a price. What is found is fitted to the text, so it is judged on another one
+//! (`shares`).
+
+mod eliminate;
+mod masks;
+mod ranks;
+mod shares;
+
+#[cfg(test)]
+mod tests;
+
+use super::sparse_features::{EffectMethod, FeatureAblations, NodeAblation, SparseFeatureOptions};
+use super::{Ablations, CONTEXT, Circuit, row_length};
+use crate::base::{Cell, Result, Task};
+use crate::data::Text;
+use crate::err;
+use crate::features::TokenPattern;
+use crate::features::tokens::token_ids;
+use crate::model::Model;
+use crate::sae::Sae;
+
+pub use shares::{ShareOptions, shares};
+
+crate::choices! {
+    /// How a small circuit is looked for.
+    pub enum SmallestMethod {
+        /// The first units by gradient times the distance from the mean.
+        Attribution = "attribution",
+        /// The same with gradients averaged on the way to the mean.
+        Integrated = "integrated",
+        /// From all units down: the units with the smallest attributions in what is left go, some at a time.
+        Elimination = "elimination",
+        /// By masks that are optimised under a price, and elimination from there.
+        Masks = "masks",
+    }
+}
+
+crate::options! {
+    /// What a small circuit has to keep, and how it is looked for.
+    #[derive(Debug, Clone)]
+    pub struct SmallestOptions {
+        /// A text that tokens begin with, or their ids: what the probability is of.
+        token: Vec<TokenPattern> = Vec::new() => usually("has to be given");
+        /// The share of the probability that is to be kept, or several.
+        share: Vec<f64> = vec![0.8] => above(0.0).at_most(1.0);
+        /// How the circuit is looked for.
+        method: SmallestMethod = SmallestMethod::Elimination;
+        /// For "elimination" and "masks": the share of units that goes at a time.
+        rate: f64 = 0.05 => above(0.0).at_most(0.9);
+        /// For "masks": the number of steps.
+        steps: usize = 100 => at_least(1.0);
+        /// For "masks": the learning rate, how far a mask moves in a step at most.
+        lr: f64 = 0.03 => above(0.0);
+        /// Tokens of the text.
+        tokens: usize = 100_000;
+        /// Tokens in a row of the text; at most the model's context.
+        context: Option<usize> = None => usually("32");
+    }
+}
+
+/// A set of units with what it keeps.
+#[derive(Debug, Clone)]
+struct Found {
+    kept: Vec<bool>,
+    share: f64,
+}
+
+impl Found {
+    fn size(&self) -> usize {
+        self.kept.iter().filter(|kept| **kept).count()
+    }
+}
+
+/// For each share the smallest circuit that was found on a text; the whole one where none keeps as much.
+pub fn smallest(
+    model: &Model,
+    saes: &[Sae],
+    text: &Text,
+    options: &SmallestOptions,
+    task: &Task,
+) -> Result<Vec<Circuit>> {
+    if options.token.is_empty() {
+        return Err(err!(Argument, "expected `token`, whose probability is to be kept, found none")
+            .hint("#{ token: \")\" }")
+            .about("token"));
+    }
+    let tokens = token_ids(model, &options.token)?;
+    let (limited, context) = (text.limited(options.tokens.max(1) as u64), row_length(model, options.context, CONTEXT));
+    let ablations = FeatureAblations::of_text(model, saes, &limited, (&tokens, context), NodeAblation::Mean, task)?;
+    let search = Search::new(&ablations, options, task)?;
+    let found = options.share.iter().map(|share| {
+        let found = search.smallest(*share, task)?;
+        let slopes = ablations.slopes(&shares_of(&found.kept), task)?.signed;
+        let effects: Vec<f64> = slopes.iter().map(|slope| -slope).collect();
+        let mut circuit = ablations.circuit(&effects, &found.kept);
+        let graph = &mut circuit.graph;
+        graph.title =
+            format!("{} units by {} that keep {:.3} of P(tokens)", found.size(), options.method.word(), found.share);
+        graph.quantity = Some("change of P(tokens)".into());
+        graph.is_whole = search.is_whole;
+        graph.nodes[0].value = Some(search.whole);
+        let made: [(&str, Cell); 6] = [
+            ("by", "smallest".into()),
+            ("method", options.method.word().into()),
+            ("wanted", (*share).into()),
+            ("share", found.share.into()),
+            ("text", limited.name().into()),
+            ("units", ablations.units().into()),
+        ];
+        graph.made = made.map(|(name, value)| (name.to_string(), value)).to_vec();
+        circuit.promotes = Some(tokens.as_slice().into());
+        Ok(circuit)
+    });
+    found.collect()
+}
+
+fn shares_of(kept: &[bool]) -> Vec<f32> {
+    kept.iter().map(|kept| f32::from(u8::from(*kept))).collect()
+}
+
+/// A search on the runs of one text.
+struct Search<'a> {
+    ablations: &'a FeatureAblations<'a>,
+    options: &'a SmallestOptions,
+    /// m of the unchanged model.
+    whole: f64,
+    /// Sets from large to small, each within the one before: the way down of an elimination.
+    path: Vec<Found>,
+    /// Units in the order of a score, the best first.
+    ranking: Vec<usize>,
+    /// Whether it came to its end, or was interrupted.
+    is_whole: bool,
+}
+
+impl<'a> Search<'a> {
+    fn new(ablations: &'a FeatureAblations<'a>, options: &'a SmallestOptions, task: &Task) -> Result<Self> {
+        let count = ablations.units();
+        let mut search = Self { ablations, options, whole: 1.0, path: Vec::new(), ranking: Vec::new(), is_whole: true };
+        search.whole = search.mean(&vec![true; count], task)?;
+        if search.whole.is_nan() || search.whole <= 0.0 {
+            let found = search.whole;
+            return Err(err!(
+                Numeric,
+                "expected tokens that the model gives a probability to, found a mean of {found}"
+            )
+            .about("token"));
+        }
+        let (least, most) =
+            options.share.iter().fold((1.0_f64, 0.0_f64), |(a, b), share| (a.min(*share), b.max(*share)));
+        match options.method {
+            SmallestMethod::Attribution => search.ranking = search.ranked(EffectMethod::Attribution, task)?,
+            SmallestMethod::Integrated => search.ranking = search.ranked(EffectMethod::Integrated, task)?,
+            SmallestMethod::Elimination => search.eliminate(vec![true; count], least, task)?,
+            SmallestMethod::Masks => {
+                let order = search.masked(most, task)?;
+                // A little more than what keeps the largest share, so that there is a choice.
+                let start = search.first(&order, 0.5 * (1.0 + most), task)?;
+                search.eliminate(start.kept, least, task)?;
+            }
+        }
+        Ok(search)
+    }
+
+    /// The smallest set that keeps a share.
+    fn smallest(&self, share: f64, task: &Task) -> Result<Found> {
+        match self.options.method {
+            SmallestMethod::Attribution | SmallestMethod::Integrated => self.first(&self.ranking, share, task),
+            SmallestMethod::Elimination | SmallestMethod::Masks => Ok(self.least(&self.path, share)),
+        }
+    }
+
+    /// The smallest of some sets that keeps a share; all units where none does.
+    fn least(&self, sets: &[Found], share: f64) -> Found {
+        let enough = sets.iter().filter(|found| found.share >= share);
+        let all = Found { kept: vec![true; self.ablations.units()], share: 1.0 };
+        enough.min_by_key(|found| found.size()).cloned().unwrap_or(all)
+    }
+
+    /// m with some units kept.
+    fn mean(&self, kept: &[bool], task: &Task) -> Result<f64> {
+        let sum: f64 = self.ablations.sums(kept, task)?.iter().sum();
+        Ok(sum / self.ablations.weights().iter().sum::<f64>())
+    }
+
+    fn ranked(&self, method: EffectMethod, task: &Task) -> Result<Vec<usize>> {
+        let options = SparseFeatureOptions { method, edges: false, ..SparseFeatureOptions::default() };
+        // What lowers P most where it is ablated comes first.
+        Ok(ranks::ascending(&self.ablations.effects(&options, task)?))
+    }
+}

@@ -1,0 +1,37 @@
+//! Units in the order of a score, and how many of the first ones keep a share.
+
+use super::{Found, Search};
+use crate::base::{Result, Task};
+
+/// The numbers of scores from the lowest to the highest, of equals the first.
+pub fn ascending(scores: &[f64]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..scores.len()).collect();
+    order.sort_by(|a, b| scores[*a].total_cmp(&scores[*b]));
+    order
+}
+
+impl Search<'_> {
+    /// The least number of the first units that keeps a share, found by halving: it is the least where more units keep more.
+    pub fn first(&self, ranking: &[usize], share: f64, task: &Task) -> Result<Found> {
+        let bar = task.begin("keeping the first units", None);
+        let set = |size: usize| {
+            let mut kept = vec![false; ranking.len()];
+            ranking.iter().take(size).for_each(|number| kept[*number] = true);
+            kept
+        };
+        let (mut too_few, mut enough) = (0, Found { kept: set(ranking.len()), share: 1.0 });
+        while enough.size() - too_few > 1 {
+            task.check()?;
+            let size = too_few + (enough.size() - too_few) / 2;
+            let kept = set(size);
+            let found = Found { share: self.mean(&kept, task)? / self.whole, kept };
+            if found.share >= share {
+                enough = found;
+            } else {
+                too_few = size;
+            }
+            bar.note(&format!("{} units", enough.size()));
+        }
+        Ok(enough)
+    }
+}

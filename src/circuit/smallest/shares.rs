@@ -1,0 +1,117 @@
+//! What share of a probability circuits keep on a text, with everything else at its mean, beside random ones.
+
+use rand::seq::index;
+use std::collections::BTreeMap;
+
+use crate::base::bootstrap::bootstrap;
+use crate::base::random::stream;
+use crate::base::{Cell, Result, Table, Task};
+use crate::circuit::enough::range;
+use crate::circuit::graph::Part;
+use crate::circuit::sparse_features::{FeatureAblations, NodeAblation};
+use crate::circuit::{Ablations, CONTEXT, Circuit, check_draws, row_length};
+use crate::data::Text;
+use crate::err;
+use crate::features::TokenPattern;
+use crate::features::tokens::token_ids;
+use crate::model::Model;
+
+crate::options! {
+    /// What circuits are judged by.
+    #[derive(Debug, Clone)]
+    pub struct ShareOptions {
+        /// A text that tokens begin with, or their ids: what the probability is of.
+        token: Option<Vec<TokenPattern>> = None => usually("those that the first circuit was found for");
+        /// Number of random circuits beside each, with as many errors and features of each dictionary and activity.
+        draws: usize = 5;
+        /// Seed of the draws and the bootstrap.
+        seed: i64 = 0;
+        /// Tokens of the text.
+        tokens: usize = 100_000;
+        /// Tokens in a row of the text; at most the model's context.
+        context: Option<usize> = None => usually("32");
+    }
+}
+
+const COLUMNS: [&str; 11] =
+    ["circuit", "units", "features", "errors", "P(tokens)", "share", "from", "to", "random", "lowest", "highest"];
+
+/// A row for each circuit, all of the same dictionaries.
+pub fn shares(model: &Model, circuits: &[Circuit], text: &Text, options: &ShareOptions, task: &Task) -> Result<Table> {
+    let Some(first) = circuits.first() else {
+        return Err(err!(Argument, "expected at least one circuit, found none").about("circuits"));
+    };
+    let tokens = match (&options.token, &first.promotes) {
+        (Some(tokens), _) => token_ids(model, tokens)?,
+        (None, Some(promotes)) => promotes.to_vec(),
+        (None, None) => {
+            return Err(err!(Argument, "expected a circuit that was found for tokens, found one that was not")
+                .hint("name them: #{ token: \")\" }")
+                .about("circuits"));
+        }
+    };
+    let saes = first.dictionaries().map_err(|e| e.about("circuits"))?;
+    let (text, context) = (text.limited(options.tokens.max(1) as u64), row_length(model, options.context, CONTEXT));
+    let ablations = FeatureAblations::of_text(model, saes, &text, (&tokens, context), NodeAblation::Mean, task)?;
+    let kept = circuits.iter().map(|circuit| ablations.kept(&circuit.graph)).collect::<Result<Vec<_>>>();
+    let kept = kept.map_err(|e| e.about("circuits"))?;
+    check_draws(options.draws, kept.len() * ablations.units() / 64)?;
+    let (alike, seed) = (ablations.alike(), options.seed.cast_unsigned());
+    let weights = ablations.weights();
+    let clean = ablations.sums(&vec![true; ablations.units()], task)?;
+    let bar = task.begin("running with circuits kept", Some((kept.len() * (options.draws + 1)) as u64));
+    let mut rows = Vec::new();
+    for (circuit, kept) in circuits.iter().zip(&kept) {
+        let found = ablations.sums(kept, task)?;
+        bar.advance(1);
+        let share = |found: &[f64], rows: &[usize]| sum(found, rows) / sum(&clean, rows);
+        let all: Vec<usize> = (0..clean.len()).collect();
+        let interval = bootstrap(clean.len(), seed, |rows| share(&found, rows));
+        let mut random = Vec::new();
+        for draw in 0..options.draws {
+            let other = drawn(kept, &alike, seed, draw);
+            random.push(share(&ablations.sums(&other, task)?, &all));
+            bar.advance(1);
+        }
+        let errors = circuit.graph.nodes.iter().filter(|node| node.part == Part::Error).count();
+        let units = kept.iter().filter(|kept| **kept).count();
+        let number = |number: Option<f64>| number.filter(|x| x.is_finite()).map_or(Cell::Missing, Cell::from);
+        let mut row: Vec<Cell> = vec![
+            circuit.graph.title.as_str().into(),
+            units.into(),
+            (units - errors).into(),
+            errors.into(),
+            number(Some(sum(&found, &all) / sum(&weights, &all))),
+            number(Some(share(&found, &all))),
+        ];
+        row.extend(interval.map_or([None; 2], |ends| ends.map(Some)).map(number));
+        row.extend(range(&random).map(number));
+        rows.push(row);
+    }
+    let title = format!(
+        "share of P(tokens) kept, {} positions in {} rows",
+        sum(&weights, &(0..weights.len()).collect::<Vec<_>>()),
+        weights.len()
+    );
+    Ok(Table { title, columns: COLUMNS.map(String::from).to_vec(), rows })
+}
+
+fn sum(rows: &[f64], which: &[usize]) -> f64 {
+    which.iter().map(|row| rows[*row]).sum()
+}
+
+/// As many units of each class as are kept, drawn uniformly from the class.
+pub fn drawn(kept: &[bool], alike: &[usize], seed: u64, draw: usize) -> Vec<bool> {
+    let mut random = stream(seed, "random circuits", draw as u64);
+    let mut classes: BTreeMap<usize, (Vec<usize>, usize)> = BTreeMap::new();
+    for (number, class) in alike.iter().enumerate() {
+        let (members, count) = classes.entry(*class).or_default();
+        members.push(number);
+        *count += usize::from(kept[number]);
+    }
+    let mut found = vec![false; kept.len()];
+    for (members, count) in classes.into_values() {
+        index::sample(&mut random, members.len(), count).iter().for_each(|at| found[members[at]] = true);
+    }
+    found
+}

@@ -1,0 +1,206 @@
+//! Runs in which all dictionaries are spliced at once: what is not kept has other values than its own.
+
+use std::collections::BTreeMap;
+
+use candle_core::Var;
+use kernels::Taped;
+
+use super::cases::Cases;
+use super::others::Others;
+use super::placed::{Placed, Values};
+use super::taps::{Noted, noted};
+use super::units::Units;
+use crate::base::{Result, Task};
+use crate::data::pairs::tokens::Prompt;
+use crate::err;
+use crate::model::Model;
+use crate::model::decoder::{Logits, Pass};
+use crate::model::hooks::{At, Hooks};
+use crate::model::site::Site;
+use crate::tensor::{Tensor, dtype, floats};
+
+/// How much of each unit of one dictionary is kept, from 0 to 1, in all rows alike or in each: `[1 or rows, 1 or pos,
+/// features]` and `[1 or rows, 1 or pos, 1]`.
+pub struct Keeping {
+    pub features: Tensor,
+    pub error: Tensor,
+}
+
+impl Keeping {
+    /// From the numbers of all units of a dictionary, `[1 or rows, 1 or pos, features + 1]`.
+    pub fn of(shares: &Tensor) -> Result<Self> {
+        let features = shares.dim(2)? - 1;
+        Ok(Self { features: shares.narrow(2, 0, features)?, error: shares.narrow(2, features, 1)? })
+    }
+
+    /// The same for a run of more positions: those behind the last are kept as they are.
+    fn of_width(&self, width: usize) -> Result<Self> {
+        let long = |x: &Tensor| -> Result<Tensor> {
+            let (rows, positions, wide) = x.dims3()?;
+            if positions == 1 || positions >= width {
+                return Ok(x.clone());
+            }
+            let more = Tensor::ones((rows, width - positions, wide), x.dtype(), x.device())?;
+            Ok(Tensor::cat(&[x, &more], 1)?)
+        };
+        Ok(Self { features: long(&self.features)?, error: long(&self.error)? })
+    }
+}
+
+/// Splices dictionaries into a pass. With k what is kept of each unit and c, e the values of the run itself,
+///
+///     x' = x + sum over j of (1 - k_j) (other_j - c_j) d_j + (1 - k_e) (other_e - e)
+///
+/// so that gradients pass through the dictionaries, and reach k.
+pub struct Splices<'a> {
+    placed: &'a [Placed],
+    others: Vec<Values>,
+    /// None for a dictionary that is kept whole, and left out.
+    keeping: Vec<Option<Keeping>>,
+    read: BTreeMap<Site, Tensor>,
+}
+
+impl Splices<'_> {
+    fn changed(&self, level: usize, read: &Tensor, x: &Tensor) -> Result<Option<Tensor>> {
+        let Some(keeping) = &self.keeping[level] else { return Ok(None) };
+        let (placed, other) = (&self.placed[level], &self.others[level]);
+        let keeping = keeping.of_width(x.dim(1)?)?;
+        let own = placed.values(read, x)?;
+        let lost = |kept: &Tensor| -> Result<Tensor> { Ok(kept.affine(-1.0, 1.0)?) };
+        let codes = other.codes.broadcast_sub(&own.codes)?.broadcast_mul(&lost(&keeping.features)?)?;
+        let error = other.error.broadcast_sub(&own.error)?.broadcast_mul(&lost(&keeping.error)?)?;
+        let added = placed.added(&placed.input(read)?, &codes, &error)?;
+        Ok(Some((x + dtype::convert(&added, x.dtype())?)?))
+    }
+}
+
+impl Hooks for Splices<'_> {
+    fn wants(&self, site: Site) -> bool {
+        self.placed.iter().any(|placed| [placed.reads.site, placed.writes.site].contains(&site))
+    }
+
+    fn on(&mut self, at: &At, x: &Tensor) -> Result<Option<Tensor>> {
+        // A dictionary that reads here what another writes reads what that leaves.
+        let mut x = x.clone();
+        let mut is_changed = false;
+        self.read.insert(at.site, x.clone());
+        for level in 0..self.placed.len() {
+            if self.placed[level].writes.site != at.site {
+                continue;
+            }
+            let read = self.read.get(&self.placed[level].reads.site);
+            let read = read.ok_or_else(|| err!(Bug, "`{}` was not passed", self.placed[level].reads))?;
+            if let Some(changed) = self.changed(level, read, &x)? {
+                (x, is_changed) = (changed, true);
+            }
+        }
+        Ok(is_changed.then_some(x))
+    }
+
+    fn last(&self) -> Option<Site> {
+        None
+    }
+}
+
+/// The metric and its derivatives by how much of each unit is kept, summed over all rows of the runs.
+pub struct UnitSlopes {
+    pub sum: f64,
+    pub signed: Vec<f64>,
+    /// Their sizes in each row.
+    pub sizes: Vec<f64>,
+}
+
+/// Runs of cases with units ablated.
+pub struct Ablating<'a> {
+    pub model: &'a Model,
+    pub placed: &'a [Placed],
+    pub cases: &'a Cases<'a>,
+    pub others: &'a Others,
+    pub units: &'a Units,
+}
+
+impl Ablating<'_> {
+    /// The metric of the cases of one pass, with gradients where what is kept has some: `[cases]`. `keeping` has one for
+    /// each dictionary.
+    pub fn pass(&self, part: usize, keeping: Vec<Option<Keeping>>, task: &Task) -> Result<Tensor> {
+        task.check()?;
+        let run = self.cases.portion(part, Prompt::Clean, task)?;
+        let from = match self.others {
+            Others::Corrupt => {
+                let corrupt = self.cases.portion(part, Prompt::Corrupt, task)?;
+                Some(noted(&self.model.decoder, self.placed, corrupt.batch(), task)?)
+            }
+            Others::Fixed(_) => None,
+        };
+        let others = self.others(from.as_ref(), run.batch().width())?;
+        let mut splices = Splices { placed: self.placed, others, keeping, read: BTreeMap::new() };
+        let points = run.points();
+        let pass = Pass { hooks: &mut splices, past: None, logits: Logits::Points(&points), task };
+        let logits = self.model.decoder.forward(run.batch(), pass)?;
+        run.values(&logits.ok_or_else(|| err!(Bug, "a pass without logits"))?)
+    }
+
+    fn others(&self, from: Option<&Noted>, width: usize) -> Result<Vec<Values>> {
+        let each = self.placed.iter().enumerate();
+        each.map(|(level, placed)| self.others.of(level, placed, from, width)).collect()
+    }
+
+    /// The metric of each case with the units that are not kept ablated.
+    pub fn values(&self, kept: &[bool], task: &Task) -> Result<Vec<f64>> {
+        let shares: Vec<f32> = kept.iter().map(|kept| f32::from(u8::from(*kept))).collect();
+        let mut found = vec![0.0; self.cases.count()];
+        for part in 0..self.cases.parts() {
+            let values = floats(&self.pass(part, self.keeping(&shares)?, task)?)?;
+            for (number, value) in self.cases.numbers(part).iter().zip(values) {
+                found[*number] = value;
+            }
+        }
+        Ok(found)
+    }
+
+    /// The sum of the metric over all cases, and its derivatives by how much of each unit is kept.
+    pub fn slopes(&self, shares: &[f32], task: &Task) -> Result<UnitSlopes> {
+        let mut all = UnitSlopes { sum: 0.0, signed: vec![0.0; shares.len()], sizes: vec![0.0; shares.len()] };
+        for part in 0..self.cases.parts() {
+            let rows = self.cases.portion(part, Prompt::Clean, task)?.batch().rows().len();
+            let variables = (0..self.units.levels()).map(|level| {
+                let (_, positions, wide) = self.shares(level, shares)?.dims3()?;
+                let in_rows = self.shares(level, shares)?.broadcast_as((rows, positions, wide))?.contiguous()?;
+                Ok(Var::from_tensor(&in_rows)?)
+            });
+            let variables: Vec<Var> = variables.collect::<Result<_>>()?;
+            let taped = Taped::of_tensor(|| -> Result<Tensor> {
+                let keeping = variables.iter().map(|of| Keeping::of(of.as_tensor()).map(Some));
+                Ok(self.pass(part, keeping.collect::<Result<_>>()?, task)?.sum_all()?)
+            })?;
+            all.sum += floats(&taped.number())?.iter().sum::<f64>();
+            let found = task.apart(move || Ok(taped.backward()?))?;
+            for (level, variable) in variables.iter().enumerate() {
+                let Some(gradient) = found.get(variable) else { continue };
+                let of = self.units.numbers(level);
+                let added = |to: &mut [f64], from: Tensor| -> Result<()> {
+                    to.iter_mut().zip(floats(&from)?).for_each(|(to, from)| *to += from);
+                    Ok(())
+                };
+                added(&mut all.signed[of.clone()], gradient.sum(0)?)?;
+                added(&mut all.sizes[of], gradient.abs()?.sum(0)?)?;
+            }
+        }
+        Ok(all)
+    }
+
+    /// How much of each unit is kept, dictionary by dictionary; none where it is all.
+    fn keeping(&self, shares: &[f32]) -> Result<Vec<Option<Keeping>>> {
+        let of_level = |level: usize| match shares[self.units.numbers(level)].iter().all(|share| *share == 1.0) {
+            true => Ok(None),
+            false => Keeping::of(&self.shares(level, shares)?).map(Some),
+        };
+        (0..self.units.levels()).map(of_level).collect()
+    }
+
+    /// How much of each unit of a dictionary is kept: `[1, 1 or pos, features + 1]`.
+    fn shares(&self, level: usize, shares: &[f32]) -> Result<Tensor> {
+        let shape = (1, self.units.rows(), self.units.features(level) + 1);
+        Ok(Tensor::from_slice(&shares[self.units.numbers(level)], shape, self.model.decoder.device())?)
+    }
+}

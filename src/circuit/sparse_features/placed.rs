@@ -1,0 +1,140 @@
+//! Dictionaries at their places in a model, in the order of the computation, and their nodes' values in a run.
+
+use crate::base::Result;
+use crate::data::harvest::width;
+use crate::err;
+use crate::features::logits::written;
+use crate::model::Model;
+use crate::model::site::{Heads, Place, SiteKind};
+use crate::sae::{Activation, Sae, Scaling, check_writes_behind, one_place, site_of, writes_of};
+use crate::tensor::{DType, Tensor, dtype};
+
+/// A dictionary, where it reads, and where it writes: the same place, unless it is a transcoder.
+#[derive(Debug, Clone)]
+pub struct Placed {
+    pub sae: Sae,
+    pub reads: Place,
+    pub writes: Place,
+}
+
+/// The nodes of one dictionary in a run: its codes `[.., features]`, and what they leave of the activation, `[.., d]`.
+#[derive(Debug, Clone)]
+pub struct Values {
+    pub codes: Tensor,
+    pub error: Tensor,
+}
+
+impl Placed {
+    /// The dictionaries in the order of the places that they write; refuses those of other models or widths, and two of
+    /// one place.
+    pub fn all(model: &Model, saes: &[Sae]) -> Result<Vec<Self>> {
+        if saes.is_empty() {
+            return Err(err!(Argument, "expected at least one dictionary, found none")
+                .hint("`sae::fit_all(m, \"resid_post.*\", text)` fits one for each layer")
+                .about("saes"));
+        }
+        let found = saes.iter().map(|sae| Self::new(model, sae)).collect::<Result<Vec<_>>>();
+        let mut found = found.map_err(|e| e.about("saes"))?;
+        found.sort_by_key(|placed| placed.writes);
+        match found.windows(2).find(|two| two[0].writes == two[1].writes) {
+            Some(two) => {
+                Err(err!(Argument, "expected dictionaries of different sites, found two at `{}`", two[0].writes)
+                    .about("saes"))
+            }
+            None => Ok(found),
+        }
+    }
+
+    fn new(model: &Model, sae: &Sae) -> Result<Self> {
+        let config = model.decoder.config();
+        let site = site_of(sae)?;
+        let reads = one_place(config, &site)?;
+        sae.check_fits(width(config, reads)?, &model.origin, &site)?;
+        sae.check_model(&model.origin)?;
+        let writes = match writes_of(sae, None)? {
+            Some(site) => one_place(config, &site)?,
+            None => reads,
+        };
+        if reads != writes {
+            check_writes_behind(reads, writes)?;
+        }
+        let wide = width(config, writes)?;
+        if wide != sae.d_out() {
+            let found = sae.d_out();
+            return Err(err!(
+                Shape,
+                "expected a dictionary that writes {wide} numbers at `{writes}`, found one of {found}"
+            ));
+        }
+        if let Some(place) = [reads, writes].into_iter().find(|place| place.site.kind.heads() != Heads::None) {
+            return Err(err!(Argument, "expected dictionaries of activations without heads, found one of `{place}`")
+                .hint("fit them on `attn_out`, `mlp_out` and `resid_post`"));
+        }
+        Ok(Self { sae: sae.clone(), reads, writes })
+    }
+
+    /// The site that it is called by.
+    pub fn name(&self) -> String {
+        self.reads.to_string()
+    }
+
+    pub fn features(&self) -> usize {
+        self.sae.d_sae()
+    }
+
+    /// Whether everything behind it passes through the place that it writes.
+    pub fn is_stream(&self) -> bool {
+        use SiteKind::{Embed, ResidMid, ResidPost, ResidPre};
+        matches!(self.writes.site.kind, Embed | ResidPre | ResidMid | ResidPost)
+    }
+
+    /// The input as the dictionary reads it.
+    pub fn input(&self, x: &Tensor) -> Result<Tensor> {
+        dtype::convert(x, self.sae.parts().encoder.dtype())
+    }
+
+    /// Its nodes in a run, in f32, from the activations that it reads and writes; with gradients where these have some.
+    pub fn values(&self, read: &Tensor, written: &Tensor) -> Result<Values> {
+        let (codes, found) = self.encoded(&self.input(read)?)?;
+        let error = (written.to_dtype(DType::F32)? - found.to_dtype(DType::F32)?)?;
+        Ok(Values { codes: codes.to_dtype(DType::F32)?, error })
+    }
+
+    /// Codes and reconstruction. Under a gradient, which codes are selected is found by the encoding that has none, and which
+    /// does not sort.
+    fn encoded(&self, input: &Tensor) -> Result<(Tensor, Tensor)> {
+        let parts = self.sae.parts();
+        let is_selecting =
+            matches!(parts.activation, Activation::Relu | Activation::TopK(_) | Activation::Threshold(_));
+        if !(input.track_op() && is_selecting && parts.scaling == Scaling::None && parts.skip.is_none()) {
+            return self.sae.encode_and_reconstruct(input);
+        }
+        let selected = self.sae.encode(&input.detach())?.ne(0.0)?.to_dtype(input.dtype())?;
+        let codes = (self.sae.pre_activations(input)? * selected)?;
+        let found = self.sae.decode(&codes)?;
+        Ok((codes, found))
+    }
+
+    /// What a code of 1 of some features writes, before a scaling is undone: `[features, d]`.
+    pub fn directions(&self, features: &[u32]) -> Result<Tensor> {
+        let all = written(&self.sae, 0, self.features())?;
+        Ok(all.index_select(&Tensor::new(features, all.device())?, 0)?)
+    }
+
+    /// What is added to the activation for these changes of all codes, `[.., features]`, and of the error, `[.., d]`. Where
+    /// inputs are scaled, codes are in the units of this input.
+    pub fn added(&self, input: &Tensor, codes: &Tensor, error: &Tensor) -> Result<Tensor> {
+        let every = Tensor::arange(0_u32, self.features() as u32, input.device())?;
+        let codes = dtype::convert(codes, input.dtype())?;
+        let written = self.sae.writes(input, &every, &codes)?.to_dtype(DType::F32)?;
+        Ok((written + error)?)
+    }
+}
+
+impl Values {
+    /// All codes and the error 0.
+    pub fn zero(placed: &Placed, like: &Tensor) -> Result<Self> {
+        let of = |width: usize| Tensor::zeros((1, 1, width), DType::F32, like.device());
+        Ok(Self { codes: of(placed.features())?, error: of(placed.sae.d_out())? })
+    }
+}

@@ -1,0 +1,191 @@
+//! Heads and MLPs by themselves, each from a stream of its own: what edges between them are made of.
+
+use candle_core::D;
+use kernels::{Gap, Reach};
+
+use super::attention::heads_joined;
+use super::flow::{Flow, Stop};
+use super::part::PARTS;
+use super::{Decoder, linear};
+use crate::base::{Result, Task};
+use crate::err;
+use crate::model::batch::Batch;
+use crate::model::config::{Config, Order};
+use crate::model::hooks::NoHooks;
+use crate::model::site::SiteKind;
+use crate::model::weights::{Block, Linear, Norm};
+use crate::tensor::Tensor;
+
+/// Columns of texts: the first one, and the padding where queries would see it.
+#[derive(Clone, Copy, Default)]
+pub struct Columns<'a> {
+    pub first: usize,
+    pub gap: Option<&'a Gap>,
+}
+
+impl Decoder {
+    /// The same model with keys and values of its own for each query head, and without the hooks that it keeps.
+    pub fn ungrouped(&self) -> Result<Self> {
+        let (heads, shared) = (self.config.heads, self.config.kv_heads);
+        let config = Config { kv_heads: heads, ..self.config.as_ref().clone() };
+        let mut weights = self.weights.clone();
+        if shared < heads {
+            for block in &mut weights.blocks {
+                block.attn.k = repeated(&block.attn.k, shared, heads / shared)?;
+                block.attn.v = repeated(&block.attn.v, shared, heads / shared)?;
+            }
+        }
+        Ok(Self::new(config, weights))
+    }
+
+    /// The stream as attention reads it, or the MLP of a layer, or the last norm.
+    pub fn input_of(&self, reader: SiteKind, layer: usize, x: &Tensor) -> Result<Tensor> {
+        let Some((norm, kind)) = self.norm_of(reader, layer)?.zip(self.config.norm) else { return Ok(x.clone()) };
+        let (eps, plus_one) = (self.config.norm_eps, self.config.norm_plus_one);
+        Ok(kernels::norm(x, kind, eps, norm.weight.as_ref(), plus_one, norm.bias.as_ref())?)
+    }
+
+    /// The gradients at that stream x, from those at what is read: `[copies, ..]` with the axes of x behind.
+    pub fn input_gradients(&self, reader: SiteKind, layer: usize, x: &Tensor, read: &Tensor) -> Result<Tensor> {
+        let Some((norm, kind)) = self.norm_of(reader, layer)?.zip(self.config.norm) else { return Ok(read.clone()) };
+        let (eps, plus_one) = (self.config.norm_eps, self.config.norm_plus_one);
+        Ok(kernels::norm_gradient(x, kind, eps, norm.weight.as_ref(), plus_one, read)?)
+    }
+
+    fn norm_of(&self, reader: SiteKind, layer: usize) -> Result<Option<&Norm>> {
+        if reader == SiteKind::FinalNorm {
+            return Ok(self.weights.final_norm.as_ref());
+        }
+        let block = self.block_at(layer)?;
+        let is_mlp = reader == SiteKind::MlpIn && self.config.order != Order::ParallelShared;
+        Ok(if is_mlp { block.mlp_norm.as_ref() } else { block.attn_norm.as_ref() })
+    }
+
+    /// Queries, keys or values of some heads, ready for attention: `[rows, pos, heads, d_head]`, from what attention reads,
+    /// `[rows, pos, d_model]`. The model is an ungrouped one.
+    pub fn port(
+        &self,
+        (kind, layer): (SiteKind, usize),
+        heads: &[usize],
+        x: &Tensor,
+        columns: Columns,
+        task: &Task,
+    ) -> Result<Tensor> {
+        let attn = &self.block_at(layer)?.attn;
+        let (map, norm) = match kind {
+            SiteKind::Q => (&attn.q, attn.q_norm.as_ref()),
+            SiteKind::K => (&attn.k, attn.k_norm.as_ref()),
+            _ => (&attn.v, None),
+        };
+        let y = linear(task, x, &self.rows_of(map, heads)?)?;
+        let (rows, width, _) = x.dims3()?;
+        let y = y.reshape((rows, width, heads.len(), self.config.d_head))?;
+        if kind == SiteKind::V {
+            return Ok(y);
+        }
+        self.alone(columns, width, task, |flow| self.turn(flow, layer, norm, y))
+    }
+
+    /// The gradients at what attention reads, head by head, from those at queries, keys or values before their norm and
+    /// rotation, `[rows, pos, heads, d_head]`: `[heads, rows, pos, d_model]`.
+    pub fn port_gradients(&self, (kind, layer): (SiteKind, usize), of: &Tensor) -> Result<Tensor> {
+        let attn = &self.block_at(layer)?.attn;
+        let map = match kind {
+            SiteKind::Q => &attn.q,
+            SiteKind::K => &attn.k,
+            _ => &attn.v,
+        };
+        let (rows, width, heads, size) = of.dims4()?;
+        let d = self.config.d_model;
+        let by_head = of.reshape((rows * width, heads, size))?.transpose(0, 1)?.contiguous()?;
+        let maps = map.weight.to_dtype(of.dtype())?.reshape((heads, size, d))?;
+        Ok(by_head.matmul(&maps)?.reshape((heads, rows, width, d))?)
+    }
+
+    /// What attention makes of queries, keys and values of some heads: `[rows, pos, heads, d_head]`. Queries begin at the
+    /// first of the columns, keys and values at 0.
+    pub fn attended(&self, layer: usize, [q, k, v]: [&Tensor; 3], columns: Columns, task: &Task) -> Result<Tensor> {
+        task.check()?;
+        let (scale, cap) = (self.config.score_scale_of(layer), self.config.score_cap);
+        let (causal, window) = (self.config.causal, self.config.window(layer));
+        let reach = Reach { causal, window, past: columns.first, gap: columns.gap };
+        Ok(kernels::attention(q, k, v, scale, cap, &reach)?)
+    }
+
+    /// What some heads write together, without the bias: `[rows, pos, d_model]` from `[rows, pos, heads, d_head]`.
+    pub fn heads_out(&self, layer: usize, heads: &[usize], z: &Tensor, task: &Task) -> Result<Tensor> {
+        let o = &self.block_at(layer)?.attn.o.weight;
+        let size = self.config.d_head;
+        let weight = if heads.len() == self.config.heads {
+            o.clone()
+        } else {
+            let each =
+                heads.iter().map(|head| o.narrow(1, head * size, size)).collect::<std::result::Result<Vec<_>, _>>()?;
+            Tensor::cat(&each, 1)?.contiguous()?
+        };
+        linear(task, &heads_joined(z)?, &Linear { weight, bias: None })
+    }
+
+    /// What each head writes, without the bias: `[heads, rows, pos, d_model]` from those of all heads.
+    pub fn each_head_out(&self, layer: usize, z: &Tensor) -> Result<Tensor> {
+        let (rows, width, heads, size) = z.dims4()?;
+        let d = self.config.d_model;
+        let o = self.block_at(layer)?.attn.o.weight.to_dtype(z.dtype())?;
+        let maps = o.reshape((d, heads, size))?.permute((1, 2, 0))?.contiguous()?;
+        let by_head = z.reshape((rows * width, heads, size))?.transpose(0, 1)?.contiguous()?;
+        Ok(by_head.matmul(&maps)?.reshape((heads, rows, width, d))?)
+    }
+
+    /// What an MLP writes, from the stream.
+    pub fn mlp_alone(&self, layer: usize, x: &Tensor, task: &Task) -> Result<Tensor> {
+        let block = self.block_at(layer)?;
+        let Some(mlp) = &block.mlp else { return Err(err!(Bug, "layer {layer} has no MLP")) };
+        let read = self.input_of(SiteKind::MlpIn, layer, x)?;
+        self.alone(Columns::default(), x.dim(D::Minus2)?, task, |flow| {
+            self.mlp_out(flow, layer, (block, mlp), read).map_err(Stop::into_error)
+        })
+    }
+
+    fn block_at(&self, layer: usize) -> Result<&Block> {
+        self.weights.blocks.get(layer).ok_or_else(|| err!(Bug, "block {layer} of {}", self.weights.blocks.len()))
+    }
+
+    /// The rows of a map that belong to some heads.
+    fn rows_of(&self, map: &Linear, heads: &[usize]) -> Result<Linear> {
+        let size = self.config.d_head;
+        let Some(first) = heads.first() else { return Err(err!(Bug, "a map of no heads")) };
+        let part = |all: &Tensor| -> Result<Tensor> {
+            if heads.iter().enumerate().all(|(at, head)| *head == first + at) {
+                return Ok(all.narrow(0, first * size, heads.len() * size)?);
+            }
+            let each = heads.iter().map(|head| all.narrow(0, head * size, size));
+            Ok(Tensor::cat(&each.collect::<std::result::Result<Vec<_>, _>>()?, 0)?)
+        };
+        Ok(Linear { weight: part(&map.weight)?, bias: map.bias.as_ref().map(part).transpose()? })
+    }
+
+    /// A part of a pass that no hooks see.
+    fn alone<T>(
+        &self,
+        columns: Columns,
+        width: usize,
+        task: &Task,
+        work: impl FnOnce(&mut Flow) -> Result<T>,
+    ) -> Result<T> {
+        self.check_keeps_none(PARTS)?;
+        let (batch, mut hooks) = (Batch::new(vec![vec![0]])?, NoHooks);
+        let range = columns.first..columns.first + width;
+        let gap = columns.gap.cloned();
+        work(&mut Flow { hooks: &mut hooks, batch: &batch, columns: range, step: 0, gap, may_grow: false, task })
+    }
+}
+
+/// A map to the heads that queries share, with a copy for each of them.
+fn repeated(map: &Linear, shared: usize, times: usize) -> Result<Linear> {
+    let copies = |all: &Tensor| -> Result<Tensor> {
+        let size = all.dim(0)? / shared.max(1);
+        let each = (0..shared * times).map(|head| all.narrow(0, head / times * size, size));
+        Ok(Tensor::cat(&each.collect::<std::result::Result<Vec<_>, _>>()?, 0)?)
+    };
+    Ok(Linear { weight: copies(&map.weight)?, bias: map.bias.as_ref().map(copies).transpose()? })
+}

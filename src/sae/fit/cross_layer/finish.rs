@@ -1,0 +1,54 @@
+//! The end of a fit: transcoders that read unscaled activations and write in the model's own units.
+
+use super::state::CrossLayerState;
+use crate::base::Result;
+use crate::err;
+use crate::sae::Activation;
+use crate::sae::fit::finish::Input;
+use crate::sae::fit::params::Name;
+use crate::sae::fit::recipe::Recipe;
+use crate::sae::transcoders::{DecoderRows, Fires, Reads, TranscoderLayer, Transcoders, Writes};
+use crate::tensor::Tensor;
+
+/// The transcoders of fitted weights; `read` and `written` say how each layer's input and output were scaled.
+///
+/// As for a transcoder of one layer, codes are those of the centred input over its scale, and the scale of each output
+/// goes into the part of the directions that is written there. Directions keep their lengths: they are 1 in the scaled
+/// outputs of all layers together, where codes of different features were compared.
+pub fn finished(
+    recipe: &Recipe,
+    state: &CrossLayerState,
+    (read, written): (&[Input], &[Input]),
+    (reads, model): (Reads, Option<String>),
+) -> Result<Transcoders> {
+    let (bias, mut layers) = (state.bias()?.as_detached_tensor(), Vec::new());
+    for (number, (of_layer, (read, output))) in state.layers.iter().zip(read.iter().zip(written)).enumerate() {
+        let get = |name| Ok::<_, crate::base::Error>(of_layer.params.get(name)?.as_detached_tensor());
+        let encoder = get(Name::Encoder)?;
+        let offset = encoder.matmul(&read.centre.unsqueeze(1)?)?.squeeze(1)?;
+        let encoder_bias = ((get(Name::EncoderBias)? / read.scale)? - offset)?;
+        let fires = match recipe.kind.activation(&of_layer.params, of_layer.threshold)? {
+            Activation::Relu => Fires::Relu,
+            Activation::TopK(k) => Fires::TopK { k, signed: false },
+            // What is below 0 does not fire either.
+            Activation::Threshold(threshold) => Fires::Threshold((threshold / read.scale)?.maximum(0.0)?),
+            other => return Err(err!(Bug, "a cross-layer transcoder that is {}", other.name())),
+        };
+        let width = output.centre.dims1()?;
+        let scales: Vec<f32> = written[number..].iter().map(|later| (read.scale / later.scale) as f32).collect();
+        let scales = Tensor::new(scales, encoder.device())?.reshape((1, (), 1))?;
+        let decoder = get(Name::Decoder)?.reshape((encoder.dims()[0], (), width))?.broadcast_mul(&scales)?;
+        let own = bias.narrow(0, number * width, width)?;
+        layers.push(TranscoderLayer {
+            encoder,
+            encoder_bias: Some(encoder_bias),
+            fires,
+            decoder: DecoderRows::Held(decoder.contiguous()?),
+            decoder_bias: Some(((own / output.scale)? + &output.centre)?),
+            skip: None,
+        });
+    }
+    let mut made = Transcoders::new(layers, reads, Writes::MlpOut)?;
+    made.model = model;
+    Ok(made)
+}

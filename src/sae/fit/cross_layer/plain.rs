@@ -1,0 +1,89 @@
+//! The reference implementation of the step in candle's operations, with dense products: the twin of the fused step.
+
+use super::batch::{CrossLayerBatch, LayerStep, explained, layer_weights, of_layer, spread_of};
+use crate::base::Result;
+use crate::err;
+use crate::sae::fit::kinds::{Pass, Progress};
+use crate::sae::fit::loss::{number, of_the_dead, since};
+use crate::sae::fit::params::Name;
+use crate::sae::fit::recipe::{Dead, Recipe};
+use crate::sae::fit::state::State;
+use crate::tensor::{DType, Tensor};
+
+/// The loss of a batch, with its gradient graph.
+pub struct CrossLayerLoss {
+    pub total: Tensor,
+    pub error: f64,
+    pub layers: Vec<LayerStep>,
+}
+
+/// The sum over layers of the reconstruction error of what is written there, and over those that read of the penalty and
+/// of the AuxK loss, in which dead features reconstruct what is left of the layers that they write, each weighted as in
+/// the error.
+pub fn plain_loss(states: &[State], batch: &CrossLayerBatch, recipe: &Recipe) -> Result<CrossLayerLoss> {
+    let kind = recipe.kind.as_ref();
+    let (mut pre, mut decoders) = (Vec::new(), Vec::new());
+    for (layer, x) in states.iter().zip(&batch.x) {
+        let bias = layer.params.get(Name::EncoderBias)?.as_tensor();
+        pre.push(kernels::linear(x, layer.params.get(Name::Encoder)?.as_tensor(), Some(bias))?);
+        decoders.push(layer.params.get(Name::Decoder)?.as_tensor().clone());
+    }
+    let passes = states.iter().zip(pre.iter().zip(&decoders)).map(|(layer, (pre, decoder))| {
+        let progress = Progress { step: layer.step, steps: recipe.steps, memory: &layer.memory };
+        Pass { params: &layer.params, pre, decoder, progress }
+    });
+    let passes: Vec<Pass> = passes.collect();
+    let codes = passes.iter().map(|pass| kind.codes(pass)).collect::<Result<Vec<_>>>()?;
+    let first = states.first().ok_or_else(|| err!(Bug, "a cross-layer transcoder without layers"))?;
+    let bias = first.params.get(Name::DecoderBias)?.as_tensor();
+    let left = left(&codes, &decoders, bias, batch)?;
+    let mut total = Tensor::zeros((), bias.dtype(), bias.device())?;
+    let (mut counts, mut fves) = (Vec::new(), Vec::new());
+    for (left, target) in left.iter().zip(&batch.targets) {
+        let ((rows, width), spread) = (target.dims2()?, spread_of(target)?);
+        let squares = left.sqr()?.sum_all()?;
+        fves.push(explained(number(&squares)?, spread));
+        counts.push(of_layer(recipe, rows, width, spread));
+        total = (total + (squares * of_layer(recipe, rows, width, spread))?)?;
+    }
+    let error = number(&total)?;
+    let (weights, _) = layer_weights(&counts);
+    let weighted = left.iter().zip(weights).map(|(left, weight)| Ok((left.detach() * weight)?));
+    let rest = Tensor::cat(&weighted.collect::<Result<Vec<_>>>()?, 1)?;
+    let mut layers = Vec::new();
+    for ((state, fve), (pass, codes)) in states.iter().zip(fves).zip(passes.iter().zip(&codes)) {
+        if let Some(penalty) = kind.penalty(pass, codes)? {
+            total = (total + (penalty * (recipe.sparsity(state.step) * state.price.factor()))?)?;
+        }
+        let silent = since(&state.silent, &codes.detach())?;
+        if let Dead::AuxK { k, weight } = recipe.dead
+            && silent.iter().any(|rows| *rows >= recipe.dead_after)
+        {
+            let dead: Vec<f32> = silent.iter().map(|rows| f32::from(u8::from(*rows >= recipe.dead_after))).collect();
+            let dead = Tensor::new(dead, codes.device())?.to_dtype(codes.dtype())?;
+            let width = rest.dims()[1] - pass.decoder.dims()[1];
+            let rest = rest.narrow(1, width, pass.decoder.dims()[1])?;
+            total = (total + (of_the_dead(pass, &rest, &dead, k)? * weight)?)?;
+        }
+        let fired = number(&codes.ne(0.0)?.to_dtype(DType::F32)?.sum_all()?)?;
+        layers.push(LayerStep { l0: fired / codes.dims()[0] as f64, fve, silent, smallest: kind.smallest(codes)? });
+    }
+    Ok(CrossLayerLoss { total, error, layers })
+}
+
+/// What is left of each layer's target.
+fn left(codes: &[Tensor], decoders: &[Tensor], bias: &Tensor, batch: &CrossLayerBatch) -> Result<Vec<Tensor>> {
+    let (mut all, mut start) = (Vec::new(), 0);
+    for (written, target) in batch.targets.iter().enumerate() {
+        let width = target.dims2()?.1;
+        let mut found = bias.narrow(0, start, width)?.broadcast_as(target.dims())?.contiguous()?;
+        for (codes, decoder) in codes.iter().zip(decoders).take(written + 1) {
+            // A decoder's rows end with the last layer.
+            let from = start + decoder.dims()[1] - bias.dims()[0];
+            found = (found + codes.matmul(&decoder.narrow(1, from, width)?.contiguous()?)?)?;
+        }
+        all.push((target - found)?);
+        start += width;
+    }
+    Ok(all)
+}

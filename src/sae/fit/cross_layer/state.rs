@@ -1,0 +1,112 @@
+//! A cross-layer transcoder between two steps: the weights and the activity of the features of each layer.
+
+use rand::Rng;
+
+use super::batch::{CrossLayerBatch, CrossLayerShape, LayerStep};
+use super::plain::plain_loss;
+use crate::base::{Result, Task};
+use crate::err;
+use crate::sae::fit::fused::{self, Gradients};
+use crate::sae::fit::history::FitStep;
+use crate::sae::fit::loss::{Batch, number};
+use crate::sae::fit::median::geometric_median;
+use crate::sae::fit::params::{Name, Params};
+use crate::sae::fit::recipe::Recipe;
+use crate::sae::fit::state::State;
+use crate::tensor::Tensor;
+
+/// One state for each layer. Rows of a decoder have what a feature writes to its own and to all later layers,
+/// concatenated; the decoder bias of all layers is among the weights of the first.
+pub struct CrossLayerState {
+    pub layers: Vec<State>,
+}
+
+impl CrossLayerState {
+    /// Initial weights, as of a dictionary of each layer.
+    pub fn draw(recipe: &Recipe, shape: CrossLayerShape, random: &mut impl Rng) -> Result<Self> {
+        let layer = |layer: usize| {
+            let mut params = Params::draw(recipe, shape.of_layer(layer), random)?;
+            if layer > 0 {
+                params.all.retain(|parameter| parameter.name != Name::DecoderBias);
+            }
+            Ok(State::new(params, shape.d_sae))
+        };
+        Ok(Self { layers: (0..shape.layers).map(layer).collect::<Result<_>>()? })
+    }
+
+    /// Initialises a fit from its first rows.
+    pub fn start(&mut self, first: &CrossLayerBatch, recipe: &Recipe, task: &Task) -> Result<()> {
+        self.bias()?.set(&geometric_median(&Tensor::cat(&first.targets, 1)?, task)?)?;
+        let Some(target) = recipe.kind.target().filter(|_| recipe.kind.starts_sparse()) else { return Ok(()) };
+        for (state, (x, target_of_layer)) in self.layers.iter_mut().zip(first.x.iter().zip(&first.targets)) {
+            task.check()?;
+            let batch = Batch { x: x.clone(), target: Some(target_of_layer.clone()) };
+            state.start_sparse(&batch, recipe, target)?;
+        }
+        Ok(())
+    }
+
+    /// The decoder bias of all layers.
+    pub fn bias(&self) -> Result<&candle_core::Var> {
+        let first = self.layers.first().ok_or_else(|| err!(Bug, "a cross-layer transcoder without layers"))?;
+        first.params.get(Name::DecoderBias)
+    }
+
+    /// The number of steps made.
+    pub fn step(&self) -> u64 {
+        self.layers.first().map_or(0, |layer| layer.step)
+    }
+
+    /// One step, by the fused loops where codes are sparse. A step that fails changes nothing.
+    pub fn advance(&mut self, batch: &CrossLayerBatch, recipe: &Recipe) -> Result<FitStep> {
+        match self.advance_fused(batch, recipe, fused::MOST)? {
+            Some(found) => Ok(found),
+            None => self.advance_plain(batch, recipe),
+        }
+    }
+
+    /// One step by the fused loops; None where it is left to the twin. `most`: the maximum share of codes above 0.
+    pub fn advance_fused(&mut self, batch: &CrossLayerBatch, recipe: &Recipe, most: f64) -> Result<Option<FitStep>> {
+        let mut rooms: Vec<Gradients> = self.layers.iter_mut().map(|layer| std::mem::take(&mut layer.room)).collect();
+        let before: Vec<_> = self.layers.iter().map(|layer| (&layer.params, layer.before())).collect();
+        let computed = fused::cross_layer::compute(&before, batch, recipe, most, &mut rooms)?;
+        if let Some(computed) = &computed
+            && let Some(first) = self.layers.first()
+        {
+            first.refuse_unless_finite(computed.total, computed.norm)?;
+            for (layer, room) in self.layers.iter().zip(&rooms) {
+                layer.update_fused(room, computed.norm, recipe)?;
+            }
+        }
+        self.layers.iter_mut().zip(rooms).for_each(|(layer, room)| layer.room = room);
+        let Some(computed) = computed else { return Ok(None) };
+        self.finish(recipe, (computed.total, computed.error), computed.layers).map(Some)
+    }
+
+    /// One step in candle's operations.
+    pub fn advance_plain(&mut self, batch: &CrossLayerBatch, recipe: &Recipe) -> Result<FitStep> {
+        let found = plain_loss(&self.layers, batch, recipe)?;
+        let total = number(&found.total)?;
+        let mut store = found.total.backward()?;
+        let gradients =
+            self.layers.iter().map(|layer| layer.gradients(&mut store, recipe)).collect::<Result<Vec<_>>>()?;
+        let norm = kernels::global_norm(gradients.iter().flatten().flatten())?;
+        for (layer, gradients) in self.layers.iter().zip(&gradients) {
+            layer.refuse_unless_finite(total, norm)?;
+            layer.update_plain(gradients, norm, recipe)?;
+        }
+        self.finish(recipe, (total, found.error), found.layers)
+    }
+
+    /// Ends a step: the means over layers of FVE, and the sums of codes and of dead features.
+    fn finish(&mut self, recipe: &Recipe, (loss, error): (f64, f64), layers: Vec<LayerStep>) -> Result<FitStep> {
+        let fves: Vec<f64> = layers.iter().filter_map(|layer| layer.fve).collect();
+        let fve = fves.iter().sum::<f64>() / fves.len() as f64;
+        let mut step = FitStep { loss, error, l0: 0.0, fve, dead: 0 };
+        for (state, layer) in self.layers.iter_mut().zip(layers) {
+            step.l0 += layer.l0;
+            step.dead += state.finish(recipe, layer.silent, layer.smallest, layer.l0)?;
+        }
+        Ok(step)
+    }
+}

@@ -1,0 +1,125 @@
+//! Transcoders that were fitted or loaded one by one, as transcoders of all layers.
+
+use super::{DecoderRows, Fires, Reads, TranscoderLayer, Transcoders, Writes};
+use crate::base::Result;
+use crate::err;
+use crate::model::site::{Site, SiteKind};
+use crate::sae::codes::norms;
+use crate::sae::formats::parsed_site;
+use crate::sae::{Activation, Parts, Sae, Scaling};
+use crate::tensor::{DType, Tensor};
+
+/// The key of what circuit-tracer's config says of a place.
+const INPUT: &str = "feature_input_hook";
+const OUTPUT: &str = "feature_output_hook";
+
+impl Transcoders {
+    /// One transcoder for each layer, in any order.
+    pub fn of(saes: &[Sae]) -> Result<Self> {
+        let mut found = Vec::with_capacity(saes.len());
+        for sae in saes {
+            let (layer, reads) = reads(sae.parts())?;
+            let writes = writes(sae.parts(), layer)?;
+            found.push((layer, reads, writes, sae));
+        }
+        found.sort_by_key(|(layer, ..)| *layer);
+        let Some(&(_, reads, writes, _)) = found.first() else {
+            return Err(err!(Argument, "expected a transcoder for each layer, found none"));
+        };
+        for (wanted, (layer, ..)) in found.iter().enumerate() {
+            if *layer > wanted {
+                return Err(err!(Argument, "expected a transcoder for each layer, found none for layer {wanted}")
+                    .hint("each MLP is replaced by one: fit or load that of this layer, too"));
+            }
+            if *layer < wanted {
+                return Err(err!(Argument, "expected one transcoder for each layer, found two for layer {layer}"));
+            }
+        }
+        if let Some((layer, ..)) = found.iter().find(|(_, r, w, _)| (*r, *w) != (reads, writes)) {
+            return Err(err!(
+                Argument,
+                "expected transcoders that read and write alike, found another at layer {layer}"
+            ));
+        }
+        let layers = found.iter().map(|(layer, .., sae)| self::layer(*layer, sae.parts())).collect::<Result<_>>()?;
+        let model = found.iter().find_map(|(.., sae)| sae.parts().about.model.clone());
+        Ok(Self { model, ..Self::new(layers, reads, writes)? })
+    }
+}
+
+/// The layer of a transcoder, and what it reads there.
+fn reads(parts: &Parts) -> Result<(usize, Reads)> {
+    let said = match parts.about.sites.as_slice() {
+        [] => "nothing that it says".to_string(),
+        sites => sites.join(", "),
+    };
+    let place = match parts.about.sites.as_slice() {
+        [site] => parsed_site(site),
+        _ => None,
+    };
+    match place.map(|place| place.site) {
+        Some(Site { kind: SiteKind::ResidMid, layer }) => Ok((layer, Reads::ResidMid)),
+        Some(Site { kind: SiteKind::MlpIn, layer }) => {
+            let normed = parts.about.more.get(INPUT).is_some_and(|hook| hook == "ln2.hook_normalized");
+            Ok((layer, if normed { Reads::Normed } else { Reads::MlpIn }))
+        }
+        _ => Err(err!(Argument, "expected a transcoder that reads an MLP's input, found one that reads {said}")
+            .hint("it reads `mlp_in.N` or `resid_mid.N`, and writes `mlp_out.N`")),
+    }
+}
+
+fn writes(parts: &Parts, layer: usize) -> Result<Writes> {
+    let hook = parts.about.more.get(OUTPUT).and_then(|hook| hook.as_str());
+    match (parts.about.writes.as_deref(), hook) {
+        (Some(site), _) if site == Site::new(SiteKind::MlpOut, layer).to_string() => Ok(Writes::MlpOut),
+        (None, Some("hook_mlp_out")) => Ok(Writes::MlpOut),
+        (None, Some("mlp.hook_out")) => Ok(Writes::Inner),
+        (found, hook) => {
+            let found = found.or(hook).unwrap_or("nothing that it says");
+            Err(err!(Argument, "expected a transcoder that writes `mlp_out.{layer}`, found one that writes {found}"))
+        }
+    }
+}
+
+/// The layer's features. Centring and rescaling are folded into encoder and decoder.
+fn layer(layer: usize, parts: &Parts) -> Result<TranscoderLayer> {
+    let refuse = |what: &str| {
+        Err(err!(Argument, "the transcoder of layer {layer} {what}: its features are not linear in their input")
+            .hint("attribution graphs are of relu, top-k and JumpReLU transcoders"))
+    };
+    if parts.scaling != Scaling::None {
+        return refuse("normalises each input");
+    }
+    let wide = |tensor: &Tensor| -> Result<Tensor> { Ok(tensor.to_dtype(DType::F32)?) };
+    let some = |tensor: &Option<Tensor>| tensor.as_ref().map(wide).transpose();
+    let fires = match &parts.activation {
+        Activation::Relu => Fires::Relu,
+        Activation::TopK(k) => Fires::TopK { k: *k, signed: false },
+        // What is below 0 does not fire either.
+        Activation::Threshold(threshold) => Fires::Threshold(wide(threshold)?.maximum(0.0)?),
+        other => return refuse(&format!("is {}", other.name())),
+    };
+    let (mut encoder, mut decoder) = (wide(&parts.encoder)?, wide(&parts.decoder)?);
+    let (mut bias, decoder_bias) = (some(&parts.encoder_bias)?, some(&parts.decoder_bias)?);
+    if let Some(centre) = decoder_bias.as_ref().filter(|_| parts.centred) {
+        let shift = encoder.matmul(&centre.unsqueeze(1)?)?.squeeze(1)?.neg()?;
+        bias = Some(match bias {
+            Some(bias) => (bias + shift)?,
+            None => shift,
+        });
+    }
+    if parts.rescaled {
+        let lengths = norms(&decoder)?;
+        encoder = encoder.broadcast_mul(&lengths.unsqueeze(1)?)?;
+        bias = bias.map(|bias| bias.mul(&lengths)).transpose()?;
+        decoder = decoder.broadcast_div(&lengths.maximum(f32::MIN_POSITIVE)?.unsqueeze(1)?)?;
+    }
+    let decoder = DecoderRows::Held(decoder.unsqueeze(1)?.contiguous()?);
+    Ok(TranscoderLayer { encoder, encoder_bias: bias, fires, decoder, decoder_bias, skip: some(&parts.skip)? })
+}
+
+/// The layer of a site within blocks, by its name.
+pub fn site_layer(site: &str) -> Option<usize> {
+    let place = parsed_site(site)?;
+    place.site.kind.in_blocks().then_some(place.site.layer)
+}

@@ -1,0 +1,214 @@
+//! Reading circuit-tracer's layout: a config.yaml, and for each layer `layer_N.safetensors`, or `W_enc_N.safetensors` and
+//! `W_dec_N.safetensors` of a cross-layer transcoder. Encoders are read; decoders stay in their files.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use memmap2::Mmap;
+use serde_json::Value;
+
+use super::{DecoderRows, Fires, Reads, TranscoderLayer, Transcoders, Writes};
+use crate::base::files::Files;
+use crate::base::{Result, Task, memory};
+use crate::err;
+use crate::model::family::keys::Keys;
+use crate::model::hub::{self, Name, Settings};
+use crate::sae::formats::top_level;
+use crate::tensor::files::safetensors::Reader;
+use crate::tensor::{DType, Tensor};
+
+pub const CONFIG: &str = "config.yaml";
+
+crate::options! {
+    /// How transcoders are loaded.
+    #[derive(Debug, Clone)]
+    pub struct TranscodersOptions {
+        /// Config keys to ignore, where an unknown one is refused.
+        ignore: Vec<String> = Vec::new() => usually("none");
+    }
+}
+
+/// What a config says.
+struct Said {
+    crosses: bool,
+    reads: Reads,
+    writes: Writes,
+    k: Option<usize>,
+    signed: bool,
+    model: Option<String>,
+    scan: Option<String>,
+}
+
+impl Transcoders {
+    /// Loads the transcoders of a folder, or of the hub where there is none: `org/name`, `org/name/path@revision`.
+    pub fn load(files: &Files, source: &str, options: &TranscodersOptions, task: &Task) -> Result<Self> {
+        let path = Path::new(source);
+        if files.access().to_read(path).is_ok_and(|place| place.is_dir()) {
+            return folder(files, path, options, task).map_err(|e| e.within(source));
+        }
+        let name = Name::parse(source).ok().filter(|_| !source.starts_with(['.', '/', '~']));
+        let Some(name) = name else {
+            let error = files.open(path).err();
+            let error = error.unwrap_or_else(|| err!(File, "expected a folder of transcoders, found a file: {source}"));
+            return Err(error.maybe_hint(Some("it has a config.yaml and a file for each layer".into())));
+        };
+        let inside = name.file.clone().map(|inside| inside + "/").unwrap_or_default();
+        let wanted = |listed: &[String]| {
+            let mine = listed.iter().filter(|path| path.strip_prefix(&inside).is_some_and(is_part));
+            let all: BTreeSet<String> = mine.cloned().collect();
+            match all.contains(&format!("{inside}{CONFIG}")) {
+                true => Ok(all),
+                false => Err(err!(File, "expected transcoders in {source}, found no {CONFIG} there")),
+            }
+        };
+        let snapshot = hub::fetch_files(files, task, &Settings::from_env(), &name, &wanted).map_err(hub::nor_here)?;
+        folder(files, &snapshot.folder.join(&inside), options, task).map_err(|e| e.within(source))
+    }
+}
+
+/// Whether a file belongs to transcoders.
+fn is_part(name: &str) -> bool {
+    let numbered = |before: &str| number(name, before).is_some();
+    name == CONFIG || ["layer_", "W_enc_", "W_dec_"].into_iter().any(numbered)
+}
+
+/// The layer of `layer_3.safetensors`, after `layer_`.
+fn number(name: &str, before: &str) -> Option<usize> {
+    let digits = name.strip_prefix(before)?.strip_suffix(".safetensors")?;
+    digits.parse().ok().filter(|_| digits.bytes().all(|b| b.is_ascii_digit()))
+}
+
+fn folder(files: &Files, folder: &Path, options: &TranscodersOptions, task: &Task) -> Result<Transcoders> {
+    let said = said(&files.text(&folder.join(CONFIG))?, &options.ignore).map_err(|e| e.within(CONFIG))?;
+    let before = if said.crosses { "W_enc_" } else { "layer_" };
+    let found: BTreeSet<usize> = files.names(folder).iter().filter_map(|name| number(name, before)).collect();
+    let Some(last) = found.last().copied() else {
+        return Err(err!(File, "expected files {before}0.safetensors and so on, found none"));
+    };
+    if let Some(missing) = (0..last).find(|layer| !found.contains(layer)) {
+        return Err(err!(
+            File,
+            "expected a file for each of layers 0 to {last}, found no {before}{missing}.safetensors"
+        ));
+    }
+    let bar = task.begin("loading transcoders", Some(last as u64 + 1));
+    let mut layers = Vec::with_capacity(last + 1);
+    for layer in 0..=last {
+        task.check()?;
+        let open = |name: String| -> Result<Arc<Reader<Mmap>>> {
+            Ok(Arc::new(Reader::new(files.map(&folder.join(&name))?).map_err(|e| e.within(&name))?))
+        };
+        let read = match said.crosses {
+            false => {
+                let file = open(format!("layer_{layer}.safetensors"))?;
+                Layer { encoder: file.clone(), decoder: file, after: String::new(), said: &said }.read(1)
+            }
+            true => {
+                let encoder = open(format!("W_enc_{layer}.safetensors"))?;
+                let decoder = open(format!("W_dec_{layer}.safetensors"))?;
+                Layer { encoder, decoder, after: format!("_{layer}"), said: &said }.read(last + 1 - layer)
+            }
+        };
+        layers.push(read.map_err(|e| e.within(format!("layer {layer}")))?);
+        bar.advance(1);
+    }
+    Ok(Transcoders { model: said.model, scan: said.scan, ..Transcoders::new(layers, said.reads, said.writes)? })
+}
+
+fn said(text: &str, ignore: &[String]) -> Result<Said> {
+    let config = top_level(text)?;
+    let mut keys = Keys::new(&config)?;
+    let unknown = |key: &str, found: Option<&str>, wanted: &str| {
+        let found = found.unwrap_or("nothing");
+        err!(Format, "expected {wanted} as config key `{key}`, found {found}")
+    };
+    let crosses = match keys.word("model_kind")? {
+        Some("transcoder_set") => false,
+        Some("cross_layer_transcoder") => true,
+        found => return Err(unknown("model_kind", found, "`transcoder_set` or `cross_layer_transcoder`")),
+    };
+    let reads = match keys.word("feature_input_hook")? {
+        Some("hook_resid_mid") => Reads::ResidMid,
+        Some("ln2.hook_normalized") => Reads::Normed,
+        Some("mlp.hook_in") => Reads::MlpIn,
+        found => {
+            let wanted = "`hook_resid_mid`, `ln2.hook_normalized` or `mlp.hook_in`";
+            return Err(unknown("feature_input_hook", found, wanted));
+        }
+    };
+    let writes = match keys.word("feature_output_hook")? {
+        Some("hook_mlp_out") => Writes::MlpOut,
+        Some("mlp.hook_out") => Writes::Inner,
+        found => return Err(unknown("feature_output_hook", found, "`hook_mlp_out` or `mlp.hook_out`")),
+    };
+    if let Some(Value::String(list)) = keys.value("transcoders")
+        && list.is_empty()
+    {
+        return Err(err!(Format, "the config names files of other repositories, which are not followed")
+            .hint("load each layer with sae::load, and give the array of all of them to sae::transcoders"));
+    }
+    // The format has no field for top-k; these two are ours.
+    let k = keys.word("topk")?.map(|k| k.parse::<usize>());
+    let k = k.transpose().map_err(|_| unknown("topk", None, "a number of features"))?;
+    let signed = !matches!(keys.word("topk_relu")?, Some("true"));
+    let (model, scan) = (keys.word("model_name")?.map(str::to_string), keys.word("scan")?.map(str::to_string));
+    keys.finish_beside(&["repo_id", "subfolder", "revision", "transcoders"], ignore)?;
+    Ok(Said { crosses, reads, writes, k, signed, model, scan })
+}
+
+/// The files of one layer, and what follows the names of their tensors.
+struct Layer<'a> {
+    encoder: Arc<Reader<Mmap>>,
+    decoder: Arc<Reader<Mmap>>,
+    after: String,
+    said: &'a Said,
+}
+
+impl Layer<'_> {
+    fn read(self, written: usize) -> Result<TranscoderLayer> {
+        let named = |name: &str| format!("{name}{}", self.after);
+        let (threshold, skip) = match self.said.crosses {
+            true => (named("threshold"), None),
+            false => ("activation_function.threshold".to_string(), Some("W_skip")),
+        };
+        let known = [named("W_enc"), named("b_enc"), named("W_dec"), named("b_dec"), threshold.clone()];
+        for name in self.encoder.names().chain(self.decoder.names()) {
+            if !known.iter().any(|known| known == name) && skip != Some(name) {
+                return Err(err!(Format, "found a tensor that transcoders do not have: `{name}`")
+                    .hint("without it the transcoder would compute something else"));
+            }
+        }
+        let tensor = |name: &str| -> Result<Tensor> {
+            let numbers: u128 = self.encoder.shape(name).unwrap_or(&[]).iter().map(|size| *size as u128).product();
+            memory::check(4 * numbers, || format!("the tensor `{name}`"))?;
+            self.encoder.tensor_as(name, DType::F32, &mut |_| Ok(()))
+        };
+        let optional = |name: &str| self.encoder.shape(name).map(|_| tensor(name)).transpose();
+        let fires = match (optional(&threshold)?, self.said.k) {
+            (Some(_), Some(_)) => return Err(err!(Format, "expected a threshold or top-k, found both")),
+            (Some(threshold), None) => Fires::Threshold(threshold),
+            (None, Some(k)) => Fires::TopK { k, signed: self.said.signed },
+            (None, None) => Fires::Relu,
+        };
+        let name = named("W_dec");
+        let shape = match (self.decoder.shape(&name), self.said.crosses) {
+            (Some(&[features, d]), false) => [features, 1, d],
+            (Some(&[features, layers, d]), true) if layers == written => [features, layers, d],
+            (found, _) => {
+                let wanted =
+                    if self.said.crosses { format!("[features, {written}, d]") } else { "[features, d]".into() };
+                let found = found.map_or("none of that name".to_string(), |found| format!("{found:?}"));
+                return Err(err!(Shape, "expected a tensor `{name}` as {wanted}, found {found}"));
+            }
+        };
+        Ok(TranscoderLayer {
+            encoder: tensor(&named("W_enc"))?,
+            encoder_bias: Some(tensor(&named("b_enc"))?),
+            fires,
+            decoder_bias: Some(tensor(&named("b_dec"))?),
+            skip: skip.map(optional).transpose()?.flatten(),
+            decoder: DecoderRows::Mapped { file: self.decoder.clone(), name, shape },
+        })
+    }
+}

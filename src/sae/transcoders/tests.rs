@@ -1,0 +1,134 @@
+//! Transcoders are written and read again, and what does not belong together is refused by name.
+
+use std::path::Path;
+
+use super::*;
+use crate::base::Task;
+use crate::base::access::{Access, Rules};
+use crate::base::files::Files;
+use crate::sae::{About, Activation, Parts, Sae, Scaling};
+use crate::tensor::{DType, Device};
+
+const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/graphs");
+
+/// Files of which those below a folder may be written.
+fn files(folder: &Path) -> Files {
+    Files::new(Access::new(folder, &Rules::default()).unwrap(), false)
+}
+
+fn load(folder: &Path, ignore: &[&str]) -> Result<Transcoders> {
+    let options = TranscodersOptions { ignore: ignore.iter().map(|key| key.to_string()).collect() };
+    Transcoders::load(&files(folder), &folder.display().to_string(), &options, &Task::default())
+}
+
+fn numbers(x: &Tensor) -> Vec<f32> {
+    x.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+#[test]
+fn every_layout_is_written_and_read_again() {
+    for (name, crosses) in [("gpt2-topk", false), ("llama-relu-skip", false), ("llama-clt-jumprelu", true)] {
+        let first = load(&Path::new(FIXTURES).join(name).join("transcoder"), &[]).unwrap();
+        assert_eq!(first.crosses(), crosses, "{name}");
+        let folder = tempfile::tempdir().unwrap();
+        first.save(&files(folder.path()), folder.path()).unwrap();
+        let again = load(folder.path(), &[]).unwrap();
+        assert_eq!((again.reads, again.writes), (first.reads, first.writes));
+        for (a, b) in first.layers().iter().zip(again.layers()) {
+            assert_eq!(numbers(&a.encoder), numbers(&b.encoder));
+            assert_eq!(numbers(&a.decoder.rows(&[3, 1]).unwrap()), numbers(&b.decoder.rows(&[3, 1]).unwrap()));
+            let x = Tensor::arange(0_f32, 24.0, &Device::Cpu).unwrap().sin().unwrap().reshape((1, 24)).unwrap();
+            let fired = |layer: &TranscoderLayer| numbers(&layer.fired(&layer.pre(&x).unwrap()).unwrap());
+            assert_eq!(fired(a), fired(b), "{name}");
+            assert!(fired(a).iter().any(|value| *value != 0.0), "{name}");
+        }
+    }
+}
+
+#[test]
+fn what_is_not_understood_is_refused_by_name() {
+    let from = Path::new(FIXTURES).join("gpt2-relu/transcoder");
+    let folder = tempfile::tempdir().unwrap();
+    let copy = |name: &str| std::fs::copy(from.join(name), folder.path().join(name)).unwrap();
+    copy("layer_0.safetensors");
+    copy("layer_2.safetensors");
+    let config = std::fs::read_to_string(from.join("config.yaml")).unwrap();
+    let put = |text: &str| std::fs::write(folder.path().join("config.yaml"), text).unwrap();
+    let message = |ignore: &[&str]| load(folder.path(), ignore).unwrap_err().message;
+    put(&config);
+    assert!(message(&[]).ends_with("found no layer_1.safetensors"), "{}", message(&[]));
+    copy("layer_1.safetensors");
+    put(&format!("{config}temperature: 0.5\n"));
+    assert!(message(&[]).contains("temperature"), "{}", message(&[]));
+    assert!(load(folder.path(), &["temperature"]).is_ok());
+    put(&config.replace("hook_resid_mid", "hook_resid_pre"));
+    assert!(message(&[]).contains("`feature_input_hook`, found hook_resid_pre"), "{}", message(&[]));
+    put(&config.replace("transcoder_set", "crosscoder"));
+    assert!(message(&[]).contains("`model_kind`, found crosscoder"));
+    put(&config.replace("transcoder_set", "cross_layer_transcoder"));
+    assert!(message(&[]).contains("W_enc_"));
+}
+
+fn one(layer: usize, parts: impl FnOnce(&mut Parts)) -> Sae {
+    let wave = |rows: usize, columns: usize, pace: f32| {
+        let values = (0..rows * columns).map(|i| (i as f32 * pace).sin()).collect::<Vec<_>>();
+        Tensor::from_vec(values, (rows, columns), &Device::Cpu).unwrap()
+    };
+    let mut made = Parts {
+        encoder: wave(5, 4, 0.7),
+        encoder_bias: Some(Tensor::full(0.1_f32, 5, &Device::Cpu).unwrap()),
+        activation: Activation::TopK(2),
+        decoder: wave(5, 4, 1.3),
+        decoder_bias: Some(Tensor::full(0.3_f32, 4, &Device::Cpu).unwrap()),
+        centred: true,
+        rescaled: true,
+        skip: Some(wave(4, 4, 0.2)),
+        scaling: Scaling::None,
+        about: About {
+            kind: "transcoder".into(),
+            sites: vec![format!("mlp_in.{layer}")],
+            writes: Some(format!("mlp_out.{layer}")),
+            ..About::default()
+        },
+    };
+    parts(&mut made);
+    Sae::new(made).unwrap()
+}
+
+#[test]
+fn fitted_transcoders_reconstruct_what_they_did_alone() {
+    let all = [one(1, |_| {}), one(0, |parts| parts.rescaled = false)];
+    let together = Transcoders::of(&all).unwrap();
+    let x = Tensor::from_vec(vec![0.3_f32, -1.2, 0.8, 2.0, 1.0, 0.5, -0.4, 0.1], (2, 4), &Device::Cpu).unwrap();
+    for (layer, alone) in together.layers().iter().zip([&all[1], &all[0]]) {
+        let codes = layer.fired(&layer.pre(&x).unwrap()).unwrap();
+        let rows = layer.decoder.rows(&[0, 1, 2, 3, 4]).unwrap().squeeze(1).unwrap();
+        let skip = x.matmul(&layer.skip.as_ref().unwrap().t().unwrap()).unwrap();
+        let found = (codes.matmul(&rows).unwrap() + skip).unwrap();
+        let found = numbers(&found.broadcast_add(layer.decoder_bias.as_ref().unwrap()).unwrap());
+        let expected = numbers(&alone.reconstruct(&x).unwrap().to_dtype(DType::F32).unwrap());
+        let worst = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(worst < 1e-5, "{worst}");
+    }
+}
+
+#[test]
+fn dictionaries_that_are_no_set_are_refused() {
+    let message = |saes: &[Sae]| Transcoders::of(saes).unwrap_err().message;
+    assert_eq!(
+        message(&[one(0, |_| {}), one(2, |_| {})]),
+        "expected a transcoder for each layer, found none for layer 1"
+    );
+    assert_eq!(
+        message(&[one(0, |_| {}), one(0, |_| {})]),
+        "expected one transcoder for each layer, found two for layer 0"
+    );
+    assert_eq!(message(&[]), "expected a transcoder for each layer, found none");
+    let gated = one(0, |parts| {
+        parts.activation = Activation::Linear(None);
+        parts.rescaled = false;
+    });
+    assert!(message(&[gated]).starts_with("the transcoder of layer 0 is linear"));
+    let elsewhere = one(0, |parts| parts.about.sites = vec!["resid_post.0".into()]);
+    assert!(message(&[elsewhere]).ends_with("found one that reads resid_post.0"));
+}

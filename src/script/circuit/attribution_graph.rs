@@ -1,0 +1,385 @@
+//! `circuit::attribution_graph`, and what is done with its result.
+
+use std::path::Path;
+use std::rc::Rc;
+
+use rhai::plugin::*;
+use rhai::{Array, Dynamic, Map, NativeCallContext};
+use serde_json::{Value, json};
+
+use super::{Circuit, cores};
+use crate::base::{Card, Cell, Result, Table};
+use crate::circuit;
+use crate::circuit::attribution_graph::intervene::{self, Change, InterveneOptions};
+use crate::circuit::attribution_graph::{
+    AttributionGraph as Core, AttributionGraphOptions, PruneOptions, attribution_graph, neuronpedia,
+};
+use crate::err;
+use crate::features::FeatureCard;
+use crate::report::symbols::count;
+use crate::report::{Item, Screen};
+use crate::script::engine::env::env;
+use crate::script::engine::handle::Handle;
+use crate::script::engine::options::taken;
+use crate::script::engine::value::{Any, Fallible, Options, given};
+use crate::script::model::Model;
+use crate::script::model::input::one_text;
+use crate::script::sae::Transcoders;
+use crate::tensor::{Device, Tensor};
+
+/// An attribution graph with the transcoders that it was made with.
+#[derive(Clone)]
+pub struct AttributionGraph {
+    pub core: Rc<Core>,
+    pub transcoders: Transcoders,
+}
+
+impl AttributionGraph {
+    fn pruned(&self, options: PruneOptions) -> Result<Circuit> {
+        let (graph, saes) = (self.core.circuit(options), &self.transcoders.saes);
+        let core = match saes.is_empty() {
+            true => circuit::Circuit::without_dictionaries(graph),
+            false => circuit::Circuit::with_dictionaries(graph, &cores(saes))?,
+        };
+        let attribution = Some((self.core.clone(), self.transcoders.core.clone()));
+        let mut circuit = Circuit::new(core, saes);
+        circuit.attribution = attribution;
+        Ok(circuit)
+    }
+
+    /// The features of these names, and their new values.
+    fn changes(&self, names: &Dynamic, options: &InterveneOptions) -> Result<Vec<Change>> {
+        let names = given("nodes", names).texts()?;
+        let of_name = |name: &String| {
+            let known = (0..self.core.features.len()).find(|node| self.core.node(*node).name() == *name);
+            let Some(one) = known.and_then(|node| self.core.features.get(node)) else {
+                return Err(err!(Argument, "expected features of the graph, found `{name}`")
+                    .hint("g.prune().nodes has their names, such as `mlp_in.2/44@5`")
+                    .about("nodes"));
+            };
+            let value = options.new_value(one.activation)?;
+            Ok(Change { layer: one.layer, position: one.position, feature: one.feature, value })
+        };
+        names.iter().map(of_name).collect()
+    }
+
+    fn fields(&self) -> Vec<(String, Cell)> {
+        let score = |score: Option<f64>| score.map_or(Cell::Missing, Cell::from);
+        let core = &self.core;
+        let labels: Vec<&str> = core.targets.iter().map(|target| target.label.as_str()).collect();
+        let fields: [(&str, Cell); 7] = [
+            ("model", core.model.as_str().into()),
+            ("tokens", core.tokens.len().into()),
+            ("active features", core.active.into()),
+            ("computed features", core.features.len().into()),
+            ("targets", labels.join(" | ").into()),
+            ("replacement", score(core.replacement())),
+            ("completeness", score(core.completeness())),
+        ];
+        fields.into_iter().map(|(name, value)| (name.to_string(), value)).collect()
+    }
+}
+
+impl Handle for AttributionGraph {
+    const NAME: &'static str = "AttributionGraph";
+
+    fn short(&self) -> String {
+        let core = &self.core;
+        let part = if core.is_whole { "" } else { ", interrupted" };
+        let features = count(core.active, "active feature");
+        format!(
+            "attribution graph of {}: {} of {features}{part}",
+            count(core.tokens.len(), "token"),
+            core.features.len()
+        )
+    }
+
+    fn shown(&self, screen: &Screen) -> Result<String> {
+        Card { title: self.short(), fields: self.fields(), ..Card::default() }.terminal(screen)
+    }
+
+    fn json(&self) -> Result<Value> {
+        let core = &self.core;
+        let feature = |one: &circuit::attribution_graph::ActiveFeature| {
+            json!([one.layer, one.position, one.feature, one.activation])
+        };
+        Ok(json!({
+            "model": core.model, "prompt": core.prompt, "tokens": core.texts, "active": core.active,
+            "features": core.features.iter().map(feature).collect::<Vec<_>>(),
+            "targets": core.targets.iter().map(|target| json!([target.label, target.weight])).collect::<Vec<_>>(),
+            "replacement": core.replacement(), "completeness": core.completeness(), "is_whole": core.is_whole,
+        }))
+    }
+
+    fn item(&self) -> Result<Option<Rc<dyn Item>>> {
+        Ok(Some(Rc::new(self.pruned(PruneOptions::default())?)))
+    }
+}
+
+#[export_module(manifest)]
+pub mod functions {
+    /// The attribution graph of a prompt (Ameisen et al. 2025): which features of transcoders make up the logits of the
+    /// likeliest tokens and each other, with errors for what the transcoders leave unexplained, and tokens.
+    ///
+    /// The model runs once; then its attention patterns, the scales of its norms and what its MLPs write are held. So an edge
+    /// is exact: what its source adds to the input of its target. The edges of a target and constants (biases, and all
+    /// that is written at the first position) sum to its input. Influence is the share of the targets' inputs that comes
+    /// through a node, over all paths. It agrees with circuit-tracer.
+    ///
+    /// `transcoders` are those of `sae::transcoders`, or an array of one for each layer. Where more features are active than
+    /// `nodes`, the most influential ones are computed; `prune` then keeps what matters. Memory: 8 bytes for each
+    /// head, query and key, 4 for each number of the active features' decoder rows, and 4 for each edge and each source
+    /// that a computed feature may have; what does not fit is refused before it is computed.
+    ///
+    /// Ctrl-C ends the search, not the script: the call returns the graph so far, whose `is_whole` is false.
+    ///
+    /// # Options
+    /// - [attribution_graph]
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::load("tests/fixtures/graphs/gpt2-relu/model");
+    /// let t = sae::transcoders("tests/fixtures/graphs/gpt2-relu/transcoder");
+    /// let g = circuit::attribution_graph(m, t, [0, 81, 14, 3, 94, 35, 31], #{ logits: 2 });
+    /// g.targets.len()  //=> 2
+    /// ```
+    #[rhai_fn(name = "attribution_graph", return_raw)]
+    pub fn graph_of(
+        ctx: NativeCallContext,
+        m: Model,
+        transcoders: Any,
+        prompt: Any,
+        options: Options,
+    ) -> Fallible<AttributionGraph> {
+        let (env, options): (_, AttributionGraphOptions) = (env(&ctx)?, taken(options)?);
+        let (transcoders, prompt) = (Transcoders::given(&transcoders)?, one_text(&ctx, &m, "prompt", &prompt)?);
+        let core = attribution_graph(m.core(), &transcoders.core, &prompt, &options, &env.task)?;
+        if !core.is_whole {
+            let found = count(core.features.len(), "feature");
+            env.task.say(&format!("stopped; the graph has what was computed so far, {found}"));
+        }
+        Ok(AttributionGraph { core: Rc::new(core), transcoders })
+    }
+}
+
+#[export_module(manifest)]
+pub mod methods {
+    /// What matters of an attribution graph, as a circuit: the most influential features and errors, and of the edges between
+    /// them those with the largest scores. The effect of a node is its influence, its value a feature's activation or a
+    /// logit's probability; the effect of an edge is what its source adds to the input of its target.
+    ///
+    /// # Options
+    /// - [prune]
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::load("tests/fixtures/graphs/gpt2-relu/model");
+    /// let t = sae::transcoders("tests/fixtures/graphs/gpt2-relu/transcoder");
+    /// let g = circuit::attribution_graph(m, t, [0, 81, 14, 3]);
+    /// g.prune(#{ nodes: 0.5 }).nodes.len() < g.prune(#{ nodes: 0.9 }).nodes.len()  //=> true
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn prune(g: &mut AttributionGraph, options: Options) -> Fallible<Circuit> {
+        Ok(g.pruned(taken(options)?)?)
+    }
+
+    /// All edges of an attribution graph: rows are targets, columns sources. The order of both is features by layer,
+    /// position and index, errors by layer and position, tokens, targets.
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::load("tests/fixtures/graphs/gpt2-relu/model");
+    /// let t = sae::transcoders("tests/fixtures/graphs/gpt2-relu/transcoder");
+    /// let g = circuit::attribution_graph(m, t, [0, 81, 14, 3], #{ nodes: 5, logits: 1 });
+    /// g.adjacency.shape  //=> [22, 22]
+    /// ```
+    #[rhai_fn(global, get = "adjacency", pure, return_raw)]
+    pub fn adjacency(g: &mut AttributionGraph) -> Fallible<Tensor> {
+        Ok(g.core.adjacency()?)
+    }
+
+    /// The influence of each node of an attribution graph, in the order of `adjacency`: how much of the targets' inputs comes
+    /// through it, over all paths.
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::load("tests/fixtures/graphs/gpt2-relu/model");
+    /// let t = sae::transcoders("tests/fixtures/graphs/gpt2-relu/transcoder");
+    /// circuit::attribution_graph(m, t, [0, 81, 14, 3], #{ nodes: 5, logits: 1 }).influence.shape  //=> [22]
+    /// ```
+    #[rhai_fn(global, get = "influence", pure, return_raw)]
+    pub fn influence(g: &mut AttributionGraph) -> Fallible<Tensor> {
+        let influence = g.core.influence();
+        let count = influence.len();
+        Ok(Tensor::from_vec(influence, count, &Device::Cpu).map_err(crate::base::Error::from)?)
+    }
+
+    /// The names of the features of an attribution graph, in the order of `adjacency`.
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::load("tests/fixtures/graphs/gpt2-relu/model");
+    /// let t = sae::transcoders("tests/fixtures/graphs/gpt2-relu/transcoder");
+    /// circuit::attribution_graph(m, t, [0, 81, 14, 3], #{ nodes: 5 }).features.len()  //=> 5
+    /// ```
+    #[rhai_fn(global, get = "features", pure)]
+    pub fn graph_features(g: &mut AttributionGraph) -> Array {
+        (0..g.core.features.len()).map(|node| g.core.node(node).name().into()).collect()
+    }
+
+    /// How much of what leads from tokens to logits passes features and not errors: the share of the tokens in the influence
+    /// of tokens and errors.
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::load("tests/fixtures/graphs/gpt2-relu/model");
+    /// let t = sae::transcoders("tests/fixtures/graphs/gpt2-relu/transcoder");
+    /// let g = circuit::attribution_graph(m, t, [0, 81, 14, 3]);
+    /// g.replacement > 0 && g.replacement < 1  //=> true
+    /// ```
+    #[rhai_fn(global, get = "replacement", pure)]
+    pub fn replacement(g: &mut AttributionGraph) -> Dynamic {
+        g.core.replacement().map_or(Dynamic::UNIT, Dynamic::from)
+    }
+
+    /// The share of the nodes' inputs that are no errors, weighted by the nodes' influence.
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::load("tests/fixtures/graphs/gpt2-relu/model");
+    /// let t = sae::transcoders("tests/fixtures/graphs/gpt2-relu/transcoder");
+    /// let g = circuit::attribution_graph(m, t, [0, 81, 14, 3]);
+    /// g.completeness > g.replacement  //=> true
+    /// ```
+    #[rhai_fn(global, get = "completeness", pure)]
+    pub fn completeness(g: &mut AttributionGraph) -> Dynamic {
+        g.core.completeness().map_or(Dynamic::UNIT, Dynamic::from)
+    }
+
+    /// Whether all features that were asked for were computed; false after Ctrl-C.
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::load("tests/fixtures/graphs/gpt2-relu/model");
+    /// let t = sae::transcoders("tests/fixtures/graphs/gpt2-relu/transcoder");
+    /// circuit::attribution_graph(m, t, [0, 81, 14, 3], #{ nodes: 0 }).is_whole  //=> true
+    /// ```
+    #[rhai_fn(global, get = "is_whole", pure)]
+    pub fn is_graph_whole(g: &mut AttributionGraph) -> bool {
+        g.core.is_whole
+    }
+
+    /// Sets features of an attribution graph to another value in the model, 0 by default, and says how the targets' logits
+    /// change, beside what the graph predicts; both less the mean over all tokens.
+    ///
+    /// With all frozen the change is the direct effect, which the edges give exactly. With patterns frozen, or nothing, the
+    /// change goes through the model's own MLPs; the prediction then follows all paths of the graph, as if features
+    /// stayed active. `nodes` is a name of `features`, or an array of several.
+    ///
+    /// # Options
+    /// - [intervene_graph]
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::load("tests/fixtures/graphs/gpt2-relu/model");
+    /// let t = sae::transcoders("tests/fixtures/graphs/gpt2-relu/transcoder");
+    /// let g = circuit::attribution_graph(m, t, [0, 81, 14, 3], #{ logits: 1 });
+    /// let found = g.intervene(m, g.features[0], #{ factor: 3 }).to_map().rows[0];
+    /// round_to(found[1] - found[2], 4)  //=> 0.0
+    /// ```
+    #[rhai_fn(global, name = "intervene", pure, return_raw)]
+    pub fn intervene_graph(
+        ctx: NativeCallContext,
+        g: &mut AttributionGraph,
+        m: Model,
+        nodes: Any,
+        options: Options,
+    ) -> Fallible<Table> {
+        let (env, options): (_, InterveneOptions) = (env(&ctx)?, taken(options)?);
+        let (core, changes, freeze) = (&g.core, g.changes(&nodes, &options)?, options.freeze);
+        let run = intervene::intervene(m.core(), &g.transcoders.core, &core.tokens, &changes, freeze, &env.task)?;
+        Ok(intervene::table(&core.predictions(&changes, freeze, &run)?))
+    }
+
+    /// Saves a circuit of an attribution graph in the format of circuit-tracer and Neuronpedia, which their viewers and
+    /// anthropics/attribution-graphs-frontend open: nodes with meanings, links, supernodes. `circuit` is what `prune`
+    /// gave, with descriptions and groups added where wanted. Returns the path of the file, which `circuit::load` reads;
+    /// the name of the file is what viewers call the graph.
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::load("tests/fixtures/graphs/gpt2-relu/model");
+    /// let t = sae::transcoders("tests/fixtures/graphs/gpt2-relu/transcoder");
+    /// let g = circuit::attribution_graph(m, t, [0, 81, 14, 3]);
+    /// let path = g.save_neuronpedia(g.prune(), "doc/graph.json");
+    /// circuit::load(path).nodes.len() == g.prune().nodes.len()  //=> true
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn save_neuronpedia(
+        ctx: NativeCallContext,
+        g: &mut AttributionGraph,
+        circuit: Circuit,
+        path: &str,
+    ) -> Fallible<String> {
+        let name = Path::new(path).file_stem().and_then(|name| name.to_str()).unwrap_or("graph");
+        let value = g.core.neuronpedia(circuit.graph(), name)?;
+        let text = serde_json::to_string(&value).map_err(|e| err!(Bug, "a graph as JSON: {e}"))?;
+        let written = env(&ctx)?.files.save_whole(Path::new(path), text).map_err(|e| e.about("path"))?;
+        Ok(written.display().to_string())
+    }
+
+    /// Saves a file for each of some features, as the viewers of attribution graphs show them beside the graph: where it is
+    /// active, and what it promotes. `cards` are cards of transcoders' features, of `features::card`. The viewers look for
+    /// them below `features/` and what `scan` of the transcoders says. Returns the paths of the files.
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::load("tests/fixtures/graphs/gpt2-relu/model");
+    /// let t = sae::transcoders("tests/fixtures/graphs/gpt2-relu/transcoder");
+    /// let s = sae::load("tests/fixtures/graphs/gpt2-relu/transcoder/layer_1.safetensors");
+    /// let g = circuit::attribution_graph(m, t, [0, 81, 14, 3]);
+    /// g.save_features([features::card(s.feature(2))], "doc/features").len()  //=> 1
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn save_features(
+        ctx: NativeCallContext,
+        g: &mut AttributionGraph,
+        cards: Array,
+        folder: &str,
+    ) -> Fallible<Array> {
+        let (env, scan) = (env(&ctx)?, g.core.scan.as_deref().unwrap_or(&g.core.model));
+        let mut written = Array::new();
+        for card in given("cards", &cards.into()).elements() {
+            let Some(card) = card.handle::<FeatureCard>() else {
+                return Err(card.refuse("a card of a feature").into());
+            };
+            let (number, file) = neuronpedia::feature_file(&card, scan).map_err(|e| e.about("cards"))?;
+            let path = env.files.save_whole(&Path::new(folder).join(format!("{number}.json")), file.to_string());
+            written.push(path.map_err(|e| e.about("folder"))?.display().to_string().into());
+        }
+        Ok(written)
+    }
+
+    /// What an attribution graph explains: for each target its `label`, its `weight`, the probability of a token, and the
+    /// `token`, if it is one.
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::load("tests/fixtures/graphs/gpt2-relu/model");
+    /// let t = sae::transcoders("tests/fixtures/graphs/gpt2-relu/transcoder");
+    /// let g = circuit::attribution_graph(m, t, [0, 81, 14, 3], #{ targets: [[5, 6]] });
+    /// g.targets[0].weight  //=> 1.0
+    /// ```
+    #[rhai_fn(global, get = "targets", pure)]
+    pub fn targets(g: &mut AttributionGraph) -> Array {
+        let target = |target: &circuit::attribution_graph::GraphTarget| -> Dynamic {
+            let fields: [(&str, Dynamic); 3] = [
+                ("label", target.label.clone().into()),
+                ("weight", target.weight.into()),
+                ("token", target.token.map_or(Dynamic::UNIT, |token| i64::from(token).into())),
+            ];
+            fields.into_iter().map(|(name, value)| (name.into(), value)).collect::<Map>().into()
+        };
+        g.core.targets.iter().map(target).collect()
+    }
+}

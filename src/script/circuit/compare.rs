@@ -1,0 +1,125 @@
+//! What circuits share: `c.compare(other)`, `circuit::stability(circuits)`.
+
+use rhai::plugin::*;
+use rhai::{Array, Dynamic, NativeCallContext};
+use serde_json::{Value, json};
+
+use super::Circuit;
+use super::runs::{maybe, maybe_json};
+use crate::base::{Result, Table};
+use crate::circuit::faithfulness::{self as core, Parts};
+use crate::report::symbols::count;
+use crate::report::{Item, Screen};
+use crate::script::engine::env::env;
+use crate::script::engine::handle::handle;
+use crate::script::engine::show::mapped;
+use crate::script::engine::value::{Fallible, given};
+
+/// What two circuits share.
+#[derive(Clone)]
+pub struct CircuitComparison(core::Comparison);
+
+impl Item for CircuitComparison {
+    fn kind(&self) -> &'static str {
+        "comparison"
+    }
+
+    fn terminal(&self, screen: &Screen) -> Result<String> {
+        self.0.table().terminal(screen)
+    }
+
+    fn html(&self) -> Result<String> {
+        self.0.table().html()
+    }
+
+    fn data(&self) -> Result<Value> {
+        let parts = |parts: &Parts| {
+            json!({
+                "both": parts.both,
+                "first": parts.first,
+                "second": parts.second,
+                "jaccard": maybe_json(parts.jaccard()),
+                "correlation": maybe_json(parts.correlation),
+            })
+        };
+        Ok(json!({ "title": self.0.title, "nodes": parts(&self.0.nodes), "edges": parts(&self.0.edges) }))
+    }
+}
+
+handle!(CircuitComparison, "CircuitComparison", |found| {
+    format!("{}: {} in both", found.0.title, count(found.0.edges.both.len(), "edge"))
+});
+
+#[export_module(manifest)]
+pub mod functions {
+    /// For each two of some circuits, how many units (edges, or features and errors) both have, what only one has, the
+    /// Jaccard index, and the correlation of the scores that both have, as a table: circuits of other seeds, or of the halves
+    /// of some pairs. Units are the same if they have the same name; for features of dictionaries that were fitted with
+    /// other seeds see the form with a text.
+    ///
+    /// # Example
+    /// ```
+    /// let truth = circuit::compiled("sort").truth;
+    /// circuit::stability([truth, truth])["Jaccard"]  //=> [1.0]
+    /// ```
+    #[rhai_fn(name = "stability", return_raw)]
+    pub fn stability_of(ctx: NativeCallContext, circuits: Array) -> Fallible<Table> {
+        let circuits = given("circuits", &Dynamic::from(circuits)).elements();
+        let circuits = circuits.iter().map(|one| one.handle::<Circuit>().ok_or_else(|| one.refuse("a circuit")));
+        let circuits = circuits.collect::<Result<Vec<Circuit>>>()?;
+        let graphs: Vec<_> = circuits.iter().map(Circuit::graph).collect();
+        Ok(core::stability(&graphs, &env(&ctx)?.task)?)
+    }
+}
+
+#[export_module(manifest)]
+pub mod methods {
+    /// What two circuits share: nodes and edges that both have, or only one of them; the Jaccard index; and the correlation
+    /// of the scores that both have.
+    ///
+    /// # Example
+    /// ```
+    /// let truth = circuit::compiled("sort").truth;
+    /// truth.compare(circuit::compiled("distinct").truth).to_map().edges.both  //=> ["mlp_out.1 -> logits"]
+    /// ```
+    #[rhai_fn(global, name = "compare", pure)]
+    pub fn circuit_compare(circuit: &mut Circuit, other: Circuit) -> CircuitComparison {
+        CircuitComparison(core::compare(circuit.graph(), other.graph()))
+    }
+
+    /// The share of edges of either circuit that both have; of circuits without edges that of nodes. `()` for nothing.
+    ///
+    /// # Example
+    /// ```
+    /// let truth = circuit::compiled("sort").truth;
+    /// truth.compare(truth).jaccard  //=> 1.0
+    /// ```
+    #[rhai_fn(global, get = "jaccard", pure)]
+    pub fn comparison_jaccard(found: &mut CircuitComparison) -> Dynamic {
+        super::maybe(found.0.edges.jaccard().or(found.0.nodes.jaccard()))
+    }
+
+    /// What both have and what only one has, in numbers, as a table.
+    ///
+    /// # Example
+    /// ```
+    /// let truth = circuit::compiled("sort").truth;
+    /// truth.compare(circuit::compiled("distinct").truth).table["both"]  //=> [3, 1]
+    /// ```
+    #[rhai_fn(global, get = "table", pure)]
+    pub fn comparison_table(found: &mut CircuitComparison) -> Table {
+        found.0.table()
+    }
+
+    /// The names of nodes and edges that both have, and that only the first or the second has.
+    ///
+    /// # Example
+    /// ```
+    /// let truth = circuit::compiled("sort").truth;
+    /// truth.compare(truth).to_map().edges.first  //=> []
+    /// ```
+    #[rhai_fn(global, name = "to_map", pure, return_raw)]
+    pub fn comparison_map(found: &mut CircuitComparison) -> Fallible<Dynamic> {
+        Ok(mapped(found)?)
+    }
+}

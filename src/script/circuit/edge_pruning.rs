@@ -1,0 +1,38 @@
+//! `circuit::edge_pruning`: masks on edges that are optimised.
+
+use rhai::NativeCallContext;
+use rhai::plugin::*;
+
+use super::Circuit;
+use crate::circuit;
+use crate::circuit::edges::masks;
+use crate::script::data::pairs::read_pairs;
+use crate::script::engine::env::env;
+use crate::script::engine::options::taken;
+use crate::script::engine::value::{Any, Fallible, Options};
+use crate::script::model::Model;
+
+#[export_module(manifest)]
+pub mod functions {
+    /// Edge pruning (Bhaskar et al. 2024): a mask on each edge between heads and MLPs, optimised so that the masked model stays
+    /// near the whole one, by KL after the prompt, while only a share of the masks is not 0.
+    ///
+    /// A graph of all edges; the effect of an edge is the probability that its mask is not 0. `top` and `above` select a
+    /// circuit. Ctrl-C keeps the masks so far.
+    ///
+    /// # Options
+    /// - [edge_pruning]
+    ///
+    /// # Example
+    /// ```
+    /// let c = circuit::compiled("most frequent");
+    /// let masks = circuit::edge_pruning(c.model, c.pairs(2), #{ steps: 2 });
+    /// masks.edges.len()  //=> 46
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn edge_pruning(ctx: NativeCallContext, m: Model, pairs: Any, options: Options) -> Fallible<Circuit> {
+        let (pairs, _) = read_pairs(&ctx, &m, &pairs)?;
+        let graph = masks::edge_pruning(m.core(), &pairs, &taken(options)?, &env(&ctx)?.task)?;
+        Ok(Circuit::new(circuit::Circuit::without_dictionaries(graph), &[]))
+    }
+}

@@ -1,0 +1,173 @@
+//! `circuit::edges` and `circuit::acdc`: circuits of edges between heads and MLPs; and parts of circuits.
+
+use rhai::plugin::*;
+use rhai::{Array, Dynamic, NativeCallContext};
+
+use super::Circuit;
+use crate::circuit::Circuit as Core;
+use crate::circuit::edges::acdc::{AcdcOptions, acdc as searched};
+use crate::circuit::edges::{EdgeOptions, edges as scored};
+use crate::circuit::graph::Graph;
+use crate::circuit::subgraph::{self, SubgraphOptions};
+use crate::script::data::pairs::read_pairs;
+use crate::script::engine::calls::Calls;
+use crate::script::engine::env::env;
+use crate::script::engine::options::taken;
+use crate::script::engine::value::{Any, Fallible, Num, Options, given};
+use crate::script::intervene::metric::Metric;
+use crate::script::model::Model;
+
+crate::options! {
+    /// How edges are scored, and by what.
+    pub struct EdgeCall {
+        /// What is measured of each pair.
+        metric: Metric = Metric::default() => usually("metric::logit_diff()");
+        with edges: EdgeOptions;
+    }
+}
+
+crate::options! {
+    /// Which edges go, and by what they are judged.
+    pub struct AcdcCall {
+        /// What is measured of each pair.
+        metric: Metric = Metric::kl() => usually("metric::kl()");
+        with acdc: AcdcOptions;
+    }
+}
+
+fn circuit(graph: Graph) -> Circuit {
+    Circuit::new(Core::without_dictionaries(graph), &[])
+}
+
+#[export_module(manifest)]
+pub mod functions {
+    /// The edges between heads and MLPs with their scores: how far a metric moves where one input of a head, of an MLP or of the
+    /// logits gets what an earlier node writes in another run. A circuit of all edges; `top`, `above` and `greedy` choose
+    /// among them.
+    ///
+    /// Nodes are the token embedding, what each head writes without the bias of attention, each MLP, and the logits; a head
+    /// has its queries, keys and values as inputs, also where heads share keys and values. A cut edge carries what its sender
+    /// writes in the run of the pair's corrupt prompt, zero, or the mean over all corrupt prompts at each position
+    /// (`ablation`). A score is the mean over pairs of metric(cut) - metric(clean).
+    ///
+    /// `method: "exact"` runs the model with each edge cut and computes only what lies behind. All others estimate all edges
+    /// by (other - own) . gradient: "eap" with the gradient on the clean run (Syed et al. 2023), "eap_ig" with the mean
+    /// over `steps` points from the corrupt embeddings on (Hanna et al. 2024), "eap_ig_activations" with that over points
+    /// at which what one layer's heads or one MLP write is moved, and "clean_corrupted" with that of both runs.
+    ///
+    /// # Options
+    /// - [circuit_edges]
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: 10, context: 8 });
+    /// let pairs = data::pairs([[1, 2, 3], [4, 2, 3]], [[1, 7, 3], [4, 7, 3]], #{ answers: [5, 5], wrong: [6, 6] });
+    /// let all = circuit::edges(m, pairs);
+    /// [all.nodes.len(), all.edges.len()]  //=> [8, 46]
+    /// circuit::edges(m, pairs, #{ method: "exact", ablation: "zero" }).edges[0].name  //=> "embed -> z.0.0<q>"
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn edges(ctx: NativeCallContext, m: Model, pairs: Any, options: Options) -> Fallible<Circuit> {
+        let EdgeCall { metric, edges } = taken(options)?;
+        let (pairs, maps) = read_pairs(&ctx, &m, &pairs)?;
+        let (calls, task) = (Calls::new(&ctx), &env(&ctx)?.task);
+        let found = metric.with_measure(&calls, &maps, |measure| {
+            scored(m.core(), &pairs, (measure, metric.is_normalised()), &edges, task)
+        });
+        calls.outcome(found.map(circuit))
+    }
+
+    /// The circuit that is left by automatic circuit discovery (Conmy et al. 2023): edges are tried one after the other, from
+    /// the logits back, and one goes for good if cutting it as well makes the metric worse by less than `threshold`. A list of
+    /// thresholds gives a list of circuits. Edges have as their effects by how much it would be worse without them.
+    ///
+    /// Nodes and edges are those of `circuit::edges`. The metric is the KL to the clean runs; of a metric of one's own, and of all
+    /// others but ranks and losses, less is worse. Receivers come in the order MLP, values, keys, queries in each layer
+    /// from the last one on, and the senders of each from the latest on. Interrupted, it returns what is left so far, all
+    /// edges that were not tried among it, with `is_whole` false.
+    ///
+    /// # Options
+    /// - [circuit_acdc]
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: 10, context: 8 });
+    /// let pairs = data::pairs([[1, 2, 3], [4, 2, 3]], [[1, 7, 3], [4, 7, 3]]);
+    /// let found = circuit::acdc(m, pairs, #{ threshold: [0.0001, 1000] });
+    /// found.map(|c| c.edges.len())[1]  //=> 0
+    /// circuit::acdc(m, pairs, #{ threshold: 1000, ablation: "zero" })  //=> ACDC at 1000, zero ablation: 0 nodes
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn acdc(ctx: NativeCallContext, m: Model, pairs: Any, options: Options) -> Fallible<Dynamic> {
+        let AcdcCall { metric, acdc } = taken(options)?;
+        let (pairs, maps) = read_pairs(&ctx, &m, &pairs)?;
+        let (calls, task) = (Calls::new(&ctx), &env(&ctx)?.task);
+        let found = metric.with_measure(&calls, &maps, |measure| {
+            searched(m.core(), &pairs, (measure, metric.is_normalised()), &acdc, task)
+        });
+        let mut circuits: Array =
+            calls.outcome(found)?.into_iter().map(|graph| Dynamic::from(circuit(graph))).collect();
+        Ok(match acdc.threshold.is_one {
+            true => circuits.pop().unwrap_or_default(),
+            false => circuits.into(),
+        })
+    }
+}
+
+#[export_module(manifest)]
+pub mod methods {
+    /// The part of a circuit with the largest effects in size: `n` edges, or of a circuit of features `n` nodes; below 1 that
+    /// share of all. Nodes without an effect of their own, such as tokens and logits, stay.
+    ///
+    /// # Options
+    /// - [circuit_part]
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: 10, context: 8 });
+    /// let pairs = data::pairs([[1, 2, 3], [4, 2, 3]], [[1, 7, 3], [4, 7, 3]], #{ answers: [5, 5], wrong: [6, 6] });
+    /// let all = circuit::edges(m, pairs);
+    /// all.top(10, #{ prune: false }).edges.len()  //=> 10
+    /// all.top(0.5).edges.len() <= 23  //=> true
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn top(circuit: &mut Circuit, n: Num, options: Options) -> Fallible<Circuit> {
+        let (n, options): (f64, SubgraphOptions) = (given("n", &n).number()?, taken(options)?);
+        Ok(circuit.with_core(subgraph::top(&circuit.core, n, options)?))
+    }
+
+    /// The part of a circuit whose effects are at least `threshold` in size: edges, or of a circuit of features nodes.
+    ///
+    /// # Options
+    /// - [circuit_part]
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: 10, context: 8 });
+    /// let pairs = data::pairs([[1, 2, 3], [4, 2, 3]], [[1, 7, 3], [4, 7, 3]], #{ answers: [5, 5], wrong: [6, 6] });
+    /// circuit::edges(m, pairs).above(1000).edges.len()  //=> 0
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn above(circuit: &mut Circuit, threshold: Num, options: Options) -> Fallible<Circuit> {
+        let (threshold, options): (f64, SubgraphOptions) = (given("threshold", &threshold).number()?, taken(options)?);
+        Ok(circuit.with_core(subgraph::above(&circuit.core, threshold, options)?))
+    }
+
+    /// The part of a circuit of edges that is found from the logits back: `n` edges, below 1 that share of all, each the largest
+    /// in size that leads into the logits or into a node from which an edge was taken before (Hanna et al. 2024).
+    ///
+    /// # Options
+    /// - [circuit_part]
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: 10, context: 8 });
+    /// let pairs = data::pairs([[1, 2, 3], [4, 2, 3]], [[1, 7, 3], [4, 7, 3]], #{ answers: [5, 5], wrong: [6, 6] });
+    /// circuit::edges(m, pairs).greedy(1, #{ prune: false }).edges[0].name.ends_with("-> logits")  //=> true
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn greedy(circuit: &mut Circuit, n: Num, options: Options) -> Fallible<Circuit> {
+        let (n, options): (f64, SubgraphOptions) = (given("n", &n).number()?, taken(options)?);
+        Ok(circuit.with_core(subgraph::greedy(&circuit.core, n, options)?))
+    }
+}

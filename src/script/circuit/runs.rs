@@ -1,0 +1,77 @@
+//! The runs that circuits are judged by, from the options of a call.
+
+use rhai::{Array, Dynamic, Map, NativeCallContext};
+use serde_json::Value;
+
+use super::Circuit;
+use crate::base::Result;
+use crate::base::options::Declared;
+use crate::circuit::ablations::Ablations;
+use crate::circuit::edges::{EdgeAblation, EdgeRuns};
+use crate::circuit::graph::Units;
+use crate::circuit::sparse_features::{FeatureAblations, NodeAblation};
+use crate::err;
+use crate::report::json::number;
+use crate::script::data::pairs::read_pairs;
+use crate::script::engine::calls::Calls;
+use crate::script::engine::env::env;
+use crate::script::engine::options::options;
+use crate::script::engine::value::Fallible;
+use crate::script::intervene::Metric;
+use crate::script::model::Model;
+
+crate::options! {
+    /// What circuits are judged by.
+    pub struct RunOptions {
+        /// What is measured of each pair. Faithfulness is a share, so that `normalised` metrics are refused.
+        metric: Metric = Metric::default() => usually("metric::logit_diff()");
+        /// What all but the circuit becomes: what it is in the run of the pair's corrupt prompt, the mean over those, or zero.
+        ablation: EdgeAblation = EdgeAblation::Corrupt;
+    }
+}
+
+/// The options of runs, and those of what is done with them.
+pub fn both<T: Declared>(map: Map) -> Result<(RunOptions, T)> {
+    let mut read = options(map);
+    let both = (read.declared()?, read.declared()?);
+    read.finish()?;
+    Ok(both)
+}
+
+/// Does `work` with the ablations of a circuit's kind.
+pub fn with_runs<T>(
+    ctx: &NativeCallContext,
+    (circuit, m): (&Circuit, &Model),
+    pairs: &Array,
+    RunOptions { metric, ablation }: &RunOptions,
+    work: impl FnOnce(&dyn Ablations) -> Result<T>,
+) -> Fallible<T> {
+    if metric.is_normalised() {
+        return Err(err!(Argument, "expected a metric without `normalised`: faithfulness is a share already")
+            .about("metric")
+            .into());
+    }
+    let (pairs, maps) = read_pairs(ctx, m, &pairs.clone().into())?;
+    let (calls, task) = (Calls::new(ctx), &env(ctx)?.task);
+    let found = metric.with_measure(&calls, &maps, |measure| match circuit.graph().units() {
+        Units::Edges => work(&EdgeRuns::new(m.core(), &pairs, measure, *ablation, task)?),
+        Units::Nodes => {
+            let ablation = match ablation {
+                EdgeAblation::Corrupt => NodeAblation::Patch,
+                EdgeAblation::Mean => NodeAblation::Mean,
+                EdgeAblation::Zero => NodeAblation::Zero,
+            };
+            let (saes, positions) = (circuit.core.dictionaries()?, FeatureAblations::positions(circuit.graph()));
+            work(&FeatureAblations::of_pairs(m.core(), saes, &pairs, (measure, false), (ablation, positions), task)?)
+        }
+    });
+    calls.outcome(found)
+}
+
+pub fn maybe(value: Option<f64>) -> Dynamic {
+    value.map_or(Dynamic::UNIT, Dynamic::from)
+}
+
+pub fn maybe_json(value: Option<f64>) -> Value {
+    value.map_or(Value::Null, number)
+}

@@ -1,0 +1,142 @@
+//! `sae::transcoders`: transcoders of all layers of a model.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rhai::plugin::*;
+use rhai::{Array, Dynamic, NativeCallContext};
+use serde_json::{Value, json};
+
+use super::Sae;
+use crate::base::{Card, Cell, Result};
+use crate::report::symbols::count;
+use crate::report::{Item, Screen};
+use crate::sae;
+use crate::sae::fit::FitHistory;
+use crate::sae::transcoders::TranscodersOptions;
+use crate::script::engine::env::env;
+use crate::script::engine::handle::Handle;
+use crate::script::engine::options::taken;
+use crate::script::engine::value::{Fallible, Options, given};
+
+/// Transcoders of all layers, with the dictionaries that they were made of, if they were.
+#[derive(Clone)]
+pub struct Transcoders {
+    pub core: sae::Transcoders,
+    pub saes: Vec<Sae>,
+    /// The history of their fit, where they were fitted here together.
+    pub history: Option<Arc<FitHistory>>,
+}
+
+impl From<sae::Transcoders> for Transcoders {
+    fn from(core: sae::Transcoders) -> Self {
+        Self { core, saes: Vec::new(), history: None }
+    }
+}
+
+impl Transcoders {
+    /// Those that a script gave: a handle, or an array of dictionaries.
+    pub fn given(value: &Dynamic) -> Result<Self> {
+        let given = given("transcoders", value);
+        if let Some(all) = given.handle::<Self>() {
+            return Ok(all);
+        }
+        let one = |one: &crate::script::engine::value::Given| one.handle::<Sae>();
+        let saes: Option<Vec<Sae>> = given.elements().iter().map(one).collect();
+        let Some(saes) = saes else { return Err(given.refuse("transcoders, or an array of one for each layer")) };
+        let cores: Vec<sae::Sae> = saes.iter().map(|sae| sae.core.clone()).collect();
+        let core = sae::Transcoders::of(&cores).map_err(|e| e.about("transcoders"))?;
+        Ok(Self { core, saes, history: None })
+    }
+
+    fn features(&self) -> Vec<usize> {
+        self.core.layers().iter().map(|layer| layer.features()).collect()
+    }
+}
+
+impl Handle for Transcoders {
+    const NAME: &'static str = "Transcoders";
+
+    fn short(&self) -> String {
+        let features = self.features().iter().sum::<usize>();
+        let layers = count(self.core.layers().len(), "layer");
+        format!("{} of {layers}, {}", self.core.kind(), count(features, "feature"))
+    }
+
+    fn shown(&self, screen: &Screen) -> Result<String> {
+        let text = |text: &Option<String>| text.as_deref().map_or(Cell::Missing, Cell::from);
+        let fields: [(&str, Cell); 4] = [
+            ("model", text(&self.core.model)),
+            ("reads", format!("{:?}", self.core.reads).into()),
+            ("writes", format!("{:?}", self.core.writes).into()),
+            ("width", self.core.width().into()),
+        ];
+        let fields = fields.into_iter().map(|(name, value)| (name.to_string(), value)).collect();
+        Card { title: self.short(), fields, ..Card::default() }.terminal(screen)
+    }
+
+    fn json(&self) -> Result<Value> {
+        Ok(json!({
+            "kind": self.core.kind(), "model": self.core.model, "scan": self.core.scan,
+            "layers": self.core.layers().len(), "features": self.features(), "width": self.core.width(),
+        }))
+    }
+}
+
+#[export_module(manifest)]
+pub mod functions {
+    /// Transcoders of all layers of a model, which `circuit::attribution_graph` takes: those of a folder or a repository of the
+    /// hub in circuit-tracer's layout (per-layer or cross-layer; relu, JumpReLU, skip), or an array of one dictionary for
+    /// each layer, of `sae::transcoder` or `sae::load`.
+    ///
+    /// The folder has a config.yaml and a file for each layer; for top-k transcoders, which that format has no field for,
+    /// `topk: 32` in it. Decoders stay in their files: only rows of active features are read. An unknown key and a missing
+    /// layer are refused by name.
+    ///
+    /// # Options
+    /// - [transcoders]
+    ///
+    /// # Example
+    /// ```
+    /// sae::transcoders("tests/fixtures/graphs/gpt2-clt-relu/transcoder")  //=> cross-layer transcoder of 3 layers, 120 features
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn transcoders(ctx: NativeCallContext, path: &str, options: Options) -> Fallible<Transcoders> {
+        let (env, options): (_, TranscodersOptions) = (env(&ctx)?, taken(options)?);
+        Ok(sae::Transcoders::load(&env.files, path, &options, &env.task).map_err(|e| e.about("path"))?.into())
+    }
+
+    #[rhai_fn(name = "transcoders", return_raw)]
+    pub fn transcoders_of(transcoders: Array) -> Fallible<Transcoders> {
+        Ok(Transcoders::given(&transcoders.into())?)
+    }
+}
+
+#[export_module(manifest)]
+pub mod methods {
+    /// Saves transcoders into a folder in circuit-tracer's layout, which `sae::transcoders` reads. Returns the paths of the
+    /// files.
+    ///
+    /// # Example
+    /// ```
+    /// let t = sae::transcoders("tests/fixtures/graphs/gpt2-clt-relu/transcoder");
+    /// let folder = t.save("doc/clt")[0].split("/W_enc_0")[0];
+    /// sae::transcoders(folder)  //=> cross-layer transcoder of 3 layers, 120 features
+    /// ```
+    #[rhai_fn(global, name = "save", pure, return_raw)]
+    pub fn save_transcoders(ctx: NativeCallContext, transcoders: &mut Transcoders, folder: &str) -> Fallible<Array> {
+        let written = transcoders.core.save(&env(&ctx)?.files, Path::new(folder)).map_err(|e| e.about("folder"))?;
+        Ok(written.into_iter().map(|path| path.display().to_string().into()).collect())
+    }
+
+    /// The number of features of each layer.
+    ///
+    /// # Example
+    /// ```
+    /// sae::transcoders("tests/fixtures/graphs/gpt2-relu/transcoder").features  //=> [40, 40, 40]
+    /// ```
+    #[rhai_fn(global, get = "features", pure)]
+    pub fn transcoder_features(transcoders: &mut Transcoders) -> Array {
+        transcoders.features().into_iter().map(|features| Dynamic::from(features as i64)).collect()
+    }
+}
