@@ -12,7 +12,7 @@ fn every_primitive_that_takes_a_path_is_judged() {
         let folder = tempfile::tempdir().unwrap();
         let docs = support::session(folder.path()).docs();
         let takes_path = |e: &&microtome::script::docs::Entry| {
-            e.overloads.iter().any(|o| o.parameters.iter().any(|(name, _)| name == "path"))
+            e.overloads.iter().any(|o| o.parameters.iter().any(|(name, _)| name == "path" || name == "folder"))
         };
         docs.own().filter(takes_path).map(|e| e.path()).collect::<Vec<_>>()
     });
@@ -35,6 +35,12 @@ fn every_primitive_that_takes_a_path_is_judged() {
         let m = "model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: 4, context: 8 })";
         format!("let m = {m}; let lens = m.jacobian_lens([[1, 2, 3]], #{{ skip_first: 0 }}); lens{rest}")
     };
+    let graph = {
+        let folder = "tests/fixtures/graphs/llama-relu-skip";
+        let t = format!("sae::transcoders(\"{folder}/transcoder\")");
+        format!("let m = model::load(\"{folder}/model\"); let g = circuit::attribution_graph(m, {t}, [0, 81]); g")
+    };
+    let curve = "let c = circuit::compiled(\"sort\"); circuit::edges(c.model, c.pairs(2)).curve(c.model, c.pairs(2))";
     let sets = |rest: &str| {
         let m = "model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 8 }, #{ tokenizer: t })";
         let s = "sae::fit(m, \"resid_post.0\", text, #{ k: 1, d_sae: 4, steps: 1 })";
@@ -43,6 +49,10 @@ fn every_primitive_that_takes_a_path_is_judged() {
         format!("let t = {words}; let m = {m}; let text = {text}; let s = {s}; let sets = {sets}; sets{rest}")
     };
     let values = [
+        ("AttributionGraph", graph),
+        ("CircuitCurve", curve.to_string()),
+        ("Sae", fitted("s")),
+        ("Transcoders", "sae::transcoders(\"tests/fixtures/graphs/llama-relu-skip/transcoder\")".to_string()),
         ("BothLenses", jacobian(".read(m, [1, 2])")),
         ("Interactions", sets("")),
         ("FittedLens", jacobian("")),
@@ -81,6 +91,11 @@ fn every_primitive_that_takes_a_path_is_judged() {
             }
             None => path.clone(),
         };
+        let before = match path.as_str() {
+            "AttributionGraph.save_neuronpedia" => "g.prune(), ",
+            "AttributionGraph.save_features" => "[1], ",
+            _ => "",
+        };
         let more = match path.as_str() {
             "tensor::save" => ", #{ a: tensor([1]) }",
             "run::save_json" | "run::save_text" => ", \"x\"",
@@ -96,7 +111,7 @@ fn every_primitive_that_takes_a_path_is_judged() {
             "tensor::save" | "Cache.save" | "Run.save" | "FittedLens.save" | "Probe.save" => "../outside.safetensors",
             _ => "../outside.json",
         };
-        let code = format!("{call}(\"{outside}\"{more})").leak();
+        let code = format!("{call}({before}\"{outside}\"{more})").leak();
         let rules = if writes { Rules::default() } else { Rules { deny_read: vec!["/".into()], ..Rules::default() } };
         assert_eq!(support::failure(code, rules).0, "access", "{code}");
     }

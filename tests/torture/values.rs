@@ -36,6 +36,15 @@ let chart = plot::line([1, 2, 3]);
 let facts = card("facts", #{ a: 1 });
 let hook = hooks::zero("resid_post.0");
 let words = m.tokens("a b c");
+let compiled = circuit::compiled("sort");
+let pairs = compiled.pairs(2);
+let edges = circuit::edges(compiled.model, pairs);
+let curve = edges.curve(compiled.model, pairs, #{ draws: 1 });
+let on_pairs = edges.top(5).judge(compiled.model, pairs, #{ draws: 1 });
+let roc = edges.roc(compiled.truth, compiled.model);
+let alike = edges.compare(compiled.truth);
+let coders = sae::cross_layer_transcoder(m, text, #{ k: 2, d_sae: 6, steps: 2, context: 6 });
+let prompt = circuit::attribution_graph(m, coders, "a b c");
 let long = "a"; long.pad(100_000, "ab ");
 let many = []; many.pad(20_000, 1.5);
 "#;
@@ -71,7 +80,14 @@ const HANDLES: &[(&str, &[&str])] = &[
     ("Text", &["text", "data::text(\"grammar\", #{ tokens: 500 })", "data::texts([])", "data::texts([\"\"])"]),
     ("Tokenizer", &["tok"]),
     ("Tokens", &["words"]),
-    ("Circuit", &["circuit", "tree"]),
+    ("AttributionGraph", &["prompt"]),
+    ("Circuit", &["tree", "edges", "compiled.truth", "prompt.prune()"]),
+    ("CircuitComparison", &["alike"]),
+    ("CircuitCurve", &["curve"]),
+    ("Compiled", &["compiled"]),
+    ("PairJudgement", &["on_pairs"]),
+    ("Roc", &["roc"]),
+    ("Transcoders", &["coders"]),
 ];
 
 /// Unusual tensors: without elements, with axes beyond all memory, views, special numbers, every dtype.

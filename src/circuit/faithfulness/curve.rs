@@ -8,6 +8,7 @@ use super::random::Alike;
 use super::share::{Ends, Share, mean, measured};
 use crate::base::{Cell, Result, Table, Task};
 use crate::circuit::ablations::Ablations;
+use crate::circuit::check_draws;
 use crate::circuit::dictionaries::Circuit;
 use crate::circuit::graph::{Graph, Units};
 use crate::circuit::subgraph::{SubgraphOptions, top};
@@ -71,6 +72,7 @@ pub fn curve(circuit: &Circuit, runs: &dyn Ablations, options: &CurveOptions, ta
         return Err(err!(Argument, "expected shares in increasing order, found {shares:?}").about("shares"));
     }
     let (seed, units) = (options.seed as u64, runs.units());
+    check_draws(options.draws, units)?;
     let bar = task.begin("curve of faithfulness", Some(2 + (1 + options.draws as u64) * shares.len() as u64));
     let ends = Ends::of(runs, task)?;
     bar.advance(2);

@@ -29,6 +29,7 @@ pub use share::{Ends, Share};
 
 use super::ablations::Ablations;
 use super::graph::{Graph, Part, Units};
+use crate::base::counts::count;
 use crate::base::{Cell, Result, Table, Task};
 use random::Alike;
 
@@ -79,6 +80,7 @@ pub struct PairJudgement {
 
 /// How well a circuit explains what the runs measure.
 pub fn judge(graph: &Graph, runs: &dyn Ablations, options: &PairJudgeOptions, task: &Task) -> Result<PairJudgement> {
+    super::check_draws(options.draws, runs.units())?;
     let kept = runs.kept(graph)?;
     let singles = singles(graph, options.each);
     let seed = options.seed as u64;
@@ -195,7 +197,7 @@ impl PairJudgement {
             let [least, most] = ends;
             let units = all().next().map_or(Cell::Missing, |kept| kept.units.into());
             vec![
-                format!("{name}, {} draws", self.random.len()).into(),
+                format!("{name}, {}", count(self.random.len(), "draw")).into(),
                 units,
                 metric.into(),
                 cell(averaged(all())),

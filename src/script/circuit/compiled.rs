@@ -6,15 +6,15 @@ use serde_json::{Value, json};
 
 use super::Circuit;
 use crate::base::Result;
+use crate::circuit;
 use crate::circuit::compiled as core;
-use crate::circuit::{self};
 use crate::report::symbols::count;
 use crate::report::{Item, Screen};
 use crate::script::data::pairs::map;
 use crate::script::engine::env::env;
 use crate::script::engine::handle::handle;
 use crate::script::engine::options::taken;
-use crate::script::engine::value::{Fallible, Options};
+use crate::script::engine::value::{Fallible, Int, Options, given};
 use crate::script::model::Model;
 
 /// A compiled model.
@@ -142,8 +142,8 @@ pub mod methods {
     /// pair.answers != pair.wrong  //=> true
     /// ```
     #[rhai_fn(global, name = "pairs", pure, return_raw)]
-    pub fn compiled_pairs(ctx: NativeCallContext, c: &mut Compiled, n: i64, options: Options) -> Fallible<Array> {
-        let (env, n) = (env(&ctx)?, crate::script::engine::value::given("n", &n.into()).size()?);
+    pub fn compiled_pairs(ctx: NativeCallContext, c: &mut Compiled, n: Int, options: Options) -> Fallible<Array> {
+        let (env, n) = (env(&ctx)?, given("n", &n).size()?);
         Ok(c.0.pairs(n, &taken(options)?, &env.task)?.into_iter().map(|pair| map(pair).into()).collect())
     }
 }
