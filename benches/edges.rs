@@ -79,7 +79,7 @@ fn measured(session: &mut Session, folder: &Path, peers: &Peers) -> Rows {
         let forward = time(session, &format!("{m}.logits({prompt}, #{{ pos: -1 }})"), RUNS);
         row("a forward pass with the last logits", milliseconds(forward));
         let metric = "|l| l.at([0, -1, 100]) - l.at([0, -1, 200])";
-        let both = time(session, &format!("{m}.grads({prompt}, {metric}, #{{ sites: \"resid_pre.0\" }})"), RUNS);
+        let both = time(session, &format!("{m}.grads({prompt}, {metric}, \"resid_pre.0\")"), RUNS);
         row("a forward and backward pass with all logits", milliseconds(both));
         let eap = time(session, &format!("let eap = circuit::edges({m}, {pairs})"), RUNS);
         row("EAP, all edges", milliseconds(eap));
