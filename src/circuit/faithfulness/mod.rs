@@ -24,6 +24,7 @@ mod tests;
 
 pub use compare::{Comparison, Parts, compare, stability};
 pub use curve::{Areas, Curve, CurveOptions, CurvePoint, curve};
+pub use random::Alike;
 pub use roc::{Roc, roc, units};
 pub use share::{Ends, Share};
 
@@ -31,7 +32,6 @@ use super::ablations::Ablations;
 use super::graph::{Graph, Part, Units};
 use crate::base::counts::count;
 use crate::base::{Cell, Result, Table, Task};
-use random::Alike;
 
 crate::options! {
     #[derive(Debug, Clone)]

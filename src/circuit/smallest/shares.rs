@@ -1,12 +1,9 @@
 //! What share of a probability circuits keep on a text, with everything else at its mean, beside random ones.
 
-use rand::seq::index;
-use std::collections::BTreeMap;
-
 use crate::base::bootstrap::bootstrap;
-use crate::base::random::stream;
 use crate::base::{Cell, Result, Table, Task};
 use crate::circuit::enough::range;
+use crate::circuit::faithfulness::Alike;
 use crate::circuit::graph::Part;
 use crate::circuit::sparse_features::{FeatureAblations, NodeAblation};
 use crate::circuit::{Ablations, CONTEXT, Circuit, check_draws, row_length};
@@ -56,7 +53,7 @@ pub fn shares(model: &Model, circuits: &[Circuit], text: &Text, options: &ShareO
     let kept = circuits.iter().map(|circuit| ablations.kept(&circuit.graph)).collect::<Result<Vec<_>>>();
     let kept = kept.map_err(|e| e.about("circuits"))?;
     check_draws(options.draws, kept.len() * ablations.units() / 64)?;
-    let (alike, seed) = (ablations.alike(), options.seed.cast_unsigned());
+    let (classes, seed) = (ablations.alike(), options.seed.cast_unsigned());
     let weights = ablations.weights();
     let clean = ablations.sums(&vec![true; ablations.units()], task)?;
     let bar = task.begin("running with circuits kept", Some((kept.len() * (options.draws + 1)) as u64));
@@ -67,9 +64,10 @@ pub fn shares(model: &Model, circuits: &[Circuit], text: &Text, options: &ShareO
         let share = |found: &[f64], rows: &[usize]| sum(found, rows) / sum(&clean, rows);
         let all: Vec<usize> = (0..clean.len()).collect();
         let interval = bootstrap(clean.len(), seed, |rows| share(&found, rows));
+        let alike = Alike::new(&classes, kept);
         let mut random = Vec::new();
         for draw in 0..options.draws {
-            let other = drawn(kept, &alike, seed, draw);
+            let other = alike.draw(seed, draw as u64);
             random.push(share(&ablations.sums(&other, task)?, &all));
             bar.advance(1);
         }
@@ -98,20 +96,4 @@ pub fn shares(model: &Model, circuits: &[Circuit], text: &Text, options: &ShareO
 
 fn sum(rows: &[f64], which: &[usize]) -> f64 {
     which.iter().map(|row| rows[*row]).sum()
-}
-
-/// As many units of each class as are kept, drawn uniformly from the class.
-pub fn drawn(kept: &[bool], alike: &[usize], seed: u64, draw: usize) -> Vec<bool> {
-    let mut random = stream(seed, "random circuits", draw as u64);
-    let mut classes: BTreeMap<usize, (Vec<usize>, usize)> = BTreeMap::new();
-    for (number, class) in alike.iter().enumerate() {
-        let (members, count) = classes.entry(*class).or_default();
-        members.push(number);
-        *count += usize::from(kept[number]);
-    }
-    let mut found = vec![false; kept.len()];
-    for (members, count) in classes.into_values() {
-        index::sample(&mut random, members.len(), count).iter().for_each(|at| found[members[at]] = true);
-    }
-    found
 }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::shares::drawn;
 use super::*;
 use crate::base::task::{Bar, Progress};
+use crate::circuit::faithfulness::Alike;
 use crate::circuit::samples::{FEATURES, dictionary, found, text};
 use crate::circuit::sparse_features::FeatureAblations;
 use crate::sae::Activation;
@@ -101,7 +101,7 @@ fn circuits_are_judged_beside_random_ones_of_their_kind() {
 #[test]
 fn random_circuits_have_as_many_of_each_class() {
     let (kept, alike) = ([true, false, true, false, false, true], [0, 0, 1, 1, 1, 2]);
-    let found: Vec<Vec<bool>> = (0..20).map(|draw| drawn(&kept, &alike, 0, draw)).collect();
+    let found: Vec<Vec<bool>> = (0..20).map(|draw| Alike::new(&alike, &kept).draw(0, draw)).collect();
     for found in &found {
         let count = |class: usize| (0..6).filter(|at| alike[*at] == class && found[*at]).count();
         assert_eq!([count(0), count(1), count(2)], [1, 1, 1]);
