@@ -71,12 +71,7 @@ impl Decoder {
         columns: Columns,
         task: &Task,
     ) -> Result<Tensor> {
-        let attn = &self.block_at(layer)?.attn;
-        let (map, norm) = match kind {
-            SiteKind::Q => (&attn.q, attn.q_norm.as_ref()),
-            SiteKind::K => (&attn.k, attn.k_norm.as_ref()),
-            _ => (&attn.v, None),
-        };
+        let (map, norm) = self.port_map((kind, layer))?;
         let y = linear(task, x, &self.rows_of(map, heads)?)?;
         let (rows, width, _) = x.dims3()?;
         let y = y.reshape((rows, width, heads.len(), self.config.d_head))?;
@@ -86,15 +81,36 @@ impl Decoder {
         self.alone(columns, width, task, |flow| self.turn(flow, layer, norm, y))
     }
 
+    /// The same of all heads, each from a stream of its own, `[heads, rows, pos, d_model]` as attention reads it.
+    pub fn port_of_each(&self, (kind, layer): (SiteKind, usize), x: &Tensor, task: &Task) -> Result<Tensor> {
+        let (map, norm) = self.port_map((kind, layer))?;
+        let (heads, rows, width, d) = x.dims4()?;
+        let size = self.config.d_head;
+        let maps = map.weight.to_dtype(x.dtype())?.reshape((heads, size, d))?.transpose(1, 2)?.contiguous()?;
+        let mut y = x.reshape((heads, rows * width, d))?.matmul(&maps)?;
+        if let Some(bias) = &map.bias {
+            y = y.broadcast_add(&bias.to_dtype(x.dtype())?.reshape((heads, 1, size))?)?;
+        }
+        let y = y.transpose(0, 1)?.contiguous()?.reshape((rows, width, heads, size))?;
+        if kind == SiteKind::V {
+            return Ok(y);
+        }
+        self.alone(Columns::default(), width, task, |flow| self.turn(flow, layer, norm, y))
+    }
+
+    fn port_map(&self, (kind, layer): (SiteKind, usize)) -> Result<(&Linear, Option<&Norm>)> {
+        let attn = &self.block_at(layer)?.attn;
+        Ok(match kind {
+            SiteKind::Q => (&attn.q, attn.q_norm.as_ref()),
+            SiteKind::K => (&attn.k, attn.k_norm.as_ref()),
+            _ => (&attn.v, None),
+        })
+    }
+
     /// The gradients at what attention reads, head by head, from those at queries, keys or values before their norm and
     /// rotation, `[rows, pos, heads, d_head]`: `[heads, rows, pos, d_model]`.
     pub fn port_gradients(&self, (kind, layer): (SiteKind, usize), of: &Tensor) -> Result<Tensor> {
-        let attn = &self.block_at(layer)?.attn;
-        let map = match kind {
-            SiteKind::Q => &attn.q,
-            SiteKind::K => &attn.k,
-            _ => &attn.v,
-        };
+        let (map, _) = self.port_map((kind, layer))?;
         let (rows, width, heads, size) = of.dims4()?;
         let d = self.config.d_model;
         let by_head = of.reshape((rows * width, heads, size))?.transpose(0, 1)?.contiguous()?;

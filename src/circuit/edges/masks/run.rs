@@ -10,43 +10,40 @@ use crate::model::decoder::Columns;
 use crate::model::site::SiteKind;
 use crate::tensor::Tensor;
 
-/// What senders write in this run more than in the clean one, as far as it is computed.
-struct Written(Vec<Tensor>);
+/// What senders write in this run more than in the clean one, as far as it is computed: in order, those that write together
+/// in one tensor, `[senders, texts, pos, d_model]`.
+struct Written {
+    parts: Vec<Tensor>,
+    count: usize,
+}
 
 impl Texts<'_> {
     /// The metric of each pair, with the masks of all edges: `[pairs]`.
     pub fn masked(&self, wiring: &Wiring, masks: &Tensor, task: &Task) -> Result<Tensor> {
         let decoder = &self.decoder;
-        let heads: Vec<usize> = (0..wiring.heads).collect();
-        let mut written = Written(vec![self.clean.outputs[0].zeros_like()?]);
+        let mut written = Written { parts: vec![self.clean.outputs[0].zeros_like()?.unsqueeze(0)?], count: 1 };
         for layer in 0..wiring.layers {
             task.check()?;
             // The heads' queries come first, then all keys, then all values.
             let Some(first) = wiring.receiver(Receiver::Port { layer, head: 0, port: Port::Q }) else { continue };
-            let read = self.read(wiring, first..first + 3 * heads.len(), &written, masks)?;
-            let mut ports = Vec::new();
-            for (port, kind) in [SiteKind::Q, SiteKind::K, SiteKind::V].into_iter().enumerate() {
-                let mut each = Vec::new();
-                for head in &heads {
-                    let x = decoder.input_of(SiteKind::AttnIn, layer, &read.get(port * heads.len() + head)?)?;
-                    each.push(decoder.port((kind, layer), &[*head], &x, Columns::default(), task)?);
-                }
-                ports.push(Tensor::cat(&each, 2)?.contiguous()?);
-            }
+            let read = self.read(wiring, first..first + 3 * wiring.heads, &written, masks)?;
+            let x = decoder.input_of(SiteKind::AttnIn, layer, &read)?;
+            let port = |port: Port, kind: SiteKind| -> Result<Tensor> {
+                let x = x.narrow(0, port as usize * wiring.heads, wiring.heads)?.contiguous()?;
+                decoder.port_of_each((kind, layer), &x, task)
+            };
+            let (q, k, v) = (port(Port::Q, SiteKind::Q)?, port(Port::K, SiteKind::K)?, port(Port::V, SiteKind::V)?);
             let gap = self.gap(1);
             let columns = Columns { gap: gap.as_ref(), ..Columns::default() };
-            let z = decoder.attended(layer, [&ports[0], &ports[1], &ports[2]], columns, task)?;
-            let all = decoder.each_head_out(layer, &z)?;
-            for head in &heads {
-                written.add(&all.get(*head)?, &self.clean.outputs)?;
-            }
+            let z = decoder.attended(layer, [&q, &k, &v], columns, task)?;
+            written.add(decoder.each_head_out(layer, &z)?, &self.clean.outputs)?;
             if let Some(receiver) = wiring.receiver(Receiver::Mlp { layer }) {
-                let x = self.read(wiring, receiver..receiver + 1, &written, masks)?.get(0)?;
-                written.add(&decoder.mlp_alone(layer, &x, task)?, &self.clean.outputs)?;
+                let x = self.read(wiring, receiver..receiver + 1, &written, masks)?.squeeze(0)?;
+                written.add(decoder.mlp_alone(layer, &x, task)?.unsqueeze(0)?, &self.clean.outputs)?;
             }
         }
         let last = wiring.receivers.len() - 1;
-        let x = self.read(wiring, last..last + 1, &written, masks)?.get(0)?;
+        let x = self.read(wiring, last..last + 1, &written, masks)?.squeeze(0)?;
         let width = self.width();
         let places: Vec<u32> = self.plan.points().iter().map(|(row, column)| (row * width + column) as u32).collect();
         let rows = x.flatten(0, 1)?.index_select(&Tensor::new(places, x.device())?, 0)?;
@@ -58,7 +55,7 @@ impl Texts<'_> {
     fn read(&self, wiring: &Wiring, receivers: Range<usize>, written: &Written, masks: &Tensor) -> Result<Tensor> {
         let (before, count) = (wiring.before(receivers.start), receivers.len());
         let clean = &self.clean.inputs[receivers.start];
-        let own = Tensor::stack(&written.0[before.clone()], 0)?;
+        let own = written.of_first(before.len())?;
         let first = self.first(Extent::Everywhere);
         let other = self.shifts(Extent::Everywhere).narrow(0, 0, before.len())?.pad_with_zeros(2, first, 0)?;
         let masks = masks.narrow(0, wiring.edge(0, receivers.start), count * before.len())?.to_dtype(clean.dtype())?;
@@ -70,9 +67,17 @@ impl Texts<'_> {
 }
 
 impl Written {
-    fn add(&mut self, own: &Tensor, clean: &[Tensor]) -> Result<()> {
-        let clean = &clean[self.0.len()];
-        self.0.push((own - clean)?);
+    fn add(&mut self, own: Tensor, clean: &[Tensor]) -> Result<()> {
+        let count = own.dim(0)?;
+        let clean = Tensor::stack(&clean[self.count..self.count + count], 0)?;
+        self.parts.push((own - clean)?);
+        self.count += count;
         Ok(())
+    }
+
+    /// What the first senders write: `[senders, texts, pos, d_model]`.
+    fn of_first(&self, count: usize) -> Result<Tensor> {
+        let all = Tensor::cat(&self.parts, 0)?;
+        Ok(all.narrow(0, 0, count)?)
     }
 }
