@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::*;
 use crate::base::task::{Bar, Progress};
 use crate::circuit::faithfulness::Alike;
+use crate::circuit::graph::{Graph, Node, Part};
 use crate::circuit::samples::{FEATURES, dictionary, found, text};
 use crate::circuit::sparse_features::FeatureAblations;
 use crate::sae::Activation;
@@ -96,6 +97,21 @@ fn circuits_are_judged_beside_random_ones_of_their_kind() {
     assert_eq!(empty.message, "expected at least one circuit, found none");
     let none = SmallestOptions::default();
     assert!(smallest(&model, &saes, &text(), &none, &task).unwrap_err().message.starts_with("expected `token`"));
+}
+
+#[test]
+fn a_tree_is_judged_by_its_features_below_the_target() {
+    let (model, saes, _) = found();
+    let task = Task::default();
+    let of = FeatureAblations::of_text(&model, &saes[..2], &text(), (&[0], 8), NodeAblation::Mean, &task).unwrap();
+    let node = |level: usize| Node::new(format!("resid_post.{level}"), level, Part::Feature(1));
+    let sites = (0..3).map(|level| format!("resid_post.{level}")).collect();
+    let mut tree = Graph { sites, nodes: vec![node(2), node(1), node(0)], ..Graph::default() };
+    let kept = of.kept(&tree).unwrap();
+    assert_eq!(kept.iter().filter(|kept| **kept).count(), 2);
+    // A node below it that no dictionary has is refused.
+    tree.nodes[1].site = "mlp_out.1".into();
+    assert!(of.kept(&tree).unwrap_err().message.contains("mlp_out.1/1"));
 }
 
 #[test]

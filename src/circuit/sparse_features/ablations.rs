@@ -148,6 +148,10 @@ impl Ablations for FeatureAblations<'_> {
                 }
             };
             let level = self.placed.iter().position(|placed| placed.name() == node.site);
+            // Nor is the target of a tree, where the dictionaries end before it.
+            if level.is_none() && node.level + 1 == graph.sites.len() {
+                continue;
+            }
             let unit = level.map(|level| Unit { level, position: node.position, feature });
             let Some(number) = unit.and_then(|unit| self.units.number(unit)) else {
                 let sites: Vec<String> = self.placed.iter().map(Placed::name).collect();

@@ -17,7 +17,7 @@ use crate::tensor::Tensor;
 
 /// A baseline's own random stream: with the seed of a tensor it must not draw that tensor's numbers again as
 /// directions.
-fn draws(env: &Env, seed: Option<i64>) -> impl Rng + use<> {
+pub(super) fn draws(env: &Env, seed: Option<i64>) -> impl Rng + use<> {
     stream(env.random.generator(seed.map(i64::cast_unsigned)).next_u64(), "baseline", 0)
 }
 

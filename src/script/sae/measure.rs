@@ -3,6 +3,7 @@
 use rhai::plugin::*;
 use rhai::{Dynamic, Map, NativeCallContext};
 
+use super::baselines::draws;
 use super::dictionary::Sae;
 use super::rows::keeping;
 use crate::base::{Result, Table};
@@ -77,6 +78,31 @@ pub mod functions {
             ("found", (found.found as i64).into()),
         ];
         Ok(fields.into_iter().map(|(name, value)| (name.into(), value)).collect())
+    }
+
+    /// How the features of a dictionary split in a larger one of the same site, over the activations `x`.
+    ///
+    /// A feature of `large` is a child of the feature of `small` that its direction is nearest to, if their cosine is at least
+    /// 0.7; without such a parent it is new. Features that never fire in `x` are left out.
+    ///
+    /// A map of two tables. `summary`: how many features of `small` have one child, have split, and are lost, how many of `large`
+    /// are new, and how many random directions have a parent, with 95 % intervals (Wilson 1927). `table`: each parent with its
+    /// children, the largest cosine, the share of its rows where a child fires (`covered`), and the share of the children's
+    /// rows where it fires (`within`), beside what that is by chance.
+    ///
+    /// # Example
+    /// ```
+    /// let x = tensor::randn([100, 4], #{ seed: 1 });
+    /// let found = sae::splitting(sae::identity(4), sae::identity(4), x);
+    /// found.summary.to_map().rows[0][1]  //=> 4
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn splitting(ctx: NativeCallContext, small: Sae, large: Sae, x: Any) -> Fallible<Map> {
+        let env = env(&ctx)?;
+        let mut random = draws(&env, None);
+        let found = metrics::splitting(&small.core, &large.core, &values("x", &x)?, &mut random, &env.task)?;
+        let tables = [("summary", found.summary()), ("table", found.table())];
+        Ok(tables.into_iter().map(|(name, table)| (name.into(), Dynamic::from(table))).collect())
     }
 
     /// One-to-one matching of the directions of `a` and `b` with the largest sum of cosines (Hungarian algorithm;
