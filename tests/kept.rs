@@ -95,6 +95,14 @@ impl Place {
         fs::read(self.folder.path().join("out").join(name).join("dictionary.safetensors")).unwrap()
     }
 
+    /// All files of a folder of the output, by name.
+    fn all_saved(&self, name: &str) -> Vec<(PathBuf, Vec<u8>)> {
+        let files = fs::read_dir(self.folder.path().join("out").join(name)).unwrap().flatten();
+        let mut all: Vec<_> = files.map(|file| (file.file_name().into(), fs::read(file.path()).unwrap())).collect();
+        all.sort();
+        all
+    }
+
     fn kept(&self) -> Vec<PathBuf> {
         let folders = fs::read_dir(self.folder.path().join("cache/dictionaries")).into_iter().flatten().flatten();
         let mut all: Vec<PathBuf> = folders.map(|folder| folder.path().join("kept.dictionary")).collect();
@@ -149,6 +157,35 @@ fn nothing_is_found_that_would_be_fitted_otherwise() {
     fs::write(place.folder.path().join("text.txt"), "to be or to be, that is not the question").unwrap();
     assert_eq!(place.run(&fit("s")).1, Vec::<String>::new());
     assert_eq!(place.kept().len(), 8);
+}
+
+#[test]
+fn transcoders_are_found_again_and_are_the_same() {
+    let cross = r#"let c = sae::cross_layer_transcoder(m, text, few); c.save("NAME"); c.history.to_map()"#;
+    let of_layer =
+        r#"let s = sae::transcoder(m, "mlp_in.1", "mlp_out.1", text, few); s.save("NAME"); s.history.to_map()"#;
+    for (code, site, others) in [
+        (cross, "mlp_in.* to mlp_out.*", [r#"kind: "topk""#, r#"reads: "resid_mid""#, "seed: 2", "d_sae: 12"]),
+        (of_layer, "mlp_in.1 to mlp_out.1", [r#"kind: "batch_topk""#, "skip: true", "seed: 2", "d_sae: 12"]),
+    ] {
+        let place = Place::new();
+        let named = |name: &str| code.replace("NAME", name);
+        let (first, said) = place.run(&named("first"));
+        assert_eq!((said, place.kept().len()), (vec![], 1), "{site}");
+        let (second, said) = place.run(&named("second"));
+        assert_eq!(said, [format!("loaded {site}{FOUND}")]);
+        assert_eq!((&second, place.all_saved("second")), (&first, place.all_saved("first")), "{site}");
+        // Every kind is read as it was written, and never in the place of another.
+        for (count, other) in others.into_iter().enumerate() {
+            let code = |name: &str| named(name).replace("few", &format!("few + #{{ {other} }}"));
+            let (fitted, said) = place.run(&code("fitted"));
+            assert_eq!((said, place.kept().len()), (vec![], count + 2), "{other}");
+            let (loaded, said) = place.run(&code("loaded"));
+            assert!(matches!(said.as_slice(), [line] if line.ends_with(FOUND)), "{other}: {said:?}");
+            assert_eq!(loaded, fitted, "{other}");
+            assert_eq!(place.all_saved("loaded"), place.all_saved("fitted"), "{other}");
+        }
+    }
 }
 
 #[test]

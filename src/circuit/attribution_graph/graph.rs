@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::influence::{self, Counts, Matrix, Pruned};
-use super::sources::{ActiveFeature, Row, Sources};
+use super::sources::{Row, Sources};
 use super::targets::GraphTarget;
-use crate::base::{Cell, Result};
+use super::written::ActiveFeature;
+use crate::base::{Cell, Result, memory};
 use crate::circuit::graph::{Edge, Graph, Node, Part};
 use crate::err;
 use crate::model::Model;
@@ -74,21 +75,27 @@ impl AttributionGraph {
     ) -> Result<Self> {
         let features: Vec<ActiveFeature> = found.keys().map(|feature| sources.active[*feature]).collect();
         // The node of each source; features that were not computed are none.
+        let mut rows: Vec<Option<Row>> = rows.into_iter().map(Some).collect();
         let (all, first) = (sources.active.len(), features.len());
         let mut node: Vec<Option<usize>> = vec![None; all];
         found.keys().enumerate().for_each(|(place, feature)| node[*feature] = Some(place));
         node.extend((all..sources.count()).map(|source| Some(source - all + first)));
         let others = first + sources.count() - all;
-        let mut matrix = Matrix::zeros(others + targets.len());
+        let size = others + targets.len();
+        let mut matrix = Matrix { rows: vec![Vec::new(); size] };
         let of_targets = (0..targets.len()).map(|target| (others + target, target));
         for (place, row) in found.values().copied().enumerate().chain(of_targets) {
-            let Some(row) = rows.get(row) else { return Err(err!(Bug, "a node without its row")) };
-            let line = matrix.row_mut(place);
-            sources.each_source(row, &mut |source, value| {
+            // A row that is in the matrix is held no longer.
+            let Some(row) = rows.get_mut(row).and_then(Option::take) else {
+                return Err(err!(Bug, "a node without its row"));
+            };
+            let mut line = vec![0.0; size];
+            sources.each_source(&row, &mut |source, value| {
                 if let Some(place) = node[source] {
                     line[place] = value;
                 }
             });
+            matrix.rows[place] = line;
         }
         let (texts, text) = match &model.tokenizer {
             Some(tokenizer) => {
@@ -151,8 +158,13 @@ impl AttributionGraph {
 
     /// All edges as a tensor: rows are targets, columns sources.
     pub fn adjacency(&self) -> Result<Tensor> {
-        let size = self.matrix.size;
-        Ok(Tensor::from_slice(&self.matrix.values, (size, size), &Device::Cpu)?)
+        let size = self.matrix.size();
+        memory::check(4 * (size as u128).pow(2), || "all edges as a tensor".into())?;
+        let mut values = vec![0.0; size * size];
+        for (line, row) in values.chunks_mut(size.max(1)).zip(&self.matrix.rows) {
+            line[..row.len()].copy_from_slice(row);
+        }
+        Ok(Tensor::from_vec(values, (size, size), &Device::Cpu)?)
     }
 
     /// The sites of the nodes, in the order of the computation: tokens, what features of each layer read, logits.
@@ -198,12 +210,12 @@ impl AttributionGraph {
     /// the target reads.
     pub fn circuit(&self, options: PruneOptions) -> Graph {
         let (pruned, influence) = (self.pruned(options), self.influence());
-        let kept: Vec<usize> = (0..self.matrix.size).filter(|node| pruned.nodes[*node]).collect();
-        let mut places = vec![None; self.matrix.size];
+        let kept: Vec<usize> = (0..self.matrix.size()).filter(|node| pruned.nodes[*node]).collect();
+        let mut places = vec![None; self.matrix.size()];
         kept.iter().enumerate().for_each(|(place, node)| places[*node] = Some(place));
         let with_influence = |node: &usize| Node { effect: Some(influence[*node]), ..self.node(*node) };
         let edges = pruned.edges.iter().filter_map(|(to, from)| {
-            let effect = f64::from(self.matrix.row(*to)[*from]);
+            let effect = f64::from(self.matrix.edge(*to, *from));
             Some(Edge { from: places[*from]?, to: places[*to]?, port: None, effect, cosine: None })
         });
         let score = |score: Option<f64>| score.map_or(Cell::Missing, Cell::from);

@@ -5,11 +5,11 @@
 /// The smallest sum that a row is divided by.
 const LEAST: f64 = 1e-10;
 
-/// Edges between all nodes: rows are targets, columns sources.
+/// Edges between all nodes: rows are targets, columns sources. Nodes that have no sources, errors and tokens, have an empty
+/// row: with a long prompt they are half of all.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Matrix {
-    pub size: usize,
-    pub values: Vec<f32>,
+    pub rows: Vec<Vec<f32>>,
 }
 
 /// How many nodes of each kind there are; they stand in this order.
@@ -36,28 +36,30 @@ impl Counts {
 }
 
 impl Matrix {
-    pub fn zeros(size: usize) -> Self {
-        Self { size, values: vec![0.0; size * size] }
+    /// The number of nodes.
+    pub fn size(&self) -> usize {
+        self.rows.len()
     }
 
     pub fn row(&self, node: usize) -> &[f32] {
-        &self.values[node * self.size..(node + 1) * self.size]
+        &self.rows[node]
     }
 
-    pub fn row_mut(&mut self, node: usize) -> &mut [f32] {
-        &mut self.values[node * self.size..(node + 1) * self.size]
+    /// One edge; 0 where there is none.
+    pub fn edge(&self, target: usize, source: usize) -> f32 {
+        self.rows[target].get(source).copied().unwrap_or(0.0)
     }
 
     /// What each row is divided by.
     pub fn sums(&self) -> Vec<f64> {
-        (0..self.size).map(|node| sum(self.row(node)).max(LEAST)).collect()
+        self.rows.iter().map(|row| sum(row).max(LEAST)).collect()
     }
 
     /// The influence of every node. A node with sources stands behind all of them that have some, too, so one pass over the
     /// rows from the last node on sums all paths.
     pub fn influence(&self, weights: &[f64]) -> Vec<f64> {
-        let mut influence = vec![0.0; self.size];
-        for node in (0..self.size).rev() {
+        let mut influence = vec![0.0; self.size()];
+        for node in (0..self.size()).rev() {
             let through = influence[node] + weights[node];
             let row = self.row(node);
             if through == 0.0 {
@@ -73,8 +75,11 @@ impl Matrix {
 
     /// The part with some nodes only, in their order.
     fn of(&self, nodes: &[usize]) -> Self {
-        let values = nodes.iter().flat_map(|node| nodes.iter().map(|source| self.row(*node)[*source]));
-        Self { size: nodes.len(), values: values.collect() }
+        let row = |node: &usize| match self.row(*node) {
+            [] => Vec::new(),
+            row => nodes.iter().map(|source| row[*source]).collect(),
+        };
+        Self { rows: nodes.iter().map(row).collect() }
     }
 }
 
@@ -127,23 +132,24 @@ pub fn prune(matrix: &Matrix, weights: &[f64], counts: Counts, (nodes, edges): (
     let free = counts.first_token();
     let influence = matrix.influence(weights);
     let least = threshold(&influence, nodes);
-    let chosen: Vec<usize> = (0..matrix.size).filter(|node| *node >= free || influence[*node] >= least).collect();
+    let chosen: Vec<usize> = (0..matrix.size()).filter(|node| *node >= free || influence[*node] >= least).collect();
     let smaller = matrix.of(&chosen);
     let weights: Vec<f64> = chosen.iter().map(|node| weights[*node]).collect();
     let influence = smaller.influence(&weights);
-    let mut scores = Vec::with_capacity(smaller.values.len());
-    for (node, sum) in smaller.sums().into_iter().enumerate() {
-        let share = (influence[node] + weights[node]) / sum;
-        scores.extend(smaller.row(node).iter().map(|value| share * f64::from(value.abs())));
-    }
-    let least = threshold(&scores, edges);
-    let places = scores.iter().enumerate().filter(|(_, score)| **score >= least);
-    let mut edges: Vec<(usize, usize)> =
-        places.map(|(place, _)| (chosen[place / smaller.size], chosen[place % smaller.size])).collect();
-    let mut kept = vec![false; matrix.size];
+    let sums = smaller.sums();
+    let scored = || {
+        smaller.rows.iter().enumerate().flat_map(|(node, row)| {
+            let share = (influence[node] + weights[node]) / sums[node];
+            row.iter().enumerate().map(move |(source, value)| (node, source, share * f64::from(value.abs())))
+        })
+    };
+    let least = threshold(&scored().map(|(.., score)| score).collect::<Vec<_>>(), edges);
+    let kept = scored().filter(|(.., score)| *score >= least);
+    let mut edges: Vec<(usize, usize)> = kept.map(|(node, source, _)| (chosen[node], chosen[source])).collect();
+    let mut kept = vec![false; matrix.size()];
     chosen.iter().for_each(|node| kept[*node] = true);
     loop {
-        let (mut leads, mut comes) = (vec![false; matrix.size], vec![false; matrix.size]);
+        let (mut leads, mut comes) = (vec![false; matrix.size()], vec![false; matrix.size()]);
         for (target, source) in &edges {
             leads[*source] = true;
             comes[*target] = true;
@@ -169,7 +175,8 @@ pub fn scores(matrix: &Matrix, weights: &[f64], counts: Counts) -> (Option<f64>,
     let (mut complete, mut all) = (0.0, 0.0);
     for (node, divisor) in matrix.sums().into_iter().enumerate() {
         let weight = influence[node] + weights[node];
-        complete += weight * (1.0 - sum(&matrix.row(node)[errors.clone()]) / divisor);
+        let of_errors = matrix.row(node).get(errors.clone()).map_or(0.0, sum);
+        complete += weight * (1.0 - of_errors / divisor);
         all += weight;
     }
     let ratio = |part: f64, whole: f64| (whole > 0.0).then(|| part / whole);

@@ -1,10 +1,9 @@
-//! Setting features to other values in the model itself, which says how far a graph is right: with everything frozen the
-//! logits change as its edges say, with nothing frozen as the model does.
+//! Setting features to other values in the model itself: with everything frozen the logits change as the edges of a graph
+//! say, with nothing frozen as the model does.
 
 use super::frozen::{self, recorded};
-use super::graph::AttributionGraph;
-use super::sources::reading;
-use crate::base::{Cell, Result, Table, Task};
+use super::written::reading;
+use crate::base::{Result, Task};
 use crate::err;
 use crate::model::Model;
 use crate::model::batch::Batch;
@@ -281,74 +280,5 @@ impl Hooks for Changing<'_> {
 
     fn last(&self) -> Option<Site> {
         None
-    }
-}
-
-/// The change of a target that a graph predicts, and the one that there was.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Predicted {
-    pub label: String,
-    pub predicted: f64,
-    pub measured: f64,
-}
-
-impl AttributionGraph {
-    /// The change of each target that the graph predicts for changed features, and that of a run: of logits over their mean,
-    /// or of differences; directions are left out.
-    /// With all frozen only direct edges count; else features that read what is changed change by as much as their
-    /// pre-activation, and pass it on.
-    pub fn predictions(&self, changes: &[Change], freeze: Freeze, run: &Intervened) -> Result<Vec<Predicted>> {
-        let count = self.features.len();
-        // The change of each node, as a share of its activation.
-        let mut share = vec![0.0; count];
-        for change in changes {
-            let known = self.features.iter().position(|one| {
-                (one.layer, one.position, one.feature) == (change.layer, change.position, change.feature)
-            });
-            let Some(node) = known else {
-                let Change { layer, position, feature, .. } = change;
-                return Err(err!(
-                    Argument,
-                    "expected a feature of the graph, found feature {feature} of layer {layer} at position {position}"
-                ));
-            };
-            let activation = self.features[node].activation;
-            share[node] = (change.value - activation) / activation;
-        }
-        let fixed: Vec<bool> = share.iter().map(|share| *share != 0.0).collect();
-        let change_of = |node: usize, share: &[f64]| -> f64 {
-            self.matrix.row(node).iter().zip(share).map(|(edge, share)| f64::from(*edge) * share).sum()
-        };
-        if freeze != Freeze::All {
-            for node in (0..count).filter(|node| !fixed[*node]) {
-                share[node] = change_of(node, &share) / self.features[node].activation;
-            }
-        }
-        let last = run.after.dim(0)?.checked_sub(1).ok_or_else(|| err!(Bug, "a run without positions"))?;
-        let change = floats(&(run.after.get(last)? - run.before.get(last)?)?)?;
-        let mean = change.iter().sum::<f64>() / change.len().max(1) as f64;
-        let first = self.counts().first_target();
-        let targets = self.targets.iter().enumerate().filter_map(|(number, target)| {
-            let of = |token: u32| change.get(token as usize).copied();
-            // A direction is read behind the last norm, not in the logits.
-            let measured = match (target.token, target.pair) {
-                (Some(token), _) => of(token)? - mean,
-                (None, Some((one, other))) => of(one)? - of(other)?,
-                (None, None) => return None,
-            };
-            let predicted = change_of(first + number, &share);
-            Some(Predicted { label: target.label.clone(), predicted, measured })
-        });
-        Ok(targets.collect())
-    }
-}
-
-/// Predictions beside what was measured.
-pub fn table(predictions: &[Predicted]) -> Table {
-    let row = |one: &Predicted| vec![one.label.as_str().into(), one.predicted.into(), one.measured.into()];
-    Table {
-        title: "change of logits, less the mean over all tokens".into(),
-        columns: ["target", "predicted", "measured"].map(String::from).to_vec(),
-        rows: predictions.iter().map(row).collect::<Vec<Vec<Cell>>>(),
     }
 }

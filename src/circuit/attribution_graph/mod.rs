@@ -12,16 +12,18 @@ mod graph;
 mod influence;
 pub mod intervene;
 pub mod neuronpedia;
+pub mod predict;
 
 mod rank;
 mod rows;
 mod sources;
 mod targets;
+mod written;
 
 pub use graph::{AttributionGraph, PruneOptions};
 pub use influence::{Counts, Matrix, Pruned};
-pub use sources::ActiveFeature;
 pub use targets::{GraphTarget, TargetName};
+pub use written::ActiveFeature;
 
 use std::collections::BTreeMap;
 
@@ -90,15 +92,16 @@ pub fn attribution_graph(
     AttributionGraph::assembled(model, transcoders, (prompt, targets), (&sources, rows, found), is_whole)
 }
 
-/// The bytes that the rows of a graph need at most, and the matrix that is made of them: numbers of the largest cones.
+/// The bytes that the rows of a graph need at most, numbers of the largest cones, and the matrix that is made of them.
 fn needed(sources: &Sources, targets: usize, nodes: usize) -> u128 {
     let place = |one: &ActiveFeature| Target { layer: one.layer, position: one.position };
     let mut lengths: Vec<usize> = sources.active.iter().map(|one| sources.row_length(place(one))).collect();
     lengths.sort_unstable_by(|a, b| b.cmp(a));
     lengths.truncate(nodes);
     let whole = sources.count() as u128 * targets as u128;
-    let size = (lengths.len() + targets + (sources.layers + 1) * sources.tokens) as u128;
-    4 * (whole + lengths.iter().map(|length| *length as u128).sum::<u128>() + size * size)
+    let rows = lengths.len() + targets;
+    let matrix = rows as u128 * (rows + (sources.layers + 1) * sources.tokens) as u128;
+    4 * (whole + lengths.iter().map(|length| *length as u128).sum::<u128>() + matrix)
 }
 
 /// Rows, as they are computed.
@@ -181,6 +184,8 @@ impl Search<'_> {
 }
 
 #[cfg(test)]
-mod held_tests;
+mod limit_tests;
+#[cfg(test)]
+mod sum_tests;
 #[cfg(test)]
 mod tests;

@@ -95,7 +95,7 @@ fn graphs_are_those_of_circuit_tracer() {
         assert_eq!(tokens, fixture.ints("logit_targets"), "{name}: targets");
         let weights: Vec<f64> = graph.targets.iter().map(|target| target.weight).collect();
         assert!(beyond(&weights, &fixture.floats("logit_probabilities"), 1e-4) < 1e-5, "{name}: probabilities");
-        let edges: Vec<f64> = graph.matrix.values.iter().map(|edge| f64::from(*edge)).collect();
+        let edges = floats(&graph.adjacency().unwrap().flatten_all().unwrap()).unwrap();
         let worst = beyond(&edges, &fixture.floats("adjacency"), 1e-4);
         println!("{name}: {} features, adjacency within {worst:.1e}", graph.features.len());
         assert!(worst < 1e-5, "{name}: the adjacency differs by {worst}");
@@ -117,8 +117,9 @@ fn pruning_keeps_what_circuit_tracer_keeps() {
             };
             let differ = |a: &[bool], b: &[bool]| a.iter().zip(b).filter(|(a, b)| a != b).count();
             assert_eq!(differ(&pruned.nodes, &flags("node_mask")), 0, "{name}{tag}: nodes");
-            let mut edges = vec![false; graph.matrix.values.len()];
-            pruned.edges.iter().for_each(|(target, source)| edges[target * graph.matrix.size + source] = true);
+            let size = graph.matrix.size();
+            let mut edges = vec![false; size * size];
+            pruned.edges.iter().for_each(|(target, source)| edges[target * size + source] = true);
             assert_eq!(differ(&edges, &flags("edge_mask")), 0, "{name}{tag}: edges");
             let shares = influence::cumulative(&graph.influence());
             let expected = fixture.floats(&format!("cumulative{tag}"));

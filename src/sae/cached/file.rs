@@ -1,13 +1,13 @@
-//! A cached dictionary as a file: our own format with the history of the fit among its tensors, followed by the SHA-256
-//! of all that, in hexadecimal digits.
+//! What is cached as a file: its tensors with the history of the fit among them, followed by the SHA-256 of all that, in
+//! hexadecimal digits. Of a dictionary these are those of our own format.
 
 use std::collections::BTreeMap;
 use std::io::Write;
 
 use sha2::{Digest, Sha256};
 
-use super::CachedDictionary;
 use super::key::Key;
+use super::{Cachable, Cached};
 use crate::base::files::hex;
 use crate::base::{Result, Task};
 use crate::err;
@@ -28,9 +28,22 @@ const ROWS_PER_STEP: &str = "rows_per_step";
 /// How many digits a hash has.
 const DIGITS: usize = 64;
 
-pub(super) fn written(key: &Key, sae: &Sae, history: &FitHistory) -> Result<Named> {
-    let written = formats::write(Format::Microtome, sae.parts())?;
-    let (mut tensors, mut metadata): (BTreeMap<_, _>, BTreeMap<_, _>) = (written.tensors.1, written.metadata);
+impl Cachable for Sae {
+    fn written(&self) -> Result<Named> {
+        let written = formats::write(Format::Microtome, self.parts())?;
+        Ok(Named { tensors: written.tensors.1, metadata: written.metadata })
+    }
+
+    fn read(stored: &Stored, model: &str, task: &Task) -> Result<Self> {
+        let mut parts = parts(stored, task)?;
+        // The same weights may have been loaded from elsewhere.
+        parts.about.model = Some(model.to_string());
+        Sae::new(parts)
+    }
+}
+
+pub(super) fn written<T: Cachable>(key: &Key, made: &T, history: &FitHistory) -> Result<Named> {
+    let Named { mut tensors, mut metadata } = made.written()?;
     tensors.insert(HISTORY.into(), history.to_tensor()?);
     metadata.insert(KEY.into(), key.text().into());
     metadata.insert(MODEL.into(), key.model().into());
@@ -64,7 +77,7 @@ impl Write for Hashing<'_> {
 }
 
 /// Reads what was cached under a key, and refuses it unless it is bit for bit what was written.
-pub(super) fn read(bytes: &[u8], key: &Key, task: &Task) -> Result<CachedDictionary> {
+pub(super) fn read<T: Cachable>(bytes: &[u8], key: &Key, task: &Task) -> Result<Cached<T>> {
     let reader = opened(bytes)?;
     let said = reader.metadata();
     if said.get(KEY).is_none_or(|text| text != key.text()) {
@@ -73,10 +86,7 @@ pub(super) fn read(bytes: &[u8], key: &Key, task: &Task) -> Result<CachedDiction
     let rows = said.get(ROWS_PER_STEP).and_then(|rows| rows.parse().ok());
     let rows = rows.ok_or_else(|| err!(Format, "expected `{ROWS_PER_STEP}` in the metadata, found none"))?;
     let history = FitHistory::from_tensor(&reader.tensor(HISTORY)?, rows)?;
-    let mut parts = parts(&reader, task)?;
-    // The same weights may have been loaded from elsewhere.
-    parts.about.model = Some(key.model().to_string());
-    Ok(CachedDictionary { sae: Sae::new(parts)?, history })
+    Ok(Cached { made: T::read(&Stored(&reader), key.model(), task)?, history })
 }
 
 /// The tensors of a file whose hash is right.
@@ -93,11 +103,10 @@ fn halves(bytes: &[u8]) -> Result<(&[u8], &[u8])> {
     halves.ok_or_else(|| err!(Format, "expected a cached dictionary, found {} bytes", bytes.len()))
 }
 
-fn parts(reader: &safetensors::Reader<&[u8]>, task: &Task) -> Result<Parts> {
-    let key = formats::said_in_metadata(Format::Microtome);
-    let config = key.and_then(|key| reader.metadata().get(key)).map(String::as_str);
+fn parts(stored: &Stored, task: &Task) -> Result<Parts> {
+    let config = formats::said_in_metadata(Format::Microtome).and_then(|key| stored.said(key));
     let beside = Beside { config, place: "what is kept", ignore: &[] };
-    formats::read(Format::Microtome, &beside, &Tensors(reader), DType::F32, task)
+    formats::read(Format::Microtome, &beside, stored, DType::F32, task)
 }
 
 /// The metadata of a dictionary's file, without reading its tensors.
@@ -105,10 +114,17 @@ pub(super) fn said(bytes: &[u8]) -> Result<BTreeMap<String, String>> {
     Ok(safetensors::Reader::new(halves(bytes)?.0)?.metadata().clone())
 }
 
-/// The tensors of the dictionary alone.
-struct Tensors<'a>(&'a safetensors::Reader<&'a [u8]>);
+/// What a fit made, without its history.
+pub struct Stored<'a>(&'a safetensors::Reader<&'a [u8]>);
 
-impl TensorSource for Tensors<'_> {
+impl Stored<'_> {
+    /// What the metadata says under a key.
+    pub fn said(&self, key: &str) -> Option<&str> {
+        self.0.metadata().get(key).map(String::as_str)
+    }
+}
+
+impl TensorSource for Stored<'_> {
     fn names(&self) -> Vec<String> {
         self.0.names().filter(|name| *name != HISTORY).map(String::from).collect()
     }

@@ -1,5 +1,5 @@
-//! The cache of dictionaries: each is stored under a hash of everything that its numbers depend on, so that it is not
-//! fitted twice.
+//! The cache of what fits make, dictionaries and transcoders of all layers: each is stored under a hash of everything that
+//! its numbers depend on, so that it is not fitted twice.
 //!
 //! Each has its own folder, named by its key: processes that fit different dictionaries at the same time never wait for
 //! each other, and of two that fit the same one either may write it, since both would write the same bytes.
@@ -9,25 +9,36 @@ mod key;
 mod listed;
 #[cfg(test)]
 mod tests;
+mod transcoders;
 
 use std::path::{Path, PathBuf};
 
 pub use key::{Key, Reads, RowOrder};
 pub use listed::{COLUMNS, Cleared, Listed, clear, listed};
 
-use super::Sae;
 use super::fit::FitHistory;
 use crate::base::access::Access;
 use crate::base::files::{self, Files};
 use crate::base::{Result, Task};
+use crate::tensor::files::Named;
+use file::Stored;
 
 /// The file of a dictionary in its folder.
 const FILE: &str = "kept.dictionary";
 
-/// A dictionary as it was fitted.
+/// What a fit makes, as a file has it.
+pub trait Cachable: Sized {
+    /// Its tensors and metadata.
+    fn written(&self) -> Result<Named>;
+
+    /// The same again; `model` is the name that the model has now.
+    fn read(stored: &Stored, model: &str, task: &Task) -> Result<Self>;
+}
+
+/// A dictionary, or transcoders of all layers, as it was fitted.
 #[derive(Debug, Clone)]
-pub struct CachedDictionary {
-    pub sae: Sae,
+pub struct Cached<T> {
+    pub made: T,
     pub history: FitHistory,
 }
 
@@ -52,8 +63,8 @@ impl DictionaryCache {
         Ok(may.then(|| Self { files: Files::new(access, false), folder }))
     }
 
-    /// The dictionary of a key, if it is cached; an error if it is damaged.
-    pub fn find(&self, key: &Key, task: &Task) -> Result<Option<CachedDictionary>> {
+    /// What is cached under a key, if anything; an error if it is damaged.
+    pub fn find<T: Cachable>(&self, key: &Key, task: &Task) -> Result<Option<Cached<T>>> {
         let place = self.place(key);
         if !place.exists() {
             return Ok(None);
@@ -64,9 +75,9 @@ impl DictionaryCache {
         Ok(Some(found))
     }
 
-    /// Caches a dictionary, in the place of one under the same key.
-    pub fn put(&self, key: &Key, sae: &Sae, history: &FitHistory) -> Result<()> {
-        let written = file::written(key, sae, history)?;
+    /// Caches what a fit made, in the place of what has the same key.
+    pub fn put<T: Cachable>(&self, key: &Key, made: &T, history: &FitHistory) -> Result<()> {
+        let written = file::written(key, made, history)?;
         let saved = self.files.save(&self.place(key), |w| file::write(&written, w));
         // The run goes on for long, and needs the folder no more.
         self.files.release();

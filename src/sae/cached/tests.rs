@@ -18,7 +18,7 @@ use crate::model::tokenizer::Tokenizer;
 use crate::model::{Model, fixtures};
 use crate::sae::fit::tests::kind;
 use crate::sae::fit::{Counting, Dead, Fit, OfTensor, Recipe, follows};
-use crate::sae::{About, Activation};
+use crate::sae::{About, Activation, Sae};
 use crate::tensor::{DType, create};
 use crate::training::{Schedule, ScheduleShape};
 
@@ -123,10 +123,10 @@ fn what_is_found_is_what_was_kept_to_the_last_bit() {
     ] {
         let recipe = recipe(name, options);
         let (key, (sae, history)) = (key(&recipe), fitted(&recipe));
-        assert!(cache.find(&key, &task).unwrap().is_none());
+        assert!(cache.find::<Sae>(&key, &task).unwrap().is_none());
         cache.put(&key, &sae, &history).unwrap();
-        let found = cache.find(&key, &task).unwrap().unwrap();
-        assert_eq!(bits(&found.sae), bits(&sae), "{name}");
+        let found = cache.find::<Sae>(&key, &task).unwrap().unwrap();
+        assert_eq!(bits(&found.made), bits(&sae), "{name}");
         assert_eq!((found.history.steps.len(), &found.history), (6, &history), "{name}");
     }
 }
@@ -186,17 +186,17 @@ fn no_byte_of_a_file_can_be_another() {
         let mut bytes = whole.clone();
         bytes[at] ^= 1;
         fs::write(&place, bytes).unwrap();
-        assert!(cache.find(&key, &task).is_err(), "byte {at}");
+        assert!(cache.find::<Sae>(&key, &task).is_err(), "byte {at}");
     }
     for length in [0, 10, 64, 65, whole.len() / 2, whole.len() - 1] {
         fs::write(&place, &whole[..length]).unwrap();
-        assert!(cache.find(&key, &task).is_err(), "{length} bytes");
+        assert!(cache.find::<Sae>(&key, &task).is_err(), "{length} bytes");
     }
     // One that lies under the key of another is none of it.
     let other = self::key(&Recipe { seed: 9, ..topk() });
     fs::create_dir_all(cache.place(&other).parent().unwrap()).unwrap();
     fs::write(cache.place(&other), &whole).unwrap();
-    let error = cache.find(&other, &task).unwrap_err();
+    let error = cache.find::<Sae>(&other, &task).unwrap_err();
     assert_eq!(error.message, "expected the dictionary of this key, found another");
     cache.put(&key, &sae, &history).unwrap();
     assert_eq!(fs::read(&place).unwrap(), whole);
@@ -210,10 +210,10 @@ fn two_processes_keep_side_by_side_and_never_half() {
     let (same, another) = (key(&topk()), key(&Recipe { seed: 9, ..topk() }));
     other.files.lock(one.place(&same).parent().unwrap()).unwrap();
     assert!(one.put(&same, &sae, &history).unwrap_err().message.contains("another run"));
-    assert!(one.find(&same, &task).unwrap().is_none());
+    assert!(one.find::<Sae>(&same, &task).unwrap().is_none());
     one.put(&another, &sae, &history).unwrap();
     other.put(&same, &sae, &history).unwrap();
-    assert!(one.find(&same, &task).unwrap().is_some());
+    assert!(one.find::<Sae>(&same, &task).unwrap().is_some());
     // The lock is given back at once, however long the run goes on.
     one.put(&same, &sae, &history).unwrap();
     let left = fs::read_dir(one.place(&same).parent().unwrap()).unwrap().count();

@@ -3,12 +3,17 @@
 use std::path::{Path, PathBuf};
 
 use super::course::Fitted;
+use super::history::FitHistory;
 use super::options::FitPlan;
 use super::sites::SiteData;
 use crate::base::files::Files;
 use crate::base::{Kind, Result, Task};
+use crate::data::Text;
+use crate::data::harvest::{Harvest, HarvestOptions};
 use crate::err;
-use crate::sae::cached::{DictionaryCache, Key, Reads};
+use crate::model::Model;
+use crate::sae::Sae;
+use crate::sae::cached::{Cachable, Cached, DictionaryCache, Key, Reads, RowOrder};
 use crate::training::{CheckpointFolder, CheckpointOptions};
 
 /// Where the dictionaries of a call are stored.
@@ -66,16 +71,21 @@ impl<'a> FitCache<'a> {
         keys: &[Key],
         fit: impl FnOnce(&[usize], Done) -> Result<Vec<Fitted>>,
     ) -> Result<Vec<Fitted>> {
-        let found = keys.iter().map(|key| self.find(key)).collect::<Result<Vec<_>>>()?;
-        self.tell(keys, &found);
+        let of_kept =
+            |kept: Cached<Sae>| Fitted { sae: kept.made, history: kept.history, is_whole: true, failed: None };
+        let found = keys.iter().map(|key| Ok(self.find(key)?.map(of_kept))).collect::<Result<Vec<_>>>()?;
+        let loaded = keys.iter().zip(&found).filter(|(_, found)| found.is_some()).map(|(key, _)| key.site());
+        self.tell(&loaded.collect::<Vec<_>>());
         let missing: Vec<usize> =
             found.iter().enumerate().filter(|(_, found)| found.is_none()).map(|(number, _)| number).collect();
         let mut fitted = Vec::new().into_iter();
         if !missing.is_empty() {
             let mut left = missing.iter().filter_map(|number| keys.get(*number));
             fitted = fit(&missing, &mut |done| {
-                if let Some(key) = left.next() {
-                    self.put(key, done);
+                if let Some(key) = left.next()
+                    && done.is_whole
+                {
+                    self.put(key, &done.sae, &done.history);
                 }
             })?
             .into_iter();
@@ -84,14 +94,21 @@ impl<'a> FitCache<'a> {
         all.ok_or_else(|| err!(Bug, "fewer dictionaries than were to be fitted"))
     }
 
-    fn find(&self, key: &Key) -> Result<Option<Fitted>> {
+    /// What is cached under a key.
+    pub fn loaded<T: Cachable>(&self, key: &Key) -> Result<Option<Cached<T>>> {
+        let found = self.find(key)?;
+        if found.is_some() {
+            self.tell(&[key.site()]);
+        }
+        Ok(found)
+    }
+
+    fn find<T: Cachable>(&self, key: &Key) -> Result<Option<Cached<T>>> {
         if self.fresh {
             return Ok(None);
         }
         match self.cache.find(key, self.task) {
-            Ok(found) => {
-                Ok(found.map(|kept| Fitted { sae: kept.sae, history: kept.history, is_whole: true, failed: None }))
-            }
+            Ok(found) => Ok(found),
             Err(error) if error.kind == Kind::Interrupted => Err(error),
             Err(error) => {
                 let (site, why) = (key.site(), error.message);
@@ -101,10 +118,8 @@ impl<'a> FitCache<'a> {
         }
     }
 
-    fn tell(&self, keys: &[Key], found: &[Option<Fitted>]) {
-        let names = keys.iter().zip(found).filter(|(_, found)| found.is_some()).map(|(key, _)| key.site());
-        let names: Vec<&str> = names.collect();
-        let what = match names.as_slice() {
+    fn tell(&self, names: &[&str]) {
+        let what = match names {
             [] => return,
             [first, others @ ..] if !others.is_empty() && others.iter().all(|other| other == first) => {
                 format!("{} dictionaries of {first}", names.len())
@@ -116,12 +131,9 @@ impl<'a> FitCache<'a> {
         ));
     }
 
-    /// Caches a dictionary whose training has ended. If it cannot be cached, that is no reason to stop.
-    fn put(&self, key: &Key, fitted: &Fitted) {
-        if !fitted.is_whole {
-            return;
-        }
-        if let Err(error) = self.cache.put(key, &fitted.sae, &fitted.history) {
+    /// Caches what has been fitted to its end. If it cannot be cached, that is no reason to stop.
+    pub fn put<T: Cachable>(&self, key: &Key, made: &T, history: &FitHistory) {
+        if let Err(error) = self.cache.put(key, made, history) {
             self.task.say(&format!("{} is not cached: {}", key.site(), error.message));
         }
     }
@@ -133,4 +145,20 @@ pub fn key(plan: &FitPlan, reads: &Reads, sites: &SiteData, site: &str) -> Resul
     let count = usize::try_from(reads.rows()).map_err(|_| err!(Memory, "more rows than can be counted"))?;
     let (recipe, d_sae) = plan.recipe(count, width)?;
     Ok(Key::new(reads, &order, &recipe, d_sae))
+}
+
+/// The cache key of a fit to several sites of a model whose rows are read side by side; `name` stands for the sites.
+pub fn joint_key(
+    plan: &FitPlan,
+    (model, sites, name): (&Model, &[&str], &str),
+    (text, options): (&Text, &HarvestOptions),
+    task: &Task,
+) -> Result<Key> {
+    let harvest = Harvest::new(model, sites, text, options, task)?;
+    let (buffer, widths) = (plan.buffer(), harvest.widths().to_vec());
+    let (at_once, rows) = (harvest.at_once(), buffer.rows_of(&widths));
+    let reads = Reads::new(model, text, options, harvest, task)?;
+    let count = usize::try_from(reads.rows()).map_err(|_| err!(Memory, "more rows than can be counted"))?;
+    let (recipe, d_sae) = plan.recipe(count, widths.first().copied().unwrap_or_default())?;
+    Ok(Key::new(&reads, &RowOrder { site: name, at_once, buffer: Some(rows), seed: buffer.seed }, &recipe, d_sae))
 }

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use super::course::Fitted;
 use super::data::FitData;
 use super::options::FitPlan;
-use super::storage::FitStorage;
+use super::storage::{FitCache, FitStorage, joint_key};
 use super::to_data::run_recipe;
 use crate::base::{Result, Task};
 use crate::data::Text;
 use crate::data::harvest::HarvestOptions;
 use crate::data::store::Store;
 use crate::model::Model;
+use crate::sae::cached::Cached;
 use crate::sae::{About, SitePair, check_writes_behind, one_place};
 
 crate::options! {
@@ -24,7 +25,7 @@ crate::options! {
     }
 }
 
-/// A transcoder for two sites of a model on a text.
+/// A transcoder for two sites of a model on a text; one that is cached is loaded.
 pub fn transcoder_at(
     (model, sites): (&Model, SitePair),
     text: &Text,
@@ -38,8 +39,21 @@ pub fn transcoder_at(
     let to = one_place(config, sites.writes).map_err(|e| e.about("writes"))?;
     check_writes_behind(from, to).map_err(|e| e.about("writes"))?;
     let sites = [&*from.to_string(), &*to.to_string()];
-    let data = FitData::of_model((model, &sites), text, options, plan.buffer(), task)?;
-    fitted(data, plan, transcoder, storage, task)
+    let fit = || {
+        let data = FitData::of_model((model, &sites), text, options, plan.buffer(), task)?;
+        fitted(data, plan, transcoder, storage, task)
+    };
+    let Some(cache) = FitCache::open(storage, task) else { return fit() };
+    let name = format!("{from} to {to}{}", if transcoder.skip { ", with a skip connection" } else { "" });
+    let key = joint_key(plan, (model, &sites, &name), (text, options), task)?;
+    if let Some(Cached { made, history }) = cache.loaded(&key)? {
+        return Ok(Fitted { sae: made, history, is_whole: true, failed: None });
+    }
+    let fitted = fit()?;
+    if fitted.is_whole {
+        cache.put(&key, &fitted.sae, &fitted.history);
+    }
+    Ok(fitted)
 }
 
 /// A transcoder for two sites of a store.

@@ -15,6 +15,9 @@ const FIRST: [(&str, SiteKind); 3] = [("-res", SiteKind::ResidPost), ("-mlp", Si
 /// Those of the second in the path: what it calls attention's output is the input of the output projection.
 const SECOND: [(&str, SiteKind); 3] =
     [("resid_post", SiteKind::ResidPost), ("mlp_out", SiteKind::MlpOut), ("attn_out", SiteKind::Z)];
+/// The modules of Gemma 3 whose outputs its transcoders read and write: the norms around an MLP, with their weights.
+const IN: &str = ".pre_feedforward_layernorm.output";
+const OUT: &str = ".post_feedforward_layernorm.output";
 
 /// What the path and a config, where there is one, say.
 pub fn said(beside: &Beside, source: &dyn TensorSource) -> Result<Said> {
@@ -46,6 +49,12 @@ fn site(place: &str, kind: Option<(&str, SiteKind)>) -> Vec<String> {
     found.map(|((_, kind), layer)| Site::new(kind, layer).to_string()).into_iter().collect()
 }
 
+/// The site of `model.layers.3.pre_feedforward_layernorm.output`.
+fn module(named: Option<&str>, ending: &str, kind: SiteKind) -> Option<String> {
+    let layer = named?.strip_prefix("model.layers.")?.strip_suffix(ending)?.parse().ok()?;
+    Some(Site::new(kind, layer).to_string())
+}
+
 fn second(beside: &Beside) -> Result<Said> {
     let config = match beside.config {
         Some(_) => json(beside)?,
@@ -64,7 +73,11 @@ fn second(beside: &Beside) -> Result<Said> {
     let transcodes = out.is_some() && out != inward;
     let mut said = Said::new(row(Format::GemmaScope, if transcodes { "jump_relu transcoder" } else { "jump_relu" })?);
     said.about.model = keys.word("model_name")?.map(str::to_string);
-    if !transcodes {
+    if transcodes {
+        let (reads, writes) = (module(inward, IN, SiteKind::MlpIn), module(out, OUT, SiteKind::MlpOut));
+        said.about.sites = reads.into_iter().collect();
+        said.about.writes = writes;
+    } else {
         said.about.sites = site(beside.place, SECOND.into_iter().find(|(word, _)| beside.place.contains(word)));
     }
     // The other keys are training settings: everything that matters is in the tensors.
@@ -84,5 +97,8 @@ mod tests {
         assert_eq!(model("2b-pt-res").as_deref(), Some("google/gemma-2-2b"));
         assert_eq!(site(place, Some(FIRST[1])), ["mlp_out.20"]);
         assert_eq!(site("a/embedding/width_4k", Some(FIRST[0])), Vec::<String>::new());
+        let of = |named: &str| module(Some(named), IN, SiteKind::MlpIn);
+        assert_eq!(of("model.layers.12.pre_feedforward_layernorm.output").as_deref(), Some("mlp_in.12"));
+        assert_eq!((of("model.layers.12.output"), module(None, OUT, SiteKind::MlpOut)), (None, None));
     }
 }

@@ -85,20 +85,13 @@ fn writes(parts: &Parts, layer: usize) -> Result<Writes> {
 fn layer(layer: usize, parts: &Parts) -> Result<TranscoderLayer> {
     let refuse = |what: &str| {
         Err(err!(Argument, "the transcoder of layer {layer} {what}: its features are not linear in their input")
-            .hint("attribution graphs are of relu, top-k and JumpReLU transcoders"))
+            .hint("attribution graphs are of relu, top-k, JumpReLU and gated transcoders"))
     };
     if parts.scaling != Scaling::None {
         return refuse("normalises each input");
     }
     let wide = |tensor: &Tensor| -> Result<Tensor> { Ok(tensor.to_dtype(DType::F32)?) };
     let some = |tensor: &Option<Tensor>| tensor.as_ref().map(wide).transpose();
-    let fires = match &parts.activation {
-        Activation::Relu => Fires::Relu,
-        Activation::TopK(k) => Fires::TopK { k: *k, signed: false },
-        // What is below 0 does not fire either.
-        Activation::Threshold(threshold) => Fires::Threshold(wide(threshold)?.maximum(0.0)?),
-        other => return refuse(&format!("is {}", other.name())),
-    };
     let (mut encoder, mut decoder) = (wide(&parts.encoder)?, wide(&parts.decoder)?);
     let (mut bias, decoder_bias) = (some(&parts.encoder_bias)?, some(&parts.decoder_bias)?);
     if let Some(centre) = decoder_bias.as_ref().filter(|_| parts.centred) {
@@ -114,6 +107,23 @@ fn layer(layer: usize, parts: &Parts) -> Result<TranscoderLayer> {
         bias = bias.map(|bias| bias.mul(&lengths)).transpose()?;
         decoder = decoder.broadcast_div(&lengths.maximum(f32::MIN_POSITIVE)?.unsqueeze(1)?)?;
     }
+    let fires = match &parts.activation {
+        Activation::Relu => Fires::Relu,
+        Activation::TopK(k) => Fires::TopK { k: *k, signed: false },
+        // What is below 0 does not fire either.
+        Activation::Threshold(threshold) => Fires::Threshold(wide(threshold)?.maximum(0.0)?),
+        // Where pre + gate > 0, e^s pre + m is above m - e^s gate: a JumpReLU (Rajamanoharan et al. 2024a).
+        Activation::Gated { gate, magnitude, log_scale } => {
+            let (scale, magnitude) = (wide(log_scale)?.exp()?, wide(magnitude)?);
+            encoder = encoder.broadcast_mul(&scale.unsqueeze(1)?)?;
+            bias = Some(match bias {
+                Some(bias) => ((bias * &scale)? + &magnitude)?,
+                None => magnitude.clone(),
+            });
+            Fires::Threshold((magnitude - (wide(gate)? * scale)?)?.maximum(0.0)?)
+        }
+        other => return refuse(&format!("is {}", other.name())),
+    };
     let decoder = DecoderRows::Held(decoder.unsqueeze(1)?.contiguous()?);
     Ok(TranscoderLayer { encoder, encoder_bias: bias, fires, decoder, decoder_bias, skip: some(&parts.skip)? })
 }

@@ -10,6 +10,8 @@ mod rows;
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 pub use dictionaries::site_layer;
 pub use read::TranscodersOptions;
 pub use rows::DecoderRows;
@@ -17,10 +19,11 @@ pub use rows::DecoderRows;
 use super::select::largest;
 use crate::base::Result;
 use crate::err;
+use crate::model::hooks::checks::first_nan;
 use crate::tensor::{Tensor, elementwise};
 
 /// What features read in a block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reads {
     /// The stream between attention and MLP, not normed.
     ResidMid,
@@ -31,7 +34,7 @@ pub enum Reads {
 }
 
 /// What features write in a block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Writes {
     /// What the MLP adds to the stream, after any norm behind it.
     MlpOut,
@@ -140,6 +143,12 @@ impl TranscoderLayer {
             if tensor.dims() != wanted {
                 return Err(err!(Shape, "expected {} as {wanted:?}, found {:?}", place(what), tensor.dims()));
             }
+        }
+        // Nothing is above NaN, so that it would pass for a feature that never fires.
+        if let Some(threshold) = threshold
+            && first_nan(threshold)?.is_some()
+        {
+            return Err(err!(Numeric, "expected {} as numbers, found NaN", place("threshold")));
         }
         let [rows, written, width] = self.decoder.shape();
         if rows != features || width != d || written == 0 || layer + written > layers {

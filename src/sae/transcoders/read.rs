@@ -57,6 +57,8 @@ impl Transcoders {
         let wanted = |listed: &[String]| {
             let mine = listed.iter().filter(|path| path.strip_prefix(&inside).is_some_and(is_part));
             let all: BTreeSet<String> = mine.cloned().collect();
+            let named = listed.iter().filter_map(|path| path.strip_prefix(&inside)).map(str::to_string);
+            check_layout(&named.collect::<Vec<_>>())?;
             match all.contains(&format!("{inside}{CONFIG}")) {
                 true => Ok(all),
                 false => Err(err!(File, "expected transcoders in {source}, found no {CONFIG} there")),
@@ -79,7 +81,23 @@ fn number(name: &str, before: &str) -> Option<usize> {
     digits.parse().ok().filter(|_| digits.bytes().all(|b| b.is_ascii_digit()))
 }
 
+/// Refuses the files of a cross-layer transcoder of Gemma Scope 2. Its loaders contradict each other in whether `w_dec` of
+/// layer 3 begins with what is written in layer 3 or in layer 0, and no config says what it reads.
+fn check_layout(names: &[String]) -> Result<()> {
+    let theirs = names.iter().find(|name| number(name, "params_layer_").is_some());
+    match theirs.filter(|_| !names.iter().any(|name| name == CONFIG)) {
+        None => Ok(()),
+        Some(name) => Err(err!(
+            Format,
+            "expected {CONFIG} and files W_enc_N and W_dec_N of a cross-layer transcoder, found {name}, as Gemma Scope 2 \
+             has them: it is not known for sure which layers their decoders write to"
+        )
+        .hint("its transcoders of single layers are read: load each with sae::load, and give the array of all of them")),
+    }
+}
+
 fn folder(files: &Files, folder: &Path, options: &TranscodersOptions, task: &Task) -> Result<Transcoders> {
+    check_layout(&files.names(folder))?;
     let said = said(&files.text(&folder.join(CONFIG))?, &options.ignore).map_err(|e| e.within(CONFIG))?;
     let before = if said.crosses { "W_enc_" } else { "layer_" };
     let found: BTreeSet<usize> = files.names(folder).iter().filter_map(|name| number(name, before)).collect();

@@ -69,6 +69,16 @@ fn what_is_not_understood_is_refused_by_name() {
     assert!(message(&[]).contains("W_enc_"));
 }
 
+#[test]
+fn the_layout_of_gemma_scope_2_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    for layer in 0..2 {
+        std::fs::write(folder.path().join(format!("params_layer_{layer}.safetensors")), "").unwrap();
+    }
+    let message = load(folder.path(), &[]).unwrap_err().message;
+    assert!(message.contains("found params_layer_0.safetensors, as Gemma Scope 2 has them"), "{message}");
+}
+
 fn one(layer: usize, parts: impl FnOnce(&mut Parts)) -> Sae {
     let wave = |rows: usize, columns: usize, pace: f32| {
         let values = (0..rows * columns).map(|i| (i as f32 * pace).sin()).collect::<Vec<_>>();
@@ -96,19 +106,33 @@ fn one(layer: usize, parts: impl FnOnce(&mut Parts)) -> Sae {
 }
 
 #[test]
-fn fitted_transcoders_reconstruct_what_they_did_alone() {
-    let all = [one(1, |_| {}), one(0, |parts| parts.rescaled = false)];
-    let together = Transcoders::of(&all).unwrap();
+fn transcoders_of_every_kind_are_in_a_set_what_they_are_alone() {
+    let vector = |values: [f32; 5]| Tensor::new(&values, &Device::Cpu).unwrap();
+    let gated = Activation::Gated {
+        gate: vector([0.2, -0.5, 1.0, 0.0, -0.1]),
+        magnitude: vector([-0.3, 0.4, 0.1, 0.6, -0.2]),
+        log_scale: vector([0.5, -0.7, 0.0, 0.2, -0.1]),
+    };
+    let kinds =
+        [Activation::TopK(2), Activation::Relu, Activation::Threshold(vector([0.1, 0.5, -0.2, 0.0, 0.3])), gated];
     let x = Tensor::from_vec(vec![0.3_f32, -1.2, 0.8, 2.0, 1.0, 0.5, -0.4, 0.1], (2, 4), &Device::Cpu).unwrap();
-    for (layer, alone) in together.layers().iter().zip([&all[1], &all[0]]) {
-        let codes = layer.fired(&layer.pre(&x).unwrap()).unwrap();
-        let rows = layer.decoder.rows(&[0, 1, 2, 3, 4]).unwrap().squeeze(1).unwrap();
-        let skip = x.matmul(&layer.skip.as_ref().unwrap().t().unwrap()).unwrap();
-        let found = (codes.matmul(&rows).unwrap() + skip).unwrap();
-        let found = numbers(&found.broadcast_add(layer.decoder_bias.as_ref().unwrap()).unwrap());
-        let expected = numbers(&alone.reconstruct(&x).unwrap().to_dtype(DType::F32).unwrap());
-        let worst = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-        assert!(worst < 1e-5, "{worst}");
+    for (kind, rescaled) in kinds.iter().flat_map(|kind| [(kind, false), (kind, true)]) {
+        let of_kind = |parts: &mut Parts| (parts.activation, parts.rescaled) = (kind.clone(), rescaled);
+        let all = [one(1, of_kind), one(0, |parts| parts.rescaled = false)];
+        let together = Transcoders::of(&all).unwrap();
+        let mut fired = 0;
+        for (layer, alone) in together.layers().iter().zip([&all[1], &all[0]]) {
+            let codes = layer.fired(&layer.pre(&x).unwrap()).unwrap();
+            fired += numbers(&codes).iter().filter(|code| **code > 0.0).count();
+            let rows = layer.decoder.rows(&[0, 1, 2, 3, 4]).unwrap().squeeze(1).unwrap();
+            let skip = x.matmul(&layer.skip.as_ref().unwrap().t().unwrap()).unwrap();
+            let found = (codes.matmul(&rows).unwrap() + skip).unwrap();
+            let found = numbers(&found.broadcast_add(layer.decoder_bias.as_ref().unwrap()).unwrap());
+            let expected = numbers(&alone.reconstruct(&x).unwrap().to_dtype(DType::F32).unwrap());
+            let worst = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(worst < 1e-5, "{}: {worst}", kind.name());
+        }
+        assert!(fired > 4, "{}: {fired} codes", kind.name());
     }
 }
 
@@ -124,11 +148,11 @@ fn dictionaries_that_are_no_set_are_refused() {
         "expected one transcoder for each layer, found two for layer 0"
     );
     assert_eq!(message(&[]), "expected a transcoder for each layer, found none");
-    let gated = one(0, |parts| {
+    let linear = one(0, |parts| {
         parts.activation = Activation::Linear(None);
         parts.rescaled = false;
     });
-    assert!(message(&[gated]).starts_with("the transcoder of layer 0 is linear"));
+    assert!(message(&[linear]).starts_with("the transcoder of layer 0 is linear"));
     let elsewhere = one(0, |parts| parts.about.sites = vec!["resid_post.0".into()]);
     assert!(message(&[elsewhere]).ends_with("found one that reads resid_post.0"));
 }

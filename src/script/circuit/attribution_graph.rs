@@ -12,7 +12,7 @@ use crate::base::{Card, Cell, Result, Table};
 use crate::circuit;
 use crate::circuit::attribution_graph::intervene::{self, Change, InterveneOptions};
 use crate::circuit::attribution_graph::{
-    AttributionGraph as Core, AttributionGraphOptions, PruneOptions, attribution_graph, neuronpedia,
+    AttributionGraph as Core, AttributionGraphOptions, PruneOptions, attribution_graph, predict,
 };
 use crate::err;
 use crate::features::FeatureCard;
@@ -21,7 +21,7 @@ use crate::report::{Item, Screen};
 use crate::script::engine::env::env;
 use crate::script::engine::handle::Handle;
 use crate::script::engine::options::taken;
-use crate::script::engine::value::{Any, Fallible, Options, given};
+use crate::script::engine::value::{Any, Fallible, Given, Options, given};
 use crate::script::model::Model;
 use crate::script::model::input::one_text;
 use crate::script::sae::Transcoders;
@@ -298,7 +298,7 @@ pub mod methods {
         let (env, options): (_, InterveneOptions) = (env(&ctx)?, taken(options)?);
         let (core, changes, freeze) = (&g.core, g.changes(&nodes, &options)?, options.freeze);
         let run = intervene::intervene(m.core(), &g.transcoders.core, &core.tokens, &changes, freeze, &env.task)?;
-        Ok(intervene::table(&core.predictions(&changes, freeze, &run)?))
+        Ok(predict::table(&core.predictions(&changes, freeze, &run)?))
     }
 
     /// Saves a circuit of an attribution graph in the format of circuit-tracer and Neuronpedia, which their viewers and
@@ -328,9 +328,12 @@ pub mod methods {
         Ok(written.display().to_string())
     }
 
-    /// Saves a file for each of some features, as the viewers of attribution graphs show them beside the graph: where it is
-    /// active, and what it promotes. `cards` are cards of transcoders' features, of `features::card`. The viewers look for
-    /// them below `features/` and what `scan` of the transcoders says. Returns the paths of the files.
+    /// Saves a circuit of an attribution graph as a folder that the viewer of circuit-tracer opens: the graph, the list of
+    /// graphs, with this one, and a file for each feature. `cards` are cards of transcoders' features, of
+    /// `features::card`: where they are active, and what they promote. Features without one have a file without contexts.
+    /// Returns the paths of all files, the graph's last.
+    ///
+    /// `circuit-tracer start-server --graph_file_dir FOLDER` opens it; the viewer's page loads libraries from the network.
     ///
     /// # Example
     /// ```
@@ -338,23 +341,23 @@ pub mod methods {
     /// let t = sae::transcoders("tests/fixtures/graphs/gpt2-relu/transcoder");
     /// let s = sae::load("tests/fixtures/graphs/gpt2-relu/transcoder/layer_1.safetensors");
     /// let g = circuit::attribution_graph(m, t, [0, 81, 14, 3]);
-    /// g.save_features([features::card(s.feature(2))], "doc/features").len()  //=> 1
+    /// g.save_viewer(g.prune(), [features::card(s.feature(2))], "doc/viewer")[-1].ends_with("graph.json")  //=> true
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn save_features(
+    pub fn save_viewer(
         ctx: NativeCallContext,
         g: &mut AttributionGraph,
+        circuit: Circuit,
         cards: Array,
         folder: &str,
     ) -> Fallible<Array> {
-        let (env, scan) = (env(&ctx)?, g.core.scan.as_deref().unwrap_or(&g.core.model));
+        let (env, cards) = (env(&ctx)?, given("cards", &cards.into()).elements());
+        let card = |card: &Given| card.handle::<FeatureCard>().ok_or_else(|| card.refuse("a card of a feature"));
+        let cards = cards.iter().map(card).collect::<Result<Vec<_>>>()?;
         let mut written = Array::new();
-        for card in given("cards", &cards.into()).elements() {
-            let Some(card) = card.handle::<FeatureCard>() else {
-                return Err(card.refuse("a card of a feature").into());
-            };
-            let (number, file) = neuronpedia::feature_file(&card, scan).map_err(|e| e.about("cards"))?;
-            let path = env.files.save_whole(&Path::new(folder).join(format!("{number}.json")), file.to_string());
+        for (name, file) in g.core.viewer(circuit.graph(), &cards)? {
+            env.task.check()?;
+            let path = env.files.save_whole(&Path::new(folder).join(name), file.to_string());
             written.push(path.map_err(|e| e.about("folder"))?.display().to_string().into());
         }
         Ok(written)

@@ -6,6 +6,7 @@ use rhai::{Array, Dynamic, Map, NativeCallContext};
 use super::Circuit;
 use crate::base::{Result, Table};
 use crate::circuit::attribution_graph::intervene::{self, Freeze, InterveneOptions};
+use crate::circuit::attribution_graph::predict;
 use crate::circuit::graph::{Graph, Supernode};
 use crate::circuit::supernodes::changes;
 use crate::err;
@@ -48,7 +49,7 @@ fn changed(
     let changes = changes(core, (circuit.graph(), name), options)?;
     let task = &env(ctx)?.task;
     let run = intervene::intervene(m.core(), transcoders, &core.tokens, &changes, options.freeze, task)?;
-    Ok(intervene::table(&core.predictions(&changes, options.freeze, &run)?))
+    Ok(predict::table(&core.predictions(&changes, options.freeze, &run)?))
 }
 
 #[export_module(manifest)]

@@ -39,8 +39,8 @@ pub mod functions {
     ///
     /// The loss is the sum over layers of the error of what is written there, relative to its variance, with the sparsity
     /// of the kind: "batch_topk", "topk", "relu" or "jumprelu". Its options, `d_sae` and `ratio` are of each layer.
-    /// Activations are read as in `sae::fit`; a store that has both sites of all layers is given instead of the model, and
-    /// needs no text. `save` writes it as circuit-tracer loads it.
+    /// Activations are read, and what is fitted is cached, as in `sae::fit`; a store that has both sites of all layers is
+    /// given instead of the model, and needs no text. `save` writes it as circuit-tracer loads it.
     ///
     /// # Options
     /// - [cross_layer]

@@ -122,8 +122,8 @@ pub mod functions {
     ///
     /// A dictionary of a model and a text is cached when its training has ended. The next call with the same weights,
     /// tokens, options and seed on the same kind of machine loads it, bit for bit, and says so; the activations need
-    /// not be stored. `microtome cache` lists the cache, and `--fresh` ignores it. Dictionaries with a `dir`, of a
-    /// tensor or of a store are not cached, nor are transcoders and crosscoders.
+    /// not be stored. `microtome cache` lists the cache, and `--fresh` ignores it. Transcoders are cached alike; what has a
+    /// `dir`, is of a tensor or of a store is not, nor are crosscoders.
     ///
     /// # Options
     /// - [fit]

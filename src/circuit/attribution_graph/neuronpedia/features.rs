@@ -1,8 +1,9 @@
 //! The files of features that the viewers of attribution graphs show beside a graph: one for each, called by its number.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::cantor;
+use crate::base::results::Histogram;
 use crate::base::{Cell, HeatText, Result, Table};
 use crate::err;
 use crate::features::FeatureCard;
@@ -26,22 +27,46 @@ pub fn feature_file(card: &FeatureCard, scan: &str) -> Result<(usize, Value)> {
         let examples: Vec<Value> = group.texts.iter().map(example).collect();
         json!({ "quantile_name": group.name, "examples": examples })
     };
+    let mut file = empty(number, scan);
+    let mut put = |key: &str, value: Value| file.insert(key.into(), value);
+    put("examples_quantiles", card.contexts.iter().map(group).collect());
+    put("top_logits", tokens(card, "raised").into());
+    put("bottom_logits", tokens(card, "lowered").into());
     let codes = card.contexts.iter().flat_map(|group| &group.texts).flat_map(|text| &text.values);
-    let largest = codes.copied().fold(0.0, f64::max);
-    let density = card.facts.fields.iter().find(|(name, _)| name == "density").map(|(_, cell)| cell);
-    let file = json!({
-        "transcoder_id": scan,
-        "index": number,
-        "examples_quantiles": card.contexts.iter().map(group).collect::<Vec<_>>(),
-        "top_logits": tokens(card, "raised"),
-        "bottom_logits": tokens(card, "lowered"),
-        "act_min": 0.0,
-        "act_max": largest,
-        "quantile_values": [],
-        "histogram": [],
-        "activation_frequency": density.and_then(|cell| if let Cell::Float(share) = cell { Some(*share) } else { None }),
-    });
-    Ok((number, file))
+    put("act_min", 0.0.into());
+    put("act_max", codes.copied().fold(0.0, f64::max).into());
+    // Viewers show what is 0 or empty as if it were known.
+    if let Some((_, Cell::Float(share))) = card.facts.fields.iter().find(|(name, _)| name == "density") {
+        put("activation_frequency", (*share).into());
+    }
+    if let Some(Histogram { edges, counts }) = &card.facts.histogram
+        && let [0.0, .., last] = edges.as_slice()
+    {
+        put("act_max", (*last).into());
+        put("histogram", counts.clone().into());
+        put("quantile_values", hundredths(edges, counts).into());
+    }
+    Ok((number, file.into()))
+}
+
+/// The file of a feature of which nothing is known.
+pub fn empty(number: usize, scan: &str) -> Map<String, Value> {
+    let known = [("transcoder_id", scan.into()), ("index", number.into())];
+    let lists = ["examples_quantiles", "top_logits", "bottom_logits"].map(|key| (key, json!([])));
+    known.into_iter().chain(lists).map(|(key, value)| (key.to_string(), value)).collect()
+}
+
+/// The codes that a hundredth of all are below, two hundredths, and so on: the upper edges of their bins.
+fn hundredths(edges: &[f64], counts: &[u64]) -> Vec<f64> {
+    let all: u64 = counts.iter().sum();
+    let (mut found, mut reached) = (Vec::with_capacity(100), 0);
+    for (edge, count) in edges.iter().skip(1).zip(counts) {
+        reached += count;
+        while found.len() < 100 && 100 * reached >= all * (found.len() as u64 + 1) {
+            found.push(*edge);
+        }
+    }
+    found
 }
 
 /// A column of the table of tokens whose logits it changes.

@@ -6,8 +6,7 @@
 //! the graph, the error is `0_3_5_error` here.
 
 mod features;
-
-pub use features::feature_file;
+mod viewer;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -49,7 +48,7 @@ impl AttributionGraph {
     /// grouped, and this graph their influence. `slug` is the name that the viewers list it by.
     pub fn neuronpedia(&self, circuit: &Graph, slug: &str) -> Result<Value> {
         let places: BTreeMap<String, usize> =
-            (0..self.matrix.size).map(|index| (self.node(index).name(), index)).collect();
+            (0..self.matrix.size()).map(|index| (self.node(index).name(), index)).collect();
         let index = |node: &Node| {
             places.get(&node.name()).copied().ok_or_else(|| {
                 err!(Argument, "expected a circuit of this graph, found one with {}", node.name())
@@ -74,19 +73,19 @@ impl AttributionGraph {
         };
         let pinned: BTreeSet<&String> =
             circuit.supernodes.iter().flat_map(|group| &group.nodes).filter_map(|node| ids.get(*node)).collect();
+        let mut metadata = json!({
+            "slug": slug,
+            "scan": self.scan.as_deref().unwrap_or(&self.model),
+            "transcoder_list": [],
+            "prompt_tokens": self.texts,
+            "prompt": self.prompt,
+            "schema_version": 1,
+        });
+        if let Some((_, Cell::Float(share))) = circuit.made.iter().find(|(name, _)| name == "share of nodes") {
+            metadata["node_threshold"] = (*share).into();
+        }
         Ok(json!({
-            "metadata": {
-                "slug": slug,
-                "scan": self.scan.as_deref().unwrap_or(&self.model),
-                "transcoder_list": [],
-                "prompt_tokens": self.texts,
-                "prompt": self.prompt,
-                "node_threshold": circuit.made.iter().find(|(name, _)| name == "share of nodes").and_then(|(_, cell)| match cell {
-                    Cell::Float(share) => Some(*share),
-                    _ => None,
-                }),
-                "schema_version": 1,
-            },
+            "metadata": metadata,
             "qParams": {
                 "pinnedIds": pinned,
                 "supernodes": circuit.supernodes.iter().map(group).collect::<Vec<_>>(),
@@ -289,3 +288,5 @@ impl Read {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod viewer_tests;

@@ -13,11 +13,12 @@ use crate::err;
 use crate::model::Model;
 use crate::model::config::Config;
 use crate::model::site::{Site, SiteKind};
+use crate::sae::cached::Cached;
 use crate::sae::fit::data::FitData;
 use crate::sae::fit::kinds::KindName;
 use crate::sae::fit::options::FitPlan;
 use crate::sae::fit::recipe::Dead;
-use crate::sae::fit::storage::FitStorage;
+use crate::sae::fit::storage::{FitCache, FitStorage, joint_key};
 use crate::sae::transcoders::Reads;
 use crate::training;
 
@@ -62,7 +63,7 @@ impl CrossLayerReads {
     }
 }
 
-/// A cross-layer transcoder for all MLPs of a model on a text.
+/// A cross-layer transcoder for all MLPs of a model on a text; one that is cached is loaded.
 pub fn cross_layer_at(
     model: &Model,
     text: &Text,
@@ -73,8 +74,18 @@ pub fn cross_layer_at(
 ) -> Result<CrossLayerFitted> {
     let sites = sites(model.decoder.config(), plan.1);
     let sites: Vec<&str> = sites.iter().map(String::as_str).collect();
-    let data = FitData::of_model((model, &sites), text, options, plan.0.buffer(), task)?;
-    fitted(data, plan, storage, task)
+    let fit = || fitted(FitData::of_model((model, &sites), text, options, plan.0.buffer(), task)?, plan, storage, task);
+    let Some(cache) = FitCache::open(storage, task) else { return fit() };
+    let name = format!("{}.* to mlp_out.*", plan.1.word());
+    let key = joint_key(plan.0, (model, &sites, &name), (text, options), task)?;
+    if let Some(Cached { made, history }) = cache.loaded(&key)? {
+        return Ok(CrossLayerFitted { transcoders: made, history, is_whole: true });
+    }
+    let fitted = fit()?;
+    if fitted.is_whole {
+        cache.put(&key, &fitted.transcoders, &fitted.history);
+    }
+    Ok(fitted)
 }
 
 /// A cross-layer transcoder for all MLPs of a model, whose inputs and outputs a store has.

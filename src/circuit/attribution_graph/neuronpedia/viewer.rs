@@ -1,0 +1,43 @@
+//! A folder with one graph that the viewer of circuit-tracer serves.
+//!
+//! The viewer begins with a list of graphs, reads the graph of the first, and of each feature that is pointed at its file. It
+//! looks for these at a host of its own, unless the graph's `scan` is a path: that of a folder below `./data`, which is
+//! what the folder is served as.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::features::{empty, feature_file};
+use super::{AttributionGraph, cantor};
+use crate::base::Result;
+use crate::circuit::graph::Graph;
+use crate::err;
+use crate::features::FeatureCard;
+
+/// The name of the graph in the list.
+const SLUG: &str = "graph";
+/// Where features lie within the folder.
+const FEATURES: &str = "features";
+
+impl AttributionGraph {
+    /// The files of the folder by their paths there. Features of the circuit without a card have a file, too: the viewer
+    /// would go on showing the card before.
+    pub fn viewer(&self, circuit: &Graph, cards: &[FeatureCard]) -> Result<BTreeMap<String, Value>> {
+        let (mut graph, scan) = (self.neuronpedia(circuit, SLUG)?, format!("./data/{FEATURES}"));
+        let Some(metadata) = graph.get_mut("metadata") else { return Err(err!(Bug, "a graph without metadata")) };
+        metadata["scan"] = scan.as_str().into();
+        let list = json!({ "graphs": [metadata] });
+        let path = |number: usize| format!("{FEATURES}/{number}.json");
+        let mut files = BTreeMap::from([("graph-metadata.json".to_string(), list), (format!("{SLUG}.json"), graph)]);
+        for (node, feature) in circuit.nodes.iter().filter_map(|node| Some((node, node.feature()?))) {
+            let number = cantor(node.level.saturating_sub(1), feature);
+            files.insert(path(number), empty(number, &scan).into());
+        }
+        for card in cards {
+            let (number, file) = feature_file(card, &scan).map_err(|e| e.about("cards"))?;
+            files.insert(path(number), file);
+        }
+        Ok(files)
+    }
+}
