@@ -1,4 +1,5 @@
-//! A judge behind an address, played by a small server on loopback: AxBench's score, and what goes wrong.
+//! A judge behind an address, played by a small server on loopback: AxBench's score, scores of explanations, and what goes
+//! wrong.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -36,7 +37,7 @@ fn answer(stream: TcpStream, judge: Judge, heard: &Mutex<Vec<String>>) -> std::i
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
     let asked: serde_json::Value = serde_json::from_slice(&body)?;
-    let question = asked["messages"][0]["content"].as_str().unwrap().to_string();
+    let question = asked["messages"].as_array().unwrap().last().unwrap()["content"].as_str().unwrap().to_string();
     let said = serde_json::json!({ "choices": [{ "message": { "content": judge(&question) } }] }).to_string();
     heard.lock().unwrap().push(question);
     write!(&stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{said}", said.len())
@@ -111,4 +112,59 @@ fn a_judge_that_may_not_be_asked_is_not() {
     let (address, asked) = server(|_| "2".into());
     assert!(graded(address, Rules::default()).unwrap_err().starts_with("this script may not connect to 127.0.0.1"));
     assert!(asked.lock().unwrap().is_empty());
+}
+
+/// Finds texts with a "b", and refuses one question in some.
+fn finds_b(question: &str) -> String {
+    let asked: serde_json::Value = serde_json::from_str(question).unwrap();
+    let texts: Vec<&str> = asked["texts"].as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect();
+    match texts.concat().len() % 5 {
+        0 => "<b>no</b>\u{1b}[2J".into(),
+        _ => serde_json::json!(texts.iter().map(|text| u8::from(text.contains('b'))).collect::<Vec<_>>()).to_string(),
+    }
+}
+
+#[test]
+fn a_score_repeats_offline_from_what_was_kept() {
+    let (address, asked) = server(finds_b);
+    let folder = tempfile::tempdir().unwrap();
+    let code = format!(
+        r#"let t = data::tokenizer("abcd", #{{ kind: "characters", min_frequency: 1 }});
+        let m = model::init(#{{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 8 }}, #{{ tokenizer: t, seed: 1 }});
+        let texts = [];
+        for i in 0..90 {{ let text = ""; for j in 0..10 {{ text += ["a", "b", "c", "d"][(i * 7 + j * j * 3 + i * j) % 4]; }} texts.push(text); }}
+        let text = data::texts(texts);
+        let s = sae::fit(m, "resid_post.0", text, #{{ d_sae: 12, k: 1, steps: 5, seed: 1 }});
+        let f = s.features(0..12);
+        let words = f.map(|one| `the letter b <script>${{one.index}}`);
+        let judge = model::endpoint("{address}", #{{ model: "finder" }});
+        let found = features::score(m, f, words, text, #{{ judge: judge, method: "detection", contexts: 20, length: 3, fragments: 90 }});
+        found.to_map()"#
+    );
+    let run = |net: &[&str]| {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_microtome"))
+            .args(net)
+            .args(["--json", "-e", &code])
+            .current_dir(folder.path())
+            .env("XDG_CONFIG_HOME", folder.path())
+            .env("MICROTOME_CACHE", folder.path().join("cache"))
+            .env_remove("MICROTOME_ENDPOINT_KEY")
+            .output()
+            .unwrap();
+        let read = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (read(&output.stdout), read(&output.stderr))
+    };
+    let refused = run(&[]);
+    assert!(refused.1.contains("may not connect to 127.0.0.1") && asked.lock().unwrap().is_empty(), "{refused:?}");
+    let (first, said) = run(&["--allow-net", "127.0.0.1"]);
+    let count = asked.lock().unwrap().len();
+    let table: serde_json::Value = serde_json::from_str(&first).expect(&said);
+    assert!(count > 8 && table["title"] == "explanations judged by finder: balanced accuracy of detection", "{first}");
+    let column = |name: &str| table["columns"].as_array().unwrap().iter().position(|column| column == name).unwrap();
+    let rows: Vec<&serde_json::Value> = table["rows"].as_array().unwrap().iter().collect();
+    let sum = |name: &str| rows.iter().map(|row| row[column(name)].as_u64().unwrap()).sum::<u64>();
+    assert!(sum("contexts") > 20 && sum("failed") > 0, "{first}");
+    // Nobody may be asked now, and the numbers are the same.
+    assert_eq!(run(&[]).0, first);
+    assert_eq!(asked.lock().unwrap().len(), count);
 }

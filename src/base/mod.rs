@@ -12,6 +12,7 @@ pub mod memory;
 pub mod names;
 pub mod net;
 pub mod options;
+pub mod questions;
 pub mod random;
 pub mod results;
 pub mod settings;

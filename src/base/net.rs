@@ -22,14 +22,17 @@ use super::task::Bar;
 use super::{Error, Result, Task};
 use crate::{bail, err};
 
-pub use endpoint::{Endpoint, EndpointOptions};
+pub use endpoint::{Connected, Endpoint, EndpointOptions};
 pub use partial::Download;
 
 /// The user agent.
 pub const USER_AGENT: &str = concat!("microtome/", env!("CARGO_PKG_VERSION"));
 
 /// How often a waiting download checks for an interruption.
-const GLANCE: Duration = Duration::from_millis(50);
+const GLANCE: Duration = Duration::from_millis(20);
+
+/// How long a server of files may be silent.
+const SILENCE: Duration = Duration::from_secs(60);
 
 /// Downloads a file to `to` (by default the last part of the address), atomically.
 ///
@@ -50,7 +53,7 @@ pub fn fetch(files: &Files, task: &Task, address: &str, to: Option<&str>, sha256
             return Ok(place);
         }
     }
-    let client = client(files.access(), judged(files.access()))?;
+    let client = client(files.access(), judged(files.access()), SILENCE)?;
     files.save(Path::new(&name), |file| {
         wait_for(async {
             let response = patiently(task, client.get(url.clone()).send()).await?.map_err(|e| failed(&url, e))?;
@@ -121,14 +124,14 @@ impl Resolve for Names {
     }
 }
 
-fn client(access: &Access, redirections: redirect::Policy) -> Result<Client> {
+fn client(access: &Access, redirections: redirect::Policy, silence: Duration) -> Result<Client> {
     // There is one TLS provider for each process; a program that embeds this crate may have installed another before.
     let _there_already = rustls::crypto::ring::default_provider().install_default();
     Client::builder()
         .redirect(redirections)
         .dns_resolver(Arc::new(Names { access: access.clone() }))
         .connect_timeout(Duration::from_secs(20))
-        .read_timeout(Duration::from_secs(60))
+        .read_timeout(silence)
         .user_agent(USER_AGENT)
         .build()
         .map_err(|e| err!(Network, "cannot start the network client: {e}"))
@@ -155,10 +158,15 @@ pub struct Server {
 impl Server {
     /// The token is sent to this server, and to none that it redirects to.
     pub fn new(access: &Access, token: Option<&str>) -> Result<Self> {
+        Self::patient(access, token, SILENCE)
+    }
+
+    /// The same for a server that may be silent for longer.
+    pub fn patient(access: &Access, token: Option<&str>, silence: Duration) -> Result<Self> {
         Ok(Self {
             access: access.clone(),
-            following: client(access, judged(access))?,
-            staying: client(access, redirect::Policy::none())?,
+            following: client(access, judged(access), silence)?,
+            staying: client(access, redirect::Policy::none(), silence)?,
             token: token.map(str::to_string),
         })
     }

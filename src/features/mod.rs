@@ -4,6 +4,7 @@ pub mod card;
 pub mod chance;
 pub mod contexts;
 pub mod describe;
+pub mod explain;
 pub mod facts;
 pub mod feature;
 pub mod for_label;

@@ -72,20 +72,32 @@ impl TextCodes {
         task: &Task,
     ) -> Result<Self> {
         let tokenizer = tokenizer(model)?;
-        let dictionaries = dictionaries(model, saes, features)?;
         let text = text.labelled();
         let context = harvest::context(model.decoder.config(), context)?;
         // At least two rows, so that one half can be scored on the other.
         let count = most.map(|tokens| tokens.div_ceil(context).max(2));
         let rows = pack::gathered(&text, tokenizer, context, count, task, Ok)?;
+        Self::of_rows(model, saes, features, &rows, task)
+    }
+
+    /// The same of rows that were read before.
+    pub fn of_rows(
+        model: &Model,
+        saes: &[Sae],
+        features: &[(usize, usize)],
+        rows: &[Row],
+        task: &Task,
+    ) -> Result<Self> {
+        let tokenizer = tokenizer(model)?;
+        let dictionaries = dictionaries(model, saes, features)?;
         let mut found = Self { starts: vec![0], codes: vec![Vec::new(); features.len()], ..Self::default() };
-        found.take_tokens(&rows)?;
+        found.take_tokens(rows)?;
         for id in &found.ids {
             if !found.texts.contains_key(id) {
                 found.texts.insert(*id, tokenizer.text_of(*id)?);
             }
         }
-        found.read(model, &dictionaries, &rows, task)?;
+        found.read(model, &dictionaries, rows, task)?;
         Ok(found)
     }
 

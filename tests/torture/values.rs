@@ -23,6 +23,7 @@ let enough = chosen.enough(m, text, #{ sizes: [3], draws: 1 });
 let judged = tree.judge(m, text, #{ token: "a", draws: 1, labels: () });
 let contexts = features::contexts(m, s, text);
 let of_feature = contexts[0];
+let explained = features::explain(m, f, data::texts(["a b c d", "b c", "d a b", "c c a"]), #{ fragments: 4, length: 2 });
 let measured = s.measure(x);
 let front = sae::pareto(saes, x);
 let ranked = features::predicting(m, s, text, "a");
@@ -58,6 +59,7 @@ const HANDLES: &[(&str, &[&str])] = &[
     ("Comparison", &["compared"]),
     ("Contexts", &["contexts"]),
     ("Enough", &["enough"]),
+    ("Explanation", &["explained"]),
     ("Feature", &["f", "saes[0].feature(3)"]),
     ("FeatureCard", &["of_feature"]),
     ("Grid", &["cells"]),

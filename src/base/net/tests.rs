@@ -99,33 +99,3 @@ fn only_allowed_hosts_are_asked() {
     let error = fetch(&files, &Task::default(), "file:///etc/passwd", None, None).unwrap_err();
     assert!(error.message.contains("http or https"));
 }
-
-/// The answer of a model.
-fn said(text: &str) -> String {
-    ok(&serde_json::json!({ "choices": [{ "message": { "content": text } }] }).to_string())
-}
-
-#[test]
-fn a_question_is_answered_and_a_busy_server_asked_again() {
-    let folder = tempfile::tempdir().unwrap();
-    let access = files(folder.path(), &["127.0.0.1"]).access().clone();
-    let busy = "HTTP/1.1 503 Busy\r\nRetry-After: 0\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_string();
-    let unknown = "HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno".to_string();
-    let address = server(vec![busy, said("2"), ok("{}"), unknown]) + "/v1/";
-    let endpoint = Endpoint::new(&address, EndpointOptions::default()).unwrap();
-    let ask = || endpoint.answer(&access, "How much is 1 + 1?", &Task::default());
-    assert_eq!(ask().unwrap(), "2");
-    assert!(ask().unwrap_err().message.starts_with("expected an answer in `choices[0].message.content`"));
-    assert_eq!(ask().unwrap_err().message, format!("{address} answered 404: no"));
-}
-
-#[test]
-fn an_endpoint_has_an_address_that_may_be_asked() {
-    let folder = tempfile::tempdir().unwrap();
-    let access = files(folder.path(), &[]).access().clone();
-    let endpoint = Endpoint::new("http://127.0.0.1:9/v1", EndpointOptions::default()).unwrap();
-    assert_eq!(endpoint.answer(&access, "?", &Task::default()).unwrap_err().kind, crate::base::Kind::Access);
-    for wrong in ["here", "file:///etc", "data:text"] {
-        assert!(Endpoint::new(wrong, EndpointOptions::default()).unwrap_err().message.contains("such as"), "{wrong}");
-    }
-}

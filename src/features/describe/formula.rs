@@ -20,7 +20,7 @@ pub enum Join {
 const JOINS: [Join; 3] = [Join::And, Join::Or, Join::ButNot];
 
 impl Join {
-    fn of(self, a: bool, b: bool) -> bool {
+    pub fn of(self, a: bool, b: bool) -> bool {
         match self {
             Join::And => a && b,
             Join::Or => a || b,
@@ -56,6 +56,11 @@ impl Formula {
     pub fn holds(&self, facts: &[&Fact], at: usize) -> bool {
         let of = |fact: usize| facts.get(fact).and_then(|fact| fact.holds.get(at)).copied().unwrap_or_default();
         self.more.iter().fold(of(self.first), |holds, (join, fact)| join.of(holds, of(*fact)))
+    }
+
+    /// The facts, and how each but the first is joined to those before.
+    pub fn parts(&self) -> (usize, &[(Join, usize)]) {
+        (self.first, &self.more)
     }
 
     /// In words.

@@ -5,6 +5,7 @@
 //! prediction (0 or 1) with the codes, as Bills et al. 2023 score explanations.
 
 mod formula;
+mod rule;
 
 use std::ops::Range;
 
@@ -20,6 +21,8 @@ use crate::data::Text;
 use crate::err;
 use crate::model::Model;
 use formula::{Codes, Formula, Mask, best};
+
+pub use rule::{KnownFacts, Rule};
 
 /// Below this correlation a description is "unclear".
 pub const CLEAR: f64 = 0.3;
@@ -89,24 +92,39 @@ fn of_codes(read: &TextCodes, seed: u64, task: &Task) -> Result<Vec<Described>> 
         .hint("read more text"));
     }
     let middle = read.starts.get(rows / 2).copied().unwrap_or_default();
-    // The same for every feature.
-    let common = masked([of_labels(read), looks(read)].concat(), 0..middle);
     let pieces = fragments(read, rows / 2);
+    selected(read, middle, task, |number, codes, facts, formula| match formula {
+        Some(formula) => judge(formula, facts, (codes, middle..codes.len()), (&pieces, seed, number)),
+        None => Described { text: "unclear".into(), ..Described::default() },
+    })
+    .map(|found| found.into_iter().map(|(described, tried)| Described { tried, ..described }).collect())
+}
+
+/// The rule that says best where each feature is active among the first `until` tokens, and its words; none for one
+/// that is inactive there.
+pub fn rules(read: &TextCodes, until: usize, task: &Task) -> Result<Vec<Option<Rule>>> {
+    let found = selected(read, until, task, |_, _, facts, formula| formula.map(|formula| Rule::of(formula, facts)))?;
+    Ok(found.into_iter().map(|(rule, _)| rule).collect())
+}
+
+/// What is made of the best formula for each feature among the first `until` tokens, and how many were tried.
+fn selected<T: Send>(
+    read: &TextCodes,
+    until: usize,
+    task: &Task,
+    make: impl Fn(usize, &[f32], &[&Fact], Option<&Formula>) -> T + Sync,
+) -> Result<Vec<(T, usize)>> {
+    // The same for every feature.
+    let common = masked([of_labels(read), looks(read)].concat(), 0..until);
     let each = read.codes.par_iter().enumerate().map(|(number, codes)| {
         task.check()?;
-        let own = masked(strings(read, codes, 0..middle, NAMED), 0..middle);
+        let own = masked(strings(read, codes, 0..until, NAMED), 0..until);
         let facts: Vec<&(Fact, Mask)> = common.iter().chain(&own).collect();
-        let (Some(chosen), judged) = (codes.get(..middle), middle..codes.len()) else {
-            return Err(err!(Bug, "fewer codes than tokens"));
-        };
+        let chosen = codes.get(..until).ok_or_else(|| err!(Bug, "fewer codes than tokens"))?;
         let masks: Vec<&Mask> = facts.iter().map(|(_, mask)| mask).collect();
         let (formula, tried) = best(&Codes::of(chosen), &masks);
         let facts: Vec<&Fact> = facts.iter().map(|(fact, _)| fact).collect();
-        let described = match formula {
-            Some(formula) => judge(&formula, &facts, (codes, judged), (&pieces, seed, number)),
-            None => Described { text: "unclear".into(), ..Described::default() },
-        };
-        Ok(Described { tried, ..described })
+        Ok((make(number, codes, &facts, formula.as_ref()), tried))
     });
     each.collect()
 }

@@ -4,7 +4,7 @@ mod brackets;
 mod columns;
 mod tokens;
 
-pub use tokens::{looks, strings};
+pub use tokens::{looks, of_name, strings};
 
 use super::TextCodes;
 

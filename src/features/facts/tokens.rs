@@ -82,6 +82,20 @@ pub fn strings(read: &TextCodes, codes: &[f32], range: Range<usize>, count: usiz
     facts
 }
 
+/// The fact of a token's name that [`strings`] calls so, on any text; none where it is no such name.
+pub fn of_name(read: &TextCodes, name: &str) -> Option<Fact> {
+    let is = |shown: &str, text: &str| format!("{:?}", plain(text)) == shown;
+    let has = |shown: &str, text: &str| {
+        text.chars().any(|sign| sign.is_ascii_punctuation() && format!("{:?}", sign.to_string()) == shown)
+    };
+    let quoted = |beginning: &str| name.strip_prefix(beginning).filter(|shown| shown.starts_with('"'));
+    let (is_before, verb, shown) = (quoted("token is ").map(|shown| (false, "is", shown)))
+        .or_else(|| quoted("token has ").map(|shown| (false, "has", shown)))
+        .or_else(|| quoted("after a token with ").map(|shown| (true, "has", shown)))
+        .or_else(|| quoted("after ").map(|shown| (true, "is", shown)))?;
+    Some(named(read, is_before, verb, shown, |text| if verb == "is" { is(shown, text) } else { has(shown, text) }))
+}
+
 /// The tokens with the largest sums.
 fn strongest<K: Ord + Copy>(sums: BTreeMap<K, f64>, count: usize) -> Vec<K> {
     let mut sums: Vec<(K, f64)> = sums.into_iter().collect();

@@ -5,18 +5,21 @@ mod contexts;
 mod counts;
 mod describe;
 mod effects;
+mod explain;
 mod feature;
 mod for_label;
 mod predicting;
 mod several;
 
 pub use contexts::Contexts;
+pub use explain::Explanation;
 pub use feature::Feature;
 pub use for_label::LabelRanking;
 pub use predicting::Ranking;
 
 use crate::features::FeatureCard;
 use crate::features::describe::DescribeOptions;
+use crate::features::explain::{FragmentOptions, ScoreOptions};
 use crate::features::for_label::ForLabelOptions;
 use crate::features::histogram::{CountOptions, HistogramOptions};
 use crate::features::labels::LabelOptions;
@@ -34,6 +37,10 @@ pub const OPTIONS: &[Group] = &[
     ("feature_contexts", fields::<OverviewOptions>),
     ("feature_counts", fields::<CountOptions>),
     ("feature_description", fields::<DescribeOptions>),
+    ("feature_explainer", fields::<explain::ExplainerOptions>),
+    ("feature_fragments", fields::<FragmentOptions>),
+    ("feature_judge", fields::<explain::JudgeOptions>),
+    ("feature_score", fields::<ScoreOptions>),
     ("feature_for_label", fields::<ForLabelOptions>),
     ("feature_labels", fields::<LabelOptions>),
     ("feature_logits", fields::<LogitsOptions>),
@@ -45,6 +52,7 @@ pub const OPTIONS: &[Group] = &[
 /// The types that scripts hold.
 pub const HANDLES: &[HandleType] = &[
     handle_type::<Contexts>(),
+    handle_type::<Explanation>(),
     handle_type::<Feature>(),
     large::<FeatureCard>(),
     handle_type::<LabelRanking>(),
@@ -59,6 +67,7 @@ pub fn functions() -> Vec<&'static ModuleManifest> {
         exported_manifest!(counts::functions),
         exported_manifest!(describe::functions),
         exported_manifest!(effects::functions),
+        exported_manifest!(explain::functions),
         exported_manifest!(for_label::functions),
         exported_manifest!(predicting::functions),
     ]
@@ -69,6 +78,7 @@ pub fn globals() -> Vec<&'static ModuleManifest> {
     vec![
         exported_manifest!(card::methods),
         exported_manifest!(contexts::methods),
+        exported_manifest!(explain::methods),
         exported_manifest!(feature::methods),
         exported_manifest!(for_label::methods),
         exported_manifest!(predicting::methods),

@@ -4,7 +4,7 @@ use rhai::NativeCallContext;
 use rhai::plugin::*;
 use serde_json::{Value, json};
 
-use crate::base::net;
+use crate::base::net::{self, Connected};
 use crate::base::options::{Plain, Setting};
 use crate::base::{Result, Task};
 use crate::report::Screen;
@@ -20,7 +20,12 @@ pub struct Endpoint(net::Endpoint);
 impl Endpoint {
     /// The answer to a question.
     pub fn answer(&self, env: &Env, question: &str, task: &Task) -> Result<String> {
-        self.0.answer(env.files.access(), question, task)
+        self.connected(env)?.answer(question, task)
+    }
+
+    /// The same under the rules of a run, with the exchanges that its cache has.
+    pub fn connected<'a>(&'a self, env: &'a Env) -> Result<Connected<'a>> {
+        Connected::new(&self.0, env.files.access(), env.settings.cache.as_deref())
     }
 }
 
@@ -59,8 +64,10 @@ pub mod functions {
     /// A language model behind an OpenAI-compatible address, on this machine or another, which grades texts.
     ///
     /// `address` ends before `/chat/completions`. The host must be allowed with `--allow-net`; if the environment variable
-    /// `MICROTOME_ENDPOINT_KEY` is set, it is sent there as the key, over https or to this machine only. Answers are not
-    /// sampled. A server that is busy is asked four times.
+    /// `MICROTOME_ENDPOINT_KEY`, or the one named by `key`, is set, it is sent there as the key, over https or to this
+    /// machine only. Answers are not sampled. Before questions are asked, their number and tokens are said. Every answer is
+    /// kept in the cache under a hash of its question and never asked for again, so that a run repeats offline; after an
+    /// interruption, a failure, or with the budget used up, the next call asks only what is still missing.
     ///
     /// # Options
     /// - [endpoint]

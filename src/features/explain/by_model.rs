@@ -1,0 +1,66 @@
+//! A loaded model that answers questions: it continues them, and its own logits are the probabilities of its tokens.
+
+use crate::base::questions::{Answers, Question, Reply, TokenChances};
+use crate::base::{Result, Task};
+use crate::err;
+use crate::features::feature::tokenizer;
+use crate::model::Model;
+use crate::model::batch::Batch;
+use crate::model::generate::GenerateOptions;
+use crate::model::predict::likeliest;
+
+/// The likeliest tokens of which a probability is told.
+const LIKELIEST: usize = 15;
+
+/// A loaded model.
+pub struct Continuing<'a>(pub &'a Model);
+
+impl Continuing<'_> {
+    fn answer(&self, question: &Question, task: &Task) -> Result<Reply> {
+        let (model, context) = (self.0, self.0.decoder.config().context);
+        let prompt = format!("{}\n\n{}\n\n", question.system, question.user);
+        let ids = tokenizer(model)?.encode(&prompt, None, task)?.ids;
+        let left = context.saturating_sub(ids.len()).min(question.tokens);
+        if left == 0 {
+            let found = ids.len();
+            return Err(err!(Argument, "expected a model that reads more than a question's {found} tokens, found one of {context}")
+                .hint("shorter fragments make shorter questions: #{ length: 16 }"));
+        }
+        let options = GenerateOptions { tokens: left, ..GenerateOptions::default() };
+        let batch = Batch::new(vec![ids.clone()])?;
+        let mut found = model.generate(&batch, &options, (0, true), Vec::new(), &mut |_| {}, task)?;
+        let (new, text) = (found.ids.pop().unwrap_or_default(), found.texts.pop().unwrap_or_default());
+        let chances = if question.chances { self.chances(&ids, &new, task)? } else { Vec::new() };
+        Ok(Reply { text, chances })
+    }
+
+    /// The probabilities of an answer's tokens, by one more pass over all of them.
+    fn chances(&self, ids: &[u32], new: &[u32], task: &Task) -> Result<Vec<TokenChances>> {
+        let (model, tokenizer) = (self.0, tokenizer(self.0)?);
+        let logits = model.decoder.logits(&Batch::new(vec![[ids, new].concat()])?, Vec::new(), task)?.get(0)?;
+        let most = LIKELIEST.min(model.decoder.config().outputs());
+        let of = |(at, id): (usize, &u32)| {
+            task.check()?;
+            let top = likeliest(&logits, (ids.len() + at) as i64 - 1, most)?;
+            let named = |one: crate::model::predict::Prediction| Ok((tokenizer.text_of(one.id)?, one.probability.ln()));
+            Ok(TokenChances { token: tokenizer.text_of(*id)?, top: top.into_iter().map(named).collect::<Result<_>>()? })
+        };
+        new.iter().enumerate().map(of).collect()
+    }
+}
+
+impl Answers for Continuing<'_> {
+    fn name(&self) -> String {
+        self.0.origin.clone()
+    }
+
+    fn answers(&self, questions: &[Question], task: &Task) -> Result<Vec<Result<Reply>>> {
+        let bar = task.begin(&format!("asking {}", self.name()), Some(questions.len() as u64));
+        let answer = |question: &Question| {
+            let reply = self.answer(question, task)?;
+            bar.advance(1);
+            Ok(Ok(reply))
+        };
+        questions.iter().map(answer).collect()
+    }
+}

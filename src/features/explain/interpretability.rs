@@ -1,0 +1,79 @@
+//! How well the features of several methods are explained (Cunningham et al. 2023, figure 4): explained, judged and
+//! averaged, a row for each.
+
+use super::explainer::{self, LENGTH};
+use super::explanation::By;
+use super::fragments::Fragments;
+use super::score::{self, Details, ScoreOptions, Scored};
+use crate::base::bootstrap::bootstrap;
+use crate::base::{Cell, Result, Table, Task};
+use crate::data::Text;
+use crate::features::feature::FeatureList;
+use crate::model::Model;
+
+/// The seed of the bootstrap.
+const SEED: u64 = 0;
+
+/// The mean score of each named group of features, with its 95 % interval by the bootstrap over features.
+pub fn interpretability(
+    model: &Model,
+    groups: &[(String, FeatureList)],
+    text: &Text,
+    (explainer, judge): (By, By),
+    options: &ScoreOptions,
+    task: &Task,
+) -> Result<Table> {
+    let all = together(groups);
+    let to_explain = Fragments::of(model, &all, text, (&options.fragments, LENGTH), task)?;
+    let explanations = explainer::of_fragments(&to_explain, explainer, task)?;
+    let usual = options.method.length();
+    let to_judge = match usual == LENGTH {
+        true => to_explain,
+        false => Fragments::of(model, &all, text, (&options.fragments, usual), task)?,
+    };
+    let (mut rows, mut first) = (Vec::new(), 0);
+    for (name, list) in groups {
+        let own = explanations.get(first..first + list.features.len()).unwrap_or_default();
+        let scored = score::of_fragments(&to_judge, first, own, (judge, options), task)?;
+        rows.push(row(name, &scored));
+        first += list.features.len();
+    }
+    let columns = ["of", "score", "from", "to", "by another's", "top", "random", "scored", "features", "failed"];
+    Ok(Table {
+        title: format!("mean scores of explanations, {}, judged by {}", options.method.word(), judge.name()),
+        columns: columns.map(String::from).to_vec(),
+        rows,
+    })
+}
+
+/// The features of all groups, one after the other, so that the model reads the text once.
+fn together(groups: &[(String, FeatureList)]) -> FeatureList {
+    let mut all = FeatureList::default();
+    for (_, list) in groups {
+        let before = all.saes.len();
+        all.saes.extend(list.saes.iter().cloned());
+        all.features.extend(list.features.iter().map(|(sae, feature)| (before + sae, *feature)));
+        all.names.extend(list.names.iter().cloned());
+    }
+    all
+}
+
+fn row(name: &str, scored: &[Scored]) -> Vec<Cell> {
+    let own: Vec<f64> = scored.iter().filter_map(|one| one.score).collect();
+    let of = |value: &dyn Fn(&Scored) -> Option<f64>| mean(scored.iter().filter_map(value));
+    let drawn = |drawn: &[usize]| drawn.iter().filter_map(|at| own.get(*at)).sum::<f64>() / drawn.len() as f64;
+    let [from, to] = bootstrap(own.len(), SEED, drawn).map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::Float));
+    let (top, random) = (
+        of(&|one| if let Details::Simulation { top, .. } = one.details { top } else { None }),
+        of(&|one| if let Details::Simulation { random, .. } = one.details { random } else { None }),
+    );
+    let failed: usize = scored.iter().map(|one| one.failed).sum();
+    let score = mean(own.iter().copied());
+    let by_other = of(&|one| one.by_other);
+    vec![name.into(), score, from, to, by_other, top, random, own.len().into(), scored.len().into(), failed.into()]
+}
+
+fn mean(of: impl Iterator<Item = f64>) -> Cell {
+    let all: Vec<f64> = of.collect();
+    if all.is_empty() { Cell::Missing } else { Cell::Float(all.iter().sum::<f64>() / all.len() as f64) }
+}

@@ -1,0 +1,29 @@
+//! How well explanations of features say where they are active: explained on one half of a text's fragments, and judged
+//! on the other.
+//!
+//! Simulation (Bills et al. 2023, Cunningham et al. 2023): the correlation of simulated with real codes. Detection and
+//! fuzzing (Paulo et al. 2024): which contexts, or which marked tokens, does the explanation tell from others.
+
+mod by_model;
+mod classified;
+mod explainer;
+mod explanation;
+mod fragments;
+mod interpretability;
+mod score;
+mod simulated;
+mod simulation;
+mod verdicts;
+mod words;
+
+#[cfg(test)]
+mod judging_tests;
+#[cfg(test)]
+mod tests;
+
+pub use by_model::Continuing;
+pub use explainer::explain;
+pub use explanation::{By, Explanation};
+pub use fragments::FragmentOptions;
+pub use interpretability::interpretability;
+pub use score::{Method, ScoreOptions, Scored, score, table};

@@ -1,0 +1,259 @@
+//! Scores of explanations, each beside what another feature's explanation reaches, and as a table.
+
+use super::classified::{self, Confusion};
+use super::explainer;
+use super::explanation::{By, Explanation};
+use super::fragments::{FragmentOptions, Fragments};
+use super::simulated::{self, Judged, Simulated};
+use crate::base::{Cell, Error, Result, Table, Task};
+use crate::data::Text;
+use crate::err;
+use crate::features::feature::FeatureList;
+use crate::model::Model;
+
+crate::choices! {
+    /// How an explanation is judged.
+    pub enum Method {
+        /// Codes at every token, simulated from the explanation.
+        Simulation = "simulation",
+        /// Whether the feature is active anywhere in a context.
+        Detection = "detection",
+        /// Whether it is active at the tokens that are marked.
+        Fuzzing = "fuzzing",
+    }
+}
+
+impl Method {
+    /// The usual length of a fragment.
+    pub fn length(self) -> usize {
+        match self {
+            Method::Simulation => explainer::LENGTH,
+            Method::Detection | Method::Fuzzing => classified::LENGTH,
+        }
+    }
+}
+
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct ScoreOptions {
+        /// How explanations are judged.
+        method: Method = Method::Simulation;
+        /// Number of contexts with the feature, and as many without it.
+        contexts: usize = 50 => at_least(10.0).at_most(1e6).only("method", &["detection", "fuzzing"]);
+        with fragments: FragmentOptions;
+    }
+}
+
+/// The score of an explanation.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Scored {
+    /// Simulation: the correlation over the strongest and the drawn fragments. Detection and fuzzing: balanced accuracy.
+    /// None for a feature that is too seldom active, and where no answer could be read.
+    pub score: Option<f64>,
+    /// Its 95 % interval: the bootstrap over fragments or contexts.
+    pub interval: Option<[f64; 2]>,
+    /// The same by another feature's explanation, or, where there is one feature alone, by predictions in a turned order.
+    pub by_other: Option<f64>,
+    /// Fragments or contexts whose answer was read.
+    pub count: usize,
+    /// Those whose answer could not be.
+    pub failed: usize,
+    /// Why the first of them could not be.
+    pub why: Option<String>,
+    pub details: Details,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Details {
+    Simulation { top: Option<f64>, random: Option<f64> },
+    Verdicts { confusion: Confusion, auc: Option<f64> },
+}
+
+impl Default for Details {
+    fn default() -> Self {
+        Details::Simulation { top: None, random: None }
+    }
+}
+
+/// Scores an explanation of each feature by where it is active in a text.
+pub fn score(
+    model: &Model,
+    list: &FeatureList,
+    explanations: &[Explanation],
+    text: &Text,
+    by: By,
+    options: &ScoreOptions,
+    task: &Task,
+) -> Result<Vec<Scored>> {
+    let (features, found) = (list.features.len(), explanations.len());
+    if features != found {
+        return Err(err!(Argument, "expected one explanation for each of {features} features, found {found}").about("explanation"));
+    }
+    let fragments = Fragments::of(model, list, text, (&options.fragments, options.method.length()), task)?;
+    of_fragments(&fragments, 0, explanations, (by, options), task)
+}
+
+/// The same of fragments that were read; the explanations are of the features from `first` on.
+pub fn of_fragments(
+    fragments: &Fragments,
+    first: usize,
+    explanations: &[Explanation],
+    (by, options): (By, &ScoreOptions),
+    task: &Task,
+) -> Result<Vec<Scored>> {
+    let found = match options.method {
+        Method::Simulation => by_simulation(fragments, first, explanations, by, task)?,
+        method => by_verdicts(fragments, first, explanations, (by, method == Method::Fuzzing, options.contexts), task)?,
+    };
+    let failed: usize = found.iter().map(|one| one.failed).sum();
+    if let Some(why) = found.iter().find_map(|one| one.why.as_ref()) {
+        task.say(&format!("{failed} answers could not be read and are left out; of the first: {why}"));
+    }
+    Ok(found)
+}
+
+/// Of each explanation the one after it that is another feature's, if there is any.
+fn others(explanations: &[Explanation]) -> Vec<Option<&Explanation>> {
+    let other = |at: usize| {
+        let after = explanations.iter().cycle().skip(at + 1).take(explanations.len().saturating_sub(1));
+        after.into_iter().find(|other| !other.text.is_empty())
+    };
+    (0..explanations.len()).map(other).collect()
+}
+
+fn by_simulation(
+    fragments: &Fragments,
+    first: usize,
+    explanations: &[Explanation],
+    by: By,
+    task: &Task,
+) -> Result<Vec<Scored>> {
+    let judged = |(at, explanation): (usize, &Explanation)| {
+        if explanation.text.is_empty() { None } else { simulated::judged(fragments, first + at) }
+    };
+    let judged: Vec<Vec<Judged>> =
+        explanations.iter().enumerate().map(|one| judged(one).unwrap_or_default()).collect();
+    let others = others(explanations);
+    let mut asked = Vec::new();
+    for ((explanation, other), judged) in explanations.iter().zip(&others).zip(&judged) {
+        for explanation in std::iter::once(explanation).chain(*other) {
+            asked.extend(judged.iter().map(|judged| (explanation, judged.fragment)));
+        }
+    }
+    let mut predicted = simulated::predictions(fragments, &asked, by, task)?.into_iter();
+    let mut scored = Vec::new();
+    for (at, (judged, other)) in judged.iter().zip(&others).enumerate() {
+        if judged.is_empty() {
+            scored.push(Scored::default());
+            continue;
+        }
+        let own: Vec<_> = predicted.by_ref().take(judged.len()).collect();
+        let found = Simulated::of(fragments, first + at, judged, &own);
+        let by_other = match other {
+            Some(_) => {
+                let of_other: Vec<_> = predicted.by_ref().take(judged.len()).collect();
+                Simulated::of(fragments, first + at, judged, &of_other).both
+            }
+            None => simulated::shuffled(fragments, first + at, judged, &own),
+        };
+        scored.push(Scored {
+            score: found.both,
+            interval: found.interval,
+            by_other,
+            count: found.fragments,
+            failed: own.len() - found.fragments,
+            why: first_failure(&own),
+            details: Details::Simulation { top: found.top, random: found.random },
+        });
+    }
+    Ok(scored)
+}
+
+fn by_verdicts(
+    fragments: &Fragments,
+    first: usize,
+    explanations: &[Explanation],
+    (by, is_fuzzing, contexts): (By, bool, usize),
+    task: &Task,
+) -> Result<Vec<Scored>> {
+    let samples = |(at, explanation): (usize, &Explanation)| {
+        if explanation.text.is_empty() { None } else { classified::samples(fragments, first + at, contexts) }
+    };
+    let samples: Vec<_> = explanations.iter().enumerate().map(|one| samples(one).unwrap_or_default()).collect();
+    let others = others(explanations);
+    let mut asked = Vec::new();
+    for ((explanation, other), samples) in explanations.iter().zip(&others).zip(&samples) {
+        if !samples.is_empty() {
+            asked.extend(std::iter::once(explanation).chain(*other).map(|one| (one, samples.as_slice())));
+        }
+    }
+    let mut verdicts = classified::verdicts(fragments, &asked, (by, is_fuzzing), task)?.into_iter();
+    let mut scored = Vec::new();
+    for (samples, other) in samples.iter().zip(&others) {
+        if samples.is_empty() {
+            let details = Details::Verdicts { confusion: Confusion::default(), auc: None };
+            scored.push(Scored { details, ..Scored::default() });
+            continue;
+        }
+        let own = verdicts.next().unwrap_or_default();
+        let answered = classified::answered(samples, &own);
+        let confusion = classified::confusion(&answered);
+        let by_other = match other {
+            Some(_) => {
+                let of_other = verdicts.next().unwrap_or_default();
+                classified::confusion(&classified::answered(samples, &of_other)).balanced()
+            }
+            None => classified::shuffled(&answered),
+        };
+        scored.push(Scored {
+            score: confusion.balanced(),
+            interval: classified::interval(&answered),
+            by_other,
+            count: answered.len(),
+            failed: samples.len() - answered.len(),
+            why: first_failure(&own),
+            details: Details::Verdicts { confusion, auc: classified::auc(&answered) },
+        });
+    }
+    Ok(scored)
+}
+
+fn first_failure<T>(found: &[Result<T, Error>]) -> Option<String> {
+    found.iter().find_map(|found| found.as_ref().err()).map(|error| error.message.clone())
+}
+
+/// Scores as rows of a table, with the names of their features.
+pub fn table(names: &[String], explanations: &[Explanation], scored: &[Scored], by: By, method: Method) -> Table {
+    let (what, own): (&str, &[&str]) = match method {
+        Method::Simulation => ("correlation of simulated and real codes", &["top", "random", "fragments"]),
+        Method::Detection => ("balanced accuracy of detection", &["AUC", "F1", "precision", "recall", "accuracy", "contexts"]),
+        Method::Fuzzing => ("balanced accuracy of fuzzing", &["AUC", "F1", "precision", "recall", "accuracy", "contexts"]),
+    };
+    let columns = [&["feature", "explanation", "score", "from", "to", "by another's"], own, &["failed"]].concat();
+    let number = |value: Option<f64>| value.map_or(Cell::Missing, Cell::Float);
+    let row = |((name, explanation), found): ((&String, &Explanation), &Scored)| {
+        let [from, to] = [0, 1].map(|end| number(found.interval.map(|ends| ends[end])));
+        let mut row = vec![
+            name.as_str().into(),
+            explanation.text.as_str().into(),
+            number(found.score),
+            from,
+            to,
+            number(found.by_other),
+        ];
+        row.extend(match &found.details {
+            Details::Simulation { top, random } => vec![number(*top), number(*random)],
+            Details::Verdicts { confusion, auc } => {
+                let all = [*auc, confusion.f1(), confusion.precision(), confusion.recall(), confusion.accuracy()];
+                all.map(number).to_vec()
+            }
+        });
+        row.extend([found.count.into(), found.failed.into()]);
+        row
+    };
+    Table {
+        title: format!("explanations judged by {}: {what}", by.name()),
+        columns: columns.into_iter().map(String::from).collect(),
+        rows: names.iter().zip(explanations).zip(scored).map(row).collect(),
+    }
+}

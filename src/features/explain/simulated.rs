@@ -1,0 +1,178 @@
+//! The score of simulation: the correlation of simulated with real codes over all tokens of some fragments.
+
+use super::explainer::every_second;
+use super::explanation::{By, Explanation};
+use super::fragments::{Fragments, Half};
+use super::simulation::{self, MOST};
+use crate::base::bootstrap::bootstrap;
+use crate::base::questions::Question;
+use crate::base::{Error, Result, Task};
+use crate::err;
+use crate::features::describe::KnownFacts;
+
+/// Fragments of each sort, the strongest and random ones (Cunningham et al. 2023).
+pub const OF_EACH: usize = 5;
+
+/// The seed of the bootstrap.
+const SEED: u64 = 0;
+
+/// A fragment that is judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Judged {
+    pub fragment: usize,
+    /// One of the strongest; else it was drawn.
+    pub is_top: bool,
+}
+
+/// Every second one of the ten strongest fragments of the judge's half, and as many others, drawn from those in which the
+/// feature is active; none where it is active in less than ten.
+pub fn judged(fragments: &Fragments, feature: usize) -> Option<Vec<Judged>> {
+    let (mut active, _) = fragments.sorted(feature, Half::Judge);
+    if active.len() < 2 * OF_EACH {
+        return None;
+    }
+    let rest = active.split_off((2 * OF_EACH).min(active.len() / 2));
+    let top = every_second(&active, OF_EACH);
+    let random = fragments.drawn(rest, OF_EACH, feature, "fragments to judge");
+    let of = |fragments: Vec<usize>, is_top| fragments.into_iter().map(move |fragment| Judged { fragment, is_top });
+    Some(of(top, true).chain(of(random, false)).collect())
+}
+
+/// What an explanation makes of fragments: a prediction for each token, or why there is none.
+pub fn predictions(
+    fragments: &Fragments,
+    asked: &[(&Explanation, usize)],
+    by: By,
+    task: &Task,
+) -> Result<Vec<Result<Vec<f64>>>> {
+    match by {
+        By::Rules => {
+            let known = KnownFacts::of(&fragments.read);
+            let of = |(explanation, fragment): &(&Explanation, usize)| {
+                task.check()?;
+                let holds = holds(explanation, &known)?;
+                let there = holds.get(fragments.places(*fragment)).unwrap_or_default();
+                Ok(Ok(there.iter().map(|holds| if *holds { MOST } else { 0.0 }).collect()))
+            };
+            asked.iter().map(of).collect()
+        }
+        By::Words(answers) => {
+            let tokens: Vec<Vec<&str>> = asked.iter().map(|(_, fragment)| fragments.tokens(*fragment)).collect();
+            let question = |((explanation, _), tokens): (&(&Explanation, usize), &Vec<&str>)| {
+                simulation::question(&explanation.text, tokens)
+            };
+            let questions: Vec<Question> = asked.iter().zip(&tokens).map(question).collect();
+            let replies = answers.answers(&questions, task)?;
+            Ok(replies.into_iter().zip(&tokens).map(|(reply, tokens)| simulation::read(&reply?, tokens)).collect())
+        }
+    }
+}
+
+/// Where the rule of an explanation is true.
+pub fn holds(explanation: &Explanation, known: &KnownFacts) -> Result<Vec<bool>> {
+    let rule = explanation.rule.as_ref().ok_or_else(|| {
+        err!(Argument, "expected an explanation made by rules, found one in words alone")
+            .hint("rules read no words: a language model does, #{ by: model::endpoint(..) }")
+            .about("explanation")
+    })?;
+    rule.holds(known)
+}
+
+/// The correlations of simulated and real codes.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Simulated {
+    /// Over the strongest fragments and the drawn ones together; None where all answers failed.
+    pub both: Option<f64>,
+    /// The bootstrap over fragments.
+    pub interval: Option<[f64; 2]>,
+    pub top: Option<f64>,
+    pub random: Option<f64>,
+    /// Fragments whose answer was read.
+    pub fragments: usize,
+}
+
+impl Simulated {
+    /// Of what was predicted for the judged fragments of a feature.
+    pub fn of(fragments: &Fragments, feature: usize, judged: &[Judged], predicted: &[Result<Vec<f64>, Error>]) -> Self {
+        let read = judged.iter().zip(predicted).filter_map(|(judged, found)| Some((judged, found.as_ref().ok()?)));
+        let sums: Vec<(bool, Sums)> = read
+            .map(|(judged, found)| (judged.is_top, Sums::of(found, &fragments.codes(feature, judged.fragment))))
+            .collect();
+        let of = |wanted: &dyn Fn(bool) -> bool| {
+            let some = sums.iter().filter(|(is_top, _)| wanted(*is_top)).map(|(_, sums)| *sums);
+            some.reduce(Sums::and).map(|sums| sums.correlation().unwrap_or_default())
+        };
+        let drawn = |drawn: &[usize]| {
+            let all = drawn.iter().filter_map(|at| sums.get(*at)).map(|(_, sums)| *sums).reduce(Sums::and);
+            all.map_or(f64::NAN, |sums| sums.correlation().unwrap_or_default())
+        };
+        Self {
+            both: of(&|_| true),
+            interval: bootstrap(sums.len(), SEED, drawn),
+            top: of(&|is_top| is_top),
+            random: of(&|is_top| !is_top),
+            fragments: sums.len(),
+        }
+    }
+}
+
+/// The score by chance: each fragment judged by the predictions of another one, a mean over all ways to turn their order.
+pub fn shuffled(
+    fragments: &Fragments,
+    feature: usize,
+    judged: &[Judged],
+    predicted: &[Result<Vec<f64>, Error>],
+) -> Option<f64> {
+    let read = judged.iter().zip(predicted).filter_map(|(judged, found)| Some((judged.fragment, found.as_ref().ok()?)));
+    let read: Vec<(usize, &Vec<f64>)> = read.collect();
+    let turned = |by: usize| {
+        let others = read.iter().cycle().skip(by);
+        let sums = read.iter().zip(others).map(|((fragment, _), (_, found))| Sums::of(found, &fragments.codes(feature, *fragment)));
+        sums.reduce(Sums::and).and_then(Sums::correlation).unwrap_or_default()
+    };
+    (read.len() > 1).then(|| (1..read.len()).map(turned).sum::<f64>() / (read.len() - 1) as f64)
+}
+
+/// The sums of which a correlation is made, so that those of fragments add up.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sums {
+    n: f64,
+    x: f64,
+    y: f64,
+    xx: f64,
+    yy: f64,
+    xy: f64,
+}
+
+impl Sums {
+    pub fn of(x: &[f64], y: &[f64]) -> Self {
+        let sum = |of: &dyn Fn(f64, f64) -> f64| x.iter().zip(y).map(|(x, y)| of(*x, *y)).sum();
+        Self {
+            n: x.len().min(y.len()) as f64,
+            x: sum(&|x, _| x),
+            y: sum(&|_, y| y),
+            xx: sum(&|x, _| x * x),
+            yy: sum(&|_, y| y * y),
+            xy: sum(&|x, y| x * y),
+        }
+    }
+
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            n: self.n + other.n,
+            x: self.x + other.x,
+            y: self.y + other.y,
+            xx: self.xx + other.xx,
+            yy: self.yy + other.yy,
+            xy: self.xy + other.xy,
+        }
+    }
+
+    /// Pearson's correlation; none where one of the two is constant.
+    pub fn correlation(self) -> Option<f64> {
+        let spread = |sum: f64, squares: f64| squares - sum * sum / self.n;
+        let (x, y) = (spread(self.x, self.xx), spread(self.y, self.yy));
+        let varies = x > 1e-12 * self.xx && y > 1e-12 * self.yy;
+        varies.then(|| (self.xy - self.x * self.y / self.n) / (x * y).sqrt())
+    }
+}
