@@ -46,12 +46,13 @@ fn every_step_of_the_tour_runs_and_is_short() {
 }
 
 /// Experiments that take long without optimisation, cut short: only their checks may fail.
-const SHORT: [(&str, &str); 14] = [
+const SHORT: [(&str, &str); 15] = [
     ("apostrophe_feature", "--tokens 2048 --judged 1024 --k 8 --ratio 1 --others 1"),
     ("attribution_graph", "--text grammar --tokens 600 --ratio 1 --k 4 --passes 1"),
     ("figure5", "--pairs 2 --tokens 1000 --thresholds 2 --lowest 0.1"),
     ("gender_erasure", "--tokens 4096"),
     ("induction", "--steps 2"),
+    ("interpretability", "--layers 1 --tokens 16000 --fragments 60 --features 3 --ratio 1 --k 4"),
     ("ioi_heads", "--n 4"),
     ("known_circuits", "--tasks parenthesis --n 2"),
     ("splitting", "--text grammar --tokens 6000 --passes 1 --k 4"),

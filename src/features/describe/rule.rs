@@ -79,7 +79,8 @@ mod tests {
     /// Words in an order without a pattern, a feature that is active at "cat" after "(", and one at "sat" or ")".
     fn read(shift: u64) -> TextCodes {
         let ids: Vec<u32> = stream(1, "words", shift).random_iter::<u32>().map(|id| id % 8).take(4096).collect();
-        let codes = |is_active: &dyn Fn(usize) -> bool| (0..4096).map(|at| if is_active(at) { 2.0 } else { 0.0 }).collect();
+        let codes =
+            |is_active: &dyn Fn(usize) -> bool| (0..4096).map(|at| if is_active(at) { 2.0 } else { 0.0 }).collect();
         let after = |at: usize| at % 16 > 0 && ids[at] == 1 && ids[at - 1] == 2;
         TextCodes {
             starts: (0..=256).map(|row| 16 * row).collect(),

@@ -23,8 +23,11 @@ impl Continuing<'_> {
         let left = context.saturating_sub(ids.len()).min(question.tokens);
         if left == 0 {
             let found = ids.len();
-            return Err(err!(Argument, "expected a model that reads more than a question's {found} tokens, found one of {context}")
-                .hint("shorter fragments make shorter questions: #{ length: 16 }"));
+            return Err(err!(
+                Argument,
+                "expected a model that reads more than a question's {found} tokens, found one of {context}"
+            )
+            .hint("shorter fragments make shorter questions: #{ length: 16 }"));
         }
         let options = GenerateOptions { tokens: left, ..GenerateOptions::default() };
         let batch = Batch::new(vec![ids.clone()])?;

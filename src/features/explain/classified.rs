@@ -193,7 +193,8 @@ fn share(some: usize, all: usize) -> Option<f64> {
 
 /// The verdicts that were read, with what is true.
 pub fn answered(samples: &[Sample], verdicts: &[Result<Verdict>]) -> Vec<(bool, Verdict)> {
-    let read = samples.iter().zip(verdicts).filter_map(|(sample, verdict)| Some((sample.is_active, *verdict.as_ref().ok()?)));
+    let read =
+        samples.iter().zip(verdicts).filter_map(|(sample, verdict)| Some((sample.is_active, *verdict.as_ref().ok()?)));
     read.collect()
 }
 
@@ -214,12 +215,15 @@ pub fn interval(answered: &[(bool, Verdict)]) -> Option<[f64; 2]> {
 /// verdict without a chance counts as 0 or 1.
 pub fn auc(answered: &[(bool, Verdict)]) -> Option<f64> {
     let chance = |verdict: &Verdict| verdict.chance.unwrap_or(f64::from(u8::from(verdict.is_active)));
-    let of = |wanted: bool| answered.iter().filter(move |(truth, _)| *truth == wanted).map(|(_, verdict)| chance(verdict));
-    let wins = of(true).flat_map(|with| of(false).map(move |without| match with.total_cmp(&without) {
-        std::cmp::Ordering::Greater => 1.0,
-        std::cmp::Ordering::Equal => 0.5,
-        std::cmp::Ordering::Less => 0.0,
-    }));
+    let of =
+        |wanted: bool| answered.iter().filter(move |(truth, _)| *truth == wanted).map(|(_, verdict)| chance(verdict));
+    let wins = of(true).flat_map(|with| {
+        of(false).map(move |without| match with.total_cmp(&without) {
+            std::cmp::Ordering::Greater => 1.0,
+            std::cmp::Ordering::Equal => 0.5,
+            std::cmp::Ordering::Less => 0.0,
+        })
+    });
     let pairs = of(true).count() * of(false).count();
     (pairs > 0).then(|| wins.sum::<f64>() / pairs as f64)
 }

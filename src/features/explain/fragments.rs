@@ -66,8 +66,11 @@ impl Fragments {
         let context = model.decoder.config().context;
         let length = options.length.unwrap_or(usual.min(context));
         if length > context {
-            return Err(err!(Argument, "expected fragments of at most {context} tokens, the model's context, found {length}")
-                .about("length"));
+            return Err(err!(
+                Argument,
+                "expected fragments of at most {context} tokens, the model's context, found {length}"
+            )
+            .about("length"));
         }
         let seed = options.seed as u64;
         let (rows, explaining) = rows(&text.labelled(), tokenizer(model)?, (options.fragments, length), seed, task)?;
@@ -159,7 +162,11 @@ fn rows(
         left = left.saturating_sub(document.ids.len() as u64);
         if let Some(spare) = document.ids.len().checked_sub(length) {
             let row = cut(&document, cuts.random_range(0..=spare), length);
-            if explains { explaining.push(row) } else { judging.push(row) }
+            if explains {
+                explaining.push(row)
+            } else {
+                judging.push(row)
+            }
             bar.advance(1);
         }
     }
@@ -180,10 +187,10 @@ fn rows(
 fn cut(document: &Encoded, start: usize, length: usize) -> Row {
     let range = start..start + length;
     let of = |values: &Vec<u32>| values.get(range.clone()).unwrap_or_default().to_vec();
-    let labels = document.labels.as_ref().map(|labels| Labels {
-        columns: labels.columns.clone(),
-        values: labels.values.iter().map(of).collect(),
-    });
+    let labels = document
+        .labels
+        .as_ref()
+        .map(|labels| Labels { columns: labels.columns.clone(), values: labels.values.iter().map(of).collect() });
     Row {
         ids: of(&document.ids),
         spans: document.spans.get(range.clone()).unwrap_or_default().to_vec(),

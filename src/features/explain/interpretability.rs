@@ -62,7 +62,8 @@ fn row(name: &str, scored: &[Scored]) -> Vec<Cell> {
     let own: Vec<f64> = scored.iter().filter_map(|one| one.score).collect();
     let of = |value: &dyn Fn(&Scored) -> Option<f64>| mean(scored.iter().filter_map(value));
     let drawn = |drawn: &[usize]| drawn.iter().filter_map(|at| own.get(*at)).sum::<f64>() / drawn.len() as f64;
-    let [from, to] = bootstrap(own.len(), SEED, drawn).map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::Float));
+    let [from, to] =
+        bootstrap(own.len(), SEED, drawn).map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::Float));
     let (top, random) = (
         of(&|one| if let Details::Simulation { top, .. } = one.details { top } else { None }),
         of(&|one| if let Details::Simulation { random, .. } = one.details { random } else { None }),

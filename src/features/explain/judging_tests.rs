@@ -101,7 +101,9 @@ fn a_judge_that_is_always_right_reaches_the_highest_scores() {
     // Ten fragments of each of two features, by its own explanation and by the other's.
     assert_eq!((asked, found[0].count, found[0].failed), (40, 10, 0));
     assert!(found[0].score.unwrap() > 0.999_999 && found[0].interval.unwrap()[0] > 0.999_999, "{found:?}");
-    assert!(matches!(found[0].details, Details::Simulation { top: Some(top), random: Some(random) } if top.min(random) > 0.999));
+    assert!(
+        matches!(found[0].details, Details::Simulation { top: Some(top), random: Some(random) } if top.min(random) > 0.999)
+    );
     // What is right of one feature is not of another.
     assert!(found[1].score.unwrap() < 0.9, "{found:?}");
     let detect = |question: &Value| {
@@ -144,14 +146,18 @@ fn nobody_sees_what_he_is_judged_on() {
     let (long, short) = (read(8), read(3));
     let texts = |of: &Fragments, half: Half| of.half(half).map(|one| of.tokens(one).concat()).collect::<Vec<_>>();
     assert_eq!((long.count(), long.half(Half::Judge).len(), short.half(Half::Judge).len()), (120, 60, 60));
-    let documents: Vec<String> = text.documents(&Task::default()).map(|mut documents| {
-        std::iter::from_fn(|| documents.next(&Task::default()).unwrap()).map(|d| d.text.replace(' ', "")).collect()
-    }).unwrap();
+    let documents: Vec<String> = text
+        .documents(&Task::default())
+        .map(|mut documents| {
+            std::iter::from_fn(|| documents.next(&Task::default()).unwrap()).map(|d| d.text.replace(' ', "")).collect()
+        })
+        .unwrap();
     let plain = |text: &str| text.replace(' ', "");
     // Whatever the length, the two halves are of the same documents: one of each pair.
     for half in [Half::Explainer, Half::Judge] {
         for (a, b) in texts(&long, half).iter().zip(texts(&short, half)) {
-            let of_both = documents.iter().any(|document| document.contains(&plain(a)) && document.contains(&plain(&b)));
+            let of_both =
+                documents.iter().any(|document| document.contains(&plain(a)) && document.contains(&plain(&b)));
             assert!(of_both, "{a} and {b}");
         }
     }

@@ -87,7 +87,8 @@ pub fn score(
 ) -> Result<Vec<Scored>> {
     let (features, found) = (list.features.len(), explanations.len());
     if features != found {
-        return Err(err!(Argument, "expected one explanation for each of {features} features, found {found}").about("explanation"));
+        return Err(err!(Argument, "expected one explanation for each of {features} features, found {found}")
+            .about("explanation"));
     }
     let fragments = Fragments::of(model, list, text, (&options.fragments, options.method.length()), task)?;
     of_fragments(&fragments, 0, explanations, (by, options), task)
@@ -131,8 +132,7 @@ fn by_simulation(
     let judged = |(at, explanation): (usize, &Explanation)| {
         if explanation.text.is_empty() { None } else { simulated::judged(fragments, first + at) }
     };
-    let judged: Vec<Vec<Judged>> =
-        explanations.iter().enumerate().map(|one| judged(one).unwrap_or_default()).collect();
+    let judged: Vec<Vec<Judged>> = explanations.iter().enumerate().map(|one| judged(one).unwrap_or_default()).collect();
     let others = others(explanations);
     let mut asked = Vec::new();
     for ((explanation, other), judged) in explanations.iter().zip(&others).zip(&judged) {
@@ -226,8 +226,12 @@ fn first_failure<T>(found: &[Result<T, Error>]) -> Option<String> {
 pub fn table(names: &[String], explanations: &[Explanation], scored: &[Scored], by: By, method: Method) -> Table {
     let (what, own): (&str, &[&str]) = match method {
         Method::Simulation => ("correlation of simulated and real codes", &["top", "random", "fragments"]),
-        Method::Detection => ("balanced accuracy of detection", &["AUC", "F1", "precision", "recall", "accuracy", "contexts"]),
-        Method::Fuzzing => ("balanced accuracy of fuzzing", &["AUC", "F1", "precision", "recall", "accuracy", "contexts"]),
+        Method::Detection => {
+            ("balanced accuracy of detection", &["AUC", "F1", "precision", "recall", "accuracy", "contexts"])
+        }
+        Method::Fuzzing => {
+            ("balanced accuracy of fuzzing", &["AUC", "F1", "precision", "recall", "accuracy", "contexts"])
+        }
     };
     let columns = [&["feature", "explanation", "score", "from", "to", "by another's"], own, &["failed"]].concat();
     let number = |value: Option<f64>| value.map_or(Cell::Missing, Cell::Float);

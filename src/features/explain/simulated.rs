@@ -48,13 +48,20 @@ pub fn predictions(
     match by {
         By::Rules => {
             let known = KnownFacts::of(&fragments.read);
-            let of = |(explanation, fragment): &(&Explanation, usize)| {
+            let mut found = Vec::with_capacity(asked.len());
+            // All fragments of an explanation come together.
+            let mut last: Option<(&Explanation, Vec<bool>)> = None;
+            for (explanation, fragment) in asked {
                 task.check()?;
-                let holds = holds(explanation, &known)?;
+                let holds = match last.take() {
+                    Some((same, holds)) if std::ptr::eq(same, *explanation) => holds,
+                    _ => holds(explanation, &known)?,
+                };
                 let there = holds.get(fragments.places(*fragment)).unwrap_or_default();
-                Ok(Ok(there.iter().map(|holds| if *holds { MOST } else { 0.0 }).collect()))
-            };
-            asked.iter().map(of).collect()
+                found.push(Ok(there.iter().map(|holds| if *holds { MOST } else { 0.0 }).collect()));
+                last = Some((*explanation, holds));
+            }
+            Ok(found)
         }
         By::Words(answers) => {
             let tokens: Vec<Vec<&str>> = asked.iter().map(|(_, fragment)| fragments.tokens(*fragment)).collect();
@@ -127,7 +134,10 @@ pub fn shuffled(
     let read: Vec<(usize, &Vec<f64>)> = read.collect();
     let turned = |by: usize| {
         let others = read.iter().cycle().skip(by);
-        let sums = read.iter().zip(others).map(|((fragment, _), (_, found))| Sums::of(found, &fragments.codes(feature, *fragment)));
+        let sums = read
+            .iter()
+            .zip(others)
+            .map(|((fragment, _), (_, found))| Sums::of(found, &fragments.codes(feature, *fragment)));
         sums.reduce(Sums::and).and_then(Sums::correlation).unwrap_or_default()
     };
     (read.len() > 1).then(|| (1..read.len()).map(turned).sum::<f64>() / (read.len() - 1) as f64)

@@ -36,19 +36,22 @@ fn close(found: f64, expected: &Value) {
 fn reply(call: &Value) -> Reply {
     let chances = |token: &Value| TokenChances {
         token: token["token"].as_str().unwrap().into(),
-        top: list(&token["top"]).iter().map(|one| (one[0].as_str().unwrap().into(), one[1].as_f64().unwrap())).collect(),
+        top: list(&token["top"])
+            .iter()
+            .map(|one| (one[0].as_str().unwrap().into(), one[1].as_f64().unwrap()))
+            .collect(),
     };
-    Reply { text: call["answer"].as_str().unwrap().into(), chances: list(&call["logprobs"]).iter().map(chances).collect() }
+    Reply {
+        text: call["answer"].as_str().unwrap().into(),
+        chances: list(&call["logprobs"]).iter().map(chances).collect(),
+    }
 }
 
 /// The verdicts of the recorded calls, and what is true of the texts that they are on.
 fn judged(of: &Value) -> (Vec<Sample>, Vec<Result<Verdict>>) {
     let shown = of["n_examples_shown"].as_u64().unwrap() as usize;
-    let truth = |row: &Value| Sample {
-        fragment: 0,
-        is_active: row["activating"].as_bool().unwrap(),
-        marks: Vec::new(),
-    };
+    let truth =
+        |row: &Value| Sample { fragment: 0, is_active: row["activating"].as_bool().unwrap(), marks: Vec::new() };
     let samples: Vec<Sample> = list(&of["results"]).iter().map(truth).collect();
     let mut found = Vec::new();
     for (call, some) in list(&of["calls"]).iter().zip(samples.chunks(shown)) {
@@ -190,7 +193,14 @@ fn with_chances(pieces: &[&str], at: usize, top: &[(&str, f64)]) -> Reply {
 
 #[test]
 fn a_simulation_is_an_expectation_where_probabilities_are_offered() {
-    let pieces = ["{\"activations\": [{\"token\": \" \\\"activation\\\": 9\", \"activation\":", " 4", "}, {\"token\": \"b\", \"activation\": ", "1", "0", "}]}"];
+    let pieces = [
+        "{\"activations\": [{\"token\": \" \\\"activation\\\": 9\", \"activation\":",
+        " 4",
+        "}, {\"token\": \"b\", \"activation\": ",
+        "1",
+        "0",
+        "}]}",
+    ];
     let tokens = [" \"activation\": 9", "b"];
     let likely = [(" 4", 0.5), ("8", 0.25), ("x", 0.25)];
     let found = simulation::read(&with_chances(&pieces, 1, &likely), &tokens).unwrap();

@@ -237,7 +237,7 @@ mod tests {
     fn a_direction_that_splits_has_two_children_and_another_is_new() {
         // In the plane, a parent along x, its children 30 degrees to both sides, and one along z that has no parent.
         let dictionary = |rows: &[[f32; 3]]| {
-            let directions = Tensor::new(rows, &Device::Cpu).unwrap();
+            let directions = Tensor::from_vec(rows.concat(), (rows.len(), 3), &Device::Cpu).unwrap();
             let base = baselines::neurons_relu(3, None).unwrap().parts().clone();
             let bias = Tensor::zeros(rows.len(), DType::F32, &Device::Cpu).unwrap();
             Sae::new(Parts {

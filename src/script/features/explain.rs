@@ -5,13 +5,14 @@ use rhai::plugin::*;
 use rhai::{Array, Dynamic, NativeCallContext};
 use serde_json::{Value, json};
 
+use super::person::Person;
 use super::several::features;
 use crate::base::options::{Plain, Setting};
 use crate::base::{Result, Table};
 use crate::data::Text;
 use crate::err;
 use crate::features::FeatureList;
-use crate::features::explain::{self, By, Continuing, FragmentOptions, ScoreOptions};
+use crate::features::explain::{self, By, Continuing, FragmentOptions, Method, ScoreOptions};
 use crate::report::Screen;
 use crate::script::engine::env::{Env, env};
 use crate::script::engine::handle::Handle;
@@ -44,6 +45,7 @@ impl Handle for Explanation {
 pub enum Asked {
     Endpoint(Endpoint),
     Model(Model),
+    Person,
 }
 
 impl std::fmt::Debug for Asked {
@@ -54,10 +56,13 @@ impl std::fmt::Debug for Asked {
 
 impl Setting for Asked {
     fn wanted() -> String {
-        "a language model of `model::endpoint` or `model::load`".into()
+        "a language model of `model::endpoint` or `model::load`, or \"person\"".into()
     }
 
     fn of(value: &Plain) -> Option<Self> {
+        if matches!(value, Plain::Text(word) if word == "person") {
+            return Some(Self::Person);
+        }
         let endpoint = handle(value).map(Self::Endpoint);
         endpoint.or_else(|| handle(value).map(Self::Model))
     }
@@ -66,6 +71,7 @@ impl Setting for Asked {
         match self {
             Self::Endpoint(endpoint) => endpoint.short(),
             Self::Model(model) => model.short(),
+            Self::Person => "\"person\"".into(),
         }
     }
 }
@@ -76,6 +82,7 @@ fn with<T>(asked: Option<&Asked>, env: &Env, work: impl FnOnce(By) -> Result<T>)
         None => work(By::Rules),
         Some(Asked::Endpoint(endpoint)) => work(By::Words(&endpoint.connected(env)?)),
         Some(Asked::Model(model)) => work(By::Words(&Continuing(model.core()))),
+        Some(Asked::Person) => work(By::Words(&Person::at_prompt(env)?)),
     }
 }
 
@@ -83,7 +90,7 @@ crate::options! {
     /// Who explains.
     #[derive(Debug, Clone)]
     pub struct ExplainerOptions {
-        /// The language model that explains features, of `model::endpoint` or `model::load`.
+        /// Who explains features: a language model of `model::endpoint` or `model::load`, or "person", who sits at the prompt.
         explainer: Option<Asked> = None => usually("rules, as `features::describe` finds them");
     }
 }
@@ -92,8 +99,23 @@ crate::options! {
     /// Who judges.
     #[derive(Debug, Clone)]
     pub struct JudgeOptions {
-        /// The language model that simulates and judges, of `model::endpoint` or `model::load`.
+        /// Who simulates and judges: a language model of `model::endpoint` or `model::load`, or "person", for detection and
+        /// fuzzing, who sits at the prompt.
         judge: Option<Asked> = None => usually("rules, which read explanations made by rules alone");
+    }
+}
+
+impl JudgeOptions {
+    /// Nobody types a number for each of 640 tokens.
+    fn check(&self, method: Method) -> Result<()> {
+        match (&self.judge, method) {
+            (Some(Asked::Person), Method::Simulation) => {
+                Err(err!(Argument, "expected a language model to simulate codes, found a person")
+                    .hint("a person judges with #{ method: \"detection\" } or \"fuzzing\"")
+                    .about("judge"))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -199,6 +221,7 @@ pub mod functions {
         let (env, mut read) = (env(&ctx)?, super::options(options));
         let (who, options): (JudgeOptions, ScoreOptions) = (read.declared()?, read.declared()?);
         read.finish()?;
+        who.check(options.method)?;
         let list = super::features(&given("f", &f))?;
         let explanations = super::explanations(&given("explanation", &explanation))?;
         let found = super::with(who.judge.as_ref(), &env, |by| {
@@ -243,6 +266,7 @@ pub mod functions {
         let (explainer, judge): (ExplainerOptions, JudgeOptions) = (read.declared()?, read.declared()?);
         let options: ScoreOptions = read.declared()?;
         read.finish()?;
+        judge.check(options.method)?;
         let groups = super::groups(&given("groups", &groups))?;
         let found = super::with(explainer.explainer.as_ref(), &env, |explainer| {
             super::with(judge.judge.as_ref(), &env, |judge| {

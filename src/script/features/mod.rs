@@ -8,6 +8,7 @@ mod effects;
 mod explain;
 mod feature;
 mod for_label;
+mod person;
 mod predicting;
 mod several;
 

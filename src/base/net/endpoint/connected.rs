@@ -92,12 +92,7 @@ impl<'a> Connected<'a> {
     }
 
     /// Asks what was never asked, and passes each answer on when it comes.
-    fn ask(
-        &self,
-        asked: &[(&str, u64)],
-        mut take: impl FnMut(usize, String) -> Result<()>,
-        task: &Task,
-    ) -> Result<()> {
+    fn ask(&self, asked: &[(&str, u64)], mut take: impl FnMut(usize, String) -> Result<()>, task: &Task) -> Result<()> {
         let key = self.endpoint.key()?;
         let shared =
             Shared { asked, next: AtomicUsize::new(0), is_over: AtomicBool::new(false), tokens: Mutex::new(0) };

@@ -56,9 +56,13 @@ impl Endpoint {
         let url = Url::parse(address).map_err(|e| wrong(&e))?;
         if !(options.key.starts_with("MICROTOME_") && options.key.ends_with("_KEY")) {
             // A script must not send any other secret of the environment to a host that it may connect to.
-            return Err(err!(Argument, "expected a variable named MICROTOME_.._KEY for `key`, found `{}`", options.key)
-                .hint(format!("{KEY}=$OPENAI_API_KEY microtome run .."))
-                .about("key"));
+            return Err(err!(
+                Argument,
+                "expected a variable named MICROTOME_.._KEY for `key`, found `{}`",
+                options.key
+            )
+            .hint(format!("{KEY}=$OPENAI_API_KEY microtome run .."))
+            .about("key"));
         }
         match url.scheme() {
             "http" | "https" if !url.has_host() => Err(wrong(&"it names no host")),

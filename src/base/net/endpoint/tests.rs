@@ -63,7 +63,8 @@ fn request(stream: &mut TcpStream) -> Option<String> {
     loop {
         let text = String::from_utf8_lossy(&all).into_owned();
         if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length = head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+            let length =
+                head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
             if body.len() >= length.unwrap_or(0) {
                 return Some(text);
             }
@@ -119,8 +120,7 @@ impl Place {
     ) -> Result<Vec<Result<Reply>>> {
         let (endpoint, access) = (Endpoint::new(address, options).unwrap(), self.access(hosts));
         let cache = self.folder.path().join("cache");
-        let question =
-            |n| Question { system: "Repeat.".into(), user: format!("word {n}"), tokens: 50, chances: true };
+        let question = |n| Question { system: "Repeat.".into(), user: format!("word {n}"), tokens: 50, chances: true };
         let questions: Vec<Question> = (0..count).map(question).collect();
         Connected::new(&endpoint, &access, Some(&cache)).unwrap().answers(&questions, task)
     }
@@ -128,7 +128,10 @@ impl Place {
     /// All that was written.
     fn kept(&self) -> Vec<String> {
         let files = walkdir::WalkDir::new(self.folder.path()).into_iter().flatten();
-        files.filter(|f| f.path().extension().is_some_and(|e| e == "json")).map(|f| std::fs::read_to_string(f.path()).unwrap()).collect()
+        files
+            .filter(|f| f.path().extension().is_some_and(|e| e == "json"))
+            .map(|f| std::fs::read_to_string(f.path()).unwrap())
+            .collect()
     }
 }
 
@@ -244,7 +247,10 @@ fn answers_that_are_none_fail_one_by_one_and_alike_when_repeated() {
     let first = place.ask(&server.address, once(), 6).unwrap();
     assert_eq!(first.iter().map(Result::is_ok).collect::<Vec<_>>(), [false, false, false, false, true, true]);
     assert!(first[0].as_ref().unwrap_err().message.starts_with("expected an answer in `choices[0].message.content`"));
-    assert_eq!((server.asked(), place.ask_under(&[], &server.address, once(), (6, &Task::default())).unwrap()), (6, first));
+    assert_eq!(
+        (server.asked(), place.ask_under(&[], &server.address, once(), (6, &Task::default())).unwrap()),
+        (6, first)
+    );
 }
 
 #[test]
@@ -311,7 +317,9 @@ fn keys_go_to_the_server_and_nowhere_else() {
     let options = EndpointOptions { key: "MICROTOME_TEST_KEY".into(), parallel: 1, ..once() };
     let error = place.ask(&server.address, options.clone(), 2).unwrap_err();
     assert!(error.message.ends_with("answered 403: wrong key: <key>"), "{error}");
-    assert!(place.kept().len() == 1 && !place.kept()[0].contains(SECRET) && place.kept()[0].contains("your key is <key>"));
+    assert!(
+        place.kept().len() == 1 && !place.kept()[0].contains(SECRET) && place.kept()[0].contains("your key is <key>")
+    );
     // It is not sent where others can read it.
     let error = place.ask_under(&["*"], "http://example.invalid/v1", options, (1, &Task::default())).unwrap_err();
     assert!(error.kind == Kind::Access && error.message.starts_with("expected an https address"));
