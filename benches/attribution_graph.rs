@@ -134,9 +134,10 @@ fn compared(graph: &AttributionGraph, theirs: &Reader<Vec<u8>>) -> Rows {
     let edges = floats(&theirs.tensor("adjacency").unwrap().flatten_all().unwrap()).unwrap();
     let features = graph.features.iter().map(|f| [f.layer as i64, f.position as i64, f.feature as i64]);
     let features: Vec<Option<usize>> = features.map(|id| theirs_at.get(&id).copied()).collect();
-    let others = (graph.counts().features..graph.matrix.size).map(|node| Some(node - features.len() + theirs_at.len()));
+    let others =
+        (graph.counts().features..graph.matrix.size()).map(|node| Some(node - features.len() + theirs_at.len()));
     let places: Vec<Option<usize>> = features.iter().copied().chain(others).collect();
-    assert_eq!(size, theirs_at.len() + graph.matrix.size - features.len(), "the peer has other targets");
+    assert_eq!(size, theirs_at.len() + graph.matrix.size() - features.len(), "the peer has other targets");
     let (mut worst, mut largest) = (0.0_f64, 0.0_f64);
     for (row, target) in places.iter().enumerate().filter_map(|(row, place)| Some((row, (*place)?))) {
         for (value, source) in graph.matrix.row(row).iter().zip(&places).filter_map(|(v, place)| Some((v, (*place)?))) {

@@ -191,10 +191,8 @@ impl Changing<'_> {
             let place = Tensor::new(&[change.position as u32], &Device::Cpu)?;
             for (later, row) in (0..rows.dim(0)?).map(|later| (later, rows.narrow(0, later, 1))) {
                 let Some(added) = self.added.get_mut(layer + later) else { continue };
-                let before = match added.take() {
-                    Some(before) => before,
-                    None => Tensor::zeros((tokens, d), DType::F32, &Device::Cpu)?,
-                };
+                let nothing = || Tensor::zeros((tokens, d), DType::F32, &Device::Cpu);
+                let before = added.take().map_or_else(nothing, Ok)?;
                 *added = Some(before.index_add(&place, &row?, 0)?);
             }
         }
@@ -205,28 +203,26 @@ impl Changing<'_> {
     fn written(&mut self, layer: usize, x: &Tensor) -> Result<Option<Tensor>> {
         let config = self.decoder.config();
         let block = &self.decoder.weights().blocks[layer];
-        let (mut added, hidden) = (self.added[layer].take(), self.hidden.take());
-        if let Some(skipped) = self.skipped.take() {
-            added = Some(match added {
-                Some(added) => (added + skipped)?,
-                None => skipped,
-            });
-        }
+        let hidden = self.hidden.take();
+        let added = match (self.added[layer].take(), self.skipped.take()) {
+            (Some(added), skipped) => Some(plus(added, skipped)?),
+            (None, skipped) => skipped,
+        };
         let inner = block.mlp_post_norm.as_ref().filter(|_| self.transcoders.writes == Writes::Inner);
-        let x = x.squeeze(0)?.to_dtype(DType::F32)?;
+        let before = match self.freeze {
+            Freeze::All => recorded(self.cache, Site::new(SiteKind::MlpOut, layer))?,
+            Freeze::Patterns | Freeze::Nothing => x.squeeze(0)?.to_dtype(DType::F32)?,
+        };
         let changed = match (inner.zip(config.norm), self.freeze) {
+            (None, _) => plus(before, added)?,
             // The norm is linear as long as its scale is held.
             (Some((norm, kind)), Freeze::All) => {
-                let before = recorded(self.cache, Site::new(SiteKind::MlpOut, layer))?;
                 let scale = recorded(self.cache, Site::new(SiteKind::MlpPostScale, layer))?;
                 let weight = norm.weight.as_ref().map(|weight| weight.to_dtype(DType::F32)).transpose()?;
-                let plus_one = config.norm_plus_one;
-                match added {
-                    Some(added) => {
-                        (before + kernels::norm_with_scale(&added, kind, &scale, weight.as_ref(), plus_one, None)?)?
-                    }
-                    None => before,
-                }
+                let normed = |added: Tensor| {
+                    kernels::norm_with_scale(&added, kind, &scale, weight.as_ref(), config.norm_plus_one, None)
+                };
+                plus(before, added.map(normed).transpose()?)?
             }
             (Some((norm, kind)), Freeze::Patterns | Freeze::Nothing) => {
                 let (Some(added), Some(hidden), Some(mlp)) = (added, hidden, &block.mlp) else { return Ok(None) };
@@ -235,18 +231,15 @@ impl Changing<'_> {
                 let (weight, bias) = (norm.weight.as_ref(), norm.bias.as_ref());
                 kernels::norm(&out, kind, config.norm_eps, weight, config.norm_plus_one, bias)?
             }
-            (None, freeze) => {
-                let before = match freeze {
-                    Freeze::All => recorded(self.cache, Site::new(SiteKind::MlpOut, layer))?,
-                    Freeze::Patterns | Freeze::Nothing => x,
-                };
-                match added {
-                    Some(added) => (before + added)?,
-                    None => before,
-                }
-            }
         };
         Ok(Some(changed.unsqueeze(0)?.to_dtype(self.decoder.dtype())?))
+    }
+}
+
+fn plus(x: Tensor, more: Option<Tensor>) -> Result<Tensor> {
+    match more {
+        Some(more) => Ok((x + more)?),
+        None => Ok(x),
     }
 }
 
