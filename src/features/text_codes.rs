@@ -71,22 +71,34 @@ impl TextCodes {
         (most, context): (Option<usize>, Option<usize>),
         task: &Task,
     ) -> Result<Self> {
-        let tokenizer = tokenizer(model)?;
         let dictionaries = dictionaries(model, saes, features)?;
+        let (mut found, rows) = Self::tokens(model, text, (most, context), task)?;
+        found.codes = vec![Vec::new(); features.len()];
+        found.read(model, &dictionaries, &rows, task)?;
+        Ok(found)
+    }
+
+    /// The same without any codes: the tokens and their labels, and the rows that they are of.
+    pub fn tokens(
+        model: &Model,
+        text: &Text,
+        (most, context): (Option<usize>, Option<usize>),
+        task: &Task,
+    ) -> Result<(Self, Vec<Row>)> {
+        let tokenizer = tokenizer(model)?;
         let text = text.labelled();
         let context = harvest::context(model.decoder.config(), context)?;
         // At least two rows, so that one half can be scored on the other.
         let count = most.map(|tokens| tokens.div_ceil(context).max(2));
         let rows = pack::gathered(&text, tokenizer, context, count, task, Ok)?;
-        let mut found = Self { starts: vec![0], codes: vec![Vec::new(); features.len()], ..Self::default() };
+        let mut found = Self { starts: vec![0], ..Self::default() };
         found.take_tokens(&rows)?;
         for id in &found.ids {
             if !found.texts.contains_key(id) {
                 found.texts.insert(*id, tokenizer.text_of(*id)?);
             }
         }
-        found.read(model, &dictionaries, &rows, task)?;
-        Ok(found)
+        Ok((found, rows))
     }
 
     /// How many tokens there are.

@@ -25,6 +25,8 @@ let contexts = features::contexts(m, s, text);
 let of_feature = contexts[0];
 let measured = s.measure(x);
 let front = sae::pareto(saes, x);
+let long_texts = []; long_texts.pad(60, "a b c d d c b a");
+let covered = sae::coverage(m, s, data::texts(long_texts));
 let ranked = features::predicting(m, s, text, "a");
 let page = report("page", ["text"]);
 let drawn = data::draw(m, #{ tokens: 10 });
@@ -58,6 +60,7 @@ const HANDLES: &[(&str, &[&str])] = &[
     ("Comparison", &["compared"]),
     ("Contexts", &["contexts"]),
     ("Enough", &["enough"]),
+    ("Evaluation", &["covered"]),
     ("Feature", &["f", "saes[0].feature(3)"]),
     ("FeatureCard", &["of_feature"]),
     ("Grid", &["cells"]),

@@ -14,6 +14,7 @@ mod measures;
 mod meter;
 mod pareto;
 mod predictions;
+mod recovery;
 mod stored;
 mod texts;
 
@@ -32,5 +33,6 @@ pub use measures::{Dimension, Measures, Position};
 pub use meter::{MeasureOptions, Meter, Seen};
 pub use pareto::{Pareto, Point};
 pub use predictions::{ByClass, Effect, Losses};
+pub use recovery::{Recovery, recovery};
 pub use stored::{MeasureStoreOptions, measured_in};
 pub use texts::{JudgedRowsOptions, judged_rows};
