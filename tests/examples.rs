@@ -46,7 +46,7 @@ fn every_step_of_the_tour_runs_and_is_short() {
 }
 
 /// Experiments that take long without optimisation, cut short: only their checks may fail.
-const SHORT: [(&str, &str); 15] = [
+const SHORT: [(&str, &str); 16] = [
     ("apostrophe_feature", "--tokens 2048 --judged 1024 --k 8 --ratio 1 --others 1"),
     ("attribution_graph", "--text grammar --tokens 600 --ratio 1 --k 4 --passes 1"),
     ("figure5", "--pairs 2 --tokens 1000 --thresholds 2 --lowest 0.1"),
@@ -61,6 +61,7 @@ const SHORT: [(&str, &str); 15] = [
         "smallest_circuit",
         "--text grammar --tokens 6000 --ratio 1 --passes 1 --read 600 --judged 600 --methods elimination --rate 0.5",
     ),
+    ("synth_bench", "--d 16 --features 64 --width 16 --roots 4 --rows 2048 --passes 1 --held 64"),
     ("steering_sweep", "--prompts 2 --tokens 1000"),
     ("dictionary_recovery", "--d 12 --features 24 --rows 2000 --steps 10 --smallest 0 --largest 1 --every 8"),
     (

@@ -11,6 +11,7 @@ pub mod pack;
 pub mod pairs;
 pub mod sample;
 pub mod store;
+pub mod synth;
 pub mod text;
 pub mod toy;
 mod whole;

@@ -137,7 +137,8 @@ impl ToyOptions {
     }
 }
 
-fn unit_rows(rows: usize, width: usize, random: &mut impl Rng) -> Result<Tensor> {
+/// Directions uniform on the sphere.
+pub fn unit_rows(rows: usize, width: usize, random: &mut impl Rng) -> Result<Tensor> {
     let drawn = create::randn(&[rows, width], DType::F64, random)?;
     let lengths = drawn.sqr()?.sum_keepdim(1)?.sqrt()?.maximum(f64::MIN_POSITIVE)?;
     Ok(drawn.broadcast_div(&lengths)?.to_dtype(DType::F32)?)

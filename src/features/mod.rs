@@ -3,7 +3,9 @@
 pub mod card;
 pub mod chance;
 pub mod contexts;
+pub mod coverage;
 pub mod describe;
+pub mod evaluate;
 pub mod explain;
 pub mod facts;
 pub mod feature;

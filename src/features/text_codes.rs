@@ -71,12 +71,7 @@ impl TextCodes {
         (most, context): (Option<usize>, Option<usize>),
         task: &Task,
     ) -> Result<Self> {
-        let tokenizer = tokenizer(model)?;
-        let text = text.labelled();
-        let context = harvest::context(model.decoder.config(), context)?;
-        // At least two rows, so that one half can be scored on the other.
-        let count = most.map(|tokens| tokens.div_ceil(context).max(2));
-        let rows = pack::gathered(&text, tokenizer, context, count, task, Ok)?;
+        let rows = rows(model, text, (most, context), task)?;
         Self::of_rows(model, saes, features, &rows, task)
     }
 
@@ -88,16 +83,33 @@ impl TextCodes {
         rows: &[Row],
         task: &Task,
     ) -> Result<Self> {
-        let tokenizer = tokenizer(model)?;
         let dictionaries = dictionaries(model, saes, features)?;
-        let mut found = Self { starts: vec![0], codes: vec![Vec::new(); features.len()], ..Self::default() };
+        let mut found = Self::tokens_of(model, rows)?;
+        found.codes = vec![Vec::new(); features.len()];
+        found.read(model, &dictionaries, rows, task)?;
+        Ok(found)
+    }
+
+    /// The same without any codes: the tokens and their labels, and the rows that they are of.
+    pub fn tokens(
+        model: &Model,
+        text: &Text,
+        (most, context): (Option<usize>, Option<usize>),
+        task: &Task,
+    ) -> Result<(Self, Vec<Row>)> {
+        let rows = rows(model, text, (most, context), task)?;
+        Ok((Self::tokens_of(model, &rows)?, rows))
+    }
+
+    fn tokens_of(model: &Model, rows: &[Row]) -> Result<Self> {
+        let tokenizer = tokenizer(model)?;
+        let mut found = Self { starts: vec![0], ..Self::default() };
         found.take_tokens(rows)?;
         for id in &found.ids {
             if !found.texts.contains_key(id) {
                 found.texts.insert(*id, tokenizer.text_of(*id)?);
             }
         }
-        found.read(model, &dictionaries, rows, task)?;
         Ok(found)
     }
 
@@ -202,6 +214,15 @@ fn dictionaries<'a>(model: &Model, saes: &'a [Sae], features: &[(usize, usize)])
         Ok(OfDictionary { sae, place, features })
     };
     by_sae.into_iter().map(of).collect()
+}
+
+/// The rows of a text with labels.
+fn rows(model: &Model, text: &Text, (most, context): (Option<usize>, Option<usize>), task: &Task) -> Result<Vec<Row>> {
+    let text = text.labelled();
+    let context = harvest::context(model.decoder.config(), context)?;
+    // At least two rows, so that one half can be scored on the other.
+    let count = most.map(|tokens| tokens.div_ceil(context).max(2));
+    pack::gathered(&text, tokenizer(model)?, context, count, task, Ok)
 }
 
 #[cfg(test)]

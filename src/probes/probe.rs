@@ -55,7 +55,7 @@ impl Probe {
     }
 
     /// The same for rows that are known to have the right width.
-    pub(super) fn on(&self, x: MatRef<'_, f64>) -> Mat<f64> {
+    pub fn on(&self, x: MatRef<'_, f64>) -> Mat<f64> {
         let read = self.features.as_ref().map(|features| columns(x, features));
         let products = product(read.as_ref().map_or(x, Mat::as_ref), self.weights.as_ref());
         Mat::from_fn(products.nrows(), products.ncols(), |i, a| products[(i, a)] + self.biases[a])

@@ -26,6 +26,8 @@ let of_feature = contexts[0];
 let explained = features::explain(m, f, data::texts(["a b c d", "b c", "d a b", "c c a"]), #{ fragments: 4, length: 2 });
 let measured = s.measure(x);
 let front = sae::pareto(saes, x);
+let long_texts = []; long_texts.pad(60, "a b c d d c b a");
+let covered = sae::coverage(m, s, data::texts(long_texts));
 let ranked = features::predicting(m, s, text, "a");
 let page = report("page", ["text"]);
 let drawn = data::draw(m, #{ tokens: 10 });
@@ -60,6 +62,7 @@ const HANDLES: &[(&str, &[&str])] = &[
     ("Contexts", &["contexts"]),
     ("Enough", &["enough"]),
     ("Explanation", &["explained"]),
+    ("Evaluation", &["covered"]),
     ("Feature", &["f", "saes[0].feature(3)"]),
     ("FeatureCard", &["of_feature"]),
     ("Grid", &["cells"]),

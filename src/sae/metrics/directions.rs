@@ -35,6 +35,15 @@ pub fn mmcs(a: &Tensor, b: &Tensor, task: &Task) -> Result<f64> {
 /// The pairs, each direction in one at most, with the largest sum of cosines: the Hungarian assignment on 1 - cosine
 /// (Cunningham et al. 2023). Every direction of the smaller dictionary is in a pair.
 pub fn matches(a: &Tensor, b: &Tensor, task: &Task) -> Result<Matches> {
+    matched(a, b, |cosine| cosine, task)
+}
+
+/// The same for directions whose signs mean nothing, by |cosine|, whose mean is the MCC (O'Neill et al. 2024).
+pub fn mcc(a: &Tensor, b: &Tensor, task: &Task) -> Result<Matches> {
+    matched(a, b, f32::abs, task)
+}
+
+fn matched(a: &Tensor, b: &Tensor, alike: fn(f32) -> f32, task: &Task) -> Result<Matches> {
     let (a, b) = pair(a, b)?;
     let (of_a, of_b) = (a.dim(0)?, b.dim(0)?);
     let turned = of_a > of_b;
@@ -42,7 +51,7 @@ pub fn matches(a: &Tensor, b: &Tensor, task: &Task) -> Result<Matches> {
     let (rows, columns) = (of_a.min(of_b), of_a.max(of_b));
     memory::check(8 * rows as u128 * columns as u128, || format!("the cosines of {of_a} and {of_b} directions"))?;
     let mut costs = Vec::with_capacity(rows * columns);
-    cosines(few, many, task, |row| costs.extend(row.iter().map(|cosine| 1.0 - f64::from(*cosine))))?;
+    cosines(few, many, task, |row| costs.extend(row.iter().map(|cosine| 1.0 - f64::from(alike(*cosine)))))?;
     let found = assigned(&costs, rows, columns, task)?;
     let cosine = |row: usize, column: usize| 1.0 - costs[row * columns + column];
     let pair = |(row, column): (usize, usize)| match turned {

@@ -23,6 +23,7 @@ use crate::data::pack::RowOptions;
 use crate::data::pairs::PairOptions;
 use crate::data::sample::{DrawOptions, TextSamplingOptions};
 use crate::data::store::StoreOptions;
+use crate::data::synth::SynthOptions;
 use crate::data::text::{SourceOptions, TextOptions, TextTokenizerOptions};
 use crate::data::toy::ToyOptions;
 use crate::model::tokenizer::Tokenizer;
@@ -48,6 +49,7 @@ pub const OPTIONS: &[Group] = &[
     ("text", fields::<TextOptions>),
     ("text_sampling", fields::<TextSamplingOptions>),
     ("tokenizer", fields::<TextTokenizerOptions>),
+    ("synth", fields::<SynthOptions>),
     ("toy", fields::<ToyOptions>),
 ];
 

@@ -3,7 +3,9 @@
 use rhai::plugin::*;
 use rhai::{Dynamic, Map, NativeCallContext};
 
+use crate::data::synth::SynthOptions;
 use crate::data::toy::ToyOptions;
+use crate::err;
 use crate::script::engine::env::env;
 use crate::script::engine::options::taken;
 use crate::script::engine::value::{Fallible, Int, Options, given};
@@ -38,5 +40,45 @@ pub mod functions {
         let probabilities = Tensor::new(probabilities, &Device::Cpu).map_err(crate::base::Error::from)?;
         let fields = [("x", made.x), ("directions", made.directions), ("probabilities", probabilities)];
         Ok(fields.into_iter().map(|(name, tensor)| (name.into(), Dynamic::from(tensor))).collect())
+    }
+
+    /// Synthetic activations of a kind by its name. There is one, "synth": the benchmark SynthSAEBench (Chanin &
+    /// Garriga-Alonso 2026), whose features are in superposition, in hierarchies of parents and of children one of which
+    /// at a time is active, and correlated.
+    ///
+    /// The defaults are those of its model of 16,384 features in 768 dimensions: probabilities fall with the root of the
+    /// rank; strengths are normal, with means from 5 down to 4; a child's strength is scaled by its parent's; directions
+    /// are turned apart by gradient descent. Returns a map: `x`, `[rows, d]`; the `directions`, `[features, d]`; the
+    /// `probabilities` of the features; the mean number of `active` features in a row; and with the option `codes` also
+    /// these, `[rows, features]`. `s.recovery(toy)` compares a dictionary with them.
+    ///
+    /// # Options
+    /// - [synth]
+    ///
+    /// # Example
+    /// ```
+    /// let toy = data::toy("synth", #{ rows: 50, d: 8, features: 30, roots: 2, codes: true, seed: 1 });
+    /// [toy.x.shape, toy.directions.shape, toy.codes.shape]  //=> [[50, 8], [30, 8], [50, 30]]
+    /// round_to(toy.probabilities[0], 4)  //=> 0.4
+    /// ```
+    #[rhai_fn(name = "toy", return_raw)]
+    pub fn toy_of_kind(ctx: NativeCallContext, kind: &str, options: Options) -> Fallible<Map> {
+        let (env, options): (_, SynthOptions) = (env(&ctx)?, taken(options)?);
+        if kind != "synth" {
+            return Err(err!(Name, "unknown kind of toy activations `{kind}`")
+                .hint("there is \"synth\"; `data::toy(rows)` has independent features")
+                .about("kind")
+                .into());
+        }
+        let seed = options.seed.map(|seed| seed as u64);
+        let seed = seed.unwrap_or_else(|| rand::Rng::next_u64(&mut env.random.generator(None)));
+        let made = options.make(seed, &env.task)?;
+        let probabilities: Vec<f32> = made.probabilities.iter().map(|p| *p as f32).collect();
+        let probabilities = Tensor::new(probabilities, &Device::Cpu).map_err(crate::base::Error::from)?;
+        let fields = [("x", made.x), ("directions", made.directions), ("probabilities", probabilities)];
+        let tensors = fields.into_iter().chain(made.codes.map(|codes| ("codes", codes)));
+        let mut map: Map = tensors.map(|(name, tensor)| (name.into(), Dynamic::from(tensor))).collect();
+        map.insert("active".into(), made.active.into());
+        Ok(map)
     }
 }

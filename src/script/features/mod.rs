@@ -5,6 +5,7 @@ mod contexts;
 mod counts;
 mod describe;
 mod effects;
+mod evaluate;
 mod explain;
 mod feature;
 mod for_label;
@@ -20,6 +21,9 @@ pub use predicting::Ranking;
 
 use crate::features::FeatureCard;
 use crate::features::describe::DescribeOptions;
+use crate::features::evaluate::EvaluateOptions;
+use crate::features::evaluate::reading::ReadingOptions;
+use crate::features::evaluate::score::Evaluation;
 use crate::features::explain::{FragmentOptions, ScoreOptions};
 use crate::features::for_label::ForLabelOptions;
 use crate::features::histogram::{CountOptions, HistogramOptions};
@@ -35,6 +39,8 @@ use rhai::plugin::*;
 
 /// The groups of options that documentation here names.
 pub const OPTIONS: &[Group] = &[
+    ("coverage", fields::<ReadingOptions>),
+    ("evaluate", fields::<EvaluateOptions>),
     ("feature_contexts", fields::<OverviewOptions>),
     ("feature_counts", fields::<CountOptions>),
     ("feature_description", fields::<DescribeOptions>),
@@ -54,6 +60,7 @@ pub const OPTIONS: &[Group] = &[
 pub const HANDLES: &[HandleType] = &[
     handle_type::<Contexts>(),
     handle_type::<Explanation>(),
+    handle_type::<Evaluation>(),
     handle_type::<Feature>(),
     large::<FeatureCard>(),
     handle_type::<LabelRanking>(),
@@ -74,12 +81,18 @@ pub fn functions() -> Vec<&'static ModuleManifest> {
     ]
 }
 
+/// What is called through the module `sae::`, of dictionaries as wholes.
+pub fn of_dictionaries() -> Vec<&'static ModuleManifest> {
+    vec![exported_manifest!(evaluate::functions)]
+}
+
 /// The methods of features.
 pub fn globals() -> Vec<&'static ModuleManifest> {
     vec![
         exported_manifest!(card::methods),
         exported_manifest!(contexts::methods),
         exported_manifest!(explain::methods),
+        exported_manifest!(evaluate::methods),
         exported_manifest!(feature::methods),
         exported_manifest!(for_label::methods),
         exported_manifest!(predicting::methods),

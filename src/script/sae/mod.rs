@@ -12,6 +12,7 @@ mod measure;
 mod measures;
 mod pareto;
 mod plan;
+mod recovery;
 mod rows;
 mod sweep;
 mod transcode;
@@ -99,6 +100,7 @@ pub fn globals() -> Vec<&'static ModuleManifest> {
         exported_manifest!(measure::methods),
         exported_manifest!(measures::methods),
         exported_manifest!(pareto::methods),
+        exported_manifest!(recovery::methods),
         exported_manifest!(sweep::methods),
         exported_manifest!(transcode::methods),
         exported_manifest!(transcoders::methods),

@@ -34,7 +34,7 @@ fn modules() -> Vec<(&'static str, Vec<&'static ModuleManifest>)> {
         ("plot", vec![exported_manifest!(plot::functions)]),
         ("probe", probes::functions()),
         ("run", vec![exported_manifest!(run::functions)]),
-        ("sae", sae::functions()),
+        ("sae", [sae::functions(), features::of_dictionaries()].concat()),
         ("subspace", vec![exported_manifest!(intervene::subspace::functions)]),
         ("tensor", [tensor::functions(), optim::gradients()].concat()),
     ]

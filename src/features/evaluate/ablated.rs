@@ -1,0 +1,92 @@
+//! Probes on activations from which features are taken out: x' = x - sum over the features of c_f d_f, which leaves the
+//! dictionary's error in place. What a probe says changes by its product with that, so x' is never made.
+
+use super::codes::TokenCodes;
+use super::probing::{fitted, scores};
+use super::questions::Sample;
+use super::reading::{Coded, KeptActivations};
+use crate::base::{Result, Task};
+use crate::probes::Probe;
+use crate::tensor::{DType, Tensor, dtype, floats};
+
+/// A probe and what each feature of a dictionary adds to its score with a code of 1.
+pub struct ProbeOnFeatures {
+    products: Vec<f64>,
+}
+
+/// The directions that a dictionary writes with a code of 1, before a normalisation of its input is undone.
+pub fn written(coded: &Coded) -> Result<Tensor> {
+    let parts = coded.sae.parts();
+    if !parts.rescaled {
+        return Ok(parts.decoder.clone());
+    }
+    let norms = parts.decoder.sqr()?.sum_keepdim(1)?.sqrt()?.maximum(f32::MIN_POSITIVE)?;
+    Ok(parts.decoder.broadcast_div(&norms)?)
+}
+
+/// How many times its codes a dictionary writes at each token: 1 for those that do not normalise their input.
+pub fn factors(coded: &Coded, kept: &KeptActivations, tokens: &[u32]) -> Result<Vec<f64>> {
+    if tokens.is_empty() {
+        return Ok(Vec::new());
+    }
+    let x = dtype::convert(&kept.tensor(tokens)?, DType::F64)?;
+    let ones = Tensor::ones((tokens.len(), 1), DType::F64, x.device())?;
+    floats(&coded.sae.parts().scaling.of(&x)?.stretched(&ones)?)
+}
+
+/// The weights of a probe for two classes.
+pub fn weights(probe: &Probe) -> Vec<f64> {
+    (0..probe.width).map(|column| probe.weights[(column, 0)]).collect()
+}
+
+impl ProbeOnFeatures {
+    /// Of directions `[features, d]`.
+    pub fn of(directions: &Tensor, probe: &Probe) -> Result<Self> {
+        let weights = weights(probe);
+        let values = floats(&dtype::convert(directions, DType::F64)?)?;
+        let product = |row: &[f64]| row.iter().zip(&weights).map(|(a, b)| a * b).sum();
+        Ok(Self { products: values.chunks_exact(weights.len()).map(product).collect() })
+    }
+
+    /// How much each feature tells the two sides of a sample apart through the probe: the difference of its mean codes,
+    /// times what it adds.
+    pub fn effects(&self, codes: &TokenCodes, sample: &Sample) -> Vec<f64> {
+        let [without, with] = [false, true].map(|side| codes.means(sample.side(side)));
+        let effect = |((with, without), product): ((&f64, &f64), &f64)| (with - without) * product;
+        with.iter().zip(&without).zip(&self.products).map(effect).collect()
+    }
+
+    /// The scores of tokens whose scores were `clean`, without some features.
+    pub fn without(
+        &self,
+        clean: &[f64],
+        codes: &TokenCodes,
+        tokens: &[u32],
+        factors: &[f64],
+        out: &[bool],
+    ) -> Vec<f64> {
+        let score = |((clean, token), factor): ((&f64, &u32), &f64)| {
+            let (features, codes) = codes.row(*token);
+            let taken = features.iter().zip(codes).filter(|(feature, _)| out[**feature as usize]);
+            clean
+                - factor * taken.map(|(feature, code)| f64::from(*code) * self.products[*feature as usize]).sum::<f64>()
+        };
+        clean.iter().zip(tokens).zip(factors).map(score).collect()
+    }
+}
+
+/// The features with the `n` largest of some numbers, of those above 0.
+pub fn largest(values: &[f64], n: usize) -> Vec<bool> {
+    let mut ranked: Vec<usize> = (0..values.len()).filter(|feature| values[*feature] > 0.0).collect();
+    ranked.sort_by(|a, b| values[*b].total_cmp(&values[*a]));
+    let mut chosen = vec![false; values.len()];
+    ranked.into_iter().take(n).for_each(|feature| chosen[feature] = true);
+    chosen
+}
+
+/// A probe fitted on the activations of a sample, and its scores on those of another.
+pub fn probe_on(kept: &KeptActivations, train: &Sample, test: &Sample, task: &Task) -> Result<(Probe, Vec<f64>)> {
+    let probe = fitted(kept.matrix(&train.tokens)?.as_ref(), train, task)?;
+    let said = scores(&probe, kept.matrix(&test.tokens)?.as_ref());
+    Ok((probe, said))
+}

@@ -1,0 +1,165 @@
+//! Targeted probe perturbation (TPP): whether taking out the features of one class harms the probe of that class and no
+//! other (Marks et al. 2024; SAEBench, Karvonen et al. 2025).
+//!
+//! With n features taken out for class i, and d_ij the accuracy that the probe of class j loses by it, TPP is the mean over i
+//! of d_ii less the mean of d_ij over j != i. Reruns of it differ more than dictionaries do (arXiv 2605.18229).
+
+use rayon::prelude::*;
+
+use super::ablated::{ProbeOnFeatures, factors, largest, probe_on, written};
+use super::questions::{Question, QuestionOptions};
+use super::reading::{Coded, Reading, Tokens};
+use crate::base::{Cell, Result, Table, Task};
+use crate::model::labels::Values;
+use crate::probes::Probe;
+
+/// How many features are taken out.
+pub const OUT: [usize; 7] = [2, 5, 10, 20, 50, 100, 500];
+
+/// The classes of one label, each against the others.
+pub struct Classes {
+    pub label: &'static str,
+    pub questions: Vec<Question>,
+}
+
+/// A label needs this many classes: of two, one is the other's opposite. More than the second number are left out.
+const CLASSES: [usize; 2] = [3, 5];
+
+/// The labels of a text with several classes that tokens are of.
+pub fn of_classes(tokens: &Tokens, options: &QuestionOptions, seed: u64) -> Vec<Classes> {
+    let halves = tokens.halves();
+    let mut found = Vec::new();
+    for (column, values) in &tokens.text.labels {
+        let Values::Kind(kinds) = &column.values else { continue };
+        let question = |(kind, name): (u32, &&str)| {
+            let parts = halves.clone().map(|half| {
+                let labelled = half.into_iter().filter(|token| values[*token as usize] > 0);
+                let (with, without) = labelled.partition(|token| values[*token as usize] == kind);
+                [with, without]
+            });
+            Question::drawn(format!("{} {name}", column.name), parts, [options.train, options.test], seed)
+        };
+        let mut questions: Vec<Question> = (1..).zip(kinds).filter_map(question).collect();
+        questions.sort_by_key(|question| std::cmp::Reverse(question.train.tokens.len()));
+        questions.truncate(CLASSES[1]);
+        if questions.len() >= CLASSES[0] {
+            found.push(Classes { label: column.name, questions });
+        }
+    }
+    found
+}
+
+/// TPP of the classes of one label.
+#[derive(Debug, Clone)]
+pub struct Perturbed {
+    pub label: &'static str,
+    pub classes: usize,
+    /// The mean accuracy of the probes on untouched activations.
+    pub accuracy: f64,
+    /// For each number of features that are taken out, of the dictionary and of random directions.
+    pub own: Vec<f64>,
+    pub random: Vec<f64>,
+}
+
+pub fn perturbed(reading: &Reading, all: &[Classes], task: &Task) -> Result<Vec<Perturbed>> {
+    let bar = task.begin("targeted perturbation", Some(all.len() as u64));
+    let of = |classes: &Classes| {
+        let fitted = |question: &Question| probe_on(&reading.kept, &question.train, &question.test, task);
+        let probes = classes.questions.par_iter().map(fitted).collect::<Result<Vec<_>>>()?;
+        let accuracy = |(question, (_, said)): (&Question, &(Probe, Vec<f64>))| question.test.accuracy(said);
+        let accuracies: Vec<f64> = classes.questions.iter().zip(&probes).map(accuracy).collect();
+        let found = Perturbed {
+            label: classes.label,
+            classes: probes.len(),
+            accuracy: accuracies.iter().sum::<f64>() / accuracies.len() as f64,
+            own: of_dictionary(reading, &reading.own, classes, &probes, task)?,
+            random: of_dictionary(reading, &reading.random, classes, &probes, task)?,
+        };
+        bar.advance(1);
+        Ok(found)
+    };
+    all.iter().map(of).collect()
+}
+
+fn of_dictionary(
+    reading: &Reading,
+    coded: &Coded,
+    classes: &Classes,
+    probes: &[(Probe, Vec<f64>)],
+    task: &Task,
+) -> Result<Vec<f64>> {
+    let directions = written(coded)?;
+    let on_features =
+        probes.iter().map(|(probe, _)| ProbeOnFeatures::of(&directions, probe)).collect::<Result<Vec<_>>>()?;
+    let factors = classes
+        .questions
+        .iter()
+        .map(|question| factors(coded, &reading.kept, &question.test.tokens))
+        .collect::<Result<Vec<_>>>()?;
+    let effects: Vec<Vec<f64>> = classes
+        .questions
+        .iter()
+        .zip(&on_features)
+        .map(|(question, probe)| probe.effects(&coded.codes, &question.train))
+        .collect();
+    let of_number = |n: usize| {
+        task.check()?;
+        let drops: Vec<Vec<f64>> = effects
+            .iter()
+            .map(|effects| {
+                let out = largest(effects, n);
+                let drop = |class: usize| {
+                    let (test, clean) = (&classes.questions[class].test, &probes[class].1);
+                    let said = on_features[class].without(clean, &coded.codes, &test.tokens, &factors[class], &out);
+                    test.accuracy(clean) - test.accuracy(&said)
+                };
+                (0..probes.len()).map(drop).collect()
+            })
+            .collect();
+        Ok(targeted(&drops))
+    };
+    OUT.par_iter().map(|n| of_number(*n)).collect()
+}
+
+/// The mean over classes of the loss of their own probe less the mean loss of the others; `drops[i][j]` is what the probe of
+/// class j loses without the features of class i.
+pub fn targeted(drops: &[Vec<f64>]) -> f64 {
+    let of_class = |(class, drops): (usize, &Vec<f64>)| {
+        let others = drops.iter().sum::<f64>() - drops[class];
+        drops[class] - others / (drops.len() - 1) as f64
+    };
+    drops.iter().enumerate().map(of_class).sum::<f64>() / drops.len() as f64
+}
+
+/// Label by label.
+pub fn table(found: &[Perturbed]) -> Table {
+    let named = |whose: &str| OUT.map(|n| format!("{whose}{n} out"));
+    let columns = ["label", "classes", "accuracy"].map(String::from).into_iter();
+    let row = |one: &Perturbed| {
+        let first: [Cell; 3] = [one.label.into(), one.classes.into(), one.accuracy.into()];
+        first.into_iter().chain(one.own.iter().chain(&one.random).map(|value| Cell::Float(*value))).collect()
+    };
+    Table {
+        title: "targeted probe perturbation by the number of features taken out".into(),
+        columns: columns.chain(named("")).chain(named("random, ")).collect(),
+        rows: found.iter().map(row).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_harms_all_probes_alike_is_not_targeted() {
+        assert!(targeted(&[vec![0.3; 3], vec![0.1; 3], vec![0.2; 3]]).abs() < 1e-12);
+        let found = targeted(&[vec![0.5, 0.0, 0.0], vec![0.1, 0.4, 0.0], vec![0.0, 0.0, 0.0]]);
+        assert!((found - (0.5 + 0.35 + 0.0) / 3.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn the_largest_are_those_above_0() {
+        assert_eq!(largest(&[0.5, -9.0, 2.0, 1.0, 0.0], 2), [false, false, true, true, false]);
+        assert_eq!(largest(&[0.5, -9.0, 2.0, 1.0, 0.0], 9), [true, false, true, true, false]);
+    }
+}

@@ -1,0 +1,310 @@
+//! A text read once for everything that is said of a dictionary: tokens with their labels, the codes of the dictionary
+//! and of random directions, the measures of both, and the activations of those tokens that probes are fitted on.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use faer::Mat;
+
+use super::codes::TokenCodes;
+use crate::base::random::stream;
+use crate::base::{Result, Task, memory};
+use crate::data::pack::Row;
+use crate::data::{Text, harvest};
+use crate::err;
+use crate::features::facts::{Fact, of_labels};
+use crate::features::feature::place;
+use crate::features::text_codes::{TextCodes, finite};
+use crate::model::Model;
+use crate::model::batch::Batch;
+use crate::model::run::Ask;
+use crate::model::site::Place;
+use crate::sae::Sae;
+use crate::sae::baselines::{Moments, random_about};
+use crate::sae::metrics::{MeasureOptions, Measures, Meter, Seen};
+use crate::tensor::{DType, Device, Tensor, dtype};
+
+/// Tokens in a batch of the model, about.
+const AT_ONCE: usize = 1 << 12;
+
+/// Dense codes in memory at once, about.
+const CODES: usize = 1 << 23;
+
+crate::options! {
+    /// How much of a text dictionaries are evaluated on.
+    #[derive(Debug, Clone)]
+    pub struct ReadingOptions {
+        /// Maximum number of tokens of the text.
+        tokens: usize = 200_000;
+        /// Tokens in a row of the text.
+        context: Option<usize> = None => usually("the model's");
+        /// Leaves out the tokens that mark where texts begin and end.
+        without_bos: bool = true;
+        /// Seed of samples, of random directions and of the bootstrap.
+        seed: i64 = 0;
+    }
+}
+
+/// The tokens of a text, before any model ran.
+pub struct Tokens {
+    pub place: Place,
+    pub text: TextCodes,
+    pub rows: Vec<Row>,
+    pub facts: Vec<Fact>,
+    /// Whether each token counts.
+    pub counts: Vec<bool>,
+    /// The first token of the second half of the rows: what is chosen or fitted before it is judged behind it.
+    pub middle: usize,
+}
+
+/// One of the dictionaries, with what it makes of the text.
+pub struct Coded {
+    pub sae: Sae,
+    pub codes: TokenCodes,
+    pub measures: Measures,
+    /// Of each row of the text, for intervals.
+    pub rows: Vec<RowSums>,
+    /// sum |x - mean|² of each row, the mean being that of the whole text.
+    pub spreads: Vec<f64>,
+}
+
+/// Sums over the tokens of one row of a text.
+#[derive(Debug, Clone, Default)]
+pub struct RowSums {
+    pub tokens: f64,
+    /// sum |x - x_hat|²
+    pub error: f64,
+    /// Codes that are not 0.
+    pub codes: f64,
+    squares: f64,
+    sum: Vec<f64>,
+}
+
+impl RowSums {
+    fn add(&mut self, x: &[f32], x_hat: &[f32], codes: &[f32]) {
+        self.tokens += 1.0;
+        self.sum.resize(x.len(), 0.0);
+        for ((sum, x), x_hat) in self.sum.iter_mut().zip(x).zip(x_hat) {
+            let (x, x_hat) = (f64::from(*x), f64::from(*x_hat));
+            *sum += x;
+            self.squares += x * x;
+            self.error += (x - x_hat) * (x - x_hat);
+        }
+        self.codes += codes.iter().filter(|code| **code != 0.0).count() as f64;
+    }
+
+    /// sum |x - mean|², about any mean.
+    fn spread(&self, mean: &[f64]) -> f64 {
+        let product: f64 = self.sum.iter().zip(mean).map(|(sum, mean)| sum * mean).sum();
+        self.squares - 2.0 * product + self.tokens * mean.iter().map(|mean| mean * mean).sum::<f64>()
+    }
+}
+
+/// The activations of some tokens.
+#[derive(Default)]
+pub struct KeptActivations {
+    /// Where each token's stand.
+    places: BTreeMap<u32, usize>,
+    values: Vec<f32>,
+    width: usize,
+}
+
+/// A text that a dictionary and random directions have read.
+pub struct Reading {
+    pub tokens: Tokens,
+    /// The dictionary.
+    pub own: Coded,
+    /// As many random directions, of which as many are active: the control.
+    pub random: Coded,
+    pub kept: KeptActivations,
+}
+
+impl Tokens {
+    pub fn of(model: &Model, sae: &Sae, text: &Text, options: &ReadingOptions, task: &Task) -> Result<Self> {
+        sae.check_writes_what_it_reads()?;
+        let place = place(model, sae)?;
+        sae.check_fits(harvest::width(model.decoder.config(), place)?, &model.origin, &place.to_string())?;
+        let limits = (Some(options.tokens), options.context);
+        let (text, rows) = TextCodes::tokens(model, text, limits, task)?;
+        if rows.len() < 2 {
+            return Err(err!(
+                Argument,
+                "expected a text of at least two rows, one to choose on and one to judge on, found {}",
+                rows.len()
+            )
+            .hint("read more text, or shorter rows with `context`")
+            .about("text"));
+        }
+        let tokenizer = model.text_tokenizer()?;
+        let marks = [tokenizer.bos(), tokenizer.eos()];
+        let counts: Vec<bool> =
+            text.ids.iter().map(|id| !(options.without_bos && marks.contains(&Some(*id)))).collect();
+        let (mut facts, middle) = (of_labels(&text), text.starts[rows.len() / 2]);
+        for fact in &mut facts {
+            fact.holds.iter_mut().zip(&counts).for_each(|(holds, counts)| *holds &= counts);
+        }
+        Ok(Self { place, text, rows, facts, counts, middle })
+    }
+
+    /// The tokens of either half that count.
+    pub fn halves(&self) -> [Vec<u32>; 2] {
+        let all = |range: std::ops::Range<usize>| -> Vec<u32> {
+            range.filter(|token| self.counts[*token]).map(|token| token as u32).collect()
+        };
+        [all(0..self.middle), all(self.middle..self.text.len())]
+    }
+}
+
+impl KeptActivations {
+    fn of(tokens: &BTreeSet<u32>, width: usize) -> Result<Self> {
+        memory::check(4 * tokens.len() as u128 * width as u128, || format!("activations of {} tokens", tokens.len()))
+            .map_err(|e| e.hint("read fewer with `tokens`, or fit on fewer with `train`"))?;
+        let places = tokens.iter().zip(0..).map(|(token, place)| (*token, place)).collect();
+        Ok(Self { places, values: vec![0.0; tokens.len() * width], width })
+    }
+
+    fn put(&mut self, token: u32, x: &[f32]) {
+        if let Some(place) = self.places.get(&token) {
+            self.values[place * self.width..(place + 1) * self.width].copy_from_slice(x);
+        }
+    }
+
+    /// One token's.
+    pub fn row(&self, token: u32) -> Result<&[f32]> {
+        let place = self.places.get(&token).ok_or_else(|| err!(Bug, "token {token} was not kept"))?;
+        Ok(&self.values[place * self.width..(place + 1) * self.width])
+    }
+
+    /// Those of some tokens, `[tokens, d]`.
+    pub fn matrix(&self, tokens: &[u32]) -> Result<Mat<f64>> {
+        let rows = tokens.iter().map(|token| self.row(*token)).collect::<Result<Vec<_>>>()?;
+        Ok(Mat::from_fn(rows.len(), self.width, |i, j| f64::from(rows[i][j])))
+    }
+
+    /// The same as a tensor.
+    pub fn tensor(&self, tokens: &[u32]) -> Result<Tensor> {
+        let rows = tokens.iter().map(|token| self.row(*token)).collect::<Result<Vec<_>>>()?.concat();
+        Ok(Tensor::from_vec(rows, (tokens.len(), self.width), &Device::Cpu)?)
+    }
+}
+
+/// A dictionary while it reads.
+struct Reader {
+    sae: Sae,
+    codes: TokenCodes,
+    meter: Meter,
+    rows: Vec<RowSums>,
+}
+
+impl Reader {
+    fn new(sae: Sae, rows: usize) -> Result<Self> {
+        let meter = Meter::new(sae.d_out(), sae.d_sae(), MeasureOptions::default())?;
+        Ok(Self { codes: TokenCodes::new(sae.d_sae()), sae, meter, rows: vec![RowSums::default(); rows] })
+    }
+
+    /// Reads tokens of which `rows` says whose row each is in, and None of those that do not count.
+    fn add(&mut self, x: &Tensor, rows: &[Option<usize>], task: &Task) -> Result<()> {
+        let (at_once, d_sae) = ((CODES / self.sae.d_sae().max(1)).clamp(1, AT_ONCE), self.sae.d_sae());
+        let none = vec![0.0; d_sae];
+        for (part, rows) in rows.chunks(at_once).enumerate() {
+            task.check()?;
+            let counted: Vec<u32> = (0..).zip(rows).filter(|(_, row)| row.is_some()).map(|(at, _)| at).collect();
+            if counted.is_empty() {
+                rows.iter().for_each(|_| self.codes.push(&none));
+                continue;
+            }
+            let part = x.narrow(0, part * at_once, rows.len())?;
+            let part = part.index_select(&Tensor::new(counted, &Device::Cpu)?, 0)?;
+            let part = dtype::convert(&part, self.sae.parts().encoder.dtype())?;
+            let (codes, x_hat) = self.sae.encode_and_reconstruct(&part)?;
+            self.meter.add(Seen { x: &part, codes: &codes, x_hat: &x_hat, positions: None }, task)?;
+            let [x, codes, x_hat] = [&part, &codes, &x_hat].map(|t| numbers(t));
+            let (x, codes, x_hat) = (x?, codes?, x_hat?);
+            let (width, mut at) = (self.sae.d_in(), 0);
+            for row in rows {
+                let Some(row) = row else {
+                    self.codes.push(&none);
+                    continue;
+                };
+                let (place, of_codes) = (at * width..(at + 1) * width, &codes[at * d_sae..(at + 1) * d_sae]);
+                self.codes.push(of_codes);
+                self.rows[*row].add(&x[place.clone()], &x_hat[place], of_codes);
+                at += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Coded> {
+        let width = self.sae.d_in();
+        let count: f64 = self.rows.iter().map(|row| row.tokens).sum();
+        let mut mean = vec![0.0; width];
+        for row in &self.rows {
+            mean.iter_mut().zip(&row.sum).for_each(|(mean, sum)| *mean += sum / count);
+        }
+        let spreads = self.rows.iter().map(|row| row.spread(&mean)).collect();
+        Ok(Coded { sae: self.sae, codes: self.codes, measures: self.meter.finish()?, rows: self.rows, spreads })
+    }
+}
+
+fn numbers(x: &Tensor) -> Result<Vec<f32>> {
+    Ok(dtype::convert(x, DType::F32)?.flatten_all()?.to_vec1()?)
+}
+
+impl Reading {
+    /// Runs the model once on the text and keeps the activations of the `wanted` tokens.
+    pub fn of(
+        tokens: Tokens,
+        (model, sae): (&Model, &Sae),
+        wanted: &BTreeSet<u32>,
+        seed: i64,
+        task: &Task,
+    ) -> Result<Self> {
+        let width = sae.d_in();
+        let mut kept = KeptActivations::of(wanted, width)?;
+        let mut readers: Option<[Reader; 2]> = None;
+        let longest = tokens.rows.iter().map(|row| row.ids.len()).max().unwrap_or(1).max(1);
+        let bar = task.begin("reading features", Some(tokens.text.len() as u64));
+        let (mut first_row, mut start) = (0, 0);
+        for rows in tokens.rows.chunks((AT_ONCE / longest).max(1)) {
+            task.check()?;
+            let batch = Batch::new(rows.iter().map(|row| row.ids.clone()).collect())?;
+            let ask = Ask { places: vec![tokens.place], ..Ask::default() };
+            let x = model.decoder.cache(&batch, ask, task)?.at(tokens.place)?;
+            let x =
+                x.to_dtype(DType::F32)?.to_device(&Device::Cpu)?.reshape((batch.rows().len(), batch.width(), width))?;
+            finite(&x, tokens.place)?;
+            let lengths = batch.lengths();
+            let each = lengths.iter().enumerate().map(|(row, length)| Ok(x.get(row)?.narrow(0, 0, *length)?));
+            let x = Tensor::cat(&each.collect::<Result<Vec<_>>>()?, 0)?.contiguous()?;
+            let count: usize = lengths.iter().sum();
+            let row_of = lengths.iter().zip(first_row..).flat_map(|(length, row)| std::iter::repeat_n(row, *length));
+            let row_of: Vec<Option<usize>> =
+                row_of.zip(&tokens.counts[start..]).map(|(row, counts)| counts.then_some(row)).collect();
+            for (at, x) in numbers(&x)?.chunks_exact(width).enumerate() {
+                kept.put((start + at) as u32, x);
+            }
+            let readers = match &mut readers {
+                Some(readers) => readers,
+                none => none.insert(begun(sae, &x, tokens.rows.len(), seed, task)?),
+            };
+            for reader in readers.iter_mut() {
+                reader.add(&x, &row_of, task)?;
+            }
+            (first_row, start) = (first_row + rows.len(), start + count);
+            bar.advance(count as u64);
+        }
+        let [own, random] = readers.ok_or_else(|| err!(Bug, "a text without rows"))?;
+        Ok(Self { own: own.finish()?, random: random.finish()?, tokens, kept })
+    }
+}
+
+/// The readers of the dictionary and of as many random directions about the mean of the first tokens, of which as many
+/// are active as the dictionary has codes there.
+fn begun(sae: &Sae, first: &Tensor, rows: usize, seed: i64, task: &Task) -> Result<[Reader; 2]> {
+    let codes = sae.encode_sparse(&dtype::convert(first, sae.parts().encoder.dtype())?, task)?;
+    let l0 = (codes.count() as f64 / codes.rows() as f64).round() as usize;
+    let k = Some(l0.clamp(1, sae.d_sae()));
+    let random =
+        random_about(&Moments::of(first, task)?, sae.d_sae(), k, &mut stream(seed as u64, "random directions", 0))?;
+    Ok([Reader::new(sae.clone(), rows)?, Reader::new(random, rows)?])
+}

@@ -1,0 +1,112 @@
+//! The numbers of an evaluation: each with its interval, its control, how many it is over, and its formula.
+
+use crate::base::bootstrap::bootstrap;
+use crate::base::{Cell, Error, Result, Table, names};
+use crate::err;
+
+/// One number about a dictionary.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Score {
+    pub name: String,
+    /// None where there is nothing to measure.
+    pub value: Option<f64>,
+    /// Its interval of 95 % by the bootstrap.
+    pub interval: Option<[f64; 2]>,
+    /// The same of random directions.
+    pub random: Option<f64>,
+    /// How many of `of` it is over, which the bootstrap draws.
+    pub n: usize,
+    pub of: &'static str,
+    pub formula: String,
+}
+
+impl Score {
+    /// The mean over some units, which the bootstrap draws, beside that of random directions. What is not finite is
+    /// left out.
+    pub fn mean(name: impl Into<String>, own: &[f64], random: &[f64], of: &'static str, formula: &str) -> Self {
+        let finite = |values: &[f64]| values.iter().copied().filter(|value| value.is_finite()).collect::<Vec<f64>>();
+        let (own, random) = (finite(own), finite(random));
+        let mean = |values: &[f64]| (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64);
+        let drawn = |drawn: &[usize]| drawn.iter().map(|at| own[*at]).sum::<f64>() / drawn.len() as f64;
+        Self {
+            name: name.into(),
+            value: mean(&own),
+            interval: bootstrap(own.len(), 0, drawn),
+            random: mean(&random),
+            n: own.len(),
+            of,
+            formula: formula.into(),
+        }
+    }
+}
+
+/// What is said of a dictionary.
+#[derive(Debug, Clone)]
+pub struct Evaluation {
+    /// What was evaluated on what.
+    pub title: String,
+    pub scores: Vec<Score>,
+    /// The tables of what scores are means of, by name.
+    pub parts: Vec<(&'static str, Table)>,
+}
+
+impl Evaluation {
+    pub fn table(&self) -> Table {
+        table(self.title.clone(), &self.scores)
+    }
+
+    /// A score by its name.
+    pub fn score(&self, name: &str) -> Result<&Score> {
+        let names = || self.scores.iter().map(|score| score.name.as_str());
+        self.scores.iter().find(|score| score.name == name).ok_or_else(|| unknown("measure", name, names()))
+    }
+
+    /// The table of a part by its name.
+    pub fn part(&self, name: &str) -> Result<&Table> {
+        let names = || self.parts.iter().map(|(name, _)| *name);
+        let found = self.parts.iter().find(|(known, _)| *known == name);
+        found.map(|(_, table)| table).ok_or_else(|| unknown("part", name, names()))
+    }
+}
+
+fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str> + Clone) -> Error {
+    let listed = || format!("there are {}", known.clone().collect::<Vec<_>>().join(", "));
+    let hint = names::suggestion(name, known.clone()).unwrap_or_else(listed);
+    err!(Name, "unknown {what} `{name}`").hint(hint).about("name")
+}
+
+/// The columns of scores.
+pub const COLUMNS: [&str; 8] = ["measure", "value", "from", "to", "random", "n", "of", "what it is"];
+
+fn table(title: String, scores: &[Score]) -> Table {
+    let row = |one: &Score| {
+        let [from, to] = one.interval.map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::Float));
+        let number = |value: Option<f64>| value.map_or(Cell::Missing, Cell::Float);
+        vec![
+            one.name.as_str().into(),
+            number(one.value),
+            from,
+            to,
+            number(one.random),
+            one.n.into(),
+            one.of.into(),
+            one.formula.as_str().into(),
+        ]
+    };
+    Table { title, columns: COLUMNS.map(String::from).to_vec(), rows: scores.iter().map(row).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mean_leaves_out_what_has_no_value_and_is_none_of_nothing() {
+        let found = Score::mean("one", &[1.0, f64::NAN, 3.0], &[0.5], "labels", "a mean");
+        assert_eq!((found.value, found.random, found.n), (Some(2.0), Some(0.5), 2));
+        assert!(found.interval.is_some_and(|[from, to]| from == 1.0 && to == 3.0));
+        let none = Score::mean("none", &[], &[], "labels", "a mean");
+        assert_eq!((none.value, none.interval, none.n), (None, None, 0));
+        assert_eq!(table("t".into(), &[none]).rows[0][1], Cell::Missing);
+    }
+}

@@ -1,0 +1,203 @@
+//! `sae::evaluate` and `sae::coverage`: what is said of a dictionary, as scripts hold it.
+
+use rhai::plugin::*;
+use rhai::{Array, Dynamic, NativeCallContext};
+use serde_json::{Map, Value};
+
+use crate::base::{Result, Table};
+use crate::data::Text;
+use crate::features::coverage;
+use crate::features::evaluate::reading::ReadingOptions;
+use crate::features::evaluate::score::Evaluation;
+use crate::features::evaluate::{self, EvaluateOptions};
+use crate::report::{Item, Screen};
+use crate::script::engine::env::env;
+use crate::script::engine::handle::handle;
+use crate::script::engine::options::taken;
+use crate::script::engine::show::{mapped, saved};
+use crate::script::engine::value::{Fallible, Num, Options};
+use crate::script::model::Model;
+use crate::script::sae::Sae;
+
+impl Item for Evaluation {
+    fn kind(&self) -> &'static str {
+        "evaluation"
+    }
+
+    fn terminal(&self, screen: &Screen) -> Result<String> {
+        self.table().terminal(screen)
+    }
+
+    fn html(&self) -> Result<String> {
+        let parts = self.parts.iter().map(|(_, table)| table.html());
+        Ok([vec![self.table().html()?], parts.collect::<Result<_>>()?].concat().concat())
+    }
+
+    fn data(&self) -> Result<Value> {
+        let parts: Map<String, Value> =
+            self.parts.iter().map(|(name, table)| Ok((name.to_string(), table.data()?))).collect::<Result<_>>()?;
+        let mut data = self.table().data()?;
+        if let Some(fields) = data.as_object_mut() {
+            fields.insert("parts".into(), Value::Object(parts));
+        }
+        Ok(data)
+    }
+}
+
+handle!(Evaluation, "Evaluation", |found| format!("evaluation of {}", found.title));
+
+#[export_module(manifest)]
+pub mod functions {
+    /// Evaluates a dictionary on a text as SAEBench does (Karvonen et al. 2025), in one reading of the text. Each measure has
+    /// its formula, the number of what it is over, its 95 % interval by the bootstrap, and beside it that of as many
+    /// random directions of which as many are active.
+    ///
+    /// Explained variance, L0, dead and dense features; the loss recovered; sparse probing: how well the codes of 1, 2 and
+    /// 5 features tell whether a token has a label; absorption of labels, and of the first letters of words: tokens of a
+    /// label at which its features are silent and others write its direction; and the coverage of `sae::coverage`. Probes
+    /// are fitted on the first half of the text's rows, and judged on the second; those of letters on some of the words,
+    /// and judged on others. Explained variance is about the mean of each dimension over the whole text.
+    ///
+    /// # Options
+    /// - [evaluate]
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("to (be) [or] {not}", #{ kind: "characters", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
+    /// let texts = []; texts.pad(30, "to [be] or (not to) be {or be} to (or) be [not] or (to) or [be] {or} (be) to");
+    /// let s = sae::fit(m, "resid_post.0", data::texts(texts), #{ d_sae: 8, k: 2, steps: 2, seed: 1 });
+    /// let found = sae::evaluate(m, s, data::texts(texts), #{ rows: 2, labels: 2 });
+    /// found["l0"]  //=> 2.0
+    /// found.part("probing").rows.len  //=> 2
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn evaluate(ctx: NativeCallContext, m: Model, s: Sae, text: Text, options: Options) -> Fallible<Evaluation> {
+        let (env, options): (_, EvaluateOptions) = (env(&ctx)?, taken(options)?);
+        Ok(super::evaluate::evaluate(m.core(), &s.core, &text, &options, &env.task)?)
+    }
+
+    /// How much of the labels of a text a dictionary covers: a quality that needs no judge. The labels of the text "grammar"
+    /// are ground truth; those of real text are made by rules.
+    ///
+    /// For each label the best feature, and for each feature the best label. A feature says that a token has a label where
+    /// its code is at least a threshold; feature and threshold are chosen by F1 on the first half of the text's rows, and
+    /// judged on the second: F1 with a 95 % interval by the bootstrap over rows, precision, recall, AUROC. `p` is how often
+    /// as much is found by chance, where the rows of labels are permuted against those of codes, anywhere among all labels,
+    /// or all features: it is corrected for the number tried (Westfall & Young 1993). The coverage is the mean F1 over
+    /// labels (Karvonen et al. 2024), beside that of as many random directions. `part("labels")` and `part("features")`
+    /// are the tables.
+    ///
+    /// # Options
+    /// - [coverage]
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("to (be) [or] {not}", #{ kind: "characters", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
+    /// let texts = []; texts.pad(30, "to [be] or (not to) be {or be} to (or) be [not] or (to) or [be] {or} (be) to");
+    /// let s = sae::fit(m, "resid_post.0", data::texts(texts), #{ d_sae: 8, k: 2, steps: 2, seed: 1 });
+    /// let found = sae::coverage(m, s, data::texts(texts));
+    /// found.part("labels").columns[5]  //=> "F1"
+    /// found["coverage"] > 0.2  //=> true
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn coverage(ctx: NativeCallContext, m: Model, s: Sae, text: Text, options: Options) -> Fallible<Evaluation> {
+        let (env, options): (_, ReadingOptions) = (env(&ctx)?, taken(options)?);
+        Ok(super::coverage::coverage(m.core(), &s.core, &text, &options, &env.task)?)
+    }
+}
+
+#[export_module(manifest)]
+pub mod methods {
+    /// One of the measures by its name in the table, such as "fve" or "coverage"; () where it has no value.
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("to (be) [or] {not}", #{ kind: "characters", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
+    /// let texts = []; texts.pad(30, "to [be] or (not to) be {or be} to (or) be [not] or (to) or [be] {or} (be) to");
+    /// let s = sae::fit(m, "resid_post.0", data::texts(texts), #{ d_sae: 8, k: 2, steps: 2, seed: 1 });
+    /// sae::coverage(m, s, data::texts(texts))["features with a label"] > 0.0  //=> true
+    /// ```
+    #[rhai_fn(global, index_get, pure, return_raw)]
+    pub fn at(found: &mut Evaluation, name: &str) -> Fallible<Num> {
+        Ok(found.score(name)?.value.map_or(Dynamic::UNIT, Dynamic::from))
+    }
+
+    /// All measures, each with its interval, its control, the number of what it is over, and its formula.
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("to (be) [or] {not}", #{ kind: "characters", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
+    /// let texts = []; texts.pad(30, "to [be] or (not to) be {or be} to (or) be [not] or (to) or [be] {or} (be) to");
+    /// let s = sae::fit(m, "resid_post.0", data::texts(texts), #{ d_sae: 8, k: 2, steps: 2, seed: 1 });
+    /// sae::coverage(m, s, data::texts(texts)).table.columns
+    /// //=> ["measure", "value", "from", "to", "random", "n", "of", "what it is"]
+    /// ```
+    #[rhai_fn(global, get = "table", pure)]
+    pub fn table(found: &mut Evaluation) -> Table {
+        found.table()
+    }
+
+    /// The names of its parts.
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("to (be) [or] {not}", #{ kind: "characters", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
+    /// let texts = []; texts.pad(30, "to [be] or (not to) be {or be} to (or) be [not] or (to) or [be] {or} (be) to");
+    /// let s = sae::fit(m, "resid_post.0", data::texts(texts), #{ d_sae: 8, k: 2, steps: 2, seed: 1 });
+    /// sae::coverage(m, s, data::texts(texts)).parts  //=> ["labels", "features"]
+    /// ```
+    #[rhai_fn(global, get = "parts", pure)]
+    pub fn parts(found: &mut Evaluation) -> Array {
+        found.parts.iter().map(|(name, _)| (*name).into()).collect()
+    }
+
+    /// The table of a part: what the measures are means of.
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("to (be) [or] {not}", #{ kind: "characters", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
+    /// let texts = []; texts.pad(30, "to [be] or (not to) be {or be} to (or) be [not] or (to) or [be] {or} (be) to");
+    /// let s = sae::fit(m, "resid_post.0", data::texts(texts), #{ d_sae: 8, k: 2, steps: 2, seed: 1 });
+    /// sae::coverage(m, s, data::texts(texts)).part("features").columns[1]  //=> "label"
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn part(found: &mut Evaluation, name: &str) -> Fallible<Table> {
+        Ok(found.part(name)?.clone())
+    }
+
+    /// Writes the measures and their parts as .json, .txt or .html, as the name ends. Returns the path of the file.
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("to (be) [or] {not}", #{ kind: "characters", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
+    /// let texts = []; texts.pad(30, "to [be] or (not to) be {or be} to (or) be [not] or (to) or [be] {or} (be) to");
+    /// let s = sae::fit(m, "resid_post.0", data::texts(texts), #{ d_sae: 8, k: 2, steps: 2, seed: 1 });
+    /// sae::coverage(m, s, data::texts(texts)).save("doc/coverage.html").ends_with("coverage.html")  //=> true
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn save(ctx: NativeCallContext, found: &mut Evaluation, path: &str) -> Fallible<String> {
+        Ok(saved(&ctx, found, path)?)
+    }
+
+    /// The data of the table and of its parts.
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("to (be) [or] {not}", #{ kind: "characters", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
+    /// let texts = []; texts.pad(30, "to [be] or (not to) be {or be} to (or) be [not] or (to) or [be] {or} (be) to");
+    /// let s = sae::fit(m, "resid_post.0", data::texts(texts), #{ d_sae: 8, k: 2, steps: 2, seed: 1 });
+    /// sae::coverage(m, s, data::texts(texts)).to_map().parts.labels.columns[0]  //=> "label"
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn to_map(found: &mut Evaluation) -> Fallible<Dynamic> {
+        Ok(mapped(found)?)
+    }
+}
