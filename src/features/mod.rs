@@ -1,8 +1,10 @@
 //! Floor 8: looking at features: where they are active, what they do, and what they stand for.
 
+pub mod batch;
 pub mod card;
 pub mod chance;
 pub mod contexts;
+pub mod dashboard;
 pub mod describe;
 pub mod facts;
 pub mod feature;
@@ -19,9 +21,10 @@ pub mod tokens;
 pub mod without;
 
 #[cfg(test)]
-mod samples;
+pub mod samples;
 
 pub use card::FeatureCard;
+pub use dashboard::Dashboard;
 pub use feature::{Feature, FeatureList};
 pub use overview::Overview;
 pub use survey::{Moment, Survey, Tally};

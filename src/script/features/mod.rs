@@ -1,5 +1,6 @@
 //! `features::` and the methods of features, one file for each subject.
 
+mod batch;
 mod card;
 mod contexts;
 mod counts;
@@ -9,13 +10,16 @@ mod feature;
 mod for_label;
 mod predicting;
 mod several;
+mod wanted;
 
 pub use contexts::Contexts;
 pub use feature::Feature;
 pub use for_label::LabelRanking;
 pub use predicting::Ranking;
+pub use wanted::Wanted;
 
 use crate::features::FeatureCard;
+use crate::features::batch::BatchOptions;
 use crate::features::describe::DescribeOptions;
 use crate::features::for_label::ForLabelOptions;
 use crate::features::histogram::{CountOptions, HistogramOptions};
@@ -31,6 +35,8 @@ use rhai::plugin::*;
 
 /// The groups of options that documentation here names.
 pub const OPTIONS: &[Group] = &[
+    ("batches", fields::<BatchOptions>),
+    ("export", fields::<batch::ExportOptions>),
     ("feature_contexts", fields::<OverviewOptions>),
     ("feature_counts", fields::<CountOptions>),
     ("feature_description", fields::<DescribeOptions>),
@@ -54,6 +60,7 @@ pub const HANDLES: &[HandleType] = &[
 /// What is called through the module: `features::`.
 pub fn functions() -> Vec<&'static ModuleManifest> {
     vec![
+        exported_manifest!(batch::functions),
         exported_manifest!(card::functions),
         exported_manifest!(contexts::functions),
         exported_manifest!(counts::functions),
