@@ -5,6 +5,7 @@
 
 mod access;
 mod cli;
+mod dashboards;
 mod docs;
 mod endpoint;
 mod examples;

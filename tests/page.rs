@@ -85,7 +85,7 @@ frame.onload = () => {
 "##;
 
 /// Chromium, or a note on standard error that the test is skipped. CI must have it.
-fn chromium() -> Option<&'static str> {
+pub fn chromium() -> Option<&'static str> {
     let found = ["chromium", "chromium-browser", "google-chrome"]
         .into_iter()
         .find(|name| Command::new(name).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok());
@@ -97,7 +97,7 @@ fn chromium() -> Option<&'static str> {
     found
 }
 
-fn browse(chromium: &str, profile: &Path, words: &[&str], page: &Path) -> Vec<u8> {
+pub fn browse(chromium: &str, profile: &Path, words: &[&str], page: &Path) -> Vec<u8> {
     let output = Command::new(chromium)
         .args([
             "--headless",
@@ -128,12 +128,12 @@ fn saved(script: &str, folder: &Path) -> PathBuf {
     folder.join("out/page/index.html")
 }
 
-fn title(dom: &str) -> &str {
+pub fn title(dom: &str) -> &str {
     dom.split("<title>").nth(1).and_then(|rest| rest.split("</title>").next()).unwrap_or_default()
 }
 
 /// Screenshots of the page in light, in dark and on a phone, which must only succeed.
-fn photograph(chromium: &str, folder: &Path, page: &Path) {
+pub fn photograph(chromium: &str, folder: &Path, page: &Path) {
     for (name, words) in [
         ("light", &["--window-size=1000,1400"][..]),
         ("dark", &["--window-size=1000,1400", "--blink-settings=preferredColorScheme=0"]),

@@ -232,6 +232,19 @@ impl Files {
         self.save(path, |file| file.write_all(content.as_ref()).map_err(|e| Error::io("write", path, &e)))
     }
 
+    /// Removes a folder that this program wrote, with all that is in it.
+    pub fn discard(&self, folder: &Path) -> Result<()> {
+        let place = self.access.to_write(folder)?;
+        held(&self.locks).retain(|locked, _| !locked.starts_with(&place));
+        match fs::remove_dir_all(&place) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", folder, &error)),
+            _ => {
+                held(&self.ledger).written.retain(|written, _| !written.starts_with(&place));
+                Ok(())
+            }
+        }
+    }
+
     /// Locks the folder for this run, or says who has locked it.
     pub fn lock(&self, folder: &Path) -> Result<()> {
         let mut locks = held(&self.locks);

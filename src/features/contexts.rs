@@ -1,6 +1,6 @@
 //! The tokens around positions where a feature is active, with its code at each of them.
 
-use super::survey::Moment;
+use super::survey::{Moment, Window};
 use crate::base::{HeatText, Result, Task};
 use crate::err;
 use crate::model::Model;
@@ -12,13 +12,6 @@ use crate::tensor::{DType, Device, Tensor, dtype};
 
 /// Rows in a batch of the model.
 const AT_ONCE: usize = 16;
-
-/// The number of tokens shown around a position.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Window {
-    pub before: usize,
-    pub after: usize,
-}
 
 /// A position and the tokens around it.
 #[derive(Debug, Clone, PartialEq)]

@@ -31,10 +31,20 @@ pub fn direct(model: &Model, sae: &Sae, tokens: &[u32]) -> Result<Vec<f64>> {
 
 /// How much more a code of 1 of one feature raises the logit of each token than the mean logit.
 pub fn promoted(model: &Model, sae: &Sae, feature: usize) -> Result<Vec<f64>> {
-    let direction = behind_norm(model, &written(sae, feature, 1)?)?;
-    let logits = direction.matmul(&unembedding(model)?.t()?)?.squeeze(0)?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
-    let mean = logits.iter().sum::<f64>() / logits.len().max(1) as f64;
-    Ok(logits.into_iter().map(|logit| logit - mean).collect())
+    let all = promoted_by(model, sae, &[feature])?;
+    all.into_iter().next().ok_or_else(|| err!(Bug, "a feature without logits"))
+}
+
+/// The same of several features, one after the other.
+pub fn promoted_by(model: &Model, sae: &Sae, features: &[usize]) -> Result<Vec<Vec<f64>>> {
+    let rows: Vec<Tensor> = features.iter().map(|feature| written(sae, *feature, 1)).collect::<Result<_>>()?;
+    let directions = behind_norm(model, &Tensor::cat(&rows, 0)?)?;
+    let logits = directions.matmul(&unembedding(model)?.t()?)?.to_dtype(DType::F64)?.to_vec2::<f64>()?;
+    let centred = |logits: Vec<f64>| {
+        let mean = logits.iter().sum::<f64>() / logits.len().max(1) as f64;
+        logits.into_iter().map(|logit| logit - mean).collect()
+    };
+    Ok(logits.into_iter().map(centred).collect())
 }
 
 /// Whether a dictionary writes to another site than it reads, like transcoders.
@@ -180,17 +190,27 @@ fn last(model: &Model, texts: Vec<Vec<u32>>, task: &Task) -> Result<Vec<Vec<f64>
 
 /// The tokens with the largest numbers and those with the smallest, side by side.
 pub fn extremes(title: &str, logits: &[f64], name: &dyn Fn(u32) -> String, count: usize) -> Table {
-    let mut order: Vec<u32> = (0..logits.len() as u32).collect();
     let of = |token: u32| logits.get(token as usize).copied().unwrap_or_default();
-    order.sort_by(|a, b| of(*b).total_cmp(&of(*a)).then(a.cmp(b)));
-    let rows = order.iter().zip(order.iter().rev()).take(count.min(order.len() / 2));
+    let count = count.min(logits.len() / 2);
+    let up = first(logits.len(), count, |a, b| of(b).total_cmp(&of(a)).then(a.cmp(&b)));
+    let down = first(logits.len(), count, |a, b| of(a).total_cmp(&of(b)).then(b.cmp(&a)));
+    let row = |(up, down): (u32, u32)| vec![name(up).into(), of(up).into(), name(down).into(), of(down).into()];
     Table {
         title: title.into(),
         columns: ["raised", "raised by", "lowered", "lowered by"].map(String::from).to_vec(),
-        rows: rows
-            .map(|(up, down)| vec![name(*up).into(), of(*up).into(), name(*down).into(), of(*down).into()])
-            .collect(),
+        rows: up.into_iter().zip(down).map(row).collect(),
     }
+}
+
+/// The first few of so many tokens in an order, without sorting all of them.
+fn first(all: usize, count: usize, order: impl Fn(u32, u32) -> std::cmp::Ordering) -> Vec<u32> {
+    let mut tokens: Vec<u32> = (0..all as u32).collect();
+    if count > 0 && count < all {
+        tokens.select_nth_unstable_by(count - 1, |a, b| order(*a, *b));
+    }
+    tokens.truncate(count);
+    tokens.sort_by(|a, b| order(*a, *b));
+    tokens
 }
 
 /// The tokens whose probability falls most without the feature, then those whose probability rises most.

@@ -1,9 +1,11 @@
 //! Floor 8: looking at features: where they are active, what they do, and what they stand for.
 
+pub mod batch;
 pub mod card;
 pub mod chance;
 pub mod contexts;
 pub mod coverage;
+pub mod dashboard;
 pub mod describe;
 pub mod evaluate;
 pub mod explain;
@@ -22,9 +24,10 @@ pub mod tokens;
 pub mod without;
 
 #[cfg(test)]
-mod samples;
+pub mod samples;
 
 pub use card::FeatureCard;
+pub use dashboard::Dashboard;
 pub use feature::{Feature, FeatureList};
 pub use overview::Overview;
 pub use survey::{Moment, Survey, Tally};

@@ -43,6 +43,26 @@ pub fn by_direction((sae, feature): (&Sae, usize), other: Option<&Sae>, count: u
     Ok(found)
 }
 
+/// The same for several features of a dictionary, one after the other.
+pub fn nearest(sae: &Sae, features: &[usize], count: usize) -> Result<Vec<Vec<(usize, f64)>>> {
+    let all = unit(sae.directions())?;
+    let numbers: Vec<u32> = features.iter().map(|feature| *feature as u32).collect();
+    let chosen = all.index_select(&Tensor::new(numbers, all.device())?, 0)?;
+    let cosines = chosen.matmul(&all.t()?)?.to_vec2::<f32>()?;
+    let of = |(feature, cosines): (&usize, &Vec<f32>)| {
+        let mut found: Vec<(usize, f64)> =
+            cosines.iter().map(|cosine| f64::from(*cosine)).enumerate().filter(|(other, _)| other != feature).collect();
+        let order = |a: &(usize, f64), b: &(usize, f64)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
+        if count > 0 && count < found.len() {
+            found.select_nth_unstable_by(count - 1, order);
+        }
+        found.truncate(count);
+        found.sort_by(order);
+        found
+    };
+    Ok(features.iter().zip(&cosines).map(of).collect())
+}
+
 /// Rows of length 1, or 0.
 fn unit(rows: &Tensor) -> Result<Tensor> {
     let rows = rows.to_dtype(DType::F32)?;

@@ -2,6 +2,7 @@
 
 pub mod chart;
 mod clip;
+pub mod dashboard;
 mod document;
 pub mod draw;
 pub mod html;

@@ -238,6 +238,14 @@ pub const READERS: &[Reader] = &[
         ..NONE
     },
     Reader {
+        name: "batch-file",
+        fixtures: &["dashboard/batch-0.json"],
+        inside: Inside::Json,
+        reads: r#"let cards = features::load("case/x.json"); for card in cards { show(card); card.tables; card.to_map(); }
+            cards[0].save("again.html"); cards"#,
+        ..NONE
+    },
+    Reader {
         name: "json",
         makes: r#"run::save_json("case/x.json", #{ a: [1, 2.5, (), "x"], b: #{ c: true, d: [[1, 2], [3, 4]] } });"#,
         inside: Inside::Json,

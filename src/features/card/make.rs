@@ -1,12 +1,14 @@
 //! Making cards: from a survey of a text, the model, and the dictionary alone, as far as available.
 
+use rayon::prelude::*;
+
 use super::{FeatureCard, Group};
 use crate::base::{Card, Cell, HeatText, Result, Table, Task};
 use crate::err;
-use crate::features::contexts::{self, Context, Window};
+use crate::features::contexts::{self, Context};
 use crate::features::feature::{check_feature, place};
 use crate::features::histogram::class_name;
-use crate::features::survey::{Moment, Spread, Survey, Tally};
+use crate::features::survey::{Moment, Spread, Survey, Tally, Window, Windows};
 use crate::features::{logits, near};
 use crate::model::Model;
 use crate::model::site::Place;
@@ -34,7 +36,7 @@ crate::options! {
 }
 
 impl CardOptions {
-    fn window(&self) -> Window {
+    pub fn window(&self) -> Window {
         Window { before: self.before, after: self.after }
     }
 }
@@ -80,13 +82,7 @@ pub fn card(
     task: &Task,
 ) -> Result<FeatureCard> {
     check_feature(sae, feature)?;
-    let site = sae.parts().about.sites.join(", ");
-    let title = match site.as_str() {
-        "" => format!("feature {feature}"),
-        site => format!("feature {feature} of {site}"),
-    };
-    let facts = Card { title: title.clone(), fields: of_dictionary(sae), ..Card::default() };
-    let mut card = FeatureCard { feature, site, title, facts, ..FeatureCard::default() };
+    let mut card = begun(sae, feature);
     match (model, surveyed) {
         (Some(model), Some(surveyed)) => {
             Maker::new(model, (sae, feature), surveyed, plan, task)?.fill(&mut card)?;
@@ -97,11 +93,63 @@ pub fn card(
         }
     }
     if let Some(model) = model {
-        direct(&mut card, model, sae, plan.options.rows)?;
+        let promoted = match writes_to_stream(model, sae) {
+            true => Some(logits::promoted(model, sae, feature)?),
+            false => None,
+        };
+        direct(&mut card, model, promoted.as_deref(), plan.options.rows);
     }
     let found = near::by_direction((sae, feature), None, plan.options.rows)?;
-    card.tables.push(near::directions("Nearest by direction", &found));
+    card.tables.push(near::directions(NEAREST, &found));
     Ok(card)
+}
+
+/// The cards of some features of one dictionary: what all of them need is computed for all of them together.
+pub fn cards(
+    (sae, features): (&Sae, &[usize]),
+    model: &Model,
+    surveyed: Surveyed,
+    plan: &CardPlan,
+    task: &Task,
+) -> Result<Vec<FeatureCard>> {
+    features.iter().try_for_each(|feature| check_feature(sae, *feature))?;
+    let promoted = match writes_to_stream(model, sae) {
+        true => Some(logits::promoted_by(model, sae, features)?),
+        false => None,
+    };
+    let rows = plan.options.rows;
+    // What is compared grows with both numbers; of a dictionary this large only a few have neighbours.
+    let is_small = features.len().saturating_mul(sae.d_sae()) <= MOST_COSINES;
+    let nearest = if is_small { Some(near::nearest(sae, features, rows)?) } else { None };
+    let made = features.par_iter().enumerate().map(|(place, feature)| {
+        task.check()?;
+        let mut card = begun(sae, *feature);
+        Maker::new(model, (sae, *feature), surveyed, plan, task)?.fill(&mut card)?;
+        let promoted = promoted.as_ref().and_then(|all| all.get(place)).map(Vec::as_slice);
+        direct(&mut card, model, promoted, rows);
+        match nearest.as_ref().and_then(|all| all.get(place)) {
+            Some(found) => card.tables.push(near::directions(NEAREST, found)),
+            None => card.notes.push(format!("Not compared with the directions of {} others.", sae.d_sae())),
+        }
+        Ok(card)
+    });
+    made.collect()
+}
+
+const NEAREST: &str = "Nearest by direction";
+
+/// At most so many directions are compared for [`cards`].
+const MOST_COSINES: usize = 1 << 27;
+
+/// A card with nothing but what it is of.
+fn begun(sae: &Sae, feature: usize) -> FeatureCard {
+    let site = sae.parts().about.sites.join(", ");
+    let title = match site.as_str() {
+        "" => format!("feature {feature}"),
+        site => format!("feature {feature} of {site}"),
+    };
+    let facts = Card { title: title.clone(), fields: of_dictionary(sae), ..Card::default() };
+    FeatureCard { feature, site, title, facts, ..FeatureCard::default() }
 }
 
 fn of_dictionary(sae: &Sae) -> Vec<(String, Cell)> {
@@ -111,16 +159,18 @@ fn of_dictionary(sae: &Sae) -> Vec<(String, Cell)> {
     vec![("dictionary".into(), dictionary.trim().into()), ("model".into(), model)]
 }
 
+fn writes_to_stream(model: &Model, sae: &Sae) -> bool {
+    sae.d_out() == model.decoder.config().d_model
+}
+
 /// The direct effect on the logits, for a direction of the residual stream.
-fn direct(card: &mut FeatureCard, model: &Model, sae: &Sae, rows: usize) -> Result<()> {
-    if sae.d_out() != model.decoder.config().d_model {
+fn direct(card: &mut FeatureCard, model: &Model, promoted: Option<&[f64]>, rows: usize) {
+    let Some(found) = promoted else {
         card.notes.push("It does not write to the residual stream, so it has no direct effect on the logits.".into());
-        return Ok(());
-    }
-    let found = logits::promoted(model, sae, card.feature)?;
+        return;
+    };
     let name = |token: u32| contexts::quoted(model, token);
-    card.tables.push(logits::extremes("Logits along its direction, a code of 1", &found, &name, rows));
-    Ok(())
+    card.tables.push(logits::extremes("Logits along its direction, a code of 1", found, &name, rows));
 }
 
 /// The inputs of a card with a text.
@@ -132,6 +182,7 @@ struct Maker<'a> {
     survey: &'a Survey,
     tally: &'a Tally,
     spread: &'a Spread,
+    windows: Option<&'a Windows>,
     plan: &'a CardPlan,
     task: &'a Task,
     /// Which of the survey's dictionaries it is.
@@ -152,7 +203,10 @@ impl<'a> Maker<'a> {
         let (Some(tally), Some(spread)) = (tally, spread) else {
             return Err(err!(Bug, "feature {feature} of a dictionary that was not surveyed"));
         };
-        Ok(Self { model, sae, place: place(model, sae)?, feature, survey, tally, spread, plan, task, number })
+        let windows = survey.windows.get(number).and_then(|windows| windows.get(feature));
+        let windows = windows.filter(|windows| windows.are_wanted());
+        let place = place(model, sae)?;
+        Ok(Self { model, sae, place, feature, survey, tally, spread, windows, plan, task, number })
     }
 
     fn fill(&self, card: &mut FeatureCard) -> Result<()> {
@@ -214,13 +268,22 @@ impl<'a> Maker<'a> {
         groups
     }
 
-    /// The contexts of some positions, each read once.
+    /// The contexts of some positions, each read once: by the survey, if it kept them, else now.
     fn read<'m>(&self, moments: impl Iterator<Item = &'m Moment>) -> Result<Vec<Context>> {
         let mut all: Vec<Moment> = moments.copied().collect();
         all.sort_by_key(|moment| (moment.row, moment.column));
         all.dedup();
+        if let Some(windows) = self.windows {
+            return Ok(all.iter().filter_map(|moment| self.kept(windows, moment)).collect());
+        }
         let window = (all.as_slice(), self.plan.options.window());
         contexts::around(self.model, (self.sae, self.place), self.feature, &self.survey.rows, window, self.task)
+    }
+
+    fn kept(&self, windows: &Windows, moment: &Moment) -> Option<Context> {
+        let row = self.survey.rows.get(moment.row as usize)?;
+        let (ids, codes) = windows.context(moment, row)?;
+        Some(Context { moment: *moment, ids, codes, active: Vec::new() })
     }
 
     fn heat(&self, context: &Context) -> HeatText {

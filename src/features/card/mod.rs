@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::{Card, HeatText, Table};
 
-pub use make::{CardOptions, CardPlan, Surveyed, card};
+pub use make::{CardOptions, CardPlan, Surveyed, card, cards};
 
 /// The card of one feature. An unknown part is empty, and `notes` say why.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]

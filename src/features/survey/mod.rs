@@ -3,6 +3,7 @@
 mod sizes;
 mod tally;
 mod tokens;
+mod windows;
 
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ use crate::sae::{Sae, SparseCodes};
 pub use sizes::Sizes;
 pub use tally::{Moment, Tally};
 pub use tokens::{AtToken, Tokens};
+pub use windows::{Window, Windows};
 
 /// The number of parallel parts of a dictionary's features, whatever the number of threads.
 const PARTS: usize = 8;
@@ -63,7 +65,12 @@ pub struct Survey {
     pub dictionaries: Vec<Vec<Tally>>,
     /// The distribution of the codes of each feature, in the same order.
     pub spreads: Vec<Vec<Spread>>,
+    /// The codes around the kept positions, of features for which they were asked for, in the same order.
+    pub windows: Vec<Vec<Windows>>,
 }
+
+/// The window around kept positions, and of which features it is kept, by dictionary and index.
+pub type Watch<'a> = (Window, &'a dyn Fn(usize, usize) -> bool);
 
 /// The distribution of a feature's codes over sizes, tokens and positions.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -75,8 +82,9 @@ pub struct Spread {
 }
 
 impl Spread {
-    fn take(&mut self, moment: Moment, token: u32, draw: u64) {
-        self.sizes.take(moment, draw);
+    /// Whether the position is kept.
+    fn take(&mut self, moment: Moment, token: u32, draw: u64) -> bool {
+        let is_kept = self.sizes.take(moment, draw);
         self.tokens.take(token, moment.code);
         let class = class(moment.column);
         if self.positions.len() <= class {
@@ -86,6 +94,7 @@ impl Spread {
             *fired += 1;
             *sum += f64::from(moment.code);
         }
+        is_kept
     }
 }
 
@@ -102,6 +111,18 @@ impl Survey {
         text: &Text,
         harvesting: &Harvesting,
         kept: KeptPositions,
+        task: &Task,
+    ) -> Result<Self> {
+        Self::watching(model, saes, text, harvesting, (kept, None), task)
+    }
+
+    /// The same, and of some features the codes around the kept positions.
+    pub fn watching(
+        model: &Model,
+        saes: &[Sae],
+        text: &Text,
+        harvesting: &Harvesting,
+        (kept, watch): (KeptPositions, Option<Watch>),
         task: &Task,
     ) -> Result<Self> {
         let names = saes.iter().map(site).collect::<Result<Vec<&str>>>()?;
@@ -124,6 +145,7 @@ impl Survey {
             occurrences: Vec::new(),
             dictionaries: saes.iter().map(|sae| vec![Tally::default(); sae.d_sae()]).collect(),
             spreads: saes.iter().map(|sae| vec![Spread::default(); sae.d_sae()]).collect(),
+            windows: saes.iter().enumerate().map(|(number, sae)| windows(number, sae.d_sae(), watch)).collect(),
         };
         let mut tidy_at = MANY_ROWS;
         let mut sink = Streamed(|block: Block| {
@@ -174,26 +196,33 @@ impl Survey {
 
     /// Counts the codes of one dictionary.
     fn take(&mut self, number: usize, codes: &SparseCodes, block: &Block, kept: KeptPositions) -> Result<()> {
-        let (Some(tallies), Some(spreads)) = (self.dictionaries.get_mut(number), self.spreads.get_mut(number)) else {
+        let (Some(tallies), Some(spreads), Some(windows)) =
+            (self.dictionaries.get_mut(number), self.spreads.get_mut(number), self.windows.get_mut(number))
+        else {
             return Err(err!(Bug, "a dictionary that is not counted"));
         };
         finite(codes, block)?;
         let width = tallies.len().div_ceil(PARTS);
-        let parts = tallies.par_chunks_mut(width).zip(spreads.par_chunks_mut(width)).enumerate();
-        parts.for_each(|(part, (tallies, spreads))| {
+        let parts = tallies.par_chunks_mut(width).zip(spreads.par_chunks_mut(width)).zip(windows.par_chunks_mut(width));
+        parts.enumerate().for_each(|(part, ((tallies, spreads), windows))| {
             let first = part * width;
             let turned = Turned::of(codes, first, tallies.len());
-            for (within, (tally, spread)) in tallies.iter_mut().zip(spreads).enumerate() {
-                for (at, code) in turned.feature(within) {
+            for (within, ((tally, spread), windows)) in tallies.iter_mut().zip(spreads).zip(windows).enumerate() {
+                let places = turned.feature(within);
+                for (index, (at, code)) in places.iter().enumerate() {
                     let (Some(row), Some(column), Some(token)) =
                         (block.rows.get(*at), block.positions.get(*at), block.tokens.get(*at))
                     else {
                         break;
                     };
                     let moment = Moment { row: *row, column: *column, code: *code };
-                    tally.take(moment, first + within, kept);
-                    spread.take(moment, *token, tally.draw(first + within, kept.seed));
+                    let in_tally = tally.take(moment, first + within, kept);
+                    let in_spread = spread.take(moment, *token, tally.draw(first + within, kept.seed));
+                    if windows.are_wanted() && (in_tally || in_spread) {
+                        windows.take(places, index, block);
+                    }
                 }
+                windows.tidy(tally.top.iter().chain(&tally.some).chain(spread.sizes.kept()));
             }
         });
         Ok(())
@@ -261,6 +290,12 @@ impl Turned {
             _ => &[],
         }
     }
+}
+
+/// The windows of a dictionary's features, before anything is read.
+fn windows(number: usize, features: usize, watch: Option<Watch>) -> Vec<Windows> {
+    let of = |feature: usize| watch.filter(|(_, is_wanted)| is_wanted(number, feature)).map(|(window, _)| window);
+    (0..features).map(|feature| Windows::of(of(feature))).collect()
 }
 
 /// An element of a list that grows as far as it is asked for.

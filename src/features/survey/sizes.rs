@@ -17,10 +17,10 @@ pub struct Sizes {
 }
 
 impl Sizes {
-    /// Takes a code that is not 0. `draw` is a number drawn for it.
-    pub fn take(&mut self, moment: Moment, draw: u64) {
+    /// Takes a code that is not 0. `draw` is a number drawn for it. Whether its position is kept.
+    pub fn take(&mut self, moment: Moment, draw: u64) -> bool {
         let side = if moment.code > 0.0 { &mut self.above } else { &mut self.below };
-        side.take(moment, draw);
+        side.take(moment, draw)
     }
 
     /// How many codes there are of each size, from the lowest to the highest.
@@ -69,7 +69,7 @@ struct Side {
 }
 
 impl Side {
-    fn take(&mut self, moment: Moment, draw: u64) {
+    fn take(&mut self, moment: Moment, draw: u64) -> bool {
         let size = moment.code.abs();
         if self.counts.is_empty() {
             let nothing = Moment { row: 0, column: 0, code: 0.0 };
@@ -80,15 +80,16 @@ impl Side {
             self.widen(draw);
         }
         let step = ((size / self.reach * STEPS as f32) as usize).min(STEPS - 1);
-        let Some(count) = self.counts.get_mut(step) else { return };
+        let Some(count) = self.counts.get_mut(step) else { return false };
         *count += 1;
         // Each code of the step is kept with the same probability (Vitter 1985).
         let place = if *count <= KEPT as u64 { *count - 1 } else { draw % *count };
-        if place < KEPT as u64
-            && let Some(kept) = self.some.get_mut(step * KEPT + place as usize)
-        {
+        let kept = (place < KEPT as u64).then(|| self.some.get_mut(step * KEPT + place as usize)).flatten();
+        let is_kept = kept.is_some();
+        if let Some(kept) = kept {
             *kept = moment;
         }
+        is_kept
     }
 
     /// Doubles the reach: two steps become one.

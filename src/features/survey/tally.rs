@@ -23,10 +23,12 @@ pub struct Tally {
 }
 
 impl Tally {
-    pub fn take(&mut self, moment: Moment, feature: usize, kept: KeptPositions) {
+    /// Whether the position is kept.
+    pub fn take(&mut self, moment: Moment, feature: usize, kept: KeptPositions) -> bool {
         self.fired += 1;
         self.sum += f64::from(moment.code);
-        if self.top.len() < kept.top || self.top.last().is_some_and(|last| moment.code > last.code) {
+        let is_top = self.top.len() < kept.top || self.top.last().is_some_and(|last| moment.code > last.code);
+        if is_top {
             let at = self.top.partition_point(|known| known.code >= moment.code);
             self.top.insert(at, moment);
             self.top.truncate(kept.top);
@@ -34,12 +36,15 @@ impl Tally {
         // Algorithm R of Vitter 1985: the n-th takes a place of k with probability k / n.
         if self.some.len() < kept.some {
             self.some.push(moment);
-            return;
+            return true;
         }
         let drawn = self.draw(feature, kept.seed) % self.fired;
-        if let Some(place) = self.some.get_mut(drawn as usize) {
+        let place = self.some.get_mut(drawn as usize);
+        let is_drawn = place.is_some();
+        if let Some(place) = place {
             *place = moment;
         }
+        is_top || is_drawn
     }
 
     /// A number drawn for the latest activation.

@@ -28,7 +28,7 @@ impl Item for Circuit {
     }
 
     fn html(&self) -> Result<String> {
-        html(&self.graph, &self.cards)
+        Ok(html(&self.graph, &self.cards, &[])?.0)
     }
 
     fn data(&self) -> Result<Value> {
@@ -59,7 +59,7 @@ impl Item for Graph {
     }
 
     fn html(&self) -> Result<String> {
-        html(self, &[])
+        Ok(html(self, &[], &[])?.0)
     }
 
     fn data(&self) -> Result<Value> {
@@ -81,11 +81,21 @@ const MOST_CARDS: usize = 1000;
 /// So many neighbours are named on each side of a node.
 const MOST_NEIGHBOURS: usize = 20;
 
+/// A circuit whose nodes lead to pages elsewhere, too: `addresses` has those of some nodes. With it the anchors of the
+/// nodes that have a card here.
+pub fn circuit_html(circuit: &Circuit, addresses: &[Option<String>]) -> Result<(String, Vec<Option<String>>)> {
+    html(&circuit.graph, &circuit.cards, addresses)
+}
+
 /// The drawing, a table of the strongest effects, and a card for each group and each node, which its box in the drawing
 /// opens.
-fn html(graph: &Graph, cards: &[Option<FeatureCard>]) -> Result<String> {
+fn html(
+    graph: &Graph,
+    cards: &[Option<FeatureCard>],
+    addresses: &[Option<String>],
+) -> Result<(String, Vec<Option<String>>)> {
     let view = View::of(graph);
-    let page = Page::of(graph, &view)?;
+    let page = Page::of(graph, &view, addresses)?;
     let mut out = page.figure(&view)?;
     out.push_str(&effects(graph)?);
     for group in 0..graph.supernodes.len() {
@@ -99,7 +109,8 @@ fn html(graph: &Graph, cards: &[Option<FeatureCard>]) -> Result<String> {
         let (left, of) = (listed.len(), count(graph.nodes.len(), "node"));
         out.push_str(&format!("<p class=\"note\">{left} of {of} are listed; the graph's JSON has all of them.</p>\n"));
     }
-    Ok(out)
+    let anchor = |node: usize| page.is_listed[node].then(|| page.anchor(node));
+    Ok((out, (0..graph.nodes.len()).map(anchor).collect()))
 }
 
 /// The effects as a table, the strongest where they are many.
@@ -142,10 +153,12 @@ struct Page<'a> {
     groups: Vec<Option<usize>>,
     /// Whether a node has a card.
     is_listed: Vec<bool>,
+    /// Where else some nodes lead to.
+    addresses: &'a [Option<String>],
 }
 
 impl<'a> Page<'a> {
-    fn of(graph: &'a Graph, view: &View) -> Result<Self> {
+    fn of(graph: &'a Graph, view: &View, addresses: &'a [Option<String>]) -> Result<Self> {
         let count = graph.nodes.len();
         let (mut from, mut to) = (vec![Vec::new(); count], vec![Vec::new(); count]);
         for edge in graph.edges.iter().filter(|edge| edge.from < count && edge.to < count) {
@@ -166,7 +179,7 @@ impl<'a> Page<'a> {
             }
         }
         let (names, groups) = (names::nodes(graph), names::groups(graph));
-        Ok(Self { graph, key: key(graph)?, names, from, to, groups, is_listed })
+        Ok(Self { graph, key: key(graph)?, names, from, to, groups, is_listed, addresses })
     }
 
     fn figure(&self, view: &View) -> Result<String> {
@@ -239,7 +252,11 @@ impl<'a> Page<'a> {
         let score = score.map(|score| format!(" <small>{}</small>", fixed(score, 2))).unwrap_or_default();
         let outlier = if known.outlier { " <small>outlier dimension</small>" } else { "" };
         let inside = card.map_or(Ok(String::new()), FeatureCard::inside)?;
-        let inside = self.neighbours(node) + inside.as_str();
+        let elsewhere =
+            self.addresses.get(node).and_then(Option::as_ref).map(|address| {
+                format!("<p><a href=\"{}\">Its card among all features</a></p>\n", escape::text(address))
+            });
+        let inside = elsewhere.unwrap_or_default() + self.neighbours(node).as_str() + inside.as_str();
         Ok(self.card(&self.anchor(node), &format!("<b>{name}</b> {meaning}{score}{outlier}"), &inside))
     }
 

@@ -1,5 +1,6 @@
 //! `features::` and the methods of features, one file for each subject.
 
+mod batch;
 mod card;
 mod contexts;
 mod counts;
@@ -12,14 +13,17 @@ mod for_label;
 mod person;
 mod predicting;
 mod several;
+mod wanted;
 
 pub use contexts::Contexts;
 pub use explain::Explanation;
 pub use feature::Feature;
 pub use for_label::LabelRanking;
 pub use predicting::Ranking;
+pub use wanted::Wanted;
 
 use crate::features::FeatureCard;
+use crate::features::batch::BatchOptions;
 use crate::features::describe::DescribeOptions;
 use crate::features::evaluate::EvaluateOptions;
 use crate::features::evaluate::reading::ReadingOptions;
@@ -41,6 +45,8 @@ use rhai::plugin::*;
 pub const OPTIONS: &[Group] = &[
     ("coverage", fields::<ReadingOptions>),
     ("evaluate", fields::<EvaluateOptions>),
+    ("batches", fields::<BatchOptions>),
+    ("export", fields::<batch::ExportOptions>),
     ("feature_contexts", fields::<OverviewOptions>),
     ("feature_counts", fields::<CountOptions>),
     ("feature_description", fields::<DescribeOptions>),
@@ -70,6 +76,7 @@ pub const HANDLES: &[HandleType] = &[
 /// What is called through the module: `features::`.
 pub fn functions() -> Vec<&'static ModuleManifest> {
     vec![
+        exported_manifest!(batch::functions),
         exported_manifest!(card::functions),
         exported_manifest!(contexts::functions),
         exported_manifest!(counts::functions),

@@ -1,6 +1,7 @@
 //! Reports and what goes into them: tables, grids, cards and heat text, made by scripts.
 
 mod collect;
+pub mod dashboard;
 mod items;
 mod make;
 pub mod methods;
@@ -10,6 +11,7 @@ use rhai::plugin::*;
 use rhai::{Array, Map, NativeCallContext};
 
 use crate::base::{Card, Grid, HeatText, Table};
+use crate::features::dashboard::DashboardOptions;
 use crate::report::Report;
 use crate::report::chart::{self, Chart, GridOptions};
 use crate::report::items::{CardOptions, HeatTextOptions, TableOptions};
@@ -25,6 +27,8 @@ pub const OPTIONS: &[Group] = &[
     ("heat_text", fields::<HeatTextOptions>),
     ("grid", fields::<GridOptions>),
     ("card_of_facts", fields::<CardOptions>),
+    ("dashboard", fields::<DashboardOptions>),
+    ("dashboard_shown", fields::<dashboard::ShownOptions>),
 ];
 
 /// The types that scripts hold.

@@ -25,7 +25,7 @@ fn modules() -> Vec<(&'static str, Vec<&'static ModuleManifest>)> {
     vec![
         ("circuit", circuit::functions()),
         ("data", data::functions()),
-        ("features", features::functions()),
+        ("features", [features::functions(), vec![exported_manifest!(report::dashboard::functions)]].concat()),
         ("hooks", vec![exported_manifest!(hooks::functions)]),
         ("intervene", intervene::functions()),
         ("metric", vec![exported_manifest!(intervene::metric::functions)]),

@@ -1,0 +1,129 @@
+//! Batch files as they are read back: cards of features.
+
+use super::{Batch, BatchActivation, BatchFeature};
+use crate::base::results::Histogram;
+use crate::base::{Card, Cell, HeatText, Result, Table, json};
+use crate::err;
+use crate::features::FeatureCard;
+use crate::features::card::Group;
+
+/// A batch from the text of its file, whatever wrote it.
+pub fn parse(text: &[u8]) -> Result<Batch> {
+    let batch: Batch = json::read_content(text, |error| {
+        err!(Format, "expected a batch of SAEDashboard or Neuronpedia, found {error}")
+            .hint("it is an object with `features`, each with `feature_index`, `activations` and so on")
+    })?;
+    for feature in &batch.features {
+        let wrong = |what: &str| err!(Format, "feature {}: expected {what}", feature.feature_index);
+        if feature.activations.iter().any(|context| context.tokens.len() != context.values.len()) {
+            return Err(wrong("as many values as tokens in each of `activations`"));
+        }
+        if feature.freq_hist_data_bar_values.len() != feature.freq_hist_data_bar_heights.len() {
+            return Err(wrong("as many heights as values of the histogram"));
+        }
+    }
+    Ok(batch)
+}
+
+/// The cards of a batch's features.
+pub fn cards(batch: &Batch) -> Vec<FeatureCard> {
+    batch.features.iter().map(|feature| card(batch, feature)).collect()
+}
+
+fn card(batch: &Batch, feature: &BatchFeature) -> FeatureCard {
+    let title = format!("feature {} of layer {} of {}", feature.feature_index, batch.layer, batch.model_id);
+    let fields: [(&str, Cell); 5] = [
+        ("model", batch.model_id.as_str().into()),
+        ("dictionary", batch.sae_set.as_str().into()),
+        ("density", feature.frac_nonzero.into()),
+        ("texts", feature.n_prompts_total.into()),
+        ("tokens in each", feature.n_tokens_in_prompt.into()),
+    ];
+    let facts = Card {
+        title: title.clone(),
+        fields: fields.into_iter().map(|(name, value)| (name.to_string(), value)).collect(),
+        histogram: histogram(feature),
+        body: None,
+    };
+    FeatureCard {
+        feature: feature.feature_index,
+        title,
+        facts,
+        contexts: groups(&feature.activations),
+        tables: tables(feature),
+        notes: vec!["Read from a batch file, whose numbers are rounded to three digits.".into()],
+        ..FeatureCard::default()
+    }
+}
+
+/// Bins around the middles that a file has.
+fn histogram(feature: &BatchFeature) -> Option<Histogram> {
+    let middles = &feature.freq_hist_data_bar_values;
+    let (first, last) = (middles.first()?, middles.last()?);
+    let wide = if middles.len() > 1 { (last - first) / (middles.len() - 1) as f64 } else { 1.0 };
+    let edges = (0..=middles.len()).map(|edge| first + wide * (edge as f64 - 0.5)).collect();
+    let counts = feature.freq_hist_data_bar_heights.iter().map(|height| *height as u64).collect();
+    Some(Histogram { edges, counts })
+}
+
+/// Contexts by interval, in the order of the file.
+fn groups(activations: &[BatchActivation]) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    for context in activations {
+        let name = match context.bin_min {
+            -1.0 => "strongest".to_string(),
+            low => format!("{low} to {}", context.bin_max),
+        };
+        let chosen = usize::try_from(context.qualifying_token_index).ok().and_then(|at| context.values.get(at));
+        let title =
+            chosen.map_or_else(String::new, |code| format!("{code} at token {}", context.qualifying_token_index));
+        let text =
+            HeatText { title, tokens: context.tokens.clone(), values: context.values.clone(), quantity: "code".into() };
+        match groups.last_mut().filter(|group| group.name == name) {
+            Some(group) => group.texts.push(text),
+            None => groups.push(Group { name, texts: vec![text] }),
+        }
+    }
+    groups
+}
+
+fn tables(feature: &BatchFeature) -> Vec<Table> {
+    let columns = |names: &[&str]| names.iter().map(|name| name.to_string()).collect();
+    let text = |texts: &[String], at: usize| texts.get(at).map_or(Cell::Missing, |text| text.as_str().into());
+    let number = |numbers: &[f64], at: usize| numbers.get(at).map_or(Cell::Missing, |number| (*number).into());
+    let count = feature.pos_str.len().max(feature.neg_str.len());
+    let logits = (0..count).map(|at| {
+        let up = [text(&feature.pos_str, at), number(&feature.pos_values, at)];
+        [up, [text(&feature.neg_str, at), number(&feature.neg_values, at)]].concat()
+    });
+    let correlated = |indices: &[usize], pearson: &[f64], cosine: &[f64]| -> Vec<Vec<Cell>> {
+        let row = |(at, index): (usize, &usize)| vec![(*index).into(), number(pearson, at), number(cosine, at)];
+        indices.iter().enumerate().map(row).collect()
+    };
+    let by = |first: &str| columns(&[first, "correlation", "cosine"]);
+    vec![
+        Table {
+            title: "Logits along its direction".into(),
+            columns: columns(&["raised", "raised by", "lowered", "lowered by"]),
+            rows: logits.collect(),
+        },
+        Table {
+            title: "Correlated features".into(),
+            columns: by("feature"),
+            rows: correlated(
+                &feature.correlated_features_indices,
+                &feature.correlated_features_pearson,
+                &feature.correlated_features_l1,
+            ),
+        },
+        Table {
+            title: "Correlated entries of what it reads".into(),
+            columns: by("entry"),
+            rows: correlated(
+                &feature.correlated_neurons_indices,
+                &feature.correlated_neurons_pearson,
+                &feature.correlated_neurons_l1,
+            ),
+        },
+    ]
+}

@@ -1,0 +1,98 @@
+//! What is known of features in words, from a table: descriptions, explanations or labels, with their scores.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::base::options::{Plain, Setting};
+use crate::base::{Cell, Result, Table};
+use crate::err;
+use crate::features::card::Description;
+use crate::sae::Sae;
+
+/// The columns that may have the words, and those that may have the score.
+const WORDS: [&str; 3] = ["description", "explanation", "label"];
+const SCORES: [&str; 2] = ["score", "AUROC"];
+
+/// Words and scores by site and index.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Said(BTreeMap<(String, usize), Description>);
+
+impl Said {
+    /// From a table with a column `feature`, whose names are as in `resid_post.3/12`.
+    fn of_table(table: &Table) -> Option<Self> {
+        let column =
+            |names: &[&str]| names.iter().find_map(|name| table.columns.iter().position(|column| column == name));
+        let (names, words) = (column(&["feature"])?, column(&WORDS)?);
+        let scores = column(&SCORES);
+        let mut said = BTreeMap::new();
+        for row in &table.rows {
+            let (Some(Cell::Text(name)), Some(Cell::Text(text))) = (row.get(names), row.get(words)) else { continue };
+            let (site, index) = name.rsplit_once('/')?;
+            let score = match scores.and_then(|column| row.get(column)) {
+                Some(Cell::Float(score)) => *score,
+                Some(Cell::Int(score)) => *score as f64,
+                _ => f64::NAN,
+            };
+            let words = Description { text: text.clone(), score };
+            said.entry((site.to_string(), index.parse().ok()?)).or_insert(words);
+        }
+        Some(Self(said))
+    }
+
+    pub fn of(&self, site: &str, feature: usize) -> Option<&Description> {
+        self.0.get(&(site.to_string(), feature))
+    }
+
+    /// Refuses words of features that are of no dictionary, or of two.
+    pub fn check(&self, saes: &[Sae]) -> Result<()> {
+        let sites: BTreeSet<&str> = self.0.keys().map(|(site, _)| site.as_str()).collect();
+        for site in sites {
+            let of_site = saes.iter().filter(|sae| sae.parts().about.sites.join(", ") == site).count();
+            if of_site != 1 {
+                return Err(err!(
+                    Argument,
+                    "expected words of features of one dictionary each, and {of_site} read {site}"
+                )
+                .hint("make a dashboard of each dictionary"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Setting for Said {
+    fn wanted() -> String {
+        "a table with the columns `feature`, such as \"resid_post.3/12\", and `description`, `explanation` or `label`"
+            .into()
+    }
+
+    fn of(value: &Plain) -> Option<Self> {
+        let Plain::Other(foreign) = value else { return None };
+        Self::of_table(foreign.value.downcast_ref::<Table>()?)
+    }
+
+    fn written(&self) -> String {
+        format!("a table of {} features", self.0.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_found_by_site_and_index_and_of_several_the_first_counts() {
+        let row = |name: &str, label: &str, score: f64| vec![name.into(), label.into(), score.into()];
+        let table = Table {
+            title: String::new(),
+            columns: ["feature", "label", "AUROC"].map(String::from).to_vec(),
+            rows: vec![row("resid_post.1/12", "bracket", 0.9), row("resid_post.1/12", "depth", 0.8)],
+        };
+        let said = Said::of_table(&table).unwrap();
+        assert_eq!(said.of("resid_post.1", 12), Some(&Description { text: "bracket".into(), score: 0.9 }));
+        assert_eq!(said.of("resid_post.0", 12), None);
+        let without = Table { columns: vec!["feature".into(), "words".into(), "score".into()], ..table.clone() };
+        assert!(Said::of_table(&without).is_none());
+        let unnamed = Table { rows: vec![row("12", "bracket", 0.9)], ..table };
+        assert!(Said::of_table(&unnamed).is_none());
+    }
+}

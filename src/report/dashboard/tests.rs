@@ -1,0 +1,157 @@
+//! A dashboard is written, goes on where it was interrupted, is replaced by another one, and spares what is not its own.
+
+use std::path::Path;
+
+use super::*;
+use crate::base::access::{Access, Rules};
+use crate::base::files::Files;
+use crate::base::{Kind, Task};
+use crate::data::Text;
+use crate::data::text::TextOptions;
+use crate::features::Dashboard;
+use crate::features::card::CardOptions;
+use crate::features::dashboard::DashboardOptions;
+use crate::features::samples::model;
+use crate::sae::{About, Activation, Parts, Sae, Scaling};
+use crate::tensor::{Device, Tensor};
+
+/// More features than one block of cards has.
+const FEATURES: usize = 600;
+
+fn dictionary() -> Sae {
+    let draw = |shift: f32| {
+        let numbers = (0..FEATURES * 16).map(|i| ((i as f32 + shift) * 0.7).sin()).collect::<Vec<_>>();
+        Tensor::from_vec(numbers, (FEATURES, 16), &Device::Cpu).unwrap()
+    };
+    let parts = Parts {
+        encoder: draw(1.0),
+        encoder_bias: None,
+        activation: Activation::TopK(3),
+        decoder: draw(2.0),
+        decoder_bias: None,
+        centred: false,
+        rescaled: false,
+        skip: None,
+        scaling: Scaling::None,
+        about: About { kind: "topk".into(), sites: vec!["resid_post.1".into()], ..About::default() },
+    };
+    Sae::new(parts).unwrap()
+}
+
+fn dashboard(top: usize) -> Dashboard {
+    let documents =
+        (0..40).map(|i| (0..9).map(|j| char::from(b'a' + ((i * 7 + j * j) % 26) as u8)).collect()).collect();
+    let text = Text::given(documents, TextOptions::default()).unwrap();
+    let card = CardOptions { top, ..CardOptions::default() };
+    let options = DashboardOptions { card, ..DashboardOptions::default() };
+    Dashboard::of(&model(), vec![dictionary()], &text, None, &options, &Task::default()).unwrap()
+}
+
+fn files(folder: &Path) -> Files {
+    Files::new(Access::new(folder, &Rules::default()).unwrap(), false)
+}
+
+fn there(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.retain(|name| !name.starts_with('.'));
+    names.sort();
+    names
+}
+
+#[test]
+fn every_feature_has_a_line_and_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = Path::new("pages");
+    let written = write(&dashboard(3), &[], dir, &files(folder.path()), &Task::default()).unwrap();
+    assert_eq!((written.made, written.kept), (FEATURES, 0));
+    let found = there(&folder.path().join(dir));
+    let [mark, data, page] = found.as_slice() else { panic!("{found:?}") };
+    assert_eq!((mark.as_str(), page.as_str(), data.len()), ("dashboard.json", "index.html", 21));
+    let data = folder.path().join(dir).join(data);
+    let lines = std::fs::read_to_string(data.join("index/0.js")).unwrap();
+    assert_eq!(lines.matches("],[").count(), FEATURES - 1);
+    for feature in 0..FEATURES {
+        let card = std::fs::read_to_string(data.join(format!("cards/0/0/{feature}.js"))).unwrap();
+        assert!(card.starts_with(&format!("microtome(\"card\", \"0/{feature}\", {{")), "{}", &card[..60]);
+        assert!(card.contains("It is not active in this text.") || card.contains("\"strongest\""));
+    }
+    assert_eq!(there(&data.join("words/0")), ["0.js", "1.js", "2.js"]);
+    let about = std::fs::read_to_string(data.join("about.js")).unwrap();
+    assert!(about.contains("\"made\":600,\"chunks\":1,\"words\":[\"0/0\",\"0/1\",\"0/2\"]"), "{about}");
+}
+
+#[test]
+fn an_interrupted_one_keeps_what_is_complete_and_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let (found, dir) = (dashboard(3), Path::new("pages"));
+    // As if it had been stopped in the second block: its cards are there, and the file that follows them is not.
+    let complete = write(&found, &[], dir, &files(folder.path()), &Task::default()).unwrap();
+    let data = complete.page.with_file_name(format!("data-{}", &found.key().unwrap()[..16]));
+    for block in [1, 2] {
+        std::fs::remove_file(data.join(format!("words/0/{block}.js"))).unwrap();
+    }
+    let kept = data.join("cards/0/0/17.js");
+    std::fs::write(&kept, "as it was").unwrap();
+    let task = Task::default();
+    task.flag().store(true, std::sync::atomic::Ordering::Relaxed);
+    let error = write(&found, &[], dir, &files(folder.path()), &task).unwrap_err();
+    assert_eq!(error.kind, Kind::Interrupted);
+    task.answer_interruption();
+    let again = write(&found, &[], dir, &files(folder.path()), &task).unwrap();
+    assert_eq!((again.made, again.kept), (FEATURES - 256, 256));
+    assert_eq!(std::fs::read_to_string(&kept).unwrap(), "as it was");
+}
+
+#[test]
+fn an_interruption_says_what_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let (found, dir) = (dashboard(3), Path::new("pages"));
+    let task = Task::default();
+    let flag = task.flag().clone();
+    let raiser = folder.path().join("pages");
+    // Raised as soon as the first block is complete.
+    let raised = std::thread::spawn(move || {
+        let is_there = || {
+            let data = std::fs::read_dir(&raiser)
+                .ok()?
+                .flatten()
+                .find(|e| e.file_name().to_string_lossy().starts_with("data-"))?;
+            data.path().join("words/0/0.js").exists().then_some(())
+        };
+        while is_there().is_none() {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        flag.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    let error = write(&found, &[], dir, &files(folder.path()), &task).unwrap_err();
+    raised.join().unwrap();
+    let hint = error.hint.unwrap();
+    assert!(hint.contains("of 600 cards are complete in pages; the same call goes on"), "{hint}");
+    let there: usize = hint.split(' ').next().unwrap().parse().unwrap();
+    task.answer_interruption();
+    let again = write(&found, &[], dir, &files(folder.path()), &task).unwrap();
+    assert_eq!((again.kept, again.made), (there, FEATURES - there));
+}
+
+#[test]
+fn another_dashboard_takes_its_place_and_a_foreign_folder_is_spared() {
+    let folder = tempfile::tempdir().unwrap();
+    let (task, dir) = (Task::default(), Path::new("pages"));
+    write(&dashboard(3), &[], dir, &files(folder.path()), &task).unwrap();
+    write(&dashboard(2), &[], dir, &files(folder.path()), &task).unwrap();
+    assert_eq!(there(&folder.path().join(dir)).len(), 3, "the data of the first is gone");
+
+    let foreign = folder.path().join("mine");
+    std::fs::create_dir(&foreign).unwrap();
+    std::fs::write(foreign.join("thesis.tex"), "years").unwrap();
+    let refused = |dir: &Path| write(&dashboard(2), &[], dir, &files(folder.path()), &task).unwrap_err();
+    let error = refused(Path::new("mine"));
+    assert!(error.message.ends_with("found mine with thesis.tex"), "{}", error.message);
+    assert_eq!(error.about.as_deref(), Some("dir"));
+    assert_eq!(there(&foreign), ["thesis.tex"]);
+    // Nor is one whose mark is another program's.
+    std::fs::write(foreign.join("dashboard.json"), "{\"made by\": \"another\"}").unwrap();
+    refused(Path::new("mine"));
+    assert_eq!(there(&foreign).len(), 2);
+}

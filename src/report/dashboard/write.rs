@@ -1,0 +1,177 @@
+//! Writing a dashboard: file by file, each whole or not there, so that what is there after an interruption is complete.
+
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use serde_json::{Value, json};
+
+use super::data::{card, line, script, words};
+use super::page::{CircuitPage, about, index};
+use crate::base::error::Kind;
+use crate::base::files::Files;
+use crate::base::{Result, Task, json as reading};
+use crate::circuit::Circuit;
+use crate::err;
+use crate::features::{Dashboard, FeatureCard};
+use crate::report::symbols::visible;
+
+/// Lines in a file of the index.
+const LINES: usize = 4096;
+/// Cards that are made at once, and whose texts are in one file.
+const BLOCK: usize = 256;
+/// Says whose folder it is.
+const MARK: &str = "dashboard.json";
+
+/// What was written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Written {
+    pub page: PathBuf,
+    /// The number of cards that were made, and of those that were there already.
+    pub made: usize,
+    pub kept: usize,
+}
+
+/// Refuses a folder with files of something else; gives the names of the data of dashboards that are there.
+pub fn check_folder(dir: &Path, files: &Files) -> Result<Vec<String>> {
+    let place = files.access().to_write(&dir.join(MARK)).map_err(|e| e.about("dir"))?;
+    let folder = place.parent().unwrap_or(dir);
+    let names = files.names(folder);
+    let is_ours = |mark: Value| mark["made by"] == "microtome";
+    let mark = || reading::read::<Value>(&files.bytes(&place).unwrap_or_default(), |e| err!(Format, "{e}"));
+    if !names.is_empty() && !mark().is_ok_and(is_ours) {
+        let some: Vec<&str> = names.iter().take(3).map(String::as_str).collect();
+        let found = format!("found {} with {}", dir.display(), visible(&some.join(", ")));
+        return Err(err!(File, "expected a new folder or one of a dashboard, {found}")
+            .hint("give another folder: #{ dir: \"features\" }")
+            .about("dir"));
+    }
+    let data = names.iter().filter_map(|name| name.strip_suffix('/')).filter(|name| name.starts_with("data-"));
+    Ok(data.map(String::from).collect())
+}
+
+/// Writes the pages below a folder. Cards that are there already, of the same numbers, stay.
+pub fn write(dashboard: &Dashboard, circuits: &[Circuit], dir: &Path, files: &Files, task: &Task) -> Result<Written> {
+    let before = check_folder(dir, files)?;
+    let data = format!("data-{}", dashboard.key()?.get(..16).unwrap_or_default());
+    let writer = Writer { dashboard, files, task, dir, data: &data };
+    let all = dashboard.counts().1;
+    let mark = |made: usize| {
+        let mark = json!({
+            "made by": "microtome", "data": data, "complete": made == all, "cards": all, "cards made": made,
+            "text": dashboard.survey.name, "tokens": dashboard.survey.positions, "model": dashboard.model.origin,
+        });
+        files.save_whole(&dir.join(MARK), format!("{mark:#}\n"))
+    };
+    // First of all, so that the folder is known as ours whatever happens.
+    mark(0)?;
+    let pages = circuits.iter().map(|circuit| CircuitPage::of(dashboard, circuit)).collect::<Result<Vec<_>>>()?;
+    for (number, page) in pages.iter().enumerate() {
+        writer.save(&format!("circuits/{number}.html"), &page.html)?;
+    }
+    let about = about(dashboard, &pages);
+    let chunks = writer.index()?;
+    let blocks = writer.blocks();
+    let tell = |made: usize| -> Result<PathBuf> {
+        let mut about = about.clone();
+        about["made"] = made.into();
+        about["chunks"] = chunks.into();
+        about["words"] = blocks.iter().map(|block| Value::from(block.name.as_str())).collect();
+        writer.save("about.js", &script("about", "", &about)?)?;
+        mark(made)?;
+        files.save_whole(&dir.join("index.html"), index(&data))
+    };
+    let kept: usize = blocks.iter().filter(|block| block.is_made).map(|block| block.features.len()).sum();
+    let page = tell(kept)?;
+    let mut made = 0;
+    let bar = task.begin("writing cards", Some(all as u64));
+    bar.had(kept as u64);
+    for block in blocks.iter().filter(|block| !block.is_made) {
+        match writer.block(block) {
+            Ok(()) => {
+                made += block.features.len();
+                bar.advance(block.features.len() as u64);
+            }
+            Err(error) => {
+                tell(kept + made)?;
+                let there = kept + made;
+                let hint = format!("{there} of {all} cards are complete in {}; the same call goes on", dir.display());
+                return Err(if error.kind == Kind::Interrupted { error.hint(hint) } else { error });
+            }
+        }
+    }
+    tell(kept + made)?;
+    for other in before.iter().filter(|before| **before != data) {
+        files.discard(&dir.join(other))?;
+    }
+    Ok(Written { page, made, kept })
+}
+
+/// Cards that are made together.
+struct Block {
+    dictionary: usize,
+    features: Vec<usize>,
+    /// The name of the file with its texts, which is written when its cards are complete.
+    name: String,
+    is_made: bool,
+}
+
+struct Writer<'a> {
+    dashboard: &'a Dashboard,
+    files: &'a Files,
+    task: &'a Task,
+    dir: &'a Path,
+    data: &'a str,
+}
+
+impl Writer<'_> {
+    fn save(&self, name: &str, content: &str) -> Result<()> {
+        self.files.save_whole(&self.dir.join(self.data).join(name), content).map(drop)
+    }
+
+    /// The lines of all features; returns the number of files.
+    fn index(&self) -> Result<usize> {
+        let dictionaries = self.dashboard.survey.dictionaries.iter().enumerate();
+        let all: Vec<(usize, usize)> =
+            dictionaries.flat_map(|(n, tallies)| (0..tallies.len()).map(move |f| (n, f))).collect();
+        let line = |(dictionary, feature): &(usize, usize)| -> Result<Value> {
+            self.task.check()?;
+            let entry = self.dashboard.entry(*dictionary, *feature)?;
+            Ok(line(&entry, self.dashboard.has_card(*dictionary, *feature)))
+        };
+        for (chunk, features) in all.chunks(LINES).enumerate() {
+            let lines: Vec<Value> = features.par_iter().map(line).collect::<Result<_>>()?;
+            self.save(&format!("index/{chunk}.js"), &script("index", &chunk.to_string(), &lines.into())?)?;
+        }
+        Ok(all.len().div_ceil(LINES))
+    }
+
+    fn blocks(&self) -> Vec<Block> {
+        let of = |(dictionary, features): (usize, &Vec<usize>)| {
+            let block = |(number, features): (usize, &[usize])| {
+                let name = format!("{dictionary}/{number}");
+                let path = self.dir.join(self.data).join(format!("words/{name}.js"));
+                let place = self.files.access().to_write(&path);
+                let is_made = place.is_ok_and(|place| self.files.has(&place).is_ok_and(|has| has));
+                Block { dictionary, features: features.to_vec(), name, is_made }
+            };
+            features.chunks(BLOCK).enumerate().map(block).collect::<Vec<_>>()
+        };
+        self.dashboard.shown.iter().enumerate().flat_map(of).collect()
+    }
+
+    fn block(&self, block: &Block) -> Result<()> {
+        let cards = self.dashboard.cards(block.dictionary, &block.features, self.task)?;
+        let ready = cards.par_iter().map(|one| {
+            self.task.check()?;
+            let name = format!("{}/{}", block.dictionary, one.feature);
+            Ok((one.feature, script("card", &name, &card(one))?))
+        });
+        for (feature, text) in ready.collect::<Result<Vec<_>>>()? {
+            self.task.check()?;
+            self.save(&format!("cards/{}/{}/{feature}.js", block.dictionary, feature / 1000), &text)?;
+        }
+        let texts = |card: &FeatureCard| json!([card.feature, words(card)]);
+        let texts: Value = cards.iter().map(texts).collect();
+        self.save(&format!("words/{}.js", block.name), &script("words", &block.name, &texts)?)
+    }
+}

@@ -1,0 +1,127 @@
+//! `features::dashboard`: pages of many features.
+
+use std::path::Path;
+
+use rhai::NativeCallContext;
+use rhai::plugin::*;
+
+use crate::base::options::{Plain, Setting};
+use crate::base::{Card, Cell, Result};
+use crate::circuit;
+use crate::data::Text;
+use crate::features::dashboard::{Dashboard, DashboardOptions};
+use crate::report::dashboard::{check_folder, write};
+use crate::sae;
+use crate::script::circuit::Circuit;
+use crate::script::engine::env::env;
+use crate::script::engine::options::options as reader;
+use crate::script::engine::value::{Any, Fallible, Options, given, handle};
+use crate::script::features::Wanted;
+use crate::script::model::Model;
+use crate::script::sae::Sae;
+
+crate::options! {
+    /// Values of scripts that a dashboard takes.
+    #[derive(Debug, Clone)]
+    pub struct ShownOptions {
+        /// Features that have cards: an array of features or of names, of one dictionary also indices or a range.
+        features: Option<Wanted> = None => usually("all, if they are at most 32,768");
+        /// Circuits that are shown beside, their nodes linked with the cards.
+        circuits: Option<Vec<Beside>> = None => usually("none");
+    }
+}
+
+/// A circuit as an option.
+#[derive(Clone)]
+pub struct Beside(circuit::Circuit);
+
+impl std::fmt::Debug for Beside {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0.graph.title)
+    }
+}
+
+impl Setting for Beside {
+    fn wanted() -> String {
+        "a circuit".into()
+    }
+
+    fn of(value: &Plain) -> Option<Self> {
+        handle::<Circuit>(value).map(|circuit| Self(circuit.core))
+    }
+
+    fn written(&self) -> String {
+        "a circuit".into()
+    }
+}
+
+#[export_module(manifest)]
+pub mod functions {
+    /// Pages of thousands of features that open from the file system: an index that sorts, filters and searches, and a
+    /// card for each feature, loaded when it is opened. One pass over the text makes all of them.
+    ///
+    /// The page is `index.html` in the folder `dir`. It says of every feature of all dictionaries how often it is active,
+    /// how large its codes are, at which tokens, and the words that `descriptions` and `labels` have for it. Interrupted,
+    /// it keeps the cards that are complete, and the same call goes on. A folder with other files is refused; another
+    /// dashboard in it is replaced once the new one is complete.
+    ///
+    /// Nodes of `circuits` lead to the cards of their features, and these back to them.
+    ///
+    /// # Options
+    /// - [dashboard]
+    /// - [dashboard_shown]
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("to be or not to be", #{ kind: "characters", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
+    /// let text = data::texts(["to be or not to be", "or not"]);
+    /// let s = sae::fit(m, "resid_post.0", text, #{ k: 2, ratio: 2, steps: 5, seed: 1 });
+    /// let made = features::dashboard(m, s, text, #{ dir: "doc/dashboard", features: 0..4 });
+    /// made.to_map().fields.cards  //=> 4
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn dashboard(ctx: NativeCallContext, m: Model, s: Any, text: Text, options: Options) -> Fallible<Card> {
+        let env = env(&ctx)?;
+        let mut read = reader(options);
+        let (options, asked): (DashboardOptions, ShownOptions) = (read.declared()?, read.declared()?);
+        read.finish()?;
+        let saes = super::dictionaries(&s)?;
+        let shown = asked.features.map(|wanted| wanted.places(&saes)).transpose()?;
+        let dir = Path::new(&options.dir);
+        // Before the work, and not after it.
+        check_folder(dir, &env.files)?;
+        let found = Dashboard::of(m.core(), saes, &text, shown.as_deref(), &options, &env.task)?;
+        let circuits: Vec<circuit::Circuit> = asked.circuits.into_iter().flatten().map(|beside| beside.0).collect();
+        let written = write(&found, &circuits, dir, &env.files, &env.task)?;
+        let (features, cards, silent) = found.counts();
+        let fields: Vec<(&str, Cell)> = vec![
+            ("page", written.page.display().to_string().into()),
+            ("features", features.into()),
+            ("never active", silent.into()),
+            ("cards", cards.into()),
+            ("made now", written.made.into()),
+            ("kept from before", written.kept.into()),
+            ("text", found.survey.name.as_str().into()),
+            ("tokens", (found.survey.positions as i64).into()),
+        ];
+        let fields = fields.into_iter().map(|(name, value)| (name.to_string(), value)).collect();
+        Ok(Card { title: "dashboard".into(), fields, ..Card::default() })
+    }
+}
+
+/// One dictionary, or an array of them.
+fn dictionaries(value: &rhai::Dynamic) -> Result<Vec<sae::Sae>> {
+    let given = given("s", value);
+    let elements = given.elements();
+    let one = |element: &crate::script::engine::value::Given| {
+        element
+            .handle::<Sae>()
+            .map(|sae| sae.core.clone())
+            .ok_or_else(|| given.refuse("a dictionary or an array of them"))
+    };
+    if elements.is_empty() {
+        return Err(given.refuse("a dictionary or an array of them"));
+    }
+    elements.iter().map(one).collect()
+}

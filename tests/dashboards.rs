@@ -1,0 +1,139 @@
+//! A dashboard opened from the file system in headless Chromium: the index sorts, filters and searches, cards open by
+//! pointer and by keyboard, circuits lead to cards and back, and whatever stands in a text stays text.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::page::{browse, chromium, photograph, title};
+
+/// Words that look like HTML, control characters, right-to-left text, and one of 3,000 characters.
+const SCRIPT: &str = r##"
+let long = "x"; long.pad(3_000, "xy");
+let words = ["<img/src=x/onerror=top.document.title='broken'>", "</script>", "\u0007bell", "שלום", "(", ")", long, "\u202eback"];
+let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: 8, context: 16 }, #{ words: words, seed: 1 });
+let line = "";
+for i in 0..400 { line += words[(i * i + 2 * i + i / 7) % 8] + " "; }
+let text = data::texts([line]);
+let saes = sae::fit_all(m, "resid_post.*", text, #{ k: 3, d_sae: 300, steps: 2, seed: 1 });
+let tree = circuit::causal_tree(m, saes, saes[1].feature(0), text, #{ contexts: 2 });
+let evil = "</script><img src=x onerror=\"top.document.title='broken'\">";
+let said = table([#{ feature: "resid_post.1/0", description: evil, score: 0.5 }, #{ feature: "resid_post.1/7", description: "zebra", score: 0.25 }]);
+let made = features::dashboard(m, saes, text, #{ dir: "pages", descriptions: said, circuits: [tree] }).to_map().fields;
+run::check("every feature has a card", made.cards == 600);
+let again = features::dashboard(m, saes, text, #{ dir: "pages", descriptions: said, circuits: [tree] }).to_map().fields;
+run::check("the same call finds all of them", again["kept from before"] == 600 && again["made now"] == 0);
+"##;
+
+/// What drives the page and writes what it saw into its own title, step after step.
+const DRIVER: &str = r##"<!doctype html><meta charset="utf-8"><title>waiting</title>
+<iframe src="index.html" width="WIDTH" height="800"></iframe>
+<script>
+const frame = document.querySelector("iframe");
+const page = () => frame.contentDocument;
+const at = (id) => page().getElementById(id);
+const until = async (what) => { for (let i = 0; i < 400 && !what(); i++) await new Promise((next) => setTimeout(next, 10)); };
+const status = () => at("status").textContent;
+const rows = () => [...at("rows").children];
+const first = () => rows()[0].querySelector("b").textContent;
+const press = (key) => (page().activeElement || page().body).dispatchEvent(new frame.contentWindow.KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
+const set = async (id, value) => {
+  const before = status();
+  const input = at(id);
+  if (input.type === "checkbox") input.checked = value; else input.value = value;
+  input.dispatchEvent(new Event(input.tagName === "INPUT" && input.type !== "checkbox" ? "input" : "change", { bubbles: true }));
+  await until(() => status() !== before);
+};
+const heading = () => page().querySelector("#card h2")?.firstChild.textContent;
+const found = [];
+const note = (name, value) => found.push(`${name}=${value}`);
+frame.onload = async () => {
+  frame.onload = null;
+  await until(() => status() === "600 features");
+  note("all", status());
+  note("drawn", rows().length < 100 && rows().length > 5);
+  // By the column's head, or by the list that takes its place on a phone.
+  at("sort").value = "feature false"; at("sort").dispatchEvent(new Event("change"));
+  note("first", first());
+  page().querySelector('#heads [data-by="density"]').click();
+  const densities = rows().map((row) => parseFloat(row.querySelector(".density").textContent.replace("density", "")));
+  note("falls", densities.every((density, place) => place === 0 || density <= densities[place - 1]));
+  await set("query", "zebra");
+  note("words", status());
+  rows()[0].click();
+  await until(() => heading());
+  note("card", heading());
+  note("reading", page().body.classList.contains("reading"));
+  press("Escape");
+  await until(() => !page().body.classList.contains("reading"));
+  note("closed", !page().body.classList.contains("reading"));
+  await set("query", "");
+  await set("kind", "silent");
+  note("silent", parseInt(status()) > 0);
+  rows()[0].click();
+  await until(() => heading());
+  note("dead", page().querySelector("#card .badge").textContent);
+  press("Escape");
+  await set("kind", "all");
+  await set("query", "bell");
+  const shallow = parseInt(status());
+  at("deep").checked = true; at("deep").dispatchEvent(new Event("change"));
+  await until(() => parseInt(status()) > shallow);
+  note("deeper", parseInt(status()) > shallow);
+  await set("query", "");
+  await set("dictionary", "1");
+  note("one", status());
+  press("ArrowDown");
+  await until(() => heading());
+  const one = heading();
+  press("j");
+  await until(() => heading() !== one);
+  note("next", heading() !== one && heading().endsWith("of resid_post.1"));
+  note("contexts", page().querySelectorAll("#card details[open] li span").length > 0);
+  note("cut", [...page().querySelectorAll("#card *")].every((part) => part.childNodes.length > 1 || part.textContent.length < 2500));
+  frame.contentWindow.location.hash = "#1/0";
+  await until(() => heading() === "feature 0 of resid_post.1");
+  note("said", page().querySelector(".meaning").textContent.startsWith("</script><img src=x"));
+  note("bars", page().querySelectorAll("#card rect").length > 0);
+  note("made", page().querySelectorAll("img, #card script").length);
+  const link = page().querySelector(".circuits a");
+  const circuit = new Promise((loaded) => { frame.onload = loaded; });
+  frame.contentWindow.location.href = link.href;
+  await circuit;
+  const shown = page().querySelector("details.feature[open]");
+  note("node", shown && shown.checkVisibility());
+  const back = new Promise((loaded) => { frame.onload = loaded; });
+  frame.contentWindow.location.href = shown.querySelector('a[href^="../../index.html#"]').href;
+  await back;
+  await until(() => heading());
+  note("back", heading());
+  if (document.title === "waiting") document.title = found.join(" ");
+};
+</script>
+"##;
+
+/// The folder of the pages.
+fn made(folder: &Path) -> PathBuf {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_microtome"));
+    command.args(["-e", SCRIPT]).current_dir(folder).env("MICROTOME_CACHE", "");
+    let ran = command.output().unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    folder.join("out/pages")
+}
+
+#[test]
+fn a_dashboard_is_used_by_pointer_and_keyboard_and_nothing_escapes_its_quotes() {
+    let Some(chromium) = chromium() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let pages = made(folder.path());
+    let expected = "all=600 features drawn=true first=0 falls=true words=1 of 600 features card=feature 7 of resid_post.1 \
+                    reading=true closed=true silent=true dead=never active deeper=true one=300 of 600 features next=true \
+                    contexts=true cut=true said=true bars=true made=0 node=true back=feature 0 of resid_post.1";
+    for width in ["1280", "420"] {
+        let driver = pages.join("driver.html");
+        std::fs::write(&driver, DRIVER.replace("WIDTH", width)).unwrap();
+        let words = ["--allow-file-access-from-files", "--virtual-time-budget=60000", "--dump-dom"];
+        let dom = String::from_utf8(browse(chromium, &folder.path().join("profile"), &words, &driver)).unwrap();
+        assert_eq!(title(&dom), expected.replace('<', "&lt;"), "at a width of {width}");
+    }
+    photograph(chromium, folder.path(), &pages.join("index.html"));
+}
