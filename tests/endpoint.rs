@@ -134,11 +134,11 @@ fn a_score_repeats_offline_from_what_was_kept() {
         let texts = [];
         for i in 0..90 {{ let text = ""; for j in 0..10 {{ text += ["a", "b", "c", "d"][(i * 7 + j * j * 3 + i * j) % 4]; }} texts.push(text); }}
         let text = data::texts(texts);
-        let s = sae::fit(m, "resid_post.0", text, #{{ d_sae: 12, k: 1, steps: 5, seed: 1 }});
-        let f = s.features(0..12);
+        let f = sae::neurons(8, #{{ relu: true, k: 2 }}).features(0..8);
         let words = f.map(|one| `the letter b <script>${{one.index}}`);
         let judge = model::endpoint("{address}", #{{ model: "finder" }});
-        let found = features::score(m, f, words, text, #{{ judge: judge, method: "detection", contexts: 20, length: 3, fragments: 90 }});
+        let asked = #{{ site: "embed", contexts: 20, length: 3, fragments: 90 }};
+        let found = features::score(m, f, words, text, asked + #{{ judge: judge, method: "detection" }});
         found.to_map()"#
     );
     let run = |net: &[&str]| {

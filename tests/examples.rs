@@ -52,7 +52,7 @@ const SHORT: [(&str, &str); 16] = [
     ("figure5", "--pairs 2 --tokens 1000 --thresholds 2 --lowest 0.1"),
     ("gender_erasure", "--tokens 4096"),
     ("induction", "--steps 2"),
-    ("interpretability", "--layers 1 --tokens 16000 --fragments 60 --features 3 --ratio 1 --k 4"),
+    ("interpretability", "--layers 1 --tokens 16000 --fragments 60 --features 3 --ratio 1 --k 4 --rows 2"),
     ("ioi_heads", "--n 4"),
     ("known_circuits", "--tasks parenthesis --n 2"),
     ("splitting", "--text grammar --tokens 6000 --passes 1 --k 4"),

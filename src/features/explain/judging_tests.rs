@@ -16,12 +16,13 @@ use crate::err;
 use crate::features::feature::{Feature, FeatureList};
 use crate::features::text_codes::tests::{WORDS, model};
 use crate::model::Model;
-use crate::sae::{Activation, Parts, Sae};
+use crate::sae::{About, Activation, Parts, Sae};
 
 /// A model of words, 120 documents of 14 words, and two features that are active in some of them.
 fn sample() -> (Model, FeatureList, Text) {
     let (model, sae) = model();
-    let sae = Sae::new(Parts { activation: Activation::TopK(3), ..sae.parts().clone() }).unwrap();
+    let about = About { sites: vec!["embed".into()], ..sae.parts().about.clone() };
+    let sae = Sae::new(Parts { activation: Activation::TopK(3), about, ..sae.parts().clone() }).unwrap();
     let document = |row: usize| {
         let word = |at: usize| WORDS[(row * 31 + at * at * 7 + row * at) % 12];
         (0..14).map(word).collect::<Vec<_>>().join(" ")
