@@ -1,41 +1,19 @@
 """Times of edges by TransformerLens' hooks for benches/edges.rs: a line with a name and seconds for each.
 
-Arguments: threads, runs, and a folder with the model `neox` as transformers loads it and `pair.json`, the ids of both prompts and
-of both answers. Writes scores by the names of edges into `peer.json`. For TransformerLens below 4.
+Arguments are those of neox.py. Writes scores by the names of edges into `peer.json`. For TransformerLens below 4.
 """
 
 import json
 import os
-import statistics
-import sys
-import time
 
 import torch
-from transformer_lens import HookedTransformer, HookedTransformerConfig
-from transformer_lens.pretrained.weight_conversions import convert_neox_weights
-from transformers import AutoModelForCausalLM
+from neox import clean, config, corrupt, folder, metric, model, runs, seconds
 
-threads, runs, folder = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-torch.set_num_threads(threads)
-
-config = HookedTransformerConfig(
-    n_layers=6, d_model=512, n_ctx=2048, d_head=64, n_heads=8, d_mlp=2048, d_vocab=50304, act_fn="gelu", eps=1e-5,
-    normalization_type="LN", positional_embedding_type="rotary", rotary_dim=16, rotary_adjacent_pairs=False,
-    parallel_attn_mlp=True, device="cpu", seed=0,
-)
-loaded = AutoModelForCausalLM.from_pretrained(os.path.join(folder, "neox"), dtype=torch.float32)
-model = HookedTransformer(config)
-model.load_state_dict(convert_neox_weights(loaded, config), strict=False)
-model.eval()
 model.set_use_split_qkv_input(True)
 model.set_use_attn_result(True)
 # In a parallel block the MLP reads what attention reads, and needs an input of its own.
 model.set_use_hook_mlp_in(True)
 
-with open(os.path.join(folder, "pair.json")) as file:
-    pair = json.load(file)
-clean, corrupt = torch.tensor([pair["clean"]]), torch.tensor([pair["corrupt"]])
-answer, wrong = pair["answer"], pair["wrong"]
 layers, heads = config.n_layers, config.n_heads
 
 # Senders in order, each with its hook and head; and for every receiver how many of them come before it.
@@ -49,19 +27,6 @@ for layer in range(layers):
     senders += [(f"a{layer}.h{head}", f"blocks.{layer}.attn.hook_result", head) for head in range(heads)]
     senders.append((f"m{layer}", f"blocks.{layer}.hook_mlp_out", None))
 receivers.append(("logits", f"blocks.{layers - 1}.hook_resid_post", None, len(senders)))
-
-
-def metric(logits):
-    return logits[0, -1, answer] - logits[0, -1, wrong]
-
-
-def seconds(work, runs):
-    times = []
-    for _ in range(runs):
-        begin = time.perf_counter()
-        found = work()
-        times.append(time.perf_counter() - begin)
-    return statistics.median(times), found
 
 
 def at(x, head):

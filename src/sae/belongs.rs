@@ -1,6 +1,7 @@
 //! Where a dictionary belongs: its sites, and whether it is one for the activations of a model.
 
 use super::Sae;
+use super::formats::is_before_weights;
 use crate::base::Result;
 use crate::err;
 use crate::model::KEEPING;
@@ -47,12 +48,27 @@ pub fn check_writes_behind(reads: Place, writes: Place) -> Result<()> {
 /// The one site that a dictionary reads, where it says so.
 pub fn site_of(sae: &Sae) -> Result<String> {
     match sae.parts().about.sites.as_slice() {
-        [site] => Ok(site.clone()),
+        [site] => {
+            check_has_weights(sae)?;
+            Ok(site.clone())
+        }
         [] => {
             Err(err!(Argument, "the dictionary does not say which site it reads")
                 .hint("name it with the option `site`"))
         }
         several => Err(err!(Argument, "expected a dictionary of one site, found one of {}", several.join(", "))),
+    }
+}
+
+/// Refuses a dictionary of what a norm gives before its weights: no site has that.
+fn check_has_weights(sae: &Sae) -> Result<()> {
+    match sae.parts().about.sites.iter().find(|site| is_before_weights(site)) {
+        None => Ok(()),
+        Some(site) => Err(err!(
+            Argument,
+            "the dictionary reads `{site}`, which is before the weights of the norm are applied, and `attn_in` and `mlp_in` are after"
+        )
+        .hint("sae::transcoders takes transcoders of it for attribution graphs; elsewhere take one of another site, as `resid_mid`")),
     }
 }
 
@@ -73,6 +89,7 @@ impl Sae {
     /// sites are joined, as in `resid_post.0, resid_post.1`.
     pub fn check_fits(&self, d: usize, model: &str, site: &str) -> Result<()> {
         self.check_width(d, model, site)?;
+        check_has_weights(self)?;
         let read = self.parts().about.sites.join(", ");
         if !read.is_empty() && read != site {
             let whose = self.whose();

@@ -25,6 +25,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
 use super::edges::eap_file::told;
+use super::edges::{Wiring, sites};
 use super::graph::{Edge, Graph, Node, Part, Port};
 use crate::base::random::stream;
 use crate::base::{Result, Task, names};
@@ -192,9 +193,7 @@ impl Algorithm {
 
     /// The circuit as a graph of the model's heads and MLPs.
     fn truth(&self, model: &Model) -> Result<Graph> {
-        let layers = model.decoder.config().layers;
-        let within = (0..layers).flat_map(|layer| [format!("z.{layer}"), format!("mlp_out.{layer}")]);
-        let sites: Vec<String> = ["embed".into()].into_iter().chain(within).chain(["logits".into()]).collect();
+        let sites = sites(&Wiring::new(model.decoder.config())?);
         let ends = [("embed", "the tokens"), ("logits", "the answer")];
         let mut all: Vec<Node> = Vec::new();
         for (name, meaning) in self.nodes.iter().chain(&ends) {

@@ -1,11 +1,12 @@
 //! Circuits of edges as what every judgement of circuits ablates around.
 
-use super::names::numbers;
+use super::names::{numbers, sender};
 use super::runs::EdgeRuns;
 use super::wiring::{Receiver, Sender};
 use crate::base::{Result, Task};
-use crate::circuit::ablations::Ablations;
-use crate::circuit::graph::Graph;
+use crate::circuit::ablations::{Ablations, NodeAblations};
+use crate::circuit::graph::{Graph, Node};
+use crate::err;
 
 impl Ablations for EdgeRuns<'_> {
     fn units(&self) -> usize {
@@ -24,11 +25,7 @@ impl Ablations for EdgeRuns<'_> {
     fn alike(&self) -> Vec<usize> {
         let class = |edge: usize| {
             let (sender, receiver) = self.wiring.ends(edge);
-            let from = match self.wiring.senders[sender] {
-                Sender::Embed => 0,
-                Sender::Head { .. } => 1,
-                Sender::Mlp { .. } => 2,
-            };
+            let from = kind(self.wiring.senders[sender]);
             let to = match self.wiring.receivers[receiver] {
                 Receiver::Port { port, .. } => port as usize,
                 Receiver::Mlp { .. } => 3,
@@ -41,5 +38,33 @@ impl Ablations for EdgeRuns<'_> {
 
     fn values(&self, kept: &[bool], task: &Task) -> Result<Vec<f64>> {
         self.with_kept(kept, task)
+    }
+}
+
+impl NodeAblations for EdgeRuns<'_> {
+    fn node_classes(&self) -> Vec<usize> {
+        self.wiring.senders.iter().map(|sender| kind(*sender)).collect()
+    }
+
+    fn node(&self, node: &Node) -> Result<usize> {
+        sender(&self.wiring, node)?.ok_or_else(|| {
+            err!(Argument, "expected heads, MLPs or the embedding to ablate, found {}", node.name())
+                .hint("what is behind the last node is what the metric reads")
+        })
+    }
+
+    /// All edges that leave it.
+    fn units_of(&self, node: usize) -> Vec<usize> {
+        let receivers =
+            (0..self.wiring.receivers.len()).filter(|receiver| self.wiring.before(*receiver).contains(&node));
+        receivers.map(|receiver| self.wiring.edge(node, receiver)).collect()
+    }
+}
+
+fn kind(sender: Sender) -> usize {
+    match sender {
+        Sender::Embed => 0,
+        Sender::Head { .. } => 1,
+        Sender::Mlp { .. } => 2,
     }
 }

@@ -10,14 +10,15 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::runs::{means, others};
+use super::star::Star;
 use super::texts::{Others, all_written, output_site, outputs, port_site, stream_of, written};
 use super::wiring::{Receiver, Wiring};
-use super::{EdgeMethod, EdgeOptions, Scores, check_values, completed, groups};
+use super::{EdgeMethod, EdgeOptions, SHARE, Scores, check_values, completed, groups};
 use crate::base::{Result, Task};
 use crate::circuit::Port;
 use crate::data::pairs::tokens::{Prompt, TokenPair};
 use crate::err;
-use crate::intervene::grid::Group;
+use crate::intervene::grid::{Group, dropping};
 use crate::intervene::metric::{Measure, MetricPlan};
 use crate::model::Model;
 use crate::model::cache::Cache;
@@ -36,14 +37,17 @@ pub fn scores(
 ) -> Result<Scores> {
     let wiring = Wiring::new(model.decoder.config())?;
     let decoder = model.decoder.ungrouped()?;
-    let groups = groups(model, pairs, measure)?;
+    // AtP* holds the gradients of a pass for each layer.
+    let passes = if options.method == EdgeMethod::AtpStar { wiring.layers.max(1) } else { 1 };
+    let groups = groups(model, pairs, measure, passes * SHARE)?;
     let means = means((&decoder, &wiring), &groups, measure, options.ablation, task)?;
     let others = others(options.ablation, &means);
     let mut sums = vec![0.0; wiring.edges()];
     let mut read = 0;
     let bar = task.begin("scoring edges", Some(pairs.len() as u64));
     let done = groups.iter().try_for_each(|group| {
-        let slopes = Slopes { decoder: &decoder, wiring: &wiring, measure, group, task };
+        let is_star = options.method == EdgeMethod::AtpStar;
+        let slopes = Slopes { decoder: &decoder, wiring: &wiring, measure, group, is_star, dropped: None, task };
         let mut own = vec![0.0; wiring.edges()];
         slopes.add(&others, options, &mut own)?;
         sums.iter_mut().zip(own).for_each(|(sum, own)| *sum += own);
@@ -71,18 +75,23 @@ impl Edit for Noting {
 }
 
 /// The gradients of one run, and what was noted of it.
-struct Slope {
-    gradients: Cache,
-    notes: BTreeMap<Site, Tensor>,
+pub struct Slope {
+    pub gradients: Cache,
+    pub notes: BTreeMap<Site, Tensor>,
 }
 
 /// The gradients of the sum of a metric over the pairs of a group.
-struct Slopes<'a> {
-    decoder: &'a Decoder,
-    wiring: &'a Wiring,
-    measure: Measure<'a>,
-    group: &'a Group,
-    task: &'a Task,
+#[derive(Clone, Copy)]
+pub struct Slopes<'a> {
+    pub decoder: &'a Decoder,
+    pub wiring: &'a Wiring,
+    pub measure: Measure<'a>,
+    pub group: &'a Group,
+    /// Whether gradients are taken at what attention gives, in place of its queries and keys.
+    pub is_star: bool,
+    /// The layer through whose output no gradient passes.
+    pub dropped: Option<usize>,
+    pub task: &'a Task,
 }
 
 impl Slopes<'_> {
@@ -128,6 +137,7 @@ impl Slopes<'_> {
                 Ok(())
             }
             EdgeMethod::EapIgActivations => self.by_layers(&plan, (&shifts, &clean), options.steps, sums),
+            EdgeMethod::AtpStar => Star::new(self, &plan, (&shifts, &clean))?.add(sums),
             EdgeMethod::Exact => Err(err!(Bug, "exact effects from gradients")),
         }
     }
@@ -162,7 +172,7 @@ impl Slopes<'_> {
     }
 
     /// One forward and backward pass, with something put in the place of what flows at some sites.
-    fn slope(&self, plan: &MetricPlan, mut instead: BTreeMap<Site, Tensor>, noted: &[Place]) -> Result<Slope> {
+    pub fn slope(&self, plan: &MetricPlan, mut instead: BTreeMap<Site, Tensor>, noted: &[Place]) -> Result<Slope> {
         let notes = Rc::new(RefCell::new(BTreeMap::new()));
         let streams = self.wiring.receivers.iter().map(|receiver| stream_of(self.wiring, *receiver).site);
         let mut sites: Vec<Site> =
@@ -177,6 +187,9 @@ impl Slopes<'_> {
             let edit = Noting { notes: notes.clone(), instead: instead.remove(&site) };
             hooks.push(Bound::new(self.decoder.config(), &site.to_string(), None, None, Box::new(edit))?);
         }
+        if let Some(layer) = self.dropped {
+            hooks.extend(dropping(self.decoder.config(), layer)?);
+        }
         let mut values = Vec::new();
         let mut metric = |logits: &Tensor| {
             let found = plan.values(logits)?;
@@ -190,9 +203,14 @@ impl Slopes<'_> {
         Ok(Slope { gradients: found.cache, notes })
     }
 
-    /// Where gradients are taken: queries, keys, values, what MLPs read, and the last stream.
+    /// Where gradients are taken: queries and keys, or what attention gives; values, what MLPs read, and the last stream.
     fn places(&self) -> Vec<Place> {
         let mut places: Vec<Place> = self.wiring.receivers.iter().map(|one| self.read_at(*one)).collect();
+        if self.is_star {
+            places.retain(|place| !matches!(place.site.kind, SiteKind::Q | SiteKind::K));
+            places
+                .extend((0..self.wiring.layers).map(|layer| Place { site: Site::new(SiteKind::Z, layer), head: None }));
+        }
         places.sort();
         places.dedup();
         places
@@ -266,6 +284,6 @@ struct Differences<'a> {
 }
 
 /// In f32 at least.
-fn wide(x: &Tensor) -> Result<Tensor> {
+pub fn wide(x: &Tensor) -> Result<Tensor> {
     Ok(if x.dtype() == DType::F64 { x.clone() } else { x.to_dtype(DType::F32)? })
 }

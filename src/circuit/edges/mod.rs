@@ -12,11 +12,13 @@ mod gradient;
 pub mod masks;
 mod names;
 mod runs;
+mod star;
 mod texts;
 mod wave;
 pub mod wiring;
 
 use crate::base::{Cell, Kind, Result, Task};
+use crate::circuit::ablations::{naming_weights, no_number};
 use crate::circuit::graph::Graph;
 use crate::data::pairs::tokens::{Prompt, TokenPair};
 use crate::err;
@@ -24,7 +26,7 @@ use crate::intervene::grid::{Alignment, Group, PatchDirection, quantity};
 use crate::intervene::metric::{Measure, Normaliser};
 use crate::model::Model;
 
-pub use names::graph_of;
+pub use names::{graph_of, sites};
 pub use runs::EdgeRuns;
 pub use wiring::Wiring;
 
@@ -39,6 +41,9 @@ crate::choices! {
         EapIgActivations = "eap_ig_activations",
         /// The mean of the gradients on the clean and on the corrupt run.
         CleanCorrupted = "clean_corrupted",
+        /// The size of what cutting does, with softmaxes computed again and gradients dropped layer by layer (Kramar et al.
+        /// 2024).
+        AtpStar = "atp*",
         /// A run with that edge cut.
         Exact = "exact",
     }
@@ -60,7 +65,7 @@ crate::options! {
     #[derive(Debug, Clone)]
     pub struct EdgeOptions {
         /// How scores are found: by running the model with each edge cut, or estimated from gradients on the clean run, on
-        /// the way between both runs, or at its two ends.
+        /// the way between both runs, or at its two ends; by \"atp*\" their sizes alone.
         method: EdgeMethod = EdgeMethod::Eap;
         /// What a cut edge carries.
         ablation: EdgeAblation = EdgeAblation::Corrupt;
@@ -89,13 +94,16 @@ pub fn edges(
     let scale = scale(model, pairs, (measure, normalised), task)?;
     let found = match options.method {
         EdgeMethod::Exact => exact::scores(model, pairs, measure, options.ablation, task)?,
-        _ => gradient::scores(model, pairs, measure, options, task)?,
+        _ => gradient::scores(model, pairs, measure, options, task).map_err(|e| naming_weights(e, model))?,
     };
+    // Sizes stay sizes where clean prompts are below corrupt ones.
+    let scale = if options.method == EdgeMethod::AtpStar { scale.abs() } else { scale };
     let scored = found.scores.iter().enumerate().filter_map(|(edge, score)| score.map(|score| (edge, scale * score)));
     let mut graph = graph_of(&wiring, scored);
     graph.title = format!("edges by {}, {} ablation", options.method.word(), options.ablation.word());
     graph.model = model.origin.clone();
-    graph.quantity = Some(quantity("change", measure, normalised));
+    let sizes = if options.method == EdgeMethod::AtpStar { "size of the change" } else { "change" };
+    graph.quantity = Some(quantity(sizes, measure, normalised));
     graph.is_whole = found.is_whole;
     graph.made = vec![("method".into(), options.method.word().into())];
     if matches!(options.method, EdgeMethod::EapIg | EdgeMethod::EapIgActivations) {
@@ -133,7 +141,8 @@ fn check_slope(measure: Measure, options: &EdgeOptions) -> Result<()> {
             .hint("method: \"exact\" needs none")
             .about("method"));
     }
-    if options.method == EdgeMethod::Eap && matches!(measure, Measure::Kl(Prompt::Clean)) {
+    if matches!(options.method, EdgeMethod::Eap | EdgeMethod::AtpStar) && matches!(measure, Measure::Kl(Prompt::Clean))
+    {
         return Err(err!(
             Argument,
             "the KL to clean runs is 0 on clean runs and has no slope there, which {word:?} needs"
@@ -161,17 +170,18 @@ fn scale(model: &Model, pairs: &[TokenPair], (measure, normalised): (Measure, bo
     }
 }
 
-/// The pairs in groups that are run together.
-fn groups(model: &Model, pairs: &[TokenPair], measure: Measure) -> Result<Vec<Group>> {
-    /// The part of a usual pass that a group takes: what senders write is held head by head.
-    const SHARE: usize = 32;
-    Group::of(model, pairs, measure, (PatchDirection::Noise, Alignment::None), SHARE)
+/// The part of a usual pass that a group takes: what senders write is held head by head.
+const SHARE: usize = 32;
+
+/// The pairs in groups that are run together, each one part of so many of a usual pass.
+fn groups(model: &Model, pairs: &[TokenPair], measure: Measure, share: usize) -> Result<Vec<Group>> {
+    Group::of(model, pairs, measure, (PatchDirection::Noise, Alignment::None), share)
 }
 
 /// Refuses a metric that is NaN.
 fn check_values(values: &[f64], numbers: &[usize], when: &dyn Fn() -> String) -> Result<()> {
     match values.iter().zip(numbers).find(|(value, _)| value.is_nan()) {
-        Some((_, number)) => Err(err!(Numeric, "the metric of pair {number} is NaN{}", when()).about("pairs")),
+        Some((value, number)) => Err(no_number(*value, *number, &when())),
         None => Ok(()),
     }
 }

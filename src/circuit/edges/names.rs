@@ -47,7 +47,7 @@ pub fn graph_of(wiring: &Wiring, edges: impl Iterator<Item = (usize, f64)>) -> G
 }
 
 /// The sites of all nodes, in the order of the computation.
-fn sites(wiring: &Wiring) -> Vec<String> {
+pub fn sites(wiring: &Wiring) -> Vec<String> {
     let mut sites = vec!["embed".to_string()];
     for layer in 0..wiring.layers {
         sites.push(format!("z.{layer}"));
@@ -60,7 +60,7 @@ fn sites(wiring: &Wiring) -> Vec<String> {
 }
 
 /// The sender that a node is; none of the logits.
-fn sender(wiring: &Wiring, node: &Node) -> Result<Option<usize>> {
+pub fn sender(wiring: &Wiring, node: &Node) -> Result<Option<usize>> {
     let layer = |prefix: &str| node.site.strip_prefix(prefix).and_then(|layer| layer.parse::<usize>().ok());
     let found = match node.part {
         _ if node.position.is_some() => None,

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::texts::{Means, Others, Texts};
 use super::wave::Start;
 use super::wiring::Wiring;
-use super::{EdgeAblation, check, check_values, groups};
+use super::{EdgeAblation, SHARE, check, check_values, groups};
 use crate::base::{Result, Task, memory};
+use crate::circuit::ablations::naming_weights;
 use crate::data::pairs::tokens::{Prompt, TokenPair};
 use crate::intervene::grid::Group;
 use crate::intervene::metric::{Measure, MetricPlan};
@@ -33,7 +34,7 @@ impl<'a> EdgeRuns<'a> {
         check(model, pairs)?;
         let wiring = Arc::new(Wiring::new(model.decoder.config())?);
         let decoder = Arc::new(model.decoder.ungrouped()?);
-        let groups = groups(model, pairs, measure)?;
+        let groups = groups(model, pairs, measure, SHARE)?;
         check_memory(&decoder, &wiring, &groups)?;
         let means = means((&decoder, &wiring), &groups, measure, ablation, task)?;
         let others = others(ablation, &means);
@@ -43,7 +44,7 @@ impl<'a> EdgeRuns<'a> {
             let plan = |which| MetricPlan::new(measure, &decoder, &group.pairs, (which, &group.numbers), task);
             let (clean, corrupt) = (plan(Prompt::Clean)?, plan(Prompt::Corrupt)?);
             let found = Texts::new((&decoder, &wiring), clean, group.numbers.clone(), (&others, &corrupt), task)?;
-            check_values(&found.clean.values, &group.numbers, &String::new)?;
+            check_values(&found.clean.values, &group.numbers, &String::new).map_err(|e| naming_weights(e, model))?;
             texts.push(found);
         }
         Ok(Self { wiring, texts, pairs: pairs.len() })
@@ -61,7 +62,6 @@ impl<'a> EdgeRuns<'a> {
             task.check()?;
             let start = Start { base: &texts.clean, kept, push: None, variants: 1 };
             let values = texts.values(start, task)?.concat();
-            check_values(&values, &texts.numbers, &|| " where all but a circuit is ablated".into())?;
             values.iter().zip(&texts.numbers).for_each(|(value, number)| all[*number] = *value);
         }
         Ok(all)

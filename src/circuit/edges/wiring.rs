@@ -67,7 +67,7 @@ impl Wiring {
                 Argument,
                 "edges need heads that do not depend on each other within a layer, and this model has {why}"
             )
-            .hint("`intervene::grid` patches heads and MLPs of such models")
+            .hint("`intervene::grid` patches heads and MLPs of such models, and `circuit::sparse_features` finds circuits of features")
             .about("m"));
         }
         Ok(Self::of((config.layers, config.heads), config.has_mlp(), config.order == Order::Serial))

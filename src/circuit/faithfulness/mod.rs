@@ -26,7 +26,7 @@ pub use compare::{Comparison, Parts, compare, stability};
 pub use curve::{Areas, Curve, CurveOptions, CurvePoint, curve};
 pub use random::Alike;
 pub use roc::{Roc, roc, units};
-pub use share::{Ends, Share};
+pub use share::{Ends, Share, mean, measured};
 
 use super::ablations::Ablations;
 use super::graph::{Graph, Part, Units};

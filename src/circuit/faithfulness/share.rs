@@ -2,7 +2,7 @@
 
 use crate::base::bootstrap::bootstrap;
 use crate::base::{Result, Task};
-use crate::circuit::ablations::Ablations;
+use crate::circuit::ablations::{Ablations, no_number};
 use crate::err;
 
 /// Ends that differ by less than this share of the larger one are the same: rounding in f32 alone makes such differences.
@@ -37,13 +37,9 @@ pub fn measured(runs: &dyn Ablations, kept: &[bool], task: &Task) -> Result<Vec<
     match values.iter().position(|value| !value.is_finite()) {
         None => Ok(values),
         Some(pair) => {
-            let (value, count) = (values[pair], kept.iter().filter(|kept| **kept).count());
-            Err(err!(
-                Numeric,
-                "expected numbers from the metric, found {value} for pair {pair} with {count} of {} units kept",
-                kept.len()
-            )
-            .hint("look for NaN in the model's weights or activations"))
+            let count = kept.iter().filter(|kept| **kept).count();
+            let when = format!(" with {count} of {} units kept", kept.len());
+            Err(no_number(values[pair], pair, &when))
         }
     }
 }

@@ -8,6 +8,10 @@ use super::Search;
 use super::ranks::ascending;
 use crate::base::{Result, Task};
 use crate::circuit::Ablations;
+use crate::err;
+use crate::tensor::derivative::ValueAndGradients;
+use crate::tensor::{DType, Device, Tensor, floats};
+use crate::training::descent::{Descent, DescentOptions, DescentRule, ParameterRanges};
 
 /// What all of m is worth at the beginning, as a share of all units.
 const WORTH: f64 = 0.1;
@@ -15,36 +19,35 @@ const WORTH: f64 = 0.1;
 /// How fast the multiplier follows what is kept.
 const FOLLOWS: f64 = 0.5;
 
+const ADAM: DescentRule = DescentRule::Adam { betas: [0.9, 0.99], eps: 1e-8, weight_decay: 0.0 };
+
 impl Search<'_> {
     /// Units in the order of their masks, the largest first, after a descent for one share.
     pub fn masked(&self, share: f64, task: &Task) -> Result<Vec<usize>> {
         let count = self.ablations.units();
-        let mut masks = vec![1.0_f64; count];
-        let mut moments = vec![[0.0_f64; 2]; count];
+        let begun = vec![("masks".to_string(), Tensor::ones(count, DType::F64, &Device::Cpu)?)];
+        let bounded = ParameterRanges::All([0.0, 1.0]);
+        let options = DescentOptions { lr: self.options.lr, range: bounded, ..DescentOptions::default() };
+        let mut descent = Descent::new(ADAM, begun, options)?;
+        let masks = |descent: &Descent| -> Result<Vec<f64>> {
+            let all = descent.parameters();
+            floats(all.first().ok_or_else(|| err!(Bug, "a descent without masks"))?)
+        };
         let mut multiplier = count as f64 * WORTH;
         let bar = task.begin("optimising masks", Some(self.options.steps as u64));
-        for step in 1..=self.options.steps {
+        for _ in 0..self.options.steps {
             task.check()?;
-            let kept: Vec<f32> = masks.iter().map(|mask| *mask as f32).collect();
+            let kept: Vec<f32> = masks(&descent)?.iter().map(|mask| *mask as f32).collect();
             let slopes = self.ablations.slopes(&kept, task)?;
             let found = slopes.sum / self.whole;
-            for ((mask, moments), slope) in masks.iter_mut().zip(&mut moments).zip(&slopes.signed) {
-                let slope = 1.0 - multiplier * slope / self.whole;
-                *mask = (*mask - self.options.lr * adam(moments, slope, step)).clamp(0.0, 1.0);
-            }
+            let price = |slope: &f64| 1.0 - multiplier * slope / self.whole;
+            let gradient = Tensor::from_vec(slopes.signed.iter().map(price).collect(), count, &Device::Cpu)?;
+            descent.update(&ValueAndGradients { value: found, gradients: vec![gradient] })?;
             multiplier = (multiplier * (FOLLOWS * (share - found)).exp()).clamp(1.0, 1e3 * count as f64);
             bar.advance(1);
-            bar.note(&format!("masks of {:.0} in all keep {found:.3}", masks.iter().sum::<f64>()));
+            let sum: f64 = masks(&descent)?.iter().sum();
+            bar.note(&format!("masks of {sum:.0} in all keep {found:.3}"));
         }
-        Ok(ascending(&masks.iter().map(|mask| -mask).collect::<Vec<_>>()))
+        Ok(ascending(&masks(&descent)?.iter().map(|mask| -mask).collect::<Vec<_>>()))
     }
-}
-
-/// A step of Adam, in units of the learning rate.
-fn adam(moments: &mut [f64; 2], slope: f64, step: usize) -> f64 {
-    let [b1, b2]: [f64; 2] = [0.9, 0.99];
-    moments[0] = b1 * moments[0] + (1.0 - b1) * slope;
-    moments[1] = b2 * moments[1] + (1.0 - b2) * slope * slope;
-    let at = |beta: f64| 1.0 - beta.powi(step as i32);
-    moments[0] / at(b1) / ((moments[1] / at(b2)).sqrt() + 1e-8)
 }

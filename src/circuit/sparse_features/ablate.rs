@@ -8,7 +8,7 @@ use kernels::Taped;
 use super::cases::Cases;
 use super::others::Others;
 use super::placed::{Placed, Values};
-use super::taps::{Noted, noted};
+use super::taps::noted;
 use super::units::Units;
 use crate::base::{Result, Task};
 use crate::data::pairs::tokens::Prompt;
@@ -110,12 +110,50 @@ pub struct UnitSlopes {
     pub sizes: Vec<f64>,
 }
 
+/// The values of all dictionaries in the corrupt runs, by pass: the same in every run with units ablated.
+pub struct Held(Vec<Option<Vec<Values>>>);
+
+impl Held {
+    /// What is held at most, in bytes; the values of further passes are computed in each run.
+    pub const MOST: usize = 1 << 30;
+
+    /// Runs the corrupt prompts where units are moved to what they are there.
+    pub fn new(
+        model: &Model,
+        placed: &[Placed],
+        (cases, others): (&Cases, &Others),
+        most: usize,
+        task: &Task,
+    ) -> Result<Self> {
+        let mut held = Vec::new();
+        let mut free = most;
+        for part in 0..cases.parts() {
+            let run = cases.portion(part, Prompt::Clean, task)?;
+            let numbers: usize = placed.iter().map(|placed| placed.features() + placed.sae.d_out()).sum();
+            let bytes = 4 * numbers * run.batch().rows().len() * run.batch().width();
+            let is_held = matches!(others, Others::Corrupt) && bytes <= free;
+            held.push(is_held.then(|| corrupt(model, placed, (cases, part), task)).transpose()?);
+            free -= if is_held { bytes } else { 0 };
+        }
+        Ok(Self(held))
+    }
+}
+
+/// The values of all dictionaries in the corrupt run of a pass.
+fn corrupt(model: &Model, placed: &[Placed], (cases, part): (&Cases, usize), task: &Task) -> Result<Vec<Values>> {
+    task.check()?;
+    let run = cases.portion(part, Prompt::Corrupt, task)?;
+    let found = noted(&model.decoder, placed, run.batch(), task)?;
+    placed.iter().map(|placed| found.values(placed)).collect()
+}
+
 /// Runs of cases with units ablated.
 pub struct Ablating<'a> {
     pub model: &'a Model,
     pub placed: &'a [Placed],
     pub cases: &'a Cases<'a>,
     pub others: &'a Others,
+    pub held: &'a Held,
     pub units: &'a Units,
 }
 
@@ -125,14 +163,7 @@ impl Ablating<'_> {
     pub fn pass(&self, part: usize, keeping: Vec<Option<Keeping>>, task: &Task) -> Result<Tensor> {
         task.check()?;
         let run = self.cases.portion(part, Prompt::Clean, task)?;
-        let from = match self.others {
-            Others::Corrupt => {
-                let corrupt = self.cases.portion(part, Prompt::Corrupt, task)?;
-                Some(noted(&self.model.decoder, self.placed, corrupt.batch(), task)?)
-            }
-            Others::Fixed(_) => None,
-        };
-        let others = self.others(from.as_ref(), run.batch().width())?;
+        let others = self.others(part, run.batch().width(), task)?;
         let mut splices = Splices { placed: self.placed, others, keeping, read: BTreeMap::new() };
         let points = run.points();
         let pass = Pass { hooks: &mut splices, past: None, logits: Logits::Points(&points), task };
@@ -140,9 +171,16 @@ impl Ablating<'_> {
         run.values(&logits.ok_or_else(|| err!(Bug, "a pass without logits"))?)
     }
 
-    fn others(&self, from: Option<&Noted>, width: usize) -> Result<Vec<Values>> {
-        let each = self.placed.iter().enumerate();
-        each.map(|(level, placed)| self.others.of(level, placed, from, width)).collect()
+    /// What units are moved to in a pass of so many positions.
+    fn others(&self, part: usize, width: usize, task: &Task) -> Result<Vec<Values>> {
+        match (self.others, self.held.0.get(part)) {
+            (Others::Corrupt, Some(Some(held))) => Ok(held.clone()),
+            (Others::Corrupt, _) => corrupt(self.model, self.placed, (self.cases, part), task),
+            (Others::Fixed(_), _) => {
+                let each = self.placed.iter().enumerate();
+                each.map(|(level, placed)| self.others.of(level, placed, None, width)).collect()
+            }
+        }
     }
 
     /// The metric of each case with the units that are not kept ablated.

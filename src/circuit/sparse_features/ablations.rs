@@ -1,6 +1,6 @@
 //! The ablations of feature circuits: units are the features and errors of some dictionaries.
 
-use super::ablate::{Ablating, UnitSlopes};
+use super::ablate::{Ablating, Held, UnitSlopes};
 use super::cases::Cases;
 use super::effects::Search;
 use super::find::{SHARE, nodes, others, rows};
@@ -9,8 +9,9 @@ use super::placed::Placed;
 use super::units::{Unit, Units};
 use super::{EffectMethod, NodeAblation, NodePositions, SparseFeatureOptions};
 use crate::base::{Result, Task};
+use crate::circuit::ablations::NodeAblations;
 use crate::circuit::due::Due;
-use crate::circuit::graph::{Graph, Part};
+use crate::circuit::graph::{Graph, Node, Part};
 use crate::circuit::{Ablations, Circuit};
 use crate::data::Text;
 use crate::data::pairs::tokens::TokenPair;
@@ -25,6 +26,7 @@ pub struct FeatureAblations<'a> {
     placed: Vec<Placed>,
     cases: Cases<'a>,
     others: Others,
+    held: Held,
     units: Units,
     /// The mean activation of each unit.
     activity: Vec<f64>,
@@ -80,7 +82,8 @@ impl<'a> FeatureAblations<'a> {
         let search =
             Search { model, placed: &placed, cases: &cases, others: &others, units: &units, options: &options };
         let activity = search.activity(task)?;
-        Ok(Self { model, placed, cases, others, units, activity })
+        let held = Held::new(model, &placed, (&cases, &others), Held::MOST, task)?;
+        Ok(Self { model, placed, cases, others, held, units, activity })
     }
 
     /// The change of the metric's mean where each unit is ablated, to first order.
@@ -116,8 +119,8 @@ impl<'a> FeatureAblations<'a> {
     }
 
     fn ablating(&self) -> Ablating<'_> {
-        let Self { model, placed, cases, others, units, .. } = self;
-        Ablating { model, placed, cases, others, units }
+        let Self { model, placed, cases, others, held, units, .. } = self;
+        Ablating { model, placed, cases, others, held, units }
     }
 
     /// Whether the nodes of a graph are of one position each; what its ablations need to know.
@@ -136,31 +139,12 @@ impl Ablations for FeatureAblations<'_> {
 
     fn kept(&self, graph: &Graph) -> Result<Vec<bool>> {
         let mut kept = vec![false; self.units.count()];
-        for node in &graph.nodes {
-            let feature = match node.part {
-                Part::Feature(feature) => Some(feature),
-                Part::Error => None,
-                // What is explained, and what is read, are no units.
-                Part::Whole | Part::Token(_) => continue,
-                Part::Head(_) => {
-                    return Err(err!(Argument, "expected features and errors, found {}", node.name())
-                        .hint("a graph of heads and MLPs is judged without dictionaries"));
-                }
-            };
-            let level = self.placed.iter().position(|placed| placed.name() == node.site);
-            // Nor is the target of a tree, where the dictionaries end before it.
-            if level.is_none() && node.level + 1 == graph.sites.len() {
-                continue;
-            }
-            let unit = level.map(|level| Unit { level, position: node.position, feature });
-            let Some(number) = unit.and_then(|unit| self.units.number(unit)) else {
-                let sites: Vec<String> = self.placed.iter().map(Placed::name).collect();
-                let of = if self.units.positions().is_some() { "by position " } else { "" };
-                let (name, sites) = (node.name(), sites.join(", "));
-                return Err(err!(Argument, "expected nodes {of}of the dictionaries of {sites}, found {name}")
-                    .hint("judge a graph with the dictionaries that it was found with"));
-            };
-            kept[number] = true;
+        // What is explained, and what is read, are no units; nor is the target of a tree, where the dictionaries end before it.
+        let has = |node: &Node| self.placed.iter().any(|placed| placed.name() == node.site);
+        let is_beyond = |node: &Node| node.level + 1 == graph.sites.len() && !has(node);
+        let is_unit = |node: &&Node| !matches!(node.part, Part::Whole | Part::Token(_)) && !is_beyond(node);
+        for node in graph.nodes.iter().filter(is_unit) {
+            kept[self.node(node)?] = true;
         }
         Ok(kept)
     }
@@ -184,5 +168,72 @@ impl Ablations for FeatureAblations<'_> {
     fn values(&self, kept: &[bool], task: &Task) -> Result<Vec<f64>> {
         let found = self.ablating().values(kept, task)?.into_iter().zip(self.weights()).enumerate();
         Ok(found.map(|(number, (value, weight))| self.cases.told(number, value / weight)).collect())
+    }
+}
+
+impl NodeAblations for FeatureAblations<'_> {
+    /// As of units: each is a node.
+    fn node_classes(&self) -> Vec<usize> {
+        self.alike()
+    }
+
+    fn node(&self, node: &Node) -> Result<usize> {
+        let feature = match node.part {
+            Part::Feature(feature) => Some(feature),
+            Part::Error => None,
+            Part::Whole | Part::Token(_) | Part::Head(_) => {
+                return Err(err!(Argument, "expected features and errors, found {}", node.name())
+                    .hint("a graph of heads and MLPs is judged without dictionaries"));
+            }
+        };
+        let level = self.placed.iter().position(|placed| placed.name() == node.site);
+        let unit = level.map(|level| Unit { level, position: node.position, feature });
+        unit.and_then(|unit| self.units.number(unit)).ok_or_else(|| {
+            let sites: Vec<String> = self.placed.iter().map(Placed::name).collect();
+            let of = if self.units.positions().is_some() { "by position " } else { "" };
+            let (name, sites) = (node.name(), sites.join(", "));
+            err!(Argument, "expected nodes {of}of the dictionaries of {sites}, found {name}")
+                .hint("judge a graph with the dictionaries that it was found with")
+        })
+    }
+
+    fn units_of(&self, node: usize) -> Vec<usize> {
+        vec![node]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::circuit::samples::{dictionary, model};
+    use crate::data::pairs::tokens::Prompt;
+    use crate::model::fixtures::config;
+    use crate::sae::Activation;
+
+    #[test]
+    fn corrupt_runs_that_are_held_give_the_bits_of_those_that_are_made_again() {
+        let (model, task) = (model(config()), Task::default());
+        let d = model.decoder.config().d_model;
+        let saes = ["resid_post.0", "mlp_out.1"].map(|site| dictionary(d, 10, Activation::TopK(4), site));
+        let pair = |clean: &[u32], corrupt: &[u32]| TokenPair {
+            clean: clean.to_vec(),
+            corrupt: corrupt.to_vec(),
+            answers: vec![vec![2]],
+            wrong: vec![vec![5]],
+            ..TokenPair::default()
+        };
+        let pairs = [pair(&[1, 2, 3, 0], &[1, 4, 3, 0]), pair(&[2, 0, 1], &[2, 3, 1]), pair(&[7, 7], &[7, 1])];
+        let how = (NodeAblation::Patch, NodePositions::Summed);
+        for measure in [Measure::LogitDiff, Measure::Kl(Prompt::Clean)] {
+            let mut runs = FeatureAblations::of_pairs(&model, &saes, &pairs, (measure, false), how, &task).unwrap();
+            let kept: Vec<bool> = (0..runs.units()).map(|unit| unit % 3 != 1).collect();
+            let held = runs.values(&kept, &task).unwrap();
+            assert!(held.iter().any(|value| value.abs() > 1e-3));
+            // Nothing is held, or one pass.
+            for most in [0, 4 * 2 * (10 + d) * 4] {
+                runs.held = Held::new(&model, &runs.placed, (&runs.cases, &runs.others), most, &task).unwrap();
+                assert_eq!(runs.values(&kept, &task).unwrap(), held);
+            }
+        }
     }
 }

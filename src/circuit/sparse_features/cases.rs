@@ -1,5 +1,7 @@
 //! What a feature circuit is about: the prompts that are run, and the number that is measured of each.
 
+use std::rc::Rc;
+
 use crate::base::{Result, Task};
 use crate::circuit::due::{Due, DueBatch};
 use crate::data::pairs::tokens::{Prompt, TokenPair};
@@ -15,6 +17,8 @@ pub struct Cases<'a> {
     about: About<'a>,
     /// The numbers of the cases that go into each pass.
     parts: Vec<Vec<usize>>,
+    /// Of pairs the plans of clean prompts, by pass: that of a KL has the reference's run.
+    clean: Vec<Rc<MetricPlan<'a>>>,
 }
 
 enum About<'a> {
@@ -33,7 +37,7 @@ enum About<'a> {
 
 /// The cases of one pass.
 pub enum Portion<'a> {
-    Pairs(MetricPlan<'a>),
+    Pairs(Rc<MetricPlan<'a>>),
     Due(&'a DueBatch, &'a [u32]),
 }
 
@@ -57,8 +61,11 @@ impl<'a> Cases<'a> {
         let mut numbers: Vec<usize> = (0..pairs.len()).collect();
         numbers.sort_by_key(|number| pairs[*number].clean.len());
         let same = |a: &usize, b: &usize| pairs[*a].clean.len() == pairs[*b].clean.len();
-        let parts = numbers.chunk_by(same).flat_map(|part| part.chunks(at_once).map(<[usize]>::to_vec)).collect();
-        Ok(Self { model, about: About::Pairs { pairs, measure, normaliser }, parts })
+        let parts: Vec<Vec<usize>> =
+            numbers.chunk_by(same).flat_map(|part| part.chunks(at_once).map(<[usize]>::to_vec)).collect();
+        let plan = |numbers: &Vec<usize>| planned((model, pairs, measure), (Prompt::Clean, numbers), task);
+        let clean = parts.iter().map(plan).collect::<Result<_>>()?;
+        Ok(Self { model, about: About::Pairs { pairs, measure, normaliser }, parts, clean })
     }
 
     /// The rows of a text in which some tokens are due.
@@ -70,7 +77,8 @@ impl<'a> Cases<'a> {
             (next - batch.batch.rows().len()..next).collect()
         };
         let parts = batches.iter().map(rows).collect();
-        Ok(Self { model, about: About::Due { tokens: due.tokens.clone(), counts: due.by_row(), batches }, parts })
+        let about = About::Due { tokens: due.tokens.clone(), counts: due.by_row(), batches };
+        Ok(Self { model, about, parts, clean: Vec::new() })
     }
 
     /// The number of passes.
@@ -109,9 +117,9 @@ impl<'a> Cases<'a> {
     pub fn portion(&self, part: usize, which: Prompt, task: &Task) -> Result<Portion<'_>> {
         match &self.about {
             About::Pairs { pairs, measure, .. } => {
-                let numbers = self.numbers(part);
-                let some: Vec<TokenPair> = numbers.iter().map(|number| pairs[*number].clone()).collect();
-                Ok(Portion::Pairs(MetricPlan::new(*measure, &self.model.decoder, &some, (which, numbers), task)?))
+                let clean = self.clean.get(part).filter(|_| which == Prompt::Clean).cloned();
+                let of = (self.model, *pairs, *measure);
+                Ok(Portion::Pairs(clean.map_or_else(|| planned(of, (which, self.numbers(part)), task), Ok)?))
             }
             About::Due { tokens, batches, .. } => match batches.get(part) {
                 Some(batch) => Ok(Portion::Due(batch, tokens)),
@@ -194,6 +202,17 @@ impl<'a> Cases<'a> {
             _ => Ok(()),
         }
     }
+}
+
+/// The plan of some of the pairs.
+fn planned<'a>(
+    (model, pairs, measure): (&Model, &[TokenPair], Measure<'a>),
+    (which, numbers): (Prompt, &[usize]),
+    task: &Task,
+) -> Result<Rc<MetricPlan<'a>>> {
+    task.check()?;
+    let some: Vec<TokenPair> = numbers.iter().map(|number| pairs[*number].clone()).collect();
+    Ok(Rc::new(MetricPlan::new(measure, &model.decoder, &some, (which, numbers), task)?))
 }
 
 impl Portion<'_> {

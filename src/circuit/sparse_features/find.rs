@@ -10,6 +10,7 @@ use super::placed::Placed;
 use super::units::{Unit, Units};
 use super::{NodeAblation, NodePositions, PairCircuitOptions, TextCircuitOptions};
 use crate::base::{Cell, Result, Task};
+use crate::circuit::ablations::naming_weights;
 use crate::circuit::due::Due;
 use crate::circuit::graph::{Edge, Graph, Node, Part};
 use crate::circuit::{CONTEXT, Circuit, row_length};
@@ -115,7 +116,7 @@ fn circuit(search: &Search, quantity: &str, made: &[(&str, Cell)], task: &Task) 
         let what = if options.edges { "edges" } else { options.method.word() };
         search.cases.check_gradient(&format!("`{what}`"))?;
     }
-    let found = search.effects(task)?;
+    let found = search.effects(task).map_err(|e| naming_weights(e, search.model))?;
     let kept: Vec<bool> = found.effects.iter().map(|effect| effect.abs() > options.node_threshold).collect();
     let edges = match options.edges && found.is_whole {
         true => search.edges(&found, &kept, task)?,

@@ -21,6 +21,7 @@ mod units;
 #[cfg(test)]
 mod tests;
 
+use super::edges::EdgeAblation;
 use crate::features::TokenPattern;
 
 pub use ablations::FeatureAblations;
@@ -103,6 +104,16 @@ crate::options! {
         /// Tokens in a row of the text; at most the model's context.
         context: Option<usize> = None => usually("32");
         with search: SparseFeatureOptions;
+    }
+}
+
+impl From<EdgeAblation> for NodeAblation {
+    fn from(ablation: EdgeAblation) -> Self {
+        match ablation {
+            EdgeAblation::Corrupt => Self::Patch,
+            EdgeAblation::Mean => Self::Mean,
+            EdgeAblation::Zero => Self::Zero,
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::effects::{BothRuns, Effects};
 use super::features::FeatureChanges;
@@ -20,6 +21,7 @@ use crate::err;
 use crate::intervene::metric::{Measure, MetricPlan};
 use crate::model::Model;
 use crate::model::cache::{Cache, Recorder};
+use crate::model::config::Config;
 use crate::model::decoder::{Decoder, Logits, Pass};
 use crate::model::hooks::{Action, At, Bound, Chain, Edit};
 use crate::model::site::{Heads, Place, Site, SiteKind};
@@ -43,6 +45,12 @@ impl Edit for Dropping {
     fn edit(&mut self, _: &At, _: Place, _: Option<&[i64]>, x: &Tensor) -> Result<Option<Tensor>> {
         Ok(Some(x.detach()))
     }
+}
+
+/// Hooks that let no gradient pass through what a layer writes.
+pub fn dropping(config: &Arc<Config>, layer: usize) -> Result<Vec<Bound<'static>>> {
+    let kinds = [SiteKind::AttnOut, SiteKind::MlpOut].into_iter().filter(|kind| kind.exists(config));
+    kinds.map(|kind| Bound::new(config, &Site::new(kind, layer).to_string(), None, None, Box::new(Dropping))).collect()
 }
 
 /// What patching does at one site.
@@ -265,10 +273,7 @@ impl Slopes<'_> {
             if others.is_empty() {
                 continue;
             }
-            let kinds = [SiteKind::AttnOut, SiteKind::MlpOut].into_iter().filter(|kind| kind.exists(config));
-            let hooks = kinds
-                .map(|kind| Bound::new(config, &Site::new(kind, layer).to_string(), None, None, Box::new(Dropping)));
-            found.push((layer, self.at(hooks.collect::<Result<_>>()?, &[], &others)?.gradients));
+            found.push((layer, self.at(dropping(config, layer)?, &[], &others)?.gradients));
         }
         Ok(found)
     }

@@ -29,6 +29,7 @@ use effects::Effects;
 use labels::Labels;
 use parts::parts_of;
 
+pub use gradient::dropping;
 pub use groups::{Alignment, Group, PatchDirection};
 
 crate::choices! {

@@ -8,7 +8,6 @@ use crate::base::Result;
 use crate::err;
 use crate::model::family::keys::Keys;
 use crate::model::layout::TensorSource;
-use crate::model::site::{Site, SiteKind};
 
 /// Keys of file locations and of display.
 const HARMLESS: [&str; 4] = ["scan", "transcoders", "repo_id", "subfolder"];
@@ -41,12 +40,9 @@ pub fn said(beside: &Beside, source: &dyn TensorSource) -> Result<Said> {
     Ok(said)
 }
 
-/// A hook within a block. What goes into the MLP itself is what the norm before it gives, its weights included.
+/// A hook within a block.
 fn site(hook: &str, layer: usize) -> String {
-    match hook {
-        "mlp.hook_in" => Site::new(SiteKind::MlpIn, layer).to_string(),
-        _ => sites::ours(&format!("blocks.{layer}.{hook}"), None),
-    }
+    sites::ours(&format!("blocks.{layer}.{hook}"), None)
 }
 
 /// The top-level keys of a YAML file and their texts; nested content is recorded as present only.
@@ -98,7 +94,7 @@ mod tests {
     #[test]
     fn hooks_are_sites_where_we_have_them() {
         assert_eq!(site("mlp.hook_in", 3), "mlp_in.3");
-        assert_eq!(site("ln2.hook_normalized", 3), "mlp_in.3");
+        assert_eq!(site("ln2.hook_normalized", 3), "blocks.3.ln2.hook_normalized");
         assert_eq!(site("hook_resid_mid", 0), "resid_mid.0");
         assert_eq!(site("hook_mlp_in", 0), "blocks.0.hook_mlp_in");
     }

@@ -29,7 +29,7 @@ use crate::tensor::{DType, Tensor};
 
 pub(super) use circuit_tracer::top_level;
 use give::Given;
-pub(super) use sites::parse as parsed_site;
+pub(super) use sites::{is_before_weights, parse as parsed_site};
 use take::Said;
 
 crate::choices! {

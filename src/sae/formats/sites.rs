@@ -2,9 +2,29 @@
 
 use crate::model::site::{Heads, Place, Site, SiteKind};
 
+/// What goes into attention and MLPs in TransformerLens: behind the norm before them, its weights included.
+const INPUTS: [(SiteKind, &str); 2] = [(SiteKind::AttnIn, ".attn.hook_in"), (SiteKind::MlpIn, ".mlp.hook_in")];
+
+/// Whether a site is what a norm gives before its weights are applied, in the dictionaries of other libraries. None of ours is.
+pub fn is_before_weights(site: &str) -> bool {
+    site.starts_with("blocks.") && site.ends_with(".hook_normalized")
+}
+
+/// The name of a site in TransformerLens.
+pub fn theirs(site: Site) -> String {
+    let input = INPUTS.iter().find(|(kind, _)| *kind == site.kind);
+    input.map_or_else(|| site.lens_name(), |(_, hook)| format!("blocks.{}{hook}", site.layer))
+}
+
 /// A site by the name that we or TransformerLens have for it, without a model to look into.
 pub fn parse(text: &str) -> Option<Place> {
     by_our_name(text).or_else(|| {
+        let input = INPUTS.iter().find_map(|(kind, hook)| {
+            Some(Site::new(*kind, number(text.strip_prefix("blocks.")?.strip_suffix(hook)?)?))
+        });
+        if let Some(site) = input {
+            return Some(Place { site, head: None });
+        }
         let site = SiteKind::all().find_map(|kind| match kind.lens_name().split_once("{}") {
             None => (kind.lens_name() == text).then(|| Site::new(kind, 0)),
             Some((before, after)) => {
@@ -18,7 +38,7 @@ pub fn parse(text: &str) -> Option<Place> {
 
 /// Our name for a site of another library; theirs where we have none.
 pub fn ours(theirs: &str, head: Option<usize>) -> String {
-    match (parse(theirs), head) {
+    match (parse(theirs).filter(|_| !is_before_weights(theirs)), head) {
         (Some(place), Some(_)) if place.site.kind.heads() == Heads::None => format!("{place}"),
         (Some(place), head) => Place { head: place.head.or(head), ..place }.to_string(),
         (None, None) => theirs.to_string(),
@@ -61,10 +81,10 @@ mod tests {
     use crate::model::fixtures::configs;
 
     #[test]
-    fn every_site_is_found_by_both_of_its_names() {
+    fn every_site_is_found_by_all_of_its_names() {
         for config in configs() {
             for site in Site::all(&config) {
-                for name in [site.to_string(), site.lens_name()] {
+                for name in [site.to_string(), site.lens_name(), theirs(site)] {
                     assert_eq!(parse(&name), Some(Place { site, head: None }), "{name}");
                 }
             }
@@ -77,6 +97,8 @@ mod tests {
         assert_eq!(ours("blocks.3.attn.hook_z", Some(5)), "z.3.5");
         assert_eq!(ours("blocks.3.hook_mlp_in", None), "blocks.3.hook_mlp_in");
         assert_eq!(ours("blocks.x.hook_resid_post", None), "blocks.x.hook_resid_post");
+        assert_eq!(ours("blocks.2.mlp.hook_in", None), "mlp_in.2");
+        assert_eq!(ours("blocks.2.ln2.hook_normalized", None), "blocks.2.ln2.hook_normalized");
         for text in ["resid_post", "resid_post.+1", "resid_post.1.2", "embed.1", "blocks..hook_resid_post", ""] {
             assert_eq!(parse(text), None, "{text}");
         }

@@ -5,12 +5,11 @@ use crate::base::Result;
 use crate::err;
 use crate::model::site::{Site, SiteKind};
 use crate::sae::codes::norms;
-use crate::sae::formats::parsed_site;
+use crate::sae::formats::{is_before_weights, parsed_site};
 use crate::sae::{Activation, Parts, Sae, Scaling};
 use crate::tensor::{DType, Tensor};
 
-/// The key of what circuit-tracer's config says of a place.
-const INPUT: &str = "feature_input_hook";
+/// The key of what circuit-tracer's config says of the place that is written.
 const OUTPUT: &str = "feature_output_hook";
 
 impl Transcoders {
@@ -60,8 +59,8 @@ fn reads(parts: &Parts) -> Result<(usize, Reads)> {
     match place.map(|place| place.site) {
         Some(Site { kind: SiteKind::ResidMid, layer }) => Ok((layer, Reads::ResidMid)),
         Some(Site { kind: SiteKind::MlpIn, layer }) => {
-            let normed = parts.about.more.get(INPUT).is_some_and(|hook| hook == "ln2.hook_normalized");
-            Ok((layer, if normed { Reads::Normed } else { Reads::MlpIn }))
+            let is_normed = parts.about.sites.iter().any(|site| is_before_weights(site));
+            Ok((layer, if is_normed { Reads::Normed } else { Reads::MlpIn }))
         }
         _ => Err(err!(Argument, "expected a transcoder that reads an MLP's input, found one that reads {said}")
             .hint("it reads `mlp_in.N` or `resid_mid.N`, and writes `mlp_out.N`")),

@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use super::Circuit;
 use super::runs::{both, maybe, with_runs};
 use crate::base::{Result, Table};
-use crate::circuit::ablations::Ablations;
+use crate::circuit::ablations::NodeAblations;
 use crate::circuit::faithfulness::{self as core, CurveOptions};
+use crate::intervene::metric::Measure;
 use crate::report::chart::{Axis, Chart, Series};
 use crate::report::{Item, Screen};
 use crate::script::engine::env::env;
@@ -101,7 +102,7 @@ pub mod methods {
     ) -> Fallible<CircuitCurve> {
         let ((runs, curve), task) = (super::both::<CurveOptions>(options)?, &env(&ctx)?.task);
         let found = &circuit.core;
-        let work = |runs: &dyn Ablations| core::curve(found, runs, &curve, task);
+        let work = |runs: &dyn NodeAblations, _: Measure| core::curve(found, runs, &curve, task);
         Ok(CircuitCurve(super::with_runs(&ctx, (circuit, &m), &pairs, &runs, work)?))
     }
 

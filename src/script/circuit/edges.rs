@@ -53,7 +53,9 @@ pub mod functions {
     /// `method: "exact"` runs the model with each edge cut and computes only what lies behind. All others estimate all edges
     /// by (other - own) . gradient: "eap" with the gradient on the clean run (Syed et al. 2023), "eap_ig" with the mean
     /// over `steps` points from the corrupt embeddings on (Hanna et al. 2024), "eap_ig_activations" with that over points
-    /// at which what one layer's heads or one MLP write is moved, and "clean_corrupted" with that of both runs.
+    /// at which what one layer's heads or one MLP write is moved, and "clean_corrupted" with that of both runs. "atp*" gives
+    /// sizes, means over pairs of |metric(cut) - metric(clean)|: into queries and keys with the softmax computed again, and
+    /// averaged over gradients without those through what each other layer writes (Kramar et al. 2024).
     ///
     /// # Options
     /// - [circuit_edges]

@@ -45,6 +45,7 @@ use crate::circuit::shared::SharedOptions;
 use crate::circuit::smallest::{ShareOptions, SmallestOptions};
 use crate::circuit::sparse_features::TextCircuitOptions;
 use crate::circuit::subgraph::SubgraphOptions;
+use crate::circuit::supernodes::RandomGroupOptions;
 use crate::circuit::tree::TreeOptions;
 use crate::sae;
 use crate::script::docs::declared::{Group, fields};
@@ -64,6 +65,7 @@ pub const OPTIONS: &[Group] = &[
     ("intervene_graph", fields::<InterveneOptions>),
     ("prune", fields::<PruneOptions>),
     ("ablate_group", fields::<AblateOptions>),
+    ("random_groups", fields::<RandomGroupOptions>),
     ("causal_tree", fields::<TreeOptions>),
     ("circuit_acdc", fields::<AcdcCall>),
     ("circuit_curve", fields::<CurveOptions>),

@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use super::Circuit;
 use super::runs::{both, maybe, maybe_json, with_runs};
 use crate::base::{Result, Table};
-use crate::circuit::ablations::Ablations;
+use crate::circuit::ablations::NodeAblations;
 use crate::circuit::faithfulness::{self as core, PairJudgeOptions};
+use crate::intervene::metric::Measure;
 use crate::report::json::number;
 use crate::report::symbols::count;
 use crate::report::{Item, Screen};
@@ -103,7 +104,7 @@ pub mod methods {
     ) -> Fallible<PairJudgement> {
         let ((runs, judged), task) = (super::both::<PairJudgeOptions>(options)?, &env(&ctx)?.task);
         let graph = circuit.graph();
-        let judge = |runs: &dyn Ablations| core::judge(graph, runs, &judged, task);
+        let judge = |runs: &dyn NodeAblations, _: Measure| core::judge(graph, runs, &judged, task);
         Ok(PairJudgement(super::with_runs(&ctx, (circuit, &m), &pairs, &runs, judge)?))
     }
 

@@ -6,11 +6,12 @@ use serde_json::Value;
 use super::Circuit;
 use crate::base::Result;
 use crate::base::options::Declared;
-use crate::circuit::ablations::Ablations;
+use crate::circuit::ablations::{NodeAblations, naming_weights};
 use crate::circuit::edges::{EdgeAblation, EdgeRuns};
 use crate::circuit::graph::Units;
 use crate::circuit::sparse_features::{FeatureAblations, NodeAblation};
 use crate::err;
+use crate::intervene::metric::Measure;
 use crate::report::json::number;
 use crate::script::data::pairs::read_pairs;
 use crate::script::engine::calls::Calls;
@@ -38,13 +39,13 @@ pub fn both<T: Declared>(map: Map) -> Result<(RunOptions, T)> {
     Ok(both)
 }
 
-/// Does `work` with the ablations of a circuit's kind.
+/// Does `work` with the ablations of a circuit's kind, and what is measured.
 pub fn with_runs<T>(
     ctx: &NativeCallContext,
     (circuit, m): (&Circuit, &Model),
     pairs: &Array,
     RunOptions { metric, ablation }: &RunOptions,
-    work: impl FnOnce(&dyn Ablations) -> Result<T>,
+    work: impl FnOnce(&dyn NodeAblations, Measure) -> Result<T>,
 ) -> Fallible<T> {
     if metric.is_normalised() {
         return Err(err!(Argument, "expected a metric without `normalised`: faithfulness is a share already")
@@ -54,18 +55,14 @@ pub fn with_runs<T>(
     let (pairs, maps) = read_pairs(ctx, m, &pairs.clone().into())?;
     let (calls, task) = (Calls::new(ctx), &env(ctx)?.task);
     let found = metric.with_measure(&calls, &maps, |measure| match circuit.graph().units() {
-        Units::Edges => work(&EdgeRuns::new(m.core(), &pairs, measure, *ablation, task)?),
+        Units::Edges => work(&EdgeRuns::new(m.core(), &pairs, measure, *ablation, task)?, measure),
         Units::Nodes => {
-            let ablation = match ablation {
-                EdgeAblation::Corrupt => NodeAblation::Patch,
-                EdgeAblation::Mean => NodeAblation::Mean,
-                EdgeAblation::Zero => NodeAblation::Zero,
-            };
             let (saes, positions) = (circuit.core.dictionaries()?, FeatureAblations::positions(circuit.graph()));
-            work(&FeatureAblations::of_pairs(m.core(), saes, &pairs, (measure, false), (ablation, positions), task)?)
+            let how = (NodeAblation::from(*ablation), positions);
+            work(&FeatureAblations::of_pairs(m.core(), saes, &pairs, (measure, false), how, task)?, measure)
         }
     });
-    calls.outcome(found)
+    calls.outcome(found.map_err(|e| naming_weights(e, m.core())))
 }
 
 pub fn maybe(value: Option<f64>) -> Dynamic {

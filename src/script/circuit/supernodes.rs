@@ -4,14 +4,16 @@ use rhai::plugin::*;
 use rhai::{Array, Dynamic, Map, NativeCallContext};
 
 use super::Circuit;
+use super::runs::{both, with_runs};
 use crate::base::{Result, Table};
-use crate::circuit::attribution_graph::intervene::{self, Freeze, InterveneOptions};
-use crate::circuit::attribution_graph::predict;
+use crate::circuit::ablations::NodeAblations;
+use crate::circuit::attribution_graph::intervene::{Freeze, InterveneOptions};
 use crate::circuit::graph::{Graph, Supernode};
-use crate::circuit::supernodes::changes;
+use crate::circuit::supernodes::{RandomGroupOptions, ablate, intervene};
 use crate::err;
+use crate::intervene::metric::Measure;
 use crate::script::engine::env::env;
-use crate::script::engine::options::taken;
+use crate::script::engine::options::{options, taken};
 use crate::script::engine::value::{Any, Fallible, Options, given};
 use crate::script::model::Model;
 
@@ -21,6 +23,7 @@ crate::options! {
     pub struct AblateOptions {
         /// What keeps the values that it had.
         freeze: Freeze = Freeze::All;
+        with random: RandomGroupOptions;
     }
 }
 
@@ -33,23 +36,21 @@ fn numbered(graph: &Graph, nodes: &Dynamic) -> Result<Vec<usize>> {
     given("nodes", nodes).elements().iter().map(one).collect()
 }
 
-/// Runs the prompt of an attribution graph with the features of a group changed, beside what the graph says.
+/// Changes a group of features on the prompt of its attribution graph.
 fn changed(
     ctx: &NativeCallContext,
     circuit: &Circuit,
     m: &Model,
     name: &str,
-    options: &InterveneOptions,
+    options: (&InterveneOptions, &RandomGroupOptions),
 ) -> Fallible<Table> {
     let Some((core, transcoders)) = &circuit.attribution else {
         return Err(err!(Argument, "expected a circuit of an attribution graph, found another")
-            .hint("g.prune() of circuit::attribution_graph gives one")
+            .hint("g.prune() of circuit::attribution_graph gives one; other circuits are ablated on pairs: c.ablate(m, pairs, name)")
             .into());
     };
-    let changes = changes(core, (circuit.graph(), name), options)?;
     let task = &env(ctx)?.task;
-    let run = intervene::intervene(m.core(), transcoders, &core.tokens, &changes, options.freeze, task)?;
-    Ok(predict::table(&core.predictions(&changes, options.freeze, &run)?))
+    Ok(intervene((m.core(), transcoders), core, (circuit.graph(), name), options, task)?.table())
 }
 
 #[export_module(manifest)]
@@ -87,8 +88,49 @@ pub mod methods {
         graph.supernodes.iter().map(map).collect()
     }
 
+    /// Ablates a group of nodes of a circuit, or one node, on pairs of prompts: how the metric changes, beside what the graph
+    /// predicts, and beside random groups of as many nodes of the same kinds.
+    ///
+    /// All that the group writes becomes what `ablation` says, in the whole model: of a head or an MLP all edges that leave it
+    /// are cut, whether or not the circuit has them; of a circuit of features these and errors are ablated. The prediction is
+    /// the sum of the graph's effects, of its edges that leave the group or of its nodes; there is none where effects are of
+    /// another metric or another ablation. `from` and `to` are the 95 % interval by the bootstrap over pairs, and the least and
+    /// the most of all random groups. Heads are drawn among all heads, MLPs among MLPs, features among those of the same
+    /// dictionary that are about as active.
+    ///
+    /// # Options
+    /// - [circuit_runs]
+    /// - [random_groups]
+    ///
+    /// # Example
+    /// ```
+    /// let c = circuit::compiled("sort");
+    /// let pairs = c.pairs(4);
+    /// let found = circuit::edges(c.model, pairs, #{ method: "exact", ablation: "zero" });
+    /// found.group("sorting", found.nodes.filter(|node| node.name.starts_with("z.0")).map(|node| node.name));
+    /// let table = found.ablate(c.model, pairs, "sorting", #{ ablation: "zero", draws: 2 });
+    /// table["ablated"]  //=> ["sorting", "random groups, 2 draws"]
+    /// ```
+    #[rhai_fn(global, name = "ablate", pure, return_raw)]
+    pub fn ablate_on_pairs(
+        ctx: NativeCallContext,
+        circuit: &mut Circuit,
+        m: Model,
+        pairs: Array,
+        name: &str,
+        options: Options,
+    ) -> Fallible<Table> {
+        let ((runs, random), task) = (super::both::<RandomGroupOptions>(options)?, &env(&ctx)?.task);
+        let (graph, ablation) = (circuit.graph(), runs.ablation);
+        let work = |runs: &dyn NodeAblations, measure: Measure| {
+            ablate((graph, name), (runs, measure, ablation), &random, task)
+        };
+        Ok(super::with_runs(&ctx, (circuit, &m), &pairs, &runs, work)?.table())
+    }
+
     /// Ablates a group of features of an attribution graph's circuit, or one feature, on the graph's prompt: how the targets'
-    /// logits change, beside what the graph predicts, both less the mean over all tokens. See `intervene`.
+    /// logits change, beside what the graph predicts, all less the mean over all tokens. See `intervene`. `random` is the mean
+    /// change for random groups of as many active features of the same layers, `from` and `to` the least and the most.
     ///
     /// # Options
     /// - [ablate_group]
@@ -111,15 +153,17 @@ pub mod methods {
         name: &str,
         options: Options,
     ) -> Fallible<Table> {
-        let AblateOptions { freeze } = taken(options)?;
-        super::changed(&ctx, circuit, &m, name, &InterveneOptions { freeze, ..InterveneOptions::default() })
+        let AblateOptions { freeze, random } = taken(options)?;
+        super::changed(&ctx, circuit, &m, name, (&InterveneOptions { freeze, ..Default::default() }, &random))
     }
 
     /// Multiplies the activations of a group of features of an attribution graph's circuit by a `factor`, or sets them to a
-    /// `value`, on the graph's prompt: how the targets' logits change, beside what the graph predicts. See `intervene`.
+    /// `value`, on the graph's prompt: how the targets' logits change, beside what the graph predicts, and beside random groups
+    /// that are changed alike. See `intervene` and `ablate`.
     ///
     /// # Options
     /// - [intervene_graph]
+    /// - [random_groups]
     ///
     /// # Example
     /// ```
@@ -139,10 +183,12 @@ pub mod methods {
         name: &str,
         options: Options,
     ) -> Fallible<Table> {
-        let options: InterveneOptions = taken(options)?;
-        if options.value.is_none() && options.factor.is_none() {
+        let mut read = super::options(options);
+        let (change, random): (InterveneOptions, RandomGroupOptions) = (read.declared()?, read.declared()?);
+        read.finish()?;
+        if change.value.is_none() && change.factor.is_none() {
             return Err(err!(Argument, "expected a `factor` or a `value`, found neither").about("options").into());
         }
-        super::changed(&ctx, circuit, &m, name, &options)
+        super::changed(&ctx, circuit, &m, name, (&change, &random))
     }
 }

@@ -8,6 +8,7 @@ use rand::{Rng, RngExt};
 
 use crate::base::Result;
 use crate::tensor::Tensor;
+use crate::tensor::elementwise::sigmoid;
 
 const B: f64 = 2.0 / 3.0;
 const G: f64 = -0.1;
@@ -17,11 +18,6 @@ const Z: f64 = 1.1;
 pub fn noise(random: &mut impl Rng) -> f32 {
     let u: f64 = random.random_range(1e-6..1.0 - 1e-6);
     (u / (1.0 - u)).ln() as f32
-}
-
-/// (1 + tanh(x / 2)) / 2, which has no overflow.
-fn sigmoid(x: &Tensor) -> Result<Tensor> {
-    Ok((((x * 0.5)?.tanh()? + 1.0)? * 0.5)?)
 }
 
 /// The masks of some parameters a with this noise.

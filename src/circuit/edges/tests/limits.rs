@@ -38,7 +38,7 @@ fn a_single_pair_of_prompts_of_one_token() {
         wrong: vec![vec![5]],
         ..TokenPair::default()
     };
-    for method in [EdgeMethod::Eap, EdgeMethod::EapIg, EdgeMethod::Exact] {
+    for method in [EdgeMethod::Eap, EdgeMethod::EapIg, EdgeMethod::AtpStar, EdgeMethod::Exact] {
         let graph = scored(&model, &[pair(3, 4)], method).unwrap();
         let named = |name: &str| graph.edges.iter().find(|edge| graph.edge_name(edge) == name).unwrap().effect;
         assert!(named("embed -> z.0.1<v>").abs() > 1e-4, "{method:?}");
@@ -58,6 +58,7 @@ fn what_cannot_be_done_is_refused_with_its_reason() {
     for config in configs().into_iter().filter(|config| config.post_norm) {
         let error = scored(&model(decoder(config, DType::F32)), &pairs, EdgeMethod::Eap).unwrap_err();
         assert!(error.message.contains("do not depend on each other"), "{}", error.message);
+        assert!(error.hint.as_deref().is_some_and(|hint| hint.contains("`circuit::sparse_features`")));
     }
     let model = model(decoder(config(), DType::F32));
     assert_eq!(scored(&model, &[], EdgeMethod::Eap).unwrap_err().about.as_deref(), Some("pairs"));
@@ -82,11 +83,29 @@ fn a_model_that_computes_nan_is_an_error() {
     let unembed = (&weights.unembed.weight * f64::NAN).unwrap();
     weights.unembed = Linear { weight: unembed, bias: None };
     let model = model(crate::model::decoder::Decoder::new(whole.config().as_ref().clone(), weights));
-    for method in [EdgeMethod::Eap, EdgeMethod::Exact] {
-        assert_eq!(scored(&model, &pairs(), method).unwrap_err().message, "the metric of pair 0 is NaN");
+    for method in [EdgeMethod::Eap, EdgeMethod::EapIg, EdgeMethod::AtpStar, EdgeMethod::Exact] {
+        let error = scored(&model, &pairs(), method).unwrap_err();
+        assert_eq!(error.message, "the metric of pair 0 is NaN");
+        assert_eq!(error.hint.as_deref(), Some("the weight `unembed.weight` has numbers that are not finite"));
     }
     let found = acdc(&model, &pairs(), (KL, false), &at(0.1), &Task::default());
     assert_eq!(found.unwrap_err().kind, Kind::Numeric);
+}
+
+#[test]
+fn a_model_in_f64_gives_the_numbers_of_one_in_f32() {
+    let [narrow, wide] = [DType::F32, DType::F64].map(|dtype| model(decoder(config(), dtype)));
+    for method in [EdgeMethod::Eap, EdgeMethod::EapIg, EdgeMethod::AtpStar, EdgeMethod::Exact] {
+        let both = [&narrow, &wide].map(|model| scored(model, &pairs(), method).unwrap());
+        for (a, b) in both[0].edges.iter().zip(&both[1].edges) {
+            assert!((a.effect - b.effect).abs() < 1e-4 * (1.0 + b.effect.abs()), "{method:?}: {a:?} and {b:?}");
+        }
+    }
+    let found = [&narrow, &wide].map(|model| {
+        let found = acdc(model, &pairs(), (KL, false), &at(0.05), &Task::default()).unwrap();
+        found[0].edges.iter().map(|edge| (edge.from, edge.to, edge.port)).collect::<Vec<_>>()
+    });
+    assert_eq!(found[0], found[1]);
 }
 
 #[test]
@@ -157,6 +176,8 @@ fn a_graph_of_more_than_100_000_edges() {
     let text = eap_file::written(&graph, &graph).unwrap();
     assert!(eap_file::is_one(&text) && !eap_file::is_one(&graph.json().unwrap()));
     assert_eq!(eap_file::parse(&text, false).unwrap().edges.len(), graph.edges.len());
+    let compared = crate::circuit::faithfulness::compare(&graph, &graph);
+    assert_eq!(compared.edges.both.len(), graph.edges.len());
     let all = Circuit::without_dictionaries(graph);
     for part in [subgraph::top, subgraph::greedy] {
         let options = SubgraphOptions { prune: false };

@@ -3,3 +3,4 @@
 mod limits;
 mod plain;
 mod reference;
+mod star;

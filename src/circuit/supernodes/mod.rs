@@ -1,10 +1,26 @@
-//! Supernodes: nodes of a graph that are drawn and changed as one.
+//! Supernodes: nodes of a graph that are drawn and changed as one, and what becomes of the model where one is changed,
+//! beside what the graph says and beside random groups.
 
-use super::attribution_graph::AttributionGraph;
-use super::attribution_graph::intervene::{Change, InterveneOptions};
+mod on_pairs;
+mod on_prompt;
+
 use super::graph::{Graph, Node, Supernode};
 use crate::base::{Result, names};
 use crate::err;
+
+pub use on_pairs::{GroupAblation, ablate};
+pub use on_prompt::{GroupIntervention, intervene};
+
+crate::options! {
+    /// The random groups beside one.
+    #[derive(Debug, Clone)]
+    pub struct RandomGroupOptions {
+        /// Number of random groups of as many nodes of the same kinds.
+        draws: usize = 10 => at_least(1.0);
+        /// Seed of the draws and of the bootstrap.
+        seed: i64 = 0;
+    }
+}
 
 impl Graph {
     /// Groups nodes under a name.
@@ -54,24 +70,6 @@ impl Graph {
             err!(Name, "expected a node or a group of the graph, found `{name}`").maybe_hint(near)
         })
     }
-}
-
-/// What changes where a supernode, or one node, of a circuit of an attribution graph is set to another value.
-pub fn changes(
-    attributed: &AttributionGraph,
-    (graph, name): (&Graph, &str),
-    options: &InterveneOptions,
-) -> Result<Vec<Change>> {
-    let change = |member: usize| -> Result<Change> {
-        let wanted = graph.nodes.get(member).map(Node::name).unwrap_or_default();
-        let node = (0..attributed.features.len()).find(|node| attributed.node(*node).name() == wanted);
-        let one = node
-            .and_then(|node| attributed.features.get(node))
-            .ok_or_else(|| err!(Argument, "expected features to change, found {wanted}").about("name"))?;
-        let value = options.new_value(one.activation)?;
-        Ok(Change { layer: one.layer, position: one.position, feature: one.feature, value })
-    };
-    graph.members(name).map_err(|e| e.about("name"))?.into_iter().map(change).collect()
 }
 
 #[cfg(test)]

@@ -1,0 +1,86 @@
+//! A group of features of an attribution graph set to other values on the graph's prompt: how the targets change, beside
+//! what the graph says, and beside random groups of as many active features of the same layers.
+
+use super::RandomGroupOptions;
+use crate::base::{Cell, Result, Table, Task};
+use crate::circuit::attribution_graph::AttributionGraph;
+use crate::circuit::attribution_graph::intervene::{self as change, Change, InterveneOptions};
+use crate::circuit::attribution_graph::predict::Predicted;
+use crate::circuit::check_draws;
+use crate::circuit::faithfulness::{Alike, mean};
+use crate::circuit::graph::{Graph, Node};
+use crate::err;
+use crate::model::Model;
+use crate::sae::Transcoders;
+
+/// The targets' changes where a group is changed, and where random groups are.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GroupIntervention {
+    pub targets: Vec<Predicted>,
+    /// The measured changes of the targets, by random groups.
+    pub random: Vec<Vec<f64>>,
+}
+
+/// Sets a supernode of a graph, or one feature, to what the options say, and then random groups.
+pub fn intervene(
+    (model, transcoders): (&Model, &Transcoders),
+    attributed: &AttributionGraph,
+    (graph, name): (&Graph, &str),
+    (options, random): (&InterveneOptions, &RandomGroupOptions),
+    task: &Task,
+) -> Result<GroupIntervention> {
+    let features = &attributed.features;
+    check_draws(random.draws, features.len())?;
+    let chosen = chosen(attributed, (graph, name))?;
+    let bar = task.begin("changing a group", Some(1 + random.draws as u64));
+    let changed = |chosen: &[bool]| -> Result<Vec<Predicted>> {
+        let of = features.iter().zip(chosen).filter(|(_, chosen)| **chosen).map(|(one, _)| {
+            let value = options.new_value(one.activation)?;
+            Ok(Change { layer: one.layer, position: one.position, feature: one.feature, value })
+        });
+        let changes = of.collect::<Result<Vec<_>>>()?;
+        let run = change::intervene(model, transcoders, &attributed.tokens, &changes, options.freeze, task)?;
+        bar.advance(1);
+        attributed.predictions(&changes, options.freeze, &run)
+    };
+    let targets = changed(&chosen)?;
+    let layers: Vec<usize> = features.iter().map(|one| one.layer).collect();
+    let alike = Alike::new(&layers, &chosen);
+    let draws = (0..random.draws as u64).map(|draw| {
+        task.check()?;
+        let found = changed(&alike.draw(random.seed as u64, draw))?;
+        Ok(found.iter().map(|target| target.measured).collect())
+    });
+    Ok(GroupIntervention { targets, random: draws.collect::<Result<_>>()? })
+}
+
+/// Which of the features are members of a group.
+fn chosen(attributed: &AttributionGraph, (graph, name): (&Graph, &str)) -> Result<Vec<bool>> {
+    let mut chosen = vec![false; attributed.features.len()];
+    for member in graph.members(name).map_err(|e| e.about("name"))? {
+        let wanted = graph.nodes.get(member).map(Node::name).unwrap_or_default();
+        let found = (0..chosen.len()).find(|node| attributed.node(*node).name() == wanted);
+        let found = found.ok_or_else(|| err!(Argument, "expected features to change, found {wanted}").about("name"))?;
+        chosen[found] = true;
+    }
+    Ok(chosen)
+}
+
+impl GroupIntervention {
+    /// Each target with the mean, the least and the most of random groups.
+    pub fn table(&self) -> Table {
+        let row = |(number, target): (usize, &Predicted)| -> Vec<Cell> {
+            let random: Vec<f64> = self.random.iter().filter_map(|draw| draw.get(number).copied()).collect();
+            let least = random.iter().copied().fold(f64::INFINITY, f64::min);
+            let most = random.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let Predicted { label, predicted, measured } = target;
+            let cells = [*predicted, *measured, mean(&random), least, most].map(Cell::from);
+            [Cell::from(label.as_str())].into_iter().chain(cells).collect()
+        };
+        Table {
+            title: "change of logits, less the mean over all tokens".into(),
+            columns: ["target", "predicted", "measured", "random", "from", "to"].map(String::from).to_vec(),
+            rows: self.targets.iter().enumerate().map(row).collect(),
+        }
+    }
+}
