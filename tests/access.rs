@@ -57,6 +57,10 @@ fn every_primitive_that_takes_a_path_is_judged() {
         ("Interactions", sets("")),
         ("FittedLens", jacobian("")),
         ("Contexts", fitted("features::contexts(m, s, text)")),
+        (
+            "Evaluation",
+            fitted("let many = []; many.pad(60, \"a b a b a b a\"); sae::coverage(m, s, data::texts(many))"),
+        ),
         ("FeatureCard", fitted("features::card(m, s.feature(0), text)")),
         ("Ranking", fitted("features::predicting(m, s, text, \"a\")")),
         ("Circuit", "circuit::load(\"tests/fixtures/circuits/tree.json\")".to_string()),

@@ -56,7 +56,7 @@ crate::options! {
         /// Deviation of the weights with which a feature depends on them.
         correlation: f64 = 0.1 => at_least(0.0);
         /// Steps of making directions more orthogonal.
-        orthogonal: usize = 100;
+        orthogonal: usize = 100 => at_most(10_000.0);
         /// Whether the strengths of all features in all rows are given, too.
         codes: bool = false;
         /// Which rows are drawn: another number gives other rows of the same features.
@@ -146,8 +146,10 @@ impl SynthOptions {
             return Err(err!(Argument, "expected a `least` of at most `most`, {}, found {}", self.most, self.least)
                 .about("least"));
         }
-        let numbers = self.features as u128 * (8 * self.d as u128 + self.causes as u128)
-            + self.rows as u128 * (self.d as u128 + if self.codes { self.features as u128 } else { 0 });
+        let [d, features, causes, rows] = [self.d, self.features, self.causes, self.rows].map(|n| n as u128);
+        let of_features = features.saturating_mul(8_u128.saturating_mul(d).saturating_add(causes));
+        let of_rows = rows.saturating_mul(d + if self.codes { features } else { 0 });
+        let numbers = of_features.saturating_add(of_rows);
         memory::check(4_u128.saturating_mul(numbers), || format!("{} rows of synthetic activations", self.rows))
     }
 
@@ -165,6 +167,9 @@ impl SynthOptions {
         let mut generation = 0..self.roots.min(self.features);
         let mut next = generation.end;
         for _ in 0..self.depth {
+            if generation.is_empty() {
+                break;
+            }
             let first = next;
             for parent in generation {
                 let end = next.saturating_add(self.children).min(self.features);
