@@ -55,7 +55,8 @@ impl NodeAblations for EdgeRuns<'_> {
 
     /// All edges that leave it.
     fn units_of(&self, node: usize) -> Vec<usize> {
-        let receivers = (0..self.wiring.receivers.len()).filter(|receiver| self.wiring.before(*receiver).contains(&node));
+        let receivers =
+            (0..self.wiring.receivers.len()).filter(|receiver| self.wiring.before(*receiver).contains(&node));
         receivers.map(|receiver| self.wiring.edge(node, receiver)).collect()
     }
 }

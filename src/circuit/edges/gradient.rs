@@ -208,7 +208,8 @@ impl Slopes<'_> {
         let mut places: Vec<Place> = self.wiring.receivers.iter().map(|one| self.read_at(*one)).collect();
         if self.is_star {
             places.retain(|place| !matches!(place.site.kind, SiteKind::Q | SiteKind::K));
-            places.extend((0..self.wiring.layers).map(|layer| Place { site: Site::new(SiteKind::Z, layer), head: None }));
+            places
+                .extend((0..self.wiring.layers).map(|layer| Place { site: Site::new(SiteKind::Z, layer), head: None }));
         }
         places.sort();
         places.dedup();

@@ -141,7 +141,8 @@ fn check_slope(measure: Measure, options: &EdgeOptions) -> Result<()> {
             .hint("method: \"exact\" needs none")
             .about("method"));
     }
-    if matches!(options.method, EdgeMethod::Eap | EdgeMethod::AtpStar) && matches!(measure, Measure::Kl(Prompt::Clean)) {
+    if matches!(options.method, EdgeMethod::Eap | EdgeMethod::AtpStar) && matches!(measure, Measure::Kl(Prompt::Clean))
+    {
         return Err(err!(
             Argument,
             "the KL to clean runs is 0 on clean runs and has no slope there, which {word:?} needs"

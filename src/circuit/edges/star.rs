@@ -82,8 +82,13 @@ impl<'a> Star<'a> {
 
     /// The gradients that count for what a layer reads; where there is no other layer, nothing is dropped.
     fn slopes(&self, layer: Option<usize>) -> Vec<&Slope> {
-        let others: Vec<&Slope> =
-            self.dropped.iter().enumerate().filter(|(dropped, _)| Some(*dropped) != layer).map(|(_, one)| one).collect();
+        let others: Vec<&Slope> = self
+            .dropped
+            .iter()
+            .enumerate()
+            .filter(|(dropped, _)| Some(*dropped) != layer)
+            .map(|(_, one)| one)
+            .collect();
         // What the logits read is behind all layers.
         if others.is_empty() || layer.is_none() { vec![self.clean] } else { others }
     }

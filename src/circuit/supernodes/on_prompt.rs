@@ -59,8 +59,7 @@ fn chosen(attributed: &AttributionGraph, (graph, name): (&Graph, &str)) -> Resul
     for member in graph.members(name).map_err(|e| e.about("name"))? {
         let wanted = graph.nodes.get(member).map(Node::name).unwrap_or_default();
         let found = (0..chosen.len()).find(|node| attributed.node(*node).name() == wanted);
-        let found =
-            found.ok_or_else(|| err!(Argument, "expected features to change, found {wanted}").about("name"))?;
+        let found = found.ok_or_else(|| err!(Argument, "expected features to change, found {wanted}").about("name"))?;
         chosen[found] = true;
     }
     Ok(chosen)

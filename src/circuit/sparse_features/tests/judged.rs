@@ -105,7 +105,8 @@ fn faithfulness_and_completeness_are_those_of_dictionaries_that_are_spliced_plai
     assert!((judged.everything - everything).abs() < 1e-4 && (judged.nothing - nothing).abs() < 1e-4);
     // The smallest of its units: f without it.
     let least = &judged.left_out[0];
-    let without = |site: &str, part: Part| has(site, part) && crate::circuit::Node::new(site, 0, part).name() != least.unit;
+    let without =
+        |site: &str, part: Part| has(site, part) && crate::circuit::Node::new(site, 0, part).name() != least.unit;
     assert!((least.change - (circuit - share(mean(&without)))).abs() < 1e-4);
 }
 
@@ -166,7 +167,8 @@ fn dictionaries_whose_features_never_fire_leave_their_errors() {
     let saes = [silent("resid_post.0"), silent("resid_post.1")];
     let search = SparseFeatureOptions { node_threshold: 0.0, edge_threshold: 0.0, ..SparseFeatureOptions::default() };
     let options = PairCircuitOptions { search, ..PairCircuitOptions::default() };
-    let graph = of_pairs(&model, &saes, &pairs(), (Measure::LogitDiff, false), &options, &Task::default()).unwrap().graph;
+    let graph =
+        of_pairs(&model, &saes, &pairs(), (Measure::LogitDiff, false), &options, &Task::default()).unwrap().graph;
     let parts: Vec<Part> = graph.nodes[1..].iter().map(|node| node.part).collect();
     assert_eq!((parts, graph.is_whole), (vec![Part::Error, Part::Error], true));
 }

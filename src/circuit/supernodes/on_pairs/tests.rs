@@ -164,5 +164,7 @@ fn a_group_of_features_is_ablated_together() {
     let kept: Vec<bool> = runs.kept(&graph).unwrap().iter().map(|chosen| !chosen).collect();
     let [rest, whole] = [kept, vec![true; runs.units()]].map(|kept| mean(&runs.values(&kept, &task).unwrap()));
     assert!((found.measured - (rest - whole)).abs() < 1e-12 && found.nodes == named.len());
-    assert!(ablated(&graph, "logits", &runs, ablation).unwrap_err().message.starts_with("expected features and errors"));
+    assert!(
+        ablated(&graph, "logits", &runs, ablation).unwrap_err().message.starts_with("expected features and errors")
+    );
 }
