@@ -147,7 +147,7 @@ fn what_is_no_number_is_refused_with_its_pair() {
         &Task::default(),
     );
     let error = error.unwrap_err();
-    assert!(error.kind == Kind::Numeric && error.message.contains("NaN for pair 1 with 6 of 6 units"), "{error}");
+    assert!(error.kind == Kind::Numeric && error.message.contains("pair 1 is NaN with 6 of 6 units"), "{error}");
     let none = Sums { pairs: Vec::new(), ..sums() };
     let error = judge(&scored([1.0; 6]), &none, &PairJudgeOptions::default(), &Task::default()).unwrap_err();
     assert!(error.message.contains("at least one pair"), "{error}");
