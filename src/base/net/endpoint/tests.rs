@@ -289,9 +289,13 @@ fn a_budget_ends_the_work_before_it_is_exceeded() {
 fn an_interruption_waits_for_no_answer() {
     let server = Server::new(|number, request| if number < 3 { echo(request) } else { Act::Stall });
     let (place, task) = (Place::new(), Task::default());
-    let flag = task.flag().clone();
+    let (flag, asked) = (task.flag().clone(), server.asked.clone());
     let raised = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_millis(400));
+        // Three are answered, and six wait.
+        while asked.load(Ordering::SeqCst) < 9 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        std::thread::sleep(Duration::from_millis(100));
         flag.store(true, Ordering::Relaxed);
         Instant::now()
     });
