@@ -13,7 +13,7 @@ use crate::model::Model;
 use crate::model::batch::Batch as Rows;
 use crate::model::run::Ask;
 use crate::sae::{Sae, site_layer};
-use crate::tensor::{DType, Device, Tensor, dtype};
+use crate::tensor::{DType, Device, dtype};
 
 /// Features in a file, as many as SAEDashboard computes at a time; correlations are within a file.
 pub const IN_FILE: usize = 128;

@@ -36,7 +36,7 @@ use rhai::plugin::*;
 /// The groups of options that documentation here names.
 pub const OPTIONS: &[Group] = &[
     ("batches", fields::<BatchOptions>),
-    ("export", fields::<batch::ExportOptions>),
+    ("save_batches", fields::<batch::SaveBatchOptions>),
     ("feature_contexts", fields::<OverviewOptions>),
     ("feature_counts", fields::<CountOptions>),
     ("feature_description", fields::<DescribeOptions>),
