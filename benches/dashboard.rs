@@ -52,7 +52,7 @@ fn main() {
             r#"
             let m = model::load("tiny");
             let text = data::text("grammar", #{{ tokens: {TOKENS} }});
-            let s = sae::fit(m, "resid_post.3", text, #{{ k: 32, d_sae: {FEATURES}, steps: 300, seed: 0 }});
+            let s = sae::fit(m, "resid_post.3", text, #{{ kind: "batch_topk", k: 32, d_sae: {FEATURES}, steps: 300, seed: 0 }});
             s.save("ours");
             s.save("sae", #{{ format: "saelens" }});
             m.save("neox");
@@ -80,7 +80,7 @@ fn main() {
 }
 
 const SENTENCES: &str = "Each is one run in a process of its own, model and dictionary loaded before the clock starts; ratios are of times \
-     of the same run. Top-k of 32 at `resid_post.3`, on the labelled language in rows of 256; the pages have 28 contexts a feature, \
+     of the same run. Batch top-k of 32 at `resid_post.3`, on the labelled language in rows of 256; the pages have 28 contexts a feature, \
      histograms, logits, neighbours and the index. SAEDashboard computes its data of 64 features at a time without writing pages, \
      with 20 strongest contexts and 5 intervals of 5, activations of the model kept on disk: two batches of features are timed on an \
      eighth of the tokens, the first with the model and the second without, and the whole is that of the first and 63 of the second, \

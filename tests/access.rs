@@ -139,7 +139,7 @@ fn dashboards_are_written_where_a_script_may_write() {
     let made = "let t = data::tokenizer(\"a b\", #{ kind: \"words\", min_frequency: 1 }); let text = data::texts([\"a b a b\"]);
          let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 8 }, #{ tokenizer: t });
          let s = sae::fit(m, \"resid_post.0\", text, #{ k: 1, d_sae: 4, steps: 1 });";
-    for call in ["dashboard", "export"] {
+    for call in ["dashboard", "save_batches"] {
         let code = format!("{made} features::{call}(m, s, text, #{{ dir: \"../kept\" }})").leak();
         let (kind, message) = support::failure(code, Rules::default());
         assert!(kind == "access" && message.starts_with("this script may not write ../kept/"), "{message}");

@@ -15,13 +15,16 @@ let line = "";
 for i in 0..400 { line += words[(i * i + 2 * i + i / 7) % 8] + " "; }
 let text = data::texts([line]);
 let saes = sae::fit_all(m, "resid_post.*", text, #{ k: 3, d_sae: 300, steps: 2, seed: 1 });
-let tree = circuit::causal_tree(m, saes, saes[1].feature(0), text, #{ contexts: 2 });
+let active = features::contexts(m, saes[1], text).table.to_map().rows.map(|row| row[1]);
+let tree = circuit::causal_tree(m, saes, saes[1].feature(active[0]), text, #{ contexts: 2 });
 let evil = "</script><img src=x onerror=\"top.document.title='broken'\">";
-let said = table([#{ feature: "resid_post.1/0", description: evil, score: 0.5 }, #{ feature: "resid_post.1/7", description: "zebra", score: 0.25 }]);
+let words = |number, words, score| #{ feature: `resid_post.1/${active[number]}`, description: words, score: score };
+let said = table([words.call(0, evil, 0.5), words.call(1, "zebra", 0.25)]);
 let made = features::dashboard(m, saes, text, #{ dir: "pages", descriptions: said, circuits: [tree] }).to_map().fields;
-run::check("every feature has a card", made.cards == 600);
+run::check(made.cards == 600, "every feature has a card");
 let again = features::dashboard(m, saes, text, #{ dir: "pages", descriptions: said, circuits: [tree] }).to_map().fields;
-run::check("the same call finds all of them", again["kept from before"] == 600 && again["made now"] == 0);
+run::check(again["kept from before"] == 600 && again["made now"] == 0, "the same call finds all of them");
+print(`${active[0]} ${active[1]}`);
 "##;
 
 /// What drives the page and writes what it saw into its own title, step after step.
@@ -90,9 +93,9 @@ frame.onload = async () => {
   note("next", heading() !== one && heading().endsWith("of resid_post.1"));
   note("contexts", page().querySelectorAll("#card details[open] li span").length > 0);
   note("cut", [...page().querySelectorAll("#card *")].every((part) => part.childNodes.length > 1 || part.textContent.length < 2500));
-  frame.contentWindow.location.hash = "#1/0";
-  await until(() => heading() === "feature 0 of resid_post.1");
-  note("said", page().querySelector(".meaning").textContent.startsWith("</script><img src=x"));
+  frame.contentWindow.location.hash = "#1/FIRST";
+  await until(() => heading() === "feature FIRST of resid_post.1");
+  note("said", page().querySelector(".meaning").textContent.startsWith("<" + "/script><img src=x"));
   note("bars", page().querySelectorAll("#card rect").length > 0);
   note("made", page().querySelectorAll("img, #card script").length);
   const link = page().querySelector(".circuits a");
@@ -111,26 +114,30 @@ frame.onload = async () => {
 </script>
 "##;
 
-/// The folder of the pages.
-fn made(folder: &Path) -> PathBuf {
+/// The folder of the pages, and the two features that have words.
+fn made(folder: &Path) -> (PathBuf, [String; 2]) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_microtome"));
     command.args(["-e", SCRIPT]).current_dir(folder).env("MICROTOME_CACHE", "");
     let ran = command.output().unwrap();
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
-    folder.join("out/pages")
+    let said = String::from_utf8(ran.stdout).unwrap();
+    let (first, second) = said.lines().last().and_then(|line| line.split_once(' ')).unwrap();
+    (folder.join("out/pages"), [first.into(), second.into()])
 }
 
 #[test]
 fn a_dashboard_is_used_by_pointer_and_keyboard_and_nothing_escapes_its_quotes() {
     let Some(chromium) = chromium() else { return };
     let folder = tempfile::tempdir().unwrap();
-    let pages = made(folder.path());
-    let expected = "all=600 features drawn=true first=0 falls=true words=1 of 600 features card=feature 7 of resid_post.1 \
+    let (pages, [first, second]) = made(folder.path());
+    let expected = format!(
+        "all=600 features drawn=true first=0 falls=true words=1 of 600 features card=feature {second} of resid_post.1 \
                     reading=true closed=true silent=true dead=never active deeper=true one=300 of 600 features next=true \
-                    contexts=true cut=true said=true bars=true made=0 node=true back=feature 0 of resid_post.1";
+                    contexts=true cut=true said=true bars=true made=0 node=true back=feature {first} of resid_post.1"
+    );
     for width in ["1280", "420"] {
         let driver = pages.join("driver.html");
-        std::fs::write(&driver, DRIVER.replace("WIDTH", width)).unwrap();
+        std::fs::write(&driver, DRIVER.replace("WIDTH", width).replace("FIRST", &first)).unwrap();
         let words = ["--allow-file-access-from-files", "--virtual-time-budget=60000", "--dump-dom"];
         let dom = String::from_utf8(browse(chromium, &folder.path().join("profile"), &words, &driver)).unwrap();
         assert_eq!(title(&dom), expected.replace('<', "&lt;"), "at a width of {width}");

@@ -241,7 +241,7 @@ pub const READERS: &[Reader] = &[
         name: "batch-file",
         fixtures: &["dashboard/batch-0.json"],
         inside: Inside::Json,
-        reads: r#"let cards = features::load("case/x.json"); for card in cards { show(card); card.tables; card.to_map(); }
+        reads: r#"let cards = features::load_batch("case/x.json"); for card in cards { show(card); card.tables; card.to_map(); }
             cards[0].save("again.html"); cards"#,
         ..NONE
     },

@@ -83,7 +83,7 @@ pub fn line(entry: &Entry, has_card: bool) -> Value {
 /// The texts that a feature is searched by, besides those of its line.
 pub fn words(card: &FeatureCard) -> String {
     let texts = card.contexts.iter().flat_map(|group| &group.texts);
-    let text = |text: &HeatText| shown(&text.tokens.concat());
+    let text = |text: &HeatText| text.tokens.iter().map(|text| token(text)).collect::<String>();
     texts.map(text).collect::<Vec<_>>().join("\n")
 }
 

@@ -35,6 +35,8 @@ pub struct Written {
 pub fn check_folder(dir: &Path, files: &Files) -> Result<Vec<String>> {
     let place = files.access().to_write(&dir.join(MARK)).map_err(|e| e.about("dir"))?;
     let folder = place.parent().unwrap_or(dir);
+    // What may not be read is no empty folder.
+    files.has(folder).map_err(|e| e.about("dir"))?;
     let names = files.names(folder);
     let is_ours = |mark: Value| mark["made by"] == "microtome";
     let mark = || reading::read::<Value>(&files.bytes(&place).unwrap_or_default(), |e| err!(Format, "{e}"));

@@ -1,4 +1,4 @@
-//! `features::export` and `features::load`: the batch files of SAEDashboard and Neuronpedia.
+//! `features::save_batches` and `features::load_batch`: the batch files of SAEDashboard and Neuronpedia.
 
 use std::path::Path;
 
@@ -20,7 +20,7 @@ use crate::script::sae::Sae;
 crate::options! {
     /// Where batch files are written, and of which features.
     #[derive(Debug, Clone)]
-    pub struct ExportOptions {
+    pub struct SaveBatchOptions {
         /// Folder of the files.
         dir: String = "batches".into();
         /// The features: an array of them or of indices, or a range.
@@ -40,7 +40,7 @@ pub mod functions {
     ///
     /// # Options
     /// - [batches]
-    /// - [export]
+    /// - [save_batches]
     ///
     /// # Example
     /// ```
@@ -48,15 +48,18 @@ pub mod functions {
     /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 8 }, #{ tokenizer: t, seed: 1 });
     /// let text = data::texts(["to be or not to be"]);
     /// let s = sae::fit(m, "resid_post.0", text, #{ k: 2, ratio: 2, steps: 5, seed: 1 });
-    /// let files = features::export(m, s, text, #{ dir: "doc/batches", features: [0, 3], top: 2, each: 1 });
-    /// features::load(files[0]).map(|card| card.feature)  //=> [0, 3]
+    /// let files = features::save_batches(m, s, text, #{ dir: "doc/batches", features: [0, 3], top: 2, each: 1 });
+    /// features::load_batch(files[0]).map(|card| card.feature)  //=> [0, 3]
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn export(ctx: NativeCallContext, m: Model, s: Sae, text: Text, options: Options) -> Fallible<Array> {
+    pub fn save_batches(ctx: NativeCallContext, m: Model, s: Sae, text: Text, options: Options) -> Fallible<Array> {
         let env = env(&ctx)?;
         let mut read = reader(options);
-        let (options, asked): (BatchOptions, ExportOptions) = (read.declared()?, read.declared()?);
+        let (options, asked): (BatchOptions, SaveBatchOptions) = (read.declared()?, read.declared()?);
         read.finish()?;
+        // Before the work, and not after it.
+        let first = Path::new(&asked.dir).join("batch-0.json");
+        env.files.access().to_write(&first).map_err(|e| e.about("dir"))?;
         let saes = [s.core.clone()];
         let mut features: Vec<usize> = match asked.features {
             Some(wanted) => wanted.places(&saes)?.into_iter().map(|(_, feature)| feature).collect(),
@@ -84,12 +87,12 @@ pub mod functions {
     ///
     /// # Example
     /// ```
-    /// let cards = features::load("tests/fixtures/dashboard/batch-0.json");
+    /// let cards = features::load_batch("tests/fixtures/dashboard/batch-0.json");
     /// cards.map(|card| card.feature)  //=> [0, 5, 9]
     /// cards[1].contexts[0].texts.len()  //=> 6
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn load(ctx: NativeCallContext, path: &str) -> Fallible<Array> {
+    pub fn load_batch(ctx: NativeCallContext, path: &str) -> Fallible<Array> {
         let bytes = env(&ctx)?.files.bytes(Path::new(path)).map_err(|e| e.about("path"))?;
         let batch = batch::parse(&bytes).map_err(|e| e.within(path.to_string()).about("path"))?;
         Ok(batch::cards(&batch).into_iter().map(Dynamic::from).collect())

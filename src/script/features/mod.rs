@@ -46,7 +46,7 @@ pub const OPTIONS: &[Group] = &[
     ("coverage", fields::<ReadingOptions>),
     ("evaluate", fields::<EvaluateOptions>),
     ("batches", fields::<BatchOptions>),
-    ("export", fields::<batch::ExportOptions>),
+    ("save_batches", fields::<batch::SaveBatchOptions>),
     ("feature_contexts", fields::<OverviewOptions>),
     ("feature_counts", fields::<CountOptions>),
     ("feature_description", fields::<DescribeOptions>),
