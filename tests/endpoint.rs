@@ -118,9 +118,11 @@ fn a_judge_that_may_not_be_asked_is_not() {
 fn finds_b(question: &str) -> String {
     let asked: serde_json::Value = serde_json::from_str(question).unwrap();
     let texts: Vec<&str> = asked["texts"].as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect();
-    match texts.concat().len() % 5 {
-        0 => "<b>no</b>\u{1b}[2J".into(),
-        _ => serde_json::json!(texts.iter().map(|text| u8::from(text.contains('b'))).collect::<Vec<_>>()).to_string(),
+    match texts[0].starts_with('a') {
+        true => "<b>no</b>\u{1b}[2J".into(),
+        false => {
+            serde_json::json!(texts.iter().map(|text| u8::from(text.contains('b'))).collect::<Vec<_>>()).to_string()
+        }
     }
 }
 

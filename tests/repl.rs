@@ -338,29 +338,3 @@ fn nothing_from_outside_is_a_code_to_the_terminal() {
     assert!(!bytes.contains("\x1b]52") && !bytes.contains('\x07') && !bytes.contains("\x1b[2J"), "{bytes:?}");
     assert!(bytes.contains("␛]52;c;eA==␇"), "{bytes:?}");
 }
-
-#[test]
-fn a_person_explains_a_feature_at_the_prompt() {
-    let folder = folder();
-    let mut terminal = Terminal::ready(folder.path());
-    terminal.done("let t = data::tokenizer(\"to be\", #{ kind: \"characters\", min_frequency: 1 });");
-    terminal.done("let shape = #{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 8 };");
-    terminal.done("let m = model::init(shape, #{ tokenizer: t, seed: 1 });");
-    terminal.done("let texts = []; texts.pad(40, \"to be to be to be\");");
-    terminal.done("let text = data::texts(texts);");
-    terminal.done("let f = sae::neurons(8, #{ relu: true }).feature(0);");
-    terminal.done("let asked = #{ site: \"embed\", explainer: \"person\" };");
-    terminal.line("let e = features::explain(m, f, text, asked);");
-    terminal.see("1 of 1: {\"texts\":");
-    terminal.line("some of the vowels");
-    terminal.prompt();
-    terminal.line("e.text");
-    terminal.see_line("some of the vowels");
-    terminal.prompt();
-    // Ctrl-C does not wait for an answer.
-    terminal.line("features::explain(m, f, text, asked + #{ seed: 1 });");
-    terminal.see("1 of 1: {\"texts\":");
-    terminal.send(CTRL_C);
-    terminal.see("interrupted");
-    terminal.prompt();
-}
