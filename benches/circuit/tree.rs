@@ -58,6 +58,7 @@ fn survey(model: &Model, saes: &[Sae]) -> Survey {
         classes: Vec::new(),
         occurrences: Vec::new(),
         spreads: vec![Vec::new(); dictionaries.len()],
+        windows: vec![Vec::new(); dictionaries.len()],
         dictionaries,
     }
 }

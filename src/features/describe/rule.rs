@@ -81,7 +81,7 @@ mod tests {
         let ids: Vec<u32> = stream(1, "words", shift).random_iter::<u32>().map(|id| id % 8).take(4096).collect();
         let codes =
             |is_active: &dyn Fn(usize) -> bool| (0..4096).map(|at| if is_active(at) { 2.0 } else { 0.0 }).collect();
-        let after = |at: usize| at % 16 > 0 && ids[at] == 1 && ids[at - 1] == 2;
+        let after = |at: usize| !at.is_multiple_of(16) && ids[at] == 1 && ids[at - 1] == 2;
         TextCodes {
             starts: (0..=256).map(|row| 16 * row).collect(),
             codes: vec![codes(&after), codes(&|at| ids[at] == 6 || ids[at] == 3)],

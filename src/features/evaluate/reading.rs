@@ -217,7 +217,7 @@ impl Reader {
             let part = dtype::convert(&part, self.sae.parts().encoder.dtype())?;
             let (codes, x_hat) = self.sae.encode_and_reconstruct(&part)?;
             self.meter.add(Seen { x: &part, codes: &codes, x_hat: &x_hat, positions: None }, task)?;
-            let [x, codes, x_hat] = [&part, &codes, &x_hat].map(|t| numbers(t));
+            let [x, codes, x_hat] = [&part, &codes, &x_hat].map(numbers);
             let (x, codes, x_hat) = (x?, codes?, x_hat?);
             let (width, mut at) = (self.sae.d_in(), 0);
             for row in rows {

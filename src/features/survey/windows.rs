@@ -24,12 +24,15 @@ impl Window {
 /// So many windows are kept before the first are looked through for those whose position is no longer kept.
 const MANY: usize = 64;
 
+/// Codes around a position, by column.
+type Codes = Box<[(u32, f32)]>;
+
 /// The codes of one feature around its kept positions, by row and column.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Windows {
     /// None where nobody asked for them.
     window: Option<Window>,
-    found: HashMap<(u32, u32), Box<[(u32, f32)]>>,
+    found: HashMap<(u32, u32), Codes>,
     tidy_at: usize,
 }
 

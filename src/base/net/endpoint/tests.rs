@@ -355,8 +355,8 @@ fn a_damaged_exchange_is_named() {
     let server = Server::new(|_, request| echo(request));
     let place = Place::new();
     place.ask(&server.address, once(), 1).unwrap();
-    let files = walkdir::WalkDir::new(place.folder.path()).into_iter().flatten();
-    let kept = files.filter(|f| f.path().extension().is_some_and(|e| e == "json")).next().unwrap();
+    let mut files = walkdir::WalkDir::new(place.folder.path()).into_iter().flatten();
+    let kept = files.find(|f| f.path().extension().is_some_and(|e| e == "json")).unwrap();
     std::fs::write(kept.path(), "{").unwrap();
     let error = place.ask(&server.address, once(), 1).unwrap_err();
     assert!(error.kind == Kind::Format && error.hint.unwrap() == "delete it to ask again");
