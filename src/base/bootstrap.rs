@@ -44,7 +44,7 @@ pub fn wilson(successes: usize, trials: usize) -> [f64; 2] {
     let (n, p) = (trials as f64, successes as f64 / trials as f64);
     let middle = (p + Z * Z / (2.0 * n)) / (1.0 + Z * Z / n);
     let half = Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt() / (1.0 + Z * Z / n);
-    [middle - half, middle + half]
+    [(middle - half).max(0.0), (middle + half).min(1.0)]
 }
 
 fn percentiles(mut found: Vec<f64>) -> Option<[f64; 2]> {

@@ -4,7 +4,7 @@
 //! classes have one output s, with p = 1 / (1 + e^-s) for the second; more have an output each and the softmax.
 //!
 //! Columns are centred, and divided so that the curvature along each weight is at most about 1. Both solvers work on
-//! these columns and stop where no component of the gradient is above [`TOLERANCE`].
+//! these columns and stop where no component of the gradient is above [`TOLERANCE`], or [`ROUNDED`] if no more steps help.
 
 use std::collections::VecDeque;
 
@@ -17,6 +17,9 @@ use crate::err;
 
 /// The largest component of the gradient at an optimum.
 const TOLERANCE: f64 = 1e-9;
+
+/// The same where steps make it no smaller: columns that are almost the same leave a gradient of their rounding.
+const ROUNDED: f64 = 1e-8;
 
 /// So many weights are left to Newton's method, whose steps cost their cube.
 const NEWTON_WEIGHTS: usize = 300;
@@ -198,6 +201,9 @@ impl<'a> Objective<'a> {
             at = self.point(weights, scores);
         }
         let slope = largest(&at.gradient);
+        if slope <= ROUNDED {
+            return Ok(at.weights);
+        }
         Err(err!(Numeric, "the probe does not converge: a component of its gradient is still {slope:.1e}").hint(
             "raise `l2`; columns of very different size, or classes that are almost separable, have no stable optimum",
         ))
