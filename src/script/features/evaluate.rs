@@ -25,7 +25,11 @@ impl Item for Evaluation {
     }
 
     fn terminal(&self, screen: &Screen) -> Result<String> {
-        self.table().terminal(screen)
+        // Formulas are sentences, for which a terminal has no column.
+        let mut table = self.table();
+        table.columns.pop();
+        table.rows.iter_mut().for_each(|row| drop(row.pop()));
+        table.terminal(screen)
     }
 
     fn html(&self) -> Result<String> {
