@@ -5,27 +5,22 @@
 //! the stream that each receiver reads by itself it is one linear map and one norm; then all edges of a layer are one
 //! product of gradients and differences.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::rc::Rc;
 
 use super::runs::{means, others};
+use super::slopes::{Slope, Slopes, wide};
 use super::star::Star;
-use super::texts::{Others, all_written, output_site, outputs, port_site, stream_of, written};
+use super::texts::{Others, all_written, output_site, outputs, stream_of, written};
 use super::wiring::{Receiver, Wiring};
-use super::{EdgeMethod, EdgeOptions, SHARE, Scores, check_values, completed, groups};
+use super::{EdgeMethod, EdgeOptions, SHARE, Scores, completed, groups};
 use crate::base::{Result, Task};
 use crate::circuit::Port;
 use crate::data::pairs::tokens::{Prompt, TokenPair};
 use crate::err;
-use crate::intervene::grid::{Group, dropping};
 use crate::intervene::metric::{Measure, MetricPlan};
 use crate::model::Model;
-use crate::model::cache::Cache;
-use crate::model::decoder::{Decoder, Logits};
-use crate::model::hooks::{At, Bound, Edit};
 use crate::model::site::{Place, Site, SiteKind};
-use crate::tensor::{DType, Tensor, floats};
+use crate::tensor::{Tensor, floats};
 
 /// The scores of all edges; of an interrupted search over the groups of pairs that were read.
 pub fn scores(
@@ -60,46 +55,7 @@ pub fn scores(
     Ok(Scores { scores, is_whole })
 }
 
-/// Keeps what flows at a site, or puts something in its place that lets no gradient pass.
-struct Noting {
-    notes: Rc<RefCell<BTreeMap<Site, Tensor>>>,
-    instead: Option<Tensor>,
-}
-
-impl Edit for Noting {
-    fn edit(&mut self, at: &At, _: Place, _: Option<&[i64]>, x: &Tensor) -> Result<Option<Tensor>> {
-        let x = self.instead.as_ref().unwrap_or(x).detach();
-        self.notes.borrow_mut().insert(at.site, x);
-        Ok(self.instead.clone())
-    }
-}
-
-/// The gradients of one run, and what was noted of it.
-pub struct Slope {
-    pub gradients: Cache,
-    pub notes: BTreeMap<Site, Tensor>,
-}
-
-/// The gradients of the sum of a metric over the pairs of a group.
-#[derive(Clone, Copy)]
-pub struct Slopes<'a> {
-    pub decoder: &'a Decoder,
-    pub wiring: &'a Wiring,
-    pub measure: Measure<'a>,
-    pub group: &'a Group,
-    /// Whether gradients are taken at what attention gives, in place of its queries and keys.
-    pub is_star: bool,
-    /// The layer through whose output no gradient passes.
-    pub dropped: Option<usize>,
-    pub task: &'a Task,
-}
-
 impl Slopes<'_> {
-    fn plan(&self, which: Prompt) -> Result<MetricPlan<'_>> {
-        let Self { decoder, measure, group, task, .. } = self;
-        MetricPlan::new(*measure, decoder, &group.pairs, (which, &group.numbers), task)
-    }
-
     /// Adds the sums over the pairs of this group.
     fn add(&self, others: &Others, options: &EdgeOptions, sums: &mut [f64]) -> Result<()> {
         let plan = self.plan(Prompt::Clean)?;
@@ -171,60 +127,6 @@ impl Slopes<'_> {
         Ok(())
     }
 
-    /// One forward and backward pass, with something put in the place of what flows at some sites.
-    pub fn slope(&self, plan: &MetricPlan, mut instead: BTreeMap<Site, Tensor>, noted: &[Place]) -> Result<Slope> {
-        let notes = Rc::new(RefCell::new(BTreeMap::new()));
-        let streams = self.wiring.receivers.iter().map(|receiver| stream_of(self.wiring, *receiver).site);
-        let mut sites: Vec<Site> =
-            streams.chain(noted.iter().map(|place| place.site)).chain(instead.keys().copied()).collect();
-        if !noted.is_empty() {
-            sites.extend(self.wiring.senders.iter().map(|sender| output_site(*sender)));
-        }
-        sites.sort();
-        sites.dedup();
-        let mut hooks = Vec::new();
-        for site in sites {
-            let edit = Noting { notes: notes.clone(), instead: instead.remove(&site) };
-            hooks.push(Bound::new(self.decoder.config(), &site.to_string(), None, None, Box::new(edit))?);
-        }
-        if let Some(layer) = self.dropped {
-            hooks.extend(dropping(self.decoder.config(), layer)?);
-        }
-        let mut values = Vec::new();
-        let mut metric = |logits: &Tensor| {
-            let found = plan.values(logits)?;
-            values = floats(&found.detach())?;
-            Ok(found.sum_all()?)
-        };
-        let (places, logits) = (self.places(), Logits::Points(plan.points()));
-        let found = self.decoder.grads(plan.batch(), hooks, &places, logits, &mut metric, self.task)?;
-        check_values(&values, &self.group.numbers, &String::new)?;
-        let notes = notes.take();
-        Ok(Slope { gradients: found.cache, notes })
-    }
-
-    /// Where gradients are taken: queries and keys, or what attention gives; values, what MLPs read, and the last stream.
-    fn places(&self) -> Vec<Place> {
-        let mut places: Vec<Place> = self.wiring.receivers.iter().map(|one| self.read_at(*one)).collect();
-        if self.is_star {
-            places.retain(|place| !matches!(place.site.kind, SiteKind::Q | SiteKind::K));
-            places
-                .extend((0..self.wiring.layers).map(|layer| Place { site: Site::new(SiteKind::Z, layer), head: None }));
-        }
-        places.sort();
-        places.dedup();
-        places
-    }
-
-    fn read_at(&self, receiver: Receiver) -> Place {
-        let (kind, layer) = match receiver {
-            Receiver::Port { layer, port, .. } => (port_site(self.decoder, port, false), layer),
-            Receiver::Mlp { layer } => (SiteKind::MlpIn, layer),
-            Receiver::Logits => return stream_of(self.wiring, receiver),
-        };
-        Place { site: Site::new(kind, layer), head: None }
-    }
-
     /// Adds difference . gradient for all edges from some senders.
     fn contract(&self, from: &Differences, slope: &Slope, sums: &mut [f64]) -> Result<()> {
         let wiring = self.wiring;
@@ -281,9 +183,4 @@ struct Differences<'a> {
     shifts: &'a Tensor,
     senders: std::ops::Range<usize>,
     weight: f64,
-}
-
-/// In f32 at least.
-pub fn wide(x: &Tensor) -> Result<Tensor> {
-    Ok(if x.dtype() == DType::F64 { x.clone() } else { x.to_dtype(DType::F32)? })
 }

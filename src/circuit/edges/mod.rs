@@ -12,6 +12,7 @@ mod gradient;
 pub mod masks;
 mod names;
 mod runs;
+mod slopes;
 mod star;
 mod texts;
 mod wave;

@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 
 use super::exact::moving;
-use super::gradient::{Slope, Slopes, wide};
+use super::slopes::{Slope, Slopes, wide};
 use super::texts::stream_of;
 use super::wiring::{Receiver, Wiring};
 use crate::base::{Result, Task};

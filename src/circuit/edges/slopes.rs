@@ -1,0 +1,119 @@
+//! Gradients of a metric at all that is read in a run: at queries, keys and values, or at what attention gives; at what MLPs
+//! read, and at the last stream.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use super::check_values;
+use super::texts::{output_site, port_site, stream_of};
+use super::wiring::{Receiver, Wiring};
+use crate::base::{Result, Task};
+use crate::data::pairs::tokens::Prompt;
+use crate::intervene::grid::{Group, dropping};
+use crate::intervene::metric::{Measure, MetricPlan};
+use crate::model::cache::Cache;
+use crate::model::decoder::{Decoder, Logits};
+use crate::model::hooks::{At, Bound, Edit};
+use crate::model::site::{Place, Site, SiteKind};
+use crate::tensor::{DType, Tensor, floats};
+
+/// Keeps what flows at a site, or puts something in its place that lets no gradient pass.
+struct Noting {
+    notes: Rc<RefCell<BTreeMap<Site, Tensor>>>,
+    instead: Option<Tensor>,
+}
+
+impl Edit for Noting {
+    fn edit(&mut self, at: &At, _: Place, _: Option<&[i64]>, x: &Tensor) -> Result<Option<Tensor>> {
+        let x = self.instead.as_ref().unwrap_or(x).detach();
+        self.notes.borrow_mut().insert(at.site, x);
+        Ok(self.instead.clone())
+    }
+}
+
+/// The gradients of one run, and what was noted of it.
+pub struct Slope {
+    pub gradients: Cache,
+    pub notes: BTreeMap<Site, Tensor>,
+}
+
+/// The gradients of the sum of a metric over the pairs of a group.
+#[derive(Clone, Copy)]
+pub struct Slopes<'a> {
+    pub decoder: &'a Decoder,
+    pub wiring: &'a Wiring,
+    pub measure: Measure<'a>,
+    pub group: &'a Group,
+    /// Whether gradients are taken at what attention gives, in place of its queries and keys.
+    pub is_star: bool,
+    /// The layer through whose output no gradient passes.
+    pub dropped: Option<usize>,
+    pub task: &'a Task,
+}
+
+impl Slopes<'_> {
+    pub fn plan(&self, which: Prompt) -> Result<MetricPlan<'_>> {
+        let Self { decoder, measure, group, task, .. } = self;
+        MetricPlan::new(*measure, decoder, &group.pairs, (which, &group.numbers), task)
+    }
+
+    /// One forward and backward pass, with something put in the place of what flows at some sites.
+    pub fn slope(&self, plan: &MetricPlan, mut instead: BTreeMap<Site, Tensor>, noted: &[Place]) -> Result<Slope> {
+        let notes = Rc::new(RefCell::new(BTreeMap::new()));
+        let streams = self.wiring.receivers.iter().map(|receiver| stream_of(self.wiring, *receiver).site);
+        let mut sites: Vec<Site> =
+            streams.chain(noted.iter().map(|place| place.site)).chain(instead.keys().copied()).collect();
+        if !noted.is_empty() {
+            sites.extend(self.wiring.senders.iter().map(|sender| output_site(*sender)));
+        }
+        sites.sort();
+        sites.dedup();
+        let mut hooks = Vec::new();
+        for site in sites {
+            let edit = Noting { notes: notes.clone(), instead: instead.remove(&site) };
+            hooks.push(Bound::new(self.decoder.config(), &site.to_string(), None, None, Box::new(edit))?);
+        }
+        if let Some(layer) = self.dropped {
+            hooks.extend(dropping(self.decoder.config(), layer)?);
+        }
+        let mut values = Vec::new();
+        let mut metric = |logits: &Tensor| {
+            let found = plan.values(logits)?;
+            values = floats(&found.detach())?;
+            Ok(found.sum_all()?)
+        };
+        let (places, logits) = (self.places(), Logits::Points(plan.points()));
+        let found = self.decoder.grads(plan.batch(), hooks, &places, logits, &mut metric, self.task)?;
+        check_values(&values, &self.group.numbers, &String::new)?;
+        let notes = notes.take();
+        Ok(Slope { gradients: found.cache, notes })
+    }
+
+    /// Where gradients are taken: queries and keys, or what attention gives; values, what MLPs read, and the last stream.
+    fn places(&self) -> Vec<Place> {
+        let mut places: Vec<Place> = self.wiring.receivers.iter().map(|one| self.read_at(*one)).collect();
+        if self.is_star {
+            places.retain(|place| !matches!(place.site.kind, SiteKind::Q | SiteKind::K));
+            places
+                .extend((0..self.wiring.layers).map(|layer| Place { site: Site::new(SiteKind::Z, layer), head: None }));
+        }
+        places.sort();
+        places.dedup();
+        places
+    }
+
+    pub fn read_at(&self, receiver: Receiver) -> Place {
+        let (kind, layer) = match receiver {
+            Receiver::Port { layer, port, .. } => (port_site(self.decoder, port, false), layer),
+            Receiver::Mlp { layer } => (SiteKind::MlpIn, layer),
+            Receiver::Logits => return stream_of(self.wiring, receiver),
+        };
+        Place { site: Site::new(kind, layer), head: None }
+    }
+}
+
+/// In f32 at least.
+pub fn wide(x: &Tensor) -> Result<Tensor> {
+    Ok(if x.dtype() == DType::F64 { x.clone() } else { x.to_dtype(DType::F32)? })
+}
