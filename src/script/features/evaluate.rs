@@ -72,7 +72,7 @@ pub mod functions {
     /// let texts = []; texts.pad(30, "to [be] or (not to) be {or be} to (or) be [not] or (to) or [be] {or} (be) to");
     /// let s = sae::fit(m, "resid_post.0", data::texts(texts), #{ d_sae: 8, k: 2, steps: 2, seed: 1 });
     /// let found = sae::evaluate(m, s, data::texts(texts), #{ rows: 2, labels: 2 });
-    /// found["l0"]  //=> 2.0
+    /// found["l0"] <= 2.0  //=> true
     /// found.part("probing").rows.len  //=> 2
     /// ```
     #[rhai_fn(return_raw)]
