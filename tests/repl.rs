@@ -135,6 +135,34 @@ fn questions_are_answered() {
 }
 
 #[test]
+fn a_person_explains_a_feature_and_control_c_leaves() {
+    let folder = folder();
+    let mut terminal = Terminal::ready(folder.path());
+    for line in [
+        "let t = data::tokenizer(\"to be or not to be\", #{ kind: \"characters\", min_frequency: 1 });",
+        "let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });",
+        "let line = \"\"; for i in 0..200 { line += \"to be or not to be \"; } let text = data::texts([line]);",
+        "let s = sae::fit(m, \"resid_post.0\", text, #{ k: 2, ratio: 2, steps: 5, seed: 1 });",
+        "let f = s.feature(features::contexts(m, s, text).table.to_map().rows[0][1]);",
+    ] {
+        terminal.done(line);
+    }
+    terminal.line("print(features::explain(m, f, text, #{ explainer: \"person\", length: 8 }))");
+    terminal.see("1 of 1: {");
+    terminal.line("fires at vowels");
+    terminal.see("fires at vowels ");
+    terminal.prompt();
+    let asked = "features::explain(m, s, text, #{ explainer: \"person\", length: 8 })";
+    terminal.line(asked);
+    terminal.see("1 of ");
+    terminal.send(CTRL_C);
+    terminal.see("interrupted");
+    terminal.prompt();
+    terminal.line("20 + 22");
+    terminal.see_line("42");
+}
+
+#[test]
 fn a_saved_session_runs_as_a_script() {
     let folder = folder();
     let mut terminal = Terminal::ready(folder.path());

@@ -26,6 +26,13 @@ pub struct Shelved {
     pub used: SystemTime,
 }
 
+/// What was cleared away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Cleared {
+    pub count: usize,
+    pub bytes: u64,
+}
+
 /// The direct subfolders of a folder, by name; none if it is missing or unreadable.
 pub fn shelved(folder: &Path) -> Vec<Shelved> {
     let inner = WalkDir::new(folder).min_depth(1).max_depth(1).sort_by_file_name().into_iter().flatten();

@@ -1,6 +1,6 @@
 //! The only place where connections are opened: every host, those of redirections included, is checked first.
 
-mod endpoint;
+pub mod endpoint;
 mod partial;
 #[cfg(test)]
 mod tests;

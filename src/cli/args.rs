@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::base::settings::MOST_THREADS;
@@ -93,7 +93,7 @@ pub enum Command {
     Check(Check),
     /// Show the reference: all of it, a module, or one name
     Doc(Doc),
-    /// List the cached dictionaries, or clear them
+    /// List what the cache has, or clear it
     Cache(Cache),
     /// Print a completion script for a shell
     Completions(Completions),
@@ -145,12 +145,25 @@ pub struct Cache {
 pub enum CacheAction {
     /// List the cache, as `microtome cache` alone does
     List,
-    /// Remove cached dictionaries, which can be fitted again; downloaded models stay
+    /// Remove cached dictionaries, which can be fitted again; answers of language models go only by their name, downloaded
+    /// models never
     Clear {
+        /// What is removed
+        #[arg(value_enum, value_name = "WHAT", default_value = "dictionaries")]
+        what: Clearable,
+
         /// Only those not used for this many days
         #[arg(long, value_name = "DAYS")]
         older_than: Option<u64>,
     },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Clearable {
+    /// Cached dictionaries and transcoders
+    Dictionaries,
+    /// Kept answers of language models, which were paid for
+    Exchanges,
 }
 
 #[derive(Args)]

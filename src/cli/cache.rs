@@ -3,41 +3,45 @@
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use super::args::{Cache, CacheAction, Options};
+use super::args::{Cache, CacheAction, Clearable, Options};
 use super::setup;
 use super::{Exit, run, tell};
 use crate::base::access::{Access, Rules};
 use crate::base::cache::{self, Shelved, VARIABLE, days_ago};
 use crate::base::files::Files;
+use crate::base::net::endpoint::listed as exchanges;
 use crate::base::{Cell, Result, Table, memory};
 use crate::err;
 use crate::model::hub;
 use crate::report::Item;
+use crate::report::symbols::count;
 use crate::sae::cached;
 
 pub fn run(options: &Options, cache: &Cache) -> Result<Exit> {
     match cache.action {
         None | Some(CacheAction::List) => list(options),
-        Some(CacheAction::Clear { older_than }) => clear(options, older_than),
+        Some(CacheAction::Clear { what, older_than }) => clear(options, what, older_than),
     }
 }
 
-/// The folder of cached dictionaries.
 fn folder() -> Result<PathBuf> {
-    let cache = cache::folder()
-        .ok_or_else(|| err!(File, "there is no cache folder").hint(format!("set {VARIABLE} to a folder")))?;
-    Ok(cached::folder(&cache))
+    cache::folder()
+        .ok_or_else(|| err!(File, "there is no cache folder").hint(format!("set {VARIABLE} to a folder")))
 }
 
 fn list(options: &Options) -> Result<Exit> {
-    let (folder, hub) = (folder()?, hub::Settings::from_env());
+    let (cache, hub) = (folder()?, hub::Settings::from_env());
+    let folder = cached::folder(&cache);
     let files = Files::new(Access::new(&options.out, &Rules::default())?, false);
     let dictionaries = cached::listed(&folder, &files).into_iter();
     let dictionaries =
         table(&cached::COLUMNS, dictionaries.map(|listed| (listed.words.to_vec(), listed.lies)).collect());
+    let answers = exchanges::listed(&cache, &files).into_iter();
+    let answers = table(&exchanges::COLUMNS, answers.map(|listed| (listed.words.to_vec(), listed.lies)).collect());
     let models = hub::models(&hub).into_iter().map(|(name, lies)| (vec![name], lies)).collect();
     let text = [
         shown(&format!("dictionaries in {}", folder.display()), dictionaries)?,
+        shown(&format!("answers of language models in {}", exchanges::folder(&cache).display()), answers)?,
         shown(&format!("models in {}", hub.cache.display()), table(&["model"], models))?,
     ];
     Ok(run::to_stdout(&text.concat()))
@@ -62,15 +66,22 @@ fn shown(title: &str, (table, bytes): (Table, u64)) -> Result<String> {
     Ok(Table { title, ..table }.terminal(&setup::screen(&std::io::stdout()))? + "\n")
 }
 
-fn clear(options: &Options, older_than: Option<u64>) -> Result<Exit> {
-    let cleared = cached::clear(&folder()?, older_than, SystemTime::now())?;
-    if !options.quiet {
-        let several = if cleared.dictionaries == 1 { "y" } else { "ies" };
-        tell(&format!(
-            "removed {} dictionar{several}, {}",
-            cleared.dictionaries,
-            memory::human(u128::from(cleared.bytes))
-        ));
+fn clear(options: &Options, what: Clearable, older_than: Option<u64>) -> Result<Exit> {
+    let (cache, now) = (folder()?, SystemTime::now());
+    let (cleared, one, several) = match what {
+        Clearable::Dictionaries => {
+            (cached::clear(&cached::folder(&cache), older_than, now)?, "dictionary", "dictionaries")
+        }
+        Clearable::Exchanges => (exchanges::clear(&cache, older_than, now)?, "answer", "answers"),
+    };
+    if options.quiet {
+        return Ok(Exit::Done);
+    }
+    let name = if cleared.count == 1 { one } else { several };
+    tell(&format!("removed {} {name}, {}", cleared.count, memory::human(u128::from(cleared.bytes))));
+    let stay = if what == Clearable::Exchanges { 0 } else { exchanges::count(&cache) };
+    if stay > 0 {
+        tell(&format!("kept: {}, which go by `microtome cache clear exchanges`", count(stay, "answer")));
     }
     Ok(Exit::Done)
 }

@@ -11,6 +11,7 @@ pub mod finetune;
 pub mod fit;
 pub mod formats;
 pub mod load;
+pub mod map;
 pub mod metrics;
 pub mod splice;
 pub mod transcoders;

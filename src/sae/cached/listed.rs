@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use serde_json::Value;
 
 use super::{FILE, file};
-use crate::base::cache::{Shelved, days_between, shelved};
+use crate::base::cache::{Cleared, Shelved, days_between, shelved};
 use crate::base::files::Files;
 use crate::base::{Error, Kind, Result, json};
 
@@ -21,13 +21,6 @@ pub struct Listed {
     /// What it is, as the columns have it.
     pub words: [String; 4],
     pub lies: Shelved,
-}
-
-/// What was cleared away.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Cleared {
-    pub dictionaries: usize,
-    pub bytes: u64,
 }
 
 /// All cached dictionaries, those used last first.
@@ -48,7 +41,7 @@ pub fn clear(folder: &Path, unused_for: Option<u64>, now: SystemTime) -> Result<
     let is_old = |lies: &Shelved| unused_for.is_none_or(|days| days_between(lies.used, now) >= days);
     for lies in ours(folder).filter(is_old) {
         fs::remove_dir_all(&lies.folder).map_err(|e| Error::io("remove", &lies.folder, &e))?;
-        cleared.dictionaries += 1;
+        cleared.count += 1;
         cleared.bytes += lies.bytes;
     }
     Ok(cleared)

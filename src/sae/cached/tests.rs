@@ -255,10 +255,10 @@ fn what_is_kept_is_listed_and_cleared_by_its_last_use() {
 
     // The one in use, and a folder that is not ours, stay.
     fs::remove_dir(cache.folder.join("a".repeat(64))).unwrap();
-    assert_eq!(clear(&cache.folder, Some(9), now).unwrap().dictionaries, 1);
+    assert_eq!(clear(&cache.folder, Some(9), now).unwrap().count, 1);
     assert!(!cache.place(&old).exists() && cache.place(&new).exists());
-    assert_eq!(clear(&cache.folder, Some(9), now).unwrap(), Cleared::default());
+    assert_eq!(clear(&cache.folder, Some(9), now).unwrap(), crate::base::cache::Cleared::default());
     let cleared = clear(&cache.folder, None, now).unwrap();
-    assert!(cleared.dictionaries == 1 && cleared.bytes > 1000);
+    assert!(cleared.count == 1 && cleared.bytes > 1000);
     assert!(!cache.place(&new).exists() && cache.folder.join("mine").exists());
 }

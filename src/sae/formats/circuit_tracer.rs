@@ -14,11 +14,22 @@ const HARMLESS: [&str; 4] = ["scan", "transcoders", "repo_id", "subfolder"];
 
 /// What a config and the name of a file say.
 pub fn said(beside: &Beside, source: &dyn TensorSource) -> Result<Said> {
-    let name = if source.shape("activation_function.threshold").is_some() { "jump_relu" } else { "relu" };
+    let has_threshold = source.shape("activation_function.threshold").is_some();
+    let name = if has_threshold { "jump_relu" } else { "relu" };
     let mut said = Said::new(row(Format::CircuitTracer, name)?);
     let Some(text) = beside.config else { return Ok(said) };
     let config = top_level(text)?;
     let mut keys = Keys::new(&config)?;
+    if let Some(k) = top_k(&mut keys)? {
+        if has_threshold {
+            return Err(err!(Format, "expected a threshold or top-k, found both"));
+        }
+        if k.signed {
+            return Err(err!(Format, "expected `topk_relu: true`: this top-k also keeps what is below 0, as no dictionary does")
+                .hint("`sae::transcoders` reads all transcoders of such a set"));
+        }
+        said = Said { k: Some(k.k), ..Said::new(row(Format::CircuitTracer, "topk")?) };
+    }
     match keys.word("model_kind")? {
         None | Some("transcoder_set") => {}
         Some(other) => {
@@ -38,6 +49,20 @@ pub fn said(beside: &Beside, source: &dyn TensorSource) -> Result<Said> {
     }
     keys.finish_beside(&HARMLESS, beside.ignore)?;
     Ok(said)
+}
+
+/// Top-k as a config says it; the format has no field for it, so these two keys are ours.
+pub(in crate::sae) struct TopK {
+    pub k: usize,
+    /// Whether what is below 0 may be among the k.
+    pub signed: bool,
+}
+
+pub(in crate::sae) fn top_k(keys: &mut Keys) -> Result<Option<TopK>> {
+    let signed = !matches!(keys.word("topk_relu")?, Some("true"));
+    let Some(found) = keys.word("topk")? else { return Ok(None) };
+    let wrong = |_| err!(Format, "expected a number of features as config key `topk`, found {found}");
+    Ok(Some(TopK { k: found.parse().map_err(wrong)?, signed }))
 }
 
 /// A hook within a block.

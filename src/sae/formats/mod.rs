@@ -27,7 +27,7 @@ use crate::err;
 use crate::model::layout::TensorSource;
 use crate::tensor::{DType, Tensor};
 
-pub(super) use circuit_tracer::top_level;
+pub(super) use circuit_tracer::{TopK, top_k, top_level};
 use give::Given;
 pub(super) use sites::{is_before_weights, parse as parsed_site};
 use take::Said;

@@ -318,6 +318,7 @@ static TABLE: &[Architecture] = &[
         GEMMA_2_TRANSCODER,
     )),
     transcoder(row(Format::CircuitTracer, "relu", "transcoder", Activation::Relu, Centred::Never, TRACER)),
+    transcoder(row(Format::CircuitTracer, "topk", "transcoder", Activation::TopK, Centred::Never, TRACER)),
     transcoder(row(
         Format::CircuitTracer,
         "jump_relu",

@@ -6,8 +6,9 @@ use crate::err;
 use crate::sae::rows;
 use crate::tensor::{DType, Device, Tensor};
 
-/// Rows compared at a time.
+/// Rows compared at a time, at most, and about how many cosines.
 const ROWS: usize = 256;
+const COSINES: usize = 1 << 23;
 
 /// Cosines above this count as the same direction (Cunningham et al. 2023).
 const SAME: f64 = 0.9;
@@ -82,7 +83,7 @@ fn pair(a: &Tensor, b: &Tensor) -> Result<(Tensor, Tensor)> {
 }
 
 /// Shows the cosines of each direction of `a` with all of `b`, one after the other.
-pub(super) fn cosines_of(a: &Tensor, b: &Tensor, task: &Task, see: impl FnMut(&[f32])) -> Result<()> {
+pub(in crate::sae) fn cosines_of(a: &Tensor, b: &Tensor, task: &Task, see: impl FnMut(&[f32])) -> Result<()> {
     let (a, b) = pair(a, b)?;
     cosines(&a, &b, task, see)
 }
@@ -90,9 +91,10 @@ pub(super) fn cosines_of(a: &Tensor, b: &Tensor, task: &Task, see: impl FnMut(&[
 /// Shows the cosines of each row of a with all rows of b, one row after the other.
 fn cosines(a: &Tensor, b: &Tensor, task: &Task, mut see: impl FnMut(&[f32])) -> Result<()> {
     let (count, turned) = (a.dim(0)?, b.t()?);
-    for start in (0..count).step_by(ROWS) {
+    let step = (COSINES / b.dim(0)?).clamp(1, ROWS);
+    for start in (0..count).step_by(step) {
         task.check()?;
-        let part = a.narrow(0, start, ROWS.min(count - start))?.matmul(&turned)?;
+        let part = a.narrow(0, start, step.min(count - start))?.matmul(&turned)?;
         part.flatten_all()?.to_vec1::<f32>()?.chunks_exact(b.dim(0)?).for_each(&mut see);
     }
     Ok(())

@@ -8,6 +8,7 @@ mod dimensions;
 mod directions;
 mod effect;
 mod features;
+mod geometry;
 mod in_model;
 mod measured;
 mod measures;
@@ -17,14 +18,17 @@ mod predictions;
 mod recovery;
 mod splitting;
 mod stored;
+mod suppression;
 mod texts;
 
 pub use again::{Again, SAME, again};
 pub use by_layer::{layer_table, measured_by_layer};
 pub use classes::{CLASSES, classes};
+pub(super) use directions::cosines_of;
 pub use directions::{Matches, matches, mmcs};
 pub use effect::{Judged, effect, effects};
 pub use features::Features;
+pub use geometry::{Geometry, GeometryOptions, geometry};
 pub use in_model::{
     EffectByClassOptions, EffectOptions, MeasureOnOptions, ParetoOptions, effect_by_class, effect_on_text,
     measured_in_model, pareto_in_model, pareto_on,
@@ -37,4 +41,5 @@ pub use predictions::{ByClass, Effect, Losses};
 pub use recovery::{Recovery, recovery};
 pub use splitting::{Family, Splitting, splitting};
 pub use stored::{MeasureStoreOptions, measured_in};
+pub use suppression::{Suppression, SuppressionOptions, suppression};
 pub use texts::{JudgedRowsOptions, judged_rows};

@@ -14,7 +14,7 @@ use crate::base::{Result, Task, memory};
 use crate::err;
 use crate::model::family::keys::Keys;
 use crate::model::hub::{self, Name, Settings};
-use crate::sae::formats::top_level;
+use crate::sae::formats::{TopK, top_k, top_level};
 use crate::tensor::files::safetensors::Reader;
 use crate::tensor::{DType, Tensor};
 
@@ -34,8 +34,7 @@ struct Said {
     crosses: bool,
     reads: Reads,
     writes: Writes,
-    k: Option<usize>,
-    signed: bool,
+    top_k: Option<TopK>,
     model: Option<String>,
     scan: Option<String>,
 }
@@ -166,13 +165,10 @@ fn said(text: &str, ignore: &[String]) -> Result<Said> {
         return Err(err!(Format, "the config names files of other repositories, which are not followed")
             .hint("load each layer with sae::load, and give the array of all of them to sae::transcoders"));
     }
-    // The format has no field for top-k; these two are ours.
-    let k = keys.word("topk")?.map(|k| k.parse::<usize>());
-    let k = k.transpose().map_err(|_| unknown("topk", None, "a number of features"))?;
-    let signed = !matches!(keys.word("topk_relu")?, Some("true"));
+    let top_k = top_k(&mut keys)?;
     let (model, scan) = (keys.word("model_name")?.map(str::to_string), keys.word("scan")?.map(str::to_string));
     keys.finish_beside(&["repo_id", "subfolder", "revision", "transcoders"], ignore)?;
-    Ok(Said { crosses, reads, writes, k, signed, model, scan })
+    Ok(Said { crosses, reads, writes, top_k, model, scan })
 }
 
 /// The files of one layer, and what follows the names of their tensors.
@@ -203,10 +199,10 @@ impl Layer<'_> {
             self.encoder.tensor_as(name, DType::F32, &mut |_| Ok(()))
         };
         let optional = |name: &str| self.encoder.shape(name).map(|_| tensor(name)).transpose();
-        let fires = match (optional(&threshold)?, self.said.k) {
+        let fires = match (optional(&threshold)?, &self.said.top_k) {
             (Some(_), Some(_)) => return Err(err!(Format, "expected a threshold or top-k, found both")),
             (Some(threshold), None) => Fires::Threshold(threshold),
-            (None, Some(k)) => Fires::TopK { k, signed: self.said.signed },
+            (None, Some(TopK { k, signed })) => Fires::TopK { k: *k, signed: *signed },
             (None, None) => Fires::Relu,
         };
         let name = named("W_dec");

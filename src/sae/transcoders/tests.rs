@@ -6,6 +6,7 @@ use super::*;
 use crate::base::Task;
 use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
+use crate::sae::load::LoadOptions;
 use crate::sae::{About, Activation, Parts, Sae, Scaling};
 use crate::tensor::{DType, Device};
 
@@ -155,4 +156,32 @@ fn dictionaries_that_are_no_set_are_refused() {
     assert!(message(&[linear]).starts_with("the transcoder of layer 0 is linear"));
     let elsewhere = one(0, |parts| parts.about.sites = vec!["resid_post.0".into()]);
     assert!(message(&[elsewhere]).ends_with("found one that reads resid_post.0"));
+}
+
+#[test]
+fn a_layer_of_a_saved_top_k_set_is_the_transcoder_that_it_was() {
+    let saes = [one(0, |parts| parts.rescaled = false), one(1, |parts| parts.rescaled = false)];
+    let folder = tempfile::tempdir().unwrap();
+    let files = files(folder.path());
+    Transcoders::of(&saes).unwrap().save(&files, folder.path()).unwrap();
+    let load = |layer: usize| {
+        let path = folder.path().join(format!("layer_{layer}.safetensors")).display().to_string();
+        Sae::load(&files, &path, &LoadOptions::default(), &Task::default())
+    };
+    let x = Tensor::from_vec(vec![0.3_f32, -1.2, 0.8, 2.0, 1.0, 0.5, -0.4, 0.1], (2, 4), &Device::Cpu).unwrap();
+    for (layer, alone) in saes.iter().enumerate() {
+        let again = load(layer).unwrap();
+        assert!(matches!(again.parts().activation, Activation::TopK(2)), "{}", again.parts().activation.name());
+        let (found, expected) = (again.reconstruct(&x).unwrap(), alone.reconstruct(&x).unwrap());
+        let worst = numbers(&found).iter().zip(numbers(&expected)).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(worst < 1e-5, "{layer}: {worst}");
+    }
+    // circuit-tracer's own top-k also keeps what is below 0, which a dictionary cannot be.
+    let config = folder.path().join("config.yaml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace("topk_relu: true\n", "")).unwrap();
+    let error = load(0).unwrap_err();
+    assert!(error.message.contains("expected `topk_relu: true`"), "{error}");
+    std::fs::write(&config, text.replace("topk: 2", "topk: two")).unwrap();
+    assert!(load(0).unwrap_err().message.contains("config key `topk`, found two"));
 }

@@ -22,7 +22,7 @@ use crate::script::tensor::values;
 use crate::tensor::Tensor;
 
 /// The directions of a dictionary, or of a tensor `[features, d]`.
-fn directions(name: &str, value: &Dynamic) -> Result<Tensor> {
+pub(super) fn directions(name: &str, value: &Dynamic) -> Result<Tensor> {
     match value.read_lock::<Sae>() {
         Some(sae) => Ok(sae.core.directions().clone()),
         None => values(name, value),

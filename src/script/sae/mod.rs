@@ -6,6 +6,7 @@ mod dictionary;
 mod encode;
 mod finetune;
 mod fit;
+mod geometry;
 mod history;
 mod known;
 mod measure;
@@ -31,8 +32,10 @@ use crate::sae::fit::{
     CrossLayerOptions, CrosscoderOptions, FitOptions, GridOptions, StoreSiteOptions, TranscoderOptions,
 };
 use crate::sae::load::{LoadOptions, SaveOptions};
+use crate::sae::map::MapOptions;
 use crate::sae::metrics::{
-    EffectByClassOptions, EffectOptions, MeasureOnOptions, MeasureOptions, MeasureStoreOptions, ParetoOptions,
+    EffectByClassOptions, EffectOptions, GeometryOptions, MeasureOnOptions, MeasureOptions, MeasureStoreOptions,
+    ParetoOptions, SuppressionOptions,
 };
 use crate::sae::metrics::{Measures, Pareto};
 use crate::sae::splice::SpliceOptions;
@@ -60,6 +63,9 @@ pub const OPTIONS: &[Group] = &[
     ("effect", fields::<EffectOptions>),
     ("effect_by_class", fields::<EffectByClassOptions>),
     ("pareto", fields::<ParetoOptions>),
+    ("geometry", fields::<GeometryOptions>),
+    ("map", fields::<MapOptions>),
+    ("suppression", fields::<SuppressionOptions>),
     ("splice", fields::<SpliceOptions>),
     ("fine_tune", fields::<FineTuneOptions>),
     ("load_dictionary", fields::<LoadOptions>),
@@ -81,6 +87,7 @@ pub fn functions() -> Vec<&'static ModuleManifest> {
         exported_manifest!(cross_layer::functions),
         exported_manifest!(dictionary::functions),
         exported_manifest!(fit::functions),
+        exported_manifest!(geometry::functions),
         exported_manifest!(measure::functions),
         exported_manifest!(pareto::functions),
         exported_manifest!(sweep::functions),

@@ -6,20 +6,20 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::base::access::Access;
-use crate::base::files::{Files, hex};
+use crate::base::files::{self, Files, hex};
 use crate::base::{Result, json as reading};
 use crate::err;
 
 /// The folder of exchanges in the cache folder.
-fn folder(cache: &Path) -> PathBuf {
+pub fn folder(cache: &Path) -> PathBuf {
     cache.join("exchanges")
 }
 
 /// What was sent, and what came back.
 #[derive(Serialize, Deserialize)]
-struct Exchange {
-    address: String,
-    request: String,
+pub struct Exchange {
+    pub address: String,
+    pub request: String,
     answer: String,
 }
 
@@ -49,7 +49,11 @@ impl Kept {
         };
         let found: Exchange = reading::read_content(&self.files.bytes(&place)?, |_| damaged("a damaged file"))?;
         match found.address == address && found.request == request {
-            true => Ok(Some(found.answer)),
+            true => {
+                // A read-only cache is useful, too; the time of use is then not recorded.
+                let _only_read = files::mark_used(&place);
+                Ok(Some(found.answer))
+            }
             false => Err(damaged("the answer to another question")),
         }
     }

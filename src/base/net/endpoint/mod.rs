@@ -3,6 +3,7 @@
 mod chat;
 mod connected;
 mod kept;
+pub mod listed;
 #[cfg(test)]
 mod tests;
 

@@ -1,0 +1,91 @@
+//! Dictionaries as wholes: how their directions lie among each other, on a map, and how much of their codes is kept.
+
+use rhai::plugin::*;
+use rhai::{Dynamic, Map, NativeCallContext};
+
+use super::baselines::draws;
+use super::dictionary::Sae;
+use super::measure::directions;
+use crate::base::Table;
+use crate::sae::map::{self, MapOptions};
+use crate::sae::metrics::{self, GeometryOptions, SuppressionOptions};
+use crate::script::engine::env::env;
+use crate::script::engine::options::taken;
+use crate::script::engine::value::{Any, Fallible, Options};
+use crate::script::tensor::values;
+use crate::tensor::Tensor;
+
+/// Two tables by their names.
+fn tables(summary: Table, table: Table) -> Map {
+    [("summary", summary), ("table", table)].map(|(name, table)| (name.into(), Dynamic::from(table))).into()
+}
+
+#[export_module(manifest)]
+pub mod functions {
+    /// How the directions of a dictionary, or of a tensor `[features, d]`, lie among each other (Elhage et al. 2022), beside
+    /// as many random directions of the same lengths.
+    ///
+    /// A map of two tables. `summary`: the mutual coherence, the mean of each direction's largest |cosine|, the interference,
+    /// which is p times the sum of squared cosines with the others, and the dimensions that each has,
+    /// `|W_i|² / sum over j of (W_i . W_j / |W_i|)²`; with 95 % intervals by the bootstrap over directions, and with what theory
+    /// says of random ones. `table`: the same of each feature.
+    ///
+    /// # Options
+    /// - [geometry]
+    ///
+    /// # Example
+    /// ```
+    /// let found = sae::geometry(tensor([[1, 0], [-1, 0], [0, 2]]));
+    /// found.table["dimensions"]  //=> [0.5, 0.5, 1.0]
+    /// found.table["interference"]  //=> [1.0, 1.0, 0.0]
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn geometry(ctx: NativeCallContext, s: Any, options: Options) -> Fallible<Map> {
+        let (env, options): (_, GeometryOptions) = (env(&ctx)?, taken(options)?);
+        let found = metrics::geometry(&directions("s", &s)?, options, &env.task)?;
+        Ok(tables(found.summary(&env.task)?, found.table()))
+    }
+
+    /// Points in two dimensions for the directions of a dictionary, or of a tensor `[features, d]`, where those with large
+    /// cosines lie together: `[features, 2]`, for `plot::scatter`. Distances between far points mean little.
+    ///
+    /// # Options
+    /// - [map]
+    ///
+    /// # Example
+    /// ```
+    /// let points = sae::map(sae::random(8, 40, #{ seed: 1 }), #{ epochs: 20 });
+    /// plot::scatter(points[[":", 0]], points[[":", 1]]).save("map.svg");
+    /// points.shape  //=> [40, 2]
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn map(ctx: NativeCallContext, s: Any, options: Options) -> Fallible<Tensor> {
+        let (env, options): (_, MapOptions) = (env(&ctx)?, taken(options)?);
+        Ok(map::map(&directions("s", &s)?, &options, &env.task)?)
+    }
+
+    /// How much of the best codes the features of a dictionary keep on activations `[.., d]`: below 1 they are suppressed, as
+    /// a penalty on their size does (Wright & Sharkey 2024).
+    ///
+    /// For each feature the factor on its codes that leaves the least squared error, with all others held, is
+    /// `s = 1 + sum c d.(x - x_hat) / sum c²|d|²`, and `kept` is `1 / s`. A map of two tables. `summary`: the mean over features,
+    /// the share of all codes together, and how many features are suppressed or too large, which are those whose interval
+    /// leaves 1 out; beside that with the errors of other rows. `table`: each feature with its 95 % interval, which takes rows
+    /// for independent.
+    ///
+    /// # Options
+    /// - [suppression]
+    ///
+    /// # Example
+    /// ```
+    /// let x = tensor::uniform([100, 4], #{ seed: 1 });
+    /// sae::suppression(sae::neurons(4, #{ relu: true }), x).table["kept"]  //=> [1.0, 1.0, 1.0, 1.0]
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn suppression(ctx: NativeCallContext, s: Sae, x: Any, options: Options) -> Fallible<Map> {
+        let (env, options): (_, SuppressionOptions) = (env(&ctx)?, taken(options)?);
+        let mut random = draws(&env, None);
+        let found = metrics::suppression(&s.core, &values("x", &x)?, options, &mut random, &env.task)?;
+        Ok(tables(found.summary(), found.table()))
+    }
+}
