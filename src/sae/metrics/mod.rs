@@ -18,6 +18,7 @@ mod recovery;
 mod splitting;
 mod stored;
 mod texts;
+mod universality;
 
 pub use again::{Again, SAME, again};
 pub use by_layer::{layer_table, measured_by_layer};
@@ -38,3 +39,4 @@ pub use recovery::{Recovery, recovery};
 pub use splitting::{Family, Splitting, splitting};
 pub use stored::{MeasureStoreOptions, measured_in};
 pub use texts::{JudgedRowsOptions, judged_rows};
+pub use universality::{Alike, Universality, UniversalityOptions, universality};

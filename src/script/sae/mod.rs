@@ -3,6 +3,7 @@
 mod baselines;
 mod cross_layer;
 mod dictionary;
+mod diffing;
 mod encode;
 mod finetune;
 mod fit;
@@ -17,6 +18,7 @@ mod rows;
 mod sweep;
 mod transcode;
 mod transcoders;
+mod universality;
 
 pub use dictionary::Sae;
 pub use known::ModelAndText;
@@ -33,6 +35,7 @@ use crate::sae::fit::{
 use crate::sae::load::{LoadOptions, SaveOptions};
 use crate::sae::metrics::{
     EffectByClassOptions, EffectOptions, MeasureOnOptions, MeasureOptions, MeasureStoreOptions, ParetoOptions,
+    UniversalityOptions,
 };
 use crate::sae::metrics::{Measures, Pareto};
 use crate::sae::splice::SpliceOptions;
@@ -60,6 +63,7 @@ pub const OPTIONS: &[Group] = &[
     ("effect", fields::<EffectOptions>),
     ("effect_by_class", fields::<EffectByClassOptions>),
     ("pareto", fields::<ParetoOptions>),
+    ("universality", fields::<UniversalityOptions>),
     ("splice", fields::<SpliceOptions>),
     ("fine_tune", fields::<FineTuneOptions>),
     ("load_dictionary", fields::<LoadOptions>),
@@ -80,12 +84,14 @@ pub fn functions() -> Vec<&'static ModuleManifest> {
         exported_manifest!(baselines::functions),
         exported_manifest!(cross_layer::functions),
         exported_manifest!(dictionary::functions),
+        exported_manifest!(diffing::functions),
         exported_manifest!(fit::functions),
         exported_manifest!(measure::functions),
         exported_manifest!(pareto::functions),
         exported_manifest!(sweep::functions),
         exported_manifest!(transcode::functions),
         exported_manifest!(transcoders::functions),
+        exported_manifest!(universality::functions),
     ]
 }
 
