@@ -41,7 +41,7 @@ fn activations() -> Tensor {
 
 fn fitted(x: &Tensor, seed: u64, steps: u64) -> Fitted {
     let recipe = Recipe {
-        kind: Arc::new(kinds::TopK { k: CODES }),
+        kind: Arc::new(kinds::TopK { k: CODES, ..kinds::TopK::default() }),
         steps,
         batch: 4096,
         lr: 1e-3,

@@ -1,6 +1,9 @@
 //! Where a dictionary belongs: its sites, and whether it is one for the activations of a model.
 
+use serde_json::Value;
+
 use super::Sae;
+use super::crosscoder::MODELS;
 use super::formats::is_before_weights;
 use crate::base::Result;
 use crate::err;
@@ -126,6 +129,19 @@ impl Sae {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Refuses a crosscoder of several models that says that it is of others, or of these in another order.
+    pub fn check_models(&self, models: &[&str]) -> Result<()> {
+        let Some(Value::Array(known)) = self.parts().about.more.get(MODELS) else { return Ok(()) };
+        let known: Vec<&str> = known.iter().filter_map(Value::as_str).collect();
+        let same = known.iter().zip(models).all(|(a, b)| plain_name(a) == plain_name(b));
+        if known.len() == models.len() && same {
+            return Ok(());
+        }
+        let [wanted, found] = [models, &known].map(|names| names.join("` and `"));
+        Err(err!(Argument, "expected a crosscoder of `{wanted}`, found one of `{found}`")
+            .hint("give the models in the order in which it was fitted"))
     }
 
     fn whose(&self) -> String {

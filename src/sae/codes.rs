@@ -2,6 +2,7 @@
 
 use super::nonnegative;
 use super::parts::{Activation, Parts};
+use super::pursuit;
 use super::select::{greater, largest};
 use crate::base::Result;
 use crate::tensor::{Tensor, elementwise, matmul};
@@ -25,25 +26,31 @@ fn centred(parts: &Parts, x: &Tensor) -> Result<Tensor> {
 
 /// The codes of activations that are scaled already.
 pub fn codes(parts: &Parts, x: &Tensor) -> Result<Tensor> {
-    let pre = pre(parts, x)?;
+    let pre = || pre(parts, x);
     match &parts.activation {
-        Activation::Relu => elementwise::relu(&pre),
+        Activation::Relu => elementwise::relu(&pre()?),
         Activation::TopK(k) => {
-            let codes = elementwise::relu(&pre)?;
+            let codes = elementwise::relu(&pre()?)?;
             largest(&codes, &codes, *k)
         }
         Activation::Threshold(threshold) => {
+            let pre = pre()?;
             let above = greater(&pre, threshold)?;
             Ok(elementwise::relu(&pre)?.mul(&above)?)
         }
         Activation::Gated { gate, magnitude, log_scale } => {
+            let pre = pre()?;
             let open = greater(&pre.broadcast_add(gate)?, &gate.zeros_like()?)?;
             let size = pre.broadcast_mul(&log_scale.exp()?)?.broadcast_add(magnitude)?;
             Ok(elementwise::relu(&size)?.mul(&open)?)
         }
-        Activation::Linear(None) => Ok(pre),
-        Activation::Linear(Some(k)) => largest(&pre, &pre.abs()?, *k),
-        Activation::Nonnegative { sum, k } => nonnegative::codes(&pre, &parts.encoder, sum, *k, &centred(parts, x)?),
+        Activation::MatchingPursuit(k) => pursuit::codes_of_any(&centred(parts, x)?, &parts.decoder, *k),
+        Activation::Linear(None) => pre(),
+        Activation::Linear(Some(k)) => {
+            let pre = pre()?;
+            largest(&pre, &pre.abs()?, *k)
+        }
+        Activation::Nonnegative { sum, k } => nonnegative::codes(&pre()?, &parts.encoder, sum, *k, &centred(parts, x)?),
     }
 }
 

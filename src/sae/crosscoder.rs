@@ -7,9 +7,32 @@ use crate::err;
 use crate::tensor::{DType, Tensor, dtype, floats};
 
 /// A feature whose share at a site is more than this belongs to that site alone.
-const OWN: f64 = 0.9;
+pub const OWN: f64 = 0.9;
+
+/// The metadata key for the models of a crosscoder of several, in the order of its sites.
+pub const MODELS: &str = "models";
+
+/// The name of a site of one of several models.
+pub fn site_of_model(site: &str, model: usize) -> String {
+    format!("{site} of model {model}")
+}
 
 impl Sae {
+    /// The sites that a crosscoder of so many models reads in each of them.
+    pub fn sites_of_models(&self, models: usize) -> Result<Vec<String>> {
+        let about = &self.parts().about;
+        let ending = site_of_model("", 0);
+        let sites: Vec<String> =
+            about.sites.iter().filter_map(|site| site.strip_suffix(&ending)).map(String::from).collect();
+        let named = (0..models).flat_map(|model| sites.iter().map(move |site| site_of_model(site, model)));
+        if sites.is_empty() || about.spans.len() != about.sites.len() || !named.eq(about.sites.iter().cloned()) {
+            let found = if about.sites.is_empty() { "one that names none".into() } else { about.sites.join(", ") };
+            return Err(err!(Argument, "expected a crosscoder of {models} models, found {found}")
+                .hint("`sae::crosscoder([base, tuned], site, text)` fits one"));
+        }
+        Ok(sites)
+    }
+
     /// The directions at one of several sites: `[d_sae, width]`.
     pub fn directions_at(&self, site: usize) -> Result<Tensor> {
         let spans = &self.parts().about.spans;

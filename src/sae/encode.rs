@@ -70,6 +70,11 @@ impl SparseCodes {
         Self { rows: found, d_sae: self.d_sae }
     }
 
+    /// Those of several batches of rows, one after the other.
+    pub fn joined(parts: Vec<Self>, d_sae: usize) -> Self {
+        Self { rows: SparseRows::joined(parts.into_iter().map(|part| part.rows).collect()), d_sae }
+    }
+
     /// With their zeros: `[rows, d_sae]`.
     pub fn dense(&self) -> Result<Tensor> {
         filled(&self.rows, self.d_sae)

@@ -7,6 +7,7 @@
 pub mod baselines;
 pub mod cached;
 pub mod crosscoder;
+pub mod diffing;
 pub mod finetune;
 pub mod fit;
 pub mod formats;
@@ -21,6 +22,7 @@ mod codes;
 mod encode;
 mod nonnegative;
 mod parts;
+mod pursuit;
 mod rows;
 mod save;
 mod scaling;

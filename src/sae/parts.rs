@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::scaling::Scaling;
 use crate::base::Result;
 use crate::err;
-use crate::tensor::{Device, Tensor, dtype};
+use crate::tensor::{DType, Device, Tensor, dtype};
 
 /// The parts of a dictionary. With x scaled as `scaling` says:
 ///
@@ -47,6 +47,9 @@ pub enum Activation {
         magnitude: Tensor,
         log_scale: Tensor,
     },
+    /// k steps of matching pursuit: each adds a code of what those before have left of the input (see `pursuit.rs`). The
+    /// encoder is the decoder, whose directions have norm 1.
+    MatchingPursuit(usize),
     /// All of them, or the k largest by their absolute value; they may be below 0.
     Linear(Option<usize>),
     /// Those codes c >= 0 with the least |[relu(x), relu(-x)] - c W|, all of them or the k largest. Of the nonnegative
@@ -61,7 +64,7 @@ impl Activation {
     /// The maximum number of active features, where it has one.
     fn most(&self) -> Option<usize> {
         match self {
-            Activation::TopK(k) => Some(*k),
+            Activation::TopK(k) | Activation::MatchingPursuit(k) => Some(*k),
             Activation::Linear(k) | Activation::Nonnegative { k, .. } => *k,
             Activation::Relu | Activation::Threshold(_) | Activation::Gated { .. } => None,
         }
@@ -74,6 +77,7 @@ impl Activation {
             Activation::TopK(_) => "topk",
             Activation::Threshold(_) => "jumprelu",
             Activation::Gated { .. } => "gated",
+            Activation::MatchingPursuit(_) => "matching_pursuit",
             Activation::Linear(_) => "linear",
             Activation::Nonnegative { .. } => "nonnegative",
         }
@@ -118,7 +122,10 @@ impl Parts {
                 Activation::Gated { gate: moved(gate)?, magnitude: moved(magnitude)?, log_scale: moved(log_scale)? }
             }
             Activation::Nonnegative { sum, k } => Activation::Nonnegative { sum: moved(sum)?, k: *k },
-            Activation::Relu | Activation::TopK(_) | Activation::Linear(_) => self.activation.clone(),
+            Activation::Relu
+            | Activation::TopK(_)
+            | Activation::MatchingPursuit(_)
+            | Activation::Linear(_) => self.activation.clone(),
         };
         Ok(Self {
             encoder: moved(&self.encoder)?,
@@ -153,7 +160,10 @@ impl Parts {
                 }
             }
             Activation::Nonnegative { sum, .. } => given.push(("sum", Some(sum), vec![d_sae, d_in])),
-            Activation::Relu | Activation::TopK(_) | Activation::Linear(_) => {}
+            Activation::Relu
+            | Activation::TopK(_)
+            | Activation::MatchingPursuit(_)
+            | Activation::Linear(_) => {}
         }
         if let Some(k) = self.activation.most()
             && (k == 0 || k > d_sae)
@@ -180,6 +190,9 @@ impl Parts {
                 "expected nonnegative codes of the input as it is, found a bias or a rescaling"
             ));
         }
+        if matches!(self.activation, Activation::MatchingPursuit(_)) {
+            self.check_pursues()?;
+        }
         if !dtype::is_float(self.encoder.dtype()) {
             return Err(err!(Argument, "expected floats, found {}", self.encoder.dtype().as_str()));
         }
@@ -190,6 +203,23 @@ impl Parts {
             return Err(err!(Argument, "expected prefixes in order and up to {d_sae}, found {prefixes:?}"));
         }
         self.check_spans(d_in, d_out)
+    }
+
+    /// Refuses a matching pursuit whose encoder is not its decoder, or whose directions are not of norm 1.
+    fn check_pursues(&self) -> Result<()> {
+        if self.encoder_bias.is_some() || self.rescaled {
+            return Err(err!(Argument, "expected a matching pursuit of the input, found a bias or a rescaling"));
+        }
+        let same = self.encoder.dims() == self.decoder.dims()
+            && self.encoder.ne(&self.decoder)?.to_dtype(DType::F32)?.sum_all()?.to_scalar::<f32>()? == 0.0;
+        if !same {
+            return Err(err!(Argument, "expected a matching pursuit with its directions as encoder, found others"));
+        }
+        let norms = dtype::convert(&self.decoder, DType::F32)?.sqr()?.sum(1)?.sqrt()?.to_vec1::<f32>()?;
+        match norms.iter().find(|norm| (*norm - 1.0).abs() > 1e-2) {
+            Some(norm) => Err(err!(Argument, "expected directions of norm 1 for a matching pursuit, found {norm}")),
+            None => Ok(()),
+        }
     }
 
     fn check_spans(&self, d_in: usize, d_out: usize) -> Result<()> {
@@ -213,6 +243,9 @@ impl Parts {
     /// The same dictionary with directions of norm 1 and codes scaled to match; a direction of norm 0 stays, and so do
     /// its codes.
     pub fn with_unit_directions(self) -> Result<Self> {
+        if matches!(self.activation, Activation::MatchingPursuit(_)) {
+            return Ok(self);
+        }
         if self.rescaled {
             return Err(err!(Bug, "codes that are in units of what they write already"));
         }

@@ -11,6 +11,7 @@ impl Sae {
         let parts = self.parts().clone();
         let activation = match parts.activation {
             Activation::Relu | Activation::TopK(_) => Activation::TopK(k),
+            Activation::MatchingPursuit(_) => Activation::MatchingPursuit(k),
             Activation::Linear(_) => Activation::Linear(Some(k)),
             Activation::Nonnegative { sum, .. } => Activation::Nonnegative { sum, k: Some(k) },
             Activation::Threshold(_) | Activation::Gated { .. } => {

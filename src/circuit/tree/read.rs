@@ -51,7 +51,13 @@ fn alone(parts: &Parts, feature: usize, read: Read) -> Result<Option<Parts>> {
         (Activation::Gated { gate, magnitude, log_scale }, _) => {
             Activation::Gated { gate: of(gate)?, magnitude: of(magnitude)?, log_scale: of(log_scale)? }
         }
-        (Activation::TopK(_) | Activation::Linear(Some(_)) | Activation::Nonnegative { .. }, _) => return Ok(None),
+        (
+            Activation::TopK(_)
+            | Activation::MatchingPursuit(_)
+            | Activation::Linear(Some(_))
+            | Activation::Nonnegative { .. },
+            _,
+        ) => return Ok(None),
     };
     Ok(Some(Parts {
         encoder: of(&parts.encoder)?,

@@ -19,7 +19,7 @@ use crate::err;
 use crate::model::Model;
 use crate::model::site::{Place, select};
 use crate::sae::Span;
-use crate::sae::crosscoder::{factors, unscaled};
+use crate::sae::crosscoder::{MODELS, factors, site_of_model, unscaled};
 use crate::tensor::{DType, Tensor};
 
 crate::options! {
@@ -111,7 +111,7 @@ pub fn crosscoder_at(
     for (number, model) in models.iter().enumerate() {
         for place in places(model, sites).map_err(|e| e.about("sites"))? {
             widths.push(width(model.decoder.config(), place).map_err(|e| e.about("sites"))?);
-            named.push(if models.len() == 1 { place.to_string() } else { format!("{place} of model {number}") });
+            named.push(if models.len() == 1 { place.to_string() } else { site_of_model(&place.to_string(), number) });
         }
     }
     several(&named, "at least two sites, or several models")?;
@@ -119,6 +119,10 @@ pub fn crosscoder_at(
     same_tokens(models, text, options.context, task).map_err(|e| e.about("m"))?;
     let mut data = together(models, sites, text, (options, plan.buffer()), task)?;
     data.about.sites = named;
+    if models.len() > 1 {
+        let origins: Vec<&str> = models.iter().map(|model| model.origin.as_str()).collect();
+        data.about.more.insert(MODELS.into(), origins.into());
+    }
     crosscoder(data, &plan, storage, task)
 }
 
@@ -139,10 +143,15 @@ pub fn crosscoder_of_store(
 }
 
 fn crosscoder(data: FitData, plan: &FitPlan, storage: &FitStorage, task: &Task) -> Result<Fitted> {
-    let recipe = plan.recipe(data.count, data.widths.iter().sum::<usize>() / data.widths.len().max(1))?;
+    let (recipe, d_sae) = plan.recipe(data.count, data.widths.iter().sum::<usize>() / data.widths.len().max(1))?;
+    if recipe.kind.only_reconstructs() {
+        let kind = recipe.kind.name();
+        return Err(err!(Argument, "expected a kind of crosscoder, whose sites are scaled, found \"{kind}\"")
+            .about("kind"));
+    }
     let rows = Joined::new(data.rows, task)?;
     let spans = rows.spans().to_vec();
-    let fitted = run_recipe(recipe, Box::new(rows), data.about, (storage, None), task)?;
+    let fitted = run_recipe((recipe, d_sae), Box::new(rows), data.about, (storage, None), task)?;
     Ok(Fitted { sae: unscaled(&fitted.sae, &spans)?, ..fitted })
 }
 

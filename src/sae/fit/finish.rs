@@ -60,7 +60,7 @@ pub fn finished(
         other => other,
     };
     let encoder_bias = match (&activation, centred) {
-        (Activation::Gated { .. }, true) => None,
+        (Activation::Gated { .. } | Activation::MatchingPursuit(_), true) => None,
         (_, true) => Some(encoder_bias),
         (Activation::Gated { .. }, false) => Some(offset(&encoder_bias.zeros_like()?)?),
         (_, false) => Some(offset(&encoder_bias)?),

@@ -64,7 +64,7 @@ pub fn loss(recipe: &Recipe, params: &Params, batch: &Batch, before: Before) -> 
     };
     let pre = kernels::linear(&x, &encoder, Some(params.get(Name::EncoderBias)?.as_tensor()))?;
     let progress = Progress { step, steps: recipe.steps, memory };
-    let pass = Pass { params, pre: &pre, decoder: &decoder, progress };
+    let pass = Pass { params, x: &x, pre: &pre, decoder: &decoder, progress };
     let codes = kind.codes(&pass)?;
     let around = match params.maybe(Name::Skip) {
         Some(skip) => Some(kernels::linear(&batch.x, skip, None)?),

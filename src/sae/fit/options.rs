@@ -89,7 +89,7 @@ pub struct FitPlan {
 }
 
 impl FitPlan {
-    /// A plan for one kind of dictionary: `FitPlan::new(kinds::TopK { k: 8 }, FitOptions::default())`.
+    /// A plan for one kind of dictionary: `FitPlan::new(kinds::TopK { k: 8, ..Default::default() }, ..)`.
     pub fn new(kind: impl DictionaryKind + 'static, options: FitOptions) -> Self {
         Self { options: FitOptions { kind: KindName(kind.name()), ..options }, kind: Arc::new(kind) }
     }
@@ -119,11 +119,11 @@ impl FitOptions {
         let d_sae = self.d_sae.unwrap_or((self.ratio * width as f64).round() as usize);
         let batch = self.batch.min(rows);
         let steps = self.steps.unwrap_or((self.passes * rows as f64 / batch as f64).ceil() as usize) as u64;
-        let of_kind = if kind.is_tied() { Counting::Mean } else { Counting::Normalised };
+        let of_kind = if kind.is_as_cunningham() { Counting::Mean } else { Counting::Normalised };
         let counting = self.counting.unwrap_or(of_kind);
         // A sum over dimensions has gradients as many times as long.
         let clip = if counting == Counting::Sum { CLIP * width as f64 } else { CLIP };
-        let (dead, dead_after) = self.dead(kind.is_tied(), (width, d_sae), rows, (steps, batch));
+        let (dead, dead_after) = self.dead(kind.is_as_cunningham(), (width, d_sae), rows, (steps, batch));
         let recipe = Recipe {
             steps,
             batch,
@@ -154,7 +154,7 @@ impl FitOptions {
     /// What happens to dead features, and the number of rows without activation after which a feature is dead.
     fn dead(
         &self,
-        is_tied: bool,
+        is_as_cunningham: bool,
         (width, d_sae): (usize, usize),
         rows: usize,
         (steps, batch): (u64, usize),
@@ -170,7 +170,7 @@ impl FitOptions {
                 (Dead::Resample { after }, (distance * batch as u64 / 2).max(1))
             }
             // Gao et al. 2024, section A.2; a tied dictionary is as Cunningham et al. 2023 have it.
-            DeadOption::AuxK if !is_tied => {
+            DeadOption::AuxK if !is_as_cunningham => {
                 let k = self.k_aux.unwrap_or(width / 2).clamp(1, d_sae.max(1));
                 (Dead::AuxK { k, weight: self.aux.unwrap_or(1.0 / 32.0) }, dead_after)
             }

@@ -40,6 +40,9 @@ fn all_kinds() -> Vec<Arc<dyn DictionaryKind>> {
         kind("batch_topk", json!({ "k": 3 })),
         kind("gated", json!({ "l1": 0.03 })),
         kind("matryoshka", json!({ "k": 3, "prefixes": [4, 8, 12] })),
+        kind("matching_pursuit", json!({ "k": 3 })),
+        // At step 60 of 100 an annealed k is 5.
+        kind("topk", json!({ "k": 3, "k_start": 8, "k_steps": 100 })),
         kind("jumprelu", json!({ "l0": 0.1, "threshold": 0.05, "bandwidth": 0.2 })),
         kind("crosscoder", json!({ "l1": 0.03, "widths": [2, 3] })),
         // At step 60 of 100 p is 0.75.

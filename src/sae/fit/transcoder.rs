@@ -12,6 +12,7 @@ use crate::base::{Result, Task};
 use crate::data::Text;
 use crate::data::harvest::HarvestOptions;
 use crate::data::store::Store;
+use crate::err;
 use crate::model::Model;
 use crate::sae::cached::Cached;
 use crate::sae::{About, SitePair, check_writes_behind, one_place};
@@ -76,6 +77,11 @@ fn fitted(
     task: &Task,
 ) -> Result<Fitted> {
     let (mut recipe, d_sae) = plan.recipe(data.count, data.widths.first().copied().unwrap_or_default())?;
+    if recipe.kind.only_reconstructs() {
+        let kind = recipe.kind.name();
+        return Err(err!(Argument, "expected a kind that writes to another site than it reads, found \"{kind}\"")
+            .about("kind"));
+    }
     recipe.skip = transcoder.skip;
     let mut sites = data.about.sites.into_iter();
     let about = About { sites: sites.next().into_iter().collect(), writes: sites.next(), ..data.about };

@@ -113,7 +113,7 @@ fn kind(activation: &Activation) -> Option<Kind> {
         Activation::Threshold(_) => Some(Kind::Threshold),
         Activation::Gated { .. } => Some(Kind::Gated),
         Activation::Linear(Some(_)) => Some(Kind::AbsTopK),
-        Activation::Linear(None) | Activation::Nonnegative { .. } => None,
+        Activation::Linear(None) | Activation::MatchingPursuit(_) | Activation::Nonnegative { .. } => None,
     }
 }
 
@@ -121,6 +121,7 @@ fn says_activation(parts: &Parts) -> String {
     match parts.activation {
         Activation::Linear(None) => "its codes are linear in the input".into(),
         Activation::Linear(Some(_)) => "it keeps the largest codes by their absolute value".into(),
+        Activation::MatchingPursuit(_) => "each of its codes depends on those found before".into(),
         Activation::Nonnegative { .. } => "each of its codes depends on all others".into(),
         _ => format!("its codes are made by `{}`", parts.activation.name()),
     }

@@ -28,7 +28,7 @@ const SCALINGS: [(&str, Scaling); 3] =
 pub fn written(parts: &Parts) -> Result<(BTreeMap<String, Tensor>, BTreeMap<String, String>)> {
     let scaling = SCALINGS.iter().find(|(_, scaling)| *scaling == parts.scaling).map(|(name, _)| *name);
     let k = match &parts.activation {
-        Activation::TopK(k) => Some(*k),
+        Activation::TopK(k) | Activation::MatchingPursuit(k) => Some(*k),
         Activation::Linear(k) | Activation::Nonnegative { k, .. } => *k,
         Activation::Relu | Activation::Threshold(_) | Activation::Gated { .. } => None,
     };
@@ -55,7 +55,7 @@ fn named(parts: &Parts) -> Vec<(&'static str, &Tensor)> {
             all.extend([("gate", gate), ("magnitude", magnitude), ("log_scale", log_scale)]);
         }
         Activation::Nonnegative { sum, .. } => all.push(("sum", sum)),
-        Activation::Relu | Activation::TopK(_) | Activation::Linear(_) => {}
+        Activation::Relu | Activation::TopK(_) | Activation::MatchingPursuit(_) | Activation::Linear(_) => {}
     }
     all
 }
@@ -114,6 +114,7 @@ fn activation(name: Option<&str>, k: Option<usize>, take: &mut Take) -> Result<A
             let (gate, magnitude) = (take.needed("gate")?, take.needed("magnitude")?);
             (Activation::Gated { gate, magnitude, log_scale: take.needed("log_scale")? }, false)
         }
+        Some("matching_pursuit") => (Activation::MatchingPursuit(the_k()?), true),
         Some("linear") => (Activation::Linear(k), true),
         Some("nonnegative") => (Activation::Nonnegative { sum: take.needed("sum")?, k }, true),
         Some(other) => return Err(err!(Format, "expected a known `activation`, found {other:?}")),

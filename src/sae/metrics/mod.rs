@@ -20,6 +20,7 @@ mod splitting;
 mod stored;
 mod suppression;
 mod texts;
+mod universality;
 
 pub use again::{Again, SAME, again};
 pub use by_layer::{layer_table, measured_by_layer};
@@ -43,3 +44,4 @@ pub use splitting::{Family, Splitting, splitting};
 pub use stored::{MeasureStoreOptions, measured_in};
 pub use suppression::{Suppression, SuppressionOptions, suppression};
 pub use texts::{JudgedRowsOptions, judged_rows};
+pub use universality::{Alike, Universality, UniversalityOptions, universality};

@@ -52,7 +52,7 @@ fn settings(sae: &Sae) -> String {
         parts.push(format!("seed {seed}"));
     }
     let most = match &sae.parts().activation {
-        Activation::TopK(k) => Some(*k),
+        Activation::TopK(k) | Activation::MatchingPursuit(k) => Some(*k),
         Activation::Linear(k) | Activation::Nonnegative { k, .. } => *k,
         Activation::Relu | Activation::Threshold(_) | Activation::Gated { .. } => None,
     };

@@ -3,6 +3,7 @@
 mod baselines;
 mod cross_layer;
 mod dictionary;
+mod diffing;
 mod encode;
 mod finetune;
 mod fit;
@@ -18,6 +19,7 @@ mod rows;
 mod sweep;
 mod transcode;
 mod transcoders;
+mod universality;
 
 pub use dictionary::Sae;
 pub use known::ModelAndText;
@@ -35,7 +37,7 @@ use crate::sae::load::{LoadOptions, SaveOptions};
 use crate::sae::map::MapOptions;
 use crate::sae::metrics::{
     EffectByClassOptions, EffectOptions, GeometryOptions, MeasureOnOptions, MeasureOptions, MeasureStoreOptions,
-    ParetoOptions, SuppressionOptions,
+    ParetoOptions, SuppressionOptions, UniversalityOptions,
 };
 use crate::sae::metrics::{Measures, Pareto};
 use crate::sae::splice::SpliceOptions;
@@ -66,6 +68,7 @@ pub const OPTIONS: &[Group] = &[
     ("geometry", fields::<GeometryOptions>),
     ("map", fields::<MapOptions>),
     ("suppression", fields::<SuppressionOptions>),
+    ("universality", fields::<UniversalityOptions>),
     ("splice", fields::<SpliceOptions>),
     ("fine_tune", fields::<FineTuneOptions>),
     ("load_dictionary", fields::<LoadOptions>),
@@ -86,6 +89,7 @@ pub fn functions() -> Vec<&'static ModuleManifest> {
         exported_manifest!(baselines::functions),
         exported_manifest!(cross_layer::functions),
         exported_manifest!(dictionary::functions),
+        exported_manifest!(diffing::functions),
         exported_manifest!(fit::functions),
         exported_manifest!(geometry::functions),
         exported_manifest!(measure::functions),
@@ -93,6 +97,7 @@ pub fn functions() -> Vec<&'static ModuleManifest> {
         exported_manifest!(sweep::functions),
         exported_manifest!(transcode::functions),
         exported_manifest!(transcoders::functions),
+        exported_manifest!(universality::functions),
     ]
 }
 

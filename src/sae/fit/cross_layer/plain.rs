@@ -28,9 +28,10 @@ pub fn plain_loss(states: &[State], batch: &CrossLayerBatch, recipe: &Recipe) ->
         pre.push(kernels::linear(x, layer.params.get(Name::Encoder)?.as_tensor(), Some(bias))?);
         decoders.push(layer.params.get(Name::Decoder)?.as_tensor().clone());
     }
-    let passes = states.iter().zip(pre.iter().zip(&decoders)).map(|(layer, (pre, decoder))| {
+    let read = batch.x.iter().zip(pre.iter().zip(&decoders));
+    let passes = states.iter().zip(read).map(|(layer, (x, (pre, decoder)))| {
         let progress = Progress { step: layer.step, steps: recipe.steps, memory: &layer.memory };
-        Pass { params: &layer.params, pre, decoder, progress }
+        Pass { params: &layer.params, x, pre, decoder, progress }
     });
     let passes: Vec<Pass> = passes.collect();
     let codes = passes.iter().map(|pass| kind.codes(pass)).collect::<Result<Vec<_>>>()?;

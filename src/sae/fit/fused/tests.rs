@@ -25,6 +25,9 @@ fn kinds_that_take_part() -> Vec<Arc<dyn DictionaryKind>> {
         kind("topk", json!({ "k": 13 })),
         kind("batch_topk", json!({ "k": 3 })),
         kind("batch_topk", json!({ "k": 13 })),
+        // An annealed k.
+        kind("topk", json!({ "k": 3, "k_start": 9, "k_steps": 3 })),
+        kind("batch_topk", json!({ "k": 3, "k_start": 9, "k_steps": 3 })),
         kind("relu", json!({ "l1": 0.03 })),
         kind("relu", json!({ "l1": 0.03, "weighted": true })),
         kind("tied", json!({ "l1": 0.03 })),

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::choice::Choice;
-use super::topk::few;
+use super::k_schedule::KSchedule;
 use super::{DictionaryKind, Pass, Progress};
 use crate::base::Result;
 use crate::sae::Activation;
@@ -20,6 +20,16 @@ crate::options! {
     pub struct BatchTopK {
         /// Mean number of codes in a row.
         k: usize = 0 => required();
+        /// The k of the first step, from which it is annealed to `k`.
+        k_start: Option<usize> = None => usually("`k`");
+        /// Steps in which it is.
+        k_steps: Option<usize> = None => usually("a tenth of the steps");
+    }
+}
+
+impl BatchTopK {
+    fn schedule(&self) -> KSchedule {
+        KSchedule { k: self.k, start: self.k_start, steps: self.k_steps }
     }
 }
 
@@ -33,19 +43,19 @@ impl DictionaryKind for BatchTopK {
     }
 
     fn check(&self, shape: Shape) -> Result<()> {
-        few(self.k, shape)
+        self.schedule().check(shape)
     }
 
     fn codes(&self, pass: &Pass) -> Result<Tensor> {
-        of_all_rows(pass.pre, self.k)
+        of_all_rows(pass.pre, self.schedule().at(pass.progress))
     }
 
     fn smallest(&self, codes: &Tensor) -> Result<Option<f64>> {
         smallest(codes).map(Some)
     }
 
-    fn choice(&self, _progress: Progress) -> Option<Choice<'_>> {
-        Some(Choice::LargestOfAll(self.k))
+    fn choice(&self, progress: Progress) -> Option<Choice<'_>> {
+        Some(Choice::LargestOfAll(self.schedule().at(progress)))
     }
 
     fn activation(&self, params: &Params, threshold: Option<f64>) -> Result<Activation> {

@@ -4,8 +4,8 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::k_schedule::KSchedule;
 use super::batch_topk::{of_all_rows, smallest, threshold_for_all};
-use super::topk::few;
 use super::{DictionaryKind, Pass};
 use crate::base::Result;
 use crate::err;
@@ -20,10 +20,20 @@ crate::options! {
     pub struct Matryoshka {
         /// Mean number of codes in a row.
         k: usize = 0 => required();
+        /// The k of the first step, from which it is annealed to `k`.
+        k_start: Option<usize> = None => usually("`k`");
+        /// Steps in which it is.
+        k_steps: Option<usize> = None => usually("a tenth of the steps");
         /// Features in each prefix; the last has all of them.
         prefixes: Vec<usize> = Vec::new() => required();
         /// Weight of each prefix's error. (dictionary_learning divides by their number twice.)
         weights: Option<Vec<f64>> = None => usually("equal, with a sum of 1");
+    }
+}
+
+impl Matryoshka {
+    fn schedule(&self) -> KSchedule {
+        KSchedule { k: self.k, start: self.k_start, steps: self.k_steps }
     }
 }
 
@@ -37,7 +47,7 @@ impl DictionaryKind for Matryoshka {
     }
 
     fn check(&self, shape: Shape) -> Result<()> {
-        few(self.k, shape)?;
+        self.schedule().check(shape)?;
         let rises = self.prefixes.windows(2).all(|pair| pair[0] < pair[1]);
         if !rises || self.prefixes.first() == Some(&0) || self.prefixes.last() != Some(&shape.d_sae) {
             return Err(err!(
@@ -58,7 +68,7 @@ impl DictionaryKind for Matryoshka {
     }
 
     fn codes(&self, pass: &Pass) -> Result<Tensor> {
-        of_all_rows(pass.pre, self.k)
+        of_all_rows(pass.pre, self.schedule().at(pass.progress))
     }
 
     fn reconstructions(&self, pass: &Pass, codes: &Tensor) -> Result<Vec<(Tensor, f64)>> {

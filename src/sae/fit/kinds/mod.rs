@@ -7,6 +7,8 @@ mod choice;
 pub mod crosscoder;
 mod gated;
 mod jumprelu;
+mod k_schedule;
+mod matching_pursuit;
 mod matryoshka;
 mod p_anneal;
 mod relu;
@@ -21,6 +23,7 @@ pub use choice::{Choice, Cost, Estimate, Jump};
 pub use crosscoder::Crosscoder;
 pub use gated::Gated;
 pub use jumprelu::JumpRelu;
+pub use matching_pursuit::MatchingPursuit;
 pub use matryoshka::Matryoshka;
 pub use p_anneal::{PAnneal, powers};
 pub use relu::Relu;
@@ -38,6 +41,8 @@ pub use topk::TopK;
 /// What a step computes with.
 pub struct Pass<'a> {
     pub params: &'a Params,
+    /// What is read, centred where the kind is: `[rows, d_in]`.
+    pub x: &'a Tensor,
     /// x W_enc^T + b_enc: `[rows, d_sae]`.
     pub pre: &'a Tensor,
     /// The directions, as used in this step.
@@ -61,6 +66,17 @@ pub trait DictionaryKind: Debug + Send + Sync {
 
     /// Whether the normalised encoder rows are the directions.
     fn is_tied(&self) -> bool {
+        false
+    }
+
+    /// Whether by default errors are means and dead features are left alone, as Cunningham et al. 2023 have it.
+    fn is_as_cunningham(&self) -> bool {
+        self.is_tied()
+    }
+
+    /// Whether its codes are of a reconstruction of what is read: it is no kind of transcoder, or of crosscoder, whose sites
+    /// are scaled.
+    fn only_reconstructs(&self) -> bool {
         false
     }
 
@@ -189,7 +205,7 @@ const fn kind_of<K: DictionaryKind + Declared + 'static>(name: &'static str) -> 
     Row { name, fields: K::fields, make: make::<K> }
 }
 
-const KINDS: [Row; 9] = [
+const KINDS: [Row; 10] = [
     kind_of::<Tied>(tied::NAME),
     kind_of::<Relu>(relu::NAME),
     kind_of::<TopK>(topk::NAME),
@@ -199,6 +215,7 @@ const KINDS: [Row; 9] = [
     kind_of::<PAnneal>(p_anneal::NAME),
     kind_of::<Crosscoder>(crosscoder::NAME),
     kind_of::<Matryoshka>(matryoshka::NAME),
+    kind_of::<MatchingPursuit>(matching_pursuit::NAME),
 ];
 
 /// The names of all kinds.

@@ -4,9 +4,9 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::choice::Choice;
+use super::k_schedule::KSchedule;
 use super::{DictionaryKind, Pass, Progress};
 use crate::base::Result;
-use crate::err;
 use crate::sae::Activation;
 use crate::sae::fit::params::{Params, Shape};
 use crate::sae::select::largest;
@@ -19,6 +19,16 @@ crate::options! {
     pub struct TopK {
         /// Number of codes in a row.
         k: usize = 0 => required();
+        /// The k of the first step, from which it is annealed to `k`.
+        k_start: Option<usize> = None => usually("`k`");
+        /// Steps in which it is.
+        k_steps: Option<usize> = None => usually("a tenth of the steps");
+    }
+}
+
+impl TopK {
+    fn schedule(&self) -> KSchedule {
+        KSchedule { k: self.k, start: self.k_start, steps: self.k_steps }
     }
 }
 
@@ -32,16 +42,16 @@ impl DictionaryKind for TopK {
     }
 
     fn check(&self, shape: Shape) -> Result<()> {
-        few(self.k, shape)
+        self.schedule().check(shape)
     }
 
     fn codes(&self, pass: &Pass) -> Result<Tensor> {
         let codes = elementwise::relu(pass.pre)?;
-        largest(&codes, &codes, self.k)
+        largest(&codes, &codes, self.schedule().at(pass.progress))
     }
 
-    fn choice(&self, _progress: Progress) -> Option<Choice<'_>> {
-        Some(Choice::LargestOfRows(self.k))
+    fn choice(&self, progress: Progress) -> Option<Choice<'_>> {
+        Some(Choice::LargestOfRows(self.schedule().at(progress)))
     }
 
     fn activation(&self, _params: &Params, _threshold: Option<f64>) -> Result<Activation> {
@@ -51,13 +61,4 @@ impl DictionaryKind for TopK {
     fn options(&self) -> Value {
         json!(self)
     }
-}
-
-/// Refuses a k that no row of codes has.
-pub fn few(k: usize, shape: Shape) -> Result<()> {
-    if k == 0 || k > shape.d_sae {
-        let features = shape.d_sae;
-        return Err(err!(Argument, "expected `k` from 1 to {features}, the number of features, found {k}").about("k"));
-    }
-    Ok(())
 }

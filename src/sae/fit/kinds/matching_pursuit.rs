@@ -1,0 +1,60 @@
+//! `matching_pursuit`: k codes one after the other, each of what those before have left; the directions are the encoder
+//! (MP-SAE; Costa et al. 2025).
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::k_schedule::few;
+use super::{DictionaryKind, Pass};
+use crate::base::Result;
+use crate::sae::fit::params::{Params, Shape};
+use crate::sae::{Activation, pursuit};
+use crate::tensor::Tensor;
+
+pub const NAME: &str = "matching_pursuit";
+
+crate::options! {
+    #[derive(Debug, Serialize)]
+    pub struct MatchingPursuit {
+        /// Number of steps, each of which adds one code or adds to one.
+        k: usize = 0 => required();
+    }
+}
+
+impl DictionaryKind for MatchingPursuit {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn is_tied(&self) -> bool {
+        true
+    }
+
+    fn is_as_cunningham(&self) -> bool {
+        false
+    }
+
+    fn only_reconstructs(&self) -> bool {
+        true
+    }
+
+    fn is_centred(&self) -> bool {
+        false
+    }
+
+    fn check(&self, shape: Shape) -> Result<()> {
+        few(self.k, shape)
+    }
+
+    fn codes(&self, pass: &Pass) -> Result<Tensor> {
+        pursuit::codes(pass.x, pass.decoder, self.k)
+    }
+
+    fn activation(&self, _params: &Params, _threshold: Option<f64>) -> Result<Activation> {
+        Ok(Activation::MatchingPursuit(self.k))
+    }
+
+    fn options(&self) -> Value {
+        json!(self)
+    }
+}

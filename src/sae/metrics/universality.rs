@@ -1,0 +1,349 @@
+//! Whether two dictionaries have the same features, whatever they read: other seeds, sites, layers or models (Bricken et
+//! al. 2023; Lan et al. 2024). Directions of different spaces cannot be compared, but codes on the same text can.
+//!
+//! Two models with different tokenizers see a text at different positions. A position of one is a position of the other
+//! where both have read the same characters: where a token of either ends at the same byte of the same document.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rand::seq::SliceRandom;
+
+use super::again::SAME;
+use super::directions::cosines_of;
+use crate::base::bootstrap::{bootstrap, wilson};
+use crate::base::random::stream;
+use crate::base::{Cell, Result, Table, Task, memory};
+use crate::data::harvest::{Blocks, Harvest, HarvestOptions, PositionOptions, context};
+use crate::data::{Text, pack};
+use crate::err;
+use crate::model::Model;
+use crate::sae::baselines::random;
+use crate::sae::encode::SparseCodes;
+use crate::sae::{Sae, site_of};
+use crate::tensor::dtype;
+
+crate::options! {
+    /// How the features of two dictionaries are compared.
+    #[derive(Debug, Clone)]
+    pub struct UniversalityOptions {
+        /// Seed of the baselines and of the bootstrap.
+        seed: i64 = 0;
+        with positions: PositionOptions;
+    }
+}
+
+/// A feature with the one of another dictionary whose codes correlate most with its own.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Alike {
+    pub feature: usize,
+    pub other: usize,
+    pub correlation: f64,
+    /// The number of positions at which it is active.
+    pub fired: usize,
+    /// The same correlation with the positions of the other dictionary shuffled.
+    pub shuffled: f64,
+}
+
+/// The features of a dictionary in another one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Universality {
+    /// Those that are active at positions that both have, the most alike first.
+    pub features: Vec<Alike>,
+    /// For dictionaries that write equally wide: the largest cosine of each of these with a direction of the other
+    /// one, and with one of as many random directions.
+    pub cosines: Option<Vec<[f64; 2]>>,
+    /// The number of positions.
+    pub positions: usize,
+    seed: u64,
+}
+
+impl Universality {
+    pub fn summary(&self) -> Table {
+        let n = self.features.len();
+        let mean = |what: &str, own: &[f64], chance: &[f64]| -> Vec<Cell> {
+            let of = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+            let interval = bootstrap(n, self.seed, |drawn| drawn.iter().map(|at| own[*at]).sum::<f64>() / n as f64);
+            let ends = interval.map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::from));
+            let [from, to] = ends;
+            vec![what.into(), of(own).into(), from, to, of(chance).into(), n.into()]
+        };
+        let column = |of: fn(&Alike) -> f64| self.features.iter().map(of).collect::<Vec<f64>>();
+        let (own, chance) = (column(|one| one.correlation), column(|one| one.shuffled));
+        let mut rows = vec![mean("mean of the largest correlation", &own, &chance)];
+        let above = |values: &[f64]| values.iter().filter(|value| **value >= SAME).count();
+        let [from, to] = wilson(above(&own), n).map(Cell::from);
+        let share = |values: &[f64]| Cell::from(above(values) as f64 / n as f64);
+        rows.push(vec!["share of at least 0.7".into(), share(&own), from, to, share(&chance), n.into()]);
+        if let Some(cosines) = &self.cosines {
+            let [own, chance] = [0, 1].map(|at| cosines.iter().map(|pair| pair[at]).collect::<Vec<f64>>());
+            rows.push(mean("mean of the largest cosine (MMCS)", &own, &chance));
+        }
+        Table {
+            title: format!("features in another dictionary, at {} positions", self.positions),
+            columns: ["measure", "value", "from", "to", "by chance", "features"].map(String::from).to_vec(),
+            rows,
+        }
+    }
+
+    pub fn table(&self) -> Table {
+        let row = |one: &Alike| -> Vec<Cell> {
+            let density = one.fired as f64 / self.positions as f64;
+            vec![one.feature.into(), one.other.into(), one.correlation.into(), one.shuffled.into(), density.into()]
+        };
+        Table {
+            title: "features, and those of another dictionary that they correlate with most".into(),
+            columns: ["feature", "other", "correlation", "by chance", "density"].map(String::from).to_vec(),
+            rows: self.features.iter().map(row).collect(),
+        }
+    }
+}
+
+/// The features of a dictionary `a` of one model in a dictionary `b` of the same or another model, on a text that both read.
+pub fn universality(
+    (a, of_a): (&Sae, &Model),
+    (b, of_b): (&Sae, &Model),
+    text: &Text,
+    options: &UniversalityOptions,
+    task: &Task,
+) -> Result<Universality> {
+    let reading = HarvestOptions::from(options.positions.clone());
+    let ours = Read::of(of_a, a, text, &reading, task)?;
+    let theirs = Read::of(of_b, b, text, &reading, task)?;
+    let (at, there) = aligned(&ours.ends, &theirs.ends);
+    if at.is_empty() {
+        return Err(err!(Argument, "expected a text of which both models read the same characters, found no such position")
+            .hint("a text in which a token of either ends at the same character")
+            .about("text"));
+    }
+    let seed = options.seed.cast_unsigned();
+    let codes = (&ours.codes.picked(&at), &theirs.codes.picked(&there));
+    let mut found = of_codes(codes, seed, task)?;
+    if a.d_out() == b.d_out() {
+        let drawn = random(b.d_out(), b.d_sae(), None, &mut stream(seed, "universality", 1))?;
+        let [own, chance] = [b, &drawn].map(|other| nearest(a, other, task));
+        let (own, chance) = (own?, chance?);
+        found.cosines = Some(found.features.iter().map(|one| [own[one.feature], chance[one.feature]]).collect());
+    }
+    Ok(found)
+}
+
+/// The same of codes of the same positions.
+pub fn of_codes((a, b): (&SparseCodes, &SparseCodes), seed: u64, task: &Task) -> Result<Universality> {
+    let own = largest(a, b, task)?;
+    let mut order: Vec<usize> = (0..b.rows()).collect();
+    order.shuffle(&mut stream(seed, "universality", 0));
+    let chance = largest(a, &b.picked(&order), task)?;
+    let mut features: Vec<Alike> = own
+        .into_iter()
+        .zip(chance)
+        .enumerate()
+        .filter_map(|(feature, (own, chance))| {
+            let (own, chance) = (own?, chance?);
+            let (other, correlation) = (own.other, own.correlation);
+            Some(Alike { feature, other, correlation, fired: own.fired, shuffled: chance.correlation })
+        })
+        .collect();
+    if features.is_empty() {
+        return Err(err!(Argument, "expected features that are active in the text, found none").about("a"));
+    }
+    features.sort_by(|a, b| b.correlation.total_cmp(&a.correlation));
+    Ok(Universality { features, cosines: None, positions: a.rows(), seed })
+}
+
+/// The largest cosine of each direction with one of another dictionary.
+fn nearest(a: &Sae, b: &Sae, task: &Task) -> Result<Vec<f64>> {
+    let mut found = Vec::with_capacity(a.d_sae());
+    cosines_of(a.directions(), b.directions(), task, |row| {
+        found.push(f64::from(row.iter().copied().fold(f32::NEG_INFINITY, f32::max)));
+    })?;
+    Ok(found)
+}
+
+/// Where a token ends: its document, and the byte.
+type End = (Arc<str>, u64);
+
+/// The codes of a dictionary at the positions of a text.
+struct Read {
+    codes: SparseCodes,
+    /// Where the token at each position ends; none for those that were added.
+    ends: Vec<Option<End>>,
+}
+
+impl Read {
+    fn of(model: &Model, sae: &Sae, text: &Text, options: &HarvestOptions, task: &Task) -> Result<Self> {
+        let site = site_of(sae)?;
+        let mut harvest = Harvest::new(model, &[&site], text, options, task)?;
+        let width = harvest.widths().iter().sum();
+        sae.check_fits(width, &model.origin, &site)?;
+        let mut rows = pack::rows(text, model.text_tokenizer()?, context(model.decoder.config(), options.context)?, task)?;
+        let (mut codes, mut ends) = (Vec::new(), Vec::new());
+        let bar = task.begin(&format!("reading {}", text.name()), text.options().tokens);
+        // The row that was packed last, and its number.
+        let mut packed: Option<(u32, pack::Row)> = None;
+        while let Some(block) = harvest.next(task)? {
+            for (number, position) in block.rows.iter().zip(&block.positions) {
+                while packed.as_ref().is_none_or(|(last, _)| last < number) {
+                    let next = packed.as_ref().map_or(0, |(last, _)| last + 1);
+                    let row = rows.next(task)?.ok_or_else(|| err!(Bug, "a row that was harvested and not packed"))?;
+                    packed = Some((next, row));
+                }
+                ends.push(packed.as_ref().and_then(|(_, row)| end(row, *position as usize)));
+            }
+            bar.advance(block.len() as u64);
+            let x = block.activations.first().ok_or_else(|| err!(Bug, "a block without its site"))?;
+            codes.push(sae.encode_sparse(&dtype::convert(x, sae.parts().encoder.dtype())?, task)?);
+        }
+        Ok(Self { codes: SparseCodes::joined(codes, sae.d_sae()), ends })
+    }
+}
+
+/// Where the token at a position of a row ends.
+fn end(row: &pack::Row, position: usize) -> Option<End> {
+    let span = row.spans.get(position).filter(|span| !span.is_empty())?;
+    let stretch = row.stretches.iter().find(|stretch| stretch.positions.contains(&position))?;
+    Some((stretch.origin.clone(), span.end))
+}
+
+/// The positions of two readings at which both have read the same characters. Where several tokens end together, as those
+/// of one character do, it is the last.
+fn aligned(a: &[Option<End>], b: &[Option<End>]) -> (Vec<usize>, Vec<usize>) {
+    let places = |ends: &[Option<End>]| -> HashMap<End, usize> {
+        ends.iter().enumerate().filter_map(|(at, end)| Some((end.clone()?, at))).collect()
+    };
+    let (ours, theirs) = (places(a), places(b));
+    let mut pairs: Vec<(usize, usize)> =
+        ours.into_iter().filter_map(|(end, at)| Some((at, *theirs.get(&end)?))).collect();
+    pairs.sort_unstable();
+    pairs.into_iter().unzip()
+}
+
+/// The feature that one correlates with most.
+struct Largest {
+    other: usize,
+    correlation: f64,
+    fired: usize,
+}
+
+/// For each feature of `a` that is active, the largest correlation of its codes with those of a feature of `b`, row by row;
+/// none where nothing is active in either.
+fn largest(a: &SparseCodes, b: &SparseCodes, task: &Task) -> Result<Vec<Option<Largest>>> {
+    let (ours, theirs) = (a.d_sae(), b.d_sae());
+    memory::check(8 * ours as u128 * theirs as u128, || format!("the correlations of {ours} and {theirs} features"))?;
+    let mut products = vec![0.0_f64; ours * theirs];
+    for row in 0..a.rows() {
+        if row % 256 == 0 {
+            task.check()?;
+        }
+        let (others, sizes) = b.row(row);
+        for (feature, code) in a.row(row).0.iter().zip(a.row(row).1) {
+            let products = &mut products[*feature as usize * theirs..][..theirs];
+            for (other, size) in others.iter().zip(sizes) {
+                products[*other as usize] += f64::from(*code) * f64::from(*size);
+            }
+        }
+    }
+    let n = a.rows() as f64;
+    let (of_a, of_b) = (sums(a), sums(b));
+    let spread = |sums: &Sums| (n * sums.squares - sums.sum * sums.sum).max(0.0).sqrt();
+    let spreads: Vec<f64> = of_b.iter().map(spread).collect();
+    let best = |(products, own): (&[f64], &Sums)| -> Option<Largest> {
+        let size = spread(own);
+        let correlations = products.iter().zip(&of_b).zip(&spreads).enumerate().filter_map(|(other, ((product, sums), spread))| {
+            let both = size * spread;
+            (both > 0.0).then(|| (other, (n * product - own.sum * sums.sum) / both))
+        });
+        let (other, correlation) = correlations.max_by(|a, b| a.1.total_cmp(&b.1))?;
+        Some(Largest { other, correlation, fired: own.fired })
+    };
+    Ok(products.chunks_exact(theirs).zip(&of_a).map(best).collect())
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Sums {
+    sum: f64,
+    squares: f64,
+    fired: usize,
+}
+
+/// Sums of the codes of each feature.
+fn sums(codes: &SparseCodes) -> Vec<Sums> {
+    let mut sums = vec![Sums::default(); codes.d_sae()];
+    for (feature, code) in codes.features().iter().zip(codes.codes()) {
+        let (sum, code) = (&mut sums[*feature as usize], f64::from(*code));
+        sum.sum += code;
+        sum.squares += code * code;
+        sum.fired += usize::from(code != 0.0);
+    }
+    sums
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sae::baselines;
+    use crate::tensor::{DType, Device, Tensor, create};
+
+    fn encoded(sae: &Sae, x: &Tensor) -> SparseCodes {
+        sae.encode_sparse(x, &Task::default()).unwrap()
+    }
+
+    #[test]
+    fn correlations_are_those_of_their_formula() {
+        let x = create::randn(&[200, 6], DType::F32, &mut stream(1, "x", 0)).unwrap();
+        let draw = |seed| baselines::random(6, 9, Some(3), &mut stream(seed, "d", 0)).unwrap();
+        let (a, b) = (encoded(&draw(1), &x), encoded(&draw(2), &x));
+        let found = of_codes((&a, &b), 0, &Task::default()).unwrap();
+        let (dense_a, dense_b) = (a.dense().unwrap(), b.dense().unwrap());
+        let column = |t: &Tensor, at: usize| t.narrow(1, at, 1).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        for one in &found.features {
+            let correlation = |other: usize| {
+                let (p, q) = (column(&dense_a, one.feature), column(&dense_b, other));
+                let mean = |v: &[f32]| v.iter().map(|x| f64::from(*x)).sum::<f64>() / v.len() as f64;
+                let (mp, mq) = (mean(&p), mean(&q));
+                let sum = |of: &dyn Fn(f64, f64) -> f64| {
+                    p.iter().zip(&q).map(|(p, q)| of(f64::from(*p) - mp, f64::from(*q) - mq)).sum::<f64>()
+                };
+                sum(&|p, q| p * q) / (sum(&|p, _| p * p) * sum(&|_, q| q * q)).sqrt()
+            };
+            let best = (0..9).map(correlation).fold(f64::NEG_INFINITY, f64::max);
+            assert!((one.correlation - best).abs() < 1e-6 && (correlation(one.other) - best).abs() < 1e-6, "{one:?}");
+        }
+    }
+
+    #[test]
+    fn a_dictionary_is_universal_in_itself_and_not_by_chance() {
+        let x = create::randn(&[3000, 8], DType::F32, &mut stream(1, "x", 0)).unwrap();
+        let sae = baselines::random(8, 30, Some(3), &mut stream(2, "d", 0)).unwrap();
+        let codes = encoded(&sae, &x);
+        let found = of_codes((&codes, &codes), 0, &Task::default()).unwrap();
+        assert!(found.features.iter().all(|one| one.feature == one.other && (one.correlation - 1.0).abs() < 1e-9));
+        assert!(found.features.iter().all(|one| one.shuffled < 0.2), "{found:?}");
+        let rows = found.summary().rows;
+        assert_eq!(rows[1][1], Cell::from(1.0));
+        assert_eq!(rows[1][4], Cell::from(0.0));
+    }
+
+    #[test]
+    fn positions_are_the_same_where_the_same_characters_are_read() {
+        // "to be or": one reads "to", " be", " or", the other "t", "o be", " ", "or", and another document before it.
+        let (mine, other): (Arc<str>, Arc<str>) = ("text 1".into(), "text 0".into());
+        let ends = |document: &Arc<str>, ends: &[u64]| -> Vec<Option<End>> {
+            ends.iter().map(|end| Some((document.clone(), *end))).collect()
+        };
+        let a = [vec![None], ends(&mine, &[2, 5, 8])].concat();
+        let b = [ends(&other, &[2, 8]), ends(&mine, &[1, 5, 6, 8, 8])].concat();
+        // At 8 two tokens end, of which the last has read it all.
+        assert_eq!(aligned(&a, &b), (vec![2, 3], vec![3, 6]));
+        assert_eq!(aligned(&a, &a), (vec![1, 2, 3], vec![1, 2, 3]));
+    }
+
+    #[test]
+    fn features_that_never_fire_are_left_out() {
+        let x = Tensor::new(&[[1.0_f32, 0.0], [2.0, 0.0], [0.0, 0.0]], &Device::Cpu).unwrap();
+        let codes = encoded(&baselines::neurons_relu(2, None).unwrap(), &x);
+        let found = of_codes((&codes, &codes), 0, &Task::default()).unwrap();
+        assert_eq!(found.features.len(), 1);
+        assert_eq!((found.features[0].feature, found.features[0].fired), (0, 2));
+    }
+}

@@ -1,0 +1,52 @@
+//! `sae::universality`: the features of one dictionary in another, of any site and model.
+
+use rhai::plugin::*;
+use rhai::{Dynamic, Map, NativeCallContext};
+
+use super::dictionary::Sae;
+use crate::data::Text;
+use crate::sae::metrics::{self, UniversalityOptions};
+use crate::script::engine::env::env;
+use crate::script::engine::options::taken;
+use crate::script::engine::value::{Fallible, Options};
+use crate::script::model::Model;
+
+#[export_module(manifest)]
+pub mod functions {
+    /// Which features of a dictionary `a` a dictionary `b` has, too, whatever both read: other seeds, sites, layers or models,
+    /// with other tokenizers, too. Codes are compared at the positions of a text at which both have read the same
+    /// characters: where a token of either ends at the same byte.
+    ///
+    /// A map of two tables. `summary`: the mean over the features of `a` of the largest correlation of its codes with those of
+    /// a feature of `b`, and the share of these of at least 0.7, beside the same with the positions of `b` shuffled; where
+    /// both write equally wide, the mean of the largest cosine (MMCS), too, beside that with random directions; with 95 %
+    /// intervals over features. `table`: each feature of `a` that is active, with the one of `b` that is most like it.
+    ///
+    /// # Options
+    /// - [universality]
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("to be or not to be", #{ kind: "characters", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
+    /// let text = data::texts(["to be or not to be", "or not to be"]);
+    /// let s = sae::fit(m, "resid_post.0", text, #{ k: 2, d_sae: 8, steps: 5, seed: 1 });
+    /// sae::universality(s, m, s, m, text).summary.to_map().rows[1][1]  //=> 1.0
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn universality(
+        ctx: NativeCallContext,
+        a: Sae,
+        of_a: Model,
+        b: Sae,
+        of_b: Model,
+        text: Text,
+        options: Options,
+    ) -> Fallible<Map> {
+        let options: UniversalityOptions = taken(options)?;
+        let (a, b) = ((&a.core, of_a.core()), (&b.core, of_b.core()));
+        let found = metrics::universality(a, b, &text, &options, &env(&ctx)?.task)?;
+        let tables = [("summary", found.summary()), ("table", found.table())];
+        Ok(tables.into_iter().map(|(name, table)| (name.into(), Dynamic::from(table))).collect())
+    }
+}
