@@ -143,28 +143,21 @@ impl Diff {
 }
 
 /// How much of each feature of a crosscoder of two models either has, on a text.
-pub fn diff(
-    sae: &Sae,
-    models: [&Model; 2],
-    text: &Text,
-    options: &HarvestOptions,
-    task: &Task,
-) -> Result<Diff> {
+pub fn diff(sae: &Sae, models: [&Model; 2], text: &Text, options: &HarvestOptions, task: &Task) -> Result<Diff> {
     let sites = sae.sites_of_models(2).map_err(|e| e.about("s"))?;
     sae.check_models(&models.map(|model| model.origin.as_str())).map_err(|e| e.about("s"))?;
     let sites: Vec<&str> = sites.iter().map(String::as_str).collect();
-    let mut harvests = models
-        .iter()
-        .map(|model| Harvest::new(model, &sites, text, options, task))
-        .collect::<Result<Vec<_>>>()?;
+    let mut harvests =
+        models.iter().map(|model| Harvest::new(model, &sites, text, options, task)).collect::<Result<Vec<_>>>()?;
     let mut sums = Sums::new(sae, harvests.first().map_or(0, |harvest| harvest.widths().iter().sum()))?;
     let bar = task.begin(&format!("comparing on {}", text.name()), text.options().tokens);
     loop {
         let blocks = harvests.iter_mut().map(|harvest| harvest.next(task)).collect::<Result<Vec<_>>>()?;
         let [Some(a), Some(b)] = blocks.as_slice() else { break };
         if a.tokens != b.tokens {
-            return Err(err!(Argument, "expected models that read the same tokens, found others in the second")
-                .about("tuned"));
+            return Err(
+                err!(Argument, "expected models that read the same tokens, found others in the second").about("tuned")
+            );
         }
         let parts: Vec<&Tensor> = a.activations.iter().chain(&b.activations).collect();
         sums.add(&Tensor::cat(&parts, 1)?, task)?;
@@ -209,8 +202,11 @@ impl<'a> Sums<'a> {
         let parts = sae.parts();
         if 2 * width != sae.d_in() {
             let found = sae.d_in();
-            return Err(err!(Shape, "expected a crosscoder of two models of width {width}, found one of width {found}")
-                .about("s"));
+            return Err(err!(
+                Shape,
+                "expected a crosscoder of two models of width {width}, found one of width {found}"
+            )
+            .about("s"));
         }
         if parts.rescaled || parts.skip.is_some() {
             return Err(err!(Argument, "expected a crosscoder that writes codes times directions alone").about("s"));
