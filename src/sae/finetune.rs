@@ -222,8 +222,11 @@ impl<'a> Tuner<'a> {
         options: &'a FineTuneOptions,
     ) -> Result<Self> {
         if matches!(sae.parts().activation, Activation::MatchingPursuit(_)) {
-            return Err(err!(Argument, "a matching pursuit reads by its directions, which fine-tuning would part from them")
-                .hint("fit another kind, such as \"topk\""));
+            return Err(err!(
+                Argument,
+                "a matching pursuit reads by its directions, which fine-tuning would part from them"
+            )
+            .hint("fit another kind, such as \"topk\""));
         }
         if matches!(sae.parts().activation, Activation::Nonnegative { .. }) {
             return Err(err!(Argument, "codes that are found by a search, as those of nmf, have no gradient"));

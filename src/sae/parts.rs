@@ -122,10 +122,9 @@ impl Parts {
                 Activation::Gated { gate: moved(gate)?, magnitude: moved(magnitude)?, log_scale: moved(log_scale)? }
             }
             Activation::Nonnegative { sum, k } => Activation::Nonnegative { sum: moved(sum)?, k: *k },
-            Activation::Relu
-            | Activation::TopK(_)
-            | Activation::MatchingPursuit(_)
-            | Activation::Linear(_) => self.activation.clone(),
+            Activation::Relu | Activation::TopK(_) | Activation::MatchingPursuit(_) | Activation::Linear(_) => {
+                self.activation.clone()
+            }
         };
         Ok(Self {
             encoder: moved(&self.encoder)?,
@@ -160,10 +159,7 @@ impl Parts {
                 }
             }
             Activation::Nonnegative { sum, .. } => given.push(("sum", Some(sum), vec![d_sae, d_in])),
-            Activation::Relu
-            | Activation::TopK(_)
-            | Activation::MatchingPursuit(_)
-            | Activation::Linear(_) => {}
+            Activation::Relu | Activation::TopK(_) | Activation::MatchingPursuit(_) | Activation::Linear(_) => {}
         }
         if let Some(k) = self.activation.most()
             && (k == 0 || k > d_sae)

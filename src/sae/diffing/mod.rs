@@ -22,7 +22,7 @@ use crate::data::Text;
 use crate::data::harvest::{Blocks, Harvest, HarvestOptions};
 use crate::err;
 use crate::model::Model;
-use crate::sae::crosscoder::{OWN, factors};
+use crate::sae::crosscoder::factors;
 use crate::sae::{Sae, rows};
 use crate::tensor::{DType, Tensor, dtype};
 use kernels::arch;
@@ -31,7 +31,9 @@ use kernels::sparse::{add_rows, dot};
 #[cfg(test)]
 mod tests;
 
-/// A feature is one model's own if its share there is above [`OWN`], and its ratios are below these (Minder et al. 2025).
+/// A feature is one model's own if its share there is above this, which is where its direction in the other one is a fifth as
+/// long (a difference of relative norms of 0.9), and its ratios are below these (Minder et al. 2025).
+const SHARE: f64 = 5.0 / 6.0;
 const ERRORS: f64 = 0.2;
 const RECONSTRUCTIONS: f64 = 0.5;
 
@@ -70,7 +72,7 @@ impl Scaled {
     /// Whether only one of the models has it.
     pub fn is_own(&self) -> bool {
         let below = |ratio: Option<f64>, most: f64| ratio.is_some_and(|ratio| ratio < most);
-        self.share > OWN
+        self.share > SHARE
             && below(self.ratio_of_errors(), ERRORS)
             && below(self.ratio_of_reconstructions(), RECONSTRUCTIONS)
     }
@@ -130,7 +132,7 @@ impl Diff {
             self.features.iter().filter(|one| one.of == model && is_one(one)).count()
         };
         let of_model = |model: usize| {
-            let by_share = count(model, &|one| one.share > OWN);
+            let by_share = count(model, &|one| one.share > SHARE);
             let by_scaling = count(model, &Scaled::is_own);
             [row(model, "by the share of norms", by_share), row(model, "by latent scaling, too", by_scaling)]
         };
@@ -143,28 +145,21 @@ impl Diff {
 }
 
 /// How much of each feature of a crosscoder of two models either has, on a text.
-pub fn diff(
-    sae: &Sae,
-    models: [&Model; 2],
-    text: &Text,
-    options: &HarvestOptions,
-    task: &Task,
-) -> Result<Diff> {
+pub fn diff(sae: &Sae, models: [&Model; 2], text: &Text, options: &HarvestOptions, task: &Task) -> Result<Diff> {
     let sites = sae.sites_of_models(2).map_err(|e| e.about("s"))?;
     sae.check_models(&models.map(|model| model.origin.as_str())).map_err(|e| e.about("s"))?;
     let sites: Vec<&str> = sites.iter().map(String::as_str).collect();
-    let mut harvests = models
-        .iter()
-        .map(|model| Harvest::new(model, &sites, text, options, task))
-        .collect::<Result<Vec<_>>>()?;
+    let mut harvests =
+        models.iter().map(|model| Harvest::new(model, &sites, text, options, task)).collect::<Result<Vec<_>>>()?;
     let mut sums = Sums::new(sae, harvests.first().map_or(0, |harvest| harvest.widths().iter().sum()))?;
     let bar = task.begin(&format!("comparing on {}", text.name()), text.options().tokens);
     loop {
         let blocks = harvests.iter_mut().map(|harvest| harvest.next(task)).collect::<Result<Vec<_>>>()?;
         let [Some(a), Some(b)] = blocks.as_slice() else { break };
         if a.tokens != b.tokens {
-            return Err(err!(Argument, "expected models that read the same tokens, found others in the second")
-                .about("tuned"));
+            return Err(
+                err!(Argument, "expected models that read the same tokens, found others in the second").about("tuned")
+            );
         }
         let parts: Vec<&Tensor> = a.activations.iter().chain(&b.activations).collect();
         sums.add(&Tensor::cat(&parts, 1)?, task)?;
@@ -209,8 +204,11 @@ impl<'a> Sums<'a> {
         let parts = sae.parts();
         if 2 * width != sae.d_in() {
             let found = sae.d_in();
-            return Err(err!(Shape, "expected a crosscoder of two models of width {width}, found one of width {found}")
-                .about("s"));
+            return Err(err!(
+                Shape,
+                "expected a crosscoder of two models of width {width}, found one of width {found}"
+            )
+            .about("s"));
         }
         if parts.rescaled || parts.skip.is_some() {
             return Err(err!(Argument, "expected a crosscoder that writes codes times directions alone").about("s"));

@@ -146,8 +146,9 @@ fn crosscoder(data: FitData, plan: &FitPlan, storage: &FitStorage, task: &Task) 
     let (recipe, d_sae) = plan.recipe(data.count, data.widths.iter().sum::<usize>() / data.widths.len().max(1))?;
     if recipe.kind.only_reconstructs() {
         let kind = recipe.kind.name();
-        return Err(err!(Argument, "expected a kind of crosscoder, whose sites are scaled, found \"{kind}\"")
-            .about("kind"));
+        return Err(
+            err!(Argument, "expected a kind of crosscoder, whose sites are scaled, found \"{kind}\"").about("kind")
+        );
     }
     let rows = Joined::new(data.rows, task)?;
     let spans = rows.spans().to_vec();

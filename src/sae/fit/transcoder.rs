@@ -79,8 +79,9 @@ fn fitted(
     let (mut recipe, d_sae) = plan.recipe(data.count, data.widths.first().copied().unwrap_or_default())?;
     if recipe.kind.only_reconstructs() {
         let kind = recipe.kind.name();
-        return Err(err!(Argument, "expected a kind that writes to another site than it reads, found \"{kind}\"")
-            .about("kind"));
+        return Err(
+            err!(Argument, "expected a kind that writes to another site than it reads, found \"{kind}\"").about("kind")
+        );
     }
     recipe.skip = transcoder.skip;
     let mut sites = data.about.sites.into_iter();

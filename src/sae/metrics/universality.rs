@@ -112,9 +112,12 @@ pub fn universality(
     let theirs = Read::of(of_b, b, text, &reading, task)?;
     let (at, there) = aligned(&ours.ends, &theirs.ends);
     if at.is_empty() {
-        return Err(err!(Argument, "expected a text of which both models read the same characters, found no such position")
-            .hint("a text in which a token of either ends at the same character")
-            .about("text"));
+        return Err(err!(
+            Argument,
+            "expected a text of which both models read the same characters, found no such position"
+        )
+        .hint("a text in which a token of either ends at the same character")
+        .about("text"));
     }
     let seed = options.seed.cast_unsigned();
     let codes = (&ours.codes.picked(&at), &theirs.codes.picked(&there));
@@ -176,7 +179,8 @@ impl Read {
         let mut harvest = Harvest::new(model, &[&site], text, options, task)?;
         let width = harvest.widths().iter().sum();
         sae.check_fits(width, &model.origin, &site)?;
-        let mut rows = pack::rows(text, model.text_tokenizer()?, context(model.decoder.config(), options.context)?, task)?;
+        let mut rows =
+            pack::rows(text, model.text_tokenizer()?, context(model.decoder.config(), options.context)?, task)?;
         let (mut codes, mut ends) = (Vec::new(), Vec::new());
         let bar = task.begin(&format!("reading {}", text.name()), text.options().tokens);
         // The row that was packed last, and its number.
@@ -249,10 +253,11 @@ fn largest(a: &SparseCodes, b: &SparseCodes, task: &Task) -> Result<Vec<Option<L
     let spreads: Vec<f64> = of_b.iter().map(spread).collect();
     let best = |(products, own): (&[f64], &Sums)| -> Option<Largest> {
         let size = spread(own);
-        let correlations = products.iter().zip(&of_b).zip(&spreads).enumerate().filter_map(|(other, ((product, sums), spread))| {
-            let both = size * spread;
-            (both > 0.0).then(|| (other, (n * product - own.sum * sums.sum) / both))
-        });
+        let correlations =
+            products.iter().zip(&of_b).zip(&spreads).enumerate().filter_map(|(other, ((product, sums), spread))| {
+                let both = size * spread;
+                (both > 0.0).then(|| (other, (n * product - own.sum * sums.sum) / both))
+            });
         let (other, correlation) = correlations.max_by(|a, b| a.1.total_cmp(&b.1))?;
         Some(Largest { other, correlation, fired: own.fired })
     };
@@ -295,7 +300,8 @@ mod tests {
         let (a, b) = (encoded(&draw(1), &x), encoded(&draw(2), &x));
         let found = of_codes((&a, &b), 0, &Task::default()).unwrap();
         let (dense_a, dense_b) = (a.dense().unwrap(), b.dense().unwrap());
-        let column = |t: &Tensor, at: usize| t.narrow(1, at, 1).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let column =
+            |t: &Tensor, at: usize| t.narrow(1, at, 1).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
         for one in &found.features {
             let correlation = |other: usize| {
                 let (p, q) = (column(&dense_a, one.feature), column(&dense_b, other));

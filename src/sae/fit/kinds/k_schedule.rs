@@ -31,8 +31,9 @@ impl KSchedule {
                 Err(err!(Argument, "expected `k_start` from {k}, the k, to {features}, the features, found {start}")
                     .about("k_start"))
             }
-            (None, Some(_)) => Err(err!(Argument, "expected `k_start`, from which k is annealed, with `k_steps`")
-                .about("k_steps")),
+            (None, Some(_)) => {
+                Err(err!(Argument, "expected `k_start`, from which k is annealed, with `k_steps`").about("k_steps"))
+            }
             _ => Ok(()),
         }
     }
@@ -69,7 +70,9 @@ mod tests {
     fn what_cannot_be_annealed_is_refused() {
         let shape = Shape { d_in: 4, d_sae: 60, d_out: 4 };
         let schedule = |start, steps| KSchedule { k: 10, start, steps }.check(shape);
-        assert!(schedule(Some(60), None).is_ok() && schedule(Some(10), Some(3)).is_ok() && schedule(None, None).is_ok());
+        assert!(
+            schedule(Some(60), None).is_ok() && schedule(Some(10), Some(3)).is_ok() && schedule(None, None).is_ok()
+        );
         assert_eq!(schedule(Some(9), None).unwrap_err().about.as_deref(), Some("k_start"));
         assert!(schedule(Some(61), None).is_err() && schedule(Some(usize::MAX), None).is_err());
         assert_eq!(schedule(None, Some(3)).unwrap_err().about.as_deref(), Some("k_steps"));

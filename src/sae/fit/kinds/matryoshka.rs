@@ -4,8 +4,8 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::k_schedule::KSchedule;
 use super::batch_topk::{of_all_rows, smallest, threshold_for_all};
+use super::k_schedule::KSchedule;
 use super::{DictionaryKind, Pass};
 use crate::base::Result;
 use crate::err;
