@@ -46,7 +46,7 @@ fn every_step_of_the_tour_runs_and_is_short() {
 }
 
 /// Experiments that take long without optimisation, cut short: only their checks may fail.
-const SHORT: [(&str, &str); 17] = [
+const SHORT: [(&str, &str); 19] = [
     ("apostrophe_feature", "--tokens 2048 --judged 1024 --k 8 --ratio 1 --others 1"),
     ("attribution_graph", "--text grammar --tokens 600 --ratio 1 --k 4 --passes 1"),
     ("dashboard", "--tokens 6000 --d_sae 32 --described 2"),
@@ -56,6 +56,7 @@ const SHORT: [(&str, &str); 17] = [
     ("interpretability", "--layers 1 --tokens 16000 --fragments 60 --features 3 --ratio 1 --k 4 --rows 2"),
     ("ioi_heads", "--n 4"),
     ("known_circuits", "--tasks parenthesis --n 2"),
+    ("model_diffing", "--read 12000 --tokens 2000 --steps 2 --ratio 1 --target 4 --passes 1"),
     ("splitting", "--text grammar --tokens 6000 --passes 1 --k 4"),
     ("parenthesis_circuit", "--text grammar --tokens 6000 --ratio 1 --passes 1 --k 8"),
     (
@@ -63,6 +64,7 @@ const SHORT: [(&str, &str); 17] = [
         "--text grammar --tokens 6000 --ratio 1 --passes 1 --read 600 --judged 600 --methods elimination --rate 0.5",
     ),
     ("synth_bench", "--d 16 --features 64 --width 16 --roots 4 --rows 2048 --passes 1 --held 64"),
+    ("universality", "--tokens 8000 --steps 2 --vocab 300 --features 64 --k 4 --passes 1"),
     ("steering_sweep", "--prompts 2 --tokens 1000"),
     ("dictionary_recovery", "--d 12 --features 24 --rows 2000 --steps 10 --smallest 0 --largest 1 --every 8"),
     (

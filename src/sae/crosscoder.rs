@@ -7,7 +7,7 @@ use crate::err;
 use crate::tensor::{DType, Tensor, dtype, floats};
 
 /// A feature whose share at a site is more than this belongs to that site alone.
-pub const OWN: f64 = 0.9;
+const OWN: f64 = 0.9;
 
 /// The metadata key for the models of a crosscoder of several, in the order of its sites.
 pub const MODELS: &str = "models";

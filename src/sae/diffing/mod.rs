@@ -22,7 +22,7 @@ use crate::data::Text;
 use crate::data::harvest::{Blocks, Harvest, HarvestOptions};
 use crate::err;
 use crate::model::Model;
-use crate::sae::crosscoder::{OWN, factors};
+use crate::sae::crosscoder::factors;
 use crate::sae::{Sae, rows};
 use crate::tensor::{DType, Tensor, dtype};
 use kernels::arch;
@@ -31,7 +31,9 @@ use kernels::sparse::{add_rows, dot};
 #[cfg(test)]
 mod tests;
 
-/// A feature is one model's own if its share there is above [`OWN`], and its ratios are below these (Minder et al. 2025).
+/// A feature is one model's own if its share there is above this, which is where its direction in the other one is a fifth as
+/// long (a difference of relative norms of 0.9), and its ratios are below these (Minder et al. 2025).
+const SHARE: f64 = 5.0 / 6.0;
 const ERRORS: f64 = 0.2;
 const RECONSTRUCTIONS: f64 = 0.5;
 
@@ -70,7 +72,7 @@ impl Scaled {
     /// Whether only one of the models has it.
     pub fn is_own(&self) -> bool {
         let below = |ratio: Option<f64>, most: f64| ratio.is_some_and(|ratio| ratio < most);
-        self.share > OWN
+        self.share > SHARE
             && below(self.ratio_of_errors(), ERRORS)
             && below(self.ratio_of_reconstructions(), RECONSTRUCTIONS)
     }
@@ -130,7 +132,7 @@ impl Diff {
             self.features.iter().filter(|one| one.of == model && is_one(one)).count()
         };
         let of_model = |model: usize| {
-            let by_share = count(model, &|one| one.share > OWN);
+            let by_share = count(model, &|one| one.share > SHARE);
             let by_scaling = count(model, &Scaled::is_own);
             [row(model, "by the share of norms", by_share), row(model, "by latent scaling, too", by_scaling)]
         };

@@ -77,7 +77,7 @@ fn what_a_penalty_has_shrunk_in_one_model_is_seen_in_its_errors() {
     let truth = crosscoder(&[[unit(2), unit(2)], [unit(0), unit(0)]], [1.0, 1.0]);
     let x = codes().narrow(1, 0, 2).unwrap().matmul(truth.directions()).unwrap();
     let found = of(&sae, &x);
-    assert!(found[0].share > OWN && !found[0].is_own(), "{found:?}");
+    assert!(found[0].share > SHARE && !found[0].is_own(), "{found:?}");
     assert!((found[0].ratio_of_errors().unwrap() - 1.0).abs() < 1e-5);
     assert!(found[0].ratio_of_reconstructions().unwrap().abs() < 1e-5);
 }
@@ -89,7 +89,7 @@ fn what_another_feature_writes_in_one_model_is_seen_in_its_reconstructions() {
     let one = codes().narrow(1, 0, 1).unwrap();
     let x = Tensor::cat(&[&one, &one], 1).unwrap().matmul(sae.directions()).unwrap();
     let found = of(&sae, &x);
-    assert!(found.iter().all(|one| one.share > OWN && !one.is_own()), "{found:?}");
+    assert!(found.iter().all(|one| one.share > SHARE && !one.is_own()), "{found:?}");
     assert!(found.iter().all(|one| (one.ratio_of_reconstructions().unwrap() - 1.0).abs() < 1e-5));
     assert!(found.iter().all(|one| one.ratio_of_errors().unwrap().abs() < 1e-5));
 }

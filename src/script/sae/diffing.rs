@@ -20,7 +20,8 @@ pub mod functions {
     /// it is), beta = d . (sum f y) / (|d|² sum f²) says how much of it y has: for y the errors of either model, with what
     /// the feature itself writes there left in, and for y their reconstructions without the bias. The ratios are those of
     /// the other model to its own: near 1 where both have the feature, near 0 where the other has not. It is a model's `own`
-    /// if its share is above 0.9, the ratio of errors below 0.2 and that of reconstructions below 0.5.
+    /// if its share is above 5/6 (the other direction is less than a fifth as long), the ratio of errors below 0.2 and that of
+    /// reconstructions below 0.5.
     ///
     /// A map of two tables. `summary`: how many features either model has for itself, by the share alone and by latent
     /// scaling, too, with 95 % intervals (Wilson 1927). `table`: each feature that is active in the text, with its density,
