@@ -138,23 +138,29 @@ fn questions_are_answered() {
 fn a_person_explains_a_feature_and_control_c_leaves() {
     let folder = folder();
     let mut terminal = Terminal::ready(folder.path());
-    for line in [
-        "let t = data::tokenizer(\"to be or not to be\", #{ kind: \"characters\", min_frequency: 1 });",
-        "let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });",
-        "let line = \"\"; for i in 0..200 { line += \"to be or not to be \"; } let text = data::texts([line]);",
-        "let s = sae::fit(m, \"resid_post.0\", text, #{ k: 2, ratio: 2, steps: 5, seed: 1 });",
-        "let f = s.feature(features::contexts(m, s, text).table.to_map().rows[0][1]);",
-    ] {
-        terminal.done(line);
-    }
-    terminal.line("print(features::explain(m, f, text, #{ explainer: \"person\", length: 8 }))");
+    let made = r#"
+let t = data::tokenizer("to be or not to be", #{ kind: "characters", min_frequency: 1 });
+export let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
+let documents = [];
+documents.pad(40, "to be or not to be");
+export let text = data::texts(documents);
+export let s = sae::fit(m, "resid_post.0", text, #{ k: 2, ratio: 2, steps: 5, seed: 1 });
+let active = features::contexts(m, s, text).table.to_map().rows[0][1];
+export let f = s.feature(active);
+"#;
+    std::fs::write(folder.path().join("made.rhai"), made).unwrap();
+    terminal.done("import \"made\" as made;");
+    terminal.done("let asked = #{ explainer: \"person\", length: 8 };");
+    terminal.line("features::explain(made::m, made::f, made::text, asked).text");
     terminal.see("1 of 1: {");
     terminal.line("fires at vowels");
-    terminal.see("fires at vowels ");
     terminal.prompt();
-    let asked = "features::explain(m, s, text, #{ explainer: \"person\", length: 8 })";
-    terminal.line(asked);
-    terminal.see("1 of ");
+    // Typed, and answered.
+    assert_eq!(terminal.screen().matches("fires at vowels").count(), 2, "{}", terminal.screen());
+    terminal.line("features::explain(made::m, made::f, made::text, asked)");
+    while terminal.screen().matches("1 of 1: {").count() < 2 {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
     terminal.send(CTRL_C);
     terminal.see("interrupted");
     terminal.prompt();

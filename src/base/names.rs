@@ -1,18 +1,25 @@
 //! Suggesting the nearest correct name.
 
+/// A longer text is no name that somebody mistyped, and comparing two takes time and memory by the product of their lengths.
+const LONGEST: usize = 200;
+
 /// The candidate nearest to `name`, if one is near enough to be a typo.
 ///
 /// Nearness is the Damerau-Levenshtein distance, and "near" a third of the name's length; a candidate that the name
-/// begins, or that differs only in case or underscores, is near too.
+/// begins, or that differs only in case or underscores, is near too. Texts of more than 200 characters are not compared.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let plain = |s: &str| s.to_lowercase().replace(['_', '-', ' '], "");
+    let is_short = |text: &str| text.chars().nth(LONGEST).is_none();
+    if !is_short(name) {
+        return None;
+    }
     let wanted = plain(name);
     let length = wanted.chars().count();
     // A name of one letter would be near to every name.
     let limit = if length < 2 { 0 } else { (length / 3).max(1) };
     candidates
         .into_iter()
-        .filter(|candidate| *candidate != name)
+        .filter(|candidate| *candidate != name && is_short(candidate))
         .filter_map(|candidate| {
             let other = plain(candidate);
             let distance = strsim::damerau_levenshtein(&wanted, &other);
@@ -33,7 +40,7 @@ pub fn suggestion<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str> 
     all.sort_unstable();
     all.dedup();
     match all.len() {
-        1..=12 => Some(format!("expected one of {}", all.join(", "))),
+        1..=12 => Some(format!("expected one of {}", all.join(", "))).filter(|text| text.len() <= 12 * LONGEST),
         _ => None,
     }
 }
@@ -48,6 +55,16 @@ mod tests {
         assert_eq!(nearest("argMax", ["argmin", "argmax"]), Some("argmax"));
         assert_eq!(nearest("temperatur", ["temperature", "top_k"]), Some("temperature"));
         assert_eq!(nearest("banana", ["softmax", "sum"]), None);
+    }
+
+    #[test]
+    fn long_texts_are_not_compared() {
+        // Compared, these would take ten billion steps, and as many numbers.
+        let long = "xy".repeat(50_000);
+        let other = "xy".repeat(50_001);
+        assert_eq!(nearest(&long, [other.as_str(), "softmax"]), None);
+        assert_eq!(nearest("sofmax", [other.as_str(), "softmax"]), Some("softmax"));
+        assert_eq!(suggestion(&long, [other.as_str(), "softmax"]), None);
     }
 
     #[test]

@@ -33,9 +33,14 @@ pub fn text(documents: usize, options: TextOptions) -> Text {
 
 /// A dictionary of 24 features, of which 3 are active at each position of a site.
 pub fn dictionary(site: &str, seed: u64) -> Sae {
+    dictionary_of(24, site, seed)
+}
+
+/// The same of so many features.
+pub fn dictionary_of(features: usize, site: &str, seed: u64) -> Sae {
     let draw = |shift: f32| {
-        let numbers = (0..24 * 16).map(|i| ((i as f32 + shift + seed as f32) * 0.7).sin()).collect::<Vec<_>>();
-        Tensor::from_vec(numbers, (24, 16), &Device::Cpu).unwrap()
+        let numbers = (0..features * 16).map(|i| ((i as f32 + shift + seed as f32) * 0.7).sin()).collect::<Vec<_>>();
+        Tensor::from_vec(numbers, (features, 16), &Device::Cpu).unwrap()
     };
     of(
         draw(1.0),

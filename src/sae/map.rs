@@ -241,17 +241,17 @@ mod tests {
 
     #[test]
     fn directions_that_are_near_lie_together_and_the_seed_says_where() {
-        let x = clusters(12, 20);
-        let options = MapOptions { epochs: 60, ..MapOptions::default() };
+        let x = clusters(40, 8);
+        let options = MapOptions { epochs: 60, neighbours: 7, ..MapOptions::default() };
         let found = of(&x, &options);
-        assert!(together(&found, 20) > 0.98, "{}", together(&found, 20));
+        assert!(together(&found, 8) > 0.95, "{}", together(&found, 8));
+        // So many clusters lie upon each other in a plane.
         let flat = of(&x, &MapOptions { kind: MapKind::Pca, ..options.clone() });
-        assert!(together(&flat, 20) < 0.95, "{}", together(&flat, 20));
+        assert!(together(&flat, 8) < 0.75, "{}", together(&flat, 8));
         assert_eq!(found, of(&x, &options));
-        assert_ne!(found, of(&x, &MapOptions { seed: 1, ..options }));
+        assert_ne!(found, of(&x, &MapOptions { seed: 1, ..options.clone() }));
         // Lengths do not matter.
-        let longer = of(&(x * 4.0).unwrap(), &MapOptions { epochs: 60, ..MapOptions::default() });
-        assert!(together(&longer, 20) > 0.98);
+        assert_eq!(found, of(&(x * 4.0).unwrap(), &options));
     }
 
     #[test]

@@ -7,11 +7,27 @@ use crate::data::Document;
 /// Maximum bytes in a piece. Tokenizers split a text of up to this size without a thread of its own.
 pub const PIECE: usize = 1 << 15;
 
+/// A word of up to so many bytes is not cut: to a tokenizer of words its parts are others.
+const WORD: usize = 1 << 18;
+
 /// Where a text of more than [`PIECE`] bytes is cut: before the last empty line within the first [`PIECE`] bytes, so
 /// that white space stays with the text after it, as tokenizers expect; else before the last line end, the last space,
-/// or at the end of any character.
+/// behind the word that it begins with, or, if that is longer still or the text ends with it, at the end of any character.
 pub fn place(text: &str) -> usize {
-    let limit = (1..=PIECE.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
+    between_words(text).unwrap_or_else(|| limit(text))
+}
+
+/// Whether a longer text with this beginning may be cut elsewhere.
+pub fn is_open(text: &str) -> bool {
+    text.len() < WORD && between_words(text).is_none()
+}
+
+fn limit(text: &str) -> usize {
+    (1..=PIECE.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(text.len())
+}
+
+fn between_words(text: &str) -> Option<usize> {
+    let limit = limit(text);
     let head = text.get(..limit).unwrap_or(text);
     // All of the white space goes with the text after it.
     let before = |found: Option<usize>| {
@@ -21,7 +37,13 @@ pub fn place(text: &str) -> usize {
     before(head.rfind("\n\n"))
         .or_else(|| before(head.rfind('\n')))
         .or_else(|| before(head.rfind(char::is_whitespace)))
-        .unwrap_or(limit)
+        .or_else(|| behind(text, limit))
+}
+
+/// The end of the word that goes on at a place.
+fn behind(text: &str, at: usize) -> Option<usize> {
+    let last = (at..=WORD.max(at).min(text.len())).rev().find(|at| text.is_char_boundary(*at))?;
+    text.get(at..last)?.find(char::is_whitespace).map(|found| at + found)
 }
 
 /// One document in pieces. It is not moved while they are taken, since that would copy it once for each piece.
@@ -79,6 +101,11 @@ mod tests {
         assert!(pieces(&"word ".repeat(PIECE))[1].text.starts_with(" word"));
         let found = pieces(&"é".repeat(PIECE));
         assert_eq!(found.iter().map(|piece| piece.text.len()).collect::<Vec<_>>(), [PIECE, PIECE]);
+        // A word longer than a piece stays whole, up to a length.
+        let word = "x".repeat(3 * PIECE);
+        let found = pieces(&format!("{word} b {word} c"));
+        assert_eq!(found.iter().map(|piece| piece.text.len()).collect::<Vec<_>>(), [3 * PIECE, 2, 3 * PIECE + 1, 2]);
+        assert_eq!(pieces(&format!("{} b", "x".repeat(9 * PIECE)))[0].text.len(), PIECE);
         // A text whose only white space is at its beginning is not cut there.
         assert_eq!(pieces(&format!("\n\n{}", "x".repeat(PIECE)))[0].text.len(), PIECE);
     }

@@ -116,17 +116,17 @@ impl Plain {
     /// Returns a piece of a long document, up to a possible beginning of a separator.
     fn shorten(&mut self) {
         let kept = self.bounds.separator.as_ref().map_or(0, String::len);
-        self.give_down_to(PIECE + kept);
+        self.give_down_to(PIECE + kept, cut::is_open);
     }
 
-    /// Returns pieces until at most this many bytes are left.
-    fn give_down_to(&mut self, most: usize) {
+    /// Returns pieces until at most this many bytes are left, or what is left waits for more.
+    fn give_down_to(&mut self, most: usize, waits: fn(&str) -> bool) {
         if self.buffer.len() <= most {
             return;
         }
         let whole = std::mem::take(&mut self.buffer);
         let mut rest = whole.as_str();
-        while rest.len() > most {
+        while rest.len() > most && !waits(rest) {
             let (text, behind) = rest.split_at(cut::place(rest));
             self.give(text.to_string());
             rest = behind;
@@ -137,7 +137,7 @@ impl Plain {
 
     /// Ends the document.
     fn finish(&mut self, tally: &Shared) {
-        self.give_down_to(PIECE);
+        self.give_down_to(PIECE, |_| false);
         let text = std::mem::take(&mut self.buffer);
         self.searched = 0;
         if self.given == 0 && !text.is_empty() && text.trim().is_empty() {

@@ -104,6 +104,13 @@ fn long_documents_come_in_pieces_that_make_them() {
     let found = all(&place.open("b.txt", separator("%%")).unwrap()).unwrap();
     let parts: Vec<(u64, usize)> = found.iter().map(|piece| (piece.at, piece.text.len())).collect();
     assert_eq!(parts, [(0, 32_768), (32_768, 32_768), (65_536, 32_768), (98_304, 1_696), (0, 10)]);
+    // A word longer than a piece stays whole, in a file as in a text that is given.
+    let words = format!("{} and\n{}\nend", "x".repeat(100_000), "y".repeat(70_000));
+    let place = Place::new(&[("c.txt", words.as_bytes())]);
+    let found = texts(&place.open("c.txt", SourceOptions::default()).unwrap());
+    let lengths: Vec<usize> = found.iter().map(String::len).collect();
+    assert_eq!((found.concat(), lengths), (words.clone(), vec![100_000, 4, 70_001, 4]));
+    assert_eq!(texts(&Text::given(vec![words], TextOptions::default()).unwrap()), found);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::*;
 use crate::base::Table;
 use crate::data::text::TextOptions;
 use crate::features::card::{card, cards};
-use crate::features::samples::{dictionary, model, text};
+use crate::features::samples::{dictionary, dictionary_of, model, text};
 
 fn options() -> DashboardOptions {
     let card = CardOptions { before: 2, after: 1, ..CardOptions::default() };
@@ -117,4 +117,28 @@ fn logits_and_neighbours_of_many_are_those_of_each() {
         )
         .is_err()
     );
+}
+
+#[test]
+fn a_dictionary_of_very_many_features_has_an_entry_for_each_and_cards_on_demand() {
+    let features = 1 << 16;
+    let many = dictionary_of(features, "resid_post.1", 1);
+    let text = text(30, TextOptions::default());
+    let of = |shown: Option<&[(usize, usize)]>| {
+        Dashboard::of(&model(), vec![many.clone()], &text, shown, &options(), &Task::default()).unwrap()
+    };
+    let found = of(None);
+    let (all, cards, silent) = found.counts();
+    assert_eq!((all, cards), (features, 0));
+    // Three at each position are active, and what is never active takes next to nothing.
+    let active: Vec<usize> = (0..features).filter(|at| found.survey.dictionaries[0][*at].fired > 0).collect();
+    assert!(active.len() + silent == features && active.len() > 10 && active.len() <= 3 * found.survey.positions as usize);
+    let fired: u64 = found.survey.dictionaries[0].iter().map(|tally| tally.fired).sum();
+    assert_eq!(fired, 3 * found.survey.positions);
+    let last = *active.last().unwrap();
+    assert_eq!(found.entry(0, last).unwrap().fired, found.survey.dictionaries[0][last].fired);
+    let shown = of(Some(&[(0, last), (0, 0)]));
+    let made = shown.cards(0, &shown.shown[0], &Task::default()).unwrap();
+    assert_eq!((made.len(), made[1].feature), (2, last));
+    assert!(!made[1].contexts.is_empty());
 }

@@ -12,7 +12,7 @@ use std::ops::ControlFlow;
 
 use rayon::prelude::*;
 
-use crate::base::{Result, Task};
+use crate::base::{Result, Task, memory};
 use crate::data::Text;
 use crate::data::harvest::{Block, Harvest, HarvestOptions as Harvesting, Skipped, Streamed};
 use crate::data::pack;
@@ -31,6 +31,9 @@ const PARTS: usize = 8;
 
 /// Rows without a kept position are dropped once there are this many rows, and whenever they have doubled.
 const MANY_ROWS: usize = 1 << 14;
+
+/// What a feature takes that is active at many positions, about: those that are kept, counts by size, and tokens.
+const FEATURE: u128 = 5 << 10;
 
 /// The number of positions kept for a feature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,6 +129,8 @@ impl Survey {
         task: &Task,
     ) -> Result<Self> {
         let names = saes.iter().map(site).collect::<Result<Vec<&str>>>()?;
+        let features: usize = saes.iter().map(Sae::d_sae).sum();
+        memory::check(FEATURE * features as u128, || format!("the survey of {features} features"))?;
         let harvest = Harvest::new(model, &names, text, harvesting, task)?;
         // Which of the harvest's sites each dictionary reads; several may read one.
         let order: Vec<usize> = names

@@ -49,6 +49,9 @@ impl Tokenizer {
     }
 }
 
+/// Characters of a word that a message shows.
+const SHOWN: usize = 60;
+
 /// The common part of both kinds.
 struct Listed {
     vocab: Vocab,
@@ -111,7 +114,9 @@ impl Split for Words {
                 task.check()?;
             }
             let id = self.ids.get(word).copied().or(self.unknown).ok_or_else(|| {
-                err!(Argument, "the word `{word}` at byte {} is not in the vocabulary", place.start)
+                let shown: String = word.chars().take(SHOWN).collect();
+                let dots = if shown.len() < word.len() { ".." } else { "" };
+                err!(Argument, "the word `{shown}{dots}` at byte {} is not in the vocabulary", place.start)
                     .maybe_hint(names::suggestion(word, self.ids.keys().map(String::as_str)))
             })?;
             Ok((id, place))
