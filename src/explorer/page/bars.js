@@ -14,6 +14,6 @@ export const bars = (rows, kl = null) => {
   const head = (name, kind) => make("th", { scope: "col", class: kind }, name);
   const said = typeof kl === "number" ? make("small", {}, ` KL ${digits(kl, 3)} nats`) : null;
   return make("table", { class: "bars" }, make("caption", {}, "Next token", said),
-    make("thead", {}, make("tr", {}, head("token", null), make("td", {}), head(both ? "as it is, %" : "%", "number before"), both ? head("changed, %", "number after") : null)),
+    make("thead", {}, make("tr", {}, head("token", null), make("td", {}), head(both ? "as is %" : "%", "number before"), both ? head("changed %", "number after") : null)),
     make("tbody", {}, ...rows.map(line)));
 };

@@ -13,10 +13,11 @@ const table = (features, dictionary) => {
     make("th", { scope: "row" }, make("a", { href: `#${dictionary}/${feature}` }, String(feature)), " ", make("bdi", {}, saidOf(dictionary, feature)?.[0] ?? "")),
     make("td", { class: "pair" }, bar(Math.abs(meanA) / most), bar(Math.abs(meanB) / most, "hot")),
     number(meanA), number(meanB), number(largestA), number(largestB));
-  const head = (name, kind = "number") => make("th", { scope: "col", class: kind }, name);
+  const head = (name, kind, said = null) => make("th", { scope: "col", class: kind, "aria-label": said }, name);
   return make("div", { class: "wide" }, make("table", { class: "bars" },
     make("caption", {}, `${digits(features.length)} features by the difference of their means`),
-    make("thead", {}, make("tr", {}, head("feature", null), make("td", {}), head("mean, this", "number before"), head("mean, other", "number after"), head("largest, this"), head("largest, other"))),
+    make("thead", {}, make("tr", {}, head("feature", null), make("td", {}), head("mean", "number before", "mean in the text that is read"), head("mean", "number after", "mean in the other text"),
+      head("largest", "number before", "largest in the text that is read"), head("largest", "number after", "largest in the other text"))),
     make("tbody", {}, ...features.map(line))));
 };
 
@@ -32,8 +33,8 @@ const go = async () => {
   try {
     const answer = await ask("compare", question);
     if (answer === null) return;
-    const tail = text.length > 120 ? `…${text.slice(-120)}` : text;
-    tell(make("p", { class: "muted", dir: "auto" }, "This text: ", make("bdi", {}, visible(tail.toWellFormed()))), table(answer.features, dictionary));
+    const tail = text.length > 60 ? `…${text.slice(-60)}` : text;
+    tell(make("p", { class: "muted legend" }, bar(1), make("bdi", {}, `“${visible(tail.toWellFormed())}”`), bar(1, "hot"), "the other text"), table(answer.features, dictionary));
     step("compare", question);
   } catch (error) {
     tell(complaint(error));

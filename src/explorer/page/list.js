@@ -12,6 +12,7 @@ const SORTS = {
   sum: { name: "Sum", of: (line) => line[SUM], down: true, number: true },
 };
 let order = [];
+let drawn = new Map();    // the lines in view, by what they say
 let sorting = { by: "largest", down: true };
 
 const words = (line) => saidOf(state.dictionary, line[FEATURE])?.[0] ?? null;
@@ -57,6 +58,13 @@ const row = (line) => {
     make("span", { class: "name" }, make("b", {}, String(line[FEATURE]))), said, largest, number("tokens", line[TOKENS]), number("sum", line[SUM]));
 };
 
+// Lines that say what they said before are not made again.
+const kept = (line) => {
+  const key = JSON.stringify([state.dictionary, line, words(line), peak(line), line[FEATURE] === state.opened, state.reading.active[0][LARGEST]]);
+  const element = drawn.get(key) ?? row(line);
+  return [key, element];
+};
+
 const draw = () => {
   const [scroll, high] = [at("scroll"), rowHeight()];
   const first = Math.max(0, Math.floor(scroll.scrollTop / high) - 4);
@@ -64,7 +72,10 @@ const draw = () => {
   at("space").style.height = `${order.length * high}px`;
   at("rows").style.transform = `translateY(${first * high}px)`;
   const focused = document.activeElement?.closest?.("#rows a")?.getAttribute("href");
-  at("rows").replaceChildren(...order.slice(first, first + count).map(row));
+  const before = [...drawn.keys()].join();
+  drawn = new Map(order.slice(first, first + count).map(kept));
+  if ([...drawn.keys()].join() === before) return;
+  at("rows").replaceChildren(...drawn.values());
   if (focused) link(focused)?.focus({ preventScroll: true });
 };
 

@@ -45,7 +45,7 @@ const choose = (place, focus) => {
   const strongest = (a, b) => Math.abs(b[2]) - Math.abs(a[2]);
   const [into, out] = [tree.edges.filter(([, to]) => to === place).sort(strongest), tree.edges.filter(([from]) => from === place).sort(strongest)];
   const isFeature = Number.isInteger(node.feature) && Number.isInteger(node.dictionary);
-  const card = isFeature ? make("a", { href: `#${node.dictionary}/${node.feature}` }, "Card") : null;
+  const card = isFeature ? make("a", { class: "button", href: `#${node.dictionary}/${node.feature}` }, "Card") : null;
   const title = make("h2", { tabindex: "-1" }, labelOf(node));
   panel().querySelector("#node").replaceChildren(title,
     make("div", { class: "bar" }, ...(isFeature ? [card, ...acts(node.dictionary, node.feature)] : [])),
@@ -55,26 +55,28 @@ const choose = (place, focus) => {
   if (focus) title.focus({ preventScroll: false });
 };
 
-// In the drawing: the node, and what it is connected with.
+// In the drawing: the node, and what it is connected with. Its boxes are numbered, and each has a link over it.
 const mark = (place, edges) => {
-  const near = new Set([String(place), ...edges.flatMap(([from, to]) => [String(from), String(to)])]);
+  const links = [...panel().querySelectorAll("svg a")];
+  const boxOf = (node) => links.find((link) => placeOf(link) === node)?.dataset.of;
+  const [here, near] = [boxOf(place), new Set(edges.flatMap(([from, to]) => [boxOf(from), boxOf(to)]))];
+  near.add(here);
   for (const part of panel().querySelectorAll("svg .edge, svg .node")) {
     const of = (part.dataset.of ?? "").split(" ");
-    const isEdge = part.classList.contains("edge");
-    part.classList.toggle("near", isEdge ? of.includes(String(place)) : of.some((one) => near.has(one)));
+    part.classList.toggle("near", part.classList.contains("edge") ? of.includes(here) : of.some((one) => near.has(one)));
   }
-  for (const link of panel().querySelectorAll("svg a")) link.classList.toggle("here", placeOf(link) === place);
+  for (const link of links) link.classList.toggle("here", link.dataset.of === here);
 };
 
-const placeOf = (link) => {
-  const found = /^#node-(\d+)$/.exec(link?.getAttribute("href") ?? "");
-  return found ? Number(found[1]) : null;
-};
+// The node that a link of the drawing is of, by its address.
+const placeOf = (link) => tree.nodes.findIndex(({ dictionary, feature }) => link.getAttribute("href") === `#${dictionary}/${feature}`);
 
 const clicked = (event) => {
-  const place = placeOf(event.target.closest("a"));
-  if (place === null) return;
+  const link = event.target.closest("a");
+  const place = link ? placeOf(link) : -1;
+  if (place < 0) return;
   event.preventDefault();
+  event.stopPropagation();
   choose(place, event.detail === 0);
 };
 
