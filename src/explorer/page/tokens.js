@@ -87,7 +87,7 @@ export const focus = () => choose(chosen, true);
 const list = (place) => {
   const { reading, dictionary } = state;
   const one = reading.tokens[place];
-  if (!one) return at("token").replaceChildren(make("p", { class: "muted" }, "Nothing is read yet."));
+  if (!one) return at("token").replaceChildren(make("p", { class: "muted" }, "The tokens of a text and their features stand here."));
   const features = reading.features[place];
   const most = Math.abs(features[0]?.[1] ?? 0);
   const row = ([feature, code]) => make("li", {}, make("a", { href: `#${dictionary}/${feature}` },
