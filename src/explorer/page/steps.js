@@ -65,9 +65,11 @@ const VIEWS = { card: "card", continue: "change", tree: "tree", compare: "compar
 const go = (place) => {
   if (!steps[place]) return;
   here = place;
+  const wasIn = panel().contains(document.activeElement);
   set(JSON.parse(steps[place].kept));
   if (state.tab !== "steps" && VIEWS[steps[place].name]) show(VIEWS[steps[place].name]);
   draw();
+  if (wasIn) panel().querySelector("[aria-current]").focus();
 };
 
 export const back = () => go(here - 1);

@@ -1,5 +1,5 @@
 // The tree of a feature: what it is computed from. The server's drawing is clicked through, and so is a plain list.
-import { ask, complaint, progress } from "./ask.js";
+import { ask, complaint, progress, stop } from "./ask.js";
 import { acts } from "./cards.js";
 import { at, nameOf, on, set, state } from "./state.js";
 import { step } from "./steps.js";
@@ -9,6 +9,7 @@ import { bar, visible } from "./words.js";
 const DRAWN = new Set(["svg", "g", "a", "path", "rect", "polyline", "polygon", "line", "circle", "ellipse", "text", "tspan", "title", "desc", "defs", "marker"]);
 const panel = () => at("panel-tree");
 let tree = null;
+let asked = "null";       // the feature whose tree was asked for, as JSON
 
 export const grow = (dictionary, feature) => {
   show("tree");
@@ -92,8 +93,13 @@ const draw = () => {
   choose(root < 0 ? tree.nodes.length - 1 : root, false);
 };
 
+const none = () => panel().replaceChildren(make("p", { class: "hint" }, "Grow a tree from a feature: the button stands on its card."));
+
 const read = async () => {
-  if (state.grown === null) return panel().replaceChildren(make("p", { class: "hint" }, "Grow a tree from a feature: the button stands on its card."));
+  if (JSON.stringify(state.grown) === asked) return;
+  asked = JSON.stringify(state.grown);
+  stop("tree");
+  if (state.grown === null) return none();
   const [dictionary, feature] = state.grown;
   const tell = (...parts) => panel().replaceChildren(make("h2", {}, `Tree of ${nameOf(dictionary, feature)}`), ...parts);
   tell(make("p", { class: "muted" }, "It is growing…"));
@@ -105,16 +111,12 @@ const read = async () => {
     draw();
     step("tree", question);
   } catch (error) {
+    asked = "";
     tell(complaint(error));
   }
 };
 
 export const start = () => {
-  let before = "";
-  on(["grown"], () => {
-    if (JSON.stringify(state.grown) === before) return;
-    before = JSON.stringify(state.grown);
-    read();
-  });
-  read();
+  on(["grown"], read);
+  none();
 };
