@@ -37,6 +37,8 @@ const draw = () => {
   const { reading } = state;
   if (reading === null) return;
   fit(reading.tokens.map(({ text }) => text));
+  // Halves of characters have no direction: that of the text is theirs.
+  at("tokens").dir = at("text").matches(":dir(rtl)") ? "rtl" : "ltr";
   const values = codes();
   const most = values.reduce((most, code) => Math.max(most, Math.abs(code)), 0);
   drawn.forEach((one, place) => {
