@@ -24,6 +24,8 @@ pub mod circuit;
 
 pub mod report;
 
+pub mod explorer;
+
 pub mod script;
 
 pub mod repl;

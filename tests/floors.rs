@@ -22,6 +22,7 @@ const FLOORS: &[&str] = &[
     "features",
     "circuit",
     "report",
+    "explorer",
     "script",
     "repl",
     "cli",
@@ -35,6 +36,7 @@ const AT_HOME: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
     ("indicatif", &["cli"]),
     ("reqwest", &["base"]),
+    ("axum", &["explorer"]),
     ("hf_hub", &["model"]),
 ];
 
@@ -48,6 +50,7 @@ const OPENING: &[&[&str]] = &[
     &["fs", "read_to_string"],
     &["OpenOptions"],
     &["TcpStream"],
+    &["TcpListener"],
     &["UdpSocket"],
     &["reqwest"],
 ];
@@ -57,6 +60,7 @@ const MAY_OPEN: &[&str] = &[
     "base/files/own.rs",
     "base/files/plain.rs",
     "base/net.rs",
+    "base/net/listen.rs",
     "base/net/partial.rs",
 ];
 

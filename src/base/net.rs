@@ -1,6 +1,7 @@
 //! The only place where connections are opened: every host, those of redirections included, is checked first.
 
 pub mod endpoint;
+mod listen;
 mod partial;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ use super::{Error, Result, Task};
 use crate::{bail, err};
 
 pub use endpoint::{Connected, Endpoint, EndpointOptions};
+pub use listen::listen;
 pub use partial::Download;
 
 /// The user agent.

@@ -91,6 +91,8 @@ pub enum Command {
     Run(Run),
     /// Find mistakes in a script without running it
     Check(Check),
+    /// Look at features while typing: a page for the browser, on this machine alone
+    Explore(Explore),
     /// Show the reference: all of it, a module, or one name
     Doc(Doc),
     /// List what the cache has, or clear it
@@ -119,6 +121,38 @@ pub struct Check {
     /// The scripts
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct Explore {
+    /// The model, as `model::load` takes it [default: the one that the run has saved, or tiny]
+    #[arg(long, value_name = "MODEL")]
+    pub model: Option<String>,
+
+    /// A dictionary, as `sae::load` takes it; can be given several times
+    #[arg(long, value_name = "DICTIONARY", required_unless_present = "run")]
+    pub dictionary: Vec<String>,
+
+    /// The folder of a recorded run: the dictionaries and the model that it saved
+    #[arg(long, value_name = "DIR")]
+    pub run: Option<PathBuf>,
+
+    /// The text that cards and trees are made from, as `data::text` takes it
+    #[arg(long, value_name = "TEXT", default_value = "sample")]
+    pub text: String,
+
+    /// Maximum number of its tokens
+    #[arg(long, value_name = "N", default_value_t = 200_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub tokens: u64,
+
+    /// Explanations of features: the JSON of a table with the columns `feature`, such as resid_post.3/12, and `description`,
+    /// `explanation` or `label`
+    #[arg(long, value_name = "FILE")]
+    pub descriptions: Option<String>,
+
+    /// The port on 127.0.0.1; 0 takes any that is free
+    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    pub port: u16,
 }
 
 #[derive(Args)]

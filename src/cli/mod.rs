@@ -1,4 +1,4 @@
-//! Floor 13: the command line. One file per subcommand.
+//! Floor 14: the command line. One file per subcommand.
 
 mod again;
 mod args;
@@ -7,6 +7,7 @@ mod check;
 mod completions;
 mod doc;
 mod eval;
+mod explore;
 mod progress;
 mod repl;
 mod run;
@@ -85,6 +86,7 @@ fn dispatch(cli: Cli) -> Exit {
         (None, None) => repl::run(&cli.options),
         (Some(Command::Run(run)), _) => run::run(&cli.options, run),
         (Some(Command::Check(check)), _) => check::run(&cli.options, check),
+        (Some(Command::Explore(explore)), _) => explore::run(&cli.options, explore),
         (Some(Command::Doc(doc)), _) => doc::run(&cli.options, doc),
         (Some(Command::Cache(cache)), _) => cache::run(&cli.options, cache),
         (Some(Command::Completions(completions)), _) => completions::run(completions),

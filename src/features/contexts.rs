@@ -5,6 +5,7 @@ use crate::base::{HeatText, Result, Task};
 use crate::err;
 use crate::model::Model;
 use crate::model::batch::Batch;
+use crate::model::cache::Cache;
 use crate::model::run::Ask;
 use crate::model::site::Place;
 use crate::sae::{Sae, SparseCodes};
@@ -82,12 +83,23 @@ impl<'a> Cut<'a> {
 pub fn codes(model: &Model, (sae, place): (&Sae, Place), rows: &[Vec<u32>], task: &Task) -> Result<SparseCodes> {
     let batch = Batch::new(rows.to_vec())?;
     let cache = model.decoder.cache(&batch, Ask { places: vec![place], ..Ask::default() }, task)?;
+    recorded(model, (sae, place), &batch, &cache, task)
+}
+
+/// The same, from what a run has recorded at the place.
+pub fn recorded(
+    model: &Model,
+    (sae, place): (&Sae, Place),
+    batch: &Batch,
+    cache: &Cache,
+    task: &Task,
+) -> Result<SparseCodes> {
     let x = dtype::convert(&cache.at(place)?, DType::F32)?.to_device(&Device::Cpu)?;
-    let positions = rows.len() * batch.width();
+    let positions = batch.rows().len() * batch.width();
     let wide = x.elem_count() / positions.max(1);
     sae.check_fits(wide, &model.origin, &place.to_string())?;
     let x = x.contiguous()?.reshape((positions, wide))?;
-    finite(&x, place, (rows, batch.width()))?;
+    finite(&x, place, (batch.rows(), batch.width()))?;
     sae.encode_sparse(&dtype::convert(&x, sae.parts().encoder.dtype())?, task)
 }
 

@@ -52,16 +52,45 @@ pub fn causal_tree(
     options: &TreeOptions,
     task: &Task,
 ) -> Result<Circuit> {
-    let saes = leading_to(model, saes, &target.sae).map_err(|e| e.about("saes"))?;
-    let kept = KeptPositions { top: options.contexts, some: IN_CARDS, seed: 0 };
-    let context = Some(row_length(model, options.context, CONTEXT));
-    let harvesting = harvest::HarvestOptions { context, ..harvest::HarvestOptions::default() };
-    let survey = Survey::of(model, &saes, &text.limited(options.tokens.max(1) as u64), &harvesting, kept, task)?;
-    let mut graph = from_survey(model, &saes, &survey, target.index, options, task)?;
-    graph.made.push(("text".into(), text.name().into()));
-    graph.made.push(("tokens".into(), Cell::Int(survey.positions as i64)));
+    let read = TreeText::read(model, saes, &target.sae, text, options, task)?;
+    let graph = read.tree(model, target.index, options, task)?;
+    let TreeText { saes, survey } = read;
     let cards = if graph.is_whole { cards(model, &saes, &survey, &graph, task)? } else { Vec::new() };
     Ok(Circuit { graph, saes, promotes: target.promotes.clone(), cards })
+}
+
+/// A text as the dictionaries that lead to one of them read it: for any number of trees of its features.
+#[derive(Debug, Clone)]
+pub struct TreeText {
+    /// In the order of the computation; the last one is that of the targets.
+    pub saes: Vec<Sae>,
+    pub survey: Survey,
+}
+
+impl TreeText {
+    pub fn read(
+        model: &Model,
+        saes: &[Sae],
+        target: &Sae,
+        text: &Text,
+        options: &TreeOptions,
+        task: &Task,
+    ) -> Result<Self> {
+        let saes = leading_to(model, saes, target).map_err(|e| e.about("saes"))?;
+        let kept = KeptPositions { top: options.contexts, some: IN_CARDS, seed: 0 };
+        let context = Some(row_length(model, options.context, CONTEXT));
+        let harvesting = harvest::HarvestOptions { context, ..harvest::HarvestOptions::default() };
+        let survey = Survey::of(model, &saes, &text.limited(options.tokens.max(1) as u64), &harvesting, kept, task)?;
+        Ok(Self { saes, survey })
+    }
+
+    /// The causal tree of a feature of the last dictionary.
+    pub fn tree(&self, model: &Model, target: usize, options: &TreeOptions, task: &Task) -> Result<Graph> {
+        let mut graph = from_survey(model, &self.saes, &self.survey, target, options, task)?;
+        graph.made.push(("text".into(), self.survey.name.as_str().into()));
+        graph.made.push(("tokens".into(), Cell::Int(self.survey.positions as i64)));
+        Ok(graph)
+    }
 }
 
 /// A card for each node, from the text that the tree was found on.

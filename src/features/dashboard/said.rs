@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::options::{Plain, Setting};
-use crate::base::{Cell, Result, Table};
+use crate::base::{Cell, Result, Table, json};
 use crate::err;
 use crate::features::card::Description;
 use crate::sae::Sae;
@@ -36,6 +36,18 @@ impl Said {
             said.entry((site.to_string(), index.parse().ok()?)).or_insert(words);
         }
         Some(Self(said))
+    }
+
+    /// From the JSON of such a table, as a script saves it.
+    pub fn parse(text: &str) -> Result<Self> {
+        let table: Table = json::read_content(text.as_bytes(), |e| err!(Format, "expected the JSON of a table: {e}"))?;
+        Self::of_table(&table).ok_or_else(|| err!(Format, "expected {}, found another table", Self::wanted()))
+    }
+
+    /// The features of a site that have words, in order.
+    pub fn of_site(&self, site: &str) -> impl Iterator<Item = (usize, &Description)> {
+        let first = (site.to_string(), 0);
+        self.0.range(first..).take_while(move |((of, _), _)| of == site).map(|((_, feature), words)| (*feature, words))
     }
 
     pub fn of(&self, site: &str, feature: usize) -> Option<&Description> {
@@ -90,6 +102,10 @@ mod tests {
         let said = Said::of_table(&table).unwrap();
         assert_eq!(said.of("resid_post.1", 12), Some(&Description { text: "bracket".into(), score: 0.9 }));
         assert_eq!(said.of("resid_post.0", 12), None);
+        let listed = |site: &str| said.of_site(site).map(|(feature, words)| (feature, words.score)).collect::<Vec<_>>();
+        assert_eq!((listed("resid_post.1"), listed("resid_post.0")), (vec![(12, 0.9)], vec![]));
+        let json = serde_json::to_string(&table).unwrap();
+        assert_eq!((Said::parse(&json).unwrap(), Said::parse("[1]").is_err()), (said.clone(), true));
         let without = Table { columns: vec!["feature".into(), "words".into(), "score".into()], ..table.clone() };
         assert!(Said::of_table(&without).is_none());
         let unnamed = Table { rows: vec![row("12", "bracket", 0.9)], ..table };

@@ -87,6 +87,7 @@ pub fn words(card: &FeatureCard) -> String {
     texts.map(text).collect::<Vec<_>>().join("\n")
 }
 
+/// A card, as card.js draws it.
 pub fn card(card: &FeatureCard) -> Value {
     let fields = |(name, value): &(String, Cell)| json!([shown(name), cell(value)]);
     let histogram = card.facts.histogram.as_ref().map(|histogram| {

@@ -21,4 +21,5 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+pub use data::card;
 pub use write::{Written, check_folder, write};

@@ -87,6 +87,13 @@ pub fn circuit_html(circuit: &Circuit, addresses: &[Option<String>]) -> Result<(
     html(&circuit.graph, &circuit.cards, addresses)
 }
 
+/// The drawing alone, in which each node is a link.
+pub fn linked_graph(graph: &Graph, link: &dyn Fn(usize) -> Link) -> Result<String> {
+    let view = View::of(graph);
+    let links: Vec<Link> = view.boxes.iter().filter_map(|shown| shown.nodes.first()).map(|node| link(*node)).collect();
+    picture::linked_svg(graph, &links)
+}
+
 /// The drawing, a table of the strongest effects, and a card for each group and each node, which its box in the drawing
 /// opens.
 fn html(

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 pub use card::CardOptions;
-pub use graph::circuit_html;
+pub use graph::{circuit_html, linked_graph};
 pub use heat_text::HeatTextOptions;
 pub use table::TableOptions;
 pub use text::Text;

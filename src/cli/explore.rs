@@ -1,0 +1,92 @@
+//! `microtome explore`: a page for the browser on which a person looks at features while typing.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use super::Exit;
+use super::args::{Explore, Options};
+use super::setup::{self, Wants};
+use crate::base::files::{self, Files};
+use crate::base::{Kind, Result};
+use crate::err;
+use crate::explorer::{Explorer, Plan, serve};
+use crate::model::load::INSIDE;
+use crate::sae::formats::find;
+use crate::script::engine::env::Env;
+use crate::script::session::record::{self, Record};
+
+pub fn run(options: &Options, explore: &Explore) -> Result<Exit> {
+    let env = setup::env(options, Wants::default())?;
+    let saved = explore.run.as_deref().map(|folder| saved(&env.files, folder)).transpose()?.unwrap_or_default();
+    let dictionaries = [explore.dictionary.clone(), saved.dictionaries].concat();
+    if let (Some(run), []) = (&explore.run, dictionaries.as_slice()) {
+        return Err(err!(Argument, "expected a run that has saved a dictionary, found none in {}", run.display())
+            .hint("let its script save what it fits, `s.save(\"NAME\")`, or name a dictionary with --dictionary"));
+    }
+    let model = explore.model.clone().or(saved.model).unwrap_or_else(|| INSIDE.into());
+    let plan = Plan {
+        model,
+        dictionaries,
+        text: explore.text.clone(),
+        tokens: explore.tokens,
+        descriptions: explore.descriptions.clone(),
+    };
+    let served = opened(&env, plan).and_then(|explorer| {
+        serve(explorer, explore.port, |address| env.console.say(&format!("{address}\n")), &env.task)
+    });
+    match served {
+        // Ctrl-C is how it ends. What is still being written is given up.
+        Err(error) if error.kind == Kind::Interrupted => {
+            files::abandon();
+            Ok(Exit::Interrupted)
+        }
+        other => other.map(|()| Exit::Done),
+    }
+}
+
+fn opened(env: &Env, plan: Plan) -> Result<Explorer> {
+    Explorer::load(plan, &env.files, &env.device, &env.task)
+}
+
+/// What a run has saved.
+#[derive(Debug, Default)]
+struct Saved {
+    model: Option<String>,
+    dictionaries: Vec<String>,
+}
+
+/// The dictionaries and the model among the files that a run has written, by its record.
+fn saved(files: &Files, folder: &Path) -> Result<Saved> {
+    let path = folder.join(record::FILE);
+    let text = files.text(&path).map_err(|e| {
+        e.within("the record of the run")
+            .hint("expected the folder that a run has made, such as out/NAME, with its run.json")
+    })?;
+    let record = Record::parse(&text)?;
+    // The record stands in out/NAME/run.json; what it wrote is counted from out/.
+    let place = crate::base::access::resolve(&path)?;
+    let out = place.parent().and_then(Path::parent).unwrap_or(Path::new("/")).to_path_buf();
+    let written: Vec<String> =
+        record.written.keys().filter(|path| out.join(path).is_file()).map(|path| path.replace('\\', "/")).collect();
+    let there: BTreeSet<&str> = written.iter().map(String::as_str).collect();
+    let shown = |path: &str| short(&out.join(path)).display().to_string();
+    let is_model = |folder: &&str| there.contains(format!("{folder}/model.safetensors").as_str());
+    let folders: Vec<&str> =
+        written.iter().filter_map(|path| path.strip_suffix("/config.json")).filter(is_model).collect();
+    let model = match folders.as_slice() {
+        [one] => Some(shown(one)),
+        [] => None,
+        several => {
+            return Err(err!(Argument, "the run has saved several models: {}", several.join(", "))
+                .hint("choose one with --model"));
+        }
+    };
+    let dictionaries: Vec<String> = find::all(&written).iter().map(|found| shown(&found.weights)).collect();
+    Ok(Saved { model, dictionaries })
+}
+
+/// From the current folder on, if it stands below it.
+fn short(path: &Path) -> PathBuf {
+    let here = std::env::current_dir().ok();
+    here.and_then(|here| path.strip_prefix(here).ok().map(Path::to_path_buf)).unwrap_or_else(|| path.to_path_buf())
+}

@@ -1,0 +1,49 @@
+//! Two texts by their features.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::super::state::Explorer;
+use super::tokens::{Strength, codes, strengths, tokens};
+use crate::base::{Result, Task};
+
+/// So many features are compared.
+const MOST: usize = 200;
+
+/// Two texts, and the dictionary that reads them.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Comparing {
+    pub texts: [String; 2],
+    pub dictionary: usize,
+}
+
+/// The features that differ most: feature, largest codes in both texts, means over the tokens of both.
+#[derive(Debug, Serialize)]
+pub struct Compared {
+    pub features: Vec<(u32, f32, f32, f64, f64)>,
+}
+
+/// Compares two texts by the mean codes of features. A text without tokens has codes of 0.
+pub fn compare(explorer: &Explorer, comparing: &Comparing, task: &Task) -> Result<Compared> {
+    let of = explorer.dictionary(comparing.dictionary)?;
+    let mut all: BTreeMap<u32, [(f32, f64); 2]> = BTreeMap::new();
+    for (side, text) in comparing.texts.iter().enumerate() {
+        let (tokens, _) = tokens(explorer, text, task)?;
+        if tokens.is_empty() {
+            continue;
+        }
+        let (codes, _) = codes(explorer, of, &tokens.ids, task)?;
+        for (feature, Strength { largest, sum, .. }) in strengths(&codes) {
+            if let Some(place) = all.entry(feature).or_default().get_mut(side) {
+                *place = (largest, sum / tokens.len() as f64);
+            }
+        }
+    }
+    let row = |(feature, [a, b]): (u32, [(f32, f64); 2])| (feature, a.0, b.0, a.1, b.1);
+    let mut features: Vec<_> = all.into_iter().map(row).collect();
+    let apart = |row: &(u32, f32, f32, f64, f64)| (row.3 - row.4).abs();
+    features.sort_by(|a, b| apart(b).total_cmp(&apart(a)).then(a.0.cmp(&b.0)));
+    features.truncate(MOST);
+    Ok(Compared { features })
+}

@@ -1,0 +1,72 @@
+//! The answers: plain functions of a model and its dictionaries, which know nothing of connections.
+
+mod card;
+mod compare;
+mod proceed;
+mod read;
+mod save;
+mod tokens;
+mod tree;
+
+#[cfg(test)]
+mod tests;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::state::Explorer;
+use crate::base::{Result, Task};
+use crate::err;
+
+pub use compare::Comparing;
+pub use proceed::{Change, Proceeding};
+pub use read::Reading;
+pub use save::Saving;
+
+/// What can be asked.
+pub const ASKS: [&str; 6] = ["read", "card", "continue", "compare", "tree", "save"];
+
+/// A question.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(tag = "ask", rename_all = "lowercase")]
+pub enum Question {
+    Read(Reading),
+    Card(OfFeature),
+    Continue(Proceeding),
+    Compare(Comparing),
+    Tree(OfFeature),
+    Save(Saving),
+}
+
+/// A feature of one of the dictionaries.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct OfFeature {
+    pub dictionary: usize,
+    pub feature: usize,
+}
+
+impl Question {
+    /// The question of this name with these fields.
+    pub fn parse(ask: &str, mut value: Value) -> Result<Self> {
+        let fields = value.as_object_mut();
+        fields.map(|fields| fields.insert("ask".into(), ask.into()));
+        Self::deserialize(value).map_err(|e| err!(Format, "expected the fields of `{ask}`, found others: {e}"))
+    }
+}
+
+/// The last line of an answer; those before it are said.
+pub fn answer(explorer: &Explorer, question: Question, say: &mut dyn FnMut(Value), task: &Task) -> Result<Value> {
+    match question {
+        Question::Read(reading) => data(&read::read(explorer, &reading, task)?),
+        Question::Card(OfFeature { dictionary, feature }) => card::card(explorer, dictionary, feature, task),
+        Question::Continue(proceeding) => proceed::proceed(explorer, &proceeding, say, task),
+        Question::Compare(comparing) => data(&compare::compare(explorer, &comparing, task)?),
+        Question::Tree(OfFeature { dictionary, feature }) => data(&tree::tree(explorer, dictionary, feature, task)?),
+        Question::Save(saving) => save::save(explorer, &saving, task),
+    }
+}
+
+/// An answer as JSON.
+fn data(answer: &impl Serialize) -> Result<Value> {
+    serde_json::to_value(answer).map_err(|e| err!(Bug, "an answer that cannot be sent: {e}"))
+}

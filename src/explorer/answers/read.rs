@@ -1,0 +1,86 @@
+//! Reading a text: the tokens, how the model predicts them, and which features are active.
+
+use serde::{Deserialize, Serialize};
+
+use super::super::state::Explorer;
+use super::tokens::{Spot, Strength, codes, name, spots, strengths, tokens};
+use crate::base::{Result, Task};
+use crate::features::contexts::code_of;
+use crate::features::feature::check_feature;
+use crate::model::predict::likeliest;
+use crate::model::run::token_losses;
+use crate::tensor::DType;
+
+/// The number of predicted tokens.
+const NEXT: usize = 10;
+
+/// A text, and how many features of each token are shown.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Reading {
+    pub text: String,
+    pub dictionary: usize,
+    #[serde(default = "usual")]
+    pub top: usize,
+    /// A feature whose code is wanted at every token.
+    #[serde(default)]
+    pub chosen: Option<usize>,
+}
+
+fn usual() -> usize {
+    8
+}
+
+/// What a text is to the model and to a dictionary.
+#[derive(Debug, Default, Serialize)]
+pub struct Read {
+    pub tokens: Vec<Spot>,
+    /// -log p of each token, in nats; none for the first.
+    pub loss: Vec<Option<f32>>,
+    /// Token by token, the strongest features with their codes.
+    pub features: Vec<Vec<(u32, f32)>>,
+    /// What comes next, with its probability.
+    pub next: Vec<(String, f64)>,
+    /// All features that are active, by their largest codes: feature, largest code, number of tokens, sum, and the token
+    /// where it is largest.
+    pub active: Vec<(u32, f32, usize, f64, usize)>,
+    /// The codes of the chosen feature.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub codes: Option<Vec<f32>>,
+    /// Tokens that were not read, since the model's context has ended.
+    pub cut: usize,
+}
+
+/// Reads a text in one forward pass.
+pub fn read(explorer: &Explorer, reading: &Reading, task: &Task) -> Result<Read> {
+    let of = explorer.dictionary(reading.dictionary)?;
+    reading.chosen.map_or(Ok(()), |chosen| check_feature(&of.sae, chosen))?;
+    let (tokens, cut) = tokens(explorer, &reading.text, task)?;
+    if tokens.is_empty() {
+        return Ok(Read::default());
+    }
+    let (codes, logits) = codes(explorer, of, &tokens.ids, task)?;
+    let losses = token_losses(&logits, &tokens.ids)?.to_dtype(DType::F32)?.to_vec1::<f32>()?;
+    let outputs = explorer.model.decoder.config().outputs();
+    let next = likeliest(&logits, -1, NEXT.min(outputs))?;
+    let mut active: Vec<_> = strengths(&codes)
+        .into_iter()
+        .map(|(feature, Strength { largest, at, count, sum })| (feature, largest, count, sum, at))
+        .collect();
+    active.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    let strongest = |row: usize| {
+        let (features, codes) = codes.row(row);
+        let mut all: Vec<(u32, f32)> = features.iter().copied().zip(codes.iter().copied()).collect();
+        all.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        all.truncate(reading.top);
+        all
+    };
+    Ok(Read {
+        tokens: spots(&tokens)?,
+        loss: std::iter::once(None).chain(losses.into_iter().map(Some)).collect(),
+        features: (0..tokens.len()).map(strongest).collect(),
+        next: next.into_iter().map(|next| (name(explorer, next.id), next.probability)).collect(),
+        active,
+        codes: reading.chosen.map(|chosen| (0..tokens.len()).map(|row| code_of(codes.row(row), chosen)).collect()),
+        cut,
+    })
+}

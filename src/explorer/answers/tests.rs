@@ -1,0 +1,347 @@
+//! Answers beside the plain functions of the library.
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::tokens::spots;
+use super::{Question, answer};
+use crate::base::access::{Access, Rules};
+use crate::base::files::Files;
+use crate::base::{Kind, Result, Task};
+use crate::circuit::tree::{TreeOptions, causal_tree};
+use crate::data::text::TextOptions;
+use crate::explorer::Explorer;
+use crate::explorer::samples::{explorer, of_one};
+use crate::features::card::{CardPlan, Surveyed, card};
+use crate::features::{Feature, Overview, overview::OverviewOptions};
+use crate::intervene::{FeatureHook, FeatureHookOptions};
+use crate::model::Model;
+use crate::model::batch::Batch;
+use crate::model::generate::GenerateOptions;
+use crate::model::hooks::Action;
+use crate::model::load::{INSIDE, Loading};
+use crate::model::predict::likeliest;
+use crate::model::reading::compare::kl;
+use crate::model::run::Ask;
+use crate::report::dashboard;
+use crate::sae::site_of;
+use crate::tensor::DType;
+
+const TEXT: &str = "(ab)c(xyz)q";
+
+fn task() -> Task {
+    Task::default()
+}
+
+/// The lines that were said, and the last one.
+fn ask(explorer: &Explorer, ask: &str, question: Value) -> (Vec<Value>, Result<Value>) {
+    let mut said = Vec::new();
+    let last = Question::parse(ask, question)
+        .and_then(|question| answer(explorer, question, &mut |line| said.push(line), &task()));
+    (said, last)
+}
+
+fn found(explorer: &Explorer, name: &str, question: Value) -> Value {
+    ask(explorer, name, question).1.unwrap()
+}
+
+fn ids(explorer: &Explorer, text: &str) -> Vec<u32> {
+    explorer.model.tokenizer().unwrap().encode(text, None, &task()).unwrap().ids
+}
+
+/// The codes of a text by one run and a dense encoding.
+fn codes(explorer: &Explorer, dictionary: usize, text: &str) -> Vec<Vec<f32>> {
+    let of = &explorer.dictionaries[dictionary];
+    let ask = Ask { places: vec![of.place], ..Ask::default() };
+    let batch = Batch::new(vec![ids(explorer, text)]).unwrap();
+    let cache = explorer.model.decoder.cache(&batch, ask, &task()).unwrap();
+    of.sae.encode(&cache.at(of.place).unwrap()).unwrap().get(0).unwrap().to_vec2().unwrap()
+}
+
+fn near(a: f64, b: f64) -> bool {
+    (a - b).abs() < 1e-4 * (1.0 + b.abs())
+}
+
+#[test]
+fn a_text_is_read_as_the_plain_functions_do() {
+    let explorer = explorer();
+    let read = found(&explorer, "read", json!({ "text": TEXT, "dictionary": 1, "top": 2 }));
+    let batch = Batch::new(vec![ids(&explorer, TEXT)]).unwrap();
+    let losses = explorer.model.decoder.losses(&batch, vec![], &task()).unwrap()[0].to_vec1::<f32>().unwrap();
+    assert!(read["loss"][0].is_null() && read["loss"].as_array().unwrap().len() == TEXT.len());
+    for (at, loss) in losses.iter().enumerate() {
+        assert!(near(read["loss"][at + 1].as_f64().unwrap(), f64::from(*loss)));
+    }
+    let logits = explorer.model.decoder.logits(&batch, vec![], &task()).unwrap().get(0).unwrap();
+    for (at, expected) in likeliest(&logits, -1, 10).unwrap().iter().enumerate() {
+        assert!(near(read["next"][at][1].as_f64().unwrap(), expected.probability));
+    }
+    let codes = codes(&explorer, 1, TEXT);
+    for (at, row) in codes.iter().enumerate() {
+        let mut all: Vec<(usize, f32)> = row.iter().copied().enumerate().filter(|(_, code)| *code != 0.0).collect();
+        all.sort_by(|a, b| b.1.total_cmp(&a.1));
+        let listed = read["features"][at].as_array().unwrap();
+        assert_eq!(listed.len(), 2);
+        for (found, (feature, code)) in listed.iter().zip(all) {
+            assert_eq!(found[0], feature);
+            assert!(near(found[1].as_f64().unwrap(), f64::from(code)));
+        }
+        assert_eq!(read["tokens"][at], json!({ "text": &TEXT[at..=at], "start": at, "end": at + 1 }));
+    }
+    assert!(read.get("codes").is_none());
+    let chosen = found(&explorer, "read", json!({ "text": TEXT, "dictionary": 1, "chosen": 5 }));
+    assert!((0..TEXT.len()).all(|at| near(chosen["codes"][at].as_f64().unwrap(), codes[at][5].into())));
+    let active = read["active"].as_array().unwrap();
+    assert!(active.windows(2).all(|pair| pair[0][1].as_f64() >= pair[1][1].as_f64()));
+    for row in active {
+        let of: Vec<f32> = codes.iter().map(|codes| codes[row[0].as_u64().unwrap() as usize]).collect();
+        assert!(near(row[1].as_f64().unwrap(), of.iter().copied().fold(0.0, f32::max).into()));
+        assert_eq!(row[2].as_u64().unwrap() as usize, of.iter().filter(|code| **code != 0.0).count());
+        assert!(near(row[3].as_f64().unwrap(), of.iter().map(|code| f64::from(*code)).sum()));
+        assert!(near(of[row[4].as_u64().unwrap() as usize].into(), row[1].as_f64().unwrap()));
+    }
+}
+
+#[test]
+fn what_the_model_does_not_read_is_cut_and_nothing_is_nothing() {
+    let explorer = explorer();
+    let read = found(&explorer, "read", json!({ "text": "abc".repeat(20), "dictionary": 0 }));
+    assert_eq!((read["tokens"].as_array().unwrap().len(), read["cut"].as_u64()), (12, Some(48)));
+    let none = found(&explorer, "read", json!({ "text": "", "dictionary": 0 }));
+    assert_eq!((&none["tokens"], &none["active"]), (&json!([]), &json!([])));
+    let apart = found(&explorer, "compare", json!({ "texts": ["", ""], "dictionary": 0 }));
+    assert_eq!(apart["features"], json!([]));
+}
+
+#[test]
+fn a_token_that_is_a_part_of_a_character_covers_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = Files::new(Access::new(folder.path(), &Rules::default()).unwrap(), false);
+    let model = Model::load(&files, INSIDE, &Loading::default(), &task()).unwrap();
+    for text in ["aé😀b", "😀", "שלום\u{202e}", "\u{0}\u{7}", "e\u{301}…"] {
+        let tokens = model.tokenizer().unwrap().encode(text, None, &task()).unwrap();
+        let spots = spots(&tokens).unwrap();
+        let units: Vec<u16> = text.encode_utf16().collect();
+        assert_eq!(spots.len(), tokens.len());
+        for (spot, range) in spots.iter().zip(&tokens.offsets) {
+            // What JavaScript slices there is whole characters, with all that the token stands for.
+            let slice = String::from_utf16(&units[spot.start..spot.end]).unwrap();
+            assert!(range.is_empty() || text.get(range.clone()).is_none_or(|own| own == slice), "{spot:?} {slice}");
+            assert!(range.is_empty() == slice.is_empty(), "{spot:?}");
+        }
+    }
+}
+
+#[test]
+fn two_texts_are_compared_by_mean_codes() {
+    let explorer = explorer();
+    let (a, b) = ("(abc)", "xyz(q)r");
+    let rows = found(&explorer, "compare", json!({ "texts": [a, b], "dictionary": 0 }))["features"].clone();
+    let [of_a, of_b] = [a, b].map(|text| codes(&explorer, 0, text));
+    let of = |codes: &[Vec<f32>], feature: usize| {
+        let all: Vec<f32> = codes.iter().map(|row| row[feature]).collect();
+        let mean = all.iter().map(|code| f64::from(*code)).sum::<f64>() / all.len() as f64;
+        (f64::from(all.into_iter().fold(0.0, f32::max)), mean)
+    };
+    let active = (0..24).filter(|feature| of(&of_a, *feature).0 > 0.0 || of(&of_b, *feature).0 > 0.0).count();
+    assert_eq!(rows.as_array().unwrap().len(), active);
+    let mut last = f64::INFINITY;
+    for row in rows.as_array().unwrap() {
+        let feature = row[0].as_u64().unwrap() as usize;
+        let ((most_a, mean_a), (most_b, mean_b)) = (of(&of_a, feature), of(&of_b, feature));
+        for (found, expected) in [(1, most_a), (2, most_b), (3, mean_a), (4, mean_b)] {
+            assert!(near(row[found].as_f64().unwrap(), expected), "{row} {expected}");
+        }
+        let apart = (row[3].as_f64().unwrap() - row[4].as_f64().unwrap()).abs();
+        assert!(apart <= last);
+        last = apart;
+    }
+}
+
+/// The strongest feature of the last token.
+fn strongest(explorer: &Explorer, dictionary: usize, text: &str) -> usize {
+    let last = codes(explorer, dictionary, text).pop().unwrap();
+    (0..last.len()).max_by(|a, b| last[*a].total_cmp(&last[*b])).unwrap()
+}
+
+#[test]
+fn a_text_goes_on_as_with_plain_hooks() {
+    let explorer = explorer();
+    let feature = strongest(&explorer, 0, TEXT);
+    let changes = json!([{ "dictionary": 0, "feature": feature, "action": "scale", "value": 9.0 }]);
+    let question = json!({ "text": TEXT, "changes": changes, "tokens": 6, "temperature": 0.7, "seed": 5 });
+    let (said, last) = ask(&explorer, "continue", question);
+    last.unwrap();
+    let model = &explorer.model;
+    let hooks = |is_changed: bool| {
+        let sae = &explorer.dictionaries[0].sae;
+        let hook = FeatureHook::new(sae.clone(), vec![feature], &FeatureHookOptions::default(), site_of).unwrap();
+        let edit = Box::new(Action::Scale(9.0).begin());
+        if is_changed { vec![hook.bound(model, edit, None).unwrap()] } else { vec![] }
+    };
+    let batch = Batch::new(vec![ids(&explorer, TEXT)]).unwrap();
+    let logits = [false, true].map(|is_changed| {
+        let logits = model.decoder.logits(&batch, hooks(is_changed), &task()).unwrap().get(0).unwrap();
+        logits.get(TEXT.len() - 1).unwrap().to_dtype(DType::F64).unwrap().to_vec1::<f64>().unwrap()
+    });
+    let expected = kl(&logits[0], &logits[1]);
+    assert!(expected > 1e-6 && near(said[0]["kl"].as_f64().unwrap(), expected), "{} {expected}", said[0]["kl"]);
+    assert_eq!(said[0]["next"].as_array().unwrap().len(), 12);
+    for (side, is_changed) in [("before", false), ("after", true)] {
+        let options =
+            GenerateOptions { tokens: 6, temperature: Some(0.7), windowed: true, ..GenerateOptions::default() };
+        let heard: String = said.iter().filter_map(|line| line[side].as_str()).collect();
+        let plain = model.generate(&batch, &options, (5, true), hooks(is_changed), &mut |_| {}, &task()).unwrap();
+        assert_eq!(heard, plain.texts[0]);
+    }
+}
+
+#[test]
+fn changes_do_what_they_say() {
+    let explorer = explorer();
+    let feature = strongest(&explorer, 0, TEXT);
+    let kl = |action: &str, value: Option<f64>| {
+        let change = json!({ "dictionary": 0, "feature": feature, "action": action, "value": value });
+        let (said, last) = ask(&explorer, "continue", json!({ "text": TEXT, "changes": [change], "tokens": 0 }));
+        last.map(|_| said[0]["kl"].as_f64().unwrap())
+    };
+    assert!(kl("scale", Some(1.0)).unwrap().abs() < 1e-9);
+    let ablated = kl("ablate", None).unwrap();
+    assert!(ablated > 1e-7);
+    assert!(near(kl("scale", Some(0.0)).unwrap(), ablated) && near(kl("clamp", Some(0.0)).unwrap(), ablated));
+    assert_eq!(kl("clamp", None).unwrap_err().message, "expected a code as the `value` of a change, found none");
+    assert!(kl("scale", Some(1e300)).is_err() || kl("scale", Some(1e300)).unwrap() > 0.0);
+}
+
+#[test]
+fn a_card_is_that_of_a_dashboard() {
+    let explorer = explorer();
+    let of = &explorer.dictionaries[1];
+    let overview =
+        Overview::of(&explorer.model, vec![of.sae.clone()], &explorer.text, OverviewOptions::default(), &task())
+            .unwrap();
+    let surveyed = Surveyed { survey: &overview.survey, dictionary: 0 };
+    for feature in [0, 7, 23] {
+        let plain =
+            card((&of.sae, feature), Some(&explorer.model), Some(surveyed), &CardPlan::default(), &task()).unwrap();
+        let found = found(&explorer, "card", json!({ "dictionary": 1, "feature": feature }));
+        assert_eq!(found["card"], dashboard::card(&plain));
+    }
+    let (_, refused) = ask(&explorer, "card", json!({ "dictionary": 1, "feature": 24 }));
+    assert_eq!(refused.unwrap_err().message, "expected a feature below 24 of resid_post.1, found 24");
+}
+
+#[test]
+fn a_tree_is_that_of_the_library() {
+    let explorer = explorer();
+    let feature = strongest(&explorer, 1, TEXT);
+    let saes: Vec<_> = explorer.dictionaries.iter().map(|of| of.sae.clone()).collect();
+    let options = TreeOptions { tokens: explorer.plan.tokens as usize, ..TreeOptions::default() };
+    let target = Feature::new(&saes[1], feature);
+    let plain = causal_tree(&explorer.model, &saes, &target, &explorer.text, &options, &task()).unwrap().graph;
+    let tree = found(&explorer, "tree", json!({ "dictionary": 1, "feature": feature }))["tree"].clone();
+    assert!(!plain.edges.is_empty());
+    let edges: Vec<Value> = plain.edges.iter().map(|edge| json!([edge.from, edge.to, edge.effect])).collect();
+    assert_eq!(tree["edges"], Value::from(edges));
+    let svg = tree["svg"].as_str().unwrap();
+    for (node, known) in tree["nodes"].as_array().unwrap().iter().zip(&plain.nodes) {
+        assert_eq!(
+            (node["dictionary"].as_u64(), node["feature"].as_u64()),
+            (Some(known.level as u64), known.feature().map(|f| f as u64))
+        );
+        assert!(svg.contains(&format!("href=\"#{}/{}\"", node["dictionary"], node["feature"])), "{node}");
+    }
+    let (_, alone) = ask(&of_one(), "tree", json!({ "dictionary": 0, "feature": 0 }));
+    let alone = alone.unwrap_err();
+    assert_eq!(alone.message, "a tree needs a dictionary of an earlier site than resid_post.1, and there is none");
+    assert!(alone.hint.unwrap().contains("--dictionary"));
+}
+
+#[test]
+fn a_cancelled_question_ends_as_interrupted() {
+    let explorer = explorer();
+    let task = task();
+    task.flag().store(true, std::sync::atomic::Ordering::Relaxed);
+    let of = json!({ "dictionary": 1, "feature": 1 });
+    let going = json!({ "text": TEXT, "dictionary": 0, "texts": [TEXT, TEXT] });
+    for (name, question) in [("card", &of), ("tree", &of), ("read", &going), ("continue", &going), ("compare", &going)]
+    {
+        let question = Question::parse(name, question.clone()).unwrap();
+        let found = answer(&explorer, question, &mut |_| {}, &task);
+        assert_eq!(found.unwrap_err().kind, Kind::Interrupted, "{name}");
+    }
+}
+
+/// Any JSON, with the fields of questions among its keys.
+fn any_json() -> impl Strategy<Value = Value> {
+    let number = prop_oneof![
+        any::<i64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        (0..30u64).prop_map(Value::from),
+    ];
+    let leaf =
+        prop_oneof![Just(Value::Null), any::<bool>().prop_map(Value::from), number, "\\PC{0,12}".prop_map(Value::from)];
+    let key = prop_oneof![
+        "text|dictionary|feature|top|texts|changes|tokens|temperature|seed|steps|ask|action|value",
+        "\\PC{0,4}",
+    ];
+    leaf.prop_recursive(4, 24, 5, move |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            proptest::collection::btree_map(key.clone(), inner, 0..5)
+                .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+    #[test]
+    fn no_question_panics(value in any_json(), name in "read|card|continue|compare|tree|save|other") {
+        prop_assume!(name != "save");
+        let _either = Question::parse(&name, value);
+    }
+
+    #[test]
+    fn no_text_and_no_number_panics(
+        text in "\\PC{0,30}|[a-z()]{0,30}",
+        dictionary in prop_oneof![0..3usize, any::<usize>()],
+        feature in prop_oneof![0..26usize, any::<usize>()],
+        value in any::<f64>(),
+        tokens in prop_oneof![0..4usize, any::<usize>()],
+        temperature in prop_oneof![Just(0.0), any::<f64>()],
+        seed in any::<i64>(),
+        top in any::<usize>(),
+    ) {
+        thread_local!(static EXPLORER: Explorer = explorer());
+        EXPLORER.with(|explorer| {
+            let changes = ["scale", "clamp", "ablate"].map(|action| {
+                json!({ "dictionary": dictionary, "feature": feature, "action": action, "value": value })
+            });
+            let all = json!({
+                "text": text, "texts": [text, TEXT], "dictionary": dictionary, "feature": feature, "top": top,
+                "changes": changes, "tokens": tokens, "temperature": temperature, "seed": seed,
+            });
+            for name in ["read", "compare", "continue"] {
+                let _either = ask(explorer, name, all.clone());
+            }
+        });
+    }
+}
+
+#[test]
+fn texts_that_are_limited_are_named_in_scripts() {
+    let explorer = explorer();
+    let steps = json!({ "steps": [{ "ask": "card", "dictionary": 0, "feature": 3 }, { "ask": "save", "steps": [] }] });
+    let refused = ask(&explorer, "save", steps).1.unwrap_err();
+    assert_eq!(refused.message, "expected steps that show something, found `save`");
+    let steps = json!({ "steps": [{ "ask": "card", "dictionary": 0, "feature": 3 }] });
+    let [first, second] = [0, 1].map(|_| found(&explorer, "save", steps.clone()));
+    assert!(first["path"].as_str().unwrap().ends_with("explore/explore-1.rhai"), "{first}");
+    assert!(second["path"].as_str().unwrap().ends_with("explore/explore-2.rhai"), "{second}");
+    let script = first["script"].as_str().unwrap();
+    assert_eq!(std::fs::read_to_string(explorer.files.access().out().join("explore/explore-1.rhai")).unwrap(), script);
+    assert!(script.contains("features::card(m, saes[0].feature(3), text)"), "{script}");
+    let _limits = TextOptions::default();
+}

@@ -1,0 +1,110 @@
+//! Texts as the model reads them, and where each token stands in what a person typed.
+
+use std::ops::Range;
+
+use serde::Serialize;
+
+use super::super::state::{Dictionary, Explorer};
+use crate::base::{Result, Task};
+use crate::features::contexts;
+use crate::model::batch::Batch;
+use crate::model::run::Ask;
+use crate::model::tokens::Tokens;
+use crate::sae::SparseCodes;
+use crate::tensor::Tensor;
+
+/// A token: its text, and the UTF-16 units of the characters that it is of, which is how a page counts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Spot {
+    pub text: String,
+    pub start: usize,
+    pub end: usize,
+}
+
+/// The tokens of a text, as many as the model reads, and how many are left out.
+pub fn tokens(explorer: &Explorer, text: &str, task: &Task) -> Result<(Tokens, usize)> {
+    let mut tokens = explorer.model.text_tokenizer()?.encode(text, None, task)?;
+    let cut = tokens.len().saturating_sub(explorer.model.decoder.config().context);
+    tokens.ids.truncate(tokens.ids.len() - cut);
+    tokens.offsets.truncate(tokens.ids.len());
+    Ok((tokens, cut))
+}
+
+/// Where tokens stand. One that is a part of a character covers the character.
+pub fn spots(tokens: &Tokens) -> Result<Vec<Spot>> {
+    let text = &tokens.text;
+    let mut known = (0, 0);
+    // Tokens ascend, so the text is walked through once; a character may be of two tokens, so by a step back at most.
+    let mut units = |byte: usize| {
+        if byte < known.0 {
+            known = (byte, known.1 - text.get(byte..known.0).map_or(0, width));
+        } else {
+            known = (byte, known.1 + text.get(known.0..byte).map_or(0, width));
+        }
+        known.1
+    };
+    let texts = tokens.strings()?;
+    let spot = |(name, range): (String, &Range<usize>)| {
+        let (start, end) = whole(text, range);
+        Spot { text: name, start: units(start), end: units(end) }
+    };
+    Ok(texts.into_iter().zip(&tokens.offsets).map(spot).collect())
+}
+
+fn width(text: &str) -> usize {
+    text.encode_utf16().count()
+}
+
+/// The range, from the beginning of its first character to the end of its last one.
+fn whole(text: &str, range: &Range<usize>) -> (usize, usize) {
+    let (mut start, mut end) = (range.start.min(text.len()), range.end.min(text.len()));
+    while !text.is_char_boundary(start) {
+        start -= 1;
+    }
+    while !text.is_char_boundary(end) {
+        end += 1;
+    }
+    (start, end)
+}
+
+/// The codes of a dictionary at each of some tokens, with the logits of the same pass, `[pos, vocab]`.
+pub fn codes(explorer: &Explorer, of: &Dictionary, ids: &[u32], task: &Task) -> Result<(SparseCodes, Tensor)> {
+    let batch = Batch::new(vec![ids.to_vec()])?;
+    let run = explorer.model.decoder.run(&batch, Ask { places: vec![of.place], ..Ask::default() }, task)?;
+    let codes = contexts::recorded(&explorer.model, (&of.sae, of.place), &batch, &run.cache, task)?;
+    Ok((codes, run.logits.get(0)?))
+}
+
+/// What a feature does in a text.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Strength {
+    pub largest: f32,
+    /// The token where it is largest, among those where it is active.
+    pub at: usize,
+    /// At how many tokens it is active.
+    pub count: usize,
+    pub sum: f64,
+}
+
+/// The features that are active at any token of a text, in order, each with its strength.
+pub fn strengths(codes: &SparseCodes) -> Vec<(u32, Strength)> {
+    let mut all: Vec<(u32, usize, f32)> = Vec::with_capacity(codes.count());
+    for row in 0..codes.rows() {
+        let (features, codes) = codes.row(row);
+        all.extend(features.iter().zip(codes).map(|(feature, code)| (*feature, row, *code)));
+    }
+    all.sort_by_key(|(feature, ..)| *feature);
+    let of = |one: &[(u32, usize, f32)]| {
+        let (feature, at, largest) = one.iter().copied().reduce(|a, b| if b.2 > a.2 { b } else { a })?;
+        // Where it is not active its code is 0.
+        let largest = if one.len() < codes.rows() { largest.max(0.0) } else { largest };
+        let sum = one.iter().map(|(.., code)| f64::from(*code)).sum();
+        Some((feature, Strength { largest, at, count: one.len(), sum }))
+    };
+    all.chunk_by(|a, b| a.0 == b.0).filter_map(of).collect()
+}
+
+/// The text of a token as lists show it.
+pub fn name(explorer: &Explorer, id: u32) -> String {
+    contexts::name(&explorer.model, id)
+}

@@ -1,0 +1,23 @@
+//! Floor 11: the explorer, one page on loopback that answers while a person looks at features.
+//!
+//! `answers` is what it knows: plain functions of a model and dictionaries, without HTTP. `state` holds these, `slots`
+//! and `shared` decide what runs, `speech` is how an answer is sent line by line, `gate` who may ask, `routes` which
+//! address is what, and `server` puts them behind a socket.
+
+pub mod answers;
+mod gate;
+mod page;
+mod routes;
+mod server;
+mod shared;
+mod slots;
+mod speech;
+mod state;
+
+#[cfg(test)]
+mod samples;
+#[cfg(test)]
+mod tests;
+
+pub use server::serve;
+pub use state::{Explorer, Plan};

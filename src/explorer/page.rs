@@ -1,0 +1,34 @@
+//! The files of the page, which are in the binary.
+
+/// The page itself.
+pub const INDEX: &str = include_str!("page/index.html");
+
+const CSS: &str = "text/css; charset=utf-8";
+const JS: &str = "text/javascript; charset=utf-8";
+
+/// Its other files: the name, the kind and the content of each.
+const FILES: &[(&str, &str, &str)] = &[
+    ("dashboard.css", CSS, include_str!("../report/dashboard/style.css")),
+    ("style.css", CSS, include_str!("page/style.css")),
+    ("ask.js", JS, include_str!("page/ask.js")),
+    ("bars.js", JS, include_str!("page/bars.js")),
+    ("cards.js", JS, include_str!("page/cards.js")),
+    ("change.js", JS, include_str!("page/change.js")),
+    ("compare.js", JS, include_str!("page/compare.js")),
+    ("keys.js", JS, include_str!("page/keys.js")),
+    ("list.js", JS, include_str!("page/list.js")),
+    ("main.js", JS, include_str!("page/main.js")),
+    ("state.js", JS, include_str!("page/state.js")),
+    ("steps.js", JS, include_str!("page/steps.js")),
+    ("tabs.js", JS, include_str!("page/tabs.js")),
+    ("text.js", JS, include_str!("page/text.js")),
+    ("tokens.js", JS, include_str!("page/tokens.js")),
+    ("tree.js", JS, include_str!("page/tree.js")),
+    ("words.js", JS, include_str!("page/words.js")),
+    ("card.js", JS, include_str!("../report/dashboard/card.js")),
+];
+
+/// The kind and the content of a file.
+pub fn file(name: &str) -> Option<(&'static str, &'static str)> {
+    FILES.iter().find(|(known, ..)| *known == name).map(|(_, kind, content)| (*kind, *content))
+}

@@ -1,0 +1,74 @@
+// The explorer's page: a text and its features on one side, what is looked at on the other. Each module draws its part
+// when the state changes. `make`, `digits` and `cardOf` come from the dashboards' card.js.
+import * as cards from "./cards.js";
+import * as change from "./change.js";
+import * as compare from "./compare.js";
+import * as keys from "./keys.js";
+import * as list from "./list.js";
+import { at, on, set, state } from "./state.js";
+import * as steps from "./steps.js";
+import * as tabs from "./tabs.js";
+import * as text from "./text.js";
+import * as tokens from "./tokens.js";
+import * as tree from "./tree.js";
+import { visible } from "./words.js";
+
+const TROUBLE = {
+  here: "",
+  slow: "The explorer takes its time to answer. What was typed is kept.",
+  gone: "The explorer does not answer: its process has ended or is stopped. What was typed is kept, and the page goes on when it is back.",
+  other: "Another process answers at this address. The explorer that runs now has printed a new address.",
+};
+
+const server = () => {
+  at("trouble").textContent = TROUBLE[state.server];
+  at("trouble").hidden = state.server === "here";
+};
+
+const dictionaries = () => {
+  const { about: { model, dictionaries }, dictionary } = state;
+  at("model").textContent = visible(model);
+  document.title = `Explorer: ${visible(model)}`;
+  const option = ({ name, kind, features }, place) => make("option", { value: place }, `${visible(name)} (${kind}, ${digits(features)} features)`);
+  at("dictionary").replaceChildren(...dictionaries.map(option));
+  at("dictionary").value = dictionary;
+};
+
+// Until the server answers for the first time.
+const about = async () => {
+  for (;;) {
+    try {
+      const response = await fetch("start");
+      if (response.ok) return await response.json();
+      set({ server: "other" });
+    } catch {
+      set({ server: "gone" });
+    }
+    await new Promise((next) => setTimeout(next, 1000));
+  }
+};
+
+// What is remembered, as far as it fits the dictionaries that are here now.
+const before = ({ dictionaries, examples }) => {
+  const left = steps.remembered();
+  if (!left) return { text: examples[0] ?? "" };
+  const fits = (dictionary, feature) => feature < (dictionaries[dictionary]?.features ?? 0);
+  const dictionary = dictionaries[left.dictionary] ? left.dictionary : 0;
+  const isOpen = left.opened !== null && fits(dictionary, left.opened);
+  return {
+    text: left.text, other: left.other, settings: left.settings, dictionary,
+    changes: left.changes.filter(({ dictionary, feature }) => fits(dictionary, feature)),
+    opened: isOpen ? left.opened : null, strongest: left.strongest || !isOpen,
+    grown: left.grown && fits(...left.grown) ? left.grown : null,
+  };
+};
+
+on(["server"], server);
+on(["about", "dictionary"], dictionaries);
+const known = await about();
+[tabs, text, tokens, list, cards, change, tree, compare, steps, keys].forEach((module) => module.start());
+at("dictionary").addEventListener("change", () => set({ dictionary: Number(at("dictionary").value), opened: null, strongest: true }));
+set({ server: "here", about: known });
+set(before(known));
+if (location.hash !== "") cards.route();
+if (state.text === "") text.read();

@@ -1,0 +1,120 @@
+//! Which address is what.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path, Request, State};
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::answers::{ASKS, Question};
+use super::gate::{self, Gate};
+use super::slots::{Slot, Slots, Turn};
+use super::speech::{self, Listener, Speaker, Told};
+use super::state::Explorer;
+use super::{answers, page};
+use crate::base::task::STACK;
+use crate::base::{Result, Task, json};
+use crate::err;
+
+/// What all connections share.
+pub struct Service {
+    pub(super) explorer: Arc<Explorer>,
+    pub(super) slots: Arc<Slots>,
+}
+
+/// Who asks, beside the question.
+#[derive(Deserialize)]
+struct Asker {
+    page: String,
+    slot: String,
+}
+
+impl Service {
+    pub fn new(explorer: Explorer) -> Self {
+        Self { explorer: Arc::new(explorer), slots: Arc::default() }
+    }
+
+    /// Cancels all that is computing.
+    pub fn stop(&self) {
+        self.slots.cancel();
+    }
+
+    /// Begins to answer, on a thread of its own.
+    fn ask(&self, ask: &str, body: &[u8]) -> Result<Listener> {
+        let wrong = |e: serde_json::Error| err!(Format, "expected a question in JSON, found another text: {e}");
+        let value: Value = json::read(body, wrong)?;
+        let Asker { page, slot } = Asker::deserialize(&value)
+            .map_err(|e| err!(Format, "expected a question with a `page` and a `slot`, found another one: {e}"))?;
+        let question = Question::parse(ask, value)?;
+        let turn = self.slots.take(Slot::new(page, slot)?)?;
+        let (speaker, listener) = speech::speech(turn.flag());
+        let explorer = self.explorer.clone();
+        // Models and readers recurse, so every thread of ours has a large stack.
+        let thread = std::thread::Builder::new().name("answer".into()).stack_size(STACK);
+        let working = thread.spawn(move || work(&explorer, question, &turn, &speaker));
+        working.map_err(|e| err!(Memory, "cannot start a thread: {e}"))?;
+        Ok(listener)
+    }
+}
+
+/// Answers a question when its turn has come.
+fn work(explorer: &Arc<Explorer>, question: Question, turn: &Turn, speaker: &Speaker) {
+    let task = Task::new(turn.flag().clone(), Arc::new(Told::by(speaker)));
+    let _computing = turn.begin();
+    let answered = std::panic::catch_unwind(AssertUnwindSafe(|| {
+        task.check()?;
+        answers::answer(explorer, question, &mut |line| speaker.say(&line), &task)
+    }));
+    speaker.end(answered.unwrap_or_else(|_| {
+        Err(err!(Bug, "internal error: the terminal of the explorer shows where")
+            .hint("this is a mistake in microtome; please report it with the question that shows it"))
+    }));
+}
+
+/// All addresses, behind the gate.
+pub fn router(gate: Gate, service: Arc<Service>) -> Router {
+    Router::new()
+        .route("/{token}/", get(async || ([(CONTENT_TYPE, "text/html; charset=utf-8")], page::INDEX)))
+        .route("/{token}/page/{name}", get(file))
+        .route("/{token}/start", get(start))
+        .route("/{token}/{ask}", post(asked))
+        .fallback(async || StatusCode::NOT_FOUND)
+        .with_state(service)
+        .layer(from_fn_with_state(gate, gate::watch))
+}
+
+async fn file(Path((_, name)): Path<(String, String)>) -> Response {
+    match page::file(&name) {
+        Some((kind, content)) => ([(CONTENT_TYPE, kind)], content).into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+async fn start(State(service): State<Arc<Service>>) -> Response {
+    ([(CONTENT_TYPE, "application/json")], service.explorer.start().to_string()).into_response()
+}
+
+async fn asked(
+    State(service): State<Arc<Service>>,
+    Path((_, ask)): Path<(String, String)>,
+    request: Request,
+) -> Response {
+    if !ASKS.contains(&ask.as_str()) {
+        return StatusCode::NOT_FOUND.into_response();
+    }
+    let body = match gate::body(request.into_body()).await {
+        Ok(body) => body,
+        Err(status) => return status.into_response(),
+    };
+    match service.ask(&ask, &body) {
+        Ok(listener) => listener.response().await,
+        Err(error) => speech::refusal(&error),
+    }
+}

@@ -1,0 +1,38 @@
+//! Small explorers for tests.
+
+use crate::base::access::{Access, Rules};
+use crate::base::files::Files;
+use crate::data::Text;
+use crate::data::text::TextOptions;
+use crate::explorer::{Explorer, Plan};
+use crate::features::dashboard::Said;
+use crate::features::samples::{dictionary, model, text};
+
+/// Two dictionaries of a small model.
+pub fn explorer() -> Explorer {
+    of(&["resid_post.0", "resid_post.1"], text(40, TextOptions::default()))
+}
+
+/// One of them alone.
+pub fn of_one() -> Explorer {
+    of(&["resid_post.1"], text(40, TextOptions::default()))
+}
+
+/// Both, with a text that takes minutes to read.
+pub fn slow() -> Explorer {
+    of(&["resid_post.0", "resid_post.1"], text(400_000, TextOptions::default()))
+}
+
+fn of(sites: &[&str], text: Text) -> Explorer {
+    let plan = Plan {
+        model: "sample".into(),
+        dictionaries: Vec::new(),
+        text: "given".into(),
+        tokens: 50_000_000,
+        descriptions: None,
+    };
+    let saes = sites.iter().zip(1..).map(|(site, seed)| (format!("{site}.safetensors"), dictionary(site, seed)));
+    let folder = tempfile::tempdir().unwrap().keep();
+    let files = Files::new(Access::new(&folder, &Rules::default()).unwrap(), false);
+    Explorer::of(plan, model(), saes.collect(), text, Said::default(), &files).unwrap()
+}

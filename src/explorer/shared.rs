@@ -1,0 +1,307 @@
+//! What several questions wait for: a survey of a text, made once.
+//!
+//! Whoever needs it first starts it, on a thread of its own. A question that is cancelled stops waiting; the work goes on
+//! if another one takes over within a moment, as when a person goes from card to card, and stops where none does.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::base::task::{Bar, Progress, STACK};
+use crate::base::{Kind, Result, Task};
+use crate::err;
+
+/// How long the work goes on without anybody who waits for it.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// How often whoever waits looks around.
+const GLANCE: Duration = Duration::from_millis(20);
+
+/// A value that is made when it is first needed.
+pub struct Shared<T>(Arc<Mutex<State<T>>>);
+
+enum State<T> {
+    Missing,
+    Made(Arc<T>),
+    Making(Arc<Making<T>>),
+}
+
+/// Work that goes on.
+struct Making<T> {
+    flag: Arc<AtomicBool>,
+    now: Arc<Mutex<Now>>,
+    outcome: Mutex<Option<Result<Arc<T>>>>,
+    ended: Condvar,
+    /// How many wait, and since when that has not changed.
+    waiting: Mutex<(usize, Instant)>,
+}
+
+impl<T> Default for Shared<T> {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(State::Missing)))
+    }
+}
+
+impl<T: Send + Sync + 'static> Shared<T> {
+    /// The value, which `make` makes if nobody has. Its progress is that of the task.
+    pub fn get(&self, make: impl FnOnce(&Task) -> Result<T> + Clone + Send + 'static, task: &Task) -> Result<Arc<T>> {
+        loop {
+            task.check()?;
+            let making = {
+                let mut state = held(&self.0);
+                match &*state {
+                    State::Made(value) => return Ok(value.clone()),
+                    State::Making(making) => making.clone(),
+                    State::Missing => {
+                        let making = self.start(make.clone())?;
+                        *state = State::Making(making.clone());
+                        making
+                    }
+                }
+            };
+            match making.wait(task) {
+                // It was stopped just before this question came.
+                Err(error) if error.kind == Kind::Interrupted && !task.is_interrupted() => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Whether nothing is made, nor being made.
+    #[cfg(test)]
+    pub fn is_missing(&self) -> bool {
+        matches!(*held(&self.0), State::Missing)
+    }
+
+    fn start(&self, make: impl FnOnce(&Task) -> Result<T> + Send + 'static) -> Result<Arc<Making<T>>> {
+        let making = Arc::new(Making {
+            flag: Arc::default(),
+            now: Arc::default(),
+            outcome: Mutex::new(None),
+            ended: Condvar::new(),
+            waiting: Mutex::new((0, Instant::now())),
+        });
+        let thread = |name: &str| std::thread::Builder::new().name(name.into()).stack_size(STACK);
+        let failed = |e| err!(Memory, "cannot start a thread: {e}");
+        let (place, own) = (self.0.clone(), making.clone());
+        let work = move || {
+            let task = Task::new(own.flag.clone(), Arc::new(Seen(own.now.clone())));
+            let made = std::panic::catch_unwind(AssertUnwindSafe(|| make(&task).map(Arc::new)));
+            let made =
+                made.unwrap_or_else(|_| Err(err!(Bug, "internal error: the terminal of the explorer shows where")));
+            *held(&place) = made.as_ref().map_or(State::Missing, |value| State::Made(value.clone()));
+            *held(&own.outcome) = Some(made);
+            own.ended.notify_all();
+        };
+        thread("survey").spawn(work).map_err(failed)?;
+        let watched = making.clone();
+        thread("survey watch").spawn(move || watched.watch()).map_err(failed)?;
+        Ok(making)
+    }
+}
+
+impl<T> Making<T> {
+    /// Stops the work when nobody has waited for it for a while.
+    fn watch(&self) {
+        let mut outcome = held(&self.outcome);
+        while outcome.is_none() {
+            let (waiting, since) = *held(&self.waiting);
+            if waiting == 0 && since.elapsed() > GRACE {
+                self.flag.store(true, Ordering::Relaxed);
+                return;
+            }
+            outcome = self.ended.wait_timeout(outcome, GLANCE).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn wait(&self, task: &Task) -> Result<Arc<T>> {
+        let _waiting = Waiting::of(&self.waiting);
+        let mut shown = Shown::default();
+        let mut outcome = held(&self.outcome);
+        loop {
+            if let Some(outcome) = &*outcome {
+                return outcome.clone();
+            }
+            task.check()?;
+            shown.follow(&held(&self.now), task);
+            outcome = self.ended.wait_timeout(outcome, GLANCE).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+/// One who waits.
+struct Waiting<'a>(&'a Mutex<(usize, Instant)>);
+
+impl<'a> Waiting<'a> {
+    fn of(count: &'a Mutex<(usize, Instant)>) -> Self {
+        let mut held = held(count);
+        *held = (held.0 + 1, Instant::now());
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut held = held(self.0);
+        *held = (held.0.saturating_sub(1), Instant::now());
+    }
+}
+
+/// How far the work is.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Now {
+    label: String,
+    done: u64,
+    total: Option<u64>,
+}
+
+/// Progress that is looked at from elsewhere.
+struct Seen(Arc<Mutex<Now>>);
+
+impl Progress for Seen {
+    fn begin(&self, label: &str, total: Option<u64>) -> Box<dyn Bar> {
+        *held(&self.0) = Now { label: label.into(), done: 0, total };
+        Box::new(SeenBar(self.0.clone()))
+    }
+
+    fn say(&self, _line: &str) {}
+}
+
+struct SeenBar(Arc<Mutex<Now>>);
+
+impl Bar for SeenBar {
+    fn advance(&self, by: u64) {
+        let mut now = held(&self.0);
+        now.done = now.done.saturating_add(by);
+    }
+
+    fn note(&self, _text: &str) {}
+}
+
+/// The bar of one who waits.
+#[derive(Default)]
+struct Shown {
+    now: Now,
+    bar: Option<Box<dyn Bar>>,
+}
+
+impl Shown {
+    fn follow(&mut self, now: &Now, task: &Task) {
+        if *now == self.now {
+            return;
+        }
+        let is_another = (&now.label, now.total) != (&self.now.label, self.now.total) || now.done < self.now.done;
+        if is_another || self.bar.is_none() {
+            self.bar = Some(task.begin(&now.label, now.total));
+            self.now.done = 0;
+        }
+        if let Some(bar) = &self.bar {
+            bar.advance(now.done.saturating_sub(self.now.done));
+        }
+        self.now = now.clone();
+    }
+}
+
+/// What a thread that panicked held is whole: no change of it is made of two steps.
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    /// Work that goes on until it is released or stopped, and counts how often it was begun.
+    #[derive(Clone, Default)]
+    struct Work {
+        begun: Arc<AtomicUsize>,
+        is_free: Arc<AtomicBool>,
+        stopped: Arc<AtomicBool>,
+    }
+
+    impl Work {
+        fn make(&self) -> impl FnOnce(&Task) -> Result<usize> + Clone + Send + 'static {
+            let own = self.clone();
+            move |task| {
+                let turn = own.begun.fetch_add(1, Ordering::Relaxed) + 1;
+                while !own.is_free.load(Ordering::Relaxed) {
+                    if let Err(stopped) = task.check() {
+                        own.stopped.store(true, Ordering::Relaxed);
+                        return Err(stopped);
+                    }
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                Ok(turn)
+            }
+        }
+    }
+
+    fn patiently(until: impl Fn() -> bool) {
+        let begin = Instant::now();
+        while !until() {
+            assert!(begin.elapsed() < Duration::from_secs(20), "it never came");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    #[test]
+    fn it_is_made_once_for_all_who_wait() {
+        let (shared, work) = (Shared::default(), Work::default());
+        let found: Vec<usize> = std::thread::scope(|scope| {
+            let ask = || *shared.get(work.make(), &Task::default()).unwrap();
+            let asking: Vec<_> = (0..4).map(|_| scope.spawn(ask)).collect();
+            patiently(|| work.begun.load(Ordering::Relaxed) == 1);
+            work.is_free.store(true, Ordering::Relaxed);
+            asking.into_iter().map(|one| one.join().unwrap()).collect()
+        });
+        assert_eq!(found, [1; 4]);
+        assert_eq!(*shared.get(work.make(), &Task::default()).unwrap(), 1);
+    }
+
+    #[test]
+    fn who_is_cancelled_leaves_at_once_and_the_work_goes_on_for_the_next() {
+        let (shared, work) = (Shared::default(), Work::default());
+        let (first, second) = (Task::default(), Task::default());
+        std::thread::scope(|scope| {
+            let flag = first.flag().clone();
+            let leaving = scope.spawn(|| shared.get(work.make(), &first));
+            patiently(|| work.begun.load(Ordering::Relaxed) == 1);
+            flag.store(true, Ordering::Relaxed);
+            assert_eq!(leaving.join().unwrap().unwrap_err().kind, Kind::Interrupted);
+            let staying = scope.spawn(|| shared.get(work.make(), &second));
+            std::thread::sleep(GRACE + GLANCE * 5);
+            work.is_free.store(true, Ordering::Relaxed);
+            assert_eq!(*staying.join().unwrap().unwrap(), 1);
+        });
+        assert!(!work.stopped.load(Ordering::Relaxed));
+    }
+
+    #[test]
+    fn work_that_nobody_waits_for_stops_and_is_begun_anew() {
+        let (shared, work) = (Shared::default(), Work::default());
+        let task = Task::default();
+        let flag = task.flag().clone();
+        std::thread::scope(|scope| {
+            let leaving = scope.spawn(|| shared.get(work.make(), &task));
+            patiently(|| work.begun.load(Ordering::Relaxed) == 1);
+            flag.store(true, Ordering::Relaxed);
+            assert!(leaving.join().unwrap().is_err());
+        });
+        patiently(|| work.stopped.load(Ordering::Relaxed));
+        work.is_free.store(true, Ordering::Relaxed);
+        assert_eq!(*shared.get(work.make(), &Task::default()).unwrap(), 2);
+    }
+
+    #[test]
+    fn an_error_and_a_panic_are_told_and_another_try_is_made() {
+        let shared = Shared::<usize>::default();
+        let wrong = |_: &Task| Err(err!(Argument, "wrong"));
+        assert_eq!(shared.get(wrong, &Task::default()).unwrap_err().message, "wrong");
+        let panics = |_: &Task| panic!("expected by the test");
+        assert_eq!(shared.get(panics, &Task::default()).unwrap_err().kind, Kind::Bug);
+        assert_eq!(*shared.get(|_: &Task| Ok(7), &Task::default()).unwrap(), 7);
+    }
+}

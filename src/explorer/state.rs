@@ -1,0 +1,153 @@
+//! What an explorer looks at: a model, its dictionaries, a text for cards and trees, and what is known in words.
+
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+
+use super::shared::Shared;
+use crate::base::files::Files;
+use crate::base::{Result, Task};
+use crate::circuit::tree::TreeText;
+use crate::data::Text;
+use crate::data::text::{SourceOptions, TextOptions};
+use crate::err;
+use crate::features::Overview;
+use crate::features::dashboard::Said;
+use crate::features::feature::{check_feature, place};
+use crate::model::Model;
+use crate::model::load::Loading;
+use crate::model::site::Place;
+use crate::sae::Sae;
+use crate::sae::load::LoadOptions;
+use crate::tensor::Device;
+
+/// What is explored, by the names on the command line.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub model: String,
+    pub dictionaries: Vec<String>,
+    /// The text that cards and trees are made from, and how much of it.
+    pub text: String,
+    pub tokens: u64,
+    /// The file of a table with explanations of features.
+    pub descriptions: Option<String>,
+}
+
+/// A dictionary with where it is from.
+pub struct Dictionary {
+    /// Its site; with its source, where several read one.
+    pub name: String,
+    pub source: String,
+    pub sae: Sae,
+    pub place: Place,
+    /// Where its features are active in the text.
+    pub(super) overview: Shared<Overview>,
+    /// The text as the dictionaries of its trees read it.
+    pub(super) tree: Shared<TreeText>,
+}
+
+/// All that the answers are made from.
+pub struct Explorer {
+    pub plan: Plan,
+    pub model: Model,
+    pub dictionaries: Vec<Dictionary>,
+    pub text: Text,
+    /// What is known of features in words.
+    pub said: Said,
+    pub files: Files,
+}
+
+impl Explorer {
+    /// Loads what the plan names. Refuses a dictionary that does not fit.
+    pub fn load(plan: Plan, files: &Files, device: &Device, task: &Task) -> Result<Self> {
+        let loading = Loading { device: device.clone(), ..Loading::default() };
+        let model = Model::load(files, &plan.model, &loading, task).map_err(|e| e.about("model"))?;
+        let load = |source: &String| -> Result<(String, Sae)> {
+            let sae = Sae::load(files, source, &LoadOptions::default(), task)?.to_device(device)?;
+            Ok((source.clone(), sae))
+        };
+        let saes = plan.dictionaries.iter().map(load).collect::<Result<Vec<_>>>()?;
+        let limits = TextOptions { tokens: Some(plan.tokens), ..TextOptions::default() };
+        let text = Text::open(files, &plan.text, SourceOptions { text: limits, ..SourceOptions::default() }, task)?;
+        let said = plan.descriptions.as_ref().map(|path| {
+            let found = files.text(Path::new(path)).and_then(|text| Said::parse(&text));
+            found.map_err(|e| e.within(path))
+        });
+        Self::of(plan, model, saes, text, said.transpose()?.unwrap_or_default(), files)
+    }
+
+    /// The same of what is loaded already: each dictionary with its source.
+    pub fn of(
+        plan: Plan,
+        model: Model,
+        saes: Vec<(String, Sae)>,
+        text: Text,
+        said: Said,
+        files: &Files,
+    ) -> Result<Self> {
+        model.text_tokenizer()?;
+        said.check(&saes.iter().map(|(_, sae)| sae.clone()).collect::<Vec<_>>())?;
+        if saes.is_empty() {
+            return Err(err!(Argument, "expected at least one dictionary, found none"));
+        }
+        let sites: Vec<String> = saes.iter().map(|(_, sae)| sae.parts().about.sites.join(", ")).collect();
+        let mut dictionaries = Vec::new();
+        for ((source, sae), site) in saes.into_iter().zip(&sites) {
+            let fits = || {
+                let place = place(&model, &sae)?;
+                let width = crate::data::harvest::width(model.decoder.config(), place)?;
+                sae.check_fits(width, &model.origin, site)?;
+                sae.check_model(&model.origin)?;
+                Ok(place)
+            };
+            let place = fits().map_err(|e: crate::base::Error| e.within(&source))?;
+            let is_alone = sites.iter().filter(|other| *other == site).count() == 1;
+            let name = if is_alone { site.clone() } else { format!("{site} of {source}") };
+            let (overview, tree) = (Shared::default(), Shared::default());
+            dictionaries.push(Dictionary { name, source, sae, place, overview, tree });
+        }
+        Ok(Self { plan, model, dictionaries, text, said, files: files.clone() })
+    }
+
+    /// One of the dictionaries.
+    pub fn dictionary(&self, index: usize) -> Result<&Dictionary> {
+        let count = self.dictionaries.len();
+        let found = self.dictionaries.get(index);
+        found.ok_or_else(|| err!(Argument, "expected a dictionary below {count}, found {index}"))
+    }
+
+    /// The dictionary of a feature that it has.
+    pub fn with_feature(&self, dictionary: usize, feature: usize) -> Result<&Dictionary> {
+        let found = self.dictionary(dictionary)?;
+        check_feature(&found.sae, feature)?;
+        Ok(found)
+    }
+
+    /// What the page begins with.
+    pub fn start(&self) -> Value {
+        let dictionary = |of: &Dictionary| {
+            let kind = &of.sae.parts().about.kind;
+            let site = of.sae.parts().about.sites.join(", ");
+            let words = self.said.of_site(&site);
+            let words: Map<String, Value> =
+                words.map(|(feature, said)| (feature.to_string(), json!([said.text, said.score]))).collect();
+            json!({ "name": of.name, "features": of.sae.d_sae(), "kind": kind, "words": words })
+        };
+        json!({
+            "model": self.plan.model,
+            "context": self.model.decoder.config().context,
+            "dictionaries": self.dictionaries.iter().map(dictionary).collect::<Vec<_>>(),
+            "examples": EXAMPLES,
+            "text": self.plan.text,
+            "tokens": self.plan.tokens,
+        })
+    }
+}
+
+/// Texts to begin with.
+const EXAMPLES: [&str; 4] = [
+    "The dog (a small one) ran home, and she said, \"I've seen it before.\"",
+    "let total = sum([1, 2, 3]) * (4 + 5);",
+    "Mary gave the book to John, and then he gave it back to her.",
+    "1, 2, 3, 4, 5, 6, 7, 8,",
+];
