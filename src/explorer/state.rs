@@ -9,6 +9,7 @@ use crate::base::files::Files;
 use crate::base::{Result, Task};
 use crate::circuit::tree::TreeText;
 use crate::data::Text;
+use crate::data::harvest::width;
 use crate::data::text::{SourceOptions, TextOptions};
 use crate::err;
 use crate::features::Overview;
@@ -95,7 +96,7 @@ impl Explorer {
         for ((source, sae), site) in saes.into_iter().zip(&sites) {
             let fits = || {
                 let place = place(&model, &sae)?;
-                let width = crate::data::harvest::width(model.decoder.config(), place)?;
+                let width = width(model.decoder.config(), place)?;
                 sae.check_fits(width, &model.origin, site)?;
                 sae.check_model(&model.origin)?;
                 Ok(place)

@@ -1,5 +1,6 @@
 //! Helpers of several tests: sessions in memory, and code whose comments state its values.
 
+pub mod browser;
 pub mod hub;
 
 use std::path::Path;

@@ -1,11 +1,14 @@
 //! How a text goes on, as it is and with features changed.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::super::state::Explorer;
 use super::tokens::name;
 use crate::base::random::SeedOptions;
+use crate::base::task::Silent;
 use crate::base::{Result, Task};
 use crate::err;
 use crate::intervene::{FeatureHook, FeatureHookOptions};
@@ -60,12 +63,8 @@ pub enum Way {
 impl Change {
     /// The number of a change that has one.
     pub fn amount(&self) -> Result<f64> {
-        let wanted = if self.way() == Way::Scale { "a factor" } else { "a code" };
+        let wanted = if self.action == Way::Scale { "a factor" } else { "a code" };
         self.value.ok_or_else(|| err!(Argument, "expected {wanted} as the `value` of a change, found none"))
-    }
-
-    pub fn way(&self) -> Way {
-        self.action
     }
 
     fn action(&self) -> Result<Action> {
@@ -113,7 +112,7 @@ pub fn proceed(explorer: &Explorer, proceeding: &Proceeding, say: &mut dyn FnMut
         };
         let hooks = hooks(explorer, changes, task)?;
         // The pieces are the progress.
-        let quiet = Task::new(task.flag().clone(), std::sync::Arc::new(crate::base::task::Silent));
+        let quiet = Task::new(task.flag().clone(), Arc::new(Silent));
         let found = explorer.model.generate(&batch, &options, (*seed as u64, true), hooks, &mut heard, &quiet)?;
         // What is left is of a character that the last token did not finish.
         let rest = found.texts.first().and_then(|text| text.get(said..)).unwrap_or_default();

@@ -64,7 +64,7 @@ impl Said {
                     Argument,
                     "expected words of features of one dictionary each, and {of_site} read {site}"
                 )
-                .hint("make a dashboard of each dictionary"));
+                .hint("take one dictionary of each site"));
             }
         }
         Ok(())

@@ -1,0 +1,213 @@
+//! Chromium driven over the pipe of its DevTools protocol: pages as they are served, with real keys and clicks.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+/// How long a page may take for anything.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub struct Browser {
+    process: Child,
+    to: ChildStdin,
+    from: Receiver<Value>,
+    calls: u64,
+    /// The page that is driven.
+    session: Option<String>,
+    /// What pages complained of: exceptions, what their policy forbade, what could not be loaded.
+    pub problems: Vec<String>,
+}
+
+impl Browser {
+    pub fn start(chromium: &str, profile: &Path) -> Self {
+        // Chromium reads from descriptor 3 and writes to descriptor 4.
+        let mut command = Command::new("sh");
+        command.args(["-c", "exec \"$0\" \"$@\" 3<&0 4>&1 </dev/null >/dev/null", chromium]);
+        command.args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]);
+        command.args(["--disable-background-networking", "--disable-component-update", "--disable-sync"]);
+        command.args(["--hide-scrollbars", "--remote-debugging-pipe"]);
+        command.arg(format!("--user-data-dir={}", profile.display()));
+        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let (to, mut out) = (process.stdin.take().unwrap(), BufReader::new(process.stdout.take().unwrap()));
+        let (sender, from) = channel();
+        std::thread::spawn(move || {
+            let mut message = Vec::new();
+            while out.read_until(0, &mut message).is_ok_and(|read| read > 0) {
+                message.pop();
+                if sender.send(serde_json::from_slice(&message).unwrap()).is_err() {
+                    return;
+                }
+                message.clear();
+            }
+        });
+        Self { process, to, from, calls: 0, session: None, problems: Vec::new() }
+    }
+
+    fn call(&mut self, method: &str, params: Value) -> Value {
+        self.calls += 1;
+        let mut message = json!({ "id": self.calls, "method": method, "params": params });
+        if let Some(session) = &self.session {
+            message["sessionId"] = session.as_str().into();
+        }
+        self.to.write_all(format!("{message}\0").as_bytes()).unwrap();
+        self.to.flush().unwrap();
+        loop {
+            let answer = self.from.recv_timeout(PATIENCE).unwrap_or_else(|e| panic!("{method}: {e}"));
+            if answer["id"] == self.calls {
+                assert!(answer["error"].is_null(), "{method}: {}", answer["error"]);
+                return answer["result"].clone();
+            }
+            self.notice(&answer);
+        }
+    }
+
+    fn notice(&mut self, event: &Value) {
+        let (method, params) = (event["method"].as_str().unwrap_or_default(), &event["params"]);
+        let is_error = method == "Log.entryAdded" && params["entry"]["level"] == "error";
+        if method == "Runtime.exceptionThrown" || is_error {
+            self.problems.push(params.to_string());
+        }
+    }
+
+    /// Opens a page beside those that are open, and drives it.
+    pub fn open(&mut self, address: &str) -> String {
+        self.session = None;
+        let target = self.call("Target.createTarget", json!({ "url": "about:blank" }))["targetId"].clone();
+        let attached = self.call("Target.attachToTarget", json!({ "targetId": target, "flatten": true }));
+        let session = attached["sessionId"].as_str().unwrap().to_string();
+        self.drive(&session);
+        for domain in ["Page", "Runtime", "Log"] {
+            self.call(&format!("{domain}.enable"), json!({}));
+        }
+        self.call("Page.navigate", json!({ "url": address }));
+        session
+    }
+
+    /// Drives a page that is open.
+    pub fn drive(&mut self, session: &str) {
+        self.session = Some(session.into());
+    }
+
+    pub fn size(&mut self, width: u32, height: u32) {
+        let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600 });
+        self.call("Emulation.setDeviceMetricsOverride", size);
+    }
+
+    pub fn dark(&mut self, is_dark: bool) {
+        let value = if is_dark { "dark" } else { "light" };
+        self.call(
+            "Emulation.setEmulatedMedia",
+            json!({ "features": [{ "name": "prefers-color-scheme", "value": value }] }),
+        );
+    }
+
+    /// The value of an expression in the page.
+    pub fn js(&mut self, code: &str) -> Value {
+        let question = json!({ "expression": code, "awaitPromise": true, "returnByValue": true });
+        let answer = self.call("Runtime.evaluate", question);
+        assert!(answer["exceptionDetails"].is_null(), "{code}: {}", answer["exceptionDetails"]);
+        answer["result"]["value"].clone()
+    }
+
+    pub fn text(&mut self, code: &str) -> String {
+        self.js(code).as_str().unwrap_or_else(|| panic!("{code} is no text")).into()
+    }
+
+    pub fn number(&mut self, code: &str) -> f64 {
+        self.js(code).as_f64().unwrap_or_else(|| panic!("{code} is no number"))
+    }
+
+    /// Whether a condition holds in the page.
+    pub fn is(&mut self, condition: &str) -> bool {
+        self.js(&format!("Boolean({condition})")) == true
+    }
+
+    /// Waits until a condition holds in the page; one that cannot be asked yet does not.
+    pub fn until(&mut self, condition: &str) {
+        let begin = Instant::now();
+        while !self.is(&format!("(() => {{ try {{ return {condition}; }} catch {{ return false; }} }})()")) {
+            if begin.elapsed() > PATIENCE {
+                let seen = self.js("document.body?.innerText");
+                panic!("never: {condition}\n{seen}\n{:#?}", self.problems);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Types as a keyboard or another input method does.
+    pub fn insert(&mut self, text: &str) {
+        self.call("Input.insertText", json!({ "text": text }));
+    }
+
+    /// Presses a key: of one letter, or one with a name.
+    pub fn press(&mut self, key: &str) {
+        let code = match key {
+            "Tab" => 9,
+            "Enter" => 13,
+            "Escape" => 27,
+            "ArrowLeft" => 37,
+            "ArrowUp" => 38,
+            "ArrowRight" => 39,
+            "ArrowDown" => 40,
+            _ => 0,
+        };
+        let mut down = json!({ "type": "keyDown", "key": key, "windowsVirtualKeyCode": code });
+        match key {
+            "Enter" => down["text"] = "\r".into(),
+            key if key.chars().count() == 1 => down["text"] = key.into(),
+            _ => {}
+        }
+        self.call("Input.dispatchKeyEvent", down);
+        self.call("Input.dispatchKeyEvent", json!({ "type": "keyUp", "key": key, "windowsVirtualKeyCode": code }));
+    }
+
+    /// Where the middle of an element is, brought into view.
+    fn middle(&mut self, selector: &str) -> (Value, Value) {
+        let code = format!(
+            "(() => {{ const one = document.querySelector({selector:?}); one.scrollIntoView({{ block: 'nearest' }}); \
+             const [at] = one.getClientRects(); return [at.x + at.width / 2, at.y + at.height / 2]; }})()"
+        );
+        let place = self.js(&code);
+        (place[0].clone(), place[1].clone())
+    }
+
+    pub fn point(&mut self, selector: &str) {
+        let (x, y) = self.middle(selector);
+        self.call("Input.dispatchMouseEvent", json!({ "type": "mouseMoved", "x": x, "y": y }));
+    }
+
+    pub fn click(&mut self, selector: &str) {
+        self.point(selector);
+        let (x, y) = self.middle(selector);
+        for kind in ["mousePressed", "mouseReleased"] {
+            let event = json!({ "type": kind, "x": x, "y": y, "button": "left", "clickCount": 1 });
+            self.call("Input.dispatchMouseEvent", event);
+        }
+    }
+
+    /// A picture of what is seen, as PNG.
+    pub fn picture(&mut self) -> Vec<u8> {
+        let answer = self.call("Page.captureScreenshot", json!({ "format": "png" }));
+        STANDARD.decode(answer["data"].as_str().unwrap()).unwrap()
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        let close = "{\"id\":0,\"method\":\"Browser.close\"}\0";
+        let _asked = self.to.write_all(close.as_bytes()).and_then(|()| self.to.flush());
+        for _ in 0..100 {
+            if matches!(self.process.try_wait(), Ok(Some(_))) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let _gone = self.process.kill().and_then(|()| self.process.wait());
+    }
+}
