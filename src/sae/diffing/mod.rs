@@ -222,7 +222,7 @@ impl<'a> Sums<'a> {
         let directions = scaled(sae.directions())?;
         let share_of_first = |direction: &[f32]| {
             let (first, second) = direction.split_at(width);
-            let [first, second] = [first, second].map(|part| norm(part));
+            let [first, second] = [first, second].map(norm);
             first / (first + second).max(f64::MIN_POSITIVE)
         };
         let shares: Vec<f64> = directions.chunks_exact(2 * width).map(share_of_first).collect();
@@ -275,10 +275,8 @@ impl<'a> Sums<'a> {
                 let sum = &mut self.sums[feature];
                 sum.fired += 1;
                 sum.squares += f64::from(*code) * f64::from(*code);
-                for model in 0..2 {
-                    sum.errors[model] += errors[model];
-                    sum.reconstructions[model] += reconstructions[model];
-                }
+                let sums = sum.errors.iter_mut().chain(&mut sum.reconstructions);
+                sums.zip(errors.into_iter().chain(reconstructions)).for_each(|(sum, more)| *sum += more);
             }
             self.rows += 1;
         }

@@ -36,7 +36,7 @@ pub mod functions {
     /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
     /// let text = data::texts(["to be or not to be", "or not to be"]);
     /// let s = sae::crosscoder([m, m], "resid_post.0", text, #{ kind: "topk", k: 2, d_sae: 4, steps: 20, seed: 1 });
-    /// sae::diff(s, m, m, text).summary["number"].max()  //=> 0
+    /// sae::diff(s, m, m, text).summary["number"]  //=> [0, 0, 0, 0]
     /// ```
     #[rhai_fn(return_raw)]
     pub fn diff(
