@@ -9,6 +9,7 @@ mod dashboards;
 mod docs;
 mod endpoint;
 mod examples;
+mod explored;
 mod explorer;
 mod extremes;
 mod families;

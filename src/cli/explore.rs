@@ -32,7 +32,7 @@ pub fn run(options: &Options, explore: &Explore) -> Result<Exit> {
         descriptions: explore.descriptions.clone(),
     };
     let served = opened(&env, plan).and_then(|explorer| {
-        serve(explorer, explore.port, |address| env.console.say(&format!("{address}\n")), &env.task)
+        serve(explorer, explore.port, |address| env.console.speak(&format!("{address}\n")), &env.task)
     });
     match served {
         // Ctrl-C is how it ends. What is still being written is given up.

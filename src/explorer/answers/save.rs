@@ -38,7 +38,9 @@ fn last_tokens(m, text) { let ids = m.tokens(text).ids; ids.extract(max(0, ids.l
 fn active(m, s, site, ids) {
     if ids.is_empty() { return []; }
     let found = s.active(m.cache(ids, site)[site].reshape([ids.len(), s.d_in]));
-    let (features, codes, all) = (found.features.to_array(), found.codes.to_array(), #{});
+    let features = found.features.to_array();
+    let codes = found.codes.to_array();
+    let all = #{};
     for i in 0..features.len() {
         let key = `${features[i]}`;
         let of = if key in all { all[key] } else { [features[i], codes[i], 0, 0.0] };
