@@ -1,3 +1,5 @@
+//! Latent scaling against its formula, and on models that have a feature, shrink it, or write it by others.
+
 use super::*;
 use crate::base::random::stream;
 use crate::sae::crosscoder::site_of_model;
