@@ -46,7 +46,7 @@ fn every_step_of_the_tour_runs_and_is_short() {
 }
 
 /// Experiments that take long without optimisation, cut short: only their checks may fail.
-const SHORT: [(&str, &str); 17] = [
+const SHORT: [(&str, &str); 19] = [
     ("apostrophe_feature", "--tokens 2048 --judged 1024 --k 8 --ratio 1 --others 1"),
     ("attribution_graph", "--text grammar --tokens 600 --ratio 1 --k 4 --passes 1"),
     ("dashboard", "--tokens 6000 --d_sae 32 --described 2"),
@@ -57,6 +57,8 @@ const SHORT: [(&str, &str); 17] = [
     ("ioi_heads", "--n 4"),
     ("known_circuits", "--tasks parenthesis --n 2"),
     ("splitting", "--text grammar --tokens 6000 --passes 1 --k 4"),
+    ("geometry", "--text grammar --tokens 6000 --passes 1 --k 4 --ratio 1 --epochs 10"),
+    ("suppression_absorption", "--text grammar --tokens 6000 --passes 1 --k 4 --ratios 1"),
     ("parenthesis_circuit", "--text grammar --tokens 6000 --ratio 1 --passes 1 --k 8"),
     (
         "smallest_circuit",

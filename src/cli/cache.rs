@@ -25,8 +25,7 @@ pub fn run(options: &Options, cache: &Cache) -> Result<Exit> {
 }
 
 fn folder() -> Result<PathBuf> {
-    cache::folder()
-        .ok_or_else(|| err!(File, "there is no cache folder").hint(format!("set {VARIABLE} to a folder")))
+    cache::folder().ok_or_else(|| err!(File, "there is no cache folder").hint(format!("set {VARIABLE} to a folder")))
 }
 
 fn list(options: &Options) -> Result<Exit> {

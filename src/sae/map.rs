@@ -57,11 +57,9 @@ pub fn map(directions: &Tensor, options: &MapOptions, task: &Task) -> Result<Ten
     let directions = rows::matrix(directions, width, "directions")?;
     let count = directions.dim(0)?;
     if count < 3 || width < 2 {
-        return Err(err!(
-            Argument,
-            "expected at least three directions in two dimensions, found {count} in {width}"
-        )
-        .about("s"));
+        return Err(
+            err!(Argument, "expected at least three directions in two dimensions, found {count} in {width}").about("s")
+        );
     }
     let mut points = components(&directions, task)?;
     if options.kind == MapKind::Umap {

@@ -132,7 +132,9 @@ fn a_dictionary_of_very_many_features_has_an_entry_for_each_and_cards_on_demand(
     assert_eq!((all, cards), (features, 0));
     // Three at each position are active, and what is never active takes next to nothing.
     let active: Vec<usize> = (0..features).filter(|at| found.survey.dictionaries[0][*at].fired > 0).collect();
-    assert!(active.len() + silent == features && active.len() > 10 && active.len() <= 3 * found.survey.positions as usize);
+    assert!(
+        active.len() + silent == features && active.len() > 10 && active.len() <= 3 * found.survey.positions as usize
+    );
     let fired: u64 = found.survey.dictionaries[0].iter().map(|tally| tally.fired).sum();
     assert_eq!(fired, 3 * found.survey.positions);
     let last = *active.last().unwrap();

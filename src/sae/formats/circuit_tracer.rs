@@ -25,8 +25,11 @@ pub fn said(beside: &Beside, source: &dyn TensorSource) -> Result<Said> {
             return Err(err!(Format, "expected a threshold or top-k, found both"));
         }
         if k.signed {
-            return Err(err!(Format, "expected `topk_relu: true`: this top-k also keeps what is below 0, as no dictionary does")
-                .hint("`sae::transcoders` reads all transcoders of such a set"));
+            return Err(err!(
+                Format,
+                "expected `topk_relu: true`: this top-k also keeps what is below 0, as no dictionary does"
+            )
+            .hint("`sae::transcoders` reads all transcoders of such a set"));
         }
         said = Said { k: Some(k.k), ..Said::new(row(Format::CircuitTracer, "topk")?) };
     }

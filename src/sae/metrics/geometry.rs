@@ -85,9 +85,8 @@ fn placed(directions: &Tensor, task: &Task) -> Result<Vec<Option<Placed>>> {
     let mut found = Vec::with_capacity(count);
     for start in (0..count).step_by(ROWS) {
         let (_, unit, lengths) = wide(start)?;
-        let along = |squares: &Tensor| -> Result<Vec<f64>> {
-            Ok((unit.matmul(squares)? * &unit)?.sum(1)?.to_vec1::<f64>()?)
-        };
+        let along =
+            |squares: &Tensor| -> Result<Vec<f64>> { Ok((unit.matmul(squares)? * &unit)?.sum(1)?.to_vec1::<f64>()?) };
         let (all, all_unit) = (along(&squares)?, along(&unit_squares)?);
         let lengths = lengths.flatten_all()?.to_vec1::<f64>()?;
         found.extend(lengths.into_iter().zip(all.into_iter().zip(all_unit)).map(|(length, (all, all_unit))| {
@@ -238,8 +237,10 @@ mod tests {
         assert!(near(&dimensions(&pair), &[0.5, 0.5, 1.0]));
         assert_eq!((pair.coherence(), pair.placed[0].unwrap().nearest), (1.0, Some((-1.0, 1))));
         // A regular pentagon: 2/5 each, and cosines of 72 and 144 degrees.
-        let pentagon: Vec<[f32; 2]> =
-            (0..5).map(|k| (f64::from(k) * 0.4 * std::f64::consts::PI).sin_cos()).map(|(s, c)| [c as f32, s as f32]).collect();
+        let pentagon: Vec<[f32; 2]> = (0..5)
+            .map(|k| (f64::from(k) * 0.4 * std::f64::consts::PI).sin_cos())
+            .map(|(s, c)| [c as f32, s as f32])
+            .collect();
         let found = of(&pentagon);
         assert!(near(&dimensions(&found), &[0.4; 5]));
         assert!(found.placed.iter().all(|one| (one.unwrap().interference - 1.5).abs() < 1e-6));

@@ -299,7 +299,9 @@ mod tests {
         let error = |feature: usize, factor: f64| -> f64 {
             let scaled: Vec<f32> = codes
                 .iter()
-                .flat_map(|row| row.iter().enumerate().map(|(at, c)| if at == feature { *c * factor as f32 } else { *c }))
+                .flat_map(|row| {
+                    row.iter().enumerate().map(|(at, c)| if at == feature { *c * factor as f32 } else { *c })
+                })
                 .collect();
             let scaled = Tensor::from_vec(scaled, (400, 15), &Device::Cpu).unwrap();
             let left = (&x - codes::decoded(sae.parts(), &scaled).unwrap()).unwrap().to_dtype(DType::F64).unwrap();
