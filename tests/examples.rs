@@ -58,7 +58,7 @@ const SHORT: [(&str, &str); 19] = [
     ("known_circuits", "--tasks parenthesis --n 2"),
     ("splitting", "--text grammar --tokens 6000 --passes 1 --k 4"),
     ("geometry", "--text grammar --tokens 6000 --passes 1 --k 4 --ratio 1 --epochs 10"),
-    ("suppression_absorption", "--text grammar --tokens 6000 --passes 1 --k 4 --ratios 1"),
+    ("suppression_absorption", "--text grammar --tokens 5000 --passes 1 --k 4 --ratios 1 --kinds topk,relu"),
     ("parenthesis_circuit", "--text grammar --tokens 6000 --ratio 1 --passes 1 --k 8"),
     (
         "smallest_circuit",
