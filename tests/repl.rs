@@ -134,6 +134,15 @@ fn questions_are_answered() {
     terminal.see("is native");
 }
 
+/// Waits until the screen contains the text so many times.
+fn see_times(terminal: &Terminal, text: &str, times: usize) {
+    let start = Instant::now();
+    while terminal.screen().matches(text).count() < times {
+        assert!(start.elapsed().as_secs() < 20, "waited in vain for {times} times {text}:\n{}", terminal.screen());
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
+
 #[test]
 fn a_person_explains_a_feature_and_control_c_leaves() {
     let folder = folder();
@@ -154,16 +163,12 @@ export let f = s.feature(active);
     terminal.line("features::explain(made::m, made::f, made::text, asked).text");
     terminal.see("1 of 1: {");
     terminal.line("fires at vowels");
-    terminal.prompt();
     // Typed, and answered.
-    assert_eq!(terminal.screen().matches("fires at vowels").count(), 2, "{}", terminal.screen());
+    see_times(&terminal, "fires at vowels", 2);
     terminal.line("features::explain(made::m, made::f, made::text, asked)");
-    while terminal.screen().matches("1 of 1: {").count() < 2 {
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
+    see_times(&terminal, "1 of 1: {", 2);
     terminal.send(CTRL_C);
     terminal.see("interrupted");
-    terminal.prompt();
     terminal.line("20 + 22");
     terminal.see_line("42");
 }
