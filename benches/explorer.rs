@@ -25,7 +25,7 @@ const WARMING: usize = 20;
 
 /// About fifty tokens of `tiny`; digits at the end make each another text.
 const TEXT: &str = "The old man (who had never seen the sea) looked at the letter, and then he read it again: \
-                    \"Come home, before the winter comes, and bring the children with you.\" He said";
+                    \"Come home, before the winter comes, and bring the children with you.\" He said that the old house was far";
 
 fn main() {
     memory::keep_freed();
