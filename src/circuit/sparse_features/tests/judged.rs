@@ -1,5 +1,6 @@
 //! Judging feature circuits against dictionaries that are spliced in plainly, and what must not break it.
 
+use super::pairs;
 use crate::base::{Kind, Result, Task};
 use crate::circuit::faithfulness::{PairJudgeOptions, judge};
 use crate::circuit::graph::{Graph, Part};
@@ -19,17 +20,6 @@ use crate::sae::{Activation, Sae};
 use crate::tensor::{DType, Device, Tensor, floats};
 
 const SITES: [&str; 3] = ["embed", "resid_post.0", "resid_post.1"];
-
-fn pairs() -> Vec<TokenPair> {
-    let pair = |clean: [u32; 4], corrupt: [u32; 4]| TokenPair {
-        clean: clean.to_vec(),
-        corrupt: corrupt.to_vec(),
-        answers: vec![vec![2]],
-        wrong: vec![vec![5]],
-        ..TokenPair::default()
-    };
-    vec![pair([1, 2, 3, 0], [1, 4, 3, 0]), pair([2, 0, 1, 1], [2, 0, 3, 1])]
-}
 
 fn dictionaries(model: &Model) -> Vec<Sae> {
     SITES.map(|site| dictionary(model.decoder.config().d_model, 10, Activation::Relu, site)).to_vec()

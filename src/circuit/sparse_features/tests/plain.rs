@@ -1,5 +1,6 @@
 //! Fast ways against plain ones in every shape of model, and what is refused.
 
+use super::pairs;
 use crate::base::{Kind, Task};
 use crate::circuit::Ablations;
 use crate::circuit::graph::{Edge, Graph, Node, Part};
@@ -17,17 +18,6 @@ use crate::tensor::{DType, Device, Tensor, floats};
 
 fn model(config: Config) -> Model {
     crate::circuit::samples::model(config)
-}
-
-fn pairs() -> Vec<TokenPair> {
-    let pair = |clean: [u32; 4], corrupt: [u32; 4]| TokenPair {
-        clean: clean.to_vec(),
-        corrupt: corrupt.to_vec(),
-        answers: vec![vec![2]],
-        wrong: vec![vec![5]],
-        ..TokenPair::default()
-    };
-    vec![pair([1, 2, 3, 0], [1, 4, 3, 0]), pair([2, 0, 1, 1], [2, 0, 3, 1])]
 }
 
 /// Dictionaries of several kinds at the sites of two layers.
