@@ -102,7 +102,7 @@ fn every_primitive_that_takes_a_path_is_judged() {
         };
         let more = match path.as_str() {
             "tensor::save" => ", #{ a: tensor([1]) }",
-            "run::save_json" | "run::save_text" => ", \"x\"",
+            "run::save_json" | "run::save_text" | "run::copy" => ", \"x\"",
             _ => "",
         };
         let writes = call.contains("save");

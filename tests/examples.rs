@@ -47,6 +47,7 @@ fn every_step_of_the_tour_runs_and_is_short() {
 
 /// Experiments that take long without optimisation, cut short: only their checks may fail.
 const SHORT: &[(&str, &str)] = &[
+    ("all", "--folder tests/fixtures/experiments"),
     ("apostrophe_feature", "--tokens 2048 --judged 1024 --k 8 --ratio 1 --others 1"),
     ("attribution_graph", "--text grammar --tokens 600 --ratio 1 --k 4 --passes 1"),
     ("dashboard", "--tokens 6000 --d_sae 32 --described 2"),

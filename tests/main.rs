@@ -15,6 +15,8 @@ mod extremes;
 mod families;
 mod floors;
 mod formats;
+mod formatting;
+mod gallery;
 mod hostile;
 mod hub;
 mod interventions;

@@ -106,6 +106,12 @@ impl Access {
         Ok(own)
     }
 
+    /// The same rules with another output folder, which must be one that may be written already.
+    pub fn below(&self, folder: &Path) -> Result<Self> {
+        let read_below = self.read_below.iter().map(|before| before.join(folder)).collect();
+        Ok(Self { out: self.to_write(folder)?, read_below, ..self.clone() })
+    }
+
     /// The output folder, links resolved.
     pub fn out(&self) -> &Path {
         &self.out

@@ -67,6 +67,13 @@ impl Files {
         held(&self.ledger).clone()
     }
 
+    /// Adds what a run within this one read and wrote.
+    pub fn note_all(&self, ledger: Ledger) {
+        let mut own = held(&self.ledger);
+        own.read.extend(ledger.read);
+        own.written.extend(ledger.written);
+    }
+
     /// Opens a regular file for reading; returns its resolved path, too.
     pub fn open(&self, path: &Path) -> Result<(File, PathBuf)> {
         let place = self.access.to_read(path)?;

@@ -58,6 +58,8 @@ thread_local! {
 pub struct Task {
     interrupted: Arc<AtomicBool>,
     progress: Arc<dyn Progress>,
+    /// Whether an interruption ends all of it.
+    is_whole: bool,
 }
 
 impl Default for Task {
@@ -68,7 +70,7 @@ impl Default for Task {
 
 impl Task {
     pub fn new(interrupted: Arc<AtomicBool>, progress: Arc<dyn Progress>) -> Self {
-        Self { interrupted, progress }
+        Self { interrupted, progress, is_whole: false }
     }
 
     pub fn is_interrupted(&self) -> bool {
@@ -85,9 +87,18 @@ impl Task {
         if self.is_interrupted() { Err(Error::interrupted()) } else { Ok(()) }
     }
 
-    /// Clears the flag: the interrupted work returns what it has, and the script continues.
+    /// Clears the flag: the interrupted work returns what it has, and the script continues. Within a [`Task::whole`] the
+    /// flag stays raised, and the script ends.
     pub fn answer_interruption(&self) {
-        self.interrupted.store(false, Ordering::Relaxed);
+        if !self.is_whole {
+            self.interrupted.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// The same task for one script among several, of which an interruption means all: a training that was cut short must
+    /// not pass for a result.
+    pub fn whole(&self) -> Self {
+        Self { is_whole: true, ..self.clone() }
     }
 
     pub fn begin(&self, label: &str, total: Option<u64>) -> Box<dyn Bar> {

@@ -49,7 +49,7 @@ pub fn run(options: &Options, path: &Path) -> Result<Exit> {
         }
         show_failure(&session, failure);
     }
-    let again = Record::of(&session, &record.script, outcome.as_ref().err());
+    let again = super::run::recorded(&session, &record.script, outcome.as_ref().err());
     Ok(tell(&record, &again))
 }
 

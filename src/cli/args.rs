@@ -91,6 +91,8 @@ pub enum Command {
     Run(Run),
     /// Find mistakes in a script without running it
     Check(Check),
+    /// Format scripts in place: indentation, blanks, commas at the end of lists
+    Fmt(Fmt),
     /// Look at features while typing: a page for the browser, on this machine alone
     Explore(Explore),
     /// Show the reference: all of it, a module, or one name
@@ -121,6 +123,17 @@ pub struct Check {
     /// The scripts
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct Fmt {
+    /// Scripts, folders of them, or - for standard input
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<String>,
+
+    /// Write nothing; print what would change, and exit with 1 if something would
+    #[arg(long)]
+    pub check: bool,
 }
 
 #[derive(Args)]

@@ -8,6 +8,7 @@ mod completions;
 mod doc;
 mod eval;
 mod explore;
+mod fmt;
 mod progress;
 mod repl;
 mod run;
@@ -86,6 +87,7 @@ fn dispatch(cli: Cli) -> Exit {
         (None, None) => repl::run(&cli.options),
         (Some(Command::Run(run)), _) => run::run(&cli.options, run),
         (Some(Command::Check(check)), _) => check::run(&cli.options, check),
+        (Some(Command::Fmt(fmt)), _) => fmt::run(&cli.options, fmt),
         (Some(Command::Explore(explore)), _) => explore::run(&cli.options, explore),
         (Some(Command::Doc(doc)), _) => doc::run(&cli.options, doc),
         (Some(Command::Cache(cache)), _) => cache::run(&cli.options, cache),

@@ -15,11 +15,10 @@ use crate::script::engine::env::Arguments;
 use crate::script::engine::failure::Failure;
 use crate::script::engine::show;
 use crate::script::engine::value::{self, Value};
-use crate::script::session::inspect;
 use crate::script::session::record::{self, Record};
 
 /// The name of standard input in errors and records.
-const STDIN: &str = "<stdin>";
+pub const STDIN: &str = "<stdin>";
 
 /// A limit on the length of a script.
 const LONGEST: u64 = 64 << 20;
@@ -32,7 +31,7 @@ pub fn run(options: &Options, run: &Run) -> Result<Exit> {
     let wants = Wants { arguments: Arguments::parse(&run.arguments)?, recording: true, ..Wants::default() };
     let mut session = Session::new(setup::env(options, wants)?);
     let (name, text) = source(&session, file)?;
-    refuse_unknown_arguments(&session, &name, &text)?;
+    session.refuse_unknown_arguments(&name, &text)?;
     // Taken before the first line runs, so that of two runs of one script the second is refused at once.
     let folder = record::folder(&name);
     let is_recorded = take(&session, &folder)?;
@@ -41,7 +40,7 @@ pub fn run(options: &Options, run: &Run) -> Result<Exit> {
         session.env().arguments.refuse_unasked()?;
     }
     let saved = match is_recorded {
-        true => save_record(&session, &folder, &Record::of(&session, &name, outcome.as_ref().err())),
+        true => save_record(&session, &folder, &recorded(&session, &name, outcome.as_ref().err())),
         false => Ok(()),
     };
     // How the script ended is said first: a full disk must not hide what went wrong before.
@@ -70,23 +69,21 @@ fn save_record(session: &Session, folder: &Path, record: &Record) -> Result<()> 
     Ok(())
 }
 
-/// An argument that the script never reads is refused before it runs, if its text shows that.
-fn refuse_unknown_arguments(session: &Session, name: &str, text: &str) -> Result<()> {
-    // A text that does not parse is answered when it is run, with its place.
-    let Ok(ast) = session.compile(name, text) else { return Ok(()) };
-    match inspect::arguments(&ast) {
-        // A library that is imported may ask for arguments, too; then only the run can tell.
-        Some(asked) if inspect::imports(&ast).is_empty() => {
-            session.env().arguments.refuse_unknown(asked.iter().map(String::as_str))
-        }
-        _ => Ok(()),
-    }
+/// What the session did when it ran the script.
+pub fn recorded(session: &Session, script: &str, failure: Option<&Failure>) -> Record {
+    let error = failure.map(|failure| failure.message.as_str());
+    Record::of(session.env(), session.sources().all(), script, error)
 }
 
 fn source(session: &Session, file: &str) -> Result<(String, String)> {
     if file != "-" {
         return Ok((file.to_string(), session.env().files.script(Path::new(file))?));
     }
+    Ok((STDIN.into(), standard_input(session)?))
+}
+
+/// The text on standard input.
+pub fn standard_input(session: &Session) -> Result<String> {
     // Whoever writes there may take their time, or never end.
     let bytes = session.env().task.apart(|| {
         let mut bytes = Vec::new();
@@ -96,7 +93,7 @@ fn source(session: &Session, file: &str) -> Result<(String, String)> {
     if bytes.len() as u64 > LONGEST {
         crate::bail!(File, "expected a script of at most {} on standard input, found more", human(LONGEST.into()));
     }
-    Ok((STDIN.into(), utf8(bytes).map_err(|e| e.within(STDIN))?))
+    utf8(bytes).map_err(|e| e.within(STDIN))
 }
 
 /// Tells how it ended, and prints the value if that is wanted.

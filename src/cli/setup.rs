@@ -1,5 +1,6 @@
 //! From the words of the command line to a session: access, device, threads, console, Ctrl-C.
 
+use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -71,6 +72,9 @@ pub fn env(options: &Options, wants: Wants) -> Result<Env> {
         checks: Checks::default(),
         models: Loaded::default(),
         recorded,
+        ran: RefCell::default(),
+        depth: 0,
+        evaluate: OnceCell::new(),
         settings,
     })
 }

@@ -14,6 +14,9 @@ use crate::base::files::Files;
 use crate::base::{Result, Task};
 use crate::err;
 
+/// The file name of the first picture, small.
+const SMALL: &str = "picture.png";
+
 /// A named list of things to show.
 #[derive(Clone)]
 pub struct Report {
@@ -66,8 +69,8 @@ impl Report {
         Ok(out)
     }
 
-    /// Writes `NAME/index.html`, `NAME/data.json`, and each picture as `NAME/figure-1.svg` and so on; gives back where
-    /// the page is. Everything is drawn before anything is written.
+    /// Writes `NAME/index.html`, `NAME/data.json`, each picture as `NAME/figure-1.svg` and so on, and the first of them once
+    /// more as a small `NAME/picture.png`, for galleries; gives back where the page is. Everything is drawn before anything is written.
     pub fn save(&self, files: &Files, task: &Task) -> Result<PathBuf> {
         let folder = Path::new(&self.name);
         let mut ready = vec![("data.json".to_string(), pretty(&self.data()?)?)];
@@ -75,7 +78,12 @@ impl Report {
             task.check()?;
             ready.push((format!("figure-{}.svg", i + 1), picture::svg(picture.as_ref())?));
         }
+        let first = self.items.iter().find_map(|item| item.picture());
+        let small = first.map(|picture| picture::small_png(picture.as_ref())).transpose()?;
         let page = self.html(task)?;
+        if let Some(small) = small {
+            files.save_whole(&folder.join(SMALL), small)?;
+        }
         for (name, content) in &ready {
             files.save_whole(&folder.join(name), content)?;
         }
@@ -120,6 +128,8 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let files = Files::new(Access::new(folder.path(), &Rules::default()).unwrap(), false);
             let page = sample().save(&files, &Task::default()).unwrap();
+            let small = std::fs::read(page.with_file_name(SMALL)).unwrap();
+            assert!(small.starts_with(b"\x89PNG") && small.len() <= 60_000, "{} bytes", small.len());
             ["index.html", "data.json", "figure-1.svg", "figure-2.svg"]
                 .map(|name| std::fs::read_to_string(page.with_file_name(name)).unwrap())
         };

@@ -82,6 +82,25 @@ pub fn svg(picture: &dyn Picture) -> Result<String> {
     Ok(format!("{}{ground}{body}\n", opening(picture, &drawing, (drawing.width, drawing.height), "img")))
 }
 
+/// The widest small picture, in pixels.
+const SMALL: f64 = 720.0;
+
+/// More bytes than this are not small.
+const FEW: usize = 60_000;
+
+/// A small PNG, for a gallery: at most 720 pixels wide, and narrower until it has no more than 60,000 bytes.
+pub fn small_png(picture: &dyn Picture) -> Result<Vec<u8>> {
+    let drawing = picture.draw(true)?;
+    let mut scale = (SMALL / drawing.width.max(1.0)).min(1.0);
+    loop {
+        let bytes = png_of(&drawing, scale as f32)?;
+        if bytes.len() <= FEW || drawing.width * scale < 100.0 {
+            return Ok(bytes);
+        }
+        scale *= 0.8;
+    }
+}
+
 /// PNG, two pixels to a CSS pixel.
 pub fn png(picture: &dyn Picture) -> Result<Vec<u8>> {
     encoded(&picture.draw(true)?)
@@ -89,7 +108,11 @@ pub fn png(picture: &dyn Picture) -> Result<Vec<u8>> {
 
 /// A drawing as PNG.
 pub fn encoded(drawing: &Drawing) -> Result<Vec<u8>> {
-    let pixmap = pixels(drawing, SHARPNESS)?;
+    png_of(drawing, SHARPNESS)
+}
+
+fn png_of(drawing: &Drawing, scale: f32) -> Result<Vec<u8>> {
+    let pixmap = pixels(drawing, scale)?;
     pixmap.encode_png().map_err(|e| err!(Bug, "the picture cannot be encoded: {e}"))
 }
 

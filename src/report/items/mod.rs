@@ -8,6 +8,7 @@ mod feature;
 mod graph;
 mod grid;
 mod heat_text;
+mod markdown;
 mod table;
 mod text;
 
@@ -48,6 +49,11 @@ pub trait Item {
         None
     }
 
+    /// The same in Markdown, if it is a table.
+    fn markdown(&self) -> Option<String> {
+        None
+    }
+
     /// The same in the language of Graphviz, if it is a graph.
     fn graphviz(&self) -> Option<String> {
         None
@@ -75,6 +81,7 @@ pub fn save(item: &dyn Item, files: &Files, path: &Path) -> Result<PathBuf> {
         (Some("html"), _) => page::page(item.kind(), &item.html()?).into_bytes(),
         (Some("svg"), Some(picture)) => picture::svg(picture.as_ref())?.into_bytes(),
         (Some("png"), Some(picture)) => picture::png(picture.as_ref())?,
+        (Some("md"), _) if let Some(text) = item.markdown() => text.into_bytes(),
         (Some("dot"), _) if let Some(dot) = item.graphviz() => dot.into_bytes(),
         (found, _) => return Err(unknown_format(item, found)),
     };
@@ -84,7 +91,8 @@ pub fn save(item: &dyn Item, files: &Files, path: &Path) -> Result<PathBuf> {
 fn unknown_format(item: &dyn Item, found: Option<&str>) -> Error {
     let drawn = item.picture().map_or(&[][..], |_| &["svg", "png"]);
     let dot = item.graphviz().map_or(&[][..], |_| &["dot"]);
-    let (known, kind) = ([drawn, &["json", "txt", "html"], dot].concat(), item.kind());
+    let md = item.markdown().map_or(&[][..], |_| &["md"]);
+    let (known, kind) = ([drawn, &["json", "txt", "html"], md, dot].concat(), item.kind());
     let article = if kind.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
     match found {
         None => err!(Argument, "expected a file name that ends in .{}", known.join(", .")),

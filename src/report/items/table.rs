@@ -3,7 +3,7 @@
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, TableStyle, Width};
 use serde_json::Value;
 
-use super::Item;
+use super::{Item, markdown};
 use crate::base::{Cell, Result, Table};
 use crate::report::html::escape;
 use crate::report::json::cell;
@@ -32,6 +32,11 @@ impl Item for Table {
 
     fn html(&self) -> Result<String> {
         Ok(html(self))
+    }
+
+    fn markdown(&self) -> Option<String> {
+        let numeric = |column: usize| is_numeric(self, column);
+        Some(markdown::table(&self.title, &self.columns, &written(self), numeric))
     }
 
     fn data(&self) -> Result<Value> {

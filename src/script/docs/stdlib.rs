@@ -2,6 +2,7 @@
 
 /// The modules of the `stdlib` folder, embedded in the binary: name after `std/`, and text.
 pub const STDLIB: &[(&str, &str)] = &[
+    ("experiments", include_str!("../../../stdlib/experiments.rhai")),
     ("geometry", include_str!("../../../stdlib/geometry.rhai")),
     ("probes", include_str!("../../../stdlib/probes.rhai")),
     ("stats", include_str!("../../../stdlib/stats.rhai")),

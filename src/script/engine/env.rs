@@ -1,12 +1,13 @@
 //! What bindings reach beside their arguments: files, the task, randomness, the console, the script's own arguments.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::rc::Rc;
 
 use candle_core::Device;
 use rhai::{Dynamic, NativeCallContext};
+use serde::{Deserialize, Serialize};
 
 use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
@@ -31,6 +32,26 @@ pub struct Env {
     pub models: Loaded,
     /// Texts that stand in for files of these names: a recorded run is repeated with its own sources.
     pub recorded: BTreeMap<String, String>,
+    /// The texts of the scripts that this one ran, for its record.
+    pub ran: RefCell<BTreeMap<String, String>>,
+    /// How many scripts are running this one, each within the one before.
+    pub depth: usize,
+    /// Evaluates a script in a session of its own; set by the session.
+    pub evaluate: OnceCell<Evaluate>,
+}
+
+/// A whole script, by name and text, in a session of its own.
+pub type Evaluate = fn(Env, &str, &str) -> Evaluated;
+
+/// What is left of such a session.
+pub struct Evaluated {
+    pub env: Rc<Env>,
+    /// The texts of the script and of what it imported.
+    pub sources: BTreeMap<String, String>,
+    /// Why it ended early.
+    pub error: Option<String>,
+    /// Where, as `file:line:column`.
+    pub place: Option<String>,
 }
 
 impl Env {
@@ -50,7 +71,31 @@ impl Env {
             checks: Checks::default(),
             models: Loaded::default(),
             recorded: BTreeMap::new(),
+            ran: RefCell::default(),
+            depth: 0,
+            evaluate: OnceCell::new(),
             settings,
+        })
+    }
+
+    /// An environment with the same rights for a script that this one runs: it writes below `out`, prints into memory, and
+    /// is recorded. Ctrl-C ends the whole of it.
+    pub fn within(&self, arguments: Arguments, seed: u64, out: Option<&Path>) -> Result<Self> {
+        let access = match out {
+            Some(out) => self.files.access().below(out)?,
+            None => self.files.access().clone(),
+        };
+        let task = self.task.whole();
+        let settings = Settings { seed, out: access.out().to_path_buf(), ..self.settings.clone() };
+        Ok(Self {
+            files: Files::new(access, true).heeding(&task),
+            task,
+            random: Randomness::new(seed),
+            console: Console::memory(*self.console.screen()).keeping(),
+            recorded: self.recorded.clone(),
+            depth: self.depth + 1,
+            settings,
+            ..self.beside(arguments)
         })
     }
 
@@ -68,6 +113,9 @@ impl Env {
             checks: Checks::default(),
             models: Loaded::default(),
             recorded: BTreeMap::new(),
+            ran: RefCell::default(),
+            depth: 0,
+            evaluate: OnceCell::new(),
         }
     }
 }
@@ -170,12 +218,30 @@ const OPTIONS: &[&str] = &["json", "seed", "out", "threads", "device", "fresh", 
 pub struct Checks {
     passed: Cell<usize>,
     failed: Cell<usize>,
+    words: RefCell<Vec<Check>>,
+}
+
+/// One of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    pub held: bool,
+    pub words: String,
 }
 
 impl Checks {
     pub fn count(&self, held: bool) {
         let counter = if held { &self.passed } else { &self.failed };
         counter.set(counter.get() + 1);
+    }
+
+    pub fn note(&self, held: bool, words: &str) {
+        self.count(held);
+        self.words.borrow_mut().push(Check { held, words: words.into() });
+    }
+
+    /// All that said something, in their order.
+    pub fn all(&self) -> Vec<Check> {
+        self.words.borrow().clone()
     }
 
     pub fn passed(&self) -> usize {

@@ -9,6 +9,7 @@ pub mod drawing;
 pub mod env;
 pub mod failure;
 pub mod foreign;
+pub mod format;
 pub mod handle;
 pub mod loaded;
 pub mod marks;

@@ -55,7 +55,10 @@ pub const KEYWORDS: &[&str] = &[
 ];
 
 /// Symbols of more than one character that must not be taken apart.
-const LONG_SYMBOLS: &[&str] = &["::", "#{", "?.", "?[", "..=", "..", "=>", "==", "!=", "<=", ">=", "&&", "||", "??"];
+const LONG_SYMBOLS: &[&str] = &[
+    "**=", "<<=", ">>=", "..=", "::", "#{", "?.", "?[", "..", "=>", "==", "!=", "<=", ">=", "&&", "||", "??", "**",
+    "<<", ">>", "+=", "-=", "*=", "/=", "%=", "&=", "|=", "^=",
+];
 
 /// Cuts the text into tokens; white space is left out.
 pub fn tokens(text: &str) -> Vec<Token> {
@@ -277,6 +280,7 @@ mod tests {
             cut("0..5 1.5e-3 1_000 0xfe-1 1.abs()"),
             ["0", "..", "5", "1.5e-3", "1_000", "0xfe", "-", "1", "1", ".", "abs", "(", ")"]
         );
+        assert_eq!(cut("x**=2 a<<b|=c **d"), ["x", "**=", "2", "a", "<<", "b", "|=", "c", "**", "d"]);
         assert_eq!(cut("x // rest \"a\n/* a /* b */ c */ y"), ["x", "// rest \"a", "/* a /* b */ c */", "y"]);
         assert_eq!(cut(r##""a\"b" 'c' #"raw " x"# #{ é: "##), ["\"a\\\"b\"", "'c'", "#\"raw \" x\"#", "#{", "é", ":"]);
     }

@@ -22,7 +22,7 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn check(ctx: NativeCallContext, condition: bool, message: &str) -> Fallible<bool> {
         let env = env(&ctx)?;
-        env.checks.count(condition);
+        env.checks.note(condition, message);
         let mark = if condition { "check holds: " } else { "check FAILED: " };
         env.console.say(&format!("{mark}{message}"));
         Ok(condition)
@@ -121,6 +121,40 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn load_text(ctx: NativeCallContext, path: &str) -> Fallible<String> {
         Ok(env(&ctx)?.files.text(path.as_ref()).map_err(|e| e.about("path"))?)
+    }
+
+    /// The names in a folder, in alphabetical order, those of folders with a slash at the end; without what may not be read.
+    ///
+    /// # Example
+    /// ```
+    /// run::save_text("doc/listed/a.txt", "a");
+    /// run::save_text("doc/listed/b/c.txt", "c");
+    /// run::list("doc/listed").filter(|name| !name.starts_with("."))  //=> ["a.txt", "b/"]
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn list(ctx: NativeCallContext, folder: &str) -> Fallible<rhai::Array> {
+        let files = &env(&ctx)?.files;
+        if !files.has(folder.as_ref()).map_err(|e| e.about("folder"))? {
+            return Err(err!(File, "there is no folder {folder}").about("folder").into());
+        }
+        let mut names = files.names(folder.as_ref());
+        names.sort();
+        Ok(names.into_iter().map(Dynamic::from).collect())
+    }
+
+    /// Copies a file, below the output folder if `to` is relative. Returns the path of the copy.
+    ///
+    /// # Example
+    /// ```
+    /// run::save_text("doc/original.txt", "one");
+    /// run::copy("doc/original.txt", "doc/copied.txt");
+    /// run::load_text("doc/copied.txt")  //=> "one"
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn copy(ctx: NativeCallContext, path: &str, to: &str) -> Fallible<String> {
+        let files = &env(&ctx)?.files;
+        let bytes = files.bytes(path.as_ref()).map_err(|e| e.about("path"))?;
+        Ok(files.save_whole(to.as_ref(), bytes).map_err(|e| e.about("to"))?.display().to_string())
     }
 
     /// Fetches a file over HTTP into the output folder, unless a file of that name and hash is there already.

@@ -57,7 +57,7 @@ pub mod methods {
         Ok(mapped(chart)?)
     }
 
-    /// Writes the table as .json, .txt or .html, as the name ends. Returns the path of the file.
+    /// Writes the table as .json, .txt, .html or .md, as the name ends. Returns the path of the file.
     ///
     /// # Example
     /// ```

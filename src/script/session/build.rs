@@ -17,6 +17,7 @@ use crate::script::engine::value::{Fallible, given};
 use crate::script::engine::{binding, caught, show};
 use crate::script::language::{self, numbers, ranges, run, standins};
 use crate::script::session::resolver::Resolver;
+use crate::script::session::scripts;
 use crate::script::session::words;
 use crate::script::{circuit, data, features, hooks, intervene, model, optim, plot, probes, report, sae, tensor};
 
@@ -33,7 +34,7 @@ fn modules() -> Vec<(&'static str, Vec<&'static ModuleManifest>)> {
         ("optim", optim::functions()),
         ("plot", vec![exported_manifest!(plot::functions)]),
         ("probe", probes::functions()),
-        ("run", vec![exported_manifest!(run::functions)]),
+        ("run", vec![exported_manifest!(run::functions), exported_manifest!(scripts::functions)]),
         ("sae", [sae::functions(), features::of_dictionaries()].concat()),
         ("subspace", vec![exported_manifest!(intervene::subspace::functions)]),
         ("tensor", [tensor::functions(), optim::gradients()].concat()),

@@ -1,10 +1,14 @@
 //! A session: one engine, one scope, and the scripts or lines that are evaluated in it one after the other.
 
+mod beside;
 pub mod build;
 pub mod check;
+mod formatted;
 pub mod inspect;
 pub mod record;
 pub mod resolver;
+pub mod scripts;
+mod told;
 mod words;
 
 use std::collections::BTreeSet;
@@ -31,10 +35,19 @@ pub struct Session {
 
 impl Session {
     pub fn new(env: Env) -> Self {
+        // A session that was made anew in an environment finds it set, to the same.
+        let _set_before = env.evaluate.set(beside::evaluate);
         let env = Rc::new(env);
         let texts = Texts::default();
         let engine = build::build(&env, &texts);
         Self { env, engine, scope: Scope::new(), texts }
+    }
+
+    /// The same, but texts may name variables that they do not define: for pieces of scripts, which are only read.
+    pub fn for_reading(env: Env) -> Self {
+        let mut session = Self::new(env);
+        session.engine.set_strict_variables(false);
+        session
     }
 
     pub fn env(&self) -> &Env {

@@ -11,15 +11,17 @@ use sha2::{Digest, Sha256};
 use crate::base::files::hex;
 use crate::base::{Result, json, memory};
 use crate::report::Screen;
-use crate::script::Session;
-use crate::script::engine::failure::Failure;
+use crate::script::engine::env::Env;
 use crate::{bail, err};
 
 /// The file name of a record, in the folder of the run.
 pub const FILE: &str = "run.json";
 
 /// Stands for the output folder in what a run printed.
-const OUT: &str = "<out>";
+pub const OUT: &str = "<out>";
+
+/// The outcome of a run that came to its end.
+pub const DONE: &str = "done";
 
 /// More characters than this no screen has.
 const WIDEST: usize = 10_000;
@@ -49,22 +51,21 @@ pub struct Record {
     pub printed: String,
     pub checks_passed: usize,
     pub checks_failed: usize,
-    /// `done`, or the error's message, the output folder's own name left out.
+    /// [`DONE`], or the error's message, the output folder's own name left out.
     pub outcome: String,
 }
 
 impl Record {
-    /// What `session` did when it ran `script`.
-    pub fn of(session: &Session, script: &str, failure: Option<&Failure>) -> Self {
-        let env = session.env();
+    /// What was done when `script` was run in this environment, with these texts, and ended with this error.
+    pub fn of(env: &Env, mut sources: BTreeMap<String, String>, script: &str, error: Option<&str>) -> Self {
+        sources.extend(env.ran.borrow().clone());
         let out = env.files.access().out();
         let ledger = env.files.ledger();
         let here = std::env::current_dir().unwrap_or_default();
         let written: BTreeMap<String, String> =
             ledger.written.iter().map(|(path, hash)| (below(path, out), hash.clone())).collect();
         let read = ledger.read.iter().map(|(path, hash)| (below(path, &here), hash.clone())).collect();
-        let without_out = |text: String| text.replace(&out.display().to_string(), OUT);
-        let printed = without_out(env.console.kept().unwrap_or_default());
+        let printed = without_out(&env.console.kept().unwrap_or_default(), out);
         Self {
             version: env!("CARGO_PKG_VERSION").into(),
             processor: memory::processor(),
@@ -74,13 +75,13 @@ impl Record {
             script: script.into(),
             arguments: env.arguments.given().clone(),
             screen: *env.console.screen(),
-            sources: session.sources().all(),
+            sources,
             read,
             written,
-            printed: hex(&Sha256::digest(printed)),
+            printed: hash(&printed),
             checks_passed: env.checks.passed(),
             checks_failed: env.checks.failed(),
-            outcome: failure.map_or("done".into(), |failure| without_out(failure.message.clone())),
+            outcome: error.map_or(DONE.into(), |message| without_out(message, out)),
         }
     }
 
@@ -141,6 +142,16 @@ fn compare(what: &str, before: &BTreeMap<String, String>, now: &BTreeMap<String,
     for path in now.keys().filter(|path| !before.contains_key(*path)) {
         lines.push(format!("{what} {path}: is new"));
     }
+}
+
+/// A text without the output folder's own name.
+pub fn without_out(text: &str, out: &Path) -> String {
+    text.replace(&out.display().to_string(), OUT)
+}
+
+/// The SHA-256 of a text.
+pub fn hash(text: &str) -> String {
+    hex(&Sha256::digest(text))
 }
 
 /// The path from `folder` on, if it stands below it.

@@ -1,0 +1,95 @@
+//! `microtome fmt FILE..`: formats scripts in place, or says with `--check` what would change.
+
+mod changes;
+
+use std::path::{Path, PathBuf};
+
+use super::args::{Fmt, Options};
+use super::run::{STDIN, standard_input, to_stdout};
+use super::setup::{self, Wants};
+use super::{Exit, show_failure, tell};
+use crate::base::access::{Access, Rules};
+use crate::base::files::Files;
+use crate::base::{Error, Result};
+use crate::err;
+use crate::report::symbols::count;
+use crate::script::Session;
+
+pub fn run(options: &Options, fmt: &Fmt) -> Result<Exit> {
+    let session = Session::for_reading(setup::env(options, Wants::default())?);
+    let (mut seen, mut changed, mut failed) = (0, 0, 0);
+    for file in &fmt.files {
+        for (name, text) in texts(&session, file)? {
+            session.env().task.check()?;
+            seen += 1;
+            let Ok(new) = session.formatted(&name, &text).map_err(|failure| show_failure(&session, &failure)) else {
+                failed += 1;
+                continue;
+            };
+            changed += usize::from(new != text);
+            if fmt.check {
+                print(&changes::between(&name, &text, &new))?;
+            } else if name == STDIN {
+                print(&new)?;
+            } else if new != text {
+                save(Path::new(&name), &new)?;
+            }
+        }
+    }
+    if !options.quiet && fmt.files != ["-"] {
+        let would = if fmt.check { "would be " } else { "" };
+        tell(&format!("{} of {} {would}changed", changed, count(seen, "script")));
+    }
+    let is_well = failed == 0 && !(fmt.check && changed > 0);
+    Ok(if is_well { Exit::Done } else { Exit::Failed })
+}
+
+/// The scripts that a word of the command line means, with their texts.
+fn texts(session: &Session, file: &str) -> Result<Vec<(String, String)>> {
+    if file == "-" {
+        return Ok(vec![(STDIN.into(), standard_input(session)?)]);
+    }
+    let mut files = Vec::new();
+    below(&session.env().files, Path::new(file), &mut files)?;
+    if files.is_empty() {
+        return Err(err!(File, "there are no scripts in {file}"));
+    }
+    let read = |path: PathBuf| Ok((path.display().to_string(), session.env().files.script(&path)?));
+    files.into_iter().map(read).collect()
+}
+
+/// All scripts of a folder and of those in it, in alphabetical order, hidden ones left out; a file alone.
+fn below(files: &Files, path: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
+    if !path.is_dir() {
+        found.push(path.to_path_buf());
+        return Ok(());
+    }
+    let mut names = files.names(path);
+    names.sort();
+    for name in names.iter().filter(|name| !name.starts_with('.')) {
+        match name.strip_suffix('/') {
+            // A link may lead back to where it stands.
+            Some(folder) if !path.join(folder).is_symlink() => below(files, &path.join(folder), found)?,
+            None if name.ends_with(".rhai") => found.push(path.join(name)),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Writes a file that the user named, whole or not at all.
+fn save(path: &Path, text: &str) -> Result<()> {
+    let place = crate::base::access::resolve(path)?;
+    let folder = place.parent().unwrap_or(Path::new("/"));
+    let mode = std::fs::metadata(&place).map_err(|e| Error::io("read", path, &e))?.permissions();
+    let files = Files::new(Access::new(folder, &Rules::default())?, false);
+    let place = files.save_whole(&place, text)?;
+    std::fs::set_permissions(&place, mode).map_err(|e| Error::io("write", path, &e))
+}
+
+fn print(text: &str) -> Result<()> {
+    match to_stdout(text) {
+        Exit::Done => Ok(()),
+        _ => Err(err!(File, "cannot write to standard output")),
+    }
+}

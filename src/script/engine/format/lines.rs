@@ -1,0 +1,190 @@
+//! Pieces written into lines: where lines end, how far they are indented, and where a comma belongs.
+
+use super::pieces::{Piece, Role};
+use super::spaces;
+
+/// Blanks of a level.
+const LEVEL: usize = 4;
+
+/// A bracket that is open.
+struct Open {
+    role: Role,
+    /// The indentation of the line that it stands on.
+    indent: usize,
+    /// A block in which some statement begins a line.
+    has_lines: bool,
+    /// Whether a comma may stand behind its last element.
+    is_list: bool,
+}
+
+/// The pieces as a text.
+pub fn written(pieces: &[Piece]) -> String {
+    let mut writer = Writer { pieces, open: Vec::new(), out: String::new(), code_ends: 0, indent: 0 };
+    for at in 0..pieces.len() {
+        writer.piece(at);
+    }
+    if !writer.out.is_empty() {
+        writer.out.push('\n');
+    }
+    writer.out
+}
+
+struct Writer<'p, 't> {
+    pieces: &'p [Piece<'t>],
+    open: Vec<Open>,
+    out: String,
+    /// Where the last piece ends that is no comment.
+    code_ends: usize,
+    /// The indentation of the line that is being written.
+    indent: usize,
+}
+
+impl<'t> Writer<'_, 't> {
+    fn get(&self, at: usize) -> Option<&Piece<'t>> {
+        self.pieces.get(at)
+    }
+
+    /// The piece before it that is no comment.
+    fn before(&self, at: usize) -> Option<&Piece<'t>> {
+        self.pieces.iter().take(at).rev().find(|piece| !piece.is_comment())
+    }
+
+    fn piece(&mut self, at: usize) {
+        let Some(piece) = self.get(at).copied() else { return };
+        let is_new = self.begins_line(at);
+        if self.is_needless(at, &piece) {
+            return;
+        }
+        if is_new {
+            self.comma_before(at, &piece);
+            self.out.push_str(if self.is_after_empty_line(at, &piece) { "\n\n" } else { "\n" });
+        }
+        if is_new || at == 0 {
+            self.indent = self.indentation(at, &piece);
+            self.out.push_str(&" ".repeat(self.indent));
+        } else if piece.is_comment() {
+            self.out.push_str(&" ".repeat(piece.gap.max(1)));
+        } else if at > 0
+            && let Some(last) = self.get(at - 1)
+            && (spaces::is_between(last, &piece) || last.is_comment())
+        {
+            self.out.push(' ');
+        }
+        self.out.push_str(piece.text);
+        if !piece.is_comment() {
+            self.code_ends = self.out.len();
+        }
+        if piece.opens() {
+            self.open.push(Open {
+                role: piece.role,
+                indent: self.indent,
+                has_lines: piece.role == Role::OpenBlock && self.has_lines(at),
+                is_list: self.is_list(at, &piece),
+            });
+        } else if piece.closes()
+            && let Some(closed) = self.open.pop()
+        {
+            // What is opened behind it on the line belongs to where that was opened.
+            self.indent = self.indent.min(closed.indent);
+        }
+    }
+
+    /// Whether a piece begins a line: where the author began one, behind a comment that ends its line, and between
+    /// statements, unless their block is on one line.
+    fn begins_line(&self, at: usize) -> bool {
+        let (Some(piece), Some(last)) = (self.get(at), at.checked_sub(1).and_then(|last| self.get(last))) else {
+            return false;
+        };
+        if last.is_line_comment() {
+            return true;
+        }
+        if last.text == "}" && matches!(piece.text, "else" | "catch") && piece.role == Role::Keyword {
+            return false;
+        }
+        if piece.breaks > 0 {
+            return true;
+        }
+        let is_in_lines = self.open.last().is_none_or(|open| open.role == Role::OpenBlock && open.has_lines);
+        let begins_block = last.role == Role::OpenBlock && is_in_lines;
+        let ends_block = piece.closes() && is_in_lines && !self.open.is_empty();
+        (last.role == Role::Semicolon || begins_block) && is_in_lines && !piece.is_comment() || ends_block
+    }
+
+    /// Whether some statement of a block begins a line.
+    fn has_lines(&self, opening: usize) -> bool {
+        let mut depth = 0_usize;
+        for piece in self.pieces.iter().skip(opening + 1) {
+            if depth == 0 && piece.breaks > 0 {
+                return true;
+            }
+            if piece.opens() {
+                depth += 1;
+            } else if piece.closes() {
+                let Some(outer) = depth.checked_sub(1) else { return false };
+                depth = outer;
+            }
+        }
+        false
+    }
+
+    /// At most one empty line, and none at the beginning or the end of a block.
+    fn is_after_empty_line(&self, at: usize, piece: &Piece) -> bool {
+        let opens = at.checked_sub(1).and_then(|last| self.get(last)).is_some_and(Piece::opens);
+        piece.breaks > 1 && !opens && !piece.closes()
+    }
+
+    /// Blanks before a line that begins with this piece.
+    fn indentation(&self, at: usize, piece: &Piece) -> usize {
+        let inner = self.open.last().map_or(0, |open| open.indent + LEVEL);
+        if piece.closes() {
+            return self.open.last().map_or(0, |open| open.indent);
+        }
+        // A comment stands like the code that it is about.
+        let code = self.pieces.iter().skip(at).find(|piece| !piece.is_comment());
+        match code {
+            Some(code) if !code.closes() && self.goes_on(at, code) => inner + LEVEL,
+            _ => inner,
+        }
+    }
+
+    /// Whether a line that begins with this piece goes on with the statement or the element of the line before.
+    fn goes_on(&self, at: usize, piece: &Piece) -> bool {
+        let Some(before) = self.before(at) else { return false };
+        if before.opens() || matches!(before.role, Role::Comma | Role::Semicolon) || piece.text == "{" {
+            return false;
+        }
+        if matches!(piece.role, Role::Joint | Role::Binary | Role::Arrow) {
+            return true;
+        }
+        let is_next_part = matches!(piece.text, "else" | "catch" | "until" | "while") && piece.role == Role::Keyword;
+        !(before.text == "}" || is_next_part && before.closes())
+    }
+
+    /// Whether a comma may end what this bracket holds: the elements of an array or a map, or the arguments of a call.
+    fn is_list(&self, at: usize, piece: &Piece) -> bool {
+        let name = self.before(at);
+        let defines = at >= 2 && self.get(at - 2).is_some_and(|word| word.text == "fn");
+        match piece.role {
+            Role::OpenArray | Role::OpenMap => true,
+            // The language's own form takes none.
+            Role::OpenCall => !defines && name.is_some_and(|name| name.text != "eval"),
+            _ => false,
+        }
+    }
+
+    /// Writes the comma behind the last element of a list whose closing bracket begins a line.
+    fn comma_before(&mut self, at: usize, piece: &Piece) {
+        let is_list = piece.closes() && self.open.last().is_some_and(|open| open.is_list);
+        if !is_list || self.before(at).is_none_or(|last| last.opens() || last.role == Role::Comma) {
+            return;
+        }
+        // Comments behind the last element stay behind the comma.
+        self.out.insert(self.code_ends, ',');
+    }
+
+    /// Whether a comma stands behind the last element of a list that ends on the same line.
+    fn is_needless(&self, at: usize, piece: &Piece) -> bool {
+        let is_last = self.get(at + 1).is_some_and(|next| next.closes() && next.breaks == 0);
+        piece.role == Role::Comma && is_last && self.open.last().is_some_and(|open| open.is_list)
+    }
+}

@@ -1,0 +1,28 @@
+//! The one way to write a script: what `microtome fmt` makes of it.
+//!
+//! Lines stay broken where the author broke them; this sets indentation, the blanks within a line, empty lines, and commas at
+//! the end of lists. Comments stay where they are, and strings as they are. Only for texts that the parser takes.
+
+mod lines;
+mod pieces;
+mod spaces;
+
+use pieces::Piece;
+
+/// The text as it is written. The same for what this made.
+pub fn formatted(text: &str) -> String {
+    lines::written(&pieces::pieces(text))
+}
+
+/// What a text consists of beside white space, and commas before a closing bracket: the same before and after.
+pub fn substance(text: &str) -> Vec<String> {
+    let pieces = pieces::pieces(text);
+    let code: Vec<&Piece> = pieces.iter().filter(|piece| !piece.is_comment()).collect();
+    let is_last = |at: usize| code.get(at + 1).is_some_and(|next| next.closes());
+    let of_code = code.iter().enumerate().filter(|(at, piece)| !(piece.text == "," && is_last(*at)));
+    let comments = pieces.iter().filter(|piece| piece.is_comment());
+    of_code.map(|(_, piece)| *piece).chain(comments).map(|piece| piece.text.to_string()).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,190 @@
+//! A script as pieces that are written as they are, each with its part in the text.
+
+use crate::script::engine::tokens::{KEYWORDS, Kind, Token, tokens};
+
+/// What a piece does, as far as the white space around it depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    Comment,
+    /// A name, a number, a string.
+    Value,
+    Keyword,
+    /// A round bracket after what is called, a square one after what is indexed.
+    OpenCall,
+    OpenIndex,
+    /// A round bracket of its own, and that of an array.
+    OpenGroup,
+    OpenArray,
+    OpenMap,
+    OpenBlock,
+    Close,
+    Comma,
+    Semicolon,
+    Colon,
+    Arrow,
+    /// What joins its neighbours without a blank: `.`, `::`, `..`.
+    Joint,
+    Binary,
+    /// A sign before its value.
+    Unary,
+    /// Either, which the author's blanks tell.
+    Sign,
+    /// The first bar of a closure, and its last one, or both in one.
+    OpenBar,
+    CloseBar,
+    Bars,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Piece<'t> {
+    pub text: &'t str,
+    pub role: Role,
+    /// How many line ends stand before it.
+    pub breaks: usize,
+    /// How many characters of white space stand before it on its line.
+    pub gap: usize,
+}
+
+impl Piece<'_> {
+    pub fn is_comment(&self) -> bool {
+        self.role == Role::Comment
+    }
+
+    /// A comment that ends with its line.
+    pub fn is_line_comment(&self) -> bool {
+        self.is_comment() && self.text.starts_with("//")
+    }
+
+    pub fn opens(&self) -> bool {
+        use Role::*;
+        matches!(self.role, OpenCall | OpenIndex | OpenGroup | OpenArray | OpenMap | OpenBlock)
+    }
+
+    pub fn closes(&self) -> bool {
+        self.role == Role::Close
+    }
+
+    /// Whether a value may begin after it, so that a sign there is the sign of that value.
+    fn expects_value(&self) -> bool {
+        use Role::*;
+        self.opens() || !matches!(self.role, Value | Close | Sign)
+    }
+}
+
+/// Cuts a text into its pieces.
+pub fn pieces(text: &str) -> Vec<Piece<'_>> {
+    let tokens = tokens(text);
+    let mut pieces: Vec<Piece> = Vec::new();
+    let (mut at, mut end) = (0, 0);
+    let mut bar_is_open = false;
+    while let Some(token) = tokens.get(at) {
+        let last = last_of(text, &tokens, at);
+        let stop = tokens.get(last).map_or(token.end, |last| last.end);
+        let white = &text[end..token.start];
+        let written = &text[token.start..stop];
+        let before = pieces.iter().rev().find(|piece| !piece.is_comment());
+        let next = tokens.get(last + 1).map(|next| next.of(text));
+        let mut piece = Piece {
+            text: if token.kind == Kind::Comment { written.trim_end() } else { written },
+            role: Role::Value,
+            breaks: white.matches('\n').count(),
+            gap: white.rsplit('\n').next().map_or(0, |gap| gap.chars().count()),
+        };
+        piece.role = match token.kind {
+            Kind::Comment => Role::Comment,
+            Kind::Word => word(written, before, next),
+            Kind::Number | Kind::Text => Role::Value,
+            Kind::Symbol => symbol(&piece, before, bar_is_open, next),
+        };
+        match piece.role {
+            Role::OpenBar => bar_is_open = true,
+            Role::CloseBar => bar_is_open = false,
+            _ => {}
+        }
+        pieces.push(piece);
+        (at, end) = (last + 1, stop);
+    }
+    pieces
+}
+
+/// The last token of the piece that begins with this one: a string between backticks is one piece with the code in it, and
+/// `!in` one word.
+fn last_of(text: &str, tokens: &[Token], first: usize) -> usize {
+    let of = |at: usize| tokens.get(at).map_or("", |token| token.of(text));
+    let follows =
+        |at: usize| tokens.get(at + 1).is_some_and(|next| tokens.get(at).is_some_and(|one| one.end == next.start));
+    if of(first) == "!" && of(first + 1) == "in" && follows(first) {
+        return first + 1;
+    }
+    if !of(first).starts_with('`') || of(first + 1) != "${" {
+        return first;
+    }
+    // For each hole that is open, how many braces are open within it.
+    let mut holes: Vec<usize> = Vec::new();
+    let mut at = first + 1;
+    while at < tokens.len() {
+        match of(at) {
+            "${" => holes.push(0),
+            "{" | "#{" => {
+                if let Some(depth) = holes.last_mut() {
+                    *depth += 1;
+                }
+            }
+            "}" => match holes.last_mut() {
+                Some(0) => {
+                    holes.pop();
+                    // The string goes on behind the hole, to its end or to the next hole.
+                    at += 1;
+                    if holes.is_empty() && of(at + 1) != "${" {
+                        return at.min(tokens.len() - 1);
+                    }
+                }
+                Some(depth) => *depth -= 1,
+                None => {}
+            },
+            _ => {}
+        }
+        at += 1;
+    }
+    tokens.len() - 1
+}
+
+/// Keywords that stand where a value does.
+const VALUES: [&str; 4] = ["true", "false", "this", "global"];
+
+fn word(text: &str, before: Option<&Piece>, next: Option<&str>) -> Role {
+    let is_name =
+        before.is_some_and(|before| before.role == Role::Joint && !before.text.starts_with("..")) || next == Some(":");
+    if KEYWORDS.contains(&text) && !VALUES.contains(&text) && !is_name { Role::Keyword } else { Role::Value }
+}
+
+fn symbol(piece: &Piece, before: Option<&Piece>, bar_is_open: bool, next: Option<&str>) -> Role {
+    let begins = before.is_none_or(Piece::expects_value);
+    let after_block = before.is_some_and(|before| before.text == "}");
+    // Behind a block a new statement may begin, or the expression goes on.
+    let is_apart = piece.breaks > 0 || piece.gap > 0;
+    match piece.text {
+        "{" => Role::OpenBlock,
+        "#{" => Role::OpenMap,
+        "(" if begins || after_block && is_apart => Role::OpenGroup,
+        "(" => Role::OpenCall,
+        "[" if begins || after_block && is_apart => Role::OpenArray,
+        "[" | "?[" => Role::OpenIndex,
+        ")" | "]" | "}" => Role::Close,
+        "," => Role::Comma,
+        ";" => Role::Semicolon,
+        ":" => Role::Colon,
+        "=>" => Role::Arrow,
+        "." | "?." | "::" | ".." | "..=" => Role::Joint,
+        "|" if bar_is_open => Role::CloseBar,
+        "|" if begins || after_block && piece.breaks > 0 => Role::OpenBar,
+        "||" if begins || after_block && piece.breaks > 0 => Role::Bars,
+        "!in" => Role::Binary,
+        // A call with the variables around it, `f!(x)`.
+        "!" if !begins && next == Some("(") => Role::Joint,
+        "-" | "+" | "!" if begins => Role::Unary,
+        "-" | "+" if after_block => Role::Sign,
+        "!" => Role::Unary,
+        _ => Role::Binary,
+    }
+}

@@ -1,0 +1,25 @@
+//! Whether a blank stands between two pieces of a line.
+
+use super::pieces::{Piece, Role};
+
+pub fn is_between(a: &Piece, b: &Piece) -> bool {
+    use Role::*;
+    match (a.role, b.role) {
+        (Comment, _) | (_, Comment) => true,
+        (_, Comma | Semicolon | Colon) => false,
+        // The author's blanks tell what such a sign belongs to.
+        (_, Sign) | (Sign, _) => b.gap > 0 || b.breaks > 0,
+        (OpenMap | OpenBlock, Close) => false,
+        (OpenMap | OpenBlock, _) => true,
+        (_, Close) => b.text == "}",
+        // Two dots and a number are not a number with a dot.
+        (Joint, _) | (_, Joint) => false,
+        // Two signs that touch are another one.
+        (Unary, Unary) => a.text == b.text && a.text != "!",
+        (Unary, _) => false,
+        (OpenCall | OpenIndex | OpenGroup | OpenArray, _) => false,
+        (_, OpenCall | OpenIndex) => false,
+        (OpenBar, _) | (_, CloseBar) => false,
+        _ => true,
+    }
+}

@@ -1,0 +1,138 @@
+//! The experiments as a reader finds them: headers and length of every script, the gallery that is made of them, and
+//! `scripts/all.rhai`, which runs them, takes what is complete from records, and can be repeated.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::support;
+
+/// Longer than they should be, or without some line of the header, until they are written anew.
+const PENDING: &[&str] = &[
+    "apostrophe_feature",
+    "compiled_circuits",
+    "das",
+    "dictionary_pareto",
+    "dictionary_recovery",
+    "gender_erasure",
+    "induction",
+    "interference",
+    "interpretability",
+    "ioi_heads",
+    "known_circuits",
+    "model_diffing",
+    "parenthesis_circuit",
+    "pronoun",
+    "pythia_dictionaries",
+    "superposition",
+    "tiny_card",
+    "tiny_sample",
+    "train_tiny",
+    "universality",
+];
+
+/// What is wrong with a script as a page of the gallery.
+fn complaints(name: &str, text: &str) -> Vec<String> {
+    let header: Vec<&str> = text.lines().take_while(|line| line.starts_with("//")).collect();
+    let is_code = |line: &&str| !line.trim().is_empty() && !line.trim().starts_with("//");
+    let code: Vec<&str> = text.lines().filter(is_code).collect();
+    let run = format!("//     microtome run scripts/{name}.rhai");
+    let checks = [
+        (header.len() <= 12, format!("its header has {} lines", header.len())),
+        (code.len() <= 40, format!("it has {} lines of code", code.len())),
+        (code.iter().all(|line| line.chars().count() <= 160), "a line is longer than 160 characters".into()),
+        (header.first().is_some_and(|line| line.ends_with('?')), "its first line is no question".into()),
+        (header.last().is_some_and(|line| line.starts_with(&run)), format!("its header does not end in `{run}`")),
+    ];
+    checks.into_iter().filter(|(holds, _)| !holds).map(|(_, said)| format!("{name}: {said}")).collect()
+}
+
+#[test]
+fn every_script_asks_a_question_and_is_short() {
+    let mut all = Vec::new();
+    for script in support::files("scripts", "rhai") {
+        let name = script.file_stem().unwrap().to_string_lossy().to_string();
+        let found = complaints(&name, &std::fs::read_to_string(&script).unwrap());
+        if PENDING.contains(&name.as_str()) {
+            // One that is in order needs no exception any more.
+            assert!(!found.is_empty(), "{name} is in order: take it off the list");
+        } else {
+            all.extend(found);
+        }
+    }
+    assert!(all.is_empty(), "\n{}", all.join("\n"));
+    assert_eq!(complaints("x", &"let a = 1;\n".repeat(41)).len(), 3);
+}
+
+#[test]
+fn the_gallery_has_every_script() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts");
+    let page = std::fs::read_to_string(folder.join("README.md")).unwrap();
+    for script in support::files("scripts", "rhai") {
+        let name = script.file_stem().unwrap().to_string_lossy().to_string();
+        assert!(page.contains(&format!("\n## {name}\n")), "{name} is missing: run scripts/all.rhai");
+    }
+    let pictures: Vec<&str> =
+        page.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(to, _)| to).collect();
+    for picture in pictures.iter().filter(|to| to.starts_with("gallery/")) {
+        let bytes = std::fs::metadata(folder.join(picture)).unwrap_or_else(|e| panic!("{picture}: {e}")).len();
+        assert!(bytes <= 60_000, "{picture} has {bytes} bytes");
+    }
+}
+
+/// Runs all experiments of a small folder; its exit code, and what it said on both streams.
+fn all(out: &Path, words: &[&str]) -> (i32, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_microtome"));
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).arg("--out").arg(out).arg("run").args(words);
+    let output = command.output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).to_string();
+    (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn experiments_run_once_and_what_they_came_to_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let words = ["scripts/all.rhai", "--folder", "tests/fixtures/experiments", "--seeds", "0,1", "--control"];
+    let (code, stdout, stderr) = all(&out, &words);
+    // `odd` fails on seed 0, and the control of `even` as it must.
+    assert_eq!(code, 3, "{stdout}{stderr}");
+    assert!(stdout.contains("odd, seed 0: the seed is 0"), "{stdout}");
+    assert!(stdout.contains("check FAILED: 3 of 4 runs end with all of their checks held"), "{stdout}");
+    assert!(stdout.contains("check holds: on 1 of 1 controls checks fail"), "{stdout}");
+    assert!(!stderr.contains("from its record") && stderr.contains("5 of 5: odd, seed 1"), "{stderr}");
+    let read = |name: &str| std::fs::read_to_string(out.join("all").join(name)).unwrap();
+    let table = read("made/docs/experiments.md");
+    assert!(table.contains("| even | 1 of 1 | 1 of 1 | 0 of 1 |"), "{table}");
+    assert!(table.contains("| odd | 0 of 1 ! | 1 of 1 | none |"), "{table}");
+    let gallery = "made/tests/fixtures/experiments";
+    let page = read(&format!("{gallery}/README.md"));
+    assert!(page.contains("**Is every number odd?**") && page.contains("- **does not hold**: the seed is 0"), "{page}");
+    assert!(page.contains("![even](gallery/even.png)") && !page.contains("gallery/odd.png"), "{page}");
+    assert!(out.join("all").join(gallery).join("gallery/even.png").exists());
+    let record = read("run.json");
+
+    // Taken from the records, it comes to the same, times and all.
+    let (code, again, stderr) = all(&out, &words);
+    assert_eq!((code, again), (3, stdout));
+    assert_eq!(stderr.matches("from its record").count(), 5, "{stderr}");
+    assert_eq!(read("run.json"), record);
+
+    // Repeated by `--again`, everything runs, and writes the same bytes.
+    let path = out.join("all/run.json");
+    let (code, _, stderr) = all(&folder.path().join("elsewhere"), &["--again", path.to_str().unwrap()]);
+    assert!(code == 0 && stderr.contains("identical:") && !stderr.contains("from its record"), "{stderr}");
+    let inner = out.join("all/seed-1/odd/run.json");
+    let (code, _, stderr) = all(&folder.path().join("elsewhere"), &["--again", inner.to_str().unwrap()]);
+    assert!(code == 0, "{stderr}");
+    // A run alone leaves the same record as one among others.
+    let alone = folder.path().join("alone");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_microtome"));
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).arg("--out").arg(&alone).args(["--seed", "1", "run"]);
+    assert!(command.arg("tests/fixtures/experiments/odd.rhai").output().unwrap().status.success());
+    assert_eq!(std::fs::read(alone.join("odd/run.json")).unwrap(), std::fs::read(&inner).unwrap());
+
+    // A picture that is gone is made again, and nothing else.
+    std::fs::remove_file(out.join("all/seed-1/even/picture.png")).unwrap();
+    let (_, _, stderr) = all(&out, &words);
+    assert_eq!(stderr.matches("from its record").count(), 4, "{stderr}");
+}
