@@ -3,6 +3,16 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use microtome::base::Task;
+use microtome::base::access::{Access, Rules};
+use microtome::base::files::Files;
+use microtome::base::task::Silent;
+use microtome::script::Session;
+use microtome::script::engine::env::Env;
 
 use crate::support;
 
@@ -121,7 +131,7 @@ fn experiments_run_once_and_what_they_came_to_is_kept() {
     let path = out.join("all/run.json");
     let (code, _, stderr) = all(&folder.path().join("elsewhere"), &["--again", path.to_str().unwrap()]);
     assert!(code == 0 && stderr.contains("identical:") && !stderr.contains("from its record"), "{stderr}");
-    let inner = out.join("all/seed-1/odd/run.json");
+    let inner = out.join("all/odd/seed-1/odd/run.json");
     let (code, _, stderr) = all(&folder.path().join("elsewhere"), &["--again", inner.to_str().unwrap()]);
     assert!(code == 0, "{stderr}");
     // A run alone leaves the same record as one among others.
@@ -132,7 +142,45 @@ fn experiments_run_once_and_what_they_came_to_is_kept() {
     assert_eq!(std::fs::read(alone.join("odd/run.json")).unwrap(), std::fs::read(&inner).unwrap());
 
     // A picture that is gone is made again, and nothing else.
-    std::fs::remove_file(out.join("all/seed-1/even/picture.png")).unwrap();
+    std::fs::remove_file(out.join("all/even/seed-1/even/picture.png")).unwrap();
     let (_, _, stderr) = all(&out, &words);
     assert_eq!(stderr.matches("from its record").count(), 4, "{stderr}");
+}
+
+/// A training that Ctrl-C cuts short returns what it has; a script among others must not pass that for its result.
+#[test]
+fn an_interruption_ends_all_and_keeps_what_is_complete() {
+    support::on_large_stack(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("out");
+        let flag = Arc::new(AtomicBool::new(false));
+        let task = Task::new(flag.clone(), Arc::new(Silent));
+        let env = Env::in_memory(&out).unwrap();
+        let files = Files::new(Access::new(&out, &Rules::default()).unwrap(), true).heeding(&task);
+        let mut session = Session::new(Env { task, files, ..env });
+        let training =
+            "model::train(#{ layers: 1, d_model: 8, heads: 2, vocab: 4, context: 8 }, [[1, 2]], #{ steps: 1000000 });";
+        for (name, code) in [("quick", "print(1);"), ("slow", training), ("never", "print(2);")] {
+            std::fs::create_dir_all(&out).unwrap();
+            std::fs::write(out.join(format!("{name}.rhai")), code).unwrap();
+        }
+        let raised = flag.clone();
+        let quick = out.join("quick/run.json");
+        let waiter = std::thread::spawn(move || {
+            while !quick.exists() {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            std::thread::sleep(Duration::from_millis(500));
+            raised.store(true, Ordering::Relaxed);
+            Instant::now()
+        });
+        let failure = session.eval("all", "run::scripts([\"quick.rhai\", \"slow.rhai\", \"never.rhai\"])").unwrap_err();
+        assert!(failure.is_interrupted(), "{}", failure.message);
+        assert!(waiter.join().unwrap().elapsed() < Duration::from_secs(5));
+        assert!(!out.join("slow/run.json").exists() && !out.join("never/run.json").exists());
+        flag.store(false, Ordering::Relaxed);
+        session.env().files.release();
+        let again = session.eval("again", "run::script(\"quick.rhai\").recorded").unwrap();
+        assert_eq!(again.as_bool(), Ok(true));
+    });
 }

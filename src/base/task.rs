@@ -233,6 +233,16 @@ mod tests {
     }
 
     #[test]
+    fn an_interruption_of_the_whole_is_not_answered_by_a_part() {
+        let task = Task::default();
+        for (part, is_over) in [(task.whole(), true), (task.clone(), false)] {
+            task.flag().store(true, Ordering::Relaxed);
+            part.answer_interruption();
+            assert_eq!((task.is_interrupted(), part.is_interrupted()), (is_over, is_over));
+        }
+    }
+
+    #[test]
     fn an_interruption_does_not_wait_for_the_work() {
         let task = Task::default();
         let flag = task.flag().clone();

@@ -133,8 +133,9 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn list(ctx: NativeCallContext, folder: &str) -> Fallible<rhai::Array> {
-        let files = &env(&ctx)?.files;
-        if !files.has(folder.as_ref()).map_err(|e| e.about("folder"))? {
+        let env = env(&ctx)?;
+        let files = &env.files;
+        if !files.access().to_read(folder.as_ref()).map_err(|e| e.about("folder"))?.is_dir() {
             return Err(err!(File, "there is no folder {folder}").about("folder").into());
         }
         let mut names = files.names(folder.as_ref());
@@ -152,7 +153,8 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn copy(ctx: NativeCallContext, path: &str, to: &str) -> Fallible<String> {
-        let files = &env(&ctx)?.files;
+        let env = env(&ctx)?;
+        let files = &env.files;
         let bytes = files.bytes(path.as_ref()).map_err(|e| e.about("path"))?;
         Ok(files.save_whole(to.as_ref(), bytes).map_err(|e| e.about("to"))?.display().to_string())
     }

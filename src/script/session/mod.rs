@@ -1,6 +1,5 @@
 //! A session: one engine, one scope, and the scripts or lines that are evaluated in it one after the other.
 
-mod beside;
 pub mod build;
 pub mod check;
 mod formatted;
@@ -9,6 +8,7 @@ pub mod record;
 pub mod resolver;
 pub mod scripts;
 mod told;
+mod whole;
 mod words;
 
 use std::collections::BTreeSet;
@@ -20,7 +20,7 @@ use rhai::{AST, Dynamic, Engine, EvalAltResult, Scope};
 
 use crate::base::{Kind, Result};
 use crate::script::docs::Docs;
-use crate::script::engine::env::Env;
+use crate::script::engine::env::{Env, Evaluated};
 use crate::script::engine::failure::{Failure, Known, Sources, explain};
 use crate::script::engine::panics;
 use crate::script::engine::unfinished;
@@ -36,7 +36,7 @@ pub struct Session {
 impl Session {
     pub fn new(env: Env) -> Self {
         // A session that was made anew in an environment finds it set, to the same.
-        let _set_before = env.evaluate.set(beside::evaluate);
+        let _set_before = env.evaluate.set(evaluate);
         let env = Rc::new(env);
         let texts = Texts::default();
         let engine = build::build(&env, &texts);
@@ -232,6 +232,19 @@ impl Session {
         self.texts = Texts::default();
         self.engine = build::build(&self.env, &self.texts);
         self.env.random.restart(self.env.settings.seed);
+    }
+}
+
+/// Evaluates a script in a session of its own, for the one that runs it.
+fn evaluate(env: Env, name: &str, text: &str) -> Evaluated {
+    let mut session = Session::new(env);
+    let failure = session.eval_whole(name, text).err();
+    let place = failure.as_ref().and_then(|failure| failure.place.as_ref());
+    Evaluated {
+        place: place.map(|place| format!("{}:{}:{}", place.source, place.line, place.column)),
+        error: failure.map(|failure| failure.message),
+        sources: session.sources().all(),
+        env: session.env.clone(),
     }
 }
 

@@ -156,8 +156,9 @@ impl<'t> Writer<'_, 't> {
         if matches!(piece.role, Role::Joint | Role::Binary | Role::Arrow) {
             return true;
         }
-        let is_next_part = matches!(piece.text, "else" | "catch" | "until" | "while") && piece.role == Role::Keyword;
-        !(before.text == "}" || is_next_part && before.closes())
+        // Behind a value only a word such as `in` goes on; another value begins a line of its own.
+        let is_value = matches!(before.role, Role::Value | Role::Close);
+        !is_value || piece.role == Role::Keyword && matches!(piece.text, "in" | "as")
     }
 
     /// Whether a comma may end what this bracket holds: the elements of an array or a map, or the arguments of a call.
