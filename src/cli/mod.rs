@@ -1,5 +1,6 @@
 //! Floor 14: the command line. One file per subcommand.
 
+mod add;
 mod again;
 mod args;
 mod cache;
@@ -8,10 +9,12 @@ mod completions;
 mod doc;
 mod eval;
 mod explore;
+mod new;
 mod progress;
 mod repl;
 mod run;
 mod setup;
+mod test;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -86,6 +89,9 @@ fn dispatch(cli: Cli) -> Exit {
         (None, None) => repl::run(&cli.options),
         (Some(Command::Run(run)), _) => run::run(&cli.options, run),
         (Some(Command::Check(check)), _) => check::run(&cli.options, check),
+        (Some(Command::New(new)), _) => new::run(&cli.options, new),
+        (Some(Command::Add(add)), _) => add::run(&cli.options, add),
+        (Some(Command::Test(test)), _) => test::run(&cli.options, test),
         (Some(Command::Explore(explore)), _) => explore::run(&cli.options, explore),
         (Some(Command::Doc(doc)), _) => doc::run(&cli.options, doc),
         (Some(Command::Cache(cache)), _) => cache::run(&cli.options, cache),

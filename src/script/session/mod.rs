@@ -5,6 +5,8 @@ pub mod check;
 pub mod inspect;
 pub mod record;
 pub mod resolver;
+pub mod stated;
+pub mod suite;
 mod words;
 
 use std::collections::BTreeSet;
@@ -18,6 +20,7 @@ use crate::base::{Kind, Result};
 use crate::script::docs::Docs;
 use crate::script::engine::env::Env;
 use crate::script::engine::failure::{Failure, Known, Sources, explain};
+use crate::script::engine::owners::Owner;
 use crate::script::engine::panics;
 use crate::script::engine::unfinished;
 use crate::script::session::build::Texts;
@@ -133,6 +136,7 @@ impl Session {
             Ok(mut ast) => {
                 ast.set_source(name);
                 self.texts.marks.add(&ast);
+                self.env.owners.add(&ast, Owner::User);
                 Ok(ast)
             }
             Err(error) => Err(self.explain(name, &error.into())),
