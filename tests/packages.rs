@@ -253,7 +253,10 @@ fn the_leave_is_shown_agreed_to_and_locked() {
         "[touches]\nread = [\"data\"]\n[dependencies]\nrates = { path = \"../rates\" }",
         "print(\"ran\");",
     );
-    holds(&place.said(2, &["add", "../heads"]), &["example.org", "read data", "was not agreed to", "--yes"]);
+    holds(
+        &place.said(2, &["add", "../heads"]),
+        &["connects to  example.org (new)", "reads        data (new)", "was not agreed to", "--yes"],
+    );
     assert!(!place.path("work/microtome.toml").exists() && !place.path("work/microtome.lock").exists());
     place.write("work/microtome.toml", "# mine\n");
     let said = place.said(0, &["add", "../heads", "--yes"]);

@@ -9,7 +9,6 @@ use super::{Exit, run, tell};
 use crate::base::Result;
 use crate::base::files::Files;
 use crate::err;
-use crate::report::Item;
 use crate::script::engine::drawing;
 use crate::script::engine::failure::{Failure, Sources};
 use crate::script::library::add::{Ground, Plan, Wish, hosts};
@@ -34,7 +33,7 @@ pub fn run(options: &Options, add: &Add) -> Result<Exit> {
         tell(&format!("{MANIFEST} names no libraries"));
         return Ok(Exit::Done);
     }
-    let shown = run::to_stdout(&(plan.table().terminal(&setup::screen(&std::io::stdout()))? + "\n"));
+    let shown = run::to_stdout(&plan.said());
     if shown != Exit::Done {
         return Ok(shown);
     }

@@ -11,7 +11,7 @@ use super::manifest::{self, Manifest, Mistake, Source};
 use super::project::{cleaned, relative, said, shown};
 use super::{LOCK, MANIFEST, archive};
 use crate::base::files::Files;
-use crate::base::{Cell, Result, Table, Task, access};
+use crate::base::{Result, Task, access};
 use crate::err;
 
 /// What is to be added.
@@ -297,27 +297,28 @@ fn with_dependency(text: &str, name: &str, source: &Source) -> Result<String> {
 
 impl Plan {
     /// What each library may touch, and which of that is new.
-    pub fn table(&self) -> Table {
-        let columns = ["library", "version", "from", "reads", "writes", "connects to", "new"];
-        let listed = |all: &[String]| if all.is_empty() { "nothing".to_string() } else { all.join(", ") };
-        let row = |locked: &Locked| {
-            let from = locked.path.clone().or_else(|| locked.address.clone()).unwrap_or_default();
+    pub fn said(&self) -> String {
+        let mut lines = vec!["What the libraries of this project may touch, of what a run itself may:".to_string()];
+        for locked in &self.lock.libraries {
+            let from = locked.path.as_ref().or(locked.address.as_ref()).map_or("", String::as_str);
+            lines.push(format!("\n{} {}, from {from}", locked.name, locked.version));
+            if let Some(hash) = &locked.hash {
+                lines.push(format!("  SHA-256      {hash}"));
+            }
             let more = self.more.get(&locked.name).map(Vec::as_slice).unwrap_or_default();
-            let more = if more.is_empty() { String::new() } else { more.join(", ") };
-            let words = [
-                locked.name.clone(),
-                locked.version.clone(),
-                from,
-                listed(&locked.read),
-                listed(&locked.write),
-                listed(&locked.net),
-                more,
-            ];
-            words.into_iter().map(Cell::from).collect()
-        };
-        let rows = self.lock.libraries.iter().map(row).collect();
-        let title = "what the libraries of this project may touch, at most what the run itself may".into();
-        Table { title, columns: columns.map(String::from).to_vec(), rows }
+            for (words, verb, all) in [
+                ("reads", "read", &locked.read),
+                ("writes", "write", &locked.write),
+                ("connects to", "net", &locked.net),
+            ] {
+                let is_new = |one: &String| more.contains(&format!("{verb} {one}"));
+                let each: Vec<String> =
+                    all.iter().map(|one| format!("{one}{}", if is_new(one) { " (new)" } else { "" })).collect();
+                let all = if each.is_empty() { "nothing".into() } else { each.join(", ") };
+                lines.push(format!("  {words:<12} {all}"));
+            }
+        }
+        lines.join("\n") + "\n\n"
     }
 }
 

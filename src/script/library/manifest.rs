@@ -249,7 +249,7 @@ fn check_folder(folder: &str) -> Result<()> {
         && !folder.contains(['\\', '*', '?', '\0'])
         && !folder.starts_with(['/', '~'])
         && folder.split('/').all(|part| part != "..")
-        && !folder.contains(':');
+        && !folder.contains(|c: char| c == ':' || c.is_control());
     match goes_down || folder == EVERYTHING {
         true => Ok(()),
         false => Err(err!(Format, "expected a folder below the user's, found `{folder}`").hint(
