@@ -97,7 +97,7 @@ fn check(text: &str, family: &str) {
             dictionary(&truth, number).save(&env.files, &place, Format::Microtome).unwrap();
         }
         let arguments = BTreeMap::from([("model".to_string(), model(&family).display().to_string())]);
-        let mut session = Session::new(Env { arguments: arguments.into(), ..env });
+        let mut session = Session::new(Env { arguments: std::rc::Rc::new(arguments.into()), ..env });
         let outcome = session.eval(&family, &text);
         if let Err(failure) = outcome {
             panic!("{}", drawing::draw(&failure, session.sources(), false));

@@ -24,6 +24,7 @@ mod kept;
 mod kills;
 mod libraries;
 mod memory;
+mod packages;
 mod page;
 mod reading;
 mod repl;

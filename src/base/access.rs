@@ -9,10 +9,12 @@
 
 mod folders;
 mod hosts;
+pub mod leave;
 mod places;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use url::Url;
 
@@ -20,6 +22,7 @@ use super::{Error, Result};
 use crate::err;
 use folders::Folders;
 use hosts::Hosts;
+use leave::{Leave, Touches};
 
 pub use places::resolve;
 
@@ -61,6 +64,8 @@ pub struct Access {
     read: Folders,
     write: Folders,
     net: Hosts,
+    /// The leave of the libraries whose code asks; all of them must allow it.
+    leaves: Vec<Arc<Leave>>,
 }
 
 impl Access {
@@ -80,7 +85,7 @@ impl Access {
         write.add(&rules.deny_write, "--deny-write", false)?;
         net.add(&rules.allow_net, true)?;
         net.add(&rules.deny_net, false)?;
-        Ok(Self { out, read_below: Vec::new(), read, write, net })
+        Ok(Self { out, read_below: Vec::new(), read, write, net, leaves: Vec::new() })
     }
 
     /// Also looks for relative paths in `folder`, where a repeated run finds the files of the recorded one.
@@ -103,6 +108,7 @@ impl Access {
         own.out = resolve(folder)?;
         own.read_below.clear();
         own.write.set(own.out.clone(), true);
+        own.leaves = self.leaves.iter().map(|leave| Arc::new(leave.within(&own.out))).collect();
         Ok(own)
     }
 
@@ -110,6 +116,21 @@ impl Access {
     pub fn below(&self, folder: &Path) -> Result<Self> {
         let read_below = self.read_below.iter().map(|before| before.join(folder)).collect();
         Ok(Self { out: self.to_write(folder)?, read_below, ..self.clone() })
+    }
+
+    /// The leave of a library in this run: what it touches is counted from where the run reads and writes. `manifest` is
+    /// the name of the file that says so, `models` the cache of the hub.
+    pub fn leave(&self, library: &str, manifest: &str, touches: &Touches, models: &Path) -> Result<Leave> {
+        let roots: Vec<&Path> =
+            [Path::new(".")].into_iter().chain(self.read_below.iter().map(PathBuf::as_path)).collect();
+        Leave::new((library, manifest), touches, &roots, &self.out, models)
+    }
+
+    /// The same rules for the code of a library, which has this leave and no more.
+    pub fn under(&self, leave: Arc<Leave>) -> Self {
+        let mut narrowed = self.clone();
+        narrowed.leaves.push(leave);
+        narrowed
     }
 
     /// The output folder, links resolved.
@@ -124,7 +145,7 @@ impl Access {
             // Unreadable paths are treated like missing ones, so that the two cannot be told apart.
             for folder in std::iter::once(&self.out).chain(&self.read_below) {
                 let place = resolve(&folder.join(path))?;
-                if self.read.allows(&place) && place.exists() {
+                if self.reads(&place) && place.exists() {
                     return Ok(place);
                 }
             }
@@ -145,13 +166,19 @@ impl Access {
     /// resolved except the last part of the path itself.
     pub fn shows(&self, place: &Path, is_link: bool) -> bool {
         match is_link {
-            true => resolve(place).is_ok_and(|place| self.read.allows(&place)),
-            false => self.read.allows(place),
+            true => resolve(place).is_ok_and(|place| self.reads(&place)),
+            false => self.reads(place),
         }
+    }
+
+    /// Whether a place, its links resolved, may be read.
+    fn reads(&self, place: &Path) -> bool {
+        self.read.allows(place) && self.leaves.iter().all(|leave| leave.reads(place))
     }
 
     /// Where a path leads, if `rules` allow that. A refusal reveals only what a script may read anyway.
     fn judged(&self, asked: &Path, path: &Path, verb: &str, rules: &Folders) -> Result<PathBuf> {
+        self.leaves.iter().try_for_each(|leave| leave.judge(verb, asked, path))?;
         let place = resolve(path);
         if place.as_ref().is_ok_and(|place| rules.allows(place)) {
             return place;
@@ -187,7 +214,7 @@ impl Access {
         };
         let verdict = self.net.judge(&host, address.port_or_known_default());
         if verdict == Verdict::Allowed {
-            return Ok(());
+            return self.leaves.iter().try_for_each(|leave| leave.judge_host(address));
         }
         Err(err!(Access, "this script may not connect to {host}").hint(match verdict {
             Verdict::Denied => denied_by("--deny-net"),
@@ -216,6 +243,11 @@ fn hub_hosts(endpoint: &str) -> Vec<String> {
         // An invalid address has no hub; requests to it are refused.
         host => hosts::host_rule(host).into_iter().collect(),
     }
+}
+
+/// An error if this is no host as rules name hosts.
+pub fn check_host(host: &str) -> Result<()> {
+    Hosts::only(&[host.to_string()]).map(drop)
 }
 
 /// The host in an address, without the name and password before it and the port after it.

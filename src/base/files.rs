@@ -15,6 +15,7 @@ use memmap2::Mmap;
 use sha2::{Digest, Sha256};
 
 use super::access::Access;
+use super::access::leave::Leave;
 use super::{Error, Result, Task};
 use crate::{bail, err};
 use lock::{LOCK, Lock, Passing};
@@ -150,13 +151,22 @@ impl Files {
 
     /// The text of a script, which is not an input: the record of a run contains it.
     pub fn script(&self, path: &Path) -> Result<String> {
-        let (bytes, _) = self.whole(path)?;
-        let text = utf8(bytes).map_err(|e| e.within(path.display()))?;
+        let text = utf8(self.of_program(path)?).map_err(|e| e.within(path.display()))?;
         // Some editors begin a file with a byte order mark, which is not part of the text.
         match text.strip_prefix('\u{feff}') {
             Some(rest) => Ok(rest.into()),
             None => Ok(text),
         }
+    }
+
+    /// The bytes of what belongs to the program or to the script, and is no input of the run.
+    pub fn of_program(&self, path: &Path) -> Result<Vec<u8>> {
+        Ok(self.whole(path)?.0)
+    }
+
+    /// The same files for the code of a library, which has this leave and no more.
+    pub fn under(&self, leave: Arc<Leave>) -> Self {
+        Self { access: self.access.under(leave), ..self.clone() }
     }
 
     /// Records an input with the hash of its bytes.

@@ -93,6 +93,12 @@ pub enum Command {
     Check(Check),
     /// Format scripts in place: indentation, blanks, commas at the end of lists
     Fmt(Fmt),
+    /// Make a new library
+    New(New),
+    /// Add a library to the project of this folder, once it is said what it may touch
+    Add(Add),
+    /// Run the tests of scripts and libraries
+    Test(Test),
     /// Look at features while typing: a page for the browser, on this machine alone
     Explore(Explore),
     /// Show the reference: all of it, a module, or one name
@@ -134,6 +140,55 @@ pub struct Fmt {
     /// Write nothing; print what would change, and exit with 1 if something would
     #[arg(long)]
     pub check: bool,
+}
+
+#[derive(Args)]
+pub struct New {
+    #[command(subcommand)]
+    pub what: NewWhat,
+}
+
+#[derive(Subcommand)]
+pub enum NewWhat {
+    /// A folder with a library that others can add: microtome.toml, a module, a test
+    Lib {
+        /// Its name, which is that of the folder, too
+        name: String,
+    },
+}
+
+#[derive(Args)]
+pub struct Add {
+    /// A folder, or the address of a .tar.gz as forges give it for a tag or a commit; without one, all that microtome.toml
+    /// names
+    pub place: Option<String>,
+
+    /// The SHA-256 that the archive must have
+    #[arg(long, requires = "place")]
+    pub hash: Option<String>,
+
+    /// Grant what the libraries want to touch without being asked
+    #[arg(long)]
+    pub yes: bool,
+}
+
+#[derive(Args)]
+pub struct Test {
+    /// A folder, with those below it, or one script
+    #[arg(value_name = "DIR", default_value = ".")]
+    pub place: PathBuf,
+
+    /// Only tests with this in their file or name
+    #[arg(long, value_name = "WORD")]
+    pub only: Option<String>,
+
+    /// How many run at a time [default: one per core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(MOST_THREADS)))]
+    pub jobs: Option<u16>,
+
+    /// Run each twice, and compare what it printed and wrote byte for byte
+    #[arg(long)]
+    pub again: bool,
 }
 
 #[derive(Args)]

@@ -1,5 +1,6 @@
 //! Floor 14: the command line. One file per subcommand.
 
+mod add;
 mod again;
 mod args;
 mod cache;
@@ -9,10 +10,12 @@ mod doc;
 mod eval;
 mod explore;
 mod fmt;
+mod new;
 mod progress;
 mod repl;
 mod run;
 mod setup;
+mod test;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -88,6 +91,9 @@ fn dispatch(cli: Cli) -> Exit {
         (Some(Command::Run(run)), _) => run::run(&cli.options, run),
         (Some(Command::Check(check)), _) => check::run(&cli.options, check),
         (Some(Command::Fmt(fmt)), _) => fmt::run(&cli.options, fmt),
+        (Some(Command::New(new)), _) => new::run(&cli.options, new),
+        (Some(Command::Add(add)), _) => add::run(&cli.options, add),
+        (Some(Command::Test(test)), _) => test::run(&cli.options, test),
         (Some(Command::Explore(explore)), _) => explore::run(&cli.options, explore),
         (Some(Command::Doc(doc)), _) => doc::run(&cli.options, doc),
         (Some(Command::Cache(cache)), _) => cache::run(&cli.options, cache),

@@ -1,9 +1,10 @@
 //! From the words of the command line to a session: access, device, threads, console, Ctrl-C.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -21,8 +22,8 @@ use crate::base::{Result, Task};
 use crate::model::hub;
 use crate::report::terminal::{Graphics, Screen};
 use crate::script::engine::console::Console;
-use crate::script::engine::env::Loaded;
-use crate::script::engine::env::{Arguments, Checks, Env};
+use crate::script::engine::env::{Arguments, Env};
+use crate::script::engine::owners::Owners;
 use crate::script::session::record::Record;
 use crate::{bail, err};
 
@@ -64,19 +65,58 @@ pub fn env(options: &Options, wants: Wants) -> Result<Env> {
     let task = Task::new(interrupted, progress);
     Ok(Env {
         device: device(&settings.device)?,
-        random: Randomness::new(settings.seed),
-        console: if wants.recording { console.keeping() } else { console },
+        random: Randomness::new(settings.seed).into(),
+        console: if wants.recording { console.keeping() } else { console }.into(),
         files: Files::new(access, wants.recording).heeding(&task),
         task,
-        arguments: wants.arguments,
-        checks: Checks::default(),
-        models: Loaded::default(),
-        recorded,
-        ran: RefCell::default(),
+        arguments: wants.arguments.into(),
+        checks: Rc::default(),
+        models: Rc::default(),
+        recorded: recorded.into(),
+        ran: Rc::default(),
         depth: 0,
         evaluate: OnceCell::new(),
+        owners: Owners::default(),
         settings,
     })
+}
+
+/// What the sessions of tests have in common; made once, before the first of them.
+#[derive(Clone)]
+pub struct Tests {
+    settings: Settings,
+    options: Options,
+    interrupted: Arc<AtomicBool>,
+}
+
+impl Tests {
+    pub fn new(options: &Options) -> Result<Self> {
+        let interrupted = listen_for_interruption(false)?;
+        Ok(Self { settings: settings(options), options: options.clone(), interrupted })
+    }
+
+    pub fn is_interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed)
+    }
+
+    /// An environment that prints into memory and writes below `out`.
+    pub fn env(&self, out: &std::path::Path) -> Result<Env> {
+        let settings = Settings { out: out.to_path_buf(), quiet: true, ..self.settings.clone() };
+        let access = access(&Options { out: out.to_path_buf(), ..self.options.clone() })?;
+        let task = Task::new(self.interrupted.clone(), Arc::new(Silent));
+        let colour = screen(&std::io::stdout()).colour;
+        let screen = Screen { width: 80, height: 24, colour, graphics: Graphics::Text };
+        let plain = Env::in_memory(out)?;
+        Ok(Env {
+            device: device(&settings.device)?,
+            random: Randomness::new(settings.seed).into(),
+            console: Console::memory(screen).keeping().into(),
+            files: Files::new(access, false).heeding(&task),
+            task,
+            settings,
+            ..plain
+        })
+    }
 }
 
 /// What scripts may touch. The user's tokens are for the hub alone.

@@ -11,6 +11,7 @@ use crate::script::docs::text::option_head;
 use crate::script::docs::{Entry, Role};
 use crate::script::engine::tokens::{KEYWORDS, Kind};
 use crate::script::engine::value::type_name;
+use crate::script::session::resolver::Resolver;
 
 /// What may stand at `cursor`, and where it begins: both byte offsets into `line`.
 pub fn complete(line: &str, cursor: usize, session: &Session) -> (usize, Vec<Candidate>) {
@@ -97,7 +98,11 @@ fn in_text(text: &Before, token: usize, start: usize, rest: &str, session: &Sess
     let (from, mut candidates) = names::of_files(written, session);
     if before.is_some_and(|import| text.word(import) == "import") {
         match written.split_once('/') {
-            None => candidates.extend(STDLIB.iter().map(|(name, _)| Candidate::plain(format!("std/{name}")))),
+            None => {
+                let libraries = Resolver::importable(session.env());
+                candidates.extend(libraries.iter().filter(|name| name.starts_with(written)).map(Candidate::plain));
+                candidates.extend(STDLIB.iter().map(|(name, _)| Candidate::plain(format!("std/{name}"))));
+            }
             Some(("std", _)) => candidates.extend(STDLIB.iter().map(|(name, _)| Candidate::plain(*name))),
             Some(_) => {}
         }

@@ -24,6 +24,7 @@ pub mod features;
 pub mod hooks;
 pub mod intervene;
 pub mod language;
+pub mod library;
 pub mod model;
 pub mod optim;
 pub mod plot;

@@ -4,11 +4,13 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use candle_core::Device;
 use rhai::{Dynamic, NativeCallContext};
 use serde::{Deserialize, Serialize};
 
+use crate::base::access::leave::Leave;
 use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
 use crate::base::random::Randomness;
@@ -18,26 +20,30 @@ use crate::err;
 use crate::report::terminal::{Graphics, Screen};
 use crate::script::engine::console::Console;
 pub use crate::script::engine::loaded::Loaded;
+use crate::script::engine::owners::Owners;
 
+#[derive(Clone)]
 pub struct Env {
     pub settings: Settings,
     pub task: Task,
     pub files: Files,
-    pub random: Randomness,
-    pub console: Console,
+    pub random: Rc<Randomness>,
+    pub console: Rc<Console>,
     pub device: Device,
-    pub arguments: Arguments,
-    pub checks: Checks,
+    pub arguments: Rc<Arguments>,
+    pub checks: Rc<Checks>,
     /// The models that were loaded, for dictionaries that name one.
-    pub models: Loaded,
+    pub models: Rc<Loaded>,
     /// Texts that stand in for files of these names: a recorded run is repeated with its own sources.
-    pub recorded: BTreeMap<String, String>,
+    pub recorded: Rc<BTreeMap<String, String>>,
     /// The texts of the scripts that this one ran, for its record.
-    pub ran: RefCell<BTreeMap<String, String>>,
+    pub ran: Rc<RefCell<BTreeMap<String, String>>>,
     /// How many scripts are running this one, each within the one before.
     pub depth: usize,
     /// Evaluates a script in a session of its own; set by the session.
     pub evaluate: OnceCell<Evaluate>,
+    /// Whose code each call is written in.
+    pub owners: Owners<Env>,
 }
 
 /// A whole script, by name and text, in a session of its own.
@@ -64,16 +70,17 @@ impl Env {
         Ok(Self {
             files: Files::new(Access::new(out, &Rules::default())?, false).heeding(&task),
             task,
-            random: Randomness::new(settings.seed),
-            console: Console::memory(screen),
+            random: Randomness::new(settings.seed).into(),
+            console: Console::memory(screen).into(),
             device: Device::Cpu,
-            arguments: Arguments::default(),
-            checks: Checks::default(),
-            models: Loaded::default(),
-            recorded: BTreeMap::new(),
-            ran: RefCell::default(),
+            arguments: Rc::default(),
+            checks: Rc::default(),
+            models: Rc::default(),
+            recorded: Rc::default(),
+            ran: Rc::default(),
             depth: 0,
             evaluate: OnceCell::new(),
+            owners: Owners::default(),
             settings,
         })
     }
@@ -90,8 +97,8 @@ impl Env {
         Ok(Self {
             files: Files::new(access, true).heeding(&task),
             task,
-            random: Randomness::new(seed),
-            console: Console::memory(*self.console.screen()).keeping(),
+            random: Randomness::new(seed).into(),
+            console: Console::memory(*self.console.screen()).keeping().into(),
             recorded: self.recorded.clone(),
             depth: self.depth + 1,
             settings,
@@ -106,28 +113,39 @@ impl Env {
             settings: self.settings.clone(),
             task: self.task.clone(),
             files: Files::new(self.files.access().clone(), false).heeding(&self.task),
-            random: Randomness::new(self.settings.seed),
-            console: self.console.beside(),
+            random: Randomness::new(self.settings.seed).into(),
+            console: self.console.beside().into(),
             device: self.device.clone(),
-            arguments,
-            checks: Checks::default(),
-            models: Loaded::default(),
-            recorded: BTreeMap::new(),
-            ran: RefCell::default(),
+            arguments: arguments.into(),
+            checks: Rc::default(),
+            models: Rc::default(),
+            recorded: Rc::default(),
+            ran: Rc::default(),
             depth: 0,
             evaluate: OnceCell::new(),
+            owners: Owners::default(),
         }
+    }
+
+    /// The same environment for the code of libraries, with their leave and no more.
+    fn under(&self, leaves: &[Arc<Leave>]) -> Self {
+        let narrowed = leaves.iter().fold(self.files.clone(), |files, leave| files.under(leave.clone()));
+        // What a library's code calls looks for no owner again, and the two must not hold each other.
+        Self { files: narrowed, owners: Owners::default(), ..self.clone() }
     }
 }
 
 /// The environment of a running call.
 ///
 /// It travels as the engine's tag, which [`crate::script::session::build::build`] sets; a call outside of such an engine is a mistake
-/// in this program, answered as one.
+/// in this program, answered as one. A call that is written in a library gets the environment with that library's leave;
+/// what it makes of it (a text that reads its files later) keeps that leave.
 pub fn env(ctx: &NativeCallContext) -> Result<Rc<Env>> {
-    ctx.tag()
+    let env = ctx
+        .tag()
         .and_then(|tag| tag.clone().try_cast::<Rc<Env>>())
-        .ok_or_else(|| err!(Bug, "this engine carries no environment"))
+        .ok_or_else(|| err!(Bug, "this engine carries no environment"))?;
+    Ok(env.owners.narrowed(ctx.fn_name(), |leaves| env.under(leaves)).unwrap_or(env))
 }
 
 /// What stood after the file on the command line, and which of it the script asked for.

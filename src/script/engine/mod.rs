@@ -14,6 +14,7 @@ pub mod handle;
 pub mod loaded;
 pub mod marks;
 pub mod options;
+pub mod owners;
 pub mod panics;
 pub mod paper;
 pub mod room;

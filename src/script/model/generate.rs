@@ -30,7 +30,7 @@ fn generated(
     let seed = options.seed.stated().unwrap_or_else(|| env.random.generator(None).next_u64());
     let Input { batch, several } = asked.input(ctx, m, x)?;
     let has_text = in_words || options.stops_at_texts();
-    let voice = (has_text && !several && env.console.is_conversation()).then_some(&env.console);
+    let voice = (has_text && !several && env.console.is_conversation()).then_some(&*env.console);
     let mut heard = |new: &str| {
         if let Some(console) = voice {
             console.speak(new);

@@ -12,6 +12,7 @@ use crate::script::engine::env::{self, Env};
 use crate::script::engine::failure::{Known, Sources};
 use crate::script::engine::handle::{self, HandleType};
 use crate::script::engine::marks::Marks;
+use crate::script::engine::owners::{Owner, Owners};
 use crate::script::engine::room::Room;
 use crate::script::engine::value::{Fallible, given};
 use crate::script::engine::{binding, caught, show};
@@ -152,7 +153,7 @@ pub fn build(env: &Rc<Env>, texts: &Texts) -> Engine {
     engine.register_global_module(ranges::iteration().into());
     engine.register_global_module(standins::module().into());
     operators(&mut engine);
-    evaluation(&mut engine, texts.marks.clone());
+    evaluation(&mut engine, texts.marks.clone(), env.owners.clone());
     engine
 }
 
@@ -163,13 +164,18 @@ fn operators(engine: &mut Engine) {
 }
 
 /// `eval(text)`: the language's own compiles the text without the variables around it, which strict names then miss.
-fn evaluation(engine: &mut Engine, marks: Marks) {
-    let evaluate = move |context: &mut EvalContext, inputs: &[Expression]| evaluated(context, inputs, &marks);
+fn evaluation(engine: &mut Engine, marks: Marks, owners: Owners<Env>) {
+    let evaluate = move |context: &mut EvalContext, inputs: &[Expression]| evaluated(context, inputs, &marks, &owners);
     // Refused only for words that are none, which `eval` is not; the tests use it.
     let _accepted = engine.register_custom_syntax(["eval", "(", "$expr$", ")"], false, evaluate);
 }
 
-fn evaluated(context: &mut EvalContext, inputs: &[Expression], marks: &Marks) -> Fallible<Dynamic> {
+fn evaluated(
+    context: &mut EvalContext,
+    inputs: &[Expression],
+    marks: &Marks,
+    owners: &Owners<Env>,
+) -> Fallible<Dynamic> {
     let Some(argument) = inputs.first() else { return Ok(Dynamic::UNIT) };
     let text = given("text", &context.eval_expression_tree(argument)?).text()?;
     let ast = context
@@ -182,12 +188,15 @@ fn evaluated(context: &mut EvalContext, inputs: &[Expression], marks: &Marks) ->
             .into());
     }
     marks.add(&ast);
+    // Libraries that people share may not evaluate texts.
+    owners.add(&ast, Owner::User);
     let block = StmtBlock::new(ast.statements().iter().cloned(), argument.position(), argument.position());
     let before = context.scope().len();
     let block = Expr::Stmt(block.into());
     #[expect(deprecated, reason = "the engine calls it volatile, not old")]
     let value = context.eval_expression_tree_raw(&Expression::from(&block), false);
     marks.forget(&ast);
+    owners.forget(&ast);
     if context.scope().len() != before {
         // Variables that the text made have moved those after them away from where the parser saw them.
         context.global_runtime_state_mut().always_search_scope = true;

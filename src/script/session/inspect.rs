@@ -68,6 +68,18 @@ pub fn imports(ast: &AST) -> Vec<Import> {
     imports
 }
 
+/// Where a text is evaluated, if one is: `eval` is a word of ours, and the only one.
+pub fn evaluation(ast: &AST) -> Option<Position> {
+    let mut found = None;
+    ast.walk(&mut |path: &[ASTNode]| {
+        if let Some(ASTNode::Expr(Expr::Custom(_, position))) = path.last() {
+            found.get_or_insert(*position);
+        }
+        true
+    });
+    found
+}
+
 /// Names that the script asks for by `arg("name", ..)`, or nothing if some name is known only when it runs.
 pub fn arguments(ast: &AST) -> Option<Vec<String>> {
     calls(ast)

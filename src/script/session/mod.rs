@@ -7,6 +7,8 @@ pub mod inspect;
 pub mod record;
 pub mod resolver;
 pub mod scripts;
+pub mod stated;
+pub mod suite;
 mod told;
 mod whole;
 mod words;
@@ -22,6 +24,7 @@ use crate::base::{Kind, Result};
 use crate::script::docs::Docs;
 use crate::script::engine::env::{Env, Evaluated};
 use crate::script::engine::failure::{Failure, Known, Sources, explain};
+use crate::script::engine::owners::Owner;
 use crate::script::engine::panics;
 use crate::script::engine::unfinished;
 use crate::script::session::build::Texts;
@@ -146,6 +149,7 @@ impl Session {
             Ok(mut ast) => {
                 ast.set_source(name);
                 self.texts.marks.add(&ast);
+                self.env.owners.add(&ast, Owner::User);
                 Ok(ast)
             }
             Err(error) => Err(self.explain(name, &error.into())),

@@ -1,46 +1,185 @@
-//! Finding what `import` names: the embedded stdlib, beside the importing file, the user's library, `MICROTOME_PATH`.
+//! Finding what `import` names: the embedded stdlib, a library of the project, beside the importing file, the user's library,
+//! `MICROTOME_PATH`.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use rhai::{Engine, EvalAltResult, FnNamespace, Module, ModuleResolver, Position, Scope, Shared};
+use rhai::{AST, Engine, EvalAltResult, FnNamespace, Module, ModuleResolver, Position, Scope, Shared};
 
 use crate::base::{Kind, Result, names};
 use crate::err;
+use crate::model::hub;
 use crate::script::docs::stdlib::{PREFIX, STDLIB, stdlib};
 use crate::script::engine::env::Env;
 use crate::script::engine::marks::Marks;
+use crate::script::engine::owners::Owner;
 use crate::script::engine::sources::Sources;
+use crate::script::library::graph::{self, Library};
+use crate::script::library::project::{self, Project};
+use crate::script::library::{LOCK, MAIN};
+use crate::script::session::inspect;
 
 pub struct Resolver {
     env: Rc<Env>,
     sources: Sources,
     marks: Marks,
-    /// Modules by the name of their source, so that each is run once.
-    loaded: RefCell<BTreeMap<String, Shared<Module>>>,
-    /// What is being loaded just now, to tell a circle of imports.
-    loading: RefCell<Vec<String>>,
+    /// Modules by who owns their code and by the name of their source, so that each is run once. What a library imports
+    /// of the stdlib is its own: it has the leave of that library.
+    loaded: RefCell<BTreeMap<(Owner, String), Shared<Module>>>,
+    /// What is being loaded just now, to tell a circle of imports, and whose code imports.
+    loading: RefCell<Vec<Unit>>,
+    projects: RefCell<BTreeMap<PathBuf, (String, Rc<Project>)>>,
+    /// The owners of the code of libraries, by what decides their leave.
+    owners: RefCell<BTreeMap<String, Owner>>,
+}
+
+/// A source that an import means.
+#[derive(Clone)]
+struct Unit {
+    name: String,
+    owner: Owner,
+    /// The project, the library and the name of the module, of a library that people share.
+    of: Option<(Rc<Project>, Rc<Library>, String)>,
 }
 
 impl Resolver {
     pub fn new(env: Rc<Env>, sources: Sources, marks: Marks) -> Self {
-        Self { env, sources, marks, loaded: RefCell::default(), loading: RefCell::default() }
+        Self {
+            env,
+            sources,
+            marks,
+            loaded: RefCell::default(),
+            loading: RefCell::default(),
+            projects: RefCell::default(),
+            owners: RefCell::default(),
+        }
     }
 
-    /// The name and the text of the source that `path` means for the script called `from`.
-    fn find(&self, path: &str, from: Option<&str>) -> Result<(String, String)> {
+    /// The source that `path` means for the script called `from`, and its text.
+    ///
+    /// What begins with `std/` is of the stdlib, and what begins with the name of a dependency is of that library, also if
+    /// a file of that name is beside the script: that one is `./name`.
+    fn find(&self, path: &str, from: Option<&str>) -> Result<(Unit, String)> {
+        let importing = self.loading.borrow().last().cloned();
+        let owner = importing.as_ref().map_or(Owner::User, |unit| unit.owner);
         if let Some(name) = path.strip_prefix(PREFIX) {
+            let unit = Unit { name: path.to_string(), owner, of: None };
             if let Some(text) = self.env.recorded.get(path) {
-                return Ok((path.to_string(), text.clone()));
+                return Ok((unit, text.clone()));
             }
             return match STDLIB.iter().find(|(known, _)| *known == name) {
-                Some((_, text)) => Ok((path.to_string(), text.to_string())),
+                Some((_, text)) => Ok((unit, text.to_string())),
                 None => Err(err!(Name, "there is no `{path}` in the stdlib")
                     .maybe_hint(names::suggestion(path, stdlib().iter().map(String::as_str)))),
             };
         }
+        if let Some(Unit { of: Some((project, library, module)), .. }) = &importing {
+            return self.for_library(path, project, library, module);
+        }
+        if let Some((name, module)) = graph::taken_apart(path)
+            && let Some(project) = self.project(&script_folder(from))?
+            && let Some(library) = project.wanted(name)
+        {
+            return self.module_of(&project, &library, module);
+        }
+        self.file(path, from)
+    }
+
+    /// What the code of a library imports: modules of its own and of its dependencies, and nothing else.
+    fn for_library(
+        &self,
+        path: &str,
+        project: &Rc<Project>,
+        library: &Rc<Library>,
+        module: &str,
+    ) -> Result<(Unit, String)> {
+        if let Some((name, wanted)) = graph::taken_apart(path)
+            && let Some(other) = project.wanted_by(library, name)
+        {
+            return self.module_of(project, &other, wanted);
+        }
+        if let Some(sibling) = graph::sibling(path, module)
+            && let Some(found) = self.module_if_there(project, library, sibling)?
+        {
+            return Ok(found);
+        }
+        let name = &library.name;
+        Err(err!(File, "the library `{name}` imports `{path}`, which is none of its modules, nor of its dependencies")
+            .hint(format!(
+                "what `{name}` imports from elsewhere stands in its {} under [dependencies]",
+                library.manifest
+            )))
+    }
+
+    fn module_of(&self, project: &Rc<Project>, library: &Rc<Library>, module: String) -> Result<(Unit, String)> {
+        self.module_if_there(project, library, module.clone())?.ok_or_else(|| {
+            err!(File, "the library `{}` has no module `{module}`", library.name)
+                .hint(format!("`import \"{}\"` is its main module, {MAIN}.rhai", library.name))
+        })
+    }
+
+    fn module_if_there(
+        &self,
+        project: &Rc<Project>,
+        library: &Rc<Library>,
+        module: String,
+    ) -> Result<Option<(Unit, String)>> {
+        let name = library.source(&module);
+        let text = match self.env.recorded.get(&name) {
+            Some(text) => Some(text.clone()),
+            None => library.text(&module, &self.env.files, self.env.settings.cache.as_deref(), &self.env.task)?,
+        };
+        let Some(text) = text else { return Ok(None) };
+        // The record of a run has what decides which libraries there are, and what they may touch.
+        for (name, text) in &project.texts {
+            self.sources.add(name, text);
+        }
+        let owner = self.owner(library)?;
+        Ok(Some((Unit { name, owner, of: Some((project.clone(), library.clone(), module)) }, text)))
+    }
+
+    /// Who owns the code of a library: one owner for each library and leave.
+    fn owner(&self, library: &Library) -> Result<Owner> {
+        let key = format!("{} {} {:?}", library.name, library.shown, library.touches);
+        if let Some(owner) = self.owners.borrow().get(&key) {
+            return Ok(*owner);
+        }
+        let access = self.env.files.access();
+        let leave =
+            access.leave(&library.name, &library.manifest, &library.touches, &hub::Settings::from_env().cache)?;
+        let owner = self.env.owners.library(leave);
+        self.owners.borrow_mut().insert(key, owner);
+        Ok(owner)
+    }
+
+    /// The project that scripts in a folder belong to, read again when its files have changed.
+    fn project(&self, folder: &Path) -> Result<Option<Rc<Project>>> {
+        let read = |path: &Path| match self.env.recorded.is_empty() {
+            true => {
+                let is_there = self.env.files.has(path).is_ok_and(|there| there && path.is_file());
+                is_there.then(|| self.env.files.script(path)).transpose()
+            }
+            // A recorded run is repeated with the files that it saw.
+            false => Ok(self.env.recorded.get(&project::shown(path)).cloned()),
+        };
+        let Some((root, manifest)) = project::found(folder, &read)? else { return Ok(None) };
+        let lock = read(&root.join(LOCK))?.unwrap_or_default();
+        let state = format!("{manifest}\0{lock}");
+        if let Some((known, project)) = self.projects.borrow().get(&root)
+            && *known == state
+        {
+            return Ok(Some(project.clone()));
+        }
+        let project = Rc::new(Project::load(root.clone(), manifest, &read).map_err(crate::base::Error::from)?);
+        self.projects.borrow_mut().insert(root, (state, project.clone()));
+        Ok(Some(project))
+    }
+
+    /// A file beside the script, in the user's library, or on `MICROTOME_PATH`.
+    fn file(&self, path: &str, from: Option<&str>) -> Result<(Unit, String)> {
+        let unit = |place: &Path| Unit { name: shown(place), owner: Owner::User, of: None };
         let mut file = PathBuf::from(path);
         if file.extension().is_none_or(|e| e != "rhai") {
             file = PathBuf::from(format!("{path}.rhai"));
@@ -50,12 +189,12 @@ impl Resolver {
         let mut refused = Vec::new();
         for place in &places {
             if let Some(text) = self.env.recorded.get(&shown(place)) {
-                return Ok((shown(place), text.clone()));
+                return Ok((unit(place), text.clone()));
             }
             // Absolute, since a library is looked for nowhere else than here.
             let exact = std::path::absolute(place).unwrap_or_else(|_| place.clone());
             match self.env.files.has(&exact) {
-                Ok(true) if exact.is_file() => return Ok((shown(place), self.env.files.script(place)?)),
+                Ok(true) if exact.is_file() => return Ok((unit(place), self.env.files.script(place)?)),
                 Err(refusal) if refusal.kind == Kind::Access => refused.push(refusal.message),
                 _ => {}
             }
@@ -88,21 +227,71 @@ impl Resolver {
         names::nearest(wanted, names.iter().filter_map(|name| name.strip_suffix(".rhai"))).map(str::to_string)
     }
 
-    fn load(&self, engine: &Engine, name: &str, text: &str) -> std::result::Result<Shared<Module>, Box<EvalAltResult>> {
-        if let Some(module) = self.loaded.borrow().get(name) {
+    fn load(&self, engine: &Engine, unit: Unit, text: &str) -> std::result::Result<Shared<Module>, Box<EvalAltResult>> {
+        let key = (unit.owner, unit.name.clone());
+        if let Some(module) = self.loaded.borrow().get(&key) {
             return Ok(module.clone());
         }
-        if self.loading.borrow().iter().any(|other| other == name) {
-            let circle = self.loading.borrow().join(" -> ");
-            return Err(err!(File, "libraries import each other in a circle: {circle} -> {name}").into());
+        if self.loading.borrow().iter().any(|other| (other.owner, &other.name) == (unit.owner, &unit.name)) {
+            let circle: Vec<String> = self.loading.borrow().iter().map(|unit| unit.name.clone()).collect();
+            let circle = circle.join(" -> ");
+            return Err(err!(File, "libraries import each other in a circle: {circle} -> {}", unit.name).into());
         }
-        self.sources.add(name, text);
-        self.loading.borrow_mut().push(name.to_string());
-        let module = compile(engine, name, text, &self.marks);
+        self.sources.add(&unit.name, text);
+        self.loading.borrow_mut().push(unit.clone());
+        let module = self.compile(engine, &unit, text);
         self.loading.borrow_mut().pop();
         let module = Shared::new(module?);
-        self.loaded.borrow_mut().insert(name.to_string(), module.clone());
+        self.loaded.borrow_mut().insert(key, module.clone());
         Ok(module)
+    }
+
+    /// Compiles and runs a library; what it defines becomes the module's.
+    fn compile(&self, engine: &Engine, unit: &Unit, text: &str) -> std::result::Result<Module, Box<EvalAltResult>> {
+        let mut ast = engine.compile(text)?;
+        ast.set_source(&unit.name);
+        self.marks.add(&ast);
+        self.env.owners.add(&ast, unit.owner);
+        if unit.owner != Owner::User {
+            refuse_late_code(&ast)?;
+        }
+        let mut module = Module::eval_ast_as_new(Scope::new(), &ast, engine)?;
+        set_closures_free(&mut module, &ast);
+        Ok(module)
+    }
+
+    /// What the prompt offers after `import "` in the current folder, beside files and the stdlib: names of libraries.
+    pub fn importable(env: &Env) -> Vec<String> {
+        let read = |path: &Path| {
+            let is_there = env.files.has(path).is_ok_and(|there| there && path.is_file());
+            is_there.then(|| env.files.script(path)).transpose()
+        };
+        let load = |(root, manifest)| Project::load(root, manifest, &read).ok();
+        let project = project::found(Path::new(""), &read).ok().flatten().and_then(load);
+        project.map(|project| project.importable().map(String::from).collect()).unwrap_or_default()
+    }
+}
+
+/// Refuses code of a library that would be known only when it runs: whose it is must be certain.
+fn refuse_late_code(ast: &AST) -> std::result::Result<(), Box<EvalAltResult>> {
+    let placed = |error: crate::base::Error, position: Position| {
+        let mut error: Box<EvalAltResult> = error.into();
+        error.set_position(position);
+        error
+    };
+    for import in inspect::imports(ast) {
+        if !import.top || import.path.is_none() {
+            let error =
+                err!(Argument, "a library imports at the top of its modules, by names that stand there as strings");
+            return Err(placed(error.hint("move the import to the top"), import.position));
+        }
+    }
+    match inspect::evaluation(ast) {
+        Some(position) => {
+            let error = err!(Argument, "a library may not use `eval`");
+            Err(placed(error.hint("take a closure in place of a text: `|x| x + 1`"), position))
+        }
+        None => Ok(()),
     }
 }
 
@@ -114,23 +303,14 @@ impl ModuleResolver for Resolver {
         path: &str,
         position: Position,
     ) -> std::result::Result<Shared<Module>, Box<EvalAltResult>> {
-        let (name, text) = self.find(path, source).map_err(|e| {
+        let (unit, text) = self.find(path, source).map_err(|e| {
             let mut error: Box<EvalAltResult> = e.into();
             error.set_position(position);
             error
         })?;
-        self.load(engine, &name, &text).map_err(|error| Box::new(EvalAltResult::ErrorInModule(name, error, position)))
+        let name = unit.name.clone();
+        self.load(engine, unit, &text).map_err(|error| Box::new(EvalAltResult::ErrorInModule(name, error, position)))
     }
-}
-
-/// Compiles and runs a library; what it defines becomes the module's.
-fn compile(engine: &Engine, name: &str, text: &str, marks: &Marks) -> std::result::Result<Module, Box<EvalAltResult>> {
-    let mut ast = engine.compile(text)?;
-    ast.set_source(name);
-    marks.add(&ast);
-    let mut module = Module::eval_ast_as_new(Scope::new(), &ast, engine)?;
-    set_closures_free(&mut module, &ast);
-    Ok(module)
 }
 
 /// Makes the closures that are written in a module callable wherever they are carried to.
@@ -152,7 +332,7 @@ pub fn set_closures_free(module: &mut Module, ast: &rhai::AST) {
 /// Where libraries are looked for, in order.
 fn folders(from: Option<&str>) -> Vec<PathBuf> {
     let beside = from.map(Path::new).filter(|from| from.extension().is_some_and(|e| e == "rhai"));
-    let mut folders = vec![beside.and_then(Path::parent).unwrap_or(Path::new("")).to_path_buf()];
+    let mut folders = vec![script_folder(from)];
     // A script that is a link to one elsewhere finds the libraries there, too.
     if let Some((link, folder)) = beside.and_then(|from| Some((from.read_link().ok()?, from.parent()?)))
         && let Some(real) = folder.join(link).parent()
@@ -164,6 +344,12 @@ fn folders(from: Option<&str>) -> Vec<PathBuf> {
         folders.extend(std::env::split_paths(&more).filter(|folder| !folder.as_os_str().is_empty()));
     }
     folders
+}
+
+/// The folder of a script; the current one for a line of the prompt.
+fn script_folder(from: Option<&str>) -> PathBuf {
+    let file = from.map(Path::new).filter(|from| from.extension().is_some_and(|e| e == "rhai"));
+    file.and_then(Path::parent).unwrap_or(Path::new("")).to_path_buf()
 }
 
 /// The folder of libraries that are the user's own, such as `~/.config/microtome/lib`.

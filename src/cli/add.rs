@@ -1,0 +1,102 @@
+//! `microtome add [PLACE]`: says what libraries may touch, asks, and locks them.
+
+use std::io::{BufRead, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use super::args::{Add, Options};
+use super::setup::{self, Wants};
+use super::{Exit, run, tell};
+use crate::base::Result;
+use crate::base::files::Files;
+use crate::err;
+use crate::script::engine::drawing;
+use crate::script::engine::failure::{Failure, Sources};
+use crate::script::library::add::{Ground, Plan, Wish, hosts};
+use crate::script::library::manifest::Mistake;
+use crate::script::library::{LOCK, MANIFEST, project};
+
+pub fn run(options: &Options, add: &Add) -> Result<Exit> {
+    // What the user names on the command line, and in the project's own manifest, is theirs to write and to fetch.
+    let mut options = options.clone();
+    let root = root(&options)?;
+    options.allow_write.push(root.clone());
+    let manifest = Files::new(setup::access(&options)?, false).script(&root.join(MANIFEST)).ok();
+    options.allow_net.extend(hosts(add.place.as_deref(), manifest.as_deref()));
+    let env = setup::env(&options, Wants::default())?;
+    let cache = env.settings.cache.as_deref();
+    let ground = Ground { root, files: &env.files, cache, task: &env.task };
+    let plan = match ground.plan(&Wish { place: add.place.as_deref(), hash: add.hash.as_deref() }) {
+        Ok(plan) => plan,
+        Err(mistake) => return mistaken(*mistake),
+    };
+    if plan.lock.libraries.is_empty() {
+        tell(&format!("{MANIFEST} names no libraries"));
+        return Ok(Exit::Done);
+    }
+    let shown = run::to_stdout(&plan.said());
+    if shown != Exit::Done {
+        return Ok(shown);
+    }
+    if !plan.is_new {
+        tell(&format!("nothing is new: {LOCK} has all of it"));
+        return Ok(Exit::Done);
+    }
+    if !add.yes && !agreed()? {
+        tell("nothing was written");
+        return Ok(Exit::Failed);
+    }
+    let kept = kept(&env.files, cache)?;
+    ground.carry_out(&plan, &kept)?;
+    told(&plan);
+    Ok(Exit::Done)
+}
+
+/// The folder of the project: that of the nearest manifest above, or the current one.
+fn root(options: &Options) -> Result<PathBuf> {
+    let files = Files::new(setup::access(options)?, false);
+    let read = |path: &Path| match files.has(path).is_ok_and(|there| there && path.is_file()) {
+        true => files.script(path).map(Some),
+        false => Ok(None),
+    };
+    let found = project::found(Path::new(""), &read)?;
+    let here = || std::env::current_dir().map_err(|e| crate::base::Error::io("find", Path::new("."), &e));
+    found.map_or_else(here, |(root, _)| Ok(root))
+}
+
+/// Files that may be written in the cache.
+fn kept(files: &Files, cache: Option<&Path>) -> Result<Files> {
+    match cache {
+        Some(cache) => Ok(Files::new(files.access().within(cache)?, false)),
+        None => Ok(files.clone()),
+    }
+}
+
+/// Whether the user says yes.
+fn agreed() -> Result<bool> {
+    let stdin = std::io::stdin();
+    if !stdin.is_terminal() {
+        return Err(err!(Argument, "what the libraries may touch was not agreed to: nobody can be asked here")
+            .hint("look at the table, and say `--yes` if that is right"));
+    }
+    let mut out = std::io::stderr();
+    let _reader_may_be_gone = write!(out, "May they? [y/N] ").and_then(|()| out.flush());
+    let mut answer = String::new();
+    stdin.lock().read_line(&mut answer).map_err(|e| crate::base::Error::io("read", Path::new("the answer"), &e))?;
+    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+}
+
+fn told(plan: &Plan) {
+    let names: Vec<&str> = plan.lock.libraries.iter().map(|locked| locked.name.as_str()).collect();
+    tell(&format!("wrote {MANIFEST} and {LOCK}: {}", names.join(", ")));
+}
+
+/// A mistake in a file is drawn under its line.
+fn mistaken(mistake: Mistake) -> Result<Exit> {
+    let Some((file, ..)) = &mistake.place else { return Err(mistake.error) };
+    let sources = Sources::default();
+    sources.add(file, &mistake.text);
+    let colour = setup::screen(&std::io::stderr()).colour;
+    let failure = Failure::from(Box::new(mistake));
+    crate::script::engine::console::to_stderr(&drawing::draw(&failure, &sources, colour));
+    Ok(Exit::Failed)
+}

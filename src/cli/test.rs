@@ -1,0 +1,162 @@
+//! `microtome test [DIR]`: runs the tests of scripts and libraries, several at a time.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use super::args::{Options, Test as Arguments};
+use super::setup::Tests;
+use super::{Exit, run, tell};
+use crate::base::{Error, Result};
+use crate::err;
+use crate::report::symbols::count;
+use crate::script::Session;
+use crate::script::engine::thread::with_large_stack;
+use crate::script::session::suite::{self, Outcome, Test, Verdict};
+
+/// What a test came to, and how long it took.
+type Ran = (Result<Outcome>, Duration);
+
+pub fn run(options: &Options, arguments: &Arguments) -> Result<Exit> {
+    let common = Tests::new(options)?;
+    let tests = found(&common, arguments)?;
+    if tests.is_empty() {
+        return Err(err!(File, "there are no tests in {}", arguments.place.display())
+            .hint("a test is a function `test_..` without parameters, or a line that ends in `//=> value`"));
+    }
+    let jobs = match arguments.jobs {
+        Some(jobs) => usize::from(jobs),
+        None => std::thread::available_parallelism().map_or(1, usize::from),
+    };
+    let begun = Instant::now();
+    let (next, mut counts) = (AtomicUsize::new(0), BTreeMap::new());
+    let (sender, receiver) = mpsc::channel::<(usize, Ran)>();
+    let mut drawn = String::new();
+    let closed = std::thread::scope(|scope| {
+        for _ in 0..jobs.min(tests.len()) {
+            let (sender, next, tests, common) = (sender.clone(), &next, &tests, &common);
+            scope.spawn(move || {
+                while let Some((number, test)) = following(next, tests).filter(|_| !common.is_interrupted()) {
+                    let begun = Instant::now();
+                    let outcome = ran(common, test, arguments.again);
+                    if sender.send((number, (outcome, begun.elapsed()))).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        // Said in the order of the files, whichever ends first.
+        let (mut waiting, mut said) = (BTreeMap::new(), 0);
+        for (number, ran) in receiver {
+            waiting.insert(number, ran);
+            while let Some((ran, test)) = waiting.remove(&said).zip(tests.get(said)) {
+                said += 1;
+                let (word, line) = line(test, ran, &mut drawn);
+                *counts.entry(word).or_insert(0_usize) += 1;
+                let written = run::to_stdout(&line);
+                if written != Exit::Done {
+                    next.store(tests.len(), Ordering::Relaxed);
+                    return Some(written);
+                }
+            }
+        }
+        None
+    });
+    if let Some(exit) = closed {
+        return Ok(exit);
+    }
+    if common.is_interrupted() {
+        tell("interrupted");
+        return Ok(Exit::Interrupted);
+    }
+    Ok(summed_up(&counts, &drawn, begun.elapsed()))
+}
+
+fn following<'t>(next: &AtomicUsize, tests: &'t [Test]) -> Option<(usize, &'t Test)> {
+    let number = next.fetch_add(1, Ordering::Relaxed);
+    tests.get(number).map(|test| (number, test))
+}
+
+/// The tests that are wanted, in the order of their files.
+fn found(common: &Tests, arguments: &Arguments) -> Result<Vec<Test>> {
+    let scratch = scratch()?;
+    let session = Session::new(common.env(scratch.path())?);
+    let place = arguments.place.strip_prefix(".").unwrap_or(&arguments.place);
+    let mut all = Vec::new();
+    let files = &session.env().files;
+    for file in suite::scripts(files, if place.as_os_str().is_empty() { ".".as_ref() } else { place })? {
+        let file = file.strip_prefix(".").unwrap_or(&file);
+        all.extend(suite::tests(&session, &file.display().to_string(), &files.script(file)?));
+    }
+    if let Some(word) = &arguments.only {
+        all.retain(|test| format!("{}: {}", test.file, test.name).contains(word.as_str()));
+    }
+    Ok(all)
+}
+
+fn scratch() -> Result<tempfile::TempDir> {
+    tempfile::tempdir().map_err(|e| Error::io("make", &std::env::temp_dir(), &e))
+}
+
+fn ran(common: &Tests, test: &Test, again: bool) -> Result<Outcome> {
+    let first = once(common, test)?;
+    if !again || first.verdict != Verdict::Passed {
+        return Ok(first);
+    }
+    let second = once(common, test)?;
+    let mut unlike: Vec<String> = Vec::new();
+    if first.printed != second.printed {
+        unlike.push("what it printed".into());
+    }
+    let names = first.written.keys().chain(second.written.keys().filter(|name| !first.written.contains_key(*name)));
+    unlike.extend(names.filter(|name| first.written.get(*name) != second.written.get(*name)).cloned());
+    match unlike.is_empty() {
+        true => Ok(first),
+        false => {
+            let drawn = format!("error: the second run differs in {}\n", unlike.join(", "));
+            Ok(Outcome { verdict: Verdict::Failed, drawn, ..second })
+        }
+    }
+}
+
+/// Runs a test on a thread with a large stack, in a session and an output folder of its own.
+fn once(common: &Tests, test: &Test) -> Result<Outcome> {
+    let scratch = scratch()?;
+    let (common, test, out) = (common.clone(), test.clone(), scratch.path().to_path_buf());
+    with_large_stack(move || Ok(test.run(&mut Session::new(common.env(&out)?))))?
+}
+
+/// The word for how a test ended, and its line. What went wrong is added to `drawn`.
+fn line(test: &Test, (outcome, took): Ran, drawn: &mut String) -> (&'static str, String) {
+    let title = format!("{}: {}", test.file, test.name);
+    let word = match &outcome {
+        Ok(outcome) if outcome.verdict == Verdict::Passed => "passed",
+        Ok(outcome) if outcome.verdict == Verdict::Unchecked => "unchecked",
+        _ => "failed",
+    };
+    let said = match outcome {
+        Ok(outcome) if outcome.verdict == Verdict::Passed => None,
+        Ok(outcome) => Some(format!("{}{}", outcome.drawn, outcome.printed)),
+        Err(error) => Some(format!("error: {error}\n")),
+    };
+    if let Some(said) = said {
+        drawn.push_str(&format!("\n--- {title}\n{said}"));
+    }
+    let mark = if word == "passed" { "ok" } else { "FAILED" };
+    (word, format!("{mark:<6} {:>6.2} s  {title}\n", took.as_secs_f64()))
+}
+
+fn summed_up(counts: &BTreeMap<&str, usize>, drawn: &str, took: Duration) -> Exit {
+    let of = |word: &str| counts.get(word).copied().unwrap_or(0);
+    let (passed, failed, unchecked) = (of("passed"), of("failed"), of("unchecked"));
+    let all = format!("{} passed, {} failed", count(passed, "test"), failed + unchecked);
+    let written = run::to_stdout(&format!("{drawn}\n{all}, in {:.1} s\n", took.as_secs_f64()));
+    match (written, failed, unchecked) {
+        (Exit::Done, 0, 0) => Exit::Done,
+        (Exit::Done, 0, _) => Exit::CheckFailed,
+        (Exit::Done, ..) => Exit::Failed,
+        (other, ..) => other,
+    }
+}

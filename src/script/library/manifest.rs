@@ -1,0 +1,335 @@
+//! `microtome.toml`: what a library or an experiment says of itself.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::str::FromStr;
+
+use semver::{Version, VersionReq};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+
+use super::MANIFEST;
+use crate::base::access::leave::{EVERYTHING, Touches};
+use crate::base::{Error, Result, names};
+use crate::script::engine::failure::{Failure, SourcePlace};
+use crate::{bail, err};
+
+/// A longer manifest is none.
+pub const LONGEST: usize = 1 << 20;
+
+/// The keys of the file, for those that are misspelt.
+const KEYS: [&str; 16] = [
+    "name",
+    "version",
+    "microtome",
+    "licence",
+    "description",
+    "authors",
+    "homepage",
+    "touches",
+    "dependencies",
+    "read",
+    "write",
+    "net",
+    "path",
+    "address",
+    "hash",
+    "license",
+];
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// An experiment that nobody imports needs none.
+    pub name: Option<String>,
+    #[serde(default, deserialize_with = "parsed")]
+    pub version: Option<Version>,
+    /// The versions of microtome that it runs with.
+    #[serde(default, deserialize_with = "parsed")]
+    pub microtome: Option<VersionReq>,
+    #[serde(alias = "license")]
+    pub licence: Option<String>,
+    pub description: Option<String>,
+    #[serde(default)]
+    pub authors: Vec<String>,
+    pub homepage: Option<String>,
+    #[serde(default)]
+    touches: TouchesTable,
+    #[serde(default)]
+    dependencies: BTreeMap<String, DependencyTable>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TouchesTable {
+    #[serde(default)]
+    read: Vec<String>,
+    #[serde(default)]
+    write: Vec<String>,
+    #[serde(default)]
+    net: Vec<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DependencyTable {
+    path: Option<String>,
+    address: Option<String>,
+    hash: Option<String>,
+}
+
+/// Where a library comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A folder, from the folder of the manifest that names it.
+    Folder(String),
+    /// The address of a .tar.gz, as forges give it for a commit or a tag, and the SHA-256 of its bytes.
+    Archive { address: String, hash: String },
+}
+
+/// A value that stands there as a string.
+fn parsed<'de, D: Deserializer<'de>, T: FromStr<Err: Display>>(of: D) -> Result<Option<T>, D::Error> {
+    let text = String::deserialize(of)?;
+    let refused = |e| D::Error::custom(format!("expected a version such as 0.1.0, found `{text}`: {e}"));
+    text.parse().map(Some).map_err(refused)
+}
+
+/// A mistake in a manifest or a lock file, with its place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mistake {
+    pub error: Error,
+    /// The file, and line and column from 1.
+    pub place: Option<(String, usize, usize)>,
+    /// The text of that file.
+    pub text: String,
+}
+
+impl From<Error> for Box<Mistake> {
+    fn from(error: Error) -> Self {
+        Mistake { error, place: None, text: String::new() }.into()
+    }
+}
+
+impl From<Box<Mistake>> for Error {
+    /// In one line, for where the file is not shown.
+    fn from(mistake: Box<Mistake>) -> Self {
+        match mistake.place {
+            Some((file, line, column)) => mistake.error.within(format!("{file}:{line}:{column}")),
+            None => mistake.error,
+        }
+    }
+}
+
+impl From<Box<Mistake>> for Failure {
+    fn from(mistake: Box<Mistake>) -> Self {
+        let Mistake { error, place, .. } = *mistake;
+        let place = place.map(|(source, line, column)| SourcePlace { source, line, column, arg: None, option: None });
+        // What is wrong in a text is drawn like a mistake in its grammar.
+        let kind = if place.is_some() { "syntax".into() } else { error.kind.name().to_string() };
+        Self { kind, place, ..Self::from(error) }
+    }
+}
+
+/// Reads a TOML file of ours; `file` is what errors call it.
+pub fn read<T: serde::de::DeserializeOwned>(text: &str, file: &str) -> Result<T, Box<Mistake>> {
+    if text.len() > LONGEST {
+        return Err(err!(Format, "expected a file of at most {LONGEST} bytes, found more").within(file).into());
+    }
+    toml::from_str(text).map_err(|e| {
+        let words = e.message().lines().next().unwrap_or_default().to_string();
+        let unknown = words.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next());
+        let error = match unknown {
+            Some(key) => err!(Name, "unknown key `{key}`").maybe_hint(match names::nearest(key, KEYS) {
+                Some(near) => Some(format!("did you mean `{near}`?")),
+                None => words.split_once(", ").map(|(_, expected)| expected.to_string()),
+            }),
+            None => err!(Format, "{words}"),
+        };
+        let place = e.span().map(|span| position(text, span.start));
+        let place = place.map(|(line, column)| (file.to_string(), line, column));
+        Mistake { error, place, text: text.into() }.into()
+    })
+}
+
+fn position(text: &str, at: usize) -> (usize, usize) {
+    let before = text.get(..at).unwrap_or(text);
+    let line = before.rsplit('\n').next().unwrap_or_default();
+    (before.matches('\n').count() + 1, line.chars().count() + 1)
+}
+
+/// A mistake at the first place where this word stands in quotes, or is a key.
+fn at_word(text: &str, file: &str, word: &str, error: Error) -> Box<Mistake> {
+    let quoted = text.find(&format!("\"{word}\"")).or_else(|| text.find(word));
+    let place = quoted.map(|at| position(text, at)).map(|(line, column)| (file.to_string(), line, column));
+    Mistake { error, place, text: text.into() }.into()
+}
+
+impl Manifest {
+    pub fn parse(text: &str, file: &str) -> Result<Self, Box<Mistake>> {
+        let manifest: Self = read(text, file)?;
+        let faulty = |word: &str, error| at_word(text, file, word, error);
+        if let Some(name) = &manifest.name {
+            check_name(name).map_err(|error| faulty(name, error))?;
+        }
+        let TouchesTable { read, write, net } = &manifest.touches;
+        for folder in read.iter().chain(write) {
+            check_folder(folder).map_err(|error| faulty(folder, error))?;
+        }
+        for host in net {
+            check_host(host).map_err(|error| faulty(host, error))?;
+        }
+        for (name, table) in &manifest.dependencies {
+            check_name(name).and_then(|()| table.source(name).map(drop)).map_err(|error| faulty(name, error))?;
+        }
+        if let Some(wanted) = &manifest.microtome {
+            let own = Version::parse(env!("CARGO_PKG_VERSION")).map_err(|e| err!(Bug, "{e}"))?;
+            if !wanted.matches(&own) {
+                let who = manifest.name.as_deref().unwrap_or(MANIFEST);
+                let error = err!(File, "`{who}` needs microtome {wanted}, and this is {own}");
+                return Err(faulty("microtome", error.hint("take another version of either")));
+            }
+        }
+        Ok(manifest)
+    }
+
+    pub fn touches(&self) -> Touches {
+        let TouchesTable { read, write, net } = self.touches.clone();
+        Touches { read, write, net }
+    }
+
+    /// The libraries that it needs, by name.
+    pub fn dependencies(&self) -> Result<BTreeMap<String, Source>> {
+        self.dependencies.iter().map(|(name, table)| Ok((name.clone(), table.source(name)?))).collect()
+    }
+
+    /// Name and version, which every library has.
+    pub fn named(&self, file: &str) -> Result<(&str, &Version)> {
+        match (&self.name, &self.version) {
+            (Some(name), Some(version)) => Ok((name, version)),
+            (None, _) => Err(err!(Format, "{file}: a library has a `name`").hint("add `name = \"heads\"`")),
+            (_, None) => Err(err!(Format, "{file}: a library has a `version`").hint("add `version = \"0.1.0\"`")),
+        }
+    }
+}
+
+impl DependencyTable {
+    fn source(&self, name: &str) -> Result<Source> {
+        match (&self.path, &self.address, &self.hash) {
+            (Some(path), None, None) => Ok(Source::Folder(path.clone())),
+            (None, Some(address), Some(hash)) => {
+                check_address(address)?;
+                Ok(Source::Archive { address: address.clone(), hash: check_hash(hash)? })
+            }
+            (None, Some(_), None) => Err(err!(Format, "the dependency `{name}` has an address and no `hash`")
+                .hint("`microtome add ADDRESS` fetches it and writes its hash")),
+            (Some(_), ..) => Err(err!(Format, "the dependency `{name}` has a `path`, and something beside it")
+                .hint("a folder has no address and no hash: its files may change")),
+            _ => Err(err!(Format, "the dependency `{name}` says not where it is")
+                .hint("give it `path = \"../folder\"`, or `address` and `hash`")),
+        }
+    }
+}
+
+pub fn check_name(name: &str) -> Result<()> {
+    let is_word = name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        && name.len() <= 64;
+    if !is_word {
+        return Err(err!(Argument, "expected the name of a library, found `{name}`")
+            .hint("names have lower-case letters, digits and `_`, and begin with a letter"));
+    }
+    if name == "std" {
+        return Err(err!(Argument, "the name `std` belongs to the libraries inside microtome").hint("choose another"));
+    }
+    Ok(())
+}
+
+fn check_folder(folder: &str) -> Result<()> {
+    let goes_down = !folder.is_empty()
+        && !folder.contains(['\\', '*', '?', '\0'])
+        && !folder.starts_with(['/', '~'])
+        && folder.split('/').all(|part| part != "..")
+        && !folder.contains(|c: char| c == ':' || c.is_control());
+    match goes_down || folder == EVERYTHING {
+        true => Ok(()),
+        false => Err(err!(Format, "expected a folder below the user's, found `{folder}`").hint(
+            "folders are relative and go down: \"data\", \".\" for all below; \"/\" is everything that the run may touch",
+        )),
+    }
+}
+
+fn check_host(host: &str) -> Result<()> {
+    crate::base::access::check_host(host)
+}
+
+pub fn check_address(address: &str) -> Result<()> {
+    if !(address.starts_with("https://") || address.starts_with("http://")) {
+        bail!(Argument, "expected an address that begins with https://, found `{address}`");
+    }
+    Ok(())
+}
+
+/// 64 hexadecimal digits, in lower case.
+pub fn check_hash(hash: &str) -> Result<String> {
+    let digits = hash.strip_prefix("sha256:").unwrap_or(hash).to_lowercase();
+    match digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+        true => Ok(digits),
+        false => Err(err!(Argument, "expected a SHA-256, 64 hexadecimal digits, found `{hash}`")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wrong(text: &str) -> (String, Option<(usize, usize)>) {
+        let mistake = Manifest::parse(text, "microtome.toml").unwrap_err();
+        (mistake.error.to_string(), mistake.place.map(|(_, line, column)| (line, column)))
+    }
+
+    #[test]
+    fn a_whole_manifest_is_read() {
+        let hash = "ab".repeat(32);
+        let text = format!(
+            "name = \"heads\"\nversion = \"0.1.0\"\nmicrotome = \">=0.1\"\nlicense = \"MIT\"\nauthors = [\"A\"]\n\
+             [touches]\nread = [\"data\"]\nwrite = [\".\"]\nnet = [\"example.org\"]\n[dependencies]\n\
+             a = {{ path = \"../a\" }}\nb = {{ address = \"https://x.org/b.tar.gz\", hash = \"sha256:{hash}\" }}\n"
+        );
+        let manifest = Manifest::parse(&text, "microtome.toml").unwrap();
+        assert_eq!(manifest.named("f").unwrap().0, "heads");
+        assert_eq!(manifest.licence.as_deref(), Some("MIT"));
+        assert_eq!(manifest.touches().write, ["."]);
+        let dependencies = manifest.dependencies().unwrap();
+        assert_eq!(dependencies["a"], Source::Folder("../a".into()));
+        assert_eq!(dependencies["b"], Source::Archive { address: "https://x.org/b.tar.gz".into(), hash });
+    }
+
+    #[test]
+    fn mistakes_have_their_place_and_their_neighbour() {
+        assert_eq!(
+            wrong("name = \"a\"\nverison = \"0.1.0\""),
+            ("unknown key `verison` (hint: did you mean `version`?)".into(), Some((2, 1)))
+        );
+        assert_eq!(wrong("name = \"a\"\n[touches]\nreed = []").1, Some((3, 1)));
+        for (text, word, place) in [
+            ("name = 3", "invalid type", (1, 8)),
+            ("name = \"Heads\"", "expected the name of a library", (1, 8)),
+            ("name = \"std\"", "belongs to the libraries inside", (1, 8)),
+            ("name = ", "", (1, 8)),
+            ("[touches]\nread = [\"../x\"]", "expected a folder below", (2, 9)),
+            ("[touches]\nread = [\"/etc\"]", "expected a folder below", (2, 9)),
+            ("[touches]\nwrite = [\"C:\"]", "expected a folder below", (2, 10)),
+            ("[touches]\nnet = [\"a b\"]", "host", (2, 8)),
+            ("microtome = \">=9\"", "needs microtome >=9", (1, 1)),
+            ("version = \"1\"", "", (1, 11)),
+            ("[dependencies]\na = {}", "says not where", (2, 1)),
+            ("[dependencies]\na = { address = \"https://x\" }", "no `hash`", (2, 1)),
+            ("[dependencies]\na = { path = \"x\", hash = \"1\" }", "something beside", (2, 1)),
+            ("[dependencies]\na = { address = \"x\", hash = \"1\" }", "https", (2, 1)),
+        ] {
+            let (message, found) = wrong(text);
+            assert!(message.contains(word), "{text}: {message}");
+            assert_eq!(found, Some(place), "{text}: {message}");
+        }
+    }
+}

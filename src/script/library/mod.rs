@@ -1,0 +1,19 @@
+//! Libraries that people share: a folder with a `microtome.toml` and modules. What the files say, which libraries a project
+//! needs, where they are fetched from and kept, and the leave that they were granted.
+
+pub mod add;
+pub mod archive;
+pub mod graph;
+pub mod lock;
+pub mod manifest;
+pub mod project;
+pub mod skeleton;
+
+/// The file that makes a folder a project, and a library of one with a name.
+pub const MANIFEST: &str = "microtome.toml";
+
+/// The file beside it that says which libraries were granted what.
+pub const LOCK: &str = "microtome.lock";
+
+/// The module that `import "name"` means.
+pub const MAIN: &str = "lib";

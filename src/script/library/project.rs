@@ -1,0 +1,222 @@
+//! The project that a script belongs to: the folder above it with a `microtome.toml`, and the libraries that it may import.
+
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Component, Path, PathBuf};
+use std::rc::Rc;
+
+use super::graph::{Content, Library};
+use super::lock::{Lock, Locked};
+use super::manifest::{Manifest, Mistake, Source};
+use super::{LOCK, MANIFEST};
+use crate::base::{Result, names};
+use crate::{bail, err};
+
+/// Reads a text file, if it is there: from the disk, or from the record of a run.
+pub type Reader<'a> = &'a dyn Fn(&Path) -> Result<Option<String>>;
+
+pub struct Project {
+    /// The folder of the manifest.
+    pub root: PathBuf,
+    pub manifest: Manifest,
+    /// Every file that was read, by the name that records know it by.
+    pub texts: BTreeMap<String, String>,
+    own: Option<Rc<Library>>,
+    /// The libraries that the project itself may import.
+    needs: BTreeMap<String, Source>,
+    libraries: BTreeMap<String, Rc<Library>>,
+}
+
+/// The folder with the manifest that a script in `folder` belongs to, and the manifest's text.
+pub fn found(folder: &Path, read: Reader) -> Result<Option<(PathBuf, String)>> {
+    let folder = cleaned(&std::path::absolute(folder).unwrap_or_else(|_| folder.into()));
+    for above in folder.ancestors() {
+        if let Some(text) = read(&above.join(MANIFEST))? {
+            return Ok(Some((above.to_path_buf(), text)));
+        }
+    }
+    Ok(None)
+}
+
+impl Project {
+    /// The project with this manifest, and its libraries as the lock file has them.
+    pub fn load(root: PathBuf, text: String, read: Reader) -> Result<Self, Box<Mistake>> {
+        let name = shown(&root.join(MANIFEST));
+        let manifest = Manifest::parse(&text, &name)?;
+        let needs = manifest.dependencies()?;
+        let own = match &manifest.name {
+            None => None,
+            Some(own) => Some(Rc::new(Library {
+                name: own.clone(),
+                shown: shown(&root),
+                manifest: name.clone(),
+                content: Content::Folder(root.clone()),
+                needs: needs.keys().cloned().collect(),
+                touches: manifest.touches(),
+            })),
+        };
+        let texts = BTreeMap::from([(name, text)]);
+        let mut project = Self { root, manifest, texts, own, needs, libraries: BTreeMap::new() };
+        if !project.needs.is_empty() {
+            project.read_lock(read)?;
+        }
+        Ok(project)
+    }
+
+    fn read_lock(&mut self, read: Reader) -> Result<(), Box<Mistake>> {
+        let place = self.root.join(LOCK);
+        let text = read(&place)?.ok_or_else(|| {
+            err!(File, "{} is missing, which says what the libraries of {MANIFEST} may touch", shown(&place))
+                .hint("run `microtome add` in that folder")
+        })?;
+        let lock = Lock::parse(&text, &shown(&place))?;
+        self.texts.insert(shown(&place), text);
+        for (name, wanted) in &self.needs {
+            agree(&lock, name, wanted, MANIFEST)?;
+        }
+        for locked in &lock.libraries {
+            for need in &locked.needs {
+                if lock.get(need).is_none() {
+                    let name = &locked.name;
+                    return Err(err!(File, "{LOCK} has `{name}`, and not `{need}`, which that needs")
+                        .hint(ANEW)
+                        .into());
+                }
+            }
+            let library = self.library(locked, read)?;
+            self.libraries.insert(locked.name.clone(), library.into());
+        }
+        Ok(())
+    }
+
+    fn library(&mut self, locked: &Locked, read: Reader) -> Result<Library, Box<Mistake>> {
+        let (name, version, granted) = (locked.name.clone(), &locked.version, locked.granted());
+        let needs: BTreeSet<String> = locked.needs.iter().cloned().collect();
+        let folder = match locked.source()? {
+            Source::Folder(path) => cleaned(&self.root.join(path)),
+            // Its bytes cannot change, so what it touches is what was granted.
+            Source::Archive { hash, .. } => {
+                let shown = format!("{name}@{version}");
+                let (manifest, texts) = (format!("{shown}/{MANIFEST}"), OnceCell::new());
+                let content = Content::Archive { hash, texts };
+                return Ok(Library { name, shown, manifest, content, needs, touches: granted });
+            }
+        };
+        let place = folder.join(MANIFEST);
+        let file = shown(&place);
+        let text = read(&place)?
+            .ok_or_else(|| err!(File, "there is no {file}, where {LOCK} has the library `{name}`").hint(ANEW))?;
+        let manifest = Manifest::parse(&text, &file)?;
+        let (found, now) = manifest.named(&file)?;
+        if found != name || now.to_string() != *version {
+            let error = err!(File, "{LOCK} has `{name}` {version}, and {file} is `{found}` {now}");
+            return Err(error.hint(ANEW).into());
+        }
+        let more = manifest.touches().beyond(&granted);
+        if !more.is_empty() {
+            return Err(err!(
+                Access,
+                "the library `{name}` wants to touch more than it was granted: {}",
+                more.join(", ")
+            )
+            .hint("run `microtome add`, which shows it and asks")
+            .into());
+        }
+        if manifest.dependencies()?.keys().ne(&needs) {
+            return Err(err!(File, "{LOCK} knows other dependencies of `{name}` than {file}").hint(ANEW).into());
+        }
+        self.texts.insert(file.clone(), text);
+        let (shown, touches) = (shown(&folder), manifest.touches());
+        Ok(Library { name, shown, manifest: file, content: Content::Folder(folder), needs, touches })
+    }
+
+    /// The library that a script of the project means by this name: the project itself, or one that its manifest names.
+    pub fn wanted(&self, name: &str) -> Option<Rc<Library>> {
+        match &self.own {
+            Some(own) if own.name == name => Some(own.clone()),
+            _ => self.needs.get(name).and_then(|_| self.libraries.get(name)).cloned(),
+        }
+    }
+
+    /// The library that the code of a library means by this name.
+    pub fn wanted_by(&self, library: &Library, name: &str) -> Option<Rc<Library>> {
+        match &self.own {
+            Some(own) if own.name == name && library.name == name => Some(own.clone()),
+            _ if library.name == name || library.needs.contains(name) => self.libraries.get(name).cloned(),
+            _ => None,
+        }
+    }
+
+    /// Names that a script of the project may import.
+    pub fn importable(&self) -> impl Iterator<Item = &str> {
+        self.own.iter().map(|own| own.name.as_str()).chain(self.needs.keys().map(String::as_str))
+    }
+}
+
+/// What to do about a lock file that does not fit.
+const ANEW: &str = "run `microtome add`, which writes microtome.lock anew";
+
+/// An error if the lock file has another source of a library than the one that is wanted.
+fn agree(lock: &Lock, name: &str, wanted: &Source, who: &str) -> Result<()> {
+    let Some(locked) = lock.get(name) else {
+        let near = names::nearest(name, lock.libraries.iter().map(|locked| locked.name.as_str()));
+        let near = near.map(|near| format!("; it has `{near}`")).unwrap_or_default();
+        return Err(err!(File, "{who} needs `{name}`, and {LOCK} does not have it{near}").hint(ANEW));
+    };
+    let found = locked.source()?;
+    if found != *wanted {
+        bail!(File, "{who} wants `{name}` from {}, and {LOCK} has it from {}; {ANEW}", said(wanted), said(&found));
+    }
+    Ok(())
+}
+
+/// A source in words.
+pub fn said(source: &Source) -> String {
+    match source {
+        Source::Folder(path) => path.clone(),
+        Source::Archive { address, hash } => format!("{address} (SHA-256 {hash})"),
+    }
+}
+
+/// A path without `.` and `..`, taken as it is written.
+pub fn cleaned(path: &Path) -> PathBuf {
+    let mut clean = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => drop(clean.pop()),
+            part => clean.push(part),
+        }
+    }
+    clean
+}
+
+/// A path as people see it and records know it: from the working folder.
+pub fn shown(path: &Path) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    relative(path, &here).display().to_string()
+}
+
+/// The way from a folder to a path, both absolute; the path itself where they have no folder in common.
+pub fn relative(path: &Path, from: &Path) -> PathBuf {
+    let common = path.components().zip(from.components()).take_while(|(one, other)| one == other).count();
+    if common < 2 {
+        return path.to_path_buf();
+    }
+    let up = from.components().skip(common).map(|_| Component::ParentDir);
+    up.chain(path.components().skip(common)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_told_from_where_one_stands() {
+        let from = |path: &str| relative(Path::new(path), Path::new("/home/me/work")).display().to_string();
+        assert_eq!(from("/home/me/work/a/b"), "a/b");
+        assert_eq!(from("/home/me/heads/lib"), "../heads/lib");
+        assert_eq!(from("/home/me/work"), "");
+        assert_eq!(from("/elsewhere/x"), "/elsewhere/x");
+    }
+}
