@@ -38,6 +38,7 @@ const AT_HOME: &[(&str, &[&str])] = &[
     ("reqwest", &["base"]),
     ("axum", &["explorer"]),
     ("hf_hub", &["model"]),
+    ("pulldown_cmark", &["script"]),
 ];
 
 /// Functions that open files and sockets, by the ends of their paths, and the files that may use them.

@@ -69,6 +69,10 @@ fn refuse_others(options: &Options, record: &Record) -> Result<()> {
 
 fn read(options: &Options, path: &Path) -> Result<Record> {
     let files = Files::new(setup::access(options)?, false);
+    if path.is_dir() {
+        let found = format!("found the folder {}", path.display());
+        return Err(err!(File, "expected the record of a run, {found}").hint("it is out/NAME/run.json"));
+    }
     Record::parse(&files.text(path)?).map_err(|e| e.within(path.display()))
 }
 

@@ -229,8 +229,12 @@ pub struct Doc {
     pub name: Option<String>,
 
     /// Write the whole reference as Markdown pages
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["name", "definitions"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["name", "definitions", "html"])]
     pub markdown: Option<PathBuf>,
+
+    /// Write a site: the pages of this folder, and the reference, of a library where there is a microtome.toml
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["name", "definitions"])]
+    pub html: Option<PathBuf>,
 
     /// Write definition files for Rhai's language server
     #[arg(long, value_name = "DIR", conflicts_with = "name")]

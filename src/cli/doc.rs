@@ -1,4 +1,4 @@
-//! `microtome doc [NAME]`: the reference in the terminal, as pages, and as definition files.
+//! `microtome doc [NAME]`: the reference in the terminal, as pages, as a site, and as definition files.
 
 use std::path::Path;
 
@@ -8,6 +8,7 @@ use super::setup::{self, Wants};
 use crate::base::Result;
 use crate::script::Session;
 use crate::script::docs::reference;
+use crate::script::docs::site;
 use crate::script::docs::text;
 
 pub fn run(options: &Options, doc: &Doc) -> Result<Exit> {
@@ -15,6 +16,7 @@ pub fn run(options: &Options, doc: &Doc) -> Result<Exit> {
     let mut options = options.clone();
     options.allow_write.extend(doc.definitions.clone());
     options.allow_write.extend(doc.markdown.clone());
+    options.allow_write.extend(doc.html.clone());
     let session = Session::new(setup::env(&options, Wants::default())?);
     if let Some(folder) = &doc.definitions {
         for (name, content) in reference::definitions(session.engine()) {
@@ -28,6 +30,18 @@ pub fn run(options: &Options, doc: &Doc) -> Result<Exit> {
         }
         return Ok(Exit::Done);
     }
+    if let Some(folder) = &doc.html {
+        let commands = crate::repl::commands::summaries();
+        let site = site::of(Path::new("."), session.engine(), &session.docs(), &session.env().files, &commands)?;
+        for (name, content) in &site.files {
+            save(&session, &folder.join(name), content)?;
+        }
+        return Ok(super::run::to_stdout(&format!(
+            "{} pages, from {}\n",
+            site.pages,
+            folder.join("index.html").display()
+        )));
+    }
     let screen = setup::screen(&std::io::stdout());
     let text = match &doc.name {
         None => text::everything(&session.docs(), &screen),
@@ -40,7 +54,7 @@ pub fn run(options: &Options, doc: &Doc) -> Result<Exit> {
 }
 
 /// Relative to the current folder, not to the output folder.
-fn save(session: &Session, path: &Path, content: &str) -> Result<()> {
+fn save(session: &Session, path: &Path, content: impl AsRef<[u8]>) -> Result<()> {
     let here = std::path::absolute(path).map_err(|e| crate::base::Error::io("write", path, &e))?;
     session.env().files.save_whole(&here, content)?;
     Ok(())

@@ -2,34 +2,20 @@
 
 use super::commands;
 use crate::script::Session;
-use crate::script::engine::tokens::{CLOSING, KEYWORDS, Kind, OPENING, Token, tokens};
+use crate::script::docs::paint::{Paint, paint};
+use crate::script::engine::tokens::{CLOSING, Kind, OPENING, Token, tokens};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Paint {
-    Keyword,
-    Text,
-    Number,
-    Comment,
-    Module,
-    Function,
-    Command,
-    /// The bracket at the cursor and its partner.
-    Bracket,
-}
-
-impl Paint {
-    /// The terminal's own colours, so that they suit its ground; never red, which is for errors.
-    fn code(self) -> &'static str {
-        match self {
-            Paint::Keyword => "35",
-            Paint::Text => "32",
-            Paint::Number => "36",
-            Paint::Comment => "2",
-            Paint::Module => "34",
-            Paint::Function => "33",
-            Paint::Command => "1",
-            Paint::Bracket => "1;4",
-        }
+/// The terminal's own colours, so that they suit its ground; never red, which is for errors.
+fn code_of(paint: Paint) -> &'static str {
+    match paint {
+        Paint::Keyword => "35",
+        Paint::Text => "32",
+        Paint::Number => "36",
+        Paint::Comment => "2",
+        Paint::Module => "34",
+        Paint::Function => "33",
+        Paint::Command => "1",
+        Paint::Bracket => "1;4",
     }
 }
 
@@ -39,7 +25,7 @@ pub fn painted(line: &str, cursor: Option<usize>, session: &Session) -> String {
     let mut at = 0;
     for (token, paint) in spans(line, cursor, session) {
         text.push_str(&line[at..token.start]);
-        text.push_str(&format!("\x1b[{}m{}\x1b[0m", paint.code(), token.of(line)));
+        text.push_str(&format!("\x1b[{}m{}\x1b[0m", code_of(paint), token.of(line)));
         at = token.end;
     }
     text.push_str(&line[at..]);
@@ -55,8 +41,9 @@ pub fn spans(line: &str, cursor: Option<usize>, session: &Session) -> Vec<(Token
         .map(|t| Token { start: t.start + code_start, end: t.end + code_start, ..t })
         .collect();
     let brackets = cursor.map(|cursor| brackets(line, &code, cursor)).unwrap_or_default();
+    let docs = session.docs();
     for (index, token) in code.iter().enumerate() {
-        let paint = if brackets.contains(&index) { Some(Paint::Bracket) } else { paint(line, &code, index, session) };
+        let paint = if brackets.contains(&index) { Some(Paint::Bracket) } else { paint(line, &code, index, &docs) };
         spans.extend(paint.map(|paint| (*token, paint)));
     }
     spans
@@ -74,35 +61,6 @@ fn head(line: &str) -> (Option<(Token, Paint)>, usize) {
     }
     let marks = line[start..].bytes().take_while(|b| *b == b'?').count();
     if marks > 0 { (Some((token(start + marks), Paint::Command)), line.len()) } else { (None, 0) }
-}
-
-fn paint(line: &str, code: &[Token], index: usize, session: &Session) -> Option<Paint> {
-    match code[index].kind {
-        Kind::Text => Some(Paint::Text),
-        Kind::Number => Some(Paint::Number),
-        Kind::Comment => Some(Paint::Comment),
-        Kind::Symbol => None,
-        Kind::Word => word(line, code, index, session),
-    }
-}
-
-fn word(line: &str, code: &[Token], index: usize, session: &Session) -> Option<Paint> {
-    let name = code[index].of(line);
-    let next = code.get(index + 1).map_or("", |next| next.of(line));
-    let before = index.checked_sub(1).map_or("", |before| code[before].of(line));
-    if KEYWORDS.contains(&name) && !matches!(before, "." | "?.") {
-        return Some(Paint::Keyword);
-    }
-    match next {
-        "::" => session.docs().modules().contains(&name).then_some(Paint::Module),
-        "(" => {
-            let docs = session.docs();
-            let module = (before == "::").then(|| index.checked_sub(2).map_or("", |module| code[module].of(line)));
-            let known = docs.functions(name).any(|entry| module.is_none_or(|module| entry.module == module));
-            known.then_some(Paint::Function)
-        }
-        _ => None,
-    }
 }
 
 /// The bracket at the cursor, or the one just before it, with its partner; none if it has no partner.

@@ -24,7 +24,7 @@ use super::tokenizer::Tokenizer;
 use super::weights::Weights;
 use crate::base::files::Files;
 use crate::base::options::{Plain, Setting};
-use crate::base::{Result, Task};
+use crate::base::{Result, Task, names};
 use crate::tensor::{DType, Device};
 use crate::{bail, err};
 
@@ -151,13 +151,24 @@ impl Model {
         let Some(on_hub) = Name::parse(name).ok().filter(|on_hub| !nested && may_be_a_model(on_hub)) else {
             // The reason why it cannot be read, with the nearest existing name.
             let error = files.open(path).err().unwrap_or_else(|| err!(File, "cannot read {name}"));
-            let hint = "expected a folder, a file, or a model of the hub as `org/name`";
-            return Err(if error.hint.is_none() { error.hint(hint) } else { error });
+            return Err(if error.hint.is_none() { error.hint(elsewhere(name)) } else { error });
         };
         let snapshot = hub::fetch(files, task, &Settings::from_env(), &on_hub).map_err(hub::nor_here)?;
         let file = on_hub.file.as_ref().map(|file| format!("/{file}")).unwrap_or_default();
         let origin = format!("{}{file}@{}", on_hub.repo(), snapshot.commit);
         local(files, snapshot.path(), origin, loading, task)
+    }
+}
+
+/// What to write for a name that is neither here nor a name of the hub. Other tools know some models by short names.
+fn elsewhere(name: &str) -> String {
+    const OWNERS: &[(&str, &str)] = &[("gpt2", "openai-community"), ("pythia-", "EleutherAI")];
+    if names::nearest(name, [embedded::NAME]).is_some() {
+        return format!("did you mean `{}`, the model inside the program?", embedded::NAME);
+    }
+    match OWNERS.iter().find(|(start, _)| name.starts_with(start)) {
+        Some((_, owner)) if !name.contains('/') => format!("on the hub it is `{owner}/{name}`"),
+        _ => "expected a folder, a file, or a model of the hub as `org/name`".into(),
     }
 }
 

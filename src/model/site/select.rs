@@ -71,7 +71,10 @@ pub fn one_site(config: &Config, text: &str, instead: &str) -> Result<Place> {
 fn kind(config: &Config, name: &str) -> Result<SiteKind> {
     let known: Vec<&str> = SiteKind::all().filter(|kind| kind.exists(config)).map(SiteKind::name).collect();
     let Some(kind) = SiteKind::all().find(|kind| kind.name() == name) else {
-        return Err(err!(Name, "unknown site `{name}`").maybe_hint(names::suggestion(name, known.iter().copied())));
+        let near = names::suggestion(name, known.iter().copied());
+        return Err(
+            err!(Name, "unknown site `{name}`").hint(near.unwrap_or_else(|| "`m.site_table()` lists the sites".into()))
+        );
     };
     if !kind.exists(config) {
         let sites = known.join(", ");
@@ -184,6 +187,7 @@ mod tests {
     #[test]
     fn wrong_names_are_answered() {
         assert_eq!(refused("resid_pots.1"), ("unknown site `resid_pots`".into(), "did you mean `resid_post`?".into()));
+        assert_eq!(refused("*.1").1, "`m.site_table()` lists the sites");
         assert_eq!(refused("resid_post").1, "`resid_post.0`, or `resid_post.*` for all");
         assert_eq!(refused("resid_post.2").0, "there is no layer 2: this model has 2");
         assert_eq!(refused("k.0.2").0, "there is no head 2: this model has 2");

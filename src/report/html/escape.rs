@@ -12,6 +12,11 @@ pub fn lines(text: &str) -> String {
     escaped(&visible_lines(text))
 }
 
+/// As [`text`] for a piece of several lines, all line ends kept.
+pub fn piece(piece: &str) -> String {
+    piece.split('\n').map(text).collect::<Vec<_>>().join("\n")
+}
+
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -37,5 +42,6 @@ mod tests {
         let safe = "&lt;/script&gt;&lt;img src=x onerror=&#39;a(&quot;b&quot;)&#39;&gt;--&gt;&amp;\\u{202e}␛↵";
         assert_eq!(text(evil), safe);
         assert_eq!(lines("a<\nb"), "a&lt;\nb");
+        assert_eq!(piece("\na<\n"), "\na&lt;\n");
     }
 }

@@ -14,7 +14,7 @@ use super::escape;
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 
 /// The look of all pages.
-const STYLE: &str = include_str!("style.css");
+pub const STYLE: &str = include_str!("style.css");
 
 /// How the drawing of a circuit begins. No text can contain it, since texts are escaped.
 pub const CIRCUIT: &str = "<figure class=\"picture circuit\"";

@@ -3,7 +3,9 @@
 
 mod comment;
 pub mod declared;
+pub mod paint;
 pub mod reference;
+pub mod site;
 pub mod stdlib;
 pub mod text;
 
@@ -193,6 +195,15 @@ impl Docs {
             }
         }
         for (module, text) in STDLIB {
+            gathered.add_library(engine, module, text);
+        }
+        Self { entries: gathered.0.into_values().collect() }
+    }
+
+    /// What the modules of a library have, given by their names and texts.
+    pub fn of_library(engine: &Engine, modules: &[(String, String)]) -> Self {
+        let mut gathered = Gathered::default();
+        for (module, text) in modules {
             gathered.add_library(engine, module, text);
         }
         Self { entries: gathered.0.into_values().collect() }

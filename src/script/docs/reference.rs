@@ -16,7 +16,6 @@ const MODULES: &[(&str, &str)] = &[
     ("metric", "what is measured of pairs of prompts"),
     ("sae", "dictionaries: fitting, loading, measuring"),
     ("features", "looking at features"),
-    ("intervene", "what a part of a model does, by changing it"),
     ("subspace", "subspaces that carry a variable"),
     ("circuit", "circuits of features, and their evaluation"),
     ("plot", "charts"),
@@ -39,7 +38,7 @@ pub fn markdown(docs: &Docs, commands: &[(String, String)]) -> Vec<Page> {
     );
     let mut pages = Vec::new();
     for (module, name, about) in modules(&own) {
-        let file = format!("{}.md", if module.is_empty() { "everywhere" } else { module });
+        let file = of_module(module);
         index.push_str(&format!("- [{name}]({file}): {about}\n"));
         let mut entries = own.iter().filter(|e| e.module == module && e.receiver.is_empty());
         pages.push((file, page(&format!("{name}: {about}"), &mut entries)));
@@ -49,7 +48,7 @@ pub fn markdown(docs: &Docs, commands: &[(String, String)]) -> Vec<Page> {
     receivers.dedup();
     index.push_str("\n## Methods of values\n\n");
     for receiver in receivers {
-        let file = format!("types/{}.md", receiver.to_lowercase());
+        let file = of_type(receiver);
         index.push_str(&format!("- [{receiver}]({file})\n"));
         pages.push((file, page(receiver, &mut own.iter().filter(|e| e.receiver == receiver))));
     }
@@ -61,6 +60,19 @@ pub fn markdown(docs: &Docs, commands: &[(String, String)]) -> Vec<Page> {
     }
     pages.insert(0, ("README.md".into(), index));
     pages
+}
+
+/// The page on which an entry stands.
+pub fn page_of(entry: &Entry) -> String {
+    if entry.receiver.is_empty() { of_module(&entry.module) } else { of_type(&entry.receiver) }
+}
+
+fn of_module(module: &str) -> String {
+    format!("{}.md", if module.is_empty() { "everywhere" } else { module })
+}
+
+fn of_type(receiver: &str) -> String {
+    format!("types/{}.md", receiver.to_lowercase())
 }
 
 /// Modules in the order of the index, each with its name and what it is for.

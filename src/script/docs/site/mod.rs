@@ -1,0 +1,126 @@
+//! The site: the pages of a folder and the reference, for a browser, without a server and without a network.
+//!
+//! A folder is the repository or a library. Its pages are README.md, those in docs/, and what these link to; scripts that
+//! they link to become pages, too, and pictures go along. docs/README.md says which pages come in which order. A link that
+//! leads nowhere is an error.
+
+mod code;
+mod frame;
+mod gather;
+mod markdown;
+mod places;
+mod search;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use rhai::Engine;
+
+use self::code::Known;
+use self::gather::{Content, Gathered};
+use crate::base::Result;
+use crate::base::files::Files;
+use crate::err;
+use crate::report::html::{escape, page};
+use crate::script::docs::{Docs, Entry, reference};
+
+/// Where the pages of the reference are.
+const REFERENCE: &str = "docs/reference/";
+/// What says that a folder is a library.
+const LIBRARY: &str = "microtome.toml";
+
+/// The files of a site by their paths below its folder, and the number of pages.
+pub struct Site {
+    pub files: Vec<(String, Vec<u8>)>,
+    pub pages: usize,
+}
+
+/// The site of a folder. `docs` and `commands` are microtome's own, which the site of a library leaves out.
+pub fn of(folder: &Path, engine: &Engine, docs: &Docs, files: &Files, commands: &[(String, String)]) -> Result<Site> {
+    let is_library = files.has(&folder.join(LIBRARY))?;
+    let own = if is_library { Some(Docs::of_library(engine, &modules(folder, files)?)) } else { None };
+    let described = own.as_ref().unwrap_or(docs);
+    let reference = reference::markdown(described, if is_library { &[] } else { commands });
+    let pages = reference.into_iter().map(|(name, text)| (format!("{REFERENCE}{name}"), text)).collect();
+    let gathered = gather::pages(folder, files, pages)?;
+    dead(&gathered)?;
+    Ok(written(&gathered, described, docs))
+}
+
+/// The modules of a library by the names under which they are imported: `lib.rhai` by that of the library.
+fn modules(folder: &Path, files: &Files) -> Result<Vec<(String, String)>> {
+    let manifest = files.text(&folder.join(LIBRARY))?;
+    let library = manifest.lines().find_map(|line| line.strip_prefix("name")?.trim().strip_prefix('='));
+    let library = library.map_or("lib", |name| name.trim().trim_matches('"'));
+    let mut names = files.names(folder);
+    names.sort();
+    let called = |module| if module == "lib" { library } else { module };
+    let modules = names.iter().filter_map(|name| name.strip_suffix(".rhai").map(|module| (called(module), name)));
+    modules.map(|(module, name)| Ok((module.to_string(), files.text(&folder.join(name))?))).collect()
+}
+
+/// An error if some link leads nowhere.
+fn dead(gathered: &Gathered) -> Result<()> {
+    let mut found = Vec::new();
+    for (path, content) in &gathered.pages {
+        let Content::Page(text) = content else { continue };
+        let targets = markdown::targets(text).into_iter();
+        let dead = targets.filter(|target| gathered.place(path, target).is_none());
+        found.extend(dead.map(|target| format!("{path}: {target}")));
+    }
+    match found.as_slice() {
+        [] => Ok(()),
+        [one] => Err(err!(Format, "a link leads nowhere: {one}").hint(HINT)),
+        many => Err(err!(Format, "{} links lead nowhere: {}", many.len(), many.join(", ")).hint(HINT)),
+    }
+}
+
+const HINT: &str = "a link is to a file of this folder, with the anchor of a heading, or begins with https://";
+
+/// All files of the site. Code names functions of `docs`, of which `described` are on its pages.
+fn written(gathered: &Gathered, described: &Docs, docs: &Docs) -> Site {
+    let places = functions(described);
+    let order = gathered.order();
+    let mut files: Vec<(String, Vec<u8>)> = gathered.assets.clone();
+    let mut index = Vec::new();
+    for (path, content) in &gathered.pages {
+        let file = places::file(path);
+        let link_to = |name: &str| places.get(name).map(|place| places::link(&file, place));
+        let known = Known { docs, link: &link_to };
+        let (title, inside, sections) = match content {
+            Content::Page(text) => {
+                let link = |target: &str| {
+                    gathered.place(path, target).map(|place| match place.contains("://") {
+                        true => place,
+                        false => places::link(&file, &place),
+                    })
+                };
+                let sections = markdown::sections(text);
+                search::add(&mut index, &gathered.title(path), &file, &sections);
+                (gathered.title(path), markdown::html(text, &known, &link), sections)
+            }
+            Content::Source(language, text) => {
+                let inside = format!("<h1>{}</h1>\n{}", escape::text(path), code::block(text, language, &known));
+                (path.clone(), inside, Vec::new())
+            }
+        };
+        let page = frame::Page { path, title: &title, inside: &inside, sections: &sections };
+        files.push((file.clone(), frame::page(&page, gathered, &order).into_bytes()));
+    }
+    let pages = gathered.pages.len();
+    files.push(("site.css".into(), [page::STYLE, include_str!("site.css")].concat().into_bytes()));
+    files.push(("site.js".into(), include_bytes!("site.js").to_vec()));
+    files.push(("search.js".into(), search::script(&index).into_bytes()));
+    Site { files, pages }
+}
+
+/// The place of each function on the pages of the reference, by its path.
+fn functions(docs: &Docs) -> BTreeMap<String, String> {
+    let place = |entry: &Entry| {
+        let file = places::file(&format!("{REFERENCE}{}", reference::page_of(entry)));
+        (entry.path(), format!("{file}#{}", places::anchor(&entry.path())))
+    };
+    docs.own().filter(|entry| entry.is_called()).map(place).collect()
+}

@@ -1,0 +1,230 @@
+//! The guide and the page for those who come from Python: every line is typed, and every answer compared.
+//!
+//! After an intended change, `GUIDE=overwrite cargo test guide::` writes the answers into the guide.
+
+use std::fmt::Write as _;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::support;
+
+fn page(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(name)
+}
+
+/// A command or a line at the prompt, with what the page says that it answers.
+struct Step {
+    typed: String,
+    answer: Vec<String>,
+}
+
+/// The pieces of the page, in order.
+enum Piece {
+    Text(String),
+    /// A file that the reader writes: its name, and what is in it.
+    File(String, String),
+    Steps(Vec<Step>),
+}
+
+fn pieces(page: &str) -> Vec<Piece> {
+    let mut found = Vec::new();
+    let mut lines = page.lines();
+    while let Some(line) = lines.next() {
+        found.push(Piece::Text(format!("{line}\n")));
+        let Some(about) = line.strip_prefix("```") else { continue };
+        let inside: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
+        found.push(match about.split_once(' ') {
+            None if about == "console" => Piece::Steps(steps(&inside)),
+            Some((_, name)) => Piece::File(name.into(), inside.join("\n") + "\n"),
+            None => Piece::Text(inside.join("\n") + "\n"),
+        });
+        found.push(Piece::Text("```\n".into()));
+    }
+    found
+}
+
+fn steps(lines: &[&str]) -> Vec<Step> {
+    let mut found: Vec<Step> = Vec::new();
+    for line in lines {
+        match found.last_mut() {
+            Some(step) if !line.starts_with(['>', '$']) => step.answer.push(line.to_string()),
+            _ => found.push(Step { typed: line.to_string(), answer: Vec::new() }),
+        }
+    }
+    found
+}
+
+/// A reader's machine: an empty home, an empty folder, and the program on the path.
+struct Reader {
+    folder: tempfile::TempDir,
+}
+
+impl Reader {
+    /// What a shell says to a command, in the order in which it was said.
+    fn answer(&self, command: &str, typed: &str) -> String {
+        let folder = self.folder.path();
+        let log = folder.join(".answer");
+        let file = std::fs::File::create(&log).unwrap();
+        let program = Path::new(env!("CARGO_BIN_EXE_microtome"));
+        let path = format!("{}:{}", program.parent().unwrap().display(), std::env::var("PATH").unwrap_or_default());
+        let mut child = Command::new("sh")
+            .args(["-c", command])
+            .current_dir(folder.join("work"))
+            .env("PATH", path)
+            .env("HOME", folder)
+            .env("XDG_CACHE_HOME", folder.join("cache"))
+            .env("XDG_CONFIG_HOME", folder.join("config"))
+            .env("MICROTOME_CACHE", folder.join("cache"))
+            .env("MICROTOME_PATH", "")
+            .env("TERM", "dumb")
+            .stdin(Stdio::piped())
+            .stdout(file.try_clone().unwrap())
+            .stderr(file)
+            .spawn()
+            .unwrap();
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), typed.as_bytes()).unwrap();
+        child.wait().unwrap();
+        let mut said = String::new();
+        std::fs::File::open(&log).unwrap().read_to_string(&mut said).unwrap();
+        said
+    }
+
+    /// The answers to lines at the prompt, which end in a mark each.
+    fn conversation(&self, command: &str, lines: &[String]) -> Vec<String> {
+        let mark = |n: usize| format!("=== {n} ===");
+        let typed = lines.iter().enumerate().fold(String::new(), |mut typed, (n, line)| {
+            let _fits = writeln!(typed, "{line}\nprint(\"{}\")", mark(n));
+            typed
+        });
+        let said = self.answer(command, &typed);
+        let mut rest = said.as_str();
+        let answer = |n: usize| {
+            let (answer, after) = rest.split_once(&format!("{}\n", mark(n))).unwrap_or((rest, ""));
+            rest = after;
+            answer.to_string()
+        };
+        (0..lines.len()).map(answer).collect()
+    }
+}
+
+/// Whether two lines say the same: words to the letter, decimals to a fiftieth, since another kind of processor rounds
+/// otherwise.
+fn same_line(wanted: &str, found: &str) -> bool {
+    let (wanted, found): (Vec<&str>, Vec<&str>) =
+        (wanted.split_whitespace().collect(), found.split_whitespace().collect());
+    let near = |a: &str, b: &str| match (a.contains('.'), a.parse::<f64>(), b.parse::<f64>()) {
+        (true, Ok(a), Ok(b)) => (a - b).abs() <= 0.02 * (a.abs() + b.abs()) / 2.0 + 1e-5,
+        _ => a == b,
+    };
+    wanted.len() == found.len() && wanted.iter().zip(found).all(|(a, b)| near(a, b))
+}
+
+/// The answer as the page shows it: whole, or with `...` where the page leaves lines out.
+fn shown(wanted: &[String], found: &str) -> Vec<String> {
+    let found: Vec<String> = found.lines().map(|line| line.trim_end().to_string()).collect();
+    match wanted.iter().position(|line| line == "...") {
+        Some(before) if found.len() >= wanted.len() => {
+            let after = found.len() - (wanted.len() - before - 1);
+            [&found[..before], &["...".to_string()], &found[after..]].concat()
+        }
+        _ => found,
+    }
+}
+
+/// The page with the answers of today.
+fn typed_anew(text: &str) -> (String, Vec<String>) {
+    let reader = Reader { folder: tempfile::tempdir().unwrap() };
+    std::fs::create_dir(reader.folder.path().join("work")).unwrap();
+    let mut pieces = pieces(text);
+    // A file is there when the page comes to it; a conversation goes on over all blocks up to the next command.
+    for piece in &pieces {
+        if let Piece::File(name, content) = piece {
+            std::fs::write(reader.folder.path().join("work").join(name), content).unwrap();
+        }
+    }
+    let mut steps: Vec<&mut Step> = pieces
+        .iter_mut()
+        .flat_map(|piece| if let Piece::Steps(steps) = piece { steps.iter_mut() } else { Default::default() })
+        .collect();
+    let mut complaints = Vec::new();
+    let mut at = 0;
+    while at < steps.len() {
+        let command = steps[at].typed.trim_start_matches("$ ").to_string();
+        let lines: Vec<String> =
+            steps[at + 1..].iter().map_while(|step| step.typed.strip_prefix("> ").map(String::from)).collect();
+        let answers = match lines.as_slice() {
+            [] => vec![reader.answer(&command, "")],
+            lines => [vec![String::new()], reader.conversation(&command, lines)].concat(),
+        };
+        for answer in answers {
+            let step = &mut steps[at];
+            let found = shown(&step.answer, &answer);
+            let same = found.len() == step.answer.len() && step.answer.iter().zip(&found).all(|(a, b)| same_line(a, b));
+            if !same {
+                complaints.push(format!(
+                    "{}\nexpected\n{}\nfound\n{}",
+                    step.typed,
+                    step.answer.join("\n"),
+                    found.join("\n")
+                ));
+                step.answer = found;
+            }
+            at += 1;
+        }
+    }
+    (written(&pieces), complaints)
+}
+
+fn written(pieces: &[Piece]) -> String {
+    let step = |step: &Step| -> String {
+        std::iter::once(&step.typed).chain(&step.answer).map(|line| format!("{line}\n")).collect()
+    };
+    let piece = |piece: &Piece| match piece {
+        Piece::Text(text) | Piece::File(_, text) => text.clone(),
+        Piece::Steps(steps) => steps.iter().map(step).collect::<String>(),
+    };
+    pieces.iter().map(piece).collect()
+}
+
+#[test]
+fn the_first_hour_goes_as_the_guide_says() {
+    let place = page("guide.md");
+    let text = std::fs::read_to_string(&place).unwrap();
+    assert_eq!(written(&pieces(&text)), text, "the page is read whole");
+    let (anew, complaints) = typed_anew(&text);
+    if std::env::var_os("GUIDE").is_some_and(|word| word == "overwrite") {
+        std::fs::write(&place, anew).unwrap();
+        return;
+    }
+    assert!(text.matches("\n> ").count() > 30, "hardly a line was typed");
+    assert!(complaints.is_empty(), "GUIDE=overwrite writes the answers of today\n\n{}", complaints.join("\n\n"));
+}
+
+#[test]
+fn decimals_may_differ_in_their_last_digits_and_words_may_not() {
+    assert!(same_line("a  0.94839  12.62", "a 0.948 12.63"));
+    assert!(!same_line("a 0.94", "a 0.99") && !same_line("a 1", "a 2") && !same_line("a 0.9", "b 0.9"));
+    assert!(!same_line("a", "a b"));
+    let wanted = ["first".to_string(), "...".into(), "last".into()];
+    assert_eq!(shown(&wanted, "first\n2\n3\nlast\n"), wanted);
+    assert_eq!(shown(&wanted, "other\n2\n3\nlast\n")[0], "other");
+}
+
+/// Blocks fenced as `rhai` of a page are one script, whose comments state values.
+#[test]
+fn lines_for_those_who_come_from_python_hold() {
+    let text = std::fs::read_to_string(page("from-python.md")).unwrap();
+    let code: String = text
+        .split("```rhai here\n")
+        .skip(1)
+        .filter_map(|rest| rest.split_once("```"))
+        .map(|(code, _)| format!("{code}\n"))
+        .collect();
+    assert!(code.matches("//=>").count() > 30, "hardly a value is stated");
+    let complaints = support::on_large_stack(move || {
+        let folder = tempfile::tempdir().unwrap();
+        support::run_stated(&mut support::session(folder.path()), "from-python.md", &code)
+    });
+    assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
+}
