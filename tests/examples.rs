@@ -70,6 +70,9 @@ const SHORT: &[(&str, &str)] = &[
     ("universality", "--tokens 8000 --bytes 20000 --steps 2 --vocab 300 --features 64 --k 4 --passes 1"),
     ("steering_sweep", "--prompts 2 --tokens 1000"),
     ("dictionary_recovery", "--d 12 --features 24 --rows 2000 --steps 10 --smallest 0 --largest 1 --every 8"),
+    ("factual_recall", "--n 4"),
+    ("four_methods", "--n 1 --threshold 0.1"),
+    ("safety_monitor", "--tokens 6000 --held 8000 --stopped 2"),
     (
         "dictionary_pareto",
         "--model tests/fixtures/stories260K/stories260K.bin --tokenizer tests/fixtures/stories260K/tok512.bin \
