@@ -68,6 +68,7 @@ const SHORT: &[(&str, &str)] = &[
     ),
     ("synth_bench", "--d 16 --features 64 --width 16 --roots 4 --rows 2048 --passes 1 --held 64"),
     ("universality", "--tokens 8000 --bytes 20000 --steps 2 --vocab 300 --features 64 --k 4 --passes 1"),
+    ("steering_table", "--prompts 2 --n 30 --rows 1"),
     ("steering_sweep", "--prompts 2 --tokens 1000"),
     ("dictionary_recovery", "--d 12 --features 24 --rows 2000 --steps 10 --smallest 0 --largest 1 --every 8"),
     ("factual_recall", "--n 4"),
