@@ -54,6 +54,7 @@ const SHORT: &[(&str, &str)] = &[
     ("figure5", "--pairs 2 --tokens 1000 --thresholds 2 --lowest 0.1"),
     ("gender_erasure", "--tokens 4096"),
     ("induction", "--steps 2"),
+    ("interference", "--text grammar --tokens 2000 --passes 1 --features 288 --trials 2"),
     ("interpretability", "--layers 1 --tokens 16000 --fragments 60 --features 3 --ratio 1 --k 4 --rows 2"),
     ("ioi_heads", "--n 4"),
     ("known_circuits", "--tasks parenthesis --n 2"),
@@ -68,8 +69,12 @@ const SHORT: &[(&str, &str)] = &[
     ),
     ("synth_bench", "--d 16 --features 64 --width 16 --roots 4 --rows 2048 --passes 1 --held 64"),
     ("universality", "--tokens 8000 --bytes 20000 --steps 2 --vocab 300 --features 64 --k 4 --passes 1"),
+    ("steering_table", "--prompts 2 --n 30 --rows 1"),
     ("steering_sweep", "--prompts 2 --tokens 1000"),
     ("dictionary_recovery", "--d 12 --features 24 --rows 2000 --steps 10 --smallest 0 --largest 1 --every 8"),
+    ("factual_recall", "--n 4"),
+    ("four_methods", "--n 1 --threshold 0.1"),
+    ("safety_monitor", "--tokens 6000 --held 8000 --stopped 2"),
     (
         "dictionary_pareto",
         "--model tests/fixtures/stories260K/stories260K.bin --tokenizer tests/fixtures/stories260K/tok512.bin \
