@@ -4,6 +4,7 @@
 pub const STDLIB: &[(&str, &str)] = &[
     ("experiments", include_str!("../../../stdlib/experiments.rhai")),
     ("geometry", include_str!("../../../stdlib/geometry.rhai")),
+    ("modular", include_str!("../../../stdlib/modular.rhai")),
     ("probes", include_str!("../../../stdlib/probes.rhai")),
     ("stats", include_str!("../../../stdlib/stats.rhai")),
     ("subspaces", include_str!("../../../stdlib/subspaces.rhai")),
