@@ -86,7 +86,7 @@ fn holds(said: &str, words: &[&str]) {
 
 const READER: &str = "fn text(path) { run::load_text(path) } fn reader() { |path| run::load_text(path) }
     fn calling(f) { f.call() } fn put(path) { run::save_text(path, \"x\") } fn pointer() { Fn(\"save\") }
-    fn held(path) { data::text(path) } fn first(text) { text.documents(1)[0] }";
+    fn held(path) { data::text(path) } fn first(text) { text.documents(1)[0].text }";
 
 #[test]
 fn a_library_reads_and_writes_what_it_was_granted_and_no_more() {
