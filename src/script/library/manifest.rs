@@ -71,7 +71,7 @@ struct TouchesTable {
 }
 
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table with `path`, or with `address` and `hash`")]
 struct DependencyTable {
     path: Option<String>,
     address: Option<String>,
