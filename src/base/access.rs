@@ -247,7 +247,8 @@ fn hub_hosts(endpoint: &str) -> Vec<String> {
 
 /// An error if this is no host as rules name hosts.
 pub fn check_host(host: &str) -> Result<()> {
-    Hosts::only(&[host.to_string()]).map(drop)
+    let wrong = |e: Error| err!(Format, "expected a host, found `{host}`").maybe_hint(e.hint);
+    Hosts::only(&[host.to_string()]).map(drop).map_err(wrong)
 }
 
 /// The host in an address, without the name and password before it and the port after it.

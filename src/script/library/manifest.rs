@@ -71,7 +71,7 @@ struct TouchesTable {
 }
 
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table with `path`, or with `address` and `hash`")]
 struct DependencyTable {
     path: Option<String>,
     address: Option<String>,
@@ -224,7 +224,7 @@ impl DependencyTable {
                 .hint("`microtome add ADDRESS` fetches it and writes its hash")),
             (Some(_), ..) => Err(err!(Format, "the dependency `{name}` has a `path`, and something beside it")
                 .hint("a folder has no address and no hash: its files may change")),
-            _ => Err(err!(Format, "the dependency `{name}` says not where it is")
+            _ => Err(err!(Format, "the dependency `{name}` does not say where it is")
                 .hint("give it `path = \"../folder\"`, or `address` and `hash`")),
         }
     }
@@ -322,7 +322,7 @@ mod tests {
             ("[touches]\nnet = [\"a b\"]", "host", (2, 8)),
             ("microtome = \">=9\"", "needs microtome >=9", (1, 1)),
             ("version = \"1\"", "", (1, 11)),
-            ("[dependencies]\na = {}", "says not where", (2, 1)),
+            ("[dependencies]\na = {}", "does not say where", (2, 1)),
             ("[dependencies]\na = { address = \"https://x\" }", "no `hash`", (2, 1)),
             ("[dependencies]\na = { path = \"x\", hash = \"1\" }", "something beside", (2, 1)),
             ("[dependencies]\na = { address = \"x\", hash = \"1\" }", "https", (2, 1)),

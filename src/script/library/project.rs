@@ -29,7 +29,8 @@ pub struct Project {
 
 /// The folder with the manifest that a script in `folder` belongs to, and the manifest's text.
 pub fn found(folder: &Path, read: Reader) -> Result<Option<(PathBuf, String)>> {
-    let folder = cleaned(&std::path::absolute(folder).unwrap_or_else(|_| folder.into()));
+    // An empty path is the current folder, which the system does not know.
+    let folder = cleaned(&std::path::absolute(Path::new(".").join(folder)).unwrap_or_else(|_| folder.into()));
     for above in folder.ancestors() {
         if let Some(text) = read(&above.join(MANIFEST))? {
             return Ok(Some((above.to_path_buf(), text)));

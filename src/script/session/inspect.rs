@@ -52,6 +52,9 @@ pub fn calls(ast: &AST) -> Vec<Call> {
 }
 
 pub fn imports(ast: &AST) -> Vec<Import> {
+    // Of a statement within a function the walk does not say so.
+    let at_top = |statement: &Stmt| if let Stmt::Import(_, position) = statement { Some(*position) } else { None };
+    let top: Vec<Position> = ast.statements().iter().filter_map(at_top).collect();
     let mut imports = Vec::new();
     ast.walk(&mut |path: &[ASTNode]| {
         if let Some(ASTNode::Stmt(Stmt::Import(import, position))) = path.last() {
@@ -60,7 +63,7 @@ pub fn imports(ast: &AST) -> Vec<Import> {
                 path: literal(path_of_module),
                 alias: (!alias.name.is_empty()).then(|| alias.name.to_string()),
                 position: *position,
-                top: path.len() == 1,
+                top: path.len() == 1 && top.contains(position),
             });
         }
         true
