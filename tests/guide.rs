@@ -87,7 +87,7 @@ impl Reader {
         child.wait().unwrap();
         let mut said = String::new();
         std::fs::File::open(&log).unwrap().read_to_string(&mut said).unwrap();
-        said
+        said.replace(&folder.join("work").display().to_string(), "/home/you/work")
     }
 
     /// The answers to lines at the prompt, which end in a mark each.

@@ -69,6 +69,7 @@ pub fn html(text: &str, known: &Known, link: &dyn Fn(&str) -> Option<String>) ->
         known,
         link,
         head: false,
+        heading: false,
         columns: Vec::new(),
         column: 0,
     };
@@ -113,6 +114,7 @@ struct Writer<'a> {
     link: &'a dyn Fn(&str) -> Option<String>,
     /// Whether this is the first row of a table.
     head: bool,
+    heading: bool,
     columns: Vec<Alignment>,
     column: usize,
 }
@@ -134,8 +136,9 @@ impl Writer<'_> {
     /// Code within a sentence; the name of a function leads to its place in the reference.
     fn code(&mut self, text: &str) {
         let inside = format!("<code>{}</code>", escape::text(text));
-        // A bare word may be anything.
-        let place = text.contains(['.', ':']).then(|| (self.known.link)(text.trim_end_matches("()")));
+        // A bare word may be anything, and a heading is the place itself.
+        let place =
+            (!self.heading && text.contains(['.', ':'])).then(|| (self.known.link)(text.trim_end_matches("()")));
         self.out.push_str(&match place.flatten() {
             Some(link) => format!("<a href=\"{}\">{inside}</a>", escape::text(&link)),
             None => inside,
@@ -146,6 +149,7 @@ impl Writer<'_> {
         let open = match tag {
             Tag::Paragraph => "<p>".into(),
             Tag::Heading { level, .. } => {
+                self.heading = true;
                 let anchor = escape::text(&self.anchors.pop_front().unwrap_or_default());
                 format!(
                     "<{level} id=\"{anchor}\"><a class=\"anchor\" href=\"#{anchor}\" aria-label=\"Link to this heading\">#</a>"
@@ -188,7 +192,10 @@ impl Writer<'_> {
     fn end(&mut self, tag: TagEnd) {
         let close = match tag {
             TagEnd::Paragraph => "</p>\n".into(),
-            TagEnd::Heading(level) => format!("</{level}>\n"),
+            TagEnd::Heading(level) => {
+                self.heading = false;
+                format!("</{level}>\n")
+            }
             TagEnd::BlockQuote(_) => "</blockquote>\n".into(),
             TagEnd::List(true) => "</ol>\n".into(),
             TagEnd::List(false) => "</ul>\n".into(),
