@@ -22,7 +22,9 @@ fn nothing_in_our_own_scripts_is_seen_to_be_wrong() {
     support::on_large_stack(|| {
         let folder = tempfile::tempdir().unwrap();
         let session = support::session(folder.path());
-        for file in ["scripts", "examples", "stdlib"].iter().flat_map(|folder| support::files(folder, "rhai")) {
+        for file in
+            ["scripts", "scripts/tiny", "examples", "stdlib"].iter().flat_map(|folder| support::files(folder, "rhai"))
+        {
             let text = std::fs::read_to_string(&file).unwrap();
             let found = session.check(&file.display().to_string(), &text);
             let said: Vec<String> = found
