@@ -67,6 +67,16 @@ const SHORT: &[(&str, &str)] = &[
     ),
     ("synth_bench", "--d 16 --features 64 --width 16 --roots 4 --rows 2048 --passes 1 --held 64"),
     ("universality", "--tokens 8000 --bytes 20000 --steps 2 --vocab 300 --features 64 --k 4 --passes 1"),
+    (
+        "towards_monosemanticity",
+        "--tokens 6000 --steps 2 --vocab 300 --bytes 20000 --features 64 --passes 1 --k 4 --rows 2",
+    ),
+    ("modular_addition", "--parts 2 --each 2 --p 13"),
+    ("larger_dictionaries", "--text grammar --tokens 5000 --ratios 1,2 --passes 1 --k 4 --rows 2"),
+    ("mlp_dictionaries", "--text grammar --tokens 3000 --l1 1e-3,1e-2 --passes 1 --features 48 --rows 1"),
+    ("ablation_interactions", "--text grammar --tokens 4000 --ratio 1 --k 4 --passes 1 --rows 2 --largest 4 --pairs 2"),
+    ("parts_of_the_layer", "--tokens 4000 --features 48 --k 4 --passes 1 --rows 1"),
+    ("lenses", "--text grammar --tokens 4000 --steps 1 --prompts 1 --context 32 --judged 2 --rows 1"),
     ("steering_sweep", "--prompts 2 --tokens 1000"),
     ("dictionary_recovery", "--d 12 --features 24 --rows 2000 --steps 10 --smallest 0 --largest 1 --every 8"),
     (

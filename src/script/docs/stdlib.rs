@@ -3,6 +3,7 @@
 /// The modules of the `stdlib` folder, embedded in the binary: name after `std/`, and text.
 pub const STDLIB: &[(&str, &str)] = &[
     ("geometry", include_str!("../../../stdlib/geometry.rhai")),
+    ("modular", include_str!("../../../stdlib/modular.rhai")),
     ("probes", include_str!("../../../stdlib/probes.rhai")),
     ("stats", include_str!("../../../stdlib/stats.rhai")),
     ("subspaces", include_str!("../../../stdlib/subspaces.rhai")),
