@@ -16,34 +16,6 @@ use microtome::script::engine::env::Env;
 
 use crate::support;
 
-/// Longer than they should be, or without some line of the header, until they are written anew.
-const PENDING: &[&str] = &[
-    "apostrophe_feature",
-    "attribution_graph",
-    "das",
-    "dashboard",
-    "dictionary_pareto",
-    "dictionary_recovery",
-    "figure5",
-    "gender_erasure",
-    "induction",
-    "interference",
-    "interpretability",
-    "ioi_heads",
-    "known_circuits",
-    "model_diffing",
-    "parenthesis_circuit",
-    "pronoun",
-    "pythia_dictionaries",
-    "smallest_circuit",
-    "steering_sweep",
-    "superposition",
-    "suppression_absorption",
-    "tiny_card",
-    "tiny_sample",
-    "train_tiny",
-];
-
 /// What is wrong with a script as a page of the gallery.
 fn complaints(name: &str, text: &str) -> Vec<String> {
     let header: Vec<&str> = text.lines().take_while(|line| line.starts_with("//")).collect();
@@ -65,13 +37,7 @@ fn every_script_asks_a_question_and_is_short() {
     let mut all = Vec::new();
     for script in support::files("scripts", "rhai") {
         let name = script.file_stem().unwrap().to_string_lossy().to_string();
-        let found = complaints(&name, &std::fs::read_to_string(&script).unwrap());
-        if PENDING.contains(&name.as_str()) {
-            // One that is in order needs no exception any more.
-            assert!(!found.is_empty(), "{name} is in order: take it off the list");
-        } else {
-            all.extend(found);
-        }
+        all.extend(complaints(&name, &std::fs::read_to_string(&script).unwrap()));
     }
     assert!(all.is_empty(), "\n{}", all.join("\n"));
     assert_eq!(complaints("x", &"let a = 1;\n".repeat(41)).len(), 3);
