@@ -10,8 +10,6 @@ mod gather;
 mod markdown;
 mod places;
 mod search;
-#[cfg(test)]
-mod tests;
 
 use std::collections::BTreeMap;
 use std::path::Path;
