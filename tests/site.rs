@@ -200,7 +200,7 @@ fn a_library_has_the_reference_of_its_own_modules() {
     let module = "/// Twice a number.\n///\n/// # Example\n/// ```\n/// double::twice(2)  //=> 4\n/// ```\nfn twice(x) { 2 * x }\n\nprivate fn hidden() { 1 }\n";
     let site = made(&[("microtome.toml", "name = \"double\"\n"), ("lib.rhai", module)]).unwrap();
     let page = text(&site, "docs/reference/double.html");
-    assert!(page.contains("Twice a number.") && page.contains("id=\"doubletwice\"") && !page.contains("hidden"));
+    assert!(page.contains("Twice a number.") && page.contains("id=\"doubletwice\"") && !page.contains("::hidden"));
     assert!(!site.files.iter().any(|(name, _)| name.ends_with("sae.html")));
     assert!(text(&site, "index.html").contains("docs/reference/double.html"));
 }
