@@ -140,7 +140,9 @@ fn typed_anew(text: &str) -> (String, Vec<String>) {
     // A file is there when the page comes to it; a conversation goes on over all blocks up to the next command.
     for piece in &pieces {
         if let Piece::File(name, content) = piece {
-            std::fs::write(reader.folder.path().join("work").join(name), content).unwrap();
+            let place = reader.folder.path().join("work").join(name);
+            std::fs::create_dir_all(place.parent().unwrap()).unwrap();
+            std::fs::write(place, content).unwrap();
         }
     }
     let mut steps: Vec<&mut Step> = pieces

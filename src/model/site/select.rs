@@ -103,7 +103,10 @@ fn numbers(part: &str, count: usize, what: &str) -> Result<Vec<usize>> {
             err!(Name, "expected a {what}, found `{part}`")
                 .hint(format!("`3`, `-1` for the last, `2-4`, or `*` for every {what}"))
         })?;
-        from_end(number, count).ok_or_else(|| err!(Name, "there is no {what} {number}: this model has {count}"))
+        from_end(number, count).ok_or_else(|| {
+            err!(Name, "there is no {what} {number}: this model has {count}")
+                .hint(format!("counted from 0, the last is {}", count.saturating_sub(1)))
+        })
     };
     match part.split_once('-') {
         Some((from, to)) if !from.is_empty() => {

@@ -95,7 +95,14 @@ fn below(files: &Files, folder: &Path, depth: usize, found: &mut Vec<PathBuf>) {
 /// The tests of a script, in the order of its text.
 pub fn tests(session: &Session, file: &str, text: &str) -> Vec<Test> {
     let test = |name: String, job: Job| Test { file: file.into(), name, text: text.into(), job };
-    let Ok(ast) = session.compile(file, text) else { return vec![test("syntax".into(), Job::Unreadable)] };
+    let sections: Vec<Test> = sections(text)
+        .into_iter()
+        .map(|(name, code)| test(name, Job::Stated { import: String::new(), code }))
+        .collect();
+    let Ok(ast) = session.compile(file, text) else {
+        // Lines that state values are read one by one, and need no semicolons between them.
+        return if sections.is_empty() { vec![test("syntax".into(), Job::Unreadable)] } else { sections };
+    };
     let of_tests = ast.iter_functions().filter(|f| f.name.starts_with(PREFIX) && f.params.is_empty());
     let mut names: Vec<&str> = of_tests.map(|function| function.name).collect();
     names.sort_by_key(|name| text.find(&format!("fn {name}(")));
@@ -104,8 +111,6 @@ pub fn tests(session: &Session, file: &str, text: &str) -> Vec<Test> {
     let examples = examples(text)
         .into_iter()
         .map(|(name, code)| test(format!("example of {name}"), Job::Stated { import: import.clone(), code }));
-    let sections =
-        sections(text).into_iter().map(|(name, code)| test(name, Job::Stated { import: String::new(), code }));
     functions.chain(examples).chain(sections).collect()
 }
 

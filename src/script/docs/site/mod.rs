@@ -23,11 +23,11 @@ use crate::base::files::Files;
 use crate::err;
 use crate::report::html::{escape, page};
 use crate::script::docs::{Docs, Entry, reference};
+use crate::script::library::manifest::Manifest;
+use crate::script::library::{MAIN, MANIFEST};
 
 /// Where the pages of the reference are.
 const REFERENCE: &str = "docs/reference/";
-/// What says that a folder is a library.
-const LIBRARY: &str = "microtome.toml";
 
 /// The files of a site by their paths below its folder, and the number of pages.
 pub struct Site {
@@ -37,7 +37,7 @@ pub struct Site {
 
 /// The site of a folder. `docs` and `commands` are microtome's own, which the site of a library leaves out.
 pub fn of(folder: &Path, engine: &Engine, docs: &Docs, files: &Files, commands: &[(String, String)]) -> Result<Site> {
-    let is_library = files.has(&folder.join(LIBRARY))?;
+    let is_library = files.has(&folder.join(MANIFEST))?;
     let own = if is_library { Some(Docs::of_library(engine, &modules(folder, files)?)) } else { None };
     let described = own.as_ref().unwrap_or(docs);
     let reference = reference::markdown(described, if is_library { &[] } else { commands });
@@ -49,12 +49,11 @@ pub fn of(folder: &Path, engine: &Engine, docs: &Docs, files: &Files, commands: 
 
 /// The modules of a library by the names under which they are imported: `lib.rhai` by that of the library.
 fn modules(folder: &Path, files: &Files) -> Result<Vec<(String, String)>> {
-    let manifest = files.text(&folder.join(LIBRARY))?;
-    let library = manifest.lines().find_map(|line| line.strip_prefix("name")?.trim().strip_prefix('='));
-    let library = library.map_or("lib", |name| name.trim().trim_matches('"'));
+    let manifest = Manifest::parse(&files.text(&folder.join(MANIFEST))?, MANIFEST)?;
+    let library = manifest.name.as_deref().unwrap_or(MAIN);
     let mut names = files.names(folder);
     names.sort();
-    let called = |module| if module == "lib" { library } else { module };
+    let called = |module| if module == MAIN { library } else { module };
     let modules = names.iter().filter_map(|name| name.strip_suffix(".rhai").map(|module| (called(module), name)));
     modules.map(|(module, name)| Ok((module.to_string(), files.text(&folder.join(name))?))).collect()
 }
