@@ -29,7 +29,7 @@ use crate::script::engine::console::to_stderr;
 use crate::script::engine::drawing;
 use crate::script::engine::failure::Failure;
 
-use args::{Cli, Command};
+use args::{Cli, Command, Run};
 
 /// Exit codes, which are part of the interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +88,7 @@ fn dispatch(cli: Cli) -> Exit {
         }
         (None, Some(code)) => eval::run(&cli.options, code),
         (None, None) => repl::run(&cli.options),
+        (Some(Command::Run(Run { again: Some(record), .. })), _) => again::run(&cli.options, record),
         (Some(Command::Run(run)), _) => run::run(&cli.options, run),
         (Some(Command::Check(check)), _) => check::run(&cli.options, check),
         (Some(Command::Fmt(fmt)), _) => fmt::run(&cli.options, fmt),

@@ -24,9 +24,6 @@ pub const STDIN: &str = "<stdin>";
 const LONGEST: u64 = 64 << 20;
 
 pub fn run(options: &Options, run: &Run) -> Result<Exit> {
-    if let Some(record) = &run.again {
-        return super::again::run(options, record);
-    }
     let file = run.file.as_deref().unwrap_or("-");
     let wants = Wants { arguments: Arguments::parse(&run.arguments)?, recording: true, ..Wants::default() };
     let mut session = Session::new(setup::env(options, wants)?);

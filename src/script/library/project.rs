@@ -45,17 +45,16 @@ impl Project {
         let name = shown(&root.join(MANIFEST));
         let manifest = Manifest::parse(&text, &name)?;
         let needs = manifest.dependencies()?;
-        let own = match &manifest.name {
-            None => None,
-            Some(own) => Some(Rc::new(Library {
+        let own = manifest.name.as_ref().map(|own| {
+            Rc::new(Library {
                 name: own.clone(),
                 shown: shown(&root),
                 manifest: name.clone(),
                 content: Content::Folder(root.clone()),
                 needs: needs.keys().cloned().collect(),
                 touches: manifest.touches(),
-            })),
-        };
+            })
+        });
         let texts = BTreeMap::from([(name, text)]);
         let mut project = Self { root, manifest, texts, own, needs, libraries: BTreeMap::new() };
         if !project.needs.is_empty() {

@@ -1,3 +1,5 @@
+//! Scripts as they are formatted, piece by piece.
+
 use super::*;
 
 #[track_caller]
