@@ -46,12 +46,23 @@ pub struct Files {
     /// Whether reads are hashed; writes always are, at no extra cost.
     recording: bool,
     ledger: Arc<Mutex<Ledger>>,
-    locks: Arc<Mutex<BTreeMap<PathBuf, Lock>>>,
+    locks: Locks,
+    /// Those of the runs that this one is a part of.
+    outer: Vec<Locks>,
 }
+
+type Locks = Arc<Mutex<BTreeMap<PathBuf, Lock>>>;
 
 impl Files {
     pub fn new(access: Access, recording: bool) -> Self {
-        Self { access, task: Task::default(), recording, ledger: Arc::default(), locks: Arc::default() }
+        Self {
+            access,
+            task: Task::default(),
+            recording,
+            ledger: Arc::default(),
+            locks: Arc::default(),
+            outer: Vec::new(),
+        }
     }
 
     /// Makes reads end when this task is interrupted.
@@ -66,6 +77,12 @@ impl Files {
     /// What has been read and written so far.
     pub fn ledger(&self) -> Ledger {
         held(&self.ledger).clone()
+    }
+
+    /// The files of a run within this one: with a ledger and locks of its own, and in the folders that are locked already.
+    pub fn within(&self, access: Access, task: &Task) -> Self {
+        let outer = self.outer.iter().chain([&self.locks]).cloned().collect();
+        Self { outer, ..Self::new(access, true).heeding(task) }
     }
 
     /// Adds what a run within this one read and wrote.
@@ -265,7 +282,7 @@ impl Files {
     /// Locks the folder for this run, or says who has locked it.
     pub fn lock(&self, folder: &Path) -> Result<()> {
         let mut locks = held(&self.locks);
-        if locks.contains_key(folder) {
+        if locks.contains_key(folder) || self.outer.iter().any(|outer| held(outer).contains_key(folder)) {
             return Ok(());
         }
         fs::create_dir_all(folder).map_err(|e| Error::io("write into", folder, &e))?;

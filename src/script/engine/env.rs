@@ -95,7 +95,7 @@ impl Env {
         let task = self.task.whole();
         let settings = Settings { seed, out: access.out().to_path_buf(), ..self.settings.clone() };
         Ok(Self {
-            files: Files::new(access, true).heeding(&task),
+            files: self.files.within(access, &task),
             task,
             random: Randomness::new(seed).into(),
             console: Console::memory(*self.console.screen()).keeping().into(),

@@ -15,7 +15,7 @@ use crate::base::{Error, Kind, Result, task};
 use crate::report::symbols::count;
 use crate::script::engine::env::{Check, Env, env};
 use crate::script::engine::options::options;
-use crate::script::engine::value::{Fallible, Given, Options, given, type_name};
+use crate::script::engine::value::{Fallible, Given, Options, described, given};
 use crate::{bail, err};
 
 /// Scripts may run scripts this deep; each level needs a part of the stack.
@@ -143,7 +143,7 @@ fn as_typed(name: &str, value: &Dynamic) -> Result<String> {
     match value.read_lock::<Array>() {
         Some(list) => Ok(list.iter().map(|one| as_typed(name, one)).collect::<Result<Vec<_>>>()?.join(",")),
         None => {
-            let found = type_name(value);
+            let found = described(value);
             bail!(Argument, "expected a number, true, false, a string or an array of them for `{name}`, found {found}")
         }
     }
