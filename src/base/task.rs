@@ -95,10 +95,14 @@ impl Task {
         }
     }
 
-    /// The same task for one script among several, of which an interruption means all: a training that was cut short must
-    /// not pass for a result.
+    /// The same task for one script or one fit among several, of which an interruption means all: a training that was cut
+    /// short must not pass for a result.
     pub fn whole(&self) -> Self {
         Self { is_whole: true, ..self.clone() }
+    }
+
+    pub fn is_whole(&self) -> bool {
+        self.is_whole
     }
 
     pub fn begin(&self, label: &str, total: Option<u64>) -> Box<dyn Bar> {

@@ -66,8 +66,10 @@ pub fn run(trainer: &mut impl Trainer, task: &Task) -> Result<Ended> {
         Ok(()) => Ended::Done,
         Err(error) if error.kind == Kind::Interrupted => {
             task.answer_interruption();
-            let (made, steps, left) = (trainer.made(), trainer.steps(), trainer.left());
-            task.say(&format!("stopped after {made} of {}; the call returns {left}", count(steps as usize, "step")));
+            let returns =
+                if task.is_whole() { String::new() } else { format!("; the call returns {}", trainer.left()) };
+            let (made, steps) = (trainer.made(), count(trainer.steps() as usize, "step"));
+            task.say(&format!("stopped after {made} of {steps}{returns}"));
             Ended::Interrupted
         }
         Err(error) => return Err(after_saving(trainer, error)),

@@ -67,7 +67,11 @@ fn to_each(
     done: Done,
     task: &Task,
 ) -> Result<Vec<Fitted>> {
+    // Ctrl-C ends all of them, and not one after the other: those that are complete are kept.
+    let whole = task.whole();
+    let task = if several { &whole } else { task };
     let fit = |data: Result<FitData>| -> Result<Fitted> {
+        task.check()?;
         let data = data?;
         let site = data.about.sites.join(", ");
         if several {

@@ -288,9 +288,20 @@ fn with_dependency(text: &str, name: &str, source: &Source) -> Result<String> {
             table.insert("hash", format!("sha256:{hash}").into());
         }
     }
-    let dependencies = document.entry("dependencies").or_insert_with(|| Item::Table(TomlTable::new()));
-    let all =
-        dependencies.as_table_like_mut().ok_or_else(|| err!(Format, "{MANIFEST}: expected a table `dependencies`"))?;
+    if !document.contains_key("dependencies") {
+        // What stands at the end of the file, a comment, stays before what is added behind it.
+        let mut dependencies = TomlTable::new();
+        let end = document.trailing().as_str().unwrap_or_default().to_string();
+        if !end.is_empty() {
+            dependencies.decor_mut().set_prefix(format!("{end}\n"));
+            document.set_trailing("");
+        }
+        document.insert("dependencies", Item::Table(dependencies));
+    }
+    let dependencies = document.get_mut("dependencies");
+    let all = dependencies
+        .and_then(Item::as_table_like_mut)
+        .ok_or_else(|| err!(Format, "{MANIFEST}: expected a table `dependencies`"))?;
     all.insert(name, Item::Value(Value::InlineTable(table)));
     Ok(document.to_string())
 }

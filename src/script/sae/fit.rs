@@ -161,6 +161,8 @@ pub mod functions {
     /// of them as fit into memory together. Where not even one fits, the model runs for each site in every epoch, and a
     /// store that is harvested once is better. With a `dir`, each site has a folder there.
     ///
+    /// Ctrl-C ends the call; the dictionaries that are complete are kept, and found by the next one.
+    ///
     /// # Options
     /// - [fit]
     /// - [kinds]

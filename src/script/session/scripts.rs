@@ -137,7 +137,11 @@ impl Plan {
 
 /// An argument as it would stand on the command line.
 fn as_typed(name: &str, value: &Dynamic) -> Result<String> {
-    if value.is_int() || value.is_float() || value.is_bool() || value.is_string() {
+    // A number is the same argument as 1 and as 1.0.
+    if let Ok(number) = value.as_float() {
+        return Ok(number.to_string());
+    }
+    if value.is_int() || value.is_bool() || value.is_string() {
         return Ok(value.to_string());
     }
     match value.read_lock::<Array>() {
