@@ -176,6 +176,12 @@ impl Files {
         }
     }
 
+    /// The same, if there is such a file that may be read.
+    pub fn script_if_there(&self, path: &Path) -> Result<Option<String>> {
+        let is_there = self.has(path).is_ok_and(|there| there && path.is_file());
+        is_there.then(|| self.script(path)).transpose()
+    }
+
     /// The bytes of what belongs to the program or to the script, and is no input of the run.
     pub fn of_program(&self, path: &Path) -> Result<Vec<u8>> {
         Ok(self.whole(path)?.0)

@@ -54,11 +54,7 @@ pub fn run(options: &Options, add: &Add) -> Result<Exit> {
 /// The folder of the project: that of the nearest manifest above, or the current one.
 fn root(options: &Options) -> Result<PathBuf> {
     let files = Files::new(setup::access(options)?, false);
-    let read = |path: &Path| match files.has(path).is_ok_and(|there| there && path.is_file()) {
-        true => files.script(path).map(Some),
-        false => Ok(None),
-    };
-    let found = project::found(Path::new(""), &read)?;
+    let found = project::found(Path::new(""), &|path| files.script_if_there(path))?;
     let here = || std::env::current_dir().map_err(|e| crate::base::Error::io("find", Path::new("."), &e));
     found.map_or_else(here, |(root, _)| Ok(root))
 }

@@ -1,10 +1,8 @@
 //! From the words of the command line to a session: access, device, threads, console, Ctrl-C.
 
-use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::PathBuf;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,7 +13,6 @@ use super::progress::{Bars, Lines};
 use crate::base::access::{Access, Rules};
 use crate::base::cache;
 use crate::base::files::{self, Files};
-use crate::base::random::Randomness;
 use crate::base::settings::Settings;
 use crate::base::task::{Progress, Silent};
 use crate::base::{Result, Task};
@@ -23,7 +20,6 @@ use crate::model::hub;
 use crate::report::terminal::{Graphics, Screen};
 use crate::script::engine::console::Console;
 use crate::script::engine::env::{Arguments, Env};
-use crate::script::engine::owners::Owners;
 use crate::script::session::record::Record;
 use crate::{bail, err};
 
@@ -63,21 +59,13 @@ pub fn env(options: &Options, wants: Wants) -> Result<Env> {
         _ => Console::stdout(here, interrupted.clone()),
     };
     let task = Task::new(interrupted, progress);
+    let console = if wants.recording { console.keeping() } else { console };
+    let files = Files::new(access, wants.recording).heeding(&task);
+    let device = device(&settings.device)?;
     Ok(Env {
-        device: device(&settings.device)?,
-        random: Randomness::new(settings.seed).into(),
-        console: if wants.recording { console.keeping() } else { console }.into(),
-        files: Files::new(access, wants.recording).heeding(&task),
-        task,
         arguments: wants.arguments.into(),
-        checks: Rc::default(),
-        models: Rc::default(),
         recorded: recorded.into(),
-        ran: Rc::default(),
-        depth: 0,
-        evaluate: OnceCell::new(),
-        owners: Owners::default(),
-        settings,
+        ..Env::new(settings, task, files, console, device)
     })
 }
 
@@ -106,16 +94,9 @@ impl Tests {
         let task = Task::new(self.interrupted.clone(), Arc::new(Silent));
         let colour = screen(&std::io::stdout()).colour;
         let screen = Screen { width: 80, height: 24, colour, graphics: Graphics::Text };
-        let plain = Env::in_memory(out)?;
-        Ok(Env {
-            device: device(&settings.device)?,
-            random: Randomness::new(settings.seed).into(),
-            console: Console::memory(screen).keeping().into(),
-            files: Files::new(access, false).heeding(&task),
-            task,
-            settings,
-            ..plain
-        })
+        let files = Files::new(access, false).heeding(&task);
+        let device = device(&settings.device)?;
+        Ok(Env::new(settings, task, files, Console::memory(screen).keeping(), device))
     }
 }
 

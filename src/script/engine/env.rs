@@ -61,18 +61,15 @@ pub struct Evaluated {
 }
 
 impl Env {
-    /// An environment that prints into memory and writes below `out`: for tests, measurements, and programs that embed
-    /// the library.
-    pub fn in_memory(out: &Path) -> Result<Self> {
-        let screen = Screen { width: 80, height: 24, colour: false, graphics: Graphics::Text };
-        let settings = Settings { out: out.to_path_buf(), ..Settings::default() };
-        let task = Task::default();
-        Ok(Self {
-            files: Files::new(Access::new(out, &Rules::default())?, false).heeding(&task),
-            task,
+    /// An environment that has run nothing and was given no arguments.
+    pub fn new(settings: Settings, task: Task, files: Files, console: Console, device: Device) -> Self {
+        Self {
             random: Randomness::new(settings.seed).into(),
-            console: Console::memory(screen).into(),
-            device: Device::Cpu,
+            settings,
+            task,
+            files,
+            console: console.into(),
+            device,
             arguments: Rc::default(),
             checks: Rc::default(),
             models: Rc::default(),
@@ -81,8 +78,17 @@ impl Env {
             depth: 0,
             evaluate: OnceCell::new(),
             owners: Owners::default(),
-            settings,
-        })
+        }
+    }
+
+    /// An environment that prints into memory and writes below `out`: for tests, measurements, and programs that embed
+    /// the library.
+    pub fn in_memory(out: &Path) -> Result<Self> {
+        let screen = Screen { width: 80, height: 24, colour: false, graphics: Graphics::Text };
+        let settings = Settings { out: out.to_path_buf(), ..Settings::default() };
+        let task = Task::default();
+        let files = Files::new(Access::new(out, &Rules::default())?, false).heeding(&task);
+        Ok(Self::new(settings, task, files, Console::memory(screen), Device::Cpu))
     }
 
     /// An environment with the same rights for a script that this one runs: it writes below `out`, prints into memory, and
@@ -94,37 +100,23 @@ impl Env {
         };
         let task = self.task.whole();
         let settings = Settings { seed, out: access.out().to_path_buf(), ..self.settings.clone() };
+        let files = self.files.within(access, &task);
+        let console = Console::memory(*self.console.screen()).keeping();
         Ok(Self {
-            files: self.files.within(access, &task),
-            task,
-            random: Randomness::new(seed).into(),
-            console: Console::memory(*self.console.screen()).keeping().into(),
+            arguments: arguments.into(),
             recorded: self.recorded.clone(),
             depth: self.depth + 1,
-            settings,
-            ..self.beside(arguments)
+            ..Self::new(settings, task, files, console, self.device.clone())
         })
     }
 
     /// An environment with the same rights, console and interruption, for a script that a session runs beside itself:
     /// it has arguments, checks, locks and randomness of its own.
     pub fn beside(&self, arguments: Arguments) -> Self {
-        Self {
-            settings: self.settings.clone(),
-            task: self.task.clone(),
-            files: Files::new(self.files.access().clone(), false).heeding(&self.task),
-            random: Randomness::new(self.settings.seed).into(),
-            console: self.console.beside().into(),
-            device: self.device.clone(),
-            arguments: arguments.into(),
-            checks: Rc::default(),
-            models: Rc::default(),
-            recorded: Rc::default(),
-            ran: Rc::default(),
-            depth: 0,
-            evaluate: OnceCell::new(),
-            owners: Owners::default(),
-        }
+        let (settings, task) = (self.settings.clone(), self.task.clone());
+        let files = Files::new(self.files.access().clone(), false).heeding(&task);
+        let fresh = Self::new(settings, task, files, self.console.beside(), self.device.clone());
+        Self { arguments: arguments.into(), ..fresh }
     }
 
     /// The same environment for the code of libraries, with their leave and no more.

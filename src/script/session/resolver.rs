@@ -157,10 +157,7 @@ impl Resolver {
     /// The project that scripts in a folder belong to, read again when its files have changed.
     fn project(&self, folder: &Path) -> Result<Option<Rc<Project>>> {
         let read = |path: &Path| match self.env.recorded.is_empty() {
-            true => {
-                let is_there = self.env.files.has(path).is_ok_and(|there| there && path.is_file());
-                is_there.then(|| self.env.files.script(path)).transpose()
-            }
+            true => self.env.files.script_if_there(path),
             // A recorded run is repeated with the files that it saw.
             false => Ok(self.env.recorded.get(&project::shown(path)).cloned()),
         };
@@ -262,10 +259,7 @@ impl Resolver {
 
     /// What the prompt offers after `import "` in the current folder, beside files and the stdlib: names of libraries.
     pub fn importable(env: &Env) -> Vec<String> {
-        let read = |path: &Path| {
-            let is_there = env.files.has(path).is_ok_and(|there| there && path.is_file());
-            is_there.then(|| env.files.script(path)).transpose()
-        };
+        let read = |path: &Path| env.files.script_if_there(path);
         let load = |(root, manifest)| Project::load(root, manifest, &read).ok();
         let project = project::found(Path::new(""), &read).ok().flatten().and_then(load);
         project.map(|project| project.importable().map(String::from).collect()).unwrap_or_default()

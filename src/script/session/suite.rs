@@ -120,11 +120,7 @@ fn import(session: &Session, file: &str) -> String {
     let path = Path::new(file);
     let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let folder = path.parent().unwrap_or(Path::new(""));
-    let read = |place: &Path| match files.has(place).is_ok_and(|there| there && place.is_file()) {
-        true => files.script(place).map(Some),
-        false => Ok(None),
-    };
-    let own = project::found(folder, &read).ok().flatten().and_then(|(root, text)| {
+    let own = project::found(folder, &|place| files.script_if_there(place)).ok().flatten().and_then(|(root, text)| {
         let name = Manifest::parse(&text, "").ok()?.name?;
         let exact = project::cleaned(&std::path::absolute(path).ok()?);
         let module = exact.strip_prefix(&root).ok()?.with_extension("").to_str()?.replace('\\', "/");
