@@ -53,7 +53,7 @@ const SHORT: &[(&str, &str)] = &[
     ("apostrophe_feature", "--tokens 2048 --judged 1024 --k 8 --ratio 1 --others 1"),
     ("attribution_graph", "--text grammar --tokens 600 --ratio 1 --k 4 --passes 1"),
     ("dashboard", "--tokens 6000 --d_sae 32 --described 2"),
-    ("figure5", "--pairs 2 --tokens 1000 --thresholds 2 --lowest 0.1"),
+    ("figure5", "--pairs 2 --tokens 1000 --passes 1 --thresholds 2 --lowest 0.1"),
     ("gender_erasure", "--tokens 4096"),
     ("induction", "--steps 2"),
     ("interference", "--text grammar --tokens 2000 --passes 1 --features 288 --trials 2"),

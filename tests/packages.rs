@@ -6,10 +6,13 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use sha2::{Digest, Sha256};
+
+use crate::torture::terminal::{CTRL_C, Terminal};
 
 /// A folder with a project in `work`, and a cache of its own.
 struct Place(tempfile::TempDir);
@@ -283,6 +286,44 @@ fn the_leave_is_shown_agreed_to_and_locked() {
     place.write("work/microtome.toml", "[dependencies]\nhaeds = 3\n");
     holds(&place.refused("import \"heads\" as heads;"), &["microtome.toml:2:9"]);
     holds(&place.said(1, &["add"]), &["microtome.toml:2:9", "haeds = 3"]);
+}
+
+#[test]
+fn a_person_is_asked_and_only_yes_is_yes() {
+    let place = Place::new();
+    place.library("rates", "[touches]\nnet = [\"example.org\"]", "fn f() { 1 }");
+    let cache = place.path("cache");
+    for (answer, code) in [("n\r", 1), ("\r", 1), ("yess\r", 1), (CTRL_C, 130), ("y\r", 0)] {
+        let variables = [("MICROTOME_CACHE", cache.to_str().unwrap())];
+        let mut terminal = Terminal::start_with(&place.path("work"), &["add", "../rates"], &variables);
+        terminal.see("example.org");
+        terminal.see("May they? [y/N]");
+        assert!(!place.path("work/microtome.toml").exists() && !place.path("work/microtome.lock").exists());
+        terminal.send(answer);
+        assert_eq!(terminal.ended(), code, "{answer:?}:\n{}", terminal.screen());
+    }
+    holds(&place.read("work/microtome.lock"), &["name = \"rates\""]);
+    // What was agreed to is offered where it can be imported.
+    let mut terminal = Terminal::ready(&place.path("work"));
+    terminal.send("import \"rat\t");
+    terminal.see("import \"rates");
+}
+
+#[test]
+fn control_c_ends_the_tests() {
+    let place = Place::new();
+    place.write(
+        "work/slow.rhai",
+        "fn test_a() { print(\"begun\"); loop {} }\nfn test_b() { loop {} }\nfn test_c() { loop {} }",
+    );
+    place.write("work/quick.rhai", "fn test_first() { 1 }");
+    let mut terminal = Terminal::start_with(&place.path("work"), &["test", "--jobs", "2"], &[]);
+    terminal.see("quick.rhai: test_first");
+    let pressed = Instant::now();
+    terminal.send(CTRL_C);
+    assert_eq!(terminal.ended(), 130, "{}", terminal.screen());
+    println!("stopped after {:?}", pressed.elapsed());
+    assert!(terminal.screen().contains("interrupted"), "{}", terminal.screen());
 }
 
 #[test]

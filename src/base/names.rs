@@ -3,10 +3,14 @@
 /// A longer text is no name that somebody mistyped, and comparing two takes time and memory by the product of their lengths.
 const LONGEST: usize = 200;
 
+/// So many names are read at a glance.
+const FEW: usize = 4;
+
 /// The candidate nearest to `name`, if one is near enough to be a typo.
 ///
 /// Nearness is the Damerau-Levenshtein distance, and "near" a third of the name's length; a candidate that the name
-/// begins, or that differs only in case or underscores, is near too. Texts of more than 200 characters are not compared.
+/// begins, that is one of its words, or that differs only in case or underscores, is near too. Texts of more than 200
+/// characters are not compared.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let plain = |s: &str| s.to_lowercase().replace(['_', '-', ' '], "");
     let is_short = |text: &str| text.chars().nth(LONGEST).is_none();
@@ -25,14 +29,24 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
             let distance = strsim::damerau_levenshtein(&wanted, &other);
             let begins =
                 wanted.len() >= 3 && (other.starts_with(&wanted) || wanted.starts_with(&other) && other.len() >= 3);
-            (distance <= limit || begins).then_some((distance, candidate))
+            let is_word = candidate.len() >= 4 && name.split('_').any(|word| word == candidate);
+            (distance <= limit || begins || is_word).then_some((distance, candidate))
         })
         .min_by_key(|(distance, candidate)| (*distance, candidate.len(), *candidate))
         .map(|(_, candidate)| candidate)
 }
 
-/// "did you mean `lr`?" where some candidate is near, else the list of all of them when it is short.
+/// "did you mean `lr`?" where some candidate is near, all that `name` is the first word of if these are a few, else the
+/// list of all candidates when it is short.
 pub fn suggestion<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str> + Clone) -> Option<String> {
+    let mut longer: Vec<&str> = candidates.clone().into_iter().filter(|other| is_first_word(name, other)).collect();
+    longer.sort_unstable();
+    longer.dedup();
+    if let [most @ .., last] = &longer[..]
+        && (1..FEW).contains(&most.len())
+    {
+        return Some(format!("did you mean `{}` or `{last}`?", most.join("`, `")));
+    }
     if let Some(near) = nearest(name, candidates.clone()) {
         return Some(format!("did you mean `{near}`?"));
     }
@@ -45,6 +59,10 @@ pub fn suggestion<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str> 
     }
 }
 
+fn is_first_word(name: &str, of: &str) -> bool {
+    !name.is_empty() && of.strip_prefix(name).is_some_and(|rest| rest.starts_with('_'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,6 +73,8 @@ mod tests {
         assert_eq!(nearest("argMax", ["argmin", "argmax"]), Some("argmax"));
         assert_eq!(nearest("temperatur", ["temperature", "top_k"]), Some("temperature"));
         assert_eq!(nearest("banana", ["softmax", "sum"]), None);
+        assert_eq!(nearest("max_new_tokens", ["temperature", "tokens"]), Some("tokens"));
+        assert_eq!(nearest("max_new_of", ["of", "tokens"]), None);
     }
 
     #[test]
@@ -71,5 +91,15 @@ mod tests {
     fn short_lists_are_shown_whole() {
         assert_eq!(suggestion("zzz", ["b", "a"]).unwrap(), "expected one of a, b");
         assert_eq!(suggestion("stesp", ["steps", "lr"]).unwrap(), "did you mean `steps`?");
+    }
+
+    #[test]
+    fn a_first_word_stands_for_all_that_it_begins() {
+        let sites = ["attn_out", "attn_in", "mlp_in", "attn_post_scale"];
+        let all = "did you mean `attn_in`, `attn_out` or `attn_post_scale`?";
+        assert_eq!(suggestion("attn", sites).unwrap(), all);
+        assert_eq!(suggestion("mlp", sites).unwrap(), "did you mean `mlp_in`?");
+        let five = ["x_a", "x_b", "x_c", "x_d", "x_e"];
+        assert_eq!(suggestion("x", five).unwrap(), "expected one of x_a, x_b, x_c, x_d, x_e");
     }
 }

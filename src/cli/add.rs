@@ -1,16 +1,17 @@
 //! `microtome add [PLACE]`: says what libraries may touch, asks, and locks them.
 
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use super::args::{Add, Options};
 use super::setup::{self, Wants};
 use super::{Exit, run, tell};
-use crate::base::Result;
 use crate::base::files::Files;
+use crate::base::{Result, Task};
 use crate::err;
 use crate::script::engine::drawing;
 use crate::script::engine::failure::{Failure, Sources};
+use crate::script::engine::typed;
 use crate::script::library::add::{Ground, Plan, Wish, hosts};
 use crate::script::library::manifest::Mistake;
 use crate::script::library::{LOCK, MANIFEST, project};
@@ -41,7 +42,7 @@ pub fn run(options: &Options, add: &Add) -> Result<Exit> {
         tell(&format!("nothing is new: {LOCK} has all of it"));
         return Ok(Exit::Done);
     }
-    if !add.yes && !agreed()? {
+    if !add.yes && !agreed(&env.task)? {
         tell("nothing was written");
         return Ok(Exit::Failed);
     }
@@ -68,16 +69,14 @@ fn kept(files: &Files, cache: Option<&Path>) -> Result<Files> {
 }
 
 /// Whether the user says yes.
-fn agreed() -> Result<bool> {
-    let stdin = std::io::stdin();
-    if !stdin.is_terminal() {
+fn agreed(task: &Task) -> Result<bool> {
+    if !std::io::stdin().is_terminal() {
         return Err(err!(Argument, "what the libraries may touch was not agreed to: nobody can be asked here")
             .hint("look at the table, and say `--yes` if that is right"));
     }
     let mut out = std::io::stderr();
     let _reader_may_be_gone = write!(out, "May they? [y/N] ").and_then(|()| out.flush());
-    let mut answer = String::new();
-    stdin.lock().read_line(&mut answer).map_err(|e| crate::base::Error::io("read", Path::new("the answer"), &e))?;
+    let answer = typed::line(task)?;
     Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 

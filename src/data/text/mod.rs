@@ -316,9 +316,11 @@ impl Text {
         self.parts().into_iter().flatten().map(|(text, _)| text.tally()).fold(own, Tally::and)
     }
 
-    /// The same as a table.
+    /// The same as a table. Its title says where nothing has been read, so that zeros are not taken for a result.
     pub fn report(&self) -> Table {
-        self.tally().table(self.name.to_string())
+        let tally = self.tally();
+        let unread = if tally.files == 0 && tally.documents == 0 { ": nothing has been read yet" } else { "" };
+        tally.table(format!("{}{unread}", self.name))
     }
 
     /// Counts what was skipped after the documents were read.

@@ -209,7 +209,8 @@ pub mod methods {
         Ok(found)
     }
 
-    /// What the latest reading of the text has read, and what it skipped and why, as a table.
+    /// What the latest reading of the text has read, and what it skipped and why, as a table. Before the first reading
+    /// there is nothing to report, and its title says so.
     ///
     /// # Example
     /// ```

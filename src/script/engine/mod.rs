@@ -22,6 +22,7 @@ pub mod show;
 pub mod sources;
 pub mod thread;
 pub mod tokens;
+pub mod typed;
 pub mod unfinished;
 pub mod unknown;
 pub mod value;
