@@ -85,6 +85,8 @@ pub fn session(commands: usize, seed: u64, pause: Duration, told: &mut dyn FnMut
         // An answer to this means that the command before is done.
         terminal.line(&format!("\"mark {number}\""));
         terminal.see_line(&format!("mark {number}"));
+        // The editor holds two sockets while it waits for a line, and only then.
+        terminal.prompt();
         std::thread::sleep(pause);
         last = Has::of(terminal.process());
         // By then, everything that is created once exists.
