@@ -67,6 +67,10 @@ fn every_primitive_that_takes_a_path_is_judged() {
         ("Attribution", of_model("attribution([1, 2], 3)")),
         ("Cache", of_model("cache([1, 2], \"embed\")")),
         ("Comparison", format!("{model}.compare({0}, {0})", of_model("run([1, 2])"))),
+        (
+            "Verification",
+            format!("let m = {model}; m.run([1, 2]).save(\"run.safetensors\"); m.verify(\"run.safetensors\", [1, 2])"),
+        ),
         ("Lens", of_model("lens([1, 2])")),
         ("Model", model.to_string()),
         ("Probe", "probe::fit([[0], [1], [3], [4]], [0, 0, 1, 1])".to_string()),

@@ -46,6 +46,8 @@ let curve = edges.curve(compiled.model, pairs, #{ draws: 1 });
 let on_pairs = edges.top(5).judge(compiled.model, pairs, #{ draws: 1 });
 let roc = edges.roc(compiled.truth, compiled.model);
 let alike = edges.compare(compiled.truth);
+m.run("a b c").save("dump.safetensors");
+let verified = m.verify("dump.safetensors", "a b c");
 let coders = sae::cross_layer_transcoder(m, text, #{ k: 2, d_sae: 6, steps: 2, context: 6 });
 let prompt = circuit::attribution_graph(m, coders, "a b c");
 let long = "a"; long.pad(100_000, "ab ");
@@ -88,6 +90,7 @@ const HANDLES: &[(&str, &[&str])] = &[
     ("AttributionGraph", &["prompt"]),
     ("Circuit", &["tree", "edges", "compiled.truth", "prompt.prune()"]),
     ("CircuitComparison", &["alike"]),
+    ("Verification", &["verified"]),
     ("CircuitCurve", &["curve"]),
     ("Compiled", &["compiled"]),
     ("PairJudgement", &["on_pairs"]),

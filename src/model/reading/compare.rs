@@ -145,17 +145,23 @@ fn real(cache: &Cache, place: Place, x: &Tensor, row: usize) -> Result<Tensor> {
     Ok(x)
 }
 
+/// Sums over the numbers of two activations, a and b.
 #[derive(Default)]
-struct Sums {
-    largest: f64,
-    apart: f64,
-    aa: f64,
-    bb: f64,
-    ab: f64,
+pub(super) struct Sums {
+    /// max |a - b|; NaN if one of them has a NaN that the other has not.
+    pub largest: f64,
+    /// |a - b|^2
+    pub apart: f64,
+    /// |a|^2
+    pub aa: f64,
+    /// |b|^2
+    pub bb: f64,
+    /// a . b
+    pub ab: f64,
 }
 
 impl Sums {
-    fn add(&mut self, a: &[f64], b: &[f64]) {
+    pub fn add(&mut self, a: &[f64], b: &[f64]) {
         for (a, b) in a.iter().zip(b) {
             // Equal infinities have no difference, though their subtraction gives NaN.
             let apart = if a == b || a.is_nan() && b.is_nan() { 0.0 } else { (a - b).abs() };

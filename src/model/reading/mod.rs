@@ -1,10 +1,12 @@
-//! Analysing a run: logit lens and fitted lenses, direct logit attribution, differences of two runs, and attention patterns.
+//! Analysing a run: logit lens and fitted lenses, direct logit attribution, differences of two runs or from
+//! those of another program, and attention patterns.
 
 pub mod attention;
 pub mod attribution;
 pub mod compare;
 pub mod fitted;
 pub mod lens;
+pub mod verify;
 
 #[cfg(test)]
 mod tests;

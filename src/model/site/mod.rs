@@ -84,7 +84,7 @@ static ROWS: [Row; 28] = [
     row(
         SiteKind::AttnIn,
         "attn_in",
-        "blocks.{}.ln1.hook_normalized",
+        "blocks.{}.attn.hook_in",
         "the normed input of attention, weights of the norm included: [batch, pos, d_model]",
     ),
     row(
@@ -163,7 +163,7 @@ static ROWS: [Row; 28] = [
     row(
         SiteKind::MlpIn,
         "mlp_in",
-        "blocks.{}.ln2.hook_normalized",
+        "blocks.{}.mlp.hook_in",
         "the normed input of the MLP, weights of the norm included: [batch, pos, d_model]",
     ),
     row(
@@ -211,10 +211,17 @@ static ROWS: [Row; 28] = [
     row(
         SiteKind::FinalNorm,
         "final_norm",
-        "ln_final.hook_normalized",
+        "unembed.hook_in",
         "the normed stream that is unembedded: [batch, pos, d_model]",
     ),
     row(SiteKind::Logits, "logits", "logits", "the logits, after any cap: [batch, pos, vocab]"),
+];
+
+/// What TransformerLens records of a norm, before its weights, and the site behind them that is read under this name.
+pub const NORMED: [(&str, SiteKind); 3] = [
+    ("blocks.{}.ln1.hook_normalized", SiteKind::AttnIn),
+    ("blocks.{}.ln2.hook_normalized", SiteKind::MlpIn),
+    ("ln_final.hook_normalized", SiteKind::FinalNorm),
 ];
 
 impl SiteKind {

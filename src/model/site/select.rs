@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Heads, ROWS, Site, SiteKind};
+use super::{Heads, NORMED, ROWS, Site, SiteKind};
 use crate::base::{Result, names};
 use crate::model::config::Config;
 use crate::tensor::axes::from_end;
@@ -122,8 +122,8 @@ fn numbers(part: &str, count: usize, what: &str) -> Result<Vec<usize>> {
 
 /// Translates a TransformerLens name to ours.
 fn translated(text: &str) -> Result<String> {
-    if let Some(row) = ROWS.iter().find(|row| row.lens == text) {
-        return Ok(row.name.into());
+    if let Some(name) = by_lens_name(text) {
+        return Ok(name.into());
     }
     let Some((layer, rest)) = text.strip_prefix("blocks.").and_then(|rest| rest.split_once('.')) else {
         return match text.contains("hook_") {
@@ -137,10 +137,16 @@ fn translated(text: &str) -> Result<String> {
         )));
     }
     let wanted = format!("blocks.{{}}.{rest}");
-    match ROWS.iter().find(|row| row.lens == wanted) {
-        Some(row) => Ok(format!("{}.{layer}", row.name)),
+    match by_lens_name(&wanted) {
+        Some(name) => Ok(format!("{name}.{layer}")),
         None => unknown(text, rest),
     }
+}
+
+/// Our name of a kind that TransformerLens, with `{}` in place of the layer, calls so.
+fn by_lens_name(lens: &str) -> Option<&'static str> {
+    let normed = NORMED.iter().find(|(name, _)| *name == lens).map(|(_, kind)| kind.name());
+    normed.or_else(|| ROWS.iter().find(|row| row.lens == lens).map(|row| row.name))
 }
 
 fn unknown(text: &str, part: &str) -> Result<String> {
@@ -174,6 +180,7 @@ mod tests {
         assert_eq!(named("logits"), ["logits"]);
         assert_eq!(named("blocks.1.hook_resid_post"), ["resid_post.1"]);
         assert_eq!(named("blocks.*.attn.hook_z"), ["z.0", "z.1"]);
+        assert_eq!(named("blocks.1.mlp.hook_in"), named("blocks.1.ln2.hook_normalized"));
     }
 
     #[test]

@@ -236,12 +236,12 @@ fn metadata(given: &Given, parts: &Parts) -> Value {
     }
     if let Some(site) = about.sites.first() {
         let place = sites::parse(site);
-        let hook = place.map_or_else(|| site.clone(), |place| sites::theirs(place.site));
+        let hook = place.map_or_else(|| site.clone(), |place| place.site.lens_name());
         metadata.insert("hook_name".into(), hook.into());
         metadata.insert("hook_head_index".into(), place.and_then(|place| place.head).into());
     }
     if let Some(site) = &about.writes {
-        let hook = sites::parse(site).map_or_else(|| site.clone(), |place| sites::theirs(place.site));
+        let hook = sites::parse(site).map_or_else(|| site.clone(), |place| place.site.lens_name());
         metadata.insert("hook_name_out".into(), hook.into());
     }
     let own = Own { about: about.clone(), absent: given.absent.clone() };

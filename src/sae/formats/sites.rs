@@ -1,32 +1,18 @@
 //! Names of sites in other libraries, and ours.
 
-use crate::model::site::{Heads, Place, Site, SiteKind};
-
-/// What goes into attention and MLPs in TransformerLens: behind the norm before them, its weights included.
-const INPUTS: [(SiteKind, &str); 2] = [(SiteKind::AttnIn, ".attn.hook_in"), (SiteKind::MlpIn, ".mlp.hook_in")];
+use crate::model::site::{Heads, NORMED, Place, Site, SiteKind};
 
 /// Whether a site is what a norm gives before its weights are applied, in the dictionaries of other libraries. None of ours is.
 pub fn is_before_weights(site: &str) -> bool {
     site.starts_with("blocks.") && site.ends_with(".hook_normalized")
 }
 
-/// The name of a site in TransformerLens.
-pub fn theirs(site: Site) -> String {
-    let input = INPUTS.iter().find(|(kind, _)| *kind == site.kind);
-    input.map_or_else(|| site.lens_name(), |(_, hook)| format!("blocks.{}{hook}", site.layer))
-}
-
 /// A site by the name that we or TransformerLens have for it, without a model to look into.
 pub fn parse(text: &str) -> Option<Place> {
     by_our_name(text).or_else(|| {
-        let input = INPUTS.iter().find_map(|(kind, hook)| {
-            Some(Site::new(*kind, number(text.strip_prefix("blocks.")?.strip_suffix(hook)?)?))
-        });
-        if let Some(site) = input {
-            return Some(Place { site, head: None });
-        }
-        let site = SiteKind::all().find_map(|kind| match kind.lens_name().split_once("{}") {
-            None => (kind.lens_name() == text).then(|| Site::new(kind, 0)),
+        let names = SiteKind::all().map(|kind| (kind.lens_name(), kind)).chain(NORMED);
+        let site = { names }.find_map(|(name, kind)| match name.split_once("{}") {
+            None => (name == text).then(|| Site::new(kind, 0)),
             Some((before, after)) => {
                 let layer = text.strip_prefix(before)?.strip_suffix(after)?;
                 Some(Site::new(kind, number(layer)?))
@@ -84,7 +70,7 @@ mod tests {
     fn every_site_is_found_by_all_of_its_names() {
         for config in configs() {
             for site in Site::all(&config) {
-                for name in [site.to_string(), site.lens_name(), theirs(site)] {
+                for name in [site.to_string(), site.lens_name()] {
                     assert_eq!(parse(&name), Some(Place { site, head: None }), "{name}");
                 }
             }

@@ -28,7 +28,7 @@ pub use cache::Cache;
 pub use endpoint::Endpoint;
 pub use hook::{Hook, What};
 pub use load::Model;
-pub use reading::{Attribution, BothLenses, Comparison, FittedLens, Lens};
+pub use reading::{Attribution, BothLenses, Comparison, FittedLens, Lens, Verification};
 pub use run::Run;
 
 use crate::base::net::EndpointOptions;
@@ -86,6 +86,7 @@ pub const HANDLES: &[HandleType] = &[
     handle_type::<Model>(),
     handle_type::<Run>(),
     large::<Tokens>(),
+    large::<Verification>(),
 ];
 
 /// What is called through the module: `model::load("tiny")`.

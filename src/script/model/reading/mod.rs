@@ -1,4 +1,4 @@
-//! Analysing runs in scripts: logit lens, direct logit attribution, attention patterns, and comparisons of two runs.
+//! Analysing runs in scripts: logit lens, direct logit attribution, attention patterns, comparisons of two runs and with those of other programs.
 
 mod attention;
 mod attribution;
@@ -8,6 +8,7 @@ mod fitted;
 pub mod fitting;
 mod lens;
 mod names;
+mod verify;
 
 use rhai::exported_manifest;
 use rhai::plugin::*;
@@ -17,6 +18,7 @@ pub use both_lenses::BothLenses;
 pub use compare::Comparison;
 pub use fitted::FittedLens;
 pub use lens::Lens;
+pub use verify::Verification;
 
 /// The methods that read, and those of what they give back.
 pub fn globals() -> Vec<&'static ModuleManifest> {
@@ -30,5 +32,6 @@ pub fn globals() -> Vec<&'static ModuleManifest> {
         exported_manifest!(both_lenses::parts),
         exported_manifest!(lens::methods),
         exported_manifest!(lens::parts),
+        exported_manifest!(verify::methods),
     ]
 }

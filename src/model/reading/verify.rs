@@ -1,0 +1,272 @@
+//! Verification: a model's activations beside those that another program recorded of the same weights and tokens.
+//!
+//! A dump is a safetensors file of activations, under the names of TransformerLens or ours, and of the ids that were read.
+//! TransformerLens records two things otherwise than our sites do. Its `hook_normalized` is what a norm gives before its weights,
+//! which is computed here from the stream and the divisor; and its scores contain the mask, so that only unmasked ones are compared.
+
+use memmap2::Mmap;
+
+use super::compare::Sums;
+use crate::base::{Cell, Result, Table, Task};
+use crate::model::batch::Batch;
+use crate::model::cache::Cache;
+use crate::model::config::{Config, NormKind};
+use crate::model::decoder::Decoder;
+use crate::model::hooks::Bound;
+use crate::model::run::Ask;
+use crate::model::site::{NORMED, Place, Site, SiteKind, one_site};
+use crate::model::tokens::token_id;
+use crate::tensor::files::safetensors::Reader;
+use crate::tensor::{DType, Tensor, dtype, floats};
+use crate::{bail, err};
+
+/// The names under which a dump has its ids.
+const IDS: [&str; 2] = ["tokens", "input_ids"];
+/// 1 at tokens, 0 at padding.
+const MASK: &str = "attention_mask";
+
+/// Activations of another program.
+pub struct Dump {
+    name: String,
+    file: Reader<Mmap>,
+}
+
+/// What a name of a dump stands for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Flow {
+    Place(Place),
+    /// What a norm gives before its weights: the stream, centred by a layer norm, over the divisor.
+    Normed {
+        stream: Site,
+        scale: Site,
+    },
+}
+
+/// One activation of a dump beside ours.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Compared {
+    /// Its name in the dump.
+    pub name: String,
+    /// Euclidean norms over all positions.
+    pub theirs: f64,
+    pub ours: f64,
+    pub cosine: f64,
+    /// max |ours - theirs|
+    pub largest: f64,
+    /// |ours - theirs| / |theirs|
+    pub relative: f64,
+}
+
+impl Dump {
+    /// A dump whose header is read; `name` is what the user calls it.
+    pub fn new(name: String, bytes: Mmap) -> Result<Self> {
+        let file = Reader::new(bytes).map_err(|e| e.within(&name))?;
+        Ok(Self { name, file })
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.file.shape(name).is_some()
+    }
+
+    /// The ids that the other program read.
+    pub fn ids(&self, vocab: usize) -> Result<Batch> {
+        let Some(name) = IDS.into_iter().find(|name| self.has(name)) else {
+            return Err(err!(Argument, "expected the ids that were read as `tokens` or `input_ids`, found neither")
+                .hint("give them: m.verify(dump, ids)"));
+        };
+        let ids = self.file.tensor(name)?;
+        if dtype::is_float(ids.dtype()) || !matches!(ids.rank(), 1 | 2) {
+            let (shape, found) = (ids.dims(), ids.dtype().as_str());
+            bail!(Format, "expected integers in `{name}`, [pos] or [batch, pos], found {found} of shape {shape:?}");
+        }
+        let ids = if ids.rank() == 1 { ids.unsqueeze(0)? } else { ids };
+        let rows = dtype::cast(&ids, DType::I64)?.to_vec2::<i64>()?;
+        let row = |row: Vec<i64>| row.into_iter().map(|id| token_id(id, vocab)).collect::<Result<Vec<u32>>>();
+        Batch::new(rows.into_iter().map(row).collect::<Result<_>>().map_err(|e| e.within(name))?)
+    }
+
+    /// The names of activations, those of ids and masks left out.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.file.names().filter(|name| !IDS.contains(name) && *name != MASK)
+    }
+
+    fn refuse_padding(&self) -> Result<()> {
+        if !self.has(MASK) {
+            return Ok(());
+        }
+        match floats(&self.file.tensor(MASK)?)?.iter().all(|real| *real == 1.0) {
+            true => Ok(()),
+            false => Err(err!(Format, "expected texts of the same length, found padding in `{MASK}`")
+                .hint("what another program computes at padding has no counterpart here; dump texts of one length")),
+        }
+    }
+
+    /// Runs the model on the ids and compares every activation, in the order of the computation.
+    pub fn verify(&self, decoder: &Decoder, batch: &Batch, hooks: Vec<Bound>, task: &Task) -> Result<Verification> {
+        self.refuse_padding()?;
+        let config = decoder.config();
+        let (mut known, mut unknown) = (Vec::new(), Vec::new());
+        for name in self.names() {
+            match flow(config, name) {
+                Ok(flow) => known.push((flow, name)),
+                Err(error) => unknown.push((name.into(), error.message)),
+            }
+        }
+        if known.is_empty() {
+            return Err(err!(Format, "expected activations, found none that is a site of this model")
+                .hint("names are those of TransformerLens, `blocks.0.hook_resid_post`, or `resid_post.0`"));
+        }
+        known.sort_by_key(|(flow, _)| flow.last());
+        let places = known.iter().flat_map(|(flow, _)| flow.places()).collect();
+        let cache = decoder.cache(batch, Ask { hooks, places, ..Ask::default() }, task)?;
+        let mut found = Vec::new();
+        let bar = task.begin("comparing", Some(known.len() as u64));
+        for (flow, name) in known {
+            match compared(config, &cache, flow, name, &self.file.tensor(name)?, task)? {
+                Ok(one) => found.push(one),
+                Err(why) => unknown.push((name.into(), why)),
+            }
+            bar.advance(1);
+        }
+        Ok(Verification { dump: self.name.clone(), compared: found, unknown })
+    }
+}
+
+impl Flow {
+    fn places(self) -> Vec<Place> {
+        let whole = |site| Place { site, head: None };
+        match self {
+            Flow::Place(place) => vec![place],
+            Flow::Normed { stream, scale } => vec![whole(stream), whole(scale)],
+        }
+    }
+
+    /// The place after which it is known.
+    fn last(self) -> Option<Place> {
+        self.places().into_iter().max()
+    }
+
+    fn ours(self, config: &Config, cache: &Cache) -> Result<Tensor> {
+        match self {
+            Flow::Place(place) => cache.at(place),
+            Flow::Normed { stream, scale } => {
+                let whole = |site| cache.at(Place { site, head: None });
+                let (x, scale) = (whole(stream)?, whole(scale)?);
+                let x = match config.norm {
+                    Some(NormKind::Layer) => x.broadcast_sub(&x.mean_keepdim(x.rank() - 1)?)?,
+                    _ => x,
+                };
+                Ok(x.broadcast_div(&scale)?)
+            }
+        }
+    }
+}
+
+/// What a name of a dump stands for in a model of this config.
+fn flow(config: &Config, name: &str) -> Result<Flow> {
+    if name == "unembed.hook_out" {
+        match config.logit_cap {
+            None => return Ok(Flow::Place(Place { site: Site::new(SiteKind::Logits, 0), head: None })),
+            Some(_) => bail!(Name, "the logits before the model's cap are no site"),
+        }
+    }
+    let Place { site, head } = one_site(config, name, "one activation has one site")?;
+    if !NORMED.iter().any(|(normed, _)| name.ends_with(normed.trim_start_matches("blocks.{}"))) {
+        return Ok(Flow::Place(Place { site, head }));
+    }
+    let (stream, scale) = match site.kind {
+        SiteKind::AttnIn => (Site::new(SiteKind::ResidPre, site.layer), SiteKind::NormScale),
+        SiteKind::MlpIn if config.is_serial() => (Site::new(SiteKind::ResidMid, site.layer), SiteKind::MlpNormScale),
+        SiteKind::MlpIn => (Site::new(SiteKind::ResidPre, site.layer), SiteKind::MlpNormScale),
+        _ => (Site::new(SiteKind::ResidPost, config.layers.saturating_sub(1)), SiteKind::FinalNormScale),
+    };
+    if !scale.exists(config) {
+        bail!(Name, "{} models of this kind have no such norm", config.family);
+    }
+    Ok(Flow::Normed { stream, scale: Site::new(scale, site.layer) })
+}
+
+/// The comparison, or why there is none.
+fn compared(
+    config: &Config,
+    cache: &Cache,
+    flow: Flow,
+    name: &str,
+    theirs: &Tensor,
+    task: &Task,
+) -> Result<Result<Compared, String>> {
+    let ours = flow.ours(config, cache)?;
+    // TransformerLens drops the axis of the batch when it is asked to.
+    let theirs = match ours.dim(0)? == 1 && theirs.rank() + 1 == ours.rank() {
+        true => theirs.unsqueeze(0)?,
+        false => theirs.clone(),
+    };
+    if ours.dims() != theirs.dims() {
+        let (ours, theirs) = (ours.dims(), theirs.dims());
+        return Ok(Err(format!("expected the shape {ours:?}, found {theirs:?}")));
+    }
+    let scores = matches!(flow, Flow::Place(Place { site: Site { kind: SiteKind::Scores, .. }, .. }));
+    let mut sums = Sums::default();
+    for row in 0..ours.dim(0)? {
+        let (ours, theirs) = (ours.get(row)?, theirs.get(row)?);
+        for piece in 0..ours.dim(0)? {
+            task.check()?;
+            let (mut ours, mut theirs) = (floats(&ours.get(piece)?)?, floats(&theirs.get(piece)?)?);
+            if scores {
+                (ours, theirs) =
+                    ours.into_iter().zip(theirs).filter(|(_, theirs)| *theirs != f64::NEG_INFINITY).unzip();
+            }
+            sums.add(&theirs, &ours);
+        }
+    }
+    let Sums { largest, apart, aa, bb, ab } = sums;
+    let relative = if apart == 0.0 { 0.0 } else { (apart / aa).sqrt() };
+    let cosine = ab / (aa * bb).sqrt();
+    Ok(Ok(Compared { name: name.into(), theirs: aa.sqrt(), ours: bb.sqrt(), cosine, largest, relative }))
+}
+
+/// The outcome of all activations of a dump.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Verification {
+    /// The name of the dump.
+    pub dump: String,
+    /// In the order of the computation.
+    pub compared: Vec<Compared>,
+    /// What was not compared, and why.
+    pub unknown: Vec<(String, String)>,
+}
+
+impl Verification {
+    /// The activation with the largest difference relative to its norm; one that is NaN before all others.
+    pub fn worst(&self) -> Option<&Compared> {
+        let rank = |one: &&Compared| if one.relative.is_nan() { f64::INFINITY } else { one.relative };
+        self.compared.iter().max_by(|a, b| rank(a).total_cmp(&rank(b)))
+    }
+
+    pub fn table(&self) -> Table {
+        let number = |value: f64| if value.is_nan() { Cell::Missing } else { Cell::Float(value) };
+        let row = |one: &Compared| {
+            let Compared { name, theirs, ours, cosine, largest, relative } = one;
+            let numbers = [*theirs, *ours, *cosine].map(number);
+            let numbers = numbers.into_iter().chain([Cell::Float(*largest), Cell::Float(*relative)]);
+            [Cell::Text(name.clone())].into_iter().chain(numbers).collect()
+        };
+        let columns =
+            ["activation", "|theirs|", "|ours|", "cosine", "max |ours - theirs|", "|ours - theirs| / |theirs|"];
+        Table {
+            title: format!("activations beside those of {}", self.dump),
+            columns: columns.map(String::from).to_vec(),
+            rows: self.compared.iter().map(row).collect(),
+        }
+    }
+
+    /// What was not compared.
+    pub fn left_out(&self) -> Table {
+        let row = |(name, why): &(String, String)| vec![Cell::Text(name.clone()), Cell::Text(why.clone())];
+        Table {
+            title: format!("not compared, of {}", self.dump),
+            columns: ["activation", "why"].map(String::from).to_vec(),
+            rows: self.unknown.iter().map(row).collect(),
+        }
+    }
+}

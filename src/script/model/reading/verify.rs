@@ -1,0 +1,181 @@
+//! `m.verify`: a model's activations beside those that another program recorded.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rhai::plugin::*;
+use rhai::{Dynamic, NativeCallContext};
+use serde_json::{Value, json};
+
+use crate::base::{Result, Table};
+use crate::model::batch::Batch;
+use crate::model::reading::verify::{Compared, Dump, Verification as Core};
+use crate::report::json::number;
+use crate::report::symbols::count;
+use crate::report::{Item, Screen};
+use crate::script::engine::env::env;
+use crate::script::engine::handle::handle;
+use crate::script::engine::show::{mapped, saved};
+use crate::script::engine::value::{Any, Fallible};
+use crate::script::model::{InputOptions, Model};
+
+/// A model's activations beside those of a dump.
+#[derive(Clone)]
+pub struct Verification(Arc<Core>);
+
+impl Verification {
+    /// The tables that it is shown as: what was compared, and what was not.
+    fn tables(&self) -> Vec<Table> {
+        let left_out = (!self.0.unknown.is_empty()).then(|| self.0.left_out());
+        [self.0.table()].into_iter().chain(left_out).collect()
+    }
+}
+
+impl Item for Verification {
+    fn kind(&self) -> &'static str {
+        "verification"
+    }
+
+    fn terminal(&self, screen: &Screen) -> Result<String> {
+        let drawn = self.tables().iter().map(|table| table.terminal(screen)).collect::<Result<Vec<_>>>()?;
+        Ok(drawn.join("\n"))
+    }
+
+    fn html(&self) -> Result<String> {
+        self.tables().iter().map(Item::html).collect()
+    }
+
+    fn data(&self) -> Result<Value> {
+        let compared = |one: &Compared| {
+            json!({
+                "activation": one.name,
+                "theirs": number(one.theirs),
+                "ours": number(one.ours),
+                "cosine": number(one.cosine),
+                "largest": number(one.largest),
+                "relative": number(one.relative),
+            })
+        };
+        let unknown = |(name, why): &(String, String)| json!({ "activation": name, "why": why });
+        Ok(json!({
+            "compared": self.0.compared.iter().map(compared).collect::<Value>(),
+            "unknown": self.0.unknown.iter().map(unknown).collect::<Value>(),
+        }))
+    }
+}
+
+handle!(Verification, "Verification", |verification| {
+    let Core { dump, compared, unknown } = &*verification.0;
+    let worst = verification.0.worst().map_or(f64::NAN, |one| one.relative);
+    let left_out = if unknown.is_empty() { String::new() } else { format!(", {} not compared", unknown.len()) };
+    format!("{} beside {dump}: at most {worst:.1e} of the norm apart{left_out}", count(compared.len(), "activation"))
+});
+
+fn verified(ctx: &NativeCallContext, m: &Model, path: &str, x: Option<&Dynamic>) -> Fallible<Verification> {
+    let env = env(ctx)?;
+    let dump = env.files.map(Path::new(path)).and_then(|bytes| Dump::new(path.into(), bytes));
+    let dump = dump.map_err(|e| e.about("path"))?;
+    let asked = InputOptions::default();
+    let batch: Batch = match x {
+        Some(x) => asked.input(ctx, m, x)?.batch,
+        None => dump.ids(m.config().vocab).map_err(|e| e.about("path"))?,
+    };
+    let core = asked.run(ctx, m, |hooks, task| dump.verify(m.decoder(), &batch, hooks, task))?;
+    Ok(Verification(Arc::new(core)))
+}
+
+#[export_module(manifest)]
+pub mod methods {
+    /// Compares the model's activations with those that another program recorded of the same weights and tokens.
+    ///
+    /// The dump is a .safetensors file of activations, under TransformerLens' names or ours, and of the ids that were read, as
+    /// `tokens` or `input_ids`; ids that it lacks are given as `x`, and all texts have the same length. TransformerLens' cache is
+    /// such a file: `save_file({**cache, "tokens": tokens, "logits": logits}, "dump.safetensors")`. For each activation it shows
+    /// both Euclidean norms, the cosine, max |ours - theirs| and |ours - theirs| / |theirs|, over all positions, in the order of
+    /// the computation, and it lists what could not be compared, with the reason. `hook_normalized` is what a norm gives before
+    /// its weights, which `attn_in`, `mlp_in` and `final_norm` are behind; scores are compared where the mask leaves them.
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: 10, context: 16 }, #{ seed: 1 });
+    /// m.run([1, 2, 3], #{ sites: ["resid_post.*", "pattern.0"] }).save("dump.safetensors");
+    /// let verified = m.verify("dump.safetensors", [1, 2, 3]);
+    /// verified  //=> 4 activations beside dump.safetensors: at most 0.0e0 of the norm apart
+    /// verified.table()["activation"]  //=> ["blocks.0.attn.hook_pattern", "blocks.0.hook_resid_post", "blocks.1.hook_resid_post", "logits"]
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn verify(ctx: NativeCallContext, m: &mut Model, path: &str) -> Fallible<Verification> {
+        verified(&ctx, m, path, None)
+    }
+
+    #[rhai_fn(global, name = "verify", pure, return_raw)]
+    pub fn verify_with(ctx: NativeCallContext, m: &mut Model, path: &str, x: Any) -> Fallible<Verification> {
+        verified(&ctx, m, path, Some(&x))
+    }
+
+    /// Each activation: both norms, the cosine, the largest difference, and the difference relative to the norm of theirs.
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10, context: 16 });
+    /// m.run([1, 2, 3], #{ sites: "embed" }).save("embed.safetensors");
+    /// m.verify("embed.safetensors", [1, 2, 3]).table()["|ours - theirs| / |theirs|"]  //=> [0.0, 0.0]
+    /// ```
+    #[rhai_fn(global, pure)]
+    pub fn table(verification: &mut Verification) -> Table {
+        verification.0.table()
+    }
+
+    /// The largest |ours - theirs| / |theirs| of all activations.
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10, context: 16 });
+    /// m.run([1, 2, 3]).save("all.safetensors");
+    /// m.verify("all.safetensors", [1, 2, 3]).worst < 1e-5  //=> true
+    /// m.verify("all.safetensors", [3, 2, 1]).worst < 1e-5  //=> false
+    /// ```
+    #[rhai_fn(global, get = "worst", pure)]
+    pub fn worst(verification: &mut Verification) -> f64 {
+        verification.0.worst().map_or(f64::NAN, |one| one.relative)
+    }
+
+    /// The names in the dump that were not compared, each with the reason.
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10, context: 16 });
+    /// tensor::save("odd.safetensors", #{ "resid_post.0": tensor::zeros([1, 3, 8]), mine: tensor([1]) });
+    /// m.verify("odd.safetensors", [1, 2, 3]).unknown  //=> #{ mine: "unknown site `mine`" }
+    /// ```
+    #[rhai_fn(global, get = "unknown", pure)]
+    pub fn unknown(verification: &mut Verification) -> rhai::Map {
+        verification.0.unknown.iter().map(|(name, why)| (name.as_str().into(), why.clone().into())).collect()
+    }
+
+    /// Saves the tables as .html, .json or .txt, by the ending of the name. Returns the path of the file.
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10, context: 16 });
+    /// m.run([1, 2], #{ sites: "embed" }).save("embed.safetensors");
+    /// m.verify("embed.safetensors", [1, 2]).save("doc/verified.html").ends_with("verified.html")  //=> true
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn save(ctx: NativeCallContext, verification: &mut Verification, path: &str) -> Fallible<String> {
+        Ok(saved(&ctx, verification, path)?)
+    }
+
+    /// What was compared and what was not.
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10, context: 16 });
+    /// m.run([1, 2], #{ sites: "embed" }).save("embed.safetensors");
+    /// m.verify("embed.safetensors", [1, 2]).to_map().compared[0].cosine > 0.999  //=> true
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn to_map(verification: &mut Verification) -> Fallible<Dynamic> {
+        Ok(mapped(verification)?)
+    }
+}
