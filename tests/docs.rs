@@ -64,7 +64,7 @@ fn every_example_comes_to_its_value() {
     assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
 }
 
-/// Every integer literal of every example, one at a time, written as a float: the values stay the same.
+/// The integer literals of every example's own calls, all written as floats: the values stay the same.
 #[test]
 fn one_and_one_point_zero_are_alike() {
     let docs = docs();
@@ -73,14 +73,18 @@ fn one_and_one_point_zero_are_alike() {
         let mut tried = 0;
         for entry in docs.own().filter(|e| !e.doc.example.is_empty() && !e.scripted) {
             let example = example(entry);
-            for at in numeric_arguments(&example, entry) {
-                let (before, after) = example.split_at(at);
-                let folder = tempfile::tempdir().unwrap();
-                let mut session = support::session(folder.path());
-                let name = format!("{} with a float at character {at}", entry.path());
-                complaints.extend(support::run_stated(&mut session, &name, &format!("{before}.0{after}")));
+            let places = numeric_arguments(&example, entry);
+            if places.is_empty() {
+                continue;
+            }
+            let mut written = example;
+            for at in places.into_iter().rev() {
+                written.insert_str(at, ".0");
                 tried += 1;
             }
+            let folder = tempfile::tempdir().unwrap();
+            let mut session = support::session(folder.path());
+            complaints.extend(support::run_stated(&mut session, &format!("{} with floats", entry.path()), &written));
         }
         assert!(tried > 0, "no numeric argument was found");
         complaints

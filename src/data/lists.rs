@@ -31,6 +31,11 @@ impl Sections {
         found.map(|(_, entries)| entries.as_slice()).unwrap_or_default()
     }
 
+    /// Every section with its name and entries.
+    pub fn all(&self) -> impl Iterator<Item = (&'static str, &[&'static str])> {
+        self.0.iter().map(|(name, entries)| (*name, entries.as_slice()))
+    }
+
     /// Fails where a section is empty, or there twice.
     #[cfg(test)]
     pub fn check(&self, file: &str) {

@@ -28,6 +28,7 @@ word_lists! { "grammar":
     places {}
     questions { TEMPLATES ANSWERS }
     quotes { SAYINGS SAYS }
+    shapes {}
     topics {}
     trades { FEMALE_ROLES MALE_ROLES KNOWN_SURNAMES }
     years { TEMPLATES }

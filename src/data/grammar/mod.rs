@@ -11,6 +11,7 @@ pub(super) mod pen;
 pub(super) mod people;
 pub(super) mod phenomena;
 mod places;
+mod shapes;
 mod slot;
 pub(super) mod topics;
 mod weights;
@@ -98,6 +99,7 @@ impl Grammar {
         };
         let mut pen = Pen::new(stream(self.seed, purpose, number), self.split, &TOPICS[0]);
         pen.explained = EXPLAINED;
+        pen.shapes = self.mix.shapes();
         let code = pen.below(1 << 24) as f64 / f64::from(1 << 24) < self.mix.code();
         pen.topic = topic(&mut pen, code);
         let bytes = SHORTEST + pen.below(LONGEST - SHORTEST);

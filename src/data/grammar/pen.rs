@@ -16,6 +16,8 @@ pub struct Pen {
     pub split: Split,
     /// Percentage of the phrases that can be explained in parentheses and are.
     pub explained: usize,
+    /// Percentage of the sentences of some tasks whose template is derived from phrases.
+    pub shapes: usize,
     /// The institutions that this document has introduced, by their initials.
     pub introduced: Vec<String>,
     rng: ChaCha8Rng,
@@ -33,6 +35,7 @@ impl Pen {
             topic,
             split,
             explained: 0,
+            shapes: 0,
             introduced: Vec::new(),
             rng,
             used: Vec::new(),
@@ -49,6 +52,11 @@ impl Pen {
     /// True with this probability, in percent.
     pub fn chance(&mut self, percent: usize) -> bool {
         self.below(100) < percent
+    }
+
+    /// Whether a sentence has a template that is derived from phrases. Where none has, nothing is drawn.
+    pub fn is_shaped(&mut self) -> bool {
+        self.shapes > 0 && self.chance(self.shapes)
     }
 
     /// A random entry of a list.

@@ -1,6 +1,7 @@
 //! The share of each phenomenon in a text.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use crate::base::{Result, names};
 use crate::{bail, err};
@@ -26,14 +27,28 @@ pub const PHENOMENA: [&str; 13] = [
 const BALANCED: [f64; PHENOMENA.len()] = [10.0, 16.0, 8.0, 10.0, 10.0, 10.0, 7.0, 14.0, 3.0, 3.0, 4.0, 3.0, 6.0];
 
 /// Weights by phenomenon.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Mix {
     weights: [f64; PHENOMENA.len()],
+    /// Percentage of the sentences of some tasks whose template is derived from phrases.
+    shapes: usize,
+}
+
+impl fmt::Debug for Mix {
+    /// This identifies a text, so that those without shapes are called as they were before there were any.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut fields = f.debug_struct("Mix");
+        fields.field("weights", &self.weights);
+        if self.shapes > 0 {
+            fields.field("shapes", &self.shapes);
+        }
+        fields.finish()
+    }
 }
 
 impl Default for Mix {
     fn default() -> Self {
-        Self { weights: BALANCED }
+        Self { weights: BALANCED, shapes: 0 }
     }
 }
 
@@ -57,7 +72,16 @@ impl Mix {
             return Err(err!(Argument, "expected a mix with a weight above 0, found none")
                 .hint("name a phenomenon and its weight, such as `#{ ioi: 1 }`"));
         }
-        Ok(Self { weights })
+        Ok(Self { weights, shapes: 0 })
+    }
+
+    /// The same weights, with this percentage of derived templates.
+    pub fn with_shapes(self, shapes: usize) -> Self {
+        Self { shapes, ..self }
+    }
+
+    pub(super) fn shapes(&self) -> usize {
+        self.shapes
     }
 
     /// The share of code among all.

@@ -103,7 +103,8 @@ impl Text {
         let text = match source {
             GRAMMAR => {
                 let mix = options.mix.as_ref().map(|weights| Mix::new(weights).map_err(|e| e.about("mix")));
-                Self::grammar(&mix.transpose()?.unwrap_or_default(), rules.part, options.text)
+                let mix = mix.transpose()?.unwrap_or_default().with_shapes(options.shapes);
+                Self::grammar(&mix, rules.part, options.text)
             }
             SAMPLE => Self::of_tiny(files, options.text, task)?,
             _ => {

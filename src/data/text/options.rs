@@ -37,6 +37,9 @@ crate::options! {
     pub struct SourceOptions {
         /// A map of phenomena of the grammar with their weights; others are left out.
         mix: Option<BTreeMap<String, f64>> = None => usually("a balanced one");
+        /// Percentage of the grammar's sentences about who receives, pronouns, agreement and facts whose template is derived from
+        /// phrases, in far more shapes than its lists have; held-out templates are never derived.
+        shapes: usize = 0 => at_most(100.0);
         /// The field of a JSON record, or the column of a table, that holds the text.
         field: Option<String> = None => usually("\"text\"");
         /// The string that separates the documents of plain text.
@@ -78,8 +81,9 @@ impl SourceOptions {
         let stray = |owner: &str, name: &str| -> Error {
             err!(Argument, "expected no `{name}` for {source}, since it is an option of {owner}").about(name)
         };
-        if source != GRAMMAR && self.mix.is_some() {
-            return Err(stray("the source \"grammar\"", "mix"));
+        let of_grammar = [("mix", self.mix.is_some()), ("shapes", self.shapes > 0)];
+        if let (false, Some((name, _))) = (source == GRAMMAR, of_grammar.iter().find(|(_, is_given)| *is_given)) {
+            return Err(stray("the source \"grammar\"", name));
         }
         if [GRAMMAR, SAMPLE].contains(&source)
             && let Some((name, _)) = of_files.iter().find(|(_, is_given)| *is_given)

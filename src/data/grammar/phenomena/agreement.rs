@@ -5,6 +5,7 @@ use crate::data::grammar::lexicon::agreement::NEAR;
 pub use crate::data::grammar::lexicon::agreement::TEMPLATES;
 use crate::data::grammar::lexicon::phrases;
 use crate::data::grammar::pen::Pen;
+use crate::data::grammar::shapes;
 use crate::data::grammar::slot::Slot;
 use crate::data::grammar::words;
 use crate::data::lists::List;
@@ -81,9 +82,20 @@ pub fn write(pen: &mut Pen, template: &str, nouns: &Nouns) {
 }
 
 pub fn clause(pen: &mut Pen) {
-    let template = pen.index(&TEMPLATES);
-    let nouns = nouns(pen, template);
-    write(pen, TEMPLATES.get(template).copied().unwrap_or_default(), &nouns);
+    let nouns = match pen.is_shaped() {
+        true => {
+            let template = shapes::template(pen, "agreement");
+            let nouns = nouns(pen, shapes::NUMBER);
+            write(pen, &template, &nouns);
+            nouns
+        }
+        false => {
+            let template = pen.index(&TEMPLATES);
+            let nouns = nouns(pen, template);
+            write(pen, TEMPLATES.get(template).copied().unwrap_or_default(), &nouns);
+            nouns
+        }
+    };
     let rest = VERBS.get(nouns.verb).map_or("", |verb| pen.word(verb.2));
     pen.out.push(" ");
     pen.out.push(rest);

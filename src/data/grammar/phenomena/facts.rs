@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use crate::data::grammar::labels::{Col, ENTITIES, value};
 use crate::data::grammar::lexicon::facts;
 use crate::data::grammar::pen::Pen;
+use crate::data::grammar::shapes;
 use crate::data::grammar::slot::Slot;
 use crate::data::grammar::world::{self, Fact, RELATIONS};
 
@@ -26,21 +27,33 @@ pub fn write(pen: &mut Pen, template: &str, fact: &Fact) {
     pen.fill(template, &slots);
 }
 
-/// A random fact, and the index of a template. In 40 % of the cases the relation is drawn first, so that relations with
-/// few facts are not outnumbered by those of people.
+/// A random fact, and the index of a template.
 pub fn any(pen: &mut Pen) -> Option<(&'static Fact, usize)> {
-    let fact = if pen.below(10) < 6 {
+    let fact = fact(pen)?;
+    let phrasing = pen.index(TEMPLATES.get(fact.relation)?);
+    Some((fact, phrasing))
+}
+
+/// A random fact. In 40 % of the cases the relation is drawn first, so that relations with few facts are not outnumbered by
+/// those of people.
+fn fact(pen: &mut Pen) -> Option<&'static Fact> {
+    if pen.below(10) < 6 {
         world::facts().get(pen.below(world::facts().len()))
     } else {
         let relation = pen.below(RELATIONS.len());
         let count = world::of_relation(relation).count();
         world::of_relation(relation).nth(pen.below(count))
-    }?;
-    let phrasing = pen.index(TEMPLATES.get(fact.relation)?);
-    Some((fact, phrasing))
+    }
 }
 
 pub fn clause(pen: &mut Pen) {
+    if pen.is_shaped() {
+        if let Some((fact, relation)) = fact(pen).and_then(|fact| Some((fact, *RELATIONS.get(fact.relation)?))) {
+            let template = shapes::template(pen, relation);
+            write(pen, &template, fact);
+        }
+        return;
+    }
     if let Some((fact, template)) = any(pen)
         && let Some(template) = TEMPLATES.get(fact.relation).and_then(|list| list.get(template))
     {

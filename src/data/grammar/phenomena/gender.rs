@@ -5,6 +5,7 @@ pub use crate::data::grammar::lexicon::gender::TEMPLATES;
 use crate::data::grammar::lexicon::trades;
 use crate::data::grammar::pen::Pen;
 use crate::data::grammar::people;
+use crate::data::grammar::shapes;
 use crate::data::grammar::slot::Slot;
 
 /// A person whose gender is known from the name or the role.
@@ -66,6 +67,11 @@ pub fn write(pen: &mut Pen, template: &str, person: &Person) {
 }
 
 pub fn clause(pen: &mut Pen) {
+    if pen.is_shaped() {
+        let template = shapes::template(pen, "gender");
+        let person = person(pen, shapes::NUMBER);
+        return write(pen, &template, &person);
+    }
     let template = pen.index(&TEMPLATES);
     let person = person(pen, template);
     write(pen, TEMPLATES.get(template).copied().unwrap_or_default(), &person);

@@ -6,6 +6,7 @@ use crate::data::grammar::labels::{Col, NAME_ROLES, value};
 pub use crate::data::grammar::lexicon::ioi::TEMPLATES;
 use crate::data::grammar::pen::Pen;
 use crate::data::grammar::people;
+use crate::data::grammar::shapes;
 use crate::data::grammar::slot::Slot;
 
 /// The people of a sentence.
@@ -59,6 +60,11 @@ pub fn write(pen: &mut Pen, template: &str, cast: &Cast) {
 const IN_HALVES: usize = 70;
 
 pub fn clause(pen: &mut Pen) {
+    if pen.is_shaped() {
+        let template = shapes::template(pen, "ioi");
+        let cast = cast(pen, shapes::NUMBER);
+        return write(pen, &template, &cast);
+    }
     let (number, template) = match pen.chance(IN_HALVES) {
         true => {
             let (opening, template) = gifts::sentence(pen);
