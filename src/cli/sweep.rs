@@ -75,10 +75,11 @@ fn planned(options: &Options, arguments: &Arguments, path: &Path, slurm: &Slurm)
     let sweep = Sweep::expand(&plan, &known, &options.device);
     let folder = Folder::new(&env.files, &dir)?;
     folder.lock()?;
+    expect_no_jobs_of_another(&folder, &sweep, slurm, &env)?;
+    folder.save_sweep(&sweep)?;
     let launch = launch(options, plan.options.threads)?;
     match arguments.engine {
         Engine::Local => {
-            folder.save_sweep(&sweep)?;
             let threads = std::thread::available_parallelism().map_or(1, usize::from);
             let jobs = arguments.jobs.map_or((threads / plan.options.threads).max(1), usize::from);
             local::run(&folder, &sweep, &launch, jobs, &env.task)?;
@@ -93,6 +94,18 @@ fn planned(options: &Options, arguments: &Arguments, path: &Path, slurm: &Slurm)
     }
 }
 
+/// Jobs look up their tasks in the plan of this folder, so that it stays as long as there are any.
+fn expect_no_jobs_of_another(folder: &Folder, sweep: &Sweep, slurm: &Slurm, env: &Env) -> Result<()> {
+    if folder.known_sweep()?.is_none_or(|before| before == *sweep) {
+        return Ok(());
+    }
+    match slurm::Jobs::read(folder)?.live(slurm, &env.task)?.jobs.as_slice() {
+        [] => Ok(()),
+        jobs => Err(err!(Argument, "another plan's jobs still run in this folder: {}", jobs.join(", "))
+            .hint("wait for them, cancel them with `microtome sweep cancel`, or give this plan another name")),
+    }
+}
+
 fn submitted(
     options: &Options,
     arguments: &Arguments,
@@ -101,13 +114,6 @@ fn submitted(
     (launch, slurm): (&Launch, &Slurm),
     env: &Env,
 ) -> Result<Exit> {
-    // The tasks of jobs that still run are looked up in the plan of before.
-    let jobs = slurm::Jobs::read(folder)?.live(slurm, &env.task)?;
-    if !jobs.jobs.is_empty() && folder.known_sweep()?.is_some_and(|before| before != *sweep) {
-        return Err(err!(Argument, "another plan's jobs still run in this folder: {}", jobs.jobs.join(", "))
-            .hint("wait for them, cancel them with `microtome sweep cancel`, or give this plan another name"));
-    }
-    folder.save_sweep(sweep)?;
     let resources = Resources {
         partition: arguments.partition.clone(),
         account: arguments.account.clone(),

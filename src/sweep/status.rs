@@ -102,16 +102,22 @@ pub fn status(folder: &Folder, slurm: &Slurm, task: &Task) -> Result<Status> {
 
 fn standing(folder: &Folder, id: &str, jobs: &slurm::Jobs, live: &slurm::Live) -> Result<Standing> {
     let running = || -> Result<bool> { Ok(live.running.contains(id) || folder.files.is_locked(&folder.place(id))?) };
+    if matches!(folder.state(id)?, Some(State::Done { .. })) {
+        return Ok(Standing::Done);
+    }
+    if running()? {
+        return Ok(Standing::Running);
+    }
+    // It is read again: whoever ran may have ended since.
     Ok(match folder.state(id)? {
         Some(State::Done { .. }) => Standing::Done,
-        _ if running()? => Standing::Running,
         // It is tried again.
         _ if live.waiting.contains(id) => Standing::Waiting,
         None => Standing::Waiting,
         Some(State::Failed { error, .. }) => Standing::Failed(error),
         Some(State::Lost { why }) => Standing::Lost(why),
-        // It may have ended since its state was read.
-        Some(State::Started) if folder.is_done(id)? => Standing::Done,
+        // Or may have begun.
+        Some(State::Started) if running()? => Standing::Running,
         Some(State::Started) => Standing::Lost(match jobs.last_words(folder, id) {
             Some(line) => line,
             None => "it ended without a word: its process was killed, or its machine went down".into(),
