@@ -1,6 +1,6 @@
 //! The engine of one machine: a process of this program for each task, some at a time. They end when this one does.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io::Read;
 use std::process::{Child, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -97,13 +97,15 @@ fn start(
     launch: &Launch,
     jobs: usize,
 ) -> Result<()> {
+    // Harvests that are still to be made.
+    let first = due.iter().filter(|one| one.after.is_none()).chain(running.iter().map(|one| &one.due));
+    let ahead: BTreeSet<String> = first.map(|one| one.id.clone()).collect();
     let mut index = 0;
     while let Some(one) = due.get(index)
         && running.len() < jobs
     {
         if let Some(harvest) = &one.after {
-            let is_ahead = |id: &String| due.iter().any(|due| due.id == *id) || running.iter().any(|r| r.due.id == *id);
-            if is_ahead(harvest) {
+            if ahead.contains(harvest) {
                 index += 1;
                 continue;
             }

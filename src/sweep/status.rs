@@ -1,5 +1,7 @@
 //! How far a sweep is, read from its folder by whoever asks.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::cell::{Cell, Harvest, Sweep};
@@ -90,10 +92,11 @@ pub fn status(folder: &Folder, slurm: &Slurm, task: &Task) -> Result<Status> {
         harvests.iter().map(|one: &Harvest| progress(one.id(), one.label())).collect::<Result<_>>()?;
     let cells: Vec<Progress> = cells.iter().map(|one: &Cell| progress(one.id(), one.label())).collect::<Result<_>>()?;
     // A store that was removed when all its cells were done is not needed again.
+    let done: BTreeSet<&str> =
+        cells.iter().filter(|cell| cell.standing == Standing::Done).map(|cell| cell.id.as_str()).collect();
     for (progress, (_, of_harvest)) in harvests.iter_mut().zip(sweep.by_harvest()) {
-        let is_done =
-            |cell: &&Cell| cells.iter().any(|progress| progress.standing == Standing::Done && progress.id == cell.id());
-        if progress.standing == Standing::Waiting && of_harvest.iter().all(is_done) {
+        let is_needed = of_harvest.iter().any(|cell| !done.contains(cell.id().as_str()));
+        if progress.standing == Standing::Waiting && !is_needed {
             progress.standing = Standing::Done;
         }
     }
