@@ -168,7 +168,7 @@ fn any_number_of_processes_gives_the_same_bytes_and_what_is_done_stays() {
     for (path, bytes) in &a {
         assert!(b[path] == *bytes, "{} differs", path.display());
     }
-    assert_eq!(a.keys().filter(|path| path.ends_with("sae.safetensors")).count(), 4, "{:?}", a.keys());
+    assert_eq!(a.keys().filter(|path| path.ends_with("dictionary.safetensors")).count(), 4, "{:?}", a.keys());
     assert!(a.keys().any(|path| path.ends_with("figure-1.svg")));
 
     // Typed again, it writes no cell anew.
@@ -217,7 +217,7 @@ fn a_harvest_that_fails_is_named_and_no_cell_begins() {
     let (code, text) = place.run("sweep plan.rhai");
     assert_eq!(code, 1, "{text}");
     assert!(text.contains("1 harvest: 1 failed") && text.contains("2 cells: 2 waiting"), "{text}");
-    assert!(text.contains("expected activations to keep, found none"), "{text}");
+    assert!(text.contains("expected fewer positions to skip than the 64 of a row, found 64"), "{text}");
 }
 
 #[test]
@@ -294,8 +294,10 @@ fn what_cannot_be_written_is_said_and_nothing_half_written_counts() {
 
 #[test]
 fn a_plan_that_says_nothing_of_use_is_refused_before_anything_is_written() {
-    let place =
-        Place::new(&[("number", "1 + 1"), ("wrong", "#{ model: \"tiny\", text: \"sample\", sites: \"resid.0\" }")]);
+    let place = Place::new(&[
+        ("number", "1 + 1"),
+        ("wrong", "#{ model: \"tiny\", text: \"sample\", sites: \"resid.0\", k: 4 }"),
+    ]);
     std::fs::write(place.folder.path().join("broken.rhai"), "#{ model: ").unwrap();
     let (code, text) = place.run("sweep number.rhai");
     assert_eq!(code, 2);

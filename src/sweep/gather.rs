@@ -74,25 +74,29 @@ fn heading(sweep: &Sweep, done: usize) -> String {
 
 fn table(done: &[(&Cell, Point)]) -> Table {
     let number = |value: Option<f64>| value.map_or(base::Cell::Missing, base::Cell::Float);
+    let has_effects = done.iter().any(|(_, point)| point.recovered.is_some());
     let row = |(cell, point): &(&Cell, Point)| -> Vec<base::Cell> {
-        vec![
+        let seed = cell.fit.get("seed").and_then(serde_json::Value::as_i64);
+        let mut row = vec![
             cell.reading.model.source.as_str().into(),
             cell.site.as_str().into(),
             cell.settings().into(),
-            cell.fit.get("seed").and_then(serde_json::Value::as_i64).map_or(base::Cell::Missing, base::Cell::Int),
+            seed.map_or(base::Cell::Missing, base::Cell::Int),
             point.features.into(),
             point.l0.into(),
             number(point.fve),
             point.dead_share.into(),
-            number(point.recovered),
-            cell.id().into(),
-        ]
+        ];
+        row.extend(has_effects.then(|| number(point.recovered)));
+        row.push(cell.id().into());
+        row
     };
-    let columns =
-        ["model", "site", "settings", "seed", "features", "l0", "fve", "dead_share", "ce_recovered", "folder"];
+    let mut columns = vec!["model", "site", "settings", "seed", "features", "l0", "fve", "dead_share"];
+    columns.extend(has_effects.then_some("ce_recovered"));
+    columns.push("folder");
     Table {
         title: "All cells that are done".into(),
-        columns: columns.map(String::from).to_vec(),
+        columns: columns.into_iter().map(String::from).collect(),
         rows: done.iter().map(row).collect(),
     }
 }
