@@ -11,6 +11,7 @@ use super::plan::{Plan, TextWords, Words, canonical};
 use crate::base::Result;
 use crate::base::files::hex;
 use crate::err;
+use crate::sae::fit::AXES_OF_KINDS;
 
 /// The program: another version may fit otherwise.
 const BY: &str = concat!("microtome ", env!("CARGO_PKG_VERSION"));
@@ -103,10 +104,19 @@ impl Cell {
 
     /// What it is fitted with, but for the seed.
     pub fn settings(&self) -> String {
-        let word = |name: &&str| self.fit.get(*name).map(|value| format!("{name} {}", bare(value)));
+        format!("{}{}", self.kind(), self.words(&["d_sae", "ratio"]))
+    }
+
+    /// Its kind, and how sparse it is to be.
+    pub fn kind(&self) -> String {
         let kind = self.fit.get("kind").map(bare).unwrap_or_default();
-        let axes = ["k", "l0", "l1", "target", "d_sae", "ratio"];
-        std::iter::once(kind).chain(axes.iter().filter_map(word)).collect::<Vec<_>>().join(" ")
+        format!("{kind}{}", self.words(&AXES_OF_KINDS))
+    }
+
+    /// Those of these options that it has: ` k 8`.
+    fn words(&self, names: &[&str]) -> String {
+        let word = |name: &&str| self.fit.get(*name).map(|value| format!(" {name} {}", bare(value)));
+        names.iter().filter_map(word).collect()
     }
 }
 

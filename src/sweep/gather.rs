@@ -80,7 +80,7 @@ fn table(done: &[(&Cell, Point)]) -> Table {
         let mut row = vec![
             cell.reading.model.source.as_str().into(),
             cell.site.as_str().into(),
-            cell.settings().into(),
+            cell.kind().into(),
             seed.map_or(base::Cell::Missing, base::Cell::Int),
             point.features.into(),
             point.l0.into(),
@@ -91,7 +91,7 @@ fn table(done: &[(&Cell, Point)]) -> Table {
         row.push(cell.id().into());
         row
     };
-    let mut columns = vec!["model", "site", "settings", "seed", "features", "l0", "fve", "dead_share"];
+    let mut columns = vec!["model", "site", "kind", "seed", "features", "l0", "fve", "dead_share"];
     columns.extend(has_effects.then_some("ce_recovered"));
     columns.push("folder");
     Table {
