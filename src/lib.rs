@@ -26,6 +26,8 @@ pub mod report;
 
 pub mod explorer;
 
+pub mod sweep;
+
 pub mod script;
 
 pub mod repl;

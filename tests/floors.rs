@@ -23,6 +23,7 @@ const FLOORS: &[&str] = &[
     "circuit",
     "report",
     "explorer",
+    "sweep",
     "script",
     "repl",
     "cli",

@@ -189,18 +189,33 @@ fn written(pieces: &[Piece]) -> String {
     pieces.iter().map(piece).collect()
 }
 
-#[test]
-fn the_first_hour_goes_as_the_guide_says() {
-    let place = page("guide.md");
+/// Types a page, and compares or, after an intended change, writes its answers; gives back the page.
+fn goes_as_it_says(name: &str) -> String {
+    let place = page(name);
     let text = std::fs::read_to_string(&place).unwrap();
     assert_eq!(written(&pieces(&text)), text, "the page is read whole");
     let (anew, complaints) = typed_anew(&text);
     if std::env::var_os("GUIDE").is_some_and(|word| word == "overwrite") {
         std::fs::write(&place, anew).unwrap();
-        return;
+        return text;
     }
-    assert!(text.matches("\n> ").count() > 30, "hardly a line was typed");
     assert!(complaints.is_empty(), "GUIDE=overwrite writes the answers of today\n\n{}", complaints.join("\n\n"));
+    text
+}
+
+#[test]
+fn the_first_hour_goes_as_the_guide_says() {
+    let text = goes_as_it_says("guide.md");
+    assert!(text.matches("\n> ").count() > 30, "hardly a line was typed");
+}
+
+/// The page on sweeps, whose plan is the one of the examples.
+#[test]
+fn a_sweep_goes_as_its_page_says() {
+    let text = goes_as_it_says("sweeps.md");
+    let plan = std::fs::read_to_string(page("../examples/sweep/plan.rhai")).unwrap();
+    assert!(text.contains(&format!("```rhai plan.rhai\n{plan}```\n")));
+    assert!(text.matches("\n$ ").count() == 3);
 }
 
 #[test]

@@ -34,6 +34,7 @@ mod site;
 mod stores;
 mod suite;
 mod support;
+mod sweeps;
 mod tokenizers;
 mod torture;
 mod training;

@@ -296,6 +296,12 @@ impl Files {
         Ok(())
     }
 
+    /// Whether a process, this one or another, writes into the folder.
+    pub fn is_locked(&self, folder: &Path) -> Result<bool> {
+        let place = self.access.to_read(folder)?;
+        lock::is_held(&place).map_err(|e| Error::io("read the lock of", folder, &e))
+    }
+
     /// Releases all folders, as a session does after each line.
     pub fn release(&self) {
         held(&self.locks).clear();

@@ -101,6 +101,8 @@ pub enum Command {
     Test(Test),
     /// Look at features while typing: a page for the browser, on this machine alone
     Explore(Explore),
+    /// Fit dictionaries over a grid, on this machine or on a cluster
+    Sweep(Sweep),
     /// Show the reference: all of it, a module, or one name
     Doc(Doc),
     /// List what the cache has, or clear it
@@ -221,6 +223,99 @@ pub struct Explore {
     /// The port on 127.0.0.1; 0 takes any that is free
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     pub port: u16,
+}
+
+#[derive(Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct Sweep {
+    /// The plan: a script whose value is a map, as docs/sweeps.md has it. What is done is skipped
+    #[arg(value_name = "PLAN", required = true)]
+    pub plan: Option<PathBuf>,
+
+    #[command(subcommand)]
+    pub action: Option<SweepAction>,
+
+    /// What does the work: processes on this machine, or jobs of a cluster
+    #[arg(long, value_enum, default_value = "local")]
+    pub engine: Engine,
+
+    /// How many processes run at a time [default: one for each of the plan's threads that this machine has]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(MOST_THREADS)))]
+    pub jobs: Option<u16>,
+
+    /// The partition of the jobs
+    #[arg(long, value_name = "NAME", help_heading = "Slurm")]
+    pub partition: Option<String>,
+
+    /// The account of the jobs
+    #[arg(long, value_name = "NAME", help_heading = "Slurm")]
+    pub account: Option<String>,
+
+    /// The time that each task may take, such as 2:00:00
+    #[arg(long, value_name = "TIME", help_heading = "Slurm")]
+    pub time: Option<String>,
+
+    /// The memory of each task, such as 16G
+    #[arg(long, value_name = "SIZE", help_heading = "Slurm")]
+    pub memory: Option<String>,
+
+    /// Processors of each task [default: the threads of the plan]
+    #[arg(long, value_name = "N", help_heading = "Slurm", value_parser = clap::value_parser!(u16).range(1..))]
+    pub cpus: Option<u16>,
+
+    /// GPUs of each task
+    #[arg(long, value_name = "N", help_heading = "Slurm", value_parser = clap::value_parser!(u16).range(1..))]
+    pub gpus: Option<u16>,
+
+    /// How many tasks run at once
+    #[arg(long, value_name = "N", help_heading = "Slurm", value_parser = clap::value_parser!(u32).range(1..))]
+    pub at_once: Option<u32>,
+
+    /// How many seconds a command of Slurm may take
+    #[arg(long, value_name = "SECONDS", help_heading = "Slurm", default_value_t = 60, global = true)]
+    pub patience: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Engine {
+    /// Processes of this program
+    Local,
+    /// Job arrays, by sbatch
+    Slurm,
+}
+
+#[derive(Subcommand)]
+pub enum SweepAction {
+    /// Say how far a sweep is
+    Status {
+        /// Its folder, such as out/plan
+        dir: PathBuf,
+    },
+    /// Say so again and again, until nobody works on it
+    Watch {
+        /// Its folder
+        dir: PathBuf,
+    },
+    /// End the processes or jobs that work on it; what is done is kept
+    Cancel {
+        /// Its folder
+        dir: PathBuf,
+    },
+    /// Make the table and the page of what is done
+    Gather {
+        /// Its folder
+        dir: PathBuf,
+    },
+    /// Do one harvest or cell of it, as the engines start it
+    Work {
+        /// Its folder
+        dir: PathBuf,
+        /// The folder of the task in it, such as cells/0123456789abcdef
+        task: String,
+        /// End when standard input does
+        #[arg(long)]
+        tied: bool,
+    },
 }
 
 #[derive(Args)]

@@ -1,4 +1,4 @@
-//! Floor 14: the command line. One file per subcommand.
+//! Floor 15: the command line. One file per subcommand.
 
 mod add;
 mod again;
@@ -15,6 +15,7 @@ mod progress;
 mod repl;
 mod run;
 mod setup;
+mod sweep;
 mod test;
 
 use std::path::Path;
@@ -96,6 +97,7 @@ fn dispatch(cli: Cli) -> Exit {
         (Some(Command::Add(add)), _) => add::run(&cli.options, add),
         (Some(Command::Test(test)), _) => test::run(&cli.options, test),
         (Some(Command::Explore(explore)), _) => explore::run(&cli.options, explore),
+        (Some(Command::Sweep(sweep)), _) => sweep::run(&cli.options, sweep),
         (Some(Command::Doc(doc)), _) => doc::run(&cli.options, doc),
         (Some(Command::Cache(cache)), _) => cache::run(&cli.options, cache),
         (Some(Command::Completions(completions)), _) => completions::run(completions),

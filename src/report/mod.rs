@@ -10,6 +10,7 @@ pub mod items;
 pub mod json;
 pub mod number;
 pub mod palette;
+pub mod pareto;
 pub mod picture;
 mod pool;
 #[cfg(test)]

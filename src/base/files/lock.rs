@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::Duration;
 
 use super::{held, plain};
 use crate::base::{Error, Result};
@@ -18,6 +19,10 @@ pub(super) const UNFINISHED: &str = ".unfinished-";
 
 /// Maximum attempts to take a lock whose file is replaced meanwhile.
 const ATTEMPTS: usize = 100;
+
+/// How often a lock that another process holds is tried again, and after how long.
+const GLANCES: usize = 3;
+const GLANCE: Duration = Duration::from_millis(5);
 
 /// Unfinished files and held locks, which a process removes before it exits abruptly.
 static PASSING: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
@@ -57,6 +62,7 @@ impl Lock {
     /// Locks the folder, and removes what a killed run left unfinished there.
     pub(super) fn take(folder: &Path) -> Result<Self> {
         let path = folder.join(LOCK);
+        let mut glances = 0;
         for _ in 0..ATTEMPTS {
             // A folder, a pipe or a link may have this name; they are not locks and are left as they are.
             let is_taken = fs::symlink_metadata(&path).is_ok_and(|meta| !meta.is_file());
@@ -65,6 +71,12 @@ impl Lock {
             let file = opened.map_err(|e| Error::io("write into", folder, &e))?;
             match file.try_lock() {
                 Ok(()) => {}
+                // Who asks whether the folder is locked holds the file for a moment.
+                Err(fs::TryLockError::WouldBlock) if glances < GLANCES => {
+                    glances += 1;
+                    std::thread::sleep(GLANCE);
+                    continue;
+                }
                 Err(fs::TryLockError::WouldBlock) => {
                     return Err(err!(File, "another run is writing into {}", folder.display())
                         .hint("wait for it, or give this run another folder with --out"));
@@ -101,6 +113,19 @@ impl Drop for Lock {
             let _stays = fs::remove_file(&place.0);
         }
         let _released_on_close = self.file.unlock();
+    }
+}
+
+/// Whether some process holds the lock of a folder. The lock is tried, and let go at once.
+pub(super) fn is_held(folder: &Path) -> io::Result<bool> {
+    match plain::read(&folder.join(LOCK)) {
+        Ok(file) => match file.try_lock_shared() {
+            Ok(()) => file.unlock().map(|()| false),
+            Err(fs::TryLockError::WouldBlock) => Ok(true),
+            Err(fs::TryLockError::Error(error)) => Err(error),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

@@ -116,7 +116,7 @@ fn cells_of_all(axes: &GridOptions, options: FitOptions) -> Vec<FitOptions> {
 }
 
 /// Each cell once with each of the values.
-fn with_each<T: Clone, V>(cells: Vec<T>, values: &[V], set: impl Fn(&mut T, &V)) -> Vec<T> {
+pub fn with_each<T: Clone, V>(cells: Vec<T>, values: &[V], set: impl Fn(&mut T, &V)) -> Vec<T> {
     let mut all = Vec::with_capacity(cells.len() * values.len());
     for cell in &cells {
         for value in values {

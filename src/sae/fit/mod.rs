@@ -37,7 +37,7 @@ pub use cross_layer::{
 pub use crosscoder::{CrosscoderOptions, CrosscoderPlan, Joined, crosscoder_at, crosscoder_of_store};
 pub use data::{FitData, OfModel, OfStore, RowBuffer, StoreSiteOptions};
 pub use finish::{Input, finished};
-pub use grid::{AXES_OF_KINDS, GridOptions, KindNames, grid, sweep_site, sweep_store, sweep_tensor};
+pub use grid::{AXES_OF_KINDS, GridOptions, KindNames, grid, sweep_site, sweep_store, sweep_tensor, with_each};
 pub use history::{FitHistory, FitStep};
 pub use kinds::KindName;
 pub use loss::Batch;

@@ -1,5 +1,6 @@
 //! Comparing dictionaries: FVE, L0, and the loss recovered.
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::measures::cell;
@@ -9,7 +10,8 @@ use crate::sae::fit::SETTINGS;
 use crate::sae::{Activation, Sae};
 
 /// One dictionary among others.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Point {
     pub kind: String,
     /// The settings that differ from others of its kind: `l1 0.001`, `k 32`.

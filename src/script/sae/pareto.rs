@@ -9,7 +9,8 @@ use super::rows::{keeping, no_text_options};
 use crate::base::{Result, Table};
 use crate::data::Text;
 use crate::err;
-use crate::report::chart::{Axis, Chart, Series};
+use crate::report::chart::Chart;
+use crate::report::pareto;
 use crate::report::symbols::count;
 use crate::report::{Item, Screen};
 use crate::sae;
@@ -30,34 +31,11 @@ impl Handle for Pareto {
     }
 
     fn shown(&self, screen: &Screen) -> Result<String> {
-        Ok(format!("{}{}", self.table().terminal(screen)?, chart(self).terminal(screen)?))
+        Ok(format!("{}{}", self.table().terminal(screen)?, pareto::chart(self).terminal(screen)?))
     }
 
     fn json(&self) -> Result<Value> {
         self.table().data()
-    }
-}
-
-/// FVE against L0, a line for each kind.
-fn chart(pareto: &Pareto) -> Chart {
-    let series = pareto.lines().into_iter().map(|(name, points)| Series {
-        name,
-        x: points.iter().map(|point| point.l0).collect(),
-        y: points.iter().map(|point| point.fve.unwrap_or(f64::NAN)).collect(),
-        ..Series::default()
-    });
-    // A negative FVE, as of a dictionary of another site, would leave no room for all others.
-    let is_below = pareto.points.iter().any(|point| point.fve.is_some_and(|fve| fve < 0.0));
-    let more = if is_below { " (negative values are in the table)" } else { "" };
-    Chart {
-        title: "FVE against L0".into(),
-        x: Axis { label: "L0: codes per row that are not 0".into(), log: true, ..Axis::default() },
-        y: Axis {
-            label: format!("fraction of variance explained{more}"),
-            range: is_below.then_some([0.0, 1.0]),
-            ..Axis::default()
-        },
-        ..Chart::line(series.collect())
     }
 }
 
@@ -178,6 +156,6 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure)]
     pub fn chart(pareto: &mut Pareto) -> Chart {
-        super::chart(pareto)
+        pareto::chart(pareto)
     }
 }

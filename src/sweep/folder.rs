@@ -1,0 +1,137 @@
+//! The folder of a sweep: what is to be done, and the state of each task in a folder of its own.
+//!
+//! - `sweep.json`: all harvests and cells
+//! - `stores/HASH/`: a harvest, with its store in `activations/`
+//! - `cells/HASH/`: a cell, with its dictionary and `measures.json`
+//! - `state.json` in each of these: how far it is. It is replaced as a whole, and says that a task is done only after its
+//!   results have been written and synced.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::cell::Sweep;
+use crate::base::files::Files;
+use crate::base::{Error, Result, Task, json};
+use crate::err;
+
+const SWEEP: &str = "sweep.json";
+const STATE: &str = "state.json";
+/// A request that the sweep of this folder ends.
+const CANCEL: &str = "cancel";
+const REQUEST: &str = "requested";
+
+/// What a task has said of itself last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "lowercase", deny_unknown_fields)]
+pub enum State {
+    Started,
+    /// It ended with this error.
+    Failed {
+        error: String,
+        hint: Option<String>,
+    },
+    /// Whoever started it saw it end without a result.
+    Lost {
+        why: String,
+    },
+    /// It is done; the SHA-256 of its files.
+    Done {
+        files: BTreeMap<String, String>,
+    },
+}
+
+/// The folder of a sweep.
+#[derive(Clone)]
+pub struct Folder {
+    pub files: Files,
+    pub root: PathBuf,
+}
+
+impl Folder {
+    /// The folder that `root` names, from the root of the file system on.
+    pub fn new(files: &Files, root: &Path) -> Result<Self> {
+        Ok(Self { files: files.clone(), root: crate::base::access::resolve(root)? })
+    }
+
+    /// What is to be done, or an error that says that this is no folder of a sweep.
+    pub fn sweep(&self) -> Result<Sweep> {
+        self.known_sweep()?.ok_or_else(|| {
+            err!(File, "there is no sweep in {}", self.root.display())
+                .hint("name the folder that `microtome sweep PLAN` has made, such as out/plan")
+        })
+    }
+
+    /// What is to be done, if there was a plan for this folder.
+    pub fn known_sweep(&self) -> Result<Option<Sweep>> {
+        let path = self.root.join(SWEEP);
+        if !self.files.has(&path)? {
+            return Ok(None);
+        }
+        let text = self.files.bytes(&path)?;
+        json::read_content(&text, |e| err!(Format, "{}: expected a sweep: {e}", path.display())).map(Some)
+    }
+
+    pub fn save_sweep(&self, sweep: &Sweep) -> Result<()> {
+        self.write(&self.root.join(SWEEP), sweep)
+    }
+
+    /// The folder of a task.
+    pub fn place(&self, id: &str) -> PathBuf {
+        self.root.join(id)
+    }
+
+    /// The state of a task; none if it has not begun.
+    pub fn state(&self, id: &str) -> Result<Option<State>> {
+        let path = self.place(id).join(STATE);
+        if !self.files.has(&path)? {
+            return Ok(None);
+        }
+        let text = self.files.bytes(&path)?;
+        json::read(&text, |e| err!(Format, "{}: expected the state of a task: {e}", path.display())).map(Some)
+    }
+
+    pub fn is_done(&self, id: &str) -> Result<bool> {
+        Ok(matches!(self.state(id)?, Some(State::Done { .. })))
+    }
+
+    pub fn set(&self, id: &str, state: &State) -> Result<()> {
+        self.write(&self.place(id).join(STATE), state)
+    }
+
+    /// Writes a value as JSON.
+    pub fn write(&self, path: &Path, value: &impl Serialize) -> Result<()> {
+        let text = serde_json::to_string_pretty(value).map_err(|e| err!(Bug, "what is not JSON: {e}"))?;
+        self.files.save_whole(path, text + "\n")?;
+        Ok(())
+    }
+
+    /// The same folder for a part of the work: locks that it takes are released at its end.
+    pub fn apart(&self, task: &Task) -> Self {
+        Self { files: self.files.within(self.files.access().clone(), task), root: self.root.clone() }
+    }
+
+    /// Takes the folder for this process, or says that another one has it.
+    pub fn lock(&self) -> Result<()> {
+        let place = self.files.access().to_write(&self.root)?;
+        self.files
+            .lock(&place)
+            .map_err(|error: Error| error.hint("`microtome sweep status` says what it does; `cancel` ends it"))
+    }
+
+    /// Asks whoever works on the sweep here to end it.
+    pub fn request_cancel(&self) -> Result<()> {
+        self.files.save_whole(&self.root.join(CANCEL).join(REQUEST), "")?;
+        Ok(())
+    }
+
+    pub fn is_cancelled(&self) -> Result<bool> {
+        self.files.has(&self.root.join(CANCEL).join(REQUEST))
+    }
+
+    /// Forgets a request of before.
+    pub fn forget_cancel(&self) -> Result<()> {
+        self.files.discard(&self.root.join(CANCEL))
+    }
+}

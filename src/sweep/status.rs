@@ -1,0 +1,185 @@
+//! How far a sweep is, read from its folder by whoever asks.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::cell::{Cell, Harvest, Sweep};
+use super::folder::{Folder, State};
+use super::slurm::{self, Slurm};
+use crate::base::counts::count;
+use crate::base::{Result, Task};
+
+/// How far a task is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    Done,
+    Running,
+    Waiting,
+    /// It ended with this error.
+    Failed(String),
+    /// It has begun, nobody works on it, and it has no result; why, as far as that is known.
+    Lost(String),
+}
+
+impl Standing {
+    fn word(&self) -> &'static str {
+        match self {
+            Standing::Done => "done",
+            Standing::Running => "running",
+            Standing::Waiting => "waiting",
+            Standing::Failed(_) => "failed",
+            Standing::Lost(_) => "lost",
+        }
+    }
+
+    /// What went wrong.
+    pub fn why(&self) -> Option<&str> {
+        match self {
+            Standing::Failed(why) | Standing::Lost(why) => Some(why),
+            _ => None,
+        }
+    }
+}
+
+/// One task of a sweep.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    pub id: String,
+    pub label: String,
+    pub standing: Standing,
+}
+
+/// A sweep at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    pub folder: String,
+    pub harvests: Vec<Progress>,
+    pub cells: Vec<Progress>,
+    /// Who works on it, in words.
+    pub at_work: Vec<String>,
+    /// What could not be found out.
+    pub notes: Vec<String>,
+}
+
+/// The state of all tasks. Whether one is running is known by the lock of its folder, and from Slurm where jobs of it were
+/// submitted there.
+pub fn status(folder: &Folder, slurm: &Slurm, task: &Task) -> Result<Status> {
+    let sweep = folder.sweep()?;
+    let (mut notes, mut at_work) = (Vec::new(), Vec::new());
+    let jobs = slurm::Jobs::read(folder)?;
+    let live = match jobs.live(slurm, task) {
+        Ok(live) => live,
+        Err(error) if error.kind == crate::base::Kind::Interrupted => return Err(error),
+        Err(error) => {
+            notes.push(format!("what Slurm does is not known: {}", error.message));
+            slurm::Live::default()
+        }
+    };
+    if folder.files.is_locked(&folder.root)? {
+        at_work.push("a process of `microtome sweep`".to_string());
+    }
+    if !live.jobs.is_empty() {
+        at_work.push(format!("Slurm, {} {}", if live.jobs.len() == 1 { "job" } else { "jobs" }, live.jobs.join(", ")));
+    }
+    let progress = |id: String, label: String| -> Result<Progress> {
+        task.check()?;
+        let standing = standing(folder, &id, &jobs, &live)?;
+        Ok(Progress { id, label, standing })
+    };
+    let Sweep { harvests, cells } = &sweep;
+    let mut harvests: Vec<Progress> =
+        harvests.iter().map(|one: &Harvest| progress(one.id(), one.label())).collect::<Result<_>>()?;
+    let cells: Vec<Progress> = cells.iter().map(|one: &Cell| progress(one.id(), one.label())).collect::<Result<_>>()?;
+    // A store that was removed when all its cells were done is not needed again.
+    let done: BTreeSet<&str> =
+        cells.iter().filter(|cell| cell.standing == Standing::Done).map(|cell| cell.id.as_str()).collect();
+    for (progress, (_, of_harvest)) in harvests.iter_mut().zip(sweep.by_harvest()) {
+        let is_needed = of_harvest.iter().any(|cell| !done.contains(cell.id().as_str()));
+        if progress.standing == Standing::Waiting && !is_needed {
+            progress.standing = Standing::Done;
+        }
+    }
+    Ok(Status { folder: folder.root.display().to_string(), harvests, cells, at_work, notes })
+}
+
+fn standing(folder: &Folder, id: &str, jobs: &slurm::Jobs, live: &slurm::Live) -> Result<Standing> {
+    let running = || -> Result<bool> { Ok(live.running.contains(id) || folder.files.is_locked(&folder.place(id))?) };
+    if matches!(folder.state(id)?, Some(State::Done { .. })) {
+        return Ok(Standing::Done);
+    }
+    if running()? {
+        return Ok(Standing::Running);
+    }
+    // It is read again: whoever ran may have ended since.
+    Ok(match folder.state(id)? {
+        Some(State::Done { .. }) => Standing::Done,
+        // It is tried again.
+        _ if live.waiting.contains(id) => Standing::Waiting,
+        None => Standing::Waiting,
+        Some(State::Failed { error, .. }) => Standing::Failed(error),
+        Some(State::Lost { why }) => Standing::Lost(why),
+        // Or may have begun.
+        Some(State::Started) if running()? => Standing::Running,
+        Some(State::Started) => Standing::Lost(match jobs.last_words(folder, id) {
+            Some(line) => line,
+            None => "it ended without a word: its process was killed, or its machine went down".into(),
+        }),
+    })
+}
+
+impl Status {
+    /// The tasks that went wrong.
+    pub fn wrong(&self) -> impl Iterator<Item = &Progress> {
+        self.harvests.iter().chain(&self.cells).filter(|one| one.standing.why().is_some())
+    }
+
+    pub fn is_done(&self) -> bool {
+        self.cells.iter().all(|cell| cell.standing == Standing::Done)
+    }
+
+    /// Whether anybody works on it.
+    pub fn is_going(&self) -> bool {
+        !self.at_work.is_empty() || self.harvests.iter().chain(&self.cells).any(|one| one.standing == Standing::Running)
+    }
+
+    /// In lines, as people read it.
+    pub fn text(&self) -> String {
+        let mut lines = vec![self.folder.clone()];
+        for (noun, tasks) in [("harvest", &self.harvests), ("cell", &self.cells)] {
+            lines.push(format!("  {}: {}", count(tasks.len(), noun), counted(tasks)));
+        }
+        for one in self.wrong() {
+            let why = one.standing.why().and_then(|why| why.lines().next()).unwrap_or_default();
+            lines.push(format!("  {} {}, {}: {why}", one.standing.word(), one.id, one.label));
+        }
+        lines.extend(self.notes.iter().map(|note| format!("  {note}")));
+        lines.push(match (self.at_work.is_empty(), self.is_done()) {
+            (false, _) => format!("  at work: {}", self.at_work.join("; ")),
+            (true, true) => "  all cells are done".into(),
+            (true, false) => {
+                "  nobody is at work; `microtome sweep` with the plan goes on with what is not done".into()
+            }
+        });
+        lines.join("\n") + "\n"
+    }
+
+    pub fn json(&self) -> Value {
+        let tasks = |tasks: &[Progress]| -> Vec<Value> {
+            let task = |one: &Progress| json!({ "id": one.id, "label": one.label, "state": one.standing.word(), "error": one.standing.why() });
+            tasks.iter().map(task).collect()
+        };
+        json!({
+            "folder": self.folder, "harvests": tasks(&self.harvests), "cells": tasks(&self.cells),
+            "at_work": self.at_work, "notes": self.notes,
+        })
+    }
+}
+
+/// How many are how far: "7 done, 1 failed".
+fn counted(tasks: &[Progress]) -> String {
+    let of = |word: &str| tasks.iter().filter(|one| one.standing.word() == word).count();
+    let counts = ["done", "running", "waiting", "failed", "lost"].map(|word| (of(word), word));
+    let some = counts.iter().filter(|(number, _)| *number > 0).map(|(number, word)| format!("{number} {word}"));
+    some.collect::<Vec<_>>().join(", ")
+}

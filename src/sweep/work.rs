@@ -1,0 +1,210 @@
+//! One task, in a process of its own: a harvest, or a cell. All engines start the same.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::cell::{Cell, Harvest, Reading, TextSource};
+use super::folder::{Folder, State};
+use super::known;
+use super::plan::{TextWords, fit_plan};
+use crate::base::files::{self, Files};
+use crate::base::options::{Declared, Plain};
+use crate::base::{Error, Kind, Result, Table, Task};
+use crate::data::Text;
+use crate::data::harvest::HarvestOptions;
+use crate::data::store::{Store, StoreOptions};
+use crate::err;
+use crate::model::Model;
+use crate::sae::Sae;
+use crate::sae::fit::{FitStorage, Fitted, to_store};
+use crate::sae::formats::Format;
+use crate::sae::metrics::{
+    EffectOptions, JudgedRowsOptions, MeasureOnOptions, MeasureOptions, Point, effect_on_text, measured_in,
+    measured_in_model,
+};
+use crate::tensor::Device;
+use crate::training::CheckpointOptions;
+
+/// The name of the file with the measures of a cell.
+pub(super) const MEASURES: &str = "measures.json";
+/// The folder of a store inside that of its harvest.
+const ACTIVATIONS: &str = "activations";
+/// The folder of a cell's checkpoints.
+const CHECKPOINTS: &str = "checkpoint";
+
+/// How long a task waits for another process that has its folder: one that a cluster believes dead may live a while.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a cell came to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Judgement {
+    pub point: Point,
+    pub measures: Table,
+    /// What the model loses with the dictionary spliced in, where that is asked for.
+    pub effect: Option<Table>,
+}
+
+/// Ends this process when whoever started it does, whose end of the pipe is our standard input.
+pub fn tie() -> Result<()> {
+    let wait = || {
+        let mut rest = Vec::new();
+        let _ends_either_way = std::io::stdin().lock().read_to_end(&mut rest);
+        files::abandon();
+        std::process::exit(1);
+    };
+    std::thread::Builder::new()
+        .name("tie".into())
+        .spawn(wait)
+        .map_err(|e| err!(Memory, "cannot start a thread: {e}"))?;
+    Ok(())
+}
+
+/// Does a task, unless it is done. Its error is written into its folder, too.
+pub fn work(folder: &Folder, id: &str, device: &Device, task: &Task) -> Result<()> {
+    let sweep = folder.sweep()?;
+    let job: Box<dyn Fn() -> Result<()>> = if let Some(harvest) = sweep.harvests.iter().find(|one| one.id() == id) {
+        let harvest = harvest.clone();
+        Box::new(move || gather_activations(folder, &harvest, device, task))
+    } else if let Some(cell) = sweep.cells.iter().find(|one| one.id() == id) {
+        let (cell, store) = (cell.clone(), sweep.harvest(cell)?.id());
+        Box::new(move || fit(folder, &cell, &store, device, task))
+    } else {
+        return Err(err!(Argument, "the sweep in {} has no task {id}", folder.root.display())
+            .hint("its plan has changed since; type `microtome sweep` with the plan again"));
+    };
+    let place = folder.files.access().to_write(&folder.place(id))?;
+    let since = Instant::now();
+    while folder.files.is_locked(&place)? && since.elapsed() < PATIENCE {
+        task.check()?;
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    folder.files.lock(&place)?;
+    if folder.is_done(id)? {
+        return Ok(());
+    }
+    folder.set(id, &State::Started)?;
+    job().and_then(|()| finish(folder, id)).inspect_err(|error| {
+        if error.kind != Kind::Interrupted {
+            // Where even this cannot be written, whoever started the task hears it on standard error.
+            let _said_elsewhere =
+                folder.set(id, &State::Failed { error: error.message.clone(), hint: error.hint.clone() });
+        }
+    })
+}
+
+/// Writes down that a task is done, with the hashes of what it has written.
+fn finish(folder: &Folder, id: &str) -> Result<()> {
+    let place = folder.place(id);
+    let name = |path: &PathBuf| Some(path.strip_prefix(&place).ok()?.display().to_string());
+    let written = folder.files.ledger().written;
+    let files = written.iter().filter_map(|(path, hash)| Some((name(path)?, hash.clone())));
+    let files = files.filter(|(name, _)| name != "state.json" && !name.starts_with(CHECKPOINTS)).collect();
+    folder.set(id, &State::Done { files })
+}
+
+fn gather_activations(folder: &Folder, harvest: &Harvest, device: &Device, task: &Task) -> Result<()> {
+    let Reading { text, store, .. } = &harvest.reading;
+    let files = &folder.files;
+    let (model, text) = (expected_model(&harvest.reading, files, device, task)?, expected_text(text, files, task)?);
+    let dir = activations(folder, &harvest.id()).display().to_string();
+    let options = StoreOptions { dir: Some(dir), ..store_options(store)? };
+    let sites: Vec<&str> = harvest.sites.iter().map(String::as_str).collect();
+    options.harvest(files, &model, &sites, &text, task)?;
+    Ok(())
+}
+
+fn fit(folder: &Folder, cell: &Cell, store: &str, device: &Device, task: &Task) -> Result<()> {
+    let (files, place) = (&folder.files, folder.place(&cell.id()));
+    let store = Store::open(files, &activations(folder, store))?;
+    let checkpoints = place.join(CHECKPOINTS);
+    let kept = CheckpointOptions { dir: Some(checkpoints.display().to_string()), ..CheckpointOptions::default() };
+    let storage = FitStorage { checkpoints: kept, ..FitStorage::none(files) };
+    // An interruption ends the task: a fit that was cut short must not pass for a result.
+    let mut found = to_store(&store, &[&cell.site], &fit_plan(&cell.fit)?, &storage, &task.whole())?;
+    let Fitted { sae, is_whole, failed, .. } = found.pop().ok_or_else(|| err!(Bug, "a fit without a dictionary"))?;
+    match failed {
+        Some(error) => return Err(error),
+        None if !is_whole => return Err(Error::interrupted()),
+        None => {}
+    }
+    let judgement = judge(&sae, cell, &store, (files, device), task)?;
+    sae.save(files, &place, Format::Microtome)?;
+    folder.write(&place.join("cell.json"), cell)?;
+    folder.write(&place.join(MEASURES), &judgement)?;
+    files.discard(&checkpoints)
+}
+
+/// Measures a dictionary on the text that is named for it, or on the activations that it was fitted to.
+fn judge(
+    sae: &Sae,
+    cell: &Cell,
+    store: &std::sync::Arc<Store>,
+    (files, device): (&Files, &Device),
+    task: &Task,
+) -> Result<Judgement> {
+    let Cell { reading, judge, effect_rows, .. } = cell;
+    let needs_model = judge.is_some() || *effect_rows > 0;
+    let model = needs_model.then(|| expected_model(reading, files, device, task)).transpose()?;
+    let text = judge.as_ref().unwrap_or(&reading.text);
+    let read = match model {
+        Some(model) => Some((model, expected_text(text, files, task)?)),
+        None => None,
+    };
+    let measures = match (&read, judge) {
+        (Some((model, text)), Some(_)) => {
+            let positions: HarvestOptions = store_options(&reading.store)?.skip.resolved(model, text, task)?;
+            measured_in_model(sae, (model, text), &positions, &MeasureOnOptions::default(), task)?
+        }
+        _ => measured_in(sae, (store, &cell.site), MeasureOptions::default(), task)?,
+    };
+    let effect = match &read {
+        Some((model, text)) if *effect_rows > 0 => {
+            let rows = JudgedRowsOptions { rows: *effect_rows, ..JudgedRowsOptions::default() };
+            let options = EffectOptions { rows, ..EffectOptions::default() };
+            Some(effect_on_text(sae, (model, text), &options, task)?)
+        }
+        _ => None,
+    };
+    Ok(Judgement {
+        point: Point::of(sae, &measures, effect.as_ref()),
+        measures: measures.table(),
+        effect: effect.map(|effect| effect.table()),
+    })
+}
+
+fn activations(folder: &Folder, harvest: &str) -> PathBuf {
+    folder.place(harvest).join(Path::new(ACTIVATIONS))
+}
+
+fn store_options(words: &super::Words) -> Result<StoreOptions> {
+    StoreOptions::given(|name| words.get(name).map(Plain::from))
+}
+
+/// The model of the plan, if it is still the same.
+fn expected_model(reading: &Reading, files: &Files, device: &Device, task: &Task) -> Result<Model> {
+    let model = known::load(&reading.model.source, files, device, task)?;
+    let found = crate::data::store::ModelMark::of(&model, task)?.weights;
+    match found == reading.model.weights {
+        true => Ok(model),
+        false => Err(changed(&reading.model.source)),
+    }
+}
+
+/// The text of the plan, if it is still the same.
+fn expected_text(text: &TextSource, files: &Files, task: &Task) -> Result<Text> {
+    let words = TextWords { source: text.source.clone(), options: text.options.clone() };
+    let found = known::open(&words, files, task)?;
+    match known::contents(&found, files, task)? == text.contents {
+        true => Ok(found),
+        false => Err(changed(&text.source)),
+    }
+}
+
+fn changed(source: &str) -> Error {
+    err!(File, "{source} has changed since the sweep was planned")
+        .hint("type `microtome sweep` with the plan again: other contents are other cells")
+}

@@ -1,0 +1,163 @@
+//! A real Slurm of one node: the same bytes as on one machine; a cell that fails, one that runs over its time, a node that
+//! goes down in the middle, and the same plan submitted twice.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::{PLAN, Place, contents, until};
+
+/// A cluster that ends when it is dropped.
+struct Cluster {
+    folder: tempfile::TempDir,
+}
+
+impl Cluster {
+    /// None where Slurm is not installed or this is not root: said aloud, and an error in CI.
+    fn start() -> Option<Self> {
+        let is_there = |name: &str| {
+            let places = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+            places.iter().any(|place| Path::new(place).join(name).exists())
+        };
+        let missing = ["slurmctld", "slurmd", "sbatch", "squeue", "munged"].into_iter().find(|name| !is_there(name));
+        let id = Command::new("id").arg("-u").output().unwrap();
+        let is_root = id.stdout == b"0\n";
+        if missing.is_some() || !is_root {
+            assert!(std::env::var_os("CI").is_none(), "CI must have Slurm, and be root");
+            let why = missing.map_or("it needs root".to_string(), |name| format!("there is no {name}"));
+            // Directly, since the harness captures the output of passing tests.
+            let _best_effort =
+                writeln!(std::io::stderr(), "SKIPPED: tests/sweeps/cluster.rs needs Slurm and root: {why}");
+            return None;
+        }
+        let cluster = Self { folder: tempfile::tempdir().unwrap() };
+        cluster.script("start", &["2"]);
+        Some(cluster)
+    }
+
+    fn script(&self, action: &str, more: &[&str]) {
+        let (succeeded, said) = self.tried(action, more);
+        assert!(succeeded, "{action}: {said}");
+    }
+
+    /// Whether the script succeeds, and what it says.
+    fn tried(&self, action: &str, more: &[&str]) -> (bool, String) {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sweeps/slurm.sh");
+        let log = self.folder.path().join(format!("{action}.log"));
+        let file = || std::fs::File::options().create(true).append(true).open(&log).unwrap();
+        // Daemons keep what they are given open, so that a pipe would never end.
+        let status = Command::new("bash")
+            .arg(script)
+            .arg(action)
+            .arg(self.folder.path())
+            .args(more)
+            .stdin(Stdio::null())
+            .stdout(file())
+            .stderr(file())
+            .status()
+            .unwrap();
+        (status.success(), std::fs::read_to_string(&log).unwrap_or_default())
+    }
+
+    fn conf(&self) -> PathBuf {
+        self.folder.path().join("slurm.conf")
+    }
+
+    /// A folder whose program talks to this cluster.
+    fn place(&self, plans: &[(&str, &str)]) -> Place {
+        let mut place = Place::new(plans);
+        place.more.push(("SLURM_CONF".into(), self.conf()));
+        place
+    }
+
+    fn slurm(&self, program: &str, words: &[&str]) -> String {
+        let output = Command::new(program).args(words).env("SLURM_CONF", self.conf()).output().unwrap();
+        assert!(output.status.success(), "{program} {words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn is_idle(&self) -> bool {
+        self.slurm("squeue", &["--noheader"]).trim().is_empty()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let _best_effort = self.tried("stop", &[]);
+    }
+}
+
+/// The same sites, and a cell that takes until it is stopped.
+const SLOW: &str = r#"
+#{
+    model: "tiny",
+    text: #{ source: "sample", tokens: 600 },
+    sites: "resid_post.0",
+    k: [4, 64],
+    d_sae: 16,
+    steps: 100_000_000,
+    batch: 64,
+    context: 64,
+}
+"#;
+
+/// One test for all, since a cluster takes seconds to start, and two would take each other's processes for their own.
+#[test]
+fn a_cluster_gives_the_same_bytes_and_what_goes_wrong_is_known() {
+    let Some(cluster) = Cluster::start() else { return };
+    the_same_bytes_though_the_node_goes_down(&cluster);
+    a_cell_fails_and_one_runs_over_its_time(&cluster);
+}
+
+fn the_same_bytes_though_the_node_goes_down(cluster: &Cluster) {
+    let here = Place::new(&[("plan", PLAN)]);
+    assert_eq!(here.run("--quiet sweep plan.rhai").0, 0);
+    let place = cluster.place(&[("plan", PLAN)]);
+    let submit = "sweep plan.rhai --engine slurm --partition all --at-once 1 --time 10 --memory 0";
+    let (code, text) = place.run(submit);
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("submitted jobs ") && text.contains("at work: Slurm, jobs "), "{text}");
+    // The same plan once more: all of it is with the cluster.
+    let (code, text) = place.run(submit);
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("nothing was submitted; 4 more are in the jobs of before"), "{text}");
+    until("a cell runs", || place.count("plan", "running") > 0);
+    cluster.script("kill-node", &[]);
+    assert!(place.count("plan", "done") < 4, "the node went down when all was over");
+    until("Slurm misses the node", || cluster.slurm("sinfo", &["--noheader", "--format=%T"]).contains("down"));
+    cluster.script("node", &[]);
+    until("all cells are done", || place.count("plan", "done") == 4);
+    // The last job gathers.
+    until("the cluster is idle", || cluster.is_idle());
+    let (a, b) = (contents(&here.out().join("plan")), contents(&place.out().join("plan")));
+    for (path, bytes) in &a {
+        assert!(b.get(path) == Some(bytes), "{} differs, or is not there", path.display());
+    }
+    let more: Vec<_> = b.keys().filter(|path| !a.contains_key(*path) && !path.starts_with("slurm")).collect();
+    assert!(more.is_empty(), "{more:?}");
+    let (code, text) = place.run(submit);
+    assert_eq!(code, 0);
+    assert!(text.contains("nothing was submitted") && text.contains("all cells are done"), "{text}");
+}
+
+fn a_cell_fails_and_one_runs_over_its_time(cluster: &Cluster) {
+    let place = cluster.place(&[("plan", SLOW)]);
+    let (code, text) = place.run("sweep plan.rhai --engine slurm --time 10 --memory 0");
+    assert_eq!(code, 0, "{text}");
+    until("one cell fails", || place.count("plan", "failed") == 1);
+    until("the other runs", || place.count("plan", "running") == 1);
+    // Limits are whole minutes; this one is over now, which Slurm finds out within half a minute.
+    let said = cluster.slurm("squeue", &["--noheader", "--array", "--states=RUNNING", "--format=%i"]);
+    cluster.slurm("scontrol", &["update", &format!("JobId={}", said.trim()), "EndTime=now"]);
+    until("it is stopped", || cluster.is_idle());
+    let (_, text) = place.run("sweep status out/plan");
+    assert!(text.contains("2 cells: 1 failed, 1 lost") && text.contains("DUE TO TIME LIMIT"), "{text}");
+    // What was lost and what failed is submitted again; cancelled, it is lost once more.
+    let (_, text) = place.run("sweep plan.rhai --engine slurm --memory 0");
+    assert!(text.contains("for 2 cells"), "{text}");
+    until("a cell runs", || place.count("plan", "running") > 0);
+    let (code, text) = place.run("sweep cancel out/plan");
+    assert!(code == 0 && text.contains("were cancelled"), "{text}");
+    until("the cluster is idle", || cluster.is_idle());
+    assert_eq!(place.count("plan", "running"), 0);
+}
