@@ -51,8 +51,11 @@ pub struct Config {
     /// Row of the position table that belongs to position 0 (OPT: 2).
     pub position_offset: usize,
     pub rotary: Option<Rotary>,
-    /// The rotation of layers with a window, where it differs (gemma 3).
+    /// The rotation of layers with a window, where it differs (gemma 3, OLMo 3).
     pub rotary_local: Option<Rotary>,
+    /// Layers that rotate nothing (SmolLM 3).
+    #[serde(default)]
+    pub unrotated: Vec<usize>,
     /// The attention window of each layer, the query itself included. Empty if no layer has a window.
     pub windows: Vec<Option<usize>>,
     /// Whether attention is causal.
@@ -65,8 +68,14 @@ pub struct Config {
     /// Soft cap: scores become `cap * tanh(scores / cap)`.
     pub score_cap: Option<f64>,
     pub logit_cap: Option<f64>,
+    /// The factor of logits, before any cap (granite).
+    #[serde(default)]
+    pub logit_scale: Option<f64>,
     /// The factor of embeddings (gemma: the square root of `d_model`).
     pub embed_scale: Option<f64>,
+    /// The factor of what attention and MLP write (granite).
+    #[serde(default)]
+    pub write_scale: Option<f64>,
     /// Whether the unembedding is tied to the embedding.
     pub tied: bool,
     pub qkv_bias: bool,
@@ -136,6 +145,18 @@ pub enum Scaling {
         low: f64,
         high: f64,
         original: usize,
+    },
+    /// YaRN (Peng et al. 2023, section 3.2): frequencies that turn fewer than `slow` times within the `original` context
+    /// are divided, those that turn more than `fast` times are kept, those between are interpolated.
+    Yarn {
+        factor: f64,
+        slow: f64,
+        fast: f64,
+        original: usize,
+        /// Whether the bounds are rounded to whole pairs.
+        rounded: bool,
+        /// The factor of the rotated queries and keys.
+        amplitude: f64,
     },
 }
 

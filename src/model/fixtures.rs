@@ -35,13 +35,16 @@ pub fn config() -> Config {
         position_offset: 0,
         rotary: Some(Rotary { dims: 4, theta: 100.0, neighbours: false, scaling: Scaling::None }),
         rotary_local: None,
+        unrotated: Vec::new(),
         windows: Vec::new(),
         causal: true,
         score_scale: 0.5,
         score_scale_by_layer: false,
         score_cap: None,
         logit_cap: None,
+        logit_scale: None,
         embed_scale: None,
+        write_scale: None,
         tied: false,
         qkv_bias: true,
         out_bias: true,
@@ -90,6 +93,7 @@ pub fn configs() -> Vec<Config> {
             ..base.clone()
         },
         Config { causal: false, act: Activation::Relu, score_scale_by_layer: true, ..learned },
+        Config { unrotated: vec![1], logit_scale: Some(0.5), embed_scale: Some(2.0), write_scale: Some(0.4), ..base },
     ]
 }
 

@@ -12,7 +12,7 @@ use microtome::tensor::files::safetensors;
 use microtome::tensor::files::{Named, Tree, open};
 use microtome::tensor::{DType, Tensor};
 
-pub const FAMILIES: [&str; 18] = [
+pub const FAMILIES: [&str; 21] = [
     "gemma",
     "gemma2",
     "gemma3_text",
@@ -21,15 +21,18 @@ pub const FAMILIES: [&str; 18] = [
     "gpt_neox",
     "gpt_neox_serial",
     "gptj",
+    "granite",
     "llama",
     "llama3_rope",
     "mistral",
     "olmo2",
+    "olmo3",
     "opt",
     "phi",
     "phi3",
     "qwen2",
     "qwen3",
+    "smollm3",
     "stablelm",
 ];
 

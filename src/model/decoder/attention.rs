@@ -57,9 +57,9 @@ impl Decoder {
         flow.see(kind, layer, y)
     }
 
-    /// Queries or keys after their norm and rotation, a site of their own where the model has either.
+    /// Queries or keys after their norm and rotation, a site of their own in every layer of a model that has either.
     fn turned(&self, flow: &mut Flow, layer: usize, kind: SiteKind, norm: Option<&Norm>, x: Tensor) -> Step<Tensor> {
-        if self.turning(layer).is_none() && self.config.qk_norm == QkNorm::None {
+        if !kind.exists(&self.config) {
             return Ok(x);
         }
         let x = self.turn(flow, layer, norm, x)?;
@@ -108,12 +108,12 @@ impl Decoder {
     /// The output projection, head by head where a hook reads the heads.
     fn written(&self, flow: &mut Flow, layer: usize, o: &Linear, z: &Tensor) -> Step<Tensor> {
         if !flow.wants(SiteKind::HeadOut, layer) {
-            return Ok(linear(flow.task, &heads_joined(z)?, o)?);
+            return Ok(self.scaled_write(linear(flow.task, &heads_joined(z)?, o)?)?);
         }
-        let heads = flow.see(SiteKind::HeadOut, layer, by_head(z, o)?)?;
+        let heads = flow.see(SiteKind::HeadOut, layer, self.scaled_write(by_head(z, o)?)?)?;
         let sum = heads.sum(2)?;
         Ok(match &o.bias {
-            Some(bias) => sum.broadcast_add(bias)?,
+            Some(bias) => sum.broadcast_add(&self.scaled_write(bias.clone())?)?,
             None => sum,
         })
     }

@@ -292,7 +292,15 @@ impl Decoder {
             None => mapped(flow.task, x, &mlp.up, Some(act))?,
         };
         let hidden = flow.see(SiteKind::MlpHidden, layer, hidden)?;
-        Ok(linear(flow.task, &hidden, &mlp.down)?)
+        Ok(self.scaled_write(linear(flow.task, &hidden, &mlp.down)?)?)
+    }
+
+    /// What attention or an MLP writes, times the model's factor.
+    fn scaled_write(&self, x: Tensor) -> Result<Tensor> {
+        Ok(match self.config.write_scale {
+            Some(scale) => (x * scale)?,
+            None => x,
+        })
     }
 
     /// The norm of a row; `x` itself where there is no norm. Its divisor is a site.
@@ -312,14 +320,29 @@ impl Decoder {
         let rows = x.elem_count() / self.config.d_model;
         let bytes = rows as u128 * self.config.outputs() as u128 * x.dtype().size_in_bytes() as u128;
         memory::check(bytes, || "the logits".into())?;
-        let logits = linear(task, x, &self.weights.unembed)?;
+        let mut logits = linear(task, x, &self.weights.unembed)?;
+        if let Some(scale) = self.config.logit_scale {
+            logits = (logits * scale)?;
+        }
         Ok(match self.config.logit_cap {
             Some(cap) => ((logits / cap)?.tanh()? * cap)?,
             None => logits,
         })
     }
 
+    /// The unembedding's weight times the factor of logits, in f32: `[vocab, d_model]`.
+    pub fn unembedding(&self) -> Result<Tensor> {
+        let weight = self.weights.unembed.weight.to_dtype(DType::F32)?;
+        Ok(match self.config.logit_scale {
+            Some(scale) => (weight * scale)?,
+            None => weight,
+        })
+    }
+
     fn turning(&self, layer: usize) -> Option<&Turning> {
+        if self.config.unrotated.contains(&layer) {
+            return None;
+        }
         match (&self.turning_local, self.config.window(layer)) {
             (Some(local), Some(_)) => Some(local),
             _ => self.turning.as_ref(),

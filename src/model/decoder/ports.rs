@@ -139,7 +139,7 @@ impl Decoder {
                 heads.iter().map(|head| o.narrow(1, head * size, size)).collect::<std::result::Result<Vec<_>, _>>()?;
             Tensor::cat(&each, 1)?.contiguous()?
         };
-        linear(task, &heads_joined(z)?, &Linear { weight, bias: None })
+        self.scaled_write(linear(task, &heads_joined(z)?, &Linear { weight, bias: None })?)
     }
 
     /// What each head writes, without the bias: `[heads, rows, pos, d_model]` from those of all heads.
@@ -149,7 +149,7 @@ impl Decoder {
         let o = self.block_at(layer)?.attn.o.weight.to_dtype(z.dtype())?;
         let maps = o.reshape((d, heads, size))?.permute((1, 2, 0))?.contiguous()?;
         let by_head = z.reshape((rows * width, heads, size))?.transpose(0, 1)?.contiguous()?;
-        Ok(by_head.matmul(&maps)?.reshape((heads, rows, width, d))?)
+        self.scaled_write(by_head.matmul(&maps)?.reshape((heads, rows, width, d))?)
     }
 
     /// What an MLP writes, from the stream.

@@ -186,7 +186,7 @@ impl Decoder {
             Some(places) => asking.of_changed((&q, &k, &v), &rows.read, places)?,
             None => kernels::attention(&q, &k, &v, asking.scale, asking.cap, &asking.reach)?,
         };
-        let attn = linear(task, &heads_joined(&z)?, &block.attn.o)?;
+        let attn = self.scaled_write(linear(task, &heads_joined(&z)?, &block.attn.o)?)?;
         let (mlp, order) = (block.mlp.as_ref(), self.config.order);
         let Some(mlp) = mlp.filter(|_| order != Order::Serial) else {
             return self.behind_attention(&mut flow, layer, block, ends.spread(&x)?, ends.spread(&normed)?, attn);

@@ -78,6 +78,9 @@ impl Config {
         if self.position_offset > 0 && self.positions != Positions::Learned {
             bail!(Argument, "expected learned positions with a `position_offset`, found others");
         }
+        if let Some(layer) = self.unrotated.iter().find(|layer| !turns || **layer >= self.layers) {
+            bail!(Argument, "expected layers with rotary positions as `unrotated`, found {layer}");
+        }
         [&self.rotary, &self.rotary_local].into_iter().flatten().try_for_each(|rotary| rotary.check(self.d_head))
     }
 
@@ -102,12 +105,17 @@ impl Config {
             ("score_scale", Some(self.score_scale)),
             ("score_cap", self.score_cap),
             ("logit_cap", self.logit_cap),
+            ("logit_scale", self.logit_scale),
             ("embed_scale", self.embed_scale),
+            ("write_scale", self.write_scale),
         ];
         for (name, found) in positive {
             if let Some(x) = found.filter(|x| !(x.is_finite() && *x > 0.0)) {
                 bail!(Argument, "expected a positive number as `{name}`, found {x}");
             }
+        }
+        if self.write_scale.is_some() && self.post_norm {
+            bail!(Argument, "expected a `write_scale` or post-norms, found both");
         }
         if !(self.norm_eps.is_finite() && self.norm_eps >= 0.0) {
             bail!(Argument, "expected `norm_eps` of at least 0, found {}", self.norm_eps);
@@ -135,6 +143,19 @@ impl Rotary {
                 size("original", original, 1, MOST)?;
                 if !(high.is_finite() && high > low) {
                     bail!(Argument, "expected `high` of the scaling of positions above {low}, found {high}");
+                }
+                Ok(())
+            }
+            Scaling::Yarn { factor, slow, fast, original, amplitude, .. } => {
+                positive("scaling factor of positions", factor)?;
+                positive("`slow` of the scaling of positions", slow)?;
+                positive("`amplitude` of the scaling of positions", amplitude)?;
+                size("original", original, 1, MOST)?;
+                if self.theta == 1.0 {
+                    bail!(Argument, "expected a rotary `theta` other than 1 where positions are scaled, found 1");
+                }
+                if !(fast.is_finite() && fast >= slow) {
+                    bail!(Argument, "expected `fast` of the scaling of positions of at least {slow}, found {fast}");
                 }
                 Ok(())
             }

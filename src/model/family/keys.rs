@@ -194,6 +194,13 @@ impl<'a> Keys<'a> {
         words.map(Some).ok_or_else(|| self.wrong(key, "a list of texts", value))
     }
 
+    /// A list of sizes, if it is given.
+    pub fn sizes(&mut self, key: &'static str) -> Result<Option<Vec<usize>>> {
+        let Some(value) = self.given(key) else { return Ok(None) };
+        let all = value.as_array().ok_or_else(|| self.wrong(key, "a list of sizes", value))?;
+        all.iter().map(|value| self.as_size(key, value)).collect::<Result<_>>().map(Some)
+    }
+
     /// An activation function by its name in transformers.
     pub fn activation(&mut self, key: &'static str, default: &str) -> Result<Activation> {
         const KNOWN: [(&str, Activation); 8] = [

@@ -15,15 +15,18 @@ mod gpt2;
 mod gpt_neo;
 mod gpt_neox;
 mod gptj;
+mod granite;
 mod llama;
 mod mistral;
 mod olmo2;
+mod olmo3;
 mod opt;
 mod own;
 mod phi;
 mod phi3;
 mod qwen2;
 mod qwen3;
+mod smollm3;
 mod stablelm;
 
 use serde_json::Value;
@@ -58,14 +61,17 @@ const FAMILIES: &[Family] = &[
     gpt_neo::FAMILY,
     gpt_neox::FAMILY,
     gptj::FAMILY,
+    granite::FAMILY,
     llama::FAMILY,
     mistral::FAMILY,
     olmo2::FAMILY,
+    olmo3::FAMILY,
     opt::FAMILY,
     phi::FAMILY,
     phi3::FAMILY,
     qwen2::FAMILY,
     qwen3::FAMILY,
+    smollm3::FAMILY,
     stablelm::FAMILY,
 ];
 
