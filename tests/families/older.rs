@@ -41,7 +41,7 @@ fn old_config(family: &str) -> Value {
             add(json!({"rope_theta": rope["rope_theta"], "rope_scaling": null}));
             add(json!({"partial_rotary_factor": rope["partial_rotary_factor"]}));
         }
-        "llama3_rope" => {
+        "llama3_rope" | "gpt_oss" => {
             let mut scaling = rope.as_object().unwrap().clone();
             let theta = scaling.remove("rope_theta").unwrap();
             add(json!({"rope_theta": theta, "rope_scaling": scaling}));

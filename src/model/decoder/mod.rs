@@ -2,6 +2,7 @@
 
 mod attention;
 mod flow;
+mod mixture;
 mod part;
 mod past;
 mod ports;
@@ -254,7 +255,7 @@ impl Decoder {
         let attn = self.normed(flow, block.attn_post_norm.as_ref(), &attn, SiteKind::AttnPostScale, layer)?;
         let attn_out = flow.see(SiteKind::AttnOut, layer, attn)?;
         let mut mid = kernels::add(&x, &attn_out)?;
-        if let Some(mlp) = &block.mlp {
+        if self.config.has_mlp() {
             let mlp_in = match self.config.order {
                 Order::Serial => {
                     mid = flow.see(SiteKind::ResidMid, layer, mid)?;
@@ -263,16 +264,21 @@ impl Decoder {
                 Order::Parallel => self.normed(flow, block.mlp_norm.as_ref(), &x, SiteKind::MlpNormScale, layer)?,
                 Order::ParallelShared => normed,
             };
-            let mlp_out = self.mlp_out(flow, layer, (block, mlp), mlp_in)?;
+            let mlp_out = self.mlp_out(flow, layer, block, mlp_in)?;
             mid = kernels::add(&mid, &mlp_out)?;
         }
         flow.see(SiteKind::ResidPost, layer, mid)
     }
 
     /// The output of an MLP, with its post-norm.
-    fn mlp_out(&self, flow: &mut Flow, layer: usize, (block, mlp): (&Block, &Mlp), x: Tensor) -> Step<Tensor> {
+    fn mlp_out(&self, flow: &mut Flow, layer: usize, block: &Block, x: Tensor) -> Step<Tensor> {
         let x = flow.see(SiteKind::MlpIn, layer, x)?;
-        let out = self.mlp(flow, layer, mlp, &x)?;
+        let out = match (&block.mlp, &block.mixture, self.config.experts_of(layer)) {
+            (Some(mlp), None, _) => self.mlp(flow, layer, mlp, &x)?,
+            (None, Some(mixture), Some(experts)) => self.mixture(flow, layer, (mixture, experts), &x)?,
+            _ => return Err(err!(Bug, "layer {layer} has neither an MLP nor experts").into()),
+        };
+        let out = self.scaled_write(out)?;
         let out = self.normed(flow, block.mlp_post_norm.as_ref(), &out, SiteKind::MlpPostScale, layer)?;
         flow.see(SiteKind::MlpOut, layer, out)
     }
@@ -292,7 +298,7 @@ impl Decoder {
             None => mapped(flow.task, x, &mlp.up, Some(act))?,
         };
         let hidden = flow.see(SiteKind::MlpHidden, layer, hidden)?;
-        Ok(self.scaled_write(linear(flow.task, &hidden, &mlp.down)?)?)
+        Ok(linear(flow.task, &hidden, &mlp.down)?)
     }
 
     /// What attention or an MLP writes, times the model's factor.

@@ -122,10 +122,8 @@ impl Decoder {
     /// first of the columns, keys and values at 0.
     pub fn attended(&self, layer: usize, [q, k, v]: [&Tensor; 3], columns: Columns, task: &Task) -> Result<Tensor> {
         task.check()?;
-        let (scale, cap) = (self.config.score_scale_of(layer), self.config.score_cap);
         let (causal, window) = (self.config.causal, self.config.window(layer));
-        let reach = Reach { causal, window, past: columns.first, gap: columns.gap };
-        Ok(kernels::attention(q, k, v, scale, cap, &reach)?)
+        self.attended_by(layer, [q, k, v], &Reach { causal, window, past: columns.first, gap: columns.gap })
     }
 
     /// What some heads write together, without the bias: `[rows, pos, d_model]` from `[rows, pos, heads, d_head]`.
@@ -155,14 +153,13 @@ impl Decoder {
     /// What an MLP writes, from the stream.
     pub fn mlp_alone(&self, layer: usize, x: &Tensor, task: &Task) -> Result<Tensor> {
         let block = self.block_at(layer)?;
-        let Some(mlp) = &block.mlp else { return Err(err!(Bug, "layer {layer} has no MLP")) };
         let read = self.input_of(SiteKind::MlpIn, layer, x)?;
         self.alone(Columns::default(), x.dim(D::Minus2)?, task, |flow| {
-            self.mlp_out(flow, layer, (block, mlp), read).map_err(Stop::into_error)
+            self.mlp_out(flow, layer, block, read).map_err(Stop::into_error)
         })
     }
 
-    fn block_at(&self, layer: usize) -> Result<&Block> {
+    pub(super) fn block_at(&self, layer: usize) -> Result<&Block> {
         self.weights.blocks.get(layer).ok_or_else(|| err!(Bug, "block {layer} of {}", self.weights.blocks.len()))
     }
 

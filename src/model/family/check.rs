@@ -1,13 +1,15 @@
 //! Checks of configs: what the decoder cannot compute is refused, whatever the source of the config.
 
 use crate::base::{Error, Kind, Result};
-use crate::model::config::{Config, Positions, QkNorm, Rotary, Scaling};
+use crate::model::config::{ClampedGate, Config, Positions, QkNorm, Rotary, Scaling};
 use crate::{bail, err};
 
 /// Far more than any model has; a larger number is an error, and would cost memory before that is noticed.
 pub const MOST_LAYERS: usize = 10_000;
 /// The product of two of these and eight bytes fits a `usize`.
 const MOST: usize = 1 << 28;
+/// The same for experts of all layers together.
+const MOST_EXPERTS: usize = 1 << 17;
 
 /// Refuses a size that is out of bounds.
 pub fn size(name: &str, size: usize, least: usize, most: usize) -> Result<()> {
@@ -21,6 +23,7 @@ impl Config {
     /// The config, if it is consistent. Every reader of configs ends with this.
     pub fn checked(self) -> Result<Self> {
         self.check_sizes()?;
+        self.check_experts()?;
         self.check_positions()?;
         self.check_windows()?;
         self.check_numbers()?;
@@ -62,6 +65,26 @@ impl Config {
         if !self.heads.is_multiple_of(self.kv_heads) {
             let (heads, shared) = (self.heads, self.kv_heads);
             bail!(Argument, "expected `heads` to be a multiple of `kv_heads`, found {heads} and {shared}");
+        }
+        Ok(())
+    }
+
+    fn check_experts(&self) -> Result<()> {
+        let Some(experts) = &self.experts else { return Ok(()) };
+        size("experts.count", experts.count, 1, MOST_EXPERTS / self.layers.max(1))?;
+        size("experts.chosen", experts.chosen, 1, experts.count)?;
+        size("experts.d_mlp", experts.d_mlp, 1, MOST)?;
+        size("experts.shared", experts.shared.unwrap_or(1), 1, MOST)?;
+        if let Some(layer) = experts.plain.iter().find(|layer| **layer >= self.layers) {
+            bail!(Argument, "expected layers below {} as those without experts, found {layer}", self.layers);
+        }
+        if let Some(ClampedGate { limit, slope }) = experts.clamped
+            && !(limit.is_finite() && limit > 0.0 && slope.is_finite() && self.gated)
+        {
+            bail!(Argument, "expected a positive limit and a slope of gates, found {limit} and {slope}");
+        }
+        if !self.has_mlp() {
+            bail!(Argument, "expected a `d_mlp` beside experts, found 0");
         }
         Ok(())
     }

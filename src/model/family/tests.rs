@@ -198,6 +198,22 @@ fn what_is_special_of_a_family_is_in_its_config() {
     let (whole, local) = (olmo.rotary.unwrap(), olmo.rotary_local.unwrap());
     assert_eq!((whole.theta, whole.scaling), (7e5, Scaling::Linear { factor: 2.0 }));
     assert_eq!((local.theta, local.scaling), (7e5, Scaling::None));
+    let moe = |changes: Value| {
+        let mut fields = json!({"model_type": "qwen2_moe", "num_hidden_layers": 4});
+        fields.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        read(&fields, &[]).map(|layout| layout.config)
+    };
+    let experts = moe(json!({"decoder_sparse_step": 2, "mlp_only_layers": [3]})).unwrap().experts.unwrap();
+    assert_eq!((experts.plain, experts.shared, experts.renormalised), (vec![0, 2, 3], Some(5632), false));
+    assert_eq!(moe(json!({"decoder_sparse_step": 5})).unwrap().experts, None);
+    assert!(moe(json!({"decoder_sparse_step": 0})).is_err());
+    assert!(moe(json!({"num_experts_per_tok": 61})).is_err());
+    assert!(moe(json!({"num_experts": 1_u64 << 40})).is_err());
+    let oss = config(json!({"model_type": "gpt_oss", "experts_per_token": 4, "initial_context_length": 4096}));
+    assert!(oss.sinks && oss.mlp_bias && oss.windows[..3] == [Some(128), None, Some(128)]);
+    let mxfp4 = json!({"model_type": "gpt_oss", "quantization_config": {"quant_method": "mxfp4"}});
+    let message = read(&mxfp4, &[]).unwrap_err().message;
+    assert_eq!(message, "the weights are quantised as mxfp4 (`quantization_config`), which is not implemented");
     let neox = config(json!({"model_type": "gpt_neox", "use_parallel_residual": false, "rotary_pct": 0.5}));
     assert_eq!((neox.order, neox.rotary.unwrap().dims), (Order::Serial, 48));
     assert_eq!(config(json!({"model_type": "llama", "eos_token_id": [1, 2], "bos_token_id": null})).eos, [1, 2]);
