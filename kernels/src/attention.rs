@@ -35,7 +35,7 @@ pub fn scores(q: &Tensor, k: &Tensor, scale: f64, cap: Option<f64>) -> Result<Te
 pub fn pattern(scores: &Tensor, reach: &Reach) -> Result<Tensor> {
     let (_, heads, columns, keys) = scores.dims4()?;
     if !fusible(&[scores]) || scores.elem_count() == 0 {
-        return pattern_plain(scores, reach);
+        return pattern_plain(scores, reach, None);
     }
     let (arch, flat_scores) = (arch(), flat(scores)?);
     let numbers = Numbers::of(&flat_scores)?;
@@ -50,6 +50,12 @@ pub fn pattern(scores: &Tensor, reach: &Reach) -> Result<Tensor> {
         }
     });
     out.tensor(scores.dims(), scores.dtype())
+}
+
+/// [`pattern`] with one more score of each head, `[heads]`, which takes its share and attends to nothing: the attention
+/// sinks of gpt-oss (OpenAI 2025).
+pub fn pattern_with_sinks(scores: &Tensor, reach: &Reach, sinks: &Tensor) -> Result<Tensor> {
+    pattern_plain(scores, reach, Some(sinks))
 }
 
 /// The sum of values, weighted by the pattern: `[rows, columns, heads, d_head]`.

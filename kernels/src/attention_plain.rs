@@ -14,7 +14,8 @@ pub(super) fn scores_plain(q: &Tensor, k: &Tensor, scale: f64, cap: Option<f64>)
     })
 }
 
-pub(super) fn pattern_plain(scores: &Tensor, reach: &Reach) -> Result<Tensor> {
+/// `sinks` has one more score of each head, `[heads]`, which takes its share and attends to nothing.
+pub(super) fn pattern_plain(scores: &Tensor, reach: &Reach, sinks: Option<&Tensor>) -> Result<Tensor> {
     let (rows, _, columns, keys) = scores.dims4()?;
     let rows = if reach.gap.is_some() { rows } else { 1 };
     let mut seen = Vec::with_capacity(rows * columns * keys);
@@ -27,10 +28,18 @@ pub(super) fn pattern_plain(scores: &Tensor, reach: &Reach) -> Result<Tensor> {
     let wide = if scores.dtype() == DType::F64 { scores.clone() } else { scores.to_dtype(DType::F32)? };
     let masked =
         seen.where_cond(&wide, &Tensor::full(f32::MIN, wide.shape(), wide.device())?.to_dtype(wide.dtype())?)?;
-    let powers = masked.broadcast_sub(&masked.max_keepdim(3)?.maximum(f64::from(f32::MIN))?.detach())?.exp()?;
+    let sinks = sinks.map(|sinks| sinks.to_dtype(wide.dtype())?.reshape((1, (), 1, 1))).transpose()?;
+    let mut most = masked.max_keepdim(3)?.maximum(f64::from(f32::MIN))?.detach();
+    if let Some(sinks) = &sinks {
+        most = most.broadcast_maximum(&sinks.detach())?;
+    }
+    let powers = masked.broadcast_sub(&most)?.exp()?;
     let powers = seen.where_cond(&powers, &powers.zeros_like()?)?;
     // A query that attends to nothing has the sum 0, which is replaced by 1.
-    let sums = powers.sum_keepdim(3)?;
+    let mut sums = powers.sum_keepdim(3)?;
+    if let Some(sinks) = &sinks {
+        sums = (sums + sinks.broadcast_sub(&most)?.exp()?)?;
+    }
     let sums = sums.eq(0.0)?.where_cond(&sums.ones_like()?, &sums)?;
     let pattern = powers.broadcast_div(&sums)?;
     // Once more, since a NaN among the visible scores would spread.
@@ -50,7 +59,7 @@ pub(super) fn attention_plain(
     cap: Option<f64>,
     reach: &Reach,
 ) -> Result<Tensor> {
-    mix_plain(&pattern_plain(&scores_plain(q, k, scale, cap)?, reach)?, v)
+    mix_plain(&pattern_plain(&scores_plain(q, k, scale, cap)?, reach, None)?, v)
 }
 
 /// Repeats every head of keys or values for each query head that reads it.

@@ -37,7 +37,7 @@ mod tape;
 
 pub use activation::{Activation, activate, activate_gated};
 pub use adamw::{AdamW, adamw_step, global_norm};
-pub use attention::{attention, mix, pattern, scores};
+pub use attention::{attention, mix, pattern, pattern_with_sinks, scores};
 pub use cross_entropy::cross_entropy;
 pub use embed::look_up;
 pub use error::{Error, Kind, Result};

@@ -63,7 +63,7 @@ pub fn written(sae: &Sae, first: usize, count: usize) -> Result<Tensor> {
 }
 
 fn unembedding(model: &Model) -> Result<Tensor> {
-    Ok(model.decoder.weights().unembed.weight.to_dtype(DType::F32)?)
+    model.decoder.unembedding()
 }
 
 /// Directions of the residual stream as the unembedding reads them.

@@ -29,6 +29,9 @@ pub struct Config {
     pub act: Activation,
     /// Whether the MLP is `down(act(gate x) * up x)` instead of `down(act(up x))`.
     pub gated: bool,
+    /// Experts in place of the MLP of most layers.
+    #[serde(default)]
+    pub experts: Option<Experts>,
 
     /// The kind of every norm; without one there are no norms at all.
     pub norm: Option<NormKind>,
@@ -51,13 +54,19 @@ pub struct Config {
     /// Row of the position table that belongs to position 0 (OPT: 2).
     pub position_offset: usize,
     pub rotary: Option<Rotary>,
-    /// The rotation of layers with a window, where it differs (gemma 3).
+    /// The rotation of layers with a window, where it differs (gemma 3, OLMo 3).
     pub rotary_local: Option<Rotary>,
+    /// Layers that rotate nothing (SmolLM 3).
+    #[serde(default)]
+    pub unrotated: Vec<usize>,
     /// The attention window of each layer, the query itself included. Empty if no layer has a window.
     pub windows: Vec<Option<usize>>,
     /// Whether attention is causal.
     pub causal: bool,
 
+    /// Whether the softmax of each head has one more score, a weight, which attends to nothing (gpt-oss).
+    #[serde(default)]
+    pub sinks: bool,
     /// The factor of `q . k`.
     pub score_scale: f64,
     /// Whether layer N divides its scores by N + 1 besides (gpt2's `scale_attn_by_inverse_layer_idx`).
@@ -65,12 +74,19 @@ pub struct Config {
     /// Soft cap: scores become `cap * tanh(scores / cap)`.
     pub score_cap: Option<f64>,
     pub logit_cap: Option<f64>,
+    /// The factor of logits, before any cap (granite).
+    #[serde(default)]
+    pub logit_scale: Option<f64>,
     /// The factor of embeddings (gemma: the square root of `d_model`).
     pub embed_scale: Option<f64>,
+    /// The factor of what attention and MLP write (granite).
+    #[serde(default)]
+    pub write_scale: Option<f64>,
     /// Whether the unembedding is tied to the embedding.
     pub tied: bool,
     pub qkv_bias: bool,
     pub out_bias: bool,
+    /// Biases of MLPs, of experts and of their routers.
     pub mlp_bias: bool,
     pub unembed_bias: bool,
 
@@ -78,6 +94,36 @@ pub struct Config {
     pub bos: Option<u32>,
     /// EOS tokens.
     pub eos: Vec<u32>,
+}
+
+/// A mixture of experts (Shazeer et al. 2017): a router chooses the MLPs that read a token, and weighs what they write.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Experts {
+    pub count: usize,
+    /// The number that read each token: those with the highest probabilities.
+    pub chosen: usize,
+    pub d_mlp: usize,
+    /// Whether the probabilities of the chosen are divided by their sum.
+    #[serde(default)]
+    pub renormalised: bool,
+    /// The `d_mlp` of one more expert, which reads every token and has a gate of its own (Qwen 2).
+    #[serde(default)]
+    pub shared: Option<usize>,
+    /// Layers with a plain MLP.
+    #[serde(default)]
+    pub plain: Vec<usize>,
+    /// How they combine gate and up where it is not `act(gate) * up` (gpt-oss).
+    #[serde(default)]
+    pub clamped: Option<ClampedGate>,
+}
+
+/// `g sigmoid(slope * g) * (u + 1)`, where g is the gate, at most `limit`, and u is up, within `limit` of 0.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClampedGate {
+    pub limit: f64,
+    pub slope: f64,
 }
 
 /// The order of attention and MLP in a block.
@@ -137,6 +183,18 @@ pub enum Scaling {
         high: f64,
         original: usize,
     },
+    /// YaRN (Peng et al. 2023, section 3.2): frequencies that turn fewer than `slow` times within the `original` context
+    /// are divided, those that turn more than `fast` times are kept, those between are interpolated.
+    Yarn {
+        factor: f64,
+        slow: f64,
+        fast: f64,
+        original: usize,
+        /// Whether the bounds are rounded to whole pairs.
+        rounded: bool,
+        /// The factor of the rotated queries and keys.
+        amplitude: f64,
+    },
 }
 
 impl Config {
@@ -155,6 +213,11 @@ impl Config {
 
     pub fn has_mlp(&self) -> bool {
         self.d_mlp > 0
+    }
+
+    /// The experts of a layer, if it has them in place of an MLP.
+    pub fn experts_of(&self, layer: usize) -> Option<&Experts> {
+        self.experts.as_ref().filter(|experts| !experts.plain.contains(&layer))
     }
 
     pub fn is_serial(&self) -> bool {

@@ -21,6 +21,7 @@ pub fn config() -> Config {
         context: 32,
         act: Activation::Gelu,
         gated: false,
+        experts: None,
         norm: Some(NormKind::Layer),
         norm_eps: 1e-5,
         norm_weight: true,
@@ -35,13 +36,17 @@ pub fn config() -> Config {
         position_offset: 0,
         rotary: Some(Rotary { dims: 4, theta: 100.0, neighbours: false, scaling: Scaling::None }),
         rotary_local: None,
+        unrotated: Vec::new(),
         windows: Vec::new(),
         causal: true,
+        sinks: false,
         score_scale: 0.5,
         score_scale_by_layer: false,
         score_cap: None,
         logit_cap: None,
+        logit_scale: None,
         embed_scale: None,
+        write_scale: None,
         tied: false,
         qkv_bias: true,
         out_bias: true,
@@ -90,6 +95,41 @@ pub fn configs() -> Vec<Config> {
             ..base.clone()
         },
         Config { causal: false, act: Activation::Relu, score_scale_by_layer: true, ..learned },
+        Config {
+            norm: Some(NormKind::Rms),
+            norm_bias: false,
+            gated: true,
+            act: Activation::Silu,
+            experts: Some(Experts {
+                count: 4,
+                chosen: 2,
+                d_mlp: 8,
+                renormalised: true,
+                shared: Some(6),
+                plain: vec![0],
+                clamped: None,
+            }),
+            ..base.clone()
+        },
+        Config {
+            norm: Some(NormKind::Rms),
+            norm_bias: false,
+            gated: true,
+            act: Activation::Silu,
+            experts: Some(Experts {
+                count: 3,
+                chosen: 2,
+                d_mlp: 8,
+                renormalised: false,
+                shared: None,
+                plain: Vec::new(),
+                clamped: Some(ClampedGate { limit: 0.7, slope: 1.7 }),
+            }),
+            sinks: true,
+            windows: vec![Some(3), None],
+            ..base.clone()
+        },
+        Config { unrotated: vec![1], logit_scale: Some(0.5), embed_scale: Some(2.0), write_scale: Some(0.4), ..base },
     ]
 }
 

@@ -254,7 +254,7 @@ impl Role {
         match base {
             _ if base.ends_with(".bias") => Role::Bias,
             _ if base.ends_with("norm") => Role::Norm,
-            _ if base.ends_with("attn.o") || base.ends_with("mlp.down") => Role::Writes,
+            _ if base.ends_with("attn.o") || base.ends_with(".down") => Role::Writes,
             _ => Role::Reads,
         }
     }

@@ -59,6 +59,15 @@ pub enum WeightFrom {
         parts: usize,
         part: usize,
     },
+    /// From the weights of all experts, `[experts, in, out * parts]` or `[experts, out * parts]`: the columns of one
+    /// expert that belong to one of several parts, which take turns.
+    OfExpert {
+        name: String,
+        expert: usize,
+        experts: usize,
+        part: usize,
+        parts: usize,
+    },
     /// From `[heads, in, d_head]`: TransformerLens' `W_Q`.
     HeadsOut(String),
     /// From `[heads, d_head, out]`: TransformerLens' `W_O`.

@@ -2,6 +2,7 @@
 
 pub mod batch;
 pub mod cache;
+pub mod chat;
 pub mod config;
 pub mod decoder;
 pub mod family;

@@ -121,7 +121,7 @@ mod tests {
     fn what_was_loaded_is_saved_as_the_same_bytes() {
         let folder = tempfile::tempdir().unwrap();
         let files = files(folder.path());
-        assert_eq!(fixtures().len(), 18);
+        assert_eq!(fixtures().len(), 25);
         for fixture in fixtures() {
             let model = load(&files, &fixture, DType::F32);
             let place = folder.path().join(fixture.file_name().unwrap());
@@ -180,6 +180,10 @@ mod tests {
                 (0..parts).map(|part| of(name(), part * size, size)).collect()
             };
             let rows = heads * d_head;
+            let of_experts = |experts: usize, parts: usize| -> Vec<WeightFrom> {
+                let part = |at: usize| WeightFrom::OfExpert { name: name(), expert: at / parts, experts, part: at % parts, parts };
+                (0..experts * parts).map(part).collect()
+            };
             let cases: Vec<(Vec<WeightFrom>, Vec<usize>)> = vec![
                 (vec![WeightFrom::Same(name())], vec![rows, inner]),
                 (vec![WeightFrom::Transposed(name())], vec![inner, rows]),
@@ -187,6 +191,8 @@ mod tests {
                 (fused(|name, start, count| WeightFrom::Columns { name, start, count }, rows), vec![inner, parts * rows]),
                 ((0..parts).map(|part| WeightFrom::OfEachHead { name: name(), heads, parts, part }).collect(), vec![parts * rows, inner]),
                 ((0..parts).map(|part| WeightFrom::OfEachHead { name: name(), heads, parts, part }).collect(), vec![parts * rows]),
+                (of_experts(heads, parts), vec![heads, inner, d_head * parts]),
+                (of_experts(heads, parts), vec![heads, d_head * parts]),
                 (vec![WeightFrom::HeadsOut(name())], vec![heads, inner, d_head]),
                 (vec![WeightFrom::HeadsIn(name())], vec![heads, d_head, inner]),
                 (vec![WeightFrom::HeadRows(name())], vec![heads, d_head, inner]),

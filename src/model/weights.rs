@@ -1,6 +1,6 @@
 //! The weights of a decoder, and the name and shape of each.
 
-use super::config::{Config, Order, Positions, QkNorm};
+use super::config::{Config, Experts, Order, Positions, QkNorm};
 use crate::base::{Result, names};
 use crate::tensor::Tensor;
 use crate::{bail, err};
@@ -26,6 +26,8 @@ pub struct Attention {
     pub o: Linear,
     pub q_norm: Option<Norm>,
     pub k_norm: Option<Norm>,
+    /// `[heads]`
+    pub sinks: Option<Tensor>,
 }
 
 #[derive(Debug, Clone)]
@@ -35,6 +37,21 @@ pub struct Mlp {
     pub down: Linear,
 }
 
+/// A mixture of experts.
+#[derive(Debug, Clone)]
+pub struct Mixture {
+    pub router: Linear,
+    pub experts: Vec<Mlp>,
+    pub shared: Option<Shared>,
+}
+
+/// An expert that reads every token, and its gate.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    pub gate: Linear,
+    pub mlp: Mlp,
+}
+
 #[derive(Debug, Clone)]
 pub struct Block {
     pub attn_norm: Option<Norm>,
@@ -42,6 +59,8 @@ pub struct Block {
     pub attn_post_norm: Option<Norm>,
     pub mlp_norm: Option<Norm>,
     pub mlp: Option<Mlp>,
+    /// In place of an MLP.
+    pub mixture: Option<Mixture>,
     pub mlp_post_norm: Option<Norm>,
 }
 
@@ -137,12 +156,27 @@ impl Block {
         list_norm(self.attn_norm.as_ref(), all);
         [&attn.q, &attn.k, &attn.v].into_iter().for_each(|linear| linear.list(all));
         [&attn.q_norm, &attn.k_norm].into_iter().for_each(|norm| list_norm(norm.as_ref(), all));
+        all.extend(attn.sinks.clone());
         attn.o.list(all);
         [&self.attn_post_norm, &self.mlp_norm].into_iter().for_each(|norm| list_norm(norm.as_ref(), all));
         if let Some(mlp) = &self.mlp {
-            mlp.gate.iter().chain([&mlp.up, &mlp.down]).for_each(|linear| linear.list(all));
+            mlp.list(all);
+        }
+        if let Some(mixture) = &self.mixture {
+            mixture.router.list(all);
+            mixture.experts.iter().for_each(|expert| expert.list(all));
+            if let Some(shared) = &mixture.shared {
+                shared.gate.list(all);
+                shared.mlp.list(all);
+            }
         }
         list_norm(self.mlp_post_norm.as_ref(), all);
+    }
+}
+
+impl Mlp {
+    fn list(&self, all: &mut Vec<Tensor>) {
+        self.gate.iter().chain([&self.up, &self.down]).for_each(|linear| linear.list(all));
     }
 }
 
@@ -173,13 +207,15 @@ impl Config {
 fn block(config: &Config, layer: usize, get: &mut Get) -> Result<Block> {
     let at = |part: &str| format!("blocks.{layer}.{part}");
     let d = config.d_model;
+    let has_plain = config.has_mlp() && config.experts_of(layer).is_none();
     let mlp_norm = config.pre_norm && config.has_mlp() && config.order != Order::ParallelShared;
     Ok(Block {
         attn_norm: norm(config, config.pre_norm, &at("attn_norm"), d, get)?,
         attn: attention(config, &at("attn"), get)?,
         attn_post_norm: norm(config, config.post_norm, &at("attn_post_norm"), d, get)?,
         mlp_norm: norm(config, mlp_norm, &at("mlp_norm"), d, get)?,
-        mlp: config.has_mlp().then(|| mlp(config, &at("mlp"), get)).transpose()?,
+        mlp: has_plain.then(|| mlp(config, &at("mlp"), config.d_mlp, get)).transpose()?,
+        mixture: config.experts_of(layer).map(|experts| mixture(config, experts, &at("mlp"), get)).transpose()?,
         mlp_post_norm: norm(config, config.post_norm && config.has_mlp(), &at("mlp_post_norm"), d, get)?,
     })
 }
@@ -202,12 +238,29 @@ fn attention(config: &Config, at: &str, get: &mut Get) -> Result<Attention> {
         v: linear(&format!("{at}.v"), narrow, d, config.qkv_bias, get)?,
         q_norm: head_norm(q_norm, "q_norm", get)?,
         k_norm: head_norm(k_norm, "k_norm", get)?,
+        sinks: config.sinks.then(|| get(&format!("{at}.sinks"), &[config.heads])).transpose()?,
         o: linear(&format!("{at}.o"), d, wide, config.out_bias, get)?,
     })
 }
 
-fn mlp(config: &Config, at: &str, get: &mut Get) -> Result<Mlp> {
-    let (d, wide, bias) = (config.d_model, config.d_mlp, config.mlp_bias);
+fn mixture(config: &Config, experts: &Experts, at: &str, get: &mut Get) -> Result<Mixture> {
+    let router = linear(&format!("{at}.router"), experts.count, config.d_model, config.mlp_bias, get)?;
+    let mut all = Vec::with_capacity(experts.count);
+    for expert in 0..experts.count {
+        all.push(mlp(config, &format!("{at}.experts.{expert}"), experts.d_mlp, get)?);
+    }
+    let shared = match experts.shared {
+        None => None,
+        Some(wide) => Some(Shared {
+            gate: linear(&format!("{at}.shared_gate"), 1, config.d_model, false, get)?,
+            mlp: mlp(config, &format!("{at}.shared"), wide, get)?,
+        }),
+    };
+    Ok(Mixture { router, experts: all, shared })
+}
+
+fn mlp(config: &Config, at: &str, wide: usize, get: &mut Get) -> Result<Mlp> {
+    let (d, bias) = (config.d_model, config.mlp_bias);
     Ok(Mlp {
         gate: config.gated.then(|| linear(&format!("{at}.gate"), wide, d, bias, get)).transpose()?,
         up: linear(&format!("{at}.up"), wide, d, bias, get)?,

@@ -12,7 +12,7 @@ use microtome::tensor::files::safetensors;
 use microtome::tensor::files::{Named, Tree, open};
 use microtome::tensor::{DType, Tensor};
 
-pub const FAMILIES: [&str; 18] = [
+pub const FAMILIES: [&str; 25] = [
     "gemma",
     "gemma2",
     "gemma3_text",
@@ -20,16 +20,23 @@ pub const FAMILIES: [&str; 18] = [
     "gpt_neo",
     "gpt_neox",
     "gpt_neox_serial",
+    "gpt_oss",
     "gptj",
+    "granite",
     "llama",
     "llama3_rope",
     "mistral",
+    "mixtral",
     "olmo2",
+    "olmo3",
     "opt",
     "phi",
     "phi3",
     "qwen2",
+    "qwen2_moe",
     "qwen3",
+    "qwen3_moe",
+    "smollm3",
     "stablelm",
 ];
 

@@ -41,7 +41,7 @@ fn old_config(family: &str) -> Value {
             add(json!({"rope_theta": rope["rope_theta"], "rope_scaling": null}));
             add(json!({"partial_rotary_factor": rope["partial_rotary_factor"]}));
         }
-        "llama3_rope" => {
+        "llama3_rope" | "gpt_oss" => {
             let mut scaling = rope.as_object().unwrap().clone();
             let theta = scaling.remove("rope_theta").unwrap();
             add(json!({"rope_theta": theta, "rope_scaling": scaling}));
@@ -56,6 +56,9 @@ fn old_config(family: &str) -> Value {
         "gptj" => add(json!({"rotary": true, "scale_attn_weights": true})),
         "opt" => add(json!({"activation_dropout": 0.0, "prefix": "</s>"})),
         "gpt_neo" => {}
+        // Two rotations that differ in more than their scaling had no older form.
+        "olmo3" => add(json!({"rope_parameters": rope, "layer_types": config_json(family)["layer_types"]})),
+        "smollm3" => add(json!({"rope_theta": rope["rope_theta"], "max_window_layers": 28})),
         _ => add(json!({"rope_theta": rope["rope_theta"]})),
     }
     match family {

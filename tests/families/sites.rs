@@ -26,6 +26,7 @@ fn shape(config: &Config, kind: SiteKind) -> Vec<usize> {
         SiteKind::Scores | SiteKind::Pattern => vec![ROWS, config.heads, WIDTH, WIDTH],
         SiteKind::HeadOut => each(&[config.heads, config.d_model]),
         SiteKind::MlpPre | SiteKind::MlpUp | SiteKind::MlpHidden => each(&[config.d_mlp]),
+        SiteKind::Router => each(&[config.experts.as_ref().unwrap().count]),
         SiteKind::Logits => each(&[config.vocab]),
         _ => each(&[config.d_model]),
     }
@@ -46,14 +47,13 @@ fn wanted(config: &Config) -> Vec<SiteKind> {
         SiteKind::HeadOut,
         SiteKind::AttnOut,
         SiteKind::MlpIn,
-        SiteKind::MlpPre,
-        SiteKind::MlpHidden,
         SiteKind::MlpOut,
         SiteKind::ResidPost,
         SiteKind::FinalNormScale,
         SiteKind::FinalNorm,
         SiteKind::Logits,
     ];
+    let mixed = config.experts.as_ref().map_or(0, |experts| config.layers - experts.plain.len());
     let more = [
         (config.positions == Positions::Learned, vec![SiteKind::PosEmbed]),
         (config.positions == Positions::Rotary || config.qk_norm != QkNorm::None, vec![SiteKind::QRot, SiteKind::KRot]),
@@ -61,7 +61,9 @@ fn wanted(config: &Config) -> Vec<SiteKind> {
         (config.pre_norm && config.order != Order::ParallelShared, vec![SiteKind::MlpNormScale]),
         (config.post_norm, vec![SiteKind::AttnPostScale, SiteKind::MlpPostScale]),
         (config.order == Order::Serial, vec![SiteKind::ResidMid]),
-        (config.gated, vec![SiteKind::MlpUp]),
+        (mixed > 0, vec![SiteKind::Router]),
+        (mixed < config.layers, vec![SiteKind::MlpPre, SiteKind::MlpHidden]),
+        (mixed < config.layers && config.gated, vec![SiteKind::MlpUp]),
     ];
     kinds.extend(more.into_iter().filter(|(there, _)| *there).flat_map(|(_, kinds)| kinds));
     kinds.sort();
@@ -90,6 +92,12 @@ fn every_site_is_there_and_the_stream_is_the_sum_of_what_is_written() {
         assert_eq!(kinds, wanted(&config), "{family}");
         for (place, x) in run.cache.iter() {
             assert_eq!(x.dims(), shape(&config, place.site.kind), "{family} {place}");
+        }
+        let routers: Vec<&String> = expected.keys().filter(|name| name.starts_with("router.")).collect();
+        assert_eq!(routers.len(), run.cache.iter().filter(|(place, _)| place.site.kind == SiteKind::Router).count());
+        for name in routers {
+            let off = distance(&run.cache.get(name).unwrap(), &expected[name]);
+            assert!(off < 1e-5, "{family}: {name} is off by {off}");
         }
         for layer in 0..config.layers {
             let written = (at(&run, SiteKind::AttnOut, layer) + at(&run, SiteKind::MlpOut, layer)).unwrap();

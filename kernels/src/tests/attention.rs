@@ -52,7 +52,7 @@ fn steps_and_the_whole() {
                 let expected = scores_plain(&q, &k, 0.3, cap).unwrap();
                 assert_close(&scores(&q, &k, 0.3, cap).unwrap(), &expected, 2e-6, 4.0);
                 for reach in reaches(&gap) {
-                    let expected = pattern_plain(&expected, &reach).unwrap();
+                    let expected = pattern_plain(&expected, &reach, None).unwrap();
                     let steps = pattern(&scores(&q, &k, 0.3, cap).unwrap(), &reach).unwrap();
                     assert_close(&steps, &expected, 5e-6, 1e-3);
                     assert_close(&mix(&steps, &v).unwrap(), &mix_plain(&expected, &v).unwrap(), 2e-6, 2.0);
@@ -76,6 +76,23 @@ fn parts_of_a_cache_and_turned_tensors() {
 }
 
 #[test]
+fn a_sink_takes_the_share_of_a_key_without_a_value() {
+    let scores = numbers(&[2, 2, 3, 3], 2.0, 1);
+    let sinks = Tensor::new(&[0.5_f32, -20.0], &Device::Cpu).unwrap();
+    // A key before all others, which every query sees.
+    let first = sinks.reshape((1, 2, 1, 1)).unwrap().broadcast_as((2, 2, 3, 1)).unwrap();
+    let longer = Tensor::cat(&[&first, &scores], 3).unwrap();
+    let expected = pattern(&longer, &Reach { causal: true, past: 1, ..Reach::default() }).unwrap();
+    let found = pattern_with_sinks(&scores, &Reach { causal: true, ..Reach::default() }, &sinks).unwrap();
+    assert_close(&found, &expected.narrow(3, 1, 3).unwrap().contiguous().unwrap(), 1e-6, 1e-3);
+    let sums = list(&found.sum(3).unwrap());
+    assert!(
+        sums[..3].iter().all(|sum| *sum < 0.99) && sums[3..6].iter().all(|sum| (sum - 1.0).abs() < 1e-5),
+        "{sums:?}"
+    );
+}
+
+#[test]
 fn softmax_of_what_is_no_number() {
     let (nan, inf) = (f32::NAN, f32::INFINITY);
     let rows = [nan, 1.0, 2.0, 3.0, -inf, -inf, -inf, 1.0, 1.0, -inf, 1.0, -inf, inf, 0.0, 0.0, 0.0];
@@ -83,7 +100,7 @@ fn softmax_of_what_is_no_number() {
     let reach = Reach { causal: true, ..Reach::default() };
     at_every_level(|| {
         let found = pattern(&scores, &reach).unwrap();
-        assert_close(&found, &pattern_plain(&scores, &reach).unwrap(), 1e-6, 1.0);
+        assert_close(&found, &pattern_plain(&scores, &reach, None).unwrap(), 1e-6, 1.0);
         let found = list(&found);
         assert!(found[0].is_nan() && found[12].is_nan());
         assert_eq!(found[1..12], [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.5, 0.0, 0.5, 0.0][..]);

@@ -178,7 +178,8 @@ impl FrozenBlock {
             Writes::Inner => norm(&block.mlp_post_norm, SiteKind::MlpPostScale, true)?,
         };
         let wide = |tensor: &Tensor| -> Result<Tensor> { Ok(tensor.to_dtype(DType::F32)?) };
-        let into_heads = behind.forward(&wide(&block.attn.o.weight)?.t()?.contiguous()?)?.contiguous()?;
+        let o = wide(&block.attn.o.weight)?.affine(config.write_scale.unwrap_or(1.0), 0.0)?;
+        let into_heads = behind.forward(&o.t()?.contiguous()?)?.contiguous()?;
         let out = before.backward(&wide(&block.attn.v.weight)?)?.contiguous()?;
         let out_of_heads = out.reshape((config.kv_heads, config.d_head, config.d_model))?;
         let pattern = recorded(cache, Site::new(SiteKind::Pattern, layer))?;

@@ -6,7 +6,7 @@ use crate::base::{Result, Task};
 use crate::err;
 use crate::model::Model;
 use crate::model::tokens::TokenName;
-use crate::tensor::{DType, Tensor};
+use crate::tensor::Tensor;
 
 use super::AttributionGraphOptions;
 
@@ -68,7 +68,7 @@ pub fn targets(
         return Err(err!(Numeric, "expected logits that are finite numbers, found {bad}"));
     }
     let chances = softmax(logits);
-    let weight = model.decoder.weights().unembed.weight.to_dtype(DType::F32)?;
+    let weight = model.decoder.unembedding()?;
     let mean = weight.mean(0)?;
     let row = |token: u32| -> Result<Tensor> { Ok(weight.get(token as usize)?) };
     let text = |token: u32| match &model.tokenizer {

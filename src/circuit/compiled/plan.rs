@@ -244,9 +244,11 @@ impl Plan {
             o: Linear { weight: matrix(d, wide, &o)?, bias: None },
             q_norm: None,
             k_norm: None,
+            sinks: None,
         };
         let mlp = Some(self.mlp_weights(config, layer)?);
-        Ok(Block { attn_norm: None, attn, attn_post_norm: None, mlp_norm: None, mlp, mlp_post_norm: None })
+        let (attn_norm, attn_post_norm, mlp_norm, mlp_post_norm) = (None, None, None, None);
+        Ok(Block { attn_norm, attn, attn_post_norm, mlp_norm, mlp, mixture: None, mlp_post_norm })
     }
 
     fn mlp_weights(&self, config: &Config, layer: usize) -> Result<Mlp> {

@@ -26,6 +26,7 @@ pub fn width(config: &Config, place: Place) -> Result<usize> {
         | SiteKind::FinalNormScale => 1,
         SiteKind::Q | SiteKind::K | SiteKind::V | SiteKind::QRot | SiteKind::KRot | SiteKind::Z => config.d_head,
         SiteKind::MlpPre | SiteKind::MlpUp | SiteKind::MlpHidden => config.d_mlp,
+        SiteKind::Router => config.experts.as_ref().map_or(0, |experts| experts.count),
         SiteKind::Logits => config.outputs(),
         _ => config.d_model,
     };

@@ -100,9 +100,10 @@ fn heads(config: &Config, place: Place) -> Result<usize> {
 
 /// The width of a site without heads.
 fn coordinates(config: &Config, place: Place) -> Result<usize> {
-    use SiteKind::{AttnIn, AttnOut, MlpHidden, MlpIn, MlpOut, MlpPre, MlpUp, ResidMid, ResidPost, ResidPre};
+    use SiteKind::{AttnIn, AttnOut, MlpHidden, MlpIn, MlpOut, MlpPre, MlpUp, ResidMid, ResidPost, ResidPre, Router};
     match place.site.kind {
         MlpPre | MlpUp | MlpHidden => Ok(config.d_mlp),
+        Router => Ok(config.experts.as_ref().map_or(0, |experts| experts.count)),
         ResidPre | AttnIn | AttnOut | ResidMid | MlpIn | MlpOut | ResidPost => Ok(config.d_model),
         _ => Err(err!(Argument, "expected sites of neurons, found `{place}`")
             .hint("`mlp_hidden` has the neurons of an MLP")

@@ -57,9 +57,9 @@ impl Decoder {
         flow.see(kind, layer, y)
     }
 
-    /// Queries or keys after their norm and rotation, a site of their own where the model has either.
+    /// Queries or keys after their norm and rotation, a site of their own in every layer of a model that has either.
     fn turned(&self, flow: &mut Flow, layer: usize, kind: SiteKind, norm: Option<&Norm>, x: Tensor) -> Step<Tensor> {
-        if self.turning(layer).is_none() && self.config.qk_norm == QkNorm::None {
+        if !kind.exists(&self.config) {
             return Ok(x);
         }
         let x = self.turn(flow, layer, norm, x)?;
@@ -98,22 +98,39 @@ impl Decoder {
         let reach = Reach { causal, window, past: flow.columns.start, gap: gap.as_ref() };
         flow.task.check()?;
         if !flow.wants(SiteKind::Scores, layer) && !flow.wants(SiteKind::Pattern, layer) {
-            return Ok(kernels::attention(q, k, v, scale, cap, &reach)?);
+            return Ok(self.attended_by(layer, [q, k, v], &reach)?);
         }
         let scores = flow.see(SiteKind::Scores, layer, kernels::scores(q, k, scale, cap)?)?;
-        let pattern = flow.see(SiteKind::Pattern, layer, kernels::pattern(&scores, &reach)?)?;
+        let pattern = flow.see(SiteKind::Pattern, layer, self.pattern(layer, &scores, &reach)?)?;
         Ok(kernels::mix(&pattern, v)?)
+    }
+
+    /// The same where nobody looks at scores and pattern.
+    pub(super) fn attended_by(&self, layer: usize, [q, k, v]: [&Tensor; 3], reach: &Reach) -> Result<Tensor> {
+        let (scale, cap) = (self.config.score_scale_of(layer), self.config.score_cap);
+        if !self.config.sinks {
+            return Ok(kernels::attention(q, k, v, scale, cap, reach)?);
+        }
+        Ok(kernels::mix(&self.pattern(layer, &kernels::scores(q, k, scale, cap)?, reach)?, v)?)
+    }
+
+    /// The softmax of scores over the keys that a query attends to, and the head's sink where it has one.
+    pub(super) fn pattern(&self, layer: usize, scores: &Tensor, reach: &Reach) -> Result<Tensor> {
+        Ok(match &self.block_at(layer)?.attn.sinks {
+            Some(sinks) => kernels::pattern_with_sinks(scores, reach, sinks)?,
+            None => kernels::pattern(scores, reach)?,
+        })
     }
 
     /// The output projection, head by head where a hook reads the heads.
     fn written(&self, flow: &mut Flow, layer: usize, o: &Linear, z: &Tensor) -> Step<Tensor> {
         if !flow.wants(SiteKind::HeadOut, layer) {
-            return Ok(linear(flow.task, &heads_joined(z)?, o)?);
+            return Ok(self.scaled_write(linear(flow.task, &heads_joined(z)?, o)?)?);
         }
-        let heads = flow.see(SiteKind::HeadOut, layer, by_head(z, o)?)?;
+        let heads = flow.see(SiteKind::HeadOut, layer, self.scaled_write(by_head(z, o)?)?)?;
         let sum = heads.sum(2)?;
         Ok(match &o.bias {
-            Some(bias) => sum.broadcast_add(bias)?,
+            Some(bias) => sum.broadcast_add(&self.scaled_write(bias.clone())?)?,
             None => sum,
         })
     }

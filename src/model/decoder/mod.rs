@@ -2,6 +2,7 @@
 
 mod attention;
 mod flow;
+mod mixture;
 mod part;
 mod past;
 mod ports;
@@ -254,7 +255,7 @@ impl Decoder {
         let attn = self.normed(flow, block.attn_post_norm.as_ref(), &attn, SiteKind::AttnPostScale, layer)?;
         let attn_out = flow.see(SiteKind::AttnOut, layer, attn)?;
         let mut mid = kernels::add(&x, &attn_out)?;
-        if let Some(mlp) = &block.mlp {
+        if self.config.has_mlp() {
             let mlp_in = match self.config.order {
                 Order::Serial => {
                     mid = flow.see(SiteKind::ResidMid, layer, mid)?;
@@ -263,16 +264,21 @@ impl Decoder {
                 Order::Parallel => self.normed(flow, block.mlp_norm.as_ref(), &x, SiteKind::MlpNormScale, layer)?,
                 Order::ParallelShared => normed,
             };
-            let mlp_out = self.mlp_out(flow, layer, (block, mlp), mlp_in)?;
+            let mlp_out = self.mlp_out(flow, layer, block, mlp_in)?;
             mid = kernels::add(&mid, &mlp_out)?;
         }
         flow.see(SiteKind::ResidPost, layer, mid)
     }
 
     /// The output of an MLP, with its post-norm.
-    fn mlp_out(&self, flow: &mut Flow, layer: usize, (block, mlp): (&Block, &Mlp), x: Tensor) -> Step<Tensor> {
+    fn mlp_out(&self, flow: &mut Flow, layer: usize, block: &Block, x: Tensor) -> Step<Tensor> {
         let x = flow.see(SiteKind::MlpIn, layer, x)?;
-        let out = self.mlp(flow, layer, mlp, &x)?;
+        let out = match (&block.mlp, &block.mixture, self.config.experts_of(layer)) {
+            (Some(mlp), None, _) => self.mlp(flow, layer, mlp, &x)?,
+            (None, Some(mixture), Some(experts)) => self.mixture(flow, layer, (mixture, experts), &x)?,
+            _ => return Err(err!(Bug, "layer {layer} has neither an MLP nor experts").into()),
+        };
+        let out = self.scaled_write(out)?;
         let out = self.normed(flow, block.mlp_post_norm.as_ref(), &out, SiteKind::MlpPostScale, layer)?;
         flow.see(SiteKind::MlpOut, layer, out)
     }
@@ -295,6 +301,14 @@ impl Decoder {
         Ok(linear(flow.task, &hidden, &mlp.down)?)
     }
 
+    /// What attention or an MLP writes, times the model's factor.
+    fn scaled_write(&self, x: Tensor) -> Result<Tensor> {
+        Ok(match self.config.write_scale {
+            Some(scale) => (x * scale)?,
+            None => x,
+        })
+    }
+
     /// The norm of a row; `x` itself where there is no norm. Its divisor is a site.
     fn normed(&self, flow: &mut Flow, norm: Option<&Norm>, x: &Tensor, scale: SiteKind, layer: usize) -> Step<Tensor> {
         let (Some(norm), Some(kind)) = (norm, self.config.norm) else { return Ok(x.clone()) };
@@ -312,14 +326,29 @@ impl Decoder {
         let rows = x.elem_count() / self.config.d_model;
         let bytes = rows as u128 * self.config.outputs() as u128 * x.dtype().size_in_bytes() as u128;
         memory::check(bytes, || "the logits".into())?;
-        let logits = linear(task, x, &self.weights.unembed)?;
+        let mut logits = linear(task, x, &self.weights.unembed)?;
+        if let Some(scale) = self.config.logit_scale {
+            logits = (logits * scale)?;
+        }
         Ok(match self.config.logit_cap {
             Some(cap) => ((logits / cap)?.tanh()? * cap)?,
             None => logits,
         })
     }
 
+    /// The unembedding's weight times the factor of logits, in f32: `[vocab, d_model]`.
+    pub fn unembedding(&self) -> Result<Tensor> {
+        let weight = self.weights.unembed.weight.to_dtype(DType::F32)?;
+        Ok(match self.config.logit_scale {
+            Some(scale) => (weight * scale)?,
+            None => weight,
+        })
+    }
+
     fn turning(&self, layer: usize) -> Option<&Turning> {
+        if self.config.unrotated.contains(&layer) {
+            return None;
+        }
         match (&self.turning_local, self.config.window(layer)) {
             (Some(local), Some(_)) => Some(local),
             _ => self.turning.as_ref(),

@@ -122,10 +122,8 @@ impl Decoder {
     /// first of the columns, keys and values at 0.
     pub fn attended(&self, layer: usize, [q, k, v]: [&Tensor; 3], columns: Columns, task: &Task) -> Result<Tensor> {
         task.check()?;
-        let (scale, cap) = (self.config.score_scale_of(layer), self.config.score_cap);
         let (causal, window) = (self.config.causal, self.config.window(layer));
-        let reach = Reach { causal, window, past: columns.first, gap: columns.gap };
-        Ok(kernels::attention(q, k, v, scale, cap, &reach)?)
+        self.attended_by(layer, [q, k, v], &Reach { causal, window, past: columns.first, gap: columns.gap })
     }
 
     /// What some heads write together, without the bias: `[rows, pos, d_model]` from `[rows, pos, heads, d_head]`.
@@ -139,7 +137,7 @@ impl Decoder {
                 heads.iter().map(|head| o.narrow(1, head * size, size)).collect::<std::result::Result<Vec<_>, _>>()?;
             Tensor::cat(&each, 1)?.contiguous()?
         };
-        linear(task, &heads_joined(z)?, &Linear { weight, bias: None })
+        self.scaled_write(linear(task, &heads_joined(z)?, &Linear { weight, bias: None })?)
     }
 
     /// What each head writes, without the bias: `[heads, rows, pos, d_model]` from those of all heads.
@@ -149,20 +147,19 @@ impl Decoder {
         let o = self.block_at(layer)?.attn.o.weight.to_dtype(z.dtype())?;
         let maps = o.reshape((d, heads, size))?.permute((1, 2, 0))?.contiguous()?;
         let by_head = z.reshape((rows * width, heads, size))?.transpose(0, 1)?.contiguous()?;
-        Ok(by_head.matmul(&maps)?.reshape((heads, rows, width, d))?)
+        self.scaled_write(by_head.matmul(&maps)?.reshape((heads, rows, width, d))?)
     }
 
     /// What an MLP writes, from the stream.
     pub fn mlp_alone(&self, layer: usize, x: &Tensor, task: &Task) -> Result<Tensor> {
         let block = self.block_at(layer)?;
-        let Some(mlp) = &block.mlp else { return Err(err!(Bug, "layer {layer} has no MLP")) };
         let read = self.input_of(SiteKind::MlpIn, layer, x)?;
         self.alone(Columns::default(), x.dim(D::Minus2)?, task, |flow| {
-            self.mlp_out(flow, layer, (block, mlp), read).map_err(Stop::into_error)
+            self.mlp_out(flow, layer, block, read).map_err(Stop::into_error)
         })
     }
 
-    fn block_at(&self, layer: usize) -> Result<&Block> {
+    pub(super) fn block_at(&self, layer: usize) -> Result<&Block> {
         self.weights.blocks.get(layer).ok_or_else(|| err!(Bug, "block {layer} of {}", self.weights.blocks.len()))
     }
 

@@ -11,12 +11,19 @@ use kernels::Rotation;
 pub struct Turning {
     frequencies: Vec<f32>,
     neighbours: bool,
+    /// The factor of all cosines and sines.
+    amplitude: f64,
     table: Mutex<Option<Rotation>>,
 }
 
 impl Turning {
     pub fn new(rotary: &Rotary) -> Self {
-        Self { frequencies: frequencies(rotary), neighbours: rotary.neighbours, table: Mutex::default() }
+        let amplitude = match rotary.scaling {
+            Scaling::Yarn { amplitude, .. } => amplitude,
+            _ => 1.0,
+        };
+        let (frequencies, neighbours) = (frequencies(rotary), rotary.neighbours);
+        Self { frequencies, neighbours, amplitude, table: Mutex::default() }
     }
 
     /// A table of at least `positions` positions.
@@ -28,7 +35,10 @@ impl Turning {
             return Ok(table.clone());
         }
         let size = positions.next_power_of_two().max(64);
-        let table = Rotation::new(&self.frequencies, size, self.neighbours, device)?;
+        let mut table = Rotation::new(&self.frequencies, size, self.neighbours, device)?;
+        if self.amplitude != 1.0 {
+            (table.cos, table.sin) = ((table.cos * self.amplitude)?, (table.sin * self.amplitude)?);
+        }
         *held = Some(table.clone());
         Ok(table)
     }
@@ -46,6 +56,10 @@ fn frequencies(rotary: &Rotary) -> Vec<f32> {
         Scaling::Llama3 { factor, low, high, original } => {
             plain.map(|f| llama3(f, factor as f32, low as f32, high as f32, original as f32)).collect()
         }
+        Scaling::Yarn { factor, slow, fast, original, rounded, .. } => {
+            let bounds = yarn_bounds(rotary, (slow, fast), original, rounded);
+            plain.enumerate().map(|(pair, f)| yarn(f, pair, factor as f32, bounds)).collect()
+        }
     }
 }
 
@@ -61,6 +75,27 @@ fn llama3(frequency: f32, factor: f32, low: f32, high: f32, original: f32) -> f3
         let smooth = (original / length - low) / (high - low);
         (1.0 - smooth) * frequency / factor + smooth * frequency
     }
+}
+
+/// The pairs between which frequencies are interpolated: those that turn `fast` times and `slow` times within the
+/// original context.
+fn yarn_bounds(rotary: &Rotary, (slow, fast): (f64, f64), original: usize, rounded: bool) -> (f32, f32) {
+    let dims = rotary.dims as f64;
+    let pair =
+        |turns: f64| dims * (original as f64 / (turns * 2.0 * std::f64::consts::PI)).ln() / (2.0 * rotary.theta.ln());
+    let (first, last) = match rounded {
+        true => (pair(fast).floor(), pair(slow).ceil()),
+        false => (pair(fast), pair(slow)),
+    };
+    let (first, last) = (first.max(0.0), last.min(dims - 1.0));
+    // Where both are the same pair, the step between them is steep.
+    (first as f32, if first == last { last + 0.001 } else { last } as f32)
+}
+
+/// The frequency of a pair between the two bounds: kept before the first, divided behind the last.
+fn yarn(frequency: f32, pair: usize, factor: f32, (first, last): (f32, f32)) -> f32 {
+    let divided = ((pair as f32 - first) / (last - first)).clamp(0.0, 1.0);
+    frequency / factor * divided + frequency * (1.0 - divided)
 }
 
 #[cfg(test)]
@@ -89,6 +124,23 @@ mod tests {
         assert_eq!(scaled[0], plain[0]);
         assert!(scaled[1] > plain[1] / 8.0 && scaled[1] < plain[1]);
         assert_eq!([scaled[2], scaled[3]], [plain[2] / 8.0, plain[3] / 8.0]);
+    }
+
+    #[test]
+    fn yarn_keeps_pairs_that_turn_often_and_divides_those_that_turn_rarely() {
+        let yarn =
+            |rounded| Scaling::Yarn { factor: 4.0, slow: 1.0, fast: 8.0, original: 640, rounded, amplitude: 1.5 };
+        let plain = frequencies(&rotary(Scaling::None));
+        // Turns within 640 tokens: 102, 10.2, 1.02, 0.1; the pairs of 8 and 1 turns are 1.10 and 2.01.
+        let scaled = frequencies(&rotary(yarn(true)));
+        assert_eq!(scaled[..2], plain[..2]);
+        assert_eq!(scaled[2], plain[2] / 4.0 * 0.5 + plain[2] * 0.5);
+        assert_eq!(scaled[3], plain[3] / 4.0);
+        let exact = frequencies(&rotary(yarn(false)));
+        assert!((exact[2] / plain[2] - 0.25664).abs() < 1e-4, "{exact:?} of {plain:?}");
+        let turning = Turning::new(&rotary(yarn(true)));
+        let cos: Vec<f32> = turning.table(1, &Device::Cpu).unwrap().cos.get(0).unwrap().to_vec1().unwrap();
+        assert_eq!(cos, [1.5; 4]);
     }
 
     #[test]

@@ -172,6 +172,8 @@ impl Decoder {
         let q = self.heads(&mut flow, SiteKind::Q, layer, &normed, &block.attn.q, self.config.heads)?;
         let q = ends.spread(&self.turn(&flow, layer, block.attn.q_norm.as_ref(), q)?)?;
         let asking = Asking {
+            model: self,
+            layer,
             reach: Reach {
                 causal: self.config.causal,
                 window: self.config.window(layer),
@@ -184,19 +186,19 @@ impl Decoder {
         task.check()?;
         let z = match &rows.places {
             Some(places) => asking.of_changed((&q, &k, &v), &rows.read, places)?,
-            None => kernels::attention(&q, &k, &v, asking.scale, asking.cap, &asking.reach)?,
+            None => self.attended_by(layer, [&q, &k, &v], &asking.reach)?,
         };
-        let attn = linear(task, &heads_joined(&z)?, &block.attn.o)?;
-        let (mlp, order) = (block.mlp.as_ref(), self.config.order);
-        let Some(mlp) = mlp.filter(|_| order != Order::Serial) else {
+        let attn = self.scaled_write(linear(task, &heads_joined(&z)?, &block.attn.o)?)?;
+        let order = self.config.order;
+        if !self.config.has_mlp() || order == Order::Serial {
             return self.behind_attention(&mut flow, layer, block, ends.spread(&x)?, ends.spread(&normed)?, attn);
-        };
+        }
         // The MLP reads what attention reads, and so it is the same for all variants with the same last column.
         let mlp_in = match order {
             Order::ParallelShared => normed,
             _ => self.normed(&mut flow, block.mlp_norm.as_ref(), &x, SiteKind::MlpNormScale, layer)?,
         };
-        let own = kernels::add(&x, &self.mlp_out(&mut flow, layer, (block, mlp), mlp_in)?)?;
+        let own = kernels::add(&x, &self.mlp_out(&mut flow, layer, block, mlp_in)?)?;
         let attn = self.normed(&mut flow, block.attn_post_norm.as_ref(), &attn, SiteKind::AttnPostScale, layer)?;
         Ok(kernels::add(&ends.spread(&own)?, &attn)?)
     }
@@ -210,6 +212,8 @@ impl Decoder {
 
 /// Attention from last columns.
 struct Asking<'a> {
+    model: &'a Decoder,
+    layer: usize,
     reach: Reach<'a>,
     scale: f64,
     cap: Option<f64>,
@@ -258,7 +262,7 @@ impl Asking<'_> {
             scores = ((scores / cap)?.tanh()? * cap)?;
         }
         let scores = scores.reshape((variants, columns, heads))?.transpose(1, 2)?.contiguous()?;
-        let pattern = kernels::pattern(&scores.unsqueeze(2)?, &self.reach)?.squeeze(2)?;
+        let pattern = self.model.pattern(self.layer, &scores.unsqueeze(2)?, &self.reach)?.squeeze(2)?;
 
         let by_head = pattern.reshape((variants, shared, sharing, columns))?.transpose(0, 1)?.contiguous()?;
         let by_head = by_head.reshape((shared, variants * sharing, columns))?;

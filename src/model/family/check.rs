@@ -1,13 +1,15 @@
 //! Checks of configs: what the decoder cannot compute is refused, whatever the source of the config.
 
 use crate::base::{Error, Kind, Result};
-use crate::model::config::{Config, Positions, QkNorm, Rotary, Scaling};
+use crate::model::config::{ClampedGate, Config, Positions, QkNorm, Rotary, Scaling};
 use crate::{bail, err};
 
 /// Far more than any model has; a larger number is an error, and would cost memory before that is noticed.
 pub const MOST_LAYERS: usize = 10_000;
 /// The product of two of these and eight bytes fits a `usize`.
 const MOST: usize = 1 << 28;
+/// The same for experts of all layers together.
+const MOST_EXPERTS: usize = 1 << 17;
 
 /// Refuses a size that is out of bounds.
 pub fn size(name: &str, size: usize, least: usize, most: usize) -> Result<()> {
@@ -21,6 +23,7 @@ impl Config {
     /// The config, if it is consistent. Every reader of configs ends with this.
     pub fn checked(self) -> Result<Self> {
         self.check_sizes()?;
+        self.check_experts()?;
         self.check_positions()?;
         self.check_windows()?;
         self.check_numbers()?;
@@ -66,6 +69,26 @@ impl Config {
         Ok(())
     }
 
+    fn check_experts(&self) -> Result<()> {
+        let Some(experts) = &self.experts else { return Ok(()) };
+        size("experts.count", experts.count, 1, MOST_EXPERTS / self.layers.max(1))?;
+        size("experts.chosen", experts.chosen, 1, experts.count)?;
+        size("experts.d_mlp", experts.d_mlp, 1, MOST)?;
+        size("experts.shared", experts.shared.unwrap_or(1), 1, MOST)?;
+        if let Some(layer) = experts.plain.iter().find(|layer| **layer >= self.layers) {
+            bail!(Argument, "expected layers below {} as those without experts, found {layer}", self.layers);
+        }
+        if let Some(ClampedGate { limit, slope }) = experts.clamped
+            && !(limit.is_finite() && limit > 0.0 && slope.is_finite() && self.gated)
+        {
+            bail!(Argument, "expected a positive limit and a slope of gates, found {limit} and {slope}");
+        }
+        if !self.has_mlp() {
+            bail!(Argument, "expected a `d_mlp` beside experts, found 0");
+        }
+        Ok(())
+    }
+
     fn check_positions(&self) -> Result<()> {
         let turns = self.positions == Positions::Rotary;
         if turns != self.rotary.is_some() {
@@ -77,6 +100,9 @@ impl Config {
         }
         if self.position_offset > 0 && self.positions != Positions::Learned {
             bail!(Argument, "expected learned positions with a `position_offset`, found others");
+        }
+        if let Some(layer) = self.unrotated.iter().find(|layer| !turns || **layer >= self.layers) {
+            bail!(Argument, "expected layers with rotary positions as `unrotated`, found {layer}");
         }
         [&self.rotary, &self.rotary_local].into_iter().flatten().try_for_each(|rotary| rotary.check(self.d_head))
     }
@@ -102,12 +128,17 @@ impl Config {
             ("score_scale", Some(self.score_scale)),
             ("score_cap", self.score_cap),
             ("logit_cap", self.logit_cap),
+            ("logit_scale", self.logit_scale),
             ("embed_scale", self.embed_scale),
+            ("write_scale", self.write_scale),
         ];
         for (name, found) in positive {
             if let Some(x) = found.filter(|x| !(x.is_finite() && *x > 0.0)) {
                 bail!(Argument, "expected a positive number as `{name}`, found {x}");
             }
+        }
+        if self.write_scale.is_some() && self.post_norm {
+            bail!(Argument, "expected a `write_scale` or post-norms, found both");
         }
         if !(self.norm_eps.is_finite() && self.norm_eps >= 0.0) {
             bail!(Argument, "expected `norm_eps` of at least 0, found {}", self.norm_eps);
@@ -135,6 +166,19 @@ impl Rotary {
                 size("original", original, 1, MOST)?;
                 if !(high.is_finite() && high > low) {
                     bail!(Argument, "expected `high` of the scaling of positions above {low}, found {high}");
+                }
+                Ok(())
+            }
+            Scaling::Yarn { factor, slow, fast, original, amplitude, .. } => {
+                positive("scaling factor of positions", factor)?;
+                positive("`slow` of the scaling of positions", slow)?;
+                positive("`amplitude` of the scaling of positions", amplitude)?;
+                size("original", original, 1, MOST)?;
+                if self.theta == 1.0 {
+                    bail!(Argument, "expected a rotary `theta` other than 1 where positions are scaled, found 1");
+                }
+                if !(fast.is_finite() && fast >= slow) {
+                    bail!(Argument, "expected `fast` of the scaling of positions of at least {slow}, found {fast}");
                 }
                 Ok(())
             }

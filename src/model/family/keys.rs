@@ -55,6 +55,7 @@ const HARMLESS: &[&str] = &[
     "num_return_sequences",
     "output_attentions",
     "output_hidden_states",
+    "output_router_logits",
     "output_scores",
     "pad_token_id",
     "prefix",
@@ -67,6 +68,8 @@ const HARMLESS: &[&str] = &[
     "resid_pdrop",
     "return_dict",
     "return_dict_in_generate",
+    "router_aux_loss_coef",
+    "router_jitter_noise",
     "sep_token_id",
     "summary_activation",
     "summary_first_dropout",
@@ -192,6 +195,13 @@ impl<'a> Keys<'a> {
         let Some(value) = self.given(key) else { return Ok(None) };
         let words = value.as_array().and_then(|all| all.iter().map(Value::as_str).collect());
         words.map(Some).ok_or_else(|| self.wrong(key, "a list of texts", value))
+    }
+
+    /// A list of sizes, if it is given.
+    pub fn sizes(&mut self, key: &'static str) -> Result<Option<Vec<usize>>> {
+        let Some(value) = self.given(key) else { return Ok(None) };
+        let all = value.as_array().ok_or_else(|| self.wrong(key, "a list of sizes", value))?;
+        all.iter().map(|value| self.as_size(key, value)).collect::<Result<_>>().map(Some)
     }
 
     /// An activation function by its name in transformers.

@@ -2,6 +2,7 @@
 
 mod check;
 mod common;
+mod foreign;
 pub mod keys;
 mod llama_names;
 mod names;
@@ -14,24 +15,30 @@ mod gemma3;
 mod gpt2;
 mod gpt_neo;
 mod gpt_neox;
+mod gpt_oss;
 mod gptj;
+mod granite;
 mod llama;
 mod mistral;
+mod mixtral;
 mod olmo2;
+mod olmo3;
 mod opt;
 mod own;
 mod phi;
 mod phi3;
 mod qwen2;
+mod qwen2_moe;
 mod qwen3;
+mod qwen3_moe;
+mod smollm3;
 mod stablelm;
 
 use serde_json::Value;
 
 use super::config::Config;
 use super::layout::Layout;
-use crate::base::names::nearest;
-use crate::base::{Error, Result};
+use crate::base::Result;
 use crate::err;
 use keys::Keys;
 use names::Line;
@@ -57,15 +64,22 @@ const FAMILIES: &[Family] = &[
     gpt2::FAMILY,
     gpt_neo::FAMILY,
     gpt_neox::FAMILY,
+    gpt_oss::FAMILY,
     gptj::FAMILY,
+    granite::FAMILY,
     llama::FAMILY,
     mistral::FAMILY,
+    mixtral::FAMILY,
     olmo2::FAMILY,
+    olmo3::FAMILY,
     opt::FAMILY,
     phi::FAMILY,
     phi3::FAMILY,
     qwen2::FAMILY,
+    qwen2_moe::FAMILY,
     qwen3::FAMILY,
+    qwen3_moe::FAMILY,
+    smollm3::FAMILY,
     stablelm::FAMILY,
 ];
 
@@ -83,18 +97,28 @@ pub fn read(config_json: &Value, ignore: &[String]) -> Result<Layout> {
     if found == own::NAME {
         return own::read(config_json);
     }
-    let family = FAMILIES.iter().find(|family| family.name == found).ok_or_else(|| unknown(found))?;
+    let family =
+        FAMILIES.iter().find(|family| family.name == found).ok_or_else(|| foreign::refused(found, &known()))?;
     let mut keys = Keys::new(config_json)?;
+    if !ignore.iter().any(|key| key == QUANTISED) {
+        plain_weights(config_json)?;
+    }
     let config = (family.read)(&mut keys)?;
     keys.finish(ignore)?;
     names::layout(config.checked_of_file()?, family.names, family.ignored)
 }
 
-fn unknown(found: &str) -> Error {
-    let known = known();
-    let near = nearest(found, known.iter().copied()).map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
-    err!(Format, "the family `{found}` of the config.json is not known")
-        .hint(format!("{near}families are {}", known.join(" ")))
+const QUANTISED: &str = "quantization_config";
+
+/// Refuses weights that the config says are quantised.
+fn plain_weights(config_json: &Value) -> Result<()> {
+    match config_json.get(QUANTISED).and_then(|how| how.get("quant_method")).and_then(Value::as_str) {
+        None => Ok(()),
+        Some(method) => {
+            Err(err!(Format, "the weights are quantised as {method} (`{QUANTISED}`), which is not implemented")
+                .hint("save the model dequantised, in bf16 or f32, or load a GGUF file of it"))
+        }
+    }
 }
 
 #[cfg(test)]

@@ -7,10 +7,10 @@ use crate::err;
 use crate::model::config::Config;
 use crate::model::layout::{Layout, WeightFrom};
 
-/// One line of a name map: our name, `*` for the layer, without `.weight` or `.bias`; and theirs.
+/// One line of a name map: our name, `*` for the layer and `#` for the expert, without `.weight` or `.bias`; and theirs.
 pub type Line = (&'static str, Theirs);
 
-/// The name in the file, `*` for the layer, without `.weight` or `.bias`, and the layout there.
+/// The name in the file, `*` for the layer and `#` for the expert, without `.weight` or `.bias`, and the layout there.
 pub enum Theirs {
     Same(&'static str),
     /// A weight that is `[in, out]`.
@@ -25,6 +25,15 @@ pub enum Theirs {
         part: usize,
         parts: usize,
     },
+    /// One of several parts that take turns in a tensor of all experts, `[experts, in, out]`. Its name has no `.weight`, and
+    /// the bias is called `_bias`.
+    OfExpert {
+        name: &'static str,
+        part: usize,
+        parts: usize,
+    },
+    /// The whole name in the file.
+    Exact(&'static str),
 }
 
 /// The layout of a config, by the first line that knows each of its weights.
@@ -67,14 +76,23 @@ fn place(ours: &str, config: &Config, map: &[&[Line]], rows: &BTreeMap<&str, usi
         Theirs::OfEachHead { name: theirs, part, parts } => {
             WeightFrom::OfEachHead { name: name.filled(theirs), heads: config.heads, parts: *parts, part: *part }
         }
+        Theirs::OfExpert { name: theirs, part, parts } => WeightFrom::OfExpert {
+            name: name.bare(theirs) + if is_weight { "" } else { "_bias" },
+            expert: name.expert.parse().unwrap_or(0),
+            experts: config.experts.as_ref().map_or(0, |experts| experts.count),
+            part: *part,
+            parts: *parts,
+        },
+        Theirs::Exact(theirs) => WeightFrom::Same(name.bare(theirs)),
     })
 }
 
 /// One of our names, split into its parts.
 struct Name<'a> {
-    /// With `*` for the layer, without the suffix.
+    /// With `*` for the layer and `#` for the expert, without the suffix.
     pattern: String,
     layer: &'a str,
+    expert: &'a str,
     suffix: &'static str,
 }
 
@@ -85,15 +103,25 @@ impl<'a> Name<'a> {
             (_, Some(base)) => (base, ".bias"),
             _ => (ours, ".weight"),
         };
-        match base.strip_prefix("blocks.").and_then(|rest| rest.split_once('.')) {
-            Some((layer, part)) => Self { pattern: format!("blocks.*.{part}"), layer, suffix },
-            None => Self { pattern: base.to_string(), layer: "", suffix },
-        }
+        let Some((layer, part)) = base.strip_prefix("blocks.").and_then(|rest| rest.split_once('.')) else {
+            return Self { pattern: base.to_string(), layer: "", expert: "", suffix };
+        };
+        let of_expert = part.strip_prefix("mlp.experts.").and_then(|rest| rest.split_once('.'));
+        let (part, expert) = match of_expert {
+            Some((expert, part)) => (format!("mlp.experts.#.{part}"), expert),
+            None => (part.to_string(), ""),
+        };
+        Self { pattern: format!("blocks.*.{part}"), layer, expert, suffix }
     }
 
-    /// Another pattern with this layer and suffix.
+    /// Another pattern with this layer, expert and suffix.
     fn filled(&self, pattern: &str) -> String {
-        pattern.replace('*', self.layer) + self.suffix
+        self.bare(pattern) + self.suffix
+    }
+
+    /// The same without the suffix.
+    fn bare(&self, pattern: &str) -> String {
+        pattern.replace('*', self.layer).replace('#', self.expert)
     }
 }
 
@@ -103,9 +131,8 @@ impl WeightFrom {
         match self {
             WeightFrom::Same(name) | WeightFrom::Transposed(name) | WeightFrom::Flat(name) => name,
             WeightFrom::HeadsOut(name) | WeightFrom::HeadsIn(name) | WeightFrom::HeadRows(name) => name,
-            WeightFrom::Rows { name, .. } | WeightFrom::Columns { name, .. } | WeightFrom::OfEachHead { name, .. } => {
-                name
-            }
+            WeightFrom::Rows { name, .. } | WeightFrom::Columns { name, .. } => name,
+            WeightFrom::OfEachHead { name, .. } | WeightFrom::OfExpert { name, .. } => name,
         }
     }
 
@@ -120,6 +147,9 @@ impl WeightFrom {
             WeightFrom::HeadRows(name) => WeightFrom::HeadRows(rename(name)),
             WeightFrom::Rows { name, start, count } => WeightFrom::Rows { name: rename(name), start, count },
             WeightFrom::Columns { name, start, count } => WeightFrom::Columns { name: rename(name), start, count },
+            WeightFrom::OfExpert { name, expert, experts, part, parts } => {
+                WeightFrom::OfExpert { name: rename(name), expert, experts, part, parts }
+            }
             WeightFrom::OfEachHead { name, heads, parts, part } => {
                 WeightFrom::OfEachHead { name: rename(name), heads, parts, part }
             }

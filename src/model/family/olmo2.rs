@@ -9,7 +9,7 @@ use crate::model::config::{Config, NormKind, QkNorm};
 pub(super) const FAMILY: Family =
     Family { name: "olmo2", read, names: &[llama_names::NAMES], ignored: llama_names::IGNORED };
 
-const COMMON: Common = Common {
+pub(super) const COMMON: Common = Common {
     vocab: 50304,
     d_model: ("hidden_size", 4096),
     layers: ("num_hidden_layers", 32),
@@ -25,8 +25,12 @@ fn read(keys: &mut Keys) -> Result<Config> {
     let config = COMMON.read(keys)?;
     let kv_heads = kv_heads(keys, &config, None)?;
     let biases = keys.flag("attention_bias", false)?;
-    let config = Config { kv_heads, gated: true, qkv_bias: biases, out_bias: biases, ..config };
-    let config = Config { pre_norm: false, post_norm: true, qk_norm: QkNorm::Whole, ..config };
+    let config = Config { kv_heads, qkv_bias: biases, out_bias: biases, ..with_norms(config) };
     let config = with_head_size(config, keys.maybe_size("head_dim", None)?);
     rope::WHOLE_HEAD.read(keys, config)
+}
+
+/// What OLMo 2 and 3 have beyond llama.
+pub(super) fn with_norms(config: Config) -> Config {
+    Config { gated: true, pre_norm: false, post_norm: true, qk_norm: QkNorm::Whole, ..config }
 }

@@ -119,12 +119,40 @@ fn read_scaling(inner: &mut Keys, outer: &Outer, config: &Config) -> Result<Scal
             factor: needed("factor", inner.maybe_number("factor", None)?)?,
             low: needed("low_freq_factor", inner.maybe_number("low_freq_factor", None)?)?,
             high: needed("high_freq_factor", inner.maybe_number("high_freq_factor", None)?)?,
-            original: inner
-                .maybe_size("original_max_position_embeddings", None)?
-                .or(outer.original)
-                .unwrap_or(config.context),
+            original: original(inner, outer, config)?,
         }),
+        "yarn" => yarn(inner, outer, config),
         other => Err(err!(Format, "rotary positions of `rope_type` {other} are not implemented")
-            .hint("expected default, linear or llama3; the model would compute something else")),
+            .hint("expected default, linear, llama3 or yarn; the model would compute something else")),
     }
+}
+
+/// The context before it was extended.
+fn original(inner: &mut Keys, outer: &Outer, config: &Config) -> Result<usize> {
+    let stated = inner.maybe_size("original_max_position_embeddings", None)?;
+    Ok(stated.or(outer.original).unwrap_or(config.context))
+}
+
+/// What is left out of YaRN's parameters follows from the others, as transformers has it.
+fn yarn(inner: &mut Keys, outer: &Outer, config: &Config) -> Result<Scaling> {
+    let original = original(inner, outer, config)?;
+    let factor = inner.maybe_number("factor", None)?.unwrap_or(config.context as f64 / original.max(1) as f64);
+    // Peng et al. 2023, equation 22, with a slope for either side where there are two.
+    let grown = |slope: f64| if factor <= 1.0 { 1.0 } else { 0.1 * slope * factor.ln() + 1.0 };
+    let slopes = (inner.maybe_number("mscale", None)?, inner.maybe_number("mscale_all_dim", None)?);
+    let amplitude = match (inner.maybe_number("attention_factor", None)?, slopes) {
+        (Some(stated), _) => stated,
+        (None, (Some(own), Some(all))) if own != 0.0 && all != 0.0 => grown(own) / grown(all),
+        _ => grown(1.0),
+    };
+    // 0 counts as left out.
+    let turns = |stated: Option<f64>, default: f64| stated.filter(|turns| *turns != 0.0).unwrap_or(default);
+    Ok(Scaling::Yarn {
+        factor,
+        slow: turns(inner.maybe_number("beta_slow", None)?, 1.0),
+        fast: turns(inner.maybe_number("beta_fast", None)?, 32.0),
+        original,
+        rounded: inner.flag("truncate", true)?,
+        amplitude,
+    })
 }

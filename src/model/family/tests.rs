@@ -96,7 +96,7 @@ fn rotary_positions_are_read_from_old_keys_and_new_ones() {
     let whole = Scaling::Llama3 { factor: 8.0, low: 1.0, high: 4.0, original: 2048 };
     assert_eq!(rotary(json!({"rope_scaling": llama3})).scaling, whole);
 
-    for (kind, name) in [("rope_type", "yarn"), ("type", "dynamic"), ("rope_type", "longrope")] {
+    for (kind, name) in [("rope_type", "proportional"), ("type", "dynamic"), ("rope_type", "longrope")] {
         let message = refusal(json!({"rope_scaling": {kind: name, "factor": 2.0}}));
         assert!(message.contains(&format!("`rope_type` {name} are not implemented")), "{message}");
     }
@@ -107,6 +107,29 @@ fn rotary_positions_are_read_from_old_keys_and_new_ones() {
     assert!(refusal(json!({"partial_rotary_factor": 0.5})).contains("`partial_rotary_factor` of 0.5"));
     let contradiction = json!({"model_type": "gpt_neox", "rotary_pct": 0.25, "partial_rotary_factor": 0.5});
     assert!(read(&contradiction, &[]).unwrap_err().message.contains("`rotary_pct` and `partial_rotary_factor`"));
+}
+
+#[test]
+fn what_yarn_leaves_out_follows_from_the_rest() {
+    let scaling = |changes: Value| {
+        let mut yarn = json!({"rope_type": "yarn", "factor": 4.0});
+        yarn.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        llama(json!({"rope_scaling": yarn})).map(|config| config.rotary.unwrap().scaling)
+    };
+    let amplitude = 0.1 * 4.0_f64.ln() + 1.0;
+    let plain = Scaling::Yarn { factor: 4.0, slow: 1.0, fast: 32.0, original: 2048, rounded: true, amplitude };
+    assert_eq!(scaling(json!({})).unwrap(), plain);
+    assert_eq!(scaling(json!({"beta_fast": 0, "truncate": true, "mscale": 1.0})).unwrap(), plain);
+    let stated = json!({"beta_fast": 16, "beta_slow": 2, "truncate": false, "attention_factor": 1.5,
+        "original_max_position_embeddings": 512, "factor": null});
+    let expected = Scaling::Yarn { factor: 4.0, slow: 2.0, fast: 16.0, original: 512, rounded: false, amplitude: 1.5 };
+    assert_eq!(scaling(stated).unwrap(), expected);
+    let Scaling::Yarn { amplitude, .. } = scaling(json!({"mscale": 1.0, "mscale_all_dim": 0.5})).unwrap() else {
+        panic!("not YaRN")
+    };
+    assert_eq!(amplitude, (0.1 * 4.0_f64.ln() + 1.0) / (0.05 * 4.0_f64.ln() + 1.0));
+    assert!(scaling(json!({"beta_fast": 1, "beta_slow": 2})).unwrap_err().message.contains("`fast`"));
+    assert!(scaling(json!({"factor": -1.0})).is_err());
 }
 
 #[test]
@@ -160,6 +183,37 @@ fn what_is_special_of_a_family_is_in_its_config() {
     assert_eq!((gemma.embed_scale, gemma.norm_plus_one), (Some(8.0), true));
     assert!(!config(json!({"model_type": "gemma", "use_bidirectional_attention": true})).causal);
     assert_eq!(config(json!({"model_type": "stablelm", "use_parallel_residual": true})).order, Order::ParallelShared);
+    let granite = config(json!({"model_type": "granite", "residual_multiplier": 0.22, "logits_scaling": 8}));
+    assert_eq!((granite.score_scale, granite.embed_scale), (1.0, None));
+    assert_eq!((granite.write_scale, granite.logit_scale), (Some(0.22), Some(0.125)));
+    assert!(read(&json!({"model_type": "granite", "logits_scaling": 0}), &[]).is_err());
+    let smollm =
+        |key: &str, value: Value| read(&json!({"model_type": "smollm3", "num_hidden_layers": 5, key: value}), &[]);
+    assert_eq!(smollm("no_rope_layers", json!([1, 0, 1, 1, 0, 0])).unwrap().config.unrotated, [1, 4]);
+    assert_eq!(smollm("no_rope_layer_interval", json!(2)).unwrap().config.unrotated, [1, 3]);
+    assert!(smollm("no_rope_layers", json!([1, 0])).unwrap_err().message.contains("expected 5 `no_rope_layers`"));
+    let olmo = config(json!({"model_type": "olmo3", "num_hidden_layers": 5, "rope_theta": 7e5,
+        "rope_scaling": {"rope_type": "linear", "factor": 2.0}}));
+    assert_eq!(olmo.windows, [Some(4096), Some(4096), Some(4096), None, Some(4096)]);
+    let (whole, local) = (olmo.rotary.unwrap(), olmo.rotary_local.unwrap());
+    assert_eq!((whole.theta, whole.scaling), (7e5, Scaling::Linear { factor: 2.0 }));
+    assert_eq!((local.theta, local.scaling), (7e5, Scaling::None));
+    let moe = |changes: Value| {
+        let mut fields = json!({"model_type": "qwen2_moe", "num_hidden_layers": 4});
+        fields.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        read(&fields, &[]).map(|layout| layout.config)
+    };
+    let experts = moe(json!({"decoder_sparse_step": 2, "mlp_only_layers": [3]})).unwrap().experts.unwrap();
+    assert_eq!((experts.plain, experts.shared, experts.renormalised), (vec![0, 2, 3], Some(5632), false));
+    assert_eq!(moe(json!({"decoder_sparse_step": 5})).unwrap().experts, None);
+    assert!(moe(json!({"decoder_sparse_step": 0})).is_err());
+    assert!(moe(json!({"num_experts_per_tok": 61})).is_err());
+    assert!(moe(json!({"num_experts": 1_u64 << 40})).is_err());
+    let oss = config(json!({"model_type": "gpt_oss", "experts_per_token": 4, "initial_context_length": 4096}));
+    assert!(oss.sinks && oss.mlp_bias && oss.windows[..3] == [Some(128), None, Some(128)]);
+    let mxfp4 = json!({"model_type": "gpt_oss", "quantization_config": {"quant_method": "mxfp4"}});
+    let message = read(&mxfp4, &[]).unwrap_err().message;
+    assert_eq!(message, "the weights are quantised as mxfp4 (`quantization_config`), which is not implemented");
     let neox = config(json!({"model_type": "gpt_neox", "use_parallel_residual": false, "rotary_pct": 0.5}));
     assert_eq!((neox.order, neox.rotary.unwrap().dims), (Order::Serial, 48));
     assert_eq!(config(json!({"model_type": "llama", "eos_token_id": [1, 2], "bos_token_id": null})).eos, [1, 2]);

@@ -7,9 +7,10 @@ use serde::Deserialize;
 use super::name::{Name, is_path};
 use crate::base::{Result, json, names};
 use crate::err;
+use crate::model::tokenizer::CHAT_FILE;
 
 const CONFIG: &str = "config.json";
-const TOKENIZER: [&str; 2] = ["tokenizer.json", "tokenizer_config.json"];
+const TOKENIZER: [&str; 3] = ["tokenizer.json", "tokenizer_config.json", CHAT_FILE];
 /// Weights in the order of preference: files of tensors alone before those of Python's objects.
 const WEIGHTS: [&str; 3] = ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"];
 const INDEX: &str = ".safetensors.index.json";

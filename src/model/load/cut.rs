@@ -17,6 +17,8 @@ impl WeightFrom {
             (WeightFrom::Columns { .. }, &[_, inner]) => vec![inner, total],
             (WeightFrom::OfEachHead { parts, .. }, &[out]) => vec![out * parts],
             (WeightFrom::OfEachHead { parts, .. }, &[out, inner]) => vec![out * parts, inner],
+            (WeightFrom::OfExpert { experts, parts, .. }, &[out]) => vec![*experts, out * parts],
+            (WeightFrom::OfExpert { experts, parts, .. }, &[out, inner]) => vec![*experts, inner, out * parts],
             (WeightFrom::HeadsOut(_), &[out, inner]) => vec![out / d_head, inner, d_head],
             (WeightFrom::HeadsIn(_), &[out, inner]) => vec![inner / d_head, d_head, out],
             (WeightFrom::HeadRows(_), &[out, inner]) => vec![out / d_head, d_head, inner],
@@ -35,6 +37,13 @@ impl WeightFrom {
             WeightFrom::OfEachHead { heads, parts, part, .. } => {
                 let by_head = whole.reshape(by_head(whole.dims(), *heads, *parts))?;
                 by_head.narrow(1, *part, 1)?.contiguous()?.reshape(part_of(whole.dims(), *parts))?
+            }
+            WeightFrom::OfExpert { expert, part, parts, .. } => {
+                let own = whole.get(*expert)?;
+                let axis = own.rank() - 1;
+                let by_part = own.reshape([&own.dims()[..axis], &[own.dims()[axis] / parts, *parts]].concat())?;
+                let own = by_part.narrow(axis + 1, *part, 1)?.squeeze(axis + 1)?;
+                if axis == 0 { own.contiguous()? } else { own.t()?.contiguous()? }
             }
             WeightFrom::HeadsOut(_) => whole.transpose(1, 2)?.contiguous()?.flatten(0, 1)?,
             WeightFrom::HeadsIn(_) => whole.flatten(0, 1)?.t()?.contiguous()?,
@@ -57,6 +66,15 @@ pub fn together(parts: &[(&WeightFrom, Tensor)], d_head: usize) -> Result<Tensor
             let parts = in_order(parts).iter().map(by_head).collect::<Result<Vec<_>>>()?;
             Tensor::cat(&parts, 1)?.flatten(0, 2)?
         }
+        WeightFrom::OfExpert { parts: taking_turns, .. } => {
+            let column = |part: &Tensor| if part.rank() == 1 { Ok(part.clone()) } else { part.t()?.contiguous() };
+            let all = in_order(parts).iter().map(column).collect::<candle_core::Result<Vec<_>>>()?;
+            let each = all.chunks(*taking_turns).map(|parts| {
+                let axis = parts[0].rank();
+                Tensor::stack(parts, axis)?.flatten(axis - 1, axis)
+            });
+            Tensor::stack(&each.collect::<candle_core::Result<Vec<_>>>()?, 0)?
+        }
         WeightFrom::HeadsOut(_) => {
             let (out, inner) = one.dims2()?;
             one.reshape((out / d_head, d_head, inner))?.transpose(1, 2)?.contiguous()?
@@ -78,6 +96,7 @@ fn in_order(parts: &[(&WeightFrom, Tensor)]) -> Vec<Tensor> {
     let place = |from: &WeightFrom| match from {
         WeightFrom::Rows { start, .. } | WeightFrom::Columns { start, .. } => *start,
         WeightFrom::OfEachHead { part, .. } => *part,
+        WeightFrom::OfExpert { expert, part, parts, .. } => expert * parts + part,
         _ => 0,
     };
     let mut ordered: Vec<_> = parts.iter().collect();

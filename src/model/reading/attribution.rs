@@ -239,9 +239,11 @@ struct Split<'a> {
 impl Split<'_> {
     fn by(&self, by: By, target: Target) -> Result<Attribution> {
         let weights = self.model.weights();
-        let unembedding = self.of_target(&weights.unembed.weight, target)?;
+        let scale = self.model.config().logit_scale.unwrap_or(1.0);
+        let mut unembedding = self.of_target(&weights.unembed.weight, target)?;
+        unembedding.iter_mut().for_each(|value| *value *= scale);
         let unembed_bias = match &weights.unembed.bias {
-            Some(bias) => self.of_target(bias, target)?.iter().sum(),
+            Some(bias) => self.of_target(bias, target)?.iter().sum::<f64>() * scale,
             None => 0.0,
         };
         let (direction, norm_bias) =
@@ -283,7 +285,7 @@ impl Split<'_> {
             parts.push((Writer::Head(layer, head), dot(written, &direction)));
         }
         if let Some(own) = some_floats(block.attn.o.bias.as_ref())? {
-            bias += dot(&own, &direction);
+            bias += dot(&own, &direction) * self.model.config().write_scale.unwrap_or(1.0);
         }
         parts.push((Writer::AttentionBias(layer), bias));
         Ok(())

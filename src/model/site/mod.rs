@@ -30,6 +30,7 @@ pub enum SiteKind {
     ResidMid,
     MlpNormScale,
     MlpIn,
+    Router,
     MlpPre,
     MlpUp,
     MlpHidden,
@@ -66,7 +67,7 @@ const fn row(kind: SiteKind, name: &'static str, lens: &'static str, meaning: &'
 }
 
 /// `{}` in a name of TransformerLens stands for the layer.
-static ROWS: [Row; 28] = [
+static ROWS: [Row; 29] = [
     row(SiteKind::Embed, "embed", "hook_embed", "token embeddings, after any embedding scale: [batch, pos, d_model]"),
     row(SiteKind::PosEmbed, "pos_embed", "hook_pos_embed", "learned position embeddings: [batch, pos, d_model]"),
     row(
@@ -122,7 +123,7 @@ static ROWS: [Row; 28] = [
         SiteKind::Pattern,
         "pattern",
         "blocks.{}.attn.hook_pattern",
-        "attention after softmax: [batch, head, query, key]",
+        "attention after softmax; the rest of a row is its sink's, where heads have one: [batch, head, query, key]",
     ),
     row(
         SiteKind::Z,
@@ -165,6 +166,12 @@ static ROWS: [Row; 28] = [
         "mlp_in",
         "blocks.{}.mlp.hook_in",
         "the normed input of the MLP, weights of the norm included: [batch, pos, d_model]",
+    ),
+    row(
+        SiteKind::Router,
+        "router",
+        "blocks.{}.mlp.hook_expert_weights",
+        "the router's softmax over all experts, of which the highest are chosen and weighed: [batch, pos, expert]",
     ),
     row(
         SiteKind::MlpPre,
@@ -261,10 +268,22 @@ impl SiteKind {
         }
     }
 
-    /// Whether models of this config have such a site.
+    /// Whether models of this config have such a site in this layer.
+    pub fn exists_in(self, config: &Config, layer: usize) -> bool {
+        let mixed = config.experts_of(layer).is_some();
+        self.exists(config) && if self == SiteKind::Router { mixed } else { !(mixed && self.is_of_plain_mlp()) }
+    }
+
+    /// Whether an MLP has it and a mixture of experts does not: each token has its own experts.
+    fn is_of_plain_mlp(self) -> bool {
+        matches!(self, SiteKind::MlpPre | SiteKind::MlpUp | SiteKind::MlpHidden)
+    }
+
+    /// Whether models of this config have such a site in some layer.
     pub fn exists(self, config: &Config) -> bool {
         let normed = config.norm.is_some();
         let mlp = config.has_mlp();
+        let plain = mlp && (config.layers == 0 || (0..config.layers).any(|layer| config.experts_of(layer).is_none()));
         match self {
             SiteKind::PosEmbed => config.positions == Positions::Learned,
             SiteKind::NormScale => normed && config.pre_norm,
@@ -273,8 +292,10 @@ impl SiteKind {
             SiteKind::AttnPostScale => normed && config.post_norm,
             SiteKind::MlpPostScale => normed && config.post_norm && mlp,
             SiteKind::ResidMid => config.is_serial() && mlp,
-            SiteKind::MlpIn | SiteKind::MlpPre | SiteKind::MlpHidden | SiteKind::MlpOut => mlp,
-            SiteKind::MlpUp => mlp && config.gated,
+            SiteKind::MlpIn | SiteKind::MlpOut => mlp,
+            SiteKind::Router => (0..config.layers).any(|layer| config.experts_of(layer).is_some()),
+            SiteKind::MlpPre | SiteKind::MlpHidden => plain,
+            SiteKind::MlpUp => plain && config.gated,
             SiteKind::FinalNormScale => normed && config.final_norm,
             _ => true,
         }
@@ -299,7 +320,9 @@ impl Site {
         let kinds: Vec<SiteKind> = SiteKind::all().filter(|kind| kind.exists(config)).collect();
         let outside = |from: fn(&SiteKind) -> bool| kinds.iter().copied().filter(from).map(|kind| Site::new(kind, 0));
         let inside = (0..config.layers)
-            .flat_map(|layer| kinds.iter().filter(|kind| kind.in_blocks()).map(move |kind| Site::new(*kind, layer)));
+            .flat_map(|layer| kinds.iter().map(move |kind| (*kind, layer)))
+            .filter(|(kind, layer)| kind.in_blocks() && kind.exists_in(config, *layer))
+            .map(|(kind, layer)| Site::new(kind, layer));
         outside(|kind| *kind < SiteKind::ResidPre)
             .chain(inside)
             .chain(outside(|kind| *kind > SiteKind::ResidPost))

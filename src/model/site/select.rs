@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{Heads, NORMED, ROWS, Site, SiteKind};
-use crate::base::{Result, names};
+use crate::base::{Error, Result, names};
 use crate::model::config::Config;
 use crate::tensor::axes::from_end;
 use crate::{bail, err};
@@ -31,7 +31,7 @@ pub fn select(config: &Config, text: &str) -> Result<Vec<Place>> {
     let name = parts.next().unwrap_or_default();
     let kind = kind(config, name)?;
     let layers = match (kind.in_blocks(), parts.next()) {
-        (true, Some(part)) => numbers(part, config.layers, "layer")?,
+        (true, Some(part)) => layers(config, kind, part)?,
         (true, None) => {
             return Err(
                 err!(Name, "expected a layer after `{name}`").hint(format!("`{name}.0`, or `{name}.*` for all"))
@@ -77,12 +77,44 @@ fn kind(config: &Config, name: &str) -> Result<SiteKind> {
         );
     };
     if !kind.exists(config) {
+        if config.experts.is_some() && kind.exists(&Config { experts: None, ..config.clone() }) {
+            return Err(no_one_tensor(kind, None));
+        }
         let sites = known.join(", ");
         return Err(
             err!(Name, "{} models of this kind have no site `{name}`", config.family).hint(format!("it has {sites}"))
         );
     }
     Ok(kind)
+}
+
+/// The layers that a part of a name stands for, and that have the site; one that is named alone must have it.
+fn layers(config: &Config, kind: SiteKind, part: &str) -> Result<Vec<usize>> {
+    let mut named = numbers(part, config.layers, "layer")?;
+    match named[..] {
+        [layer] if !kind.exists_in(config, layer) && kind == SiteKind::Router => {
+            Err(err!(Name, "layer {layer} has a plain MLP and no `router`").hint("`router.*` names all layers that do"))
+        }
+        [layer] if !kind.exists_in(config, layer) => Err(no_one_tensor(kind, Some(layer))),
+        _ => {
+            named.retain(|layer| kind.exists_in(config, *layer));
+            Ok(named)
+        }
+    }
+}
+
+/// A site that a mixture of experts has not.
+fn no_one_tensor(kind: SiteKind, layer: Option<usize>) -> Error {
+    let (of, layer) = match layer {
+        Some(layer) => (format!("layer {layer}"), layer.to_string()),
+        None => ("every layer".into(), "0".into()),
+    };
+    err!(
+        Name,
+        "{of} is a mixture of experts, and has no site `{}`: tokens differ in the experts that read them",
+        kind.name()
+    )
+    .hint(format!("`router.{layer}` has the probabilities of the experts, `mlp_out.{layer}` what they write together"))
 }
 
 fn heads(config: &Config, kind: SiteKind, part: &str) -> Result<Vec<usize>> {
@@ -192,6 +224,32 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn sites_of_an_mlp_are_those_of_layers_without_experts() {
+        let config = configs().into_iter().find(|config| config.experts.is_some()).unwrap();
+        let named =
+            |text: &str| -> Vec<String> { select(&config, text).unwrap().iter().map(Place::to_string).collect() };
+        assert_eq!(named("router.*"), ["router.1"]);
+        assert_eq!(named("mlp_hidden.*"), ["mlp_hidden.0"]);
+        assert_eq!(named("blocks.1.mlp.hook_expert_weights"), ["router.1"]);
+        let refused = |config: &Config, text: &str| select(config, text).unwrap_err();
+        assert_eq!(refused(&config, "router.0").message, "layer 0 has a plain MLP and no `router`");
+        let hidden = refused(&config, "mlp_hidden.1");
+        assert!(
+            hidden.message.starts_with("layer 1 is a mixture of experts, and has no site `mlp_hidden`"),
+            "{hidden}"
+        );
+        assert!(hidden.hint.unwrap().starts_with("`router.1` has the probabilities"));
+        let mut experts = config.experts.clone().unwrap();
+        experts.plain = Vec::new();
+        let everywhere = Config { experts: Some(experts), ..config };
+        assert!(refused(&everywhere, "mlp_pre.*").message.starts_with("every layer is a mixture of experts"));
+        assert_eq!(
+            refused(&super::super::super::fixtures::config(), "router.0").message,
+            "microtome models of this kind have no site `router`"
+        );
     }
 
     #[test]

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::chat::marker;
 use super::keep::{CONFIG, JSON, LLAMA2C, OURS};
 use super::library::Library;
 use super::limits::Limits;
 use super::vocab::Vocab;
-use super::{Tokenizer, bytelevel, splits};
+use super::{Chats, Tokenizer, bytelevel, splits};
 use crate::base::files::Files;
 use crate::base::{Error, Result, json};
 use crate::{bail, err};
@@ -42,7 +43,9 @@ impl Tokenizer {
         } else {
             return Ok(None);
         };
-        tokenizer.configured(&config).map_err(within(CONFIG)).map(Some)
+        let chats = Chats::of_folder(files, folder, &config).map_err(within(CONFIG))?;
+        let tokenizer = tokenizer.configured(&config).map_err(within(CONFIG))?;
+        Ok(Some(Self { chats, ..tokenizer }))
     }
 
     /// Reads from a `tokenizer_config.json` the BOS and EOS tokens, and whether they are added.
@@ -97,12 +100,6 @@ impl Tokenizer {
         let split = Library::new(engine, vocab.clone(), true, Limits::KNOWN)?;
         Ok(Self::new(vocab, Arc::new(split), super::keep::Origin::Json(json.into_bytes())))
     }
-}
-
-/// The text of a special token, which is a string, or a map with settings of its matching.
-fn marker<'a>(config: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
-    let value = config.get(key)?;
-    value.as_str().or_else(|| value.get("content")?.as_str())
 }
 
 fn object(bytes: &[u8]) -> Result<Map<String, Value>> {

@@ -80,6 +80,9 @@ impl Tokenizer {
             config.insert("add_bos_token".into(), serde_json::json!(bos));
             config.insert("add_eos_token".into(), serde_json::json!(eos));
         }
+        if let Some(chats) = &self.chats {
+            chats.save(&mut config);
+        }
         Ok(config)
     }
 

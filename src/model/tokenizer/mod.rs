@@ -5,6 +5,7 @@
 
 mod alphabet;
 mod bytelevel;
+mod chat;
 mod folder;
 mod gguf;
 mod homemade;
@@ -27,6 +28,7 @@ mod vocab;
 use std::ops::Range;
 use std::sync::Arc;
 
+pub use chat::{Chats, DEFAULT, FILE as CHAT_FILE};
 pub use metadata::Gguf;
 pub use stream::Stream;
 pub use vocab::{Piece, Vocab};
@@ -59,12 +61,15 @@ pub struct Tokenizer {
     back: Vec<u32>,
     bos: Option<u32>,
     eos: Option<u32>,
+    /// None if its files have no chat template.
+    chats: Option<Arc<Chats>>,
 }
 
 impl Tokenizer {
     /// A tokenizer that adds nothing by itself.
     fn new(vocab: Arc<Vocab>, split: Arc<dyn Split>, origin: Origin) -> Self {
-        Self { vocab, split, origin: Arc::new(origin), front: Vec::new(), back: Vec::new(), bos: None, eos: None }
+        let (front, back) = (Vec::new(), Vec::new());
+        Self { vocab, split, origin: Arc::new(origin), front, back, bos: None, eos: None, chats: None }
     }
 
     /// The tokens of a text. `bos` decides whether it begins with the BOS token; without it the tokenizer's own rule

@@ -35,7 +35,7 @@ pub fn loss(decoder: &Decoder, examples: &Examples, whole: f64, dropout: Dropout
         None => vec![share(1.0); targets.len()],
         Some(counts) => counts.concat().into_iter().map(share).collect(),
     };
-    if decoder.config().logit_cap.is_none() {
+    if decoder.config().logit_cap.is_none() && decoder.config().logit_scale.is_none() {
         let unembed = &decoder.weights().unembed;
         return Ok(kernels::cross_entropy(&x, &unembed.weight, unembed.bias.as_ref(), &targets, &counts)?);
     }

@@ -33,6 +33,7 @@ pub use run::Run;
 
 use crate::base::net::EndpointOptions;
 use crate::model::cache::MeanOptions;
+use crate::model::chat::ChatOptions;
 use crate::model::generate::GenerateOptions;
 use crate::model::init::InitOptions;
 use crate::model::load::LoadOptions;
@@ -57,6 +58,7 @@ pub const OPTIONS: &[Group] = &[
     ("generate", fields::<GenerateOptions>),
     ("held_data", fields::<HeldData>),
     ("init_model", fields::<InitOptions>),
+    ("chat", fields::<ChatOptions>),
     ("input", fields::<InputOptions>),
     ("jacobian_lens", fields::<JacobianLensOptions>),
     ("judge_lens", fields::<JudgeLensOptions>),

@@ -15,7 +15,7 @@ use crate::report::{Item, Screen};
 use crate::script::engine::env::env;
 use crate::script::engine::options::taken;
 use crate::script::engine::show::Handle;
-use crate::script::engine::value::{Any, Fallible, Options, from_json};
+use crate::script::engine::value::{self, Any, Fallible, Options, from_json};
 
 impl Handle for Tokens {
     const NAME: &'static str = "Tokens";
@@ -89,6 +89,29 @@ pub mod methods {
     pub fn tokens(ctx: NativeCallContext, m: &mut Model, text: &str, options: Options) -> Fallible<Tokens> {
         let TokensOptions { bos } = taken(options)?;
         Ok(m.tokenizer()?.encode(text, bos, &env(&ctx)?.task).map_err(|e| e.about("text"))?)
+    }
+
+    /// Messages as the model was trained to read them: the chat template of its tokenizer, filled in. The result has the
+    /// special tokens that the template names, so calls that read tokens add none.
+    ///
+    /// Each message is a map with `role` and `content`, and what else the template reads. Fields come in alphabetical order
+    /// where a template writes a map as JSON.
+    ///
+    /// # Options
+    /// - [chat]
+    ///
+    /// # Example
+    /// ```
+    /// let words = ["hello", "user", "assistant"];
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 3, context: 8 }, #{ words: words });
+    /// let template = "{% for m in messages %}{{ m.role }} {{ m.content }} {% endfor %}{% if add_generation_prompt %}assistant{% endif %}";
+    /// m.chat([#{ role: "user", content: "hello" }], #{ template: template, answer: true }).text  //=> "user hello assistant"
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn chat(ctx: NativeCallContext, m: &mut Model, messages: Array, options: Options) -> Fallible<Tokens> {
+        let task = &env(&ctx)?.task;
+        let messages = value::json(&messages.into(), task).map_err(|e| e.about("messages"))?;
+        Ok(m.plain().chat(messages, &taken(options)?, task)?)
     }
 
     /// The text that tokens make; special ones are shown.

@@ -85,7 +85,10 @@ fn called(from: &WeightFrom) -> Option<&String> {
         | WeightFrom::HeadsIn(name)
         | WeightFrom::HeadRows(name)
         | WeightFrom::Flat(name) => Some(name),
-        WeightFrom::Rows { .. } | WeightFrom::Columns { .. } | WeightFrom::OfEachHead { .. } => None,
+        WeightFrom::Rows { .. }
+        | WeightFrom::Columns { .. }
+        | WeightFrom::OfEachHead { .. }
+        | WeightFrom::OfExpert { .. } => None,
     }
 }
 

@@ -1,0 +1,243 @@
+//! A mixture of experts: the router's probabilities, and the MLPs of the experts that it chooses for each token.
+
+use candle_core::D;
+
+use super::flow::{Flow, Step};
+use super::{Decoder, linear};
+use crate::base::{Result, Task};
+use crate::model::config::{ClampedGate, Experts};
+use crate::model::site::SiteKind;
+use crate::model::weights::{Mixture, Mlp};
+use crate::tensor::normalise::softmax;
+use crate::tensor::{DType, Tensor};
+
+impl Decoder {
+    /// What the experts write for each token of x `[.., d_model]`. Only those that the router chooses are computed.
+    pub(super) fn mixture(
+        &self,
+        flow: &mut Flow,
+        layer: usize,
+        (mixture, experts): (&Mixture, &Experts),
+        x: &Tensor,
+    ) -> Step<Tensor> {
+        // As published models have it, probabilities are in f32 at least: rounded ones would be equal.
+        let scores = linear(flow.task, x, &mixture.router)?;
+        let wide = if scores.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
+        let shares = flow.see(SiteKind::Router, layer, softmax(&scores.to_dtype(wide)?, -1)?)?;
+        let rows = kernels::reshape(x, &[x.elem_count() / self.config.d_model, self.config.d_model])?;
+        let shares = shares.reshape((rows.dim(0)?, experts.count))?;
+        let mut out = self.of_chosen(&rows, &shares, mixture, experts, flow.task)?;
+        if let Some(shared) = &mixture.shared {
+            let gate = sigmoid(&linear(flow.task, &rows, &shared.gate)?)?;
+            out = (out + self.expert(&rows, &shared.mlp, experts, flow.task)?.broadcast_mul(&gate)?)?;
+        }
+        Ok(kernels::reshape(&out, x.dims())?)
+    }
+
+    /// The sum of what the chosen experts write, each times its share: `[tokens, d_model]`.
+    fn of_chosen(
+        &self,
+        rows: &Tensor,
+        shares: &Tensor,
+        mixture: &Mixture,
+        experts: &Experts,
+        task: &Task,
+    ) -> Result<Tensor> {
+        let (tokens, d) = rows.dims2()?;
+        let routes = Routes::new(shares, experts)?;
+        let mut written = Vec::new();
+        for (expert, readers) in mixture.experts.iter().zip(&routes.readers).filter(|(_, readers)| !readers.is_empty())
+        {
+            task.check()?;
+            let read = rows.index_select(&Tensor::new(readers.as_slice(), rows.device())?, 0)?;
+            written.push(self.expert(&read, expert, experts, task)?);
+        }
+        let each = (tokens, experts.chosen);
+        let places = Tensor::from_vec(routes.places, tokens * experts.chosen, rows.device())?;
+        let written = Tensor::cat(&written, 0)?.index_select(&places, 0)?.reshape((tokens, experts.chosen, d))?;
+        let mut weights = shares.gather(&Tensor::from_vec(routes.chosen, each, rows.device())?, 1)?;
+        if experts.renormalised {
+            weights = weights.broadcast_div(&weights.sum_keepdim(1)?)?;
+        }
+        Ok(written.broadcast_mul(&weights.to_dtype(rows.dtype())?.unsqueeze(D::Minus1)?)?.sum(1)?)
+    }
+
+    /// The MLP of one expert on some tokens: `[tokens, d_model]`.
+    fn expert(&self, x: &Tensor, mlp: &Mlp, experts: &Experts, task: &Task) -> Result<Tensor> {
+        let up = linear(task, x, &mlp.up)?;
+        let gate = mlp.gate.as_ref().map(|gate| linear(task, x, gate)).transpose()?;
+        let hidden = match (gate, experts.clamped) {
+            (Some(gate), Some(clamped)) => clamped_gate(&gate, &up, clamped)?,
+            (Some(gate), None) => kernels::activate_gated(&gate, &up, self.config.act)?,
+            (None, _) => kernels::activate(&up, self.config.act)?,
+        };
+        linear(task, &hidden, &mlp.down)
+    }
+}
+
+fn clamped_gate(gate: &Tensor, up: &Tensor, ClampedGate { limit, slope }: ClampedGate) -> Result<Tensor> {
+    let (gate, up) = (gate.minimum(limit)?, up.clamp(-limit, limit)?);
+    let opened = (&gate * sigmoid(&(&gate * slope)?)?)?;
+    Ok((opened * (up + 1.0)?)?)
+}
+
+fn sigmoid(x: &Tensor) -> Result<Tensor> {
+    Ok((x.neg()?.exp()? + 1.0)?.recip()?)
+}
+
+/// Which experts read which tokens.
+struct Routes {
+    /// Of each expert, the tokens that it reads, in ascending order.
+    readers: Vec<Vec<u32>>,
+    /// Of each token, the experts that read it, in ascending order: so sums are the same whatever else is computed.
+    chosen: Vec<u32>,
+    /// Of each token and each of its experts, the row in the results of all experts, one expert after the other.
+    places: Vec<u32>,
+}
+
+impl Routes {
+    /// The experts with the highest shares, `[tokens, experts]`; of equal ones the first.
+    fn new(shares: &Tensor, experts: &Experts) -> Result<Self> {
+        let shares = shares.detach().to_dtype(DType::F32)?.to_vec2::<f32>()?;
+        let mut readers = vec![Vec::new(); experts.count];
+        let (mut chosen, mut ranks) = (Vec::new(), Vec::new());
+        for (token, shares) in shares.iter().enumerate() {
+            let mut order: Vec<usize> = (0..shares.len()).collect();
+            order.sort_by(|a, b| shares[*b].total_cmp(&shares[*a]));
+            order.truncate(experts.chosen);
+            order.sort_unstable();
+            for expert in order {
+                ranks.push(readers[expert].len());
+                readers[expert].push(token as u32);
+                chosen.push(expert as u32);
+            }
+        }
+        let mut first = 0;
+        let starts: Vec<usize> = readers
+            .iter()
+            .map(|readers| {
+                first += readers.len();
+                first - readers.len()
+            })
+            .collect();
+        let places = chosen.iter().zip(ranks).map(|(expert, rank)| (starts[*expert as usize] + rank) as u32).collect();
+        Ok(Self { readers, chosen, places })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Task;
+    use crate::model::batch::Batch;
+    use crate::model::config::Config;
+    use crate::model::fixtures::{configs, decoder};
+    use crate::model::hooks::{At, Hooks};
+    use crate::model::run::Ask;
+    use crate::model::site::{Place, Site, select};
+    use crate::tensor::Device;
+
+    fn mixed() -> Config {
+        configs().into_iter().find(|config| config.experts.is_some()).unwrap()
+    }
+
+    #[test]
+    fn the_most_likely_experts_read_a_token_and_of_equal_ones_the_first() {
+        let experts = mixed().experts.unwrap();
+        let shares = Tensor::new(&[[0.1_f32, 0.4, 0.2, 0.3], [0.25; 4], [0.0, 0.5, 0.5, 0.0]], &Device::Cpu).unwrap();
+        let routes = Routes::new(&shares, &experts).unwrap();
+        assert_eq!(routes.chosen, [1, 3, 0, 1, 1, 2]);
+        assert_eq!(routes.readers, [vec![1], vec![0, 1, 2], vec![2], vec![0]]);
+        // Expert 0 has row 0, expert 1 rows 1 to 3, expert 2 row 4, expert 3 row 5.
+        assert_eq!(routes.places, [1, 5, 0, 2, 3, 4]);
+    }
+
+    #[test]
+    fn the_output_is_the_weighted_sum_of_whole_mlps() {
+        let model = decoder(mixed(), DType::F64);
+        let (experts, mixture) = (model.config().experts.clone().unwrap(), &model.weights().blocks[1]);
+        let mixture = mixture.mixture.as_ref().unwrap();
+        let task = Task::default();
+        let batch = Batch::new(vec![vec![1, 4, 2, 0, 3], vec![2, 2, 7]]).unwrap();
+        let places: Vec<Place> = ["mlp_in.1", "router.1", "mlp_out.1"]
+            .iter()
+            .flat_map(|name| select(model.config(), name).unwrap())
+            .collect();
+        let cache = model.cache(&batch, Ask { places: places.clone(), ..Ask::default() }, &task).unwrap();
+        let [x, shares, found] = [0, 1, 2].map(|at| cache.at(places[at]).unwrap().get(0).unwrap());
+        let all: Vec<Tensor> =
+            mixture.experts.iter().map(|mlp| model.expert(&x, mlp, &experts, &task).unwrap()).collect();
+        let shared = mixture.shared.as_ref().unwrap();
+        let gate = sigmoid(&linear(&task, &x, &shared.gate).unwrap()).unwrap();
+        let beside = model.expert(&x, &shared.mlp, &experts, &task).unwrap().broadcast_mul(&gate).unwrap();
+        for token in 0..5 {
+            let shares: Vec<f64> = shares.get(token).unwrap().to_vec1().unwrap();
+            assert!((shares.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+            let mut order: Vec<usize> = (0..4).collect();
+            order.sort_by(|a, b| shares[*b].total_cmp(&shares[*a]));
+            let sum: f64 = order[..experts.chosen].iter().map(|expert| shares[*expert]).sum();
+            let mut expected = beside.get(token).unwrap();
+            for expert in &order[..experts.chosen] {
+                expected = (expected + (all[*expert].get(token).unwrap() * (shares[*expert] / sum)).unwrap()).unwrap();
+            }
+            let off = (expected - found.get(token).unwrap()).unwrap().abs().unwrap().max_all().unwrap();
+            assert!(off.to_scalar::<f64>().unwrap() < 1e-12);
+        }
+    }
+
+    /// Gives all to one expert at `router.1`, and records what its layer writes.
+    struct Only(usize, Option<Tensor>);
+
+    impl Hooks for Only {
+        fn wants(&self, site: Site) -> bool {
+            site.layer == 1 && matches!(site.kind, SiteKind::Router | SiteKind::MlpOut | SiteKind::MlpIn)
+        }
+
+        fn on(&mut self, at: &At, x: &Tensor) -> Result<Option<Tensor>> {
+            match at.site.kind {
+                SiteKind::Router => {
+                    let mut one = vec![0.0_f64; x.dim(2)?];
+                    one[self.0] = 1.0;
+                    Ok(Some(Tensor::new(one, x.device())?.broadcast_as(x.shape())?.contiguous()?))
+                }
+                SiteKind::MlpIn => {
+                    self.1 = Some(x.clone());
+                    Ok(None)
+                }
+                _ => {
+                    self.1 = Some((x - self.1.take().expect("the input comes first"))?);
+                    Ok(None)
+                }
+            }
+        }
+
+        fn last(&self) -> Option<Site> {
+            Some(Site::new(SiteKind::MlpOut, 1))
+        }
+    }
+
+    #[test]
+    fn a_hook_at_the_router_changes_which_experts_are_chosen_and_their_weights() {
+        let model = decoder(mixed(), DType::F64);
+        let batch = Batch::new(vec![vec![1, 4, 2]]).unwrap();
+        let task = Task::default();
+        let of = |expert| {
+            let mut only = Only(expert, None);
+            let pass =
+                super::super::Pass { hooks: &mut only, past: None, logits: super::super::Logits::Last, task: &task };
+            assert!(model.forward(&batch, pass).unwrap().is_none());
+            only.1.unwrap().get(0).unwrap()
+        };
+        let place = select(model.config(), "mlp_in.1").unwrap()[0];
+        let x = model.cache(&batch, Ask { places: vec![place], ..Ask::default() }, &task).unwrap().at(place).unwrap();
+        let x = x.get(0).unwrap();
+        let mixture = model.weights().blocks[1].mixture.as_ref().unwrap();
+        let alone = |expert: usize| {
+            model.expert(&x, &mixture.experts[expert], model.config().experts.as_ref().unwrap(), &task).unwrap()
+        };
+        let difference = (of(3) - of(0)).unwrap();
+        let expected = (alone(3) - alone(0)).unwrap();
+        let off = (difference - expected).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap();
+        assert!(off < 1e-12, "{off}");
+    }
+}

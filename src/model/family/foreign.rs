@@ -1,0 +1,72 @@
+//! Families that are not computed here, with what they have that no config of ours can say.
+
+use crate::base::Error;
+use crate::base::names::nearest;
+use crate::err;
+
+const DELTA: &str = "gated delta nets (linear attention with a recurrent state)";
+const SPACE: &str = "state spaces (layers with a recurrent state)";
+const LATENT: &str = "latent attention (compressed keys and values)";
+const PER_LAYER: &str = "embeddings of every layer, and layers that share keys and values";
+const PICTURES: &str = "a part for pictures";
+
+/// By name in config.json, as transformers spells it.
+const FOREIGN: &[(&str, &str)] = &[
+    ("bloom", "attention with biases by distance (ALiBi)"),
+    ("deepseek_v2", LATENT),
+    ("deepseek_v3", LATENT),
+    ("falcon_h1", SPACE),
+    ("falcon_mamba", SPACE),
+    ("gemma3", "a part for pictures; its text part alone, `gemma3_text`, is"),
+    ("gemma3n", PER_LAYER),
+    ("gemma3n_text", PER_LAYER),
+    ("gemma4", PER_LAYER),
+    ("gemma4_text", PER_LAYER),
+    ("granitemoehybrid", SPACE),
+    ("jamba", SPACE),
+    ("llama4", "attention in chunks"),
+    ("llama4_text", "attention in chunks"),
+    ("mamba", SPACE),
+    ("mamba2", SPACE),
+    ("mistral3", PICTURES),
+    ("nemotron_h", SPACE),
+    ("qwen2_5_vl", PICTURES),
+    ("qwen2_vl", PICTURES),
+    ("qwen3_5", DELTA),
+    ("qwen3_5_moe", DELTA),
+    ("qwen3_5_moe_text", DELTA),
+    ("qwen3_5_text", DELTA),
+    ("qwen3_next", DELTA),
+    ("qwen3_vl", PICTURES),
+    ("t5", "an encoder beside the decoder"),
+];
+
+/// The error about a family that is not among the known ones.
+pub fn refused(found: &str, known: &[&str]) -> Error {
+    let families = format!("families are {}", known.join(" "));
+    if let Some((_, lacks)) = FOREIGN.iter().find(|(name, _)| *name == found) {
+        return err!(Format, "models of the family `{found}` need what is not implemented here: {lacks}")
+            .hint(families);
+    }
+    let near = nearest(found, known.iter().copied()).map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
+    err!(Format, "the family `{found}` of the config.json is not known").hint(format!("{near}{families}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_foreign_family_is_refused_with_what_is_missing() {
+        assert!(FOREIGN.is_sorted());
+        let known = super::super::known();
+        assert!(FOREIGN.iter().all(|(name, _)| !known.contains(name)));
+        let error = refused("qwen3_5", &known);
+        assert_eq!(
+            error.message,
+            "models of the family `qwen3_5` need what is not implemented here: gated delta nets (linear attention with a \
+             recurrent state)"
+        );
+        assert!(error.hint.unwrap().starts_with("families are gemma gemma2 "));
+    }
+}

@@ -1,0 +1,91 @@
+//! Qwen 1.5 and 2 with experts (Yang et al. 2024): as Qwen 2, with an expert that reads every token beside the chosen ones.
+
+use super::common::{Common, kv_heads, windows, with_head_size};
+use super::keys::Keys;
+use super::names::{Line, Theirs::*};
+use super::{Family, llama_names, rope};
+use crate::base::Result;
+use crate::err;
+use crate::model::config::{Config, Experts, NormKind};
+
+pub(super) const FAMILY: Family = Family {
+    name: "qwen2_moe",
+    read,
+    names: &[EXPERTS, llama_names::MLP_NORM, llama_names::NAMES],
+    ignored: llama_names::IGNORED,
+};
+
+const COMMON: Common = sized("qwen2_moe", 16, 5632);
+
+/// transformers' defaults for Qwen 2 and 3 with experts alike.
+pub(super) const fn sized(family: &'static str, heads: usize, d_mlp: usize) -> Common {
+    Common {
+        vocab: 151_936,
+        d_model: ("hidden_size", 2048),
+        layers: ("num_hidden_layers", 24),
+        heads: ("num_attention_heads", heads),
+        d_mlp: ("intermediate_size", Some(d_mlp)),
+        context: ("max_position_embeddings", 32768),
+        ..Common::modern(family, NormKind::Rms)
+    }
+}
+
+/// Those of Qwen 3 lack a shared expert.
+pub(super) const EXPERTS: &[Line] = &[
+    ("blocks.*.mlp.router", Same("model.layers.*.mlp.gate")),
+    ("blocks.*.mlp.experts.#.gate", Same("model.layers.*.mlp.experts.#.gate_proj")),
+    ("blocks.*.mlp.experts.#.up", Same("model.layers.*.mlp.experts.#.up_proj")),
+    ("blocks.*.mlp.experts.#.down", Same("model.layers.*.mlp.experts.#.down_proj")),
+    ("blocks.*.mlp.shared_gate", Same("model.layers.*.mlp.shared_expert_gate")),
+    ("blocks.*.mlp.shared.gate", Same("model.layers.*.mlp.shared_expert.gate_proj")),
+    ("blocks.*.mlp.shared.up", Same("model.layers.*.mlp.shared_expert.up_proj")),
+    ("blocks.*.mlp.shared.down", Same("model.layers.*.mlp.shared_expert.down_proj")),
+];
+
+fn read(keys: &mut Keys) -> Result<Config> {
+    let config = COMMON.read(keys)?;
+    let kv_heads = kv_heads(keys, &config, Some(16))?;
+    let first = keys.size("max_window_layers", 28)?;
+    let stated = keys.maybe_size("sliding_window", Some(4096))?;
+    let window = if keys.flag("use_sliding_window", false)? { stated } else { None };
+    let windows = windows(keys, config.layers, window, |layer| layer % 2 == 0 && layer < first)?;
+    let shared = Some(keys.size("shared_expert_intermediate_size", 5632)?);
+    let experts = experts(keys, &config, (60, 4, 1408), shared)?;
+    let qkv_bias = keys.flag("qkv_bias", true)?;
+    let config = Config { kv_heads, gated: true, experts, windows, qkv_bias, ..config };
+    let config = with_head_size(config, keys.maybe_size("head_dim", None)?);
+    rope::WHOLE_HEAD.read(keys, config)
+}
+
+/// The experts, if any layer has them. `(count, chosen, d_mlp)` are the defaults.
+pub(super) fn experts(
+    keys: &mut Keys,
+    config: &Config,
+    (count, chosen, d_mlp): (usize, usize, usize),
+    shared: Option<usize>,
+) -> Result<Option<Experts>> {
+    let listed = keys.sizes("mlp_only_layers")?.unwrap_or_default();
+    let step = keys.size("decoder_sparse_step", 1)?;
+    if step == 0 {
+        return Err(err!(Format, "expected `decoder_sparse_step` of at least 1, found 0"));
+    }
+    // transformers writes the number of Qwen 3's experts under another name than published configs have.
+    let count = match keys.maybe_size("num_local_experts", None)? {
+        Some(count) => {
+            keys.only("num_experts", count)?;
+            count
+        }
+        None => keys.size("num_experts", count)?,
+    };
+    let is_plain = |layer: &usize| listed.contains(layer) || !(layer + 1).is_multiple_of(step);
+    let experts = Experts {
+        count,
+        chosen: keys.size("num_experts_per_tok", chosen)?,
+        d_mlp: keys.size("moe_intermediate_size", d_mlp)?,
+        renormalised: keys.flag("norm_topk_prob", false)?,
+        shared,
+        plain: (0..config.layers).filter(is_plain).collect(),
+        clamped: None,
+    };
+    Ok((experts.count > 0 && experts.plain.len() < config.layers).then_some(experts))
+}
