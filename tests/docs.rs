@@ -64,7 +64,7 @@ fn every_example_comes_to_its_value() {
     assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
 }
 
-/// The integer literals of every example's own calls, all written as floats: the values stay the same.
+/// Every integer literal of every example's own calls, written as a float: the values stay the same.
 #[test]
 fn one_and_one_point_zero_are_alike() {
     let docs = docs();
@@ -74,17 +74,18 @@ fn one_and_one_point_zero_are_alike() {
         for entry in docs.own().filter(|e| !e.doc.example.is_empty() && !e.scripted) {
             let example = example(entry);
             let places = numeric_arguments(&example, entry);
-            if places.is_empty() {
-                continue;
+            tried += places.len();
+            let complaints_of = |places: &[usize]| {
+                let mut written = example.clone();
+                places.iter().rev().for_each(|at| written.insert_str(*at, ".0"));
+                let folder = tempfile::tempdir().unwrap();
+                let name = format!("{} with floats at {places:?}", entry.path());
+                support::run_stated(&mut support::session(folder.path()), &name, &written)
+            };
+            // All at once is the same as one after the other, but for what is a number of another kind without any integer.
+            if !places.is_empty() && !complaints_of(&places).is_empty() {
+                complaints.extend(places.iter().flat_map(|at| complaints_of(&[*at])));
             }
-            let mut written = example;
-            for at in places.into_iter().rev() {
-                written.insert_str(at, ".0");
-                tried += 1;
-            }
-            let folder = tempfile::tempdir().unwrap();
-            let mut session = support::session(folder.path());
-            complaints.extend(support::run_stated(&mut session, &format!("{} with floats", entry.path()), &written));
         }
         assert!(tried > 0, "no numeric argument was found");
         complaints

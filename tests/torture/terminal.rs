@@ -139,19 +139,22 @@ impl Terminal {
 
     /// Waits until the cursor stands after an empty prompt.
     pub fn prompt(&self) {
-        self.wait("an empty prompt", |screen, (row, column)| {
-            column == 2 && screen.lines().nth(row.into()).is_some_and(|line| line.trim_end() == ">")
-        });
+        self.wait("an empty prompt", |_, (line, column)| column == 2 && line.trim_end() == ">");
     }
 
-    fn wait(&self, what: &str, test: impl Fn(&str, (u16, u16)) -> bool) {
+    /// Waits until the test holds of the screen, and of the row and the column of the cursor.
+    fn wait(&self, what: &str, test: impl Fn(&str, (&str, u16)) -> bool) {
         let start = Instant::now();
         loop {
-            let (screen, cursor) = {
+            let (screen, line, column) = {
                 let seen = self.seen.lock().unwrap();
-                (seen.screen.screen().contents(), seen.screen.screen().cursor_position())
+                let screen = seen.screen.screen();
+                let (row, column) = screen.cursor_position();
+                // Of the contents, lines that are wrapped are one, so that they are not counted in rows.
+                let line = screen.rows(0, COLUMNS.get()).nth(row.into()).unwrap_or_default();
+                (screen.contents(), line, column)
             };
-            if test(&screen, cursor) {
+            if test(&screen, (&line, column)) {
                 return;
             }
             assert!(start.elapsed() < DEADLINE, "waited in vain for {what}; the screen is\n{screen}");

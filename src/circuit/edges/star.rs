@@ -115,7 +115,7 @@ impl<'a> Star<'a> {
             decoder.port((kind, layer), &heads, &read, columns, task)
         };
         let [q, k, v] = [of(SiteKind::Q, stream)?, of(SiteKind::K, stream)?, of(SiteKind::V, stream)?];
-        let z = decoder.attended(layer, [&q, &k, &v], columns, task)?;
+        let z = decoder.attended((layer, &heads), [&q, &k, &v], columns, task)?;
         let slopes = self.slopes(Some(layer));
         let gradients = slopes.iter().map(|slope| slope.gradients.at(whole(SiteKind::Z, layer)));
         let gradients = gradients.collect::<Result<Vec<_>>>()?;
@@ -123,8 +123,8 @@ impl<'a> Star<'a> {
         for sender in self.wiring.before(query).filter(|sender| moving[*sender]) {
             task.check()?;
             let cut = (stream + self.shifts.get(sender)?.to_dtype(stream.dtype())?)?;
-            let with_query = decoder.attended(layer, [&of(SiteKind::Q, &cut)?, &k, &v], columns, task)?;
-            let with_key = decoder.attended(layer, [&q, &of(SiteKind::K, &cut)?, &v], columns, task)?;
+            let with_query = decoder.attended((layer, &heads), [&of(SiteKind::Q, &cut)?, &k, &v], columns, task)?;
+            let with_key = decoder.attended((layer, &heads), [&q, &of(SiteKind::K, &cut)?, &v], columns, task)?;
             for (first, changed) in [(query, with_query), (key, with_key)] {
                 let change = wide(&(changed - &z)?)?;
                 for gradient in &gradients {

@@ -98,27 +98,43 @@ impl Decoder {
         let reach = Reach { causal, window, past: flow.columns.start, gap: gap.as_ref() };
         flow.task.check()?;
         if !flow.wants(SiteKind::Scores, layer) && !flow.wants(SiteKind::Pattern, layer) {
-            return Ok(self.attended_by(layer, [q, k, v], &reach)?);
+            return Ok(self.attended_by(layer, None, [q, k, v], &reach)?);
         }
         let scores = flow.see(SiteKind::Scores, layer, kernels::scores(q, k, scale, cap)?)?;
-        let pattern = flow.see(SiteKind::Pattern, layer, self.pattern(layer, &scores, &reach)?)?;
+        let pattern = flow.see(SiteKind::Pattern, layer, self.pattern(layer, None, &scores, &reach)?)?;
         Ok(kernels::mix(&pattern, v)?)
     }
 
-    /// The same where nobody looks at scores and pattern.
-    pub(super) fn attended_by(&self, layer: usize, [q, k, v]: [&Tensor; 3], reach: &Reach) -> Result<Tensor> {
+    /// The same where nobody looks at scores and pattern, of some heads or of all.
+    pub(super) fn attended_by(
+        &self,
+        layer: usize,
+        heads: Option<&[usize]>,
+        [q, k, v]: [&Tensor; 3],
+        reach: &Reach,
+    ) -> Result<Tensor> {
         let (scale, cap) = (self.config.score_scale_of(layer), self.config.score_cap);
         if !self.config.sinks {
             return Ok(kernels::attention(q, k, v, scale, cap, reach)?);
         }
-        Ok(kernels::mix(&self.pattern(layer, &kernels::scores(q, k, scale, cap)?, reach)?, v)?)
+        Ok(kernels::mix(&self.pattern(layer, heads, &kernels::scores(q, k, scale, cap)?, reach)?, v)?)
     }
 
     /// The softmax of scores over the keys that a query attends to, and the head's sink where it has one.
-    pub(super) fn pattern(&self, layer: usize, scores: &Tensor, reach: &Reach) -> Result<Tensor> {
-        Ok(match &self.block_at(layer)?.attn.sinks {
-            Some(sinks) => kernels::pattern_with_sinks(scores, reach, sinks)?,
-            None => kernels::pattern(scores, reach)?,
+    pub(super) fn pattern(
+        &self,
+        layer: usize,
+        heads: Option<&[usize]>,
+        scores: &Tensor,
+        reach: &Reach,
+    ) -> Result<Tensor> {
+        Ok(match (&self.block_at(layer)?.attn.sinks, heads) {
+            (None, _) => kernels::pattern(scores, reach)?,
+            (Some(sinks), None) => kernels::pattern_with_sinks(scores, reach, sinks)?,
+            (Some(sinks), Some(heads)) => {
+                let heads = Tensor::new(heads.iter().map(|head| *head as u32).collect::<Vec<_>>(), sinks.device())?;
+                kernels::pattern_with_sinks(scores, reach, &sinks.index_select(&heads, 0)?)?
+            }
         })
     }
 

@@ -118,12 +118,19 @@ impl Decoder {
         Ok(by_head.matmul(&maps)?.reshape((heads, rows, width, d))?)
     }
 
-    /// What attention makes of queries, keys and values of some heads: `[rows, pos, heads, d_head]`. Queries begin at the
-    /// first of the columns, keys and values at 0.
-    pub fn attended(&self, layer: usize, [q, k, v]: [&Tensor; 3], columns: Columns, task: &Task) -> Result<Tensor> {
+    /// What attention makes of queries, keys and values of some heads of a layer: `[rows, pos, heads, d_head]`. Queries begin
+    /// at the first of the columns, keys and values at 0.
+    pub fn attended(
+        &self,
+        (layer, heads): (usize, &[usize]),
+        [q, k, v]: [&Tensor; 3],
+        columns: Columns,
+        task: &Task,
+    ) -> Result<Tensor> {
         task.check()?;
         let (causal, window) = (self.config.causal, self.config.window(layer));
-        self.attended_by(layer, [q, k, v], &Reach { causal, window, past: columns.first, gap: columns.gap })
+        let reach = Reach { causal, window, past: columns.first, gap: columns.gap };
+        self.attended_by(layer, Some(heads), [q, k, v], &reach)
     }
 
     /// What some heads write together, without the bias: `[rows, pos, d_model]` from `[rows, pos, heads, d_head]`.

@@ -186,7 +186,7 @@ impl Decoder {
         task.check()?;
         let z = match &rows.places {
             Some(places) => asking.of_changed((&q, &k, &v), &rows.read, places)?,
-            None => self.attended_by(layer, [&q, &k, &v], &asking.reach)?,
+            None => self.attended_by(layer, None, [&q, &k, &v], &asking.reach)?,
         };
         let attn = self.scaled_write(linear(task, &heads_joined(&z)?, &block.attn.o)?)?;
         let order = self.config.order;
@@ -262,7 +262,7 @@ impl Asking<'_> {
             scores = ((scores / cap)?.tanh()? * cap)?;
         }
         let scores = scores.reshape((variants, columns, heads))?.transpose(1, 2)?.contiguous()?;
-        let pattern = self.model.pattern(self.layer, &scores.unsqueeze(2)?, &self.reach)?.squeeze(2)?;
+        let pattern = self.model.pattern(self.layer, None, &scores.unsqueeze(2)?, &self.reach)?.squeeze(2)?;
 
         let by_head = pattern.reshape((variants, shared, sharing, columns))?.transpose(0, 1)?.contiguous()?;
         let by_head = by_head.reshape((shared, variants * sharing, columns))?;

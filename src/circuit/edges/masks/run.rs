@@ -35,7 +35,8 @@ impl Texts<'_> {
             let (q, k, v) = (port(Port::Q, SiteKind::Q)?, port(Port::K, SiteKind::K)?, port(Port::V, SiteKind::V)?);
             let gap = self.gap(1);
             let columns = Columns { gap: gap.as_ref(), ..Columns::default() };
-            let z = decoder.attended(layer, [&q, &k, &v], columns, task)?;
+            let heads: Vec<usize> = (0..wiring.heads).collect();
+            let z = decoder.attended((layer, &heads), [&q, &k, &v], columns, task)?;
             written.add(decoder.each_head_out(layer, &z)?, &self.clean.outputs)?;
             if let Some(receiver) = wiring.receiver(Receiver::Mlp { layer }) {
                 let x = self.read(wiring, receiver..receiver + 1, &written, masks)?.squeeze(0)?;

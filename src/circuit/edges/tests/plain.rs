@@ -57,11 +57,12 @@ fn plain(texts: &Texts, other: &Tensor, kept: &[bool], task: &Task) -> Vec<f64> 
                 let kind = [SiteKind::Q, SiteKind::K, SiteKind::V][port as usize];
                 model.port((kind, layer), &[head], &x, columns, task).unwrap()
             });
-            let z = model.attended(layer, [&q, &k, &v], columns, task).unwrap();
+            let z = model.attended((layer, &[head]), [&q, &k, &v], columns, task).unwrap();
             own.push(model.heads_out(layer, &[head], &z, task).unwrap());
         }
         if let Some(bias) = &model.weights().blocks[layer].attn.o.bias {
-            constant = constant.broadcast_add(bias).unwrap();
+            let scale = model.config().write_scale.unwrap_or(1.0);
+            constant = constant.broadcast_add(&(bias * scale).unwrap()).unwrap();
         }
         if let Some(mlp) = mlp {
             let x = before.unwrap_or_else(|| read(&own, &constant, mlp));

@@ -60,7 +60,7 @@ impl Wave<'_> {
             }
             let [q, k, v] = Port::ALL.map(|port| self.assembled((layer, port), &heads, extent, &made));
             let columns = Columns { first: texts.first(extent), gap: gap.as_ref() };
-            let z = texts.decoder.attended(layer, [&q?, &k?, &v?], columns, task)?;
+            let z = texts.decoder.attended((layer, &heads), [&q?, &k?, &v?], columns, task)?;
             for group in self.alike(layer, &heads) {
                 let each = group.iter().filter_map(|head| heads.iter().position(|known| known == head));
                 let z = if group.len() == heads.len() { z.clone() } else { picked(&z, each)? };
