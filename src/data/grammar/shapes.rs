@@ -4,6 +4,7 @@
 //! A model that has read a hundred templates of a task is surer of these than of others. Of derived ones no two need be alike, so
 //! that only the mechanism is worth learning. A template that has a held-out one in it is thrown away.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
@@ -40,6 +41,15 @@ static HELD: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
     let all = lists.into_iter().chain(RELATIONS.map(|relation| facts::SECTIONS.list(relation)));
     all.flat_map(|list| list.iter().enumerate().filter(|(at, _)| is_held(*at)).map(|(_, template)| *template)).collect()
 });
+
+/// A template of a task with its number: a derived one, where this sentence has such, or one of the list.
+pub fn drawn(pen: &mut Pen, task: &str, list: &[&'static str]) -> (usize, Cow<'static, str>) {
+    if pen.is_shaped() {
+        return (NUMBER, template(pen, task).into());
+    }
+    let number = pen.index(list);
+    (number, list.get(number).copied().unwrap_or_default().into())
+}
 
 /// A template of a task, by the name of its phrase.
 pub fn template(pen: &mut Pen, task: &str) -> String {

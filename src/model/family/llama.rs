@@ -21,7 +21,7 @@ const COMMON: Common = Common {
     ..Common::modern("llama", NormKind::Rms)
 };
 
-fn read(keys: &mut Keys) -> Result<Config> {
+pub(super) fn read(keys: &mut Keys) -> Result<Config> {
     let config = COMMON.read(keys)?;
     let kv_heads = kv_heads(keys, &config, None)?;
     let biases = keys.flag("attention_bias", false)?;

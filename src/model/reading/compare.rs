@@ -126,8 +126,7 @@ fn difference(cache: &Cache, place: Place, a: &Tensor, b: &Tensor, task: &Task) 
             sums.add(&floats(&a.get(piece)?)?, &floats(&b.get(piece)?)?);
         }
     }
-    let relative = if sums.apart == 0.0 { 0.0 } else { (sums.apart / sums.aa).sqrt() };
-    Ok(Difference { place, largest: sums.largest, relative, cosine: sums.ab / (sums.aa * sums.bb).sqrt() })
+    Ok(Difference { place, largest: sums.largest, relative: sums.relative(), cosine: sums.cosine() })
 }
 
 /// The activations of one text, without padding.
@@ -161,6 +160,16 @@ pub(super) struct Sums {
 }
 
 impl Sums {
+    /// |a - b| / |a|; 0 where both are zero.
+    pub fn relative(&self) -> f64 {
+        if self.apart == 0.0 { 0.0 } else { (self.apart / self.aa).sqrt() }
+    }
+
+    /// a . b / (|a| |b|); NaN where one of them is zero.
+    pub fn cosine(&self) -> f64 {
+        self.ab / (self.aa * self.bb).sqrt()
+    }
+
     pub fn add(&mut self, a: &[f64], b: &[f64]) {
         for (a, b) in a.iter().zip(b) {
             // Equal infinities have no difference, though their subtraction gives NaN.

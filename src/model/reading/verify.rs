@@ -219,10 +219,14 @@ fn compared(
             sums.add(&theirs, &ours);
         }
     }
-    let Sums { largest, apart, aa, bb, ab } = sums;
-    let relative = if apart == 0.0 { 0.0 } else { (apart / aa).sqrt() };
-    let cosine = ab / (aa * bb).sqrt();
-    Ok(Ok(Compared { name: name.into(), theirs: aa.sqrt(), ours: bb.sqrt(), cosine, largest, relative }))
+    Ok(Ok(Compared {
+        name: name.into(),
+        theirs: sums.aa.sqrt(),
+        ours: sums.bb.sqrt(),
+        cosine: sums.cosine(),
+        largest: sums.largest,
+        relative: sums.relative(),
+    }))
 }
 
 /// The outcome of all activations of a dump.

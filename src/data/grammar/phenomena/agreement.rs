@@ -82,20 +82,9 @@ pub fn write(pen: &mut Pen, template: &str, nouns: &Nouns) {
 }
 
 pub fn clause(pen: &mut Pen) {
-    let nouns = match pen.is_shaped() {
-        true => {
-            let template = shapes::template(pen, "agreement");
-            let nouns = nouns(pen, shapes::NUMBER);
-            write(pen, &template, &nouns);
-            nouns
-        }
-        false => {
-            let template = pen.index(&TEMPLATES);
-            let nouns = nouns(pen, template);
-            write(pen, TEMPLATES.get(template).copied().unwrap_or_default(), &nouns);
-            nouns
-        }
-    };
+    let (number, template) = shapes::drawn(pen, "agreement", &TEMPLATES);
+    let nouns = nouns(pen, number);
+    write(pen, &template, &nouns);
     let rest = VERBS.get(nouns.verb).map_or("", |verb| pen.word(verb.2));
     pen.out.push(" ");
     pen.out.push(rest);

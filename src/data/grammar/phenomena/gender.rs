@@ -67,12 +67,7 @@ pub fn write(pen: &mut Pen, template: &str, person: &Person) {
 }
 
 pub fn clause(pen: &mut Pen) {
-    if pen.is_shaped() {
-        let template = shapes::template(pen, "gender");
-        let person = person(pen, shapes::NUMBER);
-        return write(pen, &template, &person);
-    }
-    let template = pen.index(&TEMPLATES);
-    let person = person(pen, template);
-    write(pen, TEMPLATES.get(template).copied().unwrap_or_default(), &person);
+    let (number, template) = shapes::drawn(pen, "gender", &TEMPLATES);
+    let person = person(pen, number);
+    write(pen, &template, &person);
 }

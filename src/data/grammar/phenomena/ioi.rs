@@ -60,20 +60,14 @@ pub fn write(pen: &mut Pen, template: &str, cast: &Cast) {
 const IN_HALVES: usize = 70;
 
 pub fn clause(pen: &mut Pen) {
-    if pen.is_shaped() {
-        let template = shapes::template(pen, "ioi");
-        let cast = cast(pen, shapes::NUMBER);
-        return write(pen, &template, &cast);
-    }
-    let (number, template) = match pen.chance(IN_HALVES) {
-        true => {
-            let (opening, template) = gifts::sentence(pen);
-            (TEMPLATES.len() + opening, template)
-        }
-        false => {
-            let template = pen.index(&TEMPLATES);
-            (template, TEMPLATES.get(template).copied().unwrap_or_default().to_string())
-        }
+    let (number, template) = if pen.is_shaped() {
+        (shapes::NUMBER, shapes::template(pen, "ioi"))
+    } else if pen.chance(IN_HALVES) {
+        let (opening, template) = gifts::sentence(pen);
+        (TEMPLATES.len() + opening, template)
+    } else {
+        let template = pen.index(&TEMPLATES);
+        (template, TEMPLATES.get(template).copied().unwrap_or_default().to_string())
     };
     let cast = cast(pen, number);
     write(pen, &template, &cast);
