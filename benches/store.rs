@@ -5,7 +5,7 @@
 
 #[allow(dead_code, reason = "what takes minutes is measured once, without medians")]
 mod common;
-#[path = "store/limited.rs"]
+#[path = "common/limited.rs"]
 mod limited;
 #[path = "store/made.rs"]
 mod made;

@@ -15,9 +15,9 @@ use crate::Result;
 pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     let arguments = arguments(x, weight, bias);
     match (Sizes::of(x, weight, bias), Way::of(&arguments)) {
-        (Some(sizes), Way::Fused) => fused(x, weight, bias, None, &sizes)?.tensor(&sizes.shape(x), x.dtype()),
+        (Some(sizes), Way::Fused) => mapped(x, weight, bias, None, &sizes)?.tensor(&sizes.shape(x), x.dtype()),
         (Some(sizes), Way::Recorded) => {
-            let result = fused(x, weight, bias, None, &sizes)?;
+            let result = mapped(x, weight, bias, None, &sizes)?;
             let map = Linear::of(x, weight, bias)?;
             record("linear", result, &sizes.shape(x), &arguments, move |_, gradient| map.gradients(gradient))
         }
@@ -29,11 +29,11 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
 pub fn linear_activated(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, act: Activation) -> Result<Tensor> {
     let arguments = arguments(x, weight, bias);
     match (Sizes::of(x, weight, bias), Way::of(&arguments)) {
-        (Some(sizes), Way::Fused) => fused(x, weight, bias, Some(act), &sizes)?.tensor(&sizes.shape(x), x.dtype()),
+        (Some(sizes), Way::Fused) => mapped(x, weight, bias, Some(act), &sizes)?.tensor(&sizes.shape(x), x.dtype()),
         (Some(sizes), Way::Recorded) => {
             // The preactivation is stored, since recomputing it costs a product.
             let shape = sizes.shape(x);
-            let inner = fused(x, weight, bias, None, &sizes)?.tensor(&shape, x.dtype())?;
+            let inner = mapped(x, weight, bias, None, &sizes)?.tensor(&shape, x.dtype())?;
             let result = super::activation::fused(&inner, act)?;
             let map = Linear::of(x, weight, bias)?;
             record("linear_activated", result, &shape, &arguments, move |_, gradient| {
@@ -83,20 +83,31 @@ impl Sizes {
     }
 }
 
-fn fused(
+fn mapped(
     x: &Tensor,
     weight: &Tensor,
     bias: Option<&Tensor>,
     act: Option<Activation>,
     Sizes(sizes): &Sizes,
 ) -> Result<Fresh> {
-    let (flat_x, weight) = (flat(x)?, weight.detach().contiguous()?);
+    let weight = weight.detach().contiguous()?;
+    fused(x, &product::Matrix::of(&weight)?, bias, act, *sizes)
+}
+
+pub(super) fn fused(
+    x: &Tensor,
+    weight: &product::Matrix,
+    bias: Option<&Tensor>,
+    act: Option<Activation>,
+    sizes: product::Sizes,
+) -> Result<Fresh> {
+    let flat_x = flat(x)?;
     let flat_bias = bias.map(flat).transpose()?;
     let bias = flat_bias.as_ref().map(Numbers::of).transpose()?;
     let finish = Finish { bias: bias.as_ref().map(Numbers::slice), act };
     let x_numbers = Numbers::of(&flat_x)?;
     let mut result = Fresh::new(sizes.rows * sizes.out)?;
-    product::product(&mut result, x_numbers.slice(), &product::Matrix::of(&weight)?, *sizes, finish);
+    product::product(&mut result, x_numbers.slice(), weight, sizes, finish);
     Ok(result)
 }
 

@@ -11,6 +11,7 @@ use super::dots::dots;
 use super::elementwise::One;
 use super::level::arch;
 use super::numbers::{Fresh, Place};
+use super::packed::Packed;
 use crate::Result;
 use crate::error::bail;
 
@@ -37,9 +38,9 @@ pub(super) struct Finish<'a> {
 }
 
 /// A matrix `[out, in]` as it is stored.
-pub(super) struct Matrix<'a> {
-    storage: StorageRef<'a>,
-    begin: usize,
+pub(super) enum Matrix<'a> {
+    Numbers { storage: StorageRef<'a>, begin: usize },
+    Packed(&'a Packed),
 }
 
 impl<'a> Matrix<'a> {
@@ -49,13 +50,20 @@ impl<'a> Matrix<'a> {
         let Some((begin, _)) = layout.contiguous_offsets() else {
             bail!(Bug, "expected a matrix without gaps, found strides {:?}", layout.stride());
         };
-        Ok(Self { storage, begin })
+        Ok(Self::Numbers { storage, begin })
     }
 
-    /// The numbers `begin..begin + len` in f32, converted in `buffer` if they are stored in another dtype.
+    /// The numbers `begin..begin + len` in f32, of whole rows, converted in `buffer` if they are stored otherwise.
     pub fn part<'b>(&'b self, begin: usize, len: usize, buffer: &'b mut Vec<f32>) -> &'b [f32] {
-        let range = self.begin + begin..self.begin + begin + len;
-        let Storage::Cpu(storage) = &*self.storage else { return &[] };
+        let (storage, range) = match self {
+            Self::Numbers { storage, begin: first } => (storage, first + begin..first + begin + len),
+            Self::Packed(packed) => {
+                buffer.resize(len, 0.0);
+                packed.decode(begin / packed.dims()[1], buffer);
+                return buffer;
+            }
+        };
+        let Storage::Cpu(storage) = &**storage else { return &[] };
         if let CpuStorage::F32(all) = storage {
             return &all[range];
         }

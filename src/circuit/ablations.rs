@@ -4,6 +4,7 @@ use super::graph::{Graph, Node};
 use crate::base::{Error, Kind, Result, Task};
 use crate::err;
 use crate::model::Model;
+use crate::model::weight::Weight;
 
 /// All units that circuits of one kind are sets of, and the runs of a model with some of them kept: the edges between all
 /// heads and MLPs, or the features and errors of some dictionaries.
@@ -47,7 +48,10 @@ pub fn naming_weights(error: Error, model: &Model) -> Error {
     }
     let config = model.decoder.config();
     let named = model.decoder.weights().named(config).unwrap_or_default();
-    let broken = named.iter().find(|(_, weight)| kernels::global_norm([weight]).is_ok_and(|norm| !norm.is_finite()));
+    let broken = named.iter().find(|(_, weight)| match weight {
+        Weight::Numbers(numbers) => kernels::global_norm([numbers]).is_ok_and(|norm| !norm.is_finite()),
+        Weight::Packed(_) => false,
+    });
     match broken {
         Some((name, _)) => error.hint(format!("the weight `{name}` has numbers that are not finite")),
         None => error,

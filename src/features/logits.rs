@@ -250,7 +250,7 @@ mod tests {
         let d = sae.directions().get(3).unwrap();
         let d = ((&d - d.mean_all().unwrap().broadcast_as(d.shape()).unwrap()).unwrap() * weight).unwrap();
         let token = |id: usize| {
-            (weights.unembed.weight.get(id).unwrap() * &d).unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap()
+            (weights.unembed.weight.row(id).unwrap() * &d).unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap()
         };
         assert!((f64::from(token(2) - token(7)) - (found[2] - found[7])).abs() < 1e-4);
     }

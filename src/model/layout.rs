@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use kernels::Packed;
+
 use super::config::Config;
 use crate::base::Result;
 use crate::err;
@@ -22,6 +24,11 @@ pub trait TensorSource {
         let found = self.tensor(name)?;
         holds_floats(name, found.dtype())?;
         dtype::convert(&found, wanted)
+    }
+
+    /// The blocks of a quantised matrix `[out, in]`, if it is one that can compute as it is.
+    fn packed(&self, _name: &str) -> Option<Packed> {
+        None
     }
 }
 

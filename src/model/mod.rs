@@ -24,6 +24,7 @@ pub mod site;
 pub mod tokenizer;
 pub mod tokens;
 pub mod train;
+pub mod weight;
 pub mod weights;
 
 use std::sync::Arc;

@@ -57,7 +57,7 @@ fn arranged(layout: &Layout, weights: &Weights, task: &Task) -> Result<BTreeMap<
     let mut parts: BTreeMap<&str, Vec<(&WeightFrom, Tensor)>> = BTreeMap::new();
     for (ours, weight) in weights.named(&layout.config)? {
         let from = place(layout, &ours)?;
-        parts.entry(from.name()).or_default().push((from, weight));
+        parts.entry(from.name()).or_default().push((from, weight.tensor()?));
     }
     let whole = |(name, parts): (&str, Vec<(&WeightFrom, Tensor)>)| -> Result<(String, Tensor)> {
         task.check()?;
@@ -92,6 +92,7 @@ mod tests {
     use crate::base::access::{Access, Rules};
     use crate::base::random::stream;
     use crate::model::load::{self, LoadOptions, Loaded};
+    use crate::model::weight::Weight;
     use crate::model::{fixtures, init};
     use crate::tensor::{Device, create};
 
@@ -111,7 +112,7 @@ mod tests {
         load::folder(
             files,
             folder,
-            &LoadOptions { dtype, ..LoadOptions::default() }.onto(Device::Cpu),
+            &LoadOptions { dtype: dtype.into(), ..LoadOptions::default() }.onto(Device::Cpu),
             &Task::default(),
         )
         .unwrap()
@@ -144,13 +145,17 @@ mod tests {
         let text = std::fs::read_to_string(folder.path().join("config.json")).unwrap();
         assert!(text.contains("\"dtype\": \"bfloat16\""), "{text}");
         let again = load(&files, folder.path(), DType::BF16);
-        assert_eq!(again.weights.embed.to_vec2::<half::bf16>().unwrap(), model.weights.embed.to_vec2().unwrap());
+        assert_eq!(
+            again.weights.embed.tensor().unwrap().to_vec2::<half::bf16>().unwrap(),
+            model.weights.embed.tensor().unwrap().to_vec2().unwrap()
+        );
     }
 
     /// Bits of every weight by name.
     fn bits(config: &Config, weights: &Weights) -> Vec<(String, Vec<u32>)> {
-        let numbers =
-            |t: Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap().iter().map(|x| x.to_bits()).collect();
+        let numbers = |t: Weight| {
+            t.tensor().unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap().iter().map(|x| x.to_bits()).collect()
+        };
         weights.named(config).unwrap().into_iter().map(|(name, t)| (name, numbers(t))).collect()
     }
 

@@ -1,6 +1,9 @@
 //! The weights of a decoder, and the name and shape of each.
 
+use std::collections::BTreeMap;
+
 use super::config::{Config, Experts, Order, Positions, QkNorm};
+use super::weight::Weight;
 use crate::base::{Result, names};
 use crate::tensor::Tensor;
 use crate::{bail, err};
@@ -8,7 +11,7 @@ use crate::{bail, err};
 /// A matrix `[out, in]` and its bias.
 #[derive(Debug, Clone)]
 pub struct Linear {
-    pub weight: Tensor,
+    pub weight: Weight,
     pub bias: Option<Tensor>,
 }
 
@@ -67,7 +70,7 @@ pub struct Block {
 #[derive(Debug, Clone)]
 pub struct Weights {
     /// `[vocab, d_model]`
-    pub embed: Tensor,
+    pub embed: Weight,
     /// `[position_offset + context, d_model]`
     pub pos_embed: Option<Tensor>,
     pub blocks: Vec<Block>,
@@ -78,19 +81,27 @@ pub struct Weights {
 /// Where weights come from: called with the name and the shape of each, in the order of the computation.
 pub type Get<'a> = dyn FnMut(&str, &[usize]) -> Result<Tensor> + 'a;
 
+/// The same where a matrix may be quantised.
+pub type Take<'a> = dyn FnMut(&str, &[usize]) -> Result<Weight> + 'a;
+
 impl Weights {
     /// Gets every weight that the config calls for, once.
     pub fn build(config: &Config, get: &mut Get) -> Result<Self> {
+        Self::taken(config, &mut |name, shape| Ok(get(name, shape)?.into()))
+    }
+
+    /// The same where matrices may be quantised.
+    pub fn taken(config: &Config, get: &mut Take) -> Result<Self> {
         let d = config.d_model;
         let embed = get("embed", &[config.vocab, d])?;
         let rows = config.position_offset + config.context;
         let learned = config.positions == Positions::Learned;
-        let pos_embed = learned.then(|| get("pos_embed", &[rows, d])).transpose()?;
+        let pos_embed = learned.then(|| numbers(get, "pos_embed", &[rows, d])).transpose()?;
         let blocks = (0..config.layers).map(|layer| block(config, layer, get)).collect::<Result<_>>()?;
         let final_norm = norm(config, config.final_norm, "final_norm", d, get)?;
         let unembed = Linear {
             weight: if config.tied { embed.clone() } else { get("unembed.weight", &[config.outputs(), d])? },
-            bias: config.unembed_bias.then(|| get("unembed.bias", &[config.outputs()])).transpose()?,
+            bias: config.unembed_bias.then(|| numbers(get, "unembed.bias", &[config.outputs()])).transpose()?,
         };
         Ok(Self { embed, pos_embed, blocks, final_norm, unembed })
     }
@@ -109,23 +120,39 @@ impl Weights {
     ) -> Result<Tensor> {
         let all = self.named(config)?;
         if let Some((_, weight)) = all.iter().find(|(known, _)| known == name) {
-            return Ok(weight.clone());
+            return weight.tensor();
         }
         let others = others()?;
         let known = all.iter().map(|(known, _)| known).chain(&others);
         Err(err!(Name, "this model has no weight `{name}`").hint(hint(config, name, known)))
     }
 
+    /// The formats of quantised matrices, the most frequent first.
+    pub fn packings(&self) -> Vec<&'static str> {
+        let mut all = vec![self.embed.clone(), self.unembed.weight.clone()];
+        self.blocks.iter().for_each(|block| block.list(&mut all));
+        let mut counts = BTreeMap::new();
+        for weight in &all {
+            if let Weight::Packed(packed) = weight {
+                *counts.entry(packed.packing().name()).or_insert(0) += 1;
+            }
+        }
+        let mut found: Vec<(&str, i32)> = counts.into_iter().collect();
+        found.sort_by_key(|(name, count)| (-count, *name));
+        found.into_iter().map(|(name, _)| name).collect()
+    }
+
     /// Every weight with its name, in the order of [`Weights::build`].
-    pub fn named(&self, config: &Config) -> Result<Vec<(String, Tensor)>> {
+    pub fn named(&self, config: &Config) -> Result<Vec<(String, Weight)>> {
         let mut all = vec![self.embed.clone()];
-        all.extend(self.pos_embed.clone());
+        list_numbers(self.pos_embed.as_ref(), &mut all);
         self.blocks.iter().for_each(|block| block.list(&mut all));
         list_norm(self.final_norm.as_ref(), &mut all);
         all.extend((!config.tied).then(|| self.unembed.weight.clone()));
-        all.extend(self.unembed.bias.clone());
+        list_numbers(self.unembed.bias.as_ref(), &mut all);
         let names = config.parameters()?;
-        let fit = names.len() == all.len() && names.iter().zip(&all).all(|((_, shape), t)| shape == t.dims());
+        let fit =
+            names.len() == all.len() && names.iter().zip(&all).all(|((_, shape), weight)| *shape == weight.dims());
         if !fit {
             bail!(Bug, "the weights are not those of their config");
         }
@@ -151,12 +178,12 @@ fn hint<'a>(config: &Config, name: &str, known: impl Iterator<Item = &'a String>
 
 impl Block {
     /// Its weights in the order in which they are built.
-    fn list(&self, all: &mut Vec<Tensor>) {
+    fn list(&self, all: &mut Vec<Weight>) {
         let attn = &self.attn;
         list_norm(self.attn_norm.as_ref(), all);
         [&attn.q, &attn.k, &attn.v].into_iter().for_each(|linear| linear.list(all));
         [&attn.q_norm, &attn.k_norm].into_iter().for_each(|norm| list_norm(norm.as_ref(), all));
-        all.extend(attn.sinks.clone());
+        list_numbers(attn.sinks.as_ref(), all);
         attn.o.list(all);
         [&self.attn_post_norm, &self.mlp_norm].into_iter().for_each(|norm| list_norm(norm.as_ref(), all));
         if let Some(mlp) = &self.mlp {
@@ -175,20 +202,29 @@ impl Block {
 }
 
 impl Mlp {
-    fn list(&self, all: &mut Vec<Tensor>) {
+    fn list(&self, all: &mut Vec<Weight>) {
         self.gate.iter().chain([&self.up, &self.down]).for_each(|linear| linear.list(all));
     }
 }
 
 impl Linear {
-    fn list(&self, all: &mut Vec<Tensor>) {
+    fn list(&self, all: &mut Vec<Weight>) {
         all.push(self.weight.clone());
-        all.extend(self.bias.clone());
+        list_numbers(self.bias.as_ref(), all);
     }
 }
 
-fn list_norm(norm: Option<&Norm>, all: &mut Vec<Tensor>) {
-    all.extend(norm.iter().flat_map(|norm| [&norm.weight, &norm.bias]).flatten().cloned());
+fn list_norm(norm: Option<&Norm>, all: &mut Vec<Weight>) {
+    norm.iter().flat_map(|norm| [&norm.weight, &norm.bias]).for_each(|numbers| list_numbers(numbers.as_ref(), all));
+}
+
+fn list_numbers(numbers: Option<&Tensor>, all: &mut Vec<Weight>) {
+    all.extend(numbers.cloned().map(Weight::Numbers));
+}
+
+/// A weight that is never quantised.
+fn numbers(get: &mut Take, name: &str, shape: &[usize]) -> Result<Tensor> {
+    get(name, shape)?.tensor()
 }
 
 impl Config {
@@ -204,7 +240,7 @@ impl Config {
     }
 }
 
-fn block(config: &Config, layer: usize, get: &mut Get) -> Result<Block> {
+fn block(config: &Config, layer: usize, get: &mut Take) -> Result<Block> {
     let at = |part: &str| format!("blocks.{layer}.{part}");
     let d = config.d_model;
     let has_plain = config.has_mlp() && config.experts_of(layer).is_none();
@@ -220,7 +256,7 @@ fn block(config: &Config, layer: usize, get: &mut Get) -> Result<Block> {
     })
 }
 
-fn attention(config: &Config, at: &str, get: &mut Get) -> Result<Attention> {
+fn attention(config: &Config, at: &str, get: &mut Take) -> Result<Attention> {
     let (d, wide, narrow) = (config.d_model, config.heads * config.d_head, config.kv_heads * config.d_head);
     let (q_norm, k_norm) = match config.qk_norm {
         QkNorm::None => (None, None),
@@ -228,9 +264,9 @@ fn attention(config: &Config, at: &str, get: &mut Get) -> Result<Attention> {
         QkNorm::Whole => (Some(wide), Some(narrow)),
     };
     // These norms have a weight and no bias in every family that has them.
-    let head_norm = |size: Option<usize>, name: &str, get: &mut Get| -> Result<Option<Norm>> {
+    let head_norm = |size: Option<usize>, name: &str, get: &mut Take| -> Result<Option<Norm>> {
         let Some(size) = size else { return Ok(None) };
-        Ok(Some(Norm { weight: Some(get(&format!("{at}.{name}.weight"), &[size])?), bias: None }))
+        Ok(Some(Norm { weight: Some(numbers(get, &format!("{at}.{name}.weight"), &[size])?), bias: None }))
     };
     Ok(Attention {
         q: linear(&format!("{at}.q"), wide, d, config.qkv_bias, get)?,
@@ -238,12 +274,12 @@ fn attention(config: &Config, at: &str, get: &mut Get) -> Result<Attention> {
         v: linear(&format!("{at}.v"), narrow, d, config.qkv_bias, get)?,
         q_norm: head_norm(q_norm, "q_norm", get)?,
         k_norm: head_norm(k_norm, "k_norm", get)?,
-        sinks: config.sinks.then(|| get(&format!("{at}.sinks"), &[config.heads])).transpose()?,
+        sinks: config.sinks.then(|| numbers(get, &format!("{at}.sinks"), &[config.heads])).transpose()?,
         o: linear(&format!("{at}.o"), d, wide, config.out_bias, get)?,
     })
 }
 
-fn mixture(config: &Config, experts: &Experts, at: &str, get: &mut Get) -> Result<Mixture> {
+fn mixture(config: &Config, experts: &Experts, at: &str, get: &mut Take) -> Result<Mixture> {
     let router = linear(&format!("{at}.router"), experts.count, config.d_model, config.mlp_bias, get)?;
     let mut all = Vec::with_capacity(experts.count);
     for expert in 0..experts.count {
@@ -259,7 +295,7 @@ fn mixture(config: &Config, experts: &Experts, at: &str, get: &mut Get) -> Resul
     Ok(Mixture { router, experts: all, shared })
 }
 
-fn mlp(config: &Config, at: &str, wide: usize, get: &mut Get) -> Result<Mlp> {
+fn mlp(config: &Config, at: &str, wide: usize, get: &mut Take) -> Result<Mlp> {
     let (d, bias) = (config.d_model, config.mlp_bias);
     Ok(Mlp {
         gate: config.gated.then(|| linear(&format!("{at}.gate"), wide, d, bias, get)).transpose()?,
@@ -268,20 +304,20 @@ fn mlp(config: &Config, at: &str, wide: usize, get: &mut Get) -> Result<Mlp> {
     })
 }
 
-fn linear(name: &str, out: usize, inner: usize, bias: bool, get: &mut Get) -> Result<Linear> {
+fn linear(name: &str, out: usize, inner: usize, bias: bool, get: &mut Take) -> Result<Linear> {
     Ok(Linear {
         weight: get(&format!("{name}.weight"), &[out, inner])?,
-        bias: bias.then(|| get(&format!("{name}.bias"), &[out])).transpose()?,
+        bias: bias.then(|| numbers(get, &format!("{name}.bias"), &[out])).transpose()?,
     })
 }
 
-fn norm(config: &Config, wanted: bool, name: &str, size: usize, get: &mut Get) -> Result<Option<Norm>> {
+fn norm(config: &Config, wanted: bool, name: &str, size: usize, get: &mut Take) -> Result<Option<Norm>> {
     if config.norm.is_none() || !wanted {
         return Ok(None);
     }
     Ok(Some(Norm {
-        weight: config.norm_weight.then(|| get(&format!("{name}.weight"), &[size])).transpose()?,
-        bias: config.norm_bias.then(|| get(&format!("{name}.bias"), &[size])).transpose()?,
+        weight: config.norm_weight.then(|| numbers(get, &format!("{name}.weight"), &[size])).transpose()?,
+        bias: config.norm_bias.then(|| numbers(get, &format!("{name}.bias"), &[size])).transpose()?,
     }))
 }
 

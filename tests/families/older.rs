@@ -163,8 +163,11 @@ fn older_files_compute_the_same_as_newer_ones_of_the_same_precision() {
 #[test]
 fn weights_are_computed_with_in_the_dtype_asked_for() {
     for dtype in [DType::F16, DType::BF16, DType::F64] {
-        let decoder =
-            load(&files(), &fixture("gpt_neox"), &LoadOptions { dtype, ..LoadOptions::default() }.onto(Device::Cpu));
+        let decoder = load(
+            &files(),
+            &fixture("gpt_neox"),
+            &LoadOptions { dtype: dtype.into(), ..LoadOptions::default() }.onto(Device::Cpu),
+        );
         assert_eq!(decoder.dtype(), dtype);
         let published = &tensors(&fixture("gpt_neox").join("model.safetensors"))["gpt_neox.embed_in.weight"];
         assert_eq!(floats(&decoder.weights().embed), floats(&published.to_dtype(dtype).unwrap()));

@@ -16,7 +16,7 @@ use super::Level;
 const LENGTHS: [usize; 9] = [1, 2, 3, 15, 17, 63, 64, 65, 130];
 
 /// Numbers between -scale and scale, determined by the seed.
-fn numbers(shape: &[usize], scale: f32, seed: u64) -> Tensor {
+pub(crate) fn numbers(shape: &[usize], scale: f32, seed: u64) -> Tensor {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) + 1;
     let mut next = || {
         state ^= state << 13;
@@ -36,7 +36,7 @@ fn strided(x: &Tensor) -> Tensor {
 }
 
 /// The first numbers replaced by special ones: NaN, infinities, subnormal, huge.
-fn troubled(x: &Tensor) -> Tensor {
+pub(crate) fn troubled(x: &Tensor) -> Tensor {
     let trouble = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.0, 1e-42, 3e38, -3e38];
     let mut all = list(x);
     for (x, trouble) in all.iter_mut().zip(trouble) {
@@ -45,13 +45,13 @@ fn troubled(x: &Tensor) -> Tensor {
     Tensor::from_vec(all, x.dims(), &Device::Cpu).unwrap()
 }
 
-fn list(x: &Tensor) -> Vec<f32> {
+pub(crate) fn list(x: &Tensor) -> Vec<f32> {
     x.to_dtype(DType::F32).unwrap().flatten_all().unwrap().to_vec1().unwrap()
 }
 
 /// Within `tolerance` of the larger of `floor` and the number's size; NaN and infinities at the same places.
 #[track_caller]
-fn assert_close(found: &Tensor, expected: &Tensor, tolerance: f32, floor: f32) {
+pub(crate) fn assert_close(found: &Tensor, expected: &Tensor, tolerance: f32, floor: f32) {
     assert_eq!((found.dims(), found.dtype()), (expected.dims(), expected.dtype()));
     for (at, (found, expected)) in list(found).into_iter().zip(list(expected)).enumerate() {
         let same = found == expected || found.is_nan() && expected.is_nan();
@@ -61,7 +61,7 @@ fn assert_close(found: &Tensor, expected: &Tensor, tolerance: f32, floor: f32) {
 }
 
 #[track_caller]
-fn at_every_level(test: impl Fn()) {
+pub(crate) fn at_every_level(test: impl Fn()) {
     for level in Level::ALL {
         level.limit(&test);
     }

@@ -177,10 +177,9 @@ impl FrozenBlock {
             Writes::MlpOut => FrozenNorm::default(),
             Writes::Inner => norm(&block.mlp_post_norm, SiteKind::MlpPostScale, true)?,
         };
-        let wide = |tensor: &Tensor| -> Result<Tensor> { Ok(tensor.to_dtype(DType::F32)?) };
-        let o = wide(&block.attn.o.weight)?.affine(config.write_scale.unwrap_or(1.0), 0.0)?;
+        let o = block.attn.o.weight.floats()?.affine(config.write_scale.unwrap_or(1.0), 0.0)?;
         let into_heads = behind.forward(&o.t()?.contiguous()?)?.contiguous()?;
-        let out = before.backward(&wide(&block.attn.v.weight)?)?.contiguous()?;
+        let out = before.backward(&block.attn.v.weight.floats()?)?.contiguous()?;
         let out_of_heads = out.reshape((config.kv_heads, config.d_head, config.d_model))?;
         let pattern = recorded(cache, Site::new(SiteKind::Pattern, layer))?;
         let tokens = pattern.dim(1)?;

@@ -226,7 +226,7 @@ impl Changing<'_> {
             }
             (Some((norm, kind)), Freeze::Patterns | Freeze::Nothing) => {
                 let (Some(added), Some(hidden), Some(mlp)) = (added, hidden, &block.mlp) else { return Ok(None) };
-                let out = kernels::linear(&hidden.squeeze(0)?, &mlp.down.weight, mlp.down.bias.as_ref())?;
+                let out = mlp.down.weight.map(&hidden.squeeze(0)?, mlp.down.bias.as_ref(), None)?;
                 let out = (out.to_dtype(DType::F32)? + added)?.to_dtype(self.decoder.dtype())?;
                 let (weight, bias) = (norm.weight.as_ref(), norm.bias.as_ref());
                 kernels::norm(&out, kind, config.norm_eps, weight, config.norm_plus_one, bias)?

@@ -50,7 +50,7 @@ pub fn target(model: &Decoder, cache: &Cache, writes: Writes, layer: usize) -> R
     match (writes, block.and_then(|block| block.mlp.as_ref()).filter(|_| model.config().post_norm)) {
         (Writes::Inner, Some(mlp)) => {
             let hidden = recorded(cache, Site::new(SiteKind::MlpHidden, layer))?;
-            let (weight, bias) = (mlp.down.weight.to_dtype(DType::F32)?, mlp.down.bias.as_ref());
+            let (weight, bias) = (mlp.down.weight.floats()?, mlp.down.bias.as_ref());
             let bias = bias.map(|bias| bias.to_dtype(DType::F32)).transpose()?;
             Ok(kernels::linear(&hidden, &weight, bias.as_ref())?)
         }

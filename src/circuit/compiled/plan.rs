@@ -206,12 +206,12 @@ impl Plan {
         let blocks = (0..self.layers).map(|layer| self.block(config, layer)).collect::<Result<_>>()?;
         let bias: Wires = self.bias.iter().map(|(output, logit)| (0, *output, *logit)).collect();
         Ok(Weights {
-            embed: rows(config.vocab, d, &self.embed)?,
+            embed: rows(config.vocab, d, &self.embed)?.into(),
             pos_embed: Some(rows(self.context, d, &self.positions)?),
             blocks,
             final_norm: None,
             unembed: Linear {
-                weight: matrix(config.outputs(), d, &self.unembed)?,
+                weight: matrix(config.outputs(), d, &self.unembed)?.into(),
                 bias: Some(rows(1, config.outputs(), &bias)?.squeeze(0)?),
             },
         })
@@ -236,12 +236,13 @@ impl Plan {
             }
             o.extend(head.o.iter().map(|(from, to, weight)| (first + from, *to, *weight)));
         }
-        let reads = |wires: &Wires| -> Result<Linear> { Ok(Linear { weight: matrix(wide, d, wires)?, bias: None }) };
+        let reads =
+            |wires: &Wires| -> Result<Linear> { Ok(Linear { weight: matrix(wide, d, wires)?.into(), bias: None }) };
         let attn = Attention {
             q: reads(&q)?,
             k: reads(&k)?,
             v: reads(&v)?,
-            o: Linear { weight: matrix(d, wide, &o)?, bias: None },
+            o: Linear { weight: matrix(d, wide, &o)?.into(), bias: None },
             q_norm: None,
             k_norm: None,
             sinks: None,
@@ -266,8 +267,11 @@ impl Plan {
         }
         Ok(Mlp {
             gate: None,
-            up: Linear { weight: matrix(d_mlp, d, &up)?, bias: Some(rows(1, d_mlp, &bias)?.squeeze(0)?) },
-            down: Linear { weight: matrix(d, d_mlp, &down)?, bias: Some(Tensor::zeros(d, DType::F32, &Device::Cpu)?) },
+            up: Linear { weight: matrix(d_mlp, d, &up)?.into(), bias: Some(rows(1, d_mlp, &bias)?.squeeze(0)?) },
+            down: Linear {
+                weight: matrix(d, d_mlp, &down)?.into(),
+                bias: Some(Tensor::zeros(d, DType::F32, &Device::Cpu)?),
+            },
         })
     }
 

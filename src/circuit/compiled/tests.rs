@@ -79,7 +79,7 @@ struct Map(Rows, Vec<f64>);
 impl Map {
     fn of(map: &Linear) -> Self {
         let bias = map.bias.as_ref().map(|bias| rows(&bias.unsqueeze(0).unwrap()).remove(0));
-        Self(rows(&map.weight), bias.unwrap_or_else(|| vec![0.0; map.weight.dims()[0]]))
+        Self(rows(&map.weight.tensor().unwrap()), bias.unwrap_or_else(|| vec![0.0; map.weight.dims()[0]]))
     }
 
     fn applied(&self, x: &Rows) -> Rows {
@@ -110,7 +110,7 @@ impl Plain {
             heads: config.heads,
             size: config.d_head,
             positions: rows(weights.pos_embed.as_ref().unwrap()),
-            embed: rows(&weights.embed),
+            embed: rows(&weights.embed.tensor().unwrap()),
             blocks: weights.blocks.iter().map(block).collect(),
             unembed: Map::of(&weights.unembed),
         }

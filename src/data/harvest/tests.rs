@@ -227,7 +227,7 @@ fn wrong_questions_are_answered() {
 fn numbers_that_overflow_are_told_with_their_place() {
     let mut model = model(fixtures::config());
     let mut weights = model.decoder.weights().clone();
-    let spoilt = weights.embed.to_vec2::<f32>().unwrap();
+    let spoilt = weights.embed.tensor().unwrap().to_vec2::<f32>().unwrap();
     let spoilt: Vec<f32> = spoilt
         .iter()
         .enumerate()
@@ -235,7 +235,7 @@ fn numbers_that_overflow_are_told_with_their_place() {
             row.iter().enumerate().map(move |(i, x)| if (id, i) == (2, 5) { f32::INFINITY } else { *x })
         })
         .collect();
-    weights.embed = Tensor::from_vec(spoilt, weights.embed.dims(), &Device::Cpu).unwrap();
+    weights.embed = Tensor::from_vec(spoilt, weights.embed.dims(), &Device::Cpu).unwrap().into();
     model.decoder = Arc::new(Decoder::new(model.decoder.config().as_ref().clone(), weights));
     let text = Text::given(vec!["aaaaaaaaabca".into()], text::TextOptions::default()).unwrap();
     let options = HarvestOptions { context: Some(6), ..HarvestOptions::default() };

@@ -94,7 +94,7 @@ pub fn fingerprint(decoder: &Decoder, task: &Task) -> Result<[u8; 32]> {
     for (name, weight) in decoder.weights().named(decoder.config())? {
         task.check()?;
         hash.update(format!("{name} {:?}\n", weight.dims()));
-        for number in weight.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()? {
+        for number in weight.floats()?.flatten_all()?.to_vec1::<f32>()? {
             hash.update(number.to_le_bytes());
         }
     }

@@ -207,7 +207,7 @@ impl Maker<'_> {
         if self.sae.d_out() != self.model.decoder.config().d_model {
             return Ok(());
         }
-        let unembed = self.model.decoder.weights().unembed.weight.to_dtype(DType::F32)?;
+        let unembed = self.model.decoder.weights().unembed.weight.floats()?;
         let direction = direction.to_device(unembed.device())?;
         let logits: Vec<f64> = direction.matmul(&unembed.t()?)?.squeeze(0)?.to_dtype(DType::F64)?.to_vec1()?;
         let (values, heights) = histogram(&logits);

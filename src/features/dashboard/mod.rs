@@ -161,7 +161,7 @@ impl Dashboard {
             }
             numbers(&mut hash, sae.directions())?;
         }
-        numbers(&mut hash, &self.model.decoder.weights().unembed.weight)?;
+        numbers(&mut hash, &self.model.decoder.weights().unembed.weight.tensor()?)?;
         Ok(hex(&hash.finalize()))
     }
 }

@@ -84,7 +84,7 @@ fn the_edit_is_the_mean_length_of_what_is_added_at_real_positions() {
     let sae = baselines::identity(16).unwrap();
     let sets = feature_patch(&model, &sae, &pairs(), &options(PatchOrder::Paper, "embed"), &Task::default()).unwrap();
     // One token differs in each pair, and there are 12 tokens.
-    let row = |id: u32| model.weights().embed.get(id as usize).unwrap();
+    let row = |id: u32| model.weights().embed.row(id as usize).unwrap();
     let length = |a: u32, b: u32| {
         let squares = (row(a) - row(b)).unwrap().sqr().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap();
         f64::from(squares).sqrt()

@@ -44,7 +44,7 @@ fn sweep(model: &Model, directions: Vec<Direction>, options: &SteerOptions, toke
 #[test]
 fn a_token_is_promoted_by_its_direction_and_random_ones_do_not() {
     let model = model();
-    let row = model.decoder.weights().unembed.weight.get(7).unwrap();
+    let row = model.decoder.weights().unembed.weight.row(7).unwrap();
     let direction = || vec![Direction::of_vector("resid_post.1", &row).unwrap()];
     let options = SteerOptions { strengths: vec![0.0, 4.0], ..SteerOptions::default() };
     let table = sweep(&model, direction(), &options, 7).unwrap();
@@ -63,7 +63,7 @@ fn a_token_is_promoted_by_its_direction_and_random_ones_do_not() {
 #[test]
 fn the_loss_without_steering_is_that_of_the_model() {
     let model = model();
-    let row = model.decoder.weights().unembed.weight.get(7).unwrap();
+    let row = model.decoder.weights().unembed.weight.row(7).unwrap();
     let options = SteerOptions { strengths: vec![0.0], random: 0, tokens: 0, ..SteerOptions::default() };
     let table = sweep(&model, vec![Direction::of_vector("resid_post.0", &row).unwrap()], &options, 7).unwrap();
     let batch = Batch::new(text()).unwrap();
@@ -101,7 +101,7 @@ fn vectors_are_differences_and_their_common_component() {
         let options = VectorOptions { method, ..VectorOptions::default() };
         steering_vector(&model.decoder, (&with, &without), place, &options, &Task::default()).unwrap()
     };
-    let row = |id: usize| model.decoder.weights().embed.get(id).unwrap();
+    let row = |id: usize| model.decoder.weights().embed.row(id).unwrap();
     let expected = ((((row(1) + row(2)).unwrap() - row(3)).unwrap() - row(4)).unwrap() / 2.0).unwrap();
     let mean = of(VectorMethod::Mean);
     let far = (&mean - &expected).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();

@@ -97,7 +97,7 @@ fn constructed() -> (Decoder, Tensor) {
     let given = decoder(small.clone(), DType::F32);
     let mut weights = given.weights().clone();
     for block in &mut weights.blocks {
-        block.attn.o.weight = block.attn.o.weight.zeros_like().unwrap();
+        block.attn.o.weight = block.attn.o.weight.tensor().unwrap().zeros_like().unwrap().into();
     }
     let rows: Vec<Tensor> = (0..small.vocab)
         .map(|token| {
@@ -107,9 +107,9 @@ fn constructed() -> (Decoder, Tensor) {
             Tensor::cat(&[&sign, &other], 1).unwrap().matmul(&rotation.t().unwrap()).unwrap()
         })
         .collect();
-    weights.embed = Tensor::cat(&rows, 0).unwrap();
+    weights.embed = Tensor::cat(&rows, 0).unwrap().into();
     let answer = direction.t().unwrap();
-    weights.unembed.weight = Tensor::cat(&[&(&answer * -4.0).unwrap(), &(&answer * 4.0).unwrap()], 0).unwrap();
+    weights.unembed.weight = Tensor::cat(&[&(&answer * -4.0).unwrap(), &(&answer * 4.0).unwrap()], 0).unwrap().into();
     (Decoder::new(small, weights), direction)
 }
 

@@ -161,9 +161,10 @@ pub(super) fn heads_joined(x: &Tensor) -> Result<Tensor> {
 /// What each head writes: `[batch, pos, head, d_model]`.
 fn by_head(z: &Tensor, o: &Linear) -> Result<Tensor> {
     let (rows, columns, heads, size) = z.dims4()?;
-    let d = o.weight.dim(0)?;
+    let o = o.weight.tensor()?;
+    let d = o.dim(0)?;
     // [head, batch * pos, d_head] times [head, d_head, d_model].
     let z = z.reshape((rows * columns, heads, size))?.transpose(0, 1)?.contiguous()?;
-    let maps = o.weight.reshape((d, heads, size))?.permute((1, 2, 0))?.contiguous()?;
+    let maps = o.reshape((d, heads, size))?.permute((1, 2, 0))?.contiguous()?;
     Ok(z.matmul(&maps)?.transpose(0, 1)?.contiguous()?.reshape((rows, columns, heads, d))?)
 }

@@ -197,10 +197,8 @@ impl Decoder {
     fn embedded(&self, flow: &mut Flow) -> Step<Tensor> {
         let (rows, width, d) = (flow.batch.rows().len(), flow.batch.width(), self.config.d_model);
         let ids = flow.batch.ids(self.device())?.flatten_all()?;
-        let look_up = |table: &Tensor, ids: &Tensor| -> Result<Tensor> {
-            Ok(kernels::reshape(&kernels::look_up(table, ids)?, &[rows, width, d])?)
-        };
-        let mut x = look_up(&self.weights.embed, &ids)?;
+        let by_column = |found: &Tensor| kernels::reshape(found, &[rows, width, d]);
+        let mut x = by_column(&self.weights.embed.look_up(&ids)?)?;
         if let Some(scale) = self.config.embed_scale {
             x = (x * scale)?;
         }
@@ -215,7 +213,7 @@ impl Decoder {
         let offset = self.config.position_offset;
         let places: Vec<u32> = places.map(|(row, column)| (flow.position(row, column) + offset) as u32).collect();
         let places = Tensor::from_vec(places, rows * width, self.device())?;
-        let positions = flow.see(SiteKind::PosEmbed, 0, look_up(table, &places)?)?;
+        let positions = flow.see(SiteKind::PosEmbed, 0, by_column(&kernels::look_up(table, &places)?)?)?;
         Ok(kernels::add(&x, &positions)?)
     }
 
@@ -338,7 +336,7 @@ impl Decoder {
 
     /// The unembedding's weight times the factor of logits, in f32: `[vocab, d_model]`.
     pub fn unembedding(&self) -> Result<Tensor> {
-        let weight = self.weights.unembed.weight.to_dtype(DType::F32)?;
+        let weight = self.weights.unembed.weight.floats()?;
         Ok(match self.config.logit_scale {
             Some(scale) => (weight * scale)?,
             None => weight,
@@ -364,18 +362,15 @@ fn linear(task: &Task, x: &Tensor, map: &Linear) -> Result<Tensor> {
 /// hundredths of a second.
 fn mapped(task: &Task, x: &Tensor, map: &Linear, act: Option<Activation>) -> Result<Tensor> {
     const LARGE: f64 = 2e9;
-    let cost = 2.0 * x.elem_count() as f64 * map.weight.dim(0)? as f64;
-    let compute = move |x: &Tensor, map: &Linear| match act {
-        Some(act) => kernels::linear_activated(x, &map.weight, map.bias.as_ref(), act),
-        None => kernels::linear(x, &map.weight, map.bias.as_ref()),
-    };
+    let out = map.weight.dims().first().copied().unwrap_or_default();
+    let cost = 2.0 * x.elem_count() as f64 * out as f64;
     // A tape belongs to the thread that records it.
-    if cost < LARGE || x.track_op() || map.weight.track_op() {
+    if cost < LARGE || x.track_op() || map.weight.tracks() {
         task.check()?;
-        return Ok(compute(x, map)?);
+        return map.weight.map(x, map.bias.as_ref(), act);
     }
     let (x, map) = (x.clone(), map.clone());
-    task.apart(move || Ok(compute(&x, &map)?))
+    task.apart(move || map.weight.map(&x, map.bias.as_ref(), act))
 }
 
 #[cfg(test)]

@@ -86,7 +86,8 @@ impl Decoder {
         let (map, norm) = self.port_map((kind, layer))?;
         let (heads, rows, width, d) = x.dims4()?;
         let size = self.config.d_head;
-        let maps = map.weight.to_dtype(x.dtype())?.reshape((heads, size, d))?.transpose(1, 2)?.contiguous()?;
+        let maps =
+            map.weight.tensor()?.to_dtype(x.dtype())?.reshape((heads, size, d))?.transpose(1, 2)?.contiguous()?;
         let mut y = x.reshape((heads, rows * width, d))?.matmul(&maps)?;
         if let Some(bias) = &map.bias {
             y = y.broadcast_add(&bias.to_dtype(x.dtype())?.reshape((heads, 1, size))?)?;
@@ -114,7 +115,7 @@ impl Decoder {
         let (rows, width, heads, size) = of.dims4()?;
         let d = self.config.d_model;
         let by_head = of.reshape((rows * width, heads, size))?.transpose(0, 1)?.contiguous()?;
-        let maps = map.weight.to_dtype(of.dtype())?.reshape((heads, size, d))?;
+        let maps = map.weight.tensor()?.to_dtype(of.dtype())?.reshape((heads, size, d))?;
         Ok(by_head.matmul(&maps)?.reshape((heads, rows, width, d))?)
     }
 
@@ -140,9 +141,10 @@ impl Decoder {
         let weight = if heads.len() == self.config.heads {
             o.clone()
         } else {
+            let o = o.tensor()?;
             let each =
                 heads.iter().map(|head| o.narrow(1, head * size, size)).collect::<std::result::Result<Vec<_>, _>>()?;
-            Tensor::cat(&each, 1)?.contiguous()?
+            Tensor::cat(&each, 1)?.contiguous()?.into()
         };
         self.scaled_write(linear(task, &heads_joined(z)?, &Linear { weight, bias: None })?)
     }
@@ -151,7 +153,7 @@ impl Decoder {
     pub fn each_head_out(&self, layer: usize, z: &Tensor) -> Result<Tensor> {
         let (rows, width, heads, size) = z.dims4()?;
         let d = self.config.d_model;
-        let o = self.block_at(layer)?.attn.o.weight.to_dtype(z.dtype())?;
+        let o = self.block_at(layer)?.attn.o.weight.tensor()?.to_dtype(z.dtype())?;
         let maps = o.reshape((d, heads, size))?.permute((1, 2, 0))?.contiguous()?;
         let by_head = z.reshape((rows * width, heads, size))?.transpose(0, 1)?.contiguous()?;
         self.scaled_write(by_head.matmul(&maps)?.reshape((heads, rows, width, d))?)
@@ -181,7 +183,7 @@ impl Decoder {
             let each = heads.iter().map(|head| all.narrow(0, head * size, size));
             Ok(Tensor::cat(&each.collect::<std::result::Result<Vec<_>, _>>()?, 0)?)
         };
-        Ok(Linear { weight: part(&map.weight)?, bias: map.bias.as_ref().map(part).transpose()? })
+        Ok(Linear { weight: part(&map.weight.tensor()?)?.into(), bias: map.bias.as_ref().map(part).transpose()? })
     }
 
     /// A part of a pass that no hooks see.
@@ -207,5 +209,5 @@ fn repeated(map: &Linear, shared: usize, times: usize) -> Result<Linear> {
         let each = (0..shared * times).map(|head| all.narrow(0, head / times * size, size));
         Ok(Tensor::cat(&each.collect::<std::result::Result<Vec<_>, _>>()?, 0)?)
     };
-    Ok(Linear { weight: copies(&map.weight)?, bias: map.bias.as_ref().map(copies).transpose()? })
+    Ok(Linear { weight: copies(&map.weight.tensor()?)?.into(), bias: map.bias.as_ref().map(copies).transpose()? })
 }

@@ -14,7 +14,9 @@ fn tracked(model: &Decoder, dtype: DType) -> (Decoder, Vec<Var>) {
     let mut variables = Vec::new();
     let mut given = model.weights().named(model.config()).unwrap().into_iter();
     let weights = Weights::build(model.config(), &mut |_, _| {
-        let variable = Var::from_tensor(&given.next().unwrap().1.to_dtype(dtype).unwrap().copy().unwrap()).unwrap();
+        let variable =
+            Var::from_tensor(&given.next().unwrap().1.tensor().unwrap().to_dtype(dtype).unwrap().copy().unwrap())
+                .unwrap();
         variables.push(variable.clone());
         Ok(variable.into_inner())
     });

@@ -25,7 +25,7 @@ use super::weights::Weights;
 use crate::base::files::Files;
 use crate::base::options::{Plain, Setting};
 use crate::base::{Result, Task, names};
-use crate::tensor::{DType, Device};
+use crate::tensor::{DType, Device, dtype};
 use crate::{bail, err};
 
 pub use cut::together;
@@ -38,8 +38,8 @@ pub use take::weights;
 crate::options! {
     #[derive(Debug, Clone)]
     pub struct LoadOptions {
-        /// The dtype of the computation.
-        dtype: DType = DType::F32;
+        /// The dtype of the computation, or "q8": in f32, with matrices that are stored as int8, 32 numbers to a scale.
+        dtype: Precision = Precision::Dtype(DType::F32);
         /// Keys of config.json to ignore, where an unknown one is refused.
         ignore: Vec<String> = Vec::new() => usually("none");
         /// A map of what the file of a TransformerLens model does not say of its config.
@@ -48,6 +48,57 @@ crate::options! {
         tokenizer: Option<String> = None => usually("the one in or beside the file");
     }
 }
+
+/// What weights are in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precision {
+    /// Numbers that are computed with as they are. Matrices that a file has quantised stay so where this is f32, which
+    /// gives the same numbers.
+    Dtype(DType),
+    /// Matrices of int8, and the rest in f32.
+    Q8,
+}
+
+impl Precision {
+    /// The dtype of what is not quantised.
+    pub fn of_numbers(self) -> DType {
+        match self {
+            Self::Dtype(dtype) => dtype,
+            Self::Q8 => DType::F32,
+        }
+    }
+}
+
+impl From<DType> for Precision {
+    fn from(dtype: DType) -> Self {
+        Self::Dtype(dtype)
+    }
+}
+
+impl Setting for Precision {
+    const CHOICES: &'static [&'static str] = &["f32", "f64", "f16", "bf16", "q8"];
+
+    fn wanted() -> String {
+        "a dtype of floats, or \"q8\"".into()
+    }
+
+    fn of(value: &Plain) -> Option<Self> {
+        match value {
+            Plain::Text(name) if name == Q8 => Some(Self::Q8),
+            Plain::Text(name) => dtype::parse(name).ok().filter(|found| dtype::is_float(*found)).map(Self::Dtype),
+            _ => None,
+        }
+    }
+
+    fn written(&self) -> String {
+        match self {
+            Self::Dtype(dtype) => format!("{:?}", dtype.as_str()),
+            Self::Q8 => format!("{Q8:?}"),
+        }
+    }
+}
+
+const Q8: &str = "q8";
 
 /// Fields of a config, as JSON.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -2,12 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use super::{Loading, fit};
-use crate::base::{Result, Task, memory};
+use kernels::Packed;
+
+use super::{Loading, Precision, fit};
+use crate::base::{Error, Result, Task, memory};
 use crate::err;
-use crate::model::layout::{Layout, TensorSource};
+use crate::model::layout::{Layout, TensorSource, WeightFrom};
+use crate::model::weight::Weight;
 use crate::model::weights::Weights;
-use crate::tensor::Tensor;
+use crate::tensor::{DType, Tensor};
+
+/// Small matrices that choose: an error of theirs is another expert.
+const ROUTING: [&str; 2] = [".router.weight", ".shared_gate.weight"];
 
 /// How many rows are compared at once.
 const ROWS: usize = 1024;
@@ -23,20 +29,30 @@ pub fn weights(
 ) -> Result<Weights> {
     let parameters = layout.config.parameters()?;
     fit::check(layout, &parameters, source)?;
-    let width = loading.options.dtype.size_in_bytes();
+    let width = loading.options.dtype.of_numbers().size_in_bytes();
     let size = |shape: &[usize]| shape.iter().product::<usize>() * width;
-    let bytes: u128 = parameters.iter().map(|(_, shape)| size(shape) as u128).sum();
-    memory::check(bytes, || format!("the weights of {label}"))?;
-    let bar = task.begin(&format!("loading {label}"), u64::try_from(bytes).ok());
     let mut shelf = Shelf::new(layout, &parameters, source, loading)?;
-    Weights::build(&layout.config, &mut |ours, shape| {
+    // Blocks stay where they are, in the map of their file.
+    let mut bytes = 0;
+    for (ours, shape) in &parameters {
+        bytes += if shelf.staying(ours)?.is_some() { 0 } else { size(shape) as u128 };
+    }
+    // Of int8, one tensor is held in f32 at a time.
+    let bytes = if loading.options.dtype == Precision::Q8 { bytes * 34 / 32 / 4 } else { bytes };
+    memory::check(bytes, || format!("the weights of {label}"))?;
+    let all: usize = parameters.iter().map(|(_, shape)| size(shape)).sum();
+    let bar = task.begin(&format!("loading {label}"), Some(all as u64));
+    if layout.config.tied {
+        same_unembedding(layout, source, loading, task)?;
+    }
+    Weights::taken(&layout.config, &mut |ours, shape| {
         task.check()?;
         let weight = shelf.take(ours)?;
-        if ours == "embed" && layout.config.tied {
-            same_unembedding(layout, source, &weight, loading, task)?;
-        }
         bar.advance(size(shape) as u64);
-        Ok(weight.to_device(&loading.device)?)
+        match weight {
+            Weight::Numbers(numbers) => shelf.stored(ours, numbers),
+            packed @ Weight::Packed(_) => Ok(packed),
+        }
     })
 }
 
@@ -64,12 +80,43 @@ impl<'a> Shelf<'a> {
         Ok(Self { layout, source, loading, awaited, held: BTreeMap::new() })
     }
 
-    fn take(&mut self, ours: &str) -> Result<Tensor> {
+    /// The blocks of a quantised matrix that computes as it is: in f32, in the processor's memory, and not turned.
+    fn staying(&self, ours: &str) -> Result<Option<Packed>> {
+        let computes = self.loading.options.dtype.of_numbers() == DType::F32 && self.loading.device.is_cpu();
+        let from = fit::place(self.layout, ours)?;
+        let Some(packed) = self.source.packed(from.name()).filter(|_| computes) else { return Ok(None) };
+        Ok(match from {
+            WeightFrom::Same(_) => Some(packed),
+            WeightFrom::Rows { start, count, .. } => Some(packed.rows(*start, *count)?),
+            _ => None,
+        })
+    }
+
+    /// A weight that was read, as it is computed with.
+    fn stored(&self, ours: &str, numbers: Tensor) -> Result<Weight> {
+        let is_map = numbers.rank() == 2 && ours != "pos_embed" && !ROUTING.iter().any(|part| ours.ends_with(part));
+        if self.loading.options.dtype == Precision::Q8 && is_map {
+            if !self.loading.device.is_cpu() {
+                return Err(err!(Argument, "expected the processor for int8, found another device")
+                    .hint("load it with #{ dtype: \"bf16\" } there")
+                    .about("dtype"));
+            }
+            if let Some(packed) = Packed::int8(&numbers).map_err(|e| Error::from(e).within(ours))? {
+                return Ok(Weight::Packed(packed));
+            }
+        }
+        Ok(Weight::Numbers(numbers.to_device(&self.loading.device)?))
+    }
+
+    fn take(&mut self, ours: &str) -> Result<Weight> {
+        if let Some(packed) = self.staying(ours)? {
+            return Ok(Weight::Packed(packed));
+        }
         let from = fit::place(self.layout, ours)?;
         let name = from.name();
         let whole = match self.held.remove(name) {
             Some(whole) => whole,
-            None => self.source.tensor_as(name, self.loading.options.dtype)?,
+            None => self.source.tensor_as(name, self.loading.options.dtype.of_numbers())?,
         };
         let weight = from.cut(&whole)?;
         let awaited = self.awaited.entry(name).or_insert(1);
@@ -77,29 +124,26 @@ impl<'a> Shelf<'a> {
         if *awaited > 0 {
             self.held.insert(name, whole);
         }
-        Ok(weight)
+        Ok(Weight::Numbers(weight))
     }
 }
 
 /// A file may have an unembedding although the config says that it is tied. Then it must equal the embedding.
-fn same_unembedding(
-    layout: &Layout,
-    source: &dyn TensorSource,
-    embed: &Tensor,
-    loading: &Loading,
-    task: &Task,
-) -> Result<()> {
+fn same_unembedding(layout: &Layout, source: &dyn TensorSource, loading: &Loading, task: &Task) -> Result<()> {
     let Some(from) = layout.weights.get("unembed.weight") else { return Ok(()) };
     let Some(shape) = source.shape(from.name()) else { return Ok(()) };
     let differs = || {
         err!(Format, "tensor `{}` is not the embedding, and the config says that it is", from.name())
             .hint("set `tie_word_embeddings` to false in the config.json if the model was trained that way")
     };
+    let dtype = loading.options.dtype.of_numbers();
+    let embed = fit::place(layout, "embed")?;
+    let embed = embed.cut(&source.tensor_as(embed.name(), dtype)?)?;
     let expected = from.whole_shape(embed.dims(), layout.config.d_head, 0)?;
     if shape != expected {
         return Err(differs());
     }
-    let unembed = from.cut(&source.tensor_as(from.name(), loading.options.dtype)?)?;
+    let unembed = from.cut(&source.tensor_as(from.name(), dtype)?)?;
     let rows = embed.dim(0)?;
     for start in (0..rows).step_by(ROWS) {
         task.check()?;

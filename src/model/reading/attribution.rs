@@ -240,7 +240,7 @@ impl Split<'_> {
     fn by(&self, by: By, target: Target) -> Result<Attribution> {
         let weights = self.model.weights();
         let scale = self.model.config().logit_scale.unwrap_or(1.0);
-        let mut unembedding = self.of_target(&weights.unembed.weight, target)?;
+        let mut unembedding = self.of_target(&weights.unembed.weight.tensor()?, target)?;
         unembedding.iter_mut().for_each(|value| *value *= scale);
         let unembed_bias = match &weights.unembed.bias {
             Some(bias) => self.of_target(bias, target)?.iter().sum::<f64>() * scale,

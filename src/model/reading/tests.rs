@@ -93,7 +93,7 @@ fn a_finer_split_is_the_coarser_one_taken_apart() {
 #[test]
 fn what_a_hook_puts_into_the_stream_is_no_parts_doing() {
     let model = decoder(Config { norm: None, ..config() }, DType::F64);
-    let direction = model.weights().unembed.weight.get(7).unwrap();
+    let direction = model.weights().unembed.weight.row(7).unwrap();
     let added = Action::Add { vector: direction.clone(), scale: 0.5 };
     let hook = Bound::new(model.config(), "resid_post.1", None, None, Box::new(added.begin())).unwrap();
     let ask = Ask { hooks: vec![hook], places: places(model.config(), By::Part), positions: None };

@@ -41,7 +41,9 @@ impl Tokenizer {
 
 impl Gguf {
     fn read(metadata: &Metadata) -> Result<Option<Self>> {
-        let Some(model) = get(metadata, "model", Value::text)? else { return Ok(None) };
+        // A file of a model that reads ids says `none`.
+        let model = get(metadata, "model", Value::text)?.filter(|model| *model != "none");
+        let Some(model) = model else { return Ok(None) };
         let parts = Self {
             model: model.into(),
             pre: get(metadata, "pre", Value::text)?.map(String::from),

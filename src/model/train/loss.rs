@@ -37,7 +37,7 @@ pub fn loss(decoder: &Decoder, examples: &Examples, whole: f64, dropout: Dropout
     };
     if decoder.config().logit_cap.is_none() && decoder.config().logit_scale.is_none() {
         let unembed = &decoder.weights().unembed;
-        return Ok(kernels::cross_entropy(&x, &unembed.weight, unembed.bias.as_ref(), &targets, &counts)?);
+        return Ok(kernels::cross_entropy(&x, &unembed.weight.tensor()?, unembed.bias.as_ref(), &targets, &counts)?);
     }
     let x = x.reshape(((), decoder.config().d_model))?;
     let losses = kernels::token_losses(&decoder.unembedded(&x, task)?, &targets)?;

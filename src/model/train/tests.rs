@@ -46,7 +46,7 @@ fn train(recipe: Recipe, keep: Option<CheckpointFolder>, task: &Task) -> Result<
 fn bits(decoder: &Decoder) -> Vec<u32> {
     let all = decoder.weights().named(decoder.config()).unwrap();
     let numbers = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-    all.iter().flat_map(|(_, weight)| numbers(weight)).map(f32::to_bits).collect()
+    all.iter().flat_map(|(_, weight)| numbers(&weight.tensor().unwrap())).map(f32::to_bits).collect()
 }
 
 #[test]

@@ -90,6 +90,15 @@ impl Model {
         Ok(from_json(written(self.config())?))
     }
 
+    /// The dtype, and the formats of quantised matrices.
+    fn computing(&self) -> String {
+        let dtype = self.decoder().dtype().as_str();
+        match self.decoder().weights().packings().as_slice() {
+            [] => dtype.into(),
+            formats => format!("{dtype}, matrices in {}", formats.join(", ")),
+        }
+    }
+
     /// Where it is from, and its sizes.
     pub fn card(&self) -> Result<Card> {
         let weights = self.config().parameters()?;
@@ -98,7 +107,7 @@ impl Model {
         let about: [(&str, Cell); 4] = [
             ("from", self.core().origin.clone().into()),
             ("parameters", parameters.into()),
-            ("dtype", self.decoder().dtype().as_str().into()),
+            ("dtype", self.computing().into()),
             ("tokenizer", tokenizer.map_or(Cell::Missing, Cell::from)),
         ];
         let config = self.config();

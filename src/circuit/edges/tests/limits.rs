@@ -80,8 +80,8 @@ fn what_cannot_be_done_is_refused_with_its_reason() {
 fn a_model_that_computes_nan_is_an_error() {
     let whole = decoder(config(), DType::F32);
     let mut weights = whole.weights().clone();
-    let unembed = (&weights.unembed.weight * f64::NAN).unwrap();
-    weights.unembed = Linear { weight: unembed, bias: None };
+    let unembed = (weights.unembed.weight.tensor().unwrap() * f64::NAN).unwrap();
+    weights.unembed = Linear { weight: unembed.into(), bias: None };
     let model = model(crate::model::decoder::Decoder::new(whole.config().as_ref().clone(), weights));
     for method in [EdgeMethod::Eap, EdgeMethod::EapIg, EdgeMethod::AtpStar, EdgeMethod::Exact] {
         let error = scored(&model, &pairs(), method).unwrap_err();

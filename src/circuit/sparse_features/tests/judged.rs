@@ -120,7 +120,10 @@ fn nan_in_a_weight_is_named() {
     let whole = decoder(config(), DType::F32);
     let mut weights = whole.weights().clone();
     let down = weights.blocks[1].mlp.as_mut().unwrap();
-    down.down = Linear { weight: (&down.down.weight * f64::NAN).unwrap(), bias: down.down.bias.clone() };
+    down.down = Linear {
+        weight: (down.down.weight.tensor().unwrap() * f64::NAN).unwrap().into(),
+        bias: down.down.bias.clone(),
+    };
     let broken = Model { decoder: Decoder::new(config(), weights).into(), ..model(config()) };
     let error = found(&broken, &pairs(), 0.0).unwrap_err();
     assert_eq!(error.kind, Kind::Numeric);

@@ -9,6 +9,9 @@ mod value;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
+
+use kernels::Packed;
 
 use self::quantised::Kind;
 pub use self::value::Value;
@@ -68,6 +71,13 @@ impl<B: AsRef<[u8]>> File<B> {
     /// Sets the task, whose interruption is checked for while a tensor is dequantised.
     pub fn with_task(self, task: &Task) -> Self {
         Self { task: task.clone(), ..self }
+    }
+
+    /// The blocks of a matrix that can compute as they are, in `bytes`, which are those of this file.
+    pub fn blocks(&self, name: &str, bytes: Arc<dyn AsRef<[u8]> + Send + Sync>) -> Option<Packed> {
+        let info = self.tensors.get(name)?;
+        let &[rows, inner] = info.shape.as_slice() else { return None };
+        Packed::new(info.kind.packing()?, [rows, inner], bytes, info.place.start)
     }
 
     fn info(&self, name: &str) -> Result<&Info> {
@@ -217,6 +227,8 @@ fn apart(tensors: &BTreeMap<String, Info>) -> Result<()> {
     Ok(())
 }
 
+#[cfg(test)]
+mod packed_tests;
 #[cfg(test)]
 mod parity_tests;
 #[cfg(test)]

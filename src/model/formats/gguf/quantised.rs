@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use candle_core::CpuStorage;
 use candle_core::quantized::GgmlDType;
+use kernels::Packing;
 use rayon::prelude::*;
 
 use crate::base::{Result, Task};
@@ -48,6 +49,22 @@ impl Kind {
                     "F32 F16 BF16 F64 I16 I32 I64, Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 and Q2_K to Q6_K are; quantise the model again",
                 ));
             }
+        })
+    }
+
+    /// The format of blocks that can compute as they are. Q2_K and Q3_K become f32.
+    pub fn packing(self) -> Option<Packing> {
+        let Self::Blocks(kind) = self else { return None };
+        Some(match kind {
+            GgmlDType::Q4_0 => Packing::Q4_0,
+            GgmlDType::Q4_1 => Packing::Q4_1,
+            GgmlDType::Q5_0 => Packing::Q5_0,
+            GgmlDType::Q5_1 => Packing::Q5_1,
+            GgmlDType::Q8_0 => Packing::Q8_0,
+            GgmlDType::Q4K => Packing::Q4K,
+            GgmlDType::Q5K => Packing::Q5K,
+            GgmlDType::Q6K => Packing::Q6K,
+            _ => return None,
         })
     }
 

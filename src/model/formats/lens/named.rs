@@ -5,6 +5,7 @@ use crate::base::Result;
 use crate::model::config::Config;
 use crate::model::layout::WeightFrom;
 use crate::model::load::together;
+use crate::model::weight::Weight;
 use crate::model::weights::Weights;
 use crate::tensor::{Tensor, matmul};
 
@@ -59,7 +60,7 @@ pub fn names(config: &Config) -> Result<Vec<String>> {
 fn one(weights: &Weights, config: &Config, name: &str) -> Result<Option<Tensor>> {
     // A tied model has its unembedding under the name of the embedding only.
     if name == UNEMBED {
-        return Ok(Some(weights.unembed.weight.t()?.contiguous()?));
+        return Ok(Some(weights.unembed.weight.tensor()?.t()?.contiguous()?));
     }
     // With fewer key-value heads than query heads, `_W_K` has the key-value heads, and `W_K` one for each query head.
     let narrow = config.kv_heads < config.heads;
@@ -69,7 +70,7 @@ fn one(weights: &Weights, config: &Config, name: &str) -> Result<Option<Tensor>>
         if let Some(from) = place(&ours, config, Age::Now)
             && called(&from) == Some(&kept)
         {
-            let theirs = turned(&from, &weight, config)?;
+            let theirs = turned(&from, &weight.tensor()?, config)?;
             let theirs = if spread.is_some() { repeated(&theirs, config)? } else { theirs };
             return Ok(Some(theirs.contiguous()?));
         }
@@ -135,14 +136,14 @@ impl Weights {
     pub fn ov(&self, config: &Config, layer: usize, head: usize) -> Result<Tensor> {
         let attn = &self.blocks[layer].attn;
         let v = of_head(&attn.v.weight, config, config.kv_head(head))?;
-        let o = attn.o.weight.narrow(1, head * config.d_head, config.d_head)?;
+        let o = attn.o.weight.tensor()?.narrow(1, head * config.d_head, config.d_head)?;
         matmul::matmul(&v.t()?, &o.t()?)
     }
 }
 
 /// The rows of a head, `[d_head, d_model]`.
-fn of_head(weight: &Tensor, config: &Config, head: usize) -> Result<Tensor> {
-    Ok(weight.narrow(0, head * config.d_head, config.d_head)?)
+fn of_head(weight: &Weight, config: &Config, head: usize) -> Result<Tensor> {
+    weight.rows(head * config.d_head, config.d_head)?.tensor()
 }
 
 #[cfg(test)]

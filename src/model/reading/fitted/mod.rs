@@ -194,7 +194,7 @@ impl FittedLens {
     /// The direction in the stream of a layer that promotes a token at the end: v_t = A^T W_U[:, t], `[d_model]`.
     pub fn direction(&self, model: &Decoder, layer: usize, token: u32) -> Result<Tensor> {
         self.check(model)?;
-        let row = model.weights().unembed.weight.get(token as usize)?.to_dtype(DType::F32)?;
+        let row = model.weights().unembed.weight.row(token as usize)?.to_dtype(DType::F32)?;
         if layer + 1 == model.config().layers {
             return Ok(row);
         }

@@ -1,0 +1,143 @@
+//! A made-up model of 1.5 billion weights in Q4_K on a small machine: loading, generation, and an experiment with it in
+//! 4 GiB, beside llama.cpp. Writes `docs/benchmarks-quantised.md`.
+//!
+//! `cargo bench --bench quantised`, on Linux; it needs 1 GiB of disk in the folder of temporary files. The peer is measured
+//! in the same run where `MICROTOME_PEER_PYTHON` names a Python interpreter that has llama-cpp-python. The experiment runs in
+//! a separate process: this program again, with a role, under the system's own limit.
+
+#[allow(dead_code, reason = "what takes minutes is measured once, without medians")]
+mod common;
+#[path = "common/limited.rs"]
+mod limited;
+#[path = "quantised/made.rs"]
+mod made;
+#[path = "common/peers.rs"]
+mod peers;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use common::{Rows, median, publish};
+use limited::limited;
+use microtome::base::access::{Access, Rules};
+use microtome::base::files::Files;
+use microtome::base::{Task, memory};
+use microtome::model::Model;
+use microtome::model::batch::Batch;
+use microtome::model::decoder::Decoder;
+use microtome::model::generate::Choice;
+use microtome::model::load::Loading;
+use microtome::script::Session;
+use microtome::script::engine::env::Env;
+use peers::{Peers, rate};
+
+const FILE: &str = "made.gguf";
+const PROMPT: usize = 32;
+const GENERATED: usize = 32;
+const READ: usize = 256;
+const RUNS: usize = 5;
+/// What a process of 4 GiB has beside the pages of the file.
+const ALLOWED: u64 = 3 << 30;
+/// Tokens whose activations the experiment gathers.
+const TOKENS: usize = 4096;
+
+fn main() {
+    if let Ok((_, folder)) = limited::part() {
+        return println!("{}", experiment(Path::new(&folder)));
+    }
+    memory::keep_freed();
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join(FILE);
+    let weights = made::write(&place);
+    let size = std::fs::metadata(&place).unwrap().len();
+    let human = |bytes: u64| memory::human(bytes.into());
+    let mut rows = Rows::new();
+    let mut row = |what: &str, found: String| rows.push((what.into(), found));
+    row("the file", format!("{} for {:.2} billion weights", human(size), weights as f64 / 1e9));
+
+    let name = place.to_str().unwrap().to_string();
+    let peers = Peers::run("quantised.py", &[name, PROMPT, GENERATED, READ, RUNS].map(|x| x.to_string()));
+    let begin = Instant::now();
+    let model = loaded(folder.path());
+    row("loading it", format!("{:.2} s", begin.elapsed().as_secs_f64()));
+    let (decoder, task) = (&model.decoder, Task::default());
+    let each = token(decoder, &task);
+    row(&format!("generation after {PROMPT} tokens, with cache"), rate_of_one(each));
+    row("llama.cpp by its Python binding, the same file", peers.against("token", each, rate_of_one));
+    let read = reading(decoder, &task);
+    row(&format!("reading {READ} tokens, the last logits"), rate(READ, read));
+    row("llama.cpp, the same", peers.against("read", read, |time| rate(READ, time)));
+    drop(model);
+
+    let found = limited("laptop", folder.path(), ALLOWED);
+    row(&format!("the experiment where {} of its own are allowed", human(ALLOWED)), found.said);
+    row("peak memory of its own", human(found.most.own));
+    row("peak memory, pages of the file included", human(found.most.all));
+    assert!(found.most.all < size + (1 << 30) + ALLOWED);
+    let sentences = format!(
+        "The file is made by the benchmark: a llama with the sizes of Qwen2.5-1.5B and random blocks, the embedding in Q6_K and \
+         all other matrices in Q4_K. Times are medians of {RUNS} runs, ratios of medians of the same run. The experiment loads \
+         it, adds a direction at `resid_post.10`, gathers {TOKENS} rows of `resid_post.13` and fits a top-k dictionary of 4,096 \
+         features to them. The limit is the system's (`ulimit -d`): all memory that the process may write to counts, the mapped \
+         file does not."
+    );
+    publish("Quantised weights on a small machine", "quantised", "benchmarks-quantised.md", &sentences, &rows);
+}
+
+fn rate_of_one(time: Duration) -> String {
+    format!("{:.2} tokens a second", 1.0 / time.as_secs_f64())
+}
+
+fn loaded(folder: &Path) -> Model {
+    let files = Files::new(Access::new(folder, &Rules::default()).unwrap(), false);
+    Model::load(&files, folder.join(FILE).to_str().unwrap(), &Loading::default(), &Task::default()).unwrap()
+}
+
+fn times(mut work: impl FnMut()) -> Duration {
+    work();
+    let one = |_| {
+        let begin = Instant::now();
+        work();
+        begin.elapsed()
+    };
+    median((0..RUNS).map(one).collect())
+}
+
+/// The time of one token, with that of the prompt taken off.
+fn token(model: &Decoder, task: &Task) -> Duration {
+    let prompt = Batch::new(vec![(1..=PROMPT as u32).collect()]).unwrap();
+    let of = |tokens: usize| {
+        times(|| {
+            drop(model.generate(&prompt, &Choice::greedy(tokens), Vec::new(), &mut |_, _| Ok(true), task).unwrap())
+        })
+    };
+    (of(GENERATED + 1) - of(1)) / GENERATED as u32
+}
+
+fn reading(model: &Decoder, task: &Task) -> Duration {
+    let text = Batch::new(vec![(1..=READ as u32).collect()]).unwrap();
+    times(|| drop(model.logits_at(&text, &[-1], Vec::new(), task).unwrap()))
+}
+
+fn experiment(folder: &Path) -> String {
+    let begin = Instant::now();
+    let place = folder.join(FILE);
+    let mut session = Session::new(Env::in_memory(&folder.join("out")).unwrap());
+    let code = format!(
+        "let m = model::load({:?});
+         let texts = [];
+         for row in 0..{} {{ texts.push(range(0, 256).to_array().map(|at| (row * 7919 + at * 104729) % 150000)); }}
+         let steer = |x| x + 0.1;
+         let changed = m.logits(texts[0], #{{ hooks: hook(\"resid_post.10\", steer), pos: -1 }});
+         let moved = (changed - m.logits(texts[0], #{{ pos: -1 }})).abs().max();
+         let rows = texts.map(|text| m.cache(text, \"resid_post.13\")[\"resid_post.13\"][0]);
+         let s = sae::fit(cat(rows), #{{ k: 32, d_sae: 4096, steps: 100, batch: 512 }});
+         [moved, s.history.to_map().rows[-1][4]]",
+        place.display().to_string(),
+        TOKENS / 256
+    );
+    let found = session.eval("bench", &code).unwrap().into_array().unwrap();
+    let number = |at: usize| found[at].as_float().unwrap();
+    assert!(number(0) > 0.0);
+    format!("{:.0} s, FVE {:.3} at the end", begin.elapsed().as_secs_f64(), number(1))
+}

@@ -1,0 +1,118 @@
+//! Matrices that stay quantised while they compute: blocks of small integers that share a scale, as GGUF files have them.
+//!
+//! The integers become f32 a strip at a time, in the cache, by the same arithmetic as on loading, so that a product has the
+//! numbers that it would have with the whole matrix in f32, in a fraction of its memory.
+
+mod blocks;
+mod map;
+mod pack;
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use candle_core::{DType, Tensor};
+
+use crate::Result;
+use crate::error::bail;
+use crate::level::arch;
+use crate::numbers::Fresh;
+pub use blocks::Packing;
+pub use map::linear_packed;
+
+/// A matrix `[out, in]` in blocks along its rows.
+#[derive(Clone)]
+pub struct Packed {
+    packing: Packing,
+    inner: usize,
+    /// Memory, or a mapped file, which lives as long as this does.
+    all: Arc<dyn AsRef<[u8]> + Send + Sync>,
+    place: Range<usize>,
+}
+
+impl Packed {
+    /// The matrix of `rows` rows of `inner` numbers whose blocks begin at `begin`; None if rows are no whole blocks, or if the
+    /// memory ends before.
+    pub fn new(
+        packing: Packing,
+        [rows, inner]: [usize; 2],
+        all: Arc<dyn AsRef<[u8]> + Send + Sync>,
+        begin: usize,
+    ) -> Option<Self> {
+        let bytes = rows.checked_mul(packing.row(inner)?)?;
+        let end = begin.checked_add(bytes)?;
+        let fits = inner > 0 && end <= (*all).as_ref().len();
+        fits.then_some(Self { packing, inner, all, place: begin..end })
+    }
+
+    pub fn packing(&self) -> Packing {
+        self.packing
+    }
+
+    /// The shape `[out, in]`.
+    pub fn dims(&self) -> [usize; 2] {
+        [self.place.len() / self.row(), self.inner]
+    }
+
+    /// The size of the blocks.
+    pub fn bytes(&self) -> usize {
+        self.place.len()
+    }
+
+    /// Some of its rows, in the same memory.
+    pub fn rows(&self, start: usize, count: usize) -> Result<Self> {
+        let [rows, _] = self.dims();
+        if start.checked_add(count).is_none_or(|end| end > rows) {
+            bail!(Bug, "expected rows of {rows}, found {count} from {start} on");
+        }
+        let begin = self.place.start + start * self.row();
+        Ok(Self { place: begin..begin + count * self.row(), ..self.clone() })
+    }
+
+    /// All of it as f32, `[out, in]`.
+    pub fn tensor(&self) -> Result<Tensor> {
+        let [rows, inner] = self.dims();
+        let mut numbers = Fresh::new(rows * inner)?;
+        numbers.write(inner, inner, |first, numbers| self.decode(first, numbers));
+        numbers.tensor(&[rows, inner], DType::F32)
+    }
+
+    /// The rows `ids`, u32: `[ids, in]`.
+    pub fn look_up(&self, ids: &Tensor) -> Result<Tensor> {
+        let ([rows, inner], ids) = (self.dims(), ids.to_vec1::<u32>()?);
+        if let Some(id) = ids.iter().find(|id| **id as usize >= rows) {
+            bail!(Argument, "expected rows below {rows}, found {id}");
+        }
+        let mut numbers = Fresh::new(ids.len() * inner)?;
+        numbers.write(inner, inner, |first, numbers| {
+            for (id, row) in ids[first..].iter().zip(numbers.chunks_exact_mut(inner)) {
+                self.decode(*id as usize, row);
+            }
+        });
+        numbers.tensor(&[ids.len(), inner], DType::F32)
+    }
+
+    /// The numbers of whole rows from the row `first` on.
+    pub(crate) fn decode(&self, first: usize, numbers: &mut [f32]) {
+        let begin = self.place.start + first * self.row();
+        let bytes = numbers.len() / self.inner * self.row();
+        let all = (*self.all).as_ref();
+        // A mapped file that another program cut short has fewer bytes than it had: the system ends us before this does.
+        arch().dispatch(blocks::Decode { packing: self.packing, blocks: &all[begin..begin + bytes], numbers });
+    }
+
+    /// The bytes of a row.
+    fn row(&self) -> usize {
+        let (numbers, bytes) = self.packing.block();
+        self.inner / numbers * bytes
+    }
+}
+
+impl fmt::Debug for Packed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:?}", self.packing.name(), self.dims())
+    }
+}
+
+#[cfg(test)]
+mod tests;
