@@ -6,6 +6,8 @@
 mod blocks;
 mod map;
 mod pack;
+#[cfg(all(target_arch = "x86_64", feature = "avx512"))]
+mod wide;
 
 use std::fmt;
 use std::ops::Range;
@@ -98,7 +100,12 @@ impl Packed {
         let bytes = numbers.len() / self.inner * self.row();
         let all = (*self.all).as_ref();
         // A mapped file that another program cut short has fewer bytes than it had: the system ends us before this does.
-        arch().dispatch(blocks::Decode { packing: self.packing, blocks: &all[begin..begin + bytes], numbers });
+        let (arch, packing, blocks) = (arch(), self.packing, &all[begin..begin + bytes]);
+        #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
+        if matches!(arch, pulp::Arch::V4(_)) && wide::decode(packing, blocks, numbers) {
+            return;
+        }
+        arch.dispatch(blocks::Decode { packing, blocks, numbers });
     }
 
     /// The bytes of a row.
