@@ -1,22 +1,28 @@
 //! The chat templates of a tokenizer's files, and the names of its special tokens that they write.
+//!
+//! Texts of chats name special tokens, whatever the tokenizer does with such names in other texts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::Tokenizer;
 use super::keep::{Origin, Ours};
+use super::{Placed, Tokenizer};
 use crate::base::files::Files;
 use crate::base::{Result, Task};
 use crate::err;
+use crate::model::formats::gguf::Value as Metadata;
 use crate::model::tokens::Tokens;
 
 /// The key in tokenizer_config.json: a template, or a list of named ones.
 pub(super) const KEY: &str = "chat_template";
 /// The file that has the template in newer folders, and the folder beside it that has more of them.
 pub const FILE: &str = "chat_template.jinja";
+/// The key in the metadata of a GGUF file; a template that has a name has it behind a dot.
+const IN_GGUF: &str = "tokenizer.chat_template";
 const MORE: &str = "additional_chat_templates";
 /// The name of the template that is meant if none is named.
 pub const DEFAULT: &str = "default";
@@ -47,6 +53,22 @@ impl Chats {
         let mark = |key: &String| Some((key.clone(), marker(config, key)?.into()));
         let marks = config.keys().filter(|key| key.ends_with("_token")).filter_map(mark).collect();
         Ok(Some(Arc::new(Self { templates, marks })))
+    }
+
+    /// Those in the metadata of a GGUF file; `marks` are the names of its special tokens.
+    pub(super) fn of_metadata(
+        metadata: &BTreeMap<String, Metadata>,
+        marks: Map<String, Value>,
+    ) -> Result<Option<Self>> {
+        let mut templates = BTreeMap::new();
+        for (key, value) in metadata {
+            let name = key.strip_prefix(IN_GGUF).map(|rest| rest.strip_prefix('.').unwrap_or(rest));
+            // `tokenizer.chat_templates` lists the names of those that have one.
+            let Some(name) = name.filter(|name| *name != "s") else { continue };
+            let name = if name.is_empty() { DEFAULT } else { name };
+            templates.insert(name.to_string(), value.text().map_err(|e| e.within(key))?.to_string());
+        }
+        Ok((!templates.is_empty()).then_some(Self { templates, marks }))
     }
 
     /// Adds them to a tokenizer_config.json.
@@ -99,14 +121,51 @@ impl Tokenizer {
 
     /// The tokens of a text that names its special tokens itself, as chats do: nothing is added.
     pub fn encode_chat(&self, text: &str, task: &Task) -> Result<Tokens> {
-        if matches!(&*self.origin, Origin::Llama2c(_) | Origin::Ours(Ours::Gguf(_))) {
-            return Err(err!(
-                Argument,
-                "expected a tokenizer of a tokenizer.json, which reads the names of special tokens in a text, found {}",
-                self.kind()
-            ));
-        }
-        let (ids, offsets) = self.split.split(text, task)?.into_iter().unzip();
+        let placed = match &*self.origin {
+            Origin::Llama2c(_) => {
+                return Err(err!(
+                    Argument,
+                    "expected a tokenizer that has special tokens for chats, found {}",
+                    self.kind()
+                ));
+            }
+            Origin::Ours(Ours::Gguf(_)) => self.between_marks(text, task)?,
+            _ => self.split.split(text, task)?,
+        };
+        let (ids, offsets) = placed.into_iter().unzip();
         Ok(Tokens { ids, offsets, text: text.into(), front: 0, back: 0, vocab: self.vocab.clone() })
+    }
+
+    /// The tokens of a text in which the names of special tokens are these, the longest where several begin. As in llama.cpp,
+    /// what is between two of them is a text of its own.
+    fn between_marks(&self, text: &str, task: &Task) -> Result<Vec<Placed>> {
+        let mut marks: Vec<(&str, u32)> =
+            self.vocab.iter().filter(|(_, piece)| piece.special).map(|(id, piece)| (piece.name.as_str(), id)).collect();
+        marks.retain(|(name, _)| !name.is_empty());
+        marks.sort_by_key(|(name, _)| std::cmp::Reverse(name.len()));
+        let first: BTreeSet<u8> = marks.iter().map(|(name, _)| name.as_bytes()[0]).collect();
+        let (mut placed, mut begin, mut at) = (Vec::new(), 0, 0);
+        while at < text.len() {
+            let begins = first.contains(&text.as_bytes()[at]);
+            let Some((name, id)) = marks.iter().find(|(name, _)| begins && text[at..].starts_with(name)) else {
+                at += text[at..].chars().next().map_or(1, char::len_utf8);
+                continue;
+            };
+            placed.extend(self.part(text, begin..at, task)?);
+            placed.push((*id, at..at + name.len()));
+            at += name.len();
+            begin = at;
+        }
+        placed.extend(self.part(text, begin..at, task)?);
+        Ok(placed)
+    }
+
+    /// The tokens of a part of a text, placed in the whole.
+    fn part(&self, text: &str, place: Range<usize>, task: &Task) -> Result<Vec<Placed>> {
+        if place.is_empty() {
+            return Ok(Vec::new());
+        }
+        let moved = |(id, at): Placed| (id, place.start + at.start..place.start + at.end);
+        Ok(self.split.split(&text[place.clone()], task)?.into_iter().map(moved).collect())
     }
 }
