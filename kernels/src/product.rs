@@ -1,5 +1,7 @@
 //! The matrix product of linear maps: in tiles for many rows, by dot products for the few rows of generation.
 
+use std::ops::Range;
+
 use candle_core::{CpuStorage, Storage, StorageRef, Tensor};
 use gemm::Parallelism;
 use half::slice::HalfFloatSliceExt;
@@ -55,6 +57,14 @@ impl<'a> Matrix<'a> {
         Ok(Self::Numbers { storage, begin })
     }
 
+    /// Dot products of one row of x with some of its rows, if there is a way that needs none of them in f32.
+    fn dot(&self, arch: Arch, rows: Range<usize>, x: &[f32], put: impl FnMut(usize, f32)) -> bool {
+        match self {
+            Self::Numbers { .. } => false,
+            Self::Packed(packed) => packed.dot(arch, rows, x, put),
+        }
+    }
+
     /// How many of a strip's rows are made f32 at once for dot products: of packed ones as many as stay in the first cache.
     fn at_once(&self, inner: usize, rows: usize) -> usize {
         match self {
@@ -64,12 +74,12 @@ impl<'a> Matrix<'a> {
     }
 
     /// The numbers `begin..begin + len` in f32, of whole rows, converted in `buffer` if they are stored otherwise.
-    pub fn part<'b>(&'b self, begin: usize, len: usize, buffer: &'b mut Vec<f32>) -> &'b [f32] {
+    pub fn part<'b>(&'b self, arch: Arch, begin: usize, len: usize, buffer: &'b mut Vec<f32>) -> &'b [f32] {
         let (storage, range) = match self {
             Self::Numbers { storage, begin: first } => (storage, first + begin..first + begin + len),
             Self::Packed(packed) => {
                 buffer.resize(len, 0.0);
-                packed.decode(begin / packed.dims()[1], buffer);
+                packed.decode(arch, begin / packed.dims()[1], buffer);
                 return buffer;
             }
         };
@@ -102,18 +112,23 @@ pub(super) fn product(result: &mut Fresh, x: &[f32], weight: &Matrix, sizes: Siz
         let (row, column) = (index % down * height, index / down * columns);
         let tile = Tile { row, column, rows: height.min(rows - row), columns: columns.min(out - column) };
         let x = &x[row * inner..(row + tile.rows) * inner];
-        if few {
+        let whole = column..column + tile.columns;
+        // SAFETY: within the tile, which is ours alone.
+        let put = |row: usize, sum: f32| unsafe { *place.at(column + row) = sum };
+        if rows == 1 && weight.dot(arch, whole, x, put) {
+            // Written.
+        } else if few {
             let at_once = weight.at_once(inner, tile.columns);
             for first in (0..tile.columns).step_by(at_once) {
                 let count = at_once.min(tile.columns - first);
-                let weight = weight.part((column + first) * inner, count * inner, buffer);
+                let weight = weight.part(arch, (column + first) * inner, count * inner, buffer);
                 dots(arch, x, weight, inner, |x_row, weight_row, sum| {
                     // SAFETY: within the tile, which is ours alone.
                     unsafe { *place.at((row + x_row) * out + column + first + weight_row) = sum };
                 });
             }
         } else {
-            tile.multiply(place, x, weight.part(column * inner, tile.columns * inner, buffer), sizes);
+            tile.multiply(place, x, weight.part(arch, column * inner, tile.columns * inner, buffer), sizes);
         }
         tile.finish(arch, place, out, finish);
     };

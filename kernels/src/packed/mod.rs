@@ -14,6 +14,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use candle_core::{DType, Tensor};
+use pulp::Arch;
 
 use crate::Result;
 use crate::error::bail;
@@ -75,7 +76,8 @@ impl Packed {
     pub fn tensor(&self) -> Result<Tensor> {
         let [rows, inner] = self.dims();
         let mut numbers = Fresh::new(rows * inner)?;
-        numbers.write(inner, inner, |first, numbers| self.decode(first, numbers));
+        let arch = arch();
+        numbers.write(inner, inner, |first, numbers| self.decode(arch, first, numbers));
         numbers.tensor(&[rows, inner], DType::F32)
     }
 
@@ -86,26 +88,40 @@ impl Packed {
             bail!(Argument, "expected rows below {rows}, found {id}");
         }
         let mut numbers = Fresh::new(ids.len() * inner)?;
+        let arch = arch();
         numbers.write(inner, inner, |first, numbers| {
             for (id, row) in ids[first..].iter().zip(numbers.chunks_exact_mut(inner)) {
-                self.decode(*id as usize, row);
+                self.decode(arch, *id as usize, row);
             }
         });
         numbers.tensor(&[ids.len(), inner], DType::F32)
     }
 
     /// The numbers of whole rows from the row `first` on.
-    pub(crate) fn decode(&self, first: usize, numbers: &mut [f32]) {
+    pub(crate) fn decode(&self, arch: Arch, first: usize, numbers: &mut [f32]) {
         let begin = self.place.start + first * self.row();
         let bytes = numbers.len() / self.inner * self.row();
         let all = (*self.all).as_ref();
         // A mapped file that another program cut short has fewer bytes than it had: the system ends us before this does.
-        let (arch, packing, blocks) = (arch(), self.packing, &all[begin..begin + bytes]);
+        let (packing, blocks) = (self.packing, &all[begin..begin + bytes]);
         #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
-        if matches!(arch, pulp::Arch::V4(_)) && wide::decode(packing, blocks, numbers) {
+        if matches!(arch, Arch::V4(_)) && wide::decode(packing, blocks, numbers) {
             return;
         }
         arch.dispatch(blocks::Decode { packing, blocks, numbers });
+    }
+
+    /// Calls `put(row, dot product of x with it)` for some rows; false if there is no faster way for that than through f32 in
+    /// memory, whose bits it has.
+    pub(crate) fn dot(&self, arch: Arch, rows: Range<usize>, x: &[f32], put: impl FnMut(usize, f32)) -> bool {
+        #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
+        if let Arch::V4(simd) = arch {
+            let (begin, row) = (self.place.start, self.row());
+            let blocks = &(*self.all).as_ref()[begin + rows.start * row..begin + rows.end * row];
+            return wide::dot(simd, self.packing, blocks, x, put);
+        }
+        let _ = (arch, rows, x, put);
+        false
     }
 
     /// The bytes of a row.
