@@ -133,9 +133,13 @@ fn shown(wanted: &[String], found: &str) -> Vec<String> {
 }
 
 /// The page with the answers of today.
-fn typed_anew(text: &str) -> (String, Vec<String>) {
+fn typed_anew(text: &str, examples: &[PathBuf]) -> (String, Vec<String>) {
     let reader = Reader { folder: tempfile::tempdir().unwrap() };
-    std::fs::create_dir(reader.folder.path().join("work")).unwrap();
+    let work = reader.folder.path().join("work");
+    std::fs::create_dir(&work).unwrap();
+    for example in examples {
+        std::fs::copy(example, work.join(example.file_name().unwrap())).unwrap();
+    }
     let mut pieces = pieces(text);
     // A file is there when the page comes to it; a conversation goes on over all blocks up to the next command.
     for piece in &pieces {
@@ -189,12 +193,13 @@ fn written(pieces: &[Piece]) -> String {
     pieces.iter().map(piece).collect()
 }
 
-/// Types a page, and compares or, after an intended change, writes its answers; gives back the page.
-fn goes_as_it_says(name: &str) -> String {
+/// Types a page, and compares or, after an intended change, writes its answers; gives back the page. The examples are in the
+/// reader's folder.
+fn goes_as_it_says(name: &str, examples: &[PathBuf]) -> String {
     let place = page(name);
     let text = std::fs::read_to_string(&place).unwrap();
     assert_eq!(written(&pieces(&text)), text, "the page is read whole");
-    let (anew, complaints) = typed_anew(&text);
+    let (anew, complaints) = typed_anew(&text, examples);
     if std::env::var_os("GUIDE").is_some_and(|word| word == "overwrite") {
         std::fs::write(&place, anew).unwrap();
         return text;
@@ -205,16 +210,23 @@ fn goes_as_it_says(name: &str) -> String {
 
 #[test]
 fn the_first_hour_goes_as_the_guide_says() {
-    let text = goes_as_it_says("guide.md");
+    let text = goes_as_it_says("guide.md", &[]);
     assert!(text.matches("\n> ").count() > 30, "hardly a line was typed");
 }
 
 /// The page on sweeps, whose plan is the one of the examples.
 #[test]
 fn a_sweep_goes_as_its_page_says() {
-    let text = goes_as_it_says("sweeps.md");
+    let text = goes_as_it_says("sweeps.md", &[]);
     let plan = std::fs::read_to_string(page("../examples/sweep/plan.rhai")).unwrap();
     assert!(text.contains(&format!("```rhai plan.rhai\n{plan}```\n")));
+    assert!(text.matches("\n$ ").count() == 3);
+}
+
+/// The page on the costs of large sweeps, whose scripts are examples.
+#[test]
+fn a_large_sweep_costs_what_its_page_says() {
+    let text = goes_as_it_says("scale.md", &support::files("examples/sweep", "rhai"));
     assert!(text.matches("\n$ ").count() == 3);
 }
 

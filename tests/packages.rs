@@ -12,7 +12,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use sha2::{Digest, Sha256};
 
-use crate::torture::terminal::{CTRL_C, Terminal};
+use crate::torture::terminal::{CTRL_C, CTRL_D, Terminal};
 
 /// A folder with a project in `work`, and a cache of its own.
 struct Place(tempfile::TempDir);
@@ -293,7 +293,7 @@ fn a_person_is_asked_and_only_yes_is_yes() {
     let place = Place::new();
     place.library("rates", "[touches]\nnet = [\"example.org\"]", "fn f() { 1 }");
     let cache = place.path("cache");
-    for (answer, code) in [("n\r", 1), ("\r", 1), ("yess\r", 1), (CTRL_C, 130), ("y\r", 0)] {
+    for (answer, code) in [("n\r", 1), ("\r", 1), ("yess\r", 1), (CTRL_D, 1), (CTRL_C, 130), ("y\r", 0)] {
         let variables = [("MICROTOME_CACHE", cache.to_str().unwrap())];
         let mut terminal = Terminal::start_with(&place.path("work"), &["add", "../rates"], &variables);
         terminal.see("example.org");

@@ -76,7 +76,10 @@ fn agreed(task: &Task) -> Result<bool> {
     }
     let mut out = std::io::stderr();
     let _reader_may_be_gone = write!(out, "May they? [y/N] ").and_then(|()| out.flush());
-    let answer = typed::line(task)?;
+    let Some(answer) = typed::line(task)? else {
+        let _reader_may_be_gone = writeln!(out);
+        return Ok(false);
+    };
     Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 

@@ -3,17 +3,14 @@
 use crate::base::{Result, Task};
 use crate::err;
 
-/// The next line that is typed; Ctrl-C does not wait for it.
-pub fn line(task: &Task) -> Result<String> {
+/// The next line that is typed; None at the end of what is typed (Ctrl-D). Ctrl-C does not wait for it.
+pub fn line(task: &Task) -> Result<Option<String>> {
     while !is_typed() {
         task.check()?;
     }
     let mut line = String::new();
     let read = std::io::stdin().read_line(&mut line).map_err(|e| err!(File, "cannot read what is typed: {e}"))?;
-    match read {
-        0 => Err(err!(Argument, "expected an answer, found the end of what is typed")),
-        _ => Ok(line),
-    }
+    Ok((read > 0).then_some(line))
 }
 
 /// Whether a line is there; waits for a fiftieth of a second.

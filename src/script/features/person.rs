@@ -29,6 +29,7 @@ impl<'a> Person<'a> {
     fn answer(&self, question: &str, number: usize, of: usize, task: &Task) -> Result<String> {
         self.env.console.say(&format!("\n{number} of {of}: {question}"));
         let line = typed::line(task)?;
+        let line = line.ok_or_else(|| err!(Argument, "expected an answer, found the end of what is typed"))?;
         Ok(line.trim().chars().take(LONGEST).collect())
     }
 }
