@@ -11,6 +11,7 @@ mod common;
 mod limited;
 #[path = "quantised/made.rs"]
 mod made;
+#[allow(dead_code, reason = "the peer's arguments are not numbers alone")]
 #[path = "common/peers.rs"]
 mod peers;
 
@@ -55,8 +56,8 @@ fn main() {
     let mut row = |what: &str, found: String| rows.push((what.into(), found));
     row("the file", format!("{} for {:.2} billion weights", human(size), weights as f64 / 1e9));
 
-    let name = place.to_str().unwrap().to_string();
-    let peers = Peers::run("quantised.py", &[name, PROMPT, GENERATED, READ, RUNS].map(|x| x.to_string()));
+    let numbers = [PROMPT, GENERATED, READ, RUNS].map(|number| number.to_string());
+    let peers = Peers::run("quantised.py", &[&[place.display().to_string()], numbers.as_slice()].concat());
     let begin = Instant::now();
     let model = loaded(folder.path());
     row("loading it", format!("{:.2} s", begin.elapsed().as_secs_f64()));
@@ -128,10 +129,10 @@ fn experiment(folder: &Path) -> String {
          let texts = [];
          for row in 0..{} {{ texts.push(range(0, 256).to_array().map(|at| (row * 7919 + at * 104729) % 150000)); }}
          let steer = |x| x + 0.1;
-         let changed = m.logits(texts[0], #{{ hooks: hook(\"resid_post.10\", steer), pos: -1 }});
+         let changed = m.logits(texts[0], #{{ hooks: hooks::edit(\"resid_post.10\", steer), pos: -1 }});
          let moved = (changed - m.logits(texts[0], #{{ pos: -1 }})).abs().max();
          let rows = texts.map(|text| m.cache(text, \"resid_post.13\")[\"resid_post.13\"][0]);
-         let s = sae::fit(cat(rows), #{{ k: 32, d_sae: 4096, steps: 100, batch: 512 }});
+         let s = sae::fit(tensor::cat(rows), #{{ k: 32, d_sae: 4096, steps: 100, batch: 512 }});
          [moved, s.history.to_map().rows[-1][4]]",
         place.display().to_string(),
         TOKENS / 256
