@@ -18,7 +18,7 @@ mod peers;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use common::{Rows, median, publish};
+use common::{Rows, median, milliseconds, publish};
 use limited::limited;
 use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
@@ -60,7 +60,7 @@ fn main() {
     let peers = Peers::run("quantised.py", &[&[place.display().to_string()], numbers.as_slice()].concat());
     let begin = Instant::now();
     let model = loaded(folder.path());
-    row("loading it", format!("{:.2} s", begin.elapsed().as_secs_f64()));
+    row("loading it", milliseconds(begin.elapsed()));
     let (decoder, task) = (&model.decoder, Task::default());
     let each = token(decoder, &task);
     row(&format!("generation after {PROMPT} tokens, with cache"), rate_of_one(each));
