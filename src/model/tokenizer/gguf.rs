@@ -7,11 +7,11 @@ use super::keep::{Origin, Ours};
 use super::library::Library;
 use super::limits::Limits;
 use super::merges::{Merges, Parts};
-use super::metadata::Gguf;
+use super::metadata::{Gguf, Metadata};
 use super::spelling::hexadecimal;
 use super::vocab::{Piece, Vocab};
-use super::{Tokenizer, bytelevel, splits};
-use crate::base::Result;
+use super::{Chats, Tokenizer, bytelevel, splits};
+use crate::base::{Result, Task};
 use crate::{bail, err};
 
 /// `tokenizer.ggml.token_type`.
@@ -26,6 +26,26 @@ enum TokenType {
 }
 
 impl Tokenizer {
+    /// The tokenizer in the metadata of a GGUF file, if there is one. It is made on another thread, since the largest
+    /// take a second or two without a check for interruptions.
+    pub fn from_metadata(metadata: &Metadata, task: &Task) -> Result<Option<Self>> {
+        let Some(parts) = Gguf::read(metadata)? else { return Ok(None) };
+        let ids = [
+            ("bos_token", parts.bos_token_id),
+            ("eos_token", parts.eos_token_id),
+            ("unk_token", parts.unknown_token_id),
+        ];
+        let tokenizer = task.apart(move || Self::from_gguf(parts))?;
+        // SentencePiece has its usual ids where a file states none.
+        let usual = [tokenizer.bos, tokenizer.eos, None];
+        let named = ids.into_iter().zip(usual).filter_map(|((key, stated), usual)| {
+            let piece = tokenizer.vocab.piece(stated.or(usual)?).ok()?;
+            Some((key.to_string(), piece.name.as_str().into()))
+        });
+        let chats = Chats::of_metadata(metadata, named.collect())?.map(Arc::new);
+        Ok(Some(Self { chats, ..tokenizer }))
+    }
+
     /// If the file does not state the EOS token and, for SentencePiece, the BOS token, llama.cpp's defaults are used.
     /// The names of special tokens in a text are plain text.
     pub fn from_gguf(parts: Gguf) -> Result<Self> {
@@ -133,7 +153,9 @@ fn of_kind(kinds: &[TokenType], wanted: TokenType) -> Vec<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::Task;
+    use crate::base::access::{Access, Rules};
+    use crate::base::files::Files;
+    use crate::model::formats::gguf::Value;
 
     fn names(names: &[&str]) -> Vec<String> {
         names.iter().map(|name| name.to_string()).collect()
@@ -219,5 +241,54 @@ mod tests {
         fewer.tokens[255] = "ÿÿ".into();
         let fewer = Tokenizer::from_gguf(fewer).unwrap();
         assert_eq!(ids(&fewer, "ÿ", None).len(), 2);
+    }
+
+    fn with_chats() -> Metadata {
+        let texts = |texts: &[&str]| Value::Array(texts.iter().map(|text| Value::Text(text.to_string())).collect());
+        [
+            ("ggml.model", Value::Text("llama".into())),
+            ("ggml.tokens", texts(&["<unk>", "<s>", "</s>", "▁a", "<", "s", ">", "a", "▁", "<s", "s>", "<s><s>"])),
+            ("ggml.scores", Value::Array(vec![Value::Single(0.0); 12])),
+            ("ggml.token_type", Value::Array([2, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 3].map(Value::Signed).to_vec())),
+            (
+                "chat_template",
+                Value::Text("{{ bos_token }}{% for m in messages %}{{ m.content }}{{ eos_token }}{% endfor %}".into()),
+            ),
+            ("chat_template.tools", Value::Text("tools".into())),
+            ("chat_templates", texts(&["tools"])),
+        ]
+        .map(|(key, value)| (format!("tokenizer.{key}"), value))
+        .into()
+    }
+
+    #[test]
+    fn a_file_has_its_chat_templates_inside() {
+        let tokenizer = Tokenizer::from_metadata(&with_chats(), &Task::default()).unwrap().unwrap();
+        let chats = tokenizer.chats().unwrap();
+        assert_eq!(chats.templates.keys().collect::<Vec<_>>(), ["default", "tools"]);
+        assert_eq!(chats.marks["bos_token"], "<s>");
+        assert_eq!((&chats.marks["eos_token"], chats.marks.get("unk_token")), (&"</s>".into(), None));
+        // Kept beside the tokenizer.
+        let folder = tempfile::tempdir().unwrap();
+        let files = Files::new(Access::new(folder.path(), &Rules::default()).unwrap(), false);
+        tokenizer.save(&files, folder.path()).unwrap();
+        let again = Tokenizer::from_folder(&files, folder.path()).unwrap().unwrap();
+        assert_eq!(again.chats().unwrap().templates, chats.templates);
+        assert_eq!(again.chats().unwrap().marks, chats.marks);
+        let wrong =
+            [with_chats(), [("tokenizer.chat_template".to_string(), Value::Bool(true))].into()].into_iter().flatten();
+        let refused = Tokenizer::from_metadata(&wrong.collect(), &Task::default()).unwrap_err();
+        assert_eq!(refused.message, "tokenizer.chat_template: expected a text, found true");
+    }
+
+    #[test]
+    fn a_chat_names_its_special_tokens_and_the_longest_is_meant() {
+        let tokenizer = Tokenizer::from_metadata(&with_chats(), &Task::default()).unwrap().unwrap();
+        let tokens = tokenizer.encode_chat("<s>a</s>a<s><s><s", &Task::default()).unwrap();
+        // What follows a special token is a text of its own, which begins with SentencePiece's space.
+        assert_eq!(tokens.ids, [1, 3, 2, 3, 11, 8, 9]);
+        assert_eq!(tokens.offsets[..5], [0..3, 3..4, 4..8, 8..9, 9..15]);
+        assert_eq!(tokenizer.encode("<s>", Some(false), &Task::default()).unwrap().ids, [8, 9, 6]);
+        assert!(tokenizer.encode_chat("", &Task::default()).unwrap().ids.is_empty());
     }
 }
