@@ -155,27 +155,25 @@ fn q8_0(block: &[u8; 34], numbers: &mut [f32; 32]) {
     }
 }
 
-/// The scale and the least number of a group of 32, six bits each in twelve bytes.
+/// The scale and the least number of a group of 32: six bits each in twelve bytes, times those of the block.
 #[inline(always)]
-fn six_bits(group: usize, bytes: &[u8]) -> (f32, f32) {
+fn of_group(group: usize, bytes: &[u8], of_block: [f32; 2]) -> [f32; 2] {
     let (scale, least) = if group < 4 {
         (bytes[group] & 63, bytes[group + 4] & 63)
     } else {
         let (low, high) = (bytes[group + 4], [bytes[group - 4], bytes[group]]);
         (low & 15 | (high[0] >> 6) << 4, low >> 4 | (high[1] >> 6) << 4)
     };
-    (f32::from(scale), f32::from(least))
+    [of_block[0] * f32::from(scale), of_block[1] * f32::from(least)]
 }
 
 #[inline(always)]
 fn q4_k(block: &[u8; 144], numbers: &mut [f32; 256]) {
-    let (scale, least) = (half(block, 0), half(block, 2));
+    let of_block = [half(block, 0), half(block, 2)];
     let (scales, halves) = (&block[4..16], block[16..].as_chunks::<32>().0);
     for (pair, (numbers, bytes)) in numbers.as_chunks_mut::<64>().0.iter_mut().zip(halves).enumerate() {
-        let (own, shift) = six_bits(2 * pair, scales);
-        let (low, low_least) = (scale * own, least * shift);
-        let (own, shift) = six_bits(2 * pair + 1, scales);
-        let (high, high_least) = (scale * own, least * shift);
+        let [low, low_least] = of_group(2 * pair, scales, of_block);
+        let [high, high_least] = of_group(2 * pair + 1, scales, of_block);
         for (at, both) in bytes.iter().enumerate() {
             numbers[at] = low * f32::from(both & 15) - low_least;
             numbers[at + 32] = high * f32::from(both >> 4) - high_least;
@@ -185,13 +183,11 @@ fn q4_k(block: &[u8; 144], numbers: &mut [f32; 256]) {
 
 #[inline(always)]
 fn q5_k(block: &[u8; 176], numbers: &mut [f32; 256]) {
-    let (scale, least) = (half(block, 0), half(block, 2));
+    let of_block = [half(block, 0), half(block, 2)];
     let (scales, fifths, halves) = (&block[4..16], &block[16..48], block[48..].as_chunks::<32>().0);
     for (pair, (numbers, bytes)) in numbers.as_chunks_mut::<64>().0.iter_mut().zip(halves).enumerate() {
-        let (own, shift) = six_bits(2 * pair, scales);
-        let (low, low_least) = (scale * own, least * shift);
-        let (own, shift) = six_bits(2 * pair + 1, scales);
-        let (high, high_least) = (scale * own, least * shift);
+        let [low, low_least] = of_group(2 * pair, scales, of_block);
+        let [high, high_least] = of_group(2 * pair + 1, scales, of_block);
         for (at, (both, bits)) in bytes.iter().zip(fifths).enumerate() {
             let (first, second) = (bits >> (2 * pair) & 1, bits >> (2 * pair + 1) & 1);
             numbers[at] = low * f32::from(both & 15 | first << 4) - low_least;

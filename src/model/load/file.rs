@@ -4,9 +4,6 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-use kernels::Packed;
-use memmap2::Mmap;
-
 use super::folder::{CONFIG, published};
 use super::giving::Giving;
 use super::{Loaded, Loading, Shards, take, tokenizer_of_folder};
@@ -16,7 +13,6 @@ use crate::err;
 use crate::model::formats::{gguf, lens, llama2c, pickle};
 use crate::model::layout::{Layout, TensorSource};
 use crate::model::tokenizer::Tokenizer;
-use crate::tensor::Tensor;
 
 /// The format of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,39 +77,13 @@ fn folder_of(path: &Path) -> &Path {
 
 fn from_gguf(files: &Files, path: &Path, loading: &Loading, task: &Task) -> Result<Loaded> {
     let map = Arc::new(files.map(path)?);
-    let file = gguf::File::new(map.as_ref())?.with_task(task);
+    let file = gguf::File::new(map.as_ref())?.with_task(task).staying_in(map.clone());
     let tokenizer = match loading.options.tokenizer {
         Some(_) => None,
         None => Tokenizer::from_metadata(&file.metadata, task)?,
     };
-    let source = Staying { giving: Giving { source: &file, map: &map, task }, file: &file, map: map.clone() };
-    let loaded = unpublished(file.layout()?, &source, path, loading, task)?;
+    let loaded = unpublished(file.layout()?, &Giving { source: &file, map: &map, task }, path, loading, task)?;
     Ok(Loaded { tokenizer, ..loaded })
-}
-
-/// A file whose quantised matrices stay in its map.
-struct Staying<'a> {
-    giving: Giving<'a>,
-    file: &'a gguf::File<&'a Mmap>,
-    map: Arc<Mmap>,
-}
-
-impl TensorSource for Staying<'_> {
-    fn names(&self) -> Vec<String> {
-        self.giving.names()
-    }
-
-    fn shape(&self, name: &str) -> Option<Vec<usize>> {
-        self.giving.shape(name)
-    }
-
-    fn tensor(&self, name: &str) -> Result<Tensor> {
-        self.giving.tensor(name)
-    }
-
-    fn packed(&self, name: &str) -> Option<Packed> {
-        self.file.blocks(name, self.map.clone())
-    }
 }
 
 fn from_llama2c(files: &Files, path: &Path, loading: &Loading, task: &Task) -> Result<Loaded> {

@@ -1,5 +1,6 @@
 //! A mapped file whose pages are released after each tensor, so that memory never holds both the file and all weights.
 
+use kernels::Packed;
 use memmap2::Mmap;
 
 use crate::base::{Result, Task, memory};
@@ -27,5 +28,9 @@ impl TensorSource for Giving<'_> {
         let tensor = self.source.tensor(name)?;
         memory::give_back(self.map, 0..self.map.len());
         Ok(tensor)
+    }
+
+    fn packed(&self, name: &str) -> Option<Packed> {
+        self.source.packed(name)
     }
 }

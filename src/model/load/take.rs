@@ -42,15 +42,17 @@ pub fn weights(
     memory::check(bytes, || format!("the weights of {label}"))?;
     let all: usize = parameters.iter().map(|(_, shape)| size(shape)).sum();
     let bar = task.begin(&format!("loading {label}"), Some(all as u64));
-    if layout.config.tied {
-        same_unembedding(layout, source, loading, task)?;
-    }
     Weights::taken(&layout.config, &mut |ours, shape| {
         task.check()?;
         let weight = shelf.take(ours)?;
         bar.advance(size(shape) as u64);
         match weight {
-            Weight::Numbers(numbers) => shelf.stored(ours, numbers),
+            Weight::Numbers(numbers) => {
+                if ours == "embed" && layout.config.tied {
+                    same_unembedding(layout, source, &numbers, loading, task)?;
+                }
+                shelf.stored(ours, numbers)
+            }
             packed @ Weight::Packed(_) => Ok(packed),
         }
     })
@@ -129,7 +131,13 @@ impl<'a> Shelf<'a> {
 }
 
 /// A file may have an unembedding although the config says that it is tied. Then it must equal the embedding.
-fn same_unembedding(layout: &Layout, source: &dyn TensorSource, loading: &Loading, task: &Task) -> Result<()> {
+fn same_unembedding(
+    layout: &Layout,
+    source: &dyn TensorSource,
+    embed: &Tensor,
+    loading: &Loading,
+    task: &Task,
+) -> Result<()> {
     let Some(from) = layout.weights.get("unembed.weight") else { return Ok(()) };
     let Some(shape) = source.shape(from.name()) else { return Ok(()) };
     let differs = || {
@@ -137,8 +145,6 @@ fn same_unembedding(layout: &Layout, source: &dyn TensorSource, loading: &Loadin
             .hint("set `tie_word_embeddings` to false in the config.json if the model was trained that way")
     };
     let dtype = loading.options.dtype.of_numbers();
-    let embed = fit::place(layout, "embed")?;
-    let embed = embed.cut(&source.tensor_as(embed.name(), dtype)?)?;
     let expected = from.whole_shape(embed.dims(), layout.config.d_head, 0)?;
     if shape != expected {
         return Err(differs());

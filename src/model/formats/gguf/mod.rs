@@ -37,6 +37,8 @@ pub struct File<B> {
     pub metadata: BTreeMap<String, Value>,
     tensors: BTreeMap<String, Info>,
     task: Task,
+    /// The same bytes for matrices that stay quantised, which outlive this.
+    staying: Option<Arc<dyn AsRef<[u8]> + Send + Sync>>,
 }
 
 /// One tensor as the header describes it.
@@ -65,7 +67,7 @@ impl<B: AsRef<[u8]>> File<B> {
         let alignment = alignment(&metadata)?;
         let start = (reader.place() as u64).next_multiple_of(alignment);
         let tensors = placed(infos, start, alignment, content.len())?;
-        Ok(Self { version, metadata, tensors, bytes, task: Task::default() })
+        Ok(Self { version, metadata, tensors, bytes, task: Task::default(), staying: None })
     }
 
     /// Sets the task, whose interruption is checked for while a tensor is dequantised.
@@ -73,11 +75,9 @@ impl<B: AsRef<[u8]>> File<B> {
         Self { task: task.clone(), ..self }
     }
 
-    /// The blocks of a matrix that can compute as they are, in `bytes`, which are those of this file.
-    pub fn blocks(&self, name: &str, bytes: Arc<dyn AsRef<[u8]> + Send + Sync>) -> Option<Packed> {
-        let info = self.tensors.get(name)?;
-        let &[rows, inner] = info.shape.as_slice() else { return None };
-        Packed::new(info.kind.packing()?, [rows, inner], bytes, info.place.start)
+    /// Sets that matrices which can compute quantised stay in these bytes, which are those of this file.
+    pub fn staying_in(self, bytes: Arc<dyn AsRef<[u8]> + Send + Sync>) -> Self {
+        Self { staying: Some(bytes), ..self }
     }
 
     fn info(&self, name: &str) -> Result<&Info> {
@@ -101,6 +101,12 @@ impl<B: AsRef<[u8]>> TensorSource for File<B> {
         let info = self.info(name)?;
         let data = self.bytes.as_ref().get(info.place.clone()).unwrap_or_default();
         info.kind.tensor(data, &info.shape, &self.task).map_err(|e| e.within(name))
+    }
+
+    fn packed(&self, name: &str) -> Option<Packed> {
+        let (info, bytes) = (self.tensors.get(name)?, self.staying.clone()?);
+        let &[rows, inner] = info.shape.as_slice() else { return None };
+        Packed::new(info.kind.packing()?, [rows, inner], bytes, info.place.start)
     }
 }
 
