@@ -370,7 +370,7 @@ fn readable(kind: &str, scripted: bool) -> String {
         "char" => "character".into(),
         "Dynamic" | "Any" | "T" | "?" | "_" => "any".into(),
         "FnPtr" => "function".into(),
-        "ExclusiveRange" | "InclusiveRange" | "SteppedRange" => "range".into(),
+        "ExclusiveRange" | "InclusiveRange" | "SteppedRange" | "SteppedFloats" => "range".into(),
         "Array" | "RhaiResult" | "Map" | "Blob" | "Options" => last.trim_start_matches("Rhai").to_lowercase(),
         other => other.into(),
     }

@@ -188,7 +188,7 @@ pub fn type_name(value: &Dynamic) -> &str {
         "core::ops::range::Range<i64>" | "core::ops::range::RangeInclusive<i64>" => "range",
         // A handle's Rust path ends in the name that it is registered by.
         other => match other.rsplit("::").next().unwrap_or(other) {
-            "SteppedRange" => "range",
+            "SteppedRange" | "SteppedFloats" => "range",
             name => name,
         },
     }

@@ -1,12 +1,12 @@
 //! Methods of ranges: what lists have for closures, so that `(0..6).map(|i| ..)` needs no list to be made before.
 
 use rhai::plugin::*;
-use rhai::{Array, Dynamic, FnPtr, Module, NativeCallContext};
+use rhai::{Array, Dynamic, FnPtr, Module, NativeCallContext, Variant};
 
 use crate::base::{Result, memory};
 use crate::err;
 use crate::script::engine::env::env;
-use crate::script::engine::value::{Fallible, Int, given};
+use crate::script::engine::value::{Fallible, Int, Num, given};
 
 /// Numbers in steps, `range(0, 10, 3)`. It stands in for the language's own, which has no methods.
 #[derive(Debug, Clone)]
@@ -39,21 +39,66 @@ impl Iterator for SteppedRange {
     }
 }
 
+/// Floats in steps, `range(0, 1, 0.1)`. Each is computed from the first, so that errors do not add up.
+#[derive(Debug, Clone)]
+pub struct SteppedFloats {
+    first: f64,
+    step: f64,
+    /// How many were made, and how many there are.
+    made: u64,
+    count: u64,
+}
+
+impl SteppedFloats {
+    fn new(from: f64, to: f64, step: f64) -> Result<Self> {
+        for (name, value) in [("from", from), ("to", to), ("step", step)] {
+            if !value.is_finite() {
+                return Err(err!(Argument, "expected a finite number, found {value}").about(name));
+            }
+        }
+        if step == 0.0 {
+            return Err(err!(Argument, "expected a step that is not 0, found 0").about("step"));
+        }
+        // The end is excluded, also where rounding leaves the last step short of it: 10 steps of 0.1 make 1.
+        let steps = (to - from) / step;
+        let whole = steps.round();
+        let count = if (steps - whole).abs() <= 1e-9 * whole.abs() { whole } else { steps.ceil() };
+        Ok(Self { first: from, step, made: 0, count: count.max(0.0) as u64 })
+    }
+}
+
+impl Iterator for SteppedFloats {
+    type Item = f64;
+
+    fn next(&mut self) -> Option<f64> {
+        if self.made >= self.count {
+            return None;
+        }
+        let number = self.first + self.made as f64 * self.step;
+        self.made += 1;
+        Some(number)
+    }
+}
+
 /// Loops over stepped ranges.
 pub fn iteration() -> Module {
     let mut module = Module::new();
     module.set_custom_type::<SteppedRange>("range");
+    module.set_custom_type::<SteppedFloats>("range");
     module.set_iterator::<SteppedRange>();
+    module.set_iterator::<SteppedFloats>();
     module
 }
 
 #[export_module(manifest)]
 pub mod functions {
-    /// The integers from `from` to `to`, which is excluded, one every `step` (1 by default); a negative step counts down.
+    /// The integers from `from` to `to`, which is excluded, one every `step` (1 by default); a negative step counts down. With
+    /// a float among them they are floats.
     ///
     /// # Example
     /// ```
     /// range(0, 10, 3).to_array()  //=> [0, 3, 6, 9]
+    /// range(0, 1, 0.25).to_array()  //=> [0.0, 0.25, 0.5, 0.75]
     /// range(3, 0, -1).map(|i| i * i)  //=> [9, 4, 1]
     /// let sum = 0;
     /// for i in range(0..10, 5) { sum += i }
@@ -73,11 +118,16 @@ pub mod functions {
         Ok(SteppedRange::new(range.start, range.end, step)?)
     }
 
-    // Integers take the forms above, which are as near as the language's own; these take `3.0` among them as well.
+    // Integers take the forms above, which are as near as the language's own; these take floats among them as well.
     #[rhai_fn(name = "range", return_raw)]
-    pub fn range_in_whole_steps(from: Int, to: Int, step: Int) -> Fallible<SteppedRange> {
-        let whole = |name, value: &Int| given(name, value).integer();
-        Ok(SteppedRange::new(whole("from", &from)?, whole("to", &to)?, whole("step", &step)?)?)
+    pub fn range_of_floats(from: f64, to: f64, step: f64) -> Fallible<SteppedFloats> {
+        Ok(SteppedFloats::new(from, to, step)?)
+    }
+
+    #[rhai_fn(name = "range", return_raw)]
+    pub fn range_of_numbers(from: Num, to: Num, step: Num) -> Fallible<SteppedFloats> {
+        let number = |name, value: &Num| given(name, value).number();
+        Ok(SteppedFloats::new(number("from", &from)?, number("to", &to)?, number("step", &step)?)?)
     }
 
     #[rhai_fn(name = "range", return_raw)]
@@ -182,15 +232,20 @@ macro_rules! of_ranges {
 of_ranges!(exclusive, ExclusiveRange);
 of_ranges!(inclusive, InclusiveRange);
 of_ranges!(stepped, SteppedRange);
+of_ranges!(stepped_floats, SteppedFloats);
 
 /// The numbers of a range, and how many they are.
 trait Numbers: Clone {
+    type Number: Variant + Clone;
+
     fn count(&self) -> u64;
 
-    fn all(&self) -> impl Iterator<Item = i64>;
+    fn all(&self) -> impl Iterator<Item = Self::Number>;
 }
 
 impl Numbers for ExclusiveRange {
+    type Number = i64;
+
     fn count(&self) -> u64 {
         if self.start < self.end { self.end.abs_diff(self.start) } else { 0 }
     }
@@ -201,6 +256,8 @@ impl Numbers for ExclusiveRange {
 }
 
 impl Numbers for InclusiveRange {
+    type Number = i64;
+
     fn count(&self) -> u64 {
         if self.start() <= self.end() { self.end().abs_diff(*self.start()).saturating_add(1) } else { 0 }
     }
@@ -211,11 +268,25 @@ impl Numbers for InclusiveRange {
 }
 
 impl Numbers for SteppedRange {
+    type Number = i64;
+
     fn count(&self) -> u64 {
         self.count
     }
 
     fn all(&self) -> impl Iterator<Item = i64> {
+        self.clone()
+    }
+}
+
+impl Numbers for SteppedFloats {
+    type Number = f64;
+
+    fn count(&self) -> u64 {
+        self.count - self.made
+    }
+
+    fn all(&self) -> impl Iterator<Item = f64> {
         self.clone()
     }
 }

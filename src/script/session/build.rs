@@ -84,6 +84,7 @@ fn globals() -> Vec<&'static ModuleManifest> {
         exported_manifest!(ranges::functions),
         exported_manifest!(ranges::inclusive),
         exported_manifest!(ranges::stepped),
+        exported_manifest!(ranges::stepped_floats),
         exported_manifest!(report::functions),
         exported_manifest!(report::methods::methods),
         exported_manifest!(report::parts::methods),
