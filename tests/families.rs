@@ -1,7 +1,7 @@
 //! Every family computes what its reference library computes, from files in their published form.
 
 mod candle;
-mod files;
+pub mod files;
 mod hostile;
 mod older;
 mod sites;

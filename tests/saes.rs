@@ -3,7 +3,7 @@
 mod fetched;
 mod own;
 mod refused;
-mod samples;
+pub mod samples;
 
 use std::path::Path;
 

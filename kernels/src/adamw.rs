@@ -4,6 +4,8 @@ use candle_core::{DType, Tensor, Var};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
+use super::adam::{AdamW, Factors};
+use super::device;
 use super::in_place::in_place;
 use super::level::arch;
 use super::numbers::{Numbers, flat, fusible};
@@ -12,19 +14,6 @@ use crate::error::bail;
 
 /// Numbers in a piece of work; where pieces begin depends on the sizes only.
 const PIECE: usize = 1 << 14;
-
-/// The settings of an update (Loshchilov and Hutter 2019, algorithm 2: decoupled weight decay).
-#[derive(Debug, Clone, Copy)]
-pub struct AdamW {
-    pub rate: f64,
-    pub betas: [f64; 2],
-    pub eps: f64,
-    pub decay: f64,
-    /// What gradients are multiplied by first (gradient clipping).
-    pub shrink: f64,
-    /// 1 - beta^t for the t-th step: the bias correction of the moments, which start at 0.
-    pub begun: [f64; 2],
-}
 
 /// Updates a weight and the moments of its gradient in place:
 ///
@@ -40,6 +29,9 @@ pub fn adamw_step(weight: &Var, gradient: &Tensor, moments: [&Var; 2], settings:
             mean.dims(),
             square.dims()
         );
+    }
+    if device::adam(weight, gradient, moments, settings, false)? {
+        return Ok(());
     }
     let all = [weight, mean, square].map(|variable| variable.as_detached_tensor());
     let whole = all.iter().all(|variable| variable.dtype() == DType::F32 && variable.is_contiguous());
@@ -76,8 +68,12 @@ pub(super) fn adamw_plain(weight: &Var, gradient: &Tensor, moments: [&Var; 2], s
 
 /// The norm of all gradients together, summed in a fixed order.
 pub fn global_norm<'a>(gradients: impl IntoIterator<Item = &'a Tensor>) -> Result<f64> {
-    let mut sum = 0.0;
+    let (mut sum, mut elsewhere) = (0.0, Vec::new());
     for gradient in gradients {
+        if !gradient.device().is_cpu() {
+            elsewhere.push(squares_of_rows(&gradient.detach())?);
+            continue;
+        }
         let gradient = flat(gradient)?;
         let numbers = Numbers::of(&gradient)?;
         let arch = arch();
@@ -85,37 +81,19 @@ pub fn global_norm<'a>(gradients: impl IntoIterator<Item = &'a Tensor>) -> Resul
             numbers.slice().par_chunks(PIECE).map(|part| f64::from(arch.dispatch(Squares(part)))).collect();
         sum += parts.iter().sum::<f64>();
     }
+    if !elsewhere.is_empty() {
+        // All of them in one copy from the device.
+        sum += Tensor::cat(&elsewhere, 0)?.to_vec1::<f64>()?.iter().sum::<f64>();
+    }
     Ok(sum.sqrt())
 }
 
-/// The settings in the form that the loop needs.
-#[derive(Clone, Copy)]
-pub(super) struct Factors {
-    shrink: f32,
-    betas: [f32; 2],
-    /// 1 - beta, to f32 of its own.
-    rests: [f32; 2],
-    /// 1 / sqrt(1 - beta'^t).
-    correction: f32,
-    eps: f32,
-    /// rate / (1 - beta^t).
-    rate: f32,
-    keep: f32,
-}
-
-impl Factors {
-    pub fn of(settings: AdamW) -> Self {
-        let AdamW { rate, betas, eps, decay, shrink, begun } = settings;
-        Self {
-            shrink: shrink as f32,
-            betas: betas.map(|beta| beta as f32),
-            rests: betas.map(|beta| (1.0 - beta) as f32),
-            correction: (1.0 / begun[1].sqrt()) as f32,
-            eps: eps as f32,
-            rate: (rate / begun[0]) as f32,
-            keep: (1.0 - rate * decay) as f32,
-        }
-    }
+/// The sum of the squares of a tensor on a device, in f64: `[1]`. First by rows, since a sum of everything is made by one
+/// block of threads.
+fn squares_of_rows(t: &Tensor) -> Result<Tensor> {
+    let squares = t.to_dtype(DType::F32)?.sqr()?;
+    let rows = if squares.rank() > 1 { squares.sum(squares.rank() - 1)? } else { squares };
+    Ok(rows.to_dtype(DType::F64)?.sum_all()?.reshape(1)?)
 }
 
 /// Weights, their gradients and moments.

@@ -79,8 +79,21 @@ impl From<Candle> for Error {
             Candle::DimOutOfRange { .. } | Candle::InvalidIndex { .. } => Kind::Index,
             _ => Kind::Argument,
         };
-        let message = plain.to_string().lines().next().unwrap_or_default().into();
+        let message: String = plain.to_string().lines().next().unwrap_or_default().into();
+        if matches!(plain, Candle::Cuda(_)) && message.contains("OUT_OF_MEMORY") {
+            return Self::of_a_full_device();
+        }
         Self { kind, message, hint: None }
+    }
+}
+
+impl Error {
+    fn of_a_full_device() -> Self {
+        Self {
+            kind: Kind::Memory,
+            message: "the device has not enough memory left".into(),
+            hint: Some("read fewer texts or rows at a time, or a shorter context; `dtype: \"bf16\"` takes half"),
+        }
     }
 }
 
@@ -112,6 +125,13 @@ pub(crate) use {bail, err};
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_full_device_is_a_matter_of_memory() {
+        let full = Candle::Cuda("DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")".into());
+        let found = Error::from(full.context("in a product"));
+        assert_eq!((found.kind, found.message.as_str()), (Kind::Memory, "the device has not enough memory left"));
+    }
 
     #[test]
     fn backtraces_and_contexts_are_taken_off() {

@@ -5,12 +5,14 @@
 //! and operations without one, take the reference implementation where gradients are needed.
 
 mod activation;
+mod adam;
 mod adamw;
 mod attention;
 mod attention_back;
 mod attention_blocks;
 mod attention_plain;
 mod cross_entropy;
+pub mod device;
 mod dots;
 mod elementwise;
 mod embed;
@@ -37,7 +39,8 @@ pub mod sparse;
 mod tape;
 
 pub use activation::{Activation, activate, activate_gated};
-pub use adamw::{AdamW, adamw_step, global_norm};
+pub use adam::AdamW;
+pub use adamw::{adamw_step, global_norm};
 pub use attention::{attention, mix, pattern, pattern_with_sinks, scores};
 pub use cross_entropy::cross_entropy;
 pub use embed::look_up;

@@ -83,10 +83,12 @@ pub fn processor() -> String {
     system.cpus().first().map(|cpu| cpu.brand().trim().to_string()).unwrap_or_default()
 }
 
-/// Refuses an allocation of `bytes` that cannot fit; `what` names it in the error. Requests under 16 MiB are not
-/// checked.
+/// Requests under this are not checked.
+pub const SMALL: u128 = 16 << 20;
+
+/// Refuses an allocation of `bytes` that cannot fit; `what` names it in the error. [`SMALL`] requests are not checked.
 pub fn check(bytes: u128, what: impl FnOnce() -> String) -> Result<()> {
-    if bytes < (16 << 20) {
+    if bytes < SMALL {
         return Ok(());
     }
     check_within(bytes, available(), what)

@@ -5,7 +5,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result as Candle, Shape, Storage, Tensor};
+use candle_core::{
+    CpuStorage, CudaStorage, CustomOp1, CustomOp2, CustomOp3, Layout, MetalStorage, Result as Candle, Shape, Storage,
+    Tensor,
+};
 
 use super::numbers::Fresh;
 use super::tape::{self, ArgumentGradients, Back};
@@ -24,18 +27,18 @@ pub(super) fn record(
     if tape::is_running() {
         return tape::push(result, shape, arguments, Arc::new(back));
     }
-    in_graph(name, CpuStorage::F32(result.numbers()), shape, arguments, Arc::new(back))
+    in_graph(name, Storage::Cpu(CpuStorage::F32(result.numbers())), shape, arguments, Arc::new(back))
 }
 
-/// A result, computed without gradients, of one to three arguments in CPU memory, with a backward pass of its own: in
-/// candle's graph, and on the tape if one is running. `back` is as in [`record`].
+/// A result, computed without gradients, of one to three arguments, with a backward pass of its own: in candle's graph,
+/// and on the tape if one is running. It is on the arguments' device. `back` is as in [`record`].
 pub fn with_gradient(
     name: &'static str,
     result: &Tensor,
     arguments: &[&Tensor],
     back: impl Fn(&Tensor, &Tensor) -> Result<ArgumentGradients> + Send + Sync + 'static,
 ) -> Result<Tensor> {
-    let numbers = numbers(name, &result.detach())?;
+    let numbers = numbers(&result.detach())?;
     let back: Back = Arc::new(back);
     let result = in_graph(name, numbers, result.dims(), arguments, back.clone())?;
     tape::write(result.clone(), arguments, back);
@@ -43,17 +46,15 @@ pub fn with_gradient(
 }
 
 /// A copy of the numbers, without gaps.
-fn numbers(name: &str, t: &Tensor) -> Result<CpuStorage> {
-    let copy = |t: &Tensor| match &*t.storage_and_layout().0 {
-        Storage::Cpu(numbers) => Ok(numbers.clone()),
-        _ => bail!(Argument, "`{name}` has gradients on the processor only"),
-    };
+fn numbers(t: &Tensor) -> Result<Storage> {
     let is_whole = match (&*t.storage_and_layout().0, t.layout().contiguous_offsets()) {
         (Storage::Cpu(CpuStorage::F32(all)), Some(part)) => part == (0, all.len()),
         (Storage::Cpu(CpuStorage::F64(all)), Some(part)) => part == (0, all.len()),
         _ => false,
     };
-    if is_whole { copy(t) } else { copy(&t.force_contiguous()?) }
+    let t = if is_whole { t.clone() } else { t.force_contiguous()? };
+    let (storage, layout) = t.storage_and_layout();
+    Ok(storage.try_clone(layout)?)
 }
 
 /// A result that candle computed with its own gradients, with a backward pass that serves better while a tape runs.
@@ -70,7 +71,7 @@ pub fn on_tape(
 
 fn in_graph(
     name: &'static str,
-    numbers: CpuStorage,
+    numbers: Storage,
     shape: &[usize],
     arguments: &[&Tensor],
     back: Back,
@@ -87,14 +88,29 @@ fn in_graph(
 struct Recorded {
     name: &'static str,
     /// Until candle takes it, which is at once.
-    result: Mutex<Option<(CpuStorage, Shape)>>,
+    result: Mutex<Option<(Storage, Shape)>>,
     back: Back,
 }
 
 impl Recorded {
-    fn take(&self) -> Candle<(CpuStorage, Shape)> {
+    fn take<T>(&self, of: impl Fn(Storage) -> Option<T>) -> Candle<(T, Shape)> {
         let taken = self.result.lock().unwrap_or_else(PoisonError::into_inner).take();
-        taken.ok_or_else(|| candle_core::Error::Msg(format!("the result of `{}` was taken twice", self.name)))
+        let found = taken.and_then(|(numbers, shape)| Some((of(numbers)?, shape)));
+        found.ok_or_else(|| {
+            candle_core::Error::Msg(format!("the result of `{}` is on another device, or taken twice", self.name))
+        })
+    }
+
+    fn on_cpu(&self) -> Candle<(CpuStorage, Shape)> {
+        self.take(|numbers| if let Storage::Cpu(numbers) = numbers { Some(numbers) } else { None })
+    }
+
+    fn on_cuda(&self) -> Candle<(CudaStorage, Shape)> {
+        self.take(|numbers| if let Storage::Cuda(numbers) = numbers { Some(numbers) } else { None })
+    }
+
+    fn on_metal(&self) -> Candle<(MetalStorage, Shape)> {
+        self.take(|numbers| if let Storage::Metal(numbers) = numbers { Some(numbers) } else { None })
     }
 
     fn gradients<const N: usize>(&self, result: &Tensor, gradient: &Tensor) -> Candle<[Option<Tensor>; N]> {
@@ -110,7 +126,15 @@ impl CustomOp1 for Recorded {
     }
 
     fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> Candle<(CpuStorage, Shape)> {
-        self.take()
+        self.on_cpu()
+    }
+
+    fn cuda_fwd(&self, _: &CudaStorage, _: &Layout) -> Candle<(CudaStorage, Shape)> {
+        self.on_cuda()
+    }
+
+    fn metal_fwd(&self, _: &MetalStorage, _: &Layout) -> Candle<(MetalStorage, Shape)> {
+        self.on_metal()
     }
 
     fn bwd(&self, _: &Tensor, result: &Tensor, gradient: &Tensor) -> Candle<Option<Tensor>> {
@@ -125,7 +149,15 @@ impl CustomOp2 for Recorded {
     }
 
     fn cpu_fwd(&self, _: &CpuStorage, _: &Layout, _: &CpuStorage, _: &Layout) -> Candle<(CpuStorage, Shape)> {
-        self.take()
+        self.on_cpu()
+    }
+
+    fn cuda_fwd(&self, _: &CudaStorage, _: &Layout, _: &CudaStorage, _: &Layout) -> Candle<(CudaStorage, Shape)> {
+        self.on_cuda()
+    }
+
+    fn metal_fwd(&self, _: &MetalStorage, _: &Layout, _: &MetalStorage, _: &Layout) -> Candle<(MetalStorage, Shape)> {
+        self.on_metal()
     }
 
     fn bwd(
@@ -154,7 +186,31 @@ impl CustomOp3 for Recorded {
         _: &CpuStorage,
         _: &Layout,
     ) -> Candle<(CpuStorage, Shape)> {
-        self.take()
+        self.on_cpu()
+    }
+
+    fn cuda_fwd(
+        &self,
+        _: &CudaStorage,
+        _: &Layout,
+        _: &CudaStorage,
+        _: &Layout,
+        _: &CudaStorage,
+        _: &Layout,
+    ) -> Candle<(CudaStorage, Shape)> {
+        self.on_cuda()
+    }
+
+    fn metal_fwd(
+        &self,
+        _: &MetalStorage,
+        _: &Layout,
+        _: &MetalStorage,
+        _: &Layout,
+        _: &MetalStorage,
+        _: &Layout,
+    ) -> Candle<(MetalStorage, Shape)> {
+        self.on_metal()
     }
 
     fn bwd(

@@ -6,8 +6,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use candle_core::Device;
-
 use super::args::Options;
 use super::progress::{Bars, Lines};
 use crate::base::access::{Access, Rules};
@@ -16,12 +14,13 @@ use crate::base::files::{self, Files};
 use crate::base::settings::Settings;
 use crate::base::task::{Progress, Silent};
 use crate::base::{Result, Task};
+use crate::err;
 use crate::model::hub;
 use crate::report::terminal::{Graphics, Screen};
 use crate::script::engine::console::Console;
 use crate::script::engine::env::{Arguments, Env};
 use crate::script::session::record::Record;
-use crate::{bail, err};
+use crate::tensor::device;
 
 /// What a command needs of its session beside the common options.
 #[derive(Default)]
@@ -61,7 +60,7 @@ pub fn env(options: &Options, wants: Wants) -> Result<Env> {
     let task = Task::new(interrupted, progress);
     let console = if wants.recording { console.keeping() } else { console };
     let files = Files::new(access, wants.recording).heeding(&task);
-    let device = device(&settings.device)?;
+    let device = device::open(&settings.device)?;
     Ok(Env {
         arguments: wants.arguments.into(),
         recorded: recorded.into(),
@@ -95,7 +94,7 @@ impl Tests {
         let colour = screen(&std::io::stdout()).colour;
         let screen = Screen { width: 80, height: 24, colour, graphics: Graphics::Text };
         let files = Files::new(access, false).heeding(&task);
-        let device = device(&settings.device)?;
+        let device = device::open(&settings.device)?;
         Ok(Env::new(settings, task, files, Console::memory(screen).keeping(), device))
     }
 }
@@ -130,23 +129,6 @@ fn settings(options: &Options) -> Settings {
     // SAFETY: the script's thread is the only one that runs by now; the matrix kernels read this once, later.
     unsafe { std::env::set_var("RAYON_NUM_THREADS", settings.threads.to_string()) };
     settings
-}
-
-fn device(name: &str) -> Result<Device> {
-    let (kind, index) = name.split_once(':').unwrap_or((name, "0"));
-    let index: usize =
-        index.parse().map_err(|_| err!(Argument, "expected a number after `{kind}:`, found `{index}`"))?;
-    let opened = match kind {
-        "cpu" => return Ok(Device::Cpu),
-        "cuda" if cfg!(feature = "cuda") => Device::new_cuda(index),
-        "metal" if cfg!(feature = "metal") => Device::new_metal(index),
-        "cuda" | "metal" => {
-            return Err(err!(Argument, "this microtome was built without {kind}")
-                .hint(format!("build it with `cargo install --path . --features {kind}`")));
-        }
-        other => bail!(Argument, "expected cpu, cuda, cuda:N or metal as the device, found `{other}`"),
-    };
-    opened.map_err(|e| err!(Argument, "cannot open {name}: {e}"))
 }
 
 /// The terminal of a stream: its size, and whether it supports colours and pictures.

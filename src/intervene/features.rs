@@ -116,7 +116,7 @@ impl<'a> OnFeatures<'a> {
         if self.features.elem_count() == 0 {
             return Ok(unchanged);
         }
-        let part = codes.contiguous()?.index_select(&self.features, codes.rank() - 1)?;
+        let part = codes.contiguous()?.index_select(&self.features.to_device(codes.device())?, codes.rank() - 1)?;
         let Some(edited) = self.inner.edit(at, place, positions, &part)? else { return Ok(unchanged) };
         checks::same_form(&place, &part, &edited)?;
         checks::no_new_nan(&place, &part, &edited)?;
@@ -230,7 +230,7 @@ fn codes_of(sae: &Sae, features: &Tensor, x: &Tensor, task: &Task) -> Result<Ten
     let each = (0..x.dim(0)?).map(|row| {
         task.check()?;
         let codes = sae.encode(&x.narrow(0, row, 1)?)?;
-        Ok(codes.contiguous()?.index_select(features, codes.rank() - 1)?)
+        Ok(codes.contiguous()?.index_select(&features.to_device(codes.device())?, codes.rank() - 1)?)
     });
     Ok(Tensor::cat(&each.collect::<Result<Vec<_>>>()?, 0)?)
 }

@@ -115,7 +115,7 @@ impl Sae {
         let mut found = Vec::new();
         for start in (0..count).step_by(step) {
             task.check()?;
-            let x = x.narrow(0, start, step.min(count - start))?;
+            let x = x.narrow(0, start, step.min(count - start))?.to_device(self.device())?;
             let scaled = self.parts.scaling.of(&x)?.before(&x)?;
             found.push(match sparse(&self.parts, &scaled)? {
                 Some(codes) => codes,

@@ -97,10 +97,16 @@ impl Sae {
         named.into_iter().chain([self.parts.encoder.clone(), self.parts.decoder.clone()]).collect()
     }
 
+    /// The device of its parts. Its functions compute there, and answer on the device of what they are given.
+    pub fn device(&self) -> &Device {
+        self.parts.encoder.device()
+    }
+
     /// The codes of activations: `[.., d_in]` to `[.., d_sae]`.
     pub fn encode(&self, x: &Tensor) -> Result<Tensor> {
         self.check_readable(x)?;
-        self.codes_of(&self.parts.scaling.of(x)?.before(x)?)
+        let here = x.to_device(self.device())?;
+        Ok(self.codes_of(&self.parts.scaling.of(&here)?.before(&here)?)?.to_device(x.device())?)
     }
 
     /// The codes of activations that are scaled already.
@@ -117,14 +123,18 @@ impl Sae {
     /// The pre-activations: `[.., d_in]` to `[.., d_sae]`.
     pub fn pre_activations(&self, x: &Tensor) -> Result<Tensor> {
         self.check_readable(x)?;
-        codes::pre(&self.parts, &self.parts.scaling.of(x)?.before(x)?)
+        let here = x.to_device(self.device())?;
+        Ok(codes::pre(&self.parts, &self.parts.scaling.of(&here)?.before(&here)?)?.to_device(x.device())?)
     }
 
     /// Decodes codes: `[.., d_sae]` to `[.., d_out]`. A dictionary whose decoder needs the input refuses.
     pub fn decode(&self, codes: &Tensor) -> Result<Tensor> {
         self.fits(codes, self.d_sae(), "codes")?;
         let what = match (&self.parts.scaling, &self.parts.skip) {
-            (Scaling::None, None) => return codes::decoded(&self.parts, codes),
+            (Scaling::None, None) => {
+                let found = codes::decoded(&self.parts, &codes.to_device(self.device())?)?;
+                return Ok(found.to_device(codes.device())?);
+            }
             (Scaling::None, Some(_)) => "has a skip connection",
             _ => "normalises each input",
         };
@@ -140,28 +150,33 @@ impl Sae {
     /// The codes and the reconstruction of activations, computed together.
     pub fn encode_and_reconstruct(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
         self.check_readable(x)?;
-        let scaled = self.parts.scaling.of(x)?;
-        let input = scaled.before(x)?;
+        let here = x.to_device(self.device())?;
+        let scaled = self.parts.scaling.of(&here)?;
+        let input = scaled.before(&here)?;
         let codes = self.codes_of(&input)?;
         let mut found = codes::decoded(&self.parts, &codes)?;
         if let Some(skip) = &self.parts.skip {
             found = found.add(&matmul::matmul(&input, &skip.t()?)?)?;
         }
-        Ok((codes, scaled.after(&found)?))
+        Ok((codes.to_device(x.device())?, scaled.after(&found)?.to_device(x.device())?))
     }
 
     /// What single features write for activations `x`, `[n, d_in]`: c_f d_f in the activations' own units,
     /// `[n, d_out]`. Subtracting it ablates the feature.
     pub fn written_by(&self, x: &Tensor, features: &[u32], codes: &Tensor) -> Result<Tensor> {
         self.fits(x, self.d_in(), "activations")?;
-        self.parts.scaling.of(x)?.stretched(&codes::written(&self.parts, features, codes)?)
+        let (here, codes) = (x.to_device(self.device())?, codes.to_device(self.device())?);
+        let found = self.parts.scaling.of(&here)?.stretched(&codes::written(&self.parts, features, &codes)?)?;
+        Ok(found.to_device(x.device())?)
     }
 
     /// What features write together for activations `x`, `[.., d_in]`, with codes `[.., features]`: c D in the activations'
     /// own units, without any bias.
     pub fn writes(&self, x: &Tensor, features: &Tensor, codes: &Tensor) -> Result<Tensor> {
         self.fits(x, self.d_in(), "activations")?;
-        self.parts.scaling.of(x)?.stretched(&codes::together(&self.parts, features, codes)?)
+        let [here, features, codes] = [x, features, codes].map(|t| t.to_device(self.device()));
+        let found = codes::together(&self.parts, &features?, &codes?)?;
+        Ok(self.parts.scaling.of(&here?)?.stretched(&found)?.to_device(x.device())?)
     }
 
     /// Refuses activations of another width, and NaN, which not every activation function passes on.

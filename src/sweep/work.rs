@@ -122,7 +122,7 @@ fn fit(folder: &Folder, cell: &Cell, store: &str, device: &Device, task: &Task) 
     let store = Store::open(files, &activations(folder, store))?;
     let checkpoints = place.join(CHECKPOINTS);
     let kept = CheckpointOptions { dir: Some(checkpoints.display().to_string()), ..CheckpointOptions::default() };
-    let storage = FitStorage { checkpoints: kept, ..FitStorage::none(files) };
+    let storage = FitStorage { checkpoints: kept, device: device.clone(), ..FitStorage::none(files) };
     // An interruption ends the task: a fit that was cut short must not pass for a result.
     let mut found = to_store(&store, &[&cell.site], &fit_plan(&cell.fit)?, &storage, &task.whole())?;
     let Fitted { sae, is_whole, failed, .. } = found.pop().ok_or_else(|| err!(Bug, "a fit without a dictionary"))?;

@@ -55,7 +55,8 @@ pub fn summed_to(gradient: &Tensor, dims: &[usize]) -> Result<Tensor> {
     let ahead = gradient.rank() - dims.len();
     let copied = |axis: usize| axis < ahead || dims[axis - ahead] != gradient.dims()[axis];
     let last = (0..gradient.rank()).rev().find(|axis| copied(*axis)).map_or(0, |axis| axis + 1);
-    if gradient.dtype() == candle_core::DType::F32 && (0..last).all(|axis| copied(axis) || gradient.dims()[axis] == 1) {
+    let is_plain = gradient.dtype() == candle_core::DType::F32 && gradient.device().is_cpu();
+    if is_plain && (0..last).all(|axis| copied(axis) || gradient.dims()[axis] == 1) {
         return leading_sum(gradient, last, dims);
     }
     let over: Vec<usize> = (0..gradient.rank()).filter(|axis| copied(*axis)).collect();

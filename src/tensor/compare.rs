@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Tensor};
 
-use super::{Number, Operand, arithmetic, axes, back, dtype, element};
+use super::{Number, Operand, arithmetic, axes, back, device, dtype, element};
 use crate::bail;
 use crate::base::Result;
 
@@ -104,7 +104,7 @@ pub fn select(mask: &Tensor, a: &Operand, b: &Operand) -> Result<Tensor> {
     element::room(&dims, to)?;
     let stretch = |t: Tensor| t.broadcast_as(dims.as_slice());
     let (x, y) = (a.tensor(to, b)?, b.tensor(to, a)?);
-    let mask = stretch(truth(mask)?)?;
+    let mask = stretch(device::beside(&truth(mask)?, &x)?)?;
     let chosen = mask.where_cond(&stretch(x.clone())?, &stretch(y.clone())?)?;
     let (asked, sizes) = ([x.track_op(), y.track_op()], [x.dims().to_vec(), y.dims().to_vec()]);
     Ok(back::on_tape(chosen, &[&x, &y], move |_, gradient| {

@@ -9,7 +9,7 @@ use std::time::Instant;
 use candle_core::Var;
 use kernels::{Gradients, Taped};
 
-use super::{DType, Tensor, dtype, element};
+use super::{DType, Tensor, device, dtype, element};
 use crate::base::{Result, Task};
 use crate::{bail, err};
 
@@ -58,7 +58,7 @@ pub fn vector_jacobian(f: &mut TensorFunction, at: &[Tensor], weights: &Tensor, 
     if weights.dims() != result.dims() {
         bail!(Shape, "expected a vector of the result's shape {:?}, found {:?}", result.dims(), weights.dims());
     }
-    let weights = dtype::convert(&weights.detach(), result.dtype())?;
+    let weights = dtype::convert(&device::beside(&weights.detach(), &result)?, result.dtype())?;
     task.heavy(cost, move || gathered(&variables, taped.pulled_back(&weights)?))
 }
 

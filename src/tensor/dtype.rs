@@ -90,6 +90,10 @@ pub fn float_for(dtype: DType) -> DType {
 
 /// Converts without a check: to integers only numbers that are known to fit.
 pub fn convert(t: &Tensor, to: DType) -> Result<Tensor> {
+    // GPUs run no kernel on nothing.
+    if t.elem_count() == 0 && t.dtype() != to {
+        return Ok(Tensor::zeros(t.dims(), to, t.device())?);
+    }
     // candle 0.11 never returns from converting f8 to f64; through f32 it is exact.
     let wide = t.dtype() == DType::F8E4M3 && to == DType::F64;
     let t = if wide { t.to_dtype(DType::F32)? } else { t.clone() };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use candle_core::Tensor;
 
-use super::{arithmetic, axes, back, dtype, element, index, matmul, reduce};
+use super::{arithmetic, axes, back, device, dtype, element, index, matmul, reduce};
 use crate::base::Result;
 use crate::{bail, err};
 
@@ -18,7 +18,7 @@ struct Part {
 /// operand takes its diagonal. Without `->` the result has the letters that occur once, in alphabetical order. `...` stands
 /// for axes without letters, which broadcast; without `->` they are the first of the result.
 pub fn einsum(spec: &str, operands: &[Tensor]) -> Result<Tensor> {
-    let (spelled, operands) = spelled_out(spec, operands)?;
+    let (spelled, operands) = spelled_out(spec, &device::together(operands)?)?;
     let (inputs, output) = parse(&spelled)?;
     if inputs.len() != operands.len() {
         bail!(Argument, "expected {} tensors for `{spec}`, found {}", inputs.len(), operands.len());

@@ -89,6 +89,9 @@ pub fn sigmoid(t: &Tensor) -> Result<Tensor> {
 pub fn relu(t: &Tensor) -> Result<Tensor> {
     if dtype::is_float(t.dtype()) {
         // By comparison, so that NaN stays NaN.
+        if !t.device().is_cpu() {
+            return relu_there(t);
+        }
         let kept = element::kept_where(t, t, |x| x > 0.0 || x.is_nan())?;
         back::with_gradient("relu", kept, &[t], |result, gradient| {
             Ok(vec![Some(element::kept_where(gradient, result, |x| x != 0.0)?)])
@@ -96,6 +99,15 @@ pub fn relu(t: &Tensor) -> Result<Tensor> {
     } else {
         whole(t, |x| Some(x.max(0)))
     }
+}
+
+/// The same on a GPU, where the numbers stay.
+fn relu_there(t: &Tensor) -> Result<Tensor> {
+    let constant = t.detach();
+    let kept = constant.le(0.0)?.where_cond(&constant.zeros_like()?, &constant)?;
+    back::with_gradient("relu", kept, &[t], |result, gradient| {
+        Ok(vec![Some(result.ne(0.0)?.where_cond(gradient, &gradient.zeros_like()?)?)])
+    })
 }
 
 /// The absolute value; integers stay integers. The gradient at 0 is 0.
@@ -112,6 +124,13 @@ pub fn abs(t: &Tensor) -> Result<Tensor> {
 
 /// -1, 0 or 1; NaN stays NaN.
 pub fn sign(t: &Tensor) -> Result<Tensor> {
+    if !t.device().is_cpu() && dtype::is_float(t.dtype()) {
+        let t = t.detach();
+        let side = |mask: Tensor| mask.to_dtype(t.dtype());
+        let found = (side(t.gt(0.0)?)? - side(t.lt(0.0)?)?)?;
+        // What is not a number stays none.
+        return Ok(t.ne(&t)?.where_cond(&t, &found)?);
+    }
     element::map(t, |x| if x == 0.0 || x.is_nan() { x } else { x.signum() })
 }
 

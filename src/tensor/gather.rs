@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Tensor};
 
-use super::{axes, dtype, element};
+use super::{axes, device, dtype, element};
 use crate::base::Result;
 use crate::{bail, err};
 
@@ -12,14 +12,14 @@ pub fn gather(t: &Tensor, axis: i64, index: &Tensor) -> Result<Tensor> {
     same_but(axis, index.dims(), t.dims(), "index")?;
     let index = positions(index, t.dims()[axis])?;
     element::room(index.dims(), t.dtype())?;
-    Ok(t.contiguous()?.gather(&index, axis)?)
+    Ok(t.contiguous()?.gather(&index.to_device(t.device())?, axis)?)
 }
 
 /// A copy of `t` with `result[i][index[i][j]] = source[i][j]` for axis 1, and so for every axis; of repeated
 /// indices the last source wins.
 pub fn scatter(t: &Tensor, axis: i64, index: &Tensor, source: &Tensor) -> Result<Tensor> {
     let (axis, index) = checked(t, axis, index, source)?;
-    replaced(t, &index, &dtype::cast(source, t.dtype())?, axis)
+    replaced(t, &index, &dtype::cast(&device::beside(source, t)?, t.dtype())?, axis)
 }
 
 /// A copy of `t` with `source[i][j]` added at `[i][index[i][j]]` for axis 1, and so for every axis.
@@ -31,7 +31,7 @@ pub fn scatter_add(t: &Tensor, axis: i64, index: &Tensor, source: &Tensor) -> Re
     }
     let work = dtype::float_for(t.dtype());
     let base = dtype::convert(t, work)?.flatten_all()?;
-    let source = dtype::convert(source, work)?.flatten_all()?.contiguous()?;
+    let source = dtype::convert(&device::beside(source, t)?, work)?.flatten_all()?.contiguous()?;
     // Flat, since candle's own scattered sum has no right gradient, and its flat one has.
     let places = element::int_tensor(places, &[index.elem_count()], t.device())?;
     dtype::convert(&base.index_add(&places, &source, 0)?.reshape(t.dims())?, t.dtype())
@@ -68,7 +68,7 @@ fn checked(t: &Tensor, axis: i64, index: &Tensor, source: &Tensor) -> Result<(us
         bail!(Argument, "expected a source of integers, as the tensor's, found {}", source.dtype().as_str());
     }
     element::room(t.dims(), t.dtype())?;
-    Ok((axis, positions(index, t.dims()[axis])?))
+    Ok((axis, positions(index, t.dims()[axis])?.to_device(t.device())?))
 }
 
 /// Scatters with gradients that are right: candle's own passes those of replaced elements on to `t`.

@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Tensor};
 
-use super::{Number, Operand, axes, dtype, element, gather, number};
+use super::{Number, Operand, axes, device, dtype, element, gather, number};
 use crate::base::Result;
 use crate::{bail, err};
 
@@ -84,6 +84,7 @@ pub(super) fn take(t: &Tensor, positions: &[usize], axis: usize) -> Result<Tenso
 
 /// A copy of the tensor in which the part at the indices is replaced; the value broadcasts to it. Gradients flow.
 pub fn set(t: &Tensor, indices: &[Index], value: &Operand) -> Result<Tensor> {
+    let t = &if let Operand::Tensor(value) = value { device::beside(t, value)? } else { t.clone() };
     let steps = plan(t.dims(), indices)?;
     let part: Vec<usize> = steps.iter().filter_map(Step::len).collect();
     let value = fitting(value, t)?;
@@ -116,7 +117,7 @@ fn fitting(value: &Operand, t: &Tensor) -> Result<Tensor> {
             Err(err!(Argument, "expected integers for a tensor of {}, found {}", to.as_str(), v.dtype().as_str())
                 .hint("cast the value, or the tensor"))
         }
-        Operand::Tensor(v) => dtype::cast(v, to),
+        Operand::Tensor(v) => dtype::cast(&device::beside(v, t)?, to),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Tensor};
 
-use super::{arithmetic, axes, back, dtype, element};
+use super::{arithmetic, axes, back, device, dtype, element};
 use crate::base::Result;
 use crate::{bail, err};
 
@@ -18,6 +18,7 @@ pub fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
         )
         .hint("multiply by a number with `*`"));
     }
+    let (a, b) = (&device::beside(a, b)?, &device::beside(b, a)?);
     let left = if a.rank() == 1 { back::reshaped(a, &[1, a.elem_count()])? } else { a.clone() };
     let right = if b.rank() == 1 { back::reshaped(b, &[b.elem_count(), 1])? } else { b.clone() };
     let dims = product_dims(&left, &right, a, b)?;
@@ -89,7 +90,7 @@ fn flat(left: &Tensor, right: &Tensor) -> Result<Tensor> {
         // gemm reads the long side once for each of the few columns; transposed, it reads it once.
         return Ok(right.t()?.matmul(&left.t()?)?.t()?.contiguous()?);
     }
-    Ok(left.matmul(right)?)
+    Ok(device::multipliable(left)?.matmul(&device::multipliable(right)?)?)
 }
 
 /// The product of two matrices, with its gradients.

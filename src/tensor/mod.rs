@@ -15,6 +15,7 @@ pub mod card;
 pub mod compare;
 pub mod create;
 pub mod derivative;
+pub mod device;
 pub mod dtype;
 pub mod einsum;
 mod element;

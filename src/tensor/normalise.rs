@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Tensor};
 
-use super::{axes, back, dtype, element};
+use super::{axes, back, device, dtype, element};
 use crate::base::Result;
 
 /// e^x / sum e^x along an axis.
@@ -68,7 +68,7 @@ pub fn cosine(a: &Tensor, b: &Tensor, axis: i64) -> Result<Tensor> {
     let axis = axes::axis(axis, dims.len())?;
     element::room(&dims, DType::F64)?;
     let stretch = |t: &Tensor| -> Result<Tensor> { Ok(dtype::convert(t, DType::F64)?.broadcast_as(dims.as_slice())?) };
-    let (x, y) = (stretch(a)?, stretch(b)?);
+    let (x, y) = (stretch(&device::beside(a, b)?)?, stretch(&device::beside(b, a)?)?);
     let dot = (&x * &y)?.sum(axis)?;
     let squares = (x.sqr()?.sum(axis)? * y.sqr()?.sum(axis)?)?;
     // A norm of 0 becomes 1: the result is 0 / 1 = 0, without 0 / 0 in the gradient.

@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Device, Tensor};
 
-use super::{dtype, element};
+use super::{device, dtype, element};
 use crate::bail;
 use crate::base::Result;
 
@@ -98,7 +98,8 @@ impl Operand {
     /// The operand as a tensor of that dtype; a number becomes one without axes.
     pub fn tensor(&self, dtype: DType, like: &Operand) -> Result<Tensor> {
         match (self, like) {
-            (Operand::Tensor(t), _) => dtype::convert(t, dtype),
+            (Operand::Tensor(t), Operand::Tensor(near)) => dtype::convert(&device::beside(t, near)?, dtype),
+            (Operand::Tensor(t), Operand::Number(_)) => dtype::convert(t, dtype),
             (Operand::Number(n), Operand::Tensor(near)) => scalar(*n, dtype, near.device()),
             (Operand::Number(n), Operand::Number(_)) => scalar(*n, dtype, &Device::Cpu),
         }

@@ -177,7 +177,41 @@ fn integers(t: &Tensor, how: Reduction, over: &[usize]) -> Result<Vec<i64>> {
 
 fn floats(t: &Tensor, how: Reduction, over: &[usize]) -> Result<Vec<f64>> {
     let t = element::workable(t)?;
+    if !t.device().is_cpu()
+        && t.elem_count() > 0
+        && let Some(found) = there(&t.detach(), how, over)?
+    {
+        return Ok(found);
+    }
     dispatch!(t.dtype(), T => walk::each::<T, _>(&t, over, |row| one(row, how)))
+}
+
+/// The same on a GPU, in f64, so that only results are copied from there; None for what is computed on the processor.
+fn there(t: &Tensor, how: Reduction, over: &[usize]) -> Result<Option<Vec<f64>>> {
+    let wide = || t.to_dtype(DType::F64);
+    // From the last axis on: a GPU gives each number of a result to one block of threads.
+    let summed = |mut t: Tensor| -> Result<Tensor> {
+        let mut axes = over.to_vec();
+        axes.sort_unstable_by(|a, b| b.cmp(a));
+        for axis in axes {
+            t = t.sum_keepdim(axis)?;
+        }
+        Ok(t)
+    };
+    let count: usize = over.iter().map(|axis| t.dims()[*axis]).product();
+    let found = match how {
+        Sum => summed(wide()?)?,
+        Mean => (summed(wide()?)? / count as f64)?,
+        Norm { p } if p == 2.0 => summed(wide()?.sqr()?)?.sqrt()?,
+        Var { correction } | Std { correction } => {
+            let mean = (summed(wide()?)? / count as f64)?;
+            let squares = summed(wide()?.broadcast_sub(&mean)?.sqr()?)?;
+            let variance = (squares / (count as f64 - correction))?;
+            if matches!(how, Std { .. }) { variance.sqrt()? } else { variance }
+        }
+        _ => return Ok(None),
+    };
+    Ok(Some(found.flatten_all()?.to_vec1()?))
 }
 
 fn one<T: Element>(row: &[T], how: Reduction) -> f64 {

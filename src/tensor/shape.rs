@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Tensor};
 
-use super::{axes, back, dtype, element, index};
+use super::{axes, back, device, dtype, element, index};
 use crate::base::{Result, memory};
 use crate::{bail, err};
 
@@ -141,6 +141,7 @@ pub fn stack(parts: &[Tensor], axis: i64) -> Result<Tensor> {
 fn promoted(parts: &[Tensor]) -> Result<(Vec<Tensor>, Vec<usize>)> {
     let Some(first) = parts.first() else { bail!(Argument, "expected at least one tensor, found none") };
     let common = parts.iter().map(Tensor::dtype).fold(first.dtype(), dtype::promote);
+    let parts = device::together(parts)?;
     let parts: Vec<Tensor> = parts.iter().map(|p| dtype::convert(p, common)).collect::<Result<_>>()?;
     Ok((parts, first.dims().to_vec()))
 }

@@ -5,7 +5,8 @@ use rayon::prelude::*;
 
 use super::{scale, squares};
 use crate::Result;
-use crate::adamw::{AdamW, Factors, Piece};
+use crate::adam::{AdamW, Factors};
+use crate::adamw::Piece;
 use crate::error::bail;
 use crate::in_place::in_place;
 use crate::level::arch;

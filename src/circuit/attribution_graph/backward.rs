@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::frozen::{Frozen, FrozenBlock};
 use crate::base::{Result, Task};
 use crate::err;
-use crate::tensor::{Device, Tensor};
+use crate::tensor::Tensor;
 
 /// The gradient of each target with respect to the stream before or behind some block.
 pub struct Backward {
@@ -69,7 +69,7 @@ impl Backward {
                 ((0..positions).map(factor).collect(), vec![positions, 1, 1])
             }
         };
-        let factors = Tensor::from_vec(factors, shape, &Device::Cpu)?;
+        let factors = Tensor::from_vec(factors, shape, self.rows.device())?;
         Ok(kernels::linear(&self.rows, map, None)?.broadcast_mul(&factors)?)
     }
 

@@ -14,7 +14,7 @@ use crate::model::run::Ask;
 use crate::model::site::{Site, SiteKind};
 use crate::sae::Transcoders;
 use crate::sae::transcoders::{Reads, Writes};
-use crate::tensor::{DType, Device, Tensor, floats};
+use crate::tensor::{DType, Tensor, floats};
 
 crate::choices! {
     /// What keeps the values of the run without the change.
@@ -81,6 +81,7 @@ pub fn intervene(
     task: &Task,
 ) -> Result<Intervened> {
     let decoder = &model.decoder;
+    let transcoders = &transcoders.to_device(decoder.device())?;
     frozen::check(decoder, &model.origin, transcoders)?;
     for change in changes {
         check_change(change, transcoders, prompt.len())?;
@@ -187,11 +188,12 @@ impl Changing<'_> {
                 0 => 0.0,
                 position => floats(&fired.get(position)?.get(change.feature)?)?.first().copied().unwrap_or(0.0),
             };
-            let rows = (features.decoder.rows(&[change.feature as u32])?.squeeze(0)? * (change.value - active))?;
-            let place = Tensor::new(&[change.position as u32], &Device::Cpu)?;
+            let row = features.decoder.rows(&[change.feature as u32])?.to_device(x.device())?;
+            let rows = (row.squeeze(0)? * (change.value - active))?;
+            let place = Tensor::new(&[change.position as u32], x.device())?;
             for (later, row) in (0..rows.dim(0)?).map(|later| (later, rows.narrow(0, later, 1))) {
                 let Some(added) = self.added.get_mut(layer + later) else { continue };
-                let nothing = || Tensor::zeros((tokens, d), DType::F32, &Device::Cpu);
+                let nothing = || Tensor::zeros((tokens, d), DType::F32, x.device());
                 let before = added.take().map_or_else(nothing, Ok)?;
                 *added = Some(before.index_add(&place, &row?, 0)?);
             }

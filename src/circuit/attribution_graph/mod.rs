@@ -63,7 +63,8 @@ pub fn attribution_graph(
     options: &AttributionGraphOptions,
     task: &Task,
 ) -> Result<AttributionGraph> {
-    let decoder = &model.decoder;
+    let (decoder, given) = (&model.decoder, transcoders);
+    let transcoders = &given.to_device(decoder.device())?;
     frozen::check(decoder, &model.origin, transcoders)?;
     let batch = Batch::new(vec![prompt.to_vec()]).map_err(|e| e.about("prompt"))?;
     let config = decoder.config();
@@ -89,7 +90,7 @@ pub fn attribution_graph(
     let weights: Vec<f64> = targets.iter().map(|target| target.weight).collect();
     let is_whole = search.of_features(&weights, options)?;
     let Search { rows, found, .. } = search;
-    AttributionGraph::assembled(model, transcoders, (prompt, targets), (&sources, rows, found), is_whole)
+    AttributionGraph::assembled(model, given, (prompt, targets), (&sources, rows, found), is_whole)
 }
 
 /// The bytes that the rows of a graph need at most, numbers of the largest cones, and the matrix that is made of them.

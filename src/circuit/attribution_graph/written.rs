@@ -9,7 +9,7 @@ use crate::model::decoder::Decoder;
 use crate::model::hooks::checks::first_nan;
 use crate::model::site::{Site, SiteKind};
 use crate::sae::transcoders::{Reads, TranscoderLayer, Writes};
-use crate::tensor::{DType, Device, Tensor, floats};
+use crate::tensor::{DType, Tensor, floats};
 
 /// A feature that is active at a position.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -90,7 +90,7 @@ impl Layer {
         let bytes = active.len() as u128 * features.written() as u128 * d as u128 * 8;
         memory::check(bytes, || format!("the decoder rows of {} active features of layer {layer}", active.len()))?;
         if active.is_empty() {
-            let vectors = Tensor::zeros((0, features.written(), d), DType::F32, &Device::Cpu)?;
+            let vectors = Tensor::zeros((0, features.written(), d), DType::F32, x.device())?;
             return Ok(Self { active, vectors });
         }
         // A feature that is active at several positions is read once.
@@ -98,10 +98,10 @@ impl Layer {
         wanted.sort_unstable();
         wanted.dedup();
         let place = |one: &ActiveFeature| wanted.partition_point(|other| (*other as usize) < one.feature) as u32;
-        let places = Tensor::from_vec(active.iter().map(place).collect(), active.len(), &Device::Cpu)?;
-        let rows = features.decoder.rows(&wanted)?.index_select(&places, 0)?;
+        let places = Tensor::from_vec(active.iter().map(place).collect(), active.len(), x.device())?;
+        let rows = features.decoder.rows(&wanted)?.to_device(x.device())?.index_select(&places, 0)?;
         let factors: Vec<f32> = active.iter().map(|one| one.activation as f32).collect();
-        let vectors = rows.broadcast_mul(&Tensor::from_vec(factors, (active.len(), 1, 1), &Device::Cpu)?)?;
+        let vectors = rows.broadcast_mul(&Tensor::from_vec(factors, (active.len(), 1, 1), x.device())?)?;
         Ok(Self { active, vectors })
     }
 
@@ -109,7 +109,7 @@ impl Layer {
     pub fn let_go(&mut self, later: usize) -> Result<()> {
         let written = self.vectors.dim(1)?;
         if later + 1 >= written {
-            self.vectors = Tensor::zeros((0, written, 1), DType::F32, &Device::Cpu)?;
+            self.vectors = Tensor::zeros((0, written, 1), DType::F32, self.vectors.device())?;
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use crate::model::decoder::{Decoder, Logits, Pass};
 use crate::model::hooks::{Bound, Chain};
 use crate::model::run::Ask;
 use crate::model::site::{Place, Site};
-use crate::tensor::{DType, Tensor, ints};
+use crate::tensor::{DType, Device, Tensor, ints};
 
 /// Pairs in one pass that judges.
 const AT_ONCE: usize = 64;
@@ -57,6 +57,11 @@ impl<'a> Prepared<'a> {
             }
         };
         Ok(Self { model, place, pos, pairs: pairs.to_vec(), sources: found.flatten_from(1)?.contiguous()?, start })
+    }
+
+    /// The device of the model, where a basis is searched for.
+    pub fn device(&self) -> &Device {
+        self.sources.device()
     }
 
     /// The width of the site.

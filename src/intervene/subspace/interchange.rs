@@ -28,9 +28,10 @@ impl InterchangeAccuracy {
 
 /// b + (s - b) R M R^T for rows b and s, `[rows, d]`, and R `[d, k]`; M is a row of k factors, or the identity.
 pub fn interchanged(base: &Tensor, source: &Tensor, basis: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
-    let coordinates = (source - base)?.matmul(basis)?;
+    let (source, basis) = (source.to_device(base.device())?, basis.to_device(base.device())?);
+    let coordinates = (source - base)?.matmul(&basis)?;
     let coordinates = match mask {
-        Some(mask) => coordinates.broadcast_mul(mask)?,
+        Some(mask) => coordinates.broadcast_mul(&mask.to_device(base.device())?)?,
         None => coordinates,
     };
     Ok((base + coordinates.matmul(&basis.t()?)?)?)

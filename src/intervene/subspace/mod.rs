@@ -22,7 +22,7 @@ use crate::base::{Cell, Kind, Result, Table, Task};
 use crate::err;
 use crate::model::decoder::Decoder;
 use crate::model::site::{Place, one_site};
-use crate::tensor::{DType, Device, Tensor, create, floats, linalg};
+use crate::tensor::{DType, Tensor, create, floats, linalg};
 use crate::training::descent::{
     Descent, DescentOptions, DescentRule, ParameterChoice, ParameterRanges, Steps, descend,
 };
@@ -120,7 +120,7 @@ pub fn das(model: &Decoder, pairs: &[Interchange], options: &DasOptions, task: &
     let (fitted, held_out) = split(pairs.len(), options)?;
     let columns = if options.boundless { d } else { options.k };
     let random = |purpose: &str, columns: usize| random_basis(d, columns, options.seed, purpose);
-    let mut search = Search::new(&data, random("das", columns)?, fitted, options)?;
+    let mut search = Search::new(&data, random("das", columns)?.to_device(data.device())?, fitted, options)?;
     let steps = Steps { count: options.steps as u64, label: "searching a subspace", left: "the subspace as it is" };
     let losses = descend(steps, || search.step(task), task)?;
     let basis = search.found()?;
@@ -175,7 +175,7 @@ impl<'a> Search<'a> {
     fn new(data: &'a Prepared<'a>, basis: Tensor, fitted: Vec<usize>, options: &'a DasOptions) -> Result<Self> {
         let mut begun = vec![(BASIS.to_string(), basis)];
         if options.boundless {
-            begun.push((BOUNDARY.into(), Tensor::new(&[0.5_f32], &Device::Cpu)?));
+            begun.push((BOUNDARY.into(), Tensor::new(&[0.5_f32], data.device())?));
         }
         let constraints = DescentOptions {
             lr: options.lr,

@@ -323,7 +323,7 @@ impl Decoder {
     pub fn unembedded(&self, x: &Tensor, task: &Task) -> Result<Tensor> {
         let rows = x.elem_count() / self.config.d_model;
         let bytes = rows as u128 * self.config.outputs() as u128 * x.dtype().size_in_bytes() as u128;
-        memory::check(bytes, || "the logits".into())?;
+        memory::check_on(x.device(), bytes, || "the logits".into())?;
         let mut logits = linear(task, x, &self.weights.unembed)?;
         if let Some(scale) = self.config.logit_scale {
             logits = (logits * scale)?;

@@ -39,7 +39,7 @@ pub fn weights(
     }
     // Of int8, one tensor is held in f32 at a time.
     let bytes = if loading.options.dtype == Precision::Q8 { bytes * 34 / 32 / 4 } else { bytes };
-    memory::check(bytes, || format!("the weights of {label}"))?;
+    memory::check_on(&loading.device, bytes, || format!("the weights of {label}"))?;
     let all: usize = parameters.iter().map(|(_, shape)| size(shape)).sum();
     let bar = task.begin(&format!("loading {label}"), Some(all as u64));
     Weights::taken(&layout.config, &mut |ours, shape| {

@@ -96,7 +96,8 @@ impl<'a> Training<'a> {
         let width = next.first().and_then(|examples| examples.ids.first()).map_or(0, Vec::len);
         state.history.read_per_step = next.iter().map(|examples| examples.tokens() as u64).sum();
         let left = recipe.steps.saturating_sub(state.step);
-        memory::check(Estimate::new(&config, &recipe, width, left, 0.0)?.bytes, || "this training".into())?;
+        let bytes = Estimate::new(&config, &recipe, width, left, 0.0)?.bytes;
+        memory::check_on(device, bytes, || "this training".into())?;
         let estimate = Estimate::new(&config, &recipe, width, left, tried(&state, &next[0], task)?)?;
         Ok(Self { state, recipe, data, next: Some(next), held_out, checkpoints, estimate })
     }

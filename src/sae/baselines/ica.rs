@@ -60,7 +60,7 @@ pub fn ica(x: &Tensor, options: &Ica, draws: &mut impl Rng, task: &Task) -> Resu
 
 /// The whitened activations in parts, in f32.
 fn whitened(x: &Tensor, moments: &Moments, whitening: &Tensor, task: &Task) -> Result<Vec<Tensor>> {
-    let x = rows::matrix(x, moments.width(), "activations")?;
+    let x = rows::matrix(x, moments.width(), "activations")?.to_device(&Device::Cpu)?;
     let (count, wide) = (x.dim(0)?, whitening.dim(0)?);
     memory::check(4 * count as u128 * wide as u128, || format!("{count} whitened activations"))?;
     let (mean, turn) = (moments.mean()?, whitening.t()?);

@@ -54,7 +54,7 @@ pub fn nmf(x: &Tensor, options: &Nmf, draws: &mut impl Rng, task: &Task) -> Resu
         features: create::uniform(&[components, 2 * width], 0.0, 1.0, DType::F64, draws)?,
         codes: vec![0.0; count * components],
     };
-    let x = rows::matrix(x, width, "activations")?;
+    let x = rows::matrix(x, width, "activations")?.to_device(&Device::Cpu)?;
     let bar = task.begin("factorising", Some(rounds as u64));
     let (mut before, mut made, mut at_rest) = (f64::INFINITY, 0, false);
     while made < rounds && !at_rest {

@@ -48,7 +48,7 @@ impl<'a> Course<'a> {
     /// From its beginning, centred on the `first` rows, or from its checkpoint. `data` is what it reads.
     pub fn begin(member: Member<'a>, shape: Shape, first: &Batch, data: &str, task: &Task) -> Result<Self> {
         let Member { recipe, keep, .. } = member;
-        let params = Params::draw(&recipe, shape, &mut stream(recipe.seed, "dictionary", 0))?;
+        let params = Params::draw(&recipe, shape, &mut stream(recipe.seed, "dictionary", 0), first.x.device())?;
         let mut state = State::new(params, shape.d_sae);
         let mut history = FitHistory { read_per_step: recipe.batch as u64, ..FitHistory::default() };
         let mut checkpoints = keep.map(|folder| Checkpoints::open(folder, &checkpoint::FORMAT)).transpose()?;

@@ -20,7 +20,7 @@ use crate::model::Model;
 use crate::model::site::{Place, select};
 use crate::sae::Span;
 use crate::sae::crosscoder::{MODELS, factors, site_of_model, unscaled};
-use crate::tensor::{DType, Tensor};
+use crate::tensor::{DType, Device, Tensor};
 
 crate::options! {
     /// Options whose defaults are others for crosscoders.
@@ -57,8 +57,10 @@ impl<'a> Joined<'a> {
             let scale = if spread > 0.0 { f64::from((1.0 / spread.sqrt()) as f32) } else { 1.0 };
             Ok(Span { width: x.dims()[1], scale })
         };
-        let spans = rows.next(LOOKED_AT, task)?.iter().map(span).collect::<Result<Vec<_>>>()?;
-        Ok(Self { rows, factors: factors(&spans)?, spans })
+        let first = rows.next(LOOKED_AT, task)?;
+        let spans = first.iter().map(span).collect::<Result<Vec<_>>>()?;
+        let device = first.first().map_or(&Device::Cpu, Tensor::device);
+        Ok(Self { rows, factors: factors(&spans)?.to_device(device)?, spans })
     }
 
     pub fn spans(&self) -> &[Span] {
@@ -150,7 +152,7 @@ fn crosscoder(data: FitData, plan: &FitPlan, storage: &FitStorage, task: &Task) 
             err!(Argument, "expected a kind of crosscoder, whose sites are scaled, found \"{kind}\"").about("kind")
         );
     }
-    let rows = Joined::new(data.rows, task)?;
+    let rows = Joined::new(storage.placed(data.rows), task)?;
     let spans = rows.spans().to_vec();
     let fitted = run_recipe((recipe, d_sae), Box::new(rows), data.about, (storage, None), task)?;
     Ok(Fitted { sae: unscaled(&fitted.sae, &spans)?, ..fitted })

@@ -188,7 +188,7 @@ fn sweep(data: FitData, plans: &[&FitPlan], storage: &FitStorage, done: Done, ta
         let keep = storage.checkpoint(Some(&folder(&recipe, d_sae)));
         members.push(Member { recipe, d_sae, keep });
     }
-    let found = Sweep::new(members, data.rows, task)?.run(&data.about, task)?;
+    let found = Sweep::new(members, storage.placed(data.rows), task)?.run(&data.about, task)?;
     tell(&found, task);
     found.iter().for_each(done);
     Ok(found)

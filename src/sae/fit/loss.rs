@@ -1,6 +1,6 @@
 //! The loss of a fit: reconstruction error, sparsity penalty, and the auxiliary loss that revives dead features.
 
-use super::kinds::{Pass, Progress, powers};
+use super::kinds::{Pass, Progress, powers, product};
 use super::params::{Name, Params, unit_rows};
 use super::recipe::{Counting, Dead, Recipe};
 use crate::base::Result;
@@ -150,7 +150,7 @@ pub(super) fn of_the_dead(pass: &Pass, rest: &Tensor, dead: &Tensor, k: usize) -
     // The living ones have -1, so that an inactive dead one comes before them.
     let sizes = codes.detach().broadcast_add(&(dead - 1.0)?)?;
     let codes = largest(&codes, &sizes, k.min(count))?;
-    let error = (rest - codes.matmul(pass.decoder)?)?.sqr()?.sum_all()?;
+    let error = (rest - product(&codes, pass.decoder, Some(k))?)?.sqr()?.sum_all()?;
     let whole = variance(rest)?;
     let some = greater(&whole, &whole.zeros_like()?)?;
     // No loss where the residual has no variance.

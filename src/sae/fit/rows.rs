@@ -9,7 +9,7 @@ use crate::base::files::hex;
 use crate::base::random::stream;
 use crate::base::{Result, Task};
 use crate::err;
-use crate::tensor::{DType, Tensor, dtype};
+use crate::tensor::{DType, Device, Tensor, dtype};
 
 /// An endless stream of rows of activations, in its own order.
 pub trait Rows {
@@ -49,6 +49,32 @@ impl Rows for Abreast {
 
     fn about(&self) -> String {
         format!("{}, beside {}", self.first.about(), self.second.about())
+    }
+}
+
+/// A source whose rows are copied to a device, a batch at a time. Those that are there already are not copied.
+pub struct OnDevice<'a> {
+    rows: Box<dyn Rows + 'a>,
+    device: Device,
+}
+
+impl<'a> OnDevice<'a> {
+    pub fn new(rows: Box<dyn Rows + 'a>, device: Device) -> Self {
+        Self { rows, device }
+    }
+}
+
+impl Rows for OnDevice<'_> {
+    fn next(&mut self, rows: usize, task: &Task) -> Result<Vec<Tensor>> {
+        self.rows.next(rows, task)?.iter().map(|x| Ok(x.to_device(&self.device)?)).collect()
+    }
+
+    fn skip(&mut self, rows: u64, task: &Task) -> Result<()> {
+        self.rows.skip(rows, task)
+    }
+
+    fn about(&self) -> String {
+        self.rows.about()
     }
 }
 

@@ -9,15 +9,15 @@ use super::price::Price;
 use super::recipe::{Counting, Recipe};
 use super::state::State;
 use crate::base::{Result, Task};
-use crate::tensor::{DType, Number, create};
+use crate::tensor::{DType, Device, Number, Tensor, create};
 
 /// Rows from which the initial thresholds are computed.
 const LOOKED_AT: usize = 1024;
 
 impl Params {
     /// Initial weights: random directions of norm 1, an encoder equal to the decoder, biases of 0 (Gao et al. 2024,
-    /// section A.1).
-    pub fn draw(recipe: &Recipe, shape: Shape, random: &mut impl Rng) -> Result<Self> {
+    /// section A.1). They are drawn on the processor, so that they are the same on every device.
+    pub fn draw(recipe: &Recipe, shape: Shape, random: &mut impl Rng, device: &Device) -> Result<Self> {
         let Shape { d_in, d_sae, d_out } = shape;
         let kind = recipe.kind.as_ref();
         let zeros = |width: usize| create::zeros(&[width], DType::F32);
@@ -44,7 +44,8 @@ impl Params {
         if recipe.skip {
             weights.push((Name::Skip, create::zeros(&[d_out, d_in], DType::F32)?));
         }
-        Self::new(weights)
+        let placed = |(name, weight): (Name, Tensor)| Ok((name, weight.to_device(device)?));
+        Self::new(weights.into_iter().map(placed).collect::<Result<_>>()?)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The state of a fit between two steps: weights, activity of features, and the running threshold.
 
 use candle_core::backprop::GradStore;
-use kernels::sparse;
+use kernels::{device, sparse};
 
 use super::fused::{self, Gradients};
 use super::history::FitStep;
@@ -103,11 +103,14 @@ impl State {
         let settings = recipe.optimizer().update(self.step, norm);
         for (parameter, gradient) in self.params.all.iter().zip(gradients) {
             let Some(gradient) = gradient else { continue };
-            let [first, second] = &parameter.moments;
+            let (unit, [first, second]) = (recipe.unit && parameter.name == Name::Decoder, &parameter.moments);
+            if device::adam(&parameter.weight, gradient, [first, second], settings, unit)? {
+                continue;
+            }
             kernels::adamw_step(&parameter.weight, gradient, [first, second], settings)?;
-        }
-        if let (true, Some(decoder)) = (recipe.unit, self.params.maybe(Name::Decoder)) {
-            decoder.set(&unit_rows(&decoder.as_detached_tensor())?)?;
+            if unit {
+                parameter.weight.set(&unit_rows(&parameter.weight.as_detached_tensor())?)?;
+            }
         }
         Ok(())
     }

@@ -5,21 +5,25 @@ use std::path::{Path, PathBuf};
 use super::course::Fitted;
 use super::history::FitHistory;
 use super::options::FitPlan;
+use super::rows::{OnDevice, Rows};
 use super::sites::SiteData;
 use crate::base::files::Files;
-use crate::base::{Kind, Result, Task};
+use crate::base::{Error, Kind, Result, Task};
 use crate::data::Text;
 use crate::data::harvest::{Harvest, HarvestOptions};
 use crate::err;
 use crate::model::Model;
 use crate::sae::Sae;
 use crate::sae::cached::{Cachable, Cached, DictionaryCache, Key, Reads, RowOrder};
+use crate::tensor::Device;
 use crate::training::{CheckpointFolder, CheckpointOptions};
 
-/// Where the dictionaries of a call are stored.
+/// Where the dictionaries of a call are fitted and stored.
 #[derive(Clone)]
 pub struct FitStorage<'a> {
     pub files: &'a Files,
+    /// What computes the fits, and where the dictionaries are.
+    pub device: Device,
     pub checkpoints: CheckpointOptions,
     /// The folder of the cache; none for no cache.
     pub cache: Option<PathBuf>,
@@ -28,9 +32,18 @@ pub struct FitStorage<'a> {
 }
 
 impl<'a> FitStorage<'a> {
-    /// No checkpoints and no cache.
+    /// No checkpoints and no cache, on the processor.
     pub fn none(files: &'a Files) -> Self {
-        Self { files, checkpoints: CheckpointOptions::default(), cache: None, fresh: false }
+        let checkpoints = CheckpointOptions::default();
+        Self { files, device: Device::Cpu, checkpoints, cache: None, fresh: false }
+    }
+
+    /// Activations on the device that fits them.
+    pub fn placed<'r>(&self, rows: Box<dyn Rows + 'r>) -> Box<dyn Rows + 'r> {
+        match &self.device {
+            Device::Cpu => rows,
+            device => Box::new(OnDevice::new(rows, device.clone())),
+        }
     }
 
     /// Where one fit saves its checkpoints, if it does: the folder that was given, or one inside it where there are
@@ -47,6 +60,7 @@ impl<'a> FitStorage<'a> {
 pub struct FitCache<'a> {
     cache: DictionaryCache,
     fresh: bool,
+    device: Device,
     task: &'a Task,
 }
 
@@ -61,7 +75,8 @@ impl<'a> FitCache<'a> {
             task.say(&format!("dictionaries are not cached: {}", error.message));
             None
         })?;
-        Some(Self { cache, fresh: storage.fresh || storage.checkpoints.fresh, task })
+        let fresh = storage.fresh || storage.checkpoints.fresh;
+        Some(Self { cache, fresh, device: storage.device.clone(), task })
     }
 
     /// What is cached under these keys, and the others as `fit` makes them, in the order of the keys. `fit` is given
@@ -71,9 +86,11 @@ impl<'a> FitCache<'a> {
         keys: &[Key],
         fit: impl FnOnce(&[usize], Done) -> Result<Vec<Fitted>>,
     ) -> Result<Vec<Fitted>> {
-        let of_kept =
-            |kept: Cached<Sae>| Fitted { sae: kept.made, history: kept.history, is_whole: true, failed: None };
-        let found = keys.iter().map(|key| Ok(self.find(key)?.map(of_kept))).collect::<Result<Vec<_>>>()?;
+        let of_kept = |kept: Cached<Sae>| {
+            let sae = kept.made.to_device(&self.device)?;
+            Ok::<_, Error>(Fitted { sae, history: kept.history, is_whole: true, failed: None })
+        };
+        let found = keys.iter().map(|key| self.find(key)?.map(of_kept).transpose()).collect::<Result<Vec<_>>>()?;
         let loaded = keys.iter().zip(&found).filter(|(_, found)| found.is_some()).map(|(key, _)| key.site());
         self.tell(&loaded.collect::<Vec<_>>());
         let missing: Vec<usize> =

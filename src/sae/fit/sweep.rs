@@ -11,6 +11,7 @@ use super::recipe::Recipe;
 use super::rows::Rows;
 use crate::base::{Result, Task, memory};
 use crate::sae::About;
+use crate::tensor::Device;
 use crate::training::{self, CheckpointFolder, Checkpoints, Trainer};
 use crate::{bail, err};
 
@@ -36,7 +37,7 @@ impl<'a> Sweep<'a> {
             let shape = Shape { d_in, d_sae: member.d_sae, d_out };
             ready.push((Member { recipe: member.recipe.checked(shape)?, ..member }, shape));
         }
-        room(&ready)?;
+        room(&ready, first.x.device())?;
         let data = match ready.iter().any(|(member, _)| member.keep.is_some()) {
             true => reading.about(),
             false => String::new(),
@@ -171,13 +172,13 @@ fn shared(members: &[Member]) -> Result<(usize, bool)> {
 }
 
 /// Refuses fits that do not fit into memory.
-fn room(members: &[(Member, Shape)]) -> Result<()> {
+fn room(members: &[(Member, Shape)], device: &Device) -> Result<()> {
     let weights = |shape: &Shape| shape.d_sae as u128 * (shape.d_in + shape.d_out) as u128;
     let all: u128 = members.iter().map(|(_, shape)| weights(shape)).sum();
     let batch = |(member, shape): &(Member, Shape)| member.recipe.batch as u128 * shape.d_sae as u128;
     let widest = members.iter().map(batch).max().unwrap_or(0);
     // Weights, two moments and gradients of all; pre-activations, codes and their gradient graph of one.
-    memory::check(4 * (4 * all + 6 * widest), || match members.len() {
+    memory::check_on(device, 4 * (4 * all + 6 * widest), || match members.len() {
         1 => "this fit".into(),
         several => format!("the fits of {several} dictionaries"),
     })

@@ -16,7 +16,7 @@ use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
 use crate::base::random::stream;
 use crate::sae::About;
-use crate::tensor::{DType, Tensor, create, floats};
+use crate::tensor::{DType, Device, Tensor, create, floats};
 use crate::training::{CheckpointFolder, Schedule, ScheduleShape};
 
 const SHAPE: Shape = Shape { d_in: 5, d_sae: 12, d_out: 5 };
@@ -80,7 +80,7 @@ pub(super) fn rows(count: usize, dtype: DType) -> Tensor {
 /// Weights in double precision, shaken so that no bias is 0.
 fn shaken(recipe: &Recipe) -> Vec<(Name, Tensor)> {
     let mut random = stream(2, "weights", 0);
-    let params = Params::draw(recipe, SHAPE, &mut random).unwrap();
+    let params = Params::draw(recipe, SHAPE, &mut random, &Device::Cpu).unwrap();
     let shake = |t: &Tensor, random: &mut _| {
         let noise = create::randn(t.dims(), DType::F64, random).unwrap();
         (t.to_dtype(DType::F64).unwrap() + (noise * 0.05).unwrap()).unwrap()
@@ -138,7 +138,7 @@ fn gradients_are_those_of_finite_differences() {
 fn every_kind_learns_and_ends_as_a_dictionary_that_does_the_same() {
     for kind in all_kinds() {
         let recipe = recipe(kind.clone(), Counting::Sum).checked(SHAPE).unwrap();
-        let params = Params::draw(&recipe, SHAPE, &mut stream(3, "draw", 0)).unwrap();
+        let params = Params::draw(&recipe, SHAPE, &mut stream(3, "draw", 0), &Device::Cpu).unwrap();
         let mut state = State::new(params, SHAPE.d_sae);
         let x = rows(64, DType::F32);
         let centre = x.mean(0).unwrap();
@@ -164,7 +164,7 @@ fn dead_features_are_counted_and_learn_from_what_is_left() {
     // How far the encoder's rows of dead features move in twenty steps.
     let moved = |dead: Dead| {
         let recipe = Recipe { dead, ..recipe(kind("topk", json!({ "k": 1 })), Counting::Sum) };
-        let params = Params::draw(&recipe, SHAPE, &mut stream(3, "draw", 0)).unwrap();
+        let params = Params::draw(&recipe, SHAPE, &mut stream(3, "draw", 0), &Device::Cpu).unwrap();
         let mut state = State::new(params, SHAPE.d_sae);
         let batch = Batch { x: unit_rows(&rows(4, DType::F32)).unwrap(), target: None };
         let step = |state: &mut State| state.advance(&batch, &recipe).unwrap().dead;
@@ -186,7 +186,8 @@ fn every_kind_begins_dead_features_anew() {
     for kind in all_kinds() {
         let dead = Dead::Resample { after: vec![3] };
         let recipe = Recipe { dead, dead_after: 0, lr: 1e-9, ..recipe(kind, Counting::Sum) };
-        let mut state = State::new(Params::draw(&recipe, SHAPE, &mut stream(3, "draw", 0)).unwrap(), SHAPE.d_sae);
+        let mut state =
+            State::new(Params::draw(&recipe, SHAPE, &mut stream(3, "draw", 0), &Device::Cpu).unwrap(), SHAPE.d_sae);
         let batch = Batch { x: rows(8, DType::F32), target: None };
         for _ in 0..3 {
             state.advance(&batch, &recipe).unwrap();

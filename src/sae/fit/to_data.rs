@@ -98,5 +98,5 @@ pub(super) fn run_recipe(
     (storage, inside): (&FitStorage, Option<&str>),
     task: &Task,
 ) -> Result<Fitted> {
-    Fit::new(recipe, d_sae, rows, storage.checkpoint(inside), task)?.run(about, task)
+    Fit::new(recipe, d_sae, storage.placed(rows), storage.checkpoint(inside), task)?.run(about, task)
 }

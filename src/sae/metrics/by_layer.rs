@@ -10,7 +10,7 @@ use crate::err;
 use crate::model::Model;
 use crate::model::site::{Site, SiteKind};
 use crate::sae::transcoders::{Reads, TranscoderLayer, Transcoders, Writes};
-use crate::tensor::Tensor;
+use crate::tensor::{Device, Tensor};
 
 /// Rows measured at once.
 const ROWS: usize = 1024;
@@ -107,6 +107,7 @@ fn reconstructed(
     let mut found = Vec::with_capacity(layers.len());
     for (layer, x) in layers.iter().zip(read) {
         task.check()?;
+        let x = &x.to_device(layer.encoder.device())?;
         let mut written = match &layer.skip {
             Some(skip) => kernels::linear(x, skip, None)?,
             None => x.zeros_like()?,
@@ -119,10 +120,13 @@ fn reconstructed(
     for (from, decoder) in decoders.iter().enumerate() {
         for ahead in 0..decoder.dim(1)? {
             task.check()?;
-            let directions = decoder.narrow(1, ahead, 1)?.squeeze(1)?.contiguous()?;
+            let directions =
+                decoder.narrow(1, ahead, 1)?.squeeze(1)?.contiguous()?.to_device(found[from].0.device())?;
             let written = found[from].0.matmul(&directions)?;
             found[from + ahead].1 = (&found[from + ahead].1 + written)?;
         }
     }
-    Ok(found)
+    // On the device of what was read.
+    let back = |t: Tensor| -> Result<Tensor> { Ok(t.to_device(read.first().map_or(&Device::Cpu, Tensor::device))?) };
+    found.into_iter().map(|(codes, written)| Ok((back(codes)?, back(written)?))).collect()
 }

@@ -20,7 +20,7 @@ use super::select::largest;
 use crate::base::Result;
 use crate::err;
 use crate::model::hooks::checks::first_nan;
-use crate::tensor::{Tensor, elementwise};
+use crate::tensor::{Device, Tensor, elementwise};
 
 /// What features read in a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,6 +106,26 @@ impl TranscoderLayer {
         }
     }
 
+    fn to_device(&self, device: &Device) -> Result<Self> {
+        let maybe = |t: &Option<Tensor>| t.as_ref().map(|t| t.to_device(device)).transpose();
+        let fires = match &self.fires {
+            Fires::Threshold(threshold) => Fires::Threshold(threshold.to_device(device)?),
+            other => other.clone(),
+        };
+        let decoder = match &self.decoder {
+            DecoderRows::Held(rows) => DecoderRows::Held(rows.to_device(device)?),
+            mapped => mapped.clone(),
+        };
+        Ok(Self {
+            encoder: self.encoder.to_device(device)?,
+            encoder_bias: maybe(&self.encoder_bias)?,
+            fires,
+            decoder,
+            decoder_bias: maybe(&self.decoder_bias)?,
+            skip: maybe(&self.skip)?,
+        })
+    }
+
     /// How many layers its features write to.
     pub fn written(&self) -> usize {
         self.decoder.shape()[1]
@@ -172,6 +192,16 @@ impl Transcoders {
         let count = layers.len();
         layers.iter().enumerate().try_for_each(|(layer, one)| one.check((layer, count), d))?;
         Ok(Self { layers: Arc::new(layers), reads, writes, model: None, scan: None })
+    }
+
+    /// The same on a device. Decoders that stay in their files give their rows there.
+    pub fn to_device(&self, device: &Device) -> Result<Self> {
+        let is_there = self.layers.iter().all(|layer| layer.encoder.device().same_device(device));
+        if is_there {
+            return Ok(self.clone());
+        }
+        let layers = self.layers.iter().map(|layer| layer.to_device(device)).collect::<Result<_>>()?;
+        Ok(Self { layers: Arc::new(layers), ..self.clone() })
     }
 
     pub fn layers(&self) -> &[TranscoderLayer] {

@@ -7,7 +7,7 @@ use crate::err;
 use crate::script::engine::calls::Calls;
 use crate::script::engine::value::{described, given};
 use crate::script::tensor::value_of;
-use crate::tensor::{DType, Device, Tensor};
+use crate::tensor::{DType, Device, Tensor, device};
 
 /// How deep arrays and maps may stand in each other.
 const DEEPEST: usize = 32;
@@ -47,6 +47,7 @@ impl Parameters {
         if all.tensors.is_empty() {
             return Err(err!(Argument, "expected at least one tensor for `{name}`, found none").about(name));
         }
+        all.tensors = device::together(&all.tensors)?;
         Ok(all)
     }
 

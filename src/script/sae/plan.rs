@@ -56,7 +56,13 @@ pub(super) fn own_options(read: &mut OptionReader, of: &[&str]) -> Result<Vec<(&
     Ok(own)
 }
 
-/// Where the dictionaries of a call are stored.
+/// Where the dictionaries of a call are fitted and stored.
 pub(super) fn storage(checkpoints: CheckpointOptions, env: &Env) -> FitStorage<'_> {
-    FitStorage { files: &env.files, checkpoints, cache: env.settings.cache.clone(), fresh: env.settings.fresh }
+    FitStorage {
+        files: &env.files,
+        device: env.device.clone(),
+        checkpoints,
+        cache: env.settings.cache.clone(),
+        fresh: env.settings.fresh,
+    }
 }

@@ -103,7 +103,8 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn transcoders(ctx: NativeCallContext, path: &str, options: Options) -> Fallible<Transcoders> {
         let (env, options): (_, TranscodersOptions) = (env(&ctx)?, taken(options)?);
-        Ok(sae::Transcoders::load(&env.files, path, &options, &env.task).map_err(|e| e.about("path"))?.into())
+        let found = sae::Transcoders::load(&env.files, path, &options, &env.task).map_err(|e| e.about("path"))?;
+        Ok(found.to_device(&env.device)?.into())
     }
 
     #[rhai_fn(name = "transcoders", return_raw)]

@@ -20,7 +20,7 @@ use crate::model::run::Ask;
 use crate::model::site::Place;
 use crate::tensor::derivative::{TensorFunction, value_and_gradients};
 use crate::tensor::normalise::{divergences, log_softmax};
-use crate::tensor::{DType, Tensor, create};
+use crate::tensor::{DType, Device, Tensor, create};
 use crate::training::ScheduleShape;
 use crate::training::descent::{Descent, DescentOptions, DescentRule, Steps, descend};
 
@@ -63,7 +63,7 @@ pub fn train_tuned(
     let count = prompts.len();
     let mut training = Training { model, prompts, layers: BTreeMap::new(), order: Vec::new(), epoch: 0, options };
     for layer in layers {
-        training.layers.insert(layer, descent(config.d_model, options)?);
+        training.layers.insert(layer, descent(config.d_model, model.device(), options)?);
     }
     let steps = Steps { count: options.steps as u64, label: "training a tuned lens", left: "the lens as it is" };
     descend(steps, || training.step(task), task)?;
@@ -75,9 +75,9 @@ pub fn train_tuned(
 }
 
 /// The descent of one layer's map. Each layer has its own: none depends on another.
-fn descent(d_model: usize, options: &TunedLensOptions) -> Result<Descent> {
-    let matrix = create::eye(d_model, d_model, DType::F32)?;
-    let bias = create::zeros(&[d_model], DType::F32)?;
+fn descent(d_model: usize, device: &Device, options: &TunedLensOptions) -> Result<Descent> {
+    let matrix = create::eye(d_model, d_model, DType::F32)?.to_device(device)?;
+    let bias = create::zeros(&[d_model], DType::F32)?.to_device(device)?;
     let options = DescentOptions {
         lr: options.lr,
         schedule: ScheduleShape::Linear,

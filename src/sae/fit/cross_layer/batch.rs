@@ -6,7 +6,7 @@ use kernels::{Numbers, flat};
 use crate::base::Result;
 use crate::sae::fit::params::Shape;
 use crate::sae::fit::recipe::Recipe;
-use crate::tensor::{DType, Tensor};
+use crate::tensor::{DType, Device, Tensor};
 
 /// The widths of a cross-layer transcoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub fn of_layer(recipe: &Recipe, rows: usize, width: usize, spread: f64) -> f64 
 /// The sum of squares of a target about its mean, 0 where that is rounding error.
 pub fn spread_of(target: &Tensor) -> Result<f64> {
     let (_, width) = target.dims2()?;
-    let numbers = flat(&target.detach().to_dtype(DType::F32)?)?;
+    let numbers = flat(&target.detach().to_dtype(DType::F32)?.to_device(&Device::Cpu)?)?;
     Ok(spread(Numbers::of(&numbers)?.slice(), width))
 }
 

@@ -12,6 +12,7 @@ use crate::base::{Result, Task, memory};
 use crate::sae::fit::history::{FitHistory, FitStep};
 use crate::sae::fit::recipe::Recipe;
 use crate::sae::transcoders::{Reads, Transcoders};
+use crate::tensor::{Device, Tensor};
 use crate::training::{CheckpointFolder, Checkpoints, Trainer};
 
 /// The result of a fit.
@@ -44,7 +45,8 @@ impl<'a> CrossLayerCourse<'a> {
     ) -> Result<Self> {
         room(&recipe, shape)?;
         let data = if keep.is_some() { reading.about() } else { String::new() };
-        let mut state = CrossLayerState::draw(&recipe, shape, &mut stream(recipe.seed, "dictionary", 0))?;
+        let device = first.x.first().map_or(&Device::Cpu, Tensor::device);
+        let mut state = CrossLayerState::draw(&recipe, shape, &mut stream(recipe.seed, "dictionary", 0), device)?;
         let mut history = FitHistory { read_per_step: recipe.batch as u64, ..FitHistory::default() };
         let mut checkpoints = keep.map(|folder| Checkpoints::open(folder, &checkpoint::FORMAT)).transpose()?;
         match &mut checkpoints {

@@ -126,7 +126,7 @@ fn fitted(
             .hint("dead: \"auxk\" revives them, \"leave\" leaves them")
             .about("dead"));
     }
-    let (reading, first) = CrossLayerReading::new(data.rows, (recipe.batch, recipe.scaled), task)?;
+    let (reading, first) = CrossLayerReading::new(storage.placed(data.rows), (recipe.batch, recipe.scaled), task)?;
     let shape = CrossLayerShape { d_sae, ..reading.shape(&first)? };
     let recipe = recipe.checked(shape.of_layer(0))?;
     let mut course = CrossLayerCourse::begin((recipe, shape), reading, &first, storage.checkpoint(None), task)?;

@@ -13,7 +13,7 @@ use crate::sae::fit::median::geometric_median;
 use crate::sae::fit::params::{Name, Params};
 use crate::sae::fit::recipe::Recipe;
 use crate::sae::fit::state::State;
-use crate::tensor::Tensor;
+use crate::tensor::{Device, Tensor};
 
 /// One state for each layer. Rows of a decoder have what a feature writes to its own and to all later layers,
 /// concatenated; the decoder bias of all layers is among the weights of the first.
@@ -23,9 +23,9 @@ pub struct CrossLayerState {
 
 impl CrossLayerState {
     /// Initial weights, as of a dictionary of each layer.
-    pub fn draw(recipe: &Recipe, shape: CrossLayerShape, random: &mut impl Rng) -> Result<Self> {
+    pub fn draw(recipe: &Recipe, shape: CrossLayerShape, random: &mut impl Rng, device: &Device) -> Result<Self> {
         let layer = |layer: usize| {
-            let mut params = Params::draw(recipe, shape.of_layer(layer), random)?;
+            let mut params = Params::draw(recipe, shape.of_layer(layer), random, device)?;
             if layer > 0 {
                 params.all.retain(|parameter| parameter.name != Name::DecoderBias);
             }

@@ -20,7 +20,7 @@ use crate::sae::fit::params::{Name, Params};
 use crate::sae::fit::tests::{Stops, kind, recipe};
 use crate::sae::fit::{Batch, Counting, Dead, OfTensor, Recipe, State};
 use crate::sae::transcoders::{Reads, TranscoderLayer};
-use crate::tensor::{DType, Tensor, create, floats};
+use crate::tensor::{DType, Device, Tensor, create, floats};
 use crate::training::{self, CheckpointFolder};
 
 const SHAPE: CrossLayerShape = CrossLayerShape { layers: 3, d_in: 6, d_sae: 14, d_out: 5 };
@@ -52,7 +52,7 @@ fn batch(shape: CrossLayerShape, rows: usize, turn: u64) -> CrossLayerBatch {
 /// A state in which no bias is 0.
 fn started(recipe: &Recipe, shape: CrossLayerShape) -> CrossLayerState {
     let mut random = stream(2, "weights", 0);
-    let state = CrossLayerState::draw(recipe, shape, &mut random).unwrap();
+    let state = CrossLayerState::draw(recipe, shape, &mut random, &Device::Cpu).unwrap();
     for parameter in state.layers.iter().flat_map(|layer| &layer.params.all).filter(|p| p.name != Name::Decoder) {
         let noise = create::randn(parameter.weight.dims(), DType::F32, &mut random).unwrap();
         parameter.weight.set(&(parameter.weight.as_tensor() + (noise * 0.05).unwrap()).unwrap()).unwrap();
@@ -226,7 +226,7 @@ fn it_learns_and_ends_as_transcoders_that_do_the_same_in_the_models_units() {
     for kind in all_kinds() {
         let recipe = recipe(kind.clone(), Counting::Normalised);
         let shape = CrossLayerShape { d_out: 6, ..SHAPE };
-        let mut state = CrossLayerState::draw(&recipe, shape, &mut stream(3, "draw", 0)).unwrap();
+        let mut state = CrossLayerState::draw(&recipe, shape, &mut stream(3, "draw", 0), &Device::Cpu).unwrap();
         let raw = batch(shape, 40, 0);
         let scaled = |all: &[Tensor], from: f64| -> (Vec<Input>, Vec<Tensor>) {
             let input = |(i, x): (usize, &Tensor)| {

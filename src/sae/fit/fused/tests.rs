@@ -9,7 +9,7 @@ use crate::sae::fit::kinds::DictionaryKind;
 use crate::sae::fit::params::{Name, Params, unit_rows};
 use crate::sae::fit::tests::kind;
 use crate::sae::fit::{Batch, Counting, Dead, FitStep, Recipe, Shape, State};
-use crate::tensor::{DType, Tensor, create, floats};
+use crate::tensor::{DType, Device, Tensor, create, floats};
 use crate::training::{Schedule, ScheduleShape};
 use kernels::Level;
 
@@ -65,7 +65,7 @@ fn recipe(kind: Arc<dyn DictionaryKind>) -> Recipe {
 
 fn started(recipe: &Recipe, shape: Shape) -> State {
     let mut random = stream(2, "weights", 0);
-    let params = Params::draw(recipe, shape, &mut random).unwrap();
+    let params = Params::draw(recipe, shape, &mut random, &Device::Cpu).unwrap();
     for parameter in params.all.iter().filter(|parameter| parameter.name != Name::Decoder) {
         let noise = create::randn(parameter.weight.dims(), DType::F32, &mut random).unwrap();
         parameter.weight.set(&(parameter.weight.as_tensor() + (noise * 0.05).unwrap()).unwrap()).unwrap();

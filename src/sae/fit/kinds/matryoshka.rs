@@ -11,7 +11,7 @@ use crate::base::Result;
 use crate::err;
 use crate::sae::Activation;
 use crate::sae::fit::params::{Params, Shape};
-use crate::tensor::Tensor;
+use crate::tensor::{Tensor, device};
 
 pub const NAME: &str = "matryoshka";
 
@@ -76,7 +76,8 @@ impl DictionaryKind for Matryoshka {
         let weights = self.weights.as_ref().unwrap_or(&alike);
         let (mut found, mut sum, mut start) = (Vec::new(), None::<Tensor>, 0);
         for (end, weight) in self.prefixes.iter().zip(weights) {
-            let part = codes.narrow(1, start, end - start)?.matmul(&pass.decoder.narrow(0, start, end - start)?)?;
+            let (codes, decoder) = (codes.narrow(1, start, end - start)?, pass.decoder.narrow(0, start, end - start)?);
+            let part = device::multipliable(&codes)?.matmul(&decoder)?;
             let next = match &sum {
                 Some(sum) => (sum + part)?,
                 None => part,

@@ -115,7 +115,12 @@ pub trait DictionaryKind: Debug + Send + Sync {
 
     /// Reconstructions whose errors count, with their weights: all features at once by default.
     fn reconstructions(&self, pass: &Pass, codes: &Tensor) -> Result<Vec<(Tensor, f64)>> {
-        Ok(vec![(codes.matmul(pass.decoder)?, 1.0)])
+        Ok(vec![(product(codes, pass.decoder, self.most(pass.progress))?, 1.0)])
+    }
+
+    /// The maximum number of codes in a row, where it has one.
+    fn most(&self, _progress: Progress) -> Option<usize> {
+        None
     }
 
     /// Auxiliary codes that reconstruct on their own, through detached directions.
@@ -169,6 +174,15 @@ pub trait DictionaryKind: Debug + Send + Sync {
 
     /// Its options, as a checkpoint has them.
     fn options(&self) -> Value;
+}
+
+/// What codes write, of which each row has at most `most`, where that is known.
+pub fn product(codes: &Tensor, decoder: &Tensor, most: Option<usize>) -> Result<Tensor> {
+    let sparse = most.map(|most| kernels::device::sparse_product(codes, decoder, most)).transpose()?.flatten();
+    match sparse {
+        Some(written) => Ok(written),
+        None => Ok(codes.matmul(decoder)?),
+    }
 }
 
 /// The initial weight of a penalty that is adapted during training.

@@ -50,6 +50,10 @@ impl DictionaryKind for TopK {
         largest(&codes, &codes, self.schedule().at(pass.progress))
     }
 
+    fn most(&self, progress: Progress) -> Option<usize> {
+        Some(self.schedule().at(progress))
+    }
+
     fn choice(&self, progress: Progress) -> Option<Choice<'_>> {
         Some(Choice::LargestOfRows(self.schedule().at(progress)))
     }

@@ -10,7 +10,7 @@ use crate::sae::fit::loss::{Before, loss};
 use crate::sae::fit::params::{Name, Params, unit_rows};
 use crate::sae::fit::{Batch, Counting, Dead, Fit, Input, Joined, OfTensor, Recipe, Rows, Shape, State, finished};
 use crate::sae::{About, Sae};
-use crate::tensor::{DType, Tensor, create, floats};
+use crate::tensor::{DType, Device, Tensor, create, floats};
 
 const SHAPE: Shape = Shape { d_in: 4, d_sae: 10, d_out: 3 };
 
@@ -36,7 +36,7 @@ fn transcoders() -> Vec<Recipe> {
 #[test]
 fn gradients_of_transcoders_are_those_of_finite_differences() {
     for recipe in transcoders() {
-        let params = Params::draw(&recipe, SHAPE, &mut stream(2, "weights", 0)).unwrap();
+        let params = Params::draw(&recipe, SHAPE, &mut stream(2, "weights", 0), &Device::Cpu).unwrap();
         let shaken = |(turn, t): (u64, &Tensor)| {
             (t.to_dtype(DType::F64).unwrap() + (drawn(t.dims(), turn) * 0.1).unwrap()).unwrap()
         };
@@ -83,7 +83,7 @@ fn a_transcoder_ends_as_one_that_does_the_same_in_the_models_units() {
     let read = Input { centre: x.mean(0).unwrap(), scale: 0.3 };
     let written = Input { centre: target.mean(0).unwrap(), scale: 2.0 };
     for recipe in transcoders() {
-        let mut state = State::new(Params::draw(&recipe, SHAPE, &mut stream(3, "draw", 0)).unwrap(), 10);
+        let mut state = State::new(Params::draw(&recipe, SHAPE, &mut stream(3, "draw", 0), &Device::Cpu).unwrap(), 10);
         let batch = Batch { x: read.of(&x).unwrap(), target: Some(written.of(&target).unwrap()) };
         let errors: Vec<f64> = (0..150).map(|_| state.advance(&batch, &recipe).unwrap().error).collect();
         let what = format!("{} skip {}", recipe.kind.name(), recipe.skip);

@@ -1,0 +1,61 @@
+//! Kernels of our own for GPUs, where candle's are slow or pass through the processor's memory.
+//!
+//! Each function gives None where it has no kernel: on the processor, for other dtypes, and in a build without the feature
+//! `cuda`. Its twin in candle's operations, which its caller then takes, is what it is tested against.
+
+#[cfg(feature = "cuda")]
+mod cuda;
+
+use candle_core::{Device, Tensor, Var};
+
+use super::adam::AdamW;
+use crate::{Result, memory};
+
+/// Bytes that are free on a device; None for the processor, and where it is not known.
+pub fn free(device: &Device) -> Result<Option<u64>> {
+    #[cfg(feature = "cuda")]
+    if let Device::Cuda(device) = device {
+        return cuda::free(device).map(Some);
+    }
+    let _elsewhere = device;
+    Ok(None)
+}
+
+/// Refuses an allocation of `bytes` that cannot fit where it is to be made: a device, or the memory of the processor.
+pub fn check(device: &Device, bytes: u128, what: impl FnOnce() -> String) -> Result<()> {
+    match free(device)?.filter(|_| bytes >= memory::SMALL) {
+        Some(free) => memory::check_within(bytes, free, || format!("on the device, {}", what())),
+        None => memory::check(bytes, what),
+    }
+}
+
+/// 1 where a number is among the k largest of its row `[.., width]`, else 0; of equal ones the first count.
+pub fn mask_of_largest(numbers: &Tensor, k: usize) -> Result<Option<Tensor>> {
+    #[cfg(feature = "cuda")]
+    if cuda::has(&[numbers]) && numbers.elem_count() > 0 && k > 0 {
+        return cuda::mask_of_largest(&numbers.detach(), k).map(Some);
+    }
+    let _elsewhere = (numbers, k);
+    Ok(None)
+}
+
+/// The product of rows `[n, features]`, of which at most `most` numbers each are not 0, with a table `[features, width]`.
+/// Its gradient at a number that is 0 is 0: what chose the others passes none to it.
+pub fn sparse_product(rows: &Tensor, table: &Tensor, most: usize) -> Result<Option<Tensor>> {
+    #[cfg(feature = "cuda")]
+    if cuda::has(&[rows, table]) && rows.elem_count() > 0 && table.elem_count() > 0 && most > 0 {
+        return cuda::sparse_product(rows, table, most).map(Some);
+    }
+    let _elsewhere = (rows, table, most);
+    Ok(None)
+}
+
+/// A step of Adam in one pass; false where there is no kernel, and nothing was changed. `unit`: rows are scaled to norm 1.
+pub fn adam(weight: &Var, gradient: &Tensor, moments: [&Var; 2], settings: AdamW, unit: bool) -> Result<bool> {
+    #[cfg(feature = "cuda")]
+    if cuda::has(&[weight, moments[0], moments[1], gradient]) && weight.elem_count() > 0 {
+        return cuda::adam(weight, &gradient.detach(), moments, settings, unit).map(|()| true);
+    }
+    let _elsewhere = (weight, gradient, moments, settings, unit);
+    Ok(false)
+}
