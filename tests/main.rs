@@ -17,6 +17,8 @@ mod floors;
 mod formats;
 mod formatting;
 mod gallery;
+#[cfg(feature = "cuda")]
+mod gpu;
 mod guide;
 mod hostile;
 mod hub;

@@ -1,7 +1,10 @@
 //! The behaviour of the language: every `.rhai` file in `tests/suite`, section by section, against the values and errors
 //! that its comments state.
 
+use std::path::Path;
+
 use crate::support;
+use microtome::tensor::Device;
 
 /// A section begins with `// == name` and runs in a session of its own.
 fn sections(text: &str) -> Vec<(String, String)> {
@@ -20,25 +23,27 @@ fn sections(text: &str) -> Vec<(String, String)> {
     sections
 }
 
+/// What differs from what a file states, with sessions on a device.
+pub fn complaints(file: &Path, device: &Device) -> Vec<String> {
+    let text = std::fs::read_to_string(file).unwrap();
+    let stem = file.file_stem().unwrap().to_string_lossy().to_string();
+    let (sections, mut complaints) = (sections(&text), Vec::new());
+    assert!(!sections.is_empty(), "{stem} has no section");
+    for (name, code) in sections {
+        assert!(code.contains("//=>") || code.contains("// Error:"), "{stem}, {name}: nothing is stated");
+        let folder = tempfile::tempdir().unwrap();
+        let mut session = support::session_on(folder.path(), device);
+        complaints.extend(support::run_stated(&mut session, &format!("{stem}: {name}"), &code));
+    }
+    complaints
+}
+
 #[test]
 fn values_and_errors_are_as_stated() {
     let complaints = support::on_large_stack(|| {
-        let mut complaints = Vec::new();
         let files = support::files("tests/suite", "rhai");
         assert!(files.len() >= 3, "the suite is missing");
-        for file in files {
-            let text = std::fs::read_to_string(&file).unwrap();
-            let stem = file.file_stem().unwrap().to_string_lossy().to_string();
-            let sections = sections(&text);
-            assert!(!sections.is_empty(), "{stem} has no section");
-            for (name, code) in sections {
-                assert!(code.contains("//=>") || code.contains("// Error:"), "{stem}, {name}: nothing is stated");
-                let folder = tempfile::tempdir().unwrap();
-                let mut session = support::session(folder.path());
-                complaints.extend(support::run_stated(&mut session, &format!("{stem}: {name}"), &code));
-            }
-        }
-        complaints
+        files.iter().flat_map(|file| complaints(file, &Device::Cpu)).collect::<Vec<_>>()
     });
     assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
 }

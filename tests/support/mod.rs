@@ -10,10 +10,19 @@ use microtome::base::files::Files;
 use microtome::script::Session;
 use microtome::script::engine::env::Env;
 use microtome::script::session::stated;
+use microtome::tensor::Device;
 
 /// A session that prints into memory and writes below `folder`.
 pub fn session(folder: &Path) -> Session {
     session_with(folder, Rules::default())
+}
+
+/// One that computes on a device.
+pub fn session_on(folder: &Path, device: &Device) -> Session {
+    let session = session(folder);
+    let env = session.env();
+    let files = Files::new(env.files.access().clone(), true).heeding(&env.task);
+    Session::new(Env { files, device: device.clone(), ..Env::in_memory(&folder.join("out")).unwrap() })
 }
 
 pub fn session_with(folder: &Path, rules: Rules) -> Session {
