@@ -10,7 +10,7 @@ use kernels::AdamW;
 use microtome::base::Task;
 use microtome::base::random::stream;
 use microtome::model::batch::Batch;
-use microtome::model::load::{LoadOptions, Loading};
+use microtome::model::load::LoadOptions;
 use microtome::model::run::Ask;
 use microtome::model::site;
 use microtome::sae::fit::{FitHistory, FitOptions, FitPlan, FitStorage, to_tensor};

@@ -5,7 +5,7 @@ use microtome::base::random::stream;
 use microtome::sae::fit::{
     Batch, Counting, CrossLayerBatch, CrossLayerShape, CrossLayerState, Dead, Params, Recipe, Shape, State, kinds,
 };
-use microtome::tensor::{DType, Number, Tensor, create};
+use microtome::tensor::{DType, Device, Number, Tensor, create};
 use microtome::training::{Schedule, ScheduleShape};
 
 use super::{D, K, L0, ROWS};
@@ -45,7 +45,8 @@ impl Fit {
         let (from, recipe) = (tail(share), recipe(kind, share, seed));
         let has_threshold = !recipe.kind.more().is_empty() || recipe.kind.needs_unit();
         let mut random = stream(seed, "bench", 0);
-        let params = Params::draw(&recipe, Shape { d_in: D, d_sae: features, d_out: D }, &mut random).unwrap();
+        let params =
+            Params::draw(&recipe, Shape { d_in: D, d_sae: features, d_out: D }, &mut random, &Device::Cpu).unwrap();
         for parameter in &params.all {
             if parameter.name.to_string() == "encoder_bias" && !has_threshold {
                 parameter.weight.set(&create::full(&[features], Number::Float(-from), DType::F32).unwrap()).unwrap();
@@ -126,7 +127,7 @@ impl CrossLayerFit {
             Recipe { counting: Counting::Normalised, batch: rows, ..recipe(kind, L0 as f64 / features as f64, 0) };
         let shape = CrossLayerShape { layers: LAYERS, d_in: LAYER_WIDTH, d_sae: features, d_out: LAYER_WIDTH };
         let mut random = stream(0, "bench", 2);
-        let state = CrossLayerState::draw(&recipe, shape, &mut random).unwrap();
+        let state = CrossLayerState::draw(&recipe, shape, &mut random, &Device::Cpu).unwrap();
         let mut all =
             || (0..LAYERS).map(|_| create::randn(&[rows, LAYER_WIDTH], DType::F32, &mut random).unwrap()).collect();
         Self { state, recipe, batch: CrossLayerBatch { x: all(), targets: all() } }

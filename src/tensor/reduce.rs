@@ -202,7 +202,7 @@ fn there(t: &Tensor, how: Reduction, over: &[usize]) -> Result<Option<Vec<f64>>>
     let found = match how {
         Sum => summed(wide()?)?,
         Mean => (summed(wide()?)? / count as f64)?,
-        Norm { p } if p == 2.0 => summed(wide()?.sqr()?)?.sqrt()?,
+        Norm { p: 2.0 } => summed(wide()?.sqr()?)?.sqrt()?,
         Var { correction } | Std { correction } => {
             let mean = (summed(wide()?)? / count as f64)?;
             let squares = summed(wide()?.broadcast_sub(&mean)?.sqr()?)?;
