@@ -140,6 +140,37 @@ fn text(site: &Site, name: &str) -> String {
 }
 
 #[test]
+fn pages_of_what_has_gone_are_removed_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let place = folder.path().join(name);
+        std::fs::create_dir_all(place.parent().unwrap()).unwrap();
+        std::fs::write(place, text).unwrap();
+    };
+    let publish = || {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_microtome"));
+        let ran = program.args(["doc", "--html", "site"]).current_dir(folder.path()).output().unwrap();
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    };
+    let has = |name: &str| folder.path().join(name).exists();
+    write("README.md", "# Mine\n\n[a](docs/a.md) [b](docs/b.md)\n");
+    write("docs/a.md", "# A\n");
+    write("docs/b.md", "# B\n");
+    publish();
+    assert!(has("site/docs/a.html") && has("site/docs/b.html"));
+    write("site/own.html", "what others put there");
+    write("outside.html", "beside the site");
+    // The list is a file like any other: what it names outside of the site is not touched.
+    let list = std::fs::read_to_string(folder.path().join("site/pages.txt")).unwrap();
+    write("site/pages.txt", &(list + "../outside.html\n/outside.html\n"));
+    std::fs::remove_file(folder.path().join("docs/b.md")).unwrap();
+    write("README.md", "# Mine\n\n[a](docs/a.md)\n");
+    publish();
+    assert!(has("site/docs/a.html") && !has("site/docs/b.html"));
+    assert!(has("site/own.html") && has("outside.html"));
+}
+
+#[test]
 fn pages_scripts_and_pictures_are_linked() {
     let readme = "# Brackets\n\n[docs](docs/more.md#a-part) ![a](p.svg) [s](s.rhai) [f](folder) `sae::fit`\n\n    let s = sae::fit(x); // fit\n";
     let site = made(&[

@@ -272,6 +272,18 @@ impl Files {
         self.save(path, |file| file.write_all(content.as_ref()).map_err(|e| Error::io("write", path, &e)))
     }
 
+    /// Removes a file that this program wrote. One that is not there is removed.
+    pub fn remove(&self, path: &Path) -> Result<()> {
+        let place = self.access.to_write(path)?;
+        match fs::remove_file(&place) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", path, &error)),
+            _ => {
+                held(&self.ledger).written.remove(&place);
+                Ok(())
+            }
+        }
+    }
+
     /// Removes a folder that this program wrote, with all that is in it.
     pub fn discard(&self, folder: &Path) -> Result<()> {
         let place = self.access.to_write(folder)?;

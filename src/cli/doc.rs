@@ -1,6 +1,6 @@
 //! `microtome doc [NAME]`: the reference in the terminal, as pages, as a site, and as definition files.
 
-use std::path::Path;
+use std::path::{Component, Path};
 
 use super::Exit;
 use super::args::{Doc, Options};
@@ -33,9 +33,7 @@ pub fn run(options: &Options, doc: &Doc) -> Result<Exit> {
     if let Some(folder) = &doc.html {
         let commands = crate::repl::commands::summaries();
         let site = site::of(Path::new("."), session.engine(), &session.docs(), &session.env().files, &commands)?;
-        for (name, content) in &site.files {
-            save(&session, &folder.join(name), content)?;
-        }
+        publish(&session, folder, &site.files)?;
         return Ok(super::run::to_stdout(&format!(
             "{} pages, from {}\n",
             site.pages,
@@ -51,6 +49,24 @@ pub fn run(options: &Options, doc: &Doc) -> Result<Exit> {
         },
     };
     Ok(super::run::to_stdout(&text))
+}
+
+/// What the last run wrote into the folder of a site, one name a line.
+const LIST: &str = "pages.txt";
+
+/// Writes the files of a site, and removes those of the last time that it no longer has. What others put there stays.
+fn publish(session: &Session, folder: &Path, files: &[(String, Vec<u8>)]) -> Result<()> {
+    let here = std::path::absolute(folder).map_err(|e| crate::base::Error::io("write", folder, &e))?;
+    let before = session.env().files.script_if_there(&here.join(LIST))?.unwrap_or_default();
+    for (name, content) in files {
+        save(session, &folder.join(name), content)?;
+    }
+    let is_inside = |name: &str| Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
+    for gone in before.lines().filter(|name| is_inside(name) && !files.iter().any(|(file, _)| file == name)) {
+        session.env().files.remove(&here.join(gone))?;
+    }
+    let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
+    save(session, &folder.join(LIST), names.join("\n") + "\n")
 }
 
 /// Relative to the current folder, not to the output folder.
