@@ -93,7 +93,7 @@ pub fn iteration() -> Module {
 #[export_module(manifest)]
 pub mod functions {
     /// The integers from `from` to `to`, which is excluded, one every `step` (1 by default); a negative step counts down. With
-    /// a float among them they are floats.
+    /// a number among them that is not whole they are floats.
     ///
     /// # Example
     /// ```
@@ -120,20 +120,30 @@ pub mod functions {
 
     // Integers take the forms above, which are as near as the language's own; these take floats among them as well.
     #[rhai_fn(name = "range", return_raw)]
-    pub fn range_of_floats(from: f64, to: f64, step: f64) -> Fallible<SteppedFloats> {
-        Ok(SteppedFloats::new(from, to, step)?)
+    pub fn range_of_floats(from: f64, to: f64, step: f64) -> Fallible<Dynamic> {
+        super::stepped_by(&[from.into(), to.into(), step.into()])
     }
 
     #[rhai_fn(name = "range", return_raw)]
-    pub fn range_of_numbers(from: Num, to: Num, step: Num) -> Fallible<SteppedFloats> {
-        let number = |name, value: &Num| given(name, value).number();
-        Ok(SteppedFloats::new(number("from", &from)?, number("to", &to)?, number("step", &step)?)?)
+    pub fn range_of_numbers(from: Num, to: Num, step: Num) -> Fallible<Dynamic> {
+        super::stepped_by(&[from, to, step])
     }
 
     #[rhai_fn(name = "range", return_raw)]
     pub fn range_of_range_in_whole_steps(range: ExclusiveRange, step: Int) -> Fallible<SteppedRange> {
         Ok(SteppedRange::new(range.start, range.end, given("step", &step).integer()?)?)
     }
+}
+
+/// Numbers in steps: integers, where all three are whole (`3.0` is `3`), else floats.
+fn stepped_by(numbers: &[Dynamic; 3]) -> Fallible<Dynamic> {
+    let [from, to, step] = [("from", &numbers[0]), ("to", &numbers[1]), ("step", &numbers[2])];
+    let whole = |(name, value): (&'static str, &Dynamic)| given(name, value).integer();
+    if let (Ok(from), Ok(to), Ok(step)) = (whole(from), whole(to), whole(step)) {
+        return Ok(Dynamic::from(SteppedRange::new(from, to, step)?));
+    }
+    let float = |(name, value): (&'static str, &Dynamic)| given(name, value).number();
+    Ok(Dynamic::from(SteppedFloats::new(float(from)?, float(to)?, float(step)?)?))
 }
 
 type ExclusiveRange = std::ops::Range<i64>;
