@@ -1,5 +1,8 @@
 //! The settings of a step of Adam, as callers give them and as loops need them.
 
+/// The smallest norm that a row is divided by, where rows are kept at norm 1.
+pub const SHORTEST: f32 = 1e-8;
+
 /// The settings of an update (Loshchilov and Hutter 2019, algorithm 2: decoupled weight decay).
 #[derive(Debug, Clone, Copy)]
 pub struct AdamW {

@@ -19,16 +19,18 @@ pub fn session(folder: &Path) -> Session {
 
 /// One that computes on a device.
 pub fn session_on(folder: &Path, device: &Device) -> Session {
-    let session = session(folder);
-    let env = session.env();
-    let files = Files::new(env.files.access().clone(), true).heeding(&env.task);
-    Session::new(Env { files, device: device.clone(), ..Env::in_memory(&folder.join("out")).unwrap() })
+    session_of(folder, Rules::default(), device)
 }
 
 pub fn session_with(folder: &Path, rules: Rules) -> Session {
+    session_of(folder, rules, &Device::Cpu)
+}
+
+fn session_of(folder: &Path, rules: Rules, device: &Device) -> Session {
     let out = folder.join("out");
     let env = Env::in_memory(&out).unwrap();
-    Session::new(Env { files: Files::new(Access::new(&out, &rules).unwrap(), true).heeding(&env.task), ..env })
+    let files = Files::new(Access::new(&out, &rules).unwrap(), true).heeding(&env.task);
+    Session::new(Env { files, device: device.clone(), ..env })
 }
 
 /// The kind and message of the failure of a line.

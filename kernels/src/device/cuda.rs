@@ -7,7 +7,7 @@ use candle_core::cuda_backend::{CudaDType, CudaDevice, CudaStorage};
 use candle_core::op::BackpropOp;
 use candle_core::{DType, Device, Storage, Tensor, Var};
 
-use super::super::adam::{AdamW, Factors};
+use super::super::adam::{AdamW, Factors, SHORTEST};
 use super::super::record::with_gradient;
 use crate::Result;
 use crate::error::{bail, err};
@@ -18,8 +18,6 @@ mod ptx {
 
 /// Threads of a block that has one row; a whole number of warps.
 const THREADS: u32 = 256;
-/// Minimum norm of a row that is scaled to 1.
-const SHORTEST: f32 = 1e-8;
 
 /// Whether all of these are f32 on a device of NVIDIA.
 pub fn has(tensors: &[&Tensor]) -> bool {

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::{scale, squares};
 use crate::Result;
-use crate::adam::{AdamW, Factors};
+use crate::adam::{AdamW, Factors, SHORTEST};
 use crate::adamw::Piece;
 use crate::error::bail;
 use crate::in_place::in_place;
@@ -13,8 +13,6 @@ use crate::level::arch;
 
 /// Numbers in a piece of work; where pieces begin depends on the sizes only.
 const PIECE: usize = 1 << 14;
-/// The smallest norm that a row is divided by.
-const SHORTEST: f32 = 1e-8;
 
 /// The gradient of a weight, row by row.
 #[derive(Clone, Copy)]

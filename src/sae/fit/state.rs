@@ -104,7 +104,7 @@ impl State {
         for (parameter, gradient) in self.params.all.iter().zip(gradients) {
             let Some(gradient) = gradient else { continue };
             let (unit, [first, second]) = (recipe.unit && parameter.name == Name::Decoder, &parameter.moments);
-            if device::adam(&parameter.weight, gradient, [first, second], settings, unit)? {
+            if unit && device::adam(&parameter.weight, gradient, [first, second], settings, unit)? {
                 continue;
             }
             kernels::adamw_step(&parameter.weight, gradient, [first, second], settings)?;

@@ -21,11 +21,6 @@ pub(super) fn draws(env: &Env, seed: Option<i64>) -> impl Rng + use<> {
     stream(env.random.generator(seed.map(i64::cast_unsigned)).next_u64(), "baseline", 0)
 }
 
-/// A baseline on the device of the run, where its codes have the same bits as those of one that was saved and loaded.
-fn placed(found: crate::sae::Sae, env: &Env) -> Fallible<Sae> {
-    Ok(found.to_device(&env.device)?.into())
-}
-
 #[export_module(manifest)]
 pub mod functions {
     /// Principal components of activations `[.., d]` as a dictionary, the largest variance first.
@@ -47,7 +42,7 @@ pub mod functions {
     pub fn pca(ctx: NativeCallContext, x: Any, options: Options) -> Fallible<Sae> {
         let (env, ComponentOptions { count, codes }) = (env(&ctx)?, taken(options)?);
         let moments = Moments::of(&values("x", &x)?, &env.task).map_err(|e| e.about("x"))?;
-        super::placed(baselines::pca(&moments, count, codes.k, &env.task)?, &env)
+        Sae::placed(baselines::pca(&moments, count, codes.k, &env.task)?, &env)
     }
 
     /// A linear dictionary with each direction split into its positive and its negative half, each with a code that is not
@@ -84,7 +79,7 @@ pub mod functions {
         let mut draws = super::draws(&env, seed);
         let settings = Ica { components: components.count, k: components.codes.k, ..Ica::default() };
         let found = baselines::ica(&values("x", &x)?, &settings, &mut draws, &env.task).map_err(|e| e.about("x"))?;
-        super::placed(found, &env)
+        Sae::placed(found, &env)
     }
 
     /// Non-negative matrix factorisation of activations `[.., d]`, of `[relu(x), relu(-x)]`, as a dictionary.
@@ -103,7 +98,7 @@ pub mod functions {
         let settings = Nmf { k: codes.k, ..Nmf::new(given("count", &count).size()?) };
         let mut draws = super::draws(&env, seed);
         let found = baselines::nmf(&values("x", &x)?, &settings, &mut draws, &env.task).map_err(|e| e.about("x"))?;
-        super::placed(found, &env)
+        Sae::placed(found, &env)
     }
 
     /// The neurons of a site of this width as features: codes are the activations.
@@ -148,9 +143,9 @@ pub mod functions {
         let features = given("features", &features).size()?;
         if x.is_array() || x.is::<Tensor>() {
             let moments = Moments::of(&values("x", &x)?, &env.task).map_err(|e| e.about("x"))?;
-            return super::placed(baselines::random_about(&moments, features, k, &mut draws)?, &env);
+            return Sae::placed(baselines::random_about(&moments, features, k, &mut draws)?, &env);
         }
-        super::placed(baselines::random(given("x", &x).size()?, features, k, &mut draws)?, &env)
+        Sae::placed(baselines::random(given("x", &x).size()?, features, k, &mut draws)?, &env)
     }
 
     /// The identity as a dictionary: codes and reconstruction are the activations.

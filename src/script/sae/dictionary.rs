@@ -15,7 +15,7 @@ use crate::report::{Item, Screen};
 use crate::sae;
 use crate::sae::fit::FitHistory;
 use crate::sae::load::{LoadOptions, SaveOptions};
-use crate::script::engine::env::env;
+use crate::script::engine::env::{Env, env};
 use crate::script::engine::options::taken;
 use crate::script::engine::show::Handle;
 use crate::script::engine::value::{Any, Fallible, Options, from_json};
@@ -38,6 +38,11 @@ impl From<sae::Sae> for Sae {
 }
 
 impl Sae {
+    /// A dictionary on the device of the run, where it has the same bits whether it was made, or saved and loaded.
+    pub fn placed(core: sae::Sae, env: &Env) -> Fallible<Self> {
+        Ok(core.to_device(&env.device)?.into())
+    }
+
     pub fn fitted(core: sae::Sae, history: FitHistory) -> Self {
         Self { core, history: Some(Arc::new(history)), known: None }
     }
@@ -111,7 +116,7 @@ pub mod functions {
     pub fn load(ctx: NativeCallContext, source: &str, options: Options) -> Fallible<Sae> {
         let (env, options): (_, LoadOptions) = (env(&ctx)?, taken(options)?);
         let loaded = sae::Sae::load(&env.files, source, &options, &env.task).map_err(|e| e.about("source"))?;
-        Ok(loaded.to_device(&env.device)?.into())
+        Sae::placed(loaded, &env)
     }
 }
 

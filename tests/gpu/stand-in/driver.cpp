@@ -241,6 +241,26 @@ int to_host(void *at, size_t from, size_t bytes) {
     return OK;
 }
 
+struct Refusal {
+    int error;
+    const char *name, *text;
+};
+constexpr Refusal REFUSALS[] = {
+    {INVALID_VALUE, "CUDA_ERROR_INVALID_VALUE", "invalid argument"},
+    {OUT_OF_MEMORY, "CUDA_ERROR_OUT_OF_MEMORY", "out of memory"},
+    {NO_DEVICE, "CUDA_ERROR_NO_DEVICE", "no CUDA-capable device is detected"},
+    {INVALID_DEVICE, "CUDA_ERROR_INVALID_DEVICE", "invalid device ordinal"},
+    {NOT_FOUND, "CUDA_ERROR_NOT_FOUND", "named symbol not found"},
+    {803, "CUDA_ERROR_SYSTEM_DRIVER_MISMATCH", "system has unsupported display driver / cuda driver combination"},
+    {NOT_SUPPORTED, "CUDA_ERROR_NOT_SUPPORTED", "operation not supported"},
+};
+// What an error is called; the last one for all that have no name here.
+const Refusal &refusal(int error) {
+    const Refusal *found = REFUSALS;
+    while (found->error != error && found->error != NOT_SUPPORTED) ++found;
+    return *found;
+}
+
 int devices() { return int(setting("STAND_IN_DEVICES", 1)); }
 int dummy;
 
@@ -343,26 +363,6 @@ int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsign
     auto &kernel = *static_cast<std::pair<const std::string, Run> *>(function);
     return launch(kernel.first, kernel.second, {gx, gy, gz}, {bx, by, bz}, shared, given);
 }
-int cuGetErrorName(int error, const char **name) {
-    switch (error) {
-    case INVALID_VALUE: *name = "CUDA_ERROR_INVALID_VALUE"; return OK;
-    case OUT_OF_MEMORY: *name = "CUDA_ERROR_OUT_OF_MEMORY"; return OK;
-    case NO_DEVICE: *name = "CUDA_ERROR_NO_DEVICE"; return OK;
-    case INVALID_DEVICE: *name = "CUDA_ERROR_INVALID_DEVICE"; return OK;
-    case NOT_FOUND: *name = "CUDA_ERROR_NOT_FOUND"; return OK;
-    case 803: *name = "CUDA_ERROR_SYSTEM_DRIVER_MISMATCH"; return OK;
-    default: *name = "CUDA_ERROR_NOT_SUPPORTED"; return OK;
-    }
-}
-int cuGetErrorString(int error, const char **text) {
-    switch (error) {
-    case INVALID_VALUE: *text = "invalid argument"; return OK;
-    case OUT_OF_MEMORY: *text = "out of memory"; return OK;
-    case NO_DEVICE: *text = "no CUDA-capable device is detected"; return OK;
-    case INVALID_DEVICE: *text = "invalid device ordinal"; return OK;
-    case NOT_FOUND: *text = "named symbol not found"; return OK;
-    case 803: *text = "system has unsupported display driver / cuda driver combination"; return OK;
-    default: *text = "operation not supported"; return OK;
-    }
-}
+int cuGetErrorName(int error, const char **name) { *name = refusal(error).name; return OK; }
+int cuGetErrorString(int error, const char **text) { *text = refusal(error).text; return OK; }
 }

@@ -43,9 +43,9 @@ impl<'a> CrossLayerCourse<'a> {
         keep: Option<CheckpointFolder<'a>>,
         task: &Task,
     ) -> Result<Self> {
-        room(&recipe, shape)?;
-        let data = if keep.is_some() { reading.about() } else { String::new() };
         let device = first.x.first().map_or(&Device::Cpu, Tensor::device);
+        room(&recipe, shape, device)?;
+        let data = if keep.is_some() { reading.about() } else { String::new() };
         let mut state = CrossLayerState::draw(&recipe, shape, &mut stream(recipe.seed, "dictionary", 0), device)?;
         let mut history = FitHistory { read_per_step: recipe.batch as u64, ..FitHistory::default() };
         let mut checkpoints = keep.map(|folder| Checkpoints::open(folder, &checkpoint::FORMAT)).transpose()?;
@@ -116,7 +116,7 @@ impl Trainer for CrossLayerCourse<'_> {
 }
 
 /// Refuses a fit that does not fit into memory.
-fn room(recipe: &Recipe, shape: CrossLayerShape) -> Result<()> {
+fn room(recipe: &Recipe, shape: CrossLayerShape, device: &Device) -> Result<()> {
     let weights = |layer| {
         let of = shape.of_layer(layer);
         of.d_sae as u128 * (of.d_in + of.d_out) as u128
@@ -124,5 +124,5 @@ fn room(recipe: &Recipe, shape: CrossLayerShape) -> Result<()> {
     let all: u128 = (0..shape.layers).map(weights).sum();
     let codes = (recipe.batch * shape.layers) as u128 * shape.d_sae as u128;
     // Weights, two moments and gradients; pre-activations, codes and their gradient graph.
-    memory::check(4 * (4 * all + 6 * codes), || "this cross-layer transcoder".into())
+    memory::check_on(device, 4 * (4 * all + 6 * codes), || "this cross-layer transcoder".into())
 }
