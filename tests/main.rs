@@ -27,6 +27,7 @@ mod kept;
 mod kills;
 mod libraries;
 mod memory;
+mod objects;
 mod packages;
 mod page;
 mod reading;

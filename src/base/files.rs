@@ -74,6 +74,11 @@ impl Files {
         &self.access
     }
 
+    /// What ends long reads.
+    pub fn task(&self) -> &Task {
+        &self.task
+    }
+
     /// What has been read and written so far.
     pub fn ledger(&self) -> Ledger {
         held(&self.ledger).clone()
@@ -190,6 +195,16 @@ impl Files {
     /// The same files for the code of a library, which has this leave and no more.
     pub fn under(&self, leave: Arc<Leave>) -> Self {
         Self { access: self.access.under(leave), ..self.clone() }
+    }
+
+    /// Records what was read from another place than a file, such as object storage.
+    pub fn note_input(&self, address: PathBuf, sha256: String) -> Result<()> {
+        self.note(address, || Ok(sha256))
+    }
+
+    /// Records what was written to such a place.
+    pub fn note_output(&self, address: PathBuf, sha256: String) {
+        held(&self.ledger).written.insert(address, sha256);
     }
 
     /// Records an input with the hash of its bytes.

@@ -2,6 +2,7 @@
 
 pub mod endpoint;
 mod listen;
+mod objects;
 mod partial;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ use crate::{bail, err};
 
 pub use endpoint::{Connected, Endpoint, EndpointOptions};
 pub use listen::listen;
+pub use objects::{Remote, Version, is_remote};
 pub use partial::Download;
 
 /// The user agent.

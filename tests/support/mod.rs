@@ -1,6 +1,7 @@
 //! Helpers of several tests: sessions in memory, and code whose comments state its values.
 
 pub mod browser;
+pub mod bucket;
 pub mod hub;
 
 use std::path::Path;

@@ -84,9 +84,9 @@ impl Manifest {
         })
     }
 
-    pub fn save(&self, files: &Files, path: &Path) -> Result<()> {
+    /// Its content as a file.
+    pub fn text(&self) -> Result<String> {
         let text = serde_json::to_string(self).map_err(|e| err!(Bug, "a manifest that cannot be written: {e}"))?;
-        files.save_whole(path, text + "\n")?;
-        Ok(())
+        Ok(text + "\n")
     }
 }

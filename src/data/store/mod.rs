@@ -9,6 +9,7 @@ mod made;
 mod manifest;
 mod numbers;
 mod order;
+mod place;
 mod shuffle;
 mod stored;
 mod writer;

@@ -89,14 +89,14 @@ impl Blocks for InOrder {
         let mut activations = Vec::new();
         for site in &self.sites {
             let mut numbers = Numbers::new(self.store.dtype())?;
-            self.store.load(number, *site, range.clone(), &mut numbers)?;
+            self.store.load(*site, [(number, range.clone())], &mut numbers, task)?;
             let width = self.store.width(*site)?;
             let mut wide = Vec::with_capacity(range.len() * width);
             numbers.widen(0..range.len() * width, &mut wide);
             self.store.finite(number, *site, range.start, &wide)?;
             activations.push(Tensor::from_vec(wide, (range.len(), width), &Device::Cpu)?);
         }
-        let [tokens, rows, positions] = self.store.origins(number, range)?;
+        let [tokens, rows, positions] = self.store.origins(number, range, task)?;
         Ok(Some(Block { activations, tokens, rows, positions }))
     }
 }

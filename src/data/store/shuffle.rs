@@ -176,11 +176,9 @@ impl Shuffled {
         self.filling.order.shuffle(&mut stream(self.shuffle.seed, "rows of a store", turn));
         for ((numbers, site), width) in self.filling.numbers.iter_mut().zip(&self.sites).zip(&self.widths) {
             numbers.clear(self.filling.rows * width);
-            for (chunk, _) in &self.filling.chunks {
-                task.check()?;
-                let rows = chunk.start as usize..(chunk.start + chunk.rows) as usize;
-                self.store.load(chunk.shard as usize, *site, rows, numbers)?;
-            }
+            let rows = |chunk: &Chunk| chunk.start as usize..(chunk.start + chunk.rows) as usize;
+            let wanted = self.filling.chunks.iter().map(|(chunk, _)| (chunk.shard as usize, rows(chunk)));
+            self.store.load(*site, wanted, numbers, task)?;
         }
         self.filling.is_loaded = true;
         Ok(())

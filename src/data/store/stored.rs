@@ -1,4 +1,4 @@
-//! An open store: memory-mapped shards, of which only what is being read is in memory.
+//! An open store: mapped files, or objects of a bucket, of which only what is being read is in memory.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -8,51 +8,89 @@ use memmap2::Mmap;
 use sha2::{Digest, Sha256};
 
 use super::made::{Made, ModelMark, Width};
-use super::manifest::{Listed, MANIFEST, Manifest, shard_name};
+use super::manifest::{Listed, Manifest, shard_name};
 use super::numbers::Numbers;
+use super::place::Place;
 use super::{POSITIONS, ROWS, TOKENS, changed};
 use crate::base::files::{Files, hex};
+use crate::base::net::Remote;
 use crate::base::{Result, Task, memory, names};
 use crate::data::harvest::{Moments, Progress};
 use crate::err;
 use crate::model::config::Config;
 use crate::model::site::{NAME_ONE, one_site};
 use crate::tensor::DType;
-use crate::tensor::files::safetensors::Reader;
+use crate::tensor::files::safetensors::Header;
 
 /// Bytes hashed between two checks for an interruption.
 const PIECE: usize = 4 << 20;
+/// Bytes of an object that are asked for to find its header in them.
+const BEGINNING: u64 = 16 << 10;
 
 /// Activations on disk.
 pub struct Store {
     manifest: Manifest,
     dtype: DType,
     shards: Vec<Shard>,
+    remote: Option<Arc<Remote>>,
 }
 
-/// A mapped file of a store.
+/// A file of a store.
 pub(super) struct Shard {
     pub path: PathBuf,
     pub rows: usize,
-    file: Reader<Mmap>,
-    sha256: String,
+    header: Header,
+    listed: Listed,
+    /// None for an object of a bucket.
+    map: Option<Mmap>,
+}
+
+/// Some rows of a tensor of a shard.
+pub(super) struct Part<'a> {
+    pub shard: usize,
+    pub tensor: &'a str,
+    pub rows: Range<usize>,
+    pub row_bytes: usize,
 }
 
 impl Store {
     /// Opens a store that is complete. Every shard must exist with unchanged length and tensors.
     pub fn open(files: &Files, folder: &Path) -> Result<Arc<Self>> {
-        let manifest = Manifest::read(files, &folder.join(MANIFEST))?;
+        let place = Place::new(files, folder)?;
+        let manifest = place.expect_manifest()?;
         if !manifest.complete {
             return Err(err!(Argument, "{}: this store is not complete", folder.display())
                 .hint("run the same harvest into this folder again to resume it"));
         }
         let dtype = manifest.dtype()?;
-        let opened = manifest.shards.iter().enumerate().map(|(number, listed)| {
-            let path = folder.join(shard_name(number));
-            Shard::open(files, path, listed, (&manifest.made, dtype))
-        });
-        let shards = opened.collect::<Result<Vec<_>>>()?;
-        Ok(Arc::new(Self { dtype, shards, manifest }))
+        let mut shards = Vec::with_capacity(manifest.shards.len());
+        let named = || (0..).map(shard_name).zip(&manifest.shards);
+        match &place.remote {
+            None => {
+                for (name, listed) in named() {
+                    let path = place.path(&name);
+                    let map = files.map(&path)?;
+                    let header = listed.header(&path, &map, map.len() as u64)?;
+                    shards.push(Shard { path, rows: listed.rows, header, listed: listed.clone(), map: Some(map) });
+                }
+            }
+            Some(remote) => {
+                let bar = files.task().begin("opening shards", Some(manifest.shards.len() as u64));
+                let wanted = named().map(|(name, _)| (name, 0..BEGINNING));
+                remote.parts(wanted, &mut |number, beginning, length| {
+                    let (name, listed) = named().nth(number).ok_or_else(|| err!(Bug, "an object that nobody wants"))?;
+                    let path = place.path(&name);
+                    let header = listed.header(&path, beginning, length)?;
+                    shards.push(Shard { path, rows: listed.rows, header, listed: listed.clone(), map: None });
+                    bar.advance(1);
+                    Ok(())
+                })?;
+            }
+        }
+        for shard in &shards {
+            shard.check(&manifest.made, dtype)?;
+        }
+        Ok(Arc::new(Self { dtype, shards, remote: place.remote, manifest }))
     }
 
     /// Its provenance.
@@ -131,19 +169,33 @@ impl Store {
     /// Compares the hash of every shard with the manifest.
     pub fn verify(&self, task: &Task) -> Result<()> {
         let bar = task.begin("checking shards", Some(self.manifest.shards.iter().map(|shard| shard.bytes).sum()));
-        for shard in &self.shards {
-            let map = shard.file.bytes();
+        for (number, shard) in self.shards.iter().enumerate() {
             let mut hash = Sha256::new();
-            for start in (0..map.len()).step_by(PIECE) {
+            let mut add = |bytes: &[u8]| {
                 task.check()?;
-                let end = (start + PIECE).min(map.len());
-                hash.update(map.get(start..end).unwrap_or_default());
-                memory::give_back(map, start..end);
-                bar.advance((end - start) as u64);
+                hash.update(bytes);
+                bar.advance(bytes.len() as u64);
+                Ok(())
+            };
+            let starts = (0..shard.listed.bytes).step_by(PIECE);
+            let pieces = starts.map(|start| start..(start + PIECE as u64).min(shard.listed.bytes));
+            match (&shard.map, &self.remote) {
+                (Some(map), _) => {
+                    for piece in pieces {
+                        let piece = piece.start as usize..piece.end as usize;
+                        add(map.get(piece.clone()).unwrap_or_default())?;
+                        memory::give_back(map, piece);
+                    }
+                }
+                (None, Some(remote)) => {
+                    let wanted = pieces.map(|piece| (shard_name(number), piece));
+                    remote.parts(wanted, &mut |_, bytes, _| add(bytes))?;
+                }
+                (None, None) => return Err(err!(Bug, "a shard that is nowhere")),
             }
             let found = hex(&hash.finalize());
-            if found != shard.sha256 {
-                return Err(changed(&shard.path, &format!("the SHA-256 {}", shard.sha256), &found));
+            if found != shard.listed.sha256 {
+                return Err(changed(&shard.path, &format!("the SHA-256 {}", shard.listed.sha256), &found));
             }
         }
         Ok(())
@@ -171,23 +223,58 @@ impl Store {
         &self.shards
     }
 
-    /// Appends rows of a shard to a list of numbers, and releases the file's pages.
-    pub(super) fn load(&self, shard: usize, site: usize, rows: Range<usize>, to: &mut Numbers) -> Result<()> {
+    /// Appends rows of shards to a list of numbers.
+    pub(super) fn load(
+        &self,
+        site: usize,
+        wanted: impl IntoIterator<Item = (usize, Range<usize>)>,
+        to: &mut Numbers,
+        task: &Task,
+    ) -> Result<()> {
         let Width { site, width } = self.listed(site)?;
-        self.shard(shard)?.with(site, rows, width * self.dtype.size_in_bytes(), |bytes| to.read(bytes))
+        let row_bytes = width * self.dtype.size_in_bytes();
+        let part = |(shard, rows)| Part { shard, tensor: site, rows, row_bytes };
+        self.each_part(wanted.into_iter().map(part), task, &mut |_, bytes| to.read(bytes))
     }
 
     /// Tokens, rows and positions of rows of a shard.
-    pub(super) fn origins(&self, shard: usize, rows: Range<usize>) -> Result<[Vec<u32>; 3]> {
-        let shard = self.shard(shard)?;
-        let read = |name: &str| -> Result<Vec<u32>> {
-            let mut found = Vec::new();
-            shard.with(name, rows.clone(), size_of::<i32>(), |bytes| {
+    pub(super) fn origins(&self, shard: usize, rows: Range<usize>, task: &Task) -> Result<[Vec<u32>; 3]> {
+        let part = |tensor| Part { shard, tensor, rows: rows.clone(), row_bytes: size_of::<i32>() };
+        let mut found: [Vec<u32>; 3] = Default::default();
+        self.each_part([TOKENS, ROWS, POSITIONS].map(part), task, &mut |number, bytes| {
+            if let Some(found) = found.get_mut(number) {
                 found.extend(bytes.as_chunks::<4>().0.iter().map(|bytes| u32::from_le_bytes(*bytes)));
-            })?;
-            Ok(found)
-        };
-        Ok([read(TOKENS)?, read(ROWS)?, read(POSITIONS)?])
+            }
+        })?;
+        Ok(found)
+    }
+
+    /// Passes the bytes of each part, in order, to a function with its number. Pages of mapped files are released.
+    fn each_part<'a>(
+        &self,
+        parts: impl IntoIterator<Item = Part<'a>>,
+        task: &Task,
+        show: &mut dyn FnMut(usize, &[u8]),
+    ) -> Result<()> {
+        let parts = parts.into_iter().map(|part| Ok((part.shard, self.shard(part.shard)?.place(&part)?)));
+        if let Some(remote) = &self.remote {
+            let wanted = parts.map(|part| part.map(|(shard, place)| (shard_name(shard), place)));
+            let wanted = wanted.collect::<Result<Vec<_>>>()?;
+            return remote.parts(wanted, &mut |number, bytes, _| {
+                show(number, bytes);
+                Ok(())
+            });
+        }
+        for (number, part) in parts.enumerate() {
+            task.check()?;
+            let (shard, place) = part?;
+            let map = self.shard(shard)?.map.as_ref().ok_or_else(|| err!(Bug, "a shard that is nowhere"))?;
+            let place = place.start as usize..place.end as usize;
+            show(number, map.get(place).ok_or_else(|| err!(Bug, "rows that are not of their file"))?);
+            // Of the whole file, since the system also maps pages around those that are read.
+            memory::give_back(map, 0..map.len());
+        }
+        Ok(())
     }
 
     fn shard(&self, number: usize) -> Result<&Shard> {
@@ -211,41 +298,45 @@ impl Store {
     }
 }
 
-impl Shard {
-    fn open(files: &Files, path: PathBuf, listed: &Listed, (made, dtype): (&Made, DType)) -> Result<Self> {
-        let map = files.map(&path)?;
-        if map.len() as u64 != listed.bytes {
-            return Err(changed(&path, &format!("{} bytes", listed.bytes), &map.len().to_string()));
+impl Listed {
+    /// The header of the file, of which this is the beginning, if it has the length that the manifest says.
+    fn header(&self, path: &Path, beginning: &[u8], length: u64) -> Result<Header> {
+        if length != self.bytes {
+            return Err(changed(path, &format!("{} bytes", self.bytes), &length.to_string()));
         }
-        let file = Reader::new(map).map_err(|e| e.within(path.display()))?;
-        let sites = made.sites.iter().map(|site| (site.site.as_str(), dtype, vec![listed.rows, site.width]));
-        let beside = [TOKENS, ROWS, POSITIONS].map(|name| (name, DType::I32, vec![listed.rows]));
+        let length = usize::try_from(length).map_err(|_| err!(Memory, "{} is too large", path.display()))?;
+        Header::parse(beginning, length).map_err(|e| e.within(path.display()))
+    }
+}
+
+impl Shard {
+    /// Refuses a file whose tensors are not those of the manifest.
+    fn check(&self, made: &Made, dtype: DType) -> Result<()> {
+        let sites = made.sites.iter().map(|site| (site.site.as_str(), dtype, vec![self.rows, site.width]));
+        let beside = [TOKENS, ROWS, POSITIONS].map(|name| (name, DType::I32, vec![self.rows]));
         let wanted: Vec<_> = sites.chain(beside).collect();
         for (name, dtype, shape) in &wanted {
-            if (file.dtype(name), file.shape(name)) != (Some(*dtype), Some(shape)) {
-                let found = format!("{:?} of {:?}", file.shape(name), file.dtype(name));
-                return Err(changed(&path, &format!("`{name}` as {shape:?} of {dtype:?}"), &found));
+            if (self.header.dtype(name), self.header.shape(name)) != (Some(*dtype), Some(shape)) {
+                let found = format!("{:?} of {:?}", self.header.shape(name), self.header.dtype(name));
+                return Err(changed(&self.path, &format!("`{name}` as {shape:?} of {dtype:?}"), &found));
             }
         }
-        if file.names().count() != wanted.len() {
-            return Err(changed(&path, &format!("{} tensors", wanted.len()), &file.names().count().to_string()));
+        let found = self.header.names().count();
+        if found != wanted.len() {
+            return Err(changed(&self.path, &format!("{} tensors", wanted.len()), &found.to_string()));
         }
-        Ok(Self { path, rows: listed.rows, file, sha256: listed.sha256.clone() })
+        Ok(())
     }
 
-    /// Passes the bytes of some rows of a tensor to a function, and releases their pages.
-    fn with(&self, name: &str, rows: Range<usize>, row_bytes: usize, show: impl FnOnce(&[u8])) -> Result<()> {
-        let outside = || err!(Bug, "rows {rows:?} that are not of `{name}`");
-        let place = self.file.place(name).ok_or_else(outside)?;
-        let part = place.start + rows.start * row_bytes..place.start + rows.end * row_bytes;
-        if rows.end > self.rows || part.end > place.end {
-            return Err(outside());
+    /// Where rows of a tensor are in the file.
+    fn place(&self, part: &Part) -> Result<Range<u64>> {
+        let outside = || err!(Bug, "rows {:?} that are not of `{}`", part.rows, part.tensor);
+        let place = self.header.place(part.tensor).ok_or_else(outside)?;
+        let [start, end] = [part.rows.start, part.rows.end].map(|row| place.start + row * part.row_bytes);
+        match part.rows.end <= self.rows && end <= place.end && start <= end {
+            true => Ok(start as u64..end as u64),
+            false => Err(outside()),
         }
-        let map = self.file.bytes();
-        show(map.get(part).ok_or_else(outside)?);
-        // Of the whole file, since the system also maps pages around those that are read.
-        memory::give_back(map, 0..map.len());
-        Ok(())
     }
 }
 

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::made::Made;
-use super::manifest::{Listed, MANIFEST, Manifest, shard_name};
+use super::manifest::{Listed, Manifest, shard_name};
 use super::numbers::Numbers;
+use super::place::Place;
 use super::{POSITIONS, ROWS, TOKENS};
 use crate::base::files::Files;
+use crate::base::net::Version;
 use crate::base::{Result, Task, memory};
 use crate::data::harvest::{Block, Progress, Sink};
 use crate::err;
@@ -17,10 +19,10 @@ use crate::tensor::{DType, Device, Tensor};
 
 /// Writes the shards of a folder. An incomplete shard is not listed, and is written again.
 pub struct Writer {
-    files: Files,
-    /// The folder, with links resolved.
-    folder: PathBuf,
+    place: Place,
     manifest: Manifest,
+    /// Which manifest a bucket has.
+    version: Option<Version>,
     open: Open,
 }
 
@@ -43,25 +45,24 @@ impl Writer {
     /// Begins a store in a folder, or resumes the one that is there if it has the same provenance. The folder is
     /// locked, unless the store is complete.
     pub fn begin(files: &Files, folder: &Path, made: Made) -> Result<Self> {
-        let path = files.access().to_write(&folder.join(MANIFEST))?;
-        let place = path.parent().unwrap_or(Path::new("/")).to_path_buf();
-        let there = || files.has(&path)?.then(|| Manifest::read(files, &path)).transpose();
-        let mut found = there()?;
-        if found.as_ref().is_none_or(|manifest| !manifest.complete) {
-            files.lock(&place)?;
+        let place = Place::to_write(files, folder)?;
+        let mut found = place.manifest()?;
+        if found.as_ref().is_none_or(|there| !there.manifest.complete) {
+            place.lock()?;
             // Another run may have continued it before we got the lock.
-            found = there()?;
+            found = place.manifest()?;
         }
         let is_new = found.is_none();
-        let manifest = match found {
-            None => Manifest::new(made),
+        let (manifest, version) = match found {
+            None => (Manifest::new(made), None),
             Some(there) => {
-                there.made.expect(&made, !there.complete).map_err(|e| e.within(folder.display()))?;
-                there
+                let expected = there.manifest.made.expect(&made, !there.manifest.complete);
+                expected.map_err(|e| e.within(folder.display()))?;
+                (there.manifest, there.version)
             }
         };
         let open = Open::new(manifest.dtype()?, manifest.made.sites.len())?;
-        let writer = Self { files: files.clone(), folder: place, manifest, open };
+        let mut writer = Self { place, manifest, version, open };
         writer.check_listed()?;
         if is_new {
             writer.save()?;
@@ -71,7 +72,7 @@ impl Writer {
 
     /// The folder, with links resolved.
     pub fn folder(&self) -> &Path {
-        &self.folder
+        &self.place.folder
     }
 
     /// The progress at the end of the listed shards.
@@ -86,19 +87,13 @@ impl Writer {
     /// Refuses an interrupted harvest whose shards are missing or have another length.
     fn check_listed(&self) -> Result<()> {
         for (number, listed) in self.manifest.shards.iter().enumerate() {
-            let path = self.folder.join(shard_name(number));
-            let length = self.length(&path)?;
+            let length = self.place.length(&shard_name(number))?;
             if length != listed.bytes {
+                let path = self.place.path(&shard_name(number));
                 return Err(super::changed(&path, &format!("{} bytes", listed.bytes), &format!("{length}")));
             }
         }
         Ok(())
-    }
-
-    fn length(&self, path: &Path) -> Result<u64> {
-        let (file, _) = self.files.open(path)?;
-        let meta = file.metadata().map_err(|e| crate::base::Error::io("read", path, &e))?;
-        Ok(meta.len())
     }
 
     fn add(&mut self, block: &Block) -> Result<()> {
@@ -142,17 +137,16 @@ impl Writer {
             tensors.insert(name.into(), Tensor::from_vec(list, rows, &Device::Cpu)?);
         }
         let named = Named { tensors, metadata: BTreeMap::from([("format".into(), "pt".into())]) };
-        let path = self.folder.join(shard_name(self.manifest.shards.len()));
-        let place = self.files.save(&path, |file| safetensors::write(&named, file))?;
-        let sha256 = self.files.ledger().written.get(&place).cloned();
-        let sha256 = sha256.ok_or_else(|| err!(Bug, "a file that was written without a hash"))?;
-        self.manifest.shards.push(Listed { rows, bytes: self.length(&path)?, sha256 });
+        let name = shard_name(self.manifest.shards.len());
+        let (bytes, sha256) = self.place.save(&name, |file| safetensors::write(&named, file))?;
+        self.manifest.shards.push(Listed { rows, bytes, sha256 });
         self.manifest.progress = progress.clone();
         Ok(())
     }
 
-    fn save(&self) -> Result<()> {
-        self.manifest.save(&self.files, &self.folder.join(MANIFEST))
+    fn save(&mut self) -> Result<()> {
+        self.version = self.place.save_manifest(&self.manifest, self.version.as_ref())?;
+        Ok(())
     }
 }
 

@@ -30,36 +30,46 @@ struct Entry {
     place: Range<usize>,
 }
 
-/// A file with a parsed and checked header, whose tensors are read one by one.
-pub struct Reader<B> {
-    bytes: B,
+/// The header of a file: what is where in it.
+pub struct Header {
     entries: BTreeMap<String, Entry>,
     metadata: BTreeMap<String, String>,
 }
 
-impl<B: AsRef<[u8]>> Reader<B> {
-    /// Parses the header: every size is checked, and the tensors must fill the file without gaps or overlaps.
-    pub fn new(bytes: B) -> Result<Self> {
-        let content = bytes.as_ref();
-        let (header, data) = header(content)?;
+impl Header {
+    /// The bytes from the beginning of a file that have the whole header.
+    pub fn length(beginning: &[u8]) -> Result<u64> {
+        let Some(length) = beginning.first_chunk::<8>() else {
+            bail!(Format, "expected a safetensors file, found {} bytes", beginning.len());
+        };
+        Ok(u64::from_le_bytes(*length).saturating_add(8))
+    }
+
+    /// Parses the header, for a file of this length: every size is checked, and the tensors must fill the file without gaps
+    /// or overlaps.
+    pub fn parse(beginning: &[u8], whole: usize) -> Result<Self> {
+        let start = Self::length(beginning)?;
+        let fits = |end: &usize| *end <= whole;
+        let header =
+            usize::try_from(start).ok().filter(fits).and_then(|end| beginning.get(8..end)).ok_or_else(|| {
+                let (length, found) = (start - 8, whole.saturating_sub(8));
+                err!(Format, "expected a safetensors header of {length} bytes, found {found} in the whole file")
+                    .hint("the file is cut short, or is no safetensors file")
+            })?;
         let fields: Fields =
             json::read(header, |e| err!(Format, "the safetensors header is not as it should be: {e}"))?;
-        let start = content.len() - data.len();
+        let start = header.len() + 8;
         let (mut entries, mut metadata) = (BTreeMap::new(), BTreeMap::new());
         for (name, value) in fields.0 {
             if name == METADATA {
                 metadata = texts(&value)?;
             } else {
-                let entry = entry(&value, start, data.len()).map_err(|e| e.within(&name))?;
+                let entry = entry(&value, start, whole - start).map_err(|e| e.within(&name))?;
                 entries.insert(name, entry);
             }
         }
-        gapless(&entries, start, content.len())?;
-        Ok(Self { bytes, entries, metadata })
-    }
-
-    pub fn metadata(&self) -> &BTreeMap<String, String> {
-        &self.metadata
+        gapless(&entries, start, whole)?;
+        Ok(Self { entries, metadata })
     }
 
     /// The names of all tensors, sorted.
@@ -78,6 +88,41 @@ impl<B: AsRef<[u8]>> Reader<B> {
     /// Where its bytes are in the file.
     pub fn place(&self, name: &str) -> Option<Range<usize>> {
         Some(self.entries.get(name)?.place.clone())
+    }
+}
+
+/// A file with a parsed and checked header, whose tensors are read one by one.
+pub struct Reader<B> {
+    bytes: B,
+    header: Header,
+}
+
+impl<B: AsRef<[u8]>> Reader<B> {
+    pub fn new(bytes: B) -> Result<Self> {
+        let header = Header::parse(bytes.as_ref(), bytes.as_ref().len())?;
+        Ok(Self { bytes, header })
+    }
+
+    pub fn metadata(&self) -> &BTreeMap<String, String> {
+        &self.header.metadata
+    }
+
+    /// The names of all tensors, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.header.names()
+    }
+
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.header.shape(name)
+    }
+
+    pub fn dtype(&self, name: &str) -> Option<DType> {
+        self.header.dtype(name)
+    }
+
+    /// Where its bytes are in the file.
+    pub fn place(&self, name: &str) -> Option<Range<usize>> {
+        self.header.place(name)
     }
 
     /// The whole file, header included.
@@ -140,31 +185,19 @@ impl<B: AsRef<[u8]>> Reader<B> {
     }
 
     fn entry(&self, name: &str) -> Result<&Entry> {
-        self.entries.get(name).ok_or_else(|| {
+        self.header.entries.get(name).ok_or_else(|| {
             err!(Name, "this file has no tensor `{name}`")
-                .maybe_hint(names::suggestion(name, self.entries.keys().map(String::as_str)))
+                .maybe_hint(names::suggestion(name, self.header.entries.keys().map(String::as_str)))
         })
     }
 
     pub fn all(&self) -> Result<Named> {
-        let bytes: u128 = self.entries.values().map(|entry| entry.place.len() as u128).sum();
+        let bytes: u128 = self.header.entries.values().map(|entry| entry.place.len() as u128).sum();
         memory::check(bytes, || "what is in the safetensors file".into())?;
         let read = |name: &String| Ok((name.clone(), self.tensor(name)?));
-        let tensors = self.entries.keys().map(read).collect::<Result<_>>()?;
-        Ok(Named { tensors, metadata: self.metadata.clone() })
+        let tensors = self.header.entries.keys().map(read).collect::<Result<_>>()?;
+        Ok(Named { tensors, metadata: self.header.metadata.clone() })
     }
-}
-
-/// The header and what follows it.
-fn header(bytes: &[u8]) -> Result<(&[u8], &[u8])> {
-    let Some((length, rest)) = bytes.split_first_chunk::<8>() else {
-        bail!(Format, "expected a safetensors file, found {} bytes", bytes.len());
-    };
-    let length = u64::from_le_bytes(*length);
-    usize::try_from(length).ok().and_then(|length| rest.split_at_checked(length)).ok_or_else(|| {
-        err!(Format, "expected a safetensors header of {length} bytes, found {} in the whole file", rest.len())
-            .hint("the file is cut short, or is no safetensors file")
-    })
 }
 
 fn entry(value: &Value, start: usize, available: usize) -> Result<Entry> {

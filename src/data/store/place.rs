@@ -1,0 +1,131 @@
+//! Where the files of a store are: in a folder, or in a bucket of object storage.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use super::manifest::{MANIFEST, Manifest};
+use crate::base::files::{Files, hex};
+use crate::base::net::{Remote, Version, is_remote};
+use crate::base::{Error, Result};
+use crate::err;
+
+/// The largest manifest of a bucket: some hundred thousand shards.
+const LARGEST: u64 = 64 << 20;
+
+/// The folder of a store.
+pub struct Place {
+    pub files: Files,
+    /// As it was given, with links resolved.
+    pub folder: PathBuf,
+    pub remote: Option<Arc<Remote>>,
+}
+
+/// A manifest as it is there.
+pub struct There {
+    pub manifest: Manifest,
+    /// By which a bucket knows whether it has changed since.
+    pub version: Option<Version>,
+}
+
+impl Place {
+    /// A place that is read.
+    pub fn new(files: &Files, folder: &Path) -> Result<Self> {
+        let remote = is_remote(folder).then(|| Remote::new(files, folder).map(Arc::new)).transpose()?;
+        Ok(Self { files: files.clone(), folder: folder.to_path_buf(), remote })
+    }
+
+    /// A place that is written into.
+    pub fn to_write(files: &Files, folder: &Path) -> Result<Self> {
+        if is_remote(folder) {
+            return Self::new(files, folder);
+        }
+        let path = files.access().to_write(&folder.join(MANIFEST))?;
+        let folder = path.parent().unwrap_or(Path::new("/")).to_path_buf();
+        Ok(Self { files: files.clone(), folder, remote: None })
+    }
+
+    /// A file of it, as messages and records name it.
+    pub fn path(&self, name: &str) -> PathBuf {
+        match &self.remote {
+            Some(remote) => remote.address(name),
+            None => self.folder.join(name),
+        }
+    }
+
+    /// Keeps other runs out, where that can be. In a bucket a run that is not alone fails when it writes the manifest.
+    pub fn lock(&self) -> Result<()> {
+        match self.remote {
+            Some(_) => Ok(()),
+            None => self.files.lock(&self.folder),
+        }
+    }
+
+    /// The manifest, if there is one.
+    pub fn manifest(&self) -> Result<Option<There>> {
+        let path = self.path(MANIFEST);
+        let Some(remote) = &self.remote else {
+            let there = self.files.has(&path)?.then(|| Manifest::read(&self.files, &path)).transpose()?;
+            return Ok(there.map(|manifest| There { manifest, version: None }));
+        };
+        let Some(found) = remote.whole(MANIFEST, LARGEST)? else { return Ok(None) };
+        self.files.note_input(path.clone(), hex(&Sha256::digest(&found.bytes)))?;
+        let text = crate::base::files::utf8(found.bytes);
+        let manifest = text.and_then(|text| Manifest::parsed(&text)).map_err(|e| e.within(path.display()))?;
+        Ok(Some(There { manifest, version: Some(found.version) }))
+    }
+
+    /// The manifest, which must be there.
+    pub fn expect_manifest(&self) -> Result<Manifest> {
+        match &self.remote {
+            None => Manifest::read(&self.files, &self.path(MANIFEST)),
+            Some(_) => self.manifest()?.map(|there| there.manifest).ok_or_else(|| {
+                err!(File, "{} is not there", self.path(MANIFEST).display())
+                    .hint("expected the folder of a store, which `data::harvest` writes")
+            }),
+        }
+    }
+
+    /// Writes the manifest in place of the version that is known.
+    pub fn save_manifest(&self, manifest: &Manifest, known: Option<&Version>) -> Result<Option<Version>> {
+        let text = manifest.text()?;
+        match &self.remote {
+            Some(remote) => {
+                let version = remote.replace(MANIFEST, text.as_bytes(), known)?;
+                self.files.note_output(self.path(MANIFEST), hex(&Sha256::digest(&text)));
+                Ok(Some(version))
+            }
+            None => {
+                self.files.save_whole(&self.path(MANIFEST), text)?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Writes a file, and returns its length and SHA-256.
+    pub fn save(&self, name: &str, fill: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<(u64, String)> {
+        let path = self.path(name);
+        if let Some(remote) = &self.remote {
+            let written = remote.write(name, fill)?;
+            self.files.note_output(path, written.sha256.clone());
+            return Ok((written.bytes, written.sha256));
+        }
+        let place = self.files.save(&path, fill)?;
+        let sha256 = self.files.ledger().written.get(&place).cloned();
+        let sha256 = sha256.ok_or_else(|| err!(Bug, "a file that was written without a hash"))?;
+        Ok((self.length(name)?, sha256))
+    }
+
+    /// The length of a file.
+    pub fn length(&self, name: &str) -> Result<u64> {
+        let path = self.path(name);
+        if let Some(remote) = &self.remote {
+            return remote.length(name)?.ok_or_else(|| err!(File, "{} is not there", path.display()));
+        }
+        let (file, _) = self.files.open(&path)?;
+        let meta = file.metadata().map_err(|e| Error::io("read", &path, &e))?;
+        Ok(meta.len())
+    }
+}
