@@ -1,4 +1,4 @@
-//! Activations on disk: a folder of shards and a manifest with their provenance.
+//! Activations on disk or in object storage: a folder of shards and a manifest with their provenance.
 //!
 //! A shard is a safetensors file with one tensor for each site, `[rows, width]`, and `tokens`, `rows` and `positions`
 //! beside them, so that other programs open it. What is checked when: opening compares every shard's length, names,
@@ -71,7 +71,7 @@ crate::options! {
     /// A harvest into a folder.
     #[derive(Debug, Clone)]
     pub struct StoreOptions {
-        /// The folder.
+        /// The folder, or an address in object storage: `s3://bucket/folder`, `gs://..` or `az://..`.
         dir: Option<String> = None;
         /// The dtype; "f16" and "bf16" take half the space.
         dtype: StoredDtype = StoredDtype::F32;

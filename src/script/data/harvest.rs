@@ -20,7 +20,8 @@ pub mod functions {
     /// The folder has shards in safetensors, which Python can open, with a tensor for each site and the `tokens`,
     /// `rows` and `positions`, and a manifest with model, weights, sites, text, seed and hashes. Called again, an
     /// interrupted harvest resumes after its last complete shard, a complete one is opened, and a folder that was made
-    /// from anything else is refused.
+    /// from anything else is refused. The folder may be in object storage, `s3://bucket/folder`, with credentials from
+    /// the environment.
     ///
     /// # Options
     /// - [harvest]

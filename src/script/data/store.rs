@@ -116,7 +116,8 @@ fn range(s: &Store, from: &Int, to: &Int) -> Result<std::ops::Range<u64>> {
 #[export_module(manifest)]
 pub mod functions {
     /// Opens a store of activations that `data::harvest` made. Shards whose length or shape has changed are refused;
-    /// `verify` compares their hashes.
+    /// `verify` compares their hashes. The folder may be in object storage, `s3://bucket/folder`, of which only the rows
+    /// in use are asked for.
     ///
     /// # Options
     /// - [store]
