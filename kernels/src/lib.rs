@@ -17,6 +17,7 @@ mod dots;
 mod elementwise;
 mod embed;
 pub mod error;
+mod halves;
 mod in_place;
 mod level;
 mod linear;
@@ -37,6 +38,7 @@ mod rows;
 mod softmax;
 pub mod sparse;
 mod tape;
+mod team;
 
 pub use activation::{Activation, activate, activate_gated};
 pub use adam::AdamW;

@@ -4,16 +4,17 @@ use std::ops::Range;
 
 use candle_core::{CpuStorage, Storage, StorageRef, Tensor};
 use gemm::Parallelism;
-use half::slice::HalfFloatSliceExt;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::activation::{Activation, with_activation};
 use super::dots::dots;
 use super::elementwise::One;
+use super::halves::Halves;
 use super::level::arch;
 use super::numbers::{Fresh, Place};
 use super::packed::Packed;
+use super::team;
 use crate::Result;
 use crate::error::bail;
 
@@ -60,16 +61,31 @@ impl<'a> Matrix<'a> {
     /// Dot products of one row of x with some of its rows, if there is a way that needs none of them in f32.
     fn dot(&self, arch: Arch, rows: Range<usize>, x: &[f32], put: impl FnMut(usize, f32)) -> bool {
         match self {
-            Self::Numbers { .. } => false,
+            Self::Numbers { begin, .. } => match self.halves() {
+                Some(halves) => halves.part(begin + rows.start * x.len()..begin + rows.end * x.len()).dot(arch, x, put),
+                None => false,
+            },
             Self::Packed(packed) => packed.dot(arch, rows, x, put),
         }
     }
 
-    /// How many of a strip's rows are made f32 at once for dot products: of packed ones as many as stay in the first cache.
+    /// All numbers of its storage, if they are of 16 bits.
+    fn halves(&self) -> Option<Halves<'_>> {
+        match self {
+            Self::Numbers { storage, .. } => match &**storage {
+                Storage::Cpu(storage) => Halves::of(storage),
+                _ => None,
+            },
+            Self::Packed(_) => None,
+        }
+    }
+
+    /// How many of a strip's rows are made f32 at once for dot products: as many as stay in the first cache, or all, if they
+    /// are f32.
     fn at_once(&self, inner: usize, rows: usize) -> usize {
         match self {
-            Self::Numbers { .. } => rows,
-            Self::Packed(_) => (NEAR / inner.max(1)).clamp(1, rows.max(1)),
+            Self::Numbers { .. } if self.halves().is_none() => rows,
+            _ => (NEAR / inner.max(1)).clamp(1, rows.max(1)),
         }
     }
 
@@ -88,10 +104,8 @@ impl<'a> Matrix<'a> {
             return &all[range];
         }
         buffer.resize(len, 0.0);
-        match storage {
-            CpuStorage::F16(all) => all[range].convert_to_f32_slice(buffer),
-            CpuStorage::BF16(all) => all[range].convert_to_f32_slice(buffer),
-            _ => {}
+        if let Some(halves) = Halves::of(storage) {
+            halves.part(range).widen(arch, buffer);
         }
         buffer
     }
@@ -134,6 +148,8 @@ pub(super) fn product(result: &mut Fresh, x: &[f32], weight: &Matrix, sizes: Siz
     };
     if across * down == 1 {
         tile(0, &mut Vec::new());
+    } else if few {
+        team::each(across * down, &tile);
     } else {
         (0..across * down).into_par_iter().for_each_init(Vec::new, |buffer, index| tile(index, buffer));
     }

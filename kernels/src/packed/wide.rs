@@ -205,33 +205,37 @@ fn q8_0(block: &[u8; 34]) -> [__m512; 2] {
     [part(2), part(18)]
 }
 
-/// The scales and the least numbers of eight groups: six bits each in twelve bytes, times those of the block.
+/// The scales of eight groups, and then their least numbers: six bits each in twelve bytes, times those of the block. All in
+/// vectors, since numbers that cross over from the scalar side take the port that the tables need.
 #[target_feature(enable = "avx512f,avx512vl,f16c")]
-fn of_groups(block: &[u8]) -> ([f32; 8], [f32; 8]) {
-    const SIX: u32 = 0x3f3f_3f3f;
-    const FOUR: u32 = 0x0f0f_0f0f;
-    const TWO: u32 = 0x0303_0303;
-    let word = |at: usize| u32::from_le_bytes([block[at], block[at + 1], block[at + 2], block[at + 3]]);
-    let words = [word(4), word(8), word(12)];
-    let upper = |word: u32| (word >> 6 & TWO) << 4;
-    let scales = [words[0] & SIX, words[2] & FOUR | upper(words[0])];
-    let least = [words[1] & SIX, words[2] >> 4 & FOUR | upper(words[1])];
-    let times = |[low, high]: [u32; 2], by: f32| {
-        let bytes = _mm_set_epi64x(0, (u64::from(high) << 32 | u64::from(low)) as i64);
-        let found = _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes)), _mm256_set1_ps(by));
-        let mut list = [0.0; 8];
-        // SAFETY: room for eight numbers.
-        unsafe { _mm256_storeu_ps(list.as_mut_ptr(), found) };
-        list
+fn of_groups(block: &[u8]) -> [f32; 16] {
+    let bytes: &[u8; 20] = &block.as_chunks().0[0];
+    // SAFETY: 16 bytes from the fourth on, and 8 from the first on.
+    let (words, of_block) = unsafe {
+        (_mm_loadu_si128(bytes.as_ptr().add(4).cast()), _mm_cvtph_ps(_mm_loadl_epi64(bytes.as_ptr().cast())))
     };
-    (times(scales, half(block, 0)), times(least, half(block, 2)))
+    // Words 0 and 1 have six bits of groups 0 to 3 in each byte, and above them two bits of groups 4 to 7, whose other four
+    // are in the halves of word 2.
+    let lower = _mm_shuffle_epi32::<0b10_01_10_00>(words);
+    let lower = _mm_srlv_epi32(lower, _mm_setr_epi32(0, 0, 0, 4));
+    let lower = _mm_and_si128(lower, _mm_setr_epi32(0x3f3f_3f3f, 0x0f0f_0f0f, 0x3f3f_3f3f, 0x0f0f_0f0f));
+    let upper = _mm_srli_epi32::<2>(_mm_shuffle_epi32::<0b01_01_00_00>(words));
+    let upper = _mm_and_si128(upper, _mm_setr_epi32(0, 0x3030_3030, 0, 0x3030_3030));
+    let own = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_or_si128(lower, upper)));
+    let which = _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
+    let found = _mm512_mul_ps(own, _mm512_permutexvar_ps(which, _mm512_castps128_ps512(of_block)));
+    let mut list = [0.0; 16];
+    // SAFETY: room for 16 numbers.
+    unsafe { _mm512_storeu_ps(list.as_mut_ptr(), found) };
+    list
 }
 
-/// A group's numbers for the integers from `from` on.
+/// A group's numbers for the integers from `from` on. A scale has at most 17 bits, 11 of its block's and 6 of its own, and an
+/// integer 5: their product is exact, so that fusing it with the subtraction changes no bit.
 #[target_feature(enable = "avx512f")]
 fn table(from: f32, scale: f32, least: f32) -> __m512 {
     let integers = _mm512_add_ps(integers(), _mm512_set1_ps(from));
-    _mm512_sub_ps(_mm512_mul_ps(_mm512_set1_ps(scale), integers), _mm512_set1_ps(least))
+    _mm512_fmsub_ps(_mm512_set1_ps(scale), integers, _mm512_set1_ps(least))
 }
 
 #[target_feature(enable = "avx512f,avx512vl,f16c")]
@@ -239,10 +243,10 @@ fn q4_k(block: &[u8; 144], mut take: impl FnMut(usize, __m512)) {
     // Behind an address that the compiler knows nothing of, so that each number is spread by its load, not by shuffles, which
     // the tables need all time for.
     let groups = of_groups(block);
-    let (scales, least) = black_box(&groups);
+    let groups = black_box(&groups);
     let (bytes, _) = block[16..].as_chunks::<16>();
     for pair in 0..4 {
-        let of = |group: usize| table(0.0, scales[group], least[group]);
+        let of = |group: usize| table(0.0, groups[group], groups[8 + group]);
         let (low, high) = (of(2 * pair), of(2 * pair + 1));
         for half in 0..2 {
             let found = halves(&bytes[2 * pair + half], low, high);
@@ -263,11 +267,11 @@ fn load(block: &[u8], at: usize) -> __m256i {
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,f16c")]
 fn q5_k(block: &[u8; 176], mut take: impl FnMut(usize, __m512)) {
     let groups = of_groups(block);
-    let (scales, least) = black_box(&groups);
+    let groups = black_box(&groups);
     let mut bits = load(block, 16);
     let (fifteen, sixteen) = (_mm256_set1_epi8(15), _mm256_set1_epi8(16));
     for pair in 0..4 {
-        let of = |group: usize| [0.0, 16.0].map(|from| table(from, scales[group], least[group]));
+        let of = |group: usize| [0.0, 16.0].map(|from| table(from, groups[group], groups[8 + group]));
         let both = load(block, 48 + 32 * pair);
         // The two lowest bits of every byte belong to this pair; shifts of 16 bits bring in others, which are masked.
         let low = _mm256_and_si256(_mm256_slli_epi16::<4>(bits), sixteen);

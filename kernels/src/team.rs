@@ -1,0 +1,204 @@
+//! Short pieces of work on all threads, for the two hundred products of one token.
+//!
+//! rayon's threads sleep between two products, the one who asks sleeps while they work, and each waking takes 10 to 70 µs: a
+//! tenth of a token. Here the one who asks works too, and the helpers look for the next piece of work for a moment before
+//! they sleep. Results do not depend on who computes what.
+
+use std::cell::UnsafeCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::*};
+use std::sync::{Mutex, OnceLock, TryLockError};
+use std::thread::Thread;
+
+use rayon::prelude::*;
+
+/// How often a helper looks for work before it sleeps: some tenths of a millisecond, more than what lies between two products.
+const LOOKS: usize = 4000;
+/// Parts that each thread takes of the work, about: few, so that each reads a long stretch of memory, and enough to end
+/// together.
+const PARTS: usize = 8;
+
+/// Work on a part, by its number, with a buffer that each thread keeps.
+type Work<'a> = &'a (dyn Fn(usize, &mut Vec<f32>) + Sync);
+
+struct Team {
+    /// Held by the one who asks.
+    turn: Mutex<()>,
+    work: UnsafeCell<Option<(Work<'static>, usize, usize)>>,
+    /// Counts the pieces of work.
+    number: AtomicUsize,
+    /// 0 where there is no work, otherwise 1 and the number of helpers who are at it.
+    open: AtomicUsize,
+    /// The first part that nobody has taken.
+    next: AtomicUsize,
+    failed: AtomicBool,
+    helpers: OnceLock<Vec<Thread>>,
+    asleep: Vec<AtomicBool>,
+}
+
+// SAFETY: `work` is written by who holds the turn, while `open` is 0, and read only between joining and leaving.
+unsafe impl Sync for Team {}
+
+/// The team of this process, which has as many threads as rayon: none if there is but one.
+fn team() -> Option<&'static Team> {
+    static TEAM: OnceLock<Option<Team>> = OnceLock::new();
+    let team = TEAM.get_or_init(|| {
+        let helpers = rayon::current_num_threads() - 1;
+        (helpers > 0).then(|| Team {
+            turn: Mutex::new(()),
+            work: UnsafeCell::new(None),
+            number: AtomicUsize::new(0),
+            open: AtomicUsize::new(0),
+            next: AtomicUsize::new(0),
+            failed: AtomicBool::new(false),
+            helpers: OnceLock::new(),
+            asleep: (0..helpers).map(|_| AtomicBool::new(false)).collect(),
+        })
+    });
+    let team = team.as_ref()?;
+    let helpers = team.helpers.get_or_init(|| {
+        let started = (0..team.asleep.len()).map(|index| {
+            let thread = std::thread::Builder::new().name("helper".into()).spawn(move || team.help(index));
+            thread.map(|thread| thread.thread().clone())
+        });
+        // Without threads the one who asks does all of it.
+        started.flatten().collect()
+    });
+    (!helpers.is_empty()).then_some(team)
+}
+
+/// Calls `work` for each number below `count`, on all threads.
+pub fn each(count: usize, work: Work) {
+    // Threads of a pool have others beside them that wait for them.
+    let is_apart = rayon::current_thread_index().is_none();
+    let team = team().filter(|_| is_apart && count > 1);
+    match team.map(|team| (team, team.turn.try_lock())) {
+        Some((team, Ok(_turn))) => team.each(count, work),
+        Some((team, Err(TryLockError::Poisoned(poisoned)))) => {
+            let _turn = poisoned.into_inner();
+            team.each(count, work);
+        }
+        // Another thread has the team.
+        _ => (0..count).into_par_iter().for_each_init(Vec::new, |buffer, number| work(number, buffer)),
+    }
+}
+
+impl Team {
+    fn each(&self, count: usize, work: Work) {
+        let at_once = (count / (PARTS * (self.asleep.len() + 1))).max(1);
+        // SAFETY: nobody has joined, since `open` is 0 while we hold the turn; and the work outlives this function's wait for
+        // all who join.
+        unsafe {
+            let work = std::mem::transmute::<Work<'_>, Work<'static>>(work);
+            *self.work.get() = Some((work, count, at_once));
+        }
+        self.next.store(0, Relaxed);
+        self.failed.store(false, Relaxed);
+        self.open.store(1, Release);
+        self.number.fetch_add(1, SeqCst);
+        for (asleep, helper) in self.asleep.iter().zip(self.helpers.get().into_iter().flatten()) {
+            if asleep.load(SeqCst) {
+                helper.unpark();
+            }
+        }
+        // Even after a panic nothing ends before all have left.
+        let ended = catch_unwind(AssertUnwindSafe(|| self.take(work, count, at_once)));
+        while self.open.compare_exchange_weak(1, 0, AcqRel, Relaxed).is_err() {
+            std::hint::spin_loop();
+        }
+        match ended {
+            Err(panic) => std::panic::resume_unwind(panic),
+            Ok(()) if self.failed.load(Relaxed) => panic!("a helper failed"),
+            Ok(()) => {}
+        }
+    }
+
+    /// Takes parts while there are some.
+    fn take(&self, work: Work, count: usize, at_once: usize) {
+        let mut buffer = Vec::new();
+        loop {
+            let first = self.next.fetch_add(at_once, Relaxed);
+            if first >= count {
+                return;
+            }
+            (first..count.min(first + at_once)).for_each(|number| work(number, &mut buffer));
+        }
+    }
+
+    /// What a helper does all its life.
+    fn help(&self, index: usize) {
+        let mut done = 0;
+        loop {
+            done = self.wait(index, done);
+            if !self.join() {
+                continue;
+            }
+            // SAFETY: it was written before `open` was set, and is not written while one who has joined has not left.
+            if let Some((work, count, at_once)) = unsafe { *self.work.get() }
+                && catch_unwind(AssertUnwindSafe(|| self.take(work, count, at_once))).is_err()
+            {
+                self.failed.store(true, Relaxed);
+            }
+            self.open.fetch_sub(1, Release);
+        }
+    }
+
+    /// Waits for another piece of work than the one that is done; returns its number.
+    fn wait(&self, index: usize, done: usize) -> usize {
+        loop {
+            for _ in 0..LOOKS {
+                let number = self.number.load(Acquire);
+                if number != done {
+                    return number;
+                }
+                std::hint::spin_loop();
+            }
+            self.asleep[index].store(true, SeqCst);
+            if self.number.load(SeqCst) == done {
+                std::thread::park();
+            }
+            self.asleep[index].store(false, SeqCst);
+        }
+    }
+
+    /// Joins the work, unless it has ended.
+    fn join(&self) -> bool {
+        self.open.fetch_update(Acquire, Relaxed, |open| (open > 0).then_some(open + 1)).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_part_is_done_once_whoever_asks() {
+        let ask = || {
+            for count in [0, 1, 2, 3, 17, 1000, 5000] {
+                let done: Vec<AtomicUsize> = (0..count).map(|_| AtomicUsize::new(0)).collect();
+                each(count, &|number, buffer| {
+                    buffer.push(1.0);
+                    done[number].fetch_add(1, Relaxed);
+                });
+                assert!(done.iter().all(|done| done.load(Relaxed) == 1), "{count}");
+            }
+        };
+        // Alone, from several threads at once, from a thread of the pool, and after helpers have gone to sleep.
+        (0..200).for_each(|_| ask());
+        std::thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(|| (0..200).for_each(|_| ask())))));
+        (0..8).into_par_iter().for_each(|_| ask());
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        ask();
+    }
+
+    #[test]
+    fn a_panic_ends_the_work_and_the_team_works_on() {
+        for _ in 0..50 {
+            let failed = catch_unwind(|| each(100, &|number, _| assert_ne!(number, 37)));
+            assert!(failed.is_err());
+            let sum = AtomicUsize::new(0);
+            each(100, &|number, _| _ = sum.fetch_add(number, Relaxed));
+            assert_eq!(sum.into_inner(), 4950);
+        }
+    }
+}
