@@ -1,6 +1,7 @@
 //! A real Slurm of one node: the same bytes as on one machine; a cell that fails, one that runs over its time, a node that
-//! goes down in the middle, and the same plan submitted twice.
+//! goes down in the middle, a full disk, and the same plan submitted twice.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -105,13 +106,29 @@ const SLOW: &str = r#"
 #[test]
 fn a_cluster_gives_the_same_bytes_and_what_goes_wrong_is_known() {
     let Some(cluster) = Cluster::start() else { return };
-    the_same_bytes_though_the_node_goes_down(&cluster);
+    let here = Place::new(&[("plan", PLAN)]);
+    assert_eq!(here.run("--quiet sweep plan.rhai").0, 0);
+    let whole = contents(&here.out().join("plan"));
+    the_same_bytes_though_the_node_goes_down(&cluster, &whole);
+    a_full_disk_is_said_and_what_it_cost_is_done_when_there_is_room(&cluster, &whole);
     a_cell_fails_and_one_runs_over_its_time(&cluster);
 }
 
-fn the_same_bytes_though_the_node_goes_down(cluster: &Cluster) {
-    let here = Place::new(&[("plan", PLAN)]);
-    assert_eq!(here.run("--quiet sweep plan.rhai").0, 0);
+/// What a sweep leaves, by path.
+type Contents = BTreeMap<PathBuf, Vec<u8>>;
+
+/// Nothing is there but what the sweep on one machine left, and what the cluster wrote down.
+fn assert_whole(place: &Place, whole: &Contents) {
+    let found = contents(&place.out().join("plan"));
+    for (path, bytes) in whole {
+        assert!(found.get(path) == Some(bytes), "{} differs, or is not there", path.display());
+    }
+    let more: Vec<_> =
+        found.keys().filter(|path| !whole.contains_key(*path) && !path.starts_with("slurm")).collect();
+    assert!(more.is_empty(), "{more:?}");
+}
+
+fn the_same_bytes_though_the_node_goes_down(cluster: &Cluster, whole: &Contents) {
     let place = cluster.place(&[("plan", PLAN)]);
     let submit = "sweep plan.rhai --engine slurm --partition all --at-once 1 --time 10 --memory 0";
     let (code, text) = place.run(submit);
@@ -129,15 +146,55 @@ fn the_same_bytes_though_the_node_goes_down(cluster: &Cluster) {
     until("all cells are done", || place.count("plan", "done") == 4);
     // The last job gathers.
     until("the cluster is idle", || cluster.is_idle());
-    let (a, b) = (contents(&here.out().join("plan")), contents(&place.out().join("plan")));
-    for (path, bytes) in &a {
-        assert!(b.get(path) == Some(bytes), "{} differs, or is not there", path.display());
-    }
-    let more: Vec<_> = b.keys().filter(|path| !a.contains_key(*path) && !path.starts_with("slurm")).collect();
-    assert!(more.is_empty(), "{more:?}");
+    assert_whole(&place, whole);
     let (code, text) = place.run(submit);
     assert_eq!(code, 0);
     assert!(text.contains("nothing was submitted") && text.contains("all cells are done"), "{text}");
+}
+
+/// A disk of a few hundred kilobytes, while there is one.
+struct Small(PathBuf);
+
+impl Small {
+    /// None where this may not be mounted.
+    fn mount(place: PathBuf, kilobytes: usize) -> Option<Self> {
+        std::fs::create_dir_all(&place).unwrap();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &format!("size={kilobytes}k"), "none"]).arg(&place);
+        let is_there = mount.stdin(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success());
+        is_there.then_some(Self(place))
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _best_effort = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+fn a_full_disk_is_said_and_what_it_cost_is_done_when_there_is_room(cluster: &Cluster, whole: &Contents) {
+    let place = cluster.place(&[("plan", PLAN)]);
+    let Some(_disk) = Small::mount(place.out(), 4096) else {
+        let _best_effort = writeln!(std::io::stderr(), "SKIPPED: the full disk of tests/sweeps/cluster.rs needs `mount`");
+        return;
+    };
+    // The plan fits, and what the cells share does not.
+    let needed: usize = whole.values().map(Vec::len).sum();
+    let ballast = place.out().join("ballast");
+    std::fs::write(&ballast, vec![1; (4096 << 10) - needed / 2]).unwrap();
+    let submit = "sweep plan.rhai --engine slurm --memory 0";
+    let (code, text) = place.run(submit);
+    assert_eq!(code, 0, "{text}");
+    until("the cluster is idle", || cluster.is_idle());
+    assert_eq!(place.count("plan", "done"), 0);
+    let (_, text) = place.run("sweep status out/plan");
+    assert!(text.contains("the disk is full") && text.contains("4 cells: 4 waiting"), "{text}");
+    std::fs::remove_file(&ballast).unwrap();
+    let (code, text) = place.run(submit);
+    assert_eq!(code, 0, "{text}");
+    until("all cells are done", || place.count("plan", "done") == 4);
+    until("the cluster is idle", || cluster.is_idle());
+    assert_whole(&place, whole);
 }
 
 fn a_cell_fails_and_one_runs_over_its_time(cluster: &Cluster) {
