@@ -22,14 +22,18 @@ use common::{Rows, median, milliseconds, publish};
 use limited::limited;
 use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
+use microtome::base::random::stream;
 use microtome::base::{Task, memory};
 use microtome::model::Model;
 use microtome::model::batch::Batch;
 use microtome::model::decoder::Decoder;
+use microtome::model::family;
 use microtome::model::generate::Choice;
 use microtome::model::load::Loading;
+use microtome::model::weights::Weights;
 use microtome::script::Session;
 use microtome::script::engine::env::Env;
+use microtome::tensor::{DType, create};
 use peers::{Peers, rate};
 
 const FILE: &str = "made.gguf";
@@ -70,6 +74,8 @@ fn main() {
     row("llama.cpp, the same", peers.against("read", read, |time| rate(READ, time)));
     drop(model);
 
+    halves(&mut row, &task);
+
     let found = limited("laptop", folder.path(), ALLOWED);
     row(&format!("the experiment where {} of its own are allowed", human(ALLOWED)), found.said);
     row("peak memory of its own", human(found.most.own));
@@ -77,12 +83,45 @@ fn main() {
     assert!(found.most.all < size + (1 << 30) + ALLOWED);
     let sentences = format!(
         "The file is made by the benchmark: a llama with the sizes of Qwen2.5-1.5B and random blocks, the embedding in Q6_K and \
-         all other matrices in Q4_K. Times are medians of {RUNS} runs, ratios of medians of the same run. The experiment loads \
+         all other matrices in Q4_K. The model in other dtypes has {HALVES_LAYERS} of its layers and its embedding. Times are medians of {RUNS} runs, ratios of medians of the same run. The experiment loads \
          it, adds a direction at `resid_post.10`, gathers {TOKENS} rows of `resid_post.13` and fits a top-k dictionary of 4,096 \
          features to them. The limit is the system's (`ulimit -d`): all memory that the process may write to counts, the mapped \
          file does not."
     );
     publish("Quantised weights on a small machine", "quantised", "benchmarks-quantised.md", &sentences, &rows);
+}
+
+/// Layers of the model that is computed in other dtypes.
+const HALVES_LAYERS: usize = 4;
+
+/// Generation and reading by the same weights in f32, bf16 and f16.
+fn halves(row: &mut impl FnMut(&str, String), task: &Task) {
+    let json = serde_json::json!({
+        "model_type": "llama", "num_hidden_layers": HALVES_LAYERS, "hidden_size": made::D_MODEL, "num_attention_heads": 12,
+        "num_key_value_heads": 2, "intermediate_size": made::D_MLP, "hidden_act": "silu", "vocab_size": made::VOCAB,
+        "max_position_embeddings": 2048, "rms_norm_eps": 1e-6, "rope_theta": 1e6, "tie_word_embeddings": true,
+    });
+    let config = family::read(&json, &[]).unwrap().config;
+    let mut plain = None;
+    for dtype in [DType::F32, DType::BF16, DType::F16] {
+        let mut random = stream(2, "weights", 0);
+        let mut drawn =
+            |_: &str, shape: &[usize]| Ok((create::randn(shape, DType::F32, &mut random)? * 0.02)?.to_dtype(dtype)?);
+        let weights = Weights::build(&config, &mut drawn).unwrap();
+        let model = Decoder::new(config.clone(), weights);
+        let (each, read) = (token(&model, task), reading(&model, task));
+        let (each_plain, read_plain) = *plain.get_or_insert((each, read));
+        let times = |plain: Duration, now: Duration| plain.as_secs_f64() / now.as_secs_f64();
+        let name = dtype.as_str();
+        row(
+            &format!("generation in {name}"),
+            format!("{} ({:.2} times f32)", rate_of_one(each), times(each_plain, each)),
+        );
+        row(
+            &format!("reading {READ} tokens in {name}, the last logits"),
+            format!("{} ({:.2} times f32)", rate(READ, read), times(read_plain, read)),
+        );
+    }
 }
 
 fn rate_of_one(time: Duration) -> String {

@@ -10,7 +10,7 @@ use rand::Rng;
 pub const VOCAB: usize = 151_936;
 pub const D_MODEL: usize = 1536;
 pub const LAYERS: usize = 28;
-const D_MLP: usize = 8960;
+pub const D_MLP: usize = 8960;
 const KEYS: usize = 256;
 
 /// ggml's numbers of the types of tensors.

@@ -123,8 +123,7 @@ fn assert_whole(place: &Place, whole: &Contents) {
     for (path, bytes) in whole {
         assert!(found.get(path) == Some(bytes), "{} differs, or is not there", path.display());
     }
-    let more: Vec<_> =
-        found.keys().filter(|path| !whole.contains_key(*path) && !path.starts_with("slurm")).collect();
+    let more: Vec<_> = found.keys().filter(|path| !whole.contains_key(*path) && !path.starts_with("slurm")).collect();
     assert!(more.is_empty(), "{more:?}");
 }
 
@@ -175,7 +174,8 @@ impl Drop for Small {
 fn a_full_disk_is_said_and_what_it_cost_is_done_when_there_is_room(cluster: &Cluster, whole: &Contents) {
     let place = cluster.place(&[("plan", PLAN)]);
     let Some(_disk) = Small::mount(place.out(), 4096) else {
-        let _best_effort = writeln!(std::io::stderr(), "SKIPPED: the full disk of tests/sweeps/cluster.rs needs `mount`");
+        let _best_effort =
+            writeln!(std::io::stderr(), "SKIPPED: the full disk of tests/sweeps/cluster.rs needs `mount`");
         return;
     };
     // The plan fits, and what the cells share does not.
