@@ -5,6 +5,7 @@ mod connection;
 mod provider;
 mod upload;
 
+use std::ffi::OsString;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -72,7 +73,10 @@ impl Remote {
         }
         let folder = Key::parse(folder.trim_end_matches('/')).map_err(|e| wrong(&e.to_string()))?;
         let provider = provider::of(scheme).ok_or_else(|| wrong("it is of no storage that is known"))?;
-        let store = provider(bucket, std::env::vars().collect(), Connection::new(files.access())?)?;
+        // Variables that are not UTF-8 are none of ours.
+        let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+        let variables = std::env::vars_os().filter_map(text).collect();
+        let store = provider(bucket, variables, Connection::new(files.access())?)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|e| err!(Network, "cannot start the network client: {e}"))?;
         let address = format!("{scheme}://{bucket}/{folder}");
