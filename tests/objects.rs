@@ -229,6 +229,27 @@ fn large_files_go_up_in_parts() {
 }
 
 #[test]
+fn a_header_that_is_longer_than_what_is_asked_for_first_is_asked_for_again() {
+    let place = Place::new();
+    let code = r#"
+        let t = data::tokenizer("to be or not to be", #{ kind: "characters", min_frequency: 1 });
+        let m = model::init(
+            #{ layers: 120, d_model: 4, heads: 1, d_mlp: 4, vocab: t.size, context: 16 },
+            #{ tokenizer: t, seed: 1 },
+        );
+        let text = data::texts(["to be or not to be"]);
+        let s = data::harvest(m, ["resid_post.*", "resid_mid.*", "z.*"], text, #{ dir: DIR });
+        print(`${s} ${s.statistics()}`);
+    "#;
+    let local = place.printed(code, "acts", "local");
+    assert!(contents(&place.folder.path().join("out/acts"))["shard-00000.safetensors"].len() > 40 << 10);
+    assert_eq!(place.printed(code, "s3://bucket/acts", "remote"), local);
+    let asked = place.buckets.asked();
+    let beginnings: Vec<_> = asked.iter().filter_map(|asked| asked.header("range")).collect();
+    assert!(beginnings.len() == 2 && beginnings[0] == "bytes=0-16383", "{beginnings:?}");
+}
+
+#[test]
 fn only_allowed_hosts_and_known_places_are_asked() {
     let place = Place::new();
     let run = |dir: &str, net: &[&str], without: &str| {

@@ -26,6 +26,8 @@ use crate::tensor::files::safetensors::Header;
 const PIECE: usize = 4 << 20;
 /// Bytes of an object that are asked for to find its header in them.
 const BEGINNING: u64 = 16 << 10;
+/// The longest header that the format allows.
+const LONGEST: u64 = 100 << 20;
 
 /// Activations on disk.
 pub struct Store {
@@ -63,30 +65,27 @@ impl Store {
                 .hint("run the same harvest into this folder again to resume it"));
         }
         let dtype = manifest.dtype()?;
-        let mut shards = Vec::with_capacity(manifest.shards.len());
-        let named = || (0..).map(shard_name).zip(&manifest.shards);
-        match &place.remote {
-            None => {
-                for (name, listed) in named() {
-                    let path = place.path(&name);
-                    let map = files.map(&path)?;
-                    let header = listed.header(&path, &map, map.len() as u64)?;
-                    shards.push(Shard { path, rows: listed.rows, header, listed: listed.clone(), map: Some(map) });
-                }
-            }
+        let named = || (0..).map(shard_name).map(|name| place.path(&name)).zip(&manifest.shards);
+        let opened: Vec<(Header, Option<Mmap>)> = match &place.remote {
             Some(remote) => {
-                let bar = files.task().begin("opening shards", Some(manifest.shards.len() as u64));
-                let wanted = named().map(|(name, _)| (name, 0..BEGINNING));
-                remote.parts(wanted, &mut |number, beginning, length| {
-                    let (name, listed) = named().nth(number).ok_or_else(|| err!(Bug, "an object that nobody wants"))?;
-                    let path = place.path(&name);
-                    let header = listed.header(&path, beginning, length)?;
-                    shards.push(Shard { path, rows: listed.rows, header, listed: listed.clone(), map: None });
-                    bar.advance(1);
-                    Ok(())
-                })?;
+                headers(remote, &manifest.shards, files.task())?.into_iter().map(|header| (header, None)).collect()
             }
-        }
+            None => {
+                let mapped = named().map(|(path, listed)| {
+                    let map = files.map(&path)?;
+                    Ok((listed.header(&path, &map, map.len() as u64)?, Some(map)))
+                });
+                mapped.collect::<Result<_>>()?
+            }
+        };
+        let shard = |((path, listed), (header, map)): ((PathBuf, &Listed), _)| Shard {
+            path,
+            rows: listed.rows,
+            header,
+            listed: listed.clone(),
+            map,
+        };
+        let shards: Vec<Shard> = named().zip(opened).map(shard).collect();
         for shard in &shards {
             shard.check(&manifest.made, dtype)?;
         }
@@ -296,6 +295,32 @@ impl Store {
         )
         .hint("harvests write none, so the shard has changed; `verify` compares the hashes of all shards"))
     }
+}
+
+/// The headers of the objects of a bucket. One that is longer than what is asked for first is asked for again.
+fn headers(remote: &Remote, listed: &[Listed], task: &Task) -> Result<Vec<Header>> {
+    let bar = task.begin("opening shards", Some(listed.len() as u64));
+    let mut found: Vec<Option<Header>> = listed.iter().map(|_| None).collect();
+    let mut wanted: Vec<(usize, u64)> = (0..listed.len()).map(|number| (number, BEGINNING)).collect();
+    while !wanted.is_empty() {
+        let mut longer = Vec::new();
+        let beginnings = wanted.iter().map(|(number, count)| (shard_name(*number), 0..*count));
+        remote.parts(beginnings, &mut |at, beginning, length| {
+            let lost = || err!(Bug, "an object that nobody asked for");
+            let (number, _) = *wanted.get(at).ok_or_else(lost)?;
+            let needed = Header::length(beginning)?;
+            if needed > beginning.len() as u64 && needed <= length.min(LONGEST) && beginning.len() as u64 <= BEGINNING {
+                longer.push((number, needed));
+                return Ok(());
+            }
+            let (listed, found) = listed.get(number).zip(found.get_mut(number)).ok_or_else(lost)?;
+            *found = Some(listed.header(&remote.address(&shard_name(number)), beginning, length)?);
+            bar.advance(1);
+            Ok(())
+        })?;
+        wanted = longer;
+    }
+    found.into_iter().map(|header| header.ok_or_else(|| err!(Bug, "a shard without a header"))).collect()
 }
 
 impl Listed {

@@ -39,23 +39,19 @@ pub struct Header {
 impl Header {
     /// The bytes from the beginning of a file that have the whole header.
     pub fn length(beginning: &[u8]) -> Result<u64> {
-        let Some(length) = beginning.first_chunk::<8>() else {
-            bail!(Format, "expected a safetensors file, found {} bytes", beginning.len());
-        };
-        Ok(u64::from_le_bytes(*length).saturating_add(8))
+        Ok(announced(beginning)?.saturating_add(8))
     }
 
     /// Parses the header, for a file of this length: every size is checked, and the tensors must fill the file without gaps
     /// or overlaps.
     pub fn parse(beginning: &[u8], whole: usize) -> Result<Self> {
-        let start = Self::length(beginning)?;
-        let fits = |end: &usize| *end <= whole;
-        let header =
-            usize::try_from(start).ok().filter(fits).and_then(|end| beginning.get(8..end)).ok_or_else(|| {
-                let (length, found) = (start - 8, whole.saturating_sub(8));
-                err!(Format, "expected a safetensors header of {length} bytes, found {found} in the whole file")
-                    .hint("the file is cut short, or is no safetensors file")
-            })?;
+        let length = announced(beginning)?;
+        let end = usize::try_from(length).ok().and_then(|length| length.checked_add(8)).filter(|end| *end <= whole);
+        let header = end.and_then(|end| beginning.get(8..end)).ok_or_else(|| {
+            let found = whole.saturating_sub(8);
+            err!(Format, "expected a safetensors header of {length} bytes, found {found} in the whole file")
+                .hint("the file is cut short, or is no safetensors file")
+        })?;
         let fields: Fields =
             json::read(header, |e| err!(Format, "the safetensors header is not as it should be: {e}"))?;
         let start = header.len() + 8;
@@ -197,6 +193,14 @@ impl<B: AsRef<[u8]>> Reader<B> {
         let read = |name: &String| Ok((name.clone(), self.tensor(name)?));
         let tensors = self.header.entries.keys().map(read).collect::<Result<_>>()?;
         Ok(Named { tensors, metadata: self.header.metadata.clone() })
+    }
+}
+
+/// The length of the header, as the file begins with it.
+fn announced(beginning: &[u8]) -> Result<u64> {
+    match beginning.first_chunk::<8>() {
+        Some(length) => Ok(u64::from_le_bytes(*length)),
+        None => Err(err!(Format, "expected a safetensors file, found {} bytes", beginning.len())),
     }
 }
 
