@@ -32,6 +32,9 @@ pub fn is_remote(path: &Path) -> bool {
     path.to_str().and_then(|text| text.split_once("://")).is_some_and(|(scheme, _)| provider::of(scheme).is_some())
 }
 
+/// Gets the number of a part, its bytes, and the length of its file, which may end before the part does.
+pub type Show<'a> = dyn FnMut(usize, &[u8], u64) -> Result<()> + 'a;
+
 /// A folder in a bucket.
 pub struct Remote {
     store: Box<dyn ObjectStore>,
@@ -109,12 +112,11 @@ impl Remote {
         Ok(self.there(name, self.ask(self.store.head(&self.key(name)))?)?.map(|meta| meta.size))
     }
 
-    /// Parts of files, several of them on their way at the same time: `show` gets the number of each, in order, its bytes, and
-    /// the length of the whole file, which may end before the part does.
+    /// Parts of files, several of them on their way at the same time, shown in order.
     pub fn parts(
         &self,
         wanted: impl IntoIterator<Item = (String, Range<u64>)>,
-        show: &mut dyn FnMut(usize, &[u8], u64) -> Result<()>,
+        show: &mut Show,
     ) -> Result<()> {
         let one = async |(name, range): (String, Range<u64>)| {
             let options = GetOptions { range: Some(GetRange::Bounded(range.clone())), ..GetOptions::default() };
