@@ -9,7 +9,7 @@ mod tests;
 
 use url::Url;
 
-use super::named;
+use super::{is_here, named};
 use crate::base::Result;
 use crate::err;
 
@@ -89,8 +89,7 @@ impl Endpoint {
         if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(err!(Access, "expected a key of visible ASCII characters in {name}, found others"));
         }
-        let is_here = matches!(self.url.host_str(), Some("127.0.0.1" | "localhost" | "[::1]"));
-        if self.url.scheme() != "https" && !is_here {
+        if self.url.scheme() != "https" && !is_here(&self.url) {
             return Err(err!(Access, "expected an https address for a key, found {}", self.address())
                 .hint(format!("unset {name} for a server without a key")));
         }

@@ -7,7 +7,7 @@ use object_store::client::{
 };
 use reqwest::{Client, Url};
 
-use super::super::{SILENCE, client, judge, judged};
+use super::super::{SILENCE, client, is_here, judge, judged};
 use crate::base::access::Access;
 use crate::base::{Error, Result};
 use crate::err;
@@ -31,8 +31,7 @@ impl Connection {
     }
 
     fn check(&self, url: &Url) -> Result<()> {
-        let is_here = matches!(url.host_str(), Some("127.0.0.1" | "localhost" | "[::1]"));
-        if url.scheme() != "https" && !is_here && !self.is_open {
+        if url.scheme() != "https" && !is_here(url) && !self.is_open {
             let host = url.host_str().unwrap_or_default();
             return Err(err!(Access, "expected an https address for object storage, found http://{host}")
                 .hint("AWS_ALLOW_HTTP=true, or that of another storage, allows it"));

@@ -113,11 +113,7 @@ impl Remote {
     }
 
     /// Parts of files, several of them on their way at the same time, shown in order.
-    pub fn parts(
-        &self,
-        wanted: impl IntoIterator<Item = (String, Range<u64>)>,
-        show: &mut Show,
-    ) -> Result<()> {
+    pub fn parts(&self, wanted: impl IntoIterator<Item = (String, Range<u64>)>, show: &mut Show) -> Result<()> {
         let one = async |(name, range): (String, Range<u64>)| {
             let options = GetOptions { range: Some(GetRange::Bounded(range.clone())), ..GetOptions::default() };
             let found = async {
