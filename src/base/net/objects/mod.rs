@@ -13,7 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use futures_util::{StreamExt, stream};
 use object_store::path::Path as Key;
 use object_store::{
-    Attributes, Error as Failure, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions, UpdateVersion,
+    Error as Failure, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions, UpdateVersion,
 };
 use tokio::runtime::Runtime;
 
@@ -176,7 +176,7 @@ impl Remote {
             None => PutMode::Create,
             Some(Version(version)) => PutMode::Update(version.clone()),
         };
-        let options = PutOptions { mode, attributes: Attributes::default(), ..PutOptions::default() };
+        let options = PutOptions { mode, ..PutOptions::default() };
         let put = self.ask(self.store.put_opts(&self.key(name), content.to_vec().into(), options))?;
         match put {
             Ok(put) => Ok(Version(UpdateVersion { e_tag: put.e_tag, version: put.version })),

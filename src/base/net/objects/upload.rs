@@ -5,7 +5,6 @@ use std::io::{self, Write};
 use object_store::{MultipartUpload, ObjectStoreExt, WriteMultipart};
 use sha2::{Digest, Sha256};
 
-use super::super::patiently;
 use super::{Remote, Written};
 use crate::base::files::hex;
 use crate::base::{Error, Result};
@@ -39,21 +38,14 @@ impl<'a> Upload<'a> {
     /// Sends what is left, and waits until the storage has all of it.
     pub fn finish(&mut self) -> Result<Written> {
         let (remote, name) = (self.remote, self.name);
-        let failed = |e| remote.failed(name, e);
-        match self.parts.take() {
+        let sent = match self.parts.take() {
             None => {
                 let content = std::mem::take(&mut self.first);
-                remote.ask(remote.store.put(&remote.key(name), content.into()))?.map_err(failed)?;
+                remote.ask(remote.store.put(&remote.key(name), content.into()))?
             }
-            Some(parts) => {
-                remote
-                    .with_runtime(|runtime| {
-                        let _within = runtime.enter();
-                        runtime.block_on(patiently(&remote.task, parts.finish()))
-                    })??
-                    .map_err(failed)?;
-            }
-        }
+            Some(parts) => remote.ask(parts.finish())?,
+        };
+        sent.map_err(|e| remote.failed(name, e))?;
         Ok(Written { bytes: self.bytes, sha256: hex(&self.hash.clone().finalize()) })
     }
 
@@ -89,13 +81,11 @@ impl<'a> Upload<'a> {
     fn add(&mut self, bytes: &[u8]) -> Result<()> {
         let (remote, name) = (self.remote, self.name);
         let Some(parts) = &mut self.parts else { return Ok(()) };
-        remote
-            .with_runtime(|runtime| {
-                let _within = runtime.enter();
-                parts.write(bytes);
-                runtime.block_on(patiently(&remote.task, parts.wait_for_capacity(PARTS)))
-            })??
-            .map_err(|e| remote.failed(name, e))
+        let sent = remote.ask(async {
+            parts.write(bytes);
+            parts.wait_for_capacity(PARTS).await
+        })?;
+        sent.map_err(|e| remote.failed(name, e))
     }
 }
 
