@@ -83,7 +83,11 @@ pub fn finished(
         rescaled: false,
         skip,
         scaling: Scaling::None,
-        about: named(About { prefixes: kind.prefixes(), ..about }, recipe, is_same),
+        about: named(
+            About { prefixes: kind.nested().into_iter().map(|(end, _)| end).collect(), ..about },
+            recipe,
+            is_same,
+        ),
     };
     Sae::new(sae.with_unit_directions()?)
 }

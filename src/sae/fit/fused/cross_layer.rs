@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::inputs::{Inputs, StepTensors};
 use super::reconstruct::Left;
-use super::{Choice, Gradients, Jumped, Step, choose, l0};
+use super::{Choice, Chosen, Gradients, Step, choose, l0};
 use crate::base::Result;
 use crate::sae::fit::cross_layer::batch::{CrossLayerBatch, LayerStep, explained, layer_weights, of_layer, spread_of};
 use crate::sae::fit::kinds::Progress;
@@ -16,7 +16,7 @@ use crate::sae::fit::loss::Before;
 use crate::sae::fit::params::Params;
 use crate::sae::fit::recipe::Recipe;
 use crate::tensor::Tensor;
-use kernels::sparse::{SparseRows, add, add_columns, add_rows, dots_with_rows, scale, squares};
+use kernels::sparse::{add, add_columns, add_rows, dots_with_rows, scale, squares};
 use kernels::{Numbers, arch, flat};
 
 /// Rows in a chunk of parallel work; chunk boundaries depend on nothing else, for reproducibility.
@@ -42,6 +42,9 @@ pub fn compute(
 ) -> Result<Option<Computed>> {
     let Some(Before { step, memory, .. }) = layers.first().map(|(_, before)| *before) else { return Ok(None) };
     let Some(choice) = recipe.kind.choice(Progress { step, steps: recipe.steps, memory }) else { return Ok(None) };
+    if matches!(choice, Choice::Gated { .. }) || !recipe.kind.nested().is_empty() {
+        return Ok(None);
+    }
     let widths: Vec<usize> = batch.targets.iter().map(|target| target.dims().last().copied().unwrap_or(0)).collect();
     let mut tensors = Vec::with_capacity(layers.len());
     for (layer, ((params, _), x)) in layers.iter().zip(&batch.x).enumerate() {
@@ -76,8 +79,6 @@ struct Layers<'a> {
     recipe: &'a Recipe,
 }
 
-type Chosen = (SparseRows, Option<Jumped>);
-
 /// What is left of the targets of all layers.
 struct LeftOfAll {
     /// `[rows, sum of widths]`, each layer with its weight.
@@ -102,28 +103,28 @@ impl Layers<'_> {
         let counts: Vec<f64> = counts.map(|(spread, width)| of_layer(self.recipe, rows, *width, *spread)).collect();
         let (weights, factor) = layer_weights(&counts);
         let factor = (-2.0 * factor) as f32;
-        let memory = rooms.first_mut().map(|room| std::mem::take(&mut room.rest)).unwrap_or_default();
+        let memory = rooms.first_mut().map(|room| std::mem::take(&mut room.left.rest)).unwrap_or_default();
         let mut left = self.reconstruct(target, codes, (&weights, factor), memory);
         let (mut loss, mut squares, mut layers) = (0.0, 0.0, Vec::with_capacity(codes.len()));
         // From the last layer, so that the first, whose features write everything, takes what is left as it is.
         for (layer, (inputs, room)) in self.inputs.iter().zip(rooms.iter_mut()).enumerate().rev() {
-            let (codes, jumped) = &codes[layer];
+            let chosen = &codes[layer];
             let step = Step::of(inputs, self.choice, self.recipe, befores[layer]);
             let (rest, sums) = match layer {
                 0 => (std::mem::take(&mut left.rest), std::mem::take(&mut left.sums)),
-                _ => (self.ends(&left.rest, layer, std::mem::take(&mut room.rest)), Vec::new()),
+                _ => (self.ends(&left.rest, layer, std::mem::take(&mut room.left.rest)), Vec::new()),
             };
             let slopes = std::mem::take(&mut left.slopes[layer]);
-            let mut end = Left { rest, squares: 0.0, sums, slopes };
-            let backward = step.backward((codes, jumped.as_ref()), &mut end, factor, room)?;
-            room.rest = end.rest;
+            let mut end = Left { rest, sums, slopes, ..Left::default() };
+            let backward = step.backward(chosen, None, &mut end, factor, room)?;
+            room.left = end;
             loss += backward.loss;
             squares += backward.squares;
             layers.push(LayerStep {
-                l0: l0(codes),
+                l0: l0(&chosen.codes),
                 fve: explained(left.squares[layer], self.spreads[layer]),
                 silent: backward.silent,
-                smallest: step.smallest(codes),
+                smallest: step.smallest(&chosen.codes),
             });
         }
         layers.reverse();
@@ -146,7 +147,9 @@ impl Layers<'_> {
             if let Some(bias) = self.inputs.first().and_then(|inputs| inputs.decoder_bias) {
                 add_rows(arch, rest, bias, 1, |_| (0, -1.0));
             }
-            let each = || self.inputs.iter().zip(codes).map(|(inputs, (codes, _))| (inputs, codes, codes.range(row)));
+            let each = || {
+                self.inputs.iter().zip(codes).map(|(inputs, chosen)| (inputs, &chosen.codes, chosen.codes.range(row)))
+            };
             for (inputs, codes, range) in each() {
                 let (columns, values) = (&codes.columns[range.clone()], &codes.values[range]);
                 let end = &mut rest[width - inputs.shape.d_out..];

@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use super::inputs::Inputs;
 use super::lengths_of;
+use super::reconstruct::{Left, block};
 use crate::base::{Result, memory};
 use crate::sae::fit::params::Name;
 use crate::tensor::{Device, Tensor};
@@ -26,13 +27,17 @@ pub struct Gradients {
     /// Which rows of these two have been written.
     there: Vec<bool>,
     encoder_bias: Vec<f32>,
+    /// Of the biases of gates; 0 where a kind has none.
+    gate: Vec<f32>,
+    /// Of the logarithms of their magnitudes' scales, where there are some.
+    pub log_scale: Vec<f32>,
     /// Initialised with the residual; the gradient through centring is added to it.
     pub decoder_bias: Vec<f32>,
     pub threshold: Vec<f32>,
     /// Of a linear skip connection; None where there is none.
     pub skip: Vec<f32>,
-    /// The residual.
-    pub rest: Vec<f32>,
+    /// The residual, and what nested prefixes feel of it.
+    pub left: Left,
     /// The input minus the decoder bias.
     pub centred: Vec<f32>,
     widths: [usize; 2],
@@ -41,8 +46,49 @@ pub struct Gradients {
 /// Codes that take part in an error: by features, with what is left of the target and what that counts.
 pub struct ErrorTerm<'a> {
     pub codes: &'a ByColumn,
-    pub rest: &'a [f32],
+    pub felt: Felt<'a>,
     pub factor: f32,
+    /// What a slope counts for the encoder, for each feature; 1 where there are none.
+    pub scales: &'a [f32],
+    /// Whether the bias that decides about these codes is that of the gates.
+    pub of_gates: bool,
+}
+
+/// What the directions feel of an error.
+#[derive(Clone, Copy)]
+pub enum Felt<'a> {
+    /// All of them what is left: `[rows, d_out]`.
+    Alike(&'a [f32]),
+    /// The features of each of these blocks something else: `[rows, blocks, d_out]`.
+    Blocks(&'a [f32], &'a [(usize, f64)]),
+    /// Nothing.
+    Nothing,
+}
+
+impl<'a> ErrorTerm<'a> {
+    pub fn of(codes: &'a ByColumn, rest: &'a [f32], factor: f32) -> Self {
+        Self { codes, felt: Felt::Alike(rest), factor, scales: &[], of_gates: false }
+    }
+
+    fn scale(&self, feature: usize) -> f32 {
+        self.scales.get(feature).copied().unwrap_or(1.0)
+    }
+
+    /// Adds the gradient of a direction.
+    fn add_to(&self, arch: Arch, row: &mut [f32], feature: usize) {
+        let (places, factor) = (self.codes.column(feature), self.factor);
+        match self.felt {
+            Felt::Alike(rest) => {
+                add_rows(arch, row, rest, places.len(), |i| (places[i].row, factor * places[i].value));
+            }
+            Felt::Blocks(felt, ends) => {
+                let (count, block) = (ends.len() as u32, block(ends, feature) as u32);
+                let pick = |i: usize| (places[i].row * count + block, factor * places[i].value);
+                add_rows(arch, row, felt, places.len(), pick);
+            }
+            Felt::Nothing => {}
+        }
+    }
 }
 
 /// Other gradients of the directions.
@@ -63,6 +109,7 @@ struct Piece<'a> {
     decoder: &'a mut [f32],
     there: &'a mut [bool],
     bias: &'a mut [f32],
+    gate: &'a mut [f32],
 }
 
 /// The results of a chunk: the sum of the squares of its gradients, and the gradient through centring.
@@ -90,14 +137,21 @@ impl Gradients {
         Ok(squares)
     }
 
-    /// The gradient of a skip connection, where there is one: residual times input.
-    pub fn feel_skip(&mut self, inputs: &Inputs, rest: &[f32], factor: f32) -> Result<()> {
+    /// The gradient of a skip connection, where there is one: residual times input. It writes to every prefix, so of blocks
+    /// it feels the first.
+    pub fn feel_skip(&mut self, inputs: &Inputs, felt: Felt, factor: f32) -> Result<()> {
         self.skip.clear();
+        let (rows, shape) = (inputs.rows, inputs.shape);
+        let (felt, blocks) = match felt {
+            Felt::Alike(rest) => (rest, 1),
+            Felt::Blocks(felt, ends) => (felt, ends.len()),
+            Felt::Nothing => return Ok(()),
+        };
         if inputs.has_skip {
-            let shape = inputs.shape;
-            let rest = Tensor::from_slice(rest, (inputs.rows, shape.d_out), &Device::Cpu)?;
-            let x = Tensor::from_slice(inputs.x, (inputs.rows, shape.d_in), &Device::Cpu)?;
-            let gradient = (rest.t()?.matmul(&x)? * f64::from(factor))?;
+            let felt = Tensor::from_slice(felt, (rows, blocks, shape.d_out), &Device::Cpu)?;
+            let felt = felt.narrow(1, 0, 1)?.squeeze(1)?.contiguous()?;
+            let x = Tensor::from_slice(inputs.x, (rows, shape.d_in), &Device::Cpu)?;
+            let gradient = (felt.t()?.matmul(&x)? * f64::from(factor))?;
             self.skip = gradient.flatten_all()?.to_vec1::<f32>()?;
         }
         Ok(())
@@ -111,6 +165,7 @@ impl Gradients {
             memory::check(4 * (encoder as u128 + decoder as u128), || "the gradients of a dictionary".into())?;
             *self = Self { encoder: vec![0.0; encoder], decoder: vec![0.0; decoder], widths, ..std::mem::take(self) };
             (self.there, self.encoder_bias) = (vec![false; shape.d_sae], vec![0.0; shape.d_sae]);
+            self.gate = vec![0.0; shape.d_sae];
         }
         Ok(())
     }
@@ -119,14 +174,16 @@ impl Gradients {
         let mut encoder = self.encoder.chunks_mut(PIECE * inputs.shape.d_in);
         let mut decoder = self.decoder.chunks_mut(PIECE * inputs.shape.d_out);
         let arch = arch();
-        let rows = self.there.chunks_mut(PIECE).zip(self.encoder_bias.chunks_mut(PIECE));
-        let piece = |(index, (there, bias))| Piece {
+        let biases = self.encoder_bias.chunks_mut(PIECE).zip(self.gate.chunks_mut(PIECE));
+        let rows = self.there.chunks_mut(PIECE).zip(biases);
+        let piece = |(index, (there, (bias, gate)))| Piece {
             arch,
             first: index * PIECE,
             encoder: encoder.next().unwrap_or_default(),
             decoder: decoder.next().unwrap_or_default(),
             there,
             bias,
+            gate,
         };
         rows.enumerate().map(piece).collect()
     }
@@ -142,7 +199,8 @@ impl Gradients {
             Name::DecoderBias => whole(&self.decoder_bias),
             Name::Threshold => whole(&self.threshold),
             Name::Skip => whole(&self.skip).filter(|_| !self.skip.is_empty()),
-            Name::Gate | Name::LogScale => None,
+            Name::Gate => whole(&self.gate),
+            Name::LogScale => whole(&self.log_scale),
         }
     }
 }
@@ -153,28 +211,32 @@ impl Piece<'_> {
         for index in 0..self.there.len() {
             let feature = self.first + index;
             let is_there = terms.iter().any(|term| !term.codes.column(feature).is_empty());
-            (self.there[index], self.bias[index]) = (is_there, 0.0);
+            (self.there[index], self.bias[index], self.gate[index]) = (is_there, 0.0, 0.0);
             if is_there {
-                sums.squares += self.feature(index, inputs, terms, feel);
-                let bias = self.bias[index];
-                if inputs.is_centred && bias != 0.0 {
-                    add_rows(self.arch, &mut sums.through, inputs.encoder_row(feature), 1, |_| (0, bias));
+                let (squares, through) = self.feature(index, inputs, terms, feel);
+                sums.squares += squares;
+                if inputs.is_centred && through != 0.0 {
+                    add_rows(self.arch, &mut sums.through, inputs.encoder_row(feature), 1, |_| (0, through));
                 }
             }
         }
         sums
     }
 
-    /// The gradients of one feature, and the sum of their squares.
-    fn feature(&mut self, index: usize, inputs: &Inputs, terms: &[ErrorTerm], feel: Directions<'_>) -> f64 {
+    /// The gradients of one feature: the sum of their squares, and that of the product with its row of the encoder.
+    fn feature(&mut self, index: usize, inputs: &Inputs, terms: &[ErrorTerm], feel: Directions<'_>) -> (f64, f32) {
         let (arch, feature) = (self.arch, self.first + index);
         let (d_in, d_out) = (inputs.shape.d_in, inputs.shape.d_out);
         let encoder = &mut self.encoder[index * d_in..(index + 1) * d_in];
         encoder.fill(0.0);
+        let mut through = 0.0;
         for term in terms {
-            let places = term.codes.column(feature);
-            add_rows(arch, encoder, inputs.x, places.len(), |i| (places[i].row, places[i].slope));
-            self.bias[index] += places.iter().map(|place| place.slope).sum::<f32>();
+            let (places, scale) = (term.codes.column(feature), term.scale(feature));
+            add_rows(arch, encoder, inputs.x, places.len(), |i| (places[i].row, scale * places[i].slope));
+            let slopes = places.iter().map(|place| place.slope).sum::<f32>();
+            let bias = if term.of_gates { &mut self.gate[index] } else { &mut self.bias[index] };
+            *bias += slopes;
+            through += scale * slopes;
         }
         let is_tied = inputs.is_tied();
         // A tied feature has one row, which gets both gradients.
@@ -186,9 +248,7 @@ impl Piece<'_> {
             row.fill(0.0);
         }
         for term in terms {
-            let places = term.codes.column(feature);
-            let factor = term.factor;
-            add_rows(arch, row, term.rest, places.len(), |i| (places[i].row, factor * places[i].value));
+            term.add_to(arch, row, feature);
         }
         let direction = inputs.direction(feature);
         if let (Some(term), false) = (terms.first(), feel.parts.is_empty()) {
@@ -207,10 +267,10 @@ impl Piece<'_> {
         } else if feel.is_unit {
             take_off(arch, row, direction, squares(arch, direction).sqrt().max(SHORTEST));
         }
-        let bias = self.bias[index];
+        let biases = [self.bias[index], self.gate[index]].map(|bias| f64::from(bias) * f64::from(bias));
         let decoder = if is_tied { 0.0 } else { squares(arch, &self.decoder[index * d_out..(index + 1) * d_out]) };
         let encoder = squares(arch, &self.encoder[index * d_in..(index + 1) * d_in]);
-        f64::from(encoder) + f64::from(decoder) + f64::from(bias) * f64::from(bias)
+        (f64::from(encoder) + f64::from(decoder) + biases[0] + biases[1], through)
     }
 }
 

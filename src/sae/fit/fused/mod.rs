@@ -5,6 +5,7 @@
 
 mod auxiliary;
 pub mod cross_layer;
+mod gates;
 mod gradients;
 mod inputs;
 mod jump;
@@ -17,13 +18,14 @@ use super::loss::{Batch, Before};
 use super::params::Params;
 use super::recipe::{Dead, Recipe};
 use crate::base::Result;
+use gates::{Gates, GatesLeft};
 pub use gradients::Gradients;
-use gradients::{Directions, ErrorTerm};
+use gradients::{Directions, ErrorTerm, Felt};
 use inputs::{Inputs, StepTensors};
 use jump::Jumped;
 use kernels::arch;
 use kernels::sparse::{AtLeast, ByColumn, Product, Sizes, SparseRows, spread, squares};
-use reconstruct::{Left, reconstruct};
+use reconstruct::{Left, reconstruct, reconstruct_nested};
 
 /// The share of codes above 0 from which on the twin's dense products are faster. (Measured at 4,096 features of 512: with
 /// 19 % above 0 a step takes two thirds of the twin's time, and as long as that with about 28 %.)
@@ -61,19 +63,34 @@ pub fn compute(
     let (numbers, mut centred) = (tensors.locked()?, std::mem::take(&mut room.centred));
     let inputs = numbers.inputs(&mut centred)?;
     let chosen = choose(&inputs, choice, most)?;
-    let computed = chosen.map(|(codes, jumped)| {
-        let powers = |p: f64| Ok(powers(&codes, p));
+    let computed = chosen.map(|chosen| {
+        let powers = |p: f64| Ok(powers(&chosen.codes, p));
         let memory = recipe.kind.remembered(progress, &powers)?;
         let step = Step::of(&inputs, choice, recipe, before);
-        step.compute(&codes, jumped.as_ref(), room).map(|computed| Computed { memory, ..computed })
+        step.compute(&chosen, room).map(|computed| Computed { memory, ..computed })
     });
     drop(inputs);
     room.centred = centred;
     computed.transpose()
 }
 
-/// The codes of a batch, with what thresholds did to them. Nothing where they are too many.
-fn choose(inputs: &Inputs, choice: Choice<'_>, most: f64) -> Result<Option<(SparseRows, Option<Jumped>)>> {
+/// The codes of a batch.
+struct Chosen {
+    codes: SparseRows,
+    /// What thresholds did to them.
+    jumped: Option<Jumped>,
+    /// The gates that they passed.
+    gates: Option<Gates>,
+}
+
+impl From<SparseRows> for Chosen {
+    fn from(codes: SparseRows) -> Self {
+        Self { codes, jumped: None, gates: None }
+    }
+}
+
+/// The codes of a batch. Nothing where they are too many.
+fn choose(inputs: &Inputs, choice: Choice<'_>, most: f64) -> Result<Option<Chosen>> {
     let (rows, d_sae) = (inputs.rows, inputs.shape.d_sae);
     if !choice.fits(d_sae) {
         return Ok(None);
@@ -81,14 +98,21 @@ fn choose(inputs: &Inputs, choice: Choice<'_>, most: f64) -> Result<Option<(Spar
     let sizes = Sizes { rows, inner: inputs.shape.d_in, columns: d_sae };
     let product = Product { x: inputs.x, weights: &inputs.encoder, bias: inputs.encoder_bias, sizes };
     Ok(match choice {
-        Choice::LargestOfRows(k) => Some((product.largest_of_rows(k)?, None)),
-        Choice::LargestOfAll(k) => Some((product.largest_of_all(k * rows)?, None)),
-        Choice::Positive { .. } => product.few(AtLeast::Positive, most).map(|codes| (codes, None)),
+        Choice::LargestOfRows(k) => Some(product.largest_of_rows(k)?.into()),
+        Choice::LargestOfAll(k) => Some(product.largest_of_all(k * rows)?.into()),
+        Choice::Positive { .. } => product.few(AtLeast::Positive, most).map(Chosen::from),
         Choice::Above(jump) => {
             let thresholds = inputs.threshold.unwrap_or_default();
             product.few(AtLeast::Floors(&jump.floors(thresholds)), most).map(|mut codes| {
-                let jumped = jump.jump(&mut codes, thresholds);
-                (codes, Some(jumped))
+                let jumped = Some(jump.jump(&mut codes, thresholds));
+                Chosen { jumped, ..codes.into() }
+            })
+        }
+        Choice::Gated { .. } => {
+            let product = Product { bias: inputs.gate.unwrap_or_default(), ..product };
+            product.few(AtLeast::Positive, most).map(|open| {
+                let gates = Gates::of(open, inputs);
+                Chosen { codes: gates.codes(inputs), jumped: None, gates: Some(gates) }
             })
         }
     })
@@ -122,6 +146,8 @@ struct Step<'a> {
     recipe: &'a Recipe,
     /// The weight of the penalty at this step.
     sparsity: f64,
+    /// Prefixes of features that each reconstruct; none where only all together do.
+    nested: Vec<(usize, f64)>,
     silent: &'a [u64],
 }
 
@@ -137,53 +163,69 @@ struct Backward {
 impl<'a> Step<'a> {
     fn of(inputs: &'a Inputs<'a>, choice: Choice<'a>, recipe: &'a Recipe, before: Before<'a>) -> Self {
         let sparsity = recipe.sparsity(before.step) * before.price;
-        Self { inputs, choice, recipe, sparsity, silent: before.silent }
+        Self { inputs, choice, recipe, sparsity, nested: recipe.kind.nested(), silent: before.silent }
     }
 
-    fn compute(&self, codes: &SparseRows, jumped: Option<&Jumped>, room: &mut Gradients) -> Result<Computed> {
+    fn compute(&self, chosen: &Chosen, room: &mut Gradients) -> Result<Computed> {
         let inputs = self.inputs;
         let (rows, d_out) = (inputs.rows, inputs.shape.d_out);
         let spread_of_target = spread(inputs.whole, d_out);
         let counts = self.recipe.counting.weight(rows, d_out, spread_of_target);
         let factor = (-2.0 * counts) as f32;
         let target = (inputs.target, inputs.decoder_bias);
-        let mut left = reconstruct(inputs, target, codes, factor, std::mem::take(&mut room.rest));
-        let backward = self.backward((codes, jumped), &mut left, factor, room)?;
-        let error = left.squares * counts;
-        room.rest = left.rest;
-        Ok(Computed {
-            total: error + backward.loss,
-            error,
+        let memory = std::mem::take(&mut room.left);
+        let mut left = match self.nested.as_slice() {
+            [] => reconstruct(inputs, target, &chosen.codes, factor, memory),
+            prefixes => reconstruct_nested(inputs, target, &chosen.codes, prefixes, factor, memory),
+        };
+        let of_gates = chosen.gates.as_ref().map(|gates| gates.reconstruct(inputs, self.price(), counts));
+        let backward = self.backward(chosen, of_gates.as_ref(), &mut left, factor, room)?;
+        let found = Computed {
+            total: left.weighted * counts + of_gates.map_or(0.0, |gates| gates.loss) + backward.loss,
+            error: left.squares * counts,
             norm: backward.squares.sqrt(),
-            l0: l0(codes),
+            l0: l0(&chosen.codes),
             fve: 1.0 - left.squares / spread_of_target,
             silent: backward.silent,
-            smallest: self.smallest(codes),
+            smallest: self.smallest(&chosen.codes),
             memory: Vec::new(),
-        })
+        };
+        room.left = left;
+        Ok(found)
     }
 
     /// The gradients of all weights, into `room`, with the penalty and the AuxK loss. `factor`: what a number that is left
     /// counts in the gradient of the error.
     fn backward(
         &self,
-        (codes, jumped): (&SparseRows, Option<&Jumped>),
+        chosen: &Chosen,
+        of_gates: Option<&GatesLeft>,
         left: &mut Left,
         factor: f32,
         room: &mut Gradients,
     ) -> Result<Backward> {
         let (inputs, d_sae) = (self.inputs, self.inputs.shape.d_sae);
-        let penalty = self.penalty(codes, jumped, &mut left.slopes, room);
-        let silent = self.since(codes);
+        let penalty = self.penalty(chosen, &mut left.slopes, room);
+        let silent = self.since(&chosen.codes);
         let helped = match self.recipe.dead {
             Dead::AuxK { k, weight } => auxiliary::help(inputs, &left.rest, &self.dead(&silent), k, weight)?,
             Dead::Leave | Dead::Resample { .. } => None,
         };
-        let by_feature = ByColumn::of(codes, &left.slopes, d_sae);
+        let by_feature = ByColumn::of(&chosen.codes, &left.slopes, d_sae);
         let of_the_dead = helped.as_ref().map(|helped| ByColumn::of(&helped.codes, &helped.left.slopes, d_sae));
-        let mut terms = vec![ErrorTerm { codes: &by_feature, rest: &left.rest, factor }];
+        let gates = chosen.gates.as_ref().zip(of_gates);
+        let by_gate = gates.map(|(gates, found)| ByColumn::of(&gates.open, &found.left.slopes, d_sae));
+        let felt = match self.nested.as_slice() {
+            [] => Felt::Alike(&left.rest),
+            prefixes => Felt::Blocks(&left.felt, prefixes),
+        };
+        let scales = chosen.gates.as_ref().map_or(&[][..], |gates| &gates.scales);
+        let mut terms = vec![ErrorTerm { felt, scales, ..ErrorTerm::of(&by_feature, &left.rest, factor) }];
         if let (Some(helped), Some(codes)) = (&helped, &of_the_dead) {
-            terms.push(ErrorTerm { codes, rest: &helped.left.rest, factor: helped.factor });
+            terms.push(ErrorTerm::of(codes, &helped.left.rest, helped.factor));
+        }
+        if let Some(codes) = &by_gate {
+            terms.push(ErrorTerm { codes, felt: Felt::Nothing, factor, scales: &[], of_gates: true });
         }
         let bias = |sum: &f64| (sum * f64::from(factor)) as f32;
         room.decoder_bias = match inputs.decoder_bias {
@@ -194,8 +236,9 @@ impl<'a> Step<'a> {
         let parts = self.parts(&whole_direction);
         let directions = Directions { is_unit: self.recipe.unit, length: self.price() as f32, parts };
         let whole = room.sweep(inputs, &terms, directions)?;
-        room.feel_skip(inputs, &left.rest, factor)?;
-        let more = [&room.decoder_bias, &room.threshold, &room.skip].map(|numbers| f64::from(squares(arch(), numbers)));
+        room.feel_skip(inputs, felt, factor)?;
+        let more = [&room.decoder_bias, &room.threshold, &room.skip, &room.log_scale];
+        let more = more.map(|numbers| f64::from(squares(arch(), numbers)));
         let loss = penalty + helped.map_or(0.0, |helped| helped.loss);
         Ok(Backward { loss, squares: whole + more.iter().sum::<f64>(), silent })
     }
@@ -209,7 +252,7 @@ impl<'a> Step<'a> {
     /// What a code counts in the penalty, for a direction of length 1.
     fn price(&self) -> f64 {
         match self.choice {
-            Choice::Positive { price, .. } => self.sparsity * price / self.inputs.rows as f64,
+            Choice::Positive { price, .. } | Choice::Gated { price } => self.sparsity * price / self.inputs.rows as f64,
             _ => 0.0,
         }
     }
@@ -224,8 +267,14 @@ impl<'a> Step<'a> {
     }
 
     /// The penalty with its weight; what it does to codes is added to their slopes, what to thresholds to their gradient.
-    fn penalty(&self, codes: &SparseRows, jumped: Option<&Jumped>, slopes: &mut [f32], room: &mut Gradients) -> f64 {
+    /// Gates have theirs in their own loss.
+    fn penalty(&self, chosen: &Chosen, slopes: &mut [f32], room: &mut Gradients) -> f64 {
+        let Chosen { codes, jumped, gates } = chosen;
         room.threshold.clear();
+        room.log_scale.clear();
+        if let Some(gates) = gates {
+            room.log_scale = gates.gradient(codes, slopes, self.inputs);
+        }
         if let (Choice::Above(jump), Some(jumped)) = (self.choice, jumped) {
             let thresholds = self.inputs.threshold.unwrap_or_default();
             room.threshold = jump.gradient(jumped, codes, slopes, thresholds, self.sparsity);

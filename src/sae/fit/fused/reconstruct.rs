@@ -10,55 +10,152 @@ use kernels::sparse::{SparseRows, add, add_columns, add_rows, dots_with_rows, sc
 const PIECE: usize = 64;
 
 /// What is left of a target.
+#[derive(Default)]
 pub struct Left {
     /// `[rows, d_out]`.
     pub rest: Vec<f32>,
     /// The sum of the squares of that.
     pub squares: f64,
-    /// The sums of its columns.
+    /// The sums of its columns; of nested prefixes, of what the first of them feels.
     pub sums: Vec<f64>,
-    /// For each code the dot product of its direction and the residual, times a factor.
+    /// For each code the dot product of its direction and the residual that it feels, times a factor.
     pub slopes: Vec<f32>,
+    /// What the features between two ends of nested prefixes feel: `[rows, prefixes, d_out]`. Empty where all features feel
+    /// `rest`.
+    pub felt: Vec<f32>,
+    /// The sum of the squares of what prefixes leave, each with its weight; without prefixes, `squares`.
+    pub weighted: f64,
 }
 
-/// Subtracts the decoded codes, and a bias where there is one, from a target. `rest`: memory to write to.
+/// The rows of a chunk, and what is found in them.
+struct Piece<'a> {
+    rest: &'a mut [f32],
+    felt: &'a mut [f32],
+    squares: f64,
+    weighted: f64,
+    sums: Vec<f64>,
+    slopes: Vec<f32>,
+}
+
+/// Subtracts the decoded codes, and a bias where there is one, from a target. `room`: memory to write to.
 pub fn reconstruct(
     inputs: &Inputs,
     (target, bias): (&[f32], Option<&[f32]>),
     codes: &SparseRows,
     factor: f32,
-    mut rest: Vec<f32>,
+    room: Left,
 ) -> Left {
     let (arch, width, directions) = (arch(), inputs.shape.d_out, inputs.directions());
-    rest.resize(target.len(), 0.0);
-    let row = |row: usize, rest: &mut [f32], slopes: &mut Vec<f32>| {
+    let row = |row: usize, place: usize, piece: &mut Piece| {
         let range = codes.range(row);
+        let rest = &mut piece.rest[place * width..(place + 1) * width];
         rest.copy_from_slice(&target[row * width..(row + 1) * width]);
         let (columns, values) = (&codes.columns[range.clone()], &codes.values[range]);
         if let Some(bias) = bias {
             add_rows(arch, rest, bias, 1, |_| (0, -1.0));
         }
         add_rows(arch, rest, directions, columns.len(), |i| (columns[i], -values[i]));
-        let begin = slopes.len();
-        slopes.resize(begin + columns.len(), 0.0);
-        dots_with_rows(arch, &mut slopes[begin..], rest, directions, columns);
-        f64::from(squares(arch, rest))
+        let begin = piece.slopes.len();
+        piece.slopes.resize(begin + columns.len(), 0.0);
+        dots_with_rows(arch, &mut piece.slopes[begin..], rest, directions, columns);
+        piece.squares += f64::from(squares(arch, rest));
+        add_columns(arch, &mut piece.sums, rest);
     };
-    let piece = |(index, rest): (usize, &mut [f32])| {
-        let (mut slopes, mut sums, mut squares) = (Vec::new(), vec![0.0; width], 0.0);
-        for (i, rest) in rest.chunks_exact_mut(width).enumerate() {
-            squares += row(index * PIECE + i, rest, &mut slopes);
-            add_columns(arch, &mut sums, rest);
+    let left = in_pieces((target.len(), width, 0), factor, room, row);
+    Left { weighted: left.squares, ..left }
+}
+
+/// The same for nested prefixes of features, each with its end and the weight of its error (Bussmann et al. 2025): a
+/// feature writes to its own prefix and to all larger ones, so it feels what each of these leaves.
+pub fn reconstruct_nested(
+    inputs: &Inputs,
+    (target, bias): (&[f32], Option<&[f32]>),
+    codes: &SparseRows,
+    prefixes: &[(usize, f64)],
+    factor: f32,
+    room: Left,
+) -> Left {
+    let (arch, width, directions, count) = (arch(), inputs.shape.d_out, inputs.directions(), prefixes.len());
+    let row = |row: usize, place: usize, piece: &mut Piece| {
+        let range = codes.range(row);
+        let (columns, values) = (&codes.columns[range.clone()], &codes.values[range]);
+        let rest = &mut piece.rest[place * width..(place + 1) * width];
+        let felt = &mut piece.felt[place * count * width..(place + 1) * count * width];
+        rest.copy_from_slice(&target[row * width..(row + 1) * width]);
+        if let Some(bias) = bias {
+            add_rows(arch, rest, bias, 1, |_| (0, -1.0));
         }
-        scale(arch, &mut slopes, factor);
-        (squares, sums, slopes)
+        // The codes of a row are in no order; those of a prefix that no smaller one has keep theirs.
+        let mut mine: Vec<Vec<usize>> = vec![Vec::new(); count];
+        for (index, column) in columns.iter().enumerate() {
+            mine[block(prefixes, *column as usize)].push(index);
+        }
+        let mut last = 0.0;
+        for ((mine, (_, weight)), felt) in mine.iter().zip(prefixes).zip(felt.chunks_exact_mut(width)) {
+            add_rows(arch, rest, directions, mine.len(), |i| (columns[mine[i]], -values[mine[i]]));
+            last = f64::from(squares(arch, rest));
+            piece.weighted += weight * last;
+            felt.copy_from_slice(rest);
+            scale(arch, felt, *weight as f32);
+        }
+        piece.squares += last;
+        for index in (1..count).rev() {
+            let (before, after) = felt.split_at_mut(index * width);
+            add_rows(arch, &mut before[(index - 1) * width..], after, 1, |_| (0, 1.0));
+        }
+        let begin = piece.slopes.len();
+        piece.slopes.resize(begin + columns.len(), 0.0);
+        let (mut slopes, mut theirs) = (Vec::new(), Vec::new());
+        for (mine, felt) in mine.iter().zip(felt.chunks_exact(width)) {
+            theirs.clear();
+            theirs.extend(mine.iter().map(|index| columns[*index]));
+            slopes.resize(mine.len(), 0.0);
+            dots_with_rows(arch, &mut slopes, felt, directions, &theirs);
+            mine.iter().zip(&slopes).for_each(|(index, slope)| piece.slopes[begin + index] = *slope);
+        }
+        add_columns(arch, &mut piece.sums, &felt[..width]);
     };
-    let pieces: Vec<_> = rest.par_chunks_mut(PIECE * width).enumerate().map(piece).collect();
-    let mut left = Left { rest, squares: 0.0, sums: vec![0.0; width], slopes: Vec::with_capacity(codes.columns.len()) };
-    for (squares, sums, slopes) in pieces {
-        left.squares += squares;
-        add(&mut left.sums, &sums);
-        left.slopes.extend(slopes);
+    in_pieces((target.len(), width, count), factor, room, row)
+}
+
+/// Which of the prefixes is the first that has a feature.
+pub fn block(prefixes: &[(usize, f64)], feature: usize) -> usize {
+    prefixes.partition_point(|(end, _)| *end <= feature)
+}
+
+/// Goes through all rows in chunks; `row` is given the number of a row, its place in its chunk, and the chunk. `prefixes`:
+/// 0 where all features feel the same.
+fn in_pieces(
+    (numbers, width, prefixes): (usize, usize, usize),
+    factor: f32,
+    room: Left,
+    row: impl Fn(usize, usize, &mut Piece) + Sync,
+) -> Left {
+    let arch = arch();
+    let Left { mut rest, mut felt, .. } = room;
+    rest.resize(numbers, 0.0);
+    felt.resize(numbers * prefixes, 0.0);
+    let mut each_felt = felt.chunks_mut((PIECE * width * prefixes).max(1));
+    let piece = |rest| Piece {
+        rest,
+        felt: each_felt.next().unwrap_or_default(),
+        squares: 0.0,
+        weighted: 0.0,
+        sums: vec![0.0; width],
+        slopes: Vec::new(),
+    };
+    let mut pieces: Vec<Piece> = rest.chunks_mut(PIECE * width).map(piece).collect();
+    pieces.par_iter_mut().enumerate().for_each(|(index, piece)| {
+        (0..piece.rest.len() / width).for_each(|place| row(index * PIECE + place, place, piece));
+        scale(arch, &mut piece.slopes, factor);
+    });
+    let (mut squares, mut weighted, mut sums) = (0.0, 0.0, vec![0.0; width]);
+    let mut slopes = Vec::with_capacity(pieces.iter().map(|piece| piece.slopes.len()).sum());
+    for piece in pieces {
+        squares += piece.squares;
+        weighted += piece.weighted;
+        add(&mut sums, &piece.sums);
+        slopes.extend(piece.slopes);
     }
-    left
+    Left { rest, squares, sums, slopes, felt, weighted }
 }

@@ -11,6 +11,8 @@ pub enum Choice<'a> {
     Positive { price: f64, cost: Cost<'a> },
     /// Those above a threshold of each feature, which is learned.
     Above(Jump),
+    /// Those whose gate is above 0, each at a cost of its gate, of which the mean over rows of the sum counts `price`.
+    Gated { price: f64 },
 }
 
 /// The penalty of a code.
@@ -31,7 +33,7 @@ impl Choice<'_> {
     pub fn fits(self, d_sae: usize) -> bool {
         match self {
             Self::LargestOfRows(k) | Self::LargestOfAll(k) => (1..=d_sae).contains(&k),
-            Self::Positive { .. } | Self::Above(_) => true,
+            Self::Positive { .. } | Self::Above(_) | Self::Gated { .. } => true,
         }
     }
 }

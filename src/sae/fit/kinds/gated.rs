@@ -3,7 +3,8 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{DictionaryKind, Name, Pass, l1_or_price, penalised};
+use super::choice::Choice;
+use super::{DictionaryKind, Name, Pass, Progress, l1_or_price, penalised};
 use crate::base::Result;
 use crate::sae::Activation;
 use crate::sae::fit::params::{Params, Shape};
@@ -72,6 +73,10 @@ impl DictionaryKind for Gated {
     /// The gates reconstruct, too, in an auxiliary loss from which they learn.
     fn auxiliary(&self, pass: &Pass) -> Result<Option<Tensor>> {
         Ok(Some(elementwise::relu(&self.gates(pass)?)?))
+    }
+
+    fn choice(&self, _progress: Progress) -> Option<Choice<'_>> {
+        Some(Choice::Gated { price: l1_or_price(self.l1) })
     }
 
     fn activation(&self, params: &Params, _threshold: Option<f64>) -> Result<Activation> {

@@ -5,8 +5,9 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::batch_topk::{of_all_rows, smallest, threshold_for_all};
+use super::choice::Choice;
 use super::k_schedule::KSchedule;
-use super::{DictionaryKind, Pass};
+use super::{DictionaryKind, Pass, Progress};
 use crate::base::Result;
 use crate::err;
 use crate::sae::Activation;
@@ -72,18 +73,16 @@ impl DictionaryKind for Matryoshka {
     }
 
     fn reconstructions(&self, pass: &Pass, codes: &Tensor) -> Result<Vec<(Tensor, f64)>> {
-        let alike = vec![1.0 / self.prefixes.len() as f64; self.prefixes.len()];
-        let weights = self.weights.as_ref().unwrap_or(&alike);
         let (mut found, mut sum, mut start) = (Vec::new(), None::<Tensor>, 0);
-        for (end, weight) in self.prefixes.iter().zip(weights) {
+        for (end, weight) in self.nested() {
             let (codes, decoder) = (codes.narrow(1, start, end - start)?, pass.decoder.narrow(0, start, end - start)?);
             let part = device::multipliable(&codes)?.matmul(&decoder)?;
             let next = match &sum {
                 Some(sum) => (sum + part)?,
                 None => part,
             };
-            found.push((next.clone(), *weight));
-            (sum, start) = (Some(next), *end);
+            found.push((next.clone(), weight));
+            (sum, start) = (Some(next), end);
         }
         Ok(found)
     }
@@ -92,12 +91,18 @@ impl DictionaryKind for Matryoshka {
         smallest(codes).map(Some)
     }
 
+    fn choice(&self, progress: Progress) -> Option<Choice<'_>> {
+        Some(Choice::LargestOfAll(self.schedule().at(progress)))
+    }
+
     fn activation(&self, params: &Params, threshold: Option<f64>) -> Result<Activation> {
         threshold_for_all(params, threshold)
     }
 
-    fn prefixes(&self) -> Vec<usize> {
-        self.prefixes.clone()
+    fn nested(&self) -> Vec<(usize, f64)> {
+        let alike = 1.0 / self.prefixes.len() as f64;
+        let weight = |index: usize| self.weights.as_ref().map_or(alike, |weights| weights[index]);
+        self.prefixes.iter().enumerate().map(|(index, end)| (*end, weight(index))).collect()
     }
 
     fn options(&self) -> Value {

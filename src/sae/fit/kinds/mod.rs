@@ -167,8 +167,9 @@ pub trait DictionaryKind: Debug + Send + Sync {
     /// The activation function of the trained dictionary; `threshold` is that running mean.
     fn activation(&self, params: &Params, threshold: Option<f64>) -> Result<Activation>;
 
-    /// The ends of the nested prefixes.
-    fn prefixes(&self) -> Vec<usize> {
+    /// The ends of nested prefixes of features that each reconstruct, with the weights of their errors; none where only all
+    /// features together do.
+    fn nested(&self) -> Vec<(usize, f64)> {
         Vec::new()
     }
 
