@@ -1,5 +1,6 @@
 //! The quality of dictionaries at equal steps: ours with only kind, codes, steps and batch set, beside those of Python
-//! libraries at the best of several learning rates, on the same rows. Writes `docs/benchmarks-quality.md`.
+//! libraries at the best of several learning rates, on the same rows. Writes the tables of `docs/benchmarks-quality.md`,
+//! and leaves what is said about them there.
 //!
 //! `MICROTOME_PEER_PYTHON=.. cargo bench --bench quality [-- SITE ..]`. `MICROTOME_WIDE` names the folder of a wider
 //! model, whose middle layer is measured as well. This program evaluates everything, and reads the libraries' own
@@ -19,7 +20,8 @@ use microtome::base::memory;
 use ours::{Judged, Rows};
 
 const BATCH: usize = 2048;
-const SEED: u64 = 0;
+/// Where what was read in the tables begins.
+const READ: &str = "## What the table says";
 
 fn main() {
     memory::keep_freed();
@@ -40,58 +42,68 @@ fn measure() {
         for job in jobs(&site.name) {
             println!("{} {}", site.name, job.told());
             let ours = rows.fitted(&job);
-            let theirs: Vec<(&str, Option<Judged>)> =
-                LIBRARIES.iter().map(|library| (*library, best(&rows, &job, library, &folder))).collect();
-            table.push(line(&site.name, &job, &ours, &theirs));
+            let theirs = LIBRARIES.map(|library| best(&rows, &job, library, &folder));
+            let cells = std::iter::once(vec![ours]).chain(theirs).map(|found| told(&found));
+            table.push(format!("| `{}`, {} | {} |", site.name, job.told(), cells.collect::<Vec<_>>().join(" | ")));
         }
     }
     publish(&table);
 }
 
-/// The best of a library over its learning rates, by FVE; for kinds with a penalty, among those near the target L0.
-fn best(rows: &Rows, job: &Job, library: &str, folder: &Path) -> Option<Judged> {
-    let python = std::env::var("MICROTOME_PEER_PYTHON").ok()?;
+/// The best of a library over its learning rates, by FVE, among those near the target L0; all of them where none is near.
+fn best(rows: &Rows, job: &Job, library: &str, folder: &Path) -> Vec<Judged> {
+    let Ok(python) = std::env::var("MICROTOME_PEER_PYTHON") else { return Vec::new() };
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers/quality.py");
     let words = job.words(library);
     let output = Command::new(python)
         .arg(script)
         .args(["1", &rows.path, &folder.display().to_string(), &job.features.to_string()])
-        .args([BATCH.to_string(), SEED.to_string()])
+        .args([BATCH.to_string(), rows.seed.to_string()])
         .args(&words)
         .output()
-        .ok()?;
+        .expect("the libraries' Python");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let judged = text.lines().filter_map(|line| {
-        let [word, saved, seconds] = line.split(' ').collect::<Vec<_>>()[..] else { return None };
+        // A folder's name may have blanks in it.
+        let ((word, rest), seconds) = (line.split_once(' ')?, line.rsplit(' ').next()?);
+        let saved = rest.strip_suffix(seconds)?.trim_end();
         let rate = word.rsplit(':').next().unwrap_or_default();
         Some(Judged { rate: rate.into(), seconds: seconds.parse().ok()?, ..rows.judged_file(saved) })
     });
-    judged.filter(|found| job.is_near(found.l0)).max_by(|a, b| a.fve.total_cmp(&b.fve))
+    let mut judged: Vec<Judged> = judged.collect();
+    if judged.iter().any(|found| job.is_near(found.l0)) {
+        judged.retain(|found| job.is_near(found.l0));
+        judged.sort_by(|a, b| b.fve.total_cmp(&a.fve));
+        judged.truncate(1);
+    }
+    judged
 }
 
-fn told(found: &Judged) -> String {
-    let Judged { fve, ce, l0, dead, seconds, rate } = found;
-    let rate = if rate.is_empty() { String::new() } else { format!(", rate {rate}") };
-    format!("{fve:.4}, CE {ce:.3}, L0 {l0:.1}, dead {:.1} %, {seconds:.0} s{rate}", 100.0 * dead)
-}
-
-fn line(site: &str, job: &Job, ours: &Judged, theirs: &[(&str, Option<Judged>)]) -> String {
-    let mut cells = vec![format!("`{site}`, {}", job.told()), told(ours)];
-    cells.extend(theirs.iter().map(|(_, found)| found.as_ref().map_or("not there".into(), told)));
-    format!("| {} |", cells.join(" | "))
+fn told(all: &[Judged]) -> String {
+    let one = |found: &Judged| {
+        let Judged { fve, ce, l0, dead, seconds, rate } = found;
+        let ce = ce.map_or(String::new(), |ce| format!(", CE {ce:.3}"));
+        let rate = if rate.is_empty() { String::new() } else { format!(", rate {rate}") };
+        format!("{fve:.4}{ce}, L0 {l0:.1}, dead {:.1} %, {seconds:.0} s{rate}", 100.0 * dead)
+    };
+    if all.is_empty() { "not there".into() } else { all.iter().map(one).collect::<Vec<_>>().join("; ") }
 }
 
 fn publish(table: &[String]) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/benchmarks-quality.md");
+    let before = std::fs::read_to_string(&path).unwrap_or_default();
+    let read = before.find(READ).map_or("", |at| &before[at..]);
     let names = LIBRARIES.map(|name| name.replace('_', " ")).join(" | ");
     let bar = "---|".repeat(LIBRARIES.len() + 2);
     let page = format!(
         "# Dictionaries beside those of other libraries\n\nWritten by `cargo bench --bench quality` on {} ({} threads). {}\n\n\
-         | | ours, nothing said | {names} |\n|{bar}\n{}\n",
+         | | ours | {names} |\n|{bar}\n{}\n\n{read}",
         memory::processor(),
         std::thread::available_parallelism().map_or(1, |n| n.get()),
         ours::SENTENCES,
         table.join("\n")
     );
     print!("{page}");
-    std::fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/benchmarks-quality.md"), page).unwrap();
+    std::fs::write(path, page).unwrap();
 }

@@ -1,10 +1,10 @@
 //! What is fitted, and the same as arguments of the libraries.
 
 pub const LIBRARIES: [&str; 4] = ["dictionary_learning", "sae_lens", "sparsify", "sparsify_signum"];
-/// Learning rates of libraries on the middle layer, of which the best counts; on other layers, the best one there; with
-/// several penalties, one; and those of sparsify's default optimiser, by sign, on the middle layer only.
+/// Learning rates of libraries, of which the best counts; that of long fits; with several penalties, one; and those of
+/// sparsify's default optimiser, by sign, on the middle layer only.
 const RATES: [&str; 2] = ["4e-3", "8e-3"];
-const BEST_RATE: [&str; 1] = ["8e-3"];
+const RATE_OF_LONG: [&str; 1] = ["4e-3"];
 const RATE_OF_PENALTIES: [&str; 1] = ["4e-3"];
 const RATES_OF_SIGNS: [&str; 2] = ["4e-3", "1.6e-2"];
 /// Penalties of libraries for a kind, around those that give about the same L0.
@@ -18,6 +18,9 @@ const PENALTIES: [(&str, &str, &[&str]); 5] = [
 /// The relative deviation from the target L0 up to which results are compared.
 const NEAR: f64 = 0.25;
 
+/// The steps of a long fit.
+const LONG: usize = 3200;
+
 pub struct Job {
     pub kind: &'static str,
     pub codes: usize,
@@ -27,16 +30,17 @@ pub struct Job {
     is_middle: bool,
 }
 
-/// All steps for top-k, and 400 for the other kinds on the middle layer; few steps where activations are wide.
+/// Few and many steps for top-k, and 400 for the other kinds on the middle layer; few steps where activations are wide.
 pub fn jobs(site: &str) -> Vec<Job> {
     let is_middle = site == "resid_post.3";
     let job = |kind, steps| Job { kind, codes: 32, steps, features: 1536, is_middle };
     match site {
         "resid_post.3" => {}
         "mlp_hidden.3" | "wide" => return vec![job("topk", 100)],
+        "resid_post.3, seed 1" => return vec![job("topk", 400)],
         _ => return vec![job("topk", 100), job("topk", 400)],
     }
-    let mut all: Vec<Job> = [100, 400].map(|steps| job("topk", steps)).into();
+    let mut all: Vec<Job> = [100, 400, LONG].map(|steps| job("topk", steps)).into();
     all.extend(["batch_topk", "matryoshka", "jumprelu", "relu", "gated", "p_anneal"].map(|kind| job(kind, 400)));
     all
 }
@@ -65,8 +69,8 @@ impl Job {
             ("sparsify_signum", _) if self.is_middle && self.steps == 400 => &RATES_OF_SIGNS,
             ("sparsify_signum", _) => &[],
             (_, Some(_)) => &RATE_OF_PENALTIES,
-            _ if self.is_middle && self.kind == "topk" => &RATES,
-            _ => &BEST_RATE,
+            _ if self.steps == LONG => &RATE_OF_LONG,
+            _ => &RATES,
         };
         let word = |(rate, codes): (&&str, &String)| format!("{}:{codes}:{}:{library}:{rate}", self.kind, self.steps);
         rates.iter().flat_map(|rate| codes.iter().map(move |codes| (rate, codes))).map(word).collect()

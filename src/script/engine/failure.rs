@@ -206,6 +206,7 @@ fn mismatch(wanted: &str, found: &str) -> Option<String> {
         ("bool", "Tensor") => {
             Some("`a.equal(b)` compares whole tensors; `.all()` and `.any()` make one answer of a mask".into())
         }
+        ("integer", "range") => Some("a part of an array is `xs.extract(0..2)`".into()),
         ("string", "integer") => Some("the keys of a map are strings: `map.key` or `map[\"key\"]`".into()),
         ("bool", _) => Some("compare it with something: `x != 0`, `x != ()`".into()),
         _ => None,
