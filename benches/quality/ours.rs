@@ -15,7 +15,7 @@ pub const SENTENCES: &str = "Each is fitted on the same 200,000 rows with batche
     cross-entropy with the reconstruction in the model's place, codes of a row, dead features, seconds of processor time of \
     the fit, that of libraries on one thread, which never waits. A library stands there with the best of its rates among \
     those whose L0 is within a quarter of the one that is wanted; where none is, all of them are there, each with another \
-    penalty. `outliers` are the rows of `resid_post.3` with three dimensions made ten times as large and moved by 30, where \
+    penalty or rate. `outliers` are the rows of `resid_post.3` with three dimensions made ten times as large and moved by 30, where \
     the others have a standard deviation of about 1; no model reads these, so they have no cross-entropy. `sparsify signum` are its own steps, by sign and \
     without a schedule.";
 
@@ -95,7 +95,7 @@ const ROWS: &str = r#"
 
 impl Rows {
     pub fn of(site: &Site, folder: &Path) -> Self {
-        let env = Env::in_memory(&std::env::temp_dir().join("microtome-bench")).unwrap();
+        let env = Env::in_memory(folder).unwrap();
         let path = folder.join(format!("{}.safetensors", site.name)).display().to_string();
         let Site { site, seed, has_outliers, ref model, .. } = *site;
         let rows = Self { session: RefCell::new(Session::new(env)), site, seed, has_outliers, path };
