@@ -7,7 +7,7 @@
 use rayon::prelude::*;
 
 use super::inputs::{Inputs, StepTensors};
-use super::reconstruct::Left;
+use super::reconstruct::{Left, PIECE};
 use super::{Choice, Chosen, Gradients, Step, choose, l0};
 use crate::base::Result;
 use crate::sae::fit::cross_layer::batch::{CrossLayerBatch, LayerStep, explained, layer_weights, of_layer, spread_of};
@@ -18,9 +18,6 @@ use crate::sae::fit::recipe::Recipe;
 use crate::tensor::Tensor;
 use kernels::sparse::{add, add_columns, add_rows, dots_with_rows, scale, squares};
 use kernels::{Numbers, arch, flat};
-
-/// Rows in a chunk of parallel work; chunk boundaries depend on nothing else, for reproducibility.
-const PIECE: usize = 64;
 
 /// What a step found before it changes anything.
 pub struct Computed {

@@ -1,5 +1,7 @@
 //! The residual of sparse codes, and the derivative of the error by each code.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::inputs::Inputs;
@@ -7,7 +9,7 @@ use kernels::arch;
 use kernels::sparse::{SparseRows, add, add_columns, add_rows, dots_with_rows, scale, squares};
 
 /// Rows in a chunk of parallel work; chunk boundaries depend on nothing else, for reproducibility.
-const PIECE: usize = 64;
+pub const PIECE: usize = 64;
 
 /// What is left of a target.
 #[derive(Default)]
@@ -85,14 +87,21 @@ pub fn reconstruct_nested(
         if let Some(bias) = bias {
             add_rows(arch, rest, bias, 1, |_| (0, -1.0));
         }
-        // The codes of a row are in no order; those of a prefix that no smaller one has keep theirs.
-        let mut mine: Vec<Vec<usize>> = vec![Vec::new(); count];
-        for (index, column) in columns.iter().enumerate() {
-            mine[block(prefixes, *column as usize)].push(index);
-        }
+        // The codes of a row are in no order; here those of a block stand together, and keep theirs.
+        let mut order: Vec<usize> = (0..columns.len()).collect();
+        order.sort_by_key(|index| block(prefixes, columns[*index] as usize));
+        let sorted: Vec<u32> = order.iter().map(|index| columns[*index]).collect();
+        let mut start = 0;
+        let of_block = |(end, _): &(usize, f64)| {
+            let begin = start;
+            start = sorted.partition_point(|column| (*column as usize) < *end);
+            begin..start
+        };
+        let blocks: Vec<Range<usize>> = prefixes.iter().map(of_block).collect();
         let mut last = 0.0;
-        for ((mine, (_, weight)), felt) in mine.iter().zip(prefixes).zip(felt.chunks_exact_mut(width)) {
-            add_rows(arch, rest, directions, mine.len(), |i| (columns[mine[i]], -values[mine[i]]));
+        for ((mine, (_, weight)), felt) in blocks.iter().zip(prefixes).zip(felt.chunks_exact_mut(width)) {
+            let (columns, order) = (&sorted[mine.clone()], &order[mine.clone()]);
+            add_rows(arch, rest, directions, mine.len(), |i| (columns[i], -values[order[i]]));
             last = f64::from(squares(arch, rest));
             piece.weighted += weight * last;
             felt.copy_from_slice(rest);
@@ -103,16 +112,13 @@ pub fn reconstruct_nested(
             let (before, after) = felt.split_at_mut(index * width);
             add_rows(arch, &mut before[(index - 1) * width..], after, 1, |_| (0, 1.0));
         }
+        let mut slopes = vec![0.0; sorted.len()];
+        for (mine, felt) in blocks.into_iter().zip(felt.chunks_exact(width)) {
+            dots_with_rows(arch, &mut slopes[mine.clone()], felt, directions, &sorted[mine]);
+        }
         let begin = piece.slopes.len();
         piece.slopes.resize(begin + columns.len(), 0.0);
-        let (mut slopes, mut theirs) = (Vec::new(), Vec::new());
-        for (mine, felt) in mine.iter().zip(felt.chunks_exact(width)) {
-            theirs.clear();
-            theirs.extend(mine.iter().map(|index| columns[*index]));
-            slopes.resize(mine.len(), 0.0);
-            dots_with_rows(arch, &mut slopes, felt, directions, &theirs);
-            mine.iter().zip(&slopes).for_each(|(index, slope)| piece.slopes[begin + index] = *slope);
-        }
+        order.iter().zip(slopes).for_each(|(index, slope)| piece.slopes[begin + index] = slope);
         add_columns(arch, &mut piece.sums, &felt[..width]);
     };
     in_pieces((target.len(), width, count), factor, room, row)
