@@ -1,6 +1,6 @@
 //! The quality of dictionaries at equal steps: ours with only kind, codes, steps and batch set, beside those of Python
-//! libraries at the best of several learning rates, on the same rows. Writes the tables of `docs/benchmarks-quality.md`,
-//! and leaves what is said about them there.
+//! libraries at the best of several learning rates, on the same rows. Writes the tables of `docs/benchmarks-quality.md`, a
+//! section for each site, and leaves the others and what is said about them there.
 //!
 //! `MICROTOME_PEER_PYTHON=.. cargo bench --bench quality [-- SITE ..]`. `MICROTOME_WIDE` names the folder of a wider
 //! model, whose middle layer is measured as well. This program evaluates everything, and reads the libraries' own
@@ -15,13 +15,13 @@ mod ours;
 use std::path::Path;
 use std::process::Command;
 
-use jobs::{Job, LIBRARIES, jobs};
+use jobs::{Job, LIBRARIES, RATES, jobs};
 use microtome::base::memory;
 use ours::{Judged, Rows};
 
 const BATCH: usize = 2048;
 /// Where what was read in the tables begins.
-const READ: &str = "## What the table says";
+const READ: &str = "What the tables say";
 
 fn main() {
     memory::keep_freed();
@@ -31,7 +31,6 @@ fn main() {
 fn measure() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/quality");
-    let mut table = Vec::new();
     for site in ours::sites() {
         if !wanted.is_empty() && !wanted.contains(&site.name) {
             continue;
@@ -39,15 +38,16 @@ fn measure() {
         let folder = folder.join(&site.name);
         std::fs::create_dir_all(&folder).unwrap();
         let rows = Rows::of(&site, &folder);
+        let mut table = Vec::new();
         for job in jobs(&site.name) {
             println!("{} {}", site.name, job.told());
             let ours = rows.fitted(&job);
             let theirs = LIBRARIES.map(|library| best(&rows, &job, library, &folder));
             let cells = std::iter::once(vec![ours]).chain(theirs).map(|found| told(&found));
-            table.push(format!("| `{}`, {} | {} |", site.name, job.told(), cells.collect::<Vec<_>>().join(" | ")));
+            table.push(format!("| {} | {} |", job.told(), cells.collect::<Vec<_>>().join(" | ")));
         }
+        publish(&site.name, &table);
     }
-    publish(&table);
 }
 
 /// The best of a library over its learning rates, by FVE, among those near the target L0; all of them where none is near.
@@ -90,20 +90,29 @@ fn told(all: &[Judged]) -> String {
     if all.is_empty() { "not there".into() } else { all.iter().map(one).collect::<Vec<_>>().join("; ") }
 }
 
-fn publish(table: &[String]) {
+/// Writes the section of a site into the page, and leaves those of others there.
+fn publish(site: &str, table: &[String]) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/benchmarks-quality.md");
     let before = std::fs::read_to_string(&path).unwrap_or_default();
-    let read = before.find(READ).map_or("", |at| &before[at..]);
     let names = LIBRARIES.map(|name| name.replace('_', " ")).join(" | ");
     let bar = "---|".repeat(LIBRARIES.len() + 2);
-    let page = format!(
-        "# Dictionaries beside those of other libraries\n\nWritten by `cargo bench --bench quality` on {} ({} threads). {}\n\n\
-         | | ours | {names} |\n|{bar}\n{}\n\n{read}",
+    let section = format!(
+        "`{site}`\n\n{}, {} threads; rates of the libraries {}.\n\n| | ours | {names} |\n|{bar}\n{}\n",
         memory::processor(),
         std::thread::available_parallelism().map_or(1, |n| n.get()),
-        ours::SENTENCES,
+        RATES.join(", "),
         table.join("\n")
     );
-    print!("{page}");
+    let mut sections: Vec<&str> = before.split("\n## ").skip(1).map(str::trim_end).collect();
+    let heading = format!("`{site}`\n");
+    match sections.iter().position(|section| section.starts_with(&heading)) {
+        Some(at) => sections[at] = &section,
+        None => sections.insert(sections.iter().position(|section| section.starts_with(READ)).unwrap_or(0), &section),
+    }
+    let sections: Vec<String> = sections.iter().map(|section| format!("\n## {}\n", section.trim_end())).collect();
+    let about = "Written by `cargo bench --bench quality`, each site by itself, and read below.";
+    let page =
+        format!("# Dictionaries beside those of other libraries\n\n{about} {}\n{}", ours::SENTENCES, sections.concat());
+    println!("{section}");
     std::fs::write(path, page).unwrap();
 }

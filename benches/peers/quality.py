@@ -1,6 +1,6 @@
 """Dictionaries of Python libraries for benches/quality.rs: each is fitted on the same rows and saved in its library's own format.
 
-Arguments: threads, a safetensors file with `train` rows, the folder to save to, how many features, rows of a
+Arguments: threads, a safetensors file with `train` rows and, for transcoders, their `target`, the folder to save to, how many features, rows of a
 batch, the seed, then jobs such as `topk:32:400:dictionary_learning:1e-3`: kind, number of codes (or penalty, as `l1=0.05`),
 steps, library, rate. Rows are brought to a root mean square length of 1, as the libraries recommend, and what is saved is
 for rows as they come. The rate rises for a fiftieth of the
@@ -20,10 +20,14 @@ features, batch, seed = int(features), int(batch), int(seed)
 os.environ["WANDB_MODE"] = "disabled"
 os.environ["SPARSIFY_DISABLE_TRITON"] = "1"
 torch.set_num_threads(int(threads))
-rows = load_file(data)["train"]
+said = load_file(data)
+rows, target = said["train"], said.get("target")
 d = rows.shape[1]
 scale = 1 / rows.pow(2).sum(1).mean().sqrt().item()
 rows *= scale
+if target is not None:
+    scale_of_target = 1 / target.pow(2).sum(1).mean().sqrt().item()
+    target *= scale_of_target
 BIASES = ("bias", "b_enc", "b_dec", "threshold", "b_gate", "b_mag", "gate_bias", "mag_bias", "decoder_bias")
 
 
@@ -36,14 +40,23 @@ def unscaled(module):
     return module
 
 
+def unscaled_transcoder(coder):
+    """The same for one that reads rows of one scale and writes rows of another."""
+    with torch.no_grad():
+        coder.encoder.bias /= scale
+        coder.W_dec *= scale / scale_of_target
+        coder.b_dec /= scale_of_target
+    return coder
+
+
 def batches(steps):
-    """The rows in another order in every pass."""
+    """The rows, with what a transcoder writes, in another order in every pass."""
     order = torch.Generator().manual_seed(seed)
     places = torch.empty(0, dtype=torch.long)
     for _ in range(steps):
         while len(places) < batch:
             places = torch.cat([places, torch.randperm(len(rows), generator=order)])
-        yield rows[places[:batch]]
+        yield rows[places[:batch]], None if target is None else target[places[:batch]]
         places = places[batch:]
 
 
@@ -89,7 +102,7 @@ def of_dictionary_learning(kind, codes, steps, rate):
         with open(f"{folder}/config.json", "w") as file:
             json.dump(dict(trainer=said), file)
 
-    return lambda step, x: trainer.update(step, x), save
+    return lambda step, x, _: trainer.update(step, x), save
 
 
 def of_sae_lens(kind, codes, steps, rate):
@@ -120,7 +133,7 @@ def of_sae_lens(kind, codes, steps, rate):
         data_provider=iter(lambda: rows[:batch], None),
     )
 
-    def step(index, x):
+    def step(index, x, _):
         trainer._train_step(sae=sae, sae_in=x)
         trainer.n_training_steps += 1
         trainer.n_training_samples += batch
@@ -137,9 +150,13 @@ def of_sparsify(optimizer):
         if kind != "topk":
             raise KeyError(kind)
         torch.manual_seed(seed)
-        coder = SparseCoder(d, SparseCoderConfig(num_latents=features, k=int(codes)))
+        transcodes = target is not None
+        coder = SparseCoder(d, SparseCoderConfig(num_latents=features, k=int(codes), transcode=transcodes))
         with torch.no_grad():
-            coder.b_dec.copy_(rows[: 4 * batch].mean(0))
+            # As its own trainer begins, and keeps directions.
+            coder.b_dec.copy_((target if transcodes else rows)[: 4 * batch].mean(0))
+            if transcodes:
+                coder.encoder.bias.copy_(-coder.encoder.weight @ rows[: 4 * batch].mean(0))
         warm, fall = max(1, steps // 50), steps // 5
         if optimizer == "adam":
             steppers = [torch.optim.Adam(coder.parameters(), lr=rate)]
@@ -153,24 +170,26 @@ def of_sparsify(optimizer):
             schedules = []
         silent = torch.zeros(features, dtype=torch.long)
 
-        def step(index, x):
+        def step(index, x, y):
             dead = silent > len(rows) // 4
-            found = coder(x, dead_mask=dead if dead.any() else None)
+            found = coder(x, y, dead_mask=dead if dead.any() else None)
             loss = found.fvu + found.auxk_loss / 32
             for stepper in steppers:
                 stepper.zero_grad()
             loss.backward()
-            coder.remove_gradient_parallel_to_decoder_directions()
+            if not transcodes:
+                coder.remove_gradient_parallel_to_decoder_directions()
             for stepper in steppers + schedules:
                 stepper.step()
-            coder.set_decoder_norm_to_unit_norm()
+            if not transcodes:
+                coder.set_decoder_norm_to_unit_norm()
             silent.add_(len(x))
             silent[found.latent_indices.flatten().unique()] = 0
 
         def save(folder):
             if optimizer != "adam":
                 steppers[0].eval()
-            unscaled(coder).save_to_disk(folder)
+            (unscaled_transcoder if transcodes else unscaled)(coder).save_to_disk(folder)
 
         return step, save
 
@@ -195,13 +214,15 @@ for job in jobs:
         print(job, folder, open(ended).read(), flush=True)
         continue
     try:
+        if target is not None and not library.startswith("sparsify"):
+            raise KeyError("transcoders")
         step, save = LIBRARIES[library](kind, float(codes), steps, rate)
     except (ImportError, KeyError) as error:
         print(f"{job} is left out: {error!r}", file=sys.stderr)
         continue
     begin = time.process_time()
-    for index, x in enumerate(batches(steps)):
-        step(index, x)
+    for index, (x, y) in enumerate(batches(steps)):
+        step(index, x, y)
     took = time.process_time() - begin
     save(folder)
     with open(ended, "w") as file:

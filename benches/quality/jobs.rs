@@ -3,7 +3,7 @@
 pub const LIBRARIES: [&str; 4] = ["dictionary_learning", "sae_lens", "sparsify", "sparsify_signum"];
 /// Learning rates of libraries, of which the best counts; that of long fits; with several penalties, one; and those of
 /// sparsify's default optimiser, by sign, on the middle layer only.
-const RATES: [&str; 2] = ["4e-3", "8e-3"];
+pub const RATES: [&str; 3] = ["4e-3", "8e-3", "1.6e-2"];
 const RATE_OF_LONG: [&str; 1] = ["4e-3"];
 const RATE_OF_PENALTIES: [&str; 1] = ["4e-3"];
 const RATES_OF_SIGNS: [&str; 2] = ["4e-3", "1.6e-2"];
@@ -36,7 +36,10 @@ pub fn jobs(site: &str) -> Vec<Job> {
     let job = |kind, steps| Job { kind, codes: 32, steps, features: 1536, is_middle };
     match site {
         "resid_post.3" => {}
-        "mlp_hidden.3" | "wide" => return vec![job("topk", 100)],
+        "mlp_hidden.3" => return vec![job("topk", 100)],
+        "crosscoder" => {
+            return [100, 400].map(|steps| job("topk", steps)).into_iter().chain([job("crosscoder", 400)]).collect();
+        }
         "resid_post.3, seed 1" => return vec![job("topk", 400)],
         _ => return vec![job("topk", 100), job("topk", 400)],
     }

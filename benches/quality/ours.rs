@@ -16,39 +16,48 @@ pub const SENTENCES: &str = "Each is fitted on the same 200,000 rows with batche
     the fit, that of libraries on one thread, which never waits. A library stands there with the best of its rates among \
     those whose L0 is within a quarter of the one that is wanted; where none is, all of them are there, each with another \
     penalty or rate. `outliers` are the rows of `resid_post.3` with three dimensions made ten times as large and moved by 30, where \
-    the others have a standard deviation of about 1; no model reads these, so they have no cross-entropy. `sparsify signum` are its own steps, by sign and \
-    without a schedule.";
+    the others have a standard deviation of about 1; no model reads these, so they have no cross-entropy. `crosscoder` are the rows of \
+    `resid_post.1`, `.3` and `.5`, one behind the other, each with a mean square of 1; of the libraries none fits crosscoders, \
+    and their top-k dictionaries of these rows stand beside ours. `transcoder` reads `mlp_in.3` and reconstructs `mlp_out.3`; of \
+    the libraries only sparsify fits transcoders. `wide` is `resid_post.3` of the model of `MICROTOME_WIDE`. `sparsify signum` \
+    are its own steps, by sign and without a schedule.";
 
-/// A site of a model, with the rows that dictionaries are fitted to.
+/// What dictionaries are fitted to.
 pub struct Site {
     pub name: String,
     model: String,
-    site: &'static str,
+    rows: What,
     seed: u64,
-    /// Whether some dimensions are made large.
-    has_outliers: bool,
+}
+
+/// Which activations are the rows.
+enum What {
+    Site(&'static str),
+    /// Those of a site, with some dimensions made large.
+    Outliers(&'static str),
+    /// Several sites one behind the other, each with a mean square of 1, for crosscoders.
+    Several(&'static [&'static str]),
+    /// A site that is read, and one that is reconstructed from it.
+    Transcoder(&'static str, &'static str),
 }
 
 /// What is fitted, and what is held out.
 const TEXT: &str = r#"["train", "held"].map(|part| data::text("sample", #{ tokens: if part == "held" { 40_000 } else { 420_000 }, part: part, seed: 0 }))"#;
 pub fn sites() -> Vec<Site> {
-    let of = |name: &str, model: &str, site| Site {
-        name: name.into(),
-        model: model.into(),
-        site,
-        seed: 0,
-        has_outliers: false,
-    };
+    let of = |name: &str, model: &str, rows| Site { name: name.into(), model: model.into(), rows, seed: 0 };
     let tiny = r#"model::load("tiny")"#;
     let folder = "tests/fixtures/stories260K";
     let stories = format!(r#"model::load("{folder}/stories260K.bin", #{{ tokenizer: "{folder}/tok512.bin" }})"#);
+    let middle = "resid_post.3";
     let mut all: Vec<Site> =
-        ["resid_post.1", "resid_post.3", "resid_post.5", "mlp_hidden.3"].map(|site| of(site, tiny, site)).into();
-    all.push(of("stories260K", &stories, "resid_post.3"));
-    all.push(Site { has_outliers: true, ..of("outliers", tiny, "resid_post.3") });
-    all.push(Site { seed: 1, ..of("resid_post.3, seed 1", tiny, "resid_post.3") });
+        ["resid_post.1", middle, "resid_post.5", "mlp_hidden.3"].map(|site| of(site, tiny, What::Site(site))).into();
+    all.push(of("stories260K", &stories, What::Site(middle)));
+    all.push(of("outliers", tiny, What::Outliers(middle)));
+    all.push(Site { seed: 1, ..of("resid_post.3, seed 1", tiny, What::Site(middle)) });
+    all.push(of("crosscoder", tiny, What::Several(&["resid_post.1", "resid_post.3", "resid_post.5"])));
+    all.push(of("transcoder", tiny, What::Transcoder("mlp_in.3", "mlp_out.3")));
     if let Ok(wide) = std::env::var("MICROTOME_WIDE") {
-        all.push(of("wide", &format!("model::load({wide:?})"), "resid_post.3"));
+        all.push(of("wide", &format!("model::load({wide:?})"), What::Site(middle)));
     }
     all
 }
@@ -65,12 +74,11 @@ pub struct Judged {
 }
 
 /// The rows of a site, in a session that holds the model.
-pub struct Rows {
+pub struct Rows<'a> {
     session: RefCell<Session>,
-    site: &'static str,
+    site: &'a Site,
     pub seed: u64,
-    has_outliers: bool,
-    /// The file of the rows to fit.
+    /// The file of the rows to fit: `train`, and for a transcoder `target`.
     pub path: String,
 }
 
@@ -91,21 +99,51 @@ const ROWS: &str = r#"
         let numbers = |inside, outside| tensor(range(0, d).map(|i| if large.contains(i) { inside } else { outside }));
         x * numbers.call(10.0, 1.0) + numbers.call(30.0, 0.0)
     }
+    fn several(m, parts, sites) {
+        let both = [[], []];
+        for site in sites {
+            let train = rows(m, parts[0], site, 200_000);
+            let size = (train * train).mean().sqrt();
+            both[0].push(train / size);
+            both[1].push(rows(m, parts[1], site, 20_000) / size);
+        }
+        both.map(|all| tensor::cat(all, 1))
+    }
 "#;
 
-impl Rows {
-    pub fn of(site: &Site, folder: &Path) -> Self {
+/// As many tokens of the text as have the rows of the other sites, without first positions.
+const TOKENS_OF_TRANSCODER: usize = 200_704;
+
+impl<'a> Rows<'a> {
+    pub fn of(site: &'a Site, folder: &Path) -> Self {
         let env = Env::in_memory(folder).unwrap();
         let path = folder.join(format!("{}.safetensors", site.name)).display().to_string();
-        let Site { site, seed, has_outliers, ref model, .. } = *site;
-        let rows = Self { session: RefCell::new(Session::new(env)), site, seed, has_outliers, path };
+        let rows = Self { session: RefCell::new(Session::new(env)), site, seed: site.seed, path };
         rows.run(ROWS);
-        rows.run(&format!("let m = {}; let texts = {TEXT}; let parts = texts.map(|text| text.ids(m));", model));
-        let of = |part: usize, count: usize| {
-            let found = format!("rows(m, parts[{part}], {site:?}, {count})");
-            if has_outliers { format!("with_outliers({found})") } else { found }
+        rows.run(&format!("let m = {}; let texts = {TEXT}; let parts = texts.map(|text| text.ids(m));", site.model));
+        let both = |of: &dyn Fn(usize, usize) -> String| {
+            rows.run(&format!("let train = {}; let held = {};", of(0, 200_000), of(1, 20_000)));
         };
-        rows.run(&format!("let train = {}; let held = {};", of(0, 200_000), of(1, 20_000)));
+        match site.rows {
+            What::Site(site) => both(&|part, count| format!("rows(m, parts[{part}], {site:?}, {count})")),
+            What::Outliers(site) => {
+                both(&|part, count| format!("with_outliers(rows(m, parts[{part}], {site:?}, {count}))"));
+            }
+            What::Several(sites) => {
+                rows.run(&format!("let both = several(m, parts, {sites:?}); let train = both[0]; let held = both[1];"));
+            }
+            What::Transcoder(reads, writes) => {
+                rows.run(&format!(
+                    "let some = data::text(\"sample\", #{{ tokens: {TOKENS_OF_TRANSCODER}, part: \"train\", seed: 0 }});
+                     let store = data::harvest(m, [{reads:?}, {writes:?}], some, #{{ dir: {:?}, without_first: 1 }});
+                     let train = store.activations({reads:?}, 0, store.rows);
+                     tensor::save({:?}, #{{ train: train, target: store.activations({writes:?}, 0, store.rows) }});",
+                    folder.join("store"),
+                    rows.path
+                ));
+                return rows;
+            }
+        }
         rows.run(&format!("tensor::save({:?}, #{{ train: train }});", rows.path));
         rows
     }
@@ -121,14 +159,21 @@ impl Rows {
     /// Ours, with only kind, codes, steps, batch and seed set.
     pub fn fitted(&self, job: &Job) -> Judged {
         let Job { kind, codes, steps, features, .. } = job;
-        let more = if *kind == "matryoshka" {
-            format!(", prefixes: [{}, {}, {features}]", features / 8, features / 2)
-        } else {
-            String::new()
+        let more = match (*kind, &self.site.rows) {
+            ("matryoshka", _) => format!(", prefixes: [{}, {}, {features}]", features / 8, features / 2),
+            ("crosscoder", What::Several(sites)) => {
+                let widths = format!("range(0, {}).map(|_| m.config.d_model)", sites.len());
+                format!(", widths: {widths}")
+            }
+            _ => String::new(),
+        };
+        let (fit, of) = match self.site.rows {
+            What::Transcoder(reads, writes) => ("transcoder", format!("store, {reads:?}, {writes:?}")),
+            _ => ("fit", "train".into()),
         };
         let begun = processor_time();
         self.run(&format!(
-            "let s = sae::fit(train, #{{ kind: {kind:?}, {}: {codes}, d_sae: {features}, steps: {steps}, batch: {BATCH}, seed: {}{more} }});",
+            "let s = sae::{fit}({of}, #{{ kind: {kind:?}, {}: {codes}, d_sae: {features}, steps: {steps}, batch: {BATCH}, seed: {}{more} }});",
             job.option(),
             self.seed
         ));
@@ -144,9 +189,17 @@ impl Rows {
 
     fn judged(&self) -> Judged {
         let numbers = |code: &str| self.eval(code).into_typed_array::<f64>().unwrap();
-        let found = numbers(r#"let w = s.measure(held); [w["fve"], w["l0"], w["dead_share"]]"#);
-        let effect = format!("[s.effect(m, texts[1], #{{ site: {:?}, rows: 32 }}).to_map().rows[0][2]]", self.site);
-        let ce = (!self.has_outliers).then(|| numbers(&effect)[0]);
+        let (measure, place) = match self.site.rows {
+            What::Site(site) => ("s.measure(held)".into(), Some(format!("site: {site:?}"))),
+            What::Outliers(_) | What::Several(_) => ("s.measure(held)".into(), None),
+            What::Transcoder(reads, writes) => {
+                let place = format!("site: {reads:?}, writes: {writes:?}");
+                (format!("s.measure_on(m, texts[1], #{{ {place}, without_first: 1 }})"), Some(place))
+            }
+        };
+        let found = numbers(&format!(r#"let w = {measure}; [w["fve"], w["l0"], w["dead_share"]]"#));
+        let effect = |place| format!("[s.effect(m, texts[1], #{{ {place}, rows: 32 }}).to_map().rows[0][2]]");
+        let ce = place.map(|place| numbers(&effect(place))[0]);
         Judged { fve: found[0], ce, l0: found[1], dead: found[2], seconds: 0.0, rate: String::new() }
     }
 }
