@@ -162,7 +162,7 @@ impl<'a> Rows<'a> {
         let more = match (*kind, &self.site.rows) {
             ("matryoshka", _) => format!(", prefixes: [{}, {}, {features}]", features / 8, features / 2),
             ("crosscoder", What::Several(sites)) => {
-                let widths = format!("range(0, {}).map(|_| m.config.d_model)", sites.len());
+                let widths = format!("range(0, {}).map(|site| m.config.d_model)", sites.len());
                 format!(", widths: {widths}")
             }
             _ => String::new(),

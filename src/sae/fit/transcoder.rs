@@ -40,6 +40,7 @@ pub fn transcoder_at(
     let to = one_place(config, sites.writes).map_err(|e| e.about("writes"))?;
     check_writes_behind(from, to).map_err(|e| e.about("writes"))?;
     let sites = [&*from.to_string(), &*to.to_string()];
+    let plan = &plan.for_transcoder();
     let fit = || {
         let data = FitData::of_model((model, &sites), text, options, plan.buffer(), task)?;
         fitted(data, plan, transcoder, storage, task)
@@ -65,7 +66,7 @@ pub fn transcoder_of_store(
     task: &Task,
 ) -> Result<Fitted> {
     let data = FitData::of_store(store, &[sites.reads, sites.writes], plan.buffer())?;
-    fitted(data, plan, transcoder, storage, task)
+    fitted(data, &plan.for_transcoder(), transcoder, storage, task)
 }
 
 /// Of the two sites of the data the first is read, and the second written.

@@ -209,3 +209,28 @@ fn a_crosscoder_reads_and_writes_in_the_models_units() {
     let error = Fit::new(recipe(wrong, Counting::Sum), 24, rows, None, &Task::default()).err().unwrap();
     assert_eq!(error.message, "expected `widths` of sites that are 12 together, found [6, 5]");
 }
+
+#[test]
+fn codes_of_a_transcoder_begin_as_parts_of_what_is_predicted_linearly() {
+    let shape = Shape { d_in: 4, d_sae: 7, d_out: 3 };
+    let recipe = recipe(kind("topk", json!({ "k": 2 })), Counting::Normalised);
+    let params = Params::draw(&recipe, shape, &mut stream(3, "draw", 0), &Device::Cpu).unwrap();
+    let mut state = State::new(params, shape.d_sae);
+    // Each input by itself, up and down, so that the sums of squares are 2, and the ridge is a tenth of that.
+    let one = Tensor::eye(4, DType::F32, &Device::Cpu).unwrap();
+    let x = Tensor::cat(&[&one, &one.neg().unwrap()], 0).unwrap();
+    let map = create::randn(&[4, 3], DType::F32, &mut stream(5, "map", 0)).unwrap();
+    let offset = create::randn(&[1, 3], DType::F32, &mut stream(6, "offset", 0)).unwrap();
+    let target = x.matmul(&map).unwrap().broadcast_add(&offset).unwrap();
+    state.start(&Batch { x, target: Some(target) }, &recipe, &Task::default()).unwrap();
+    let weight = |name| state.params.get(name).unwrap().as_detached_tensor();
+    let expected = (weight(Name::Decoder).matmul(&map.t().unwrap()).unwrap() / 1.1).unwrap();
+    let difference = floats(&(weight(Name::Encoder) - expected).unwrap()).unwrap();
+    assert!(difference.iter().all(|d| d.abs() < 1e-5), "{difference:?}");
+    // Inputs that say nothing leave the encoder as it was drawn.
+    let constant = Tensor::ones((8, 4), DType::F32, &Device::Cpu).unwrap();
+    let target = Tensor::ones((8, 3), DType::F32, &Device::Cpu).unwrap();
+    let before = floats(&weight(Name::Encoder)).unwrap();
+    state.start(&Batch { x: constant, target: Some(target) }, &recipe, &Task::default()).unwrap();
+    assert_eq!(floats(&state.params.get(Name::Encoder).unwrap().as_detached_tensor()).unwrap(), before);
+}
