@@ -27,7 +27,7 @@ fn main() -> Result<()> {
     let parts = text.split(&[12.0, 2.0, 2.0, 2.0, 2.0])?;
 
     let context = Some(256);
-    let plan = FitOptions { ratio: 4.0, passes: 6.0, lr: 0.012, ..Default::default() };
+    let plan = FitOptions { ratio: 4.0, passes: 6.0, lr: Some(0.012), ..Default::default() };
     let plan = FitPlan::new(kinds::TopK { k: 8, ..Default::default() }, plan);
     let (reading, storage) = (HarvestOptions { context, ..Default::default() }, FitStorage::none(&files));
     let fitted = to_sites((&model, &["resid_post.*"]), &parts[0], &reading, &plan, &storage, &task)?;

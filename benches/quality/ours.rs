@@ -18,7 +18,7 @@ pub const SENTENCES: &str = "Each is fitted on the same 200,000 rows with batche
     penalty or rate. `outliers` are the rows of `resid_post.3` with three dimensions made ten times as large and moved by 30, where \
     the others have a standard deviation of about 1; no model reads these, so they have no cross-entropy. `crosscoder` are the rows of \
     `resid_post.1`, `.3` and `.5`, one behind the other, each with a mean square of 1; of the libraries none fits crosscoders, \
-    and their top-k dictionaries of these rows stand beside ours. `transcoder` reads `mlp_in.3` and reconstructs `mlp_out.3`; of \
+    and their top-k dictionaries of these rows stand beside ours. `transcoder` reads `mlp_in.3` and reconstructs `mlp_out.3`, in 199,920 rows; of \
     the libraries only sparsify fits transcoders. `wide` is `resid_post.3` of the model of `MICROTOME_WIDE`. `sparsify signum` \
     are its own steps, by sign and without a schedule.";
 
