@@ -4,6 +4,7 @@ pub mod endpoint;
 mod listen;
 mod objects;
 mod partial;
+mod room;
 #[cfg(test)]
 mod tests;
 
@@ -28,6 +29,7 @@ pub use endpoint::{Connected, Endpoint, EndpointOptions};
 pub use listen::listen;
 pub use objects::{Remote, Version, is_remote};
 pub use partial::Download;
+use room::Room;
 
 /// The user agent.
 pub const USER_AGENT: &str = concat!("microtome/", env!("CARGO_PKG_VERSION"));
@@ -65,7 +67,9 @@ pub fn fetch(files: &Files, task: &Task, address: &str, to: Option<&str>, sha256
             let bar = task.begin(&format!("downloading {name}"), response.content_length());
             let mut hash = Sha256::new();
             let expected = response.content_length();
-            let received = copy(task, &url, &mut response, &mut hash, file, bar.as_ref()).await?;
+            let room = Room::of(&place);
+            room.check(expected.unwrap_or(0), &named(&url))?;
+            let received = copy(task, &url, &mut response, &mut hash, (file, &room), bar.as_ref()).await?;
             if let Some(expected) = expected.filter(|expected| *expected != received) {
                 bail!(Network, "{} ended early: received {received} of {expected} bytes", named(&url));
             }
@@ -280,11 +284,13 @@ async fn copy(
     url: &Url,
     response: &mut Response,
     hash: &mut Sha256,
-    file: &mut dyn std::io::Write,
+    (file, room): (&mut dyn std::io::Write, &Room),
     bar: &dyn Bar,
 ) -> Result<u64> {
     let mut received = 0;
     while let Some(chunk) = patiently(task, response.chunk()).await?.map_err(|e| failed(url, e))? {
+        // A server need not say how much it sends, and another program may fill the disk meanwhile.
+        room.check(chunk.len() as u64, &named(url))?;
         hash.update(&chunk);
         file.write_all(&chunk).map_err(|e| err!(File, "cannot write what {} sent: {e}", named(url)))?;
         received += chunk.len() as u64;

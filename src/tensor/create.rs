@@ -107,8 +107,7 @@ pub fn arange(start: Number, end: Number, step: Number, to: Option<DType>) -> Re
         bail!(Argument, "expected finite bounds and a step that is not 0, found {start}, {end} and {step}");
     }
     let count = arange_count(a, b, s);
-    element::room(&[count], to)?;
-    element::room(&[count], DType::F64)?;
+    element::room_from_floats(&[count], to)?;
     let values = (0..count).map(|i| a + i as f64 * s).collect();
     from_floats(values, &[count], to)
 }
@@ -123,7 +122,7 @@ fn whole_range(start: i64, end: i64, step: i64, to: DType) -> Result<Tensor> {
     let (start, end, step) = (i128::from(start), i128::from(end), i128::from(step));
     let span = if step > 0 { end - start } else { start - end };
     let count = usize::try_from((span.max(0) as u128).div_ceil(step.unsigned_abs())).unwrap_or(usize::MAX);
-    element::room(&[count], DType::I64)?;
+    element::room_beside(&[count], to, if to == DType::I64 { &[] } else { &[DType::I64] })?;
     // All of them lie between two numbers that fit.
     let values = (0..count).map(|i| (start + i as i128 * step) as i64).collect();
     dtype::cast(&element::int_tensor(values, &[count], &Device::Cpu)?, to)
@@ -134,7 +133,7 @@ pub fn linspace(start: f64, end: f64, count: usize, to: DType) -> Result<Tensor>
     if !(start.is_finite() && end.is_finite()) {
         bail!(Argument, "expected finite bounds, found {start} and {end}");
     }
-    element::room(&[count], DType::F64)?;
+    element::room_from_floats(&[count], to)?;
     let last = count.saturating_sub(1).max(1) as f64;
     // Each half is computed from its own end, so that both bounds are exact.
     let value = |i: usize| match 2 * i < count {
@@ -147,8 +146,7 @@ pub fn linspace(start: f64, end: f64, count: usize, to: DType) -> Result<Tensor>
 
 /// Ones where row and column are the same.
 pub fn eye(rows: usize, columns: usize, to: DType) -> Result<Tensor> {
-    let count = element::room(&[rows, columns], to)?;
-    element::room(&[rows, columns], DType::F64)?;
+    let count = element::room_from_floats(&[rows, columns], to)?;
     let mut values = vec![0.0; count];
     for i in 0..rows.min(columns) {
         values[i * columns + i] = 1.0;
@@ -177,7 +175,7 @@ fn draw(dims: &[usize], to: DType, mut one: impl FnMut() -> f64) -> Result<Tenso
     if !dtype::is_float(to) {
         bail!(Argument, "expected a float dtype for random numbers, found {}", to.as_str());
     }
-    let count = element::room(dims, DType::F64)?;
+    let count = element::room_from_floats(dims, to)?;
     element::tensor((0..count).map(|_| one()).collect(), dims, to, &Device::Cpu)
 }
 

@@ -159,16 +159,36 @@ pub fn int_tensor(values: Vec<i64>, dims: &[usize], device: &Device) -> Result<T
 
 /// Refuses a tensor for which there is not enough memory, before it is made; returns its element count.
 pub fn room(dims: &[usize], dtype: DType) -> Result<usize> {
+    room_beside(dims, dtype, &[])
+}
+
+/// The same, with working copies of that many elements in other dtypes, which are in memory at the same time.
+pub fn room_beside(dims: &[usize], dtype: DType, copies: &[DType]) -> Result<usize> {
     // Sizes of 0 count as 1 here: candle multiplies sizes and strides in any order, and none may overflow.
     let places = dims.iter().try_fold(1_u128, |product, dim| product.checked_mul((*dim).max(1) as u128));
     let Some(places) = places.filter(|places| *places <= isize::MAX as u128) else {
         bail!(Memory, "a tensor of shape {dims:?} has more elements than can be counted");
     };
     let is_empty = dims.contains(&0);
+    let each = width(dtype) + copies.iter().map(|copy| width(*copy)).sum::<u128>();
     // Memory for each row is allocated for the rows of an empty tensor, too, so they are counted like elements.
-    let bytes = if is_empty { places * ROW } else { places * dtype.size_in_bytes() as u128 };
-    memory::check(bytes, || format!("a tensor of shape {dims:?} and dtype {}", dtype.as_str()))?;
+    let bytes = if is_empty { places * ROW } else { places * each };
+    memory::check(bytes, || {
+        let beside = if copies.is_empty() { "" } else { ", with what it is made from," };
+        format!("a tensor of shape {dims:?} and dtype {}{beside}", dtype.as_str())
+    })?;
     Ok(if is_empty { 0 } else { places as usize })
+}
+
+/// The same for a tensor from f64 values.
+pub fn room_from_floats(dims: &[usize], to: DType) -> Result<usize> {
+    room_beside(dims, to, if to == DType::F64 { &[] } else { &[DType::F64] })
+}
+
+/// Bytes that an element takes. Tensors of f8 are made and worked on as f32.
+fn width(dtype: DType) -> u128 {
+    let own = dtype.size_in_bytes() as u128;
+    if dtype == DType::F8E4M3 { own + DType::F32.size_in_bytes() as u128 } else { own }
 }
 
 /// Approximate bytes for each row: a vector, or an array of a script, with its content.

@@ -95,6 +95,7 @@ pub fn set(t: &Tensor, indices: &[Index], value: &Operand) -> Result<Tensor> {
     if count == 0 {
         return Ok(t.clone());
     }
+    element::room(t.dims(), t.dtype())?;
     let places = element::int_tensor(places(&steps), &[count], t.device())?;
     let value = value.broadcast_as(part)?.contiguous()?.reshape(count)?;
     let changed = gather::replaced(&t.flatten_all()?, &places, &value, 0)?;

@@ -52,7 +52,8 @@ fn noted(
 fn shifted(t: &Tensor, axis: i64, f: impl Fn(&Tensor, usize) -> candle_core::Result<Tensor>) -> Result<Tensor> {
     let axis = axes::axis(axis, t.rank())?;
     let work = if t.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
-    element::room(t.dims(), work)?;
+    // The shifted numbers, their powers and the result.
+    element::room_beside(t.dims(), work, &[work, work])?;
     let x = dtype::convert(t, work)?;
     let to = dtype::float_for(t.dtype());
     if t.elem_count() == 0 {
@@ -66,7 +67,8 @@ fn shifted(t: &Tensor, axis: i64, f: impl Fn(&Tensor, usize) -> candle_core::Res
 pub fn cosine(a: &Tensor, b: &Tensor, axis: i64) -> Result<Tensor> {
     let dims = axes::broadcast(a.dims(), b.dims())?;
     let axis = axes::axis(axis, dims.len())?;
-    element::room(&dims, DType::F64)?;
+    // Both, and their product.
+    element::room_beside(&dims, DType::F64, &[DType::F64; 2])?;
     let stretch = |t: &Tensor| -> Result<Tensor> { Ok(dtype::convert(t, DType::F64)?.broadcast_as(dims.as_slice())?) };
     let (x, y) = (stretch(&device::beside(a, b)?)?, stretch(&device::beside(b, a)?)?);
     let dot = (&x * &y)?.sum(axis)?;

@@ -135,8 +135,13 @@ fn result_dtype(of: DType, how: Reduction) -> DType {
     }
 }
 
+/// Bytes of a row's result: an integer that may not fit, the one that does, and two more on the way to the dtype.
+const RESULT: usize = size_of::<Option<i64>>() + 3 * size_of::<i64>();
+
 /// Refuses what is undefined: the mean of no elements, the variance of one, a quantile above 1.
 fn check(t: &Tensor, how: Reduction, over: &[usize]) -> Result<()> {
+    let rows = (0..t.rank()).filter(|axis| !over.contains(axis)).map(|axis| t.dims()[axis]).product();
+    element::room_for_rows(rows, RESULT)?;
     let count: usize = over.iter().map(|a| t.dims()[*a]).product();
     let answers_for_nothing = matches!(how, Sum | Prod | Any | All | Norm { .. });
     if count == 0 && !answers_for_nothing {

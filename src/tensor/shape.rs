@@ -220,11 +220,11 @@ fn triangle(t: &Tensor, keeps: impl Fn(i64, i64) -> bool) -> Result<Tensor> {
     let &[.., rows, columns] = t.dims() else {
         bail!(Shape, "expected at least two axes, found shape {:?}", t.dims());
     };
-    element::room(&[rows, columns], DType::U8)?;
-    let bits: Vec<u8> = (0..rows as i64)
-        .flat_map(|i| (0..columns as i64).map(move |j| (i, j)))
-        .map(|(i, j)| u8::from(keeps(i, j)))
-        .collect();
+    element::room_beside(t.dims(), t.dtype(), &[t.dtype(), DType::U8])?;
+    let mut bits = Vec::with_capacity(rows * columns);
+    for row in 0..rows as i64 {
+        bits.extend((0..columns as i64).map(|column| u8::from(keeps(row, column))));
+    }
     let mask = Tensor::from_vec(bits, (rows, columns), t.device())?;
     super::compare::select(&mask, &t.into(), &super::Number::Int(0).into())
 }
@@ -243,7 +243,8 @@ pub fn diag(t: &Tensor, diagonal: i64) -> Result<Tensor> {
         }
         [len] => {
             let side = len.saturating_add(shift);
-            element::room(&[side, side], t.dtype())?;
+            // The zeros, and the copy of them that the elements are set in.
+            element::room_beside(&[side, side], t.dtype(), &[t.dtype()])?;
             element::room_for_rows(len, ORDER)?;
             let places: Vec<i64> = (0..len).map(|i| ((i + down) * side + i + right) as i64).collect();
             let flat = Tensor::zeros(side * side, t.dtype(), t.device())?;

@@ -73,6 +73,9 @@ fn centred(t: &Tensor) -> Result<(Tensor, usize)> {
     Ok((arithmetic::sub(&wide.into(), &means.into())?, rows))
 }
 
+/// Bytes of a bin: an edge and a count, and both again as values of a script.
+const BIN: u128 = 2 * 8 + 2 * 16;
+
 /// A histogram with evenly spaced bins over `range`, or over all finite elements. The last bin includes its upper edge;
 /// NaN, infinities and elements outside the range are not counted.
 pub fn histogram(t: &Tensor, bins: usize, range: Option<(f64, f64)>) -> Result<Histogram> {
@@ -80,7 +83,7 @@ pub fn histogram(t: &Tensor, bins: usize, range: Option<(f64, f64)>) -> Result<H
         bail!(Argument, "expected at least one bin, found 0");
     }
     element::detached("histogram", t)?;
-    memory::check(bins as u128 * 16, || format!("a histogram of {bins} bins"))?;
+    memory::check(bins as u128 * BIN, || format!("a histogram of {bins} bins"))?;
     let (low, high) = match range {
         Some((low, high)) if low.is_finite() && high.is_finite() && low < high => (low, high),
         Some((low, high)) => bail!(Argument, "expected a finite range with low < high, found {low} and {high}"),
@@ -95,8 +98,7 @@ pub fn histogram(t: &Tensor, bins: usize, range: Option<(f64, f64)>) -> Result<H
         }
         Ok(())
     }))?;
-    let mut edges: Vec<f64> = (0..bins).map(|i| low + i as f64 * width).collect();
-    edges.push(high);
+    let edges = (0..=bins).map(|i| if i < bins { low + i as f64 * width } else { high }).collect();
     Ok(Histogram { edges, counts })
 }
 

@@ -9,6 +9,7 @@ use reqwest::header::{CONTENT_RANGE, RANGE};
 use reqwest::{Response, StatusCode, Url};
 use sha2::{Digest, Sha256};
 
+use super::room::Room;
 use super::{GLANCE, Server, accepted, failed, hex, patiently};
 use crate::base::files::{self, plain};
 use crate::base::task::Bar;
@@ -38,12 +39,13 @@ impl Server {
             return Ok(());
         }
         let mut growing = Growing::open(task, wanted)?;
+        growing.room.check(wanted.size.map_or(0, |size| size - growing.length.min(size)), wanted.name)?;
         let bar = task.begin(&format!("downloading {}", wanted.name), wanted.size);
         if wanted.size.is_none_or(|size| growing.length < size) {
             let mut response = self.rest(task, &url, &mut growing).await?;
             bar.had(growing.length);
             while let Some(chunk) = chunk(task, wanted, &mut response, &growing).await? {
-                growing.add(chunk.as_ref())?;
+                growing.add(chunk.as_ref(), wanted.name)?;
                 bar.advance(chunk.as_ref().len() as u64);
             }
         }
@@ -125,6 +127,7 @@ struct Growing {
     place: PathBuf,
     length: u64,
     hash: Sha256,
+    room: Room,
 }
 
 impl Growing {
@@ -146,7 +149,8 @@ impl Growing {
             Some(_) => hashed(task, &mut file, &place)?,
             None => (0, Sha256::new()),
         };
-        let mut growing = Self { file, place, length, hash };
+        let room = Room::of(&place);
+        let mut growing = Self { file, place, length, hash, room };
         if growing.length == 0 || wanted.size.is_some_and(|size| growing.length > size) {
             growing.clear()?;
         }
@@ -161,7 +165,9 @@ impl Growing {
         Ok(())
     }
 
-    fn add(&mut self, bytes: &[u8]) -> Result<()> {
+    fn add(&mut self, bytes: &[u8], name: &str) -> Result<()> {
+        // A server need not say how much it sends, and another program may fill the disk meanwhile.
+        self.room.check(bytes.len() as u64, name)?;
         self.file.write_all(bytes).map_err(|e| {
             Error::io("write", &self.place, &e)
                 .hint("the partial download is kept; free some space there and run it again")
@@ -233,4 +239,23 @@ fn hashed(task: &Task, file: &mut File, place: &Path) -> Result<(u64, Sha256)> {
 fn make_folder_of(place: &Path) -> Result<()> {
     let folder = place.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(folder).map_err(|e| Error::io("write into", folder, &e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::room::tests::nearly_full;
+    use super::*;
+
+    #[test]
+    fn what_is_received_does_not_fill_the_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let (place, lock) = (folder.path().join("x"), folder.path().join("x.lock"));
+        let wanted =
+            Download { address: "http://127.0.0.1/x", name: "x", place: &place, lock: &lock, size: None, sha256: None };
+        let mut growing = Growing::open(&Task::default(), &wanted).unwrap();
+        growing.room = nearly_full(&place);
+        growing.add(&[7; 1000], "x").unwrap();
+        assert!(growing.add(&[7; 1001], "x").unwrap_err().message.starts_with("the disk would be full"));
+        assert_eq!(growing.length, 1000);
+    }
 }

@@ -64,6 +64,33 @@ fn refusals_leave_no_file() {
     }
 }
 
+/// A file that is larger than the disk is refused before it is received, and one of unstated size when the disk is nearly
+/// full.
+#[test]
+fn a_server_cannot_fill_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = files(folder.path(), &["127.0.0.1"]);
+    let stated = "HTTP/1.1 200 OK\r\nContent-Length: 1000000000000000000\r\n\r\nabc".to_string();
+    let address = server(vec![stated]) + "/x.txt";
+    let error = fetch(&files, &Task::default(), &address, None, None).unwrap_err();
+    assert!(error.message.contains("the disk would be full"), "{}", error.message);
+    assert!(!folder.path().join("out/x.txt").exists());
+
+    let unstated = format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{}", "x".repeat(1 << 20));
+    let url = Url::parse(&(server(vec![unstated]) + "/x.txt")).unwrap();
+    let room = room::tests::nearly_full(&folder.path().join("x"));
+    let (task, mut received) = (Task::default(), Vec::new());
+    let client = client(files.access(), judged(files.access()), SILENCE).unwrap();
+    let copied = wait_for(async {
+        let mut response = client.get(url.clone()).send().await.map_err(|e| failed(&url, e))?;
+        assert_eq!(response.content_length(), None);
+        let bar = task.begin("x", None);
+        copy(&task, &url, &mut response, &mut Sha256::new(), (&mut received, &room), bar.as_ref()).await
+    });
+    assert!(copied.unwrap_err().message.contains("the disk would be full"));
+    assert!(received.len() < 1 << 20);
+}
+
 #[test]
 fn messages_keep_passwords_to_themselves() {
     let shown = |address: &str| named(&Url::parse(address).unwrap());

@@ -28,7 +28,7 @@ use super::edges::eap_file::told;
 use super::edges::{Wiring, sites};
 use super::graph::{Edge, Graph, Node, Part, Port};
 use crate::base::random::stream;
-use crate::base::{Result, Task, names};
+use crate::base::{Result, Task, memory, names};
 use crate::data::pairs::Pair;
 use crate::err;
 use crate::model::Model;
@@ -112,6 +112,8 @@ impl Compiled {
     /// Pairs of prompts of one length with different answers, no two of them the same; each answer is as frequent as the
     /// others. The first ones do not depend on `n`.
     pub fn pairs(&self, n: usize, options: &CompiledPairOptions, task: &Task) -> Result<Vec<Pair>> {
+        // Of each: two prompts in the pair and twice more among those seen, and the map that a script gets.
+        memory::check(n as u128 * 1024, || format!("a list of {n} pairs"))?;
         let mut drawn = Drawing::new(self.algorithm, stream(options.seed as u64, "compiled", 0));
         let (mut seen, mut found, mut refused) = (BTreeSet::new(), Vec::new(), 0);
         while found.len() < n {

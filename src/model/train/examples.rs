@@ -48,12 +48,17 @@ impl Examples {
         })
     }
 
+    /// The number of tokens in the first row; there must be some.
+    pub fn width(&self) -> Result<usize> {
+        match self.ids.first().map_or(0, Vec::len) {
+            0 => Err(err!(Shape, "expected rows of at least one token to train on, found none")),
+            width => Ok(width),
+        }
+    }
+
     /// Refuses examples that are inconsistent, or do not fit the model.
     pub fn checked(self, vocab: usize, outputs: usize) -> Result<Self> {
-        let width = self.ids.first().map_or(0, Vec::len);
-        if width == 0 {
-            return Err(err!(Shape, "expected rows of at least one token to train on, found none"));
-        }
+        let width = self.width()?;
         let lengths = |rows: &[Vec<u32>]| rows.len() == self.ids.len() && rows.iter().all(|row| row.len() == width);
         let counted = self
             .counts

@@ -206,9 +206,14 @@ fn padded(array: &mut Array, length: i64, value: Dynamic) -> Fallible<()> {
 }
 
 fn lengthened(text: &mut ImmutableString, length: i64, padding: &str) -> Fallible<()> {
-    let length = room(length, padding.len().max(1), "a string")?;
+    // Twice: the language copies a text into a string of its own.
+    let length = room(length, 2 * padding.len().max(1), "a string")?;
     let missing = length.saturating_sub(text.chars().count());
-    *text = text.chars().chain(padding.chars().cycle().take(missing)).collect::<String>().into();
+    // Made at its full length: a string that grows is copied into twice its length on the way.
+    let mut longer = String::with_capacity(text.len() + padding.len() * missing);
+    longer.push_str(text);
+    longer.extend(padding.chars().cycle().take(missing));
+    *text = longer.into();
     Ok(())
 }
 

@@ -330,6 +330,9 @@ fn as_list<const N: usize>(
     range: &impl Numbers,
     mut arguments: [Dynamic; N],
 ) -> Fallible<Dynamic> {
+    // The numbers, and what becomes of each.
+    let each = 2 * size_of::<Dynamic>() as u128;
+    memory::check(length(range) as u128 * each, || "a list of a range's numbers".into())?;
     let mut list = Dynamic::from(numbers(ctx, range)?);
     let mut all: Vec<&mut Dynamic> = std::iter::once(&mut list).chain(&mut arguments).collect();
     ctx.call_native_fn_raw(name, true, &mut all)

@@ -1,7 +1,7 @@
 //! numpy's npz format: a zip archive of npy files.
 
 use std::collections::BTreeMap;
-use std::io::{Cursor, Read, Write};
+use std::io::{self, Cursor, Read, Write};
 
 use candle_core::Tensor;
 use zip::write::SimpleFileOptions;
@@ -70,7 +70,7 @@ fn broken(error: zip::result::ZipError) -> Error {
 /// Writes an npz file with stored (not compressed) arrays.
 pub fn write(tensors: &BTreeMap<String, Tensor>, w: &mut dyn Write) -> Result<()> {
     let failed = |e: zip::result::ZipError| err!(File, "cannot write: {e}");
-    let mut archive = ZipWriter::new_stream(w);
+    let mut archive = ZipWriter::new_stream(UntilFailure { w, failed: false });
     for (name, tensor) in tensors {
         let size = tensor.elem_count() as u64 * tensor.dtype().size_in_bytes() as u64;
         let options = SimpleFileOptions::default()
@@ -85,4 +85,31 @@ pub fn write(tensors: &BTreeMap<String, Tensor>, w: &mut dyn Write) -> Result<()
     }
     archive.finish().map_err(failed)?;
     Ok(())
+}
+
+/// Writes until the first failure, and takes whatever comes after it: an archive that is dropped is still written to its
+/// end, and the crate prints a line of its own to the terminal if that fails, too.
+struct UntilFailure<'a> {
+    w: &'a mut dyn Write,
+    failed: bool,
+}
+
+impl Write for UntilFailure<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.failed {
+            return Ok(bytes.len());
+        }
+        let written = self.w.write(bytes);
+        self.failed = written.as_ref().is_err_and(|e| e.kind() != io::ErrorKind::Interrupted);
+        written
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.failed {
+            return Ok(());
+        }
+        let flushed = self.w.flush();
+        self.failed = flushed.is_err();
+        flushed
+    }
 }

@@ -232,6 +232,40 @@ fn compressed_archives_and_archives_that_lie() {
     assert!(npz::parse(b"PK\x03\x04").is_err() && npz::parse(b"").is_err());
 }
 
+/// A disk that is full after `left` bytes, and counts what is asked of it after it has said so.
+struct Full {
+    left: usize,
+    asked_again: usize,
+    has_failed: bool,
+}
+
+impl Write for Full {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if self.left >= bytes.len() {
+            self.left -= bytes.len();
+            return Ok(bytes.len());
+        }
+        self.asked_again += usize::from(self.has_failed);
+        self.has_failed = true;
+        Err(std::io::ErrorKind::StorageFull.into())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// An archive that is dropped is finished by its crate, which prints to the terminal if that fails.
+#[test]
+fn an_npz_that_failed_is_not_written_on() {
+    let length = to_bytes(|w| npz::write(&numpy_sample(), w)).len();
+    for left in 0..length {
+        let mut full = Full { left, asked_again: 0, has_failed: false };
+        assert!(npz::write(&numpy_sample(), &mut full).unwrap_err().message.starts_with("cannot write"));
+        assert_eq!((full.has_failed, full.asked_again), (true, 0), "{left}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 

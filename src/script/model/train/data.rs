@@ -91,7 +91,9 @@ impl<'a> DataReader<'a> {
             }
             return Ok((Box::new(made), count));
         }
-        let tables = Tables::new(examples(name, value)?, self.seed);
+        let examples = examples(name, value)?;
+        examples.width().map_err(|error| error.about(name))?;
+        let tables = Tables::new(examples, self.seed);
         let rows = self.options.rows(Some(tables.rows()));
         Ok((Box::new(tables), rows))
     }
