@@ -9,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 use super::beginning;
 use super::encode::{Encoded, Encoder};
 use crate::base::random::stream;
-use crate::base::{Result, Task};
+use crate::base::{Result, Task, memory};
 use crate::data::Text;
 use crate::err;
 use crate::model::labels::Labels;
@@ -80,6 +80,10 @@ fn inner(
     Ok(if options.shuffle { Box::new(Shuffled { rows: some, held: Vec::new(), draws }) } else { some })
 }
 
+/// Bytes for each token of a row when its lists grow: id, span, documents and some labels, and these again at twice the
+/// length.
+const GROWING: u128 = 3 * 64;
+
 /// The row that is being filled.
 struct Open {
     context: usize,
@@ -120,6 +124,10 @@ impl Open {
         let row = &mut self.row;
         let start = row.ids.len();
         let taken = from..text.ids.len().min(from + self.context.saturating_sub(start));
+        let length = start + taken.len();
+        if length > row.ids.capacity() {
+            memory::check(length as u128 * GROWING, || format!("a row of {length} tokens or more"))?;
+        }
         row.ids.extend(text.ids.get(taken.clone()).unwrap_or_default());
         row.spans.extend(text.spans.get(taken.clone()).unwrap_or_default().iter().cloned());
         match row.stretches.last_mut() {

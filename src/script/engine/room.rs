@@ -132,10 +132,12 @@ pub fn variable<'a>(name: &str, index: usize, context: &'a EvalContext) -> Optio
     }
 }
 
-/// About what a copy of a value takes. Texts and handles are shared by their copies.
+/// About what a copy of a value takes. Texts are shared by their copies.
 pub fn weight(value: &Dynamic) -> u64 {
     const VALUE: u64 = size_of::<Dynamic>() as u64;
     const NODE: u64 = 512;
+    // Most handles are shared by their copies; results with a table of their own are not, and say so to nobody.
+    const HANDLE: u64 = 4096;
     if value.is_int() || value.is_float() || value.is_string() || value.is_bool() {
         return 0;
     }
@@ -155,7 +157,7 @@ pub fn weight(value: &Dynamic) -> u64 {
         let kept = function.curry().iter().filter(|value| !value.is_shared());
         return 4 * VALUE + kept.map(|value| VALUE + weight(value)).sum::<u64>();
     }
-    0
+    if value.is_unit() || value.is_char() { 0 } else { HANDLE }
 }
 
 /// A clock that costs next to nothing, since it is looked at on every operation.
