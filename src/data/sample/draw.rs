@@ -10,7 +10,7 @@ use crate::base::random::stream;
 use crate::base::{Result, Task, memory};
 use crate::model::batch::Batch;
 use crate::model::config::Config;
-use crate::model::decoder::{Decoder, Logits, Pass, Past};
+use crate::model::decoder::{Decoder, Logits, Pass, Past, capacity};
 use crate::model::hooks::Chain;
 use crate::tensor::DType;
 use crate::{bail, err};
@@ -62,7 +62,7 @@ impl<'a> Sampler<'a> {
     /// The next group of rows.
     pub fn group(&mut self, task: &Task) -> Result<Vec<Vec<u32>>> {
         let config = self.decoder.config();
-        let memory = self.rows as u128 * bytes_per_row(config) as u128;
+        let memory = self.rows as u128 * bytes_per_column(config) as u128 * capacity(config.context) as u128;
         memory::check(memory, || format!("drawing {} rows of {} tokens at once", self.rows, config.context))?;
         let numbers = self.next..self.next + self.rows as u64;
         let mut draws: Vec<ChaCha8Rng> = numbers.map(|row| stream(self.settings.seed, "sample", row)).collect();
@@ -125,13 +125,14 @@ pub fn sample(decoder: &Decoder, start: u32, tokens: usize, settings: Settings, 
 
 /// A power of two of rows whose keys and values fit.
 fn rows_at_once(config: &Config) -> usize {
-    let fit = (ROOM / bytes_per_row(config).max(1)).clamp(1, MOST_ROWS);
+    let bytes = bytes_per_column(config).saturating_mul(config.context);
+    let fit = (ROOM / bytes.max(1)).clamp(1, MOST_ROWS);
     if fit.is_power_of_two() { fit } else { fit.next_power_of_two() / 2 }
 }
 
-fn bytes_per_row(config: &Config) -> usize {
+fn bytes_per_column(config: &Config) -> usize {
     let width = config.kv_heads.saturating_mul(config.d_head).saturating_mul(2 * size_of::<f32>());
-    width.saturating_mul(config.layers).saturating_mul(config.context)
+    width.saturating_mul(config.layers)
 }
 
 /// Samples one of the most likely tokens by its probability among them.

@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 
-use crate::base::Result;
+use crate::base::{Result, memory};
 use crate::tensor::Tensor;
 use kernels::Gap;
+use kernels::memory::SMALL;
 
 /// Keys and values of every layer, `[batch, columns, kv_heads, d_head]`, with room to grow.
 #[derive(Debug, Default)]
@@ -13,6 +14,8 @@ pub struct Past {
     columns: usize,
     step: usize,
     gap: Option<Gap>,
+    /// Bytes made since free memory was checked: a layer takes little, but there may be thousands.
+    unchecked: u128,
 }
 
 impl Past {
@@ -65,7 +68,7 @@ impl Past {
         let nothing = (0..blocks.start.min(self.layers.len())).map(|_| Ok(None));
         let wanted = self.layers.iter().take(blocks.end).skip(blocks.start).map(of_layer);
         let layers = nothing.chain(wanted).collect::<Result<_>>()?;
-        Ok(Some(Self { layers, columns, step: self.step, gap: None }))
+        Ok(Some(Self { layers, columns, step: self.step, gap: None, unchecked: 0 }))
     }
 
     /// A forward pass over `width` columns is done.
@@ -82,8 +85,8 @@ impl Past {
         }
         let end = self.columns + k.dim(1)?;
         let (keys, values) = match self.layers[layer].take() {
-            Some((keys, values)) => (grown(keys, self.columns, end)?, grown(values, self.columns, end)?),
-            None => (room(k, end)?, room(v, end)?),
+            Some((keys, values)) => (self.grown(keys, end)?, self.grown(values, end)?),
+            None => (self.room(k, end)?, self.room(v, end)?),
         };
         keys.slice_set(&k.contiguous()?, 1, self.columns)?;
         values.slice_set(&v.contiguous()?, 1, self.columns)?;
@@ -91,19 +94,30 @@ impl Past {
         self.layers[layer] = Some((keys, values));
         Ok(all)
     }
-}
 
-/// Capacity for at least `end` columns and as many again, so that a long text is copied a few times only.
-fn room(like: &Tensor, end: usize) -> Result<Tensor> {
-    let (rows, _, heads, size) = like.dims4()?;
-    Ok(Tensor::zeros((rows, end.next_power_of_two().max(64), heads, size), like.dtype(), like.device())?)
-}
-
-fn grown(kept: Tensor, used: usize, end: usize) -> Result<Tensor> {
-    if end <= kept.dim(1)? {
-        return Ok(kept);
+    /// Capacity for at least `end` columns.
+    fn room(&mut self, like: &Tensor, end: usize) -> Result<Tensor> {
+        let (rows, _, heads, size) = like.dims4()?;
+        let shape = (rows, capacity(end), heads, size);
+        self.unchecked += (rows * capacity(end) * heads * size * like.dtype().size_in_bytes()) as u128;
+        if self.unchecked >= SMALL {
+            memory::check_on(like.device(), self.unchecked, || "the key-value cache".into())?;
+            self.unchecked = 0;
+        }
+        Ok(Tensor::zeros(shape, like.dtype(), like.device())?)
     }
-    let larger = room(&kept, end)?;
-    larger.slice_set(&kept.narrow(1, 0, used)?.contiguous()?, 1, 0)?;
-    Ok(larger)
+
+    fn grown(&mut self, kept: Tensor, end: usize) -> Result<Tensor> {
+        if end <= kept.dim(1)? {
+            return Ok(kept);
+        }
+        let larger = self.room(&kept, end)?;
+        larger.slice_set(&kept.narrow(1, 0, self.columns)?.contiguous()?, 1, 0)?;
+        Ok(larger)
+    }
+}
+
+/// The columns that a cache of `columns` has room for: as many again, so that a long text is copied a few times only.
+pub fn capacity(columns: usize) -> usize {
+    columns.next_power_of_two().max(64)
 }

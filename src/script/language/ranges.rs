@@ -231,8 +231,8 @@ macro_rules! of_ranges {
             /// ```
             #[rhai_fn(global, pure, return_raw)]
             pub fn for_each(ctx: NativeCallContext, range: &mut $range, f: FnPtr) -> Fallible<()> {
-                // A list's own gives the element as `this` alone.
-                let _values = super::as_list(&ctx, "map", range, [f.into()])?;
+                // A list's own gives the element as `this` alone, and `map` keeps all results until the last.
+                let _true = super::as_list(&ctx, "filter", range, [f.into()])?;
                 Ok(())
             }
         }
