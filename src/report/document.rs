@@ -6,7 +6,7 @@ use std::rc::Rc;
 use serde_json::Value;
 
 use super::html::page;
-use super::items::{Item, tagged};
+use super::items::{Item, made, tagged};
 use super::json::pretty;
 use super::picture;
 use super::terminal::Screen;
@@ -47,15 +47,15 @@ impl Report {
     pub fn html(&self, task: &Task) -> Result<String> {
         let part = |item: &Rc<dyn Item>| {
             task.check()?;
-            item.html()
+            made(item.as_ref(), task, |item| item.html())
         };
         let content: Result<String> = self.items.iter().map(part).collect();
         Ok(page::page(&self.name, &content?))
     }
 
     /// All data of all items.
-    pub fn data(&self) -> Result<Value> {
-        let items: Result<Vec<Value>> = self.items.iter().map(|item| tagged(item.as_ref())).collect();
+    pub fn data(&self, task: &Task) -> Result<Value> {
+        let items: Result<Vec<Value>> = self.items.iter().map(|item| made(item.as_ref(), task, tagged)).collect();
         Ok(serde_json::json!({ "name": self.name, "items": items? }))
     }
 
@@ -73,13 +73,17 @@ impl Report {
     /// more as a small `NAME/picture.png`, for galleries; gives back where the page is. Everything is drawn before anything is written.
     pub fn save(&self, files: &Files, task: &Task) -> Result<PathBuf> {
         let folder = Path::new(&self.name);
-        let mut ready = vec![("data.json".to_string(), pretty(&self.data()?)?)];
-        for (i, picture) in self.items.iter().filter_map(|item| item.picture()).enumerate() {
+        let mut ready = vec![("data.json".to_string(), pretty(&self.data(task)?)?)];
+        let pictured: Vec<&Rc<dyn Item>> = self.items.iter().filter(|item| item.picture().is_some()).collect();
+        for (i, item) in pictured.iter().enumerate() {
             task.check()?;
-            ready.push((format!("figure-{}.svg", i + 1), picture::svg(picture.as_ref())?));
+            let svg = made(item.as_ref(), task, |item| item.picture().map(|it| picture::svg(it.as_ref())).transpose())?;
+            ready.extend(svg.map(|svg| (format!("figure-{}.svg", i + 1), svg)));
         }
-        let first = self.items.iter().find_map(|item| item.picture());
-        let small = first.map(|picture| picture::small_png(picture.as_ref())).transpose()?;
+        let small = pictured.first().map(|item| {
+            made(item.as_ref(), task, |item| item.picture().map(|it| picture::small_png(it.as_ref())).transpose())
+        });
+        let small = small.transpose()?.flatten();
         let page = self.html(task)?;
         if let Some(small) = small {
             files.save_whole(&folder.join(SMALL), small)?;

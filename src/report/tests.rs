@@ -101,7 +101,7 @@ fn content() -> impl Strategy<Value = Content> {
         }),
         (numbers(), 0_usize..50, any::<bool>()).prop_map(|(values, count, log)| {
             let made = binned(vec![(String::new(), values)], &BinOptions { bins: Some(count), log, range: None });
-            made.map_or(Content::Line { series: vec![] }, |chart| chart.content)
+            made.map_or(Content::Line { series: vec![] }, |chart| (*chart.content).clone())
         }),
         (numbers(), 1_usize..8, words(), any::<bool>(), prop::option::of(any::<f64>())).prop_map(
             |(mut values, columns, label, ranged, centre)| {

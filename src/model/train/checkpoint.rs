@@ -65,8 +65,6 @@ pub fn restore(state: &mut State, identity: &Identity, file: &CheckpointReader) 
         return Err(with_way_out(error, "the same data"));
     }
     let (step, tokens): (u64, u64) = (parsed(metadata, "step")?, parsed(metadata, "tokens_per_step")?);
-    identity.recipe.continues(&parsed(metadata, "recipe")?, step)?;
-    state.parameters.iter().try_for_each(|parameter| parameter.restore(file, ""))?;
     let numbers = |name: &str| -> Result<Vec<f64>> {
         Ok(file.tensor(&format!("history.{name}"))?.to_dtype(DType::F64)?.to_vec1()?)
     };
@@ -74,6 +72,9 @@ pub fn restore(state: &mut State, identity: &Identity, file: &CheckpointReader) 
     if [&losses, &norms, &rates].iter().any(|numbers| numbers.len() as u64 != step) {
         return Err(err!(Format, "expected the losses of {step} steps, found {}", losses.len()));
     }
+    // Only now, since it looks at every step that the file claims.
+    identity.recipe.continues(&parsed(metadata, "recipe")?, step)?;
+    state.parameters.iter().try_for_each(|parameter| parameter.restore(file, ""))?;
     let steps = losses.into_iter().zip(norms).zip(rates).map(|((loss, norm), rate)| ModelStep { loss, norm, rate });
     let evaluated = numbers("judged_at")?.into_iter().map(|step| step as u64);
     state.history = ModelHistory {

@@ -181,6 +181,24 @@ fn another_training_in_the_folder_is_refused_and_begun_again_when_asked() {
 }
 
 #[test]
+fn a_checkpoint_that_claims_endless_steps_is_refused_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = files(folder.path());
+    train(recipe(4), Some(keep(&files, 100)), &Task::default()).unwrap();
+    let place = folder.path().join("run").join(checkpoint::FORMAT.file);
+    let bytes = std::fs::read(&place).unwrap();
+    let (length, rest) = bytes.split_at(8);
+    let (header, data) = rest.split_at(u64::from_le_bytes(length.try_into().unwrap()) as usize);
+    let header = std::str::from_utf8(header).unwrap();
+    let mut damaged = header.replace("\"step\":\"4\"", "\"step\":\"4000000000000000\"");
+    assert_ne!(damaged, header);
+    damaged.push_str(&" ".repeat(damaged.len().next_multiple_of(8) - damaged.len()));
+    std::fs::write(&place, [&(damaged.len() as u64).to_le_bytes(), damaged.as_bytes(), data].concat()).unwrap();
+    let error = train(recipe(4), Some(keep(&files, 100)), &Task::default()).err().unwrap();
+    assert!(error.message.ends_with("expected the losses of 4000000000000000 steps, found 4"), "{error}");
+}
+
+#[test]
 fn what_a_training_takes_is_estimated_before_it_begins() {
     let task = Task::default();
     let data = Box::new(counting(9));

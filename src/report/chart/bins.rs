@@ -81,8 +81,8 @@ mod tests {
     use super::*;
 
     fn of(values: Vec<f64>, bins: BinOptions) -> (Vec<f64>, Counts) {
-        match binned(vec![(String::new(), values)], &bins).unwrap().content {
-            Content::Histogram { edges, mut series } => (edges, series.remove(0)),
+        match binned(vec![(String::new(), values)], &bins).unwrap().content.as_ref() {
+            Content::Histogram { edges, series } => (edges.clone(), series[0].clone()),
             other => panic!("not a histogram: {other:?}"),
         }
     }

@@ -16,7 +16,7 @@ impl Chart {
         self.x.check("x")?;
         self.y.check("y")?;
         self.check_marks()?;
-        match &self.content {
+        match &*self.content {
             Content::Line { series } | Content::Scatter { series } => {
                 some(series.len(), "series").and_then(|()| few(series.len(), MOST_SERIES, "series"))?;
                 series.iter().try_for_each(|s| s.check(self.kind()))
@@ -49,7 +49,7 @@ impl Chart {
 
     fn check_marks(&self) -> Result<()> {
         few(self.marks.len(), MOST_MARKS, "annotation")?;
-        if matches!(self.content, Content::Heat { .. }) && !self.marks.is_empty() {
+        if matches!(*self.content, Content::Heat { .. }) && !self.marks.is_empty() {
             return Err(err!(Argument, "expected no annotations on a heat map, found {}", self.marks.len())
                 .hint("annotations have x and y values, which cells have not"));
         }

@@ -1,7 +1,7 @@
 //! Data of charts as they are given: lists, tensors, and maps of either.
 
 use crate::base::options::{Foreign, Plain, Setting};
-use crate::base::{Error, Grid, Result, memory};
+use crate::base::{Error, Grid, Result, Task, memory};
 use crate::err;
 use crate::tensor::{DType, Device, Tensor, dtype};
 
@@ -10,6 +10,7 @@ use crate::tensor::{DType, Device, Tensor, dtype};
 pub struct Data<'a> {
     pub name: &'a str,
     pub value: &'a Plain,
+    pub task: &'a Task,
 }
 
 /// Values under a name, which is empty where there is none.
@@ -17,6 +18,9 @@ pub type Named = (String, Vec<f64>);
 
 /// Rows, columns, and the values row after row.
 pub type Matrix = (usize, usize, Vec<f64>);
+
+/// Values of a list between two checks for an interruption.
+const PIECE: usize = 1 << 16;
 
 /// What is no plain value but a tensor or a grid.
 pub(super) fn inside<T: 'static>(value: &Plain) -> Option<&T> {
@@ -41,7 +45,7 @@ impl Data<'_> {
     /// list, as cells of a column may be, is NaN.
     pub fn numbers(&self) -> Result<Vec<f64>> {
         if let Some(tensor) = inside::<Tensor>(self.value) {
-            return values(tensor);
+            return values(tensor, self.task);
         }
         let Plain::List(list) = self.value else {
             return self.number().map(|one| vec![one]).map_err(|_| self.refuse("a number or an array of numbers"));
@@ -53,7 +57,13 @@ impl Data<'_> {
                     .about(self.name)
             }),
         };
-        list.iter().enumerate().map(number).collect()
+        let checked = |(at, one): (usize, &Plain)| {
+            if at.is_multiple_of(PIECE) {
+                self.task.check()?;
+            }
+            number((at, one))
+        };
+        list.iter().enumerate().map(checked).collect()
     }
 
     /// One series or several: a list or a one-dimensional tensor is one, a list of lists, the rows of a matrix, or a
@@ -79,7 +89,7 @@ impl Data<'_> {
     pub fn matrix(&self) -> Result<Matrix> {
         if let Some(tensor) = inside::<Tensor>(self.value) {
             return match *tensor.dims() {
-                [rows, columns] => Ok((rows, columns, values(tensor)?)),
+                [rows, columns] => Ok((rows, columns, values(tensor, self.task)?)),
                 ref other => {
                     Err(err!(Shape, "expected a tensor of two dimensions for `{}`, found shape {other:?}", self.name)
                         .hint("choose a slice of it, or reshape it")
@@ -130,7 +140,8 @@ impl Data<'_> {
     pub fn places(&self) -> Result<Vec<(String, f64)>> {
         match self.value {
             Plain::Map(map) => {
-                let place = |(name, at): &(String, Plain)| Ok((name.clone(), Data { name, value: at }.number()?));
+                let place =
+                    |(name, at): &(String, Plain)| Ok((name.clone(), Data { name, value: at, ..*self }.number()?));
                 map.iter().map(place).collect()
             }
             _ => Ok(self.numbers()?.into_iter().map(|at| (String::new(), at)).collect()),
@@ -182,9 +193,12 @@ fn numbered(lists: Vec<Vec<f64>>) -> Vec<Named> {
 }
 
 /// The values of a tensor, row after row.
-pub(super) fn values(tensor: &Tensor) -> Result<Vec<f64>> {
+pub(super) fn values(tensor: &Tensor, task: &Task) -> Result<Vec<f64>> {
     memory::check(tensor.elem_count() as u128 * 8, || "a tensor's values".into())?;
-    Ok(dtype::convert(&tensor.to_device(&Device::Cpu)?, DType::F64)?.flatten_all()?.to_vec1()?)
+    let (count, tensor) = (tensor.elem_count() as f64, tensor.clone());
+    task.heavy(count, move || {
+        Ok(dtype::convert(&tensor.to_device(&Device::Cpu)?, DType::F64)?.flatten_all()?.to_vec1()?)
+    })
 }
 
 #[cfg(test)]
@@ -194,7 +208,7 @@ mod tests {
     use super::*;
 
     fn series(value: Plain) -> Result<Vec<Named>> {
-        Data { name: "data", value: &value }.series()
+        Data { name: "data", value: &value, task: &Task::default() }.series()
     }
 
     fn list(values: &[f64]) -> Plain {
@@ -230,7 +244,7 @@ mod tests {
     #[test]
     fn rows_of_different_lengths_are_no_matrix() {
         let ragged = Plain::List(vec![list(&[1.0, 2.0]), list(&[3.0])]);
-        let error = Data { name: "data", value: &ragged }.matrix().unwrap_err();
+        let error = Data { name: "data", value: &ragged, task: &Task::default() }.matrix().unwrap_err();
         assert_eq!(error.message, "expected rows of one length, found 2 values in row 0 and 1 in row 1");
     }
 }

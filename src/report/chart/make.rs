@@ -1,5 +1,7 @@
 //! Charts of data as they are given, with all of their options.
 
+use std::sync::Arc;
+
 use super::data::{Data, Named};
 use super::options::{
     BarOptions, GridOptions, HeatOptions, HistogramOptions, IntervalOptions, LabelOptions, Labels, LineOptions,
@@ -7,14 +9,14 @@ use super::options::{
 };
 use super::{Bars, Chart, Colours, Content, Series, Spread, binned, colours, grouped};
 use crate::base::options::Plain;
-use crate::base::{Grid, Result};
+use crate::base::{Grid, Result, Task};
 use crate::err;
 
 /// A line chart of one series or several.
-pub fn line(data: &Plain, options: LineOptions) -> Result<Chart> {
-    let data = Data { name: "data", value: data };
+pub fn line(data: &Plain, options: LineOptions, task: &Task) -> Result<Chart> {
+    let data = Data { name: "data", value: data, task };
     let named = renamed(data.series()?, options.names, &data)?;
-    let x = options.x_values.map(|given| given.named("x_values").numbers()).transpose()?;
+    let x = options.x_values.map(|given| given.named("x_values", task).numbers()).transpose()?;
     if options.labels.is_some() && named.len() != 1 {
         return Err(err!(Argument, "expected one series with `labels`, found {}", named.len()).about("labels"));
     }
@@ -32,13 +34,13 @@ pub fn line(data: &Plain, options: LineOptions) -> Result<Chart> {
         .with_x_axis(&options.x_axis)
         .with_y_axis(&options.y_axis)
         .sized(&options.size)
-        .marked_by(&options.marks)?
-        .checked("data")
+        .marked_by(&options.marks, task)?
+        .checked("data", task)
 }
 
 /// A bar chart: one bar for each value, or several side by side.
-pub fn bar(data: &Plain, options: BarOptions) -> Result<Chart> {
-    let data = Data { name: "data", value: data };
+pub fn bar(data: &Plain, options: BarOptions, task: &Task) -> Result<Chart> {
+    let data = Data { name: "data", value: data, task };
     let (names, named) = match data.pairs() {
         Some((names, values)) => (Some(names), vec![(String::new(), values)]),
         None => (None, data.series()?),
@@ -56,30 +58,32 @@ pub fn bar(data: &Plain, options: BarOptions) -> Result<Chart> {
         .labelled(options.label)
         .with_y_axis(&options.y_axis)
         .sized(&options.size)
-        .marked_by(&options.marks)?
-        .checked("data")
+        .marked_by(&options.marks, task)?
+        .checked("data", task)
 }
 
 /// A histogram of one list of values, or of several over the same edges.
-pub fn histogram(values: &Plain, options: HistogramOptions) -> Result<Chart> {
-    let data = Data { name: "values", value: values };
+pub fn histogram(values: &Plain, options: HistogramOptions, task: &Task) -> Result<Chart> {
+    let data = Data { name: "values", value: values, task };
     let named = match values {
         Plain::Map(_) => data.series()?,
         _ => vec![(String::new(), data.numbers()?)],
     };
-    let chart = binned(named, &options.division).map_err(|e| e.about("values"))?;
+    let (count, division) = (named.iter().map(|(_, values)| values.len()).sum::<usize>(), options.division);
+    // They are sorted, for the width of the bins.
+    let chart = task.heavy(16.0 * count as f64, move || binned(named, &division)).map_err(|e| e.about("values"))?;
     chart
         .labelled(LabelOptions { title: options.title, x: options.x, y: Some(options.y) })
         .with_y_axis(&options.y_axis)
         .sized(&options.size)
-        .marked_by(&options.marks)?
-        .checked("values")
+        .marked_by(&options.marks, task)?
+        .checked("values", task)
 }
 
 /// A scatter plot of points.
-pub fn scatter(xs: &Plain, ys: &Plain, options: ScatterOptions) -> Result<Chart> {
-    let x = Data { name: "xs", value: xs }.numbers()?;
-    let y = Data { name: "ys", value: ys }.numbers()?;
+pub fn scatter(xs: &Plain, ys: &Plain, options: ScatterOptions, task: &Task) -> Result<Chart> {
+    let x = Data { name: "xs", value: xs, task }.numbers()?;
+    let y = Data { name: "ys", value: ys, task }.numbers()?;
     if x.len() != y.len() {
         return Err(err!(Shape, "expected as many ys as xs, found {} for {}", y.len(), x.len()).about("ys"));
     }
@@ -94,22 +98,22 @@ pub fn scatter(xs: &Plain, ys: &Plain, options: ScatterOptions) -> Result<Chart>
         .with_x_axis(&options.x_axis)
         .with_y_axis(&options.y_axis)
         .sized(&options.size)
-        .marked_by(&options.marks)?
-        .checked("xs")
+        .marked_by(&options.marks, task)?
+        .checked("xs", task)
 }
 
 /// A heat map of a matrix or a grid.
-pub fn heat(data: &Plain, options: HeatOptions) -> Result<Chart> {
-    let mut chart = Chart::heat(grid(data, options.grid)?);
-    if let Content::Heat { colours, .. } = &mut chart.content {
+pub fn heat(data: &Plain, options: HeatOptions, task: &Task) -> Result<Chart> {
+    let mut chart = Chart::heat(grid(data, options.grid, task)?);
+    if let Content::Heat { colours, .. } = Arc::make_mut(&mut chart.content) {
         *colours = Colours { centre: options.centre.or(colours.centre), range: options.range };
     }
-    chart.sized(&options.size).checked("data")
+    chart.sized(&options.size).checked("data", task)
 }
 
 /// A grid, or a matrix with names.
-pub fn grid(data: &Plain, options: GridOptions) -> Result<Grid> {
-    let grid = Data { name: "data", value: data }.grid()?;
+pub fn grid(data: &Plain, options: GridOptions, task: &Task) -> Result<Grid> {
+    let grid = Data { name: "data", value: data, task }.grid()?;
     let sizes = (grid.rows.len(), grid.columns.len());
     let named = |given: Option<Labels>, known: Vec<String>| given.map_or(known, |Labels(names)| names);
     let grid = Grid {
@@ -138,12 +142,12 @@ impl IntervalOptions {
         match (&self.error, &self.lower, &self.upper) {
             (None, None, None) => Ok(vec![None; series.len()]),
             (Some(error), None, None) => {
-                let reaches = error.named("error").like(data, series)?.into_iter();
+                let reaches = error.named("error", data.task).like(data, series)?.into_iter();
                 Ok(series.iter().zip(reaches).map(|((_, y), reach)| Some(Spread::symmetric(y, &reach))).collect())
             }
             (None, Some(lower), Some(upper)) => {
-                let low = lower.named("lower").like(data, series)?.into_iter();
-                let ends = low.zip(upper.named("upper").like(data, series)?);
+                let low = lower.named("lower", data.task).like(data, series)?.into_iter();
+                let ends = low.zip(upper.named("upper", data.task).like(data, series)?);
                 Ok(ends.map(|(low, high)| Some(Spread { low, high, band: false })).collect())
             }
             (error, lower, _) => {
@@ -181,11 +185,22 @@ fn refuse_beside_map(option: &str, data: &Data) -> Result<()> {
 
 impl Chart {
     /// The chart, if it can be drawn: better to hear of it here than when it is shown.
-    fn checked(self, data: &str) -> Result<Self> {
-        let drawn = match &self.content {
-            Content::Heat { grid, colours: wanted } => self.check().and_then(|()| colours(grid, wanted).map(drop)),
-            _ => self.view().map(drop),
-        };
+    fn checked(self, data: &str, task: &Task) -> Result<Self> {
+        let (chart, count) = (self.clone(), self.values());
+        let drawn = task.heavy(8.0 * count as f64, move || match &*chart.content {
+            Content::Heat { grid, colours: wanted } => chart.check().and_then(|()| colours(grid, wanted).map(drop)),
+            _ => chart.view().map(drop),
+        });
         drawn.map_err(|e| e.about(data)).map(|()| self)
+    }
+
+    /// The number of values that are read to draw it.
+    fn values(&self) -> usize {
+        match &*self.content {
+            Content::Line { series } | Content::Scatter { series } => series.iter().map(|s| s.y.len()).sum(),
+            Content::Bar { series, .. } => series.iter().map(|s| s.values.len()).sum(),
+            Content::Histogram { series, .. } => series.iter().map(|s| s.counts.len()).sum(),
+            Content::Heat { grid, .. } => grid.values.len(),
+        }
     }
 }

@@ -8,6 +8,7 @@ mod options;
 mod view;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -31,8 +32,9 @@ pub struct Chart {
     pub title: String,
     pub x: Axis,
     pub y: Axis,
+    /// Shared, since charts are copied and the data may be large.
     #[serde(flatten)]
-    pub content: Content,
+    pub content: Arc<Content>,
     /// Annotations, drawn over the data.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub marks: Vec<Mark>,
@@ -191,7 +193,7 @@ impl Chart {
             title: String::new(),
             x: Axis::default(),
             y: Axis::default(),
-            content,
+            content: Arc::new(content),
             marks: Vec::new(),
             legend: true,
             width,
@@ -226,7 +228,7 @@ impl Chart {
 
     /// One word for the kind, as scripts and files spell it.
     pub fn kind(&self) -> &'static str {
-        match self.content {
+        match *self.content {
             Content::Line { .. } => "line",
             Content::Scatter { .. } => "scatter",
             Content::Bar { .. } => "bar",
@@ -237,7 +239,7 @@ impl Chart {
 
     /// The names of the series, empty where one has none.
     pub fn names(&self) -> Vec<&str> {
-        match &self.content {
+        match &*self.content {
             Content::Line { series } | Content::Scatter { series } => series.iter().map(|s| s.name.as_str()).collect(),
             Content::Bar { series, .. } => series.iter().map(|s| s.name.as_str()).collect(),
             Content::Histogram { series, .. } => series.iter().map(|s| s.name.as_str()).collect(),
@@ -254,7 +256,7 @@ impl Chart {
 
     /// One sentence for those who cannot see the picture.
     pub fn described(&self) -> String {
-        let what = match &self.content {
+        let what = match &*self.content {
             Content::Bar { categories, .. } => format!("{}, {}", self.short(), count(categories.len(), "label")),
             Content::Heat { grid, .. } => {
                 let of =

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use super::data::{Data, inside, values};
 use super::{Chart, Mark};
-use crate::base::Result;
 use crate::base::options::{Fault, Plain, Setting, number_text};
+use crate::base::{Result, Task};
 use crate::tensor::Tensor;
 
 /// The sizes of a chart, in CSS pixels.
@@ -17,8 +17,8 @@ pub const LARGEST: u32 = 4000;
 pub struct GivenNumbers(pub Plain);
 
 impl GivenNumbers {
-    pub(super) fn named<'a>(&'a self, name: &'a str) -> Data<'a> {
-        Data { name, value: &self.0 }
+    pub(super) fn named<'a>(&'a self, name: &'a str, task: &'a Task) -> Data<'a> {
+        Data { name, value: &self.0, task }
     }
 }
 
@@ -54,7 +54,7 @@ fn numbered(value: &Plain) -> Option<Vec<String>> {
         return is_short.then(|| range.clone().map(|number| number.to_string()).collect());
     }
     let tensor = inside::<Tensor>(value).filter(|tensor| tensor.rank() == 1)?;
-    values(tensor).ok()?.into_iter().map(|number| label(&Plain::Float(number))).collect()
+    values(tensor, &Task::default()).ok()?.into_iter().map(|number| label(&Plain::Float(number))).collect()
 }
 
 /// What things are called: strings, or numbers as they are written.
@@ -312,14 +312,14 @@ impl Chart {
         self
     }
 
-    pub(super) fn marked_by(mut self, options: &MarkOptions) -> Result<Self> {
+    pub(super) fn marked_by(mut self, options: &MarkOptions, task: &Task) -> Result<Self> {
         self.legend = options.legend;
         if let Some(given) = &options.horizontal {
-            let lines = given.named("horizontal").places()?.into_iter();
+            let lines = given.named("horizontal", task).places()?.into_iter();
             self.marks.extend(lines.map(|(text, at)| Mark::Horizontal { at, text }));
         }
         if let Some(given) = &options.vertical {
-            let lines = given.named("vertical").places()?.into_iter();
+            let lines = given.named("vertical", task).places()?.into_iter();
             self.marks.extend(lines.map(|(text, at)| Mark::Vertical { at, text }));
         }
         self.marks.extend(options.texts.0.iter().cloned());

@@ -33,7 +33,7 @@ impl Chart {
     /// The view of anything but a heat map, which has cells in place of axes.
     pub fn view(&self) -> Result<View> {
         self.check()?;
-        match &self.content {
+        match &*self.content {
             Content::Line { series } | Content::Scatter { series } => self.points_view(series),
             Content::Bar { categories, series } => self.bars_view(categories.len(), series),
             Content::Histogram { edges, series } => self.counts_view(edges, series),
@@ -234,6 +234,8 @@ fn nothing(x: &Axis, y: &Axis) -> crate::base::Error {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     fn line(x: &[f64], y: &[f64]) -> Chart {
@@ -268,7 +270,7 @@ mod tests {
     #[test]
     fn intervals_without_ends_are_counted() {
         let mut chart = line(&[0.0, 1.0], &[1.0, 2.0]);
-        if let Content::Line { series } = &mut chart.content {
+        if let Content::Line { series } = Arc::make_mut(&mut chart.content) {
             series[0].spread = Some(Spread::symmetric(&[1.0, 2.0], &[f64::NAN, 1.0]));
         }
         assert_eq!(chart.view().unwrap().notes, ["1 interval is without ends that can be shown."]);

@@ -38,7 +38,7 @@ pub fn draw(chart: &Chart, spelling: bool) -> Result<Drawing> {
         around.legend.draw(canvas, PAD + layout::title_height(&around.title))?;
         layout::draw_notes(canvas, &around.notes, height)?;
         draw_axes(canvas, chart, &plot, &around, height)?;
-        match &chart.content {
+        match &*chart.content {
             Content::Line { series } => points::lines(canvas, &plot, series)?,
             Content::Scatter { series } => points::scatter(canvas, &plot, series, &thinned)?,
             Content::Bar { categories, series } => bars::bars(canvas, &plot, categories.len(), series)?,
@@ -62,7 +62,7 @@ fn lay_out(chart: &Chart, view: View, width: f64, height: f64) -> (Plot, Around)
     let widest = y_ticks.iter().map(|t| TICK.width(&t.label)).fold(0.0, f64::max);
     let left = PAD + label_height(&chart.y.label) + widest + 8.0;
     let right = (width - PAD - 6.0).max(left + 40.0);
-    let below = match &chart.content {
+    let below = match &*chart.content {
         Content::Bar { categories, .. } => {
             let slot = (right - left) / categories.len() as f64;
             Below::Categories(layout::labels_below(categories, slot, (height * 0.3).min(150.0)))
@@ -78,7 +78,7 @@ fn lay_out(chart: &Chart, view: View, width: f64, height: f64) -> (Plot, Around)
 }
 
 fn key(chart: &Chart) -> Key {
-    match &chart.content {
+    match &*chart.content {
         Content::Line { .. } => Key::Line,
         Content::Scatter { .. } => Key::Point,
         Content::Bar { .. } | Content::Histogram { .. } | Content::Heat { .. } => Key::Block,

@@ -46,7 +46,7 @@ pub fn draw(canvas: &mut Canvas, plot: &Plot, chart: &Chart) -> Result<()> {
 
 /// Some thousand places of the data at most, which annotations are to keep clear of.
 fn data(plot: &Plot, chart: &Chart) -> Vec<Point> {
-    let values: Vec<(f64, f64)> = match &chart.content {
+    let values: Vec<(f64, f64)> = match &*chart.content {
         Content::Line { series } | Content::Scatter { series } => {
             series.iter().flat_map(|s| s.x.iter().copied().zip(s.y.iter().copied())).collect()
         }

@@ -28,7 +28,7 @@ impl Picture for Chart {
 
     fn draw(&self, spelling: bool) -> Result<Drawing> {
         self.check()?;
-        match &self.content {
+        match &*self.content {
             Content::Heat { grid, colours } => heat::draw(self, grid, colours, spelling),
             _ => axes::draw(self, spelling),
         }

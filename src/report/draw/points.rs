@@ -60,7 +60,7 @@ const MOST_ERROR_BARS: usize = 400;
 
 /// Chooses the points of a scatter plot; other charts are thinned when their strokes are known.
 pub fn thinned(chart: &Chart, view: &View) -> Thinned {
-    let Content::Scatter { series } = &chart.content else { return Thinned { kept: Vec::new(), note: None } };
+    let Content::Scatter { series } = &*chart.content else { return Thinned { kept: Vec::new(), note: None } };
     let size = (f64::from(chart.width), f64::from(chart.height));
     let place = |x: f64, y: f64| (view.x.share(x) * size.0, view.y.share(y) * size.1);
     let shown: Vec<Vec<usize>> = series

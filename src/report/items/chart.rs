@@ -15,6 +15,10 @@ impl Item for Chart {
         "chart"
     }
 
+    fn detached(&self) -> Option<Box<dyn Item + Send>> {
+        Some(Box::new(self.clone()))
+    }
+
     fn terminal(&self, screen: &Screen) -> Result<String> {
         terminal::chart(self, screen)
     }

@@ -15,6 +15,10 @@ impl Item for Grid {
         "grid"
     }
 
+    fn detached(&self) -> Option<Box<dyn Item + Send>> {
+        Some(Box::new(self.clone()))
+    }
+
     fn terminal(&self, screen: &Screen) -> Result<String> {
         terminal::chart(&Chart::heat(self.clone()), screen)
     }

@@ -36,6 +36,10 @@ impl Item for HeatText {
         "heat text"
     }
 
+    fn detached(&self) -> Option<Box<dyn Item + Send>> {
+        Some(Box::new(self.clone()))
+    }
+
     fn terminal(&self, screen: &Screen) -> Result<String> {
         self.check()?;
         let mut out = String::new();

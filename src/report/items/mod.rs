@@ -27,7 +27,7 @@ use super::json::pretty;
 use super::picture::{self, Picture};
 use super::terminal::Screen;
 use crate::base::files::Files;
-use crate::base::{Error, Result, names};
+use crate::base::{Error, Result, Task, names};
 use crate::err;
 
 /// A result that can be shown, saved, and put into a report.
@@ -46,6 +46,11 @@ pub trait Item {
 
     /// Its picture, if it is one.
     fn picture(&self) -> Option<Box<dyn Picture + '_>> {
+        None
+    }
+
+    /// A copy for another thread, if there may be so much in it that showing it takes long.
+    fn detached(&self) -> Option<Box<dyn Item + Send>> {
         None
     }
 
@@ -72,10 +77,27 @@ pub fn tagged(item: &dyn Item) -> Result<Value> {
     Ok(Value::Object(out))
 }
 
+/// What is made of an item, apart if it may be large, so that Ctrl-C is heard.
+pub fn made<T: Send + 'static>(
+    item: &dyn Item,
+    task: &Task,
+    make: impl FnOnce(&dyn Item) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    match item.detached() {
+        Some(copy) => task.apart(move || make(copy.as_ref())),
+        None => make(item),
+    }
+}
+
 /// Writes the item in the format that the file's name asks for; gives back where it was written.
-pub fn save(item: &dyn Item, files: &Files, path: &Path) -> Result<PathBuf> {
+pub fn save(item: &dyn Item, files: &Files, path: &Path, task: &Task) -> Result<PathBuf> {
+    let name = path.to_path_buf();
+    files.save_whole(path, made(item, task, move |item| encoded(item, &name))?)
+}
+
+fn encoded(item: &dyn Item, path: &Path) -> Result<Vec<u8>> {
     let picture = item.picture();
-    let bytes = match (path.extension().and_then(|e| e.to_str()), &picture) {
+    Ok(match (path.extension().and_then(|e| e.to_str()), &picture) {
         (Some("json"), _) => pretty(&tagged(item)?)?.into_bytes(),
         (Some("txt"), _) => item.terminal(&Screen { width: 120, ..Screen::default() })?.into_bytes(),
         (Some("html"), _) => page::page(item.kind(), &item.html()?).into_bytes(),
@@ -84,8 +106,7 @@ pub fn save(item: &dyn Item, files: &Files, path: &Path) -> Result<PathBuf> {
         (Some("md"), _) if let Some(text) = item.markdown() => text.into_bytes(),
         (Some("dot"), _) if let Some(dot) = item.graphviz() => dot.into_bytes(),
         (found, _) => return Err(unknown_format(item, found)),
-    };
-    files.save_whole(path, bytes)
+    })
 }
 
 fn unknown_format(item: &dyn Item, found: Option<&str>) -> Error {
@@ -112,18 +133,19 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let files = Files::new(Access::new(folder.path(), &Rules::default()).unwrap(), false);
         let grid = crate::report::samples::grid(2, 2, |r, c| (r + c) as f64);
-        let read = |name: &str| std::fs::read(save(&grid, &files, Path::new(name)).unwrap()).unwrap();
+        let save = |item: &dyn Item, name: &str| save(item, &files, Path::new(name), &Task::default());
+        let read = |name: &str| std::fs::read(save(&grid, name).unwrap()).unwrap();
         assert!(read("g.svg").starts_with(b"<svg"));
         assert!(read("g.png").starts_with(b"\x89PNG"));
         assert!(read("g.html").starts_with(b"<!doctype html>"));
         let json: Value = serde_json::from_slice(&read("g.json")).unwrap();
         assert_eq!((&json["type"], &json["values"][3]), (&Value::from("grid"), &Value::from(2.0)));
-        let wrong = save(&grid, &files, Path::new("g.pgn")).unwrap_err();
+        let wrong = save(&grid, "g.pgn").unwrap_err();
         assert_eq!(
             (wrong.message.as_str(), wrong.hint.as_deref()),
             ("cannot save a grid as .pgn", Some("did you mean `png`?"))
         );
-        assert!(save(&Table::default(), &files, Path::new("t.svg")).is_err());
-        assert!(save(&Grid::default(), &files, Path::new("none")).is_err());
+        assert!(save(&Table::default(), "t.svg").is_err());
+        assert!(save(&Grid::default(), "none").is_err());
     }
 }

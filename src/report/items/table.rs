@@ -26,6 +26,10 @@ impl Item for Table {
         "table"
     }
 
+    fn detached(&self) -> Option<Box<dyn Item + Send>> {
+        Some(Box::new(self.clone()))
+    }
+
     fn terminal(&self, screen: &Screen) -> Result<String> {
         Ok(terminal(self, screen))
     }

@@ -12,7 +12,7 @@ pub fn chart(chart: &Chart, screen: &Screen) -> Result<String> {
     if let Some(picture) = inline::picture(chart, screen)? {
         return Ok(picture);
     }
-    let (body, notes) = match &chart.content {
+    let (body, notes) = match &*chart.content {
         Content::Line { series } | Content::Scatter { series } => plot::points(chart, series, screen)?,
         Content::Bar { categories, series } => bars::bars(chart, categories, series, screen)?,
         Content::Histogram { edges, series } => histogram::counts(chart, edges, series, screen)?,

@@ -22,7 +22,7 @@ pub fn points(chart: &Chart, series: &[Series], screen: &Screen) -> Result<Body>
     let mut view = chart.view()?;
     let area = Area::new(chart, &view, screen);
     let mut raster = Braille::new(area.columns, area.rows);
-    let joined = matches!(chart.content, crate::report::chart::Content::Line { .. });
+    let joined = matches!(*chart.content, crate::report::chart::Content::Line { .. });
     for (index, s) in series.iter().enumerate() {
         strokes(&mut raster, &view, s, index, joined);
     }

@@ -34,7 +34,7 @@ pub fn shown(value: &Dynamic, screen: &Screen, task: &Task) -> Result<String> {
         return Ok(text.to_string());
     }
     if let Some(map) = value.read_lock::<Map>() {
-        return shown_map(&map, screen, task);
+        return shown_map(value, &map, screen, task);
     }
     Ok(screen.shortened(&written(value, task)?))
 }
@@ -46,8 +46,8 @@ pub fn tell(value: &Dynamic, console: &Console, task: &Task) -> Result<()> {
 }
 
 /// One key a line once a map is longer than one line.
-fn shown_map(map: &Map, screen: &Screen, task: &Task) -> Result<String> {
-    let one_line = written(&Dynamic::from(map.clone()), task)?;
+fn shown_map(value: &Dynamic, map: &Map, screen: &Screen, task: &Task) -> Result<String> {
+    let one_line = written(value, task)?;
     if one_line.chars().count() <= screen.width {
         return Ok(one_line);
     }
@@ -60,7 +60,8 @@ fn shown_map(map: &Map, screen: &Screen, task: &Task) -> Result<String> {
 
 /// Writes an item in the format that the path asks for, and gives back where it is.
 pub fn saved(ctx: &NativeCallContext, item: &dyn Item, path: &str) -> Result<String> {
-    let place = items::save(item, &env(ctx)?.files, Path::new(path)).map_err(|e| e.about("path"))?;
+    let env = env(ctx)?;
+    let place = items::save(item, &env.files, Path::new(path), &env.task).map_err(|e| e.about("path"))?;
     Ok(place.display().to_string())
 }
 

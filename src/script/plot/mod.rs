@@ -1,9 +1,11 @@
 //! `plot::`: charts. Each binding makes the chart; showing and saving it is the same for all results.
 
+use rhai::NativeCallContext;
 use rhai::plugin::*;
 
 use crate::report::chart::{self, BarOptions, Chart, HeatOptions, HistogramOptions, LineOptions, ScatterOptions};
 use crate::script::docs::declared::{Group, fields};
+use crate::script::engine::env::env;
 use crate::script::engine::options::taken;
 use crate::script::engine::value::{Any, Fallible, Options, plain_data};
 
@@ -33,8 +35,8 @@ pub mod functions {
     /// plot::line(loss, #{ x: "epoch", y: "loss (nats)", horizontal: 1.5 })  //=> line chart of l1, topk
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn line(data: Any, options: Options) -> Fallible<Chart> {
-        Ok(chart::line(&plain_data(&data)?, taken(options)?)?)
+    pub fn line(ctx: NativeCallContext, data: Any, options: Options) -> Fallible<Chart> {
+        Ok(chart::line(&plain_data(&data)?, taken(options)?, &env(&ctx)?.task)?)
     }
 
     /// A bar chart: one bar for each value, or several side by side.
@@ -51,8 +53,8 @@ pub mod functions {
     /// plot::bar(#{ prose: 0.4, code: 0.1 }, #{ y: "share" }).to_map().categories  //=> ["code", "prose"]
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn bar(data: Any, options: Options) -> Fallible<Chart> {
-        Ok(chart::bar(&plain_data(&data)?, taken(options)?)?)
+    pub fn bar(ctx: NativeCallContext, data: Any, options: Options) -> Fallible<Chart> {
+        Ok(chart::bar(&plain_data(&data)?, taken(options)?, &env(&ctx)?.task)?)
     }
 
     /// A histogram of one list of values, or of several over the same edges.
@@ -67,8 +69,8 @@ pub mod functions {
     /// plot::histogram([1, 2, 2, 3], #{ bins: 2 }).to_map().series[0].counts  //=> [1, 3]
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn histogram(values: Any, options: Options) -> Fallible<Chart> {
-        Ok(chart::histogram(&plain_data(&values)?, taken(options)?)?)
+    pub fn histogram(ctx: NativeCallContext, values: Any, options: Options) -> Fallible<Chart> {
+        Ok(chart::histogram(&plain_data(&values)?, taken(options)?, &env(&ctx)?.task)?)
     }
 
     /// A scatter plot of points.
@@ -84,8 +86,8 @@ pub mod functions {
     /// plot::scatter([1, 2, 3], [2, 4, 9], #{ groups: ["a", "b", "a"] })  //=> scatter chart of a, b
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn scatter(xs: Any, ys: Any, options: Options) -> Fallible<Chart> {
-        Ok(chart::scatter(&plain_data(&xs)?, &plain_data(&ys)?, taken(options)?)?)
+    pub fn scatter(ctx: NativeCallContext, xs: Any, ys: Any, options: Options) -> Fallible<Chart> {
+        Ok(chart::scatter(&plain_data(&xs)?, &plain_data(&ys)?, taken(options)?, &env(&ctx)?.task)?)
     }
 
     /// A heat map of a matrix: a tensor of two dimensions, a list of lists, or a grid.
@@ -101,7 +103,7 @@ pub mod functions {
     /// plot::heat([[0.1, 0.9], [0.4, 0.2]], #{ rows: ["layer 0", "layer 1"] }).to_map().grid.columns  //=> ["0", "1"]
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn heat(data: Any, options: Options) -> Fallible<Chart> {
-        Ok(chart::heat(&plain_data(&data)?, taken(options)?)?)
+    pub fn heat(ctx: NativeCallContext, data: Any, options: Options) -> Fallible<Chart> {
+        Ok(chart::heat(&plain_data(&data)?, taken(options)?, &env(&ctx)?.task)?)
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::base::{Card, Grid, HeatText, Result, Table};
+use crate::base::{Card, Grid, HeatText, Result, Table, Task};
 use crate::report::chart::Chart;
 use crate::report::symbols::{count, elided, visible};
 use crate::report::{Report, Screen};
@@ -30,7 +30,7 @@ impl Handle for Report {
     }
 
     fn json(&self) -> Result<Value> {
-        self.data()
+        self.data(&Task::default())
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use rhai::{Array, Dynamic, Map};
 
-use crate::base::{Card, Cell, HeatText, Result, Table};
+use crate::base::{Card, Cell, HeatText, Result, Table, Task};
 use crate::report::chart::Data;
 use crate::report::items::{CardOptions, HeatTextOptions, TableOptions};
 use crate::script::engine::options::taken;
@@ -56,10 +56,10 @@ fn cell(value: &Dynamic) -> Cell {
     }
 }
 
-pub fn heat_text(tokens: Array, values: &Dynamic, map: Map) -> Result<HeatText> {
+pub fn heat_text(tokens: Array, values: &Dynamic, map: Map, task: &Task) -> Result<HeatText> {
     let HeatTextOptions { title, quantity } = taken(map)?;
     let tokens = given("tokens", &tokens.into()).texts()?;
-    let values = Data { name: "values", value: &plain_data(values)? }.numbers()?;
+    let values = Data { name: "values", value: &plain_data(values)?, task }.numbers()?;
     if tokens.is_empty() {
         bail!(Argument, "expected at least one token, found none");
     }

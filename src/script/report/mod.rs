@@ -85,8 +85,8 @@ pub mod functions {
     /// heat_text(["(", "1999", ")"], [0.1, 0.9, 0.3], #{ quantity: "activation" })  //=> heat text of 3 tokens
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn heat_text(tokens: Array, values: Any, options: Options) -> Fallible<HeatText> {
-        Ok(super::make::heat_text(tokens, &values, options)?)
+    pub fn heat_text(ctx: NativeCallContext, tokens: Array, values: Any, options: Options) -> Fallible<HeatText> {
+        Ok(super::make::heat_text(tokens, &values, options, &env(&ctx)?.task)?)
     }
 
     /// A grid: a matrix with names for its rows and columns, shown as a heat map.
@@ -101,8 +101,8 @@ pub mod functions {
     /// grid([[1, 2, 3], [4, 5, 6]], #{ rows: ["a", "b"] })  //=> grid of 2 by 3
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn grid(data: Any, options: Options) -> Fallible<Grid> {
-        Ok(chart::grid(&plain_data(&data)?, taken(options)?)?)
+    pub fn grid(ctx: NativeCallContext, data: Any, options: Options) -> Fallible<Grid> {
+        Ok(chart::grid(&plain_data(&data)?, taken(options)?, &env(&ctx)?.task)?)
     }
 
     /// A card: named facts about one thing.
