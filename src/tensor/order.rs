@@ -84,8 +84,9 @@ fn gathered(t: &Tensor, axis: i64, order: &Tensor) -> Result<Tensor> {
 
 fn leading(t: &Tensor, axis: i64, k: Option<usize>, direction: Direction) -> Result<Tensor> {
     let axis = axes::axis(axis, t.rank())?;
-    element::room(t.dims(), DType::I64)?;
-    // The elements of a row are sorted with their indices.
+    // The elements of a row are sorted with their indices. A row that is the whole tensor is in memory beside the result.
+    let copies = if t.rank() == 1 { &[DType::I64; 3][..] } else { &[DType::I64] };
+    element::room_beside(t.dims(), DType::I64, copies)?;
     element::room_for_rows(t.dims()[axis], 2 * size_of::<i64>())?;
     let work = element::workable(t)?;
     let k = k.unwrap_or(t.dims()[axis]);
