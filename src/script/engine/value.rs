@@ -327,6 +327,15 @@ fn write(value: &Dynamic, depth: usize, paper: &mut Paper) -> Result<()> {
     if value.is_unit() {
         return paper.put("()");
     }
+    if let Some(blob) = value.read_lock::<rhai::Blob>() {
+        // As the engine writes it, which cannot be interrupted.
+        paper.put("[")?;
+        paper.list(blob.chunks(8), " ", |paper, eight| {
+            let pairs: String = eight.iter().map(|byte| format!("{byte:02x}")).collect();
+            paper.put(&pairs)
+        })?;
+        return paper.put("]");
+    }
     match handle::short(value) {
         Some(text) => paper.put(&text),
         None => paper.put(&value.to_string()),
@@ -542,6 +551,14 @@ fn unfolded(value: serde_json::Value, task: &Task, made: &mut usize) -> Result<D
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn blobs_are_written_as_the_engine_writes_them() {
+        for length in [0, 1, 7, 8, 9, 16, 21] {
+            let blob = Dynamic::from_blob((0..length).map(|byte| byte * 11).collect());
+            assert_eq!(repr(&blob), blob.to_string());
+        }
+    }
 
     #[test]
     fn numbers_are_taken_either_way() {
