@@ -74,16 +74,20 @@ impl Report {
     pub fn save(&self, files: &Files, task: &Task) -> Result<PathBuf> {
         let folder = Path::new(&self.name);
         let mut ready = vec![("data.json".to_string(), pretty(&self.data(task)?)?)];
-        let pictured: Vec<&Rc<dyn Item>> = self.items.iter().filter(|item| item.picture().is_some()).collect();
-        for (i, item) in pictured.iter().enumerate() {
+        let (mut figures, mut small) = (0, None);
+        for item in &self.items {
             task.check()?;
-            let svg = made(item.as_ref(), task, |item| item.picture().map(|it| picture::svg(it.as_ref())).transpose())?;
-            ready.extend(svg.map(|svg| (format!("figure-{}.svg", i + 1), svg)));
+            let is_first = figures == 0;
+            let drawn = made(item.as_ref(), task, move |item| {
+                let Some(picture) = item.picture() else { return Ok(None) };
+                let small = is_first.then(|| picture::small_png(picture.as_ref())).transpose()?;
+                Ok(Some((picture::svg(picture.as_ref())?, small)))
+            })?;
+            let Some((svg, of_first)) = drawn else { continue };
+            figures += 1;
+            small = small.or(of_first);
+            ready.push((format!("figure-{figures}.svg"), svg));
         }
-        let small = pictured.first().map(|item| {
-            made(item.as_ref(), task, |item| item.picture().map(|it| picture::small_png(it.as_ref())).transpose())
-        });
-        let small = small.transpose()?.flatten();
         let page = self.html(task)?;
         if let Some(small) = small {
             files.save_whole(&folder.join(SMALL), small)?;

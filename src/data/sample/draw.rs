@@ -10,7 +10,7 @@ use crate::base::random::stream;
 use crate::base::{Result, Task, memory};
 use crate::model::batch::Batch;
 use crate::model::config::Config;
-use crate::model::decoder::{Decoder, Logits, Pass, Past, capacity};
+use crate::model::decoder::{Decoder, Logits, Pass, Past};
 use crate::model::hooks::Chain;
 use crate::tensor::DType;
 use crate::{bail, err};
@@ -62,7 +62,7 @@ impl<'a> Sampler<'a> {
     /// The next group of rows.
     pub fn group(&mut self, task: &Task) -> Result<Vec<Vec<u32>>> {
         let config = self.decoder.config();
-        let memory = self.rows as u128 * bytes_per_column(config) as u128 * capacity(config.context) as u128;
+        let memory = self.rows as u128 * bytes_per_column(config) as u128 * Past::capacity(config.context) as u128;
         memory::check(memory, || format!("drawing {} rows of {} tokens at once", self.rows, config.context))?;
         let numbers = self.next..self.next + self.rows as u64;
         let mut draws: Vec<ChaCha8Rng> = numbers.map(|row| stream(self.settings.seed, "sample", row)).collect();

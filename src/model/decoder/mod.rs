@@ -24,7 +24,7 @@ use flow::{Flow, Step, Stop};
 use kernels::Gap;
 use turning::Turning;
 
-pub use past::{Past, capacity};
+pub use past::Past;
 pub use ports::Columns;
 pub use variants::Variants;
 

@@ -95,11 +95,16 @@ impl Past {
         Ok(all)
     }
 
+    /// The columns that a cache of `columns` has room for: as many again, so that a long text is copied a few times only.
+    pub fn capacity(columns: usize) -> usize {
+        columns.next_power_of_two().max(64)
+    }
+
     /// Capacity for at least `end` columns.
     fn room(&mut self, like: &Tensor, end: usize) -> Result<Tensor> {
         let (rows, _, heads, size) = like.dims4()?;
-        let shape = (rows, capacity(end), heads, size);
-        self.unchecked += (rows * capacity(end) * heads * size * like.dtype().size_in_bytes()) as u128;
+        let shape = (rows, Self::capacity(end), heads, size);
+        self.unchecked += (rows * Self::capacity(end) * heads * size * like.dtype().size_in_bytes()) as u128;
         if self.unchecked >= SMALL {
             memory::check_on(like.device(), self.unchecked, || "the key-value cache".into())?;
             self.unchecked = 0;
@@ -115,9 +120,4 @@ impl Past {
         larger.slice_set(&kept.narrow(1, 0, self.columns)?.contiguous()?, 1, 0)?;
         Ok(larger)
     }
-}
-
-/// The columns that a cache of `columns` has room for: as many again, so that a long text is copied a few times only.
-pub fn capacity(columns: usize) -> usize {
-    columns.next_power_of_two().max(64)
 }

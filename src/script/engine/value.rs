@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use rhai::{Array, Dynamic, FnPtr, Map};
 
+use crate::base::files::hex;
 pub use crate::base::options::number_text;
 use crate::base::options::{Foreign, Plain};
 use crate::base::{Error, Result, Task, json, memory};
@@ -330,10 +331,7 @@ fn write(value: &Dynamic, depth: usize, paper: &mut Paper) -> Result<()> {
     if let Some(blob) = value.read_lock::<rhai::Blob>() {
         // As the engine writes it, which cannot be interrupted.
         paper.put("[")?;
-        paper.list(blob.chunks(8), " ", |paper, eight| {
-            let pairs: String = eight.iter().map(|byte| format!("{byte:02x}")).collect();
-            paper.put(&pairs)
-        })?;
+        paper.list(blob.chunks(8), " ", |paper, eight| paper.put(&hex(eight)))?;
         return paper.put("]");
     }
     match handle::short(value) {
