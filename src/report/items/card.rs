@@ -29,6 +29,10 @@ impl Item for Card {
         "card"
     }
 
+    fn detached(&self) -> Option<Box<dyn Item + Send>> {
+        Some(Box::new(self.clone()))
+    }
+
     fn terminal(&self, screen: &Screen) -> Result<String> {
         let mut lines: Vec<String> = screen::wrapped(&screen.shortened(&visible(&self.title)), screen.width);
         lines.iter_mut().for_each(|line| *line = screen.bold(line));

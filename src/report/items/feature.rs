@@ -20,6 +20,10 @@ impl Item for FeatureCard {
         "feature"
     }
 
+    fn detached(&self) -> Option<Box<dyn Item + Send>> {
+        Some(Box::new(self.clone()))
+    }
+
     fn terminal(&self, screen: &Screen) -> Result<String> {
         let mut out = lines(&self.title, screen, |line| screen.bold(line));
         if let Some(description) = &self.description {

@@ -23,6 +23,10 @@ impl Item for Circuit {
         self.graph.kind()
     }
 
+    fn detached(&self) -> Option<Box<dyn Item + Send>> {
+        Some(Box::new(self.clone()))
+    }
+
     fn terminal(&self, screen: &Screen) -> Result<String> {
         self.graph.terminal(screen)
     }
@@ -52,6 +56,10 @@ impl Item for Circuit {
 impl Item for Graph {
     fn kind(&self) -> &'static str {
         "graph"
+    }
+
+    fn detached(&self) -> Option<Box<dyn Item + Send>> {
+        Some(Box::new(self.clone()))
     }
 
     fn terminal(&self, screen: &Screen) -> Result<String> {

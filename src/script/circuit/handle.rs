@@ -66,6 +66,10 @@ impl Item for Circuit {
         self.core.kind()
     }
 
+    fn detached(&self) -> Option<Box<dyn Item + Send>> {
+        self.core.detached()
+    }
+
     fn terminal(&self, screen: &Screen) -> Result<String> {
         self.core.terminal(screen)
     }

@@ -24,6 +24,10 @@ impl Item for Evaluation {
         "evaluation"
     }
 
+    fn detached(&self) -> Option<Box<dyn Item + Send>> {
+        Some(Box::new(self.clone()))
+    }
+
     fn terminal(&self, screen: &Screen) -> Result<String> {
         // Formulas are sentences, for which a terminal has no column.
         let mut table = self.table();

@@ -76,6 +76,10 @@ impl Item for Attribution {
         "attribution"
     }
 
+    fn detached(&self) -> Option<Box<dyn Item + Send>> {
+        Some(Box::new(self.clone()))
+    }
+
     fn terminal(&self, screen: &Screen) -> Result<String> {
         self.0.table.terminal(screen)
     }

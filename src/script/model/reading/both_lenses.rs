@@ -26,6 +26,10 @@ impl Item for BothLenses {
         "lenses"
     }
 
+    fn detached(&self) -> Option<Box<dyn Item + Send>> {
+        Some(Box::new(self.clone()))
+    }
+
     fn terminal(&self, screen: &Screen) -> Result<String> {
         Ok([self.fitted.terminal(screen)?, self.logit.terminal(screen)?].join("\n"))
     }

@@ -62,6 +62,10 @@ impl Item for Comparison {
         "comparison"
     }
 
+    fn detached(&self) -> Option<Box<dyn Item + Send>> {
+        Some(Box::new(self.clone()))
+    }
+
     fn terminal(&self, screen: &Screen) -> Result<String> {
         self.0.core.card().terminal(screen)
     }

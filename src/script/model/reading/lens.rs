@@ -135,6 +135,10 @@ impl Item for Lens {
         "lens"
     }
 
+    fn detached(&self) -> Option<Box<dyn Item + Send>> {
+        Some(Box::new(self.clone()))
+    }
+
     fn terminal(&self, screen: &Screen) -> Result<String> {
         let pieces = self.0.texts.iter().flat_map(|text| pieces(&text.table, screen.width));
         let drawn = pieces.map(|piece| piece.terminal(screen)).collect::<Result<Vec<_>>>()?;

@@ -36,6 +36,10 @@ impl Item for Verification {
         "verification"
     }
 
+    fn detached(&self) -> Option<Box<dyn Item + Send>> {
+        Some(Box::new(self.clone()))
+    }
+
     fn terminal(&self, screen: &Screen) -> Result<String> {
         let drawn = self.tables().iter().map(|table| table.terminal(screen)).collect::<Result<Vec<_>>>()?;
         Ok(drawn.join("\n"))
