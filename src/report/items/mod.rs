@@ -126,7 +126,21 @@ fn unknown_format(item: &dyn Item, found: Option<&str>) -> Error {
 mod tests {
     use super::*;
     use crate::base::access::{Access, Rules};
-    use crate::base::{Grid, Table};
+    use crate::base::{Card, Grid, HeatText, Table};
+    use crate::circuit::Graph;
+    use crate::features::FeatureCard;
+
+    #[test]
+    fn what_may_be_large_can_be_saved_on_another_thread() {
+        let chart = crate::report::samples::all().remove(0).1;
+        let (card, graph, text) = (Card::default(), Graph::default(), HeatText::default());
+        let all: [&dyn Item; 7] =
+            [&chart, &Grid::default(), &Table::default(), &text, &card, &FeatureCard::default(), &graph];
+        for item in all {
+            let copy = item.detached().expect(item.kind());
+            assert_eq!(tagged(copy.as_ref()).unwrap(), tagged(item).unwrap());
+        }
+    }
 
     #[test]
     fn the_name_of_the_file_chooses_the_format() {
