@@ -137,7 +137,7 @@ mod tests {
         let all: [&dyn Item; 7] =
             [&chart, &Grid::default(), &Table::default(), &text, &card, &FeatureCard::default(), &graph];
         for item in all {
-            let copy = item.detached().expect(item.kind());
+            let copy = item.detached().unwrap();
             assert_eq!(tagged(copy.as_ref()).unwrap(), tagged(item).unwrap());
         }
     }
