@@ -41,7 +41,7 @@ pub type Fallible<T> = std::result::Result<T, Box<rhai::EvalAltResult>>;
 #[derive(Clone)]
 pub struct Given {
     value: Dynamic,
-    name: String,
+    name: Rc<str>,
     /// Which element of the argument this is, where its elements are taken one by one.
     element: Option<usize>,
 }
@@ -60,7 +60,7 @@ impl Given {
     pub fn refuse(&self, wanted: &str) -> Error {
         let element = self.element.map(|i| format!("[{i}]")).unwrap_or_default();
         let found = described(&self.value);
-        err!(Argument, "expected {wanted} for `{}{element}`, found {found}", self.name).about(&self.name)
+        err!(Argument, "expected {wanted} for `{}{element}`, found {found}", self.name).about(&*self.name)
     }
 
     pub fn number(&self) -> Result<f64> {
@@ -118,9 +118,8 @@ impl Given {
 
     /// The elements of an array, or the value itself where it is none.
     pub fn elements(&self) -> Vec<Given> {
-        let of = |(i, element): (usize, &Dynamic)| Given { value: element.clone(), element: Some(i), ..self.clone() };
         match self.value.read_lock::<Array>() {
-            Some(array) => array.iter().enumerate().map(of).collect(),
+            Some(array) => array.iter().enumerate().map(|(i, element)| self.part(i, element)).collect(),
             None => vec![self.clone()],
         }
     }
@@ -163,12 +162,12 @@ impl Given {
         let Some(array) = self.value.read_lock::<Array>() else {
             return take(self).map(|one| vec![one]).map_err(|_| self.refuse(wanted));
         };
-        let mut one = Given { value: Dynamic::UNIT, name: self.name.clone(), element: None };
-        let taken = array.iter().enumerate().map(|(i, element)| {
-            (one.value, one.element) = (element.clone(), Some(i));
-            take(&one)
-        });
-        taken.collect()
+        array.iter().enumerate().map(|(i, element)| take(&self.part(i, element))).collect()
+    }
+
+    /// One element of the argument, by itself: a clone of the whole would copy all of the others.
+    fn part(&self, i: usize, element: &Dynamic) -> Given {
+        Given { value: element.clone(), name: Rc::clone(&self.name), element: Some(i) }
     }
 }
 

@@ -51,13 +51,13 @@ pub mod functions {
     /// a  //=> [1, 0, 0]
     /// ```
     #[rhai_fn(global, name = "pad", return_raw)]
-    pub fn pad_array(array: &mut Array, length: Int, value: Any) -> Fallible<()> {
-        super::padded(array, given("length", &length).integer()?, value)
+    pub fn pad_array(ctx: NativeCallContext, array: &mut Array, length: Int, value: Any) -> Fallible<()> {
+        super::padded(&ctx, array, given("length", &length).integer()?, value)
     }
 
     #[rhai_fn(global, name = "pad", return_raw)]
-    pub fn pad_array_integer(array: &mut Array, length: i64, value: Any) -> Fallible<()> {
-        super::padded(array, length, value)
+    pub fn pad_array_integer(ctx: NativeCallContext, array: &mut Array, length: i64, value: Any) -> Fallible<()> {
+        super::padded(&ctx, array, length, value)
     }
 
     /// Makes a blob of `length` bytes, zeros or all the same `value`.
@@ -68,25 +68,24 @@ pub mod functions {
     /// blob(2, 7)[1]  //=> 7
     /// ```
     #[rhai_fn(name = "blob", return_raw)]
-    pub fn blob_zeros(length: Int) -> Fallible<Blob> {
-        let length = given("length", &length).integer()?;
-        Ok(super::repeated(0, super::room(length, 1, "a blob")?))
+    pub fn blob_zeros(ctx: NativeCallContext, length: Int) -> Fallible<Blob> {
+        super::filled(&ctx, given("length", &length).integer()?, 0)
     }
 
     // As with `sleep`, the language's own would be found before the one above.
     #[rhai_fn(name = "blob", return_raw)]
-    pub fn blob_integer(length: i64) -> Fallible<Blob> {
-        Ok(super::repeated(0, super::room(length, 1, "a blob")?))
+    pub fn blob_integer(ctx: NativeCallContext, length: i64) -> Fallible<Blob> {
+        super::filled(&ctx, length, 0)
     }
 
     #[rhai_fn(name = "blob", return_raw)]
-    pub fn blob_filled(length: Int, value: Int) -> Fallible<Blob> {
-        super::filled(given("length", &length).integer()?, given("value", &value).integer()?)
+    pub fn blob_filled(ctx: NativeCallContext, length: Int, value: Int) -> Fallible<Blob> {
+        super::filled(&ctx, given("length", &length).integer()?, given("value", &value).integer()?)
     }
 
     #[rhai_fn(name = "blob", return_raw)]
-    pub fn blob_filled_integers(length: i64, value: i64) -> Fallible<Blob> {
-        super::filled(length, value)
+    pub fn blob_filled_integers(ctx: NativeCallContext, length: i64, value: i64) -> Fallible<Blob> {
+        super::filled(&ctx, length, value)
     }
 
     /// Lengthens a string to `length` characters with copies of `padding`.
@@ -98,18 +97,33 @@ pub mod functions {
     /// text  //=> "7.."
     /// ```
     #[rhai_fn(global, name = "pad", return_raw)]
-    pub fn pad_text(text: &mut ImmutableString, length: Int, padding: ImmutableString) -> Fallible<()> {
-        super::lengthened(text, given("length", &length).integer()?, &padding)
+    pub fn pad_text(
+        ctx: NativeCallContext,
+        text: &mut ImmutableString,
+        length: Int,
+        padding: ImmutableString,
+    ) -> Fallible<()> {
+        super::lengthened(&ctx, text, given("length", &length).integer()?, &padding)
     }
 
     #[rhai_fn(global, name = "pad", return_raw)]
-    pub fn pad_text_integer(text: &mut ImmutableString, length: i64, padding: ImmutableString) -> Fallible<()> {
-        super::lengthened(text, length, &padding)
+    pub fn pad_text_integer(
+        ctx: NativeCallContext,
+        text: &mut ImmutableString,
+        length: i64,
+        padding: ImmutableString,
+    ) -> Fallible<()> {
+        super::lengthened(&ctx, text, length, &padding)
     }
 
     #[rhai_fn(global, name = "pad", return_raw)]
-    pub fn pad_text_character(text: &mut ImmutableString, length: i64, padding: char) -> Fallible<()> {
-        super::lengthened(text, length, padding.encode_utf8(&mut [0; 4]))
+    pub fn pad_text_character(
+        ctx: NativeCallContext,
+        text: &mut ImmutableString,
+        length: i64,
+        padding: char,
+    ) -> Fallible<()> {
+        super::lengthened(&ctx, text, length, padding.encode_utf8(&mut [0; 4]))
     }
 
     /// Lengthens a blob to `length` bytes with a byte; a longer one stays as it is.
@@ -121,14 +135,14 @@ pub mod functions {
     /// b.to_array()  //=> [5, 7, 7]
     /// ```
     #[rhai_fn(global, name = "pad", return_raw)]
-    pub fn pad_blob(blob: &mut Blob, length: Int, value: Int) -> Fallible<()> {
+    pub fn pad_blob(ctx: NativeCallContext, blob: &mut Blob, length: Int, value: Int) -> Fallible<()> {
         let (length, value) = (given("length", &length).integer()?, given("value", &value).integer()?);
-        super::widened(blob, length, value)
+        super::widened(&ctx, blob, length, value)
     }
 
     #[rhai_fn(global, name = "pad", return_raw)]
-    pub fn pad_blob_integer(blob: &mut Blob, length: i64, value: i64) -> Fallible<()> {
-        super::widened(blob, length, value)
+    pub fn pad_blob_integer(ctx: NativeCallContext, blob: &mut Blob, length: i64, value: i64) -> Fallible<()> {
+        super::widened(&ctx, blob, length, value)
     }
 
     /// The type of a value in the words of the reference: "integer", "float", "Tensor".
@@ -171,9 +185,19 @@ fn wait(ctx: &NativeCallContext, seconds: f64) -> Fallible<()> {
     }
 }
 
-fn filled(length: i64, value: i64) -> Fallible<Blob> {
-    let byte = byte(value)?;
-    Ok(repeated(byte, room(length, 1, "a blob")?))
+/// Bytes that are written between two looks at the interrupt flag.
+const PIECE: usize = 16 << 20;
+
+/// The bytes are written, and not left to the system to make when they are looked at: what a value takes is to be seen.
+fn filled(ctx: &NativeCallContext, length: i64, value: i64) -> Fallible<Blob> {
+    let mut blob = Blob::new();
+    widened(ctx, &mut blob, length, value)?;
+    Ok(blob)
+}
+
+fn widened(ctx: &NativeCallContext, blob: &mut Blob, length: i64, value: i64) -> Fallible<()> {
+    let (length, byte) = (room(length, 1, "a blob")?, byte(value)?);
+    extended(ctx, blob, length, byte)
 }
 
 fn byte(value: i64) -> Fallible<u8> {
@@ -181,38 +205,41 @@ fn byte(value: i64) -> Fallible<u8> {
     Ok(byte.map_err(|_| err!(Argument, "expected a byte from 0 to 255, found {value}").about("value"))?)
 }
 
-fn widened(blob: &mut Blob, length: i64, value: i64) -> Fallible<()> {
-    let (length, byte) = (room(length, 1, "a blob")?, byte(value)?);
-    if length > blob.len() {
-        blob.resize(length, byte);
-    }
-    Ok(())
-}
-
-/// The bytes are written, and not left to the system to make when they are looked at: what a value takes is to be seen.
-fn repeated(byte: u8, length: usize) -> Blob {
-    let mut blob = Blob::with_capacity(length);
-    blob.resize(length, byte);
-    blob
-}
-
-fn padded(array: &mut Array, length: i64, value: Dynamic) -> Fallible<()> {
+fn padded(ctx: &NativeCallContext, array: &mut Array, length: i64, value: Dynamic) -> Fallible<()> {
     let each = size_of::<Dynamic>() as u64 + weight(&value);
     let length = room(length, usize::try_from(each).unwrap_or(usize::MAX), "an array")?;
-    if length > array.len() {
-        array.resize(length, value);
+    extended(ctx, array, length, value)
+}
+
+/// Copies of a value up to this length. An interruption leaves the list as it was.
+fn extended<T: Clone>(ctx: &NativeCallContext, list: &mut Vec<T>, length: usize, value: T) -> Fallible<()> {
+    let (before, env) = (list.len(), env(ctx)?);
+    // At its full length: a list that grows is copied into twice its length on the way.
+    list.reserve_exact(length.saturating_sub(before));
+    while list.len() < length {
+        list.resize(length.min(list.len() + PIECE / size_of::<T>()), value.clone());
+        env.task.check().inspect_err(|_| list.truncate(before))?;
     }
     Ok(())
 }
 
-fn lengthened(text: &mut ImmutableString, length: i64, padding: &str) -> Fallible<()> {
+fn lengthened(ctx: &NativeCallContext, text: &mut ImmutableString, length: i64, padding: &str) -> Fallible<()> {
     // Twice: the language copies a text into a string of its own.
     let length = room(length, 2 * padding.len().max(1), "a string")?;
-    let missing = length.saturating_sub(text.chars().count());
-    // Made at its full length: a string that grows is copied into twice its length on the way.
-    let mut longer = String::with_capacity(text.len() + padding.len() * missing);
+    let env = env(ctx)?;
+    let each = padding.chars().count();
+    let mut missing = if each == 0 { 0 } else { length.saturating_sub(text.chars().count()) };
+    let piece = (PIECE / padding.len().max(1)).clamp(1, missing / each.max(1) + 1);
+    let copies = padding.repeat(piece);
+    // Made at its full length, as above.
+    let mut longer = String::with_capacity(text.len() + padding.len() * missing.div_ceil(each.max(1)));
     longer.push_str(text);
-    longer.extend(padding.chars().cycle().take(missing));
+    while missing >= piece * each && each > 0 {
+        longer.push_str(&copies);
+        missing -= piece * each;
+        env.task.check()?;
+    }
+    longer.extend(copies.chars().take(missing));
     *text = longer.into();
     Ok(())
 }

@@ -55,11 +55,14 @@ pub fn module() -> Module {
     module.set_native_fn("to_array", bytes);
     for name in ["sort", "sort_by"] {
         method(name).set_into_module(&mut module, sort);
+        method(name).set_into_module(&mut module, sort_by_name);
     }
     for name in ["order", "order_by"] {
         module.set_native_fn(name, order);
+        module.set_native_fn(name, order_by_name);
     }
     method("dedup").set_into_module(&mut module, dedup);
+    method("dedup").set_into_module(&mut module, dedup_by_name);
     let reading = |name| FuncRegistration::new(name).with_purity(true);
     reading("extract").set_into_module(&mut module, extract);
     reading("extract").set_into_module(&mut module, extract_tail);
@@ -221,6 +224,15 @@ fn order(ctx: NativeCallContext, list: &mut Array, compare: FnPtr) -> Fallible<A
     ordered(&ctx, list, &compare)
 }
 
+// The language takes the name of a function for a comparison, too.
+fn sort_by_name(ctx: NativeCallContext, list: &mut Array, compare: ImmutableString) -> Fallible<()> {
+    sort(ctx, list, FnPtr::new(compare)?)
+}
+
+fn order_by_name(ctx: NativeCallContext, list: &mut Array, compare: ImmutableString) -> Fallible<Array> {
+    order(ctx, list, FnPtr::new(compare)?)
+}
+
 /// The elements in the order of a comparison, equal ones as they stood. Merged by hand, since the sorting of the standard
 /// library cannot be left when the comparison fails.
 fn ordered(ctx: &NativeCallContext, list: &Array, compare: &FnPtr) -> Fallible<Array> {
@@ -281,6 +293,10 @@ fn dedup(ctx: NativeCallContext, list: &mut Array, compare: FnPtr) -> Fallible<(
     }
     *list = kept;
     Ok(())
+}
+
+fn dedup_by_name(ctx: NativeCallContext, list: &mut Array, compare: ImmutableString) -> Fallible<()> {
+    dedup(ctx, list, FnPtr::new(compare)?)
 }
 
 fn float_text(x: f64) -> Fallible<ImmutableString> {
