@@ -187,8 +187,8 @@ impl Behind<'_> {
             let x = chosen(&all, columns().map(|(number, column)| source(number, column)).collect())?;
             return self.model.decoder.read_out(&x, self.task);
         }
-        // In a bidirectional model nothing stays unchanged.
-        let start = match self.model.decoder.config().causal {
+        // In a bidirectional model nothing stays unchanged, and no state of a delta net but the last is kept.
+        let start = match self.model.decoder.config().continues_anywhere() {
             true => variants.iter().map(|variant| variant.start).min().unwrap_or_default(),
             false => 0,
         };

@@ -32,6 +32,9 @@ pub struct Config {
     /// Experts in place of the MLP of most layers.
     #[serde(default)]
     pub experts: Option<Experts>,
+    /// Gated delta nets in place of the attention of some layers.
+    #[serde(default)]
+    pub delta: Option<DeltaNets>,
 
     /// The kind of every norm; without one there are no norms at all.
     pub norm: Option<NormKind>,
@@ -67,6 +70,9 @@ pub struct Config {
     /// Whether the softmax of each head has one more score, a weight, which attends to nothing (gpt-oss).
     #[serde(default)]
     pub sinks: bool,
+    /// Whether what a head mixes is multiplied by the sigmoid of a gate before it is written (Qwen 3.5).
+    #[serde(default)]
+    pub gated_heads: bool,
     /// The factor of `q . k`.
     pub score_scale: f64,
     /// Whether layer N divides its scores by N + 1 besides (gpt2's `scale_attn_by_inverse_layer_idx`).
@@ -124,6 +130,30 @@ pub struct Experts {
 pub struct ClampedGate {
     pub limit: f64,
     pub slope: f64,
+}
+
+/// Gated delta nets (Yang, Kautz and Hatamizadeh 2024): in place of attention, each head has a matrix that forgets, and
+/// that every token corrects where its key reads another value than the token's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeltaNets {
+    /// The layers that have them, in ascending order.
+    pub layers: Vec<usize>,
+    /// Heads of queries and keys.
+    pub key_heads: usize,
+    /// Heads of values, each with a matrix of its own: a multiple of `key_heads`.
+    pub value_heads: usize,
+    pub d_key: usize,
+    pub d_value: usize,
+    /// The positions that the convolution before them reads, the token's own included.
+    pub kernel: usize,
+}
+
+impl DeltaNets {
+    /// The channels of queries, keys and values together.
+    pub fn channels(&self) -> usize {
+        2 * self.key_heads * self.d_key + self.value_heads * self.d_value
+    }
 }
 
 /// The order of attention and MLP in a block.
@@ -218,6 +248,22 @@ impl Config {
     /// The experts of a layer, if it has them in place of an MLP.
     pub fn experts_of(&self, layer: usize) -> Option<&Experts> {
         self.experts.as_ref().filter(|experts| !experts.plain.contains(&layer))
+    }
+
+    /// The delta net of a layer, if it has one in place of attention.
+    pub fn delta_of(&self, layer: usize) -> Option<&DeltaNets> {
+        self.delta.as_ref().filter(|delta| delta.layers.contains(&layer))
+    }
+
+    /// Whether some layer has attention.
+    pub fn has_attention(&self) -> bool {
+        self.layers == 0 || (0..self.layers).any(|layer| self.delta_of(layer).is_none())
+    }
+
+    /// Whether the columns of a text from any one on follow from those before by keys and values: a model that sees both
+    /// ways changes earlier ones, and a delta net keeps no state but the last.
+    pub fn continues_anywhere(&self) -> bool {
+        self.causal && self.delta.is_none()
     }
 
     pub fn is_serial(&self) -> bool {

@@ -22,6 +22,7 @@ pub fn config() -> Config {
         act: Activation::Gelu,
         gated: false,
         experts: None,
+        delta: None,
         norm: Some(NormKind::Layer),
         norm_eps: 1e-5,
         norm_weight: true,
@@ -40,6 +41,7 @@ pub fn config() -> Config {
         windows: Vec::new(),
         causal: true,
         sinks: false,
+        gated_heads: false,
         score_scale: 0.5,
         score_scale_by_layer: false,
         score_cap: None,
@@ -127,6 +129,17 @@ pub fn configs() -> Vec<Config> {
             }),
             sinks: true,
             windows: vec![Some(3), None],
+            ..base.clone()
+        },
+        Config {
+            norm: Some(NormKind::Rms),
+            norm_bias: false,
+            norm_plus_one: true,
+            qk_norm: QkNorm::Head,
+            gated: true,
+            act: Activation::Silu,
+            delta: Some(DeltaNets { layers: vec![0], key_heads: 2, value_heads: 4, d_key: 3, d_value: 5, kernel: 3 }),
+            gated_heads: true,
             ..base.clone()
         },
         Config { unrotated: vec![1], logit_scale: Some(0.5), embed_scale: Some(2.0), write_scale: Some(0.4), ..base },

@@ -217,7 +217,7 @@ fn whole_numbers(value: &Value) -> Value {
 }
 
 /// New weights: matrices are normal with standard deviation 0.02, divided, for those that write into the stream, by the
-/// square root of their number (2 a layer). Biases are 0, and norms scale by 1.
+/// square root of their number (2 a layer). Biases are 0, and norms scale by 1. Heads of delta nets forget at random rates.
 pub fn init(config: &Config, random: &mut impl Rng, dtype: DType, device: &Device, task: &Task) -> Result<Weights> {
     let parameters = config.parameters()?;
     let count: u128 = parameters.iter().map(|(_, shape)| places(shape)).fold(0, u128::saturating_add);
@@ -230,6 +230,8 @@ pub fn init(config: &Config, random: &mut impl Rng, dtype: DType, device: &Devic
             Role::Norm => Tensor::ones(shape, DType::F32, &Device::Cpu)?,
             Role::Writes => normal(shape, writing, random, task)?,
             Role::Reads => normal(shape, SPREAD, random, task)?,
+            Role::Plain => Tensor::ones(shape, DType::F32, &Device::Cpu)?,
+            Role::Rate => rates(shape, random)?,
         };
         Ok(weight.to_dtype(dtype)?.to_device(device)?)
     })
@@ -246,6 +248,10 @@ enum Role {
     /// Writes into the stream.
     Writes,
     Reads,
+    /// 1 whatever norms do: what multiplies in a delta net, and the bias of what it forgets.
+    Plain,
+    /// The logarithm of how fast a head of a delta net forgets.
+    Rate,
 }
 
 impl Role {
@@ -253,11 +259,19 @@ impl Role {
         let base = name.strip_suffix(".weight").unwrap_or(name);
         match base {
             _ if base.ends_with(".bias") => Role::Bias,
+            _ if base.ends_with("delta.norm") || base.ends_with("delta.forget_bias") => Role::Plain,
+            _ if base.ends_with("delta.log_rate") => Role::Rate,
             _ if base.ends_with("norm") => Role::Norm,
-            _ if base.ends_with("attn.o") || base.ends_with(".down") => Role::Writes,
+            _ if base.ends_with("attn.o") || base.ends_with("delta.o") || base.ends_with(".down") => Role::Writes,
             _ => Role::Reads,
         }
     }
+}
+
+/// Logarithms of rates that are uniform up to 16, as in the models that had such heads first (Dao and Gu 2024).
+fn rates(shape: &[usize], random: &mut impl Rng) -> Result<Tensor> {
+    let drawn: Vec<f32> = (0..shape.iter().product()).map(|_| random.random_range(0.01_f32..16.0).ln()).collect();
+    Ok(Tensor::from_vec(drawn, shape, &Device::Cpu)?)
 }
 
 fn normal(shape: &[usize], deviation: f64, random: &mut impl Rng, task: &Task) -> Result<Tensor> {
@@ -348,7 +362,9 @@ mod tests {
         };
         let block = &weights.blocks[3];
         let mlp = block.mlp.as_ref().unwrap();
-        for (weight, wanted) in [(&weights.embed, 0.02), (&block.attn.q.weight, 0.02), (&mlp.down.weight, 0.005)] {
+        for (weight, wanted) in
+            [(&weights.embed, 0.02), (&block.attention().unwrap().q.weight, 0.02), (&mlp.down.weight, 0.005)]
+        {
             let found = spread(&weight.tensor().unwrap());
             assert!((found / wanted - 1.0).abs() < 0.05, "{found} is not {wanted}");
         }

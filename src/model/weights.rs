@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::config::{Config, Experts, Order, Positions, QkNorm};
+use super::config::{Config, DeltaNets, Experts, Order, Positions, QkNorm};
 use super::weight::Weight;
 use crate::base::{Result, names};
 use crate::tensor::Tensor;
@@ -24,6 +24,8 @@ pub struct Norm {
 #[derive(Debug, Clone)]
 pub struct Attention {
     pub q: Linear,
+    /// Of what each head mixes.
+    pub gate: Option<Linear>,
     pub k: Linear,
     pub v: Linear,
     pub o: Linear,
@@ -31,6 +33,27 @@ pub struct Attention {
     pub k_norm: Option<Norm>,
     /// `[heads]`
     pub sinks: Option<Tensor>,
+}
+
+/// A gated delta net.
+#[derive(Debug, Clone)]
+pub struct DeltaNet {
+    pub q: Linear,
+    pub k: Linear,
+    pub v: Linear,
+    /// Of each channel of queries, keys and values a row over positions: `[channels, 1, kernel]`.
+    pub conv: Tensor,
+    /// How strongly a token corrects the matrix of each head.
+    pub write: Linear,
+    /// How much the matrix of each head forgets.
+    pub forget: Linear,
+    /// The logarithm of each head's rate of forgetting.
+    pub log_rate: Tensor,
+    /// Of what is read from the matrices.
+    pub gate: Linear,
+    /// The weight of the norm of what is read, `[d_value]`.
+    pub norm: Tensor,
+    pub o: Linear,
 }
 
 #[derive(Debug, Clone)]
@@ -58,7 +81,9 @@ pub struct Shared {
 #[derive(Debug, Clone)]
 pub struct Block {
     pub attn_norm: Option<Norm>,
-    pub attn: Attention,
+    pub attn: Option<Attention>,
+    /// In place of attention.
+    pub delta: Option<DeltaNet>,
     pub attn_post_norm: Option<Norm>,
     pub mlp_norm: Option<Norm>,
     pub mlp: Option<Mlp>,
@@ -177,14 +202,22 @@ fn hint<'a>(config: &Config, name: &str, known: impl Iterator<Item = &'a String>
 }
 
 impl Block {
+    /// The attention of the block, for what takes its heads apart.
+    pub fn attention(&self) -> Result<&Attention> {
+        self.attn.as_ref().ok_or_else(|| {
+            err!(Argument, "expected attention, found a layer with a gated delta net, which has no heads of attention")
+        })
+    }
+
     /// Its weights in the order in which they are built.
     fn list(&self, all: &mut Vec<Weight>) {
-        let attn = &self.attn;
         list_norm(self.attn_norm.as_ref(), all);
-        [&attn.q, &attn.k, &attn.v].into_iter().for_each(|linear| linear.list(all));
-        [&attn.q_norm, &attn.k_norm].into_iter().for_each(|norm| list_norm(norm.as_ref(), all));
-        list_numbers(attn.sinks.as_ref(), all);
-        attn.o.list(all);
+        if let Some(attn) = &self.attn {
+            attn.list(all);
+        }
+        if let Some(delta) = &self.delta {
+            delta.list(all);
+        }
         [&self.attn_post_norm, &self.mlp_norm].into_iter().for_each(|norm| list_norm(norm.as_ref(), all));
         if let Some(mlp) = &self.mlp {
             mlp.list(all);
@@ -198,6 +231,27 @@ impl Block {
             }
         }
         list_norm(self.mlp_post_norm.as_ref(), all);
+    }
+}
+
+impl Attention {
+    fn list(&self, all: &mut Vec<Weight>) {
+        std::iter::once(&self.q).chain(&self.gate).chain([&self.k, &self.v]).for_each(|linear| linear.list(all));
+        [&self.q_norm, &self.k_norm].into_iter().for_each(|norm| list_norm(norm.as_ref(), all));
+        list_numbers(self.sinks.as_ref(), all);
+        self.o.list(all);
+    }
+}
+
+impl DeltaNet {
+    fn list(&self, all: &mut Vec<Weight>) {
+        [&self.q, &self.k, &self.v].into_iter().for_each(|linear| linear.list(all));
+        list_numbers(Some(&self.conv), all);
+        [&self.write, &self.forget].into_iter().for_each(|linear| linear.list(all));
+        list_numbers(Some(&self.log_rate), all);
+        self.gate.list(all);
+        list_numbers(Some(&self.norm), all);
+        self.o.list(all);
     }
 }
 
@@ -247,7 +301,8 @@ fn block(config: &Config, layer: usize, get: &mut Take) -> Result<Block> {
     let mlp_norm = config.pre_norm && config.has_mlp() && config.order != Order::ParallelShared;
     Ok(Block {
         attn_norm: norm(config, config.pre_norm, &at("attn_norm"), d, get)?,
-        attn: attention(config, &at("attn"), get)?,
+        attn: config.delta_of(layer).is_none().then(|| attention(config, &at("attn"), get)).transpose()?,
+        delta: config.delta_of(layer).map(|delta| delta_net(config, delta, &at("delta"), get)).transpose()?,
         attn_post_norm: norm(config, config.post_norm, &at("attn_post_norm"), d, get)?,
         mlp_norm: norm(config, mlp_norm, &at("mlp_norm"), d, get)?,
         mlp: has_plain.then(|| mlp(config, &at("mlp"), config.d_mlp, get)).transpose()?,
@@ -270,12 +325,33 @@ fn attention(config: &Config, at: &str, get: &mut Take) -> Result<Attention> {
     };
     Ok(Attention {
         q: linear(&format!("{at}.q"), wide, d, config.qkv_bias, get)?,
+        gate: config.gated_heads.then(|| linear(&format!("{at}.gate"), wide, d, config.qkv_bias, get)).transpose()?,
         k: linear(&format!("{at}.k"), narrow, d, config.qkv_bias, get)?,
         v: linear(&format!("{at}.v"), narrow, d, config.qkv_bias, get)?,
         q_norm: head_norm(q_norm, "q_norm", get)?,
         k_norm: head_norm(k_norm, "k_norm", get)?,
         sinks: config.sinks.then(|| numbers(get, &format!("{at}.sinks"), &[config.heads])).transpose()?,
         o: linear(&format!("{at}.o"), d, wide, config.out_bias, get)?,
+    })
+}
+
+fn delta_net(config: &Config, delta: &DeltaNets, at: &str, get: &mut Take) -> Result<DeltaNet> {
+    let (d, heads) = (config.d_model, delta.value_heads);
+    let (narrow, wide) = (delta.key_heads * delta.d_key, heads * delta.d_value);
+    Ok(DeltaNet {
+        q: linear(&format!("{at}.q"), narrow, d, false, get)?,
+        k: linear(&format!("{at}.k"), narrow, d, false, get)?,
+        v: linear(&format!("{at}.v"), wide, d, false, get)?,
+        conv: numbers(get, &format!("{at}.conv.weight"), &[delta.channels(), 1, delta.kernel])?,
+        write: linear(&format!("{at}.write"), heads, d, false, get)?,
+        forget: Linear {
+            weight: get(&format!("{at}.forget.weight"), &[heads, d])?,
+            bias: Some(numbers(get, &format!("{at}.forget_bias"), &[heads])?),
+        },
+        log_rate: numbers(get, &format!("{at}.log_rate"), &[heads])?,
+        gate: linear(&format!("{at}.gate"), wide, d, false, get)?,
+        norm: numbers(get, &format!("{at}.norm.weight"), &[delta.d_value])?,
+        o: linear(&format!("{at}.o"), d, wide, false, get)?,
     })
 }
 

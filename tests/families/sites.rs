@@ -15,13 +15,17 @@ const WIDTH: usize = 24;
 /// The shape of the activation at a site, from the meaning of the site alone.
 fn shape(config: &Config, kind: SiteKind) -> Vec<usize> {
     let each = |sizes: &[usize]| [&[ROWS, WIDTH], sizes].concat();
+    let delta = || config.delta.as_ref().unwrap();
     match kind {
         SiteKind::NormScale
         | SiteKind::AttnPostScale
         | SiteKind::MlpNormScale
         | SiteKind::MlpPostScale
         | SiteKind::FinalNormScale => each(&[1]),
-        SiteKind::Q | SiteKind::QRot | SiteKind::Z => each(&[config.heads, config.d_head]),
+        SiteKind::DeltaQ | SiteKind::DeltaK => each(&[delta().key_heads, delta().d_key]),
+        SiteKind::DeltaV | SiteKind::DeltaRead | SiteKind::DeltaGate => each(&[delta().value_heads, delta().d_value]),
+        SiteKind::DeltaBeta | SiteKind::DeltaDecay => each(&[delta().value_heads]),
+        SiteKind::Q | SiteKind::QRot | SiteKind::HeadGate | SiteKind::Z => each(&[config.heads, config.d_head]),
         SiteKind::K | SiteKind::V | SiteKind::KRot => each(&[config.kv_heads, config.d_head]),
         SiteKind::Scores | SiteKind::Pattern => vec![ROWS, config.heads, WIDTH, WIDTH],
         SiteKind::HeadOut => each(&[config.heads, config.d_model]),
@@ -31,6 +35,16 @@ fn shape(config: &Config, kind: SiteKind) -> Vec<usize> {
         _ => each(&[config.d_model]),
     }
 }
+
+const DELTA: [SiteKind; 7] = [
+    SiteKind::DeltaQ,
+    SiteKind::DeltaK,
+    SiteKind::DeltaV,
+    SiteKind::DeltaBeta,
+    SiteKind::DeltaDecay,
+    SiteKind::DeltaRead,
+    SiteKind::DeltaGate,
+];
 
 /// The kinds that a family of this architecture must have in addition to those that all have.
 fn wanted(config: &Config) -> Vec<SiteKind> {
@@ -62,6 +76,8 @@ fn wanted(config: &Config) -> Vec<SiteKind> {
         (config.post_norm, vec![SiteKind::AttnPostScale, SiteKind::MlpPostScale]),
         (config.order == Order::Serial, vec![SiteKind::ResidMid]),
         (mixed > 0, vec![SiteKind::Router]),
+        (config.gated_heads, vec![SiteKind::HeadGate]),
+        (config.delta.is_some(), DELTA.to_vec()),
         (mixed < config.layers, vec![SiteKind::MlpPre, SiteKind::MlpHidden]),
         (mixed < config.layers && config.gated, vec![SiteKind::MlpUp]),
     ];

@@ -177,9 +177,10 @@ impl FrozenBlock {
             Writes::MlpOut => FrozenNorm::default(),
             Writes::Inner => norm(&block.mlp_post_norm, SiteKind::MlpPostScale, true)?,
         };
-        let o = block.attn.o.weight.floats()?.affine(config.write_scale.unwrap_or(1.0), 0.0)?;
+        let attn = block.attention()?;
+        let o = attn.o.weight.floats()?.affine(config.write_scale.unwrap_or(1.0), 0.0)?;
         let into_heads = behind.forward(&o.t()?.contiguous()?)?.contiguous()?;
-        let out = before.backward(&block.attn.v.weight.floats()?)?.contiguous()?;
+        let out = before.backward(&attn.v.weight.floats()?)?.contiguous()?;
         let out_of_heads = out.reshape((config.kv_heads, config.d_head, config.d_model))?;
         let pattern = recorded(cache, Site::new(SiteKind::Pattern, layer))?;
         let tokens = pattern.dim(1)?;
@@ -206,6 +207,7 @@ impl FrozenBlock {
 pub fn check(model: &Decoder, name: &str, transcoders: &Transcoders) -> Result<()> {
     let config = model.config();
     model.check_keeps_none("an attribution graph")?;
+    model.check_all_heads("attribution graphs")?;
     if !config.has_mlp() {
         return Err(err!(Argument, "expected a model with MLPs for transcoders to stand in for, found none").about("m"));
     }

@@ -240,6 +240,7 @@ impl Plan {
             |wires: &Wires| -> Result<Linear> { Ok(Linear { weight: matrix(wide, d, wires)?.into(), bias: None }) };
         let attn = Attention {
             q: reads(&q)?,
+            gate: None,
             k: reads(&k)?,
             v: reads(&v)?,
             o: Linear { weight: matrix(d, wide, &o)?.into(), bias: None },
@@ -249,7 +250,8 @@ impl Plan {
         };
         let mlp = Some(self.mlp_weights(config, layer)?);
         let (attn_norm, attn_post_norm, mlp_norm, mlp_post_norm) = (None, None, None, None);
-        Ok(Block { attn_norm, attn, attn_post_norm, mlp_norm, mlp, mixture: None, mlp_post_norm })
+        let (delta, mixture) = (None, None);
+        Ok(Block { attn_norm, attn: Some(attn), delta, attn_post_norm, mlp_norm, mlp, mixture, mlp_post_norm })
     }
 
     fn mlp_weights(&self, config: &Config, layer: usize) -> Result<Mlp> {

@@ -103,7 +103,7 @@ impl Plain {
     fn new(model: &Model) -> Self {
         let (config, weights) = (model.decoder.config(), model.decoder.weights());
         let block = |block: &Block| {
-            let (attn, mlp) = (&block.attn, block.mlp.as_ref().unwrap());
+            let (attn, mlp) = (block.attention().unwrap(), block.mlp.as_ref().unwrap());
             [&attn.q, &attn.k, &attn.v, &attn.o, &mlp.up, &mlp.down].map(Map::of)
         };
         Self {

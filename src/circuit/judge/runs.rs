@@ -216,7 +216,7 @@ impl<'a> Runs<'a> {
         let (streams, codes) = self.flow(part, task)?;
         let blocks = self.stages[0].block..self.model.decoder.config().layers;
         let remembered = |x: &Tensor| self.model.decoder.remembered(&part.batch, x.clone(), blocks, task);
-        let past = match self.model.decoder.config().causal {
+        let past = match self.model.decoder.config().continues_anywhere() {
             true => streams.first().map(remembered).transpose()?,
             false => None,
         };

@@ -2,13 +2,14 @@
 
 use crate::base::Result;
 use crate::err;
-use crate::model::config::Config;
+use crate::model::config::{Config, DeltaNets};
 use crate::model::hooks::{At, Hooks, one_head};
 use crate::model::site::{Heads, Place, Site, SiteKind};
 use crate::tensor::{DType, Device, Tensor};
 
 /// The width of a site at each position; the heads of a whole site are concatenated.
 pub fn width(config: &Config, place: Place) -> Result<usize> {
+    let of_delta = |size: fn(&DeltaNets) -> usize| config.delta.as_ref().map_or(0, size);
     let heads = match (place.head, place.site.kind.heads()) {
         (_, Heads::Square) => {
             return Err(err!(Argument, "`{place}` has no activation per position: its axes are queries and keys")
@@ -17,6 +18,8 @@ pub fn width(config: &Config, place: Place) -> Result<usize> {
         (Some(_), _) | (None, Heads::None) => 1,
         (None, Heads::Queries) => config.heads,
         (None, Heads::Keys) => config.kv_heads,
+        (None, Heads::DeltaKeys) => of_delta(|delta| delta.key_heads),
+        (None, Heads::DeltaValues) => of_delta(|delta| delta.value_heads),
     };
     let each = match place.site.kind {
         SiteKind::NormScale
@@ -24,7 +27,11 @@ pub fn width(config: &Config, place: Place) -> Result<usize> {
         | SiteKind::MlpNormScale
         | SiteKind::MlpPostScale
         | SiteKind::FinalNormScale => 1,
-        SiteKind::Q | SiteKind::K | SiteKind::V | SiteKind::QRot | SiteKind::KRot | SiteKind::Z => config.d_head,
+        SiteKind::DeltaBeta | SiteKind::DeltaDecay => 1,
+        SiteKind::DeltaQ | SiteKind::DeltaK => of_delta(|delta| delta.d_key),
+        SiteKind::DeltaV | SiteKind::DeltaRead | SiteKind::DeltaGate => of_delta(|delta| delta.d_value),
+        SiteKind::Q | SiteKind::K | SiteKind::V | SiteKind::QRot | SiteKind::KRot => config.d_head,
+        SiteKind::HeadGate | SiteKind::Z => config.d_head,
         SiteKind::MlpPre | SiteKind::MlpUp | SiteKind::MlpHidden => config.d_mlp,
         SiteKind::Router => config.experts.as_ref().map_or(0, |experts| experts.count),
         SiteKind::Logits => config.outputs(),

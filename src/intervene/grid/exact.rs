@@ -2,7 +2,7 @@
 //!
 //! The stream before the changed block, and keys and values before the changed position, are those of the run that is
 //! patched. Patches of neighbouring positions, and of all heads, go through the rest of the model as one batch. A model
-//! that keeps hooks, or is not causal, is run as a whole for each patch.
+//! that keeps hooks, is not causal or has delta nets is run as a whole for each patch.
 
 use std::ops::Range;
 
@@ -43,7 +43,7 @@ impl<'a> Recorded<'a> {
         let recorder = Recorder::new(model.config().clone(), places, plan.batch().lengths(), None);
         let mut chain = Chain { recorder: Some(recorder), ..Chain::default() };
         let mut past = Past::new();
-        let kept = if model.config().causal { Some(&mut past) } else { None };
+        let kept = if model.config().continues_anywhere() { Some(&mut past) } else { None };
         let pass = Pass { hooks: &mut chain, past: kept, logits: Logits::Points(plan.points()), task };
         let logits = model.forward(plan.batch(), pass)?.ok_or_else(|| err!(Bug, "a run without logits"))?;
         let values = floats(&plan.values(&logits)?)?;
@@ -77,7 +77,7 @@ impl<'a> Runs<'a> {
         let decoder = model.decoder.as_ref();
         let (run, from) = group.direction.prompts();
         let plan = |which| MetricPlan::new(measure, decoder, &group.pairs, (which, &group.numbers), task);
-        let is_whole = !decoder.config().causal || !decoder.kept().is_empty();
+        let is_whole = !decoder.config().continues_anywhere() || !decoder.kept().is_empty();
         let layers = decoder.config().layers;
         let blocks = own.iter().chain(other).flat_map(|place| [place.site.layer, place.site.layer + 1]);
         let streams = blocks.map(|block| stream_before(block, layers));

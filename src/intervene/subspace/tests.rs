@@ -96,8 +96,8 @@ fn constructed() -> (Decoder, Tensor) {
     let mut turn = 0;
     let given = decoder(small.clone(), DType::F32);
     let mut weights = given.weights().clone();
-    for block in &mut weights.blocks {
-        block.attn.o.weight = block.attn.o.weight.tensor().unwrap().zeros_like().unwrap().into();
+    for attn in weights.blocks.iter_mut().filter_map(|block| block.attn.as_mut()) {
+        attn.o.weight = attn.o.weight.tensor().unwrap().zeros_like().unwrap().into();
     }
     let rows: Vec<Tensor> = (0..small.vocab)
         .map(|token| {

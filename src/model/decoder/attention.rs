@@ -7,6 +7,7 @@ use crate::model::config::{NormKind, QkNorm};
 use crate::model::site::SiteKind;
 use crate::model::weights::{Attention, Linear, Norm};
 use crate::tensor::Tensor;
+use crate::tensor::elementwise::sigmoid;
 use kernels::Reach;
 
 impl Decoder {
@@ -39,6 +40,13 @@ impl Decoder {
             None => (k, v),
         };
         let z = self.mixed(flow, layer, &q, &k, &v)?;
+        let z = match &weights.gate {
+            Some(gate) => {
+                let gate = self.heads(flow, SiteKind::HeadGate, layer, &asking, gate, config.heads)?;
+                (z * sigmoid(&gate)?)?
+            }
+            None => z,
+        };
         let z = flow.see(SiteKind::Z, layer, z)?;
         self.written(flow, layer, &weights.o, &z)
     }
@@ -128,7 +136,7 @@ impl Decoder {
         scores: &Tensor,
         reach: &Reach,
     ) -> Result<Tensor> {
-        Ok(match (&self.block_at(layer)?.attn.sinks, heads) {
+        Ok(match (&self.block_at(layer)?.attention()?.sinks, heads) {
             (None, _) => kernels::pattern(scores, reach)?,
             (Some(sinks), None) => kernels::pattern_with_sinks(scores, reach, sinks)?,
             (Some(sinks), Some(heads)) => {

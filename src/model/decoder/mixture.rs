@@ -8,6 +8,7 @@ use crate::base::{Result, Task};
 use crate::model::config::{ClampedGate, Experts};
 use crate::model::site::SiteKind;
 use crate::model::weights::{Mixture, Mlp};
+use crate::tensor::elementwise::sigmoid;
 use crate::tensor::normalise::softmax;
 use crate::tensor::{DType, Tensor};
 
@@ -79,10 +80,6 @@ fn clamped_gate(gate: &Tensor, up: &Tensor, ClampedGate { limit, slope }: Clampe
     let (gate, up) = (gate.minimum(limit)?, up.clamp(-limit, limit)?);
     let opened = (&gate * sigmoid(&(&gate * slope)?)?)?;
     Ok((opened * (up + 1.0)?)?)
-}
-
-fn sigmoid(x: &Tensor) -> Result<Tensor> {
-    Ok((x.neg()?.exp()? + 1.0)?.recip()?)
 }
 
 /// Which experts read which tokens.

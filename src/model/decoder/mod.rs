@@ -1,6 +1,7 @@
 //! One decoder for every family: the forward pass, with hooks at every site.
 
 mod attention;
+mod delta;
 mod flow;
 mod mixture;
 mod part;
@@ -236,7 +237,11 @@ impl Decoder {
         let normed = self.normed(flow, block.attn_norm.as_ref(), &x, SiteKind::NormScale, layer)?;
         let attn_in = flow.see(SiteKind::AttnIn, layer, normed.clone())?;
         let (x, normed) = (flow.tail(&x, from)?, flow.tail(&normed, from)?);
-        let attn = self.attention(flow, layer, &block.attn, &attn_in, past, from)?;
+        let attn = match (&block.attn, &block.delta, self.config.delta_of(layer)) {
+            (Some(attn), None, _) => self.attention(flow, layer, attn, &attn_in, past, from)?,
+            (None, Some(delta), Some(sizes)) => self.delta_net(flow, layer, (delta, sizes), &attn_in, past, from)?,
+            _ => return Err(err!(Bug, "layer {layer} has neither attention nor a delta net").into()),
+        };
         self.behind_attention(flow, layer, block, x, normed, attn)
     }
 

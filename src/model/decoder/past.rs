@@ -1,16 +1,29 @@
 //! The key-value cache of the text that was read before.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
+use crate::bail;
 use crate::base::{Result, memory};
 use crate::tensor::Tensor;
 use kernels::Gap;
 use kernels::memory::SMALL;
 
-/// Keys and values of every layer, `[batch, columns, kv_heads, d_head]`, with room to grow.
+/// What a delta net knows of the text before.
+#[derive(Debug, Clone)]
+pub(super) struct State {
+    /// What its convolution reads of the last columns: `[batch, kernel - 1, channels]`.
+    pub recent: Tensor,
+    /// `[batch * value_head, d_key, d_value]`
+    pub memory: Tensor,
+}
+
+/// Keys and values of every layer with attention, `[batch, columns, kv_heads, d_head]`, with room to grow; and the states
+/// of those with delta nets.
 #[derive(Debug, Default)]
 pub struct Past {
     layers: Vec<Option<(Tensor, Tensor)>>,
+    states: BTreeMap<usize, State>,
     columns: usize,
     step: usize,
     gap: Option<Gap>,
@@ -54,6 +67,9 @@ impl Past {
         if columns == 0 {
             return Ok(None);
         }
+        if self.states.range(blocks.clone()).next().is_some() {
+            bail!(Bug, "a delta net was asked for its state at column {columns}, and has the last one only");
+        }
         let part = |x: &Tensor| -> Result<Tensor> {
             let (_, _, heads, size) = x.dims4()?;
             let which = Tensor::new(texts, x.device())?;
@@ -68,7 +84,7 @@ impl Past {
         let nothing = (0..blocks.start.min(self.layers.len())).map(|_| Ok(None));
         let wanted = self.layers.iter().take(blocks.end).skip(blocks.start).map(of_layer);
         let layers = nothing.chain(wanted).collect::<Result<_>>()?;
-        Ok(Some(Self { layers, columns, step: self.step, gap: None, unchecked: 0 }))
+        Ok(Some(Self { layers, columns, step: self.step, ..Self::default() }))
     }
 
     /// A forward pass over `width` columns is done.
@@ -76,6 +92,15 @@ impl Past {
         self.columns += width;
         self.step += 1;
         self.gap = gap;
+    }
+
+    /// The state of a layer with a delta net, if it has read anything.
+    pub(super) fn state(&self, layer: usize) -> Option<&State> {
+        self.states.get(&layer)
+    }
+
+    pub(super) fn keep(&mut self, layer: usize, state: State) {
+        self.states.insert(layer, state);
     }
 
     /// Appends keys and values of a layer; returns all of them.

@@ -24,18 +24,36 @@ pub struct Columns<'a> {
 }
 
 impl Decoder {
-    /// The same model with keys and values of its own for each query head, and without the hooks that it keeps.
+    /// The same model with keys and values of its own for each query head, and without the hooks that it keeps. Refuses
+    /// one whose layers are not all sums of heads.
     pub fn ungrouped(&self) -> Result<Self> {
+        self.check_all_heads("edges between heads")?;
         let (heads, shared) = (self.config.heads, self.config.kv_heads);
         let config = Config { kv_heads: heads, ..self.config.as_ref().clone() };
         let mut weights = self.weights.clone();
         if shared < heads {
             for block in &mut weights.blocks {
-                block.attn.k = repeated(&block.attn.k, shared, heads / shared)?;
-                block.attn.v = repeated(&block.attn.v, shared, heads / shared)?;
+                if let Some(attn) = &mut block.attn {
+                    attn.k = repeated(&attn.k, shared, heads / shared)?;
+                    attn.v = repeated(&attn.v, shared, heads / shared)?;
+                }
             }
         }
         Ok(Self::new(config, weights))
+    }
+
+    /// Refuses a model with layers that are no attention, or whose heads have gates, for what follows heads from layer to
+    /// layer: there is more in them than a pattern and values.
+    pub fn check_all_heads(&self, what: &str) -> Result<()> {
+        let config = &self.config;
+        let found = match (0..config.layers).find(|layer| config.delta_of(*layer).is_some()) {
+            Some(layer) => format!("a gated delta net in layer {layer}"),
+            None if config.gated_heads => "heads with gates".into(),
+            None => return Ok(()),
+        };
+        Err(err!(Argument, "{what} need attention without gates in every layer, found {found}")
+            .hint("`intervene::paths` follows `attn_out.*` and `mlp_out.*` in every model")
+            .about("m"))
     }
 
     /// The stream as attention reads it, or the MLP of a layer, or the last norm.
@@ -100,7 +118,7 @@ impl Decoder {
     }
 
     fn port_map(&self, (kind, layer): (SiteKind, usize)) -> Result<(&Linear, Option<&Norm>)> {
-        let attn = &self.block_at(layer)?.attn;
+        let attn = self.block_at(layer)?.attention()?;
         Ok(match kind {
             SiteKind::Q => (&attn.q, attn.q_norm.as_ref()),
             SiteKind::K => (&attn.k, attn.k_norm.as_ref()),
@@ -136,7 +154,7 @@ impl Decoder {
 
     /// What some heads write together, without the bias: `[rows, pos, d_model]` from `[rows, pos, heads, d_head]`.
     pub fn heads_out(&self, layer: usize, heads: &[usize], z: &Tensor, task: &Task) -> Result<Tensor> {
-        let o = &self.block_at(layer)?.attn.o.weight;
+        let o = &self.block_at(layer)?.attention()?.o.weight;
         let size = self.config.d_head;
         let weight = if heads.len() == self.config.heads {
             o.clone()
@@ -153,7 +171,7 @@ impl Decoder {
     pub fn each_head_out(&self, layer: usize, z: &Tensor) -> Result<Tensor> {
         let (rows, width, heads, size) = z.dims4()?;
         let d = self.config.d_model;
-        let o = self.block_at(layer)?.attn.o.weight.tensor()?.to_dtype(z.dtype())?;
+        let o = self.block_at(layer)?.attention()?.o.weight.tensor()?.to_dtype(z.dtype())?;
         let maps = o.reshape((d, heads, size))?.permute((1, 2, 0))?.contiguous()?;
         let by_head = z.reshape((rows * width, heads, size))?.transpose(0, 1)?.contiguous()?;
         self.scaled_write(by_head.matmul(&maps)?.reshape((heads, rows, width, d))?)

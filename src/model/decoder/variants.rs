@@ -11,7 +11,7 @@ use crate::model::batch::Batch;
 use crate::model::config::Order;
 use crate::model::hooks::NoHooks;
 use crate::model::site::SiteKind;
-use crate::model::weights::Block;
+use crate::model::weights::Attention;
 use crate::tensor::{DType, Tensor};
 use kernels::Reach;
 
@@ -140,7 +140,12 @@ impl Decoder {
         if blocks.start < last {
             rows = self.in_full(&batch, rows, blocks.start..last, task)?;
         }
-        let found = self.last_column(&batch, &rows, last, task).map_err(Stop::into_error)?;
+        let Some(attn) = self.weights.blocks[last].attn.as_ref().filter(|attn| attn.gate.is_none()) else {
+            // Its result at the last column is no sum over heads and columns.
+            let whole = self.in_full(&batch, rows, last..blocks.end, task)?.x;
+            return Ok(whole.narrow(1, whole.dim(1)? - 1, 1)?.reshape(((), d))?);
+        };
+        let found = self.last_column(&batch, &rows, (last, attn), task).map_err(Stop::into_error)?;
         Ok(found.reshape(((), d))?)
     }
 
@@ -159,18 +164,18 @@ impl Decoder {
 
     /// The last column of each variant after one block: `[variants, 1, d_model]`. Variants with the same last column
     /// share what it computes by itself.
-    fn last_column(&self, batch: &Batch, rows: &Rows, layer: usize, task: &Task) -> Step<Tensor> {
+    fn last_column(&self, batch: &Batch, rows: &Rows, (layer, attn): (usize, &Attention), task: &Task) -> Step<Tensor> {
         let (block, columns) = (&self.weights.blocks[layer], rows.x.dim(1)?);
         let mut hooks = NoHooks;
         let mut whole = flow(&mut hooks, batch, 0..columns, task);
         let normed = self.normed(&mut whole, block.attn_norm.as_ref(), &rows.x, SiteKind::NormScale, layer)?;
-        let (k, v) = self.keys_and_values(&mut whole, layer, block, &normed)?;
+        let (k, v) = self.keys_and_values(&mut whole, layer, attn, &normed)?;
         let ends = rows.ends()?;
         let (x, normed) = (ends.of(&rows.x)?, ends.of(&normed)?);
         let mut hooks = NoHooks;
         let mut flow = flow(&mut hooks, batch, columns - 1..columns, task);
-        let q = self.heads(&mut flow, SiteKind::Q, layer, &normed, &block.attn.q, self.config.heads)?;
-        let q = ends.spread(&self.turn(&flow, layer, block.attn.q_norm.as_ref(), q)?)?;
+        let q = self.heads(&mut flow, SiteKind::Q, layer, &normed, &attn.q, self.config.heads)?;
+        let q = ends.spread(&self.turn(&flow, layer, attn.q_norm.as_ref(), q)?)?;
         let asking = Asking {
             model: self,
             layer,
@@ -188,7 +193,7 @@ impl Decoder {
             Some(places) => asking.of_changed((&q, &k, &v), &rows.read, places)?,
             None => self.attended_by(layer, None, [&q, &k, &v], &asking.reach)?,
         };
-        let attn = self.scaled_write(linear(task, &heads_joined(&z)?, &block.attn.o)?)?;
+        let attn = self.scaled_write(linear(task, &heads_joined(&z)?, &attn.o)?)?;
         let order = self.config.order;
         if !self.config.has_mlp() || order == Order::Serial {
             return self.behind_attention(&mut flow, layer, block, ends.spread(&x)?, ends.spread(&normed)?, attn);
@@ -203,10 +208,10 @@ impl Decoder {
         Ok(kernels::add(&ends.spread(&own)?, &attn)?)
     }
 
-    fn keys_and_values(&self, flow: &mut Flow, layer: usize, block: &Block, x: &Tensor) -> Step<(Tensor, Tensor)> {
-        let k = self.heads(flow, SiteKind::K, layer, x, &block.attn.k, self.config.kv_heads)?;
-        let v = self.heads(flow, SiteKind::V, layer, x, &block.attn.v, self.config.kv_heads)?;
-        Ok((self.turn(flow, layer, block.attn.k_norm.as_ref(), k)?, v))
+    fn keys_and_values(&self, flow: &mut Flow, layer: usize, attn: &Attention, x: &Tensor) -> Step<(Tensor, Tensor)> {
+        let k = self.heads(flow, SiteKind::K, layer, x, &attn.k, self.config.kv_heads)?;
+        let v = self.heads(flow, SiteKind::V, layer, x, &attn.v, self.config.kv_heads)?;
+        Ok((self.turn(flow, layer, attn.k_norm.as_ref(), k)?, v))
     }
 }
 

@@ -24,6 +24,7 @@ impl Config {
     pub fn checked(self) -> Result<Self> {
         self.check_sizes()?;
         self.check_experts()?;
+        self.check_delta()?;
         self.check_positions()?;
         self.check_windows()?;
         self.check_numbers()?;
@@ -85,6 +86,34 @@ impl Config {
         }
         if !self.has_mlp() {
             bail!(Argument, "expected a `d_mlp` beside experts, found 0");
+        }
+        Ok(())
+    }
+
+    fn check_delta(&self) -> Result<()> {
+        let Some(delta) = &self.delta else { return Ok(()) };
+        let sizes = [
+            ("delta.key_heads", delta.key_heads),
+            ("delta.value_heads", delta.value_heads),
+            ("delta.d_key", delta.d_key),
+            ("delta.d_value", delta.d_value),
+            ("delta.kernel", delta.kernel),
+            ("delta.key_heads * d_key", delta.key_heads.saturating_mul(delta.d_key)),
+            ("delta.value_heads * d_value", delta.value_heads.saturating_mul(delta.d_value)),
+        ];
+        sizes.iter().try_for_each(|(name, found)| size(name, *found, 1, MOST))?;
+        if !delta.value_heads.is_multiple_of(delta.key_heads) {
+            let (values, keys) = (delta.value_heads, delta.key_heads);
+            bail!(
+                Argument,
+                "expected `value_heads` of delta nets to be a multiple of `key_heads`, found {values} and {keys}"
+            );
+        }
+        if let Some(layer) = delta.layers.iter().find(|layer| **layer >= self.layers) {
+            bail!(Argument, "expected layers below {} as those with delta nets, found {layer}", self.layers);
+        }
+        if !self.causal {
+            bail!(Argument, "expected a causal model with delta nets, found one that sees what comes after");
         }
         Ok(())
     }

@@ -4,7 +4,6 @@ use crate::base::Error;
 use crate::base::names::nearest;
 use crate::err;
 
-const DELTA: &str = "gated delta nets (linear attention with a recurrent state)";
 const SPACE: &str = "state spaces (layers with a recurrent state)";
 const LATENT: &str = "latent attention (compressed keys and values)";
 const PER_LAYER: &str = "embeddings of every layer, and layers that share keys and values";
@@ -32,11 +31,10 @@ const FOREIGN: &[(&str, &str)] = &[
     ("nemotron_h", SPACE),
     ("qwen2_5_vl", PICTURES),
     ("qwen2_vl", PICTURES),
-    ("qwen3_5", DELTA),
-    ("qwen3_5_moe", DELTA),
-    ("qwen3_5_moe_text", DELTA),
-    ("qwen3_5_text", DELTA),
-    ("qwen3_next", DELTA),
+    ("qwen3_5", "a part for pictures; its text part alone, `qwen3_5_text`, is"),
+    ("qwen3_5_moe", "a part for pictures, and experts in the layout of its files"),
+    ("qwen3_5_moe_text", "experts beside gated delta nets, in the layout of its files"),
+    ("qwen3_next", "gated delta nets in the layout of its files, beside experts; those of `qwen3_5_text` are"),
     ("qwen3_vl", PICTURES),
     ("t5", "an encoder beside the decoder"),
 ];
@@ -61,11 +59,10 @@ mod tests {
         assert!(FOREIGN.is_sorted());
         let known = super::super::known();
         assert!(FOREIGN.iter().all(|(name, _)| !known.contains(name)));
-        let error = refused("qwen3_5", &known);
+        let error = refused("mamba2", &known);
         assert_eq!(
             error.message,
-            "models of the family `qwen3_5` need what is not implemented here: gated delta nets (linear attention with a \
-             recurrent state)"
+            "models of the family `mamba2` need what is not implemented here: state spaces (layers with a recurrent state)"
         );
         assert!(error.hint.unwrap().starts_with("families are gemma gemma2 "));
     }

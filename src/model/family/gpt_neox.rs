@@ -4,7 +4,7 @@ use super::Family;
 use super::common::Common;
 use super::keys::Keys;
 use super::names::{Line, Theirs::*};
-use super::rope::Rope;
+use super::rope::{Rope, part_of_head};
 use crate::base::Result;
 use crate::model::config::{Config, NormKind, Order};
 
@@ -35,8 +35,7 @@ const COMMON: Common = Common {
 const ROPE: Rope = Rope {
     theta: &["rotary_emb_base", "rope_theta"],
     partial: &["rotary_pct", "partial_rotary_factor"],
-    default_partial: Some(0.25),
-    default_theta: 1e4,
+    ..part_of_head(0.25)
 };
 
 const QKV: &str = "gpt_neox.layers.*.attention.query_key_value";

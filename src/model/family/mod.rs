@@ -30,6 +30,7 @@ mod phi3;
 mod qwen2;
 mod qwen2_moe;
 mod qwen3;
+mod qwen3_5;
 mod qwen3_moe;
 mod smollm3;
 mod stablelm;
@@ -78,6 +79,7 @@ const FAMILIES: &[Family] = &[
     qwen2::FAMILY,
     qwen2_moe::FAMILY,
     qwen3::FAMILY,
+    qwen3_5::FAMILY,
     qwen3_moe::FAMILY,
     smollm3::FAMILY,
     stablelm::FAMILY,

@@ -15,11 +15,18 @@ pub struct Rope {
     /// The rotated fraction of a head by default; None for families that rotate all of it.
     pub default_partial: Option<f64>,
     pub default_theta: f64,
+    /// Keys of `rope_parameters` that say nothing about texts.
+    pub beside: &'static [&'static str],
 }
 
 /// As llama has it.
-pub const WHOLE_HEAD: Rope =
-    Rope { theta: &["rope_theta"], partial: &["partial_rotary_factor"], default_partial: None, default_theta: 1e4 };
+pub const WHOLE_HEAD: Rope = Rope {
+    theta: &["rope_theta"],
+    partial: &["partial_rotary_factor"],
+    default_partial: None,
+    default_theta: 1e4,
+    beside: &[],
+};
 
 /// For families that rotate a part of each head.
 pub const fn part_of_head(default: f64) -> Rope {
@@ -46,6 +53,9 @@ impl Rope {
             theta = inner.maybe_number("rope_theta", None)?;
             partial = inner.maybe_number("partial_rotary_factor", None)?;
             scaling = read_scaling(&mut inner, outer, config)?;
+            for key in self.beside {
+                inner.value(key);
+            }
             inner.finish(&[])?;
         }
         let theta = theta.or(outer.theta).unwrap_or(self.default_theta);

@@ -19,7 +19,7 @@ use crate::model::hooks::Bound;
 use crate::model::run::Ask;
 use crate::model::site::{Place, Site, SiteKind};
 use crate::model::tokens::TokenName;
-use crate::model::weights::{Block, Norm};
+use crate::model::weights::{Attention, Block, Norm};
 use crate::tensor::{Tensor, floats};
 use crate::{bail, err};
 
@@ -161,7 +161,7 @@ pub fn places(config: &Config, by: By) -> Vec<Place> {
         SiteKind::Embed | SiteKind::PosEmbed | SiteKind::MlpOut | SiteKind::FinalNormScale | SiteKind::FinalNorm => {
             true
         }
-        SiteKind::AttnOut => by != By::Head,
+        SiteKind::AttnOut => by != By::Head || config.delta_of(site.layer).is_some(),
         SiteKind::HeadOut | SiteKind::AttnPostScale => by == By::Head,
         _ => false,
     });
@@ -270,21 +270,30 @@ impl Split<'_> {
                     continue;
                 }
                 By::Part => parts.push((Writer::Attention(layer), written(SiteKind::AttnOut, layer)?)),
-                By::Head => self.heads(layer, block, direction, &mut parts)?,
+                By::Head => match &block.attn {
+                    Some(attn) => self.heads(layer, (block, attn), direction, &mut parts)?,
+                    None => parts.push((Writer::Attention(layer), written(SiteKind::AttnOut, layer)?)),
+                },
             }
             parts.extend(mlp.map(|value| (Writer::Mlp(layer), value)));
         }
         Ok(parts)
     }
 
-    fn heads(&self, layer: usize, block: &Block, direction: &[f64], parts: &mut Vec<(Writer, f64)>) -> Result<()> {
+    fn heads(
+        &self,
+        layer: usize,
+        (block, attn): (&Block, &Attention),
+        direction: &[f64],
+        parts: &mut Vec<(Writer, f64)>,
+    ) -> Result<()> {
         let scale = Site::new(SiteKind::AttnPostScale, layer);
         let (direction, mut bias) = self.before(block.attn_post_norm.as_ref(), scale, direction)?;
         let all = self.recorded(SiteKind::HeadOut, layer)?;
         for (head, written) in all.chunks(direction.len().max(1)).enumerate() {
             parts.push((Writer::Head(layer, head), dot(written, &direction)));
         }
-        if let Some(own) = some_floats(block.attn.o.bias.as_ref())? {
+        if let Some(own) = some_floats(attn.o.bias.as_ref())? {
             bias += dot(&own, &direction) * self.model.config().write_scale.unwrap_or(1.0);
         }
         parts.push((Writer::AttentionBias(layer), bias));

@@ -23,8 +23,16 @@ pub enum SiteKind {
     KRot,
     Scores,
     Pattern,
+    HeadGate,
     Z,
     HeadOut,
+    DeltaQ,
+    DeltaK,
+    DeltaV,
+    DeltaBeta,
+    DeltaDecay,
+    DeltaRead,
+    DeltaGate,
     AttnPostScale,
     AttnOut,
     ResidMid,
@@ -52,6 +60,17 @@ pub enum Heads {
     Keys,
     /// `[batch, head, query, key]`
     Square,
+    /// `[batch, pos, head, ..]`, a head of queries and keys of a delta net each.
+    DeltaKeys,
+    /// `[batch, pos, head, ..]`, a head of values of a delta net each; decays and strengths have no axis behind it.
+    DeltaValues,
+}
+
+/// What mixes the positions of a text in a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mixer {
+    Attention,
+    Delta,
 }
 
 /// A kind's row: its name here, its name in TransformerLens, and what flows there.
@@ -67,7 +86,7 @@ const fn row(kind: SiteKind, name: &'static str, lens: &'static str, meaning: &'
 }
 
 /// `{}` in a name of TransformerLens stands for the layer.
-static ROWS: [Row; 29] = [
+static ROWS: [Row; 37] = [
     row(SiteKind::Embed, "embed", "hook_embed", "token embeddings, after any embedding scale: [batch, pos, d_model]"),
     row(SiteKind::PosEmbed, "pos_embed", "hook_pos_embed", "learned position embeddings: [batch, pos, d_model]"),
     row(
@@ -126,16 +145,64 @@ static ROWS: [Row; 29] = [
         "attention after softmax; the rest of a row is its sink's, where heads have one: [batch, head, query, key]",
     ),
     row(
+        SiteKind::HeadGate,
+        "head_gate",
+        "blocks.{}.attn.hook_gate",
+        "what each head's mixed values are multiplied with, before its sigmoid: [batch, pos, head, d_head]",
+    ),
+    row(
         SiteKind::Z,
         "z",
         "blocks.{}.attn.hook_z",
-        "values mixed by the pattern, the input of the output projection: [batch, pos, head, d_head]",
+        "values mixed by the pattern, times any gate, the input of the output projection: [batch, pos, head, d_head]",
     ),
     row(
         SiteKind::HeadOut,
         "head_out",
         "blocks.{}.attn.hook_result",
         "what each head writes, before bias and post-norm: [batch, pos, head, d_model]",
+    ),
+    row(
+        SiteKind::DeltaQ,
+        "delta_q",
+        "blocks.{}.linear_attn.hook_q",
+        "queries of a delta net, after the convolution: [batch, pos, key_head, d_key]",
+    ),
+    row(
+        SiteKind::DeltaK,
+        "delta_k",
+        "blocks.{}.linear_attn.hook_k",
+        "keys of a delta net, after the convolution: [batch, pos, key_head, d_key]",
+    ),
+    row(
+        SiteKind::DeltaV,
+        "delta_v",
+        "blocks.{}.linear_attn.hook_v",
+        "values of a delta net, after the convolution: [batch, pos, value_head, d_value]",
+    ),
+    row(
+        SiteKind::DeltaBeta,
+        "delta_beta",
+        "blocks.{}.linear_attn.hook_beta",
+        "how much of its value a token writes, from 0 to 1: [batch, pos, value_head]",
+    ),
+    row(
+        SiteKind::DeltaDecay,
+        "delta_decay",
+        "blocks.{}.linear_attn.hook_log_decay",
+        "the logarithm of the share of its memory that a head keeps at a token: [batch, pos, value_head]",
+    ),
+    row(
+        SiteKind::DeltaRead,
+        "delta_read",
+        "blocks.{}.linear_attn.hook_recurrence_out",
+        "what queries read from the memory, before norm and gate: [batch, pos, value_head, d_value]",
+    ),
+    row(
+        SiteKind::DeltaGate,
+        "delta_gate",
+        "blocks.{}.linear_attn.hook_gate_input",
+        "what is read is multiplied with the SiLU of this: [batch, pos, value_head, d_value]",
     ),
     row(
         SiteKind::AttnPostScale,
@@ -261,9 +328,12 @@ impl SiteKind {
 
     pub fn heads(self) -> Heads {
         match self {
-            SiteKind::Q | SiteKind::QRot | SiteKind::Z | SiteKind::HeadOut => Heads::Queries,
+            SiteKind::Q | SiteKind::QRot | SiteKind::HeadGate | SiteKind::Z | SiteKind::HeadOut => Heads::Queries,
             SiteKind::K | SiteKind::V | SiteKind::KRot => Heads::Keys,
             SiteKind::Scores | SiteKind::Pattern => Heads::Square,
+            SiteKind::DeltaQ | SiteKind::DeltaK => Heads::DeltaKeys,
+            SiteKind::DeltaV | SiteKind::DeltaBeta | SiteKind::DeltaDecay => Heads::DeltaValues,
+            SiteKind::DeltaRead | SiteKind::DeltaGate => Heads::DeltaValues,
             _ => Heads::None,
         }
     }
@@ -271,7 +341,22 @@ impl SiteKind {
     /// Whether models of this config have such a site in this layer.
     pub fn exists_in(self, config: &Config, layer: usize) -> bool {
         let mixed = config.experts_of(layer).is_some();
-        self.exists(config) && if self == SiteKind::Router { mixed } else { !(mixed && self.is_of_plain_mlp()) }
+        self.exists(config)
+            && match self.mixer() {
+                Some(Mixer::Attention) => config.delta_of(layer).is_none(),
+                Some(Mixer::Delta) => config.delta_of(layer).is_some(),
+                None if self == SiteKind::Router => mixed,
+                None => !(mixed && self.is_of_plain_mlp()),
+            }
+    }
+
+    /// What has it, where attention and delta nets differ.
+    pub(super) fn mixer(self) -> Option<Mixer> {
+        match self.heads() {
+            Heads::None => None,
+            Heads::Queries | Heads::Keys | Heads::Square => Some(Mixer::Attention),
+            Heads::DeltaKeys | Heads::DeltaValues => Some(Mixer::Delta),
+        }
     }
 
     /// Whether an MLP has it and a mixture of experts does not: each token has its own experts.
@@ -284,7 +369,14 @@ impl SiteKind {
         let normed = config.norm.is_some();
         let mlp = config.has_mlp();
         let plain = mlp && (config.layers == 0 || (0..config.layers).any(|layer| config.experts_of(layer).is_none()));
+        if self.mixer() == Some(Mixer::Delta) {
+            return config.delta.is_some();
+        }
+        if self.mixer() == Some(Mixer::Attention) && !config.has_attention() {
+            return false;
+        }
         match self {
+            SiteKind::HeadGate => config.gated_heads,
             SiteKind::PosEmbed => config.positions == Positions::Learned,
             SiteKind::NormScale => normed && config.pre_norm,
             SiteKind::MlpNormScale => normed && config.pre_norm && mlp && config.order != Order::ParallelShared,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Heads, NORMED, ROWS, Site, SiteKind};
+use super::{Heads, Mixer, NORMED, ROWS, Site, SiteKind};
 use crate::base::{Error, Result, names};
 use crate::model::config::Config;
 use crate::tensor::axes::from_end;
@@ -95,6 +95,7 @@ fn layers(config: &Config, kind: SiteKind, part: &str) -> Result<Vec<usize>> {
         [layer] if !kind.exists_in(config, layer) && kind == SiteKind::Router => {
             Err(err!(Name, "layer {layer} has a plain MLP and no `router`").hint("`router.*` names all layers that do"))
         }
+        [layer] if !kind.exists_in(config, layer) && kind.mixer().is_some() => Err(other_mixer(kind, layer)),
         [layer] if !kind.exists_in(config, layer) => Err(no_one_tensor(kind, Some(layer))),
         _ => {
             named.retain(|layer| kind.exists_in(config, *layer));
@@ -117,11 +118,28 @@ fn no_one_tensor(kind: SiteKind, layer: Option<usize>) -> Error {
     .hint(format!("`router.{layer}` has the probabilities of the experts, `mlp_out.{layer}` what they write together"))
 }
 
+/// A site of attention in a layer with a delta net, or the other way round.
+fn other_mixer(kind: SiteKind, layer: usize) -> Error {
+    let name = kind.name();
+    match kind.mixer() {
+        Some(Mixer::Delta) => err!(Name, "layer {layer} has attention, and no site `{name}`")
+            .hint(format!("`{name}.*` names all layers with gated delta nets")),
+        _ => {
+            err!(Name, "layer {layer} has a gated delta net in place of attention, and no site `{name}`").hint(format!(
+                "`{name}.*` names all layers with attention; `delta_read.{layer}` is what queries read here, and \
+             `attn_out.{layer}` what the layer writes"
+            ))
+        }
+    }
+}
+
 fn heads(config: &Config, kind: SiteKind, part: &str) -> Result<Vec<usize>> {
     match kind.heads() {
         Heads::None => bail!(Name, "expected a layer and nothing more after `{}`: it has no heads", kind.name()),
         Heads::Keys => numbers(part, config.kv_heads, "head"),
         Heads::Queries | Heads::Square => numbers(part, config.heads, "head"),
+        Heads::DeltaKeys => numbers(part, config.delta.as_ref().map_or(0, |delta| delta.key_heads), "head"),
+        Heads::DeltaValues => numbers(part, config.delta.as_ref().map_or(0, |delta| delta.value_heads), "head"),
     }
 }
 

@@ -33,5 +33,7 @@ fn numbers_per_token(config: &Config) -> usize {
     let (d, wide, narrow) = (config.d_model, config.heads * config.d_head, config.kv_heads * config.d_head);
     let maps = if config.gated { 3 } else { 2 };
     let layer = 8 * d + 3 * wide + 4 * narrow + maps * config.d_mlp;
-    config.layers * layer + 6 * d + 2 * config.outputs()
+    // What a delta net makes of a token is wider than what attention does: its norms of keys, and the systems of chunks.
+    let delta = config.delta.as_ref().map_or(0, |delta| delta.layers.len() * 4 * delta.channels());
+    config.layers * layer + delta + 6 * d + 2 * config.outputs()
 }

@@ -60,7 +60,7 @@ fn plain(texts: &Texts, other: &Tensor, kept: &[bool], task: &Task) -> Vec<f64> 
             let z = model.attended((layer, &[head]), [&q, &k, &v], columns, task).unwrap();
             own.push(model.heads_out(layer, &[head], &z, task).unwrap());
         }
-        if let Some(bias) = &model.weights().blocks[layer].attn.o.bias {
+        if let Some(bias) = &model.weights().blocks[layer].attention().unwrap().o.bias {
             let scale = model.config().write_scale.unwrap_or(1.0);
             constant = constant.broadcast_add(&(bias * scale).unwrap()).unwrap();
         }
@@ -179,7 +179,7 @@ fn estimates_on_a_stretch_of_the_way_add_up_where_a_model_is_linear() {
     let linear = Config { norm: None, d_mlp: 0, layers: 1, ..config() };
     let whole = decoder(linear, DType::F32);
     let mut weights = whole.weights().clone();
-    let attn = &mut weights.blocks[0].attn;
+    let attn = weights.blocks[0].attn.as_mut().unwrap();
     for map in [&mut attn.q, &mut attn.k] {
         map.weight = map.weight.tensor().unwrap().zeros_like().unwrap().into();
     }

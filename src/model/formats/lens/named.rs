@@ -127,14 +127,14 @@ impl Config {
 impl Weights {
     /// `W_Q W_K^T` of a head, `[d_model, d_model]`.
     pub fn qk(&self, config: &Config, layer: usize, head: usize) -> Result<Tensor> {
-        let attn = &self.blocks[layer].attn;
+        let attn = self.blocks[layer].attention()?;
         let (q, k) = (of_head(&attn.q.weight, config, head)?, of_head(&attn.k.weight, config, config.kv_head(head))?);
         matmul::matmul(&q.t()?, &k)
     }
 
     /// `W_V W_O` of a head, `[d_model, d_model]`.
     pub fn ov(&self, config: &Config, layer: usize, head: usize) -> Result<Tensor> {
-        let attn = &self.blocks[layer].attn;
+        let attn = self.blocks[layer].attention()?;
         let v = of_head(&attn.v.weight, config, config.kv_head(head))?;
         let o = attn.o.weight.tensor()?.narrow(1, head * config.d_head, config.d_head)?;
         matmul::matmul(&v.t()?, &o.t()?)
