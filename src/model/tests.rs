@@ -255,7 +255,7 @@ fn gradients_are_those_of_finite_differences() {
                 let logits = model.logits(&ids, vec![hook], &task).unwrap();
                 logits.get(0).unwrap().get(3).unwrap().get(2).unwrap().to_scalar::<f64>().unwrap()
             };
-            let expected = (moved(1e-5) - moved(-1e-5)) / 2e-5;
+            let expected = (moved(1e-6) - moved(-1e-6)) / 2e-6;
             let found = (&gradient * &direction).unwrap().sum_all().unwrap().to_scalar::<f64>().unwrap();
             let close = (found - expected).abs() <= 1e-5 * (1.0 + expected.abs());
             assert!(close, "`{place}`: {found} is not {expected} {:?}", model.config());
