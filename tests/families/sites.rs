@@ -109,9 +109,13 @@ fn every_site_is_there_and_the_stream_is_the_sum_of_what_is_written() {
         for (place, x) in run.cache.iter() {
             assert_eq!(x.dims(), shape(&config, place.site.kind), "{family} {place}");
         }
-        let routers: Vec<&String> = expected.keys().filter(|name| name.starts_with("router.")).collect();
-        assert_eq!(routers.len(), run.cache.iter().filter(|(place, _)| place.site.kind == SiteKind::Router).count());
-        for name in routers {
+        let others = ["input_ids", "logits", "greedy"];
+        let is_site = |name: &&String| !others.contains(&name.as_str()) && !name.starts_with("hidden.");
+        let named: Vec<&String> = expected.keys().filter(is_site).collect();
+        let own = [SiteKind::Router, SiteKind::DeltaRead, SiteKind::DeltaGate];
+        let recorded = run.cache.iter().filter(|(place, _)| own.contains(&place.site.kind)).count();
+        assert!(named.len() >= recorded, "{family}: of {recorded} sites {} were compared", named.len());
+        for name in named {
             let off = distance(&run.cache.get(name).unwrap(), &expected[name]);
             assert!(off < 1e-5, "{family}: {name} is off by {off}");
         }
