@@ -12,7 +12,7 @@ use microtome::tensor::files::safetensors;
 use microtome::tensor::files::{Named, Tree, open};
 use microtome::tensor::{DType, Tensor};
 
-pub const FAMILIES: [&str; 26] = [
+pub const FAMILIES: [&str; 27] = [
     "gemma",
     "gemma2",
     "gemma3_text",
@@ -35,6 +35,7 @@ pub const FAMILIES: [&str; 26] = [
     "qwen2",
     "qwen2_moe",
     "qwen3",
+    "qwen3_5_moe_text",
     "qwen3_5_text",
     "qwen3_moe",
     "smollm3",

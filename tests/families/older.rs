@@ -59,7 +59,9 @@ fn old_config(family: &str) -> Value {
         // Two rotations that differ in more than their scaling had no older form.
         "olmo3" => add(json!({"rope_parameters": rope, "layer_types": config_json(family)["layer_types"]})),
         // It came after them.
-        "qwen3_5_text" => add(json!({"rope_parameters": rope, "layer_types": config_json(family)["layer_types"]})),
+        "qwen3_5_text" | "qwen3_5_moe_text" => {
+            add(json!({"rope_parameters": rope, "layer_types": config_json(family)["layer_types"]}))
+        }
         "smollm3" => add(json!({"rope_theta": rope["rope_theta"], "max_window_layers": 28})),
         _ => add(json!({"rope_theta": rope["rope_theta"]})),
     }

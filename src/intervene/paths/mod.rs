@@ -129,7 +129,10 @@ fn last_stream(config: &Config) -> Site {
 fn senders(config: &Config, options: &PathOptions) -> Result<Vec<Place>> {
     let usual = || {
         let mlps = config.has_mlp().then(|| "mlp_out.*".to_string());
-        std::iter::once("z.*.*".to_string()).chain(mlps).collect()
+        let heads = config.has_attention().then(|| "z.*.*".to_string());
+        // A layer with a delta net has no heads of attention, and sends as a whole.
+        let whole = (0..config.layers).filter(|layer| config.delta_of(*layer).is_some());
+        heads.into_iter().chain(whole.map(|layer| format!("attn_out.{layer}"))).chain(mlps).collect()
     };
     let names = options.senders.clone().unwrap_or_else(usual);
     let found = names.iter().map(|name| select(config, name)).collect::<Result<Vec<_>>>();

@@ -32,9 +32,8 @@ const FOREIGN: &[(&str, &str)] = &[
     ("qwen2_5_vl", PICTURES),
     ("qwen2_vl", PICTURES),
     ("qwen3_5", "a part for pictures; its text part alone, `qwen3_5_text`, is"),
-    ("qwen3_5_moe", "a part for pictures, and experts in the layout of its files"),
-    ("qwen3_5_moe_text", "experts beside gated delta nets, in the layout of its files"),
-    ("qwen3_next", "gated delta nets in the layout of its files, beside experts; those of `qwen3_5_text` are"),
+    ("qwen3_5_moe", "a part for pictures; its text part alone, `qwen3_5_moe_text`, is"),
+    ("qwen3_next", "gated delta nets whose weights are fused in another order; those of `qwen3_5_moe_text` are"),
     ("qwen3_vl", PICTURES),
     ("t5", "an encoder beside the decoder"),
 ];

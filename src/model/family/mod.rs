@@ -31,6 +31,7 @@ mod qwen2;
 mod qwen2_moe;
 mod qwen3;
 mod qwen3_5;
+mod qwen3_5_moe;
 mod qwen3_moe;
 mod smollm3;
 mod stablelm;
@@ -79,6 +80,7 @@ const FAMILIES: &[Family] = &[
     qwen2::FAMILY,
     qwen2_moe::FAMILY,
     qwen3::FAMILY,
+    qwen3_5_moe::FAMILY,
     qwen3_5::FAMILY,
     qwen3_moe::FAMILY,
     smollm3::FAMILY,

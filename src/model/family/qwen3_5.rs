@@ -1,6 +1,6 @@
 //! Qwen 3.5, its text part (Qwen Team 2026): gated delta nets in most layers, and heads with gates in the others.
 
-use super::common::{Common, kv_heads, with_head_size};
+use super::common::{self, Common, with_head_size};
 use super::keys::Keys;
 use super::names::{Line, Theirs::*};
 use super::rope::{Rope, part_of_head};
@@ -33,7 +33,7 @@ const QUERY: &str = "model.layers.*.self_attn.q_proj";
 const MIXED: &str = "model.layers.*.linear_attn.in_proj_qkv";
 const PARTS: &[&str] = &["blocks.*.delta.q", "blocks.*.delta.k", "blocks.*.delta.v"];
 
-const NAMES: &[Line] = &[
+pub(super) const NAMES: &[Line] = &[
     ("blocks.*.attn.q", OfEachHead { name: QUERY, part: 0, parts: 2 }),
     ("blocks.*.attn.gate", OfEachHead { name: QUERY, part: 1, parts: 2 }),
     ("blocks.*.delta.q", Rows(MIXED, PARTS)),
@@ -51,7 +51,12 @@ const NAMES: &[Line] = &[
 
 fn read(keys: &mut Keys) -> Result<Config> {
     let config = COMMON.read(keys)?;
-    let kv_heads = kv_heads(keys, &config, Some(4))?;
+    mixing(keys, config, 4)
+}
+
+/// What layers have beside their MLPs or experts. `kv_heads`: their number by default.
+pub(super) fn mixing(keys: &mut Keys, config: Config, kv_heads: usize) -> Result<Config> {
+    let kv_heads = common::kv_heads(keys, &config, Some(kv_heads))?;
     let biases = keys.flag("attention_bias", false)?;
     keys.only("attn_output_gate", true)?;
     // What decays is computed in f32 at least, whatever the dtype.
