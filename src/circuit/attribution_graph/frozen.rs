@@ -207,12 +207,19 @@ impl FrozenBlock {
 pub fn check(model: &Decoder, name: &str, transcoders: &Transcoders) -> Result<()> {
     let config = model.config();
     model.check_keeps_none("an attribution graph")?;
-    model.check_all_heads("attribution graphs")?;
     if !config.has_mlp() {
         return Err(err!(Argument, "expected a model with MLPs for transcoders to stand in for, found none").about("m"));
     }
     if !config.causal {
         return Err(err!(Argument, "expected a causal model, found one whose tokens see later ones").about("m"));
+    }
+    if config.delta.is_some() || config.gated_heads {
+        return Err(err!(
+            Argument,
+            "expected attention that is linear in its values, found delta nets or gates of heads"
+        )
+        .hint("`circuit::sparse_features` finds circuits of features in such models")
+        .about("m"));
     }
     let (found, wanted) = (transcoders.layers().len(), config.layers);
     if found < wanted {

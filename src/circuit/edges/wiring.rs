@@ -60,6 +60,8 @@ impl Wiring {
         let why = match config {
             Config { post_norm: true, norm: Some(_), .. } => Some("a norm behind attention"),
             Config { qk_norm: QkNorm::Whole, .. } => Some("one norm for the queries of all heads"),
+            Config { delta: Some(_), .. } => Some("gated delta nets in place of attention"),
+            Config { gated_heads: true, .. } => Some("gates of heads, which read the stream, too"),
             _ => None,
         };
         if let Some(why) = why {

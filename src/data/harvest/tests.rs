@@ -89,10 +89,11 @@ fn every_kept_position_has_the_activation_that_a_recorded_run_has_there() {
 #[test]
 fn a_site_gives_the_same_bits_alone_and_beside_others_in_models_of_every_kind() {
     for config in fixtures::configs() {
+        let asked = if config.delta_of(0).is_some() { "delta_beta.0" } else { "q.0" };
         let (model, text) = (model(config), letters(9, text::TextOptions::default()));
         let (both, origins) =
-            harvested(&model, &["resid_post.1", "q.0", "resid_pre.0"], &text, &HarvestOptions::default());
-        for (number, site) in ["resid_pre.0", "q.0", "resid_post.1"].into_iter().enumerate() {
+            harvested(&model, &["resid_post.1", asked, "resid_pre.0"], &text, &HarvestOptions::default());
+        for (number, site) in ["resid_pre.0", asked, "resid_post.1"].into_iter().enumerate() {
             let (alone, same) = harvested(&model, &[site], &text, &HarvestOptions::default());
             assert_eq!((&alone[0], &same), (&both[number], &origins), "{site}");
         }

@@ -24,10 +24,8 @@ pub struct Columns<'a> {
 }
 
 impl Decoder {
-    /// The same model with keys and values of its own for each query head, and without the hooks that it keeps. Refuses
-    /// one whose layers are not all sums of heads.
+    /// The same model with keys and values of its own for each query head, and without the hooks that it keeps.
     pub fn ungrouped(&self) -> Result<Self> {
-        self.check_all_heads("edges between heads")?;
         let (heads, shared) = (self.config.heads, self.config.kv_heads);
         let config = Config { kv_heads: heads, ..self.config.as_ref().clone() };
         let mut weights = self.weights.clone();
@@ -40,20 +38,6 @@ impl Decoder {
             }
         }
         Ok(Self::new(config, weights))
-    }
-
-    /// Refuses a model with layers that are no attention, or whose heads have gates, for what follows heads from layer to
-    /// layer: there is more in them than a pattern and values.
-    pub fn check_all_heads(&self, what: &str) -> Result<()> {
-        let config = &self.config;
-        let found = match (0..config.layers).find(|layer| config.delta_of(*layer).is_some()) {
-            Some(layer) => format!("a gated delta net in layer {layer}"),
-            None if config.gated_heads => "heads with gates".into(),
-            None => return Ok(()),
-        };
-        Err(err!(Argument, "{what} need attention without gates in every layer, found {found}")
-            .hint("`intervene::paths` follows `attn_out.*` and `mlp_out.*` in every model")
-            .about("m"))
     }
 
     /// The stream as attention reads it, or the MLP of a layer, or the last norm.
