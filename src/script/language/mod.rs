@@ -226,15 +226,18 @@ fn extended<T: Clone>(ctx: &NativeCallContext, list: &mut Vec<T>, length: usize,
 fn lengthened(ctx: &NativeCallContext, text: &mut ImmutableString, length: i64, padding: &str) -> Fallible<()> {
     // Twice: the language copies a text into a string of its own.
     let length = room(length, 2 * padding.len().max(1), "a string")?;
-    let env = env(ctx)?;
-    let each = padding.chars().count();
-    let mut missing = if each == 0 { 0 } else { length.saturating_sub(text.chars().count()) };
-    let piece = (PIECE / padding.len().max(1)).clamp(1, missing / each.max(1) + 1);
+    let (env, each) = (env(ctx)?, padding.chars().count());
+    let mut missing = length.saturating_sub(text.chars().count());
+    if missing == 0 || each == 0 {
+        return Ok(());
+    }
+    let whole = missing.div_ceil(each);
+    let piece = (PIECE / padding.len()).clamp(1, whole);
     let copies = padding.repeat(piece);
     // Made at its full length, as above.
-    let mut longer = String::with_capacity(text.len() + padding.len() * missing.div_ceil(each.max(1)));
+    let mut longer = String::with_capacity(text.len() + padding.len() * whole);
     longer.push_str(text);
-    while missing >= piece * each && each > 0 {
+    while missing >= piece * each {
         longer.push_str(&copies);
         missing -= piece * each;
         env.task.check()?;
