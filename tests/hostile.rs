@@ -3,6 +3,8 @@
 use crate::support;
 use std::path::Path;
 use std::process::{Command, Stdio};
+#[cfg(target_os = "linux")]
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use microtome::base::access::Rules;
@@ -103,6 +105,79 @@ fn an_interruption_stops_what_runs() {
         assert!(kill.success());
         let status = wait(&mut child);
         assert_eq!(status, Some(130), "{code}");
+    }
+}
+
+/// Calls whose work is large run on a thread of their own, which an interruption leaves at once: also where only the
+/// result is large, or the dictionary and not its rows.
+#[cfg(target_os = "linux")]
+#[test]
+fn large_calls_are_left_at_once() {
+    if !support::apart("hostile::large_calls_are_left_at_once") {
+        return;
+    }
+    // The pool's threads have the name of the thread that starts them.
+    rayon::current_num_threads();
+    let is_apart = || {
+        let threads = std::fs::read_dir("/proc/self/task").unwrap().filter_map(Result::ok);
+        let mut names = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("comm")).ok());
+        names.any(|name| name.trim() == "apart")
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let mut session = support::session(folder.path());
+    let setup =
+        "let column = tensor::ones([5000, 1]); let row = tensor::ones([1, 5000]); let line = tensor::ones([5000]);
+        let index = tensor::zeros([20_000_000], #{ dtype: \"i64\" }); let places = index.to_array();
+        let s = sae::random(8, 10_000, #{ seed: 1 }); let rows = tensor::ones([1, 8]).expand([2000, 8]);
+        let wide = tensor::ones([2, 4000]);
+        let p = probe::fit([[0], [1], [2], [4]], [0, 0, 1, 1]);
+        let column_of_many = tensor::ones([1, 1]).expand([5_000_000, 1]);";
+    session.eval("setup", setup).unwrap();
+    let flag = session.env().task.flag().clone();
+    for code in [
+        "column + row",
+        "column < row",
+        "tensor::where(column > row, 1, 0)",
+        "line.repeat([5000, 1])",
+        "line.diag()",
+        "line[places]",
+        "line.gather(0, index)",
+        "wide.covariance()",
+        "wide.corr()",
+        "line.histogram(20_000_000)",
+        "s.encode(rows)",
+        "s.reconstruct(rows)",
+        "s.decode(tensor::ones([1, 10_000]).expand([2000, 10_000]))",
+        "s.keeping(5000)",
+        "sae::random(8, 100_000, #{ k: 5000 })",
+        "sae::identity(4000)",
+        "data::toy(200, #{ d: 100_000, features: 6, active: 2 })",
+        "data::toy(\"synth\", #{ rows: 2000, d: 100, features: 3000 })",
+        "p.scores(column_of_many)",
+        "p.predict(column_of_many)",
+    ] {
+        // What was left before may still run.
+        while is_apart() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let over = AtomicBool::new(false);
+        let ended = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::SeqCst) {
+                    if is_apart() {
+                        flag.store(true, Ordering::SeqCst);
+                    }
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            });
+            // The second statement hears an interruption that came when the first one was nearly done.
+            let ended = session.eval("large", &format!("{code}; 0"));
+            over.store(true, Ordering::SeqCst);
+            ended
+        });
+        flag.store(false, Ordering::SeqCst);
+        let kind = ended.err().map(|failure| failure.kind);
+        assert_eq!(kind.as_deref(), Some("interrupted"), "{code}");
     }
 }
 

@@ -103,6 +103,13 @@ impl SynthOptions {
     /// Draws the features from the seed and the rows from the seed and the part.
     pub fn make(&self, seed: u64, task: &Task) -> Result<Synth> {
         self.check()?;
+        // Each row may be as wide as memory, so that a few of them take long.
+        let (options, inner) = (self.clone(), task.clone());
+        let cost = self.rows as f64 * self.d as f64 * self.features as f64;
+        task.heavy(cost, move || options.made(seed, &inner))
+    }
+
+    fn made(&self, seed: u64, task: &Task) -> Result<Synth> {
         let world = World::of(self, seed, task)?;
         let (d, features) = (self.d, self.features);
         let mut x = vec![0_f32; self.rows * d];

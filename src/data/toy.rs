@@ -56,6 +56,12 @@ impl ToyOptions {
     /// of norm 1, are feature i's weights of them; so features i and j have a correlation of c a_i . a_j in z.
     pub fn make(&self, rows: usize, seed: u64, task: &Task) -> Result<Toy> {
         self.check(rows)?;
+        // Each row may be as wide as memory, so that a few of them take long.
+        let (options, inner) = (*self, task.clone());
+        task.heavy(rows as f64 * self.d as f64 * self.features as f64, move || options.made(rows, seed, &inner))
+    }
+
+    fn made(&self, rows: usize, seed: u64, task: &Task) -> Result<Toy> {
         let probabilities = self.probabilities();
         let directions = unit_rows(self.features, self.d, &mut stream(seed, "toy directions", 0))?;
         let shares = unit_rows(self.features, CAUSES, &mut stream(seed, "toy causes", 0))?;

@@ -11,7 +11,7 @@ use clap::Parser;
 use super::child::{Order, obey};
 use super::kills::{self, Killed};
 use super::table::{Counts, Findings, page, parse};
-use super::watch::{self, ORDER};
+use super::watch::{self, Limits, ORDER};
 use super::{LIMITS, parts, session};
 
 #[derive(Parser)]
@@ -31,6 +31,9 @@ struct Words {
     /// What all choices depend on
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// The seconds after which a case is interrupted; a short time finds calls that compute for a few seconds unheard
+    #[arg(long, default_value_t = LIMITS.patience.as_secs_f64())]
+    patience: f64,
     /// How many parts are tried at a time
     #[arg(long, default_value_t = 1)]
     jobs: usize,
@@ -42,6 +45,12 @@ struct Words {
     again: Option<PathBuf>,
 }
 
+impl Words {
+    fn limits(&self) -> Limits {
+        Limits { patience: Duration::from_secs_f64(self.patience), ..LIMITS }
+    }
+}
+
 pub fn main() -> ExitCode {
     if let Ok(order) = std::env::var(ORDER) {
         obey(Order::parse(&order));
@@ -49,7 +58,7 @@ pub fn main() -> ExitCode {
     }
     let words = Words::parse();
     if let Some(finding) = &words.again {
-        let ended = watch::alone(start, finding, LIMITS);
+        let ended = watch::alone(start, finding, words.limits());
         println!("{}, {} MiB: {}", ended.outcome.word(), ended.peak / 1024, ended.said);
         return ExitCode::from(u8::from(ended.outcome.is_bad()));
     }
@@ -172,7 +181,8 @@ fn try_part(words: &Words, part: &str, log: &Mutex<Log>) {
     let start_time = Instant::now();
     let left = Duration::from_secs_f64((words.minutes - before.minutes).max(0.0) * 60.0);
     let first = before.tried();
-    watch::watch(start, part, words.seed, first..u64::MAX, Some(start_time + left), LIMITS, &mut |ended, at| {
+    let until = Some(start_time + left);
+    watch::watch(start, part, words.seed, first..u64::MAX, until, words.limits(), &mut |ended, at| {
         let mut log = log.lock().unwrap();
         let counts = log.counts.entry(part.into()).or_default();
         // A file of some megabytes that needs more memory is not a failure, but worth a look.
@@ -195,7 +205,7 @@ fn try_part(words: &Words, part: &str, log: &Mutex<Log>) {
         if let Some(folder) = kept {
             let word = word.unwrap_or_default();
             println!("{word} of {part} {}, {}: {}", ended.number, ended.about, ended.said);
-            let again = watch::alone(start, &folder, LIMITS);
+            let again = watch::alone(start, &folder, words.limits());
             let told = format!("alone: {}, {} MiB: {}\n", again.outcome.word(), again.peak / 1024, again.said);
             println!("  {told}  in {}", folder.display());
             let said = std::fs::read_to_string(folder.join("said.txt")).unwrap_or_default();

@@ -71,6 +71,12 @@ pub const ORDER: &str = "TORTURE";
 /// The number of cases that share a process, so that what they leave behind does not add up.
 const BATCH: u64 = 400;
 
+/// The timeout of what a child does before its first case.
+const SETUP: Duration = Duration::from_secs(60);
+
+/// How long a case that did not react in time is still listened to.
+const LATE: Duration = Duration::from_secs(10);
+
 /// Runs cases `from` to `to` of a part, until the deadline; `ended` receives each result, and the folder of its files.
 pub fn watch(
     start: Starter,
@@ -162,7 +168,7 @@ impl Running {
     /// How the next case ended; None if the child has run all of its cases.
     fn next(&mut self, expected: u64, limits: Limits, folder: &Path) -> Option<Ended> {
         // The first case waits for the setup: an engine, the prelude, the files of a reader.
-        let begun = match self.lines.recv_timeout(limits.patience * 6) {
+        let begun = match self.lines.recv_timeout(SETUP) {
             Ok(line) => line,
             Err(RecvTimeoutError::Timeout) => return Some(self.dead(expected, "", Outcome::Hang, folder)),
             Err(RecvTimeoutError::Disconnected) => return Some(self.dead(expected, "", Outcome::Abort, folder)),
@@ -186,7 +192,7 @@ impl Running {
                     Err(RecvTimeoutError::Timeout) => {
                         let since = Instant::now();
                         // The delay tells a slow reaction from none.
-                        let late = match self.lines.recv_timeout(limits.patience) {
+                        let late = match self.lines.recv_timeout(LATE) {
                             Ok(_) => format!(
                                 "heard {:.1} s after the interruption",
                                 (limits.hearing + since.elapsed()).as_secs_f64()

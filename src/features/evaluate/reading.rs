@@ -203,7 +203,8 @@ impl Reader {
 
     /// Reads tokens of which `rows` says whose row each is in, and None of those that do not count.
     fn add(&mut self, x: &Tensor, rows: &[Option<usize>], task: &Task) -> Result<()> {
-        let (at_once, d_sae) = ((CODES / self.sae.d_sae().max(1)).clamp(1, AT_ONCE), self.sae.d_sae());
+        let d_sae = self.sae.d_sae();
+        let at_once = (CODES / d_sae.max(self.sae.d_in()).max(1)).clamp(1, AT_ONCE);
         let none = vec![0.0; d_sae];
         for (part, rows) in rows.chunks(at_once).enumerate() {
             task.check()?;

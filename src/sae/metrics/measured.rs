@@ -12,7 +12,7 @@ use crate::model::site::one_site;
 use crate::sae::{Sae, SitePair, check_writes_behind, one_place, rows};
 use crate::tensor::{Tensor, dtype};
 
-/// Codes computed at once, about.
+/// Codes, or numbers of activations, computed at once, about.
 const CODES: usize = 1 << 23;
 
 /// Measures of each dictionary on activations `[.., d_in]`.
@@ -92,7 +92,7 @@ impl<'a> Meters<'a> {
         task: &Task,
         done: impl Fn(u64),
     ) -> Result<()> {
-        let widest = self.0.iter().map(|(sae, _)| sae.d_sae()).max().unwrap_or(1);
+        let widest = self.0.iter().map(|(sae, _)| sae.d_sae().max(sae.d_in())).max().unwrap_or(1);
         let (count, at_once) = (x.dim(0)?, (CODES / widest.max(1)).clamp(1, 4096));
         for start in (0..count).step_by(at_once) {
             let size = at_once.min(count - start);

@@ -199,6 +199,11 @@ pub mod functions {
     }
 }
 
+fn applied(ctx: &NativeCallContext, e: &Eraser, x: Tensor, names: Option<Vec<ClassName>>) -> Fallible<Tensor> {
+    let (eraser, cost) = (e.0.clone(), x.elem_count() as f64 * e.0.width as f64);
+    Ok(env(ctx)?.task.heavy(cost, move || eraser.apply(&x, names.as_deref()))?)
+}
+
 #[export_module(manifest)]
 pub mod methods {
     /// Rows, [rows, width] or with more axes before the last, with the concept erased.
@@ -209,8 +214,8 @@ pub mod methods {
     /// e.apply([9, 0.5])  //=> tensor([4.0, 0.5])
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn apply(e: &mut Eraser, x: Any) -> Fallible<Tensor> {
-        Ok(e.0.apply(&values("x", &x)?, None)?)
+    pub fn apply(ctx: NativeCallContext, e: &mut Eraser, x: Any) -> Fallible<Tensor> {
+        super::applied(&ctx, e, values("x", &x)?, None)
     }
 
     /// Rows with the concept erased by the oracle, which is told their labels.
@@ -223,8 +228,8 @@ pub mod methods {
     /// e.apply(x, y)[0]  //=> tensor([3.0, 1.0])
     /// ```
     #[rhai_fn(global, name = "apply", pure, return_raw)]
-    pub fn apply_with_labels(e: &mut Eraser, x: Any, y: Any) -> Fallible<Tensor> {
-        Ok(e.0.apply(&values("x", &x)?, Some(&class_names("y", &y)?))?)
+    pub fn apply_with_labels(ctx: NativeCallContext, e: &mut Eraser, x: Any, y: Any) -> Fallible<Tensor> {
+        super::applied(&ctx, e, values("x", &x)?, Some(class_names("y", &y)?))
     }
 
     /// The eraser as a hook, which erases the concept from the activations at a site.

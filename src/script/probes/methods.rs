@@ -16,9 +16,28 @@ use crate::script::engine::value::{Any, Fallible, Options};
 use crate::script::tensor::values;
 use crate::tensor::Tensor;
 
-/// Labelled rows with what the probe says of them.
-fn judged(p: &Probe, x: &Dynamic, y: &Dynamic) -> Result<JudgedRows> {
-    p.core().judged(&values("x", x)?, &class_names("y", y)?)
+/// Work of a probe on rows: apart where they are many, so that Ctrl-C is heard.
+fn on_rows<T: Send + 'static>(
+    ctx: &NativeCallContext,
+    p: &Probe,
+    x: &Dynamic,
+    work: impl FnOnce(&crate::probes::Probe, &Tensor) -> Result<T> + Send + 'static,
+) -> Fallible<T> {
+    let (x, probe) = (values("x", x)?, p.core().clone());
+    // Each number is multiplied by a weight of each output, and rows may be sorted by their scores.
+    let cost = x.elem_count() as f64 * (probe.outputs() + 20) as f64;
+    Ok(env(ctx)?.task.heavy(cost, move || work(&probe, &x))?)
+}
+
+/// A measure of labelled rows with what the probe says of them.
+fn measured<T: Send + 'static>(
+    ctx: &NativeCallContext,
+    p: &Probe,
+    (x, y): (&Dynamic, &Dynamic),
+    measure: impl FnOnce(&JudgedRows) -> T + Send + 'static,
+) -> Fallible<T> {
+    let names = class_names("y", y)?;
+    on_rows(ctx, p, x, move |probe, x| Ok(measure(&probe.judged(x, &names)?)))
 }
 
 #[export_module(manifest)]
@@ -32,8 +51,8 @@ pub mod methods {
     /// p.scores([[2], [4]]).to_array()  //=> [0.0, 12.0]
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn scores(p: &mut Probe, x: Any) -> Fallible<Tensor> {
-        Ok(p.core().scores(&values("x", &x)?).map_err(|e| e.about("x"))?)
+    pub fn scores(ctx: NativeCallContext, p: &mut Probe, x: Any) -> Fallible<Tensor> {
+        super::on_rows(&ctx, p, &x, |probe, x| probe.scores(x).map_err(|e| e.about("x")))
     }
 
     /// The likeliest class of each row, as an array.
@@ -44,8 +63,8 @@ pub mod methods {
     /// p.predict([[0.5], [9]])  //=> ["few", "many"]
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn predict(p: &mut Probe, x: Any) -> Fallible<Array> {
-        let found = p.core().predict(&values("x", &x)?).map_err(|e| e.about("x"))?;
+    pub fn predict(ctx: NativeCallContext, p: &mut Probe, x: Any) -> Fallible<Array> {
+        let found = super::on_rows(&ctx, p, &x, |probe, x| probe.predict(x).map_err(|e| e.about("x")))?;
         Ok(found.iter().map(class_value).collect())
     }
 
@@ -57,9 +76,8 @@ pub mod methods {
     /// p.accuracy([[0], [1], [3], [1]], [0, 0, 1, 1])  //=> 0.75
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn accuracy(p: &mut Probe, x: Any, y: Any) -> Fallible<f64> {
-        let judged = super::judged(p, &x, &y)?;
-        Ok(judged.accuracy(&judged.each_once()))
+    pub fn accuracy(ctx: NativeCallContext, p: &mut Probe, x: Any, y: Any) -> Fallible<f64> {
+        super::measured(&ctx, p, (&x, &y), |judged| judged.accuracy(&judged.each_once()))
     }
 
     /// The probability that a row of the second class has a larger score than one of the first, ties counted half: 0.5 by
@@ -71,9 +89,8 @@ pub mod methods {
     /// p.auroc([[0], [2], [1], [4]], [0, 0, 1, 1])  //=> 0.75
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn auroc(p: &mut Probe, x: Any, y: Any) -> Fallible<f64> {
-        let judged = super::judged(p, &x, &y)?;
-        let auroc = judged.auroc(&judged.each_once());
+    pub fn auroc(ctx: NativeCallContext, p: &mut Probe, x: Any, y: Any) -> Fallible<f64> {
+        let auroc = super::measured(&ctx, p, (&x, &y), |judged| judged.auroc(&judged.each_once()))?;
         match auroc.is_nan() {
             true => Err(err!(Argument, "expected rows of at least two classes for AUROC, found one").about("y").into()),
             false => Ok(auroc),
@@ -88,8 +105,8 @@ pub mod methods {
     /// p.confusion([[0], [4], [3], [4]], [0, 0, 1, 1]).to_map().rows  //=> [["0", 1, 1], ["1", 0, 2]]
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn confusion(p: &mut Probe, x: Any, y: Any) -> Fallible<Table> {
-        Ok(super::judged(p, &x, &y)?.confusion_table())
+    pub fn confusion(ctx: NativeCallContext, p: &mut Probe, x: Any, y: Any) -> Fallible<Table> {
+        super::measured(&ctx, p, (&x, &y), JudgedRows::confusion_table)
     }
 
     /// Whether the probe's probabilities are right: `error`, the expected calibration error, and `table`, its reliability
@@ -107,11 +124,11 @@ pub mod methods {
     /// found.table.columns  //=> ["from", "to", "rows", "mean probability", "accuracy"]
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn calibration(p: &mut Probe, x: Any, y: Any) -> Fallible<Map> {
-        let judged = super::judged(p, &x, &y)?;
-        let error = judged.calibration_error(&judged.each_once());
-        let table = Dynamic::from(judged.reliability_table());
-        Ok([("error".into(), error.into()), ("table".into(), table)].into())
+    pub fn calibration(ctx: NativeCallContext, p: &mut Probe, x: Any, y: Any) -> Fallible<Map> {
+        let (error, table) = super::measured(&ctx, p, (&x, &y), |judged| {
+            (judged.calibration_error(&judged.each_once()), judged.reliability_table())
+        })?;
+        Ok([("error".into(), error.into()), ("table".into(), Dynamic::from(table))].into())
     }
 
     /// The probe judged on rows that it was not fitted on: accuracy, the accuracy of always answering with the class that

@@ -21,6 +21,11 @@ pub(super) fn draws(env: &Env, seed: Option<i64>) -> impl Rng + use<> {
     stream(env.random.generator(seed.map(i64::cast_unsigned)).next_u64(), "baseline", 0)
 }
 
+/// The cost of a dictionary that needs no data: the gain of random directions is found on 256 rows.
+pub(super) fn cost(width: usize, features: usize) -> f64 {
+    256.0 * width as f64 * features as f64
+}
+
 #[export_module(manifest)]
 pub mod functions {
     /// Principal components of activations `[.., d]` as a dictionary, the largest variance first.
@@ -112,10 +117,11 @@ pub mod functions {
     /// sae::neurons(3, #{ relu: true }).encode([1, -2, 0.5])  //=> tensor([1.0, 0.0, 0.5])
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn neurons(width: Int, options: Options) -> Fallible<Sae> {
+    pub fn neurons(ctx: NativeCallContext, width: Int, options: Options) -> Fallible<Sae> {
         let NeuronsOptions { relu, codes: KeptCodesOptions { k } } = taken(options)?;
         let width = given("width", &width).size()?;
-        Ok(if relu { baselines::neurons_relu(width, k)? } else { baselines::neurons(width, k)? }.into())
+        let made = move || if relu { baselines::neurons_relu(width, k) } else { baselines::neurons(width, k) };
+        Ok(env(&ctx)?.task.heavy(super::cost(width, width), made)?.into())
     }
 
     /// Random directions, uniform on the sphere, as a dictionary: the baseline that every other one must beat.
@@ -143,9 +149,13 @@ pub mod functions {
         let features = given("features", &features).size()?;
         if x.is_array() || x.is::<Tensor>() {
             let moments = Moments::of(&values("x", &x)?, &env.task).map_err(|e| e.about("x"))?;
-            return Sae::placed(baselines::random_about(&moments, features, k, &mut draws)?, &env);
+            let cost = super::cost(moments.width(), features);
+            let work = move || baselines::random_about(&moments, features, k, &mut draws);
+            return Sae::placed(env.task.heavy(cost, work)?, &env);
         }
-        Sae::placed(baselines::random(given("x", &x).size()?, features, k, &mut draws)?, &env)
+        let width = given("x", &x).size()?;
+        let work = move || baselines::random(width, features, k, &mut draws);
+        Sae::placed(env.task.heavy(super::cost(width, features), work)?, &env)
     }
 
     /// The identity as a dictionary: codes and reconstruction are the activations.
@@ -155,7 +165,8 @@ pub mod functions {
     /// sae::identity(3).reconstruct([1, 2, 3])  //=> tensor([1.0, 2.0, 3.0])
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn identity(width: Int) -> Fallible<Sae> {
-        Ok(baselines::identity(given("width", &width).size()?)?.into())
+    pub fn identity(ctx: NativeCallContext, width: Int) -> Fallible<Sae> {
+        let width = given("width", &width).size()?;
+        Ok(env(&ctx)?.task.heavy(super::cost(width, width), move || baselines::identity(width))?.into())
     }
 }

@@ -52,6 +52,19 @@ impl Sae {
         dtype::convert(&values(name, value)?, self.core.parts().encoder.dtype())
     }
 
+    /// What the dictionary computes of rows: apart where they are many, so that Ctrl-C is heard.
+    fn on_rows(
+        &self,
+        ctx: &NativeCallContext,
+        (name, value): (&str, &Dynamic),
+        work: impl FnOnce(&sae::Sae, &Tensor) -> Result<Tensor> + Send + 'static,
+    ) -> Fallible<Tensor> {
+        let (x, core) = (self.numbers(name, value)?, self.core.clone());
+        let rows = x.elem_count() / x.dims().last().map_or(1, |last| (*last).max(1));
+        let cost = rows as f64 * core.directions().elem_count() as f64;
+        Ok(env(ctx)?.task.heavy(cost, move || work(&core, &x)).map_err(|e| e.about(name))?)
+    }
+
     fn fields(&self) -> Vec<(String, Cell)> {
         let (parts, about) = (self.core.parts(), &self.core.parts().about);
         let text = |text: &str| if text.is_empty() { Cell::Missing } else { Cell::from(text) };
@@ -130,8 +143,8 @@ pub mod methods {
     /// s.encode([1, -2, 3])  //=> tensor([1.0, -2.0, 3.0])
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn encode(s: &mut Sae, x: Any) -> Fallible<Tensor> {
-        Ok(s.core.encode(&s.numbers("x", &x)?).map_err(|e| e.about("x"))?)
+    pub fn encode(ctx: NativeCallContext, s: &mut Sae, x: Any) -> Fallible<Tensor> {
+        s.on_rows(&ctx, ("x", &x), sae::Sae::encode)
     }
 
     /// Decodes codes: `[.., d_sae]` to `[.., d_out]`.
@@ -143,8 +156,8 @@ pub mod methods {
     /// s.decode(s.encode(x)).all_close(s.reconstruct(x))  //=> true
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn decode(s: &mut Sae, codes: Any) -> Fallible<Tensor> {
-        Ok(s.core.decode(&s.numbers("codes", &codes)?).map_err(|e| e.about("codes"))?)
+    pub fn decode(ctx: NativeCallContext, s: &mut Sae, codes: Any) -> Fallible<Tensor> {
+        s.on_rows(&ctx, ("codes", &codes), sae::Sae::decode)
     }
 
     /// Encodes and decodes activations: `[.., d_in]` to `[.., d_out]`.
@@ -154,8 +167,8 @@ pub mod methods {
     /// sae::identity(2).reconstruct([0.5, -1])  //=> tensor([0.5, -1.0])
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn reconstruct(s: &mut Sae, x: Any) -> Fallible<Tensor> {
-        Ok(s.core.reconstruct(&s.numbers("x", &x)?).map_err(|e| e.about("x"))?)
+    pub fn reconstruct(ctx: NativeCallContext, s: &mut Sae, x: Any) -> Fallible<Tensor> {
+        s.on_rows(&ctx, ("x", &x), sae::Sae::reconstruct)
     }
 
     /// The decoder direction of each feature: `[d_sae, d_out]`.

@@ -146,8 +146,10 @@ pub mod methods {
     /// sae::identity(3).keeping(1).encode([1, -2, 0.5])  //=> tensor([0.0, -2.0, 0.0])
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn keeping(s: &mut Sae, k: Int) -> Fallible<Sae> {
-        let k = given("k", &k).size()?;
-        Ok(Sae { core: s.core.keeping(k).map_err(|e| e.about("k"))?, ..s.clone() })
+    pub fn keeping(ctx: NativeCallContext, s: &mut Sae, k: Int) -> Fallible<Sae> {
+        let (k, core) = (given("k", &k).size()?, s.core.clone());
+        let cost = super::super::baselines::cost(core.d_in(), core.d_sae());
+        let core = env(&ctx)?.task.heavy(cost, move || core.keeping(k)).map_err(|e| e.about("k"))?;
+        Ok(Sae { core, ..s.clone() })
     }
 }

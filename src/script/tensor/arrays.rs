@@ -121,6 +121,18 @@ fn fold<T: Into<Dynamic>>(numbers: &mut impl Iterator<Item = T>, dims: &[usize],
     Ok(Dynamic::from_array(list))
 }
 
+/// A list of values, which may be long.
+pub(super) fn heard(values: impl ExactSizeIterator<Item = Dynamic>, task: &Task) -> Result<Array> {
+    let mut list = Array::with_capacity(values.len());
+    for (i, value) in values.enumerate() {
+        if i % PIECE == 0 {
+            task.check()?;
+        }
+        list.push(value);
+    }
+    Ok(list)
+}
+
 /// Several tensors, from an array.
 fn tensors(value: &Dynamic) -> Result<Vec<Tensor>> {
     given("tensors", value).list()?.iter().map(|t| tensor_arg("tensors", t)).collect()
@@ -199,7 +211,8 @@ pub mod functions {
     #[rhai_fn(name = "where", return_raw)]
     pub fn choose(ctx: NativeCallContext, mask: Tensor, a: Any, b: Any) -> Fallible<Tensor> {
         let (a, b) = (operand("a", &a)?, operand("b", &b)?);
-        heavy(&ctx, steps(&mask), move || compare::select(&mask, &a, &b))
+        let cost = super::super::together([mask.dims(), a.dims(), b.dims()]);
+        heavy(&ctx, cost, move || compare::select(&mask, &a, &b))
     }
 
     /// The discrete Fourier transform of real numbers along an axis, by default the last: n numbers give n / 2 + 1 frequencies.
@@ -255,7 +268,7 @@ pub mod functions {
     #[rhai_fn(name = "cosine", return_raw)]
     pub fn cosine_along(ctx: NativeCallContext, a: Tensor, b: Tensor, axis: Int) -> Fallible<Dynamic> {
         let axis = given("axis", &axis).integer()?;
-        let cost = steps(&a).max(steps(&b));
+        let cost = super::super::together([a.dims(), b.dims()]);
         Ok(super::super::value_of(heavy(&ctx, cost, move || normalise::cosine(&a, &b, axis))?)?)
     }
 }

@@ -5,13 +5,13 @@ use std::ops::RangeInclusive;
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, EvalAltResult, NativeCallContext, Position};
 
-use super::{arrays, card, on, operand, value_of};
+use super::{arrays, card, growing, on, operand, value_of};
 use crate::base::Result;
 use crate::script::engine::env::env;
 use crate::script::engine::show::Handle;
 use crate::script::engine::value::{Any, Fallible, Int, Num, given};
 use crate::tensor::index::{Index, get, nonzero as nonzero_of, set};
-use crate::tensor::{Operand, Tensor, dtype, gather as core};
+use crate::tensor::{Operand, Tensor, dtype, gather as core, steps};
 use crate::{bail, err};
 
 /// The index in `t[..]`: one index, or an array. An array of integers lists entries of the first axis; one with anything
@@ -23,6 +23,15 @@ fn indices(value: &Dynamic) -> Result<Vec<Index>> {
         }
         _ => Ok(vec![one(value)?]),
     }
+}
+
+/// An estimate of how many elements lists of entries select.
+fn listed(t: &Tensor, indices: &[Index]) -> usize {
+    let times = indices.iter().zip(t.dims()).filter_map(|(index, size)| match index {
+        Index::List(entries) => Some(entries.len().div_ceil((*size).max(1))),
+        _ => None,
+    });
+    times.fold(steps(t), usize::saturating_mul)
 }
 
 /// One index for each axis, also where all are integers.
@@ -105,6 +114,10 @@ methods! { positions by on:
     /// tensor([[0, 1], [2, 0]]).nonzero()  //=> tensor([[0, 1], [1, 0]], i64)
     /// ```
     nonzero() => nonzero_of;
+}
+
+#[export_module(manifest)]
+pub mod methods {
     /// Gathers elements along an axis by a tensor of indices: `result[i][j] = t[i][index[i][j]]` for axis 1.
     ///
     /// # Example
@@ -112,7 +125,12 @@ methods! { positions by on:
     /// let t = tensor([[1, 2, 3], [4, 5, 6]]);
     /// t.gather(1, tensor([[2], [0]], #{ dtype: "i64" }))  //=> tensor([[3.0], [4.0]])
     /// ```
-    gather(axis: Int, index: Tensor) => move |t| core::gather(t, axis, &index);
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn gather(ctx: NativeCallContext, t: &mut Tensor, axis: Int, index: Tensor) -> Fallible<Tensor> {
+        let axis = given("axis", &axis).integer()?;
+        growing(&ctx, t, steps(&index), move |t| core::gather(t, axis, &index))
+    }
+
     /// A copy in which the elements at the given indices are replaced: `result[i][index[i][j]] = source[i][j]` for axis 1.
     ///
     /// # Example
@@ -120,7 +138,18 @@ methods! { positions by on:
     /// let index = tensor([1], #{ dtype: "i64" });
     /// tensor([1, 2, 3]).scatter(0, index, tensor([9]))  //=> tensor([1.0, 9.0, 3.0])
     /// ```
-    scatter(axis: Int, index: Tensor, source: Tensor) => move |t| core::scatter(t, axis, &index, &source);
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn scatter(
+        ctx: NativeCallContext,
+        t: &mut Tensor,
+        axis: Int,
+        index: Tensor,
+        source: Tensor,
+    ) -> Fallible<Tensor> {
+        let axis = given("axis", &axis).integer()?;
+        growing(&ctx, t, steps(&index), move |t| core::scatter(t, axis, &index, &source))
+    }
+
     /// A copy in which the source is added at the given indices, repeated ones included.
     ///
     /// # Example
@@ -128,11 +157,18 @@ methods! { positions by on:
     /// let index = tensor([1, 1], #{ dtype: "i64" });
     /// tensor([1, 2, 3]).scatter_add(0, index, tensor([9, 1]))  //=> tensor([1.0, 12.0, 3.0])
     /// ```
-    scatter_add(axis: Int, index: Tensor, source: Tensor) => move |t| core::scatter_add(t, axis, &index, &source);
-}
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn scatter_add(
+        ctx: NativeCallContext,
+        t: &mut Tensor,
+        axis: Int,
+        index: Tensor,
+        source: Tensor,
+    ) -> Fallible<Tensor> {
+        let axis = given("axis", &axis).integer()?;
+        growing(&ctx, t, steps(&index), move |t| core::scatter_add(t, axis, &index, &source))
+    }
 
-#[export_module(manifest)]
-pub mod methods {
     /// A part of a tensor: an entry, a range, a list of entries, or those where a mask is 1.
     ///
     /// `t[3]`, `t[-1]` and `t[1..4]` index the first axis, `t[[0, 2]]` selects entries of it, and `t[mask]` selects the
@@ -160,14 +196,15 @@ pub mod methods {
         super::refuse_properties(&index)?;
         let indices = super::indices(&index)?;
         let hint = super::hint_of_one(&index, t);
-        Ok(value_of(on(&ctx, t, move |t| get(t, &indices).map_err(|e| e.maybe_hint(hint)))?)?)
+        let cost = super::listed(t, &indices);
+        Ok(value_of(growing(&ctx, t, cost, move |t| get(t, &indices).map_err(|e| e.maybe_hint(hint)))?)?)
     }
 
     #[rhai_fn(global, index_set, return_raw)]
     pub fn write(ctx: NativeCallContext, t: &mut Tensor, index: Any, value: Any) -> Fallible<()> {
         super::refuse_properties(&index)?;
         let (indices, value) = (super::indices(&index)?, super::written(&value, t)?);
-        *t = on(&ctx, t, move |t| super::set(t, &indices, &value))?;
+        *t = growing(&ctx, t, super::listed(t, &indices), move |t| super::set(t, &indices, &value))?;
         Ok(())
     }
 
@@ -182,7 +219,7 @@ pub mod methods {
     #[rhai_fn(global, pure, return_raw)]
     pub fn at(ctx: NativeCallContext, t: &mut Tensor, indices: Array) -> Fallible<Dynamic> {
         let indices = super::per_axis(&indices.into())?;
-        Ok(value_of(on(&ctx, t, move |t| get(t, &indices))?)?)
+        Ok(value_of(growing(&ctx, t, super::listed(t, &indices), move |t| get(t, &indices))?)?)
     }
 
     /// Replaces the part with an index for each axis.
@@ -196,7 +233,7 @@ pub mod methods {
     #[rhai_fn(global, return_raw)]
     pub fn set(ctx: NativeCallContext, t: &mut Tensor, indices: Array, value: Any) -> Fallible<()> {
         let (indices, value) = (super::per_axis(&indices.into())?, super::written(&value, t)?);
-        *t = on(&ctx, t, move |t| super::set(t, &indices, &value))?;
+        *t = growing(&ctx, t, super::listed(t, &indices), move |t| super::set(t, &indices, &value))?;
         Ok(())
     }
 

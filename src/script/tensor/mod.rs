@@ -41,7 +41,7 @@ use crate::tensor::linalg::RcondOptions;
 use crate::tensor::order::{SortOptions, TopkOptions};
 use crate::tensor::reduce::{CorrectionOptions, KeepdimOptions, NormOptions};
 use crate::tensor::statistics::{BincountOptions, HistogramOptions};
-use crate::tensor::{Number, Operand, Tensor, card, index as core_index, steps};
+use crate::tensor::{Number, Operand, Tensor, axes, card, index as core_index, steps};
 
 /// The groups of options that doc comments here name.
 pub const OPTIONS: &[Group] = &[
@@ -155,6 +155,24 @@ fn on<T: Send + 'static>(
 ) -> Fallible<T> {
     let t = t.clone();
     heavy(ctx, steps(&t), move || work(&t))
+}
+
+/// [`on`] where the result is larger than the tensor, or takes more than a pass over it.
+fn growing<T: Send + 'static>(
+    ctx: &NativeCallContext,
+    t: &Tensor,
+    cost: usize,
+    work: impl FnOnce(&Tensor) -> Result<T> + Send + 'static,
+) -> Fallible<T> {
+    let t = t.clone();
+    heavy(ctx, steps(&t).max(cost), move || work(&t))
+}
+
+/// The cost of an operation on tensors of these shapes, which broadcast: the number of elements of its result. Shapes
+/// that do not broadcast are refused by the operation.
+fn together<'a>(shapes: impl IntoIterator<Item = &'a [usize]>) -> usize {
+    let joined = shapes.into_iter().try_fold(Vec::new(), |joined: Vec<usize>, dims| axes::broadcast(&joined, dims));
+    joined.map_or(0, |dims| dims.into_iter().fold(1, usize::saturating_mul))
 }
 
 /// A view of a tensor, which costs nothing whatever its size.

@@ -3,7 +3,7 @@
 use rhai::NativeCallContext;
 use rhai::plugin::*;
 
-use super::heavy;
+use super::{heavy, together};
 use crate::base::Result;
 use crate::script::engine::value::Fallible;
 use crate::tensor::compare::{Comparison, compare};
@@ -15,9 +15,7 @@ fn both(
     b: Operand,
     f: fn(&Operand, &Operand) -> Result<Tensor>,
 ) -> Fallible<Tensor> {
-    let count = |operand: &Operand| operand.dims().iter().product::<usize>();
-    let cost = count(&a).max(count(&b));
-    heavy(ctx, cost, move || f(&a, &b))
+    heavy(ctx, together([a.dims(), b.dims()]), move || f(&a, &b))
 }
 
 fn masked(
@@ -26,7 +24,7 @@ fn masked(
     b: Tensor,
     f: fn(&Tensor, &Tensor) -> Result<Tensor>,
 ) -> Fallible<Tensor> {
-    heavy(ctx, steps(&a).max(steps(&b)), move || f(&a, &b))
+    heavy(ctx, together([a.dims(), b.dims()]), move || f(&a, &b))
 }
 
 /// Each operator for two tensors, and for a tensor and a number of either type on either side.

@@ -5,11 +5,11 @@
 use rhai::plugin::*;
 use rhai::{Dynamic, NativeCallContext};
 
-use super::{on, plain, value_of};
+use super::{growing, on, plain, value_of};
 use crate::script::engine::options::{OptionReader, options};
 use crate::script::engine::value::{Fallible, Ints, Num, Options, given};
 use crate::tensor::reduce::{CorrectionOptions, KeepdimOptions, NormOptions, Reduction, number, reduce};
-use crate::tensor::{Tensor, statistics};
+use crate::tensor::{Tensor, statistics, steps};
 
 /// The reduction of the whole tensor.
 fn whole(ctx: &NativeCallContext, t: &Tensor, how: Reduction) -> Fallible<Num> {
@@ -292,7 +292,8 @@ pub mod methods {
         let KeepdimOptions { keepdim } = read.declared()?;
         read.finish()?;
         let (qs, axes) = (given("q", &q).numbers()?, given("axes", &axes).integers()?);
-        on(&ctx, t, move |t| statistics::quantiles(t, &qs, Some(&axes), keepdim))
+        let cost = steps(t).saturating_mul(qs.len());
+        growing(&ctx, t, cost, move |t| statistics::quantiles(t, &qs, Some(&axes), keepdim))
     }
 
     /// The percentile of all elements: `percent` from 0 to 100.

@@ -3,9 +3,9 @@
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, NativeCallContext};
 
-use super::{on, view};
+use super::{growing, on, view};
 use crate::script::engine::value::{Fallible, Int, Ints, given};
-use crate::tensor::{Tensor, shape as core};
+use crate::tensor::{Tensor, shape as core, steps};
 
 methods! { views by view:
     /// Reorders the axes.
@@ -65,14 +65,6 @@ methods! { copies by on:
     /// ```
     flatten() => |t| core::flatten(t, 0, -1);
     flatten_axes as "flatten" (first: Int, last: Int) => move |t| core::flatten(t, first, last);
-    /// Repeats the tensor along each axis; more counts than axes add axes in front.
-    ///
-    /// # Example
-    /// ```
-    /// tensor([1, 2]).repeat(2)  //=> tensor([1.0, 2.0, 1.0, 2.0])
-    /// tensor([1, 2]).repeat([2, 1])  //=> tensor([[1.0, 2.0], [1.0, 2.0]])
-    /// ```
-    repeat(counts: Ints) => move |t| core::repeat(t, &counts);
     /// Rolls the entries along an axis; those beyond the end come back at the start.
     ///
     /// # Example
@@ -108,6 +100,24 @@ methods! { copies by on:
     /// ```
     triu() => |t| core::triu(t, 0);
     triu_from as "triu" (diagonal: Int) => move |t| core::triu(t, diagonal);
+}
+
+#[export_module(manifest)]
+pub mod methods {
+    /// Repeats the tensor along each axis; more counts than axes add axes in front.
+    ///
+    /// # Example
+    /// ```
+    /// tensor([1, 2]).repeat(2)  //=> tensor([1.0, 2.0, 1.0, 2.0])
+    /// tensor([1, 2]).repeat([2, 1])  //=> tensor([[1.0, 2.0], [1.0, 2.0]])
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn repeat(ctx: NativeCallContext, t: &mut Tensor, counts: Ints) -> Fallible<Tensor> {
+        let counts = given("counts", &counts).integers()?;
+        let times = counts.iter().fold(1_usize, |times, count| times.saturating_mul(count.unsigned_abs() as usize));
+        growing(&ctx, t, steps(t).saturating_mul(times), move |t| core::repeat(t, &counts))
+    }
+
     /// The diagonal of a matrix, or the matrix with a vector as its diagonal; `diagonal` shifts it to the right, or to the
     /// left if negative.
     ///
@@ -117,12 +127,21 @@ methods! { copies by on:
     /// tensor([1, 2]).diag()  //=> tensor([[1.0, 0.0], [0.0, 2.0]])
     /// tensor([[1, 2], [3, 4]]).diag(1)  //=> tensor([2.0])
     /// ```
-    diag() => |t| core::diag(t, 0);
-    diag_from as "diag" (diagonal: Int) => move |t| core::diag(t, diagonal);
-}
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn diag(ctx: NativeCallContext, t: &mut Tensor) -> Fallible<Tensor> {
+        diag_from(ctx, t, 0_i64.into())
+    }
 
-#[export_module(manifest)]
-pub mod methods {
+    #[rhai_fn(global, name = "diag", pure, return_raw)]
+    pub fn diag_from(ctx: NativeCallContext, t: &mut Tensor, diagonal: Int) -> Fallible<Tensor> {
+        let diagonal = given("diagonal", &diagonal).integer()?;
+        let side = match t.dims() {
+            [len] => len.saturating_add(diagonal.unsigned_abs() as usize),
+            _ => 0,
+        };
+        growing(&ctx, t, side.saturating_mul(side), move |t| core::diag(t, diagonal))
+    }
+
     /// Splits along an axis, by default 0: into pieces of one size, or of the sizes in an array.
     ///
     /// # Example

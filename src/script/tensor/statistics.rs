@@ -1,14 +1,20 @@
 //! Covariance and correlation, histograms, counts, distinct values.
 
 use rhai::plugin::*;
-use rhai::{Array, Dynamic, Map, NativeCallContext};
+use rhai::{Dynamic, Map, NativeCallContext};
 
-use super::on;
+use super::{arrays, growing, on};
+use crate::script::engine::env::env;
 use crate::script::engine::options::taken;
 use crate::script::engine::value::{Fallible, Int, Options, given};
 use crate::tensor::reduce::CorrectionOptions;
 use crate::tensor::statistics::{BincountOptions, HistogramOptions};
-use crate::tensor::{Tensor, statistics};
+use crate::tensor::{Tensor, statistics, steps};
+
+/// The cost of a product of each column with each.
+fn pairs(t: &Tensor) -> usize {
+    steps(t).saturating_mul(t.dims().last().copied().unwrap_or(1))
+}
 
 #[export_module(manifest)]
 pub mod methods {
@@ -24,7 +30,7 @@ pub mod methods {
     #[rhai_fn(global, pure, return_raw)]
     pub fn covariance(ctx: NativeCallContext, t: &mut Tensor, options: Options) -> Fallible<Tensor> {
         let CorrectionOptions { correction } = taken(options)?;
-        on(&ctx, t, move |t| statistics::covariance(t, correction))
+        growing(&ctx, t, super::pairs(t), move |t| statistics::covariance(t, correction))
     }
 
     /// Pearson correlations of the columns of a matrix whose rows are observations, or of two vectors.
@@ -38,7 +44,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn corr(ctx: NativeCallContext, t: &mut Tensor) -> Fallible<Tensor> {
-        on(&ctx, t, statistics::correlation)
+        growing(&ctx, t, super::pairs(t), statistics::correlation)
     }
 
     #[rhai_fn(global, name = "corr", pure, return_raw)]
@@ -63,9 +69,11 @@ pub mod methods {
     pub fn histogram(ctx: NativeCallContext, t: &mut Tensor, bins: Int, options: Options) -> Fallible<Map> {
         let HistogramOptions { range } = taken(options)?;
         let bins = given("bins", &bins).size()?;
-        let found = on(&ctx, t, move |t| statistics::histogram(t, bins, range.map(|[low, high]| (low, high))))?;
-        let edges: Array = found.edges.into_iter().map(Dynamic::from).collect();
-        let counts: Array = found.counts.into_iter().map(|count| Dynamic::from(count as i64)).collect();
+        let found =
+            growing(&ctx, t, bins, move |t| statistics::histogram(t, bins, range.map(|[low, high]| (low, high))))?;
+        let task = &env(&ctx)?.task;
+        let edges = arrays::heard(found.edges.into_iter().map(Dynamic::from), task)?;
+        let counts = arrays::heard(found.counts.into_iter().map(|count| Dynamic::from(count as i64)), task)?;
         Ok(Map::from_iter([("edges".into(), edges.into()), ("counts".into(), counts.into())]))
     }
 
@@ -81,7 +89,8 @@ pub mod methods {
     #[rhai_fn(global, pure, return_raw)]
     pub fn bincount(ctx: NativeCallContext, t: &mut Tensor, options: Options) -> Fallible<Tensor> {
         let BincountOptions { length } = taken(options)?;
-        on(&ctx, t, move |t| statistics::bincount(t, length))
+        // The result is as long as the largest element says.
+        growing(&ctx, t, usize::MAX, move |t| statistics::bincount(t, length))
     }
 
     /// The distinct elements in ascending order as `values`, and how often each occurs as `counts`.
