@@ -4,6 +4,7 @@ mod candle;
 pub mod files;
 mod hostile;
 mod older;
+mod pictured;
 mod sites;
 mod sources;
 

@@ -6,6 +6,7 @@ mod foreign;
 pub mod keys;
 mod llama_names;
 mod names;
+pub mod pictured;
 mod rope;
 pub mod spelling;
 

@@ -168,11 +168,15 @@ impl Layout {
             !file.iter().any(|name| name.starts_with(prefix)) && self.weights.values().any(bare)
         });
         let Some(prefix) = left_off else { return self };
-        let bare = |name: String| name.strip_prefix(prefix).map_or(name.clone(), str::to_string);
+        self.renamed(|name| name.strip_prefix(prefix).map_or(name.clone(), str::to_string))
+    }
+
+    /// The layout of a file with other names.
+    pub fn renamed(self, rename: impl Fn(String) -> String) -> Self {
         Self {
             config: self.config,
-            weights: self.weights.into_iter().map(|(ours, from)| (ours, from.renamed(bare))).collect(),
-            ignored: self.ignored.into_iter().map(bare).collect(),
+            weights: self.weights.into_iter().map(|(ours, from)| (ours, from.renamed(&rename))).collect(),
+            ignored: self.ignored.into_iter().map(&rename).collect(),
         }
     }
 

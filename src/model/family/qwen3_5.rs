@@ -59,6 +59,8 @@ pub(super) fn mixing(keys: &mut Keys, config: Config, kv_heads: usize) -> Result
     let kv_heads = common::kv_heads(keys, &config, Some(kv_heads))?;
     let biases = keys.flag("attention_bias", false)?;
     keys.only("attn_output_gate", true)?;
+    // Layers that predict tokens ahead, which the logits do not need.
+    (keys.maybe_size("mtp_num_hidden_layers", None)?, keys.flag("mtp_use_dedicated_embeddings", false)?);
     // What decays is computed in f32 at least, whatever the dtype.
     keys.only("mamba_ssm_dtype", "float32")?;
     let delta = delta_nets(keys, config.layers)?;

@@ -11,9 +11,9 @@ use super::giving::Giving;
 use super::{Loaded, Loading, Published, Shards, take, tokenizer_of_folder};
 use crate::base::files::Files;
 use crate::base::{Result, Task, json};
-use crate::model::family;
+use crate::model::family::{self, pictured};
 use crate::model::formats::pickle;
-use crate::model::layout::TensorSource;
+use crate::model::layout::{Layout, TensorSource};
 use crate::{bail, err};
 
 pub const CONFIG: &str = "config.json";
@@ -73,10 +73,23 @@ pub fn of_config(
     loading: &Loading,
     task: &Task,
 ) -> Result<Loaded> {
-    let layout = family::read(&config_json, &loading.options.ignore).map_err(|e| e.within(place))?;
+    let ignore = &loading.options.ignore;
     let present = source.names();
-    let layout = layout.fitted(&present.iter().map(String::as_str).collect());
-    let weights = take::weights(&layout, source, label, loading, task).map_err(|e| e.within(label))?;
+    let present: BTreeSet<&str> = present.iter().map(String::as_str).collect();
+    let text_part = pictured::text_part(&config_json, ignore).map_err(|e| e.within(&place))?;
+    let is_part = text_part.is_some();
+    let config_json = text_part.unwrap_or(config_json);
+    let layout = family::read(&config_json, ignore).map_err(|e| e.within(place))?.fitted(&present);
+    let taken = |layout: &Layout| take::weights(layout, source, label, loading, task).map_err(|e| e.within(label));
+    let weights = if is_part {
+        // It is saved as the text model that it is here, by the names of its own family.
+        let (there, left_out) = pictured::within(layout.clone(), &present);
+        let weights = taken(&there)?;
+        task.say(&format!("{label}: the text part is loaded; {left_out} tensors of other parts are left out"));
+        weights
+    } else {
+        taken(&layout)?
+    };
     let config = layout.config.clone();
     Ok(Loaded { config, weights, published: Some(Published { config_json, layout }), tokenizer: None })
 }

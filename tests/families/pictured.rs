@@ -1,0 +1,91 @@
+//! Checkpoints with a part for pictures: the text part computes what the whole computes of a text.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use microtome::base::Task;
+use microtome::base::access::{Access, Rules};
+use microtome::base::files::Files;
+use microtome::model::Model;
+use microtome::model::batch::Batch;
+use microtome::model::decoder::Decoder;
+use microtome::model::load::Loading;
+use microtome::tensor::{DType, Device, Tensor};
+
+use super::files::{files, ids, load, tensors, write};
+use super::{distance, streams};
+
+/// Their text parts are in the layout before transformers 5, and in that of today.
+const WHOLES: [(&str, &str); 2] = [("gemma3", "gemma3_text"), ("qwen3_5", "qwen3_5_text")];
+
+fn whole(family: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pictured").join(family)
+}
+
+#[test]
+fn texts_are_read_as_by_the_whole() {
+    for (family, of_text) in WHOLES {
+        let decoder = load(&files(), &whole(family), &Loading::default());
+        assert_eq!(decoder.config().family, of_text);
+        let expected = tensors(&whole(family).join("expected.safetensors"));
+        let (logits, hidden) = streams(&decoder, &Batch::new(ids(&expected["input_ids"])).unwrap());
+        let off = distance(&logits, &expected["logits"]);
+        assert!(off < 1e-4, "{family}: logits are off by {off}");
+        assert_eq!(hidden.len(), 4);
+        for (i, x) in hidden.iter().enumerate() {
+            let off = distance(x, &expected[&format!("hidden.{i}")]);
+            assert!(off < 1e-4, "{family}: hidden.{i} is off by {off}");
+        }
+    }
+}
+
+/// The layers that predict tokens ahead, which published checkpoints have, and a text part whose head is stored.
+#[test]
+fn layers_that_predict_ahead_are_left_out_and_a_head_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(whole("qwen3_5").join("config.json")).unwrap()).unwrap();
+    config["tie_word_embeddings"] = false.into();
+    config["text_config"]["mtp_num_hidden_layers"] = 1.into();
+    std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+    let mut all = tensors(&whole("qwen3_5").join("model.safetensors"));
+    let embedding = all["model.language_model.embed_tokens.weight"].clone();
+    all.insert("mtp.fc.weight".into(), Tensor::zeros((2, 2), DType::F32, &Device::Cpu).unwrap());
+    all.insert("lm_head.weight".into(), (&embedding * 2.0).unwrap());
+    write(&folder.path().join("model.safetensors"), all);
+    let [tied, untied] =
+        [&whole("qwen3_5"), folder.path()].map(|place: &Path| load(&files(), place, &Loading::default()));
+    let batch = Batch::new(vec![vec![5, 6, 7]]).unwrap();
+    let logits = |decoder: &Decoder| decoder.logits(&batch, Vec::new(), &Task::default()).unwrap();
+    assert!(distance(&(logits(&tied) * 2.0).unwrap(), &logits(&untied)) < 1e-4);
+}
+
+#[test]
+fn a_text_part_is_saved_as_a_model_of_its_own() {
+    for (family, of_text) in WHOLES {
+        let (folder, task) = (tempfile::tempdir().unwrap(), Task::default());
+        let files = Files::new(Access::new(folder.path(), &Rules::default()).unwrap(), false);
+        let model = Model::load(&files, &whole(family).display().to_string(), &Loading::default(), &task).unwrap();
+        let saved = folder.path().join("text");
+        model.save(&files, &saved, &task).unwrap();
+        let config: serde_json::Value =
+            serde_json::from_str(&std::fs::read_to_string(saved.join("config.json")).unwrap()).unwrap();
+        assert_eq!(config["model_type"], of_text);
+        let again = load(&files, &saved, &Loading::default());
+        let batch = Batch::new(vec![vec![5, 6, 7]]).unwrap();
+        let of = |decoder: &Decoder| decoder.logits(&batch, Vec::new(), &task).unwrap();
+        assert_eq!(distance(&of(&model.decoder), &of(&again)), 0.0);
+    }
+}
+
+/// What belongs to no part is refused as ever.
+#[test]
+fn a_tensor_of_no_part_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(whole("gemma3").join("config.json"), folder.path().join("config.json")).unwrap();
+    let mut all: BTreeMap<String, Tensor> = tensors(&whole("gemma3").join("model.safetensors"));
+    all.insert("audio_tower.weight".into(), Tensor::zeros(3, DType::F32, &Device::Cpu).unwrap());
+    write(&folder.path().join("model.safetensors"), all);
+    let error = microtome::model::load::folder(&files(), folder.path(), &Loading::default(), &Task::default());
+    assert!(error.unwrap_err().message.contains("`audio_tower.weight`"));
+}
