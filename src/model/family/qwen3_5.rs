@@ -60,7 +60,8 @@ pub(super) fn mixing(keys: &mut Keys, config: Config, kv_heads: usize) -> Result
     let biases = keys.flag("attention_bias", false)?;
     keys.only("attn_output_gate", true)?;
     // Layers that predict tokens ahead, which the logits do not need.
-    (keys.maybe_size("mtp_num_hidden_layers", None)?, keys.flag("mtp_use_dedicated_embeddings", false)?);
+    keys.maybe_size("mtp_num_hidden_layers", None)?;
+    keys.flag("mtp_use_dedicated_embeddings", false)?;
     // What decays is computed in f32 at least, whatever the dtype.
     keys.only("mamba_ssm_dtype", "float32")?;
     let delta = delta_nets(keys, config.layers)?;
