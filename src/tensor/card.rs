@@ -64,7 +64,8 @@ pub fn device(device: &Device) -> &'static str {
 pub fn short(t: &Tensor) -> Result<String> {
     // The numbers of a tensor without rows do not show the length of its rows.
     let hollow = t.rank() > 1 && t.dims()[0] == 0;
-    if t.elem_count() * 3 <= SHORT && !hollow {
+    // Rows without elements are written, too.
+    if element::steps(t).saturating_mul(3) <= SHORT && !hollow {
         let numbers = nested(&mut texts(t)?.into_iter(), t.dims());
         let named = match t.dtype() {
             candle_core::DType::F32 => format!("tensor({numbers})"),
