@@ -114,6 +114,43 @@ mod tests {
         assert_eq!(text_part(&text, &[]).unwrap(), None);
     }
 
+    /// With the keys that published configs have beside those of transformers' defaults.
+    #[test]
+    fn published_configs_are_read() {
+        let gemma = json!({
+            "architectures": ["Gemma3ForConditionalGeneration"], "boi_token_index": 255_999, "eoi_token_index": 256_000,
+            "eos_token_id": [1, 106], "image_token_index": 262_144, "initializer_range": 0.02, "mm_tokens_per_image": 256,
+            "model_type": "gemma3", "torch_dtype": "bfloat16", "vision_config": { "hidden_size": 1152 },
+            "text_config": {
+                "hidden_size": 2560, "intermediate_size": 10_240, "model_type": "gemma3_text", "num_hidden_layers": 34,
+                "rope_scaling": { "factor": 8.0, "rope_type": "linear" }, "sliding_window": 1024,
+            },
+        });
+        let read = |whole: &Value| crate::model::family::read(&text_part(whole, &[]).unwrap().unwrap(), &[]).unwrap();
+        let config = read(&gemma).config;
+        assert_eq!((config.heads, config.kv_heads, config.d_head, config.vocab), (8, 4, 256, 262_208));
+        assert_eq!((config.tied, config.eos, config.context), (true, vec![1, 106], 131_072));
+        let mut text = json!({
+            "attention_bias": false, "attn_output_gate": true, "dtype": "bfloat16", "eos_token_id": 248_044,
+            "full_attention_interval": 4, "head_dim": 256, "hidden_size": 1024, "intermediate_size": 3584,
+            "linear_num_value_heads": 16, "mamba_ssm_dtype": "float32", "max_position_embeddings": 262_144,
+            "mlp_only_layers": [], "model_type": "qwen3_5_text", "mtp_num_hidden_layers": 1,
+            "mtp_use_dedicated_embeddings": false, "num_attention_heads": 8, "num_hidden_layers": 24,
+            "num_key_value_heads": 2, "tie_word_embeddings": true, "vocab_size": 248_320,
+        });
+        text["rope_parameters"] = json!({
+            "mrope_interleaved": true, "mrope_section": [11, 11, 10], "partial_rotary_factor": 0.25,
+            "rope_theta": 1e7, "rope_type": "default",
+        });
+        let qwen = json!({
+            "architectures": ["Qwen3_5ForConditionalGeneration"], "image_token_id": 248_056, "model_type": "qwen3_5",
+            "text_config": text, "tie_word_embeddings": true, "transformers_version": "5.0.0", "video_token_id": 248_057,
+            "vision_config": { "depth": 12 }, "vision_end_token_id": 248_054, "vision_start_token_id": 248_053,
+        });
+        let config = read(&qwen).config;
+        assert!(config.tied && config.delta.as_ref().is_some_and(|delta| delta.layers.len() == 18));
+    }
+
     #[test]
     fn a_whole_that_is_not_understood_is_refused() {
         let of = |json: Value| text_part(&json, &[]).unwrap_err().message;
