@@ -211,7 +211,7 @@ pub mod functions {
     #[rhai_fn(name = "where", return_raw)]
     pub fn choose(ctx: NativeCallContext, mask: Tensor, a: Any, b: Any) -> Fallible<Tensor> {
         let (a, b) = (operand("a", &a)?, operand("b", &b)?);
-        let cost = super::super::together([mask.dims(), a.dims(), b.dims()]);
+        let cost = super::super::together(&[mask.dims(), a.dims(), b.dims()]);
         heavy(&ctx, cost, move || compare::select(&mask, &a, &b))
     }
 
@@ -268,7 +268,7 @@ pub mod functions {
     #[rhai_fn(name = "cosine", return_raw)]
     pub fn cosine_along(ctx: NativeCallContext, a: Tensor, b: Tensor, axis: Int) -> Fallible<Dynamic> {
         let axis = given("axis", &axis).integer()?;
-        let cost = super::super::together([a.dims(), b.dims()]);
+        let cost = super::super::together(&[a.dims(), b.dims()]);
         Ok(super::super::value_of(heavy(&ctx, cost, move || normalise::cosine(&a, &b, axis))?)?)
     }
 }

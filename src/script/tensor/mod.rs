@@ -168,11 +168,19 @@ fn growing<T: Send + 'static>(
     heavy(ctx, steps(&t).max(cost), move || work(&t))
 }
 
-/// The cost of an operation on tensors of these shapes, which broadcast: the number of elements of its result. Shapes
-/// that do not broadcast are refused by the operation.
-fn together<'a>(shapes: impl IntoIterator<Item = &'a [usize]>) -> usize {
-    let joined = shapes.into_iter().try_fold(Vec::new(), |joined: Vec<usize>, dims| axes::broadcast(&joined, dims));
-    joined.map_or(0, |dims| dims.into_iter().fold(1, usize::saturating_mul))
+/// The cost of an operation on tensors of these shapes, which broadcast: the number of elements of its result, or of
+/// its rows if it is empty. Shapes that do not broadcast are refused by the operation.
+fn together(shapes: &[&[usize]]) -> usize {
+    let count = |dims: &[usize]| dims.iter().fold(1, |count: usize, size| count.saturating_mul((*size).max(1)));
+    match shapes {
+        // The usual case: as many elements on both sides, or a number on one.
+        [first, rest @ ..] if rest.iter().all(|dims| dims == first || dims.is_empty()) => count(first),
+        _ => {
+            let none = Vec::new();
+            let joined = shapes.iter().try_fold(none, |joined: Vec<usize>, dims| axes::broadcast(&joined, dims));
+            joined.map_or(0, |dims| count(&dims))
+        }
+    }
 }
 
 /// A view of a tensor, which costs nothing whatever its size.

@@ -15,7 +15,7 @@ fn both(
     b: Operand,
     f: fn(&Operand, &Operand) -> Result<Tensor>,
 ) -> Fallible<Tensor> {
-    heavy(ctx, together([a.dims(), b.dims()]), move || f(&a, &b))
+    heavy(ctx, together(&[a.dims(), b.dims()]), move || f(&a, &b))
 }
 
 fn masked(
@@ -24,7 +24,7 @@ fn masked(
     b: Tensor,
     f: fn(&Tensor, &Tensor) -> Result<Tensor>,
 ) -> Fallible<Tensor> {
-    heavy(ctx, together([a.dims(), b.dims()]), move || f(&a, &b))
+    heavy(ctx, together(&[a.dims(), b.dims()]), move || f(&a, &b))
 }
 
 /// Each operator for two tensors, and for a tensor and a number of either type on either side.
