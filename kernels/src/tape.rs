@@ -222,12 +222,13 @@ impl Tape {
     }
 }
 
-/// The gradients of the variables of an island, by candle.
+/// The gradients of the variables of an island, by candle. It leaves them in a graph of their own where a variable was
+/// multiplied, and the next island would take that to be part of its number.
 fn island(end: &Tensor, gradient: &Tensor, gradients: &mut Gradients) -> Result<()> {
     let store = (end * gradient)?.sum_all()?.backward()?;
     for id in store.get_ids() {
         if let Some(gradient) = store.get_id(*id) {
-            gradients.add(*id, gradient.clone())?;
+            gradients.add(*id, gradient.detach())?;
         }
     }
     Ok(())
