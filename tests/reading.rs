@@ -20,7 +20,7 @@ fn families() -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).unwrap().flatten().map(|entry| entry.path());
     let mut found: Vec<PathBuf> = entries.filter(|path| path.join("config.json").is_file()).collect();
     found.sort();
-    assert_eq!(found.len(), 27);
+    assert_eq!(found.len(), 29);
     found
 }
 

@@ -90,9 +90,13 @@ pub fn logits(
 fn in_stream(config: &Config, place: Place) -> Result<Option<(Place, usize)>> {
     let Site { kind, layer } = place.site;
     let (name, block) = match kind {
+        // The inputs of layers are made of embeddings, too.
+        SiteKind::Embed if config.layer_inputs.is_some() => return Ok(None),
         SiteKind::Embed | SiteKind::ResidPre => (format!("resid_pre.{layer}"), layer),
-        SiteKind::ResidPost | SiteKind::MlpOut => (format!("resid_post.{layer}"), layer + 1),
-        // Unless the MLP reads what attention has written.
+        SiteKind::ResidPost => (format!("resid_post.{layer}"), layer + 1),
+        // Unless something behind them in the block reads what they have written, or scales it.
+        _ if config.layer_inputs.is_some() || config.layer_scale => return Ok(None),
+        SiteKind::MlpOut => (format!("resid_post.{layer}"), layer + 1),
         SiteKind::AttnOut if config.order != Order::Serial => (format!("resid_post.{layer}"), layer + 1),
         _ => return Ok(None),
     };

@@ -35,6 +35,20 @@ pub struct Config {
     /// Gated delta nets in place of the attention of some layers.
     #[serde(default)]
     pub delta: Option<DeltaNets>,
+    /// The heads of layers without a window, where they differ (gemma 4).
+    #[serde(default)]
+    pub global_heads: Option<GlobalHeads>,
+    /// Last layers that read the keys and values of an earlier one (gemma 4).
+    #[serde(default)]
+    pub shared_keys: Option<SharedKeys>,
+    /// The width of a vector that each layer reads beside the stream (gemma 4): made of the token and its embedding, it is
+    /// multiplied with the activation of a gate, which reads the stream behind the MLP, and what comes of it is projected,
+    /// normed, and added.
+    #[serde(default)]
+    pub layer_inputs: Option<usize>,
+    /// Whether the stream is multiplied by a weight at the end of each block (gemma 4).
+    #[serde(default)]
+    pub layer_scale: bool,
 
     /// The kind of every norm; without one there are no norms at all.
     pub norm: Option<NormKind>,
@@ -51,6 +65,9 @@ pub struct Config {
     pub final_norm: bool,
     /// Norms of queries and keys.
     pub qk_norm: QkNorm,
+    /// Norms of the values of each head, which have no weights (gemma 4).
+    #[serde(default)]
+    pub value_norm: bool,
     pub order: Order,
 
     pub positions: Positions,
@@ -122,6 +139,11 @@ pub struct Experts {
     /// How they combine gate and up where it is not `act(gate) * up` (gpt-oss).
     #[serde(default)]
     pub clamped: Option<ClampedGate>,
+    /// Whether they stand beside an MLP and not in its place (gemma 4): both read the stream through norms of their own, the
+    /// router through another with weights, and both write through norms. The weight of an expert is multiplied by a
+    /// scale of its own.
+    #[serde(default)]
+    pub beside: bool,
 }
 
 /// `g sigmoid(slope * g) * (u + 1)`, where g is the gate, at most `limit`, and u is up, within `limit` of 0.
@@ -130,6 +152,28 @@ pub struct Experts {
 pub struct ClampedGate {
     pub limit: f64,
     pub slope: f64,
+}
+
+/// The heads of layers without a window.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GlobalHeads {
+    pub kv_heads: usize,
+    pub d_head: usize,
+    /// Whether values are the keys, before norm and rotation.
+    #[serde(default)]
+    pub values_are_keys: bool,
+}
+
+/// Layers that read the keys and values of the last layer before them all which has the same kind of attention, with a window
+/// or without.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SharedKeys {
+    /// The number of these layers: the last ones.
+    pub layers: usize,
+    /// The `d_mlp` of these layers.
+    pub d_mlp: usize,
 }
 
 /// Gated delta nets (Yang, Kautz and Hatamizadeh 2024): in place of attention, each head has a matrix that forgets, and
@@ -225,6 +269,11 @@ pub enum Scaling {
         /// The factor of the rotated queries and keys.
         amplitude: f64,
     },
+    /// Gemma 4: only the first pairs turn, at frequencies that are those of the whole head divided by the factor.
+    Proportional {
+        factor: f64,
+        pairs: usize,
+    },
 }
 
 impl Config {
@@ -245,9 +294,81 @@ impl Config {
         self.d_mlp > 0
     }
 
-    /// The experts of a layer, if it has them in place of an MLP.
+    /// Whether a layer has an MLP with neurons that every token reads.
+    pub fn has_plain_mlp(&self, layer: usize) -> bool {
+        self.has_mlp() && self.experts_of(layer).is_none_or(|experts| experts.beside)
+    }
+
+    /// The width of a layer's MLP.
+    pub fn d_mlp_of(&self, layer: usize) -> usize {
+        match &self.shared_keys {
+            Some(shared) if layer + shared.layers >= self.layers => shared.d_mlp,
+            _ => self.d_mlp,
+        }
+    }
+
+    /// The experts of a layer, in place of an MLP or beside it, if it has any.
     pub fn experts_of(&self, layer: usize) -> Option<&Experts> {
         self.experts.as_ref().filter(|experts| !experts.plain.contains(&layer))
+    }
+
+    fn global_heads_of(&self, layer: usize) -> Option<&GlobalHeads> {
+        self.global_heads.as_ref().filter(|_| self.window(layer).is_none())
+    }
+
+    /// The size of a layer's heads.
+    pub fn d_head_of(&self, layer: usize) -> usize {
+        self.global_heads_of(layer).map_or(self.d_head, |heads| heads.d_head)
+    }
+
+    /// The number of a layer's heads of keys and values, its own or those that it reads.
+    pub fn kv_heads_of(&self, layer: usize) -> usize {
+        self.global_heads_of(layer).map_or(self.kv_heads, |heads| heads.kv_heads)
+    }
+
+    /// Whether query heads share those of keys and values in some layer.
+    pub fn is_grouped(&self) -> bool {
+        let global = self.global_heads.as_ref().map_or(self.kv_heads, |heads| heads.kv_heads);
+        self.kv_heads.min(global) < self.heads
+    }
+
+    /// The head of keys and values that a query head reads.
+    pub fn kv_head(&self, layer: usize, head: usize) -> usize {
+        head / (self.heads / self.kv_heads_of(layer).max(1)).max(1)
+    }
+
+    /// Whether a layer's values are made by the map of its keys.
+    pub fn values_are_keys(&self, layer: usize) -> bool {
+        self.global_heads_of(layer).is_some_and(|heads| heads.values_are_keys)
+    }
+
+    /// The layer whose keys and values a layer reads, if they are not its own.
+    pub fn keys_from(&self, layer: usize) -> Option<usize> {
+        let own = self.layers.saturating_sub(self.shared_keys.as_ref()?.layers);
+        let is_alike = |other: &usize| self.window(*other).is_some() == self.window(layer).is_some();
+        (layer >= own).then(|| (0..own).rev().find(is_alike)).flatten()
+    }
+
+    /// The layers before block `to`, from block `from` on, whose keys and values are read at `to` or behind it.
+    pub fn keys_passed_on(&self, from: usize, to: usize) -> Vec<usize> {
+        let mut found: Vec<usize> = (to..self.layers).filter_map(|layer| self.keys_from(layer)).collect();
+        found.sort_unstable();
+        found.dedup();
+        found.retain(|layer| (from..to).contains(layer));
+        found
+    }
+
+    /// What blocks do beside adding to the stream what attention and an MLP make of it (gemma 4), if anything: for what takes
+    /// the stream apart.
+    pub fn beyond_sums(&self) -> Option<&'static str> {
+        match self {
+            Config { shared_keys: Some(_), .. } => Some("layers that read the keys and values of others"),
+            Config { layer_inputs: Some(_), .. } => Some("inputs of every layer beside the stream"),
+            Config { layer_scale: true, .. } => Some("a stream that is scaled behind each block"),
+            Config { value_norm: true, .. } => Some("norms of values"),
+            Config { global_heads: Some(_), .. } => Some("heads that differ in size by layer"),
+            _ => None,
+        }
     }
 
     /// The delta net of a layer, if it has one in place of attention.

@@ -248,7 +248,7 @@ enum Role {
     /// Writes into the stream.
     Writes,
     Reads,
-    /// 1 whatever norms do: what multiplies in a delta net, and the bias of what it forgets.
+    /// 1 whatever norms do: what multiplies in a delta net, the bias of what it forgets, and factors.
     Plain,
     /// The logarithm of how fast a head of a delta net forgets.
     Rate,
@@ -260,9 +260,12 @@ impl Role {
         match base {
             _ if base.ends_with(".bias") => Role::Bias,
             _ if base.ends_with("delta.norm") || base.ends_with("delta.forget_bias") => Role::Plain,
+            _ if [".scale", ".router_scale", ".expert_scales"].iter().any(|end| base.ends_with(end)) => Role::Plain,
             _ if base.ends_with("delta.log_rate") => Role::Rate,
             _ if base.ends_with("norm") => Role::Norm,
-            _ if base.ends_with("attn.o") || base.ends_with("delta.o") || base.ends_with(".down") => Role::Writes,
+            _ if ["attn.o", "delta.o", ".down", "layer_input.project"].iter().any(|end| base.ends_with(end)) => {
+                Role::Writes
+            }
             _ => Role::Reads,
         }
     }

@@ -75,6 +75,15 @@ pub enum WeightFrom {
         part: usize,
         parts: usize,
     },
+    /// From the weights of all experts, `[experts, parts * out, in]`: the rows of one expert that belong to one of several
+    /// parts, which follow one another.
+    RowsOfExpert {
+        name: String,
+        expert: usize,
+        experts: usize,
+        part: usize,
+        parts: usize,
+    },
     /// From `[heads, in, d_head]`: TransformerLens' `W_Q`.
     HeadsOut(String),
     /// From `[heads, d_head, out]`: TransformerLens' `W_O`.

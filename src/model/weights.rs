@@ -26,8 +26,10 @@ pub struct Attention {
     pub q: Linear,
     /// Of what each head mixes.
     pub gate: Option<Linear>,
-    pub k: Linear,
-    pub v: Linear,
+    /// None where a layer reads the keys and values of another.
+    pub k: Option<Linear>,
+    /// None there, too, and where values are keys.
+    pub v: Option<Linear>,
     pub o: Linear,
     pub q_norm: Option<Norm>,
     pub k_norm: Option<Norm>,
@@ -69,6 +71,22 @@ pub struct Mixture {
     pub router: Linear,
     pub experts: Vec<Mlp>,
     pub shared: Option<Shared>,
+    pub beside: Option<Beside>,
+}
+
+/// What experts have more that stand beside an MLP.
+#[derive(Debug, Clone)]
+pub struct Beside {
+    /// The weight of the norm that the router reads through, `[d_model]`.
+    pub router_scale: Tensor,
+    /// The factors of what each expert writes, `[experts]`.
+    pub expert_scales: Tensor,
+    /// Of what experts read.
+    pub norm: Option<Norm>,
+    /// Of what they write.
+    pub post_norm: Option<Norm>,
+    /// Of what the MLP writes.
+    pub mlp_post_norm: Option<Norm>,
 }
 
 /// An expert that reads every token, and its gate.
@@ -76,6 +94,25 @@ pub struct Mixture {
 pub struct Shared {
     pub gate: Linear,
     pub mlp: Mlp,
+}
+
+/// Where the inputs of all layers come from.
+#[derive(Debug, Clone)]
+pub struct LayerInputs {
+    /// `[vocab, layers * width]`
+    pub embed: Weight,
+    /// From the embeddings of tokens.
+    pub project: Linear,
+    /// Of what is projected, for each layer.
+    pub norm: Option<Norm>,
+}
+
+/// What a layer makes of its input.
+#[derive(Debug, Clone)]
+pub struct LayerInput {
+    pub gate: Linear,
+    pub project: Linear,
+    pub post_norm: Option<Norm>,
 }
 
 #[derive(Debug, Clone)]
@@ -87,9 +124,12 @@ pub struct Block {
     pub attn_post_norm: Option<Norm>,
     pub mlp_norm: Option<Norm>,
     pub mlp: Option<Mlp>,
-    /// In place of an MLP.
+    /// In place of an MLP or beside it.
     pub mixture: Option<Mixture>,
     pub mlp_post_norm: Option<Norm>,
+    pub layer_input: Option<LayerInput>,
+    /// The factor of the stream behind the block, `[1]`.
+    pub scale: Option<Tensor>,
 }
 
 #[derive(Debug, Clone)]
@@ -98,6 +138,7 @@ pub struct Weights {
     pub embed: Weight,
     /// `[position_offset + context, d_model]`
     pub pos_embed: Option<Tensor>,
+    pub layer_inputs: Option<LayerInputs>,
     pub blocks: Vec<Block>,
     pub final_norm: Option<Norm>,
     pub unembed: Linear,
@@ -122,13 +163,14 @@ impl Weights {
         let rows = config.position_offset + config.context;
         let learned = config.positions == Positions::Learned;
         let pos_embed = learned.then(|| numbers(get, "pos_embed", &[rows, d])).transpose()?;
+        let layer_inputs = config.layer_inputs.map(|width| layer_inputs(config, width, get)).transpose()?;
         let blocks = (0..config.layers).map(|layer| block(config, layer, get)).collect::<Result<_>>()?;
         let final_norm = norm(config, config.final_norm, "final_norm", d, get)?;
         let unembed = Linear {
             weight: if config.tied { embed.clone() } else { get("unembed.weight", &[config.outputs(), d])? },
             bias: config.unembed_bias.then(|| numbers(get, "unembed.bias", &[config.outputs()])).transpose()?,
         };
-        Ok(Self { embed, pos_embed, blocks, final_norm, unembed })
+        Ok(Self { embed, pos_embed, layer_inputs, blocks, final_norm, unembed })
     }
 
     /// One weight by its name.
@@ -155,6 +197,7 @@ impl Weights {
     /// The formats of quantised matrices, the most frequent first.
     pub fn packings(&self) -> Vec<&'static str> {
         let mut all = vec![self.embed.clone(), self.unembed.weight.clone()];
+        self.layer_inputs.iter().for_each(|inputs| inputs.list(&mut all));
         self.blocks.iter().for_each(|block| block.list(&mut all));
         let mut counts = BTreeMap::new();
         for weight in &all {
@@ -171,6 +214,7 @@ impl Weights {
     pub fn named(&self, config: &Config) -> Result<Vec<(String, Weight)>> {
         let mut all = vec![self.embed.clone()];
         list_numbers(self.pos_embed.as_ref(), &mut all);
+        self.layer_inputs.iter().for_each(|inputs| inputs.list(&mut all));
         self.blocks.iter().for_each(|block| block.list(&mut all));
         list_norm(self.final_norm.as_ref(), &mut all);
         all.extend((!config.tied).then(|| self.unembed.weight.clone()));
@@ -223,23 +267,56 @@ impl Block {
             mlp.list(all);
         }
         if let Some(mixture) = &self.mixture {
+            list_numbers(mixture.beside.as_ref().map(|beside| &beside.router_scale), all);
             mixture.router.list(all);
             mixture.experts.iter().for_each(|expert| expert.list(all));
             if let Some(shared) = &mixture.shared {
                 shared.gate.list(all);
                 shared.mlp.list(all);
             }
+            if let Some(beside) = &mixture.beside {
+                list_numbers(Some(&beside.expert_scales), all);
+                let norms = [&beside.norm, &beside.post_norm, &beside.mlp_post_norm];
+                norms.into_iter().for_each(|norm| list_norm(norm.as_ref(), all));
+            }
         }
         list_norm(self.mlp_post_norm.as_ref(), all);
+        if let Some(input) = &self.layer_input {
+            [&input.gate, &input.project].into_iter().for_each(|linear| linear.list(all));
+            list_norm(input.post_norm.as_ref(), all);
+        }
+        list_numbers(self.scale.as_ref(), all);
     }
 }
 
 impl Attention {
+    /// The map to keys, for what takes heads apart.
+    pub fn keys(&self) -> Result<&Linear> {
+        self.k
+            .as_ref()
+            .ok_or_else(|| err!(Argument, "expected keys of its own, found a layer that reads those of another"))
+    }
+
+    /// The map to values, for what takes heads apart.
+    pub fn values(&self) -> Result<&Linear> {
+        let v = if self.k.is_some() { self.v.as_ref().or(self.k.as_ref()) } else { None };
+        v.ok_or_else(|| err!(Argument, "expected values of its own, found a layer that reads those of another"))
+    }
+
     fn list(&self, all: &mut Vec<Weight>) {
-        std::iter::once(&self.q).chain(&self.gate).chain([&self.k, &self.v]).for_each(|linear| linear.list(all));
+        let maps = std::iter::once(&self.q).chain(&self.gate).chain(&self.k).chain(&self.v);
+        maps.for_each(|linear| linear.list(all));
         [&self.q_norm, &self.k_norm].into_iter().for_each(|norm| list_norm(norm.as_ref(), all));
         list_numbers(self.sinks.as_ref(), all);
         self.o.list(all);
+    }
+}
+
+impl LayerInputs {
+    fn list(&self, all: &mut Vec<Weight>) {
+        all.push(self.embed.clone());
+        self.project.list(all);
+        list_norm(self.norm.as_ref(), all);
     }
 }
 
@@ -297,27 +374,53 @@ impl Config {
 fn block(config: &Config, layer: usize, get: &mut Take) -> Result<Block> {
     let at = |part: &str| format!("blocks.{layer}.{part}");
     let d = config.d_model;
-    let has_plain = config.has_mlp() && config.experts_of(layer).is_none();
     let mlp_norm = config.pre_norm && config.has_mlp() && config.order != Order::ParallelShared;
     Ok(Block {
         attn_norm: norm(config, config.pre_norm, &at("attn_norm"), d, get)?,
-        attn: config.delta_of(layer).is_none().then(|| attention(config, &at("attn"), get)).transpose()?,
+        attn: config.delta_of(layer).is_none().then(|| attention(config, layer, &at("attn"), get)).transpose()?,
         delta: config.delta_of(layer).map(|delta| delta_net(config, delta, &at("delta"), get)).transpose()?,
         attn_post_norm: norm(config, config.post_norm, &at("attn_post_norm"), d, get)?,
         mlp_norm: norm(config, mlp_norm, &at("mlp_norm"), d, get)?,
-        mlp: has_plain.then(|| mlp(config, &at("mlp"), config.d_mlp, get)).transpose()?,
+        mlp: config.has_plain_mlp(layer).then(|| mlp(config, &at("mlp"), config.d_mlp_of(layer), get)).transpose()?,
         mixture: config.experts_of(layer).map(|experts| mixture(config, experts, &at("mlp"), get)).transpose()?,
         mlp_post_norm: norm(config, config.post_norm && config.has_mlp(), &at("mlp_post_norm"), d, get)?,
+        layer_input: config
+            .layer_inputs
+            .map(|width| layer_input(config, width, &at("layer_input"), get))
+            .transpose()?,
+        scale: config.layer_scale.then(|| numbers(get, &at("scale"), &[1])).transpose()?,
     })
 }
 
-fn attention(config: &Config, at: &str, get: &mut Take) -> Result<Attention> {
-    let (d, wide, narrow) = (config.d_model, config.heads * config.d_head, config.kv_heads * config.d_head);
+fn layer_inputs(config: &Config, width: usize, get: &mut Take) -> Result<LayerInputs> {
+    let all = config.layers * width;
+    Ok(LayerInputs {
+        embed: get("layer_inputs.embed", &[config.vocab, all])?,
+        project: linear("layer_inputs.project", all, config.d_model, false, get)?,
+        norm: norm(config, true, "layer_inputs.norm", width, get)?,
+    })
+}
+
+fn layer_input(config: &Config, width: usize, at: &str, get: &mut Take) -> Result<LayerInput> {
+    let d = config.d_model;
+    Ok(LayerInput {
+        gate: linear(&format!("{at}.gate"), width, d, false, get)?,
+        project: linear(&format!("{at}.project"), d, width, false, get)?,
+        post_norm: norm(config, config.post_norm, &format!("{at}.post_norm"), d, get)?,
+    })
+}
+
+fn attention(config: &Config, layer: usize, at: &str, get: &mut Take) -> Result<Attention> {
+    let (d, size) = (config.d_model, config.d_head_of(layer));
+    let (wide, narrow) = (config.heads * size, config.kv_heads_of(layer) * size);
+    let has_keys = config.keys_from(layer).is_none();
+    let has_values = has_keys && !config.values_are_keys(layer);
     let (q_norm, k_norm) = match config.qk_norm {
         QkNorm::None => (None, None),
-        QkNorm::Head => (Some(config.d_head), Some(config.d_head)),
+        QkNorm::Head => (Some(size), Some(size)),
         QkNorm::Whole => (Some(wide), Some(narrow)),
     };
+    let k_norm = k_norm.filter(|_| has_keys);
     // These norms have a weight and no bias in every family that has them.
     let head_norm = |size: Option<usize>, name: &str, get: &mut Take| -> Result<Option<Norm>> {
         let Some(size) = size else { return Ok(None) };
@@ -326,8 +429,8 @@ fn attention(config: &Config, at: &str, get: &mut Take) -> Result<Attention> {
     Ok(Attention {
         q: linear(&format!("{at}.q"), wide, d, config.qkv_bias, get)?,
         gate: config.gated_heads.then(|| linear(&format!("{at}.gate"), wide, d, config.qkv_bias, get)).transpose()?,
-        k: linear(&format!("{at}.k"), narrow, d, config.qkv_bias, get)?,
-        v: linear(&format!("{at}.v"), narrow, d, config.qkv_bias, get)?,
+        k: has_keys.then(|| linear(&format!("{at}.k"), narrow, d, config.qkv_bias, get)).transpose()?,
+        v: has_values.then(|| linear(&format!("{at}.v"), narrow, d, config.qkv_bias, get)).transpose()?,
         q_norm: head_norm(q_norm, "q_norm", get)?,
         k_norm: head_norm(k_norm, "k_norm", get)?,
         sinks: config.sinks.then(|| numbers(get, &format!("{at}.sinks"), &[config.heads])).transpose()?,
@@ -356,6 +459,8 @@ fn delta_net(config: &Config, delta: &DeltaNets, at: &str, get: &mut Take) -> Re
 }
 
 fn mixture(config: &Config, experts: &Experts, at: &str, get: &mut Take) -> Result<Mixture> {
+    let (d, count) = (config.d_model, experts.count);
+    let router_scale = experts.beside.then(|| numbers(get, &format!("{at}.router_scale"), &[d])).transpose()?;
     let router = linear(&format!("{at}.router"), experts.count, config.d_model, config.mlp_bias, get)?;
     let mut all = Vec::with_capacity(experts.count);
     for expert in 0..experts.count {
@@ -368,7 +473,18 @@ fn mixture(config: &Config, experts: &Experts, at: &str, get: &mut Take) -> Resu
             mlp: mlp(config, &format!("{at}.shared"), wide, get)?,
         }),
     };
-    Ok(Mixture { router, experts: all, shared })
+    let norm = |name: &str, get: &mut Take| norm(config, true, &format!("{at}.{name}"), d, get);
+    let beside = match router_scale {
+        None => None,
+        Some(router_scale) => Some(Beside {
+            router_scale,
+            expert_scales: numbers(get, &format!("{at}.expert_scales"), &[count])?,
+            norm: norm("experts_norm", get)?,
+            post_norm: norm("experts_post_norm", get)?,
+            mlp_post_norm: norm("own_post_norm", get)?,
+        }),
+    };
+    Ok(Mixture { router, experts: all, shared, beside })
 }
 
 fn mlp(config: &Config, at: &str, wide: usize, get: &mut Take) -> Result<Mlp> {

@@ -12,10 +12,12 @@ use microtome::tensor::files::safetensors;
 use microtome::tensor::files::{Named, Tree, open};
 use microtome::tensor::{DType, Tensor};
 
-pub const FAMILIES: [&str; 27] = [
+pub const FAMILIES: [&str; 29] = [
     "gemma",
     "gemma2",
     "gemma3_text",
+    "gemma4_text",
+    "gemma4_text_experts",
     "gpt2",
     "gpt_neo",
     "gpt_neox",

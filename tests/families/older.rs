@@ -58,8 +58,8 @@ fn old_config(family: &str) -> Value {
         "gpt_neo" => {}
         // Two rotations that differ in more than their scaling had no older form.
         "olmo3" => add(json!({"rope_parameters": rope, "layer_types": config_json(family)["layer_types"]})),
-        // It came after them.
-        "qwen3_5_text" | "qwen3_5_moe_text" => {
+        // They came after them.
+        "qwen3_5_text" | "qwen3_5_moe_text" | "gemma4_text" | "gemma4_text_experts" => {
             add(json!({"rope_parameters": rope, "layer_types": config_json(family)["layer_types"]}))
         }
         "smollm3" => add(json!({"rope_theta": rope["rope_theta"], "max_window_layers": 28})),

@@ -180,7 +180,7 @@ impl FrozenBlock {
         let attn = block.attention()?;
         let o = attn.o.weight.floats()?.affine(config.write_scale.unwrap_or(1.0), 0.0)?;
         let into_heads = behind.forward(&o.t()?.contiguous()?)?.contiguous()?;
-        let out = before.backward(&attn.v.weight.floats()?)?.contiguous()?;
+        let out = before.backward(&attn.values()?.weight.floats()?)?.contiguous()?;
         let out_of_heads = out.reshape((config.kv_heads, config.d_head, config.d_model))?;
         let pattern = recorded(cache, Site::new(SiteKind::Pattern, layer))?;
         let tokens = pattern.dim(1)?;
@@ -217,6 +217,14 @@ pub fn check(model: &Decoder, name: &str, transcoders: &Transcoders) -> Result<(
         return Err(err!(
             Argument,
             "expected attention that is linear in its values, found delta nets or gates of heads"
+        )
+        .hint("`circuit::sparse_features` finds circuits of features in such models")
+        .about("m"));
+    }
+    if let Some(what) = config.beyond_sums() {
+        return Err(err!(
+            Argument,
+            "expected a stream that is the sum of what attention and MLPs write, found a model with {what}"
         )
         .hint("`circuit::sparse_features` finds circuits of features in such models")
         .about("m"));

@@ -208,6 +208,7 @@ impl Plan {
         Ok(Weights {
             embed: rows(config.vocab, d, &self.embed)?.into(),
             pos_embed: Some(rows(self.context, d, &self.positions)?),
+            layer_inputs: None,
             blocks,
             final_norm: None,
             unembed: Linear {
@@ -241,8 +242,8 @@ impl Plan {
         let attn = Attention {
             q: reads(&q)?,
             gate: None,
-            k: reads(&k)?,
-            v: reads(&v)?,
+            k: Some(reads(&k)?),
+            v: Some(reads(&v)?),
             o: Linear { weight: matrix(d, wide, &o)?.into(), bias: None },
             q_norm: None,
             k_norm: None,
@@ -251,7 +252,18 @@ impl Plan {
         let mlp = Some(self.mlp_weights(config, layer)?);
         let (attn_norm, attn_post_norm, mlp_norm, mlp_post_norm) = (None, None, None, None);
         let (delta, mixture) = (None, None);
-        Ok(Block { attn_norm, attn: Some(attn), delta, attn_post_norm, mlp_norm, mlp, mixture, mlp_post_norm })
+        Ok(Block {
+            attn_norm,
+            attn: Some(attn),
+            delta,
+            attn_post_norm,
+            mlp_norm,
+            mlp,
+            mixture,
+            mlp_post_norm,
+            layer_input: None,
+            scale: None,
+        })
     }
 
     fn mlp_weights(&self, config: &Config, layer: usize) -> Result<Mlp> {

@@ -104,7 +104,8 @@ impl Plain {
         let (config, weights) = (model.decoder.config(), model.decoder.weights());
         let block = |block: &Block| {
             let (attn, mlp) = (block.attention().unwrap(), block.mlp.as_ref().unwrap());
-            [&attn.q, &attn.k, &attn.v, &attn.o, &mlp.up, &mlp.down].map(Map::of)
+            let (k, v) = (attn.keys().unwrap(), attn.values().unwrap());
+            [&attn.q, k, v, &attn.o, &mlp.up, &mlp.down].map(Map::of)
         };
         Self {
             heads: config.heads,

@@ -62,7 +62,7 @@ impl Wiring {
             Config { qk_norm: QkNorm::Whole, .. } => Some("one norm for the queries of all heads"),
             Config { delta: Some(_), .. } => Some("gated delta nets in place of attention"),
             Config { gated_heads: true, .. } => Some("gates of heads, which read the stream, too"),
-            _ => None,
+            _ => config.beyond_sums(),
         };
         if let Some(why) = why {
             return Err(err!(

@@ -17,7 +17,7 @@ use super::due::Due;
 use super::graph::Graph;
 use super::judge::by_level;
 use super::selection::Selection;
-use super::tree::{Stage, is_same};
+use super::tree::{Stage, check_stream_alone, is_same};
 use super::{CONTEXT, check_draws, row_length};
 use crate::base::random::stream;
 use crate::base::{Result, Task};
@@ -145,6 +145,7 @@ fn where_due(
     task: &Task,
 ) -> Result<Enough> {
     let stages = Stage::in_order(model, &selection.saes)?;
+    check_stream_alone(model, &stages, "keeping features of several layers")?;
     let sites: Vec<String> = stages.iter().map(|stage| stage.place.to_string()).collect();
     if sites != selection.sites {
         let (found, wanted) = (sites.join(", "), selection.sites.join(", "));

@@ -20,7 +20,7 @@ mod tests;
 use super::{CONTEXT, Circuit, check_draws, row_length};
 use crate::base::{Result, Table, Task};
 use crate::circuit::Graph;
-use crate::circuit::tree::Stage;
+use crate::circuit::tree::{Stage, check_stream_alone};
 use crate::data::{Text, harvest, pack};
 use crate::err;
 use crate::features::feature::check_feature;
@@ -111,6 +111,7 @@ pub fn judge(
     let most = options.tokens.map(|tokens| tokens as u64).or(text.options().tokens);
     let text = text.limited(most.unwrap_or(TOKENS).max(1));
     let (graph, stages) = (&circuit.graph, Stage::in_order(model, circuit.dictionaries()?)?);
+    check_stream_alone(model, &stages, "judging a tree")?;
     let target =
         graph.nodes.first().ok_or_else(|| err!(Argument, "expected a graph with a target, found an empty one"))?;
     let features = by_level(graph, &stages)?;

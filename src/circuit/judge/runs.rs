@@ -99,6 +99,7 @@ struct Clean {
 
 /// The rows of a part that a run changes, from the first changed column on.
 struct Picked<'a> {
+    part: &'a Batch,
     batch: Batch,
     rows: Vec<usize>,
     start: usize,
@@ -300,7 +301,7 @@ impl<'a> Runs<'a> {
         match some.clean.past.as_ref().filter(|_| some.start > 0) {
             Some(past) => {
                 let which: Vec<u32> = some.rows.iter().map(|row| *row as u32).collect();
-                self.model.decoder.behind_from((&some.batch, past, &which), some.start, x, blocks, task)
+                self.model.decoder.behind_from((some.part, past, &which), some.start, x, blocks, task)
             }
             None => self.model.decoder.behind(&some.batch, x, blocks, task),
         }
@@ -335,7 +336,7 @@ impl<'a> Runs<'a> {
 }
 
 impl<'a> Picked<'a> {
-    fn of(part: &MeasuredBatch, mut rows: Vec<usize>, start: usize, clean: &'a Clean) -> Result<Self> {
+    fn of(part: &'a MeasuredBatch, mut rows: Vec<usize>, start: usize, clean: &'a Clean) -> Result<Self> {
         rows.sort_unstable();
         let batch = Batch::new(rows.iter().filter_map(|row| part.batch.rows().get(*row).cloned()).collect())?;
         let columns = batch.width().saturating_sub(start);
@@ -343,7 +344,7 @@ impl<'a> Picked<'a> {
             let row = rows.binary_search(&spot.within).ok()?;
             Some((number, (row * columns + spot.column.checked_sub(start)?) as u32))
         });
-        Ok(Self { spots: spots.collect(), batch, rows, start, clean })
+        Ok(Self { part: &part.batch, spots: spots.collect(), batch, rows, start, clean })
     }
 
     /// These rows and columns of the stream of a whole part: `[rows, columns, d]`.

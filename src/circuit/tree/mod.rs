@@ -34,7 +34,7 @@ use outliers::Outliers;
 pub use effects::{Effects, effects};
 pub use options::{Depth, Rank, Read, TreeOptions, Way};
 pub use read::CodeReader;
-pub use stage::{Stage, is_same, leading_to};
+pub use stage::{Stage, check_stream_alone, is_same, leading_to};
 
 /// Tokens in a row of the text: a context that a person can take in.
 const CONTEXT: usize = 64;

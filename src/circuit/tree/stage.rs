@@ -66,6 +66,24 @@ impl Stage {
     }
 }
 
+/// Refuses a model in which more than the stream passes from dictionaries to those behind them: keys and values of layers
+/// between them, which layers behind read. `what` changes several of them in one run.
+pub fn check_stream_alone(model: &Model, stages: &[Stage], what: &str) -> Result<()> {
+    let config = model.decoder.config();
+    let Some(first) = stages.first() else { return Ok(()) };
+    let passed = stages.iter().flat_map(|stage| config.keys_passed_on(first.block, stage.block)).min();
+    match passed {
+        None => Ok(()),
+        Some(layer) => Err(err!(
+            Argument,
+            "{what} needs dictionaries between which the stream is all that flows, and layers behind some of these read the \
+             keys and values of layer {layer}"
+        )
+        .hint(format!("take those up to `resid_pre.{layer}` alone, or those behind it alone"))
+        .about("m")),
+    }
+}
+
 /// The dictionaries of a tree in the order of the computation: all before that of the target, and that of the target.
 pub fn leading_to(model: &Model, saes: &[Sae], target: &Sae) -> Result<Vec<Sae>> {
     let top = Stage::new(model, target)?;
@@ -90,4 +108,29 @@ pub fn is_same(a: &Sae, b: &Sae) -> bool {
         Ok::<_, candle_core::Error>((of(&sae.parts().encoder)?, of(&sae.parts().decoder)?))
     };
     std::ptr::eq(a.parts(), b.parts()) || matches!((numbers(a), numbers(b)), (Ok(a), Ok(b)) if a == b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::circuit::samples::{FEATURES, dictionary, model};
+    use crate::model::config::Config;
+    use crate::model::fixtures::{config, configs};
+    use crate::sae::Activation;
+
+    #[test]
+    fn dictionaries_between_which_keys_and_values_pass_are_refused() {
+        let checked = |config: Config| {
+            let model = model(config);
+            let d = model.decoder.config().d_model;
+            let saes = ["resid_pre.0", "resid_post.0"].map(|site| dictionary(d, FEATURES, Activation::Relu, site));
+            let stages = Stage::all(&model, &saes).unwrap();
+            assert!(check_stream_alone(&model, &stages[1..], "this").is_ok());
+            check_stream_alone(&model, &stages, "this")
+        };
+        assert!(checked(config()).is_ok());
+        let shared = configs().into_iter().find(|config| config.shared_keys.is_some()).unwrap();
+        let error = checked(shared).unwrap_err();
+        assert!(error.message.ends_with("read the keys and values of layer 0"), "{error}");
+    }
 }

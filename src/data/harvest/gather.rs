@@ -9,6 +9,7 @@ use crate::tensor::{DType, Device, Tensor};
 
 /// The width of a site at each position; the heads of a whole site are concatenated.
 pub fn width(config: &Config, place: Place) -> Result<usize> {
+    let layer = place.site.layer;
     let of_delta = |size: fn(&DeltaNets) -> usize| config.delta.as_ref().map_or(0, size);
     let heads = match (place.head, place.site.kind.heads()) {
         (_, Heads::Square) => {
@@ -17,7 +18,7 @@ pub fn width(config: &Config, place: Place) -> Result<usize> {
         }
         (Some(_), _) | (None, Heads::None) => 1,
         (None, Heads::Queries) => config.heads,
-        (None, Heads::Keys) => config.kv_heads,
+        (None, Heads::Keys) => config.kv_heads_of(layer),
         (None, Heads::DeltaKeys) => of_delta(|delta| delta.key_heads),
         (None, Heads::DeltaValues) => of_delta(|delta| delta.value_heads),
     };
@@ -26,13 +27,15 @@ pub fn width(config: &Config, place: Place) -> Result<usize> {
         | SiteKind::AttnPostScale
         | SiteKind::MlpNormScale
         | SiteKind::MlpPostScale
+        | SiteKind::LayerPostScale
         | SiteKind::FinalNormScale => 1,
         SiteKind::DeltaBeta | SiteKind::DeltaDecay => 1,
         SiteKind::DeltaQ | SiteKind::DeltaK => of_delta(|delta| delta.d_key),
         SiteKind::DeltaV | SiteKind::DeltaRead | SiteKind::DeltaGate => of_delta(|delta| delta.d_value),
-        SiteKind::Q | SiteKind::K | SiteKind::V | SiteKind::QRot | SiteKind::KRot => config.d_head,
-        SiteKind::HeadGate | SiteKind::Z => config.d_head,
-        SiteKind::MlpPre | SiteKind::MlpUp | SiteKind::MlpHidden => config.d_mlp,
+        SiteKind::Q | SiteKind::K | SiteKind::V | SiteKind::QRot | SiteKind::KRot => config.d_head_of(layer),
+        SiteKind::HeadGate | SiteKind::Z => config.d_head_of(layer),
+        SiteKind::MlpPre | SiteKind::MlpUp | SiteKind::MlpHidden => config.d_mlp_of(layer),
+        SiteKind::LayerInput | SiteKind::LayerGate | SiteKind::LayerHidden => config.layer_inputs.unwrap_or(0),
         SiteKind::Router => config.experts.as_ref().map_or(0, |experts| experts.count),
         SiteKind::Logits => config.outputs(),
         _ => config.d_model,

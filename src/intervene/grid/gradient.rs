@@ -49,7 +49,8 @@ impl Edit for Dropping {
 
 /// Hooks that let no gradient pass through what a layer writes.
 pub fn dropping(config: &Arc<Config>, layer: usize) -> Result<Vec<Bound<'static>>> {
-    let kinds = [SiteKind::AttnOut, SiteKind::MlpOut].into_iter().filter(|kind| kind.exists(config));
+    let kinds =
+        [SiteKind::AttnOut, SiteKind::MlpOut, SiteKind::LayerOut].into_iter().filter(|kind| kind.exists(config));
     kinds.map(|kind| Bound::new(config, &Site::new(kind, layer).to_string(), None, None, Box::new(Dropping))).collect()
 }
 
@@ -81,7 +82,7 @@ pub fn effects(
     let (source, from) = recorded(decoder, &plan(from)?, &places, task)?;
     let slopes = Slopes { decoder, plan: &plan(run)?, options, task };
     let is_star = options.method == GridMethod::AtpStar;
-    let turned = |place: &Place| is_star && PatternChanges::are_of(place.site.kind);
+    let turned = |place: &Place| is_star && PatternChanges::are_of(decoder.config(), place.site);
     // Where the gradient is needed, and what else of the run.
     let at = |place: &Place| if turned(place) { with_kind(*place, SiteKind::Pattern) } else { *place };
     let gradients_at: Vec<Place> = places.iter().map(at).collect();

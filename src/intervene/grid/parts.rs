@@ -91,7 +91,7 @@ pub fn parts_of(config: &Config, places: &[Place], by: GridBy, length: usize) ->
 fn heads(config: &Config, place: Place) -> Result<usize> {
     match (place.head, place.site.kind.heads()) {
         (None, Heads::Queries | Heads::Square) => Ok(config.heads),
-        (None, Heads::Keys) => Ok(config.kv_heads),
+        (None, Heads::Keys) => Ok(config.kv_heads_of(place.site.layer)),
         _ => Err(err!(Argument, "expected sites with heads, found `{place}`")
             .hint("`z`, `head_out`, `q`, `k`, `v` and `pattern` have heads")
             .about("sites")),
@@ -100,9 +100,14 @@ fn heads(config: &Config, place: Place) -> Result<usize> {
 
 /// The width of a site without heads.
 fn coordinates(config: &Config, place: Place) -> Result<usize> {
-    use SiteKind::{AttnIn, AttnOut, MlpHidden, MlpIn, MlpOut, MlpPre, MlpUp, ResidMid, ResidPost, ResidPre, Router};
+    use SiteKind::{
+        AttnIn, AttnOut, ExpertsIn, ExpertsOut, LayerGate, LayerHidden, LayerInput, LayerOut, MlpHidden, MlpIn,
+    };
+    use SiteKind::{MlpOut, MlpOwn, MlpPre, MlpUp, ResidMid, ResidPost, ResidPre, Router};
     match place.site.kind {
-        MlpPre | MlpUp | MlpHidden => Ok(config.d_mlp),
+        MlpPre | MlpUp | MlpHidden => Ok(config.d_mlp_of(place.site.layer)),
+        LayerInput | LayerGate | LayerHidden => Ok(config.layer_inputs.unwrap_or(0)),
+        ExpertsIn | ExpertsOut | MlpOwn | LayerOut => Ok(config.d_model),
         Router => Ok(config.experts.as_ref().map_or(0, |experts| experts.count)),
         ResidPre | AttnIn | AttnOut | ResidMid | MlpIn | MlpOut | ResidPost => Ok(config.d_model),
         _ => Err(err!(Argument, "expected sites of neurons, found `{place}`")

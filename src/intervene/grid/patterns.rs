@@ -5,6 +5,7 @@ use super::replace::Replace;
 use crate::base::{Result, Task};
 use crate::err;
 use crate::model::batch::Batch;
+use crate::model::config::Config;
 use crate::model::decoder::{Decoder, Logits};
 use crate::model::hooks::{At, Hooks};
 use crate::model::site::{Site, SiteKind};
@@ -23,9 +24,13 @@ pub struct PatternChanges<'a> {
 }
 
 impl PatternChanges<'_> {
-    /// Whether patches at such a site act through the pattern alone.
-    pub fn are_of(kind: SiteKind) -> bool {
-        matches!(kind, SiteKind::Q | SiteKind::K | SiteKind::QRot | SiteKind::KRot)
+    /// Whether patches at such a site act through the pattern of its layer alone: keys that other layers read do not.
+    pub fn are_of(config: &Config, site: Site) -> bool {
+        match site.kind {
+            SiteKind::Q | SiteKind::QRot => true,
+            SiteKind::K | SiteKind::KRot => (0..config.layers).all(|layer| config.keys_from(layer) != Some(site.layer)),
+            _ => false,
+        }
     }
 
     /// The pattern with a part patched, less the pattern: `[texts, head, query, key]`.

@@ -40,7 +40,7 @@ impl Frozen<'_> {
         match site.kind {
             // What a head changes in its own layer is what it writes.
             SiteKind::AttnOut => site > sender && !(sender.kind == SiteKind::Z && site.layer == sender.layer),
-            SiteKind::MlpOut => self.are_mlps_held && site > sender,
+            SiteKind::MlpOut | SiteKind::LayerOut => self.are_mlps_held && site > sender,
             _ => false,
         }
     }

@@ -114,10 +114,12 @@ pub fn paths(
     Ok(labelled(&means, (&senders, &receivers), pairs.len(), options, quantity("change", measure, normalised)))
 }
 
-/// What attention and MLPs write.
+/// What attention and MLPs write, and what comes of the inputs of layers.
 fn written(config: &Config) -> impl Iterator<Item = Site> {
-    let kinds: Vec<SiteKind> =
-        [SiteKind::AttnOut, SiteKind::MlpOut].into_iter().filter(|kind| kind.exists(config)).collect();
+    let kinds: Vec<SiteKind> = [SiteKind::AttnOut, SiteKind::MlpOut, SiteKind::LayerOut]
+        .into_iter()
+        .filter(|kind| kind.exists(config))
+        .collect();
     (0..config.layers).flat_map(move |layer| kinds.clone().into_iter().map(move |kind| Site::new(kind, layer)))
 }
 
@@ -129,10 +131,11 @@ fn last_stream(config: &Config) -> Site {
 fn senders(config: &Config, options: &PathOptions) -> Result<Vec<Place>> {
     let usual = || {
         let mlps = config.has_mlp().then(|| "mlp_out.*".to_string());
+        let of_inputs = config.layer_inputs.map(|_| "layer_out.*".to_string());
         let heads = config.has_attention().then(|| "z.*.*".to_string());
         // A layer with a delta net has no heads of attention, and sends as a whole.
         let whole = (0..config.layers).filter(|layer| config.delta_of(*layer).is_some());
-        heads.into_iter().chain(whole.map(|layer| format!("attn_out.{layer}"))).chain(mlps).collect()
+        heads.into_iter().chain(whole.map(|layer| format!("attn_out.{layer}"))).chain(mlps).chain(of_inputs).collect()
     };
     let names = options.senders.clone().unwrap_or_else(usual);
     let found = names.iter().map(|name| select(config, name)).collect::<Result<Vec<_>>>();
@@ -140,7 +143,8 @@ fn senders(config: &Config, options: &PathOptions) -> Result<Vec<Place>> {
     found.sort();
     found.dedup();
     let is_sender = |place: &&Place| {
-        !matches!(place.site.kind, SiteKind::Embed | SiteKind::Z | SiteKind::AttnOut | SiteKind::MlpOut)
+        use SiteKind::{AttnOut, Embed, LayerOut, MlpOut, Z};
+        !matches!(place.site.kind, Embed | Z | AttnOut | MlpOut | LayerOut)
     };
     match found.iter().find(is_sender) {
         None if found.is_empty() => Err(err!(Argument, "expected at least one sender, found none").about("senders")),

@@ -55,7 +55,8 @@ impl<'a> Plain<'a> {
         let mut hooks = vec![self.hook(sender, &self.other)];
         for site in written(config) {
             let is_own_layer = of.site.kind == SiteKind::Z && site == Site::new(SiteKind::AttnOut, of.site.layer);
-            let is_recomputed = mlps == PathMlps::Recomputed && site.kind == SiteKind::MlpOut;
+            let is_of_mlps = matches!(site.kind, SiteKind::MlpOut | SiteKind::LayerOut);
+            let is_recomputed = mlps == PathMlps::Recomputed && is_of_mlps;
             if site > of.site && !is_own_layer && !is_recomputed {
                 hooks.push(self.hook(&site.to_string(), &self.own));
             }
@@ -95,8 +96,13 @@ fn paths_are_those_of_plain_hooks_in_every_shape_of_model() {
         if config.delta_of(0).is_none() {
             senders.extend(["z.0.1", "z.0.3"]);
         }
-        let mut receivers: Vec<&[&str]> =
-            vec![&["q.1.2"], &["k.1.0"], &["v.1.1"], &["attn_in.1"], &["logits"], &["q.1.0", "v.1.1"]];
+        let mut receivers: Vec<&[&str]> = vec![&["q.1.2"], &["attn_in.1"], &["logits"]];
+        if config.keys_from(1).is_none() {
+            receivers.extend([["k.1.0"].as_slice(), &["v.1.0"], &["q.1.0", "v.1.0"]]);
+        }
+        if config.layer_inputs.is_some() {
+            senders.push("layer_out.0");
+        }
         if config.has_mlp() {
             senders.extend(["mlp_out.0", "z.1.0"]);
             receivers.extend([["mlp_in.1"].as_slice(), &["mlp_in.0"], &["mlp_in.1", "logits"]]);

@@ -3,6 +3,7 @@
 use super::flow::{Flow, Step};
 use super::{Decoder, Past, linear};
 use crate::base::Result;
+use crate::err;
 use crate::model::config::{NormKind, QkNorm};
 use crate::model::site::SiteKind;
 use crate::model::weights::{Attention, Linear, Norm};
@@ -22,27 +23,41 @@ impl Decoder {
         past: Option<&mut Past>,
         from: usize,
     ) -> Step<Tensor> {
-        let config = &self.config;
+        let (heads, kv_heads) = (self.config.heads, self.config.kv_heads_of(layer));
         let asking = flow.tail(x, from)?;
         let asked = from..flow.columns.end;
         let all = std::mem::replace(&mut flow.columns, asked);
-        let q = self.heads(flow, SiteKind::Q, layer, &asking, &weights.q, config.heads)?;
+        let q = self.heads(flow, SiteKind::Q, layer, &asking, &weights.q, heads)?;
         let asked = std::mem::replace(&mut flow.columns, all.clone());
-        let k = self.heads(flow, SiteKind::K, layer, x, &weights.k, config.kv_heads)?;
-        let v = self.heads(flow, SiteKind::V, layer, x, &weights.v, config.kv_heads)?;
+        let own = match &weights.k {
+            Some(keys) => Some(self.keys_and_values(flow, layer, (keys, weights.v.as_ref()), kv_heads, x)?),
+            None => None,
+        };
         flow.columns = asked.clone();
         let q = self.turned(flow, layer, SiteKind::QRot, weights.q_norm.as_ref(), q)?;
-        flow.columns = all;
-        let k = self.turned(flow, layer, SiteKind::KRot, weights.k_norm.as_ref(), k)?;
-        flow.columns = asked;
-        let (k, v) = match past {
-            Some(past) => past.extend(layer, &k, &v)?,
-            None => (k, v),
+        let (k, v) = match own {
+            Some((k, v)) => {
+                flow.columns = all;
+                let k = self.turned(flow, layer, SiteKind::KRot, weights.k_norm.as_ref(), k)?;
+                flow.columns = asked;
+                let (k, v) = match past {
+                    Some(past) => past.extend(layer, &k, &v)?,
+                    None => (k, v),
+                };
+                if self.config.shared_keys.is_some() {
+                    flow.beside.keep(layer, &k, &v);
+                }
+                (k, v)
+            }
+            None => {
+                let from = self.config.keys_from(layer).ok_or_else(|| err!(Bug, "layer {layer} has no keys"))?;
+                flow.beside.keys_of(from, flow.columns.end)?
+            }
         };
         let z = self.mixed(flow, layer, &q, &k, &v)?;
         let z = match &weights.gate {
             Some(gate) => {
-                let gate = self.heads(flow, SiteKind::HeadGate, layer, &asking, gate, config.heads)?;
+                let gate = self.heads(flow, SiteKind::HeadGate, layer, &asking, gate, heads)?;
                 (z * sigmoid(&gate)?)?
             }
             None => z,
@@ -60,9 +75,37 @@ impl Decoder {
         map: &Linear,
         heads: usize,
     ) -> Step<Tensor> {
-        let (rows, columns, _) = x.dims3()?;
-        let y = kernels::reshape(&linear(flow.task, x, map)?, &[rows, columns, heads, self.config.d_head])?;
+        let y = self.by_heads(flow, layer, x, map, heads)?;
         flow.see(kind, layer, y)
+    }
+
+    fn by_heads(&self, flow: &Flow, layer: usize, x: &Tensor, map: &Linear, heads: usize) -> Result<Tensor> {
+        let (rows, columns, _) = x.dims3()?;
+        let sizes = [rows, columns, heads, self.config.d_head_of(layer)];
+        Ok(kernels::reshape(&linear(flow.task, x, map)?, &sizes)?)
+    }
+
+    /// Keys before their norm and rotation, and values. Where one map makes both, each is a copy: a hook at one does not change
+    /// the other.
+    pub(super) fn keys_and_values(
+        &self,
+        flow: &mut Flow,
+        layer: usize,
+        (keys, values): (&Linear, Option<&Linear>),
+        heads: usize,
+        x: &Tensor,
+    ) -> Step<(Tensor, Tensor)> {
+        let made = self.by_heads(flow, layer, x, keys, heads)?;
+        let k = flow.see(SiteKind::K, layer, made.clone())?;
+        let v = match values {
+            Some(values) => self.by_heads(flow, layer, x, values, heads)?,
+            None => made,
+        };
+        let v = match (self.config.value_norm, self.config.norm) {
+            (true, Some(kind)) => kernels::norm(&v, kind, self.config.norm_eps, None, false, None)?,
+            _ => v,
+        };
+        Ok((k, flow.see(SiteKind::V, layer, v)?))
     }
 
     /// Queries or keys after their norm and rotation, a site of their own in every layer of a model that has either.

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::Logits;
+use super::beside::Beside;
 use crate::base::{Error, Result, Task};
 use crate::err;
 use crate::model::batch::Batch;
@@ -57,7 +58,15 @@ pub struct Flow<'a> {
     pub gap: Option<Gap>,
     /// Whether more forward passes may follow.
     pub may_grow: bool,
+    pub beside: Beside,
     pub task: &'a Task,
+}
+
+impl<'a> Flow<'a> {
+    /// A pass over these columns, the only one over its texts.
+    pub fn of(hooks: &'a mut dyn Hooks, batch: &'a Batch, columns: Range<usize>, task: &'a Task) -> Self {
+        Self { hooks, batch, columns, step: 0, gap: None, may_grow: false, beside: Beside::default(), task }
+    }
 }
 
 impl Flow<'_> {

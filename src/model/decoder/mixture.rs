@@ -5,24 +5,48 @@ use candle_core::D;
 use super::flow::{Flow, Step};
 use super::{Decoder, linear};
 use crate::base::{Result, Task};
-use crate::model::config::{ClampedGate, Experts};
+use crate::err;
+use crate::model::config::{ClampedGate, Experts, NormKind};
 use crate::model::site::SiteKind;
-use crate::model::weights::{Mixture, Mlp};
+use crate::model::weights::{Beside, Mixture, Mlp};
 use crate::tensor::elementwise::sigmoid;
 use crate::tensor::normalise::softmax;
 use crate::tensor::{DType, Tensor};
 
 impl Decoder {
-    /// What the experts write for each token of x `[.., d_model]`. Only those that the router chooses are computed.
+    /// What experts beside an MLP write, through norms on both sides, from the stream `[.., d_model]`.
+    pub(super) fn experts_beside<'a>(
+        &self,
+        flow: &mut Flow,
+        layer: usize,
+        (mixture, experts): (&'a Mixture, &Experts),
+        stream: &Tensor,
+    ) -> Step<(Tensor, &'a Beside)> {
+        let Some(beside) = &mixture.beside else {
+            return Err(err!(Bug, "experts and an MLP in layer {layer} without their norms").into());
+        };
+        let x = self.plainly_normed(beside.norm.as_ref(), stream)?;
+        let x = flow.see(SiteKind::ExpertsIn, layer, x)?;
+        let kind = self.config.norm.unwrap_or(NormKind::Rms);
+        let asked = kernels::norm(stream, kind, self.config.norm_eps, Some(&beside.router_scale), false, None)?;
+        let asked = (asked * (self.config.d_model as f64).powf(-0.5))?;
+        let out = self.mixture(flow, layer, (mixture, experts), &x, &asked)?;
+        let out = self.plainly_normed(beside.post_norm.as_ref(), &out)?;
+        Ok((flow.see(SiteKind::ExpertsOut, layer, out)?, beside))
+    }
+
+    /// What the experts write for each token of x `[.., d_model]`. Only those that the router chooses are computed; `asked` is
+    /// what it reads.
     pub(super) fn mixture(
         &self,
         flow: &mut Flow,
         layer: usize,
         (mixture, experts): (&Mixture, &Experts),
         x: &Tensor,
+        asked: &Tensor,
     ) -> Step<Tensor> {
         // As published models have it, probabilities are in f32 at least: rounded ones would be equal.
-        let scores = linear(flow.task, x, &mixture.router)?;
+        let scores = linear(flow.task, asked, &mixture.router)?;
         let wide = if scores.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
         let shares = flow.see(SiteKind::Router, layer, softmax(&scores.to_dtype(wide)?, -1)?)?;
         let rows = kernels::reshape(x, &[x.elem_count() / self.config.d_model, self.config.d_model])?;
@@ -56,9 +80,14 @@ impl Decoder {
         let each = (tokens, experts.chosen);
         let places = Tensor::from_vec(routes.places, tokens * experts.chosen, rows.device())?;
         let written = Tensor::cat(&written, 0)?.index_select(&places, 0)?.reshape((tokens, experts.chosen, d))?;
-        let mut weights = shares.gather(&Tensor::from_vec(routes.chosen, each, rows.device())?, 1)?;
+        let chosen = Tensor::from_vec(routes.chosen, each, rows.device())?;
+        let mut weights = shares.gather(&chosen, 1)?;
         if experts.renormalised {
             weights = weights.broadcast_div(&weights.sum_keepdim(1)?)?;
+        }
+        if let Some(beside) = &mixture.beside {
+            let scales = beside.expert_scales.to_dtype(weights.dtype())?;
+            weights = (weights * scales.index_select(&chosen.flatten_all()?, 0)?.reshape(each)?)?;
         }
         Ok(written.broadcast_mul(&weights.to_dtype(rows.dtype())?.unsqueeze(D::Minus1)?)?.sum(1)?)
     }

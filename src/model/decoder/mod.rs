@@ -1,8 +1,10 @@
 //! One decoder for every family: the forward pass, with hooks at every site.
 
 mod attention;
+mod beside;
 mod delta;
 mod flow;
+mod layer_inputs;
 mod mixture;
 mod part;
 mod past;
@@ -129,7 +131,8 @@ impl Decoder {
         let step = pass.past.as_ref().map_or(0, |past| past.step());
         let columns = before..before + batch.width();
         let mut past = pass.past;
-        let mut flow = Flow { hooks: pass.hooks, batch, columns, step, gap, may_grow: past.is_some(), task: pass.task };
+        let may_grow = past.is_some();
+        let mut flow = Flow { step, gap, may_grow, ..Flow::of(pass.hooks, batch, columns, pass.task) };
         let logits = match self.through(&mut flow, past.as_deref_mut(), pass.logits) {
             Ok(logits) => Some(logits),
             Err(Stop::Done) => None,
@@ -204,6 +207,7 @@ impl Decoder {
             x = (x * scale)?;
         }
         let x = flow.see(SiteKind::Embed, 0, x)?;
+        self.read_layer_inputs(flow, &x)?;
         if self.config.positions != Positions::Learned {
             return Ok(x);
         }
@@ -259,26 +263,42 @@ impl Decoder {
         let attn_out = flow.see(SiteKind::AttnOut, layer, attn)?;
         let mut mid = kernels::add(&x, &attn_out)?;
         if self.config.has_mlp() {
-            let mlp_in = match self.config.order {
+            let (read, mlp_in) = match self.config.order {
                 Order::Serial => {
                     mid = flow.see(SiteKind::ResidMid, layer, mid)?;
-                    self.normed(flow, block.mlp_norm.as_ref(), &mid, SiteKind::MlpNormScale, layer)?
+                    let normed = self.normed(flow, block.mlp_norm.as_ref(), &mid, SiteKind::MlpNormScale, layer)?;
+                    (mid.clone(), normed)
                 }
-                Order::Parallel => self.normed(flow, block.mlp_norm.as_ref(), &x, SiteKind::MlpNormScale, layer)?,
-                Order::ParallelShared => normed,
+                Order::Parallel => {
+                    let normed = self.normed(flow, block.mlp_norm.as_ref(), &x, SiteKind::MlpNormScale, layer)?;
+                    (x, normed)
+                }
+                Order::ParallelShared => (x, normed),
             };
-            let mlp_out = self.mlp_out(flow, layer, block, mlp_in)?;
+            let mlp_out = self.mlp_out(flow, layer, block, mlp_in, &read)?;
             mid = kernels::add(&mid, &mlp_out)?;
+        }
+        if let Some(weights) = &block.layer_input {
+            let layer_out = self.layer_out(flow, layer, weights, &mid)?;
+            mid = kernels::add(&mid, &layer_out)?;
+        }
+        if let Some(scale) = &block.scale {
+            mid = mid.broadcast_mul(scale)?;
         }
         flow.see(SiteKind::ResidPost, layer, mid)
     }
 
-    /// The output of an MLP, with its post-norm.
-    fn mlp_out(&self, flow: &mut Flow, layer: usize, block: &Block, x: Tensor) -> Step<Tensor> {
+    /// The output of an MLP or of experts, or of both, with its post-norm. `x` is the normed stream.
+    fn mlp_out(&self, flow: &mut Flow, layer: usize, block: &Block, x: Tensor, stream: &Tensor) -> Step<Tensor> {
         let x = flow.see(SiteKind::MlpIn, layer, x)?;
         let out = match (&block.mlp, &block.mixture, self.config.experts_of(layer)) {
             (Some(mlp), None, _) => self.mlp(flow, layer, mlp, &x)?,
-            (None, Some(mixture), Some(experts)) => self.mixture(flow, layer, (mixture, experts), &x)?,
+            (None, Some(mixture), Some(experts)) => self.mixture(flow, layer, (mixture, experts), &x, &x)?,
+            (Some(mlp), Some(mixture), Some(experts)) => {
+                let (of_experts, beside) = self.experts_beside(flow, layer, (mixture, experts), stream)?;
+                let own = self.plainly_normed(beside.mlp_post_norm.as_ref(), &self.mlp(flow, layer, mlp, &x)?)?;
+                kernels::add(&flow.see(SiteKind::MlpOwn, layer, own)?, &of_experts)?
+            }
             _ => return Err(err!(Bug, "layer {layer} has neither an MLP nor experts").into()),
         };
         let out = self.scaled_write(out)?;
@@ -322,6 +342,13 @@ impl Decoder {
         }
         let scale = flow.see(scale, layer, kernels::norm_scale(x, kind, eps)?)?;
         Ok(kernels::norm_with_scale(x, kind, &scale, weight, plus_one, bias)?)
+    }
+
+    /// The norm of a row whose divisor is no site.
+    fn plainly_normed(&self, norm: Option<&Norm>, x: &Tensor) -> Result<Tensor> {
+        let Some((norm, kind)) = norm.zip(self.config.norm) else { return Ok(x.clone()) };
+        let (eps, plus_one) = (self.config.norm_eps, self.config.norm_plus_one);
+        Ok(kernels::norm(x, kind, eps, norm.weight.as_ref(), plus_one, norm.bias.as_ref())?)
     }
 
     /// The logits of rows after the final norm.

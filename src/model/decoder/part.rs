@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::beside::Beside;
 use super::flow::{Flow, Stop};
 use super::{Decoder, Past};
 use crate::base::{Result, Task};
@@ -22,8 +23,8 @@ impl Decoder {
         let seen = !self.config.causal && batch.is_ragged();
         let gap = seen.then(|| Gap { lengths: batch.lengths(), width: batch.width() });
         let mut hooks = NoHooks;
-        let columns = 0..batch.width();
-        let mut flow = Flow { hooks: &mut hooks, batch, columns, step: 0, gap, may_grow: false, task };
+        let beside = self.beside(batch, blocks.clone(), None, task)?;
+        let mut flow = Flow { gap, beside, ..Flow::of(&mut hooks, batch, 0..batch.width(), task) };
         self.onward(&mut flow, x, blocks, None, 0)
     }
 
@@ -31,8 +32,8 @@ impl Decoder {
     pub fn remembered(&self, texts: &Batch, x: Tensor, blocks: Range<usize>, task: &Task) -> Result<Past> {
         self.check_keeps_none(PARTS)?;
         let (mut hooks, mut past) = (NoHooks, Past::new());
-        let columns = 0..texts.width();
-        let mut flow = Flow { hooks: &mut hooks, batch: texts, columns, step: 0, gap: None, may_grow: true, task };
+        let beside = self.beside(texts, blocks.clone(), None, task)?;
+        let mut flow = Flow { may_grow: true, beside, ..Flow::of(&mut hooks, texts, 0..texts.width(), task) };
         self.onward(&mut flow, x, blocks, Some(&mut past), 0)?;
         past.advance(texts.width(), None);
         Ok(past)
@@ -66,8 +67,37 @@ impl Decoder {
         self.check_keeps_none(PARTS)?;
         let columns = start..start + x.dim(1)?;
         let mut past = past.beginning(start, columns.end, which, &blocks)?;
-        let mut flow = Flow { hooks, batch: texts, columns, step: 0, gap: None, may_grow: false, task };
+        let beside = self.beside(texts, blocks.clone(), Some(which), task)?;
+        let mut flow = Flow { beside, ..Flow::of(hooks, texts, columns, task) };
         self.onward(&mut flow, x, blocks, past.as_mut(), needed)
+    }
+
+    /// What some blocks read beside a stream that is given to them: what the tokens of the texts alone make of it, before the
+    /// first of these blocks. `rows` are the texts of the rows of that stream, where it has others.
+    pub(super) fn beside(
+        &self,
+        texts: &Batch,
+        blocks: Range<usize>,
+        rows: Option<&[u32]>,
+        task: &Task,
+    ) -> Result<Beside> {
+        let keys = self.config.keys_passed_on(0, blocks.start);
+        if self.config.layer_inputs.is_none() && keys.is_empty() {
+            return Ok(Beside::default());
+        }
+        let seen = !self.config.causal && texts.is_ragged();
+        let gap = seen.then(|| Gap { lengths: texts.lengths(), width: texts.width() });
+        let mut hooks = NoHooks;
+        let mut flow = Flow { gap, ..Flow::of(&mut hooks, texts, 0..texts.width(), task) };
+        let mut x = self.embedded(&mut flow).map_err(Stop::into_error)?;
+        for layer in 0..keys.last().map_or(0, |last| last + 1) {
+            task.check()?;
+            x = self.block(&mut flow, layer, self.block_at(layer)?, x, None).map_err(Stop::into_error)?;
+        }
+        match rows {
+            Some(rows) => flow.beside.of_rows(rows),
+            None => Ok(flow.beside),
+        }
     }
 
     fn onward(
@@ -95,8 +125,7 @@ impl Decoder {
         self.check_keeps_none(PARTS)?;
         let batch = Batch::new(vec![vec![0; x.dim(0)?.max(1)]])?;
         let mut hooks = NoHooks;
-        let columns = 0..batch.width();
-        let mut flow = Flow { hooks: &mut hooks, batch: &batch, columns, step: 0, gap: None, may_grow: false, task };
+        let mut flow = Flow::of(&mut hooks, &batch, 0..batch.width(), task);
         let norm = self.weights.final_norm.as_ref().filter(|_| self.config.norm.is_some());
         let x = self.normed(&mut flow, norm, x, SiteKind::FinalNormScale, 0).map_err(Stop::into_error)?;
         self.unembedded(&x, task)

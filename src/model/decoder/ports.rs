@@ -26,14 +26,18 @@ pub struct Columns<'a> {
 impl Decoder {
     /// The same model with keys and values of its own for each query head, and without the hooks that it keeps.
     pub fn ungrouped(&self) -> Result<Self> {
+        if let Some(what) = self.config.beyond_sums() {
+            return Err(err!(Bug, "heads were taken apart in a model with {what}"));
+        }
         let (heads, shared) = (self.config.heads, self.config.kv_heads);
         let config = Config { kv_heads: heads, ..self.config.as_ref().clone() };
         let mut weights = self.weights.clone();
         if shared < heads {
             for block in &mut weights.blocks {
                 if let Some(attn) = &mut block.attn {
-                    attn.k = repeated(&attn.k, shared, heads / shared)?;
-                    attn.v = repeated(&attn.v, shared, heads / shared)?;
+                    for map in attn.k.iter_mut().chain(&mut attn.v) {
+                        *map = repeated(map, shared, heads / shared)?;
+                    }
                 }
             }
         }
@@ -42,9 +46,7 @@ impl Decoder {
 
     /// The stream as attention reads it, or the MLP of a layer, or the last norm.
     pub fn input_of(&self, reader: SiteKind, layer: usize, x: &Tensor) -> Result<Tensor> {
-        let Some((norm, kind)) = self.norm_of(reader, layer)?.zip(self.config.norm) else { return Ok(x.clone()) };
-        let (eps, plus_one) = (self.config.norm_eps, self.config.norm_plus_one);
-        Ok(kernels::norm(x, kind, eps, norm.weight.as_ref(), plus_one, norm.bias.as_ref())?)
+        self.plainly_normed(self.norm_of(reader, layer)?, x)
     }
 
     /// The gradients at that stream x, from those at what is read: `[copies, ..]` with the axes of x behind.
@@ -105,8 +107,8 @@ impl Decoder {
         let attn = self.block_at(layer)?.attention()?;
         Ok(match kind {
             SiteKind::Q => (&attn.q, attn.q_norm.as_ref()),
-            SiteKind::K => (&attn.k, attn.k_norm.as_ref()),
-            _ => (&attn.v, None),
+            SiteKind::K => (attn.keys()?, attn.k_norm.as_ref()),
+            _ => (attn.values()?, None),
         })
     }
 
@@ -166,7 +168,7 @@ impl Decoder {
         let block = self.block_at(layer)?;
         let read = self.input_of(SiteKind::MlpIn, layer, x)?;
         self.alone(Columns::default(), x.dim(D::Minus2)?, task, |flow| {
-            self.mlp_out(flow, layer, block, read).map_err(Stop::into_error)
+            self.mlp_out(flow, layer, block, read, x).map_err(Stop::into_error)
         })
     }
 
@@ -200,7 +202,7 @@ impl Decoder {
         let (batch, mut hooks) = (Batch::new(vec![vec![0]])?, NoHooks);
         let range = columns.first..columns.first + width;
         let gap = columns.gap.cloned();
-        work(&mut Flow { hooks: &mut hooks, batch: &batch, columns: range, step: 0, gap, may_grow: false, task })
+        work(&mut Flow { gap, ..Flow::of(&mut hooks, &batch, range, task) })
     }
 }
 

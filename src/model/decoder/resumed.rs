@@ -29,12 +29,12 @@ impl Decoder {
         }
         let gap =
             (!self.config.causal && batch.is_ragged()).then(|| Gap { lengths: batch.lengths(), width: batch.width() });
-        let mut flow = Flow { hooks, batch, columns: 0..batch.width(), step: 0, gap, may_grow: false, task };
+        let first = if site.kind == SiteKind::ResidPre { site.layer } else { site.layer + 1 };
+        let beside = self.beside(batch, first..self.config.layers, None, task)?;
+        let mut flow = Flow { gap, beside, ..Flow::of(hooks, batch, 0..batch.width(), task) };
         let begun = match site.kind {
-            SiteKind::ResidPre => Ok((site.layer, stream.clone())),
-            SiteKind::ResidPost => {
-                flow.see(SiteKind::ResidPost, site.layer, stream.clone()).map(|x| (site.layer + 1, x))
-            }
+            SiteKind::ResidPre => Ok((first, stream.clone())),
+            SiteKind::ResidPost => flow.see(SiteKind::ResidPost, site.layer, stream.clone()).map(|x| (first, x)),
             _ => return Err(err!(Bug, "a pass cannot begin at `{site}`")),
         };
         match begun.and_then(|begun| self.through_blocks(&mut flow, begun, None, logits)) {

@@ -56,6 +56,9 @@ fn frequencies(rotary: &Rotary) -> Vec<f32> {
         Scaling::Llama3 { factor, low, high, original } => {
             plain.map(|f| llama3(f, factor as f32, low as f32, high as f32, original as f32)).collect()
         }
+        Scaling::Proportional { factor, pairs } => {
+            plain.enumerate().map(|(pair, f)| if pair < pairs { f / factor as f32 } else { 0.0 }).collect()
+        }
         Scaling::Yarn { factor, slow, fast, original, rounded, .. } => {
             let bounds = yarn_bounds(rotary, (slow, fast), original, rounded);
             plain.enumerate().map(|(pair, f)| yarn(f, pair, factor as f32, bounds)).collect()

@@ -137,14 +137,15 @@ impl Decoder {
         };
         let batch = Batch::new(vec![variants.tokens.to_vec()])?;
         let mut rows = variants.rows()?;
+        let is_sum = |attn: &&Attention| attn.gate.is_none() && self.config.beyond_sums().is_none();
+        let Some(attn) = self.weights.blocks[last].attn.as_ref().filter(is_sum) else {
+            // Its result at the last column is no sum over heads and columns, or not of what this stream makes alone.
+            let whole = self.in_full(&batch, rows, blocks, task)?.x;
+            return Ok(whole.narrow(1, whole.dim(1)? - 1, 1)?.reshape(((), d))?);
+        };
         if blocks.start < last {
             rows = self.in_full(&batch, rows, blocks.start..last, task)?;
         }
-        let Some(attn) = self.weights.blocks[last].attn.as_ref().filter(|attn| attn.gate.is_none()) else {
-            // Its result at the last column is no sum over heads and columns.
-            let whole = self.in_full(&batch, rows, last..blocks.end, task)?.x;
-            return Ok(whole.narrow(1, whole.dim(1)? - 1, 1)?.reshape(((), d))?);
-        };
         let found = self.last_column(&batch, &rows, (last, attn), task).map_err(Stop::into_error)?;
         Ok(found.reshape(((), d))?)
     }
@@ -154,7 +155,8 @@ impl Decoder {
         let mut x = rows.of_variants(&rows.x)?;
         let columns = x.dim(1)?;
         let mut hooks = NoHooks;
-        let mut flow = flow(&mut hooks, batch, 0..columns, task);
+        let beside = self.beside(batch, blocks.clone(), Some(&vec![0; x.dim(0)?]), task)?;
+        let mut flow = Flow { beside, ..Flow::of(&mut hooks, batch, 0..columns, task) };
         for layer in blocks {
             task.check()?;
             x = self.block(&mut flow, layer, &self.weights.blocks[layer], x, None).map_err(Stop::into_error)?;
@@ -167,13 +169,15 @@ impl Decoder {
     fn last_column(&self, batch: &Batch, rows: &Rows, (layer, attn): (usize, &Attention), task: &Task) -> Step<Tensor> {
         let (block, columns) = (&self.weights.blocks[layer], rows.x.dim(1)?);
         let mut hooks = NoHooks;
-        let mut whole = flow(&mut hooks, batch, 0..columns, task);
+        let mut whole = Flow::of(&mut hooks, batch, 0..columns, task);
         let normed = self.normed(&mut whole, block.attn_norm.as_ref(), &rows.x, SiteKind::NormScale, layer)?;
-        let (k, v) = self.keys_and_values(&mut whole, layer, attn, &normed)?;
+        let maps = (attn.keys()?, attn.v.as_ref());
+        let (k, v) = self.keys_and_values(&mut whole, layer, maps, self.config.kv_heads, &normed)?;
+        let k = self.turn(&whole, layer, attn.k_norm.as_ref(), k)?;
         let ends = rows.ends()?;
         let (x, normed) = (ends.of(&rows.x)?, ends.of(&normed)?);
         let mut hooks = NoHooks;
-        let mut flow = flow(&mut hooks, batch, columns - 1..columns, task);
+        let mut flow = Flow::of(&mut hooks, batch, columns - 1..columns, task);
         let q = self.heads(&mut flow, SiteKind::Q, layer, &normed, &attn.q, self.config.heads)?;
         let q = ends.spread(&self.turn(&flow, layer, attn.q_norm.as_ref(), q)?)?;
         let asking = Asking {
@@ -203,15 +207,9 @@ impl Decoder {
             Order::ParallelShared => normed,
             _ => self.normed(&mut flow, block.mlp_norm.as_ref(), &x, SiteKind::MlpNormScale, layer)?,
         };
-        let own = kernels::add(&x, &self.mlp_out(&mut flow, layer, block, mlp_in)?)?;
+        let own = kernels::add(&x, &self.mlp_out(&mut flow, layer, block, mlp_in, &x)?)?;
         let attn = self.normed(&mut flow, block.attn_post_norm.as_ref(), &attn, SiteKind::AttnPostScale, layer)?;
         Ok(kernels::add(&ends.spread(&own)?, &attn)?)
-    }
-
-    fn keys_and_values(&self, flow: &mut Flow, layer: usize, attn: &Attention, x: &Tensor) -> Step<(Tensor, Tensor)> {
-        let k = self.heads(flow, SiteKind::K, layer, x, &attn.k, self.config.kv_heads)?;
-        let v = self.heads(flow, SiteKind::V, layer, x, &attn.v, self.config.kv_heads)?;
-        Ok((self.turn(flow, layer, attn.k_norm.as_ref(), k)?, v))
     }
 }
 
@@ -283,11 +281,6 @@ impl Asking<'_> {
         }
         Ok(z.reshape(q.dims())?.to_dtype(q.dtype())?)
     }
-}
-
-/// A forward pass without hooks.
-fn flow<'a>(hooks: &'a mut NoHooks, batch: &'a Batch, columns: Range<usize>, task: &'a Task) -> Flow<'a> {
-    Flow { hooks, batch, columns, step: 0, gap: None, may_grow: false, task }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Checks of configs: what the decoder cannot compute is refused, whatever the source of the config.
 
 use crate::base::{Error, Kind, Result};
-use crate::model::config::{ClampedGate, Config, Positions, QkNorm, Rotary, Scaling};
+use crate::model::config::{ClampedGate, Config, GlobalHeads, Positions, QkNorm, Rotary, Scaling};
 use crate::{bail, err};
 
 /// Far more than any model has; a larger number is an error, and would cost memory before that is noticed.
@@ -25,11 +25,15 @@ impl Config {
         self.check_sizes()?;
         self.check_experts()?;
         self.check_delta()?;
+        self.check_layers_alike()?;
         self.check_positions()?;
         self.check_windows()?;
         self.check_numbers()?;
         if self.norm.is_none() && self.qk_norm != QkNorm::None {
             bail!(Argument, "expected a kind of norm for the norms of queries and keys, found no norms");
+        }
+        if self.norm.is_none() && self.value_norm {
+            bail!(Argument, "expected a kind of norm for the norms of values, found no norms");
         }
         Ok(self)
     }
@@ -87,6 +91,48 @@ impl Config {
         if !self.has_mlp() {
             bail!(Argument, "expected a `d_mlp` beside experts, found 0");
         }
+        if experts.beside && (self.norm.is_none() || !self.pre_norm) {
+            bail!(Argument, "expected norms before MLPs where experts stand beside them, found none");
+        }
+        Ok(())
+    }
+
+    /// What differs by layer, or passes from one layer to others.
+    fn check_layers_alike(&self) -> Result<()> {
+        size("layer_inputs", self.layer_inputs.unwrap_or(1), 1, MOST)?;
+        size("layer_inputs * layers", self.layer_inputs.unwrap_or(1).saturating_mul(self.layers), 0, MOST)?;
+        if let Some(GlobalHeads { kv_heads, d_head, .. }) = self.global_heads {
+            size("global_heads.d_head", d_head, 1, MOST)?;
+            size("heads * global_heads.d_head", self.heads.saturating_mul(d_head), 1, MOST)?;
+            size("global_heads.kv_heads", kv_heads, 1, MOST)?;
+            if !self.heads.is_multiple_of(kv_heads) {
+                let heads = self.heads;
+                bail!(
+                    Argument,
+                    "expected `heads` to be a multiple of `global_heads.kv_heads`, found {heads} and {kv_heads}"
+                );
+            }
+            if self.delta.is_some() || self.gated_heads {
+                bail!(
+                    Argument,
+                    "expected heads of one size beside delta nets and gates of heads, found `global_heads`"
+                );
+            }
+        }
+        let Some(shared) = &self.shared_keys else { return Ok(()) };
+        size("shared_keys.layers", shared.layers, 1, self.layers)?;
+        size("shared_keys.d_mlp", shared.d_mlp, usize::from(self.has_mlp()), if self.has_mlp() { MOST } else { 0 })?;
+        let own = self.layers - shared.layers;
+        if let Some(layer) = (own..self.layers).find(|layer| self.keys_from(*layer).is_none()) {
+            let kind = if self.window(layer).is_some() { "with" } else { "without" };
+            return Err(err!(
+                Argument,
+                "expected a layer {kind} a window below {own}, whose keys and values layer {layer} reads, found none"
+            ));
+        }
+        if self.delta.is_some() || !self.causal {
+            bail!(Argument, "expected causal attention in all layers where some share keys and values, found others");
+        }
         Ok(())
     }
 
@@ -133,7 +179,10 @@ impl Config {
         if let Some(layer) = self.unrotated.iter().find(|layer| !turns || **layer >= self.layers) {
             bail!(Argument, "expected layers with rotary positions as `unrotated`, found {layer}");
         }
-        [&self.rotary, &self.rotary_local].into_iter().flatten().try_for_each(|rotary| rotary.check(self.d_head))
+        let global = self.global_heads.as_ref().map_or(self.d_head, |heads| heads.d_head);
+        let windowed = self.rotary_local.as_ref().or(self.rotary.as_ref().filter(|_| !self.windows.is_empty()));
+        self.rotary.iter().try_for_each(|rotary| rotary.check(global))?;
+        windowed.iter().try_for_each(|rotary| rotary.check(self.d_head))
     }
 
     fn check_windows(&self) -> Result<()> {
@@ -189,6 +238,10 @@ impl Rotary {
         match self.scaling {
             Scaling::None => Ok(()),
             Scaling::Linear { factor } => positive("scaling factor of positions", factor),
+            Scaling::Proportional { factor, pairs } => {
+                size("pairs", pairs, 0, self.dims / 2)?;
+                positive("scaling factor of positions", factor)
+            }
             Scaling::Llama3 { factor, low, high, original } => {
                 positive("scaling factor of positions", factor)?;
                 positive("`low` of the scaling of positions", low)?;

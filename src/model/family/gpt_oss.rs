@@ -57,6 +57,7 @@ fn read(keys: &mut Keys) -> Result<Config> {
             limit: keys.number("swiglu_limit", 7.0)?,
             slope: keys.number("swiglu_alpha", 1.702)?,
         }),
+        beside: false,
     };
     let config = Config { kv_heads, windows, gated: true, experts: Some(experts), sinks: true, ..config };
     let config = Config { qkv_bias: biases, out_bias: biases, mlp_bias: true, ..config };

@@ -47,6 +47,7 @@ fn read(keys: &mut Keys) -> Result<Config> {
         shared: None,
         plain: Vec::new(),
         clamped: None,
+        beside: false,
     };
     let config = Config { kv_heads, gated: true, experts: Some(experts), windows, ..config };
     let config = with_head_size(config, keys.maybe_size("head_dim", None)?);

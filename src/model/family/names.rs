@@ -32,6 +32,12 @@ pub enum Theirs {
         part: usize,
         parts: usize,
     },
+    /// One of several parts, one after the other, in a tensor of all experts, `[experts, out, in]`, whose name has no `.weight`.
+    RowsOfExpert {
+        name: &'static str,
+        part: usize,
+        parts: usize,
+    },
     /// The whole name in the file.
     Exact(&'static str),
 }
@@ -50,7 +56,14 @@ pub fn layout(config: Config, map: &[&[Line]], ignored: &[&str]) -> Result<Layou
         let ours = "unembed.weight";
         weights.insert(ours.to_string(), place(ours, &config, map, &rows)?);
     }
-    Ok(Layout { config, weights, ignored: ignored.iter().map(ToString::to_string).collect() })
+    let mut ignored: Vec<String> = ignored.iter().map(ToString::to_string).collect();
+    // Published files have them where they are not read, too.
+    for layer in (0..config.layers).filter(|layer| config.keys_from(*layer).is_some()) {
+        for part in ["k.weight", "v.weight", "k_norm.weight"] {
+            ignored.push(place(&format!("blocks.{layer}.attn.{part}"), &config, map, &rows)?.name().to_string());
+        }
+    }
+    Ok(Layout { config, weights, ignored })
 }
 
 /// Where one of our weights is in the file.
@@ -78,6 +91,13 @@ fn place(ours: &str, config: &Config, map: &[&[Line]], rows: &BTreeMap<&str, usi
         }
         Theirs::OfExpert { name: theirs, part, parts } => WeightFrom::OfExpert {
             name: name.bare(theirs) + if is_weight { "" } else { "_bias" },
+            expert: name.expert.parse().unwrap_or(0),
+            experts: config.experts.as_ref().map_or(0, |experts| experts.count),
+            part: *part,
+            parts: *parts,
+        },
+        Theirs::RowsOfExpert { name: theirs, part, parts } => WeightFrom::RowsOfExpert {
+            name: name.bare(theirs),
             expert: name.expert.parse().unwrap_or(0),
             experts: config.experts.as_ref().map_or(0, |experts| experts.count),
             part: *part,
@@ -132,7 +152,8 @@ impl WeightFrom {
             WeightFrom::Same(name) | WeightFrom::Transposed(name) | WeightFrom::Flat(name) => name,
             WeightFrom::HeadsOut(name) | WeightFrom::HeadsIn(name) | WeightFrom::HeadRows(name) => name,
             WeightFrom::Rows { name, .. } | WeightFrom::Columns { name, .. } => name,
-            WeightFrom::OfEachHead { name, .. } | WeightFrom::OfExpert { name, .. } => name,
+            WeightFrom::OfEachHead { name, .. } => name,
+            WeightFrom::OfExpert { name, .. } | WeightFrom::RowsOfExpert { name, .. } => name,
         }
     }
 
@@ -149,6 +170,9 @@ impl WeightFrom {
             WeightFrom::Columns { name, start, count } => WeightFrom::Columns { name: rename(name), start, count },
             WeightFrom::OfExpert { name, expert, experts, part, parts } => {
                 WeightFrom::OfExpert { name: rename(name), expert, experts, part, parts }
+            }
+            WeightFrom::RowsOfExpert { name, expert, experts, part, parts } => {
+                WeightFrom::RowsOfExpert { name: rename(name), expert, experts, part, parts }
             }
             WeightFrom::OfEachHead { name, heads, parts, part } => {
                 WeightFrom::OfEachHead { name: rename(name), heads, parts, part }

@@ -86,6 +86,7 @@ pub(super) fn experts(
         shared,
         plain: (0..config.layers).filter(is_plain).collect(),
         clamped: None,
+        beside: false,
     };
     Ok((experts.count > 0 && experts.plain.len() < config.layers).then_some(experts))
 }

@@ -34,6 +34,7 @@ fn read(keys: &mut Keys) -> Result<Config> {
         shared: Some(keys.size("shared_expert_intermediate_size", 512)?),
         plain: Vec::new(),
         clamped: None,
+        beside: false,
     };
     qwen3_5::mixing(keys, Config { experts: Some(experts), ..config }, 2)
 }

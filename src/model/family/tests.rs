@@ -220,6 +220,68 @@ fn what_is_special_of_a_family_is_in_its_config() {
 }
 
 #[test]
+fn gemma_4_has_heads_by_the_kind_of_attention_and_keys_of_earlier_layers() {
+    let gemma = |changes: Value| {
+        let mut fields = json!({"model_type": "gemma4_text", "num_hidden_layers": 6, "vocab_size_per_layer_input": 262_144,
+            "layer_types": [S, S, F, S, F, F], "num_attention_heads": 8, "num_kv_shared_layers": 2});
+        fields.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        read(&fields, &[])
+    };
+    const S: &str = "sliding_attention";
+    const F: &str = "full_attention";
+    let layout = gemma(json!({"use_double_wide_mlp": true})).unwrap();
+    let plain = &layout.config;
+    let of_layers = |of: &dyn Fn(usize) -> usize| (0..6).map(of).collect::<Vec<_>>();
+    assert_eq!(of_layers(&|layer| plain.d_head_of(layer)), [256, 256, 512, 256, 512, 512]);
+    assert_eq!(of_layers(&|layer| plain.d_mlp_of(layer)), [9216, 9216, 9216, 9216, 18432, 18432]);
+    assert_eq!(
+        (0..6).map(|layer| plain.keys_from(layer)).collect::<Vec<_>>(),
+        [None, None, None, None, Some(2), Some(2)]
+    );
+    assert_eq!(
+        (plain.keys_passed_on(0, 4), plain.keys_passed_on(0, 2), plain.keys_passed_on(3, 5)),
+        (vec![2], vec![], vec![])
+    );
+    assert!(layout.ignores("model.layers.4.self_attn.v_proj.weight"));
+    assert!(!layout.ignores("model.layers.3.self_attn.v_proj.weight"));
+    let whole = plain.rotary.clone().unwrap();
+    assert_eq!((whole.dims, whole.scaling), (512, Scaling::Proportional { factor: 1.0, pairs: 64 }));
+
+    // The number of heads without a window counts only where values are keys.
+    let global = |changes: Value| gemma(changes).unwrap().config.global_heads.unwrap();
+    assert_eq!(global(json!({"num_global_key_value_heads": 2})).kv_heads, 4);
+    let alike = global(json!({"num_global_key_value_heads": 2, "attention_k_eq_v": true, "global_head_dim": 64}));
+    assert_eq!((alike.kv_heads, alike.d_head, alike.values_are_keys), (2, 64, true));
+    let stated = json!({"2": {"head_dim": 64}, "4": {"head_dim": 64}, "05": {"head_dim": 64}});
+    assert_eq!(global(json!({"per_layer_config": stated})).d_head, 64);
+
+    let refused = |changes: Value| gemma(changes).unwrap_err().to_string();
+    let uneven = refused(json!({"per_layer_config": {"2": {"head_dim": 64}}}));
+    assert!(
+        uneven.contains("gives layer 4 4 key-value heads of size 256, and other layers of its type 4 of size 64"),
+        "{uneven}"
+    );
+    assert!(refused(json!({"per_layer_config": {"6": {}}})).contains("expected layers below 6"));
+    assert!(refused(json!({"per_layer_config": {"2": {"sliding_window": 3}}})).contains("`sliding_window`"));
+    assert!(refused(json!({"num_kv_shared_layers": 6})).contains("`num_kv_shared_layers` below the 6 layers"));
+    assert!(refused(json!({"num_kv_shared_layers": 4})).contains("without a window below 2"));
+    assert!(refused(json!({"vocab_size_per_layer_input": 9})).contains("`vocab_size_per_layer_input` is 9"));
+    assert!(refused(json!({"enable_moe_block": true})).contains("`num_experts` where `enable_moe_block` is true"));
+    assert!(refused(json!({"use_bidirectional_attention": "all"})).contains("which is not implemented"));
+    assert!(gemma(json!({"use_bidirectional_attention": "vision"})).is_ok());
+    let dynamic = json!({"full_attention": {"rope_type": "dynamic", "rope_theta": 1e6}});
+    assert!(refused(json!({"rope_parameters": dynamic})).contains("`rope_type` dynamic"));
+    assert!(
+        refused(json!({"rope_parameters": {"sliding_attention": {"rope_theta": 1e4}}})).contains("`full_attention`")
+    );
+    // The last layer sees all, whatever is stated.
+    assert_eq!(gemma(json!({"layer_types": [S, S, F, S, F, S]})).unwrap().config.windows[5], None);
+    assert!(
+        read(&json!({"model_type": "gemma4"}), &[]).unwrap_err().message.contains("its text part alone, `gemma4_text`")
+    );
+}
+
+#[test]
 fn a_config_of_our_own_comes_back_as_it_was_written() {
     for config in crate::model::fixtures::configs() {
         let layout = read(&config_json(&config).unwrap(), &[]).unwrap();

@@ -19,6 +19,7 @@ impl WeightFrom {
             (WeightFrom::OfEachHead { parts, .. }, &[out, inner]) => vec![out * parts, inner],
             (WeightFrom::OfExpert { experts, parts, .. }, &[out]) => vec![*experts, out * parts],
             (WeightFrom::OfExpert { experts, parts, .. }, &[out, inner]) => vec![*experts, inner, out * parts],
+            (WeightFrom::RowsOfExpert { experts, parts, .. }, &[out, inner]) => vec![*experts, out * parts, inner],
             (WeightFrom::HeadsOut(_), &[out, inner]) => vec![out / d_head, inner, d_head],
             (WeightFrom::HeadsIn(_), &[out, inner]) => vec![inner / d_head, d_head, out],
             (WeightFrom::HeadRows(_), &[out, inner]) => vec![out / d_head, d_head, inner],
@@ -44,6 +45,10 @@ impl WeightFrom {
                 let by_part = own.reshape([&own.dims()[..axis], &[own.dims()[axis] / parts, *parts]].concat())?;
                 let own = by_part.narrow(axis + 1, *part, 1)?.squeeze(axis + 1)?;
                 if axis == 0 { own.contiguous()? } else { own.t()?.contiguous()? }
+            }
+            WeightFrom::RowsOfExpert { expert, part, parts, .. } => {
+                let rows = whole.dim(1)? / parts;
+                whole.get(*expert)?.narrow(0, part * rows, rows)?
             }
             WeightFrom::HeadsOut(_) => whole.transpose(1, 2)?.contiguous()?.flatten(0, 1)?,
             WeightFrom::HeadsIn(_) => whole.flatten(0, 1)?.t()?.contiguous()?,
@@ -75,6 +80,10 @@ pub fn together(parts: &[(&WeightFrom, Tensor)], d_head: usize) -> Result<Tensor
             });
             Tensor::stack(&each.collect::<candle_core::Result<Vec<_>>>()?, 0)?
         }
+        WeightFrom::RowsOfExpert { experts, .. } => {
+            let all = Tensor::cat(&in_order(parts), 0)?;
+            all.reshape((*experts, all.dim(0)? / experts.max(&1), all.dim(1)?))?
+        }
         WeightFrom::HeadsOut(_) => {
             let (out, inner) = one.dims2()?;
             one.reshape((out / d_head, d_head, inner))?.transpose(1, 2)?.contiguous()?
@@ -97,6 +106,7 @@ fn in_order(parts: &[(&WeightFrom, Tensor)]) -> Vec<Tensor> {
         WeightFrom::Rows { start, .. } | WeightFrom::Columns { start, .. } => *start,
         WeightFrom::OfEachHead { part, .. } => *part,
         WeightFrom::OfExpert { expert, part, parts, .. } => expert * parts + part,
+        WeightFrom::RowsOfExpert { expert, part, parts, .. } => expert * parts + part,
         _ => 0,
     };
     let mut ordered: Vec<_> = parts.iter().collect();

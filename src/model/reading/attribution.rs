@@ -66,6 +66,8 @@ pub enum Writer {
     /// The bias of the output projection, and that of a norm after it, which belong to no head.
     AttentionBias(usize),
     Mlp(usize),
+    /// What comes of the input of a layer.
+    LayerInput(usize),
 }
 
 impl fmt::Display for Writer {
@@ -78,6 +80,7 @@ impl fmt::Display for Writer {
             Writer::Head(layer, head) => write!(f, "head_out.{layer}.{head}"),
             Writer::AttentionBias(layer) => write!(f, "attention bias {layer}"),
             Writer::Mlp(layer) => write!(f, "mlp_out.{layer}"),
+            Writer::LayerInput(layer) => write!(f, "layer_out.{layer}"),
         }
     }
 }
@@ -158,9 +161,8 @@ impl Attribution {
 pub fn places(config: &Config, by: By) -> Vec<Place> {
     let all = Site::all(config).into_iter();
     let needed = all.filter(|site| match site.kind {
-        SiteKind::Embed | SiteKind::PosEmbed | SiteKind::MlpOut | SiteKind::FinalNormScale | SiteKind::FinalNorm => {
-            true
-        }
+        SiteKind::Embed | SiteKind::PosEmbed | SiteKind::MlpOut | SiteKind::LayerOut => true,
+        SiteKind::FinalNormScale | SiteKind::FinalNorm => true,
         SiteKind::AttnOut => by != By::Head || config.delta_of(site.layer).is_some(),
         SiteKind::HeadOut | SiteKind::AttnPostScale => by == By::Head,
         _ => false,
@@ -255,18 +257,21 @@ impl Split<'_> {
 
     fn parts(&self, by: By, direction: &[f64]) -> Result<Vec<(Writer, f64)>> {
         let config = self.model.config();
-        let written =
-            |kind: SiteKind, layer: usize| -> Result<f64> { Ok(dot(&self.recorded(kind, layer)?, direction)) };
+        let directions = self.directions(direction)?;
+        let written = |kind: SiteKind, layer: usize| -> Result<f64> {
+            Ok(dot(&self.recorded(kind, layer)?, directions.get(layer).map_or(direction, Vec::as_slice)))
+        };
         let mut parts = vec![(Writer::Embed, written(SiteKind::Embed, 0)?)];
         if SiteKind::PosEmbed.exists(config) {
             parts.push((Writer::PosEmbed, written(SiteKind::PosEmbed, 0)?));
         }
-        for (layer, block) in self.model.weights().blocks.iter().enumerate() {
+        for (layer, (block, direction)) in self.model.weights().blocks.iter().zip(&directions).enumerate() {
             let mlp = if config.has_mlp() { Some(written(SiteKind::MlpOut, layer)?) } else { None };
+            let of_input = block.layer_input.as_ref().map(|_| written(SiteKind::LayerOut, layer)).transpose()?;
             match by {
                 By::Layer => {
                     let attention: f64 = written(SiteKind::AttnOut, layer)?;
-                    parts.push((Writer::Layer(layer), attention + mlp.unwrap_or(0.0)));
+                    parts.push((Writer::Layer(layer), attention + mlp.unwrap_or(0.0) + of_input.unwrap_or(0.0)));
                     continue;
                 }
                 By::Part => parts.push((Writer::Attention(layer), written(SiteKind::AttnOut, layer)?)),
@@ -276,8 +281,24 @@ impl Split<'_> {
                 },
             }
             parts.extend(mlp.map(|value| (Writer::Mlp(layer), value)));
+            parts.extend(of_input.map(|value| (Writer::LayerInput(layer), value)));
         }
         Ok(parts)
+    }
+
+    /// For each layer, the direction in which what is written there counts: that behind the last block, times the scales of the
+    /// stream in between.
+    fn directions(&self, last: &[f64]) -> Result<Vec<Vec<f64>>> {
+        let mut direction = last.to_vec();
+        let mut all = Vec::new();
+        for block in self.model.weights().blocks.iter().rev() {
+            if let Some(scale) = some_floats(block.scale.as_ref())? {
+                direction.iter_mut().for_each(|value| *value *= scale.iter().product::<f64>());
+            }
+            all.push(direction.clone());
+        }
+        all.reverse();
+        Ok(all)
     }
 
     fn heads(

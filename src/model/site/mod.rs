@@ -38,12 +38,20 @@ pub enum SiteKind {
     ResidMid,
     MlpNormScale,
     MlpIn,
+    ExpertsIn,
     Router,
+    ExpertsOut,
     MlpPre,
     MlpUp,
     MlpHidden,
+    MlpOwn,
     MlpPostScale,
     MlpOut,
+    LayerInput,
+    LayerGate,
+    LayerHidden,
+    LayerPostScale,
+    LayerOut,
     ResidPost,
     FinalNormScale,
     FinalNorm,
@@ -86,7 +94,7 @@ const fn row(kind: SiteKind, name: &'static str, lens: &'static str, meaning: &'
 }
 
 /// `{}` in a name of TransformerLens stands for the layer.
-static ROWS: [Row; 37] = [
+static ROWS: [Row; 45] = [
     row(SiteKind::Embed, "embed", "hook_embed", "token embeddings, after any embedding scale: [batch, pos, d_model]"),
     row(SiteKind::PosEmbed, "pos_embed", "hook_pos_embed", "learned position embeddings: [batch, pos, d_model]"),
     row(
@@ -119,7 +127,12 @@ static ROWS: [Row; 37] = [
         "blocks.{}.attn.hook_k",
         "keys, before rotary and before any norm of their own: [batch, pos, kv_head, d_head]",
     ),
-    row(SiteKind::V, "v", "blocks.{}.attn.hook_v", "values: [batch, pos, kv_head, d_head]"),
+    row(
+        SiteKind::V,
+        "v",
+        "blocks.{}.attn.hook_v",
+        "values, after any norm of their own: [batch, pos, kv_head, d_head]",
+    ),
     row(
         SiteKind::QRot,
         "q_rot",
@@ -235,10 +248,22 @@ static ROWS: [Row; 37] = [
         "the normed input of the MLP, weights of the norm included: [batch, pos, d_model]",
     ),
     row(
+        SiteKind::ExpertsIn,
+        "experts_in",
+        "blocks.{}.experts.hook_in",
+        "the normed input of experts beside an MLP: [batch, pos, d_model]",
+    ),
+    row(
         SiteKind::Router,
         "router",
         "blocks.{}.mlp.hook_expert_weights",
         "the router's softmax over all experts, of which the highest are chosen and weighed: [batch, pos, expert]",
+    ),
+    row(
+        SiteKind::ExpertsOut,
+        "experts_out",
+        "blocks.{}.experts.hook_out",
+        "what experts beside an MLP write, their norm included, before that of the sum: [batch, pos, d_model]",
     ),
     row(
         SiteKind::MlpPre,
@@ -259,6 +284,12 @@ static ROWS: [Row; 37] = [
         "the input of the down projection, act(gate) * up where gated: [batch, pos, d_mlp]",
     ),
     row(
+        SiteKind::MlpOwn,
+        "mlp_own",
+        "blocks.{}.mlp.hook_own",
+        "what an MLP beside experts writes, its norm included, before that of the sum: [batch, pos, d_model]",
+    ),
+    row(
         SiteKind::MlpPostScale,
         "mlp_post_scale",
         "blocks.{}.ln2_post.hook_scale",
@@ -271,10 +302,40 @@ static ROWS: [Row; 37] = [
         "what the MLP adds to the stream, post-norm included: [batch, pos, d_model]",
     ),
     row(
+        SiteKind::LayerInput,
+        "layer_input",
+        "blocks.{}.per_layer_input.hook_in",
+        "what the layer reads of the token beside the stream: [batch, pos, width]",
+    ),
+    row(
+        SiteKind::LayerGate,
+        "layer_gate",
+        "blocks.{}.per_layer_input.hook_gate",
+        "the gate of the layer's input, before the activation, from the stream behind the MLP: [batch, pos, width]",
+    ),
+    row(
+        SiteKind::LayerHidden,
+        "layer_hidden",
+        "blocks.{}.per_layer_input.hook_post",
+        "the layer's input times the activation of its gate: [batch, pos, width]",
+    ),
+    row(
+        SiteKind::LayerPostScale,
+        "layer_post_scale",
+        "blocks.{}.per_layer_input.hook_scale",
+        "the divisor of the norm of what comes of the layer's input: [batch, pos, 1]",
+    ),
+    row(
+        SiteKind::LayerOut,
+        "layer_out",
+        "blocks.{}.per_layer_input.hook_out",
+        "what comes of the layer's input and is added to the stream, post-norm included: [batch, pos, d_model]",
+    ),
+    row(
         SiteKind::ResidPost,
         "resid_post",
         "blocks.{}.hook_resid_post",
-        "the stream leaving the block: [batch, pos, d_model]",
+        "the stream leaving the block, times its scale where it has one: [batch, pos, d_model]",
     ),
     row(
         SiteKind::FinalNormScale,
@@ -340,14 +401,23 @@ impl SiteKind {
 
     /// Whether models of this config have such a site in this layer.
     pub fn exists_in(self, config: &Config, layer: usize) -> bool {
-        let mixed = config.experts_of(layer).is_some();
+        let has_keys = config.keys_from(layer).is_none();
         self.exists(config)
             && match self.mixer() {
-                Some(Mixer::Attention) => config.delta_of(layer).is_none(),
+                Some(Mixer::Attention) => config.delta_of(layer).is_none() && (has_keys || !self.is_of_keys()),
                 Some(Mixer::Delta) => config.delta_of(layer).is_some(),
-                None if self == SiteKind::Router => mixed,
-                None => !(mixed && self.is_of_plain_mlp()),
+                None if self.is_of_experts() => config.experts_of(layer).is_some(),
+                None => config.has_plain_mlp(layer) || !self.is_of_plain_mlp(),
             }
+    }
+
+    /// Whether keys or values flow there, which a layer may read of another.
+    pub(super) fn is_of_keys(self) -> bool {
+        matches!(self, SiteKind::K | SiteKind::V | SiteKind::KRot)
+    }
+
+    pub(super) fn is_of_experts(self) -> bool {
+        matches!(self, SiteKind::Router | SiteKind::ExpertsIn | SiteKind::ExpertsOut | SiteKind::MlpOwn)
     }
 
     /// What has it, where attention and delta nets differ.
@@ -368,7 +438,9 @@ impl SiteKind {
     pub fn exists(self, config: &Config) -> bool {
         let normed = config.norm.is_some();
         let mlp = config.has_mlp();
-        let plain = mlp && (config.layers == 0 || (0..config.layers).any(|layer| config.experts_of(layer).is_none()));
+        let plain = mlp && (config.layers == 0 || (0..config.layers).any(|layer| config.has_plain_mlp(layer)));
+        let mixed = || (0..config.layers).any(|layer| config.experts_of(layer).is_some());
+        let beside = || config.experts.as_ref().is_some_and(|experts| experts.beside) && mixed();
         if self.mixer() == Some(Mixer::Delta) {
             return config.delta.is_some();
         }
@@ -385,7 +457,12 @@ impl SiteKind {
             SiteKind::MlpPostScale => normed && config.post_norm && mlp,
             SiteKind::ResidMid => config.is_serial() && mlp,
             SiteKind::MlpIn | SiteKind::MlpOut => mlp,
-            SiteKind::Router => (0..config.layers).any(|layer| config.experts_of(layer).is_some()),
+            SiteKind::Router => mixed(),
+            SiteKind::ExpertsIn | SiteKind::ExpertsOut | SiteKind::MlpOwn => beside(),
+            SiteKind::LayerInput | SiteKind::LayerGate | SiteKind::LayerHidden | SiteKind::LayerOut => {
+                config.layer_inputs.is_some()
+            }
+            SiteKind::LayerPostScale => normed && config.post_norm && config.layer_inputs.is_some(),
             SiteKind::MlpPre | SiteKind::MlpHidden => plain,
             SiteKind::MlpUp => plain && config.gated,
             SiteKind::FinalNormScale => normed && config.final_norm,

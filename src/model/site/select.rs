@@ -40,14 +40,16 @@ pub fn select(config: &Config, text: &str) -> Result<Vec<Place>> {
         (false, None) => vec![0],
         (false, Some(_)) => bail!(Name, "expected no layer after `{name}`, found `{text}`"),
     };
-    let heads = match parts.next() {
-        None => vec![None],
-        Some(part) => heads(config, kind, part)?.into_iter().map(Some).collect(),
-    };
-    let places = layers
-        .into_iter()
-        .flat_map(|layer| heads.iter().map(move |head| Place { site: Site::new(kind, layer), head: *head }));
-    Ok(places.collect())
+    let part = parts.next();
+    let mut places = Vec::new();
+    for layer in layers {
+        let heads = match part {
+            None => vec![None],
+            Some(part) => heads(config, kind, layer, part)?.into_iter().map(Some).collect(),
+        };
+        places.extend(heads.into_iter().map(|head| Place { site: Site::new(kind, layer), head }));
+    }
+    Ok(places)
 }
 
 /// The places that several names stand for.
@@ -90,11 +92,14 @@ fn kind(config: &Config, name: &str) -> Result<SiteKind> {
 
 /// The layers that a part of a name stands for, and that have the site; one that is named alone must have it.
 fn layers(config: &Config, kind: SiteKind, part: &str) -> Result<Vec<usize>> {
-    let mut named = numbers(part, config.layers, "layer")?;
+    let mut named = numbers(part, config.layers, "layer", "this model")?;
     match named[..] {
-        [layer] if !kind.exists_in(config, layer) && kind == SiteKind::Router => {
-            Err(err!(Name, "layer {layer} has a plain MLP and no `router`").hint("`router.*` names all layers that do"))
+        [layer] if !kind.exists_in(config, layer) && kind.is_of_experts() => {
+            let name = kind.name();
+            Err(err!(Name, "layer {layer} has a plain MLP and no `{name}`")
+                .hint(format!("`{name}.*` names all layers that do")))
         }
+        [layer] if kind.is_of_keys() && config.keys_from(layer).is_some() => Err(keys_of_another(config, kind, layer)),
         [layer] if !kind.exists_in(config, layer) && kind.mixer().is_some() => Err(other_mixer(kind, layer)),
         [layer] if !kind.exists_in(config, layer) => Err(no_one_tensor(kind, Some(layer))),
         _ => {
@@ -118,6 +123,13 @@ fn no_one_tensor(kind: SiteKind, layer: Option<usize>) -> Error {
     .hint(format!("`router.{layer}` has the probabilities of the experts, `mlp_out.{layer}` what they write together"))
 }
 
+/// Keys or values where a layer has none of its own.
+fn keys_of_another(config: &Config, kind: SiteKind, layer: usize) -> Error {
+    let (name, from) = (kind.name(), config.keys_from(layer).unwrap_or_default());
+    err!(Name, "layer {layer} reads the keys and values of layer {from}, and has no site `{name}`")
+        .hint(format!("`{name}.{from}` has them, and `{name}.*` names all layers that have their own"))
+}
+
 /// A site of attention in a layer with a delta net, or the other way round.
 fn other_mixer(kind: SiteKind, layer: usize) -> Error {
     let name = kind.name();
@@ -133,18 +145,20 @@ fn other_mixer(kind: SiteKind, layer: usize) -> Error {
     }
 }
 
-fn heads(config: &Config, kind: SiteKind, part: &str) -> Result<Vec<usize>> {
+fn heads(config: &Config, kind: SiteKind, layer: usize, part: &str) -> Result<Vec<usize>> {
+    let layer_alone = format!("layer {layer}");
+    let whose = if config.global_heads.is_some() { &layer_alone } else { "this model" };
     match kind.heads() {
         Heads::None => bail!(Name, "expected a layer and nothing more after `{}`: it has no heads", kind.name()),
-        Heads::Keys => numbers(part, config.kv_heads, "head"),
-        Heads::Queries | Heads::Square => numbers(part, config.heads, "head"),
-        Heads::DeltaKeys => numbers(part, config.delta.as_ref().map_or(0, |delta| delta.key_heads), "head"),
-        Heads::DeltaValues => numbers(part, config.delta.as_ref().map_or(0, |delta| delta.value_heads), "head"),
+        Heads::Keys => numbers(part, config.kv_heads_of(layer), "head", whose),
+        Heads::Queries | Heads::Square => numbers(part, config.heads, "head", whose),
+        Heads::DeltaKeys => numbers(part, config.delta.as_ref().map_or(0, |delta| delta.key_heads), "head", whose),
+        Heads::DeltaValues => numbers(part, config.delta.as_ref().map_or(0, |delta| delta.value_heads), "head", whose),
     }
 }
 
 /// `3`, `-1` (from the end), `2-4` (both included), `*`.
-fn numbers(part: &str, count: usize, what: &str) -> Result<Vec<usize>> {
+fn numbers(part: &str, count: usize, what: &str, whose: &str) -> Result<Vec<usize>> {
     if part == "*" {
         return Ok((0..count).collect());
     }
@@ -154,7 +168,7 @@ fn numbers(part: &str, count: usize, what: &str) -> Result<Vec<usize>> {
                 .hint(format!("`3`, `-1` for the last, `2-4`, or `*` for every {what}"))
         })?;
         from_end(number, count).ok_or_else(|| {
-            err!(Name, "there is no {what} {number}: this model has {count}")
+            err!(Name, "there is no {what} {number}: {whose} has {count}")
                 .hint(format!("counted from 0, the last is {}", count.saturating_sub(1)))
         })
     };
@@ -268,6 +282,22 @@ mod tests {
             refused(&super::super::super::fixtures::config(), "router.0").message,
             "microtome models of this kind have no site `router`"
         );
+    }
+
+    #[test]
+    fn keys_and_values_are_those_of_layers_that_have_their_own() {
+        let config = configs().into_iter().find(|config| config.shared_keys.is_some()).unwrap();
+        let named =
+            |text: &str| -> Vec<String> { select(&config, text).unwrap().iter().map(Place::to_string).collect() };
+        assert_eq!(named("v.*"), ["v.0"]);
+        assert_eq!(named("q.*"), ["q.0", "q.1"]);
+        let error = select(&config, "k_rot.1").unwrap_err();
+        assert_eq!(error.message, "layer 1 reads the keys and values of layer 0, and has no site `k_rot`");
+        assert!(error.hint.unwrap().starts_with("`k_rot.0` has them"));
+        let config = configs().into_iter().find(|config| config.global_heads.is_some()).unwrap();
+        assert_eq!(select(&config, "k.0.*").unwrap().len(), 2);
+        assert_eq!(select(&config, "k.1.*").unwrap().len(), 1);
+        assert_eq!(select(&config, "k.1.1").unwrap_err().message, "there is no head 1: layer 1 has 1");
     }
 
     #[test]

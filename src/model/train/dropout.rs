@@ -18,7 +18,7 @@ pub struct ToTheLastNorm {
 
 impl Hooks for ToTheLastNorm {
     fn wants(&self, site: Site) -> bool {
-        let written = matches!(site.kind, SiteKind::Embed | SiteKind::AttnOut | SiteKind::MlpOut);
+        let written = matches!(site.kind, SiteKind::Embed | SiteKind::AttnOut | SiteKind::MlpOut | SiteKind::LayerOut);
         site.kind == SiteKind::FinalNorm || (self.share > 0.0 && written)
     }
 

@@ -30,10 +30,15 @@ impl Estimate {
 
 /// Numbers per token that the backward pass needs: the inputs of every linear map and norm, and the logits.
 fn numbers_per_token(config: &Config) -> usize {
-    let (d, wide, narrow) = (config.d_model, config.heads * config.d_head, config.kv_heads * config.d_head);
+    let d = config.d_model;
     let maps = if config.gated { 3 } else { 2 };
-    let layer = 8 * d + 3 * wide + 4 * narrow + maps * config.d_mlp;
+    let of_layer = |layer: usize| {
+        let size = config.d_head_of(layer);
+        let (wide, narrow) = (config.heads * size, config.kv_heads_of(layer) * size);
+        8 * d + 3 * wide + 4 * narrow + maps * config.d_mlp_of(layer) + 3 * config.layer_inputs.unwrap_or(0)
+    };
+    let layers: usize = (0..config.layers).map(of_layer).sum();
     // What a delta net makes of a token is wider than what attention does: its norms of keys, and the systems of chunks.
     let delta = config.delta.as_ref().map_or(0, |delta| delta.layers.len() * 4 * delta.channels());
-    config.layers * layer + delta + 6 * d + 2 * config.outputs()
+    layers + delta + 6 * d + 2 * config.outputs()
 }

@@ -155,8 +155,8 @@ pub mod methods {
 
     /// The OV circuit of a head, W_V W_O: [d_model, d_model] (Elhage et al. 2021).
     ///
-    /// A normed residual stream x as a row, attended to with weight 1, adds `x @ m.ov(layer, head)`, without biases. With
-    /// grouped-query attention the values are those of this head's group. Negative numbers count from the end.
+    /// A normed residual stream x as a row, attended to with weight 1, adds `x @ m.ov(layer, head)`, without biases and norms
+    /// of values. With grouped-query attention the values are those of this head's group. Negative numbers count from the end.
     ///
     /// # Example
     /// ```

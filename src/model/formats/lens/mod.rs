@@ -94,7 +94,7 @@ fn turned_early(from: WeightFrom) -> WeightFrom {
 fn of_block(at: &str, part: &str, config: &Config) -> Option<WeightFrom> {
     let named = |name: &str| format!("{at}{name}");
     // With fewer key-value heads than query heads, their names begin with an underscore.
-    let narrow = if config.kv_heads < config.heads { "_" } else { "" };
+    let narrow = if config.is_grouped() { "_" } else { "" };
     Some(match part {
         "attn_norm.weight" => WeightFrom::Same(named("ln1.w")),
         "attn_norm.bias" => WeightFrom::Same(named("ln1.b")),

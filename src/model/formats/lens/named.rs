@@ -2,11 +2,12 @@
 
 use super::{Age, EMBED, place};
 use crate::base::Result;
+use crate::err;
 use crate::model::config::Config;
 use crate::model::layout::WeightFrom;
 use crate::model::load::together;
 use crate::model::weight::Weight;
-use crate::model::weights::Weights;
+use crate::model::weights::{Attention, Weights};
 use crate::tensor::{Tensor, matmul};
 
 /// Names in TransformerLens that leave out the module.
@@ -27,8 +28,16 @@ pub fn weight(weights: &Weights, config: &Config, name: &str) -> Result<Option<T
     if let Some((module, _)) = OF_LAYERS.iter().find(|(_, parts)| parts.contains(&name)) {
         let of_layer = |layer| one(weights, config, &format!("blocks.{layer}.{module}.{name}"));
         let all: Option<Vec<Tensor>> = (0..config.layers).map(of_layer).collect::<Result<_>>()?;
-        let all = all.filter(|all| !all.is_empty());
-        return Ok(all.map(|all| Tensor::stack(&all, 0)).transpose()?);
+        let Some(all) = all.filter(|all| !all.is_empty()) else { return Ok(None) };
+        if let Some(layer) = all.iter().position(|one| one.dims() != all[0].dims()) {
+            let (first, other) = (all[0].dims(), all[layer].dims());
+            return Err(err!(
+                Argument,
+                "expected layers of one size to stack `{name}` of, found {first:?} in layer 0 and {other:?} in layer {layer}"
+            )
+            .hint(format!("`blocks.{layer}.{module}.{name}` is that of one layer")));
+        }
+        return Ok(Some(Tensor::stack(&all, 0)?));
     }
     let whole = SHORT.iter().find(|(short, _)| *short == name).map_or(name, |(_, whole)| whole);
     one(weights, config, whole)
@@ -63,15 +72,16 @@ fn one(weights: &Weights, config: &Config, name: &str) -> Result<Option<Tensor>>
         return Ok(Some(weights.unembed.weight.tensor()?.t()?.contiguous()?));
     }
     // With fewer key-value heads than query heads, `_W_K` has the key-value heads, and `W_K` one for each query head.
-    let narrow = config.kv_heads < config.heads;
+    let narrow = config.is_grouped();
     let spread = [".W_K", ".W_V", ".b_K", ".b_V"].into_iter().find(|part| narrow && name.ends_with(part));
     let kept = spread.map_or_else(|| name.to_string(), |part| name.replace(part, &format!("._{}", &part[1..])));
     for (ours, weight) in weights.named(config)? {
         if let Some(from) = place(&ours, config, Age::Now)
             && called(&from) == Some(&kept)
         {
-            let theirs = turned(&from, &weight.tensor()?, config)?;
-            let theirs = if spread.is_some() { repeated(&theirs, config)? } else { theirs };
+            let layer = ours.strip_prefix("blocks.").and_then(|rest| rest.split('.').next()?.parse().ok()).unwrap_or(0);
+            let theirs = turned(&from, &weight.tensor()?, config, layer)?;
+            let theirs = if spread.is_some() { repeated(&theirs, config, layer)? } else { theirs };
             return Ok(Some(theirs.contiguous()?));
         }
     }
@@ -89,13 +99,14 @@ fn called(from: &WeightFrom) -> Option<&String> {
         WeightFrom::Rows { .. }
         | WeightFrom::Columns { .. }
         | WeightFrom::OfEachHead { .. }
-        | WeightFrom::OfExpert { .. } => None,
+        | WeightFrom::OfExpert { .. }
+        | WeightFrom::RowsOfExpert { .. } => None,
     }
 }
 
 /// One of our weights in the shape that TransformerLens has it in.
-fn turned(from: &WeightFrom, weight: &Tensor, config: &Config) -> Result<Tensor> {
-    let theirs = together(&[(from, weight.contiguous()?)], config.d_head)?;
+fn turned(from: &WeightFrom, weight: &Tensor, config: &Config, layer: usize) -> Result<Tensor> {
+    let theirs = together(&[(from, weight.contiguous()?)], config.d_head_of(layer))?;
     Ok(match from {
         // TransformerLens multiplies the embeddings by their factor, and its norm weights are not stored as distances
         // from 1.
@@ -112,38 +123,45 @@ fn turned(from: &WeightFrom, weight: &Tensor, config: &Config) -> Result<Tensor>
 }
 
 /// Repeats each key-value head for the query heads that share it.
-fn repeated(weight: &Tensor, config: &Config) -> Result<Tensor> {
-    let heads = (0..config.heads).map(|head| (config.kv_head(head)) as u32).collect::<Vec<u32>>();
+fn repeated(weight: &Tensor, config: &Config, layer: usize) -> Result<Tensor> {
+    let heads = (0..config.heads).map(|head| config.kv_head(layer, head) as u32).collect::<Vec<u32>>();
     Ok(weight.contiguous()?.index_select(&Tensor::new(heads, weight.device())?, 0)?)
-}
-
-impl Config {
-    /// The key-value head of a query head.
-    pub fn kv_head(&self, head: usize) -> usize {
-        head / (self.heads / self.kv_heads.max(1)).max(1)
-    }
 }
 
 impl Weights {
     /// `W_Q W_K^T` of a head, `[d_model, d_model]`.
     pub fn qk(&self, config: &Config, layer: usize, head: usize) -> Result<Tensor> {
-        let attn = self.blocks[layer].attention()?;
-        let (q, k) = (of_head(&attn.q.weight, config, head)?, of_head(&attn.k.weight, config, config.kv_head(head))?);
+        let attn = own_attention(self, config, layer)?;
+        let of_head = |weight: &Weight, head: usize| of_head(weight, config.d_head_of(layer), head);
+        let (q, k) = (of_head(&attn.q.weight, head)?, of_head(&attn.keys()?.weight, config.kv_head(layer, head))?);
         matmul::matmul(&q.t()?, &k)
     }
 
     /// `W_V W_O` of a head, `[d_model, d_model]`.
     pub fn ov(&self, config: &Config, layer: usize, head: usize) -> Result<Tensor> {
-        let attn = self.blocks[layer].attention()?;
-        let v = of_head(&attn.v.weight, config, config.kv_head(head))?;
-        let o = attn.o.weight.tensor()?.narrow(1, head * config.d_head, config.d_head)?;
+        let (attn, size) = (own_attention(self, config, layer)?, config.d_head_of(layer));
+        let v = of_head(&attn.values()?.weight, size, config.kv_head(layer, head))?;
+        let o = attn.o.weight.tensor()?.narrow(1, head * size, size)?;
         matmul::matmul(&v.t()?, &o.t()?)
     }
 }
 
 /// The rows of a head, `[d_head, d_model]`.
-fn of_head(weight: &Weight, config: &Config, head: usize) -> Result<Tensor> {
-    weight.rows(head * config.d_head, config.d_head)?.tensor()
+fn of_head(weight: &Weight, size: usize, head: usize) -> Result<Tensor> {
+    weight.rows(head * size, size)?.tensor()
+}
+
+/// The attention of a layer with keys and values of its own: between others there is no product of weights for one stream.
+fn own_attention<'a>(weights: &'a Weights, config: &Config, layer: usize) -> Result<&'a Attention> {
+    if let Some(from) = config.keys_from(layer) {
+        return Err(err!(
+            Argument,
+            "layer {layer} reads the keys and values of layer {from}, which are made of another stream than its queries"
+        )
+        .hint(format!("`blocks.{layer}.attn.W_Q`, `blocks.{from}.attn.W_K` and the like are its weights"))
+        .about("layer"));
+    }
+    weights.blocks[layer].attention()
 }
 
 #[cfg(test)]
@@ -178,12 +196,18 @@ mod tests {
                 assert_eq!(found.elem_count(), shape.iter().product::<usize>() - left_out, "{ours} {theirs}");
             }
             assert_eq!(weight(&weights, &config, "W_U").unwrap().unwrap().dims(), [config.d_model, config.outputs()]);
-            let queries = weight(&weights, &config, "W_Q").unwrap();
+            if config.global_heads.is_some() {
+                // Layers of several sizes are no stack.
+                assert!(weight(&weights, &config, "W_Q").unwrap_err().hint.unwrap().contains("blocks.1.attn.W_Q"));
+                continue;
+            }
+            let [queries, keys] = ["W_Q", "W_K"].map(|name| weight(&weights, &config, name).unwrap());
             // Those of some layers are no stack of all.
             assert_eq!(queries.is_none(), config.delta.is_some());
+            assert_eq!(keys.is_none(), config.delta.is_some() || config.shared_keys.is_some());
             let Some(queries) = queries else { continue };
             assert_eq!(queries.dims(), [config.layers, config.heads, config.d_model, config.d_head]);
-            assert_eq!(weight(&weights, &config, "W_K").unwrap().unwrap().dims(), queries.dims());
+            assert!(keys.is_none_or(|keys| keys.dims() == queries.dims()));
             assert!(weight(&weights, &config, "W_X").unwrap().is_none());
         }
     }
@@ -193,12 +217,19 @@ mod tests {
         for config in configs() {
             let weights = made(&config);
             let (layer, head) = (config.layers - 1, config.heads - 1);
+            if let Some(from) = config.keys_from(layer) {
+                let error = weights.ov(&config, layer, head).unwrap_err();
+                assert!(error.message.starts_with("layer 1 reads the keys and values of layer 0"), "{error}");
+                assert!(weights.qk(&config, from, head).is_ok());
+                continue;
+            }
             let get = |name: &str| {
                 let whole = weight(&weights, &config, &format!("blocks.{layer}.attn.{name}")).unwrap().unwrap();
                 whole.get(head).unwrap()
             };
             let qk = matmul::matmul(&get("W_Q"), &get("W_K").t().unwrap()).unwrap();
-            let ov = matmul::matmul(&get("W_V"), &get("W_O")).unwrap();
+            let values = if config.values_are_keys(layer) { "W_K" } else { "W_V" };
+            let ov = matmul::matmul(&get(values), &get("W_O")).unwrap();
             assert_eq!(floats(&weights.qk(&config, layer, head).unwrap()), floats(&qk));
             assert_eq!(floats(&weights.ov(&config, layer, head).unwrap()), floats(&ov));
             assert!(Number::of(&qk.sum_all().unwrap()).unwrap().as_f64() > 0.0);

@@ -120,7 +120,7 @@ fn without_nonlinearity_it_is_the_identity_and_what_the_layer_adds() {
     // The weights of even attention to t + 1 positions sum to 1 over the targets, where none is left out.
     let lens = fit_jacobian(&model, &[vec![3, 1, 4, 1, 5, 9]], &options(0), &Task::default()).unwrap();
     let attn = model.weights().blocks[1].attention().unwrap();
-    let added = attn.o.weight.tensor().unwrap().matmul(&attn.v.weight.tensor().unwrap()).unwrap();
+    let added = attn.o.weight.tensor().unwrap().matmul(&attn.values().unwrap().weight.tensor().unwrap()).unwrap();
     let expected = (create::eye(16, 16, DType::F32).unwrap() + added).unwrap();
     assert!(far(&lens.map(0).unwrap().matrix, &expected) < 1e-5);
     // Its logits for a token are then those of its direction.
