@@ -1,4 +1,4 @@
-//! Checkpoints with a part for pictures: the text part computes what the whole computes of a text.
+//! Checkpoints with parts for pictures and sounds: the text part computes what the whole computes of a text.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use super::files::{files, ids, load, tensors, write};
 use super::{distance, streams};
 
 /// Their text parts are in the layout before transformers 5, and in that of today.
-const WHOLES: [(&str, &str); 2] = [("gemma3", "gemma3_text"), ("qwen3_5", "qwen3_5_text")];
+const WHOLES: [(&str, &str); 3] = [("gemma3", "gemma3_text"), ("gemma4", "gemma4_text"), ("qwen3_5", "qwen3_5_text")];
 
 fn whole(family: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pictured").join(family)
@@ -31,7 +31,8 @@ fn texts_are_read_as_by_the_whole() {
         let (logits, hidden) = streams(&decoder, &Batch::new(ids(&expected["input_ids"])).unwrap());
         let off = distance(&logits, &expected["logits"]);
         assert!(off < 1e-4, "{family}: logits are off by {off}");
-        assert_eq!(hidden.len(), 4);
+        assert_eq!(hidden.len(), decoder.config().layers + 1);
+        assert!(!expected.contains_key(&format!("hidden.{}", hidden.len())));
         for (i, x) in hidden.iter().enumerate() {
             let off = distance(x, &expected[&format!("hidden.{i}")]);
             assert!(off < 1e-4, "{family}: hidden.{i} is off by {off}");
@@ -76,6 +77,18 @@ fn a_text_part_is_saved_as_a_model_of_its_own() {
         let of = |decoder: &Decoder| decoder.logits(&batch, Vec::new(), &task).unwrap();
         assert_eq!(distance(&of(&model.decoder), &of(&again)), 0.0);
     }
+}
+
+/// Published files have keys and values also in layers that read those of earlier ones.
+#[test]
+fn keys_that_nothing_reads_are_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(whole("gemma4").join("config.json"), folder.path().join("config.json")).unwrap();
+    let mut all = tensors(&whole("gemma4").join("model.safetensors"));
+    let name = |layer: usize| format!("model.language_model.layers.{layer}.self_attn.k_proj.weight");
+    assert!(all.insert(name(4), all[&name(2)].clone()).is_none());
+    write(&folder.path().join("model.safetensors"), all);
+    load(&files(), folder.path(), &Loading::default());
 }
 
 /// What belongs to no part is refused as ever.

@@ -18,7 +18,6 @@ const FOREIGN: &[(&str, &str)] = &[
     ("falcon_mamba", SPACE),
     ("gemma3n", PER_LAYER),
     ("gemma3n_text", PER_LAYER),
-    ("gemma4", "a part for pictures; its text part alone, `gemma4_text`, is"),
     ("granitemoehybrid", SPACE),
     ("jamba", SPACE),
     ("llama4", "attention in chunks"),

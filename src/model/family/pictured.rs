@@ -1,5 +1,5 @@
-//! Checkpoints with a part for pictures: their text part is a model of a family here, and a text alone goes through
-//! nothing else. The other parts are left out.
+//! Checkpoints with parts for pictures and sounds: their text part is a model of a family here, and a text alone goes
+//! through nothing else. The other parts are left out.
 
 use std::collections::BTreeSet;
 
@@ -11,14 +11,24 @@ use crate::err;
 use crate::model::layout::Layout;
 
 /// The family of the whole, and that of its text part.
-const PICTURED: &[(&str, &str)] =
-    &[("gemma3", "gemma3_text"), ("qwen3_5", "qwen3_5_text"), ("qwen3_5_moe", "qwen3_5_moe_text")];
+const PICTURED: &[(&str, &str)] = &[
+    ("gemma3", "gemma3_text"),
+    ("gemma4", "gemma4_text"),
+    ("qwen3_5", "qwen3_5_text"),
+    ("qwen3_5_moe", "qwen3_5_moe_text"),
+];
 
 const TEXT: &str = "text_config";
 
 /// Keys beside the text part that say nothing of what a text computes.
-const OF_PICTURES: &[&str] = &[
+const OF_OTHER_PARTS: &[&str] = &[
+    "audio_config",
+    "audio_token_id",
+    "boa_token_id",
+    "boi_token_id",
     "boi_token_index",
+    "eoa_token_index",
+    "eoi_token_id",
     "eoi_token_index",
     "image_token_id",
     "image_token_index",
@@ -39,8 +49,12 @@ const PLACES: [&[(&str, &str)]; 2] = [
     &[("model.", "language_model.model."), ("lm_head.", "language_model.lm_head.")],
 ];
 
-/// The other parts: towers for pictures, maps from them into the residual stream, and layers that predict tokens ahead.
+/// The other parts: towers for pictures and sounds, maps from them into the residual stream, and layers that predict
+/// tokens ahead.
 const LEFT_OUT: &[&str] = &[
+    "model.audio_tower.",
+    "model.embed_audio.",
+    "model.embed_vision.",
     "model.multi_modal_projector.",
     "model.vision_tower.",
     "model.visual.",
@@ -68,7 +82,7 @@ pub fn text_part(config_json: &Value, ignore: &[String]) -> Result<Option<Value>
             text.insert(key.into(), value.clone());
         }
     }
-    let ignore: Vec<String> = OF_PICTURES.iter().map(ToString::to_string).chain(ignore.iter().cloned()).collect();
+    let ignore: Vec<String> = OF_OTHER_PARTS.iter().map(ToString::to_string).chain(ignore.iter().cloned()).collect();
     keys.finish(&ignore)?;
     Ok(Some(text.into()))
 }
@@ -160,7 +174,7 @@ mod tests {
         );
         let other = json!({ "model_type": "gemma3", "text_config": { "model_type": "llama" } });
         assert!(of(other).starts_with("expected a text part of the family `gemma3_text` in a `gemma3`, found"));
-        let more = json!({ "model_type": "qwen3_5", "text_config": {}, "audio_config": { "layers": 2 } });
-        assert!(of(more).starts_with("the config key `audio_config`"));
+        let more = json!({ "model_type": "qwen3_5", "text_config": {}, "depth_config": { "layers": 2 } });
+        assert!(of(more).starts_with("the config key `depth_config`"));
     }
 }
