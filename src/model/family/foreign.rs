@@ -1,4 +1,5 @@
-//! Families that are not computed here, with what they have that no config of ours can say.
+//! Families that are not computed here, with what they have that no config of ours can say. Of some, a file's text part is
+//! loaded ([`super::pictured`]), and the whole cannot be made.
 
 use crate::base::Error;
 use crate::base::names::nearest;
@@ -16,8 +17,10 @@ const FOREIGN: &[(&str, &str)] = &[
     ("deepseek_v3", LATENT),
     ("falcon_h1", SPACE),
     ("falcon_mamba", SPACE),
+    ("gemma3", "a part for pictures; its text part alone, `gemma3_text`, is"),
     ("gemma3n", PER_LAYER),
     ("gemma3n_text", PER_LAYER),
+    ("gemma4", "a part for pictures; its text part alone, `gemma4_text`, is"),
     ("granitemoehybrid", SPACE),
     ("jamba", SPACE),
     ("llama4", "attention in chunks"),
@@ -28,6 +31,8 @@ const FOREIGN: &[(&str, &str)] = &[
     ("nemotron_h", SPACE),
     ("qwen2_5_vl", PICTURES),
     ("qwen2_vl", PICTURES),
+    ("qwen3_5", "a part for pictures; its text part alone, `qwen3_5_text`, is"),
+    ("qwen3_5_moe", "a part for pictures; its text part alone, `qwen3_5_moe_text`, is"),
     ("qwen3_next", "gated delta nets whose weights are fused in another order; those of `qwen3_5_moe_text` are"),
     ("qwen3_vl", PICTURES),
     ("t5", "an encoder beside the decoder"),
