@@ -201,7 +201,12 @@ pub fn room_for_rows(rows: usize, each: usize) -> Result<()> {
 
 /// The cost of a pass over a tensor: its number of elements, or of rows if it is empty.
 pub fn steps(t: &Tensor) -> usize {
-    t.dims().iter().fold(1_usize, |product, dim| product.saturating_mul((*dim).max(1)))
+    steps_of(t.dims())
+}
+
+/// [`steps`] of a shape.
+pub fn steps_of(dims: &[usize]) -> usize {
+    dims.iter().fold(1_usize, |product, dim| product.saturating_mul((*dim).max(1)))
 }
 
 /// The smallest and largest number, and the number of NaN; (inf, -inf, n) if there is no number.

@@ -36,7 +36,7 @@ pub mod statistics;
 mod walk;
 
 pub use candle_core::{DType, Device, Tensor};
-pub use element::{floats, ints, steps};
+pub use element::{floats, ints, steps, steps_of};
 pub use number::{Number, Operand};
 
 pub use element::room;

@@ -45,7 +45,7 @@ const SHARED: [&str; 4] = ["bos_token_id", "eos_token_id", "pad_token_id", "tie_
 /// Where the text part may be in the files of the whole: what the names of a text model begin with, and what they
 /// begin with there. The second is the layout before transformers 5.
 const PLACES: [&[(&str, &str)]; 2] = [
-    &[("model.", "model.language_model."), ("lm_head.", "lm_head.")],
+    &[("model.", "model.language_model.")],
     &[("model.", "language_model.model."), ("lm_head.", "language_model.lm_head.")],
 ];
 
@@ -89,7 +89,7 @@ pub fn text_part(config_json: &Value, ignore: &[String]) -> Result<Option<Value>
 
 /// The layout of a text part in the file of the whole, and how many of its tensors are left out.
 pub fn within(layout: Layout, file: &BTreeSet<&str>) -> (Layout, usize) {
-    let there = |place: &&[(&str, &str)]| place.iter().any(|(_, theirs)| theirs != &"lm_head." && begins(file, theirs));
+    let there = |place: &&[(&str, &str)]| place.iter().any(|(_, theirs)| begins(file, theirs));
     let mut layout = match PLACES.into_iter().find(there) {
         Some(place) => layout.renamed(|name| {
             let moved = place.iter().find_map(|(ours, theirs)| Some(format!("{theirs}{}", name.strip_prefix(ours)?)));
@@ -98,9 +98,9 @@ pub fn within(layout: Layout, file: &BTreeSet<&str>) -> (Layout, usize) {
         None => layout,
     };
     let left_out = file.iter().filter(|name| LEFT_OUT.iter().any(|prefix| name.starts_with(prefix)));
-    let before = layout.ignored.len();
-    layout.ignored.extend(left_out.map(ToString::to_string));
-    let count = layout.ignored.len() - before;
+    let left_out: Vec<String> = left_out.map(ToString::to_string).collect();
+    let count = left_out.len();
+    layout.ignored.extend(left_out);
     (layout, count)
 }
 

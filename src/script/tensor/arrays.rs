@@ -111,24 +111,17 @@ fn fold<T: Into<Dynamic>>(numbers: &mut impl Iterator<Item = T>, dims: &[usize],
     let Some((len, rest)) = dims.split_first() else {
         return Ok(numbers.next().map(Into::into).unwrap_or_default());
     };
-    let mut list = Array::with_capacity(*len);
-    for i in 0..*len {
-        if i % PIECE == 0 {
-            task.check()?;
-        }
-        list.push(fold(numbers, rest, task)?);
-    }
-    Ok(Dynamic::from_array(list))
+    heard((0..*len).map(|_| fold(numbers, rest, task)), task).map(Dynamic::from_array)
 }
 
 /// A list of values, which may be long.
-pub(super) fn heard(values: impl ExactSizeIterator<Item = Dynamic>, task: &Task) -> Result<Array> {
+pub(super) fn heard(values: impl ExactSizeIterator<Item = Result<Dynamic>>, task: &Task) -> Result<Array> {
     let mut list = Array::with_capacity(values.len());
     for (i, value) in values.enumerate() {
         if i % PIECE == 0 {
             task.check()?;
         }
-        list.push(value);
+        list.push(value?);
     }
     Ok(list)
 }

@@ -102,6 +102,18 @@ fn written(value: &Dynamic, into: &Tensor) -> Result<Operand> {
     }
 }
 
+/// A copy of a tensor with a source at the places of an index, which may have more elements than the tensor.
+fn scattered(
+    ctx: &NativeCallContext,
+    t: &Tensor,
+    axis: &Dynamic,
+    (index, source): (Tensor, Tensor),
+    scatter: fn(&Tensor, i64, &Tensor, &Tensor) -> Result<Tensor>,
+) -> Fallible<Tensor> {
+    let axis = given("axis", axis).integer()?;
+    growing(ctx, t, steps(&index), move |t| scatter(t, axis, &index, &source))
+}
+
 methods! { positions by on:
     /// The indices of the elements that are not 0: `[n]` for a tensor with one axis, `[n, axes]` for one with several. NaN is
     /// not 0.
@@ -146,8 +158,7 @@ pub mod methods {
         index: Tensor,
         source: Tensor,
     ) -> Fallible<Tensor> {
-        let axis = given("axis", &axis).integer()?;
-        growing(&ctx, t, steps(&index), move |t| core::scatter(t, axis, &index, &source))
+        super::scattered(&ctx, t, &axis, (index, source), core::scatter)
     }
 
     /// A copy in which the source is added at the given indices, repeated ones included.
@@ -165,8 +176,7 @@ pub mod methods {
         index: Tensor,
         source: Tensor,
     ) -> Fallible<Tensor> {
-        let axis = given("axis", &axis).integer()?;
-        growing(&ctx, t, steps(&index), move |t| core::scatter_add(t, axis, &index, &source))
+        super::scattered(&ctx, t, &axis, (index, source), core::scatter_add)
     }
 
     /// A part of a tensor: an entry, a range, a list of entries, or those where a mask is 1.

@@ -41,7 +41,7 @@ use crate::tensor::linalg::RcondOptions;
 use crate::tensor::order::{SortOptions, TopkOptions};
 use crate::tensor::reduce::{CorrectionOptions, KeepdimOptions, NormOptions};
 use crate::tensor::statistics::{BincountOptions, HistogramOptions};
-use crate::tensor::{Number, Operand, Tensor, axes, card, index as core_index, steps};
+use crate::tensor::{Number, Operand, Tensor, axes, card, index as core_index, steps, steps_of};
 
 /// The groups of options that doc comments here name.
 pub const OPTIONS: &[Group] = &[
@@ -153,8 +153,7 @@ fn on<T: Send + 'static>(
     t: &Tensor,
     work: impl FnOnce(&Tensor) -> Result<T> + Send + 'static,
 ) -> Fallible<T> {
-    let t = t.clone();
-    heavy(ctx, steps(&t), move || work(&t))
+    growing(ctx, t, 0, work)
 }
 
 /// [`on`] where the result is larger than the tensor, or takes more than a pass over it.
@@ -171,14 +170,13 @@ fn growing<T: Send + 'static>(
 /// The cost of an operation on tensors of these shapes, which broadcast: the number of elements of its result, or of
 /// its rows if it is empty. Shapes that do not broadcast are refused by the operation.
 fn together(shapes: &[&[usize]]) -> usize {
-    let count = |dims: &[usize]| dims.iter().fold(1, |count: usize, size| count.saturating_mul((*size).max(1)));
     match shapes {
         // The usual case: as many elements on both sides, or a number on one.
-        [first, rest @ ..] if rest.iter().all(|dims| dims == first || dims.is_empty()) => count(first),
+        [first, rest @ ..] if rest.iter().all(|dims| dims == first || dims.is_empty()) => steps_of(first),
         _ => {
             let none = Vec::new();
             let joined = shapes.iter().try_fold(none, |joined: Vec<usize>, dims| axes::broadcast(&joined, dims));
-            joined.map_or(0, |dims| count(&dims))
+            joined.map_or(0, |dims| steps_of(&dims))
         }
     }
 }

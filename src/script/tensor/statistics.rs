@@ -72,8 +72,8 @@ pub mod methods {
         let found =
             growing(&ctx, t, bins, move |t| statistics::histogram(t, bins, range.map(|[low, high]| (low, high))))?;
         let task = &env(&ctx)?.task;
-        let edges = arrays::heard(found.edges.into_iter().map(Dynamic::from), task)?;
-        let counts = arrays::heard(found.counts.into_iter().map(|count| Dynamic::from(count as i64)), task)?;
+        let edges = arrays::heard(found.edges.into_iter().map(|edge| Ok(edge.into())), task)?;
+        let counts = arrays::heard(found.counts.into_iter().map(|count| Ok((count as i64).into())), task)?;
         Ok(Map::from_iter([("edges".into(), edges.into()), ("counts".into(), counts.into())]))
     }
 
