@@ -1,26 +1,10 @@
 //! microtome: a workbench for the interpretability of language models.
 //!
-//! The floors, lowest first; imports go down only. See ARCHITECTURE.md.
+//! The core's floors, and those above it, lowest first; imports go down only. See ARCHITECTURE.md.
 
-pub mod base;
-
-pub mod tensor;
-
-pub mod training;
-
-pub mod probes;
-
-pub mod model;
-
-pub mod data;
-
-pub mod sae;
-
-pub mod intervene;
-
-pub mod features;
-
-pub mod circuit;
+pub use microtome_core::{
+    bail, base, choices, circuit, data, err, features, intervene, model, options, probes, sae, tensor, training,
+};
 
 pub mod report;
 
@@ -33,3 +17,6 @@ pub mod script;
 pub mod repl;
 
 pub mod cli;
+
+#[cfg(test)]
+mod samples;

@@ -6,7 +6,7 @@ use crate::data::Text;
 use crate::data::text::TextOptions;
 use crate::explorer::{Explorer, Plan};
 use crate::features::dashboard::Said;
-use crate::features::samples::{dictionary, model, text};
+use crate::samples::{dictionary, model, text};
 
 /// Two dictionaries of a small model.
 pub fn explorer() -> Explorer {

@@ -25,7 +25,7 @@ pub mod terminal;
 mod tests;
 mod values;
 pub mod watch;
-#[path = "../../src/model/formats/gguf/writer.rs"]
+#[path = "../../core/src/model/formats/gguf/writer.rs"]
 mod writer;
 
 use std::time::Duration;

@@ -11,7 +11,7 @@ use crate::data::text::TextOptions;
 use crate::features::Dashboard;
 use crate::features::card::CardOptions;
 use crate::features::dashboard::DashboardOptions;
-use crate::features::samples::model;
+use crate::samples::model;
 use crate::sae::{About, Activation, Parts, Sae, Scaling};
 use crate::tensor::{Device, Tensor};
 

@@ -54,7 +54,7 @@ impl Item for Card {
     }
 
     fn html(&self) -> Result<String> {
-        Ok(format!("<section class=\"card\"><h3>{}</h3>\n{}</section>\n", escape::text(&self.title), self.inside()?))
+        Ok(format!("<section class=\"card\"><h3>{}</h3>\n{}</section>\n", escape::text(&self.title), inside(self)?))
     }
 
     fn data(&self) -> Result<Value> {
@@ -65,23 +65,21 @@ impl Item for Card {
     }
 }
 
-impl Card {
-    /// All of its HTML but the title and the frame.
-    pub(super) fn inside(&self) -> Result<String> {
-        let mut out = String::from("<div class=\"facts\"><dl>");
-        for (name, value) in &self.fields {
-            out.push_str(&format!("<dt>{}</dt><dd>{}</dd>\n", escape::text(name), escape::lines(&written(value))));
-        }
-        out.push_str("</dl>\n");
-        if let Some(chart) = self.histogram.as_ref().and_then(drawn) {
-            out.push_str(&figure(&chart)?);
-        }
-        out.push_str("</div>\n");
-        if let Some(body) = &self.body {
-            out.push_str(&format!("<pre>{}</pre>\n", escape::lines(body)));
-        }
-        Ok(out)
+/// All of the HTML of a card but the title and the frame.
+pub(super) fn inside(card: &Card) -> Result<String> {
+    let mut out = String::from("<div class=\"facts\"><dl>");
+    for (name, value) in &card.fields {
+        out.push_str(&format!("<dt>{}</dt><dd>{}</dd>\n", escape::text(name), escape::lines(&written(value))));
     }
+    out.push_str("</dl>\n");
+    if let Some(chart) = card.histogram.as_ref().and_then(drawn) {
+        out.push_str(&figure(&chart)?);
+    }
+    out.push_str("</div>\n");
+    if let Some(body) = &card.body {
+        out.push_str(&format!("<pre>{}</pre>\n", escape::lines(body)));
+    }
+    Ok(out)
 }
 
 fn written(value: &Cell) -> String {

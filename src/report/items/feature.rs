@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::Item;
+use super::heat_text::{spans, woven};
+use super::{Item, card};
 use crate::base::{Card, HeatText, Result};
 use crate::features::FeatureCard;
 use crate::features::card::{Description, Group};
@@ -30,12 +31,12 @@ impl Item for FeatureCard {
             out.push_str(&lines(&format!("{} ({})", description.text, held(description)), screen, str::to_owned));
         }
         out.push_str(&Card { title: String::new(), ..self.facts.clone() }.terminal(screen)?);
-        let strongest = self.strongest();
+        let strongest = strongest(self);
         for group in &self.contexts {
             out.push_str(&format!("\n{}", lines(&group.name, screen, |line| screen.bold(line))));
             for text in group.texts.iter().take(SHOWN) {
                 text.check()?;
-                out.push_str(&around_strongest(text, screen).woven(strongest, false, screen));
+                out.push_str(&woven(&around_strongest(text, screen), strongest, false, screen));
             }
             if group.texts.len() > SHOWN {
                 out.push_str(&format!("{}\n", screen.dim(&format!("and {} more", group.texts.len() - SHOWN))));
@@ -56,7 +57,7 @@ impl Item for FeatureCard {
             let (text, held) = (escape::text(&description.text), escape::text(&held(description)));
             out.push_str(&format!("<p class=\"meaning\">{text} <small>{held}</small></p>\n"));
         }
-        Ok(format!("{out}{}</section>\n", self.inside()?))
+        Ok(format!("{out}{}</section>\n", inside(self)?))
     }
 
     fn data(&self) -> Result<Value> {
@@ -73,31 +74,29 @@ impl Item for FeatureCard {
     }
 }
 
-impl FeatureCard {
-    /// The strongest value of all contexts, so that equal colours are equal codes.
-    fn strongest(&self) -> f64 {
-        self.contexts.iter().flat_map(|group| &group.texts).map(HeatText::strongest).fold(0.0, f64::max)
-    }
+/// The strongest value of all contexts of a feature, so that equal colours are equal codes.
+fn strongest(card: &FeatureCard) -> f64 {
+    card.contexts.iter().flat_map(|group| &group.texts).map(HeatText::strongest).fold(0.0, f64::max)
+}
 
-    /// All of its HTML but the title, the description and the frame.
-    pub(super) fn inside(&self) -> Result<String> {
-        let mut out = self.facts.inside()?;
-        let strongest = self.strongest();
-        for (i, group) in self.contexts.iter().filter(|group| !group.texts.is_empty()).enumerate() {
-            // One group is enough at first sight.
-            let open = if i == 0 { " open" } else { "" };
-            let name = format!("{} ({})", group.name, count(group.texts.len(), "context"));
-            let texts = contexts(group, strongest)?;
-            out.push_str(&format!("<details{open}><summary>{}</summary>\n{texts}</details>\n", escape::text(&name)));
-        }
-        if !self.tables.is_empty() {
-            let tables = self.tables.iter().map(Item::html).collect::<Result<String>>()?;
-            out.push_str(&format!("<div class=\"tables\">{tables}</div>\n"));
-        }
-        let notes: String =
-            self.notes.iter().map(|note| format!("<p class=\"note\">{}</p>\n", escape::text(note))).collect();
-        Ok(out + notes.as_str())
+/// All of the HTML of a feature but the title, the description and the frame.
+pub(super) fn inside(card: &FeatureCard) -> Result<String> {
+    let mut out = card::inside(&card.facts)?;
+    let strongest = strongest(card);
+    for (i, group) in card.contexts.iter().filter(|group| !group.texts.is_empty()).enumerate() {
+        // One group is enough at first sight.
+        let open = if i == 0 { " open" } else { "" };
+        let name = format!("{} ({})", group.name, count(group.texts.len(), "context"));
+        let texts = contexts(group, strongest)?;
+        out.push_str(&format!("<details{open}><summary>{}</summary>\n{texts}</details>\n", escape::text(&name)));
     }
+    if !card.tables.is_empty() {
+        let tables = card.tables.iter().map(Item::html).collect::<Result<String>>()?;
+        out.push_str(&format!("<div class=\"tables\">{tables}</div>\n"));
+    }
+    let notes: String =
+        card.notes.iter().map(|note| format!("<p class=\"note\">{}</p>\n", escape::text(note))).collect();
+    Ok(out + notes.as_str())
 }
 
 /// How well the words fit, in words.
@@ -113,7 +112,7 @@ fn contexts(group: &Group, strongest: f64) -> Result<String> {
             title if title.is_empty() => String::new(),
             title => format!("<small>{}</small>", escape::text(title)),
         };
-        out.push_str(&format!("<li>{from}<span>{}</span></li>\n", text.spans(strongest, false)));
+        out.push_str(&format!("<li>{from}<span>{}</span></li>\n", spans(text, strongest, false)));
     }
     Ok(out + "</ol>\n")
 }

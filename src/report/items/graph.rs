@@ -3,7 +3,7 @@
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::Item;
+use super::{Item, feature};
 use crate::base::Result;
 use crate::base::files::hex;
 use crate::circuit::{Circuit, Edge, Graph};
@@ -266,7 +266,7 @@ impl<'a> Page<'a> {
         let score = known.score.or(described.map(|described| described.score));
         let score = score.map(|score| format!(" <small>{}</small>", fixed(score, 2))).unwrap_or_default();
         let outlier = if known.outlier { " <small>outlier dimension</small>" } else { "" };
-        let inside = card.map_or(Ok(String::new()), FeatureCard::inside)?;
+        let inside = card.map_or(Ok(String::new()), feature::inside)?;
         let elsewhere =
             self.addresses.get(node).and_then(Option::as_ref).map(|address| {
                 format!("<p><a href=\"{}\">Its card among all features</a></p>\n", escape::text(address))

@@ -46,8 +46,8 @@ impl Item for HeatText {
         for line in screen::wrapped(&visible(&self.title), screen.width) {
             out.push_str(&format!("{}\n", screen.bold(&line)));
         }
-        out.push_str(&self.woven(self.strongest(), true, screen));
-        out.push_str(&format!("{}\n", screen.dim(&self.key(screen.colour))));
+        out.push_str(&woven(self, self.strongest(), true, screen));
+        out.push_str(&format!("{}\n", screen.dim(&key(self, screen.colour))));
         Ok(out)
     }
 
@@ -58,8 +58,8 @@ impl Item for HeatText {
             out.push_str(&format!("<figcaption>{}</figcaption>", escape::text(&self.title)));
         }
         out.push_str("<p>");
-        out.push_str(&self.spans(self.strongest(), true));
-        out.push_str(&format!("</p>\n<small>{}</small></figure>\n", escape::text(&self.key(true))));
+        out.push_str(&spans(self, self.strongest(), true));
+        out.push_str(&format!("</p>\n<small>{}</small></figure>\n", escape::text(&key(self, true))));
         Ok(out)
     }
 
@@ -71,92 +71,72 @@ impl Item for HeatText {
     }
 }
 
-impl HeatText {
-    /// One value for each token.
-    pub fn check(&self) -> Result<()> {
-        if self.tokens.len() == self.values.len() {
-            return Ok(());
-        }
-        Err(crate::err!(
-            Shape,
-            "expected one value for each token, found {} for {}",
-            self.values.len(),
-            self.tokens.len()
-        ))
-    }
+/// Every value as a share of the strongest, from -1 to 1; 0 for what is not finite.
+fn shares(heat: &HeatText, strongest: f64) -> impl Iterator<Item = f64> {
+    let share =
+        move |v: &f64| if v.is_finite() && strongest > 0.0 { (v / strongest).clamp(-1.0, 1.0) } else { 0.0 };
+    heat.values.iter().map(share)
+}
 
-    /// The largest of its finite values, by size.
-    pub(super) fn strongest(&self) -> f64 {
-        self.values.iter().filter(|v| v.is_finite()).fold(0.0, |most: f64, v| most.max(v.abs()))
-    }
-
-    /// Every value as a share of the strongest, from -1 to 1; 0 for what is not finite.
-    fn shares(&self, strongest: f64) -> impl Iterator<Item = f64> {
-        let share =
-            move |v: &f64| if v.is_finite() && strongest > 0.0 { (v / strongest).clamp(-1.0, 1.0) } else { 0.0 };
-        self.values.iter().map(share)
-    }
-
-    /// The tokens in lines that fit the screen, values as shares of `strongest`; line ends in the text are followed if
-    /// it `breaks`.
-    pub(super) fn woven(&self, strongest: f64, breaks: bool, screen: &Screen) -> String {
-        let mut out = String::new();
-        let mut used = 0;
-        for (token, share) in self.tokens.iter().zip(self.shares(strongest)) {
-            let text = marked(&visible(token), share, screen.colour);
-            let wide = screen::width(&text);
-            if used > 0 && used + wide > screen.width {
-                out.push('\n');
-                used = 0;
-            }
-            out.push_str(&grounded(&text, share, screen));
-            used += wide;
-            if breaks && token.ends_with('\n') {
-                out.push('\n');
-                used = 0;
-            }
-        }
-        if used > 0 {
+/// The tokens in lines that fit the screen, values as shares of `strongest`; line ends in the text are followed if
+/// it `breaks`.
+pub(super) fn woven(heat: &HeatText, strongest: f64, breaks: bool, screen: &Screen) -> String {
+    let mut out = String::new();
+    let mut used = 0;
+    for (token, share) in heat.tokens.iter().zip(shares(heat, strongest)) {
+        let text = marked(&visible(token), share, screen.colour);
+        let wide = screen::width(&text);
+        if used > 0 && used + wide > screen.width {
             out.push('\n');
+            used = 0;
         }
-        out
+        out.push_str(&grounded(&text, share, screen));
+        used += wide;
+        if breaks && token.ends_with('\n') {
+            out.push('\n');
+            used = 0;
+        }
     }
+    if used > 0 {
+        out.push('\n');
+    }
+    out
+}
 
-    /// The tokens as HTML, as [`HeatText::woven`] writes them for the terminal. A value of 0 leaves its token bare.
-    pub(super) fn spans(&self, strongest: f64, breaks: bool) -> String {
-        let mut out = String::new();
-        for ((token, value), share) in self.tokens.iter().zip(&self.values).zip(self.shares(strongest)) {
-            let text = escape::text(token);
-            if *value == 0.0 {
-                out.push_str(&text);
-            } else {
-                let title = number::digits(*value, 4);
-                out.push_str(&format!("<span title=\"{title}\"{}>{text}</span>", ground(share)));
-            }
-            if breaks && token.ends_with('\n') {
-                out.push_str("<br>\n");
-            }
+/// The tokens as HTML, as [`woven`] writes them for the terminal. A value of 0 leaves its token bare.
+pub(super) fn spans(heat: &HeatText, strongest: f64, breaks: bool) -> String {
+    let mut out = String::new();
+    for ((token, value), share) in heat.tokens.iter().zip(&heat.values).zip(shares(heat, strongest)) {
+        let text = escape::text(token);
+        if *value == 0.0 {
+            out.push_str(&text);
+        } else {
+            let title = number::digits(*value, 4);
+            out.push_str(&format!("<span title=\"{title}\"{}>{text}</span>", ground(share)));
         }
-        out
+        if breaks && token.ends_with('\n') {
+            out.push_str("<br>\n");
+        }
     }
+    out
+}
 
-    /// How to read it.
-    fn key(&self, colour: bool) -> String {
-        let strongest = number::digits(self.strongest(), 3);
-        let quantity = if self.quantity.is_empty() { "value" } else { &self.quantity };
-        let negative = self.values.iter().any(|v| *v < 0.0);
-        let lost = self.values.iter().filter(|v| !v.is_finite()).count();
-        let mut key = match (colour, negative) {
-            (true, false) => format!("{quantity}: strongest orange is {strongest}"),
-            (true, true) => format!("{quantity}: strongest orange is {strongest}, strongest blue -{strongest}"),
-            (false, false) => format!("{quantity}: up to {strongest}; [a third of it], [[two thirds]]"),
-            (false, true) => format!("{quantity}: up to ±{strongest}; [a third of it], [[two thirds]], {{negative}}"),
-        };
-        if lost > 0 {
-            key.push_str(&format!("; {} without a finite value", crate::report::symbols::count(lost, "token")));
-        }
-        visible(&key)
+/// How to read it.
+fn key(heat: &HeatText, colour: bool) -> String {
+    let strongest = number::digits(heat.strongest(), 3);
+    let quantity = if heat.quantity.is_empty() { "value" } else { &heat.quantity };
+    let negative = heat.values.iter().any(|v| *v < 0.0);
+    let lost = heat.values.iter().filter(|v| !v.is_finite()).count();
+    let mut key = match (colour, negative) {
+        (true, false) => format!("{quantity}: strongest orange is {strongest}"),
+        (true, true) => format!("{quantity}: strongest orange is {strongest}, strongest blue -{strongest}"),
+        (false, false) => format!("{quantity}: up to {strongest}; [a third of it], [[two thirds]]"),
+        (false, true) => format!("{quantity}: up to ±{strongest}; [a third of it], [[two thirds]], {{negative}}"),
+    };
+    if lost > 0 {
+        key.push_str(&format!("; {} without a finite value", crate::report::symbols::count(lost, "token")));
     }
+    visible(&key)
 }
 
 /// The ground of a token on a page.

@@ -60,24 +60,6 @@ impl From<Error> for Failure {
     }
 }
 
-/// Core errors become maps that `catch (e)` can look into: `e.kind`, `e.message`, `e.hint`. An interruption is not
-/// catchable, or a script could not be stopped.
-impl From<Error> for Box<EvalAltResult> {
-    fn from(error: Error) -> Self {
-        if error.kind == Kind::Interrupted {
-            return Box::new(EvalAltResult::ErrorTerminated(Dynamic::UNIT, Position::NONE));
-        }
-        let mut map = Map::new();
-        map.insert("kind".into(), error.kind.name().into());
-        map.insert("message".into(), error.message.into());
-        map.insert("hint".into(), error.hint.map_or(Dynamic::UNIT, Dynamic::from));
-        if let Some(about) = error.about {
-            map.insert("about".into(), about.into());
-        }
-        Box::new(EvalAltResult::ErrorRuntime(map.into(), Position::NONE))
-    }
-}
-
 /// Reads the engine's error: `source` is the script that was started.
 pub fn explain(error: &EvalAltResult, source: &str, known: &Known) -> Failure {
     let mut frames = Vec::new();

@@ -1,4 +1,4 @@
-//! `tensor::` and the methods of tensors, one file for each part of `src/tensor`.
+//! `tensor::` and the methods of tensors, one file for each part of `core/src/tensor`.
 //!
 //! Work on large tensors runs through [`heavy`], so that Ctrl-C interrupts it.
 

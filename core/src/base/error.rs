@@ -1,0 +1,107 @@
+//! The one error type: what was expected and found, what to do about it, and which argument is wrong.
+//!
+//! The house style is lower case, "expected X, found Y", and a hint that says what to do. Where the error stands in a
+//! script is not known down here; the script floor adds file, line and column.
+
+#[cfg(feature = "rhai")]
+mod thrown;
+
+use std::fmt;
+
+pub use kernels::Kind;
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error {
+    pub kind: Kind,
+    pub message: String,
+    pub hint: Option<String>,
+    /// The name of the parameter or of the option to blame.
+    pub about: Option<String>,
+}
+
+impl Error {
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), hint: None, about: None }
+    }
+
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds a hint where there is one to give.
+    pub fn maybe_hint(mut self, hint: Option<String>) -> Self {
+        self.hint = hint.or(self.hint);
+        self
+    }
+
+    /// Points at a parameter of the call, or at one of its options, by name, unless the error names one already.
+    pub fn about(mut self, name: impl Into<String>) -> Self {
+        self.about.get_or_insert_with(|| name.into());
+        self
+    }
+
+    /// Puts `what: ` before the message, as when a file's name is known only to the caller.
+    pub fn within(mut self, what: impl fmt::Display) -> Self {
+        self.message = format!("{what}: {}", self.message);
+        self
+    }
+
+    pub fn interrupted() -> Self {
+        Self::new(Kind::Interrupted, "interrupted")
+    }
+
+    /// A failed system call on a file, in words that say what to do.
+    pub fn io(doing: &str, path: &std::path::Path, error: &std::io::Error) -> Self {
+        use std::io::ErrorKind::*;
+        let shown = path.display();
+        match error.kind() {
+            NotFound => Self::new(Kind::File, format!("cannot {doing} {shown}: there is no such file or folder")),
+            PermissionDenied => Self::new(Kind::File, format!("cannot {doing} {shown}: permission denied"))
+                .hint("check who owns it, or choose another place with --out"),
+            StorageFull | QuotaExceeded => Self::new(Kind::File, format!("cannot {doing} {shown}: the disk is full"))
+                .hint("nothing was left half-written; free some space or choose another place with --out"),
+            ReadOnlyFilesystem => {
+                Self::new(Kind::File, format!("cannot {doing} {shown}: the file system is read-only"))
+                    .hint("choose another place with --out")
+            }
+            _ => Self::new(Kind::File, format!("cannot {doing} {shown}: {error}")),
+        }
+    }
+}
+
+impl From<kernels::Error> for Error {
+    fn from(error: kernels::Error) -> Self {
+        Self::new(error.kind, error.message).maybe_hint(error.hint.map(Into::into))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        match &self.hint {
+            Some(hint) => write!(f, " (hint: {hint})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// `err!(Shape, "expected {a}, found {b}")`: an [`Error`] of that kind.
+#[macro_export]
+macro_rules! err {
+    ($kind:ident, $($message:tt)+) => {
+        $crate::base::Error::new($crate::base::Kind::$kind, format!($($message)+))
+    };
+}
+
+/// `bail!(Shape, "expected {a}, found {b}")`: returns that error from the function.
+#[macro_export]
+macro_rules! bail {
+    ($kind:ident, $($message:tt)+) => {
+        return Err($crate::err!($kind, $($message)+))
+    };
+}

@@ -1,0 +1,181 @@
+//! The plain result types: what the core returns and the report draws.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Result, names};
+use crate::err;
+
+/// One value of a table or a card.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Cell {
+    Missing,
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Text(String),
+}
+
+impl Cell {
+    pub fn is_number(&self) -> bool {
+        matches!(self, Cell::Int(_) | Cell::Float(_))
+    }
+}
+
+impl From<&str> for Cell {
+    fn from(text: &str) -> Self {
+        Cell::Text(text.into())
+    }
+}
+impl From<String> for Cell {
+    fn from(text: String) -> Self {
+        Cell::Text(text)
+    }
+}
+impl From<i64> for Cell {
+    fn from(value: i64) -> Self {
+        Cell::Int(value)
+    }
+}
+impl From<usize> for Cell {
+    fn from(value: usize) -> Self {
+        Cell::Int(value as i64)
+    }
+}
+impl From<f64> for Cell {
+    fn from(value: f64) -> Self {
+        Cell::Float(value)
+    }
+}
+impl From<bool> for Cell {
+    fn from(value: bool) -> Self {
+        Cell::Bool(value)
+    }
+}
+
+/// Rows under named columns.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Table {
+    pub title: String,
+    pub columns: Vec<String>,
+    pub rows: Vec<Vec<Cell>>,
+}
+
+impl Table {
+    /// The cells under a name, from the first row to the last.
+    pub fn column(&self, name: &str) -> Result<Vec<&Cell>> {
+        let places: Vec<usize> = (0..self.columns.len()).filter(|place| self.columns[*place] == name).collect();
+        match places.as_slice() {
+            [place] => Ok(self.rows.iter().map(|row| row.get(*place).unwrap_or(&Cell::Missing)).collect()),
+            [] => {
+                let near = names::nearest(name, self.columns.iter().map(String::as_str));
+                Err(err!(Name, "this table has no column `{name}`").hint(match near {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => self.listed(),
+                }))
+            }
+            several => Err(err!(Name, "expected one column `{name}`, found {}", several.len())
+                .hint("`table.rows` has the cells of all columns, row after row")),
+        }
+    }
+
+    /// The names of the columns as one sentence.
+    fn listed(&self) -> String {
+        match self.columns.as_slice() {
+            [] => "it has no columns".into(),
+            columns => format!("it has {}", columns.join(", ")),
+        }
+    }
+
+    /// One row, each cell with the name of its column.
+    pub fn row(&self, place: usize) -> Option<impl Iterator<Item = (&str, &Cell)>> {
+        let row = self.rows.get(place)?;
+        let cells = (0..self.columns.len()).map(|column| row.get(column).unwrap_or(&Cell::Missing));
+        Some(self.columns.iter().map(String::as_str).zip(cells))
+    }
+}
+
+/// A matrix of numbers with a label for every row and column, as of a heat map: sites by positions, layers by heads.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Grid {
+    pub title: String,
+    pub row_axis: String,
+    pub column_axis: String,
+    pub rows: Vec<String>,
+    pub columns: Vec<String>,
+    /// What the numbers are, with their unit: it labels the colour bar.
+    pub quantity: String,
+    /// Row after row; `values.len() == rows.len() * columns.len()`.
+    pub values: Vec<f64>,
+    /// The lower and upper end of the 95 % interval of each value; empty where there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub intervals: Vec<[f64; 2]>,
+}
+
+/// Named facts about one thing, with a histogram and a body of text where there are such.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Card {
+    pub title: String,
+    pub fields: Vec<(String, Cell)>,
+    pub histogram: Option<Histogram>,
+    /// Preformatted lines, shown as they are.
+    pub body: Option<String>,
+}
+
+/// Counts between edges: `edges.len() == counts.len() + 1`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Histogram {
+    pub edges: Vec<f64>,
+    pub counts: Vec<u64>,
+}
+
+/// Tokens with a number each, shown as text on a coloured ground.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct HeatText {
+    pub title: String,
+    pub tokens: Vec<String>,
+    pub values: Vec<f64>,
+    /// What the numbers are, with their unit.
+    pub quantity: String,
+}
+
+impl HeatText {
+    /// One value for each token.
+    pub fn check(&self) -> Result<()> {
+        if self.tokens.len() == self.values.len() {
+            return Ok(());
+        }
+        Err(crate::err!(
+            Shape,
+            "expected one value for each token, found {} for {}",
+            self.values.len(),
+            self.tokens.len()
+        ))
+    }
+
+    /// The largest of its finite values, by size.
+    pub fn strongest(&self) -> f64 {
+        self.values.iter().filter(|v| v.is_finite()).fold(0.0, |most: f64, v| most.max(v.abs()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_found_by_name() {
+        let table = Table {
+            title: String::new(),
+            columns: ["step", "loss", "by", "by"].map(String::from).into(),
+            rows: vec![vec![0_i64.into(), 2.5.into()], vec![1_i64.into()]],
+        };
+        assert_eq!(table.column("loss"), Ok(vec![&Cell::Float(2.5), &Cell::Missing]));
+        let hint = |name: &str| table.column(name).unwrap_err().hint.unwrap();
+        assert_eq!(hint("los"), "did you mean `loss`?");
+        assert_eq!(hint("fve"), "it has step, loss, by, by");
+        assert!(hint("by").contains("`table.rows`"));
+        assert_eq!(table.row(1).unwrap().nth(1), Some(("loss", &Cell::Missing)));
+        assert!(table.row(2).is_none());
+    }
+}

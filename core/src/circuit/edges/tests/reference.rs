@@ -1,0 +1,172 @@
+//! Tests against the reference results: scores, circuits, their faithfulness, and the decisions of ACDC.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::base::Task;
+use crate::base::access::{Access, Rules};
+use crate::base::files::Files;
+use crate::circuit::Circuit;
+use crate::circuit::ablations::Ablations;
+use crate::circuit::edges::acdc::{Trial, search};
+use crate::circuit::edges::*;
+use crate::circuit::subgraph::{SubgraphOptions, top};
+use crate::model::Model;
+use crate::model::load::Loading;
+
+const FAMILIES: [&str; 2] = ["gpt2", "llama"];
+
+fn folder(family: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/edges").join(family)
+}
+
+fn read(family: &str, name: &str) -> Value {
+    serde_json::from_slice(&std::fs::read(folder(family).join(name)).unwrap()).unwrap()
+}
+
+fn model(family: &str) -> Model {
+    let out = tempfile::tempdir().unwrap();
+    let files = Files::new(Access::new(out.path(), &Rules::default()).unwrap(), false);
+    let name = folder(family).join("model").display().to_string();
+    Model::load(&files, &name, &Loading::default(), &Task::default()).unwrap()
+}
+
+fn ids(value: &Value) -> Vec<Vec<u32>> {
+    serde_json::from_value(value.clone()).unwrap()
+}
+
+fn pairs(family: &str) -> Vec<TokenPair> {
+    let file = read(family, "pairs.json");
+    let (clean, corrupt, answers) = (ids(&file["clean"]), ids(&file["corrupted"]), ids(&file["answers"]));
+    let pair = |at: usize| TokenPair {
+        clean: clean[at].clone(),
+        corrupt: corrupt[at].clone(),
+        answers: vec![vec![answers[at][0]]],
+        wrong: vec![vec![answers[at][1]]],
+        ..TokenPair::default()
+    };
+    (0..clean.len()).map(pair).collect()
+}
+
+fn options(method: EdgeMethod, ablation: EdgeAblation) -> EdgeOptions {
+    EdgeOptions { method, ablation, ..EdgeOptions::default() }
+}
+
+/// The scores of a file by the names of edges.
+fn scores(text: &str) -> BTreeMap<String, (f64, bool)> {
+    let file: Value = serde_json::from_str(text).unwrap();
+    let edge = |(name, value): (&String, &Value)| {
+        (name.clone(), (value["score"].as_f64().unwrap(), value["in_graph"].as_bool().unwrap()))
+    };
+    file["edges"].as_object().unwrap().iter().map(edge).collect()
+}
+
+const REFERENCE: [(&str, EdgeMethod, EdgeAblation); 5] = [
+    ("eap", EdgeMethod::Eap, EdgeAblation::Corrupt),
+    ("eap_zero", EdgeMethod::Eap, EdgeAblation::Zero),
+    ("eap_ig", EdgeMethod::EapIg, EdgeAblation::Corrupt),
+    ("clean_corrupted", EdgeMethod::CleanCorrupted, EdgeAblation::Corrupt),
+    ("exact", EdgeMethod::Exact, EdgeAblation::Corrupt),
+];
+
+#[test]
+fn scores_and_circuits_are_the_reference_on_both_families() {
+    let task = Task::default();
+    for family in FAMILIES {
+        let (model, pairs, faithfulness) = (model(family), pairs(family), read(family, "faithfulness.json"));
+        let runs = EdgeRuns::new(&model, &pairs, Measure::LogitDiff, EdgeAblation::Corrupt, &task).unwrap();
+        for (name, method, ablation) in REFERENCE {
+            let options = options(method, ablation);
+            let graph = edges(&model, &pairs, (Measure::LogitDiff, false), &options, &task).unwrap();
+            let all = Circuit::without_dictionaries(graph);
+            let count = all.graph.edges.len();
+            assert_eq!((count, runs.units()), (172, 172));
+            let tenth = top(&all, 0.1, SubgraphOptions::default()).unwrap();
+            let text = std::fs::read_to_string(folder(family).join(format!("{name}.json"))).unwrap();
+            let (expected, found) = (scores(&text), scores(&eap_file::written(&all.graph, &tenth.graph).unwrap()));
+            assert_eq!(found.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
+            let most = expected.values().fold(0.0_f64, |most, (score, _)| most.max(score.abs()));
+            let mut far = 0.0_f64;
+            for (edge, (score, is_in)) in &expected {
+                far = far.max((found[edge].0 - score).abs() / most);
+                assert_eq!(found[edge].1, *is_in, "{family} {name} {edge}");
+            }
+            println!("{family} {name}: {far:.1e} of the largest");
+            assert!(far < 1e-4, "{family} {name}: {far}");
+            // Faithfulness at the shares of edges that MIB has.
+            let (m_model, m_empty) =
+                (faithfulness["m_model"].as_f64().unwrap(), faithfulness["m_empty"].as_f64().unwrap());
+            let rows = &faithfulness[name];
+            for (at, share) in faithfulness["fractions"].as_array().unwrap().iter().enumerate() {
+                let wanted = (share.as_f64().unwrap() * count as f64) as usize;
+                let kept = match wanted {
+                    0 => vec![false; count],
+                    wanted => {
+                        let wanted = top(&all, wanted as f64, SubgraphOptions::default()).unwrap();
+                        runs.kept(&wanted.graph).unwrap()
+                    }
+                };
+                let size = kept.iter().filter(|kept| **kept).count();
+                assert_eq!(size as u64, rows["kept_after_prune"][at].as_u64().unwrap(), "{family} {name} at {share}");
+                let values = runs.values(&kept, &task).unwrap();
+                let mean = values.iter().sum::<f64>() / values.len() as f64;
+                let found = (mean - m_empty) / (m_model - m_empty);
+                let expected = rows["faithfulness"][at].as_f64().unwrap();
+                assert!((found - expected).abs() < 1e-4, "{family} {name} at {share}: {found}, expected {expected}");
+            }
+        }
+    }
+}
+
+#[test]
+fn acdc_decides_as_the_reference_where_numbers_are_far_enough_apart() {
+    let task = Task::default();
+    for family in FAMILIES {
+        let (model, pairs, file) = (model(family), pairs(family), read(family, "acdc.json"));
+        for run in file["runs"].as_array().unwrap() {
+            let ablation = match run["ablation"].as_str().unwrap() {
+                "zero" => EdgeAblation::Zero,
+                _ => EdgeAblation::Corrupt,
+            };
+            let threshold = run["threshold"].as_f64().unwrap();
+            let measure = Measure::Kl(Prompt::Clean);
+            let runs = EdgeRuns::new(&model, &pairs, measure, ablation, &task).unwrap();
+            let (trials, is_whole) = search(&runs, measure, threshold, task.begin("", None).as_ref(), &task).unwrap();
+            assert!(is_whole);
+            let order: Vec<String> = trials.iter().map(|trial| eap_file::edge_name(&runs.wiring, trial.edge)).collect();
+            assert_eq!(serde_json::to_value(&order).unwrap(), file["order"]);
+            let kept: Vec<&String> =
+                order.iter().zip(&trials).filter(|(_, trial)| trial.is_kept).map(|(name, _)| name).collect();
+            let steps = run["kl_steps"].as_array().unwrap();
+            let far = trials.iter().zip(steps).map(|(Trial { loss, .. }, step)| (loss - step.as_f64().unwrap()).abs());
+            let is_sure = run["margin"].as_f64().unwrap() > 1e-5;
+            let same = serde_json::to_value(&kept).unwrap() == run["kept"];
+            let far: Vec<f64> = far.collect();
+            let most = far.iter().fold(0.0_f64, |a, b| a.max(*b));
+            println!(
+                "{family} {ablation:?} {threshold}: kept {} the same {same}, losses within {most:.1e}",
+                kept.len()
+            );
+            if is_sure {
+                assert!(same, "{family} {ablation:?} at {threshold}");
+                assert!(most < 1e-5, "{family} {ablation:?} at {threshold}: {most}");
+                continue;
+            }
+            // Up to the first decision that is too close.
+            let mut before = 0.0;
+            for (trial, (step, far)) in trials.iter().zip(steps.iter().zip(&far)) {
+                assert!(*far < 1e-6, "{family} {ablation:?} at {threshold}: {far}");
+                let gain = step.as_f64().unwrap() - before;
+                if (gain - threshold).abs() < 1e-5 {
+                    break;
+                }
+                assert_eq!(trial.is_kept, gain >= threshold);
+                if !trial.is_kept {
+                    before = step.as_f64().unwrap();
+                }
+            }
+        }
+    }
+}

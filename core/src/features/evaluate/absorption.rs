@@ -1,0 +1,233 @@
+//! Feature absorption: tokens of a label at which the features of the label are silent, and others write its direction in
+//! their place (Chanin et al. 2024; formulas and thresholds of SAEBench, Karvonen et al. 2025).
+//!
+//! With u the unit direction of a probe for the label, a token projects x . u, and a feature of it c_f d_f . u.
+
+use rayon::prelude::*;
+
+use super::ablated::{factors, weights, written};
+use super::codes::TokenCodes;
+use super::probing::{scores, sparse};
+use super::questions::Question;
+use super::reading::{Coded, Reading};
+use crate::base::{Cell, Result, Table, Task};
+use crate::probes::Probe;
+use crate::tensor::{DType, Tensor, dtype, floats};
+
+/// A feature absorbs all of a label if its cosine with the probe is at least this,
+const FULL_COSINE: f64 = 0.025;
+/// and a part of it from this on.
+const PART_COSINE: f64 = 0.1;
+/// Absorbing features must write this share of the token's projection.
+const SHARE: f64 = 0.4;
+/// At most this many features absorb a part.
+const ABSORBERS: usize = 3;
+/// Codes below it are silent.
+const SILENT: f64 = 1e-8;
+
+/// Features are of a label as long as one more raises the F1 of a sparse probe by this.
+const JUMP: f64 = 0.03;
+/// And at most this many.
+const MOST: usize = 10;
+
+/// What a probe's direction makes of a dictionary: for each feature d_f . u, and the cosine.
+pub struct Along {
+    products: Vec<f64>,
+    cosines: Vec<f64>,
+}
+
+/// How much of a label is absorbed at one token.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Absorbed {
+    /// The share of the label that other features write.
+    pub fraction: f64,
+    /// Whether none of the label's own features is active, and one other writes it.
+    pub full: bool,
+}
+
+impl Along {
+    /// Of directions `[features, d]`, as they are written with a code of 1, and a unit direction.
+    pub fn of(directions: &Tensor, unit: &[f64]) -> Result<Self> {
+        let values = floats(&dtype::convert(directions, DType::F64)?)?;
+        let rows = || values.chunks_exact(unit.len());
+        let products: Vec<f64> = rows().map(|row| row.iter().zip(unit).map(|(a, b)| a * b).sum()).collect();
+        let lengths = rows().map(|row| row.iter().map(|x| x * x).sum::<f64>().sqrt());
+        let cosine = |(product, length): (&f64, f64)| if length > 0.0 { product / length } else { 0.0 };
+        Ok(Self { cosines: products.iter().zip(lengths).map(cosine).collect(), products })
+    }
+
+    /// What is absorbed at a token with these codes, whose activation projects `whole`, if `main` are the features of
+    /// the label.
+    pub fn absorbed(&self, (features, codes): (&[u32], &[f32]), whole: f64, main: &[usize]) -> Absorbed {
+        let mut own = 0.0;
+        let mut is_silent = true;
+        let mut others: Vec<f64> = Vec::new();
+        // The feature that writes most, with its cosine.
+        let mut top = (f64::NEG_INFINITY, 0.0);
+        for (feature, code) in features.iter().zip(codes) {
+            let (feature, code) = (*feature as usize, f64::from(*code));
+            let written = code * self.products[feature];
+            if written > top.0 {
+                top = (written, self.cosines[feature]);
+            }
+            if main.contains(&feature) {
+                own += written;
+                is_silent &= code < SILENT;
+            } else if self.cosines[feature] >= PART_COSINE && written > 0.0 {
+                others.push(written);
+            }
+        }
+        others.sort_by(|a, b| b.total_cmp(a));
+        let absorbing: f64 = others.iter().take(ABSORBERS).sum();
+        let fraction = if own >= whole || absorbing / whole < SHARE {
+            0.0
+        } else if own <= 0.0 {
+            1.0
+        } else {
+            let absorbing = absorbing.min(whole - own);
+            absorbing / (absorbing + own)
+        };
+        let full = is_silent && whole >= 0.0 && top.1 >= FULL_COSINE && top.0 / whole >= SHARE;
+        Absorbed { fraction, full }
+    }
+}
+
+/// The features of a label: those of the sparse probe that another feature does not improve.
+pub fn main_features(codes: &TokenCodes, question: &Question, task: &Task) -> Result<Vec<usize>> {
+    let mut best = sparse(codes, question, 1, task)?;
+    for k in 2..=MOST.min(codes.d_sae()) {
+        let next = sparse(codes, question, k, task)?;
+        if next.f1 < best.f1 + JUMP {
+            break;
+        }
+        best = next;
+    }
+    Ok(best.features)
+}
+
+/// Absorption of one label.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AbsorbedLabel {
+    pub name: String,
+    /// The features of the label.
+    pub main: Vec<usize>,
+    /// Tokens with the label that the probe on activations finds, which the others are means over.
+    pub tokens: usize,
+    /// The accuracy of that probe.
+    pub accuracy: f64,
+    pub fraction: f64,
+    pub full: f64,
+    /// The mean fraction, and the share of full absorption, in random directions.
+    pub random: [f64; 2],
+}
+
+/// Absorption of the labels that these probes are for.
+pub fn absorbed(
+    reading: &Reading,
+    questions: &[Question],
+    probes: &[(&Probe, f64)],
+    task: &Task,
+) -> Result<Vec<AbsorbedLabel>> {
+    let bar = task.begin("absorption", Some(questions.len() as u64));
+    let (own, random) = (written(&reading.own)?, written(&reading.random)?);
+    let of = |(question, (probe, accuracy)): (&Question, &(&Probe, f64))| {
+        task.check()?;
+        let test = &question.test;
+        let said = scores(probe, reading.kept.matrix(&test.tokens)?.as_ref());
+        let found =
+            test.tokens.iter().zip(&test.has_it).zip(said).filter(|((_, has_it), said)| **has_it && *said > 0.0);
+        let tokens: Vec<u32> = found.map(|((token, _), _)| *token).collect();
+        let weights = weights(probe);
+        let length = weights.iter().map(|weight| weight * weight).sum::<f64>().sqrt();
+        let unit: Vec<f64> = weights.iter().map(|weight| weight / length).collect();
+        let ours = of_dictionary(reading, (&reading.own, &own), question, (&tokens, &unit), task)?;
+        let control = of_dictionary(reading, (&reading.random, &random), question, (&tokens, &unit), task)?;
+        Ok(AbsorbedLabel {
+            name: question.name.clone(),
+            main: ours.0,
+            tokens: tokens.len(),
+            accuracy: *accuracy,
+            fraction: ours.1[0],
+            full: ours.1[1],
+            random: control.1,
+        })
+    };
+    let found = questions.par_iter().zip(probes).map(of).collect::<Result<Vec<_>>>()?;
+    bar.advance(questions.len() as u64);
+    Ok(found)
+}
+
+/// The main features, the mean fraction and the share of full absorption; NaN without tokens.
+fn of_dictionary(
+    reading: &Reading,
+    (coded, written): (&Coded, &Tensor),
+    question: &Question,
+    (tokens, unit): (&[u32], &[f64]),
+    task: &Task,
+) -> Result<(Vec<usize>, [f64; 2])> {
+    let main = main_features(&coded.codes, question, task)?;
+    let along = Along::of(written, unit)?;
+    let mut sums = [0.0; 2];
+    for (token, factor) in tokens.iter().zip(factors(coded, &reading.kept, tokens)?) {
+        let whole: f64 = reading.kept.row(*token)?.iter().zip(unit).map(|(x, unit)| f64::from(*x) * unit).sum();
+        let found = along.absorbed(coded.codes.row(*token), whole / factor, &main);
+        sums[0] += found.fraction;
+        sums[1] += f64::from(u8::from(found.full));
+    }
+    Ok((main, sums.map(|sum| sum / tokens.len() as f64)))
+}
+
+/// Label by label.
+pub fn table(title: &str, found: &[AbsorbedLabel]) -> Table {
+    let row = |one: &AbsorbedLabel| -> Vec<Cell> {
+        let number = |value: f64| if value.is_finite() { Cell::Float(value) } else { Cell::Missing };
+        let main = one.main.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+        let first = vec![one.name.as_str().into(), main.into(), one.tokens.into(), number(one.accuracy)];
+        let [fraction, full] = one.random;
+        [first, [one.fraction, one.full, fraction, full].map(number).to_vec()].concat()
+    };
+    let columns =
+        ["label", "features", "tokens", "probe's accuracy", "fraction", "full", "random, fraction", "random, full"];
+    Table { title: title.into(), columns: columns.map(String::from).to_vec(), rows: found.iter().map(row).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensor::files::safetensors::Reader;
+    use crate::tensor::ints;
+
+    #[test]
+    fn absorption_is_that_of_sae_bench() {
+        let reader = Reader::new(&include_bytes!("../../../../tests/fixtures/scores/absorption.safetensors")[..]).unwrap();
+        let of = |name: &str| floats(&reader.tensor(name).unwrap()).unwrap();
+        let (acts, codes, probe) = (of("acts"), of("codes"), of("probe"));
+        let length = probe.iter().map(|x| x * x).sum::<f64>().sqrt();
+        let unit: Vec<f64> = probe.iter().map(|x| x / length).collect();
+        let along = Along::of(&reader.tensor("W_dec").unwrap(), &unit).unwrap();
+        let (projections, fractions) = (of("probe_projection"), of("absorption_fraction"));
+        let full = ints(&reader.tensor("is_full_absorption").unwrap()).unwrap();
+        let mut rows = TokenCodes::new(20);
+        codes.chunks(20).for_each(|row| rows.push(&row.iter().map(|code| *code as f32).collect::<Vec<_>>()));
+        for (word, x) in acts.chunks(12).enumerate() {
+            let whole: f64 = x.iter().zip(&unit).map(|(x, unit)| x * unit).sum();
+            assert!((whole - projections[word]).abs() < 1e-5);
+            let found = along.absorbed(rows.row(word as u32), whole, &[0, 1]);
+            assert!((found.fraction - fractions[word]).abs() < 1e-5, "{word}: {found:?} {}", fractions[word]);
+            assert_eq!(i64::from(found.full), full[word], "{word}");
+        }
+    }
+
+    #[test]
+    fn a_label_that_its_own_feature_writes_is_not_absorbed_and_one_that_another_writes_is() {
+        let directions = Tensor::new(&[[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]], &crate::tensor::Device::Cpu).unwrap();
+        let along = Along::of(&directions, &[1.0, 0.0]).unwrap();
+        let none = Absorbed { fraction: 0.0, full: false };
+        assert_eq!(along.absorbed((&[0, 2], &[2.0, 5.0]), 2.0, &[0]), none);
+        assert_eq!(along.absorbed((&[1], &[2.5]), 2.0, &[0]), Absorbed { fraction: 1.0, full: true });
+        // Own 1 of 2, and the other feature the rest.
+        let half = along.absorbed((&[0, 1], &[1.0, 1.25]), 2.0, &[0]);
+        assert!((half.fraction - 0.5).abs() < 1e-9 && !half.full);
+        assert_eq!(along.absorbed((&[2], &[9.0]), 2.0, &[0]), none);
+    }
+}

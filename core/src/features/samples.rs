@@ -1,0 +1,73 @@
+//! A small model, dictionaries and texts for the tests of this floor.
+
+use std::sync::Arc;
+
+use crate::data::Text;
+use crate::data::text::TextOptions;
+use crate::model::Model;
+use crate::model::config::Config;
+use super::fixtures::{config, decoder};
+use crate::model::tokenizer::Tokenizer;
+use crate::sae::{About, Activation, Parts, Sae, Scaling};
+use crate::tensor::{DType, Device, Tensor};
+
+/// A model of two layers that reads letters.
+pub fn model() -> Model {
+    let letters: Vec<String> = (b'a'..=b'z').map(|letter| char::from(letter).to_string()).collect();
+    let tokenizer = Tokenizer::characters([letters, vec!["(".into(), ")".into()]].concat(), None, None).unwrap();
+    let config = Config { vocab: 28, context: 12, ..config() };
+    let decoder = Arc::new(decoder(config, DType::F32));
+    Model { decoder, tokenizer: Some(tokenizer), origin: "sample".into(), published: None, history: None }
+}
+
+/// Documents of letters and brackets.
+pub fn text(documents: usize, options: TextOptions) -> Text {
+    let letter = |i: usize| char::from(b'a' + (i % 26) as u8);
+    let word = |i: usize| -> String {
+        let inner: String = (0..1 + i % 4).map(|j| letter(i * 3 + j * j)).collect();
+        let outer: String = (0..4 + i * 7 % 9).map(|j| letter(i * 11 + j * 5)).collect();
+        format!("{outer}({inner}){}", letter(i))
+    };
+    Text::given((0..documents).map(word).collect(), options).unwrap()
+}
+
+/// A dictionary of 24 features, of which 3 are active at each position of a site.
+pub fn dictionary(site: &str, seed: u64) -> Sae {
+    dictionary_of(24, site, seed)
+}
+
+/// The same of so many features.
+pub fn dictionary_of(features: usize, site: &str, seed: u64) -> Sae {
+    let draw = |shift: f32| {
+        let numbers = (0..features * 16).map(|i| ((i as f32 + shift + seed as f32) * 0.7).sin()).collect::<Vec<_>>();
+        Tensor::from_vec(numbers, (features, 16), &Device::Cpu).unwrap()
+    };
+    of(
+        draw(1.0),
+        draw(2.0),
+        Activation::TopK(3),
+        About { kind: "topk".into(), sites: vec![site.into()], ..About::default() },
+    )
+}
+
+/// A dictionary that writes these directions.
+pub fn with_directions(rows: &[[f32; 2]]) -> Sae {
+    let rows = Tensor::from_vec(rows.concat(), (rows.len(), 2), &Device::Cpu).unwrap();
+    of(rows.clone(), rows, Activation::Relu, About::default())
+}
+
+fn of(encoder: Tensor, decoder: Tensor, activation: Activation, about: About) -> Sae {
+    let parts = Parts {
+        encoder,
+        encoder_bias: None,
+        activation,
+        decoder,
+        decoder_bias: None,
+        centred: false,
+        rescaled: false,
+        skip: None,
+        scaling: Scaling::None,
+        about,
+    };
+    Sae::new(parts).unwrap()
+}

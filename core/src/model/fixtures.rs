@@ -1,0 +1,206 @@
+//! Small models for the tests of this floor.
+
+use crate::model::config::*;
+use crate::model::decoder::Decoder;
+use crate::model::weights::Weights;
+use crate::base::random::stream;
+use crate::tensor::{DType, create};
+
+/// A plain small model; each test changes the part that it tests.
+pub fn config() -> Config {
+    Config {
+        family: "microtome".into(),
+        layers: 2,
+        d_model: 16,
+        heads: 4,
+        kv_heads: 2,
+        d_head: 4,
+        d_mlp: 24,
+        vocab: 20,
+        vocab_out: None,
+        context: 32,
+        act: Activation::Gelu,
+        gated: false,
+        experts: None,
+        delta: None,
+        global_heads: None,
+        shared_keys: None,
+        layer_inputs: None,
+        layer_scale: false,
+        norm: Some(NormKind::Layer),
+        norm_eps: 1e-5,
+        norm_weight: true,
+        norm_bias: true,
+        norm_plus_one: false,
+        pre_norm: true,
+        post_norm: false,
+        final_norm: true,
+        qk_norm: QkNorm::None,
+        value_norm: false,
+        order: Order::Serial,
+        positions: Positions::Rotary,
+        position_offset: 0,
+        rotary: Some(Rotary { dims: 4, theta: 100.0, neighbours: false, scaling: Scaling::None }),
+        rotary_local: None,
+        unrotated: Vec::new(),
+        windows: Vec::new(),
+        causal: true,
+        sinks: false,
+        gated_heads: false,
+        score_scale: 0.5,
+        score_scale_by_layer: false,
+        score_cap: None,
+        logit_cap: None,
+        logit_scale: None,
+        embed_scale: None,
+        write_scale: None,
+        tied: false,
+        qkv_bias: true,
+        out_bias: true,
+        mlp_bias: true,
+        unembed_bias: false,
+        bos: None,
+        eos: Vec::new(),
+    }
+}
+
+/// Configs that differ in what a decoder does.
+pub fn configs() -> Vec<Config> {
+    let base = config();
+    let learned = Config { positions: Positions::Learned, rotary: None, position_offset: 2, ..base.clone() };
+    vec![
+        base.clone(),
+        learned.clone(),
+        Config { positions: Positions::None, rotary: None, d_mlp: 0, norm: None, ..base.clone() },
+        Config { order: Order::Parallel, ..base.clone() },
+        Config { order: Order::ParallelShared, unembed_bias: true, vocab_out: Some(19), ..base.clone() },
+        Config {
+            norm: Some(NormKind::Rms),
+            norm_bias: false,
+            norm_plus_one: true,
+            post_norm: true,
+            qk_norm: QkNorm::Head,
+            gated: true,
+            act: Activation::GeluTanh,
+            score_cap: Some(5.0),
+            logit_cap: Some(3.0),
+            embed_scale: Some(4.0),
+            tied: true,
+            windows: vec![Some(3), None],
+            rotary_local: Some(Rotary { dims: 2, theta: 10.0, neighbours: true, scaling: Scaling::None }),
+            ..base.clone()
+        },
+        Config {
+            norm: Some(NormKind::Rms),
+            norm_bias: false,
+            pre_norm: false,
+            post_norm: true,
+            qk_norm: QkNorm::Whole,
+            gated: true,
+            act: Activation::Silu,
+            windows: vec![Some(4), Some(2)],
+            ..base.clone()
+        },
+        Config { causal: false, act: Activation::Relu, score_scale_by_layer: true, ..learned },
+        Config {
+            norm: Some(NormKind::Rms),
+            norm_bias: false,
+            gated: true,
+            act: Activation::Silu,
+            experts: Some(Experts {
+                count: 4,
+                chosen: 2,
+                d_mlp: 8,
+                renormalised: true,
+                shared: Some(6),
+                plain: vec![0],
+                clamped: None,
+                beside: false,
+            }),
+            ..base.clone()
+        },
+        Config {
+            norm: Some(NormKind::Rms),
+            norm_bias: false,
+            gated: true,
+            act: Activation::Silu,
+            experts: Some(Experts {
+                count: 3,
+                chosen: 2,
+                d_mlp: 8,
+                renormalised: false,
+                shared: None,
+                plain: Vec::new(),
+                clamped: Some(ClampedGate { limit: 0.7, slope: 1.7 }),
+                beside: false,
+            }),
+            sinks: true,
+            windows: vec![Some(3), None],
+            ..base.clone()
+        },
+        Config {
+            norm: Some(NormKind::Rms),
+            norm_bias: false,
+            norm_plus_one: true,
+            qk_norm: QkNorm::Head,
+            gated: true,
+            act: Activation::Silu,
+            delta: Some(DeltaNets { layers: vec![0], key_heads: 2, value_heads: 4, d_key: 3, d_value: 5, kernel: 3 }),
+            gated_heads: true,
+            ..base.clone()
+        },
+        Config {
+            norm: Some(NormKind::Rms),
+            norm_bias: false,
+            post_norm: true,
+            qk_norm: QkNorm::Head,
+            value_norm: true,
+            gated: true,
+            shared_keys: Some(SharedKeys { layers: 1, d_mlp: 28 }),
+            layer_inputs: Some(3),
+            layer_scale: true,
+            ..base.clone()
+        },
+        Config {
+            norm: Some(NormKind::Rms),
+            norm_bias: false,
+            post_norm: true,
+            qk_norm: QkNorm::Head,
+            value_norm: true,
+            gated: true,
+            experts: Some(Experts {
+                count: 3,
+                chosen: 2,
+                d_mlp: 8,
+                renormalised: true,
+                shared: None,
+                plain: Vec::new(),
+                clamped: None,
+                beside: true,
+            }),
+            windows: vec![Some(3), None],
+            global_heads: Some(GlobalHeads { kv_heads: 1, d_head: 6, values_are_keys: true }),
+            rotary: Some(Rotary {
+                dims: 6,
+                theta: 100.0,
+                neighbours: false,
+                scaling: Scaling::Proportional { factor: 2.0, pairs: 2 },
+            }),
+            rotary_local: Some(Rotary { dims: 4, theta: 10.0, neighbours: false, scaling: Scaling::None }),
+            layer_scale: true,
+            ..base.clone()
+        },
+        Config { unrotated: vec![1], logit_scale: Some(0.5), embed_scale: Some(2.0), write_scale: Some(0.4), ..base },
+    ]
+}
+
+/// A model of this config with weights far from zero, so that any omitted step shows.
+pub fn decoder(config: Config, dtype: DType) -> Decoder {
+    let mut turn = 0;
+    let weights = Weights::build(&config, &mut |_, shape| {
+        turn += 1;
+        let spread = create::randn(shape, dtype, &mut stream(7, "sample", turn))?;
+        Ok(spread.affine(0.5, 0.1)?)
+    });
+    Decoder::new(config, weights.unwrap())
+}
