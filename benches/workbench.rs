@@ -168,10 +168,12 @@ fn size(rows: &mut Vec<(String, String)>) {
         rows.push(("its dynamic libraries".into(), libraries.join(", ")));
     }
     let mut lengths = Vec::new();
-    lines(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut lengths);
+    for sources in ["src", "core/src"] {
+        lines(&Path::new(env!("CARGO_MANIFEST_DIR")).join(sources), &mut lengths);
+    }
     lengths.sort_unstable();
     rows.push((
-        "Rust in `src`".into(),
+        "Rust in `src` and `core`".into(),
         format!(
             "{} lines in {} files, median {}, longest {}",
             lengths.iter().sum::<usize>(),

@@ -1,13 +1,13 @@
 //! The files of the page, which are in the binary.
 
 /// The page itself.
-pub const INDEX: &str = include_str!("page/index.html");
+pub static INDEX: &str = include_str!("page/index.html");
 
 const CSS: &str = "text/css; charset=utf-8";
 const JS: &str = "text/javascript; charset=utf-8";
 
 /// Its other files: the name, the kind and the content of each.
-const FILES: &[(&str, &str, &str)] = &[
+static FILES: &[(&str, &str, &str)] = &[
     ("dashboard.css", CSS, include_str!("../report/dashboard/style.css")),
     ("style.css", CSS, include_str!("page/style.css")),
     ("ask.js", JS, include_str!("page/ask.js")),

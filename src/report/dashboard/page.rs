@@ -14,9 +14,9 @@ use crate::report::items::circuit_html;
 use crate::report::symbols::count;
 use crate::sae::Sae;
 
-const STYLE: &str = include_str!("style.css");
-const BODY: &str = include_str!("body.html");
-const SCRIPT: &str = concat!(include_str!("card.js"), include_str!("index.js"));
+static STYLE: &str = include_str!("style.css");
+static BODY: &str = include_str!("body.html");
+static SCRIPT: &str = concat!(include_str!("card.js"), include_str!("index.js"));
 
 /// Scripts from beside the page only, and its own; no network, no frames.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; \

@@ -15,6 +15,8 @@ pub enum Face {
 pub const FAMILY: &str = "DejaVu Sans";
 
 impl Face {
+    /// Not inlined: every piece of the crate that calls it would hold the fonts once more.
+    #[inline(never)]
     pub fn bytes(self) -> &'static [u8] {
         match self {
             Face::Regular => dejavu::sans::regular(),

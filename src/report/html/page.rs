@@ -14,13 +14,13 @@ use super::escape;
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 
 /// The look of all pages.
-pub const STYLE: &str = include_str!("style.css");
+pub static STYLE: &str = include_str!("style.css");
 
 /// How the drawing of a circuit begins. No text can contain it, since texts are escaped.
 pub const CIRCUIT: &str = "<figure class=\"picture circuit\"";
 
 /// What makes drawings of circuits move.
-const SCRIPT: &str = include_str!("circuit.js");
+static SCRIPT: &str = include_str!("circuit.js");
 
 /// A page with this title around this content, which is HTML already.
 pub fn page(title: &str, content: &str) -> String {

@@ -1,7 +1,7 @@
 //! The libraries inside the binary, which scripts import as `std/name`.
 
 /// The modules of the `stdlib` folder, embedded in the binary: name after `std/`, and text.
-pub const STDLIB: &[(&str, &str)] = &[
+pub static STDLIB: &[(&str, &str)] = &[
     ("experiments", include_str!("../../../stdlib/experiments.rhai")),
     ("geometry", include_str!("../../../stdlib/geometry.rhai")),
     ("modular", include_str!("../../../stdlib/modular.rhai")),
