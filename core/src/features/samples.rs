@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use super::fixtures::{config, decoder};
 use crate::data::Text;
 use crate::data::text::TextOptions;
 use crate::model::Model;
 use crate::model::config::Config;
-use super::fixtures::{config, decoder};
 use crate::model::tokenizer::Tokenizer;
 use crate::sae::{About, Activation, Parts, Sae, Scaling};
 use crate::tensor::{DType, Device, Tensor};

@@ -1,9 +1,9 @@
 //! Small models for the tests of this floor.
 
+use crate::base::random::stream;
 use crate::model::config::*;
 use crate::model::decoder::Decoder;
 use crate::model::weights::Weights;
-use crate::base::random::stream;
 use crate::tensor::{DType, create};
 
 /// A plain small model; each test changes the part that it tests.

@@ -11,8 +11,8 @@ use crate::data::text::TextOptions;
 use crate::features::Dashboard;
 use crate::features::card::CardOptions;
 use crate::features::dashboard::DashboardOptions;
-use crate::samples::model;
 use crate::sae::{About, Activation, Parts, Sae, Scaling};
+use crate::samples::model;
 use crate::tensor::{Device, Tensor};
 
 /// More features than one block of cards has.

@@ -73,8 +73,7 @@ impl Item for HeatText {
 
 /// Every value as a share of the strongest, from -1 to 1; 0 for what is not finite.
 fn shares(heat: &HeatText, strongest: f64) -> impl Iterator<Item = f64> {
-    let share =
-        move |v: &f64| if v.is_finite() && strongest > 0.0 { (v / strongest).clamp(-1.0, 1.0) } else { 0.0 };
+    let share = move |v: &f64| if v.is_finite() && strongest > 0.0 { (v / strongest).clamp(-1.0, 1.0) } else { 0.0 };
     heat.values.iter().map(share)
 }
 

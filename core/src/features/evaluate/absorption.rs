@@ -199,7 +199,8 @@ mod tests {
 
     #[test]
     fn absorption_is_that_of_sae_bench() {
-        let reader = Reader::new(&include_bytes!("../../../../tests/fixtures/scores/absorption.safetensors")[..]).unwrap();
+        let reader =
+            Reader::new(&include_bytes!("../../../../tests/fixtures/scores/absorption.safetensors")[..]).unwrap();
         let of = |name: &str| floats(&reader.tensor(name).unwrap()).unwrap();
         let (acts, codes, probe) = (of("acts"), of("codes"), of("probe"));
         let length = probe.iter().map(|x| x * x).sum::<f64>().sqrt();
