@@ -12,13 +12,12 @@ pub mod memory;
 pub mod names;
 pub mod net;
 pub mod options;
+pub mod parallel;
 pub mod questions;
 pub mod random;
 pub mod results;
 pub mod settings;
 pub mod task;
-
-pub use kernels::parallel;
 
 pub use error::{Error, Kind, Result};
 pub use results::{Card, Cell, Grid, HeatText, Table};

@@ -8,11 +8,10 @@ use std::ops::Range;
 use candle_core::cpu::erf::erf_inv;
 use rand::{Rng, RngExt};
 use rand_distr::StandardNormal;
-use rayon::prelude::*;
 
 use super::toy::unit_rows;
 use crate::base::random::stream;
-use crate::base::{Result, Task, memory};
+use crate::base::{Result, Task, memory, parallel};
 use crate::err;
 use crate::tensor::{Device, Tensor};
 
@@ -121,14 +120,10 @@ impl SynthOptions {
         let at_once = ROWS * 64;
         for (turn, x) in x.chunks_mut(at_once * d).enumerate() {
             task.check()?;
-            let drawn: Vec<Vec<Vec<(usize, f32)>>> = x
-                .par_chunks_mut(ROWS * d)
-                .enumerate()
-                .map(|(chunk, x)| {
-                    let mut random = stream(seed, &purpose, (turn * 64 + chunk) as u64);
-                    x.chunks_mut(d).map(|x| world.row(x, &mut random)).collect()
-                })
-                .collect();
+            let drawn = parallel::blocks(x, ROWS * d, &|first, x| {
+                let mut random = stream(seed, &purpose, (turn * 64 + first / (ROWS * d)) as u64);
+                x.chunks_mut(d).map(|x| world.row(x, &mut random)).collect::<Vec<Vec<(usize, f32)>>>()
+            });
             for (row, found) in drawn.iter().flatten().enumerate() {
                 active += found.len();
                 if self.codes {
@@ -311,8 +306,9 @@ fn orthogonalised(directions: &Tensor, steps: usize, task: &Task) -> Result<Tens
         }
         let correction = |decay: f64| (1.0 - decay.powi(step as i32)) as f32;
         let corrections = DECAYS.map(correction);
-        let both = first.par_chunks_mut(d).zip(second.par_chunks_mut(d));
-        values.par_chunks_mut(d).zip(slopes.par_chunks(d)).zip(both).for_each(|((row, slopes), (first, second))| {
+        let both = first.chunks_mut(d).zip(second.chunks_mut(d));
+        let rows_of_all = values.chunks_mut(d).zip(slopes.chunks(d)).zip(both);
+        parallel::of_each(rows_of_all, &|((row, slopes), (first, second))| {
             let size: f32 = row.iter().map(|x| x * x).sum();
             // Products of a row with itself are taken out, and its length is held.
             let held = rows as f32 * (size - 1.0) - size;

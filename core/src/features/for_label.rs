@@ -1,12 +1,10 @@
 //! From a label to the features that stand for it: those whose codes separate it best, chosen on one half of a text and
 //! judged on the other.
 
-use rayon::prelude::*;
-
 use super::feature::{place, tokenizer};
 use super::text_codes::{FeatureTextOptions, finite};
 use crate::base::bootstrap::bootstrap;
-use crate::base::{Cell, Result, Table, Task, names};
+use crate::base::{Cell, Result, Table, Task, names, parallel};
 use crate::data::pack::{self, Row};
 use crate::data::{Text, harvest};
 use crate::err;
@@ -198,11 +196,10 @@ impl Codes {
         let is_active =
             |feature: &usize| self.active[*feature].first().is_some_and(|(token, _)| (*token as usize) < cut);
         let tried: Vec<usize> = (0..self.active.len()).filter(is_active).collect();
-        let ranked = tried.par_iter().map(|feature| {
+        let mut ranked = parallel::try_map(tried.len(), &|at| {
             task.check()?;
-            Ok((*feature, on(*feature, &chosen_on), on(*feature, &judged_on)))
-        });
-        let mut ranked = ranked.collect::<Result<Vec<_>>>()?;
+            Ok((tried[at], on(tried[at], &chosen_on), on(tried[at], &judged_on)))
+        })?;
         let mean_auroc = ranked.iter().map(|(.., auroc)| auroc).sum::<f64>() / ranked.len() as f64;
         ranked.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
         ranked.truncate(count);
@@ -212,8 +209,9 @@ impl Codes {
             let tokens = || scores.iter().zip(has_it).filter(|(_, has_it)| **has_it == wanted);
             tokens().filter(|(score, _)| **score != 0.0).count() as f64 / tokens().count() as f64
         };
-        let judged = ranked.into_par_iter().map(|(feature, chosen_by, found)| {
+        let found = parallel::try_map(ranked.len(), &|at| {
             task.check()?;
+            let (feature, chosen_by, found) = ranked[at];
             let scores = self.scores(feature, judged_on.clone());
             let runs = runs(&scores);
             let interval =
@@ -225,8 +223,7 @@ impl Codes {
                 interval,
                 active: [share(&scores, true), share(&scores, false)],
             })
-        });
-        let found = judged.collect::<Result<Vec<_>>>()?;
+        })?;
         let with_it = has_it.iter().filter(|has_it| **has_it).count();
         let tokens = [with_it, has_it.len() - with_it];
         Ok(Separators { label, against, found, tried: tried.len(), mean_auroc, tokens })

@@ -1,12 +1,10 @@
 //! Which labels a feature stands for: how well its code separates the tokens with a label from those without.
 
-use rayon::prelude::*;
-
 use super::facts::{Fact, of_labels};
 use super::feature::FeatureList;
 use super::text_codes::{FeatureTextOptions, TextCodes};
 use crate::base::bootstrap::intervals;
-use crate::base::{Cell, Result, Table, Task};
+use crate::base::{Cell, Result, Table, Task, parallel};
 use crate::data::Text;
 use crate::err;
 use crate::model::Model;
@@ -73,7 +71,7 @@ fn separations(read: &TextCodes, task: &Task) -> Result<Vec<Vec<Separation>>> {
         task.check()?;
         Ok(Ordered::new(codes, &rows, &facts).separations())
     };
-    read.codes.par_iter().map(of_feature).collect()
+    parallel::try_map(read.codes.len(), &|at| of_feature(&read.codes[at]))
 }
 
 /// The `most` labels with the largest correlation, feature by feature.

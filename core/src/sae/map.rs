@@ -175,14 +175,13 @@ fn laid_out(
             }
             for (own, other) in [(*a, *b), (*b, *a)] {
                 let (step, _) = between(points[own], points[other]);
-                let pull = step.map(|step| rate * step);
-                move_by(&mut points[own], pull, 1.0);
-                move_by(&mut points[other], pull, -1.0);
+                move_by(&mut points[own], step, rate);
+                move_by(&mut points[other], step, -rate);
                 for _ in 0..PUSHED {
                     let away = draws.random_range(0..points.len());
                     if away != own {
                         let (_, step) = between(points[own], points[away]);
-                        move_by(&mut points[own], step.map(|step| rate * step), 1.0);
+                        move_by(&mut points[own], step, rate);
                     }
                 }
             }
@@ -192,8 +191,9 @@ fn laid_out(
     Ok(())
 }
 
-fn move_by(point: &mut [f64; 2], step: [f64; 2], sign: f64) {
-    point.iter_mut().zip(step).for_each(|(x, step)| *x += sign * step);
+fn move_by(point: &mut [f64; 2], step: [f64; 2], rate: f64) {
+    point[0] += rate * step[0];
+    point[1] += rate * step[1];
 }
 
 /// The steps that pull a point to another one and push it away from it: the gradients of the logarithms of
@@ -207,7 +207,7 @@ fn between(point: [f64; 2], other: [f64; 2]) -> ([f64; 2], [f64; 2]) {
     let curve = 1.0 + A * square.powf(B);
     let pull = -2.0 * A * B * square.powf(B - 1.0) / curve;
     let push = 2.0 * B / ((0.001 + square) * curve);
-    let of = |factor: f64| apart.map(|x| (factor * x).clamp(-STEP, STEP));
+    let of = |factor: f64| [(factor * apart[0]).clamp(-STEP, STEP), (factor * apart[1]).clamp(-STEP, STEP)];
     (of(pull), of(push))
 }
 

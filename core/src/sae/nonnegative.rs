@@ -1,9 +1,7 @@
 //! Nonnegative codes with the best reconstruction: nonnegative least squares.
 
-use rayon::prelude::*;
-
 use super::select::largest;
-use crate::base::{Result, Task, memory};
+use crate::base::{Result, Task, memory, parallel};
 use crate::tensor::{DType, Device, Tensor, dtype, matmul};
 use crate::{bail, err};
 
@@ -55,12 +53,12 @@ impl Gram {
     /// Turns codes, row by row, into those c >= 0 with the least |y - c W|², where `products` has y W^T. Each code in
     /// turn is set to its best value while the others stay (cyclic coordinate descent; Franc, Hlaváč & Navara 2005).
     pub fn solve(&self, products: &[f32], codes: &mut [f32], sweeps: usize, task: &Task) -> Result<()> {
-        let rows = products.par_chunks_exact(self.features).zip(codes.par_chunks_exact_mut(self.features));
-        rows.try_for_each(|(products, codes)| {
+        let solved = parallel::blocks(codes, self.features, &|first, codes| {
             task.check()?;
-            self.solve_row(products, codes, sweeps);
+            self.solve_row(&products[first..first + self.features], codes, sweeps);
             Ok(())
-        })
+        });
+        solved.into_iter().collect()
     }
 
     fn solve_row(&self, products: &[f32], codes: &mut [f32], sweeps: usize) {

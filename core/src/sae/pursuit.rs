@@ -5,9 +5,7 @@
 //! code, and leaves r - z d_j, which is orthogonal to d_j. So features that share a part of their directions are not both
 //! active for that part, as they are where all inner products are with x itself. A feature may be taken again.
 
-use rayon::prelude::*;
-
-use crate::base::{Result, memory};
+use crate::base::{Result, memory, parallel};
 use crate::tensor::{DType, Device, Tensor, elementwise, gather, matmul};
 use kernels::sparse::add_rows;
 use kernels::{Numbers, arch, flat};
@@ -67,20 +65,18 @@ fn by_products(x: &Tensor, directions: &Tensor, k: usize) -> Result<Tensor> {
     let gram = Numbers::of(&gram)?;
     let gram = gram.slice();
     let mut products = x.matmul(&directions.t()?)?.flatten_all()?.to_vec1::<f32>()?;
-    let mut taken = vec![0_u32; rows * k];
-    let of_rows = products.par_chunks_exact_mut(features).zip(taken.par_chunks_exact_mut(k));
-    of_rows.for_each(|(products, taken)| {
-        for taken in taken {
+    let taken = parallel::blocks(&mut products, features, &|_, products| {
+        let mut take = || {
             let best = largest(products);
             let size = products[best];
-            *taken = best as u32;
-            if size <= 0.0 {
-                continue;
+            if size > 0.0 {
+                add_rows(arch(), products, gram, 1, |_| (best as u32, -size));
             }
-            add_rows(arch(), products, gram, 1, |_| (best as u32, -size));
-        }
+            best as u32
+        };
+        (0..k).map(|_| take()).collect::<Vec<u32>>()
     });
-    Ok(Tensor::from_vec(taken, (rows, k), &Device::Cpu)?)
+    Ok(Tensor::from_vec(taken.concat(), (rows, k), &Device::Cpu)?)
 }
 
 /// The place of the largest number; of equal ones the first.

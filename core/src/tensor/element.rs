@@ -1,12 +1,12 @@
 //! Reading the elements of tensors and making tensors of them, for every dtype, layout and device.
 
-use candle_core::{CpuStorage, DType, Device, Storage, Tensor, WithDType};
+use candle_core::{DType, Device, Layout, Storage, Tensor, WithDType};
 use half::{bf16, f16};
 
 use crate::base::{Result, memory, parallel};
 use crate::{bail, err};
 
-/// A number type that kernels work on.
+/// A number type that kernels work on. Inlined, since loops over elements stand in other pieces of the crate.
 pub trait Element: WithDType {
     fn float(self) -> f64;
     /// The value as an integer; only for integers.
@@ -15,16 +15,20 @@ pub trait Element: WithDType {
 
 macro_rules! elements {
     ($($type:ty),*) => { $(impl Element for $type {
+        #[inline]
         fn float(self) -> f64 { f64::from(self) }
+        #[inline]
         fn int(self) -> i64 { f64::from(self) as i64 }
     })* };
 }
 elements!(f32, f16, bf16);
 
 impl Element for f64 {
+    #[inline]
     fn float(self) -> f64 {
         self
     }
+    #[inline]
     fn int(self) -> i64 {
         self as i64
     }
@@ -32,7 +36,9 @@ impl Element for f64 {
 
 macro_rules! integers {
     ($($type:ty),*) => { $(impl Element for $type {
+        #[inline]
         fn float(self) -> f64 { self as f64 }
+        #[inline]
         fn int(self) -> i64 { self as i64 }
     })* };
 }
@@ -106,18 +112,23 @@ pub fn with_slice<T: Element, R>(t: &Tensor, read: impl FnOnce(&[T]) -> Result<R
     if t.elem_count() == 0 {
         return read(&[]);
     }
-    let t = t.to_device(&Device::Cpu)?.contiguous()?;
+    let t = laid_out(t)?;
     let (storage, layout) = t.storage_and_layout();
-    let Storage::Cpu(storage) = &*storage else { bail!(Bug, "a tensor copied to the CPU is not there") };
-    let elements = storage_slice::<T>(storage)?;
-    match layout.contiguous_offsets().and_then(|(from, to)| elements.get(from..to)) {
-        Some(elements) => read(elements),
-        None => bail!(Bug, "a tensor made contiguous is not so"),
-    }
+    read(elements(&storage, layout)?)
 }
 
-fn storage_slice<T: Element>(storage: &CpuStorage) -> Result<&[T]> {
-    Ok(storage.as_slice::<T>()?)
+/// The tensor on the CPU and contiguous. What is not generic is apart, since three hundred closures read elements.
+fn laid_out(t: &Tensor) -> Result<Tensor> {
+    Ok(t.to_device(&Device::Cpu)?.contiguous()?)
+}
+
+fn elements<'a, T: Element>(storage: &'a Storage, layout: &Layout) -> Result<&'a [T]> {
+    let Storage::Cpu(storage) = storage else { bail!(Bug, "a tensor copied to the CPU is not there") };
+    let elements = storage.as_slice::<T>()?;
+    match layout.contiguous_offsets().and_then(|(from, to)| elements.get(from..to)) {
+        Some(elements) => Ok(elements),
+        None => bail!(Bug, "a tensor made contiguous is not so"),
+    }
 }
 
 /// All elements as f64, in row order.

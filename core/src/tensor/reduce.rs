@@ -6,12 +6,11 @@
 mod gradient;
 
 use candle_core::{DType, Tensor};
-use rayon::prelude::*;
 
 use super::element::{self, BLOCK, Element, dispatch};
 use super::{Number, axes, dtype, walk};
-use crate::base::Result;
 use crate::base::options::{Plain, Setting};
+use crate::base::{Result, parallel};
 use crate::{bail, err};
 
 crate::options! {
@@ -254,7 +253,8 @@ fn total<T: Element>(row: &[T], f: impl Fn(f64) -> f64 + Sync) -> f64 {
     if row.len() <= BLOCK {
         return block(row);
     }
-    let sums: Vec<f64> = row.par_chunks(BLOCK).map(block).collect();
+    let sums: Vec<f64> =
+        parallel::map(row.len().div_ceil(BLOCK), &|at| block(&row[at * BLOCK..row.len().min((at + 1) * BLOCK)]));
     sums.iter().sum()
 }
 

@@ -10,23 +10,27 @@ const TILE: usize = 32;
 
 /// `f` of every row along `axes` (sorted), in the order of the other axes.
 pub fn each<T: Element, U: Send>(t: &Tensor, axes: &[usize], f: impl Fn(&[T]) -> U + Sync) -> Result<Vec<U>> {
+    let (t, [outer, row, inner]) = in_rows(t, axes, size_of::<U>())?;
+    element::with_slice(&t, |data| Ok(walk(data, outer, row, inner, &f)))
+}
+
+/// The tensor as [outer, row, inner], where a row is what lies along `axes`, and these extents.
+fn in_rows(t: &Tensor, axes: &[usize], bytes_of_result: usize) -> Result<(Tensor, [usize; 3])> {
     let dims = t.dims();
+    element::room(dims, t.dtype())?;
     let adjacent = axes.windows(2).all(|pair| pair[1] == pair[0] + 1);
     let (first, last) = (axes.first().copied().unwrap_or(dims.len()), axes.last().map_or(dims.len(), |a| a + 1));
-    if adjacent {
-        let outer = dims[..first].iter().product();
-        let row = dims[first..last].iter().product();
-        let inner = dims[last..].iter().product();
-        element::room(dims, t.dtype())?;
-        element::room_for_rows(outer * inner, size_of::<U>())?;
-        return element::with_slice(t, |data| Ok(walk(data, outer, row, inner, f)));
-    }
-    let kept: Vec<usize> = (0..dims.len()).filter(|a| !axes.contains(a)).collect();
-    let outer = kept.iter().map(|a| dims[*a]).product();
-    let row = axes.iter().map(|a| dims[*a]).product();
-    element::room(dims, t.dtype())?;
-    element::room_for_rows(outer, size_of::<U>())?;
-    element::with_slice(&t.permute([kept, axes.to_vec()].concat())?, |data| Ok(walk(data, outer, row, 1, f)))
+    let (t, extents): (Tensor, [usize; 3]) = if adjacent {
+        let extents = [&dims[..first], &dims[first..last], &dims[last..]];
+        (t.clone(), extents.map(|dims| dims.iter().product()))
+    } else {
+        let kept: Vec<usize> = (0..dims.len()).filter(|a| !axes.contains(a)).collect();
+        let of = |axes: &[usize]| axes.iter().map(|a| dims[*a]).product();
+        let extents = [of(&kept), of(axes), 1];
+        (t.permute([kept, axes.to_vec()].concat())?, extents)
+    };
+    element::room_for_rows(extents[0] * extents[2], bytes_of_result)?;
+    Ok((t, extents))
 }
 
 /// Rows of data laid out as [outer, row, inner].
@@ -35,7 +39,7 @@ fn walk<T: Element, U: Send>(
     outer: usize,
     row: usize,
     inner: usize,
-    f: impl Fn(&[T]) -> U + Sync,
+    f: &(impl Fn(&[T]) -> U + Sync),
 ) -> Vec<U> {
     if row == 0 {
         return (0..outer * inner).map(|_| f(&[])).collect();
@@ -43,7 +47,7 @@ fn walk<T: Element, U: Send>(
     let few = 1 + 4096 / row;
     if inner == 1 {
         let rows = data.len().div_ceil(row);
-        let part = |number: usize| data.chunks(row).skip(number * few).take(few).map(&f).collect::<Vec<U>>();
+        let part = |number: usize| data.chunks(row).skip(number * few).take(few).map(f).collect::<Vec<U>>();
         return joined(rows, parallel::map(rows.div_ceil(few), &part));
     }
     let tiles = inner.div_ceil(TILE);
@@ -61,7 +65,7 @@ fn walk<T: Element, U: Send>(
                 }
             }
         }
-        copied.chunks(row).map(&f).collect::<Vec<U>>()
+        copied.chunks(row).map(f).collect::<Vec<U>>()
     };
     joined(outer * inner, parallel::map(outer * tiles, &tile))
 }

@@ -27,52 +27,54 @@ fn ask_for(matrix: &[f32], width: usize, row: u32) {
     let _ = (matrix, width, row);
 }
 
+/// Rows that are picked before they are added, a multiple of `TOGETHER`: the loops below are compiled once, not for every way
+/// to pick.
+const PICKED: usize = 32;
+
 /// Adds rows of a matrix, each as wide as `out`: `pick(i)` says which row is the i-th and what it counts.
 pub fn add_rows(arch: Arch, out: &mut [f32], matrix: &[f32], count: usize, pick: impl Fn(usize) -> (u32, f32)) {
-    arch.dispatch(AddRows { out, matrix, count, pick });
+    let mut picked = [(0, 0.0); PICKED];
+    for first in (0..count).step_by(PICKED) {
+        let picked = &mut picked[..PICKED.min(count - first)];
+        for (i, picked) in picked.iter_mut().enumerate() {
+            *picked = pick(first + i);
+        }
+        add_picked(arch, out, matrix, picked);
+    }
 }
 
-struct AddRows<'a, P> {
+fn add_picked(arch: Arch, out: &mut [f32], matrix: &[f32], picked: &[(u32, f32)]) {
+    arch.dispatch(AddRows { out, matrix, picked });
+}
+
+struct AddRows<'a> {
     out: &'a mut [f32],
     matrix: &'a [f32],
-    count: usize,
-    pick: P,
+    picked: &'a [(u32, f32)],
 }
 
-impl<P: Fn(usize) -> (u32, f32)> WithSimd for AddRows<'_, P> {
+impl WithSimd for AddRows<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { out, matrix, count, pick } = self;
-        let mut index = 0;
-        while count - index >= TOGETHER {
-            for next in index + TOGETHER..count.min(index + 2 * TOGETHER) {
-                ask_for(matrix, out.len(), pick(next).0);
+        let Self { out, matrix, picked } = self;
+        let (groups, rest) = picked.as_chunks::<TOGETHER>();
+        for (index, now) in groups.iter().enumerate() {
+            for (next, _) in picked.iter().skip((index + 1) * TOGETHER).take(TOGETHER) {
+                ask_for(matrix, out.len(), *next);
             }
-            add::<S, TOGETHER>(simd, out, matrix, index, &pick);
-            index += TOGETHER;
+            add(simd, out, matrix, *now);
         }
-        while index < count {
-            add::<S, 1>(simd, out, matrix, index, &pick);
-            index += 1;
+        for one in rest {
+            add(simd, out, matrix, [*one]);
         }
     }
 }
 
 #[inline(always)]
-fn add<S: Simd, const N: usize>(
-    simd: S,
-    out: &mut [f32],
-    matrix: &[f32],
-    index: usize,
-    pick: &impl Fn(usize) -> (u32, f32),
-) {
+fn add<S: Simd, const N: usize>(simd: S, out: &mut [f32], matrix: &[f32], picked: [(u32, f32); N]) {
     let width = out.len();
-    let mut picked = [(0, 0.0); N];
-    for (i, picked) in picked.iter_mut().enumerate() {
-        *picked = pick(index + i);
-    }
     let rows = picked.map(|(row, _)| S::as_simd_f32s(&matrix[row as usize * width..(row as usize + 1) * width]));
     let factors = picked.map(|(_, factor)| factor);
     let splat = factors.map(|factor| simd.splat_f32s(factor));

@@ -1,10 +1,8 @@
 //! Runs of the model with all but some features of its dictionaries mean-ablated, measured where tokens are due.
 
-use rayon::prelude::*;
-
 use super::{Estimate, Point, Set};
 use crate::base::bootstrap::bootstrap;
-use crate::base::{Result, Task};
+use crate::base::{Result, Task, parallel};
 use crate::circuit::due::{Due, DueBatch};
 use crate::circuit::judge::change::Change;
 use crate::circuit::tree::Stage;
@@ -87,7 +85,7 @@ impl KeptRuns<'_> {
             let at_once = rayon::current_num_threads().max(1);
             for (plan, all) in plan.chunks(at_once).zip(all.chunks_mut(at_once)) {
                 let run = |changes: &Vec<Change>| Task::in_place(|| self.changed(part, &streams, changes, task));
-                let found: Vec<Result<Vec<f64>>> = plan.par_iter().map(run).collect();
+                let found: Vec<Result<Vec<f64>>> = parallel::map(plan.len(), &|at| run(&plan[at]));
                 for (all, found) in all.iter_mut().zip(found) {
                     all.extend(found?);
                 }

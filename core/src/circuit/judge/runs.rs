@@ -2,12 +2,10 @@
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use super::change::{Change, codes_of};
 use super::contexts::{Contexts, Group, MeasuredBatch};
 use crate::base::task::Bar;
-use crate::base::{Result, Task};
+use crate::base::{Result, Task, parallel};
 use crate::circuit::tree::{CodeReader, Read, Stage};
 use crate::err;
 use crate::features::chance::together;
@@ -197,7 +195,7 @@ impl<'a> Runs<'a> {
     ) -> Vec<Result<Vec<f64>>> {
         let mut all = Vec::with_capacity(runs.len());
         for runs in runs.chunks(4 * rayon::current_num_threads().max(1)) {
-            all.par_extend(runs.par_iter().map(read));
+            all.extend(parallel::map(runs.len(), &|at| read(&runs[at])));
             bar.advance(runs.iter().filter(|run| run.reads.contains(&measure)).count() as u64);
         }
         all

@@ -3,13 +3,11 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use super::contexts::{ACTIVE, OF_ROW, Spot};
 use super::figures::{Figure, MeasuredRows};
 use super::runs::{Measure, RunValues, Runs};
 use super::sets::{AblatedSet, KeptAlone, Sets};
-use crate::base::{Cell, Table};
+use crate::base::{Cell, Table, parallel};
 use crate::model::labels::Values;
 
 /// Below this share of the clean value, the difference to explain is rounding error.
@@ -182,7 +180,10 @@ impl<'a> Evaluation<'a> {
             let [_, due, _, other] = self.changes();
             (of(other), of(due), touched.len())
         };
-        let mut found: Vec<_> = self.sets.nodes.par_iter().map(|node| (node, figures(node))).collect();
+        let mut found: Vec<_> = {
+            let nodes = &self.sets.nodes;
+            parallel::map(nodes.len(), &|at| (&nodes[at], figures(&nodes[at])))
+        };
         let size = |kl: &Option<Figure>| kl.map_or(0.0, |figure| figure.value);
         found.sort_by(|(_, a), (_, b)| size(&b.0).total_cmp(&size(&a.0)));
         let rows = found.into_iter().map(|(node, (kl, due, touched))| {

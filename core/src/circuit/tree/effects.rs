@@ -1,12 +1,10 @@
 //! How much a feature of one dictionary falls when features of an earlier one are ablated (Cunningham et al. 2023, section 5
 //! and its notebook dictionaries_across_layers).
 
-use rayon::prelude::*;
-
 use super::options::{Read, Way};
 use super::read::CodeReader;
 use super::stage::Stage;
-use crate::base::{Result, Task};
+use crate::base::{Result, Task, parallel};
 use crate::err;
 use crate::model::Model;
 use crate::model::batch::Batch;
@@ -49,8 +47,8 @@ pub fn effects(
 ) -> Result<Effects> {
     let search = EffectSearch { model, from, to, reader: CodeReader::new(&to.sae, target, read)?, way, task };
     let streams = streams(model, from, texts, task)?;
-    let read = |(tokens, stream)| Task::in_place(|| ActiveText::of(&search, tokens, stream)?.read());
-    let of_texts: Vec<Result<OfText>> = texts.par_iter().map(Vec::as_slice).zip(&streams).map(read).collect();
+    let read = |at: usize| Task::in_place(|| ActiveText::of(&search, &texts[at], &streams[at])?.read());
+    let of_texts: Vec<Result<OfText>> = parallel::map(texts.len().min(streams.len()), &read);
     let mut found = Effects { mean: vec![0.0; from.sae.d_sae()], active: vec![0; from.sae.d_sae()], variants: 0 };
     for (number, of_text) in of_texts.into_iter().enumerate() {
         let OfText { original, changed } = of_text?;

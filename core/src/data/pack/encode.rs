@@ -4,9 +4,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
-use rayon::prelude::*;
-
-use crate::base::{Result, Task};
+use crate::base::{Result, Task, parallel};
 use crate::data::{Document, Documents};
 use crate::model::labels::Labels;
 use crate::model::tokenizer::Tokenizer;
@@ -49,8 +47,7 @@ impl Encoder {
     pub fn next(&mut self, task: &Task) -> Result<Option<Encoded>> {
         while self.ready.is_empty() && !self.ended {
             let pieces = self.gather(task)?;
-            let encoded = pieces.par_iter().map(|piece| encode(&self.tokenizer, piece, task));
-            self.ready = encoded.collect::<Result<VecDeque<_>>>()?;
+            self.ready = parallel::try_map(pieces.len(), &|at| encode(&self.tokenizer, &pieces[at], task))?.into();
         }
         Ok(self.ready.pop_front())
     }

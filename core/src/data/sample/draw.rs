@@ -2,12 +2,11 @@
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
-use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::Settings;
 use crate::base::random::stream;
-use crate::base::{Result, Task, memory};
+use crate::base::{Result, Task, memory, parallel};
 use crate::model::batch::Batch;
 use crate::model::config::Config;
 use crate::model::decoder::{Decoder, Logits, Pass, Past};
@@ -75,11 +74,11 @@ impl<'a> Sampler<'a> {
             let logits = self.decoder.forward(&read, pass)?.ok_or_else(|| err!(Bug, "a step without logits"))?;
             let logits = logits.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
             let settings = self.settings;
-            let chosen: Vec<u32> = draws
-                .par_iter_mut()
-                .zip(logits.par_chunks(config.outputs()))
-                .map(|(draw, logits)| chosen(logits, settings, draw))
-                .collect::<Result<_>>()?;
+            let wide = config.outputs();
+            let chosen = parallel::blocks(&mut draws, 1, &|row, draws| {
+                chosen(&logits[row * wide..(row + 1) * wide], settings, &mut draws[0])
+            });
+            let chosen = chosen.into_iter().collect::<Result<Vec<u32>>>()?;
             rows.iter_mut().zip(&chosen).for_each(|(row, token)| row.push(*token));
             read = Batch::new(chosen.into_iter().map(|token| vec![token]).collect())?;
         }

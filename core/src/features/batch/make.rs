@@ -1,11 +1,9 @@
 //! The numbers of batch files, as SAEDashboard computes them: from all codes of some features at once, so that histograms
 //! and intervals are exact.
 
-use rayon::prelude::*;
-
 use super::{Batch, BatchActivation, BatchFeature};
 use crate::base::random::stream;
-use crate::base::{Result, Task, memory};
+use crate::base::{Result, Task, memory, parallel};
 use crate::features::contexts;
 use crate::features::feature::{check_feature, place, site};
 use crate::features::logits::written;
@@ -65,11 +63,10 @@ pub fn batches(
         for (number, part) in group.chunks(IN_FILE).enumerate() {
             let columns: Vec<usize> = (number * IN_FILE..number * IN_FILE + part.len()).collect();
             let maker = Maker { model, sae, rows, read: &read, columns: &columns, options };
-            let made = part.par_iter().zip(&columns).map(|(feature, column)| {
+            let made = parallel::try_map(part.len(), &|at| {
                 task.check()?;
-                maker.feature(*feature, *column, part)
-            });
-            let made = made.collect::<Result<Vec<_>>>()?;
+                maker.feature(part[at], columns[at], part)
+            })?;
             each(Batch {
                 model_id: options.model_id.clone().unwrap_or_else(|| model.origin.clone()),
                 layer: site_layer(site(sae)?).map_or(0, |layer| layer as i64),

@@ -1,9 +1,7 @@
 //! Making cards: from a survey of a text, the model, and the dictionary alone, as far as available.
 
-use rayon::prelude::*;
-
 use super::{FeatureCard, Group};
-use crate::base::{Card, Cell, HeatText, Result, Table, Task};
+use crate::base::{Card, Cell, HeatText, Result, Table, Task, parallel};
 use crate::err;
 use crate::features::contexts::{self, Context};
 use crate::features::feature::{check_feature, place};
@@ -121,10 +119,11 @@ pub fn cards(
     // What is compared grows with both numbers; of a dictionary this large only a few have neighbours.
     let is_small = features.len().saturating_mul(sae.d_sae()) <= MOST_COSINES;
     let nearest = if is_small { Some(near::nearest(sae, features, rows)?) } else { None };
-    let made = features.par_iter().enumerate().map(|(place, feature)| {
+    parallel::try_map(features.len(), &|place| {
         task.check()?;
-        let mut card = begun(sae, *feature);
-        Maker::new(model, (sae, *feature), surveyed, plan, task)?.fill(&mut card)?;
+        let feature = features[place];
+        let mut card = begun(sae, feature);
+        Maker::new(model, (sae, feature), surveyed, plan, task)?.fill(&mut card)?;
         let promoted = promoted.as_ref().and_then(|all| all.get(place)).map(Vec::as_slice);
         direct(&mut card, model, promoted, rows);
         match nearest.as_ref().and_then(|all| all.get(place)) {
@@ -132,8 +131,7 @@ pub fn cards(
             None => card.notes.push(format!("Not compared with the directions of {} others.", sae.d_sae())),
         }
         Ok(card)
-    });
-    made.collect()
+    })
 }
 
 const NEAREST: &str = "Nearest by direction";

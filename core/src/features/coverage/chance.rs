@@ -5,11 +5,10 @@
 //! little less so.
 
 use rand::seq::SliceRandom;
-use rayon::prelude::*;
 
 use super::rules::Bits;
 use crate::base::random::stream;
-use crate::base::{Result, Task, memory};
+use crate::base::{Result, Task, memory, parallel};
 
 /// The number of permutations.
 pub const PERMUTATIONS: usize = 499;
@@ -26,14 +25,14 @@ pub fn corrected(family: &[(&[(u32, u32)], &Bits)], rows: usize, seed: u64, task
         order.shuffle(&mut random);
         orders.push(order.clone());
     }
-    let scores = family.par_iter().map(|(places, label)| {
+    let scores = parallel::try_map(family.len(), &|at| {
         task.check()?;
+        let (places, label) = &family[at];
         let both = |order: &Vec<u32>| {
             places.iter().filter(|(row, position)| label.has(order[*row as usize], *position)).count() as f32
         };
         Ok(standardised(orders.iter().map(both).collect()))
-    });
-    let scores = scores.collect::<Result<Vec<Vec<f32>>>>()?;
+    })?;
     let best: Vec<f32> =
         (0..orders.len()).map(|at| scores.iter().map(|of| of[at]).fold(f32::NEG_INFINITY, f32::max)).collect();
     let share = |of: &Vec<f32>| {

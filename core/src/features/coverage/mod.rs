@@ -13,13 +13,11 @@ mod tests;
 
 use std::collections::BTreeSet;
 
-use rayon::prelude::*;
-
 use super::evaluate::codes::Active;
 use super::evaluate::reading::{Reading, ReadingOptions, Tokens};
 use super::evaluate::score::{Evaluation, Score};
 use crate::base::bootstrap::intervals;
-use crate::base::{Cell, Result, Table, Task};
+use crate::base::{Cell, Result, Table, Task, parallel};
 use crate::data::Text;
 use crate::err;
 use crate::model::Model;
@@ -283,7 +281,7 @@ impl Found {
         }
         // A label that no feature is active at is told by nothing.
         let of_rule = |rule: &Option<Rule>| rule.as_ref().map_or(0.5, |rule| truth.auroc(&active[rule.feature], rule));
-        let aurocs = best.of_label.par_iter().map(of_rule).collect();
+        let aurocs = parallel::map(best.of_label.len(), &|at| of_rule(&best.of_label[at]));
         let rules: Vec<Rule> = best.of_feature.iter().flatten().copied().collect();
         let of_feature = truth.judged(&rules, active, seed, task)?.into_iter().map(|(judged, _)| judged).collect();
         let middle = truth.rows.starts[0];

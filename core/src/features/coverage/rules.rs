@@ -1,9 +1,7 @@
 //! Rules: a token has a label where a feature's code is at least a threshold. The best of them are found on one half of a
 //! text and counted on the other.
 
-use rayon::prelude::*;
-
-use crate::base::{Result, Task};
+use crate::base::{Result, Task, parallel};
 use crate::features::evaluate::codes::Active;
 
 /// Which labels each token has, and how many tokens have each.
@@ -59,12 +57,12 @@ impl BestRules {
     pub fn of(active: &[Active], labels: &TokenLabels, task: &Task) -> Result<Self> {
         let bar = task.begin("labels of features", Some(active.len() as u64));
         let end = labels.starts.len() - 1;
-        let all = active.par_iter().enumerate().map(|(feature, active)| {
+        let all = parallel::try_map(active.len(), &|feature| {
             task.check()?;
+            let active = &active[feature];
             let first = &active[..active.partition_point(|(token, _)| (*token as usize) < end)];
             Ok(of_feature(feature, first, labels))
-        });
-        let all = all.collect::<Result<Vec<_>>>()?;
+        })?;
         bar.advance(active.len() as u64);
         let better = |best: &mut Option<Rule>, rule: Rule| {
             if best.is_none_or(|best| rule.chosen_by > best.chosen_by) {

@@ -10,13 +10,12 @@ mod rule;
 use std::ops::Range;
 
 use rand::seq::SliceRandom;
-use rayon::prelude::*;
 
 use super::facts::{Fact, looks, of_labels, strings};
 use super::feature::FeatureList;
 use super::text_codes::{FeatureTextOptions, TextCodes};
 use crate::base::random::stream;
-use crate::base::{Cell, Result, Table, Task};
+use crate::base::{Cell, Result, Table, Task, parallel};
 use crate::data::Text;
 use crate::err;
 use crate::model::Model;
@@ -116,8 +115,9 @@ fn selected<T: Send>(
 ) -> Result<Vec<(T, usize)>> {
     // The same for every feature.
     let common = masked([of_labels(read), looks(read)].concat(), 0..until);
-    let each = read.codes.par_iter().enumerate().map(|(number, codes)| {
+    parallel::try_map(read.codes.len(), &|number| {
         task.check()?;
+        let codes = &read.codes[number];
         let own = masked(strings(read, codes, 0..until, NAMED), 0..until);
         let facts: Vec<&(Fact, Mask)> = common.iter().chain(&own).collect();
         let chosen = codes.get(..until).ok_or_else(|| err!(Bug, "fewer codes than tokens"))?;
@@ -125,8 +125,7 @@ fn selected<T: Send>(
         let (formula, tried) = best(&Codes::of(chosen), &masks);
         let facts: Vec<&Fact> = facts.iter().map(|(fact, _)| fact).collect();
         Ok((make(number, codes, &facts, formula.as_ref()), tried))
-    });
-    each.collect()
+    })
 }
 
 fn masked(facts: Vec<Fact>, range: Range<usize>) -> Masked {

@@ -3,14 +3,12 @@
 //!
 //! With u the unit direction of a probe for the label, a token projects x . u, and a feature of it c_f d_f . u.
 
-use rayon::prelude::*;
-
 use super::ablated::{factors, weights, written};
 use super::codes::TokenCodes;
 use super::probing::{scores, sparse};
 use super::questions::Question;
 use super::reading::{Coded, Reading};
-use crate::base::{Cell, Result, Table, Task};
+use crate::base::{Cell, Result, Table, Task, parallel};
 use crate::probes::Probe;
 use crate::tensor::{DType, Tensor, dtype, floats};
 
@@ -152,7 +150,7 @@ pub fn absorbed(
             random: control.1,
         })
     };
-    let found = questions.par_iter().zip(probes).map(of).collect::<Result<Vec<_>>>()?;
+    let found = parallel::try_map(questions.len().min(probes.len()), &|at| of((&questions[at], &probes[at])))?;
     bar.advance(questions.len() as u64);
     Ok(found)
 }

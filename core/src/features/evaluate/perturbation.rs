@@ -4,12 +4,10 @@
 //! With n features taken out for class i, and d_ij the accuracy that the probe of class j loses by it, TPP is the mean over i
 //! of d_ii less the mean of d_ij over j != i. Reruns of it differ more than dictionaries do (arXiv 2605.18229).
 
-use rayon::prelude::*;
-
 use super::ablated::{ProbeOnFeatures, factors, largest, probe_on, written};
 use super::questions::{Question, QuestionOptions};
 use super::reading::{Coded, Reading, Tokens};
-use crate::base::{Cell, Result, Table, Task};
+use crate::base::{Cell, Result, Table, Task, parallel};
 use crate::model::labels::Values;
 use crate::probes::Probe;
 
@@ -65,7 +63,7 @@ pub fn perturbed(reading: &Reading, all: &[Classes], task: &Task) -> Result<Vec<
     let bar = task.begin("targeted perturbation", Some(all.len() as u64));
     let of = |classes: &Classes| {
         let fitted = |question: &Question| probe_on(&reading.kept, &question.train, &question.test, task);
-        let probes = classes.questions.par_iter().map(fitted).collect::<Result<Vec<_>>>()?;
+        let probes = parallel::try_map(classes.questions.len(), &|at| fitted(&classes.questions[at]))?;
         let accuracy = |(question, (_, said)): (&Question, &(Probe, Vec<f64>))| question.test.accuracy(said);
         let accuracies: Vec<f64> = classes.questions.iter().zip(&probes).map(accuracy).collect();
         let found = Perturbed {
@@ -118,7 +116,7 @@ fn of_dictionary(
             .collect();
         Ok(targeted(&drops))
     };
-    OUT.par_iter().map(|n| of_number(*n)).collect()
+    parallel::try_map(OUT.len(), &|at| of_number(OUT[at]))
 }
 
 /// The mean over classes of the loss of their own probe less the mean loss of the others; `drops[i][j]` is what the probe of

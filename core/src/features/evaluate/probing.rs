@@ -6,10 +6,9 @@ use faer::MatRef;
 use super::codes::TokenCodes;
 use super::questions::{Question, Sample};
 use super::reading::{KeptActivations, Reading};
-use crate::base::{Cell, Result, Table, Task};
+use crate::base::{Cell, Result, Table, Task, parallel};
 use crate::probes::fit::most_different;
 use crate::probes::{Probe, ProbeOptions};
-use rayon::prelude::*;
 
 /// How many features a probe reads.
 pub const KS: [usize; 3] = [1, 2, 5];
@@ -47,7 +46,7 @@ pub fn probed(reading: &Reading, questions: &[Question], task: &Task) -> Result<
             probe,
         })
     };
-    let found = questions.par_iter().map(of).collect::<Result<Vec<_>>>()?;
+    let found = parallel::try_map(questions.len(), &|at| of(&questions[at]))?;
     bar.advance(questions.len() as u64);
     Ok(found)
 }

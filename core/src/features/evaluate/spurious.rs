@@ -5,13 +5,11 @@
 //! independent - accuracy of that probe), all on tokens where they are independent; 0 where the denominator is under
 //! 0.001. Reruns of it differ more than dictionaries do (arXiv 2605.18229).
 
-use rayon::prelude::*;
-
 use super::ablated::{ProbeOnFeatures, factors, largest, probe_on, written};
 use super::perturbation::OUT;
 use super::questions::{Question, QuestionOptions, Sample};
 use super::reading::{Coded, Reading, Tokens};
-use crate::base::{Cell, Result, Table, Task};
+use crate::base::{Cell, Result, Table, Task, parallel};
 use crate::model::labels::Values;
 
 /// At most so many pairs of labels, those with the most tokens.
@@ -207,7 +205,7 @@ pub fn removed(reading: &Reading, all: &[Spurious], task: &Task) -> Result<Vec<R
             random: of_dictionary(&reading.random)?,
         })
     };
-    let found = all.par_iter().map(of).collect::<Result<Vec<_>>>()?;
+    let found = parallel::try_map(all.len(), &|at| of(&all[at]))?;
     bar.advance(all.len() as u64);
     Ok(found)
 }

@@ -10,9 +10,7 @@ mod tests;
 
 use std::ops::ControlFlow;
 
-use rayon::prelude::*;
-
-use crate::base::{Result, Task, memory};
+use crate::base::{Result, Task, memory, parallel};
 use crate::data::Text;
 use crate::data::harvest::{Block, Harvest, HarvestOptions as Harvesting, Skipped, Streamed};
 use crate::data::pack;
@@ -208,8 +206,8 @@ impl Survey {
         };
         finite(codes, block)?;
         let width = tallies.len().div_ceil(PARTS);
-        let parts = tallies.par_chunks_mut(width).zip(spreads.par_chunks_mut(width)).zip(windows.par_chunks_mut(width));
-        parts.enumerate().for_each(|(part, ((tallies, spreads), windows))| {
+        let parts = tallies.chunks_mut(width).zip(spreads.chunks_mut(width)).zip(windows.chunks_mut(width));
+        parallel::of_each(parts.enumerate(), &|(part, ((tallies, spreads), windows))| {
             let first = part * width;
             let turned = Turned::of(codes, first, tallies.len());
             for (within, ((tally, spread), windows)) in tallies.iter_mut().zip(spreads).zip(windows).enumerate() {

@@ -1,9 +1,7 @@
 //! The comparison of two runs: how far each site differs, the first difference, and the effect on the predictions.
 
-use rayon::prelude::*;
-
 use crate::bail;
-use crate::base::{Card, Cell, Grid, Result, Table, Task};
+use crate::base::{Card, Cell, Grid, Result, Table, Task, parallel};
 use crate::model::cache::Cache;
 use crate::model::run::Run;
 use crate::model::site::{Heads, Place};
@@ -200,11 +198,10 @@ fn divergences(a: &Run, b: &Run, task: &Task) -> Result<Vec<Vec<f64>>> {
     let text = |(row, length): (usize, usize)| {
         let (a, b) = (a.logits.get(row)?, b.logits.get(row)?);
         // Each position by itself, in order, so that the number of threads changes nothing.
-        let each = (0..length).into_par_iter().map(|position| {
+        parallel::try_map(length, &|position| {
             task.check()?;
             Ok(kl(&floats(&a.get(position)?)?, &floats(&b.get(position)?)?))
-        });
-        each.collect::<Result<Vec<f64>>>()
+        })
     };
     a.batch.lengths().into_iter().enumerate().map(text).collect()
 }

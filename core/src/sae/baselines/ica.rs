@@ -1,10 +1,9 @@
 //! Independent components as a dictionary: FastICA.
 
 use rand::Rng;
-use rayon::prelude::*;
 
 use super::{Moments, Principal, components, noted, of_unit_norm, parts};
-use crate::base::{Result, Task, memory};
+use crate::base::{Result, Task, memory, parallel};
 use crate::err;
 use crate::sae::{Activation, Sae, rows};
 use crate::tensor::{DType, Device, Tensor, create, linalg};
@@ -107,7 +106,7 @@ fn stepped(white: &[Tensor], directions: &Tensor, task: &Task) -> Result<Tensor>
     for part in white {
         task.check()?;
         let mut bent = part.matmul(&turn)?.flatten_all()?.to_vec1::<f32>()?;
-        bent.par_iter_mut().with_min_len(1 << 12).for_each(|u| *u = u.tanh());
+        parallel::fill(&mut bent, 1 << 12, &|_, part| part.iter_mut().for_each(|u| *u = u.tanh()));
         for row in bent.chunks_exact(wide) {
             slopes.iter_mut().zip(row).for_each(|(slope, g)| *slope += 1.0 - f64::from(*g).powi(2));
         }

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::Ngram;
 use super::level::{LONGEST, Level, key, last};
-use crate::base::{Result, Task, memory};
+use crate::base::{Result, Task, memory, parallel};
 use crate::{bail, err};
 
 /// Approximate peak memory per token of text: keys that are being sorted, and finished levels.
@@ -79,7 +79,7 @@ impl Found {
         let mut levels = vec![Level::new(keys, counts)];
         for length in (1..order).rev() {
             let longer = levels.last().map(Level::keys).unwrap_or_default();
-            let mut shorter: Vec<u128> = longer.par_iter().map(|longer| last(*longer, length)).collect();
+            let mut shorter: Vec<u128> = parallel::map(longer.len(), &|at| last(longer[at], length));
             if let Some(beginnings) = self.beginnings.get_mut(length - 1) {
                 beginnings.sort_unstable();
                 beginnings.dedup();

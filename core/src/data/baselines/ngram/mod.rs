@@ -15,10 +15,8 @@ mod on_texts;
 #[cfg(test)]
 mod tests;
 
-use rayon::prelude::*;
-
 use self::level::{Level, key};
-use crate::base::{Result, Task, memory};
+use crate::base::{Result, Task, memory, parallel};
 use crate::model::predict::{Prediction, likeliest};
 use crate::tensor::{Device, Tensor};
 use crate::{bail, err};
@@ -115,11 +113,11 @@ impl Ngram {
         for start in (1..ids.len()).step_by(PORTION) {
             task.check()?;
             let end = (start + PORTION).min(ids.len());
-            let judged = (start..end).into_par_iter().map(|at| {
+            losses.extend(parallel::map(end - start, &|at| {
+                let at = start + at;
                 let (context, token) = (ids.get(..at).unwrap_or_default(), ids.get(at).copied().unwrap_or_default());
                 -self.chance(context, token).ln() as f32
-            });
-            losses.par_extend(judged);
+            }));
         }
         Ok(losses)
     }

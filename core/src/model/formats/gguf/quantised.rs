@@ -5,9 +5,8 @@ use std::borrow::Cow;
 use candle_core::CpuStorage;
 use candle_core::quantized::GgmlDType;
 use kernels::Packing;
-use rayon::prelude::*;
 
-use crate::base::{Result, Task};
+use crate::base::{Result, Task, parallel};
 use crate::tensor::files::reader::elements;
 use crate::tensor::{self, DType, Device, Tensor};
 use crate::{bail, err};
@@ -104,15 +103,17 @@ impl Kind {
 /// Dequantised blocks.
 fn floats(kind: GgmlDType, data: &[u8], count: usize, task: &Task) -> Result<Vec<f32>> {
     let mut floats = vec![0_f32; count];
-    let pieces = data.par_chunks(PIECE * kind.type_size());
-    pieces.zip(floats.par_chunks_mut(PIECE * kind.block_size())).try_for_each(|(blocks, floats)| {
+    let made = parallel::blocks(&mut floats, PIECE * kind.block_size(), &|first, floats| {
         task.check()?;
+        let first = first / kind.block_size() * kind.type_size();
+        let blocks = &data[first..first + floats.len() / kind.block_size() * kind.type_size()];
         match aligned(kind, blocks).dequantize(floats.len())? {
             CpuStorage::F32(made) => floats.copy_from_slice(&made),
             _ => bail!(Bug, "candle made {kind:?} something else than f32"),
         }
         Ok(())
-    })?;
+    });
+    made.into_iter().collect::<Result<()>>()?;
     Ok(floats)
 }
 

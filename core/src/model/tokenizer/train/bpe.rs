@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use rayon::prelude::*;
 use serde::Deserialize;
 use tokenizers::models::bpe::{BPE, BpeTrainer, Vocab as Ids};
 use tokenizers::pre_tokenizers::sequence::Sequence;
@@ -14,7 +13,7 @@ use super::super::{Tokenizer, alphabet, bytelevel};
 use super::cutting::{cutting, pieces};
 use super::forced::Forced;
 use super::{TextReader, TokenizerOptions, nothing_read};
-use crate::base::{Result, Task};
+use crate::base::{Result, Task, parallel};
 use crate::err;
 
 /// Bytes counted between two checks for an interruption: some hundredths of a second.
@@ -73,7 +72,7 @@ fn count(texts: &mut TextReader, cut: &Sequence) -> Result<HashMap<String, u64>>
 
 /// Adds the pieces of some texts. Counts are sums of whole numbers, so their order does not matter.
 fn add(counts: &mut HashMap<String, u64>, texts: &[&str], cut: &Sequence) -> Result<()> {
-    let found: Vec<Vec<String>> = texts.par_iter().map(|text| pieces(text, cut)).collect::<Result<_>>()?;
+    let found: Vec<Vec<String>> = parallel::try_map(texts.len(), &|at| pieces(texts[at], cut))?;
     for piece in found.into_iter().flatten() {
         *counts.entry(piece).or_insert(0) += 1;
     }

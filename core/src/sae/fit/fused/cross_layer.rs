@@ -4,12 +4,10 @@
 //! A row of a decoder has what a feature writes to its own and to all later layers, concatenated, so that it is added to
 //! the end of a row of all outputs, and its gradient is a sum of such ends.
 
-use rayon::prelude::*;
-
 use super::inputs::{Inputs, StepTensors};
 use super::reconstruct::{Left, PIECE};
 use super::{Choice, Chosen, Gradients, Step, choose, l0};
-use crate::base::Result;
+use crate::base::{Result, parallel};
 use crate::sae::fit::cross_layer::batch::{CrossLayerBatch, LayerStep, explained, layer_weights, of_layer, spread_of};
 use crate::sae::fit::kinds::Progress;
 use crate::sae::fit::loss::Before;
@@ -166,17 +164,17 @@ impl Layers<'_> {
                 dots_with_rows(arch, &mut slopes[begin..], end, inputs.directions(), &codes.columns[range]);
             }
         };
-        let piece = |(index, rest): (usize, &mut [f32])| {
+        let piece = |first: usize, rest: &mut [f32]| {
             let (mut squared, mut sums) = (vec![0.0; self.widths.len()], vec![0.0; width]);
             let mut slopes = vec![Vec::new(); self.inputs.len()];
             for (i, rest) in rest.chunks_exact_mut(width).enumerate() {
-                row(index * PIECE + i, rest, &mut squared, &mut slopes);
+                row(first / width + i, rest, &mut squared, &mut slopes);
                 add_columns(arch, &mut sums, rest);
             }
             slopes.iter_mut().for_each(|slopes| scale(arch, slopes, factor));
             (squared, sums, slopes)
         };
-        let pieces: Vec<_> = rest.par_chunks_mut(PIECE * width).enumerate().map(piece).collect();
+        let pieces = parallel::blocks(&mut rest, PIECE * width, &piece);
         let (squared, sums) = (vec![0.0; self.widths.len()], vec![0.0; width]);
         let mut left = LeftOfAll { rest, squares: squared, sums, slopes: vec![Vec::new(); self.inputs.len()] };
         for (squared, sums, slopes) in pieces {
@@ -191,8 +189,10 @@ impl Layers<'_> {
     fn ends(&self, rest: &[f32], layer: usize, mut ends: Vec<f32>) -> Vec<f32> {
         let (width, end) = (self.widths.iter().sum::<usize>(), self.inputs[layer].shape.d_out);
         ends.resize(rest.len() / width * end, 0.0);
-        let rows = ends.par_chunks_exact_mut(end).zip(rest.par_chunks_exact(width));
-        rows.for_each(|(ends, rest)| ends.copy_from_slice(&rest[width - end..]));
+        parallel::fill(&mut ends, end, &|first, ends| {
+            let row = first / end;
+            ends.copy_from_slice(&rest[(row + 1) * width - end..(row + 1) * width]);
+        });
         ends
     }
 }

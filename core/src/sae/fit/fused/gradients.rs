@@ -2,12 +2,11 @@
 //! active.
 
 use pulp::Arch;
-use rayon::prelude::*;
 
 use super::inputs::Inputs;
 use super::lengths_of;
 use super::reconstruct::{Left, block};
-use crate::base::{Result, memory};
+use crate::base::{Result, memory, parallel};
 use crate::sae::fit::params::Name;
 use crate::tensor::{Device, Tensor};
 use kernels::arch;
@@ -122,8 +121,7 @@ impl Gradients {
     /// Computes those of encoder and decoder, and of the biases of both; gives the sum of all their squares.
     pub fn sweep(&mut self, inputs: &Inputs, terms: &[ErrorTerm], feel: Directions<'_>) -> Result<f64> {
         self.make_room(inputs)?;
-        let pieces: Vec<Sums> =
-            self.pieces(inputs).into_par_iter().map(|piece| piece.sweep(inputs, terms, feel)).collect();
+        let pieces = parallel::of_each(self.pieces(inputs), &|piece: Piece| piece.sweep(inputs, terms, feel));
         let squares: f64 = pieces.iter().map(|piece| piece.squares).sum();
         if !inputs.is_centred {
             return Ok(squares);

@@ -2,9 +2,7 @@
 
 use std::borrow::Cow;
 
-use rayon::prelude::*;
-
-use crate::base::Result;
+use crate::base::{Result, parallel};
 use crate::err;
 use crate::sae::fit::loss::Batch;
 use crate::sae::fit::params::{Name, Params, Shape};
@@ -184,9 +182,8 @@ fn fits(name: Name, dims: &[usize], shape: Shape) -> bool {
 /// Rows without a centre.
 fn less<'a>(rows: &[f32], centre: &[f32], room: &'a mut Vec<f32>) -> &'a [f32] {
     room.resize(rows.len(), 0.0);
-    let all = room.par_chunks_exact_mut(centre.len()).zip(rows.par_chunks_exact(centre.len()));
-    all.for_each(|(less, row)| {
-        for ((less, x), centre) in less.iter_mut().zip(row).zip(centre) {
+    parallel::fill(room, centre.len(), &|first, less| {
+        for ((less, x), centre) in less.iter_mut().zip(&rows[first..]).zip(centre) {
             *less = x - centre;
         }
     });
@@ -201,6 +198,6 @@ fn unit<'a>(rows: &[f32], width: usize) -> (Cow<'a, [f32]>, Vec<f32>) {
         scale(arch, row, 1.0 / length);
         length
     };
-    let lengths = unit.par_chunks_exact_mut(width).map(length).collect();
+    let lengths = parallel::blocks(&mut unit, width, &|_, row| length(row));
     (Cow::Owned(unit), lengths)
 }

@@ -2,9 +2,8 @@
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use super::inputs::Inputs;
+use crate::base::parallel;
 use kernels::arch;
 use kernels::sparse::{SparseRows, add, add_columns, add_rows, dots_with_rows, scale, squares};
 
@@ -151,9 +150,11 @@ fn in_pieces(
         slopes: Vec::new(),
     };
     let mut pieces: Vec<Piece> = rest.chunks_mut(PIECE * width).map(piece).collect();
-    pieces.par_iter_mut().enumerate().for_each(|(index, piece)| {
-        (0..piece.rest.len() / width).for_each(|place| row(index * PIECE + place, place, piece));
-        scale(arch, &mut piece.slopes, factor);
+    parallel::fill(&mut pieces, 1, &|index, pieces| {
+        for piece in pieces {
+            (0..piece.rest.len() / width).for_each(|place| row(index * PIECE + place, place, piece));
+            scale(arch, &mut piece.slopes, factor);
+        }
     });
     let (mut squares, mut weighted, mut sums) = (0.0, 0.0, vec![0.0; width]);
     let mut slopes = Vec::with_capacity(pieces.iter().map(|piece| piece.slopes.len()).sum());
