@@ -168,12 +168,12 @@ fn size(rows: &mut Vec<(String, String)>) {
         rows.push(("its dynamic libraries".into(), libraries.join(", ")));
     }
     let mut lengths = Vec::new();
-    for sources in ["src", "core/src"] {
+    for sources in ["src", "methods/src", "core/src"] {
         lines(&Path::new(env!("CARGO_MANIFEST_DIR")).join(sources), &mut lengths);
     }
     lengths.sort_unstable();
     rows.push((
-        "Rust in `src` and `core`".into(),
+        "Rust in `src`, `methods` and `core`".into(),
         format!(
             "{} lines in {} files, median {}, longest {}",
             lengths.iter().sum::<usize>(),

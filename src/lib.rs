@@ -1,8 +1,8 @@
 //! microtome: a workbench for the interpretability of language models.
 //!
-//! The core's floors, and those above it, lowest first; imports go down only. See ARCHITECTURE.md.
+//! The floors of the core and of its methods, and those above, lowest first; imports go down only. See ARCHITECTURE.md.
 
-pub use microtome_core::{
+pub use microtome_methods::{
     bail, base, choices, circuit, data, err, features, intervene, model, options, probes, sae, tensor, training,
 };
 

@@ -1,11 +1,11 @@
-//! The small models and dictionaries of the core's tests, for the tests of these floors.
+//! The small models and dictionaries of the core's and its methods' tests, for the tests of these floors.
 
 #![expect(dead_code, reason = "each crate uses some of them")]
 
 #[path = "../core/src/model/fixtures.rs"]
 mod fixtures;
 
-#[path = "../core/src/features/samples.rs"]
+#[path = "../methods/src/features/samples.rs"]
 mod features;
 
 pub use features::*;

@@ -95,7 +95,7 @@ type Parts = Vec<String>;
 
 /// A file of the library, without its tests.
 struct Source {
-    /// From `src` or `core/src`; `kernels/..` from `kernels/src`.
+    /// From `src`, `methods/src` or `core/src`; `kernels/..` from `kernels/src`.
     file: String,
     module: Parts,
     /// Every path that the file names, from the root of the crate or of another one.
@@ -118,11 +118,11 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
 /// The sources of all crates, with the names that the floors know them by.
 fn all_files() -> Vec<(String, PathBuf)> {
     let mut all = Vec::new();
-    for (sources, before) in [("src", ""), ("core/src", ""), ("kernels/src", "kernels/")] {
+    for (sources, before) in [("src", ""), ("methods/src", ""), ("core/src", ""), ("kernels/src", "kernels/")] {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(sources);
         let mut found = Vec::new();
         files(&root, &mut found);
-        assert!(found.len() > 20);
+        assert!(found.len() > 20, "{sources}");
         let name = |path: &PathBuf| format!("{before}{}", path.strip_prefix(&root).unwrap().display());
         all.extend(found.into_iter().map(|path| (name(&path), path)));
     }
@@ -197,7 +197,7 @@ impl Reader {
         let (first, rest) = path.split_first()?;
         let mut at = match first.as_str() {
             "crate" if self.here.first().is_some_and(|first| first == "kernels") => vec!["kernels".into()],
-            "crate" | "microtome" | "microtome_core" => Vec::new(),
+            "crate" | "microtome" | "microtome_methods" | "microtome_core" => Vec::new(),
             "kernels" => vec!["kernels".into()],
             "self" => self.here.clone(),
             "super" => self.here.split_last()?.1.to_vec(),

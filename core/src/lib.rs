@@ -1,4 +1,4 @@
-//! What microtome computes, without scripts and without pictures.
+//! Tensors and hooked language models, without scripts and without pictures.
 //!
 //! The floors, lowest first; imports go down only. See ARCHITECTURE.md.
 
@@ -11,13 +11,3 @@ pub mod training;
 pub mod probes;
 
 pub mod model;
-
-pub mod data;
-
-pub mod sae;
-
-pub mod intervene;
-
-pub mod features;
-
-pub mod circuit;

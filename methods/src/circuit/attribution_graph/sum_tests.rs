@@ -1,0 +1,215 @@
+//! The edges of a target and constants sum to what it reads: for models of every kind, and transcoders of every kind.
+
+use std::sync::Arc;
+
+use super::frozen::recorded;
+use super::*;
+use crate::base::random::stream;
+use crate::model::config::Config;
+use crate::model::decoder::{Decoder, Logits, Pass};
+use crate::fixtures::{configs, decoder};
+use crate::model::hooks::{At, Hooks};
+use crate::model::site::{Place, Site, SiteKind};
+use crate::sae::transcoders::{DecoderRows, Fires, Reads, TranscoderLayer, Writes};
+use crate::sae::{About, Activation, Parts, Sae, Scaling};
+use crate::tensor::{Device, create, floats};
+
+pub fn random(shape: &[usize], seed: u64) -> Tensor {
+    create::randn(shape, DType::F32, &mut stream(seed, "sample", 3)).unwrap()
+}
+
+/// Transcoders with a skip connection that read the MLP's input, of which a third of the features is active.
+pub fn made(model: &Decoder, crosses: bool) -> Transcoders {
+    let (layers, d, features) = (model.config().layers, model.config().d_model, 12);
+    let layer = |layer: usize| {
+        let seed = 10 * layer as u64;
+        let written = if crosses { layers - layer } else { 1 };
+        TranscoderLayer {
+            encoder: random(&[features, d], seed + 1),
+            encoder_bias: Some(Tensor::full(-1.5_f32, features, &Device::Cpu).unwrap()),
+            fires: Fires::Relu,
+            decoder: DecoderRows::Held(random(&[features, written, d], seed + 2)),
+            decoder_bias: Some(random(&[d], seed + 3)),
+            skip: Some((random(&[d, d], seed + 4) * 0.1).unwrap()),
+        }
+    };
+    Transcoders::new((0..layers).map(layer).collect(), Reads::MlpIn, Writes::MlpOut).unwrap()
+}
+
+pub fn plain(decoder: Decoder) -> Model {
+    Model { decoder: Arc::new(decoder), tokenizer: None, origin: "made".into(), published: None, history: None }
+}
+
+/// The frozen model without its sources: what is left in it are constants.
+struct Constants<'a> {
+    transcoders: &'a Transcoders,
+    cache: &'a crate::model::cache::Cache,
+    skipped: Option<Tensor>,
+    /// What features read, layer by layer.
+    pre: Vec<Tensor>,
+    last: Option<Tensor>,
+}
+
+impl Hooks for Constants<'_> {
+    fn wants(&self, _site: Site) -> bool {
+        true
+    }
+
+    fn on(&mut self, at: &At, x: &Tensor) -> Result<Option<Tensor>> {
+        let layer = at.site.layer;
+        match at.site.kind {
+            SiteKind::Embed => Ok(Some(x.zeros_like()?)),
+            SiteKind::MlpIn => {
+                let features = &self.transcoders.layers()[layer];
+                let x = x.squeeze(0)?;
+                self.pre.push(features.pre(&x)?);
+                self.skipped = Some(kernels::linear(&x, features.skip.as_ref().unwrap(), None)?);
+                Ok(None)
+            }
+            SiteKind::MlpOut => {
+                let features = &self.transcoders.layers()[layer];
+                let clean = recorded(self.cache, Site::new(SiteKind::MlpIn, layer))?;
+                let clean = kernels::linear(&clean, features.skip.as_ref().unwrap(), None)?;
+                let out = recorded(self.cache, at.site)?;
+                let first = (out.narrow(0, 0, 1)? - clean.narrow(0, 0, 1)?)?;
+                let rest = features.decoder_bias.as_ref().unwrap().unsqueeze(0)?;
+                let rest = rest.broadcast_as((out.dim(0)? - 1, out.dim(1)?))?;
+                let constant = Tensor::cat(&[first, rest.contiguous()?], 0)?;
+                Ok(Some((constant + self.skipped.take().unwrap())?.unsqueeze(0)?))
+            }
+            SiteKind::FinalNorm => {
+                self.last = Some(x.squeeze(0)?);
+                Ok(None)
+            }
+            SiteKind::Pattern | SiteKind::NormScale | SiteKind::AttnPostScale => self.clean(at),
+            SiteKind::MlpNormScale | SiteKind::MlpPostScale | SiteKind::FinalNormScale => self.clean(at),
+            _ => Ok(None),
+        }
+    }
+
+    fn last(&self) -> Option<Site> {
+        None
+    }
+}
+
+impl Constants<'_> {
+    fn clean(&self, at: &At) -> Result<Option<Tensor>> {
+        Ok(Some(recorded(self.cache, at.site)?.unsqueeze(0)?))
+    }
+}
+
+/// Every feature and target of the graph of a prompt reads the sum of its edges and of what is left without all sources.
+/// How many features there are.
+fn check_sums(model: &Model, transcoders: &Transcoders, what: &str) -> usize {
+    let (prompt, task) = ([3, 1, 4, 1, 5, 9, 2, 6], Task::default());
+    let d = model.decoder.config().d_model;
+    let options = AttributionGraphOptions { targets: vec![TargetName::Direction(direction(d))], ..Default::default() };
+    let graph = attribution_graph(model, transcoders, &prompt, &options, &task).unwrap();
+    let batch = Batch::new(vec![prompt.to_vec()]).unwrap();
+    let all = Site::all(model.decoder.config()).into_iter().map(|site| Place { site, head: None }).collect();
+    let clean = model.decoder.run(&batch, Ask { places: all, ..Ask::default() }, &task).unwrap();
+    let mut hooks = Constants { transcoders, cache: &clean.cache, skipped: None, pre: Vec::new(), last: None };
+    let pass = Pass { hooks: &mut hooks, past: None, logits: Logits::All, task: &task };
+    model.decoder.forward(&batch, pass).unwrap();
+    // Terms of either sign are added in f32.
+    let slack =
+        |node: usize| 1e-3 + 1e-4 * graph.matrix.row(node).iter().map(|edge| f64::from(edge.abs())).sum::<f64>();
+    let sum = |node: usize| graph.matrix.row(node).iter().map(|edge| f64::from(*edge)).sum::<f64>();
+    let at = |x: &Tensor, position: usize, feature: usize| {
+        floats(&x.get(position).unwrap().get(feature).unwrap()).unwrap()[0]
+    };
+    for (node, one) in graph.features.iter().enumerate() {
+        let constant = at(&hooks.pre[one.layer], one.position, one.feature);
+        // A feature that fires has its pre-activation as its activation.
+        assert!((constant + sum(node) - one.activation).abs() < slack(node), "{what}: {one:?}, {constant}");
+    }
+    let read = |x: &Tensor| -> f64 {
+        let x = floats(&x.get(prompt.len() - 1).unwrap()).unwrap();
+        x.iter().zip(direction(d)).map(|(a, b)| a * b).sum()
+    };
+    let whole = read(&recorded(&clean.cache, Site::new(SiteKind::FinalNorm, 0)).unwrap());
+    let constant = read(hooks.last.as_ref().unwrap());
+    let target = graph.counts().first_target();
+    assert!(
+        (constant + sum(target) - whole).abs() < slack(target),
+        "{what}: {constant} + {} is not {whole}",
+        sum(target)
+    );
+    graph.features.len()
+}
+
+fn direction(d: usize) -> Vec<f64> {
+    (0..d).map(|place| (place as f64 * 1.7).sin()).collect()
+}
+
+#[test]
+fn edges_and_constants_sum_to_what_is_read_in_models_of_every_kind() {
+    let mut checked = 0;
+    let is_linear =
+        |config: &Config| config.causal && config.d_mlp > 0 && config.delta.is_none() && config.beyond_sums().is_none();
+    for config in configs().into_iter().filter(is_linear) {
+        for crosses in [false, true] {
+            let model = plain(decoder(config.clone(), DType::F32));
+            checked += check_sums(&model, &made(&model.decoder, crosses), &format!("{config:?}"));
+        }
+    }
+    assert!(checked > 200, "{checked} features were checked");
+}
+
+/// A dictionary for each layer, with everything that is folded into the weights of a set.
+fn dictionaries(model: &Decoder, activation: &Activation) -> Vec<Sae> {
+    let d = model.config().d_model;
+    let of_layer = |layer: usize| {
+        let (seed, site) = (10 * layer as u64, |kind| Site::new(kind, layer).to_string());
+        let about =
+            About { sites: vec![site(SiteKind::MlpIn)], writes: Some(site(SiteKind::MlpOut)), ..About::default() };
+        let parts = Parts {
+            encoder: random(&[12, d], seed + 1),
+            encoder_bias: Some(random(&[12], seed + 5)),
+            activation: activation.clone(),
+            decoder: random(&[12, d], seed + 2),
+            decoder_bias: Some(random(&[d], seed + 3)),
+            centred: true,
+            rescaled: true,
+            skip: Some((random(&[d, d], seed + 4) * 0.1).unwrap()),
+            scaling: Scaling::None,
+            about,
+        };
+        Sae::new(parts).unwrap()
+    };
+    (0..model.config().layers).map(of_layer).collect()
+}
+
+#[test]
+fn edges_and_constants_sum_to_what_is_read_by_dictionaries_of_every_kind() {
+    let model = plain(decoder(configs().remove(0), DType::F32));
+    let gated = Activation::Gated {
+        gate: random(&[12], 7),
+        magnitude: random(&[12], 8),
+        log_scale: (random(&[12], 9) * 0.3).unwrap(),
+    };
+    // Batch top-k, Matryoshka and JumpReLU end in thresholds, tied and p_anneal in relu.
+    let kinds = [Activation::Relu, Activation::TopK(3), Activation::Threshold(random(&[12], 6)), gated];
+    for kind in kinds {
+        let transcoders = Transcoders::of(&dictionaries(&model.decoder, &kind)).unwrap();
+        let checked = check_sums(&model, &transcoders, kind.name());
+        assert!(checked > 20, "{}: {checked} features were checked", kind.name());
+    }
+}
+
+#[test]
+fn edges_and_constants_sum_to_what_is_read_where_features_fire_in_other_ways() {
+    let model = plain(decoder(configs().remove(0), DType::F32));
+    let kinds = [
+        Fires::TopK { k: 3, signed: false },
+        Fires::TopK { k: 3, signed: true },
+        Fires::Threshold(Tensor::full(0.4_f32, 12, &Device::Cpu).unwrap()),
+    ];
+    for (fires, crosses) in kinds.iter().flat_map(|fires| [(fires, false), (fires, true)]) {
+        let relu = made(&model.decoder, crosses);
+        let layers = relu.layers().iter().map(|layer| TranscoderLayer { fires: fires.clone(), ..layer.clone() });
+        let transcoders = Transcoders::new(layers.collect(), relu.reads, relu.writes).unwrap();
+        let checked = check_sums(&model, &transcoders, &format!("{fires:?}"));
+        assert!(checked > 10, "{fires:?}: {checked} features were checked");
+    }
+}

@@ -1,0 +1,71 @@
+//! Small models and dictionaries for the tests of this floor.
+
+use crate::base::Task;
+use crate::data::{Text, harvest, text};
+use crate::features::Survey;
+use crate::features::survey::KeptPositions;
+use crate::model::Model;
+use crate::model::config::Config;
+use crate::fixtures::{config, decoder};
+use crate::model::tokenizer::Tokenizer;
+use crate::sae::{About, Activation, Parts, Sae, Scaling};
+use crate::tensor::{DType, Device, Tensor};
+
+/// How many features the dictionaries have.
+pub const FEATURES: usize = 24;
+
+/// How long its rows are.
+pub const CONTEXT: usize = 10;
+
+/// As many as the vocabulary of the small models has.
+const WORDS: [&str; 20] =
+    ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p", "q", "r", "s", "t"];
+
+pub fn model(config: Config) -> Model {
+    Model {
+        decoder: decoder(config, DType::F32).into(),
+        tokenizer: Some(Tokenizer::words(WORDS.map(String::from).to_vec(), None, None).unwrap()),
+        origin: "a small model".into(),
+        published: None,
+        history: None,
+    }
+}
+
+/// A model of three blocks, a dictionary after each, and their survey of a text.
+pub fn found() -> (Model, Vec<Sae>, Survey) {
+    let model = model(Config { layers: 3, ..config() });
+    let d = model.decoder.config().d_model;
+    let of = |layer: usize| dictionary(d, FEATURES, Activation::TopK(6), &format!("resid_post.{layer}"));
+    let saes: Vec<Sae> = (0..3).map(of).collect();
+    let harvesting = harvest::HarvestOptions { context: Some(CONTEXT), ..harvest::HarvestOptions::default() };
+    let kept = KeptPositions { top: 4, some: 4, seed: 0 };
+    let survey = Survey::of(&model, &saes, &text(), &harvesting, kept, &Task::default()).unwrap();
+    (model, saes, survey)
+}
+
+/// The text that the dictionaries read.
+pub fn text() -> Text {
+    let words = "a c e g b d f h k j i l m q r s t a a b c o p n c b a f e d";
+    Text::given(vec![words.into(); 2], text::TextOptions::default()).unwrap()
+}
+
+/// A dictionary whose numbers have no pattern.
+pub fn dictionary(d: usize, d_sae: usize, activation: Activation, site: &str) -> Sae {
+    let draw = |rows: usize, turn: f32| {
+        let numbers = (0..rows * d).map(|i| ((i as f32 + turn) * 12.9898).sin()).collect::<Vec<_>>();
+        Tensor::from_vec(numbers, (rows, d), &Device::Cpu).unwrap()
+    };
+    let parts = Parts {
+        encoder: draw(d_sae, 1.0),
+        encoder_bias: None,
+        activation,
+        decoder: (draw(d_sae, 2.0) * 0.3).unwrap(),
+        decoder_bias: Some(draw(1, 3.0).squeeze(0).unwrap()),
+        centred: true,
+        rescaled: false,
+        skip: None,
+        scaling: Scaling::None,
+        about: About { kind: "relu".into(), sites: vec![site.into()], ..About::default() },
+    };
+    Sae::new(parts).unwrap()
+}

@@ -1,0 +1,181 @@
+//! Trees compared with the plain loop of full forward passes with hooks, in small models of every shape.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::*;
+use crate::base::task::{Bar, Progress};
+use crate::circuit::samples::{FEATURES, dictionary, found, model};
+use crate::intervene::OnFeatures;
+use crate::intervene::features::Which;
+use crate::model::batch::Batch;
+use crate::fixtures::configs;
+use crate::model::hooks::Action;
+use crate::model::run::Ask;
+use crate::sae::Activation;
+use crate::sae::splice::Rest;
+
+fn texts() -> Vec<Vec<u32>> {
+    vec![vec![1, 4, 2, 0, 3, 7, 5], vec![2, 2, 9], vec![6]]
+}
+
+/// The target's code at the last token of a text, in a full pass in which one feature is set to 0.
+fn plainly(model: &Model, (from, to): (&Stage, &Stage), target: usize, text: &[u32], feature: Option<usize>) -> f64 {
+    let batch = Batch::new(vec![text.to_vec()]).unwrap();
+    let hooks = feature.map(|feature| {
+        let zero = Box::new(Action::Zero.begin());
+        let hook = OnFeatures::new(from.sae.clone(), &Which::Only(vec![feature]), Rest::Kept, zero).unwrap();
+        hook.at(model.decoder.config(), &from.place.to_string(), None).unwrap()
+    });
+    let ask = Ask { hooks: hooks.into_iter().collect(), places: vec![to.place], positions: None };
+    let x = model.decoder.cache(&batch, ask, &Task::default()).unwrap().at(to.place).unwrap();
+    let codes = to.sae.encode(&x.get(0).unwrap().get(text.len() - 1).unwrap()).unwrap();
+    codes.to_vec1::<f32>().unwrap()[target].into()
+}
+
+/// The feature that is most active at the last tokens.
+fn active(model: &Model, to: &Stage) -> usize {
+    let code = |feature: usize| texts().iter().map(|text| plainly(model, (to, to), feature, text, None)).sum::<f64>();
+    (0..FEATURES).max_by(|a, b| code(*a).total_cmp(&code(*b))).unwrap()
+}
+
+#[test]
+fn effects_are_those_of_a_loop_over_all_features_in_every_shape_of_model() {
+    for config in configs() {
+        let (layers, d, name) = (config.layers, config.d_model, format!("{config:?}"));
+        let model = model(config);
+        let activations = [Activation::Relu, Activation::TopK(5)];
+        for (place, activation) in activations.iter().enumerate() {
+            let of = |site: &str| Stage::new(&model, &dictionary(d, FEATURES, activation.clone(), site)).unwrap();
+            // From one block to the next, and over two of them.
+            let sites = [
+                ("resid_post.0".to_string(), "resid_post.1".to_string()),
+                ("resid_pre.0".into(), format!("resid_post.{}", layers - 1)),
+            ];
+            let (from, to) = (of(&sites[place].0), of(&sites[place].1));
+            let target = active(&model, &to);
+            let found =
+                effects(&model, (&from, &to), target, &texts(), (Way::Ablate, Read::Code), &Task::default()).unwrap();
+            for feature in 0..FEATURES {
+                let mut expected = 0.0;
+                for text in texts() {
+                    let whole = plainly(&model, (&from, &to), target, &text, None);
+                    let without = plainly(&model, (&from, &to), target, &text, Some(feature));
+                    if whole != 0.0 {
+                        expected += (whole - without) / whole / 3.0;
+                    }
+                }
+                let gap = (found.mean[feature] - expected).abs();
+                assert!(gap < 1e-4 * (1.0 + expected.abs()), "{feature}: {} {expected} in {name}", found.mean[feature]);
+            }
+        }
+    }
+}
+
+/// The feature of the last dictionary that is active most often.
+fn most_active(survey: &Survey) -> usize {
+    let fired = |feature: &usize| survey.dictionaries[2][*feature].fired;
+    (0..FEATURES).max_by_key(fired).unwrap()
+}
+
+#[test]
+fn a_tree_goes_down_level_by_level_and_has_each_feature_once() {
+    let (model, saes, survey) = found();
+    let target = most_active(&survey);
+    let options = TreeOptions { contexts: 3, children: 2, ..TreeOptions::default() };
+    let grow = |options: &TreeOptions| from_survey(&model, &saes, &survey, target, options, &Task::default()).unwrap();
+    let tree = grow(&options);
+    assert!(tree.is_whole && Graph::parse(&tree.json().unwrap()).unwrap() == tree);
+    assert_eq!((tree.nodes[0].feature(), tree.nodes[0].level, tree.sites.len()), (Some(target), 2, 3));
+    let mut names: Vec<String> = tree.nodes.iter().map(Node::name).collect();
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), tree.nodes.len());
+    for (number, node) in tree.nodes.iter().enumerate().filter(|(_, node)| node.level > 0) {
+        let children = tree.into_node(number);
+        assert!(children.iter().filter(|edge| edge.effect > 0.0).count() <= 2, "{node:?}");
+        assert!(children.iter().all(|edge| tree.nodes[edge.from].level + 1 == node.level && edge.effect.abs() >= 0.01));
+    }
+    assert!(!tree.into_node(0).is_empty());
+    // An edge says what the effect is at the strongest contexts of the later feature.
+    let stages = Stage::all(&model, &saes).unwrap();
+    let texts: Vec<_> = survey.dictionaries[2][target].top.iter().take(3).map(|moment| survey.up_to(moment)).collect();
+    let ways = (Way::Ablate, Read::Code);
+    let expected = effects(&model, (&stages[1], &stages[2]), target, &texts, ways, &Task::default()).unwrap();
+    for edge in tree.into_node(0) {
+        assert_eq!(edge.effect, expected.mean[tree.nodes[edge.from].feature().unwrap()]);
+    }
+    // By the paper's rule not all children are followed, and one child alone is a chain.
+    assert!(grow(&TreeOptions { depth: Depth::Paper, ..options.clone() }).edges.len() <= tree.edges.len());
+    let chain = grow(&TreeOptions { children: 1, contexts: 1, rank: Rank::Absolute, ..options.clone() });
+    assert_eq!((chain.nodes.len(), chain.edges.len()), (3, 2));
+}
+
+#[test]
+fn other_ways_to_ask_are_answered() {
+    let (model, saes, survey) = found();
+    let target = most_active(&survey);
+    for (way, read) in [(Way::Restore, Read::Code), (Way::Ablate, Read::Pre), (Way::Restore, Read::Pre)] {
+        let options = TreeOptions { contexts: 2, children: 2, way, read, ..TreeOptions::default() };
+        let tree = from_survey(&model, &saes, &survey, target, &options, &Task::default()).unwrap();
+        assert!(tree.is_whole && tree.edges.iter().all(|edge| edge.effect.is_finite()));
+    }
+}
+
+/// Raises the flag once the second level begins.
+struct Interrupts {
+    flag: Arc<AtomicBool>,
+    begun: std::sync::Mutex<usize>,
+}
+
+impl Progress for Interrupts {
+    fn begin(&self, label: &str, _total: Option<u64>) -> Box<dyn Bar> {
+        let mut begun = self.begun.lock().unwrap();
+        *begun += usize::from(label.starts_with("ablating"));
+        self.flag.store(*begun == 2, Ordering::Relaxed);
+        crate::base::task::Silent.begin(label, None)
+    }
+
+    fn say(&self, _line: &str) {}
+}
+
+#[test]
+fn an_interruption_keeps_what_was_found() {
+    let (model, saes, survey) = found();
+    let target = most_active(&survey);
+    let options = TreeOptions { contexts: 2, children: 2, ..TreeOptions::default() };
+    let whole = from_survey(&model, &saes, &survey, target, &options, &Task::default()).unwrap();
+    let flag = Arc::new(AtomicBool::new(false));
+    let task = Task::new(flag.clone(), Arc::new(Interrupts { flag: flag.clone(), begun: 0.into() }));
+    let part = from_survey(&model, &saes, &survey, target, &options, &task).unwrap();
+    assert!(!part.is_whole && !task.is_interrupted());
+    assert_eq!(part.edges, whole.edges[..part.edges.len()]);
+    assert!(!part.edges.is_empty() && part.nodes.iter().all(|node| node.level >= 1));
+}
+
+#[test]
+fn what_makes_no_tree_is_refused() {
+    let (model, saes, mut survey) = found();
+    let grow = |saes: &[Sae], survey: &Survey, target: usize| {
+        from_survey(&model, saes, survey, target, &TreeOptions::default(), &Task::default()).unwrap_err().message
+    };
+    assert_eq!(grow(&saes, &survey, FEATURES), "expected a feature below 24 of resid_post.2, found 24");
+    assert_eq!(grow(&saes[2..], &survey, 0), "expected dictionaries of at least two sites, found 1");
+    survey.dictionaries[2][5].top.clear();
+    assert_eq!(grow(&saes, &survey, 5), "feature 5 of resid_post.2 is never active in this text");
+    let d = model.decoder.config().d_model;
+    let other = dictionary(d, 7, Activation::Relu, "resid_post.1");
+    let both = [saes[0].clone(), saes[1].clone(), other.clone()];
+    let twice = leading_to(&model, &both, &saes[2]).unwrap_err();
+    assert_eq!(twice.message, "expected dictionaries of different layers, found resid_post.1 and resid_post.1");
+    let wrong = leading_to(&model, &saes, &other).unwrap_err();
+    assert!(wrong.message.contains("another dictionary (relu of 24 features)"), "{}", wrong.message);
+    let names = |saes: Vec<Sae>| saes.iter().map(|sae| sae.parts().about.sites[0].clone()).collect::<Vec<_>>();
+    // Those after the target are left out, their order does not matter, and layers may be missing.
+    let [a, _, c] = [0, 1, 2].map(|i| saes[i].clone());
+    assert_eq!(names(leading_to(&model, &[c.clone(), a.clone()], &saes[1]).unwrap()), ["resid_post.0", "resid_post.1"]);
+    assert_eq!(names(leading_to(&model, &[c, a], &saes[2]).unwrap()), ["resid_post.0", "resid_post.2"]);
+    let mlp = dictionary(d, 7, Activation::Relu, "mlp_out.1");
+    let error = leading_to(&model, &[mlp], &saes[2]).unwrap_err();
+    assert_eq!(error.message, "expected a dictionary of the residual stream, found one that reads mlp_out.1");
+}

@@ -1,0 +1,377 @@
+//! Hooks on the features of a dictionary: model hooks applied to codes.
+
+use std::sync::Arc;
+
+use crate::base::{Result, Task};
+use crate::data::harvest::width;
+use crate::err;
+use crate::model::Model;
+use crate::model::cache::Cache;
+use crate::model::config::Config;
+use crate::model::hooks::{Action, At, Bound, Edit, PatchSource, checks};
+use crate::model::site::{Place, select};
+use crate::sae::Sae;
+use crate::sae::splice::{Rest, heads_joined};
+use crate::tensor::{Tensor, dtype};
+
+crate::choices! {
+    /// What happens to the reconstruction error of a dictionary.
+    pub enum ErrorOption {
+        Keep = "keep",
+        Drop = "drop",
+    }
+}
+
+crate::options! {
+    /// Those of a hook on features, beside the ones of every hook.
+    #[derive(Debug, Clone)]
+    pub struct FeatureHookOptions {
+        /// For features: what happens to the dictionary's reconstruction error.
+        error: Option<ErrorOption> = None => usually("\"keep\"");
+        /// For features: whether all others of the dictionary are meant in their place.
+        others: Option<bool> = None => usually("false");
+        /// For features: the site at which the dictionary is, in any model.
+        site: Option<String> = None => usually("the dictionary's");
+    }
+}
+
+impl FeatureHookOptions {
+    /// The name of one that was given.
+    pub fn given(&self) -> Option<&'static str> {
+        let all = [("error", self.error.is_some()), ("others", self.others.is_some()), ("site", self.site.is_some())];
+        all.into_iter().find(|(_, is_given)| *is_given).map(|(name, _)| name)
+    }
+}
+
+/// Which features of a dictionary are meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Which {
+    /// These, in this order.
+    Only(Vec<usize>),
+    AllBut(Vec<usize>),
+}
+
+impl Which {
+    /// Their indices, each once: as they are given, or else in order.
+    pub fn indices(&self, d_sae: usize) -> Result<Vec<u32>> {
+        let (Which::Only(given) | Which::AllBut(given)) = self;
+        let (mut is_given, mut indices) = (vec![false; d_sae], Vec::new());
+        for feature in given {
+            match is_given.get_mut(*feature) {
+                None => return Err(err!(Argument, "expected features below {d_sae}, found {feature}")),
+                Some(true) => {}
+                Some(known) => {
+                    *known = true;
+                    indices.push(*feature as u32);
+                }
+            }
+        }
+        Ok(match self {
+            Which::Only(_) => indices,
+            Which::AllBut(_) => (0..).zip(is_given).filter(|(_, is_given)| !is_given).map(|(i, _)| i).collect(),
+        })
+    }
+
+    fn tensor(&self, sae: &Sae) -> Result<Tensor> {
+        Ok(Tensor::new(self.indices(sae.d_sae())?, sae.directions().device())?)
+    }
+}
+
+/// Applies another hook to codes. If it turns the codes c into c', the site becomes
+///
+///     x + (c' - c) D          where the dictionary's error is kept
+///     x_hat + (c' - c) D      where it is dropped
+///
+/// so that a feature whose code stays the same changes nothing. Gradients pass through x and through the codes.
+pub struct OnFeatures<'a> {
+    sae: Sae,
+    features: Tensor,
+    rest: Rest,
+    inner: Box<dyn Edit + 'a>,
+}
+
+impl<'a> OnFeatures<'a> {
+    /// `inner` sees the codes of these features, `[batch, pos, features]`.
+    pub fn new(sae: Sae, which: &Which, rest: Rest, inner: Box<dyn Edit + 'a>) -> Result<Self> {
+        let features = which.tensor(&sae)?;
+        Ok(Self { sae, features, rest, inner })
+    }
+
+    /// The hook at the site that the dictionary reads, or at another one like it.
+    pub fn at(self, config: &Config, site: &str, positions: Option<Vec<i64>>) -> Result<Bound<'a>> {
+        Bound::new(config, site, None, positions, Box::new(self))
+    }
+
+    /// The replacement for `x`, in which the heads of a site are joined.
+    fn edited(&mut self, at: &At, place: Place, positions: Option<&[i64]>, x: &Tensor) -> Result<Option<Tensor>> {
+        let input = readable(&self.sae, place, x)?;
+        let (codes, base) = match self.rest {
+            Rest::Kept => (self.sae.encode(&input)?, x.clone()),
+            Rest::Dropped => {
+                let (codes, found) = self.sae.encode_and_reconstruct(&input)?;
+                (codes, dtype::convert(&found, x.dtype())?)
+            }
+        };
+        let unchanged = (self.rest == Rest::Dropped).then(|| base.clone());
+        if self.features.elem_count() == 0 {
+            return Ok(unchanged);
+        }
+        let part = codes.contiguous()?.index_select(&self.features.to_device(codes.device())?, codes.rank() - 1)?;
+        let Some(edited) = self.inner.edit(at, place, positions, &part)? else { return Ok(unchanged) };
+        checks::same_form(&place, &part, &edited)?;
+        checks::no_new_nan(&place, &part, &edited)?;
+        let change = self.sae.writes(&input, &self.features, &(edited - part)?)?;
+        Ok(Some((base + dtype::convert(&change, x.dtype())?)?))
+    }
+}
+
+impl Edit for OnFeatures<'_> {
+    fn edit(&mut self, at: &At, place: Place, positions: Option<&[i64]>, x: &Tensor) -> Result<Option<Tensor>> {
+        let edited = self.edited(at, place, positions, &heads_joined(x, self.sae.d_in())?)?;
+        edited.map(|edited| Ok(edited.reshape(x.shape())?)).transpose()
+    }
+}
+
+/// Activations as a dictionary reads them. Not every activation function passes NaN on, so it is refused here.
+fn readable(sae: &Sae, place: Place, x: &Tensor) -> Result<Tensor> {
+    if let Some(index) = checks::first_nan(x)? {
+        return Err(err!(Numeric, "expected numbers at `{place}` for a dictionary to encode, found NaN at {index:?}")
+            .hint("`m.cache(text, \"resid_post.*\")` shows where it comes from"));
+    }
+    dtype::convert(x, sae.parts().encoder.dtype())
+}
+
+/// Which features a hook acts on, and where, before it is tied to a model.
+#[derive(Debug, Clone)]
+pub struct FeatureHook {
+    sae: Sae,
+    which: Which,
+    rest: Rest,
+    site: String,
+    /// Whether the call names the site, and not the dictionary.
+    is_named: bool,
+}
+
+impl FeatureHook {
+    /// `own_site` is where the dictionary itself says that it is, which is asked only where the options name no site.
+    pub fn new(
+        sae: Sae,
+        features: Vec<usize>,
+        options: &FeatureHookOptions,
+        own_site: impl FnOnce(&Sae) -> Result<String>,
+    ) -> Result<Self> {
+        sae.check_writes_what_it_reads()?;
+        Ok(Self {
+            which: if options.others.unwrap_or(false) { Which::AllBut(features) } else { Which::Only(features) },
+            rest: match options.error {
+                Some(ErrorOption::Drop) => Rest::Dropped,
+                Some(ErrorOption::Keep) | None => Rest::Kept,
+            },
+            is_named: options.site.is_some(),
+            site: options.site.clone().map_or_else(|| own_site(&sae), Ok)?,
+            sae,
+        })
+    }
+
+    pub fn sae(&self) -> &Sae {
+        &self.sae
+    }
+
+    pub fn which(&self) -> &Which {
+        &self.which
+    }
+
+    pub fn rest(&self) -> Rest {
+        self.rest
+    }
+
+    pub fn site(&self) -> &str {
+        &self.site
+    }
+
+    /// An action on codes: those of a recorded run are made here, once for all runs of the hook.
+    pub fn action(&self, action: &Action, task: &Task) -> Result<Action> {
+        on_codes(action, &self.sae, &self.which, &self.site, task)
+    }
+
+    /// The hook on a model, with what it does to codes.
+    pub fn bound<'a>(&self, model: &Model, edit: Box<dyn Edit + 'a>, positions: Option<Vec<i64>>) -> Result<Bound<'a>> {
+        check_place(&self.sae, model, &self.site, self.is_named)?;
+        if !self.is_named {
+            // Whoever names the site knows in which model it is.
+            let hint = "load one that was fitted on it; where both are one model, say so by naming the option `site`";
+            self.sae.check_model(&model.origin).map_err(|e| e.hint(hint))?;
+        }
+        let config = model.decoder.config();
+        OnFeatures::new(self.sae.clone(), &self.which, self.rest, edit)?.at(config, &self.site, positions)
+    }
+}
+
+/// The action on codes: what it takes from a recorded activation is its codes.
+fn on_codes(action: &Action, sae: &Sae, which: &Which, site: &str, task: &Task) -> Result<Action> {
+    let features = which.tensor(sae)?;
+    let encoded = |cache: &Arc<Cache>| -> Result<Arc<Cache>> {
+        let mut codes = Vec::new();
+        for place in select(cache.config(), site)? {
+            let x = readable(sae, place, &heads_joined(&cache.at(place)?, sae.d_in())?)?;
+            codes.push((place, codes_of(sae, &features, &x, task)?));
+        }
+        Ok(Arc::new(cache.holding(codes)))
+    };
+    Ok(match action {
+        Action::Mean { cache, by_position } => Action::Mean { cache: encoded(cache)?, by_position: *by_position },
+        Action::Patch(PatchSource::Cache(cache)) => Action::Patch(PatchSource::Cache(encoded(cache)?)),
+        other => other.clone(),
+    })
+}
+
+/// The codes of some features, text by text, since those of all features may not fit.
+fn codes_of(sae: &Sae, features: &Tensor, x: &Tensor, task: &Task) -> Result<Tensor> {
+    let each = (0..x.dim(0)?).map(|row| {
+        task.check()?;
+        let codes = sae.encode(&x.narrow(0, row, 1)?)?;
+        Ok(codes.contiguous()?.index_select(&features.to_device(codes.device())?, codes.rank() - 1)?)
+    });
+    Ok(Tensor::cat(&each.collect::<Result<Vec<_>>>()?, 0)?)
+}
+
+/// Refuses a dictionary of another site. If a site is `named`, the dictionary's own are not checked.
+fn check_place(sae: &Sae, model: &Model, site: &str, named: bool) -> Result<()> {
+    let config = model.decoder.config();
+    select(config, site)?.into_iter().try_for_each(|place| {
+        let (width, place) = (width(config, place)?, place.to_string());
+        match named {
+            true => sae.check_width(width, &model.origin, &place),
+            false => sae.check_fits(width, &model.origin, &place),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::batch::Batch;
+    use crate::model::decoder::Decoder;
+    use crate::fixtures::{config, decoder};
+    use crate::model::run::Ask;
+    use crate::sae::{About, Activation, Parts, Scaling};
+    use crate::tensor::{DType, Device};
+
+    const SITE: &str = "resid_post.0";
+
+    fn dictionary(d: usize) -> Sae {
+        let draw = |rows: usize, seed: f32| {
+            let numbers = (0..rows * d).map(|i| ((i as f32 + seed) * 0.7).sin()).collect::<Vec<_>>();
+            Tensor::from_vec(numbers, (rows, d), &Device::Cpu).unwrap()
+        };
+        let parts = Parts {
+            encoder: draw(3 * d, 1.0),
+            encoder_bias: None,
+            activation: Activation::Relu,
+            decoder: draw(3 * d, 2.0),
+            decoder_bias: Some(draw(1, 3.0).squeeze(0).unwrap()),
+            centred: true,
+            rescaled: false,
+            skip: None,
+            scaling: Scaling::None,
+            about: About { kind: "relu".into(), sites: vec![SITE.into()], ..About::default() },
+        };
+        Sae::new(parts).unwrap()
+    }
+
+    /// The stream after the hooks, and its codes.
+    fn ran(model: &Decoder, sae: &Sae, hooks: Vec<Bound>) -> (Tensor, Tensor) {
+        let batch = Batch::new(vec![vec![1, 2, 3], vec![4, 0, 1]]).unwrap();
+        let ask = Ask { hooks, places: select(model.config(), SITE).unwrap(), positions: None };
+        let x = model.cache(&batch, ask, &Task::default()).unwrap().get(SITE).unwrap();
+        (x.clone(), sae.encode(&x).unwrap())
+    }
+
+    fn hook<'a>(model: &Decoder, sae: &Sae, which: Which, rest: Rest, action: Action) -> Bound<'a> {
+        let inner = Box::new(on_codes(&action, sae, &which, SITE, &Task::default()).unwrap().begin());
+        OnFeatures::new(sae.clone(), &which, rest, inner).unwrap().at(model.config(), SITE, None).unwrap()
+    }
+
+    fn far(a: &Tensor, b: &Tensor) -> f32 {
+        (a - b).unwrap().abs().unwrap().max_all().unwrap().to_scalar().unwrap()
+    }
+
+    #[test]
+    fn a_feature_is_taken_off_by_what_it_writes() {
+        let model = decoder(config(), DType::F32);
+        let sae = dictionary(model.config().d_model);
+        let (x, codes) = ran(&model, &sae, vec![]);
+        let one = |feature: usize| {
+            let code = codes.narrow(2, feature, 1).unwrap();
+            code.broadcast_mul(&sae.directions().get(feature).unwrap()).unwrap()
+        };
+        let (zeroed, _) = ran(&model, &sae, vec![hook(&model, &sae, Which::Only(vec![2]), Rest::Kept, Action::Zero)]);
+        assert!(far(&zeroed, &(&x - one(2)).unwrap()) < 1e-5);
+        let (grown, _) =
+            ran(&model, &sae, vec![hook(&model, &sae, Which::Only(vec![5, 2]), Rest::Kept, Action::Scale(3.0))]);
+        assert!(far(&grown, &(&x + ((one(2) + one(5)).unwrap() * 2.0).unwrap()).unwrap()) < 1e-4);
+    }
+
+    #[test]
+    fn without_the_error_what_is_kept_is_what_those_features_stand_for() {
+        let model = decoder(config(), DType::F32);
+        let sae = dictionary(model.config().d_model);
+        let (x, codes) = ran(&model, &sae, vec![]);
+        let all_but = hook(&model, &sae, Which::AllBut(vec![1]), Rest::Dropped, Action::Zero);
+        let (found, _) = ran(&model, &sae, vec![all_but]);
+        let mut kept = vec![0.0_f32; sae.d_sae()];
+        kept[1] = 1.0;
+        let kept = codes.broadcast_mul(&Tensor::new(kept, &Device::Cpu).unwrap()).unwrap();
+        assert!(far(&found, &sae.decode(&kept).unwrap()) < 1e-4);
+        let nothing = hook(&model, &sae, Which::Only(vec![0]), Rest::Dropped, Action::Scale(1.0));
+        assert!(far(&ran(&model, &sae, vec![nothing]).0, &sae.reconstruct(&x).unwrap()) < 1e-5);
+    }
+
+    #[test]
+    fn patches_and_means_are_of_codes() {
+        let model = decoder(config(), DType::F32);
+        let sae = dictionary(model.config().d_model);
+        let batch = Batch::new(vec![vec![2, 2, 2], vec![3, 3, 3]]).unwrap();
+        let ask = Ask { places: select(model.config(), SITE).unwrap(), ..Ask::default() };
+        let cache = Arc::new(model.cache(&batch, ask, &Task::default()).unwrap());
+        let all = Which::AllBut(vec![]);
+        let source = Action::Patch(PatchSource::Cache(cache.clone()));
+        // All codes of another run, and none of this one's error, give its reconstruction.
+        let (found, _) = ran(&model, &sae, vec![hook(&model, &sae, all.clone(), Rest::Dropped, source)]);
+        assert!(far(&found, &sae.reconstruct(&cache.get(SITE).unwrap()).unwrap()) < 1e-4);
+        let mean = Action::Mean { cache: cache.clone(), by_position: false };
+        let (found, _) = ran(&model, &sae, vec![hook(&model, &sae, all, Rest::Dropped, mean)]);
+        let mean = sae.encode(&cache.get(SITE).unwrap()).unwrap().mean((0, 1)).unwrap();
+        let expected = sae.decode(&mean).unwrap().broadcast_as(found.shape()).unwrap();
+        assert!(far(&found, &expected) < 1e-4);
+    }
+
+    #[test]
+    fn features_that_are_none_are_refused() {
+        let error = Which::Only(vec![3, 9]).indices(9).unwrap_err();
+        assert_eq!(error.message, "expected features below 9, found 9");
+        assert_eq!(Which::AllBut(vec![0, 2]).indices(4).unwrap(), [1, 3]);
+        assert_eq!(Which::Only(vec![2, 0, 2]).indices(4).unwrap(), [2, 0]);
+    }
+
+    #[test]
+    fn no_features_are_no_change() {
+        let model = decoder(config(), DType::F32);
+        let sae = dictionary(model.config().d_model);
+        let (x, _) = ran(&model, &sae, vec![]);
+        let (found, _) = ran(&model, &sae, vec![hook(&model, &sae, Which::Only(vec![]), Rest::Kept, Action::Zero)]);
+        assert_eq!(far(&found, &x), 0.0);
+    }
+
+    #[test]
+    fn nan_is_named_by_its_place() {
+        let place = select(&config(), SITE).unwrap()[0];
+        let sae = dictionary(2);
+        let x = Tensor::new(&[[[1.0_f32, 2.0], [f32::NAN, 0.0]]], &Device::Cpu).unwrap();
+        let error = readable(&sae, place, &x).unwrap_err();
+        assert_eq!(
+            error.message,
+            "expected numbers at `resid_post.0` for a dictionary to encode, found NaN at [0, 1, 0]"
+        );
+    }
+}

@@ -1,0 +1,205 @@
+//! Fast grids equal plain ones, estimates are first orders, and all are PyTorch's on the fixtures.
+
+use std::path::Path;
+
+use super::*;
+use crate::base::access::{Access, Rules};
+use crate::base::files::Files;
+use crate::base::random::stream;
+use crate::data::pairs::tokens::Prompt;
+use crate::intervene::fixtures::{model, pairs};
+use crate::fixtures::{configs, decoder};
+use crate::model::hooks::KeptHook;
+use crate::model::load::Loading;
+use crate::sae::baselines::random;
+use crate::tensor::files::safetensors;
+use crate::tensor::{DType, Tensor, floats, ints};
+
+fn found(model: &Model, measure: Measure, options: &GridOptions) -> Grid {
+    grid(model, &pairs(), (measure, false), &[], options, &Task::default()).unwrap()
+}
+
+fn near(a: &Grid, b: &Grid, far: f64) {
+    assert_eq!((&a.rows, &a.columns), (&b.rows, &b.columns));
+    for (x, y) in a.values.iter().zip(&b.values) {
+        assert!(x.is_nan() && y.is_nan() || (x - y).abs() < far * (1.0 + y.abs()), "{:?}\n{:?}", a.values, b.values);
+    }
+}
+
+/// The same model, which runs as a whole because it keeps a hook that does nothing.
+fn as_a_whole(model: &Model) -> Model {
+    model.keeping(vec![KeptHook::new("nothing".into(), vec![], || Ok(vec![]))])
+}
+
+#[test]
+fn what_lies_behind_a_change_is_as_whole_runs_have_it_in_every_shape_of_model() {
+    for config in configs() {
+        let (has_mlp, has_experts) = (config.has_mlp(), config.experts.is_some());
+        let model = model(decoder(config, DType::F32));
+        let plain = as_a_whole(&model);
+        let cases = [
+            (GridBy::Position, "resid_pre"),
+            (GridBy::Position, "attn_out"),
+            (GridBy::Head, "z"),
+            (GridBy::Head, "k"),
+            (GridBy::Head, "pattern"),
+            (GridBy::Layer, "resid_post"),
+            (GridBy::Neuron, "mlp_hidden"),
+            (GridBy::Position, "mlp_out"),
+        ];
+        let has = |site: &str| match site {
+            "mlp_hidden" => has_mlp && !has_experts,
+            site => has_mlp || !site.starts_with("mlp"),
+        };
+        for (by, site) in cases.into_iter().filter(|(_, site)| has(site)) {
+            for direction in [PatchDirection::Denoise, PatchDirection::Noise] {
+                let options = GridOptions { by, direction, sites: Some(vec![site.into()]), ..GridOptions::default() };
+                for measure in [Measure::LogitDiff, Measure::Loss, Measure::Kl(Prompt::Clean)] {
+                    near(&found(&model, measure, &options), &found(&plain, measure, &options), 1e-4);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn patching_all_of_the_stream_brings_the_other_run_back() {
+    for config in configs() {
+        let model = model(decoder(config, DType::F32));
+        let options = GridOptions { by: GridBy::Layer, ..GridOptions::default() };
+        let same: Vec<TokenPair> = pairs();
+        let normalised = grid(&model, &same, (Measure::LogitDiff, true), &[], &options, &Task::default()).unwrap();
+        assert!((normalised.values[0] - 1.0).abs() < 1e-3, "{:?}", normalised.values);
+    }
+}
+
+#[test]
+fn an_estimate_is_the_slope_of_what_is_exact() {
+    let model = model(decoder(crate::fixtures::config(), DType::F32));
+    // Log probabilities are nearly linear behind the last block, and nothing saturates there in a small model.
+    for by in [GridBy::Position, GridBy::Layer] {
+        let of = |method| {
+            let options = GridOptions {
+                by,
+                method,
+                sites: Some(vec!["resid_post".into()]),
+                steps: 100,
+                ..GridOptions::default()
+            };
+            found(&model, Measure::LogProb, &options)
+        };
+        let (exact, integrated) = (of(GridMethod::Exact), of(GridMethod::Integrated));
+        if by == GridBy::Layer {
+            // Along the whole way the integral is the difference itself (completeness).
+            near(&integrated, &exact, 0.02);
+        }
+        let once = found(
+            &model,
+            Measure::LogProb,
+            &GridOptions {
+                by,
+                method: GridMethod::Integrated,
+                sites: Some(vec!["resid_post".into()]),
+                steps: 1,
+                ..GridOptions::default()
+            },
+        );
+        near(&once, &of(GridMethod::Attribution), 1e-5);
+    }
+}
+
+#[test]
+fn features_behind_a_change_are_as_whole_runs_have_them_in_every_shape_of_model() {
+    for config in configs() {
+        let model = model(decoder(config, DType::F32));
+        let saes = [random(16, 24, None, &mut stream(3, "features", 0)).unwrap()];
+        for method in [GridMethod::Exact, GridMethod::Attribution] {
+            let options = GridOptions {
+                by: GridBy::Feature,
+                method,
+                sites: Some(vec!["attn_out.0".into()]),
+                ..GridOptions::default()
+            };
+            let of = |model: &Model| {
+                grid(model, &pairs(), (Measure::LogitDiff, false), &saes, &options, &Task::default()).unwrap()
+            };
+            near(&of(&model), &of(&as_a_whole(&model)), 1e-4);
+        }
+    }
+}
+
+#[test]
+fn where_attention_saturates_atp_star_is_nearer_than_attribution() {
+    // Sharp attention: the slope of a softmax that is nearly one-hot is nearly 0, whatever a patched query does.
+    let config = Config { score_scale: 6.0, ..crate::fixtures::config() };
+    let model = model(decoder(config, DType::F32));
+    for site in ["q", "k"] {
+        let sizes = |method| -> Vec<f64> {
+            let options =
+                GridOptions { by: GridBy::Head, method, sites: Some(vec![site.into()]), ..GridOptions::default() };
+            let each = pairs().into_iter().map(|pair| {
+                grid(&model, &[pair], (Measure::LogProb, false), &[], &options, &Task::default()).unwrap().values
+            });
+            each.flatten().map(f64::abs).collect()
+        };
+        let exact = sizes(GridMethod::Exact);
+        let far = |method| -> f64 { sizes(method).iter().zip(&exact).map(|(a, b)| (a - b).abs()).sum() };
+        let (star, attribution) = (far(GridMethod::AtpStar), far(GridMethod::Attribution));
+        println!("{site}: {star} {attribution} {}", exact.iter().sum::<f64>());
+        assert!(star < 0.8 * attribution, "{site}: {star} and {attribution}");
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_named() {
+    let model = model(decoder(crate::fixtures::config(), DType::F32));
+    let refused = |pairs: &[TokenPair], measure: Measure, options: GridOptions| {
+        grid(&model, pairs, (measure, false), &[], &options, &Task::default()).unwrap_err().message
+    };
+    let mut longer = pairs();
+    longer[1].corrupt.push(1);
+    assert!(refused(&longer, Measure::LogitDiff, GridOptions::default()).ends_with("found 5 and 6 tokens in pair 1"));
+    let attribution = GridOptions { method: GridMethod::Attribution, ..GridOptions::default() };
+    assert_eq!(refused(&pairs(), Measure::Rank, attribution), "`rank` has no gradient, which `attribution` needs");
+    let of = |site: &str, by| GridOptions { sites: Some(vec![site.into()]), by, ..GridOptions::default() };
+    let logits = refused(&pairs(), Measure::LogitDiff, of("logits", GridBy::Position));
+    assert_eq!(logits, "expected sites within the model's blocks, found `logits`");
+    assert!(refused(&pairs(), Measure::LogitDiff, of("mlp_out", GridBy::Head)).contains("sites with heads"));
+    assert!(refused(&[], Measure::LogitDiff, GridOptions::default()).contains("at least one pair"));
+}
+
+#[test]
+fn grids_are_those_of_pytorch_on_every_family() {
+    let task = Task::default();
+    let out = tempfile::tempdir().unwrap();
+    let files = Files::new(Access::new(out.path(), &Rules::default()).unwrap(), false);
+    for family in ["gpt2", "gpt_neox", "llama", "gemma2"] {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/models").join(family);
+        let bytes = std::fs::read(folder.join("interventions.safetensors")).unwrap();
+        let truth = safetensors::Reader::new(bytes).unwrap().all().unwrap().tensors;
+        let model = Model::load(&files, &folder.display().to_string(), &Loading::default(), &task).unwrap();
+        let ids = |name: &str| ints(&truth[name]).unwrap().into_iter().map(|id| id as u32).collect::<Vec<_>>();
+        let answers = ids("answers");
+        let pair = TokenPair {
+            clean: ids("clean_ids"),
+            corrupt: ids("corrupt_ids"),
+            answers: vec![vec![answers[0]]],
+            wrong: vec![vec![answers[1]]],
+            ..TokenPair::default()
+        };
+        let corrupt = floats(&truth["m_corrupt"]).unwrap()[0];
+        let check = |name: &str, before: f64, measure: Measure, options: GridOptions| {
+            let found = grid(&model, std::slice::from_ref(&pair), (measure, false), &[], &options, &task).unwrap();
+            let expected = floats(&truth[name] as &Tensor).unwrap();
+            assert_eq!(found.values.len(), expected.len());
+            for (a, b) in found.values.iter().zip(&expected) {
+                assert!((before + a - b).abs() < 1e-4, "{family}, {name}: {} and {b}", before + a);
+            }
+        };
+        let of = |by, method| GridOptions { by, method, ..GridOptions::default() };
+        check("patch_resid", corrupt, Measure::LogitDiff, of(GridBy::Position, GridMethod::Exact));
+        check("patch_head", corrupt, Measure::LogitDiff, of(GridBy::Head, GridMethod::Exact));
+        check("attrib_resid", 0.0, Measure::LogitDiff, of(GridBy::Position, GridMethod::Attribution));
+        check("ig_resid", 0.0, Measure::LogitDiff, of(GridBy::Position, GridMethod::Integrated));
+    }
+}

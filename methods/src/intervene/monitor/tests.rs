@@ -1,0 +1,131 @@
+//! A monitor hears what the cache shows, and the same while a model writes.
+
+use super::*;
+use crate::base::Task;
+use crate::base::random::SeedOptions;
+use crate::model::batch::Batch;
+use crate::fixtures::{config, decoder};
+use crate::model::run::Ask;
+use crate::model::site::select;
+use crate::probes::{ClassLabels, ClassName, ProbeOptions};
+use crate::sae::{About, Parts, baselines};
+
+const SITE: &str = "resid_post.1";
+
+/// A small model that reads ids, and a dictionary of its second layer.
+fn model() -> (Model, Sae) {
+    let decoder = decoder(crate::model::config::Config { context: 8, ..config() }, DType::F32).into();
+    let model = Model { decoder, tokenizer: None, origin: "small".into(), published: None, history: None };
+    let parts = baselines::neurons_relu(model.decoder.config().d_model, None).unwrap().parts().clone();
+    let about = About { sites: vec![SITE.into()], ..parts.about.clone() };
+    (model, Sae::new(Parts { about, ..parts }).unwrap())
+}
+
+fn labels(of_row: &[bool]) -> ClassLabels {
+    ClassLabels::of(&of_row.iter().map(|flag| ClassName::Flag(*flag)).collect::<Vec<_>>()).unwrap()
+}
+
+fn activations(model: &Model, ids: &[u32]) -> Tensor {
+    let batch = Batch::new(vec![ids.to_vec()]).unwrap();
+    let ask = Ask { places: select(model.decoder.config(), SITE).unwrap(), ..Ask::default() };
+    model.decoder.cache(&batch, ask, &Task::default()).unwrap().get(SITE).unwrap().get(0).unwrap()
+}
+
+fn texts() -> Vec<Vec<u32>> {
+    (0..12_u32).map(|i| (0..3 + i % 4).map(|j| (i * 5 + j * 3) % 20).collect()).collect()
+}
+
+/// A monitor of a probe and a feature.
+fn monitor(model: &Model, sae: &Sae) -> Monitor {
+    let rows: Vec<Tensor> = texts().iter().map(|ids| activations(model, ids)).collect();
+    let x = Tensor::cat(&rows, 0).unwrap();
+    let of_row: Vec<bool> = (0..x.dims()[0]).map(|i| i % 2 == 0).collect();
+    let probe = Probe::fit(&x, &labels(&of_row), &ProbeOptions::default(), &Task::default()).unwrap();
+    let sensors = vec![
+        Sensor::Probe { probe: probe.into(), site: SITE.into() },
+        Sensor::Feature { sae: sae.clone(), index: 3, site: SITE.into() },
+    ];
+    Monitor::new(sensors, &[0.0]).unwrap()
+}
+
+#[test]
+fn scores_are_those_of_each_text_by_itself() {
+    let (model, sae) = model();
+    let monitor = monitor(&model, &sae);
+    let found = monitor.scores(&model, &texts(), &Task::default()).unwrap();
+    for (ids, scores) in texts().iter().zip(&found) {
+        let x = activations(&model, ids);
+        let Sensor::Probe { probe, .. } = &monitor.sensors[0] else { panic!("the probe comes first") };
+        let expected =
+            [probe.scores(&x).unwrap(), sae.encode(&x).unwrap().narrow(1, 3, 1).unwrap().squeeze(1).unwrap()];
+        for (scores, expected) in scores.iter().zip(expected) {
+            let expected = floats(&expected).unwrap();
+            assert_eq!(scores.len(), ids.len());
+            assert!(scores.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-4), "{scores:?} {expected:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_written_is_watched_as_what_is_read_and_stops_where_it_is_heard() {
+    let (model, sae) = model();
+    let whole = monitor(&model, &sae);
+    let run = |stop: bool, monitor: &Monitor| {
+        let options = MonitorRunOptions { stop, tokens: 5, temperature: 0.0, seed: SeedOptions::default() };
+        monitor.generate(&model, &[4, 9, 2], &options, 0, &Task::default()).unwrap()
+    };
+    let free = run(false, &whole);
+    assert_eq!((free.ids.len(), free.prompt, free.stopped), (8, 3, false));
+    // The last token has been chosen, and not read.
+    let read = whole.watch(&model, &[free.ids[..7].to_vec()], false, &Task::default()).unwrap();
+    assert!(!read.is_empty());
+    assert_eq!(read.len(), free.alarms.len());
+    for (a, b) in read.iter().zip(&free.alarms) {
+        assert_eq!((a.position, a.sensor), (b.position, b.sensor));
+        assert!((a.score - b.score).abs() < 1e-4);
+    }
+    // Stopped by the largest score after the prompt.
+    let scores = &whole.scores(&model, &[free.ids[..7].to_vec()], &Task::default()).unwrap()[0][0];
+    let most = (3..7).max_by(|a, b| scores[*a].total_cmp(&scores[*b])).unwrap();
+    let before = scores[..most].iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    if before < scores[most] {
+        let level = (before + scores[most]) / 2.0;
+        let strict = Monitor { thresholds: vec![level, f64::INFINITY], ..whole.clone() };
+        let stopped = run(true, &strict);
+        assert_eq!((stopped.ids.as_slice(), stopped.stopped), (&free.ids[..=most], true));
+        assert_eq!(stopped.alarms.iter().map(|alarm| alarm.position).collect::<Vec<_>>(), [most]);
+    }
+    let silent = Monitor { thresholds: vec![f64::INFINITY; 2], ..whole };
+    assert_eq!((run(true, &silent).ids, run(true, &silent).alarms.len()), (free.ids, 0));
+}
+
+#[test]
+fn thresholds_that_were_fitted_keep_to_their_rate() {
+    let (model, sae) = model();
+    let is_alarm: Vec<bool> = (0..12).map(|i| i % 3 == 0).collect();
+    let (monitor, task) = (monitor(&model, &sae), Task::default());
+    let options = MonitorFitOptions { false_positive_rate: 0.25 };
+    let fitted = monitor.fitted(&model, &texts(), &labels(&is_alarm), &options, &task).unwrap();
+    let table =
+        fitted.on(&model, &texts(), &labels(&is_alarm), &MonitorJudgeOptions::default(), &task).unwrap().judged();
+    let rates = table.column("false-positive rate").unwrap();
+    for rate in &rates[..2] {
+        assert!(matches!(rate, crate::base::Cell::Float(rate) if *rate <= 0.25), "{rate:?}");
+    }
+    assert_eq!(table.rows.len(), 3);
+    assert_eq!(monitor.cost(&model).unwrap().0, sae.d_in() * (1 + sae.d_sae()));
+}
+
+#[test]
+fn what_cannot_be_watched_is_refused() {
+    let (model, sae) = model();
+    let whole = monitor(&model, &sae);
+    assert!(Monitor::new(Vec::new(), &[0.0]).unwrap_err().message.contains("found nothing"));
+    assert!(Monitor::new(whole.sensors.clone(), &[0.0; 3]).unwrap_err().message.contains("one for each of 2"));
+    let long = vec![vec![1; 9]];
+    assert!(whole.watch(&model, &long, false, &Task::default()).unwrap_err().message.contains("at most 8 tokens"));
+    let Sensor::Probe { probe, .. } = &whole.sensors[0] else { panic!("the probe comes first") };
+    let nowhere =
+        Monitor::new(vec![Sensor::Probe { probe: probe.clone(), site: "resid_post.9".into() }], &[0.0]).unwrap();
+    assert!(nowhere.watch(&model, &texts(), false, &Task::default()).is_err());
+}

@@ -1,0 +1,108 @@
+//! Runs of one batch with changes at some sites: what is before the first of them is computed once.
+
+use crate::base::{Result, Task, memory};
+use crate::err;
+use crate::model::batch::Batch;
+use crate::model::config::Config;
+use crate::model::decoder::{Decoder, Logits, Pass};
+use crate::model::hooks::{Bound, Chain};
+use crate::model::run::Ask;
+use crate::model::site::{Place, Site, SiteKind};
+use crate::tensor::Tensor;
+
+/// A batch whose runs begin where the first change may be.
+pub struct Reruns<'a> {
+    model: &'a Decoder,
+    batch: Batch,
+    /// The clean stream that runs begin with; None where they begin with the text.
+    start: Option<(Site, Tensor)>,
+}
+
+impl<'a> Reruns<'a> {
+    /// `places` are those of the changes.
+    pub fn new(model: &'a Decoder, batch: &Batch, places: &[Place], task: &Task) -> Result<Self> {
+        let start = match places.iter().map(|place| place.site).min() {
+            None => return Err(err!(Bug, "runs without a place that changes")),
+            // A pass that begins in the middle has no hooks that a model keeps.
+            Some(_) if !model.kept().is_empty() => None,
+            Some(first) => begin(model.config(), first),
+        };
+        let start = match start {
+            None => None,
+            Some(site) => {
+                let place = Place { site, head: None };
+                let cache = model.cache(batch, Ask { places: vec![place], ..Ask::default() }, task)?;
+                Some((site, cache.at(place)?))
+            }
+        };
+        Ok(Self { model, batch: batch.clone(), start })
+    }
+
+    /// How many copies of the batch are about `tokens` tokens.
+    pub fn copies(&self, tokens: usize) -> usize {
+        (tokens / (self.batch.width() * self.batch.rows().len()).max(1)).max(1)
+    }
+
+    /// The logits of some copies of the batch, one copy after the other, with hooks. Those that change copies in
+    /// different ways find them by their rows.
+    pub fn logits(&self, copies: usize, hooks: Vec<Bound>, wanted: Logits, task: &Task) -> Result<Tensor> {
+        let rows: Vec<Vec<u32>> = (0..copies).flat_map(|_| self.batch.rows().iter().cloned()).collect();
+        let batch = Batch::new(rows)?;
+        let mut chain = Chain { hooks, ..Chain::default() };
+        let logits = match &self.start {
+            Some((site, stream)) => {
+                let bytes = (copies * stream.elem_count() * stream.dtype().size_in_bytes()) as u128;
+                memory::check(4 * bytes, || "copies of a batch".into())?;
+                let stream = if copies == 1 { stream.clone() } else { stream.repeat((copies, 1, 1))? };
+                self.model.resumed(&batch, (*site, &stream), &mut chain, wanted, task)?
+            }
+            None => {
+                let pass = Pass { hooks: &mut chain, past: None, logits: wanted, task };
+                self.model.forward(&batch, pass)?
+            }
+        };
+        logits.ok_or_else(|| err!(Bug, "a run without logits"))
+    }
+}
+
+/// The last stream before a site, if a block is before it.
+pub fn begin(config: &Config, first: Site) -> Option<Site> {
+    match first.kind {
+        SiteKind::Embed | SiteKind::PosEmbed => None,
+        SiteKind::FinalNormScale | SiteKind::FinalNorm | SiteKind::Logits => {
+            config.layers.checked_sub(1).map(|last| Site::new(SiteKind::ResidPost, last))
+        }
+        SiteKind::ResidPost => Some(first),
+        _ => Some(Site::new(SiteKind::ResidPre, first.layer)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{config, decoder};
+    use crate::model::hooks::Action;
+    use crate::model::site::select;
+    use crate::tensor::DType;
+
+    #[test]
+    fn reruns_are_whole_runs_at_every_kind_of_site() {
+        let model = decoder(config(), DType::F32);
+        let batch = Batch::new(vec![vec![1, 2, 3, 4], vec![5, 6]]).unwrap();
+        let task = Task::default();
+        for name in ["embed", "resid_pre.0", "mlp_out.0", "z.1", "resid_post.0", "resid_post.1", "final_norm"] {
+            let hook = || {
+                let action = Action::Scale(0.5).begin();
+                vec![Bound::new(model.config(), name, None, None, Box::new(action)).unwrap()]
+            };
+            let expected = model.logits_at(&batch, &[-1], hook(), &task).unwrap();
+            let places = select(model.config(), name).unwrap();
+            let reruns = Reruns::new(&model, &batch, &places, &task).unwrap();
+            let found = reruns.logits(3, hook(), Logits::At(&[-1]), &task).unwrap();
+            for copy in 0..3 {
+                let far = (found.narrow(0, 2 * copy, 2).unwrap() - &expected).unwrap().abs().unwrap();
+                assert!(far.max_all().unwrap().to_scalar::<f32>().unwrap() < 1e-5, "{name}");
+            }
+        }
+    }
+}

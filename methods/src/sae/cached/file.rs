@@ -1,0 +1,139 @@
+//! What is cached as a file: its tensors with the history of the fit among them, followed by the SHA-256 of all that, in
+//! hexadecimal digits. Of a dictionary these are those of our own format.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use sha2::{Digest, Sha256};
+
+use super::key::Key;
+use super::{Cachable, Cached};
+use crate::base::files::hex;
+use crate::base::{Result, Task};
+use crate::err;
+use crate::model::layout::TensorSource;
+use crate::sae::fit::history::{self, FitHistory};
+use crate::sae::formats::{self, Beside, Format};
+use crate::sae::{Parts, Sae};
+use crate::tensor::files::{Named, safetensors};
+use crate::tensor::{DType, Tensor};
+
+/// The tensor of the history among those of the dictionary.
+const HISTORY: &str = "history";
+/// Keys of the metadata: the cache key, the name of the model, and the rows in a step.
+pub(super) const KEY: &str = "key";
+pub(super) const MODEL: &str = "model";
+const ROWS_PER_STEP: &str = "rows_per_step";
+
+/// How many digits a hash has.
+const DIGITS: usize = 64;
+
+impl Cachable for Sae {
+    fn written(&self) -> Result<Named> {
+        let written = formats::write(Format::Microtome, self.parts())?;
+        Ok(Named { tensors: written.tensors.1, metadata: written.metadata })
+    }
+
+    fn read(stored: &Stored, model: &str, task: &Task) -> Result<Self> {
+        let mut parts = parts(stored, task)?;
+        // The same weights may have been loaded from elsewhere.
+        parts.about.model = Some(model.to_string());
+        Sae::new(parts)
+    }
+}
+
+pub(super) fn written<T: Cachable>(key: &Key, made: &T, history: &FitHistory) -> Result<Named> {
+    let Named { mut tensors, mut metadata } = made.written()?;
+    tensors.insert(HISTORY.into(), history::to_tensor(history)?);
+    metadata.insert(KEY.into(), key.text().into());
+    metadata.insert(MODEL.into(), key.model().into());
+    metadata.insert(ROWS_PER_STEP.into(), history.read_per_step.to_string());
+    Ok(Named { tensors, metadata })
+}
+
+/// Writes the tensors, followed by the hash.
+pub(super) fn write(named: &Named, to: &mut dyn Write) -> Result<()> {
+    let mut hashing = Hashing { to, hash: Sha256::new() };
+    safetensors::write(named, &mut hashing)?;
+    let digits = hex(&hashing.hash.finalize());
+    to.write_all(digits.as_bytes()).map_err(|e| err!(File, "cannot write a cached dictionary: {e}"))
+}
+
+struct Hashing<'a> {
+    to: &'a mut dyn Write,
+    hash: Sha256,
+}
+
+impl Write for Hashing<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let written = self.to.write(bytes)?;
+        self.hash.update(bytes.get(..written).unwrap_or_default());
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.to.flush()
+    }
+}
+
+/// Reads what was cached under a key, and refuses it unless it is bit for bit what was written.
+pub(super) fn read<T: Cachable>(bytes: &[u8], key: &Key, task: &Task) -> Result<Cached<T>> {
+    let reader = opened(bytes)?;
+    let said = reader.metadata();
+    if said.get(KEY).is_none_or(|text| text != key.text()) {
+        return Err(err!(Format, "expected the dictionary of this key, found another"));
+    }
+    let rows = said.get(ROWS_PER_STEP).and_then(|rows| rows.parse().ok());
+    let rows = rows.ok_or_else(|| err!(Format, "expected `{ROWS_PER_STEP}` in the metadata, found none"))?;
+    let history = history::from_tensor(&reader.tensor(HISTORY)?, rows)?;
+    Ok(Cached { made: T::read(&Stored(&reader), key.model(), task)?, history })
+}
+
+/// The tensors of a file whose hash is right.
+fn opened(bytes: &[u8]) -> Result<safetensors::Reader<&[u8]>> {
+    let (content, digits) = halves(bytes)?;
+    if hex(&Sha256::digest(content)).as_bytes() != digits {
+        return Err(err!(Format, "its bytes have changed since it was written"));
+    }
+    safetensors::Reader::new(content)
+}
+
+fn halves(bytes: &[u8]) -> Result<(&[u8], &[u8])> {
+    let halves = bytes.len().checked_sub(DIGITS).and_then(|at| bytes.split_at_checked(at));
+    halves.ok_or_else(|| err!(Format, "expected a cached dictionary, found {} bytes", bytes.len()))
+}
+
+fn parts(stored: &Stored, task: &Task) -> Result<Parts> {
+    let config = formats::said_in_metadata(Format::Microtome).and_then(|key| stored.said(key));
+    let beside = Beside { config, place: "what is kept", ignore: &[] };
+    formats::read(Format::Microtome, &beside, stored, DType::F32, task)
+}
+
+/// The metadata of a dictionary's file, without reading its tensors.
+pub(super) fn said(bytes: &[u8]) -> Result<BTreeMap<String, String>> {
+    Ok(safetensors::Reader::new(halves(bytes)?.0)?.metadata().clone())
+}
+
+/// What a fit made, without its history.
+pub struct Stored<'a>(&'a safetensors::Reader<&'a [u8]>);
+
+impl Stored<'_> {
+    /// What the metadata says under a key.
+    pub fn said(&self, key: &str) -> Option<&str> {
+        self.0.metadata().get(key).map(String::as_str)
+    }
+}
+
+impl TensorSource for Stored<'_> {
+    fn names(&self) -> Vec<String> {
+        self.0.names().filter(|name| *name != HISTORY).map(String::from).collect()
+    }
+
+    fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        self.0.shape(name).map(<[usize]>::to_vec)
+    }
+
+    fn tensor(&self, name: &str) -> Result<Tensor> {
+        self.0.tensor(name)
+    }
+}

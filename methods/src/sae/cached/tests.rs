@@ -1,0 +1,265 @@
+//! What is loaded is bit for bit what was cached, and only under a key of the same numbers.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::base::access::Rules as Allowed;
+use crate::base::random::stream;
+use crate::data::harvest::{Harvest, HarvestOptions, Skipped};
+use crate::data::{Text, text};
+use crate::model::config::Config;
+use crate::model::tokenizer::Tokenizer;
+use crate::fixtures;
+use crate::model::Model;
+use crate::sae::fit::tests::kind;
+use crate::sae::fit::{Counting, Dead, Fit, OfTensor, Recipe, follows};
+use crate::sae::{About, Activation, Sae};
+use crate::tensor::{DType, create};
+use crate::training::{Schedule, ScheduleShape};
+
+fn model(config: Config) -> Model {
+    let letters = (b'a'..=b'z').map(|letter| char::from(letter).to_string());
+    let tokenizer = Tokenizer::characters(letters.collect(), None, None).unwrap();
+    let decoder = Arc::new(fixtures::decoder(Config { vocab: 26, context: 8, ..config }, DType::F32));
+    Model { decoder, tokenizer: Some(tokenizer), origin: "sample".into(), published: None, history: None }
+}
+
+fn plain() -> Model {
+    model(fixtures::config())
+}
+
+fn words(words: &[&str], tokens: Option<u64>) -> Text {
+    let options = text::TextOptions { tokens, ..text::TextOptions::default() };
+    Text::given(words.iter().map(ToString::to_string).collect(), options).unwrap()
+}
+
+fn reads(model: &Model, text: &Text, options: &HarvestOptions) -> Reads {
+    let task = Task::default();
+    let harvest = Harvest::new(model, &["resid_post.*"], text, options, &task).unwrap();
+    Reads::new(model, text, options, harvest, &task).unwrap()
+}
+
+fn recipe(name: &str, options: Value) -> Recipe {
+    let kind = kind(name, options);
+    Recipe {
+        unit: kind.likes_unit(),
+        kind,
+        steps: 6,
+        batch: 16,
+        lr: 1e-2,
+        schedule: Schedule { shape: ScheduleShape::Trapezoid, warmup: 1, decay: 2, floor: 0.0 },
+        betas: [0.9, 0.999],
+        eps: 1e-8,
+        clip: Some(1.0),
+        sparsity_warmup: 0,
+        counting: Counting::Normalised,
+        dead: Dead::AuxK { k: 2, weight: 1.0 / 3.0 },
+        dead_after: 32,
+        scaled: true,
+        skip: false,
+        follows: follows(6),
+        seed: 3,
+    }
+}
+
+fn topk() -> Recipe {
+    recipe("topk", json!({ "k": 2 }))
+}
+
+const ROWS: RowOrder = RowOrder { site: "resid_post.0", at_once: 512, buffer: None, seed: 3 };
+
+fn key(recipe: &Recipe) -> Key {
+    Key::new(&reads(&plain(), &words(&["abcdefgh", "hgfedcba"], None), &HarvestOptions::default()), &ROWS, recipe, 12)
+}
+
+fn fitted(recipe: &Recipe) -> (Sae, FitHistory) {
+    let x = create::randn(&[64, 5], DType::F32, &mut stream(1, "x", 0)).unwrap();
+    let rows = Box::new(OfTensor::new(&x, 3).unwrap());
+    let about = About { model: Some("sample".into()), sites: vec!["resid_post.0".into()], ..About::default() };
+    let task = Task::default();
+    let found = Fit::new(recipe.clone(), 12, rows, None, &task).unwrap().run(about, &task).unwrap();
+    (found.sae, found.history)
+}
+
+fn access(folder: &Path, rules: Allowed) -> Access {
+    Access::new(&folder.join("out"), &rules).unwrap()
+}
+
+fn cache(folder: &Path) -> DictionaryCache {
+    DictionaryCache::open(&folder.join("cache"), &access(folder, Allowed::default())).unwrap().unwrap()
+}
+
+/// Every number of a dictionary by its bits, and its metadata.
+fn bits(sae: &Sae) -> (Vec<Vec<u32>>, String) {
+    let parts = sae.parts();
+    let mut all = vec![&parts.encoder, &parts.decoder];
+    all.extend(parts.encoder_bias.as_ref().into_iter().chain(&parts.decoder_bias).chain(&parts.skip));
+    match &parts.activation {
+        Activation::Threshold(threshold) => all.push(threshold),
+        Activation::Gated { gate, magnitude, log_scale } => all.extend([gate, magnitude, log_scale]),
+        _ => {}
+    }
+    let of = |t: &crate::tensor::Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    let bits = all.into_iter().map(|t| of(t).into_iter().map(f32::to_bits).collect()).collect();
+    (bits, format!("{:?} {} {} {:?}", parts.activation.name(), parts.centred, parts.rescaled, parts.about))
+}
+
+#[test]
+fn what_is_found_is_what_was_kept_to_the_last_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let (cache, task) = (cache(folder.path()), Task::default());
+    for (name, options) in [
+        ("topk", json!({ "k": 2 })),
+        ("batch_topk", json!({ "k": 2 })),
+        ("matryoshka", json!({ "k": 2, "prefixes": [4, 12] })),
+        ("tied", json!({ "l1": 0.03 })),
+        ("gated", json!({ "l1": 0.03 })),
+        ("jumprelu", json!({ "l0": 0.1, "threshold": 0.05, "bandwidth": 0.2 })),
+    ] {
+        let recipe = recipe(name, options);
+        let (key, (sae, history)) = (key(&recipe), fitted(&recipe));
+        assert!(cache.find::<Sae>(&key, &task).unwrap().is_none());
+        cache.put(&key, &sae, &history).unwrap();
+        let found = cache.find::<Sae>(&key, &task).unwrap().unwrap();
+        assert_eq!(bits(&found.made), bits(&sae), "{name}");
+        assert_eq!((found.history.steps.len(), &found.history), (6, &history), "{name}");
+    }
+}
+
+#[test]
+fn a_key_is_of_all_that_the_numbers_depend_on_and_of_nothing_else() {
+    let text = words(&["abcdefgh", "hgfedcba"], None);
+    let plain = plain();
+    let of = |model: &Model, text: &Text, options: &HarvestOptions| {
+        Key::new(&reads(model, text, options), &ROWS, &topk(), 12).hash().to_string()
+    };
+    let base = of(&plain, &text, &HarvestOptions::default());
+    let moved = Model { origin: "elsewhere".into(), ..plain.clone() };
+    assert_eq!(of(&moved, &text, &HarvestOptions::default()), base);
+
+    let mut all = BTreeSet::from([base]);
+    let mut is_new = |what: &str, hash: String| assert!(all.insert(hash), "{what}");
+    let deeper = model(Config { norm_eps: 1e-6, ..fixtures::config() });
+    is_new("another config", of(&deeper, &text, &HarvestOptions::default()));
+    is_new("other tokens", of(&plain, &words(&["abcdefgh", "hgfedcbb"], None), &HarvestOptions::default()));
+    is_new("fewer tokens", of(&plain, &words(&["abcdefgh", "hgfedcba"], Some(8)), &HarvestOptions::default()));
+    is_new("another context", of(&plain, &text, &HarvestOptions { context: Some(4), ..HarvestOptions::default() }));
+    let keep = Skipped { without_first: 1, ..Skipped::default() };
+    is_new("other positions", of(&plain, &text, &HarvestOptions { skip: keep, ..HarvestOptions::default() }));
+
+    let reads = reads(&plain, &text, &HarvestOptions::default());
+    for (what, rows) in [
+        ("another site", RowOrder { site: "resid_post.1", ..ROWS }),
+        ("other batches", RowOrder { at_once: 256, ..ROWS }),
+        ("a buffer", RowOrder { buffer: Some(8), ..ROWS }),
+        ("another order", RowOrder { seed: 4, ..ROWS }),
+    ] {
+        is_new(what, Key::new(&reads, &rows, &topk(), 12).hash().to_string());
+    }
+    for (what, recipe) in [
+        ("k", recipe("topk", json!({ "k": 3 }))),
+        ("kind", recipe("batch_topk", json!({ "k": 2 }))),
+        ("seed", Recipe { seed: 4, ..topk() }),
+        ("lr", Recipe { lr: 1.1e-2, ..topk() }),
+        ("steps", Recipe { steps: 7, ..topk() }),
+        ("dead", Recipe { dead: Dead::Leave, ..topk() }),
+    ] {
+        is_new(what, Key::new(&reads, &ROWS, &recipe, 12).hash().to_string());
+    }
+    is_new("d_sae", Key::new(&reads, &ROWS, &topk(), 13).hash().to_string());
+}
+
+#[test]
+fn no_byte_of_a_file_can_be_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let (cache, task, key) = (cache(folder.path()), Task::default(), key(&topk()));
+    let (sae, history) = fitted(&topk());
+    cache.put(&key, &sae, &history).unwrap();
+    let place = cache.place(&key);
+    let whole = fs::read(&place).unwrap();
+    for at in (0..whole.len()).step_by(whole.len() / 40).chain([whole.len() - 1]) {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        fs::write(&place, bytes).unwrap();
+        assert!(cache.find::<Sae>(&key, &task).is_err(), "byte {at}");
+    }
+    for length in [0, 10, 64, 65, whole.len() / 2, whole.len() - 1] {
+        fs::write(&place, &whole[..length]).unwrap();
+        assert!(cache.find::<Sae>(&key, &task).is_err(), "{length} bytes");
+    }
+    // One that lies under the key of another is none of it.
+    let other = self::key(&Recipe { seed: 9, ..topk() });
+    fs::create_dir_all(cache.place(&other).parent().unwrap()).unwrap();
+    fs::write(cache.place(&other), &whole).unwrap();
+    let error = cache.find::<Sae>(&other, &task).unwrap_err();
+    assert_eq!(error.message, "expected the dictionary of this key, found another");
+    cache.put(&key, &sae, &history).unwrap();
+    assert_eq!(fs::read(&place).unwrap(), whole);
+}
+
+#[test]
+fn two_processes_keep_side_by_side_and_never_half() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, other, task) = (cache(folder.path()), cache(folder.path()), Task::default());
+    let (sae, history) = fitted(&topk());
+    let (same, another) = (key(&topk()), key(&Recipe { seed: 9, ..topk() }));
+    other.files.lock(one.place(&same).parent().unwrap()).unwrap();
+    assert!(one.put(&same, &sae, &history).unwrap_err().message.contains("another run"));
+    assert!(one.find::<Sae>(&same, &task).unwrap().is_none());
+    one.put(&another, &sae, &history).unwrap();
+    other.put(&same, &sae, &history).unwrap();
+    assert!(one.find::<Sae>(&same, &task).unwrap().is_some());
+    // The lock is given back at once, however long the run goes on.
+    one.put(&same, &sae, &history).unwrap();
+    let left = fs::read_dir(one.place(&same).parent().unwrap()).unwrap().count();
+    assert_eq!(left, 1, "nothing but the dictionary");
+}
+
+#[test]
+fn the_rules_of_a_run_hold_for_what_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = folder.path().join("cache");
+    let kept = super::folder(&cache);
+    let open = |rules: Allowed| DictionaryCache::open(&cache, &access(folder.path(), rules)).unwrap().is_some();
+    assert!(open(Allowed::default()));
+    // As for the output folder, a denial of the user's holds however short it is.
+    assert!(!open(Allowed { deny_write: vec![folder.path().into()], ..Allowed::default() }));
+    assert!(!open(Allowed { deny_write: vec![kept.clone()], ..Allowed::default() }));
+    assert!(!open(Allowed { deny_read: vec![cache.clone()], ..Allowed::default() }));
+}
+
+#[test]
+fn what_is_kept_is_listed_and_cleared_by_its_last_use() {
+    let folder = tempfile::tempdir().unwrap();
+    let (cache, files) = (cache(folder.path()), Files::new(access(folder.path(), Allowed::default()), false));
+    let (sae, history) = fitted(&topk());
+    let (old, new) = (key(&topk()), key(&Recipe { seed: 9, ..topk() }));
+    cache.put(&old, &sae, &history).unwrap();
+    cache.put(&new, &sae, &history).unwrap();
+    let now = SystemTime::now();
+    let before = now - Duration::from_secs(9 * 24 * 60 * 60);
+    fs::File::options().append(true).open(cache.place(&old)).unwrap().set_modified(before).unwrap();
+    fs::create_dir_all(cache.folder.join("mine")).unwrap();
+    fs::create_dir_all(cache.folder.join("a".repeat(64))).unwrap();
+    let found = listed(&cache.folder, &files);
+    assert_eq!(found.len(), 3);
+    let words = ["topk of 12", "resid_post.0", "sample", "given texts"];
+    assert_eq!(found.iter().filter(|one| one.words == words).count(), 2);
+    assert!(found.iter().any(|one| one.words[0].starts_with("damaged: cannot read")), "{found:?}");
+    assert_eq!(found.last().unwrap().lies.used, SystemTime::UNIX_EPOCH, "what was used last comes first");
+
+    // The one in use, and a folder that is not ours, stay.
+    fs::remove_dir(cache.folder.join("a".repeat(64))).unwrap();
+    assert_eq!(clear(&cache.folder, Some(9), now).unwrap().count, 1);
+    assert!(!cache.place(&old).exists() && cache.place(&new).exists());
+    assert_eq!(clear(&cache.folder, Some(9), now).unwrap(), crate::base::cache::Cleared::default());
+    let cleared = clear(&cache.folder, None, now).unwrap();
+    assert!(cleared.count == 1 && cleared.bytes > 1000);
+    assert!(!cache.place(&new).exists() && cache.folder.join("mine").exists());
+}

@@ -1,0 +1,328 @@
+//! What a model loses when a dictionary is spliced in at one of its sites.
+
+use super::predictions::{Cost, Effect, Losses, Predictions, judged};
+use crate::base::{Result, Task};
+use crate::model::batch::Batch;
+use crate::model::decoder::Decoder;
+use crate::model::hooks::{At, Bound, Edit};
+use crate::model::run::Ask;
+use crate::model::site::{Heads, Place, one_site};
+use crate::sae::splice::{Rest, Splice, masked};
+use crate::sae::{Sae, SitePair, rows};
+use crate::tensor::{Device, Tensor, dtype};
+use crate::{bail, err};
+
+/// A text for the evaluation.
+#[derive(Debug, Clone, Default)]
+pub struct Judged {
+    pub ids: Vec<u32>,
+    /// Tokens that are skipped, such as BOS: their activations stay as they are, and no prediction at them or of them
+    /// counts. Empty where none is.
+    pub left_out: Vec<bool>,
+    /// The class of each token, for losses by class. Empty without.
+    pub classes: Vec<u32>,
+}
+
+/// Bytes of logits computed at a time, in each run of the model.
+const LOGITS: usize = 64 << 20;
+
+/// Runs the unchanged model, and with the reconstruction, zeros, and the mean over the same texts at the site; compares
+/// the predictions, in nats.
+///
+/// CE recovered = (CE zero - CE spliced) / (CE zero - CE clean), as in Bricken et al. 2023, and likewise for KL(clean
+/// || changed); relative to mean ablation it is given as well.
+pub fn effect(model: &Decoder, sites: SitePair, sae: &Sae, texts: &[Judged], task: &Task) -> Result<Effect> {
+    let found = effects(model, sites, &[sae], texts, task)?;
+    found.into_iter().next().ok_or_else(|| err!(Bug, "a dictionary without an effect"))
+}
+
+/// The same for several dictionaries in turn; what does not depend on them is run once.
+pub fn effects(model: &Decoder, sites: SitePair, saes: &[&Sae], texts: &[Judged], task: &Task) -> Result<Vec<Effect>> {
+    texts.iter().enumerate().try_for_each(|(index, text)| text.check(index))?;
+    one_place(model, sites.reads)?;
+    let place = one_place(model, sites.writes)?;
+    let sums = saes.iter().map(|sae| (*sae, Predictions::default())).collect();
+    let mut judge = Judge { model, sites, place, mean: None, sums };
+    let long: usize = texts.iter().map(|text| text.ids.len()).max().unwrap_or(1);
+    let bytes = 4 * long * model.config().outputs();
+    let parts: Vec<&[Judged]> = texts.chunks((LOGITS / bytes.max(1)).max(1)).collect();
+    judge.mean = Some(judge.mean_of(&parts, task)?);
+    let bar = task.begin("splicing", Some(texts.len() as u64));
+    for part in parts {
+        judge.add(part, task)?;
+        bar.advance(part.len() as u64);
+    }
+    judge.sums.into_iter().map(|(_, sums)| sums.finish()).collect()
+}
+
+fn one_place(model: &Decoder, site: &str) -> Result<Place> {
+    let place = one_site(model.config(), site, "ask for each by itself, such as `resid_post.0`")?;
+    if place.site.kind.heads() == Heads::Square {
+        return Err(err!(Argument, "`{place}` has no activation per position: its axes are queries and keys"));
+    }
+    Ok(place)
+}
+
+impl Judged {
+    fn check(&self, index: usize) -> Result<()> {
+        for (what, found) in [("marks of what is left out", self.left_out.len()), ("classes", self.classes.len())] {
+            if found != 0 && found != self.ids.len() {
+                let count = self.ids.len();
+                bail!(Shape, "expected {what} for each of the {count} tokens of text {index}, found {found}");
+            }
+        }
+        Ok(())
+    }
+
+    fn counts(&self, position: usize) -> bool {
+        position < self.ids.len() && !self.left_out.get(position).copied().unwrap_or(false)
+    }
+
+    /// The positions whose predictions count, with the tokens that come next.
+    fn targets(&self) -> Vec<(usize, u32)> {
+        let next = self.ids.iter().copied().enumerate().skip(1).map(|(position, id)| (position - 1, id));
+        next.filter(|(position, _)| self.counts(*position) && self.counts(position + 1)).collect()
+    }
+
+    /// The classes of these tokens.
+    fn classes(&self) -> Vec<Option<u32>> {
+        self.targets().iter().map(|(position, _)| self.classes.get(position + 1).copied()).collect()
+    }
+}
+
+struct Judge<'a> {
+    model: &'a Decoder,
+    sites: SitePair<'a>,
+    place: Place,
+    /// Of the site that is written.
+    mean: Option<Tensor>,
+    /// The losses of each dictionary so far.
+    sums: Vec<(&'a Sae, Predictions)>,
+}
+
+impl Judge<'_> {
+    /// The mean of the site over all tokens that count.
+    fn mean_of(&self, parts: &[&[Judged]], task: &Task) -> Result<Tensor> {
+        let mut mean = Mean::default();
+        for part in parts {
+            let ask = Ask { places: vec![self.place], ..Ask::default() };
+            let found = self.model.cache(&batch(part)?, ask, task)?.at(self.place)?;
+            for (row, text) in part.iter().enumerate() {
+                mean.add(&found.get(row)?, text).map_err(|error| error.within(format!("at `{}`", self.place)))?;
+            }
+        }
+        mean.finish()
+    }
+
+    fn add(&mut self, texts: &[Judged], task: &Task) -> Result<()> {
+        let (batch, mask) = (batch(texts)?, mask(texts)?);
+        let clean = self.model.logits(&batch, Vec::new(), task)?;
+        let judge = |changed: &Tensor| judged_all(&clean, changed, texts, task);
+        let changed = |hooks| judge(&self.model.logits(&batch, hooks, task)?);
+        let zero = changed(self.constant(&mask, None)?)?;
+        let mean = changed(self.constant(&mask, self.mean.clone())?)?;
+        let unchanged = judge(&clean)?;
+        let classes: Vec<Option<u32>> = texts.iter().flat_map(Judged::classes).collect();
+        let mut all = Vec::with_capacity(self.sums.len());
+        for (sae, _) in &self.sums {
+            all.push(changed(self.spliced(sae, &mask)?)?);
+        }
+        for ((_, sums), spliced) in self.sums.iter_mut().zip(&all) {
+            let runs = unchanged.iter().zip(spliced).zip(zero.iter().zip(&mean));
+            for (((clean, spliced), (zero, mean)), class) in runs.zip(&classes) {
+                let of = |part: fn(&Cost) -> f64| Losses {
+                    clean: part(clean),
+                    spliced: part(spliced),
+                    zero: part(zero),
+                    mean: part(mean),
+                };
+                sums.add(&of(|cost| cost.ce), &of(|cost| cost.kl), *class);
+            }
+        }
+        Ok(())
+    }
+
+    fn spliced<'b>(&self, sae: &Sae, mask: &Tensor) -> Result<Vec<Bound<'b>>> {
+        let splice = Splice::new(sae.clone(), Rest::Dropped).only(mask.clone());
+        splice.between(self.model.config(), self.sites.reads, self.sites.writes, None)
+    }
+
+    /// The site with one value everywhere: zeros by default.
+    fn constant<'b>(&self, mask: &Tensor, value: Option<Tensor>) -> Result<Vec<Bound<'b>>> {
+        let edit = Constant { value, mask: mask.clone() };
+        Ok(vec![Bound::new(self.model.config(), self.sites.writes, None, None, Box::new(edit))?])
+    }
+}
+
+/// Sums in f64, in the order of the tokens.
+#[derive(Default)]
+struct Mean {
+    sum: Vec<f64>,
+    count: u64,
+    shape: Vec<usize>,
+}
+
+impl Mean {
+    /// Adds the activations of a text.
+    fn add(&mut self, x: &Tensor, text: &Judged) -> Result<()> {
+        let x = x.narrow(0, 0, text.ids.len())?;
+        self.shape = x.dims().get(1..).unwrap_or_default().to_vec();
+        let width: usize = self.shape.iter().product();
+        self.sum.resize(width, 0.0);
+        let numbers = rows::finite(&x.reshape(((), width))?, "activations", 0)?;
+        let tokens = numbers.chunks_exact(width).enumerate();
+        for (_, x) in tokens.filter(|(position, _)| text.counts(*position)) {
+            self.count += 1;
+            self.sum.iter_mut().zip(x).for_each(|(sum, x)| *sum += f64::from(*x));
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Tensor> {
+        // Without a token that counts there are no predictions, which is reported there.
+        let count = self.count.max(1) as f64;
+        let mean: Vec<f64> = self.sum.into_iter().map(|sum| sum / count).collect();
+        Ok(Tensor::from_vec(mean, self.shape, &Device::Cpu)?)
+    }
+}
+
+/// The loss of each prediction that counts.
+fn judged_all(clean: &Tensor, changed: &Tensor, texts: &[Judged], task: &Task) -> Result<Vec<Cost>> {
+    let mut costs = Vec::new();
+    for (row, text) in texts.iter().enumerate() {
+        costs.extend(judged(&clean.get(row)?, &changed.get(row)?, &text.targets(), task)?);
+    }
+    Ok(costs)
+}
+
+fn batch(texts: &[Judged]) -> Result<Batch> {
+    Batch::new(texts.iter().map(|text| text.ids.clone()).collect())
+}
+
+/// Which tokens count: `[batch, pos]` in u8; padding does not.
+fn mask(texts: &[Judged]) -> Result<Tensor> {
+    let width = texts.iter().map(|text| text.ids.len()).max().unwrap_or(0);
+    let marks = texts.iter().flat_map(|text| (0..width).map(|position| u8::from(text.counts(position))));
+    Ok(Tensor::from_vec(marks.collect::<Vec<u8>>(), (texts.len(), width), &Device::Cpu)?)
+}
+
+/// Puts one value at every position that counts.
+struct Constant {
+    value: Option<Tensor>,
+    mask: Tensor,
+}
+
+impl Edit for Constant {
+    fn edit(&mut self, _at: &At, _place: Place, _positions: Option<&[i64]>, x: &Tensor) -> Result<Option<Tensor>> {
+        let new = match &self.value {
+            None => x.zeros_like()?,
+            Some(value) => {
+                let value = dtype::convert(&value.to_device(x.device())?, x.dtype())?;
+                value.broadcast_as(x.shape())?.contiguous()?
+            }
+        };
+        masked(&self.mask, &new, x).map(Some)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures;
+    use crate::sae::{Parts, baselines};
+    use crate::tensor::DType;
+
+    const SITE: SitePair<'static> = SitePair { reads: "resid_post.0", writes: "resid_post.0" };
+
+    fn texts() -> Vec<Judged> {
+        let text = |ids: &[u32]| Judged {
+            ids: ids.to_vec(),
+            left_out: (0..ids.len()).map(|position| position == 0).collect(),
+            classes: ids.iter().map(|id| id % 2).collect(),
+        };
+        vec![text(&[0, 3, 1, 4, 1, 5]), text(&[0, 9, 2, 6]), text(&[0, 5, 3])]
+    }
+
+    fn judged_on(texts: &[Judged], sae: &Sae, sites: SitePair) -> Result<Effect> {
+        effect(&fixtures::decoder(fixtures::config(), DType::F32), sites, sae, texts, &Task::default())
+    }
+
+    fn scaled(factor: f64) -> Sae {
+        let eye = baselines::identity(16).unwrap().parts().clone();
+        Sae::new(Parts { decoder: eye.decoder.affine(factor, 0.0).unwrap(), ..eye }).unwrap()
+    }
+
+    #[test]
+    fn the_identity_recovers_everything_and_zeros_nothing() {
+        let whole = judged_on(&texts(), &scaled(1.0), SITE).unwrap();
+        // 4 + 2 + 1: neither at the first token nor of it.
+        assert_eq!(whole.predictions, 7);
+        assert_eq!((whole.ce.recovered(), whole.kl.recovered()), (Some(1.0), Some(1.0)));
+        assert_eq!((whole.ce.recovered_of_mean(), whole.kl.recovered_of_mean()), (Some(1.0), Some(1.0)));
+        assert!(whole.kl.zero > 1e-3 && whole.kl.mean > 1e-3 && whole.kl.clean == 0.0, "{whole:?}");
+        let nothing = judged_on(&texts(), &scaled(0.0), SITE).unwrap();
+        assert_eq!((nothing.ce.recovered(), nothing.kl.recovered()), (Some(0.0), Some(0.0)));
+        assert_eq!(
+            (nothing.ce.clean, nothing.ce.zero, nothing.ce.mean),
+            (whole.ce.clean, whole.ce.zero, whole.ce.mean)
+        );
+    }
+
+    #[test]
+    fn several_dictionaries_are_judged_as_each_by_itself() {
+        let model = fixtures::decoder(fixtures::config(), DType::F32);
+        let (half, none) = (scaled(0.5), scaled(0.0));
+        let both = effects(&model, SITE, &[&half, &none], &texts(), &Task::default()).unwrap();
+        assert_eq!(both, [judged_on(&texts(), &half, SITE).unwrap(), judged_on(&texts(), &none, SITE).unwrap()]);
+    }
+
+    #[test]
+    fn the_clean_loss_is_that_of_the_model_and_classes_make_it_up() {
+        let found = judged_on(&texts(), &scaled(0.5), SITE).unwrap();
+        let model = fixtures::decoder(fixtures::config(), DType::F32);
+        let losses = model.losses(&batch(&texts()).unwrap(), Vec::new(), &Task::default()).unwrap();
+        let counted: Vec<f32> = losses.iter().flat_map(|row| row.to_vec1::<f32>().unwrap()[1..].to_vec()).collect();
+        let mean = counted.iter().map(|loss| f64::from(*loss)).sum::<f64>() / counted.len() as f64;
+        assert!((found.ce.clean - mean).abs() < 1e-5, "{} is not {mean}", found.ce.clean);
+        assert_eq!(
+            found.classes.iter().map(|class| (class.class, class.predictions)).collect::<Vec<_>>(),
+            [(0, 3), (1, 4)]
+        );
+        let together: f64 = found.classes.iter().map(|class| class.ce.spliced * class.predictions as f64).sum();
+        assert!((together / 7.0 - found.ce.spliced).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_is_left_out_changes_nothing() {
+        // The same texts one by one are the same texts.
+        let whole = judged_on(&texts(), &scaled(0.5), SITE).unwrap();
+        let each = texts().into_iter().map(|text| judged_on(&[text], &scaled(0.5), SITE).unwrap());
+        let spliced: f64 = each.map(|effect| effect.ce.spliced * effect.predictions as f64).sum();
+        assert!((spliced / 7.0 - whole.ce.spliced).abs() < 1e-5);
+        // Skipped tokens stay unchanged: a dictionary of zeros costs nothing there.
+        let mut last = texts();
+        last.iter_mut().for_each(|text| {
+            let count = text.ids.len();
+            text.left_out = (0..count).map(|position| position + 2 < count).collect();
+        });
+        let found = judged_on(&last, &scaled(1.0), SITE).unwrap();
+        assert_eq!((found.predictions, found.ce.recovered()), (3, Some(1.0)));
+    }
+
+    #[test]
+    fn what_cannot_be_judged_is_refused_in_words() {
+        let short = Judged { ids: vec![1], ..Judged::default() };
+        assert!(judged_on(&[short], &scaled(1.0), SITE).unwrap_err().message.contains("expected predictions"));
+        let odd = Judged { ids: vec![1, 2], left_out: vec![true], ..Judged::default() };
+        let error = judged_on(&[odd], &scaled(1.0), SITE).unwrap_err();
+        assert_eq!(error.message, "expected marks of what is left out for each of the 2 tokens of text 0, found 1");
+        let many = SitePair { reads: "resid_post.*", writes: "resid_post.*" };
+        assert!(judged_on(&texts(), &scaled(1.0), many).unwrap_err().message.contains("names 2"));
+        let square = SitePair { reads: "pattern.0", writes: "pattern.0" };
+        assert!(judged_on(&texts(), &scaled(1.0), square).unwrap_err().message.contains("queries and keys"));
+        let narrow = baselines::identity(8).unwrap();
+        let error = judged_on(&texts(), &narrow, SITE).unwrap_err();
+        assert_eq!(error.message, "at `resid_post.0`: expected activations of width 8, found the shape [3, 6, 16]");
+        assert!(judged_on(&[], &scaled(1.0), SITE).is_err());
+    }
+}
