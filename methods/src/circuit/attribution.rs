@@ -195,9 +195,9 @@ mod tests {
     use super::*;
     use crate::circuit::due::tests::due;
     use crate::circuit::samples::{FEATURES, dictionary, found, model};
+    use crate::fixtures::config;
     use crate::model::batch::Batch;
     use crate::model::config::Config;
-    use crate::fixtures::config;
     use crate::sae::{Activation, Parts, Scaling};
 
     /// m with changed activations at a stage: the mean of P where the tokens are due, block by block.

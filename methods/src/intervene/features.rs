@@ -250,9 +250,9 @@ fn check_place(sae: &Sae, model: &Model, site: &str, named: bool) -> Result<()> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixtures::{config, decoder};
     use crate::model::batch::Batch;
     use crate::model::decoder::Decoder;
-    use crate::fixtures::{config, decoder};
     use crate::model::run::Ask;
     use crate::sae::{About, Activation, Parts, Scaling};
     use crate::tensor::{DType, Device};

@@ -188,6 +188,8 @@ pub fn module(manifests: &[&'static ModuleManifest]) -> Module {
             }
         }
     }
+    // Else the engine looks for a function by hashing all of them in turn, in each call of a library's function anew.
+    module.register_lazy_functions();
     module
 }
 

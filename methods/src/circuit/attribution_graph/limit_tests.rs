@@ -8,8 +8,8 @@ use super::sum_tests::{made, plain, random};
 use super::tests::fixture;
 use super::*;
 use crate::base::task::{Bar, Progress};
-use crate::model::config::Config;
 use crate::fixtures::{config, configs, decoder};
+use crate::model::config::Config;
 use crate::sae::transcoders::{DecoderRows, Fires, Reads, TranscoderLayer, Writes};
 use crate::tensor::Device;
 

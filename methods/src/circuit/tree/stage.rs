@@ -114,8 +114,8 @@ pub fn is_same(a: &Sae, b: &Sae) -> bool {
 mod tests {
     use super::*;
     use crate::circuit::samples::{FEATURES, dictionary, model};
-    use crate::model::config::Config;
     use crate::fixtures::{config, configs};
+    use crate::model::config::Config;
     use crate::sae::Activation;
 
     #[test]

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use super::*;
 use crate::data::text;
-use crate::model::config::Config;
 use crate::fixtures;
+use crate::model::config::Config;
 use crate::model::labels::Column;
 use crate::model::run::Ask;
 use crate::model::tokenizer::Tokenizer;

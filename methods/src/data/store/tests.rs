@@ -11,8 +11,8 @@ use crate::base::access::{Access, Rules};
 use crate::data::harvest::tests::{collected, letters, model};
 use crate::data::harvest::{Block, Blocks, Progress, Sink, Skipped};
 use crate::data::text;
-use crate::model::config::Config;
 use crate::fixtures;
+use crate::model::config::Config;
 use crate::tensor::{Device, Tensor};
 
 const SITES: [&str; 2] = ["resid_post.0", "z.1.3"];

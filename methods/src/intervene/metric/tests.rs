@@ -1,8 +1,8 @@
 //! Every metric by its formula, from whole runs of single prompts.
 
 use super::*;
-use crate::model::decoder::Decoder;
 use crate::fixtures::{config, configs, decoder};
+use crate::model::decoder::Decoder;
 use crate::model::hooks::Action;
 
 fn pairs() -> Vec<TokenPair> {

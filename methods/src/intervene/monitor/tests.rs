@@ -3,8 +3,8 @@
 use super::*;
 use crate::base::Task;
 use crate::base::random::SeedOptions;
-use crate::model::batch::Batch;
 use crate::fixtures::{config, decoder};
+use crate::model::batch::Batch;
 use crate::model::run::Ask;
 use crate::model::site::select;
 use crate::probes::{ClassLabels, ClassName, ProbeOptions};

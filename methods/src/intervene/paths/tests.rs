@@ -2,11 +2,11 @@
 //! all there is.
 
 use super::*;
+use crate::fixtures::{config, configs, decoder};
 use crate::intervene::fixtures::{model, pairs};
 use crate::intervene::grid::{GridBy, GridOptions, grid};
 use crate::model::batch::Batch;
 use crate::model::decoder::Decoder;
-use crate::fixtures::{config, configs, decoder};
 use crate::model::hooks::{Action, Bound, PatchSource};
 use crate::model::run::Ask;
 use crate::tensor::{DType, Tensor, floats};

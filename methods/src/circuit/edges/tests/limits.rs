@@ -12,8 +12,8 @@ use crate::circuit::edges::wiring::Wiring;
 use crate::circuit::edges::*;
 use crate::circuit::subgraph::{self, SubgraphOptions};
 use crate::circuit::{Circuit, Graph};
-use crate::intervene::fixtures::{model, pairs};
 use crate::fixtures::{config, configs, decoder};
+use crate::intervene::fixtures::{model, pairs};
 use crate::model::weights::Linear;
 use crate::tensor::DType;
 

@@ -10,11 +10,11 @@ use crate::circuit::sparse_features::{
     EffectMethod, FeatureAblations, NodePositions, PairCircuitOptions, SparseFeatureOptions, of_pairs,
 };
 use crate::data::pairs::tokens::{Prompt, TokenPair};
+use crate::fixtures::{config, configs, decoder};
 use crate::intervene::fixtures::{model, pairs};
 use crate::intervene::metric;
 use crate::model::Model;
 use crate::model::batch::Batch;
-use crate::fixtures::{config, configs, decoder};
 use crate::model::hooks::{Action, Bound, PatchSource};
 use crate::model::run::Ask;
 use crate::model::site::one_site;
