@@ -1,10 +1,10 @@
 //! Decompositions: singular values, QR, eigenvalues of symmetric matrices, Cholesky.
 
 use candle_core::Tensor;
-use faer::linalg::solvers::{Llt, SelfAdjointEigen};
+use faer::linalg::solvers::Llt;
 use faer::{Mat, MatRef, Side};
 
-use super::{gradient, matrix, over_batch, parts, precision, shaped, square, tensor};
+use super::{eigen, gradient, matrix, over_batch, precision, shaped, singular, square, tensor};
 use crate::base::Result;
 use crate::err;
 
@@ -15,7 +15,7 @@ pub fn svd(a: &Tensor) -> Result<(Tensor, Tensor, Tensor)> {
 }
 
 fn one_svd(a: &Tensor) -> Result<[Tensor; 3]> {
-    let (mut u, s, mut v) = parts(&matrix(a)?)?;
+    let (mut u, s, mut v) = singular(matrix(a)?.as_ref())?;
     for k in 0..s.len() {
         if largest_is_negative(u.as_ref(), k) {
             negate(&mut u, k);
@@ -62,15 +62,12 @@ fn one_eigh(a: &Tensor) -> Result<[Tensor; 2]> {
     if size == 0 {
         return Ok([shaped(Mat::zeros(0, 1).as_ref(), &[0], a)?, tensor(m.as_ref(), a)?]);
     }
-    let eigen = SelfAdjointEigen::new(m.as_ref(), Side::Lower)
-        .map_err(|_| err!(Numeric, "the eigenvalues of this {size} by {size} matrix do not converge"))?;
-    let mut vectors = eigen.U().to_owned();
+    let (values, mut vectors) = eigen(m.as_ref())?;
     for k in 0..size {
         if largest_is_negative(vectors.as_ref(), k) {
             negate(&mut vectors, k);
         }
     }
-    let values: Vec<f64> = (0..size).map(|i| eigen.S()[i]).collect();
     let column = Mat::from_fn(size, 1, |i, _| values[i]);
     gradient::of_eigh(a, [shaped(column.as_ref(), &[size], a)?, tensor(vectors.as_ref(), a)?], &values, &vectors)
 }

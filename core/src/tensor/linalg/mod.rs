@@ -11,8 +11,8 @@ pub use decompose::{cholesky, eigh, qr, svd};
 pub use solve::{RcondOptions, det, inverse, lstsq, pinv, rank, solve};
 
 use candle_core::{DType, Tensor};
-use faer::linalg::solvers::Svd;
-use faer::{Mat, MatRef};
+use faer::linalg::solvers::{SelfAdjointEigen, Svd};
+use faer::{Mat, MatRef, Side};
 
 use super::index::{self, Index};
 use super::{back, dtype, element, shape};
@@ -97,17 +97,27 @@ fn shaped(m: MatRef<'_, f64>, dims: &[usize], like: &Tensor) -> Result<Tensor> {
     element::tensor(values, dims, dtype::float_for(like.dtype()), like.device())
 }
 
-/// U, the singular values and V, with faer's signs.
-fn parts(a: &Mat<f64>) -> Result<(Mat<f64>, Vec<f64>, Mat<f64>)> {
+/// U, the singular values and V, with faer's signs. This and [`eigen`] are compiled here and nowhere else, since they are
+/// the largest functions that there are.
+pub fn singular(a: MatRef<'_, f64>) -> Result<(Mat<f64>, Vec<f64>, Mat<f64>)> {
     let k = a.nrows().min(a.ncols());
     if k == 0 {
         return Ok((Mat::zeros(a.nrows(), 0), Vec::new(), Mat::zeros(a.ncols(), 0)));
     }
-    let svd = Svd::new_thin(a.as_ref()).map_err(|_| {
+    let svd = Svd::new_thin(a).map_err(|_| {
         err!(Numeric, "the singular values of this {} by {} matrix do not converge", a.nrows(), a.ncols())
     })?;
     let s = (0..k).map(|i| svd.S()[i]).collect();
     Ok((svd.U().to_owned(), s, svd.V().to_owned()))
+}
+
+/// The eigenvalues of a symmetric matrix, of which the lower half is read, in ascending order, and the eigenvectors as
+/// columns, with faer's signs.
+pub fn eigen(m: MatRef<'_, f64>) -> Result<(Vec<f64>, Mat<f64>)> {
+    let size = m.nrows();
+    let eigen = SelfAdjointEigen::new(m, Side::Lower)
+        .map_err(|_| err!(Numeric, "the eigenvalues of this {size} by {size} matrix do not converge"))?;
+    Ok(((0..size).map(|i| eigen.S()[i]).collect(), eigen.U().to_owned()))
 }
 
 /// The relative rounding error of this dtype.

@@ -4,7 +4,7 @@ use candle_core::Tensor;
 use faer::Mat;
 use faer::linalg::solvers::{PartialPivLu, Solve};
 
-use super::{columns, gradient, joined, matrix, over_batch, parts, precision, shaped, square, tensor};
+use super::{columns, gradient, joined, matrix, over_batch, precision, shaped, singular, square, tensor};
 use crate::base::Result;
 use crate::tensor::index::{self, Index};
 use crate::tensor::matmul::matmul;
@@ -121,7 +121,7 @@ pub fn pinv(a: &Tensor, rcond: Option<f64>) -> Result<Tensor> {
 }
 
 fn pseudo(m: &Mat<f64>, cutoff: f64) -> Result<Mat<f64>> {
-    let (u, s, v) = parts(m)?;
+    let (u, s, v) = singular(m.as_ref())?;
     let least = cutoff * s.first().copied().unwrap_or_default();
     let scaled = Mat::from_fn(v.nrows(), s.len(), |i, k| if s[k] > least { v[(i, k)] / s[k] } else { 0.0 });
     Ok(scaled * u.transpose())
@@ -129,7 +129,7 @@ fn pseudo(m: &Mat<f64>, cutoff: f64) -> Result<Mat<f64>> {
 
 /// The number of singular values above `rcond` times the largest.
 pub fn rank(a: &Tensor, rcond: Option<f64>) -> Result<usize> {
-    let (_, s, _) = parts(&matrix(a)?)?;
+    let (_, s, _) = singular(matrix(a)?.as_ref())?;
     let least = cutoff(a, rcond)? * s.first().copied().unwrap_or_default();
     Ok(s.iter().filter(|s| **s > least).count())
 }

@@ -1,7 +1,6 @@
 //! The formulas of erasers, in f64 on matrices.
 
-use faer::linalg::solvers::{SelfAdjointEigen, Svd};
-use faer::{Mat, MatRef, Side};
+use faer::{Mat, MatRef};
 
 use crate::base::{Result, Task};
 use crate::err;
@@ -11,6 +10,7 @@ use crate::probes::matrix::{means, product};
 use crate::probes::optimum::optimum;
 use crate::sae::Sae;
 use crate::tensor::Tensor;
+use crate::tensor::linalg::{eigen, singular};
 
 /// Singular values of W Sxz below this are rounding. Their scale is that of the labels alone, which are 0 and 1.
 const COVARIES: f64 = 1e-9;
@@ -57,28 +57,27 @@ pub fn leace(
         false => covariance(&all, &all),
     };
     let (whitening, unwhitening) = whitening(own.as_ref())?;
-    let svd = Svd::new_thin(product(whitening.as_ref(), cross.as_ref()).as_ref())
-        .map_err(|_| err!(Numeric, "the singular values of the covariance of rows and labels do not converge"))?;
-    let count = (0..cross.nrows().min(cross.ncols())).filter(|k| svd.S()[*k] > COVARIES).count();
-    let u = svd.U().subcols(0, count);
+    let (u, sizes, _) = singular(product(whitening.as_ref(), cross.as_ref()).as_ref())
+        .map_err(|error| error.within("the covariance of rows and labels"))?;
+    let count = sizes.iter().filter(|size| **size > COVARIES).count();
+    let u = u.as_ref().subcols(0, count);
     Ok((product(unwhitening.as_ref(), u), product(u.transpose(), whitening.as_ref())))
 }
 
 /// S^(-1/2) and S^(1/2) of a covariance, both 0 where it has no variance.
 fn whitening(covariance: MatRef<'_, f64>) -> Result<(Mat<f64>, Mat<f64>)> {
     let width = covariance.nrows();
-    let eigen = SelfAdjointEigen::new(covariance, Side::Lower)
-        .map_err(|_| err!(Numeric, "the eigenvalues of the covariance of the rows do not converge"))?;
-    let values: Vec<f64> = (0..width).map(|k| eigen.S()[k]).collect();
+    let (values, vectors) = eigen(covariance).map_err(|error| error.within("the covariance of the rows"))?;
     let largest = values.iter().copied().fold(0.0, f64::max);
     // As the pseudo-inverse of other libraries decides.
     let has_variance = |value: f64| value > largest * width as f64 * f64::EPSILON;
-    let of = |power: &dyn Fn(f64) -> f64| {
-        let scaled = Mat::from_fn(width, width, |i, k| {
-            if has_variance(values[k]) { eigen.U()[(i, k)] * power(values[k]) } else { 0.0 }
-        });
-        product(scaled.as_ref(), eigen.U().transpose())
-    };
+    let of =
+        |power: &dyn Fn(f64) -> f64| {
+            let scaled = Mat::from_fn(width, width, |i, k| {
+                if has_variance(values[k]) { vectors[(i, k)] * power(values[k]) } else { 0.0 }
+            });
+            product(scaled.as_ref(), vectors.transpose())
+        };
     Ok((of(&|value| value.sqrt().recip()), of(&f64::sqrt)))
 }
 
@@ -162,10 +161,9 @@ fn without(x: &Mat<f64>, basis: &Mat<f64>) -> Mat<f64> {
 
 /// Orthonormal rows that span those of a matrix.
 fn row_basis(rows: &Mat<f64>) -> Result<Mat<f64>> {
-    let svd = Svd::new_thin(rows.as_ref()).map_err(|_| err!(Numeric, "the directions to erase do not converge"))?;
-    let sizes: Vec<f64> = (0..rows.nrows().min(rows.ncols())).map(|k| svd.S()[k]).collect();
+    let (_, sizes, v) = singular(rows.as_ref()).map_err(|error| error.within("the directions to erase"))?;
     let count = sizes.iter().filter(|size| **size > DEPENDS * sizes[0] && **size > 0.0).count();
-    Ok(transposed(svd.V().subcols(0, count)))
+    Ok(transposed(v.as_ref().subcols(0, count)))
 }
 
 /// The features whose mean code differs most between a class and all other rows.
