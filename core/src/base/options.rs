@@ -387,15 +387,19 @@ pub struct Field {
 impl Field {
     /// One with this doc comment and default.
     pub fn new<T: Setting>(name: &'static str, docs: &[&str], default: &T) -> Self {
+        Self { choices: T::CHOICES, wanted: T::wanted(), ..Self::named(name, docs, default.written()) }
+    }
+
+    fn named(name: &'static str, docs: &[&str], default: String) -> Self {
         let sentence = docs.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ");
         Self {
             name,
             meaning: lowered(sentence.strip_suffix('.').unwrap_or(&sentence)),
-            default: default.written(),
-            choices: T::CHOICES,
+            default,
+            choices: &[],
             is_required: false,
             only: ("", &[]),
-            wanted: T::wanted(),
+            wanted: String::new(),
             low: None,
             high: None,
         }
@@ -450,14 +454,18 @@ impl Field {
 
     /// The value of the option, if it is one that the option takes.
     pub fn taken<T: Setting>(&self, value: &Plain) -> Result<T> {
-        self.fitting(value).ok_or_else(|| match (T::fault(value), self.wrong_element::<T>(value)) {
+        self.fitting(value).ok_or_else(|| self.refusal(value, T::fault(value), self.wrong_element::<T>(value)))
+    }
+
+    fn refusal(&self, value: &Plain, fault: Option<Fault>, wrong: Option<(usize, &Plain)>) -> Error {
+        match (fault, wrong) {
             (Some(Fault { place, wanted, found }), _) => refused((self.name, &place), &wanted, self.choices, found),
             (None, Some((i, element))) => {
                 let wanted = self.wanted().replacen(OR_SEVERAL, "", 1);
                 refused((self.name, &format!("[{i}]")), &wanted, self.choices, element)
             }
             (None, None) => refused((self.name, ""), &self.wanted(), self.choices, value),
-        })
+        }
     }
 
     fn fitting<T: Setting>(&self, value: &Plain) -> Option<T> {

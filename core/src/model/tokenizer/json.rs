@@ -105,7 +105,9 @@ impl Tokenizer {
         let spelling = Spelling::of(&file.decoder)?;
         let limits = check(&file, &spelling)?;
         let (front, back) = added(&file.post_processor).map_err(|e| e.within("post_processor"))?;
-        let engine = tokenizers::Tokenizer::from_bytes(bytes).map_err(failed)?;
+        // As text, which the crate reads with code of its own; `from_bytes` is compiled anew where it is called.
+        let text = std::str::from_utf8(bytes).map_err(|e| err!(Format, "expected a tokenizer.json: {e}"))?;
+        let engine: tokenizers::Tokenizer = text.parse().map_err(failed)?;
         for token in &file.added_tokens {
             // The crate continues from the last id and ignores the file's.
             let found = engine.token_to_id(&token.content);
