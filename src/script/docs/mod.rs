@@ -17,6 +17,7 @@ use rhai::Engine;
 
 use crate::base::names;
 use crate::script::docs::stdlib::STDLIB;
+use crate::script::engine::binding;
 
 pub use comment::{Doc, parse};
 pub use declared::OptionDoc;
@@ -114,6 +115,7 @@ pub struct Docs {
 }
 
 /// One function as the engine lists it.
+#[derive(Clone)]
 struct Raw {
     namespace: String,
     name: String,
@@ -156,7 +158,7 @@ impl Gathered {
         let nameless = || raw.parameters.iter().all(|(name, _)| name.is_empty());
         let stands_in = || crate::script::language::standins::NAMES.contains(&raw.name.as_str()) && nameless();
         let is_text = || matches!(raw.name.as_str(), "to_string" | "to_debug");
-        let is_short = raw.comments == crate::script::engine::binding::SHORT;
+        let is_short = raw.comments == binding::SHORT;
         if is_short || raw.name.starts_with("anon$") || !builtin && (is_text() || stands_in()) {
             return;
         }
@@ -186,8 +188,14 @@ impl Docs {
     /// Everything that `engine` knows, microtome's own and the language's.
     pub fn of(engine: &Engine) -> Self {
         let mut gathered = Gathered::default();
+        let documented = documented();
         for builtin in [false, true] {
             let mut all = list(engine, builtin);
+            for raw in &mut all {
+                if let Some(own) = documented.get(&raw.comments) {
+                    *raw = Raw { namespace: std::mem::take(&mut raw.namespace), ..own.clone() };
+                }
+            }
             // The engine lists functions in the order of their hashes, another one in every process.
             all.sort_by_cached_key(|raw| (raw.parameters.len(), key(raw)));
             for raw in all {
@@ -313,6 +321,15 @@ impl Docs {
 fn key(raw: &Raw) -> String {
     let types: Vec<&str> = raw.parameters.iter().map(|(_, kind)| kind.as_str()).collect();
     format!("{}::{}({})", raw.namespace, raw.name, types.join(","))
+}
+
+/// The functions of bindings, whose documentation the engine does not hold, by the marks that it holds in its place.
+fn documented() -> BTreeMap<String, Raw> {
+    let mut engine = Engine::new_raw();
+    for (mark, module) in binding::documented() {
+        engine.register_static_module(mark, module.into());
+    }
+    list(&engine, false).into_iter().map(|raw| (raw.namespace.clone(), raw)).collect()
 }
 
 fn list(engine: &Engine, with_language: bool) -> Vec<Raw> {

@@ -49,6 +49,8 @@ impl Parameters {
 
 struct Bound {
     entry: &'static FnManifestEntry,
+    /// What stands in place of its documentation in the engine, `bound_17`.
+    mark: String,
 }
 
 impl PluginFunc for Bound {
@@ -164,7 +166,10 @@ fn with_place(mut error: Box<EvalAltResult>, position: Position, source: Option<
 /// Functions whose last argument is a map that is no options.
 const OF_MAPS: [&str; 1] = ["to_json"];
 
-/// A module of the functions of these manifests.
+/// A module of the functions of these manifests, each with its mark in place of its documentation.
+///
+/// All are registered: of a manifest the engine would find a function by hashing all in turn, in each call of a library's
+/// function anew.
 pub fn module(manifests: &[&'static ModuleManifest]) -> Module {
     let mut module = Module::new();
     let kinds = |entry: &FnManifestEntry| {
@@ -173,38 +178,49 @@ pub fn module(manifests: &[&'static ModuleManifest]) -> Module {
         kinds
     };
     for manifest in manifests {
-        let bound = bound(manifest);
-        module.combine(Module::from_manifest(bound));
-        for entry in bound.functions.iter().filter(|entry| !OF_MAPS.contains(&entry.name)) {
-            let mut short_kinds = kinds(entry);
-            if short_kinds.pop() != Some(TypeId::of::<Map>()) {
+        manifest.init_eager(&mut module);
+        let functions = bound(manifest);
+        for func in functions {
+            let entry = func.entry;
+            let registration = |comment: &str| {
+                FuncRegistration::new(entry.name).with_namespace(entry.namespace).with_comments([comment])
+            };
+            let mut kinds_of_this = kinds(entry);
+            registration(&func.mark).set_into_module_raw(&mut module, &kinds_of_this, RhaiFunc::StaticPlugin { func });
+            if OF_MAPS.contains(&entry.name) || kinds_of_this.pop() != Some(TypeId::of::<Map>()) {
                 continue;
             }
             // One that is there does something of its own without options.
-            if !bound.functions.iter().any(|other| other.name == entry.name && kinds(other) == short_kinds) {
-                let short = FuncRegistration::new(entry.name).with_namespace(entry.namespace).with_comments([SHORT]);
-                let func = RhaiFunc::Plugin { func: std::rc::Rc::new(Short { whole: entry.func }) };
-                short.set_into_module_raw(&mut module, &short_kinds, func);
+            if !functions.iter().any(|other| other.entry.name == entry.name && kinds(other.entry) == kinds_of_this) {
+                let short = RhaiFunc::Plugin { func: std::rc::Rc::new(Short { whole: func }) };
+                registration(SHORT).set_into_module_raw(&mut module, &kinds_of_this, short);
             }
         }
     }
-    // Else the engine looks for a function by hashing all of them in turn, in each call of a library's function anew.
-    module.register_lazy_functions();
     module
 }
 
-/// The manifest with every function bound; made once in the life of the program for each manifest.
-fn bound(manifest: &'static ModuleManifest) -> &'static ModuleManifest {
-    static MADE: Mutex<BTreeMap<usize, &'static ModuleManifest>> = Mutex::new(BTreeMap::new());
+/// The functions of each manifest; made once in the life of the program.
+static MADE: Mutex<BTreeMap<usize, &'static [Bound]>> = Mutex::new(BTreeMap::new());
+
+fn bound(manifest: &'static ModuleManifest) -> &'static [Bound] {
     let mut made = MADE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let before: usize = made.values().map(|functions| functions.len()).sum();
     made.entry(std::ptr::from_ref(manifest) as usize).or_insert_with(|| {
-        let functions: Vec<FnManifestEntry> = manifest
-            .functions
-            .iter()
-            .map(|entry| FnManifestEntry { func: Box::leak(Box::new(Bound { entry })), ..*entry })
-            .collect();
-        Box::leak(Box::new(ModuleManifest { functions: functions.leak(), ..*manifest }))
+        let bound = |(number, entry)| Bound { entry, mark: format!("bound_{}", before + number) };
+        manifest.functions.iter().enumerate().map(bound).collect::<Vec<_>>().leak()
     })
+}
+
+/// Each bound function by its mark, with its parameters and its documentation, in a module of its own.
+pub fn documented() -> Vec<(&'static str, Module)> {
+    let made = MADE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let alone = |bound: &'static Bound| {
+        let mut module = Module::new();
+        bound.entry.register_into(&mut module);
+        (bound.mark.as_str(), module)
+    };
+    made.values().flat_map(|functions| functions.iter().map(alone)).collect()
 }
 
 #[cfg(test)]
