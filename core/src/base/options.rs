@@ -387,19 +387,25 @@ pub struct Field {
 impl Field {
     /// One with this doc comment and default.
     pub fn new<T: Setting>(name: &'static str, docs: &[&str], default: &T) -> Self {
-        Self { choices: T::CHOICES, wanted: T::wanted(), ..Self::named(name, docs, default.written()) }
+        Self::of((name, docs), default.written(), T::CHOICES, T::wanted())
     }
 
-    fn named(name: &'static str, docs: &[&str], default: String) -> Self {
+    /// What is not generic is apart, since every option is of some type.
+    fn of(
+        (name, docs): (&'static str, &[&str]),
+        default: String,
+        choices: &'static [&'static str],
+        wanted: String,
+    ) -> Self {
         let sentence = docs.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ");
         Self {
             name,
             meaning: lowered(sentence.strip_suffix('.').unwrap_or(&sentence)),
             default,
-            choices: &[],
+            choices,
             is_required: false,
             only: ("", &[]),
-            wanted: String::new(),
+            wanted,
             low: None,
             high: None,
         }

@@ -4,7 +4,6 @@ use crate::base::Result;
 use crate::{bail, err};
 
 /// The position that an index means among `len`, where a negative one counts from the end; None if it is out of range.
-#[inline]
 pub fn from_end(index: i64, len: usize) -> Option<usize> {
     let place = if index < 0 { index.checked_add_unsigned(len as u64)? } else { index };
     usize::try_from(place).ok().filter(|place| *place < len)

@@ -6,7 +6,7 @@ use half::{bf16, f16};
 use crate::base::{Result, memory, parallel};
 use crate::{bail, err};
 
-/// A number type that kernels work on. Inlined, since loops over elements stand in other pieces of the crate.
+/// A number type that kernels work on.
 pub trait Element: WithDType {
     fn float(self) -> f64;
     /// The value as an integer; only for integers.
@@ -15,20 +15,16 @@ pub trait Element: WithDType {
 
 macro_rules! elements {
     ($($type:ty),*) => { $(impl Element for $type {
-        #[inline]
         fn float(self) -> f64 { f64::from(self) }
-        #[inline]
         fn int(self) -> i64 { f64::from(self) as i64 }
     })* };
 }
 elements!(f32, f16, bf16);
 
 impl Element for f64 {
-    #[inline]
     fn float(self) -> f64 {
         self
     }
-    #[inline]
     fn int(self) -> i64 {
         self as i64
     }
@@ -36,9 +32,7 @@ impl Element for f64 {
 
 macro_rules! integers {
     ($($type:ty),*) => { $(impl Element for $type {
-        #[inline]
         fn float(self) -> f64 { self as f64 }
-        #[inline]
         fn int(self) -> i64 { self as i64 }
     })* };
 }

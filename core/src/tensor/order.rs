@@ -48,7 +48,6 @@ impl TopkOptions {
 }
 
 /// The order of two elements, NaN after all others.
-#[inline]
 fn compare<T: Element>(a: T, b: T, direction: Direction) -> Ordering {
     let is_nan = |x: T| x.partial_cmp(&x).is_none();
     match (a.partial_cmp(&b), direction) {

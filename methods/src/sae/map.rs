@@ -207,7 +207,7 @@ fn between(point: [f64; 2], other: [f64; 2]) -> ([f64; 2], [f64; 2]) {
     let curve = 1.0 + A * square.powf(B);
     let pull = -2.0 * A * B * square.powf(B - 1.0) / curve;
     let push = 2.0 * B / ((0.001 + square) * curve);
-    let of = |factor: f64| [(factor * apart[0]).clamp(-STEP, STEP), (factor * apart[1]).clamp(-STEP, STEP)];
+    let of = |factor: f64| apart.map(|x| (factor * x).clamp(-STEP, STEP));
     (of(pull), of(push))
 }
 

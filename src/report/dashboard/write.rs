@@ -2,14 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use rayon::prelude::*;
 use serde_json::{Value, json};
 
 use super::data::{card, line, script, words};
 use super::page::{CircuitPage, about, index};
 use crate::base::error::Kind;
 use crate::base::files::Files;
-use crate::base::{Result, Task, json as reading};
+use crate::base::{Result, Task, json as reading, parallel};
 use crate::circuit::Circuit;
 use crate::err;
 use crate::features::{Dashboard, FeatureCard};
@@ -141,7 +140,7 @@ impl Writer<'_> {
             Ok(line(&entry, self.dashboard.has_card(*dictionary, *feature)))
         };
         for (chunk, features) in all.chunks(LINES).enumerate() {
-            let lines: Vec<Value> = features.par_iter().map(line).collect::<Result<_>>()?;
+            let lines: Vec<Value> = parallel::try_map(features.len(), &|at| line(&features[at]))?;
             self.save(&format!("index/{chunk}.js"), &script("index", &chunk.to_string(), &lines.into())?)?;
         }
         Ok(all.len().div_ceil(LINES))
@@ -163,12 +162,13 @@ impl Writer<'_> {
 
     fn block(&self, block: &Block) -> Result<()> {
         let cards = self.dashboard.cards(block.dictionary, &block.features, self.task)?;
-        let ready = cards.par_iter().map(|one| {
+        let ready = parallel::try_map(cards.len(), &|at| {
             self.task.check()?;
+            let one = &cards[at];
             let name = format!("{}/{}", block.dictionary, one.feature);
             Ok((one.feature, script("card", &name, &card(one))?))
-        });
-        for (feature, text) in ready.collect::<Result<Vec<_>>>()? {
+        })?;
+        for (feature, text) in ready {
             self.task.check()?;
             self.save(&format!("cards/{}/{}/{feature}.js", block.dictionary, feature / 1000), &text)?;
         }

@@ -180,10 +180,7 @@ impl<'a> Evaluation<'a> {
             let [_, due, _, other] = self.changes();
             (of(other), of(due), touched.len())
         };
-        let mut found: Vec<_> = {
-            let nodes = &self.sets.nodes;
-            parallel::map(nodes.len(), &|at| (&nodes[at], figures(&nodes[at])))
-        };
+        let mut found = parallel::of_each(&self.sets.nodes, &|node| (node, figures(node)));
         let size = |kl: &Option<Figure>| kl.map_or(0.0, |figure| figure.value);
         found.sort_by(|(_, a), (_, b)| size(&b.0).total_cmp(&size(&a.0)));
         let rows = found.into_iter().map(|(node, (kl, due, touched))| {

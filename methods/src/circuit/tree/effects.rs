@@ -47,8 +47,9 @@ pub fn effects(
 ) -> Result<Effects> {
     let search = EffectSearch { model, from, to, reader: CodeReader::new(&to.sae, target, read)?, way, task };
     let streams = streams(model, from, texts, task)?;
-    let read = |at: usize| Task::in_place(|| ActiveText::of(&search, &texts[at], &streams[at])?.read());
-    let of_texts: Vec<Result<OfText>> = parallel::map(texts.len().min(streams.len()), &read);
+    let of_texts = parallel::of_each(texts.iter().zip(&streams), &|(tokens, stream)| {
+        Task::in_place(|| ActiveText::of(&search, tokens, stream)?.read())
+    });
     let mut found = Effects { mean: vec![0.0; from.sae.d_sae()], active: vec![0; from.sae.d_sae()], variants: 0 };
     for (number, of_text) in of_texts.into_iter().enumerate() {
         let OfText { original, changed } = of_text?;

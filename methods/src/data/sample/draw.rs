@@ -74,10 +74,8 @@ impl<'a> Sampler<'a> {
             let logits = self.decoder.forward(&read, pass)?.ok_or_else(|| err!(Bug, "a step without logits"))?;
             let logits = logits.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
             let settings = self.settings;
-            let wide = config.outputs();
-            let chosen = parallel::blocks(&mut draws, 1, &|row, draws| {
-                chosen(&logits[row * wide..(row + 1) * wide], settings, &mut draws[0])
-            });
+            let rows_of_logits = draws.iter_mut().zip(logits.chunks(config.outputs()));
+            let chosen = parallel::of_each(rows_of_logits, &|(draw, logits)| chosen(logits, settings, draw));
             let chosen = chosen.into_iter().collect::<Result<Vec<u32>>>()?;
             rows.iter_mut().zip(&chosen).for_each(|(row, token)| row.push(*token));
             read = Batch::new(chosen.into_iter().map(|token| vec![token]).collect())?;

@@ -150,7 +150,7 @@ pub fn absorbed(
             random: control.1,
         })
     };
-    let found = parallel::try_map(questions.len().min(probes.len()), &|at| of((&questions[at], &probes[at])))?;
+    let found = parallel::of_each(questions.iter().zip(probes), &of).into_iter().collect::<Result<Vec<_>>>()?;
     bar.advance(questions.len() as u64);
     Ok(found)
 }

@@ -71,13 +71,10 @@ fn whitening(covariance: MatRef<'_, f64>) -> Result<(Mat<f64>, Mat<f64>)> {
     let largest = values.iter().copied().fold(0.0, f64::max);
     // As the pseudo-inverse of other libraries decides.
     let has_variance = |value: f64| value > largest * width as f64 * f64::EPSILON;
-    let of =
-        |power: &dyn Fn(f64) -> f64| {
-            let scaled = Mat::from_fn(width, width, |i, k| {
-                if has_variance(values[k]) { vectors[(i, k)] * power(values[k]) } else { 0.0 }
-            });
-            product(scaled.as_ref(), vectors.transpose())
-        };
+    let of = |power: &dyn Fn(f64) -> f64| {
+        let scaled = |i, k| if has_variance(values[k]) { vectors[(i, k)] * power(values[k]) } else { 0.0 };
+        product(Mat::from_fn(width, width, scaled).as_ref(), vectors.transpose())
+    };
     Ok((of(&|value| value.sqrt().recip()), of(&f64::sqrt)))
 }
 

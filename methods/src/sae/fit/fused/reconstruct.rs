@@ -150,11 +150,9 @@ fn in_pieces(
         slopes: Vec::new(),
     };
     let mut pieces: Vec<Piece> = rest.chunks_mut(PIECE * width).map(piece).collect();
-    parallel::fill(&mut pieces, 1, &|index, pieces| {
-        for piece in pieces {
-            (0..piece.rest.len() / width).for_each(|place| row(index * PIECE + place, place, piece));
-            scale(arch, &mut piece.slopes, factor);
-        }
+    parallel::of_each(pieces.iter_mut().enumerate(), &|(index, piece)| {
+        (0..piece.rest.len() / width).for_each(|place| row(index * PIECE + place, place, piece));
+        scale(arch, &mut piece.slopes, factor);
     });
     let (mut squares, mut weighted, mut sums) = (0.0, 0.0, vec![0.0; width]);
     let mut slopes = Vec::with_capacity(pieces.iter().map(|piece| piece.slopes.len()).sum());
