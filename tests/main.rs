@@ -5,6 +5,7 @@
 
 mod access;
 mod cli;
+mod closures;
 mod dashboards;
 mod docs;
 mod endpoint;

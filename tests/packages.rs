@@ -88,7 +88,7 @@ fn holds(said: &str, words: &[&str]) {
 }
 
 const READER: &str = "fn text(path) { run::load_text(path) } fn reader() { |path| run::load_text(path) }
-    fn calling(f) { f.call() } fn put(path) { run::save_text(path, \"x\") } fn pointer() { Fn(\"save\") }
+    fn calling(f) { f.call() } fn put(path) { run::save_text(path, \"x\") }
     fn held(path) { data::text(path) } fn first(text) { text.documents(1)[0].text }";
 
 #[test]
@@ -129,11 +129,6 @@ fn a_library_reads_and_writes_what_it_was_granted_and_no_more() {
         assert!(!said.contains("some words"), "{said}");
     }
     holds(&place.refused(&of("heads::put(\"x.txt\")")), &["may not write x.txt", "write = [\".\"]"]);
-    // A pointer to a function by its name stands in no text: it has what all libraries may do.
-    holds(
-        &place.refused(&of("let f = heads::pointer(); f.call(tensor([1]), \"x.npy\")")),
-        &["the library `heads` may not write"],
-    );
     // The run's own rules hold for libraries, too.
     place.write("work/main.rhai", &of("print(heads::text(\"data/a.txt\"))"));
     holds(&place.said(1, &["--deny-read", "data", "run", "main.rhai"]), &["this script may not read"]);
@@ -165,7 +160,8 @@ fn nobody_lends_a_library_leave() {
         "[dependencies]\nopen = { path = \"../open\" }",
         "import \"open\" as open; import \"std/stats\" as stats;
          fn by_other(path) { open::apply(|p| run::load_text(p), path) }
-         fn by_pointer(path) { open::apply(Fn(\"load\"), path) }
+         fn load(path) { run::load_text(path) } fn by_pointer(path) { open::apply(Fn(\"load\"), path) }
+         fn by_name(path) { open::apply(load, path) } fn by_fall(path) { reads_all(path) }
          fn by_map(path) { let o = #{ f: |p| run::load_text(p) }; o.f(path) }
          fn by_helper(helper, path) { helper.call(|p| run::load_text(p), path) }
          fn through(path) { open::text(path) }",
@@ -175,11 +171,21 @@ fn nobody_lends_a_library_leave() {
     for code in [
         "sly::by_other(\"secret.txt\")",
         "sly::by_map(\"secret.txt\")",
+        "sly::by_pointer(\"secret.txt\")",
+        "sly::by_name(\"secret.txt\")",
+        // The user's code has the same closure at the same place, and functions of the same names.
+        "fn load(path) { run::load_text(path) } sly::by_name(\"secret.txt\")",
+        &format!("\n{:41}|p| run::load_text(p); sly::by_other(\"secret.txt\")", "let same ="),
         "sly::by_helper(|f, x| f.call(x), \"secret.txt\")",
         "fn apply(f, x) { f.call(x) } sly::by_helper(Fn(\"apply\"), \"secret.txt\")",
     ] {
         holds(&place.refused(&of(code)), &["the library `sly` may not read secret.txt"]);
     }
+    // A function of the user's is none of the library's.
+    holds(
+        &place.refused(&of("fn reads_all(path) { run::load_text(path) } sly::by_fall(\"secret.txt\")")),
+        &["unknown function `reads_all`"],
+    );
     // What `open` itself reads it may read, whoever asks it to: it is its own code that does.
     assert_eq!(place.printed(&of("print(sly::through(\"secret.txt\"))")), "some words\n");
     for (text, words) in [
@@ -187,6 +193,9 @@ fn nobody_lends_a_library_leave() {
         ("fn f() { import \"open\" as o; o::text(\"x\") }", "a library imports at the top"),
         ("let name = \"open\"; import name as o;", "a library imports at the top"),
         ("fn f() { eval(\"1\") }", "a library may not use `eval`"),
+        ("fn f() { Fn(\"save\") }", "a library points by name to functions of its own only"),
+        ("fn f(name) { [1].map(Fn(name)) }", "a library points by name to functions of its own only"),
+        ("import \"open\" as run;", "`run` is a module of the language"),
         ("import \"helper\" as helper;", "which is none of its modules"),
         ("import \"../work/helper\" as helper;", "which is none of its modules"),
     ] {

@@ -18,6 +18,7 @@ use rhai::Engine;
 use crate::base::names;
 use crate::script::docs::stdlib::STDLIB;
 use crate::script::engine::binding;
+use crate::script::engine::pointers::ANONYMOUS;
 
 pub use comment::{Doc, parse};
 pub use declared::OptionDoc;
@@ -159,7 +160,7 @@ impl Gathered {
         let stands_in = || crate::script::language::standins::NAMES.contains(&raw.name.as_str()) && nameless();
         let is_text = || matches!(raw.name.as_str(), "to_string" | "to_debug");
         let is_short = raw.comments == binding::SHORT;
-        if is_short || raw.name.starts_with("anon$") || !builtin && (is_text() || stands_in()) {
+        if is_short || raw.name.starts_with(ANONYMOUS) || !builtin && (is_text() || stands_in()) {
             return;
         }
         let Some((entry, documented)) = entry(raw, builtin) else { return };

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use candle_core::Device;
-use rhai::{Dynamic, NativeCallContext};
+use rhai::{Dynamic, ImmutableString, NativeCallContext};
 use serde::{Deserialize, Serialize};
 
 use crate::base::access::leave::Leave;
@@ -20,7 +20,6 @@ use crate::err;
 use crate::report::terminal::{Graphics, Screen};
 use crate::script::engine::console::Console;
 pub use crate::script::engine::loaded::Loaded;
-use crate::script::engine::owners::Owners;
 
 #[derive(Clone)]
 pub struct Env {
@@ -42,8 +41,6 @@ pub struct Env {
     pub depth: usize,
     /// Evaluates a script in a session of its own; set by the session.
     pub evaluate: OnceCell<Evaluate>,
-    /// Whose code each call is written in.
-    pub owners: Owners<Env>,
 }
 
 /// A whole script, by name and text, in a session of its own.
@@ -77,7 +74,6 @@ impl Env {
             ran: Rc::default(),
             depth: 0,
             evaluate: OnceCell::new(),
-            owners: Owners::default(),
         }
     }
 
@@ -118,26 +114,67 @@ impl Env {
         let fresh = Self::new(settings, task, files, self.console.beside(), self.device.clone());
         Self { arguments: arguments.into(), ..fresh }
     }
+}
 
-    /// The same environment for the code of libraries, with their leave and no more.
-    fn under(&self, leaves: &[Arc<Leave>]) -> Self {
-        let narrowed = leaves.iter().fold(self.files.clone(), |files, leave| files.under(leave.clone()));
-        // What a library's code calls looks for no owner again, and the two must not hold each other.
-        Self { files: narrowed, owners: Owners::default(), ..self.clone() }
+/// A text that a session compiled, and what its code may reach. Each call of a script is part of one: the engine's tag says of
+/// which, and the frames of functions keep it right ([`super::lexical`]).
+pub struct Code {
+    /// What errors call the text.
+    pub source: ImmutableString,
+    /// Unlike that of all other texts.
+    pub number: u64,
+    env: Rc<Env>,
+    /// What a library was granted; other code has the leave of the run.
+    leave: Option<Arc<Leave>>,
+    /// Environments with that leave, by the function that is called, which refusals name.
+    narrowed: RefCell<BTreeMap<String, Rc<Env>>>,
+}
+
+impl Code {
+    /// A text with the leave of the run, or with one that a library was granted.
+    pub fn new(source: &str, env: &Rc<Env>, leave: Option<Arc<Leave>>) -> Rc<Self> {
+        thread_local!(static COMPILED: Cell<u64> = const { Cell::new(0) });
+        Rc::new(Self {
+            source: source.into(),
+            number: COMPILED.replace(COMPILED.get() + 1),
+            env: env.clone(),
+            leave,
+            narrowed: RefCell::default(),
+        })
+    }
+
+    /// What marks a call as one of this text.
+    pub fn tag(self: &Rc<Self>) -> Dynamic {
+        Dynamic::from(self.clone())
+    }
+
+    pub fn is_running(self: &Rc<Self>, tag: &Dynamic) -> bool {
+        tag.read_lock::<Rc<Self>>().is_some_and(|running| Rc::ptr_eq(&running, self))
+    }
+
+    /// The environment for a call of this function.
+    fn calling(&self, function: &str) -> Rc<Env> {
+        let Some(leave) = &self.leave else { return self.env.clone() };
+        let mut narrowed = self.narrowed.borrow_mut();
+        if let Some(there) = narrowed.get(function) {
+            return there.clone();
+        }
+        let files = self.env.files.under(leave.calling(function).into());
+        let made = Rc::new(Env { files, ..Env::clone(&self.env) });
+        narrowed.insert(function.into(), made.clone());
+        made
     }
 }
 
 /// The environment of a running call.
 ///
-/// It travels as the engine's tag, which [`crate::script::session::build::build`] sets; a call outside of such an engine is a mistake
-/// in this program, answered as one. A call that is written in a library gets the environment with that library's leave;
-/// what it makes of it (a text that reads its files later) keeps that leave.
+/// The text that a call is written in travels as the engine's tag; a call outside of such an engine is a mistake in this
+/// program, answered as one. A call that is written in a library gets the environment with that library's leave; what it makes
+/// of it (a text that reads its files later) keeps that leave.
 pub fn env(ctx: &NativeCallContext) -> Result<Rc<Env>> {
-    let env = ctx
-        .tag()
-        .and_then(|tag| tag.clone().try_cast::<Rc<Env>>())
-        .ok_or_else(|| err!(Bug, "this engine carries no environment"))?;
-    Ok(env.owners.narrowed(ctx.fn_name(), |leaves| env.under(leaves)).unwrap_or(env))
+    let code = ctx.tag().and_then(|tag| tag.read_lock::<Rc<Code>>().map(|code| code.clone()));
+    let code = code.ok_or_else(|| err!(Bug, "this call belongs to no text"))?;
+    Ok(code.calling(ctx.fn_name()))
 }
 
 /// What stood after the file on the command line, and which of it the script asked for.
@@ -261,11 +298,6 @@ impl Checks {
     pub fn failed(&self) -> usize {
         self.failed.get()
     }
-}
-
-/// The environment as the tag of an engine.
-pub fn tag(env: &Rc<Env>) -> Dynamic {
-    Dynamic::from(env.clone())
 }
 
 #[cfg(test)]

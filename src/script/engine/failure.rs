@@ -4,6 +4,7 @@ use rhai::{Dynamic, EvalAltResult, Map, Position};
 
 use crate::base::{Error, Kind};
 use crate::script::engine::foreign;
+use crate::script::engine::pointers;
 pub use crate::script::engine::sources::Sources;
 pub use crate::script::engine::unknown::Known;
 use crate::script::engine::unknown::{self, Words, article, lower, readable_types};
@@ -95,9 +96,9 @@ pub fn explain(error: &EvalAltResult, source: &str, known: &Known) -> Failure {
     Failure { kind: words.kind, message: words.message, hint: words.hint, place, frames }
 }
 
-/// A closure's name is made up by the engine and says nothing.
+/// A closure's name is made up and says nothing.
 fn called(function: &str) -> String {
-    if function.starts_with("anon$") { "a closure".into() } else { function.into() }
+    pointers::named(function).unwrap_or("a closure").into()
 }
 
 fn place(source: &str, position: Position) -> Option<SourcePlace> {

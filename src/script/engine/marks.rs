@@ -21,6 +21,7 @@ use rhai::{
 use crate::base::{Error, names};
 use crate::err;
 
+use crate::script::engine::pointers::ANONYMOUS;
 use crate::script::engine::value::Fallible;
 
 /// Methods of the language that call a closure for what is in a list or a map, and leave it as it is.
@@ -234,7 +235,7 @@ impl Marks {
             }
             true
         });
-        places.scripted.extend(own.into_iter().filter(|name| !name.starts_with("anon$")).map(String::from));
+        places.scripted.extend(own.into_iter().filter(|name| !name.starts_with(ANONYMOUS)).map(String::from));
     }
 
     /// Forgets the places of a text that is done with, and that nothing holds on to.

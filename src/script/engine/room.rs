@@ -11,6 +11,7 @@ use rhai::{Array, Dynamic, EvalContext, FnPtr, ImmutableString, Map};
 
 use crate::base::memory;
 use crate::err;
+use crate::script::engine::lexical::Surroundings;
 use crate::script::engine::value::Fallible;
 
 /// Scripts that fill the memory bit by bit are stopped while there is still room to say so.
@@ -153,8 +154,8 @@ pub fn weight(value: &Dynamic) -> u64 {
         return bytes.len() as u64;
     }
     if let Some(function) = value.read_lock::<FnPtr>() {
-        // What a closure has captured it shares with its copies.
-        let kept = function.curry().iter().filter(|value| !value.is_shared());
+        // What a closure has captured it shares with its copies, and what surrounds it with those made at the same place.
+        let kept = function.curry().iter().filter(|value| !value.is_shared() && !value.is::<Surroundings>());
         return 4 * VALUE + kept.map(|value| VALUE + weight(value)).sum::<u64>();
     }
     if value.is_unit() || value.is_char() { 0 } else { HANDLE }

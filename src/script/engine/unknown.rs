@@ -3,7 +3,9 @@
 use crate::base::{Kind, names};
 use crate::script::docs::Docs;
 use crate::script::engine::foreign;
+use crate::script::engine::lexical::SURROUNDINGS;
 use crate::script::engine::marks::Marks;
+use crate::script::engine::pointers;
 use crate::script::engine::sources::Sources;
 use crate::script::session::inspect;
 
@@ -78,8 +80,9 @@ pub fn variable(name: &str, known: &Known) -> Words {
 pub fn function(signature: &str, known: &Known) -> Words {
     let (path, types) = signature.split_once(" (").unwrap_or((signature, ")"));
     let types = rhai_types(types.strip_suffix(')').unwrap_or(types));
+    let path = pointers::named(path).unwrap_or(path);
     let (module, name) = path.rsplit_once("::").unwrap_or(("", path));
-    if name.starts_with("anon$") {
+    if pointers::named(name).is_none() {
         let hint = "a closure takes as many arguments as stand between its bars: `|x, y| x + y`";
         return Words::new(Kind::Argument, format!("this closure cannot take {}", listed(&types)), Some(hint.into()));
     }
@@ -104,6 +107,16 @@ pub fn function(signature: &str, known: &Known) -> Words {
     let own =
         || known.functions.iter().filter(|signature| name_of(signature) == name).map(|s| format!("`{through}{s}`"));
     let overloads = known.docs.overloads(module, name, receiver);
+    // A function of the script takes values of all types, so it is out of reach where it would take this many.
+    let takes_as_many = |signature: &String| [given.len(), given.len() + 1].contains(&parameters(signature));
+    if module.is_empty()
+        && overloads.is_empty()
+        && known.functions.iter().any(|s| name_of(s) == name && takes_as_many(s))
+    {
+        let hint =
+            format!("the script that imports it has one: pass it as an argument, `|f, x| f.call(x)` with `{name}`");
+        return Words::new(Kind::Name, format!("unknown function `{name}`: this module has none"), Some(hint));
+    }
     let overloads = if overloads.is_empty() { own().collect() } else { overloads };
     if let Some(hint) = foreign::function(name).filter(|_| known.docs.functions(name).next().is_some()) {
         return Words::new(Kind::Argument, format!("`{called}` cannot take {}", listed(given)), Some(hint.into()));
@@ -166,6 +179,12 @@ fn name_of(signature: &str) -> &str {
     signature.split('(').next().unwrap_or(signature)
 }
 
+/// The number of parameters of `name(a, b)`.
+fn parameters(signature: &str) -> usize {
+    let inside = signature.split_once('(').map_or("", |(_, rest)| rest.trim_end_matches(')'));
+    if inside.is_empty() { 0 } else { inside.split(',').count() }
+}
+
 fn listed(types: &[String]) -> String {
     if types.is_empty() { "no arguments".into() } else { format!("({})", types.join(", ")) }
 }
@@ -208,7 +227,7 @@ pub fn readable_types(text: &str) -> String {
 
 fn rhai_types(text: &str) -> Vec<String> {
     text.split(", ")
-        .filter(|t| !t.is_empty())
+        .filter(|t| !t.is_empty() && *t != SURROUNDINGS)
         .map(|t| match t {
             "i64" => "integer".into(),
             "f64" => "float".into(),

@@ -16,6 +16,7 @@ use crate::report::json::number;
 use crate::report::symbols::count;
 use crate::script::engine::handle;
 use crate::script::engine::paper::Paper;
+use crate::script::engine::pointers;
 use crate::tensor::Tensor;
 use crate::tensor::axes::from_end;
 use crate::tensor::{dtype, floats, ints, steps};
@@ -319,10 +320,7 @@ fn write(value: &Dynamic, depth: usize, paper: &mut Paper) -> Result<()> {
         return paper.put(" }");
     }
     if let Some(function) = value.read_lock::<FnPtr>() {
-        return match function.is_anonymous() {
-            true => paper.put("closure"),
-            false => paper.put(&format!("Fn({:?})", function.fn_name())),
-        };
+        return paper.put(&pointers::written(&function));
     }
     if value.is_unit() {
         return paper.put("()");

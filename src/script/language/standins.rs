@@ -13,6 +13,7 @@ use crate::base::{Kind, Result, Task, memory};
 use crate::err;
 use crate::script::engine::env::env;
 use crate::script::engine::paper::Paper;
+use crate::script::engine::pointers;
 use crate::script::engine::room;
 use crate::script::engine::value::{Fallible, described, number_text};
 
@@ -55,14 +56,11 @@ pub fn module() -> Module {
     module.set_native_fn("to_array", bytes);
     for name in ["sort", "sort_by"] {
         method(name).set_into_module(&mut module, sort);
-        method(name).set_into_module(&mut module, sort_by_name);
     }
     for name in ["order", "order_by"] {
         module.set_native_fn(name, order);
-        module.set_native_fn(name, order_by_name);
     }
     method("dedup").set_into_module(&mut module, dedup);
-    method("dedup").set_into_module(&mut module, dedup_by_name);
     let reading = |name| FuncRegistration::new(name).with_purity(true);
     reading("extract").set_into_module(&mut module, extract);
     reading("extract").set_into_module(&mut module, extract_tail);
@@ -224,15 +222,6 @@ fn order(ctx: NativeCallContext, list: &mut Array, compare: FnPtr) -> Fallible<A
     ordered(&ctx, list, &compare)
 }
 
-// The language takes the name of a function for a comparison, too.
-fn sort_by_name(ctx: NativeCallContext, list: &mut Array, compare: ImmutableString) -> Fallible<()> {
-    sort(ctx, list, FnPtr::new(compare)?)
-}
-
-fn order_by_name(ctx: NativeCallContext, list: &mut Array, compare: ImmutableString) -> Fallible<Array> {
-    order(ctx, list, FnPtr::new(compare)?)
-}
-
 /// The elements in the order of a comparison, equal ones as they stood. Merged by hand, since the sorting of the standard
 /// library cannot be left when the comparison fails.
 fn ordered(ctx: &NativeCallContext, list: &Array, compare: &FnPtr) -> Fallible<Array> {
@@ -295,10 +284,6 @@ fn dedup(ctx: NativeCallContext, list: &mut Array, compare: FnPtr) -> Fallible<(
     Ok(())
 }
 
-fn dedup_by_name(ctx: NativeCallContext, list: &mut Array, compare: ImmutableString) -> Fallible<()> {
-    dedup(ctx, list, FnPtr::new(compare)?)
-}
-
 fn float_text(x: f64) -> Fallible<ImmutableString> {
     Ok(number_text(x).into())
 }
@@ -356,7 +341,7 @@ pub fn write(value: &Dynamic, depth: usize, paper: &mut Paper) -> Result<()> {
         return paper.put(letter.encode_utf8(&mut [0; 4]));
     }
     if let Some(function) = value.read_lock::<FnPtr>() {
-        return paper.put(&function.to_string());
+        return paper.put(&pointers::written(&function));
     }
     match crate::script::engine::handle::short(value) {
         Some(text) => paper.put(&text),

@@ -8,14 +8,13 @@ use rhai::{Dynamic, Engine, EvalAltResult, EvalContext, Expr, Expression, StmtBl
 use crate::err;
 use crate::script::docs::Reference;
 use crate::script::docs::declared::{self, Group};
-use crate::script::engine::env::{self, Env};
+use crate::script::engine::env::{Code, Env};
 use crate::script::engine::failure::{Known, Sources};
 use crate::script::engine::handle::{self, HandleType};
 use crate::script::engine::marks::Marks;
-use crate::script::engine::owners::{Owner, Owners};
 use crate::script::engine::room::Room;
 use crate::script::engine::value::{Fallible, given};
-use crate::script::engine::{binding, caught, show};
+use crate::script::engine::{binding, caught, lexical, show};
 use crate::script::language::{self, numbers, ranges, run, standins};
 use crate::script::session::resolver::Resolver;
 use crate::script::session::scripts;
@@ -115,22 +114,27 @@ pub struct Texts {
     pub sources: Sources,
     pub marks: Marks,
     pub reference: Reference,
+    /// Names of the modules of the language.
+    pub language: Rc<[&'static str]>,
 }
 
 impl Default for Texts {
     fn default() -> Self {
+        let language = modules().iter().map(|(name, _)| *name).collect();
         let manifests = modules().into_iter().flat_map(|(_, manifests)| manifests).chain(globals());
         let functions = manifests.flat_map(|manifest| manifest.functions);
         let changing = functions.filter(|entry| entry.func.is_method_call() && !entry.func.is_pure());
         let names = changing.flat_map(|entry| [entry.name.to_string()]);
-        Self { sources: Sources::default(), marks: Marks::new(names), reference: Reference::default() }
+        Self { sources: Sources::default(), marks: Marks::new(names), reference: Reference::default(), language }
     }
 }
 
 /// An engine for one session.
 pub fn build(env: &Rc<Env>, texts: &Texts) -> Engine {
     let mut engine = Engine::new();
-    engine.set_default_tag(env::tag(env));
+    // Values may be shown while no text runs.
+    engine.set_default_tag(Code::new("", env, None).tag());
+    lexical::register(&mut engine);
     words::free_words(&mut engine);
     engine.set_max_call_levels(MAX_CALLS);
     engine.set_max_expr_depths(MAX_DEPTH, MAX_DEPTH);
@@ -139,7 +143,8 @@ pub fn build(env: &Rc<Env>, texts: &Texts) -> Engine {
     engine.set_fail_on_invalid_map_property(true);
     // Marks tell places by the addresses of their names.
     engine.set_max_strings_interned(0);
-    engine.set_module_resolver(Resolver::new(env.clone(), texts.sources.clone(), texts.marks.clone()));
+    let Texts { sources, marks, language, .. } = texts.clone();
+    engine.set_module_resolver(Resolver::new(env.clone(), sources, marks, language));
     listen(&mut engine, env, texts);
     handle::register_types(&mut engine, HANDLES.into_iter().flatten());
     declared::register(OPTIONS.into_iter().flatten());
@@ -154,7 +159,7 @@ pub fn build(env: &Rc<Env>, texts: &Texts) -> Engine {
     engine.register_global_module(ranges::iteration().into());
     engine.register_global_module(standins::module().into());
     operators(&mut engine);
-    evaluation(&mut engine, texts.marks.clone(), env.owners.clone());
+    evaluation(&mut engine, texts.marks.clone());
     engine
 }
 
@@ -165,18 +170,13 @@ fn operators(engine: &mut Engine) {
 }
 
 /// `eval(text)`: the language's own compiles the text without the variables around it, which strict names then miss.
-fn evaluation(engine: &mut Engine, marks: Marks, owners: Owners<Env>) {
-    let evaluate = move |context: &mut EvalContext, inputs: &[Expression]| evaluated(context, inputs, &marks, &owners);
+fn evaluation(engine: &mut Engine, marks: Marks) {
+    let evaluate = move |context: &mut EvalContext, inputs: &[Expression]| evaluated(context, inputs, &marks);
     // Refused only for words that are none, which `eval` is not; the tests use it.
     let _accepted = engine.register_custom_syntax(["eval", "(", "$expr$", ")"], false, evaluate);
 }
 
-fn evaluated(
-    context: &mut EvalContext,
-    inputs: &[Expression],
-    marks: &Marks,
-    owners: &Owners<Env>,
-) -> Fallible<Dynamic> {
+fn evaluated(context: &mut EvalContext, inputs: &[Expression], marks: &Marks) -> Fallible<Dynamic> {
     let Some(argument) = inputs.first() else { return Ok(Dynamic::UNIT) };
     let text = given("text", &context.eval_expression_tree(argument)?).text()?;
     let ast = context
@@ -189,15 +189,12 @@ fn evaluated(
             .into());
     }
     marks.add(&ast);
-    // Libraries that people share may not evaluate texts.
-    owners.add(&ast, Owner::User);
     let block = StmtBlock::new(ast.statements().iter().cloned(), argument.position(), argument.position());
     let before = context.scope().len();
     let block = Expr::Stmt(block.into());
     #[expect(deprecated, reason = "the engine calls it volatile, not old")]
     let value = context.eval_expression_tree_raw(&Expression::from(&block), false);
     marks.forget(&ast);
-    owners.forget(&ast);
     if context.scope().len() != before {
         // Variables that the text made have moved those after them away from where the parser saw them.
         context.global_runtime_state_mut().always_search_scope = true;

@@ -7,6 +7,7 @@ use crate::err;
 use crate::script::Session;
 use crate::script::engine::failure::Failure;
 use crate::script::engine::format::{formatted, substance};
+use crate::script::engine::pointers::ANONYMOUS;
 
 impl Session {
     /// The text, formatted; the error where it is no script.
@@ -37,7 +38,7 @@ fn structure(ast: &AST) -> Vec<String> {
 
 /// Places are digits, colons and dashes; a closure is named after its place.
 fn without_places(written: &str) -> String {
-    let mut parts = written.split("anon$");
+    let mut parts = written.split(ANONYMOUS);
     let mut out = parts.next().unwrap_or_default().to_string();
     for part in parts {
         out.push_str(part.trim_start_matches(|c: char| c.is_ascii_hexdigit()));

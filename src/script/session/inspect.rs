@@ -1,6 +1,8 @@
 //! Looking at a script without running it: what it imports, what it calls, which arguments it asks for.
 
-use rhai::{AST, ASTNode, Expr, Position, Stmt};
+use std::collections::BTreeSet;
+
+use rhai::{AST, ASTNode, Expr, FnPtr, Position, Stmt};
 
 /// A call as it stands in the text.
 pub struct Call {
@@ -78,6 +80,30 @@ pub fn evaluation(ast: &AST) -> Option<Position> {
         if let Some(ASTNode::Expr(Expr::Custom(_, position))) = path.last() {
             found.get_or_insert(*position);
         }
+        true
+    });
+    found
+}
+
+/// Where a text points to a function by a name that is not one of its own functions.
+pub fn foreign_pointer(ast: &AST) -> Option<Position> {
+    let own: BTreeSet<&str> = ast.iter_functions().map(|function| function.name).collect();
+    let mut found = None;
+    ast.walk(&mut |path: &[ASTNode]| {
+        let place = match path.last() {
+            Some(ASTNode::Expr(Expr::FnCall(call, position)) | ASTNode::Stmt(Stmt::FnCall(call, position))) => {
+                let is_own =
+                    || matches!(call.args.first(), Some(Expr::StringConstant(name, _)) if own.contains(name.as_str()));
+                (call.name == "Fn" && !is_own()).then_some(*position)
+            }
+            // The optimiser has made a pointer of a name that stands there as a string.
+            Some(ASTNode::Expr(Expr::DynamicConstant(value, position))) => value
+                .read_lock::<FnPtr>()
+                .filter(|pointer| !pointer.is_anonymous() && !own.contains(pointer.fn_name()))
+                .map(|_| *position),
+            _ => None,
+        };
+        found = found.or(place);
         true
     });
     found

@@ -22,9 +22,9 @@ use rhai::{AST, Dynamic, Engine, EvalAltResult, Scope};
 
 use crate::base::{Kind, Result};
 use crate::script::docs::Docs;
-use crate::script::engine::env::{Env, Evaluated};
+use crate::script::engine::env::{Code, Env, Evaluated};
 use crate::script::engine::failure::{Failure, Known, Sources, explain};
-use crate::script::engine::owners::Owner;
+use crate::script::engine::lexical::{self, Reach};
 use crate::script::engine::panics;
 use crate::script::engine::unfinished;
 use crate::script::session::build::Texts;
@@ -93,11 +93,20 @@ impl Session {
     ///
     /// Whatever it defined before it failed stays: variables, functions, imports.
     pub fn eval(&mut self, name: &str, text: &str) -> Result<Dynamic, Failure> {
-        let ast = self.compile(name, text)?;
+        let ast = self.bound(name, &self.compile(name, text)?)?;
         let value = self.run(name, &ast);
         self.keep(name, &ast);
         self.forget_shadowed();
         value
+    }
+
+    /// A compiled text, ready to run as the next one.
+    fn bound(&mut self, name: &str, ast: &AST) -> Result<AST, Failure> {
+        let code = Code::new(name, &self.env, None);
+        self.engine.set_default_tag(code.tag());
+        let constants = self.scope.iter_raw().filter(|(_, constant, _)| *constant);
+        let constants = constants.map(|(name, ..)| name.to_string()).collect();
+        lexical::bind(ast, &code, Reach::Session(&constants)).map_err(|error| self.explain(name, &error))
     }
 
     /// Drops the values of variables that were defined again, which no later text can reach. The engine keeps them for as
@@ -119,9 +128,10 @@ impl Session {
 
     /// Evaluates a compiled text once more and forgets the variables that it made; gives back how long it took.
     pub fn measure(&mut self, name: &str, ast: &AST) -> Result<Duration, Failure> {
+        let ast = self.bound(name, ast)?;
         let before = self.scope.len();
         let start = Instant::now();
-        let value = self.run(name, ast);
+        let value = self.run(name, &ast);
         let took = start.elapsed();
         self.scope.rewind(before);
         value.map(|_| took)
@@ -148,8 +158,9 @@ impl Session {
         match self.engine.compile_with_scope(&self.scope, text) {
             Ok(mut ast) => {
                 ast.set_source(name);
+                let language = &self.texts.language;
+                resolver::refuse_shadowing(&ast, language).map_err(|error| self.explain(name, &error))?;
                 self.texts.marks.add(&ast);
-                self.env.owners.add(&ast, Owner::User);
                 Ok(ast)
             }
             Err(error) => Err(self.explain(name, &error.into())),
@@ -222,7 +233,7 @@ impl Session {
             module.set_var(name, value);
         }
         module.build_index();
-        self.engine.register_static_module("global", module.into());
+        self.engine.register_static_module(lexical::EARLIER, module.into());
     }
 
     /// Whether the text is the beginning of something longer, so that a prompt should go on asking.

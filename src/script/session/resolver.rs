@@ -5,16 +5,19 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use rhai::{AST, Engine, EvalAltResult, FnNamespace, Module, ModuleResolver, Position, Scope, Shared};
 
+use crate::base::access::leave::Leave;
 use crate::base::{Kind, Result, names};
 use crate::err;
 use crate::model::hub;
 use crate::script::docs::stdlib::{PREFIX, STDLIB, stdlib};
-use crate::script::engine::env::Env;
+use crate::script::engine::env::{Code, Env};
+use crate::script::engine::lexical::{self, Reach};
 use crate::script::engine::marks::Marks;
-use crate::script::engine::owners::Owner;
+use crate::script::engine::pointers::ANONYMOUS;
 use crate::script::engine::sources::Sources;
 use crate::script::library::graph::{self, Library};
 use crate::script::library::project::{self, Project};
@@ -25,14 +28,23 @@ pub struct Resolver {
     env: Rc<Env>,
     sources: Sources,
     marks: Marks,
+    /// Names of the modules of the language.
+    language: Rc<[&'static str]>,
     /// Modules by who owns their code and by the name of their source, so that each is run once. What a library imports
     /// of the stdlib is its own: it has the leave of that library.
-    loaded: RefCell<BTreeMap<(Owner, String), Shared<Module>>>,
+    loaded: RefCell<BTreeMap<(String, String), Shared<Module>>>,
     /// What is being loaded just now, to tell a circle of imports, and whose code imports.
     loading: RefCell<Vec<Unit>>,
     projects: RefCell<BTreeMap<PathBuf, (String, Rc<Project>)>>,
-    /// The owners of the code of libraries, by what decides their leave.
-    owners: RefCell<BTreeMap<String, Owner>>,
+}
+
+/// Whose a module is.
+#[derive(Clone, Default)]
+struct Owner {
+    /// What decides the leave of a library; empty for the user's own code.
+    key: String,
+    /// What a library was granted.
+    leave: Option<Arc<Leave>>,
 }
 
 /// A source that an import means.
@@ -45,15 +57,15 @@ struct Unit {
 }
 
 impl Resolver {
-    pub fn new(env: Rc<Env>, sources: Sources, marks: Marks) -> Self {
+    pub fn new(env: Rc<Env>, sources: Sources, marks: Marks, language: Rc<[&'static str]>) -> Self {
         Self {
             env,
             sources,
             marks,
+            language,
             loaded: RefCell::default(),
             loading: RefCell::default(),
             projects: RefCell::default(),
-            owners: RefCell::default(),
         }
     }
 
@@ -63,7 +75,7 @@ impl Resolver {
     /// a file of that name is beside the script: that one is `./name`.
     fn find(&self, path: &str, from: Option<&str>) -> Result<(Unit, String)> {
         let importing = self.loading.borrow().last().cloned();
-        let owner = importing.as_ref().map_or(Owner::User, |unit| unit.owner);
+        let owner = importing.as_ref().map(|unit| unit.owner.clone()).unwrap_or_default();
         if let Some(name) = path.strip_prefix(PREFIX) {
             let unit = Unit { name: path.to_string(), owner, of: None };
             if let Some(text) = self.env.recorded.get(path) {
@@ -143,15 +155,10 @@ impl Resolver {
     /// Who owns the code of a library: one owner for each library and leave.
     fn owner(&self, library: &Library) -> Result<Owner> {
         let key = format!("{} {} {:?}", library.name, library.shown, library.touches);
-        if let Some(owner) = self.owners.borrow().get(&key) {
-            return Ok(*owner);
-        }
         let access = self.env.files.access();
         let leave =
             access.leave(&library.name, &library.manifest, &library.touches, &hub::Settings::from_env().cache)?;
-        let owner = self.env.owners.library(leave);
-        self.owners.borrow_mut().insert(key, owner);
-        Ok(owner)
+        Ok(Owner { key, leave: Some(leave.into()) })
     }
 
     /// The project that scripts in a folder belong to, read again when its files have changed.
@@ -176,7 +183,7 @@ impl Resolver {
 
     /// A file beside the script, in the user's library, or on `MICROTOME_PATH`.
     fn file(&self, path: &str, from: Option<&str>) -> Result<(Unit, String)> {
-        let unit = |place: &Path| Unit { name: shown(place), owner: Owner::User, of: None };
+        let unit = |place: &Path| Unit { name: shown(place), owner: Owner::default(), of: None };
         let mut file = PathBuf::from(path);
         if file.extension().is_none_or(|e| e != "rhai") {
             file = PathBuf::from(format!("{path}.rhai"));
@@ -225,11 +232,11 @@ impl Resolver {
     }
 
     fn load(&self, engine: &Engine, unit: Unit, text: &str) -> std::result::Result<Shared<Module>, Box<EvalAltResult>> {
-        let key = (unit.owner, unit.name.clone());
+        let key = (unit.owner.key.clone(), unit.name.clone());
         if let Some(module) = self.loaded.borrow().get(&key) {
             return Ok(module.clone());
         }
-        if self.loading.borrow().iter().any(|other| (other.owner, &other.name) == (unit.owner, &unit.name)) {
+        if self.loading.borrow().iter().any(|other| (&other.owner.key, &other.name) == (&unit.owner.key, &unit.name)) {
             let circle: Vec<String> = self.loading.borrow().iter().map(|unit| unit.name.clone()).collect();
             let circle = circle.join(" -> ");
             return Err(err!(File, "libraries import each other in a circle: {circle} -> {}", unit.name).into());
@@ -246,13 +253,17 @@ impl Resolver {
     /// Compiles and runs a library; what it defines becomes the module's.
     fn compile(&self, engine: &Engine, unit: &Unit, text: &str) -> std::result::Result<Module, Box<EvalAltResult>> {
         let mut ast = engine.compile(text)?;
+        refuse_shadowing(&ast, &self.language)?;
         ast.set_source(&unit.name);
         self.marks.add(&ast);
-        self.env.owners.add(&ast, unit.owner);
-        if unit.owner != Owner::User {
+        if unit.owner.leave.is_some() {
             refuse_late_code(&ast)?;
         }
-        let mut module = Module::eval_ast_as_new(Scope::new(), &ast, engine)?;
+        let code = Code::new(&unit.name, &self.env, unit.owner.leave.clone());
+        let ast = lexical::bind(&ast, &code, Reach::Own)?;
+        let mut global = engine.new_global_runtime_state();
+        global.tag = code.tag();
+        let mut module = Module::eval_ast_as_new_raw(engine, &mut Scope::new(), &mut global, &ast)?;
         set_closures_free(&mut module, &ast);
         Ok(module)
     }
@@ -266,13 +277,19 @@ impl Resolver {
     }
 }
 
+/// Refuses an import by the name of a module of the language: code that means that one would run the other.
+pub fn refuse_shadowing(ast: &AST, language: &[&str]) -> std::result::Result<(), Box<EvalAltResult>> {
+    for import in inspect::imports(ast) {
+        if let Some(name) = import.alias.filter(|name| language.contains(&name.as_str())) {
+            let error = err!(Name, "`{name}` is a module of the language, and nothing can be imported by its name");
+            return Err(placed(error.hint(format!("choose another: `as my_{name}`")), import.position));
+        }
+    }
+    Ok(())
+}
+
 /// Refuses code of a library that would be known only when it runs: whose it is must be certain.
 fn refuse_late_code(ast: &AST) -> std::result::Result<(), Box<EvalAltResult>> {
-    let placed = |error: crate::base::Error, position: Position| {
-        let mut error: Box<EvalAltResult> = error.into();
-        error.set_position(position);
-        error
-    };
     for import in inspect::imports(ast) {
         if !import.top || import.path.is_none() {
             let error =
@@ -280,13 +297,24 @@ fn refuse_late_code(ast: &AST) -> std::result::Result<(), Box<EvalAltResult>> {
             return Err(placed(error.hint("move the import to the top"), import.position));
         }
     }
-    match inspect::evaluation(ast) {
-        Some(position) => {
-            let error = err!(Argument, "a library may not use `eval`");
-            Err(placed(error.hint("take a closure in place of a text: `|x| x + 1`"), position))
-        }
-        None => Ok(()),
+    if let Some(position) = inspect::evaluation(ast) {
+        let error = err!(Argument, "a library may not use `eval`");
+        return Err(placed(error.hint("take a closure in place of a text: `|x| x + 1`"), position));
     }
+    if let Some(position) = inspect::foreign_pointer(ast) {
+        let error = err!(Argument, "a library points by name to functions of its own only");
+        return Err(placed(
+            error.hint("write a closure that calls the other function: `|t, path| t.save(path)`"),
+            position,
+        ));
+    }
+    Ok(())
+}
+
+fn placed(error: crate::base::Error, position: Position) -> Box<EvalAltResult> {
+    let mut error: Box<EvalAltResult> = error.into();
+    error.set_position(position);
+    error
 }
 
 impl ModuleResolver for Resolver {
@@ -314,7 +342,7 @@ impl ModuleResolver for Resolver {
 /// environment of its own module.
 pub fn set_closures_free(module: &mut Module, ast: &rhai::AST) {
     let mut hashes = Module::new();
-    for function in ast.iter_fn_def().filter(|function| function.name.starts_with("anon$")) {
+    for function in ast.iter_fn_def().filter(|function| function.name.starts_with(ANONYMOUS)) {
         let hash = hashes.set_script_fn(function.clone());
         // Deprecated in favour of an interface that cannot reach functions that are there already.
         #[allow(deprecated)]

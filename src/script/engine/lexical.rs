@@ -1,0 +1,441 @@
+//! Functions and closures run as parts of the text that they are written in, wherever they are called.
+//!
+//! The engine looks up what the body of a function names (functions, imports, `global::` constants) among what surrounds its
+//! *caller*, remembers what it found by the name alone, and knows a closure by a hash of its text and place. So two modules
+//! with the same closure shared one, a closure that another module called ran that module's `helper`, and after a module had
+//! called its own `helper` the script's calls of one with that name ran the module's.
+//!
+//! So each text is bound when it is compiled:
+//! - the body of each function is put into a frame, which makes the text's surroundings those of the call, and marks the
+//!   call as one of this text ([`Code`]), which decides what it may touch ([`super::env::env`]);
+//! - a closure has a name of its own in the session, and carries the surroundings in which it was made as its first argument,
+//!   which is hidden; so does a function of the text that is named without being called, as in `list.map(helper)`;
+//! - a call in a module means a function of this module or one of the language, never one of the script that imports it.
+//!
+//! The syntax trees are rebuilt of public parts of the engine. A part that this file does not know how to look into could hide
+//! a closure that is not bound, so the outcome is walked by the engine's own means, and a closure that was left is an error.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use rhai::{
+    AST, ASTFlags, ASTNode, Array, CustomExpr, Dynamic, Engine, EvalAltResult, EvalContext, Expr, Expression,
+    FlowControl, FnCallExpr, FnCallHashes, FnPtr, Ident, ImmutableString, Locked, Map, Module, ParseError,
+    ParseErrorType, Position, ScriptFuncDef, Shared, Stmt, StmtBlock,
+};
+
+use crate::err;
+use crate::script::engine::env::Code;
+use crate::script::engine::pointers::ANONYMOUS;
+use crate::script::engine::value::Fallible;
+
+/// The name of the hidden first argument of closures, and of its type. No script can write it.
+pub const SURROUNDINGS: &str = "surroundings$";
+
+/// The key of an expression that makes a closure. No script can write it.
+const CLOSURE: &str = "closure$";
+
+/// The key of a body in its frame: a word that is reserved in scripts anyway, since the parser has to read it once.
+const FRAME: &str = "goto";
+
+/// The name of the module with the constants of the texts before. No script can write it.
+pub const EARLIER: &str = "earlier$";
+
+/// What a text's names mean, as it was where a closure was made.
+#[derive(Clone)]
+pub struct Surroundings(Rc<Around>);
+
+struct Around {
+    functions: Shared<Module>,
+    imports: Vec<(ImmutableString, Shared<Module>)>,
+    constants: Option<Shared<Locked<BTreeMap<ImmutableString, Dynamic>>>>,
+}
+
+/// What makes a closure: a pointer to its function, and the names that its text imports by.
+#[derive(Clone)]
+struct Making {
+    pointer: FnPtr,
+    imports: Rc<[ImmutableString]>,
+}
+
+/// The body of a function, and the text that it belongs to.
+struct Body {
+    code: Rc<Code>,
+    block: Expr,
+    is_closure: bool,
+}
+
+/// What a text may name beside what the language has.
+#[derive(Clone, Copy)]
+pub enum Reach<'a> {
+    /// What it defines itself, as a module does.
+    Own,
+    /// Functions of the texts before it in the session, too, and these constants of theirs.
+    Session(&'a BTreeSet<String>),
+}
+
+/// Teaches an engine to run what [`bind`] makes.
+pub fn register(engine: &mut Engine) {
+    engine.register_type_with_name::<Surroundings>(SURROUNDINGS);
+    let refuse = |_: &[ImmutableString], _: &str, _: &mut Dynamic| {
+        Err(ParseError(ParseErrorType::Reserved(FRAME.into()).into(), Position::NONE))
+    };
+    engine.register_custom_syntax_with_state_raw(FRAME, refuse, false, |context, _, body| {
+        let Some(body) = body.read_lock::<Rc<Body>>().map(|body| body.clone()) else { return Err(unknown_code()) };
+        body.run(context)
+    });
+    engine.register_custom_syntax_with_state_raw(CLOSURE, refuse, false, |context, _, making| {
+        let Some(Making { mut pointer, imports }) = making.read_lock::<Making>().map(|making| making.clone()) else {
+            return Err(unknown_code());
+        };
+        pointer.add_curry(Dynamic::from(Surroundings::of(context, &imports)?));
+        Ok(pointer.into())
+    });
+}
+
+fn unknown_code() -> Box<EvalAltResult> {
+    err!(Bug, "a function of the script has lost the text that it belongs to").into()
+}
+
+impl Surroundings {
+    /// Those of the code that is running, which imports by these names.
+    fn of(context: &EvalContext, imports: &[ImmutableString]) -> Fallible<Self> {
+        let global = context.global_runtime_state();
+        let functions = global.lib.last().cloned().ok_or_else(unknown_code)?;
+        // Behind them are those of the callers.
+        let import =
+            |name: &ImmutableString| Some((name.clone(), global.get_shared_import(global.find_import(name)?)?));
+        let imports = imports.iter().filter_map(import).collect();
+        Ok(Self(Rc::new(Around { functions, imports, constants: global.constants.clone() })))
+    }
+}
+
+impl Body {
+    fn run(&self, context: &mut EvalContext) -> Fallible<Dynamic> {
+        let block = Expression::from(&self.block);
+        if self.code.is_running(context.tag()) {
+            return context.eval_expression_tree(&block);
+        }
+        // Around a function the engine has put what its module has.
+        let around = match self.is_closure {
+            true => Some(context.scope().get_value::<Surroundings>(SURROUNDINGS).ok_or_else(unknown_code)?),
+            false => None,
+        };
+        // What names were found to mean before is forgotten for the time of the call.
+        let frame = context.new_frame().with_new_caching_layer();
+        let mut frame = frame.with_source(self.code.source.clone()).with_tag(self.code.tag());
+        let global = frame.global_runtime_state_mut();
+        let (functions, imports, constants) = (global.lib.len(), global.num_imports(), global.constants.clone());
+        if let Some(around) = &around {
+            global.lib.push(around.0.functions.clone());
+            for (name, module) in &around.0.imports {
+                global.push_import(name.clone(), module.clone());
+            }
+            global.constants.clone_from(&around.0.constants);
+        }
+        let value = frame.eval_expression_tree(&block);
+        let global = frame.global_runtime_state_mut();
+        global.lib.truncate(functions);
+        global.truncate_imports(imports);
+        global.constants = constants;
+        value
+    }
+}
+
+/// The same text, whose functions and closures run as parts of it wherever they are called.
+pub fn bind(ast: &AST, code: &Rc<Code>, reach: Reach) -> Fallible<AST> {
+    let (imports, constants) = defined(ast);
+    let mut binder = Binder { reach, imports, constants, own: BTreeMap::new(), closures: BTreeMap::new() };
+    for def in ast.iter_fn_def() {
+        let is_closure = def.name.starts_with(ANONYMOUS);
+        // A closure is known by a number, a function that is pointed to by its name.
+        let name = if is_closure { binder.closures.len().to_string() } else { def.name.to_string() };
+        let mut bound = ScriptFuncDef::clone(def);
+        bound.name = format!("{ANONYMOUS}{name}${}", code.number).into();
+        bound.params.insert(0, SURROUNDINGS.into());
+        match is_closure {
+            true => drop(binder.closures.insert(def.name.to_string(), bound.into())),
+            false => drop(binder.own.insert((name, def.params.len()), bound.into())),
+        }
+    }
+    let frames = Frames::new();
+    let mut statements = ast.statements().to_vec();
+    statements.iter_mut().for_each(|statement| binder.statement(statement));
+    let mut functions = Module::new();
+    for def in ast.iter_fn_def() {
+        let block = binder.body(def);
+        let carried = match binder.closures.get(def.name.as_str()) {
+            Some(closure) => closure,
+            None => {
+                functions.set_script_fn(frames.around(def, code, &block, false)?);
+                &binder.own[&(def.name.to_string(), def.params.len())]
+            }
+        };
+        functions.set_script_fn(frames.around(carried, code, &block, true)?);
+    }
+    // What the tree says beside statements and functions, its documentation, stays.
+    let mut bound = ast.clone();
+    bound.clear_statements();
+    bound.clear_functions();
+    bound.combine(AST::new(statements, functions));
+    bound.set_source(code.source.clone());
+    if bound.walk(&mut is_bound) { Ok(bound) } else { Err(left_unbound()) }
+}
+
+/// The names that a text imports by, and the constants that it defines.
+fn defined(ast: &AST) -> (Rc<[ImmutableString]>, BTreeSet<String>) {
+    let (mut imports, mut constants) = (BTreeSet::new(), BTreeSet::new());
+    ast.walk(&mut |path: &[ASTNode]| {
+        match path.last() {
+            Some(ASTNode::Stmt(Stmt::Import(parts, _))) => drop(imports.insert(parts.1.name.clone())),
+            Some(ASTNode::Stmt(Stmt::Var(parts, flags, _))) if flags.contains(ASTFlags::CONSTANT) => {
+                constants.insert(parts.0.name.to_string());
+            }
+            _ => {}
+        }
+        true
+    });
+    (imports.into_iter().collect(), constants)
+}
+
+/// Whether the last of a path is no closure as the parser made it.
+fn is_bound(path: &[ASTNode]) -> bool {
+    !matches!(path.last(), Some(ASTNode::Expr(Expr::DynamicConstant(value, _))) if has_closure(value))
+}
+
+fn left_unbound() -> Box<EvalAltResult> {
+    err!(Bug, "a closure stands where this program does not look for one").into()
+}
+
+/// Whether a closure stands in a value.
+fn has_closure(value: &Dynamic) -> bool {
+    if let Some(pointer) = value.read_lock::<FnPtr>() {
+        return pointer.is_anonymous();
+    }
+    if let Some(list) = value.read_lock::<Array>() {
+        return list.iter().any(has_closure);
+    }
+    value.read_lock::<Map>().is_some_and(|map| map.values().any(has_closure))
+}
+
+/// Puts bodies into frames.
+///
+/// The body of a definition can only be replaced by one that a parser made. So an engine reads a text that has a word of its
+/// own where a body begins, and the body goes with that word.
+struct Frames {
+    engine: Engine,
+    body: Rc<RefCell<Dynamic>>,
+}
+
+impl Frames {
+    fn new() -> Self {
+        let mut engine = Engine::new_raw();
+        let body = Rc::new(RefCell::new(Dynamic::UNIT));
+        let next = body.clone();
+        let take = move |_: &[ImmutableString], _: &str, state: &mut Dynamic| {
+            *state = next.take();
+            Ok(None)
+        };
+        engine.register_custom_syntax_with_state_raw(FRAME, take, false, |_, _, _| Err(unknown_code()));
+        Self { engine, body }
+    }
+
+    fn around(
+        &self,
+        def: &ScriptFuncDef,
+        code: &Rc<Code>,
+        block: &StmtBlock,
+        is_closure: bool,
+    ) -> Fallible<ScriptFuncDef> {
+        let mut def = def.clone();
+        if block.is_empty() {
+            return Ok(def);
+        }
+        let (start, body) = (block.position(), Expr::Stmt(block.clone().into()));
+        if !body.walk(&mut Vec::new(), &mut is_bound) {
+            return Err(left_unbound());
+        }
+        *self.body.borrow_mut() = Dynamic::from(Rc::new(Body { code: code.clone(), block: body, is_closure }));
+        // An interruption there is drawn under the line where the body begins.
+        let (line, column) = (start.line().unwrap_or(1), start.position().unwrap_or(1));
+        let text = format!("fn framed() {{{}{}{FRAME} }}", "\n".repeat(line - 1), " ".repeat(column - 1));
+        let read = self.engine.compile(text)?;
+        def.body = read.iter_fn_def().next().ok_or_else(unknown_code)?.body.clone();
+        Ok(def)
+    }
+}
+
+/// Binds the parts of one text.
+struct Binder<'a> {
+    reach: Reach<'a>,
+    /// The names that the text imports by.
+    imports: Rc<[ImmutableString]>,
+    /// The constants that it defines.
+    constants: BTreeSet<String>,
+    /// What the text's functions are where they are pointed to, by name and number of parameters.
+    own: BTreeMap<(String, usize), Shared<ScriptFuncDef>>,
+    /// What the closures of the text become, by the names that the engine gave them.
+    closures: BTreeMap<String, Shared<ScriptFuncDef>>,
+}
+
+impl Binder<'_> {
+    /// An expression that makes a closure: a pointer to this function, with what surrounds the place.
+    fn making(&self, function: &Shared<ScriptFuncDef>, position: Position) -> Expr {
+        let making = Making { pointer: FnPtr::from(function.clone()), imports: self.imports.clone() };
+        let custom = CustomExpr {
+            inputs: [].into_iter().collect(),
+            tokens: [ImmutableString::from(CLOSURE)].into_iter().collect(),
+            state: Dynamic::from(making),
+            scope_may_be_changed: false,
+            self_terminated: false,
+        };
+        Expr::Custom(custom.into(), position)
+    }
+
+    /// The body of a function, bound.
+    fn body(&self, def: &Shared<ScriptFuncDef>) -> StmtBlock {
+        let mut module = Module::new();
+        module.set_script_fn(def.clone());
+        let mut statements = Vec::new();
+        // The engine shows the statements of a body only to those who walk over a tree, here of this function alone.
+        AST::new([], module).walk(&mut |path: &[ASTNode]| {
+            if let [ASTNode::Stmt(statement)] = path {
+                statements.push((*statement).clone());
+            }
+            true
+        });
+        let mut block = StmtBlock::new(statements, def.body.start_position(), def.body.end_position());
+        self.block(&mut block);
+        block
+    }
+
+    fn block(&self, block: &mut StmtBlock) {
+        block.statements_mut().iter_mut().for_each(|statement| self.statement(statement));
+    }
+
+    fn flow(&self, flow: &mut FlowControl) {
+        self.expression(&mut flow.expr);
+        self.block(&mut flow.body);
+        self.block(&mut flow.branch);
+    }
+
+    fn statement(&self, statement: &mut Stmt) {
+        match statement {
+            Stmt::If(flow, _) | Stmt::While(flow, _) | Stmt::Do(flow, ..) | Stmt::TryCatch(flow, _) => self.flow(flow),
+            Stmt::For(parts, _) => self.flow(&mut parts.2),
+            Stmt::Switch(parts, _) => {
+                self.expression(&mut parts.0);
+                for case in &mut parts.1.expressions {
+                    self.expression(&mut case.lhs);
+                    self.expression(&mut case.rhs);
+                }
+            }
+            Stmt::Var(parts, ..) => self.expression(&mut parts.1),
+            Stmt::Assignment(parts) => {
+                self.expression(&mut parts.1.lhs);
+                self.expression(&mut parts.1.rhs);
+            }
+            Stmt::FnCall(call, position) => match self.pointer_by_name(call, *position) {
+                Some(made) => *statement = Stmt::Expr(made.into()),
+                None => self.call(call),
+            },
+            Stmt::Block(block) => self.block(block),
+            Stmt::Expr(expression) => self.expression(expression),
+            Stmt::BreakLoop(Some(expression), ..) | Stmt::Return(Some(expression), ..) => self.expression(expression),
+            Stmt::Import(parts, _) => self.expression(&mut parts.0),
+            _ => {}
+        }
+    }
+
+    fn expression(&self, expression: &mut Expr) {
+        match expression {
+            Expr::DynamicConstant(value, position) => {
+                if let Some(made) = self.constant(value, *position) {
+                    *expression = made;
+                }
+            }
+            Expr::Variable(variable, None, position) if variable.0.is_none() => match variable.2.path.as_mut_slice() {
+                [] => {
+                    if let Some(function) = self.pointed_to(&variable.1) {
+                        *expression = self.making(function, *position);
+                    }
+                }
+                [root] if root.name == "global" && self.is_earlier(&variable.1) => root.name = EARLIER.into(),
+                _ => {}
+            },
+            Expr::InterpolatedString(parts, _) | Expr::Array(parts, _) => {
+                parts.iter_mut().for_each(|part| self.expression(part));
+            }
+            Expr::Map(parts, _) => parts.0.iter_mut().for_each(|(_, part)| self.expression(part)),
+            Expr::MethodCall(call, _) => self.call(call),
+            Expr::FnCall(call, position) => match self.pointer_by_name(call, *position) {
+                Some(made) => *expression = made,
+                None => self.call(call),
+            },
+            Expr::Stmt(block) => self.block(block),
+            Expr::Dot(parts, ..) | Expr::Index(parts, ..) => {
+                self.expression(&mut parts.lhs);
+                self.expression(&mut parts.rhs);
+            }
+            Expr::And(parts, _) | Expr::Or(parts, _) | Expr::Coalesce(parts, _) => {
+                parts.iter_mut().for_each(|part| self.expression(part));
+            }
+            Expr::Custom(custom, _) => custom.inputs.iter_mut().for_each(|input| self.expression(input)),
+            _ => {}
+        }
+    }
+
+    fn call(&self, call: &mut FnCallExpr) {
+        call.args.iter_mut().for_each(|argument| self.expression(argument));
+        let is_plain = call.op_token.is_none() && !call.is_qualified() && !call.hashes.is_native_only();
+        let is_own = || self.own.contains_key(&(call.name.to_string(), call.args.len()));
+        if matches!(self.reach, Reach::Own) && is_plain && !is_own() {
+            call.hashes = FnCallHashes::from_native_only(call.hashes.native());
+        }
+    }
+
+    /// What makes a value that points to functions of the text; None if it does not. Lists and maps of closures are one value
+    /// to the optimiser.
+    fn constant(&self, value: &Dynamic, position: Position) -> Option<Expr> {
+        if let Some(pointer) = value.read_lock::<FnPtr>() {
+            let name = pointer.fn_name();
+            return self
+                .closures
+                .get(name)
+                .or_else(|| self.pointed_to(name))
+                .map(|function| self.making(function, position));
+        }
+        let bound = |part: &Dynamic| {
+            let made = self.constant(part, position);
+            (made.is_some(), made.unwrap_or_else(|| Expr::DynamicConstant(part.clone().into(), position)))
+        };
+        if let Some(list) = value.read_lock::<Array>() {
+            let (made, parts): (Vec<bool>, Vec<Expr>) = list.iter().map(bound).unzip();
+            return made.contains(&true).then(|| Expr::Array(parts.into_iter().collect(), position));
+        }
+        let map = value.read_lock::<Map>()?;
+        let (made, parts): (Vec<bool>, Vec<Expr>) = map.values().map(bound).unzip();
+        let names = map.keys().map(|key| Ident { name: key.as_str().into(), pos: position });
+        let template = map.keys().map(|key| (key.clone(), Dynamic::UNIT)).collect();
+        made.contains(&true).then(|| Expr::Map(Box::new((names.zip(parts).collect(), template)), position))
+    }
+
+    /// What makes the pointer of `Fn("name")`, where that is a function of the text.
+    fn pointer_by_name(&self, call: &FnCallExpr, position: Position) -> Option<Expr> {
+        match (call.name.as_str(), call.args.as_slice()) {
+            ("Fn", [Expr::StringConstant(name, _)]) => Some(self.making(self.pointed_to(name)?, position)),
+            _ => None,
+        }
+    }
+
+    /// Whether `global::name` is a constant of an earlier text.
+    fn is_earlier(&self, name: &str) -> bool {
+        matches!(self.reach, Reach::Session(constants) if constants.contains(name)) && !self.constants.contains(name)
+    }
+
+    fn pointed_to(&self, name: &str) -> Option<&Shared<ScriptFuncDef>> {
+        let (key, function) = self.own.range((name.to_string(), 0)..).next()?;
+        (key.0 == name).then_some(function)
+    }
+}

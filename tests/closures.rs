@@ -1,0 +1,234 @@
+//! Functions and closures run as parts of the text that they are written in, whoever calls them, in whatever order.
+//!
+//! Two modules are the same byte for byte but for one number, which one of their helpers adds. Each way of calling a closure
+//! gives what that module gives alone.
+
+use std::path::Path;
+
+use microtome::script::Session;
+use microtome::script::engine::env::Env;
+use microtome::script::engine::thread::with_large_stack;
+
+/// A module, all functions of which add `SHIFT`: by a helper, an import, a constant, or a closure.
+const MODULE: &str = "import \"deep/lib\" as deep;
+const SHIFT = SHIFT_HERE;
+fn helper(x) { x + global::SHIFT }
+fn plain(x) { helper(x) }
+fn closure() { |x| helper(x) }
+fn capturing(n) { |x| helper(x) * n }
+fn nested() { |x| [x].map(|y| helper(y))[0] }
+fn constant() { |x| x + global::SHIFT }
+fn imported() { |x| deep::far(x) + global::SHIFT - 1000 }
+fn pointed() { helper }
+fn pointed_by_name() { Fn(\"helper\") }
+fn stored() { #{ f: |x| helper(x), list: [|x| helper(x), |x| helper(x) + 0] } }
+fn fixed() { [|x| x + global::SHIFT, #{ f: |x| x + global::SHIFT }] }
+fn mapped(list) { list.map(|x| helper(x)) }
+fn mapped_by_name(list) { list.map(helper) }
+fn applied(f, x) { f.call(x) }
+fn method(x) { [x].map(|| helper(this))[0] }
+fn changed(x) { let list = [x]; let by = 1; list.for_each(|| this = helper(this) * by); list[0] }
+fn first(list) { list.find(|x| helper(x) > 1000) }
+fn farthest(list) { list.order_by(|x, y| helper(y) - helper(x))[0] }
+fn gradient() { tensor::grad(|t| (t * helper(0)).sum(), tensor([1.0]))[0] }
+fn loss() { |t| (t * helper(0)).sum() }
+fn hook() { |t| t * helper(0) }
+fn metric_of() { |logits, pair| logits[0] * 0 + helper(0) }
+fn rows() { |pass| { if helper(0) > 1050 { [[1, 2, 3]] } else { [[4, 5, 6]] } } }
+fn caught(x) { let y = 0; try { throw x } catch (e) { y = helper(e); } y }
+fn branched(x) { switch x { 0 => 0, _ => [x].map(|y| helper(y))[0] } }
+";
+
+/// Ways of calling, as expressions of a script that imports a module as `m`. With the integer `x` each gives x + SHIFT.
+const WAYS: &[(&str, &str)] = &[
+    ("called", "m::plain(x)"),
+    ("returned", "m::closure().call(x)"),
+    ("returned with what it captured", "m::capturing(1).call(x)"),
+    ("nested", "m::nested().call(x)"),
+    ("with a constant", "m::constant().call(x)"),
+    ("with an import", "m::imported().call(x)"),
+    ("pointed to", "m::pointed().call(x)"),
+    ("pointed to by name", "m::pointed_by_name().call(x)"),
+    ("stored in a map", "m::stored().f.call(x)"),
+    ("stored in a list", "m::stored().list[1].call(x)"),
+    ("a constant list", "m::fixed()[0].call(x)"),
+    ("a map in a constant list", "m::fixed()[1].f.call(x)"),
+    ("map within", "m::mapped([x])[0]"),
+    ("map within, by name", "m::mapped_by_name([x])[0]"),
+    ("map", "[x].map(m::closure())[0]"),
+    ("map of a range", "(x..x + 1).map(m::closure())[0]"),
+    ("for_each", "{ let found = 0; let f = m::closure(); [x].for_each(|| found = f.call(this)); found }"),
+    ("this", "m::method(x)"),
+    ("this, changed", "m::changed(x)"),
+    ("find", "m::first([x]) + m::plain(0)"),
+    ("order", "m::farthest([x]) + m::plain(0)"),
+    ("reduce", "[x].reduce(|sum, y| sum + m::closure().call(y), 0)"),
+    ("through another module", "other::applied(m::closure(), x)"),
+    ("by name through another module", "other::applied(m::pointed(), x)"),
+    ("curried", "other::applied(m::capturing(1), x)"),
+    ("curried by the caller", "m::closure().curry(x).call()"),
+    ("called with `call`", "call(m::closure(), x)"),
+    ("after an error", "m::caught(x)"),
+    ("in a branch", "m::branched(x)"),
+    ("gradient", "m::gradient().to_int() + x"),
+    ("gradient of a loss that is passed on", "tensor::grad(m::loss(), tensor([1.0]))[0].to_int() + x"),
+    ("hook", "hooked.call(m::hook()) + x"),
+    ("metric", "metric::of(m::metric_of()).values(model, [#{ clean: [1, 2], token: 3 }])[0].to_int() + x"),
+    ("optimiser", "descended.call(m::loss()) + x"),
+];
+
+/// What a script has beside: a helper, an import and a constant with the names of those of the modules.
+const BESIDE: &str = "import \"other\" as other; import \"deep/false\" as deep;
+const SHIFT = 7;
+fn helper(x) { x + 500000 }
+fn near(x) { x + 500000 }
+let model = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 11, context: 8 }, #{ seed: 3 });
+let at = |hooks| model.run([1, 2], #{ hooks: hooks })[\"resid_post.0\"][0][0][0];
+let hooked = |f| (at.call([hooks::edit(\"resid_post.0\", f)]) / at.call([])).round().to_int();
+let descended = |f| { let opt = optim::sgd(tensor([0.0]), #{ lr: 1.0 }); opt.step(f); (-opt.params[0]).round().to_int() };
+let x = 5;
+";
+
+fn write(folder: &Path, name: &str, text: &str) {
+    let place = folder.join(name);
+    std::fs::create_dir_all(place.parent().unwrap()).unwrap();
+    std::fs::write(place, text).unwrap();
+}
+
+/// A folder with two such modules, which add 1001 and 1101.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, shift) in [("v1", 1001), ("v2", 1101)] {
+        write(folder.path(), &format!("{name}.rhai"), &MODULE.replace("SHIFT_HERE", &shift.to_string()));
+    }
+    write(folder.path(), "deep/lib.rhai", "fn far(x) { near(x) } fn near(x) { x + 1000 }");
+    write(folder.path(), "deep/false.rhai", "fn far(x) { x + 900000 }");
+    write(
+        folder.path(),
+        "other.rhai",
+        "import \"deep/false\" as deep; const SHIFT = 70; fn helper(x) { x + 800000 } fn applied(f, x) { f.call(x) }
+         fn mapped(list, f) { list.map(f) }",
+    );
+    folder
+}
+
+fn session(folder: &Path) -> Session {
+    Session::new(Env::in_memory(&folder.join("out")).unwrap())
+}
+
+/// The value of a text in a session, evaluated as that of a script in the folder.
+fn value(session: &mut Session, folder: &Path, text: &str) -> String {
+    let name = folder.join("main.rhai").display().to_string();
+    match session.eval(&name, text) {
+        Ok(value) => value.to_string(),
+        Err(failure) => format!("{}: {}", failure.kind, failure.message),
+    }
+}
+
+const SHIFTS: [(&str, i64); 2] = [("v1", 1001), ("v2", 1101)];
+
+#[test]
+fn each_module_gives_its_own_results_in_a_script_in_both_orders() {
+    let folder = folder();
+    for order in [["v1", "v2"], ["v2", "v1"]] {
+        let mut script: String = order.iter().map(|name| format!("import \"{name}\" as {name};\n")).collect();
+        script.push_str(BESIDE);
+        let mut expected = Vec::new();
+        let mut ways = Vec::new();
+        // Each twice, since what a name was found to mean is remembered from the second time on.
+        for _ in 0..2 {
+            for (what, way) in WAYS {
+                for (module, shift) in SHIFTS {
+                    ways.push(way.replace("m::", &format!("{module}::")));
+                    expected.push((format!("{what}, {module}"), (5 + shift).to_string()));
+                }
+            }
+            ways.push("helper(x)".into());
+            expected.push(("the script's own".into(), "500005".into()));
+            ways.push("other::applied(|y| helper(y) + global::SHIFT + deep::far(0), x)".into());
+            expected.push(("the script's closure in a module".into(), "1400012".into()));
+            ways.push("other::mapped([x], helper)[0]".into());
+            expected.push(("the script's function in a module".into(), "500005".into()));
+        }
+        script.push_str(&format!("[{}].map(|value| `${{value}}`)", ways.join(",\n")));
+        let mut session = session(folder.path());
+        let name = folder.path().join("main.rhai").display().to_string();
+        let found = session.eval(&name, &script).unwrap_or_else(|failure| panic!("{failure:?}"));
+        let found = found.into_typed_array::<String>().unwrap();
+        assert_eq!(found.len(), expected.len());
+        for (found, (what, expected)) in found.iter().zip(&expected) {
+            assert_eq!(found, expected, "{what} ({order:?})");
+        }
+    }
+}
+
+#[test]
+fn each_module_gives_its_own_results_at_the_prompt_in_both_orders() {
+    let folder = folder();
+    for order in [["v1", "v2"], ["v2", "v1"]] {
+        let mut session = session(folder.path());
+        for name in order {
+            value(&mut session, folder.path(), &format!("import \"{name}\" as {name};"));
+        }
+        for line in BESIDE.lines() {
+            value(&mut session, folder.path(), line);
+        }
+        for (what, way) in WAYS.iter().chain(WAYS) {
+            for (module, shift) in SHIFTS {
+                let way = way.replace("m::", &format!("{module}::"));
+                assert_eq!(
+                    value(&mut session, folder.path(), &way),
+                    (5 + shift).to_string(),
+                    "{what}, {module}: {way}"
+                );
+                assert_eq!(value(&mut session, folder.path(), "helper(x)"), "500005", "after {what}");
+            }
+        }
+        // Two lines with one closure at one place.
+        value(&mut session, folder.path(), "fn shift(x) { x + 1 }\nlet f = |x| shift(x);");
+        value(&mut session, folder.path(), "fn shift(x) { x + 2 }\nlet g = |x| shift(x);");
+        assert_eq!(
+            value(&mut session, folder.path(), "[f.call(0), g.call(0), [0].map(f)[0], [0].map(g)[0]]"),
+            "[1, 2, 1, 2]"
+        );
+    }
+}
+
+#[test]
+fn a_module_calls_its_own_functions_and_those_of_the_language_only() {
+    let folder = folder();
+    write(
+        folder.path(),
+        "borrowing.rhai",
+        "fn borrowed(x) { only_in_the_script(x) } fn as_method(x) { x.only_in_the_script() }",
+    );
+    for call in ["borrowing::borrowed(1)", "borrowing::as_method(1)"] {
+        let mut session = session(folder.path());
+        let script = format!(
+            "import \"borrowing\" as borrowing; fn only_in_the_script(x) {{ 1 }} fn only_in_the_script() {{ 2 }} {call}"
+        );
+        assert!(value(&mut session, folder.path(), &script).contains("only_in_the_script"), "{call}");
+    }
+}
+
+#[test]
+fn closures_end_deep_recursion_and_carry_errors_as_before() {
+    let folder = folder();
+    let deep = with_large_stack(|| {
+        let folder = self::folder();
+        let script = "fn down(n) { [n].map(|x| down(x + 1))[0] } down(0)";
+        value(&mut session(folder.path()), folder.path(), script)
+    });
+    assert!(deep.unwrap().contains("deep"));
+    let mut session = session(folder.path());
+    let wrong = value(&mut session, folder.path(), "let f = |a, b| a + b; f.call(1)");
+    assert_eq!(wrong, "argument: this closure cannot take (integer)");
+    let early = value(
+        &mut session,
+        folder.path(),
+        "fn early(x) { if x > 0 { return \"yes\"; } \"no\" } [early(1), [0].map(early)[0], [1].map(|x| { return x + 1; })[0]]",
+    );
+    assert_eq!(early, "[\"yes\", \"no\", 2]");
+    let shared = value(&mut session, folder.path(), "let n = 0; let count = || n += 1; count.call(); count.call(); n");
+    assert_eq!(shared, "2");
+}
