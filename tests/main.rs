@@ -13,6 +13,7 @@ mod explored;
 mod explorer;
 mod extremes;
 mod families;
+mod figures;
 mod floors;
 mod formats;
 mod formatting;
