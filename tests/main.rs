@@ -7,6 +7,7 @@ mod access;
 mod cli;
 mod dashboards;
 mod docs;
+mod draws;
 mod endpoint;
 mod examples;
 mod explored;
