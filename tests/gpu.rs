@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use candle_core::Var;
 use kernels::AdamW;
 use microtome::base::Task;
-use microtome::base::random::stream;
+use microtome::base::random::{Seed, stream};
 use microtome::model::batch::Batch;
 use microtome::model::load::LoadOptions;
 use microtome::model::run::Ask;
@@ -236,7 +236,7 @@ fn fifty_steps_of_every_kind_have_the_losses_of_the_processor() {
                 d_sae: Some(48),
                 steps: Some(50),
                 batch: 128,
-                seed: Some(1),
+                seed: Seed::of(1),
                 dead_after: Some(256),
                 ..FitOptions::default()
             };

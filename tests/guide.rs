@@ -7,6 +7,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::figures::session;
 use crate::support;
 
 fn page(name: &str) -> PathBuf {
@@ -212,6 +213,30 @@ fn goes_as_it_says(name: &str, examples: &[PathBuf]) -> String {
 fn the_first_hour_goes_as_the_guide_says() {
     let text = goes_as_it_says("guide.md", &[]);
     assert!(text.matches("\n> ").count() > 30, "hardly a line was typed");
+}
+
+/// The first session of the README is typed, too; where a comment says how probable a token is, the answer has it.
+#[test]
+fn the_first_session_goes_as_the_readme_says() {
+    let lines = session::lines();
+    let reader = Reader { folder: tempfile::tempdir().unwrap() };
+    std::fs::create_dir(reader.folder.path().join("work")).unwrap();
+    let answers = reader.conversation("microtome", &lines);
+    let mut compared = 0;
+    for (line, answer) in lines.iter().zip(&answers) {
+        assert!(!answer.lines().any(|said| said.starts_with("error")), "{line}\n{answer}");
+        assert!(line.starts_with("let ") || !answer.trim().is_empty(), "{line} answers nothing");
+        let Some(stated) = session::stated(line) else {
+            // A number that is stated in another form would not be compared.
+            let comment = line.split_once("// ").map_or("", |(_, comment)| comment);
+            assert!(!comment.contains(|c: char| c.is_ascii_digit()), "{line}");
+            continue;
+        };
+        let found = stated.found(answer).unwrap_or_else(|| panic!("{line}\n{answer}"));
+        assert!(stated.holds(found), "{line}: found {found}");
+        compared += 1;
+    }
+    assert!(lines.len() > 15 && compared >= 3, "{compared} of {} lines", lines.len());
 }
 
 /// The page on sweeps, whose plan is the one of the examples.

@@ -171,6 +171,15 @@ fn pages_of_what_has_gone_are_removed_and_nothing_else() {
 }
 
 #[test]
+fn marks_around_figures_are_not_shown() {
+    let readme = "# A\n\nWe have <!-- count tasks -->seven<!-- / --> of them.\n\n<!-- speed README -->\n| a |\n|---|\n| 1 |\n<!-- / -->\n\n<!-- x --><b>\n";
+    let site = made(&[("README.md", readme)]).unwrap();
+    let home = text(&site, "index.html");
+    assert!(home.contains("<p>We have seven of them.</p>") && home.contains("<td>1</td>"), "{home}");
+    assert!(home.contains("&lt;b&gt;") && !home.contains("!--") && !home.contains("--&gt;"), "{home}");
+}
+
+#[test]
 fn pages_scripts_and_pictures_are_linked() {
     let readme = "# Brackets\n\n[docs](docs/more.md#a-part) ![a](p.svg) [s](s.rhai) [f](folder) `sae::fit`\n\n    let s = sae::fit(x); // fit\n";
     let site = made(&[

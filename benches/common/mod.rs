@@ -1,6 +1,7 @@
 //! Helpers of the benchmarks: medians, and the page that each writes.
 
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use microtome::base::memory;
@@ -30,14 +31,31 @@ pub fn timed(mut work: impl FnMut(), runs: usize) -> Duration {
     )
 }
 
-/// Prints the table and writes it to a file in `docs`. `sentences` precede it, after the one that names the machine.
+/// What a program says, in one line; nothing if it cannot.
+fn said(command: &mut Command) -> Option<String> {
+    let output = command.output().ok().filter(|output| output.status.success())?;
+    Some(String::from_utf8_lossy(&output.stdout).trim().to_string()).filter(|said| !said.is_empty())
+}
+
+/// The versions of what the scripts of peers of a benchmark import, if they ran beside it.
+fn beside(bench: &str) -> Option<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers");
+    let script = folder.join(bench).with_extension("py");
+    let python = std::env::var_os("MICROTOME_PEER_PYTHON").filter(|_| script.exists())?;
+    said(Command::new(python).arg(folder.join("versions.py")).arg(script))
+}
+
+/// Prints the table and writes it to a file in `docs`. `sentences` precede it, after the one that names the machine, the
+/// day and the peers: `tests/figures/speed.rs` reads that one and the table.
 pub fn publish(title: &str, bench: &str, file: &str, sentences: &str, rows: &Rows) {
     let table: String = rows.iter().map(|(what, found)| format!("| {what} | {found} |\n")).collect();
     let page = format!(
-        "# {title}\n\nWritten by `cargo bench --bench {bench}` on {} ({} threads). {sentences}\n\n\
+        "# {title}\n\nWritten by `cargo bench --bench {bench}` on {} ({} threads), {}{}. {sentences}\n\n\
          | what | measured |\n|---|---|\n{table}",
         memory::processor(),
-        std::thread::available_parallelism().map_or(1, |n| n.get())
+        std::thread::available_parallelism().map_or(1, |n| n.get()),
+        said(Command::new("date").arg("+%F")).unwrap_or_default(),
+        beside(bench).map_or(String::new(), |peers| format!(", beside {peers}")),
     );
     print!("{page}");
     std::fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(file), page).unwrap();

@@ -2,6 +2,7 @@
 
 use candle_transformers::generation::{LogitsProcessor, Sampling};
 use candle_transformers::utils::apply_repeat_penalty;
+use rand::Rng;
 
 use super::Model;
 use super::batch::Batch;
@@ -9,7 +10,7 @@ use super::decoder::{Decoder, Logits, Pass, Past};
 use super::hooks::{Bound, Chain, checks};
 use super::tokenizer::Stream;
 use crate::base::options::{Plain, Setting};
-use crate::base::random::SeedOptions;
+use crate::base::random::{SeedOptions, stream};
 use crate::base::{Result, Task};
 use crate::tensor::{DType, Tensor};
 use crate::{bail, err};
@@ -74,8 +75,17 @@ impl GenerateOptions {
         self.stop_texts().next().is_some()
     }
 
-    fn choice(&self, model: &Model, seed: u64) -> Result<Choice> {
+    /// Whether the likeliest token is taken each time, so that nothing is drawn.
+    pub fn is_greedy(&self) -> bool {
+        self.temperature() == 0.0
+    }
+
+    fn temperature(&self) -> f64 {
         let is_sampled = self.top_k.is_some() || self.top_p.is_some();
+        self.temperature.unwrap_or(if is_sampled { 1.0 } else { 0.0 })
+    }
+
+    fn choice(&self, model: &Model, seed: u64) -> Result<Choice> {
         let (config, mut stops) = (model.decoder.config(), Vec::new());
         for stop in &self.stop {
             match stop {
@@ -100,7 +110,7 @@ impl GenerateOptions {
         stops.extend(&config.eos);
         Ok(Choice {
             tokens: self.tokens,
-            temperature: self.temperature.unwrap_or(if is_sampled { 1.0 } else { 0.0 }),
+            temperature: self.temperature(),
             top_k: self.top_k,
             top_p: self.top_p,
             repetition_penalty: self.repetition_penalty,
@@ -265,8 +275,9 @@ impl Decoder {
                 .hint("continue them one by one"));
         }
         let rows = batch.rows().len();
-        let processors = (0..rows)
-            .map(|row| LogitsProcessor::from_sampling(choice.seed.wrapping_add(row as u64), choice.sampling()));
+        // The first text is continued as it is alone; no other one as a text of a call with another seed.
+        let seed = |row| if row == 0 { choice.seed } else { stream(choice.seed, "text", row).next_u64() };
+        let processors = (0..rows as u64).map(|row| LogitsProcessor::from_sampling(seed(row), choice.sampling()));
         let mut generation = Generation {
             decoder: self,
             choice,

@@ -57,7 +57,7 @@ pub fn selectivity(x: &Tensor, names: &[ClassName], options: &SelectivityOptions
     let bar = task.begin("control tasks", Some(options.draws as u64));
     let mut controls = Vec::new();
     for draw in 0..options.draws {
-        let control = control(&labels, &types, &split.train, (options.split.seed as u64, draw as u64))?;
+        let control = control(&labels, &types, &split.train, (options.split.seed.draws(), draw as u64))?;
         controls.push(judged(&control)?);
         bar.advance(1);
     }
@@ -69,7 +69,7 @@ pub fn selectivity(x: &Tensor, names: &[ClassName], options: &SelectivityOptions
         vec![real, control, real - control]
     };
     let values = measure(&real.each_once());
-    let intervals = intervals(groups.count(), options.split.seed as u64, 3, |drawn| measure(&groups.weights(drawn)));
+    let intervals = intervals(groups.count(), options.split.seed.draws(), 3, |drawn| measure(&groups.weights(drawn)));
     let row = |((name, value), interval): ((&str, f64), Option<[f64; 2]>)| {
         let [from, to] = interval.map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::Float));
         vec![Cell::from(name), Cell::Float(value), from, to]

@@ -4,7 +4,7 @@ use rand::seq::SliceRandom;
 
 use super::labels::RowGroups;
 use crate::base::Result;
-use crate::base::random::stream;
+use crate::base::random::{Seed, stream};
 use crate::err;
 
 crate::options! {
@@ -15,7 +15,7 @@ crate::options! {
         /// The document, or another group, of each row; no group is in both parts.
         groups: Option<RowGroups> = None => usually("each row by itself");
         /// Seed of the draw.
-        seed: i64 = 0;
+        seed: Seed = Seed::default() => usually("0");
     }
 }
 
@@ -35,7 +35,7 @@ impl RowSplit {
             return Err(err!(Argument, "expected rows of at least two groups to split, found {count}").about("groups"));
         }
         let mut order: Vec<usize> = (0..count).collect();
-        order.shuffle(&mut stream(options.seed as u64, "rows held out", 0));
+        order.shuffle(&mut stream(options.seed.sample(), "rows held out", 0));
         let wanted = ((options.held_out * count as f64).round() as usize).clamp(1, count - 1);
         let mut is_held_out = vec![false; count];
         order[..wanted].iter().for_each(|group| is_held_out[*group] = true);

@@ -10,7 +10,7 @@ use rand::{Rng, RngExt};
 use rand_distr::StandardNormal;
 
 use super::toy::unit_rows;
-use crate::base::random::stream;
+use crate::base::random::{OF_CALL, Seed, stream};
 use crate::base::{Result, Task, memory, parallel};
 use crate::err;
 use crate::tensor::{Device, Tensor};
@@ -61,7 +61,7 @@ crate::options! {
         /// Which rows are drawn: another number gives other rows of the same features.
         part: i64 = 0;
         /// The seed of the features.
-        seed: Option<i64> = None => usually("the run's seed");
+        seed: Seed = Seed::default() => usually(OF_CALL);
     }
 }
 

@@ -5,7 +5,7 @@ use candle_core::cpu::erf::erf_inv;
 use rand::{Rng, RngExt};
 use rand_distr::StandardNormal;
 
-use crate::base::random::stream;
+use crate::base::random::{OF_CALL, Seed, stream};
 use crate::base::{Result, Task, memory};
 use crate::err;
 use crate::tensor::{DType, Device, Tensor, create};
@@ -33,7 +33,7 @@ crate::options! {
         /// Standard deviation of the noise that is added to every coordinate.
         noise: f64 = 0.0;
         /// The seed of this call.
-        seed: Option<i64> = None => usually("the run's seed");
+        seed: Seed = Seed::default() => usually(OF_CALL);
     }
 }
 
@@ -156,7 +156,7 @@ mod tests {
 
     const ROWS: usize = 3000;
     const TOY: ToyOptions =
-        ToyOptions { d: 6, features: 6, active: 1.2, decay: 0.8, correlation: 0.0, noise: 0.0, seed: None };
+        ToyOptions { d: 6, features: 6, active: 1.2, decay: 0.8, correlation: 0.0, noise: 0.0, seed: Seed::default() };
 
     /// How strong each feature is in each row, by the inverse of as many directions as dimensions.
     fn codes(toy: ToyOptions) -> (Vec<Vec<f64>>, Vec<f64>) {

@@ -11,7 +11,7 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
 use super::rerun::Reruns;
-use crate::base::random::stream;
+use crate::base::random::{OF_CALL, Seed, stream};
 use crate::base::{Cell, Result, Table, Task, memory};
 use crate::data::harvest::width;
 use crate::err;
@@ -44,7 +44,7 @@ crate::options! {
         /// Thresholds on the KL, ascending, for the paper's order.
         thresholds: Option<Vec<f64>> = None => usually("50 from 1e-5 to 1, on a logarithmic scale").at_least(0.0);
         /// Seed of the order in which features are visited.
-        seed: i64 = 0;
+        seed: Seed = Seed::default() => usually(OF_CALL);
         with reads: SiteOptions;
     }
 }
@@ -99,7 +99,7 @@ pub fn feature_patch(
             if thresholds.windows(2).any(|two| two[0] >= two[1]) {
                 return Err(err!(Argument, "expected ascending thresholds, found others").about("thresholds"));
             }
-            search(&runs, &thresholds, &mut stream(options.seed as u64, "feature patching", 0), task)
+            search(&runs, &thresholds, &mut stream(options.seed.draws(), "feature patching", 0), task)
         }
         PatchOrder::Attribution => by_attribution(&runs, pairs, task),
     }

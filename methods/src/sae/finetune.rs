@@ -8,7 +8,7 @@ use serde_json::json;
 use super::metrics::{Judged, JudgedRowsOptions, judged_rows};
 use super::splice::{Rest, Splice};
 use super::{Activation, Parts, Sae, SiteOptions, SitePair, baselines, writes_of};
-use crate::base::random::stream;
+use crate::base::random::{OF_CALL, Seed, stream};
 use crate::base::{Error, Result, Task, memory};
 use crate::data::Text;
 use crate::err;
@@ -43,7 +43,7 @@ crate::options! {
         /// Leaves BOS tokens unchanged, and counts no prediction at them.
         without_bos: bool = true;
         /// The seed of this call.
-        seed: Option<i64> = None => usually("the run's seed");
+        seed: Seed = Seed::default() => usually(OF_CALL);
         with reads: SiteOptions;
     }
 }
@@ -206,7 +206,7 @@ fn chosen(order: &mut Vec<usize>, count: usize, options: &FineTuneOptions, step:
     while chosen.len() < options.batch.min(count) {
         if order.is_empty() {
             *order = (0..count).collect();
-            order.shuffle(&mut stream(options.seed.unwrap_or(0).cast_unsigned(), "fine-tuning", step));
+            order.shuffle(&mut stream(options.seed.draws(), "fine-tuning", step));
         }
         chosen.extend(order.pop());
     }

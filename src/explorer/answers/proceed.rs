@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::super::state::Explorer;
 use super::tokens::name;
-use crate::base::random::SeedOptions;
+use crate::base::random::{Seed, SeedOptions};
 use crate::base::task::Silent;
 use crate::base::{Result, Task};
 use crate::err;
@@ -99,7 +99,7 @@ pub fn proceed(explorer: &Explorer, proceeding: &Proceeding, say: &mut dyn FnMut
         tokens: *tokens,
         temperature: Some(*temperature),
         windowed: true,
-        seed: SeedOptions { seed: Some(*seed) },
+        seed: SeedOptions { seed: Seed::of(*seed) },
         ..GenerateOptions::default()
     };
     for (side, changes) in [("before", [].as_slice()), ("after", changes)] {

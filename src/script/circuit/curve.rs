@@ -100,10 +100,13 @@ pub mod methods {
         pairs: Array,
         options: Options,
     ) -> Fallible<CircuitCurve> {
-        let ((runs, curve), task) = (super::both::<CurveOptions>(options)?, &env(&ctx)?.task);
-        let found = &circuit.core;
-        let work = |runs: &dyn NodeAblations, _: Measure| core::curve(found, runs, &curve, task);
-        Ok(CircuitCurve(super::with_runs(&ctx, (circuit, &m), &pairs, &runs, work)?))
+        let ((runs, curve), env) = (super::both::<CurveOptions>(options)?, env(&ctx)?);
+        let found = env.drawing(&ctx, "Circuit.curve", curve.seed, |seed| {
+            let (core, curve) = (&circuit.core, CurveOptions { seed, ..curve });
+            let work = |runs: &dyn NodeAblations, _: Measure| core::curve(core, runs, &curve, &env.task);
+            super::with_runs(&ctx, (circuit, &m), &pairs, &runs, work)
+        });
+        Ok(CircuitCurve(found?))
     }
 
     /// The area under f; `()` where there is none.

@@ -5,7 +5,7 @@ use rhai::plugin::*;
 
 use super::Circuit;
 use crate::circuit;
-use crate::circuit::edges::masks;
+use crate::circuit::edges::masks::{self, EdgePruningOptions};
 use crate::script::data::pairs::read_pairs;
 use crate::script::engine::env::env;
 use crate::script::engine::options::taken;
@@ -31,8 +31,11 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn edge_pruning(ctx: NativeCallContext, m: Model, pairs: Any, options: Options) -> Fallible<Circuit> {
+        let (env, options): (_, EdgePruningOptions) = (env(&ctx)?, taken(options)?);
         let (pairs, _) = read_pairs(&ctx, &m, &pairs)?;
-        let graph = masks::edge_pruning(m.core(), &pairs, &taken(options)?, &env(&ctx)?.task)?;
+        let graph = env.drawing(&ctx, "circuit::edge_pruning", options.seed, |seed| {
+            masks::edge_pruning(m.core(), &pairs, &EdgePruningOptions { seed, ..options }, &env.task)
+        })?;
         Ok(Circuit::new(circuit::Circuit::without_dictionaries(graph), &[]))
     }
 }

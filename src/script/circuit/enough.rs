@@ -226,7 +226,10 @@ pub mod methods {
     ) -> Fallible<Enough> {
         let (env, EnoughCall { beside, evaluation }) = (env(&ctx)?, taken(options)?);
         let beside: Vec<circuit::Circuit> = beside.into_iter().map(|tree| tree.0.core).collect();
-        let core = super::enough(m.core(), &selection.core, &beside, &text, &evaluation, &env.task)?;
+        let core = env.drawing(&ctx, "Selection.enough", evaluation.seed, |seed| {
+            let evaluation = EnoughOptions { seed, ..evaluation };
+            super::enough(m.core(), &selection.core, &beside, &text, &evaluation, &env.task)
+        })?;
         Ok(Enough { core: core.into(), text: text.name().into() })
     }
 

@@ -166,7 +166,11 @@ pub mod methods {
     ) -> Fallible<Judgement> {
         let (env, JudgeCall { labels, evaluation }) = (env(&ctx)?, taken(options)?);
         let labels = labels.map_or_else(|| Some(labelled_language()), |text| text.map(|text| text.0));
-        Ok(Judgement(judge::judge(m.core(), &tree.core, &text, labels.as_ref(), &evaluation, &env.task)?))
+        let found = env.drawing(&ctx, "Circuit.judge", evaluation.seed, |seed| {
+            let evaluation = JudgeOptions { seed, ..evaluation };
+            judge::judge(m.core(), &tree.core, &text, labels.as_ref(), &evaluation, &env.task)
+        });
+        Ok(Judgement(found?))
     }
 
     /// Faithfulness: how much of the target the tree's features cause by themselves, as a table.

@@ -102,10 +102,13 @@ pub mod methods {
         pairs: Array,
         options: Options,
     ) -> Fallible<PairJudgement> {
-        let ((runs, judged), task) = (super::both::<PairJudgeOptions>(options)?, &env(&ctx)?.task);
-        let graph = circuit.graph();
-        let judge = |runs: &dyn NodeAblations, _: Measure| core::judge(graph, runs, &judged, task);
-        Ok(PairJudgement(super::with_runs(&ctx, (circuit, &m), &pairs, &runs, judge)?))
+        let ((runs, judged), env) = (super::both::<PairJudgeOptions>(options)?, env(&ctx)?);
+        let found = env.drawing(&ctx, "Circuit.judge", judged.seed, |seed| {
+            let (graph, judged) = (circuit.graph(), PairJudgeOptions { seed, ..judged });
+            let judge = |runs: &dyn NodeAblations, _: Measure| core::judge(graph, runs, &judged, &env.task);
+            super::with_runs(&ctx, (circuit, &m), &pairs, &runs, judge)
+        });
+        Ok(PairJudgement(found?))
     }
 
     /// The share of the metric that the circuit has by itself; `()` where there is none.

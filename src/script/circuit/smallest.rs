@@ -64,10 +64,13 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn shares(ctx: NativeCallContext, m: Model, circuits: Array, text: Text, options: Options) -> Fallible<Table> {
-        let (task, options): (_, ShareOptions) = (&env(&ctx)?.task, taken(options)?);
+        let (env, options): (_, ShareOptions) = (env(&ctx)?, taken(options)?);
         let list = given("circuits", &Dynamic::from(circuits)).elements();
         let of = list.iter().map(|one| one.handle::<Circuit>().ok_or_else(|| one.refuse("a circuit")));
         let circuits: Vec<circuit::Circuit> = of.map(|one| Ok(one?.core)).collect::<Result<_>>()?;
-        Ok(smallest::shares(m.core(), &circuits, &text, &options, task)?)
+        let found = env.drawing(&ctx, "circuit::shares", options.seed, |seed| {
+            smallest::shares(m.core(), &circuits, &text, &ShareOptions { seed, ..options }, &env.task)
+        });
+        Ok(found?)
     }
 }

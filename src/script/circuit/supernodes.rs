@@ -38,19 +38,23 @@ fn numbered(graph: &Graph, nodes: &Dynamic) -> Result<Vec<usize>> {
 
 /// Changes a group of features on the prompt of its attribution graph.
 fn changed(
-    ctx: &NativeCallContext,
+    (ctx, function): (&NativeCallContext, &str),
     circuit: &Circuit,
     m: &Model,
     name: &str,
-    options: (&InterveneOptions, &RandomGroupOptions),
+    (change, random): (&InterveneOptions, &RandomGroupOptions),
 ) -> Fallible<Table> {
     let Some((core, transcoders)) = &circuit.attribution else {
         return Err(err!(Argument, "expected a circuit of an attribution graph, found another")
             .hint("g.prune() of circuit::attribution_graph gives one; other circuits are ablated on pairs: c.ablate(m, pairs, name)")
             .into());
     };
-    let task = &env(ctx)?.task;
-    Ok(intervene((m.core(), transcoders), core, (circuit.graph(), name), options, task)?.table())
+    let env = env(ctx)?;
+    let found = env.drawing(ctx, function, random.seed, |seed| {
+        let options = (change, &RandomGroupOptions { seed, ..random.clone() });
+        intervene((m.core(), transcoders), core, (circuit.graph(), name), options, &env.task)
+    });
+    Ok(found?.table())
 }
 
 #[export_module(manifest)]
@@ -120,12 +124,16 @@ pub mod methods {
         name: &str,
         options: Options,
     ) -> Fallible<Table> {
-        let ((runs, random), task) = (super::both::<RandomGroupOptions>(options)?, &env(&ctx)?.task);
+        let ((runs, random), env) = (super::both::<RandomGroupOptions>(options)?, env(&ctx)?);
         let (graph, ablation) = (circuit.graph(), runs.ablation);
-        let work = |runs: &dyn NodeAblations, measure: Measure| {
-            ablate((graph, name), (runs, measure, ablation), &random, task)
-        };
-        Ok(super::with_runs(&ctx, (circuit, &m), &pairs, &runs, work)?.table())
+        let found = env.drawing(&ctx, "Circuit.ablate", random.seed, |seed| {
+            let random = RandomGroupOptions { seed, ..random };
+            let work = |runs: &dyn NodeAblations, measure: Measure| {
+                ablate((graph, name), (runs, measure, ablation), &random, &env.task)
+            };
+            super::with_runs(&ctx, (circuit, &m), &pairs, &runs, work)
+        });
+        Ok(found?.table())
     }
 
     /// Ablates a group of features of an attribution graph's circuit, or one feature, on the graph's prompt: how the targets'
@@ -154,7 +162,8 @@ pub mod methods {
         options: Options,
     ) -> Fallible<Table> {
         let AblateOptions { freeze, random } = taken(options)?;
-        super::changed(&ctx, circuit, &m, name, (&InterveneOptions { freeze, ..Default::default() }, &random))
+        let change = InterveneOptions { freeze, ..Default::default() };
+        super::changed((&ctx, "Circuit.ablate"), circuit, &m, name, (&change, &random))
     }
 
     /// Multiplies the activations of a group of features of an attribution graph's circuit by a `factor`, or sets them to a
@@ -189,6 +198,6 @@ pub mod methods {
         if change.value.is_none() && change.factor.is_none() {
             return Err(err!(Argument, "expected a `factor` or a `value`, found neither").about("options").into());
         }
-        super::changed(&ctx, circuit, &m, name, (&change, &random))
+        super::changed((&ctx, "Circuit.steer"), circuit, &m, name, (&change, &random))
     }
 }

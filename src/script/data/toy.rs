@@ -33,9 +33,7 @@ pub mod functions {
     pub fn toy(ctx: NativeCallContext, rows: Int, options: Options) -> Fallible<Map> {
         let (env, options): (_, ToyOptions) = (env(&ctx)?, taken(options)?);
         let rows = given("rows", &rows).size()?;
-        let seed = options.seed.map(|seed| seed as u64);
-        let seed = seed.unwrap_or_else(|| rand::Rng::next_u64(&mut env.random.generator(None)));
-        let made = options.make(rows, seed, &env.task)?;
+        let made = env.drawing(&ctx, "data::toy", options.seed, |seed| options.make(rows, seed.draws(), &env.task))?;
         let probabilities: Vec<f32> = made.probabilities.iter().map(|p| *p as f32).collect();
         let probabilities = Tensor::new(probabilities, &Device::Cpu).map_err(crate::base::Error::from)?;
         let fields = [("x", made.x), ("directions", made.directions), ("probabilities", probabilities)];
@@ -70,9 +68,7 @@ pub mod functions {
                 .about("kind")
                 .into());
         }
-        let seed = options.seed.map(|seed| seed as u64);
-        let seed = seed.unwrap_or_else(|| rand::Rng::next_u64(&mut env.random.generator(None)));
-        let made = options.make(seed, &env.task)?;
+        let made = env.drawing(&ctx, "data::toy", options.seed, |seed| options.make(seed.draws(), &env.task))?;
         let probabilities: Vec<f32> = made.probabilities.iter().map(|p| *p as f32).collect();
         let probabilities = Tensor::new(probabilities, &Device::Cpu).map_err(crate::base::Error::from)?;
         let fields = [("x", made.x), ("directions", made.directions), ("probabilities", probabilities)];

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::access::leave::Leave;
 use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
-use crate::base::random::Randomness;
+use crate::base::random::{Caller, Randomness, Seed};
 use crate::base::settings::Settings;
 use crate::base::{Result, Task, names};
 use crate::err;
@@ -41,6 +41,8 @@ pub struct Env {
     pub depth: usize,
     /// Evaluates a script in a session of its own; set by the session.
     pub evaluate: OnceCell<Evaluate>,
+    /// The names by which modules are imported, by those of their sources.
+    pub imported: Rc<RefCell<BTreeMap<String, String>>>,
 }
 
 /// A whole script, by name and text, in a session of its own.
@@ -74,6 +76,7 @@ impl Env {
             ran: Rc::default(),
             depth: 0,
             evaluate: OnceCell::new(),
+            imported: Rc::default(),
         }
     }
 
@@ -113,6 +116,20 @@ impl Env {
         let files = Files::new(self.files.access().clone(), false).heeding(&task);
         let fresh = Self::new(settings, task, files, self.console.beside(), self.device.clone());
         Self { arguments: arguments.into(), ..fresh }
+    }
+
+    /// Does the work of a call of `function`, as the reference names it, with the seed that it states, or with its own: see
+    /// [`Randomness`].
+    pub fn drawing<T, E>(
+        &self,
+        ctx: &NativeCallContext,
+        function: &str,
+        seed: Seed,
+        work: impl FnOnce(Seed) -> std::result::Result<T, E>,
+    ) -> std::result::Result<T, E> {
+        let place = ctx.call_source().and_then(|source| self.imported.borrow().get(source).cloned());
+        let caller = Caller { function: function.into(), place: place.unwrap_or_default() };
+        self.random.drawing(caller, seed, work)
     }
 }
 

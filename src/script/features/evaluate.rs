@@ -82,7 +82,11 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn evaluate(ctx: NativeCallContext, m: Model, s: Sae, text: Text, options: Options) -> Fallible<Evaluation> {
         let (env, options): (_, EvaluateOptions) = (env(&ctx)?, taken(options)?);
-        Ok(super::evaluate::evaluate(m.core(), &s.core, &text, &options, &env.task)?)
+        let found = env.drawing(&ctx, "sae::evaluate", options.reading.seed, |seed| {
+            let options = EvaluateOptions { reading: ReadingOptions { seed, ..options.reading }, ..options };
+            super::evaluate::evaluate(m.core(), &s.core, &text, &options, &env.task)
+        });
+        Ok(found?)
     }
 
     /// How much of the labels of a text a dictionary covers: a quality that needs no judge. The labels of the text "grammar"
@@ -112,7 +116,10 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn coverage(ctx: NativeCallContext, m: Model, s: Sae, text: Text, options: Options) -> Fallible<Evaluation> {
         let (env, options): (_, ReadingOptions) = (env(&ctx)?, taken(options)?);
-        Ok(super::coverage::coverage(m.core(), &s.core, &text, &options, &env.task)?)
+        let found = env.drawing(&ctx, "sae::coverage", options.seed, |seed| {
+            super::coverage::coverage(m.core(), &s.core, &text, &ReadingOptions { seed, ..options }, &env.task)
+        });
+        Ok(found?)
     }
 }
 

@@ -7,9 +7,10 @@ use rhai::{Array, Dynamic, NativeCallContext};
 use serde_json::{Value, json};
 
 use crate::base::options::{Plain, Setting};
+use crate::base::random::Seed;
 use crate::base::{Result, Table};
 use crate::data::Text;
-use crate::intervene::erase::{self as core, EraseOptions, Erased, ErasureOptions, FittedWith};
+use crate::intervene::erase::{self as core, EraseOptions, Erased, EraserKind, ErasureOptions, FittedWith};
 use crate::probes::{ClassLabels, ClassName};
 use crate::report::Screen;
 use crate::report::symbols::count;
@@ -155,9 +156,13 @@ pub mod functions {
         let labels = ClassLabels::of(&class_names("y", &y)?).map_err(|e| e.about("y"))?;
         let sae = dictionary.map(|dictionary| dictionary.0.core);
         let (task, background) = (env.task.clone(), background.map(|rows| rows.0));
-        let fitted = env.task.apart(move || {
-            let with = FittedWith { dictionary: sae.as_ref(), background: background.as_ref() };
-            core::Eraser::fit(&x, &labels, &erase, with, &task)
+        // The other kinds draw nothing.
+        let seed = if erase.kind == EraserKind::Random { erase.seed } else { Seed::of(0) };
+        let fitted = env.drawing(&ctx, "intervene::erase", seed, |seed| {
+            env.task.apart(move || {
+                let with = FittedWith { dictionary: sae.as_ref(), background: background.as_ref() };
+                core::Eraser::fit(&x, &labels, &EraseOptions { seed, ..erase }, with, &task)
+            })
         })?;
         Ok(Eraser(fitted.into()))
     }
@@ -195,7 +200,10 @@ pub mod functions {
         let (env, ErasureCall { dictionary, comparison }) = (env(&ctx)?, taken(options)?);
         let sae = dictionary.map(|dictionary| dictionary.0.core);
         let of = Erased { model: m.core(), site, text: &text, label, dictionary: sae.as_ref() };
-        Ok(core::erasure(&of, &comparison, &env.task)?)
+        let found = env.drawing(&ctx, "intervene::erasure", comparison.seed, |seed| {
+            core::erasure(&of, &ErasureOptions { seed, ..comparison }, &env.task)
+        });
+        Ok(found?)
     }
 }
 

@@ -4,8 +4,9 @@ use rhai::plugin::*;
 use rhai::{Dynamic, Map, NativeCallContext};
 
 use super::pairs::{maps, text};
+use crate::base::random::Seed;
 use crate::base::{Result, Table};
-use crate::intervene::feature_patch::{self as core, FeaturePatchOptions, PatchPair};
+use crate::intervene::feature_patch::{self as core, FeaturePatchOptions, PatchOrder, PatchPair};
 use crate::script::engine::env::env;
 use crate::script::engine::options::taken;
 use crate::script::engine::value::{Any, Fallible, Options, given};
@@ -72,11 +73,14 @@ pub mod functions {
     ) -> Fallible<Table> {
         let options: FeaturePatchOptions = taken(options)?;
         let (saes, pairs) = (super::dictionaries(&dictionaries)?, super::pairs(&ctx, &m, &pairs)?);
-        let task = &env(&ctx)?.task;
-        let mut found = Vec::new();
-        for (name, sae) in saes {
-            found.push((name, core::feature_patch(&m.core().decoder, &sae.core, &pairs, &options, task)?));
-        }
+        let env = env(&ctx)?;
+        // The other order draws nothing.
+        let seed = if options.order == PatchOrder::Paper { options.seed } else { Seed::of(0) };
+        let found = env.drawing(&ctx, "intervene::feature_patch", seed, |seed| {
+            let options = FeaturePatchOptions { seed, ..options };
+            let of = |sae: &Sae| core::feature_patch(&m.core().decoder, &sae.core, &pairs, &options, &env.task);
+            saes.into_iter().map(|(name, sae)| Ok((name, of(&sae)?))).collect::<Result<Vec<_>>>()
+        })?;
         Ok(core::table(&found))
     }
 }

@@ -172,22 +172,26 @@ pub mod functions {
         let (saes, units) = super::units(&features)?;
         let rows = super::rows(&ctx, &m, &text, (options.context, options.rows))?;
         let calls = Calls::new(&ctx);
-        let found = |measure: SetMeasure| {
-            core::interactions(&m.core().decoder, &saes, &units, &rows, (measure, &options), &env.task)
-        };
-        let found = match measure {
-            EffectMeasure::Loss => found(SetMeasure::Loss),
-            EffectMeasure::Kl => found(SetMeasure::Kl),
-            EffectMeasure::Own(metric) => {
-                let ids = |row: &Vec<u32>| row.iter().map(|id| Dynamic::from(i64::from(*id))).collect::<Array>().into();
-                let each: Array = rows.iter().map(ids).collect();
-                metric.with_measure(&calls, &each, |measure| match measure {
-                    Measure::Of(own) => found(SetMeasure::Of(own)),
-                    _ => Err(err!(Bug, "a metric of one's own without its function")),
-                })
-            }
-        };
-        Ok(Interactions(calls.outcome(found)?))
+        let found = env.drawing(&ctx, "intervene::interactions", options.seed, |seed| {
+            let options = InteractionOptions { seed, ..options };
+            let found = |measure: SetMeasure| {
+                core::interactions(&m.core().decoder, &saes, &units, &rows, (measure, &options), &env.task)
+            };
+            calls.outcome(match measure {
+                EffectMeasure::Loss => found(SetMeasure::Loss),
+                EffectMeasure::Kl => found(SetMeasure::Kl),
+                EffectMeasure::Own(metric) => {
+                    let id = |id: &u32| Dynamic::from(i64::from(*id));
+                    let ids = |row: &Vec<u32>| row.iter().map(id).collect::<Array>().into();
+                    let each: Array = rows.iter().map(ids).collect();
+                    metric.with_measure(&calls, &each, |measure| match measure {
+                        Measure::Of(own) => found(SetMeasure::Of(own)),
+                        _ => Err(err!(Bug, "a metric of one's own without its function")),
+                    })
+                }
+            })
+        });
+        Ok(Interactions(found?))
     }
 }
 

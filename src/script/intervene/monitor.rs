@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use rand_chacha::rand_core::Rng;
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, Map, NativeCallContext};
 use serde_json::{Value, json};
 
+use crate::base::random::Seed;
 use crate::base::{Cell, Result, Table, Task};
 use crate::err;
 use crate::intervene::monitor::{self as core, Alarm, MonitorRunOptions, Sensor};
@@ -278,10 +278,13 @@ pub mod methods {
     pub fn generate(ctx: NativeCallContext, mon: &mut Monitor, m: Model, x: Any, options: Options) -> Fallible<Map> {
         let env = env(&ctx)?;
         let options: MonitorRunOptions = taken(options)?;
-        let seed = options.seed.stated().unwrap_or_else(|| env.random.generator(None).next_u64());
         let batch = texts(&ctx, &m, &x)?.batch;
         let prompt = batch.only_row().map_err(|e| e.about("x"))?;
-        let written = mon.0.generate(m.core(), prompt, &options, seed, &env.task)?;
+        // What takes the likeliest token each time draws nothing.
+        let seed = if options.temperature == 0.0 { Seed::of(0) } else { options.seed.seed };
+        let written = env.drawing(&ctx, "Monitor.generate", seed, |seed| {
+            mon.0.generate(m.core(), prompt, &options, seed.draws(), &env.task)
+        })?;
         let table = super::alarms_table(&mon.0, &m, std::slice::from_ref(&written.ids), &written.alarms, &env.task)?;
         let new = &written.ids[written.prompt.min(written.ids.len())..];
         let text = match &m.core().tokenizer {

@@ -1,10 +1,10 @@
 //! `intervene::steer`, its AxBench score, steering vectors and pinned sampling.
 
-use rand_chacha::rand_core::Rng;
 use rhai::plugin::*;
 use rhai::{Dynamic, FnPtr, Map, NativeCallContext};
 
 use crate::base::options::{Plain, Setting};
+use crate::base::random::Seed;
 use crate::base::{Result, Table};
 use crate::data::Text;
 use crate::err;
@@ -148,7 +148,6 @@ struct Steered {
     rows: Vec<Vec<u32>>,
     push: Push,
     options: SteerOptions,
-    seed: u64,
 }
 
 impl Steered {
@@ -162,12 +161,12 @@ impl Steered {
         let prompts = self::prompts(ctx, m, prompts)?;
         let rows = rows(ctx, m, text, (options.context, options.rows))?;
         let push = Push::new(&m.core().decoder, directions(direction)?, &rows, &options.push, &env.task)?;
-        let seed = options.seed.stated().unwrap_or_else(|| env.random.generator(None).next_u64());
-        Ok(Self { prompts, rows, push, options, seed })
+        Ok(Self { prompts, rows, push, options })
     }
 
-    fn sweep<'a>(&'a self, m: &'a Model) -> Sweep<'a> {
-        Sweep { model: m.core(), push: &self.push, prompts: &self.prompts, options: &self.options, seed: self.seed }
+    fn sweep<'a>(&'a self, m: &'a Model, seed: Seed) -> Sweep<'a> {
+        let (push, prompts, options) = (&self.push, &self.prompts, &self.options);
+        Sweep { model: m.core(), push, prompts, options, seed: seed.draws() }
     }
 }
 
@@ -273,8 +272,9 @@ pub mod functions {
             }
             _ => return Err(err!(Argument, "expected one of `token`, `label` and `metric`, found more").into()),
         };
-        let found = core::steer(&steered.sweep(&m), &steered.rows, &mut effect, &env.task);
-        calls.outcome(found)
+        env.drawing(&ctx, "intervene::steer", steered.options.seed.seed, |seed| {
+            calls.outcome(core::steer(&steered.sweep(&m, seed), &steered.rows, &mut effect, &env.task))
+        })
     }
 
     /// AxBench's score of steering (Wu et al. 2025) at several strengths: grades from 0 to 2 of what is written after each
@@ -335,7 +335,10 @@ pub mod functions {
                 .into());
             }
         };
-        Ok(core::axbench(&steered.sweep(&m), &grader, &env.task)?)
+        let found = env.drawing(&ctx, "intervene::axbench", steered.options.seed.seed, |seed| {
+            core::axbench(&steered.sweep(&m, seed), &grader, &env.task)
+        });
+        Ok(found?)
     }
 
     /// Text that a model writes after a prompt while a feature is held at multiples of its maximum on a text (pinned
@@ -367,7 +370,11 @@ pub mod functions {
         read.finish()?;
         let prompt = one_text(&ctx, &m, "prompt", &prompt)?;
         let rows = super::rows(&ctx, &m, &text, (extent.context, extent.rows))?;
-        let seed = options.generate.seed.stated().unwrap_or_else(|| env.random.generator(None).next_u64());
-        Ok(core::pinned(m.core(), (&f.sae.core, f.index), (&prompt, &rows), &options, seed, &env.task)?)
+        // What takes the likeliest token each time draws nothing.
+        let seed = if options.generate.is_greedy() { Seed::of(0) } else { options.generate.seed.seed };
+        let found = env.drawing(&ctx, "intervene::pinned", seed, |seed| {
+            core::pinned(m.core(), (&f.sae.core, f.index), (&prompt, &rows), &options, seed.draws(), &env.task)
+        });
+        Ok(found?)
     }
 }

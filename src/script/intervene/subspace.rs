@@ -82,7 +82,11 @@ pub mod functions {
     pub fn das(ctx: NativeCallContext, m: Model, pairs: Any, options: Options) -> Fallible<Subspace> {
         let options: DasOptions = taken(options)?;
         let pairs = super::pairs(&ctx, &m, &pairs)?;
-        Ok(Subspace(core::das(&m.core().decoder, &pairs, &options, &env(&ctx)?.task)?.into()))
+        let env = env(&ctx)?;
+        let found = env.drawing(&ctx, "subspace::das", options.seed, |seed| {
+            core::das(&m.core().decoder, &pairs, &DasOptions { seed, ..options }, &env.task)
+        })?;
+        Ok(Subspace(found.into()))
     }
 }
 

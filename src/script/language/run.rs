@@ -30,6 +30,10 @@ pub mod functions {
 
     /// The seed that drives this run's randomness, as `--seed` gave it.
     ///
+    /// A call that states no `seed` has one of its own, which follows from the run's, from the function, from whose text
+    /// the call stands in (the script's, or that of a module), and from how often the function was called there before: two
+    /// calls in a row differ, and what stands between them changes nothing.
+    ///
     /// # Example
     /// ```
     /// run::seed()  //=> 0
@@ -39,7 +43,7 @@ pub mod functions {
         Ok(env(&ctx)?.random.seed() as i64)
     }
 
-    /// Starts the run's randomness again from a seed.
+    /// Starts the run's randomness again from a seed, as if no function had drawn before.
     ///
     /// Draws that state a seed of their own are not touched by it.
     ///

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use rand_chacha::rand_core::Rng;
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, NativeCallContext};
 
 use super::{GenerateOptions, Input, InputOptions, Model};
 use crate::base::Task;
+use crate::base::random::Seed;
 use crate::base::task::Silent;
 use crate::model::generate::Generated;
 use crate::script::engine::console::Console;
@@ -17,7 +17,7 @@ use crate::script::engine::value::{Any, Fallible, Options};
 
 /// Continues texts; with texts if `in_words`.
 fn generated(
-    ctx: &NativeCallContext,
+    (ctx, function): (&NativeCallContext, &str),
     m: &Model,
     x: &Dynamic,
     map: Options,
@@ -27,7 +27,8 @@ fn generated(
     let mut read = options(map);
     let (asked, options): (InputOptions, GenerateOptions) = (read.declared()?, read.declared()?);
     read.finish()?;
-    let seed = options.seed.stated().unwrap_or_else(|| env.random.generator(None).next_u64());
+    // What takes the likeliest token each time draws nothing.
+    let seed = if options.is_greedy() { Seed::of(0) } else { options.seed.seed };
     let Input { batch, several } = asked.input(ctx, m, x)?;
     let has_text = in_words || options.stops_at_texts();
     let voice = (has_text && !several && env.console.is_conversation()).then_some(&*env.console);
@@ -36,8 +37,11 @@ fn generated(
             console.speak(new);
         }
     };
-    let outcome = asked.run(ctx, m, |hooks, task| {
-        m.plain().generate(&batch, &options, (seed, in_words), hooks, &mut heard, &beside(task, voice))
+    let outcome = env.drawing(ctx, function, seed, |seed| {
+        let how = (seed.draws(), in_words);
+        asked.run(ctx, m, |hooks, task| {
+            m.plain().generate(&batch, &options, how, hooks, &mut heard, &beside(task, voice))
+        })
     });
     if let Some(console) = voice {
         console.end_speech();
@@ -79,7 +83,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn generate(ctx: NativeCallContext, m: &mut Model, x: Any, options: Options) -> Fallible<Any> {
-        let (new, several) = super::generated(&ctx, m, &x, options, true)?;
+        let (new, several) = super::generated((&ctx, "Model.generate"), m, &x, options, true)?;
         Ok(super::as_given(new.texts, several))
     }
 
@@ -100,7 +104,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn generate_ids(ctx: NativeCallContext, m: &mut Model, x: Any, options: Options) -> Fallible<Array> {
-        let (new, several) = super::generated(&ctx, m, &x, options, false)?;
+        let (new, several) = super::generated((&ctx, "Model.generate_ids"), m, &x, options, false)?;
         let id = |id: u32| Dynamic::from(i64::from(id));
         let rows = new.ids.into_iter().map(|row| row.into_iter().map(id).collect::<Array>());
         Ok(super::as_given(rows, several).into_array().unwrap_or_default())

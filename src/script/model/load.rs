@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::{Hook, InitOptions, LoadOptions};
 use crate::base::options::{Plain, Setting};
+use crate::base::random::generator;
 use crate::base::{Card, Cell, Result};
 use crate::err;
 use crate::model;
@@ -247,9 +248,12 @@ pub mod functions {
         let mut read = super::options(options);
         let (InitOptions { dtype, seed }, tokenizer): (_, NewTokenizer) = (read.declared()?, read.declared()?);
         read.finish()?;
-        let (mut random, tokenizer) = (env.random.generator(seed.stated()), tokenizer.made()?);
-        let config = super::json_of(&config.into(), &env.task)?;
-        Ok(model::Model::init(&config, tokenizer, dtype, &mut random, &env.device, &env.task)?.into())
+        let (config, tokenizer) = (super::json_of(&config.into(), &env.task)?, tokenizer.made()?);
+        let made = env.drawing(&ctx, "model::init", seed.seed, |seed| {
+            let mut random = generator(seed.draws());
+            model::Model::init(&config, tokenizer, dtype, &mut random, &env.device, &env.task)
+        });
+        Ok(made?.into())
     }
 }
 

@@ -10,7 +10,7 @@ use crate::base::{Result, Table};
 use crate::err;
 use crate::probes::labels::ClassLabels;
 use crate::probes::probe;
-use crate::probes::selectivity;
+use crate::probes::selectivity::{self, SelectivityOptions};
 use crate::probes::split::{RowSplit, SplitOptions};
 use crate::script::engine::env::env;
 use crate::script::engine::options::taken;
@@ -111,7 +111,8 @@ pub mod functions {
     ///
     /// In a control task each of the `types`, such as token ids, has one label, drawn from those of the rows; only a probe
     /// that remembers types does well on it. Without `types` every row is its own: labels are shuffled, and the control
-    /// task is at chance. Intervals of 95 % are a bootstrap over held-out rows or groups.
+    /// task is at chance. Intervals of 95 % are a bootstrap over held-out rows or groups. A call without `seed` holds out the
+    /// rows that `probe::split` does, and its control tasks are its own.
     ///
     /// # Options
     /// - [probe_selectivity]
@@ -126,10 +127,14 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn selectivity(ctx: NativeCallContext, x: Any, y: Any, options: Options) -> Fallible<Table> {
-        let (task, options) = (env(&ctx)?.task.clone(), taken(options)?);
+        let (env, options): (_, SelectivityOptions) = (env(&ctx)?, taken(options)?);
         let (x, names) = (values("x", &x)?, class_names("y", &y)?);
-        let inner = task.clone();
-        Ok(task.apart(move || selectivity::selectivity(&x, &names, &options, &inner))?)
+        let task = env.task.clone();
+        let found = env.drawing(&ctx, "probe::selectivity", options.split.seed, |seed| {
+            let options = SelectivityOptions { split: SplitOptions { seed, ..options.split }, ..options };
+            env.task.apart(move || selectivity::selectivity(&x, &names, &options, &task))
+        });
+        Ok(found?)
     }
 
     /// Reads a probe from a file that `p.save(path)` wrote.

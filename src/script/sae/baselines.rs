@@ -5,11 +5,11 @@ use rhai::NativeCallContext;
 use rhai::plugin::*;
 
 use super::dictionary::Sae;
-use crate::base::random::stream;
+use crate::base::random::{Seed, stream};
 use crate::sae::baselines::{
     self, ComponentOptions, Ica, IcaOptions, KeptCodesOptions, Moments, NeuronsOptions, Nmf, RandomOptions,
 };
-use crate::script::engine::env::{Env, env};
+use crate::script::engine::env::env;
 use crate::script::engine::options::taken;
 use crate::script::engine::value::{Any, Fallible, Int, Options, given};
 use crate::script::tensor::values;
@@ -17,8 +17,8 @@ use crate::tensor::Tensor;
 
 /// A baseline's own random stream: with the seed of a tensor it must not draw that tensor's numbers again as
 /// directions.
-pub(super) fn draws(env: &Env, seed: Option<i64>) -> impl Rng + use<> {
-    stream(env.random.generator(seed.map(i64::cast_unsigned)).next_u64(), "baseline", 0)
+pub(super) fn draws(seed: Seed) -> impl Rng + use<> {
+    stream(seed.draws(), "baseline", 0)
 }
 
 /// The cost of a dictionary that needs no data: the gain of random directions is found on 256 rows.
@@ -81,9 +81,11 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn ica(ctx: NativeCallContext, x: Any, options: Options) -> Fallible<Sae> {
         let (env, IcaOptions { seed, components }) = (env(&ctx)?, taken(options)?);
-        let mut draws = super::draws(&env, seed);
         let settings = Ica { components: components.count, k: components.codes.k, ..Ica::default() };
-        let found = baselines::ica(&values("x", &x)?, &settings, &mut draws, &env.task).map_err(|e| e.about("x"))?;
+        let x = values("x", &x)?;
+        let found = env.drawing(&ctx, "sae::ica", seed, |seed| {
+            baselines::ica(&x, &settings, &mut super::draws(seed), &env.task).map_err(|e| e.about("x"))
+        })?;
         Sae::placed(found, &env)
     }
 
@@ -101,8 +103,10 @@ pub mod functions {
     pub fn nmf(ctx: NativeCallContext, x: Any, count: Int, options: Options) -> Fallible<Sae> {
         let (env, RandomOptions { seed, codes }) = (env(&ctx)?, taken(options)?);
         let settings = Nmf { k: codes.k, ..Nmf::new(given("count", &count).size()?) };
-        let mut draws = super::draws(&env, seed);
-        let found = baselines::nmf(&values("x", &x)?, &settings, &mut draws, &env.task).map_err(|e| e.about("x"))?;
+        let x = values("x", &x)?;
+        let found = env.drawing(&ctx, "sae::nmf", seed, |seed| {
+            baselines::nmf(&x, &settings, &mut super::draws(seed), &env.task).map_err(|e| e.about("x"))
+        })?;
         Sae::placed(found, &env)
     }
 
@@ -145,17 +149,20 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn random(ctx: NativeCallContext, x: Any, features: Int, options: Options) -> Fallible<Sae> {
         let (env, RandomOptions { seed, codes: KeptCodesOptions { k } }) = (env(&ctx)?, taken(options)?);
-        let mut draws = super::draws(&env, seed);
         let features = given("features", &features).size()?;
-        if x.is_array() || x.is::<Tensor>() {
-            let moments = Moments::of(&values("x", &x)?, &env.task).map_err(|e| e.about("x"))?;
-            let cost = super::cost(moments.width(), features);
-            let work = move || baselines::random_about(&moments, features, k, &mut draws);
-            return Sae::placed(env.task.heavy(cost, work)?, &env);
-        }
-        let width = given("x", &x).size()?;
-        let work = move || baselines::random(width, features, k, &mut draws);
-        Sae::placed(env.task.heavy(super::cost(width, features), work)?, &env)
+        let moments = match x.is_array() || x.is::<Tensor>() {
+            true => Some(Moments::of(&values("x", &x)?, &env.task).map_err(|e| e.about("x"))?),
+            false => None,
+        };
+        let width = moments.as_ref().map_or_else(|| given("x", &x).size(), |moments| Ok(moments.width()))?;
+        let found = env.drawing(&ctx, "sae::random", seed, |seed| {
+            let mut draws = super::draws(seed);
+            env.task.heavy(super::cost(width, features), move || match moments {
+                Some(moments) => baselines::random_about(&moments, features, k, &mut draws),
+                None => baselines::random(width, features, k, &mut draws),
+            })
+        })?;
+        Sae::placed(found, &env)
     }
 
     /// The identity as a dictionary: codes and reconstruction are the activations.

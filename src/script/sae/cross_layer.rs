@@ -13,16 +13,16 @@ use crate::data::Text;
 use crate::sae::fit::{self, CrossLayerFitted, CrossLayerOptions, CrossLayerReads, FitOptions};
 use crate::sae::metrics::{self, MeasureOptions};
 use crate::script::data::Store;
-use crate::script::engine::env::{Env, env};
+use crate::script::engine::env::env;
 use crate::script::engine::options::{OptionReader, options};
 use crate::script::engine::value::{Fallible, Options};
 use crate::script::model::Model;
 
 /// The options of a cross-layer transcoder, whose kind is another by default.
-fn words(read: &mut OptionReader, env: &Env) -> Result<(FitWords, CrossLayerReads)> {
+fn words(read: &mut OptionReader) -> Result<(FitWords, CrossLayerReads)> {
     let usual: CrossLayerOptions = read.declared()?;
     let options = FitOptions { kind: usual.kind, ..read.declared()? };
-    Ok((FitWords::with(options, read, env)?, usual.reads))
+    Ok((FitWords::with(options, read)?, usual.reads))
 }
 
 impl From<CrossLayerFitted> for Transcoders {
@@ -65,11 +65,14 @@ pub mod functions {
         options: Options,
     ) -> Fallible<Transcoders> {
         let (env, mut read) = (env(&ctx)?, super::options(options));
-        let ((words, reads), reading) = (super::words(&mut read, &env)?, keeping(&mut read)?);
+        let ((words, reads), reading) = (super::words(&mut read)?, keeping(&mut read)?);
         read.finish()?;
-        let (plan, checkpoints) = words.plan()?;
-        let storage = storage(checkpoints, &env);
-        Ok(fit::cross_layer_at(m.core(), &text, &reading, (&plan, reads), &storage, &env.task)?.into())
+        let found = env.drawing(&ctx, "sae::cross_layer_transcoder", words.seed(), |seed| {
+            let (plan, checkpoints) = words.seeded(seed).plan()?;
+            let storage = storage(checkpoints, &env);
+            fit::cross_layer_at(m.core(), &text, &reading, (&plan, reads), &storage, &env.task)
+        })?;
+        Ok(found.into())
     }
 
     #[rhai_fn(name = "cross_layer_transcoder", return_raw)]
@@ -79,11 +82,14 @@ pub mod functions {
         options: Options,
     ) -> Fallible<Transcoders> {
         let (env, mut read) = (env(&ctx)?, super::options(options));
-        let (words, reads) = super::words(&mut read, &env)?;
+        let (words, reads) = super::words(&mut read)?;
         read.finish()?;
-        let (plan, checkpoints) = words.plan()?;
-        let storage = storage(checkpoints, &env);
-        Ok(fit::cross_layer_of_store(&store.core, (&plan, reads), &storage, &env.task)?.into())
+        let found = env.drawing(&ctx, "sae::cross_layer_transcoder", words.seed(), |seed| {
+            let (plan, checkpoints) = words.seeded(seed).plan()?;
+            let storage = storage(checkpoints, &env);
+            fit::cross_layer_of_store(&store.core, (&plan, reads), &storage, &env.task)
+        })?;
+        Ok(found.into())
     }
 }
 

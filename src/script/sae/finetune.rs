@@ -1,6 +1,5 @@
 //! Fine-tuning dictionaries end to end, with the model's own loss.
 
-use rand::Rng;
 use rhai::NativeCallContext;
 use rhai::plugin::*;
 
@@ -34,8 +33,10 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn fine_tune(ctx: NativeCallContext, s: &mut Sae, m: Model, text: Text, options: Options) -> Fallible<Sae> {
-        let (env, mut options): (_, FineTuneOptions) = (env(&ctx)?, taken(options)?);
-        options.seed.get_or_insert_with(|| (env.random.generator(None).next_u64() >> 1).cast_signed());
-        Ok(fine_tune_on(&s.core, (m.core(), &text), &options, &env.task)?.into())
+        let (env, options): (_, FineTuneOptions) = (env(&ctx)?, taken(options)?);
+        let found = env.drawing(&ctx, "Sae.fine_tune", options.seed, |seed| {
+            fine_tune_on(&s.core, (m.core(), &text), &FineTuneOptions { seed, ..options.clone() }, &env.task)
+        })?;
+        Ok(found.into())
     }
 }

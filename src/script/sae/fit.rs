@@ -15,7 +15,7 @@ use crate::err;
 use crate::model::site::one_site;
 use crate::sae::fit::{FitPlan, Fitted, StoreSiteOptions, to_sites, to_store, to_tensor};
 use crate::script::data::Store;
-use crate::script::engine::env::{Env, env};
+use crate::script::engine::env::env;
 use crate::script::engine::options::{OptionReader, options};
 use crate::script::engine::value::{Any, Fallible, Options, given};
 use crate::script::model::Model;
@@ -70,28 +70,37 @@ impl ActivationOptions {
     }
 }
 
-fn of_sites(env: &Env, m: &Model, sites: &[&str], text: &Text, map: Options) -> Result<Vec<Sae>> {
-    let mut read = options(map);
-    let words = FitWords::read(&mut read, env)?;
+fn of_sites(
+    (ctx, function): (&NativeCallContext, &str),
+    m: &Model,
+    sites: &[&str],
+    text: &Text,
+    map: Options,
+) -> Result<Vec<Sae>> {
+    let (env, mut read) = (env(ctx)?, options(map));
+    let words = FitWords::read(&mut read)?;
     let reading = choosing(&mut read, m.core(), text, &env.task)?;
     read.finish()?;
-    let (plan, checkpoints) = words.plan()?;
-    let storage = storage(checkpoints, env);
-    let found = to_sites((m.core(), sites), text, &reading, &plan, &storage, &env.task)?;
+    let found = env.drawing(ctx, function, words.seed(), |seed| {
+        let (plan, checkpoints) = words.seeded(seed).plan()?;
+        to_sites((m.core(), sites), text, &reading, &plan, &storage(checkpoints, &env), &env.task)
+    })?;
     let known = || Some(ModelAndText::new(m.clone(), Some((text.clone(), reading.clone())), &env.task));
     Ok(found.into_iter().map(|found| Sae { known: known(), ..Sae::from(found) }).collect())
 }
 
-fn of_activations(x: &Dynamic, map: Options, env: &Env) -> Result<Sae> {
-    let mut read = options(map);
-    let (words, given) = (FitWords::read(&mut read, env)?, ActivationOptions::read(&mut read)?);
+fn of_activations(ctx: &NativeCallContext, x: &Dynamic, map: Options) -> Result<Sae> {
+    let (env, mut read) = (env(ctx)?, options(map));
+    let (words, given) = (FitWords::read(&mut read)?, ActivationOptions::read(&mut read)?);
     read.finish()?;
-    let (plan, checkpoints) = words.plan()?;
-    let storage = storage(checkpoints, env);
-    match given.of(x, &plan)? {
-        Activations::Tensor(x) => Ok(to_tensor(&x, &plan, &storage, &env.task)?.into()),
-        Activations::Store(store, site) => one(to_store(&store, &[&site], &plan, &storage, &env.task)?),
-    }
+    env.drawing(ctx, "sae::fit", words.seed(), |seed| {
+        let (plan, checkpoints) = words.seeded(seed).plan()?;
+        let storage = storage(checkpoints, &env);
+        match given.of(x, &plan)? {
+            Activations::Tensor(x) => Ok(to_tensor(&x, &plan, &storage, &env.task)?.into()),
+            Activations::Store(store, site) => one(to_store(&store, &[&site], &plan, &storage, &env.task)?),
+        }
+    })
 }
 
 #[export_module(manifest)]
@@ -143,15 +152,14 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn fit(ctx: NativeCallContext, x: Any, options: Options) -> Fallible<Sae> {
-        Ok(super::of_activations(&x, options, &*env(&ctx)?)?)
+        Ok(super::of_activations(&ctx, &x, options)?)
     }
 
     #[rhai_fn(name = "fit", return_raw)]
     pub fn fit_site(ctx: NativeCallContext, m: Model, site: &str, text: Text, options: Options) -> Fallible<Sae> {
         // Several are refused before any of them is fitted.
         one_site(m.config(), site, "sae::fit_all fits a dictionary to each").map_err(|e| e.about("site"))?;
-        let env = env(&ctx)?;
-        let found = super::of_sites(&env, &m, &[site], &text, options)?.pop();
+        let found = super::of_sites((&ctx, "sae::fit"), &m, &[site], &text, options)?.pop();
         Ok(found.ok_or_else(|| err!(Bug, "a site without a dictionary"))?)
     }
 
@@ -184,20 +192,22 @@ pub mod functions {
     pub fn fit_all(ctx: NativeCallContext, m: Model, sites: Any, text: Text, options: Options) -> Fallible<Array> {
         let sites = given("sites", &sites).texts()?;
         let sites: Vec<&str> = sites.iter().map(String::as_str).collect();
-        let env = env(&ctx)?;
-        let found = super::of_sites(&env, &m, &sites, &text, options)?;
+        let found = super::of_sites((&ctx, "sae::fit_all"), &m, &sites, &text, options)?;
         Ok(found.into_iter().map(Dynamic::from).collect())
     }
 
     #[rhai_fn(name = "fit_all", return_raw)]
     pub fn fit_store(ctx: NativeCallContext, store: Store, options: Options) -> Fallible<Array> {
         let (env, mut read) = (env(&ctx)?, super::options(options));
-        let (words, of_text) = (FitWords::read(&mut read, &env)?, super::of_text_only(&mut read)?);
+        let (words, of_text) = (FitWords::read(&mut read)?, super::of_text_only(&mut read)?);
         read.finish()?;
         super::no_text_options(of_text)?;
-        let (plan, checkpoints) = words.plan()?;
         let names = store.core.site_names();
         let sites: Vec<&str> = names.iter().map(String::as_str).collect();
-        Ok(super::array(to_store(&store.core, &sites, &plan, &super::storage(checkpoints, &env), &env.task)?))
+        let found = env.drawing(&ctx, "sae::fit_all", words.seed(), |seed| {
+            let (plan, checkpoints) = words.seeded(seed).plan()?;
+            to_store(&store.core, &sites, &plan, &super::storage(checkpoints, &env), &env.task)
+        })?;
+        Ok(super::array(found))
     }
 }

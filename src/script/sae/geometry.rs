@@ -7,6 +7,7 @@ use super::baselines::draws;
 use super::dictionary::Sae;
 use super::measure::directions;
 use crate::base::Table;
+use crate::base::random::Seed;
 use crate::sae::map::{self, MapOptions};
 use crate::sae::metrics::{self, GeometryOptions, SuppressionOptions};
 use crate::script::engine::env::env;
@@ -42,7 +43,10 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn geometry(ctx: NativeCallContext, s: Any, options: Options) -> Fallible<Map> {
         let (env, options): (_, GeometryOptions) = (env(&ctx)?, taken(options)?);
-        let found = metrics::geometry(&directions("s", &s)?, options, &env.task)?;
+        let directions = directions("s", &s)?;
+        let found = env.drawing(&ctx, "sae::geometry", Seed::default(), |seed| {
+            metrics::geometry(&directions, options, seed.draws(), &env.task)
+        })?;
         Ok(tables(found.summary(&env.task)?, found.table()))
     }
 
@@ -84,8 +88,10 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn suppression(ctx: NativeCallContext, s: Sae, x: Any, options: Options) -> Fallible<Map> {
         let (env, options): (_, SuppressionOptions) = (env(&ctx)?, taken(options)?);
-        let mut random = draws(&env, None);
-        let found = metrics::suppression(&s.core, &values("x", &x)?, options, &mut random, &env.task)?;
+        let x = values("x", &x)?;
+        let found = env.drawing(&ctx, "sae::suppression", Seed::default(), |seed| {
+            metrics::suppression(&s.core, &x, options, &mut draws(seed), &env.task)
+        })?;
         Ok(tables(found.summary(), found.table()))
     }
 }

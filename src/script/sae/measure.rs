@@ -6,6 +6,7 @@ use rhai::{Dynamic, Map, NativeCallContext};
 use super::baselines::draws;
 use super::dictionary::Sae;
 use super::rows::keeping;
+use crate::base::random::Seed;
 use crate::base::{Result, Table};
 use crate::data::Text;
 use crate::err;
@@ -99,8 +100,10 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn splitting(ctx: NativeCallContext, small: Sae, large: Sae, x: Any) -> Fallible<Map> {
         let env = env(&ctx)?;
-        let mut random = draws(&env, None);
-        let found = metrics::splitting(&small.core, &large.core, &values("x", &x)?, &mut random, &env.task)?;
+        let x = values("x", &x)?;
+        let found = env.drawing(&ctx, "sae::splitting", Seed::default(), |seed| {
+            metrics::splitting(&small.core, &large.core, &x, &mut draws(seed), &env.task)
+        })?;
         let tables = [("summary", found.summary()), ("table", found.table())];
         Ok(tables.into_iter().map(|(name, table)| (name.into(), Dynamic::from(table))).collect())
     }

@@ -1,9 +1,8 @@
 //! The options of a fit, from what a script gives: those of all fits, those of its kind, and where it is stored.
 
-use rand::Rng;
-
 use crate::base::Result;
 use crate::base::options::Plain;
+use crate::base::random::Seed;
 use crate::sae::fit::{FitOptions, FitPlan, FitStorage, kinds};
 use crate::script::engine::env::Env;
 use crate::script::engine::options::OptionReader;
@@ -18,16 +17,25 @@ pub(super) struct FitWords {
 }
 
 impl FitWords {
-    pub fn read(read: &mut OptionReader, env: &Env) -> Result<Self> {
+    pub fn read(read: &mut OptionReader) -> Result<Self> {
         let options = read.declared()?;
-        Self::with(options, read, env)
+        Self::with(options, read)
     }
 
     /// With options that were read before.
-    pub fn with(mut options: FitOptions, read: &mut OptionReader, env: &Env) -> Result<Self> {
+    pub fn with(options: FitOptions, read: &mut OptionReader) -> Result<Self> {
         let own = own_options(read, &[options.kind.0])?;
-        options.seed.get_or_insert_with(|| (env.random.generator(None).next_u64() >> 1).cast_signed());
         Ok(Self { options, own, checkpoints: read.declared()? })
+    }
+
+    pub fn seed(&self) -> Seed {
+        self.options.seed
+    }
+
+    /// The same with the seed of the call.
+    pub fn seeded(mut self, seed: Seed) -> Self {
+        self.options.seed = seed;
+        self
     }
 
     pub fn parts(self) -> (FitOptions, Vec<(&'static str, Plain)>, CheckpointOptions) {

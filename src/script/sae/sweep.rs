@@ -1,6 +1,5 @@
 //! Sweeps: dictionaries over a grid of settings; the data is read once for all of them.
 
-use rand::Rng;
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, NativeCallContext};
 use serde_json::{Value, json};
@@ -11,11 +10,12 @@ use super::plan::{own_options, storage};
 use super::rows::choosing;
 use crate::base::Result;
 use crate::base::options::{Declared, Plain};
+use crate::base::random::Seed;
 use crate::data::Text;
 use crate::sae::fit::{
     AXES_OF_KINDS, FitOptions, FitPlan, GridOptions, SETTINGS, grid, kinds, sweep_site, sweep_store, sweep_tensor,
 };
-use crate::script::engine::env::{Env, env};
+use crate::script::engine::env::env;
 use crate::script::engine::options::{OptionReader, options};
 use crate::script::engine::value::{Any, Fallible, Int, Options, from_json, given, plain};
 use crate::script::model::Model;
@@ -30,9 +30,8 @@ struct SweepWords {
 }
 
 impl SweepWords {
-    fn read(read: &mut OptionReader, env: &Env) -> Result<Self> {
-        let mut axes: GridOptions = read.declared()?;
-        axes.seed.get_or_insert_with(|| vec![(env.random.generator(None).next_u64() >> 2).cast_signed()]);
+    fn read(read: &mut OptionReader) -> Result<Self> {
+        let axes: GridOptions = read.declared()?;
         let kinds: Vec<&str> = axes.kind.0.iter().map(String::as_str).collect();
         kinds.iter().try_for_each(|kind| kinds::called(kind).map(|_| ())).map_err(|e| e.about("kind"))?;
         let is_axis = |name: &str| GridOptions::fields().iter().any(|field| field.name == name);
@@ -47,29 +46,38 @@ impl SweepWords {
         Ok(Self { axes, options, own, checkpoints: read.declared()? })
     }
 
-    fn plans(&self) -> Result<Vec<FitPlan>> {
-        grid(&self.axes, &self.options, &self.own)
+    /// The first of the seeds, if any are stated.
+    fn seed(&self) -> Seed {
+        self.axes.seed.as_ref().and_then(|seeds| seeds.first().copied()).into()
+    }
+
+    fn plans(&self, seed: Seed) -> Result<Vec<FitPlan>> {
+        grid(&self.axes, &FitOptions { seed, ..self.options.clone() }, &self.own)
     }
 }
 
-fn of_activations(x: &Dynamic, map: Options, env: &Env) -> Result<Array> {
-    let mut read = options(map);
-    let (words, given) = (SweepWords::read(&mut read, env)?, ActivationOptions::read(&mut read)?);
+fn of_activations(ctx: &NativeCallContext, x: &Dynamic, map: Options) -> Result<Array> {
+    let (env, mut read) = (env(ctx)?, options(map));
+    let (words, given) = (SweepWords::read(&mut read)?, ActivationOptions::read(&mut read)?);
     read.finish()?;
-    let (plans, storage) = (words.plans()?, storage(words.checkpoints, env));
-    let Some(first) = plans.first() else { return Ok(Array::new()) };
-    Ok(array(match given.of(x, first)? {
-        Activations::Tensor(x) => sweep_tensor(&x, &plans, &storage, &env.task)?,
-        Activations::Store(store, site) => sweep_store((&store, &site), &plans, &storage, &env.task)?,
-    }))
+    env.drawing(ctx, "sae::sweep", words.seed(), |seed| {
+        let (plans, storage) = (words.plans(seed)?, storage(words.checkpoints, &env));
+        let Some(first) = plans.first() else { return Ok(Array::new()) };
+        Ok(array(match given.of(x, first)? {
+            Activations::Tensor(x) => sweep_tensor(&x, &plans, &storage, &env.task)?,
+            Activations::Store(store, site) => sweep_store((&store, &site), &plans, &storage, &env.task)?,
+        }))
+    })
 }
 
-fn of_site(m: &Model, site: &str, text: &Text, map: Options, env: &Env) -> Result<Array> {
-    let mut read = options(map);
-    let (words, reading) = (SweepWords::read(&mut read, env)?, choosing(&mut read, m.core(), text, &env.task)?);
+fn of_site(ctx: &NativeCallContext, m: &Model, site: &str, text: &Text, map: Options) -> Result<Array> {
+    let (env, mut read) = (env(ctx)?, options(map));
+    let (words, reading) = (SweepWords::read(&mut read)?, choosing(&mut read, m.core(), text, &env.task)?);
     read.finish()?;
-    let (plans, storage) = (words.plans()?, storage(words.checkpoints, env));
-    Ok(array(sweep_site((m.core(), site), text, &reading, &plans, &storage, &env.task)?))
+    env.drawing(ctx, "sae::sweep", words.seed(), |seed| {
+        let (plans, storage) = (words.plans(seed)?, storage(words.checkpoints, &env));
+        Ok(array(sweep_site((m.core(), site), text, &reading, &plans, &storage, &env.task)?))
+    })
 }
 
 /// The settings of a fit, with the options of its kind among the others.
@@ -113,12 +121,12 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn sweep(ctx: NativeCallContext, x: Any, options: Options) -> Fallible<Array> {
-        Ok(super::of_activations(&x, options, &*env(&ctx)?)?)
+        Ok(super::of_activations(&ctx, &x, options)?)
     }
 
     #[rhai_fn(name = "sweep", return_raw)]
     pub fn sweep_site(ctx: NativeCallContext, m: Model, site: &str, text: Text, options: Options) -> Fallible<Array> {
-        Ok(super::of_site(&m, site, &text, options, &*env(&ctx)?)?)
+        Ok(super::of_site(&ctx, &m, site, &text, options)?)
     }
 }
 

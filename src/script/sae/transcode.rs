@@ -28,10 +28,10 @@ fn models(value: &Dynamic) -> Result<Vec<Model>> {
 }
 
 /// The options of a crosscoder, whose kind is another by default.
-fn crosscoder_words(read: &mut OptionReader, env: &Env) -> Result<FitWords> {
+fn crosscoder_words(read: &mut OptionReader) -> Result<FitWords> {
     let usual: CrosscoderOptions = read.declared()?;
     let options = FitOptions { kind: usual.kind, ratio: usual.ratio, ..read.declared()? };
-    FitWords::with(options, read, env)
+    FitWords::with(options, read)
 }
 
 fn crosscoder_plan(words: FitWords, env: &Env) -> (CrosscoderPlan<'static>, FitStorage<'_>) {
@@ -86,13 +86,15 @@ pub mod functions {
         options: Options,
     ) -> Fallible<Sae> {
         let (env, mut read) = (env(&ctx)?, super::options(options));
-        let (words, transcoder): (_, TranscoderOptions) = (FitWords::read(&mut read, &env)?, read.declared()?);
+        let (words, transcoder): (_, TranscoderOptions) = (FitWords::read(&mut read)?, read.declared()?);
         let reading = keeping(&mut read)?;
         read.finish()?;
-        let ((plan, checkpoints), sites) = (words.plan()?, SitePair { reads, writes });
-        let storage = super::storage(checkpoints, &env);
-        let made = (&plan, &transcoder);
-        Ok(fit::transcoder_at((m.core(), sites), &text, &reading, made, &storage, &env.task)?.into())
+        let found = env.drawing(&ctx, "sae::transcoder", words.seed(), |seed| {
+            let ((plan, checkpoints), sites) = (words.seeded(seed).plan()?, SitePair { reads, writes });
+            let storage = super::storage(checkpoints, &env);
+            fit::transcoder_at((m.core(), sites), &text, &reading, (&plan, &transcoder), &storage, &env.task)
+        })?;
+        Ok(found.into())
     }
 
     #[rhai_fn(name = "transcoder", return_raw)]
@@ -104,11 +106,14 @@ pub mod functions {
         options: Options,
     ) -> Fallible<Sae> {
         let (env, mut read) = (env(&ctx)?, super::options(options));
-        let (words, transcoder): (_, TranscoderOptions) = (FitWords::read(&mut read, &env)?, read.declared()?);
+        let (words, transcoder): (_, TranscoderOptions) = (FitWords::read(&mut read)?, read.declared()?);
         read.finish()?;
-        let ((plan, checkpoints), sites) = (words.plan()?, SitePair { reads, writes });
-        let storage = super::storage(checkpoints, &env);
-        Ok(fit::transcoder_of_store((&store.core, sites), (&plan, &transcoder), &storage, &env.task)?.into())
+        let found = env.drawing(&ctx, "sae::transcoder", words.seed(), |seed| {
+            let ((plan, checkpoints), sites) = (words.seeded(seed).plan()?, SitePair { reads, writes });
+            let storage = super::storage(checkpoints, &env);
+            fit::transcoder_of_store((&store.core, sites), (&plan, &transcoder), &storage, &env.task)
+        })?;
+        Ok(found.into())
     }
 
     /// Fits a crosscoder: one dictionary of several sites of a model, or of the same sites of several models that read the
@@ -138,20 +143,26 @@ pub mod functions {
     pub fn crosscoder(ctx: NativeCallContext, m: Any, sites: Any, text: Text, options: Options) -> Fallible<Sae> {
         let (env, mut read) = (env(&ctx)?, super::options(options));
         let (models, names) = (super::models(&m)?, given("sites", &sites).texts()?);
-        let (words, reading) = (super::crosscoder_words(&mut read, &env)?, keeping(&mut read)?);
+        let (words, reading) = (super::crosscoder_words(&mut read)?, keeping(&mut read)?);
         read.finish()?;
-        let (plan, storage) = super::crosscoder_plan(words, &env);
         let models: Vec<_> = models.iter().map(Model::core).collect();
-        Ok(fit::crosscoder_at((&models, &names), &text, &reading, &plan, &storage, &env.task)?.into())
+        let found = env.drawing(&ctx, "sae::crosscoder", words.seed(), |seed| {
+            let (plan, storage) = super::crosscoder_plan(words.seeded(seed), &env);
+            fit::crosscoder_at((&models, &names), &text, &reading, &plan, &storage, &env.task)
+        })?;
+        Ok(found.into())
     }
 
     #[rhai_fn(name = "crosscoder", return_raw)]
     pub fn crosscoder_of_store(ctx: NativeCallContext, store: Store, sites: Any, options: Options) -> Fallible<Sae> {
         let (env, mut read) = (env(&ctx)?, super::options(options));
-        let (names, words) = (given("sites", &sites).texts()?, super::crosscoder_words(&mut read, &env)?);
+        let (names, words) = (given("sites", &sites).texts()?, super::crosscoder_words(&mut read)?);
         read.finish()?;
-        let (plan, storage) = super::crosscoder_plan(words, &env);
-        Ok(fit::crosscoder_of_store(&store.core, &names, &plan, &storage, &env.task)?.into())
+        let found = env.drawing(&ctx, "sae::crosscoder", words.seed(), |seed| {
+            let (plan, storage) = super::crosscoder_plan(words.seeded(seed), &env);
+            fit::crosscoder_of_store(&store.core, &names, &plan, &storage, &env.task)
+        })?;
+        Ok(found.into())
     }
 }
 

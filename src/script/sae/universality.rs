@@ -45,7 +45,10 @@ pub mod functions {
     ) -> Fallible<Map> {
         let options: UniversalityOptions = taken(options)?;
         let (a, b) = ((&a.core, of_a.core()), (&b.core, of_b.core()));
-        let found = metrics::universality(a, b, &text, &options, &env(&ctx)?.task)?;
+        let env = env(&ctx)?;
+        let found = env.drawing(&ctx, "sae::universality", options.seed, |seed| {
+            metrics::universality(a, b, &text, &UniversalityOptions { seed, ..options }, &env.task)
+        })?;
         let tables = [("summary", found.summary()), ("table", found.table())];
         Ok(tables.into_iter().map(|(name, table)| (name.into(), Dynamic::from(table))).collect())
     }

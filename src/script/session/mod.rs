@@ -9,7 +9,7 @@ pub mod resolver;
 pub mod scripts;
 pub mod stated;
 pub mod suite;
-mod told;
+pub mod told;
 mod whole;
 mod words;
 

@@ -51,6 +51,8 @@ struct Owner {
 #[derive(Clone)]
 struct Unit {
     name: String,
+    /// By which name it is imported, the same wherever the script lies.
+    import: String,
     owner: Owner,
     /// The project, the library and the name of the module, of a library that people share.
     of: Option<(Rc<Project>, Rc<Library>, String)>,
@@ -77,7 +79,7 @@ impl Resolver {
         let importing = self.loading.borrow().last().cloned();
         let owner = importing.as_ref().map(|unit| unit.owner.clone()).unwrap_or_default();
         if let Some(name) = path.strip_prefix(PREFIX) {
-            let unit = Unit { name: path.to_string(), owner, of: None };
+            let unit = Unit { name: path.to_string(), import: path.to_string(), owner, of: None };
             if let Some(text) = self.env.recorded.get(path) {
                 return Ok((unit, text.clone()));
             }
@@ -149,7 +151,8 @@ impl Resolver {
             self.sources.add(name, text);
         }
         let owner = self.owner(library)?;
-        Ok(Some((Unit { name, owner, of: Some((project.clone(), library.clone(), module)) }, text)))
+        let import = format!("{}/{module}", library.name);
+        Ok(Some((Unit { name, import, owner, of: Some((project.clone(), library.clone(), module)) }, text)))
     }
 
     /// Who owns the code of a library: one owner for each library and leave.
@@ -183,7 +186,11 @@ impl Resolver {
 
     /// A file beside the script, in the user's library, or on `MICROTOME_PATH`.
     fn file(&self, path: &str, from: Option<&str>) -> Result<(Unit, String)> {
-        let unit = |place: &Path| Unit { name: shown(place), owner: Owner::default(), of: None };
+        let unit = |number: usize, place: &Path| {
+            // What lies beside a module is named from where that one is.
+            let beside = from.filter(|_| number == 0).and_then(|from| self.env.imported.borrow().get(from).cloned());
+            Unit { name: shown(place), import: import_name(path, beside.as_deref()), owner: Owner::default(), of: None }
+        };
         let mut file = PathBuf::from(path);
         if file.extension().is_none_or(|e| e != "rhai") {
             file = PathBuf::from(format!("{path}.rhai"));
@@ -191,14 +198,14 @@ impl Resolver {
         let places: Vec<PathBuf> = folders(from).into_iter().map(|folder| folder.join(&file)).collect();
         // A place that may not be read is passed over, whether a library is there or not; that it was is said in both cases.
         let mut refused = Vec::new();
-        for place in &places {
+        for (number, place) in places.iter().enumerate() {
             if let Some(text) = self.env.recorded.get(&shown(place)) {
-                return Ok((unit(place), text.clone()));
+                return Ok((unit(number, place), text.clone()));
             }
             // Absolute, since a library is looked for nowhere else than here.
             let exact = std::path::absolute(place).unwrap_or_else(|_| place.clone());
             match self.env.files.has(&exact) {
-                Ok(true) if exact.is_file() => return Ok((unit(place), self.env.files.script(place)?)),
+                Ok(true) if exact.is_file() => return Ok((unit(number, place), self.env.files.script(place)?)),
                 Err(refusal) if refusal.kind == Kind::Access => refused.push(refusal.message),
                 _ => {}
             }
@@ -242,6 +249,7 @@ impl Resolver {
             return Err(err!(File, "libraries import each other in a circle: {circle} -> {}", unit.name).into());
         }
         self.sources.add(&unit.name, text);
+        self.env.imported.borrow_mut().entry(unit.name.clone()).or_insert_with(|| unit.import.clone());
         self.loading.borrow_mut().push(unit.clone());
         let module = self.compile(engine, &unit, text);
         self.loading.borrow_mut().pop();
@@ -349,6 +357,25 @@ pub fn set_closures_free(module: &mut Module, ast: &rhai::AST) {
         module.update_fn_namespace(hash, FnNamespace::Global);
     }
     module.build_index();
+}
+
+/// The name of a module that is imported as `path` by the script, or by the module of the name `beside`: the same name by
+/// whichever way it is reached, and without the folder of the script.
+fn import_name(path: &str, beside: Option<&str>) -> String {
+    let path = Path::new(path.strip_suffix(".rhai").unwrap_or(path));
+    let whole = match (path.is_absolute(), beside.and_then(|name| Path::new(name).parent())) {
+        (true, _) => PathBuf::from(path.file_name().unwrap_or_default()),
+        (false, folder) => folder.unwrap_or(Path::new("")).join(path),
+    };
+    let mut parts: Vec<&str> = Vec::new();
+    for part in whole.iter().filter_map(|part| part.to_str()) {
+        match (part, parts.last()) {
+            (".", _) => {}
+            ("..", Some(last)) if *last != ".." => drop(parts.pop()),
+            (part, _) => parts.push(part),
+        }
+    }
+    parts.join("/")
 }
 
 /// Where libraries are looked for, in order.

@@ -80,7 +80,7 @@ fn source(files: &Files, name: &str) -> Option<String> {
 }
 
 /// Whether two texts differ in comments and white space only.
-fn is_same_code(a: &str, b: &str) -> bool {
+pub fn is_same_code(a: &str, b: &str) -> bool {
     let code = |text: &str| -> Vec<String> {
         let words = tokens(text).into_iter().filter(|token| token.kind != Kind::Comment);
         words.map(|token| token.of(text).to_string()).collect()

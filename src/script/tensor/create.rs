@@ -4,7 +4,7 @@ use rhai::NativeCallContext;
 use rhai::plugin::*;
 
 use super::{arrays, heavy, number_arg};
-use crate::base::random::SeedOptions;
+use crate::base::random::{SeedOptions, generator};
 use crate::base::{Error, Result};
 use crate::script::engine::env::env;
 use crate::script::engine::options::taken;
@@ -175,8 +175,10 @@ pub mod random {
     pub fn randn(ctx: NativeCallContext, shape: Ints, options: Options) -> Fallible<Tensor> {
         let RandnOptions { dtype, seed } = taken(options)?;
         let dims = given("shape", &shape).sizes()?;
-        let mut random = env(&ctx)?.random.generator(seed.stated());
-        super::made(&ctx, &dims.clone(), move || create::randn(&dims, dtype, &mut random))
+        env(&ctx)?.drawing(&ctx, "tensor::randn", seed.seed, |seed| {
+            let mut random = generator(seed.draws());
+            super::made(&ctx, &dims.clone(), move || create::randn(&dims, dtype, &mut random))
+        })
     }
 
     /// Random numbers from the uniform distribution on [`low`, `high`).
@@ -193,8 +195,10 @@ pub mod random {
     pub fn uniform(ctx: NativeCallContext, shape: Ints, options: Options) -> Fallible<Tensor> {
         let UniformOptions { low, high, dtype, seed } = taken(options)?;
         let dims = given("shape", &shape).sizes()?;
-        let mut random = env(&ctx)?.random.generator(seed.stated());
-        super::made(&ctx, &dims.clone(), move || create::uniform(&dims, low, high, dtype, &mut random))
+        env(&ctx)?.drawing(&ctx, "tensor::uniform", seed.seed, |seed| {
+            let mut random = generator(seed.draws());
+            super::made(&ctx, &dims.clone(), move || create::uniform(&dims, low, high, dtype, &mut random))
+        })
     }
 
     /// Random integers from `low` to `high`, which is excluded, as i64.
@@ -212,8 +216,10 @@ pub mod random {
         let seed: SeedOptions = taken(options)?;
         let dims = given("shape", &shape).sizes()?;
         let (low, high) = (given("low", &low).integer()?, given("high", &high).integer()?);
-        let mut random = env(&ctx)?.random.generator(seed.stated());
-        super::made(&ctx, &dims.clone(), move || create::randint(&dims, low, high, &mut random))
+        env(&ctx)?.drawing(&ctx, "tensor::randint", seed.seed, |seed| {
+            let mut random = generator(seed.draws());
+            super::made(&ctx, &dims.clone(), move || create::randint(&dims, low, high, &mut random))
+        })
     }
 
     /// A random permutation of the numbers from 0 to `count` - 1, as i64.
@@ -229,7 +235,9 @@ pub mod random {
     pub fn permutation(ctx: NativeCallContext, count: Int, options: Options) -> Fallible<Tensor> {
         let seed: SeedOptions = taken(options)?;
         let count = given("count", &count).size()?;
-        let mut random = env(&ctx)?.random.generator(seed.stated());
-        super::made(&ctx, &[count], move || create::permutation(count, &mut random))
+        env(&ctx)?.drawing(&ctx, "tensor::permutation", seed.seed, |seed| {
+            let mut random = generator(seed.draws());
+            super::made(&ctx, &[count], move || create::permutation(count, &mut random))
+        })
     }
 }

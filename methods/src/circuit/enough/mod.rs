@@ -19,7 +19,7 @@ use super::judge::by_level;
 use super::selection::Selection;
 use super::tree::{Stage, check_stream_alone, is_same};
 use super::{CONTEXT, check_draws, row_length};
-use crate::base::random::stream;
+use crate::base::random::{OF_CALL, Seed, stream};
 use crate::base::{Result, Task};
 use crate::data::Text;
 use crate::err;
@@ -38,7 +38,7 @@ crate::options! {
         /// Number of random sets for each.
         draws: usize = 5;
         /// Seed of the draws and the bootstrap.
-        seed: i64 = 0;
+        seed: Seed = Seed::default() => usually(OF_CALL);
         /// Tokens of the text.
         tokens: usize = 50_000;
         /// Tokens in a row of the text; at most the model's context.
@@ -170,7 +170,7 @@ fn where_due(
     let sets: Vec<Set> = [0].into_iter().chain(asked).map(first).chain(sets).collect();
     check_draws(options.draws, sets.iter().map(|set| set.len() + 3).sum())?;
     let levels = stages.get(..selection.means.len()).unwrap_or(&stages);
-    let seed = options.seed as u64;
+    let seed = options.seed.draws();
     let runs = KeptRuns { model, stages: levels, means: &selection.means, due };
     let shown = runs.all(&sets, |set, draw| drawn(set, &selection.means, seed, draw), options.draws, task)?;
     Ok(Enough {

@@ -1,6 +1,7 @@
 //! Sufficiency compared with full forward passes with hooks, and at both ends of the curve.
 
 use super::*;
+use crate::base::random::Seed;
 use crate::circuit::attribution::attribution;
 use crate::circuit::due::tests::due;
 use crate::circuit::samples::{FEATURES, found};
@@ -66,7 +67,7 @@ fn plainly(model: &Model, saes: &[Sae], selection: &Selection, due: &Due, set: O
 
 fn judged(sizes: Vec<usize>, graphs: &[Graph]) -> Enough {
     let (model, _, selection, due) = chosen();
-    let options = EnoughOptions { sizes, draws: 3, seed: 1, ..EnoughOptions::default() };
+    let options = EnoughOptions { sizes, draws: 3, seed: Seed::of(1), ..EnoughOptions::default() };
     let graphs: Vec<&Graph> = graphs.iter().collect();
     where_due(&model, &selection, &graphs, &due, &options, &Task::default()).unwrap()
 }

@@ -6,6 +6,7 @@
 
 use super::random::Alike;
 use super::share::{Ends, Share, mean, measured};
+use crate::base::random::{OF_CALL, Seed};
 use crate::base::{Cell, Result, Table, Task};
 use crate::circuit::ablations::Ablations;
 use crate::circuit::check_draws;
@@ -28,7 +29,7 @@ crate::options! {
         /// it.
         pruned: bool = true;
         /// Seed of the draws and of the bootstrap.
-        seed: i64 = 0;
+        seed: Seed = Seed::default() => usually(OF_CALL);
     }
 }
 
@@ -71,7 +72,7 @@ pub fn curve(circuit: &Circuit, runs: &dyn Ablations, options: &CurveOptions, ta
     if shares.is_empty() || shares.windows(2).any(|two| two[0] >= two[1]) {
         return Err(err!(Argument, "expected shares in increasing order, found {shares:?}").about("shares"));
     }
-    let (seed, units) = (options.seed as u64, runs.units());
+    let (seed, units) = (options.seed.draws(), runs.units());
     check_draws(options.draws, units)?;
     let bar = task.begin("curve of faithfulness", Some(2 + (1 + options.draws as u64) * shares.len() as u64));
     let ends = Ends::of(runs, task)?;

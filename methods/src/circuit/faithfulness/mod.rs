@@ -31,6 +31,7 @@ pub use share::{Ends, Share, mean, measured};
 use super::ablations::Ablations;
 use super::graph::{Graph, Part, Units};
 use crate::base::counts::count;
+use crate::base::random::{OF_CALL, Seed};
 use crate::base::{Cell, Result, Table, Task};
 
 crate::options! {
@@ -41,7 +42,7 @@ crate::options! {
         /// Maximum number of the circuit's units that are left out one at a time: those with the smallest scores.
         each: usize = 100;
         /// Seed of the draws and of the bootstrap.
-        seed: i64 = 0;
+        seed: Seed = Seed::default() => usually(OF_CALL);
     }
 }
 
@@ -83,7 +84,7 @@ pub fn judge(graph: &Graph, runs: &dyn Ablations, options: &PairJudgeOptions, ta
     super::check_draws(options.draws, runs.units())?;
     let kept = runs.kept(graph)?;
     let singles = singles(graph, options.each);
-    let seed = options.seed as u64;
+    let seed = options.seed.draws();
     let bar = task.begin("judging a circuit", Some(4 + 2 * options.draws as u64 + singles.len() as u64));
     let ends = Ends::of(runs, task)?;
     bar.advance(2);

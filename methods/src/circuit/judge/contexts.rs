@@ -169,7 +169,7 @@ impl Contexts {
         };
         let vocab = model.decoder.config().outputs();
         let is_token = |id: &u32| tokens.contains(id);
-        let seed = options.seed as u64;
+        let seed = options.seed.sample();
         let mut due: Vec<usize> =
             (0..rows.ids.len()).filter(|number| rows.row(*number).iter().skip(1).any(is_token)).collect();
         let due_rows = due.len();
@@ -234,7 +234,7 @@ fn others(
     let has = |number: usize| rows.row(number).iter().any(|id| tokens.contains(id));
     let mut numbers: Vec<usize> =
         (0..rows.ids.len()).filter(|number| rows.row(*number).len() > 1 && !has(*number)).collect();
-    numbers.shuffle(&mut stream(options.seed as u64, "rows of other text", 0));
+    numbers.shuffle(&mut stream(options.seed.sample(), "rows of other text", 0));
     let bar = task.begin("looking for other text", Some(options.unrelated.min(numbers.len()) as u64));
     let longest = rows.ids.iter().map(Vec::len).max().unwrap_or(1).max(1);
     let mut found = Vec::new();

@@ -18,6 +18,7 @@ mod tables;
 mod tests;
 
 use super::{CONTEXT, Circuit, check_draws, row_length};
+use crate::base::random::{OF_CALL, Seed};
 use crate::base::{Result, Table, Task};
 use crate::circuit::Graph;
 use crate::circuit::tree::{Stage, check_stream_alone};
@@ -59,8 +60,8 @@ crate::options! {
         by: Option<Option<String>> = None => usually("\"paren_kind\" where the text has that label, else ()");
         /// Whether each node is ablated alone.
         nodes: Option<bool> = None => usually("true where there are at most 100");
-        /// Seed of the draws and the bootstrap.
-        seed: i64 = 0;
+        /// Seed of the draws and the bootstrap; without one, the rows to judge on are those of seed 0.
+        seed: Seed = Seed::default() => usually(OF_CALL);
         /// Tokens of the text, for means and for rows.
         tokens: Option<usize> = None => usually("all that the text is limited to, else 40000");
         /// Tokens in a row of the text; at most the model's context.
@@ -115,7 +116,7 @@ pub fn judge(
     let target =
         graph.nodes.first().ok_or_else(|| err!(Argument, "expected a graph with a target, found an empty one"))?;
     let features = by_level(graph, &stages)?;
-    let (context, seed) = (row_length(model, options.context, CONTEXT), options.seed as u64);
+    let (context, seed) = (row_length(model, options.context, CONTEXT), options.seed.sample());
     let harvesting = harvest::HarvestOptions { context: Some(context), ..harvest::HarvestOptions::default() };
     let kept = KeptPositions { top: 1, some: ACTIVE, seed };
     let survey = Survey::of(model, &circuit.saes, &text, &harvesting, kept, task)?;
@@ -124,12 +125,12 @@ pub fn judge(
     let contexts = Contexts::of(model, &stages[target.0], target, (&survey, &rows), (&tokens, options), task)?;
     drop(rows);
     let runs = Runs::of(model, &stages, &survey, target, &tokens, contexts)?;
-    let pool = Pool::of(&runs, &features, seed, task)?;
+    let pool = Pool::of(&runs, &features, options.seed.draws(), task)?;
     let nodes = options.nodes.unwrap_or(graph.nodes.len() <= MANY).then_some(graph);
     check_draws(options.draws, features.iter().map(Vec::len).sum::<usize>().max(3))?;
     let sets = Sets::of(&runs, &pool, &features, nodes, options.draws, task)?;
     let (clean, found) = runs.all(&sets.runs, task)?;
-    let evaluation = tables::Evaluation::new(&runs, &sets, &clean, &found, seed);
+    let evaluation = tables::Evaluation::new(&runs, &sets, &clean, &found, options.seed.draws());
     Ok(Judgement {
         title: format!("{}, evaluated on {}", graph.title, text.name()),
         faithfulness: evaluation.faithfulness(),

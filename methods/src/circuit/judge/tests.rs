@@ -5,6 +5,7 @@ use super::random::SetKind;
 use super::runs::{Measure, Run, RunValues};
 use super::*;
 use crate::base::Cell;
+use crate::base::random::Seed;
 use crate::circuit::graph::{Edge, Node, Part};
 use crate::circuit::samples::{CONTEXT, FEATURES, found};
 use crate::data::{Text, text};
@@ -50,7 +51,7 @@ fn options() -> JudgeOptions {
         token: Some([0, 2].map(TokenPattern::Id).to_vec()),
         draws: 4,
         context: Some(CONTEXT),
-        seed: 1,
+        seed: Seed::of(1),
         ..JudgeOptions::default()
     }
 }

@@ -1,6 +1,7 @@
 //! What share of a probability circuits keep on a text, with everything else at its mean, beside random ones.
 
 use crate::base::bootstrap::bootstrap;
+use crate::base::random::{OF_CALL, Seed};
 use crate::base::{Cell, Result, Table, Task};
 use crate::circuit::enough::range;
 use crate::circuit::faithfulness::Alike;
@@ -22,7 +23,7 @@ crate::options! {
         /// Number of random circuits beside each, with as many errors and features of each dictionary and activity.
         draws: usize = 5;
         /// Seed of the draws and the bootstrap.
-        seed: i64 = 0;
+        seed: Seed = Seed::default() => usually(OF_CALL);
         /// Tokens of the text.
         tokens: usize = 100_000;
         /// Tokens in a row of the text; at most the model's context.
@@ -53,7 +54,7 @@ pub fn shares(model: &Model, circuits: &[Circuit], text: &Text, options: &ShareO
     let kept = circuits.iter().map(|circuit| ablations.kept(&circuit.graph)).collect::<Result<Vec<_>>>();
     let kept = kept.map_err(|e| e.about("circuits"))?;
     check_draws(options.draws, kept.len() * ablations.units() / 64)?;
-    let (classes, seed) = (ablations.alike(), options.seed.cast_unsigned());
+    let (classes, seed) = (ablations.alike(), options.seed.draws());
     let weights = ablations.weights();
     let clean = ablations.sums(&vec![true; ablations.units()], task)?;
     let bar = task.begin("running with circuits kept", Some((kept.len() * (options.draws + 1)) as u64));

@@ -5,6 +5,7 @@ mod on_pairs;
 mod on_prompt;
 
 use super::graph::{Graph, Node, Supernode};
+use crate::base::random::{OF_CALL, Seed};
 use crate::base::{Result, names};
 use crate::err;
 
@@ -18,7 +19,7 @@ crate::options! {
         /// Number of random groups of as many nodes of the same kinds.
         draws: usize = 10 => at_least(1.0);
         /// Seed of the draws and of the bootstrap.
-        seed: i64 = 0;
+        seed: Seed = Seed::default() => usually(OF_CALL);
     }
 }
 

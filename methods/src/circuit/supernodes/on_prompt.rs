@@ -48,7 +48,7 @@ pub fn intervene(
     let alike = Alike::new(&layers, &chosen);
     let draws = (0..random.draws as u64).map(|draw| {
         task.check()?;
-        let found = changed(&alike.draw(random.seed as u64, draw))?;
+        let found = changed(&alike.draw(random.seed.draws(), draw))?;
         Ok(found.iter().map(|target| target.measured).collect())
     });
     Ok(GroupIntervention { targets, random: draws.collect::<Result<_>>()? })

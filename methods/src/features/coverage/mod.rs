@@ -35,8 +35,8 @@ const LEVEL: f64 = 0.05;
 /// How much of the labels of a text a dictionary covers.
 pub fn coverage(model: &Model, sae: &Sae, text: &Text, options: &ReadingOptions, task: &Task) -> Result<Evaluation> {
     let tokens = Tokens::of(model, sae, text, options, task)?;
-    let reading = Reading::of(tokens, (model, sae), &BTreeSet::new(), options.seed, task)?;
-    let found = Coverage::of(&reading, options.seed as u64, task)?;
+    let reading = Reading::of(tokens, (model, sae), &BTreeSet::new(), options.seed.draws(), task)?;
+    let found = Coverage::of(&reading, options.seed.draws(), task)?;
     let (site, count) = (reading.tokens.place.to_string(), reading.own.measures.rows);
     let title = format!("labels that {} features of {site} cover, on {count} tokens", sae.d_sae());
     Ok(Evaluation { title, scores: found.scores(), parts: found.parts() })

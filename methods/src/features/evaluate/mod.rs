@@ -48,7 +48,7 @@ crate::options! {
 
 /// Evaluates a dictionary of one site of a model on a text with labels.
 pub fn evaluate(model: &Model, sae: &Sae, text: &Text, options: &EvaluateOptions, task: &Task) -> Result<Evaluation> {
-    let seed = options.reading.seed as u64;
+    let (seed, draws) = (options.reading.seed.sample(), options.reading.seed.draws());
     let tokens = Tokens::of(model, sae, text, &options.reading, task)?;
     let labels = questions::of_labels(&tokens, &options.questions, seed);
     let letters = questions::of_letters(&tokens, &options.questions, seed);
@@ -57,14 +57,14 @@ pub fn evaluate(model: &Model, sae: &Sae, text: &Text, options: &EvaluateOptions
     let of_classes = classes.iter().flat_map(|classes| &classes.questions);
     let asked = labels.iter().chain(&letters).chain(of_classes).flat_map(sampled);
     let wanted: BTreeSet<u32> = asked.chain(pairs.iter().flat_map(|pair| pair.tokens())).collect();
-    let reading = Reading::of(tokens, (model, sae), &wanted, options.reading.seed, task)?;
+    let reading = Reading::of(tokens, (model, sae), &wanted, draws, task)?;
 
-    let mut scores = core::of_activations(&reading, seed);
-    scores.extend(core::of_predictions(&reading, model, options.rows, seed, task)?);
+    let mut scores = core::of_activations(&reading, draws);
+    scores.extend(core::of_predictions(&reading, model, options.rows, draws, task)?);
     let probed = probing::probed(&reading, &labels, task)?;
     scores.extend(of_probing(&probed));
     let probes: Vec<(&Probe, f64)> = probed.iter().map(|one| (&one.probe, one.activations)).collect();
-    let coverage = Coverage::of(&reading, seed, task)?;
+    let coverage = Coverage::of(&reading, draws, task)?;
     scores.extend(coverage.scores());
     let of_labels = absorption::absorbed(&reading, &labels, &probes, task)?;
     let of_letters = absorbed_letters(&reading, &letters, task)?;
@@ -73,9 +73,9 @@ pub fn evaluate(model: &Model, sae: &Sae, text: &Text, options: &EvaluateOptions
     let perturbed = perturbation::perturbed(&reading, &classes, task)?;
     let removed = spurious::removed(&reading, &pairs, task)?;
     scores.extend(of_ablation(&perturbed, &removed));
-    let tasks = downstream::of_tasks(&reading, model, options.pairs, options.reading.seed, task)?;
+    let tasks = downstream::of_tasks(&reading, model, options.pairs, seed.cast_signed(), task)?;
     scores.push(of_tasks(&tasks));
-    let attributes = ravel::of_attributes(&reading, model, options.pairs, options.reading.seed, task)?;
+    let attributes = ravel::of_attributes(&reading, model, options.pairs, seed.cast_signed(), task)?;
     scores.extend(of_attributes(&attributes));
     let mut parts = coverage.parts();
     parts.extend([

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use faer::Mat;
 
 use super::codes::TokenCodes;
-use crate::base::random::stream;
+use crate::base::random::{OF_CALL, Seed, stream};
 use crate::base::{Result, Task, memory};
 use crate::data::pack::Row;
 use crate::data::{Text, harvest};
@@ -39,8 +39,8 @@ crate::options! {
         context: Option<usize> = None => usually("the model's");
         /// Leaves out the tokens that mark where texts begin and end.
         without_bos: bool = true;
-        /// Seed of samples, of random directions and of the bootstrap.
-        seed: i64 = 0;
+        /// Seed of samples, of random directions and of the bootstrap; without one, the samples are those of seed 0.
+        seed: Seed = Seed::default() => usually(OF_CALL);
     }
 }
 
@@ -257,7 +257,7 @@ impl Reading {
         tokens: Tokens,
         (model, sae): (&Model, &Sae),
         wanted: &BTreeSet<u32>,
-        seed: i64,
+        seed: u64,
         task: &Task,
     ) -> Result<Self> {
         let width = sae.d_in();
@@ -301,11 +301,10 @@ impl Reading {
 
 /// The readers of the dictionary and of as many random directions about the mean of the first tokens, of which as many
 /// are active as the dictionary has codes there.
-fn begun(sae: &Sae, first: &Tensor, rows: usize, seed: i64, task: &Task) -> Result<[Reader; 2]> {
+fn begun(sae: &Sae, first: &Tensor, rows: usize, seed: u64, task: &Task) -> Result<[Reader; 2]> {
     let codes = sae.encode_sparse(&dtype::convert(first, sae.parts().encoder.dtype())?, task)?;
     let l0 = (codes.count() as f64 / codes.rows() as f64).round() as usize;
     let k = Some(l0.clamp(1, sae.d_sae()));
-    let random =
-        random_about(&Moments::of(first, task)?, sae.d_sae(), k, &mut stream(seed as u64, "random directions", 0))?;
+    let random = random_about(&Moments::of(first, task)?, sae.d_sae(), k, &mut stream(seed, "random directions", 0))?;
     Ok([Reader::new(sae.clone(), rows)?, Reader::new(random, rows)?])
 }

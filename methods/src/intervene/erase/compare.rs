@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use super::costs::{Costs, costs};
 use super::reading::{Erased, ErasureOptions, LabelledRows, picked};
 use super::{EraseOptions, Eraser, EraserKind, FittedWith};
+use crate::base::random::Seed;
 use crate::base::{Cell, Result, Table, Task};
 use crate::err;
 use crate::probes::judge::JudgeProbeOptions;
@@ -16,7 +17,7 @@ use crate::sae::Sae;
 use crate::tensor::Tensor;
 
 /// Draws of random directions that each row of the control is the mean of.
-const DRAWS: usize = 3;
+const DRAWS: u64 = 3;
 
 /// One eraser of the comparison, with the row of the table that it is part of.
 struct Variant {
@@ -128,8 +129,8 @@ fn variants(
         // As many random directions as each of the methods takes out.
         let sizes: BTreeSet<usize> = found.iter().map(|variant| variant.size).collect();
         for size in sizes.into_iter().filter(|size| *size > 0 && *size <= read.x.dims()[1]) {
-            for draw in 0..DRAWS as i64 {
-                let seed = Some(options.seed.wrapping_mul(DRAWS as i64).wrapping_add(draw));
+            for draw in 0..DRAWS {
+                let seed = Seed::of(options.seed.draws().wrapping_mul(DRAWS).wrapping_add(draw).cast_signed());
                 let asked = EraseOptions { kind: EraserKind::Random, k: Some(size), seed, ..EraseOptions::default() };
                 found.push(Variant { name: "random".into(), size, eraser: fit(&asked, None)? });
             }
@@ -152,7 +153,11 @@ fn probed(read: &LabelledRows, erased: Option<&Tensor>, options: &ErasureOptions
     let names: Vec<ClassName> =
         held_out.iter().map(|row| read.labels.classes[read.labels.of_row[*row]].clone()).collect();
     let groups = Some(RowGroups::of(held_out.iter().map(|row| read.documents.0[*row])));
-    let table = probe.judge(&picked(x, held_out)?, &names, &JudgeProbeOptions { groups, seed: options.seed })?;
+    let table = probe.judge(
+        &picked(x, held_out)?,
+        &names,
+        &JudgeProbeOptions { groups, seed: options.seed.draws().cast_signed() },
+    )?;
     let value = |row: usize, column: usize| match table.rows.get(row).and_then(|row| row.get(column)) {
         Some(Cell::Float(value)) => Some(*value),
         _ => None,

@@ -25,7 +25,7 @@ use faer::Mat;
 use rand_distr::{Distribution, StandardNormal};
 
 use crate::base::options::Declared;
-use crate::base::random::stream;
+use crate::base::random::{OF_CALL, Seed, stream};
 use crate::base::{Result, Task};
 use crate::err;
 use crate::model::hooks::{At, Edit, Projection};
@@ -67,7 +67,7 @@ crate::options! {
         k: Option<usize> = None
             => usually("the number of classes less 1").at_least(1.0).only("kind", &["features", "random"]);
         /// The seed of the directions.
-        seed: Option<i64> = None => usually("0").only("kind", &["random"]);
+        seed: Seed = Seed::default() => usually(OF_CALL).only("kind", &["random"]);
     }
 }
 
@@ -175,7 +175,7 @@ impl Eraser {
                 Erasing::Projection(centred(Projection::without(&tensor(directions.as_ref(), DType::F64)?)?)?)
             }
             EraserKind::Random => {
-                let directions = random(rows.ncols(), options.k.unwrap_or(few), options.seed.unwrap_or(0) as u64)?;
+                let directions = random(rows.ncols(), options.k.unwrap_or(few), options.seed.draws())?;
                 Erasing::Projection(centred(Projection::without(&directions)?)?)
             }
             EraserKind::Features => {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::EraserKind;
+use crate::base::random::{OF_CALL, Seed};
 use crate::base::{Result, Task, memory};
 use crate::data::Text;
 use crate::data::harvest::{self, width};
@@ -39,8 +40,8 @@ crate::options! {
         context: Option<usize> = None => usually("the model's");
         /// The share of documents that is held out.
         held_out: f64 = 0.3 => above(0.0).at_most(1.0);
-        /// Seed of the split, of random directions, and of the bootstrap.
-        seed: i64 = 0;
+        /// Seed of the split, of random directions, and of the bootstrap; without one, the split is that of seed 0.
+        seed: Seed = Seed::default() => usually(OF_CALL);
     }
 }
 

@@ -14,7 +14,7 @@ use super::features::{OnFeatures, Which};
 use super::metric::OwnMeasure;
 use super::rerun::Reruns;
 use crate::base::bootstrap::bootstrap;
-use crate::base::random::stream;
+use crate::base::random::{OF_CALL, Seed, stream};
 use crate::base::{Cell, Grid, Result, Table, Task};
 use crate::err;
 use crate::model::batch::Batch;
@@ -58,7 +58,7 @@ crate::options! {
         /// Tokens in a row.
         context: Option<usize> = None => usually("the model's");
         /// Seed of the shuffled control and of the bootstrap.
-        seed: i64 = 0;
+        seed: Seed = Seed::default() => usually(OF_CALL);
     }
 }
 
@@ -208,12 +208,13 @@ pub fn interactions(
     let bar = task.begin("ablating sets of features", Some(text.len() as u64));
     let (mut own, mut shuffled) = (Vec::new(), Vec::new());
     for (number, ids) in &text {
-        let row = Row { model, levels: &levels, sets: &sets, ids, measure, seed: options.seed, number: *number };
+        let row =
+            Row { model, levels: &levels, sets: &sets, ids, measure, seed: options.seed.draws(), number: *number };
         own.push(row.effects(false, task)?);
         shuffled.push(row.effects(true, task)?);
         bar.advance(1);
     }
-    let seed = options.seed as u64;
+    let seed = options.seed.draws();
     let over = |of: &dyn Fn(usize) -> f64| RowMean::of(&(0..text.len()).map(of).collect::<Vec<_>>(), seed);
     let alone: Vec<RowMean> = (0..count).map(|unit| over(&|row| own[row][unit])).collect();
     let beyond = |effects: &[Vec<f64>], set: usize, row: usize| {
@@ -276,7 +277,7 @@ struct Row<'a> {
     sets: &'a [Vec<usize>],
     ids: &'a [u32],
     measure: SetMeasure<'a>,
-    seed: i64,
+    seed: u64,
     number: usize,
 }
 
@@ -342,9 +343,9 @@ impl Row<'_> {
             .features
             .iter()
             .map(|feature| {
-                let seed = (self.seed as u64).wrapping_add(self.number as u64);
                 let mut order: Vec<u32> = (0..width as u32).collect();
-                order.shuffle(&mut stream(seed, &level.place.to_string(), *feature as u64));
+                let purpose = format!("row {} at {}", self.number, level.place);
+                order.shuffle(&mut stream(self.seed, &purpose, *feature as u64));
                 order
             })
             .collect();

@@ -17,7 +17,7 @@ use rand_chacha::ChaCha8Rng;
 pub use data::Interchange;
 pub use interchange::{InterchangeAccuracy, boundless_mask, interchanged};
 
-use crate::base::random::stream;
+use crate::base::random::{OF_CALL, Seed, stream};
 use crate::base::{Cell, Kind, Result, Table, Task};
 use crate::err;
 use crate::model::decoder::Decoder;
@@ -48,8 +48,8 @@ crate::options! {
         batch: usize = 32 => at_least(1.0);
         /// Share of the pairs that judge and do not fit.
         held_out: f64 = 0.25 => above(0.0).at_most(1.0);
-        /// Seed of the first basis, of the order of pairs, and of the split.
-        seed: i64 = 0;
+        /// Seed of the first basis, of the order of pairs, and of the split; without one, the split is that of seed 0.
+        seed: Seed = Seed::default() => usually(OF_CALL);
     }
 }
 
@@ -119,7 +119,7 @@ pub fn das(model: &Decoder, pairs: &[Interchange], options: &DasOptions, task: &
     }
     let (fitted, held_out) = split(pairs.len(), options)?;
     let columns = if options.boundless { d } else { options.k };
-    let random = |purpose: &str, columns: usize| random_basis(d, columns, options.seed, purpose);
+    let random = |purpose: &str, columns: usize| random_basis(d, columns, options.seed.draws(), purpose);
     let mut search = Search::new(&data, random("das", columns)?.to_device(data.device())?, fitted, options)?;
     let steps = Steps { count: options.steps as u64, label: "searching a subspace", left: "the subspace as it is" };
     let losses = descend(steps, || search.step(task), task)?;
@@ -143,13 +143,13 @@ fn split(count: usize, options: &DasOptions) -> Result<(Vec<usize>, Vec<usize>)>
             .about("pairs"));
     }
     let mut order: Vec<usize> = (0..count).collect();
-    order.shuffle(&mut stream(options.seed as u64, "das, held out", 0));
+    order.shuffle(&mut stream(options.seed.sample(), "das, held out", 0));
     let judging = order.split_off(count - held);
     Ok((order, judging))
 }
 
-fn random_basis(d: usize, k: usize, seed: i64, purpose: &str) -> Result<Tensor> {
-    let drawn = create::randn(&[d, k], DType::F32, &mut stream(seed as u64, purpose, 0))?;
+fn random_basis(d: usize, k: usize, seed: u64, purpose: &str) -> Result<Tensor> {
+    let drawn = create::randn(&[d, k], DType::F32, &mut stream(seed, purpose, 0))?;
     Ok(linalg::qr(&drawn)?.0)
 }
 
@@ -185,7 +185,7 @@ impl<'a> Search<'a> {
             ),
             ..DescentOptions::default()
         };
-        let random = stream(options.seed as u64, "das, order", 0);
+        let random = stream(options.seed.draws(), "das, order", 0);
         Ok(Self { data, options, descent: Descent::new(ADAM, begun, constraints)?, fitted, order: Vec::new(), random })
     }
 

@@ -21,6 +21,7 @@ use serde_json::Value;
 
 use super::{About, Activation, Parts, Sae, Scaling};
 use crate::base::Result;
+use crate::base::random::{OF_CALL, Seed};
 use crate::tensor::{DType, Tensor, create, linalg};
 use crate::{bail, err};
 
@@ -48,7 +49,7 @@ crate::options! {
     #[derive(Debug, Clone, Copy)]
     pub struct RandomOptions {
         /// The seed of this call.
-        seed: Option<i64> = None => usually("the run's seed");
+        seed: Seed = Seed::default() => usually(OF_CALL);
         with codes: KeptCodesOptions;
     }
 }
@@ -58,7 +59,7 @@ crate::options! {
     #[derive(Debug, Clone, Copy)]
     pub struct IcaOptions {
         /// The seed of this call.
-        seed: Option<i64> = None => usually("the run's seed");
+        seed: Seed = Seed::default() => usually(OF_CALL);
         with components: ComponentOptions;
     }
 }

@@ -1,6 +1,7 @@
 //! Tests of end-to-end fine-tuning: gradients, and a loss that falls.
 
 use super::*;
+use crate::base::random::Seed;
 use crate::fixtures;
 use crate::sae::{About, Scaling, baselines};
 use crate::tensor::{create, floats};
@@ -8,7 +9,7 @@ use crate::tensor::{create, floats};
 const SITES: SitePair<'static> = SitePair { reads: "resid_post.0", writes: "resid_post.0" };
 
 fn tuning() -> FineTuneOptions {
-    FineTuneOptions { steps: 30, batch: 2, lr: 1e-2, seed: Some(1), ..FineTuneOptions::default() }
+    FineTuneOptions { steps: 30, batch: 2, lr: 1e-2, seed: Seed::of(1), ..FineTuneOptions::default() }
 }
 
 /// Texts, of which the first token of one is left out.

@@ -13,6 +13,7 @@ use super::storage::{Done, FitCache, FitStorage, key};
 use super::sweep::Sweep;
 use crate::base::counts::count;
 use crate::base::options::{Field, Plain, Setting};
+use crate::base::random::{OF_CALL, Seed};
 use crate::base::{Result, Task};
 use crate::data::Text;
 use crate::data::harvest::HarvestOptions;
@@ -54,7 +55,7 @@ crate::options! {
         /// Number of features over number of dimensions, or an array of that.
         ratio: Option<Vec<f64>> = None => usually("8").above(0.0);
         /// One seed or an array of them.
-        seed: Option<Vec<i64>> = None => usually("the run's seed");
+        seed: Option<Vec<i64>> = None => usually(OF_CALL);
     }
 }
 
@@ -110,7 +111,7 @@ fn cells_of_all(axes: &GridOptions, options: FitOptions) -> Vec<FitOptions> {
         cells = with_each(cells, values, |cell, value| cell.ratio = *value);
     }
     if let Some(values) = &axes.seed {
-        cells = with_each(cells, values, |cell, value| cell.seed = Some(*value));
+        cells = with_each(cells, values, |cell, value| cell.seed = Seed::of(*value));
     }
     cells
 }

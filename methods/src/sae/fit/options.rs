@@ -11,6 +11,7 @@ use super::kinds::{self, DictionaryKind, KindName};
 use super::recipe::{Counting, Dead, Recipe, follows};
 use crate::base::Result;
 use crate::base::options::Plain;
+use crate::base::random::{OF_CALL, Seed};
 use crate::training::{Schedule, ScheduleShape};
 
 crate::choices! {
@@ -77,7 +78,7 @@ crate::options! {
         /// Rows in the shuffle buffer, from which batches are drawn; not for tensors.
         buffer: Option<usize> = None => usually("32768 for a store, and for a text what 2 GiB hold");
         /// The seed of this call.
-        seed: Option<i64> = None => usually("the run's seed");
+        seed: Seed = Seed::default() => usually(OF_CALL);
     }
 }
 
@@ -100,7 +101,7 @@ impl FitPlan {
     }
 
     pub fn seed(&self) -> u64 {
-        self.options.seed.unwrap_or(0).cast_unsigned()
+        self.options.seed.draws()
     }
 
     /// How the rows of a store or a text are shuffled.

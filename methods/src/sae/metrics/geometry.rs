@@ -12,7 +12,7 @@ use crate::err;
 use crate::sae::rows;
 use crate::tensor::{DType, Device, Tensor, create};
 
-/// The seed of the bootstrap and of the random directions.
+/// The seed of the bootstrap.
 const SEED: u64 = 0;
 
 /// Rows in f64 at a time.
@@ -48,8 +48,8 @@ pub struct Geometry {
     p: f64,
 }
 
-/// The geometry of directions `[features, d]`.
-pub fn geometry(directions: &Tensor, options: GeometryOptions, task: &Task) -> Result<Geometry> {
+/// The geometry of directions `[features, d]`; `seed` is that of the random ones.
+pub fn geometry(directions: &Tensor, options: GeometryOptions, seed: u64, task: &Task) -> Result<Geometry> {
     let width = rows::extent(directions, "directions")?.1;
     let directions = rows::matrix(directions, width, "directions")?;
     let count = directions.dim(0)?;
@@ -59,7 +59,7 @@ pub fn geometry(directions: &Tensor, options: GeometryOptions, task: &Task) -> R
     let numbers = rows::finite(&directions, "directions", 0)?;
     let directions = Tensor::from_vec(numbers, (count, width), &Device::Cpu)?;
     let placed = placed(&directions, task)?;
-    let drawn = create::randn(&[count, width], DType::F32, &mut stream(SEED, "geometry", 0))?;
+    let drawn = create::randn(&[count, width], DType::F32, &mut stream(seed, "geometry", 0))?;
     let lengths: Vec<f32> = placed.iter().map(|one| one.map_or(0.0, |one| one.length as f32)).collect();
     let norms = drawn.sqr()?.sum_keepdim(1)?.sqrt()?.maximum(f32::MIN_POSITIVE)?;
     let random = drawn.broadcast_div(&norms)?.broadcast_mul(&Tensor::from_vec(lengths, (count, 1), &Device::Cpu)?)?;
@@ -225,7 +225,7 @@ mod tests {
 
     fn of(rows: &[[f32; 2]]) -> Geometry {
         let rows = Tensor::from_vec(rows.concat(), (rows.len(), 2), &Device::Cpu).unwrap();
-        geometry(&rows, GeometryOptions::default(), &Task::default()).unwrap()
+        geometry(&rows, GeometryOptions::default(), 0, &Task::default()).unwrap()
     }
 
     #[test]
@@ -250,7 +250,7 @@ mod tests {
     #[test]
     fn sums_agree_with_cosines_of_all_pairs_and_random_directions_with_the_formula() {
         let drawn = create::randn(&[1500, 24], DType::F32, &mut stream(3, "x", 0)).unwrap();
-        let found = geometry(&drawn, GeometryOptions { p: 0.5 }, &Task::default()).unwrap();
+        let found = geometry(&drawn, GeometryOptions { p: 0.5 }, 0, &Task::default()).unwrap();
         let mut at = 0;
         cosines_of(&drawn, &drawn, &Task::default(), |row| {
             let plain: f64 = row.iter().map(|cosine| f64::from(*cosine).powi(2)).sum::<f64>() - 1.0;
@@ -274,7 +274,7 @@ mod tests {
         assert_eq!((found.placed[1], found.coherence()), (None, 0.0));
         assert_eq!(found.table().rows[1][2], Cell::Missing);
         let one = Tensor::new(&[[1.0_f32, 0.0]], &Device::Cpu).unwrap();
-        let error = geometry(&one, GeometryOptions::default(), &Task::default()).unwrap_err();
+        let error = geometry(&one, GeometryOptions::default(), 0, &Task::default()).unwrap_err();
         assert_eq!(error.message, "expected at least two directions, found 1");
     }
 }

@@ -12,7 +12,7 @@ use rand::seq::SliceRandom;
 use super::again::SAME;
 use super::directions::cosines_of;
 use crate::base::bootstrap::{bootstrap, wilson};
-use crate::base::random::stream;
+use crate::base::random::{OF_CALL, Seed, stream};
 use crate::base::{Cell, Result, Table, Task, memory};
 use crate::data::harvest::{Blocks, Harvest, HarvestOptions, PositionOptions, context};
 use crate::data::{Text, pack};
@@ -28,7 +28,7 @@ crate::options! {
     #[derive(Debug, Clone)]
     pub struct UniversalityOptions {
         /// Seed of the baselines and of the bootstrap.
-        seed: i64 = 0;
+        seed: Seed = Seed::default() => usually(OF_CALL);
         with positions: PositionOptions;
     }
 }
@@ -55,6 +55,7 @@ pub struct Universality {
     pub cosines: Option<Vec<[f64; 2]>>,
     /// The number of positions.
     pub positions: usize,
+    /// The seed of the bootstrap.
     seed: u64,
 }
 
@@ -119,11 +120,10 @@ pub fn universality(
         .hint("a text in which a token of either ends at the same character")
         .about("text"));
     }
-    let seed = options.seed.cast_unsigned();
     let codes = (&ours.codes.picked(&at), &theirs.codes.picked(&there));
-    let mut found = of_codes(codes, seed, task)?;
+    let mut found = of_codes(codes, options.seed.draws(), task)?;
     if a.d_out() == b.d_out() {
-        let drawn = random(b.d_out(), b.d_sae(), None, &mut stream(seed, "universality", 1))?;
+        let drawn = random(b.d_out(), b.d_sae(), None, &mut stream(options.seed.draws(), "universality", 1))?;
         let [own, chance] = [b, &drawn].map(|other| nearest(a, other, task));
         let (own, chance) = (own?, chance?);
         found.cosines = Some(found.features.iter().map(|one| [own[one.feature], chance[one.feature]]).collect());

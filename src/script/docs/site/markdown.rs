@@ -124,7 +124,8 @@ impl Writer<'_> {
         match event {
             Event::Start(tag) => self.start(tag),
             Event::End(tag) => self.end(tag),
-            Event::Text(text) | Event::Html(text) | Event::InlineHtml(text) => self.out.push_str(&escape::text(&text)),
+            Event::Text(text) => self.out.push_str(&escape::text(&text)),
+            Event::Html(text) | Event::InlineHtml(text) => self.out.push_str(&escape::text(&without_comments(&text))),
             Event::Code(text) => self.code(&text),
             Event::SoftBreak => self.out.push('\n'),
             Event::HardBreak => self.out.push_str("<br>\n"),
@@ -215,4 +216,16 @@ impl Writer<'_> {
         };
         self.out.push_str(&close);
     }
+}
+
+/// HTML without its comments: marks around figures are for those who write them.
+fn without_comments(html: &str) -> String {
+    let mut out = String::new();
+    let mut rest = html;
+    while let Some((before, after)) = rest.split_once("<!--") {
+        let Some((_, behind)) = after.split_once("-->") else { break };
+        out.push_str(before);
+        rest = behind;
+    }
+    out + rest
 }

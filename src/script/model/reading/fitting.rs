@@ -117,7 +117,10 @@ pub mod methods {
     pub fn tuned_lens(ctx: NativeCallContext, m: &mut Model, text: Any, options: Options) -> Fallible<FittedLens> {
         let options: TunedLensOptions = taken(options)?;
         let prompts = super::prompts(&ctx, m, &text, (options.context, options.prompts))?;
-        let lens = core::train_tuned(&m.shared().decoder, &prompts, &options, &env(&ctx)?.task)?;
+        let env = env(&ctx)?;
+        let lens = env.drawing(&ctx, "Model.tuned_lens", options.seed, |seed| {
+            core::train_tuned(&m.shared().decoder, &prompts, &TunedLensOptions { seed, ..options }, &env.task)
+        })?;
         Ok(FittedLens(lens.into()))
     }
 

@@ -2,7 +2,6 @@
 
 mod data;
 
-use rand::Rng;
 use rhai::plugin::*;
 use rhai::{Dynamic, Map, NativeCallContext};
 
@@ -42,15 +41,13 @@ struct Call {
     tokenizer: NewTokenizer,
 }
 
-fn run(config: &Dynamic, data: &Dynamic, call: Call, calls: &Calls, env: &Env) -> Result<Model> {
+fn run(config: &Dynamic, data: &Dynamic, call: Call, seed: u64, calls: &Calls, env: &Env) -> Result<Model> {
     let Call { options, held, tokenizer } = call;
     let (trainee, task) = (trainee(config)?, &env.task);
     let tokenizer = match (&trainee, tokenizer.made()?) {
         (Trainee::Model(model), None) => model.tokenizer.clone(),
         (_, made) => made,
     };
-    // A script's numbers hold 63 bits.
-    let seed = options.seed.stated().unwrap_or_else(|| env.random.generator(None).next_u64() >> 1);
     let context = options.context.unwrap_or(trainee.config().context);
     let reader = DataReader { tokenizer: tokenizer.as_ref(), context, seed, calls, options: &options, task };
     let (rows, count) = reader.rows("data", data)?;
@@ -93,8 +90,9 @@ pub mod functions {
         let call = Call { options: read.declared()?, held: read.declared()?, tokenizer: read.declared()? };
         read.finish()?;
         let calls = Calls::new(&ctx);
-        let outcome = super::run(&config, &data, call, &calls, &env);
-        calls.outcome(outcome)
+        env.drawing(&ctx, "model::train", call.options.seed.seed, |seed| {
+            calls.outcome(super::run(&config, &data, call, seed.draws(), &calls, &env))
+        })
     }
 }
 

@@ -9,7 +9,7 @@ use rand::seq::SliceRandom;
 
 use super::prompts::{cut, layers};
 use super::{AffineMap, FittedLens, LensKind, output};
-use crate::base::random::stream;
+use crate::base::random::{OF_CALL, Seed, stream};
 use crate::base::{Result, Task, memory};
 use crate::err;
 use crate::model::batch::Batch;
@@ -41,7 +41,7 @@ crate::options! {
         /// The layers whose output is read.
         layers: Option<Vec<usize>> = None => usually("all but the last");
         /// Seed of the order of prompts.
-        seed: i64 = 0;
+        seed: Seed = Seed::default() => usually(OF_CALL);
     }
 }
 
@@ -124,7 +124,7 @@ impl Training<'_> {
         let count = self.options.batch.min(self.prompts.len());
         if self.order.len() < count {
             self.order = (0..self.prompts.len()).collect();
-            self.order.shuffle(&mut stream(self.options.seed.cast_unsigned(), "tuned lens", self.epoch));
+            self.order.shuffle(&mut stream(self.options.seed.draws(), "tuned lens", self.epoch));
             self.epoch += 1;
         }
         self.order.split_off(self.order.len() - count)

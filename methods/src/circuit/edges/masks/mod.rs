@@ -16,7 +16,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::runs::EdgeRuns;
 use super::{EdgeAblation, graph_of, told};
-use crate::base::random::stream;
+use crate::base::random::{OF_CALL, Seed, stream};
 use crate::base::{Cell, Result, Task};
 use crate::circuit::graph::Graph;
 use crate::data::pairs::tokens::{Prompt, TokenPair};
@@ -39,7 +39,7 @@ crate::options! {
         /// What a cut edge carries.
         ablation: EdgeAblation = EdgeAblation::Corrupt;
         /// Seed of the draws.
-        seed: i64 = 0;
+        seed: Seed = Seed::default() => usually(OF_CALL);
     }
 }
 
@@ -57,7 +57,7 @@ pub fn edge_pruning(model: &Model, pairs: &[TokenPair], options: &EdgePruningOpt
         ("prices".to_string(), Tensor::zeros(2, DType::F32, device)?),
     ];
     let descent = Descent::new(ADAM, begun, DescentOptions { lr: options.lr, ..DescentOptions::default() })?;
-    let random = stream(options.seed as u64, "edge pruning", 0);
+    let random = stream(options.seed.draws(), "edge pruning", 0);
     let mut pruning = Pruning { runs: &runs, options, descent, random };
     let steps = Steps { count: options.steps as u64, label: "pruning edges", left: "the masks as they are" };
     let losses = descend(steps, || pruning.step(task), task)?;

@@ -1,0 +1,458 @@
+//! Draws: the seed of a call that states none follows from the run's, from the function, from whose text the call stands
+//! in, and from how often it was called there before, and from nothing else. So random controls never coincide, and an
+//! unrelated line changes nothing.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use crate::support;
+use microtome::base::random::OF_CALL;
+use microtome::base::settings::Settings;
+use microtome::base::task::Task;
+use microtome::script::Session;
+use microtome::script::engine::env::Env;
+use microtome::script::engine::value::{Value, json};
+
+/// A function that draws: lines before it, and a call, of which the value tells what was drawn. `$` is where an option goes.
+struct Drawing {
+    name: &'static str,
+    before: &'static str,
+    call: &'static str,
+}
+
+const fn drawing(name: &'static str, before: &'static str, call: &'static str) -> Drawing {
+    Drawing { name, before, call }
+}
+
+const WORDS: &str = r#"
+    let t = data::tokenizer("a b c d", #{ kind: "words", min_frequency: 1 });
+    let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: t.size, context: 8 }, #{ tokenizer: t, seed: 1 });
+    let text = data::texts(["a b c d d c b a", "d a b b c a"]);
+    let saes = sae::fit_all(m, "resid_post.*", text, #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
+    let s = saes[0];
+"#;
+const BRACKETS: &str = r#"
+    let t = data::tokenizer("to (be) [or] {not}", #{ kind: "characters", min_frequency: 1 });
+    let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
+    let texts = []; texts.pad(30, "to [be] or (not to) be {or be} to (or) be [not] or (to) or [be] {or} (be) to");
+    let text = data::texts(texts);
+    let s = sae::fit(m, "resid_post.0", text, #{ d_sae: 8, k: 2, steps: 2, seed: 1 });
+"#;
+const IDS: &str = r#"
+    let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: 10, context: 32 }, #{ seed: 1 });
+    let x = tensor::randn([60, 4], #{ seed: 1 });
+"#;
+const COMPILED: &str = r#"
+    let c = circuit::compiled("sort");
+    let pairs = c.pairs(6);
+    let found = circuit::edges(c.model, pairs, #{ method: "exact", ablation: "zero" });
+"#;
+const GRAPH: &str = r#"
+    let m = model::load("tests/fixtures/graphs/gpt2-relu/model");
+    let t = sae::transcoders("tests/fixtures/graphs/gpt2-relu/transcoder");
+    let g = circuit::attribution_graph(m, t, [0, 81, 14, 3], #{ logits: 1 });
+    let c = g.prune(#{ nodes: 1 });
+    let feature = c.nodes.filter(|node| "feature" in node)[0].name;
+"#;
+
+/// Each function that draws, in each of its ways. A test below holds the list to the sources.
+const ALL: &[Drawing] = &[
+    drawing("tensor::randn", "", "tensor::randn([4], #{ $ })"),
+    drawing("tensor::uniform", "", "tensor::uniform([4], #{ $ })"),
+    drawing("tensor::randint", "", "tensor::randint([9], 0, 1000, #{ $ })"),
+    drawing("tensor::permutation", "", "tensor::permutation(30, #{ $ })"),
+    drawing("data::toy", "", "data::toy(8, #{ $ d: 4, features: 6, active: 2 }).x"),
+    drawing("data::toy", "", r#"data::toy("synth", #{ $ rows: 8, d: 4, features: 6, roots: 2 }).x"#),
+    drawing(
+        "model::init",
+        "",
+        r#"model::init(#{ layers: 1, d_model: 4, heads: 1, vocab: 5 }, #{ $ }).weight("embed")"#,
+    ),
+    drawing(
+        "model::train",
+        "let rows = [[1, 2, 3, 1], [2, 3, 1, 2]];",
+        r#"model::train(#{ layers: 1, d_model: 4, heads: 1, vocab: 5 }, rows, #{ $ steps: 2 }).weight("embed")"#,
+    ),
+    drawing("Model.generate", WORDS, r#"m.generate("a b", #{ $ tokens: 24, temperature: 1, windowed: true })"#),
+    drawing("Model.generate_ids", IDS, "m.generate_ids([1, 2], #{ $ tokens: 24, temperature: 1 })"),
+    drawing(
+        "Model.tuned_lens",
+        IDS,
+        "m.tuned_lens([[1, 2], [3, 4], [5, 6], [7, 8], [9, 1]], #{ $ steps: 3, batch: 1 }).translator(0).matrix",
+    ),
+    drawing(
+        "Monitor.generate",
+        "let m = model::init(#{ layers: 1, d_model: 4, heads: 1, vocab: 10, context: 32 }, #{ seed: 1 });
+         let p = probe::fit(tensor::randn([20, 4], #{ seed: 1 }), (0..20).map(|i| i % 2 == 0));
+         let mon = intervene::monitor(p, #{ site: \"resid_post.0\", threshold: 100 });",
+        "mon.generate(m, [1, 2], #{ $ tokens: 24, temperature: 1 }).ids",
+    ),
+    drawing(
+        "probe::selectivity",
+        "let y = (0..40).map(|i| i % 2 == 0); let x = tensor::randn([40, 2], #{ seed: 1 });",
+        r#"probe::selectivity(x, y, #{ $ draws: 2 })["value"]"#,
+    ),
+    drawing("sae::fit", IDS, "sae::fit(x, #{ $ k: 2, d_sae: 6, steps: 2 }).directions"),
+    drawing("sae::fit", WORDS, r#"sae::fit(m, "resid_post.0", text, #{ $ k: 2, d_sae: 6, steps: 2 }).directions"#),
+    drawing(
+        "sae::fit_all",
+        WORDS,
+        r#"sae::fit_all(m, "resid_post.*", text, #{ $ k: 2, d_sae: 6, steps: 2 })[1].directions"#,
+    ),
+    drawing(
+        "sae::fit_all",
+        WORDS,
+        r#"{ let kept = data::harvest(m, "resid_post.*", text, "kept"); sae::fit_all(kept, #{ $ k: 2, d_sae: 6, steps: 2 })[1].directions }"#,
+    ),
+    drawing("sae::sweep", IDS, "sae::sweep(x, #{ $ k: [1, 2], d_sae: 6, steps: 2 })[1].directions"),
+    drawing(
+        "sae::sweep",
+        WORDS,
+        r#"sae::sweep(m, "resid_post.0", text, #{ $ k: 2, d_sae: 6, steps: 2 })[0].directions"#,
+    ),
+    drawing(
+        "sae::transcoder",
+        WORDS,
+        r#"sae::transcoder(m, "mlp_in.0", "mlp_out.0", text, #{ $ k: 2, ratio: 2, steps: 2 }).directions"#,
+    ),
+    drawing(
+        "sae::crosscoder",
+        WORDS,
+        r#"sae::crosscoder(m, "resid_post.*", text, #{ $ l1: 0.01, ratio: 2, steps: 2 }).directions"#,
+    ),
+    drawing(
+        "sae::cross_layer_transcoder",
+        WORDS,
+        r#"sae::cross_layer_transcoder(m, text, #{ $ k: 2, ratio: 2, steps: 2 }).measure_on(m, text)["fve"]"#,
+    ),
+    drawing(
+        "Sae.fine_tune",
+        WORDS,
+        r#"s.fine_tune(m, data::texts(["a b", "b c", "c d", "d a"]), #{ $ steps: 3, batch: 1, lr: 0.1 }).directions"#,
+    ),
+    drawing("sae::random", "", "sae::random(4, 6, #{ $ k: 2 }).directions"),
+    drawing("sae::random", IDS, "sae::random(x, 6, #{ $ k: 2 }).directions"),
+    drawing("sae::ica", "let x = tensor::uniform([200, 3], #{ seed: 1 });", "sae::ica(x, #{ $ count: 2 }).directions"),
+    drawing("sae::nmf", "let x = tensor::uniform([60, 4], #{ seed: 1 });", "sae::nmf(x, 2, #{ $ k: 2 }).directions"),
+    drawing(
+        "sae::splitting",
+        IDS,
+        r#"sae::splitting(sae::random(4, 8, #{ k: 2, seed: 1 }), sae::random(4, 40, #{ k: 2, seed: 2 }), x).summary.to_map()"#,
+    ),
+    drawing("sae::suppression", IDS, "sae::suppression(sae::random(4, 20, #{ k: 6, seed: 1 }), x).summary.to_map()"),
+    drawing("sae::geometry", "", "sae::geometry(sae::random(4, 9, #{ seed: 1 })).summary.to_map()"),
+    drawing("sae::universality", WORDS, "sae::universality(s, m, saes[1], m, text, #{ $ }).table.to_map()"),
+    drawing("sae::evaluate", BRACKETS, "sae::evaluate(m, s, text, #{ $ rows: 2, labels: 2 }).table.to_map()"),
+    drawing("sae::coverage", BRACKETS, "sae::coverage(m, s, text, #{ $ }).table.to_map()"),
+    drawing(
+        "subspace::das",
+        IDS,
+        r#"subspace::das(m, (0..8).map(|i| #{ base: [1, i], source: [2, 9 - i], answer: 9 - i }), #{ $ site: "resid_post.0", k: 2, steps: 2 }).basis"#,
+    ),
+    drawing(
+        "intervene::erase",
+        IDS,
+        r#"intervene::erase(x, (0..60).map(|i| i % 2 == 0), #{ $ kind: "random", k: 2 }).apply(x)"#,
+    ),
+    drawing(
+        "intervene::erasure",
+        r#"let m = model::load("tiny"); let text = data::text("grammar", #{ mix: #{ gender: 1 } });"#,
+        r#"intervene::erasure(m, "resid_post.1", text, "gender", #{ $ methods: ["leace", "random"], predicts: "pronoun_next", tokens: 2048, context: 64 }).to_map()"#,
+    ),
+    drawing(
+        "intervene::feature_patch",
+        IDS,
+        r#"intervene::feature_patch(m, sae::random(8, 40, #{ seed: 1 }), [#{ clean: [1, 2, 3], corrupt: [1, 5, 3] }], #{ $ site: "resid_post.0" }).to_map()"#,
+    ),
+    drawing(
+        "intervene::interactions",
+        WORDS,
+        "intervene::interactions(m, s.features([0, 1, 2, 3]), text, #{ $ }).to_map()",
+    ),
+    drawing(
+        "intervene::steer",
+        IDS,
+        r#"intervene::steer(m, #{ "resid_post.1": m.weight("unembed.weight")[7] }, [[1, 2], [3]], [[1, 2, 3, 4], [5, 6, 7]], #{ $ token: 7, strengths: [2] }).to_map()"#,
+    ),
+    drawing(
+        "intervene::axbench",
+        BRACKETS,
+        r#"intervene::axbench(m, #{ "resid_post.0": m.weight("unembed.weight")[2] }, ["to be", "or"], text, #{ $ label: "bracket", strengths: [0, 2], unit: "median", tokens: 8 }).to_map()"#,
+    ),
+    drawing(
+        "intervene::pinned",
+        WORDS,
+        r#"intervene::pinned(m, s.feature(2), "a b", text, #{ $ tokens: 6, temperature: 1 }).to_map()"#,
+    ),
+    drawing("circuit::edge_pruning", COMPILED, "circuit::edge_pruning(c.model, c.pairs(2), #{ $ steps: 2 }).edges"),
+    drawing(
+        "circuit::shares",
+        WORDS,
+        r#"circuit::shares(m, circuit::smallest(m, saes, text, #{ token: "a", share: 0.5 }), text, #{ $ draws: 3 }).to_map()"#,
+    ),
+    drawing(
+        "Circuit.judge",
+        COMPILED,
+        r#"found.top(12).judge(c.model, pairs, #{ $ ablation: "zero", draws: 3 }).to_map()"#,
+    ),
+    drawing(
+        "Circuit.judge",
+        WORDS,
+        r#"circuit::causal_tree(m, saes, saes[1].feature(0), text, #{ nodes: 4 }).judge(m, text, #{ $ token: "a", draws: 3, labels: () }).to_map()"#,
+    ),
+    drawing(
+        "Circuit.curve",
+        COMPILED,
+        "found.curve(c.model, pairs, #{ $ shares: [0.2, 0.4], draws: 3 }).table.to_map()",
+    ),
+    drawing(
+        "Circuit.ablate",
+        COMPILED,
+        r#"{ found.group("g", found.nodes.filter(|node| node.name.starts_with("z.0")).map(|node| node.name)); found.ablate(c.model, pairs, "g", #{ $ ablation: "zero", draws: 3 }).to_map() }"#,
+    ),
+    drawing("Circuit.ablate", GRAPH, "c.ablate(m, feature, #{ $ draws: 3 }).to_map()"),
+    drawing("Circuit.steer", GRAPH, "c.steer(m, feature, #{ $ factor: 3, draws: 3 }).to_map()"),
+    drawing(
+        "Selection.enough",
+        WORDS,
+        r#"circuit::select(m, saes, saes[1].feature(0), text, #{ token: "a" }).enough(m, text, #{ $ sizes: [4], draws: 3 }).to_map()"#,
+    ),
+];
+
+fn evaluated(session: &mut Session, code: &str) -> Result<Value, String> {
+    session.eval("line", code).map_err(|failure| format!("{code}: {}", failure.message))
+}
+
+/// What a value is, as text.
+fn text(value: &Value) -> String {
+    json(value, &Task::default()).unwrap().to_string()
+}
+
+fn said(session: &mut Session, code: &str) -> String {
+    text(&evaluated(session, code).unwrap())
+}
+
+impl Drawing {
+    /// The call with another option, if it takes any.
+    fn with(&self, option: &str) -> Option<String> {
+        self.call.contains('$').then(|| self.call.replace('$', option))
+    }
+
+    /// What is wrong with its draws; `lines` are what `tensor::randn([3])` says at the beginning of a run, one after the other.
+    fn complaints(&self, lines: &[String]) -> Result<Vec<String>, String> {
+        let mut complaints = Vec::new();
+        let plain = self.call.replace('$', "");
+        let folder = tempfile::tempdir().unwrap();
+        let mut session = support::session(folder.path());
+        evaluated(&mut session, self.before)?;
+        let looped = format!("let all = []; for turn in 0..3 {{ all.push({plain}); }} all");
+        let all = evaluated(&mut session, &looped)?.into_array().unwrap();
+        let all: Vec<String> = all.iter().map(text).collect();
+        if all.iter().collect::<BTreeSet<_>>().len() != 3 {
+            complaints.push("calls in a loop coincide".into());
+        }
+        if self.name != "tensor::randn" && said(&mut session, "tensor::randn([3])") != lines[0] {
+            complaints.push("it changes what `tensor::randn` draws".into());
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let mut session = support::session(folder.path());
+        evaluated(&mut session, self.before)?;
+        if self.name != "tensor::randn" {
+            said(&mut session, "tensor::randn([3])");
+        }
+        if let (Some(stated), Some(wrong)) = (self.with("seed: 5, "), self.with("nonsense: 5, ")) {
+            let stated = [said(&mut session, &stated), said(&mut session, &stated)];
+            if stated[0] != stated[1] || all.contains(&stated[0]) {
+                complaints.push("its `seed` is not what decides".into());
+            }
+            if evaluated(&mut session, &wrong).is_ok() {
+                complaints.push("it takes an option that there is not".into());
+            }
+        }
+        if said(&mut session, &plain) != all[0] {
+            complaints.push("what stands before it changes what it draws".into());
+        }
+        if self.name != "tensor::randn" && said(&mut session, "tensor::randn([3])") != lines[1] {
+            complaints.push("it changes what `tensor::randn` draws next".into());
+        }
+        Ok(complaints)
+    }
+}
+
+#[test]
+fn calls_differ_from_each_other_and_depend_on_nothing_else() {
+    let complaints = support::on_large_stack(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let mut session = support::session(folder.path());
+        let lines = [said(&mut session, "tensor::randn([3])"), said(&mut session, "tensor::randn([3])")];
+        let of = |one: &Drawing| {
+            let found = one.complaints(&lines).unwrap_or_else(|failure| vec![failure]);
+            found.into_iter().map(|complaint| format!("{}: {complaint}", one.name)).collect::<Vec<_>>()
+        };
+        ALL.iter().flat_map(of).collect::<Vec<_>>()
+    });
+    assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
+}
+
+/// The names by which functions draw, as the sources have them.
+fn names_in(folder: &Path, names: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(folder).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            names_in(&path, names);
+        } else {
+            let source = std::fs::read_to_string(&path).unwrap();
+            for (at, _) in source.match_indices("ctx, \"") {
+                let name = source[at + 6..].split('"').next().unwrap_or_default();
+                if name.contains("::") || name.starts_with(char::is_uppercase) {
+                    names.insert(name.into());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_function_that_draws_is_held_to_the_rule() {
+    let known: BTreeSet<String> = ALL.iter().map(|one| one.name.to_string()).collect();
+    let mut names = BTreeSet::new();
+    names_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/script"), &mut names);
+    assert_eq!(names, known, "the functions that draw, and those that are tested");
+    let documented: BTreeSet<String> = support::on_large_stack(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let docs = support::session(folder.path()).docs();
+        let paths: BTreeSet<String> = docs.own().map(|entry| entry.path()).collect();
+        let strange: Vec<&Drawing> = ALL.iter().filter(|one| !paths.contains(one.name)).collect();
+        assert!(
+            strange.is_empty(),
+            "no names of the reference: {:?}",
+            strange.iter().map(|one| one.name).collect::<Vec<_>>()
+        );
+        let draws = |entry: &&microtome::script::docs::Entry| {
+            entry.doc.options.iter().any(|option| option.name == "seed" && option.default == OF_CALL)
+        };
+        docs.own().filter(draws).map(|entry| entry.path()).collect()
+    });
+    let missing: Vec<&String> = documented.difference(&known).collect();
+    assert!(documented.len() > 30 && missing.is_empty(), "{missing:?} of {}", documented.len());
+}
+
+#[test]
+fn what_draws_nothing_takes_nothing() {
+    support::on_large_stack(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let mut session = support::session(folder.path());
+        evaluated(&mut session, IDS).unwrap();
+        let sampled = "m.generate_ids([1, 2], #{ tokens: 24, temperature: 1 })";
+        let first = said(&mut session, sampled);
+        evaluated(
+            &mut session,
+            "run::restart(0); m.generate_ids([1, 2]); m.generate_ids([1, 2], #{ top_k: 2, temperature: 0 });",
+        )
+        .unwrap();
+        assert_eq!(said(&mut session, sampled), first);
+        // The other kinds of erasers draw nothing, nor does the other order of patching.
+        let erase = "intervene::erase(x, (0..60).map(|i| i % 2 == 0), #{ kind: \"random\", k: 2 }).apply(x)";
+        let first = said(&mut session, erase);
+        evaluated(&mut session, "run::restart(0); intervene::erase(x, (0..60).map(|i| i % 2 == 0));").unwrap();
+        assert_eq!(said(&mut session, erase), first);
+    });
+}
+
+#[test]
+fn a_fit_and_a_sweep_of_one_with_the_same_seed_are_the_same() {
+    support::on_large_stack(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let mut session = support::session(folder.path());
+        evaluated(&mut session, WORDS).unwrap();
+        let equal = "sae::fit(m, \"resid_post.0\", text, o).directions.equal(sae::sweep(m, \"resid_post.0\", text, o)[0].directions)";
+        assert_eq!(said(&mut session, &format!("let o = #{{ k: 2, d_sae: 6, steps: 3, seed: 4 }}; {equal}")), "true");
+        assert_eq!(
+            said(
+                &mut session,
+                &equal.replace(", text,", ",").replace("m, \"resid_post.0\",", "tensor::randn([40, 4], #{ seed: 1 }),")
+            ),
+            "true"
+        );
+    });
+}
+
+/// The numbers that a script draws in a folder, with what it imports from beside it.
+fn in_folder(folder: &Path, script: &str) -> String {
+    let folder = folder.join("scripts");
+    std::fs::create_dir_all(folder.join("lib")).unwrap();
+    let draws = "fn draws() { tensor::randn([3]) } fn all(xs) { xs.map(|x| tensor::randn([3])) }";
+    std::fs::write(folder.join("draws.rhai"), draws).unwrap();
+    std::fs::write(folder.join("lib/far.rhai"), "import \"../draws\" as near; fn draws() { near::draws() }").unwrap();
+    let mut session = support::session(&folder);
+    let name = folder.join("main.rhai").display().to_string();
+    text(&session.eval(&name, script).map_err(|failure| failure.message).unwrap())
+}
+
+#[test]
+fn each_text_counts_for_itself_wherever_it_lies() {
+    support::on_large_stack(|| {
+        let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let mine = in_folder(one.path(), "[tensor::randn([3]), tensor::randn([3])]");
+        let with =
+            "import \"draws\" as d; let a = tensor::randn([3]); d::draws(); d::all([1, 2]); [a, tensor::randn([3])]";
+        assert_eq!(in_folder(one.path(), with), mine, "a module that draws changes what the script draws");
+        let theirs = in_folder(one.path(), "import \"draws\" as d; [d::draws(), d::draws()]");
+        let between = "import \"draws\" as d; let a = d::draws(); tensor::randn([3]); [a, d::draws()]";
+        assert_eq!(in_folder(one.path(), between), theirs, "the script changes what a module draws");
+        assert_ne!(mine, theirs);
+        assert_eq!(in_folder(&other.path().join("elsewhere"), between), theirs, "another folder, other numbers");
+        // By whichever way a module is reached, it is the same one.
+        let ways = "import \"lib/far\" as f; import \"draws\" as d; [f::draws(), d::draws()]";
+        assert_eq!(in_folder(one.path(), ways), theirs);
+        let ways = "import \"./lib/../draws.rhai\" as d; import \"lib/far\" as f; [d::draws(), f::draws()]";
+        assert_eq!(in_folder(one.path(), ways), theirs);
+        // The lines of a session are one text with each other.
+        let mut session = support::session(one.path());
+        let lines = ["<1>", "<2>"].map(|name| text(&session.eval(name, "tensor::randn([3])").unwrap()));
+        assert_eq!(format!("[{}]", lines.join(",")), mine);
+    });
+}
+
+/// What a fit says with a cache of dictionaries.
+fn with_cache(folder: &Path, code: &str) -> String {
+    let env = Env::in_memory(&folder.join("out")).unwrap();
+    let settings = Settings { cache: Some(folder.join("cache")), ..env.settings.clone() };
+    let mut session = Session::new(Env { settings, ..env });
+    evaluated(&mut session, WORDS).unwrap();
+    said(&mut session, code)
+}
+
+#[test]
+fn a_fit_from_the_cache_counts_as_the_fit_that_it_stands_for() {
+    support::on_large_stack(|| {
+        let fit =
+            |steps| format!("sae::fit(m, \"resid_post.0\", text, #{{ k: 2, d_sae: 6, steps: {steps} }}).directions");
+        let folder = tempfile::tempdir().unwrap();
+        let two = format!("[{}, {}]", fit(2), fit(2));
+        let fitted = with_cache(folder.path(), &two);
+        assert_eq!(with_cache(folder.path(), &two), fitted, "the second time both are in the cache");
+        let apart = tempfile::tempdir().unwrap();
+        let mixed = format!("[{}, {}]", fit(3), fit(2));
+        assert_eq!(with_cache(folder.path(), &mixed), with_cache(apart.path(), &mixed), "one is in the cache");
+    });
+}
+
+#[test]
+fn a_call_that_fails_takes_nothing_and_what_ran_within_it_stays_drawn() {
+    support::on_large_stack(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let mut session = support::session(folder.path());
+        let lines: Vec<String> = (0..3).map(|_| said(&mut session, "tensor::randn([3])")).collect();
+        assert_eq!(lines.iter().collect::<BTreeSet<_>>().len(), 3);
+        session.reset();
+        for wrong in ["tensor::randn([1 << 62])", "tensor::randn(\"a\")", "tensor::randn([3], #{ dtype: \"f9\" })"] {
+            assert!(evaluated(&mut session, wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(said(&mut session, "tensor::randn([3])"), lines[0]);
+        assert!(evaluated(&mut session, "[tensor::randn([3])][4]").is_err());
+        assert_eq!(said(&mut session, "tensor::randn([3])"), lines[2]);
+        session.reset();
+        assert_eq!(said(&mut session, "tensor::randn([3])"), lines[0]);
+    });
+}

@@ -1,0 +1,132 @@
+//! Tables of speed, out of the files that the benchmarks write.
+
+use super::root;
+
+/// The templates of the tables: `{FILE/ROW UNIT}` is the first number of a row of docs/benchmarks-FILE.md, `+1` behind the
+/// row's name that of the row below it; `{FILE@}` the machine and the day, `{FILE@PEER}` the peer with its version.
+const README: &str = "\
+| what | microtome | beside it | measured on |
+|---|---|---|---|
+| forward with all logits, the shape of Pythia-70M | {forward/forward with all logits ms} | {forward@TransformerLens}: {forward/forward with all logits+1 ms} | {forward@} |
+| forward that records 111 sites | {forward/forward that records the 111 sites of TransformerLens ms} | TransformerLens: {forward/forward that records the 111 sites of TransformerLens+2 ms} | the same |
+| generation, one text, with cache | {forward/generation, one text, with cache n} tokens a second | {forward@transformers}: {forward/generation, one text, with cache+1 n} | the same |
+| a training step of a top-k SAE, 4,096 features of 512 dimensions, random rows | 1 | {sae@dictionary_learning}: {sae/`topk`, 4096 features+1 times} times as long; {sae@sparsify}: {sae/`topk`, 4096 features+3 times} times | {sae@} |
+| a causal tree, the shape of Pythia-70M | 1 | the plain loop in PyTorch: {circuit/causal tree of 40 nodes, 10 of them expanded+2 times2} times as long | {circuit@} |
+| patching by layer and position, a prompt of 50 tokens | {patching/layer by position, `get_act_patch_resid_pre`, 300 patches s} | {patching@TransformerLens}: {patching/layer by position, `get_act_patch_resid_pre`, 300 patches+1 s}, the same effects | {patching@} |
+| exact effects of all 3,580 edges, a prompt of 50 tokens | {edges/Pythia-70M's shape: exact, all edges s} | {edges@TransformerLens}, a forward pass for each: {edges/Pythia-70M's shape: a split forward pass for each edge, TransformerLens s} by every hundredth | {edges@} |
+| an attribution graph, 64 tokens, six transcoders of 4,096 features | {attribution-graph/the graph s} | {attribution-graph@circuit-tracer}: {attribution-graph/the graph+1 s}, the same graph | {attribution-graph@} |
+| `microtome -e '1 + 2'`, process start to exit | {/`microtome -e '1 + 2'`, process start to exit ms} | `python -c 'import torch'`: {/`python -c 'import torch'`, same run ms} | {@} |";
+
+const FORWARD: &str = "\
+| what | measured | beside it |
+|---|---|---|
+| forward with all logits | {forward/forward with all logits ms}, {forward/its matrix products alone x} times its matrix products | {forward@TransformerLens}: {forward/forward with all logits+1 ms} ({forward/forward with all logits+1 x} times as long) |
+| `resid_post.3` alone | {forward/`resid_post.3` alone ms}, {forward/`resid_post.3` alone+2 x} times its matrix products | TransformerLens, stopped there: {forward/`resid_post.3` alone+1 ms} ({forward/`resid_post.3` alone+1 x} times) |
+| recording the 111 sites that TransformerLens records | {forward/forward that records the 111 sites of TransformerLens ms}, {forward/of the plain forward n} times the plain forward pass | TransformerLens: {forward/forward that records the 111 sites of TransformerLens+2 ms} ({forward/forward that records the 111 sites of TransformerLens+2 x} times) |
+| a script that records them / with a closure at each | {forward/a script that records at all those sites ms} / {forward/the same with a closure at each that does nothing ms} | |
+| generation, one text, with cache | {forward/generation, one text, with cache n} tokens a second | {forward@transformers}: {forward/generation, one text, with cache+1 n} (ours is {forward/generation, one text, with cache+1 x} times as fast) |
+| without AVX-512: forward with all logits | {forward-avx2/forward with all logits ms} | TransformerLens with it: {forward-avx2/forward with all logits+1 ms} ({forward-avx2/forward with all logits+1 x} times) |
+| without AVX-512: `resid_post.3` alone | {forward-avx2/`resid_post.3` alone ms} | TransformerLens with it: {forward-avx2/`resid_post.3` alone+1 ms} ({forward-avx2/`resid_post.3` alone+1 x} times) |";
+
+const WORKBENCH: &str = "\
+| what | measured |
+|---|---|
+| `microtome -e '1 + 2'`, process start to exit | {/`microtome -e '1 + 2'`, process start to exit ms} |
+| `python -c 'import torch'` | {/`python -c 'import torch'`, same run ms} |
+| completion with 500 names in scope, of a variable | {/completion of a variable, 500 names in scope n} µs |
+| a native call from a script | {/one native call, `t.rank` n} to {/one native call, `t + 1`, 2 x 2 n} ns |
+| from Ctrl-C to the end of the process, in a loop / in a 4000 x 4000 SVD | {/from Ctrl-C to the end of the process in an endless loop ms} / {/from Ctrl-C to the end of the process in a singular value decomposition, 4000 x 4000 ms} |";
+
+/// A table of this name with its numbers.
+pub fn table(name: &str) -> Result<String, String> {
+    let template = match name {
+        "README" => README,
+        "forward" => FORWARD,
+        "workbench" => WORKBENCH,
+        _ => return Err(format!("there is no table of speed called `{name}`")),
+    };
+    let mut out = String::new();
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once('{') {
+        let (hole, after) = after.split_once('}').ok_or("a hole is not closed")?;
+        out += before;
+        out += &figure(hole)?;
+        rest = after;
+    }
+    Ok(out + rest)
+}
+
+/// A figure, or a machine, as in the templates: `FILE/ROW UNIT`.
+pub fn figure(hole: &str) -> Result<String, String> {
+    if let Some((file, peer)) = hole.split_once('@') {
+        return measured(&page(file)?, peer).ok_or(format!("`{hole}` is not stated"));
+    }
+    let (file, about) = hole.split_once('/').ok_or(format!("`{hole}` names no file"))?;
+    let (row, unit) = about.rsplit_once(' ').ok_or(format!("`{hole}` has no unit"))?;
+    let (row, below) =
+        row.split_once('+').filter(|(_, n)| n.len() == 1).map_or((row, 0), |(row, n)| (row, n.parse().unwrap_or(0)));
+    let page = page(file)?;
+    let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| ")).collect();
+    let at = rows
+        .iter()
+        .position(|line| line.starts_with(&format!("| {row} | ")))
+        .ok_or(format!("no row `{row}` in {file}"))?;
+    let cell =
+        rows.get(at + below).and_then(|line| line.trim_end_matches(" |").rsplit_once(" | ")).map(|(_, cell)| cell);
+    cell.and_then(|cell| shown(cell, unit)).ok_or(format!("`{hole}` has no such number"))
+}
+
+fn page(file: &str) -> Result<String, String> {
+    let name = if file.is_empty() { "benchmarks.md".into() } else { format!("benchmarks-{file}.md") };
+    std::fs::read_to_string(root().join("docs").join(&name)).map_err(|e| format!("{name}: {e}"))
+}
+
+/// Of `Written by .. on MACHINE (2 threads), DAY, beside PEER 1.0, PEER 2.0.`: the machine and the day, or a peer.
+fn measured(page: &str, peer: &str) -> Option<String> {
+    let line = page.lines().find(|line| line.starts_with("Written by "))?;
+    let (machine, rest) = line.split_once("` on ")?.1.split_once(" (2 threads)")?;
+    if peer.is_empty() {
+        let day = rest.strip_prefix(", ")?.get(..10)?;
+        return Some(format!("{machine}, {day}"));
+    }
+    let peers = rest.split_once(", beside ").map(|(_, peers)| peers.split(". ").next().unwrap_or(peers));
+    // A package may be called `transformer-lens`.
+    let bare = |name: &str| name.to_lowercase().replace(['-', '_'], "");
+    let mut named = peers.into_iter().flat_map(|peers| peers.split(", ")).filter_map(|found| found.split_once(' '));
+    let version = named.find(|(name, _)| bare(name) == bare(peer)).map(|(_, version)| version);
+    Some(version.map_or(peer.into(), |version| format!("{peer} {version}")))
+}
+
+/// The first number of a cell, or behind its ratio, as the tables show it.
+fn shown(cell: &str, unit: &str) -> Option<String> {
+    let after = |words: &str| cell.split_once(words).map(|(_, rest)| rest);
+    let text = if matches!(unit, "times" | "times2" | "x") {
+        after("ours is ").or_else(|| after("ours takes "))?
+    } else {
+        cell
+    };
+    let digits: String = text.chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
+    let number: f64 = digits.parse().ok()?;
+    Some(match unit {
+        "x" | "n" => digits,
+        "times" => format!("{number:.0}"),
+        "times2" => grouped(two_digits(number)),
+        "ms" if number < 100.0 => format!("{number} ms"),
+        "ms" => format!("{} ms", grouped(number)),
+        "s" if number < 10_000.0 => format!("{:.1} s", number / 1e3),
+        "s" => format!("{} s", grouped(number / 1e3)),
+        _ => return None,
+    })
+}
+
+fn two_digits(number: f64) -> f64 {
+    let scale = 10f64.powf(number.log10().floor() - 1.0);
+    (number / scale).round() * scale
+}
+
+/// A whole number with a comma between thousands.
+fn grouped(number: f64) -> String {
+    let digits = format!("{number:.0}");
+    let split = digits.len().saturating_sub(3);
+    if split == 0 { digits } else { format!("{},{}", &digits[..split], &digits[split..]) }
+}
