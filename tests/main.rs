@@ -31,6 +31,7 @@ mod objects;
 mod packages;
 mod page;
 mod reading;
+mod records;
 mod repl;
 mod saes;
 mod site;

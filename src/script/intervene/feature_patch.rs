@@ -4,6 +4,7 @@ use rhai::plugin::*;
 use rhai::{Dynamic, Map, NativeCallContext};
 
 use super::pairs::{maps, text};
+use crate::base::error::both;
 use crate::base::{Result, Table};
 use crate::intervene::feature_patch::{self as core, FeaturePatchOptions, PatchPair};
 use crate::script::engine::env::env;
@@ -71,7 +72,7 @@ pub mod functions {
         options: Options,
     ) -> Fallible<Table> {
         let options: FeaturePatchOptions = taken(options)?;
-        let (saes, pairs) = (super::dictionaries(&dictionaries)?, super::pairs(&ctx, &m, &pairs)?);
+        let (saes, pairs) = both(super::dictionaries(&dictionaries), super::pairs(&ctx, &m, &pairs))?;
         let task = &env(&ctx)?.task;
         let mut found = Vec::new();
         for (name, sae) in saes {

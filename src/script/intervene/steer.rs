@@ -4,6 +4,7 @@ use rand_chacha::rand_core::Rng;
 use rhai::plugin::*;
 use rhai::{Dynamic, FnPtr, Map, NativeCallContext};
 
+use crate::base::error::both;
 use crate::base::options::{Plain, Setting};
 use crate::base::{Result, Table};
 use crate::data::Text;
@@ -210,7 +211,8 @@ pub mod functions {
         let named = |name: &str, x: &Dynamic| {
             texts(&ctx, &m, x).map_err(|error| crate::base::Error { about: Some(name.into()), ..error })
         };
-        let (with, without) = (named("with", &with)?.batch, named("without", &without)?.batch);
+        let (with, without) = both(named("with", &with), named("without", &without))?;
+        let (with, without) = (with.batch, without.batch);
         Ok(core::steering_vector(&m.core().decoder, (&with, &without), place, &options, &env(&ctx)?.task)?)
     }
 

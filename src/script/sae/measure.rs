@@ -6,6 +6,7 @@ use rhai::{Dynamic, Map, NativeCallContext};
 use super::baselines::draws;
 use super::dictionary::Sae;
 use super::rows::keeping;
+use crate::base::error::both;
 use crate::base::{Result, Table};
 use crate::data::Text;
 use crate::err;
@@ -49,7 +50,8 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn mmcs(ctx: NativeCallContext, a: Any, b: Any) -> Fallible<f64> {
-        let found = metrics::mmcs(&super::directions("a", &a)?, &super::directions("b", &b)?, &env(&ctx)?.task)?;
+        let (a, b) = both(super::directions("a", &a), super::directions("b", &b))?;
+        let found = metrics::mmcs(&a, &b, &env(&ctx)?.task)?;
         Ok(super::rounded(found))
     }
 
@@ -68,7 +70,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn found_again(ctx: NativeCallContext, a: Sae, b: Sae, x: Any) -> Fallible<Map> {
-        let found = metrics::again(&a.core, &b.core, &values("x", &x)?, &env(&ctx)?.task)?;
+        let found = metrics::again(&a.core, &b.core, &values("x", &x)?, &env(&ctx)?.task).map_err(|e| e.about("x"))?;
         let number = |x: Option<f64>| x.map_or(Dynamic::UNIT, Dynamic::from);
         let interval = found.interval().map_or(Dynamic::UNIT, |ends| ends.map(Dynamic::from).to_vec().into());
         let fields: [(&str, Dynamic); 4] = [
@@ -100,7 +102,8 @@ pub mod functions {
     pub fn splitting(ctx: NativeCallContext, small: Sae, large: Sae, x: Any) -> Fallible<Map> {
         let env = env(&ctx)?;
         let mut random = draws(&env, None);
-        let found = metrics::splitting(&small.core, &large.core, &values("x", &x)?, &mut random, &env.task)?;
+        let found = metrics::splitting(&small.core, &large.core, &values("x", &x)?, &mut random, &env.task)
+            .map_err(|e| e.about("x"))?;
         let tables = [("summary", found.summary()), ("table", found.table())];
         Ok(tables.into_iter().map(|(name, table)| (name.into(), Dynamic::from(table))).collect())
     }
@@ -119,7 +122,8 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn matches(ctx: NativeCallContext, a: Any, b: Any) -> Fallible<Map> {
-        let found = metrics::matches(&super::directions("a", &a)?, &super::directions("b", &b)?, &env(&ctx)?.task)?;
+        let (a, b) = both(super::directions("a", &a), super::directions("b", &b))?;
+        let found = metrics::matches(&a, &b, &env(&ctx)?.task)?;
         let pair = |(row, other, cosine): (usize, usize, f64)| -> Dynamic {
             vec![Dynamic::from(row as i64), Dynamic::from(other as i64), super::rounded(cosine).into()].into()
         };
