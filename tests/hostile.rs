@@ -139,7 +139,7 @@ fn large_calls_are_left_at_once() {
         "column < row",
         "tensor::where(column > row, 1, 0)",
         "line.repeat([5000, 1])",
-        "line.diag()",
+        "line.diag_embed()",
         "line[places]",
         "line.gather(0, index)",
         "wide.covariance()",

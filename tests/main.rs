@@ -34,6 +34,7 @@ mod objects;
 mod packages;
 mod page;
 mod reading;
+mod records;
 mod repl;
 mod saes;
 mod site;

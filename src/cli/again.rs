@@ -1,8 +1,10 @@
-//! `microtome run --again run.json`: repeats a recorded run in a separate folder, and compares all bytes.
+//! `microtome run --again run.json`: repeats a recorded run in a separate folder, from the texts of its record and with no
+//! dictionary from the cache, and compares all bytes. What the texts are by now is said, too, since they are not run.
 
 use std::path::Path;
 
 use super::args::Options;
+use super::run::STDIN;
 use super::setup::{self, Wants};
 use super::{Exit, show_failure};
 use crate::base::files::Files;
@@ -11,6 +13,7 @@ use crate::base::{Error, Result};
 use crate::err;
 use crate::report::symbols::count;
 use crate::script::Session;
+use crate::script::session::differences::{self, Difference};
 use crate::script::session::record::Record;
 
 pub fn run(options: &Options, path: &Path) -> Result<Exit> {
@@ -29,6 +32,8 @@ pub fn run(options: &Options, path: &Path) -> Result<Exit> {
         seed: record.seed,
         threads: Some(threads),
         device: record.device.clone(),
+        // What is taken from the cache would be compared with itself.
+        fresh: true,
         ..options.clone()
     };
     let Some(text) = record.sources.get(&record.script).cloned() else {
@@ -50,7 +55,9 @@ pub fn run(options: &Options, path: &Path) -> Result<Exit> {
         show_failure(&session, failure);
     }
     let again = super::run::recorded(&session, &record.script, outcome.as_ref().err());
-    Ok(tell(&record, &again))
+    let exit = tell(&record, &again);
+    tell_texts(&record, &Files::new(session.env().files.access().clone(), false));
+    Ok(exit)
 }
 
 /// The record has the options of the run; a different one is refused, not ignored.
@@ -67,7 +74,8 @@ fn refuse_others(options: &Options, record: &Record) -> Result<()> {
     }
 }
 
-fn read(options: &Options, path: &Path) -> Result<Record> {
+/// The record of a run in this file.
+pub fn read(options: &Options, path: &Path) -> Result<Record> {
     let files = Files::new(setup::access(options)?, false);
     if path.is_dir() {
         let found = format!("found the folder {}", path.display());
@@ -77,17 +85,32 @@ fn read(options: &Options, path: &Path) -> Result<Record> {
 }
 
 fn tell(before: &Record, again: &Record) -> Exit {
-    let differences = before.differences(again);
-    for line in before.circumstances(again) {
-        super::tell(&format!("note: {line}"));
+    let (circumstances, differences): (Vec<Difference>, Vec<Difference>) =
+        differences::between(before, again).into_iter().partition(Difference::is_circumstance);
+    for difference in &circumstances {
+        super::tell(&format!("note: {}", difference.words()));
     }
     if differences.is_empty() {
         let (written, read) = (count(before.written.len(), "file"), count(before.read.len(), "file"));
         super::tell(&format!("identical: {written} written, {read} read, and the printed output"));
         return Exit::Done;
     }
-    for line in &differences {
-        super::tell(&format!("different: {line}"));
+    for difference in &differences {
+        super::tell(&format!("different: {}", difference.words()));
     }
     Exit::Failed
+}
+
+/// Says which of the texts that were run are other ones by now: what was found holds for those of the record alone.
+fn tell_texts(record: &Record, files: &Files) {
+    if record.script != STDIN && files.script(Path::new(&record.script)).is_err() {
+        super::tell(&format!("note: {} cannot be read here; the text in the record was run", record.script));
+    }
+    let changes = differences::of_texts_now(record, files);
+    if !changes.is_empty() {
+        super::tell("note: the texts in the record were run; those on disk are others now, and were not run:");
+    }
+    for change in &changes {
+        super::tell(&change.words());
+    }
 }

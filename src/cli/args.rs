@@ -89,6 +89,9 @@ pub struct Options {
 pub enum Command {
     /// Run a script, or repeat a recorded run and compare
     Run(Run),
+    /// Say in what two recorded runs differ
+    #[command(after_help = "Exit codes: 0 the same, 1 different, 2 an error.")]
+    Diff(Diff),
     /// Find mistakes in a script without running it
     Check(Check),
     /// Format scripts in place: indentation, blanks, commas at the end of lists
@@ -117,13 +120,29 @@ pub struct Run {
     #[arg(value_name = "FILE", required_unless_present = "again")]
     pub file: Option<String>,
 
-    /// Repeat this recorded run and compare the results byte for byte
+    /// Repeat this recorded run from its own texts, with nothing from the cache of dictionaries, and compare the results
+    /// byte for byte
     #[arg(long, value_name = "RUN.JSON", conflicts_with = "file")]
     pub again: Option<PathBuf>,
+
+    /// Fit dictionaries again and overwrite the cached ones, as --again always does
+    #[arg(long)]
+    pub fresh: bool,
 
     /// The script's own arguments, as --name value
     #[arg(value_name = "ARGUMENTS", trailing_var_arg = true, allow_hyphen_values = true)]
     pub arguments: Vec<String>,
+}
+
+#[derive(Args)]
+pub struct Diff {
+    /// The record of the first run, out/NAME/run.json
+    #[arg(value_name = "RUN.JSON")]
+    pub before: PathBuf,
+
+    /// The record of the second
+    #[arg(value_name = "RUN.JSON")]
+    pub now: PathBuf,
 }
 
 #[derive(Args)]

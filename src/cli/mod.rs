@@ -6,6 +6,7 @@ mod args;
 mod cache;
 mod check;
 mod completions;
+mod diff;
 mod doc;
 mod eval;
 mod explore;
@@ -24,7 +25,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ContextKind;
 
-use crate::base::Kind;
+use crate::base::{Error, Kind};
 use crate::script::Session;
 use crate::script::engine::console::to_stderr;
 use crate::script::engine::drawing;
@@ -75,6 +76,12 @@ fn tell(line: &str) {
     to_stderr(&format!("{line}\n"));
 }
 
+/// Says an error and its hint on standard error.
+fn tell_error(error: &Error) {
+    let hint = error.hint.as_ref().map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
+    tell(&format!("error: {}{hint}", error.message));
+}
+
 /// Draws a failure under its source line, on standard error.
 fn show_failure(session: &Session, failure: &Failure) {
     let colour = setup::screen(&std::io::stderr()).colour;
@@ -90,6 +97,7 @@ fn dispatch(cli: Cli) -> Exit {
         (None, Some(code)) => eval::run(&cli.options, code),
         (None, None) => repl::run(&cli.options),
         (Some(Command::Run(Run { again: Some(record), .. })), _) => again::run(&cli.options, record),
+        (Some(Command::Diff(diff)), _) => diff::run(&cli.options, diff),
         (Some(Command::Run(run)), _) => run::run(&cli.options, run),
         (Some(Command::Check(check)), _) => check::run(&cli.options, check),
         (Some(Command::Fmt(fmt)), _) => fmt::run(&cli.options, fmt),
@@ -103,8 +111,7 @@ fn dispatch(cli: Cli) -> Exit {
         (Some(Command::Completions(completions)), _) => completions::run(completions),
     };
     outcome.unwrap_or_else(|error| {
-        let hint = error.hint.as_ref().map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
-        tell(&format!("error: {}{hint}", error.message));
+        tell_error(&error);
         match error.kind {
             Kind::Interrupted => Exit::Interrupted,
             Kind::Argument | Kind::Name => Exit::Usage,

@@ -26,6 +26,7 @@ const LONGEST: u64 = 64 << 20;
 pub fn run(options: &Options, run: &Run) -> Result<Exit> {
     let file = run.file.as_deref().unwrap_or("-");
     let wants = Wants { arguments: Arguments::parse(&run.arguments)?, recording: true, ..Wants::default() };
+    let options = &Options { fresh: options.fresh || run.fresh, ..options.clone() };
     let mut session = Session::new(setup::env(options, wants)?);
     let (name, text) = source(&session, file)?;
     session.refuse_unknown_arguments(&name, &text)?;

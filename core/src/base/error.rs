@@ -19,11 +19,13 @@ pub struct Error {
     pub hint: Option<String>,
     /// The name of the parameter or of the option to blame.
     pub about: Option<String>,
+    /// The names of other parameters that are wrong, too.
+    pub also: Vec<String>,
 }
 
 impl Error {
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: None, about: None }
+        Self { kind, message: message.into(), hint: None, about: None, also: Vec::new() }
     }
 
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -72,6 +74,23 @@ impl Error {
     }
 }
 
+/// Both, or what is wrong with either; of two wrong arguments both are said.
+pub fn both<A, B>(a: Result<A>, b: Result<B>) -> Result<(A, B)> {
+    match (a, b) {
+        (Ok(a), Ok(b)) => Ok((a, b)),
+        (Err(error), Ok(_)) | (Ok(_), Err(error)) => Err(error),
+        (Err(one), Err(other)) if one.kind == Kind::Interrupted || other.kind == Kind::Interrupted => {
+            Err(if one.kind == Kind::Interrupted { one } else { other })
+        }
+        (Err(one), Err(other)) => {
+            let hints = [one.hint, other.hint].into_iter().flatten();
+            let hint = hints.reduce(|one, other| if one == other { one } else { format!("{one}; {other}") });
+            let also = one.also.into_iter().chain(other.about).chain(other.also).collect();
+            Err(Error { hint, also, message: format!("{}; and {}", one.message, other.message), ..one })
+        }
+    }
+}
+
 impl From<kernels::Error> for Error {
     fn from(error: kernels::Error) -> Self {
         Self::new(error.kind, error.message).maybe_hint(error.hint.map(Into::into))
@@ -104,4 +123,21 @@ macro_rules! bail {
     ($kind:ident, $($message:tt)+) => {
         return Err($crate::err!($kind, $($message)+))
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_wrong_arguments_both_are_said() {
+        let wrong = |name: &str| Err::<(), Error>(err!(Argument, "expected a number for `{name}`").hint("see").about(name));
+        assert_eq!(both(Ok(1), Ok(2)), Ok((1, 2)));
+        assert_eq!(both(wrong("a"), Ok(2)).unwrap_err().also, [] as [&str; 0]);
+        let error = both(both(wrong("a"), wrong("b")), wrong("c")).unwrap_err();
+        assert_eq!(error.message, "expected a number for `a`; and expected a number for `b`; and expected a number for `c`");
+        assert_eq!((error.about.as_deref(), error.hint.as_deref()), (Some("a"), Some("see")));
+        assert_eq!(error.also, ["b", "c"]);
+        assert_eq!(both(wrong("a"), Err::<(), _>(Error::interrupted())).unwrap_err().kind, Kind::Interrupted);
+    }
 }

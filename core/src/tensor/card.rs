@@ -46,7 +46,7 @@ pub fn card(t: &Tensor, width: usize) -> Result<Card> {
     if s.infinite > 0 {
         fields.push(("inf".into(), s.infinite.into()));
     }
-    let histogram = if s.finite > 1 && s.min < s.max { Some(statistics::histogram(t, BINS, None)?) } else { None };
+    let histogram = if s.finite > 1 && s.min < s.max { Some(statistics::histogram(t, BINS, None)?.0) } else { None };
     Ok(Card { title: "Tensor".into(), fields, histogram, body: Some(body::body(t, width)?) })
 }
 

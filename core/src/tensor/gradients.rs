@@ -143,7 +143,7 @@ const PARTS: &[Case] = &[
     ("tril", |x| shape::tril(x, 0)),
     ("triu", |x| shape::triu(x, 1)),
     ("diag", |x| shape::diag(x, 1)),
-    ("diag of a vector", |x| shape::diag(&x.get(0)?, -1)),
+    ("diag_embed", |x| shape::diag_embed(&x.get(0)?, -1)),
     ("flip", |x| shape::flip(x, None)),
     ("repeat", |x| shape::repeat(x, &[2, 3])),
     ("cat", |x| shape::cat(&[x.clone(), x.clone()], 0)),

@@ -229,30 +229,46 @@ fn triangle(t: &Tensor, keeps: impl Fn(i64, i64) -> bool) -> Result<Tensor> {
     super::compare::select(&mask, &t.into(), &super::Number::Int(0).into())
 }
 
-/// The diagonal of a matrix, or the matrix with this diagonal.
+/// The diagonal of a matrix.
 pub fn diag(t: &Tensor, diagonal: i64) -> Result<Tensor> {
+    let (down, right) = shifts(diagonal);
+    let &[rows, columns] = t.dims() else {
+        let error = err!(Shape, "expected a matrix to take the diagonal of, found shape {:?}", t.dims());
+        return Err(match t.rank() {
+            1 => error.hint(
+                "a vector is no matrix: it may be what you want already, as with `tensor::cosine(a, b)`, which compares \
+                 row by row; `t.diag_embed()` is the matrix with it as its diagonal",
+            ),
+            _ => error,
+        });
+    };
+    let len = rows.saturating_sub(down).min(columns.saturating_sub(right));
+    element::room(&[rows, columns], t.dtype())?;
+    element::room_for_rows(len, ORDER)?;
+    let places: Vec<usize> = (0..len).map(|i| (i + down) * columns + i + right).collect();
+    index::take(&t.flatten_all()?, &places, 0)
+}
+
+/// The matrix with a vector as its diagonal, and 0 elsewhere.
+pub fn diag_embed(t: &Tensor, diagonal: i64) -> Result<Tensor> {
+    let (down, right) = shifts(diagonal);
+    let &[len] = t.dims() else {
+        bail!(Shape, "expected a vector to put on the diagonal, found shape {:?}", t.dims());
+    };
+    let side = len.saturating_add(down + right);
+    // The zeros, and the copy of them that the elements are set in.
+    element::room_beside(&[side, side], t.dtype(), &[t.dtype()])?;
+    element::room_for_rows(len, ORDER)?;
+    let places: Vec<i64> = (0..len).map(|i| ((i + down) * side + i + right) as i64).collect();
+    let flat = Tensor::zeros(side * side, t.dtype(), t.device())?;
+    let spread = index::set(&flat, &[index::Index::List(places)], &t.into())?;
+    Ok(spread.reshape((side, side))?)
+}
+
+/// How far a diagonal is below the main one, and how far to the right of it.
+fn shifts(diagonal: i64) -> (usize, usize) {
     let shift = diagonal.unsigned_abs() as usize;
-    let (down, right) = if diagonal < 0 { (shift, 0) } else { (0, shift) };
-    match *t.dims() {
-        [rows, columns] => {
-            let len = rows.saturating_sub(down).min(columns.saturating_sub(right));
-            element::room(&[rows, columns], t.dtype())?;
-            element::room_for_rows(len, ORDER)?;
-            let places: Vec<usize> = (0..len).map(|i| (i + down) * columns + i + right).collect();
-            index::take(&t.flatten_all()?, &places, 0)
-        }
-        [len] => {
-            let side = len.saturating_add(shift);
-            // The zeros, and the copy of them that the elements are set in.
-            element::room_beside(&[side, side], t.dtype(), &[t.dtype()])?;
-            element::room_for_rows(len, ORDER)?;
-            let places: Vec<i64> = (0..len).map(|i| ((i + down) * side + i + right) as i64).collect();
-            let flat = Tensor::zeros(side * side, t.dtype(), t.device())?;
-            let spread = index::set(&flat, &[index::Index::List(places)], &t.into())?;
-            Ok(spread.reshape((side, side))?)
-        }
-        _ => bail!(Shape, "expected a tensor with one or two axes, found shape {:?}", t.dims()),
-    }
+    if diagonal < 0 { (shift, 0) } else { (0, shift) }
 }
 
 #[cfg(test)]

@@ -76,9 +76,18 @@ fn centred(t: &Tensor) -> Result<(Tensor, usize)> {
 /// Bytes of a bin: an edge and a count, and both again as values of a script.
 const BIN: u128 = 2 * 8 + 2 * 16;
 
+/// How many elements are in no bin of a histogram.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LeftOut {
+    pub nan: u64,
+    pub infinite: u64,
+    /// Finite, and outside the range.
+    pub outside: u64,
+}
+
 /// A histogram with evenly spaced bins over `range`, or over all finite elements. The last bin includes its upper edge;
-/// NaN, infinities and elements outside the range are not counted.
-pub fn histogram(t: &Tensor, bins: usize, range: Option<(f64, f64)>) -> Result<Histogram> {
+/// NaN, infinities and elements outside the range are in no bin, and counted apart.
+pub fn histogram(t: &Tensor, bins: usize, range: Option<(f64, f64)>) -> Result<(Histogram, LeftOut)> {
     if bins == 0 {
         bail!(Argument, "expected at least one bin, found 0");
     }
@@ -90,16 +99,21 @@ pub fn histogram(t: &Tensor, bins: usize, range: Option<(f64, f64)>) -> Result<H
         None => span(t)?,
     };
     let width = high / bins as f64 - low / bins as f64;
-    let mut counts = vec![0_u64; bins];
+    let (mut counts, mut left) = (vec![0_u64; bins], LeftOut::default());
     let t = element::workable(t)?;
     dispatch!(t.dtype(), T => element::with_slice::<T, _>(&t, |x| {
-        for value in x.iter().map(|x| x.float()).filter(|v| (low..=high).contains(v)) {
-            counts[(((value - low) / width) as usize).min(bins - 1)] += 1;
+        for value in x.iter().map(|x| x.float()) {
+            match value {
+                v if v.is_nan() => left.nan += 1,
+                v if v.is_infinite() => left.infinite += 1,
+                v if !(low..=high).contains(&v) => left.outside += 1,
+                v => counts[(((v - low) / width) as usize).min(bins - 1)] += 1,
+            }
         }
         Ok(())
     }))?;
     let edges = (0..=bins).map(|i| if i < bins { low + i as f64 * width } else { high }).collect();
-    Ok(Histogram { edges, counts })
+    Ok((Histogram { edges, counts }, left))
 }
 
 /// The smallest and largest finite element; an empty range is widened to 1.
@@ -222,18 +236,20 @@ mod tests {
     }
 
     #[test]
-    fn histograms_count_what_is_finite_and_inside() {
-        let x = t(&[0.0, 0.4, 0.5, 1.0, f64::NAN, f64::INFINITY], &[6], DType::F32);
-        let h = histogram(&x, 2, None).unwrap();
+    fn histograms_count_what_is_finite_and_inside_and_say_what_is_not() {
+        let x = t(&[0.0, 0.4, 0.5, 1.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY], &[7], DType::F32);
+        let (h, left) = histogram(&x, 2, None).unwrap();
         assert_eq!((h.edges, h.counts), (vec![0.0, 0.5, 1.0], vec![2, 2]));
-        assert_eq!(histogram(&x, 1, Some((0.3, 0.45))).unwrap().counts, [1]);
-        let same = histogram(&t(&[3.0; 4], &[4], DType::U8), 4, None).unwrap();
+        assert_eq!(left, LeftOut { nan: 1, infinite: 2, outside: 0 });
+        let (h, left) = histogram(&x, 1, Some((0.3, 0.45))).unwrap();
+        assert_eq!((h.counts, left), (vec![1], LeftOut { nan: 1, infinite: 2, outside: 3 }));
+        let (same, _) = histogram(&t(&[3.0; 4], &[4], DType::U8), 4, None).unwrap();
         assert_eq!((same.edges[0], same.counts.iter().sum::<u64>()), (2.5, 4));
-        assert_eq!(histogram(&t(&[], &[0], DType::F32), 3, None).unwrap().counts, [0, 0, 0]);
+        assert_eq!(histogram(&t(&[], &[0], DType::F32), 3, None).unwrap().0.counts, [0, 0, 0]);
         assert!(histogram(&x, 0, None).is_err() && histogram(&x, 2, Some((1.0, 1.0))).is_err());
         assert_eq!(histogram(&x, usize::MAX / 32, None).unwrap_err().kind, crate::base::Kind::Memory);
         let wide = t(&[-f64::MAX, f64::MAX], &[2], DType::F64);
-        assert_eq!(histogram(&wide, 2, None).unwrap().counts.iter().sum::<u64>(), 2);
+        assert_eq!(histogram(&wide, 2, None).unwrap().0.counts.iter().sum::<u64>(), 2);
     }
 
     #[test]

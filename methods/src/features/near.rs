@@ -106,7 +106,7 @@ pub fn by_activity(
     let mut counts = Counts { both: vec![0; among.d_sae()], fired: vec![0; among.d_sae()], active: 0, positions: 0 };
     let mut sink = Streamed(|block: Block| {
         let encoded = |sae: &Sae, at: usize| match block.activations.get(at) {
-            Some(x) => sae.encode_sparse(x, task),
+            Some(x) => sae.encode_sparse(x, task)?.finite(),
             None => Err(err!(Bug, "a block without a site")),
         };
         let one = encoded(sae, of_one)?;

@@ -90,7 +90,7 @@ pub fn feature_patch(
     options: &FeaturePatchOptions,
     task: &Task,
 ) -> Result<Vec<PatchedSet>> {
-    sae.check_writes_what_it_reads()?;
+    sae.check_writes_what_it_reads().map_err(|e| e.about("dictionaries"))?;
     let place = one_site(model.config(), &options.reads.of(sae)?, "feature patching is at one site")?;
     let runs = Runs::new(model, (sae, place), pairs, task)?;
     match options.order {
@@ -136,7 +136,8 @@ impl<'a> Runs<'a> {
             .hint("all positions are patched: choose pairs whose texts have as many tokens")
             .about("pairs"));
         }
-        sae.check_width(width(model.config(), place)?, "this model", &place.to_string())?;
+        sae.check_width(width(model.config(), place)?, "this model", &place.to_string())
+            .map_err(|e| e.about("dictionaries"))?;
         let batch = |of: fn(&PatchPair) -> &Vec<u32>| Batch::new(pairs.iter().map(|pair| of(pair).clone()).collect());
         let (clean, corrupt) = (batch(|pair| &pair.clean).map_err(|e| e.about("pairs"))?, batch(|pair| &pair.corrupt)?);
         let at = |batch: &Batch| -> Result<Tensor> {

@@ -132,12 +132,11 @@ impl Edit for OnFeatures<'_> {
     }
 }
 
-/// Activations as a dictionary reads them. Not every activation function passes NaN on, so it is refused here.
+/// Activations as a dictionary reads them. Not every activation function passes NaN and infinities on, so they are refused
+/// here.
 fn readable(sae: &Sae, place: Place, x: &Tensor) -> Result<Tensor> {
-    if let Some(index) = checks::first_nan(x)? {
-        return Err(err!(Numeric, "expected numbers at `{place}` for a dictionary to encode, found NaN at {index:?}")
-            .hint("`m.cache(text, \"resid_post.*\")` shows where it comes from"));
-    }
+    checks::finite(x, format_args!("activations at `{place}` for a dictionary to encode"))
+        .map_err(|e| e.hint("`m.cache(text, \"resid_post.*\")` shows where it comes from"))?;
     dtype::convert(x, sae.parts().encoder.dtype())
 }
 
@@ -364,14 +363,14 @@ mod tests {
     }
 
     #[test]
-    fn nan_is_named_by_its_place() {
+    fn what_is_not_finite_is_named_by_its_place() {
         let place = select(&config(), SITE).unwrap()[0];
         let sae = dictionary(2);
-        let x = Tensor::new(&[[[1.0_f32, 2.0], [f32::NAN, 0.0]]], &Device::Cpu).unwrap();
-        let error = readable(&sae, place, &x).unwrap_err();
-        assert_eq!(
-            error.message,
-            "expected numbers at `resid_post.0` for a dictionary to encode, found NaN at [0, 1, 0]"
-        );
+        for (odd, shown) in [(f32::NAN, "NaN"), (f32::INFINITY, "inf"), (f32::NEG_INFINITY, "-inf")] {
+            let x = Tensor::new(&[[[1.0_f32, 2.0], [odd, 0.0]]], &Device::Cpu).unwrap();
+            let error = readable(&sae, place, &x).unwrap_err();
+            let wanted = "expected finite activations at `resid_post.0` for a dictionary to encode";
+            assert_eq!(error.message, format!("{wanted}, found {shown} at [0, 1, 0]"));
+        }
     }
 }

@@ -6,6 +6,7 @@ use super::codes;
 use super::parts::{Activation, Parts};
 use super::{Sae, rows};
 use crate::base::{Result, Task, memory};
+use crate::err;
 use crate::tensor::{DType, Device, Tensor};
 use kernels::sparse::{AtLeast, Product, Sizes, SparseRows};
 use kernels::{Numbers, flat};
@@ -56,6 +57,15 @@ impl SparseCodes {
     /// The codes of these.
     pub fn codes(&self) -> &[f32] {
         &self.rows.values
+    }
+
+    /// The same, refused where a code is not finite: sums and correlations of it would not show that.
+    pub fn finite(self) -> Result<Self> {
+        let Some(at) = self.codes().iter().position(|code| !code.is_finite()) else { return Ok(self) };
+        let row = (0..self.rows()).find(|row| self.rows.range(*row).contains(&at)).unwrap_or_default();
+        let (feature, code) = (self.features()[at], self.codes()[at]);
+        Err(err!(Numeric, "expected finite codes, found {code} of feature {feature} in row {row}")
+            .hint("the dictionary overflows there: it may be one for activations of another size"))
     }
 
     /// Some of the rows, in the order given.

@@ -40,7 +40,7 @@ pub use transcoders::{Transcoders, site_layer};
 
 use crate::base::Result;
 use crate::err;
-use crate::model::hooks::checks::first_nan;
+use crate::model::hooks::checks::finite;
 use crate::tensor::{Device, Tensor, matmul};
 
 /// A dictionary with consistent parts.
@@ -179,14 +179,12 @@ impl Sae {
         Ok(self.parts.scaling.of(&here?)?.stretched(&found)?.to_device(x.device())?)
     }
 
-    /// Refuses activations of another width, and NaN, which not every activation function passes on.
+    /// Refuses activations of another width, and NaN and infinities, which not every activation function passes on.
     fn check_readable(&self, x: &Tensor) -> Result<()> {
         self.fits(x, self.d_in(), "activations")?;
-        match first_nan(x)? {
-            None => Ok(()),
-            Some(_) => Err(err!(Numeric, "expected activations{} that are numbers, found NaN", self.place())
-                .hint("a cache of texts of different lengths is padded with NaN")),
-        }
+        let place = self.place();
+        finite(x, format_args!("activations{place}"))
+            .map_err(|e| e.hint("a cache of texts of different lengths is padded with NaN; look where others come from"))
     }
 
     fn fits(&self, x: &Tensor, width: usize, what: &str) -> Result<()> {

@@ -137,6 +137,12 @@ fn blame(error: &mut EvalAltResult, entry: &FnManifestEntry) {
     }
     let Some(mut map) = value.write_lock::<Map>() else { return };
     let Some(about) = map.get("about").and_then(|about| about.clone().into_string().ok()) else { return };
+    if let Some(also) = map.remove("also").and_then(|also| also.into_typed_array::<String>().ok()) {
+        let parameters = Parameters::of(entry);
+        let places = also.iter().filter_map(|name| parameters.place(name));
+        let places: Vec<Dynamic> = places.map(|(place, _)| Dynamic::from(place as i64)).collect();
+        map.insert("args".into(), places.into());
+    }
     if let Some((place, is_option)) = Parameters::of(entry).place(&about) {
         map.insert("arg".into(), (place as i64).into());
         if is_option {
@@ -228,13 +234,26 @@ mod tests {
     use std::path::Path;
 
     use crate::script::engine::env::Env;
+    use crate::script::engine::failure::SourcePlace;
     use crate::script::session::Session;
 
     /// The argument and the option that an error points at.
     fn blamed(code: &str) -> (Option<usize>, Option<String>) {
-        let mut session = Session::new(Env::in_memory(Path::new("out")).unwrap());
-        let place = session.eval("<1>", code).unwrap_err().place.unwrap();
+        let place = failed(code);
         (place.arg, place.option)
+    }
+
+    fn failed(code: &str) -> SourcePlace {
+        let mut session = Session::new(Env::in_memory(Path::new("out")).unwrap());
+        session.eval("<1>", code).unwrap_err().place.unwrap()
+    }
+
+    #[test]
+    fn two_wrong_arguments_are_both_marked() {
+        let place = failed("sae::mmcs(1, \"a\")");
+        assert_eq!((place.arg, place.also), (Some(0), vec![1]));
+        let place = failed("sae::mmcs(tensor([[1]]), \"a\")");
+        assert_eq!((place.arg, place.also), (Some(1), vec![]));
     }
 
     #[test]

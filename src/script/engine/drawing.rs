@@ -41,6 +41,10 @@ fn under_source(failure: &Failure, place: &SourcePlace, sources: &Sources, colou
         .with_config(config)
         .with_message(harmless(&failure.message))
         .with_label(Label::new(at).with_color(Color::Red).with_message(label(failure)));
+    for span in others(&text, place) {
+        let label = Label::new((name.clone(), span)).with_color(Color::Red);
+        report = report.with_label(label.with_message("and this argument"));
+    }
     for line in calls(failure) {
         report = report.with_note(harmless(&line));
     }
@@ -106,9 +110,25 @@ fn shown(place: &SourcePlace) -> String {
     format!("{}:{}:{}", visible(&place.source), place.line, place.column)
 }
 
+/// Where the other arguments are that are wrong, too.
+fn others(text: &str, place: &SourcePlace) -> Vec<std::ops::Range<usize>> {
+    let characters: Vec<char> = text.chars().collect();
+    let Some(start) = start(&characters, place) else { return Vec::new() };
+    place.also.iter().filter_map(|index| argument_span(&characters, start, *index)).collect()
+}
+
 /// Characters from the start of the text that the arrow covers: the blamed argument, or the word at the place.
 fn span(text: &str, place: &SourcePlace) -> Option<std::ops::Range<usize>> {
     let characters: Vec<char> = text.chars().collect();
+    let start = start(&characters, place)?;
+    let argument = place.arg.and_then(|index| argument_span(&characters, start, index));
+    let option = place.option.as_ref().zip(argument.clone());
+    let argument = option.and_then(|(key, argument)| option_span(&characters, argument, key)).or(argument);
+    Some(argument.unwrap_or_else(|| word_span(&characters, start)))
+}
+
+/// The character that the place means.
+fn start(characters: &[char], place: &SourcePlace) -> Option<usize> {
     let line_start = match place.line.checked_sub(2) {
         None => 0,
         Some(breaks_before) => 1 + characters.iter().enumerate().filter(|(_, c)| **c == '\n').nth(breaks_before)?.0,
@@ -118,10 +138,7 @@ fn span(text: &str, place: &SourcePlace) -> Option<std::ops::Range<usize>> {
     while start > 0 && characters.get(start).is_none_or(|c| c.is_whitespace()) {
         start -= 1;
     }
-    let argument = place.arg.and_then(|index| argument_span(&characters, start, index));
-    let option = place.option.as_ref().zip(argument.clone());
-    let argument = option.and_then(|(key, argument)| option_span(&characters, argument, key)).or(argument);
-    Some(argument.unwrap_or_else(|| word_span(&characters, start)))
+    Some(start)
 }
 
 fn word_span(characters: &[char], start: usize) -> std::ops::Range<usize> {
@@ -227,7 +244,7 @@ mod tests {
 
     fn drawn(text: &str, line: usize, column: usize, arg: Option<usize>) -> String {
         let characters: Vec<char> = text.chars().collect();
-        let place = SourcePlace { source: "s".into(), line, column, arg, option: None };
+        let place = SourcePlace { source: "s".into(), line, column, arg, also: Vec::new(), option: None };
         span(text, &place).map(|s| characters[s].iter().collect()).unwrap_or_default()
     }
 
@@ -264,7 +281,7 @@ mod tests {
             kind: "name".into(),
             message: "unknown variable `oops`".into(),
             hint: Some("did you mean `x`?".into()),
-            place: Some(SourcePlace { source: "a.rhai".into(), line: 1, column: 9, arg: None, option: None }),
+            place: Some(SourcePlace { source: "a.rhai".into(), line: 1, column: 9, arg: None, also: Vec::new(), option: None }),
             frames: Vec::new(),
         };
         let text = draw(&failure, &sources, false);
@@ -280,7 +297,7 @@ mod tests {
     fn the_name_of_a_source_is_no_code() {
         let (sources, name) = (Sources::default(), "a\x1b]52;c;x\x07\n.rhai");
         sources.add(name, "oops");
-        let place = SourcePlace { source: name.into(), line: 1, column: 1, arg: None, option: None };
+        let place = SourcePlace { source: name.into(), line: 1, column: 1, arg: None, also: Vec::new(), option: None };
         let frame =
             crate::script::engine::failure::Frame { function: "import \"\x1b[2J\"".into(), place: place.clone() };
         let failure = Failure {

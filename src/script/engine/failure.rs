@@ -17,6 +17,8 @@ pub struct SourcePlace {
     pub column: usize,
     /// The argument of the call at this point that is to blame.
     pub arg: Option<usize>,
+    /// Other arguments that are wrong, too.
+    pub also: Vec<usize>,
     /// The option in that argument that is to blame.
     pub option: Option<String>,
 }
@@ -91,7 +93,7 @@ pub fn explain(error: &EvalAltResult, source: &str, known: &Known) -> Failure {
     let position = clash(inner, known).map_or(inner.position(), |(_, position)| position);
     let mut place = place(&source, position);
     if let Some(place) = &mut place {
-        (place.arg, place.option) = (words.arg, words.option);
+        (place.arg, place.also, place.option) = (words.arg, words.also, words.option);
     }
     Failure { kind: words.kind, message: words.message, hint: words.hint, place, frames }
 }
@@ -103,7 +105,7 @@ fn called(function: &str) -> String {
 
 fn place(source: &str, position: Position) -> Option<SourcePlace> {
     let line = position.line()?;
-    Some(SourcePlace { source: source.into(), line, column: position.position().unwrap_or(1), arg: None, option: None })
+    Some(SourcePlace { source: source.into(), line, column: position.position().unwrap_or(1), arg: None, also: Vec::new(), option: None })
 }
 
 pub fn words(error: &EvalAltResult, known: &Known) -> Words {
@@ -244,7 +246,7 @@ fn syntax(problem: &rhai::ParseErrorType, known: &Known) -> Words {
         P::MissingToken(token, purpose) => format!("expected `{token}` {purpose}"),
         _ => lower(&problem.to_string()),
     };
-    Words { kind: String::new(), message, hint, arg: None, option: None }
+    Words { kind: String::new(), message, hint, arg: None, also: Vec::new(), option: None }
 }
 
 /// What a script threw: one of our own maps, or any value.
@@ -257,6 +259,11 @@ fn thrown(value: &Dynamic) -> Words {
                 message,
                 hint: text("hint"),
                 arg: map.get("arg").and_then(|v| v.as_int().ok()).map(|i| i as usize),
+                also: map
+                    .get("args")
+                    .and_then(|args| args.clone().into_typed_array::<i64>().ok())
+                    .map(|args| args.into_iter().map(|index| index as usize).collect())
+                    .unwrap_or_default(),
                 option: text("option"),
             };
         }
@@ -265,5 +272,5 @@ fn thrown(value: &Dynamic) -> Words {
         Ok(text) => text,
         Err(_) => crate::script::engine::value::repr(value),
     };
-    Words { kind: "thrown".into(), message, hint: None, arg: None, option: None }
+    Words { kind: "thrown".into(), message, hint: None, arg: None, also: Vec::new(), option: None }
 }

@@ -6,6 +6,7 @@ use rhai::plugin::*;
 use rhai::{Array, Dynamic, NativeCallContext};
 use serde_json::{Value, json};
 
+use crate::base::error::both;
 use crate::base::options::{Plain, Setting};
 use crate::base::random::Seed;
 use crate::base::{Result, Table};
@@ -152,8 +153,8 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn erase(ctx: NativeCallContext, x: Any, y: Any, options: Options) -> Fallible<Eraser> {
         let (env, EraseCall { dictionary, background, erase }) = (env(&ctx)?, taken(options)?);
-        let x = values("x", &x)?;
-        let labels = ClassLabels::of(&class_names("y", &y)?).map_err(|e| e.about("y"))?;
+        let (x, names) = both(values("x", &x), class_names("y", &y))?;
+        let labels = ClassLabels::of(&names).map_err(|e| e.about("y"))?;
         let sae = dictionary.map(|dictionary| dictionary.0.core);
         let (task, background) = (env.task.clone(), background.map(|rows| rows.0));
         // The other kinds draw nothing.
@@ -237,7 +238,8 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, name = "apply", pure, return_raw)]
     pub fn apply_with_labels(ctx: NativeCallContext, e: &mut Eraser, x: Any, y: Any) -> Fallible<Tensor> {
-        super::applied(&ctx, e, values("x", &x)?, Some(class_names("y", &y)?))
+        let (x, names) = both(values("x", &x), class_names("y", &y))?;
+        super::applied(&ctx, e, x, Some(names))
     }
 
     /// The eraser as a hook, which erases the concept from the activations at a site.

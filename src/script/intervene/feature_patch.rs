@@ -4,6 +4,7 @@ use rhai::plugin::*;
 use rhai::{Dynamic, Map, NativeCallContext};
 
 use super::pairs::{maps, text};
+use crate::base::error::both;
 use crate::base::random::Seed;
 use crate::base::{Result, Table};
 use crate::intervene::feature_patch::{self as core, FeaturePatchOptions, PatchOrder, PatchPair};
@@ -72,7 +73,7 @@ pub mod functions {
         options: Options,
     ) -> Fallible<Table> {
         let options: FeaturePatchOptions = taken(options)?;
-        let (saes, pairs) = (super::dictionaries(&dictionaries)?, super::pairs(&ctx, &m, &pairs)?);
+        let (saes, pairs) = both(super::dictionaries(&dictionaries), super::pairs(&ctx, &m, &pairs))?;
         let env = env(&ctx)?;
         // The other order draws nothing.
         let seed = if options.order == PatchOrder::Paper { options.seed } else { Seed::of(0) };

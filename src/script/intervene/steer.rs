@@ -3,6 +3,7 @@
 use rhai::plugin::*;
 use rhai::{Dynamic, FnPtr, Map, NativeCallContext};
 
+use crate::base::error::both;
 use crate::base::options::{Plain, Setting};
 use crate::base::random::Seed;
 use crate::base::{Result, Table};
@@ -209,7 +210,8 @@ pub mod functions {
         let named = |name: &str, x: &Dynamic| {
             texts(&ctx, &m, x).map_err(|error| crate::base::Error { about: Some(name.into()), ..error })
         };
-        let (with, without) = (named("with", &with)?.batch, named("without", &without)?.batch);
+        let (with, without) = both(named("with", &with), named("without", &without))?;
+        let (with, without) = (with.batch, without.batch);
         Ok(core::steering_vector(&m.core().decoder, (&with, &without), place, &options, &env(&ctx)?.task)?)
     }
 

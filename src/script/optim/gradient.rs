@@ -4,6 +4,7 @@ use rhai::plugin::*;
 use rhai::{FnPtr, Map, NativeCallContext};
 
 use super::parameters::Parameters;
+use crate::base::error::both;
 use crate::base::{Result, Task};
 use crate::script::engine::calls::Calls;
 use crate::script::engine::env::env;
@@ -103,7 +104,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn vjp(ctx: NativeCallContext, f: FnPtr, x: Any, v: Any) -> Fallible<Any> {
-        let (parameters, weights) = (Parameters::of("x", &x)?, values("v", &v)?);
+        let (parameters, weights) = both(Parameters::of("x", &x), values("v", &v))?;
         let found = super::differentiated(&ctx, &f, &parameters, |f, at, task| {
             derivative::vector_jacobian(f, at, &weights, task)
         })?;

@@ -6,6 +6,7 @@ use rhai::plugin::*;
 use rhai::{Array, Dynamic, Map, NativeCallContext};
 
 use super::{Probe, class_names};
+use crate::base::error::both;
 use crate::base::{Result, Table};
 use crate::err;
 use crate::probes::labels::ClassLabels;
@@ -61,8 +62,8 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn fit(ctx: NativeCallContext, x: Any, y: Any, options: Options) -> Fallible<Probe> {
         let (env, options) = (env(&ctx)?, taken(options)?);
-        let x = values("x", &x)?;
-        let labels = ClassLabels::of(&class_names("y", &y)?).map_err(|e| e.about("y"))?;
+        let (x, names) = both(values("x", &x), class_names("y", &y))?;
+        let labels = ClassLabels::of(&names).map_err(|e| e.about("y"))?;
         Ok(probe::Probe::fit(&x, &labels, &options, &env.task)?.into())
     }
 
@@ -85,7 +86,8 @@ pub mod functions {
     pub fn split(_ctx: NativeCallContext, x: Any, y: Any, options: Options) -> Fallible<Map> {
         let ids = options.get("groups").cloned();
         let options: SplitOptions = taken(options)?;
-        let (rows, count) = (values("x", &x)?, class_names("y", &y)?.len());
+        let (rows, names) = both(values("x", &x), class_names("y", &y))?;
+        let count = names.len();
         if rows.dims().first() != Some(&count) {
             let shape = rows.dims();
             return Err(err!(Shape, "expected a label for each row of {shape:?}, found {count}").about("y").into());
@@ -128,7 +130,7 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn selectivity(ctx: NativeCallContext, x: Any, y: Any, options: Options) -> Fallible<Table> {
         let (env, options): (_, SelectivityOptions) = (env(&ctx)?, taken(options)?);
-        let (x, names) = (values("x", &x)?, class_names("y", &y)?);
+        let (x, names) = both(values("x", &x), class_names("y", &y))?;
         let task = env.task.clone();
         let found = env.drawing(&ctx, "probe::selectivity", options.split.seed, |seed| {
             let options = SelectivityOptions { split: SplitOptions { seed, ..options.split }, ..options };

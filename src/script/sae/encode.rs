@@ -44,7 +44,7 @@ pub mod methods {
         let (x, task, core) = (s.numbers("x", &x)?, env(&ctx)?.task.clone(), s.core.clone());
         let cost = x.elem_count() as f64 * core.d_sae() as f64;
         let inner = task.clone();
-        let found = task.heavy(cost, move || core.encode_sparse(&x, &inner)).map_err(|e| e.about("x"))?;
+        let found = task.heavy(cost, move || core.encode_sparse(&x, &inner)?.finite()).map_err(|e| e.about("x"))?;
         Ok(columns(&found)?)
     }
 }

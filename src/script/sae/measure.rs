@@ -6,6 +6,7 @@ use rhai::{Dynamic, Map, NativeCallContext};
 use super::baselines::draws;
 use super::dictionary::Sae;
 use super::rows::keeping;
+use crate::base::error::both;
 use crate::base::random::Seed;
 use crate::base::{Result, Table};
 use crate::data::Text;
@@ -50,7 +51,8 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn mmcs(ctx: NativeCallContext, a: Any, b: Any) -> Fallible<f64> {
-        let found = metrics::mmcs(&super::directions("a", &a)?, &super::directions("b", &b)?, &env(&ctx)?.task)?;
+        let (a, b) = both(super::directions("a", &a), super::directions("b", &b))?;
+        let found = metrics::mmcs(&a, &b, &env(&ctx)?.task)?;
         Ok(super::rounded(found))
     }
 
@@ -69,7 +71,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn found_again(ctx: NativeCallContext, a: Sae, b: Sae, x: Any) -> Fallible<Map> {
-        let found = metrics::again(&a.core, &b.core, &values("x", &x)?, &env(&ctx)?.task)?;
+        let found = metrics::again(&a.core, &b.core, &values("x", &x)?, &env(&ctx)?.task).map_err(|e| e.about("x"))?;
         let number = |x: Option<f64>| x.map_or(Dynamic::UNIT, Dynamic::from);
         let interval = found.interval().map_or(Dynamic::UNIT, |ends| ends.map(Dynamic::from).to_vec().into());
         let fields: [(&str, Dynamic); 4] = [
@@ -103,6 +105,7 @@ pub mod functions {
         let x = values("x", &x)?;
         let found = env.drawing(&ctx, "sae::splitting", Seed::default(), |seed| {
             metrics::splitting(&small.core, &large.core, &x, &mut draws(seed), &env.task)
+                .map_err(|e| e.about("x"))
         })?;
         let tables = [("summary", found.summary()), ("table", found.table())];
         Ok(tables.into_iter().map(|(name, table)| (name.into(), Dynamic::from(table))).collect())
@@ -122,7 +125,8 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn matches(ctx: NativeCallContext, a: Any, b: Any) -> Fallible<Map> {
-        let found = metrics::matches(&super::directions("a", &a)?, &super::directions("b", &b)?, &env(&ctx)?.task)?;
+        let (a, b) = both(super::directions("a", &a), super::directions("b", &b))?;
+        let found = metrics::matches(&a, &b, &env(&ctx)?.task)?;
         let pair = |(row, other, cosine): (usize, usize, f64)| -> Dynamic {
             vec![Dynamic::from(row as i64), Dynamic::from(other as i64), super::rounded(cosine).into()].into()
         };

@@ -1,7 +1,9 @@
 //! A session: one engine, one scope, and the scripts or lines that are evaluated in it one after the other.
 
 pub mod build;
+pub mod changes;
 pub mod check;
+pub mod differences;
 mod formatted;
 pub mod inspect;
 pub mod record;

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::base::files::hex;
 use crate::base::{Result, json, memory};
 use crate::report::Screen;
-use crate::script::engine::env::Env;
+use crate::script::engine::env::{Check, Env};
 use crate::{bail, err};
 
 /// The file name of a record, in the folder of the run.
@@ -25,6 +25,9 @@ pub const DONE: &str = "done";
 
 /// More characters than this no screen has.
 const WIDEST: usize = 10_000;
+
+/// What was printed is kept up to this many bytes.
+const MOST_PRINTED: usize = 16 << 20;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -49,8 +52,14 @@ pub struct Record {
     pub written: BTreeMap<String, String>,
     /// SHA-256 of what was printed, the output folder's own name left out.
     pub printed: String,
+    /// What was printed, unless it is very long. Records of earlier versions have its hash alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub printed_text: Option<String>,
     pub checks_passed: usize,
     pub checks_failed: usize,
+    /// What each check said, and whether it held. Records of earlier versions have their numbers alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checks: Option<Vec<Check>>,
     /// [`DONE`], or the error's message, the output folder's own name left out.
     pub outcome: String,
 }
@@ -79,8 +88,10 @@ impl Record {
             read,
             written,
             printed: hash(&printed),
+            printed_text: (printed.len() <= MOST_PRINTED).then_some(printed),
             checks_passed: env.checks.passed(),
             checks_failed: env.checks.failed(),
+            checks: Some(env.checks.all()),
             outcome: error.map_or(DONE.into(), |message| without_out(message, out)),
         }
     }
@@ -94,53 +105,24 @@ impl Record {
             let Screen { width, height, .. } = record.screen;
             bail!(Format, "expected a screen of at most {WIDEST} characters a side, found one of {width} by {height}");
         }
+        if record.printed_text.as_ref().is_some_and(|text| hash(text) != record.printed) {
+            return Err(err!(Format, "what this record says was printed has another hash than it states")
+                .hint("the file was changed after the run; expected a run.json as `microtome run` wrote it"));
+        }
+        let held = |checks: &[Check]| checks.iter().filter(|check| check.held).count();
+        if let Some(checks) = &record.checks
+            && (held(checks), checks.len() - held(checks)) != (record.checks_passed, record.checks_failed)
+        {
+            let stated = format!("{} that held and {} that failed", record.checks_passed, record.checks_failed);
+            return Err(err!(Format, "expected as many checks as this record states, {stated}, found others")
+                .hint("the file was changed after the run; expected a run.json as `microtome run` wrote it"));
+        }
         Ok(record)
     }
 
     pub fn text(&self) -> Result<String> {
         let text = serde_json::to_string_pretty(self).map_err(|e| err!(Bug, "cannot write the record: {e}"))?;
         Ok(text + "\n")
-    }
-
-    /// In what `again` differs from this record, one line each; nothing if the run was repeated exactly.
-    pub fn differences(&self, again: &Record) -> Vec<String> {
-        let mut lines = Vec::new();
-        let mut unless_same = |what: &str, before: &str, now: &str| {
-            if before != now {
-                lines.push(format!("{what}: was {before}, is {now}"));
-            }
-        };
-        unless_same("outcome", &self.outcome, &again.outcome);
-        unless_same("checks that held", &self.checks_passed.to_string(), &again.checks_passed.to_string());
-        unless_same("checks that failed", &self.checks_failed.to_string(), &again.checks_failed.to_string());
-        if self.printed != again.printed {
-            lines.push("printed output".into());
-        }
-        compare("input", &self.read, &again.read, &mut lines);
-        compare("output", &self.written, &again.written, &mut lines);
-        lines
-    }
-
-    /// What may explain differences: another version, another kind of processor.
-    pub fn circumstances(&self, again: &Record) -> Vec<String> {
-        [("microtome", &self.version, &again.version), ("processor", &self.processor, &again.processor)]
-            .into_iter()
-            .filter(|(_, before, now)| before != now)
-            .map(|(what, before, now)| format!("{what}: was {before}, is {now}"))
-            .collect()
-    }
-}
-
-fn compare(what: &str, before: &BTreeMap<String, String>, now: &BTreeMap<String, String>, lines: &mut Vec<String>) {
-    for (path, hash) in before {
-        match now.get(path) {
-            None => lines.push(format!("{what} {path}: is missing")),
-            Some(other) if other != hash => lines.push(format!("{what} {path}: other bytes")),
-            Some(_) => {}
-        }
-    }
-    for path in now.keys().filter(|path| !before.contains_key(*path)) {
-        lines.push(format!("{what} {path}: is new"));
     }
 }
 
@@ -183,9 +165,11 @@ mod tests {
             sources: [("a.rhai".to_string(), "1".to_string())].into(),
             read: BTreeMap::new(),
             written: [("a.npy".to_string(), "00".to_string()), ("b.npy".to_string(), "11".to_string())].into(),
-            printed: "x".into(),
-            checks_passed: 0,
+            printed: hash("x"),
+            printed_text: Some("x".into()),
+            checks_passed: 1,
             checks_failed: 0,
+            checks: Some(vec![Check { held: true, words: "y".into() }]),
             outcome: "done".into(),
         }
     }
@@ -199,16 +183,21 @@ mod tests {
     }
 
     #[test]
-    fn differences_name_the_files() {
-        let mut again = record();
-        assert!(record().differences(&again).is_empty());
-        again.written.insert("a.npy".into(), "22".into());
-        again.written.remove("b.npy");
-        again.written.insert("c.npy".into(), "33".into());
-        assert_eq!(
-            record().differences(&again),
-            ["output a.npy: other bytes", "output b.npy: is missing", "output c.npy: is new"]
-        );
+    fn a_record_of_an_earlier_version_is_read_and_one_that_was_changed_is_refused() {
+        let mut earlier: serde_json::Value = serde_json::from_str(&record().text().unwrap()).unwrap();
+        for key in ["printed_text", "checks"] {
+            earlier.as_object_mut().unwrap().remove(key).unwrap();
+        }
+        let parsed = Record::parse(&earlier.to_string()).unwrap();
+        assert_eq!((parsed.printed_text, parsed.checks, parsed.checks_passed), (None, None, 1));
+        let changed = |key: &str, value: serde_json::Value| {
+            let mut json: serde_json::Value = serde_json::from_str(&record().text().unwrap()).unwrap();
+            json[key] = value;
+            Record::parse(&json.to_string()).unwrap_err()
+        };
+        assert!(changed("printed_text", "z".into()).message.contains("another hash than it states"));
+        assert!(changed("checks", serde_json::json!([])).message.contains("1 that held and 0 that failed"));
+        assert!(changed("checks_failed", 1.into()).hint.unwrap().contains("was changed after the run"));
     }
 
     #[test]

@@ -242,6 +242,7 @@ impl Test {
                 line: complaint.line,
                 column: self.column(complaint.line),
                 arg: None,
+                also: Vec::new(),
                 option: None,
             }),
             frames: Vec::new(),

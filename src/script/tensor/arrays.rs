@@ -248,9 +248,13 @@ pub mod functions {
 
     /// Cosine similarity of vectors along an axis, by default the last; 0 where one of them is 0.
     ///
+    /// Two matrices `[n, d]` give `[n]`: each row of the first with the row of the second at the same place. The cosines of
+    /// all rows with all rows are a product of matrices whose rows have length 1.
+    ///
     /// # Example
     /// ```
     /// tensor::cosine(tensor([1, 0]), tensor([-3, 0]))  //=> -1.0
+    /// tensor::cosine(tensor([[1, 0], [0, 2]]), tensor([[2, 0], [3, 0]]))  //=> tensor([1.0, 0.0])
     /// tensor::cosine(tensor([[1, 0], [0, 2]]), tensor([0, 1]), 1)  //=> tensor([0.0, 1.0])
     /// ```
     #[rhai_fn(return_raw)]

@@ -88,7 +88,7 @@ pub mod methods {
     /// ```
     /// let d = tensor([[3, 0], [0, -4]]).svd();
     /// d.s  //=> tensor([4.0, 3.0])
-    /// (d.u @ d.s.diag() @ d.vt).all_close(tensor([[3, 0], [0, -4]]))  //=> true
+    /// (d.u @ d.s.diag_embed() @ d.vt).all_close(tensor([[3, 0], [0, -4]]))  //=> true
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn svd(ctx: NativeCallContext, a: &mut Tensor) -> Fallible<Map> {

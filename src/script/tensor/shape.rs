@@ -118,13 +118,13 @@ pub mod methods {
         growing(&ctx, t, steps(t).saturating_mul(times), move |t| core::repeat(t, &counts))
     }
 
-    /// The diagonal of a matrix, or the matrix with a vector as its diagonal; `diagonal` shifts it to the right, or to the
-    /// left if negative.
+    /// The diagonal of a matrix; `diagonal` shifts it to the right, or to the left if negative.
+    ///
+    /// A vector has none and is refused: the matrix with a vector as its diagonal is `t.diag_embed()`.
     ///
     /// # Example
     /// ```
     /// tensor([[1, 2], [3, 4]]).diag()  //=> tensor([1.0, 4.0])
-    /// tensor([1, 2]).diag()  //=> tensor([[1.0, 0.0], [0.0, 2.0]])
     /// tensor([[1, 2], [3, 4]]).diag(1)  //=> tensor([2.0])
     /// ```
     #[rhai_fn(global, pure, return_raw)]
@@ -135,11 +135,27 @@ pub mod methods {
     #[rhai_fn(global, name = "diag", pure, return_raw)]
     pub fn diag_from(ctx: NativeCallContext, t: &mut Tensor, diagonal: Int) -> Fallible<Tensor> {
         let diagonal = given("diagonal", &diagonal).integer()?;
-        let side = match t.dims() {
-            [len] => len.saturating_add(diagonal.unsigned_abs() as usize),
-            _ => 0,
-        };
-        growing(&ctx, t, side.saturating_mul(side), move |t| core::diag(t, diagonal))
+        growing(&ctx, t, 0, move |t| core::diag(t, diagonal))
+    }
+
+    /// The matrix with a vector as its diagonal, and 0 elsewhere; `diagonal` shifts it to the right, or to the left if
+    /// negative.
+    ///
+    /// # Example
+    /// ```
+    /// tensor([1, 2]).diag_embed()  //=> tensor([[1.0, 0.0], [0.0, 2.0]])
+    /// tensor([3]).diag_embed(1)  //=> tensor([[0.0, 3.0], [0.0, 0.0]])
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn diag_embed(ctx: NativeCallContext, t: &mut Tensor) -> Fallible<Tensor> {
+        diag_embed_from(ctx, t, 0_i64.into())
+    }
+
+    #[rhai_fn(global, name = "diag_embed", pure, return_raw)]
+    pub fn diag_embed_from(ctx: NativeCallContext, t: &mut Tensor, diagonal: Int) -> Fallible<Tensor> {
+        let diagonal = given("diagonal", &diagonal).integer()?;
+        let side = steps(t).saturating_add(diagonal.unsigned_abs() as usize);
+        growing(&ctx, t, side.saturating_mul(side), move |t| core::diag_embed(t, diagonal))
     }
 
     /// Splits along an axis, by default 0: into pieces of one size, or of the sizes in an array.

@@ -54,7 +54,8 @@ pub mod methods {
 
     /// A histogram with evenly spaced bins: `edges`, one more than bins, and `counts`.
     ///
-    /// NaN, infinities and elements outside the range are not counted; the last bin includes its upper edge.
+    /// The last bin includes its upper edge. How many elements are in no bin is counted apart: `nan`, `infinite`, and
+    /// `outside`, those beyond the range.
     ///
     /// # Options
     /// - [tensor_histogram]
@@ -64,17 +65,25 @@ pub mod methods {
     /// let h = tensor([0, 1, 1, 4]).histogram(2);
     /// h.counts  //=> [3, 1]
     /// h.edges  //=> [0.0, 2.0, 4.0]
+    /// tensor([0, 1, 4]).log().histogram(1)  //=> #{ counts: [2], edges: [0.0, 1.3862943649291992], infinite: 1, nan: 0, outside: 0 }
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn histogram(ctx: NativeCallContext, t: &mut Tensor, bins: Int, options: Options) -> Fallible<Map> {
         let HistogramOptions { range } = taken(options)?;
         let bins = given("bins", &bins).size()?;
-        let found =
+        let (found, left) =
             growing(&ctx, t, bins, move |t| statistics::histogram(t, bins, range.map(|[low, high]| (low, high))))?;
         let task = &env(&ctx)?.task;
         let edges = arrays::heard(found.edges.into_iter().map(|edge| Ok(edge.into())), task)?;
         let counts = arrays::heard(found.counts.into_iter().map(|count| Ok((count as i64).into())), task)?;
-        Ok(Map::from_iter([("edges".into(), edges.into()), ("counts".into(), counts.into())]))
+        let number = |count: u64| Dynamic::from(count as i64);
+        Ok(Map::from_iter([
+            ("edges".into(), edges.into()),
+            ("counts".into(), counts.into()),
+            ("nan".into(), number(left.nan)),
+            ("infinite".into(), number(left.infinite)),
+            ("outside".into(), number(left.outside)),
+        ]))
     }
 
     /// How often each of 0, 1, 2, .. occurs in a tensor of integers.

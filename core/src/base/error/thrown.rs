@@ -19,6 +19,9 @@ impl From<Error> for Box<EvalAltResult> {
         if let Some(about) = error.about {
             map.insert("about".into(), about.into());
         }
+        if !error.also.is_empty() {
+            map.insert("also".into(), error.also.into_iter().map(Dynamic::from).collect::<Vec<_>>().into());
+        }
         Box::new(EvalAltResult::ErrorRuntime(map.into(), Position::NONE))
     }
 }

@@ -32,19 +32,36 @@ pub fn no_new_nan(place: &dyn Display, before: &Tensor, after: &Tensor) -> Resul
 
 /// The index of the first NaN.
 pub fn first_nan(x: &Tensor) -> Result<Option<Vec<usize>>> {
+    first_unlike_itself(&x.detach(), x.dims())
+}
+
+/// Refuses NaN and infinities among `what`, and says where the first one is.
+pub fn finite(x: &Tensor, what: impl Display) -> Result<()> {
+    if !x.dtype().is_float() {
+        return Ok(());
+    }
+    // Times 0 a finite number is 0, and any other NaN.
+    let Some(index) = first_unlike_itself(&(x.detach() * 0.0)?, x.dims())? else { return Ok(()) };
+    let found = index.iter().try_fold(x.detach(), |rest, place| rest.get(*place))?;
+    let found = found.to_dtype(DType::F64)?.to_scalar::<f64>()?;
+    Err(err!(Numeric, "expected finite {what}, found {found} at {index:?}"))
+}
+
+/// The index of the first number that is not equal to itself, which NaN alone is not.
+fn first_unlike_itself(x: &Tensor, dims: &[usize]) -> Result<Option<Vec<usize>>> {
     if x.elem_count() == 0 {
         return Ok(None);
     }
-    let flat = x.detach().flatten_all()?;
+    let flat = x.flatten_all()?;
     let strange = flat.ne(&flat)?;
     // By rows first: a device gives each number of a result to one block of threads.
-    let rows = strange.to_dtype(DType::F32)?.reshape(((), x.dims().last().copied().unwrap_or(1)))?;
+    let rows = strange.to_dtype(DType::F32)?.reshape(((), dims.last().copied().unwrap_or(1)))?;
     if rows.max(1)?.max(0)?.to_scalar::<f32>()? == 0.0 {
         return Ok(None);
     }
     let mut rest = strange.to_vec1::<u8>()?.iter().position(|flag| *flag != 0).unwrap_or(0);
-    let mut index = vec![0; x.rank()];
-    for (axis, size) in x.dims().iter().enumerate().rev() {
+    let mut index = vec![0; dims.len()];
+    for (axis, size) in dims.iter().enumerate().rev() {
         index[axis] = rest % size;
         rest /= size;
     }

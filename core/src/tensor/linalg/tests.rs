@@ -32,7 +32,7 @@ proptest! {
     fn decompositions_reconstruct(rows in 1_usize..7, columns in 1_usize..7, seed in any::<u64>()) {
         let a = random(&[rows, columns], seed);
         let (u, s, vt) = svd(&a).unwrap();
-        prop_assert!(close(&matmul(&matmul(&u, &shape::diag(&s, 0).unwrap()).unwrap(), &vt).unwrap(), &a));
+        prop_assert!(close(&matmul(&matmul(&u, &shape::diag_embed(&s, 0).unwrap()).unwrap(), &vt).unwrap(), &a));
         prop_assert!(close(&matmul(&transposed(&u), &u).unwrap(), &create::eye(s.elem_count(), s.elem_count(), DType::F64).unwrap()));
         let sizes = element::floats(&s).unwrap();
         prop_assert!(sizes.windows(2).all(|w| w[0] >= w[1]));
@@ -42,7 +42,7 @@ proptest! {
         prop_assert!(element::floats(&shape::diag(&r, 0).unwrap()).unwrap().iter().all(|d| *d >= 0.0));
         let gram = matmul(&a, &transposed(&a)).unwrap();
         let (values, vectors) = eigh(&gram).unwrap();
-        let scaled = matmul(&vectors, &shape::diag(&values, 0).unwrap()).unwrap();
+        let scaled = matmul(&vectors, &shape::diag_embed(&values, 0).unwrap()).unwrap();
         prop_assert!(close(&matmul(&scaled, &transposed(&vectors)).unwrap(), &gram));
         let definite = (gram + create::eye(rows, rows, DType::F64).unwrap()).unwrap();
         let l = cholesky(&definite).unwrap();

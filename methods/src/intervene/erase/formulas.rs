@@ -166,7 +166,7 @@ fn row_basis(rows: &Mat<f64>) -> Result<Mat<f64>> {
 /// The features whose mean code differs most between a class and all other rows.
 pub fn most_different_features(sae: &Sae, x: &Tensor, labels: &ClassLabels, k: usize, task: &Task) -> Result<Vec<u32>> {
     let x = crate::tensor::dtype::convert(x, sae.parts().encoder.dtype())?;
-    let codes = sae.encode_sparse(&x, task)?;
+    let codes = sae.encode_sparse(&x, task)?.finite()?;
     let counts = labels.counts();
     let mut means = Mat::<f64>::zeros(counts.len(), sae.d_sae());
     for (row, class) in labels.of_row.iter().enumerate() {

@@ -250,7 +250,7 @@ impl<'a> Sums<'a> {
     }
 
     fn add(&mut self, x: &Tensor, task: &Task) -> Result<()> {
-        let codes = self.sae.encode_sparse(&dtype::convert(x, self.sae.parts().encoder.dtype())?, task)?;
+        let codes = self.sae.encode_sparse(&dtype::convert(x, self.sae.parts().encoder.dtype())?, task)?.finite()?;
         let x = rows::finite(x, "activations", self.rows as u64)?;
         let wide = 2 * self.width;
         let mut written = vec![0.0; wide];

@@ -47,7 +47,7 @@ pub fn again(a: &Sae, b: &Sae, x: &Tensor, task: &Task) -> Result<Again> {
     if a.d_in() != b.d_in() || a.d_out() != b.d_out() {
         return Err(err!(Shape, "expected dictionaries of one width, found {} and {}", a.d_in(), b.d_in()).about("b"));
     }
-    let (ours, theirs) = (a.encode_sparse(x, task)?, b.encode_sparse(x, task)?);
+    let (ours, theirs) = (a.encode_sparse(x, task)?.finite()?, b.encode_sparse(x, task)?.finite()?);
     let mut pairs: Vec<Vec<Pair>> = Vec::with_capacity(a.d_sae());
     cosines_of(a.directions(), b.directions(), task, |row| {
         let near = row.iter().enumerate().filter(|(_, cosine)| f64::from(**cosine) >= SAME);
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
     use crate::base::random::stream;
     use crate::sae::{Parts, baselines};
-    use crate::tensor::{DType, create};
+    use crate::tensor::{DType, Number, create};
 
     #[test]
     fn a_dictionary_finds_itself_and_not_a_random_one() {
@@ -109,6 +109,17 @@ mod tests {
         assert!(other.living > 50 && other.found <= 1, "{other:?}");
         let [low, high] = other.interval().unwrap();
         assert!(low >= 0.0 && low <= other.share().unwrap() && high < 0.15);
+    }
+
+    #[test]
+    fn codes_that_overflow_are_refused() {
+        let (own, task) = (baselines::neurons(4, None).unwrap(), Task::default());
+        let parts = own.parts().clone();
+        let large = Sae::new(Parts { encoder: (&parts.encoder * 1e30).unwrap(), ..parts }).unwrap();
+        let x = create::full(&[3, 4], Number::Float(1e30), DType::F32).unwrap();
+        assert_eq!(again(&own, &own, &x, &task).unwrap(), Again { living: 4, found: 0 });
+        let error = again(&own, &large, &x, &task).unwrap_err();
+        assert_eq!(error.message, "expected finite codes, found inf of feature 0 in row 0");
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub fn recovery(sae: &Sae, x: &Tensor, (codes, directions): (&Tensor, &Tensor), 
         let best = row.iter().enumerate().max_by(|a, b| a.1.abs().total_cmp(&b.1.abs()));
         meant.push(best.map_or(0, |(at, _)| at));
     })?;
-    let found = sae.encode_sparse(&x, task)?;
+    let found = sae.encode_sparse(&x, task)?.finite()?;
     let (mut active, mut both) = (vec![0_usize; sae.d_sae()], vec![0_usize; sae.d_sae()]);
     let mut true_active = vec![0_usize; truth];
     for row in 0..count {

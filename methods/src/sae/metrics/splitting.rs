@@ -104,7 +104,7 @@ pub fn splitting(small: &Sae, large: &Sae, x: &Tensor, draws: &mut impl Rng, tas
         let (a, b) = (small.d_in(), large.d_in());
         return Err(err!(Shape, "expected dictionaries of one width, found {a} and {b}").about("large"));
     }
-    let (of_small, of_large) = (small.encode_sparse(x, task)?, large.encode_sparse(x, task)?);
+    let (of_small, of_large) = (small.encode_sparse(x, task)?.finite()?, large.encode_sparse(x, task)?.finite()?);
     let (fires, fires_there) = (firing(&of_small, small.d_sae()), firing(&of_large, large.d_sae()));
     let living = |nearest: Vec<Nearest>| -> Vec<Option<Nearest>> {
         let is_parent = |one: &Nearest| one.cosine >= SAME;

@@ -108,7 +108,7 @@ pub fn suppression(
     let bar = task.begin("suppression", Some(count as u64));
     for start in (0..count).step_by(ROWS) {
         let part = x.narrow(0, start, ROWS.min(count - start))?;
-        let found = sae.encode_sparse(&part, task)?;
+        let found = sae.encode_sparse(&part, task)?.finite()?;
         // Where inputs are normalised, codes and errors are those of normalised ones.
         let scaled = parts.scaling.of(&part)?.before(&part)?;
         let mut errors = errors(sae, &scaled, start)?;

@@ -196,7 +196,7 @@ impl Read {
             }
             bar.advance(block.len() as u64);
             let x = block.activations.first().ok_or_else(|| err!(Bug, "a block without its site"))?;
-            codes.push(sae.encode_sparse(&dtype::convert(x, sae.parts().encoder.dtype())?, task)?);
+            codes.push(sae.encode_sparse(&dtype::convert(x, sae.parts().encoder.dtype())?, task)?.finite()?);
         }
         Ok(Self { codes: SparseCodes::joined(codes, sae.d_sae()), ends })
     }

@@ -1,7 +1,5 @@
 //! `microtome fmt FILE..`: formats scripts in place, or says with `--check` what would change.
 
-mod changes;
-
 use std::path::{Path, PathBuf};
 
 use super::args::{Fmt, Options};
@@ -14,6 +12,7 @@ use crate::base::{Error, Result};
 use crate::err;
 use crate::report::symbols::count;
 use crate::script::Session;
+use crate::script::session::changes;
 
 pub fn run(options: &Options, fmt: &Fmt) -> Result<Exit> {
     let session = Session::for_reading(setup::env(options, Wants::default())?);
@@ -28,7 +27,7 @@ pub fn run(options: &Options, fmt: &Fmt) -> Result<Exit> {
             };
             changed += usize::from(new != text);
             if fmt.check {
-                print(&changes::between(&name, &text, &new))?;
+                print(&changes::between(&text, &new).iter().map(|change| change.shown(&name)).collect::<String>())?;
             } else if name == STDIN {
                 print(&new)?;
             } else if new != text {

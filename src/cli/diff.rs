@@ -1,0 +1,37 @@
+//! `microtome diff A/run.json B/run.json`: in what two recorded runs differ.
+
+use super::args::{Diff, Options};
+use super::run::to_stdout;
+use super::{Exit, again, tell, tell_error};
+use crate::base::Result;
+use crate::report::json;
+use crate::script::session::differences;
+
+/// As `diff` does, it ends with 0 if they are the same, 1 if they differ, and 2 after an error.
+pub fn run(options: &Options, diff: &Diff) -> Result<Exit> {
+    compared(options, diff).or_else(|error| {
+        tell_error(&error);
+        Ok(Exit::Usage)
+    })
+}
+
+fn compared(options: &Options, diff: &Diff) -> Result<Exit> {
+    let (before, now) = (again::read(options, &diff.before)?, again::read(options, &diff.now)?);
+    let differences = differences::between(&before, &now);
+    let exit = if differences.is_empty() { Exit::Done } else { Exit::Failed };
+    let text = match (options.json, exit) {
+        (true, _) => json::pretty(&json::json(&differences)?)?,
+        (false, Exit::Done) => String::new(),
+        (false, _) => {
+            let heads = format!("--- {}\n+++ {}\n", diff.before.display(), diff.now.display());
+            heads + differences.iter().map(|difference| difference.words() + "\n").collect::<String>().as_str()
+        }
+    };
+    if exit == Exit::Done && !options.quiet {
+        tell("the same: texts, arguments, settings, inputs, checks, printed output and files written");
+    }
+    match to_stdout(&text) {
+        Exit::Done => Ok(exit),
+        unwritten => Ok(unwritten),
+    }
+}
