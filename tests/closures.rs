@@ -34,7 +34,7 @@ fn gradient() { tensor::grad(|t| (t * helper(0)).sum(), tensor([1.0]))[0] }
 fn loss() { |t| (t * helper(0)).sum() }
 fn hook() { |t| t * helper(0) }
 fn metric_of() { |logits, pair| logits[0] * 0 + helper(0) }
-fn rows() { |pass| { if helper(0) > 1050 { [[1, 2, 3]] } else { [[4, 5, 6]] } } }
+fn evaluated(x) { eval(\"[x].map(helper)[0]\") }
 fn caught(x) { let y = 0; try { throw x } catch (e) { y = helper(e); } y }
 fn branched(x) { switch x { 0 => 0, _ => [x].map(|y| helper(y))[0] } }
 ";
@@ -70,6 +70,7 @@ const WAYS: &[(&str, &str)] = &[
     ("called with `call`", "call(m::closure(), x)"),
     ("after an error", "m::caught(x)"),
     ("in a branch", "m::branched(x)"),
+    ("in a text that is evaluated", "m::evaluated(x)"),
     ("gradient", "m::gradient().to_int() + x"),
     ("gradient of a loss that is passed on", "tensor::grad(m::loss(), tensor([1.0]))[0].to_int() + x"),
     ("hook", "hooked.call(m::hook()) + x"),

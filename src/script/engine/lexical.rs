@@ -27,7 +27,7 @@ use rhai::{
 
 use crate::err;
 use crate::script::engine::env::Code;
-use crate::script::engine::pointers::ANONYMOUS;
+use crate::script::engine::pointers::{ANONYMOUS, named};
 use crate::script::engine::value::Fallible;
 
 /// The name of the hidden first argument of closures, and of its type. No script can write it.
@@ -181,6 +181,25 @@ pub fn bind(ast: &AST, code: &Rc<Code>, reach: Reach) -> Fallible<AST> {
     bound.combine(AST::new(statements, functions));
     bound.set_source(code.source.clone());
     if bound.walk(&mut is_bound) { Ok(bound) } else { Err(left_unbound()) }
+}
+
+/// The statements of a text for `eval`, as parts of the text that is running.
+pub fn bind_evaluated(ast: &AST, context: &EvalContext) -> Vec<Stmt> {
+    let functions = context.namespaces().last().into_iter().flat_map(|module| module.iter_script_fn_info());
+    // Those that can be pointed to have one parameter more than they are called with.
+    let pointed = functions.filter(|(.., def)| def.name.starts_with(ANONYMOUS));
+    let own = pointed.filter_map(|(.., def)| Some(((named(&def.name)?.to_string(), def.params.len() - 1), def.clone())));
+    let earlier = BTreeSet::new();
+    let binder = Binder {
+        reach: Reach::Session(&earlier),
+        imports: context.iter_imports().map(|(name, _)| name.into()).collect(),
+        constants: BTreeSet::new(),
+        own: own.collect(),
+        closures: BTreeMap::new(),
+    };
+    let mut statements = ast.statements().to_vec();
+    statements.iter_mut().for_each(|statement| binder.statement(statement));
+    statements
 }
 
 /// The names that a text imports by, and the constants that it defines.

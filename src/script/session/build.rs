@@ -189,7 +189,8 @@ fn evaluated(context: &mut EvalContext, inputs: &[Expression], marks: &Marks) ->
             .into());
     }
     marks.add(&ast);
-    let block = StmtBlock::new(ast.statements().iter().cloned(), argument.position(), argument.position());
+    let statements = lexical::bind_evaluated(&ast, context);
+    let block = StmtBlock::new(statements, argument.position(), argument.position());
     let before = context.scope().len();
     let block = Expr::Stmt(block.into());
     #[expect(deprecated, reason = "the engine calls it volatile, not old")]
