@@ -20,6 +20,7 @@ mod gallery;
 #[cfg(feature = "cuda")]
 mod gpu;
 mod guide;
+mod hints;
 mod hostile;
 mod hub;
 mod interventions;
@@ -30,6 +31,7 @@ mod memory;
 mod objects;
 mod packages;
 mod page;
+mod places;
 mod reading;
 mod repl;
 mod saes;

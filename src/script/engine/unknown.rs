@@ -115,7 +115,9 @@ pub fn function(signature: &str, known: &Known) -> Words {
     let hint = if receiver == Some("nothing") {
         "what this is called on, or its first argument, is `()`: no value".into()
     } else if wants_list(&overloads, given) {
-        format!("several integers stand in an array: `{called}([..])`")
+        // As the overload is written, `t.permute(axes: integers)`.
+        let written = overloads.first().and_then(|overload| overload.trim_start_matches('`').split('(').next());
+        format!("several integers stand in an array: `{}([..])`", written.unwrap_or(&called))
     } else {
         let mask = given.first().is_some_and(|kind| kind == "Tensor")
             && overloads.iter().all(|o| o.contains("(condition: bool"));
