@@ -115,9 +115,8 @@ pub fn function(signature: &str, known: &Known) -> Words {
     let hint = if receiver == Some("nothing") {
         "what this is called on, or its first argument, is `()`: no value".into()
     } else if wants_list(&overloads, given) {
-        // As the overload is written, `t.permute(axes: integers)`.
-        let written = overloads.first().and_then(|overload| overload.trim_start_matches('`').split('(').next());
-        format!("several integers stand in an array: `{}([..])`", written.unwrap_or(&called))
+        let written = if member.is_some() { format!(".{name}") } else { called.clone() };
+        format!("several integers stand in an array: `{written}([..])`")
     } else {
         let mask = given.first().is_some_and(|kind| kind == "Tensor")
             && overloads.iter().all(|o| o.contains("(condition: bool"));
