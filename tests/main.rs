@@ -23,6 +23,7 @@ mod gallery;
 #[cfg(feature = "cuda")]
 mod gpu;
 mod guide;
+mod hints;
 mod hostile;
 mod hub;
 mod interventions;
@@ -33,6 +34,7 @@ mod memory;
 mod objects;
 mod packages;
 mod page;
+mod places;
 mod reading;
 mod records;
 mod repl;

@@ -164,6 +164,18 @@ pub fn equal(a: &Tensor, b: &Tensor) -> Result<bool> {
     Ok(element::floats(a)? == element::floats(b)?)
 }
 
+/// Whether both have the same shape, dtype and elements to the bit, NaN included.
+pub fn same(a: &Tensor, b: &Tensor) -> Result<bool> {
+    if a.dims() != b.dims() || a.dtype() != b.dtype() {
+        return Ok(false);
+    }
+    if !dtype::is_float(a.dtype()) {
+        return equal(a, b);
+    }
+    let (a, b) = (element::floats(a)?, element::floats(b)?);
+    Ok(a.into_iter().map(f64::to_bits).eq(b.into_iter().map(f64::to_bits)))
+}
+
 /// Whether |a - b| <= absolute + relative * |b| for all elements; equal infinities are close, and NaN is close to nothing.
 pub fn all_close(a: &Tensor, b: &Tensor, relative: f64, absolute: f64) -> Result<bool> {
     element::room(&axes::broadcast(a.dims(), b.dims())?, DType::F64)?;

@@ -1,6 +1,6 @@
 //! Element-wise functions. Integers are converted to f32 where the result is not an integer.
 
-use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, SQRT_2};
+use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, LN_2, LN_10, SQRT_2};
 
 use candle_core::Tensor;
 
@@ -52,6 +52,25 @@ smooth! {
     };
     /// 1 / x.
     recip: recip, |_, result| result.sqr()?.neg();
+}
+
+/// The logarithm to base 2, exact for powers of 2.
+pub fn log2(t: &Tensor) -> Result<Tensor> {
+    logarithm("log2", t, f64::log2, LN_2)
+}
+
+/// The logarithm to base 10, exact for powers of 10.
+pub fn log10(t: &Tensor) -> Result<Tensor> {
+    logarithm("log10", t, f64::log10, LN_10)
+}
+
+/// A logarithm to a base, whose natural logarithm is `scale`.
+fn logarithm(name: &'static str, t: &Tensor, f: fn(f64) -> f64, scale: f64) -> Result<Tensor> {
+    let x = floating(t)?;
+    let constant = x.detach();
+    back::with_gradient(name, element::map(&constant, f)?, &[&x], move |_, gradient| {
+        Ok(vec![Some((gradient * (constant.recip()? / scale)?)?)])
+    })
 }
 
 /// The square root; the gradient at 0 is infinite.
@@ -213,9 +232,11 @@ mod tests {
 
     #[test]
     fn every_function_over_every_dtype() {
-        let smooth: [(Function, Plain); 9] = [
+        let smooth: [(Function, Plain); 11] = [
             (exp, f64::exp),
             (log, f64::ln),
+            (log2, f64::log2),
+            (log10, f64::log10),
             (sqrt, f64::sqrt),
             (sin, f64::sin),
             (cos, f64::cos),

@@ -80,6 +80,8 @@ const OPERATORS: &[Case] = &[
 const ELEMENTS: &[Case] = &[
     ("exp", elementwise::exp),
     ("log", elementwise::log),
+    ("log2", elementwise::log2),
+    ("log10", elementwise::log10),
     ("sqrt", elementwise::sqrt),
     ("sin", elementwise::sin),
     ("cos", elementwise::cos),

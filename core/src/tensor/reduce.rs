@@ -154,7 +154,7 @@ fn check(t: &Tensor, how: Reduction, over: &[usize]) -> Result<()> {
             }
             if count as f64 <= correction {
                 return Err(err!(Numeric, "expected more than {correction} elements for a variance, found {count}")
-                    .hint("with `correction: 0` the sum of squares is divided by their number"));
+                    .hint("`t.variance(0, #{ correction: 0 })` divides the sum of squares by their number"));
             }
         }
         Quantile { q } if !(0.0..=1.0).contains(&q) => bail!(Argument, "expected a quantile from 0 to 1, found {q}"),

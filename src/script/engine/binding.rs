@@ -6,13 +6,21 @@
 //!
 //! The engine fills in the place of an error from an unqualified native call, but not from `module::function(..)`; and
 //! what `catch (e)` sees of an error that a native threw has no line. Both are mended in one place, here.
+//!
+//! After a method the engine writes what it was called on back to where it came from, `x[0].mean()` by an assignment to
+//! `x[0]`, whether or not the method changes anything. So a method of a handle that changes nothing is called on a copy of
+//! the handle, which costs nothing, and is no change to the engine; and what is assigned to a part of a constant without
+//! changing it is welcome.
 
 use std::any::TypeId;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use rhai::plugin::{FnManifestEntry, ModuleManifest, PluginFunc};
-use rhai::{Dynamic, EvalAltResult, FuncRegistration, Map, Module, NativeCallContext, Position, RhaiFunc};
+use rhai::{Array, Blob, Dynamic, EvalAltResult, FuncRegistration, Map, Module, NativeCallContext, Position, RhaiFunc};
+
+use crate::tensor::Tensor;
+use crate::tensor::compare::same;
 
 /// The parameters of a function, by name, the receiver of a method apart.
 struct Parameters {
@@ -51,7 +59,27 @@ struct Bound {
     entry: &'static FnManifestEntry,
     /// What stands in place of its documentation in the engine, `bound_17`.
     mark: String,
+    /// Whether it is called on the value itself, which it may change, or whose copy costs something.
+    is_method: bool,
 }
+
+impl Bound {
+    fn new(number: usize, entry: &'static FnManifestEntry) -> Self {
+        let copied = [TypeId::of::<Array>(), TypeId::of::<Map>(), TypeId::of::<Blob>()];
+        let is_copied = kinds(entry).first().is_some_and(|kind| copied.contains(kind));
+        let is_method = entry.func.is_method_call() && (is_copied || !entry.func.is_pure());
+        Self { entry, mark: format!("bound_{number}"), is_method }
+    }
+
+    /// Whether it is the assignment to a part of something, `x[0] = 1`.
+    fn assigns(&self) -> bool {
+        self.entry.name == INDEX_SET
+    }
+}
+
+/// The engine's names of the functions that read and write a part of something.
+const INDEX_GET: &str = "index$get$";
+const INDEX_SET: &str = "index$set$";
 
 impl PluginFunc for Bound {
     fn call(
@@ -63,6 +91,9 @@ impl PluginFunc for Bound {
         let Some(outer) = context else {
             return self.entry.func.call(None, args);
         };
+        if self.assigns() && args.first().is_some_and(|target| target.is_read_only()) {
+            return kept(&outer, args);
+        }
         // The function gets a context of the same content, and this one stays to be asked after an error.
         let inner = self.entry.func.has_context().then(|| {
             let (global, position) = (outer.global_runtime_state(), outer.call_position());
@@ -75,7 +106,7 @@ impl PluginFunc for Bound {
     }
 
     fn is_method_call(&self) -> bool {
-        self.entry.func.is_method_call()
+        self.is_method
     }
 
     fn has_context(&self) -> bool {
@@ -83,12 +114,28 @@ impl PluginFunc for Bound {
     }
 
     fn is_pure(&self) -> bool {
-        self.entry.func.is_pure()
+        // Of constants the assignment itself decides.
+        self.entry.func.is_pure() || self.assigns()
     }
 
     fn is_volatile(&self) -> bool {
         self.entry.func.is_volatile()
     }
+}
+
+/// An assignment to a part of a constant: fine if that is there already, as after a method of the language's that has read
+/// `X[0].shape`; else refused.
+fn kept(context: &NativeCallContext, args: &mut [&mut Dynamic]) -> Result<Dynamic, Box<EvalAltResult>> {
+    if let [target, index, value] = args {
+        let there = context.call_native_fn_raw(INDEX_GET, true, &mut [&mut **target, &mut index.clone()]);
+        let (there, value) = (there?, value.read_lock::<Tensor>());
+        if let (Some(there), Some(value)) = (there.read_lock::<Tensor>(), value)
+            && same(&there, &value)?
+        {
+            return Ok(Dynamic::UNIT);
+        }
+    }
+    Err(Box::new(EvalAltResult::ErrorNonPureMethodCallOnConstant(INDEX_SET.into(), context.call_position())))
 }
 
 /// What stands in place of documentation at a short form, which the whole one documents.
@@ -169,6 +216,13 @@ fn with_place(mut error: Box<EvalAltResult>, position: Position, source: Option<
     error
 }
 
+/// The types of a function's parameters.
+fn kinds(entry: &FnManifestEntry) -> Vec<TypeId> {
+    let mut kinds = Vec::new();
+    (entry.param_types)(&mut |all| kinds = all.to_vec());
+    kinds
+}
+
 /// Functions whose last argument is a map that is no options.
 const OF_MAPS: [&str; 1] = ["to_json"];
 
@@ -178,11 +232,6 @@ const OF_MAPS: [&str; 1] = ["to_json"];
 /// function anew.
 pub fn module(manifests: &[&'static ModuleManifest]) -> Module {
     let mut module = Module::new();
-    let kinds = |entry: &FnManifestEntry| {
-        let mut kinds: Vec<TypeId> = Vec::new();
-        (entry.param_types)(&mut |all| kinds = all.to_vec());
-        kinds
-    };
     for manifest in manifests {
         manifest.init_eager(&mut module);
         let functions = bound(manifest);
@@ -213,7 +262,7 @@ fn bound(manifest: &'static ModuleManifest) -> &'static [Bound] {
     let mut made = MADE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let before: usize = made.values().map(|functions| functions.len()).sum();
     made.entry(std::ptr::from_ref(manifest) as usize).or_insert_with(|| {
-        let bound = |(number, entry)| Bound { entry, mark: format!("bound_{}", before + number) };
+        let bound = |(number, entry)| Bound::new(before + number, entry);
         manifest.functions.iter().enumerate().map(bound).collect::<Vec<_>>().leak()
     })
 }

@@ -87,6 +87,13 @@ fn read_back(sentence: &str, map: &Map) -> Option<EvalAltResult> {
     if let Some((length, index)) = after("String index ").and_then(bounds) {
         return Some(E::ErrorStringBounds(length, index, none));
     }
+    if let Some(rest) = after("Non-pure method '") {
+        let method = rest.split('\'').next().unwrap_or_default();
+        return Some(E::ErrorNonPureMethodCallOnConstant(method.into(), none));
+    }
+    if sentence == "Cannot assign to indexer of constant" {
+        return Some(E::ErrorNonPureMethodCallOnConstant("index$set$".into(), none));
+    }
     if sentence == "For loop expects iterable type" {
         return Some(E::ErrorFor(none));
     }

@@ -150,15 +150,24 @@ pub fn words(error: &EvalAltResult, known: &Known) -> Words {
         ),
         E::ErrorDataRace(subject, _) => in_use(subject, clash(error, known)),
         E::ErrorNonPureMethodCallOnConstant(name, _) => {
-            plain(Kind::Argument, format!("`{}` would change a constant", readable_types(name)), None)
+            let message = match name.as_str() {
+                "index$set$" => "this would change a part of a constant".into(),
+                name => format!("`{}` would change a constant", name.trim_start_matches("set$")),
+            };
+            plain(Kind::Argument, message, Some(CHANGEABLE.into()))
         }
-        E::ErrorAssignmentToConstant(name, _) => plain(Kind::Argument, format!("`{name}` is a constant"), None),
+        E::ErrorAssignmentToConstant(name, _) => {
+            plain(Kind::Argument, format!("`{name}` is a constant"), Some(CHANGEABLE.into()))
+        }
         E::ErrorTerminated(..) => plain(Kind::Interrupted, "interrupted".into(), None),
         E::ErrorRuntime(value, _) => thrown(value),
         E::ErrorArithmetic(text, _) => plain(Kind::Numeric, lower(text), None),
         other => plain(Kind::Argument, without_position(other), None),
     }
 }
+
+/// What to do where a constant would change.
+const CHANGEABLE: &str = "a copy in a variable can be changed: `let copy = ..;`";
 
 /// The variable and the place of a call whose closure looks at what it is called on, where the engine says "argument #1 of
 /// function 'retain'".
@@ -214,7 +223,7 @@ fn syntax(problem: &rhai::ParseErrorType, known: &Known) -> Words {
         P::VariableUndefined(name) => return unknown::variable(name, known),
         P::ModuleUndefined(name) => return unknown::module(name, known),
         P::MissingToken(token, purpose) if token == "]" && purpose.contains("index expression") => {
-            Some("several axes are indexed by a list: `t[[0, 1]]`".into())
+            Some("one element is `t.at([0, 1])`, a part has an index for each axis: `t.at([0..2, 1])`".into())
         }
         P::BadInput(rhai::LexError::UnexpectedInput(sign)) if sign == ":" => Some(
             "a whole axis is the string \":\", a part of one is a range as `1..3`, or `1..=-1` to its end, and several axes \
@@ -233,7 +242,9 @@ fn syntax(problem: &rhai::ParseErrorType, known: &Known) -> Words {
         P::MissingToken(token, _) if token == ";" => {
             Some("two statements stand side by side without `;` between them".into())
         }
-        P::Reserved(word) if foreign::word(word).is_some() => foreign::word(word).map(String::from),
+        P::Reserved(word) if foreign::word(word).or(foreign::function(word)).is_some() => {
+            foreign::word(word).or(foreign::function(word)).map(String::from)
+        }
         P::Reserved(word) => {
             Some(format!("`{word}` is a reserved word; choose another name, or quote it as a key: `\"{word}\"`"))
         }

@@ -72,7 +72,12 @@ const FUNCTIONS: Table = &[
     (&["expand_as", "broadcast_to"], "use `t.expand(shape)`"),
     (&["moveaxis", "movedim"], "use `t.permute([..])`"),
     (&["one_hot"], "index the identity: `tensor::eye(classes)[ids]`"),
-    (&["log2", "log10", "log1p", "expm1"], "use `.log()` and `.exp()`, scaled: `x.log() / 2.0.ln()`"),
+    (&["log1p"], "use `(1 + x).log()`"),
+    (&["expm1"], "use `x.exp() - 1`"),
+    (
+        &["floor_divide", "floordiv", "divmod", "remainder", "fmod", "mod"],
+        "`div(a, b)` is the whole part of a quotient of integers, `a % b` what is left",
+    ),
     (&["nanmean", "nansum", "nanstd"], "leave them out by a mask: `t[t.is_finite()]`"),
     (
         &["backward", "grad", "requires_grad", "requires_grad_"],
@@ -172,6 +177,24 @@ mod tests {
     }
 
     const KNOWN_TO_THE_LANGUAGE: &[&str] = &["print"];
+
+    #[test]
+    fn every_name_is_answered_with_its_hint() {
+        let mut session = Session::new(Env::in_memory(Path::new("out")).unwrap());
+        let ways: [(Table, fn(&str) -> String); 3] = [
+            (FUNCTIONS, |name| format!("tensor([1.0]).{name}")),
+            (WORDS, |name| format!("{name} 1")),
+            (MODULES, |name| format!("{name}::something(1)")),
+        ];
+        for (table, way) in ways {
+            for (names, hint) in table {
+                for name in *names {
+                    let failure = session.eval("<1>", &way(name)).unwrap_err();
+                    assert_eq!(failure.hint.as_deref(), Some(*hint), "{}: {}", way(name), failure.message);
+                }
+            }
+        }
+    }
 
     #[test]
     fn no_word_stands_twice() {

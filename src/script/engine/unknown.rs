@@ -129,7 +129,8 @@ pub fn function(signature: &str, known: &Known) -> Words {
     let hint = if receiver == Some("nothing") {
         "what this is called on, or its first argument, is `()`: no value".into()
     } else if wants_list(&overloads, given) {
-        format!("several integers stand in an array: `{called}([..])`")
+        let written = if member.is_some() { format!(".{name}") } else { called.clone() };
+        format!("several integers stand in an array: `{written}([..])`")
     } else {
         let mask = given.first().is_some_and(|kind| kind == "Tensor")
             && overloads.iter().all(|o| o.contains("(condition: bool"));

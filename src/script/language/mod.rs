@@ -155,7 +155,7 @@ pub mod functions {
         crate::script::engine::value::type_name(&value).into()
     }
 
-    /// Rounds to `digits` digits after the point.
+    /// Rounds to `digits` digits after the point, halves away from 0.
     ///
     /// # Example
     /// ```

@@ -3,9 +3,40 @@
 use rhai::plugin::*;
 use rhai::{Array, NativeCallContext};
 
+use crate::base::Result;
 use crate::script::engine::env::env;
 use crate::script::engine::paper::Paper;
-use crate::script::engine::value::{Fallible, Num, given};
+use crate::script::engine::value::{Fallible, Int, Num, given, number_text};
+use crate::{bail, err};
+
+/// A logarithm, exact for powers of 2 and of 10.
+fn to_base(x: f64, base: f64) -> f64 {
+    match base {
+        2.0 => x.log2(),
+        10.0 => x.log10(),
+        base => x.log(base),
+    }
+}
+
+/// The quotient of two integers without its fraction.
+fn checked(a: i64, b: i64) -> Result<i64> {
+    if b == 0 {
+        bail!(Numeric, "division by zero: {a} / {b}");
+    }
+    a.checked_div(b).ok_or_else(|| err!(Numeric, "division overflow: {a} / {b}"))
+}
+
+/// The quotient of two integers, where it is whole.
+fn quotient(a: i64, b: i64) -> Result<i64> {
+    let whole = checked(a, b)?;
+    if whole * b == a {
+        return Ok(whole);
+    }
+    Err(err!(Numeric, "the quotient of the integers {a} and {b} is not whole").hint(format!(
+        "`{a} / {b}.0`, or `x / y.to_float()`, is the number {}; `div({a}, {b})` is its whole part {whole}",
+        number_text(a as f64 / b as f64)
+    )))
+}
 
 macro_rules! functions {
     ($($(#[doc = $doc:tt])* $name:ident => $method:path;)*) => {
@@ -37,13 +68,27 @@ functions! {
     /// 0.exp()  //=> 1.0
     /// ```
     exp => f64::exp;
-    /// The natural logarithm.
+    /// The natural logarithm; `log` is another name for it.
     ///
     /// # Example
     /// ```
     /// 1.ln()  //=> 0.0
     /// ```
     ln => f64::ln;
+    /// The logarithm to base 2.
+    ///
+    /// # Example
+    /// ```
+    /// 8.log2()  //=> 3.0
+    /// ```
+    log2 => f64::log2;
+    /// The logarithm to base 10.
+    ///
+    /// # Example
+    /// ```
+    /// 1000.log10()  //=> 3.0
+    /// ```
+    log10 => f64::log10;
     /// The sine.
     ///
     /// # Example
@@ -88,34 +133,79 @@ functions! {
     /// 2.ceiling()  //=> 2.0
     /// ```
     ceiling => f64::ceil;
-    /// The nearest whole number, halves away from 0; `round_to` keeps digits.
+    /// The nearest whole number, halves to even, as of a tensor; `round_to` keeps digits.
     ///
     /// # Example
     /// ```
-    /// 2.5.round()  //=> 3.0
+    /// 2.5.round()  //=> 2.0
     /// 2.round()  //=> 2.0
     /// ```
-    round => f64::round;
+    round => f64::round_ties_even;
 }
 
 #[export_module(manifest)]
 pub mod more {
-    /// The logarithm to base 10, or to another.
+    /// The natural logarithm, as of a tensor, or the one to another base.
     ///
     /// # Example
     /// ```
-    /// 100.log()  //=> 2.0
+    /// 1.log()  //=> 0.0
+    /// 2.0.log() == 2.0.ln()  //=> true
     /// 8.log(2)  //=> 3.0
     /// ```
     #[rhai_fn(return_raw)]
     pub fn log(x: Num) -> Fallible<f64> {
-        Ok(given("x", &x).number()?.log10())
+        Ok(given("x", &x).number()?.ln())
+    }
+
+    // The language's own, halves away from 0, would be found before that of any number.
+    #[rhai_fn(name = "round", get = "round")]
+    pub fn round_of_float(x: f64) -> f64 {
+        x.round_ties_even()
+    }
+
+    // So would its own to base 10 be.
+    #[rhai_fn(name = "log")]
+    pub fn log_of_float(x: f64) -> f64 {
+        x.ln()
     }
 
     #[rhai_fn(name = "log", return_raw)]
     pub fn log_of_base(x: Num, base: Num) -> Fallible<f64> {
         let (x, base) = (given("x", &x).number()?, given("base", &base).number()?);
-        Ok(if base == 2.0 { x.log2() } else { x.log(base) })
+        Ok(to_base(x, base))
+    }
+
+    #[rhai_fn(name = "log")]
+    pub fn log_of_floats(x: f64, base: f64) -> f64 {
+        to_base(x, base)
+    }
+
+    /// The quotient of two integers, which has to be whole: `1 / 3` is an error, `1.0 / 3` a third, and `div(1, 3)` 0.
+    #[rhai_fn(name = "/", return_raw)]
+    pub fn divided(a: i64, b: i64) -> Fallible<i64> {
+        Ok(quotient(a, b)?)
+    }
+
+    /// Divides in place, as `/` does.
+    #[rhai_fn(name = "/=", return_raw)]
+    pub fn divide(a: &mut i64, b: i64) -> Fallible<()> {
+        *a = quotient(*a, b)?;
+        Ok(())
+    }
+
+    /// The whole part of the quotient of two integers, towards 0: `%` is what is left.
+    ///
+    /// # Example
+    /// ```
+    /// div(7, 2)  //=> 3
+    /// div(7, 2) * 2 + 7 % 2  //=> 7
+    /// (-7).div(2)  //=> -3
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn div(a: Int, b: Int) -> Fallible<i64> {
+        let (a, b) = (given("a", &a).integer()?, given("b", &b).integer()?);
+        Ok(checked(a, b)?)
     }
 
     /// Whether a number is not a number.

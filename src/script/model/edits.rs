@@ -70,7 +70,7 @@ impl Edit for Calling<'_> {
         }
         let found = described(&returned);
         Err(err!(Argument, "expected a tensor or nothing from the hook at `{place}`, found {found}")
-            .hint("a function returns the value of its last expression; end it with `;` to return nothing"))
+            .hint("a function returns the value of its last statement; end it with `()` to return nothing"))
     }
 }
 

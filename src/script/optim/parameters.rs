@@ -103,7 +103,7 @@ impl Parameters {
         tensor.ok_or_else(|| {
             let found = described(&returned);
             err!(Argument, "expected the function to return a tensor computed from its argument, found {found}")
-                .hint("a number depends on nothing: `.item()` takes it out of the computation")
+                .hint("a number depends on nothing: `.item()`, comparisons, rounding and counts give one")
         })
     }
 }

@@ -141,6 +141,8 @@ pub fn build(env: &Rc<Env>, texts: &Texts) -> Engine {
     // A name that is not known is found before the first line runs, not after an hour.
     engine.set_strict_variables(true);
     engine.set_fail_on_invalid_map_property(true);
+    // Else the engine divides integers by itself, and drops what is left.
+    engine.set_fast_operators(false);
     // Marks tell places by the addresses of their names.
     engine.set_max_strings_interned(0);
     let Texts { sources, marks, language, .. } = texts.clone();
@@ -185,7 +187,7 @@ fn evaluated(context: &mut EvalContext, inputs: &[Expression], marks: &Marks) ->
         .map_err(|problem| err!(Argument, "the text for `eval` cannot be read: {problem}"))?;
     if ast.has_functions() {
         return Err(err!(Argument, "a text for `eval` cannot define functions")
-            .hint("give it a closure: |x| x + 1")
+            .hint("give it a closure: `|x| x + 1`")
             .into());
     }
     marks.add(&ast);

@@ -24,6 +24,27 @@ methods! { functions by on:
     /// tensor([1, 0]).log()  //=> tensor([0.0, -inf])
     /// ```
     log() => elementwise::log;
+    /// The natural logarithm of every element; `log` is another name for it.
+    ///
+    /// # Example
+    /// ```
+    /// tensor([1, 0]).ln()  //=> tensor([0.0, -inf])
+    /// ```
+    ln() => elementwise::log;
+    /// The logarithm to base 2 of every element.
+    ///
+    /// # Example
+    /// ```
+    /// tensor([8, 0.5]).log2()  //=> tensor([3.0, -1.0])
+    /// ```
+    log2() => elementwise::log2;
+    /// The logarithm to base 10 of every element.
+    ///
+    /// # Example
+    /// ```
+    /// tensor([1000, 0.1]).log10()  //=> tensor([3.0, -1.0])
+    /// ```
+    log10() => elementwise::log10;
     /// The square root of every element; NaN below 0.
     ///
     /// # Example

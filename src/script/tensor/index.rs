@@ -10,6 +10,7 @@ use crate::base::Result;
 use crate::script::engine::env::env;
 use crate::script::engine::show::Handle;
 use crate::script::engine::value::{Any, Fallible, Int, Num, given};
+use crate::tensor::axes::from_end;
 use crate::tensor::index::{Index, get, nonzero as nonzero_of, set};
 use crate::tensor::{Operand, Tensor, dtype, gather as core, steps};
 use crate::{bail, err};
@@ -39,10 +40,12 @@ fn per_axis(value: &Dynamic) -> Result<Vec<Index>> {
     given("index", value).list()?.iter().map(one).collect()
 }
 
-/// A hint for a list of entries that fails: as many integers as there are axes were probably meant as one element.
+/// A hint for a list of entries that fails: as many integers as there are axes, each within its axis, were probably meant
+/// as one element.
 fn hint_of_one(index: &Dynamic, t: &Tensor) -> Option<String> {
     let at = given("index", index).integers().ok().filter(|at| at.len() > 1 && at.len() == t.rank())?;
-    Some(format!("this lists entries of the first axis; one element is t.at({at:?})"))
+    at.iter().zip(t.dims()).all(|(at, size)| from_end(*at, *size).is_some()).then_some(())?;
+    Some(format!("this lists entries of the first axis; one element is `t.at({at:?})`"))
 }
 
 fn one(value: &Dynamic) -> Result<Index> {
@@ -81,6 +84,14 @@ fn refuse_properties(index: &Dynamic) -> Fallible<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// After a method of the language's the engine assigns a property its own value, `t.shape.contains(2)`: that is no change.
+fn kept(is_kept: bool, property: &str, instead: &str) -> Fallible<()> {
+    if is_kept {
+        return Ok(());
+    }
+    Err(err!(Argument, "the {property} of a tensor cannot be changed in place").hint(instead).into())
 }
 
 /// A u8 tensor is a mask, other integers list entries.
@@ -212,6 +223,11 @@ pub mod methods {
 
     #[rhai_fn(global, index_set, return_raw)]
     pub fn write(ctx: NativeCallContext, t: &mut Tensor, index: Any, value: Any) -> Fallible<()> {
+        if let Some(name @ ("rank" | "len" | "count")) =
+            index.read_lock::<ImmutableString>().as_deref().map(|n| n.as_str())
+        {
+            return super::kept(false, name, "`t.reshape([..])` is a tensor of another shape");
+        }
         super::refuse_properties(&index)?;
         let (indices, value) = (super::indices(&index)?, super::written(&value, t)?);
         *t = growing(&ctx, t, super::listed(t, &indices), move |t| super::set(t, &indices, &value))?;
@@ -258,6 +274,12 @@ pub mod methods {
         t.dims().iter().map(|size| Dynamic::from(*size as i64)).collect()
     }
 
+    #[rhai_fn(global, set = "shape", pure, return_raw)]
+    pub fn keep_shape(t: &mut Tensor, shape: Array) -> Fallible<()> {
+        let is_kept = given("shape", &shape.into()).sizes()?.as_slice() == t.dims();
+        super::kept(is_kept, "shape", "`t.reshape([..])` is a tensor of another shape")
+    }
+
     /// The name of the dtype.
     ///
     /// # Example
@@ -267,6 +289,11 @@ pub mod methods {
     #[rhai_fn(global, get = "dtype", pure)]
     pub fn dtype(t: &mut Tensor) -> String {
         t.dtype().as_str().into()
+    }
+
+    #[rhai_fn(global, set = "dtype", pure, return_raw)]
+    pub fn keep_dtype(t: &mut Tensor, dtype: &str) -> Fallible<()> {
+        super::kept(dtype == t.dtype().as_str(), "dtype", "`t.to(\"f64\")` is a tensor of another dtype")
     }
 
     /// The number of axes.
@@ -311,6 +338,11 @@ pub mod methods {
     #[rhai_fn(global, get = "device", pure)]
     pub fn device(t: &mut Tensor) -> String {
         card::device(t.device()).into()
+    }
+
+    #[rhai_fn(global, set = "device", pure, return_raw)]
+    pub fn keep_device(t: &mut Tensor, device: &str) -> Fallible<()> {
+        super::kept(device == card::device(t.device()), "device", "the option `--device` chooses it for a run")
     }
 
     /// The elements as nested arrays of numbers.

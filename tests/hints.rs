@@ -1,0 +1,282 @@
+//! The suggestions of errors. Each text in the sources with a piece of script between backticks is an error's hint that
+//! `tests/suite/hints.rhai` states, followed by lines that run the pieces as they are printed, or is excused here with a reason.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use walkdir::WalkDir;
+
+/// A text in the sources that has a piece of code between backticks.
+struct Text {
+    place: String,
+    text: String,
+}
+
+/// The texts between double quotes in Rust sources, comments and unit tests left out.
+fn texts() -> Vec<Text> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    for folder in ["src", "core/src", "methods/src", "kernels/src"] {
+        for entry in WalkDir::new(root.join(folder)).sort_by_file_name().into_iter().flatten() {
+            let name = entry.path().strip_prefix(root).unwrap().display().to_string();
+            if name.ends_with(".rs") && !name.ends_with("/tests.rs") && !name.contains("/tests/") {
+                let source = std::fs::read_to_string(entry.path()).unwrap();
+                let source = source.split("#[cfg(test)]\nmod tests {").next().unwrap();
+                let texts = literals(source).into_iter().filter(|text| pieces(text).iter().any(|piece| is_code(piece)));
+                found.extend(texts.map(|text| Text { place: name.clone(), text }));
+            }
+        }
+    }
+    found
+}
+
+/// The texts between double quotes in a source, as they are at run time but for their placeholders.
+fn literals(source: &str) -> Vec<String> {
+    let (mut found, mut rest) = (Vec::new(), source);
+    while let Some(first) = rest.chars().next() {
+        let inside = rest.strip_prefix("r#\"").and_then(|inside| inside.split_once("\"#"));
+        if rest.starts_with("//") {
+            rest = rest.find('\n').map_or("", |end| &rest[end..]);
+        } else if let Some((text, after)) = inside {
+            found.push(text.into());
+            rest = after;
+        } else if first == '"' {
+            let end = closing_quote(&rest[1..]);
+            found.push(unescaped(&rest[1..=end]));
+            rest = &rest[end + 2..];
+        } else if let Some(letter) = character(rest) {
+            rest = &rest[letter..];
+        } else {
+            rest = &rest[first.len_utf8()..];
+        }
+    }
+    found
+}
+
+/// The length of the character `'x'` that stands at the beginning, if one does.
+fn character(rest: &str) -> Option<usize> {
+    let inside = rest.strip_prefix('\'')?;
+    let escaped = inside.strip_prefix('\\').map(|inside| 2 + inside.find('\'').unwrap_or(0).max(1));
+    let length = escaped.or_else(|| inside.chars().next().map(|letter| 1 + letter.len_utf8()))?;
+    rest[length..].starts_with('\'').then_some(length + 1)
+}
+
+fn closing_quote(text: &str) -> usize {
+    let mut escaped = false;
+    let end = text.char_indices().find(|(_, letter)| {
+        let ends = *letter == '"' && !escaped;
+        escaped = *letter == '\\' && !escaped;
+        ends
+    });
+    end.map_or(text.len(), |(at, _)| at)
+}
+
+fn unescaped(text: &str) -> String {
+    let mut lines = text.split("\\\n");
+    let first = lines.next().unwrap_or_default().to_string();
+    let whole = lines.fold(first, |whole, line| whole + line.trim_start());
+    whole.replace("\\\"", "\"").replace("\\n", "\n").replace("\\\\", "\\")
+}
+
+/// What stands between backticks, single ones or, around backticks, double ones.
+fn pieces(text: &str) -> Vec<&str> {
+    let (mut found, mut rest) = (Vec::new(), text);
+    while let Some(at) = rest.find('`') {
+        let (mark, close) = if rest[at..].starts_with("`` ") { ("`` ", " ``") } else { ("`", "`") };
+        let Some((inside, after)) = rest[at + mark.len()..].split_once(close) else { return found };
+        found.push(inside);
+        rest = after;
+    }
+    found
+}
+
+/// Whether a piece is more than a name: a call, an index, an operator.
+fn is_code(piece: &str) -> bool {
+    let filled = without_placeholders(piece).concat();
+    let is_command = ["microtome", "--", "sbatch", "squeue", "nvidia-smi", "llama-gguf-split", ":"];
+    !is_command.iter().any(|command| piece.starts_with(command))
+        && filled.contains(|c: char| !(c.is_alphanumeric() || "_./:@~*-".contains(c)))
+}
+
+/// A text between its placeholders: `{name}` may be anything, `{{` is a brace.
+fn without_placeholders(text: &str) -> Vec<String> {
+    let (mut parts, mut rest) = (vec![String::new()], text);
+    while let Some(first) = rest.chars().next() {
+        let part = parts.last_mut().unwrap();
+        if let Some(after) = rest.strip_prefix("{{").or_else(|| rest.strip_prefix("}}")) {
+            part.push(first);
+            rest = after;
+        } else if let Some((inside, after)) = rest.strip_prefix('{').and_then(|rest| rest.split_once('}'))
+            && !inside.contains([' ', '{'])
+        {
+            parts.push(String::new());
+            rest = after;
+        } else {
+            part.push(first);
+            rest = &rest[first.len_utf8()..];
+        }
+    }
+    parts
+}
+
+/// Whether the parts stand in a text one after the other.
+fn has(text: &str, parts: &[String]) -> bool {
+    let mut rest = text;
+    parts.iter().all(|part| match rest.find(part.as_str()) {
+        Some(at) => {
+            rest = &rest[at + part.len()..];
+            true
+        }
+        None => false,
+    })
+}
+
+/// A hint that the suite states, and the lines behind it in its section.
+struct Stated {
+    place: String,
+    hint: String,
+    after: String,
+}
+
+fn stated() -> Vec<Stated> {
+    let mut found = Vec::new();
+    let text = include_str!("suite/hints.rhai");
+    for section in text.split("\n// == ") {
+        for (at, line) in section.lines().enumerate() {
+            let Some(hint) = line.strip_prefix("// Hint: ") else { continue };
+            let code = |line: &str| line.split("  //").next().unwrap_or_default().to_string();
+            let after: Vec<String> =
+                section.lines().skip(at + 1).filter(|line| !line.starts_with("//")).map(code).collect();
+            let name = section.lines().next().unwrap_or_default();
+            found.push(Stated { place: name.into(), hint: hint.into(), after: dense(&after.join("\n")) });
+        }
+    }
+    found
+}
+
+/// Without white space, which code may have as it likes.
+fn dense(text: &str) -> String {
+    text.chars().filter(|c| !c.is_whitespace()).collect()
+}
+
+#[test]
+fn every_suggestion_of_an_error_is_stated_or_excused() {
+    let (texts, stated) = (texts(), stated());
+    assert!(texts.len() > 150, "only {} texts with code", texts.len());
+    let is_stated = |text: &Text| {
+        let parts = without_placeholders(&text.text);
+        stated.iter().any(|one| has(&one.hint, &parts))
+    };
+    let excused: BTreeSet<&str> = EXCUSED.iter().flat_map(|(texts, _)| texts.iter().copied()).collect();
+    let is_excused = |text: &Text| excused.contains(text.text.as_str()) || is_no_hint(text);
+    let missing: Vec<String> = texts
+        .iter()
+        .filter(|text| !is_stated(text) && !is_excused(text))
+        .map(|text| format!("{}: {:?}", text.place, text.text))
+        .collect();
+    assert!(missing.is_empty(), "{} suggestions are run nowhere:\n{}", missing.len(), missing.join("\n"));
+    let stale: Vec<&&str> = excused.iter().filter(|known| !texts.iter().any(|text| text.text == **known)).collect();
+    assert!(stale.is_empty(), "excused, and nowhere in the sources: {stale:?}");
+}
+
+#[test]
+fn every_suggestion_that_is_stated_is_run_as_it_is_printed() {
+    let mut complaints = Vec::new();
+    let mut count = 0;
+    for one in stated() {
+        for piece in pieces(&one.hint)
+            .into_iter()
+            .filter(|piece| is_code(piece) && !SIGNATURES.iter().any(|s| piece.contains(s)))
+        {
+            count += 1;
+            // Two points stand for what the reader fills in.
+            let parts: Vec<String> = dense(piece).split("..").map(String::from).collect();
+            if !has(&one.after, &[dense(piece)]) && !has(&one.after, &parts) {
+                complaints.push(format!("{}: `{piece}` is run nowhere behind the hint", one.place));
+            }
+        }
+    }
+    assert!(count > 150, "only {count} suggestions");
+    assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
+}
+
+/// In pieces that cannot be run as they are printed: signatures, which the reference is the test of, names that stand for
+/// something of the reader's, a model of the hub, a list of operators, and a method of a graph, which takes long to find.
+const SIGNATURES: [&str; 7] =
+    [": ", " -> ", "::function(..)", "\"path\"", "\"org/name\"", "+ - * /", "save(\"x.json\")"];
+
+/// Texts that suggest nothing to write in a script: messages, pages, templates, and what programs are told.
+fn is_no_hint(text: &Text) -> bool {
+    let pages = [
+        "src/script/docs/",
+        "src/explorer/",
+        "src/repl/",
+        "methods/src/circuit/compiled/",
+        "src/script/library/skeleton.rs",
+    ];
+    pages.iter().any(|page| text.place.starts_with(page))
+        || text.text.starts_with("expected ")
+        || text.text.starts_with("the ")
+}
+
+/// Suggestions that no line of the suite runs, with the reason.
+const EXCUSED: &[(&[&str], &str)] = &[
+    (
+        &[
+            "a plan ends in `#{ model: \"tiny\", text: \"sample\", sites: \"resid_post.*\", .. }`",
+            "`text: \"sample\"`, a file, or a map of `source` and the options of `data::text`",
+            "add `name = \"heads\"`",
+            "add `version = \"0.1.0\"`",
+            "give it `path = \"../folder\"`, or `address` and `hash`",
+            "its {manifest} would have to say `{verb} = [\"{wish}\"]` under [touches], and `microtome add` to grant it",
+            "`import \"{}\"` is its main module, {MAIN}.rhai",
+            "take a closure in place of a text: `|x| x + 1`",
+            "let its script save what it fits, `s.save(\"NAME\")`, or name a dictionary with --dictionary",
+            "a test is a function `test_..` without parameters, or a line that ends in `//=> value`",
+        ],
+        "they are written into other files than scripts",
+    ),
+    (
+        &[
+            "in PyTorch save `model.state_dict()` with torch.save",
+            "tensors are f16 bf16 f32 f64, i16 i32 i64, u8 and bool; convert it in PyTorch with `.to()`",
+            "only tensors, dictionaries, lists, texts and numbers are read, and nothing is called; in PyTorch save `model.state_dict()`",
+            "in PyTorch save `model.state_dict()`",
+            "in PyTorch save `model.state_dict()` alone",
+            "this tensor repeats its elements; in PyTorch save it after `.contiguous()`",
+            "SAELens saves a finished one as `jumprelu`: `sae.save_inference_model(path)`",
+        ],
+        "they are written in Python",
+    ),
+    (
+        &[
+            "choose a name for it: `#{ to: \"name\" }`",
+            "read fewer texts or rows at a time, or a shorter context; `dtype: \"bf16\"` takes half",
+            "`{key}: {value}` changes the mathematics in a way that is not known here",
+        ],
+        "they need a network, a GPU, or a file that is damaged",
+    ),
+    (
+        &[
+            "`data::toy(\"synth\", #{ codes: true })` has the codes of all features, too",
+            "`sae::crosscoder([base, tuned], site, text)` fits one",
+            "features are selected from those before the target: `sae::fit_all(m, \"resid_post.*\", text)`",
+            "a tree goes from one place to another: `sae::fit_all(m, \"resid_post.*\", text)` fits one for each",
+            "`sae::fit_all(m, \"resid_post.*\", text)` fits one for each layer",
+        ],
+        "they run for minutes as they are printed, and the reference runs them with fewer steps or rows",
+    ),
+    (
+        &[
+            "give {same} to resume, another `dir`, or `fresh: true` to begin again",
+            "`unit: \"own\"` counts in multiples of a feature's maximum",
+            "read it with `labels: true`, or leave `label` out: tokens are then classified by their text",
+        ],
+        "they are options of the call that failed, whose words the reference has",
+    ),
+    (
+        &["`s.feature(12)` is a feature of a dictionary", "as in \"resid_post.3/12\", or `s.feature(12)`"],
+        "they are run behind another hint with the same piece",
+    ),
+    (&["what this is called on, or its first argument, is `()`: no value"], "they say what was found"),
+];
