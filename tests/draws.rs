@@ -151,8 +151,16 @@ const ALL: &[Drawing] = &[
     drawing("sae::random", IDS, "sae::random(x, 6, #{ $ k: 2 }).directions"),
     drawing("sae::ica", "let x = tensor::uniform([200, 3], #{ seed: 1 });", "sae::ica(x, #{ $ count: 2 }).directions"),
     drawing("sae::nmf", "let x = tensor::uniform([60, 4], #{ seed: 1 });", "sae::nmf(x, 2, #{ $ k: 2 }).directions"),
-    drawing("sae::splitting", IDS, r#"sae::splitting(sae::random(8, 60, #{ k: 4, seed: 1 }), sae::random(8, 90, #{ k: 4, seed: 2 }), tensor::randn([2000, 8], #{ seed: 3 })).summary.to_map()"#),
-    drawing("sae::suppression", IDS, "sae::suppression(sae::random(4, 200, #{ k: 6, seed: 1 }), tensor::randn([2000, 4], #{ seed: 3 })).summary.to_map()"),
+    drawing(
+        "sae::splitting",
+        IDS,
+        r#"sae::splitting(sae::random(8, 60, #{ k: 4, seed: 1 }), sae::random(8, 90, #{ k: 4, seed: 2 }), tensor::randn([2000, 8], #{ seed: 3 })).summary.to_map()"#,
+    ),
+    drawing(
+        "sae::suppression",
+        IDS,
+        "sae::suppression(sae::random(4, 200, #{ k: 6, seed: 1 }), tensor::randn([2000, 4], #{ seed: 3 })).summary.to_map()",
+    ),
     drawing("sae::geometry", "", "sae::geometry(sae::random(4, 9, #{ seed: 1 })).summary.to_map()"),
     drawing("sae::universality", WORDS, "sae::universality(s, m, saes[1], m, text, #{ $ }).table.to_map()"),
     drawing("sae::evaluate", BRACKETS, "sae::evaluate(m, s, text, #{ $ rows: 2, labels: 2 }).table.to_map()"),
@@ -167,9 +175,21 @@ const ALL: &[Drawing] = &[
         IDS,
         r#"intervene::erase(x, (0..60).map(|i| i % 2 == 0), #{ $ kind: "random", k: 2 }).apply(x)"#,
     ),
-    drawing("intervene::erasure", r#"let m = model::load("tiny"); let text = data::text("grammar", #{ mix: #{ gender: 1 } });"#, r#"intervene::erasure(m, "resid_post.0", text, "gender", #{ $ methods: ["leace", "random"], predicts: "pronoun_next", tokens: 512, context: 64 }).to_map()"#),
-    drawing("intervene::feature_patch", IDS, r#"intervene::feature_patch(m, sae::random(8, 100, #{ k: 20, seed: 1 }), [#{ clean: [1, 2, 3], corrupt: [1, 5, 3] }, #{ clean: [4, 2, 3], corrupt: [4, 7, 3] }], #{ $ site: "resid_post.0", thresholds: [0.0001] }).to_map()"#),
-    drawing("intervene::interactions", WORDS, r#"intervene::interactions(m, s.features([0, 1, 2, 3]), data::texts(["a b c d d c b a c a", "d a b b c a d b"]), #{ $ rows: 8 }).to_map()"#),
+    drawing(
+        "intervene::erasure",
+        r#"let m = model::load("tiny"); let text = data::text("grammar", #{ mix: #{ gender: 1 } });"#,
+        r#"intervene::erasure(m, "resid_post.0", text, "gender", #{ $ methods: ["leace", "random"], predicts: "pronoun_next", tokens: 512, context: 64 }).to_map()"#,
+    ),
+    drawing(
+        "intervene::feature_patch",
+        IDS,
+        r#"intervene::feature_patch(m, sae::random(8, 100, #{ k: 20, seed: 1 }), [#{ clean: [1, 2, 3], corrupt: [1, 5, 3] }, #{ clean: [4, 2, 3], corrupt: [4, 7, 3] }], #{ $ site: "resid_post.0", thresholds: [0.0001] }).to_map()"#,
+    ),
+    drawing(
+        "intervene::interactions",
+        WORDS,
+        r#"intervene::interactions(m, s.features([0, 1, 2, 3]), data::texts(["a b c d d c b a c a", "d a b b c a d b"]), #{ $ rows: 8 }).to_map()"#,
+    ),
     drawing(
         "intervene::steer",
         IDS,
@@ -186,9 +206,17 @@ const ALL: &[Drawing] = &[
         r#"intervene::pinned(m, s.feature(2), "a b", text, #{ $ tokens: 6, temperature: 1 }).to_map()"#,
     ),
     drawing("circuit::edge_pruning", COMPILED, "circuit::edge_pruning(c.model, c.pairs(2), #{ $ steps: 2 }).edges"),
-    drawing("circuit::shares", LETTERS, r#"circuit::shares(m, circuit::smallest(m, saes, text, #{ token: "a", share: 0.9 }), text, #{ $ draws: 3 }).to_map()"#),
+    drawing(
+        "circuit::shares",
+        LETTERS,
+        r#"circuit::shares(m, circuit::smallest(m, saes, text, #{ token: "a", share: 0.9 }), text, #{ $ draws: 3 }).to_map()"#,
+    ),
     drawing("Circuit.judge", EDGES, "found.top(12).judge(m, pairs, #{ $ draws: 3 }).to_map()"),
-    drawing("Circuit.judge", WORDS, r#"circuit::causal_tree(m, saes, saes[1].feature(0), text).judge(m, text, #{ $ token: "a", draws: 3, labels: () }).to_map()"#),
+    drawing(
+        "Circuit.judge",
+        WORDS,
+        r#"circuit::causal_tree(m, saes, saes[1].feature(0), text).judge(m, text, #{ $ token: "a", draws: 3, labels: () }).to_map()"#,
+    ),
     drawing("Circuit.curve", EDGES, "found.curve(m, pairs, #{ $ shares: [0.2, 0.4], draws: 3 }).table.to_map()"),
     drawing("Circuit.ablate", EDGES, r#"found.ablate(m, pairs, "g", #{ $ draws: 3 }).to_map()"#),
     drawing("Circuit.ablate", GRAPH, "c.ablate(m, feature, #{ $ draws: 3 }).to_map()"),
@@ -315,7 +343,7 @@ fn every_function_that_draws_is_held_to_the_rule() {
             strange.iter().map(|one| one.name).collect::<Vec<_>>()
         );
         let draws = |entry: &&microtome::script::docs::Entry| {
-            entry.doc.options.iter().any(|option| option.name == "seed" && option.default == OF_CALL)
+            entry.doc.options.iter().any(|option| option.key == "seed" && option.default == OF_CALL)
         };
         docs.own().filter(draws).map(|entry| entry.path()).collect()
     });
@@ -441,13 +469,13 @@ fn a_call_that_fails_takes_nothing_and_what_ran_within_it_stays_drawn() {
 
 /// Lines that Ctrl-C ends early, after those before them; each leaves what is shown.
 const ENDED: &[(&str, &str, &str)] = &[
-    (IDS, "let s = sae::fit(x, #{ k: 2, d_sae: 6, batch: 4, steps: 100000 });", "[s.directions, s.more.fit.steps_made]"),
-    (WORDS, "let s = sae::fit(m, \"resid_post.0\", text, #{ k: 2, d_sae: 6, steps: 100000 });", "s.directions"),
     (
         IDS,
-        "let all = sae::sweep(x, #{ k: [1, 2], d_sae: 6, batch: 4, steps: 100000 });",
-        "all.map(|s| s.directions)",
+        "let s = sae::fit(x, #{ k: 2, d_sae: 6, batch: 4, steps: 100000 });",
+        "[s.directions, s.more.fit.steps_made]",
     ),
+    (WORDS, "let s = sae::fit(m, \"resid_post.0\", text, #{ k: 2, d_sae: 6, steps: 100000 });", "s.directions"),
+    (IDS, "let all = sae::sweep(x, #{ k: [1, 2], d_sae: 6, batch: 4, steps: 100000 });", "all.map(|s| s.directions)"),
     (
         "let rows = [[1, 2, 3, 1], [2, 3, 1, 2]];",
         "let m = model::train(#{ layers: 1, d_model: 4, heads: 1, vocab: 5 }, rows, #{ steps: 100000 });",
@@ -486,7 +514,8 @@ fn what_control_c_ended_ends_there_again() {
             let ended = task.ended_early(since);
             assert!(matches!(ended[..], [Some(1..)]), "{line}: {ended:?}");
             // What is drawn behind it is what it would be behind the whole.
-            let shown = format!("let shown = [{shown}]; {} shown + [{shown}, tensor::randn([2])]", line.replace("100000", "2"));
+            let shown =
+                format!("let shown = [{shown}]; {} shown + [{shown}, tensor::randn([2])]", line.replace("100000", "2"));
             let left = said(&mut session, &shown);
             let folder = tempfile::tempdir().unwrap();
             let mut session = support::session(folder.path());

@@ -54,7 +54,10 @@ pub fn script(done: &[Done], seed: u64) -> Saved {
         if line.ended.iter().any(Option::is_some) {
             let steps = line.ended.iter().map(|steps| steps.map_or("()".to_string(), |steps| steps.to_string()));
             let steps: Vec<String> = steps.collect();
-            script.push_str(&format!("\n// Ctrl-C ended this after so many steps:\nrun::end_early([{}]);", steps.join(", ")));
+            script.push_str(&format!(
+                "\n// Ctrl-C ended this after so many steps:\nrun::end_early([{}]);",
+                steps.join(", ")
+            ));
         }
         match line.outcome {
             Outcome::Refused => {
@@ -67,12 +70,18 @@ pub fn script(done: &[Done], seed: u64) -> Saved {
                 });
                 script.push_str(&format!("\n{text}"));
                 if !is_catchable {
-                    remarks.push(format!("what `{}` had changed when it was stopped is not in the script", short(&line.text)));
+                    remarks.push(format!(
+                        "what `{}` had changed when it was stopped is not in the script",
+                        short(&line.text)
+                    ));
                 }
                 if !line.drawn.is_empty() {
                     let counts = line.drawn.iter().map(|(caller, count)| format!("\"{caller}\": {count}"));
                     let counts: Vec<String> = counts.collect();
-                    script.push_str(&format!("// What it drew stays drawn:\nrun::drawn(#{{ {} }});\n", counts.join(", ")));
+                    script.push_str(&format!(
+                        "// What it drew stays drawn:\nrun::drawn(#{{ {} }});\n",
+                        counts.join(", ")
+                    ));
                 }
                 continue;
             }
@@ -113,7 +122,9 @@ fn called_before_their_last_form(done: &[Done], last_forms: &BTreeMap<(String, u
         let old = known.iter().filter(|form| last_forms.get(*form).is_some_and(|last| *last > index));
         let own: BTreeSet<String> = definitions::of(&line.text).into_iter().map(|d| d.name).collect();
         // A line that only defines it calls it not.
-        called.extend(old.filter(|(name, _)| words.contains(name.as_str()) && !own.contains(name)).map(|(n, _)| n.clone()));
+        called.extend(
+            old.filter(|(name, _)| words.contains(name.as_str()) && !own.contains(name)).map(|(n, _)| n.clone()),
+        );
     }
     called
 }
@@ -376,6 +387,10 @@ mod tests {
         let remarks = script(&lines, 0).remarks;
         assert_eq!(remarks.len(), 2);
         assert!(remarks[0].contains("loop") && remarks[1].contains("`f`"), "{remarks:?}");
-        assert!(script(&[line("fn f() { 1 }", Silent), line("fn f() { 2 }", Silent), line("f()", Answered)], 0).remarks.is_empty());
+        assert!(
+            script(&[line("fn f() { 1 }", Silent), line("fn f() { 2 }", Silent), line("f()", Answered)], 0)
+                .remarks
+                .is_empty()
+        );
     }
 }

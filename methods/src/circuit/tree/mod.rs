@@ -131,7 +131,8 @@ pub fn from_survey(
             .hint("read more text, or take a feature that is active"));
     }
     let outliers = Outliers::of(model, &stages, &texts, task)?;
-    let mut growing = Growing { search, outliers, nodes: Vec::new(), edges: Vec::new(), known: BTreeMap::new(), expanded: 0 };
+    let mut growing =
+        Growing { search, outliers, nodes: Vec::new(), edges: Vec::new(), known: BTreeMap::new(), expanded: 0 };
     growing.node(earlier.len(), target)?;
     let piece = task.piece();
     let is_whole = match growing.all(&piece, task) {
