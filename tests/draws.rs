@@ -34,7 +34,7 @@ const WORDS: &str = r#"
 const BRACKETS: &str = r#"
     let t = data::tokenizer("to (be) [or] {not}", #{ kind: "characters", min_frequency: 1 });
     let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
-    let texts = []; texts.pad(30, "to [be] or (not to) be {or be} to (or) be [not] or (to) or [be] {or} (be) to");
+    let texts = []; texts.pad(12, "to [be] or (not to) be {or be} to (or) be [not] or (to) or [be] {or} (be) to");
     let text = data::texts(texts);
     let s = sae::fit(m, "resid_post.0", text, #{ d_sae: 8, k: 2, steps: 2, seed: 1 });
 "#;
@@ -177,8 +177,8 @@ const ALL: &[Drawing] = &[
     ),
     drawing(
         "intervene::erasure",
-        r#"let m = model::load("tiny"); let text = data::text("grammar", #{ mix: #{ gender: 1 } });"#,
-        r#"intervene::erasure(m, "resid_post.0", text, "gender", #{ $ methods: ["leace", "random"], predicts: "pronoun_next", tokens: 512, context: 64 }).to_map()"#,
+        BRACKETS,
+        r#"intervene::erasure(m, "resid_post.0", text, "bracket", #{ $ methods: ["leace", "random"], tokens: 512, context: 16 }).to_map()"#,
     ),
     drawing(
         "intervene::feature_patch",
@@ -296,7 +296,7 @@ impl Drawing {
 #[test]
 fn calls_differ_from_each_other_and_depend_on_nothing_else() {
     let complaints = support::on_large_stack(|| {
-        let folder = tempfile::tempdir();
+        let folder = tempfile::tempdir().unwrap();
         let mut session = support::session(folder.path());
         let lines = [said(&mut session, "tensor::randn([3])"), said(&mut session, "tensor::randn([3])")];
         let of = |one: &Drawing| {

@@ -22,7 +22,7 @@ pub struct Seed {
 
 impl Seed {
     /// A seed that the call states.
-    pub fn of(seed: i64) -> Self {
+    pub const fn of(seed: i64) -> Self {
         Self { stated: Some(seed), own: 0 }
     }
 

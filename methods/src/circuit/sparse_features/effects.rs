@@ -114,7 +114,6 @@ impl Search<'_> {
     pub fn activity(&self, task: &Task) -> Result<Vec<f64>> {
         let count = self.units.count();
         let mut sums = Sums::of(count, self.units.rows());
-        let piece = task.piece();
         for part in 0..self.cases.parts() {
             task.check()?;
             let run = self.cases.portion(part, Prompt::Clean, task)?;

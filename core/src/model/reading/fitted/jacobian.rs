@@ -64,7 +64,7 @@ pub fn fit_jacobian(
     let mut sums: Option<Vec<Tensor>> = None;
     let (piece, mut count) = (task.piece(), 0);
     for ids in &prompts {
-        let mut work = || of_prompt(model, ids, options.skip_first, &layers, &mut || bar.advance(1), task);
+        let work = || of_prompt(model, ids, options.skip_first, &layers, &mut || bar.advance(1), task);
         let found = match piece.check(count as u64).and_then(|()| work()) {
             Err(error) if error.kind == Kind::Interrupted && count > 0 => {
                 piece.answer(count as u64);
