@@ -34,13 +34,38 @@ const WORDS: &str = r#"
 const BRACKETS: &str = r#"
     let t = data::tokenizer("to (be) [or] {not}", #{ kind: "characters", min_frequency: 1 });
     let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
-    let texts = []; texts.pad(30, "to [be] or (not to) be {or be} to (or) be [not] or (to) or [be] {or} (be) to");
+    let texts = []; texts.pad(12, "to [be] or (not to) be {or be} to (or) be [not] or (to) or [be] {or} (be) to");
     let text = data::texts(texts);
     let s = sae::fit(m, "resid_post.0", text, #{ d_sae: 8, k: 2, steps: 2, seed: 1 });
 "#;
 const IDS: &str = r#"
     let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: 10, context: 32 }, #{ seed: 1 });
     let x = tensor::randn([60, 4], #{ seed: 1 });
+"#;
+const STORED: &str = r#"
+    let t = data::tokenizer("a b c d", #{ kind: "words", min_frequency: 1 });
+    let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: t.size, context: 8 }, #{ tokenizer: t, seed: 1 });
+    let kept = data::harvest(m, "resid_post.*", data::texts(["a b c d d c b a", "d a b b c a"]), #{ dir: "kept" });
+"#;
+const LETTERS: &str = r#"
+    let t = data::tokenizer("a b c d e f", #{ kind: "words", min_frequency: 1 });
+    let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: t.size, context: 8 }, #{ tokenizer: t, seed: 1 });
+    let text = data::texts(["a b c d d c b a", "d a b b c a", "e f a b c a e a", "f a c a b e d a", "b a e a c a"]);
+    let saes = sae::fit_all(m, "resid_post.*", text, #{ k: 6, d_sae: 24, steps: 2, seed: 1 });
+"#;
+const MANY: &str = r#"
+    let t = data::tokenizer("a b c d", #{ kind: "words", min_frequency: 1 });
+    let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: t.size, context: 8 }, #{ tokenizer: t, seed: 1 });
+    let texts = [];
+    for turn in 0..8 { texts.push("a b c d d c b a d b"); texts.push("c a d b a a c d c b a"); }
+    let many = data::texts(texts);
+    let s = sae::fit(m, "resid_post.0", many, #{ k: 2, d_sae: 12, steps: 2, seed: 1 });
+"#;
+const EDGES: &str = r#"
+    let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: 10, context: 32 }, #{ seed: 1 });
+    let pairs = (1..6).map(|i| #{ clean: [i, 2, 3], corrupt: [9 - i, 5, 3], answers: [i], wrong: [9 - i] });
+    let found = circuit::edges(m, pairs);
+    found.group("g", found.nodes.filter(|node| node.name.starts_with("z.0")).map(|node| node.name));
 "#;
 const COMPILED: &str = r#"
     let c = circuit::compiled("sort");
@@ -99,11 +124,7 @@ const ALL: &[Drawing] = &[
         WORDS,
         r#"sae::fit_all(m, "resid_post.*", text, #{ $ k: 2, d_sae: 6, steps: 2 })[1].directions"#,
     ),
-    drawing(
-        "sae::fit_all",
-        WORDS,
-        r#"{ let kept = data::harvest(m, "resid_post.*", text, "kept"); sae::fit_all(kept, #{ $ k: 2, d_sae: 6, steps: 2 })[1].directions }"#,
-    ),
+    drawing("sae::fit_all", STORED, "sae::fit_all(kept, #{ $ k: 2, d_sae: 6, steps: 2 })[1].directions"),
     drawing("sae::sweep", IDS, "sae::sweep(x, #{ $ k: [1, 2], d_sae: 6, steps: 2 })[1].directions"),
     drawing(
         "sae::sweep",
@@ -125,11 +146,7 @@ const ALL: &[Drawing] = &[
         WORDS,
         r#"sae::cross_layer_transcoder(m, text, #{ $ k: 2, ratio: 2, steps: 2 }).measure_on(m, text)["fve"]"#,
     ),
-    drawing(
-        "Sae.fine_tune",
-        WORDS,
-        r#"s.fine_tune(m, data::texts(["a b", "b c", "c d", "d a"]), #{ $ steps: 3, batch: 1, lr: 0.1 }).directions"#,
-    ),
+    drawing("Sae.fine_tune", MANY, r#"s.fine_tune(m, many, #{ $ steps: 3, batch: 1, lr: 0.1 }).directions"#),
     drawing("sae::random", "", "sae::random(4, 6, #{ $ k: 2 }).directions"),
     drawing("sae::random", IDS, "sae::random(x, 6, #{ $ k: 2 }).directions"),
     drawing("sae::ica", "let x = tensor::uniform([200, 3], #{ seed: 1 });", "sae::ica(x, #{ $ count: 2 }).directions"),
@@ -137,9 +154,13 @@ const ALL: &[Drawing] = &[
     drawing(
         "sae::splitting",
         IDS,
-        r#"sae::splitting(sae::random(4, 8, #{ k: 2, seed: 1 }), sae::random(4, 40, #{ k: 2, seed: 2 }), x).summary.to_map()"#,
+        r#"sae::splitting(sae::random(8, 60, #{ k: 4, seed: 1 }), sae::random(8, 90, #{ k: 4, seed: 2 }), tensor::randn([2000, 8], #{ seed: 3 })).summary.to_map()"#,
     ),
-    drawing("sae::suppression", IDS, "sae::suppression(sae::random(4, 20, #{ k: 6, seed: 1 }), x).summary.to_map()"),
+    drawing(
+        "sae::suppression",
+        IDS,
+        "sae::suppression(sae::random(4, 200, #{ k: 6, seed: 1 }), tensor::randn([2000, 4], #{ seed: 3 })).summary.to_map()",
+    ),
     drawing("sae::geometry", "", "sae::geometry(sae::random(4, 9, #{ seed: 1 })).summary.to_map()"),
     drawing("sae::universality", WORDS, "sae::universality(s, m, saes[1], m, text, #{ $ }).table.to_map()"),
     drawing("sae::evaluate", BRACKETS, "sae::evaluate(m, s, text, #{ $ rows: 2, labels: 2 }).table.to_map()"),
@@ -156,18 +177,18 @@ const ALL: &[Drawing] = &[
     ),
     drawing(
         "intervene::erasure",
-        r#"let m = model::load("tiny"); let text = data::text("grammar", #{ mix: #{ gender: 1 } });"#,
-        r#"intervene::erasure(m, "resid_post.1", text, "gender", #{ $ methods: ["leace", "random"], predicts: "pronoun_next", tokens: 2048, context: 64 }).to_map()"#,
+        BRACKETS,
+        r#"intervene::erasure(m, "resid_post.0", text, "bracket", #{ $ methods: ["leace", "random"], tokens: 512, context: 16 }).to_map()"#,
     ),
     drawing(
         "intervene::feature_patch",
         IDS,
-        r#"intervene::feature_patch(m, sae::random(8, 40, #{ seed: 1 }), [#{ clean: [1, 2, 3], corrupt: [1, 5, 3] }], #{ $ site: "resid_post.0" }).to_map()"#,
+        r#"intervene::feature_patch(m, sae::random(8, 100, #{ k: 20, seed: 1 }), [#{ clean: [1, 2, 3], corrupt: [1, 5, 3] }, #{ clean: [4, 2, 3], corrupt: [4, 7, 3] }], #{ $ site: "resid_post.0", thresholds: [0.0001] }).to_map()"#,
     ),
     drawing(
         "intervene::interactions",
         WORDS,
-        "intervene::interactions(m, s.features([0, 1, 2, 3]), text, #{ $ }).to_map()",
+        r#"intervene::interactions(m, s.features([0, 1, 2, 3]), data::texts(["a b c d d c b a c a", "d a b b c a d b"]), #{ $ rows: 8 }).to_map()"#,
     ),
     drawing(
         "intervene::steer",
@@ -187,29 +208,17 @@ const ALL: &[Drawing] = &[
     drawing("circuit::edge_pruning", COMPILED, "circuit::edge_pruning(c.model, c.pairs(2), #{ $ steps: 2 }).edges"),
     drawing(
         "circuit::shares",
-        WORDS,
-        r#"circuit::shares(m, circuit::smallest(m, saes, text, #{ token: "a", share: 0.5 }), text, #{ $ draws: 3 }).to_map()"#,
+        LETTERS,
+        r#"circuit::shares(m, circuit::smallest(m, saes, text, #{ token: "a", share: 0.9 }), text, #{ $ draws: 3 }).to_map()"#,
     ),
-    drawing(
-        "Circuit.judge",
-        COMPILED,
-        r#"found.top(12).judge(c.model, pairs, #{ $ ablation: "zero", draws: 3 }).to_map()"#,
-    ),
+    drawing("Circuit.judge", EDGES, "found.top(12).judge(m, pairs, #{ $ draws: 3 }).to_map()"),
     drawing(
         "Circuit.judge",
         WORDS,
-        r#"circuit::causal_tree(m, saes, saes[1].feature(0), text, #{ nodes: 4 }).judge(m, text, #{ $ token: "a", draws: 3, labels: () }).to_map()"#,
+        r#"circuit::causal_tree(m, saes, saes[1].feature(0), text).judge(m, text, #{ $ token: "a", draws: 3, labels: () }).to_map()"#,
     ),
-    drawing(
-        "Circuit.curve",
-        COMPILED,
-        "found.curve(c.model, pairs, #{ $ shares: [0.2, 0.4], draws: 3 }).table.to_map()",
-    ),
-    drawing(
-        "Circuit.ablate",
-        COMPILED,
-        r#"{ found.group("g", found.nodes.filter(|node| node.name.starts_with("z.0")).map(|node| node.name)); found.ablate(c.model, pairs, "g", #{ $ ablation: "zero", draws: 3 }).to_map() }"#,
-    ),
+    drawing("Circuit.curve", EDGES, "found.curve(m, pairs, #{ $ shares: [0.2, 0.4], draws: 3 }).table.to_map()"),
+    drawing("Circuit.ablate", EDGES, r#"found.ablate(m, pairs, "g", #{ $ draws: 3 }).to_map()"#),
     drawing("Circuit.ablate", GRAPH, "c.ablate(m, feature, #{ $ draws: 3 }).to_map()"),
     drawing("Circuit.steer", GRAPH, "c.steer(m, feature, #{ $ factor: 3, draws: 3 }).to_map()"),
     drawing(
@@ -228,6 +237,11 @@ fn text(value: &Value) -> String {
     json(value, &Task::default()).unwrap().to_string()
 }
 
+/// Evaluates lines of which the value does not matter.
+fn done(session: &mut Session, code: &str) -> Result<(), String> {
+    evaluated(session, &format!("{code};")).map(drop)
+}
+
 fn said(session: &mut Session, code: &str) -> String {
     text(&evaluated(session, code).unwrap())
 }
@@ -244,7 +258,7 @@ impl Drawing {
         let plain = self.call.replace('$', "");
         let folder = tempfile::tempdir().unwrap();
         let mut session = support::session(folder.path());
-        evaluated(&mut session, self.before)?;
+        done(&mut session, self.before)?;
         let looped = format!("let all = []; for turn in 0..3 {{ all.push({plain}); }} all");
         let all = evaluated(&mut session, &looped)?.into_array().unwrap();
         let all: Vec<String> = all.iter().map(text).collect();
@@ -256,7 +270,7 @@ impl Drawing {
         }
         let folder = tempfile::tempdir().unwrap();
         let mut session = support::session(folder.path());
-        evaluated(&mut session, self.before)?;
+        done(&mut session, self.before)?;
         if self.name != "tensor::randn" {
             said(&mut session, "tensor::randn([3])");
         }
@@ -329,7 +343,7 @@ fn every_function_that_draws_is_held_to_the_rule() {
             strange.iter().map(|one| one.name).collect::<Vec<_>>()
         );
         let draws = |entry: &&microtome::script::docs::Entry| {
-            entry.doc.options.iter().any(|option| option.name == "seed" && option.default == OF_CALL)
+            entry.doc.options.iter().any(|option| option.key == "seed" && option.default == OF_CALL)
         };
         docs.own().filter(draws).map(|entry| entry.path()).collect()
     });
@@ -342,19 +356,15 @@ fn what_draws_nothing_takes_nothing() {
     support::on_large_stack(|| {
         let folder = tempfile::tempdir().unwrap();
         let mut session = support::session(folder.path());
-        evaluated(&mut session, IDS).unwrap();
+        done(&mut session, IDS).unwrap();
         let sampled = "m.generate_ids([1, 2], #{ tokens: 24, temperature: 1 })";
         let first = said(&mut session, sampled);
-        evaluated(
-            &mut session,
-            "run::restart(0); m.generate_ids([1, 2]); m.generate_ids([1, 2], #{ top_k: 2, temperature: 0 });",
-        )
-        .unwrap();
+        done(&mut session, "run::restart(0); m.generate_ids([1, 2], #{ tokens: 3 }); m.generate_ids([1, 2], #{ tokens: 3, top_k: 2, temperature: 0 });").unwrap();
         assert_eq!(said(&mut session, sampled), first);
         // The other kinds of erasers draw nothing, nor does the other order of patching.
         let erase = "intervene::erase(x, (0..60).map(|i| i % 2 == 0), #{ kind: \"random\", k: 2 }).apply(x)";
         let first = said(&mut session, erase);
-        evaluated(&mut session, "run::restart(0); intervene::erase(x, (0..60).map(|i| i % 2 == 0));").unwrap();
+        done(&mut session, "run::restart(0); intervene::erase(x, (0..60).map(|i| i % 2 == 0));").unwrap();
         assert_eq!(said(&mut session, erase), first);
     });
 }
@@ -364,7 +374,7 @@ fn a_fit_and_a_sweep_of_one_with_the_same_seed_are_the_same() {
     support::on_large_stack(|| {
         let folder = tempfile::tempdir().unwrap();
         let mut session = support::session(folder.path());
-        evaluated(&mut session, WORDS).unwrap();
+        done(&mut session, WORDS).unwrap();
         let equal = "sae::fit(m, \"resid_post.0\", text, o).directions.equal(sae::sweep(m, \"resid_post.0\", text, o)[0].directions)";
         assert_eq!(said(&mut session, &format!("let o = #{{ k: 2, d_sae: 6, steps: 3, seed: 4 }}; {equal}")), "true");
         assert_eq!(
@@ -419,7 +429,7 @@ fn with_cache(folder: &Path, code: &str) -> String {
     let env = Env::in_memory(&folder.join("out")).unwrap();
     let settings = Settings { cache: Some(folder.join("cache")), ..env.settings.clone() };
     let mut session = Session::new(Env { settings, ..env });
-    evaluated(&mut session, WORDS).unwrap();
+    done(&mut session, WORDS).unwrap();
     said(&mut session, code)
 }
 
@@ -454,5 +464,65 @@ fn a_call_that_fails_takes_nothing_and_what_ran_within_it_stays_drawn() {
         assert_eq!(said(&mut session, "tensor::randn([3])"), lines[2]);
         session.reset();
         assert_eq!(said(&mut session, "tensor::randn([3])"), lines[0]);
+    });
+}
+
+/// Lines that Ctrl-C ends early, after those before them; each leaves what is shown.
+const ENDED: &[(&str, &str, &str)] = &[
+    (
+        IDS,
+        "let s = sae::fit(x, #{ k: 2, d_sae: 6, batch: 4, steps: 100000 });",
+        "[s.directions, s.more.fit.steps_made]",
+    ),
+    (WORDS, "let s = sae::fit(m, \"resid_post.0\", text, #{ k: 2, d_sae: 6, steps: 100000 });", "s.directions"),
+    (IDS, "let all = sae::sweep(x, #{ k: [1, 2], d_sae: 6, batch: 4, steps: 100000 });", "all.map(|s| s.directions)"),
+    (
+        "let rows = [[1, 2, 3, 1], [2, 3, 1, 2]];",
+        "let m = model::train(#{ layers: 1, d_model: 4, heads: 1, vocab: 5 }, rows, #{ steps: 100000 });",
+        "m.weight(\"embed\")",
+    ),
+    (IDS, "let l = m.tuned_lens([[1, 2, 3], [3, 4]], #{ steps: 100000 });", "l.translator(0).matrix"),
+    (WORDS, "let tuned = s.fine_tune(m, text, #{ steps: 100000, batch: 1 });", "tuned.directions"),
+    (
+        WORDS,
+        "let c = sae::cross_layer_transcoder(m, text, #{ k: 2, ratio: 2, steps: 100000 });",
+        "c.measure_on(m, text)[\"fve\"]",
+    ),
+    (COMPILED, "let masks = circuit::edge_pruning(c.model, pairs, #{ steps: 100000 });", "masks.edges"),
+    (
+        IDS,
+        "let d = subspace::das(m, (0..8).map(|i| #{ base: [1, i], source: [2, 9 - i], answer: 9 - i }), #{ site: \"resid_post.0\", steps: 100000 });",
+        "d.basis",
+    ),
+];
+
+#[test]
+fn what_control_c_ended_ends_there_again() {
+    support::on_large_stack(|| {
+        for (before, line, shown) in ENDED {
+            let folder = tempfile::tempdir().unwrap();
+            let mut session = support::session(folder.path());
+            done(&mut session, before).unwrap();
+            let (task, since) = (session.env().task.clone(), session.env().task.pieces());
+            let flag = task.flag().clone();
+            let presses = std::thread::spawn(move || {
+                std::thread::sleep(std::time::Duration::from_millis(300));
+                flag.store(true, std::sync::atomic::Ordering::Relaxed);
+            });
+            done(&mut session, line).unwrap();
+            presses.join().unwrap();
+            let ended = task.ended_early(since);
+            assert!(matches!(ended[..], [Some(1..)]), "{line}: {ended:?}");
+            // What is drawn behind it is what it would be behind the whole.
+            let shown =
+                format!("let shown = [{shown}]; {} shown + [{shown}, tensor::randn([2])]", line.replace("100000", "2"));
+            let left = said(&mut session, &shown);
+            let folder = tempfile::tempdir().unwrap();
+            let mut session = support::session(folder.path());
+            done(&mut session, before).unwrap();
+            session.env().task.end_early(&ended);
+            done(&mut session, line).unwrap();
+            assert_eq!(said(&mut session, &shown), left, "{line} {ended:?}");
+        }
     });
 }

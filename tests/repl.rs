@@ -192,6 +192,48 @@ fn a_saved_session_runs_as_a_script() {
 }
 
 #[test]
+fn a_saved_session_gives_the_bytes_that_the_session_had() {
+    let folder = folder();
+    let mut terminal = Terminal::start_with(folder.path(), &["--seed", "3"], &[]);
+    terminal.prompt();
+    terminal.done("let x = tensor::randn([2000, 16]);");
+    terminal.line("let s = sae::fit(x, #{ k: 2, d_sae: 24, batch: 64, steps: 1000000 });");
+    terminal.see("steps/s");
+    terminal.send(CTRL_C);
+    terminal.prompt();
+    terminal.line("let a = tensor::randn([2]); boom(tensor::randn([2]));");
+    terminal.see("unknown function `boom`");
+    terminal.prompt();
+    terminal.line("print(\"drawing\"); loop { tensor::randn([2]); }");
+    terminal.see_line("drawing");
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    terminal.send(CTRL_C);
+    terminal.prompt();
+    terminal.done(":type tensor::randn([3])");
+    terminal.done("let made = [a, tensor::randn([3]), tensor::uniform([2])];");
+    terminal.done("let t = sae::fit(x, #{ k: 2, d_sae: 24, batch: 64, steps: 3 });");
+    terminal.done("run::save_json(\"made.json\", made + [s.directions, t.directions]);");
+    terminal.done("s.save(\"s\");");
+    terminal.line(":save mine.rhai");
+    terminal.see("saved ");
+    let run = Command::new(env!("CARGO_BIN_EXE_microtome"))
+        .args(["run", "out/mine.rhai"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let script = std::fs::read_to_string(folder.path().join("out/mine.rhai")).unwrap();
+    assert!(run.status.success(), "{}\n{script}", String::from_utf8_lossy(&run.stderr));
+    assert!(script.contains("run::end_early([") && script.contains("run::drawn(#{ \"tensor::randn\": "), "{script}");
+    let saved = std::fs::read_dir(folder.path().join("out/s")).unwrap().flatten();
+    let saved: Vec<String> = saved.map(|entry| format!("s/{}", entry.file_name().display())).collect();
+    assert!(!saved.is_empty());
+    for file in saved.iter().map(String::as_str).chain(["made.json"]) {
+        let bytes = |place: &str| std::fs::read(folder.path().join(place).join(file)).unwrap();
+        assert!(bytes("out") == bytes("out/mine"), "{file} has other bytes:\n{script}");
+    }
+}
+
+#[test]
 fn the_history_outlives_the_session() {
     let folder = folder();
     let mut terminal = Terminal::ready(folder.path());

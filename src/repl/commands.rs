@@ -62,7 +62,7 @@ pub static TABLE: &[Command] = &[
         arguments: "EXPR",
         takes: Takes::Code,
         summary: "evaluate and tell the type of the value",
-        help: "The type is named as in signatures. `ans` does not change, and `:save` leaves this line out.",
+        help: "The type is named as in signatures. The session stays as it is: its variables, `ans`, and what is drawn next.",
         run: look::type_of,
     },
     Command {
@@ -78,7 +78,7 @@ pub static TABLE: &[Command] = &[
         arguments: "EXPR",
         takes: Takes::Code,
         summary: "evaluate repeatedly and tell the median and the fastest time",
-        help: "The first run is a warm-up and is not counted; then the code runs for about a second, at least 3 and at most 10000 times. Variables defined in these runs are discarded.",
+        help: "The first run is a warm-up and is not counted; then the code runs for about a second, at least 3 and at most 10000 times. The session stays as it is: its variables, and what is drawn next.",
         run: measure::bench,
     },
     Command {
@@ -102,7 +102,7 @@ pub static TABLE: &[Command] = &[
         arguments: "FILE",
         takes: Takes::File,
         summary: "write the session as a script that runs",
-        help: "The script contains the lines that were evaluated, starting with the rc file; lines that failed become comments. A relative path is below the output folder.",
+        help: "The script contains the lines that were evaluated, starting with the rc file; lines that failed become comments. Run, it gives what the session had. A relative path is below the output folder.",
         run: files::save,
     },
     Command {

@@ -241,6 +241,10 @@ impl Repl {
 
     /// Evaluates a text in the session and keeps book of it; `ans` becomes its value, if it has one.
     fn evaluate(&mut self, name: &str, text: &str) -> std::result::Result<Value, Trouble> {
+        let (drawn, pieces) = {
+            let session = self.session();
+            (session.env().random.counts(), session.env().task.pieces())
+        };
         let outcome = self.session_mut().eval(name, text);
         let outcome = outcome.inspect(|value| {
             if !value.is_unit() {
@@ -252,7 +256,12 @@ impl Repl {
             Ok(value) if value.is_unit() => Outcome::Silent,
             Ok(_) => Outcome::Answered,
         };
-        self.done.push(Done { text: text.into(), outcome: how });
+        let (ended, drawn) = {
+            let (session, mut now) = (self.session(), self.session().env().random.counts());
+            now.retain(|caller, count| drawn.get(caller) != Some(count));
+            (session.env().task.ended_early(pieces), now)
+        };
+        self.done.push(Done { text: text.into(), outcome: how, ended, drawn });
         Ok(outcome?)
     }
 

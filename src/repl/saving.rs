@@ -1,8 +1,9 @@
 //! The session as a script that runs: what `:save` writes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::definitions;
+use crate::base::random::Caller;
 use crate::script::engine::tokens::{Kind, Token, tokens};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,18 +27,41 @@ pub enum Outcome {
 pub struct Done {
     pub text: String,
     pub outcome: Outcome,
+    /// After how many steps Ctrl-C ended trainings and searches of it, in their order.
+    pub ended: Vec<Option<u64>>,
+    /// How often the functions that drew in it had drawn by its end.
+    pub drawn: BTreeMap<Caller, u64>,
+}
+
+/// A script, and what of the session it does not have.
+pub struct Saved {
+    pub text: String,
+    pub remarks: Vec<String>,
 }
 
 /// The lines in their order as one script. What only a session can do is put into words that a script has: a function
 /// that was defined twice keeps its last form, a value that a later line calls `ans` gets that name, and what failed
-/// becomes a comment, or, where it may have done something before, a `try`.
-pub fn script(done: &[Done]) -> String {
+/// becomes a comment, or, where it may have done something before, a `try`. A line in which Ctrl-C ended a training says
+/// after how many steps, and what a line that failed drew stays drawn.
+pub fn script(done: &[Done], seed: u64) -> Saved {
     let last_forms = last_forms(done);
     let mut script = String::from("// A microtome session, written by :save.\n");
+    if seed != 0 {
+        script.push_str(&format!("\nrun::restart({});\n", seed.cast_signed()));
+    }
+    let mut remarks = Vec::new();
     for (index, line) in done.iter().enumerate() {
+        if line.ended.iter().any(Option::is_some) {
+            let steps = line.ended.iter().map(|steps| steps.map_or("()".to_string(), |steps| steps.to_string()));
+            let steps: Vec<String> = steps.collect();
+            script.push_str(&format!(
+                "\n// Ctrl-C ended this after so many steps:\nrun::end_early([{}]);",
+                steps.join(", ")
+            ));
+        }
         match line.outcome {
             Outcome::Refused => {
-                script.push_str(&format!("\n{}", commented(&line.text)));
+                script.push_str(&format!("\n{}", commented(FAILED, &line.text)));
                 continue;
             }
             Outcome::Failed { at, is_catchable } => {
@@ -45,6 +69,20 @@ pub fn script(done: &[Done]) -> String {
                     last_forms.get(&(name.into(), parameters)) == Some(&index)
                 });
                 script.push_str(&format!("\n{text}"));
+                if !is_catchable {
+                    remarks.push(format!(
+                        "what `{}` had changed when it was stopped is not in the script",
+                        short(&line.text)
+                    ));
+                }
+                if !line.drawn.is_empty() {
+                    let counts = line.drawn.iter().map(|(caller, count)| format!("\"{caller}\": {count}"));
+                    let counts: Vec<String> = counts.collect();
+                    script.push_str(&format!(
+                        "// What it drew stays drawn:\nrun::drawn(#{{ {} }});\n",
+                        counts.join(", ")
+                    ));
+                }
                 continue;
             }
             Outcome::Answered | Outcome::Silent => {}
@@ -58,7 +96,37 @@ pub fn script(done: &[Done]) -> String {
             script.push_str(&format!("\n{text}\n"));
         }
     }
-    script
+    for name in called_before_their_last_form(done, &last_forms) {
+        remarks.push(format!("lines called forms of `{name}` that it no longer has: the script has the last one"));
+    }
+    Saved { text: script, remarks }
+}
+
+/// The beginning of a text, for a remark.
+fn short(text: &str) -> String {
+    let line = text.trim().lines().next().unwrap_or_default();
+    match line.chars().count() {
+        0..=40 => line.into(),
+        _ => line.chars().take(38).chain("..".chars()).collect(),
+    }
+}
+
+/// Functions that a line calls and a later one defines anew.
+fn called_before_their_last_form(done: &[Done], last_forms: &BTreeMap<(String, usize), usize>) -> BTreeSet<String> {
+    let mut known: BTreeSet<(String, usize)> = BTreeSet::new();
+    let mut called = BTreeSet::new();
+    for (index, line) in done.iter().enumerate().filter(|(_, line)| line.outcome != Outcome::Refused) {
+        known.extend(definitions::of(&line.text).into_iter().map(|d| (d.name, d.parameters)));
+        let words = tokens(&line.text).into_iter().filter(|token| token.kind == Kind::Word);
+        let words: BTreeSet<&str> = words.map(|token| token.of(&line.text)).collect();
+        let old = known.iter().filter(|form| last_forms.get(*form).is_some_and(|last| *last > index));
+        let own: BTreeSet<String> = definitions::of(&line.text).into_iter().map(|d| d.name).collect();
+        // A line that only defines it calls it not.
+        called.extend(
+            old.filter(|(name, _)| words.contains(name.as_str()) && !own.contains(name)).map(|(n, _)| n.clone()),
+        );
+    }
+    called
 }
 
 /// What ran of a line that failed, as far as it did; `is_last` tells whether a function keeps its form.
@@ -72,7 +140,7 @@ fn failed(text: &str, at: usize, is_catchable: bool, is_last: impl Fn(&str, usiz
             if is_last(&function.name, function.parameters) {
                 done.push_str(&format!("{code}\n"));
             }
-        } else if fails && is_catchable && has_block(code) {
+        } else if fails && is_catchable && (has_block(code) || has_method(code)) {
             has_failed = true;
             done.push_str(&format!("// This failed:\ntry {{ {} }} catch {{}}\n", ended(code)));
         } else if !fails && (!has_failed || is_import(code)) {
@@ -83,14 +151,17 @@ fn failed(text: &str, at: usize, is_catchable: bool, is_last: impl Fn(&str, usiz
         }
     }
     if !rest.is_empty() {
-        done.push_str(&commented(&rest));
+        done.push_str(&commented(if is_catchable { FAILED } else { STOPPED }, &rest));
     }
     done
 }
 
-fn commented(text: &str) -> String {
+const FAILED: &str = "This failed:";
+const STOPPED: &str = "This was stopped; what it had changed by then is not here:";
+
+fn commented(why: &str, text: &str) -> String {
     let lines = text.trim().lines().map(|line| format!("// {line}\n"));
-    ["// This failed:\n".to_string()].into_iter().chain(lines).collect()
+    [format!("// {why}\n")].into_iter().chain(lines).collect()
 }
 
 /// A statement at the top of a text, or a function.
@@ -137,6 +208,13 @@ fn ends_block(text: &str, tokens: &[Token], index: usize) -> bool {
 
 fn has_block(code: &str) -> bool {
     tokens(code).iter().any(|token| token.is_symbol(code, &["{"]))
+}
+
+/// Whether a method is called, which may have changed what it is called on before the failure.
+fn has_method(code: &str) -> bool {
+    let tokens = tokens(code);
+    let is = |at: usize, symbol: &str| tokens.get(at).is_some_and(|token| token.is_symbol(code, &[symbol]));
+    (1..tokens.len()).any(|at| is(at - 1, ".") && tokens[at].kind == Kind::Word && is(at + 1, "("))
 }
 
 fn is_import(code: &str) -> bool {
@@ -210,9 +288,16 @@ mod tests {
     use super::*;
 
     fn saved(lines: &[(&str, Outcome)]) -> String {
-        let done: Vec<Done> =
-            lines.iter().map(|(text, outcome)| Done { text: text.to_string(), outcome: *outcome }).collect();
-        script(&done).split_once('\n').unwrap().1.replace("\n\n", "\n").trim().to_string()
+        let done: Vec<Done> = lines.iter().map(|(text, outcome)| line(text, *outcome)).collect();
+        shown(&script(&done, 0))
+    }
+
+    fn line(text: &str, outcome: Outcome) -> Done {
+        Done { text: text.to_string(), outcome, ended: Vec::new(), drawn: BTreeMap::new() }
+    }
+
+    fn shown(saved: &Saved) -> String {
+        saved.text.split_once('\n').unwrap().1.replace("\n\n", "\n").trim().to_string()
     }
 
     use Outcome::*;
@@ -267,6 +352,45 @@ mod tests {
             "let a = [];\n// This failed:\ntry { for i in 0..3 { a.push(i); [1][i] }; } catch {}\n// This failed:\n// a"
         );
         let interrupted = ("let a = 1; loop { a += 1; }", Failed { at: 20, is_catchable: false });
-        assert_eq!(saved(&[interrupted]), "let a = 1;\n// This failed:\n// loop { a += 1; }");
+        let stopped = "let a = 1;\n// This was stopped; what it had changed by then is not here:\n// loop { a += 1; }";
+        assert_eq!(saved(&[interrupted]), stopped);
+    }
+
+    #[test]
+    fn what_was_drawn_or_ended_early_is_so_again() {
+        let failed = Failed { at: 0, is_catchable: true };
+        let drawn = BTreeMap::from([(Caller::from("tensor::randn"), 3), (Caller::from("std/toy tensor::randn"), 1)]);
+        let lines = [
+            Done { ended: vec![None, Some(37)], ..line("let s = fit(); let t = fit();", Silent) },
+            Done { drawn, ..line("boom(tensor::randn([2]))", failed) },
+        ];
+        let saved = script(&lines, 7);
+        assert_eq!(
+            shown(&saved),
+            "run::restart(7);\n\
+             // Ctrl-C ended this after so many steps:\nrun::end_early([(), 37]);\nlet s = fit(); let t = fit();\n\
+             // This failed:\n// boom(tensor::randn([2]))\n\
+             // What it drew stays drawn:\nrun::drawn(#{ \"tensor::randn\": 3, \"std/toy tensor::randn\": 1 });"
+        );
+        assert!(saved.remarks.is_empty());
+    }
+
+    #[test]
+    fn what_a_script_cannot_have_is_said() {
+        let stopped = Failed { at: 0, is_catchable: false };
+        let lines = [
+            line("fn f() { 1 }", Silent),
+            line("f()", Answered),
+            line("fn f() { 2 }", Silent),
+            line("loop { a.push(1); }", stopped),
+        ];
+        let remarks = script(&lines, 0).remarks;
+        assert_eq!(remarks.len(), 2);
+        assert!(remarks[0].contains("loop") && remarks[1].contains("`f`"), "{remarks:?}");
+        assert!(
+            script(&[line("fn f() { 1 }", Silent), line("fn f() { 2 }", Silent), line("f()", Answered)], 0)
+                .remarks
+                .is_empty()
+        );
     }
 }

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -21,7 +22,7 @@ pub struct Seed {
 
 impl Seed {
     /// A seed that the call states.
-    pub fn of(seed: i64) -> Self {
+    pub const fn of(seed: i64) -> Self {
         Self { stated: Some(seed), own: 0 }
     }
 
@@ -78,6 +79,23 @@ pub struct Caller {
     pub place: String,
 }
 
+impl Display for Caller {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.place.as_str() {
+            "" => f.write_str(&self.function),
+            place => write!(f, "{place} {}", self.function),
+        }
+    }
+}
+
+impl From<&str> for Caller {
+    /// Reads what it is displayed as; names of functions have no blank.
+    fn from(text: &str) -> Self {
+        let (place, function) = text.rsplit_once(' ').unwrap_or(("", text));
+        Self { function: function.into(), place: place.into() }
+    }
+}
+
 /// The run's seed, and how often each function has drawn without a seed of its own.
 ///
 /// The seed of such a call follows from the run's, from the function, from whose text it is called in, and from how often
@@ -123,6 +141,21 @@ impl Randomness {
             self.turns.borrow_mut().insert(caller, turn);
         }
         done
+    }
+
+    /// How often each function has drawn.
+    pub fn counts(&self) -> BTreeMap<Caller, u64> {
+        self.turns.borrow().clone()
+    }
+
+    /// Goes on as if a function had drawn so often.
+    pub fn count(&self, caller: Caller, times: u64) {
+        self.turns.borrow_mut().insert(caller, times);
+    }
+
+    /// Goes back to what had been drawn at some time.
+    pub fn go_back(&self, counts: BTreeMap<Caller, u64>) {
+        *self.turns.borrow_mut() = counts;
     }
 
     fn turn(&self, caller: &Caller) -> u64 {

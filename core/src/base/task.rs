@@ -1,8 +1,9 @@
 //! A `Task` goes into every long loop: it carries the interruption flag, and receives progress.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
 use super::{Error, Result};
@@ -60,6 +61,16 @@ pub struct Task {
     progress: Arc<dyn Progress>,
     /// Whether an interruption ends all of it.
     is_whole: bool,
+    early: Arc<Mutex<Early>>,
+}
+
+/// Pieces of work that end early with what they have, by their numbers: those that are to, and those that did, each after
+/// how many steps.
+#[derive(Default)]
+struct Early {
+    begun: u64,
+    planned: BTreeMap<u64, u64>,
+    ended: BTreeMap<u64, u64>,
 }
 
 impl Default for Task {
@@ -70,7 +81,7 @@ impl Default for Task {
 
 impl Task {
     pub fn new(interrupted: Arc<AtomicBool>, progress: Arc<dyn Progress>) -> Self {
-        Self { interrupted, progress, is_whole: false }
+        Self { interrupted, progress, is_whole: false, early: Arc::default() }
     }
 
     pub fn is_interrupted(&self) -> bool {
@@ -87,12 +98,47 @@ impl Task {
         if self.is_interrupted() { Err(Error::interrupted()) } else { Ok(()) }
     }
 
-    /// Clears the flag: the interrupted work returns what it has, and the script continues. Within a [`Task::whole`] the
-    /// flag stays raised, and the script ends.
-    pub fn answer_interruption(&self) {
-        if !self.is_whole {
-            self.interrupted.store(false, Ordering::Relaxed);
+    /// Begins a piece of work that an interruption ends early: it returns what it has, and the script continues. Pieces are
+    /// numbered, so that one may be ended again where an interruption ended it; those of a [`Task::whole`] are not, since
+    /// an interruption ends all of that.
+    pub fn piece(&self) -> Piece<'_> {
+        if self.is_whole {
+            return Piece { task: self, number: None, end: None };
         }
+        let mut early = self.early();
+        let number = early.begun;
+        early.begun += 1;
+        Piece { task: self, number: Some(number), end: early.planned.remove(&number) }
+    }
+
+    /// Whether the next piece is to end early.
+    pub fn ends_next_piece(&self) -> bool {
+        let early = self.early();
+        !self.is_whole && early.planned.contains_key(&early.begun)
+    }
+
+    /// The number of the next piece.
+    pub fn pieces(&self) -> u64 {
+        self.early().begun
+    }
+
+    /// Ends the next pieces after so many steps; those without a number go on to their end.
+    pub fn end_early(&self, steps: &[Option<u64>]) {
+        let mut early = self.early();
+        let begun = early.begun;
+        early.planned = steps.iter().zip(begun..).filter_map(|(steps, number)| Some((number, (*steps)?))).collect();
+    }
+
+    /// After how many steps the pieces since one number ended early, up to the last that did, as [`Task::end_early`] takes
+    /// them.
+    pub fn ended_early(&self, since: u64) -> Vec<Option<u64>> {
+        let early = self.early();
+        let last = early.ended.range(since..).next_back().map_or(since, |(number, _)| number + 1);
+        (since..last).map(|number| early.ended.get(&number).copied()).collect()
+    }
+
+    fn early(&self) -> MutexGuard<'_, Early> {
+        self.early.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The same task for one script or one fit among several, of which an interruption means all: a training that was cut
@@ -174,6 +220,31 @@ impl Task {
     }
 }
 
+/// A piece of work that an interruption ends early.
+pub struct Piece<'t> {
+    task: &'t Task,
+    number: Option<u64>,
+    end: Option<u64>,
+}
+
+impl Piece<'_> {
+    /// Checks for an interruption before the next step, `made` of which have been made.
+    pub fn check(&self, made: u64) -> Result<()> {
+        match self.end.is_some_and(|end| made >= end) {
+            true => Err(Error::interrupted()),
+            false => self.task.check(),
+        }
+    }
+
+    /// Clears the flag after an interruption. Within a [`Task::whole`] it stays raised, and the script ends.
+    pub fn answer(&self, made: u64) {
+        if let Some(number) = self.number {
+            self.task.interrupted.store(false, Ordering::Relaxed);
+            self.task.early().ended.insert(number, made);
+        }
+    }
+}
+
 /// How many seconds are left of a piece of work: `seconds` / `done` * `left`, as if each step that is left took as long
 /// as those that are done did on average. Steps may be few and of very different cost, so that the pace of the last ones
 /// says little, and nothing is said before three of them, a twentieth of all, and a second.
@@ -241,9 +312,25 @@ mod tests {
         let task = Task::default();
         for (part, is_over) in [(task.whole(), true), (task.clone(), false)] {
             task.flag().store(true, Ordering::Relaxed);
-            part.answer_interruption();
+            part.piece().answer(0);
             assert_eq!((task.is_interrupted(), part.is_interrupted()), (is_over, is_over));
         }
+    }
+
+    #[test]
+    fn pieces_end_again_where_they_ended() {
+        let task = Task::default();
+        let _first = task.piece();
+        let since = task.pieces();
+        let (whole, interrupted) = (task.piece(), task.piece());
+        interrupted.answer(3);
+        assert!(whole.check(9).is_ok());
+        let ended = task.ended_early(since);
+        assert_eq!(ended, [None, Some(3)]);
+        task.end_early(&ended);
+        let (_not_numbered, first, second, third) = (task.whole().piece(), task.piece(), task.piece(), task.piece());
+        assert_eq!([first.check(3), second.check(2), third.check(3)], [Ok(()), Ok(()), Ok(())]);
+        assert_eq!(second.check(3), Err(Error::interrupted()));
     }
 
     #[test]

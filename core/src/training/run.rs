@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use crate::base::counts::count;
-use crate::base::task::{Task, human};
+use crate::base::task::{Piece, Task, human};
 use crate::base::{Error, Kind, Result};
 
 /// What is trained in steps.
@@ -62,10 +62,11 @@ pub enum Ended {
 /// error of a step says where the steps before are saved.
 pub fn run(trainer: &mut impl Trainer, task: &Task) -> Result<Ended> {
     // A training within the loss of another takes its own gradients.
-    let ended = match kernels::aside(|| all_steps(trainer, task)) {
+    let piece = task.piece();
+    let ended = match kernels::aside(|| all_steps(trainer, &piece, task)) {
         Ok(()) => Ended::Done,
         Err(error) if error.kind == Kind::Interrupted => {
-            task.answer_interruption();
+            piece.answer(trainer.made());
             let returns =
                 if task.is_whole() { String::new() } else { format!("; the call returns {}", trainer.left()) };
             let (made, steps) = (trainer.made(), count(trainer.steps() as usize, "step"));
@@ -78,12 +79,12 @@ pub fn run(trainer: &mut impl Trainer, task: &Task) -> Result<Ended> {
     Ok(ended)
 }
 
-fn all_steps(trainer: &mut impl Trainer, task: &Task) -> Result<()> {
+fn all_steps(trainer: &mut impl Trainer, piece: &Piece, task: &Task) -> Result<()> {
     let bar = task.begin(&trainer.label(), Some(trainer.steps()));
     bar.had(trainer.made());
     let (begun, from) = (Instant::now(), trainer.made());
     while trainer.is_going() {
-        task.check()?;
+        piece.check(trainer.made())?;
         trainer.advance(task)?;
         let speed = (trainer.made() - from) as f64 / begun.elapsed().as_secs_f64();
         bar.note(&trainer.progress(speed));

@@ -33,9 +33,13 @@ pub fn run(repl: &mut Repl, line: &str) -> Result<Flow, Trouble> {
 
 pub fn save(repl: &mut Repl, file: &str) -> Result<Flow, Trouble> {
     let file = unquoted(file);
-    let text = saving::script(&repl.done);
+    let seed = repl.session().env().settings.seed;
+    let saving::Saved { text, remarks } = saving::script(&repl.done, seed);
     let place = repl.session().env().files.save_whole(Path::new(file), &text)?;
     repl.say(&format!("saved {}", place.display()));
+    for remark in remarks {
+        repl.remark(&remark);
+    }
     let beside = Session::new(repl.session().env().beside(Arguments::default()));
     if let Some(failure) = beside.check(file, &text).first() {
         repl.remark(&format!("the saved script has an error: {}", failure.message));

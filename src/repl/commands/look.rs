@@ -52,7 +52,8 @@ pub fn vars(repl: &mut Repl, _: &str) -> Result<Flow, Trouble> {
 
 pub fn type_of(repl: &mut Repl, code: &str) -> Result<Flow, Trouble> {
     let name = repl.next_name();
-    let value = repl.session_mut().eval(&name, code)?;
+    let ast = repl.session().compile(&name, code)?;
+    let value = repl.session_mut().aside(&name, &ast)?.0;
     repl.say(type_name(&value));
     Ok(Flow::Continue)
 }

@@ -24,11 +24,11 @@ pub fn time(repl: &mut Repl, code: &str) -> Result<Flow, Trouble> {
 pub fn bench(repl: &mut Repl, code: &str) -> Result<Flow, Trouble> {
     let name = repl.next_name();
     let ast = repl.session().compile(&name, code)?;
-    let _warm_up = repl.session_mut().measure(&name, &ast)?;
+    let _warm_up = repl.session_mut().aside(&name, &ast)?;
     let start = Instant::now();
     let mut times = Vec::new();
     while times.len() < FEWEST || start.elapsed() < BENCH && times.len() < MOST {
-        times.push(repl.session_mut().measure(&name, &ast)?);
+        times.push(repl.session_mut().aside(&name, &ast)?.1);
     }
     times.sort_unstable();
     let (median, fastest) = (times[times.len() / 2], times[0]);

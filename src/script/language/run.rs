@@ -1,7 +1,7 @@
 //! `run::` and what a script says to the one who started it: arguments, checks, the seed, where results go.
 
 use rhai::plugin::*;
-use rhai::{Dynamic, NativeCallContext};
+use rhai::{Array, Dynamic, Map, NativeCallContext};
 
 use crate::base::{self, Result};
 use crate::script::engine::env::env;
@@ -58,6 +58,50 @@ pub mod functions {
     pub fn restart(ctx: NativeCallContext, seed: Int) -> Fallible<()> {
         let seed = given("seed", &seed).integer()?;
         env(&ctx)?.random.restart(seed as u64);
+        Ok(())
+    }
+
+    /// Goes on as if functions had drawn so often, each in calls without a seed of its own.
+    ///
+    /// The keys of the map are names of functions; for calls in the text of a module its name and a blank stand before it,
+    /// `"std/stats tensor::randn"`. `:save` writes this behind a line that drew before it failed.
+    ///
+    /// # Example
+    /// ```
+    /// let a = [tensor::randn([3]), tensor::randn([3])];
+    /// run::drawn(#{ "tensor::randn": 1 });
+    /// a[1].equal(tensor::randn([3]))  //=> true
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn drawn(ctx: NativeCallContext, counts: Any) -> Fallible<()> {
+        let Some(map) = counts.read_lock::<Map>() else {
+            return Err(given("counts", &counts).refuse("a map of names of functions and numbers").into());
+        };
+        for (name, count) in map.iter() {
+            env(&ctx)?.random.count(name.as_str().into(), given("counts", count).size()? as u64);
+        }
+        Ok(())
+    }
+
+    /// Ends the next trainings and searches early, as Ctrl-C does: each after so many of its steps, `()` for one that goes
+    /// on to its end.
+    ///
+    /// `:save` writes this before a line in which Ctrl-C ended one, so that the script gives what the session had. The steps
+    /// are those of trainings; of a search they are its parts.
+    ///
+    /// # Example
+    /// ```
+    /// run::end_early([2]);
+    /// sae::fit(tensor::randn([8, 4]), #{ k: 2, d_sae: 4, steps: 5 }).more.fit.steps_made  //=> 2
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn end_early(ctx: NativeCallContext, steps: Array) -> Fallible<()> {
+        let of = |steps: &Dynamic| match steps.is_unit() {
+            true => Ok(None),
+            false => Ok(Some(given("steps", steps).size()? as u64)),
+        };
+        let steps: Vec<Option<u64>> = steps.iter().map(of).collect::<Result<_>>()?;
+        env(&ctx)?.task.end_early(&steps);
         Ok(())
     }
 

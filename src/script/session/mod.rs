@@ -128,15 +128,17 @@ impl Session {
         }
     }
 
-    /// Evaluates a compiled text once more and forgets the variables that it made; gives back how long it took.
-    pub fn measure(&mut self, name: &str, ast: &AST) -> Result<Duration, Failure> {
+    /// Evaluates a compiled text beside the session, which stays as it is: its variables, and what is drawn next. Gives
+    /// back the value, and how long it took.
+    pub fn aside(&mut self, name: &str, ast: &AST) -> Result<(Dynamic, Duration), Failure> {
         let ast = self.bound(name, ast)?;
-        let before = self.scope.len();
+        let (scope, drawn) = (self.scope.clone(), self.env.random.counts());
         let start = Instant::now();
         let value = self.run(name, &ast);
         let took = start.elapsed();
-        self.scope.rewind(before);
-        value.map(|_| took)
+        self.scope = scope;
+        self.env.random.go_back(drawn);
+        value.map(|value| (value, took))
     }
 
     fn run(&mut self, name: &str, ast: &AST) -> Result<Dynamic, Failure> {
@@ -311,13 +313,18 @@ mod tests {
     }
 
     #[test]
-    fn a_measured_text_leaves_no_variables_behind() {
+    fn what_is_evaluated_aside_leaves_the_session_as_it_is() {
         let mut session = session();
-        let _nothing = session.eval("<1>", "let x = 1;").unwrap();
-        let ast = session.compile("<2>", "let y = 2; x += 1;").unwrap();
-        session.measure("<2>", &ast).unwrap();
-        session.measure("<2>", &ast).unwrap();
+        let _nothing = session.eval("<1>", "let x = [1];").unwrap();
+        let ast = session.compile("<2>", "let y = 2; x.push(3); tensor::randn([2]); x.len()").unwrap();
+        for _ in 0..2 {
+            assert_eq!(session.aside("<2>", &ast).unwrap().0.as_int(), Ok(2));
+        }
         let names: Vec<String> = session.variables().iter().map(|(name, value)| format!("{name}={value}")).collect();
-        assert_eq!(names, ["x=3"]);
+        assert_eq!(names, ["x=[1]"]);
+        let line = |session: &mut Session| session.eval("<3>", "tensor::randn([2]).to_array()").unwrap().to_string();
+        let next = line(&mut session);
+        session.reset();
+        assert_eq!(line(&mut session), next);
     }
 }

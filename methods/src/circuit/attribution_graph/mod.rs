@@ -27,6 +27,7 @@ pub use written::ActiveFeature;
 
 use std::collections::BTreeMap;
 
+use crate::base::task::{Bar, Piece};
 use crate::base::{Kind, Result, Task, memory};
 use crate::err;
 use crate::model::Model;
@@ -133,6 +134,7 @@ impl Search<'_> {
         let all = self.sources.active.len();
         let wanted = options.nodes.min(all);
         let bar = self.task.begin("attributing features", Some(wanted as u64));
+        let piece = self.task.piece();
         while self.found.len() < wanted {
             let next: Vec<usize> = match wanted == all {
                 true => (0..all).collect(),
@@ -142,9 +144,9 @@ impl Search<'_> {
                     left.take(options.ranked.min(wanted - self.found.len())).collect()
                 }
             };
-            match self.of_some(next, bar.as_ref()) {
+            match self.of_some(next, &piece, bar.as_ref()) {
                 Err(error) if error.kind == Kind::Interrupted => {
-                    self.task.answer_interruption();
+                    piece.answer(self.found.len() as u64);
                     return Ok(false);
                 }
                 other => other?,
@@ -154,11 +156,12 @@ impl Search<'_> {
     }
 
     /// The rows of some features, those of one layer and of near positions together.
-    fn of_some(&mut self, mut features: Vec<usize>, bar: &dyn crate::base::task::Bar) -> Result<()> {
+    fn of_some(&mut self, mut features: Vec<usize>, piece: &Piece, bar: &dyn Bar) -> Result<()> {
         // Active features are in the order of layers and positions. From behind, the first one has the largest cone.
         features.sort_unstable_by(|a, b| b.cmp(a));
         let mut left = features.as_slice();
         while let Some(first) = left.first().map(|feature| self.sources.active[*feature]) {
+            piece.check(self.found.len() as u64)?;
             let most = rows::at_once(self.held, first.position + 1);
             let alike =
                 left.iter().take(most).take_while(|feature| self.sources.active[**feature].layer == first.layer);

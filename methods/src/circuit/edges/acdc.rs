@@ -14,7 +14,7 @@ use super::wave::{Push, Start, combined};
 use super::wiring::Extent;
 use super::{EdgeAblation, check_values, completed, scale, told};
 use crate::base::options::{Plain, Setting};
-use crate::base::task::Bar;
+use crate::base::task::{Bar, Piece};
 use crate::base::{Result, Task};
 use crate::circuit::graph::Graph;
 use crate::data::pairs::tokens::TokenPair;
@@ -134,6 +134,8 @@ pub fn search(
         loss: sign * runs.clean(),
         at_once: FIRST,
         trials: Vec::new(),
+        made: 0,
+        piece: task.piece(),
         task,
     };
     let is_moving =
@@ -141,12 +143,11 @@ pub fn search(
     let is_moving: Vec<bool> =
         (0..runs.wiring.senders.len()).map(|sender| is_moving.iter().any(|moving| moving[sender])).collect();
     let done = (0..runs.wiring.receivers.len()).rev().try_for_each(|receiver| {
-        task.check()?;
         search.receiver(receiver, &is_moving)?;
         bar.advance(runs.wiring.before(receiver).len() as u64);
         Ok(())
     });
-    let is_whole = completed(done, task)?;
+    let is_whole = completed(done, &search.piece, search.made)?;
     Ok((search.trials, is_whole))
 }
 
@@ -166,6 +167,9 @@ struct Search<'s, 'a> {
     loss: f64,
     at_once: usize,
     trials: Vec<Trial>,
+    /// How often some were tried together.
+    made: u64,
+    piece: Piece<'s>,
     task: &'s Task,
 }
 
@@ -186,7 +190,9 @@ impl Search<'_, '_> {
                 Some(last) if some.len() == self.at_once => last + 1,
                 _ => order.len(),
             };
+            self.piece.check(self.made)?;
             let losses = self.losses(receiver, extent, &self.sets(&order, &some, &expected, &gone))?;
+            self.made += 1;
             let (mut tried, mut is_right) = (0, true);
             while at < end && is_right {
                 let sender = order[at];

@@ -22,7 +22,9 @@ pub fn scores(
     let wiring = &runs.wiring;
     let mut scores = vec![None; wiring.edges()];
     let bar = task.begin("cutting edges", Some(wiring.edges() as u64));
+    let (piece, mut made) = (task.piece(), 0);
     let done = (0..wiring.receivers.len()).rev().try_for_each(|receiver| {
+        piece.check(made)?;
         let senders = wiring.before(receiver);
         let mut sums = vec![0.0; senders.len()];
         for texts in &runs.texts {
@@ -32,9 +34,10 @@ pub fn scores(
             scores[wiring.edge(sender, receiver)] = Some(sum / runs.pairs as f64);
         }
         bar.advance(senders.len() as u64);
+        made += 1;
         Ok(())
     });
-    let is_whole = completed(done, task)?;
+    let is_whole = completed(done, &piece, made)?;
     Ok(Scores { scores, is_whole })
 }
 

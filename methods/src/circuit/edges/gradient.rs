@@ -40,7 +40,9 @@ pub fn scores(
     let mut sums = vec![0.0; wiring.edges()];
     let mut read = 0;
     let bar = task.begin("scoring edges", Some(pairs.len() as u64));
+    let (piece, mut made) = (task.piece(), 0);
     let done = groups.iter().try_for_each(|group| {
+        piece.check(made)?;
         let is_star = options.method == EdgeMethod::AtpStar;
         let slopes = Slopes { decoder: &decoder, wiring: &wiring, measure, group, is_star, dropped: None, task };
         let mut own = vec![0.0; wiring.edges()];
@@ -48,9 +50,10 @@ pub fn scores(
         sums.iter_mut().zip(own).for_each(|(sum, own)| *sum += own);
         read += group.pairs.len();
         bar.advance(group.pairs.len() as u64);
+        made += 1;
         Ok(())
     });
-    let is_whole = completed(done, task)?;
+    let is_whole = completed(done, &piece, made)?;
     let scores = sums.iter().map(|sum| (read > 0).then(|| sum / read as f64)).collect();
     Ok(Scores { scores, is_whole })
 }

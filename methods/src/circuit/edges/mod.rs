@@ -18,6 +18,7 @@ mod texts;
 mod wave;
 pub mod wiring;
 
+use crate::base::task::Piece;
 use crate::base::{Cell, Kind, Result, Task};
 use crate::circuit::ablations::{naming_weights, no_number};
 use crate::circuit::graph::Graph;
@@ -188,11 +189,11 @@ fn check_values(values: &[f64], numbers: &[usize], when: &dyn Fn() -> String) ->
 }
 
 /// Whether some work was completed, or interrupted; other errors stay.
-fn completed(done: Result<()>, task: &Task) -> Result<bool> {
+fn completed(done: Result<()>, piece: &Piece, made: u64) -> Result<bool> {
     match done {
         Ok(()) => Ok(true),
         Err(error) if error.kind == Kind::Interrupted => {
-            task.answer_interruption();
+            piece.answer(made);
             Ok(false)
         }
         Err(error) => Err(error),

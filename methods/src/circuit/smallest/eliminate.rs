@@ -14,10 +14,13 @@ impl Search<'_> {
     pub fn eliminate(&mut self, mut kept: Vec<bool>, least: f64, task: &Task) -> Result<()> {
         let begin = kept.iter().filter(|kept| **kept).count();
         let bar = task.begin("eliminating units", Some(begin as u64));
+        let piece = task.piece();
         loop {
-            let slopes = match self.ablations.slopes(&shares_of(&kept), task) {
+            let made = self.path.len() as u64;
+            let slopes = || self.ablations.slopes(&shares_of(&kept), task);
+            let slopes = match piece.check(made).and_then(|()| slopes()) {
                 Err(error) if error.kind == Kind::Interrupted && !self.path.is_empty() => {
-                    task.answer_interruption();
+                    piece.answer(made);
                     self.is_whole = false;
                     return Ok(());
                 }

@@ -13,6 +13,7 @@ use super::effects::{Effects, Moving, Search};
 use super::placed::Placed;
 use super::taps::{Pullback, Slopes, Tapping};
 use super::units::Unit;
+use crate::base::task::{Bar, Piece};
 use crate::base::{Kind, Result, Task, memory};
 use crate::data::pairs::tokens::Prompt;
 use crate::model::batch::Batch;
@@ -37,19 +38,26 @@ pub fn reaching(placed: &[Placed], to: Option<usize>) -> Range<usize> {
     stream.unwrap_or(0)..before
 }
 
+/// The work on edges, of which so many parts are done.
+struct Parts<'t> {
+    piece: Piece<'t>,
+    done: u64,
+}
+
 impl Search<'_> {
     /// All edges between kept units, and from them to the metric. An interruption leaves those found so far.
     pub fn edges(&self, found: &Effects, kept: &[bool], task: &Task) -> Result<Edges> {
         let mut edges = Edges { effects: BTreeMap::new(), is_whole: true };
         let count = kept.iter().filter(|kept| **kept).count();
         let bar = task.begin("edges of features", Some((count * found.passes.len()) as u64));
+        let mut parts = Parts { piece: task.piece(), done: 0 };
         let scale = self.cases.scale() / found.weight;
         for pass in &found.passes {
             let all = [None].into_iter().chain((0..self.placed.len()).map(Some));
             for to in all {
-                match self.into(pass, to, kept, &mut edges.effects, &mut |done| bar.advance(done), task) {
+                match self.into(pass, to, kept, &mut edges.effects, (&mut parts, bar.as_ref()), task) {
                     Err(error) if error.kind == Kind::Interrupted => {
-                        task.answer_interruption();
+                        parts.piece.answer(parts.done);
                         edges.is_whole = false;
                         break;
                     }
@@ -71,7 +79,7 @@ impl Search<'_> {
         to: Option<usize>,
         kept: &[bool],
         edges: &mut BTreeMap<(usize, usize), f64>,
-        done: &mut dyn FnMut(u64),
+        (parts, bar): (&mut Parts, &dyn Bar),
         task: &Task,
     ) -> Result<()> {
         let from = reaching(self.placed, to);
@@ -86,21 +94,18 @@ impl Search<'_> {
             if deltas.is_empty() {
                 return Ok(());
             }
+            parts.piece.check(parts.done)?;
             let run = self.cases.portion(pass.part, Prompt::Clean, task)?;
             let tapping = Tapping { tapped: from, cuts: true, moved: None };
             let slopes = Slopes::of(&self.model.decoder, self.placed, &run, tapping, task)?;
-            return self.note(
-                &slopes.gradients,
-                &deltas,
-                (0, run.batch().rows().len()),
-                kept,
-                self.units.count(),
-                edges,
-            );
+            let rows = (0, run.batch().rows().len());
+            self.note(&slopes.gradients, &deltas, rows, kept, self.units.count(), edges)?;
+            parts.done += 1;
+            return Ok(());
         };
         let targets: Vec<usize> = self.units.numbers(to).filter(|number| kept[*number]).collect();
         if targets.is_empty() || deltas.is_empty() {
-            done(targets.len() as u64);
+            bar.advance(targets.len() as u64);
             return Ok(());
         }
         let (rows, width) = (pass.batch.rows().len(), pass.batch.width());
@@ -112,6 +117,7 @@ impl Search<'_> {
         let pullback = Pullback::of(&self.model.decoder, self.placed, &Batch::new(texts)?, (from, to), task)?;
         let weights = Weights::of(self, pass, to)?;
         for targets in targets.chunks(copies) {
+            parts.piece.check(parts.done)?;
             let seeds = weights.seeds(targets.iter().map(|number| self.units.unit(*number)), copies)?;
             let pulled = {
                 let pullback = pullback.clone();
@@ -120,7 +126,8 @@ impl Search<'_> {
             for (copy, target) in targets.iter().enumerate() {
                 self.note(&pulled, &deltas, (copy * rows, rows), kept, *target, edges)?;
             }
-            done(targets.len() as u64);
+            parts.done += 1;
+            bar.advance(targets.len() as u64);
         }
         Ok(())
     }

@@ -79,11 +79,12 @@ impl Search<'_> {
         let mut weight = 0.0;
         let (mut passes, mut is_whole) = (Vec::new(), true);
         let bar = task.begin("effects of features", Some(self.cases.count() as u64));
+        let piece = task.piece();
         for part in 0..self.cases.parts() {
             let mut sums = Sums::of(count, self.units.rows());
-            match self.pass(part, &mut sums, task) {
+            match piece.check(part as u64).and_then(|()| self.pass(part, &mut sums, task)) {
                 Err(error) if error.kind == Kind::Interrupted && part > 0 => {
-                    task.answer_interruption();
+                    piece.answer(part as u64);
                     is_whole = false;
                     break;
                 }

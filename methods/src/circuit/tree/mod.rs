@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 use super::dictionaries::Circuit;
 use super::graph::{Edge, Graph, Node, Part};
 use super::row_length;
+use crate::base::task::Piece;
 use crate::base::{Cell, Kind, Result, Task};
 use crate::data::{Text, harvest};
 use crate::err;
@@ -130,12 +131,14 @@ pub fn from_survey(
             .hint("read more text, or take a feature that is active"));
     }
     let outliers = Outliers::of(model, &stages, &texts, task)?;
-    let mut growing = Growing { search, outliers, nodes: Vec::new(), edges: Vec::new(), known: BTreeMap::new() };
+    let mut growing =
+        Growing { search, outliers, nodes: Vec::new(), edges: Vec::new(), known: BTreeMap::new(), expanded: 0 };
     growing.node(earlier.len(), target)?;
-    let is_whole = match growing.all(task) {
+    let piece = task.piece();
+    let is_whole = match growing.all(&piece, task) {
         Ok(()) => true,
         Err(error) if error.kind == Kind::Interrupted => {
-            task.answer_interruption();
+            piece.answer(growing.expanded);
             false
         }
         Err(error) => return Err(error),
@@ -184,6 +187,8 @@ struct Growing<'a> {
     edges: Vec<Edge>,
     /// The node of a level and feature: a feature that several have as a child is one node.
     known: BTreeMap<(usize, usize), usize>,
+    /// The number of nodes whose children were looked for.
+    expanded: u64,
 }
 
 impl Growing<'_> {
@@ -203,7 +208,7 @@ impl Growing<'_> {
     }
 
     /// Level by level, so that a feature that is a child of several is expanded once.
-    fn all(&mut self, task: &Task) -> Result<()> {
+    fn all(&mut self, piece: &Piece, task: &Task) -> Result<()> {
         let top = self.search.stages.len() - 1;
         let mut followed = vec![0];
         for level in (1..=top).rev() {
@@ -211,7 +216,9 @@ impl Growing<'_> {
             let bar = task.begin(&format!("ablating {place}"), Some(followed.len() as u64));
             let mut next = Vec::new();
             for node in followed {
+                piece.check(self.expanded)?;
                 let children = self.children(node, task)?;
+                self.expanded += 1;
                 let is_followed = level == top || self.search.options.depth == Depth::Full;
                 let most = if is_followed { children.len() } else { 1 };
                 next.extend(children.into_iter().take(most));

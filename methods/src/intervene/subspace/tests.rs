@@ -127,7 +127,8 @@ fn pairs(count: u32) -> Vec<Interchange> {
 fn the_direction_of_a_constructed_variable_is_found() {
     let (model, direction) = constructed();
     for seed in 0..3 {
-        let options = DasOptions { site: Some("resid_post.0".into()), lr: 0.05, seed, ..DasOptions::default() };
+        let options =
+            DasOptions { site: Some("resid_post.0".into()), lr: 0.05, seed: Seed::of(seed), ..DasOptions::default() };
         let found = das(&model, &pairs(400), &options, &Task::default()).unwrap();
         let cosine = floats(&direction.t().unwrap().matmul(&found.basis).unwrap()).unwrap()[0].abs();
         assert!(cosine > 0.95, "seed {seed}: cosine {cosine}");

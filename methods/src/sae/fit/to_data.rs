@@ -69,6 +69,8 @@ fn to_each(
 ) -> Result<Vec<Fitted>> {
     // Ctrl-C ends all of them, and not one after the other: those that are complete are kept.
     let whole = task.whole();
+    // They count as one piece of work, however many of them are cached.
+    let _piece = several.then(|| task.piece());
     let task = if several { &whole } else { task };
     let fit = |data: Result<FitData>| -> Result<Fitted> {
         task.check()?;

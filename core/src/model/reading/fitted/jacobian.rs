@@ -62,11 +62,12 @@ pub fn fit_jacobian(
     let passes: usize = prompts.iter().map(|ids| d.div_ceil(copies(ids.len(), d))).sum();
     let bar = task.begin("fitting a Jacobian lens", Some(passes as u64));
     let mut sums: Option<Vec<Tensor>> = None;
-    let mut count = 0;
+    let (piece, mut count) = (task.piece(), 0);
     for ids in &prompts {
-        let found = match of_prompt(model, ids, options.skip_first, &layers, &mut || bar.advance(1), task) {
+        let work = || of_prompt(model, ids, options.skip_first, &layers, &mut || bar.advance(1), task);
+        let found = match piece.check(count as u64).and_then(|()| work()) {
             Err(error) if error.kind == Kind::Interrupted && count > 0 => {
-                task.answer_interruption();
+                piece.answer(count as u64);
                 break;
             }
             found => found?,
