@@ -97,8 +97,11 @@ fn a_run_that_is_repeated_takes_no_dictionary_from_the_cache() {
     place.write("text.txt", &"to be or not to be ".repeat(20));
     place.write(
         "x.rhai",
-        "let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 256, context: 16 }, #{ tokenizer: \"bytes\", seed: 1 });
-         let s = sae::fit(m, \"resid_post.0\", data::text(\"text.txt\"), #{ k: 2, features: 16, steps: 4, batch: 16 });
+        "let t = data::tokenizer(\"to be or not to be\", #{ kind: \"characters\", min_frequency: 1 });
+         let shape = #{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 };
+         let m = model::init(shape, #{ tokenizer: t, seed: 1 });
+         let few = #{ k: 2, ratio: 2, steps: 4, batch: 16, seed: 1 };
+         let s = sae::fit(m, \"resid_post.0\", data::text(\"text.txt\"), few);
          print(s.directions.sum());",
     );
     let first = place.said(0, &["run", "x.rhai"]);
@@ -187,10 +190,18 @@ fn records_that_are_damaged_or_are_none_are_refused() {
     place.changed(RECORD, "printed.json", |record| record["printed_text"] = "2\n".into());
     place.changed(RECORD, "checks.json", |record| record["checks"][0]["held"] = false.into());
     let cases = [
-        ("cut.json", "cut.json: this is not the record of a run: EOF", "expected a run.json that `microtome run` wrote"),
+        (
+            "cut.json",
+            "cut.json: this is not the record of a run: EOF",
+            "expected a run.json that `microtome run` wrote",
+        ),
         ("foreign.json", "this is not the record of a run: unknown field `name`", "expected a run.json"),
         ("list.json", "this is not the record of a run", "expected a run.json"),
-        ("printed.json", "what this record says was printed has another hash than it states", "was changed after the run"),
+        (
+            "printed.json",
+            "what this record says was printed has another hash than it states",
+            "was changed after the run",
+        ),
         ("checks.json", "expected as many checks as this record states, 1 that held and 0 that failed", "was changed"),
         ("missing.json", "cannot read missing.json: there is no such file or folder", ""),
         ("out", "expected the record of a run, found the folder out", "it is out/NAME/run.json"),

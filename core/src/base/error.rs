@@ -131,11 +131,15 @@ mod tests {
 
     #[test]
     fn of_two_wrong_arguments_both_are_said() {
-        let wrong = |name: &str| Err::<(), Error>(err!(Argument, "expected a number for `{name}`").hint("see").about(name));
+        let wrong =
+            |name: &str| Err::<(), Error>(err!(Argument, "expected a number for `{name}`").hint("see").about(name));
         assert_eq!(both(Ok(1), Ok(2)), Ok((1, 2)));
         assert_eq!(both(wrong("a"), Ok(2)).unwrap_err().also, [] as [&str; 0]);
         let error = both(both(wrong("a"), wrong("b")), wrong("c")).unwrap_err();
-        assert_eq!(error.message, "expected a number for `a`; and expected a number for `b`; and expected a number for `c`");
+        assert_eq!(
+            error.message,
+            "expected a number for `a`; and expected a number for `b`; and expected a number for `c`"
+        );
         assert_eq!((error.about.as_deref(), error.hint.as_deref()), (Some("a"), Some("see")));
         assert_eq!(error.also, ["b", "c"]);
         assert_eq!(both(wrong("a"), Err::<(), _>(Error::interrupted())).unwrap_err().kind, Kind::Interrupted);

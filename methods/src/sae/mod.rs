@@ -183,8 +183,9 @@ impl Sae {
     fn check_readable(&self, x: &Tensor) -> Result<()> {
         self.fits(x, self.d_in(), "activations")?;
         let place = self.place();
-        finite(x, format_args!("activations{place}"))
-            .map_err(|e| e.hint("a cache of texts of different lengths is padded with NaN; look where others come from"))
+        finite(x, format_args!("activations{place}")).map_err(|e| {
+            e.hint("a cache of texts of different lengths is padded with NaN; look where others come from")
+        })
     }
 
     fn fits(&self, x: &Tensor, width: usize, what: &str) -> Result<()> {

@@ -281,7 +281,14 @@ mod tests {
             kind: "name".into(),
             message: "unknown variable `oops`".into(),
             hint: Some("did you mean `x`?".into()),
-            place: Some(SourcePlace { source: "a.rhai".into(), line: 1, column: 9, arg: None, also: Vec::new(), option: None }),
+            place: Some(SourcePlace {
+                source: "a.rhai".into(),
+                line: 1,
+                column: 9,
+                arg: None,
+                also: Vec::new(),
+                option: None,
+            }),
             frames: Vec::new(),
         };
         let text = draw(&failure, &sources, false);

@@ -105,7 +105,14 @@ fn called(function: &str) -> String {
 
 fn place(source: &str, position: Position) -> Option<SourcePlace> {
     let line = position.line()?;
-    Some(SourcePlace { source: source.into(), line, column: position.position().unwrap_or(1), arg: None, also: Vec::new(), option: None })
+    Some(SourcePlace {
+        source: source.into(),
+        line,
+        column: position.position().unwrap_or(1),
+        arg: None,
+        also: Vec::new(),
+        option: None,
+    })
 }
 
 pub fn words(error: &EvalAltResult, known: &Known) -> Words {

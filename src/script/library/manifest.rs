@@ -123,7 +123,14 @@ impl From<Box<Mistake>> for Error {
 impl From<Box<Mistake>> for Failure {
     fn from(mistake: Box<Mistake>) -> Self {
         let Mistake { error, place, .. } = *mistake;
-        let place = place.map(|(source, line, column)| SourcePlace { source, line, column, arg: None, also: Vec::new(), option: None });
+        let place = place.map(|(source, line, column)| SourcePlace {
+            source,
+            line,
+            column,
+            arg: None,
+            also: Vec::new(),
+            option: None,
+        });
         // What is wrong in a text is drawn like a mistake in its grammar.
         let kind = if place.is_some() { "syntax".into() } else { error.kind.name().to_string() };
         Self { kind, place, ..Self::from(error) }

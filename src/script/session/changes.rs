@@ -39,10 +39,7 @@ pub fn between(old: &str, new: &str) -> Vec<Change> {
 }
 
 /// Where something stands between the lines that stay, each from a pair of places to another.
-pub fn gaps(
-    kept: &[(usize, usize)],
-    ends: (usize, usize),
-) -> impl Iterator<Item = ((usize, usize), (usize, usize))> {
+pub fn gaps(kept: &[(usize, usize)], ends: (usize, usize)) -> impl Iterator<Item = ((usize, usize), (usize, usize))> {
     let begins = std::iter::once((0, 0)).chain(kept.iter().map(|(i, j)| (i + 1, j + 1)));
     begins.zip(kept.iter().copied().chain([ends])).filter(|(from, to)| from != to)
 }

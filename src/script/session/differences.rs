@@ -220,7 +220,10 @@ fn of_lines(what: What, name: &str, a: &[String], b: &[String], found: &mut Vec<
         let text = |lines: &[String], from, to| -> String {
             lines.get(from..to).unwrap_or_default().iter().map(|line| format!("{line}\n")).collect()
         };
-        all.push((i, Difference::of_change(what, name, Change { line: i + 1, old: text(a, i, to_i), new: text(b, j, to_j) })));
+        all.push((
+            i,
+            Difference::of_change(what, name, Change { line: i + 1, old: text(a, i, to_i), new: text(b, j, to_j) }),
+        ));
     }
     all.sort_by_key(|(line, _)| *line);
     found.extend(all.into_iter().map(|(_, difference)| difference));
@@ -282,7 +285,8 @@ fn uncoloured(line: &str) -> Cow<'_, str> {
     }
     let mut pieces = line.split("\x1b[");
     let first = pieces.next().unwrap_or_default().to_string();
-    let after = |piece: &str| piece.split_once(|c: char| c.is_ascii_alphabetic()).map_or("", |(_, text)| text).to_string();
+    let after =
+        |piece: &str| piece.split_once(|c: char| c.is_ascii_alphabetic()).map_or("", |(_, text)| text).to_string();
     let rest: String = pieces.map(after).collect();
     Cow::Owned(first + rest.as_str())
 }
@@ -360,11 +364,8 @@ mod tests {
             threads: 3,
             script: "b.rhai".into(),
             arguments: [("n".to_string(), "5".to_string())].into(),
-            sources: [
-                ("b.rhai".to_string(), "let a = 2;\na\n".to_string()),
-                ("c.rhai".to_string(), "3".to_string()),
-            ]
-            .into(),
+            sources: [("b.rhai".to_string(), "let a = 2;\na\n".to_string()), ("c.rhai".to_string(), "3".to_string())]
+                .into(),
             ..record()
         };
         assert_eq!(
@@ -382,7 +383,10 @@ mod tests {
 
     #[test]
     fn numbers_are_compared_where_the_words_are_the_same() {
-        let (a, b) = (printing("begin\nFVE .90, dead 1,000 (resid_post.1)\n"), printing("FVE 0.99, dead 1,100 (resid_post.1)\nend\n"));
+        let (a, b) = (
+            printing("begin\nFVE .90, dead 1,000 (resid_post.1)\n"),
+            printing("FVE 0.99, dead 1,100 (resid_post.1)\nend\n"),
+        );
         assert_eq!(
             words(&a, &b),
             [
@@ -393,8 +397,14 @@ mod tests {
             ]
         );
         // A name of a site is no number; NaN is one, but has no distance.
-        assert_eq!(words(&printing("resid_post.1"), &printing("resid_post.2")), ["printed output:1\n-resid_post.1\n+resid_post.2"]);
-        assert_eq!(words(&printing("x -1e-3"), &printing("x NaN")), ["printed output:1\n-x -1e-3\n+x NaN\n -1e-3 is NaN"]);
+        assert_eq!(
+            words(&printing("resid_post.1"), &printing("resid_post.2")),
+            ["printed output:1\n-resid_post.1\n+resid_post.2"]
+        );
+        assert_eq!(
+            words(&printing("x -1e-3"), &printing("x NaN")),
+            ["printed output:1\n-x -1e-3\n+x NaN\n -1e-3 is NaN"]
+        );
         assert_eq!(words(&printing("x 0"), &printing("x 1")), ["printed output:1\n-x 0\n+x 1\n 0 is 1"]);
         // A table grows with its numbers.
         assert_eq!(between(&printing("┌──┐\n│ 9│\n"), &printing("┌───┐\n│ 10│\n")).len(), 1);
