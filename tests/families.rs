@@ -3,6 +3,7 @@
 mod candle;
 pub mod files;
 mod hostile;
+mod int8;
 mod older;
 mod pictured;
 mod sites;

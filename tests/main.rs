@@ -4,6 +4,8 @@
 //! (`support::apart`).
 
 mod access;
+mod batches;
+mod cases;
 mod cli;
 mod closures;
 mod dashboards;

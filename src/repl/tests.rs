@@ -246,7 +246,7 @@ fn no_text_breaks_what_is_asked_while_it_is_typed() {
         ":time ", "import ", ";", "=",
     ];
     let texts = proptest::collection::vec(proptest::sample::select(PIECES), 0..12);
-    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let mut runner = proptest::test_runner::TestRunner::default();
     let ran = runner.run(&texts, |parts| {
         let text = parts.concat();
         for cursor in (0..=text.len()).filter(|at| text.is_char_boundary(*at)) {

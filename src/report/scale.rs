@@ -99,7 +99,8 @@ impl Scale {
     }
 
     fn linear_ticks(&self, wanted: usize) -> Vec<Tick> {
-        let (step, exponent) = round_step(self.high / wanted as f64 - self.low / wanted as f64);
+        // The range itself may be wider than doubles are.
+        let (step, exponent) = round_step((self.high / wanted as f64 - self.low / wanted as f64).min(f64::MAX));
         let unit = decimal(step, exponent);
         let (first, last) = ((self.low / unit - 1e-9).ceil(), (self.high / unit + 1e-9).floor());
         let count = (last - first + 1.0).clamp(0.0, 200.0) as usize;
@@ -175,6 +176,13 @@ mod tests {
         assert_eq!(labels(1e-8, 1.0, true, 4), ["10⁻⁸", "10⁻⁶", "10⁻⁴", "10⁻²", "10⁰"]);
         assert_eq!(labels(1.0, 60.0, true, 6), ["1", "2", "5", "10", "20", "50"]);
         assert_eq!(labels(2.0, 5.0, true, 3), ["2", "3", "4", "5"]);
+    }
+
+    #[test]
+    fn a_range_wider_than_doubles_are_has_a_tick() {
+        let scale = Scale::new(0.0, 1.6918580559094028e308, false).padded(0.04);
+        assert_eq!(scale.ticks(1), [Tick { at: 0.0, label: "0".into() }]);
+        assert!(Scale::new(-1.7e308, 1.7e308, false).padded(0.04).ticks(1).iter().all(|tick| tick.at.is_finite()));
     }
 
     #[test]

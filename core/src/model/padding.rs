@@ -1,5 +1,8 @@
 //! The padding after the end of shorter texts in a batch, whose values are meaningless.
 
+use std::ops::Range;
+
+use super::hooks::At;
 use super::site::{Heads, Place, SiteKind};
 use crate::base::Result;
 use crate::tensor::Tensor;
@@ -24,20 +27,105 @@ pub fn blanked(x: &Tensor, lengths: &[usize], axes: &[usize]) -> Result<Tensor> 
     Ok(x)
 }
 
-/// The axes along which texts end in the activation of a place. A pattern is already 0 on padded keys, as it should be.
+/// The axes along which texts end in the activation of a place, where it has all positions: for scores and patterns that of
+/// the queries, and always that of the keys.
+fn text_axes(place: Place, has_all_positions: bool) -> Vec<usize> {
+    let is_square = place.site.kind.heads() == Heads::Square;
+    let positions = if is_square && place.head.is_none() { 2 } else { 1 };
+    let queries = has_all_positions.then_some(positions);
+    queries.into_iter().chain(is_square.then_some(positions + 1)).collect()
+}
+
+/// The axes along which texts end in what was recorded. A pattern is already 0 on padded keys, as it should be.
 pub fn axes(place: Place, has_all_positions: bool) -> Vec<usize> {
-    if place.site.kind.heads() != Heads::Square {
-        return if has_all_positions { vec![1] } else { Vec::new() };
-    }
-    let queries = if place.head.is_some() { 1 } else { 2 };
-    let mut axes = Vec::new();
-    if has_all_positions {
-        axes.push(queries);
-    }
-    if place.site.kind != SiteKind::Pattern {
-        axes.push(queries + 1);
+    let mut axes = text_axes(place, has_all_positions);
+    if place.site.kind == SiteKind::Pattern {
+        axes.truncate(usize::from(has_all_positions));
     }
     axes
+}
+
+/// A pattern in which no key of padding has a share, whatever a hook gave it: `[batch, .., key]`.
+pub fn attended(at: &At, pattern: &Tensor) -> Result<Tensor> {
+    let (rows, keys) = (pattern.dim(0)?, pattern.dim(pattern.rank() - 1)?);
+    let is_text = |row: usize| (0..keys).map(move |key| at.is_text(row, key));
+    if rows != at.batch.rows().len() || (0..rows).flat_map(is_text).all(|is_text| is_text) {
+        return Ok(pattern.clone());
+    }
+    let mut shape = vec![1; pattern.rank()];
+    (shape[0], shape[pattern.rank() - 1]) = (rows, keys);
+    let is_text: Vec<u8> = (0..rows).flat_map(is_text).map(u8::from).collect();
+    let is_text = Tensor::from_vec(is_text, shape, pattern.device())?.broadcast_as(pattern.shape())?;
+    Ok(is_text.where_cond(pattern, &pattern.zeros_like()?)?)
+}
+
+/// What belongs to one text in an activation of a batch.
+pub struct TextPart {
+    row: usize,
+    /// The columns that hold its tokens, along each axis on which texts end.
+    axes: Vec<(usize, Vec<Range<usize>>)>,
+}
+
+impl TextPart {
+    /// The part of each text in the activation of a place, or of the positions of a hook there. None where all have the same
+    /// length, or where the positions are in all of them.
+    pub fn each(at: &At, place: Place, has_all_positions: bool) -> Option<Vec<Self>> {
+        let axes = text_axes(place, has_all_positions);
+        let rows = 0..at.batch.rows().len();
+        if axes.is_empty() || rows.clone().all(|row| at.read(row) == at.read(0)) {
+            return None;
+        }
+        // Queries are those of this pass, keys all that were read.
+        let queries = has_all_positions.then(|| at.columns.clone());
+        let columns: Vec<_> = queries.into_iter().chain([0..at.columns.end]).collect();
+        let of_row = |row: usize| {
+            let runs = |(axis, columns)| (axis, runs(at, row, columns));
+            Self { row, axes: axes.iter().copied().zip(&columns).map(runs).collect() }
+        };
+        Some(rows.map(of_row).collect())
+    }
+
+    /// Its values: `[1, ..]`, of the length of the text.
+    pub fn taken(&self, x: &Tensor) -> Result<Tensor> {
+        let row = x.narrow(0, self.row, 1)?;
+        Ok(self.axes.iter().try_fold(row, |x, (axis, runs)| columns(&x, *axis, runs))?.contiguous()?)
+    }
+
+    /// The row of the text with other values of it, and its padding.
+    pub fn put(&self, x: &Tensor, new: &Tensor) -> Result<Tensor> {
+        put(&x.narrow(0, self.row, 1)?, &self.axes, new)
+    }
+}
+
+/// The runs of columns that hold tokens of a text, counted from the first of the range.
+fn runs(at: &At, row: usize, columns: &Range<usize>) -> Vec<Range<usize>> {
+    let mut runs: Vec<Range<usize>> = Vec::new();
+    for place in columns.clone().filter(|column| at.is_text(row, *column)).map(|column| column - columns.start) {
+        match runs.last_mut() {
+            Some(run) if run.end == place => run.end += 1,
+            _ => runs.push(place..place + 1),
+        }
+    }
+    runs
+}
+
+fn columns(x: &Tensor, axis: usize, runs: &[Range<usize>]) -> Result<Tensor> {
+    let parts = runs.iter().map(|run| x.narrow(axis, run.start, run.len()));
+    Ok(Tensor::cat(&parts.collect::<candle_core::Result<Vec<_>>>()?, axis)?)
+}
+
+fn put(x: &Tensor, axes: &[(usize, Vec<Range<usize>>)], new: &Tensor) -> Result<Tensor> {
+    let Some(((axis, runs), further)) = axes.split_first() else { return Ok(new.clone()) };
+    let new = put(&columns(x, *axis, runs)?, further, new)?;
+    let (mut parts, mut end, mut taken) = (Vec::new(), 0, 0);
+    for run in runs {
+        parts.push(x.narrow(*axis, end, run.start - end)?);
+        parts.push(new.narrow(*axis, taken, run.len())?);
+        (end, taken) = (run.end, taken + run.len());
+    }
+    parts.push(x.narrow(*axis, end, x.dim(*axis)? - end)?);
+    parts.retain(|part| part.elem_count() > 0);
+    Ok(Tensor::cat(&parts, *axis)?)
 }
 
 #[cfg(test)]

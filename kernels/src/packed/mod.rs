@@ -31,6 +31,8 @@ pub struct Packed {
     /// Memory, or a mapped file, which lives as long as this does.
     all: Arc<dyn AsRef<[u8]> + Send + Sync>,
     place: Range<usize>,
+    /// A power of two that all its numbers are multiplied with; 1 for those of a file.
+    factor: f32,
 }
 
 impl Packed {
@@ -45,7 +47,7 @@ impl Packed {
         let bytes = rows.checked_mul(packing.row(inner)?)?;
         let end = begin.checked_add(bytes)?;
         let fits = inner > 0 && end <= (*all).as_ref().len();
-        fits.then_some(Self { packing, inner, all, place: begin..end })
+        fits.then_some(Self { packing, inner, all, place: begin..end, factor: 1.0 })
     }
 
     pub fn packing(&self) -> Packing {
@@ -105,22 +107,27 @@ impl Packed {
         // A mapped file that another program cut short has fewer bytes than it had: the system ends us before this does.
         let (packing, blocks) = (self.packing, &all[begin..begin + bytes]);
         #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
-        if matches!(arch, Arch::V4(_)) && wide::decode(packing, blocks, numbers) {
-            return;
+        let is_done = matches!(arch, Arch::V4(_)) && wide::decode(packing, blocks, numbers);
+        #[cfg(not(all(target_arch = "x86_64", feature = "avx512")))]
+        let is_done = false;
+        if !is_done {
+            arch.dispatch(blocks::Decode { packing, blocks, numbers });
         }
-        arch.dispatch(blocks::Decode { packing, blocks, numbers });
+        if self.factor != 1.0 {
+            numbers.iter_mut().for_each(|x| *x *= self.factor);
+        }
     }
 
     /// Calls `put(row, dot product of x with it)` for some rows; false if there is no faster way for that than through f32 in
     /// memory, whose bits it has.
-    pub(crate) fn dot(&self, arch: Arch, rows: Range<usize>, x: &[f32], put: impl FnMut(usize, f32)) -> bool {
+    pub(crate) fn dot(&self, arch: Arch, rows: Range<usize>, x: &[f32], mut put: impl FnMut(usize, f32)) -> bool {
         #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
         if let Arch::V4(simd) = arch {
             let (begin, row) = (self.place.start, self.row());
             let blocks = &(*self.all).as_ref()[begin + rows.start * row..begin + rows.end * row];
-            return wide::dot(simd, self.packing, blocks, x, put);
+            return wide::dot(simd, self.packing, blocks, x, |row, sum| put(row, sum * self.factor));
         }
-        let _ = (arch, rows, x, put);
+        let _ = (arch, rows, x, &mut put);
         false
     }
 

@@ -267,7 +267,10 @@ pub mod functions {
     /// function returns nothing, it is not changed. Codes are [batch, pos, features], in the order of the features given;
     /// see `hooks::zero` for how a hook acts on them. `at` is a map: `site`, `layer` and `head` (`()` where there is none),
     /// `pos` (the first and the last position of this pass), `step` (0 for the prompt, 1 for the pass that reads the first
-    /// generated token, and so on), and `lengths` (the number of tokens read of each text).
+    /// generated token, and so on), `texts` (which of the batch these are), and `lengths` (the number of tokens read of each
+    /// of them). Where texts have different lengths, the function is called for each by itself, with [1, ..] of its own
+    /// length, so that it never sees padding; but if `pos` names positions, which all of them have, it is called for all at
+    /// once, save at scores and patterns.
     ///
     /// # Options
     /// - [hook]

@@ -1,13 +1,15 @@
 //! Functions of a script as edits of hooks.
 
 use std::cell::Cell;
+use std::ops::Range;
 use std::rc::Rc;
 
 use rhai::{Array, Dynamic, EvalAltResult, FnPtr, Map};
 
 use crate::base::Result;
 use crate::err;
-use crate::model::hooks::{At, Edit};
+use crate::model::hooks::{At, Edit, checks};
+use crate::model::padding::TextPart;
 use crate::model::site::Place;
 use crate::script::engine::calls::Calls;
 use crate::script::engine::value::described;
@@ -37,13 +39,13 @@ impl<'a> Calling<'a> {
         Self { calls, function }
     }
 
-    fn called(&self, at: &At, place: Place, x: &Tensor) -> Result<Dynamic> {
+    fn called(&self, at: &At, place: Place, texts: Range<usize>, x: &Tensor) -> Result<Dynamic> {
         let x = Dynamic::from(x.clone());
         let Function { function, takes_one } = &self.function;
         if takes_one.get() {
             return self.calls.call(function, [x]);
         }
-        let outcome = function.call_raw(self.calls.ctx, None, [x.clone(), where_and_when(at, place).into()]);
+        let outcome = function.call_raw(self.calls.ctx, None, [x.clone(), where_and_when(at, place, texts).into()]);
         match outcome {
             Err(error) if is_unknown(function, &error) => {
                 takes_one.set(true);
@@ -60,8 +62,31 @@ fn is_unknown(function: &FnPtr, error: &EvalAltResult) -> bool {
 }
 
 impl Edit for Calling<'_> {
-    fn edit(&mut self, at: &At, place: Place, _: Option<&[i64]>, x: &Tensor) -> Result<Option<Tensor>> {
-        let returned = self.called(at, place, x)?;
+    /// Where texts have different lengths, each is edited by itself, so that a function never sees padding.
+    fn edit(&mut self, at: &At, place: Place, positions: Option<&[i64]>, x: &Tensor) -> Result<Option<Tensor>> {
+        let Some(texts) = TextPart::each(at, place, positions.is_none()) else {
+            return self.edited(at, place, 0..at.batch.rows().len(), x);
+        };
+        let (mut rows, mut is_changed) = (Vec::new(), false);
+        for (row, text) in texts.iter().enumerate() {
+            let part = text.taken(x)?;
+            rows.push(match self.edited(at, place, row..row + 1, &part)? {
+                Some(edited) => {
+                    checks::same_form(&place, &part, &edited)
+                        .map_err(|e| e.hint("texts of different lengths are edited one by one"))?;
+                    is_changed = true;
+                    text.put(x, &edited)?
+                }
+                None => x.narrow(0, row, 1)?,
+            });
+        }
+        Ok(if is_changed { Some(Tensor::cat(&rows, 0)?) } else { None })
+    }
+}
+
+impl Calling<'_> {
+    fn edited(&self, at: &At, place: Place, texts: Range<usize>, x: &Tensor) -> Result<Option<Tensor>> {
+        let returned = self.called(at, place, texts, x)?;
         if returned.is_unit() {
             return Ok(None);
         }
@@ -75,18 +100,27 @@ impl Edit for Calling<'_> {
 }
 
 /// The second argument of a hook's function.
-fn where_and_when(at: &At, place: Place) -> Map {
+fn where_and_when(at: &At, place: Place, texts: Range<usize>) -> Map {
     let number = |number: usize| Dynamic::from(number as i64);
     let numbers = |numbers: &[usize]| -> Dynamic { numbers.iter().map(|n| number(*n)).collect::<Array>().into() };
     let optional = |number: Option<usize>| number.map_or(Dynamic::UNIT, |n| Dynamic::from(n as i64));
-    let lengths: Vec<usize> = (0..at.batch.rows().len()).map(|row| at.read(row)).collect();
+    let lengths: Vec<usize> = texts.clone().map(|row| at.read(row)).collect();
+    let (first, last) = match lengths[..] {
+        // Of one text its own positions, whatever is padded beside it.
+        [length] => {
+            let read = at.columns.clone().filter(|column| at.is_text(texts.start, *column)).count();
+            (length - read, length - 1)
+        }
+        _ => (at.columns.start, at.columns.end - 1),
+    };
     let layer = place.site.kind.in_blocks().then_some(place.site.layer);
     Map::from([
         ("site".into(), place.site.to_string().into()),
         ("layer".into(), optional(layer)),
         ("head".into(), optional(place.head)),
-        ("pos".into(), numbers(&[at.columns.start, at.columns.end - 1])),
+        ("pos".into(), numbers(&[first, last])),
         ("step".into(), number(at.step)),
+        ("texts".into(), numbers(&texts.collect::<Vec<_>>())),
         ("lengths".into(), numbers(&lengths)),
     ])
 }

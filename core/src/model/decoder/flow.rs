@@ -8,6 +8,7 @@ use crate::base::{Error, Result, Task};
 use crate::err;
 use crate::model::batch::Batch;
 use crate::model::hooks::{At, Hooks, Picked, checks};
+use crate::model::padding::attended;
 use crate::model::site::{Site, SiteKind};
 use crate::tensor::Tensor;
 use kernels::Gap;
@@ -97,7 +98,7 @@ impl Flow<'_> {
         match self.hooks.on(&at, &x)? {
             Some(changed) => {
                 checks::same_form(&site, &x, &changed)?;
-                Ok(changed)
+                if site.kind == SiteKind::Pattern { attended(&at, &changed) } else { Ok(changed) }
             }
             None => Ok(x),
         }

@@ -113,7 +113,11 @@ fn same_positions(
     (recorded, lengths): (Tensor, &[usize]),
     positions: Option<&[i64]>,
 ) -> Result<Tensor> {
-    let axis = if recorded.rank() == 4 && place.site.kind.heads() == Heads::Square { 2 } else { 1 };
+    let is_square = place.site.kind.heads() == Heads::Square;
+    let axis = if recorded.rank() == 4 && is_square { 2 } else { 1 };
+    if is_square && !cache.config().causal {
+        all_keys(at, place, lengths)?;
+    }
     let wanted: Vec<i64> = match positions {
         Some(positions) => positions.to_vec(),
         None if at.columns.start > 0 && at.gap.is_some() => {
@@ -134,6 +138,27 @@ fn same_positions(
     Ok(recorded.contiguous()?.index_select(&columns, axis)?)
 }
 
+/// Refuses to read keys behind the end of a recorded text, where queries look at all keys.
+fn all_keys(at: &At, place: Place, lengths: &[usize]) -> Result<()> {
+    for row in 0..at.batch.rows().len() {
+        let (wanted, found) = (at.read(row), length_beside(at, lengths, row));
+        if wanted > found {
+            return Err(err!(
+                Argument,
+                "text {row} has {wanted} tokens, and the cache's has {found} keys of `{place}`"
+            )
+            .hint("record the site in texts of these lengths"));
+        }
+    }
+    Ok(())
+}
+
+/// The length of the recorded text that belongs to a row of this pass; of the shortest, where they are not as many.
+fn length_beside(at: &At, lengths: &[usize], row: usize) -> usize {
+    let shortest = lengths.iter().copied().min().unwrap_or(0);
+    lengths.get(row).copied().filter(|_| lengths.len() == at.batch.rows().len()).unwrap_or(shortest)
+}
+
 /// The column of a position in the cache, if every text of this pass that has the position has it there, too: after the
 /// end of a text, a cache has only padding.
 fn recorded_at(at: &At, cache: &Cache, lengths: &[usize], position: i64) -> Result<Option<usize>> {
@@ -147,9 +172,9 @@ fn recorded_at(at: &At, cache: &Cache, lengths: &[usize], position: i64) -> Resu
         }
         return Ok(usize::try_from(position + shortest as i64).ok());
     };
-    let rows = at.batch.rows().len();
-    let length = |row: usize| lengths.get(row).copied().filter(|_| lengths.len() == rows).unwrap_or(shortest);
-    Ok(Some(place).filter(|place| (0..rows).all(|row| *place >= at.read(row) || *place < length(row))))
+    let mut rows = 0..at.batch.rows().len();
+    let is_there = rows.all(|row| place >= at.read(row) || place < length_beside(at, lengths, row));
+    Ok(is_there.then_some(place))
 }
 
 /// The positions of a cache, in words.

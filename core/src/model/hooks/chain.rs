@@ -5,7 +5,8 @@ use super::{At, Hooks, checks};
 use crate::base::Result;
 use crate::model::cache::Recorder;
 use crate::model::config::Config;
-use crate::model::site::{Place, Site, select};
+use crate::model::padding::attended;
+use crate::model::site::{Place, Site, SiteKind, select};
 use crate::tensor::Tensor;
 
 crate::options! {
@@ -71,6 +72,7 @@ impl<'a> Bound<'a> {
             let Some(edited) = self.edit.edit(at, *place, picked.positions(), &part)? else { continue };
             checks::same_form(place, &part, &edited)?;
             checks::no_new_nan(place, &part, &edited)?;
+            let edited = if at.site.kind == SiteKind::Pattern { attended(at, &edited)? } else { edited };
             changed = Some(if picked.is_all() { edited } else { picked.put(x, edited)? });
         }
         Ok(changed)

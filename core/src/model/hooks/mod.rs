@@ -47,6 +47,14 @@ impl At<'_> {
         }
     }
 
+    /// Whether a column of a text, counted from the first pass on, holds a token of it, and not padding.
+    pub fn is_text(&self, row: usize, column: usize) -> bool {
+        match self.gap {
+            Some(gap) => gap.holds(row, column),
+            None => self.columns.start > 0 || column < self.batch.rows()[row].len(),
+        }
+    }
+
     /// The column of this pass at which a text has a position, if it is computed here.
     pub fn column(&self, row: usize, position: usize) -> Option<usize> {
         let column = match self.gap {

@@ -102,3 +102,60 @@ fn a_mean_is_over_what_is_text() {
             < 1e-12
     );
 }
+
+#[test]
+fn what_hooks_do_to_attention_lets_no_padding_in() {
+    let rows = [vec![3, 1, 4, 1, 5], vec![9, 2, 6], vec![5]];
+    let task = Task::default();
+    for config in configs() {
+        let model = decoder(config, DType::F64);
+        let of = |rows: &[Vec<u32>], site: &str, action: &Action| {
+            let hook = Bound::new(model.config(), site, None, None, Box::new(action.clone().begin())).unwrap();
+            let places = select(model.config(), "pattern.*").unwrap();
+            let ask = Ask { hooks: vec![hook], places, ..Ask::default() };
+            model.run(&Batch::new(rows.to_vec()).unwrap(), ask, &task).unwrap()
+        };
+        let number = |x: f64| Tensor::new(x, model.device()).unwrap();
+        let push = Action::Add { vector: number(0.5), scale: 1.0 };
+        let put = Action::Patch(PatchSource::Tensor(number(0.3)));
+        for site in ["pattern.*", "scores.*"] {
+            if select(model.config(), site).is_err() {
+                continue;
+            }
+            for action in [&push, &put, &Action::Scale(2.0)] {
+                let together = of(&rows, site, action);
+                for (i, row) in rows.iter().enumerate() {
+                    let (length, alone) = (row.len(), of(std::slice::from_ref(row), site, action));
+                    let beside = together.logits.narrow(0, i, 1).unwrap().narrow(1, 0, length).unwrap();
+                    let far = |a: Tensor, b: &Tensor| {
+                        let apart = (a - b).unwrap().abs().unwrap().max_all().unwrap();
+                        assert!(apart.to_scalar::<f64>().unwrap() < 1e-9, "{site} {action:?} {:?}", model.config());
+                    };
+                    far(beside, &alone.logits);
+                    for (place, pattern) in alone.cache.iter() {
+                        let both =
+                            together.cache.at(*place).unwrap().narrow(0, i, 1).unwrap().narrow(2, 0, length).unwrap();
+                        far(both.narrow(3, 0, length).unwrap().contiguous().unwrap(), pattern);
+                        // Nothing is attended to behind the end.
+                        far(both.sum_keepdim(3).unwrap(), &pattern.sum_keepdim(3).unwrap());
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn keys_behind_the_end_of_a_recorded_text_are_not_patched_in() {
+    let config = configs().into_iter().find(|config| !config.causal).unwrap();
+    let model = decoder(config, DType::F64);
+    let task = Task::default();
+    let place = select(model.config(), "scores.0").unwrap();
+    let recorded = Batch::new(vec![vec![3, 1, 4], vec![5, 6]]).unwrap();
+    let cache = model.cache(&recorded, Ask { places: place, ..Ask::default() }, &task).unwrap();
+    let patch = Action::Patch(PatchSource::Cache(std::sync::Arc::new(cache)));
+    let hooks = vec![hook(&model, "scores.0", None, &[0], patch)];
+    let texts = Batch::new(vec![vec![1, 2, 3], vec![4, 5, 7]]).unwrap();
+    let error = model.logits(&texts, hooks, &task).unwrap_err();
+    assert_eq!(error.message, "text 1 has 3 tokens, and the cache's has 2 keys of `scores.0`");
+}

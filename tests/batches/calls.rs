@@ -1,0 +1,193 @@
+//! Every call that takes several texts, or pairs of prompts.
+
+use super::{Call, Found, Joined};
+use crate::support;
+
+/// As in `hooks.rs`; means over texts are of numbers of any size.
+const MOST: f64 = 3e-4;
+
+/// A session's model, dictionaries and hooks for the calls of a part.
+struct Part {
+    begin: &'static str,
+    /// The texts or pairs: `x`.
+    texts: &'static str,
+    calls: &'static [(&'static str, Joined, &'static str)],
+}
+
+const CUT: &str = "
+    let cut = |y, x| x.map(|text, i| y[i][0..text.len]);
+    let square = |y, x| x.map(|text, i| { let own = 0..text.len; [y[i][[\":\", own, own]], y[i][[\":\", own]].sum(-1)] });
+    let ends = |hook, x| m.logits(x, #{ pos: -1, hooks: hook }).to_array();
+";
+
+const MODEL: &str = "
+    let m = model::init(#{ layers: 2, d_model: 16, heads: 4, vocab: 20, context: 32 }, #{ seed: 3 });
+    let s = sae::random(16, 40, #{ k: 5, seed: 1 });
+    let at = #{ site: \"resid_post.0\" };
+    let many = [[1, 2, 3, 4, 5], [6, 7, 8], [9, 10, 11, 12], [13, 14, 15], [0, 3, 9]];
+";
+
+const TEXTS: &str = "[[1, 2, 3, 4, 5, 6, 7], [8, 9, 10], [11, 12, 13, 14, 15]]";
+
+const PAIRS: &str = "[#{ clean: [1, 2, 3, 4, 5, 6, 7], corrupt: [1, 2, 9, 4, 5, 6, 7], answers: [8], wrong: [11] },
+    #{ clean: [8, 9, 10], corrupt: [8, 2, 10], answers: [3], wrong: [5] },
+    #{ clean: [11, 12, 13, 14, 15], corrupt: [11, 1, 13, 14, 15], answers: [[[2, 4]], 6], wrong: [16] }]";
+
+use Joined::{Each, Mean};
+
+const PARTS: &[Part] = &[
+    Part {
+        begin: "",
+        texts: TEXTS,
+        calls: &[
+            ("logits", Each, "|x| cut.call(m.logits(x), x)"),
+            ("logits", Each, "|x| m.logits(x, #{ pos: [-1, 0, -2] }).to_array()"),
+            ("losses", Each, "|x| m.losses(x)"),
+            ("losses", Each, "|x| m.losses(x, #{ windowed: true })"),
+            ("losses", Each, "|x| m.losses(x, #{ hooks: hooks::add(\"pattern.0\", 0.5) })"),
+            ("losses", Each, "|x| m.losses(x, #{ hooks: hooks::edit(\"scores.*\", |v| v - v.mean(3).unsqueeze(3) * v.max(3).unsqueeze(3)) })"),
+            ("caches", Each, "|x| m.cache(x, \"resid_post.*\", #{ pos: [-1, 1] })[\"resid_post.1\"].to_array()"),
+            ("caches", Each, "|x| square.call(m.cache(x, \"pattern.1\")[\"pattern.1\"], x)"),
+            ("caches", Each, "|x| cut.call(m.run(x)[\"mlp_hidden.1\"], x)"),
+            ("lenses", Each, "|x| cut.call(m.lens(x).logits(\"resid_post.0\"), x)"),
+            ("lenses", Each, "|x| m.lens(x, \"resid_mid.1\", #{ pos: -1 }).logits(\"resid_mid.1\").to_array()"),
+            ("lenses", Each, "|x| m.lens(x).guesses(\"resid_post.0\").map(|text| text.map(|few| few.map(|guess| guess.id)))"),
+            ("comparisons", Each, "|x| m.compare(m.run(x), m.run(x, #{ hooks: hooks::add(\"pattern.0\", 0.4) })).kl"),
+            ("generation", Each, "|x| m.generate_ids(x, #{ tokens: 8 })"),
+            ("generation", Each, "|x| m.generate_ids(x, #{ tokens: 8, hooks: hooks::add(\"resid_post.0\", m.weight(\"unembed.weight\")[3], 9) })"),
+            ("generation", Each, "|x| m.generate_ids(x, #{ tokens: 8, hooks: [hooks::add(\"pattern.0\", 2), hooks::scale(\"mlp_out.1\", 4)] })"),
+            ("generation", Each, "|x| m.generate_ids(x, #{ tokens: 8, hooks: hooks::patch(\"pattern.*\", 0.7) })"),
+            ("generation", Each, "|x| m.generate_ids(x, #{ tokens: 8, hooks: hooks::edit(\"pattern.*\", |v, at| v.softmax(-1) * at.pos[1] * 9) })"),
+            ("generation", Each, "|x| m.generate_ids(x, #{ tokens: 8, hooks: hooks::edit(\"scores.*\", |v| (v - v.mean(3).unsqueeze(3)) * 40) })"),
+            ("generation", Each, "|x| m.generate_ids(x, #{ tokens: 8, hooks: hooks::edit(\"resid_post.0\", |v, at| v * at.pos[0] + v.max(1).unsqueeze(1) * 5) })"),
+            ("generation", Each, "|x| m.generate_ids(x, #{ tokens: 8, hooks: hooks::zero(\"z.1\", #{ pos: [-1], heads: [1, 2] }) })"),
+            ("models that keep hooks", Each, "|x| cut.call(m.with(hooks::add(\"pattern.0\", 0.5)).logits(x), x)"),
+            ("models that keep hooks", Each, "|x| m.with(hooks::patch(\"pattern.1\", 0.2)).losses(x)"),
+            ("models that keep hooks", Each, "|x| m.with(hooks::add(\"pattern.1\", 0.2)).generate_ids(x, #{ tokens: 6 })"),
+        ],
+    },
+    Part {
+        begin: "let one = |last| (last[[\":\", 4]] - last[[\":\", 5]]).sum();
+            let slopes = |sites, hooks, x| m.grads(x, one, sites, #{ pos: -1, hooks: hooks });",
+        texts: TEXTS,
+        calls: &[
+            ("gradients", Each, "|x| cut.call(slopes.call(\"resid_pre.0\", [], x)[\"resid_pre.0\"], x)"),
+            ("gradients", Each, "|x| cut.call(slopes.call(\"k.1\", [], x)[\"k.1\"], x)"),
+            ("gradients", Each, "|x| square.call(slopes.call(\"pattern.1\", [], x)[\"pattern.1\"], x)"),
+            ("gradients", Each, "|x| square.call(slopes.call(\"pattern.0\", [hooks::add(\"pattern.0\", 0.3)], x)[\"pattern.0\"], x)"),
+            ("gradients", Each, "|x| cut.call(slopes.call(\"embed\", [hooks::patch(\"pattern.1\", 0.3)], x)[\"embed\"], x)"),
+            ("gradients", Each, "|x| cut.call(slopes.call(\"embed\", [hooks::edit(\"scores.1\", |v| v * 2 - v.mean(3).unsqueeze(3) * v)], x)[\"embed\"], x)"),
+            ("gradients", Each, "|x| cut.call(slopes.call(\"embed\", [hooks::edit(\"mlp_out.0\", |v| v * v.mean(1).unsqueeze(1))], x)[\"embed\"], x)"),
+            (
+                "gradients of a hook's vector",
+                Mean,
+                "|x| { let n = x.len; tensor::grad(|v| one.call(m.logits(x, #{ pos: -1, hooks: hooks::edit(\"resid_post.0\", |y| y * v) })), tensor::ones([16])) / n }",
+            ),
+        ],
+    },
+    Part {
+        begin: "let cache = m.cache(many, \"resid_post.0\");",
+        texts: TEXTS,
+        calls: &[
+            ("features", Each, "|x| ends.call(hooks::zero(s.feature(3), at), x)"),
+            ("features", Each, "|x| ends.call(hooks::add(s.feature(3), 2, at), x)"),
+            ("features", Each, "|x| ends.call(hooks::mean(s.features([1, 3]), cache, at), x)"),
+            ("features", Each, "|x| ends.call(hooks::scale(s.features([1, 2]), 3, at + #{ others: true, error: \"drop\" }), x)"),
+            ("features", Each, "|x| ends.call(hooks::edit(s.features([1, 3]), |c| c + c.max(1).unsqueeze(1) + 1, at), x)"),
+            ("features", Each, "|x| ends.call(hooks::edit(s.features([1, 3]), |c, at| c * 2 + at.lengths[0], at + #{ pos: [0, -1] }), x)"),
+            ("features", Each, "|x| ends.call(s.splice(at), x)"),
+            ("features", Each, "|x| s.encode(m.cache(x, \"resid_post.0\", #{ pos: [-1, 0] })[\"resid_post.0\"]).to_array()"),
+        ],
+    },
+    Part {
+        begin: "let h = m.cache(many, \"resid_post.0\", #{ pos: -1 })[\"resid_post.0\"][[\":\", 0]];
+            let y = [false, true, true, false, true];
+            let p = probe::fit(h, y);
+            let mon = intervene::monitor([p, s.feature(3)], #{ site: \"resid_post.0\", threshold: -100 });
+            let e = intervene::erase(h, y, #{ kind: \"mean_projection\" });
+            let lens = m.jacobian_lens(many, #{ skip_first: 0 });
+            let tuned = m.tuned_lens(many, #{ steps: 2, seed: 1 });
+            let rows = |t, x| x.map(|text, i| t.to_map().rows.filter(|row| row[0] == i).map(|row| { row.remove(0); row }));",
+        texts: TEXTS,
+        calls: &[
+            ("probes", Each, "|x| p.scores(m.cache(x, \"resid_post.0\", #{ pos: [-1] })[\"resid_post.0\"]).to_array()"),
+            ("monitors", Each, "|x| rows.call(mon.watch(m, x), x)"),
+            ("erasers", Each, "|x| ends.call(e.hook(\"resid_post.0\"), x)"),
+            ("fitted lenses", Each, "|x| cut.call(lens.read(m, x).fitted.logits(\"resid_post.0\"), x)"),
+            ("fitted lenses", Each, "|x| cut.call(tuned.read(m, x).fitted.logits(\"resid_post.0\"), x)"),
+        ],
+    },
+    Part {
+        begin: "let grid = |options, x| { let g = intervene::grid(m, x, options); g.tensor };
+            let site = #{ site: \"resid_post.0\" };
+            let effects = |c| c.edges.map(|edge| edge.effect);",
+        texts: PAIRS,
+        calls: &[
+            ("metrics", Each, "|x| metric::logit_diff().values(m, x).to_array()"),
+            ("metrics", Each, "|x| metric::logprob().values(m, x, #{ prompts: \"corrupt\" }).to_array()"),
+            ("metrics", Each, "|x| metric::prob().values(m, x).to_array()"),
+            ("metrics", Each, "|x| metric::rank().values(m, x).to_array()"),
+            ("metrics", Each, "|x| metric::loss().values(m, x).to_array()"),
+            ("metrics", Each, "|x| metric::kl().values(m, x, #{ prompts: \"corrupt\" }).to_array()"),
+            ("metrics", Each, "|x| metric::of(|logits, pair| logits[pair.answers[0]] - logits.mean()).values(m, x.filter(|pair| pair.clean.len != 5)).to_array() + x.filter(|pair| pair.clean.len == 5).map(|pair| 0)"),
+            ("metrics of models that keep hooks", Each, "|x| metric::logit_diff().values(m.with(hooks::add(\"pattern.*\", 0.4)), x).to_array()"),
+            ("grids", Mean, "|x| grid.call(#{ by: \"layer\", sites: [\"resid_pre\", \"mlp_out\", \"attn_out\"] }, x)"),
+            ("grids", Mean, "|x| grid.call(#{ by: \"head\" }, x)"),
+            ("grids", Mean, "|x| grid.call(#{ by: \"head\", sites: \"pattern\" }, x)"),
+            ("grids", Mean, "|x| grid.call(#{ by: \"head\", sites: \"pattern\", direction: \"noise\" }, x)"),
+            ("grids", Mean, "|x| grid.call(#{ by: \"head\", method: \"attribution\" }, x)"),
+            ("grids", Mean, "|x| grid.call(#{ by: \"head\", sites: [\"q\", \"k\"], method: \"attribution\" }, x)"),
+            ("grids", Mean, "|x| grid.call(#{ by: \"neuron\", sites: \"mlp_hidden.1\", method: \"attribution\" }, x)"),
+            ("grids of models that keep hooks", Mean, "|x| { let kept = m.with(hooks::add(\"pattern.0\", 0.4)); let g = intervene::grid(kept, x, #{ by: \"head\" }); g.tensor }"),
+            ("paths", Mean, "|x| { let g = intervene::paths(m, x); g.tensor }"),
+            ("paths", Mean, "|x| { let g = intervene::paths(m, x, #{ senders: \"z.0.*\", receivers: [\"q.1.*\", [\"k.1.0\", \"v.1.0\"]], mlps: \"recomputed\" }); g.tensor.nan_to_num() }"),
+            ("feature patching", Mean, "|x| { let t = intervene::feature_patch(m, sae::identity(16), x, site); [t[\"kl\"][0], t[\"kl\"][-1]] }"),
+            ("edges", Mean, "|x| effects.call(circuit::edges(m, x))"),
+            ("edges", Mean, "|x| effects.call(circuit::edges(m, x, #{ method: \"exact\" }))"),
+            ("edges", Mean, "|x| effects.call(circuit::edges(m, x, #{ method: \"exact\", ablation: \"zero\" }))"),
+        ],
+    },
+    Part {
+        begin: "let v = m.weight(\"unembed.weight\")[7];
+            let sweep = |text, prompts, options| intervene::steer(m, #{ \"resid_post.0\": v }, prompts, text, #{ token: 7, strengths: [1, 4], random: 0, tokens: 0, seed: 1 } + options);",
+        texts: TEXTS,
+        calls: &[
+            ("steering", Mean, "|x| sweep.call(many, x, #{})[\"effect\"]"),
+            ("steering", Mean, "|x| sweep.call(x, many, #{})[\"kl\"]"),
+            ("steering", Mean, "|x| sweep.call(x, many, #{})[\"loss\"]"),
+            ("steering", Mean, "|x| intervene::steering_vector(m, x, many, \"resid_post.1\")"),
+            ("attribution", Mean, "|x| m.attribution(x, 7, #{ by: \"head\" }).parts.map(|part| part.value)"),
+            ("attribution", Mean, "|x| m.attribution(x, 7, #{ against: 3 }).parts.map(|part| part.value)"),
+            ("attribution", Mean, "|x| m.attribution(x, 7, #{ hooks: hooks::add(\"pattern.1\", 0.4) }).parts.map(|part| part.value)"),
+            ("Jacobians", Mean, "|x| m.jacobian_lens(x, #{ skip_first: 0 }).jacobian(0)"),
+        ],
+    },
+    Part {
+        begin: "import \"std/tasks\" as tasks;
+            let m = model::init(#{ layers: 2, d_model: 16, heads: 4, vocab: 6, context: 16 }, #{ words: [\"the\", \"cat\", \"sat\", \"on\", \"a\", \"mat\"], seed: 1 });",
+        texts: "[\"the cat sat on a\", \"a\", \"the mat\"]",
+        calls: &[
+            ("texts as words", Each, "|x| m.generate(x, #{ tokens: 5 })"),
+            ("texts as words", Each, "|x| m.losses(x)"),
+            ("tasks", Each, "|x| tasks::log_probabilities(m, x, x.map(|text| [\" mat\", \" cat sat\"]))"),
+            ("tasks", Each, "|x| tasks::judge(m, x.map(|text| #{ clean: text, answers: [\" cat\"], wrong: [\" on the\"] })).masses"),
+        ],
+    },
+];
+
+#[test]
+fn every_call_that_takes_texts() {
+    support::on_large_stack(|| {
+        let mut found = Found::default();
+        for part in PARTS {
+            let folder = tempfile::tempdir().unwrap();
+            let mut session = support::session(folder.path());
+            let begin = format!("{MODEL}{}{CUT}let x = {};", part.begin, part.texts);
+            session.eval("batches", &begin).unwrap_or_else(|e| panic!("{}: {}", part.begin, e.message));
+            for (group, joined, code) in part.calls {
+                found.compare(&mut session, "", &Call { group, joined: *joined, code }, MOST);
+            }
+        }
+        found.judged();
+    });
+}

@@ -1,0 +1,140 @@
+//! Every family, site and hook.
+
+use super::{Call, Found, Joined, is_all};
+use crate::families::files::{FAMILIES, files, fixture, load};
+use crate::support;
+use microtome::model::load::Loading;
+use microtome::model::site::{Heads, Site, SiteKind};
+
+/// Rounding in f32 is 6e-8 of a number; texts beside others are multiplied in other tiles, and in three layers that adds up to a
+/// few hundred of it, more where a hook makes what it acts on large. In f64 it is 2^29 times less.
+const IN_F32: f64 = 3e-4;
+const IN_F64: f64 = 1e-10;
+
+/// Of the product of families, sites and hooks, one case in so many, next to those at scores and patterns.
+const SAMPLED: usize = 29;
+
+/// Three texts, and what is recorded of them; others of the same lengths; and what belongs to each text.
+const BEGIN: &str = "
+    let x = [[17, 4, 201, 33, 250, 8, 77, 140, 5], [90, 3, 60], [31, 115, 9, 226, 54, 2]];
+    let other = |x| x.map(|text| text.map(|id| (id * 7 + 11) % 320));
+    let many = [[11, 22, 33, 44, 55], [66, 77, 88, 99, 101]];
+    let cut = |y, x| x.map(|text, i| y[i][0..text.len]);
+    let square = |y, x| x.map(|text, i| { let own = 0..text.len; [y[i][[\":\", own, own]], y[i][[\":\", own]].sum(-1)] });
+    let keys = |y, x| x.map(|text, i| { let own = 0..text.len; y[i][[\":\", own, own]] });
+";
+
+/// A hook at `SITE`, whose positions are the axis `AXIS`; of scores and patterns that of the keys.
+struct Hook {
+    kind: &'static str,
+    code: &'static str,
+    wants: fn(Heads) -> bool,
+}
+
+const HOOKS: &[Hook] = &[
+    Hook { kind: "zero", code: "hooks::zero(\"SITE\")", wants: |_| true },
+    Hook { kind: "scale", code: "hooks::scale(\"SITE\", -1.5)", wants: |_| true },
+    Hook {
+        kind: "scale heads",
+        code: "hooks::scale(\"SITE\", 3, #{ heads: [0] })",
+        wants: |heads| heads != Heads::None,
+    },
+    Hook { kind: "add", code: "hooks::add(\"SITE\", 0.7)", wants: |_| true },
+    Hook { kind: "add at positions", code: "hooks::add(\"SITE\", 0.7, #{ pos: [0, -1] })", wants: |_| true },
+    Hook { kind: "patch with a value", code: "hooks::patch(\"SITE\", 0.3)", wants: |_| true },
+    Hook {
+        kind: "patch from a run",
+        code: "hooks::patch(\"SITE\", m.cache(other.call(x), \"SITE\"))",
+        wants: |_| true,
+    },
+    Hook {
+        kind: "patch from a run at positions",
+        code: "hooks::patch(\"SITE\", m.cache(other.call(x), \"SITE\"), #{ pos: [1, 0] })",
+        wants: |_| true,
+    },
+    Hook {
+        kind: "patch with what was recorded",
+        code: "hooks::patch(\"SITE\", m.cache(other.call(x), \"SITE\", #{ pos: [-1] })[\"SITE\"], #{ pos: [-1] })",
+        wants: |heads| heads != Heads::Square,
+    },
+    Hook {
+        kind: "mean",
+        code: "hooks::mean(\"SITE\", m.cache(many, \"SITE\"))",
+        wants: |heads| heads != Heads::Square,
+    },
+    Hook {
+        kind: "project out",
+        code: "hooks::project_out(\"SITE\", tensor::arange(m.cache([1], \"SITE\")[\"SITE\"].shape[-1]).to(\"f64\") + 1)",
+        wants: |heads| heads != Heads::Square,
+    },
+    Hook { kind: "edit", code: "hooks::edit(\"SITE\", |v| v * 2 + 0.1)", wants: |_| true },
+    Hook {
+        kind: "edit that mixes positions",
+        code: "hooks::edit(\"SITE\", |v| v * 0.5 + v.mean(AXIS).unsqueeze(AXIS))",
+        wants: |_| true,
+    },
+    Hook {
+        kind: "edit of the last position",
+        code: "hooks::edit(\"SITE\", |v, at| { let last = v.narrow(AXIS, -1, 1); v + last * at.lengths[0] + at.pos[1] })",
+        wants: |_| true,
+    },
+    Hook {
+        kind: "edit at positions",
+        code: "hooks::edit(\"SITE\", |v| v * 2 + v.mean(-1).unsqueeze(-1), #{ pos: [-1, 0] })",
+        wants: |_| true,
+    },
+];
+
+/// The sites at which a family is compared: of each kind one layer that has it, or all.
+fn sites(family: usize, all: &[Site]) -> Vec<Site> {
+    if is_all() {
+        return all.to_vec();
+    }
+    SiteKind::all()
+        .filter_map(|kind| {
+            let layers: Vec<Site> = all.iter().copied().filter(|site| site.kind == kind).collect();
+            (!layers.is_empty()).then(|| layers[family % layers.len()])
+        })
+        .collect()
+}
+
+#[test]
+fn every_hook_at_every_site_of_every_family() {
+    support::on_large_stack(|| {
+        let (mut found, mut number) = (Found::default(), 0);
+        for (at, family) in FAMILIES.iter().enumerate() {
+            let all = Site::all(load(&files(), &fixture(family), &Loading::default()).config());
+            let dtypes: &[(&str, f64)] = &[("f32", IN_F32), ("f64", IN_F64)];
+            for (dtype, most) in &dtypes[..if is_all() { 2 } else { 1 }] {
+                let folder = tempfile::tempdir().unwrap();
+                let mut session = support::session(folder.path());
+                let load = format!("let m = model::load({:?}, #{{ dtype: \"{dtype}\" }});", fixture(family));
+                session.eval("batches", &(load + BEGIN)).unwrap_or_else(|e| panic!("{family}: {}", e.message));
+                for site in sites(at, &all) {
+                    let heads = site.kind.heads();
+                    for hook in HOOKS.iter().filter(|hook| (hook.wants)(heads)) {
+                        number += 1;
+                        if heads != Heads::Square && !is_all() && number % SAMPLED != 0 {
+                            continue;
+                        }
+                        let own = match (site.kind, heads) {
+                            (SiteKind::Pattern, _) => "square.call(run[\"SITE\"], x)",
+                            (_, Heads::Square) => "keys.call(run[\"SITE\"], x)",
+                            _ => "cut.call(run[\"SITE\"], x)",
+                        };
+                        let code = format!(
+                            "|x| {{ let run = m.run(x, #{{ sites: [\"SITE\"], hooks: {} }}); let own = {own};
+                            cut.call(run.logits, x).map(|logits, i| [logits, own[i]]) }}",
+                            hook.code
+                        );
+                        let axis = if heads == Heads::Square { "3" } else { "1" };
+                        let code = code.replace("SITE", &site.to_string()).replace("AXIS", axis);
+                        let call = Call { group: hook.kind, joined: Joined::Each, code: &code };
+                        found.compare(&mut session, &format!("{family} in {dtype}"), &call, *most);
+                    }
+                }
+            }
+        }
+        found.judged();
+    });
+}
