@@ -236,11 +236,14 @@ impl Piece<'_> {
         }
     }
 
-    /// Clears the flag after an interruption. Within a [`Task::whole`] it stays raised, and the script ends.
+    /// Clears the flag after an interruption, and notes it, unless it was planned. Within a [`Task::whole`] the flag stays
+    /// raised, and the script ends.
     pub fn answer(&self, made: u64) {
         if let Some(number) = self.number {
             self.task.interrupted.store(false, Ordering::Relaxed);
-            self.task.early().ended.insert(number, made);
+            if self.end != Some(made) {
+                self.task.early().ended.insert(number, made);
+            }
         }
     }
 }

@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 
 use crate::base::error::both;
 use crate::base::options::{Plain, Setting};
-use crate::base::random::Seed;
 use crate::base::{Result, Table};
 use crate::data::Text;
 use crate::intervene::erase::{self as core, EraseOptions, Erased, EraserKind, ErasureOptions, FittedWith};
@@ -157,14 +156,19 @@ pub mod functions {
         let labels = ClassLabels::of(&names).map_err(|e| e.about("y"))?;
         let sae = dictionary.map(|dictionary| dictionary.0.core);
         let (task, background) = (env.task.clone(), background.map(|rows| rows.0));
-        // The other kinds draw nothing.
-        let seed = if erase.kind == EraserKind::Random { erase.seed } else { Seed::of(0) };
-        let fitted = env.drawing(&ctx, "intervene::erase", seed, |seed| {
+        let fit = |erase: EraseOptions| {
             env.task.apart(move || {
                 let with = FittedWith { dictionary: sae.as_ref(), background: background.as_ref() };
-                core::Eraser::fit(&x, &labels, &EraseOptions { seed, ..erase }, with, &task)
+                core::Eraser::fit(&x, &labels, &erase, with, &task)
             })
-        })?;
+        };
+        // The other kinds draw nothing.
+        let fitted = match erase.kind {
+            EraserKind::Random => {
+                env.drawing(&ctx, "intervene::erase", erase.seed, |seed| fit(EraseOptions { seed, ..erase }))?
+            }
+            _ => fit(erase)?,
+        };
         Ok(Eraser(fitted.into()))
     }
 
