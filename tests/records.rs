@@ -121,9 +121,13 @@ fn a_run_that_is_repeated_takes_no_dictionary_from_the_cache() {
         assert!(stderr.contains("identical: ") && !stderr.contains("cache"), "{words:?} {stderr}");
         assert_eq!(fs::read(kept[0].path()).unwrap(), whole);
     }
-    // Before the script `--fresh` is the program's, too, and behind it the script's.
-    assert!(!place.said(0, &["run", "--fresh", "x.rhai"]).contains("from the cache"));
-    assert!(place.said(2, &["run", "x.rhai", "--fresh"]).contains("this script never asks for `--fresh`"));
+    // Without `--again` it stands before the word `run`; what stands behind the script may be the script's.
+    assert!(!place.said(0, &["--fresh", "run", "x.rhai"]).contains("from the cache"));
+    for words in [["run", "--fresh", "x.rhai"], ["run", "x.rhai", "--fresh"]] {
+        assert!(place.said(2, &words).contains("expected `--fresh` before the word `run`"), "{words:?}");
+    }
+    place.write("own.rhai", "print(arg(\"fresh\", false));");
+    assert_eq!(place.run(&["run", "own.rhai", "--", "--fresh"]).1, "true\n");
     assert!(place.said(2, &["run", "--again", RECORD, "--name", "x"]).contains("unexpected argument"));
 }
 

@@ -125,7 +125,7 @@ pub struct Run {
     #[arg(long, value_name = "RUN.JSON", conflicts_with = "file")]
     pub again: Option<PathBuf>,
 
-    /// Fit dictionaries again and overwrite the cached ones, as --again always does
+    /// With --again, which does so anyway: fit dictionaries again and overwrite the cached ones
     #[arg(long)]
     pub fresh: bool,
 

@@ -9,6 +9,7 @@ use super::{Exit, show_failure, tell};
 use crate::base::files::utf8;
 use crate::base::memory::human;
 use crate::base::{Error, Kind, Result};
+use crate::err;
 use crate::script::Session;
 use crate::script::engine::console::for_stdout;
 use crate::script::engine::env::Arguments;
@@ -26,7 +27,12 @@ const LONGEST: u64 = 64 << 20;
 pub fn run(options: &Options, run: &Run) -> Result<Exit> {
     let file = run.file.as_deref().unwrap_or("-");
     let wants = Wants { arguments: Arguments::parse(&run.arguments)?, recording: true, ..Wants::default() };
-    let options = &Options { fresh: options.fresh || run.fresh, ..options.clone() };
+    // Behind the script it may be meant for the script, and is not taken from it.
+    if run.fresh {
+        return Err(err!(Argument, "expected `--fresh` before the word `run`, found it behind").hint(format!(
+            "type `microtome --fresh run {file}`; an argument of the script of that name is given as `{file} -- --fresh`"
+        )));
+    }
     let mut session = Session::new(setup::env(options, wants)?);
     let (name, text) = source(&session, file)?;
     session.refuse_unknown_arguments(&name, &text)?;
