@@ -75,12 +75,12 @@ const HOOKS: &[Hook] = &[
     Hook { kind: "edit", code: "hooks::edit(\"SITE\", |v| v * 2 + 0.1)", wants: |_| true },
     Hook {
         kind: "edit that mixes positions",
-        code: "hooks::edit(\"SITE\", |v| v * 0.5 + v.mean(AXIS).unsqueeze(AXIS))",
+        code: "hooks::edit(\"SITE\", |v| v * (v.max(AXIS).unsqueeze(AXIS) * 0.1 + 1) + v.mean(AXIS).unsqueeze(AXIS))",
         wants: |_| true,
     },
     Hook {
         kind: "edit of the last position",
-        code: "hooks::edit(\"SITE\", |v, at| { let last = v[[LAST]]; v + last.unsqueeze(AXIS) * at.lengths[0] + at.pos[1] })",
+        code: "hooks::edit(\"SITE\", |v, at| { let last = v[[LAST]]; v * (last.unsqueeze(AXIS) * 0.1 + 1) + at.lengths[0] + at.pos[1] })",
         wants: |_| true,
     },
     Hook {
