@@ -8,7 +8,7 @@ use microtome::model::site::{Heads, Site, SiteKind};
 
 /// Rounding in f32 is 6e-8 of a number; texts beside others are multiplied in other tiles, and in three layers that adds up to a
 /// few hundred of it, more where a hook makes what it acts on large. In f64 it is 2^29 times less.
-const IN_F32: f64 = 3e-4;
+const IN_F32: f64 = 3e-5;
 const IN_F64: f64 = 1e-10;
 
 /// Of the product of families, sites and hooks, one case in so many: more at scores and patterns, whose keys are padded, too.
@@ -75,12 +75,12 @@ const HOOKS: &[Hook] = &[
     Hook { kind: "edit", code: "hooks::edit(\"SITE\", |v| v * 2 + 0.1)", wants: |_| true },
     Hook {
         kind: "edit that mixes positions",
-        code: "hooks::edit(\"SITE\", |v| v * (v.max(AXIS).unsqueeze(AXIS) * 0.1 + 1) + v.mean(AXIS).unsqueeze(AXIS))",
+        code: "hooks::edit(\"SITE\", |v| v * (v.max(AXIS).unsqueeze(AXIS) * 2 + 1) + v.mean(AXIS).unsqueeze(AXIS))",
         wants: |_| true,
     },
     Hook {
         kind: "edit of the last position",
-        code: "hooks::edit(\"SITE\", |v, at| { let last = v[[LAST]]; v * (last.unsqueeze(AXIS) * 0.1 + 1) + at.lengths[0] + at.pos[1] })",
+        code: "hooks::edit(\"SITE\", |v, at| { let last = v[[LAST]]; v * (last.unsqueeze(AXIS) * 2 + 1) + at.lengths[0] + at.pos[1] })",
         wants: |_| true,
     },
     Hook {
