@@ -40,6 +40,6 @@ fn weights_are_within_half_a_step_and_logits_are_near() {
         let logits = [&whole, &small].map(|model| floats(&model.logits(&batch, Vec::new(), &Task::default()).unwrap()));
         let of_logits = off(&logits[1], &logits[0]);
         println!("{family}: {matrices} matrices off by at most {of_weights:.4}, logits by {of_logits:.4}");
-        assert!(matrices > 0 && of_weights < 0.02 && of_logits < 0.1, "{family}");
+        assert!(matrices > 0 && of_weights < 0.01 && of_logits < 0.3, "{family}");
     }
 }

@@ -143,13 +143,12 @@ fn int8_has_rows_of_whole_blocks_of_finite_numbers() {
     assert_eq!(list(&nothing.tensor().unwrap()), [0.0; 32]);
 }
 
-/// How far a number may be off: half a step of the integers, whose scale half precision rounds by 2^-12 of it on average and by
-/// 2^-11 at most; in blocks that are tiny beside the matrix, a part of its largest number.
+/// How far a number may be off: half a step of the integers, and 2^-11 of that, by which half precision rounds the scale; in
+/// blocks that are tiny beside the matrix, a part of its largest number more.
 fn bound(of_block: f32, of_matrix: f32) -> f32 {
-    match of_block < of_matrix * 2_f32.powi(-27) {
-        true => of_matrix * 2_f32.powi(-36),
-        false => of_block / 127.0 * 0.5 * (1.0 + 2_f32.powi(-11)) * (1.0 + 1e-6),
-    }
+    let half_a_step = of_block / 127.0 * 0.5 * (1.0 + 2_f32.powi(-11)) * (1.0 + 1e-6);
+    let is_tiny = of_block < of_matrix * 2_f32.powi(-27);
+    half_a_step + if is_tiny { of_matrix * 2_f32.powi(-36) } else { 0.0 }
 }
 
 fn assert_is_near(x: &Tensor) {
