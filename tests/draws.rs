@@ -329,7 +329,7 @@ fn every_function_that_draws_is_held_to_the_rule() {
             strange.iter().map(|one| one.name).collect::<Vec<_>>()
         );
         let draws = |entry: &&microtome::script::docs::Entry| {
-            entry.doc.options.iter().any(|option| option.name == "seed" && option.default == OF_CALL)
+            entry.doc.options.iter().any(|option| option.key == "seed" && option.default == OF_CALL)
         };
         docs.own().filter(draws).map(|entry| entry.path()).collect()
     });
