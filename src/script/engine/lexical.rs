@@ -10,7 +10,8 @@
 //!   call as one of this text ([`Code`]), which decides what it may touch ([`super::env::env`]);
 //! - a closure has a name of its own in the session, and carries the surroundings in which it was made as its first argument,
 //!   which is hidden; so does a function of the text that is named without being called, as in `list.map(helper)`;
-//! - a call in a module means a function of this module or one of the language, never one of the script that imports it.
+//! - a call in a module means a function of this module or one of the language, never one of the script that imports it;
+//! - a quotient is a call of our function, where the engine would divide integers by itself and drop what is left.
 //!
 //! The syntax trees are rebuilt of public parts of the engine. A part that this file does not know how to look into could hide
 //! a closure that is not bound, so the outcome is walked by the engine's own means, and a closure that was left is an error.
@@ -21,8 +22,8 @@ use std::rc::Rc;
 
 use rhai::{
     AST, ASTFlags, ASTNode, Array, CustomExpr, Dynamic, Engine, EvalAltResult, EvalContext, Expr, Expression,
-    FlowControl, FnCallExpr, FnCallHashes, FnPtr, Ident, ImmutableString, Locked, Map, Module, ParseError,
-    ParseErrorType, Position, ScriptFuncDef, Shared, Stmt, StmtBlock,
+    FlowControl, FnCallExpr, FnCallHashes, FnPtr, ImmutableString, Locked, Map, Module, NativeCallContext, ParseError,
+    ParseErrorType, Position, ScriptFuncDef, Shared, Stmt, StmtBlock, Token,
 };
 
 use crate::err;
@@ -38,6 +39,13 @@ const CLOSURE: &str = "closure$";
 
 /// The key of a body in its frame: a word that is reserved in scripts anyway, since the parser has to read it once.
 const FRAME: &str = "goto";
+
+/// The key of an expression that is divided by in place. No script can write it.
+const DIVISOR: &str = "divisor$";
+
+/// An integer that is divided by in place: the engine knows no quotient by it of its own.
+#[derive(Clone, Copy)]
+struct Divisor(i64);
 
 /// The name of the module with the constants of the texts before. No script can write it.
 pub const EARLIER: &str = "earlier$";
@@ -92,6 +100,16 @@ pub fn register(engine: &mut Engine) {
         pointer.add_curry(Dynamic::from(Surroundings::of(context, &imports)?));
         Ok(pointer.into())
     });
+    engine.register_custom_syntax_with_state_raw(DIVISOR, refuse, false, |context, inputs, _| {
+        let value = context.eval_expression_tree(inputs.first().ok_or_else(unknown_code)?)?;
+        Ok(value.as_int().map_or(value, |number| Dynamic::from(Divisor(number))))
+    });
+    engine.register_fn("/", |context: NativeCallContext, of: Dynamic, by: Divisor| -> Fallible<Dynamic> {
+        context.call_native_fn_raw("/", false, &mut [&mut of.clone(), &mut by.0.into()])
+    });
+    engine.register_fn("/", |a: f64, b: f64| a / b);
+    engine.register_fn("/", |a: f64, b: i64| a / b as f64);
+    engine.register_fn("/", |a: i64, b: f64| a as f64 / b);
 }
 
 fn unknown_code() -> Box<EvalAltResult> {
@@ -188,7 +206,8 @@ pub fn bind_evaluated(ast: &AST, context: &EvalContext) -> Vec<Stmt> {
     let functions = context.namespaces().last().into_iter().flat_map(|module| module.iter_script_fn_info());
     // Those that can be pointed to have one parameter more than they are called with.
     let pointed = functions.filter(|(.., def)| def.name.starts_with(ANONYMOUS));
-    let own = pointed.filter_map(|(.., def)| Some(((named(&def.name)?.to_string(), def.params.len() - 1), def.clone())));
+    let own =
+        pointed.filter_map(|(.., def)| Some(((named(&def.name)?.to_string(), def.params.len() - 1), def.clone())));
     let earlier = BTreeSet::new();
     let binder = Binder {
         reach: Reach::Session(&earlier),
@@ -236,6 +255,18 @@ fn has_closure(value: &Dynamic) -> bool {
         return list.iter().any(has_closure);
     }
     value.read_lock::<Map>().is_some_and(|map| map.values().any(has_closure))
+}
+
+/// An expression that is evaluated by what [`register`] has registered under its key.
+fn custom<const N: usize>(key: &str, inputs: [Expr; N], state: Dynamic, position: Position) -> Expr {
+    let custom = CustomExpr {
+        inputs: inputs.into_iter().collect(),
+        tokens: [ImmutableString::from(key)].into_iter().collect(),
+        state,
+        scope_may_be_changed: false,
+        self_terminated: false,
+    };
+    Expr::Custom(custom.into(), position)
 }
 
 /// Puts bodies into frames.
@@ -302,14 +333,7 @@ impl Binder<'_> {
     /// An expression that makes a closure: a pointer to this function, with what surrounds the place.
     fn making(&self, function: &Shared<ScriptFuncDef>, position: Position) -> Expr {
         let making = Making { pointer: FnPtr::from(function.clone()), imports: self.imports.clone() };
-        let custom = CustomExpr {
-            inputs: [].into_iter().collect(),
-            tokens: [ImmutableString::from(CLOSURE)].into_iter().collect(),
-            state: Dynamic::from(making),
-            scope_may_be_changed: false,
-            self_terminated: false,
-        };
-        Expr::Custom(custom.into(), position)
+        custom(CLOSURE, [], Dynamic::from(making), position)
     }
 
     /// The body of a function, bound.
@@ -354,6 +378,12 @@ impl Binder<'_> {
             Stmt::Assignment(parts) => {
                 self.expression(&mut parts.1.lhs);
                 self.expression(&mut parts.1.rhs);
+                if parts.0.get_op_assignment_info().is_some_and(|(_, _, operator, ..)| *operator == Token::DivideAssign)
+                {
+                    let divisor = std::mem::take(&mut parts.1.rhs);
+                    let position = divisor.position();
+                    parts.1.rhs = custom(DIVISOR, [divisor], Dynamic::UNIT, position);
+                }
             }
             Stmt::FnCall(call, position) => match self.pointer_by_name(call, *position) {
                 Some(made) => *statement = Stmt::Expr(made.into()),
@@ -370,7 +400,9 @@ impl Binder<'_> {
     fn expression(&self, expression: &mut Expr) {
         match expression {
             Expr::DynamicConstant(value, position) => {
-                if let Some(made) = self.constant(value, *position) {
+                let pointer = value.read_lock::<FnPtr>();
+                let closure = pointer.and_then(|pointer| self.closures.get(pointer.fn_name()));
+                if let Some(made) = closure.map(|closure| self.making(closure, *position)) {
                     *expression = made;
                 }
             }
@@ -407,37 +439,16 @@ impl Binder<'_> {
 
     fn call(&self, call: &mut FnCallExpr) {
         call.args.iter_mut().for_each(|argument| self.expression(argument));
+        if call.op_token == Some(Token::Divide) {
+            // The engine takes a short cut for operators by their tokens.
+            call.op_token = None;
+            return;
+        }
         let is_plain = call.op_token.is_none() && !call.is_qualified() && !call.hashes.is_native_only();
         let is_own = || self.own.contains_key(&(call.name.to_string(), call.args.len()));
         if matches!(self.reach, Reach::Own) && is_plain && !is_own() {
             call.hashes = FnCallHashes::from_native_only(call.hashes.native());
         }
-    }
-
-    /// What makes a value that points to functions of the text; None if it does not. Lists and maps of closures are one value
-    /// to the optimiser.
-    fn constant(&self, value: &Dynamic, position: Position) -> Option<Expr> {
-        if let Some(pointer) = value.read_lock::<FnPtr>() {
-            let name = pointer.fn_name();
-            return self
-                .closures
-                .get(name)
-                .or_else(|| self.pointed_to(name))
-                .map(|function| self.making(function, position));
-        }
-        let bound = |part: &Dynamic| {
-            let made = self.constant(part, position);
-            (made.is_some(), made.unwrap_or_else(|| Expr::DynamicConstant(part.clone().into(), position)))
-        };
-        if let Some(list) = value.read_lock::<Array>() {
-            let (made, parts): (Vec<bool>, Vec<Expr>) = list.iter().map(bound).unzip();
-            return made.contains(&true).then(|| Expr::Array(parts.into_iter().collect(), position));
-        }
-        let map = value.read_lock::<Map>()?;
-        let (made, parts): (Vec<bool>, Vec<Expr>) = map.values().map(bound).unzip();
-        let names = map.keys().map(|key| Ident { name: key.as_str().into(), pos: position });
-        let template = map.keys().map(|key| (key.clone(), Dynamic::UNIT)).collect();
-        made.contains(&true).then(|| Expr::Map(Box::new((names.zip(parts).collect(), template)), position))
     }
 
     /// What makes the pointer of `Fn("name")`, where that is a function of the text.

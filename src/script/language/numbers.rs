@@ -187,13 +187,6 @@ pub mod more {
         Ok(quotient(a, b)?)
     }
 
-    /// Divides in place, as `/` does.
-    #[rhai_fn(name = "/=", return_raw)]
-    pub fn divide(a: &mut i64, b: i64) -> Fallible<()> {
-        *a = quotient(*a, b)?;
-        Ok(())
-    }
-
     /// The whole part of the quotient of two integers, towards 0: `%` is what is left.
     ///
     /// # Example

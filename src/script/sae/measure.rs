@@ -104,8 +104,7 @@ pub mod functions {
         let env = env(&ctx)?;
         let x = values("x", &x)?;
         let found = env.drawing(&ctx, "sae::splitting", Seed::default(), |seed| {
-            metrics::splitting(&small.core, &large.core, &x, &mut draws(seed), &env.task)
-                .map_err(|e| e.about("x"))
+            metrics::splitting(&small.core, &large.core, &x, &mut draws(seed), &env.task).map_err(|e| e.about("x"))
         })?;
         let tables = [("summary", found.summary()), ("table", found.table())];
         Ok(tables.into_iter().map(|(name, table)| (name.into(), Dynamic::from(table))).collect())

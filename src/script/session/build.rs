@@ -3,7 +3,9 @@
 use std::rc::Rc;
 
 use rhai::plugin::ModuleManifest;
-use rhai::{Dynamic, Engine, EvalAltResult, EvalContext, Expr, Expression, StmtBlock, exported_manifest};
+use rhai::{
+    Dynamic, Engine, EvalAltResult, EvalContext, Expr, Expression, OptimizationLevel, StmtBlock, exported_manifest,
+};
 
 use crate::err;
 use crate::script::docs::Reference;
@@ -141,8 +143,8 @@ pub fn build(env: &Rc<Env>, texts: &Texts) -> Engine {
     // A name that is not known is found before the first line runs, not after an hour.
     engine.set_strict_variables(true);
     engine.set_fail_on_invalid_map_property(true);
-    // Else the engine divides integers by itself, and drops what is left.
-    engine.set_fast_operators(false);
+    // The optimiser divides integers as it reads them, and drops what is left.
+    engine.set_optimization_level(OptimizationLevel::None);
     // Marks tell places by the addresses of their names.
     engine.set_max_strings_interned(0);
     let Texts { sources, marks, language, .. } = texts.clone();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use rhai::{AST, ASTNode, Expr, FnPtr, Position, Stmt};
+use rhai::{AST, ASTNode, Expr, Position, Stmt};
 
 /// A call as it stands in the text.
 pub struct Call {
@@ -96,11 +96,6 @@ pub fn foreign_pointer(ast: &AST) -> Option<Position> {
                     || matches!(call.args.first(), Some(Expr::StringConstant(name, _)) if own.contains(name.as_str()));
                 (call.name == "Fn" && !is_own()).then_some(*position)
             }
-            // The optimiser has made a pointer of a name that stands there as a string.
-            Some(ASTNode::Expr(Expr::DynamicConstant(value, position))) => value
-                .read_lock::<FnPtr>()
-                .filter(|pointer| !pointer.is_anonymous() && !own.contains(pointer.fn_name()))
-                .map(|_| *position),
             _ => None,
         };
         found = found.or(place);
