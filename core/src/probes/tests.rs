@@ -11,6 +11,7 @@ use super::probe::{Probe, ProbeKind};
 use super::split::{RowSplit, SplitOptions};
 use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
+use crate::base::random::Seed;
 use crate::base::random::stream;
 use crate::base::{Cell, Task};
 use crate::tensor::files::safetensors::Reader;
@@ -99,7 +100,7 @@ proptest! {
     fn no_group_is_in_both_parts(ids in prop::collection::vec(0_u8..7, 8..40), seed in 0_i64..50) {
         let groups = RowGroups::of(ids.iter().copied());
         prop_assume!(groups.count() > 1);
-        let asked = SplitOptions { groups: Some(groups.clone()), seed, ..SplitOptions::default() };
+        let asked = SplitOptions { groups: Some(groups.clone()), seed: Seed::of(seed), ..SplitOptions::default() };
         let RowSplit { train, held_out } = RowSplit::of(ids.len(), &asked).unwrap();
         prop_assert_eq!(train.len() + held_out.len(), ids.len());
         prop_assert!(!train.is_empty() && !held_out.is_empty());
