@@ -97,7 +97,7 @@ fn an_interrupted_one_keeps_what_is_complete_and_goes_on() {
     task.flag().store(true, std::sync::atomic::Ordering::Relaxed);
     let error = write(&found, &[], dir, &files(folder.path()), &task).unwrap_err();
     assert_eq!(error.kind, Kind::Interrupted);
-    task.answer_interruption();
+    task.flag().store(false, std::sync::atomic::Ordering::Relaxed);
     let again = write(&found, &[], dir, &files(folder.path()), &task).unwrap();
     assert_eq!((again.made, again.kept), (FEATURES - 256, 256));
     assert_eq!(std::fs::read_to_string(&kept).unwrap(), "as it was");
@@ -129,7 +129,7 @@ fn an_interruption_says_what_is_there() {
     let hint = error.hint.unwrap();
     assert!(hint.contains("of 600 cards are complete in pages; the same call goes on"), "{hint}");
     let there: usize = hint.split(' ').next().unwrap().parse().unwrap();
-    task.answer_interruption();
+    task.flag().store(false, std::sync::atomic::Ordering::Relaxed);
     let again = write(&found, &[], dir, &files(folder.path()), &task).unwrap();
     assert_eq!((again.kept, again.made), (there, FEATURES - there));
 }
