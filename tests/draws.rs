@@ -183,7 +183,7 @@ const ALL: &[Drawing] = &[
     drawing(
         "intervene::feature_patch",
         IDS,
-        r#"intervene::feature_patch(m, sae::random(8, 100, #{ k: 20, seed: 1 }), [#{ clean: [1, 2, 3], corrupt: [1, 5, 3] }, #{ clean: [4, 2, 3], corrupt: [4, 7, 3] }], #{ $ site: "resid_post.0", thresholds: [0.0001] }).to_map()"#,
+        r#"intervene::feature_patch(m, sae::random(8, 100, #{ k: 20, seed: 1 }), [#{ clean: [1, 2, 3], corrupt: [1, 5, 3] }, #{ clean: [4, 2, 3], corrupt: [4, 7, 3] }], #{ $ site: "resid_post.0", thresholds: [1e-9, 1e-8, 3e-8, 1e-7] }).to_map()"#,
     ),
     drawing(
         "intervene::interactions",

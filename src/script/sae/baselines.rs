@@ -5,7 +5,7 @@ use rhai::NativeCallContext;
 use rhai::plugin::*;
 
 use super::dictionary::Sae;
-use crate::base::random::{Seed, stream};
+use crate::base::random::{Seed, generator, stream};
 use crate::sae::baselines::{
     self, ComponentOptions, Ica, IcaOptions, KeptCodesOptions, Moments, NeuronsOptions, Nmf, RandomOptions,
 };
@@ -18,7 +18,7 @@ use crate::tensor::Tensor;
 /// A baseline's own random stream: with the seed of a tensor it must not draw that tensor's numbers again as
 /// directions.
 pub(super) fn draws(seed: Seed) -> impl Rng + use<> {
-    stream(seed.draws(), "baseline", 0)
+    stream(generator(seed.draws()).next_u64(), "baseline", 0)
 }
 
 /// The cost of a dictionary that needs no data: the gain of random directions is found on 256 rows.
