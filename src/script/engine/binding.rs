@@ -300,9 +300,9 @@ mod tests {
     #[test]
     fn two_wrong_arguments_are_both_marked() {
         let place = failed("sae::mmcs(1, \"a\")");
-        assert_eq!((place.arg, place.also), (Some(0), vec![1]));
+        assert_eq!((place.arg, &*place.also), (Some(0), &[1][..]));
         let place = failed("sae::mmcs(tensor([[1]]), \"a\")");
-        assert_eq!((place.arg, place.also), (Some(1), vec![]));
+        assert_eq!((place.arg, &*place.also), (Some(1), &[][..]));
     }
 
     #[test]

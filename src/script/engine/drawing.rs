@@ -244,7 +244,7 @@ mod tests {
 
     fn drawn(text: &str, line: usize, column: usize, arg: Option<usize>) -> String {
         let characters: Vec<char> = text.chars().collect();
-        let place = SourcePlace { source: "s".into(), line, column, arg, also: Vec::new(), option: None };
+        let place = SourcePlace { source: "s".into(), line, column, arg, also: Box::default(), option: None };
         span(text, &place).map(|s| characters[s].iter().collect()).unwrap_or_default()
     }
 
@@ -286,7 +286,7 @@ mod tests {
                 line: 1,
                 column: 9,
                 arg: None,
-                also: Vec::new(),
+                also: Box::default(),
                 option: None,
             }),
             frames: Vec::new(),
@@ -304,7 +304,8 @@ mod tests {
     fn the_name_of_a_source_is_no_code() {
         let (sources, name) = (Sources::default(), "a\x1b]52;c;x\x07\n.rhai");
         sources.add(name, "oops");
-        let place = SourcePlace { source: name.into(), line: 1, column: 1, arg: None, also: Vec::new(), option: None };
+        let place =
+            SourcePlace { source: name.into(), line: 1, column: 1, arg: None, also: Box::default(), option: None };
         let frame =
             crate::script::engine::failure::Frame { function: "import \"\x1b[2J\"".into(), place: place.clone() };
         let failure = Failure {

@@ -18,7 +18,7 @@ pub struct SourcePlace {
     /// The argument of the call at this point that is to blame.
     pub arg: Option<usize>,
     /// Other arguments that are wrong, too.
-    pub also: Vec<usize>,
+    pub also: Box<[usize]>,
     /// The option in that argument that is to blame.
     pub option: Option<String>,
 }
@@ -110,7 +110,7 @@ fn place(source: &str, position: Position) -> Option<SourcePlace> {
         line,
         column: position.position().unwrap_or(1),
         arg: None,
-        also: Vec::new(),
+        also: Box::default(),
         option: None,
     })
 }
@@ -264,7 +264,7 @@ fn syntax(problem: &rhai::ParseErrorType, known: &Known) -> Words {
         P::MissingToken(token, purpose) => format!("expected `{token}` {purpose}"),
         _ => lower(&problem.to_string()),
     };
-    Words { kind: String::new(), message, hint, arg: None, also: Vec::new(), option: None }
+    Words { kind: String::new(), message, hint, arg: None, also: Box::default(), option: None }
 }
 
 /// What a script threw: one of our own maps, or any value.
@@ -290,5 +290,5 @@ fn thrown(value: &Dynamic) -> Words {
         Ok(text) => text,
         Err(_) => crate::script::engine::value::repr(value),
     };
-    Words { kind: "thrown".into(), message, hint: None, arg: None, also: Vec::new(), option: None }
+    Words { kind: "thrown".into(), message, hint: None, arg: None, also: Box::default(), option: None }
 }

@@ -31,13 +31,13 @@ pub struct Words {
     pub message: String,
     pub hint: Option<String>,
     pub arg: Option<usize>,
-    pub also: Vec<usize>,
+    pub also: Box<[usize]>,
     pub option: Option<String>,
 }
 
 impl Words {
     pub fn new(kind: Kind, message: String, hint: Option<String>) -> Self {
-        Self { kind: kind.name().into(), message, hint, arg: None, also: Vec::new(), option: None }
+        Self { kind: kind.name().into(), message, hint, arg: None, also: Box::default(), option: None }
     }
 }
 

@@ -128,7 +128,7 @@ impl From<Box<Mistake>> for Failure {
             line,
             column,
             arg: None,
-            also: Vec::new(),
+            also: Box::default(),
             option: None,
         });
         // What is wrong in a text is drawn like a mistake in its grammar.

@@ -242,7 +242,7 @@ impl Test {
                 line: complaint.line,
                 column: self.column(complaint.line),
                 arg: None,
-                also: Vec::new(),
+                also: Box::default(),
                 option: None,
             }),
             frames: Vec::new(),

@@ -65,7 +65,7 @@ pub mod methods {
     /// let h = tensor([0, 1, 1, 4]).histogram(2);
     /// h.counts  //=> [3, 1]
     /// h.edges  //=> [0.0, 2.0, 4.0]
-    /// tensor([0, 1, 4]).log().histogram(1)  //=> #{ counts: [2], edges: [0.0, 1.3862943649291992], infinite: 1, nan: 0, outside: 0 }
+    /// tensor([0, 1, 4]).log().histogram(1)  //=> #{ counts: [2], edges: [0.0, 1.3862944], infinite: 1, nan: 0, outside: 0 }
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn histogram(ctx: NativeCallContext, t: &mut Tensor, bins: Int, options: Options) -> Fallible<Map> {
