@@ -34,7 +34,7 @@ fn gradient() { tensor::grad(|t| (t * helper(0)).sum(), tensor([1.0]))[0] }
 fn loss() { |t| (t * helper(0)).sum() }
 fn hook() { |t| t * helper(0) }
 fn metric_of() { |logits, pair| logits[0] * 0 + helper(0) }
-fn evaluated(x) { eval(\"[x].map(helper)[0]\") }
+fn evaluated(x) { eval(\"[x].map(Fn(`helper`))[0]\") }
 fn caught(x) { let y = 0; try { throw x } catch (e) { y = helper(e); } y }
 fn branched(x) { switch x { 0 => 0, _ => [x].map(|y| helper(y))[0] } }
 ";

@@ -12,7 +12,7 @@ let long = "x"; long.pad(3_000, "xy");
 let words = ["<img/src=x/onerror=top.document.title='broken'>", "</script>", "\u0007bell", "שלום", "(", ")", long, "\u202eback"];
 let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: 8, context: 16 }, #{ words: words, seed: 1 });
 let line = "";
-for i in 0..400 { line += words[(i * i + 2 * i + i / 7) % 8] + " "; }
+for i in 0..400 { line += words[(i * i + 2 * i + div(i, 7)) % 8] + " "; }
 let text = data::texts([line]);
 let saes = sae::fit_all(m, "resid_post.*", text, #{ k: 3, d_sae: 300, steps: 2, seed: 1 });
 let active = features::contexts(m, saes[1], text).table.to_map().rows.map(|row| row[1]);

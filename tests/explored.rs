@@ -25,7 +25,7 @@ const MADE: &str = r#"
     // Dictionaries know their model by the name that it was loaded by.
     let m = model::load("model");
     let line = "";
-    for i in 0..300 { line += words[(i * i + 2 * i + i / 7) % 7] + " "; }
+    for i in 0..300 { line += words[(i * i + 2 * i + div(i, 7)) % 7] + " "; }
     let saes = sae::fit_all(m, "resid_post.*", data::texts([line]), #{ k: 3, d_sae: 24, steps: 3, seed: 1 });
     saes[0].save("low");
     saes[1].save("high");

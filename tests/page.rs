@@ -29,7 +29,7 @@ const CIRCUIT: &str = r##"
 let words = ["<img/src=x/onerror=top.document.title='broken'>", "</script>", "</svg>", "(", ")", "\u0007bell"];
 let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: 6, context: 8 }, #{ words: words, seed: 1 });
 let line = "";
-for i in 0..60 { line += words[(i * i + 2 * i + i / 7) % 6] + " "; }
+for i in 0..60 { line += words[(i * i + 2 * i + div(i, 7)) % 6] + " "; }
 let text = data::texts([line]);
 let saes = sae::fit_all(m, "resid_post.*", text, #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
 let tree = circuit::causal_tree(m, saes, saes[1].feature(0), text, #{ contexts: 2 });

@@ -124,8 +124,8 @@ fn complaints(named: &str, setup: &str, receiver: &str, call: &str, is_tensor: b
     let folder = tempfile::tempdir().unwrap();
     let fresh = || {
         let mut session = support::session(folder.path());
-        session.eval("setup", setup).ok()?;
-        session.eval("value", &format!("let value = {receiver};")).ok()?;
+        let _setup = session.eval("setup", setup).ok()?;
+        let _value = session.eval("value", &format!("let value = {receiver};")).ok()?;
         Some(session)
     };
     let mut session = fresh()?;
