@@ -223,6 +223,13 @@ fn is_no_hint(text: &Text) -> bool {
 const EXCUSED: &[(&[&str], &str)] = &[
     (
         &[
+            "a vector is no matrix: it may be what you want already, as with `tensor::cosine(a, b)`, which compares row by row; \
+             `t.diag_embed()` is the matrix with it as its diagonal",
+        ],
+        "tests/suite/tensors.rhai states it with the calls",
+    ),
+    (
+        &[
             "a plan ends in `#{ model: \"tiny\", text: \"sample\", sites: \"resid_post.*\", .. }`",
             "`text: \"sample\"`, a file, or a map of `source` and the options of `data::text`",
             "add `name = \"heads\"`",
@@ -231,6 +238,9 @@ const EXCUSED: &[(&[&str], &str)] = &[
             "its {manifest} would have to say `{verb} = [\"{wish}\"]` under [touches], and `microtome add` to grant it",
             "`import \"{}\"` is its main module, {MAIN}.rhai",
             "take a closure in place of a text: `|x| x + 1`",
+            "write a closure that calls the other function: `|t, path| t.save(path)`",
+            "choose another: `as my_{name}`",
+            "type `microtome --fresh run {file}`; an argument of the script of that name is given as `{file} -- --fresh`",
             "let its script save what it fits, `s.save(\"NAME\")`, or name a dictionary with --dictionary",
             "a test is a function `test_..` without parameters, or a line that ends in `//=> value`",
         ],
