@@ -77,7 +77,7 @@ impl TextPart {
         }
         // Queries are those of this pass, keys all that were read.
         let queries = has_all_positions.then(|| at.columns.clone());
-        let columns: Vec<_> = queries.into_iter().chain([0..at.columns.end]).collect();
+        let columns: Vec<_> = queries.into_iter().chain(std::iter::once(0..at.columns.end)).collect();
         let of_row = |row: usize| {
             let runs = |(axis, columns)| (axis, runs(at, row, columns));
             Self { row, axes: axes.iter().copied().zip(&columns).map(runs).collect() }
