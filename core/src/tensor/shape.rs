@@ -352,7 +352,7 @@ mod tests {
         assert_eq!(f64s(diag(&t, 0)), [0.0, 4.0]);
         assert_eq!(f64s(diag(&t, -1)), [3.0]);
         assert_eq!(f64s(diag(&t, 9)), [] as [f64; 0]);
-        assert_eq!(f64s(diag(&count(&[2]), 1)), [0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0]);
-        assert_eq!(diag(&count(&[2]), i64::MIN).unwrap_err().kind, crate::base::Kind::Memory);
+        assert_eq!(f64s(diag_embed(&count(&[2]), 1)), [0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0]);
+        assert_eq!(diag_embed(&count(&[2]), i64::MIN).unwrap_err().kind, crate::base::Kind::Memory);
     }
 }
