@@ -85,6 +85,7 @@ impl Trainer for Sweep<'_> {
 
     fn advance(&mut self, task: &Task) -> Result<()> {
         let batch = self.reading.next(task)?;
+        task.check()?;
         let at = self.at;
         // Those at a later step wait for the others. An interruption comes between steps: all have made as many.
         for course in self.courses.iter_mut().filter(|course| course.is_going() && course.made() == at) {
