@@ -7,7 +7,7 @@ use crate::base::Result;
 use crate::report::json;
 use crate::script::session::differences;
 
-/// As `diff` does, it ends with 0 if they are the same, 1 if they differ, and 2 after an error.
+/// Compares two records. It ends with 0 if they are the same, 1 if they differ, and 2 after an error, as `diff` does.
 pub fn run(options: &Options, diff: &Diff) -> Result<Exit> {
     compared(options, diff).or_else(|error| {
         tell_error(&error);

@@ -11,7 +11,8 @@ use microtome::model::site::{Heads, Site, SiteKind};
 const IN_F32: f64 = 3e-5;
 const IN_F64: f64 = 1e-10;
 
-/// Of the product of families, sites and hooks, one case in so many: more at scores and patterns, whose keys are padded, too.
+/// One case in so many of the product of families, sites and hooks is tried; more at scores and patterns, whose keys are
+/// padded, too.
 const SAMPLED: usize = 61;
 const SQUARE: usize = 3;
 

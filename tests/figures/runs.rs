@@ -40,7 +40,7 @@ fn folders(dir: &Path) -> Vec<String> {
 }
 
 impl Runs {
-    /// Those that `scripts/all.rhai` left in this folder; records of scripts that were changed since are left out.
+    /// The runs that `scripts/all.rhai` left in this folder; records of scripts that were changed since are left out.
     pub fn read(dir: &Path) -> Result<Self, String> {
         let mut found = Self::default();
         for name in folders(dir) {

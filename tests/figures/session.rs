@@ -69,7 +69,7 @@ fn typed(page: &str) -> Vec<String> {
 const README: &str = "README.md";
 const PAGES: [&str; 2] = [README, "docs/guide.md"];
 
-/// So many seeds, from 0 on, are typed with.
+/// The number of seeds, from 0 on, with which the lines are typed.
 const SEEDS: u64 = 10;
 
 /// What the program answered to the lines of a page, seed by seed.
@@ -102,7 +102,7 @@ impl Sessions {
         Ok(())
     }
 
-    /// Those of a folder of records; a page whose lines are other ones now is left out.
+    /// The answers in a folder of records; a page whose lines are other ones now is left out.
     pub fn read(dir: &Path) -> Self {
         let read = |page: &&str| {
             let text = std::fs::read_to_string(record(dir, page)).ok()?;

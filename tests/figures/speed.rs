@@ -81,7 +81,8 @@ fn page(file: &str) -> Result<String, String> {
     std::fs::read_to_string(root().join("docs").join(&name)).map_err(|e| format!("{name}: {e}"))
 }
 
-/// Of `Written by .. on MACHINE (2 threads), DAY, beside PEER 1.0, PEER 2.0.`: the machine and the day, or a peer.
+/// The machine and the day, or a peer, that a page names in
+/// `Written by .. on MACHINE (2 threads), DAY, beside PEER 1.0, PEER 2.0.`.
 fn measured(page: &str, peer: &str) -> Option<String> {
     let line = page.lines().find(|line| line.starts_with("Written by "))?;
     let (machine, rest) = line.split_once("` on ")?.1.split_once(" (2 threads)")?;

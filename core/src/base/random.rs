@@ -73,7 +73,7 @@ crate::options! {
 /// Who draws: a function, and in whose text it is called.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Caller {
-    /// As the reference names it: `tensor::randn`.
+    /// The function's name in the reference, such as `tensor::randn`.
     pub function: String,
     /// The name by which the text is imported; none is that of the script, or of the lines of a prompt.
     pub place: String,

@@ -47,7 +47,8 @@ pub fn axes(place: Place, has_all_positions: bool) -> Vec<usize> {
 
 /// A pattern in which no key of padding has a share, whatever a hook gave it: `[batch, .., key]`.
 pub fn attended(at: &At, pattern: &Tensor) -> Result<Tensor> {
-    let (rows, keys) = (pattern.dim(0)?, pattern.dim(pattern.rank() - 1)?);
+    let rows = pattern.dim(0)?;
+    let keys = pattern.dim(pattern.rank() - 1)?;
     let is_text = |row: usize| (0..keys).map(move |key| at.is_text(row, key));
     if rows != at.batch.rows().len() || (0..rows).flat_map(is_text).all(|is_text| is_text) {
         return Ok(pattern.clone());
@@ -117,7 +118,9 @@ fn columns(x: &Tensor, axis: usize, runs: &[Range<usize>]) -> Result<Tensor> {
 fn put(x: &Tensor, axes: &[(usize, Vec<Range<usize>>)], new: &Tensor) -> Result<Tensor> {
     let Some(((axis, runs), further)) = axes.split_first() else { return Ok(new.clone()) };
     let new = put(&columns(x, *axis, runs)?, further, new)?;
-    let (mut parts, mut end, mut taken) = (Vec::new(), 0, 0);
+    let mut parts = Vec::new();
+    let mut end = 0;
+    let mut taken = 0;
     for run in runs {
         parts.push(x.narrow(*axis, end, run.start - end)?);
         parts.push(new.narrow(*axis, taken, run.len())?);

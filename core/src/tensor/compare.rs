@@ -172,7 +172,8 @@ pub fn same(a: &Tensor, b: &Tensor) -> Result<bool> {
     if !dtype::is_float(a.dtype()) {
         return equal(a, b);
     }
-    let (a, b) = (element::floats(a)?, element::floats(b)?);
+    let a = element::floats(a)?;
+    let b = element::floats(b)?;
     Ok(a.into_iter().map(f64::to_bits).eq(b.into_iter().map(f64::to_bits)))
 }
 

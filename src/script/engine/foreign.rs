@@ -181,7 +181,8 @@ mod tests {
     #[test]
     fn every_name_is_answered_with_its_hint() {
         let mut session = Session::new(Env::in_memory(Path::new("out")).unwrap());
-        let ways: [(Table, fn(&str) -> String); 3] = [
+        type Way = fn(&str) -> String;
+        let ways: [(Table, Way); 3] = [
             (FUNCTIONS, |name| format!("tensor([1.0]).{name}")),
             (WORDS, |name| format!("{name} 1")),
             (MODULES, |name| format!("{name}::something(1)")),

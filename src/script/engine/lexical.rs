@@ -107,6 +107,7 @@ pub fn register(engine: &mut Engine) {
     engine.register_fn("/", |context: NativeCallContext, of: Dynamic, by: Divisor| -> Fallible<Dynamic> {
         context.call_native_fn_raw("/", false, &mut [&mut of.clone(), &mut by.0.into()])
     });
+    // The engine's own quotients of these are found by their token only, which a bound call has not.
     engine.register_fn("/", |a: f64, b: f64| a / b);
     engine.register_fn("/", |a: f64, b: i64| a / b as f64);
     engine.register_fn("/", |a: i64, b: f64| a as f64 / b);
@@ -117,7 +118,7 @@ fn unknown_code() -> Box<EvalAltResult> {
 }
 
 impl Surroundings {
-    /// Those of the code that is running, which imports by these names.
+    /// Takes what surrounds the code that is running, which imports by these names.
     fn of(context: &EvalContext, imports: &[ImmutableString]) -> Fallible<Self> {
         let global = context.global_runtime_state();
         let functions = global.lib.last().cloned().ok_or_else(unknown_code)?;
@@ -178,8 +179,7 @@ pub fn bind(ast: &AST, code: &Rc<Code>, reach: Reach) -> Fallible<AST> {
         }
     }
     let frames = Frames::new();
-    let mut statements = ast.statements().to_vec();
-    statements.iter_mut().for_each(|statement| binder.statement(statement));
+    let statements = binder.statements(ast);
     let mut functions = Module::new();
     for def in ast.iter_fn_def() {
         let block = binder.body(def);
@@ -216,9 +216,7 @@ pub fn bind_evaluated(ast: &AST, context: &EvalContext) -> Vec<Stmt> {
         own: own.collect(),
         closures: BTreeMap::new(),
     };
-    let mut statements = ast.statements().to_vec();
-    statements.iter_mut().for_each(|statement| binder.statement(statement));
-    statements
+    binder.statements(ast)
 }
 
 /// The names that a text imports by, and the constants that it defines.
@@ -334,6 +332,13 @@ impl Binder<'_> {
     fn making(&self, function: &Shared<ScriptFuncDef>, position: Position) -> Expr {
         let making = Making { pointer: FnPtr::from(function.clone()), imports: self.imports.clone() };
         custom(CLOSURE, [], Dynamic::from(making), position)
+    }
+
+    /// The statements of a text, bound.
+    fn statements(&self, ast: &AST) -> Vec<Stmt> {
+        let mut statements = ast.statements().to_vec();
+        statements.iter_mut().for_each(|statement| self.statement(statement));
+        statements
     }
 
     /// The body of a function, bound.

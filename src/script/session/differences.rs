@@ -2,22 +2,21 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use serde::Serialize;
 
 use super::changes::{self, Change};
 use super::record::Record;
+use super::told;
 use crate::base::files::Files;
 use crate::report::number::digits;
-use crate::script::docs::stdlib::{STDLIB, stdlib_name};
 use crate::script::engine::env::Check;
 
 /// One thing that is not the same in both.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Difference {
     pub what: What,
-    /// Which of them: the name of an argument, the path of a file, a line.
+    /// The name of what differs: of an argument, a file by its path, a line by its number.
     pub name: String,
     /// What the first of both has; nothing if it has no such thing. A file has its hash here.
     pub before: Option<String>,
@@ -296,11 +295,7 @@ fn uncoloured(line: &str) -> Cow<'_, str> {
 pub fn of_texts_now(record: &Record, files: &Files) -> Vec<Difference> {
     let mut found = Vec::new();
     for (name, text) in &record.sources {
-        let now = match stdlib_name(name) {
-            Some(module) => STDLIB.iter().find(|(known, _)| *known == module).map(|(_, text)| text.to_string()),
-            None => files.script(Path::new(name)).ok(),
-        };
-        if let Some(now) = now {
+        if let Some(now) = told::source(files, name) {
             of_texts(name, Some(text), Some(&now), &mut found);
         }
     }
@@ -310,28 +305,16 @@ pub fn of_texts_now(record: &Record, files: &Files) -> Vec<Difference> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::Screen;
     use crate::script::session::record::hash;
 
     fn record() -> Record {
         Record {
-            version: "1".into(),
-            processor: "p".into(),
-            threads: 2,
-            device: "cpu".into(),
-            seed: 0,
-            script: "a.rhai".into(),
-            arguments: BTreeMap::new(),
-            screen: Screen::default(),
             sources: [("a.rhai".to_string(), "let a = 1;\na\n".to_string())].into(),
-            read: BTreeMap::new(),
-            written: [("a.npy".to_string(), "00".to_string()), ("b.npy".to_string(), "11".to_string())].into(),
             printed: hash(""),
             printed_text: Some(String::new()),
             checks_passed: 0,
-            checks_failed: 0,
             checks: Some(Vec::new()),
-            outcome: "done".into(),
+            ..Record::sample()
         }
     }
 

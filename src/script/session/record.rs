@@ -152,46 +152,49 @@ pub fn folder(script: &str) -> PathBuf {
 mod tests {
     use super::*;
 
-    fn record() -> Record {
-        Record {
-            version: "1".into(),
-            processor: "p".into(),
-            threads: 2,
-            device: "cpu".into(),
-            seed: 0,
-            script: "a.rhai".into(),
-            arguments: BTreeMap::new(),
-            screen: Screen::default(),
-            sources: [("a.rhai".to_string(), "1".to_string())].into(),
-            read: BTreeMap::new(),
-            written: [("a.npy".to_string(), "00".to_string()), ("b.npy".to_string(), "11".to_string())].into(),
-            printed: hash("x"),
-            printed_text: Some("x".into()),
-            checks_passed: 1,
-            checks_failed: 0,
-            checks: Some(vec![Check { held: true, words: "y".into() }]),
-            outcome: "done".into(),
+    impl Record {
+        /// A record for tests.
+        pub fn sample() -> Self {
+            Self {
+                version: "1".into(),
+                processor: "p".into(),
+                threads: 2,
+                device: "cpu".into(),
+                seed: 0,
+                script: "a.rhai".into(),
+                arguments: BTreeMap::new(),
+                screen: Screen::default(),
+                sources: [("a.rhai".to_string(), "1".to_string())].into(),
+                read: BTreeMap::new(),
+                written: [("a.npy".to_string(), "00".to_string()), ("b.npy".to_string(), "11".to_string())].into(),
+                printed: hash("x"),
+                printed_text: Some("x".into()),
+                checks_passed: 1,
+                checks_failed: 0,
+                checks: Some(vec![Check { held: true, words: "y".into() }]),
+                outcome: "done".into(),
+            }
         }
     }
 
     #[test]
     fn a_record_survives_its_file_and_strangers_are_refused() {
-        let text = record().text().unwrap();
-        assert_eq!(Record::parse(&text).unwrap(), record());
+        let text = Record::sample().text().unwrap();
+        assert_eq!(Record::parse(&text).unwrap(), Record::sample());
         assert!(Record::parse(&text.replacen("{", "{\"more\": 1,", 1)).is_err());
         assert!(Record::parse("[]").is_err());
     }
 
     #[test]
     fn a_record_of_an_earlier_version_is_read_and_one_that_was_changed_is_refused() {
-        let mut earlier: serde_json::Value = serde_json::from_str(&record().text().unwrap()).unwrap();
+        let mut earlier: serde_json::Value = serde_json::from_str(&Record::sample().text().unwrap()).unwrap();
         for key in ["printed_text", "checks"] {
             earlier.as_object_mut().unwrap().remove(key).unwrap();
         }
         let parsed = Record::parse(&earlier.to_string()).unwrap();
         assert_eq!((parsed.printed_text, parsed.checks, parsed.checks_passed), (None, None, 1));
         let changed = |key: &str, value: serde_json::Value| {
-            let mut json: serde_json::Value = serde_json::from_str(&record().text().unwrap()).unwrap();
+            let mut json: serde_json::Value = serde_json::from_str(&Record::sample().text().unwrap()).unwrap();
             json[key] = value;
             Record::parse(&json.to_string()).unwrap_err()
         };

@@ -38,7 +38,7 @@ pub struct Resolver {
     projects: RefCell<BTreeMap<PathBuf, (String, Rc<Project>)>>,
 }
 
-/// Whose a module is.
+/// The owner of a module: the user, or a library.
 #[derive(Clone, Default)]
 struct Owner {
     /// What decides the leave of a library; empty for the user's own code.

@@ -72,7 +72,8 @@ pub fn same(env: &Env, out: &Path, asked: &Asked) -> Option<(Record, Told)> {
     (is_same && all.all(|(path, hash)| files.sha256(path).is_ok_and(|now| now == *hash))).then_some((record, told))
 }
 
-fn source(files: &Files, name: &str) -> Option<String> {
+/// The text that a name means now: one of the stdlib, or a file.
+pub fn source(files: &Files, name: &str) -> Option<String> {
     match stdlib_name(name) {
         Some(module) => STDLIB.iter().find(|(known, _)| *known == module).map(|(_, text)| text.to_string()),
         None => files.script(Path::new(name)).ok(),

@@ -141,7 +141,8 @@ fn same_positions(
 /// Refuses to read keys behind the end of a recorded text, where queries look at all keys.
 fn all_keys(at: &At, place: Place, lengths: &[usize]) -> Result<()> {
     for row in 0..at.batch.rows().len() {
-        let (wanted, found) = (at.read(row), length_beside(at, lengths, row));
+        let wanted = at.read(row);
+        let found = length_beside(at, lengths, row);
         if wanted > found {
             return Err(err!(
                 Argument,

@@ -62,7 +62,8 @@ pub fn fit_jacobian(
     let passes: usize = prompts.iter().map(|ids| d.div_ceil(copies(ids.len(), d))).sum();
     let bar = task.begin("fitting a Jacobian lens", Some(passes as u64));
     let mut sums: Option<Vec<Tensor>> = None;
-    let (piece, mut count) = (task.piece(), 0);
+    let piece = task.piece();
+    let mut count = 0;
     for ids in &prompts {
         let work = || of_prompt(model, ids, options.skip_first, &layers, &mut || bar.advance(1), task);
         let found = match piece.check(count as u64).and_then(|()| work()) {
