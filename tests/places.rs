@@ -181,7 +181,7 @@ fn methods_and_properties_give_the_same_everywhere() {
 }
 
 /// Methods and properties whose examples have no call that can be tried by itself.
-const NOT_TRIED: [&str; 0] = [];
+const NOT_TRIED: [&str; 1] = ["Card.fact"];
 
 /// A value of each of the language's types that has methods.
 const OWN: [(&str, &str); 6] = [

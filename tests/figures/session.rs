@@ -20,11 +20,15 @@ pub struct Stated {
     pub last_seed: Option<u64>,
 }
 
-/// The lines that are typed.
+/// The lines that are typed. A comment behind a command of the prompt, which takes all of its line, is the page's alone.
 pub fn lines() -> Vec<String> {
     let readme = std::fs::read_to_string(root().join("README.md")).unwrap_or_default();
     let session = readme.lines().skip_while(|line| *line != "    $ microtome").skip(1);
-    session.map_while(|line| line.strip_prefix("    > ")).map(String::from).collect()
+    let typed = |line: &str| match line.starts_with(['?', ':']) {
+        true => line.split("//").next().unwrap_or_default().trim_end().to_string(),
+        false => line.to_string(),
+    };
+    session.map_while(|line| line.strip_prefix("    > ")).map(typed).collect()
 }
 
 pub fn stated(line: &str) -> Option<Stated> {

@@ -22,8 +22,8 @@ use std::rc::Rc;
 
 use rhai::{
     AST, ASTFlags, ASTNode, Array, CustomExpr, Dynamic, Engine, EvalAltResult, EvalContext, Expr, Expression,
-    FlowControl, FnCallExpr, FnCallHashes, FnPtr, ImmutableString, Locked, Map, Module, NativeCallContext, ParseError,
-    ParseErrorType, Position, ScriptFuncDef, Shared, Stmt, StmtBlock, Token,
+    FlowControl, FnCallExpr, FnCallHashes, FnPtr, ImmutableString, Locked, Map, Module, NativeCallContext,
+    OptimizationLevel, ParseError, ParseErrorType, Position, Scope, ScriptFuncDef, Shared, Stmt, StmtBlock, Token,
 };
 
 use crate::err;
@@ -163,7 +163,7 @@ impl Body {
 }
 
 /// The same text, whose functions and closures run as parts of it wherever they are called.
-pub fn bind(ast: &AST, code: &Rc<Code>, reach: Reach) -> Fallible<AST> {
+pub fn bind(engine: &Engine, ast: &AST, code: &Rc<Code>, reach: Reach) -> Fallible<AST> {
     let (imports, constants) = defined(ast);
     let mut binder = Binder { reach, imports, constants, own: BTreeMap::new(), closures: BTreeMap::new() };
     for def in ast.iter_fn_def() {
@@ -179,10 +179,11 @@ pub fn bind(ast: &AST, code: &Rc<Code>, reach: Reach) -> Fallible<AST> {
         }
     }
     let frames = Frames::new();
-    let statements = binder.statements(ast);
+    let statements = optimised(engine, binder.statements(ast));
     let mut functions = Module::new();
     for def in ast.iter_fn_def() {
-        let block = binder.body(def);
+        let body = optimised(engine, binder.body(def));
+        let block = StmtBlock::new(body, def.body.start_position(), def.body.end_position());
         let carried = match binder.closures.get(def.name.as_str()) {
             Some(closure) => closure,
             None => {
@@ -217,6 +218,12 @@ pub fn bind_evaluated(ast: &AST, context: &EvalContext) -> Vec<Stmt> {
         closures: BTreeMap::new(),
     };
     binder.statements(ast)
+}
+
+/// The statements as the engine's optimiser writes them. It comes after the binding, since of `1 / 3` it would make 0.
+fn optimised(engine: &Engine, statements: Vec<Stmt>) -> Vec<Stmt> {
+    let ast = AST::new(statements, Module::new());
+    engine.optimize_ast(&Scope::new(), ast, OptimizationLevel::Simple).statements().to_vec()
 }
 
 /// The names that a text imports by, and the constants that it defines.
@@ -341,8 +348,8 @@ impl Binder<'_> {
         statements
     }
 
-    /// The body of a function, bound.
-    fn body(&self, def: &Shared<ScriptFuncDef>) -> StmtBlock {
+    /// The statements of a function's body, bound.
+    fn body(&self, def: &Shared<ScriptFuncDef>) -> Vec<Stmt> {
         let mut module = Module::new();
         module.set_script_fn(def.clone());
         let mut statements = Vec::new();
@@ -353,9 +360,8 @@ impl Binder<'_> {
             }
             true
         });
-        let mut block = StmtBlock::new(statements, def.body.start_position(), def.body.end_position());
-        self.block(&mut block);
-        block
+        statements.iter_mut().for_each(|statement| self.statement(statement));
+        statements
     }
 
     fn block(&self, block: &mut StmtBlock) {

@@ -109,7 +109,7 @@ pub fn function(signature: &str, known: &Known) -> Words {
         || known.functions.iter().filter(|signature| name_of(signature) == name).map(|s| format!("`{through}{s}`"));
     let overloads = known.docs.overloads(module, name, receiver);
     // A function of the script takes values of all types, so it is out of reach where it would take this many.
-    let takes_as_many = |signature: &String| [given.len(), given.len() + 1].contains(&parameters(signature));
+    let takes_as_many = |signature: &String| parameters(signature) == given.len();
     if module.is_empty()
         && overloads.is_empty()
         && known.functions.iter().any(|s| name_of(s) == name && takes_as_many(s))

@@ -143,7 +143,7 @@ pub fn build(env: &Rc<Env>, texts: &Texts) -> Engine {
     // A name that is not known is found before the first line runs, not after an hour.
     engine.set_strict_variables(true);
     engine.set_fail_on_invalid_map_property(true);
-    // The optimiser divides integers as it reads them, and drops what is left.
+    // Texts are optimised when they are bound.
     engine.set_optimization_level(OptimizationLevel::None);
     // Marks tell places by the addresses of their names.
     engine.set_max_strings_interned(0);

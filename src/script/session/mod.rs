@@ -108,7 +108,7 @@ impl Session {
         self.engine.set_default_tag(code.tag());
         let constants = self.scope.iter_raw().filter(|(_, constant, _)| *constant);
         let constants = constants.map(|(name, ..)| name.to_string()).collect();
-        lexical::bind(ast, &code, Reach::Session(&constants)).map_err(|error| self.explain(name, &error))
+        lexical::bind(&self.engine, ast, &code, Reach::Session(&constants)).map_err(|error| self.explain(name, &error))
     }
 
     /// Drops the values of variables that were defined again, which no later text can reach. The engine keeps them for as

@@ -268,7 +268,7 @@ impl Resolver {
             refuse_late_code(&ast)?;
         }
         let code = Code::new(&unit.name, &self.env, unit.owner.leave.clone());
-        let ast = lexical::bind(&ast, &code, Reach::Own)?;
+        let ast = lexical::bind(engine, &ast, &code, Reach::Own)?;
         let mut global = engine.new_global_runtime_state();
         global.tag = code.tag();
         let mut module = Module::eval_ast_as_new_raw(engine, &mut Scope::new(), &mut global, &ast)?;
