@@ -19,7 +19,7 @@ use peers::{Peers, rate};
 fn main() {
     let mut rows = Vec::new();
     start_up(&mut rows);
-    for measure in [model_inside, in_process] {
+    for measure in [model_inside, in_process, calls_of_scripts] {
         rows.append(&mut microtome::script::engine::thread::with_large_stack(measure).unwrap());
     }
     interruptions(&mut rows);
@@ -148,6 +148,34 @@ fn in_process() -> Vec<(String, String)> {
     );
     let tall = timed(|| run(&mut session, "x.transpose() @ g;"), 11);
     rows.push(("`x.transpose() @ g`, 60,000 x 193 and 60,000 x 4".into(), milliseconds(tall)));
+    rows
+}
+
+/// What a call of a function or a closure costs, which run as parts of their texts, beside the language's engine by itself,
+/// in which they do not.
+fn calls_of_scripts() -> Vec<(String, String)> {
+    let calls = 200_000;
+    let (mut session, bare) = (session(), rhai::Engine::new());
+    let mut rows = Vec::new();
+    for (what, before, again) in [
+        ("a function of the script", "fn f(x) { x }", "for i in 0..CALLS { f(i); }"),
+        ("a function that calls another", "fn g(x) { x } fn f(x) { g(x) }", "for i in 0..CALLS { f(i); }"),
+        ("a closure", "let f = |x| x;", "for i in 0..CALLS { f.call(i); }"),
+        ("a closure with a captured variable", "let y = 1; let f = |x| x + y;", "for i in 0..CALLS { f.call(i); }"),
+        ("a closure, called by `map`", "let list = []; list.pad(CALLS, 1);", "list.map(|x| x);"),
+    ] {
+        let [nothing, code] = ["", again].map(|again| format!("{before} {again}").replace("CALLS", &calls.to_string()));
+        let [ours, theirs]: [&mut dyn FnMut(&str); 2] =
+            [&mut |code| run(&mut session, code), &mut |code| bare.run(code).unwrap()];
+        let [ours, theirs] = [ours, theirs].map(|run| {
+            let rest = timed(|| run(&nothing), 5);
+            timed(|| run(&code), 5).saturating_sub(rest).as_secs_f64() / f64::from(calls)
+        });
+        rows.push((
+            format!("a call of {what}"),
+            format!("{:.0} ns, {:.0} ns by the engine alone, 1 : {:.2}", ours * 1e9, theirs * 1e9, theirs / ours),
+        ));
+    }
     rows
 }
 

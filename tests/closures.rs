@@ -33,6 +33,9 @@ fn farthest(list) { list.order_by(|x, y| helper(y) - helper(x))[0] }
 fn gradient() { tensor::grad(|t| (t * helper(0)).sum(), tensor([1.0]))[0] }
 fn loss() { |t| (t * helper(0)).sum() }
 fn hook() { |t| t * helper(0) }
+fn of_logits() { |logits| logits.sum() * 0 + helper(0) }
+fn of_text() { |text| helper(0) }
+fn rows() { |pass| throw helper(0) }
 fn metric_of() { |logits, pair| logits[0] * 0 + helper(0) }
 fn evaluated(x) { eval(\"[x].map(Fn(`helper`))[0]\") }
 fn caught(x) { let y = 0; try { throw x } catch (e) { y = helper(e); } y }
@@ -73,9 +76,16 @@ const WAYS: &[(&str, &str)] = &[
     ("in a text that is evaluated", "m::evaluated(x)"),
     ("gradient", "m::gradient().to_int() + x"),
     ("gradient of a loss that is passed on", "tensor::grad(m::loss(), tensor([1.0]))[0].to_int() + x"),
+    ("value and gradient", "tensor::value_and_grad(m::loss(), tensor([1.0])).value.to_int() + x"),
+    ("jacobian", "tensor::jacobian(m::loss(), tensor([1.0]))[0].to_int() + x"),
+    ("product with a Jacobian", "tensor::vjp(m::hook(), tensor([1.0]), [1.0])[0].to_int() + x"),
+    ("gradients of a model", "model.grads([1, 2], m::of_logits(), \"resid_post.0\").value.to_int() + x"),
+    ("rows to train on", "trained.call(m::rows()) + x"),
+    ("effect of steering", "steered.call(m::of_text()) + x"),
     ("hook", "hooked.call(m::hook()) + x"),
     ("metric", "metric::of(m::metric_of()).values(model, [#{ clean: [1, 2], token: 3 }])[0].to_int() + x"),
     ("optimiser", "descended.call(m::loss()) + x"),
+    ("optimiser that runs", "run_down.call(m::loss()) + x"),
 ];
 
 /// What a script has beside: a helper, an import and a constant with the names of those of the modules.
@@ -87,6 +97,13 @@ let model = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 11, context: 
 let at = |hooks| model.run([1, 2], #{ hooks: hooks })[\"resid_post.0\"][0][0][0];
 let hooked = |f| (at.call([hooks::edit(\"resid_post.0\", f)]) / at.call([])).round().to_int();
 let descended = |f| { let opt = optim::sgd(tensor([0.0]), #{ lr: 1.0 }); opt.step(f); (-opt.params[0]).round().to_int() };
+let run_down = |f| { let opt = optim::sgd(tensor([0.0]), #{ lr: 1.0 }); opt.run(1, f); (-opt.params[0]).round().to_int() };
+let caught = |f| { let thrown = 0; try { f.call(); } catch (e) { thrown = e; } thrown };
+let trained = |f| caught.call(|| model::train(#{ layers: 1, d_model: 8, heads: 2, vocab: 11 }, f, #{ steps: 1 }));
+let writer = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 3, context: 8 }, #{ words: [\"a\", \"b\", \"c\"] });
+let asked = #{ strengths: [1], random: 0, tokens: 1, seed: 1 };
+let steering = |f| intervene::steer(writer, #{ \"resid_post.0\": tensor::ones([8]) }, [\"a\"], [\"a b\"], asked + #{ metric: f });
+let steered = |f| steering.call(f)[\"effect\"][0].to_int();
 let x = 5;
 ";
 

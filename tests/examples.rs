@@ -56,6 +56,7 @@ const SHORT: &[(&str, &str)] = &[
     ("figure5", "--pairs 2 --tokens 1000 --passes 1 --thresholds 2 --lowest 0.1"),
     ("gender_erasure", "--tokens 4096"),
     ("induction", "--steps 2"),
+    ("induction_heads", "--rows 2 --draws 2"),
     ("interference", "--text grammar --tokens 2000 --passes 1 --features 288 --trials 2"),
     ("interpretability", "--layers 1 --tokens 16000 --fragments 60 --features 3 --ratio 1 --k 4 --rows 2"),
     ("ioi_heads", "--n 4"),

@@ -143,6 +143,10 @@ fn complaints(named: &str, setup: &str, receiver: &str, call: &str, is_tensor: b
         let found = if is_steady { outcome(&mut session, &code) } else { outcome(&mut fresh()?, &code) };
         let may_change = changes || CHANGING.iter().any(|name| call.starts_with(&format!("{name}(")));
         let is_refused = |message: &String| message.contains("constant") && (may_change || wanted.is_err());
+        // What is called on a function as `this` is an argument of it.
+        if named.starts_with("function.") && *place == "as this" {
+            continue;
+        }
         let is_fine = found == wanted || place.contains("constant") && found.as_ref().is_err_and(is_refused);
         if !is_fine {
             complaints.push(format!("{named}, {place}: `{receiver}.{call}` is {found:?}, on a variable {wanted:?}"));
@@ -188,7 +192,7 @@ const OWN: [(&str, &str); 6] = [
     ("array", "[3, 1, 2]"),
     ("map", "#{ a: 1, b: [2] }"),
     ("string", "\"some text\""),
-    ("blob", "blob(4, 65)"),
+    ("blob", "{ let bytes = blob(4, 65); bytes[1] = 66; bytes }"),
     ("range", "0..4"),
     ("function", "|x| x"),
 ];
@@ -212,7 +216,6 @@ fn argument(kind: &str) -> Option<&'static str> {
 }
 
 #[test]
-#[ignore = "methods of arrays as `order` and `get` are still refused on captured and constant values"]
 fn methods_of_the_languages_own_types_give_the_same_everywhere() {
     let (complaints, tried) = support::on_large_stack(|| {
         let (mut all, mut tried) = (Vec::new(), String::new());

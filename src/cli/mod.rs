@@ -11,6 +11,7 @@ mod doc;
 mod eval;
 mod explore;
 mod fmt;
+mod log;
 mod new;
 mod progress;
 mod repl;

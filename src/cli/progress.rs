@@ -1,4 +1,4 @@
-//! Progress bars on a terminal: progress, speed, time left. Elsewhere only the lines of messages.
+//! Progress bars on a terminal: progress, speed, time left.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
-use crate::base::task::{Bar, Progress, Silent, human, time_left};
+use crate::base::task::{Bar, Progress, human, time_left};
 use crate::report::number::{digits, fixed};
 use crate::report::symbols::visible;
 use crate::script::engine::console::to_stderr;
@@ -54,19 +54,6 @@ impl Bars {
         };
         // What is drawn by the library is made fit for a terminal here: names of files stand in it.
         bar.with_prefix(visible(label))
-    }
-}
-
-/// For output that is no terminal: lines, and no bars.
-pub struct Lines;
-
-impl Progress for Lines {
-    fn begin(&self, label: &str, total: Option<u64>) -> Box<dyn Bar> {
-        Silent.begin(label, total)
-    }
-
-    fn say(&self, line: &str) {
-        to_stderr(&format!("{line}\n"));
     }
 }
 

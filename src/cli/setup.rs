@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::args::Options;
-use super::progress::{Bars, Lines};
+use super::log::Lines;
+use super::progress::Bars;
 use crate::base::access::{Access, Rules};
 use crate::base::cache;
 use crate::base::files::{self, Files};
@@ -48,7 +49,7 @@ pub fn env(options: &Options, wants: Wants) -> Result<Env> {
     let progress: Arc<dyn Progress> = match (settings.quiet, std::io::stderr().is_terminal()) {
         (true, _) => Arc::new(Silent),
         (false, true) => Arc::new(Bars::default()),
-        (false, false) => Arc::new(Lines),
+        (false, false) => Arc::new(Lines::default()),
     };
     let here = if options.json { screen(&std::io::stderr()) } else { screen(&std::io::stdout()) };
     let console = match screen_before {

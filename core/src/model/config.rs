@@ -276,7 +276,16 @@ pub enum Scaling {
     },
 }
 
+/// Rows of a text have so many tokens at most unless more are asked for: published dictionaries are trained on rows of 128
+/// to 1,024 (Gemma Scope), and attention over a context of 32,768 would take more time than all else.
+const LONGEST_ROW: usize = 1024;
+
 impl Config {
+    /// The length of the rows that a text is read in where none is asked for.
+    pub fn row_length(&self) -> usize {
+        self.context.min(LONGEST_ROW)
+    }
+
     /// The number of logits of a position.
     pub fn outputs(&self) -> usize {
         self.vocab_out.unwrap_or(self.vocab)

@@ -4,7 +4,7 @@ use super::batch::Batch;
 use super::cache::{Cache, Recorder};
 use super::config::Config;
 use super::decoder::{Decoder, Logits, Pass};
-use super::hooks::{Bound, Chain};
+use super::hooks::{Bound, Chain, Hooks, KeptHook};
 use super::site::{Place, Site, SiteKind, places};
 use crate::base::options::{Plain, Setting};
 use crate::base::task::Bar;
@@ -13,7 +13,7 @@ use crate::tensor::reduce::{Reduction, number};
 use crate::tensor::{DType, Tensor, dtype};
 use crate::{bail, err};
 
-/// Approximate number of logits of a long text computed at once.
+/// Approximate number of logits of a long text computed at once: 128 MiB in f32, 128 positions of a vocabulary of 2^18.
 const LOGITS_AT_ONCE: usize = 1 << 25;
 
 /// Positions whose logits are requested: several, or a single one, whose logits have no axis of positions.
@@ -139,6 +139,56 @@ impl Decoder {
         self.pass(batch, &mut Chain { hooks, ..Chain::default() }, Logits::All, task)
     }
 
+    /// Gives the logits of all positions to `take`, some at a time: a row of the batch, a column, and the logits from there on,
+    /// `[some, vocab]`. Of a vocabulary of 2^18 those of a batch of 4,096 tokens would take 4 GiB.
+    pub fn logits_in_parts(
+        &self,
+        batch: &Batch,
+        ask: Ask,
+        take: &mut dyn FnMut((usize, usize), &Tensor) -> Result<()>,
+        task: &Task,
+    ) -> Result<Cache> {
+        let mut chain = self.chain(batch, ask, false);
+        self.in_parts(batch, &mut chain, LOGITS_AT_ONCE, take, task)?;
+        recorded(chain)
+    }
+
+    fn in_parts(
+        &self,
+        batch: &Batch,
+        chain: &mut Chain,
+        at_once: usize,
+        take: &mut dyn FnMut((usize, usize), &Tensor) -> Result<()>,
+        task: &Task,
+    ) -> Result<()> {
+        let (lengths, outputs) = (batch.lengths(), self.config().outputs().max(1));
+        if batch.rows().len() * batch.width() * outputs <= at_once || self.is_seen(SiteKind::Logits, chain)? {
+            let logits = self.pass(batch, chain, Logits::All, task)?;
+            return lengths
+                .into_iter()
+                .enumerate()
+                .try_for_each(|(row, length)| take((row, 0), &logits.get(row)?.narrow(0, 0, length)?));
+        }
+        let read = self.pass(batch, chain, Logits::Read, task)?;
+        let most = (at_once / outputs).max(1);
+        for (row, length) in lengths.into_iter().enumerate() {
+            let x = read.get(row)?;
+            for column in (0..length).step_by(most) {
+                task.check()?;
+                let x = x.narrow(0, column, most.min(length - column))?;
+                take((row, column), &self.unembedded(&x, task)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a hook, or a record, wants a site.
+    fn is_seen(&self, kind: SiteKind, chain: &Chain) -> Result<bool> {
+        let site = Site::new(kind, 0);
+        let kept = self.kept().iter().map(KeptHook::bound).collect::<Result<Vec<_>>>()?;
+        Ok(chain.wants(site) || kept.iter().flatten().any(|hook| hook.wants(site)))
+    }
+
     /// The logits at some positions, negative ones from the end of each text: `[batch, positions, vocab]`. No others are
     /// computed.
     pub fn logits_at(&self, batch: &Batch, positions: &[i64], hooks: Vec<Bound>, task: &Task) -> Result<Tensor> {
@@ -195,9 +245,18 @@ impl Decoder {
     }
 
     fn losses_in(&self, batch: &Batch, chain: &mut Chain, task: &Task) -> Result<Vec<Tensor>> {
-        let logits = self.pass(batch, chain, Logits::All, task)?;
-        let each = batch.rows().iter().enumerate().map(|(i, row)| token_losses(&logits.get(i)?, row));
-        each.collect()
+        let mut parts = vec![Vec::new(); batch.rows().len()];
+        let take = &mut |(row, column): (usize, usize), logits: &Tensor| {
+            let ids = &batch.rows()[row][column..];
+            // The last token of a row has a loss of none behind it.
+            let count = logits.dim(0)?.min(ids.len() - 1);
+            if count > 0 || column == 0 {
+                parts[row].push(token_losses(logits, &ids[..=count])?);
+            }
+            Ok(())
+        };
+        self.in_parts(batch, chain, LOGITS_AT_ONCE, take, task)?;
+        parts.into_iter().map(|parts| Ok(Tensor::cat(&parts, 0)?)).collect()
     }
 
     fn chain<'a>(&self, batch: &Batch, ask: Ask<'a>, recording_only: bool) -> Chain<'a> {
@@ -234,4 +293,45 @@ pub fn token_losses(logits: &Tensor, ids: &[u32]) -> Result<Tensor> {
         return Ok(Tensor::zeros(0, logits.dtype(), logits.device())?);
     }
     Ok(kernels::token_losses(&logits.narrow(0, 0, count)?, &ids[1..])?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::fixtures::{configs, decoder};
+    use crate::model::hooks::Action;
+
+    /// The logits of all positions of a batch, from parts of this many numbers.
+    fn joined(model: &Decoder, batch: &Batch, at_once: usize, hooks: Vec<Bound>) -> Vec<Tensor> {
+        let mut rows = vec![Vec::new(); batch.rows().len()];
+        let take = &mut |(row, column): (usize, usize), logits: &Tensor| {
+            assert_eq!(column, rows[row].iter().map(|part: &Tensor| part.dim(0).unwrap()).sum::<usize>());
+            rows[row].push(logits.clone());
+            Ok(())
+        };
+        let mut chain = Chain { hooks, ..Chain::default() };
+        model.in_parts(batch, &mut chain, at_once, take, &Task::default()).unwrap();
+        rows.into_iter().map(|parts| Tensor::cat(&parts, 0).unwrap()).collect()
+    }
+
+    #[test]
+    fn logits_in_parts_are_those_of_the_whole() {
+        for config in configs() {
+            let model = decoder(config, DType::F64);
+            let batch = Batch::new(vec![vec![3, 1, 4, 1, 5, 9, 2], vec![6, 5, 3]]).unwrap();
+            let zeroed =
+                || vec![Bound::new(model.config(), "logits", None, None, Box::new(Action::Zero.begin())).unwrap()];
+            let whole = model.logits(&batch, Vec::new(), &Task::default()).unwrap();
+            for at_once in [1, 3 * model.config().outputs(), 1 << 20] {
+                for (row, found) in joined(&model, &batch, at_once, Vec::new()).iter().enumerate() {
+                    let expected = whole.get(row).unwrap().narrow(0, 0, found.dim(0).unwrap()).unwrap();
+                    let far = (found - expected).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap();
+                    assert!(far < 1e-12, "{far}");
+                }
+                for found in joined(&model, &batch, at_once, zeroed()) {
+                    assert_eq!(found.abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap(), 0.0);
+                }
+            }
+        }
+    }
 }

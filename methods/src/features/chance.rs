@@ -1,4 +1,4 @@
-//! The total probability of a set of tokens, without materialising the whole distribution.
+//! The probabilities of some tokens, without materialising the whole distribution.
 
 use crate::base::Result;
 use crate::err;
@@ -6,6 +6,11 @@ use crate::tensor::{DType, Tensor};
 
 /// The sum of the probabilities of some tokens at each row of logits `[.., vocab]`, row by row.
 pub fn together(logits: &Tensor, tokens: &[u32]) -> Result<Vec<f64>> {
+    Ok(apart(logits, tokens)?.into_iter().map(|row| row.into_iter().sum()).collect())
+}
+
+/// The probability of each of some tokens at each row of logits `[.., vocab]`, row by row.
+pub fn apart(logits: &Tensor, tokens: &[u32]) -> Result<Vec<Vec<f64>>> {
     let Some(first) = tokens.first() else {
         return Err(err!(Argument, "expected at least one token to look for, found none"));
     };
@@ -20,7 +25,7 @@ pub fn together(logits: &Tensor, tokens: &[u32]) -> Result<Vec<f64>> {
     let losses = kernels::token_losses(&logits, &vec![*first; rows])?.to_vec1::<f32>()?;
     let row = |(chosen, loss): (Vec<f32>, f32)| {
         let total = f64::from(loss) + f64::from(chosen.first().copied().unwrap_or_default());
-        chosen.into_iter().map(|logit| (f64::from(logit) - total).exp()).sum()
+        chosen.into_iter().map(|logit| (f64::from(logit) - total).exp()).collect()
     };
     Ok(chosen.into_iter().zip(losses).map(row).collect())
 }

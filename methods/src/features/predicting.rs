@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::chance::together;
+use super::chance::{apart, together};
 use super::feature::{Feature, place, tokenizer};
 use super::logits::direct;
 use super::survey::{KeptPositions, Moment, Tally};
@@ -57,9 +57,10 @@ pub struct Promoter {
 #[derive(Debug, Clone)]
 pub struct Promoters {
     pub sae: Sae,
-    /// The ids of the tokens, and their texts.
+    /// The ids of the tokens, their texts, and the sum of the probabilities of each over all positions.
     pub tokens: Arc<[u32]>,
     pub names: Vec<String>,
+    pub sums: Vec<f64>,
     /// Those that were ablated: by their correlation, those whose ablation does not lower P last.
     pub found: Vec<Promoter>,
     /// The number of active features, from which these were selected.
@@ -73,6 +74,7 @@ struct Sums {
     positions: f64,
     p: f64,
     p_squared: f64,
+    of_tokens: Vec<f64>,
     /// Row by row, the probability of the tokens at each position.
     chances: Vec<Vec<f64>>,
     /// Feature by feature: sums of c^2 and of c p; those of c are in the tallies.
@@ -140,7 +142,7 @@ fn ranked(
     let tokenizer = tokenizer(model)?;
     let names = tokens.iter().map(|id| tokenizer.text_of(*id)).collect::<Result<Vec<_>>>()?;
     let (sae, tokens, positions) = (sae.clone(), tokens.into(), sums.positions as u64);
-    Ok(Promoters { sae, tokens, names, found, tried, positions })
+    Ok(Promoters { sae, tokens, names, sums: sums.of_tokens, found, tried, positions })
 }
 
 /// Keeps those that have the largest direct effects or the largest correlations.
@@ -155,6 +157,15 @@ fn keep_candidates(found: &mut Vec<Promoter>, candidates: usize) {
 }
 
 impl Promoters {
+    /// The texts of the tokens with most of the probability, at most `count` of them, and the share that these have.
+    pub fn likeliest(&self, count: usize) -> (Vec<&str>, f64) {
+        let mut order: Vec<usize> = (0..self.sums.len()).collect();
+        order.sort_by(|a, b| self.sums[*b].total_cmp(&self.sums[*a]).then(a.cmp(b)));
+        order.truncate(count);
+        let share = order.iter().map(|at| self.sums[*at]).sum::<f64>() / self.sums.iter().sum::<f64>();
+        (order.iter().map(|at| self.names[*at].as_str()).collect(), share)
+    }
+
     /// The feature at a place of the ranking, with the tokens that it was selected for.
     pub fn feature(&self, place: usize) -> Result<Feature> {
         let found = self.found.get(place);
@@ -177,21 +188,37 @@ fn read(model: &Model, (sae, place): (&Sae, Place), rows: &[Vec<u32>], tokens: &
     let zeros = vec![0.0; sae.d_sae()];
     let tallies = vec![Tally::default(); sae.d_sae()];
     let chances = Vec::with_capacity(rows.len());
-    let mut sums =
-        Sums { positions: 0.0, p: 0.0, p_squared: 0.0, chances, squares: zeros.clone(), products: zeros, tallies };
+    let mut sums = Sums {
+        positions: 0.0,
+        p: 0.0,
+        p_squared: 0.0,
+        of_tokens: vec![0.0; tokens.len()],
+        chances,
+        squares: zeros.clone(),
+        products: zeros,
+        tallies,
+    };
     let bar = task.begin("reading what is predicted", Some(rows.iter().map(|row| row.len() as u64).sum()));
     let longest = rows.iter().map(Vec::len).max().unwrap_or(1);
     for rows in rows.chunks((AT_ONCE / longest.max(1)).max(1)) {
         task.check()?;
         let batch = Batch::new(rows.to_vec())?;
-        let run = model.decoder.run(&batch, Ask { places: vec![place], ..Ask::default() }, task)?;
-        let x = run.cache.at(place)?.to_dtype(DType::F32)?.to_device(&Device::Cpu)?.contiguous()?;
+        let mut chances = vec![Vec::new(); batch.rows().len()];
+        let of_tokens = &mut sums.of_tokens;
+        let take = &mut |(row, _): (usize, usize), logits: &Tensor| {
+            for each in apart(logits, tokens)? {
+                of_tokens.iter_mut().zip(&each).for_each(|(sum, p)| *sum += p);
+                chances[row].push(each.iter().sum());
+            }
+            Ok(())
+        };
+        let ask = Ask { places: vec![place], ..Ask::default() };
+        let cache = model.decoder.logits_in_parts(&batch, ask, take, task)?;
+        let x = cache.at(place)?.to_dtype(DType::F32)?.to_device(&Device::Cpu)?.contiguous()?;
         finite(&x, place)?;
         let codes = sae.encode_sparse(&x, task)?;
-        let p = together(&run.logits, tokens)?;
-        for (row, length) in batch.lengths().into_iter().enumerate() {
-            let start = row * batch.width();
-            sums.take(p.get(start..start + length).unwrap_or_default(), &codes, start);
+        for (row, chances) in chances.into_iter().enumerate() {
+            sums.take(chances, &codes, row * batch.width());
         }
         bar.advance(batch.lengths().iter().sum::<usize>() as u64);
     }
@@ -200,7 +227,7 @@ fn read(model: &Model, (sae, place): (&Sae, Place), rows: &[Vec<u32>], tokens: &
 
 impl Sums {
     /// Takes a row of tokens, whose codes begin at `start`.
-    fn take(&mut self, chances: &[f64], codes: &SparseCodes, start: usize) {
+    fn take(&mut self, chances: Vec<f64>, codes: &SparseCodes, start: usize) {
         const KEPT: KeptPositions = KeptPositions { top: ABLATED_AT, some: 0, seed: 0 };
         let row = self.chances.len() as u32;
         for (column, p) in chances.iter().enumerate() {
@@ -215,7 +242,7 @@ impl Sums {
                 self.tallies[feature].take(Moment { row, column: column as u32, code: *code }, feature, KEPT);
             }
         }
-        self.chances.push(chances.to_vec());
+        self.chances.push(chances);
     }
 
     /// Pearson's, over all positions; 0 where one of the two never changes.

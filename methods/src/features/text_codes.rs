@@ -25,7 +25,7 @@ crate::options! {
         /// Maximum number of tokens of the text.
         tokens: usize = 1 << 16;
         /// Tokens in a row of the text.
-        context: Option<usize> = None => usually("the model's");
+        context: Option<usize> = None => usually("the model's, at most 1,024");
     }
 }
 

@@ -39,7 +39,7 @@ crate::options! {
         /// Number of rows of the text, which are read again in each epoch.
         rows: usize = 512;
         /// Tokens in a row.
-        context: Option<usize> = None => usually("the model's");
+        context: Option<usize> = None => usually("the model's, at most 1,024");
         /// Leaves BOS tokens unchanged, and counts no prediction at them.
         without_bos: bool = true;
         /// The seed of this call.

@@ -24,7 +24,7 @@ fn gathered<T>(
     keep: impl Fn(Row) -> Result<T>,
 ) -> Result<Vec<T>> {
     let (tokenizer, model) = tokenizer_of("m", m)?;
-    let own = model.map(|model| model.config().context);
+    let own = model.map(|model| model.config().row_length());
     options.gathered(text, (&tokenizer, own), &env(ctx)?.task, keep)
 }
 

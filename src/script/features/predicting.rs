@@ -13,6 +13,7 @@ use crate::data::Text;
 use crate::features::TokenPattern;
 use crate::features::predicting::{self, PredictingOptions, Promoter, Promoters};
 use crate::report::html::escape;
+use crate::report::number::digits;
 use crate::report::symbols::{count, visible};
 use crate::report::terminal::screen::wrapped;
 use crate::report::{Item, Screen};
@@ -23,6 +24,9 @@ use crate::script::engine::show::{mapped, saved};
 use crate::script::engine::value::{Any, Fallible, Given, Int, Options, given, plain};
 use crate::script::model::Model;
 use crate::script::sae::Sae;
+
+/// As many of the tokens are shown.
+const SHOWN: usize = 10;
 
 /// Features ranked by correlation with the model's probability of some tokens.
 #[derive(Clone)]
@@ -37,11 +41,12 @@ impl Ranking {
         self.found.table(format!("what promotes {} in {sites}", self.promoted()))
     }
 
-    /// The first of the tokens, and how many there are.
+    /// The likeliest of the tokens, and how many there are.
     fn promoted(&self) -> String {
-        match self.found.names.as_slice() {
-            [one] => format!("{one:?}"),
-            [first, ..] => format!("{first:?} and {} more", count(self.found.names.len() - 1, "token")),
+        let others = self.found.names.len().saturating_sub(1);
+        match self.found.likeliest(1).0.as_slice() {
+            [one] if others == 0 => format!("{one:?}"),
+            [first, ..] => format!("{first:?} and {} more", count(others, "token")),
             [] => String::new(),
         }
     }
@@ -53,7 +58,12 @@ impl Ranking {
     /// The tokens, and among how many features these were selected.
     fn notes(&self) -> [String; 2] {
         let Promoters { found, tried, positions, names, .. } = &*self.found;
-        let tokens = names.iter().map(|token| format!("{token:?}")).collect::<Vec<_>>().join(" ");
+        let (likeliest, share) = self.found.likeliest(SHOWN);
+        let tokens = likeliest.iter().map(|token| format!("{token:?}")).collect::<Vec<_>>().join(" ");
+        let tokens = match names.len() - likeliest.len() {
+            0 => tokens,
+            _ => format!("{}, {} % of it in {tokens}", count(names.len(), "token"), digits(100.0 * share, 3)),
+        };
         let tried = format!(
             "Chosen among {} that were active in {}: the model was run without {} of the largest direct effects and \
              correlations.",

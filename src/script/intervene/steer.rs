@@ -93,7 +93,7 @@ crate::options! {
         /// Maximum number of rows of the text.
         rows: usize = 20 => at_least(1.0);
         /// Tokens in a row.
-        context: Option<usize> = None => usually("the model's");
+        context: Option<usize> = None => usually("the model's, at most 1,024");
     }
 }
 

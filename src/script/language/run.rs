@@ -1,11 +1,14 @@
 //! `run::` and what a script says to the one who started it: arguments, checks, the seed, where results go.
 
+use std::path::Path;
+
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, Map, NativeCallContext};
 
 use crate::base::{self, Result};
 use crate::script::engine::env::env;
 use crate::script::engine::value::{Any, Fallible, Int, Layout, given, json_text};
+use crate::script::library::project::{cleaned, shown};
 use crate::{bail, err};
 
 #[export_module(manifest)]
@@ -114,6 +117,20 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn out(ctx: NativeCallContext) -> Fallible<String> {
         Ok(env(&ctx)?.files.access().out().display().to_string())
+    }
+
+    /// The path of a file that lies beside the script or module in which the call stands, wherever the run was started.
+    ///
+    /// # Example
+    /// ```
+    /// run::beside("../data/pairs.json").ends_with("data/pairs.json")  //=> true
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn beside(ctx: NativeCallContext, path: &str) -> Fallible<String> {
+        let folder = ctx.call_source().and_then(|source| Path::new(source).parent()).unwrap_or_else(|| Path::new(""));
+        let whole = std::path::absolute(folder.join(path));
+        let whole = whole.map_err(|e| err!(File, "no path leads to `{path}` from here: {e}").about("path"))?;
+        Ok(shown(&cleaned(&whole)))
     }
 
     /// Writes a value as JSON, below the output folder if the path is relative.

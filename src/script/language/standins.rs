@@ -1,7 +1,8 @@
 //! Functions of the language that stand in for its own of the same name and meaning, where those take many times what
 //! they are given without a look at the memory or at Ctrl-C: `replace`, `split`, and how lists and maps are printed;
 //! where those swallow what a closure fails with: `sort`, `order` and `dedup` by a comparison; and where those are said to
-//! change what they only read: `extract`. And floats are printed as the prompt writes them.
+//! change what they only read: `extract`, `get`, `order`, `order_desc` and `contains`; where those take a text for the name of a
+//! function, of whatever text has one: `map`, `index_of` and others. And floats are printed as the prompt writes them.
 //!
 //! The language documents them.
 
@@ -18,8 +19,20 @@ use crate::script::engine::room;
 use crate::script::engine::value::{Fallible, described, number_text};
 
 /// Their names, so that the reference leaves them to the language.
-pub const NAMES: [&str; 15] = [
+pub const NAMES: [&str; 27] = [
+    "all",
+    "drain",
+    "filter",
+    "index_of",
+    "map",
+    "reduce",
+    "reduce_rev",
+    "retain",
+    "some",
+    "contains",
     "extract",
+    "get",
+    "order_desc",
     "replace",
     "split",
     "split_rev",
@@ -57,15 +70,33 @@ pub fn module() -> Module {
     for name in ["sort", "sort_by"] {
         method(name).set_into_module(&mut module, sort);
     }
-    for name in ["order", "order_by"] {
-        module.set_native_fn(name, order);
-    }
     method("dedup").set_into_module(&mut module, dedup);
     let reading = |name| FuncRegistration::new(name).with_purity(true);
-    reading("extract").set_into_module(&mut module, extract);
-    reading("extract").set_into_module(&mut module, extract_tail);
-    reading("extract").set_into_module(&mut module, extract_range);
-    reading("extract").set_into_module(&mut module, extract_inclusive);
+    for name in ["order", "order_by"] {
+        reading(name).set_into_module(&mut module, order);
+    }
+    reading("order").set_into_module(&mut module, ascending);
+    reading("order_desc").set_into_module(&mut module, descending);
+    reading("get").set_into_module(&mut module, element);
+    reading("extract").set_into_module(&mut module, extract::<Dynamic>);
+    reading("extract").set_into_module(&mut module, extract_tail::<Dynamic>);
+    reading("extract").set_into_module(&mut module, extract_range::<Dynamic>);
+    reading("extract").set_into_module(&mut module, extract_inclusive::<Dynamic>);
+    reading("extract").set_into_module(&mut module, extract::<u8>);
+    reading("extract").set_into_module(&mut module, extract_tail::<u8>);
+    reading("extract").set_into_module(&mut module, extract_range::<u8>);
+    reading("extract").set_into_module(&mut module, extract_inclusive::<u8>);
+    for name in ["all", "dedup", "drain", "filter", "map", "reduce", "reduce_rev", "retain", "some", "sort"] {
+        reading(name).set_into_module(&mut module, refuse_a_name);
+    }
+    for name in ["reduce", "reduce_rev"] {
+        reading(name).set_into_module(&mut module, refuse_a_name_before);
+    }
+    reading("index_of").set_into_module(&mut module, index_of_text);
+    reading("index_of").set_into_module(&mut module, index_of_text_from);
+    reading("contains").set_into_module(&mut module, |range: &mut Range<i64>, value: i64| range.contains(&value));
+    reading("contains")
+        .set_into_module(&mut module, |range: &mut RangeInclusive<i64>, value: i64| range.contains(&value));
     for name in ["print", "debug"] {
         module.set_native_fn(name, print_list);
         module.set_native_fn(name, print_map);
@@ -79,23 +110,52 @@ pub fn module() -> Module {
     module
 }
 
+/// The element at an index, of which a negative one counts from the end; nothing before the first and behind the last.
+fn element(list: &mut Array, at: i64) -> Dynamic {
+    let at = if at < 0 { at.saturating_add_unsigned(list.len() as u64) } else { at };
+    usize::try_from(at).ok().and_then(|at| list.get(at)).cloned().unwrap_or_default()
+}
+
+/// The language would look for a function of this name, and some of its methods would pass over that there is none.
+fn refuse_a_name(_: &mut Array, name: ImmutableString) -> Fallible<Dynamic> {
+    Err(err!(Argument, "expected a function, found the text \"{name}\"")
+        .hint("name the function itself, without quotes, or write a closure: |x| x > 0")
+        .into())
+}
+
+fn refuse_a_name_before(list: &mut Array, name: ImmutableString, _initial: Dynamic) -> Fallible<Dynamic> {
+    refuse_a_name(list, name)
+}
+
+/// The index of a text, or -1. The language would first call a function of that name, if there is one.
+fn index_of_text(list: &mut Array, text: ImmutableString) -> i64 {
+    index_of_text_from(list, text, 0)
+}
+
+fn index_of_text_from(list: &mut Array, text: ImmutableString, start: i64) -> i64 {
+    let start = if start < 0 { start.saturating_add_unsigned(list.len() as u64).max(0) } else { start };
+    let is_text = |value: &Dynamic| value.read_lock::<ImmutableString>().is_some_and(|found| *found == text);
+    let mut from = list.iter().enumerate().skip(usize::try_from(start).unwrap_or(usize::MAX));
+    from.find(|(_, value)| is_text(value)).map_or(-1, |(at, _)| at as i64)
+}
+
 /// A negative start counts from the end.
-fn extract(list: &mut Array, start: i64, length: i64) -> Array {
+fn extract<T: Clone>(list: &mut Vec<T>, start: i64, length: i64) -> Vec<T> {
     let at = usize::try_from(start.unsigned_abs()).unwrap_or(usize::MAX);
     let start = if start < 0 { list.len().saturating_sub(at) } else { at };
     list.iter().skip(start).take(usize::try_from(length).unwrap_or(0)).cloned().collect()
 }
 
-fn extract_tail(list: &mut Array, start: i64) -> Array {
+fn extract_tail<T: Clone>(list: &mut Vec<T>, start: i64) -> Vec<T> {
     extract(list, start, i64::MAX)
 }
 
-fn extract_range(list: &mut Array, range: Range<i64>) -> Array {
+fn extract_range<T: Clone>(list: &mut Vec<T>, range: Range<i64>) -> Vec<T> {
     let start = range.start.max(0);
     extract(list, start, range.end.max(start) - start)
 }
 
-fn extract_inclusive(list: &mut Array, range: RangeInclusive<i64>) -> Array {
+fn extract_inclusive<T: Clone>(list: &mut Vec<T>, range: RangeInclusive<i64>) -> Vec<T> {
     let start = (*range.start()).max(0);
     extract(list, start, ((*range.end()).max(start) - start).saturating_add(1))
 }
@@ -220,6 +280,21 @@ fn sort(ctx: NativeCallContext, list: &mut Array, compare: FnPtr) -> Fallible<()
 
 fn order(ctx: NativeCallContext, list: &mut Array, compare: FnPtr) -> Fallible<Array> {
     ordered(&ctx, list, &compare)
+}
+
+/// A list in the order in which its own `sort` or `sort_desc` puts it.
+fn sorted_by(ctx: &NativeCallContext, list: &Array, sort: &str) -> Fallible<Array> {
+    let mut sorted = Dynamic::from_array(list.clone());
+    let _sorted: Dynamic = ctx.call_native_fn_raw(sort, true, &mut [&mut sorted])?;
+    Ok(sorted.cast())
+}
+
+fn ascending(ctx: NativeCallContext, list: &mut Array) -> Fallible<Array> {
+    sorted_by(&ctx, list, "sort")
+}
+
+fn descending(ctx: NativeCallContext, list: &mut Array) -> Fallible<Array> {
+    sorted_by(&ctx, list, "sort_desc")
 }
 
 /// The elements in the order of a comparison, equal ones as they stood. Merged by hand, since the sorting of the standard

@@ -120,7 +120,7 @@ impl Flow<'_> {
     /// The positions whose logits are needed, of a tensor `[batch, pos, ..]`.
     pub fn wanted(&self, x: &Tensor, logits: Logits) -> Result<Tensor> {
         match logits {
-            Logits::All => Ok(x.clone()),
+            Logits::All | Logits::Read => Ok(x.clone()),
             Logits::Last => self.last_column(x),
             Logits::Points(points) => at_points(x, points),
             Logits::At(positions) => {

@@ -42,6 +42,8 @@ pub enum Logits<'a> {
     At(&'a [i64]),
     /// Those at these rows and columns of the batch, one after the other: `[points, vocab]`.
     Points(&'a [(usize, usize)]),
+    /// None of them: the pass ends with what the unembedding reads, `[batch, pos, d_model]`.
+    Read,
 }
 
 /// The arguments of a forward pass.
@@ -189,6 +191,9 @@ impl Decoder {
             _ => x,
         };
         let x = flow.see(SiteKind::FinalNorm, 0, x)?;
+        if wanted == Logits::Read {
+            return Ok(x);
+        }
         // A hook at the logits sees all of them, whatever the caller needs.
         if wanted != Logits::All && !flow.wants(SiteKind::Logits, 0) {
             let x = flow.wanted(&x, wanted)?;

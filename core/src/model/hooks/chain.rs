@@ -56,7 +56,8 @@ impl<'a> Bound<'a> {
         Ok(Self { places, positions, edit })
     }
 
-    fn wants(&self, site: Site) -> bool {
+    /// Whether it acts at a site.
+    pub fn wants(&self, site: Site) -> bool {
         self.places.iter().any(|place| place.site == site)
     }
 

@@ -131,8 +131,15 @@ pub fn from_survey(
             .hint("read more text, or take a feature that is active"));
     }
     let outliers = Outliers::of(model, &stages, &texts, task)?;
-    let mut growing =
-        Growing { search, outliers, nodes: Vec::new(), edges: Vec::new(), known: BTreeMap::new(), expanded: 0 };
+    let mut growing = Growing {
+        search,
+        outliers,
+        nodes: Vec::new(),
+        edges: Vec::new(),
+        known: BTreeMap::new(),
+        expanded: 0,
+        left_out: 0,
+    };
     growing.node(earlier.len(), target)?;
     let piece = task.piece();
     let is_whole = match growing.all(&piece, task) {
@@ -143,7 +150,11 @@ pub fn from_survey(
         }
         Err(error) => return Err(error),
     };
-    let (nodes, edges) = (growing.nodes, growing.edges);
+    let Growing { nodes, edges, left_out, .. } = growing;
+    let mut made = options.told();
+    if left_out > 0 {
+        made.push(("left_out".into(), left_out.into()));
+    }
     Ok(Graph {
         title: format!("causal tree of feature {target} of {}", last.place),
         model: model.origin.clone(),
@@ -151,7 +162,7 @@ pub fn from_survey(
         nodes,
         edges,
         is_whole,
-        made: options.told(),
+        made,
         ..Graph::default()
     })
 }
@@ -189,6 +200,8 @@ struct Growing<'a> {
     known: BTreeMap<(usize, usize), usize>,
     /// The number of nodes whose children were looked for.
     expanded: u64,
+    /// The number of children that a limit of nodes left out.
+    left_out: usize,
 }
 
 impl Growing<'_> {
@@ -210,46 +223,84 @@ impl Growing<'_> {
     /// Level by level, so that a feature that is a child of several is expanded once.
     fn all(&mut self, piece: &Piece, task: &Task) -> Result<()> {
         let top = self.search.stages.len() - 1;
-        let mut followed = vec![0];
+        let mut followed = vec![(0, 1.0)];
         for level in (1..=top).rev() {
             let place = self.search.stages[level - 1].place;
             let bar = task.begin(&format!("ablating {place}"), Some(followed.len() as u64));
-            let mut next = Vec::new();
-            for node in followed {
-                piece.check(self.expanded)?;
-                let children = self.children(node, task)?;
+            let is_all = level == top || self.search.options.depth == Depth::Full;
+            let mut found = Vec::new();
+            let mut tried = Ok(());
+            for (node, share) in followed {
+                tried = piece.check(self.expanded).and_then(|()| self.children(node, share, is_all, &mut found, task));
+                if tried.is_err() {
+                    break;
+                }
                 self.expanded += 1;
-                let is_followed = level == top || self.search.options.depth == Depth::Full;
-                let most = if is_followed { children.len() } else { 1 };
-                next.extend(children.into_iter().take(most));
                 bar.advance(1);
-                bar.note(&format!("{} features so far", self.nodes.len()));
+                bar.note(&format!("{} features so far", self.nodes.len() + found.len()));
             }
-            next.sort_unstable();
-            next.dedup();
-            followed = next;
+            // What was found before an interruption is kept.
+            followed = self.keep(level, found)?;
+            tried?;
         }
         Ok(())
     }
 
-    /// Adds the children of a node, and returns those that are expanded.
-    fn children(&mut self, node: usize, task: &Task) -> Result<Vec<usize>> {
+    /// Finds the children of a node, on which this share of the target hangs.
+    fn children(&self, node: usize, share: f64, is_all: bool, found: &mut Vec<Child>, task: &Task) -> Result<()> {
         let (level, feature) = (self.nodes[node].level, self.nodes[node].needed_feature()?);
         let TreeSearch { model, stages, options, .. } = self.search;
         let texts = self.search.texts(level, feature);
         let (from, to) = (&stages[level - 1], &stages[level]);
-        let found = effects(model, (from, to), feature, &texts, (options.way, options.read), task)?;
-        let (followed, shown) = options.chosen(&found.mean);
-        let mut children = Vec::new();
+        let effects = effects(model, (from, to), feature, &texts, (options.way, options.read), task)?;
+        let (followed, shown) = options.chosen(&effects.mean);
+        let most = if is_all { followed.len() } else { 1 };
         for (i, child) in followed.iter().chain(&shown).enumerate() {
-            let cosine = self.search.cosine((level - 1, *child), (level, feature))?;
-            let index = self.node(level - 1, *child)?;
-            let effect = found.mean[*child];
-            self.edges.push(Edge { from: index, to: node, port: None, effect, cosine: Some(cosine) });
-            if i < followed.len() {
-                children.push(index);
+            let effect = effects.mean[*child];
+            let share = share * effect.abs();
+            found.push(Child { of: node, feature: *child, effect, share, is_followed: i < most.min(followed.len()) });
+        }
+        Ok(())
+    }
+
+    /// Adds the children that were found at a level, and returns those that are expanded, with their shares. Where nodes
+    /// are limited, each level below gets an equal part of what is left, for the children on which most of the target hangs.
+    fn keep(&mut self, level: usize, found: Vec<Child>) -> Result<Vec<(usize, f64)>> {
+        let mut shares: BTreeMap<usize, f64> = BTreeMap::new();
+        for child in &found {
+            let share = shares.entry(child.feature).or_default();
+            *share = share.max(child.share);
+        }
+        if let Some(most) = self.search.options.max_nodes {
+            let mut by_share: Vec<(usize, f64)> = shares.iter().map(|(feature, share)| (*feature, *share)).collect();
+            by_share.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+            let room = most.saturating_sub(self.nodes.len()).div_ceil(level);
+            for (feature, _) in by_share.iter().skip(room) {
+                shares.remove(feature);
+                self.left_out += 1;
             }
         }
-        Ok(children)
+        let mut followed = BTreeMap::new();
+        for child in found {
+            let Some(share) = shares.get(&child.feature) else { continue };
+            let feature = self.nodes[child.of].needed_feature()?;
+            let cosine = Some(self.search.cosine((level - 1, child.feature), (level, feature))?);
+            let from = self.node(level - 1, child.feature)?;
+            self.edges.push(Edge { from, to: child.of, port: None, effect: child.effect, cosine });
+            if child.is_followed {
+                followed.insert(from, *share);
+            }
+        }
+        Ok(followed.into_iter().collect())
     }
+}
+
+/// A feature that a node depends on.
+struct Child {
+    of: usize,
+    feature: usize,
+    effect: f64,
+    /// How much of the target hangs on it: the product of the effects on the strongest way up.
+    share: f64,
+    is_followed: bool,
 }

@@ -55,6 +55,9 @@ crate::options! {
         children: usize = 3 => at_least(1.0);
         /// Smaller effects are left out.
         min_effect: f64 = 0.01 => at_least(0.0);
+        /// Maximum number of nodes. Each level gets an equal part of what those above have left, for the features on which
+        /// most of the target hangs: by the product of the effects on the strongest way up.
+        max_nodes: Option<usize> = None => usually("any").at_least(2.0);
         /// Children are the features whose ablation lowers the parent most, or ("abs") those that change it most.
         rank: Rank = Rank::Signed;
         /// Whether all children are expanded, or ("paper") below the children of the target only the strongest child of
@@ -84,7 +87,8 @@ impl TreeOptions {
             ("way", self.way.word().into()),
             ("read", self.read.word().into()),
         ];
-        pairs.map(|(name, value)| (name.to_string(), value)).to_vec()
+        let most = self.max_nodes.map(|most| ("max_nodes", Cell::from(most)));
+        pairs.into_iter().chain(most).map(|(name, value)| (name.to_string(), value)).collect()
     }
 
     /// The children, and the feature that is shown beside them because its ablation raises the target.

@@ -105,6 +105,13 @@ fn a_tree_goes_down_level_by_level_and_has_each_feature_once() {
     for edge in tree.into_node(0) {
         assert_eq!(edge.effect, expected.mean[tree.nodes[edge.from].feature().unwrap()]);
     }
+    // A limit keeps the features on which most of the target hangs, at every level, and their effects.
+    let few = grow(&TreeOptions { max_nodes: Some(3), ..options.clone() });
+    assert_eq!(few.nodes.iter().map(|node| node.level).collect::<Vec<_>>(), [2, 1, 0]);
+    let size = |graph: &Graph| graph.into_node(0).iter().map(|edge| edge.effect.abs()).fold(0.0, f64::max);
+    assert_eq!((few.into_node(0).len(), size(&few)), (1, size(&tree)));
+    assert!(few.made.iter().any(|(name, cell)| name == "left_out" && *cell != Cell::Int(0)), "{:?}", few.made);
+    assert_eq!(grow(&TreeOptions { max_nodes: Some(1000), ..options.clone() }).edges, tree.edges);
     // By the paper's rule not all children are followed, and one child alone is a chain.
     assert!(grow(&TreeOptions { depth: Depth::Paper, ..options.clone() }).edges.len() <= tree.edges.len());
     let chain = grow(&TreeOptions { children: 1, contexts: 1, rank: Rank::Absolute, ..options.clone() });

@@ -332,7 +332,7 @@ fn places(decoder: &Decoder, sites: &[&str]) -> Result<Vec<Place>> {
 
 /// Tokens in a row: the option, or the model's context.
 pub fn context(config: &Config, asked: Option<usize>) -> Result<usize> {
-    let (most, context) = (config.context, asked.unwrap_or(config.context));
+    let (most, context) = (config.context, asked.unwrap_or(config.row_length()));
     if context == 0 || context > most {
         return Err(err!(Argument, "expected a context from 1 to {most}, the model's context, found {context}")
             .about("context"));

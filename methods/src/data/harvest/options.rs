@@ -20,7 +20,7 @@ crate::options! {
         /// Skips this many first positions of each row.
         without_first: usize = 0;
         /// Tokens in a row.
-        context: Option<usize> = None => usually("the model's");
+        context: Option<usize> = None => usually("the model's, at most 1,024");
     }
 }
 

@@ -33,7 +33,7 @@ crate::options! {
     #[derive(Debug, Clone)]
     pub struct RowOptions {
         /// Tokens in a row.
-        context: Option<usize> = None => usually("the model's");
+        context: Option<usize> = None => usually("the model's, at most 1,024");
         /// Maximum number of rows.
         rows: Option<usize> = None => usually("all");
     }

@@ -36,7 +36,7 @@ crate::options! {
         /// Maximum number of tokens of the text.
         tokens: usize = 200_000;
         /// Tokens in a row of the text.
-        context: Option<usize> = None => usually("the model's");
+        context: Option<usize> = None => usually("the model's, at most 1,024");
         /// Leaves out the tokens that mark where texts begin and end.
         without_bos: bool = true;
         /// Seed of samples, of random directions and of the bootstrap; without one, the samples are those of seed 0.

@@ -175,7 +175,7 @@ impl Survey {
     /// Adds the tokens that the harvest skipped: contexts show them, too.
     fn fill(&mut self, model: &Model, text: &Text, harvesting: &Harvesting, task: &Task) -> Result<()> {
         let tokenizer = tokenizer(model)?;
-        let context = harvesting.context.unwrap_or(model.decoder.config().context);
+        let context = harvesting.context.unwrap_or(model.decoder.config().row_length());
         let mut rows = pack::rows(text, tokenizer, context, task)?;
         for known in &mut self.rows {
             task.check()?;

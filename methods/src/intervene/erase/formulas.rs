@@ -18,13 +18,11 @@ const COVARIES: f64 = 1e-9;
 /// Of a projection's directions, those with a singular value below this part of the largest depend on the others.
 const DEPENDS: f64 = 1e-8;
 
-/// The labels as numbers: one column for two classes, one for each of more.
+/// The labels as numbers, a column for each class but the first: that one's is what the others leave, so that with it the
+/// covariance of the labels would have a variance of rounding, and its inverse nothing but that.
 fn one_hot(labels: &ClassLabels) -> Mat<f64> {
-    let rows = labels.of_row.len();
-    match labels.classes.len() {
-        2 => Mat::from_fn(rows, 1, |i, _| labels.of_row[i] as f64),
-        classes => Mat::from_fn(rows, classes, |i, c| f64::from(u8::from(labels.of_row[i] == c))),
-    }
+    let (rows, columns) = (labels.of_row.len(), labels.classes.len() - 1);
+    Mat::from_fn(rows, columns, |i, c| f64::from(u8::from(labels.of_row[i] == c + 1)))
 }
 
 fn centred(x: MatRef<'_, f64>, means: &[f64]) -> Mat<f64> {

@@ -1,6 +1,6 @@
 //! Erasing what a linear probe can read: erasers are fitted on rows with labels, and applied to rows or as hooks.
 //!
-//! With rows x, one-hot labels z (one column for two classes), their means and covariances:
+//! With rows x, one-hot labels z (a column for each class but the first), their means and covariances:
 //!
 //! - LEACE (Belrose et al. 2023, theorem 4.3): x - W^+ u u^T W (x - mean), with W = Sxx^(-1/2) and u the left singular
 //!   vectors of W Sxz: of all affine maps after which x and z do not covary, the one that changes x least;

@@ -37,7 +37,7 @@ crate::options! {
         /// Maximum number of tokens of the text.
         tokens: usize = 1 << 14 => at_least(1.0);
         /// Tokens in a row of the text.
-        context: Option<usize> = None => usually("the model's");
+        context: Option<usize> = None => usually("the model's, at most 1,024");
         /// The share of documents that is held out.
         held_out: f64 = 0.3 => above(0.0).at_most(1.0);
         /// Seed of the split, of random directions, and of the bootstrap; without one, the split is that of seed 0.

@@ -56,7 +56,7 @@ crate::options! {
         /// Maximum number of rows of the text.
         rows: usize = 50 => at_least(2.0);
         /// Tokens in a row.
-        context: Option<usize> = None => usually("the model's");
+        context: Option<usize> = None => usually("the model's, at most 1,024");
         /// Seed of the shuffled control and of the bootstrap.
         seed: Seed = Seed::default() => usually(OF_CALL);
     }

@@ -73,8 +73,8 @@ pub fn pinned(
 
 /// The rows of a text that damage is measured on.
 pub fn rows(model: &Model, text: &Text, context: Option<usize>, count: usize, task: &Task) -> Result<Vec<Vec<u32>>> {
-    let most = model.decoder.config().context;
-    let context = context.unwrap_or(most).min(most);
+    let config = model.decoder.config();
+    let context = context.unwrap_or(config.row_length()).min(config.context);
     let found = crate::data::pack::gathered(text, model.tokenizer()?, context, Some(count), task, |row| Ok(row.ids));
     let found = found.map_err(|e| e.about("text"))?;
     match found.is_empty() {

@@ -202,8 +202,8 @@ fn together(
 fn same_tokens(models: &[&Model], text: &Text, context: Option<usize>, task: &Task) -> Result<()> {
     let [first, others @ ..] = models else { return Ok(()) };
     let rows = |model: &Model| {
-        let most = model.decoder.config().context;
-        pack::rows(text, model.text_tokenizer()?, context.unwrap_or(most), task)
+        let usual = model.decoder.config().row_length();
+        pack::rows(text, model.text_tokenizer()?, context.unwrap_or(usual), task)
     };
     for (number, other) in others.iter().enumerate() {
         let (mut a, mut b) = (rows(first)?, rows(other)?);
