@@ -126,10 +126,10 @@ pub mod functions {
     /// run::beside("../data/pairs.json").ends_with("data/pairs.json")  //=> true
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn beside(ctx: NativeCallContext, path: &str) -> Fallible<String> {
+    pub fn beside(ctx: NativeCallContext, file: &str) -> Fallible<String> {
         let folder = ctx.call_source().and_then(|source| Path::new(source).parent()).unwrap_or_else(|| Path::new(""));
-        let whole = std::path::absolute(folder.join(path));
-        let whole = whole.map_err(|e| err!(File, "no path leads to `{path}` from here: {e}").about("path"))?;
+        let whole = std::path::absolute(folder.join(file));
+        let whole = whole.map_err(|e| err!(File, "no path leads to `{file}` from here: {e}").about("file"))?;
         Ok(shown(&cleaned(&whole)))
     }
 
