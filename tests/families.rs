@@ -20,13 +20,13 @@ use microtome::model::site;
 use microtome::tensor::Tensor;
 
 /// The largest difference of two tensors of one shape.
-fn distance(a: &Tensor, b: &Tensor) -> f64 {
+pub fn distance(a: &Tensor, b: &Tensor) -> f64 {
     assert_eq!(a.dims(), b.dims());
     floats(a).iter().zip(floats(b)).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
 }
 
 /// The logits and the stream before each block, the last one after the final norm.
-fn streams(decoder: &Decoder, batch: &Batch) -> (Tensor, Vec<Tensor>) {
+pub fn streams(decoder: &Decoder, batch: &Batch) -> (Tensor, Vec<Tensor>) {
     let places = ["resid_pre.*", "final_norm"].iter().flat_map(|name| site::select(decoder.config(), name).unwrap());
     let ask = Ask { places: places.collect(), ..Ask::default() };
     let run = decoder.run(batch, ask, &Task::default()).unwrap();

@@ -22,6 +22,8 @@ mod floors;
 mod formats;
 mod formatting;
 mod gallery;
+mod gemma;
+mod gguf;
 #[cfg(feature = "cuda")]
 mod gpu;
 mod guide;

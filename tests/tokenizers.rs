@@ -7,7 +7,7 @@ use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
 use microtome::base::{Error, Task};
 use microtome::model::formats::gguf;
-use microtome::model::tokenizer::Tokenizer;
+use microtome::model::tokenizer::{Gguf, Tokenizer};
 use microtome::model::tokens::Tokens;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -81,6 +81,30 @@ fn llama_cpps_ids_of_sentencepiece() {
 #[test]
 fn llama_cpps_ids_of_gpt_2() {
     known_ids("gpt-2");
+}
+
+/// With a vocabulary that shows where a text is cut (`tests/fixtures/tokenizers/pre.py`).
+#[test]
+fn llama_cpps_ids_by_each_pre_tokenizer() {
+    let made: Value = serde_json::from_slice(&bytes("tokenizers/pre.json")).unwrap();
+    let list = |key: &str| -> Vec<String> { serde_json::from_value(made[key].clone()).unwrap() };
+    let texts = list("texts");
+    let parts = Gguf { model: "gpt2".into(), tokens: list("tokens"), merges: list("merges"), ..Gguf::default() };
+    let mut count = 0;
+    for group in made["groups"].as_array().unwrap() {
+        let ids: Vec<Vec<u32>> = serde_json::from_value(group["ids"].clone()).unwrap();
+        for name in group["names"].as_array().unwrap() {
+            let pre = name.as_str().map(String::from);
+            let tokenizer = Tokenizer::from_gguf(Gguf { pre, bos_token_id: Some(0), ..parts.clone() }).unwrap();
+            for (text, ids) in texts.iter().zip(&ids) {
+                let tokens = encode(&tokenizer, text);
+                assert_eq!(tokens.ids, *ids, "{name}: {text:?}");
+                assert_places(&tokens);
+                count += 1;
+            }
+        }
+    }
+    assert_eq!(count, 8 * 62);
 }
 
 #[test]

@@ -15,10 +15,15 @@ pub fn fixture(path: &str) -> Vec<u8> {
 
 /// A llama of one layer, 32 dimensions and 16 tokens, partly quantised.
 pub fn gguf() -> Vec<u8> {
+    gguf_with(&[])
+}
+
+/// The same with more metadata, or with others.
+pub fn gguf_with(others: &[(&str, Value)]) -> Vec<u8> {
     let size = |n| Value::Unsigned(n);
     let tokens = (0..16).map(|i| Value::Text(format!("<{i}>"))).collect();
     let scores = (0..16).map(|i| Value::Single(-(i as f32))).collect();
-    let metadata = [
+    let mut metadata = vec![
         ("general.architecture", Value::Text("llama".into())),
         ("general.alignment", size(32)),
         ("llama.block_count", size(1)),
@@ -34,6 +39,8 @@ pub fn gguf() -> Vec<u8> {
         ("tokenizer.ggml.scores", Value::Array(scores)),
         ("tokenizer.ggml.bos_token_id", size(1)),
     ];
+    metadata.retain(|(key, _)| others.iter().all(|(other, _)| other != key));
+    metadata.extend_from_slice(others);
     let q8 = (8, GgmlDType::Q8_0);
     let shapes: [(&str, &[usize], Kind); 12] = [
         ("token_embd.weight", &[16, 32], q8),

@@ -192,8 +192,8 @@ pub mod functions {
     /// Loads a model: a folder in the layout of the hub, one file, or `org/name` from the hub.
     ///
     /// A folder has config.json, safetensors (in one file or several) or PyTorch's .bin, and a tokenizer. A file is
-    /// GGUF, llama2.c's .bin with its tokenizer.bin beside it, or .pt or safetensors, with a config.json beside it or
-    /// with TransformerLens' names of weights. What is not on disk is downloaded from the hub into its cache: `org/name`,
+    /// GGUF (any part of a model in several), llama2.c's .bin with its tokenizer.bin beside it, or .pt or safetensors,
+    /// with a config.json beside it or with TransformerLens' names of weights. What is not on disk is downloaded from the hub into its cache: `org/name`,
     /// `org/name@revision`, `org/name/file.gguf`. `HF_TOKEN`, `HF_HOME`, `HF_ENDPOINT` and `HF_HUB_OFFLINE` are
     /// respected. Weights are used as published: nothing is folded or centred. Unknown settings are refused by name.
     ///

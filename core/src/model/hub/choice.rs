@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::name::{Name, is_path};
 use crate::base::{Result, json, names};
 use crate::err;
+use crate::model::formats::gguf;
 use crate::model::tokenizer::CHAT_FILE;
 
 const CONFIG: &str = "config.json";
@@ -49,7 +50,13 @@ impl Choice {
         // Config and tokenizer are beside the file, except that a GGUF file contains them.
         let beside = [CONFIG].into_iter().chain(TOKENIZER).map(|file| format!("{folder}{file}"));
         let beside = beside.filter(|file| !weights.ends_with(".gguf") && has(file));
-        let files: BTreeSet<String> = beside.chain([weights.clone()]).collect();
+        // A GGUF file may be one part of several.
+        let parts = gguf::part_names(&weights).map_or_else(|| vec![weights.clone()], |(_, parts)| parts);
+        if let Some(part) = parts.iter().find(|part| !has(part)) {
+            return Err(err!(File, "{} has no {part} at revision {}", name.repo(), name.revision)
+                .hint(format!("it is one part of {}, which cannot be read without it", parts.len())));
+        }
+        let files: BTreeSet<String> = beside.chain(parts).collect();
         // A model may have no tokenizer.
         let partial = name.file.is_none() && !files.contains(TOKENIZER[0]);
         Ok(Self { files, index, partial })
@@ -135,6 +142,14 @@ mod tests {
         let all = ["config.json", "tokenizer.json", "a/config.json", "a/x.pt", "a/y.gguf"];
         assert_eq!(chosen("o/n/a/x.pt", &all), ["a/config.json", "a/x.pt"]);
         assert_eq!(chosen("o/n/a/y.gguf", &all), ["a/y.gguf"]);
+    }
+
+    #[test]
+    fn a_part_of_a_model_comes_with_the_others() {
+        let all = ["a/m-00001-of-00002.gguf", "a/m-00002-of-00002.gguf", "a/n-00001-of-00002.gguf", "a/config.json"];
+        assert_eq!(chosen("o/n/a/m-00002-of-00002.gguf", &all), all[..2]);
+        let error = Choice::of(&Name::parse("o/n/a/n-00001-of-00002.gguf").unwrap(), &listed(&all)).unwrap_err();
+        assert_eq!(error.message, "o/n has no a/n-00002-of-00002.gguf at revision main");
     }
 
     #[test]

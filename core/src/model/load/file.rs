@@ -4,6 +4,8 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
+use memmap2::Mmap;
+
 use super::folder::{CONFIG, published};
 use super::giving::Giving;
 use super::{Loaded, Loading, Shards, take, tokenizer_of_folder};
@@ -77,30 +79,76 @@ fn folder_of(path: &Path) -> &Path {
 
 fn from_gguf(files: &Files, path: &Path, loading: &Loading, task: &Task) -> Result<Loaded> {
     let map = Arc::new(files.map(path)?);
-    let file = gguf::File::new(map.as_ref())?.with_task(task).staying_in(map.clone());
+    let given = gguf::File::new(map.as_ref())?;
+    let split = given.split()?;
+    let others = split.map_or(Ok(Vec::new()), |split| other_parts(files, path, split))?;
+    let part = |name: &str, file: gguf::File<_>, map: &Arc<Mmap>| {
+        (name.to_string(), file.with_task(task).staying_in(map.clone()))
+    };
+    let mut parts = Vec::new();
+    for (name, map) in &others {
+        parts.push(part(name, gguf::File::new(map.as_ref()).map_err(|e| e.within(name))?, map));
+    }
+    parts.insert(split.map_or(0, |split| split.number), part(name_of(path), given, &map));
+    let model = gguf::Parts::new(parts)?;
+    // A model that is not understood is refused before its tokenizer is made, and both before its weights are read.
+    let layout = model.layout()?;
     let tokenizer = match loading.options.tokenizer {
         Some(_) => None,
-        None => Tokenizer::from_metadata(&file.metadata, task)?,
+        None => Tokenizer::from_metadata(&model.first()?.metadata, task)?,
     };
-    let loaded = unpublished(file.layout()?, &Giving { source: &file, map: &map, task }, path, loading, task)?;
+    let maps: Vec<&Mmap> = others.iter().map(|(_, map)| map).chain([&map]).map(Arc::as_ref).collect();
+    let loaded = unpublished(layout, &Giving { source: &model, maps: &maps, task }, path, loading, task)?;
     Ok(Loaded { tokenizer, ..loaded })
+}
+
+/// The other parts of a model of which this file is one, in their order and with their names.
+fn other_parts(files: &Files, path: &Path, split: gguf::Split) -> Result<Vec<(String, Arc<Mmap>)>> {
+    let (folder, name) = (folder_of(path), name_of(path));
+    let (number, count) = (split.number + 1, split.count);
+    let mut names = match gguf::part_names(name) {
+        Some((found, names)) if found == split.number && names.len() == count => names,
+        _ => {
+            let ending = format!("-{number:05}-of-{count:05}.gguf");
+            return Err(err!(
+                Format,
+                "expected a name that ends with {ending}, as part {number} of {count}, found {name}"
+            )
+            .hint("give every part the name that it was published with, by which the others are found"));
+        }
+    };
+    for (other, number) in names.iter().zip(1..) {
+        if !files.has(&folder.join(other))? {
+            return Err(err!(File, "expected part {number} of {count} of this model as {other} beside it, found none")
+                .hint("all parts of a model have to be in one folder"));
+        }
+    }
+    names.remove(split.number);
+    let mapped = |other: String| {
+        let map = files.map(&folder.join(&other))?;
+        Ok((other, Arc::new(map)))
+    };
+    names.into_iter().map(mapped).collect()
+}
+
+fn name_of(path: &Path) -> &str {
+    path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
 }
 
 fn from_llama2c(files: &Files, path: &Path, loading: &Loading, task: &Task) -> Result<Loaded> {
     let map = files.map(path)?;
     let file = llama2c::Checkpoint::new(&map)?;
-    unpublished(file.layout()?, &Giving { source: &file, map: &map, task }, path, loading, task)
+    unpublished(file.layout()?, &Giving { source: &file, maps: &[&map], task }, path, loading, task)
 }
 
 fn from_torch(files: &Files, path: &Path, loading: &Loading, task: &Task) -> Result<Loaded> {
     let map = files.map(path)?;
     let file = pickle::File::new(&map)?.weights()?;
-    state_dictionary(files, &Giving { source: &file, map: &map, task }, path, loading, task)
+    state_dictionary(files, &Giving { source: &file, maps: &[&map], task }, path, loading, task)
 }
 
 fn from_safetensors(files: &Files, path: &Path, loading: &Loading, task: &Task) -> Result<Loaded> {
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let shards = Shards::open(files, folder_of(path), &[name.to_string()], task)?;
+    let shards = Shards::open(files, folder_of(path), &[name_of(path).to_string()], task)?;
     state_dictionary(files, &shards, path, loading, task)
 }
 

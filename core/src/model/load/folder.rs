@@ -40,7 +40,7 @@ pub fn folder(files: &Files, path: &Path, loading: &Loading, task: &Task) -> Res
     let loaded = if found == TORCH {
         let map = files.map(&path.join(TORCH))?;
         let file = pickle::File::new(&map).and_then(pickle::File::weights).map_err(|e| e.within(TORCH))?;
-        published(files, path, &Giving { source: &file, map: &map, task }, &label, loading, task)?
+        published(files, path, &Giving { source: &file, maps: &[&map], task }, &label, loading, task)?
     } else {
         let shards = open(files, path, found, task).map_err(|e| e.within(&label))?;
         published(files, path, &shards, &label, loading, task)?

@@ -1,4 +1,4 @@
-//! A mapped file whose pages are released after each tensor, so that memory never holds both the file and all weights.
+//! Mapped files whose pages are released after each tensor, so that memory never holds both the files and all weights.
 
 use kernels::Packed;
 use memmap2::Mmap;
@@ -7,10 +7,10 @@ use crate::base::{Result, Task, memory};
 use crate::model::layout::TensorSource;
 use crate::tensor::Tensor;
 
-/// A source that reads from a map.
+/// A source that reads from maps.
 pub struct Giving<'a> {
     pub source: &'a dyn TensorSource,
-    pub map: &'a Mmap,
+    pub maps: &'a [&'a Mmap],
     pub task: &'a Task,
 }
 
@@ -26,7 +26,9 @@ impl TensorSource for Giving<'_> {
     fn tensor(&self, name: &str) -> Result<Tensor> {
         self.task.check()?;
         let tensor = self.source.tensor(name)?;
-        memory::give_back(self.map, 0..self.map.len());
+        for map in self.maps {
+            memory::give_back(map, 0..map.len());
+        }
         Ok(tensor)
     }
 

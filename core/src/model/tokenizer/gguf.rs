@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::alphabet::letter;
 use super::keep::{Origin, Ours};
 use super::library::Library;
 use super::limits::Limits;
@@ -80,7 +81,14 @@ fn kinds(parts: &Gguf) -> Result<Vec<TokenType>> {
     parts.token_type.iter().enumerate().map(kind).collect()
 }
 
+/// What `pre` of a SentencePiece tokenizer says: texts are not cut before their characters are joined.
+const UNCUT: &str = "default";
+
 fn sentencepiece(parts: Gguf, kinds: &[TokenType]) -> Result<Tokenizer> {
+    if let Some(pre) = parts.pre.as_ref().filter(|pre| *pre != UNCUT) {
+        return Err(err!(Format, "expected `{UNCUT}` as `pre` of a SentencePiece tokenizer, found `{pre}`")
+            .hint("texts are cut for byte-level tokenizers only, whose model is `gpt2`: convert the model again"));
+    }
     let typed = !parts.token_type.is_empty();
     let mut bytes = HashMap::new();
     let mut pieces = Vec::with_capacity(parts.tokens.len());
@@ -125,6 +133,18 @@ fn byte_level(parts: Gguf, kinds: &[TokenType]) -> Result<Tokenizer> {
             .hint("the file is from before April 2024, when texts were split wrongly; convert the model again"));
     };
     let cut = splits::cut(pre)?;
+    if parts.merges.is_empty() {
+        bail!(Format, "expected the merges of a byte-level tokenizer in `merges`, found none");
+    }
+    // Gemma 4's tokenizer and others like it have the same kind of merges and names with SentencePiece's space.
+    let has = |name: &str| parts.tokens.iter().any(|token| token == name);
+    if has("▁") && !has(&letter(b' ').to_string()) {
+        return Err(err!(
+            Format,
+            "expected tokens in the letters of bytes, as `{pre}` cuts texts for them, found `▁` for a space"
+        )
+        .hint("the pre-tokenizer's name does not fit the tokenizer: convert the model again"));
+    }
     let piece = |(name, kind): (&String, &TokenType)| match kind {
         TokenType::Plain | TokenType::Byte => bytelevel::piece(name),
         TokenType::Special => Piece::special(name.clone()),
@@ -198,6 +218,35 @@ mod tests {
     }
 
     #[test]
+    fn a_tokenizer_like_gemmas_takes_line_breaks_and_runs_of_spaces_whole() {
+        let special = ["<pad>", "<eos>", "<bos>", "<unk>"];
+        let whole = ["\n", "\n\n", "  ", "<b>"];
+        let plain = ["▁", "a", "b", "▁a", "ab", "▁ab"];
+        let bytes: Vec<String> = (0..=255).map(|byte| format!("<0x{byte:02X}>")).collect();
+        let types = [vec![3; 4], vec![4; 4], vec![1; 6], vec![6; 256]].concat();
+        let parts = Gguf {
+            pre: Some("default".into()),
+            scores: (0..270).map(|id| if id < 8 { -1000.0 } else { 8.0 - id as f32 }).collect(),
+            tokens: [names(&special), names(&whole), names(&plain), bytes].concat(),
+            token_type: types,
+            bos_token_id: Some(2),
+            eos_token_id: Some(1),
+            unknown_token_id: Some(3),
+            add_bos_token: Some(true),
+            add_space_prefix: Some(false),
+            ..pieces()
+        };
+        let gemma = Tokenizer::from_gguf(parts).unwrap();
+        let byte = |byte: u32| 14 + byte;
+        let text = "ab  ab\n\n\n ab é<b>";
+        let found = [2, 12, 6, 12, 5, 4, 13, 8, byte(0xc3), byte(0xa9), 7];
+        assert_eq!(ids(&gemma, text, None), found);
+        assert_eq!(gemma.decode(&found[1..]).unwrap(), text);
+        // Byte by byte, what has no token.
+        assert_eq!(ids(&gemma, "\t", Some(false)), [byte(9)]);
+    }
+
+    #[test]
     fn what_is_not_understood_is_refused_by_name() {
         let refused = |parts: Gguf| Tokenizer::from_gguf(parts).unwrap_err().message;
         assert!(refused(Gguf { model: "t5".into(), ..pieces() }).ends_with("found `t5`"));
@@ -209,7 +258,14 @@ mod tests {
         assert!(refused(Gguf { tokens: vec![], token_type: vec![], ..pieces() }).contains("no token"));
         let bytes = Gguf { model: "gpt2".into(), ..pieces() };
         assert!(refused(bytes.clone()).contains("`pre`"));
-        assert!(refused(Gguf { pre: Some("tekken".into()), ..bytes.clone() }).contains("`tekken`"));
+        assert!(refused(Gguf { pre: Some("tokken".into()), ..bytes.clone() }).contains("`tokken`"));
+        let with = |merges: &[&str]| Gguf { pre: Some("gpt-2".into()), merges: names(merges), ..bytes.clone() };
+        assert!(refused(with(&[])).ends_with("in `merges`, found none"));
+        assert!(refused(with(&["< s"])).ends_with("as `gpt-2` cuts texts for them, found `▁` for a space"));
+        let cut = refused(Gguf { pre: Some("llama-bpe".into()), ..pieces() });
+        assert!(cut.ends_with("expected `default` as `pre` of a SentencePiece tokenizer, found `llama-bpe`"));
+        assert!(Tokenizer::from_gguf(Gguf { pre: Some("default".into()), ..pieces() }).is_ok());
+        let bytes = Gguf { tokens: [names(&["Ġ"]), bytes.tokens[1..].to_vec()].concat(), ..bytes };
         let lone = Gguf { pre: Some("gpt-2".into()), merges: names(&["a"]), ..bytes.clone() };
         assert!(refused(lone).contains("merge 0: expected two tokens"));
         let strange = Gguf { pre: Some("gpt-2".into()), merges: names(&["a s"]), ..bytes };

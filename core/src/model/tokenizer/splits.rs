@@ -8,6 +8,16 @@ use crate::err;
 const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)";
 const LLAMA3: &str = r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const QWEN2: &str = r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const QWEN35: &str = r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const MINICPM5: &str = r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}+| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const SEED: &str = r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1}| ?[^\s\p{L}\p{N}\r\n]+|\s*[\r\n]+|\s+(?!\S)|\s+";
+const BAILING: &str = r"'(?:[sSdDmMtT]|[lL][lL]|[vV][eE]|[rR][eE])|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+";
+/// This one and GPT-4o's tell capitals apart. llama.cpp's version of the published expressions does so for a to z only, and
+/// takes all other letters for both.
+const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?((?=[\p{L}])([^a-z]))*((?=[\p{L}])([^A-Z]))+|[^\r\n\p{L}\p{N}]?((?=[\p{L}])([^a-z]))+((?=[\p{L}])([^A-Z]))*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const GPT4O: &str = r"[^\r\n\p{L}\p{N}]?((?=[\p{L}])([^a-z]))*((?=[\p{L}])([^A-Z]))+(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])?|[^\r\n\p{L}\p{N}]?((?=[\p{L}])([^a-z]))+((?=[\p{L}])([^A-Z]))*(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const DEEPSEEK3: &str = r##"[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"##;
+const BLOOM: &str = r" ?[^(\s|.,!?…。，、।۔،)]+";
 
 /// A way of splitting.
 pub struct Cut {
@@ -22,7 +32,19 @@ pub struct Cut {
 
 const CUTS: &[Cut] = &[
     Cut {
-        names: &["gpt-2", "phi-2", "olmo", "mpt", "jais", "trillion"],
+        names: &[
+            "gpt-2",
+            "phi-2",
+            "olmo",
+            "mpt",
+            "jais",
+            "trillion",
+            "gigachat",
+            "a.x-4.0",
+            "mellum",
+            "exaone4",
+            "granite-docling",
+        ],
         expressions: &[GPT2],
         whole_first: false,
         adds_bos: false,
@@ -34,20 +56,33 @@ const CUTS: &[Cut] = &[
         adds_bos: false,
     },
     Cut {
-        names: &["llama-bpe", "llama3", "llama-v3", "falcon3"],
+        names: &["llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2"],
         expressions: &[LLAMA3],
         whole_first: true,
         adds_bos: true,
     },
-    Cut { names: &["dbrx", "smaug-bpe"], expressions: &[LLAMA3], whole_first: false, adds_bos: false },
+    Cut { names: &["glm4", "glm5"], expressions: &[LLAMA3], whole_first: true, adds_bos: false },
+    Cut { names: &["dbrx", "smaug-bpe", "chatglm-bpe"], expressions: &[LLAMA3], whole_first: false, adds_bos: false },
+    Cut { names: &["minicpm5"], expressions: &[r"\p{N}{1,3}", MINICPM5], whole_first: true, adds_bos: false },
     Cut {
-        names: &["qwen2", "stablelm2", "deepseek-r1-qwen"],
+        names: &[
+            "qwen2",
+            "stablelm2",
+            "deepseek-r1-qwen",
+            "kormo",
+            "f2llmv2",
+            "megrez",
+            "hunyuan",
+            "solar-open",
+            "grok-2",
+        ],
         expressions: &[QWEN2],
         whole_first: false,
         adds_bos: false,
     },
+    Cut { names: &["qwen35"], expressions: &[QWEN35], whole_first: false, adds_bos: false },
     Cut {
-        names: &["smollm", "starcoder", "refact", "command-r", "codeshell"],
+        names: &["smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b", "mellum2"],
         expressions: &[r"\p{N}", GPT2],
         whole_first: false,
         adds_bos: false,
@@ -58,6 +93,40 @@ const CUTS: &[Cut] = &[
         whole_first: false,
         adds_bos: false,
     },
+    Cut { names: &["tekken"], expressions: &[TEKKEN], whole_first: true, adds_bos: true },
+    Cut {
+        names: &["gpt-4o", "llama4", "kanana2", "minimax-m2"],
+        expressions: &[GPT4O],
+        whole_first: false,
+        adds_bos: false,
+    },
+    Cut {
+        names: &["deepseek-v3", "hunyuan-dense", "joyai-llm"],
+        expressions: &[r"\p{N}{1,3}", "[\u{4e00}-\u{9fa5}\u{3040}-\u{30ff}]+", DEEPSEEK3],
+        whole_first: false,
+        adds_bos: false,
+    },
+    Cut {
+        names: &["deepseek-coder"],
+        expressions: &[
+            r"[\r\n]",
+            r"\s?\p{L}+",
+            r"\s?\p{P}+",
+            "[\u{4e00}-\u{9fa5}\u{800}-\u{4e00}\u{ac00}-\u{d7ff}]+",
+            r"\p{N}",
+        ],
+        whole_first: false,
+        adds_bos: false,
+    },
+    Cut { names: &["seed-coder"], expressions: &[SEED], whole_first: false, adds_bos: false },
+    Cut {
+        names: &["bailingmoe", "bailingmoe2", "llada-moe"],
+        expressions: &[BAILING],
+        whole_first: false,
+        adds_bos: false,
+    },
+    Cut { names: &["bloom", "poro-chat", "gpt3-finnish"], expressions: &[BLOOM], whole_first: false, adds_bos: false },
+    Cut { names: &["viking"], expressions: &[BLOOM, r"\p{N}"], whole_first: false, adds_bos: false },
 ];
 
 /// Other expressions in the tokenizer.json of supported models: GPT-2's complete one, GPT-4's as in Llama 3, OLMo 2 and
@@ -94,6 +163,6 @@ mod tests {
         assert!(cut("gpt-2").is_ok_and(|cut| cut.expressions == [GPT2]));
         assert!(cut("llama-bpe").is_ok_and(|cut| cut.whole_first && cut.adds_bos));
         assert_eq!(cut("gpt2").err().unwrap().hint.unwrap(), "did you mean `gpt-2`?");
-        assert!(cut("tekken").err().unwrap().hint.unwrap().starts_with("known are gpt-2, phi-2"));
+        assert!(cut("kimi-k2").err().unwrap().hint.unwrap().starts_with("known are gpt-2, phi-2"));
     }
 }

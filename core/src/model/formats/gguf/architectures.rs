@@ -1,15 +1,20 @@
 //! What each architecture of GGUF files computes, read from the metadata.
 
 use super::super::base::{Sizes, llama as llama_like};
+use super::common::{rms, rotary, window};
 use super::keys::Keys;
-use super::rope;
-use crate::base::{Result, names};
-use crate::model::config::{Activation, Config, NormKind, Order, Positions, QkNorm, Rotary, Scaling};
+use super::{gemma, rope, unknown};
+use crate::base::Result;
+use crate::model::config::{Activation, Config, NormKind, Order, Positions, QkNorm, Scaling};
 use crate::model::layout::TensorSource;
 use crate::tensor::Tensor;
 use crate::{bail, err};
 
-const KNOWN: [&str; 7] = ["llama", "gpt2", "gptneox", "qwen2", "qwen3", "gemma", "phi3"];
+/// Mistral's models are written as `llama`.
+const KNOWN: [&str; 9] = ["llama", "gpt2", "gptneox", "qwen2", "qwen3", "gemma", "gemma2", "gemma3", "phi3"];
+
+/// The token that ends a text, and those that end an answer in a chat.
+const ENDS: [&str; 3] = ["eos", "eot", "eom"];
 
 /// A config, and which of its weights the file has fused into one tensor.
 pub(super) struct Architecture {
@@ -24,8 +29,7 @@ pub(super) struct Architecture {
 
 pub(super) fn read(keys: &Keys, source: &dyn TensorSource) -> Result<Architecture> {
     if !KNOWN.contains(&keys.architecture) {
-        return Err(err!(Format, "the architecture `{}` of GGUF files is not known here", keys.architecture)
-            .maybe_hint(names::suggestion(keys.architecture, KNOWN)));
+        return Err(unknown::refused(keys, source, &KNOWN));
     }
     let mut found =
         Architecture { config: common(keys, source)?, fused_qkv: false, fused_gate: false, ignored: Vec::new() };
@@ -33,7 +37,9 @@ pub(super) fn read(keys: &Keys, source: &dyn TensorSource) -> Result<Architectur
         "gpt2" => gpt2(keys, &mut found)?,
         "gptneox" => gpt_neox(keys, &mut found)?,
         "llama" => llama(keys, source, &mut found)?,
-        "gemma" => gemma(keys, &mut found)?,
+        "gemma" => gemma::gemma(keys, &mut found.config)?,
+        "gemma2" => gemma::gemma2(keys, &mut found.config)?,
+        "gemma3" => gemma::gemma3(keys, &mut found.config)?,
         "phi3" => phi3(keys, &mut found)?,
         _ => qwen(keys, &mut found)?,
     }
@@ -73,9 +79,19 @@ fn common(keys: &Keys, source: &dyn TensorSource) -> Result<Config> {
         mlp_bias: here("blk.0.ffn_up.bias"),
         unembed_bias: here("output.bias"),
         bos: keys.token("bos")?,
-        eos: keys.token("eos")?.into_iter().collect(),
+        eos: ends(keys)?,
         ..llama_like(sizes)
     })
+}
+
+fn ends(keys: &Keys) -> Result<Vec<u32>> {
+    let mut ends = Vec::new();
+    for id in ENDS.iter().map(|name| keys.token(name)).collect::<Result<Vec<_>>>()?.into_iter().flatten() {
+        if !ends.contains(&id) {
+            ends.push(id);
+        }
+    }
+    Ok(ends)
 }
 
 fn head_size(keys: &Keys, d_model: usize, heads: usize) -> Result<usize> {
@@ -113,15 +129,9 @@ fn vocab(keys: &Keys, source: &dyn TensorSource) -> Result<usize> {
     }
 }
 
-fn rotary(keys: &Keys, d_head: usize, neighbours: bool) -> Result<Rotary> {
-    let dims = keys.maybe_size("rope.dimension_count")?.unwrap_or(d_head);
-    let theta = keys.maybe_float("rope.freq_base")?.unwrap_or(10_000.0);
-    Ok(Rotary { dims, theta, neighbours, scaling: rope::scaling(keys)? })
-}
-
-fn rms(keys: &Keys, config: &mut Config) -> Result<()> {
-    config.norm_eps = keys.float("attention.layer_norm_rms_epsilon")?;
-    Ok(())
+/// The same window in every layer, where the file states one.
+fn same_window(keys: &Keys, layers: usize) -> Result<Vec<Option<usize>>> {
+    Ok(window(keys, None)?.map_or(Vec::new(), |window| vec![Some(window); layers]))
 }
 
 /// Layer norms and biases everywhere, an MLP without a gate: what GPT-2 and GPT-NeoX share.
@@ -155,6 +165,9 @@ fn gpt_neox(keys: &Keys, found: &mut Architecture) -> Result<()> {
 }
 
 /// llama.cpp's converter permutes the rows of queries and keys so that adjacent ones are rotated together.
+///
+/// The window of Mistral's first model is not written by the converter; where another writer states it, it is obeyed,
+/// as its training did, which llama.cpp does not do.
 fn llama(keys: &Keys, source: &dyn TensorSource, found: &mut Architecture) -> Result<()> {
     const FACTORS: &str = "rope_freqs.weight";
     if let Some(experts) = keys.maybe_size("expert_count")?
@@ -176,6 +189,7 @@ fn llama(keys: &Keys, source: &dyn TensorSource, found: &mut Architecture) -> Re
         found.ignored.push(FACTORS.into());
     }
     config.rotary = Some(rotary);
+    config.windows = same_window(keys, config.layers)?;
     Ok(())
 }
 
@@ -189,25 +203,12 @@ fn qwen(keys: &Keys, found: &mut Architecture) -> Result<()> {
     Ok(())
 }
 
-/// The converter has added the 1 of gemma's norms to their weights.
-fn gemma(keys: &Keys, found: &mut Architecture) -> Result<()> {
-    let config = &mut found.config;
-    rms(keys, config)?;
-    config.rotary = Some(rotary(keys, config.d_head, false)?);
-    config.act = Activation::GeluTanh;
-    config.embed_scale = Some((config.d_model as f64).sqrt());
-    Ok(())
-}
-
 fn phi3(keys: &Keys, found: &mut Architecture) -> Result<()> {
     found.fused_qkv = true;
     found.fused_gate = true;
     let config = &mut found.config;
     rms(keys, config)?;
     config.rotary = Some(rotary(keys, config.d_head, false)?);
-    config.windows = match keys.maybe_size("attention.sliding_window")? {
-        None | Some(0) => Vec::new(),
-        window => vec![window; config.layers],
-    };
+    config.windows = same_window(keys, config.layers)?;
     Ok(())
 }

@@ -5,10 +5,45 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Value;
 use crate::base::{Result, names};
-use crate::err;
+use crate::{bail, err};
 
 /// Larger sizes are refused; the product of two of these does not overflow.
 const LARGEST: u64 = 1 << 31;
+
+/// Keys that do not change the computation: those of the file itself, of the tokenizer, and of the parts of a model
+/// in several files, which are checked where they are joined.
+const ASIDE: [&str; 4] = ["general.", "tokenizer.", "quantize.", "split."];
+
+/// All that is read below the name of an architecture.
+const MEANINGS: [&str; 27] = [
+    "attention.head_count",
+    "attention.head_count_kv",
+    "attention.key_length",
+    "attention.layer_norm_epsilon",
+    "attention.layer_norm_rms_epsilon",
+    "attention.sliding_window",
+    "attention.sliding_window_pattern",
+    "attention.value_length",
+    "attn_logit_softcapping",
+    "block_count",
+    "context_length",
+    "embedding_length",
+    "expert_count",
+    "expert_used_count",
+    "feed_forward_length",
+    "final_logit_softcapping",
+    "rope.dimension_count",
+    "rope.freq_base",
+    "rope.freq_base_swa",
+    "rope.scale_linear",
+    "rope.scaling.factor",
+    "rope.scaling.finetuned",
+    "rope.scaling.original_context_length",
+    "rope.scaling.type",
+    "tensor_data_layout",
+    "use_parallel_residual",
+    "vocab_size",
+];
 
 pub(super) struct Keys<'a> {
     metadata: &'a BTreeMap<String, Value>,
@@ -26,6 +61,9 @@ impl<'a> Keys<'a> {
 
     /// The value of a key of the architecture, if it is present.
     fn get<T>(&self, key: &str, read: impl Fn(&'a Value) -> Result<T>) -> Result<Option<T>> {
+        if !MEANINGS.contains(&key) {
+            bail!(Bug, "the key `{key}` is read and not listed among those with a meaning");
+        }
         let full = format!("{}.{key}", self.architecture);
         let value = self.metadata.get(&full).map(read).transpose().map_err(|e| e.within(&full));
         self.read.borrow_mut().insert(full);
@@ -65,6 +103,21 @@ impl<'a> Keys<'a> {
         Ok(self.get(key, Value::bool)?.unwrap_or(otherwise))
     }
 
+    /// Which layers a key means: an array has a value for each; of a number N, or of the `usual` one, it is all but every
+    /// Nth, and of 0 all.
+    pub fn layers(&self, key: &str, layers: usize, usual: usize) -> Result<Vec<bool>> {
+        let but_every =
+            |pattern: usize| (0..layers).map(|layer| pattern == 0 || (layer + 1) % pattern != 0).collect::<Vec<bool>>();
+        let read = |value: &Value| match value {
+            Value::Array(values) if values.len() == layers => values.iter().map(Value::flag).collect(),
+            Value::Array(values) => {
+                bail!(Format, "expected {layers} values, one for each layer, found {}", values.len())
+            }
+            number => Ok(but_every(usize::try_from(number.unsigned()?).unwrap_or(usize::MAX))),
+        };
+        Ok(self.get(key, read)?.unwrap_or_else(|| but_every(usual)))
+    }
+
     pub fn maybe_text(&self, key: &str) -> Result<Option<&'a str>> {
         self.get(key, Value::text)
     }
@@ -77,28 +130,24 @@ impl<'a> Keys<'a> {
         Ok(Some(u32::try_from(id).map_err(|_| err!(Format, "{key}: expected the id of a token, found {id}"))?))
     }
 
-    /// Refuses keys that were not read. Keys of the tokenizer and of the file itself do not change the computation.
+    /// The keys of the file that no architecture reads here.
+    pub fn without_meaning(&self) -> BTreeSet<String> {
+        let below = format!("{}.", self.architecture);
+        let names = self.metadata.keys().filter(|key| !is_aside(key));
+        let names = names.map(|key| key.strip_prefix(&below).unwrap_or(key));
+        names.filter(|key| !MEANINGS.contains(key)).map(String::from).collect()
+    }
+
+    /// Refuses keys that were not read.
     pub fn finish(&self) -> Result<()> {
         let read = self.read.borrow();
-        let aside = ["general.", "tokenizer.", "quantize."];
-        for (key, value) in self.metadata {
-            // A file that is split into one part is complete.
-            let whole = key == "split.count" && value.unsigned().is_ok_and(|count| count <= 1)
-                || matches!(key.as_str(), "split.no" | "split.tensors.count");
-            if aside.iter().any(|start| key.starts_with(start)) || whole || read.contains(key) {
-                continue;
-            }
-            if key == "split.count" {
-                return Err(err!(Format, "this file is one part of a model that was split into several")
-                    .hint("join them first with `llama-gguf-split --merge`"));
-            }
-            let near = names::nearest(key, read.iter().map(String::as_str));
-            return Err(err!(
-                Format,
-                "the metadata have `{key}`, which is not known here and may change the mathematics"
-            )
-            .maybe_hint(near.map(|near| format!("the nearest key that is known is `{near}`"))));
-        }
-        Ok(())
+        let Some(key) = self.metadata.keys().find(|key| !is_aside(key) && !read.contains(*key)) else { return Ok(()) };
+        let near = names::nearest(key, read.iter().map(String::as_str));
+        Err(err!(Format, "the metadata have `{key}`, which is not known here and may change the mathematics")
+            .maybe_hint(near.map(|near| format!("the nearest key that is known is `{near}`"))))
     }
+}
+
+fn is_aside(key: &str) -> bool {
+    ASIDE.iter().any(|start| key.starts_with(start))
 }

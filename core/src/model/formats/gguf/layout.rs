@@ -4,20 +4,23 @@ use std::collections::BTreeMap;
 
 use super::architectures::{self, Architecture};
 use super::keys::Keys;
-use super::{File, Value};
+use super::{File, Value, names};
 use crate::base::Result;
-use crate::err;
 use crate::model::config::Config;
 use crate::model::layout::{Layout, TensorSource, WeightFrom};
+use crate::{bail, err};
 
 impl<B: AsRef<[u8]>> File<B> {
     /// The config that the metadata state, and where the file has its weights.
     pub fn layout(&self) -> Result<Layout> {
+        if let Some(split) = self.split()? {
+            bail!(Format, "this file is part {} of a model in {} files", split.number + 1, split.count);
+        }
         layout(&self.metadata, self)
     }
 }
 
-fn layout(metadata: &BTreeMap<String, Value>, source: &dyn TensorSource) -> Result<Layout> {
+pub(super) fn layout(metadata: &BTreeMap<String, Value>, source: &dyn TensorSource) -> Result<Layout> {
     let architecture = architectures::read(&Keys::new(metadata)?, source)?;
     let mut weights = BTreeMap::new();
     for (name, _) in architecture.config.parameters()? {
@@ -48,7 +51,7 @@ fn place(name: &str, architecture: &Architecture) -> Option<WeightFrom> {
         "attn.q" | "attn.k" | "attn.v" if architecture.fused_qkv => rows("attn_qkv", qkv_rows(part, config)),
         "mlp.gate" if architecture.fused_gate => rows("ffn_up", (0, config.d_mlp)),
         "mlp.up" if architecture.fused_gate => rows("ffn_up", (config.d_mlp, config.d_mlp)),
-        _ => WeightFrom::Same(at(theirs(part)?)),
+        _ => WeightFrom::Same(at(names::theirs(part)?)),
     })
 }
 
@@ -60,22 +63,4 @@ fn qkv_rows(part: &str, config: &Config) -> (usize, usize) {
         "attn.k" => (wide, narrow),
         _ => (wide + narrow, narrow),
     }
-}
-
-/// The name of a part of a block in GGUF files.
-fn theirs(part: &str) -> Option<&'static str> {
-    Some(match part {
-        "attn_norm" => "attn_norm",
-        "attn.q" => "attn_q",
-        "attn.k" => "attn_k",
-        "attn.v" => "attn_v",
-        "attn.o" => "attn_output",
-        "attn.q_norm" => "attn_q_norm",
-        "attn.k_norm" => "attn_k_norm",
-        "mlp_norm" => "ffn_norm",
-        "mlp.gate" => "ffn_gate",
-        "mlp.up" => "ffn_up",
-        "mlp.down" => "ffn_down",
-        _ => return None,
-    })
 }

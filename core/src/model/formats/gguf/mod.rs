@@ -1,10 +1,15 @@
 //! GGUF, the files of llama.cpp: a header with typed metadata (the tokenizer among them), then aligned tensors.
 
 mod architectures;
+mod common;
+mod gemma;
 mod keys;
 mod layout;
+mod names;
+mod parts;
 mod quantised;
 mod rope;
+mod unknown;
 mod value;
 
 use std::collections::BTreeMap;
@@ -13,10 +18,11 @@ use std::sync::Arc;
 
 use kernels::Packed;
 
+pub use self::parts::{Parts, Split, part_names};
 use self::quantised::Kind;
 pub use self::value::Value;
 use crate::base::budget::Budget;
-use crate::base::{Result, Task, names};
+use crate::base::{self, Result, Task};
 use crate::model::layout::TensorSource;
 use crate::tensor::Tensor;
 use crate::tensor::files::reader::ByteReader;
@@ -83,7 +89,7 @@ impl<B: AsRef<[u8]>> File<B> {
     fn info(&self, name: &str) -> Result<&Info> {
         self.tensors.get(name).ok_or_else(|| {
             err!(Name, "this file has no tensor `{name}`")
-                .maybe_hint(names::suggestion(name, self.tensors.keys().map(String::as_str)))
+                .maybe_hint(base::names::suggestion(name, self.tensors.keys().map(String::as_str)))
         })
     }
 }
@@ -237,6 +243,8 @@ fn apart(tensors: &BTreeMap<String, Info>) -> Result<()> {
 mod packed_tests;
 #[cfg(test)]
 mod parity_tests;
+#[cfg(test)]
+mod parts_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

@@ -76,6 +76,15 @@ impl Value {
         }
     }
 
+    /// True or false, which some writers have as 1 or 0.
+    pub fn flag(&self) -> Result<bool> {
+        match self {
+            Self::Unsigned(0) | Self::Signed(0) => Ok(false),
+            Self::Unsigned(1) | Self::Signed(1) => Ok(true),
+            _ => self.bool(),
+        }
+    }
+
     pub fn text(&self) -> Result<&str> {
         match self {
             Self::Text(text) => Ok(text),
