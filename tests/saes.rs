@@ -1,9 +1,11 @@
 //! Dictionaries in the formats of other libraries: the same codes, lossless round trips, and what is refused.
 
+mod checked;
 mod fetched;
 mod own;
 mod refused;
 pub mod samples;
+mod scope;
 
 use std::path::Path;
 
@@ -28,7 +30,7 @@ fn same_as_expected(sae: &Sae, folder: &Path) {
 #[test]
 fn dictionaries_of_other_libraries_compute_what_they_compute_there() {
     let all = folders(&fixtures("saes"));
-    assert_eq!(all.len(), 21);
+    assert_eq!(all.len(), 26);
     for folder in all {
         same_as_expected(&load(&folder).unwrap(), &folder);
     }

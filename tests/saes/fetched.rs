@@ -8,7 +8,7 @@ use microtome::base::files::Files;
 use microtome::base::{Result, Task};
 use microtome::model::hub::{Name, Settings};
 use microtome::sae::Sae;
-use microtome::sae::load::{LoadOptions, from_hub};
+use microtome::sae::load::{LoadOptions, Loader};
 
 use super::samples::{fixtures, load, spelled};
 use crate::support::hub::{COMMIT, Hub, Repo};
@@ -44,7 +44,8 @@ fn fetch(hub: &Hub, folder: &Path, offline: bool, name: &str) -> Result<Sae> {
     let settings = Settings { endpoint: hub.address.clone(), cache: folder.join("hub"), token: None, offline };
     let rules = Rules { allow_net: vec!["127.0.0.1".into(), "localhost".into()], ..Rules::default() };
     let files = Files::new(Access::new(&folder.join("out"), &rules).unwrap(), false);
-    from_hub(&files, &settings, &Name::parse(name).unwrap(), &LoadOptions::default(), &Task::default())
+    let (options, task) = (LoadOptions::default(), Task::default());
+    Loader { files: &files, options: &options, model: None, task: &task }.hub(&settings, &Name::parse(name).unwrap())
 }
 
 #[test]

@@ -220,14 +220,15 @@ fn answer_of_store(state: &State, request: &Request, stream: &mut TcpStream) -> 
     let (name, file) = rest.split_once('/').unwrap();
     let mut bytes = state.repos[&format!("{org}/{name}")].files[file].clone();
     let fault = std::mem::replace(&mut *state.fault.lock().unwrap(), Fault::None);
-    let range = request.range.as_deref().and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-'));
-    let start: usize = range.map_or(0, |start| start.parse().unwrap());
-    if range.is_some() && fault != Fault::NoRanges {
+    let range = request.range.as_deref().and_then(|range| range.strip_prefix("bytes=")?.split_once('-'));
+    let ends = range.map(|(start, end)| (start.parse::<usize>().unwrap(), end.parse::<usize>().ok()));
+    if let Some((start, end)) = ends.filter(|_| fault != Fault::NoRanges) {
         if start >= bytes.len() {
             return send(stream, "416 Range Not Satisfiable", &[], b"");
         }
-        let said = format!("bytes {start}-{}/{}", bytes.len() - 1, bytes.len());
-        return send(stream, "206 Partial Content", &[("Content-Range", &said)], &bytes[start..]);
+        let end = end.map_or(bytes.len(), |end| (end + 1).min(bytes.len()));
+        let said = format!("bytes {start}-{}/{}", end - 1, bytes.len());
+        return send(stream, "206 Partial Content", &[("Content-Range", &said)], &bytes[start..end]);
     }
     let length = bytes.len().to_string();
     match fault {

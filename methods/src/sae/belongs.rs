@@ -2,14 +2,15 @@
 
 use serde_json::Value;
 
-use super::Sae;
 use super::crosscoder::MODELS;
 use super::formats::is_before_weights;
-use crate::base::Result;
+use super::{About, Sae};
+use crate::base::{Error, Result};
+use crate::data::harvest::width;
 use crate::err;
-use crate::model::KEEPING;
 use crate::model::config::Config;
-use crate::model::site::{Place, one_site};
+use crate::model::site::{NAME_ONE, Place, Site, one_site};
+use crate::model::{KEEPING, Model};
 
 crate::options! {
     /// Where a dictionary reads in a model.
@@ -87,6 +88,58 @@ pub fn writes_of(sae: &Sae, named: Option<&str>) -> Result<Option<String>> {
     }
 }
 
+/// Refuses a dictionary that reads or writes where a model has no such site, or another width there.
+pub fn check_is_for(model: &Model, about: &About, (d_in, d_out): (usize, usize)) -> Result<()> {
+    let config = model.decoder.config();
+    let at = |site: &str| -> Result<usize> {
+        let place = one_site(config, site, NAME_ONE).map_err(|e| {
+            let whose = about.model.as_ref().map(|of| format!(" of {of}")).unwrap_or_default();
+            let read = format!("the dictionary is of {site}{whose}, which {} has not", model.origin);
+            Error { message: format!("{read}: {}", e.message), about: None, ..e }
+        })?;
+        width(config, place)
+    };
+    if about.sites.is_empty() {
+        let places = Site::all(config).into_iter().map(|site| Place { site, head: None });
+        let mut widths: Vec<usize> = places.filter_map(|place| width(config, place).ok()).collect();
+        widths.sort_unstable();
+        widths.dedup();
+        if !widths.contains(&d_in) {
+            let named = widths.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+            return Err(err!(
+                Shape,
+                "expected a dictionary of a width that {} has ({named}), found one of width {d_in}",
+                model.origin
+            ));
+        }
+    } else {
+        let widths = about.sites.iter().map(|site| at(site)).collect::<Result<Vec<_>>>()?;
+        let sum: usize = widths.iter().sum();
+        if sum != d_in {
+            return Err(of_other_width(about, d_in, (sum, &model.origin, &about.sites.join(", "))));
+        }
+    }
+    match &about.writes {
+        Some(site) if at(site)? != d_out => Err(err!(
+            Shape,
+            "expected a dictionary that writes {site} of {}, of width {}, found one that writes a width of {d_out}",
+            model.origin,
+            at(site)?
+        )
+        .hint("load one that was fitted on this model")),
+        _ => Ok(()),
+    }
+}
+
+/// The error of a dictionary of width `found` where a site of a model has the width `d`.
+fn of_other_width(about: &About, found: usize, (d, model, site): (usize, &str, &str)) -> Error {
+    let read = about.sites.join(", ");
+    let place = if read.is_empty() { String::new() } else { format!(" at {read}") };
+    let whose = about.model.as_ref().map(|model| format!(" of {model}")).unwrap_or_default();
+    err!(Shape, "expected a dictionary for {site} of {model}, of width {d}, found one of width {found}{place}{whose}")
+        .hint("load one that was fitted on this site of this model")
+}
+
 impl Sae {
     /// Refuses a dictionary of other activations than those of a site of a model, of width `d`; the names of several
     /// sites are joined, as in `resid_post.0, resid_post.1`.
@@ -110,13 +163,7 @@ impl Sae {
         if self.d_in() == d {
             return Ok(());
         }
-        let (found, whose, read) = (self.d_in(), self.whose(), self.parts().about.sites.join(", "));
-        let place = if read.is_empty() { String::new() } else { format!(" at {read}") };
-        Err(err!(
-            Shape,
-            "expected a dictionary for {site} of {model}, of width {d}, found one of width {found}{place}{whose}"
-        )
-        .hint("load one that was fitted on this site of this model"))
+        Err(of_other_width(&self.parts().about, self.d_in(), (d, model, site)))
     }
 
     /// Refuses a dictionary that says that it is of another model. A model has as many names as places that it is
@@ -176,7 +223,7 @@ fn plain_name(model: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sae::{About, baselines};
+    use crate::sae::baselines;
 
     #[test]
     fn a_dictionary_of_another_model_is_refused_with_both_names() {

@@ -1,19 +1,23 @@
 //! Loading dictionaries from a folder, a file, or the hub, in any known format.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::Sae;
+use super::belongs::check_is_for;
 use super::formats::find::{self, DictionaryFiles};
 use super::formats::{self, Beside, Format};
+use super::{About, Sae, releases};
 use crate::base::files::Files;
 use crate::base::options::{Plain, Setting};
 use crate::base::{Error, Result, Task, names};
 use crate::err;
+use crate::model::Model;
 use crate::model::formats::pickle;
 use crate::model::hub::{self, Name, Settings};
 use crate::model::layout::TensorSource;
 use crate::model::load::Shards;
+use crate::tensor::files::safetensors::Header;
 use crate::tensor::files::{npz, safetensors};
 use crate::tensor::{DType, Tensor, dtype};
 
@@ -71,25 +75,16 @@ crate::options! {
 
 impl Sae {
     /// Loads the dictionary of a folder or a file, or of the hub where there is neither: `org/name`,
-    /// `org/name/path/inside@revision`. Where there are several, the path inside selects one.
+    /// `org/name/path/inside@revision`, or a release of SAELens and an id. Where there are several, the path inside selects
+    /// one.
     pub fn load(files: &Files, source: &str, options: &LoadOptions, task: &Task) -> Result<Self> {
-        let path = Path::new(source);
-        let place = files.access().to_read(path);
-        match &place {
-            Ok(place) if place.is_dir() => return folder(files, path, options, task),
-            Ok(place) if place.exists() => return file(files, path, options, task),
-            _ => {}
-        }
-        let name = Name::parse(source).ok().filter(|_| !is_relative(source));
-        match name {
-            Some(name) => from_hub(files, &Settings::from_env(), &name, options, task).map_err(hub::nor_here),
-            None => {
-                // The error that says why it cannot be read, with the nearest name.
-                let error = files.open(path).err().unwrap_or_else(|| err!(File, "cannot read {source}"));
-                let hint = "expected a folder, a file, or a dictionary of the hub as `org/name/path`";
-                Err(if error.hint.is_none() { error.hint(hint) } else { error })
-            }
-        }
+        Loader { files, options, model: None, task }.load(source)
+    }
+
+    /// The same for a model: a dictionary of other widths, or of a site that the model has not, is refused before its
+    /// tensors are read, or fetched.
+    pub fn load_for(files: &Files, source: &str, model: &Model, options: &LoadOptions, task: &Task) -> Result<Self> {
+        Loader { files, options, model: Some(model), task }.load(source)
     }
 }
 
@@ -98,51 +93,174 @@ fn is_relative(source: &str) -> bool {
     source.starts_with(['.', '/', '~'])
 }
 
-/// Loads a dictionary of a hub.
-pub fn from_hub(files: &Files, settings: &Settings, name: &Name, options: &LoadOptions, task: &Task) -> Result<Sae> {
-    let inside = name.file.clone().unwrap_or_default();
-    let choose = |listed: &[String]| chosen(&inside, listed, options.format, &name.repo());
-    let wanted = |listed: &[String]| Ok(choose(listed)?.files().cloned().collect::<BTreeSet<String>>());
-    let snapshot = hub::fetch_files(files, task, settings, name, &wanted)?;
-    let listed = below(files, &snapshot.folder, task)?;
-    let found = choose(&listed)?;
-    let origin = match found.place.as_str() {
-        "" => name.repo(),
-        place => format!("{}/{place}", name.repo()),
-    };
-    open(files, &snapshot.folder, &found, &origin, options, task)
+/// How a dictionary is loaded, and for which model.
+pub struct Loader<'a> {
+    pub files: &'a Files,
+    pub options: &'a LoadOptions,
+    pub model: Option<&'a Model>,
+    pub task: &'a Task,
 }
 
-fn folder(files: &Files, path: &Path, options: &LoadOptions, task: &Task) -> Result<Sae> {
-    let shown = path.display().to_string();
-    let found = chosen("", &below(files, path, task)?, options.format, &shown)?;
-    let origin = match found.place.as_str() {
-        "" => shown,
-        place => path.join(place).display().to_string(),
-    };
-    open(files, path, &found, &origin, options, task)
-}
-
-/// The one dictionary that is meant: at `inside`, or the only one there is below it.
-fn chosen(inside: &str, listed: &[String], format: Option<Format>, label: &str) -> Result<DictionaryFiles> {
-    let inside = inside.trim_end_matches('/');
-    let mut all = find::all(listed);
-    all.retain(|found| format.is_none_or(|format| found.format == format));
-    let below = |place: &str| inside.is_empty() || place.strip_prefix(inside).is_some_and(|rest| rest.starts_with('/'));
-    let here = all.iter().filter(|found| found.place == inside || found.weights == inside);
-    let exact: Vec<&DictionaryFiles> = here.collect();
-    let within: Vec<&DictionaryFiles> = all.iter().filter(|found| below(&found.place)).collect();
-    match (exact.as_slice(), within.as_slice()) {
-        ([one], _) | ([], [one]) => Ok((*one).clone()),
-        ([], []) => Err(none(inside, &all, format, label)),
-        ([], several) => Err(err!(Argument, "expected one dictionary, found {} in {label}", several.len())
-            .hint(format!("choose one as `{label}/PATH`: {}", places(several)))),
-        (several, _) => {
-            let formats: Vec<&str> = several.iter().map(|found| found.format.word()).collect();
-            Err(err!(Argument, "expected one dictionary in {label}, found several in one place")
-                .hint(format!("choose one by its format: {}", formats.join(", "))))
+impl Loader<'_> {
+    fn load(&self, source: &str) -> Result<Sae> {
+        let path = Path::new(source);
+        match self.files.access().to_read(path) {
+            Ok(place) if place.is_dir() => return self.folder(path),
+            Ok(place) if place.exists() => return self.file(path),
+            _ => {}
+        }
+        if is_relative(source) {
+            return Err(self.no_path(path));
+        }
+        let settings = Settings::from_env();
+        if let Some(name) = releases::on_hub(source)? {
+            return self.hub(&settings, &name);
+        }
+        match Name::parse(source) {
+            Ok(name) => self.hub(&settings, &name).map_err(hub::nor_here),
+            Err(_) => Err(self.no_path(path)),
         }
     }
+
+    /// The error that says why a path cannot be read, with the nearest name.
+    fn no_path(&self, path: &Path) -> Error {
+        let error = self.files.open(path).err().unwrap_or_else(|| err!(File, "cannot read {}", path.display()));
+        let hint = "expected a folder, a file, or a dictionary of the hub as `org/name/path`";
+        if error.hint.is_none() { error.hint(hint) } else { error }
+    }
+
+    /// Loads a dictionary of a hub.
+    pub fn hub(&self, settings: &Settings, name: &Name) -> Result<Sae> {
+        let (files, task) = (self.files, self.task);
+        let inside = name.file.clone().unwrap_or_default();
+        if releases::is_canonical(&inside) && !hub::is_asked(files, settings) {
+            return Err(err!(
+                Network,
+                "which dictionary of {name} is canonical is seen in the list of all, on the hub"
+            )
+            .hint("name the one that you mean by its L0, or allow requests to the hub"));
+        }
+        let choose = |listed: &[String]| self.chosen(&inside, listed, &name.repo());
+        let origin = |found: &DictionaryFiles| match found.place.as_str() {
+            "" => name.repo(),
+            place => format!("{}/{place}", name.repo()),
+        };
+        if self.model.is_some() {
+            // The config is small, and the header of a file of tensors says the widths.
+            let found = RefCell::new(None);
+            let noted = |listed: &[String]| {
+                let one = choose(listed)?;
+                let config = one.config.iter().cloned().collect();
+                found.replace(Some(one));
+                Ok(config)
+            };
+            let snapshot = hub::fetch_files(files, task, settings, name, &noted)?;
+            if let Some(found) = found.take()
+                && let Some(header) = hub::header(files, task, settings, name, &snapshot.commit, &found.weights)?
+            {
+                self.look(&snapshot.folder, &found, &origin(&found), header)?;
+            }
+        }
+        let wanted = |listed: &[String]| Ok(choose(listed)?.files().cloned().collect::<BTreeSet<String>>());
+        let snapshot = hub::fetch_files(files, task, settings, name, &wanted)?;
+        let found = choose(&below(files, &snapshot.folder, task)?)?;
+        self.open(&snapshot.folder, &found, &origin(&found))
+    }
+
+    fn folder(&self, path: &Path) -> Result<Sae> {
+        let shown = path.display().to_string();
+        let found = self.chosen("", &below(self.files, path, self.task)?, &shown)?;
+        let origin = match found.place.as_str() {
+            "" => shown,
+            place => path.join(place).display().to_string(),
+        };
+        self.open(path, &found, &origin)
+    }
+
+    /// The one dictionary that is meant: at `inside`, or the only one there is below it.
+    fn chosen(&self, inside: &str, listed: &[String], label: &str) -> Result<DictionaryFiles> {
+        let mut all = find::all(listed);
+        all.retain(|found| self.options.format.is_none_or(|format| found.format == format));
+        let inside = inside.trim_end_matches('/');
+        let canonical = releases::canonical(inside, all.iter().map(|found| found.place.as_str()))?;
+        let inside = canonical.as_deref().unwrap_or(inside);
+        let below =
+            |place: &str| inside.is_empty() || place.strip_prefix(inside).is_some_and(|rest| rest.starts_with('/'));
+        let here = all.iter().filter(|found| found.place == inside || found.weights == inside);
+        let exact: Vec<&DictionaryFiles> = here.collect();
+        let within: Vec<&DictionaryFiles> = all.iter().filter(|found| below(&found.place)).collect();
+        match (exact.as_slice(), within.as_slice()) {
+            ([one], _) | ([], [one]) => Ok((*one).clone()),
+            ([], []) if find::crosses_layers(inside, listed) => {
+                Err(err!(File, "expected a dictionary of one site in {label}, found a cross-layer one in {inside}")
+                    .hint(format!("sae::transcoders(\"{label}/{inside}\") reads cross-layer transcoders")))
+            }
+            ([], []) => Err(none(inside, &all, self.options.format, label)),
+            ([], several) => Err(err!(Argument, "expected one dictionary, found {} in {label}", several.len())
+                .hint(format!("choose one as `{label}/PATH`: {}", places(several)))),
+            (several, _) => {
+                let formats: Vec<&str> = several.iter().map(|found| found.format.word()).collect();
+                Err(err!(Argument, "expected one dictionary in {label}, found several in one place")
+                    .hint(format!("choose one by its format: {}", formats.join(", "))))
+            }
+        }
+    }
+
+    /// Loads the dictionary of one file, with its config beside it.
+    fn file(&self, path: &Path) -> Result<Sae> {
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_string();
+        let beside: Vec<String> = self.files.names(folder).into_iter().filter(|name| !name.ends_with('/')).collect();
+        let known = find::all(&beside).into_iter().find(|found| found.weights == name);
+        let format = match (self.options.format, known) {
+            (None, Some(found)) => found.format,
+            (Some(format), _) => format,
+            (None, None) => format_of(self.files, path, self.task)?,
+        };
+        let config = format.config().filter(|config| beside.iter().any(|name| name == config)).map(str::to_string);
+        let found = DictionaryFiles { place: name.clone(), format, weights: name, config };
+        self.open(folder, &found, &path.display().to_string())
+    }
+
+    /// Checks what the config and the header of a file of a hub say, without the file.
+    fn look(&self, folder: &Path, found: &DictionaryFiles, origin: &str, header: Header) -> Result<()> {
+        let config = match (&found.config, formats::said_in_metadata(found.format)) {
+            (Some(config), _) => Some(self.files.text(&folder.join(config))?),
+            (None, Some(key)) => header.metadata().get(key).cloned(),
+            (None, None) => None,
+        };
+        let judge = |about: &About, widths| self.judge(about, widths);
+        let beside = Beside { config: config.as_deref(), place: origin, ignore: &self.options.ignore, judge: &judge };
+        formats::check(found.format, &beside, &Listed(header)).map_err(|e| placed(e, origin))
+    }
+
+    fn open(&self, folder: &Path, found: &DictionaryFiles, origin: &str) -> Result<Sae> {
+        let weights = folder.join(&found.weights);
+        let config = match (&found.config, formats::said_in_metadata(found.format)) {
+            (Some(config), _) => Some(self.files.text(&folder.join(config))?),
+            (None, Some(key)) => metadata(self.files, &weights, key).map_err(|e| e.within(origin))?,
+            (None, None) => None,
+        };
+        let judge = |about: &About, widths| self.judge(about, widths);
+        let beside = Beside { config: config.as_deref(), place: origin, ignore: &self.options.ignore, judge: &judge };
+        let parts = with_source(self.files, &weights, self.task, |source| {
+            formats::read(found.format, &beside, source, self.options.dtype.0, self.task)
+        });
+        Sae::new(parts.map_err(|e| placed(e, origin))?)
+    }
+
+    /// Refuses a dictionary that is none for the model.
+    fn judge(&self, about: &About, widths: (usize, usize)) -> Result<()> {
+        self.model.map_or(Ok(()), |model| check_is_for(model, about, widths))
+    }
+}
+
+/// An error with the place of the dictionary, unless it names it.
+fn placed(error: Error, origin: &str) -> Error {
+    if error.message.contains(origin) { error } else { error.within(origin) }
 }
 
 fn none(inside: &str, all: &[DictionaryFiles], format: Option<Format>, label: &str) -> Error {
@@ -191,25 +309,6 @@ fn below(files: &Files, folder: &Path, task: &Task) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// Loads the dictionary of one file, with its config beside it.
-fn file(files: &Files, path: &Path, options: &LoadOptions, task: &Task) -> Result<Sae> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_string();
-    let beside: Vec<String> = files.names(folder).into_iter().filter(|name| !name.ends_with('/')).collect();
-    let known = find::all(&beside).into_iter().find(|found| found.weights == name);
-    let format = match (options.format, known) {
-        (None, Some(found)) => found.format,
-        (Some(format), _) => format,
-        (None, None) => format_of(files, path, task)?,
-    };
-    let config = format.config().filter(|config| beside.iter().any(|name| name == config)).map(str::to_string);
-    let found = DictionaryFiles { place: name.clone(), format, weights: name, config };
-    open(files, folder, &found, &path.display().to_string(), options, task)
-}
-
 /// The format of a file by its tensors, where the name does not tell.
 fn format_of(files: &Files, path: &Path, task: &Task) -> Result<Format> {
     let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
@@ -227,27 +326,6 @@ fn format_of(files: &Files, path: &Path, task: &Task) -> Result<Format> {
                 .hint(format!("say the format: one of {all}")))
         }
     }
-}
-
-fn open(
-    files: &Files,
-    folder: &Path,
-    found: &DictionaryFiles,
-    origin: &str,
-    options: &LoadOptions,
-    task: &Task,
-) -> Result<Sae> {
-    let config = match (&found.config, formats::said_in_metadata(found.format)) {
-        (Some(config), _) => Some(files.text(&folder.join(config))?),
-        (None, Some(key)) => metadata(files, &folder.join(&found.weights), key).map_err(|e| e.within(origin))?,
-        (None, None) => None,
-    };
-    let beside = Beside { config: config.as_deref(), place: origin, ignore: &options.ignore };
-    let parts = with_source(files, &folder.join(&found.weights), task, |source| {
-        formats::read(found.format, &beside, source, options.dtype.0, task)
-    });
-    let parts = parts.map_err(|e| if e.message.contains(origin) { e } else { e.within(origin) })?;
-    Sae::new(parts)
 }
 
 /// What the metadata of a file of tensors says under a key.
@@ -293,5 +371,22 @@ impl TensorSource for Arrays {
 
     fn tensor(&self, name: &str) -> Result<Tensor> {
         self.0.get(name).cloned().ok_or_else(|| err!(Name, "this file has no array `{name}`"))
+    }
+}
+
+/// A file of which only the header is here.
+struct Listed(Header);
+
+impl TensorSource for Listed {
+    fn names(&self) -> Vec<String> {
+        self.0.names().map(String::from).collect()
+    }
+
+    fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        self.0.shape(name).map(<[usize]>::to_vec)
+    }
+
+    fn tensor(&self, name: &str) -> Result<Tensor> {
+        Err(err!(Bug, "tensor `{name}` was asked for before its file was fetched"))
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod baselines;
 pub mod cached;
+pub mod check;
 pub mod crosscoder;
 pub mod diffing;
 pub mod finetune;
@@ -14,6 +15,7 @@ pub mod formats;
 pub mod load;
 pub mod map;
 pub mod metrics;
+pub mod releases;
 pub mod splice;
 pub mod transcoders;
 

@@ -83,7 +83,10 @@ const FUNCTIONS: Table = &[
         &["backward", "grad", "requires_grad", "requires_grad_"],
         "gradients of a metric of the logits are `m.grads(x, metric, sites)`",
     ),
-    (&["from_pretrained", "load_model"], "a model is loaded by `model::load(\"org/name\")`"),
+    (
+        &["from_pretrained", "load_model"],
+        "a model is loaded by `model::load(\"org/name\")`, a dictionary by `sae::load(\"release/id\")`",
+    ),
     (
         &["run_with_cache", "cache_all"],
         "`m.run(x)` gives logits and cache, `m.cache(x, sites)` what flows at some sites",

@@ -13,12 +13,14 @@ use crate::base::{Card, Cell, Result};
 use crate::report::symbols::count;
 use crate::report::{Item, Screen};
 use crate::sae;
+use crate::sae::check::{CheckOptions, check_on};
 use crate::sae::fit::FitHistory;
 use crate::sae::load::{LoadOptions, SaveOptions};
 use crate::script::engine::env::{Env, env};
-use crate::script::engine::options::taken;
+use crate::script::engine::options::{options, taken};
 use crate::script::engine::show::Handle;
-use crate::script::engine::value::{Any, Fallible, Options, from_json};
+use crate::script::engine::value::{Any, Fallible, Given, Options, from_json};
+use crate::script::model::Model;
 use crate::script::tensor::values;
 use crate::tensor::{Tensor, dtype};
 
@@ -109,15 +111,20 @@ impl Handle for Sae {
 
 #[export_module(manifest)]
 pub mod functions {
-    /// Loads a dictionary from a folder, a file, or the hub: `org/name`, `org/name/path/inside@revision`.
+    /// Loads a dictionary from a folder, a file, or the hub: `org/name`, `org/name/path/inside@revision`; or by its release
+    /// and id in SAELens, as `gemma-scope-2-270m-pt-res/layer_12_width_16k_l0_medium`.
     ///
-    /// It reads our own format and what SAELens (of any version), dictionary_learning, sparsify, Gemma Scope and
-    /// circuit-tracer write, and the tied dictionaries of Cunningham et al. The format is auto-detected; what is not
+    /// It reads our own format and what SAELens (of any version), dictionary_learning, sparsify, Gemma Scope (both editions)
+    /// and circuit-tracer write, and the tied dictionaries of Cunningham et al. The format is auto-detected; what is not
     /// understood is refused by name. Where a folder or a repository has several dictionaries, the path inside selects
-    /// one.
+    /// one. Releases are those of both editions of Gemma Scope and the gpt2-small ones.
+    ///
+    /// With a model, a dictionary of other widths or of a site that the model has not is refused before its tensors are
+    /// read, and before they are fetched; then one line says whether it fits, as `check_on` does.
     ///
     /// # Options
     /// - [load_dictionary]
+    /// - `model` = none: the model that it is for, on which it is checked
     ///
     /// # Example
     /// ```
@@ -127,9 +134,19 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn load(ctx: NativeCallContext, source: &str, options: Options) -> Fallible<Sae> {
-        let (env, options): (_, LoadOptions) = (env(&ctx)?, taken(options)?);
-        let loaded = sae::Sae::load(&env.files, source, &options, &env.task).map_err(|e| e.about("source"))?;
-        Sae::placed(loaded, &env)
+        let (env, mut read) = (env(&ctx)?, super::options(options));
+        let a_model = |given: &Given| given.handle::<Model>().ok_or_else(|| given.refuse("a model"));
+        let (model, options): (_, LoadOptions) = (read.get("model", a_model)?, read.declared()?);
+        read.finish()?;
+        let Some(m) = model else {
+            let loaded = sae::Sae::load(&env.files, source, &options, &env.task).map_err(|e| e.about("source"))?;
+            return Sae::placed(loaded, &env);
+        };
+        let loaded = sae::Sae::load_for(&env.files, source, m.core(), &options, &env.task);
+        let loaded = Sae::placed(loaded.map_err(|e| e.about("source"))?, &env)?;
+        let checked = check_on(&loaded.core, m.core(), None, &CheckOptions::default(), &env.task)?;
+        env.console.say(&checked.to_string());
+        Ok(Sae { known: Some(ModelAndText::of(m, &env)?), ..loaded })
     }
 }
 

@@ -36,12 +36,16 @@ impl ModelAndText {
     pub fn found(sae: &sae::Sae, env: &Env) -> Result<Option<Rc<Self>>> {
         let about = &sae.parts().about;
         let model = about.model.as_deref().filter(|_| about.sites.len() == 1).and_then(|name| env.models.called(name));
-        let Some(model) = model.map(Model::from) else { return Ok(None) };
+        model.map(|model| Self::of(model.into(), env)).transpose()
+    }
+
+    /// A model, and for the one inside the binary the text "sample".
+    pub fn of(model: Model, env: &Env) -> Result<Rc<Self>> {
         let text = match model.core().is_inside() {
             true => Some((Text::of_tiny(&env.files, TextOptions::default(), &env.task)?, Harvesting::default())),
             false => None,
         };
-        Ok(Some(Self::new(model, text, &env.task)))
+        Ok(Self::new(model, text, &env.task))
     }
 
     /// Where all features of the dictionary are active in the text: read once.

@@ -1,6 +1,7 @@
 //! `sae::` and the methods of dictionaries, one file for what is done with them.
 
 mod baselines;
+mod check;
 mod cross_layer;
 mod dictionary;
 mod diffing;
@@ -29,6 +30,7 @@ pub use transcoders::Transcoders;
 pub use crate::sae::site_of;
 
 use crate::sae::baselines::{ComponentOptions, IcaOptions, NeuronsOptions, RandomOptions};
+use crate::sae::check::{CheckOptions, Checked};
 use crate::sae::finetune::FineTuneOptions;
 use crate::sae::fit::{
     CrossLayerOptions, CrosscoderOptions, FitOptions, GridOptions, StoreSiteOptions, TranscoderOptions,
@@ -72,6 +74,7 @@ pub const OPTIONS: &[Group] = &[
     ("splice", fields::<SpliceOptions>),
     ("fine_tune", fields::<FineTuneOptions>),
     ("load_dictionary", fields::<LoadOptions>),
+    ("check_dictionary", fields::<CheckOptions>),
     ("save_dictionary", fields::<SaveOptions>),
     ("components", fields::<ComponentOptions>),
     ("ica", fields::<IcaOptions>),
@@ -80,8 +83,13 @@ pub const OPTIONS: &[Group] = &[
 ];
 
 /// The types that scripts hold.
-pub const HANDLES: &[HandleType] =
-    &[handle_type::<Measures>(), handle_type::<Pareto>(), handle_type::<Sae>(), handle_type::<Transcoders>()];
+pub const HANDLES: &[HandleType] = &[
+    handle_type::<Checked>(),
+    handle_type::<Measures>(),
+    handle_type::<Pareto>(),
+    handle_type::<Sae>(),
+    handle_type::<Transcoders>(),
+];
 
 /// What is called through the module: `sae::load("folder")`.
 pub fn functions() -> Vec<&'static ModuleManifest> {
@@ -104,6 +112,7 @@ pub fn functions() -> Vec<&'static ModuleManifest> {
 /// The methods of what these give back.
 pub fn globals() -> Vec<&'static ModuleManifest> {
     vec![
+        exported_manifest!(check::methods),
         exported_manifest!(cross_layer::methods),
         exported_manifest!(dictionary::methods),
         exported_manifest!(encode::methods),

@@ -86,12 +86,14 @@ impl Handle for Transcoders {
 #[export_module(manifest)]
 pub mod functions {
     /// Transcoders of all layers of a model, which `circuit::attribution_graph` takes: those of a folder or a repository of the
-    /// hub in circuit-tracer's layout (per-layer or cross-layer; relu, JumpReLU, skip), or an array of one dictionary for
-    /// each layer, of `sae::transcoder` or `sae::load`.
+    /// hub in circuit-tracer's layout (per-layer or cross-layer; relu, JumpReLU, skip), the cross-layer ones of Gemma Scope 2,
+    /// or an array of one dictionary for each layer, of `sae::transcoder` or `sae::load`.
     ///
-    /// The folder has a config.yaml and a file for each layer; for top-k transcoders, which that format has no field for,
-    /// `topk: 32` in it. Decoders stay in their files: only rows of active features are read. An unknown key and a missing
-    /// layer are refused by name.
+    /// In circuit-tracer's layout the folder has a config.yaml and a file for each layer; for top-k transcoders, which that
+    /// format has no field for, `topk: 32` in it. In Gemma Scope 2's it has a config.json and params_layer_N.safetensors, as in
+    /// `google/gemma-scope-2-270m-pt/clt/width_262k_l0_big_affine`, or `gemma-scope-2-270m-pt-clt/width_262k_l0_big_affine`
+    /// for short. Decoders stay in their files: only rows of active features are read. An unknown key and a missing layer are
+    /// refused by name.
     ///
     /// # Options
     /// - [transcoders]

@@ -52,6 +52,23 @@ impl Server {
         growing.finish(task, wanted, bar.as_ref())
     }
 
+    /// The first bytes of a file. A server without support for ranges sends all of it, of which no more is read.
+    pub async fn beginning(&self, task: &Task, address: &str, count: u64) -> Result<Vec<u8>> {
+        let url = self.url(address)?;
+        let range = format!("bytes=0-{}", count.saturating_sub(1));
+        let request = self.signed(self.following.get(url.clone())).header(RANGE, range);
+        let response = patiently(task, request.send()).await?.map_err(|e| failed(&url, e))?;
+        let mut response = accepted(&url, response)?;
+        let mut content = Vec::new();
+        while (content.len() as u64) < count
+            && let Some(chunk) = patiently(task, response.chunk()).await?.map_err(|e| failed(&url, e))?
+        {
+            content.extend_from_slice(&chunk);
+        }
+        content.truncate(usize::try_from(count).unwrap_or(usize::MAX));
+        Ok(content)
+    }
+
     /// Requests the missing range; a server without support for ranges sends the whole file.
     async fn rest(&self, task: &Task, url: &Url, growing: &mut Growing) -> Result<Response> {
         if growing.length > 0 {

@@ -18,6 +18,7 @@ use url::Url;
 use crate::base::files::Files;
 use crate::base::{Error, Kind, Result, Task, net};
 use crate::err;
+use crate::tensor::files::safetensors::Header;
 use cache::Cache;
 use choice::Choice;
 use remote::Remote;
@@ -69,6 +70,46 @@ pub fn fetch_files(
     choose: &dyn Fn(&[String]) -> Result<BTreeSet<String>>,
 ) -> Result<Snapshot> {
     fetched(files, task, settings, name, &|listed| Ok(Choice::plain(choose(listed)?)))
+}
+
+/// Bytes of a file that are asked for to find its header, and the most that a header may have.
+const BEGINNING: u64 = 1 << 16;
+const LONGEST_HEADER: u64 = 1 << 25;
+
+/// The header of a safetensors file of a repository, which is not downloaded; none for another file, where the file is in
+/// the cache already, and where the hub may not be asked.
+pub fn header(
+    files: &Files,
+    task: &Task,
+    settings: &Settings,
+    name: &Name,
+    commit: &str,
+    file: &str,
+) -> Result<Option<Header>> {
+    let cache = Cache::new(files.access(), settings, name)?;
+    if !file.ends_with(".safetensors") || cache.has(commit, file) || may_ask(files, settings).is_err() {
+        return Ok(None);
+    }
+    net::wait_for(header_of(&Remote::new(files.access(), settings, name)?, task, commit, file))
+}
+
+async fn header_of(remote: &Remote<'_>, task: &Task, commit: &str, file: &str) -> Result<Option<Header>> {
+    let Some(size) = remote.facts(task, commit, file).await?.size else { return Ok(None) };
+    let mut beginning = remote.beginning(task, commit, file, BEGINNING).await?;
+    let length = Header::length(&beginning)?;
+    if length > LONGEST_HEADER {
+        return Ok(None);
+    }
+    if length > beginning.len() as u64 {
+        beginning = remote.beginning(task, commit, file, length).await?;
+    }
+    let whole = usize::try_from(size).unwrap_or(usize::MAX);
+    Header::parse(&beginning, whole).map(Some).map_err(|e| e.within(file))
+}
+
+/// Whether the hub is asked for the files of a repository, or else the cache, which may have some of them.
+pub fn is_asked(files: &Files, settings: &Settings) -> bool {
+    may_ask(files, settings).is_ok()
 }
 
 fn fetched(files: &Files, task: &Task, settings: &Settings, name: &Name, choose: Choose) -> Result<Snapshot> {

@@ -148,6 +148,11 @@ impl<'a> Remote<'a> {
         self.server.download(task, &wanted).await
     }
 
+    /// The first bytes of a file, or all of a shorter one.
+    pub async fn beginning(&self, task: &Task, commit: &str, file: &str, count: u64) -> Result<Vec<u8>> {
+        self.patient(task, self.server.beginning(task, &self.address(commit, file), count)).await?
+    }
+
     fn address(&self, commit: &str, file: &str) -> String {
         let parts: Vec<String> = file.split('/').map(escaped).collect();
         format!("{}/{}/resolve/{commit}/{}", self.settings.endpoint, self.name.repo(), parts.join("/"))

@@ -105,7 +105,7 @@ fn halves(bytes: &[u8]) -> Result<(&[u8], &[u8])> {
 
 fn parts(stored: &Stored, task: &Task) -> Result<Parts> {
     let config = formats::said_in_metadata(Format::Microtome).and_then(|key| stored.said(key));
-    let beside = Beside { config, place: "what is kept", ignore: &[] };
+    let beside = Beside { config, place: "what is kept", ignore: &[], judge: &|_, _| Ok(()) };
     formats::read(Format::Microtome, &beside, stored, DType::F32, task)
 }
 

@@ -52,6 +52,12 @@ fn one(path: &str, there: &BTreeSet<&str>) -> Option<DictionaryFiles> {
     Some(DictionaryFiles { place: place.to_string(), format, weights: path.to_string(), config })
 }
 
+/// Whether files below a folder are those of a cross-layer dictionary, one for each layer.
+pub fn crosses_layers(inside: &str, paths: &[String]) -> bool {
+    let names = paths.iter().filter_map(|path| path.strip_prefix(inside)).map(|rest| rest.trim_start_matches('/'));
+    { names }.any(|name| name.starts_with("params_layer_") || name.starts_with("W_dec_"))
+}
+
 /// `layer_3.safetensors`
 fn is_layer(name: &str) -> bool {
     let number = name.strip_prefix("layer_").and_then(|rest| rest.strip_suffix(".safetensors"));

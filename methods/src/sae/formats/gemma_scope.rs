@@ -12,12 +12,19 @@ use crate::model::site::{Site, SiteKind};
 
 /// The sites of the first edition stand in the name of the repository.
 const FIRST: [(&str, SiteKind); 3] = [("-res", SiteKind::ResidPost), ("-mlp", SiteKind::MlpOut), ("-att", SiteKind::Z)];
-/// Those of the second in the path: what it calls attention's output is the input of the output projection.
+/// The folders of the second edition: what it calls attention's output is the input of the output projection.
 const SECOND: [(&str, SiteKind); 3] =
     [("resid_post", SiteKind::ResidPost), ("mlp_out", SiteKind::MlpOut), ("attn_out", SiteKind::Z)];
-/// The modules of Gemma 3 whose outputs its transcoders read and write: the norms around an MLP, with their weights.
-const IN: &str = ".pre_feedforward_layernorm.output";
-const OUT: &str = ".post_feedforward_layernorm.output";
+/// The modules of Gemma 3 that the configs of the second edition name, after `model.layers.3`. The norms around an MLP
+/// are read and written with their weights.
+const MODULES: [(&str, SiteKind); 4] = [
+    (".output", SiteKind::ResidPost),
+    (".self_attn.o_proj.input", SiteKind::Z),
+    (".pre_feedforward_layernorm.output", SiteKind::MlpIn),
+    (".post_feedforward_layernorm.output", SiteKind::MlpOut),
+];
+/// The key of the L0 that a dictionary was published with.
+const L0: &str = "l0";
 
 /// What the path and a config, where there is one, say.
 pub fn said(beside: &Beside, source: &dyn TensorSource) -> Result<Said> {
@@ -31,6 +38,7 @@ pub fn said(beside: &Beside, source: &dyn TensorSource) -> Result<Said> {
         let kind = FIRST.into_iter().find(|(ending, _)| name.trim_end_matches("-canonical").ends_with(ending));
         said.about.sites = site(beside.place, kind);
     }
+    said.about.more.extend(sites::number_after(beside.place, "average_l0_").map(|l0| (L0.to_string(), l0.into())));
     Ok(said)
 }
 
@@ -50,9 +58,28 @@ fn site(place: &str, kind: Option<(&str, SiteKind)>) -> Vec<String> {
 }
 
 /// The site of `model.layers.3.pre_feedforward_layernorm.output`.
-fn module(named: Option<&str>, ending: &str, kind: SiteKind) -> Option<String> {
-    let layer = named?.strip_prefix("model.layers.")?.strip_suffix(ending)?.parse().ok()?;
-    Some(Site::new(kind, layer).to_string())
+fn module(named: &str) -> Option<String> {
+    let rest = named.strip_prefix("model.layers.")?;
+    MODULES.into_iter().find_map(|(module, kind)| {
+        let layer = rest.strip_suffix(module)?.parse().ok()?;
+        Some(Site::new(kind, layer).to_string())
+    })
+}
+
+/// The hub's name of a model of the second edition: that of 270 million parameters has no `pt` in it there.
+pub fn second_model(said: &str) -> String {
+    let name = said.strip_prefix("google/").unwrap_or(said).replace("gemma-v3-", "gemma-3-");
+    match name.strip_prefix("gemma-3-") {
+        Some("270m-pt") => "google/gemma-3-270m".into(),
+        Some(_) => format!("google/{name}"),
+        None => said.into(),
+    }
+}
+
+/// The model of `google/gemma-scope-2-270m-pt/..`.
+pub fn second_model_of(place: &str) -> Option<String> {
+    let name = place.split('/').find_map(|part| part.strip_prefix("gemma-scope-2-"))?;
+    Some(second_model(&format!("google/gemma-3-{name}")))
 }
 
 fn second(beside: &Beside) -> Result<Said> {
@@ -68,17 +95,28 @@ fn second(beside: &Beside) -> Result<Said> {
                 .hint("expected `jump_relu`"));
         }
     }
-    let out = keys.word("hf_hook_point_out")?.or_else(|| beside.place.contains("transcoder").then_some(""));
-    let inward = keys.word("hf_hook_point_in")?;
-    let transcodes = out.is_some() && out != inward;
+    let (reads, writes) = (keys.word("hf_hook_point_in")?, keys.word("hf_hook_point_out")?);
+    let transcodes = match (writes, keys.word("type")?) {
+        (Some(writes), None | Some("sae" | "transcoder")) => Some(writes) != reads,
+        (None, None) => beside.place.contains("transcoder"),
+        (None, Some(kind @ ("sae" | "transcoder"))) => kind == "transcoder",
+        (_, Some(other)) => {
+            return Err(err!(Format, "expected the `type` sae or transcoder, found {other}")
+                .hint("sae::transcoders reads the cross-layer transcoders of Gemma Scope 2"));
+        }
+    };
     let mut said = Said::new(row(Format::GemmaScope, if transcodes { "jump_relu transcoder" } else { "jump_relu" })?);
-    said.about.model = keys.word("model_name")?.map(str::to_string);
+    said.about.model = keys.word("model_name")?.map(second_model).or_else(|| second_model_of(beside.place));
+    let reads = reads.and_then(module);
     if transcodes {
-        let (reads, writes) = (module(inward, IN, SiteKind::MlpIn), module(out, OUT, SiteKind::MlpOut));
-        said.about.sites = reads.into_iter().collect();
-        said.about.writes = writes;
+        // A file without a config is of the sites that the others say, as SAELens has it.
+        let layer = sites::number_after(beside.place, "layer_").filter(|_| beside.config.is_none());
+        let of = |kind: SiteKind| layer.map(|layer| Site::new(kind, layer).to_string());
+        said.about.sites = reads.or_else(|| of(SiteKind::MlpIn)).into_iter().collect();
+        said.about.writes = writes.and_then(module).or_else(|| of(SiteKind::MlpOut));
     } else {
-        said.about.sites = site(beside.place, SECOND.into_iter().find(|(word, _)| beside.place.contains(word)));
+        let folder = SECOND.into_iter().find(|(word, _)| beside.place.contains(word));
+        said.about.sites = reads.map_or_else(|| site(beside.place, folder), |site| vec![site]);
     }
     // The other keys are training settings: everything that matters is in the tensors.
     said.about.more = config.as_object().cloned().unwrap_or_default();
@@ -97,8 +135,30 @@ mod tests {
         assert_eq!(model("2b-pt-res").as_deref(), Some("google/gemma-2-2b"));
         assert_eq!(site(place, Some(FIRST[1])), ["mlp_out.20"]);
         assert_eq!(site("a/embedding/width_4k", Some(FIRST[0])), Vec::<String>::new());
-        let of = |named: &str| module(Some(named), IN, SiteKind::MlpIn);
-        assert_eq!(of("model.layers.12.pre_feedforward_layernorm.output").as_deref(), Some("mlp_in.12"));
-        assert_eq!((of("model.layers.12.output"), module(None, OUT, SiteKind::MlpOut)), (None, None));
+    }
+
+    #[test]
+    fn the_modules_of_gemma_3_are_sites() {
+        let of = |after: &str| module(&format!("model.layers.{after}"));
+        assert_eq!(of("12.pre_feedforward_layernorm.output").as_deref(), Some("mlp_in.12"));
+        assert_eq!(of("12.post_feedforward_layernorm.output").as_deref(), Some("mlp_out.12"));
+        assert_eq!(of("0.self_attn.o_proj.input").as_deref(), Some("z.0"));
+        assert_eq!(of("17.output").as_deref(), Some("resid_post.17"));
+        for other in ["12.self_attn.output", "{all}.pre_feedforward_layernorm.output", ".output", "12"] {
+            assert_eq!(of(other), None, "{other}");
+        }
+        assert_eq!(module("lm_head.output"), None);
+    }
+
+    #[test]
+    fn models_have_the_names_that_they_have_on_the_hub() {
+        for said in ["google/gemma-3-270m-pt", "gemma-3-270m-pt", "gemma-v3-270m-pt"] {
+            assert_eq!(second_model(said), "google/gemma-3-270m");
+        }
+        assert_eq!(second_model("gemma-v3-1b-it"), "google/gemma-3-1b-it");
+        assert_eq!(second_model("gemma-3"), "gemma-3");
+        let place = "google/gemma-scope-2-270m-it/transcoder_all/layer_0_width_16k_l0_small";
+        assert_eq!(second_model_of(place).as_deref(), Some("google/gemma-3-270m-it"));
+        assert_eq!(second_model_of("google/gemma-scope-2b-pt-res/layer_0"), None);
     }
 }

@@ -21,13 +21,14 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::parts::Parts;
+use super::parts::{About, Parts};
 use crate::base::{self, Result, Task, names};
 use crate::err;
 use crate::model::layout::TensorSource;
 use crate::tensor::{DType, Tensor};
 
 pub(super) use circuit_tracer::{TopK, top_k, top_level};
+pub(super) use gemma_scope::{second_model as scope_model, second_model_of as scope_model_of};
 use give::Given;
 pub(super) use sites::{is_before_weights, parse as parsed_site};
 use take::Said;
@@ -68,20 +69,36 @@ pub struct Beside<'a> {
     pub place: &'a str,
     /// Config keys to ignore.
     pub ignore: &'a [String],
+    /// Refuses a dictionary by what it says and by the widths that it reads and writes, before its tensors are read.
+    pub judge: &'a dyn Fn(&About, (usize, usize)) -> Result<()>,
 }
 
 /// Reads a dictionary.
 pub fn read(format: Format, beside: &Beside, source: &dyn TensorSource, wanted: DType, task: &Task) -> Result<Parts> {
-    let said = match format {
+    match format {
+        Format::Microtome => whole::read(beside, source, wanted, task),
+        _ => take::parts(said(format, beside, source)?, source, wanted, beside, task),
+    }
+}
+
+/// Checks a dictionary as far as is known before its tensors are read.
+pub fn check(format: Format, beside: &Beside, source: &dyn TensorSource) -> Result<()> {
+    match format {
+        Format::Microtome => whole::check(beside, source),
+        _ => take::check(&said(format, beside, source)?, source, beside),
+    }
+}
+
+fn said(format: Format, beside: &Beside, source: &dyn TensorSource) -> Result<Said> {
+    Ok(match format {
         Format::SaeLens => saelens::said(&json(beside)?, beside.ignore)?,
         Format::DictionaryLearning => dictionary_learning::said(beside, source)?,
         Format::Sparsify => sparsify::said(&json(beside)?, beside, source)?,
         Format::GemmaScope => gemma_scope::said(beside, source)?,
         Format::CircuitTracer => circuit_tracer::said(beside, source)?,
         Format::Tied => Said::new(row(format, "tied")?),
-        Format::Microtome => return whole::read(beside, source, wanted, task),
-    };
-    take::parts(said, source, wanted, beside.place, task)
+        Format::Microtome => return Err(err!(Bug, "our own format has its description in its metadata")),
+    })
 }
 
 /// A dictionary as files of a format: the tensors with their metadata and the config, by their names.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use super::Beside;
 use super::own::Own;
 use super::table::{Activation as Kind, Architecture, Centred, DictionaryPart, Line};
 use crate::base::{Error, Result, Task, memory, names};
@@ -57,8 +58,8 @@ struct Widths {
 }
 
 /// The dictionary that a file has, in a dtype of its own.
-pub fn parts(said: Said, source: &dyn TensorSource, wanted: DType, label: &str, task: &Task) -> Result<Parts> {
-    let widths = fit(&said, source)?;
+pub fn parts(said: Said, source: &dyn TensorSource, wanted: DType, beside: &Beside, task: &Task) -> Result<Parts> {
+    let (widths, label) = (judged(&said, source, beside)?, beside.place);
     let numbers = |shape: Vec<usize>| shape.iter().map(|size| *size as u128).product::<u128>();
     let sizes = source.names().into_iter().filter_map(|name| source.shape(&name)).map(numbers);
     let bytes = sizes.sum::<u128>().saturating_mul(wanted.size_in_bytes() as u128);
@@ -68,6 +69,19 @@ pub fn parts(said: Said, source: &dyn TensorSource, wanted: DType, label: &str, 
     let parts = take.all(widths)?;
     parts.check()?;
     Ok(parts)
+}
+
+/// Checks what a config says and the tensors that a file lists, which are not read.
+pub fn check(said: &Said, source: &dyn TensorSource, beside: &Beside) -> Result<()> {
+    judged(said, source, beside).map(|_| ())
+}
+
+/// The widths of a file that fits what is said of it, and whose dictionary is wanted.
+fn judged(said: &Said, source: &dyn TensorSource, beside: &Beside) -> Result<Widths> {
+    let widths = fit(said, source)?;
+    let about = said.own.as_ref().map_or(&said.about, |own| &own.about);
+    (beside.judge)(about, (widths.d_in, widths.d_out))?;
+    Ok(widths)
 }
 
 /// Checks that every tensor is there, of the right shape, and none too many.

@@ -11,7 +11,7 @@ use crate::base::{self, Result, Task, memory};
 use crate::err;
 use crate::model::family::keys::Keys;
 use crate::model::layout::TensorSource;
-use crate::sae::{Activation, Parts, Scaling};
+use crate::sae::{About, Activation, Parts, Scaling};
 use crate::tensor::{DType, Device, Tensor};
 
 /// The file of a dictionary in its folder.
@@ -60,21 +60,55 @@ fn named(parts: &Parts) -> Vec<(&'static str, &Tensor)> {
     all
 }
 
-/// Reads a dictionary; `beside.config` is what its metadata says.
-pub fn read(beside: &Beside, source: &dyn TensorSource, wanted: DType, task: &Task) -> Result<Parts> {
+/// What the metadata says of a dictionary.
+struct Described<'a> {
+    keys: Keys<'a>,
+    about: About,
+}
+
+impl<'a> Described<'a> {
+    fn of(said: &'a Value) -> Result<Self> {
+        let mut keys = Keys::new(said)?;
+        match keys.word("version")? {
+            Some(VERSION) => {}
+            found => {
+                return Err(err!(Format, "expected the version `{VERSION}`, found {found:?}")
+                    .hint("it was written by a later version of microtome, or by something else"));
+            }
+        }
+        let about = keys.value("about").ok_or_else(|| err!(Format, "expected the key `about`, found none"))?;
+        Ok(Self { about: Own::from_json(about)?.about, keys })
+    }
+}
+
+/// The metadata of a file as JSON.
+fn metadata(beside: &Beside) -> Result<Value> {
     let Some(said) = beside.config else {
         return Err(err!(Format, "expected `{SAID}` in the metadata of the file, found none")
             .hint("our own format describes its tensors there; is the file of another format?"));
     };
-    let said: Value = base::json::read(said.as_bytes(), |e| err!(Format, "its metadata: {e}"))?;
-    let mut keys = Keys::new(&said)?;
-    match keys.word("version")? {
-        Some(VERSION) => {}
-        found => {
-            return Err(err!(Format, "expected the version `{VERSION}`, found {found:?}")
-                .hint("it was written by a later version of microtome, or by something else"));
-        }
+    base::json::read(said.as_bytes(), |e| err!(Format, "its metadata: {e}"))
+}
+
+/// Checks what the metadata says and the widths of the tensors that a file lists, which are not read.
+pub fn check(beside: &Beside, source: &dyn TensorSource) -> Result<()> {
+    judged(&Described::of(&metadata(beside)?)?.about, beside, source)
+}
+
+fn judged(about: &About, beside: &Beside, source: &dyn TensorSource) -> Result<()> {
+    let width = |name: &str| source.shape(name).and_then(|shape| shape.get(1).copied());
+    // A file without these matrices is refused where they are read.
+    match (width("encoder"), width("decoder")) {
+        (Some(d_in), Some(d_out)) => (beside.judge)(about, (d_in, d_out)),
+        _ => Ok(()),
     }
+}
+
+/// Reads a dictionary; `beside.config` is what its metadata says.
+pub fn read(beside: &Beside, source: &dyn TensorSource, wanted: DType, task: &Task) -> Result<Parts> {
+    let said = metadata(beside)?;
+    let Described { mut keys, about } = Described::of(&said)?;
+    judged(&about, beside, source)?;
     let sizes = source.names().into_iter().filter_map(|name| source.shape(&name));
     let numbers: u128 = sizes.map(|shape| shape.iter().map(|size| *size as u128).product::<u128>()).sum();
     memory::check(numbers.saturating_mul(wanted.size_in_bytes() as u128), || {
@@ -85,7 +119,6 @@ pub fn read(beside: &Beside, source: &dyn TensorSource, wanted: DType, task: &Ta
     let activation = activation(keys.word("activation")?, k, &mut take)?;
     let scaling = keys.word("scaling")?;
     let scaling = SCALINGS.iter().find(|(name, _)| Some(*name) == scaling).map(|(_, scaling)| *scaling);
-    let about = keys.value("about").ok_or_else(|| err!(Format, "expected the key `about`, found none"))?;
     let parts = Parts {
         encoder: take.needed("encoder")?,
         encoder_bias: take.maybe("encoder_bias")?,
@@ -96,7 +129,7 @@ pub fn read(beside: &Beside, source: &dyn TensorSource, wanted: DType, task: &Ta
         rescaled: keys.flag("rescaled", false)?,
         skip: take.maybe("skip")?,
         scaling: scaling.ok_or_else(|| err!(Format, "expected a known `scaling`, found {}", said["scaling"]))?,
-        about: Own::from_json(about)?.about,
+        about,
     };
     keys.finish_beside(&[], beside.ignore)?;
     take.finish()?;

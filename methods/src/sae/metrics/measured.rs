@@ -25,6 +25,13 @@ pub fn measured(saes: &[&Sae], x: &Tensor, options: MeasureOptions, task: &Task)
     meters.finish()
 }
 
+/// Measures of a dictionary on rows that it reads, `[rows, d_in]`, and those that it should write, `[rows, d_out]`.
+pub fn measured_rows(sae: &Sae, read_and_written: (&Tensor, &Tensor), task: &Task) -> Result<Measures> {
+    let mut meters = Meters::new(&[sae], MeasureOptions::default())?;
+    meters.add_written(read_and_written, None, task, |_| {})?;
+    meters.finish()?.pop().ok_or_else(|| err!(Bug, "a dictionary without measures"))
+}
+
 /// Measures of each dictionary on the activations of a model at a site on a text, with those by position.
 pub fn measured_on(
     saes: &[&Sae],

@@ -34,7 +34,7 @@ pub use in_model::{
     EffectByClassOptions, EffectOptions, MeasureOnOptions, ParetoOptions, effect_by_class, effect_on_text,
     measured_in_model, pareto_in_model, pareto_on,
 };
-pub use measured::{measured, measured_between, measured_on};
+pub use measured::{measured, measured_between, measured_on, measured_rows};
 pub use measures::{Dimension, Measures, Position};
 pub use meter::{MeasureOptions, Meter, Seen};
 pub use pareto::{Pareto, Point};

@@ -5,6 +5,7 @@
 
 mod dictionaries;
 mod files;
+mod gemma_scope;
 mod read;
 mod rows;
 

@@ -1,5 +1,6 @@
-//! Reading circuit-tracer's layout: a config.yaml, and for each layer `layer_N.safetensors`, or `W_enc_N.safetensors` and
-//! `W_dec_N.safetensors` of a cross-layer transcoder. Encoders are read; decoders stay in their files.
+//! Loading transcoders of all layers, and reading circuit-tracer's layout: a config.yaml, and for each layer
+//! `layer_N.safetensors`, or `W_enc_N.safetensors` and `W_dec_N.safetensors` of a cross-layer transcoder. Encoders are read;
+//! decoders stay in their files.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -8,13 +9,14 @@ use std::sync::Arc;
 use memmap2::Mmap;
 use serde_json::Value;
 
-use super::{DecoderRows, Fires, Reads, TranscoderLayer, Transcoders, Writes};
+use super::{DecoderRows, Fires, Reads, TranscoderLayer, Transcoders, Writes, gemma_scope};
 use crate::base::files::Files;
 use crate::base::{Result, Task, memory};
 use crate::err;
 use crate::model::family::keys::Keys;
 use crate::model::hub::{self, Name, Settings};
 use crate::sae::formats::{TopK, top_k, top_level};
+use crate::sae::releases;
 use crate::tensor::files::safetensors::Reader;
 use crate::tensor::{DType, Tensor};
 
@@ -40,38 +42,58 @@ struct Said {
 }
 
 impl Transcoders {
-    /// Loads the transcoders of a folder, or of the hub where there is none: `org/name`, `org/name/path@revision`.
+    /// Loads the transcoders of a folder, or of the hub where there is none: `org/name`, `org/name/path@revision`, or a
+    /// release of SAELens and an id.
     pub fn load(files: &Files, source: &str, options: &TranscodersOptions, task: &Task) -> Result<Self> {
         let path = Path::new(source);
         if files.access().to_read(path).is_ok_and(|place| place.is_dir()) {
-            return folder(files, path, options, task).map_err(|e| e.within(source));
+            return folder(files, path, source, options, task).map_err(|e| e.within(source));
         }
-        let name = Name::parse(source).ok().filter(|_| !source.starts_with(['.', '/', '~']));
-        let Some(name) = name else {
+        let is_name = !source.starts_with(['.', '/', '~']);
+        if is_name && let Some(name) = releases::on_hub(source)? {
+            return Self::from_hub(files, &Settings::from_env(), &name, options, task);
+        }
+        let Some(name) = Name::parse(source).ok().filter(|_| is_name) else {
             let error = files.open(path).err();
             let error = error.unwrap_or_else(|| err!(File, "expected a folder of transcoders, found a file: {source}"));
-            return Err(error.maybe_hint(Some("it has a config.yaml and a file for each layer".into())));
+            return Err(error.maybe_hint(Some("it has a config and a file for each layer".into())));
         };
-        let inside = name.file.clone().map(|inside| inside + "/").unwrap_or_default();
+        Self::from_hub(files, &Settings::from_env(), &name, options, task).map_err(hub::nor_here)
+    }
+
+    /// Loads transcoders of a hub.
+    pub fn from_hub(
+        files: &Files,
+        settings: &Settings,
+        name: &Name,
+        options: &TranscodersOptions,
+        task: &Task,
+    ) -> Result<Self> {
+        let inside = name.file.clone().map(|inside| inside.trim_end_matches('/').to_string() + "/").unwrap_or_default();
         let wanted = |listed: &[String]| {
             let mine = listed.iter().filter(|path| path.strip_prefix(&inside).is_some_and(is_part));
             let all: BTreeSet<String> = mine.cloned().collect();
-            let named = listed.iter().filter_map(|path| path.strip_prefix(&inside)).map(str::to_string);
-            check_layout(&named.collect::<Vec<_>>())?;
-            match all.contains(&format!("{inside}{CONFIG}")) {
+            let says = |name: &str| name == CONFIG || number(name, gemma_scope::PARAMS).is_some();
+            match all.iter().any(|path| path.strip_prefix(&inside).is_some_and(says)) {
                 true => Ok(all),
-                false => Err(err!(File, "expected transcoders in {source}, found no {CONFIG} there")),
+                false => Err(err!(
+                    File,
+                    "expected transcoders in {name}, found no {CONFIG} and no {}0.safetensors there",
+                    gemma_scope::PARAMS
+                )),
             }
         };
-        let snapshot = hub::fetch_files(files, task, &Settings::from_env(), &name, &wanted).map_err(hub::nor_here)?;
-        folder(files, &snapshot.folder.join(&inside), options, task).map_err(|e| e.within(source))
+        let snapshot = hub::fetch_files(files, task, settings, name, &wanted)?;
+        let place = name.to_string();
+        folder(files, &snapshot.folder.join(&inside), &place, options, task).map_err(|e| e.within(name))
     }
 }
 
 /// Whether a file belongs to transcoders.
 fn is_part(name: &str) -> bool {
     let numbered = |before: &str| number(name, before).is_some();
-    name == CONFIG || ["layer_", "W_enc_", "W_dec_"].into_iter().any(numbered)
+    [CONFIG, gemma_scope::CONFIG].contains(&name)
+        || ["layer_", "W_enc_", "W_dec_", gemma_scope::PARAMS].into_iter().any(numbered)
 }
 
 /// The layer of `layer_3.safetensors`, after `layer_`.
@@ -80,26 +102,21 @@ fn number(name: &str, before: &str) -> Option<usize> {
     digits.parse().ok().filter(|_| digits.bytes().all(|b| b.is_ascii_digit()))
 }
 
-/// Refuses the files of a cross-layer transcoder of Gemma Scope 2. Its loaders contradict each other in whether `w_dec` of
-/// layer 3 begins with what is written in layer 3 or in layer 0, and no config says what it reads.
-fn check_layout(names: &[String]) -> Result<()> {
-    let theirs = names.iter().find(|name| number(name, "params_layer_").is_some());
-    match theirs.filter(|_| !names.iter().any(|name| name == CONFIG)) {
-        None => Ok(()),
-        Some(name) => Err(err!(
-            Format,
-            "expected {CONFIG} and files W_enc_N and W_dec_N of a cross-layer transcoder, found {name}, as Gemma Scope 2 \
-             has them: it is not known for sure which layers their decoders write to"
-        )
-        .hint("its transcoders of single layers are read: load each with sae::load, and give the array of all of them")),
-    }
+/// The layers of the files of a folder with this before their numbers.
+fn layers(names: &[String], before: &str) -> BTreeSet<usize> {
+    names.iter().filter_map(|name| number(name, before)).collect()
 }
 
-fn folder(files: &Files, folder: &Path, options: &TranscodersOptions, task: &Task) -> Result<Transcoders> {
-    check_layout(&files.names(folder))?;
+/// Loads the transcoders of a folder; `place` is where it is from.
+fn folder(files: &Files, folder: &Path, place: &str, options: &TranscodersOptions, task: &Task) -> Result<Transcoders> {
+    let names = files.names(folder);
+    let theirs = layers(&names, gemma_scope::PARAMS);
+    if !theirs.is_empty() && !names.iter().any(|name| name == CONFIG) {
+        return gemma_scope::load(files, folder, (place, &theirs), &options.ignore, task);
+    }
     let said = said(&files.text(&folder.join(CONFIG))?, &options.ignore).map_err(|e| e.within(CONFIG))?;
     let before = if said.crosses { "W_enc_" } else { "layer_" };
-    let found: BTreeSet<usize> = files.names(folder).iter().filter_map(|name| number(name, before)).collect();
+    let found = layers(&names, before);
     let Some(last) = found.last().copied() else {
         return Err(err!(File, "expected files {before}0.safetensors and so on, found none"));
     };
@@ -222,7 +239,7 @@ impl Layer<'_> {
             fires,
             decoder_bias: Some(tensor(&named("b_dec"))?),
             skip: skip.map(optional).transpose()?.flatten(),
-            decoder: DecoderRows::Mapped { file: self.decoder.clone(), name, shape },
+            decoder: DecoderRows::Mapped { file: self.decoder.clone(), name, shape, before: 0 },
         })
     }
 }

@@ -13,7 +13,13 @@ use crate::tensor::{DType, Tensor};
 #[derive(Clone)]
 pub enum DecoderRows {
     Held(Tensor),
-    Mapped { file: Arc<Reader<Mmap>>, name: String, shape: [usize; 3] },
+    Mapped {
+        file: Arc<Reader<Mmap>>,
+        name: String,
+        shape: [usize; 3],
+        /// How many layers stand in a row of the file before the first that is written.
+        before: usize,
+    },
 }
 
 impl fmt::Debug for DecoderRows {
@@ -42,9 +48,10 @@ impl DecoderRows {
                 let wanted = Tensor::new(features, all.device())?;
                 Ok(all.index_select(&wanted, 0)?)
             }
-            DecoderRows::Mapped { file, name, .. } => {
+            DecoderRows::Mapped { file, name, before, .. } => {
                 let rows = file.rows(name, features, DType::F32)?;
-                Ok(rows.reshape((features.len(), written, d))?)
+                let rows = rows.reshape((features.len(), before + written, d))?;
+                Ok(rows.narrow(1, *before, written)?.contiguous()?)
             }
         }
     }

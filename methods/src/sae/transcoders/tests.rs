@@ -70,16 +70,6 @@ fn what_is_not_understood_is_refused_by_name() {
     assert!(message(&[]).contains("W_enc_"));
 }
 
-#[test]
-fn the_layout_of_gemma_scope_2_is_refused_by_name() {
-    let folder = tempfile::tempdir().unwrap();
-    for layer in 0..2 {
-        std::fs::write(folder.path().join(format!("params_layer_{layer}.safetensors")), "").unwrap();
-    }
-    let message = load(folder.path(), &[]).unwrap_err().message;
-    assert!(message.contains("found params_layer_0.safetensors, as Gemma Scope 2 has them"), "{message}");
-}
-
 fn one(layer: usize, parts: impl FnOnce(&mut Parts)) -> Sae {
     let wave = |rows: usize, columns: usize, pace: f32| {
         let values = (0..rows * columns).map(|i| (i as f32 * pace).sin()).collect::<Vec<_>>();

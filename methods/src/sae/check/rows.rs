@@ -1,0 +1,153 @@
+//! Activations of a model at the places where a dictionary may read and write, on the first tokens of a text.
+
+use std::fmt;
+use std::ops::ControlFlow;
+
+use crate::base::{Result, Task};
+use crate::data::Text;
+use crate::data::harvest::{Block, Harvest, HarvestOptions, Streamed, width};
+use crate::err;
+use crate::model::Model;
+use crate::model::config::Config;
+use crate::model::site::{Place, Site, SiteKind};
+use crate::tensor::{Device, Tensor};
+
+/// Tokens in a row, each of which begins a text anew.
+const CONTEXT: usize = 128;
+
+/// Where a dictionary reads, and where what it should write is: the same for all but transcoders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spot {
+    pub reads: Place,
+    pub writes: Place,
+}
+
+impl fmt::Display for Spot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.reads == self.writes {
+            true => self.reads.fmt(f),
+            false => write!(f, "{} to {}", self.reads, self.writes),
+        }
+    }
+}
+
+impl Spot {
+    /// A dictionary that writes where it reads.
+    pub fn of(place: Place) -> Self {
+        Self { reads: place, writes: place }
+    }
+
+    /// The spots of a model where a dictionary of these widths could be, too: those of its own kinds in all layers, and
+    /// for one that writes where it reads all other sites of its width.
+    pub fn others(own: Option<Spot>, config: &Config, (d_in, d_out): (usize, usize)) -> Vec<Spot> {
+        let all = Site::all(config);
+        let found: Vec<Spot> = match own {
+            Some(own) if own.reads != own.writes => all.iter().filter_map(|site| moved(own, *site)).collect(),
+            Some(Spot { reads: Place { head: Some(_), site }, .. }) => {
+                let layers = all.iter().filter(|other| other.kind == site.kind);
+                layers.flat_map(|site| heads(*site, config)).map(Spot::of).collect()
+            }
+            _ => all.iter().filter(|site| is_its_own(**site)).map(|site| Spot::of(place(*site))).collect(),
+        };
+        let fits = |place: Place, wanted: usize| width(config, place).is_ok_and(|width| width == wanted);
+        let is_there = |spot: &Spot| fits(spot.reads, d_in) && fits(spot.writes, d_out);
+        found.into_iter().filter(|spot| Some(*spot) != own && is_there(spot)).collect()
+    }
+
+    /// Whether this is a neighbour of another spot: of the same kind in the next layer, or in the stream of the same one.
+    pub fn is_near(&self, other: &Spot) -> bool {
+        let (site, of) = (self.reads.site, other.reads.site);
+        let in_stream = |kind: SiteKind| matches!(kind, SiteKind::ResidPre | SiteKind::ResidMid | SiteKind::ResidPost);
+        match site.kind == of.kind {
+            true => site.layer.abs_diff(of.layer) == 1 && self.reads.head == other.reads.head,
+            false => site.layer == of.layer && in_stream(site.kind) && in_stream(of.kind),
+        }
+    }
+}
+
+fn place(site: Site) -> Place {
+    Place { site, head: None }
+}
+
+fn heads(site: Site, config: &Config) -> impl Iterator<Item = Place> {
+    (0..config.heads).map(move |head| Place { site, head: Some(head) })
+}
+
+/// Whether activations at a site are not those at another one: a layer's input is what the layer before has written.
+fn is_its_own(site: Site) -> bool {
+    site.kind != SiteKind::ResidPre || site.layer == 0
+}
+
+/// A transcoder's spot with another place to read: of the same kind or before the MLP in any layer, as far from what is
+/// written.
+fn moved(own: Spot, site: Site) -> Option<Spot> {
+    let kinds = [own.reads.site.kind, SiteKind::ResidMid, SiteKind::MlpIn];
+    let layer = (own.writes.site.layer + site.layer).checked_sub(own.reads.site.layer)?;
+    let writes = Place { site: Site::new(own.writes.site.kind, layer), ..own.writes };
+    kinds.contains(&site.kind).then(|| Spot { reads: place(site), writes })
+}
+
+/// Rows of activations at several places.
+pub struct Rows {
+    places: Vec<Place>,
+    activations: Vec<Tensor>,
+    /// Rows that are not of the first token of a text, nor of a BOS token within one.
+    rest: Vec<u32>,
+    /// Whether every first token is BOS.
+    pub begins_with_bos: bool,
+}
+
+impl Rows {
+    /// The activations at the places of these spots on the first tokens of a text.
+    pub fn read(model: &Model, spots: &[Spot], text: &Text, tokens: usize, task: &Task) -> Result<Self> {
+        let mut places: Vec<Place> = spots.iter().flat_map(|spot| [spot.reads, spot.writes]).collect();
+        places.sort_unstable();
+        places.dedup();
+        let names: Vec<String> = places.iter().map(Place::to_string).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let context = Some(CONTEXT.min(model.decoder.config().context));
+        let reading = HarvestOptions { context, ..HarvestOptions::default() };
+        let harvest = Harvest::new(model, &names, &text.limited(tokens as u64), &reading, task)?;
+        let places = harvest.places().to_vec();
+        let bos = model.text_tokenizer()?.bos();
+        let (mut blocks, mut rest) = (vec![Vec::new(); places.len()], Vec::new());
+        let (mut begins_with_bos, mut count) = (true, 0);
+        let mut sink = Streamed(|block: Block| {
+            for (position, token) in block.positions.iter().zip(&block.tokens) {
+                let is_bos = Some(*token) == bos;
+                begins_with_bos &= is_bos || *position > 0;
+                if *position > 0 && !is_bos {
+                    rest.push(count);
+                }
+                count += 1;
+            }
+            for (all, one) in blocks.iter_mut().zip(block.activations) {
+                all.push(one);
+            }
+            Ok(ControlFlow::Continue(()))
+        });
+        harvest.run(&mut sink, task)?;
+        if rest.is_empty() {
+            return Err(err!(Argument, "expected a text of several tokens to check a dictionary on, found {count}"));
+        }
+        let activations = blocks.iter().map(|blocks| Ok(Tensor::cat(blocks, 0)?)).collect::<Result<_>>()?;
+        Ok(Self { places, activations, rest, begins_with_bos })
+    }
+
+    /// What is read and what should be written at a spot, in all rows.
+    pub fn all(&self, spot: &Spot) -> Result<(Tensor, Tensor)> {
+        let at = |place: Place| {
+            let found = self.places.iter().position(|other| *other == place).and_then(|at| self.activations.get(at));
+            found.cloned().ok_or_else(|| err!(Bug, "activations at `{place}` that were not read"))
+        };
+        Ok((at(spot.reads)?, at(spot.writes)?))
+    }
+
+    /// The same without the first token of each text, and of at most so many rows.
+    pub fn rest(&self, spot: &Spot, most: usize) -> Result<(Tensor, Tensor)> {
+        let (reads, writes) = self.all(spot)?;
+        let kept = self.rest.get(..most.min(self.rest.len())).unwrap_or_default();
+        let kept = Tensor::new(kept, &Device::Cpu)?;
+        Ok((reads.index_select(&kept, 0)?, writes.index_select(&kept, 0)?))
+    }
+}

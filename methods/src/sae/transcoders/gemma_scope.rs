@@ -1,0 +1,198 @@
+//! Reading the cross-layer transcoders of Gemma Scope 2: a config.json, and for each layer `params_layer_N.safetensors`.
+//! Encoders are read; decoders stay in their files.
+//!
+//! A file has `w_enc` [d, F], `b_enc`, `threshold`, `w_dec` [F, layers, d], `b_dec`, and `affine_skip_connection` [d, d],
+//! input first, where the config says so. What a feature writes to layer l is `w_dec[f, l]`, so that the rows of
+//! layer 3 begin with three layers of zeros: DeepMind's tutorial sums over all layers, circuit-tracer leaves these out
+//! (`load_gemma_scope_2_clt`). Where they are not zeros, the two would differ, and the file is refused.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use memmap2::Mmap;
+
+use super::{DecoderRows, Fires, Reads, TranscoderLayer, Transcoders, Writes};
+use crate::base::files::Files;
+use crate::base::{Result, Task, json, memory};
+use crate::err;
+use crate::model::family::keys::Keys;
+use crate::sae::formats::{scope_model, scope_model_of};
+use crate::tensor::files::safetensors::Reader;
+use crate::tensor::{DType, Tensor, elementwise};
+
+pub const CONFIG: &str = "config.json";
+/// Before the layer in the name of a file.
+pub const PARAMS: &str = "params_layer_";
+
+/// What the config says that each layer reads and writes.
+const READS: &str = "model.layers.{all}.pre_feedforward_layernorm.output";
+const WRITES: &str = "model.layers.{all}.post_feedforward_layernorm.output";
+/// The folder of a repository that has such transcoders.
+const FOLDER: &str = "clt";
+const TENSORS: [&str; 6] = ["w_enc", "b_enc", "threshold", "w_dec", "b_dec", SKIP];
+const SKIP: &str = "affine_skip_connection";
+
+/// Rows of a decoder that are looked at for what they write to layers before their own.
+const LOOKED_AT: usize = 64;
+/// The largest share of the length of such rows that is taken for rounding.
+const ROUNDING: f32 = 1e-3;
+
+/// Loads the transcoders of a folder whose files are of these layers; `place` is where it is from.
+pub fn load(
+    files: &Files,
+    folder: &Path,
+    (place, found): (&str, &BTreeSet<usize>),
+    ignore: &[String],
+    task: &Task,
+) -> Result<Transcoders> {
+    let config = match files.names(folder).iter().any(|name| name == CONFIG) {
+        true => Some(files.text(&folder.join(CONFIG))?),
+        false => None,
+    };
+    let Said { model, skips } = said(config.as_deref(), place, ignore)?;
+    let layers = found.last().map_or(0, |last| last + 1);
+    if let Some(missing) = (0..layers).find(|layer| !found.contains(layer)) {
+        return Err(err!(
+            File,
+            "expected a file for each of layers 0 to {}, found no {PARAMS}{missing}.safetensors",
+            layers - 1
+        ));
+    }
+    let open = |layer: &usize| -> Result<Arc<Reader<Mmap>>> {
+        let name = format!("{PARAMS}{layer}.safetensors");
+        let map = files.map(&folder.join(&name))?;
+        let file = Reader::new(map).map_err(|e| e.within(&name))?;
+        check(&file, (*layer, layers), skips).map_err(|e| e.within(&name))?;
+        Ok(Arc::new(file))
+    };
+    // All headers are checked before the first tensor is read.
+    let opened = found.iter().map(open).collect::<Result<Vec<_>>>()?;
+    let bar = task.begin("loading transcoders", Some(layers as u64));
+    let mut read = Vec::with_capacity(layers);
+    for (layer, file) in opened.into_iter().enumerate() {
+        task.check()?;
+        read.push(self::layer(file, (layer, layers)).map_err(|e| e.within(format!("layer {layer}")))?);
+        bar.advance(1);
+    }
+    Ok(Transcoders { model, ..Transcoders::new(read, Reads::MlpIn, Writes::MlpOut)? })
+}
+
+/// What is said of the transcoders.
+struct Said {
+    model: Option<String>,
+    /// Whether there is a linear connection from what is read to what is written, where that is said.
+    skips: Option<bool>,
+}
+
+/// What the config says; without one the folder has to say what it is, as for SAELens.
+fn said(config: Option<&str>, place: &str, ignore: &[String]) -> Result<Said> {
+    let Some(config) = config else {
+        return match place.split(['/', '\\']).any(|part| part == FOLDER) {
+            true => Ok(Said { model: scope_model_of(place), skips: None }),
+            false => Err(err!(File, "expected {CONFIG} beside {PARAMS}0.safetensors, found none")
+                .hint("it says whether these are cross-layer transcoders; a folder below `clt` may be without it")),
+        };
+    };
+    let config = json::read(config.as_bytes(), |e| err!(Format, "expected JSON, found: {e}").within(CONFIG))?;
+    let mut keys = Keys::new(&config).map_err(|e| e.within(CONFIG))?;
+    let wanted =
+        [("architecture", "jump_relu"), ("type", FOLDER), ("hf_hook_point_in", READS), ("hf_hook_point_out", WRITES)];
+    for (key, wanted) in wanted {
+        match keys.word(key)? {
+            Some(found) if found == wanted => {}
+            found => {
+                let found = found.unwrap_or("nothing");
+                return Err(err!(Format, "expected {wanted} as `{key}` of a cross-layer transcoder, found {found}")
+                    .hint("of what Gemma Scope 2 keeps in files of layers, only its cross-layer transcoders are read")
+                    .within(CONFIG));
+            }
+        }
+    }
+    let model = keys.word("model_name")?.map(scope_model);
+    let is_stated = keys.value("affine_connection").is_some();
+    let skips = keys.flag("affine_connection", false)?;
+    keys.finish_beside(&["l0", "width"], ignore).map_err(|e| e.within(CONFIG))?;
+    Ok(Said { model, skips: is_stated.then_some(skips) })
+}
+
+/// Refuses a file with other tensors, or of other shapes.
+fn check(file: &Reader<Mmap>, (layer, layers): (usize, usize), skips: Option<bool>) -> Result<()> {
+    if let Some(stray) = file.names().find(|name| !TENSORS.contains(name)) {
+        return Err(err!(Format, "found a tensor that such a transcoder does not have: `{stray}`")
+            .hint("without it the transcoder would compute something else"));
+    }
+    let (d, features) = match file.shape("w_enc") {
+        Some(&[d, features]) => (d, features),
+        found => return Err(err!(Shape, "expected a tensor `w_enc` as [d, features], found {found:?}")),
+    };
+    let wanted = [
+        ("b_enc", vec![features]),
+        ("threshold", vec![features]),
+        ("w_dec", vec![features, layers, d]),
+        ("b_dec", vec![d]),
+    ];
+    for (name, wanted) in wanted {
+        if file.shape(name) != Some(wanted.as_slice()) {
+            let found = file.shape(name).map_or("none of that name".to_string(), |found| format!("{found:?}"));
+            return Err(err!(Shape, "expected a tensor `{name}` as {wanted:?}, found {found}")
+                .hint(format!("layer {layer} of {layers}: a feature writes to all of them in `w_dec`")));
+        }
+    }
+    match (file.shape(SKIP), skips) {
+        (Some(found), _) if found != [d, d] => {
+            Err(err!(Shape, "expected a tensor `{SKIP}` as [{d}, {d}], found {found:?}"))
+        }
+        (found, Some(skips)) if found.is_some() != skips => Err(err!(
+            Format,
+            "the config says that `affine_connection` is {skips}, and the file has {} `{SKIP}`",
+            if skips { "no" } else { "a" }
+        )
+        .hint("the config and the weights do not match")),
+        _ => Ok(()),
+    }
+}
+
+fn layer(file: Arc<Reader<Mmap>>, (layer, layers): (usize, usize)) -> Result<TranscoderLayer> {
+    let tensor = |name: &str| -> Result<Tensor> {
+        let numbers: u128 = file.shape(name).unwrap_or(&[]).iter().map(|size| *size as u128).product();
+        memory::check(4 * numbers, || format!("the tensor `{name}`"))?;
+        file.tensor_as(name, DType::F32, &mut |_| Ok(()))
+    };
+    let turned = |name: &str| -> Result<Tensor> { Ok(tensor(name)?.t()?.contiguous()?) };
+    let encoder = turned("w_enc")?;
+    let (features, d) = encoder.dims2()?;
+    check_begins_at(&file, layer, (features, layers, d))?;
+    Ok(TranscoderLayer {
+        encoder,
+        encoder_bias: Some(tensor("b_enc")?),
+        // Nothing below 0 is written.
+        fires: Fires::Threshold(elementwise::relu(&tensor("threshold")?)?),
+        decoder_bias: Some(tensor("b_dec")?),
+        skip: file.shape(SKIP).map(|_| turned(SKIP)).transpose()?,
+        decoder: DecoderRows::Mapped {
+            file: file.clone(),
+            name: "w_dec".into(),
+            shape: [features, layers - layer, d],
+            before: layer,
+        },
+    })
+}
+
+/// Refuses a decoder whose features write to layers before their own, by some of its rows.
+fn check_begins_at(file: &Reader<Mmap>, layer: usize, (features, layers, d): (usize, usize, usize)) -> Result<()> {
+    let step = features.div_ceil(LOOKED_AT).max(1);
+    let looked: Vec<u32> = (0..features).step_by(step).map(|feature| feature as u32).collect();
+    let rows = file.rows("w_dec", &looked, DType::F32)?.reshape((looked.len(), layers, d))?;
+    let length = |rows: &Tensor| -> Result<f32> { Ok(rows.sqr()?.sum_all()?.to_scalar::<f32>()?.sqrt()) };
+    let (before, all) = (length(&rows.narrow(1, 0, layer)?)?, length(&rows)?);
+    if before <= ROUNDING * all {
+        return Ok(());
+    }
+    Err(err!(
+        Format,
+        "expected zeros in `w_dec` for layers before layer {layer}, found {:.0} % of its length there",
+        100.0 * before / all
+    )
+    .hint("a feature cannot write to an earlier layer; does a row of this file begin with its own layer?"))
+}

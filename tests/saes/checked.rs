@@ -1,0 +1,206 @@
+//! Whether a dictionary fits its model: one that does, and ones in which exactly one thing is wrong.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use microtome::base::Task;
+use microtome::model::Model;
+use microtome::model::load::{INSIDE, Loading};
+use microtome::sae::check::{CheckOptions, Checked, Wrong, check_on};
+use microtome::sae::{Activation, Parts, Sae, SiteOptions};
+use microtome::tensor::Tensor;
+
+use super::samples::{files, load};
+use crate::support;
+
+/// Dictionaries of the model inside the binary, each of a kind in a folder of its own, fitted once.
+fn fitted() -> &'static Path {
+    static FITTED: OnceLock<PathBuf> = OnceLock::new();
+    FITTED.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap().keep();
+        let inside = folder.clone();
+        support::on_large_stack(move || {
+            let mut session = support::session(&inside);
+            let code = r#"
+                let m = model::load("tiny");
+                let text = data::text("sample", #{ tokens: 60000 });
+                let store = data::harvest(m, "resid_post.3", text, #{ dir: "acts" });
+                let o = #{ d_sae: 768, steps: 300, batch: 1024, seed: 1 };
+                for kind in [#{ kind: "topk", k: 24 }, #{ kind: "batch_topk", k: 24 }, #{ kind: "jumprelu", target: 24 },
+                    #{ kind: "relu", target: 40 }, #{ kind: "gated", target: 40 }, #{ kind: "tied", target: 40 }] {
+                    sae::fit(store, o + kind + #{ site: "resid_post.3" }).save(kind.kind);
+                }
+                sae::transcoder(m, "mlp_in.3", "mlp_out.3", text, o + #{ k: 24 }).save("transcoder");
+            "#;
+            session.eval("fits", code).unwrap_or_else(|failure| panic!("{}", failure.message));
+        });
+        folder.join("out")
+    })
+}
+
+/// The parts of a fitted dictionary.
+fn parts(name: &str) -> Parts {
+    load(&fitted().join(name)).unwrap().parts().clone()
+}
+
+fn tiny() -> &'static Model {
+    static TINY: OnceLock<Model> = OnceLock::new();
+    TINY.get_or_init(|| {
+        Model::load(&files(&std::env::temp_dir()), INSIDE, &Loading::default(), &Task::default()).unwrap()
+    })
+}
+
+fn checked(parts: Parts) -> Checked {
+    check_on(&Sae::new(parts).unwrap(), tiny(), None, &CheckOptions::default(), &Task::default()).unwrap()
+}
+
+/// The parts of a fitted dictionary, changed.
+fn with(name: &str, change: impl FnOnce(&mut Parts)) -> Parts {
+    let mut parts = parts(name);
+    change(&mut parts);
+    parts
+}
+
+/// The same dictionary for inputs times a factor.
+fn for_inputs_times(factor: f64, parts: &mut Parts) {
+    let times = |tensor: &Tensor| (tensor * factor).unwrap();
+    parts.encoder_bias = parts.encoder_bias.as_ref().map(times);
+    parts.decoder_bias = parts.decoder_bias.as_ref().map(times);
+    if let Activation::Threshold(threshold) = &parts.activation {
+        parts.activation = Activation::Threshold(times(threshold));
+    }
+}
+
+#[test]
+fn every_kind_fits_the_site_that_it_was_fitted_on() {
+    for kind in ["topk", "batch_topk", "jumprelu", "relu", "gated", "tied", "transcoder"] {
+        let found = checked(parts(kind));
+        println!("{kind}: {found}");
+        assert_eq!(found.wrong, None, "{kind}: {found}");
+        assert!(found.to_string().starts_with("fits "), "{found}");
+        let place = if kind == "transcoder" { "mlp_in.3 to mlp_out.3" } else { "resid_post.3" };
+        assert_eq!(found.place, place);
+    }
+    let found = checked(parts("topk"));
+    assert!(found.explained.fve > 0.6 && found.explained.l0 <= 24.0 && found.l0 == Some(24.0), "{found}");
+}
+
+#[test]
+fn a_dictionary_of_another_site_is_told_which() {
+    for kind in ["topk", "jumprelu", "relu"] {
+        for stated in ["resid_post.0", "resid_post.2", "resid_post.4", "mlp_out.3", "attn_in.5"] {
+            let found = checked(with(kind, |parts| parts.about.sites = vec![stated.into()]));
+            println!("{kind} {stated}: {found}");
+            match &found.wrong {
+                Some(Wrong::Site { place, with }) => {
+                    assert_eq!(place, "resid_post.3", "{kind} {stated}: {found}");
+                    assert!(with.fve > 0.6, "{found}");
+                }
+                other => panic!("{kind} {stated}: {other:?}"),
+            }
+        }
+    }
+    let shifted = with("transcoder", |parts| {
+        parts.about.sites = vec!["mlp_in.1".into()];
+        parts.about.writes = Some("mlp_out.1".into());
+    });
+    let found = checked(shifted);
+    assert!(matches!(&found.wrong, Some(Wrong::Site { place, .. }) if place == "mlp_in.3 to mlp_out.3"), "{found}");
+}
+
+#[test]
+fn a_dictionary_that_states_no_site_is_told_the_best() {
+    let found = checked(with("topk", |parts| parts.about.sites.clear()));
+    assert_eq!((found.place.as_str(), found.is_stated, &found.wrong), ("resid_post.3", false, &None));
+    assert!(found.to_string().starts_with("says no site; fits resid_post.3 best: FVE ."), "{found}");
+}
+
+#[test]
+fn inputs_of_another_scale_are_told_by_which_factor() {
+    for kind in ["jumprelu", "relu", "gated"] {
+        for factor in [0.05, 0.2, 12.0] {
+            let found = checked(with(kind, |parts| {
+                for_inputs_times(factor, parts);
+                if let Activation::Gated { gate, magnitude, .. } = &mut parts.activation {
+                    (*gate, *magnitude) = ((&*gate * factor).unwrap(), (&*magnitude * factor).unwrap());
+                }
+            }));
+            println!("{kind} {factor}: {found}");
+            match &found.wrong {
+                Some(Wrong::Scale { factor: told, with, .. }) => {
+                    assert!((0.7..1.4).contains(&(told / factor)), "{kind} {factor}: {found}");
+                    assert!(with.fve > 0.6, "{found}");
+                }
+                other => panic!("{kind} {factor}: {other:?}, {found}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_top_k_dictionary_that_was_read_as_relu_is_told_its_k() {
+    let found = checked(with("topk", |parts| parts.activation = Activation::Relu));
+    println!("{found}");
+    match &found.wrong {
+        Some(Wrong::TopK { k, with }) => assert!([16, 32].contains(k) && with.fve > 0.6, "{found}"),
+        other => panic!("{other:?}, {found}"),
+    }
+    // A config often says the k that nobody read.
+    let found = checked(with("topk", |parts| {
+        parts.activation = Activation::Relu;
+        parts.about.more.insert("k".into(), 24.into());
+    }));
+    assert!(matches!(found.wrong, Some(Wrong::TopK { k: 24, .. })), "{found}");
+    assert!(found.to_string().contains(" of 24; it fits as TopK with k 24: FVE ."), "{found}");
+}
+
+#[test]
+fn a_dictionary_that_was_not_fitted_on_first_tokens_says_so() {
+    // What the first token of a row has in many models: a norm that is hundreds of times that of all others.
+    let found = support::on_large_stack(|| {
+        let path = fitted().join("topk").display().to_string();
+        let folder = tempfile::tempdir().unwrap();
+        let mut session = support::session(folder.path());
+        let code = format!(
+            r#"
+                let m = model::load("tiny");
+                let far = m.with(hooks::add("resid_post.3", tensor::ones([192]) * 300.0, #{{ pos: 0 }}));
+                let s = sae::load("{path}");
+                let checked = s.check_on(far);
+                print(checked);
+                [checked.wrong, checked.fits, checked.fve > 0.6, s.check_on(m).wrong]
+            "#
+        );
+        let value = session.eval("check", &code).unwrap_or_else(|failure| panic!("{}", failure.message));
+        (format!("{value:?}"), session.env().console.take())
+    });
+    println!("{found:?}");
+    assert!(found.1.contains("fits resid_post.3 but for the "), "{found:?}");
+    assert!(found.0.contains("first"), "{found:?}");
+}
+
+#[test]
+fn what_is_no_dictionary_of_the_model_is_told_so() {
+    let found = checked(with("topk", |parts| {
+        let turned = parts.encoder.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let turned: Vec<f32> = turned.iter().enumerate().map(|(i, x)| x * (i as f32 * 1.7).sin().signum()).collect();
+        parts.encoder = Tensor::from_vec(turned, parts.encoder.dims(), parts.encoder.device()).unwrap();
+    }));
+    assert_eq!(found.wrong, Some(Wrong::Unknown), "{found}");
+    assert!(found.to_string().ends_with("; no other site, scale or top-k explains more"), "{found}");
+}
+
+#[test]
+fn another_width_and_another_site_are_errors() {
+    let check = |parts: Parts, site: Option<&str>| {
+        let reads = SiteOptions { site: site.map(String::from) };
+        let options = CheckOptions { reads, ..CheckOptions::default() };
+        check_on(&Sae::new(parts).unwrap(), tiny(), None, &options, &Task::default()).unwrap_err().message
+    };
+    let narrow = super::samples::plain(1, 8);
+    assert!(check(narrow.clone(), None).contains("of width 192, found one of width 8"), "{}", check(narrow, None));
+    let deep = with("topk", |parts| parts.about.sites = vec!["resid_post.7".into()]);
+    assert!(check(deep, None).starts_with("the dictionary is of resid_post.7"), "deep");
+    let hidden = check(parts("topk"), Some("mlp_hidden.3"));
+    assert!(hidden.contains("for mlp_hidden.3 of"), "{hidden}");
+}
