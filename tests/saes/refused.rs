@@ -331,9 +331,9 @@ fn places_without_a_dictionary_say_what_would_be_one() {
     let error = load(Path::new("./no/such/place")).unwrap_err();
     assert!(error.message.contains("there is no such file or folder"), "{}", error.message);
     let all = load(&fixtures("saes")).unwrap_err();
-    assert!(all.message.contains("expected one dictionary, found 21"), "{}", all.message);
-    let other = LoadOptions { format: Some(Format::GemmaScope), ..LoadOptions::default() };
-    assert_eq!(load_as(&fixtures("saes"), &other).unwrap().parts().about.kind, "jumprelu");
+    assert!(all.message.contains("expected one dictionary, found 26"), "{}", all.message);
+    let other = LoadOptions { format: Some(Format::Tied), ..LoadOptions::default() };
+    assert_eq!(load_as(&fixtures("saes"), &other).unwrap().parts().about.kind, "tied");
 }
 
 /// Whatever a file contains, loading it returns a dictionary or an error.

@@ -17,7 +17,7 @@ use crate::script::engine::value::{Fallible, Options, from_json};
 use crate::script::model::Model;
 
 impl Handle for Checked {
-    const NAME: &'static str = "DictionaryCheck";
+    const NAME: &'static str = "Checked";
 
     fn short(&self) -> String {
         self.to_string()

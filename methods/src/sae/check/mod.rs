@@ -20,6 +20,7 @@ use super::{Activation, Sae, SiteOptions, one_place, writes_of};
 use crate::base::{Result, Task};
 use crate::data::Text;
 use crate::data::harvest::width;
+use crate::data::sample::TextSamplingOptions;
 use crate::data::text::TextOptions;
 use crate::model::Model;
 use crate::model::site::{NAME_ONE, one_site};
@@ -42,7 +43,7 @@ const TOKENS: usize = 640;
 /// Explained variance from which on nothing but the neighbours of its site is tried.
 const GOOD: f64 = 0.8;
 /// Explained variance below which a dictionary does not fit whatever is tried.
-const BAD: f64 = 0.2;
+const BAD: f64 = 0.1;
 /// How many times its stated L0 a dictionary may have, or be below it, before everything is tried, and before it does not
 /// fit: on a short text of another kind it varies.
 const L0_NEAR: f64 = 2.0;
@@ -213,11 +214,15 @@ fn stated_spot(sae: &Sae, model: &Model, reads: &str, writes: Option<String>) ->
     })
 }
 
-/// Our own text, with BOS tokens where the dictionary was fitted with them.
+/// Our own text, with BOS tokens where the dictionary was fitted with them. The model inside the binary reads what it writes,
+/// on which its dictionaries are fitted.
 fn own_text(sae: &Sae, model: &Model) -> Result<Text> {
     let stated = sae.parts().about.more.get("prepend_bos").and_then(|value| value.as_bool());
     let has_bos = model.tokenizer.as_ref().is_some_and(|tokenizer| tokenizer.bos().is_some());
     let options = TextOptions { bos: stated.filter(|_| has_bos), ..TextOptions::default() };
+    if model.is_inside() {
+        return Text::generated(model, &TextSamplingOptions::default(), options);
+    }
     Text::given(sample::DOCUMENTS.map(String::from).to_vec(), options)
 }
 

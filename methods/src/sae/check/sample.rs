@@ -1,6 +1,6 @@
-//! The text on which a dictionary is checked where none is given: prose, a dialogue, a recipe, a letter, some code.
+//! The text on which a dictionary is checked where none is given: a story, physics, a letter, some code, an answer.
 
-/// Five documents, of some nine hundred tokens together.
+/// Five documents, of more tokens than are read.
 pub const DOCUMENTS: [&str; 5] = [
     "The ferry to the island leaves at half past seven in the morning, and in winter it is the only one. On Tuesday \
      Clara stood at the rail with her brother and watched the harbour grow small. The wind came from the north-west; \

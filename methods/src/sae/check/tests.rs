@@ -1,3 +1,5 @@
+//! The line that a check is told in, and the spots that are tried.
+
 use super::*;
 use crate::fixtures::config;
 use crate::model::site::{Place, Site, SiteKind};

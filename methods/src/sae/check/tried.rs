@@ -100,7 +100,9 @@ impl Trial<'_> {
         let Some((best, _)) = self.best_of(&spots)? else { return Ok(None) };
         let rows = Rows::read(self.model, &[best], self.text, TOKENS, self.task)?;
         let with = measured(self.sae, &rows.rest(&best, TOKENS)?, self.task)?;
-        let is_better = self.is_better(with, own, 0.7) && with.fve > own.fve + 0.03;
+        // What is of another site may be active in fewer features here than there, which is no sign of anything.
+        let is_far_better = self.l0.is_none() && unexplained(with) < 0.35 * unexplained(own);
+        let is_better = (self.is_better(with, own, 0.7) || is_far_better) && with.fve > own.fve + 0.03;
         Ok(is_better.then(|| (Wrong::Site { place: best.to_string(), with }, with)))
     }
 
@@ -158,9 +160,9 @@ impl Trial<'_> {
             }
         }
         let Some((k, with)) = best else { return Ok(None) };
-        // A k that is stated needs no more than to explain as much with a third of the codes.
-        let is_stated = stated.is_some() && own.l0 > 3.0 * k as f64 && with.fve >= own.fve - 0.05;
-        let is_better = is_stated || unexplained(with) < 0.5 * unexplained(own);
+        // A ReLU dictionary has no k: where one is stated and is exceeded, it was not read.
+        let is_unread = stated.is_some() && matches!(parts.activation, Activation::Relu) && with.fve > 0.0;
+        let is_better = is_unread || unexplained(with) < 0.5 * unexplained(own);
         Ok(is_better.then_some((Wrong::TopK { k, with }, with)))
     }
 
