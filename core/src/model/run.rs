@@ -16,6 +16,9 @@ use crate::{bail, err};
 /// Approximate number of logits of a long text computed at once: 128 MiB in f32, 128 positions of a vocabulary of 2^18.
 const LOGITS_AT_ONCE: usize = 1 << 25;
 
+/// Gets a row of a batch, a column, and the logits of the positions from there on: `[some, vocab]`.
+pub type TakeLogits<'a> = dyn FnMut((usize, usize), &Tensor) -> Result<()> + 'a;
+
 /// Positions whose logits are requested: several, or a single one, whose logits have no axis of positions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogitPositions {
@@ -139,15 +142,9 @@ impl Decoder {
         self.pass(batch, &mut Chain { hooks, ..Chain::default() }, Logits::All, task)
     }
 
-    /// Gives the logits of all positions to `take`, some at a time: a row of the batch, a column, and the logits from there on,
-    /// `[some, vocab]`. Of a vocabulary of 2^18 those of a batch of 4,096 tokens would take 4 GiB.
-    pub fn logits_in_parts(
-        &self,
-        batch: &Batch,
-        ask: Ask,
-        take: &mut dyn FnMut((usize, usize), &Tensor) -> Result<()>,
-        task: &Task,
-    ) -> Result<Cache> {
+    /// Gives the logits of all positions to `take`, some at a time. Of a vocabulary of 2^18 those of a batch of 4,096 tokens
+    /// would take 4 GiB.
+    pub fn logits_in_parts(&self, batch: &Batch, ask: Ask, take: &mut TakeLogits, task: &Task) -> Result<Cache> {
         let mut chain = self.chain(batch, ask, false);
         self.in_parts(batch, &mut chain, LOGITS_AT_ONCE, take, task)?;
         recorded(chain)
@@ -158,7 +155,7 @@ impl Decoder {
         batch: &Batch,
         chain: &mut Chain,
         at_once: usize,
-        take: &mut dyn FnMut((usize, usize), &Tensor) -> Result<()>,
+        take: &mut TakeLogits,
         task: &Task,
     ) -> Result<()> {
         let (lengths, outputs) = (batch.lengths(), self.config().outputs().max(1));
