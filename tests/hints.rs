@@ -34,7 +34,8 @@ fn texts() -> Vec<Text> {
 fn literals(source: &str) -> Vec<String> {
     let (mut found, mut rest) = (Vec::new(), source);
     while let Some(first) = rest.chars().next() {
-        let inside = rest.strip_prefix("r#\"").and_then(|inside| inside.split_once("\"#"));
+        let raw = |hashes: &str| rest.strip_prefix(&format!("r{hashes}\""))?.split_once(&format!("\"{hashes}"));
+        let inside = raw("##").or_else(|| raw("#"));
         if rest.starts_with("//") {
             rest = rest.find('\n').map_or("", |end| &rest[end..]);
         } else if let Some((text, after)) = inside {
@@ -202,8 +203,8 @@ fn every_suggestion_that_is_stated_is_run_as_it_is_printed() {
 
 /// In pieces that cannot be run as they are printed: signatures, which the reference is the test of, names that stand for
 /// something of the reader's, a model of the hub, a list of operators, and a method of a graph, which takes long to find.
-const SIGNATURES: [&str; 7] =
-    [": ", " -> ", "::function(..)", "\"path\"", "\"org/name\"", "+ - * /", "save(\"x.json\")"];
+const SIGNATURES: [&str; 8] =
+    [": ", " -> ", "::function(..)", "\"path\"", "\"org/name\"", "\"release/id\"", "+ - * /", "save(\"x.json\")"];
 
 /// Texts that suggest nothing to write in a script: messages, pages, templates, and what programs are told.
 fn is_no_hint(text: &Text) -> bool {

@@ -61,6 +61,9 @@ impl Format {
     }
 }
 
+/// Looks at what a file says of itself, and at the widths that it reads and writes, before its weights are read.
+pub type Judge<'a> = dyn Fn(&About, (usize, usize)) -> Result<()> + 'a;
+
 /// What there is of a dictionary besides its tensors.
 pub struct Beside<'a> {
     /// The text of its config, or of the metadata in its place.
@@ -70,7 +73,7 @@ pub struct Beside<'a> {
     /// Config keys to ignore.
     pub ignore: &'a [String],
     /// Refuses a dictionary by what it says and by the widths that it reads and writes, before its tensors are read.
-    pub judge: &'a dyn Fn(&About, (usize, usize)) -> Result<()>,
+    pub judge: &'a Judge<'a>,
 }
 
 /// Reads a dictionary.
