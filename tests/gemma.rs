@@ -29,7 +29,8 @@ fn folder() -> Option<PathBuf> {
     let folder = std::env::var_os(VARIABLE).map(PathBuf::from);
     if folder.is_none() {
         // The output of a test that passes is not shown, what is written to standard error itself is.
-        writeln!(std::io::stderr(), "skipped: {VARIABLE} names no folder with {FILE}").unwrap();
+        let mut shown = std::io::stderr();
+        writeln!(shown, "skipped: {VARIABLE} names no folder with {FILE}").unwrap();
     }
     folder
 }

@@ -49,6 +49,19 @@ pub const NAMES: [&str; 27] = [
     "dedup",
 ];
 
+/// `extract` of several kinds of lists.
+macro_rules! extracts {
+    ($module:ident: $($list:ty),*) => { $(
+        let reading = || FuncRegistration::new("extract").with_purity(true);
+        reading().set_into_module(&mut $module, |list: &mut $list, start: i64, length: i64| part(list, start, length));
+        reading().set_into_module(&mut $module, |list: &mut $list, start: i64| part(list, start, i64::MAX));
+        reading().set_into_module(&mut $module, |list: &mut $list, range: Range<i64>| part_of_range(list, range));
+        reading().set_into_module(&mut $module, |list: &mut $list, range: RangeInclusive<i64>| {
+            part_of_inclusive(list, range)
+        });
+    )* };
+}
+
 pub fn module() -> Module {
     let mut module = Module::new();
     let method = |name| FuncRegistration::new(name).with_purity(false);
@@ -78,14 +91,7 @@ pub fn module() -> Module {
     reading("order").set_into_module(&mut module, ascending);
     reading("order_desc").set_into_module(&mut module, descending);
     reading("get").set_into_module(&mut module, element);
-    reading("extract").set_into_module(&mut module, extract::<Dynamic>);
-    reading("extract").set_into_module(&mut module, extract_tail::<Dynamic>);
-    reading("extract").set_into_module(&mut module, extract_range::<Dynamic>);
-    reading("extract").set_into_module(&mut module, extract_inclusive::<Dynamic>);
-    reading("extract").set_into_module(&mut module, extract::<u8>);
-    reading("extract").set_into_module(&mut module, extract_tail::<u8>);
-    reading("extract").set_into_module(&mut module, extract_range::<u8>);
-    reading("extract").set_into_module(&mut module, extract_inclusive::<u8>);
+    extracts!(module: Array, Blob);
     for name in ["all", "dedup", "drain", "filter", "map", "reduce", "reduce_rev", "retain", "some", "sort"] {
         reading(name).set_into_module(&mut module, refuse_a_name);
     }
@@ -140,24 +146,20 @@ fn index_of_text_from(list: &mut Array, text: ImmutableString, start: i64) -> i6
 }
 
 /// A negative start counts from the end.
-fn extract<T: Clone>(list: &mut Vec<T>, start: i64, length: i64) -> Vec<T> {
+fn part<T: Clone>(list: &[T], start: i64, length: i64) -> Vec<T> {
     let at = usize::try_from(start.unsigned_abs()).unwrap_or(usize::MAX);
     let start = if start < 0 { list.len().saturating_sub(at) } else { at };
     list.iter().skip(start).take(usize::try_from(length).unwrap_or(0)).cloned().collect()
 }
 
-fn extract_tail<T: Clone>(list: &mut Vec<T>, start: i64) -> Vec<T> {
-    extract(list, start, i64::MAX)
-}
-
-fn extract_range<T: Clone>(list: &mut Vec<T>, range: Range<i64>) -> Vec<T> {
+fn part_of_range<T: Clone>(list: &[T], range: Range<i64>) -> Vec<T> {
     let start = range.start.max(0);
-    extract(list, start, range.end.max(start) - start)
+    part(list, start, range.end.max(start) - start)
 }
 
-fn extract_inclusive<T: Clone>(list: &mut Vec<T>, range: RangeInclusive<i64>) -> Vec<T> {
+fn part_of_inclusive<T: Clone>(list: &[T], range: RangeInclusive<i64>) -> Vec<T> {
     let start = (*range.start()).max(0);
-    extract(list, start, ((*range.end()).max(start) - start).saturating_add(1))
+    part(list, start, ((*range.end()).max(start) - start).saturating_add(1))
 }
 
 fn replace(text: &mut ImmutableString, find: ImmutableString, by: ImmutableString) -> Fallible<()> {
