@@ -192,7 +192,7 @@ const OWN: [(&str, &str); 6] = [
     ("array", "[3, 1, 2]"),
     ("map", "#{ a: 1, b: [2] }"),
     ("string", "\"some text\""),
-    ("blob", "{ let bytes = blob(4, 65); bytes[1] = 66; bytes }"),
+    ("blob", "{ let bytes = blob(4, 65); bytes[1] = 67; bytes }"),
     ("range", "0..4"),
     ("function", "|x| x"),
 ];
