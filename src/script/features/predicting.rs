@@ -25,7 +25,7 @@ use crate::script::engine::value::{Any, Fallible, Given, Int, Options, given, pl
 use crate::script::model::Model;
 use crate::script::sae::Sae;
 
-/// As many of the tokens are shown.
+/// The notes of a ranking show at most this many tokens.
 const SHOWN: usize = 10;
 
 /// Features ranked by correlation with the model's probability of some tokens.

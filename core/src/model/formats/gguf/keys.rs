@@ -103,8 +103,8 @@ impl<'a> Keys<'a> {
         Ok(self.get(key, Value::bool)?.unwrap_or(otherwise))
     }
 
-    /// Which layers a key means: an array has a value for each; of a number N, or of the `usual` one, it is all but every
-    /// Nth, and of 0 all.
+    /// Says of each layer whether a key means it: an array has a value for each; a number N, or the `usual` one, means all
+    /// layers but every Nth, and 0 means all.
     pub fn layers(&self, key: &str, layers: usize, usual: usize) -> Result<Vec<bool>> {
         let but_every =
             |pattern: usize| (0..layers).map(|layer| pattern == 0 || (layer + 1) % pattern != 0).collect::<Vec<bool>>();

@@ -67,7 +67,7 @@ pub fn part_names(name: &str) -> Option<(usize, Vec<String>)> {
 pub struct Parts<B> {
     /// In their order, with their names.
     files: Vec<(String, File<B>)>,
-    /// Which file has a tensor.
+    /// The number of the file that has each tensor, by its name.
     holder: BTreeMap<String, usize>,
 }
 
