@@ -1,4 +1,7 @@
-//! Every call that takes several texts, or pairs of prompts.
+//! Every call that takes several texts, or pairs of prompts, and whose result is one for each or a mean.
+//!
+//! Those that choose by a mean, such as `circuit::acdc`, are made of the measurements that are compared here, and calls that
+//! take a `Text` cut it into rows of one length.
 
 use super::{Call, Found, Joined};
 use crate::support;
@@ -168,6 +171,42 @@ const PARTS: &[Part] = &[
         ],
     },
     Part {
+        begin: "let t = data::tokenizer(\"a b c d ( )\", #{ kind: \"words\", min_frequency: 1 });
+            let m = model::init(#{ layers: 2, d_model: 16, heads: 4, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
+            let text = data::texts([\"a b c d d c b a\", \"d a b ( b c ) a\"]);
+            let saes = sae::fit_all(m, \"resid_post.*\", text, #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
+            let part = circuit::edges(m, data::pairs([[0, 1, 2]], [[0, 3, 2]], #{ answers: [1], wrong: [4] })).top(30);
+            let judged = |c, x| {
+                let found = c.judge(m, x, #{ draws: 3, each: 0, seed: 1 }).to_map();
+                let ways = [found.circuit, found.complement] + found.random.map(|two| two[0]);
+                ways.map(|way| way.metric) + [found.everything, found.nothing]
+            };
+            let features = |options, x| {
+                let all = tensor::zeros([2, 13]).to_array();
+                let found = circuit::sparse_features(m, saes, x, #{ node_threshold: 0, edges: false } + options);
+                for node in found.nodes {
+                    if node.name != \"logits\" { all[node.level][if \"feature\" in node { node.feature } else { 12 }] = node.effect; }
+                }
+                all
+            };
+            let swaps = x.map(|pair| #{ base: pair.clean, source: pair.corrupt, answer: pair.answers[0] });
+            let subspace = subspace::das(m, swaps, #{ site: \"resid_post.0\", k: 2, steps: 2, seed: 1 });",
+        texts: "[#{ clean: [0, 1, 2, 3, 0], corrupt: [0, 3, 2, 3, 0], answers: [1], wrong: [2] },
+            #{ clean: [1, 2], corrupt: [3, 2], answers: [0], wrong: [3] }, #{ clean: [2, 1, 2], corrupt: [2, 1, 1], answers: [3], wrong: [1] }]",
+        calls: &[
+            ("circuits judged", Mean, "|x| judged.call(part, x)"),
+            ("feature circuits", Mean, "|x| features.call(#{ method: \"attribution\" }, x)"),
+            ("feature circuits", Mean, "|x| features.call(#{ method: \"integrated\" }, x)"),
+            ("feature circuits", Mean, "|x| features.call(#{ method: \"exact\" }, x)"),
+            ("feature circuits", Mean, "|x| features.call(#{ method: \"exact\", ablation: \"zero\" }, x)"),
+            (
+                "interchanges",
+                Mean,
+                "|x| subspace.accuracy(m, x.map(|pair| #{ base: pair.clean, source: pair.corrupt, answer: pair.answers[0] }))",
+            ),
+        ],
+    },
+    Part {
         begin: "import \"std/tasks\" as tasks;
             let m = model::init(#{ layers: 2, d_model: 16, heads: 4, vocab: 6, context: 16 }, #{ words: [\"the\", \"cat\", \"sat\", \"on\", \"a\", \"mat\"], seed: 1 });",
         texts: "[\"the cat sat on a\", \"a\", \"the mat\"]",
@@ -187,7 +226,7 @@ fn every_call_that_takes_texts() {
         for part in PARTS {
             let folder = tempfile::tempdir().unwrap();
             let mut session = support::session(folder.path());
-            let begin = format!("{MODEL}{}{CUT}let x = {};", part.begin, part.texts);
+            let begin = format!("{MODEL}{CUT}let x = {};{}", part.texts, part.begin);
             let _nothing = session.eval("batches", &begin).unwrap_or_else(|e| panic!("{}: {}", part.begin, e.message));
             for (group, joined, code) in part.calls {
                 found.compare(&mut session, "", &Call { group, joined: *joined, code }, MOST);

@@ -34,6 +34,7 @@ fn figure(key: &str, shown: &str, runs: &Runs) -> Result<Option<String>, String>
         "bench" => speed::figure(about).map(Some),
         "made" => Ok(runs.made(shown)),
         "checks" if about.is_empty() => Ok(runs.summary(shown)),
+        "on" => runs.on(about, shown),
         "header" => runs.checks(about, shown),
         // In a page a list stands apart from what is above it.
         "checks" => {

@@ -13,6 +13,9 @@ use super::{marks, ranges, root};
 /// Where answers to lines of pages are left, in the folder of records.
 pub const SESSIONS: &str = "sessions";
 
+/// The folder of records of runs on other models than the one inside the program.
+const ON: &str = "on";
+
 /// An experiment's runs by seed, and its control.
 #[derive(Default)]
 struct Experiment {
@@ -24,6 +27,8 @@ struct Experiment {
 #[derive(Default)]
 pub struct Runs {
     experiments: BTreeMap<String, Experiment>,
+    /// The same on other models, by their names.
+    on: BTreeMap<String, BTreeMap<String, Experiment>>,
     /// Version, processor and threads of each.
     made_by: Vec<String>,
     gallery: Option<String>,
@@ -43,6 +48,18 @@ impl Runs {
     /// The runs that `scripts/all.rhai` left in this folder; records of scripts that were changed since are left out.
     pub fn read(dir: &Path) -> Result<Self, String> {
         let mut found = Self::default();
+        found.experiments = found.experiments_of(dir)?;
+        for model in folders(&dir.join(ON)) {
+            let experiments = found.experiments_of(&dir.join(ON).join(&model))?;
+            found.on.insert(model, experiments);
+        }
+        found.gallery = std::fs::read_to_string(dir.join("made/scripts/README.md")).ok();
+        found.sessions = Sessions::read(&dir.join(SESSIONS));
+        Ok(found)
+    }
+
+    fn experiments_of(&mut self, dir: &Path) -> Result<BTreeMap<String, Experiment>, String> {
+        let mut experiments: BTreeMap<String, Experiment> = BTreeMap::new();
         for name in folders(dir) {
             let Ok(script) = std::fs::read_to_string(root().join("scripts").join(&name).with_extension("rhai")) else {
                 continue;
@@ -55,23 +72,21 @@ impl Runs {
                 let told = Told::parse(&told).ok_or(format!("{}: told.json cannot be read", place.display()))?;
                 let source = record.sources.get(&record.script).map(String::as_str).unwrap_or_default();
                 if !told::is_same_code(source, &script) {
-                    found.stale.push(format!("{}: the script was changed since it was run", place.display()));
+                    self.stale.push(format!("{}: the script was changed since it was run", place.display()));
                     continue;
                 }
                 let by = format!("microtome {} on {}, {} threads", record.version, record.processor, record.threads);
-                if !found.made_by.contains(&by) {
-                    found.made_by.push(by);
+                if !self.made_by.contains(&by) {
+                    self.made_by.push(by);
                 }
-                let experiment = found.experiments.entry(name.clone()).or_default();
+                let experiment = experiments.entry(name.clone()).or_default();
                 match run.as_str() {
                     "control" => experiment.control = Some(told),
                     _ => drop(experiment.seeds.insert(record.seed, told)),
                 }
             }
         }
-        found.gallery = std::fs::read_to_string(dir.join("made/scripts/README.md")).ok();
-        found.sessions = Sessions::read(&dir.join(SESSIONS));
-        Ok(found)
+        Ok(experiments)
     }
 
     /// How many experiments have a record.
@@ -182,6 +197,30 @@ impl Runs {
         Some(head.chain(names.into_iter().map(row)).collect::<Vec<_>>().join("\n"))
     }
 
+    /// What the checks of experiments came to on the model inside the program, by their headers, and on another one. What has
+    /// no record stays as it is shown.
+    pub fn on(&self, model: &str, shown: &str) -> Result<Option<String>, String> {
+        let Some(found) = self.on.get(model) else { return Ok(None) };
+        let mut rows: BTreeMap<&str, String> = BTreeMap::new();
+        for line in shown.lines().skip(2) {
+            let name = line.trim_start_matches('|').split('|').next().unwrap_or_default().trim();
+            rows.insert(name, line.into());
+        }
+        for (name, experiment) in found {
+            let Some(seed) = experiment.seeds.keys().next() else { continue };
+            let script = root().join("scripts").join(name).with_extension("rhai");
+            let script = std::fs::read_to_string(script).map_err(|e| format!("{name}: {e}"))?;
+            let mut inside = String::new();
+            marks::of_header(&script, |lines| Ok(std::mem::replace(&mut inside, lines.into())))?;
+            let control = experiment.control.as_ref().map_or("none".into(), |told| counted(told, true));
+            let cells = [&inside, &block(experiment)].map(|block| in_cell(block));
+            let seconds = experiment.seeds[seed].seconds;
+            rows.insert(name, format!("| {name} | {} | {} | {control} | {seconds:.0} |", cells[0], cells[1]));
+        }
+        let head = format!("| experiment | the model inside | {model} | checks that hold on its control | seconds |\n|---|---|---|---|---:|");
+        Ok(Some(std::iter::once(head).chain(rows.into_values()).collect::<Vec<_>>().join("\n")))
+    }
+
     /// The picture of each experiment's first seed, below `dir`, and where the gallery has it.
     pub fn pictures(&self, dir: &Path) -> Vec<(std::path::PathBuf, std::path::PathBuf)> {
         let place = |(name, found): (&String, &Experiment)| {
@@ -192,6 +231,11 @@ impl Runs {
         };
         self.experiments.iter().filter_map(place).collect()
     }
+}
+
+/// A block in a cell of a table.
+fn in_cell(block: &str) -> String {
+    block.replace('|', "\\|").lines().map(|line| line.trim_start_matches("- ")).collect::<Vec<_>>().join("<br>")
 }
 
 /// `3 of 4`, with a mark where it is not as it must be: checks hold on seeds, and some fail on a control.

@@ -29,14 +29,15 @@ pub struct Variants<'a> {
     pub count: usize,
 }
 
+/// Variants whose first changes are in the same so many columns are computed together.
+const TOGETHER: usize = 8;
+
 /// The distinct rows of all variants, and the row that each variant reads at each column.
 struct Rows {
     /// `[rows, pos, d_model]`: every column has its clean row first, then its changed ones.
     x: Tensor,
     /// Variant by variant, column by column: which of `x` with its first two axes joined.
     read: Vec<u32>,
-    /// Where variants differ from the clean rows; None where each variant has its own rows.
-    places: Option<Vec<(usize, usize)>>,
 }
 
 impl Variants<'_> {
@@ -68,7 +69,7 @@ impl Variants<'_> {
             false => Tensor::cat(&[self.stream, self.changed], 0)?,
         };
         let x = chosen(&all, &sources)?;
-        Ok(Rows { x: x.reshape((rows, columns, d))?, read, places: Some(self.places.to_vec()) })
+        Ok(Rows { x: x.reshape((rows, columns, d))?, read })
     }
 }
 
@@ -101,15 +102,6 @@ impl Ends {
 }
 
 impl Rows {
-    /// The rows of each variant, `[variants, pos, ..]`, from the results for each row of `x`.
-    fn of_variants(&self, made: &Tensor) -> Result<Tensor> {
-        let columns = self.x.dim(1)?;
-        let mut dims = made.dims().to_vec();
-        let width: usize = dims.iter().skip(2).product();
-        dims[0] = self.read.len() / columns;
-        Ok(chosen(&made.reshape(((), width))?, &self.read)?.reshape(dims)?)
-    }
-
     fn ends(&self) -> Result<Ends> {
         let columns = self.x.dim(1)?;
         let last: Vec<u32> = self.read.chunks(columns).filter_map(|read| read.last().copied()).collect();
@@ -124,9 +116,9 @@ impl Rows {
 impl Decoder {
     /// The stream after some blocks at the last column of each variant: `[variants, d_model]`.
     ///
-    /// Ablating a feature changes the stream where the feature is active, and nowhere else. So the first block computes
-    /// keys and values once for all distinct rows, and the last block has queries at last columns only. Blocks between
-    /// are computed in full.
+    /// Ablating a feature changes the stream where the feature is active, and nowhere else. A single block computes keys and
+    /// values once for all distinct rows, and queries at last columns only. Several blocks compute each variant from its
+    /// first change on, with the keys and values of the clean text before it.
     pub fn last_of_variants(&self, variants: &Variants, blocks: Range<usize>, task: &Task) -> Result<Tensor> {
         self.check_keeps_none(super::part::PARTS)?;
         let d = self.config().d_model;
@@ -136,37 +128,63 @@ impl Decoder {
             return Err(err!(Bug, "the blocks {blocks:?} of {}", self.weights.blocks.len()));
         };
         let batch = Batch::new(vec![variants.tokens.to_vec()])?;
-        let mut rows = variants.rows()?;
+        let rows = variants.rows()?;
+        // Elsewhere the result at the last column is no sum over heads and columns, or not of what this stream makes alone.
         let is_sum = |attn: &&Attention| attn.gate.is_none() && self.config.beyond_sums().is_none();
-        let Some(attn) = self.weights.blocks[last].attn.as_ref().filter(is_sum) else {
-            // Its result at the last column is no sum over heads and columns, or not of what this stream makes alone.
-            let whole = self.in_full(&batch, rows, blocks, task)?.x;
-            return Ok(whole.narrow(1, whole.dim(1)? - 1, 1)?.reshape(((), d))?);
+        let found = match self.weights.blocks[last].attn.as_ref().filter(is_sum) {
+            Some(attn) if blocks.start == last => {
+                self.last_column(&batch, variants.places, &rows, (last, attn), task).map_err(Stop::into_error)?
+            }
+            _ => self.from_first_changes(&batch, variants, &rows, blocks, task)?,
         };
-        if blocks.start < last {
-            rows = self.in_full(&batch, rows, blocks.start..last, task)?;
-        }
-        let found = self.last_column(&batch, &rows, (last, attn), task).map_err(Stop::into_error)?;
         Ok(found.reshape(((), d))?)
     }
 
-    /// The rows of all variants after some blocks.
-    fn in_full(&self, batch: &Batch, rows: Rows, blocks: Range<usize>, task: &Task) -> Result<Rows> {
-        let mut x = rows.of_variants(&rows.x)?;
-        let columns = x.dim(1)?;
-        let mut hooks = NoHooks;
-        let beside = self.beside(batch, blocks.clone(), Some(&vec![0; x.dim(0)?]), task)?;
-        let mut flow = Flow { beside, ..Flow::of(&mut hooks, batch, 0..columns, task) };
-        for layer in blocks {
-            task.check()?;
-            x = self.block(&mut flow, layer, &self.weights.blocks[layer], x, None).map_err(Stop::into_error)?;
+    /// The last column of each variant after some blocks, `[variants, 1, d_model]`, from its first change on.
+    fn from_first_changes(
+        &self,
+        text: &Batch,
+        variants: &Variants,
+        rows: &Rows,
+        blocks: Range<usize>,
+        task: &Task,
+    ) -> Result<Tensor> {
+        let (columns, d) = variants.stream.dims2()?;
+        // What comes later changes what was before where attention looks both ways; a delta net has its last state only.
+        let is_resumed = self.config.causal && self.weights.blocks[blocks.clone()].iter().all(|b| b.delta.is_none());
+        let mut first = vec![if is_resumed { columns - 1 } else { 0 }; variants.count];
+        for (variant, column) in variants.places {
+            first[*variant] = first[*variant].min(*column);
         }
-        Ok(Rows { x, read: (0..rows.read.len() as u32).collect(), places: None })
+        let mut order: Vec<usize> = (0..variants.count).collect();
+        order.sort_by_key(|variant| first[*variant]);
+        let past = self.remembered(text, variants.stream.unsqueeze(0)?, blocks.clone(), task)?;
+        let all = rows.x.reshape(((), d))?;
+        let mut found = Vec::new();
+        for group in order.chunk_by(|a, b| first[*a] / TOGETHER == first[*b] / TOGETHER) {
+            let start = group.iter().map(|variant| first[*variant]).min().unwrap_or_default();
+            let read = group.iter().flat_map(|variant| rows.read[variant * columns + start..][..columns - start].iter());
+            let x = chosen(&all, &read.copied().collect::<Vec<u32>>())?.reshape((group.len(), columns - start, d))?;
+            let given = (text, &past, &*vec![0; group.len()]);
+            found.push(self.behind_hooks(given, (start, columns - 1), x, blocks.clone(), &mut NoHooks, task)?);
+        }
+        let mut place = vec![0; variants.count];
+        for (at, variant) in order.iter().enumerate() {
+            place[*variant] = at as u32;
+        }
+        chosen(&Tensor::cat(&found, 0)?, &place)
     }
 
     /// The last column of each variant after one block: `[variants, 1, d_model]`. Variants with the same last column
     /// share what it computes by itself.
-    fn last_column(&self, batch: &Batch, rows: &Rows, (layer, attn): (usize, &Attention), task: &Task) -> Step<Tensor> {
+    fn last_column(
+        &self,
+        batch: &Batch,
+        places: &[(usize, usize)],
+        rows: &Rows,
+        (layer, attn): (usize, &Attention),
+        task: &Task,
+    ) -> Step<Tensor> {
         let (block, columns) = (&self.weights.blocks[layer], rows.x.dim(1)?);
         let mut hooks = NoHooks;
         let mut whole = Flow::of(&mut hooks, batch, 0..columns, task);
@@ -193,10 +211,7 @@ impl Decoder {
             cap: self.config.score_cap,
         };
         task.check()?;
-        let z = match &rows.places {
-            Some(places) => asking.of_changed((&q, &k, &v), &rows.read, places)?,
-            None => self.attended_by(layer, None, [&q, &k, &v], &asking.reach)?,
-        };
+        let z = asking.of_changed((&q, &k, &v), &rows.read, places)?;
         let attn = self.scaled_write(linear(task, &heads_joined(&z)?, &attn.o)?)?;
         let order = self.config.order;
         if !self.config.has_mlp() || order == Order::Serial {
