@@ -2,7 +2,7 @@
 
 use std::env::VarError;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 const PART: &str = "MICROTOME_BENCH_PART";
@@ -33,6 +33,14 @@ pub fn limited(part: &str, folder: &Path, allowed: u64) -> Limited {
     let mut command = Command::new("bash");
     command.args(["-c", &shell]).env(PART, part).env(FOLDER, folder).stdout(Stdio::piped());
     let mut child = command.spawn().unwrap();
+    let most = most(&mut child);
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{part}: {}", output.status);
+    Limited { said: String::from_utf8(output.stdout).unwrap().trim().into(), most }
+}
+
+/// The peak memory of a process, which is waited for.
+pub fn most(child: &mut Child) -> Most {
     let mut most = Most::default();
     while child.try_wait().unwrap().is_none() {
         // The process may end between two measurements.
@@ -42,9 +50,7 @@ pub fn limited(part: &str, folder: &Path, allowed: u64) -> Limited {
         }
         std::thread::sleep(Duration::from_millis(2));
     }
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{part}: {}", output.status);
-    Limited { said: String::from_utf8(output.stdout).unwrap().trim().into(), most }
+    most
 }
 
 fn line(status: &str, name: &str) -> u64 {

@@ -1,9 +1,11 @@
 //! What an explorer looks at: a model, its dictionaries, a text for cards and trees, and what is known in words.
 
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 use serde_json::{Map, Value, json};
 
+use super::answers::LastRead;
 use super::shared::Shared;
 use crate::base::files::Files;
 use crate::base::{Result, Task};
@@ -56,6 +58,7 @@ pub struct Explorer {
     /// What is known of features in words.
     pub said: Said,
     pub files: Files,
+    pub(super) last_read: Mutex<Option<Arc<LastRead>>>,
 }
 
 impl Explorer {
@@ -107,7 +110,7 @@ impl Explorer {
             let (overview, tree) = (Shared::default(), Shared::default());
             dictionaries.push(Dictionary { name, source, sae, place, overview, tree });
         }
-        Ok(Self { plan, model, dictionaries, text, said, files: files.clone() })
+        Ok(Self { plan, model, dictionaries, text, said, files: files.clone(), last_read: Mutex::default() })
     }
 
     /// One of the dictionaries.

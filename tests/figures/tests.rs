@@ -83,8 +83,15 @@ fn figures_of_runs_are_ranges_over_seeds_and_changed_ones_are_seen() {
     assert_eq!(both.checks("superposition", "").unwrap(), None);
 
     // One seed alone has to be within what is said of both.
-    std::fs::remove_dir_all(out.join("das/seed-1")).unwrap();
+    std::fs::create_dir_all(out.join("on/other/das")).unwrap();
+    std::fs::rename(out.join("das/seed-1"), out.join("on/other/das/seed-1")).unwrap();
     let one = Runs::read(&out).unwrap();
+    let shown = "| head |\n|---|\n| das | what was shown |\n| pronoun | stays |";
+    let table = one.on("other", shown).unwrap().unwrap();
+    let row = table.lines().find(|line| line.starts_with("| das |")).unwrap();
+    assert!(row.contains("<br>the planted subspace is found") && row.contains("| Seed 1:<br>"), "{table}");
+    assert!(table.ends_with("| pronoun | stays |") && table.lines().count() == 4, "{table}");
+    assert_eq!(one.on("another", shown).unwrap(), None);
     assert_eq!(one.checks("das", &block).unwrap().unwrap(), block);
     let changed = block.replacen("cosine 0", "cosine 7", 1).replacen("cosine 1", "cosine 7", 1);
     assert!(one.checks("das", &changed).unwrap().unwrap().starts_with("Seed 0:\n"));

@@ -3,7 +3,7 @@
 use super::batch::Batch;
 use super::cache::{Cache, Recorder};
 use super::config::Config;
-use super::decoder::{Decoder, Logits, Pass};
+use super::decoder::{Decoder, Logits, Pass, Past};
 use super::hooks::{Bound, Chain, Hooks, KeptHook};
 use super::site::{Place, Site, SiteKind, places};
 use crate::base::options::{Plain, Setting};
@@ -127,6 +127,14 @@ impl Decoder {
     pub fn run(&self, batch: &Batch, ask: Ask, task: &Task) -> Result<Run> {
         let mut chain = self.chain(batch, ask, false);
         let logits = self.pass(batch, &mut chain, Logits::All, task)?;
+        Ok(Run { logits, cache: recorded(chain)?, batch: batch.clone() })
+    }
+
+    /// Runs the columns behind those that were read before, which `past` then has, too: logits and records are of them alone.
+    pub fn run_behind(&self, past: &mut Past, batch: &Batch, ask: Ask, task: &Task) -> Result<Run> {
+        let mut chain = self.chain(batch, ask, false);
+        let pass = Pass { hooks: &mut chain, past: Some(past), logits: Logits::All, task };
+        let logits = self.forward(batch, pass)?.ok_or_else(|| err!(Bug, "a pass without logits"))?;
         Ok(Run { logits, cache: recorded(chain)?, batch: batch.clone() })
     }
 

@@ -33,7 +33,7 @@ pub fn compare(explorer: &Explorer, comparing: &Comparing, task: &Task) -> Resul
         if tokens.is_empty() {
             continue;
         }
-        let (codes, _) = codes(explorer, of, &tokens.ids, task)?;
+        let codes = codes(explorer, of, &tokens.ids, task)?;
         for (feature, Strength { largest, sum, .. }) in strengths(&codes) {
             if let Some(place) = all.entry(feature).or_default().get_mut(side) {
                 *place = (largest, sum / tokens.len() as f64);

@@ -2,6 +2,7 @@
 
 mod card;
 mod compare;
+mod last_read;
 mod proceed;
 mod read;
 mod save;
@@ -19,6 +20,7 @@ use crate::base::{Result, Task};
 use crate::err;
 
 pub use compare::Comparing;
+pub use last_read::LastRead;
 pub use proceed::{Change, Proceeding};
 pub use read::Reading;
 pub use save::Saving;

@@ -3,13 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::super::state::Explorer;
-use super::tokens::{Spot, Strength, codes, name, spots, strengths, tokens};
+use super::last_read::read_on;
+use super::tokens::{Spot, Strength, name, spots, strengths, tokens};
 use crate::base::{Result, Task};
 use crate::features::contexts::code_of;
 use crate::features::feature::check_feature;
 use crate::model::predict::likeliest;
-use crate::model::run::token_losses;
-use crate::tensor::DType;
 
 /// The number of predicted tokens.
 const NEXT: usize = 10;
@@ -50,7 +49,7 @@ pub struct Read {
     pub cut: usize,
 }
 
-/// Reads a text in one forward pass.
+/// Reads a text in one forward pass, from where it differs from the text that was read last.
 pub fn read(explorer: &Explorer, reading: &Reading, task: &Task) -> Result<Read> {
     let of = explorer.dictionary(reading.dictionary)?;
     reading.chosen.map_or(Ok(()), |chosen| check_feature(&of.sae, chosen))?;
@@ -58,8 +57,7 @@ pub fn read(explorer: &Explorer, reading: &Reading, task: &Task) -> Result<Read>
     if tokens.is_empty() {
         return Ok(Read::default());
     }
-    let (codes, logits) = codes(explorer, of, &tokens.ids, task)?;
-    let losses = token_losses(&logits, &tokens.ids)?.to_dtype(DType::F32)?.to_vec1::<f32>()?;
+    let (codes, losses, logits) = read_on(explorer, of, &tokens.ids, task)?;
     let outputs = explorer.model.decoder.config().outputs();
     let next = likeliest(&logits, -1, NEXT.min(outputs))?;
     let mut active: Vec<_> = strengths(&codes)

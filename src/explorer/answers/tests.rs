@@ -131,6 +131,37 @@ fn a_token_that_is_a_part_of_a_character_covers_it() {
     }
 }
 
+/// Each text but the first has a beginning in common with the one before it, or is longer, shorter, or another.
+#[test]
+fn a_text_that_was_changed_is_read_as_by_an_explorer_that_knows_no_other() {
+    let used = explorer();
+    for text in ["(ab)c", "(ab)c(x", "(ab)c(xyz)q", "(ab)c(xyz)q", "(ab", "q", "q", "(ab)c(xyz)q", "(ab)c(zyz)q"] {
+        for dictionary in [0, 1, 0] {
+            let question = json!({ "text": text, "dictionary": dictionary, "top": 3 });
+            let [read, expected] = [&used, &explorer()].map(|of| found(of, "read", question.clone()));
+            assert_eq!(read["tokens"], expected["tokens"]);
+            let numbers = |read: &Value| {
+                let mut all = Vec::new();
+                flat(read, &mut all);
+                all
+            };
+            let (read, expected) = (numbers(&read), numbers(&expected));
+            assert_eq!(read.len(), expected.len(), "{text}");
+            assert!(read.iter().zip(&expected).all(|(a, b)| near(*a, *b)), "{text}: {read:?}, {expected:?}");
+        }
+    }
+}
+
+/// All numbers of a value, in their order.
+fn flat(value: &Value, to: &mut Vec<f64>) {
+    match value {
+        Value::Number(number) => to.extend(number.as_f64()),
+        Value::Array(all) => all.iter().for_each(|one| flat(one, to)),
+        Value::Object(all) => all.values().for_each(|one| flat(one, to)),
+        _ => (),
+    }
+}
+
 #[test]
 fn two_texts_are_compared_by_mean_codes() {
     let explorer = explorer();

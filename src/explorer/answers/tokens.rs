@@ -11,7 +11,6 @@ use crate::model::batch::Batch;
 use crate::model::run::Ask;
 use crate::model::tokens::Tokens;
 use crate::sae::SparseCodes;
-use crate::tensor::Tensor;
 
 /// A token: its text, and the UTF-16 units of the characters that it is of, which is how a page counts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -67,12 +66,11 @@ fn whole(text: &str, range: &Range<usize>) -> (usize, usize) {
     (start, end)
 }
 
-/// The codes of a dictionary at each of some tokens, with the logits of the same pass, `[pos, vocab]`.
-pub fn codes(explorer: &Explorer, of: &Dictionary, ids: &[u32], task: &Task) -> Result<(SparseCodes, Tensor)> {
+/// The codes of a dictionary at each of some tokens.
+pub fn codes(explorer: &Explorer, of: &Dictionary, ids: &[u32], task: &Task) -> Result<SparseCodes> {
     let batch = Batch::new(vec![ids.to_vec()])?;
-    let run = explorer.model.decoder.run(&batch, Ask { places: vec![of.place], ..Ask::default() }, task)?;
-    let codes = contexts::recorded(&explorer.model, (&of.sae, of.place), &batch, &run.cache, task)?;
-    Ok((codes, run.logits.get(0)?))
+    let cache = explorer.model.decoder.cache(&batch, Ask { places: vec![of.place], ..Ask::default() }, task)?;
+    contexts::recorded(&explorer.model, (&of.sae, of.place), &batch, &cache, task)
 }
 
 /// What a feature does in a text.

@@ -87,6 +87,18 @@ impl Past {
         Ok(Some(Self { layers, columns, step: self.step, ..Self::default() }))
     }
 
+    /// The cache of the first columns. None where a delta net was read, which has its last state only.
+    pub fn first(&self, columns: usize) -> Result<Option<Self>> {
+        let texts = self.layers.iter().flatten().map(|(keys, _)| keys.dims()[0]).next().unwrap_or_default();
+        match self.states.is_empty() && self.gap.is_none() {
+            true => {
+                let all: Vec<u32> = (0..texts as u32).collect();
+                self.beginning(columns, Self::capacity(columns), &all, &(0..self.layers.len()))
+            }
+            false => Ok(None),
+        }
+    }
+
     /// A forward pass over `width` columns is done.
     pub(super) fn advance(&mut self, width: usize, gap: Option<Gap>) {
         self.columns += width;

@@ -22,7 +22,7 @@ use crate::base::task::Piece;
 use crate::base::{Cell, Kind, Result, Task};
 use crate::data::{Text, harvest};
 use crate::err;
-use crate::features::card::{CardPlan, Surveyed, card};
+use crate::features::card::{CardPlan, Surveyed, cards as cards_of};
 use crate::features::feature::check_feature;
 use crate::features::survey::KeptPositions;
 use crate::features::{Feature, FeatureCard, Survey, Tally};
@@ -97,14 +97,17 @@ impl TreeText {
 /// A card for each node, from the text that the tree was found on.
 fn cards(model: &Model, saes: &[Sae], survey: &Survey, graph: &Graph, task: &Task) -> Result<Vec<Option<FeatureCard>>> {
     let bar = task.begin("looking at the features", Some(graph.nodes.len() as u64));
-    let of_node = |node: &Node| -> Result<Option<FeatureCard>> {
-        let Some(sae) = saes.get(node.level) else { return Ok(None) };
-        let surveyed = Surveyed { survey, dictionary: node.level };
-        let found = card((sae, node.needed_feature()?), Some(model), Some(surveyed), &CardPlan::brief(), task)?;
-        bar.advance(1);
-        Ok(Some(found))
-    };
-    graph.nodes.iter().map(of_node).collect()
+    let mut found = vec![None; graph.nodes.len()];
+    for (level, sae) in saes.iter().enumerate() {
+        let nodes: Vec<usize> = (0..graph.nodes.len()).filter(|node| graph.nodes[*node].level == level).collect();
+        let features = nodes.iter().map(|node| graph.nodes[*node].needed_feature()).collect::<Result<Vec<_>>>()?;
+        let surveyed = Surveyed { survey, dictionary: level };
+        for (node, card) in nodes.iter().zip(cards_of((sae, &features), model, surveyed, &CardPlan::brief(), task)?) {
+            found[*node] = Some(card);
+        }
+        bar.advance(nodes.len() as u64);
+    }
+    Ok(found)
 }
 
 /// The causal tree of feature `target` of the last dictionary. `survey` is that of a text by the dictionaries, which

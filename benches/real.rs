@@ -1,0 +1,180 @@
+//! A real model at its size, Gemma 3 270M: loading, reading and writing beside llama.cpp and transformers, attribution graphs of
+//! long prompts, the explorer, and the parenthesis experiment, with the memory that each takes beside the model. Writes
+//! `docs/benchmarks-real.md`.
+//!
+//! `MICROTOME_GEMMA=FOLDER cargo bench --bench real`, some forty minutes; without the folder it says that it is skipped. There
+//! has to be a file `*q4_k_m.gguf` in it and, for transformers, the same weights as a folder `hf`. The peers are measured
+//! where `MICROTOME_PEER_PYTHON` names an interpreter that has both.
+
+mod common;
+#[path = "common/limited.rs"]
+mod limited;
+#[allow(dead_code, reason = "rates are of tokens")]
+#[path = "common/peers.rs"]
+mod peers;
+#[path = "common/server.rs"]
+mod server;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use common::{Rows, milliseconds, publish, timed};
+use limited::limited;
+use microtome::base::memory;
+use microtome::script::Session;
+use microtome::script::engine::env::Env;
+use microtome::script::engine::thread::with_large_stack;
+use peers::{Peers, rate};
+use server::Server;
+
+const RUNS: usize = 3;
+const PROMPT: usize = 512;
+const WRITTEN: usize = 64;
+/// More than any part takes.
+const ALLOWED: u64 = 20 << 30;
+/// Tokens of prompts of attribution graphs, and how many features are computed of each.
+const GRAPHS: [(usize, usize); 3] = [(100, 1000), (1000, 1000), (4000, 250)];
+
+/// Reads the same ids as the peers.
+const IDS: &str = "let ids = |n| [2] + (0..n - 1).map(|i| 1000 + 977 * i % 200_000);";
+
+fn main() {
+    if let Ok((part, folder)) = limited::part() {
+        with_large_stack(move || print!("{}", alone(&part, Path::new(&folder)))).unwrap();
+        return;
+    }
+    let Some(folder) = std::env::var_os("MICROTOME_GEMMA").map(PathBuf::from) else {
+        println!("skipped: MICROTOME_GEMMA names no folder with Gemma 3 270M");
+        return;
+    };
+    let mut rows = Rows::new();
+    prepare(&folder);
+    speed(&folder, &mut rows);
+    graphs(&folder, &mut rows);
+    explorer(&folder, &mut rows);
+    experiment(&folder, &mut rows);
+    publish("Benchmarks of a real model", "real", "benchmarks-real.md", SENTENCES, &rows);
+}
+
+const SENTENCES: &str = "Gemma 3 270M (18 layers of 640, a vocabulary of 262,144), from its Q4_K_M file, dequantised to f32 here \
+    and read as it is by llama.cpp; transformers has the dequantised weights. Times of reading and writing are medians of three runs in \
+    the same run on the same threads. Memory is the peak of a process of its own, without the pages of files; beside the model \
+    means less that of a process that only loads the model. Transcoders of attribution graphs were fitted for one step; each has 4,096 features, of which 32 are \
+    active at a token. The parenthesis experiment ran once each.";
+
+fn file(folder: &Path) -> String {
+    let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let found = names.into_iter().find(|path| path.to_string_lossy().ends_with("q4_k_m.gguf"));
+    found.expect("a file *q4_k_m.gguf").display().to_string()
+}
+
+/// A session that has the model as `m`.
+fn session(folder: &Path) -> Session {
+    memory::keep_freed();
+    let mut session = Session::new(Env::in_memory(folder).unwrap());
+    let begin = format!("let m = model::load({:?}); {IDS}", file(folder));
+    drop(session.eval("bench", &begin).unwrap());
+    session
+}
+
+fn of(session: &mut Session, code: &str) {
+    drop(session.eval("bench", code).unwrap_or_else(|failure| panic!("{code}: {}", failure.message)));
+    session.env().files.release();
+}
+
+fn speed(folder: &Path, rows: &mut Rows) {
+    let numbers = [PROMPT, WRITTEN, RUNS].map(|number| number.to_string());
+    let asked: Vec<String> = std::iter::once(folder.display().to_string()).chain(numbers).collect();
+    let peers = Peers::run("real.py", &asked);
+    let load = timed(|| drop(session(folder)), RUNS);
+    rows.push(("loading the file".into(), milliseconds(load)));
+    rows.push(("llama.cpp".into(), peers.against("llama_load", load, milliseconds)));
+    let mut session = session(folder);
+    let read = timed(|| of(&mut session, &format!("m.logits(ids.call({PROMPT}), #{{ pos: -1 }});")), RUNS);
+    let whole = timed(|| of(&mut session, &format!("m.generate_ids(ids.call({PROMPT}), #{{ tokens: {WRITTEN} }});")), RUNS);
+    let write = whole.saturating_sub(read) / WRITTEN as u32;
+    for (what, ours, name, tokens) in [("reading", read, "read", PROMPT), ("writing", write, "write", 1)] {
+        let words = |time: Duration| rate(tokens, time);
+        rows.push((format!("{what}, of a prompt of {PROMPT} tokens"), words(ours)));
+        rows.push(("transformers".into(), peers.against(&format!("transformers_{name}"), ours, words)));
+        rows.push(("llama.cpp".into(), peers.against(&format!("llama_{name}"), ours, words)));
+    }
+}
+
+/// What a process of its own does, and says of it.
+fn alone(part: &str, folder: &Path) -> String {
+    let mut session = session(folder);
+    let mut words = part.split(' ');
+    let (Some("graph"), Some(tokens), Some(nodes)) = (words.next(), words.next(), words.next()) else {
+        return String::new();
+    };
+    let place = made().display().to_string();
+    of(&mut session, &format!("let t = (0..m.config.layers).map(|n| sae::load(`{place}/${{n}}`));"));
+    let begin = Instant::now();
+    of(&mut session, &format!("circuit::attribution_graph(m, t, ids.call({tokens}), #{{ nodes: {nodes} }});"));
+    format!("{:.1} s", begin.elapsed().as_secs_f64())
+}
+
+/// The folder of the transcoders and of the dictionary that the parts read.
+fn made() -> PathBuf {
+    std::env::temp_dir().join("microtome-bench-real")
+}
+
+/// Fits them: for one step, since time and memory do not depend on more.
+fn prepare(folder: &Path) {
+    std::fs::create_dir_all(made()).unwrap();
+    let mut session = Session::new(Env::in_memory(&made()).unwrap());
+    let code = format!(
+        "let m = model::load({:?});
+        let text = data::text(\"sample\", #{{ tokens: 4096 }});
+        let fit = #{{ k: 32, d_sae: 4096, steps: 1, seed: 0 }};
+        for n in 0..m.config.layers {{ sae::transcoder(m, `mlp_in.${{n}}`, `mlp_out.${{n}}`, text, fit).save(`${{n}}`); }}
+        sae::fit(m, \"resid_post.9\", text, #{{ k: 32, d_sae: 16_384, steps: 1, seed: 0 }}).save(\"wide\");",
+        file(folder)
+    );
+    of(&mut session, &code);
+}
+
+fn graphs(folder: &Path, rows: &mut Rows) {
+    let model = limited("model", folder, ALLOWED).most.own;
+    rows.push(("memory of the model".into(), memory::human(u128::from(model))));
+    for (tokens, nodes) in GRAPHS {
+        let found = limited(&format!("graph {tokens} {nodes}"), folder, ALLOWED);
+        let memory = memory::human(u128::from(found.most.own.saturating_sub(model)));
+        rows.push((
+            format!("attribution graph of {tokens} tokens, {nodes} features computed"),
+            format!("{}, {memory} beside the model", found.said),
+        ));
+    }
+}
+
+fn explorer(folder: &Path, rows: &mut Rows) {
+    let dictionary = made().join("wide/dictionary.safetensors").display().to_string();
+    let server = Server::start(&file(folder), &dictionary, &["--text", "grammar", "--tokens", "20000"]);
+    let (median, late) = server.asked(0, 40);
+    rows.push(("the explorer's answer to a key, 16,384 features: median".into(), milliseconds(median)));
+    rows.push(("95th percentile".into(), milliseconds(late)));
+}
+
+/// The parenthesis experiment with the defaults that follow from the model, cold and with its dictionaries found again.
+fn experiment(folder: &Path, rows: &mut Rows) {
+    let place = made().join("experiment");
+    std::fs::create_dir_all(&place).unwrap();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/parenthesis_circuit.rhai");
+    for what in ["the parenthesis experiment, from a cold start", "the same, its dictionaries found again"] {
+        let begin = Instant::now();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_microtome"))
+            .args(["run", &script.display().to_string(), "--model", &file(folder)])
+            .current_dir(&place)
+            .env("MICROTOME_CACHE", place.join("cache"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let most = limited::most(&mut child);
+        let memory = memory::human(u128::from(most.own));
+        rows.push((what.into(), format!("{:.0} s, {memory} with the model", begin.elapsed().as_secs_f64())));
+    }
+    std::fs::remove_dir_all(&place).unwrap();
+}
