@@ -39,7 +39,11 @@ fn main() {
     .unwrap();
     let mut rows = Rows::new();
     for (name, features) in [("usual", 1536), ("wide", 16384)] {
-        let server = Server::start("tiny", &place.join(name).join("dictionary.safetensors").display().to_string(), &["--text", "grammar", "--tokens", "5000000"]);
+        let server = Server::start(
+            "tiny",
+            &place.join(name).join("dictionary.safetensors").display().to_string(),
+            &["--text", "grammar", "--tokens", "5000000"],
+        );
         let (median, late) = server.asked(0, TOKENS);
         rows.push((format!("read of {TOKENS} tokens, {features} features: median"), milliseconds(median)));
         rows.push((format!("read of {TOKENS} tokens, {features} features: 95th percentile"), milliseconds(late)));

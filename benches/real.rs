@@ -92,7 +92,8 @@ fn speed(folder: &Path, rows: &mut Rows) {
     rows.push(("llama.cpp".into(), peers.against("llama_load", load, milliseconds)));
     let mut session = session(folder);
     let read = timed(|| of(&mut session, &format!("m.logits(ids.call({PROMPT}), #{{ pos: -1 }});")), RUNS);
-    let whole = timed(|| of(&mut session, &format!("m.generate_ids(ids.call({PROMPT}), #{{ tokens: {WRITTEN} }});")), RUNS);
+    let whole =
+        timed(|| of(&mut session, &format!("m.generate_ids(ids.call({PROMPT}), #{{ tokens: {WRITTEN} }});")), RUNS);
     let write = whole.saturating_sub(read) / WRITTEN as u32;
     for (what, ours, name, tokens) in [("reading", read, "read", PROMPT), ("writing", write, "write", 1)] {
         let words = |time: Duration| rate(tokens, time);

@@ -217,7 +217,9 @@ impl Runs {
             let seconds = experiment.seeds[seed].seconds;
             rows.insert(name, format!("| {name} | {} | {} | {control} | {seconds:.0} |", cells[0], cells[1]));
         }
-        let head = format!("| experiment | the model inside | {model} | checks that hold on its control | seconds |\n|---|---|---|---|---:|");
+        let head = format!(
+            "| experiment | the model inside | {model} | checks that hold on its control | seconds |\n|---|---|---|---|---:|"
+        );
         Ok(Some(std::iter::once(head).chain(rows.into_values()).collect::<Vec<_>>().join("\n")))
     }
 

@@ -42,8 +42,12 @@ pub fn read_on(
     let last = explorer.last_read.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let last = last.filter(|last| last.place == of.place && decoder.config().causal);
     let shared = last.as_ref().map_or(0, |last| last.shared(ids));
-    let begun = last.map(|last| Ok::<_, crate::base::Error>(last.past.first(shared)?.map(|past| (past, last)))).transpose()?;
-    let (mut past, last) = begun.flatten().map_or_else(|| (Past::new(), None), |(past, last)| (past, Some(last)));
+    let begun = match last {
+        Some(last) => last.past.first(shared)?.map(|past| (past, last)),
+        None => None,
+    };
+    let (past, last) = begun.unzip();
+    let mut past = past.unwrap_or_default();
     let start = past.columns();
     let batch = Batch::new(vec![ids[start..].to_vec()])?;
     let run = decoder.run_behind(&mut past, &batch, Ask { places: vec![of.place], ..Ask::default() }, task)?;

@@ -163,7 +163,8 @@ impl Decoder {
         let mut found = Vec::new();
         for group in order.chunk_by(|a, b| first[*a] / TOGETHER == first[*b] / TOGETHER) {
             let start = group.iter().map(|variant| first[*variant]).min().unwrap_or_default();
-            let read = group.iter().flat_map(|variant| rows.read[variant * columns + start..][..columns - start].iter());
+            let read =
+                group.iter().flat_map(|variant| rows.read[variant * columns + start..][..columns - start].iter());
             let x = chosen(&all, &read.copied().collect::<Vec<u32>>())?.reshape((group.len(), columns - start, d))?;
             let given = (text, &past, &*vec![0; group.len()]);
             found.push(self.behind_hooks(given, (start, columns - 1), x, blocks.clone(), &mut NoHooks, task)?);
