@@ -57,8 +57,8 @@ fn main() {
     publish("Benchmarks of a real model", "real", "benchmarks-real.md", SENTENCES, &rows);
 }
 
-const SENTENCES: &str = "Gemma 3 270M (18 layers of 640, a vocabulary of 262,144), from its Q4_K_M file, dequantised to f32 here \
-    and read as it is by llama.cpp; transformers has the dequantised weights. Times of reading and writing are medians of three runs in \
+const SENTENCES: &str = "Gemma 3 270M (18 layers of 640, a vocabulary of 262,144), from its Q4_K_M file: both read it as it is, \
+    here computed in f32; transformers has the dequantised weights in f32. Times of reading and writing are medians of three runs in \
     the same run on the same threads. Memory is the peak of a process of its own, without the pages of files; beside the model \
     means less that of a process that only loads the model. Transcoders of attribution graphs were fitted for one step; each has 4,096 features, of which 32 are \
     active at a token. The parenthesis experiment ran once each.";
