@@ -1,11 +1,13 @@
 //! Next-token predictions: the likeliest tokens by the logits.
 
-use super::hooks::checks;
+use super::batch::Batch;
+use super::decoder::Decoder;
+use super::hooks::{Bound, checks};
 use super::tokenizer::Tokenizer;
-use crate::bail;
-use crate::base::{Cell, Result, Table};
+use crate::base::{Cell, Result, Table, Task};
 use crate::tensor::axes::from_end;
 use crate::tensor::{DType, Tensor, normalise, order};
+use crate::{bail, err};
 
 /// The default number of predicted tokens.
 pub const USUAL_COUNT: usize = 5;
@@ -30,14 +32,34 @@ pub struct Prediction {
 /// The `k` likeliest tokens after a position, by logits `[pos, vocab]`; equal ones in the order of their ids. Negative
 /// positions count from the end.
 pub fn likeliest(logits: &Tensor, position: i64, k: usize) -> Result<Vec<Prediction>> {
-    let (length, vocab) = logits.dims2()?;
-    let Some(place) = from_end(position, length) else {
-        bail!(Argument, "expected a position within the {length} tokens of the text, found {position}");
-    };
+    let place = place_within(position, logits.dim(0)?)?;
+    likeliest_there(&logits.get(place)?, place, k)
+}
+
+/// The `k` likeliest tokens after a position of the only text of a batch, whose other logits are not computed.
+pub fn predicted(
+    decoder: &Decoder,
+    batch: &Batch,
+    (position, k): (i64, usize),
+    hooks: Vec<Bound>,
+    task: &Task,
+) -> Result<Vec<Prediction>> {
+    let place = place_within(position, batch.width())?;
+    likeliest_there(&decoder.logits_at_points(batch, &[(0, place)], hooks, task)?.get(0)?, place, k)
+}
+
+fn place_within(position: i64, length: usize) -> Result<usize> {
+    let place = from_end(position, length);
+    place.ok_or_else(|| err!(Argument, "expected a position within the {length} tokens of the text, found {position}"))
+}
+
+/// The same by the logits at the position, `[vocab]`.
+fn likeliest_there(logits: &Tensor, place: usize, k: usize) -> Result<Vec<Prediction>> {
+    let vocab = logits.elem_count();
     if k == 0 || k > vocab {
         bail!(Argument, "expected from 1 to {vocab} tokens, found {k}");
     }
-    let logits = logits.get(place)?.to_dtype(DType::F64)?;
+    let logits = logits.to_dtype(DType::F64)?;
     if checks::first_nan(&logits)?.is_some() {
         bail!(Numeric, "the logits at position {place} are NaN");
     }

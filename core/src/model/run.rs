@@ -1,9 +1,11 @@
 //! Running a decoder: logits, what was recorded, and losses.
 
+use std::ops::Range;
+
 use super::batch::Batch;
 use super::cache::{Cache, Recorder};
 use super::config::Config;
-use super::decoder::{Decoder, Logits, Pass, Past};
+use super::decoder::{Decoder, Logits, Pass, Past, at_points};
 use super::hooks::{Bound, Chain, Hooks, KeptHook};
 use super::site::{Place, Site, SiteKind, places};
 use crate::base::options::{Plain, Setting};
@@ -18,6 +20,9 @@ const LOGITS_AT_ONCE: usize = 1 << 25;
 
 /// Gets a row of a batch, a column, and the logits of the positions from there on: `[some, vocab]`.
 pub type TakeLogits<'a> = dyn FnMut((usize, usize), &Tensor) -> Result<()> + 'a;
+
+/// Gets a range of points, and the logits of each pass there: `[some, vocab]`.
+pub type TakePoints<'a> = dyn FnMut(Range<usize>, &[Tensor]) -> Result<()> + 'a;
 
 /// Positions whose logits are requested: several, or a single one, whose logits have no axis of positions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -200,6 +205,61 @@ impl Decoder {
         self.pass(batch, &mut Chain { hooks, ..Chain::default() }, Logits::At(positions), task)
     }
 
+    /// The logits at some rows and columns of a batch, one after the other: `[points, vocab]`. No others are computed.
+    pub fn logits_at_points(
+        &self,
+        batch: &Batch,
+        points: &[(usize, usize)],
+        hooks: Vec<Bound>,
+        task: &Task,
+    ) -> Result<Tensor> {
+        self.pass(batch, &mut Chain { hooks, ..Chain::default() }, Logits::Points(points), task)
+    }
+
+    /// Gives the logits of several passes over a batch at the same points to `take`, some points at a time: their range, and
+    /// `[some, vocab]` of each pass. Of a vocabulary of 2^18 a row of 1,024 tokens would have 1 GiB in each pass.
+    pub fn logits_beside(
+        &self,
+        batch: &Batch,
+        passes: Vec<Vec<Bound>>,
+        points: &[(usize, usize)],
+        take: &mut TakePoints,
+        task: &Task,
+    ) -> Result<()> {
+        let at_once = (LOGITS_AT_ONCE / self.config().outputs().max(1)).max(1);
+        self.beside_in_parts(batch, passes, points, at_once, take, task)
+    }
+
+    fn beside_in_parts(
+        &self,
+        batch: &Batch,
+        passes: Vec<Vec<Bound>>,
+        points: &[(usize, usize)],
+        at_once: usize,
+        take: &mut TakePoints,
+        task: &Task,
+    ) -> Result<()> {
+        let read = |hooks| -> Result<(Tensor, bool)> {
+            let mut chain = Chain { hooks, ..Chain::default() };
+            // A hook at the logits sees all of them at once.
+            if self.is_seen(SiteKind::Logits, &chain)? {
+                return Ok((self.pass(batch, &mut chain, Logits::Points(points), task)?, true));
+            }
+            Ok((at_points(&self.pass(batch, &mut chain, Logits::Read, task)?, points)?, false))
+        };
+        let found = passes.into_iter().map(read).collect::<Result<Vec<_>>>()?;
+        for start in (0..points.len()).step_by(at_once) {
+            task.check()?;
+            let range = start..points.len().min(start + at_once);
+            let logits = found.iter().map(|(x, is_logits)| {
+                let part = x.narrow(0, start, range.len())?;
+                if *is_logits { Ok(part) } else { self.unembedded(&part, task) }
+            });
+            take(range.clone(), &logits.collect::<Result<Vec<_>>>()?)?;
+        }
+        Ok(())
+    }
+
     /// The loss of every token but the first of each text: -log of the probability that the model gave it, in nats.
     pub fn losses(&self, batch: &Batch, hooks: Vec<Bound>, task: &Task) -> Result<Vec<Tensor>> {
         self.losses_in(batch, &mut Chain { hooks, ..Chain::default() }, task)
@@ -336,6 +396,45 @@ mod tests {
                 for found in joined(&model, &batch, at_once, zeroed()) {
                     assert_eq!(found.abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap(), 0.0);
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn logits_of_several_passes_beside_each_other_are_those_of_each() {
+        for config in configs() {
+            let model = decoder(config, DType::F64);
+            let batch = Batch::new(vec![vec![3, 1, 4, 1, 5, 9, 2], vec![6, 5, 3]]).unwrap();
+            let zeroed = |site: &str| {
+                vec![Bound::new(model.config(), site, None, None, Box::new(Action::Zero.begin())).unwrap()]
+            };
+            let passes = || vec![Vec::new(), zeroed("resid_post.0"), zeroed("logits")];
+            let points = [(0, 0), (0, 5), (1, 2), (1, 0)];
+            let task = Task::default();
+            let alone: Vec<Tensor> = passes()
+                .into_iter()
+                .map(|hooks| model.logits_at_points(&batch, &points, hooks, &task).unwrap())
+                .collect();
+            let whole = model.logits(&batch, Vec::new(), &task).unwrap();
+            for at_once in [1, 3, 100] {
+                let mut seen = 0;
+                let take = &mut |range: Range<usize>, found: &[Tensor]| {
+                    assert_eq!(range.start, seen);
+                    seen = range.end;
+                    for (found, alone) in found.iter().zip(&alone) {
+                        let alone = alone.narrow(0, range.start, range.len()).unwrap();
+                        let far = (found - alone).unwrap().abs().unwrap().max_all().unwrap();
+                        assert!(far.to_scalar::<f64>().unwrap() < 1e-12);
+                    }
+                    for (found, (row, column)) in (0..range.len()).zip(&points[range.clone()]) {
+                        let expected = whole.get(*row).unwrap().get(*column).unwrap();
+                        let far = (alone[0].get(range.start + found).unwrap() - expected).unwrap().abs().unwrap();
+                        assert!(far.max_all().unwrap().to_scalar::<f64>().unwrap() < 1e-12);
+                    }
+                    Ok(())
+                };
+                model.beside_in_parts(&batch, passes(), &points, at_once, take, &task).unwrap();
+                assert_eq!(seen, points.len());
             }
         }
     }

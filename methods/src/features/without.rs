@@ -252,9 +252,8 @@ fn whole(
     let which = Which::Only(vec![ablation.feature]);
     let hook = OnFeatures::new(sae.clone(), &which, Rest::Kept, Box::new(Action::Zero.begin()))?;
     let hook = hook.at(config, &place.to_string(), None)?;
-    let logits = model.decoder.logits(&batch, vec![hook], task)?.get(0)?;
-    let columns: Vec<u32> = ablation.columns.iter().map(|column| *column as u32).collect();
-    Ok(logits.index_select(&Tensor::new(columns, logits.device())?, 0)?)
+    let points: Vec<(usize, usize)> = ablation.columns.iter().map(|column| (0, *column)).collect();
+    model.decoder.logits_at_points(&batch, &points, vec![hook], task)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use rhai::{Dynamic, NativeCallContext};
 
 use super::{InputOptions, Model};
 use crate::base::Table;
-use crate::model::predict::{PredictOptions, USUAL_COUNT, likeliest, table};
+use crate::model::predict::{PredictOptions, USUAL_COUNT, predicted as predict, table};
 use crate::script::engine::options::options;
 use crate::script::engine::value::{Any, Fallible, Int, Options, given};
 
@@ -16,10 +16,7 @@ fn predicted(ctx: &NativeCallContext, m: &Model, x: &Dynamic, k: &Dynamic, map: 
     let k = given("k", k).size()?;
     let input = asked.input(ctx, m, x)?;
     input.batch.only_row()?;
-    let found = asked.run(ctx, m, |hooks, task| {
-        let logits = m.decoder().logits(&input.batch, hooks, task)?;
-        likeliest(&logits.get(0)?, pos, k)
-    })?;
+    let found = asked.run(ctx, m, |hooks, task| predict(m.decoder(), &input.batch, (pos, k), hooks, task))?;
     Ok(table(m.core().tokenizer.as_ref(), found))
 }
 

@@ -150,7 +150,7 @@ impl Flow<'_> {
 }
 
 /// Rows of a tensor `[batch, pos, ..]` by their places: `[points, ..]`.
-pub(super) fn at_points(x: &Tensor, points: &[(usize, usize)]) -> Result<Tensor> {
+pub fn at_points(x: &Tensor, points: &[(usize, usize)]) -> Result<Tensor> {
     let columns = x.dim(1)?;
     let places: Vec<u32> = points.iter().map(|(row, column)| (row * columns + column) as u32).collect();
     Ok(x.flatten(0, 1)?.index_select(&Tensor::new(places, x.device())?, 0)?)

@@ -27,6 +27,7 @@ use flow::{Flow, Step, Stop};
 use kernels::Gap;
 use turning::Turning;
 
+pub(super) use flow::at_points;
 pub use past::Past;
 pub use ports::Columns;
 pub use variants::Variants;

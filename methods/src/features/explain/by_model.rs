@@ -40,11 +40,13 @@ impl Continuing<'_> {
     /// The probabilities of an answer's tokens, by one more pass over all of them.
     fn chances(&self, ids: &[u32], new: &[u32], task: &Task) -> Result<Vec<TokenChances>> {
         let (model, tokenizer) = (self.0, tokenizer(self.0)?);
-        let logits = model.decoder.logits(&Batch::new(vec![[ids, new].concat()])?, Vec::new(), task)?.get(0)?;
+        let points: Vec<(usize, usize)> = (0..new.len()).map(|at| (0, ids.len() + at - 1)).collect();
+        let batch = Batch::new(vec![[ids, new].concat()])?;
+        let logits = model.decoder.logits_at_points(&batch, &points, Vec::new(), task)?;
         let most = LIKELIEST.min(model.decoder.config().outputs());
         let of = |(at, id): (usize, &u32)| {
             task.check()?;
-            let top = likeliest(&logits, (ids.len() + at) as i64 - 1, most)?;
+            let top = likeliest(&logits, at as i64, most)?;
             let named = |one: crate::model::predict::Prediction| Ok((tokenizer.text_of(one.id)?, one.probability.ln()));
             Ok(TokenChances { token: tokenizer.text_of(*id)?, top: top.into_iter().map(named).collect::<Result<_>>()? })
         };

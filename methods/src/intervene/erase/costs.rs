@@ -7,7 +7,7 @@ use crate::err;
 use crate::model::Model;
 use crate::model::hooks::Bound;
 use crate::model::reading::compare::kl;
-use crate::tensor::{Tensor, floats};
+use crate::tensor::floats;
 
 /// Sums over positions of what an eraser costs the model.
 #[derive(Clone, Copy, Default)]
@@ -36,18 +36,19 @@ pub fn costs(model: &Model, read: &LabelledRows, site: &str, erasers: &[&Eraser]
             continue;
         }
         let batch = batch_of(rows)?;
-        let clean = logits_at(&model.decoder.logits(&batch, Vec::new(), task)?, &places)?;
+        let clean = model.decoder.logits_at_points(&batch, &places, Vec::new(), task)?;
         bar.advance(rows.len() as u64);
         for (eraser, sum) in erasers.iter().zip(&mut sums) {
             task.check()?;
             let hook = Bound::new(model.decoder.config(), site, None, None, Box::new(Eraser::clone(eraser)))?;
-            let erased = logits_at(&model.decoder.logits(&batch, vec![hook], task)?, &places)?;
-            for ((row, position), (clean, erased)) in places.iter().zip(clean.iter().zip(&erased)) {
+            let erased = model.decoder.logits_at_points(&batch, &places, vec![hook], task)?;
+            for (at, (row, position)) in places.iter().enumerate() {
+                let (clean, erased) = (floats(&clean.get(at)?)?, floats(&erased.get(at)?)?);
                 if losses[*row][*position] {
                     let next = rows[*row].ids[position + 1] as usize;
-                    sum.loss += surprise(erased, next)? - surprise(clean, next)?;
+                    sum.loss += surprise(&erased, next)? - surprise(&clean, next)?;
                 } else {
-                    sum.kl += kl(clean, erased);
+                    sum.kl += kl(&clean, &erased);
                 }
             }
             bar.advance(rows.len() as u64);
@@ -55,11 +56,6 @@ pub fn costs(model: &Model, read: &LabelledRows, site: &str, erasers: &[&Eraser]
     }
     let mean = |sum: Costs| Costs { loss: sum.loss / predicted.max(1.0), kl: sum.kl / elsewhere.max(1.0) };
     Ok(sums.into_iter().map(mean).collect())
-}
-
-/// The logits at some positions of a batch.
-fn logits_at(logits: &Tensor, places: &[(usize, usize)]) -> Result<Vec<Vec<f64>>> {
-    places.iter().map(|(row, position)| floats(&logits.get(*row)?.get(*position)?)).collect()
 }
 
 /// -log p of a token.

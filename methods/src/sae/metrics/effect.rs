@@ -1,5 +1,7 @@
 //! What a model loses when a dictionary is spliced in at one of its sites.
 
+use std::ops::Range;
+
 use super::predictions::{Cost, Effect, Losses, Predictions, judged};
 use crate::base::{Result, Task};
 use crate::model::batch::Batch;
@@ -23,8 +25,11 @@ pub struct Judged {
     pub classes: Vec<u32>,
 }
 
-/// Bytes of logits computed at a time, in each run of the model.
-const LOGITS: usize = 64 << 20;
+/// Tokens computed at a time, in each run of the model.
+const TOKENS: usize = 1 << 12;
+
+/// The passes that do not depend on a dictionary: unchanged, with zeros, and with the mean.
+const CONSTANT: usize = 3;
 
 /// Runs the unchanged model, and with the reconstruction, zeros, and the mean over the same texts at the site; compares
 /// the predictions, in nats.
@@ -44,8 +49,7 @@ pub fn effects(model: &Decoder, sites: SitePair, saes: &[&Sae], texts: &[Judged]
     let sums = saes.iter().map(|sae| (*sae, Predictions::default())).collect();
     let mut judge = Judge { model, sites, place, mean: None, sums };
     let long: usize = texts.iter().map(|text| text.ids.len()).max().unwrap_or(1);
-    let bytes = 4 * long * model.config().outputs();
-    let parts: Vec<&[Judged]> = texts.chunks((LOGITS / bytes.max(1)).max(1)).collect();
+    let parts: Vec<&[Judged]> = texts.chunks((TOKENS / long.max(1)).max(1)).collect();
     judge.mean = Some(judge.mean_of(&parts, task)?);
     let bar = task.begin("splicing", Some(texts.len() as u64));
     for part in parts {
@@ -116,19 +120,32 @@ impl Judge<'_> {
 
     fn add(&mut self, texts: &[Judged], task: &Task) -> Result<()> {
         let (batch, mask) = (batch(texts)?, mask(texts)?);
-        let clean = self.model.logits(&batch, Vec::new(), task)?;
-        let judge = |changed: &Tensor| judged_all(&clean, changed, texts, task);
-        let changed = |hooks| judge(&self.model.logits(&batch, hooks, task)?);
-        let zero = changed(self.constant(&mask, None)?)?;
-        let mean = changed(self.constant(&mask, self.mean.clone())?)?;
-        let unchanged = judge(&clean)?;
-        let classes: Vec<Option<u32>> = texts.iter().flat_map(Judged::classes).collect();
-        let mut all = Vec::with_capacity(self.sums.len());
+        let mut passes = vec![Vec::new(), self.constant(&mask, None)?, self.constant(&mask, self.mean.clone())?];
         for (sae, _) in &self.sums {
-            all.push(changed(self.spliced(sae, &mask)?)?);
+            passes.push(self.spliced(sae, &mask)?);
         }
-        for ((_, sums), spliced) in self.sums.iter_mut().zip(&all) {
-            let runs = unchanged.iter().zip(spliced).zip(zero.iter().zip(&mean));
+        let targets: Vec<(usize, (usize, u32))> = texts
+            .iter()
+            .enumerate()
+            .flat_map(|(row, text)| text.targets().into_iter().map(move |of| (row, of)))
+            .collect();
+        let points: Vec<(usize, usize)> = targets.iter().map(|(row, (position, _))| (*row, *position)).collect();
+        let mut costs = vec![Vec::with_capacity(points.len()); passes.len()];
+        let take = &mut |range: Range<usize>, logits: &[Tensor]| -> Result<()> {
+            let next: Vec<(usize, u32)> = targets[range].iter().map(|(_, (_, next))| *next).enumerate().collect();
+            for (costs, changed) in costs.iter_mut().zip(logits) {
+                costs.extend(judged(&logits[0], changed, &next, task)?);
+            }
+            Ok(())
+        };
+        self.model.logits_beside(&batch, passes, &points, take, task)?;
+        let classes: Vec<Option<u32>> = texts.iter().flat_map(Judged::classes).collect();
+        let (constants, all) = costs.split_at(CONSTANT);
+        let [unchanged, zero, mean] = constants else {
+            return Err(err!(Bug, "{} of {CONSTANT} passes", constants.len()));
+        };
+        for ((_, sums), spliced) in self.sums.iter_mut().zip(all) {
+            let runs = unchanged.iter().zip(spliced).zip(zero.iter().zip(mean));
             for (((clean, spliced), (zero, mean)), class) in runs.zip(&classes) {
                 let of = |part: fn(&Cost) -> f64| Losses {
                     clean: part(clean),
@@ -184,15 +201,6 @@ impl Mean {
         let mean: Vec<f64> = self.sum.into_iter().map(|sum| sum / count).collect();
         Ok(Tensor::from_vec(mean, self.shape, &Device::Cpu)?)
     }
-}
-
-/// The loss of each prediction that counts.
-fn judged_all(clean: &Tensor, changed: &Tensor, texts: &[Judged], task: &Task) -> Result<Vec<Cost>> {
-    let mut costs = Vec::new();
-    for (row, text) in texts.iter().enumerate() {
-        costs.extend(judged(&clean.get(row)?, &changed.get(row)?, &text.targets(), task)?);
-    }
-    Ok(costs)
 }
 
 fn batch(texts: &[Judged]) -> Result<Batch> {
