@@ -89,13 +89,30 @@ pub fn explain(error: &EvalAltResult, source: &str, known: &Known) -> Failure {
             _ => break,
         }
     }
-    let words = words(inner, known);
+    let mut words = words(inner, known);
     let position = clash(inner, known).map_or(inner.position(), |(_, position)| position);
     let mut place = place(&source, position);
     if let Some(place) = &mut place {
+        if let EvalAltResult::ErrorParsing(problem, _) = inner {
+            words.hint = statement(problem, place, known).or(words.hint);
+        }
         (place.arg, place.also, place.option) = (words.arg, words.also, words.option);
     }
     Failure { kind: words.kind, message: words.message, hint: words.hint, place, frames }
+}
+
+/// What to write instead of the statement at a place, where it is one of another language.
+fn statement(problem: &rhai::ParseErrorType, place: &SourcePlace, known: &Known) -> Option<String> {
+    let text = known.sources.text(&place.source)?;
+    let at = place.offset(&text);
+    let (before, rest) = (text.get(..at)?, text.get(at..)?);
+    let before = before.rsplit('\n').next().unwrap_or_default();
+    let is_unknown = matches!(problem, rhai::ParseErrorType::VariableUndefined(_));
+    let hint = foreign::statement(before, rest).or_else(|| {
+        let is_made = is_unknown && foreign::is_made(before, rest);
+        is_made.then_some(foreign::MADE).filter(|_| syntax(problem, known).hint.is_none())
+    });
+    hint.map(String::from)
 }
 
 /// A closure's name is made up and says nothing.
@@ -132,8 +149,11 @@ pub fn words(error: &EvalAltResult, known: &Known) -> Words {
         E::ErrorIndexingType(text, _) => {
             let (what, by) = text.split_once(" [").unwrap_or((text, ""));
             let by = article(by.trim_end_matches(']'));
-            let hint = Some("arrays, maps, strings and tensors have elements".into());
-            plain(Kind::Argument, format!("{} has no elements by {by}", article(what)), hint)
+            let hint = match readable_types(what).as_str() {
+                "Cache" => "an activation has a name: `cache[\"resid_post.0\"]`",
+                _ => "arrays, maps, strings and tensors have elements",
+            };
+            plain(Kind::Argument, format!("{} has no elements by {by}", article(what)), Some(hint.into()))
         }
         E::ErrorMismatchDataType(wanted, found, _) | E::ErrorMismatchOutputType(wanted, found, _) => plain(
             Kind::Argument,
@@ -246,6 +266,7 @@ fn syntax(problem: &rhai::ParseErrorType, known: &Known) -> Words {
         }
         P::MismatchedType(wanted, found) if wanted.contains("bool") => mismatch("bool", found),
         P::UnexpectedEOF => Some("a bracket, a brace or a string is not closed".into()),
+        P::MissingToken(token, _) if token == ")" => Some("a `(` is not closed".into()),
         P::MissingToken(token, _) if token == ";" => {
             Some("two statements stand side by side without `;` between them".into())
         }

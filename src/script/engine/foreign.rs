@@ -5,6 +5,11 @@ pub fn function(name: &str) -> Option<&'static str> {
     look_up(FUNCTIONS, name)
 }
 
+/// What to write instead of a function of one of our modules that it does not have.
+pub fn in_module(module: &str, name: &str) -> Option<&'static str> {
+    (module == "hooks").then(|| look_up(HOOKS, name)).flatten()
+}
+
 /// What to write instead of a word of another language.
 pub fn word(name: &str) -> Option<&'static str> {
     look_up(WORDS, name)
@@ -14,6 +19,62 @@ pub fn word(name: &str) -> Option<&'static str> {
 pub fn module(name: &str) -> Option<&'static str> {
     look_up(MODULES, name)
 }
+
+/// What to write instead of a statement of another language, which the text before the place of an error, in its line, and
+/// from there on gives away.
+pub fn statement(before: &str, rest: &str) -> Option<&'static str> {
+    let first = rest.split(|c: char| !is_of_name(c)).next().unwrap_or_default();
+    if matches!(first, "and" | "or") {
+        return word(first);
+    }
+    let starts = before.trim_start().split(|c: char| !is_of_name(c)).next().unwrap_or_default();
+    if rest.starts_with(':') && matches!(starts, "for" | "if" | "while" | "else") {
+        return Some(BLOCK);
+    }
+    let is_in_braces =
+        before.rfind('{').is_some_and(|brace| !before[brace..].contains('}') && is_value(&before[..brace]));
+    if is_in_braces && rest.trim_start_matches(is_of_name).trim_start().starts_with(':') {
+        return Some(MAP);
+    }
+    let is_in_list = before.matches('[').count() > before.matches(']').count();
+    if is_in_list && rest.split_once(" for ").is_some_and(|(_, of)| of.contains(" in ")) {
+        return Some(COMPREHENSION);
+    }
+    let line = without_texts(&[before, rest.lines().next().unwrap_or_default()].concat());
+    (line.matches(')').count() > line.matches('(').count()).then_some(NOT_OPENED)
+}
+
+/// A line without what stands between quotes.
+fn without_texts(line: &str) -> String {
+    line.split('"').step_by(2).collect()
+}
+
+/// Whether an unknown variable is given a value where it stands first.
+pub fn is_made(before: &str, rest: &str) -> bool {
+    let after = rest.trim_start_matches(is_of_name).trim_start();
+    (before.trim().is_empty() || before.trim_end().ends_with([';', '{', '}']))
+        && after.starts_with('=')
+        && !after.starts_with("==")
+}
+
+fn is_of_name(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+/// Whether a value is expected behind this text, and no block.
+fn is_value(before: &str) -> bool {
+    let before = before.trim_end();
+    before.is_empty() || before.ends_with(['=', '(', ',', '[', ':', '|']) || before.ends_with("return")
+}
+
+const BLOCK: &str = "a block stands between braces: `for x in xs { print(x); }`";
+const MAP: &str = "a map is `#{ a: 1 }`";
+const COMPREHENSION: &str =
+    "what is made of each element is `xs.map(|x| x * 2)`, some of the elements are `xs.filter(|x| x > 1)`";
+const NOT_OPENED: &str = "a bracket is closed that was not opened: a call is `print(x)`";
+
+/// What to write where a variable is made.
+pub const MADE: &str = "a variable is made by `let`: `let x = 5;`";
 
 type Table = &'static [(&'static [&'static str], &'static str)];
 
@@ -119,6 +180,11 @@ const FUNCTIONS: Table = &[
     (&["hist"], "use `plot::histogram(t)`"),
 ];
 
+const HOOKS: Table = &[(
+    &["ablate", "ablation", "zero_ablate", "knock_out"],
+    "an activation is set to zero by `hooks::zero(\"z.0\")`, to its mean in other texts by `hooks::mean(\"z.0\", cache)`",
+)];
+
 const WORDS: Table = &[
     (&["def", "function", "func"], "a function is `fn name(x) { .. }`"),
     (&["lambda"], "a function without a name is `|x| x + 1`"),
@@ -170,7 +236,7 @@ mod tests {
     fn what_the_hints_call_exists() {
         let session = Session::new(Env::in_memory(Path::new("out")).unwrap());
         let docs = session.docs();
-        for (_, hint) in [FUNCTIONS, WORDS, MODULES].concat() {
+        for (_, hint) in [FUNCTIONS, HOOKS, WORDS, MODULES].concat() {
             for (before, _) in hint.match_indices('(').map(|(at, _)| hint.split_at(at)) {
                 let name = before.rsplit(|c: char| !(c.is_alphanumeric() || c == '_')).next().unwrap_or_default();
                 let known = docs.functions(name).next().is_some() || KNOWN_TO_THE_LANGUAGE.contains(&name);
@@ -185,8 +251,9 @@ mod tests {
     fn every_name_is_answered_with_its_hint() {
         let mut session = Session::new(Env::in_memory(Path::new("out")).unwrap());
         type Way = fn(&str) -> String;
-        let ways: [(Table, Way); 3] = [
+        let ways: [(Table, Way); 4] = [
             (FUNCTIONS, |name| format!("tensor([1.0]).{name}")),
+            (HOOKS, |name| format!("hooks::{name}(\"z.0\")")),
             (WORDS, |name| format!("{name} 1")),
             (MODULES, |name| format!("{name}::something(1)")),
         ];
@@ -202,7 +269,7 @@ mod tests {
 
     #[test]
     fn no_word_stands_twice() {
-        for table in [FUNCTIONS, WORDS, MODULES] {
+        for table in [FUNCTIONS, HOOKS, WORDS, MODULES] {
             let mut all: Vec<&str> = table.iter().flat_map(|(names, _)| names.iter().copied()).collect();
             let length = all.len();
             all.sort_unstable();

@@ -15,13 +15,15 @@ pub struct Known<'a> {
     pub variables: Vec<String>,
     /// Functions that scripts and lines define, as they are called: `area(f, k)`.
     pub functions: Vec<String>,
+    /// The texts that errors stand in.
+    pub sources: &'a Sources,
     pub(in crate::script) marks: &'a Marks,
 }
 
 impl<'a> Known<'a> {
-    pub fn new(docs: &'a Docs, variables: Vec<String>, sources: &Sources, marks: &'a Marks) -> Self {
+    pub fn new(docs: &'a Docs, variables: Vec<String>, sources: &'a Sources, marks: &'a Marks) -> Self {
         let functions = sources.all().values().flat_map(|text| inspect::functions(text)).collect();
-        Self { docs, variables, functions, marks }
+        Self { docs, variables, functions, sources, marks }
     }
 }
 
@@ -163,6 +165,9 @@ fn not_called_so(module: &str, name: &str, receiver: Option<&str>, known: &Known
             hint += "; `tensor(..)` makes a tensor of it";
         }
         return Some(hint);
+    }
+    if let Some(hint) = foreign::in_module(module, name) {
+        return Some(hint.into());
     }
     if let Some(elsewhere) = known.docs.functions(name).next() {
         return Some(format!("did you mean `{}`?", elsewhere.path()));

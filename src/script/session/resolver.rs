@@ -222,7 +222,7 @@ impl Resolver {
                 .collect::<Vec<_>>()
                 .join("; "),
             (Some(near), true) => near,
-            (None, true) => format!("looked for {looked}"),
+            (None, true) => format!("looked for {looked}; `microtome add` fetches what others have written"),
         };
         Err(err!(File, "cannot find the library `{path}`").hint(hint))
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::{Draw, Pair, PairOptions};
-use crate::base::{Result, Task};
+use crate::base::{Kind, Result, Task};
 use crate::err;
 use crate::model::tokenizer::Tokenizer;
 
@@ -144,10 +144,22 @@ pub fn token_pairs(
     let fits = |tokens: &TokenPair| {
         (!form.single_token || tokens.is_single()) && (layout.is_none() || tokens.layout() == layout)
     };
-    Draw::new(name, options)?.some(options.n, task, |pair| {
+    let mut has_single = false;
+    let found = Draw::new(name, options)?.some(options.n, task, |pair| {
         let tokens = TokenPair::of(name, &pair, tokenizer, task)?;
+        has_single |= tokens.is_single();
         Ok(fits(&tokens).then_some((pair, tokens)))
-    })
+    });
+    match found {
+        Err(error) if error.kind == Kind::Argument && form.single_token && !has_single => {
+            Err(err!(Argument, "expected pairs of `{name}` whose answers are one token each, found none")
+                .hint(
+                    "leave out `single_token`, or choose the other `style`: this tokenizer cuts the words of the task",
+                )
+                .about("single_token"))
+        }
+        found => found,
+    }
 }
 
 /// The most frequent layout of pairs.
