@@ -116,6 +116,28 @@ fn judged(access: &Access) -> redirect::Policy {
     })
 }
 
+/// Follows redirections within one server: headers that sign a request are meant for no other one.
+fn within(access: &Access) -> redirect::Policy {
+    let access = access.clone();
+    redirect::Policy::custom(move |attempt| {
+        let before = attempt.previous();
+        if before.len() > 10 {
+            return attempt.error(err!(Network, "more than ten redirections"));
+        }
+        if before.last().is_some_and(|before| before.origin() != attempt.url().origin()) {
+            let to = attempt.url().origin().ascii_serialization();
+            return attempt.error(
+                err!(Network, "the server redirects a signed request to {to}")
+                    .hint("name that server, or its region, as the storage's own: it is given no signature otherwise"),
+            );
+        }
+        match judge(&access, attempt.url()) {
+            Ok(()) => attempt.follow(),
+            Err(refusal) => attempt.error(refusal),
+        }
+    })
+}
+
 /// Resolves hosts, without denied addresses: a host that is denied as 127.0.0.1 is denied as localhost, too.
 struct Names {
     access: Access,
@@ -140,6 +162,8 @@ fn client(access: &Access, redirections: redirect::Policy, silence: Duration) ->
         .dns_resolver(Arc::new(Names { access: access.clone() }))
         .connect_timeout(Duration::from_secs(20))
         .read_timeout(silence)
+        // An address may be signed, and is nobody else's business.
+        .referer(false)
         .user_agent(USER_AGENT)
         .build()
         .map_err(|e| err!(Network, "cannot start the network client: {e}"))

@@ -1,19 +1,26 @@
 //! The connections of object storage: each request's host is checked as that of any other.
 
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Limited};
 use object_store::client::{
     ClientConfigKey, ClientOptions, HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse,
     HttpResponseBody, HttpService,
 };
 use reqwest::{Client, Url};
 
-use super::super::{SILENCE, client, is_here, judge, judged};
+use super::super::{SILENCE, client, is_here, judge, within};
 use crate::base::access::Access;
+use crate::base::memory::human;
 use crate::base::{Error, Result};
 use crate::err;
 
 /// How much of what a server says is shown.
 const SHOWN: usize = 400;
+
+/// Most bytes of an answer that does not tell its length, such as a list of names.
+const UNTOLD: u64 = 64 << 20;
+
+/// Most bytes of what a server says about a request that failed.
+const ABOUT_FAILURE: u64 = 1 << 20;
 
 /// A client that asks only hosts that the run may connect to.
 #[derive(Clone)]
@@ -26,7 +33,7 @@ pub struct Connection {
 
 impl Connection {
     pub fn new(access: &Access) -> Result<Self> {
-        let client = client(access, judged(access), SILENCE)?;
+        let client = client(access, within(access), SILENCE)?;
         Ok(Self { access: access.clone(), client, is_open: false })
     }
 
@@ -66,7 +73,22 @@ impl HttpService for Connection {
         *ours.body_mut() = Some(reqwest::Body::wrap(body));
         let answer = self.client.execute(ours).await.map_err(failed)?;
         let (parts, body) = http::Response::<reqwest::Body>::from(answer).into_parts();
-        Ok(HttpResponse::from_parts(parts, HttpResponseBody::new(body.map_err(failed))))
+        let most = most(&parts);
+        let body = Limited::new(body, most as usize).map_err(move |error| match error.downcast::<reqwest::Error>() {
+            Ok(error) => failed(*error),
+            Err(_) => refused(err!(Network, "expected an answer of at most {}, found more", human(most.into()))),
+        });
+        Ok(HttpResponse::from_parts(parts, HttpResponseBody::new(body)))
+    }
+}
+
+/// Most bytes of an answer, which is held in memory: what its head says, also where the body goes on in chunks.
+fn most(answer: &http::response::Parts) -> u64 {
+    let told = answer.headers.get(http::header::CONTENT_LENGTH);
+    let told = told.and_then(|length| length.to_str().ok()?.parse().ok());
+    match answer.status.is_success() {
+        true => told.unwrap_or(UNTOLD),
+        false => told.unwrap_or(ABOUT_FAILURE).min(ABOUT_FAILURE),
     }
 }
 
@@ -110,4 +132,73 @@ fn causes(error: Cause<'_>) -> impl Iterator<Item = Cause<'_>> {
         error.source()
     }
     std::iter::successors(Some(error), |error| source(*error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::base::access::Rules;
+    use crate::base::net::wait_for;
+
+    /// Answers each connection with `head`, and then with as much of `body` as is taken, `times` times. Gives back its address.
+    fn server(head: String, body: &'static [u8], times: usize) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            for connection in listener.incoming() {
+                let mut connection = connection.unwrap();
+                let mut asked = [0; 4096];
+                let _asked = connection.read(&mut asked);
+                let _sent = connection.write_all(head.as_bytes());
+                for _ in 0..times {
+                    if connection.write_all(body).is_err() {
+                        break;
+                    }
+                }
+            }
+        });
+        address
+    }
+
+    /// The body of the answer to a signed request.
+    fn asked(address: &str) -> std::result::Result<Vec<u8>, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = Connection::new(&Access::new(folder.path(), &Rules::default()).unwrap()).unwrap();
+        let request = http::Request::get(address).header("x-amz-security-token", "secret");
+        let request = request.body(object_store::client::HttpRequestBody::empty()).unwrap();
+        let found = wait_for(async {
+            let said = |e: HttpError| err!(Network, "{}", ours(&e).map_or(e.to_string(), |ours| ours.message));
+            let answer = connection.call(request).await.map_err(said)?;
+            let body = answer.into_body().collect().await.map_err(said)?;
+            Ok(body.to_bytes().to_vec())
+        });
+        found.map_err(|e| e.message)
+    }
+
+    const CHUNK: &[u8] = b"8\r\nabcdefgh\r\n";
+
+    #[test]
+    fn an_answer_that_goes_on_is_cut_where_its_head_says() {
+        let head = |status: &str, more: &str| format!("HTTP/1.1 {status}\r\nTransfer-Encoding: chunked\r\n{more}\r\n");
+        let endless = usize::MAX;
+        for (head, most) in
+            [(head("403 Forbidden", ""), "1 MiB"), (head("200 OK", ""), "64 MiB"), (head("500 No", ""), "1 MiB")]
+        {
+            let error = asked(&server(head, CHUNK, endless)).unwrap_err();
+            assert_eq!(error, format!("expected an answer of at most {most}, found more"));
+        }
+        let well = "HTTP/1.1 200 OK\r\nContent-Length: 16\r\nConnection: close\r\n\r\n".to_string();
+        assert_eq!(asked(&server(well, b"abcdefgh", 2)).unwrap(), b"abcdefghabcdefgh");
+    }
+
+    #[test]
+    fn a_signed_request_goes_to_no_other_server() {
+        let other = server("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".into(), b"", 0);
+        let to = |address: &str| format!("HTTP/1.1 307 Other\r\nLocation: {address}/x\r\nContent-Length: 0\r\n\r\n");
+        let error = asked(&server(to(&other), b"", 0)).unwrap_err();
+        assert_eq!(error, format!("the server redirects a signed request to {other}"));
+    }
 }
