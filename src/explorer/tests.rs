@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::Explorer;
 use super::routes::Service;
 use super::samples::{explorer, slow};
-use super::server::serve_with;
+use super::server::{CONNECTIONS, serve_with};
 use crate::base::{Kind, Result, Task};
 
 /// A server that ends with the test.
@@ -111,6 +111,15 @@ fn patiently(what: &str, until: impl Fn() -> bool) {
         assert!(begin.elapsed() < Duration::from_secs(30), "{what}");
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+#[test]
+fn requests_that_are_never_finished_keep_nobody_out() {
+    let running = Running::new(explorer());
+    // As many as are let in at a time; none of them says the token.
+    let _stalled: Vec<_> = (0..CONNECTIONS).map(|_| running.send("GET / HTTP/1.1\r\nHost: ")).collect();
+    let (status, page) = running.answer(&format!("GET {}", running.path), &[&running.host()], "");
+    assert_eq!(status, 200, "{page}");
 }
 
 #[test]
