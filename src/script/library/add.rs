@@ -13,6 +13,7 @@ use super::{LOCK, MANIFEST, archive};
 use crate::base::files::Files;
 use crate::base::{Result, Task, access};
 use crate::err;
+use crate::report::symbols::visible;
 
 /// What is to be added.
 pub struct Wish<'a> {
@@ -312,7 +313,8 @@ impl Plan {
         let mut lines = vec!["What the libraries of this project may touch, of what a run itself may:".to_string()];
         for locked in &self.lock.libraries {
             let from = locked.path.as_ref().or(locked.address.as_ref()).map_or("", String::as_str);
-            lines.push(format!("\n{} {}, from {from}", locked.name, locked.version));
+            // What an author wrote cannot draw lines of its own.
+            lines.push(format!("\n{} {}, from {}", locked.name, locked.version, visible(from)));
             if let Some(hash) = &locked.hash {
                 lines.push(format!("  SHA-256      {hash}"));
             }
@@ -324,7 +326,7 @@ impl Plan {
             ] {
                 let is_new = |one: &String| more.contains(&format!("{verb} {one}"));
                 let each: Vec<String> =
-                    all.iter().map(|one| format!("{one}{}", if is_new(one) { " (new)" } else { "" })).collect();
+                    all.iter().map(|one| visible(one) + if is_new(one) { " (new)" } else { "" }).collect();
                 let all = if each.is_empty() { "nothing".into() } else { each.join(", ") };
                 lines.push(format!("  {words:<12} {all}"));
             }
@@ -348,5 +350,29 @@ mod tests {
         let archive = Source::Archive { address: "https://x.org/b.tar.gz".into(), hash: "ab".repeat(32) };
         let alone = with_dependency("", "b", &archive).unwrap();
         assert_eq!(Manifest::parse(&alone, "f").unwrap().dependencies().unwrap()["b"], archive);
+    }
+
+    /// Each library has three lines of what it may touch, whatever its author put into a path.
+    #[test]
+    fn a_path_draws_no_lines_of_its_own() {
+        let evil = "x\n  reads        nothing\u{200b}\r";
+        let locked = Locked {
+            name: "heads".into(),
+            version: "0.1.0".into(),
+            path: Some(evil.into()),
+            address: None,
+            hash: None,
+            read: vec![evil.into()],
+            write: vec![],
+            net: vec![],
+            needs: vec![],
+        };
+        let mut lock = Lock::default();
+        lock.libraries.push(locked);
+        let plan =
+            Plan { lock, locked: String::new(), manifest: String::new(), archives: vec![], is_new: true, more: BTreeMap::new() };
+        let said = plan.said();
+        assert_eq!(said.lines().filter(|line| line.trim_start().starts_with("reads")).count(), 1, "{said}");
+        assert!(said.contains("x␊  reads        nothing") && !said.contains('\u{200b}') && !said.contains('\r'), "{said}");
     }
 }

@@ -109,7 +109,11 @@ pub fn unpacked(bytes: &[u8], task: &Task) -> Result<BTreeMap<String, String>> {
         if entry.header().entry_type() == tar::EntryType::Regular && is_text {
             let mut content = Vec::new();
             entry.read_to_end(&mut content).map_err(broken)?;
-            texts.insert(path.components().collect(), utf8(content).map_err(|e| e.within(shown))?);
+            let place = path.components().filter(|part| matches!(part, Component::Normal(_))).collect();
+            let text = utf8(content).map_err(|e| e.within(path.display()))?;
+            if texts.insert(place, text).is_some() {
+                bail!(Format, "expected each file of the archive once, found {shown} again");
+            }
         }
     }
     below_manifest(texts)
@@ -210,6 +214,18 @@ mod tests {
         assert!(refusal(&large).contains("64.0 MiB of content"), "{}", refusal(&large));
         assert!(refusal(b"no archive").contains("no .tar.gz"));
         assert!(refusal(&packed(|builder| file(builder, "lib.rhai", ""))).contains("expected a microtome.toml"));
+    }
+
+    #[test]
+    fn a_file_that_comes_twice_is_refused() {
+        for again in ["lib.rhai", "./lib.rhai", ".//lib.rhai"] {
+            let bytes = packed(|builder| {
+                file(builder, "microtome.toml", "");
+                file(builder, "lib.rhai", "fn shown() {}");
+                file(builder, again, "fn run() {}");
+            });
+            assert_eq!(refusal(&bytes), format!("expected each file of the archive once, found {again} again"));
+        }
     }
 
     #[test]

@@ -185,7 +185,7 @@ mod tests {
         let head = |status: &str, more: &str| format!("HTTP/1.1 {status}\r\nTransfer-Encoding: chunked\r\n{more}\r\n");
         let endless = usize::MAX;
         for (head, most) in
-            [(head("403 Forbidden", ""), "1 MiB"), (head("200 OK", ""), "64 MiB"), (head("500 No", ""), "1 MiB")]
+            [(head("403 Forbidden", ""), "1.0 MiB"), (head("200 OK", ""), "64.0 MiB"), (head("500 No", ""), "1.0 MiB")]
         {
             let error = asked(&server(head, CHUNK, endless)).unwrap_err();
             assert_eq!(error, format!("expected an answer of at most {most}, found more"));
