@@ -73,10 +73,7 @@ impl Explorer {
         let saes = plan.dictionaries.iter().map(load).collect::<Result<Vec<_>>>()?;
         let limits = TextOptions { tokens: Some(plan.tokens), ..TextOptions::default() };
         let text = Text::open(files, &plan.text, SourceOptions { text: limits, ..SourceOptions::default() }, task)?;
-        let said = plan.descriptions.as_ref().map(|path| {
-            let found = files.text(Path::new(path)).and_then(|text| Said::parse(&text));
-            found.map_err(|e| e.within(path))
-        });
+        let said = plan.descriptions.as_ref().map(|path| Said::load(files, Path::new(path), task));
         Self::of(plan, model, saes, text, said.transpose()?.unwrap_or_default(), files)
     }
 

@@ -87,12 +87,20 @@ fn hooks<'a>(explorer: &Explorer, changes: &[Change], task: &Task) -> Result<Vec
     changes.iter().map(hook).collect()
 }
 
+impl Proceeding {
+    /// Refuses more tokens than a page shows, in what is answered and in what is saved.
+    pub fn check(&self) -> Result<()> {
+        match self.tokens {
+            ..=MOST => Ok(()),
+            tokens => Err(err!(Argument, "expected at most {MOST} new tokens, found {tokens}")),
+        }
+    }
+}
+
 /// The next token, then the continuations, piece by piece: without the changes, and with them.
 pub fn proceed(explorer: &Explorer, proceeding: &Proceeding, say: &mut dyn FnMut(Value), task: &Task) -> Result<Value> {
     let Proceeding { text, changes, tokens, temperature, seed } = proceeding;
-    if *tokens > MOST {
-        return Err(err!(Argument, "expected at most {MOST} new tokens, found {tokens}"));
-    }
+    proceeding.check()?;
     let batch = Batch::new(vec![end(explorer, text, task)?])?;
     say(next(explorer, &batch, changes, task)?);
     let options = GenerateOptions {

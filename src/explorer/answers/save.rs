@@ -192,6 +192,7 @@ fn line(explorer: &Explorer, step: &Question) -> Result<String> {
             format!("circuit::causal_tree(m, saes, {}, text, #{{ tokens: {tokens} }})", feature(*dictionary, *of)?)
         }
         Question::Continue(going) => {
+            going.check()?;
             let hook = |change: &Change| {
                 let of = feature(change.dictionary, change.feature)?;
                 Ok(match change.action {

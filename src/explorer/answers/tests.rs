@@ -360,6 +360,16 @@ proptest! {
 }
 
 #[test]
+fn more_tokens_than_are_answered_are_not_saved() {
+    let step = json!({ "ask": "continue", "text": "(a", "changes": [], "tokens": 1_u64 << 60, "temperature": 0, "seed": 1 });
+    let of = explorer();
+    let refused = [ask(&of, "continue", step.clone()), ask(&of, "save", json!({ "steps": [step] }))];
+    for (_, answer) in refused {
+        assert!(answer.unwrap_err().message.ends_with(&format!("new tokens, found {}", 1_u64 << 60)));
+    }
+}
+
+#[test]
 fn scripts_are_saved_under_the_next_free_name() {
     let explorer = explorer();
     let steps = json!({ "steps": [{ "ask": "card", "dictionary": 0, "feature": 3 }, { "ask": "save", "steps": [] }] });
