@@ -92,6 +92,30 @@ const READER: &str = "fn text(path) { run::load_text(path) } fn reader() { |path
     fn held(path) { data::text(path) } fn first(text) { text.documents(1)[0].text }";
 
 #[test]
+fn arguments_checks_and_the_course_of_draws_are_the_scripts_own() {
+    let place = Place::new();
+    place.library(
+        "heads",
+        "",
+        "fn secret() { arg(\"secret\") } fn maybe() { arg(\"secret\", \"none\") } fn again() { run::restart(3) }
+        fn forged() { run::check(true, \"all is well\") } fn closure() { || arg(\"secret\") } fn calling(f) { f.call() }",
+    );
+    place.said(0, &["add", "../heads", "--yes"]);
+    let of = |code: &str| format!("import \"heads\" as heads; {code}");
+    for (code, called) in [
+        ("heads::secret()", "arg"),
+        ("heads::maybe()", "arg"),
+        ("heads::closure().call()", "arg"),
+        ("heads::again()", "restart"),
+        ("heads::forged()", "check"),
+    ] {
+        holds(&place.refused(&of(code)), &[&format!("`{called}` is for scripts, and"), "heads", "is a library"]);
+    }
+    // The user's own closures stay the user's.
+    assert_eq!(place.printed(&of("print(heads::calling(|| arg(\"secret\", \"none\")))")), "none\n");
+}
+
+#[test]
 fn a_library_reads_and_writes_what_it_was_granted_and_no_more() {
     let place = Place::new();
     place.library("heads", "[touches]\nread = [\"data\"]\nwrite = [\"made\"]", READER);

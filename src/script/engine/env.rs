@@ -194,6 +194,17 @@ pub fn env(ctx: &NativeCallContext) -> Result<Rc<Env>> {
     Ok(code.calling(ctx.fn_name()))
 }
 
+/// The environment of a call that only the script itself, and modules of its user, may make: its arguments, its checks and the
+/// course of its draws are no library's business.
+pub fn of_script(ctx: &NativeCallContext) -> Result<Rc<Env>> {
+    let code = ctx.tag().and_then(|tag| tag.read_lock::<Rc<Code>>().map(|code| code.clone()));
+    match code.filter(|code| code.leave.is_some()) {
+        None => env(ctx),
+        Some(library) => Err(err!(Access, "`{}` is for scripts, and {} is a library", ctx.fn_name(), library.source)
+            .hint("the script that imports it passes what it needs as an argument of a function")),
+    }
+}
+
 /// What stood after the file on the command line, and which of it the script asked for.
 #[derive(Debug, Default)]
 pub struct Arguments {

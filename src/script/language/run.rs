@@ -6,7 +6,7 @@ use rhai::plugin::*;
 use rhai::{Array, Dynamic, Map, NativeCallContext};
 
 use crate::base::{self, Result};
-use crate::script::engine::env::env;
+use crate::script::engine::env::{env, of_script};
 use crate::script::engine::value::{Any, Fallible, Int, Layout, given, json_text};
 use crate::script::library::project::{cleaned, shown};
 use crate::{bail, err};
@@ -24,7 +24,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn check(ctx: NativeCallContext, condition: bool, message: &str) -> Fallible<bool> {
-        let env = env(&ctx)?;
+        let env = of_script(&ctx)?;
         env.checks.note(condition, message);
         let mark = if condition { "check holds: " } else { "check FAILED: " };
         env.console.say(&format!("{mark}{message}"));
@@ -60,7 +60,7 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn restart(ctx: NativeCallContext, seed: Int) -> Fallible<()> {
         let seed = given("seed", &seed).integer()?;
-        env(&ctx)?.random.restart(seed as u64);
+        of_script(&ctx)?.random.restart(seed as u64);
         Ok(())
     }
 
@@ -266,7 +266,7 @@ pub mod globals {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn arg(ctx: NativeCallContext, name: &str, default: Any) -> Fallible<Dynamic> {
-        let env = env(&ctx)?;
+        let env = of_script(&ctx)?;
         match env.arguments.ask(name) {
             None => Ok(default),
             Some(text) => Ok(super::read_as(name, text, &default)?),
@@ -275,7 +275,7 @@ pub mod globals {
 
     #[rhai_fn(name = "arg", return_raw)]
     pub fn arg_required(ctx: NativeCallContext, name: &str) -> Fallible<String> {
-        let env = env(&ctx)?;
+        let env = of_script(&ctx)?;
         let given = env.arguments.ask(name).map(str::to_string);
         Ok(given.ok_or_else(|| {
             err!(Argument, "the argument `--{name}` is missing")
