@@ -37,6 +37,8 @@ fn of_logits() { |logits| logits.sum() * 0 + helper(0) }
 fn of_text() { |text| helper(0) }
 fn rows() { |pass| throw helper(0) }
 fn metric_of() { |logits, pair| logits[0] * 0 + helper(0) }
+fn of_row() { |row| throw helper(row.x) }
+fn of_group() { |rows| #{ y: helper(rows[\"x\"][0]) } }
 fn evaluated(x) { eval(\"[x].map(Fn(`helper`))[0]\") }
 fn caught(x) { let y = 0; try { throw x } catch (e) { y = helper(e); } y }
 fn branched(x) { switch x { 0 => 0, _ => [x].map(|y| helper(y))[0] } }
@@ -84,6 +86,8 @@ const WAYS: &[(&str, &str)] = &[
     ("effect of steering", "steered.call(m::of_text()) + x"),
     ("hook", "hooked.call(m::hook()) + x"),
     ("metric", "metric::of(m::metric_of()).values(model, [#{ clean: [1, 2], token: 3 }])[0].to_int() + x"),
+    ("rows of a table that are chosen", "filtered.call(m::of_row())"),
+    ("rows of a table in groups", "table([#{ x: x }]).group_by(\"x\", m::of_group())[\"y\"][0]"),
     ("optimiser", "descended.call(m::loss()) + x"),
     ("optimiser that runs", "run_down.call(m::loss()) + x"),
 ];
@@ -100,6 +104,7 @@ let descended = |f| { let opt = optim::sgd(tensor([0.0]), #{ lr: 1.0 }); opt.ste
 let run_down = |f| { let opt = optim::sgd(tensor([0.0]), #{ lr: 1.0 }); opt.run(1, f); (-opt.params[0]).round().to_int() };
 let caught = |f| { let thrown = 0; try { f.call(); } catch (e) { thrown = e; } thrown };
 let trained = |f| caught.call(|| model::train(#{ layers: 1, d_model: 8, heads: 2, vocab: 11 }, f, #{ steps: 1 }));
+let filtered = |f| caught.call(|| table([#{ x: 5 }]).filter(f));
 let writer = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 3, context: 8 }, #{ words: [\"a\", \"b\", \"c\"] });
 let asked = #{ strengths: [1], random: 0, tokens: 1, seed: 1 };
 let steering = |f| intervene::steer(writer, #{ \"resid_post.0\": tensor::ones([8]) }, [\"a\"], [\"a b\"], asked + #{ metric: f });

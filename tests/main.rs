@@ -48,6 +48,7 @@ mod stores;
 mod suite;
 mod support;
 mod sweeps;
+mod tables;
 mod tokenizers;
 mod torture;
 mod training;

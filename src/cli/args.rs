@@ -234,8 +234,8 @@ pub struct Explore {
     #[arg(long, value_name = "N", default_value_t = 200_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub tokens: u64,
 
-    /// Explanations of features: the JSON of a table with the columns `feature`, such as resid_post.3/12, and `description`,
-    /// `explanation` or `label`
+    /// Explanations of features: the file of a table (.csv, .json, .parquet) with the columns `feature`, such as
+    /// resid_post.3/12, and `description`, `explanation` or `label`
     #[arg(long, value_name = "FILE")]
     pub descriptions: Option<String>,
 

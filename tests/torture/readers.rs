@@ -299,6 +299,26 @@ pub const READERS: &[Reader] = &[
     },
     Reader { name: "parquet", made: tables, reads: r#"let text = data::text("case/x.parquet");"#, ..NONE },
     Reader {
+        name: "table-csv",
+        makes: r#"table([#{ a: 1, b: 0.5, c: "x, \"y\"", d: true }, #{ a: 2, c: "" }]).save("case/x.csv");"#,
+        inside: Inside::Lines,
+        reads: r#"let t = data::table("case/x.csv"); show(t); t.head(1); t.rows"#,
+        ..NONE
+    },
+    Reader {
+        name: "table-json",
+        makes: r#"table([#{ a: 1, b: 0.5, c: "x, \"y\"", d: true }, #{ a: 2, c: "" }]).save("case/x.json");"#,
+        inside: Inside::Json,
+        reads: r#"let t = data::table("case/x.json"); show(t); t.head(1); t.rows"#,
+        ..NONE
+    },
+    Reader {
+        name: "table-parquet",
+        makes: r#"table([#{ a: 1, b: 0.5, c: "x, \"y\"", d: true }, #{ a: 2, c: "" }]).save("case/x.parquet");"#,
+        reads: r#"let t = data::table("case/x.parquet"); show(t); t.head(1); t.rows"#,
+        ..NONE
+    },
+    Reader {
         name: "library",
         made: libraries,
         hit: &[".rhai"],

@@ -126,10 +126,10 @@ fn within(access: &Access) -> redirect::Policy {
         }
         if before.last().is_some_and(|before| before.origin() != attempt.url().origin()) {
             let to = attempt.url().origin().ascii_serialization();
-            return attempt.error(
-                err!(Network, "the server redirects a signed request to {to}")
-                    .hint("name that server, or its region, as the storage's own: it is given no signature otherwise"),
-            );
+            return attempt
+                .error(err!(Network, "the server redirects a signed request to {to}").hint(
+                    "name that server, or its region, as the storage's own: it is given no signature otherwise",
+                ));
         }
         match judge(&access, attempt.url()) {
             Ok(()) => attempt.follow(),

@@ -64,9 +64,15 @@ pub struct Table {
 impl Table {
     /// The cells under a name, from the first row to the last.
     pub fn column(&self, name: &str) -> Result<Vec<&Cell>> {
+        let place = self.place(name)?;
+        Ok(self.rows.iter().map(|row| row.get(place).unwrap_or(&Cell::Missing)).collect())
+    }
+
+    /// Which of the columns has a name.
+    pub fn place(&self, name: &str) -> Result<usize> {
         let places: Vec<usize> = (0..self.columns.len()).filter(|place| self.columns[*place] == name).collect();
         match places.as_slice() {
-            [place] => Ok(self.rows.iter().map(|row| row.get(*place).unwrap_or(&Cell::Missing)).collect()),
+            [place] => Ok(*place),
             [] => {
                 let near = names::nearest(name, self.columns.iter().map(String::as_str));
                 Err(err!(Name, "this table has no column `{name}`").hint(match near {

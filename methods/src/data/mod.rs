@@ -1,5 +1,5 @@
-//! Floor 5: texts and their sources, with labels where known, their packing into rows of tokens, and the activations of
-//! models on them.
+//! Floor 5: texts and their sources, with labels where known, their packing into rows of tokens, the activations of
+//! models on them, and tables as data.
 
 pub mod baselines;
 pub mod bits;
@@ -9,9 +9,11 @@ pub mod labels;
 mod lists;
 pub mod pack;
 pub mod pairs;
+mod parquet;
 pub mod sample;
 pub mod store;
 pub mod synth;
+pub mod table;
 pub mod text;
 pub mod toy;
 mod whole;

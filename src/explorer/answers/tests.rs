@@ -361,7 +361,8 @@ proptest! {
 
 #[test]
 fn more_tokens_than_are_answered_are_not_saved() {
-    let step = json!({ "ask": "continue", "text": "(a", "changes": [], "tokens": 1_u64 << 60, "temperature": 0, "seed": 1 });
+    let step =
+        json!({ "ask": "continue", "text": "(a", "changes": [], "tokens": 1_u64 << 60, "temperature": 0, "seed": 1 });
     let of = explorer();
     let refused = [ask(&of, "continue", step.clone()), ask(&of, "save", json!({ "steps": [step] }))];
     for (_, answer) in refused {

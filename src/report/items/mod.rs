@@ -27,7 +27,8 @@ use super::json::pretty;
 use super::picture::{self, Picture};
 use super::terminal::Screen;
 use crate::base::files::Files;
-use crate::base::{Error, Result, Task, names};
+use crate::base::{Error, Result, Table, Task, names};
+use crate::data;
 use crate::err;
 
 /// A result that can be shown, saved, and put into a report.
@@ -51,6 +52,11 @@ pub trait Item {
 
     /// A copy for another thread, if there may be so much in it that showing it takes long.
     fn detached(&self) -> Option<Box<dyn Item + Send>> {
+        None
+    }
+
+    /// The table, if it is one: other programs have formats for these.
+    fn table(&self) -> Option<&Table> {
         None
     }
 
@@ -96,8 +102,12 @@ pub fn save(item: &dyn Item, files: &Files, path: &Path, task: &Task) -> Result<
 }
 
 fn encoded(item: &dyn Item, path: &Path) -> Result<Vec<u8>> {
-    let picture = item.picture();
-    Ok(match (path.extension().and_then(|e| e.to_str()), &picture) {
+    let (picture, ending) = (item.picture(), path.extension().and_then(|e| e.to_str()));
+    let content = item.table().zip(ending).and_then(|(table, ending)| data::table::encoded(table, ending));
+    if let Some(content) = content {
+        return content;
+    }
+    Ok(match (ending, &picture) {
         (Some("json"), _) => pretty(&tagged(item)?)?.into_bytes(),
         (Some("txt"), _) => item.terminal(&Screen { width: 120, ..Screen::default() })?.into_bytes(),
         (Some("html"), _) => page::page(item.kind(), &item.html()?).into_bytes(),
@@ -113,7 +123,8 @@ fn unknown_format(item: &dyn Item, found: Option<&str>) -> Error {
     let drawn = item.picture().map_or(&[][..], |_| &["svg", "png"]);
     let dot = item.graphviz().map_or(&[][..], |_| &["dot"]);
     let md = item.markdown().map_or(&[][..], |_| &["md"]);
-    let (known, kind) = ([drawn, &["json", "txt", "html"], md, dot].concat(), item.kind());
+    let tables = item.table().map_or(&[][..], |_| &["csv", "parquet"]);
+    let (known, kind) = ([drawn, tables, &["json", "txt", "html"], md, dot].concat(), item.kind());
     let article = if kind.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
     match found {
         None => err!(Argument, "expected a file name that ends in .{}", known.join(", .")),
@@ -126,7 +137,7 @@ fn unknown_format(item: &dyn Item, found: Option<&str>) -> Error {
 mod tests {
     use super::*;
     use crate::base::access::{Access, Rules};
-    use crate::base::{Card, Grid, HeatText, Table};
+    use crate::base::{Card, Grid, HeatText};
     use crate::circuit::Graph;
     use crate::features::FeatureCard;
 
@@ -160,6 +171,12 @@ mod tests {
             ("cannot save a grid as .pgn", Some("did you mean `png`?"))
         );
         assert!(save(&Table::default(), "t.svg").is_err());
+        let table = Table { title: "T".into(), columns: vec!["a".into()], rows: vec![vec![1_i64.into()]] };
+        let read = |name: &str| String::from_utf8(std::fs::read(save(&table, name).unwrap()).unwrap()).unwrap();
+        assert_eq!((read("t.csv").as_str(), read("t.json").as_str()), ("a\n1\n", "[\n  {\"a\":1}\n]\n"));
+        // In a report, it has its title.
+        assert_eq!(tagged(&table).unwrap()["title"], "T");
+        assert_eq!(save(&table, "t.cvs").unwrap_err().hint.as_deref(), Some("did you mean `csv`?"));
         assert!(save(&Grid::default(), "none").is_err());
     }
 }

@@ -38,6 +38,10 @@ impl Item for Table {
         Ok(html(self))
     }
 
+    fn table(&self) -> Option<&Table> {
+        Some(self)
+    }
+
     fn markdown(&self) -> Option<String> {
         let numeric = |column: usize| is_numeric(self, column);
         Some(markdown::table(&self.title, &self.columns, &written(self), numeric))
@@ -173,7 +177,7 @@ struct Widths {
 }
 
 impl Widths {
-    /// Prose wraps first, then words are shortened, and columns are left out last: of these, numbers after words.
+    /// Prose wraps first, then words are shortened, and columns are left out last, from the last one on.
     fn of<'a>(
         table: &Table,
         names: &[String],
@@ -195,9 +199,8 @@ impl Widths {
             Some(least) => (all, least),
             None => {
                 let least = at_most((room * 3 / 10).clamp(SHORTEST, 24));
-                let kept = with_room(&measured, &least, room);
-                let least = kept.iter().map(|at| least[*at]).collect();
-                (kept, least)
+                let count = with_room(&least, room);
+                (all[..count].to_vec(), least[..count].to_vec())
             }
         };
         let wanted: Vec<usize> = kept.iter().map(|at| measured[*at].wanted()).collect();
@@ -270,18 +273,14 @@ fn taken(widths: &[usize]) -> usize {
     widths.iter().map(|wide| wide + PADDING).sum()
 }
 
-/// The columns that have room: the first one, which says what a row is, then numbers, then words.
-fn with_room(measured: &[Measured], least: &[usize], room: usize) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..measured.len()).collect();
-    order.sort_by_key(|at| (*at != 0, !measured[*at].is_numeric));
+/// How many columns have room, at least one. The first says what a row is, and who chooses columns names first what counts.
+fn with_room(least: &[usize], room: usize) -> usize {
     let mut used = 0;
-    let fits = |at: &usize| {
-        used += least[*at] + PADDING;
-        *at == 0 || used <= room
+    let fits = |wide: &&usize| {
+        used += *wide + PADDING;
+        used <= room
     };
-    let mut kept: Vec<usize> = order.into_iter().take_while(fits).collect();
-    kept.sort_unstable();
-    kept
+    least.iter().take_while(fits).count().max(1)
 }
 
 /// Gives what room is left to columns that want more, the narrowest first.
@@ -404,6 +403,20 @@ Dictionaries
         let wide = table.terminal(&Screen { width: 90, ..Screen::default() }).unwrap();
         assert!(wide.contains(&long("15000")) && wide.contains(&long("24575")), "{wide}");
         assert!(table.html().unwrap().contains(&long("15000")));
+    }
+
+    #[test]
+    fn the_first_columns_stay_and_the_others_are_named() {
+        let names = ["site", "words"].map(String::from).into_iter();
+        let columns = names.chain((0..12).map(|i| format!("n{i}"))).collect();
+        let row = ["resid_post.0".into(), "opens a bracket".into()].into_iter();
+        let rows = vec![row.chain((0..12).map(|i| Cell::Int(1_000_000 + i))).collect()];
+        let table = Table { columns, rows, ..Table::default() };
+        let text = table.terminal(&Screen { width: 60, ..Screen::default() }).unwrap();
+        let names: Vec<&str> = text.lines().next().unwrap().split_whitespace().collect();
+        assert_eq!(names, ["site", "words", "n0", "n1", "n2"], "{text}");
+        let note = "9 columns left out, for want of width: n3, n4, n5, n6, n7, n8, n9, n10, n11";
+        assert!(text.split_whitespace().collect::<Vec<_>>().join(" ").ends_with(note), "{text}");
     }
 
     #[test]

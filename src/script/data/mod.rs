@@ -6,6 +6,7 @@ mod harvest;
 pub mod pairs;
 mod sample;
 mod store;
+mod table;
 mod text;
 mod token_rows;
 mod tokenizer;
@@ -70,6 +71,7 @@ pub fn functions() -> Vec<&'static ModuleManifest> {
         exported_manifest!(harvest::functions),
         exported_manifest!(sample::functions),
         exported_manifest!(store::functions),
+        exported_manifest!(table::functions),
         exported_manifest!(text::functions),
         exported_manifest!(tokenizer::functions),
         exported_manifest!(toy::functions),

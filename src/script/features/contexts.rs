@@ -211,7 +211,8 @@ pub mod methods {
         contexts.table(usize::MAX)
     }
 
-    /// Writes the table of all features as .json, .txt or .html, by the file's extension. Returns the path of the file.
+    /// Writes the table of all features as .csv, .parquet, .json, .txt, .html or .md, by the file's extension. Returns the path
+    /// of the file.
     ///
     /// # Example
     /// ```

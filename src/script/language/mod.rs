@@ -1,6 +1,7 @@
 //! The script language's own functions where they need care: `sleep` that can be interrupted, `pad` and `blob` that
 //! ask for room before they take it.
 
+pub mod lists;
 pub mod numbers;
 pub mod ranges;
 pub mod run;

@@ -369,10 +369,19 @@ mod tests {
         };
         let mut lock = Lock::default();
         lock.libraries.push(locked);
-        let plan =
-            Plan { lock, locked: String::new(), manifest: String::new(), archives: vec![], is_new: true, more: BTreeMap::new() };
+        let plan = Plan {
+            lock,
+            locked: String::new(),
+            manifest: String::new(),
+            archives: vec![],
+            is_new: true,
+            more: BTreeMap::new(),
+        };
         let said = plan.said();
         assert_eq!(said.lines().filter(|line| line.trim_start().starts_with("reads")).count(), 1, "{said}");
-        assert!(said.contains("x␊  reads        nothing") && !said.contains('\u{200b}') && !said.contains('\r'), "{said}");
+        assert!(
+            said.contains("x␊  reads        nothing") && !said.contains('\u{200b}') && !said.contains('\r'),
+            "{said}"
+        );
     }
 }

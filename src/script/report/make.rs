@@ -43,7 +43,8 @@ fn listed(row: &Dynamic) -> Result<Vec<Cell>> {
     Ok(given("rows", row).list()?.iter().map(cell).collect())
 }
 
-fn cell(value: &Dynamic) -> Cell {
+/// A value as the cell of a table.
+pub fn cell(value: &Dynamic) -> Cell {
     if value.is_unit() {
         return Cell::Missing;
     }

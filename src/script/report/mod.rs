@@ -6,11 +6,13 @@ mod items;
 mod make;
 pub mod methods;
 pub mod parts;
+pub mod tables;
 
 use rhai::plugin::*;
 use rhai::{Array, Map, NativeCallContext};
 
 use crate::base::{Card, Grid, HeatText, Table};
+use crate::data::table::{JoinOptions, SortOptions};
 use crate::features::dashboard::DashboardOptions;
 use crate::report::Report;
 use crate::report::chart::{self, Chart, GridOptions};
@@ -24,6 +26,8 @@ use crate::script::engine::value::{Any, Fallible, Options, plain_data};
 /// The groups of options that documentation here names.
 pub const OPTIONS: &[Group] = &[
     ("table", fields::<TableOptions>),
+    ("table_join", fields::<JoinOptions>),
+    ("table_sort", fields::<SortOptions>),
     ("heat_text", fields::<HeatTextOptions>),
     ("grid", fields::<GridOptions>),
     ("card_of_facts", fields::<CardOptions>),

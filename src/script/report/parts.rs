@@ -36,7 +36,7 @@ fn texts(all: &[String]) -> Array {
 }
 
 /// A row as a map of its cells.
-fn row(table: &Table, place: usize) -> Result<Map> {
+pub fn row(table: &Table, place: usize) -> Result<Map> {
     if let Some(name) = table.columns.iter().find(|name| table.columns.iter().filter(|other| other == name).count() > 1)
     {
         return Err(err!(

@@ -205,6 +205,9 @@ pub mod methods {
     /// for the reconstruction, zero ablation and mean ablation, and the loss recovered, (zero - spliced) / (zero -
     /// clean).
     ///
+    /// Both are means over the positions behind which another token of the row stands; SAEBench's KL has the last position of
+    /// each row, too.
+    ///
     /// # Options
     /// - [effect]
     ///

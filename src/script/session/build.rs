@@ -17,7 +17,7 @@ use crate::script::engine::marks::Marks;
 use crate::script::engine::room::Room;
 use crate::script::engine::value::{Fallible, given};
 use crate::script::engine::{binding, caught, lexical, show};
-use crate::script::language::{self, numbers, ranges, run, standins};
+use crate::script::language::{self, lists, numbers, ranges, run, standins};
 use crate::script::session::resolver::Resolver;
 use crate::script::session::scripts;
 use crate::script::session::words;
@@ -79,6 +79,7 @@ fn globals() -> Vec<&'static ModuleManifest> {
     let own = vec![
         exported_manifest!(hooks::methods),
         exported_manifest!(language::functions),
+        exported_manifest!(lists::methods),
         exported_manifest!(numbers::functions),
         exported_manifest!(numbers::more),
         exported_manifest!(ranges::exclusive),
@@ -89,6 +90,7 @@ fn globals() -> Vec<&'static ModuleManifest> {
         exported_manifest!(report::functions),
         exported_manifest!(report::methods::methods),
         exported_manifest!(report::parts::methods),
+        exported_manifest!(report::tables::methods),
         exported_manifest!(run::globals),
         exported_manifest!(show::globals),
     ];
@@ -162,6 +164,7 @@ pub fn build(env: &Rc<Env>, texts: &Texts) -> Engine {
     engine.register_global_module(tensor::iteration().into());
     engine.register_global_module(ranges::iteration().into());
     engine.register_global_module(standins::module().into());
+    engine.register_global_module(report::tables::printing().into());
     operators(&mut engine);
     evaluation(&mut engine, texts.marks.clone());
     engine

@@ -13,7 +13,6 @@ mod reading;
 mod records;
 mod split;
 mod tally;
-mod thrift;
 mod tokenizer;
 
 #[cfg(test)]

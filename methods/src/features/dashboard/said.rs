@@ -1,9 +1,12 @@
 //! What is known of features in words, from a table: descriptions, explanations or labels, with their scores.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
+use crate::base::files::Files;
 use crate::base::options::{Plain, Setting};
-use crate::base::{Cell, Result, Table, json};
+use crate::base::{Cell, Result, Table, Task};
+use crate::data::table;
 use crate::err;
 use crate::features::card::Description;
 use crate::sae::Sae;
@@ -38,10 +41,10 @@ impl Said {
         Some(Self(said))
     }
 
-    /// From the JSON of such a table, as a script saves it.
-    pub fn parse(text: &str) -> Result<Self> {
-        let table: Table = json::read_content(text.as_bytes(), |e| err!(Format, "expected the JSON of a table: {e}"))?;
-        Self::of_table(&table).ok_or_else(|| err!(Format, "expected {}, found another table", Self::wanted()))
+    /// From the file of such a table, as a script saves it.
+    pub fn load(files: &Files, path: &Path, task: &Task) -> Result<Self> {
+        let said = Self::of_table(&table::load(files, path, task)?);
+        said.ok_or_else(|| err!(Format, "{}: expected {}, found another table", path.display(), Self::wanted()))
     }
 
     /// The features of a site that have words, in order.
@@ -90,6 +93,7 @@ impl Setting for Said {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::access::{Access, Rules};
 
     #[test]
     fn words_are_found_by_site_and_index_and_of_several_the_first_counts() {
@@ -104,8 +108,16 @@ mod tests {
         assert_eq!(said.of("resid_post.0", 12), None);
         let listed = |site: &str| said.of_site(site).map(|(feature, words)| (feature, words.score)).collect::<Vec<_>>();
         assert_eq!((listed("resid_post.1"), listed("resid_post.0")), (vec![(12, 0.9)], vec![]));
-        let json = serde_json::to_string(&table).unwrap();
-        assert_eq!((Said::parse(&json).unwrap(), Said::parse("[1]").is_err()), (said.clone(), true));
+        let folder = tempfile::tempdir().unwrap();
+        let files = Files::new(Access::new(folder.path(), &Rules::default()).unwrap(), false);
+        for ending in ["csv", "json", "parquet"] {
+            let path = format!("words.{ending}");
+            files.save_whole(Path::new(&path), table::encoded(&table, ending).unwrap().unwrap()).unwrap();
+            assert_eq!(Said::load(&files, Path::new(&path), &Task::default()), Ok(said.clone()), "{ending}");
+        }
+        files.save_whole(Path::new("other.csv"), "a\n1\n").unwrap();
+        let other = Said::load(&files, Path::new("other.csv"), &Task::default()).unwrap_err();
+        assert!(other.message.starts_with("other.csv: expected a table with the columns `feature`"), "{other}");
         let without = Table { columns: vec!["feature".into(), "words".into(), "score".into()], ..table.clone() };
         assert!(Said::of_table(&without).is_none());
         let unnamed = Table { rows: vec![row("12", "bracket", 0.9)], ..table };

@@ -31,6 +31,8 @@ crate::options! {
     pub struct EffectOptions {
         /// Where a transcoder writes.
         writes: Option<String> = None => usually("the dictionary's");
+        /// Tokens in a row of the text; at most the model's context.
+        context: Option<usize> = None => usually("the model's, at most 1,024").at_least(2.0);
         with reads: SiteOptions;
         with rows: JudgedRowsOptions;
     }
@@ -83,7 +85,7 @@ pub fn effect_on_text(
     task: &Task,
 ) -> Result<Effect> {
     let (reads, writes) = (options.reads.of(sae)?, writes_of(sae, options.writes.as_deref())?);
-    let rows = judged_rows(model, text, None, &options.rows, task)?;
+    let rows = judged_rows(model, text, options.context, &options.rows, task)?;
     let sites = SitePair { reads: &reads, writes: writes.as_deref().unwrap_or(&reads) };
     effect(&model.decoder, sites, sae, &rows, task)
 }

@@ -1,0 +1,108 @@
+//! Files of Parquet: opened, and their columns read, with limits on the memory that a file may claim.
+
+mod thrift;
+
+use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+
+use memmap2::Mmap;
+use parquet::column::reader::{ColumnReader, get_column_reader};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::serialized_reader::SerializedPageReader;
+
+use crate::base::budget::Budget;
+use crate::base::files::Files;
+use crate::base::{Error, Result, memory};
+use crate::err;
+
+/// Values of a column that are read at once.
+const AT_ONCE: usize = 64;
+
+/// With larger pages, one value is read at once, since it may be as large as its page when it is unpacked.
+const LARGE: u64 = 4 << 20;
+
+/// An open file of Parquet.
+pub struct Parquet {
+    map: Mmap,
+    file: Arc<File>,
+    /// Its path, as errors name it.
+    shown: String,
+    metadata: ParquetMetaData,
+}
+
+impl Parquet {
+    pub fn open(files: &Files, path: &Path) -> Result<Self> {
+        let shown = path.display().to_string();
+        // The mapped file is hashed for the record of the run and checked; rows are read from the file itself.
+        let map = files.map(path)?;
+        thrift::check_footer(&map).map_err(|e| unreadable(&shown, e))?;
+        let (file, _) = files.open(path)?;
+        let metadata = guarded(&shown, || ParquetMetaDataReader::new().parse_and_finish(&file))?;
+        Ok(Self { map, file: file.into(), shown, metadata })
+    }
+
+    pub fn shown(&self) -> &str {
+        &self.shown
+    }
+
+    pub fn metadata(&self) -> &ParquetMetaData {
+        &self.metadata
+    }
+
+    /// A column in one of the row groups, and how many of its values are to be read at once.
+    pub fn column(&self, group: usize, column: usize) -> Result<(ColumnReader, usize)> {
+        let about = self.metadata.row_group(group);
+        let chunk = about.column(column);
+        // A page is in memory compressed, decompressed and as values, and a second one may be a dictionary.
+        let page = self.largest_page(chunk).map_err(|e| unreadable(&self.shown, e))?;
+        Budget::of_header().take(u128::from(page), || format!("a page of {}", self.shown))?;
+        memory::check(4 * u128::from(page), || format!("a page of {}", self.shown))?;
+        let rows = usize::try_from(about.num_rows())
+            .map_err(|_| err!(Format, "{} states a negative size in row group {group}", self.shown))?;
+        let reader = self.guarded(|| {
+            let pages = SerializedPageReader::new(self.file.clone(), chunk, rows, None)?;
+            Ok(get_column_reader(chunk.column_descr_ptr(), Box::new(pages)))
+        })?;
+        Ok((reader, if page > LARGE { 1 } else { AT_ONCE }))
+    }
+
+    /// The decompressed size of a column's largest page. The file may state places of pages beyond its end.
+    fn largest_page(&self, chunk: &ColumnChunkMetaData) -> Result<u64> {
+        let place = |place: i64| usize::try_from(place).ok();
+        let start = chunk.dictionary_page_offset().unwrap_or_else(|| chunk.data_page_offset());
+        let range = place(start).zip(place(chunk.compressed_size()));
+        let pages = range.and_then(|(start, length)| self.map.get(start..start.checked_add(length)?));
+        let largest = thrift::largest_page(pages.ok_or_else(|| err!(Format, "a column lies beyond its end"))?);
+        memory::give_back(&self.map, 0..self.map.len());
+        largest
+    }
+
+    /// Turns the crate's error for a damaged file into ours.
+    pub fn guarded<T>(&self, read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T> {
+        guarded(&self.shown, read)
+    }
+
+    /// The error with the name of the file before it.
+    pub fn unreadable(&self, error: Error) -> Error {
+        unreadable(&self.shown, error)
+    }
+}
+
+/// For some damaged files the crate panics, which is harmless here, since the reader is not used again.
+fn guarded<T>(shown: &str, read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T> {
+    let broken = |why: String| unreadable(shown, err!(Format, "{why}"));
+    match catch_unwind(AssertUnwindSafe(read)) {
+        Ok(read) => read.map_err(|e| broken(e.to_string())),
+        Err(said) => {
+            let said = said.downcast_ref::<String>().cloned().or(said.downcast_ref::<&str>().map(|s| s.to_string()));
+            Err(broken(said.unwrap_or_else(|| "it is damaged".into())))
+        }
+    }
+}
+
+fn unreadable(shown: &str, error: Error) -> Error {
+    error.within(format!("{shown} cannot be read as Parquet"))
+}

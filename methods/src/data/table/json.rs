@@ -1,0 +1,189 @@
+//! Tables as JSON: a list of rows, each a map of column names to values, as pandas and polars read and write them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::{Number, Value};
+
+use super::{Kind, cells, check_names, kinds};
+use crate::base::{Cell, Result, Table, json, memory};
+use crate::err;
+
+/// The table as text, a row a line.
+///
+/// JSON has no NaN and no infinities: they are null, as a missing cell is.
+pub fn written(table: &Table) -> Result<String> {
+    check_names(table, "json")?;
+    let names: Vec<String> = table.columns.iter().map(|name| Value::from(name.as_str()).to_string()).collect();
+    let kinds = kinds(table);
+    let row = |row: &Vec<Cell>| {
+        let cells = cells(table, row).zip(&kinds).map(|(cell, kind)| value(cell, *kind).to_string());
+        let fields: Vec<String> = names.iter().zip(cells).map(|(name, cell)| format!("{name}:{cell}")).collect();
+        format!("  {{{}}}", fields.join(","))
+    };
+    let rows: Vec<String> = table.rows.iter().map(row).collect();
+    Ok(if rows.is_empty() { "[]\n".into() } else { format!("[\n{}\n]\n", rows.join(",\n")) })
+}
+
+fn value(cell: &Cell, kind: Kind) -> Value {
+    match cell {
+        Cell::Missing => Value::Null,
+        Cell::Bool(value) => (*value).into(),
+        Cell::Text(text) => text.as_str().into(),
+        Cell::Int(number) => kind.float(cell).map_or_else(|| (*number).into(), float),
+        Cell::Float(number) => float(*number),
+    }
+}
+
+fn float(number: f64) -> Value {
+    Number::from_f64(number).map_or(Value::Null, Value::Number)
+}
+
+/// The table of a text: its columns are the keys of all rows, in the order in which they come first.
+pub fn read(text: &[u8]) -> Result<Table> {
+    let Rows { columns, rows } = json::read_content(text, |e| err!(Format, "expected the JSON of a table: {e}"))?;
+    // Each row may have a key of its own.
+    let size = rows.len() as u128 * columns.names.len() as u128 * size_of::<Cell>() as u128;
+    memory::check(size, || "the cells of a table".into())?;
+    let filled = |row: Vec<(usize, Cell)>| {
+        let mut cells = vec![Cell::Missing; columns.names.len()];
+        row.into_iter().for_each(|(place, cell)| cells[place] = cell);
+        cells
+    };
+    let rows = rows.into_iter().map(filled).collect();
+    Ok(Table { title: String::new(), columns: columns.names, rows })
+}
+
+/// The names of the columns that were found so far.
+#[derive(Default)]
+struct Columns {
+    names: Vec<String>,
+    places: BTreeMap<String, usize>,
+    /// The last row that each of them has a value in, counted from 1.
+    last: Vec<usize>,
+}
+
+impl Columns {
+    /// Which column has a name; `likely` is the one that has it where all rows have the same keys.
+    fn place(&mut self, name: String, likely: usize) -> usize {
+        if self.names.get(likely) == Some(&name) {
+            return likely;
+        }
+        let (names, last) = (&mut self.names, &mut self.last);
+        *self.places.entry(name).or_insert_with_key(|name| {
+            names.push(name.clone());
+            last.push(0);
+            names.len() - 1
+        })
+    }
+}
+
+/// The values of each row, with the places of their columns.
+struct Rows {
+    columns: Columns,
+    rows: Vec<Vec<(usize, Cell)>>,
+}
+
+impl<'de> serde::Deserialize<'de> for Rows {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_seq(RowsVisitor)
+    }
+}
+
+struct RowsVisitor;
+
+impl<'de> Visitor<'de> for RowsVisitor {
+    type Value = Rows;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a list of rows")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut from: A) -> Result<Rows, A::Error> {
+        let (mut columns, mut rows) = (Columns::default(), Vec::new());
+        while let Some(row) = from.next_element_seed(Row { columns: &mut columns, number: rows.len() + 1 })? {
+            rows.push(row);
+        }
+        Ok(Rows { columns, rows })
+    }
+}
+
+struct Row<'a> {
+    columns: &'a mut Columns,
+    /// Counted from 1.
+    number: usize,
+}
+
+impl<'de> DeserializeSeed<'de> for Row<'_> {
+    type Value = Vec<(usize, Cell)>;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
+        from.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Row<'_> {
+    type Value = Vec<(usize, Cell)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a row, which is a map of column names to values")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> Result<Self::Value, A::Error> {
+        let (mut row, mut likely) = (Vec::new(), 0);
+        while let Some(name) = from.next_key::<String>()? {
+            let place = self.columns.place(name, likely);
+            likely = place + 1;
+            if std::mem::replace(&mut self.columns.last[place], self.number) == self.number {
+                return Err(A::Error::custom(format!("a row with two values of `{}`", self.columns.names[place])));
+            }
+            row.push((place, from.next_value_seed(One)?));
+        }
+        Ok(row)
+    }
+}
+
+/// One value of a row.
+struct One;
+
+impl<'de> DeserializeSeed<'de> for One {
+    type Value = Cell;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Cell, D::Error> {
+        from.deserialize_any(self)
+    }
+}
+
+impl Visitor<'_> for One {
+    type Value = Cell;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a number, a text, true, false or null")
+    }
+
+    fn visit_unit<E>(self) -> Result<Cell, E> {
+        Ok(Cell::Missing)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Cell, E> {
+        Ok(Cell::Bool(value))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Cell, E> {
+        Ok(Cell::Int(number))
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Cell, E> {
+        let number = i64::try_from(number).map(Cell::Int);
+        number.map_err(|_| E::custom("expected an integer of at most 64 bits with its sign, found a larger one"))
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Cell, E> {
+        Ok(Cell::Float(number))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Cell, E> {
+        Ok(Cell::Text(text.into()))
+    }
+}

@@ -1,0 +1,127 @@
+//! Tables as data: files that other programs read and write, and what is made of a table's rows.
+
+mod csv;
+mod json;
+mod parquet;
+mod rows;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+pub use rows::{Group, How, JoinOptions, SortOptions, groups, head, join, kept, select, sort};
+
+use crate::base::files::{Files, utf8};
+use crate::base::{Cell, Error, Result, Table, Task, names};
+use crate::err;
+
+/// The endings of the files that a table is read from.
+pub const ENDINGS: [&str; 3] = ["csv", "json", "parquet"];
+
+/// The type of a column: what a file says of all its cells at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// No cell has a value.
+    Nothing,
+    Bools,
+    Integers,
+    /// Numbers, not all of which are integers.
+    Floats,
+    Texts,
+    /// Texts and numbers, for example.
+    Mixed,
+}
+
+impl Kind {
+    fn of<'a>(cells: impl Iterator<Item = &'a Cell>) -> Self {
+        cells.fold(Self::Nothing, |all, cell| {
+            let one = match cell {
+                Cell::Missing => return all,
+                Cell::Bool(_) => Self::Bools,
+                Cell::Int(_) => Self::Integers,
+                Cell::Float(_) => Self::Floats,
+                Cell::Text(_) => Self::Texts,
+            };
+            match (all, one) {
+                (Self::Nothing, one) => one,
+                (all, one) if all == one => one,
+                (Self::Integers, Self::Floats) | (Self::Floats, Self::Integers) => Self::Floats,
+                _ => Self::Mixed,
+            }
+        })
+    }
+
+    /// A cell as a file has it: among floats, an integer is a float too.
+    fn float(self, cell: &Cell) -> Option<f64> {
+        match cell {
+            Cell::Float(number) => Some(*number),
+            Cell::Int(number) if self == Self::Floats => Some(*number as f64),
+            _ => None,
+        }
+    }
+}
+
+/// The type of each column.
+fn kinds(table: &Table) -> Vec<Kind> {
+    (0..table.columns.len()).map(|place| Kind::of(table.rows.iter().filter_map(|row| row.get(place)))).collect()
+}
+
+/// The cells of a row, as many as there are columns.
+fn cells<'a>(table: &'a Table, row: &'a [Cell]) -> impl Iterator<Item = &'a Cell> {
+    (0..table.columns.len()).map(|place| row.get(place).unwrap_or(&Cell::Missing))
+}
+
+/// A name that several columns have.
+fn twice(columns: &[String]) -> Option<&str> {
+    let mut sorted: Vec<&str> = columns.iter().map(String::as_str).collect();
+    sorted.sort_unstable();
+    sorted.windows(2).find(|two| two[0] == two[1]).map(|two| two[0])
+}
+
+/// Refuses a table without columns, of which some formats have nothing to say.
+fn check_there(table: &Table, ending: &str) -> Result<()> {
+    match table.columns.is_empty() {
+        true => Err(err!(Argument, "expected a table with columns to save as .{ending}, found one without")),
+        false => Ok(()),
+    }
+}
+
+/// Refuses a table of which two columns have one name.
+fn check_names(table: &Table, ending: &str) -> Result<()> {
+    let Some(name) = twice(&table.columns) else { return Ok(()) };
+    Err(err!(Argument, "expected columns of different names to save as .{ending}, found `{name}` more than once")
+        .hint("name the columns anew: table(t.rows, #{ columns: [\"a\", \"b\"] }); .csv takes equal names"))
+}
+
+/// The content of a file with the table, by the ending of its name; nothing where the ending means another format.
+pub fn encoded(table: &Table, ending: &str) -> Option<Result<Vec<u8>>> {
+    Some(match ending {
+        "csv" => csv::written(table).map(String::into_bytes),
+        "json" => json::written(table).map(String::into_bytes),
+        "parquet" => parquet::written(table),
+        _ => return None,
+    })
+}
+
+/// Reads the table of a file, in the format that its name ends in.
+pub fn load(files: &Files, path: &Path, task: &Task) -> Result<Table> {
+    /// Elementary operations for each byte of a text, about.
+    const STEPS: f64 = 50.0;
+    let shown = path.display().to_string();
+    let read: fn(Vec<u8>) -> Result<Table> = match path.extension().and_then(|ending| ending.to_str()) {
+        Some("csv") => |bytes| csv::read(&utf8(bytes)?),
+        Some("json") => |bytes| json::read(&bytes),
+        Some("parquet") => return parquet::read(files, path, task),
+        other => return Err(unknown(path, other)),
+    };
+    let bytes = files.bytes(path)?;
+    task.heavy(bytes.len() as f64 * STEPS, move || read(bytes)).map_err(|e| e.within(shown))
+}
+
+fn unknown(path: &Path, found: Option<&str>) -> Error {
+    let known = ENDINGS.map(|ending| format!(".{ending}")).join(", ");
+    err!(Argument, "expected the file of a table, whose name ends in {known}, found {}", path.display())
+        .maybe_hint(found.and_then(|found| names::nearest(found, ENDINGS)).map(|near| format!("did you mean .{near}?")))
+        .about("path")
+}

@@ -1,0 +1,306 @@
+//! What is made of a table's rows and columns: some of them, another order, groups, and two tables as one.
+
+use std::cmp::Ordering;
+use std::collections::HashMap;
+
+use super::{cells, twice};
+use crate::base::{Cell, Result, Table, memory};
+use crate::err;
+
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct SortOptions {
+        /// Whether the largest come first. Missing cells come last either way.
+        descending: bool = false;
+    }
+}
+
+crate::choices! {
+    /// Which rows of the first table are in a join.
+    pub enum How {
+        /// Those that have a partner.
+        Inner = "inner",
+        /// All; where there is no partner, its cells are missing.
+        Left = "left",
+    }
+}
+
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct JoinOptions {
+        /// "inner" leaves out rows without a partner, "left" keeps those of the first table.
+        how: How = How::Inner;
+    }
+}
+
+/// These columns, in this order.
+pub fn select(table: &Table, columns: &[String]) -> Result<Table> {
+    if let Some(name) = twice(columns) {
+        return Err(err!(Argument, "expected each column once, found `{name}` more than once").about("columns"));
+    }
+    let places = columns.iter().map(|name| table.place(name)).collect::<Result<Vec<_>>>()?;
+    let row = |row: &Vec<Cell>| places.iter().map(|place| row.get(*place).cloned().unwrap_or(Cell::Missing)).collect();
+    Ok(Table { title: table.title.clone(), columns: columns.to_vec(), rows: table.rows.iter().map(row).collect() })
+}
+
+/// The first rows.
+pub fn head(table: &Table, count: usize) -> Table {
+    kept(table, 0..count.min(table.rows.len()))
+}
+
+/// The rows at these places.
+pub fn kept(table: &Table, places: impl IntoIterator<Item = usize>) -> Table {
+    let rows = places.into_iter().filter_map(|place| table.rows.get(place).cloned()).collect();
+    Table { title: table.title.clone(), columns: table.columns.clone(), rows }
+}
+
+/// The rows in the order of some columns, of which the first decides, and the next where its cells are equal. Rows that are
+/// equal in all of them stay as they stand.
+pub fn sort(table: &Table, columns: &[String], options: &SortOptions) -> Result<Table> {
+    let columns = columns.iter().map(|name| table.column(name)).collect::<Result<Vec<_>>>()?;
+    let order = |cells: &Vec<&Cell>, one: usize, other: usize| {
+        let (one, other) = (cells[one], cells[other]);
+        match (one, other) {
+            (Cell::Missing, _) | (_, Cell::Missing) => rank(one).cmp(&rank(other)),
+            _ if options.descending => compare(other, one),
+            _ => compare(one, other),
+        }
+    };
+    let mut places: Vec<usize> = (0..table.rows.len()).collect();
+    places.sort_by(|one, other| {
+        let orders = columns.iter().map(|cells| order(cells, *one, *other));
+        orders.fold(Ordering::Equal, Ordering::then)
+    });
+    Ok(kept(table, places))
+}
+
+/// Booleans before numbers before texts, and what is missing last.
+fn rank(cell: &Cell) -> u8 {
+    match cell {
+        Cell::Bool(_) => 0,
+        Cell::Int(_) | Cell::Float(_) => 1,
+        Cell::Text(_) => 2,
+        Cell::Missing => 3,
+    }
+}
+
+/// Numbers by their value, NaN above all others, and texts by their characters.
+fn compare(one: &Cell, other: &Cell) -> Ordering {
+    match (one, other) {
+        (Cell::Bool(one), Cell::Bool(other)) => one.cmp(other),
+        (Cell::Int(one), Cell::Int(other)) => one.cmp(other),
+        (Cell::Float(one), Cell::Float(other)) => {
+            one.partial_cmp(other).unwrap_or_else(|| one.is_nan().cmp(&other.is_nan()))
+        }
+        (Cell::Int(one), Cell::Float(other)) => compare_mixed(*one, *other),
+        (Cell::Float(one), Cell::Int(other)) => compare_mixed(*other, *one).reverse(),
+        // UTF-8 keeps the order of characters.
+        (Cell::Text(one), Cell::Text(other)) => one.cmp(other),
+        _ => rank(one).cmp(&rank(other)),
+    }
+}
+
+/// An integer beside a float, exactly: as a float, a large integer would be rounded.
+fn compare_mixed(one: i64, other: f64) -> Ordering {
+    /// The first float above all integers.
+    const ABOVE: f64 = 9_223_372_036_854_775_808.0;
+    if other.is_nan() || other >= ABOVE {
+        return Ordering::Less;
+    }
+    if other < -ABOVE {
+        return Ordering::Greater;
+    }
+    let whole = other.floor();
+    one.cmp(&(whole as i64)).then(if other > whole { Ordering::Less } else { Ordering::Equal })
+}
+
+/// What is the same for two cells exactly if they are equal.
+#[derive(PartialEq, Eq, Hash)]
+enum Key<'a> {
+    Missing,
+    Bool(bool),
+    Int(i64),
+    /// The bits of a number that is no integer.
+    Float(u64),
+    Text(&'a str),
+}
+
+impl<'a> Key<'a> {
+    fn of(cell: &'a Cell) -> Self {
+        match cell {
+            Cell::Missing => Self::Missing,
+            Cell::Bool(value) => Self::Bool(*value),
+            Cell::Int(number) => Self::Int(*number),
+            Cell::Float(number) if number.is_nan() => Self::Float(f64::NAN.to_bits()),
+            // `1.0` is as good as `1`.
+            Cell::Float(number) if compare_mixed(*number as i64, *number).is_eq() => Self::Int(*number as i64),
+            Cell::Float(number) => Self::Float(number.to_bits()),
+            Cell::Text(text) => Self::Text(text),
+        }
+    }
+}
+
+/// The rows of a table that are equal in one column.
+pub struct Group {
+    /// What stands in that column.
+    pub value: Cell,
+    pub rows: Table,
+}
+
+/// The rows by what stands in a column, in the order in which each value comes first.
+pub fn groups(table: &Table, column: &str) -> Result<Vec<Group>> {
+    let mut found: Vec<Vec<usize>> = Vec::new();
+    let mut known: HashMap<Key, usize> = HashMap::new();
+    let cells = table.column(column)?;
+    for (place, cell) in cells.iter().enumerate() {
+        let group = *known.entry(Key::of(cell)).or_insert(found.len());
+        match found.get_mut(group) {
+            Some(places) => places.push(place),
+            None => found.push(vec![place]),
+        }
+    }
+    let group = |places: Vec<usize>| Group { value: cells[places[0]].clone(), rows: kept(table, places) };
+    Ok(found.into_iter().map(group).collect())
+}
+
+/// Each row of a table with each row of another that is equal in a column, which both have. The other's columns come last,
+/// those of a name that both have with `_right` behind it.
+pub fn join(table: &Table, other: &Table, column: &str, options: &JoinOptions) -> Result<Table> {
+    let here = table.column(column).map_err(|e| e.about("column"))?;
+    let there = other.column(column).map_err(|e| e.within("the other table").about("column"))?;
+    let key = other.place(column)?;
+    let mut columns = table.columns.clone();
+    let added = other.columns.iter().enumerate().filter(|(place, _)| *place != key);
+    columns.extend(added.map(|(_, name)| match table.columns.contains(name) {
+        true => format!("{name}_right"),
+        false => name.clone(),
+    }));
+    if let Some(name) = twice(&columns) {
+        return Err(err!(Name, "expected columns of different names after the join, found `{name}` more than once")
+            .hint("choose the columns of either table by `select` before"));
+    }
+    let mut partners: HashMap<Key, Vec<usize>> = HashMap::new();
+    for (place, cell) in there.iter().enumerate() {
+        // What is missing is equal to nothing.
+        if **cell != Cell::Missing {
+            partners.entry(Key::of(cell)).or_default().push(place);
+        }
+    }
+    let partners: Vec<&[usize]> =
+        here.iter().map(|cell| partners.get(&Key::of(cell)).map_or(&[][..], Vec::as_slice)).collect();
+    let is_left = options.how == How::Left;
+    let count: u128 = partners.iter().map(|of| of.len().max(usize::from(is_left)) as u128).sum();
+    memory::check(count * columns.len() as u128 * size_of::<Cell>() as u128, || format!("a join of {count} rows"))?;
+    let mut rows = Vec::new();
+    for (row, partners) in table.rows.iter().zip(partners) {
+        let joined = |partner: Option<&Vec<Cell>>| -> Vec<Cell> {
+            let others = (0..other.columns.len()).filter(|place| *place != key);
+            let others = others.map(|place| partner.and_then(|row| row.get(place)).cloned().unwrap_or(Cell::Missing));
+            cells(table, row).cloned().chain(others).collect()
+        };
+        rows.extend(partners.iter().map(|place| joined(other.rows.get(*place))));
+        if partners.is_empty() && is_left {
+            rows.push(joined(None));
+        }
+    }
+    Ok(Table { title: table.title.clone(), columns, rows })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(columns: &[&str], rows: Vec<Vec<Cell>>) -> Table {
+        Table { title: "T".into(), columns: columns.iter().map(|name| name.to_string()).collect(), rows }
+    }
+
+    /// The cells of one column as they are written for a person.
+    fn texts(table: &Table, column: &str) -> Vec<String> {
+        table.column(column).unwrap().into_iter().map(|cell| format!("{cell:?}")).collect()
+    }
+
+    fn of_values(values: &[Cell]) -> Table {
+        let rows = values.iter().enumerate().map(|(place, value)| vec![value.clone(), place.into()]).collect();
+        table(&["value", "place"], rows)
+    }
+
+    fn order(values: &[Cell], descending: bool) -> Vec<i64> {
+        let sorted = sort(&of_values(values), &["value".into()], &SortOptions { descending }).unwrap();
+        let place = |cell: &Cell| if let Cell::Int(place) = cell { *place } else { -1 };
+        sorted.column("place").unwrap().into_iter().map(place).collect()
+    }
+
+    #[test]
+    fn numbers_are_ordered_by_value_and_what_is_missing_comes_last_either_way() {
+        let values = [2.5.into(), Cell::Missing, 2_i64.into(), Cell::Float(f64::NAN), 2.0.into(), (-1_i64).into()];
+        assert_eq!(order(&values, false), [5, 2, 4, 0, 3, 1]);
+        assert_eq!(order(&values, true), [3, 0, 2, 4, 5, 1]);
+        let texts = ["b".into(), "B".into(), "ä".into(), "".into(), "a".into()];
+        assert_eq!(order(&texts, false), [3, 1, 4, 0, 2]);
+        let mixed: [Cell; 3] = ["1".into(), 1_i64.into(), true.into()];
+        assert_eq!(order(&mixed, false), [2, 1, 0]);
+    }
+
+    #[test]
+    fn large_integers_are_not_rounded_beside_floats() {
+        let large = 9_007_199_254_740_993_i64;
+        assert_eq!(compare_mixed(large, 9_007_199_254_740_992.0), Ordering::Greater);
+        assert_eq!(compare_mixed(i64::MAX, 9_223_372_036_854_775_808.0), Ordering::Less);
+        assert_eq!(compare_mixed(i64::MIN, -9_223_372_036_854_775_808.0), Ordering::Equal);
+        assert_eq!(compare_mixed(i64::MIN, f64::NEG_INFINITY), Ordering::Greater);
+        assert_eq!(compare_mixed(-1, -1.5), Ordering::Greater);
+        assert_eq!(compare_mixed(-2, -1.5), Ordering::Less);
+        assert!(Key::of(&Cell::Float(9_223_372_036_854_775_808.0)) != Key::of(&Cell::Int(i64::MAX)));
+        assert!(Key::of(&Cell::Float(-0.0)) == Key::of(&Cell::Int(0)));
+    }
+
+    #[test]
+    fn several_columns_decide_one_after_the_other() {
+        let rows = [("b", 1), ("a", 2), ("b", 0), ("a", 1)].map(|(name, n)| vec![name.into(), Cell::Int(n)]);
+        let sorted =
+            sort(&table(&["name", "n"], rows.into()), &["name".into(), "n".into()], &SortOptions::default()).unwrap();
+        assert_eq!(texts(&sorted, "n"), ["Int(1)", "Int(2)", "Int(0)", "Int(1)"]);
+        assert!(sort(&sorted, &["x".into()], &SortOptions::default()).is_err());
+    }
+
+    #[test]
+    fn columns_are_chosen_in_the_order_asked_for() {
+        let all = table(&["a", "b", "c"], vec![vec![1_i64.into(), 2_i64.into(), 3_i64.into()], vec![4_i64.into()]]);
+        let some = select(&all, &["c".into(), "a".into()]).unwrap();
+        assert_eq!((some.columns.join(" "), some.title.as_str()), ("c a".into(), "T"));
+        assert_eq!(some.rows, [vec![3_i64.into(), 1_i64.into()], vec![Cell::Missing, 4_i64.into()]]);
+        assert!(select(&all, &["a".into(), "a".into()]).unwrap_err().message.contains("`a` more than once"));
+        assert_eq!(select(&all, &["d".into()]).unwrap_err().message, "this table has no column `d`");
+        assert_eq!((head(&all, 1).rows.len(), head(&all, 9).rows.len()), (1, 2));
+    }
+
+    #[test]
+    fn groups_stand_in_the_order_of_their_first_rows() {
+        let values = ["b".into(), 1_i64.into(), "a".into(), 1.0.into(), Cell::Missing, "b".into(), Cell::Missing];
+        let found = groups(&of_values(&values), "value").unwrap();
+        let listed: Vec<(Cell, usize)> = found.into_iter().map(|group| (group.value, group.rows.rows.len())).collect();
+        assert_eq!(listed, [("b".into(), 2), (1_i64.into(), 2), ("a".into(), 1), (Cell::Missing, 2)]);
+    }
+
+    #[test]
+    fn a_join_has_every_pair_of_equal_rows() {
+        let left = table(
+            &["id", "x", "y"],
+            vec![vec![1_i64.into(), "p".into()], vec![2_i64.into()], vec![Cell::Missing], vec![1.0.into(), "q".into()]],
+        );
+        let rows = [(1, "one"), (3, "three"), (1, "uno")].map(|(id, name)| vec![name.into(), Cell::Int(id)]);
+        let mut right = table(&["x", "id"], rows.into());
+        right.rows.push(vec!["nothing".into(), Cell::Missing]);
+        let inner = join(&left, &right, "id", &JoinOptions::default()).unwrap();
+        assert_eq!(inner.columns, ["id", "x", "y", "x_right"]);
+        assert_eq!(texts(&inner, "x"), ["Text(\"p\")", "Text(\"p\")", "Text(\"q\")", "Text(\"q\")"]);
+        assert_eq!(texts(&inner, "x_right")[..2], ["Text(\"one\")", "Text(\"uno\")"]);
+        let kept = join(&left, &right, "id", &JoinOptions { how: How::Left }).unwrap();
+        assert_eq!(kept.rows.len(), 6);
+        assert_eq!(texts(&kept, "x_right")[2..4], ["Missing", "Missing"]);
+        let wrong = join(&left, &right, "y", &JoinOptions::default()).unwrap_err();
+        assert_eq!(wrong.message, "the other table: this table has no column `y`");
+        let clash = table(&["id", "x", "x_right"], Vec::new());
+        assert!(join(&clash, &right, "id", &JoinOptions::default()).unwrap_err().message.contains("`x_right`"));
+    }
+}

@@ -1,0 +1,32 @@
+//! Tables of files.
+
+use std::path::Path;
+
+use rhai::NativeCallContext;
+use rhai::plugin::*;
+
+use crate::base::Table;
+use crate::data::table;
+use crate::script::engine::env::env;
+use crate::script::engine::value::Fallible;
+
+#[export_module(manifest)]
+pub mod functions {
+    /// The table of a file that ends in .csv, .json or .parquet, written by `t.save`, by pandas, polars, or any other program.
+    ///
+    /// Cells have types: integers, floats, booleans and texts; a missing one is `()`. In .csv the first line has the names of
+    /// the columns, a cell in quotes is a text, and one without quotes is what it looks like: `7` an integer, `7.0`, `NaN` and
+    /// `inf` floats, `true` a boolean, and nothing at all a missing cell; `007` is a text. .json is a list of maps, one for each
+    /// row. Of .parquet, columns of dates, lists and other values are refused.
+    ///
+    /// # Example
+    /// ```
+    /// table([#{ kind: "topk", l0: 32 }, #{ kind: "l1" }]).save("doc/runs.csv");
+    /// data::table("doc/runs.csv")["l0"]  //=> [32, ()]
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn table(ctx: NativeCallContext, path: &str) -> Fallible<Table> {
+        let env = env(&ctx)?;
+        Ok(super::table::load(&env.files, Path::new(path), &env.task)?)
+    }
+}
