@@ -93,7 +93,8 @@ fn print_writes_a_table_as_show_does() {
         let folder = tempfile::tempdir().unwrap();
         let text = |code: &str| {
             let mut session = support::session(folder.path());
-            session.eval("line", &format!("let t = table([#{{ a: 1, b: \"x\" }}, #{{ a: 20 }}]); {code}")).unwrap();
+            let line = format!("let t = table([#{{ a: 1, b: \"x\" }}, #{{ a: 20 }}]); {code}");
+            drop(session.eval("line", &line).unwrap());
             session.env().console.take()
         };
         let drawn = text("print(t)");
@@ -111,7 +112,7 @@ fn a_table_that_is_read_is_an_input_of_the_run() {
         let path = folder.path().join("given.csv");
         std::fs::write(&path, "a\n1\n").unwrap();
         let mut session = support::session(folder.path());
-        session.eval("line", &format!("data::table({:?})", path.display().to_string())).unwrap();
+        drop(session.eval("line", &format!("data::table({:?})", path.display().to_string())).unwrap());
         let read = session.env().files.ledger().read;
         assert!(read.keys().any(|place| place.ends_with("given.csv")), "{read:?}");
     });

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Map, Value, json};
 
-use super::answers::LastRead;
+use super::last_read::LastRead;
 use super::shared::Shared;
 use crate::base::files::Files;
 use crate::base::{Result, Task};

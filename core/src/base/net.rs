@@ -26,7 +26,7 @@ use super::{Error, Result, Task};
 use crate::{bail, err};
 
 pub use endpoint::{Connected, Endpoint, EndpointOptions};
-pub use listen::listen;
+pub use listen::{Listener, listen};
 pub use objects::{Remote, Version, is_remote};
 pub use partial::Download;
 use room::Room;

@@ -2,7 +2,6 @@
 
 mod card;
 mod compare;
-mod last_read;
 mod proceed;
 mod read;
 mod save;
@@ -20,7 +19,6 @@ use crate::base::{Result, Task};
 use crate::err;
 
 pub use compare::Comparing;
-pub use last_read::LastRead;
 pub use proceed::{Change, Proceeding};
 pub use read::Reading;
 pub use save::Saving;

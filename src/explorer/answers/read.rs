@@ -1,14 +1,20 @@
 //! Reading a text: the tokens, how the model predicts them, and which features are active.
 
+use std::sync::{Arc, PoisonError};
+
 use serde::{Deserialize, Serialize};
 
-use super::super::state::Explorer;
-use super::last_read::read_on;
+use super::super::last_read::LastRead;
+use super::super::state::{Dictionary, Explorer};
 use super::tokens::{Spot, Strength, name, spots, strengths, tokens};
 use crate::base::{Result, Task};
-use crate::features::contexts::code_of;
+use crate::features::contexts::{self, code_of};
 use crate::features::feature::check_feature;
+use crate::model::batch::Batch;
 use crate::model::predict::likeliest;
+use crate::model::run::{Ask, token_losses};
+use crate::sae::SparseCodes;
+use crate::tensor::{DType, Tensor};
 
 /// The number of predicted tokens.
 const NEXT: usize = 10;
@@ -81,4 +87,37 @@ pub fn read(explorer: &Explorer, reading: &Reading, task: &Task) -> Result<Read>
         codes: reading.chosen.map(|chosen| (0..tokens.len()).map(|row| code_of(codes.row(row), chosen)).collect()),
         cut,
     })
+}
+
+/// The codes of a dictionary at each token, the loss of each but the first, and the logits of the last tokens, `[pos, vocab]`.
+fn read_on(explorer: &Explorer, of: &Dictionary, ids: &[u32], task: &Task) -> Result<(SparseCodes, Vec<f32>, Tensor)> {
+    let decoder = &explorer.model.decoder;
+    let last = explorer.last_read.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let last = last.filter(|last| last.place == of.place && decoder.config().causal);
+    let shared = last.as_ref().map_or(0, |last| last.shared(ids));
+    let begun = match last {
+        Some(last) => last.past.first(shared)?.map(|past| (past, last)),
+        None => None,
+    };
+    let (past, last) = begun.unzip();
+    let mut past = past.unwrap_or_default();
+    let start = past.columns();
+    let batch = Batch::new(vec![ids[start..].to_vec()])?;
+    let run = decoder.run_behind(&mut past, &batch, Ask { places: vec![of.place], ..Ask::default() }, task)?;
+    let logits = run.logits.get(0)?;
+    let new = token_losses(&logits, &ids[start..])?.to_dtype(DType::F32)?.to_vec1::<f32>()?;
+    let activations = run.cache.at(of.place)?;
+    let (activations, losses) = match last {
+        Some(last) => {
+            let before = last.activations.narrow(1, 0, start)?;
+            (Tensor::cat(&[&before, &activations], 1)?, [&last.losses[..start], &new].concat())
+        }
+        None => (activations, new),
+    };
+    let whole = Batch::new(vec![ids.to_vec()])?;
+    let cache = run.cache.holding([(of.place, activations.clone())]);
+    let codes = contexts::recorded(&explorer.model, (&of.sae, of.place), &whole, &cache, task)?;
+    let read = LastRead { place: of.place, ids: ids.to_vec(), past, activations, losses: losses.clone() };
+    *explorer.last_read.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(read));
+    Ok((codes, losses, logits))
 }

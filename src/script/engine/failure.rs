@@ -266,7 +266,7 @@ fn syntax(problem: &rhai::ParseErrorType, known: &Known) -> Words {
         }
         P::MismatchedType(wanted, found) if wanted.contains("bool") => mismatch("bool", found),
         P::UnexpectedEOF => Some("a bracket, a brace or a string is not closed".into()),
-        P::MissingToken(token, _) if token == ")" => Some("a `(` is not closed".into()),
+        P::MissingToken(token, _) if token == ")" => Some("a round bracket is not closed".into()),
         P::MissingToken(token, _) if token == ";" => {
             Some("two statements stand side by side without `;` between them".into())
         }

@@ -1,15 +1,41 @@
 //! The one socket that listens: on loopback, for a browser on this machine.
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::base::Result;
 use crate::err;
 
+/// How long no connection is taken where the system has no descriptor for one.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A port of this machine on which others may ask.
+pub struct Listener(TcpListener);
+
+impl Listener {
+    pub fn port(&self) -> Result<u16> {
+        let address = self.0.local_addr().map_err(|e| err!(Network, "the system does not tell its own port: {e}"))?;
+        Ok(address.port())
+    }
+
+    /// The next connection, whose small answers leave at once; where the system refuses that, they leave a little later.
+    pub async fn next(&self) -> TcpStream {
+        loop {
+            if let Ok((connection, _)) = self.0.accept().await {
+                let _later = connection.set_nodelay(true);
+                return connection;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
 /// Listens on loopback alone. Port 0 is any that is free.
-pub async fn listen(port: u16) -> Result<TcpListener> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(|e| {
+pub async fn listen(port: u16) -> Result<Listener> {
+    let found = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
+    found.map(Listener).map_err(|e| {
         err!(Network, "cannot listen on port {port} of 127.0.0.1: {e}")
             .hint("leave out --port to take any port that is free")
     })

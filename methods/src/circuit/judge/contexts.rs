@@ -24,9 +24,8 @@ pub const OF_ROW: usize = 4;
 /// Maximum number of positions where the target is active.
 pub const ACTIVE: usize = 64;
 
-/// Tokens in a batch of the model, about, and maximum number of logits.
+/// Tokens in a batch of the model, about.
 const AT_ONCE: usize = 1 << 11;
-const LOGITS: usize = 1 << 24;
 
 /// A text as rows of tokens, with the values of one label, if any.
 pub struct TextRows {
@@ -102,11 +101,10 @@ impl Row {
 
 impl Group {
     /// Rows of similar lengths share a batch.
-    fn of(mut rows: Vec<Row>, vocab: usize) -> Result<Self> {
+    fn of(mut rows: Vec<Row>) -> Result<Self> {
         rows.sort_by_key(|row| row.ids.len());
         let longest = rows.last().map_or(1, |row| row.ids.len());
-        let most = rows.iter().map(|row| row.spots.len()).max().unwrap_or(1);
-        let count = (AT_ONCE / longest).min(LOGITS / (vocab * most).max(1)).max(1);
+        let count = (AT_ONCE / longest).max(1);
         let mut parts = Vec::new();
         for (number, rows) in rows.chunks(count).enumerate() {
             let spots = rows.iter().enumerate().flat_map(|(within, row)| {
@@ -167,7 +165,6 @@ impl Contexts {
             )
             .hint("read more text, or take a feature that is active"));
         };
-        let vocab = model.decoder.config().outputs();
         let is_token = |id: &u32| tokens.contains(id);
         let seed = options.seed.sample();
         let mut due: Vec<usize> =
@@ -190,9 +187,9 @@ impl Contexts {
         let active = active.into_iter().filter_map(|(number, spots)| Row::of(rows.row(number), spots));
         let others = others(model, stage, feature, rows, (tokens, options), task)?;
         Ok(Self {
-            tokens: Group::of(due.collect(), vocab)?,
-            target: Group::of(active.collect(), vocab)?,
-            other: Group::of(others, vocab)?,
+            tokens: Group::of(due.collect())?,
+            target: Group::of(active.collect())?,
+            other: Group::of(others)?,
             by: rows.labels.as_ref().map(|(column, _)| column.clone()),
             due_rows,
             fired: tally.fired,
@@ -292,16 +289,13 @@ mod tests {
         };
         assert!(row(5, &[]).is_none());
         let rows = || [row(9, &[6]), row(4, &[0, 2]), row(3, &[1])].into_iter().flatten().collect::<Vec<_>>();
-        let group = Group::of(rows(), 20).unwrap();
+        let group = Group::of(rows()).unwrap();
         assert_eq!(group.parts[0].batch.lengths(), [2, 3, 7]);
         let places: Vec<(usize, usize)> = group.spots().map(|spot| (spot.row, spot.column)).collect();
         assert_eq!(places, [(0, 1), (1, 0), (1, 2), (2, 6)]);
-        // One row at a time where there is room for no more logits; rows keep their numbers.
-        let alone = Group::of(rows(), LOGITS).unwrap();
+        let long: Vec<Row> = (0..3).filter_map(|_| row(AT_ONCE as u32, &[AT_ONCE - 1])).collect();
+        let alone = Group::of(long).unwrap();
         assert_eq!((alone.parts.len(), alone.rows), (3, 3));
-        assert_eq!(
-            alone.spots().map(|spot| (spot.row, spot.within)).collect::<Vec<_>>(),
-            [(0, 0), (1, 0), (1, 0), (2, 0)]
-        );
+        assert_eq!(alone.spots().map(|spot| (spot.row, spot.within)).collect::<Vec<_>>(), [(0, 0), (1, 0), (2, 0)]);
     }
 }

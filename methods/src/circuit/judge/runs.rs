@@ -20,6 +20,9 @@ use crate::tensor::{DType, Tensor, normalise};
 /// Rows of a part that are changed together, those whose changes begin at about the same column.
 const TOGETHER: usize = 32;
 
+/// Maximum number of logits computed at a time.
+const LOGITS: usize = 1 << 24;
+
 /// The measures of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Measure {
@@ -224,7 +227,8 @@ impl<'a> Runs<'a> {
         let x = clean.streams[self.level].clone();
         if measure == Measure::Kl {
             let all = Picked::of(part, rows, 0, &clean)?;
-            clean.logs = Some(self.logs(&all, x, task)?);
+            let logs = self.of_logits(&all, x, |_, logits| Ok(vec![logarithms(logits)?]), task)?;
+            clean.logs = Some(Tensor::cat(&logs, 0)?);
             return Ok(clean);
         }
         clean.values = self.read(measure, &Picked::of(part, rows, 0, &clean)?, x, task)?;
@@ -309,28 +313,46 @@ impl<'a> Runs<'a> {
     fn read(&self, measure: Measure, some: &Picked, x: Tensor, task: &Task) -> Result<Vec<f64>> {
         match measure {
             Measure::Code => self.reader.of(&some.chosen(&x)?, task),
-            Measure::Chance => together(&self.logits(some, x, task)?, self.tokens),
+            Measure::Chance => self.of_logits(some, x, |_, logits| together(logits, self.tokens), task),
             Measure::Kl => {
-                let spots: Vec<u32> = some.spots.iter().map(|(spot, _)| *spot as u32).collect();
                 let clean = some.clean.logs.as_ref().ok_or_else(|| err!(Bug, "a run beside nothing"))?;
-                let clean = clean.index_select(&Tensor::new(spots, clean.device())?, 0)?;
-                let changed = self.logs(some, x, task)?;
-                Ok(normalise::divergences(&clean, &changed)?.to_dtype(DType::F64)?.to_vec1()?)
+                let from_clean = |range: Range<usize>, logits: &Tensor| -> Result<Vec<f64>> {
+                    let spots: Vec<u32> = some.spots[range].iter().map(|(spot, _)| *spot as u32).collect();
+                    let clean = clean.index_select(&Tensor::new(spots, clean.device())?, 0)?;
+                    let found = normalise::divergences(&clean, &logarithms(logits)?)?;
+                    Ok(found.to_dtype(DType::F64)?.to_vec1()?)
+                };
+                self.of_logits(some, x, from_clean, task)
             }
         }
     }
 
-    /// The logits at the positions of some rows, from the stream at the target's dictionary.
-    fn logits(&self, some: &Picked, x: Tensor, task: &Task) -> Result<Tensor> {
-        let blocks = self.stages[self.level].block..self.model.decoder.config().layers;
-        let last = self.behind(some, x, blocks, task)?;
-        self.model.decoder.read_out(&some.chosen(&last)?, task)
+    /// What `take` makes of the logits at the positions of some rows, from the stream at the target's dictionary: some
+    /// positions at a time, since a large vocabulary makes the logits of all of them larger than anything else.
+    fn of_logits<T>(
+        &self,
+        some: &Picked,
+        x: Tensor,
+        take: impl Fn(Range<usize>, &Tensor) -> Result<Vec<T>>,
+        task: &Task,
+    ) -> Result<Vec<T>> {
+        let config = self.model.decoder.config();
+        let blocks = self.stages[self.level].block..config.layers;
+        let last = some.chosen(&self.behind(some, x, blocks, task)?)?;
+        let at_once = (LOGITS / config.outputs().max(1)).max(1);
+        let mut found = Vec::with_capacity(some.spots.len());
+        for start in (0..some.spots.len()).step_by(at_once) {
+            let range = start..some.spots.len().min(start + at_once);
+            let logits = self.model.decoder.read_out(&last.narrow(0, start, range.len())?, task)?;
+            found.extend(take(range, &logits)?);
+        }
+        Ok(found)
     }
+}
 
-    /// log P of every token at the positions of some rows: `[positions, vocab]`.
-    fn logs(&self, some: &Picked, x: Tensor, task: &Task) -> Result<Tensor> {
-        normalise::log_softmax(&self.logits(some, x, task)?.to_dtype(DType::F32)?, -1)
-    }
+/// log P of every token: `[positions, vocab]`.
+fn logarithms(logits: &Tensor) -> Result<Tensor> {
+    normalise::log_softmax(&logits.to_dtype(DType::F32)?, -1)
 }
 
 impl<'a> Picked<'a> {
