@@ -21,6 +21,8 @@ const ON: &str = "on";
 struct Experiment {
     seeds: BTreeMap<u64, Told>,
     control: Option<Told>,
+    /// What it was told beside its model and control, as on a command line.
+    arguments: String,
 }
 
 /// The records of complete runs.
@@ -80,6 +82,8 @@ impl Runs {
                     self.made_by.push(by);
                 }
                 let experiment = experiments.entry(name.clone()).or_default();
+                let own = record.arguments.iter().filter(|(name, _)| !["model", "control"].contains(&name.as_str()));
+                experiment.arguments = own.map(|(name, value)| format!(" --{name} {value}")).collect();
                 match run.as_str() {
                     "control" => experiment.control = Some(told),
                     _ => drop(experiment.seeds.insert(record.seed, told)),
@@ -203,7 +207,7 @@ impl Runs {
         let Some(found) = self.on.get(model) else { return Ok(None) };
         let mut rows: BTreeMap<&str, String> = BTreeMap::new();
         for line in shown.lines().skip(2) {
-            let name = line.trim_start_matches('|').split('|').next().unwrap_or_default().trim();
+            let name = line.trim_start_matches('|').split_whitespace().next().unwrap_or_default();
             rows.insert(name, line.into());
         }
         for (name, experiment) in found {
@@ -215,7 +219,8 @@ impl Runs {
             let control = experiment.control.as_ref().map_or("none".into(), |told| counted(told, true));
             let cells = [&inside, &block(experiment)].map(|block| in_cell(block));
             let seconds = experiment.seeds[seed].seconds;
-            rows.insert(name, format!("| {name} | {} | {} | {control} | {seconds:.0} |", cells[0], cells[1]));
+            let asked = &experiment.arguments;
+            rows.insert(name, format!("| {name}{asked} | {} | {} | {control} | {seconds:.0} |", cells[0], cells[1]));
         }
         let head = format!(
             "| experiment | the model inside | {model} | checks that hold on its control | seconds |\n|---|---|---|---|---:|"
