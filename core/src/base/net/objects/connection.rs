@@ -166,7 +166,8 @@ mod tests {
     /// The body of the answer to a signed request.
     fn asked(address: &str) -> std::result::Result<Vec<u8>, String> {
         let folder = tempfile::tempdir().unwrap();
-        let connection = Connection::new(&Access::new(folder.path(), &Rules::default()).unwrap()).unwrap();
+        let rules = Rules { allow_net: vec!["127.0.0.1".into()], ..Rules::default() };
+        let connection = Connection::new(&Access::new(folder.path(), &rules).unwrap()).unwrap();
         let request = http::Request::get(address).header("x-amz-security-token", "secret");
         let request = request.body(object_store::client::HttpRequestBody::empty()).unwrap();
         let found = wait_for(async {
