@@ -380,7 +380,7 @@ mod tests {
         let said = plan.said();
         assert_eq!(said.lines().filter(|line| line.trim_start().starts_with("reads")).count(), 1, "{said}");
         assert!(
-            said.contains("x␊  reads        nothing") && !said.contains('\u{200b}') && !said.contains('\r'),
+            said.contains("x↵  reads        nothing") && !said.contains('\u{200b}') && !said.contains('\r'),
             "{said}"
         );
     }
