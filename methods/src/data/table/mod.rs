@@ -109,6 +109,8 @@ pub fn load(files: &Files, path: &Path, task: &Task) -> Result<Table> {
     /// Elementary operations for each byte of a text, about.
     const STEPS: f64 = 50.0;
     let shown = path.display().to_string();
+    // What may not be read is not told apart by its name.
+    files.access().to_read(path)?;
     let read: fn(Vec<u8>) -> Result<Table> = match path.extension().and_then(|ending| ending.to_str()) {
         Some("csv") => |bytes| csv::read(&utf8(bytes)?),
         Some("json") => |bytes| json::read(&bytes),
