@@ -135,13 +135,13 @@ impl Decoder {
             Some(attn) if blocks.start == last => {
                 self.last_column(&batch, variants.places, &rows, (last, attn), task).map_err(Stop::into_error)?
             }
-            _ => self.from_first_changes(&batch, variants, &rows, blocks, task)?,
+            _ => self.behind_first_changes(&batch, variants, &rows, blocks, task)?,
         };
         Ok(found.reshape(((), d))?)
     }
 
     /// The last column of each variant after some blocks, `[variants, 1, d_model]`, from its first change on.
-    fn from_first_changes(
+    fn behind_first_changes(
         &self,
         text: &Batch,
         variants: &Variants,

@@ -144,7 +144,8 @@ mod tests {
     use crate::base::net::wait_for;
 
     /// Answers each connection with `head`, and then with as much of `body` as is taken, `times` times. Gives back its address.
-    fn server(head: String, body: &'static [u8], times: usize) -> String {
+    fn server(head: String, body: &[u8], times: usize) -> String {
+        let body = body.to_vec();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         std::thread::spawn(move || {
@@ -154,7 +155,7 @@ mod tests {
                 let _asked = connection.read(&mut asked);
                 let _sent = connection.write_all(head.as_bytes());
                 for _ in 0..times {
-                    if connection.write_all(body).is_err() {
+                    if connection.write_all(&body).is_err() {
                         break;
                     }
                 }
@@ -179,16 +180,14 @@ mod tests {
         found.map_err(|e| e.message)
     }
 
-    const CHUNK: &[u8] = b"8\r\nabcdefgh\r\n";
-
     #[test]
     fn an_answer_that_goes_on_is_cut_where_its_head_says() {
         let head = |status: &str, more: &str| format!("HTTP/1.1 {status}\r\nTransfer-Encoding: chunked\r\n{more}\r\n");
-        let endless = usize::MAX;
+        let (chunk, endless) = ([b"10000\r\n", [b'x'; 1 << 16].as_slice(), b"\r\n"].concat(), usize::MAX);
         for (head, most) in
             [(head("403 Forbidden", ""), "1.0 MiB"), (head("200 OK", ""), "64.0 MiB"), (head("500 No", ""), "1.0 MiB")]
         {
-            let error = asked(&server(head, CHUNK, endless)).unwrap_err();
+            let error = asked(&server(head, &chunk, endless)).unwrap_err();
             assert_eq!(error, format!("expected an answer of at most {most}, found more"));
         }
         let well = "HTTP/1.1 200 OK\r\nContent-Length: 16\r\nConnection: close\r\n\r\n".to_string();
