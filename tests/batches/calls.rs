@@ -1,6 +1,6 @@
 //! Every call that takes several texts, or pairs of prompts, and whose result is one for each or a mean.
 //!
-//! Those that choose by a mean, such as `circuit::acdc`, are made of the measurements that are compared here, and calls that
+//! Calls that choose by a mean, such as `circuit::acdc`, are made of the measurements that are compared here, and calls that
 //! take a `Text` cut it into rows of one length.
 
 use super::{Call, Found, Joined};

@@ -68,7 +68,7 @@ impl Table {
         Ok(self.rows.iter().map(|row| row.get(place).unwrap_or(&Cell::Missing)).collect())
     }
 
-    /// Which of the columns has a name.
+    /// The place of the column that has a name.
     pub fn place(&self, name: &str) -> Result<usize> {
         let places: Vec<usize> = (0..self.columns.len()).filter(|place| self.columns[*place] == name).collect();
         match places.as_slice() {

@@ -189,20 +189,24 @@ impl Code {
 /// program, answered as one. A call that is written in a library gets the environment with that library's leave; what it makes
 /// of it (a text that reads its files later) keeps that leave.
 pub fn env(ctx: &NativeCallContext) -> Result<Rc<Env>> {
+    Ok(running(ctx)?.calling(ctx.fn_name()))
+}
+
+/// The text that a call is written in.
+fn running(ctx: &NativeCallContext) -> Result<Rc<Code>> {
     let code = ctx.tag().and_then(|tag| tag.read_lock::<Rc<Code>>().map(|code| code.clone()));
-    let code = code.ok_or_else(|| err!(Bug, "this call belongs to no text"))?;
-    Ok(code.calling(ctx.fn_name()))
+    code.ok_or_else(|| err!(Bug, "this call belongs to no text"))
 }
 
 /// The environment of a call that only the script itself, and modules of its user, may make: its arguments, its checks and the
 /// course of its draws are no library's business.
 pub fn of_script(ctx: &NativeCallContext) -> Result<Rc<Env>> {
-    let code = ctx.tag().and_then(|tag| tag.read_lock::<Rc<Code>>().map(|code| code.clone()));
-    match code.filter(|code| code.leave.is_some()) {
-        None => env(ctx),
-        Some(library) => Err(err!(Access, "`{}` is for scripts, and {} is a library", ctx.fn_name(), library.source)
-            .hint("the script that imports it passes what it needs as an argument of a function")),
+    let code = running(ctx)?;
+    if code.leave.is_some() {
+        return Err(err!(Access, "`{}` is for scripts, and {} is a library", ctx.fn_name(), code.source)
+            .hint("the script that imports it passes what it needs as an argument of a function"));
     }
+    Ok(code.calling(ctx.fn_name()))
 }
 
 /// What stood after the file on the command line, and which of it the script asked for.

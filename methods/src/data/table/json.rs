@@ -65,7 +65,7 @@ struct Columns {
 }
 
 impl Columns {
-    /// Which column has a name; `likely` is the one that has it where all rows have the same keys.
+    /// The place of the column that has a name; `likely` is where it stands if all rows have the same keys.
     fn place(&mut self, name: String, likely: usize) -> usize {
         if self.names.get(likely) == Some(&name) {
             return likely;

@@ -16,9 +16,9 @@ crate::options! {
 }
 
 crate::choices! {
-    /// Which rows of the first table are in a join.
+    /// The rows of the first table that are in a join.
     pub enum How {
-        /// Those that have a partner.
+        /// Rows that have a partner.
         Inner = "inner",
         /// All; where there is no partner, its cells are missing.
         Left = "left",
