@@ -125,6 +125,21 @@ fn every_primitive_that_takes_a_path_is_judged() {
     }
 }
 
+/// A path that leaves its folder in its middle, an address, and the name of a report lead nowhere else either.
+#[test]
+fn no_name_leads_out_of_where_a_script_may_write() {
+    let anywhere = || Rules { allow_net: vec!["*".into()], ..Rules::default() };
+    for (code, rules) in [
+        ("run::save_json(\"a/../../x.json\", 1)", Rules::default()),
+        ("run::fetch(\"http://example.invalid/x\")", Rules::default()),
+        ("run::fetch(\"http://localhost:1/x\", #{ to: \"../x\" })", anywhere()),
+    ] {
+        assert_eq!(support::failure(code, rules).0, "access", "{code}");
+    }
+    let (kind, message) = support::failure("report(\"../elsewhere\", [\"text\"]).save()", Rules::default());
+    assert!(matches!(kind.as_str(), "access" | "argument"), "{kind}: {message}");
+}
+
 /// Checkpoints of a training are written below the output folder, like everything else.
 #[test]
 fn a_training_is_kept_where_a_script_may_write() {

@@ -1,6 +1,87 @@
-//! The command line by transcript: every file in `tests/cli` holds commands, what they print, and their exit codes.
+//! The command line by transcript: every file in `tests/cli` holds commands, what they print, and their exit codes. And what
+//! a transcript cannot say: a pipe whose reader has gone, and how one reads on from what a search has found.
 //!
 //! After an intended change, `TRYCMD=overwrite cargo test cli::` rewrites the transcripts.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// The program in a folder, without anybody's settings.
+fn microtome(folder: &Path, words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_microtome"));
+    command.args(words).current_dir(folder).stdin(Stdio::null());
+    for name in ["HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "HF_HOME"] {
+        command.env(name, folder);
+    }
+    command
+}
+
+/// Whatever prints ends with the code of a closed pipe, and says nothing of it.
+#[test]
+fn a_pipe_whose_reader_has_gone_ends_the_program_silently() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    write("inner.rhai", "let x  = 1;\nprint(x);\n");
+    write("outer.rhai", "print(1); run::script(\"inner.rhai\", #{ out: \"own\" });");
+    assert!(microtome(folder.path(), &["run", "inner.rhai"]).output().unwrap().status.success());
+    let printing: [&[&str]; 9] = [
+        &["--help"],
+        &["doc", "--help"],
+        &["doc", "sae"],
+        &["completions", "bash"],
+        &["cache"],
+        &["-e", "print(1)"],
+        &["fmt", "--check", "."],
+        &["run", "outer.rhai"],
+        &["run", "--again", "out/inner/run.json"],
+    ];
+    for words in printing {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let ran = microtome(folder.path(), words).stdout(writer).output().unwrap();
+        assert_eq!((ran.status.code(), String::from_utf8_lossy(&ran.stderr).as_ref()), (Some(141), ""), "{words:?}");
+    }
+}
+
+/// What was printed on standard output, with each run of white space as one blank.
+fn printed(folder: &Path, words: &[&str]) -> String {
+    let ran = microtome(folder, words).output().unwrap();
+    assert!(ran.status.success(), "{words:?}: {}", String::from_utf8_lossy(&ran.stderr));
+    String::from_utf8(ran.stdout).unwrap()
+}
+
+fn in_one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn words_that_are_no_name_are_searched_for_and_each_text_found_says_how_to_read_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let found = printed(folder.path(), &["doc", "intervals", "by", "the", "bootstrap"]);
+    let head = "`intervals by the bootstrap` is no name. Texts with these words, best first:\n";
+    assert!(found.starts_with(head), "{found}");
+    let texts: Vec<(&str, &str)> =
+        found.split("\nmicrotome doc ").skip(1).map(|text| text.split_once('\n').unwrap()).collect();
+    assert!((2..=10).contains(&texts.len()), "{found}");
+    assert!(texts.iter().any(|(name, _)| name.contains("::")) && texts.iter().any(|(name, _)| name.contains(".md#")));
+    let page = texts.iter().find(|(name, _)| name.contains(".md#"));
+    for (name, line) in texts.iter().take(2).chain(page) {
+        let line = in_one_line(line);
+        let line =
+            line.split_once(": ").filter(|(before, _)| before.starts_with("line ")).map_or(&*line, |(_, line)| line);
+        // An option is shown with its default behind its name, and a long line is cut.
+        let words: Vec<&str> = line.trim_end_matches('…').split(' ').skip(1).take(5).collect();
+        let whole = in_one_line(&printed(folder.path(), &["doc", name.trim_matches('\'')]));
+        assert!(whole.contains(&words.join(" ")), "{name} has no `{}`:\n{whole}", words.join(" "));
+    }
+    let page = printed(folder.path(), &["doc", "reports.md#charts"]);
+    assert!(page.starts_with("## Charts\n") && !page.contains("## A page"), "{page}");
+    assert_eq!(page, printed(folder.path(), &["doc", "docs/reports#charts"]));
+    let unknown = microtome(folder.path(), &["doc", "sae::fti"]).output().unwrap();
+    assert_eq!(unknown.status.code(), Some(2));
+    let stderr = String::from_utf8(unknown.stderr).unwrap();
+    assert_eq!(stderr, "error: the reference has no `sae::fti`\n  hint: did you mean `sae::fit`?\n");
+}
 
 #[test]
 fn transcripts_hold() {

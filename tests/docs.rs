@@ -46,6 +46,45 @@ fn everything_public_is_documented_and_has_an_example() {
     assert!(missing.is_empty(), "\n{}", missing.join("\n"));
 }
 
+/// A backslash before punctuation is markup, or an escape of a string that slipped into a sentence; none is needed in ours.
+#[test]
+fn sentences_have_no_backslashes_of_markdown() {
+    let escapes = |text: &str| {
+        let prose: String = text.split('`').step_by(2).collect();
+        prose.split('\\').skip(1).any(|rest| rest.starts_with(|c: char| c.is_ascii_punctuation()))
+    };
+    let mut found = Vec::new();
+    for entry in docs().own() {
+        let meanings = entry.doc.options.iter().map(|option| &option.meaning);
+        let texts = [&entry.doc.summary, &entry.doc.body].into_iter().chain(meanings);
+        found.extend(texts.filter(|text| escapes(text)).map(|text| format!("{}: {text}", entry.path())));
+    }
+    assert!(found.is_empty(), "\n{}", found.join("\n"));
+}
+
+/// Tables have the columns `low` and `high` for the ends of an interval; `from` and `to` are those of bins and of edges.
+#[test]
+fn the_ends_of_intervals_are_called_low_and_high() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut folders: Vec<PathBuf> =
+        ["core/src", "methods/src", "src", "scripts", "stdlib"].map(|name| root.join(name)).into();
+    let mut found = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "rs" || ending == "rhai") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                let lines = text.lines().filter(|line| line.contains("\"from\", \"to\""));
+                let others =
+                    lines.filter(|line| !["\"mean probability\"", "\"cosine\"]"].iter().any(|of| line.contains(of)));
+                found.extend(others.map(|line| format!("{}: {}", path.display(), line.trim())));
+            }
+        }
+    }
+    assert!(found.is_empty(), "\n{}", found.join("\n"));
+}
+
 #[test]
 fn every_example_comes_to_its_value() {
     let docs = docs();

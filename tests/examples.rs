@@ -22,9 +22,8 @@ fn nothing_in_our_own_scripts_is_seen_to_be_wrong() {
     support::on_large_stack(|| {
         let folder = tempfile::tempdir().unwrap();
         let session = support::session(folder.path());
-        for file in
-            ["scripts", "scripts/tiny", "examples", "stdlib"].iter().flat_map(|folder| support::files(folder, "rhai"))
-        {
+        let folders = ["scripts", "scripts/tiny", "examples", "examples/tasks", "examples/tasks/explored", "stdlib"];
+        for file in folders.iter().flat_map(|folder| support::files(folder, "rhai")) {
             let text = std::fs::read_to_string(&file).unwrap();
             let found = session.check(&file.display().to_string(), &text);
             let said: Vec<String> = found
@@ -50,7 +49,7 @@ fn every_step_of_the_tour_runs_and_is_short() {
 /// Experiments that take long without optimisation, cut short: only their checks may fail.
 const SHORT: &[(&str, &str)] = &[
     ("all", "--folder tests/fixtures/experiments"),
-    ("apostrophe_feature", "--tokens 2048 --judged 1024 --k 8 --ratio 1 --others 1"),
+    ("apostrophe_feature", "--text grammar --tokens 2048 --judged 1024 --k 8 --ratio 1 --others 1"),
     ("attribution_graph", "--text grammar --tokens 600 --ratio 1 --k 4 --passes 1"),
     ("dashboard", "--tokens 6000 --d_sae 32 --described 2"),
     ("figure5", "--pairs 2 --tokens 1000 --passes 1 --thresholds 2 --lowest 0.1"),
@@ -58,7 +57,10 @@ const SHORT: &[(&str, &str)] = &[
     ("induction", "--steps 2"),
     ("induction_heads", "--rows 2 --draws 2"),
     ("interference", "--text grammar --tokens 2000 --passes 1 --features 288 --trials 2"),
-    ("interpretability", "--layers 1 --tokens 16000 --fragments 60 --features 3 --ratio 1 --k 4 --rows 2"),
+    (
+        "interpretability",
+        "--text grammar --layers 1 --tokens 16000 --fragments 60 --features 3 --ratio 1 --k 4 --rows 2",
+    ),
     ("ioi_heads", "--n 4"),
     ("known_circuits", "--tasks parenthesis --n 2"),
     ("model_diffing", "--read 12000 --tokens 2000 --steps 2 --ratio 1 --target 4 --passes 1"),
@@ -71,11 +73,11 @@ const SHORT: &[(&str, &str)] = &[
         "--text grammar --tokens 6000 --ratio 1 --passes 1 --read 600 --judged 600 --methods elimination --rate 0.5",
     ),
     ("synth_bench", "--d 16 --features 64 --width 16 --roots 4 --rows 2048 --passes 1 --held 64"),
-    ("universality", "--tokens 8000 --bytes 20000 --steps 2 --vocab 300 --features 64 --k 4 --passes 1"),
+    ("universality", "--text grammar --tokens 8000 --bytes 20000 --steps 2 --vocab 300 --features 64 --k 4 --passes 1"),
     ("steering_table", "--prompts 2 --n 30 --rows 1"),
     (
         "towards_monosemanticity",
-        "--tokens 6000 --steps 2 --vocab 300 --bytes 20000 --features 64 --passes 1 --k 4 --rows 2",
+        "--text grammar --tokens 6000 --steps 2 --vocab 300 --bytes 20000 --features 64 --passes 1 --k 4 --rows 2",
     ),
     ("modular_addition", "--parts 2 --each 2 --p 13"),
     ("larger_dictionaries", "--text grammar --tokens 5000 --ratios 1,2 --passes 1 --k 4 --rows 2"),

@@ -101,6 +101,15 @@ fn a_saved_script_finds_what_was_shown() {
         let compare = json!({ "texts": ["a b c", "( ( שלום"], "dictionary": 0 });
         let of = json!({ "dictionary": 1, "feature": feature });
         let (card, compared, tree) = (ask("card", &of), ask("compare", &compare), ask("tree", &of));
+        // The same without position 0, of which other numbers are shown.
+        let without = |question: &Value| {
+            let mut question = question.clone();
+            question["without_first"] = true.into();
+            question
+        };
+        let [read_without, compare_without, card_without] = [&read, &compare, &of].map(without);
+        let without = [("read", &read_without), ("compare", &compare_without), ("card", &card_without)];
+        let [read_shown, compare_shown, card_shown] = without.map(|(name, question)| ask(name, question));
         ask("continue", &going);
         let step = |name: &str, question: &Value| {
             let mut step = question.clone();
@@ -108,7 +117,7 @@ fn a_saved_script_finds_what_was_shown() {
             step
         };
         let steps = [("read", &read), ("continue", &going), ("card", &of), ("compare", &compare), ("tree", &of)];
-        let steps: Vec<Value> = steps.into_iter().map(|(name, question)| step(name, question)).collect();
+        let steps: Vec<Value> = steps.into_iter().chain(without).map(|(name, question)| step(name, question)).collect();
         let saved = ask("save", &json!({ "steps": steps }));
         let script = std::fs::read_to_string(place.join("out/explore/explore-1.rhai")).unwrap();
         assert_eq!(saved["script"], *script);
@@ -155,6 +164,13 @@ fn a_saved_script_finds_what_was_shown() {
             !edges.is_empty() && edges.iter().zip(grown).all(|(a, b)| near(&a["effect"], &b[2])),
             "{edges:?} {grown:?}"
         );
+        same_rows(&found[5]["active"]["rows"], &read_shown["active"], 4);
+        same_rows(&found[6]["features"]["rows"], &compare_shown["features"], 5);
+        assert!(read_shown["active"] != shown["active"] && compare_shown["features"] != compared["features"]);
+        let read = |facts: &Value| facts.as_array().unwrap().iter().find(|fact| fact[0] == "positions read").cloned();
+        let facts = &found[7]["facts"]["fields"];
+        assert!(near(&facts["positions read"], &read(&card_shown["card"]["facts"]).unwrap()[1]), "{facts}");
+        assert_ne!(read(&card_shown["card"]["facts"]), read(&card["card"]["facts"]));
         assert!(place.join("out/explore-1/index.html").is_file());
     });
 }

@@ -74,6 +74,10 @@ const ROWS: &str = "[...document.querySelectorAll('#rows a')].map(row => row.que
 const CARD: &str = "document.querySelector('#panel-card:not([hidden], [aria-busy=true]) dl') && document.querySelector('#panel-card h2').firstChild.textContent";
 const KL: &str = "(document.querySelector('#next caption small')?.textContent ?? '')";
 const DONE: &str = "document.querySelector('#continued').getAttribute('aria-busy') === 'false'";
+/// Of the token whose features are listed: what is said of it, its number, and the feature among them that is open.
+const LISTED: &str = "document.querySelector('#token small').textContent";
+const NUMBER: &str = "Number(document.querySelector('#token small').textContent.match(/token ([0-9]+) of/)[1])";
+const OPEN: &str = "(document.querySelector('#token [aria-current] b')?.textContent ?? '')";
 
 /// Replaces the text, and waits until it is read.
 fn read(page: &mut Browser, text: &str) {
@@ -114,6 +118,7 @@ fn an_explorer_answers_to_typing_clicks_keys_and_touch() {
     page.size(1280, 900);
     page.until("document.querySelectorAll('.token').length > 0");
     typing(&mut page);
+    position_0(&mut page);
     let feature = card(&mut page);
     changes(&mut page, &feature);
     tree(&mut page);
@@ -152,6 +157,14 @@ fn typing(page: &mut Browser) {
         "explorer: from key to picture {middle:.0} ms (median), {most:.0} ms (most) of {} keys, at most {tokens} tokens",
         times.len()
     );
+    // The features are those of the token that the cursor is in or behind, however it came there.
+    page.until(&format!("{NUMBER} === document.querySelectorAll('.token').length"));
+    page.js("document.querySelector('#text').setSelectionRange(3, 3)");
+    page.until(&format!("{NUMBER} === 1"));
+    page.press("ArrowRight");
+    page.until(&format!("{NUMBER} === 2"));
+    page.js("document.querySelector('#text').setSelectionRange(1e6, 1e6)");
+    page.until(&format!("{NUMBER} === document.querySelectorAll('.token').length"));
     // Colours are shares of the largest, which is seen.
     let shares = "[...document.querySelectorAll('.token')].map(one => Number(one.style.getPropertyValue('--share')))";
     assert_eq!(page.js(&format!("Math.max(...{shares})")), 1);
@@ -181,6 +194,35 @@ fn typing(page: &mut Browser) {
     photograph(page, "text");
 }
 
+/// Position 0 is left out of the colours and of the list, and counted again.
+fn position_0(page: &mut Browser) {
+    let is_out = "document.querySelector('.token').classList.contains('out')";
+    if page.is("document.querySelector('#without').checked") {
+        page.click("#without");
+    }
+    page.until(&format!("!{is_out}"));
+    page.point(".token");
+    page.until(&format!("{NUMBER} === 1"));
+    // One of two digits, which few others have in their lines.
+    let feature =
+        page.text("[...document.querySelectorAll('#token b')].map(one => one.textContent).find(one => one.length > 1)");
+    page.js("document.querySelector('#query').select()");
+    page.insert(&feature);
+    let count = format!("Number(document.querySelector('#rows a[href$=\"/{feature}\"] .tokens')?.textContent ?? 0)");
+    page.until(&format!("{count} > 0"));
+    let before = page.number(&count);
+    page.click("#without");
+    page.until(&format!("{is_out} && {count} === {before} - 1"));
+    assert_eq!(page.text("document.querySelector('.token').style.getPropertyValue('--share')"), "0");
+    page.point(".token");
+    page.until(&format!("{LISTED}.endsWith('left out')"));
+    page.click("#without");
+    page.until(&format!("!{is_out} && {count} === {before}"));
+    page.js("document.querySelector('#query').select()");
+    page.insert(" ");
+    page.until(&format!("!{STATUS}.includes(' of ')"));
+}
+
 /// Opens the card of the feature that is active at most tokens, which colours the text; its name.
 fn card(page: &mut Browser) -> String {
     let feature = page.text("document.querySelector('#rows a b').textContent");
@@ -192,13 +234,35 @@ fn card(page: &mut Browser) -> String {
     let count = "Number(document.querySelector('#rows a.open .tokens').textContent)";
     let grounds = "[...document.querySelectorAll('.token')].filter(one => Number(one.style.getPropertyValue('--share')) > 0).length";
     page.until(&format!("{grounds} > 0 && {grounds} <= {count} && {grounds} >= {count} / 2"));
+    // It is listed at the token where it is largest; a token from whose list another one is opened stays.
+    page.until(&format!("{OPEN} === '{feature}' && document.querySelector('.token[aria-selected=true]').style.getPropertyValue('--share') === '1'"));
     photograph(page, "card");
+    let listed = page.text(LISTED);
+    page.click("#token a:not([aria-current])");
+    page.until(&format!("!['', '{feature}'].includes({OPEN})"));
+    assert_eq!(page.text(LISTED), listed);
+    page.click(&format!("#rows a[href$='/{feature}']"));
+    page.until(&format!("{CARD} === 'feature {feature} of resid_post.2' && {OPEN} === '{feature}'"));
     page.click("#coloured button");
     page.until("document.querySelector('#coloured button').getAttribute('aria-pressed') === 'true'");
     format!("resid_post.2/{feature}")
 }
 
 fn changes(page: &mut Browser, name: &str) {
+    // The view begins with the open feature ablated, and offers it once more where that was taken back.
+    let is_ablated = format!(
+        "document.querySelector('#changes select')?.value === 'ablate' && document.querySelector('#changes a').textContent === '{name}'"
+    );
+    page.click("#tab-change");
+    page.until(&format!("{is_ablated} && {DONE}"));
+    let ablated = page.text(KL);
+    page.click("#changes button");
+    page.until("document.querySelectorAll('#changes li').length === 0");
+    page.click("#add button");
+    page.until(&is_ablated);
+    page.click("#changes button");
+    page.until("document.querySelectorAll('#changes li').length === 0");
+    page.click("#tab-card");
     page.click(&format!("#panel-card [aria-label='Scale {name}']"));
     let both = "[...document.querySelectorAll('.continued b')].length === 2 && [...document.querySelectorAll('.continued b')].every(one => one.textContent !== '')";
     page.until(&format!("{DONE} && {both}"));
@@ -211,6 +275,7 @@ fn changes(page: &mut Browser, name: &str) {
     page.insert("0");
     page.until(&format!("{DONE} && {KL} !== {scaled:?}"));
     let none = page.text(KL);
+    assert_eq!(none, ablated);
     page.js("const way = document.querySelector('#changes select'); way.value = 'ablate'; way.dispatchEvent(new Event('change'))");
     page.until(&format!("document.querySelectorAll('#changes input').length === 1 && {DONE}"));
     assert_eq!(page.text(KL), none);
@@ -235,10 +300,19 @@ fn tree(page: &mut Browser) {
     assert_eq!(links, page.number("document.querySelectorAll('.nodes li').length"));
     // To what it is computed from by a click in the drawing, and back by the list.
     page.js("const link = [...document.querySelectorAll('#panel-tree svg a')].find(one => !one.classList.contains('here')); link.querySelector('rect').id = 'other-node'");
+    page.point("#other-node");
+    let stands = "JSON.stringify(document.querySelector('#panel-tree svg').getBoundingClientRect())";
+    let stood = page.text(stands);
     page.click("#other-node");
     page.until(&format!(
         "{title} !== {root:?} && document.querySelector('#other-node').closest('a').classList.contains('here')"
     ));
+    // Its card stands beside the drawing, with contexts and effects on logits, and the drawing where it stood.
+    page.until("document.querySelector('#node .facts') && document.querySelector('#node details[open] li span')");
+    assert!(
+        page.is("[...document.querySelectorAll('#node caption')].some(one => one.textContent.startsWith('Logits'))")
+    );
+    assert_eq!(page.text(stands), stood);
     assert!(page.is("document.querySelectorAll('#node .effects li').length > 0"));
     page.js("document.querySelector('#node .effects button').click()");
     page.until(&format!("{title} === {root:?}"));
@@ -295,10 +369,12 @@ fn keyboard(page: &mut Browser) {
     page.until("document.activeElement.id === 'text'");
     // A key that means something elsewhere is a letter here.
     page.press("s");
-    page.until("document.querySelector('#text').value.endsWith('s')");
+    page.until(&format!("document.querySelector('#text').value.endsWith('s') && {TOKENS}.endsWith('s')"));
     page.press("Escape");
     page.until("document.activeElement.classList.contains('token')");
+    page.until(&format!("{NUMBER} === document.querySelectorAll('.token').length"));
     assert!(page.is("document.activeElement.matches(':focus-visible') && parseFloat(getComputedStyle(document.activeElement).outlineWidth) >= 2"));
+    page.press("Home");
     page.press("ArrowRight");
     page.press("ArrowRight");
     page.until("document.querySelector('.token:nth-child(3)') === document.activeElement");

@@ -3,12 +3,15 @@
 //! long calls are interrupted.
 
 use crate::support;
+use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use microtome::script::Session;
-use microtome::script::docs::{Docs, Entry, Role};
+use microtome::script::docs::{Docs, Entry, OptionDoc, Role};
+use microtome::script::engine::tokens::{CLOSING, Kind, OPENING, tokens};
 use microtome::script::engine::value::Value;
 use microtome::tensor::{DType, Device, Tensor};
 
@@ -24,6 +27,9 @@ fn ration() {
     }
 }
 
+/// Milliseconds after which a call is interrupted.
+const PATIENCE: u64 = 100;
+
 /// The number of calls that share a session, since creating one takes longer than most calls.
 const SHARED: usize = 100;
 
@@ -32,6 +38,8 @@ struct Trial {
     session: Session,
     folder: tempfile::TempDir,
     tried: usize,
+    /// The code before the latest call, which calls behind the same code share.
+    prepared: String,
     /// When the running call began, in milliseconds since the start of the trial; 0 for none.
     begun: Arc<AtomicU64>,
     start: Instant,
@@ -46,21 +54,25 @@ impl Trial {
         std::thread::spawn(move || {
             while let Some(begun) = watched.upgrade() {
                 let begun = begun.load(Ordering::SeqCst);
-                if begun > 0 && start.elapsed().as_millis() as u64 > begun + 200 {
+                if begun > 0 && start.elapsed().as_millis() as u64 > begun + PATIENCE {
                     flag.store(true, Ordering::Relaxed);
                 }
                 std::thread::sleep(Duration::from_millis(20));
             }
         });
-        Self { session, folder, tried: 0, begun, start }
+        Self { session, folder, tried: 0, prepared: String::new(), begun, start }
     }
 
-    /// Evaluates the code; returns the message of an internal error.
-    fn of(&mut self, variables: &[(&str, Value)], code: &str) -> Option<String> {
+    /// Evaluates the code behind what comes before it; returns the message of an internal error.
+    fn of(&mut self, variables: &[(&str, Value)], before: &str, code: &str) -> Option<String> {
         if self.tried == SHARED {
             *self = Self::new();
         }
         self.tried += 1;
+        if self.prepared != before {
+            let _tried_by_itself = self.session.eval("before", before);
+            self.prepared = before.into();
+        }
         for (name, value) in variables {
             self.session.set_variable(name, value.clone());
         }
@@ -148,7 +160,7 @@ fn odd_tensors_in_every_method() {
                         // Printed before the call, since an abort prints nothing.
                         eprintln!("{name}: {code}");
                         let variables = [("t", dynamic(t)), ("x", dynamic(x))];
-                        complaints.extend(trial.of(&variables, &code).map(|said| format!("{name}: {said}")));
+                        complaints.extend(trial.of(&variables, "", &code).map(|said| format!("{name}: {said}")));
                     }
                     if kinds.is_empty() {
                         break;
@@ -165,39 +177,95 @@ fn odd_tensors_in_every_method() {
 /// The largest integer, and a size that exceeds memory.
 const SIZES: [&str; 2] = ["9223372036854775807", "100000000000"];
 
-/// The example with one of its numbers replaced by an extreme one, for each number and each size.
-fn enlarged(entry: &Entry) -> Vec<String> {
-    let example = &entry.doc.example;
-    let bytes = example.as_bytes();
-    let (mut all, mut at) = (Vec::new(), 0);
-    while at < bytes.len() {
-        let begins = bytes[at].is_ascii_digit()
-            && (at == 0 || !(bytes[at - 1].is_ascii_alphanumeric() || matches!(bytes[at - 1], b'_' | b'.' | b'"')));
-        let length = bytes[at..].iter().take_while(|b| b.is_ascii_digit() || **b == b'_').count();
-        if begins && !matches!(bytes.get(at + length), Some(b'.' | b'e')) {
-            for size in SIZES {
-                all.push(format!("{}{size}{}", &example[..at], &example[at + length..]));
-            }
+/// The statements of an example, without what it states.
+fn statements(example: &str) -> Vec<String> {
+    let (mut all, mut open) = (Vec::new(), String::new());
+    for line in example.lines() {
+        let stated = line.find("//=>").or_else(|| line.find("// Error: "));
+        let line = stated.map_or(line.into(), |at| format!("{};", line[..at].trim_end()));
+        open.push_str(&format!("{line}\n"));
+        let words = tokens(&open);
+        let depth = words.iter().fold(0, |depth, token| token.depth_after(&open, depth));
+        let last = words.iter().rfind(|token| token.kind != Kind::Comment);
+        if depth == 0 && last.is_some_and(|token| token.is_symbol(&open, &[";", "}"])) {
+            all.push(std::mem::take(&mut open));
         }
-        at += length.max(1);
     }
+    all.extend(Some(open).filter(|open| !open.trim().is_empty()));
     all
 }
 
-/// The first call in the example with one extreme option, which it may have already.
-fn optioned(entry: &Entry) -> Vec<String> {
-    let example = &entry.doc.example;
+/// The places of the whole numbers of a statement. The first two of a list stand for the others, however it is nested.
+fn numbers(statement: &str) -> Vec<Range<usize>> {
+    let (mut found, mut open, mut listed) = (Vec::new(), Vec::new(), 0);
+    for token in tokens(statement) {
+        let word = token.of(statement);
+        if token.is_symbol(statement, OPENING) {
+            listed *= usize::from(open.contains(&"["));
+            open.push(word);
+        } else if token.is_symbol(statement, CLOSING) {
+            open.pop();
+        } else if token.kind == Kind::Number && word.bytes().all(|byte| byte.is_ascii_digit() || byte == b'_') {
+            let is_element = open.last() == Some(&"[");
+            if !is_element || listed < 2 {
+                found.push(token.start..token.end);
+            }
+            listed += usize::from(is_element);
+        }
+    }
+    found
+}
+
+/// A call behind the statements that come before it.
+struct Case {
+    before: String,
+    code: String,
+}
+
+/// The example with one of its numbers replaced by an extreme one, for each number, and the first call in it with one
+/// extreme option, for each option that may be a number. What many examples begin with is tried once: `tried` has the
+/// statements so far.
+fn enlarged(entry: &Entry, tried: &mut BTreeSet<String>) -> Vec<Case> {
+    let statements = statements(&entry.doc.example);
     let call = if entry.receiver.is_empty() { format!("{}(", entry.path()) } else { format!(".{}(", entry.name) };
-    let Some(at) = example.find(&call).map(|at| at + call.len()) else { return Vec::new() };
-    let Some(end) = example[at..].find([';', '\n']).map(|end| at + end) else { return Vec::new() };
-    let line = example[at..end].split("//=>").next().unwrap_or_default().trim_end();
-    let Some(inside) = line.rfind(')').map(|close| &line[..close]) else { return Vec::new() };
-    // Existing options are left out: each is tried alone.
-    let arguments = inside.split("#{").next().unwrap_or_default().trim_end().trim_end_matches(',');
-    let options =
-        entry.doc.options.iter().flat_map(|option| SIZES.map(|size| format!("#{{ {}: {size} }}", option.key)));
+    let first = statements.iter().position(|statement| statement.contains(&call));
+    let mut cases = Vec::new();
+    for (place, statement) in statements.iter().enumerate() {
+        let mut put = |begin: &str, size: &str, end: &str| {
+            if tried.insert(format!("{begin}#{end}")) {
+                let rest = statements[place + 1..].concat();
+                cases.push(Case { before: statements[..place].concat(), code: format!("{begin}{size}{end}{rest}") });
+            }
+        };
+        for (number, size) in numbers(statement).into_iter().zip(SIZES.into_iter().cycle()) {
+            put(&statement[..number.start], size, &statement[number.end..]);
+        }
+        if first == Some(place)
+            && let Some((begin, end)) = optioned(statement, &call)
+        {
+            let options = entry.doc.options.iter().filter(|option| may_be_a_number(option));
+            for (option, size) in options.zip(SIZES.into_iter().cycle()) {
+                put(&format!("{begin}#{{ {}: ", option.key), size, &format!(" }}{end}"));
+            }
+        }
+    }
+    cases
+}
+
+/// Whether the default of an option is a number, or said in words.
+fn may_be_a_number(option: &OptionDoc) -> bool {
+    let default = option.default.as_str();
+    !default.starts_with(['"', '[']) && !default.starts_with("true") && !default.starts_with("false")
+}
+
+/// What stands before and behind the options of a call in a statement. Options that it has are left out: each is tried
+/// alone.
+fn optioned(statement: &str, call: &str) -> Option<(String, String)> {
+    let at = statement.find(call)? + call.len();
+    let close = statement.rfind(')').filter(|close| *close >= at)?;
+    let arguments = statement[at..close].split("#{").next().unwrap_or_default().trim_end().trim_end_matches(',');
     let joint = if arguments.is_empty() { "" } else { ", " };
-    options.map(|options| format!("{}{arguments}{joint}{options})", &example[..at])).collect()
+    Some((format!("{}{arguments}{joint}", &statement[..at]), statement[close..].into()))
 }
 
 #[test]
@@ -208,20 +276,27 @@ fn every_size_as_large_as_can_be() {
     let complaints = support::on_large_stack(|| {
         ration();
         let docs = docs();
-        let mut complaints = Vec::new();
-        let mut trial = Trial::new();
-        let mut calls = 0;
+        let (mut complaints, mut trial, mut tried) = (Vec::new(), Trial::new(), BTreeSet::new());
         for entry in docs.own().filter(|e| !e.scripted) {
-            // Each place has one of the two sizes, in turn.
-            let all = enlarged(entry).into_iter().chain(optioned(entry)).enumerate();
-            for (_, code) in all.filter(|(i, _)| (i + i / 2) % 2 == 0) {
-                calls += 1;
+            for Case { before, code } in enlarged(entry, &mut tried) {
                 eprintln!("{}: {code}", entry.path());
-                complaints.extend(trial.of(&[], &code));
+                complaints.extend(trial.of(&[], &before, &code));
             }
         }
-        assert!(calls > 1000, "only {calls} calls were tried");
+        assert!(tried.len() > 1000, "only {} calls were tried", tried.len());
         complaints
     });
     assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
+}
+
+#[test]
+fn numbers_are_found_outside_of_texts() {
+    let example = "let x = f([[1, 2], [3]], 4.5, 6); // 7\nx.g(\"8\", 9_0)  //=> 1\ny";
+    let found = statements(example);
+    assert_eq!(found, ["let x = f([[1, 2], [3]], 4.5, 6); // 7\n", "x.g(\"8\", 9_0);\n", "y\n"]);
+    let texts = |statement: &str| -> Vec<String> {
+        numbers(statement).into_iter().map(|place| statement[place].to_string()).collect()
+    };
+    assert_eq!(texts(&found[0]), ["1", "2", "6"]);
+    assert_eq!(texts(&found[1]), ["9_0"]);
 }

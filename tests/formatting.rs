@@ -17,7 +17,15 @@ fn session(folder: &Path) -> Session {
 
 /// All of our scripts, and the sections and examples that are scripts, by name.
 fn texts(session: &Session) -> Vec<(String, String)> {
-    let folders = ["scripts", "stdlib", "examples", "tests/suite", "tests/cli/run.in", "tests/fixtures/experiments"];
+    let folders = [
+        "scripts",
+        "stdlib",
+        "examples",
+        "examples/tasks",
+        "tests/suite",
+        "tests/cli/run.in",
+        "tests/fixtures/experiments",
+    ];
     let files = folders.iter().flat_map(|folder| support::files(folder, "rhai"));
     let mut texts: Vec<(String, String)> =
         files.map(|file| (file.display().to_string(), std::fs::read_to_string(&file).unwrap())).collect();

@@ -49,9 +49,11 @@ mod suite;
 mod support;
 mod sweeps;
 mod tables;
+mod tasks;
 mod tokenizers;
 mod torture;
 mod training;
+mod trust;
 
 // The writer of GGUF files is shared with the crate's unit tests, and imports these from the root of the crate.
 use microtome::tensor;

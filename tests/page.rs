@@ -1,5 +1,6 @@
 //! Reports opened in headless Chromium: they render in light and dark and on a phone, without network, text that looks
-//! like HTML stays text, and the drawing of a circuit is enlarged, emphasised and opens the cards of its nodes.
+//! like HTML stays text, columns share the width, colour bars have their labels, and the drawing of a circuit is enlarged,
+//! emphasised and opens the cards of its nodes beside it.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -37,10 +38,10 @@ tree.describe(m, text);
 report("page", ["# A circuit", tree]).save();
 "##;
 
-/// A page around a report that clicks on a node of its drawing, and writes into its title which cards were open before
-/// and after, whether the node can be focused, how many elements the words created, whether the drawing fits its sheet
-/// before and after it was enlarged and after it was fitted, what the wheel with ctrl did, and what of the drawing stands
-/// out while a node has the focus.
+/// A page around a report that clicks on a node of its drawing, and writes into its title which cards further down were
+/// open before and after, whether the node can be focused, how many elements the words created, whether the drawing fits its
+/// sheet before and after it was enlarged and after it was fitted, what the wheel with ctrl did, what of the drawing stands
+/// out while a node has the focus, and what of the card beside the drawing is as it should be.
 const CLICK: &str = r##"<!doctype html><title>waiting</title><iframe src="index.html" width="1200" height="900"></iframe>
 <script>
 const frame = document.querySelector("iframe");
@@ -73,11 +74,33 @@ frame.onload = () => {
   const marked = [svg.classList.contains("chosen"), near("edge").length > 0 && about, near("node").length > 1];
   node.blur();
   marked.push(svg.classList.contains("chosen"));
-  node.dispatchEvent(new MouseEvent("click", { bubbles: true, cancelable: true }));
+  const place = () => {
+    const { x, y, width, height } = svg.getBoundingClientRect();
+    return [x, y, width, height, frame.contentWindow.scrollX, frame.contentWindow.scrollY, page.location.hash].join();
+  };
+  const click = on => on.dispatchEvent(new MouseEvent("click", { bubbles: true, cancelable: true }));
+  const beside = page.querySelector(".beside");
+  const name = () => beside.querySelector("h3").textContent;
+  const card = [beside.hidden];
+  const stood = place();
+  click(node);
+  // It is the whole card: the edges as links, the contexts, the effects on logits. It has the focus, and its node stands out.
+  const own = page.querySelectorAll("details.feature")[1];
+  card.push(beside.checkVisibility(), name() === own.querySelector("summary").textContent);
+  card.push(beside.querySelectorAll("dl a[href^='#circuit']").length > 0, beside.querySelector(".contexts").checkVisibility());
+  card.push(beside.querySelectorAll(".tables table").length === own.querySelectorAll(".tables table").length);
+  card.push(page.activeElement === beside, node.classList.contains("here") && svg.classList.contains("chosen"));
+  const first = name();
+  click(beside.querySelector("dl a[href^='#circuit']"));
+  card.push(name() !== first, place() === stood);
+  beside.dispatchEvent(new KeyboardEvent("keydown", { key: "Escape", bubbles: true }));
+  card.push(beside.hidden, svg.contains(page.activeElement));
+  click(node);
+  click(page.querySelector("h1"));
+  card.push(beside.hidden, place() === stood);
   setTimeout(() => {
-    const shown = page.querySelector("details.feature[open] .contexts").checkVisibility();
     const made = page.querySelectorAll("img, script").length - 1;
-    const found = [before, open(), reached, shown, made, "zoom", ...zoom, "marked", ...marked];
+    const found = [before, open(), reached, made, "zoom", ...zoom, "marked", ...marked, "card", ...card];
     if (document.title == "waiting") document.title = found.join(" ");
   }, 200);
 };
@@ -171,7 +194,7 @@ fn a_page_renders_and_nothing_escapes_its_quotes() {
 }
 
 #[test]
-fn a_click_on_a_node_of_a_circuit_opens_its_card() {
+fn a_click_on_a_node_of_a_circuit_opens_its_card_beside_the_drawing() {
     let Some(chromium) = chromium() else { return };
     let folder = tempfile::tempdir().unwrap();
     let page = saved(CIRCUIT, folder.path());
@@ -183,9 +206,56 @@ fn a_click_on_a_node_of_a_circuit_opens_its_card() {
     std::fs::write(&click, CLICK).unwrap();
     let words = ["--allow-file-access-from-files", "--virtual-time-budget=3000", "--dump-dom"];
     let dom = String::from_utf8(browse(chromium, &folder.path().join("profile"), &words, &click)).unwrap();
-    let (closed, opened) = ("0".repeat(cards), format!("01{}", "0".repeat(cards - 2)));
+    let closed = "0".repeat(cards);
     let zoom = "zoom true false true true true false";
     let marked = "marked true true true false";
-    assert_eq!(title(&dom), format!("{closed} {opened} true true 0 {zoom} {marked}"));
+    let card = format!("card{}", " true".repeat(14));
+    assert_eq!(title(&dom), format!("{closed} {closed} true 0 {zoom} {marked} {card}"));
     photograph(chromium, folder.path(), &page);
+}
+
+/// A table with much to say in one column and long names over numbers, and a heat map of few cells that says much of them.
+const WIDE: &str = r##"
+let columns = ["feature", "description", "mean activation where active", "largest activation of all", "share of tokens"];
+let words = "opens a bracket that nobody has closed yet, or the first word behind it, in prose and in code";
+let row = ["resid_post.2/1500", `${words}, but not inside of strings or of comments`, 0.125, 3.5, ()];
+let quantity = "probability of the likeliest next token after the patch, less that of the run without it";
+report("page", [table([row, row], #{ columns: columns }), plot::heat([[0.5, ()]], #{ quantity: quantity })]).save();
+"##;
+
+/// Writes into its title whether the table fits its page with words that have room and numbers on one line, and whether all
+/// texts of the heat map lie inside of it.
+const MEASURE: &str = r##"<!doctype html><title>waiting</title><iframe src="index.html" width="900" height="700"></iframe>
+<script>
+const frame = document.querySelector("iframe");
+frame.onload = () => {
+  const page = frame.contentDocument;
+  const [wide, svg] = [page.querySelector(".wide"), page.querySelector(".picture svg")];
+  const [name, words, number] = [...wide.querySelectorAll("tbody td")].map(cell => cell.getBoundingClientRect());
+  const table = wide.firstChild.getBoundingClientRect();
+  const line = parseFloat(frame.contentWindow.getComputedStyle(wide.querySelector("td")).lineHeight);
+  const found = [wide.scrollWidth <= wide.clientWidth, words.width > 0.3 * table.width, number.width < 0.25 * table.width];
+  found.push(words.height > 2 * line, wide.querySelectorAll("td")[4].textContent);
+  const frameOf = svg.getBoundingClientRect();
+  const texts = [...svg.querySelectorAll("text")].filter(text => text.textContent.trim() !== "");
+  const isInside = ({ left, right, top, bottom }) =>
+    left >= frameOf.left - 1 && right <= frameOf.right + 1 && top >= frameOf.top - 1 && bottom <= frameOf.bottom + 1;
+  found.push(texts.length > 3 && texts.every(text => isInside(text.getBoundingClientRect())));
+  document.title = found.join(" ");
+};
+</script>
+"##;
+
+#[test]
+fn columns_share_the_width_and_a_colour_bar_has_all_of_its_label() {
+    let Some(chromium) = chromium() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let page = saved(WIDE, folder.path());
+    let html = std::fs::read_to_string(&page).unwrap();
+    assert!(!html.contains("NaN") && !html.contains('…'), "{html}");
+    let measure = page.with_file_name("measure.html");
+    std::fs::write(&measure, MEASURE).unwrap();
+    let words = ["--allow-file-access-from-files", "--virtual-time-budget=3000", "--dump-dom"];
+    let dom = String::from_utf8(browse(chromium, &folder.path().join("profile"), &words, &measure)).unwrap();
+    assert_eq!(title(&dom), "true true true true – true");
 }

@@ -51,6 +51,33 @@ impl Place {
 
 const RECORD: &str = "out/x/run.json";
 
+/// Whatever a report is called, it stands in the folder of its run: there itself under the script's name, else in one within.
+#[test]
+fn the_record_and_the_reports_of_a_run_lie_in_one_folder() {
+    let place = Place::new();
+    place.write("x.rhai", "report(\"x\", [\"mine\"]).save(); report(\"other\", [\"more\"]).save();");
+    place.write("both.rhai", "run::script(\"x.rhai\", #{ out: \"inner\" }); report(\"both\", [\"all\"]).save();");
+    let files = |folder: &str| -> Vec<String> {
+        let entries = fs::read_dir(place.path().join(folder)).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<String> = entries.map(|name| name.into_string().unwrap()).collect();
+        names.retain(|name| !name.starts_with('.'));
+        names.sort();
+        names
+    };
+    place.said(0, &["run", "x.rhai"]);
+    assert_eq!(files("out"), ["x"]);
+    assert_eq!(files("out/x"), ["data.json", "index.html", "other", "run.json"]);
+    assert_eq!(files("out/x/other"), ["data.json", "index.html"]);
+    assert!(place.said(0, &["run", "--again", RECORD]).starts_with("identical: 4 files written"));
+    place.said(0, &["--out", "outer", "run", "both.rhai"]);
+    assert_eq!([files("outer"), files("outer/inner")], [vec!["both", "inner"], vec!["x"]]);
+    assert_eq!(files("outer/inner/x"), ["data.json", "index.html", "other", "run.json", "told.json"]);
+    assert_eq!(files("outer/both"), ["data.json", "index.html", "run.json"]);
+    // At the prompt there is no run, and a report has a folder of its own.
+    place.said(0, &["--out", "prompt", "-e", "report(\"x\", [\"mine\"]).save()"]);
+    assert_eq!(files("prompt"), ["x"]);
+}
+
 #[test]
 fn a_script_that_is_another_one_by_now_is_told_and_not_run() {
     let place = Place::new();

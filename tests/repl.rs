@@ -69,6 +69,19 @@ fn tab_completes_and_lists() {
 }
 
 #[test]
+fn tab_completes_models_by_their_names() {
+    let folder = folder();
+    std::fs::create_dir_all(folder.path().join(".cache/huggingface/hub/models--org--small")).unwrap();
+    let mut terminal = Terminal::ready(folder.path());
+    terminal.send("model::load(\"ti\t");
+    terminal.see("> model::load(\"tiny\"");
+    terminal.send(CTRL_C);
+    terminal.prompt();
+    terminal.send("model::load(\"or\t");
+    terminal.see("> model::load(\"org/small\"");
+}
+
+#[test]
 fn a_hint_shows_the_parameter_that_is_written() {
     let folder = folder();
     let mut terminal = Terminal::ready(folder.path());

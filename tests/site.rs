@@ -107,6 +107,27 @@ fn every_link_of_the_site_leads_somewhere_and_nothing_comes_from_outside() {
     assert!(dead.is_empty(), "{} dead links\n{}", dead.len(), dead.join("\n"));
 }
 
+/// The pages inside the program are those of the repository, none left out and none an old one.
+#[test]
+fn where_there_are_no_pages_the_site_is_that_of_the_repository() {
+    let folder = tempfile::tempdir().unwrap();
+    let (of_repository, elsewhere) = (site(folder.path()), folder.path().join("elsewhere"));
+    std::fs::create_dir(&elsewhere).unwrap();
+    let mut program = Command::new(env!("CARGO_BIN_EXE_microtome"));
+    let ran = program.args(["doc", "--html", "site"]).current_dir(&elsewhere).output().unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    let read = |place: &Path| std::fs::read(place).unwrap_or_default();
+    let list = |site: &Path| String::from_utf8(read(&site.join("pages.txt"))).unwrap();
+    let site = elsewhere.join("site");
+    let missing: Vec<String> = list(&of_repository)
+        .lines()
+        .filter(|name| read(&of_repository.join(name)) != read(&site.join(name)))
+        .map(String::from)
+        .collect();
+    assert!(missing.is_empty(), "missing in src/pages.rs, or what links to them is: {missing:?}");
+    assert_eq!(list(&of_repository), list(&site));
+}
+
 #[test]
 fn the_search_finds_a_function_and_opens_it() {
     let Some(chromium) = chromium() else { return };
@@ -204,7 +225,9 @@ fn pages_scripts_and_pictures_are_linked() {
     );
     assert!(text(&site, "folder/index.html").contains("<a href=\"t.rhai.html\">"));
     assert_eq!(text(&site, "p.svg"), "<svg/>");
-    assert!(text(&site, "search.js").contains("\"sae::fit\""));
+    let index = text(&site, "search.js");
+    assert!(index.contains("\"sae::fit\"") && !index.contains(":::"));
+    assert!(home.contains(">sae: dictionaries: fitting") && !home.contains(":::"), "{home}");
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod fakes;
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -249,11 +250,28 @@ fn of_two_in_one_folder_the_second_is_refused_and_a_cancelled_one_ends() {
     assert_eq!((code, text.as_str()), (0, "the process that works on it was asked to end\n"));
     let (code, text) = said(child.wait_with_output().unwrap());
     assert_eq!(code, 130, "{text}");
-    assert_eq!(place.count("plan", "lost"), 1);
+    assert_eq!(place.count("plan", "interrupted"), 1);
     let (code, text) = place.run("sweep watch out/plan");
     assert_eq!(code, 1);
-    assert!(text.contains("1 cell: 1 lost"), "{text}");
+    assert!(text.contains("1 cell: 1 interrupted"), "{text}");
     assert_eq!(place.run("sweep cancel out/plan").1, "nobody works on it\n");
+}
+
+/// The terminal interrupts the sweep and its tasks at once; a signal to the sweep alone ends them, too.
+#[test]
+fn what_ctrl_c_ends_is_interrupted_and_not_lost() {
+    let place = Place::new(&[("plan", LONG)]);
+    for target in ["-", ""] {
+        let child = place.command("sweep plan.rhai").process_group(0).spawn().unwrap();
+        until("the cell runs", || place.out().join("plan/sweep.json").exists() && place.count("plan", "running") == 1);
+        let target = format!("{target}{}", child.id());
+        assert!(Command::new("kill").args(["-INT", "--", &target]).status().unwrap().success());
+        let (code, text) = said(child.wait_with_output().unwrap());
+        assert_eq!(code, 130, "{text}");
+        assert_eq!(place.count("plan", "interrupted"), 1);
+        let (_, text) = place.run("sweep status out/plan");
+        assert!(text.contains("1 cell: 1 interrupted") && !text.contains("lost"), "{text}");
+    }
 }
 
 #[test]

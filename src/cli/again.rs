@@ -14,7 +14,7 @@ use crate::err;
 use crate::report::symbols::count;
 use crate::script::Session;
 use crate::script::session::differences::{self, Difference};
-use crate::script::session::record::Record;
+use crate::script::session::record::{self, Record};
 
 pub fn run(options: &Options, path: &Path) -> Result<Exit> {
     let record = read(options, path)?;
@@ -42,11 +42,15 @@ pub fn run(options: &Options, path: &Path) -> Result<Exit> {
     let wants = Wants {
         arguments: record.arguments.clone().into(),
         recording: true,
+        folder: record::folder(&record.script),
         again: Some((record.clone(), before)),
         interactive: false,
     };
     let mut session = Session::new(setup::env(&options, wants)?);
     let outcome = session.eval(&record.script, &text);
+    if let Some(kind) = session.env().console.closed() {
+        return Ok(super::run::unwritten(kind));
+    }
     if let Err(failure) = &outcome {
         if failure.is_interrupted() {
             super::tell("interrupted");

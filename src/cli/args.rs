@@ -106,7 +106,7 @@ pub enum Command {
     Explore(Explore),
     /// Fit dictionaries over a grid, on this machine or on a cluster
     Sweep(Sweep),
-    /// Show the reference: all of it, a module, or one name
+    /// Show the reference and the guide: one name, or where they speak of something
     Doc(Doc),
     /// List what the cache has, or clear it
     Cache(Cache),
@@ -339,19 +339,20 @@ pub enum SweepAction {
 
 #[derive(Args)]
 pub struct Doc {
-    /// A function, method, type or module; everything if left out
-    pub name: Option<String>,
+    /// A name or a page, or words to search for; the whole reference if left out
+    pub words: Vec<String>,
 
     /// Write the whole reference as Markdown pages
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["name", "definitions", "html"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["words", "definitions", "html"])]
     pub markdown: Option<PathBuf>,
 
-    /// Write a site: the pages of this folder, and the reference, of a library where there is a microtome.toml
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["name", "definitions"])]
+    /// Write a site: the pages of this folder, or else the guide; and the reference, of a library where there is a
+    /// microtome.toml
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["words", "definitions"])]
     pub html: Option<PathBuf>,
 
     /// Write definition files for Rhai's language server
-    #[arg(long, value_name = "DIR", conflicts_with = "name")]
+    #[arg(long, value_name = "DIR", conflicts_with = "words")]
     pub definitions: Option<PathBuf>,
 }
 

@@ -1,4 +1,4 @@
-//! `microtome doc [NAME]`: the reference in the terminal, as pages, as a site, and as definition files.
+//! `microtome doc [WORDS]`: the reference and the guide in the terminal, as pages, as a site, and as definition files.
 
 use std::path::{Component, Path};
 
@@ -41,14 +41,19 @@ pub fn run(options: &Options, doc: &Doc) -> Result<Exit> {
         )));
     }
     let screen = setup::screen(&std::io::stdout());
-    let text = match &doc.name {
-        None => text::everything(&session.docs(), &screen),
-        Some(name) => match crate::repl::commands::about(name) {
-            Some(command) => command,
-            None => text::about(&session.docs(), name, &screen)?,
-        },
+    let words = doc.words.join(" ");
+    let text = match crate::repl::commands::about(&words) {
+        _ if words.is_empty() => text::everything(&session.docs(), &screen),
+        Some(command) => command,
+        None => text::answer(&session.docs(), &words, |name| format!("microtome doc {}", quoted(name)), &screen)?,
     };
     Ok(super::run::to_stdout(&text))
+}
+
+/// A name as a shell takes it.
+fn quoted(name: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "_:.#-/".contains(c);
+    if name.chars().all(is_plain) { name.into() } else { format!("'{name}'") }
 }
 
 /// What the last run wrote into the folder of a site, one name a line.

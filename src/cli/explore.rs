@@ -34,6 +34,9 @@ pub fn run(options: &Options, explore: &Explore) -> Result<Exit> {
     let served = opened(&env, plan).and_then(|explorer| {
         serve(explorer, explore.port, |address| env.console.speak(&format!("{address}\n")), &env.task)
     });
+    if let Some(kind) = env.console.closed() {
+        return Ok(super::run::unwritten(kind));
+    }
     match served {
         // Ctrl-C is how it ends. What is still being written is given up.
         Err(error) if error.kind == Kind::Interrupted => {

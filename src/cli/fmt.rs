@@ -26,12 +26,19 @@ pub fn run(options: &Options, fmt: &Fmt) -> Result<Exit> {
                 continue;
             };
             changed += usize::from(new != text);
-            if fmt.check {
-                print(&changes::between(&text, &new).iter().map(|change| change.shown(&name)).collect::<String>())?;
+            let written = if fmt.check {
+                let changes = changes::between(&text, &new);
+                to_stdout(&changes.iter().map(|change| change.shown(&name)).collect::<String>())
             } else if name == STDIN {
-                print(&new)?;
-            } else if new != text {
-                save(Path::new(&name), &new)?;
+                to_stdout(&new)
+            } else {
+                if new != text {
+                    save(Path::new(&name), &new)?;
+                }
+                Exit::Done
+            };
+            if written != Exit::Done {
+                return Ok(written);
             }
         }
     }
@@ -84,11 +91,4 @@ fn save(path: &Path, text: &str) -> Result<()> {
     let files = Files::new(Access::new(folder, &Rules::default())?, false);
     let place = files.save_whole(&place, text)?;
     std::fs::set_permissions(&place, mode).map_err(|e| Error::io("write", path, &e))
-}
-
-fn print(text: &str) -> Result<()> {
-    match to_stdout(text) {
-        Exit::Done => Ok(()),
-        _ => Err(err!(File, "cannot write to standard output")),
-    }
 }

@@ -53,13 +53,18 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // Help and version are asked for, and go to standard output; clap knows which is which.
             let usage = error.use_stderr();
-            let _reader_may_be_gone = error.print();
+            let written = error.print();
             if let Some(clap::error::ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand)
                 && Path::new(word).is_file()
             {
                 tell(&format!("\n  hint: to run this script, type `microtome run {word}`"));
             }
-            return ExitCode::from(if usage { Exit::Usage as u8 } else { Exit::Done as u8 });
+            let exit = match written {
+                _ if usage => Exit::Usage,
+                Ok(()) => Exit::Done,
+                Err(error) => run::unwritten(error.kind()),
+            };
+            return ExitCode::from(exit as u8);
         }
     };
     let exit = match crate::script::engine::thread::with_large_stack(move || dispatch(cli)) {

@@ -26,7 +26,10 @@ const LONGEST: u64 = 64 << 20;
 
 pub fn run(options: &Options, run: &Run) -> Result<Exit> {
     let file = run.file.as_deref().unwrap_or("-");
-    let wants = Wants { arguments: Arguments::parse(&run.arguments)?, recording: true, ..Wants::default() };
+    // Named after the script.
+    let folder = record::folder(if file == "-" { STDIN } else { file });
+    let arguments = Arguments::parse(&run.arguments)?;
+    let wants = Wants { arguments, recording: true, folder: folder.clone(), ..Wants::default() };
     // Behind the script it may be meant for the script, and is not taken from it.
     if run.fresh {
         return Err(err!(Argument, "expected `--fresh` before the word `run`, found it behind").hint(format!(
@@ -37,7 +40,6 @@ pub fn run(options: &Options, run: &Run) -> Result<Exit> {
     let (name, text) = source(&session, file)?;
     session.refuse_unknown_arguments(&name, &text)?;
     // Taken before the first line runs, so that of two runs of one script the second is refused at once.
-    let folder = record::folder(&name);
     let is_recorded = take(&session, &folder)?;
     let outcome = session.eval(&name, &text);
     if outcome.is_ok() {
@@ -147,7 +149,7 @@ pub fn finish(
 }
 
 /// The result of output that could not be written: a closed pipe is not an error, a full disk is.
-fn unwritten(kind: ErrorKind) -> Exit {
+pub fn unwritten(kind: ErrorKind) -> Exit {
     if kind == ErrorKind::BrokenPipe {
         return Exit::Closed;
     }

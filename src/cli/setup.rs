@@ -29,6 +29,8 @@ pub struct Wants {
     pub arguments: Arguments,
     /// Hash what is read and keep what is printed, for the record of a run.
     pub recording: bool,
+    /// The folder of that record and of reports, below the output folder.
+    pub folder: PathBuf,
     /// The record of the run that is to be repeated, and the folder that it wrote to.
     pub again: Option<(Record, PathBuf)>,
     /// Ctrl-C belongs to the line editor while it asks, so the handler must not end the program.
@@ -64,6 +66,7 @@ pub fn env(options: &Options, wants: Wants) -> Result<Env> {
     let device = device::open(&settings.device)?;
     Ok(Env {
         arguments: wants.arguments.into(),
+        folder: wants.folder,
         recorded: recorded.into(),
         ..Env::new(settings, task, files, console, device)
     })

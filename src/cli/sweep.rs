@@ -31,8 +31,7 @@ pub fn run(options: &Options, arguments: &Arguments) -> Result<Exit> {
         (Some(SweepAction::Cancel { dir }), _) => cancel(options, dir, &slurm),
         (Some(SweepAction::Gather { dir }), _) => {
             let (folder, env) = opened(options, dir)?;
-            gathered(&folder, options, &env)?;
-            Ok(Exit::Done)
+            gathered(&folder, options, &env)
         }
         (Some(SweepAction::Work { dir, task, tied }), _) => {
             if *tied {
@@ -83,12 +82,18 @@ fn planned(options: &Options, arguments: &Arguments, path: &Path, slurm: &Slurm)
             let threads = std::thread::available_parallelism().map_or(1, usize::from);
             let jobs = arguments.jobs.map_or((threads / plan.options.threads).max(1), usize::from);
             local::run(&folder, &sweep, &launch, jobs, &env.task)?;
-            gathered(&folder, options, &env)?;
+            let written = gathered(&folder, options, &env)?;
             // What is said of the folder is said of what is left behind.
             env.files.release();
+            if written != Exit::Done {
+                return Ok(written);
+            }
             let now = status(&folder, slurm, &env.task)?;
-            shown(options, &now)?;
-            Ok(if now.is_done() { Exit::Done } else { Exit::Failed })
+            Ok(match shown(options, &now)? {
+                Exit::Done if now.is_done() => Exit::Done,
+                Exit::Done => Exit::Failed,
+                unwritten => unwritten,
+            })
         }
         Engine::Slurm => submitted(options, arguments, &folder, &sweep, (&launch, slurm), &env),
     }
@@ -158,13 +163,13 @@ fn launch(options: &Options, threads: usize) -> Result<Launch> {
 }
 
 /// Gathers what is done, and shows the table.
-fn gathered(folder: &Folder, options: &Options, env: &Env) -> Result<()> {
-    let Some(found) = gather(folder, &env.task)? else { return Ok(()) };
-    if !options.json && !options.quiet {
-        let table = found.table.terminal(&setup::screen(&std::io::stdout()))?;
-        run::to_stdout(&format!("{table}{}\n", found.page.display()));
+fn gathered(folder: &Folder, options: &Options, env: &Env) -> Result<Exit> {
+    let Some(found) = gather(folder, &env.task)? else { return Ok(Exit::Done) };
+    if options.json || options.quiet {
+        return Ok(Exit::Done);
     }
-    Ok(())
+    let table = found.table.terminal(&setup::screen(&std::io::stdout()))?;
+    Ok(run::to_stdout(&format!("{table}{}\n", found.page.display())))
 }
 
 fn shown(options: &Options, status: &Status) -> Result<Exit> {

@@ -43,8 +43,8 @@ pub struct Dictionary {
     pub source: String,
     pub sae: Sae,
     pub place: Place,
-    /// Where its features are active in the text.
-    pub(super) overview: Shared<Overview>,
+    /// Where its features are active in the text: at all positions, and at all but the first of every row.
+    pub(super) overviews: [Shared<Overview>; 2],
     /// The text as the dictionaries of its trees read it.
     pub(super) tree: Shared<TreeText>,
 }
@@ -104,8 +104,8 @@ impl Explorer {
             let place = fits().map_err(|e: crate::base::Error| e.within(&source))?;
             let is_alone = sites.iter().filter(|other| *other == site).count() == 1;
             let name = if is_alone { site.clone() } else { format!("{site} of {source}") };
-            let (overview, tree) = (Shared::default(), Shared::default());
-            dictionaries.push(Dictionary { name, source, sae, place, overview, tree });
+            let (overviews, tree) = Default::default();
+            dictionaries.push(Dictionary { name, source, sae, place, overviews, tree });
         }
         Ok(Self { plan, model, dictionaries, text, said, files: files.clone(), last_read: Mutex::default() })
     }

@@ -13,6 +13,7 @@ use super::Explorer;
 use super::routes::Service;
 use super::samples::{explorer, slow};
 use super::server::{CONNECTIONS, serve_with};
+use super::shared::Shared;
 use crate::base::{Kind, Result, Task};
 
 /// A server that ends with the test.
@@ -82,7 +83,7 @@ impl Running {
 
     fn is_idle(&self) -> bool {
         let surveys = self.service.explorer.dictionaries.iter();
-        self.service.slots.count() == 0 && surveys.clone().all(|of| of.overview.is_missing())
+        self.service.slots.count() == 0 && surveys.clone().all(|of| of.overviews.iter().all(Shared::is_missing))
     }
 }
 

@@ -1,29 +1,52 @@
-//! What may stand in the string at the cursor, where that is known: sites of a model, labels of a text, tasks, and the words
-//! that the reference says of an argument or an option.
+//! What may stand in the string at the cursor, where that is known: models and releases of dictionaries, sites of a model,
+//! labels of a text, columns of a table, tasks, and the words that the reference says of an argument or an option.
 
 use super::cursor::{Before, Callee};
+use super::names::is_speakable;
 use super::{shape, signature};
-use crate::base::Table;
-use crate::data::{Text, pack};
+use crate::base::options::Setting;
+use crate::base::{Card, Table};
+use crate::circuit::compiled;
+use crate::data::{Text, pack, synth};
+use crate::features::evaluate::score::Evaluation;
 use crate::model::formats::lens;
+use crate::model::hub;
+use crate::model::load::INSIDE;
 use crate::model::site::Site;
+use crate::sae::releases;
 use crate::script::Session;
+use crate::script::circuit::Circuit;
+use crate::script::data::Store;
 use crate::script::docs::Entry;
 use crate::script::engine::tokens::Kind;
 use crate::script::engine::value::Value;
 use crate::script::model::{Cache, Model};
 use crate::script::sae::Sae;
+use crate::tensor::DType;
 
-/// The words for the string that token `token` opens.
+/// Whether a string may be the path of a file, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Paths {
+    Never,
+    /// Where none of the words begins as written.
+    Otherwise,
+    /// Beside the words, which are names of what else can be read.
+    Beside,
+}
+
+/// The words for the string that token `token` opens; one that ends in a slash goes on behind it.
 pub struct Choices {
     pub words: Vec<String>,
-    /// Whether it may name a file instead.
-    pub or_file: bool,
+    pub paths: Paths,
 }
 
 impl Choices {
     fn only(words: Vec<String>) -> Self {
-        Self { words, or_file: false }
+        Self { words, paths: Paths::Never }
+    }
+
+    fn or_path(words: Vec<String>) -> Self {
+        Self { words, paths: Paths::Otherwise }
     }
 }
 
@@ -32,10 +55,10 @@ pub fn at(text: &Before, token: usize, session: &Session) -> Choices {
         return Choices::only(words);
     }
     let found = option(text, session).or_else(|| argument(text, session));
-    found.unwrap_or(Choices { words: Vec::new(), or_file: true })
+    found.unwrap_or_else(|| Choices::or_path(Vec::new()))
 }
 
-/// The sites of a cache that is indexed, or the columns of a table.
+/// The sites of a cache that is indexed, the columns of a table, or the facts of a card.
 fn index(text: &Before, open: usize, session: &Session) -> Option<Vec<String>> {
     if !text.is_symbol(open, &["[", "?["]) {
         return None;
@@ -46,11 +69,32 @@ fn index(text: &Before, open: usize, session: &Session) -> Option<Vec<String>> {
         return (text.word(at) == "history").then(|| history(owner)).flatten();
     }
     let value = variable(text, at, session)?;
-    if let Some(table) = value.read_lock::<Table>() {
-        return Some(table.columns.clone());
-    }
-    let cache = value.read_lock::<Cache>()?;
-    Some(cache.activations().iter().map(|(place, _)| place.to_string()).collect())
+    ["column", "site", "name"].into_iter().find_map(|meant| known_to(value, meant))
+}
+
+/// The names that a value has for a parameter of its methods.
+fn known_to(value: &Value, parameter: &str) -> Option<Vec<String>> {
+    let names: Vec<String> = match parameter {
+        "column" | "columns" => value.read_lock::<Table>()?.columns.clone(),
+        "site" => match value.read_lock::<Store>() {
+            Some(store) => store.core.site_names(),
+            None => value.read_lock::<Cache>()?.activations().iter().map(|(place, _)| place.to_string()).collect(),
+        },
+        "name" | "nodes" => {
+            if let Some(card) = value.read_lock::<Card>() {
+                card.fields.iter().map(|(name, _)| name.clone()).collect()
+            } else if let Some(found) = value.read_lock::<Evaluation>() {
+                found.parts.iter().map(|(name, _)| name.to_string()).collect()
+            } else {
+                let circuit = value.read_lock::<Circuit>()?;
+                let graph = circuit.graph();
+                let groups = graph.supernodes.iter().map(|group| group.name.clone());
+                groups.chain(graph.nodes.iter().map(|node| node.name())).collect()
+            }
+        }
+        _ => return None,
+    };
+    Some(names)
 }
 
 /// The columns of the training history of a model or a dictionary.
@@ -86,7 +130,7 @@ fn option(text: &Before, session: &Session) -> Option<Choices> {
     if option.meaning.contains("label") {
         words.extend(columns(text, session));
     }
-    Some(Choices { words: unique(words), or_file: true })
+    Some(Choices::or_path(unique(words)))
 }
 
 /// An argument of a call that is being written.
@@ -96,18 +140,43 @@ fn argument(text: &Before, session: &Session) -> Option<Choices> {
     let receiver = receiver(text, &call.callee, session);
     let entry = signature::called(docs.entries(), &call.callee, receiver.as_deref()).next()?;
     let name = signature::parameter_at(entry, &call.callee, call.argument)?;
+    let owner = call.callee.dot.and_then(|dot| variable(text, dot.checked_sub(1)?, session));
+    if let Some(words) = owner.and_then(|owner| known_to(owner, name)) {
+        return Some(Choices::only(words));
+    }
     if let Some(words) = named(name, text, session) {
         return Some(Choices::only(words));
     }
-    if (entry.receiver.as_str(), entry.name.as_str()) == ("Model", "weight") {
-        return model(text, session).map(|model| Choices::only(weights(&model)));
-    }
-    let words = match name {
-        "task" => ticked(&entry.doc.summary),
-        _ if is_first_text(entry, name) => quoted(&entry.doc.summary),
-        _ => Vec::new(),
-    };
-    Some(Choices { words: unique(words), or_file: name != "task" })
+    let summary = || unique(quoted(&entry.doc.summary));
+    Some(match (entry.path().as_str(), name) {
+        ("model::load", "source") => sources([vec![INSIDE.into()], downloaded(session)].concat()),
+        ("sae::load", "source") => {
+            sources(releases::known().map(|name| name + "/").chain(downloaded(session)).collect())
+        }
+        ("data::text", "source") => sources(summary()),
+        ("data::pairs", "task") => Choices::only(unique(ticked(&entry.doc.summary))),
+        ("data::toy", "kind") => Choices::only(vec![synth::NAME.into()]),
+        ("circuit::compiled", "name") => Choices::only(compiled::all().map(String::from).collect()),
+        ("Tensor.to", "dtype") => Choices::only(DType::CHOICES.iter().map(|word| word.to_string()).collect()),
+        ("Model.weight", "name") => model(text, session).map(|model| Choices::only(weights(&model)))?,
+        _ if is_first_text(entry, name) => Choices::or_path(summary()),
+        _ => Choices::or_path(Vec::new()),
+    })
+}
+
+/// What can be read by its name, or else by its path.
+fn sources(names: Vec<String>) -> Choices {
+    Choices { words: names, paths: Paths::Beside }
+}
+
+/// The names of what is in the hub's cache.
+fn downloaded(session: &Session) -> Vec<String> {
+    let folders = session.env().files.names(&hub::Settings::from_env().cache);
+    let mut names: Vec<String> =
+        folders.iter().filter_map(|folder| hub::model_in(folder.trim_end_matches('/'))).collect();
+    names.retain(|name| is_speakable(name));
+    names.sort();
+    names
 }
 
 /// Whether the summary, which speaks of the first text that is given, speaks of this one.
@@ -120,7 +189,7 @@ fn is_first_text(entry: &Entry, name: &str) -> bool {
 /// Words for what is called alike everywhere.
 fn named(name: &str, text: &Before, session: &Session) -> Option<Vec<String>> {
     match name {
-        "site" => model(text, session).map(|model| sites(&model, false)),
+        "site" | "reads" | "writes" => model(text, session).map(|model| sites(&model, false)),
         // Where a hook acts.
         "sites" | "place" => model(text, session).map(|model| sites(&model, true)),
         "column" | "label" | "predicts" => Some(columns(text, session)).filter(|columns| !columns.is_empty()),

@@ -1,11 +1,13 @@
 //! Completion, without a terminal: what may stand at the cursor, from the session's variables and the reference.
 
+use super::choices::{self, Paths};
 use super::commands::{self, Takes};
 use super::cursor::{Before, Callee, Spot};
 use super::names::{self, Candidate, is_speakable};
 use super::shape::{self, Shape};
-use super::{choices, signature};
+use super::signature;
 use crate::script::Session;
+use crate::script::docs::site::unescaped;
 use crate::script::docs::stdlib::STDLIB;
 use crate::script::docs::text::option_head;
 use crate::script::docs::{Entry, Role};
@@ -86,16 +88,22 @@ fn in_text(text: &Before, token: usize, start: usize, rest: &str, session: &Sess
     let quote = text.word(token).chars().next().unwrap_or('"');
     let closing = if rest.starts_with(quote) { String::new() } else { quote.to_string() };
     let choices = choices::at(text, token, session);
-    let fitting: Vec<Candidate> = choices
-        .words
-        .iter()
-        .filter(|word| word.starts_with(written))
-        .map(|word| Candidate::new(format!("{word}{closing}"), word))
-        .collect();
-    if !fitting.is_empty() || !choices.or_file {
+    let whole = |word: &String| if word.ends_with('/') { word.clone() } else { format!("{word}{closing}") };
+    let fitting = choices.words.iter().filter(|word| word.starts_with(written));
+    let mut fitting: Vec<Candidate> = fitting.map(|word| Candidate::new(whole(word), word)).collect();
+    let is_word_alone = !fitting.is_empty() && choices.paths == Paths::Otherwise;
+    if is_word_alone || choices.paths == Paths::Never {
         return (start, fitting);
     }
     let (from, mut candidates) = names::of_files(written, session);
+    if !fitting.is_empty() {
+        // Names begin where the string does, and the last part of a path behind its folder.
+        let folder = &written[..from];
+        let paths =
+            candidates.into_iter().map(|path| Candidate::new(format!("{folder}{}", path.replacement), path.shown));
+        fitting.extend(paths);
+        return (start, fitting);
+    }
     if before.is_some_and(|import| text.word(import) == "import") {
         match written.split_once('/') {
             None => {
@@ -171,7 +179,8 @@ fn options(
     options
         .filter(|option| option.fits(kind) && !written.contains(&option.key.as_str()))
         .map(|option| {
-            Candidate::new(format!("{}: ", option.key), format!("{}  {}", option_head(option), option.meaning))
+            let shown = format!("{}  {}", option_head(option), unescaped(&option.meaning));
+            Candidate::new(format!("{}: ", option.key), shown)
         })
         .collect()
 }

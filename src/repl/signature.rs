@@ -3,6 +3,7 @@
 use super::cursor::{Before, Callee};
 use super::shape;
 use crate::script::Session;
+use crate::script::docs::site::unescaped;
 use crate::script::docs::text::option_head;
 use crate::script::docs::{Entry, Overload, Role};
 
@@ -119,7 +120,7 @@ fn option_hint(text: &Before, entry: &Entry) -> Option<String> {
     }
     let key = *text.keys(map).last()?;
     let option = entry.doc.options.iter().find(|option| option.key == key)?;
-    Some(format!("{}: {}", option_head(option), option.meaning))
+    Some(format!("{}: {}", option_head(option), unescaped(&option.meaning)))
 }
 
 fn call_hint(entry: &Entry, argument: usize, as_method: bool, receiver: Option<&str>) -> String {

@@ -138,7 +138,7 @@ fn strings_complete_to_what_an_argument_may_be() {
     let mut session = session();
     let text = "let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: 10, context: 16 }); \
                 let c = m.cache([1, 2], \"mlp_out.*\"); let g = data::text(\"grammar\"); \
-                let tab = table([#{ name: 1, grade: 2 }]);";
+                let tab = table([#{ name: 1, grade: 2 }]); let facts = card(\"run\", #{ loss: 2 });";
     let _nothing = session.eval("<1>", text).unwrap();
     assert_eq!(
         completed(&session, "m.cache(t, \"resid_po|"),
@@ -172,7 +172,31 @@ fn strings_complete_to_what_an_argument_may_be() {
     );
     assert_eq!(completed(&session, "probe::fit(x, y, #{ kind: \"sp|"), ["probe::fit(x, y, #{ kind: \"sparse\""]);
     assert_eq!(completed(&session, "data::text(\"gramm|"), ["data::text(\"grammar\""]);
+    assert_eq!(completed(&session, "data::toy(\"|"), ["data::toy(\"synth\""]);
+    assert_eq!(completed(&session, "circuit::compiled(\"so|"), ["circuit::compiled(\"sort\""]);
+    assert_eq!(completed(&session, "tensor::ones([2]).to(\"b|"), ["tensor::ones([2]).to(\"bf16\""]);
+    assert_eq!(completed(&session, "tab.sort_by(\"gr|\")"), ["tab.sort_by(\"grade\")"]);
+    assert_eq!(completed(&session, "tab.select([\"name\", \"gr|\"])"), ["tab.select([\"name\", \"grade\"])"]);
+    assert_eq!(completed(&session, "facts[\"lo|\"]"), ["facts[\"loss\"]"]);
+    assert_eq!(completed(&session, "sae::transcoder(m, \"mlp_in.|\")").len(), 2);
     assert!(completed(&session, "m.cache(t, \"nothing_such|").is_empty());
+}
+
+#[test]
+fn what_is_loaded_completes_to_names_and_to_files_beside_them() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(folder.path().join("tinted/deep")).unwrap();
+    std::fs::write(folder.path().join("tinier.gguf"), "").unwrap();
+    let session = Session::new(Env::in_memory(folder.path()).unwrap());
+    assert_eq!(
+        completed(&session, "model::load(\"tin|"),
+        ["model::load(\"tiny\"", "model::load(\"tinier.gguf", "model::load(\"tinted/"]
+    );
+    assert_eq!(completed(&session, "model::load(\"tiny|\")"), ["model::load(\"tiny\")"]);
+    assert_eq!(completed(&session, "model::load(\"tinted/|"), ["model::load(\"tinted/deep/"]);
+    // A release has ids behind its name.
+    assert_eq!(completed(&session, "sae::load(\"gpt2-small-res-jb|").len(), 2);
+    assert!(completed(&session, "sae::load(\"gpt2-small-res-jb|\")")[0].ends_with("res-jb/\")"));
 }
 
 #[test]

@@ -25,7 +25,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// A report that is saved in the folder `name`.
+    /// A report of this name, which is that of a folder where it is saved.
     pub fn new(name: &str, items: Vec<Rc<dyn Item>>) -> Result<Self> {
         let reserved = name.contains(['/', '\\', ':', '\0']) || name.starts_with('.') || name.trim() != name;
         if name.is_empty() || name.len() > 120 || reserved || name.chars().any(char::is_control) {
@@ -69,10 +69,17 @@ impl Report {
         Ok(out)
     }
 
-    /// Writes `NAME/index.html`, `NAME/data.json`, each picture as `NAME/figure-1.svg` and so on, and the first of them once
-    /// more as a small `NAME/picture.png`, for galleries; gives back where the page is. Everything is drawn before anything is written.
-    pub fn save(&self, files: &Files, task: &Task) -> Result<PathBuf> {
-        let folder = Path::new(&self.name);
+    /// The folder of the report of a run that leaves its record in `home`: that one, if the report has its name, and else one of
+    /// the report's name in it.
+    fn folder(&self, home: &Path) -> PathBuf {
+        if home.ends_with(&self.name) { home.to_path_buf() } else { home.join(&self.name) }
+    }
+
+    /// Writes `index.html`, `data.json`, each picture as `figure-1.svg` and so on, and the first of them once more as a small
+    /// `picture.png`, for galleries, into the report's folder; gives back where the page is. `home` is the folder of the run, empty
+    /// where there is none. Everything is drawn before anything is written.
+    pub fn save(&self, files: &Files, home: &Path, task: &Task) -> Result<PathBuf> {
+        let folder = self.folder(home);
         let mut ready = vec![("data.json".to_string(), pretty(&self.data(task)?)?)];
         let (mut figures, mut small) = (0, None);
         for item in &self.items {
@@ -135,7 +142,7 @@ mod tests {
         let saved = || {
             let folder = tempfile::tempdir().unwrap();
             let files = Files::new(Access::new(folder.path(), &Rules::default()).unwrap(), false);
-            let page = sample().save(&files, &Task::default()).unwrap();
+            let page = sample().save(&files, Path::new(""), &Task::default()).unwrap();
             let small = std::fs::read(page.with_file_name(SMALL)).unwrap();
             assert!(small.starts_with(b"\x89PNG") && small.len() <= 60_000, "{} bytes", small.len());
             ["index.html", "data.json", "figure-1.svg", "figure-2.svg"]
@@ -146,6 +153,12 @@ mod tests {
         let data: Value = serde_json::from_str(&first[1]).unwrap();
         let kinds: Vec<&str> = data["items"].as_array().unwrap().iter().map(|i| i["type"].as_str().unwrap()).collect();
         assert_eq!(kinds, ["text", "chart", "table", "card", "heat text", "grid"]);
+    }
+
+    #[test]
+    fn a_report_stands_with_the_record_of_its_run() {
+        let folder = |home: &str| sample().folder(Path::new(home)).display().to_string();
+        assert_eq!([folder(""), folder("sample"), folder("script")], ["sample", "sample", "script/sample"]);
     }
 
     #[test]

@@ -1,8 +1,9 @@
-//! Numbers in JSON, which has no NaN and no infinities: they are written as "NaN", "inf" and "-inf".
+//! Numbers in JSON, which has no NaN and no infinities: they are written as "NaN", "inf" and "-inf"; what is missing as null.
 
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
+use crate::base::results::is_missing;
 use crate::base::{Cell, Grid, Result};
 use crate::err;
 
@@ -12,6 +13,9 @@ pub fn json(value: &impl Serialize) -> Result<Value> {
 }
 
 pub fn number(value: f64) -> Value {
+    if is_missing(value) {
+        return Value::Null;
+    }
     serde_json::Number::from_f64(value).map_or_else(|| super::number::digits(value, 1).into(), Value::Number)
 }
 
@@ -54,11 +58,12 @@ pub fn pretty(value: &Value) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::results::MISSING;
 
     #[test]
     fn what_json_lacks_is_spelled() {
-        let values = numbers(&[1.5, f64::NAN, f64::INFINITY, f64::NEG_INFINITY]);
-        assert_eq!(values, serde_json::json!([1.5, "NaN", "inf", "-inf"]));
+        let values = numbers(&[1.5, f64::NAN, MISSING, f64::INFINITY, f64::NEG_INFINITY]);
+        assert_eq!(values, serde_json::json!([1.5, "NaN", null, "inf", "-inf"]));
         assert_eq!(cell(&Cell::Missing).unwrap(), Value::Null);
     }
 }

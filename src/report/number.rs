@@ -1,6 +1,7 @@
 //! Numbers as people read them: the right number of digits, thousands set apart, powers of ten where they help.
 
 use crate::base::counts::grouped;
+use crate::base::results::is_missing;
 use crate::base::{Cell, Grid};
 
 /// The number with `significant` digits, zeros at the end left off: `0.1234`, `12,345`, `1.2e-7`.
@@ -121,7 +122,7 @@ impl Column {
 
     pub fn write(self, cell: &Cell) -> String {
         match (cell, self) {
-            (Cell::Missing, _) => "–".into(),
+            (Cell::Missing, _) => NOTHING.into(),
             (Cell::Bool(value), _) => value.to_string(),
             (Cell::Int(value), _) => grouped(&value.to_string()),
             (Cell::Float(value), Column::Decimals(decimals)) => fixed(*value, decimals),
@@ -131,8 +132,12 @@ impl Column {
     }
 }
 
+/// What stands in place of a value that is missing.
+const NOTHING: &str = "–";
+
 fn non_finite(value: f64) -> String {
     match value {
+        v if is_missing(v) => NOTHING.into(),
         v if v.is_nan() => "NaN".into(),
         v if v > 0.0 => "inf".into(),
         _ => "-inf".into(),
@@ -160,6 +165,7 @@ fn superscript(number: i32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::results::MISSING;
 
     #[test]
     fn numbers_have_the_digits_asked_for() {
@@ -173,6 +179,7 @@ mod tests {
             (-0.000_123_46, "-0.0001235"),
             (1.5e-7, "1.5e-7"),
             (f64::NAN, "NaN"),
+            (MISSING, "–"),
             (f64::NEG_INFINITY, "-inf"),
             (5.0, "5"),
             (f64::MAX, "1.798e308"),

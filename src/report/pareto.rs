@@ -1,6 +1,7 @@
 //! The chart of dictionaries compared by FVE and L0.
 
 use super::chart::{Axis, Chart, Series};
+use crate::base::results::MISSING;
 use crate::sae::metrics::Pareto;
 
 /// FVE against L0, a line for each kind.
@@ -8,7 +9,7 @@ pub fn chart(pareto: &Pareto) -> Chart {
     let series = pareto.lines().into_iter().map(|(name, points)| Series {
         name,
         x: points.iter().map(|point| point.l0).collect(),
-        y: points.iter().map(|point| point.fve.unwrap_or(f64::NAN)).collect(),
+        y: points.iter().map(|point| point.fve.unwrap_or(MISSING)).collect(),
         ..Series::default()
     });
     // A negative FVE, as of a dictionary of another site, would leave no room for all others.

@@ -32,6 +32,8 @@ pub enum State {
         error: String,
         hint: Option<String>,
     },
+    /// Ctrl-C or `microtome sweep cancel` ended it.
+    Interrupted,
     /// Whoever started it saw it end without a result.
     Lost {
         why: String,
@@ -98,6 +100,16 @@ impl Folder {
 
     pub fn set(&self, id: &str, state: &State) -> Result<()> {
         self.write(&self.place(id).join(STATE), state)
+    }
+
+    /// Writes down that a task was interrupted, if it has begun and has no result.
+    pub fn set_interrupted(&self, id: &str) {
+        // What Ctrl-C ends, this does not.
+        let folder = self.apart(&Task::default());
+        if matches!(folder.state(id), Ok(Some(State::Started))) {
+            // Where that cannot be written the task is a lost one.
+            let _nobody_left_to_tell = folder.set(id, &State::Interrupted);
+        }
     }
 
     /// Writes a value as JSON.

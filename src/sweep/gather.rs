@@ -51,7 +51,7 @@ pub fn gather(folder: &Folder, task: &Task) -> Result<Option<Gathered>> {
     let mut list: Vec<Rc<dyn Item>> = vec![Rc::new(Text(heading(&sweep, done.len()))), Rc::new(table.clone())];
     list.extend(charts(&done).into_iter().map(|chart| Rc::new(chart) as Rc<dyn Item>));
     items::save(&table, &folder.files, &folder.root.join("table.json"), task)?;
-    let page = Report::new(REPORT, list)?.save(&folder.files, task)?;
+    let page = Report::new(REPORT, list)?.save(&folder.files, Path::new(""), task)?;
     Ok(Some(Gathered { table, page }))
 }
 

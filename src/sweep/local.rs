@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::Launch;
 use super::cell::Sweep;
 use super::folder::{Folder, State};
-use crate::base::{Error, Result, Task};
+use crate::base::{Error, Kind, Result, Task};
 use crate::err;
 
 /// Between two looks at the processes.
@@ -36,10 +36,29 @@ struct Running {
 /// Does all that is not done, `jobs` tasks at a time. A task that fails is said, and the others go on.
 pub fn run(folder: &Folder, sweep: &Sweep, launch: &Launch, jobs: usize, task: &Task) -> Result<()> {
     folder.forget_cancel()?;
-    let mut due = due(folder, sweep)?;
+    let due = due(folder, sweep)?;
+    let mut running = Vec::new();
+    let outcome = done(folder, due, &mut running, (launch, jobs), task);
+    let left: Vec<String> = running.iter().map(|one: &Running| one.due.id.clone()).collect();
+    // Their processes end before anything is said of them.
+    drop(running);
+    if outcome.as_ref().is_err_and(|error| error.kind == Kind::Interrupted) {
+        left.iter().for_each(|id| folder.set_interrupted(id));
+    }
+    outcome
+}
+
+/// Does what is due. What is still `running` when this ends was not waited for.
+fn done(
+    folder: &Folder,
+    mut due: VecDeque<Due>,
+    running: &mut Vec<Running>,
+    (launch, jobs): (&Launch, usize),
+    task: &Task,
+) -> Result<()> {
     let all = due.len();
     let bar = task.begin("sweep", Some(all as u64));
-    let (mut running, mut ended) = (Vec::<Running>::new(), 0);
+    let mut ended = 0;
     while !(due.is_empty() && running.is_empty()) {
         if folder.is_cancelled()? {
             folder.forget_cancel()?;
@@ -63,7 +82,7 @@ pub fn run(folder: &Folder, sweep: &Sweep, launch: &Launch, jobs: usize, task: &
                 Some(why) => task.say(&format!("{label}: {why} ({ended} of {all})")),
             }
         }
-        start(folder, &mut due, &mut running, launch, jobs)?;
+        start(folder, &mut due, running, launch, jobs)?;
         std::thread::sleep(GLANCE);
     }
     Ok(())
@@ -185,6 +204,7 @@ fn outcome(
     match folder.state(id)? {
         Some(State::Done { .. }) => return Ok(None),
         Some(State::Failed { error, .. }) => return Ok(Some(format!("failed: {error}"))),
+        Some(State::Interrupted) => return Ok(Some("interrupted".into())),
         _ => {}
     }
     let (state, why) = match (status.code(), words) {

@@ -16,6 +16,8 @@ pub enum Standing {
     Done,
     Running,
     Waiting,
+    /// Ctrl-C or `microtome sweep cancel` ended it; it goes on at its last checkpoint.
+    Interrupted,
     /// It ended with this error.
     Failed(String),
     /// It has begun, nobody works on it, and it has no result; why, as far as that is known.
@@ -28,6 +30,7 @@ impl Standing {
             Standing::Done => "done",
             Standing::Running => "running",
             Standing::Waiting => "waiting",
+            Standing::Interrupted => "interrupted",
             Standing::Failed(_) => "failed",
             Standing::Lost(_) => "lost",
         }
@@ -117,6 +120,7 @@ fn standing(folder: &Folder, id: &str, jobs: &slurm::Jobs, live: &slurm::Live) -
         // It is tried again.
         _ if live.waiting.contains(id) => Standing::Waiting,
         None => Standing::Waiting,
+        Some(State::Interrupted) => Standing::Interrupted,
         Some(State::Failed { error, .. }) => Standing::Failed(error),
         Some(State::Lost { why }) => Standing::Lost(why),
         // Or may have begun.
@@ -179,7 +183,7 @@ impl Status {
 /// How many are how far: "7 done, 1 failed".
 fn counted(tasks: &[Progress]) -> String {
     let of = |word: &str| tasks.iter().filter(|one| one.standing.word() == word).count();
-    let counts = ["done", "running", "waiting", "failed", "lost"].map(|word| (of(word), word));
+    let counts = ["done", "running", "waiting", "interrupted", "failed", "lost"].map(|word| (of(word), word));
     let some = counts.iter().filter(|(number, _)| *number > 0).map(|(number, word)| format!("{number} {word}"));
     some.collect::<Vec<_>>().join(", ")
 }

@@ -87,8 +87,9 @@ pub fn work(folder: &Folder, id: &str, device: &Device, task: &Task) -> Result<(
         return Ok(());
     }
     folder.set(id, &State::Started)?;
-    job().and_then(|()| finish(folder, id)).inspect_err(|error| {
-        if error.kind != Kind::Interrupted {
+    job().and_then(|()| finish(folder, id)).inspect_err(|error| match error.kind {
+        Kind::Interrupted => folder.set_interrupted(id),
+        _ => {
             // Where even this cannot be written, whoever started the task hears it on standard error.
             let _said_elsewhere =
                 folder.set(id, &State::Failed { error: error.message.clone(), hint: error.hint.clone() });

@@ -18,6 +18,7 @@ struct Part {
 }
 
 const CUT: &str = "
+    let real = |y| y.to_array().map(|row| row.filter(|v| !v.is_nan()));
     let cut = |y, x| x.map(|text, i| y[i][0..text.len]);
     let square = |y, x| x.map(|text, i| {
         let own = 0..text.len;
@@ -49,10 +50,10 @@ const PARTS: &[Part] = &[
         calls: &[
             ("logits", Each, "|x| cut.call(m.logits(x), x)"),
             ("logits", Each, "|x| m.logits(x, #{ pos: [-1, 0, -2] }).to_array()"),
-            ("losses", Each, "|x| m.losses(x)"),
-            ("losses", Each, "|x| m.losses(x, #{ windowed: true })"),
-            ("losses", Each, "|x| m.losses(x, #{ hooks: hooks::add(\"pattern.0\", 0.5) })"),
-            ("losses", Each, "|x| m.losses(x, #{ hooks: hooks::edit(\"scores.*\", |v| v * (v.max(3).unsqueeze(3) * 40 + 1)) })"),
+            ("losses", Each, "|x| real.call(m.losses(x))"),
+            ("losses", Each, "|x| real.call(m.losses(x, #{ windowed: true }))"),
+            ("losses", Each, "|x| real.call(m.losses(x, #{ hooks: hooks::add(\"pattern.0\", 0.5) }))"),
+            ("losses", Each, "|x| real.call(m.losses(x, #{ hooks: hooks::edit(\"scores.*\", |v| v * (v.max(3).unsqueeze(3) * 40 + 1)) }))"),
             ("caches", Each, "|x| m.cache(x, \"resid_post.*\", #{ pos: [-1, 1] })[\"resid_post.1\"].to_array()"),
             ("caches", Each, "|x| square.call(m.cache(x, \"pattern.1\")[\"pattern.1\"], x)"),
             ("caches", Each, "|x| cut.call(m.run(x)[\"mlp_hidden.1\"], x)"),
@@ -69,7 +70,7 @@ const PARTS: &[Part] = &[
             ("generation", Each, "|x| m.generate_ids(x, #{ tokens: 8, hooks: hooks::edit(\"resid_post.0\", |v, at| v * at.pos[0] + v.max(1).unsqueeze(1) * 5) })"),
             ("generation", Each, "|x| m.generate_ids(x, #{ tokens: 8, hooks: hooks::zero(\"z.1\", #{ pos: [-1], heads: [1, 2] }) })"),
             ("models that keep hooks", Each, "|x| cut.call(m.with(hooks::add(\"pattern.0\", 0.5)).logits(x), x)"),
-            ("models that keep hooks", Each, "|x| m.with(hooks::patch(\"pattern.1\", 0.2)).losses(x)"),
+            ("models that keep hooks", Each, "|x| real.call(m.with(hooks::patch(\"pattern.1\", 0.2)).losses(x))"),
             ("models that keep hooks", Each, "|x| m.with(hooks::add(\"pattern.1\", 0.2)).generate_ids(x, #{ tokens: 6 })"),
         ],
     },
@@ -212,7 +213,7 @@ const PARTS: &[Part] = &[
         texts: "[\"the cat sat on a\", \"a\", \"the mat\"]",
         calls: &[
             ("texts as words", Each, "|x| m.generate(x, #{ tokens: 5 })"),
-            ("texts as words", Each, "|x| m.losses(x)"),
+            ("texts as words", Each, "|x| real.call(m.losses(x))"),
             ("tasks", Each, "|x| tasks::log_probabilities(m, x, x.map(|text| [\" mat\", \" cat sat\"]))"),
             ("tasks", Each, "|x| tasks::judge(m, x.map(|text| #{ clean: text, answers: [\" cat\"], wrong: [\" on the\"] })).masses"),
         ],

@@ -2,7 +2,7 @@
 //! continues.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -30,6 +30,17 @@ pub const MARK: char = '\u{1e}';
 
 /// A case that is run alone, from the files of a finding.
 pub const REPLAY: &str = "replay";
+
+/// The past findings, one after the other.
+pub const FOUND: &str = "found";
+
+/// The folders of the past findings.
+pub fn found() -> Vec<PathBuf> {
+    let kept = std::fs::read_dir(root().join("tests/torture/found")).unwrap();
+    let mut found: Vec<PathBuf> = kept.map(|entry| entry.unwrap().path()).collect();
+    found.sort();
+    found
+}
 
 /// The first line of a script that is run after the prelude.
 const BEHIND_PRELUDE: &str = "// behind the prelude\n";
@@ -94,6 +105,7 @@ enum Source {
     Examples(Examples),
     Reader(&'static Reader, Vec<Files>),
     Replay,
+    Found(Vec<PathBuf>),
 }
 
 struct Child {
@@ -110,6 +122,7 @@ impl Child {
             "tensors" => Source::Calls(Calls::on_odd_tensors(&session.docs())),
             "examples" => Source::Examples(Examples::of(&session.docs())),
             REPLAY => Source::Replay,
+            FOUND => Source::Found(found()),
             name => {
                 let reader = READERS.iter().find(|reader| reader.name == name).unwrap();
                 succeed(&mut session, "made", reader.makes);
@@ -118,7 +131,9 @@ impl Child {
             }
         };
         let text = std::fs::read_to_string("case.rhai").unwrap_or_default();
-        if matches!(source, Source::Calls(_)) || text.starts_with(BEHIND_PRELUDE) && order.part == REPLAY {
+        if matches!(source, Source::Calls(_) | Source::Found(_))
+            || text.starts_with(BEHIND_PRELUDE) && order.part == REPLAY
+        {
             succeed(&mut session, "prelude", PRELUDE);
         }
         Self { flag, session, source }
@@ -140,9 +155,11 @@ impl Child {
                     let (files, text) = reader.case(whole, number, &mut dice);
                     (order.part.clone(), files, text)
                 }
-                Source::Replay => {
-                    let text = std::fs::read_to_string("case.rhai").unwrap();
-                    (order.part.clone(), files_below(Path::new("case")), with_fixtures(&text))
+                Source::Replay => finding(Path::new("")),
+                Source::Found(found) => {
+                    let (name, files, text) = finding(&found[number as usize]);
+                    // Braces keep its variables from the next one.
+                    (name, files, format!("{{\n{text}\n}}"))
                 }
             };
             write_case(&files, &text);
@@ -233,6 +250,13 @@ fn succeed(session: &mut Session, name: &str, text: &str) {
         panic!("{name}: {} {:?}", failure.message, failure.place);
     }
     session.env().files.release();
+}
+
+/// What a finding is about, its files and its script.
+fn finding(folder: &Path) -> (String, Files, String) {
+    let text = std::fs::read_to_string(folder.join("case.rhai")).unwrap();
+    let name = folder.file_name().map_or(REPLAY.into(), |name| name.to_string_lossy().into_owned());
+    (name, files_below(&folder.join("case")), with_fixtures(&text))
 }
 
 /// Writes the files of a case where it reads them, and its script and files where the parent finds them.

@@ -38,7 +38,7 @@ pub const SCENES: &[Scene] = &[
     Scene {
         name: "fits",
         before: HARVEST,
-        script: r#"let s = sae::fit(data::store("store"), #{ site: "resid_post.0", k: 2, d_sae: 24, batch: 64, steps: 60, buffer: 300,
+        script: r#"let s = sae::fit(data::store("store"), #{ site: "resid_post.0", k: 2, d_sae: 24, batch: 64, steps: 30, buffer: 300,
             seed: 1, dir: "kept", every: 1 });
             s.save("dictionary");"#,
     },
@@ -89,26 +89,32 @@ fn tree(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     super::child::files_below(folder).into_iter().collect()
 }
 
+/// A folder in which a scene runs, and beside it what was prepared for it.
 struct Place {
     folder: tempfile::TempDir,
+    prepared: BTreeMap<String, Vec<u8>>,
 }
 
 impl Place {
     fn new(scene: &Scene) -> Result<Self, String> {
-        let place = Self { folder: tempfile::tempdir().unwrap() };
+        let mut place = Self { folder: tempfile::tempdir().unwrap(), prepared: BTreeMap::new() };
         std::fs::write(place.path("scene.rhai"), scene.script).unwrap();
-        place.begin(scene)?;
+        if !scene.before.is_empty() {
+            std::fs::write(place.path("before.rhai"), scene.before).unwrap();
+            succeed(place.start("before.rhai", |_| ()))?;
+            place.prepared = tree(&place.out());
+        }
         Ok(place)
     }
 
-    /// Prepares the folder.
-    fn begin(&self, scene: &Scene) -> Result<(), String> {
-        let _none = std::fs::remove_dir_all(self.path("out"));
-        if scene.before.is_empty() {
-            return Ok(());
+    /// Makes the folder what it was before the scene.
+    fn begin(&self) {
+        let _none = std::fs::remove_dir_all(self.out());
+        for (name, bytes) in &self.prepared {
+            let path = self.out().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, bytes).unwrap();
         }
-        std::fs::write(self.path("before.rhai"), scene.before).unwrap();
-        succeed(self.start("before.rhai", |_| ()))
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -241,7 +247,7 @@ pub fn kill(scene: &Scene, count: usize, seed: u64) -> Result<Killed, String> {
         if found == wanted || dice.chance(0.3) || number + 1 == count {
             place.is_as(&wanted).map_err(within)?;
             killed.resumed += 1;
-            place.begin(scene)?;
+            place.begin();
         }
     }
     Ok(killed)
@@ -280,7 +286,7 @@ pub fn fill_disk(scene: &Scene, sizes: usize) -> Result<Killed, String> {
             filled.in_the_middle += usize::from(found != begun);
             place.is_as(&wanted).map_err(within)?;
             filled.resumed += 1;
-            place.begin(scene)?;
+            place.begin();
         }
     }
     Ok(filled)

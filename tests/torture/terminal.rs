@@ -108,6 +108,12 @@ impl Terminal {
 
     /// Types a line and waits until it has run.
     pub fn done(&mut self, text: &str) {
+        self.begin(text);
+        self.prompt();
+    }
+
+    /// Types a line and waits until it runs.
+    pub fn begin(&mut self, text: &str) {
         let before = self.bytes().len();
         self.line(text);
         // The empty prompt at this moment is the one that the line is typed at: the editor leaves it first.
@@ -116,7 +122,6 @@ impl Terminal {
             assert!(start.elapsed() < DEADLINE, "the line was never taken: {text}");
             std::thread::sleep(Duration::from_millis(5));
         }
-        self.prompt();
     }
 
     pub fn screen(&self) -> String {
@@ -139,21 +144,31 @@ impl Terminal {
 
     /// Waits until the cursor stands after an empty prompt.
     pub fn prompt(&self) {
-        self.wait("an empty prompt", |_, (line, column)| column == 2 && line.trim_end() == ">");
+        self.wait("an empty prompt", |_, place| is_prompt(place));
+    }
+
+    /// Whether the cursor stands after an empty prompt.
+    #[allow(dead_code, reason = "a benchmark asks whether a line still runs")]
+    pub fn is_at_prompt(&self) -> bool {
+        let (_, line, column) = self.look();
+        is_prompt((&line, column))
+    }
+
+    /// The screen, and the row and the column of the cursor.
+    fn look(&self) -> (String, String, u16) {
+        let seen = self.seen.lock().unwrap();
+        let screen = seen.screen.screen();
+        let (row, column) = screen.cursor_position();
+        // Of the contents, lines that are wrapped are one, so that they are not counted in rows.
+        let line = screen.rows(0, COLUMNS.get()).nth(row.into()).unwrap_or_default();
+        (screen.contents(), line, column)
     }
 
     /// Waits until the test holds of the screen, and of the row and the column of the cursor.
     fn wait(&self, what: &str, test: impl Fn(&str, (&str, u16)) -> bool) {
         let start = Instant::now();
         loop {
-            let (screen, line, column) = {
-                let seen = self.seen.lock().unwrap();
-                let screen = seen.screen.screen();
-                let (row, column) = screen.cursor_position();
-                // Of the contents, lines that are wrapped are one, so that they are not counted in rows.
-                let line = screen.rows(0, COLUMNS.get()).nth(row.into()).unwrap_or_default();
-                (screen.contents(), line, column)
-            };
+            let (screen, line, column) = self.look();
             if test(&screen, (&line, column)) {
                 return;
             }
@@ -181,6 +196,10 @@ impl Terminal {
         self.keyboard = None;
         self.master = None;
     }
+}
+
+fn is_prompt((line, column): (&str, u16)) -> bool {
+    column == 2 && line.trim_end() == ">"
 }
 
 impl Drop for Terminal {

@@ -1,10 +1,9 @@
 //! A few of the cases that `examples/torture.rs` runs for hours, and all past findings: no panics, crashes or hangs.
 
-use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use super::child::{Order, obey};
+use super::child::{FOUND, Order, found, obey};
 use super::watch::{Limits, ORDER, Outcome, alone, watch};
 use super::{kills, session};
 
@@ -27,11 +26,11 @@ fn start() -> Command {
 /// that is not a hang.
 const LIMITS: Limits = Limits { patience: Duration::from_secs(20), hearing: Duration::from_secs(60), ..super::LIMITS };
 
-/// Runs the first cases of a part.
-fn holds(part: &str, cases: u64) {
+/// Runs the first cases of a part: how many ran, and were refused.
+fn holds(part: &str, cases: u64, limits: Limits) -> u64 {
     let mut bad = Vec::new();
     let (mut ran, mut refused) = (0, 0);
-    watch(start, part, 1, 0..cases, None, LIMITS, &mut |ended, at| {
+    watch(start, part, 1, 0..cases, None, limits, &mut |ended, at| {
         ran += u64::from(ended.outcome == Outcome::Ran);
         refused += u64::from(ended.outcome == Outcome::Refused);
         if ended.outcome.is_bad() {
@@ -47,42 +46,38 @@ fn holds(part: &str, cases: u64) {
     });
     println!("{part}: {ran} of {cases} ran, {refused} were refused");
     assert!(bad.is_empty(), "\n{}", bad.join("\n"));
-    // Cases that fail at their first word would find nothing.
+    ran
+}
+
+/// Runs the first cases of a part, not all of which may fail at their first word: those would find nothing.
+fn some_run(part: &str, cases: u64) {
+    let ran = holds(part, cases, LIMITS);
     assert!(ran >= cases / 20, "only {ran} of {cases} cases of {part} ran");
 }
 
 #[test]
 fn random_calls_come_to_a_value_or_an_error() {
-    holds("calls", 200);
-}
-
-#[test]
-fn odd_tensors_go_through_every_method() {
-    holds("tensors", 200);
+    some_run("calls", 200);
 }
 
 #[test]
 fn changed_examples_come_to_a_value_or_an_error() {
-    holds("examples", 200);
+    some_run("examples", 200);
 }
 
+/// `tests/formats/hostile.rs` has thousands of those that are left out.
 #[test]
 fn damaged_files_are_read_or_refused() {
-    for reader in super::readers::READERS {
-        holds(reader.name, 20);
+    let there = ["config", "gguf", "llama2c", "pytorch"];
+    for reader in super::readers::READERS.iter().filter(|reader| !there.contains(&reader.name)) {
+        some_run(reader.name, 20);
     }
 }
 
-/// Past findings, of the harness and of others, each minimised.
+/// Past findings, of the harness and of others, each minimised. Endless ones end when they are interrupted.
 #[test]
 fn what_was_found_before_stays_mended() {
-    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/torture/found");
-    let mut found: Vec<_> = std::fs::read_dir(kept).unwrap().map(|entry| entry.unwrap().path()).collect();
-    found.sort();
-    for folder in found {
-        let ended = alone(start, &folder, LIMITS);
-        assert!(!ended.outcome.is_bad(), "{}: {} {}", folder.display(), ended.outcome.word(), ended.said);
-    }
+    holds(FOUND, found().len() as u64, Limits { patience: Duration::from_secs(8), ..LIMITS });
 }
 
 /// The harness itself: endless cases are interrupted, and errors are not failures.
@@ -111,8 +106,8 @@ fn what_is_killed_leaves_whole_files_and_goes_on_to_the_same_bytes() {
 #[test]
 fn a_disk_that_is_full_at_any_write_leaves_whole_files_and_says_so() {
     let scene = kills::SCENES.iter().find(|scene| scene.name == "fits").unwrap();
-    println!("{:?}", kills::fill_disk(scene, 3).unwrap());
-    println!("{:?}", kills::fill_file_system(scene, 4).unwrap());
+    println!("{:?}", kills::fill_disk(scene, 2).unwrap());
+    println!("{:?}", kills::fill_file_system(scene, 2).unwrap());
 }
 
 #[test]
@@ -122,7 +117,7 @@ fn a_cache_that_is_read_only_changes_no_dictionary() {
 
 #[test]
 fn a_session_takes_no_more_the_longer_it_lasts() {
-    let (first, last) = session::session(400, 1, Duration::ZERO, &mut |_, _| ());
+    let (first, last) = session::session(160, 1, Duration::ZERO, &mut |_, _| ());
     println!("from {first:?} to {last:?}");
     assert!(last.files <= first.files && last.threads <= first.threads, "from {first:?} to {last:?}");
     assert!(last.memory < first.memory + (128 << 10), "from {first:?} to {last:?}");

@@ -101,6 +101,15 @@ impl Table {
     }
 }
 
+/// In place of a number that is not due, as of a receiver that lies before its sender, or of a cell of a column that is
+/// missing. It is NaN to all arithmetic, but has bits of its own: what could not be computed is another thing.
+pub const MISSING: f64 = f64::from_bits(0x7ff8_0000_0000_07a2);
+
+/// Whether no number is due here.
+pub fn is_missing(value: f64) -> bool {
+    value.to_bits() == MISSING.to_bits()
+}
+
 /// A matrix of numbers with a label for every row and column, as of a heat map: sites by positions, layers by heads.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Grid {
@@ -111,7 +120,7 @@ pub struct Grid {
     pub columns: Vec<String>,
     /// What the numbers are, with their unit: it labels the colour bar.
     pub quantity: String,
-    /// Row after row; `values.len() == rows.len() * columns.len()`.
+    /// Row after row, [`MISSING`] where none is due; `values.len() == rows.len() * columns.len()`.
     pub values: Vec<f64>,
     /// The lower and upper end of the 95 % interval of each value; empty where there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -183,5 +192,11 @@ mod tests {
         assert!(hint("by").contains("`table.rows`"));
         assert_eq!(table.row(1).unwrap().nth(1), Some(("loss", &Cell::Missing)));
         assert!(table.row(2).is_none());
+    }
+
+    #[test]
+    fn what_is_missing_is_not_what_could_not_be_computed() {
+        assert!(is_missing(MISSING) && MISSING.is_nan());
+        assert!(![f64::NAN, -f64::NAN, f64::INFINITY, 0.0].into_iter().any(is_missing));
     }
 }

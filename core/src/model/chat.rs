@@ -1,13 +1,15 @@
 //! Messages as the text that a model was trained to read them in: the Jinja template of its tokenizer, with the functions
 //! and filters that transformers gives to templates.
 
+mod counted;
+
 use std::fmt;
 
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
+use minijinja::machinery::{eval, make_string_output};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Serde};
-use minijinja::{Environment, ErrorKind, Value as Given};
-use minijinja_contrib::pycompat::unknown_method_callback;
+use minijinja::{AutoEscape, Environment, ErrorKind, State, Value as Given};
 use serde::Serialize;
 use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
 use serde_json::{Map, Value};
@@ -35,9 +37,6 @@ crate::options! {
     }
 }
 
-/// Steps of a template: far more than one needs, and done in seconds.
-const MOST: u64 = 20_000_000;
-
 impl Model {
     /// The tokens of messages, a list of maps with `role` and `content`, in the model's own form of chats.
     pub fn chat(&self, messages: Value, options: &ChatOptions, task: &Task) -> Result<Tokens> {
@@ -49,7 +48,7 @@ impl Model {
         values.extend(options.values.0.clone());
         values.insert("messages".into(), messages);
         values.insert("add_generation_prompt".into(), options.answer.into());
-        let text = task.apart(move || rendered(&template, &values, date))?;
+        let text = task.apart(move || rendered(&template, &values, date, counted::steps()))?;
         tokenizer.encode_chat(&text, task)
     }
 }
@@ -91,24 +90,33 @@ fn date(text: &str) -> Result<NaiveDateTime> {
     day.map_err(|_| err!(Argument, "expected a day such as \"2026-01-31\", found {text:?}").about("date"))
 }
 
-fn rendered(template: &str, values: &Map<String, Value>, date: Option<NaiveDateTime>) -> Result<String> {
+/// The text that a template makes, within so many steps.
+fn rendered(template: &str, values: &Map<String, Value>, date: Option<NaiveDateTime>, steps: u64) -> Result<String> {
     let text = without_marks_of_answers(template);
-    let mut jinja = Environment::new();
     let spaces = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
-    jinja.set_syntax(spaces.map_err(|e| err!(Bug, "the syntax of chat templates: {e}"))?);
-    jinja.set_fuel(Some(MOST));
-    jinja.set_unknown_method_callback(unknown_method_callback);
+    let spaces = spaces.map_err(|e| err!(Bug, "the syntax of chat templates: {e}"))?;
+    let (instructions, blocks) = counted::compiled(&text, spaces)?;
+    let mut jinja = Environment::new();
+    counted::prepare(&mut jinja, steps);
     jinja.add_filter("tojson", to_json);
-    jinja.add_function("raise_exception", |text: String| -> std::result::Result<Given, minijinja::Error> {
-        Err(stopped(Stopped::Raised(text)))
-    });
+    jinja.add_function("raise_exception", raised);
     jinja.add_function("strftime_now", move |format: String| match date {
         None => Err(stopped(Stopped::NoDate)),
         Some(date) => written(date, &format),
     });
-    let read = |e: minijinja::Error| err!(Format, "the chat template cannot be read: {e}");
-    let template = jinja.template_from_named_str("chat_template", &text).map_err(read)?;
-    template.render(Given::from(Serde(values))).map_err(refused)
+    let mut out = String::new();
+    let values = Given::from(Serde(values));
+    let made = eval(&jinja, &instructions, values, &blocks, &mut make_string_output(&mut out), AutoEscape::None);
+    match made {
+        Ok(_) => Ok(out),
+        Err(error) => Err(refused(error, steps)),
+    }
+}
+
+/// What templates call to refuse messages.
+fn raised(state: &State, why: Given) -> std::result::Result<Given, minijinja::Error> {
+    counted::weigh(state, &why, true)?;
+    Err(stopped(Stopped::Raised(why.to_string())))
 }
 
 /// Why a template stopped by itself.
@@ -116,6 +124,7 @@ fn rendered(template: &str, values: &Map<String, Value>, date: Option<NaiveDateT
 enum Stopped {
     Raised(String),
     NoDate,
+    Deep,
 }
 
 impl fmt::Display for Stopped {
@@ -123,6 +132,7 @@ impl fmt::Display for Stopped {
         match self {
             Stopped::Raised(text) => f.write_str(text),
             Stopped::NoDate => f.write_str("no date"),
+            Stopped::Deep => f.write_str("nested too deeply"),
         }
     }
 }
@@ -134,7 +144,7 @@ fn stopped(why: Stopped) -> minijinja::Error {
 }
 
 /// The error of a template that was read and cannot be filled in.
-fn refused(error: minijinja::Error) -> Error {
+fn refused(error: minijinja::Error, steps: u64) -> Error {
     let mut source: Option<&(dyn std::error::Error + 'static)> = Some(&error);
     while let Some(cause) = source {
         match cause.downcast_ref::<Stopped>() {
@@ -146,11 +156,20 @@ fn refused(error: minijinja::Error) -> Error {
                     .hint("give a day, #{ date: \"2026-01-31\" }, so that the text is the same whenever this runs")
                     .about("date");
             }
+            Some(Stopped::Deep) => {
+                let most = counted::DEEPEST;
+                return err!(Format, "expected a chat template that nests values at most {most} deep, found more");
+            }
             None => source = cause.source(),
         }
     }
     if error.kind() == ErrorKind::OutOfFuel {
-        return err!(Format, "the chat template does not end: it took more than {MOST} steps");
+        let bytes = counted::BYTES;
+        return err!(
+            Format,
+            "expected a chat template of at most {steps} steps, of which {bytes} bytes of text are one, found more"
+        )
+        .hint("it does not end, or makes far more than its messages hold");
     }
     err!(Argument, "the chat template cannot be filled in with these messages: {error}").about("messages")
 }
@@ -165,24 +184,25 @@ fn written(date: NaiveDateTime, format: &str) -> std::result::Result<String, min
 }
 
 /// JSON as Python writes it: spaces after commas and colons, and no character escaped that need not be.
-fn to_json(value: &Given, options: Kwargs) -> std::result::Result<Given, minijinja::Error> {
+fn to_json(state: &State, value: &Given, options: Kwargs) -> std::result::Result<Given, minijinja::Error> {
     let indent: Option<usize> = options.get("indent")?;
     // Characters beyond ASCII stay in any case.
     let _is_ascii: Option<bool> = options.get("ensure_ascii")?;
     options.assert_all_used()?;
-    let wrong = |e: serde_json::Error| minijinja::Error::new(ErrorKind::BadSerialization, e.to_string());
-    let value = serde_json::to_value(value).map_err(wrong)?;
-    let mut out = Vec::new();
-    match indent {
+    let mut out = counted::Room::of(state);
+    let written = match indent {
         None => value.serialize(&mut Serializer::with_formatter(&mut out, OneLine)),
         Some(size) => {
             let indent = " ".repeat(size.min(16));
             let lines = PrettyFormatter::with_indent(indent.as_bytes());
             value.serialize(&mut Serializer::with_formatter(&mut out, lines))
         }
+    };
+    match written {
+        Ok(()) => Ok(Given::from(String::from_utf8_lossy(&out.text).into_owned())),
+        Err(error) if error.is_io() => Err(minijinja::Error::from(ErrorKind::OutOfFuel)),
+        Err(error) => Err(minijinja::Error::new(ErrorKind::BadSerialization, error.to_string())),
     }
-    .map_err(wrong)?;
-    Ok(Given::from(String::from_utf8_lossy(&out).into_owned()))
 }
 
 struct OneLine;

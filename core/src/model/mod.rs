@@ -53,6 +53,11 @@ pub struct Model {
 }
 
 impl Model {
+    /// The same model with keys and values of its own for each query head. It is no longer what its files have.
+    pub fn ungrouped(&self) -> Result<Self> {
+        Ok(Self { decoder: Arc::new(self.decoder.by_query_head()?), published: None, ..self.clone() })
+    }
+
     /// The tokenizer, or an error with what to do without one.
     pub fn tokenizer(&self) -> Result<&Tokenizer> {
         self.tokenizer.as_ref().ok_or_else(|| {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::hooks::At;
 use super::site::{Heads, Place, SiteKind};
 use crate::base::Result;
-use crate::tensor::Tensor;
+use crate::tensor::{Tensor, shape};
 
 /// The same values with NaN after the end of each text, along each of these axes; the first axis is that of the texts.
 ///
@@ -25,6 +25,20 @@ pub fn blanked(x: &Tensor, lengths: &[usize], axes: &[usize]) -> Result<Tensor> 
         x = is_real.where_cond(&x, &nothing)?;
     }
     Ok(x)
+}
+
+/// Numbers of each text as the rows of one tensor, with NaN after the end of shorter ones: `[texts, longest]`.
+pub fn stacked(texts: &[Tensor]) -> Result<Tensor> {
+    let longest = texts.iter().map(Tensor::elem_count).max().unwrap_or_default();
+    let filled = |numbers: &Tensor| {
+        let missing = longest - numbers.elem_count();
+        if missing == 0 {
+            return Ok(numbers.clone());
+        }
+        let nothing = Tensor::full(f32::NAN, missing, numbers.device())?.to_dtype(numbers.dtype())?;
+        shape::cat(&[numbers.clone(), nothing], 0)
+    };
+    shape::stack(&texts.iter().map(filled).collect::<Result<Vec<_>>>()?, 0)
 }
 
 /// The axes along which texts end in the activation of a place, where it has all positions: for scores and patterns that of
@@ -148,6 +162,19 @@ mod tests {
         let gradients = found.sqr().unwrap().sum_all().unwrap().backward().unwrap();
         let slopes = gradients.get(&x).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
         assert_eq!(slopes, [2.0, 4.0, 6.0, 0.0]);
+    }
+
+    #[test]
+    fn rows_of_different_lengths_end_in_nan() {
+        let row = |numbers: &[f64]| Tensor::new(numbers, &Device::Cpu).unwrap();
+        let found = stacked(&[row(&[1.0, 2.0]), row(&[]), row(&[3.0])]).unwrap().to_vec2::<f64>().unwrap();
+        assert_eq!((found[0].as_slice(), found[2][0]), (&[1.0, 2.0][..], 3.0));
+        assert!(found[1].iter().all(|x| x.is_nan()) && found[2][1].is_nan());
+        assert_eq!(stacked(&[row(&[]), row(&[])]).unwrap().dims(), [2, 0]);
+        let x = Var::new(&[2.0_f64], &Device::Cpu).unwrap();
+        let sum = stacked(&[x.as_tensor().clone(), row(&[1.0, 1.0])]).unwrap().sum_all().unwrap();
+        let slope = sum.backward().unwrap().get(&x).unwrap().to_vec1::<f64>().unwrap();
+        assert_eq!(slope, [1.0]);
     }
 
     #[test]

@@ -33,16 +33,16 @@ impl Probe {
         let intervals =
             intervals(groups.count(), options.seed as u64, MEASURES.len(), |drawn| measure(&groups.weights(drawn)));
         let row = |((name, value), interval): ((&str, &f64), Option<[f64; 2]>)| {
-            let [from, to] = interval.map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::Float));
+            let [low, high] = interval.map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::Float));
             let value = if value.is_nan() { Cell::Missing } else { Cell::Float(*value) };
-            vec![Cell::from(name), value, from, to]
+            vec![Cell::from(name), value, low, high]
         };
         let rows: Vec<Vec<Cell>> = MEASURES.into_iter().zip(&found).zip(intervals).map(row).collect();
         let (rows_read, drawn) = (judged.rows(), groups.count());
         let drawn = if drawn == rows_read { String::new() } else { format!(" in {drawn} groups") };
         Ok(Table {
             title: format!("{} probe on {rows_read} rows{drawn}", self.kind.word().replace('_', " ")),
-            columns: ["measure", "value", "from", "to"].map(String::from).to_vec(),
+            columns: ["measure", "value", "low", "high"].map(String::from).to_vec(),
             rows,
         })
     }

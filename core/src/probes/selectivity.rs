@@ -71,12 +71,12 @@ pub fn selectivity(x: &Tensor, names: &[ClassName], options: &SelectivityOptions
     let values = measure(&real.each_once());
     let intervals = intervals(groups.count(), options.split.seed.draws(), 3, |drawn| measure(&groups.weights(drawn)));
     let row = |((name, value), interval): ((&str, f64), Option<[f64; 2]>)| {
-        let [from, to] = interval.map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::Float));
-        vec![Cell::from(name), Cell::Float(value), from, to]
+        let [low, high] = interval.map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::Float));
+        vec![Cell::from(name), Cell::Float(value), low, high]
     };
     Ok(Table {
         title: format!("{} rows to fit, {} held out, {} control tasks", train.nrows(), held_out.nrows(), options.draws),
-        columns: ["measure", "value", "from", "to"].map(String::from).to_vec(),
+        columns: ["measure", "value", "low", "high"].map(String::from).to_vec(),
         rows: ["accuracy", "on control tasks", "selectivity"].into_iter().zip(values).zip(intervals).map(row).collect(),
     })
 }

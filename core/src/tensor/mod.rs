@@ -33,11 +33,13 @@ pub mod order;
 pub mod reduce;
 pub mod shape;
 pub mod statistics;
+mod values;
 mod walk;
 
 pub use candle_core::{DType, Device, Tensor};
 pub use element::{floats, ints, steps, steps_of};
 pub use number::{Number, Operand};
+pub use values::Values;
 
 pub use element::room;
 

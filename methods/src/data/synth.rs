@@ -15,6 +15,9 @@ use crate::base::{Result, Task, memory, parallel};
 use crate::err;
 use crate::tensor::{Device, Tensor};
 
+/// Its name as a kind of synthetic activations.
+pub const NAME: &str = "synth";
+
 /// Rows drawn from one stream of random numbers.
 const ROWS: usize = 256;
 

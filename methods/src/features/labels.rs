@@ -76,14 +76,14 @@ fn separations(read: &TextCodes, task: &Task) -> Result<Vec<Vec<Separation>>> {
 
 /// The `most` labels with the largest correlation, feature by feature.
 pub fn table(names: &[String], found: &[Vec<Separation>], most: usize) -> Table {
-    let columns = ["feature", "label", "AUROC", "from", "to", "correlation", "tokens with it", "rows with it"];
+    let columns = ["feature", "label", "AUROC", "low", "high", "correlation", "tokens with it", "rows with it"];
     let rows = names.iter().zip(found).flat_map(|(name, found)| {
         found.iter().take(most).map(|one| {
-            let [from, to] = one.interval.map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::Float));
+            let [low, high] = one.interval.map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::Float));
             let (auroc, correlation) = (Cell::Float(one.auroc), Cell::Float(one.correlation));
             let counts = [Cell::Int(one.positives as i64), one.rows.into()];
             let [tokens, rows] = counts;
-            vec![name.as_str().into(), one.label.as_str().into(), auroc, from, to, correlation, tokens, rows]
+            vec![name.as_str().into(), one.label.as_str().into(), auroc, low, high, correlation, tokens, rows]
         })
     });
     Table {
@@ -283,8 +283,8 @@ mod tests {
         let single: Vec<f32> = (0..10_000).map(code).collect();
         let holds: Vec<bool> = (0..10_000).map(|i| i % 11 == 3).collect();
         let found = separation_of(&single, &holds, 10);
-        let width = |one: &Separation| one.interval.map(|[from, to]| to - from).unwrap();
-        assert!(found.interval.is_some_and(|[from, to]| from < 0.5 && 0.5 < to), "{found:?}");
+        let width = |one: &Separation| one.interval.map(|[low, high]| high - low).unwrap();
+        assert!(found.interval.is_some_and(|[low, high]| low < 0.5 && 0.5 < high), "{found:?}");
         // For independent tokens it is that of Hanley & McNeil 1982, equation 2: 2 * 1.96 * .0101 at 909 and 9,091.
         assert!((width(&found) - 0.0396).abs() < 0.006, "{found:?}");
         // A hundred rows, the tokens of each alike: as if there were a hundredth of them.

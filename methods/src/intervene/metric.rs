@@ -157,8 +157,7 @@ impl<'a> MetricPlan<'a> {
 
     /// The metric of each pair, `[pairs]`, from the logits at the points, `[points, vocab]`; in f32 or wider.
     pub fn values(&self, logits: &Tensor) -> Result<Tensor> {
-        let work = if logits.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
-        let logits = logits.to_dtype(work)?;
+        let logits = widened(logits)?;
         match self.measure {
             Measure::LogitDiff => {
                 let of = |wrong| self.scores(&logits, wrong);
@@ -219,7 +218,7 @@ impl<'a> MetricPlan<'a> {
         let terms = self.points.iter().enumerate().map(|(number, (row, column))| (number, rows[*row][column + 1]));
         let each = picked(logits, &terms.collect::<Vec<_>>())?;
         let counts: Vec<usize> = self.spans.iter().map(Range::len).collect();
-        let share = counts.iter().map(|count| -1.0 / *count as f32).collect::<Vec<_>>();
+        let share = counts.iter().map(|count| -1.0 / *count as f64).collect::<Vec<_>>();
         let share = Tensor::new(share, logits.device())?.to_dtype(logits.dtype())?;
         Ok((sums(&each, &counts)? * share)?)
     }
@@ -382,7 +381,13 @@ fn log_probabilities(
     let batch = Batch::new(rows.collect::<Result<_>>()?)?;
     let pass = Pass { hooks: &mut NoHooks, past: None, logits: Logits::Last, task };
     let logits = model.forward(&batch, pass)?.ok_or_else(|| err!(Bug, "a reference without logits"))?;
-    normalise::log_softmax(&logits.squeeze(1)?.to_dtype(DType::F32)?, 1)
+    normalise::log_softmax(&widened(&logits.squeeze(1)?)?, 1)
+}
+
+/// Logits in the dtype that metrics are computed in: f64 where the model computes in that, else f32.
+fn widened(logits: &Tensor) -> Result<Tensor> {
+    let work = if logits.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
+    Ok(logits.to_dtype(work)?)
 }
 
 /// Approximate number of tokens, and of logits, that a pass computes at once.

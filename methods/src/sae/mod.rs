@@ -12,6 +12,7 @@ pub mod diffing;
 pub mod finetune;
 pub mod fit;
 pub mod formats;
+pub mod given;
 pub mod load;
 pub mod map;
 pub mod metrics;

@@ -128,10 +128,15 @@ fn unknown(release: &str) -> Result<Option<Name>> {
     if !release.starts_with("gemma-scope-") {
         return Ok(None);
     }
-    let known: Vec<String> = all().map(|(name, _)| name).collect();
+    let known: Vec<String> = known().collect();
     let near = names::suggestion(release, known.iter().map(String::as_str));
     let hint = near.unwrap_or_else(|| "as in `gemma-scope-2-270m-pt-res/layer_12_width_16k_l0_medium`".into());
     Err(err!(Name, "unknown release of dictionaries `{release}`").hint(hint).about("source"))
+}
+
+/// The names of all releases.
+pub fn known() -> impl Iterator<Item = String> {
+    all().map(|(name, _)| name)
 }
 
 fn all() -> impl Iterator<Item = (String, Release)> {

@@ -16,6 +16,9 @@ const MOST: usize = 200;
 pub struct Comparing {
     pub texts: [String; 2],
     pub dictionary: usize,
+    /// Whether position 0 of both texts counts for nothing.
+    #[serde(default)]
+    pub without_first: bool,
 }
 
 /// The features that differ most: feature, largest codes in both texts, means over the tokens of both.
@@ -24,19 +27,20 @@ pub struct Compared {
     pub features: Vec<(u32, f32, f32, f64, f64)>,
 }
 
-/// Compares two texts by the mean codes of features. A text without tokens has codes of 0.
+/// Compares two texts by the mean codes of features. A text without tokens that count has codes of 0.
 pub fn compare(explorer: &Explorer, comparing: &Comparing, task: &Task) -> Result<Compared> {
     let of = explorer.dictionary(comparing.dictionary)?;
+    let without = usize::from(comparing.without_first);
     let mut all: BTreeMap<u32, [(f32, f64); 2]> = BTreeMap::new();
     for (side, text) in comparing.texts.iter().enumerate() {
         let (tokens, _) = tokens(explorer, text, task)?;
-        if tokens.is_empty() {
+        if tokens.len() <= without {
             continue;
         }
         let codes = codes(explorer, of, &tokens.ids, task)?;
-        for (feature, Strength { largest, sum, .. }) in strengths(&codes) {
+        for (feature, Strength { largest, sum, .. }) in strengths(&codes, without) {
             if let Some(place) = all.entry(feature).or_default().get_mut(side) {
-                *place = (largest, sum / tokens.len() as f64);
+                *place = (largest, sum / (tokens.len() - without) as f64);
             }
         }
     }

@@ -31,7 +31,7 @@ pub const ASKS: [&str; 6] = ["read", "card", "continue", "compare", "tree", "sav
 #[serde(tag = "ask", rename_all = "lowercase")]
 pub enum Question {
     Read(Reading),
-    Card(OfFeature),
+    Card(OfCard),
     Continue(Proceeding),
     Compare(Comparing),
     Tree(OfFeature),
@@ -43,6 +43,15 @@ pub enum Question {
 pub struct OfFeature {
     pub dictionary: usize,
     pub feature: usize,
+}
+
+/// The same, and whether its card leaves out the positions 0 of the text.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct OfCard {
+    pub dictionary: usize,
+    pub feature: usize,
+    #[serde(default)]
+    pub without_first: bool,
 }
 
 impl Question {
@@ -58,7 +67,7 @@ impl Question {
 pub fn answer(explorer: &Explorer, question: Question, say: &mut dyn FnMut(Value), task: &Task) -> Result<Value> {
     match question {
         Question::Read(reading) => data(&read::read(explorer, &reading, task)?),
-        Question::Card(OfFeature { dictionary, feature }) => card::card(explorer, dictionary, feature, task),
+        Question::Card(of) => card::card(explorer, of, task),
         Question::Continue(proceeding) => proceed::proceed(explorer, &proceeding, say, task),
         Question::Compare(comparing) => data(&compare::compare(explorer, &comparing, task)?),
         Question::Tree(OfFeature { dictionary, feature }) => data(&tree::tree(explorer, dictionary, feature, task)?),

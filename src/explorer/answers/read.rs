@@ -29,6 +29,9 @@ pub struct Reading {
     /// A feature whose code is wanted at every token.
     #[serde(default)]
     pub chosen: Option<usize>,
+    /// Whether position 0 counts for nothing in `active`.
+    #[serde(default)]
+    pub without_first: bool,
 }
 
 fn usual() -> usize {
@@ -66,7 +69,7 @@ pub fn read(explorer: &Explorer, reading: &Reading, task: &Task) -> Result<Read>
     let (codes, losses, logits) = read_on(explorer, of, &tokens.ids, task)?;
     let outputs = explorer.model.decoder.config().outputs();
     let next = likeliest(&logits, -1, NEXT.min(outputs))?;
-    let mut active: Vec<_> = strengths(&codes)
+    let mut active: Vec<_> = strengths(&codes, usize::from(reading.without_first))
         .into_iter()
         .map(|(feature, Strength { largest, at, count, sum })| (feature, largest, count, sum, at))
         .collect();

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use super::super::state::Explorer;
 use super::proceed::{Change, Way};
-use super::{OfFeature, Question, tree};
+use super::read::Reading;
+use super::{OfCard, OfFeature, Question, tree};
 use crate::base::options::number_text;
 use crate::base::{Result, Task};
 use crate::err;
@@ -34,10 +35,12 @@ const SHARED: &str = r##"
 fn first_tokens(m, text) { let ids = m.tokens(text).ids; ids.extract(0, min(ids.len(), m.config.context)) }
 fn last_tokens(m, text) { let ids = m.tokens(text).ids; ids.extract(max(0, ids.len() - m.config.context)) }
 
-// The features that are active in a text: each with its largest code, at how many tokens, and the sum of its codes.
-fn active(m, s, site, ids) {
-    if ids.is_empty() { return []; }
-    let found = s.active(m.cache(ids, site)[site].reshape([ids.len(), s.d_in]));
+// The features that are active in a text, but for its first positions where some are left out: each with its largest
+// code, at how many tokens, and the sum of its codes.
+fn active(m, s, site, ids, without_first) {
+    let count = ids.len() - without_first;
+    if count <= 0 { return []; }
+    let found = s.active(m.cache(ids, site)[site].reshape([ids.len(), s.d_in])[without_first..ids.len()]);
     let features = found.features.to_array();
     let codes = found.codes.to_array();
     let all = #{};
@@ -46,7 +49,7 @@ fn active(m, s, site, ids) {
         let of = if key in all { all[key] } else { [features[i], codes[i], 0, 0.0] };
         all[key] = [of[0], max(of[1], codes[i]), of[2] + 1, of[3] + codes[i]];
     }
-    let rows = all.values().map(|of| [of[0], if of[2] < ids.len() { max(of[1], 0.0) } else { of[1] }, of[2], of[3]]);
+    let rows = all.values().map(|of| [of[0], if of[2] < count { max(of[1], 0.0) } else { of[1] }, of[2], of[3]]);
     rows.sort(|a, b| if a[1] > b[1] { -1 } else if a[1] < b[1] { 1 } else { a[0] - b[0] });
     rows
 }
@@ -54,26 +57,26 @@ fn active(m, s, site, ids) {
 
 const READ: &str = r##"
 // A text: the features that are active, the loss of each token, and what comes next.
-fn read(m, s, site, text) {
+fn read(m, s, site, text, without_first) {
     let ids = first_tokens(m, text);
     if ids.is_empty() { return #{ text: text, active: [], losses: [], next: () }; }
     let columns = ["feature", "largest code", "tokens", "sum"];
     let next = m.predict(ids, min(10, m.config.vocab));
-    #{ text: text, active: table(active(m, s, site, ids), #{ columns: columns }), losses: m.losses(ids), next: next }
+    #{ text: text, active: table(active(m, s, site, ids, without_first), #{ columns: columns }), losses: m.losses(ids), next: next }
 }
 "##;
 
 const COMPARE: &str = r##"
 // Two texts by the largest and the mean codes of features, those that differ most first.
-fn compare(m, s, site, a, b) {
+fn compare(m, s, site, a, b, without_first) {
     let all = #{};
     for (text, side) in [a, b] {
         let ids = first_tokens(m, text);
-        for of in active(m, s, site, ids) {
+        for of in active(m, s, site, ids, without_first) {
             let key = `${of[0]}`;
             let row = if key in all { all[key] } else { [of[0], 0.0, 0.0, 0.0, 0.0] };
             row[1 + side] = of[1];
-            row[3 + side] = of[3] / ids.len();
+            row[3 + side] = of[3] / (ids.len() - without_first);
             all[key] = row;
         }
     }
@@ -179,13 +182,16 @@ fn line(explorer: &Explorer, step: &Question) -> Result<String> {
         Ok(format!("m, saes[{dictionary}], {}", quoted(&place)))
     };
     Ok(match step {
-        Question::Read(reading) => format!("read({}, {})", at(reading.dictionary)?, quoted(&reading.text)),
+        Question::Read(Reading { dictionary, text, without_first, .. }) => {
+            format!("read({}, {}, {})", at(*dictionary)?, quoted(text), usize::from(*without_first))
+        }
         Question::Compare(comparing) => {
             let [a, b] = comparing.texts.each_ref().map(|text| quoted(text));
-            format!("compare({}, {a}, {b})", at(comparing.dictionary)?)
+            format!("compare({}, {a}, {b}, {})", at(comparing.dictionary)?, usize::from(comparing.without_first))
         }
-        Question::Card(OfFeature { dictionary, feature: of }) => {
-            format!("features::card(m, {}, text)", feature(*dictionary, *of)?)
+        Question::Card(OfCard { dictionary, feature: of, without_first }) => {
+            let options = if *without_first { ", #{ without_first: 1 }" } else { "" };
+            format!("features::card(m, {}, text{options})", feature(*dictionary, *of)?)
         }
         Question::Tree(OfFeature { dictionary, feature: of }) => {
             let tokens = tree::options(explorer).tokens;

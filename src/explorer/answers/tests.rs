@@ -102,6 +102,38 @@ fn a_text_is_read_as_the_plain_functions_do() {
 }
 
 #[test]
+fn position_0_counts_for_nothing_where_it_is_left_out() {
+    let explorer = explorer();
+    let ask = |name: &str, more: Value| {
+        let mut question = json!({ "text": TEXT, "texts": [TEXT, "x"], "dictionary": 1, "without_first": true });
+        question.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        found(&explorer, name, question)
+    };
+    let codes = codes(&explorer, 1, TEXT);
+    let of = |feature: &Value| codes[1..].iter().map(|row| row[feature.as_u64().unwrap() as usize]).collect::<Vec<_>>();
+    let read = ask("read", json!({}));
+    let active = read["active"].as_array().unwrap();
+    let is_active = |feature: &usize| codes[1..].iter().any(|row| row[*feature] != 0.0);
+    assert_eq!(active.len(), (0..24).filter(is_active).count());
+    for row in active {
+        let of = of(&row[0]);
+        assert!(near(row[1].as_f64().unwrap(), of.iter().copied().fold(0.0, f32::max).into()), "{row}");
+        assert_eq!(row[2].as_u64().unwrap() as usize, of.iter().filter(|code| **code != 0.0).count());
+        assert!(row[4].as_u64().unwrap() > 0, "{row}");
+    }
+    // What stands at position 0 is said all the same.
+    let whole = found(&explorer, "read", json!({ "text": TEXT, "dictionary": 1 }));
+    assert_eq!(read["features"][0], whole["features"][0]);
+    // Nothing is left of a text of one token.
+    for row in ask("compare", json!({}))["features"].as_array().unwrap() {
+        let of = of(&row[0]);
+        assert_eq!((row[2].as_f64(), row[4].as_f64()), (Some(0.0), Some(0.0)));
+        assert!(near(row[3].as_f64().unwrap(), of.iter().map(|code| f64::from(*code)).sum::<f64>() / of.len() as f64));
+    }
+    assert_eq!(ask("read", json!({ "text": "x" }))["active"], json!([]));
+}
+
+#[test]
 fn what_the_model_does_not_read_is_cut_and_nothing_is_nothing() {
     let explorer = explorer();
     let read = found(&explorer, "read", json!({ "text": "abc".repeat(20), "dictionary": 0 }));
@@ -251,6 +283,12 @@ fn a_card_is_that_of_a_dashboard() {
         Overview::of(&explorer.model, vec![of.sae.clone()], &explorer.text, OverviewOptions::default(), &task())
             .unwrap();
     let surveyed = Surveyed { survey: &overview.survey, dictionary: 0 };
+    let read = |without_first: bool| {
+        let of = json!({ "dictionary": 1, "feature": 7, "without_first": without_first });
+        let facts = found(&explorer, "card", of)["card"]["facts"].clone();
+        facts.as_array().unwrap().iter().find(|fact| fact[0] == "positions read").unwrap()[1].as_u64().unwrap()
+    };
+    assert!(read(true) < read(false) && read(false) as usize == overview.survey.positions as usize);
     for feature in [0, 7, 23] {
         let plain =
             card((&of.sae, feature), Some(&explorer.model), Some(surveyed), &CardPlan::default(), &task()).unwrap();

@@ -84,10 +84,10 @@ pub struct Strength {
     pub sum: f64,
 }
 
-/// The features that are active at any token of a text, in order, each with its strength.
-pub fn strengths(codes: &SparseCodes) -> Vec<(u32, Strength)> {
+/// The features that are active at any token of a text but for some first ones, in order, each with its strength.
+pub fn strengths(codes: &SparseCodes, without_first: usize) -> Vec<(u32, Strength)> {
     let mut all: Vec<(u32, usize, f32)> = Vec::with_capacity(codes.count());
-    for row in 0..codes.rows() {
+    for row in without_first..codes.rows() {
         let (features, codes) = codes.row(row);
         all.extend(features.iter().zip(codes).map(|(feature, code)| (*feature, row, *code)));
     }
@@ -95,7 +95,7 @@ pub fn strengths(codes: &SparseCodes) -> Vec<(u32, Strength)> {
     let of = |one: &[(u32, usize, f32)]| {
         let (feature, at, largest) = one.iter().copied().reduce(|a, b| if b.2 > a.2 { b } else { a })?;
         // Where it is not active its code is 0.
-        let largest = if one.len() < codes.rows() { largest.max(0.0) } else { largest };
+        let largest = if one.len() + without_first < codes.rows() { largest.max(0.0) } else { largest };
         let sum = one.iter().map(|(.., code)| f64::from(*code)).sum();
         Some((feature, Strength { largest, at, count: one.len(), sum }))
     };

@@ -2,12 +2,13 @@
 import { ask, complaint, progress, stop } from "./ask.js";
 import { add } from "./change.js";
 import { leaf } from "./list.js";
-import { at, dictionaryOf, nameOf, on, saidOf, set, state } from "./state.js";
+import { at, dictionaryOf, nameOf, on, saidOf, set, state, withoutFirst } from "./state.js";
 import { step } from "./steps.js";
 import { show } from "./tabs.js";
 import { grow } from "./tree.js";
 
 const panel = () => at("panel-card");
+let asked = null;     // of the card that is shown
 
 const addressOf = ({ dictionary, opened }) => (opened === null ? location.pathname : `#${dictionary}/${opened}`);
 
@@ -35,9 +36,9 @@ const button = (text, name, act) => make("button", { type: "button", "aria-label
 export const acts = (dictionary, feature) => {
   const name = nameOf(dictionary, feature);
   return [
+    button("Ablate", `Ablate ${name}`, () => add(dictionary, feature, "ablate")),
     button("Scale", `Scale ${name}`, () => add(dictionary, feature, "scale")),
     button("Clamp", `Clamp ${name}`, () => add(dictionary, feature, "clamp")),
-    button("Ablate", `Ablate ${name}`, () => add(dictionary, feature, "ablate")),
     button("Grow tree", `Grow the tree of ${name}`, () => grow(dictionary, feature)),
   ];
 };
@@ -51,6 +52,15 @@ const lineOf = (card, dictionary, feature) => {
   const density = card.facts.find(([name]) => name === "density")?.[1] ?? null;
   const [words, score] = card.said?.[0] ? card.said : saidOf(dictionary, feature) ?? [null, null];
   return [dictionary, feature, density, null, null, null, words, score, null, null, 1];
+};
+
+export const questionOf = (dictionary, feature) => ({ dictionary, feature, without_first: withoutFirst() });
+
+// All that a card says; null where another question took the place of this one.
+export const contents = async (question, receive, slot = "card") => {
+  const { dictionary, feature } = question;
+  const answer = await ask("card", question, receive, slot);
+  return answer === null ? null : cardOf(answer.card, lineOf(answer.card, dictionary, feature), { circuits: [] }, "");
 };
 
 const none = () => panel().replaceChildren(make("p", { class: "hint" }, "Choose a feature: of a token, or from the list."));
@@ -70,12 +80,13 @@ const draw = async () => {
   };
   // What stood there stays until there is something else.
   panel().setAttribute("aria-busy", "true");
-  const question = { dictionary, feature: opened };
+  const question = questionOf(dictionary, opened);
+  asked = question;
   const title = make("h2", {}, nameOf(dictionary, opened));
   try {
-    const answer = await ask("card", question, (line) => { if (line.progress) tell(title, progress(line.progress)); });
-    if (answer === null) return;
-    tell(...cardOf(answer.card, lineOf(answer.card, dictionary, opened), { circuits: [] }, ""));
+    const parts = await contents(question, (line) => { if (line.progress) tell(title, progress(line.progress)); });
+    if (parts === null) return;
+    tell(...parts);
     panel().scrollTop = 0;
     step("card", question);
   } catch (error) {
@@ -85,6 +96,7 @@ const draw = async () => {
 
 export const start = () => {
   on(["dictionary", "opened"], draw);
+  on(["without", "sinks"], () => { if (state.opened !== null && asked?.without_first !== withoutFirst()) draw(); });
   addEventListener("hashchange", route);
   // A link to the card that is open already changes no address.
   document.addEventListener("click", (event) => {

@@ -7,9 +7,9 @@ import { show } from "./tabs.js";
 import { visibleLines } from "./words.js";
 
 const ACTIONS = {
+  ablate: { name: "ablate", begin: () => 0, ends: () => [0, 0] },
   scale: { name: "scale by", begin: () => 2, ends: () => [-4, 8] },
   clamp: { name: "clamp to", begin: (most) => most, ends: (most) => [0, 4 * most] },
-  ablate: { name: "ablate", begin: () => 0, ends: () => [0, 0] },
 };
 let asked = null;
 
@@ -144,8 +144,17 @@ const added = (event) => {
   const [feature, { features }] = [Number(at("added").value), dictionaryOf(state.dictionary)];
   at("added").setCustomValidity(feature < features ? "" : `The dictionary has the features 0 to ${features - 1}`);
   if (!at("add").reportValidity()) return;
-  add(state.dictionary, feature, "scale");
-  at("added").value = "";
+  add(state.dictionary, feature, "ablate");
+};
+
+// The view begins with the open feature ablated.
+const begin = () => {
+  if (state.tab === "change" && state.changes.length === 0 && state.opened !== null) add(state.dictionary, state.opened, "ablate");
+};
+
+const offer = () => {
+  at("added").value = state.opened ?? "";
+  at("added").setCustomValidity("");
 };
 
 export const start = () => {
@@ -153,6 +162,8 @@ export const start = () => {
   at("add").noValidate = true;
   at("add").addEventListener("submit", added);
   at("added").addEventListener("input", () => at("added").setCustomValidity(""));
+  on(["opened"], offer);
+  on(["tab"], begin);
   on(["changes"], list);
   on(["changes", "settings", "tab", "reading"], go);
 };

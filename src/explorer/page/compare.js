@@ -1,6 +1,6 @@
 // Two texts: the features whose codes differ most between them.
 import { ask, complaint, stop } from "./ask.js";
-import { at, on, saidOf, set, state } from "./state.js";
+import { at, on, saidOf, set, state, withoutFirst } from "./state.js";
 import { step } from "./steps.js";
 import { bar, visible } from "./words.js";
 
@@ -29,7 +29,7 @@ const go = async () => {
     stop("compare");
     return tell(make("p", { class: "hint" }, "Type a second text, or take ", make("button", { type: "button", on: { click: () => set({ other: state.text }) } }, "the first"), " and change it."));
   }
-  const question = { texts: [text.toWellFormed(), other.toWellFormed()], dictionary };
+  const question = { texts: [text.toWellFormed(), other.toWellFormed()], dictionary, without_first: withoutFirst() };
   try {
     const answer = await ask("compare", question);
     if (answer === null) return;
@@ -43,5 +43,5 @@ const go = async () => {
 
 export const start = () => {
   at("other").addEventListener("input", () => set({ other: at("other").value }));
-  on(["text", "other", "dictionary", "tab"], go);
+  on(["text", "other", "dictionary", "tab", "without", "sinks"], go);
 };

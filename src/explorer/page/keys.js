@@ -1,7 +1,7 @@
 // The keyboard: single keys where nothing is typed, and a sheet that says which.
 import { acts } from "./cards.js";
 import { focus as toList, leaf } from "./list.js";
-import { at, set, state } from "./state.js";
+import { at, set, state, withoutFirst } from "./state.js";
 import { back, forth, save } from "./steps.js";
 import { show } from "./tabs.js";
 import { focus as toTokens } from "./tokens.js";
@@ -9,7 +9,7 @@ import { focus as toTokens } from "./tokens.js";
 const text = () => { show("text"); at("text").focus(); };
 const query = () => { show("text"); at("query").focus(); at("query").select(); };
 const view = (name) => () => { show(name); at(`panel-${name}`).focus(); };
-// Of the feature that is open: scale, clamp, ablate, grow.
+// Of the feature that is open: ablate, scale, clamp, grow.
 const act = (place) => () => { if (state.opened !== null) acts(state.dictionary, state.opened)[place].click(); };
 const help = () => at("keys").showModal();
 
@@ -20,11 +20,12 @@ const KEYS = [
   ["l", "their list; ↑ ↓ from one to the next, Enter opens", () => { show("text"); toList(); }],
   ["j", "card of the next feature in the list", () => leaf(1)],
   ["k", "card of the one before", () => leaf(-1)],
-  ["s", "scale the open feature", act(0)],
-  ["c", "clamp it", act(1)],
-  ["a", "ablate it", act(2)],
+  ["a", "ablate the open feature", act(0)],
+  ["s", "scale it", act(1)],
+  ["c", "clamp it", act(2)],
   ["g", "grow its tree", act(3)],
   ["f", "colour by the open feature, or by the strongest of each token", () => set({ strongest: !state.strongest })],
+  ["0", "leave out position 0, or count it", () => set({ without: !withoutFirst() })],
   ["1", "card", view("card")],
   ["2", "changes", view("change")],
   ["3", "tree", view("tree")],

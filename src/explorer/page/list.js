@@ -14,6 +14,7 @@ const SORTS = {
 let order = [];
 let drawn = new Map();    // the lines in view, by what they say
 let sorting = { by: "largest", down: true };
+const longest = {};       // letters in the columns of numbers
 
 const words = (line) => saidOf(state.dictionary, line[FEATURE])?.[0] ?? null;
 
@@ -65,6 +66,15 @@ const kept = (line) => {
   return [key, element];
 };
 
+// No number is cut: its column is as wide as the longest that has been in view.
+const widen = () => {
+  for (const name of ["name", "largest", "tokens", "sum"]) {
+    const letters = [...at("rows").querySelectorAll(`.${name}`)].map((cell) => cell.textContent.length);
+    longest[name] = Math.max(longest[name] ?? 0, ...letters);
+    at("reading").style.setProperty(`--${name}`, `${0.6 * longest[name]}rem`);
+  }
+};
+
 const draw = () => {
   const [scroll, high] = [at("scroll"), rowHeight()];
   const first = Math.max(0, Math.floor(scroll.scrollTop / high) - 4);
@@ -76,6 +86,7 @@ const draw = () => {
   drawn = new Map(order.slice(first, first + count).map(kept));
   if ([...drawn.keys()].join() === before) return;
   at("rows").replaceChildren(...drawn.values());
+  widen();
   if (focused) link(focused)?.focus({ preventScroll: true });
 };
 

@@ -58,7 +58,7 @@ const before = ({ dictionaries, examples }) => {
   return {
     text: left.text, other: left.other, settings: left.settings, dictionary,
     changes: left.changes.filter(({ dictionary, feature }) => fits(dictionary, feature)),
-    opened: isOpen ? left.opened : null, strongest: left.strongest || !isOpen,
+    opened: isOpen ? left.opened : null, strongest: left.strongest || !isOpen, without: left.without ?? null,
     grown: left.grown && fits(...left.grown) ? left.grown : null,
   };
 };

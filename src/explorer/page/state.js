@@ -8,6 +8,8 @@ export const state = {
   dictionary: 0,
   opened: null,                                    // the feature whose card is open; tokens are coloured by it
   strongest: true,                                 // or by the strongest feature of each
+  without: null,                                   // whether position 0 is left out, if that was chosen
+  sinks: {},                                       // of dictionaries whether position 0 is an attention sink, as far as known
   changes: [],
   settings: { tokens: 24, temperature: 0, seed: 0 },
   grown: null,                                     // the feature whose tree is shown, as [dictionary, feature]
@@ -16,7 +18,7 @@ export const state = {
 };
 
 // What is gone back to by a step back, and kept when the page is loaded anew.
-export const KEPT = ["text", "other", "dictionary", "opened", "strongest", "changes", "settings", "grown"];
+export const KEPT = ["text", "other", "dictionary", "opened", "strongest", "without", "changes", "settings", "grown"];
 
 const listeners = [];
 
@@ -30,6 +32,9 @@ export const set = (parts) => {
 };
 
 export const at = (id) => document.getElementById(id);
+
+// Whether position 0 is left out: as it was chosen, and else where it is a sink.
+export const withoutFirst = () => state.without ?? state.sinks[state.dictionary] ?? false;
 
 export const dictionaryOf = (number) => state.about.dictionaries[number];
 

@@ -22,7 +22,7 @@ const done = ({ dictionary, feature, action, value }) => {
 };
 
 const LABELS = {
-  read: ({ text }) => `Text ${quoted(text)}`,
+  read: ({ text, without_first }) => `Text ${quoted(text)}${without_first ? ", without position 0" : ""}`,
   card: ({ dictionary, feature }) => `Card of ${nameOf(dictionary, feature)}`,
   continue: ({ changes }) => changes.map(done).join(", "),
   tree: ({ dictionary, feature }) => `Tree of ${nameOf(dictionary, feature)}`,
@@ -32,9 +32,9 @@ const LABELS = {
 const subject = (name, question) => (name === "continue" ? JSON.stringify(question.changes.map(({ feature, action }) => [feature, action])) : "");
 
 // Whether a reading is of a text that is read already: the feature that colours its tokens is no step.
-const isRead = ({ text, dictionary }) => {
+const isRead = ({ text, dictionary, without_first }) => {
   const last = steps.slice(0, here + 1).findLast(({ asks }) => asks.has("read"))?.asks.get("read");
-  return last !== undefined && last.text === text && last.dictionary === dictionary;
+  return last !== undefined && last.text === text && last.dictionary === dictionary && last.without_first === without_first;
 };
 
 // Notes a question whose answer is shown.

@@ -1,18 +1,69 @@
-// The tokens of the text, on grounds that say how strong a feature is on each; pointing at one lists its features.
+// The tokens of the text, on grounds that say how strong a feature is on each, and the features of one of them: of that
+// which is pointed at, else of that where the cursor of the text or the keyboard is, or where the feature that was opened
+// is largest, whichever came last.
 import { open } from "./cards.js";
-import { at, nameOf, on, saidOf, set, state } from "./state.js";
+import { at, nameOf, on, saidOf, set, state, withoutFirst } from "./state.js";
+import { TOP } from "./text.js";
 import { bar, shown, token } from "./words.js";
 
 let drawn = [];       // of each token that is seen its element and what was set on it
-let chosen = 0;       // the token that the keyboard is on
-let pointed = null;
+let text = null;      // the text that they are of
+let chosen = 0;       // the token whose features are listed
+let pointed = null;   // the one that is pointed at
+let taken = null;     // the feature that was opened from the list of a token, which then stays
+let sought = null;    // the one that was opened elsewhere, until the text is read by its dictionary
 
 // The code that colours each token: of the feature that is open, or of the strongest of each.
 const codes = () => {
   const { reading, strongest } = state;
   const { chosen: feature } = reading.of;
-  if (strongest || feature === undefined) return reading.features.map((list) => list[0]?.[1] ?? 0);
-  return reading.codes ?? reading.features.map((list) => list.find(([one]) => one === feature)?.[1] ?? 0);
+  const isOwn = !strongest && feature !== undefined && reading.codes;
+  const all = isOwn ? reading.codes : reading.features.map((list) => list[0]?.[1] ?? 0);
+  return all.map((code, place) => (isOut(place) ? 0 : code));
+};
+
+const isOut = (place) => place === 0 && state.reading.of.without_first;
+
+// Whether the reading is of the text as it now is.
+const isRead = () => state.reading !== null && state.reading.of.text === state.text.toWellFormed();
+
+// The token that the cursor of the text is in, or behind.
+const atCursor = () => {
+  const cursor = at("text").selectionEnd;
+  return Math.max(0, state.reading.tokens.findLastIndex(({ start }) => start < cursor));
+};
+
+const isOnTokens = () => at("tokens").contains(document.activeElement);
+
+// Lists the features of a token from now on.
+const turn = (place) => {
+  pointed = null;
+  choose(Math.min(place, Math.max(0, drawn.length - 1)), isOnTokens());
+  reveal();
+  list(chosen);
+};
+
+// Scrolls the tokens, and nothing else, as little as shows the chosen one.
+const reveal = () => {
+  const [box] = drawn[chosen]?.element.getClientRects() ?? [];
+  if (!box) return;
+  const frame = at("tokens").getBoundingClientRect();
+  if (box.top < frame.top) at("tokens").scrollTop -= frame.top - box.top;
+  else if (box.bottom > frame.bottom) at("tokens").scrollTop += box.bottom - frame.bottom;
+};
+
+// Where the feature that was opened is largest, once that is known.
+const seek = () => {
+  if (sought === null || !isRead() || state.reading.of.dictionary !== state.dictionary) return;
+  const line = state.reading.active.find(([feature]) => feature === sought);
+  sought = null;
+  if (line) turn(line[4]);
+};
+
+const opens = () => {
+  sought = state.opened === taken ? null : state.opened;
+  taken = null;
+  seek();
 };
 
 const made = (text) => {
@@ -37,6 +88,7 @@ const draw = () => {
   const { reading } = state;
   if (reading === null) return;
   fit(reading.tokens.map(({ text }) => text));
+  at("without").checked = withoutFirst();
   // Halves of characters have no direction: that of the text is theirs.
   at("tokens").dir = at("text").matches(":dir(rtl)") ? "rtl" : "ltr";
   const values = codes();
@@ -48,17 +100,26 @@ const draw = () => {
       one.element.style.setProperty("--share", Math.abs(share));
       one.element.classList.toggle("below", share < 0);
     }
+    one.element.classList.toggle("out", isOut(place));
     const label = said(place, values[place]);
     if (label !== one.label) one.element.setAttribute("aria-label", one.label = label);
   });
   at("most").textContent = digits(most, 3);
-  choose(Math.min(chosen, Math.max(0, drawn.length - 1)), false);
   colour();
-  list(pointed ?? chosen);
+  // Who has gone on to the tokens stays where they are.
+  if (text !== reading.of.text && !isOnTokens()) {
+    turn(atCursor());
+  } else {
+    choose(Math.min(chosen, Math.max(0, drawn.length - 1)), false);
+    list(pointed ?? chosen);
+  }
+  text = reading.of.text;
+  seek();
 };
 
 const said = (place, code) => {
   const [text, first] = [token(state.reading.tokens[place].text), state.reading.features[place][0]];
+  if (isOut(place)) return `${text}, left out`;
   if (!first) return `${text}, no feature`;
   return state.strongest ? `${text}, feature ${first[0]} at ${digits(first[1], 3)}` : `${text}, ${digits(code, 3)}`;
 };
@@ -90,16 +151,25 @@ const list = (place) => {
   const { reading, dictionary } = state;
   const one = reading.tokens[place];
   if (!one) return at("token").replaceChildren(make("p", { class: "muted" }, "The tokens of a text and their features stand here."));
-  const features = reading.features[place];
+  const features = withOpened(reading.features[place], place);
   const most = Math.abs(features[0]?.[1] ?? 0);
-  const row = ([feature, code]) => make("li", {}, make("a", { href: `#${dictionary}/${feature}` },
+  const isOpen = (feature) => (feature === state.opened ? "true" : null);
+  const row = ([feature, code]) => make("li", {}, make("a", { href: `#${dictionary}/${feature}`, "aria-current": isOpen(feature) },
     make("b", {}, String(feature)), make("bdi", { class: "words" }, saidOf(dictionary, feature)?.[0] ?? ""),
     bar(most === 0 ? 0 : Math.abs(code) / most, "hot"), make("span", { class: "number" }, digits(code, 3))));
   const loss = reading.loss[place];
-  const facts = ` token ${place + 1} of ${reading.tokens.length}${typeof loss === "number" ? `, loss ${digits(loss, 3)}` : ""}`;
+  const facts = ` token ${place + 1} of ${reading.tokens.length}${typeof loss === "number" ? `, loss ${digits(loss, 3)}` : ""}${isOut(place) ? ", left out" : ""}`;
   const none = features.length === 0 ? make("p", { class: "muted" }, "No feature is active.") : null;
   at("token").replaceChildren(...[make("p", {}, make("bdi", { class: "piece" }, token(one.text)), make("small", {}, facts)), none,
     make("ol", { "aria-label": "Its features" }, ...features.map(row))].filter((part) => part !== null));
+};
+
+// The open feature has a line wherever it is active, however many are stronger there.
+const withOpened = (features, place) => {
+  const { of: { chosen: opened }, codes } = state.reading;
+  const code = codes?.[place] ?? 0;
+  if (code === 0 || features.some(([feature]) => feature === opened)) return features;
+  return [...features.slice(0, TOP - 1), [opened, code]];
 };
 
 const placeOf = (element) => drawn.findIndex((one) => one.element === element);
@@ -112,13 +182,28 @@ const keys = (event) => {
     choose(Math.max(0, Math.min(drawn.length - 1, chosen + by)), true);
   } else if (event.key === "Enter") {
     const first = state.reading.features[chosen]?.[0];
-    if (first) open(state.dictionary, first[0]);
+    if (first) openOwn(first[0]);
   }
+};
+
+const openOwn = (feature) => {
+  taken = feature;
+  open(state.dictionary, feature);
 };
 
 export const start = () => {
   const strip = at("tokens");
   on(["reading", "strongest"], draw);
+  on(["opened", "dictionary"], opens);
+  at("without").addEventListener("change", () => set({ without: at("without").checked }));
+  // By keys and by clicks; while one types, the answer comes later.
+  const follow = () => { if (document.activeElement === at("text") && isRead()) turn(atCursor()); };
+  document.addEventListener("selectionchange", follow);
+  at("text").addEventListener("focus", follow);
+  at("token").addEventListener("click", (event) => {
+    const address = event.target.closest("a")?.getAttribute("href");
+    if (address) taken = Number(address.split("/")[1]);
+  });
   const under = (event) => placeOf(event.target.closest(".token"));
   strip.addEventListener("pointerover", (event) => {
     const place = under(event);

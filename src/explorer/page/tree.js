@@ -1,6 +1,7 @@
-// The tree of a feature: what it is computed from. The server's drawing is clicked through, and so is a plain list.
+// The tree of a feature: what it is computed from. The server's drawing is clicked through, and so is a plain list; the
+// card of the node that was chosen stands beside the drawing, which stays as it is.
 import { ask, complaint, progress, stop } from "./ask.js";
-import { acts } from "./cards.js";
+import { acts, contents, questionOf } from "./cards.js";
 import { at, nameOf, on, set, state } from "./state.js";
 import { step } from "./steps.js";
 import { show } from "./tabs.js";
@@ -48,12 +49,28 @@ const choose = (place, focus) => {
   const isFeature = Number.isInteger(node.feature) && Number.isInteger(node.dictionary);
   const card = isFeature ? make("a", { class: "button", href: `#${node.dictionary}/${node.feature}` }, "Card") : null;
   const title = make("h2", { tabindex: "-1" }, labelOf(node));
+  const own = make("div", {});
   panel().querySelector("#node").replaceChildren(title,
     make("div", { class: "bar" }, ...(isFeature ? [card, ...acts(node.dictionary, node.feature)] : [])),
     make("div", { class: "two" }, side("From", into.map(([from, , value]) => effect(from, value, most))),
-      side("To", out.map(([, to, value]) => effect(to, value, most)))));
+      side("To", out.map(([, to, value]) => effect(to, value, most)))), own);
+  panel().querySelector("#node").scrollTop = 0;
   mark(place, [...into, ...out]);
-  if (focus) title.focus({ preventScroll: false });
+  if (focus) title.focus({ preventScroll: true });
+  stop("node");
+  if (isFeature) fill(own, node);
+};
+
+// The card of a node, below its edges.
+const fill = async (own, { dictionary, feature }) => {
+  try {
+    const tell = (line) => { if (line.progress) own.replaceChildren(progress(line.progress)); };
+    const parts = await contents(questionOf(dictionary, feature), tell, "node");
+    // Its title is that of the node.
+    if (parts !== null) own.replaceChildren(...parts.slice(1));
+  } catch (error) {
+    own.replaceChildren(complaint(error));
+  }
 };
 
 // In the drawing: the node, and what it is connected with. Its boxes are numbered, and each has a link over it.

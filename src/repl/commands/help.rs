@@ -27,6 +27,7 @@ pub fn overview() -> String {
     let mut text = String::from(
         "Type code to see its value. Code that is not complete continues on the next line.\n\n  \
          ?name    help on a function, method, type, module or variable\n  \
+         ?words   where the reference and the guide speak of something\n  \
          ??name   its source, if it is written in Rhai\n  \
          ans      the last value\n  \
          Tab      completes names, members, options and files\n  \
@@ -44,7 +45,7 @@ pub fn overview() -> String {
     text
 }
 
-/// What the reference says of a name; of a variable its type, too.
+/// What the reference says of a name, of a variable its type, too; or where words were found.
 fn reference(repl: &Repl, name: &str) -> Result<String> {
     let name = name.trim_start_matches('?').trim_end_matches('(');
     if let Some(command) = super::about(name) {
@@ -57,7 +58,7 @@ fn reference(repl: &Repl, name: &str) -> Result<String> {
         let members = text::of_type(&docs, kind, screen);
         return Ok(format!("{name}: {kind}\n\n{members}"));
     }
-    text::about(&docs, name, screen)
+    text::answer(&docs, name, |name| format!("?{name}"), screen)
 }
 
 /// The source of a function of the session, of its libraries or of the stdlib; of native ones what the reference says.

@@ -2,6 +2,7 @@
 
 use super::{Axis, BinOptions, Chart, Content, Counts};
 use crate::base::Result;
+use crate::base::results::is_missing;
 use crate::{bail, err};
 
 /// A histogram of several named lists of values over common edges. The last bin holds its upper edge, too.
@@ -61,7 +62,7 @@ fn suggested(sorted: &[f64], scale: &super::super::scale::Scale) -> usize {
 fn counted(name: String, values: &[f64], edges: &[f64], log: bool) -> Counts {
     let mut found = Counts { name, counts: vec![0; edges.len() - 1], ..Counts::default() };
     let last = edges[edges.len() - 1];
-    for value in values {
+    for value in values.iter().filter(|value| !is_missing(**value)) {
         if !value.is_finite() {
             found.not_finite += 1;
         } else if log && *value <= 0.0 {
@@ -79,6 +80,7 @@ fn counted(name: String, values: &[f64], edges: &[f64], log: bool) -> Counts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::results::MISSING;
 
     fn of(values: Vec<f64>, bins: BinOptions) -> (Vec<f64>, Counts) {
         match binned(vec![(String::new(), values)], &bins).unwrap().content.as_ref() {
@@ -97,7 +99,7 @@ mod tests {
     #[test]
     fn what_cannot_be_counted_is_said() {
         let bins = BinOptions { bins: Some(3), log: true, range: None };
-        let (edges, found) = of(vec![1.0, 10.0, 1000.0, -1.0, 0.0, f64::NAN, f64::INFINITY], bins);
+        let (edges, found) = of(vec![1.0, 10.0, 1000.0, -1.0, 0.0, f64::NAN, MISSING, f64::INFINITY], bins);
         assert_eq!((edges[0], edges[3]), (1.0, 1000.0));
         assert_eq!((found.counts.iter().sum::<u64>(), found.not_finite, found.not_positive), (3, 2, 2));
         assert!(binned(vec![("a".into(), vec![])], &BinOptions::default()).is_err());

@@ -1,6 +1,7 @@
 //! Data of charts as they are given: lists, tensors, and maps of either.
 
 use crate::base::options::{Foreign, Plain, Setting};
+use crate::base::results::MISSING;
 use crate::base::{Error, Grid, Result, Task, memory};
 use crate::err;
 use crate::tensor::{DType, Device, Tensor, dtype};
@@ -42,7 +43,7 @@ impl Data<'_> {
     }
 
     /// All numbers of a list or a tensor, whatever its shape; one number alone is a list of one. What is missing in a
-    /// list, as cells of a column may be, is NaN.
+    /// list, as cells of a column may be, is missing.
     pub fn numbers(&self) -> Result<Vec<f64>> {
         if let Some(tensor) = inside::<Tensor>(self.value) {
             return values(tensor, self.task);
@@ -51,7 +52,7 @@ impl Data<'_> {
             return self.number().map(|one| vec![one]).map_err(|_| self.refuse("a number or an array of numbers"));
         };
         let number = |(at, one): (usize, &Plain)| match one {
-            Plain::Nothing => Ok(f64::NAN),
+            Plain::Nothing => Ok(MISSING),
             one => f64::of(one).ok_or_else(|| {
                 err!(Argument, "expected a number for `{}[{at}]`, found {}", self.name, one.described())
                     .about(self.name)

@@ -137,26 +137,26 @@ pub fn grid(data: &Plain, options: GridOptions, task: &Task) -> Result<Grid> {
 }
 
 impl IntervalOptions {
-    /// The intervals of all series: `error`, the distance to both sides, or `lower` and `upper`, the ends themselves.
+    /// The intervals of all series: `error`, the distance to both sides, or `low` and `high`, the ends themselves.
     fn spreads(&self, data: &Data, series: &[Named]) -> Result<Vec<Option<Spread>>> {
-        match (&self.error, &self.lower, &self.upper) {
+        match (&self.error, &self.low, &self.high) {
             (None, None, None) => Ok(vec![None; series.len()]),
             (Some(error), None, None) => {
                 let reaches = error.named("error", data.task).like(data, series)?.into_iter();
                 Ok(series.iter().zip(reaches).map(|((_, y), reach)| Some(Spread::symmetric(y, &reach))).collect())
             }
-            (None, Some(lower), Some(upper)) => {
-                let low = lower.named("lower", data.task).like(data, series)?.into_iter();
-                let ends = low.zip(upper.named("upper", data.task).like(data, series)?);
+            (None, Some(low), Some(high)) => {
+                let low = low.named("low", data.task).like(data, series)?.into_iter();
+                let ends = low.zip(high.named("high", data.task).like(data, series)?);
                 Ok(ends.map(|(low, high)| Some(Spread { low, high, band: false })).collect())
             }
-            (error, lower, _) => {
-                let about = match (error, lower) {
+            (error, low, _) => {
+                let about = match (error, low) {
                     (Some(_), _) => "error",
-                    (None, Some(_)) => "lower",
-                    (None, None) => "upper",
+                    (None, Some(_)) => "low",
+                    (None, None) => "high",
                 };
-                Err(err!(Argument, "expected either `error`, or `lower` and `upper` together").about(about))
+                Err(err!(Argument, "expected either `error`, or `low` and `high` together").about(about))
             }
         }
     }

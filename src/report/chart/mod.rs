@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::base::results::is_missing;
 use crate::base::{Grid, Result};
 use crate::err;
 use crate::report::json;
@@ -120,11 +121,12 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// The same distance down and up from every value.
+    /// The same distance down and up from every value, but where none is given.
     pub fn symmetric(values: &[f64], reach: &[f64]) -> Self {
         // Without a value the end is NaN, and the lengths are found not to agree when the chart is checked.
         let value = |i: usize| values.get(i).copied().unwrap_or(f64::NAN);
-        let ends = |sign: f64| reach.iter().enumerate().map(|(i, r)| value(i) + sign * r).collect();
+        let end = |sign: f64, i: usize, reach: f64| if is_missing(reach) { reach } else { value(i) + sign * reach };
+        let ends = |sign: f64| reach.iter().enumerate().map(|(i, reach)| end(sign, i, *reach)).collect();
         Self { low: ends(-1.0), high: ends(1.0), band: false }
     }
 }

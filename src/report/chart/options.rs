@@ -173,10 +173,10 @@ crate::options! {
     pub struct IntervalOptions {
         /// The distance from each value to both ends of its interval, shaped like the data.
         error: Option<GivenNumbers> = None;
-        /// The lower ends of the intervals, shaped like the data; needs `upper`.
-        lower: Option<GivenNumbers> = None;
+        /// The lower ends of the intervals, shaped like the data; needs `high`.
+        low: Option<GivenNumbers> = None;
         /// The upper ends of the intervals.
-        upper: Option<GivenNumbers> = None;
+        high: Option<GivenNumbers> = None;
     }
 }
 

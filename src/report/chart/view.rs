@@ -1,6 +1,7 @@
 //! What of a chart can be seen: the ranges of its axes, and in words what they leave out.
 
 use super::{Axis, Bars, Chart, Colours, Content, Counts, Mark, Series, Spread};
+use crate::base::results::is_missing;
 use crate::base::{Grid, Result};
 use crate::err;
 use crate::report::palette::ColourMap;
@@ -59,7 +60,7 @@ impl Chart {
         }
         let mut view = View { x, y, notes: Vec::new() };
         let mut left_out = LeftOut::default();
-        for (x, y) in points() {
+        for (x, y) in points().filter(|(x, y)| !is_missing(*x) && !is_missing(*y)) {
             if !x.is_finite() || !y.is_finite() {
                 left_out.not_finite += 1;
             } else if !drawn(x, y) {
@@ -84,7 +85,7 @@ impl Chart {
         let y = range(&self.y, shown.chain(base), 0.0).ok_or_else(|| nothing(&self.x, &self.y))?;
         let y = if self.y.range.is_none() { headroom(y) } else { y };
         let mut left_out = LeftOut::default();
-        for value in values() {
+        for value in values().filter(|value| !is_missing(*value)) {
             if !value.is_finite() {
                 left_out.not_finite += 1;
             } else if self.y.log && value <= 0.0 {
@@ -146,7 +147,7 @@ pub fn colours(grid: &Grid, colours: &Colours) -> Result<(ColourMap, Vec<String>
         _ => ColourMap::rising(low, high),
     };
     let mut notes = Vec::new();
-    let blank = grid.values.len() - finite().count();
+    let blank = grid.values.iter().filter(|value| !value.is_finite() && !is_missing(**value)).count();
     if blank > 0 {
         notes.push(format!("{} NaN or infinite (grey).", are(blank, "cell")));
     }
@@ -184,10 +185,13 @@ impl LeftOut {
 /// A note on intervals that have an end which cannot be shown, though their value can.
 fn lost_intervals<'a>(series: impl Iterator<Item = (&'a [f64], &'a Option<Spread>)>, log: bool) -> Option<String> {
     let shown = |v: f64| v.is_finite() && (!log || v > 0.0);
+    let is_lost = |(value, (low, high)): &(&f64, (&f64, &f64))| {
+        let is_given = !is_missing(**low) || !is_missing(**high);
+        is_given && shown(**value) && !(shown(**low) && shown(**high))
+    };
     let lost = |(values, spread): (&[f64], &Option<Spread>)| {
         let Some(spread) = spread else { return 0 };
-        let ends = spread.low.iter().zip(&spread.high);
-        values.iter().zip(ends).filter(|(v, (low, high))| shown(**v) && !(shown(**low) && shown(**high))).count()
+        values.iter().zip(spread.low.iter().zip(&spread.high)).filter(is_lost).count()
     };
     let lost: usize = series.map(lost).sum();
     (lost > 0).then(|| format!("{} without ends that can be shown.", are(lost, "interval")))
@@ -228,7 +232,7 @@ fn nothing(x: &Axis, y: &Axis) -> crate::base::Error {
     let error = err!(Argument, "expected at least one point that can be drawn, found none");
     match x.log || y.log {
         true => error.hint("a logarithmic axis shows finite values above zero only"),
-        false => error.hint("every value is NaN or infinite"),
+        false => error.hint("every value is missing, NaN or infinite"),
     }
 }
 
@@ -237,6 +241,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::base::results::MISSING;
 
     fn line(x: &[f64], y: &[f64]) -> Chart {
         Chart::line(vec![Series { x: x.to_vec(), y: y.to_vec(), ..Series::default() }])
@@ -274,6 +279,28 @@ mod tests {
             series[0].spread = Some(Spread::symmetric(&[1.0, 2.0], &[f64::NAN, 1.0]));
         }
         assert_eq!(chart.view().unwrap().notes, ["1 interval is without ends that can be shown."]);
+    }
+
+    #[test]
+    fn what_is_missing_is_not_counted_among_what_is_left_out() {
+        let mut chart = line(&[0.0, 1.0, 2.0], &[1.0, MISSING, f64::NAN]);
+        if let Content::Line { series } = Arc::make_mut(&mut chart.content) {
+            series[0].spread = Some(Spread::symmetric(&[1.0, MISSING, f64::NAN], &[MISSING; 3]));
+        }
+        assert_eq!(chart.view().unwrap().notes, ["1 point is NaN or infinite and left out."]);
+        let bars = |values: Vec<f64>| {
+            let names = values.iter().map(|v| v.to_string()).collect();
+            Chart::bar(names, vec![Bars { values, ..Bars::default() }]).view().unwrap().notes
+        };
+        assert_eq!(bars(vec![1.0, MISSING, f64::INFINITY]), ["1 value is NaN or infinite and left out."]);
+        assert!(bars(vec![1.0, MISSING]).is_empty());
+        let grid = Grid {
+            rows: vec!["a".into()],
+            columns: ["b", "c"].map(String::from).into(),
+            values: vec![0.5, MISSING],
+            ..Grid::default()
+        };
+        assert!(colours(&grid, &Colours::default()).unwrap().1.is_empty());
     }
 
     #[test]

@@ -2,12 +2,13 @@
 
 use super::canvas::{Anchor, Canvas, Drawing, Type, draw as on_canvas};
 use super::layout::{self, LABEL, Labels, PAD, TICK};
+use crate::base::results::is_missing;
 use crate::base::{Grid, Result};
 use crate::report::chart::{Chart, Colours, colours};
 use crate::report::number;
 use crate::report::palette::{ColourMap, INK, MUTED, ink_on};
 use crate::report::pool::pooled;
-use crate::report::scale::Scale;
+use crate::report::scale::{Scale, Tick};
 use crate::report::symbols::{token, visible};
 
 const VALUE: Type = Type::regular(10.0);
@@ -20,9 +21,13 @@ const MOST_COLUMNS: usize = 160;
 const CELL_WIDTH: f64 = 44.0;
 const CELL_HEIGHT: f64 = 32.0;
 
-/// The space for the bar of colours: gap, bar, ticks and quantity.
+/// The space for the bar of colours: gap, bar, and a line of what it says that it is.
 const BAR_GAP: f64 = 22.0;
 const BAR_WIDTH: f64 = 13.0;
+const BAR_LEADING: f64 = 15.0;
+
+/// The lines that the quantity takes before the bar becomes longer for its sake.
+const BAR_LINES: usize = 3;
 
 struct Sheet {
     title: Vec<String>,
@@ -37,7 +42,47 @@ struct Sheet {
     columns: Labels,
     width: f64,
     height: f64,
-    bar_height: f64,
+    bar: Bar,
+}
+
+/// The bar of colours.
+struct Bar {
+    scale: Scale,
+    high: f64,
+    ticks: Vec<Tick>,
+    /// The quantity in lines, which read upwards.
+    quantity: Vec<String>,
+}
+
+impl Bar {
+    /// The bar beside cells of this height, no longer than `most` unless the cells are. Nothing of its quantity is cut, as
+    /// long as it has room along `most`.
+    fn of(grid: &Grid, map: &ColourMap, cells_high: f64, most: f64) -> Self {
+        let quantity = LABEL.fitted(&visible(&grid.quantity), most * BAR_LINES as f64);
+        let mut high = cells_high.clamp(96.0, 260.0);
+        let is_whole = |high: f64| {
+            let lines = LABEL.wrapped(&quantity, high, usize::MAX);
+            lines.len() <= BAR_LINES && quantity.split_whitespace().all(|word| LABEL.width(word) <= high)
+        };
+        while high < most && !is_whole(high) {
+            high = (high + 10.0).min(most);
+        }
+        let scale = Scale { low: map.low(), high: map.high(), log: false };
+        let ticks = scale.ticks((high / 40.0) as usize);
+        Self { scale, high, ticks, quantity: LABEL.wrapped(&quantity, high, BAR_LINES) }
+    }
+
+    /// Where the first line of the quantity stands, from the right side of the bar, clear of the ticks.
+    fn first_line(&self) -> f64 {
+        self.ticks.iter().map(|tick| TICK.width(&tick.label)).fold(0.0, f64::max) + 20.0
+    }
+
+    /// The space that it takes beside the cells.
+    fn room(&self) -> f64 {
+        let more = self.quantity.len().saturating_sub(1) as f64 * BAR_LEADING;
+        let quantity = if self.quantity.is_empty() { -12.0 } else { 8.0 + more };
+        BAR_GAP + BAR_WIDTH + self.first_line() + quantity
+    }
 }
 
 pub fn draw(chart: &Chart, grid: &Grid, wanted: &Colours, spelling: bool) -> Result<Drawing> {
@@ -61,24 +106,29 @@ fn lay_out(chart: &Chart, grid: &Grid, map: &ColourMap, notes: Vec<String>) -> S
     let widest = rows.iter().map(|r| TICK.width(r)).fold(0.0, f64::max);
     // On the grid of pixels, as the cells' sizes are.
     let left = (PAD + label_room(&chart.y.label) + widest + 8.0).ceil();
-    let bar_room = BAR_GAP + BAR_WIDTH + bar_label_room(grid, map);
-    let across = (most_wide - left - bar_room - PAD).max(40.0) / column_count;
-    let cell_width = whole(across.min(CELL_WIDTH));
-    let columns = layout::labels_below(&grid.columns, cell_width, 130.0);
     let title = layout::title_lines(&chart.title, most_wide);
     let top = (PAD + layout::title_height(&title) + 2.0).ceil();
-    let below = columns.depth + 8.0 + label_room(&chart.x.label);
-    let down = (most_high - top - below - PAD).max(40.0) / row_count;
-    // Where cells are narrow they are at most twice as high, unless that would be too small to see.
-    let cell_height = whole(down.min(CELL_HEIGHT).min((cell_width * 2.0).max(4.0)));
+    let cells = |bar: &Bar| {
+        let across = (most_wide - left - bar.room() - PAD).max(40.0) / column_count;
+        let wide = whole(across.min(CELL_WIDTH));
+        let columns = layout::labels_below(&grid.columns, wide, 130.0);
+        let below = columns.depth + 8.0 + label_room(&chart.x.label);
+        let down = (most_high - top - below - PAD).max(40.0) / row_count;
+        // Where cells are narrow they are at most twice as high, unless that would be too small to see.
+        let high = whole(down.min(CELL_HEIGHT).min((wide * 2.0).max(4.0)));
+        (wide, high, columns, below)
+    };
+    // The bar is as long as the cells are high, and how high they are depends on the space that it takes.
+    let bar = |high: f64| Bar::of(grid, map, high * row_count, most_high);
+    let bar = bar(cells(&bar(CELL_HEIGHT)).1);
+    let (cell_width, cell_height, columns, below) = cells(&bar);
     let cells_high = cell_height * row_count;
-    let bar_height = cells_high.clamp(96.0, 260.0);
     let title_wide = title.iter().map(|line| layout::TITLE.width(line)).fold(0.0, f64::max) + 2.0 * PAD;
-    let width = (left + cell_width * column_count + bar_room + PAD).max(title_wide).max(260.0);
+    let width = (left + cell_width * column_count + bar.room() + PAD).max(title_wide).max(260.0);
     let notes = layout::note_lines(&notes, width);
-    let height = top + (cells_high + below).max(bar_height + 10.0) + layout::notes_height(&notes) + PAD;
+    let height = top + (cells_high + below).max(bar.high + 10.0) + layout::notes_height(&notes) + PAD;
     let every_row = (13.0 / cell_height).ceil().max(1.0) as usize;
-    Sheet { title, notes, left, top, cell_width, cell_height, rows, every_row, columns, width, height, bar_height }
+    Sheet { title, notes, left, top, cell_width, cell_height, rows, every_row, columns, width, height, bar }
 }
 
 /// Whole pixels, so that no seams show between cells, unless they are too small for that.
@@ -90,16 +140,6 @@ fn label_room(label: &str) -> f64 {
     if label.is_empty() { 0.0 } else { 20.0 }
 }
 
-fn bar_label_room(grid: &Grid, map: &ColourMap) -> f64 {
-    let ticks = bar_scale(map).ticks(5);
-    let widest = ticks.iter().map(|t| TICK.width(&t.label)).fold(0.0, f64::max);
-    widest + 8.0 + label_room(&grid.quantity)
-}
-
-fn bar_scale(map: &ColourMap) -> Scale {
-    Scale { low: map.low(), high: map.high(), log: false }
-}
-
 fn draw_cells(canvas: &mut Canvas, sheet: &Sheet, grid: &Grid, map: &ColourMap) -> Result<()> {
     let (wide, high) = (sheet.cell_width, sheet.cell_height);
     let texts = cell_texts(sheet, grid);
@@ -108,10 +148,15 @@ fn draw_cells(canvas: &mut Canvas, sheet: &Sheet, grid: &Grid, map: &ColourMap) 
         let top = sheet.top + row as f64 * high;
         let mut start = 0;
         for (column, value) in values.iter().enumerate() {
+            // Where nothing is due nothing is drawn.
+            if is_missing(*value) {
+                start = column + 1;
+                continue;
+            }
             let colour = map.colour(*value);
-            let alike = values.get(column + 1).is_some_and(|next| map.colour(*next) == colour);
+            let is_alike = |next: &f64| !is_missing(*next) && map.colour(*next) == colour;
             // Small cells of one colour are drawn in one piece, which keeps the file small.
-            if alike && gap == 0.0 {
+            if gap == 0.0 && values.get(column + 1).is_some_and(is_alike) {
                 continue;
             }
             let (from, to) = (sheet.left + start as f64 * wide, sheet.left + (column + 1) as f64 * wide - gap);
@@ -159,7 +204,7 @@ fn draw_labels(canvas: &mut Canvas, chart: &Chart, sheet: &Sheet, grid: &Grid) -
 fn draw_bar(canvas: &mut Canvas, sheet: &Sheet, grid: &Grid, map: &ColourMap) -> Result<()> {
     let left = sheet.left + sheet.cell_width * grid.columns.len() as f64 + BAR_GAP;
     let right = left + BAR_WIDTH;
-    let high = sheet.bar_height;
+    let high = sheet.bar.high;
     let steps = 64;
     for step in 0..steps {
         // From the top down, each a little longer than its share so that no seams show.
@@ -168,20 +213,23 @@ fn draw_bar(canvas: &mut Canvas, sheet: &Sheet, grid: &Grid, map: &ColourMap) ->
         let bottom = (top + high / f64::from(steps) + 0.6).min(sheet.top + high);
         canvas.rectangle((left, top), (right, bottom), map.colour(map.value(share)))?;
     }
-    let scale = bar_scale(map);
-    for tick in scale.ticks((high / 40.0) as usize) {
-        let y = sheet.top + high * (1.0 - scale.share(tick.at));
+    for tick in &sheet.bar.ticks {
+        let y = sheet.top + high * (1.0 - sheet.bar.scale.share(tick.at));
         canvas.line((right, y), (right + 3.0, y), 1.0, MUTED)?;
         canvas.text(&tick.label, (right + 6.0, y), Anchor::Start, TICK, MUTED)?;
     }
-    let quantity = LABEL.fitted(&visible(&grid.quantity), high);
-    let x = right + bar_label_room(grid, map) - 8.0;
-    canvas.text_upwards(&quantity, (x, sheet.top + high / 2.0), Anchor::Middle, LABEL, INK)
+    for (at, line) in sheet.bar.quantity.iter().enumerate() {
+        let x = right + sheet.bar.first_line() + at as f64 * BAR_LEADING;
+        canvas.text_upwards(line, (x, sheet.top + high / 2.0), Anchor::Middle, LABEL, INK)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::results::MISSING;
+    use crate::report::samples;
 
     fn sheet_of(grid: &Grid) -> Sheet {
         let mut chart = Chart::heat(grid.clone());
@@ -206,5 +254,41 @@ mod tests {
         let mut other = pattern;
         other.values[1] = 0.5;
         assert_eq!(cell_texts(&sheet, &other).unwrap()[2], "0.00");
+    }
+
+    #[test]
+    fn the_bar_of_colours_says_all_that_it_is_whatever_the_cells_leave_it() {
+        let quantity = "probability of the likeliest next token after the patch, less that of the run without it";
+        let long = "logit_difference_of_the_answers_by_position";
+        for (rows, columns, quantity) in [(1, 1, quantity), (1, 60, quantity), (6, 12, quantity), (60, 2, long)] {
+            let grid = Grid { quantity: quantity.into(), ..samples::grid(rows, columns, |r, c| (r + c) as f64 * 1e-3) };
+            let sheet = sheet_of(&grid);
+            let bar = &sheet.bar;
+            assert_eq!(bar.quantity.join(" "), quantity);
+            assert!(bar.quantity.iter().all(|line| LABEL.width(line) <= bar.high), "{:?}", bar.quantity);
+            let right = sheet.left + sheet.cell_width * columns as f64 + BAR_GAP + BAR_WIDTH;
+            let last = right + bar.first_line() + (bar.quantity.len() - 1) as f64 * BAR_LEADING;
+            let ticks = bar.ticks.iter().map(|tick| right + 6.0 + TICK.width(&tick.label)).fold(0.0, f64::max);
+            assert!(ticks + 6.0 <= right + bar.first_line() && last + 6.0 <= sheet.width, "{rows} by {columns}");
+            assert!(sheet.top + bar.high <= sheet.height && ticks <= sheet.width, "{rows} by {columns}");
+        }
+    }
+
+    #[test]
+    fn a_cell_that_has_no_value_is_not_drawn() {
+        let cells = |values: Vec<f64>| {
+            let grid = Grid { values: values.clone(), ..samples::grid(1, values.len(), |_, _| 0.0) };
+            let drawing = draw(&Chart::heat(grid.clone()), &grid, &Colours::default(), false).unwrap();
+            drawing.body.matches("<rect").count()
+        };
+        let all: Vec<f64> = (0..40).map(f64::from).collect();
+        let with = |place: usize, value: f64| [&all[..place], &[value], &all[place + 1..]].concat();
+        // What could not be computed is a cell of its own.
+        assert_eq!(cells(with(5, f64::NAN)), cells(all.clone()));
+        assert_eq!(cells(with(5, MISSING)), cells(all.clone()) - 1);
+        assert_eq!(cells(with(39, MISSING)), cells(all.clone()) - 1);
+        // Cells that are drawn in one piece are two around it.
+        let alike = vec![1.0; 150];
+        assert_eq!(cells([&alike[..70], &[MISSING], &alike[71..]].concat()), cells(alike.clone()) + 1);
     }
 }

@@ -1,6 +1,73 @@
 "use strict";
-// Drawings of circuits: what a node is connected with stands out while it is pointed at or has the focus, and drawings
-// are enlarged by buttons or by the wheel with ctrl held.
+// Drawings of circuits: what a node is connected with stands out while it is pointed at or has the focus, a click opens its
+// card beside the drawing, and drawings are enlarged by buttons or by the wheel with ctrl held.
+
+// The card of a node beside the drawing, which stays where it is: the same as the one further down on the page.
+const beside = document.createElement("aside");
+beside.className = "beside";
+beside.tabIndex = -1;
+beside.hidden = true;
+beside.setAttribute("role", "dialog");
+document.body.append(beside);
+let opened = null;     // the link of the node whose card it is
+let rest = () => {};   // lets the drawings show what stands out now
+
+const closeCard = () => {
+  opened = null;
+  beside.hidden = true;
+  rest();
+};
+
+// Opens the card that an address is of, if there is one.
+const openCard = (address, link) => {
+  const inside = document.getElementById(address.slice(1));
+  const card = inside && inside.closest("details.feature");
+  if (!card) return false;
+  const close = document.createElement("button");
+  close.type = "button";
+  close.textContent = "×";
+  close.setAttribute("aria-label", "Close the card");
+  close.addEventListener("click", () => leave());
+  const title = document.createElement("h3");
+  title.append(...card.querySelector("summary").cloneNode(true).childNodes);
+  const content = inside.cloneNode(true);
+  content.removeAttribute("id");
+  content.querySelector(".back").remove();
+  beside.replaceChildren(close, title, content);
+  beside.setAttribute("aria-label", title.textContent);
+  if (link) {
+    // On the side, or on a narrow screen the end, where the node is not.
+    const { left, right, top, bottom } = link.getBoundingClientRect();
+    beside.classList.toggle("left", left + right > innerWidth);
+    beside.classList.toggle("above", top + bottom > innerHeight);
+  }
+  opened = link;
+  beside.hidden = false;
+  beside.scrollTop = 0;
+  beside.focus({ preventScroll: true });
+  rest();
+  return true;
+};
+
+// Back to the node.
+const leave = () => {
+  const link = opened;
+  closeCard();
+  if (link) link.focus({ preventScroll: true });
+};
+
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("a[href^='#']");
+  const isPlain = !event.ctrlKey && !event.metaKey && !event.shiftKey;
+  if (link && isPlain && (beside.contains(link) || link.closest("figure.circuit svg"))) {
+    const address = link.getAttribute("href");
+    if (openCard(address, document.querySelector(`figure.circuit svg a[href="${address}"]`))) event.preventDefault();
+  } else if (!beside.hidden && !beside.contains(event.target) && !event.target.closest(".tools")) {
+    closeCard();
+  }
+});
+document.addEventListener("keydown", (event) => { if (event.key === "Escape" && !beside.hidden) leave(); });
+
 for (const figure of document.querySelectorAll("figure.circuit")) {
   const sheet = figure.querySelector(".sheet");
   const svg = sheet.querySelector("svg");
@@ -18,12 +85,21 @@ for (const figure of document.querySelectorAll("figure.circuit")) {
     for (const node of nodes) node.classList.toggle("near", near.has(node.dataset.of));
     svg.classList.toggle("chosen", Boolean(link));
   };
-  const focused = () => svg.contains(document.activeElement) && document.activeElement.closest("a");
-  for (const link of svg.querySelectorAll("a")) {
+  // The node that has the focus, or else the one whose card is open.
+  const own = (element) => (element && svg.contains(element) ? element.closest("a") : null);
+  const settle = () => emphasise(own(document.activeElement) || own(opened));
+  const links = svg.querySelectorAll("a");
+  const others = rest;
+  rest = () => {
+    others();
+    for (const link of links) link.classList.toggle("here", link === opened);
+    settle();
+  };
+  for (const link of links) {
     link.addEventListener("mouseenter", () => emphasise(link));
     link.addEventListener("focus", () => emphasise(link));
-    link.addEventListener("mouseleave", () => emphasise(focused()));
-    link.addEventListener("blur", () => emphasise(null));
+    link.addEventListener("mouseleave", settle);
+    link.addEventListener("blur", () => emphasise(own(opened)));
   }
 
   const natural = svg.width.baseVal.value;

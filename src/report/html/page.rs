@@ -1,7 +1,7 @@
 //! The frame of a page: everything that it needs is inside of it, and it may load nothing.
 //!
-//! Pages have no script, but for those with a circuit: its drawing is enlarged by the wheel, which no style can do.
-//! That one script is named in the page's policy by its hash, so that no other one runs. Without it a page still shows
+//! Pages have no script, but for those with a circuit: its drawing is enlarged by the wheel, and a click opens a card beside
+//! it, which no style can do. That one script is named in the page's policy by its hash, so that no other one runs. Without it a page still shows
 //! everything, and drawings fit its width.
 
 use base64::Engine;

@@ -103,7 +103,7 @@ pub fn linked_graph(graph: &Graph, link: &dyn Fn(usize) -> Link) -> Result<Strin
 }
 
 /// The drawing, a table of the strongest effects, and a card for each group and each node, which its box in the drawing
-/// opens.
+/// opens beside it.
 fn html(
     graph: &Graph,
     cards: &[Option<FeatureCard>],
@@ -279,7 +279,7 @@ impl<'a> Page<'a> {
     fn card(&self, anchor: &str, summary: &str, inside: &str) -> String {
         format!(
             "<details class=\"card feature\"><summary>{summary}</summary>\n\
-             <div id=\"{anchor}\">{inside}<p class=\"note\"><a href=\"#{}\">Back to the drawing</a></p></div></details>\n",
+             <div id=\"{anchor}\">{inside}<p class=\"note back\"><a href=\"#{}\">Back to the drawing</a></p></div></details>\n",
             self.key
         )
     }

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::Item;
+use crate::base::results::is_missing;
 use crate::base::{HeatText, Result};
 use crate::report::html::escape;
 use crate::report::json::{json, numbers};
@@ -102,12 +103,12 @@ pub(super) fn woven(heat: &HeatText, strongest: f64, breaks: bool, screen: &Scre
     out
 }
 
-/// The tokens as HTML, as [`woven`] writes them for the terminal. A value of 0 leaves its token bare.
+/// The tokens as HTML, as [`woven`] writes them for the terminal. A value of 0, or none, leaves its token bare.
 pub(super) fn spans(heat: &HeatText, strongest: f64, breaks: bool) -> String {
     let mut out = String::new();
     for ((token, value), share) in heat.tokens.iter().zip(&heat.values).zip(shares(heat, strongest)) {
         let text = escape::text(token);
-        if *value == 0.0 {
+        if *value == 0.0 || is_missing(*value) {
             out.push_str(&text);
         } else {
             let title = number::digits(*value, 4);
@@ -125,7 +126,7 @@ fn key(heat: &HeatText, colour: bool) -> String {
     let strongest = number::digits(heat.strongest(), 3);
     let quantity = if heat.quantity.is_empty() { "value" } else { &heat.quantity };
     let negative = heat.values.iter().any(|v| *v < 0.0);
-    let lost = heat.values.iter().filter(|v| !v.is_finite()).count();
+    let lost = heat.values.iter().filter(|v| !v.is_finite() && !is_missing(**v)).count();
     let mut key = match (colour, negative) {
         (true, false) => format!("{quantity}: strongest orange is {strongest}"),
         (true, true) => format!("{quantity}: strongest orange is {strongest}, strongest blue -{strongest}"),
@@ -181,12 +182,13 @@ fn grounded(text: &str, share: f64, screen: &Screen) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::results::MISSING;
 
     fn sample() -> HeatText {
         HeatText {
             title: "feature 3".into(),
             tokens: [" the", " (", "1999", ")", "\n", "</script>", "\x1b[2J"].map(String::from).to_vec(),
-            values: vec![0.0, 0.4, 1.0, -0.9, f64::NAN, 0.1, 0.0],
+            values: vec![0.0, 0.4, 1.0, -0.9, f64::NAN, 0.1, MISSING],
             quantity: "activation".into(),
         }
     }
@@ -213,6 +215,7 @@ activation: up to ±1; [a third of it], [[two thirds]], {negative}; 1 token with
     fn html_is_escaped_and_counts_must_agree() {
         let html = sample().html().unwrap();
         assert!(html.contains("&lt;/script&gt;") && !html.contains("</script>") && html.contains("↵</span><br>"));
+        assert!(html.contains("</span>␛[2J"), "a token without a value is bare: {html}");
         let uneven = HeatText { values: vec![], ..sample() };
         assert_eq!(uneven.html().unwrap_err().message, "expected one value for each token, found 0 for 7");
     }

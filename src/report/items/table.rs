@@ -140,10 +140,12 @@ struct Measured {
     number: usize,
     /// The widest word of the name, and of the cells if they are words.
     word: usize,
-    /// The name on one line.
-    name: usize,
     /// The widest line of all.
     line: usize,
+    /// The cells of a column of words: the widths of words, line by line.
+    cells: Vec<Vec<Vec<usize>>>,
+    /// The place of the longest of these.
+    longest: usize,
 }
 
 impl Measured {
@@ -152,14 +154,33 @@ impl Measured {
         self.number.max(self.word.min(most))
     }
 
-    /// With the name of a column of numbers on one line, too.
-    fn roomy(&self) -> usize {
-        if self.is_numeric { self.least(usize::MAX).max(self.name) } else { self.word }
-    }
-
     /// How wide the column becomes where there is room.
     fn wanted(&self) -> usize {
         if self.is_numeric { self.line } else { self.line.min(LONGEST).max(self.word) }
+    }
+
+    /// The lines that a cell takes in this width, in which longer words are shortened.
+    fn lines(&self, cell: usize, wide: usize) -> usize {
+        let broken = |words: &Vec<usize>| {
+            let (mut lines, mut used) = (1, 0);
+            for word in words.iter().map(|word| *word.min(&wide)) {
+                let longer = if used == 0 { word } else { used + 1 + word };
+                (lines, used) = if longer <= wide { (lines, longer) } else { (lines + 1, word) };
+            }
+            lines
+        };
+        self.cells.get(cell).map_or(1, |lines| lines.iter().map(broken).sum())
+    }
+
+    /// The least width in which the longest cell takes so many lines.
+    fn within(&self, lines: usize, least: usize) -> usize {
+        let (mut low, mut high) = (least, self.wanted().max(least));
+        while low < high {
+            let middle = (low + high) / 2;
+            let is_wide = self.lines(self.longest, middle) <= lines;
+            (low, high) = if is_wide { (low, middle) } else { (middle + 1, high) };
+        }
+        low
     }
 }
 
@@ -177,7 +198,7 @@ struct Widths {
 }
 
 impl Widths {
-    /// Prose wraps first, then words are shortened, and columns are left out last, from the last one on.
+    /// Prose and names wrap first, then words are shortened, and columns are left out last, from the last one on.
     fn of<'a>(
         table: &Table,
         names: &[String],
@@ -188,14 +209,11 @@ impl Widths {
         let measured: Vec<Measured> =
             (0..names.len()).map(|at| measured(table, names, rows.clone(), between, at)).collect();
         let all: Vec<usize> = (0..names.len()).collect();
-        let roomy: Vec<usize> = measured.iter().map(Measured::roomy).collect();
         let at_most = |most: usize| -> Vec<usize> { measured.iter().map(|column| column.least(most)).collect() };
         let fits = |least: &Vec<usize>| taken(least) <= room;
-        let found = Some(roomy)
-            .filter(fits)
-            .or_else(|| Some(at_most(usize::MAX)).filter(fits))
-            .or_else(|| (SHORTEST..room).rev().map(at_most).find(fits));
-        let (kept, mut wide) = match found {
+        let found = Some(at_most(usize::MAX)).filter(fits);
+        let found = found.or_else(|| (SHORTEST..room).rev().map(at_most).find(fits));
+        let (kept, least) = match found {
             Some(least) => (all, least),
             None => {
                 let least = at_most((room * 3 / 10).clamp(SHORTEST, 24));
@@ -203,8 +221,8 @@ impl Widths {
                 (all[..count].to_vec(), least[..count].to_vec())
             }
         };
-        let wanted: Vec<usize> = kept.iter().map(|at| measured[*at].wanted()).collect();
-        share(&mut wide, &wanted, room);
+        let columns: Vec<&Measured> = kept.iter().map(|at| &measured[*at]).collect();
+        let wide = lowest(least, &columns, room);
         let shown = |(at, wide): (usize, usize)| Shown { at, is_numeric: measured[at].is_numeric, wide };
         Self { shown: kept.into_iter().zip(wide).map(shown).collect() }
     }
@@ -236,6 +254,10 @@ fn measured<'a>(
     };
     let is_numeric = is_numeric(table, at);
     let cells = most(line_width);
+    let words = |line: &str| line.split(' ').map(screen::width).collect::<Vec<_>>();
+    let written = |row: &Vec<String>| row.get(at).map_or_else(Vec::new, |cell| cell.lines().map(words).collect());
+    let split: Vec<Vec<Vec<usize>>> = rows.clone().filter(|_| !is_numeric).map(written).collect();
+    let length = |cell: &usize| split[*cell].iter().flatten().map(|word| word + 1).sum::<usize>();
     let (number, words) = if is_numeric { (cells, 0) } else { (0, most(word_width)) };
     let name = names.get(at).map(String::as_str).unwrap_or_default();
     // The line between the first and the last rows stands in the first column.
@@ -244,7 +266,8 @@ fn measured<'a>(
         is_numeric,
         number,
         word: words.max(word_width(name)).max(word_width(between)),
-        name: line_width(name),
+        longest: (0..split.len()).max_by_key(length).unwrap_or_default(),
+        cells: split,
         line: cells.max(line_width(name)).max(line_width(between)),
     }
 }
@@ -283,6 +306,30 @@ fn with_room(least: &[usize], room: usize) -> usize {
     least.iter().take_while(fits).count().max(1)
 }
 
+/// So many lines of a cell are tried.
+const HIGHEST: usize = 24;
+
+/// The widths in which the rows take the fewest lines: what is left is shared alike, or so that no cell takes more than some
+/// number of lines.
+fn lowest(least: Vec<usize>, columns: &[&Measured], room: usize) -> Vec<usize> {
+    let wanted: Vec<usize> = columns.iter().map(|column| column.wanted()).collect();
+    let within = |lines: usize| -> Vec<usize> {
+        columns.iter().zip(&least).map(|(column, least)| column.within(lines, *least)).collect()
+    };
+    let shared = |mut widths: Vec<usize>| {
+        share(&mut widths, &wanted, room);
+        widths
+    };
+    let rows = columns.iter().map(|column| column.cells.len()).max().unwrap_or_default();
+    let lines = |widths: &Vec<usize>| -> usize {
+        let high = |row: usize| columns.iter().zip(widths).map(|(column, wide)| column.lines(row, *wide)).max();
+        (0..rows).filter_map(high).sum()
+    };
+    let tried = (1..=HIGHEST).map(within).filter(|widths| taken(widths) <= room);
+    let all = std::iter::once(least.clone()).chain(tried).map(shared);
+    all.min_by_key(lines).unwrap_or(least)
+}
+
 /// Gives what room is left to columns that want more, the narrowest first.
 fn share(widths: &mut [usize], wanted: &[usize], room: usize) {
     for _ in taken(widths)..room {
@@ -292,9 +339,18 @@ fn share(widths: &mut [usize], wanted: &[usize], room: usize) {
     }
 }
 
+/// A column with a longer line than this keeps room for some words of it on a page.
+const PROSE: usize = 40;
+
 fn html(table: &Table) -> String {
-    let classes: Vec<&str> =
-        (0..table.columns.len()).map(|i| if is_numeric(table, i) { " class=\"number\"" } else { "" }).collect();
+    let rows = written(table);
+    let is_prose = |i: usize| rows.iter().filter_map(|row| row.get(i)).any(|cell| line_width(cell) > PROSE);
+    let class = |i: usize| match is_numeric(table, i) {
+        true => " class=\"number\"",
+        false if is_prose(i) => " class=\"prose\"",
+        false => "",
+    };
+    let classes: Vec<&str> = (0..table.columns.len()).map(class).collect();
     let class = |i: usize| classes.get(i).copied().unwrap_or_default();
     let mut out = String::from("<div class=\"wide\"><table>");
     if !table.title.is_empty() {
@@ -305,7 +361,7 @@ fn html(table: &Table) -> String {
         out.push_str(&format!("<th scope=\"col\"{}>{}</th>", class(i), escape::text(name)));
     }
     out.push_str("</tr></thead>\n<tbody>");
-    for row in written(table) {
+    for row in &rows {
         out.push_str("<tr>");
         for (i, cell) in row.iter().enumerate() {
             out.push_str(&format!("<td{}>{}</td>", class(i), escape::lines(cell)));
@@ -377,6 +433,41 @@ Dictionaries
         }
     }
 
+    /// How wide a column is drawn: up to where the next name begins.
+    fn drawn_width(text: &str, name: &str, next: &str) -> usize {
+        let head = text.lines().next().unwrap();
+        head.find(next).unwrap() - head.find(name).unwrap() - PADDING
+    }
+
+    #[test]
+    fn words_have_the_room_that_names_of_numbers_would_take() {
+        let words = "opens a bracket that nobody has closed yet, or the first word behind it, in prose and in code, but not \
+                     inside of strings or of comments";
+        let columns =
+            ["feature", "description", "mean activation where active", "largest activation", "share of tokens"];
+        let row = vec!["resid_post.2/1500".into(), words.into(), 0.125.into(), 3.5.into(), 0.015.into()];
+        let table = Table { columns: columns.map(String::from).to_vec(), rows: vec![row; 3], ..Table::default() };
+        let text = table.terminal(&Screen::default()).unwrap();
+        assert!(text.lines().all(|line| screen::width(line) <= 80) && !text.contains('…'), "{text}");
+        assert!(drawn_width(&text, "description", "mean") >= 24, "{text}");
+        assert!(text.lines().count() <= 4 + 1 + 3 * 6, "{text}");
+    }
+
+    #[test]
+    fn long_cells_have_more_room_than_short_ones_unless_only_few_are_long() {
+        let label = "a word that is said of someone in earnest";
+        let long = [label; 7].join(" ");
+        let width = |cells: &[&str]| {
+            let rows = cells.iter().map(|cell| vec![label.into(), (*cell).into()]).collect();
+            let columns = ["label", "words"].map(String::from).to_vec();
+            let table = Table { columns, rows, ..Table::default() };
+            drawn_width(&table.terminal(&Screen::default()).unwrap(), "label", "words")
+        };
+        let (all, one) = (width(&[long.as_str(); 3]), width(&[&[long.as_str()], ["short"; 20].as_slice()].concat()));
+        assert!(all < 20 && one > 20, "{all} {one}");
+        assert_eq!(width(&["short"; 3]), label.len());
+    }
+
     #[test]
     fn long_names_have_the_room_that_there_is() {
         let name = "n".repeat(70);
@@ -439,6 +530,9 @@ Dictionaries
     fn html_is_escaped_and_numbers_are_marked() {
         let html = sample().html().unwrap();
         assert!(html.contains("<td>a&lt;b&gt;␛[2J</td><td class=\"number\">12,345</td>"), "{html}");
-        assert!(!html.contains("<b>"));
+        assert!(!html.contains("<b>") && !html.contains("prose"));
+        let mut long = sample();
+        long.rows[0][0] = "many words ".repeat(5).into();
+        assert!(long.html().unwrap().contains("<td class=\"prose\">a&lt;b&gt;"));
     }
 }

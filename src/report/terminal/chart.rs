@@ -30,6 +30,7 @@ pub fn chart(chart: &Chart, screen: &Screen) -> Result<String> {
 mod tests {
     use super::*;
     use crate::base::Grid;
+    use crate::base::results::MISSING;
     use crate::report::chart::*;
 
     /// The chart on a small screen without colours, which starts on a line of its own to be read more easily.
@@ -88,14 +89,15 @@ a first  b second
 
     #[test]
     fn bars_grow_both_ways_from_zero() {
-        let bars = Bars { values: vec![1.0, -0.5, f64::NAN], ..Bars::default() };
-        let chart = Chart::bar(vec![" the".into(), "\n".into(), ")".into()], vec![bars]);
+        let bars = Bars { values: vec![1.0, -0.5, f64::NAN, MISSING], ..Bars::default() };
+        let chart = Chart::bar(vec![" the".into(), "\n".into(), ")".into(), "(".into()], vec![bars]);
         assert_eq!(
             drawn(&chart),
             "
 ␣the           █████████████████▌  1
    ↵   ████████                    -0.5
    )                               NaN
+   (                               –
 1 value is NaN or infinite and left out.
 "
         );
@@ -132,7 +134,7 @@ count
             ..Grid::default()
         };
         assert_eq!(
-            drawn(&Chart::heat(grid)),
+            drawn(&Chart::heat(grid.clone())),
             "
 Patching
 0    0.50   -1.00
@@ -140,6 +142,20 @@ Patching
      ␣the    ␣cat
   -1 -█-▒+░+▓ 1  effect
 1 cell is NaN or infinite (grey).
+"
+        );
+        let quantity = "effect on the logit difference of the answers".into();
+        let missing = Grid { quantity, values: vec![0.5, -1.0, 0.25, MISSING], ..grid };
+        assert_eq!(
+            drawn(&Chart::heat(missing)),
+            "
+Patching
+0    0.50   -1.00
+1    0.25
+     ␣the    ␣cat
+  -1 -█-▒+░+▓ 1
+effect on the logit difference of the
+answers
 "
         );
         let names: Vec<String> = ["the", "committee", "met"].map(String::from).into();

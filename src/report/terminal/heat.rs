@@ -2,6 +2,7 @@
 
 use super::plot::Body;
 use super::screen::{self, Screen};
+use crate::base::results::is_missing;
 use crate::base::{Grid, Result};
 use crate::report::chart::{Chart, Colours, colours};
 use crate::report::number;
@@ -72,16 +73,19 @@ pub fn grid(chart: &Chart, grid: &Grid, wanted: &Colours, screen: &Screen) -> Re
         let label = screen::fitted(&visible(&chart.x.label), room.saturating_sub(2));
         lines.push(format!("{}{}", " ".repeat(margin), screen.dim(&format!("{label} →"))));
     }
-    lines.push(bar(grid, margin, wide, &map, screen));
+    lines.extend(bar(grid, margin, wide, &map, screen));
     Ok((lines, notes))
 }
 
 /// Two rows in one line: the upper one as ink, the lower one as ground.
 fn half_blocks(pair: &[&[f64]], map: &ColourMap, screen: &Screen) -> String {
     let (upper, lower) = (pair[0], pair.get(1));
-    let cell = |(column, value): (usize, &f64)| match lower {
-        Some(lower) => screen.ink_on("▀", map.colour(*value), map.colour(lower[column])),
-        None => screen.ink("▀", map.colour(*value)),
+    let colour = |value: f64| (!is_missing(value)).then(|| map.colour(value));
+    let cell = |(column, value): (usize, &f64)| match (colour(*value), lower.and_then(|lower| colour(lower[column]))) {
+        (Some(upper), Some(lower)) => screen.ink_on("▀", upper, lower),
+        (Some(upper), None) => screen.ink("▀", upper),
+        (None, Some(lower)) => screen.ink("▄", lower),
+        (None, None) => " ".into(),
     };
     upper.iter().enumerate().map(cell).collect()
 }
@@ -90,6 +94,7 @@ fn cells(row: &[f64], texts: Option<&[String]>, wide: usize, map: &ColourMap, sc
     let cell = |(column, value): (usize, &f64)| {
         let ground = map.colour(*value);
         match texts {
+            _ if is_missing(*value) => " ".repeat(wide),
             Some(texts) => {
                 screen.ink_on(&format!("{} ", screen::right(&texts[column], wide - 1)), ink_on(ground), ground)
             }
@@ -133,8 +138,8 @@ fn column_names(names: &[String], wide: usize, margin: usize, room: usize) -> Op
     Some(format!("{}{}", " ".repeat(margin), screen::fitted(line.trim_end(), room))).filter(|l| !l.trim().is_empty())
 }
 
-/// The colours from end to end, with the values there and what they are.
-fn bar(grid: &Grid, margin: usize, wide: usize, map: &ColourMap, screen: &Screen) -> String {
+/// The colours from end to end, with the values there and what they are: beside them, or below where that is too narrow.
+fn bar(grid: &Grid, margin: usize, wide: usize, map: &ColourMap, screen: &Screen) -> Vec<String> {
     let steps = if screen.width < 50 { 8 } else { 20 };
     let value = |step: usize| map.value((step as f64 + 0.5) / steps as f64);
     let colours: String = match screen.colour {
@@ -144,6 +149,10 @@ fn bar(grid: &Grid, margin: usize, wide: usize, map: &ColourMap, screen: &Screen
     let ends = [number::digits(map.low(), 3), number::digits(map.high(), 3)];
     let used = screen::width(&ends[0]) + screen::width(&ends[1]) + steps + 4;
     let margin = margin.min(screen.width.saturating_sub(used));
-    let quantity = screen::fitted(&visible(&grid.quantity), screen.width.saturating_sub(margin + used));
-    format!("{}{} {colours} {}  {quantity}", " ".repeat(margin), ends[0], ends[1])
+    let quantity = screen.shortened(&visible(&grid.quantity));
+    let bar = format!("{}{} {colours} {}", " ".repeat(margin), ends[0], ends[1]);
+    if screen::width(&quantity) <= screen.width.saturating_sub(margin + used) {
+        return vec![format!("{bar}  {quantity}")];
+    }
+    std::iter::once(bar).chain(screen::wrapped(&quantity, screen.width)).collect()
 }

@@ -272,9 +272,10 @@ pub mod methods {
     /// Sets features of an attribution graph to another value in the model, 0 by default, and says how the targets' logits
     /// change, beside what the graph predicts; both less the mean over all tokens.
     ///
-    /// With all frozen the change is the direct effect, which the edges give exactly. With patterns frozen, or nothing, the
-    /// change goes through the model's own MLPs; the prediction then follows all paths of the graph, as if features
-    /// stayed active. `nodes` is a name of `features`, or an array of several.
+    /// With all frozen the change is the direct effect, which the edges give but for rounding. Where a model caps its logits
+    /// softly, as Gemma 2 does, they give the change before the cap, and what is measured is behind it, and smaller. With
+    /// patterns frozen, or nothing, the change goes through the model's own MLPs; the prediction then follows all paths of
+    /// the graph, as if features stayed active. `nodes` is a name of `features`, or an array of several.
     ///
     /// # Options
     /// - [intervene_graph]

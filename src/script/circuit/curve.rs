@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::Circuit;
 use super::runs::{both, maybe, with_runs};
+use crate::base::results::MISSING;
 use crate::base::{Result, Table};
 use crate::circuit::ablations::NodeAblations;
 use crate::circuit::faithfulness::{self as core, CurveOptions};
@@ -30,7 +31,7 @@ impl CircuitCurve {
             y: self.0.points.iter().map(of).collect(),
             ..Series::default()
         };
-        let found = series("the circuit", &|point| point.faithfulness.value.unwrap_or(f64::NAN));
+        let found = series("the circuit", &|point| point.faithfulness.value.unwrap_or(MISSING));
         let random = series("random", &|point| point.random.iter().sum::<f64>() / point.random.len() as f64);
         let mut chart = Chart::line(vec![found, random]);
         chart.title = self.0.title.clone();

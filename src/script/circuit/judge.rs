@@ -68,15 +68,15 @@ handle!(Judgement, "Judgement", |judgement| judgement.0.title.clone());
 fn with_ranges(table: &Table) -> Table {
     let named = |at: usize, name: &str| table.columns.get(at).is_some_and(|column| column == name);
     let shown = |cell: &Cell| if let Cell::Float(number) = cell { digits(*number, 3) } else { String::new() };
-    let is_kept = |at: &usize| !["from", "to", "highest"].iter().any(|name| named(*at, name));
+    let is_kept = |at: &usize| !["low", "high", "highest"].iter().any(|name| named(*at, name));
     let kept: Vec<usize> = (0..table.columns.len()).filter(is_kept).collect();
     let column = |at: &usize| match named(*at, "lowest") {
         true => "lowest to highest".to_string(),
         false => table.columns[*at].clone(),
     };
     let cell = |row: &[Cell], at: usize| match row.get(at..at + 3) {
-        Some([value, from, to]) if named(at + 1, "from") && *from != Cell::Missing => {
-            format!("{} [{}, {}]", shown(value), shown(from), shown(to)).into()
+        Some([value, low, high]) if named(at + 1, "low") && *low != Cell::Missing => {
+            format!("{} [{}, {}]", shown(value), shown(low), shown(high)).into()
         }
         _ if named(at, "lowest") && row[at] != Cell::Missing => {
             format!("{} to {}", shown(&row[at]), row.get(at + 1).map(shown).unwrap_or_default()).into()
@@ -123,8 +123,8 @@ pub mod methods {
     /// How well a tree explains its target, evaluated on a text that it was not found on, as tables.
     ///
     /// A token is due where it comes next in the text. All positions count where one of the tokens is due; the target's
-    /// code is read at 64 positions at most, drawn from all where it is active. Every figure has a 95 % interval (from,
-    /// to) by the bootstrap over rows, each with all of its positions, and the numbers of rows and positions.
+    /// code is read at 64 positions at most, drawn from all where it is active. Every figure has a 95 % interval (low,
+    /// high) by the bootstrap over rows, each with all of its positions, and the numbers of rows and positions.
     ///
     /// Faithfulness is (m(C) - m(0)) / (m(M) - m(0)) (Marks et al. 2024), with m the target's mean code where it is
     /// active, or the tokens' probability where one of them comes next. M is the unchanged model; C keeps the tree's

@@ -98,7 +98,7 @@ pub mod methods {
     /// All that the group writes becomes what `ablation` says, in the whole model: of a head or an MLP all edges that leave it
     /// are cut, whether or not the circuit has them; of a circuit of features these and errors are ablated. The prediction is
     /// the sum of the graph's effects, of its edges that leave the group or of its nodes; there is none where effects are of
-    /// another metric or another ablation. `from` and `to` are the 95 % interval by the bootstrap over pairs, and the least and
+    /// another metric or another ablation. `low` and `high` are the 95 % interval by the bootstrap over pairs, and the least and
     /// the most of all random groups. Heads are drawn among all heads, MLPs among MLPs, features among those of the same
     /// dictionary that are about as active.
     ///
@@ -138,7 +138,7 @@ pub mod methods {
 
     /// Ablates a group of features of an attribution graph's circuit, or one feature, on the graph's prompt: how the targets'
     /// logits change, beside what the graph predicts, all less the mean over all tokens. See `intervene`. `random` is the mean
-    /// change for random groups of as many active features of the same layers, `from` and `to` the least and the most.
+    /// change for random groups of as many active features of the same layers, `lowest` and `highest` the ends of these.
     ///
     /// # Options
     /// - [ablate_group]

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use rhai::plugin::*;
-use rhai::{Array, Dynamic, NativeCallContext};
+use rhai::{Dynamic, NativeCallContext};
 use serde_json::{Value, json};
 
 use super::text::text_of;
 use super::tokenizer::tokenizer_of;
 use crate::base::options::chosen;
-use crate::base::{Card, Cell, Result, Table};
+use crate::base::{Card, Cell, Error, Result, Table};
 use crate::data::baselines::{self, NgramOptions, NgramPredictOptions, Program};
 use crate::err;
+use crate::model::padding::stacked;
 use crate::model::predict::{USUAL_COUNT, table};
 use crate::model::tokenizer::Tokenizer;
 use crate::model::tokens::Tokens;
@@ -155,7 +156,8 @@ pub mod methods {
         Ok(n.core.logits(input.batch.rows(), input.batch.width(), &env(&ctx)?.task)?)
     }
 
-    /// The loss in nats of each token but the first: a tensor for a text, an array of them for several.
+    /// The loss in nats of each token but the first: [pos - 1] for a text, [batch, pos - 1] for several, with NaN after the
+    /// end of shorter ones.
     ///
     /// # Example
     /// ```
@@ -163,7 +165,7 @@ pub mod methods {
     /// data::ngram("a b a b a c", t).losses("a b a").shape  //=> [2]
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn losses(ctx: NativeCallContext, n: &mut Ngram, x: Any) -> Fallible<Dynamic> {
+    pub fn losses(ctx: NativeCallContext, n: &mut Ngram, x: Any) -> Fallible<Tensor> {
         let input = texts(&ctx, n, &x)?;
         let task = &env(&ctx)?.task;
         let tensor = |row: &Vec<u32>| -> Result<Tensor> {
@@ -171,9 +173,8 @@ pub mod methods {
             let count = losses.len();
             Ok(Tensor::from_vec(losses, count, &Device::Cpu)?)
         };
-        let mut losses =
-            input.batch.rows().iter().map(tensor).collect::<Result<Vec<_>>>()?.into_iter().map(Dynamic::from);
-        Ok(if input.several { losses.collect::<Array>().into() } else { losses.next().unwrap_or_default() })
+        let losses = stacked(&input.batch.rows().iter().map(tensor).collect::<Result<Vec<_>>>()?)?;
+        Ok(if input.several { losses } else { losses.squeeze(0).map_err(Error::from)? })
     }
 
     /// The `k` most likely next tokens after a text, with their probabilities and logits; 5 by default.

@@ -101,8 +101,8 @@ pub mod functions {
     ///
     /// "grammar" is a language of our own without end, with ground truth for every token: see `text.labels`. "sample"
     /// is text that the model inside the binary generates, at temperature 0.85 from the 200 most likely tokens; half a
-    /// million tokens of seed 0 are stored, and more are generated when needed. Files with these names are read as
-    /// "./grammar".
+    /// million tokens of seed 0 are stored, and more are generated when needed, once in a run: later readings find them in
+    /// memory. Files with these names are read as "./grammar".
     ///
     /// # Options
     /// - [source]
@@ -138,7 +138,8 @@ pub mod functions {
     /// Text that a model generates, without end.
     ///
     /// Its rows are as long as the model's context; a document ends at the model's EOS token, or with its row. The same
-    /// seed gives the same text. Brackets, quotations and the like are labelled by rules.
+    /// seed gives the same text. What was generated is kept in memory for the next reading of this text. Brackets, quotations
+    /// and the like are labelled by rules.
     ///
     /// # Options
     /// - [text_sampling]

@@ -3,7 +3,7 @@
 use rhai::plugin::*;
 use rhai::{Dynamic, Map, NativeCallContext};
 
-use crate::data::synth::SynthOptions;
+use crate::data::synth::{self, SynthOptions};
 use crate::data::toy::ToyOptions;
 use crate::err;
 use crate::script::engine::env::env;
@@ -62,9 +62,9 @@ pub mod functions {
     #[rhai_fn(name = "toy", return_raw)]
     pub fn toy_of_kind(ctx: NativeCallContext, kind: &str, options: Options) -> Fallible<Map> {
         let (env, options): (_, SynthOptions) = (env(&ctx)?, taken(options)?);
-        if kind != "synth" {
+        if kind != synth::NAME {
             return Err(err!(Name, "unknown kind of toy activations `{kind}`")
-                .hint("there is \"synth\"; `data::toy(rows)` has independent features")
+                .hint(format!("there is {:?}; `data::toy(rows)` has independent features", synth::NAME))
                 .about("kind")
                 .into());
         }

@@ -3,8 +3,10 @@
 
 mod comment;
 pub mod declared;
+pub mod guide;
 pub mod paint;
 pub mod reference;
+pub mod search;
 pub mod site;
 pub mod stdlib;
 pub mod text;

@@ -83,7 +83,7 @@ fn modules<'a>(own: &[&'a Entry]) -> Vec<(&'a str, String, String)> {
     let place = |module: &str| MODULES.iter().position(|(known, _)| *known == module).unwrap_or(MODULES.len());
     modules.sort_by_key(|module| (place(module), *module));
     let described = |module: &'a str| {
-        let name = if module.is_empty() { "Functions".into() } else { format!("`{module}::`") };
+        let name = if module.is_empty() { "Functions".into() } else { format!("`{module}`") };
         match (MODULES.iter().find(|(known, _)| *known == module), stdlib_path(module)) {
             (Some((_, about)), _) => (module, name, about.to_string()),
             (None, Some(path)) => (module, name, format!("from the stdlib, `import \"{path}\" as {module};`")),

@@ -1,16 +1,45 @@
-//! The reference as text for the terminal: one entry, a module, a type. `?name` and `microtome doc` show the same.
+//! The reference as text for the terminal: one entry, a module, a type; and where words were found that are no name. `?name`
+//! and `microtome doc` show the same.
 
 use crate::base::{Result, names};
 use crate::err;
+use crate::report::symbols::elided;
 use crate::report::terminal::Screen;
 use crate::script::docs::declared::REQUIRED;
-use crate::script::docs::{Docs, Entry, OptionDoc};
+use crate::script::docs::site::unescaped;
+use crate::script::docs::{Docs, Entry, OptionDoc, guide, search};
 use crate::script::engine::foreign;
 
 const INDENT: &str = "  ";
 
 /// Lines longer than this are hard to read, however wide the terminal is.
 const WIDEST: usize = 100;
+
+/// Characters of a line that a search found, of which tables have long ones.
+const LONGEST: usize = 240;
+
+/// What is known of words: what the reference says of a name, a page of the guide by its name, or else the texts that have
+/// the words, each below `ask`, how one asks for the whole of it.
+pub fn answer(docs: &Docs, words: &str, ask: impl Fn(&str) -> String, screen: &Screen) -> Result<String> {
+    about(docs, words, screen).or_else(|error| {
+        if let Some(page) = guide::about(words) {
+            return Ok(page);
+        }
+        let found = search::search(docs, words);
+        if found.is_empty() {
+            return Err(error);
+        }
+        let hint = error.hint.filter(|_| !words.contains(' ')).map(|hint| format!(" ({hint})")).unwrap_or_default();
+        let mut text = String::new();
+        wrapped(&mut text, &format!("`{words}` is no name{hint}. Texts with these words, best first:"), "", screen);
+        for one in &found {
+            line(&mut text, &format!("\n{}", screen.bold(&ask(&one.name))));
+            let number = one.number.map(|number| format!("line {number}: ")).unwrap_or_default();
+            wrapped(&mut text, &format!("{number}{}", elided(&one.line, LONGEST)), "    ", screen);
+        }
+        Ok(text)
+    })
+}
 
 /// What the reference says of a name: entries, a module, or a type; the nearest name if there is none.
 pub fn about(docs: &Docs, name: &str, screen: &Screen) -> Result<String> {
@@ -53,14 +82,14 @@ pub fn entry(entry: &Entry, screen: &Screen) -> String {
     for paragraph in [doc.summary.as_str()].into_iter().chain(doc.body.split("\n\n")).filter(|p| !p.is_empty()) {
         text.push('\n');
         for piece in paragraph.lines() {
-            wrapped(&mut text, piece, INDENT, screen);
+            wrapped(&mut text, &unescaped(piece), INDENT, screen);
         }
     }
     if !doc.options.is_empty() {
         section(&mut text, "Options", screen);
         for option in &doc.options {
             line(&mut text, &format!("    {}", option_head(option)));
-            wrapped(&mut text, &option.meaning, "        ", screen);
+            wrapped(&mut text, &unescaped(&option.meaning), "        ", screen);
         }
     }
     if !doc.example.is_empty() {
@@ -132,9 +161,9 @@ fn list(entries: &[&Entry], screen: &Screen) -> String {
         if let Some(signature) = entry.signatures().first() {
             line(&mut text, &format!("{INDENT}{signature}"));
         }
-        let sentence = first_sentence(&entry.doc.summary);
+        let sentence = unescaped(first_sentence(&entry.doc.summary));
         if !sentence.is_empty() {
-            for piece in fold(sentence, width(screen) - 6) {
+            for piece in fold(&sentence, width(screen) - 6) {
                 line(&mut text, &format!("      {}", screen.dim(&piece)));
             }
         }
@@ -220,5 +249,15 @@ mod tests {
         let coloured = crate::report::terminal::codes::plain(&entry(&example(), &screen(true))).into_owned();
         assert!(coloured.contains("\x1b[1m"));
         assert_eq!(coloured.replace("\x1b[1m", "").replace("\x1b[0m", ""), entry(&example(), &screen(false)));
+    }
+
+    #[test]
+    fn no_backslash_of_markdown_is_shown() {
+        let mut entry = example();
+        entry.doc =
+            parse("/// Draws \\[n\\] of them.\n///\n/// All\\_of it.\n///\n/// # Options\n/// - `seed`: is \\<one\\>");
+        let shown = [super::entry(&entry, &screen(false)), list(&[&entry], &screen(false))].concat();
+        assert!(shown.contains("[n]") && shown.contains("All_of it.") && shown.contains("is <one>"), "{shown}");
+        assert!(!shown.contains('\\'), "{shown}");
     }
 }

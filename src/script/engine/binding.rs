@@ -223,9 +223,6 @@ fn kinds(entry: &FnManifestEntry) -> Vec<TypeId> {
     kinds
 }
 
-/// Functions whose last argument is a map that is no options.
-const OF_MAPS: [&str; 1] = ["to_json"];
-
 /// A module of the functions of these manifests, each with its mark in place of its documentation.
 ///
 /// All are registered: of a manifest the engine would find a function by hashing all in turn, in each call of a library's
@@ -242,7 +239,7 @@ pub fn module(manifests: &[&'static ModuleManifest]) -> Module {
             };
             let mut kinds_of_this = kinds(entry);
             registration(&func.mark).set_into_module_raw(&mut module, &kinds_of_this, RhaiFunc::StaticPlugin { func });
-            if OF_MAPS.contains(&entry.name) || kinds_of_this.pop() != Some(TypeId::of::<Map>()) {
+            if kinds_of_this.pop() != Some(TypeId::of::<Map>()) {
                 continue;
             }
             // One that is there does something of its own without options.

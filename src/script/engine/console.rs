@@ -21,8 +21,8 @@ pub struct Console {
     screen: Screen,
     /// Raised when the reader has gone away, so that the script stops instead of writing to nobody.
     stop: Option<Arc<AtomicBool>>,
-    /// Why it could not be written any more.
-    closed: Cell<Option<ErrorKind>>,
+    /// Why it could not be written any more; known to all sessions that write there.
+    closed: Rc<Cell<Option<ErrorKind>>>,
     /// Whether a terminal reads it, which would obey the control characters in a text.
     obeyed: bool,
     /// What was written, kept for the record of a run.
@@ -49,7 +49,7 @@ impl Console {
             sink: Sink::Memory(Rc::default()),
             screen,
             stop: None,
-            closed: Cell::new(None),
+            closed: Rc::default(),
             obeyed: false,
             kept: None,
             conversation: Cell::new(false),

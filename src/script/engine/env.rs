@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -33,6 +33,8 @@ pub struct Env {
     pub checks: Rc<Checks>,
     /// The models that were loaded, for dictionaries that name one.
     pub models: Rc<Loaded>,
+    /// Where the run leaves its record and its reports, below the output folder; empty where no script is run.
+    pub folder: PathBuf,
     /// Texts that stand in for files of these names: a recorded run is repeated with its own sources.
     pub recorded: Rc<BTreeMap<String, String>>,
     /// The texts of the scripts that this one ran, for its record.
@@ -72,6 +74,7 @@ impl Env {
             arguments: Rc::default(),
             checks: Rc::default(),
             models: Rc::default(),
+            folder: PathBuf::new(),
             recorded: Rc::default(),
             ran: Rc::default(),
             depth: 0,
@@ -177,7 +180,8 @@ impl Code {
             return there.clone();
         }
         let files = self.env.files.under(leave.calling(function).into());
-        let made = Rc::new(Env { files, ..Env::clone(&self.env) });
+        // Its reports stand where it was granted to write, below the output folder itself.
+        let made = Rc::new(Env { files, folder: PathBuf::new(), ..Env::clone(&self.env) });
         narrowed.insert(function.into(), made.clone());
         made
     }

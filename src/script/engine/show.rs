@@ -6,6 +6,7 @@ use rhai::plugin::*;
 use rhai::{Array, Dynamic, Map, NativeCallContext};
 
 use crate::base::{Result, Task};
+use crate::err;
 use crate::report::symbols::visible;
 use crate::report::terminal::Screen;
 use crate::report::{Item, items};
@@ -110,12 +111,6 @@ pub mod globals {
         Ok(json_text(&value, Layout::Line, &env(&ctx)?.task)?)
     }
 
-    // The language has one of its own for maps, which would be found before the one above.
-    #[rhai_fn(name = "to_json", return_raw)]
-    pub fn json_of_map(ctx: NativeCallContext, value: Map) -> Fallible<String> {
-        Ok(json_text(&value.into(), Layout::Line, &env(&ctx)?.task)?)
-    }
-
     /// The value that a JSON text stands for: objects become maps, arrays arrays.
     ///
     /// # Example
@@ -124,6 +119,7 @@ pub mod globals {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn parse_json(ctx: NativeCallContext, text: &str) -> Fallible<Dynamic> {
-        Ok(parsed(text, &env(&ctx)?.task)?)
+        let wrong = |e: serde_json::Error| err!(Format, "expected JSON, found other text: {e}");
+        Ok(parsed(text.into(), wrong, &env(&ctx)?.task)?)
     }
 }

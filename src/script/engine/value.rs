@@ -499,13 +499,16 @@ fn bracketed<T>(
     paper.put(close)
 }
 
-/// The value of a JSON text, which may be many times as large as the text: `[{},{},` and so on.
-pub fn parsed(text: &str, task: &Task) -> Result<Dynamic> {
+/// The value of a JSON text, which may be many times as large as the text: `[{},{},` and so on. `wrong` says what it is
+/// in place of one.
+pub fn parsed(
+    text: String,
+    wrong: impl FnOnce(serde_json::Error) -> Error + Send + 'static,
+    task: &Task,
+) -> Result<Dynamic> {
     // A byte of JSON takes some hundred operations.
-    let (cost, text) = (text.len() as f64 * 100.0, text.to_string());
-    let found = task.heavy(cost, move || {
-        json::read_content(text.as_bytes(), |e| err!(Format, "expected JSON, found other text: {e}"))
-    })?;
+    let cost = text.len() as f64 * 100.0;
+    let found = task.heavy(cost, move || json::read_content(text.as_bytes(), wrong))?;
     unfolded(found, task, &mut 0)
 }
 
@@ -604,7 +607,8 @@ mod tests {
         let same = json(&value, &task).unwrap();
         assert_eq!(json_text(&value, Layout::Line, &task).unwrap(), same.to_string());
         assert_eq!(json_text(&value, Layout::Lines, &task).unwrap(), serde_json::to_string_pretty(&same).unwrap());
-        assert_eq!(parsed(text, &task).map(|value| json(&value, &task)), Ok(Ok(same)));
+        let wrong = |e: serde_json::Error| err!(Format, "{e}");
+        assert_eq!(parsed(text.into(), wrong, &task).map(|value| json(&value, &task)), Ok(Ok(same)));
     }
 
     /// As deep as memory allows, on a stack that would not hold it.

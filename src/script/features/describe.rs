@@ -62,7 +62,7 @@ pub mod functions {
     /// let text = data::texts(["to (be) or (not to) be (or be) to (or) be (not) or (to)"]);
     /// let s = sae::fit(m, "resid_post.0", text, #{ d_sae: 4, k: 1, steps: 2, seed: 1 });
     /// features::labels(m, s.feature(0), text, #{ count: 2 }).columns
-    /// //=> ["feature", "label", "AUROC", "from", "to", "correlation", "tokens with it", "rows with it"]
+    /// //=> ["feature", "label", "AUROC", "low", "high", "correlation", "tokens with it", "rows with it"]
     /// ```
     #[rhai_fn(return_raw)]
     pub fn labels(ctx: NativeCallContext, m: Model, f: Any, text: Text, options: Options) -> Fallible<Table> {

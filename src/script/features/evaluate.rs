@@ -1,4 +1,4 @@
-//! `sae::evaluate` and `sae::coverage`: what is said of a dictionary, as scripts hold it.
+//! `sae::evaluate`, `sae::coverage` and `sae::absorption`: what is said of a dictionary, as scripts hold it.
 
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, NativeCallContext};
@@ -6,18 +6,24 @@ use serde_json::{Map, Value};
 
 use crate::base::{Result, Table};
 use crate::data::Text;
+use crate::err;
 use crate::features::coverage;
+use crate::features::evaluate::absorption::Labelled;
 use crate::features::evaluate::reading::ReadingOptions;
 use crate::features::evaluate::score::Evaluation;
 use crate::features::evaluate::{self, EvaluateOptions};
+use crate::features::logits::written;
 use crate::report::{Item, Screen};
+use crate::sae::Scaling;
 use crate::script::engine::env::env;
 use crate::script::engine::handle::handle;
-use crate::script::engine::options::taken;
+use crate::script::engine::options::{options, taken};
 use crate::script::engine::show::{mapped, saved};
-use crate::script::engine::value::{Fallible, Num, Options};
+use crate::script::engine::value::{Any, Fallible, Ints, Num, Options, given};
 use crate::script::model::Model;
+use crate::script::probes::Probe;
 use crate::script::sae::Sae;
+use crate::script::tensor::values;
 
 impl Item for Evaluation {
     fn kind(&self) -> &'static str {
@@ -121,6 +127,79 @@ pub mod functions {
         });
         Ok(found?)
     }
+
+    /// How much of a label other features absorb, by codes, a probe and features of the label that you have: a row for
+    /// each of the activations `x`, [n, d], all of which have the label and are found by the probe. `sae::evaluate`
+    /// looks for these itself.
+    ///
+    /// `s` is a dictionary, or a tensor of the directions [features, d] that it writes, with `codes`. `probe` is a
+    /// probe for the label or its direction, and `main` has the numbers of the features of the label. With u the unit
+    /// direction, an activation projects x . u, and a feature writes c_f d_f . u of it. Others absorb it if at most
+    /// three of them, each with a cosine of at least 0.1 to u, write at least 0.4 of the projection: `fraction` is a /
+    /// (a + own) with a = min(theirs, x . u - own), 1 where own <= 0, and 0 where own >= x . u. `full` says that all
+    /// `main` features are silent, and that the one that writes most has a cosine of at least 0.025 and writes 0.4
+    /// (Chanin et al. 2024).
+    ///
+    /// The means of both are the mean absorption fraction and the full absorption rate of SAEBench 0.6. It takes c_f
+    /// cos(d_f, u) for what a feature writes, which is the same for directions of length 1; with others, its numbers
+    /// are those of `codes` and directions that are divided by their lengths.
+    ///
+    /// # Options
+    /// - `codes` = s.encode(x): the codes of the activations, [n, features]
+    ///
+    /// # Example
+    /// ```
+    /// let directions = tensor([[1, 0], [0.8, 0.6], [0, 1]]);
+    /// let codes = [[1, 1.25, 0], [0, 2.5, 0]];
+    /// let found = sae::absorption(directions, [[2, 0], [2, 1.5]], [1, 0], [0], #{ codes: codes });
+    /// found["fraction"]  //=> [0.5, 1.0]
+    /// found["full"]  //=> [false, true]
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn absorption(
+        ctx: NativeCallContext,
+        s: Any,
+        x: Any,
+        probe: Any,
+        main: Ints,
+        options: Options,
+    ) -> Fallible<Table> {
+        let (env, mut read) = (env(&ctx)?, super::options(options));
+        let codes = read.get("codes", |given| values("codes", given.value()))?;
+        read.finish()?;
+        let main = given("main", &main).sizes()?;
+        let probe = match probe.read_lock::<Probe>() {
+            Some(probe) => probe.core().direction().map_err(|e| e.about("probe"))?,
+            None => values("probe", &probe)?,
+        };
+        let (x, dictionary) = match s.read_lock::<Sae>() {
+            Some(s) => (s.numbers("x", &x)?, Ok(s.core.clone())),
+            None => (values("x", &x)?, Err(values("s", &s)?)),
+        };
+        let task = env.task.clone();
+        let found = env.task.apart(move || {
+            let (directions, scaling) = match &dictionary {
+                Ok(sae) => {
+                    sae.check_writes_what_it_reads().map_err(|e| e.about("s"))?;
+                    (written(sae, 0, sae.d_sae())?, sae.parts().scaling)
+                }
+                Err(directions) => (directions.clone(), Scaling::None),
+            };
+            let codes = match (codes, &dictionary) {
+                (Some(codes), _) => codes,
+                (None, Ok(sae)) => sae.encode(&x).map_err(|e| e.about("x"))?,
+                (None, Err(_)) => {
+                    return Err(err!(Argument, "expected `codes` for directions without a dictionary, found none")
+                        .hint("#{ codes: .. }, or a dictionary that encodes")
+                        .about("s"));
+                }
+            };
+            let labelled =
+                Labelled { directions: &directions, scaling, x: &x, codes: &codes, probe: &probe, main: &main };
+            labelled.absorbed(&task)
+        });
+        Ok(found?)
+    }
 }
 
 #[export_module(manifest)]
@@ -149,7 +228,7 @@ pub mod methods {
     /// let texts = []; texts.pad(30, "to [be] or (not to) be {or be} to (or) be [not] or (to) or [be] {or} (be) to");
     /// let s = sae::fit(m, "resid_post.0", data::texts(texts), #{ d_sae: 8, k: 2, steps: 2, seed: 1 });
     /// sae::coverage(m, s, data::texts(texts)).table.columns
-    /// //=> ["measure", "value", "from", "to", "random", "n", "of", "what it is"]
+    /// //=> ["measure", "value", "low", "high", "random", "n", "of", "what it is"]
     /// ```
     #[rhai_fn(global, get = "table", pure)]
     pub fn table(found: &mut Evaluation) -> Table {

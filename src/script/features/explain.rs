@@ -188,7 +188,7 @@ pub mod functions {
     /// `random` fragments; where the judge offers probabilities of its tokens, a simulated code is an expectation.
     /// `"detection"` and `"fuzzing"` (Paulo et al. 2024): the judge tells contexts of 32 tokens with the feature from those
     /// without it, or those whose marked tokens are the feature's; the score is the balanced accuracy, the mean of the shares
-    /// told right of either. `from` and `to` are its 95 % interval by the bootstrap over fragments or contexts. `by another's`
+    /// told right of either. `low` and `high` are its 95 % interval by the bootstrap over fragments or contexts. `by another's`
     /// is the baseline: the score by the explanation of the next feature, or, of one feature alone, by the same predictions in
     /// another order. Answers that cannot be read are left out and counted as `failed`. A feature that is active in too few
     /// fragments has no score.
@@ -207,7 +207,7 @@ pub mod functions {
     /// let f = [s.feature(0), s.feature(1)];
     /// let found = features::score(m, f, features::explain(m, f, text), text);
     /// found.columns
-    /// //=> ["feature", "explanation", "score", "from", "to", "by another's", "top", "random", "fragments", "failed"]
+    /// //=> ["feature", "explanation", "score", "low", "high", "by another's", "top", "random", "fragments", "failed"]
     /// ```
     #[rhai_fn(return_raw)]
     pub fn score(
@@ -226,7 +226,7 @@ pub mod functions {
         let explanations = super::explanations(&given("explanation", &explanation))?;
         let found = super::with(who.judge.as_ref(), &env, |by| {
             let scored = super::explain::score(m.core(), &list, &explanations, &text, by, &options, &env.task)?;
-            Ok(super::explain::table(&list.names, &explanations, &scored, by, options.method))
+            Ok(super::explain::table(&list.names, &explanations, &scored, &by.name(), options.method))
         });
         Ok(found.map_err(|e| e.about("f"))?)
     }
@@ -235,7 +235,7 @@ pub mod functions {
     /// by the name of their method. They are explained as `features::explain` does, judged as `features::score` does, and
     /// averaged.
     ///
-    /// `score` is the mean over the features that could be scored, `from` and `to` its 95 % interval by the bootstrap over
+    /// `score` is the mean over the features that could be scored, `low` and `high` its 95 % interval by the bootstrap over
     /// them, and `by another's` the mean with each other's explanations. `scored` counts them; the rest of the `features` are
     /// active in too few fragments.
     ///

@@ -12,6 +12,7 @@ mod feature;
 mod for_label;
 mod person;
 mod predicting;
+mod recorded;
 mod several;
 mod wanted;
 
@@ -28,6 +29,7 @@ use crate::features::describe::DescribeOptions;
 use crate::features::evaluate::EvaluateOptions;
 use crate::features::evaluate::reading::ReadingOptions;
 use crate::features::evaluate::score::Evaluation;
+use crate::features::explain::recorded::AnswerOptions;
 use crate::features::explain::{FragmentOptions, ScoreOptions};
 use crate::features::for_label::ForLabelOptions;
 use crate::features::histogram::{CountOptions, HistogramOptions};
@@ -47,6 +49,7 @@ pub const OPTIONS: &[Group] = &[
     ("evaluate", fields::<EvaluateOptions>),
     ("batches", fields::<BatchOptions>),
     ("save_batches", fields::<batch::SaveBatchOptions>),
+    ("feature_answers", fields::<AnswerOptions>),
     ("feature_contexts", fields::<OverviewOptions>),
     ("feature_counts", fields::<CountOptions>),
     ("feature_description", fields::<DescribeOptions>),
@@ -85,6 +88,7 @@ pub fn functions() -> Vec<&'static ModuleManifest> {
         exported_manifest!(explain::functions),
         exported_manifest!(for_label::functions),
         exported_manifest!(predicting::functions),
+        exported_manifest!(recorded::functions),
     ]
 }
 

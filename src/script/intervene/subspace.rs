@@ -67,6 +67,8 @@ pub mod functions {
     /// result shows the share of held-out pairs whose likeliest token is the answer, beside a random subspace of as many
     /// dimensions, the whole activation, and no interchange. Ctrl-C ends the search with the basis so far.
     ///
+    /// A `basis` of your own, such as pyvene's, is where the search begins; with `steps: 0` it is judged as it is.
+    ///
     /// # Options
     /// - [das]
     ///
@@ -77,6 +79,8 @@ pub mod functions {
     /// let found = subspace::das(m, pairs, #{ site: "resid_post.0", k: 2, steps: 5 });
     /// found  //=> subspace of 2 of 8 dimensions at resid_post.0
     /// (found.basis.transpose() @ found.basis).all_close(tensor::eye(2), #{ atol: 1e-5 })  //=> true
+    /// let own = tensor::eye(8)[[":", 0..2]];
+    /// subspace::das(m, pairs, #{ site: "resid_post.0", basis: own, steps: 0 }).table["pairs"]  //=> [8, 8, 8, 8]
     /// ```
     #[rhai_fn(return_raw)]
     pub fn das(ctx: NativeCallContext, m: Model, pairs: Any, options: Options) -> Fallible<Subspace> {
@@ -105,7 +109,7 @@ pub mod methods {
         found.0.basis.clone()
     }
 
-    /// Interchange accuracy on held-out pairs, with 95 % intervals, beside the controls.
+    /// Interchange accuracy on the pairs that judge, with 95 % intervals, beside the controls.
     ///
     /// # Example
     /// ```

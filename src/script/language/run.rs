@@ -5,9 +5,9 @@ use std::path::Path;
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, Map, NativeCallContext};
 
-use crate::base::{self, Result};
+use crate::base::Result;
 use crate::script::engine::env::{env, of_script};
-use crate::script::engine::value::{Any, Fallible, Int, Layout, given, json_text};
+use crate::script::engine::value::{Any, Fallible, Int, Layout, given, json_text, parsed};
 use crate::script::library::project::{cleaned, shown};
 use crate::{bail, err};
 
@@ -158,10 +158,11 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn load_json(ctx: NativeCallContext, path: &str) -> Fallible<Dynamic> {
-        let text = env(&ctx)?.files.text(path.as_ref()).map_err(|e| e.about("path"))?;
-        let json = base::json::read_content(text.as_bytes(), |e| err!(Format, "{path} is not JSON: {e}"))
-            .map_err(|e| e.about("path"))?;
-        Ok(crate::script::engine::value::from_json(json))
+        let env = env(&ctx)?;
+        let text = env.files.text(path.as_ref()).map_err(|e| e.about("path"))?;
+        let shown = path.to_string();
+        let wrong = move |e: serde_json::Error| err!(Format, "{shown} is not JSON: {e}").about("path");
+        Ok(parsed(text, wrong, &env.task)?)
     }
 
     /// Writes a string to a file, below the output folder if the path is relative. Returns the path of the file.

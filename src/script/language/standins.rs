@@ -3,23 +3,27 @@
 //! where those swallow what a closure fails with: `sort`, `order` and `dedup` by a comparison; and where those are said to
 //! change what they only read: `extract`, `get`, `order`, `order_desc` and `contains`; where those take a text for the name of a
 //! function, of whatever text has one: `map`, `index_of` and others. And floats are printed as the prompt writes them.
+//! `to_json`, `repr` and `show`, which are ours, are given lists and maps here without a copy of them, which of millions of maps
+//! takes a second that hears no Ctrl-C.
 //!
-//! The language documents them.
+//! They are documented where they stand in.
 
+use std::cmp::Ordering;
 use std::ops::{Range, RangeInclusive};
 
-use rhai::{Array, Blob, Dynamic, FnPtr, FuncRegistration, ImmutableString, Map, Module, NativeCallContext};
+use rhai::{Array, Blob, Dynamic, FnPtr, FuncRegistration, ImmutableString, Map, Module, NativeCallContext, Variant};
 
 use crate::base::{Kind, Result, Task, memory};
 use crate::err;
-use crate::script::engine::env::env;
+use crate::script::engine::env::{Env, env};
 use crate::script::engine::paper::Paper;
 use crate::script::engine::pointers;
 use crate::script::engine::room;
-use crate::script::engine::value::{Fallible, described, number_text};
+use crate::script::engine::show::tell;
+use crate::script::engine::value::{Fallible, Layout, described, json_text, number_text, written};
 
-/// Their names, so that the reference leaves them to the language.
-pub const NAMES: [&str; 27] = [
+/// Their names, so that the reference has them once.
+pub const NAMES: [&str; 31] = [
     "all",
     "drain",
     "filter",
@@ -44,9 +48,13 @@ pub const NAMES: [&str; 27] = [
     "to_debug",
     "sort",
     "sort_by",
+    "sort_desc",
     "order",
     "order_by",
     "dedup",
+    "to_json",
+    "repr",
+    "show",
 ];
 
 /// `extract` of several kinds of lists.
@@ -83,6 +91,8 @@ pub fn module() -> Module {
     for name in ["sort", "sort_by"] {
         method(name).set_into_module(&mut module, sort);
     }
+    method("sort").set_into_module(&mut module, sort_ascending);
+    method("sort_desc").set_into_module(&mut module, sort_descending);
     method("dedup").set_into_module(&mut module, dedup);
     let reading = |name| FuncRegistration::new(name).with_purity(true);
     for name in ["order", "order_by"] {
@@ -103,6 +113,12 @@ pub fn module() -> Module {
     reading("contains").set_into_module(&mut module, |range: &mut Range<i64>, value: i64| range.contains(&value));
     reading("contains")
         .set_into_module(&mut module, |range: &mut RangeInclusive<i64>, value: i64| range.contains(&value));
+    reading("to_json").set_into_module(&mut module, json_of::<Array>);
+    reading("to_json").set_into_module(&mut module, json_of::<Map>);
+    reading("repr").set_into_module(&mut module, repr_of::<Array>);
+    reading("repr").set_into_module(&mut module, repr_of::<Map>);
+    reading("show").set_into_module(&mut module, show::<Array>);
+    reading("show").set_into_module(&mut module, show::<Map>);
     for name in ["print", "debug"] {
         module.set_native_fn(name, print_list);
         module.set_native_fn(name, print_map);
@@ -179,18 +195,26 @@ fn replace_letter_by_letter(text: &mut ImmutableString, find: char, by: char) ->
 }
 
 fn replaced(text: &mut ImmutableString, find: &str, by: &str) -> Fallible<()> {
-    if by.len() > find.len() {
-        let longer = (by.len() - find.len()) as u128;
-        // Counting looks through the text once more, so the bound comes first.
-        let most = (text.len() / find.len().max(1) + 1) as u128 * longer;
-        if most > SMALL {
-            let found = text.matches(find).count() as u128;
-            memory::check(2 * (text.len() as u128 + found * longer), || "the text with all that is replaced".into())?;
+    if by.len() <= find.len() {
+        if find.is_empty() || text.contains(find) {
+            *text = text.replace(find, by).into();
         }
+        return Ok(());
     }
-    if find.is_empty() || text.contains(find) {
-        *text = text.replace(find, by).into();
+    let longer = text.matches(find).count() as u128 * (by.len() - find.len()) as u128;
+    let size = text.len() as u128 + longer;
+    if size > SMALL {
+        memory::check(2 * size, || "the text with all that is replaced".into())?;
     }
+    // Of its full length from the beginning: a text that grows is there twice.
+    let (mut made, mut end) = (String::with_capacity(size as usize), 0);
+    for (at, found) in text.match_indices(find) {
+        made.push_str(&text[end..at]);
+        made.push_str(by);
+        end = at + found.len();
+    }
+    made.push_str(&text[end..]);
+    *text = made.into();
     Ok(())
 }
 
@@ -284,19 +308,86 @@ fn order(ctx: NativeCallContext, list: &mut Array, compare: FnPtr) -> Fallible<A
     ordered(&ctx, list, &compare)
 }
 
-/// A list in the order in which its own `sort` or `sort_desc` puts it.
-fn sorted_by(ctx: &NativeCallContext, list: &Array, sort: &str) -> Fallible<Array> {
-    let mut sorted = Dynamic::from_array(list.clone());
-    let _sorted: Dynamic = ctx.call_native_fn_raw(sort, true, &mut [&mut sorted])?;
-    Ok(sorted.cast())
+/// Which of two elements of one type stands first, if the type has an order. NaN stands behind all numbers.
+type Order = fn(&Dynamic, &Dynamic) -> Ordering;
+
+/// The order of a list's elements, which are all of one type.
+fn order_of(list: &Array) -> Result<Order> {
+    let [first, _, ..] = list.as_slice() else { return Ok(|_, _| Ordering::Equal) };
+    if list.iter().any(|element| element.type_id() != first.type_id()) {
+        return Err(err!(Argument, "elements of different types cannot be sorted")
+            .hint("give a comparison: `list.sort(|a, b| a.to_float() - b.to_float())`"));
+    }
+    let order: Order = match first {
+        element if element.is_int() => |a, b| a.as_int().ok().cmp(&b.as_int().ok()),
+        element if element.is_float() => |a, b| {
+            let (a, b) = (a.as_float().unwrap_or(f64::NAN), b.as_float().unwrap_or(f64::NAN));
+            a.partial_cmp(&b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
+        },
+        element if element.is_string() => {
+            |a, b| a.as_immutable_string_ref().ok().as_deref().cmp(&b.as_immutable_string_ref().ok().as_deref())
+        }
+        element if element.is_char() => |a, b| a.as_char().ok().cmp(&b.as_char().ok()),
+        element if element.is_bool() => |a, b| a.as_bool().ok().cmp(&b.as_bool().ok()),
+        element if element.is_unit() => |_, _| Ordering::Equal,
+        other => {
+            return Err(err!(Argument, "elements such as {} cannot be sorted", described(other))
+                .hint("give a comparison: `list.sort(|a, b| a.loss - b.loss)`"));
+        }
+    };
+    Ok(order)
+}
+
+/// How many elements are sorted between two looks at the flag.
+const SORTED: usize = 1 << 15;
+
+/// The elements in their own order, equal ones as they stood: pieces that are sorted, and then merged.
+fn sorted(list: &Array, is_descending: bool, task: &Task) -> Result<Array> {
+    let order = order_of(list)?;
+    let order = |a: &Dynamic, b: &Dynamic| if is_descending { order(b, a) } else { order(a, b) };
+    memory::check(2 * (list.len() * size_of::<Dynamic>()) as u128, || "a list in order".into())?;
+    let mut list = list.clone();
+    for piece in list.chunks_mut(SORTED) {
+        task.check()?;
+        piece.sort_by(order);
+    }
+    let mut run = SORTED;
+    while run < list.len() {
+        let mut merged = Array::with_capacity(list.len());
+        for pair in list.chunks_mut(2 * run) {
+            let (left, right) = pair.split_at_mut(run.min(pair.len()));
+            let (mut left, mut right) = (left.iter_mut().peekable(), right.iter_mut().peekable());
+            while let (Some(a), Some(b)) = (left.peek(), right.peek()) {
+                if merged.len().is_multiple_of(PIECE) {
+                    task.check()?;
+                }
+                let next = if order(b, a) == Ordering::Less { right.next() } else { left.next() };
+                merged.extend(next.map(std::mem::take));
+            }
+            merged.extend(left.chain(right).map(std::mem::take));
+        }
+        list = merged;
+        run *= 2;
+    }
+    Ok(list)
+}
+
+fn sort_ascending(ctx: NativeCallContext, list: &mut Array) -> Fallible<()> {
+    *list = sorted(list, false, &env(&ctx)?.task)?;
+    Ok(())
+}
+
+fn sort_descending(ctx: NativeCallContext, list: &mut Array) -> Fallible<()> {
+    *list = sorted(list, true, &env(&ctx)?.task)?;
+    Ok(())
 }
 
 fn ascending(ctx: NativeCallContext, list: &mut Array) -> Fallible<Array> {
-    sorted_by(&ctx, list, "sort")
+    Ok(sorted(list, false, &env(&ctx)?.task)?)
 }
 
 fn descending(ctx: NativeCallContext, list: &mut Array) -> Fallible<Array> {
-    sorted_by(&ctx, list, "sort_desc")
+    Ok(sorted(list, true, &env(&ctx)?.task)?)
 }
 
 /// The elements in the order of a comparison, equal ones as they stood. Merged by hand, since the sorting of the standard
@@ -363,6 +454,32 @@ fn dedup(ctx: NativeCallContext, list: &mut Array, compare: FnPtr) -> Fallible<(
 
 fn float_text(x: f64) -> Fallible<ImmutableString> {
     Ok(number_text(x).into())
+}
+
+/// What is made of a list or a map that is lent and not copied.
+fn lent<T: Variant + Clone + Default, R>(
+    ctx: &NativeCallContext,
+    value: &mut T,
+    make: impl FnOnce(&Dynamic, &Env) -> Result<R>,
+) -> Fallible<R> {
+    let _ours = room::Ours::begin();
+    let env = env(ctx)?;
+    let whole = Dynamic::from(std::mem::take(value));
+    let made = make(&whole, &env);
+    *value = whole.try_cast().unwrap_or_default();
+    Ok(made?)
+}
+
+fn json_of<T: Variant + Clone + Default>(ctx: NativeCallContext, value: &mut T) -> Fallible<String> {
+    lent(&ctx, value, |whole, env| json_text(whole, Layout::Line, &env.task))
+}
+
+fn repr_of<T: Variant + Clone + Default>(ctx: NativeCallContext, value: &mut T) -> Fallible<String> {
+    lent(&ctx, value, |whole, env| written(whole, &env.task))
+}
+
+fn show<T: Variant + Clone + Default>(ctx: NativeCallContext, value: &mut T) -> Fallible<()> {
+    lent(&ctx, value, |whole, env| tell(whole, &env.console, &env.task))
 }
 
 fn print_list(ctx: NativeCallContext, list: &mut Array) -> Fallible<ImmutableString> {
@@ -439,4 +556,54 @@ fn write_map(map: &Map, depth: usize, paper: &mut Paper) -> Result<()> {
         write(value, depth + 1, paper)
     })?;
     paper.put("}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::base::Error;
+    use crate::script::engine::value::repr;
+    use crate::script::session::Session;
+
+    #[test]
+    fn long_lists_are_sorted_in_pieces() {
+        let number = |place: usize| Dynamic::from((place * 7919 % 1009) as i64);
+        let list: Array = (0..3 * SORTED + 17).map(number).collect();
+        let numbers = |list: &Array| list.iter().map(|number| number.as_int().unwrap()).collect::<Vec<i64>>();
+        let (mut expected, task) = (numbers(&list), Task::default());
+        expected.sort_unstable();
+        assert_eq!(numbers(&sorted(&list, false, &task).unwrap()), expected);
+        expected.reverse();
+        assert_eq!(numbers(&sorted(&list, true, &task).unwrap()), expected);
+        task.flag().store(true, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(sorted(&list, false, &task).unwrap_err(), Error::interrupted());
+    }
+
+    #[test]
+    fn lists_have_the_order_of_their_elements() {
+        let mut session = Session::new(Env::in_memory(Path::new("out")).unwrap());
+        let mut said = |code: &str| session.eval("<1>", &format!("repr({code})")).unwrap().to_string();
+        assert_eq!(said("[2.5, 0.0 / 0.0, -1.0].order()"), "[-1.0, 2.5, NaN]");
+        assert_eq!(said("[\"b\", \"ab\", \"\"].order_desc()"), "[\"b\", \"ab\", \"\"]");
+        assert_eq!(said("{ let a = [true, false, true]; a.sort(); a }"), "[false, true, true]");
+        assert_eq!(said("{ let a = ['b', 'c', 'a']; a.sort_desc(); a }"), "['c', 'b', 'a']");
+        let mut why = |code: &str| session.eval("<1>", code).unwrap_err().message;
+        assert_eq!(why("[1, 2.5].sort()"), "elements of different types cannot be sorted");
+        assert!(why("[#{ a: 1 }, #{ a: 2 }].order()").starts_with("elements such as "));
+    }
+
+    /// A map of a million lists is not copied to be written, and is there after an error.
+    #[test]
+    fn what_is_written_is_lent() {
+        let mut session = Session::new(Env::in_memory(Path::new("out")).unwrap());
+        let setup = "let a = [1, #{ b: 2 }]; let m = #{ a: a, f: || 1 }; const C = [3];
+            try { to_json(m) } catch (e) { print(e.message); } show(m); show(a);";
+        assert!(session.eval("<1>", setup).is_ok());
+        let text = session.eval("<1>", "[to_json(a), a.to_json(), repr(C), C.to_json(), repr(m.a), `${m.len()}`]");
+        let text = repr(&text.unwrap());
+        let quoted = "\"[1,{\\\"b\\\":2}]\"";
+        assert_eq!(text, format!("[{quoted}, {quoted}, \"[3]\", \"[3]\", \"[1, #{{ b: 2 }}]\", \"2\"]"));
+    }
 }

@@ -83,6 +83,24 @@ pub fn one_text(ctx: &NativeCallContext, model: &Model, name: &'static str, x: &
     Reader { by: model, bos: None, task: &env(ctx)?.task, name }.row(x)
 }
 
+/// One text in tokens: a text, ids, whose text is what they make, or tokens, which stay as they are.
+pub fn one_in_tokens(
+    ctx: &NativeCallContext,
+    model: &Model,
+    (name, x): (&'static str, &Dynamic),
+    bos: Option<bool>,
+) -> Result<Tokens> {
+    let reader = Reader { by: model, bos, task: &env(ctx)?.task, name };
+    if let Some(text) = x.read_lock::<rhai::ImmutableString>() {
+        return reader.encoded(&text);
+    }
+    let ids = reader.row(x)?;
+    match x.read_lock::<Tokens>() {
+        Some(tokens) => Ok(tokens.clone()),
+        None => model.tokenizer().and_then(|tokenizer| tokenizer.of_ids(ids)).map_err(|e| e.about(name)),
+    }
+}
+
 /// The first argument of a call for anything that predicts tokens.
 pub fn texts(ctx: &NativeCallContext, by: &dyn Reads, x: &Dynamic) -> Result<Input> {
     Reader { by, bos: None, task: &env(ctx)?.task, name: "x" }.input(x)
@@ -147,8 +165,7 @@ impl Reader<'_> {
 
     fn row(&self, x: &Dynamic) -> Result<Vec<u32>> {
         if let Some(text) = x.read_lock::<rhai::ImmutableString>() {
-            let tokens = self.by.tokenizer().and_then(|tokenizer| tokenizer.encode(&text, self.bos, self.task));
-            return Ok(tokens.map_err(|e| e.about(self.name))?.ids);
+            return Ok(self.encoded(&text)?.ids);
         }
         if self.bos.is_some() {
             return Err(err!(Argument, "expected a text to go with `bos`, found what is in tokens already")
@@ -163,6 +180,11 @@ impl Reader<'_> {
             (_, Some(ids)) if ids.rank() == 1 => self.rows(&ids.unsqueeze(0)?).map(|rows| rows.concat()),
             _ => Err(given(self.name, x).refuse("a text, tokens or token ids")),
         }
+    }
+
+    fn encoded(&self, text: &str) -> Result<Tokens> {
+        let tokens = self.by.tokenizer().and_then(|tokenizer| tokenizer.encode(text, self.bos, self.task));
+        tokens.map_err(|e| e.about(self.name))
     }
 
     /// The rows of a tensor of ids.

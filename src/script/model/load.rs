@@ -79,11 +79,20 @@ impl Model {
 
     /// The same model, which keeps these hooks after those that it has.
     pub fn with(&self, hooks: Vec<Hook>) -> Result<Self> {
-        let kept = [self.kept.clone(), hooks].concat();
-        let in_core = kept.iter().map(|hook| hook.kept(&self.plain)).collect::<Result<Vec<_>>>()?;
+        let count = self.kept.len() + hooks.len();
+        if count > MOST_KEPT {
+            return Err(err!(Argument, "expected a model that keeps at most {MOST_KEPT} hooks, found {count}")
+                .hint("one hook acts at many sites: hooks::zero(\"mlp_out.*\")"));
+        }
+        let new = hooks.iter().map(|hook| hook.kept(&self.plain)).collect::<Result<Vec<_>>>()?;
+        let in_core = [self.core.decoder.kept(), &new].concat();
+        let kept = [&self.kept[..], &hooks].concat();
         Ok(Self { core: Arc::new(self.plain.keeping(in_core)), plain: self.plain.clone(), kept })
     }
 }
+
+/// How many hooks a model keeps at most: each pass asks all of them at every site.
+const MOST_KEPT: usize = 1000;
 
 impl Model {
     /// The config as a value of scripts.
@@ -277,6 +286,31 @@ pub mod methods {
     #[rhai_fn(global, pure, return_raw)]
     pub fn with(m: &mut Model, hooks: Any) -> Fallible<Model> {
         Ok(m.with(Hook::list(&hooks)?).map_err(|e| e.about("hooks"))?)
+    }
+
+    /// The same model with keys and values of its own for each query head, where heads share them (grouped-query attention):
+    /// copies, so that it computes the same.
+    ///
+    /// In a model whose heads share keys and values, `k`, `k_rot` and `v` have a head for each group, and what is done to one
+    /// of them is done to all of its query heads. Here each query head has its own, so that hooks, grids, paths and other
+    /// calls by head tell query heads apart. Edges of `circuit::edges` are those of query heads in any model.
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 4, kv_heads: 2, vocab: 10, context: 8 }, #{ seed: 1 });
+    /// m.run([1, 2])["v.0"].shape  //=> [1, 2, 2, 2]
+    /// let u = m.ungrouped();
+    /// u.run([1, 2])["v.0"].shape  //=> [1, 2, 4, 2]
+    /// u.logits([1, 2]).all_close(m.logits([1, 2]), #{ atol: 1e-6 })  //=> true
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn ungrouped(ctx: NativeCallContext, m: &mut Model) -> Fallible<Model> {
+        m.core().decoder.check_keeps_none("a model with keys and values for each query head")?;
+        if !m.config().is_grouped() {
+            return Ok(m.clone());
+        }
+        let core = m.core().clone();
+        Ok(env(&ctx)?.task.apart(move || core.ungrouped())?.into())
     }
 
     /// Saves the model in a folder: config.json, model.safetensors and its tokenizer.

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use rhai::plugin::*;
-use rhai::{Array, Dynamic, Map, NativeCallContext};
+use rhai::{Dynamic, Map, NativeCallContext};
 use serde_json::{Value, json};
 
 use super::cache::{self, Cache};
@@ -11,7 +11,7 @@ use super::{Input, InputOptions, LogitsOptions, LossOptions, Model, RunOptions};
 use crate::base::{Error, Result, Table};
 use crate::data::Text;
 use crate::model::batch::Batch;
-use crate::model::padding::blanked;
+use crate::model::padding::{blanked, stacked};
 use crate::model::run::{Ask, Run as Core, mean_of_losses};
 use crate::report::symbols::count;
 use crate::report::{Item, Screen};
@@ -186,7 +186,8 @@ pub mod losses {
         Ok(mean_of_losses(&losses)?.into())
     }
 
-    /// The loss in nats of each token but the first: a tensor for a text, an array of them for several.
+    /// The loss in nats of each token but the first: [pos - 1] for a text, [batch, pos - 1] for several, with NaN after the
+    /// end of shorter ones.
     ///
     /// # Options
     /// - [loss]
@@ -196,13 +197,15 @@ pub mod losses {
     /// ```
     /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10, context: 16 });
     /// m.losses([1, 2, 3]).shape  //=> [2]
-    /// m.losses([[1, 2, 3], [4, 5]]).len()  //=> 2
+    /// let losses = m.losses([[1, 2, 3], [4, 5]]);
+    /// losses.shape  //=> [2, 2]
+    /// losses.is_nan().to_array()  //=> [[0, 0], [0, 1]]
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn losses(ctx: NativeCallContext, m: &mut Model, x: Any, options: Options) -> Fallible<Dynamic> {
+    pub fn losses(ctx: NativeCallContext, m: &mut Model, x: Any, options: Options) -> Fallible<Tensor> {
         let (losses, several) = super::losses_of(&ctx, m, &x, options)?;
-        let mut losses = losses.into_iter().map(Dynamic::from);
-        Ok(if several { losses.collect::<Array>().into() } else { losses.next().unwrap_or_default() })
+        let losses = stacked(&losses)?;
+        Ok(if several { losses } else { losses.squeeze(0).map_err(Error::from)? })
     }
 }
 

@@ -7,7 +7,7 @@ use rhai::{Array, Dynamic, NativeCallContext};
 use serde_json::{Value, json};
 
 use super::Model;
-use super::input::one_text;
+use super::input::{one_in_tokens, one_text};
 use crate::base::{Cell, Result, Table};
 use crate::model::tokens::{Tokens, TokensOptions};
 use crate::report::symbols::{count, elided, visible};
@@ -71,10 +71,11 @@ fn numbers(numbers: impl IntoIterator<Item = usize>) -> Dynamic {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// Tokenizes a text: the ids, the text of each token, and its place in the text.
+    /// Tokenizes a text: the ids, the text of each token, and its place in the text. Ids are taken as they are, an array or
+    /// a tensor, and the text is what they make.
     ///
     /// Special tokens are added only by the tokenizer's own rule or by `bos`, and are marked where tokens are shown. All
-    /// calls that read tokens accept strings, too.
+    /// calls that read tokens accept strings and ids, too.
     ///
     /// # Options
     /// - [tokens]
@@ -84,11 +85,12 @@ pub mod methods {
     /// let words = ["the", "cat", "sat"];
     /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 3, context: 8 }, #{ words: words });
     /// m.tokens("the cat sat").ids  //=> [0, 1, 2]
+    /// m.tokens([2, 0]).strings  //=> [" sat", " the"]
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn tokens(ctx: NativeCallContext, m: &mut Model, text: &str, options: Options) -> Fallible<Tokens> {
+    pub fn tokens(ctx: NativeCallContext, m: &mut Model, text: Any, options: Options) -> Fallible<Tokens> {
         let TokensOptions { bos } = taken(options)?;
-        Ok(m.tokenizer()?.encode(text, bos, &env(&ctx)?.task).map_err(|e| e.about("text"))?)
+        Ok(one_in_tokens(&ctx, m, ("text", &text), bos)?)
     }
 
     /// Messages as the model was trained to read them: the chat template of its tokenizer, filled in. The result has the

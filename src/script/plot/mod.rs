@@ -23,8 +23,8 @@ pub mod functions {
     /// A line chart of one series or several.
     ///
     /// The data are a list of numbers, a tensor of one dimension, or several series: a map of names to lists, a list of
-    /// lists, or a tensor of two dimensions whose rows are the series. NaN, infinite and missing values, `()`, are gaps,
-    /// which a note under the chart counts.
+    /// lists, or a tensor of two dimensions whose rows are the series. NaN and infinite values are gaps, which a note under
+    /// the chart counts; missing values, `()`, are gaps without a note.
     ///
     /// # Options
     /// - [line]

@@ -64,7 +64,11 @@ pub mod functions {
         let (env, options) = (env(&ctx)?, taken(options)?);
         let (x, names) = both(values("x", &x), class_names("y", &y))?;
         let labels = ClassLabels::of(&names).map_err(|e| e.about("y"))?;
-        Ok(probe::Probe::fit(&x, &labels, &options, &env.task)?.into())
+        // Each step of Newton's method looks at all products of two columns.
+        let cost = x.elem_count() as f64 * x.dims().last().copied().unwrap_or(1) as f64;
+        let task = env.task.clone();
+        let fitted = env.task.heavy(cost, move || probe::Probe::fit(&x, &labels, &options, &task))?;
+        Ok(fitted.into())
     }
 
     /// Splits rows and labels into a part to fit on and a part to judge on, which share no group.

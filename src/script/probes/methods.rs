@@ -148,7 +148,7 @@ pub mod methods {
     /// let found = probe::fit(parts.train.x, parts.train.y).judge(parts.held_out.x, parts.held_out.y);
     /// found["measure"]
     /// //=> ["accuracy", "majority rate", "above majority", "AUROC", "calibration error"]
-    /// found["from"][3] > 0.5  //=> true
+    /// found["low"][3] > 0.5  //=> true
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn judge(ctx: NativeCallContext, p: &mut Probe, x: Any, y: Any, options: Options) -> Fallible<Table> {

@@ -12,7 +12,10 @@ use crate::script::engine::value::Fallible;
 
 #[export_module(manifest)]
 pub mod methods {
-    /// Writes the page, its data and its pictures into the folder of the report's name. Returns the path of the page.
+    /// Writes the page, its data and its pictures into the folder of the run, where its record is, if the report has the script's
+    /// name, and else into a folder of the report's name in it. Returns the path of the page.
+    ///
+    /// What `microtome run FILE` leaves is below out/FILE/. At the prompt there is no such folder, and the page is in out/NAME/.
     ///
     /// # Example
     /// ```
@@ -21,7 +24,7 @@ pub mod methods {
     #[rhai_fn(global, pure, return_raw)]
     pub fn save(ctx: NativeCallContext, report: &mut Report) -> Fallible<String> {
         let env = env(&ctx)?;
-        Ok(report.save(&env.files, &env.task)?.display().to_string())
+        Ok(report.save(&env.files, &env.folder, &env.task)?.display().to_string())
     }
 
     /// The report's name and the data of its items.

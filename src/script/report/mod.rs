@@ -50,8 +50,7 @@ pub mod functions {
     /// A report: text and results on one page that needs nothing else, with the data as JSON and the pictures beside it.
     ///
     /// Items are strings (in a little markdown: headings, lists, code, emphasis), charts, tables, cards, grids, heat
-    /// text, and any other value; lists of items are taken apart. `save` writes the page as NAME/index.html below the
-    /// output folder.
+    /// text, and any other value; lists of items are taken apart. `save` writes the page beside the record of the run.
     ///
     /// # Example
     /// ```
@@ -95,7 +94,7 @@ pub mod functions {
 
     /// A grid: a matrix with names for its rows and columns, shown as a heat map.
     ///
-    /// The values are a tensor of two dimensions or a list of lists.
+    /// The values are a tensor of two dimensions or a list of lists. A cell whose value is `()` stays empty.
     ///
     /// # Options
     /// - [grid]

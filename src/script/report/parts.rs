@@ -109,7 +109,7 @@ pub mod methods {
         table.rows.len() as i64
     }
 
-    /// The numbers of the grid: `[rows, columns]`, in f64.
+    /// The numbers of the grid: `[rows, columns]`, in f64, NaN where a cell has none.
     ///
     /// # Example
     /// ```

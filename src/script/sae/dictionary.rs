@@ -15,6 +15,7 @@ use crate::report::{Item, Screen};
 use crate::sae;
 use crate::sae::check::{CheckOptions, check_on};
 use crate::sae::fit::FitHistory;
+use crate::sae::given::{GivenOptions, of_tensors};
 use crate::sae::load::{LoadOptions, SaveOptions};
 use crate::script::engine::env::{Env, env};
 use crate::script::engine::options::{options, taken};
@@ -147,6 +148,53 @@ pub mod functions {
         let checked = check_on(&loaded.core, m.core(), None, &CheckOptions::default(), &env.task)?;
         env.console.say(&checked.to_string());
         Ok(Sae { known: Some(ModelAndText::of(m, &env)?), ..loaded })
+    }
+
+    /// A dictionary of your own tensors, whatever fitted them: nothing is trained.
+    ///
+    /// Encoder and decoder have one row a feature, so that the `W_enc` of SAELens and the `decoder.weight` of
+    /// dictionary_learning are given as `w.transpose()`. The pre-activations of x are pre = x encoder^T + encoder_bias, or
+    /// those of x - decoder_bias where it is `centred`, as most dictionaries of these two libraries are; the reconstruction is
+    /// codes decoder + decoder_bias, and of a transcoder with `skip` x skip^T more. With `scaling` all of it is of x
+    /// normalised, and the normalisation is undone in the end.
+    ///
+    /// Codes are made by the activation: "relu" keeps what is above 0, "topk" the `k` largest of that, "batch_topk" and
+    /// "jumprelu" what is above a threshold. "gated" gives relu(exp(log_scale) pre + magnitude) where pre + gate > 0, and
+    /// "linear" everything, or the `k` largest by absolute value. "matching_pursuit" takes `k` steps on directions of norm 1,
+    /// and "nonnegative" solves for the codes.
+    ///
+    /// With a model, the sites and their widths are checked, and features are looked at there. `save` writes it for other
+    /// libraries, and `check_on` says whether it fits a model.
+    ///
+    /// # Options
+    /// - [given_dictionary]
+    /// - `model` = none: the model that it is for
+    ///
+    /// # Example
+    /// ```
+    /// let encoder = [[1, 0], [0, 1], [1, 1]];
+    /// let decoder = [[1, 0], [0, 2], [0.5, 0.5]];
+    /// let s = sae::of(#{ encoder: encoder, decoder: decoder, activation: "topk", k: 1 });
+    /// s.encode([3, 1])  //=> tensor([0.0, 0.0, 4.0])
+    /// s.decode([0, 0, 4])  //=> tensor([2.0, 2.0])
+    /// let t = sae::of(#{
+    ///     encoder: encoder, decoder: decoder, decoder_bias: [1, 1], activation: "jumprelu", threshold: 2,
+    ///     site: "mlp_in.0", writes: "mlp_out.0",
+    /// });
+    /// t  //=> transcoder dictionary of 3 features for mlp_in.0
+    /// t.encode([3, 1])  //=> tensor([3.0, 0.0, 4.0])
+    /// t.reconstruct([3, 1])  //=> tensor([6.0, 3.0])
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn of(ctx: NativeCallContext, options: Options) -> Fallible<Sae> {
+        let (env, mut read) = (env(&ctx)?, super::options(options));
+        let a_model = |given: &Given| given.handle::<Model>().ok_or_else(|| given.refuse("a model"));
+        let (model, given): (_, GivenOptions) = (read.get("model", a_model)?, read.declared()?);
+        read.finish()?;
+        let core = model.as_ref().map(|m| m.core().clone());
+        let made = env.task.heavy(given.numbers() as f64, move || of_tensors(&given, core.as_ref()))?;
+        let known = model.map(|m| ModelAndText::of(m, &env)).transpose()?;
+        Ok(Sae { known, ..Sae::placed(made, &env)? })
     }
 }
 

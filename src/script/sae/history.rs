@@ -5,6 +5,7 @@ use rhai::plugin::*;
 
 use super::dictionary::Sae;
 use crate::base::Cell;
+use crate::base::results::MISSING;
 use crate::err;
 use crate::report::chart::{Axis, Chart, Series};
 use crate::script::engine::value::Fallible;
@@ -44,7 +45,7 @@ pub mod methods {
             let number = |row: &Vec<Cell>| match row.get(at) {
                 Some(Cell::Int(x)) => *x as f64,
                 Some(Cell::Float(x)) => *x,
-                _ => f64::NAN,
+                _ => MISSING,
             };
             table.rows.iter().map(number).collect()
         };

@@ -205,8 +205,8 @@ pub mod methods {
     /// for the reconstruction, zero ablation and mean ablation, and the loss recovered, (zero - spliced) / (zero -
     /// clean).
     ///
-    /// Both are means over the positions behind which another token of the row stands; SAEBench's KL has the last position of
-    /// each row, too.
+    /// Both are means over the positions behind which another token of the row stands. SAEBench's KL has the last position of
+    /// each row, too, and so has this one with `kl: "all"`.
     ///
     /// # Options
     /// - [effect]
@@ -217,6 +217,8 @@ pub mod methods {
     /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
     /// let table = sae::identity(8).effect(m, data::texts(["to be or not to be"]), #{ site: "resid_post.0", rows: 1 });
     /// table["recovered"][0]  //=> 1.0
+    /// let all = sae::identity(8).effect(m, data::texts(["to be or not to be"]), #{ site: "resid_post.0", rows: 1, kl: "all" });
+    /// all.to_map().title  //=> "what is lost over 15 predictions, KL over 16 positions, in nats"
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn effect(ctx: NativeCallContext, s: &mut Sae, m: Model, text: Text, options: Options) -> Fallible<Table> {

@@ -35,6 +35,7 @@ use crate::sae::finetune::FineTuneOptions;
 use crate::sae::fit::{
     CrossLayerOptions, CrosscoderOptions, FitOptions, GridOptions, StoreSiteOptions, TranscoderOptions,
 };
+use crate::sae::given::GivenOptions;
 use crate::sae::load::{LoadOptions, SaveOptions};
 use crate::sae::map::MapOptions;
 use crate::sae::metrics::{
@@ -74,6 +75,7 @@ pub const OPTIONS: &[Group] = &[
     ("splice", fields::<SpliceOptions>),
     ("fine_tune", fields::<FineTuneOptions>),
     ("load_dictionary", fields::<LoadOptions>),
+    ("given_dictionary", fields::<GivenOptions>),
     ("check_dictionary", fields::<CheckOptions>),
     ("save_dictionary", fields::<SaveOptions>),
     ("components", fields::<ComponentOptions>),

@@ -213,7 +213,8 @@ fn ran(env: &Env, plan: &Plan) -> Result<Map> {
             plan.script
         );
     }
-    let inner = env.within(plan.arguments.clone().into(), plan.seed, plan.out.as_deref())?;
+    let within = env.within(plan.arguments.clone().into(), plan.seed, plan.out.as_deref())?;
+    let inner = Env { folder: record::folder(&plan.script), ..within };
     let out = inner.files.access().out().to_path_buf();
     let asked = Asked { script: &plan.script, text: &plan.text, arguments: &plan.arguments, seed: plan.seed };
     let known = if env.settings.fresh { None } else { told::same(env, &out, &asked) };

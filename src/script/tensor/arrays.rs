@@ -155,7 +155,7 @@ pub mod functions {
         heavy(&ctx, super::places(&parts), move || shape::cat(&parts, axis))
     }
 
-    /// Stacks tensors of one shape along a new axis, by default the first.
+    /// Stacks tensors of one shape along a new axis, by default the first; the rows of a tensor are stacked already.
     ///
     /// # Example
     /// ```
@@ -165,6 +165,11 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn stack(ctx: NativeCallContext, tensors: Array) -> Fallible<Tensor> {
         stack_along(ctx, tensors, 0_i64.into())
+    }
+
+    #[rhai_fn(name = "stack")]
+    pub fn stack_rows(tensors: Tensor) -> Tensor {
+        tensors
     }
 
     #[rhai_fn(name = "stack", return_raw)]

@@ -10,7 +10,7 @@ use super::{Decoder, linear};
 use crate::base::{Result, Task};
 use crate::err;
 use crate::model::batch::Batch;
-use crate::model::config::{Config, Order};
+use crate::model::config::{Config, Order, QkNorm};
 use crate::model::hooks::NoHooks;
 use crate::model::site::SiteKind;
 use crate::model::weights::{Block, Linear, Norm};
@@ -24,10 +24,22 @@ pub struct Columns<'a> {
 }
 
 impl Decoder {
-    /// The same model with keys and values of its own for each query head, and without the hooks that it keeps.
+    /// The same model with keys and values of its own for each query head, and without the hooks that it keeps; only of models
+    /// whose stream is a sum.
     pub fn ungrouped(&self) -> Result<Self> {
-        if let Some(what) = self.config.beyond_sums() {
-            return Err(err!(Bug, "heads were taken apart in a model with {what}"));
+        match self.config.beyond_sums() {
+            Some(what) => Err(err!(Bug, "heads were taken apart in a model with {what}")),
+            None => self.by_query_head(),
+        }
+    }
+
+    /// The same model with keys and values of its own for each query head, copies where heads share them, and without the
+    /// hooks that it keeps.
+    pub fn by_query_head(&self) -> Result<Self> {
+        let config = self.config.as_ref();
+        if config.shared_keys.is_some() || config.global_heads.is_some() {
+            let what = config.beyond_sums().unwrap_or_default();
+            return Err(err!(Argument, "keys and values have no copy for each query head in a model with {what}"));
         }
         let (heads, shared) = (self.config.heads, self.config.kv_heads);
         let config = Config { kv_heads: heads, ..self.config.as_ref().clone() };
@@ -37,6 +49,11 @@ impl Decoder {
                 if let Some(attn) = &mut block.attn {
                     for map in attn.k.iter_mut().chain(&mut attn.v) {
                         *map = repeated(map, shared, heads / shared)?;
+                    }
+                    // A norm of all heads together has a weight for each of their numbers.
+                    if let (QkNorm::Whole, Some(norm)) = (self.config.qk_norm, &mut attn.k_norm) {
+                        norm.weight =
+                            norm.weight.as_ref().map(|all| copies(all, shared, heads / shared)).transpose()?;
                     }
                 }
             }
@@ -208,10 +225,13 @@ impl Decoder {
 
 /// A map to the heads that queries share, with a copy for each of them.
 fn repeated(map: &Linear, shared: usize, times: usize) -> Result<Linear> {
-    let copies = |all: &Tensor| -> Result<Tensor> {
-        let size = all.dim(0)? / shared.max(1);
-        let each = (0..shared * times).map(|head| all.narrow(0, head / times * size, size));
-        Ok(Tensor::cat(&each.collect::<std::result::Result<Vec<_>, _>>()?, 0)?)
-    };
-    Ok(Linear { weight: copies(&map.weight.tensor()?)?.into(), bias: map.bias.as_ref().map(copies).transpose()? })
+    let bias = map.bias.as_ref().map(|bias| copies(bias, shared, times)).transpose()?;
+    Ok(Linear { weight: copies(&map.weight.tensor()?, shared, times)?.into(), bias })
+}
+
+/// The rows of each shared head, so many times.
+fn copies(all: &Tensor, shared: usize, times: usize) -> Result<Tensor> {
+    let size = all.dim(0)? / shared.max(1);
+    let each = (0..shared * times).map(|head| all.narrow(0, head / times * size, size));
+    Ok(Tensor::cat(&each.collect::<std::result::Result<Vec<_>, _>>()?, 0)?)
 }

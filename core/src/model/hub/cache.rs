@@ -24,11 +24,14 @@ pub struct Cache {
 
 /// The models in the cache, by name, with the size of each.
 pub fn models(settings: &Settings) -> Vec<(String, Shelved)> {
-    let name = |lies: &Shelved| {
-        let (org, name) = lies.folder.file_name()?.to_str()?.strip_prefix("models--")?.split_once("--")?;
-        Some(format!("{org}/{name}"))
-    };
+    let name = |lies: &Shelved| model_in(lies.folder.file_name()?.to_str()?);
     shelved(&settings.cache).into_iter().filter_map(|lies| Some((name(&lies)?, lies))).collect()
+}
+
+/// The model that a folder of the cache is for, by the folder's name.
+pub fn model_in(folder: &str) -> Option<String> {
+    let (org, name) = folder.strip_prefix("models--")?.split_once("--")?;
+    Some(format!("{org}/{name}"))
 }
 
 impl Cache {

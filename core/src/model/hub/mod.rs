@@ -23,7 +23,7 @@ use cache::Cache;
 use choice::Choice;
 use remote::Remote;
 
-pub use cache::models;
+pub use cache::{model_in, models};
 pub use name::Name;
 pub use settings::Settings;
 

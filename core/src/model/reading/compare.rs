@@ -1,6 +1,7 @@
 //! The comparison of two runs: how far each site differs, the first difference, and the effect on the predictions.
 
 use crate::bail;
+use crate::base::results::MISSING;
 use crate::base::{Card, Cell, Grid, Result, Table, Task, parallel};
 use crate::model::cache::Cache;
 use crate::model::run::Run;
@@ -68,11 +69,11 @@ impl Comparison {
         }
     }
 
-    /// KL(a || b) by text and position; NaN beyond the end of a text.
+    /// KL(a || b) by text and position; missing beyond the end of a text.
     pub fn grid(&self) -> Grid {
         let width = self.kl.iter().map(Vec::len).max().unwrap_or(0);
         let row =
-            |text: &Vec<f64>| text.iter().copied().chain(std::iter::repeat_n(f64::NAN, width - text.len())).collect();
+            |text: &Vec<f64>| text.iter().copied().chain(std::iter::repeat_n(MISSING, width - text.len())).collect();
         Grid {
             title: "what the difference does to the prediction".into(),
             row_axis: "text".into(),

@@ -1,6 +1,7 @@
 //! The logit lens (nostalgebraist 2020): the residual stream at any layer, decoded as if it were the last.
 
 use super::cells;
+use crate::base::results::MISSING;
 use crate::base::{Cell, Grid, Result, Table, Task, memory};
 use crate::err;
 use crate::model::batch::Batch;
@@ -206,7 +207,7 @@ pub fn grid(lens: &str, readings: &[LensReading], row: usize, positions: &[Strin
     let mut values = Vec::new();
     for reading in readings {
         let first = firsts(reading, row, positions.len())?;
-        values.extend(first.into_iter().map(|guess| guess.map_or(f64::NAN, |guess| guess.probability)));
+        values.extend(first.into_iter().map(|guess| guess.map_or(MISSING, |guess| guess.probability)));
     }
     Ok(Grid {
         title: lens.into(),

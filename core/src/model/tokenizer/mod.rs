@@ -101,6 +101,12 @@ impl Tokenizer {
         }
     }
 
+    /// Tokens that are given by their ids, with the text that they make; none is added.
+    pub fn of_ids(&self, ids: Vec<u32>) -> Result<Tokens> {
+        let (text, offsets) = self.vocab.placed(&ids)?;
+        Ok(Tokens { ids, offsets, text, front: 0, back: 0, vocab: self.vocab.clone() })
+    }
+
     /// Decodes tokens. Special ones are shown, and invalid bytes become U+FFFD.
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
         self.vocab.decode(ids)

@@ -1,6 +1,8 @@
 //! Decoding tokens: several at once, or one by one during generation, where text is returned as soon as its characters
 //! are complete.
 
+use std::ops::Range;
+
 use super::vocab::Vocab;
 use crate::base::Result;
 
@@ -14,6 +16,33 @@ impl Vocab {
         }
         text.push_str(&stream.finish());
         Ok(text)
+    }
+
+    /// The same text, and the bytes of it that each token stands for, in order and without overlap. What became U+FFFD is of
+    /// the token where it begins.
+    pub(super) fn placed(&self, ids: &[u32]) -> Result<(String, Vec<Range<usize>>)> {
+        let mut stream = Stream::new(self);
+        let (mut bytes, mut ends) = (Vec::new(), Vec::new());
+        for id in ids {
+            bytes.extend_from_slice(stream.own(*id)?);
+            ends.push(bytes.len());
+        }
+        // Where in the text each byte begins, and at the end where the text ends.
+        let (mut text, mut places) = (String::new(), Vec::with_capacity(bytes.len() + 1));
+        for chunk in bytes.utf8_chunks() {
+            places.extend((0..chunk.valid().len()).map(|at| text.len() + at));
+            text.push_str(chunk.valid());
+            if let Some(further) = chunk.invalid().len().checked_sub(1) {
+                places.push(text.len());
+                text.push(char::REPLACEMENT_CHARACTER);
+                places.extend(std::iter::repeat_n(text.len(), further));
+            }
+        }
+        places.push(text.len());
+        let place = |at: &usize| places.get(*at).copied().unwrap_or(text.len());
+        let starts = std::iter::once(&0).chain(&ends);
+        let ranges = starts.zip(&ends).map(|(start, end)| place(start)..place(end)).collect();
+        Ok((text, ranges))
     }
 }
 
@@ -34,12 +63,18 @@ impl<'a> Stream<'a> {
 
     /// Decodes one token: returns the text that it completes, which is empty within a character.
     pub fn push(&mut self, id: u32) -> Result<String> {
+        let own = self.own(id)?;
+        self.pending.extend_from_slice(own);
+        Ok(self.whole())
+    }
+
+    /// The bytes that a token adds to the text.
+    fn own(&mut self, id: u32) -> Result<&'a [u8]> {
         let piece = self.vocab.piece(id)?;
         let own = if self.fresh { piece.bytes.strip_prefix(b" ") } else { None };
         // A special token is not part of the text, which has not begun yet.
         self.fresh = self.fresh && piece.special && own.is_none();
-        self.pending.extend_from_slice(own.unwrap_or(&piece.bytes));
-        Ok(self.whole())
+        Ok(own.unwrap_or(&piece.bytes))
     }
 
     /// The rest at the end: U+FFFD for an incomplete character.
@@ -110,6 +145,21 @@ mod tests {
         fn bytes_in_pieces_decode_as_bytes_at_once(given in proptest::collection::vec(any::<u8>(), 0..40)) {
             let ids: Vec<u32> = given.iter().map(|byte| u32::from(*byte)).collect();
             prop_assert_eq!(bytes(false).decode(&ids).unwrap(), String::from_utf8_lossy(&given));
+            let (text, ranges) = bytes(false).placed(&ids).unwrap();
+            prop_assert_eq!(&text, &String::from_utf8_lossy(&given));
+            prop_assert_eq!(ranges.len(), ids.len());
+            let ends = ranges.iter().map(|range| range.end).chain([text.len()]);
+            prop_assert!([0].into_iter().chain(ends).zip(ranges.iter().map(|range| range.start).chain([text.len()])).all(|(a, b)| a == b));
         }
+    }
+
+    #[test]
+    fn each_token_has_its_place_in_the_text_of_all() {
+        let place = |vocab: Vocab, ids: &[u32]| vocab.placed(ids).unwrap();
+        assert_eq!(place(bytes(true), &[257, 256, 256]), ("<s>a a".into(), vec![0..3, 3..4, 4..6]));
+        let cut: Vec<u32> = "é!".bytes().map(u32::from).collect();
+        assert_eq!(place(bytes(false), &cut), ("é!".into(), vec![0..1, 1..2, 2..3]));
+        // Two bytes of three: one character stands for what is no text.
+        assert_eq!(place(bytes(false), &[0xe2, 0x82, 0x41]), ("\u{fffd}A".into(), vec![0..3, 3..3, 3..4]));
     }
 }

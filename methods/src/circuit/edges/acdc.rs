@@ -57,8 +57,8 @@ crate::options! {
     /// Which edges go.
     #[derive(Debug, Clone)]
     pub struct AcdcOptions {
-        /// An edge goes if cutting it as well makes the metric worse by less than this, in the metric's unit. A list of
-        /// thresholds finds a circuit for each.
+        /// An edge goes if cutting it as well makes the metric worse by less than this, in the metric's unit; where it is worse by
+        /// just as much, rounding decides, some 1e-7 in f32. A list of thresholds finds a circuit for each.
         threshold: Thresholds = Thresholds { values: vec![0.01], is_one: true };
         /// What a cut edge carries.
         ablation: EdgeAblation = EdgeAblation::Corrupt;

@@ -67,7 +67,7 @@ crate::options! {
     #[derive(Debug, Clone)]
     pub struct EdgeOptions {
         /// How scores are found: by running the model with each edge cut, or estimated from gradients on the clean run, on
-        /// the way between both runs, or at its two ends; by \"atp*\" their sizes alone.
+        /// the way between both runs, or at its two ends; by "atp*" their sizes alone.
         method: EdgeMethod = EdgeMethod::Eap;
         /// What a cut edge carries.
         ablation: EdgeAblation = EdgeAblation::Corrupt;

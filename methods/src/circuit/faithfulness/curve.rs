@@ -126,14 +126,14 @@ impl Curve {
     pub fn table(&self) -> Table {
         let row = |point: &CurvePoint| -> Vec<Cell> {
             let f = point.faithfulness;
-            let [from, to] = f.interval.map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::from));
+            let [low, high] = f.interval.map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::from));
             let random = if point.random.is_empty() { Cell::Missing } else { mean(&point.random).into() };
             let value = f.value.map_or(Cell::Missing, Cell::from);
-            vec![point.share.into(), point.chosen.into(), point.kept.into(), value, from, to, random]
+            vec![point.share.into(), point.chosen.into(), point.kept.into(), value, low, high, random]
         };
         Table {
             title: self.title.clone(),
-            columns: ["share", "chosen", "kept", "f", "from", "to", "random f"].map(String::from).to_vec(),
+            columns: ["share", "chosen", "kept", "f", "low", "high", "random f"].map(String::from).to_vec(),
             rows: self.points.iter().map(row).collect(),
         }
     }

@@ -186,8 +186,8 @@ impl PairJudgement {
 
     pub fn table(&self) -> Table {
         let row = |name: String, kept: &Kept| -> Vec<Cell> {
-            let [from, to] = kept.share.interval.map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::from));
-            vec![name.into(), kept.units.into(), kept.metric.into(), cell(kept.share.value), from, to]
+            let [low, high] = kept.share.interval.map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::from));
+            vec![name.into(), kept.units.into(), kept.metric.into(), cell(kept.share.value), low, high]
         };
         let random = |which: usize, name: &str| -> Vec<Cell> {
             let all = || self.random.iter().map(|both| &both[which]);
@@ -208,7 +208,7 @@ impl PairJudgement {
         };
         Table {
             title: self.title.clone(),
-            columns: ["kept", "units", "metric", "f", "from", "to"].map(String::from).to_vec(),
+            columns: ["kept", "units", "metric", "f", "low", "high"].map(String::from).to_vec(),
             rows: vec![
                 row("the circuit".into(), &self.circuit),
                 row("all but the circuit".into(), &self.complement),

@@ -18,8 +18,8 @@ impl Figure {
     /// The value and the ends of its interval.
     pub fn cells(figure: Option<Self>) -> [Cell; 3] {
         let Some(figure) = figure else { return [Cell::Missing, Cell::Missing, Cell::Missing] };
-        let [from, to] = figure.interval.map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::from));
-        [figure.value.into(), from, to]
+        let [low, high] = figure.interval.map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::from));
+        [figure.value.into(), low, high]
     }
 
     /// The number of rows and positions.

@@ -108,7 +108,7 @@ impl<'a> Evaluation<'a> {
             }
         }
         let columns = [
-            ["measure", "errors", "circuit", "from", "to"].as_slice(),
+            ["measure", "errors", "circuit", "low", "high"].as_slice(),
             &["random sets", "lowest", "highest", "sets", "m(model)", "m(means alone)", "rows", "positions"],
         ];
         table("faithfulness: (m(C) - m(0)) / (m(M) - m(0))", &columns.concat(), rows)
@@ -132,7 +132,7 @@ impl<'a> Evaluation<'a> {
             }
         }
         let columns = [
-            ["change of", "without", "features", "change", "from", "to"].as_slice(),
+            ["change of", "without", "features", "change", "low", "high"].as_slice(),
             &["lowest", "highest", "sets", "rows", "positions"],
         ];
         table("what is lost without the features, set to 0", &columns.concat(), rows)
@@ -157,7 +157,7 @@ impl<'a> Evaluation<'a> {
             }
         }
         let columns = [
-            ["without those at", "features", "change of", "circuit", "from", "to"].as_slice(),
+            ["without those at", "features", "change of", "circuit", "low", "high"].as_slice(),
             &["random sets", "lowest", "highest", "sets", "rows", "positions"],
         ];
         table("what is lost without the features of one level, set to 0", &columns.concat(), rows)
@@ -192,7 +192,7 @@ impl<'a> Evaluation<'a> {
             row
         });
         let due = format!("change of {DUE}");
-        let columns = ["node", KL, "from", "to", "rows changed", "rows", &due, "from", "to", "rows"];
+        let columns = ["node", KL, "low", "high", "rows changed", "rows", &due, "low", "high", "rows"];
         table("what is lost without one node, set to 0", &columns, rows.collect())
     }
 
@@ -222,7 +222,7 @@ impl<'a> Evaluation<'a> {
             row
         });
         let columns =
-            [column.name, "P(tokens)", "from", "to", "change without the circuit", "from", "to", "rows", "positions"];
+            [column.name, "P(tokens)", "low", "high", "change without the circuit", "low", "high", "rows", "positions"];
         Some(table(&format!("{DUE}, by the label `{}` of the token before it", column.name), &columns, rows.collect()))
     }
 

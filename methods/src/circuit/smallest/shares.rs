@@ -32,7 +32,7 @@ crate::options! {
 }
 
 const COLUMNS: [&str; 11] =
-    ["circuit", "units", "features", "errors", "P(tokens)", "share", "from", "to", "random", "lowest", "highest"];
+    ["circuit", "units", "features", "errors", "P(tokens)", "share", "low", "high", "random", "lowest", "highest"];
 
 /// A row for each circuit, all of the same dictionaries.
 pub fn shares(model: &Model, circuits: &[Circuit], text: &Text, options: &ShareOptions, task: &Task) -> Result<Table> {

@@ -68,9 +68,10 @@ crate::options! {
     pub struct SparseFeatureOptions {
         /// How effects are found: by attribution, by "integrated" gradients, or, "exact", by a run with each node moved.
         method: EffectMethod = EffectMethod::Integrated;
-        /// Nodes are kept whose effect is larger in size than this.
+        /// Nodes are kept whose effect is larger in size than this; where it is just as large, as with a threshold that is one
+        /// node's own effect, rounding decides.
         node_threshold: f64 = 0.1 => at_least(0.0);
-        /// Edges are kept whose effect is larger in size than this.
+        /// Edges are kept whose effect is larger in size than this; rounding decides as for nodes.
         edge_threshold: f64 = 0.01 => at_least(0.0);
         /// Whether edges are found, too.
         edges: bool = true;

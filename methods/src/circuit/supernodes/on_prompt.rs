@@ -79,7 +79,7 @@ impl GroupIntervention {
         };
         Table {
             title: "change of logits, less the mean over all tokens".into(),
-            columns: ["target", "predicted", "measured", "random", "from", "to"].map(String::from).to_vec(),
+            columns: ["target", "predicted", "measured", "random", "lowest", "highest"].map(String::from).to_vec(),
             rows: self.targets.iter().enumerate().map(row).collect(),
         }
     }

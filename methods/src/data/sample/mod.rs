@@ -3,6 +3,7 @@
 mod asset;
 mod draw;
 mod drawn;
+mod kept;
 mod overlap;
 mod passages;
 mod stored;
@@ -13,6 +14,7 @@ mod tests;
 pub use asset::{Asset, read_asset, write_asset};
 pub use draw::{Sampler, fingerprint, sample};
 pub use drawn::{DrawOptions, Drawn, SharedRun};
+pub use kept::Kept;
 pub use overlap::{Run, longest_common_run};
 pub use passages::Passages;
 pub use stored::stored;

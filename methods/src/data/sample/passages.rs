@@ -1,9 +1,9 @@
-//! Sampled text as documents with labels: the stored beginning first, then newly sampled text.
+//! Sampled text as documents with labels: the stored beginning first, then newly sampled text, which is kept.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::{Asset, Sampler, Settings, fingerprint};
+use super::{Asset, Kept, Sampler, Settings, fingerprint};
 use crate::base::Result;
 use crate::base::Task;
 use crate::data::{Document, Documents, labels};
@@ -20,10 +20,10 @@ pub struct Passages {
     /// The stored rows, if this model generated them with these settings. Only complete ones are used, since a short
     /// one cannot be continued.
     stored: Option<Arc<Asset>>,
+    /// What was sampled for this text before.
+    kept: Arc<Kept>,
     /// The next row.
     row: u64,
-    /// Rows that were sampled and not read yet.
-    drawn: VecDeque<Vec<u32>>,
     /// Documents of the row that was read last.
     ready: VecDeque<Document>,
 }
@@ -34,7 +34,7 @@ impl Passages {
         decoder: Arc<Decoder>,
         tokenizer: Tokenizer,
         settings: Settings,
-        stored: Option<Arc<Asset>>,
+        (stored, kept): (Option<Arc<Asset>>, Arc<Kept>),
         task: &Task,
     ) -> Result<Self> {
         let start = tokenizer.eos().or(tokenizer.bos()).ok_or_else(|| {
@@ -46,8 +46,11 @@ impl Passages {
             }
             _ => None,
         };
-        let (drawn, ready) = (VecDeque::new(), VecDeque::new());
-        Ok(Self { decoder, tokenizer, start, settings, stored, row: 0, drawn, ready })
+        Ok(Self { decoder, tokenizer, start, settings, stored, kept, row: 0, ready: VecDeque::new() })
+    }
+
+    fn name(&self) -> String {
+        format!("sample, seed {}", self.settings.seed)
     }
 
     /// The stored row of that number.
@@ -63,15 +66,21 @@ impl Passages {
         if let Some(ids) = self.stored(row) {
             return Ok(ids.to_vec());
         }
-        if self.drawn.is_empty() {
-            let mut sampler = Sampler::new(&self.decoder, self.start, self.settings)?;
-            let before = sampler.seek(row);
+        let mut sampler = Sampler::new(&self.decoder, self.start, self.settings)?;
+        let before = sampler.seek(row);
+        let group = self.kept.group(row - before as u64, || {
+            if self.kept.is_empty() {
+                task.say(&format!(
+                    "{}: the model writes this text now; it is kept in memory for the next reading",
+                    self.name()
+                ));
+            }
             let bar = task.begin("drawing text", Some(sampler.rows() as u64));
-            self.drawn = sampler.group(task)?.into();
+            let rows = sampler.group(task)?;
             bar.advance(sampler.rows() as u64);
-            self.drawn.drain(..before.min(self.drawn.len()));
-        }
-        self.drawn.pop_front().ok_or_else(|| err!(Bug, "a group of rows that ends before the one asked for"))
+            Ok(rows)
+        })?;
+        group.get(before).cloned().ok_or_else(|| err!(Bug, "a group of rows that ends before the one asked for"))
     }
 }
 
@@ -81,7 +90,7 @@ impl Documents for Passages {
             task.check()?;
             let number = self.row;
             let ids = self.next_row(task)?;
-            let origin: Arc<str> = format!("sample, seed {}, row {number}", self.settings.seed).into();
+            let origin: Arc<str> = format!("{}, row {number}", self.name()).into();
             for ids in ids.split(|id| *id == self.start).filter(|ids| !ids.is_empty()) {
                 let text = self.tokenizer.decode(ids)?;
                 let marks = Some(labels::label(&text)?);

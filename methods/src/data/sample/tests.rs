@@ -1,12 +1,13 @@
 //! Sampled text is the same every time, stored or not.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use serde_json::json;
 
 use super::*;
 use crate::base::Task;
 use crate::base::random::stream;
+use crate::base::task::{Bar, Progress, Silent};
 use crate::data::{Document, Documents};
 use crate::model::batch::Batch;
 use crate::model::decoder::Decoder;
@@ -57,7 +58,8 @@ fn what_is_stored_goes_on_as_it_would_have() {
         let stored = Asset { ids, context: CONTEXT as u32, settings: Settings::default(), weights };
         let settings = Settings::default();
         let stored = Some(Arc::new(stored));
-        let mut all = Passages::new(decoder(), tokenizer.clone(), settings, stored, &Task::default()).unwrap();
+        let written = (stored, Arc::default());
+        let mut all = Passages::new(decoder(), tokenizer.clone(), settings, written, &Task::default()).unwrap();
         let next = |_| all.next(&Task::default()).unwrap().unwrap();
         (0..20).map(next).collect::<Vec<Document>>()
     };
@@ -71,4 +73,46 @@ fn what_is_stored_goes_on_as_it_would_have() {
     assert_eq!(&*anew[0].origin, "sample, seed 0, row 0");
     let none = Settings { top_k: 0, ..Settings::default() };
     assert!(sample(&decoder(), 0, 1, none, &Task::default()).is_err());
+}
+
+/// Counts how often text is drawn, and the lines that are said.
+#[derive(Default)]
+struct Counting {
+    drawn: Mutex<usize>,
+    said: Mutex<Vec<String>>,
+}
+
+impl Progress for Counting {
+    fn begin(&self, label: &str, total: Option<u64>) -> Box<dyn Bar> {
+        *self.drawn.lock().unwrap() += usize::from(label == "drawing text");
+        Silent.begin(label, total)
+    }
+
+    fn say(&self, line: &str) {
+        self.said.lock().unwrap().push(line.into());
+    }
+}
+
+#[test]
+fn a_second_reading_finds_what_the_first_has_drawn() {
+    let names = ["<end>", "(", "a", ")", "'"].map(String::from).to_vec();
+    let tokenizer = Tokenizer::characters(names, Some("<end>"), None).unwrap();
+    let (counting, kept, settings) = (Arc::new(Counting::default()), Arc::<Kept>::default(), Settings::default());
+    let task = Task::new(Arc::default(), counting.clone());
+    // More than one group of rows.
+    let read = |count: usize| {
+        let mut all = Passages::new(decoder(), tokenizer.clone(), settings, (None, kept.clone()), &task).unwrap();
+        (0..count).map(|_| all.next(&task).unwrap().unwrap()).collect::<Vec<Document>>()
+    };
+    let group = Sampler::new(&decoder(), 0, settings).unwrap().rows();
+    let first = read(4 * group);
+    let drawn = *counting.drawn.lock().unwrap();
+    assert!(drawn >= 1);
+    assert_eq!(read(4 * group), first);
+    assert_eq!(*counting.drawn.lock().unwrap(), drawn);
+    assert_eq!(counting.said.lock().unwrap().len(), 1);
+    // An interruption leaves nothing behind.
+    let (interrupted, kept) = (Task::new(Arc::new(true.into()), counting), Arc::<Kept>::default());
+    let mut all = Passages::new(decoder(), tokenizer.clone(), settings, (None, kept.clone()), &task).unwrap();
+    assert!(all.next(&interrupted).is_err() && kept.is_empty());
 }

@@ -28,7 +28,7 @@ pub use tally::Tally;
 pub use tokenizer::TextTokenizerOptions;
 
 use super::grammar::{Grammar, Mix, Split};
-use super::sample::{self, Asset, Passages, Settings, TextSamplingOptions};
+use super::sample::{self, Asset, Kept, Passages, Settings, TextSamplingOptions};
 use super::{Document, Documents};
 use crate::base::files::Files;
 use crate::base::{Error, Result, Table, Task};
@@ -82,6 +82,7 @@ struct Sample {
     tokenizer: Tokenizer,
     settings: Settings,
     stored: Option<Arc<Asset>>,
+    kept: Arc<Kept>,
 }
 
 /// A text: where its documents come from. Clones are cheap, and share the report of what was read.
@@ -141,7 +142,8 @@ impl Text {
         let model = model::Model::load(files, load::INSIDE, &load::Loading::default(), task)?;
         let tokenizer = model.tokenizer.ok_or_else(|| err!(Bug, "the model inside has no tokenizer"))?;
         let settings = Settings { seed: options.seed(), ..Settings::default() };
-        Ok(Self::sample(SAMPLE, (model.decoder, tokenizer), settings, Some(sample::stored()?), options))
+        let written = (Some(sample::stored()?), Kept::inside(settings.seed));
+        Ok(Self::sample(SAMPLE, (model.decoder, tokenizer), settings, written, options))
     }
 
     /// Text that a model generates, without end. Of the model inside the binary, some is stored.
@@ -151,19 +153,21 @@ impl Text {
             err!(Argument, "expected a model with a tokenizer to generate text, found one that reads token ids")
         })?;
         let stored = if model.is_inside() { Some(sample::stored()?) } else { None };
-        Ok(Self::sample(&name, (model.decoder.clone(), tokenizer), sampling.settings(options.seed()), stored, options))
+        let settings = sampling.settings(options.seed());
+        Ok(Self::sample(&name, (model.decoder.clone(), tokenizer), settings, (stored, Arc::default()), options))
     }
 
-    /// Text that a model generates, without end. `stored` is the beginning of it, if it has been generated before.
+    /// Text that a model generates, without end. `stored` is the beginning of it, if it has been generated before; `kept` has
+    /// what is generated now, for the next reading.
     pub fn sample(
         name: &str,
         (decoder, tokenizer): (Arc<Decoder>, Tokenizer),
         settings: Settings,
-        stored: Option<Arc<Asset>>,
+        (stored, kept): (Option<Arc<Asset>>, Arc<Kept>),
         options: TextOptions,
     ) -> Self {
         let identity = format!("{name}, {settings:?}");
-        let source = TextSource::Sample(Box::new(Sample { decoder, tokenizer, settings, stored }));
+        let source = TextSource::Sample(Box::new(Sample { decoder, tokenizer, settings, stored, kept }));
         Self { identity: identity.into(), ..Self::new(source, name, options) }
     }
 
@@ -178,7 +182,7 @@ impl Text {
         }
         let names: Vec<&str> = parts.iter().map(|(text, _)| text.name()).collect();
         let name = format!("mix of {}", names.join(", "));
-        Ok(Self::new(TextSource::Mix(parts.into()), &name, options))
+        Self::new(TextSource::Mix(parts.into()), &name, options).checked()
     }
 
     fn new(source: TextSource, name: &str, options: TextOptions) -> Self {
@@ -296,8 +300,9 @@ impl Text {
             }
             TextSource::Grammar(grammar) => Box::new(Counted::new(grammar.as_ref().clone(), self.tally.clone())),
             TextSource::Sample(model) => {
-                let Sample { decoder, tokenizer, settings, stored } = model.as_ref().clone();
-                Box::new(Counted::new(Passages::new(decoder, tokenizer, settings, stored, task)?, self.tally.clone()))
+                let Sample { decoder, tokenizer, settings, stored, kept } = model.as_ref().clone();
+                let passages = Passages::new(decoder, tokenizer, settings, (stored, kept), task)?;
+                Box::new(Counted::new(passages, self.tally.clone()))
             }
             TextSource::Mix(parts) => {
                 let opened = parts.iter().map(|(text, weight)| Ok((text.documents(task)?, *weight)));

@@ -8,6 +8,12 @@ use crate::base::{Result, Task};
 use crate::data::{Document, Documents};
 use crate::err;
 
+/// How many texts may be made of each other, one in the other: every part reads all of the text that it is a part of.
+const MOST_NESTED: usize = 100;
+
+/// How many texts may be read beside each other.
+const MOST_MIXED: usize = 10_000;
+
 /// The documents whose hash, as a number from 0 to 1, lies in this range.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Share {
@@ -49,7 +55,38 @@ impl Text {
             let share = Share { from, to: if is_last { f64::INFINITY } else { before / total }, depth };
             self.part(index, share, (before / total).min(1.0) - from)
         };
-        Ok(shares.iter().enumerate().map(part).collect())
+        shares.iter().enumerate().map(part).map(Text::checked).collect()
+    }
+
+    /// How many texts are made of each other, one in the other, and how many are read beside each other.
+    fn nesting(&self) -> (usize, usize) {
+        match &self.source {
+            TextSource::Part(whole, _) => {
+                let (deep, many) = whole.nesting();
+                (deep + 1, many)
+            }
+            TextSource::Mix(texts) => {
+                let all = texts.iter().map(|(text, _)| text.nesting());
+                all.fold((1, 0), |(deep, many), (own, read)| (deep.max(own + 1), many + read))
+            }
+            TextSource::Files { .. } | TextSource::Given(_) | TextSource::Grammar(_) | TextSource::Sample(_) => (1, 1),
+        }
+    }
+
+    /// Refuses a text that is made of too many others.
+    pub(super) fn checked(self) -> Result<Self> {
+        let (deep, many) = self.nesting();
+        if deep > MOST_NESTED {
+            return Err(err!(
+                Argument,
+                "expected parts and mixtures at most {MOST_NESTED} deep in each other, found more"
+            )
+            .hint("split once, with all shares: text.split([1, 1, 1, 1])"));
+        }
+        if many > MOST_MIXED {
+            return Err(err!(Argument, "expected a mixture of at most {MOST_MIXED} texts, found {many}"));
+        }
+        Ok(self)
     }
 
     /// The maximum number of nested splits that its documents come from.
@@ -168,6 +205,17 @@ mod tests {
                 assert!(pieces.iter().any(|whole| whole.text == piece.text));
             }
         }
+    }
+
+    #[test]
+    fn parts_of_parts_and_mixtures_of_mixtures_have_an_end() {
+        let part = |text: Text| text.split(&[1.0, 1.0]).map(|mut parts| parts.remove(0));
+        let whole = Text::given(vec!["one".into()], TextOptions::default()).unwrap();
+        let deep = (0..99).try_fold(whole.clone(), |text, _| part(text)).unwrap();
+        assert!(part(deep).unwrap_err().message.contains("at most 100 deep in each other"));
+        let doubled = |text: Text| Text::mix(vec![(text.clone(), 1.0), (text, 1.0)], TextOptions::default());
+        let wide = (0..13).try_fold(whole, |text, _| doubled(text)).unwrap();
+        assert!(doubled(wide).unwrap_err().message.contains("at most 10000 texts, found 16384"));
     }
 
     #[test]

@@ -244,7 +244,13 @@ fn a_model_writes_the_same_text_again() {
     let tokenizer = Tokenizer::characters(list, Some("."), None).unwrap().or_marks(None, Some(26));
     let text = |seed| {
         let settings = Settings { seed, ..Settings::default() };
-        Text::sample("small", (decoder.clone(), tokenizer.clone()), settings, None, TextOptions::default())
+        Text::sample(
+            "small",
+            (decoder.clone(), tokenizer.clone()),
+            settings,
+            (None, Arc::default()),
+            TextOptions::default(),
+        )
     };
     let first = |text: Text| {
         let task = Task::default();

@@ -56,7 +56,7 @@ fn a_feature_that_is_a_label_covers_it_and_no_other() {
     let opens = row(labels, "opens a bracket");
     let column = |name: &str| opens[labels.columns.iter().position(|column| column == name).unwrap()].clone();
     assert_eq!(column("feature"), Cell::Int(0));
-    for name in ["F1 where chosen", "F1", "from", "to", "precision", "recall", "AUROC"] {
+    for name in ["F1 where chosen", "F1", "low", "high", "precision", "recall", "AUROC"] {
         assert_eq!(column(name), Cell::Float(1.0), "{name}");
     }
     assert_eq!(column("p"), Cell::Float(1.0 / 500.0));
@@ -68,8 +68,8 @@ fn a_feature_that_is_a_label_covers_it_and_no_other() {
         (Some(1.0), 1)
     );
     let score = found.score("coverage").unwrap();
-    let [from, to] = score.interval.unwrap();
-    assert!(score.value.is_some_and(|value| from <= value && value <= to && value < 0.5), "{score:?}");
+    let [low, high] = score.interval.unwrap();
+    assert!(score.value.is_some_and(|value| low <= value && value <= high && value < 0.5), "{score:?}");
     assert!(score.random.is_some() && score.n == labels.rows.len());
 }
 

@@ -7,6 +7,7 @@ use super::questions::Sample;
 use super::reading::{Coded, KeptActivations};
 use crate::base::{Result, Task};
 use crate::probes::Probe;
+use crate::sae::Scaling;
 use crate::tensor::{DType, Tensor, dtype, floats};
 
 /// A probe and what each feature of a dictionary adds to its score with a code of 1.
@@ -29,9 +30,14 @@ pub fn factors(coded: &Coded, kept: &KeptActivations, tokens: &[u32]) -> Result<
     if tokens.is_empty() {
         return Ok(Vec::new());
     }
-    let x = dtype::convert(&kept.tensor(tokens)?, DType::F64)?;
-    let ones = Tensor::ones((tokens.len(), 1), DType::F64, x.device())?;
-    floats(&coded.sae.parts().scaling.of(&x)?.stretched(&ones)?)
+    stretches(coded.sae.parts().scaling, &kept.tensor(tokens)?)
+}
+
+/// The same for activations `[n, d]`, and a way to normalise them.
+pub fn stretches(scaling: Scaling, x: &Tensor) -> Result<Vec<f64>> {
+    let x = dtype::convert(x, DType::F64)?;
+    let ones = Tensor::ones((x.dim(0)?, 1), DType::F64, x.device())?;
+    floats(&scaling.of(&x)?.stretched(&ones)?)
 }
 
 /// The weights of a probe for two classes.

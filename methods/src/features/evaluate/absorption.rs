@@ -3,13 +3,15 @@
 //!
 //! With u the unit direction of a probe for the label, a token projects x . u, and a feature of it c_f d_f . u.
 
-use super::ablated::{factors, weights, written};
+use super::ablated::{factors, stretches, weights, written};
 use super::codes::TokenCodes;
 use super::probing::{scores, sparse};
 use super::questions::Question;
 use super::reading::{Coded, Reading};
 use crate::base::{Cell, Result, Table, Task, parallel};
+use crate::err;
 use crate::probes::Probe;
+use crate::sae::Scaling;
 use crate::tensor::{DType, Tensor, dtype, floats};
 
 /// A feature absorbs all of a label if its cosine with the probe is at least this,
@@ -173,6 +175,79 @@ fn of_dictionary(
         sums[1] += f64::from(u8::from(found.full));
     }
     Ok((main, sums.map(|sum| sum / tokens.len() as f64)))
+}
+
+/// Activations that all have a label, with what somebody knows of them, so that no text is read.
+pub struct Labelled<'a> {
+    /// What each feature writes with a code of 1, `[features, d]`, and how the dictionary normalises its input.
+    pub directions: &'a Tensor,
+    pub scaling: Scaling,
+    /// Activations `[n, d]`, and their codes `[n, features]`.
+    pub x: &'a Tensor,
+    pub codes: &'a Tensor,
+    /// The direction of the probe, of any length.
+    pub probe: &'a Tensor,
+    /// The features of the label.
+    pub main: &'a [usize],
+}
+
+impl Labelled<'_> {
+    /// Absorption at each of the activations: a row for each.
+    pub fn absorbed(&self, task: &Task) -> Result<Table> {
+        let (count, unit) = self.checked()?;
+        let along = Along::of(self.directions, &unit)?;
+        let (x, codes) = (floats(&dtype::convert(self.x, DType::F64)?)?, dtype::convert(self.codes, DType::F32)?);
+        let mut read = TokenCodes::new(codes.dim(1)?);
+        for row in 0..count {
+            task.check()?;
+            read.push(&codes.get(row)?.to_vec1::<f32>()?);
+        }
+        let mut rows = Vec::with_capacity(count);
+        for ((at, x), factor) in (0..).zip(x.chunks_exact(unit.len())).zip(stretches(self.scaling, self.x)?) {
+            task.check()?;
+            let whole: f64 = x.iter().zip(&unit).map(|(x, unit)| x * unit).sum();
+            let found = along.absorbed(read.row(at), whole / factor, self.main);
+            rows.push(vec![(at as usize).into(), whole.into(), found.fraction.into(), found.full.into()]);
+        }
+        let main = self.main.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+        let columns = ["row", "projection", "fraction", "full"].map(String::from).to_vec();
+        Ok(Table { title: format!("absorption of features {main} by others"), columns, rows })
+    }
+
+    /// The number of activations and the unit direction, where the shapes fit each other.
+    fn checked(&self) -> Result<(usize, Vec<f64>)> {
+        let wrong = |name: &str, wanted: &str, found: &Tensor| {
+            err!(Shape, "expected {wanted} for `{name}`, found the shape {:?}", found.dims()).about(name)
+        };
+        let (features, width) = match *self.directions.dims() {
+            [features, width] if features > 0 => (features, width),
+            _ => return Err(wrong("s", "directions [features, d]", self.directions)),
+        };
+        let count = match *self.x.dims() {
+            [count, found] if count > 0 && found == width => count,
+            _ => return Err(wrong("x", &format!("activations [n, {width}]"), self.x)),
+        };
+        if *self.codes.dims() != [count, features] {
+            return Err(wrong("codes", &format!("codes [{count}, {features}]"), self.codes));
+        }
+        if *self.probe.dims() != [width] {
+            return Err(wrong("probe", &format!("a direction [{width}]"), self.probe));
+        }
+        if let Some(none) = self.main.iter().find(|feature| **feature >= features) {
+            return Err(err!(Index, "expected features below {features} for `main`, found {none}").about("main"));
+        }
+        for (name, numbers) in [("x", self.x), ("codes", self.codes), ("probe", self.probe), ("s", self.directions)] {
+            if floats(numbers)?.iter().any(|number| !number.is_finite()) {
+                return Err(err!(Numeric, "expected finite numbers for `{name}`, found NaN or infinity").about(name));
+            }
+        }
+        let weights = floats(self.probe)?;
+        let length = weights.iter().map(|weight| weight * weight).sum::<f64>().sqrt();
+        if length == 0.0 {
+            return Err(err!(Numeric, "expected a probe with a direction, found zeros").about("probe"));
+        }
+        Ok((count, weights.iter().map(|weight| weight / length).collect()))
+    }
 }
 
 /// Label by label.

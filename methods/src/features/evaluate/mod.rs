@@ -6,7 +6,7 @@
 //! mean of all squares, and takes the mean over batches, which is another number (decoderesearch/SAELens#659).
 
 mod ablated;
-mod absorption;
+pub mod absorption;
 pub mod codes;
 mod core;
 mod downstream;

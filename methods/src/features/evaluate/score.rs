@@ -76,17 +76,17 @@ fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str> + Cl
 }
 
 /// The columns of scores.
-pub const COLUMNS: [&str; 8] = ["measure", "value", "from", "to", "random", "n", "of", "what it is"];
+pub const COLUMNS: [&str; 8] = ["measure", "value", "low", "high", "random", "n", "of", "what it is"];
 
 fn table(title: String, scores: &[Score]) -> Table {
     let row = |one: &Score| {
-        let [from, to] = one.interval.map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::Float));
+        let [low, high] = one.interval.map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::Float));
         let number = |value: Option<f64>| value.map_or(Cell::Missing, Cell::Float);
         vec![
             one.name.as_str().into(),
             number(one.value),
-            from,
-            to,
+            low,
+            high,
             number(one.random),
             one.n.into(),
             one.of.into(),
@@ -104,7 +104,7 @@ mod tests {
     fn a_mean_leaves_out_what_has_no_value_and_is_none_of_nothing() {
         let found = Score::mean("one", &[1.0, f64::NAN, 3.0], &[0.5], "labels", "a mean");
         assert_eq!((found.value, found.random, found.n), (Some(2.0), Some(0.5), 2));
-        assert!(found.interval.is_some_and(|[from, to]| from == 1.0 && to == 3.0));
+        assert!(found.interval.is_some_and(|[low, high]| low == 1.0 && high == 3.0));
         let none = Score::mean("none", &[], &[], "labels", "a mean");
         assert_eq!((none.value, none.interval, none.n), (None, None, 0));
         assert_eq!(table("t".into(), &[none]).rows[0][1], Cell::Missing);

@@ -9,7 +9,7 @@ use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
 use crate::features::text_codes::tests::{WORDS, model};
 use crate::model::load::Loading;
-use crate::sae::metrics::{Judged, MeasureOptions, effect, measured};
+use crate::sae::metrics::{Judged, KlPositions, MeasureOptions, effect, measured};
 use crate::sae::{About, Activation, Parts, Scaling, SitePair};
 use crate::tensor::files::safetensors::Reader;
 use crate::tensor::ints;
@@ -71,11 +71,17 @@ fn the_core_measures_are_those_of_sae_bench_with_the_right_variance() {
         .map(|row| Judged { ids: row.iter().map(|id| *id as u32).collect(), ..Judged::default() })
         .collect();
     let sites = SitePair { reads: "resid_post.1", writes: "resid_post.1" };
-    let lost = effect(&model.decoder, sites, &sae, &texts, &task).unwrap();
+    let lost = effect(&model.decoder, sites, &sae, (&texts, KlPositions::All), &task).unwrap();
     near(lost.ce.clean, "/reconstruction/ce_loss_without_sae", 1e-4);
     near(lost.ce.spliced, "/reconstruction/ce_loss_with_sae", 1e-4);
     near(lost.ce.zero, "/reconstruction/ce_loss_with_ablation", 1e-4);
     near(lost.ce.recovered().unwrap(), "/reconstruction/ce_loss_score", 1e-2);
+    near(lost.kl.spliced, "/reconstruction/kl_div_with_sae", 1e-4);
+    near(lost.kl.zero, "/reconstruction/kl_div_with_ablation", 1e-4);
+    near(lost.kl.recovered().unwrap(), "/reconstruction/kl_div_score", 1e-4);
+    let predicted = effect(&model.decoder, sites, &sae, (&texts, KlPositions::Predicted), &task).unwrap();
+    assert!((predicted.kl.spliced - lost.kl.spliced).abs() > 1e-3);
+    assert!((predicted.ce.spliced - lost.ce.spliced).abs() < 1e-6);
 }
 
 /// Documents of words in which brackets, numbers and capitals stand where labels find them.

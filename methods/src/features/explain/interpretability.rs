@@ -38,7 +38,7 @@ pub fn interpretability(
         rows.push(row(name, &scored));
         first += list.features.len();
     }
-    let columns = ["of", "score", "from", "to", "by another's", "top", "random", "scored", "features", "failed"];
+    let columns = ["of", "score", "low", "high", "by another's", "top", "random", "scored", "features", "failed"];
     Ok(Table {
         title: format!("mean scores of explanations, {}, judged by {}", options.method.word(), judge.name()),
         columns: columns.map(String::from).to_vec(),
@@ -62,7 +62,7 @@ fn row(name: &str, scored: &[Scored]) -> Vec<Cell> {
     let own: Vec<f64> = scored.iter().filter_map(|one| one.score).collect();
     let of = |value: &dyn Fn(&Scored) -> Option<f64>| mean(scored.iter().filter_map(value));
     let drawn = |drawn: &[usize]| drawn.iter().filter_map(|at| own.get(*at)).sum::<f64>() / drawn.len() as f64;
-    let [from, to] =
+    let [low, high] =
         bootstrap(own.len(), SEED, drawn).map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::Float));
     let (top, random) = (
         of(&|one| if let Details::Simulation { top, .. } = one.details { top } else { None }),
@@ -71,7 +71,7 @@ fn row(name: &str, scored: &[Scored]) -> Vec<Cell> {
     let failed: usize = scored.iter().map(|one| one.failed).sum();
     let score = mean(own.iter().copied());
     let by_other = of(&|one| one.by_other);
-    vec![name.into(), score, from, to, by_other, top, random, own.len().into(), scored.len().into(), failed.into()]
+    vec![name.into(), score, low, high, by_other, top, random, own.len().into(), scored.len().into(), failed.into()]
 }
 
 fn mean(of: impl Iterator<Item = f64>) -> Cell {

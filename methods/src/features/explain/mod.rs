@@ -6,10 +6,12 @@
 
 mod by_model;
 mod classified;
+mod delphi;
 mod explainer;
 mod explanation;
 mod fragments;
 mod interpretability;
+pub mod recorded;
 mod score;
 mod simulated;
 mod simulation;
@@ -18,6 +20,8 @@ mod words;
 
 #[cfg(test)]
 mod judging_tests;
+#[cfg(test)]
+mod recorded_tests;
 #[cfg(test)]
 mod tests;
 

@@ -4,8 +4,9 @@ use super::classified::{self, Confusion};
 use super::explainer;
 use super::explanation::{By, Explanation};
 use super::fragments::{FragmentOptions, Fragments};
-use super::simulated::{self, Judged, Simulated};
-use crate::base::{Cell, Error, Result, Table, Task};
+use super::simulated::{self, Judged, Simulated, Sums};
+use super::verdicts::Verdict;
+use crate::base::{Cell, Result, Table, Task};
 use crate::data::Text;
 use crate::err;
 use crate::features::feature::FeatureList;
@@ -75,6 +76,35 @@ impl Default for Details {
     }
 }
 
+impl Scored {
+    /// Of a simulation, of which these are the predictions, and the baseline.
+    pub fn of_simulation(found: &Simulated, own: &[Result<Vec<f64>>], by_other: Option<f64>) -> Self {
+        Self {
+            score: found.both,
+            interval: found.interval,
+            by_other,
+            count: found.fragments,
+            failed: own.len() - found.fragments,
+            why: first_failure(own),
+            details: Details::Simulation { top: found.top, random: found.random },
+        }
+    }
+
+    /// Of verdicts: those that were read with what is true, all of them, and the baseline.
+    pub fn of_verdicts(answered: &[(bool, Verdict)], own: &[Result<Verdict>], by_other: Option<f64>) -> Self {
+        let confusion = classified::confusion(answered);
+        Self {
+            score: confusion.balanced(),
+            interval: classified::interval(answered),
+            by_other,
+            count: answered.len(),
+            failed: own.len() - answered.len(),
+            why: first_failure(own),
+            details: Details::Verdicts { confusion, auc: classified::auc(answered) },
+        }
+    }
+}
+
 /// Scores an explanation of each feature by where it is active in a text.
 pub fn score(
     model: &Model,
@@ -106,11 +136,16 @@ pub fn of_fragments(
         Method::Simulation => by_simulation(fragments, first, explanations, by, task)?,
         method => by_verdicts(fragments, first, explanations, (by, method == Method::Fuzzing, options.contexts), task)?,
     };
-    let failed: usize = found.iter().map(|one| one.failed).sum();
-    if let Some(why) = found.iter().find_map(|one| one.why.as_ref()) {
+    say_failures(&found, task);
+    Ok(found)
+}
+
+/// Says how many answers were left out, and why the first of them was.
+pub fn say_failures(scored: &[Scored], task: &Task) {
+    let failed: usize = scored.iter().map(|one| one.failed).sum();
+    if let Some(why) = scored.iter().find_map(|one| one.why.as_ref()) {
         task.say(&format!("{failed} answers could not be read and are left out; of the first: {why}"));
     }
-    Ok(found)
 }
 
 /// Of each explanation the one after it that is another feature's, if there is any.
@@ -148,23 +183,16 @@ fn by_simulation(
             continue;
         }
         let own: Vec<_> = predicted.by_ref().take(judged.len()).collect();
-        let found = Simulated::of(fragments, first + at, judged, &own);
+        let read = simulated::read(fragments, first + at, judged, &own);
         let by_other = match other {
             Some(_) => {
                 let of_other: Vec<_> = predicted.by_ref().take(judged.len()).collect();
-                Simulated::of(fragments, first + at, judged, &of_other).both
+                let read = simulated::read(fragments, first + at, judged, &of_other);
+                Simulated::of(&read, Sums::correlation_or_0).both
             }
-            None => simulated::shuffled(fragments, first + at, judged, &own),
+            None => simulated::shuffled(&read),
         };
-        scored.push(Scored {
-            score: found.both,
-            interval: found.interval,
-            by_other,
-            count: found.fragments,
-            failed: own.len() - found.fragments,
-            why: first_failure(&own),
-            details: Details::Simulation { top: found.top, random: found.random },
-        });
+        scored.push(Scored::of_simulation(&Simulated::of(&read, Sums::correlation_or_0), &own, by_other));
     }
     Ok(scored)
 }
@@ -197,7 +225,6 @@ fn by_verdicts(
         }
         let own = verdicts.next().unwrap_or_default();
         let answered = classified::answered(samples, &own);
-        let confusion = classified::confusion(&answered);
         let by_other = match other {
             Some(_) => {
                 let of_other = verdicts.next().unwrap_or_default();
@@ -205,25 +232,17 @@ fn by_verdicts(
             }
             None => classified::shuffled(&answered),
         };
-        scored.push(Scored {
-            score: confusion.balanced(),
-            interval: classified::interval(&answered),
-            by_other,
-            count: answered.len(),
-            failed: samples.len() - answered.len(),
-            why: first_failure(&own),
-            details: Details::Verdicts { confusion, auc: classified::auc(&answered) },
-        });
+        scored.push(Scored::of_verdicts(&answered, &own, by_other));
     }
     Ok(scored)
 }
 
-fn first_failure<T>(found: &[Result<T, Error>]) -> Option<String> {
+fn first_failure<T>(found: &[Result<T>]) -> Option<String> {
     found.iter().find_map(|found| found.as_ref().err()).map(|error| error.message.clone())
 }
 
-/// Scores as rows of a table, with the names of their features.
-pub fn table(names: &[String], explanations: &[Explanation], scored: &[Scored], by: By, method: Method) -> Table {
+/// Scores as rows of a table, with the names of their features and of who judged.
+pub fn table(names: &[String], explanations: &[Explanation], scored: &[Scored], by: &str, method: Method) -> Table {
     let (what, own): (&str, &[&str]) = match method {
         Method::Simulation => ("correlation of simulated and real codes", &["top", "random", "fragments"]),
         Method::Detection => {
@@ -233,16 +252,16 @@ pub fn table(names: &[String], explanations: &[Explanation], scored: &[Scored], 
             ("balanced accuracy of fuzzing", &["AUC", "F1", "precision", "recall", "accuracy", "contexts"])
         }
     };
-    let columns = [&["feature", "explanation", "score", "from", "to", "by another's"], own, &["failed"]].concat();
+    let columns = [&["feature", "explanation", "score", "low", "high", "by another's"], own, &["failed"]].concat();
     let number = |value: Option<f64>| value.map_or(Cell::Missing, Cell::Float);
     let row = |((name, explanation), found): ((&String, &Explanation), &Scored)| {
-        let [from, to] = [0, 1].map(|end| number(found.interval.map(|ends| ends[end])));
+        let [low, high] = [0, 1].map(|end| number(found.interval.map(|ends| ends[end])));
         let mut row = vec![
             name.as_str().into(),
             explanation.text.as_str().into(),
             number(found.score),
-            from,
-            to,
+            low,
+            high,
             number(found.by_other),
         ];
         row.extend(match &found.details {
@@ -256,7 +275,7 @@ pub fn table(names: &[String], explanations: &[Explanation], scored: &[Scored], 
         row
     };
     Table {
-        title: format!("explanations judged by {}: {what}", by.name()),
+        title: format!("explanations judged by {by}: {what}"),
         columns: columns.into_iter().map(String::from).collect(),
         rows: names.iter().zip(explanations).zip(scored).map(row).collect(),
     }

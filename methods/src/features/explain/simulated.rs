@@ -98,20 +98,39 @@ pub struct Simulated {
     pub fragments: usize,
 }
 
+/// What was predicted for a fragment, beside the codes that it has.
+pub struct Predicted<'a> {
+    pub is_top: bool,
+    pub predicted: &'a [f64],
+    pub codes: Vec<f64>,
+}
+
+/// The judged fragments of a feature whose predictions could be read.
+pub fn read<'a>(
+    fragments: &Fragments,
+    feature: usize,
+    judged: &[Judged],
+    predicted: &'a [Result<Vec<f64>, Error>],
+) -> Vec<Predicted<'a>> {
+    let of = |(judged, found): (&Judged, &'a Result<Vec<f64>, Error>)| {
+        let (predicted, codes) = (found.as_ref().ok()?, fragments.codes(feature, judged.fragment));
+        Some(Predicted { is_top: judged.is_top, predicted, codes })
+    };
+    judged.iter().zip(predicted).filter_map(of).collect()
+}
+
 impl Simulated {
-    /// Of what was predicted for the judged fragments of a feature.
-    pub fn of(fragments: &Fragments, feature: usize, judged: &[Judged], predicted: &[Result<Vec<f64>, Error>]) -> Self {
-        let read = judged.iter().zip(predicted).filter_map(|(judged, found)| Some((judged, found.as_ref().ok()?)));
-        let sums: Vec<(bool, Sums)> = read
-            .map(|(judged, found)| (judged.is_top, Sums::of(found, &fragments.codes(feature, judged.fragment))))
-            .collect();
+    /// Of what was predicted, with a score of the sums over some fragments.
+    pub fn of(read: &[Predicted], score: fn(Sums) -> Option<f64>) -> Self {
+        let sums: Vec<(bool, Sums)> =
+            read.iter().map(|one| (one.is_top, Sums::of(one.predicted, &one.codes))).collect();
         let of = |wanted: &dyn Fn(bool) -> bool| {
             let some = sums.iter().filter(|(is_top, _)| wanted(*is_top)).map(|(_, sums)| *sums);
-            some.reduce(Sums::and).map(|sums| sums.correlation().unwrap_or_default())
+            some.reduce(Sums::and).and_then(score)
         };
         let drawn = |drawn: &[usize]| {
             let all = drawn.iter().filter_map(|at| sums.get(*at)).map(|(_, sums)| *sums).reduce(Sums::and);
-            all.map_or(f64::NAN, |sums| sums.correlation().unwrap_or_default())
+            all.and_then(score).unwrap_or(f64::NAN)
         };
         Self {
             both: of(&|_| true),
@@ -124,20 +143,10 @@ impl Simulated {
 }
 
 /// The score by chance: each fragment judged by the predictions of another one, a mean over all ways to turn their order.
-pub fn shuffled(
-    fragments: &Fragments,
-    feature: usize,
-    judged: &[Judged],
-    predicted: &[Result<Vec<f64>, Error>],
-) -> Option<f64> {
-    let read = judged.iter().zip(predicted).filter_map(|(judged, found)| Some((judged.fragment, found.as_ref().ok()?)));
-    let read: Vec<(usize, &Vec<f64>)> = read.collect();
+pub fn shuffled(read: &[Predicted]) -> Option<f64> {
     let turned = |by: usize| {
         let others = read.iter().cycle().skip(by);
-        let sums = read
-            .iter()
-            .zip(others)
-            .map(|((fragment, _), (_, found))| Sums::of(found, &fragments.codes(feature, *fragment)));
+        let sums = read.iter().zip(others).map(|(one, other)| Sums::of(other.predicted, &one.codes));
         sums.reduce(Sums::and).and_then(Sums::correlation).unwrap_or_default()
     };
     (read.len() > 1).then(|| (1..read.len()).map(turned).sum::<f64>() / (read.len() - 1) as f64)
@@ -176,6 +185,11 @@ impl Sums {
             yy: self.yy + other.yy,
             xy: self.xy + other.xy,
         }
+    }
+
+    /// The correlation, and 0 where there is none.
+    pub fn correlation_or_0(self) -> Option<f64> {
+        Some(self.correlation().unwrap_or_default())
     }
 
     /// Pearson's correlation; none where one of the two is constant.

@@ -48,8 +48,8 @@ pub fn erasure(of: &Erased, options: &ErasureOptions, task: &Task) -> Result<Tab
             "method",
             "directions",
             "probe accuracy",
-            "from",
-            "to",
+            "low",
+            "high",
             "majority rate",
             "edit size",
             "loss rise",
@@ -86,13 +86,13 @@ pub fn erasure(of: &Erased, options: &ErasureOptions, task: &Task) -> Result<Tab
 }
 
 fn line(name: &str, size: usize, probed: &Probed, edit: f64, loss: Cell, kl: f64) -> Vec<Cell> {
-    let [from, to] = probed.interval.map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::Float));
+    let [low, high] = probed.interval.map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::Float));
     vec![
         name.into(),
         size.into(),
         probed.accuracy.into(),
-        from,
-        to,
+        low,
+        high,
         probed.majority.into(),
         edit.into(),
         loss,
@@ -162,7 +162,7 @@ fn probed(read: &LabelledRows, erased: Option<&Tensor>, options: &ErasureOptions
         Some(Cell::Float(value)) => Some(*value),
         _ => None,
     };
-    let interval = value(0, 2).zip(value(0, 3)).map(|(from, to)| [from, to]);
+    let interval = value(0, 2).zip(value(0, 3)).map(|(low, high)| [low, high]);
     Ok(Probed { accuracy: value(0, 1).unwrap_or(f64::NAN), interval, majority: value(1, 1).unwrap_or(f64::NAN) })
 }
 

@@ -8,6 +8,7 @@ use super::parts::{Part, PatchPart};
 use super::{GridBy, GridMethod, GridOptions};
 use crate::base::Grid;
 use crate::base::counts::count;
+use crate::base::results::MISSING;
 use crate::data::pairs::tokens::{Prompt, TokenPair};
 use crate::model::Model;
 
@@ -32,8 +33,8 @@ impl Labels<'_> {
             columns = columns.max(column + 1);
             cells.push((at, column, *mean));
         }
-        let mut values = vec![f64::NAN; rows.len() * columns];
-        let mut intervals = vec![[f64::NAN; 2]; values.len()];
+        let mut values = vec![MISSING; rows.len() * columns];
+        let mut intervals = vec![[MISSING; 2]; values.len()];
         for (row, column, MeanEffect { mean, interval }) in cells {
             let at = row * columns + column;
             (values[at], intervals[at]) = (mean, interval);

@@ -70,16 +70,16 @@ crate::options! {
         sites: Option<Vec<String>> = None => usually("\"resid_pre\"; by head \"z\", by neuron \"mlp_hidden\", by feature those of the dictionaries");
         /// What is patched at once: one position, one head, one neuron or one feature of a site, or all of a layer's.
         by: GridBy = GridBy::Position;
-        /// How the effect is found: by running the model behind each patch; or all at once by \"attribution\",
-        /// \"integrated\" gradients or \"atp*\", which are estimates; the last one of sizes.
+        /// How the effect is found: by running the model behind each patch; or all at once by "attribution",
+        /// "integrated" gradients or "atp*", which are estimates; the last one of sizes.
         method: GridMethod = GridMethod::Exact;
         /// Whether clean activations are patched into the corrupt run, or corrupt ones into the clean run.
         direction: PatchDirection = PatchDirection::Denoise;
         /// Which positions stand side by side where the prompts of a pair differ in length: the last ones and so on towards
-        /// the beginning, or those of the \"tokens\" that both have in the same order. A position without another keeps its
+        /// the beginning, or those of the "tokens" that both have in the same order. A position without another keeps its
         /// activation.
         align: Alignment = Alignment::None;
-        /// For \"integrated\": the number of points on the way.
+        /// For "integrated": the number of points on the way.
         steps: usize = 10 => at_least(1.0);
     }
 }

@@ -91,6 +91,21 @@ fn a_rank_counts_the_likelier_tokens() {
 }
 
 #[test]
+fn no_part_of_a_metric_is_narrower_than_the_model() {
+    let model = decoder(config(), DType::F64);
+    let own = found(Measure::Kl(Prompt::Clean), &model, Prompt::Clean);
+    assert!(own.iter().all(|kl| kl.abs() < 1e-14), "{own:?}");
+    // The second clean prompt has four losses, the first two.
+    let loss = |pair: &TokenPair| {
+        let ids = &pair.clean;
+        (1..ids.len()).map(|at| -log_p(&model, &ids[..at], ids[at])).sum::<f64>() / (ids.len() - 1) as f64
+    };
+    let losses = found(Measure::Loss, &model, Prompt::Clean);
+    let far = losses.iter().zip(&pairs()).map(|(found, pair)| (found - loss(pair)).abs()).fold(0.0, f64::max);
+    assert!(far < 1e-12, "{far}");
+}
+
+#[test]
 fn losses_and_divergences_are_of_whole_texts_and_of_last_positions() {
     let model = decoder(config(), DType::F32);
     let vocab = model.config().outputs() as u32;

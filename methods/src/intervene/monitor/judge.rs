@@ -87,7 +87,7 @@ impl LabelledTexts<'_> {
         let (monitor, count) = (self.monitor, self.has_it.len());
         let mut columns = vec!["watched".to_string(), "threshold".into()];
         for measure in ["AUROC", "precision", "recall", "false-positive rate"] {
-            columns.extend([measure, "from", "to"].map(String::from));
+            columns.extend([measure, "low", "high"].map(String::from));
         }
         let mut table = Table { title: format!("a monitor on {count} texts"), columns, rows: Vec::new() };
         let is_above = |sensor: usize| -> Vec<bool> {
@@ -111,7 +111,7 @@ impl LabelledTexts<'_> {
     /// of the others does, with a 95 % interval over texts.
     pub fn roc(&self) -> Table {
         let columns =
-            ["watched", "false-positive rate", "recall", "from", "to", "threshold"].map(String::from).to_vec();
+            ["watched", "false-positive rate", "recall", "low", "high", "threshold"].map(String::from).to_vec();
         let mut table = Table { title: format!("ROC on {} texts", self.has_it.len()), columns, rows: Vec::new() };
         for (sensor, scores) in self.monitor.sensors.iter().zip(&self.scores) {
             let runs = runs(scores);
@@ -120,9 +120,9 @@ impl LabelledTexts<'_> {
             let groups = &self.groups;
             let intervals = intervals(groups.count(), SEED, RATES.len(), |drawn| curve(&groups.weights(drawn)));
             for ((rate, recall), interval) in RATES.into_iter().zip(found).zip(intervals) {
-                let [from, to] = ends(interval);
+                let [low, high] = ends(interval);
                 let threshold = Cell::Float(threshold(scores, &self.has_it, rate));
-                table.rows.push(vec![sensor.name().into(), rate.into(), recall.into(), from, to, threshold]);
+                table.rows.push(vec![sensor.name().into(), rate.into(), recall.into(), low, high, threshold]);
             }
         }
         table
@@ -157,9 +157,9 @@ fn measured(scores: Option<&Vec<f64>>, alarms: &[bool], has_it: &[bool], groups:
     let values = measure(&vec![1.0; has_it.len()]);
     let intervals = intervals(groups.count(), SEED, values.len(), |drawn| measure(&groups.weights(drawn)));
     let cells = values.into_iter().zip(intervals).flat_map(|(value, interval)| {
-        let [from, to] = ends(interval);
+        let [low, high] = ends(interval);
         let value = if value.is_nan() { Cell::Missing } else { Cell::Float(value) };
-        [value, from, to]
+        [value, low, high]
     });
     cells.collect()
 }

@@ -19,6 +19,7 @@ use super::grid::groups::Group;
 use super::grid::{Alignment, PatchDirection, quantity};
 use super::metric::Measure;
 use crate::base::counts::count;
+use crate::base::results::MISSING;
 use crate::base::{Grid, Result, Task};
 use crate::data::pairs::tokens::TokenPair;
 use crate::err;
@@ -274,8 +275,8 @@ fn labelled(
     options: &PathOptions,
     quantity: String,
 ) -> Grid {
-    let mut values = vec![f64::NAN; senders.len() * receivers.len()];
-    let mut intervals = vec![[f64::NAN; 2]; values.len()];
+    let mut values = vec![MISSING; senders.len() * receivers.len()];
+    let mut intervals = vec![[MISSING; 2]; values.len()];
     for (path, MeanEffect { mean, interval }) in means {
         let at = path.sender * receivers.len() + path.receiver;
         (values[at], intervals[at]) = (*mean, *interval);

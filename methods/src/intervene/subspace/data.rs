@@ -106,13 +106,13 @@ impl<'a> Prepared<'a> {
         &self,
         what: &'static str,
         rows: &[usize],
-        basis: Option<&Tensor>,
+        change: Option<(&Tensor, Option<&Tensor>)>,
         task: &Task,
     ) -> Result<InterchangeAccuracy> {
         let mut right = 0;
         for rows in rows.chunks(AT_ONCE) {
             task.check()?;
-            let likeliest = ints(&self.logits(rows, basis.map(|basis| (basis, None)), task)?.argmax(1)?)?;
+            let likeliest = ints(&self.logits(rows, change, task)?.argmax(1)?)?;
             right += rows.iter().zip(likeliest).filter(|(row, id)| i64::from(self.pairs[**row].answer) == *id).count();
         }
         Ok(InterchangeAccuracy { what, right, pairs: rows.len() })

@@ -4,7 +4,8 @@
 //! An interchange replaces the part of the base's activation b that lies in the subspace by that of a source s:
 //! b + (s - b) R M R^T, with the orthonormal columns of R. M keeps the first k coordinates, or in the boundless form
 //! sigmoid(i / t) sigmoid((boundary d - i) / t) of coordinate i. R minimises the cross-entropy of the answer that the
-//! variable of the source asks for, by Adam on orthonormal matrices (`training/descent`).
+//! variable of the source asks for, by Adam on orthonormal matrices (`training/descent`). Either may be given: R is then
+//! where the search begins, or with no steps what is judged.
 
 mod data;
 mod interchange;
@@ -21,8 +22,9 @@ use crate::base::random::{OF_CALL, Seed, stream};
 use crate::base::{Cell, Kind, Result, Table, Task};
 use crate::err;
 use crate::model::decoder::Decoder;
+use crate::model::hooks::checks::finite;
 use crate::model::site::{Place, one_site};
-use crate::tensor::{DType, Tensor, create, floats, linalg};
+use crate::tensor::{DType, Device, Tensor, Values, create, floats, linalg};
 use crate::training::descent::{
     Descent, DescentOptions, DescentRule, ParameterChoice, ParameterRanges, Steps, descend,
 };
@@ -37,11 +39,15 @@ crate::options! {
         /// The position of the interchange in both texts; a negative one counts from the end.
         pos: i64 = -1;
         /// Dimension of the subspace.
-        k: usize = 1 => at_least(1.0);
+        k: usize = 1 => usually("1, or the columns of `basis`").at_least(1.0);
         /// Whether the dimension is learned, too (boundless DAS); `k` is then not used.
         boundless: bool = false;
-        /// Number of steps.
-        steps: usize = 200 => at_least(1.0);
+        /// The basis to begin with, orthonormal columns `[d, k]`, such as the `rotate_layer.weight` of pyvene.
+        basis: Option<Values> = None => usually("a random one");
+        /// What the coordinate of each column is multiplied by in an interchange, `[k]`, such as the mask of a boundless search.
+        mask: Option<Values> = None => usually("1 for each");
+        /// Number of steps; with 0 the given basis stays as it is, and all pairs judge it.
+        steps: usize = 200;
         /// Learning rate of Adam.
         lr: f64 = 0.01 => above(0.0);
         /// Pairs in a step.
@@ -66,14 +72,18 @@ pub struct Subspace {
     pub pos: i64,
     /// Orthonormal columns, `[d, k]`.
     pub basis: Tensor,
+    /// What the coordinate of each column is multiplied by, `[k]`, where that is not 1.
+    pub mask: Option<Tensor>,
+    /// Whether all pairs judge, since none was fitted to.
+    pub by_all: bool,
     /// The loss of each step.
     pub losses: Vec<f64>,
-    /// On held-out pairs: the subspace, a random one of its dimension, the whole activation, and no interchange.
+    /// On the pairs that judge: the subspace, a random one of its dimension, the whole activation, and no interchange.
     pub accuracies: Vec<InterchangeAccuracy>,
 }
 
 impl Subspace {
-    /// Interchange accuracy on held-out pairs, beside its controls.
+    /// Interchange accuracy on the pairs that judge, beside its controls.
     pub fn table(&self) -> Table {
         let row = |found: &InterchangeAccuracy| -> Vec<Cell> {
             let [low, high] = found.interval();
@@ -81,7 +91,8 @@ impl Subspace {
         };
         Table {
             title: format!(
-                "interchange accuracy on held-out pairs, {} of {} dimensions",
+                "interchange accuracy on {} pairs, {} of {} dimensions",
+                if self.by_all { "all" } else { "held-out" },
                 self.dimension(),
                 self.width()
             ),
@@ -102,7 +113,7 @@ impl Subspace {
     pub fn accuracy(&self, model: &Decoder, pairs: &[Interchange], task: &Task) -> Result<InterchangeAccuracy> {
         let data = Prepared::new(model, self.place, self.pos, pairs, task)?;
         let all: Vec<usize> = (0..pairs.len()).collect();
-        data.accuracy("subspace", &all, Some(&self.basis), task)
+        data.accuracy("subspace", &all, Some((&self.basis, self.mask.as_ref())), task)
     }
 }
 
@@ -112,26 +123,100 @@ pub fn das(model: &Decoder, pairs: &[Interchange], options: &DasOptions, task: &
     let place = one_site(model.config(), options.site.as_deref().ok_or_else(missing)?, "a subspace is at one site")?;
     let data = Prepared::new(model, place, options.pos, pairs, task)?;
     let d = data.width();
-    if options.k > d {
+    let given = given_basis(options, (place, d))?;
+    let random = |purpose: &str, columns: usize| random_basis(d, columns, options.seed.draws(), purpose);
+    let columns = if options.boundless { d } else { options.k };
+    let first = given.map_or_else(|| random("das", columns), Ok)?.to_device(data.device())?;
+    let mask = given_mask(options, first.dim(1)?)?.map(|mask| mask.to_device(data.device())).transpose()?;
+    let by_all = options.steps == 0;
+    let (basis, judging, losses) = if by_all {
+        (first, (0..pairs.len()).collect(), Vec::new())
+    } else {
+        let (fitted, held_out) = split(pairs.len(), options)?;
+        let mut search = Search::new(&data, (first, mask.as_ref()), fitted, options)?;
+        let steps = Steps { count: options.steps as u64, label: "searching a subspace", left: "the subspace as it is" };
+        let losses = descend(steps, || search.step(task), task)?;
+        (search.found()?, held_out, losses)
+    };
+    let (random, whole) = (random("random subspace", basis.dim(1)?)?, create::eye(d, d, DType::F32)?);
+    let mask = mask.as_ref();
+    let accuracies = vec![
+        data.accuracy("subspace", &judging, Some((&basis, mask)), task)?,
+        data.accuracy("random subspace", &judging, Some((&random, mask)), task)?,
+        data.accuracy("whole activation", &judging, Some((&whole, None)), task)?,
+        data.accuracy("nothing", &judging, None, task)?,
+    ];
+    Ok(Subspace { place, pos: options.pos, basis, mask: mask.cloned(), by_all, losses, accuracies })
+}
+
+/// How far products of columns may be from those of orthonormal ones: what was saved in 16 bits is not farther.
+const ORTHONORMAL: f64 = 1e-2;
+
+/// The basis that was given, if it is one of the site.
+fn given_basis(options: &DasOptions, (place, d): (Place, usize)) -> Result<Option<Tensor>> {
+    let k = options.k;
+    let Some(basis) = &options.basis else {
+        return match (options.steps, k > d) {
+            (0, _) => {
+                Err(err!(Argument, "expected a `basis` to judge where there are no steps, found none").about("steps"))
+            }
+            (_, true) => {
+                Err(err!(Argument, "expected at most {d} dimensions, those of `{place}`, found {k}").about("k"))
+            }
+            _ => Ok(None),
+        };
+    };
+    let columns = match *basis.dims() {
+        [rows, columns] if rows == d && (1..=d).contains(&columns) => columns,
+        ref dims => {
+            let turned = matches!(*dims, [columns, rows] if rows == d && columns < d);
+            return Err(err!(
+                Shape,
+                "expected a `basis` of the shape [{d}, k], {d} being the width of `{place}`, found {dims:?}"
+            )
+            .maybe_hint(turned.then(|| "its columns are the directions: give `w.transpose()`".into()))
+            .about("basis"));
+        }
+    };
+    if k != 1 && k != columns && !options.boundless {
         return Err(
-            err!(Argument, "expected at most {d} dimensions, those of `{place}`, found {}", options.k).about("k")
+            err!(Argument, "expected `k` to be the number of columns of `basis`, {columns}, found {k}").about("k")
         );
     }
-    let (fitted, held_out) = split(pairs.len(), options)?;
-    let columns = if options.boundless { d } else { options.k };
-    let random = |purpose: &str, columns: usize| random_basis(d, columns, options.seed.draws(), purpose);
-    let mut search = Search::new(&data, random("das", columns)?.to_device(data.device())?, fitted, options)?;
-    let steps = Steps { count: options.steps as u64, label: "searching a subspace", left: "the subspace as it is" };
-    let losses = descend(steps, || search.step(task), task)?;
-    let basis = search.found()?;
-    let k = basis.dim(1)?;
-    let accuracies = vec![
-        data.accuracy("subspace", &held_out, Some(&basis), task)?,
-        data.accuracy("random subspace", &held_out, Some(&random("random subspace", k)?), task)?,
-        data.accuracy("whole activation", &held_out, Some(&create::eye(d, d, DType::F32)?), task)?,
-        data.accuracy("nothing", &held_out, None, task)?,
-    ];
-    Ok(Subspace { place, pos: options.pos, basis, losses, accuracies })
+    if options.boundless && columns != d {
+        return Err(err!(Argument, "expected all {d} columns in `basis` for a boundless search, found {columns}")
+            .hint("it learns how many of the first ones count")
+            .about("basis"));
+    }
+    if options.boundless && options.steps == 0 {
+        return Err(err!(Argument, "expected steps for a boundless search, found 0")
+            .hint("give the `mask` that another one ended with in place of `boundless`")
+            .about("steps"));
+    }
+    let basis = basis.tensor("basis", DType::F32)?.to_device(&Device::Cpu)?.contiguous()?;
+    let products = basis.t()?.matmul(&basis)?;
+    let far = (products - create::eye(columns, columns, DType::F32)?)?;
+    match floats(&far)?.iter().all(|far| far.abs() <= ORTHONORMAL) {
+        true => Ok(Some(basis)),
+        false => Err(err!(Argument, "expected orthonormal columns in `basis`, found others")
+            .hint("`w.qr().q` has orthonormal columns that span the same")
+            .about("basis")),
+    }
+}
+
+fn given_mask(options: &DasOptions, k: usize) -> Result<Option<Tensor>> {
+    let Some(mask) = &options.mask else { return Ok(None) };
+    if options.boundless {
+        return Err(err!(Argument, "expected no `mask` beside `boundless`, which learns one").about("mask"));
+    }
+    if mask.dims() != [k] {
+        let found = mask.dims();
+        return Err(err!(Shape, "expected a `mask` of the shape [{k}], a number for each column, found {found:?}")
+            .about("mask"));
+    }
+    let mask = mask.tensor("mask", DType::F32)?;
+    finite(&mask, "numbers in `mask`").map_err(|e| e.about("mask"))?;
+    Ok(Some(mask))
 }
 
 /// The pairs that fit, and those that judge.
@@ -164,6 +249,8 @@ const BOUNDARY: &str = "boundary";
 struct Search<'a> {
     data: &'a Prepared<'a>,
     options: &'a DasOptions,
+    /// The mask that was given.
+    mask: Option<&'a Tensor>,
     descent: Descent,
     /// The pairs that fit, and those that are left of the epoch.
     fitted: Vec<usize>,
@@ -172,7 +259,12 @@ struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    fn new(data: &'a Prepared<'a>, basis: Tensor, fitted: Vec<usize>, options: &'a DasOptions) -> Result<Self> {
+    fn new(
+        data: &'a Prepared<'a>,
+        (basis, mask): (Tensor, Option<&'a Tensor>),
+        fitted: Vec<usize>,
+        options: &'a DasOptions,
+    ) -> Result<Self> {
         let mut begun = vec![(BASIS.to_string(), basis)];
         if options.boundless {
             begun.push((BOUNDARY.into(), Tensor::new(&[0.5_f32], data.device())?));
@@ -186,7 +278,8 @@ impl<'a> Search<'a> {
             ..DescentOptions::default()
         };
         let random = stream(options.seed.draws(), "das, order", 0);
-        Ok(Self { data, options, descent: Descent::new(ADAM, begun, constraints)?, fitted, order: Vec::new(), random })
+        let descent = Descent::new(ADAM, begun, constraints)?;
+        Ok(Self { data, options, mask, descent, fitted, order: Vec::new(), random })
     }
 
     /// The pairs of the next step: each once an epoch, every epoch in another order.
@@ -200,14 +293,14 @@ impl<'a> Search<'a> {
 
     fn step(&mut self, task: &Task) -> Result<f64> {
         let rows = self.rows();
-        let (data, d, temperature) = (self.data, self.data.width(), self.temperature());
+        let (data, mask, d, temperature) = (self.data, self.mask, self.data.width(), self.temperature());
         let mut loss = |parameters: &[Tensor]| match parameters {
             // The boundary itself is what dimensions cost (Wu et al. 2023).
             [basis, boundary] => {
                 let mask = boundless_mask(boundary, d, temperature)?;
                 Ok((data.loss(&rows, basis, Some(&mask), task)? + boundary.sum_all()?)?)
             }
-            [basis] => data.loss(&rows, basis, None, task),
+            [basis] => data.loss(&rows, basis, mask, task),
             _ => Err(err!(Bug, "a search of {} parameters", parameters.len())),
         };
         self.descent.step(&mut loss, task).map_err(|e| if e.kind == Kind::Numeric { e.about("lr") } else { e })

@@ -70,6 +70,40 @@ fn an_interchange_in_a_model_is_that_of_pyvene() {
     );
 }
 
+#[test]
+fn a_basis_of_pyvene_is_judged_as_it_is() {
+    let (truth, out) = (truth(), tempfile::tempdir().unwrap());
+    let files = Files::new(Access::new(out.path(), &Rules::default()).unwrap(), false);
+    let name = folder().join("model").display().to_string();
+    let model = Model::load(&files, &name, &load::Loading::default(), &Task::default()).unwrap().decoder;
+    let ids = |name: &str| truth[name].to_dtype(DType::U32).unwrap().to_vec2::<u32>().unwrap();
+    // What the model of pyvene says after the interchange.
+    let answers = truth["model.logits"].argmax(1).unwrap().to_vec1::<u32>().unwrap();
+    let texts = ids("model.base_ids").into_iter().zip(ids("model.source_ids")).zip(answers);
+    let pairs: Vec<Interchange> = texts.map(|((base, source), answer)| Interchange { base, source, answer }).collect();
+    let judged = |columns: usize, mask: Option<Vec<f64>>| {
+        let basis = truth["model.R"].narrow(1, 0, columns).unwrap().contiguous().unwrap();
+        let options = DasOptions {
+            site: Some("resid_post.1".into()),
+            basis: Some(Values::Tensor(basis.clone())),
+            mask: mask.map(|values| Values::Numbers { dims: vec![values.len()], values }),
+            steps: 0,
+            ..DasOptions::default()
+        };
+        let found = das(&model, &pairs, &options, &Task::default()).unwrap();
+        assert_eq!(far(&found.basis, &basis), 0.0);
+        assert!(found.losses.is_empty() && found.by_all && found.accuracies.iter().all(|one| one.pairs == 3));
+        assert_eq!(found.accuracy(&model, &pairs, &Task::default()).unwrap().right, found.accuracies[0].right);
+        found.accuracies
+    };
+    assert_eq!(judged(5, None)[0].right, 3);
+    // The first five of all columns are the same subspace, and none of them is no interchange.
+    let first: Vec<f64> = (0..24).map(|column| f64::from(u8::from(column < 5))).collect();
+    assert_eq!(judged(24, Some(first))[0].right, 3);
+    let none = judged(24, Some(vec![0.0; 24]));
+    assert_eq!(none[0].right, none[3].right);
+}
+
 /// So many that nothing but the variable tells what all odd ones share.
 const TOKENS: u32 = 400;
 
@@ -138,6 +172,24 @@ fn the_direction_of_a_constructed_variable_is_found() {
         assert!(shares[1] < 0.9 && shares[3] < 0.9, "seed {seed}: {shares:?}");
         assert_eq!(found.accuracy(&model, &pairs(10), &Task::default()).unwrap().pairs, 10);
     }
+}
+
+#[test]
+fn a_search_begins_with_the_basis_that_is_given() {
+    let (model, direction) = constructed();
+    let options = DasOptions {
+        site: Some("resid_post.0".into()),
+        basis: Some(Values::Tensor(direction.clone())),
+        steps: 0,
+        ..DasOptions::default()
+    };
+    let truth = das(&model, &pairs(40), &options, &Task::default()).unwrap();
+    assert_eq!((truth.accuracies[0].share(), truth.accuracies[0].pairs), (1.0, 40));
+    // One small step does not leave it; from a random direction it would not be there.
+    let step = DasOptions { steps: 1, lr: 1e-3, ..options };
+    let found = das(&model, &pairs(40), &step, &Task::default()).unwrap();
+    let cosine = floats(&direction.t().unwrap().matmul(&found.basis).unwrap()).unwrap()[0].abs();
+    assert!(cosine > 0.99 && found.losses.len() == 1, "{cosine}");
 }
 
 #[test]

@@ -138,7 +138,7 @@ impl Diff {
         };
         Table {
             title: "features of one model alone".into(),
-            columns: ["model", "own", "number", "of", "from", "to"].map(String::from).to_vec(),
+            columns: ["model", "own", "number", "of", "low", "high"].map(String::from).to_vec(),
             rows: [0, 1].into_iter().flat_map(of_model).collect(),
         }
     }

@@ -25,6 +25,16 @@ pub struct Judged {
     pub classes: Vec<u32>,
 }
 
+crate::choices! {
+    /// The positions that a KL is a mean over.
+    pub enum KlPositions {
+        /// Those behind which another token of the row stands, as for the cross-entropy.
+        Predicted = "predicted",
+        /// The last of each row, too.
+        All = "all",
+    }
+}
+
 /// Tokens computed at a time, in each run of the model.
 const TOKENS: usize = 1 << 12;
 
@@ -36,18 +46,34 @@ const CONSTANT: usize = 3;
 ///
 /// CE recovered = (CE zero - CE spliced) / (CE zero - CE clean), as in Bricken et al. 2023, and likewise for KL(clean
 /// || changed); relative to mean ablation it is given as well.
-pub fn effect(model: &Decoder, sites: SitePair, sae: &Sae, texts: &[Judged], task: &Task) -> Result<Effect> {
-    let found = effects(model, sites, &[sae], texts, task)?;
+pub fn effect(
+    model: &Decoder,
+    sites: SitePair,
+    sae: &Sae,
+    (texts, kl): (&[Judged], KlPositions),
+    task: &Task,
+) -> Result<Effect> {
+    let found = effects_over(model, sites, &[sae], (texts, kl), task)?;
     found.into_iter().next().ok_or_else(|| err!(Bug, "a dictionary without an effect"))
 }
 
 /// The same for several dictionaries in turn; what does not depend on them is run once.
 pub fn effects(model: &Decoder, sites: SitePair, saes: &[&Sae], texts: &[Judged], task: &Task) -> Result<Vec<Effect>> {
+    effects_over(model, sites, saes, (texts, KlPositions::Predicted), task)
+}
+
+fn effects_over(
+    model: &Decoder,
+    sites: SitePair,
+    saes: &[&Sae],
+    (texts, kl): (&[Judged], KlPositions),
+    task: &Task,
+) -> Result<Vec<Effect>> {
     texts.iter().enumerate().try_for_each(|(index, text)| text.check(index))?;
     one_place(model, sites.reads)?;
     let place = one_place(model, sites.writes)?;
     let sums = saes.iter().map(|sae| (*sae, Predictions::default())).collect();
-    let mut judge = Judge { model, sites, place, mean: None, sums };
+    let mut judge = Judge { model, sites, place, mean: None, kl, sums };
     let long: usize = texts.iter().map(|text| text.ids.len()).max().unwrap_or(1);
     let parts: Vec<&[Judged]> = texts.chunks((TOKENS / long.max(1)).max(1)).collect();
     judge.mean = Some(judge.mean_of(&parts, task)?);
@@ -82,16 +108,22 @@ impl Judged {
         position < self.ids.len() && !self.left_out.get(position).copied().unwrap_or(false)
     }
 
-    /// The positions whose predictions count, with the tokens that come next.
-    fn targets(&self) -> Vec<(usize, u32)> {
-        let next = self.ids.iter().copied().enumerate().skip(1).map(|(position, id)| (position - 1, id));
-        next.filter(|(position, _)| self.counts(*position) && self.counts(position + 1)).collect()
+    /// The positions where the runs are compared.
+    fn targets(&self, kl: KlPositions) -> impl Iterator<Item = Target> {
+        let counted = (0..self.ids.len()).filter(|position| self.counts(*position));
+        counted.filter_map(move |position| {
+            let next = self.ids.get(position + 1).copied().filter(|_| self.counts(position + 1));
+            let class = self.classes.get(position + 1).copied();
+            (next.is_some() || kl == KlPositions::All).then_some(Target { position, next, class })
+        })
     }
+}
 
-    /// The classes of these tokens.
-    fn classes(&self) -> Vec<Option<u32>> {
-        self.targets().iter().map(|(position, _)| self.classes.get(position + 1).copied()).collect()
-    }
+/// A position where the runs are compared, with the token that comes next, if it counts, and its class.
+struct Target {
+    position: usize,
+    next: Option<u32>,
+    class: Option<u32>,
 }
 
 struct Judge<'a> {
@@ -100,6 +132,7 @@ struct Judge<'a> {
     place: Place,
     /// Of the site that is written.
     mean: Option<Tensor>,
+    kl: KlPositions,
     /// The losses of each dictionary so far.
     sums: Vec<(&'a Sae, Predictions)>,
 }
@@ -124,36 +157,37 @@ impl Judge<'_> {
         for (sae, _) in &self.sums {
             passes.push(self.spliced(sae, &mask)?);
         }
-        let targets: Vec<(usize, (usize, u32))> = texts
-            .iter()
-            .enumerate()
-            .flat_map(|(row, text)| text.targets().into_iter().map(move |of| (row, of)))
-            .collect();
-        let points: Vec<(usize, usize)> = targets.iter().map(|(row, (position, _))| (*row, *position)).collect();
+        let kl = self.kl;
+        let each = texts.iter().enumerate();
+        let targets: Vec<(usize, Target)> =
+            each.flat_map(|(row, text)| text.targets(kl).map(move |target| (row, target))).collect();
+        let points: Vec<(usize, usize)> = targets.iter().map(|(row, target)| (*row, target.position)).collect();
         let mut costs = vec![Vec::with_capacity(points.len()); passes.len()];
         let take = &mut |range: Range<usize>, logits: &[Tensor]| -> Result<()> {
-            let next: Vec<(usize, u32)> = targets[range].iter().map(|(_, (_, next))| *next).enumerate().collect();
+            // Where no token comes next, the loss of any other is left out below.
+            let next = targets[range].iter().map(|(_, target)| target.next.unwrap_or_default());
+            let next: Vec<(usize, u32)> = next.enumerate().collect();
             for (costs, changed) in costs.iter_mut().zip(logits) {
                 costs.extend(judged(&logits[0], changed, &next, task)?);
             }
             Ok(())
         };
         self.model.logits_beside(&batch, passes, &points, take, task)?;
-        let classes: Vec<Option<u32>> = texts.iter().flat_map(Judged::classes).collect();
         let (constants, all) = costs.split_at(CONSTANT);
         let [unchanged, zero, mean] = constants else {
             return Err(err!(Bug, "{} of {CONSTANT} passes", constants.len()));
         };
         for ((_, sums), spliced) in self.sums.iter_mut().zip(all) {
             let runs = unchanged.iter().zip(spliced).zip(zero.iter().zip(mean));
-            for (((clean, spliced), (zero, mean)), class) in runs.zip(&classes) {
+            for (((clean, spliced), (zero, mean)), (_, target)) in runs.zip(&targets) {
                 let of = |part: fn(&Cost) -> f64| Losses {
                     clean: part(clean),
                     spliced: part(spliced),
                     zero: part(zero),
                     mean: part(mean),
                 };
-                sums.add(&of(|cost| cost.ce), &of(|cost| cost.kl), *class);
+                let ce = target.next.map(|_| of(|cost| cost.ce));
+                sums.add(ce.as_ref(), &of(|cost| cost.kl), target.class);
             }
         }
         Ok(())
@@ -252,7 +286,8 @@ mod tests {
     }
 
     fn judged_on(texts: &[Judged], sae: &Sae, sites: SitePair) -> Result<Effect> {
-        effect(&fixtures::decoder(fixtures::config(), DType::F32), sites, sae, texts, &Task::default())
+        let model = fixtures::decoder(fixtures::config(), DType::F32);
+        effect(&model, sites, sae, (texts, KlPositions::Predicted), &Task::default())
     }
 
     fn scaled(factor: f64) -> Sae {
@@ -274,6 +309,25 @@ mod tests {
             (nothing.ce.clean, nothing.ce.zero, nothing.ce.mean),
             (whole.ce.clean, whole.ce.zero, whole.ce.mean)
         );
+    }
+
+    #[test]
+    fn the_last_position_of_each_row_has_a_divergence_too() {
+        let model = fixtures::decoder(fixtures::config(), DType::F32);
+        let over = |kl| effect(&model, SITE, &scaled(0.5), (&texts(), kl), &Task::default()).unwrap();
+        let (predicted, all) = (over(KlPositions::Predicted), over(KlPositions::All));
+        assert_eq!((predicted.positions, all.positions, all.predictions), (7, 10, 7));
+        assert!((all.ce.spliced - predicted.ce.spliced).abs() < 1e-6 && all.classes.len() == predicted.classes.len());
+        // By hand, of the rows' last positions.
+        let batch = batch(&texts()).unwrap();
+        let splice = Splice::new(scaled(0.5), Rest::Dropped).only(mask(&texts()).unwrap());
+        let hooks = splice.between(model.config(), SITE.reads, SITE.writes, None).unwrap();
+        let run = |hooks| model.logits_at(&batch, &[-1], hooks, &Task::default()).unwrap().squeeze(1).unwrap();
+        let targets: Vec<(usize, u32)> = (0..3).map(|row| (row, 0)).collect();
+        let last = judged(&run(Vec::new()), &run(hooks), &targets, &Task::default()).unwrap();
+        let sum: f64 = last.iter().map(|cost| cost.kl).sum();
+        assert!((all.kl.spliced * 10.0 - predicted.kl.spliced * 7.0 - sum).abs() < 1e-5, "{sum}");
+        assert!(all.table().title.contains("7 predictions, KL over 10 positions"));
     }
 
     #[test]

@@ -166,7 +166,7 @@ impl Geometry {
         let expected = self.p * (m - 1.0) / d;
         Ok(Table {
             title: format!("geometry of {living} directions in {} dimensions", self.width),
-            columns: ["measure", "mean", "from", "to", "random", "formula", "what it is"].map(String::from).to_vec(),
+            columns: ["measure", "mean", "low", "high", "random", "formula", "what it is"].map(String::from).to_vec(),
             rows: vec![
                 row(
                     "coherence",
@@ -259,12 +259,12 @@ mod tests {
         })
         .unwrap();
         let summary = found.summary(&Task::default()).unwrap();
-        let [Cell::Float(own), Cell::Float(from), Cell::Float(to), Cell::Float(random), Cell::Float(formula)] =
+        let [Cell::Float(own), Cell::Float(low), Cell::Float(high), Cell::Float(random), Cell::Float(formula)] =
             &summary.rows[2][1..6]
         else {
             panic!("{summary:?}")
         };
-        assert!((formula - 0.5 * 1499.0 / 24.0).abs() < 1e-9 && from < own && own < to);
+        assert!((formula - 0.5 * 1499.0 / 24.0).abs() < 1e-9 && low < own && own < high);
         assert!((own / formula - 1.0).abs() < 0.02 && (random / formula - 1.0).abs() < 0.02, "{summary:?}");
     }
 

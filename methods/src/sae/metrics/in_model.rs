@@ -1,6 +1,6 @@
 //! A dictionary in its model: measured on a text, spliced in, and compared with others.
 
-use super::effect::{effect, effects};
+use super::effect::{KlPositions, effect, effects};
 use super::measured::{measured, measured_between, measured_on};
 use super::pareto::{Pareto, Point};
 use super::predictions::Effect;
@@ -33,6 +33,9 @@ crate::options! {
         writes: Option<String> = None => usually("the dictionary's");
         /// Tokens in a row of the text; at most the model's context.
         context: Option<usize> = None => usually("the model's, at most 1,024").at_least(2.0);
+        /// The positions that the KL is a mean over: those behind which another token of the row stands, or as in SAEBench all,
+        /// the last of each row among them.
+        kl: KlPositions = KlPositions::Predicted;
         with reads: SiteOptions;
         with rows: JudgedRowsOptions;
     }
@@ -87,7 +90,7 @@ pub fn effect_on_text(
     let (reads, writes) = (options.reads.of(sae)?, writes_of(sae, options.writes.as_deref())?);
     let rows = judged_rows(model, text, options.context, &options.rows, task)?;
     let sites = SitePair { reads: &reads, writes: writes.as_deref().unwrap_or(&reads) };
-    effect(&model.decoder, sites, sae, &rows, task)
+    effect(&model.decoder, sites, sae, (&rows, options.kl), task)
 }
 
 /// The same by the class of the token that comes next, as a table.
@@ -100,7 +103,7 @@ pub fn effect_by_class(
     let (reads, writes) = (options.reads.of(sae)?, writes_of(sae, None)?);
     let (rows, names) = classified_rows(model, text, &options.rows, options.label.as_deref(), task)?;
     let sites = SitePair { reads: &reads, writes: writes.as_deref().unwrap_or(&reads) };
-    let found = effect(&model.decoder, sites, sae, &rows, task)?;
+    let found = effect(&model.decoder, sites, sae, (&rows, KlPositions::Predicted), task)?;
     Ok(found.by_class(&names.iter().map(String::as_str).collect::<Vec<_>>()))
 }
 

@@ -27,7 +27,7 @@ pub use by_layer::{layer_table, measured_by_layer};
 pub use classes::{CLASSES, classes};
 pub(super) use directions::cosines_of;
 pub use directions::{Matches, matches, mmcs};
-pub use effect::{Judged, effect, effects};
+pub use effect::{Judged, KlPositions, effect, effects};
 pub use features::Features;
 pub use geometry::{Geometry, GeometryOptions, geometry};
 pub use in_model::{

@@ -64,6 +64,8 @@ pub struct ByClass {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Effect {
     pub predictions: u64,
+    /// The positions that the KL is over.
+    pub positions: u64,
     /// -log p of the next token.
     pub ce: Losses,
     /// KL(clean || changed), which is 0 for `clean`.
@@ -80,7 +82,13 @@ impl Effect {
         let row =
             |name: &str, losses: &Losses| [Cell::from(name)].into_iter().chain(losses.cells()).collect::<Vec<_>>();
         Table {
-            title: format!("what is lost over {} predictions, in nats", self.predictions),
+            title: match self.positions == self.predictions {
+                true => format!("what is lost over {} predictions, in nats", self.predictions),
+                false => {
+                    let Self { predictions, positions, .. } = self;
+                    format!("what is lost over {predictions} predictions, KL over {positions} positions, in nats")
+                }
+            },
             columns: ["measure"].into_iter().chain(COLUMNS).map(String::from).collect(),
             rows: vec![row("cross-entropy", &self.ce), row("KL(clean || changed)", &self.kl)],
         }
@@ -108,16 +116,20 @@ impl Effect {
 #[derive(Debug, Default)]
 pub struct Predictions {
     count: u64,
+    positions: u64,
     ce: Losses,
     kl: Losses,
     classes: std::collections::BTreeMap<u32, (u64, Losses)>,
 }
 
 impl Predictions {
-    pub fn add(&mut self, ce: &Losses, kl: &Losses, class: Option<u32>) {
+    /// Adds a position; without a loss where no token comes next.
+    pub fn add(&mut self, ce: Option<&Losses>, kl: &Losses, class: Option<u32>) {
+        self.positions += 1;
+        self.kl.add(kl);
+        let Some(ce) = ce else { return };
         self.count += 1;
         self.ce.add(ce);
-        self.kl.add(kl);
         if let Some(class) = class {
             let (count, sum) = self.classes.entry(class).or_default();
             *count += 1;
@@ -137,8 +149,9 @@ impl Predictions {
         };
         Ok(Effect {
             predictions: self.count,
+            positions: self.positions,
             ce: self.ce.over(self.count),
-            kl: self.kl.over(self.count),
+            kl: self.kl.over(self.positions),
             classes: self.classes.into_iter().map(class).collect(),
         })
     }
@@ -217,8 +230,8 @@ mod tests {
         assert_eq!((losses.recovered(), losses.recovered_of_mean()), (Some(0.75), Some(0.5)));
         assert_eq!(Losses { zero: 1.0, ..losses }.recovered(), None);
         let mut sums = Predictions::default();
-        sums.add(&losses, &Losses::default(), Some(4));
-        sums.add(&Losses { spliced: 4.0, ..losses }, &Losses::default(), Some(2));
+        sums.add(Some(&losses), &Losses::default(), Some(4));
+        sums.add(Some(&Losses { spliced: 4.0, ..losses }), &Losses::default(), Some(2));
         let effect = sums.finish().unwrap();
         assert_eq!((effect.predictions, effect.ce.spliced, effect.ce.clean), (2, 3.0, 1.0));
         assert_eq!(

@@ -64,7 +64,7 @@ impl Splitting {
         };
         Table {
             title: "features of the smaller dictionary in the larger one".into(),
-            columns: ["features", "number", "of", "share", "from", "to"].map(String::from).to_vec(),
+            columns: ["features", "number", "of", "share", "low", "high"].map(String::from).to_vec(),
             rows: vec![
                 row("with one child", self.with(|children| children == 1), parents),
                 row("split", self.with(|children| children > 1), parents),

@@ -201,17 +201,17 @@ impl Suppression {
             let (own, chance) = (count(|kept| kept.interval), count(|kept| kept.by_chance));
             let of = |count: usize| number((measured > 0).then(|| count as f64 / measured as f64));
             let ends = wilson(own, measured).map(|end| number(end.is_finite().then_some(end)));
-            let [from, to] = ends;
-            vec![name.into(), of(own), from, to, measured.into(), of(chance)]
+            let [low, high] = ends;
+            vec![name.into(), of(own), low, high, measured.into(), of(chance)]
         };
         Table {
             title: format!("suppression of {measured} of {} features", self.features),
-            columns: ["measure", "value", "from", "to", "features", "by chance"].map(String::from).to_vec(),
+            columns: ["measure", "value", "low", "high", "features", "by chance"].map(String::from).to_vec(),
             rows: vec![
                 kept,
                 together,
-                share("share suppressed", |[_, to]| to < 1.0),
-                share("share too large", |[from, _]| from > 1.0),
+                share("share suppressed", |[_, high]| high < 1.0),
+                share("share too large", |[low, _]| low > 1.0),
             ],
         }
     }
@@ -230,7 +230,7 @@ impl Suppression {
         };
         Table {
             title: "what is kept of the best codes".into(),
-            columns: ["feature", "rows", "kept", "from", "to"].map(String::from).to_vec(),
+            columns: ["feature", "rows", "kept", "low", "high"].map(String::from).to_vec(),
             rows: kept.iter().map(row).collect(),
         }
     }
@@ -278,9 +278,9 @@ mod tests {
         for kept in &shrunk.kept {
             let x = columns[kept.feature].iter().map(|x| f64::from(*x));
             let (own, best) = x.fold((0.0, 0.0), |(own, best), x| (own + (x - 0.2).powi(2), best + (x - 0.2) * x));
-            let [from, to] = kept.interval.unwrap();
+            let [low, high] = kept.interval.unwrap();
             assert!((kept.share.unwrap() - own / best).abs() < 1e-6, "{kept:?}");
-            assert!(from < own / best && own / best < to && to < 0.9, "{kept:?}");
+            assert!(low < own / best && own / best < high && high < 0.9, "{kept:?}");
         }
         let summary = shrunk.summary();
         assert_eq!((&summary.rows[2][1], &summary.rows[3][1]), (&Cell::Float(1.0), &Cell::Float(0.0)));

@@ -66,23 +66,23 @@ impl Universality {
             let of = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
             let interval = bootstrap(n, self.seed, |drawn| drawn.iter().map(|at| own[*at]).sum::<f64>() / n as f64);
             let ends = interval.map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::from));
-            let [from, to] = ends;
-            vec![what.into(), of(own).into(), from, to, of(chance).into(), n.into()]
+            let [low, high] = ends;
+            vec![what.into(), of(own).into(), low, high, of(chance).into(), n.into()]
         };
         let column = |of: fn(&Alike) -> f64| self.features.iter().map(of).collect::<Vec<f64>>();
         let (own, chance) = (column(|one| one.correlation), column(|one| one.shuffled));
         let mut rows = vec![mean("mean of the largest correlation", &own, &chance)];
         let above = |values: &[f64]| values.iter().filter(|value| **value >= SAME).count();
-        let [from, to] = wilson(above(&own), n).map(Cell::from);
+        let [low, high] = wilson(above(&own), n).map(Cell::from);
         let share = |values: &[f64]| Cell::from(above(values) as f64 / n as f64);
-        rows.push(vec!["share of at least 0.7".into(), share(&own), from, to, share(&chance), n.into()]);
+        rows.push(vec!["share of at least 0.7".into(), share(&own), low, high, share(&chance), n.into()]);
         if let Some(cosines) = &self.cosines {
             let [own, chance] = [0, 1].map(|at| cosines.iter().map(|pair| pair[at]).collect::<Vec<f64>>());
             rows.push(mean("mean of the largest cosine (MMCS)", &own, &chance));
         }
         Table {
             title: format!("features in another dictionary, at {} positions", self.positions),
-            columns: ["measure", "value", "from", "to", "by chance", "features"].map(String::from).to_vec(),
+            columns: ["measure", "value", "low", "high", "by chance", "features"].map(String::from).to_vec(),
             rows,
         }
     }

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use super::{REFERENCE, markdown, places};
 use crate::base::Result;
-use crate::base::files::Files;
+use crate::base::files::{Files, utf8};
+use crate::err;
+use crate::script::docs::guide::File;
 
 /// Pages that are there without a link.
 const ROOTS: &[&str] = &["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "scripts/README.md"];
@@ -38,24 +40,23 @@ pub struct Gathered {
     headings: BTreeMap<String, (String, Vec<String>)>,
 }
 
+/// Where pages are read from.
+pub enum Place<'a> {
+    Folder(&'a Path, &'a Files),
+    /// Files that the program has inside.
+    Inside(&'static [File]),
+}
+
 /// All pages that can be reached, and those given.
-pub fn pages(folder: &Path, files: &Files, given: Vec<(String, String)>) -> Result<Gathered> {
+pub fn pages(place: &Place, given: Vec<(String, String)>) -> Result<Gathered> {
     let mut found = Gathered { pages: BTreeMap::new(), assets: Vec::new(), headings: BTreeMap::new() };
-    let mut docs: Vec<String> = files.names(&folder.join("docs")).iter().map(|name| format!("docs/{name}")).collect();
-    docs.retain(|path| path.ends_with(".md"));
-    let mut waiting: Vec<String> = docs;
-    for root in ROOTS {
-        if files.has(&folder.join(root))? {
-            waiting.push(root.to_string());
-        }
-    }
+    let mut waiting = place.roots()?;
     for (path, text) in given {
         waiting.extend(found.add_page(&path, text));
     }
-    let reading = Reading { folder, files };
     while let Some(path) = waiting.pop() {
         if !found.pages.contains_key(&path) && found.assets.iter().all(|(known, _)| *known != path) {
-            waiting.extend(reading.add(&mut found, &path)?);
+            waiting.extend(place.add(&mut found, &path)?);
         }
     }
     if !found.pages.contains_key("README.md") {
@@ -64,31 +65,73 @@ pub fn pages(folder: &Path, files: &Files, given: Vec<(String, String)>) -> Resu
     Ok(found)
 }
 
-struct Reading<'a> {
-    folder: &'a Path,
-    files: &'a Files,
-}
+impl Place<'_> {
+    /// The pages that are there without a link.
+    pub fn roots(&self) -> Result<Vec<String>> {
+        let mut roots: Vec<String> = self.names("docs").iter().map(|name| format!("docs/{name}")).collect();
+        roots.retain(|path| path.ends_with(".md"));
+        for root in ROOTS {
+            if self.has(root)? {
+                roots.push(root.to_string());
+            }
+        }
+        Ok(roots)
+    }
 
-impl Reading<'_> {
+    /// Whether there is a file or a folder that belongs to the site.
+    fn has(&self, path: &str) -> Result<bool> {
+        match self {
+            Self::Folder(folder, files) => {
+                let place = folder.join(path);
+                // A link of the file system may lead out of the folder, whatever its name says.
+                let access = files.access();
+                let is_inside = access.to_read(&place)?.starts_with(access.to_read(folder)?);
+                Ok(is_inside && files.has(&place)?)
+            }
+            Self::Inside(files) => Ok(files.iter().any(|(known, _)| below(known, path).is_some())),
+        }
+    }
+
+    fn bytes(&self, path: &str) -> Result<Vec<u8>> {
+        match self {
+            Self::Folder(folder, files) => files.bytes(&folder.join(path)),
+            Self::Inside(files) => {
+                let file = files.iter().find(|(known, _)| *known == path);
+                file.map(|(_, content)| content.to_vec()).ok_or_else(|| err!(Bug, "there is no file {path} inside"))
+            }
+        }
+    }
+
+    fn text(&self, path: &str) -> Result<String> {
+        utf8(self.bytes(path)?).map_err(|e| e.within(path))
+    }
+
+    /// The names in a folder, those of folders with a slash at the end.
+    fn names(&self, folder: &str) -> Vec<String> {
+        match self {
+            Self::Folder(root, files) => files.names(&root.join(folder)),
+            Self::Inside(files) => {
+                let inside = files.iter().filter_map(|(known, _)| below(known, folder));
+                inside.filter_map(|rest| rest.split_inclusive('/').next()).map(String::from).collect()
+            }
+        }
+    }
+
     /// Adds what is at a path; gives back what it links to. What is not there is left to the check of links.
     fn add(&self, found: &mut Gathered, path: &str) -> Result<Vec<String>> {
-        let place = self.folder.join(path);
-        // A link of the file system may lead out of the folder, whatever its name says.
-        let access = self.files.access();
-        let is_inside = access.to_read(&place)?.starts_with(access.to_read(self.folder)?);
-        if !is_inside || !self.files.has(&place)? || path.starts_with(REFERENCE) {
+        if !self.has(path)? || path.starts_with(REFERENCE) {
             return Ok(Vec::new());
         }
         let ending = path.rsplit(['.', '/']).next().unwrap_or_default();
         let source = SOURCES.iter().find(|(known, _)| *known == ending);
         Ok(match (ending, source) {
-            ("md", _) => found.add_page(path, self.files.text(&place)?),
+            ("md", _) => found.add_page(path, self.text(path)?),
             (_, Some(&(_, language))) => {
-                found.pages.insert(path.into(), Content::Source(language, self.files.text(&place)?));
+                found.pages.insert(path.into(), Content::Source(language, self.text(path)?));
                 Vec::new()
             }
             (ending, None) if PICTURES.contains(&ending) => {
-                found.assets.push((path.into(), self.files.bytes(&place)?));
+                found.assets.push((path.into(), self.bytes(path)?));
                 Vec::new()
             }
             _ => self.listing(found, path),
@@ -97,7 +140,7 @@ impl Reading<'_> {
 
     /// A folder is shown as the list of its sources, unless it has a README of its own.
     fn listing(&self, found: &mut Gathered, path: &str) -> Vec<String> {
-        let mut names = self.files.names(&self.folder.join(path));
+        let mut names = self.names(path);
         names.sort();
         if names.iter().any(|name| name == "README.md") {
             return vec![format!("{path}/README.md")];
@@ -106,6 +149,12 @@ impl Reading<'_> {
         let lines: String = names.iter().map(|name| format!("- [{name}]({name})\n")).collect();
         found.add_page(&format!("{path}/README.md"), format!("# {path}\n\n{lines}"))
     }
+}
+
+/// What a path has behind a folder, or nothing for the path itself.
+fn below<'p>(path: &'p str, folder: &str) -> Option<&'p str> {
+    let rest = path.strip_prefix(folder)?;
+    if rest.is_empty() { Some(rest) } else { rest.strip_prefix('/') }
 }
 
 impl Gathered {

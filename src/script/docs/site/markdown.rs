@@ -3,7 +3,7 @@
 use pulldown_cmark::{Alignment, CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
 
 use super::code::{self, Known};
-use super::places::anchor;
+use super::places::anchors;
 use crate::report::html::escape;
 
 /// A heading, its anchor on the page, and the text below it up to the next.
@@ -50,13 +50,10 @@ pub fn sections(text: &str) -> Vec<Section> {
             _ => {}
         }
     }
-    let mut taken: Vec<String> = Vec::new();
-    for section in found.iter_mut().filter(|section| section.level > 0) {
-        let plain = anchor(&section.heading);
-        let before = taken.iter().filter(|known| **known == plain).count();
-        section.anchor = if before == 0 { plain.clone() } else { format!("{plain}-{before}") };
-        taken.push(plain);
-    }
+    // Only what stands before the first heading has none.
+    let headings: Vec<&str> = found.iter().skip(1).map(|section| section.heading.as_str()).collect();
+    let anchors = anchors(&headings);
+    found.iter_mut().skip(1).zip(anchors).for_each(|(section, anchor)| section.anchor = anchor);
     found
 }
 
@@ -218,8 +215,22 @@ impl Writer<'_> {
     }
 }
 
+/// A text of the reference, which is Markdown, as a terminal shows it: without the backslashes that keep a character from
+/// being markup. Code between backticks stays as it is.
+pub fn unescaped(markdown: &str) -> String {
+    let mut shown = String::with_capacity(markdown.len());
+    let mut letters = markdown.chars().peekable();
+    let mut in_code = false;
+    while let Some(letter) = letters.next() {
+        let kept = if letter == '\\' && !in_code { letters.next_if(char::is_ascii_punctuation) } else { None };
+        in_code ^= letter == '`';
+        shown.push(kept.unwrap_or(letter));
+    }
+    shown
+}
+
 /// HTML without its comments: marks around figures are for those who write them.
-fn without_comments(html: &str) -> String {
+pub fn without_comments(html: &str) -> String {
     let mut out = String::new();
     let mut rest = html;
     while let Some((before, after)) = rest.split_once("<!--") {
@@ -228,4 +239,15 @@ fn without_comments(html: &str) -> String {
         rest = behind;
     }
     out + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_backslash_of_markdown_is_shown() {
+        assert_eq!(unescaped(r"of \[rows\], d\_sae and \`x\`"), "of [rows], d_sae and `x`");
+        assert_eq!(unescaped(r#"line ends "\n", code `a\_b` and \\"#), r#"line ends "\n", code `a\_b` and \"#);
+    }
 }

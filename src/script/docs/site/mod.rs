@@ -2,7 +2,7 @@
 //!
 //! A folder is the repository or a library. Its pages are README.md, those in docs/, and what these link to; scripts that
 //! they link to become pages, too, and pictures go along. docs/README.md says which pages come in which order. A link that
-//! leads nowhere is an error.
+//! leads nowhere is an error. Where a folder has no pages, and is no library, the site is of those inside the program.
 
 mod code;
 mod frame;
@@ -16,13 +16,16 @@ use std::path::Path;
 
 use rhai::Engine;
 
+pub use self::markdown::{unescaped, without_comments};
+pub use self::places::anchors;
+
 use self::code::Known;
-use self::gather::{Content, Gathered};
+use self::gather::{Content, Gathered, Place};
 use crate::base::Result;
 use crate::base::files::Files;
 use crate::err;
 use crate::report::html::{escape, page};
-use crate::script::docs::{Docs, Entry, reference};
+use crate::script::docs::{Docs, Entry, guide, reference};
 use crate::script::library::manifest::Manifest;
 use crate::script::library::{MAIN, MANIFEST};
 
@@ -35,14 +38,17 @@ pub struct Site {
     pub pages: usize,
 }
 
-/// The site of a folder. `docs` and `commands` are microtome's own, which the site of a library leaves out.
+/// The site of a folder, or of the guide where the folder has no pages. `docs` and `commands` are microtome's own, which the
+/// site of a library leaves out.
 pub fn of(folder: &Path, engine: &Engine, docs: &Docs, files: &Files, commands: &[(String, String)]) -> Result<Site> {
     let is_library = files.has(&folder.join(MANIFEST))?;
     let own = if is_library { Some(Docs::of_library(engine, &modules(folder, files)?)) } else { None };
     let described = own.as_ref().unwrap_or(docs);
     let reference = reference::markdown(described, if is_library { &[] } else { commands });
     let pages = reference.into_iter().map(|(name, text)| (format!("{REFERENCE}{name}"), text)).collect();
-    let gathered = gather::pages(folder, files, pages)?;
+    let here = Place::Folder(folder, files);
+    let place = if is_library || !here.roots()?.is_empty() { here } else { Place::Inside(guide::files()) };
+    let gathered = gather::pages(&place, pages)?;
     dead(&gathered)?;
     Ok(written(&gathered, described, docs))
 }

@@ -49,6 +49,18 @@ pub fn anchor(heading: &str) -> String {
     heading.to_lowercase().chars().filter(kept).collect::<String>().replace(' ', "-")
 }
 
+/// The anchors of all headings of a page: one that is there already gets a number.
+pub fn anchors(headings: &[&str]) -> Vec<String> {
+    let mut taken: Vec<String> = Vec::new();
+    let numbered = headings.iter().map(|heading| {
+        let plain = anchor(heading);
+        let before = taken.iter().filter(|known| **known == plain).count();
+        taken.push(plain.clone());
+        if before == 0 { plain } else { format!("{plain}-{before}") }
+    });
+    numbered.collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,5 +78,6 @@ mod tests {
         assert_eq!(file("README.md"), "index.html");
         assert_eq!(file("scripts/das.rhai"), "scripts/das.rhai.html");
         assert_eq!(anchor("`Model.site_table` of a, b!"), "modelsite_table-of-a-b");
+        assert_eq!(anchors(&["A", "B", "a"]), ["a", "b", "a-1"]);
     }
 }

@@ -62,7 +62,7 @@ impl FittedLens {
         let tokens: f64 = lengths.iter().sum();
         let mut table = Table {
             title: "KL(model || lens), in nats".into(),
-            columns: ["site", "lens", "KL", "from", "to", "tokens", "prompts"].map(String::from).into(),
+            columns: ["site", "lens", "KL", "low", "high", "tokens", "prompts"].map(String::from).into(),
             rows: Vec::new(),
         };
         for (place, sums) in places.iter().zip(&sums) {
@@ -72,10 +72,10 @@ impl FittedLens {
                     of(sums) / of(&lengths)
                 };
                 let ends = bootstrap(prompts.len(), SEED, mean);
-                let [from, to] = ends.map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::Float));
+                let [low, high] = ends.map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::Float));
                 let kl = sums.iter().sum::<f64>() / tokens;
                 let counts = [(tokens as usize).into(), prompts.len().into()];
-                let named = [place.to_string().as_str().into(), (*lens).into(), kl.into(), from, to];
+                let named = [place.to_string().as_str().into(), (*lens).into(), kl.into(), low, high];
                 table.rows.push(named.into_iter().chain(counts).collect());
             }
         }

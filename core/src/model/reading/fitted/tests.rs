@@ -200,7 +200,7 @@ fn counting(count: u32, from: u32) -> Vec<Vec<u32>> {
 /// The mean KL of each row of a table: of the lens and of the logit lens, layer by layer.
 fn judged(lens: &FittedLens, model: &Decoder, prompts: &[Vec<u32>]) -> Vec<f64> {
     let table = lens.judge(model, prompts, &JudgeLensOptions::default(), &Task::default()).unwrap();
-    assert_eq!(table.columns, ["site", "lens", "KL", "from", "to", "tokens", "prompts"]);
+    assert_eq!(table.columns, ["site", "lens", "KL", "low", "high", "tokens", "prompts"]);
     let kl = |row: &Vec<Cell>| match row[2] {
         Cell::Float(kl) => kl,
         _ => panic!("{row:?}"),

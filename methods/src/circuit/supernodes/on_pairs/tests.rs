@@ -127,11 +127,11 @@ fn random_groups_have_as_many_nodes_of_each_kind() {
     let random = ablated(&graph, &heads[0], &runs, ablation).unwrap();
     assert!(random.random.iter().all(|random| alone.contains(random)));
     let table = random.table();
-    let [_, from, to] = [3, 4, 5].map(|at| match table.rows[1][at] {
+    let [_, low, high] = [3, 4, 5].map(|at| match table.rows[1][at] {
         Cell::Float(x) => x,
         ref other => panic!("{other:?}"),
     });
-    assert!(alone.contains(&from) && alone.contains(&to) && from < to);
+    assert!(alone.contains(&low) && alone.contains(&high) && low < high);
 }
 
 #[test]

@@ -1,0 +1,67 @@
+//! The guide that is inside the binary: pages, and the scripts and pictures that they lead to. `tests/site.rs` compares the
+//! site that is made of them with the one that is made of the repository.
+//!
+//! They are here and not in the library, which would be built anew whenever a page changes.
+
+use microtome::script::docs::guide::File;
+
+macro_rules! files {
+    ($($folder:literal: $($name:literal)+;)+) => {
+        &[$($((concat!($folder, $name), include_bytes!(concat!("../", $folder, $name)) as &[u8]),)+)+]
+    };
+}
+
+pub const PAGES: &[File] = files! {
+    "":
+        "ARCHITECTURE.md" "CHANGELOG.md" "README.md";
+    "assets/":
+        "explorer.png" "parenthesis.png" "patching.svg";
+    "docs/":
+        "README.md" "attribution-graphs.md" "benchmarks-attribution-graph.md" "benchmarks-circuit.md"
+        "benchmarks-dashboard.md" "benchmarks-edges.md" "benchmarks-explorer.md" "benchmarks-flagship.md"
+        "benchmarks-forward-avx2.md" "benchmarks-forward.md" "benchmarks-gradients.md" "benchmarks-patching.md"
+        "benchmarks-quality.md" "benchmarks-quantised.md" "benchmarks-sae-avx2.md" "benchmarks-sae.md"
+        "benchmarks-store.md" "benchmarks-train.md" "benchmarks.md" "dashboards.md" "dictionaries-as-wholes.md"
+        "dictionaries.md" "edges.md" "evaluating-dictionaries.md" "experiments.md" "explaining-features.md"
+        "explorer.md" "feature-circuits.md" "features-and-circuits.md" "from-python.md" "gpu.md" "grammar.md"
+        "guide.md" "interventions.md" "judging-circuits.md" "libraries.md" "model-diffing.md" "models.md"
+        "parenthesis-circuit.md" "probes-and-lenses.md" "reports.md" "scale.md" "scripts-and-access.md"
+        "showing-circuits.md" "speed.md" "sweeps.md" "tensors.md" "text-and-tasks.md" "tiny-model.md" "trust.md"
+        "your-own-model.md";
+    "docs/pictures/":
+        "learning.svg" "lens.svg" "singular-values.svg";
+    "examples/":
+        "01_values.rhai" "02_tensors.rhai" "03_linear_algebra.rhai" "04_models.rhai" "05_sites.rhai" "06_hooks.rhai"
+        "07_attribution.rhai" "08_report.rhai" "09_libraries.rhai" "10_files_and_errors.rhai" "embed.rs" "figures.rs"
+        "session.rs" "torture.rs";
+    "examples/library/heads/":
+        "README.md";
+    "examples/sweep/":
+        "hundredth.rhai" "plan.rhai" "scale.rhai" "simulation.rhai";
+    "examples/tasks/":
+        "README.md" "answer_ranks.rhai" "attribution_graph.rhai" "explored.rhai" "feature_attribution.rhai"
+        "induction_scores.rhai" "integrated_gradients.rhai" "interrupted_sweep.rhai" "own_dictionary.rhai"
+        "own_library.rhai" "pandas_and_numpy.rhai" "patch_grid.rhai" "question_probe.rhai" "quote_feature.rhai"
+        "resampled_sentences.rhai" "steering.rhai" "two_layers.rhai" "two_records.rhai";
+    "examples/tasks/explored/":
+        "explore-1.rhai";
+    "examples/tasks/own_library/":
+        "lib.rhai" "microtome.toml";
+    "scripts/":
+        "README.md" "apostrophe_feature.rhai" "attribution_graph.rhai" "compiled_circuits.rhai" "das.rhai"
+        "dashboard.rhai" "dictionary_pareto.rhai" "dictionary_recovery.rhai" "factual_recall.rhai" "figure5.rhai"
+        "four_methods.rhai" "gender_erasure.rhai" "geometry.rhai" "induction.rhai" "ioi_heads.rhai"
+        "known_circuits.rhai" "model_diffing.rhai" "parenthesis_circuit.rhai" "pronoun.rhai"
+        "pythia_dictionaries.rhai" "safety_monitor.rhai" "smallest_circuit.rhai" "steering_sweep.rhai"
+        "steering_table.rhai" "superposition.rhai" "suppression_absorption.rhai" "synth_bench.rhai" "train_tiny.rhai"
+        "universality.rhai";
+    "scripts/gallery/":
+        "ablation_interactions.png" "apostrophe_feature.png" "attribution_graph.png" "compiled_circuits.png" "das.png"
+        "dashboard.png" "dictionary_pareto.png" "dictionary_recovery.png" "factual_recall.png" "figure5.png"
+        "four_methods.png" "gender_erasure.png" "geometry.png" "induction.png" "induction_heads.png"
+        "interference.png" "interpretability.png" "ioi_heads.png" "known_circuits.png" "larger_dictionaries.png"
+        "lenses.png" "mlp_dictionaries.png" "model_diffing.png" "modular_addition.png" "parenthesis_circuit.png"
+        "parts_of_the_layer.png" "pronoun.png" "safety_monitor.png" "smallest_circuit.png" "splitting.png"
+        "steering_sweep.png" "steering_table.png" "superposition.png" "suppression_absorption.png" "synth_bench.png"
+        "towards_monosemanticity.png" "universality.png";
+};

@@ -1,0 +1,54 @@
+//! `docs/trust.md` says which test keeps which promise: each of them is there, and the files about trust have none that is
+//! not named.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// The files all of whose tests keep a promise.
+const FILES: [&str; 8] = [
+    "access.rs",
+    "extremes.rs",
+    "families/hostile.rs",
+    "formats/hostile.rs",
+    "hostile.rs",
+    "kills.rs",
+    "memory.rs",
+    "torture/tests.rs",
+];
+
+/// The tests below a folder, each behind the modules that it is in.
+fn tests(root: &Path, folder: &str) -> Vec<String> {
+    let sources = walkdir::WalkDir::new(root.join(folder)).into_iter().map(Result::unwrap);
+    let sources = sources.filter(|entry| entry.path().extension().is_some_and(|ending| ending == "rs"));
+    sources.flat_map(|entry| of_file(root, entry.path())).collect()
+}
+
+fn of_file(root: &Path, path: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(path).unwrap();
+    let place = path.strip_prefix(root).unwrap().with_extension("");
+    let module = place.to_string_lossy().replace(std::path::MAIN_SEPARATOR, "::");
+    // A file may have its unit tests in a module of its own.
+    let within = if place.ends_with("tests") || place.starts_with("tests") { "" } else { "tests::" };
+    let name = |test: &str| {
+        let (_, behind) = test.split_once("fn ")?;
+        Some(format!("{module}::{within}{}", behind.split('(').next()?))
+    };
+    text.split("#[test]").skip(1).filter_map(name).collect()
+}
+
+#[test]
+fn every_promise_has_its_tests() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("docs/trust.md")).unwrap();
+    let (_, table) = page.split_once("| promise | kept by |\n|---|---|\n").unwrap();
+    let rows = table.lines().take_while(|line| line.starts_with('|'));
+    let named: BTreeSet<&str> = rows.flat_map(|row| row.split('`').skip(1).step_by(2)).collect();
+    assert!(named.len() > 40, "{named:?}");
+    let all: Vec<String> = ["tests", "core/src", "methods/src", "src"].map(|folder| tests(root, folder)).concat();
+    let is = |test: &String, name: &str| test.ends_with(&format!("::{name}"));
+    let gone: Vec<&&str> = named.iter().filter(|name| !all.iter().any(|test| is(test, name))).collect();
+    assert!(gone.is_empty(), "the page names tests that are not there: {gone:?}");
+    let kept = FILES.iter().flat_map(|file| of_file(root, &root.join("tests").join(file)));
+    let unsaid: Vec<String> = kept.filter(|test| !named.iter().any(|name| is(test, name))).collect();
+    assert!(unsaid.is_empty(), "the page does not say which promise these keep: {unsaid:?}");
+}
