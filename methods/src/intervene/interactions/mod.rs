@@ -15,6 +15,7 @@ use super::metric::OwnMeasure;
 use super::rerun::Reruns;
 use crate::base::bootstrap::bootstrap;
 use crate::base::random::{OF_CALL, Seed, stream};
+use crate::base::results::MISSING;
 use crate::base::{Cell, Grid, Result, Table, Task};
 use crate::err;
 use crate::model::batch::Batch;
@@ -145,7 +146,7 @@ impl Interactions {
         let count = self.units.len();
         let mut values = vec![0.0; count * count];
         for (unit, alone) in self.alone.iter().enumerate() {
-            values[unit * count + unit] = if of_control { f64::NAN } else { alone.mean };
+            values[unit * count + unit] = if of_control { MISSING } else { alone.mean };
         }
         for PairInteraction { units: [a, b], interaction, control, .. } in &self.pairs {
             let found = if of_control { control.mean } else { interaction.mean };
@@ -287,15 +288,20 @@ impl Row<'_> {
         let batch = Batch::new(vec![self.ids.to_vec()])?;
         let places: Vec<Place> = self.levels.iter().map(|level| level.place).collect();
         let reruns = Reruns::new(self.model, &batch, &places, task)?;
-        let clean = reruns.logits(1, Vec::new(), Logits::All, task)?.get(0)?;
-        let logits = self.ids.len() * self.model.config().outputs();
+        // A metric reads the end of the row alone.
+        let (wanted, positions) = match self.measure {
+            SetMeasure::Of(_) => (Logits::Last, 1),
+            SetMeasure::Kl | SetMeasure::Loss => (Logits::All, self.ids.len()),
+        };
+        let clean = reruns.logits(1, Vec::new(), wanted, task)?.get(0)?;
+        let logits = positions * self.model.config().outputs();
         let at_once = reruns.copies(TOKENS).min((LOGITS / logits.max(1)).max(1));
         let clean = (self.measured(&clean, None)?, log_probabilities(&clean)?);
         let mut effects = Vec::with_capacity(self.sets.len());
         for sets in self.sets.chunks(at_once) {
             task.check()?;
             let hooks = self.levels.iter().map(|level| self.hook(level, sets, is_shuffled));
-            let found = reruns.logits(sets.len(), hooks.collect::<Result<_>>()?, Logits::All, task)?;
+            let found = reruns.logits(sets.len(), hooks.collect::<Result<_>>()?, wanted, task)?;
             for copy in 0..sets.len() {
                 effects.push(self.measured(&found.get(copy)?, Some(&clean))?);
             }
@@ -312,7 +318,7 @@ impl Row<'_> {
             (SetMeasure::Kl, None) => Ok(0.0),
             (SetMeasure::Loss, _) => Ok(mean(floats(&token_losses(logits, self.ids)?)?) - of_clean),
             (SetMeasure::Of(own), _) => {
-                let found = own(self.number, &logits.get(self.ids.len() - 1)?)?;
+                let found = own(self.number, &logits.get(logits.dim(0)? - 1)?)?;
                 Ok(mean(floats(&found)?) - of_clean)
             }
         }
