@@ -412,7 +412,8 @@ mod tests {
         );
         let found = refused(|given| given.encoder_bias = each(&[1.0]));
         assert_eq!(found.1, "expected `encoder_bias` of the shape [3], found [1]");
-        let changes: [(&str, fn(&mut GivenOptions)); 12] = [
+        type Change = fn(&mut GivenOptions);
+        let changes: [(&str, Change); 12] = [
             ("encoder", |given| given.encoder = each(&[1.0])),
             ("decoder", |given| given.decoder = None),
             ("decoder_bias", |given| given.decoder_bias = each(&[1.0, f64::NAN])),

@@ -285,10 +285,8 @@ impl Counting {
                 Expr::Slice(at(s, new))
             }
             Expr::UnaryOp(s) => {
-                let op = match s.op {
-                    UnaryOpKind::Not => UnaryOpKind::Not,
-                    UnaryOpKind::Neg => UnaryOpKind::Neg,
-                };
+                // The engine's type has no copies.
+                let op = if matches!(s.op, UnaryOpKind::Not) { UnaryOpKind::Not } else { UnaryOpKind::Neg };
                 Expr::UnaryOp(at(s, ast::UnaryOp { op, expr: self.expression(&s.expr) }))
             }
             Expr::BinOp(s) => {
@@ -356,7 +354,7 @@ impl Counting {
     fn arguments<'a>(&mut self, all: &[CallArg<'a>], filter: &'static str) -> Vec<CallArg<'a>> {
         let one = |argument: &CallArg<'a>| match argument {
             CallArg::Pos(value) => CallArg::Pos(self.counted(value, filter)),
-            CallArg::Kwarg(name, value) => CallArg::Kwarg(*name, self.counted(value, filter)),
+            CallArg::Kwarg(name, value) => CallArg::Kwarg(name, self.counted(value, filter)),
             CallArg::PosSplat(value) => CallArg::PosSplat(self.counted(value, filter)),
             CallArg::KwargSplat(value) => CallArg::KwargSplat(self.counted(value, filter)),
         };
