@@ -306,7 +306,7 @@ fn with_room(least: &[usize], room: usize) -> usize {
     least.iter().take_while(fits).count().max(1)
 }
 
-/// So many lines of a cell are tried.
+/// The most lines of a cell that are tried.
 const HIGHEST: usize = 24;
 
 /// The widths in which the rows take the fewest lines: what is left is shared alike, or so that no cell takes more than some

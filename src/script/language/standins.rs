@@ -308,7 +308,7 @@ fn order(ctx: NativeCallContext, list: &mut Array, compare: FnPtr) -> Fallible<A
     ordered(&ctx, list, &compare)
 }
 
-/// Which of two elements of one type stands first, if the type has an order. NaN stands behind all numbers.
+/// An order tells which of two elements of one type stands first. NaN stands behind all numbers.
 type Order = fn(&Dynamic, &Dynamic) -> Ordering;
 
 /// The order of a list's elements, which are all of one type.

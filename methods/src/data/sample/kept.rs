@@ -16,7 +16,7 @@ pub struct Kept(Mutex<BTreeMap<u64, Group>>);
 static INSIDE: Mutex<BTreeMap<u64, Arc<Kept>>> = Mutex::new(BTreeMap::new());
 
 impl Kept {
-    /// That of the model inside the binary, with the usual settings: texts of one seed share it.
+    /// What the model inside the binary writes with the usual settings is shared by all texts of one seed.
     pub fn inside(seed: u64) -> Arc<Self> {
         locked(&INSIDE).entry(seed).or_default().clone()
     }

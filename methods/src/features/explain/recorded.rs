@@ -26,9 +26,9 @@ const HINT: &str = "of detection, an exchange is #{ active: [true, false], answe
 crate::choices! {
     /// How answers are read.
     pub enum ReadAs {
-        /// As those of a judge that is asked here.
+        /// Answers are read as those of a judge that is asked here.
         Ours = "ours",
-        /// As delphi 0.1.3 reads them.
+        /// Answers are read as delphi 0.1.3 reads them.
         Delphi = "delphi",
     }
 }
@@ -47,7 +47,7 @@ crate::options! {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct Exchange {
-    /// Of which feature: a name or a number.
+    /// The feature that is explained, by a name or a number.
     feature: Option<Value>,
     explanation: Option<String>,
     /// The words of the answer.
@@ -115,7 +115,7 @@ type Verdicts = (Vec<bool>, Vec<Result<Verdict>>);
 type Simulation = (Vec<f64>, Result<Vec<f64>>);
 
 impl Exchange {
-    /// Those of a file: a list in JSON, or JSON lines.
+    /// Reads the exchanges of a file: a list in JSON, or JSON lines.
     pub fn load(files: &Files, path: &Path, task: &Task) -> Result<Vec<Self>> {
         let text = files.text(path)?;
         // A byte of JSON takes some hundred operations.
@@ -123,7 +123,7 @@ impl Exchange {
         found.map_err(|e| e.within(path.display()))
     }
 
-    /// Those of values in JSON.
+    /// Reads exchanges from values in JSON.
     pub fn of(values: &[Value]) -> Result<Vec<Self>> {
         if values.is_empty() {
             return Err(err!(Argument, "expected at least one exchange, found none").hint(HINT));

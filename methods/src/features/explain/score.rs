@@ -77,7 +77,7 @@ impl Default for Details {
 }
 
 impl Scored {
-    /// Of a simulation, of which these are the predictions, and the baseline.
+    /// The score of a simulation with these predictions, beside the baseline.
     pub fn of_simulation(found: &Simulated, own: &[Result<Vec<f64>>], by_other: Option<f64>) -> Self {
         Self {
             score: found.both,
@@ -90,7 +90,7 @@ impl Scored {
         }
     }
 
-    /// Of verdicts: those that were read with what is true, all of them, and the baseline.
+    /// The score of verdicts: `answered` are those that could be read, with what is true; `own` are all of them.
     pub fn of_verdicts(answered: &[(bool, Verdict)], own: &[Result<Verdict>], by_other: Option<f64>) -> Self {
         let confusion = classified::confusion(answered);
         Self {

@@ -120,7 +120,7 @@ pub fn read<'a>(
 }
 
 impl Simulated {
-    /// Of what was predicted, with a score of the sums over some fragments.
+    /// The scores of what was predicted; `score` makes one from the sums over some fragments.
     pub fn of(read: &[Predicted], score: fn(Sums) -> Option<f64>) -> Self {
         let sums: Vec<(bool, Sums)> =
             read.iter().map(|one| (one.is_top, Sums::of(one.predicted, &one.codes))).collect();

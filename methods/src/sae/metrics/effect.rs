@@ -28,7 +28,7 @@ pub struct Judged {
 crate::choices! {
     /// The positions that a KL is a mean over.
     pub enum KlPositions {
-        /// Those behind which another token of the row stands, as for the cross-entropy.
+        /// Positions count where another token of the row comes next, as for the cross-entropy.
         Predicted = "predicted",
         /// The last of each row, too.
         All = "all",
