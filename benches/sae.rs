@@ -12,6 +12,8 @@ mod encode;
 mod peers;
 #[path = "sae/real.rs"]
 mod real;
+#[path = "sae/recipe.rs"]
+mod recipe;
 #[path = "sae/step.rs"]
 mod step;
 

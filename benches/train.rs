@@ -13,6 +13,7 @@ mod step;
 
 use common::{Rows, milliseconds, publish, timed};
 use microtome::base::memory;
+use microtome::tensor::Device;
 use peers::{Peers, rate};
 use step::Trainer;
 
@@ -25,7 +26,7 @@ fn main() {
     let numbers: Vec<usize> = [RUNS].into_iter().chain(SHAPES.into_iter().flat_map(|(a, b)| [a, b])).collect();
     let peers = Peers::measure("train.py", &numbers);
     for (texts, length) in SHAPES {
-        let mut trainer = Trainer::new(texts, length);
+        let mut trainer = Trainer::new(&Device::Cpu, texts, length);
         let step = timed(|| trainer.step(), RUNS);
         let (tokens, name) = (texts * length, format!("step_{texts}x{length}"));
         let ours = format!("{} ({})", rate(tokens, step), milliseconds(step));

@@ -126,12 +126,14 @@ fn sorted_mask(rows: &[Vec<f32>], k: usize) -> Vec<f32> {
 fn the_largest_of_a_row_are_those_that_sorting_finds() {
     let Some((device, _turn)) = gpu() else { return };
     // Widths around those of a block, few and many ties, negative numbers, infinities and both zeros.
-    for (turn, (width, k)) in [(1, 1), (7, 3), (256, 32), (300, 300), (1000, 17), (1000, 999)].into_iter().enumerate() {
+    // A single long row has many blocks.
+    let cases = [(5, 1, 1), (5, 7, 3), (5, 256, 32), (5, 300, 300), (5, 1000, 17), (5, 1000, 999), (1, 9001, 700), (1, 9000, 5)];
+    for (turn, (count, width, k)) in cases.into_iter().enumerate() {
         let coarse = turn % 2 == 0;
-        let x = drawn(&[5, width], turn as u64);
+        let x = drawn(&[count, width], turn as u64);
         let x = if coarse { x.round().unwrap() } else { x };
         let mut rows = x.to_vec2::<f32>().unwrap();
-        if width > 4 {
+        if width > 4 && count > 4 {
             rows[0][3] = f32::INFINITY;
             rows[1][4] = f32::NEG_INFINITY;
             rows[2].iter_mut().enumerate().for_each(|(i, x)| *x = if i % 2 == 0 { -0.0 } else { 0.0 });
@@ -141,6 +143,95 @@ fn the_largest_of_a_row_are_those_that_sorting_finds() {
         let mask = kernels::device::mask_of_largest(&x, k).unwrap().expect("a kernel");
         let found: Vec<f32> = mask.flatten_all().unwrap().to_vec1().unwrap();
         assert_eq!(found, sorted_mask(&rows, k), "{width} wide, k {k}");
+    }
+}
+
+/// The k largest numbers above 0 of each row, or of all, with their zeros, by sorting.
+fn sorted_codes(rows: &[Vec<f32>], k: usize, of_all: bool) -> Vec<f32> {
+    let all: Vec<f32> = rows.concat();
+    let mask = if of_all { sorted_mask(std::slice::from_ref(&all), k) } else { sorted_mask(rows, k) };
+    all.iter().zip(mask).map(|(number, marked)| number.max(0.0) * marked).collect()
+}
+
+#[test]
+fn the_largest_codes_of_rows_and_of_a_batch_are_those_that_sorting_finds() {
+    use kernels::device::rows::SparseRows;
+    let Some((device, _turn)) = gpu() else { return };
+    // With few and many ties, more than there are above 0, and as many rows as have several blocks.
+    for (turn, (count, width, k)) in [(3, 5, 2), (70, 40, 30), (300, 33, 4), (1100, 9, 2)].into_iter().enumerate() {
+        let (x, bias) = (drawn(&[count, width], 200 + turn as u64), drawn(&[width], 300 + turn as u64));
+        let [x, bias] = [x, bias].map(|t| if turn % 2 == 0 { t.round().unwrap() } else { t });
+        let rows = x.broadcast_add(&bias).unwrap().to_vec2::<f32>().unwrap();
+        let [x, bias] = [x, bias].map(|t| t.to_device(&device).unwrap());
+        let eye = Tensor::eye(width, DType::F32, &device).unwrap();
+        for of_all in [false, true] {
+            let codes = match of_all {
+                true => SparseRows::largest_of_all(&x, Some(&bias), k * count).unwrap(),
+                false => SparseRows::largest_of_rows(&x, Some(&bias), k).unwrap(),
+            };
+            let found: Vec<f32> = codes.times(&eye).unwrap().flatten_all().unwrap().to_vec1().unwrap();
+            let k = if of_all { k * count } else { k };
+            assert_eq!(found, sorted_codes(&rows, k, of_all), "{count} x {width}, k {k}, of all: {of_all}");
+            let counts = codes.by_column().unwrap().counts().unwrap();
+            let fired = |column: usize| found.chunks(width).filter(|row| row[column] != 0.0).count() as u32;
+            assert_eq!(counts, (0..width).map(fired).collect::<Vec<_>>(), "{count} x {width}");
+        }
+    }
+}
+
+/// A step by the kernels of a device beside the same one in candle's operations there: transcoders, skips, dead features.
+#[test]
+fn a_step_by_kernels_is_that_of_candles_operations() {
+    use microtome::base::options::Plain;
+    use microtome::sae::fit::{Batch, Counting, Dead, Params, Recipe, Shape, State, kinds};
+    use microtome::training::{Schedule, ScheduleShape};
+    let Some((device, _turn)) = gpu() else { return };
+    for (turn, (kind, skip, with_target, counting)) in [
+        ("topk", false, false, Counting::Normalised),
+        ("batch_topk", false, false, Counting::Sum),
+        ("topk", true, true, Counting::Mean),
+        ("batch_topk", false, true, Counting::Normalised),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let recipe = Recipe {
+            unit: true,
+            kind: kinds::kind(kind, &[("k", Plain::Integer(4))]).unwrap(),
+            steps: 10,
+            batch: 96,
+            lr: 1e-2,
+            schedule: Schedule { shape: ScheduleShape::Constant, warmup: 0, decay: 0, floor: 0.0 },
+            betas: [0.9, 0.999],
+            eps: 1e-8,
+            clip: Some(1.0),
+            sparsity_warmup: 0,
+            counting,
+            dead: Dead::AuxK { k: 6, weight: 1.0 / 32.0 },
+            dead_after: 100,
+            scaled: false,
+            skip,
+            follows: 0.9,
+            seed: 1,
+        };
+        let shape = Shape { d_in: 20, d_sae: 300, d_out: 20 };
+        let state = || State::new(Params::draw(&recipe, shape, &mut stream(turn as u64, "gpu", 1), &device).unwrap(), 300);
+        let (mut ours, mut twin) = (state(), state());
+        for step in 0..6 {
+            let rows = |turn: u64| drawn(&[96, 20], turn).affine(1.5, 0.2).unwrap().to_device(&device).unwrap();
+            let batch = Batch { x: rows(400 + step), target: with_target.then(|| rows(500 + step)) };
+            let (a, b) = (ours.advance(&batch, &recipe).unwrap(), twin.advance_plain(&batch, &recipe).unwrap());
+            assert_eq!((a.l0, a.dead), (b.l0, b.dead), "{kind}, step {step}");
+            assert!(step < 2 || a.dead > 0, "{kind}: no feature is dead at step {step}");
+            for (what, a, b) in [("loss", a.loss, b.loss), ("error", a.error, b.error), ("fve", a.fve, b.fve)] {
+                assert!((a - b).abs() < 1e-4 * b.abs().max(1e-2), "{kind}, step {step}: {what} is {a}, and by the twin {b}");
+            }
+        }
+        assert_eq!(ours.threshold.is_some(), kind == "batch_topk");
+        for (a, b) in ours.params.all.iter().zip(&twin.params.all) {
+            let off = apart(&a.weight, &b.weight);
+            assert!(off < 1e-3, "{kind}, skip {skip}: {} is off by {off}", a.name);
+        }
     }
 }
 
@@ -333,4 +424,20 @@ fn the_language_behaves_as_on_the_processor() {
         complaints
     });
     assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
+}
+
+#[test]
+fn zz_all_files() {
+    if std::env::var_os("GPU_ALL").is_none() { return; }
+    let Some((device, _turn)) = gpu() else { return };
+    support::on_large_stack(move || {
+        for file in support::files("tests/suite", "rhai") {
+            let begun = std::time::Instant::now();
+            let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| suite::complaints(&file, &device)));
+            match found {
+                Ok(list) => println!("FILE {} {} complaints {:.1}s\n{}", file.file_stem().unwrap().to_string_lossy(), list.len(), begun.elapsed().as_secs_f64(), list.join("\n")),
+                Err(_) => println!("FILE {} panicked", file.display()),
+            }
+        }
+    });
 }

@@ -32,7 +32,7 @@ pub fn timed(mut work: impl FnMut(), runs: usize) -> Duration {
 }
 
 /// What a program says, in one line; nothing if it cannot.
-fn said(command: &mut Command) -> Option<String> {
+pub fn said(command: &mut Command) -> Option<String> {
     let output = command.output().ok().filter(|output| output.status.success())?;
     Some(String::from_utf8_lossy(&output.stdout).trim().to_string()).filter(|said| !said.is_empty())
 }

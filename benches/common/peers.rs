@@ -31,16 +31,21 @@ impl Peers {
         })
     }
 
+    /// What a peer printed, or why it did not.
+    pub fn measured(&self, name: &str) -> Result<Duration, String> {
+        let times = self.0.as_ref().map_err(Clone::clone)?;
+        times.get(name).copied().ok_or("not measured".into())
+    }
+
     /// A time of a peer in `words`, and how it compares with ours.
     pub fn against(&self, name: &str, ours: Duration, words: impl Fn(Duration) -> String) -> String {
-        let times = match &self.0 {
-            Ok(times) => times,
-            Err(why) => return why.clone(),
-        };
-        times.get(name).map_or("not measured".into(), |theirs| {
-            let ratio = theirs.as_secs_f64() / ours.as_secs_f64();
-            format!("{} (ours is {ratio:.2} times as fast)", words(*theirs))
-        })
+        match self.measured(name) {
+            Ok(theirs) => {
+                let ratio = theirs.as_secs_f64() / ours.as_secs_f64();
+                format!("{} (ours is {ratio:.2} times as fast)", words(theirs))
+            }
+            Err(why) => why,
+        }
     }
 }
 

@@ -1,14 +1,13 @@
 //! One step of fitting a dictionary, on random rows.
 
-use microtome::base::options::Plain;
 use microtome::base::random::stream;
 use microtome::sae::fit::{
-    Batch, Counting, CrossLayerBatch, CrossLayerShape, CrossLayerState, Dead, Params, Recipe, Shape, State, kinds,
+    Batch, Counting, CrossLayerBatch, CrossLayerShape, CrossLayerState, Params, Recipe, Shape, State,
 };
 use microtome::tensor::{DType, Device, Number, Tensor, create};
-use microtome::training::{Schedule, ScheduleShape};
 
-use super::{D, K, L0, ROWS};
+use super::recipe::{recipe, tail};
+use super::{D, L0, ROWS};
 
 pub struct Fit {
     state: State,
@@ -79,36 +78,6 @@ impl Fit {
     }
 }
 
-/// The recipe of a kind; `share`: how many codes there are, where the kind does not say.
-fn recipe(kind: &str, share: f64, seed: u64) -> Recipe {
-    let from = tail(share);
-    let options = match kind {
-        "topk" | "batch_topk" => vec![("k", Plain::Integer(K as i64))],
-        "jumprelu" => vec![("l0", Plain::Float(1e-6)), ("threshold", Plain::Float(from))],
-        _ => vec![("l1", Plain::Float(1e-6))],
-    };
-    let kind = kinds::kind(kind, &options).unwrap();
-    Recipe {
-        unit: !kind.is_tied(),
-        kind,
-        steps: 1000,
-        batch: ROWS,
-        lr: 1e-6,
-        schedule: Schedule { shape: ScheduleShape::Constant, warmup: 0, decay: 0, floor: 0.0 },
-        betas: [0.9, 0.999],
-        eps: 1e-8,
-        clip: Some(1.0),
-        sparsity_warmup: 0,
-        counting: Counting::Sum,
-        dead: Dead::AuxK { k: D / 2, weight: 1.0 / 32.0 },
-        dead_after: 10_000_000,
-        scaled: false,
-        skip: false,
-        follows: 0.999,
-        seed,
-    }
-}
-
 /// Layers of the cross-layer transcoder that is timed, and the width of what each reads and writes.
 pub const LAYERS: usize = 6;
 pub const LAYER_WIDTH: usize = 256;
@@ -142,20 +111,4 @@ impl CrossLayerFit {
     pub fn step_densely(&mut self) {
         self.state.advance_plain(&self.batch, &self.recipe).unwrap();
     }
-}
-
-/// The quantile above which this share of a standard normal distribution lies, by bisection on its tail.
-fn tail(share: f64) -> f64 {
-    const STEPS: usize = 4000;
-    let above = |from: f64| {
-        let width = (10.0 - from) / STEPS as f64;
-        let density = |i: usize| (-(from + (i as f64 + 0.5) * width).powi(2) / 2.0).exp();
-        (0..STEPS).map(density).sum::<f64>() * width / (2.0 * std::f64::consts::PI).sqrt()
-    };
-    let (mut low, mut high) = (-8.0, 8.0);
-    for _ in 0..50 {
-        let middle = f64::midpoint(low, high);
-        if above(middle) > share { low = middle } else { high = middle }
-    }
-    low
 }

@@ -17,9 +17,9 @@ pub struct Trainer {
 }
 
 impl Trainer {
-    pub fn new(texts: usize, length: usize) -> Self {
+    pub fn new(device: &Device, texts: usize, length: usize) -> Self {
         let config = config();
-        let weights = init(&config, &mut stream(0, "bench", 0), DType::F32, &Device::Cpu, &Task::default()).unwrap();
+        let weights = init(&config, &mut stream(0, "bench", 0), DType::F32, device, &Task::default()).unwrap();
         let state = State::new(&config, &mut |name| weights.get(&config, name)).unwrap();
         let id = |row: usize, column: usize| ((row * 7919 + column * 104_729) % VOCAB) as u32;
         let rows: Vec<Vec<u32>> = (0..texts).map(|row| (0..=length).map(|column| id(row, column)).collect()).collect();

@@ -14,26 +14,27 @@ pub fn open(name: &str) -> Result<Device> {
     let opened = match kind {
         "cpu" => return Ok(Device::Cpu),
         "cuda" if cfg!(feature = "cuda") => cuda(index),
-        "metal" if cfg!(feature = "metal") => Device::new_metal(index),
+        "metal" if cfg!(feature = "metal") => Device::new_metal(index).map_err(Error::from),
         "cuda" | "metal" => {
             return Err(err!(Argument, "this microtome was built without {kind}")
                 .hint("docs/gpu.md says how to build it for a GPU; `--device cpu` needs none"));
         }
         other => bail!(Argument, "expected cpu, cuda, cuda:N or metal as the device, found `{other}`"),
     };
-    opened.map_err(|error| refused(name, &Error::from(error)))
+    opened.map_err(|error| refused(name, &error))
 }
 
 /// A device of NVIDIA with one stream for all threads, so that everything is done in the order in which it was asked for. (By
 /// default each thread has a stream of its own, and long work runs on other threads than the script.) With one stream nothing
 /// has to be noted of who reads and writes what.
-fn cuda(index: usize) -> candle_core::Result<Device> {
+fn cuda(index: usize) -> Result<Device> {
     let device = Device::new_cuda_with_stream(index)?;
     #[cfg(feature = "cuda")]
     // SAFETY: it asks for no tensor to be used on several streams, and there is only one.
     unsafe {
         device.as_cuda_device()?.disable_event_tracking();
     }
+    kernels::device::keep_freed(&device)?;
     Ok(device)
 }
 

@@ -5,6 +5,10 @@
 
 #[cfg(feature = "cuda")]
 mod cuda;
+#[cfg(feature = "cuda")]
+mod pool;
+#[cfg(feature = "cuda")]
+pub mod rows;
 
 use candle_core::{Device, Tensor, Var};
 
@@ -16,6 +20,28 @@ pub fn free(device: &Device) -> Result<Option<u64>> {
     #[cfg(feature = "cuda")]
     if let Device::Cuda(device) = device {
         return cuda::free(device).map(Some);
+    }
+    let _elsewhere = device;
+    Ok(None)
+}
+
+/// Freed memory of a device stays with this program, since the next step wants it again.
+pub fn keep_freed(device: &Device) -> Result<()> {
+    #[cfg(feature = "cuda")]
+    if let Device::Cuda(device) = device {
+        return pool::keep(device);
+    }
+    let _elsewhere = device;
+    Ok(())
+}
+
+/// The most bytes that tensors had at once on a device since this was last asked; None for the processor, and where the device
+/// does not count.
+pub fn most_since(device: &Device) -> Result<Option<u64>> {
+    #[cfg(feature = "cuda")]
+    if let Device::Cuda(device) = device {
+        let most = pool::most(device)?;
+        return pool::forget_most(device).map(|()| most);
     }
     let _elsewhere = device;
     Ok(None)
@@ -33,7 +59,7 @@ pub fn check(device: &Device, bytes: u128, what: impl FnOnce() -> String) -> Res
 pub fn mask_of_largest(numbers: &Tensor, k: usize) -> Result<Option<Tensor>> {
     #[cfg(feature = "cuda")]
     if cuda::has(&[numbers]) && numbers.elem_count() > 0 && k > 0 {
-        return cuda::mask_of_largest(&numbers.detach(), k).map(Some);
+        return rows::mask_of_largest(&numbers.detach(), k).map(Some);
     }
     let _elsewhere = (numbers, k);
     Ok(None)
@@ -44,7 +70,7 @@ pub fn mask_of_largest(numbers: &Tensor, k: usize) -> Result<Option<Tensor>> {
 pub fn sparse_product(rows: &Tensor, table: &Tensor, most: usize) -> Result<Option<Tensor>> {
     #[cfg(feature = "cuda")]
     if cuda::has(&[rows, table]) && rows.elem_count() > 0 && table.elem_count() > 0 && most > 0 {
-        return cuda::sparse_product(rows, table, most).map(Some);
+        return rows::sparse_product(rows, table, most).map(Some);
     }
     let _elsewhere = (rows, table, most);
     Ok(None)

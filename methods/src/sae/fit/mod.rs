@@ -12,6 +12,8 @@ pub mod history;
 pub mod kinds;
 mod loss;
 mod median;
+#[cfg(feature = "cuda")]
+mod on_device;
 mod options;
 mod params;
 mod price;

@@ -1,9 +1,8 @@
 //! The state of a fit between two steps: weights, activity of features, and the running threshold.
 
-use candle_core::backprop::GradStore;
 use kernels::{device, sparse};
 
-use super::fused::{self, Gradients};
+use super::fused::{self, Computed, Gradients};
 use super::history::FitStep;
 use super::loss::{Batch, Before, Loss, loss, number};
 use super::params::{Name, Params, unit_rows};
@@ -12,6 +11,7 @@ use super::recipe::{Counting, Recipe};
 use crate::base::Result;
 use crate::err;
 use crate::tensor::{DType, Tensor};
+use crate::training::Parameter;
 
 pub struct State {
     pub step: u64,
@@ -34,9 +34,15 @@ impl State {
         Self { step: 0, params, silent, threshold: None, memory: Vec::new(), price: Price::default(), room }
     }
 
-    /// One step, by the fused loops where they support the kind. A step that fails changes nothing.
+    /// One step, by the fused loops or the kernels of a device where they support the kind. A step that fails changes nothing.
     pub fn advance(&mut self, batch: &Batch, recipe: &Recipe) -> Result<FitStep> {
-        let found = match self.advance_fused(batch, recipe, fused::MOST)? {
+        let found = self.advance_fused(batch, recipe, fused::MOST)?;
+        #[cfg(feature = "cuda")]
+        let found = match found {
+            Some(found) => Some(found),
+            None => self.advance_on_device(batch, recipe)?,
+        };
+        let found = match found {
             Some(found) => found,
             None => self.advance_plain(batch, recipe)?,
         };
@@ -59,16 +65,12 @@ impl State {
     pub fn advance_fused(&mut self, batch: &Batch, recipe: &Recipe, most: f64) -> Result<Option<FitStep>> {
         let mut room = std::mem::take(&mut self.room);
         let computed = fused::compute((&self.params, self.before()), batch, recipe, most, &mut room)?;
-        if let Some(computed) = &computed {
-            self.refuse_unless_finite(computed.total, computed.norm)?;
-            self.update_fused(&room, computed.norm, recipe)?;
+        if let Some((computed, norm)) = &computed {
+            self.refuse_unless_finite(computed.total, *norm)?;
+            self.update_fused(&room, *norm, recipe)?;
         }
         self.room = room;
-        let Some(computed) = computed else { return Ok(None) };
-        let fused::Computed { total, error, l0, fve, silent, smallest, memory, .. } = computed;
-        self.memory = memory;
-        let dead = self.finish(recipe, silent, smallest, l0)?;
-        Ok(Some(FitStep { loss: total, error, l0, fve, dead }))
+        computed.map(|(computed, _)| self.end(computed, recipe)).transpose()
     }
 
     /// Updates the weights by gradients that have this norm, with those of other weights where there are some.
@@ -83,19 +85,51 @@ impl State {
         Ok(())
     }
 
+    /// One step by the kernels of a device; None where it is left to the twin.
+    #[cfg(feature = "cuda")]
+    fn advance_on_device(&mut self, batch: &Batch, recipe: &Recipe) -> Result<Option<FitStep>> {
+        let found = super::on_device::compute((&self.params, self.before()), batch, recipe)?;
+        let Some((computed, mut found)) = found else { return Ok(None) };
+        let mut of = |parameter: &Parameter<Name>| {
+            let place = found.iter().position(|(name, _)| *name == parameter.name)?;
+            Some(found.swap_remove(place).1)
+        };
+        let gradients = self.gradients(&mut of, recipe)?;
+        self.take(computed, &gradients, recipe).map(Some)
+    }
+
     /// One step in candle's operations.
     pub fn advance_plain(&mut self, batch: &Batch, recipe: &Recipe) -> Result<FitStep> {
         let found = self.loss(batch, recipe)?;
-        let total = number(&found.total)?;
-        let gradients = self.gradients(&mut found.total.backward()?, recipe)?;
-        let norm = kernels::global_norm(gradients.iter().flatten())?;
-        self.refuse_unless_finite(total, norm)?;
-        self.update_plain(&gradients, norm, recipe)?;
-        self.memory = found.memory;
+        let mut store = found.total.backward()?;
+        let gradients = self.gradients(&mut |parameter| store.remove(&parameter.weight), recipe)?;
         let unexplained = number(&super::loss::counted(&found.rest, batch.target(), Counting::Normalised)?)?;
         let l0 = number(&found.codes.ne(0.0)?.to_dtype(DType::F32)?.sum_all()?)? / found.codes.dims()[0] as f64;
-        let dead = self.finish(recipe, found.silent, found.smallest, l0)?;
-        Ok(FitStep { loss: total, error: number(&found.error)?, l0, fve: 1.0 - unexplained, dead })
+        let computed = Computed {
+            total: number(&found.total)?,
+            error: number(&found.error)?,
+            l0,
+            fve: 1.0 - unexplained,
+            silent: found.silent,
+            smallest: found.smallest,
+            memory: found.memory,
+        };
+        self.take(computed, &gradients, recipe)
+    }
+
+    /// Updates the weights by gradients that are candle's tensors, and ends the step.
+    fn take(&mut self, computed: Computed, gradients: &[Option<Tensor>], recipe: &Recipe) -> Result<FitStep> {
+        let norm = kernels::global_norm(gradients.iter().flatten())?;
+        self.refuse_unless_finite(computed.total, norm)?;
+        self.update_plain(gradients, norm, recipe)?;
+        self.end(computed, recipe)
+    }
+
+    fn end(&mut self, computed: Computed, recipe: &Recipe) -> Result<FitStep> {
+        let Computed { total, error, l0, fve, silent, smallest, memory } = computed;
+        self.memory = memory;
+        let dead = self.finish(recipe, silent, smallest, l0)?;
+        Ok(FitStep { loss: total, error, l0, fve, dead })
     }
 
     /// As [`State::update_fused`], with gradients as candle has them.
@@ -164,10 +198,14 @@ impl State {
     }
 
     /// The gradients of all weights; where directions are kept at norm 1, without the part along them.
-    pub(super) fn gradients(&self, store: &mut GradStore, recipe: &Recipe) -> Result<Vec<Option<Tensor>>> {
+    pub(super) fn gradients(
+        &self,
+        of: &mut dyn FnMut(&Parameter<Name>) -> Option<Tensor>,
+        recipe: &Recipe,
+    ) -> Result<Vec<Option<Tensor>>> {
         let mut all = Vec::new();
         for parameter in &self.params.all {
-            let gradient = store.remove(&parameter.weight).map(|gradient| gradient.detach());
+            let gradient = of(parameter).map(|gradient| gradient.detach());
             all.push(match gradient {
                 Some(gradient) if recipe.unit && parameter.name == Name::Decoder => {
                     let directions = unit_rows(&parameter.weight.as_detached_tensor())?;

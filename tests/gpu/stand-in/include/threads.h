@@ -101,6 +101,7 @@ inline double __longlong_as_double(long long x) { return bits_as<double>(x); }
 
 // One thread runs at a time, so nothing comes between a reading and its writing.
 template <typename T, typename U> inline T atomicAdd(T *at, U value) { T old = *at; *at = old + T(value); return old; }
+template <typename T> inline T atomicOr(T *at, T value) { T old = *at; *at = old | value; return old; }
 template <typename T> struct Same { using Type = T; };
 template <typename T> inline T atomicMin(T *at, typename Same<T>::Type value) { T old = *at; *at = value < old ? value : old; return old; }
 template <typename T> inline T atomicMax(T *at, typename Same<T>::Type value) { T old = *at; *at = value > old ? value : old; return old; }

@@ -37,8 +37,6 @@ const SHORTEST: f32 = 1e-16;
 pub struct Computed {
     pub total: f64,
     pub error: f64,
-    /// The norm of all gradients together.
-    pub norm: f64,
     pub l0: f64,
     pub fve: f64,
     pub silent: Vec<u64>,
@@ -48,15 +46,15 @@ pub struct Computed {
     pub memory: Vec<f64>,
 }
 
-/// The loss and, into `room`, its gradients; None where this is left to the twin. `most`: the maximum share of codes
-/// above 0.
+/// The loss and, into `room`, its gradients, with the norm of all of them together; None where this is left to the twin.
+/// `most`: the maximum share of codes above 0.
 pub fn compute(
     (params, before): (&Params, Before),
     batch: &Batch,
     recipe: &Recipe,
     most: f64,
     room: &mut Gradients,
-) -> Result<Option<Computed>> {
+) -> Result<Option<(Computed, f64)>> {
     let progress = Progress { step: before.step, steps: recipe.steps, memory: before.memory };
     let Some(choice) = recipe.kind.choice(progress) else { return Ok(None) };
     let Some(tensors) = StepTensors::of(params, batch, recipe)? else { return Ok(None) };
@@ -67,7 +65,7 @@ pub fn compute(
         let powers = |p: f64| Ok(powers(&chosen.codes, p));
         let memory = recipe.kind.remembered(progress, &powers)?;
         let step = Step::of(&inputs, choice, recipe, before);
-        step.compute(&chosen, room).map(|computed| Computed { memory, ..computed })
+        step.compute(&chosen, room).map(|(computed, norm)| (Computed { memory, ..computed }, norm))
     });
     drop(inputs);
     room.centred = centred;
@@ -166,7 +164,7 @@ impl<'a> Step<'a> {
         Self { inputs, choice, recipe, sparsity, nested: recipe.kind.nested(), silent: before.silent }
     }
 
-    fn compute(&self, chosen: &Chosen, room: &mut Gradients) -> Result<Computed> {
+    fn compute(&self, chosen: &Chosen, room: &mut Gradients) -> Result<(Computed, f64)> {
         let inputs = self.inputs;
         let (rows, d_out) = (inputs.rows, inputs.shape.d_out);
         let spread_of_target = spread(inputs.whole, d_out);
@@ -183,7 +181,6 @@ impl<'a> Step<'a> {
         let found = Computed {
             total: left.weighted * counts + of_gates.map_or(0.0, |gates| gates.loss) + backward.loss,
             error: left.squares * counts,
-            norm: backward.squares.sqrt(),
             l0: l0(&chosen.codes),
             fve: 1.0 - left.squares / spread_of_target,
             silent: backward.silent,
@@ -191,7 +188,7 @@ impl<'a> Step<'a> {
             memory: Vec::new(),
         };
         room.left = left;
-        Ok(found)
+        Ok((found, backward.squares.sqrt()))
     }
 
     /// The gradients of all weights, into `room`, with the penalty and the AuxK loss. `factor`: what a number that is left

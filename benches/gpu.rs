@@ -1,0 +1,190 @@
+//! A GPU: products, forward passes, harvests, steps of top-k dictionaries and training steps, with the most memory that each
+//! takes, beside PyTorch, TransformerLens, SAELens, dictionary_learning and sparsify. Writes `docs/benchmarks-gpu.md`.
+//!
+//! `cargo bench --features cuda --bench gpu`; the peers are measured in the same run where `MICROTOME_PEER_PYTHON` names a
+//! Python interpreter that has them. Nothing uses tf32.
+
+mod common;
+#[path = "common/peers.rs"]
+mod peers;
+#[path = "sae/recipe.rs"]
+mod recipe;
+#[path = "gpu/step.rs"]
+mod step;
+#[path = "train/step.rs"]
+mod train;
+
+use std::process::Command;
+use std::time::Duration;
+
+use common::{Rows, milliseconds, publish, said, timed};
+use microtome::base::random::stream;
+use microtome::base::{Task, memory};
+use microtome::model::batch::Batch;
+use microtome::model::decoder::Decoder;
+use microtome::model::family;
+use microtome::model::run::Ask;
+use microtome::model::site::select;
+use microtome::model::weights::Weights;
+use microtome::sae::fit;
+use microtome::tensor::{DType, Device, Tensor, create, device};
+use kernels::device::most_since;
+use peers::{Peers, rate};
+
+const RUNS: usize = 7;
+const TEXTS: usize = 64;
+const LENGTH: usize = 256;
+const ROWS: usize = 8192;
+/// The width from which the recipe of a benchmark draws its defaults.
+const D: usize = 512;
+const K: usize = 32;
+const SIZES: [(usize, usize); 6] =
+    [(512, 16_384), (512, 32_768), (512, 131_072), (2048, 16_384), (2048, 32_768), (2048, 131_072)];
+const TRAINED: [(usize, usize); 2] = [(32, 128), (16, 256)];
+const SIDE: usize = 8192;
+const DTYPES: [(DType, &str); 2] = [(DType::F32, "f32"), (DType::BF16, "bf16")];
+
+fn main() {
+    let there = match device::open("cuda") {
+        Ok(there) => there,
+        Err(error) => return println!("skipped: {error}"),
+    };
+    let sizes = SIZES.iter().flat_map(|(width, features)| [*width, *features]);
+    let peers = Peers::measure("gpu.py", &[RUNS, TEXTS, LENGTH, ROWS, K].into_iter().chain(sizes).collect::<Vec<_>>());
+    let mut bench = Bench { there, peers, rows: Rows::new() };
+    bench.products();
+    bench.passes();
+    bench.steps();
+    bench.training();
+    let query = ["--query-gpu=name,driver_version", "--format=csv,noheader"];
+    let card = said(Command::new("nvidia-smi").args(query)).unwrap_or("a GPU".into());
+    let sentences = format!(
+        "The GPU: {card}. Times are medians of {RUNS} runs, ratios of medians of the same run; the device is waited for before \
+         the clock is read. Nothing uses tf32. Memory is the most that the device's pool held at once, weights included. The \
+         model has the shape of Pythia-70M and reads {TEXTS} texts of {LENGTH} tokens, with all logits; a harvest stops at \
+         `resid_post.3`. Dictionaries have {K} codes in a row and read batches of {ROWS} rows; the weights of ours are f32."
+    );
+    publish("Benchmarks on a GPU", "gpu", "benchmarks-gpu.md", &sentences, &bench.rows);
+}
+
+struct Bench {
+    there: Device,
+    peers: Peers,
+    rows: Rows,
+}
+
+impl Bench {
+    /// The median time of some work, and the most memory that it took.
+    fn timed(&self, mut work: impl FnMut()) -> (Duration, String) {
+        most_since(&self.there).unwrap();
+        let run = || {
+            work();
+            self.there.synchronize().unwrap();
+        };
+        let time = timed(run, RUNS);
+        (time, memory::human(most_since(&self.there).unwrap().unwrap_or_default().into()))
+    }
+
+    /// A row of ours, and one for each of these peers.
+    fn row(&mut self, what: &str, (time, most): (Duration, String), names: &[String], words: impl Fn(Duration) -> String) {
+        eprintln!("{what}: {}, {most}", words(time));
+        self.rows.push((what.into(), format!("{}, {most}", words(time))));
+        for name in names {
+            // Bytes come as the times do, a number on a line.
+            let most = self.peers.measured(&format!("{name}_memory"));
+            let memory = most.map_or(String::new(), |bytes| format!(", {}", memory::human(bytes.as_secs() as u128)));
+            let found = self.peers.against(name, time, &words);
+            self.rows.push((format!("{name}, the same"), format!("{found}{memory}")));
+        }
+    }
+
+    /// What the card does at best.
+    fn products(&mut self) {
+        for (dtype, name) in DTYPES {
+            let x = drawn(&[SIDE, SIDE], &self.there).to_dtype(dtype).unwrap();
+            let found = self.timed(|| drop(x.matmul(&x).unwrap()));
+            let speed = |time: Duration| {
+                format!("{:.0} TFLOP/s ({})", 2.0 * (SIDE as f64).powi(3) / time.as_secs_f64() / 1e12, milliseconds(time))
+            };
+            self.row(&format!("a product of {SIDE} x {SIDE}, {name}"), found, &[format!("torch_product_{name}")], speed);
+        }
+    }
+
+    fn passes(&mut self) {
+        let task = Task::default();
+        for (dtype, name) in DTYPES {
+            let (model, batch) = (model(dtype, &self.there), batch());
+            let found = self.timed(|| drop(model.logits(&batch, Vec::new(), &task).unwrap()));
+            let names = [format!("lens_forward_{name}"), format!("transformers_forward_{name}")];
+            self.row(&format!("forward with all logits, {name}"), found, &names, speed_of_passes);
+            let places = select(model.config(), "resid_post.3").unwrap();
+            let ask = || Ask { places: places.clone(), ..Ask::default() };
+            let found = self.timed(|| drop(model.cache(&batch, ask(), &task).unwrap()));
+            self.row(&format!("harvest of `resid_post.3`, {name}"), found, &[format!("lens_harvest_{name}")], speed_of_passes);
+        }
+    }
+
+    fn steps(&mut self) {
+        for (width, features) in SIZES {
+            let x = |_| fit::Batch { x: drawn(&[ROWS, width], &self.there), target: None };
+            let batches: Vec<fit::Batch> = (0..4).map(x).collect();
+            let words = |time| format!("{} ({})", rate(ROWS, time), milliseconds(time));
+            let mut one = step::Fit::new(&self.there, width, features);
+            let what = format!("`topk`, {features} features of {width}, f32, in candle's operations");
+            match one.step_densely(&batches) {
+                Ok(()) => {
+                    let found = self.timed(|| one.step_densely(&batches).unwrap());
+                    self.row(&what, found, &[], words);
+                }
+                Err(error) => self.rows.push((what, format!("not measured: {error}"))),
+            }
+            let found = self.timed(|| one.step(&batches));
+            let size = format!("topk_{width}_{features}");
+            let peer = |peer: &str| DTYPES.map(|(_, name)| format!("{peer}_{size}_{name}"));
+            let mut names = ["dictionary_learning", "sae_lens", "sparsify"].map(peer).concat();
+            names.push(format!("sparsify_{size}_f32_without_autocast"));
+            self.row(&format!("`topk`, {features} features of {width}, f32"), found, &names, words);
+        }
+    }
+
+    fn training(&mut self) {
+        for (texts, length) in TRAINED {
+            let mut trainer = train::Trainer::new(&self.there, texts, length);
+            let found = self.timed(|| trainer.step());
+            let names = DTYPES.map(|(_, name)| format!("torch_train_{texts}x{length}_{name}"));
+            let words = |time| format!("{} ({})", rate(texts * length, time), milliseconds(time));
+            self.row(&format!("training, {texts} texts of {length} tokens, f32"), found, &names, words);
+        }
+    }
+}
+
+fn speed_of_passes(time: Duration) -> String {
+    format!("{} ({})", rate(TEXTS * LENGTH, time), milliseconds(time))
+}
+
+fn drawn(dims: &[usize], there: &Device) -> Tensor {
+    create::randn(dims, DType::F32, &mut stream(0, "bench", 1)).unwrap().to_device(there).unwrap()
+}
+
+/// Random weights in the shape of Pythia-70M.
+fn model(dtype: DType, there: &Device) -> Decoder {
+    let json = serde_json::json!({
+        "model_type": "gpt_neox", "num_hidden_layers": 6, "hidden_size": 512, "num_attention_heads": 8,
+        "intermediate_size": 2048, "hidden_act": "gelu", "vocab_size": 50304, "max_position_embeddings": 2048,
+        "rotary_pct": 0.25, "rotary_emb_base": 10000, "layer_norm_eps": 1e-5, "use_parallel_residual": true,
+        "tie_word_embeddings": false,
+    });
+    let config = family::read(&json, &[]).unwrap().config;
+    let mut generator = stream(0, "bench", 0);
+    let mut weight = |_: &str, shape: &[usize]| {
+        let weight = (create::randn(shape, DType::F32, &mut generator)? * 0.02)?;
+        Ok(weight.to_dtype(dtype)?.to_device(there)?)
+    };
+    let weights = Weights::build(&config, &mut weight).unwrap();
+    Decoder::new(config, weights)
+}
+
+fn batch() -> Batch {
+    let id = |row: usize, column: usize| ((row * 7919 + column * 104_729) % 50_000) as u32;
+    Batch::new((0..TEXTS).map(|row| (0..LENGTH).map(|column| id(row, column)).collect()).collect()).unwrap()
+}

@@ -1,0 +1,291 @@
+//! Sparse rows on a device of NVIDIA, by the kernels of `cuda/rows.cu`.
+
+use std::sync::Arc;
+
+use candle_core::cuda_backend::cudarc::driver::PushKernelArg;
+use candle_core::{Device, Tensor};
+
+use super::super::record::with_gradient;
+use super::cuda::{at, by_blocks, device, launch, ptx, room, size};
+use crate::Result;
+
+pub use super::cuda::has;
+
+/// Threads of a block that has one row; a whole number of warps.
+const THREADS: u32 = 256;
+/// Warps of such a block.
+const WARPS: usize = THREADS as usize / 32;
+/// Numbers of a block where rows do not matter.
+const STRETCH: usize = 4096;
+/// Blocks that count the digits of all numbers together.
+const COUNTING: usize = 1024;
+const BINS: usize = 2048;
+/// The address of what is not there.
+const NOTHING: u64 = 0;
+
+/// The numbers of an optional tensor.
+fn at_or_nothing(t: Option<&Tensor>) -> Result<u64> {
+    t.map_or(Ok(NOTHING), at::<f32>)
+}
+
+/// Numbers to select from: rows of some width, without gaps.
+struct Table<'a> {
+    numbers: &'a Tensor,
+    /// Added to each row.
+    bias: Option<&'a Tensor>,
+    rows: usize,
+    width: usize,
+    /// Whether only numbers above 0 are candidates.
+    positive: bool,
+}
+
+/// Which numbers are taken: those above a cut, and of those that equal it the first.
+struct Cuts {
+    cuts: Tensor,
+    /// Where there is one cut for all: numbers above it and numbers that equal it of each row, and equal ones of rows before it.
+    counts: Option<[Tensor; 3]>,
+}
+
+impl Cuts {
+    /// Numbers of a cut between those of two rows.
+    fn apart(&self) -> u32 {
+        if self.counts.is_some() { 0 } else { 2 }
+    }
+
+    fn equal_before(&self) -> Result<u64> {
+        self.counts.as_ref().map_or(Ok(NOTHING), |[_, _, before]| at::<u32>(before))
+    }
+}
+
+impl Table<'_> {
+    /// The cuts of the k largest of each row.
+    fn cuts_of_rows(&self, k: usize) -> Result<Cuts> {
+        let device = device(self.numbers)?;
+        let cuts = room::<u32>(&device, &[self.rows, 2])?;
+        let (numbers, bias, to) = (at::<f32>(self.numbers)?, at_or_nothing(self.bias)?, at::<u32>(&cuts)?);
+        let (width, k) = (size(self.width)?, size(k.min(self.width))?);
+        let config = by_blocks(self.rows, THREADS)?;
+        launch!(device, ROWS::"cuts_of_rows", config, numbers, bias, to, width, k, u32::from(self.positive));
+        Ok(Cuts { cuts, counts: None })
+    }
+
+    /// The cut of the k largest of all.
+    fn cut_of_all(&self, k: usize) -> Result<Cuts> {
+        let (there, device, count) = (self.numbers.device(), device(self.numbers)?, self.numbers.elem_count());
+        let cut = Tensor::new(&[0, size(k.min(count))?], there)?;
+        let digits = room::<u32>(&device, &[BINS])?;
+        let (numbers, bias, to) = (at::<f32>(self.numbers)?, at_or_nothing(self.bias)?, at::<u32>(&cut)?);
+        let (width, rows, positive) = (size(self.width)?, size(self.rows)?, u32::from(self.positive));
+        let counted = at::<u32>(&digits)?;
+        for pass in 0..3_u32 {
+            let config = by_blocks(self.rows.min(COUNTING), THREADS)?;
+            launch!(
+                device, ROWS::"count_digits", config, numbers, bias, to, counted, count, width, rows, pass, positive
+            );
+            launch!(device, ROWS::"end_of_pass", by_blocks(1, THREADS)?, to, counted, pass);
+        }
+        let [above, equal] = [room::<u32>(&device, &[self.rows])?, room::<u32>(&device, &[self.rows])?];
+        let (more, same, config) = (at::<u32>(&above)?, at::<u32>(&equal)?, by_blocks(self.rows, THREADS)?);
+        launch!(device, ROWS::"count_beside_cut", config, numbers, bias, to, more, same, count, width, positive);
+        let before = sums_before(&equal)?;
+        Ok(Cuts { cuts: cut, counts: Some([above, equal, before]) })
+    }
+
+    /// What is taken by cuts, in entries that begin where `starts` says.
+    fn taken(&self, cuts: &Cuts, starts: Tensor, most: usize) -> Result<SparseRows> {
+        let device = device(self.numbers)?;
+        let found = SparseRows::room(starts, most, self.width)?;
+        let (numbers, bias, cut) = (at::<f32>(self.numbers)?, at_or_nothing(self.bias)?, at::<u32>(&cuts.cuts)?);
+        let (before, starts) = (cuts.equal_before()?, at::<u32>(&found.starts)?);
+        let (columns, values) = (at::<u32>(&found.columns)?, at::<f32>(&found.values)?);
+        let (width, apart, config) = (size(self.width)?, cuts.apart(), by_blocks(self.rows, THREADS)?);
+        launch!(
+            device, ROWS::"take_entries", config, numbers, bias, cut, before, starts, columns, values, width, apart
+        );
+        Ok(found)
+    }
+}
+
+/// The sums of the counts before each, and after the last one all of them.
+fn sums_before(counts: &Tensor) -> Result<Tensor> {
+    let (device, lists) = (device(counts)?, counts.elem_count());
+    let starts = room::<u32>(&device, &[lists + 1])?;
+    let (from, to) = (at::<u32>(counts)?, at::<u32>(&starts)?);
+    launch!(device, ROWS::"sums_before", by_blocks(1, 1024)?, from, to, size(lists)?);
+    Ok(starts)
+}
+
+/// 1 where a number is among the k largest of its row `[.., width]`, else 0; of equal ones the first count.
+pub fn mask_of_largest(numbers: &Tensor, k: usize) -> Result<Tensor> {
+    let numbers = numbers.contiguous()?;
+    let (device, count) = (device(&numbers)?, numbers.elem_count());
+    let own = numbers.dims().last().copied().unwrap_or(1);
+    // A single row has the whole device.
+    let is_single = count == own && own > STRETCH;
+    let width = if is_single { STRETCH } else { own };
+    let table = Table { numbers: &numbers, bias: None, rows: count.div_ceil(width), width, positive: false };
+    let cuts = if is_single { table.cut_of_all(k)? } else { table.cuts_of_rows(k)? };
+    let mask = room::<f32>(&device, numbers.dims())?;
+    let (given, cut, before, marks) = (at::<f32>(&numbers)?, at::<u32>(&cuts.cuts)?, cuts.equal_before()?, at::<f32>(&mask)?);
+    let config = by_blocks(table.rows, THREADS)?;
+    launch!(device, ROWS::"mark_taken", config, given, cut, before, marks, count, size(width)?, cuts.apart());
+    Ok(mask)
+}
+
+/// Rows with few numbers that are not 0.
+pub struct SparseRows {
+    /// Where the entries of each row begin, and where the last ones end: `[rows + 1]`.
+    starts: Tensor,
+    /// The column of each entry, in ascending order within a row.
+    columns: Tensor,
+    /// The value of each entry; 0 where a row did not need it.
+    pub values: Tensor,
+    rows: usize,
+    width: usize,
+}
+
+impl SparseRows {
+    fn room(starts: Tensor, most: usize, width: usize) -> Result<Self> {
+        let (device, rows) = (device(&starts)?, starts.elem_count() - 1);
+        size(most)?;
+        let (columns, values) = (room::<u32>(&device, &[most])?, room::<f32>(&device, &[most])?);
+        Ok(Self { starts, columns, values, rows, width })
+    }
+
+    /// Where entries begin of which each row has the same number.
+    fn even(rows: usize, each: usize, device: &Device) -> Result<Tensor> {
+        let starts: Vec<u32> = (0..=rows).map(|row| size(row * each)).collect::<Result<_>>()?;
+        Ok(Tensor::new(starts, device)?)
+    }
+
+    /// The k largest of each row of numbers above 0, where `bias` is added to every row.
+    pub fn largest_of_rows(numbers: &Tensor, bias: Option<&Tensor>, k: usize) -> Result<Self> {
+        let (rows, width) = numbers.dims2()?;
+        let table = Table { numbers: &numbers.contiguous()?, bias, rows, width, positive: true };
+        let k = k.min(width);
+        table.taken(&table.cuts_of_rows(k)?, Self::even(rows, k, numbers.device())?, rows * k)
+    }
+
+    /// The k largest of all numbers above 0, where `bias` is added to every row.
+    pub fn largest_of_all(numbers: &Tensor, bias: Option<&Tensor>, k: usize) -> Result<Self> {
+        let (rows, width) = numbers.dims2()?;
+        let table = Table { numbers: &numbers.contiguous()?, bias, rows, width, positive: true };
+        let cuts = table.cut_of_all(k)?;
+        let device = device(numbers)?;
+        let lengths = room::<u32>(&device, &[rows])?;
+        if let Some([above, equal, before]) = &cuts.counts {
+            let (cut, to) = (at::<u32>(&cuts.cuts)?, at::<u32>(&lengths)?);
+            let (above, equal, before) = (at::<u32>(above)?, at::<u32>(equal)?, at::<u32>(before)?);
+            let config = by_blocks(rows.div_ceil(THREADS as usize), THREADS)?;
+            launch!(device, ROWS::"lengths_of_rows", config, cut, above, equal, before, to, size(rows)?);
+        }
+        table.taken(&cuts, sums_before(&lengths)?, k.min(rows * width))
+    }
+
+    /// The entries that are not 0, at most `most` of each row.
+    fn of(dense: &Tensor, most: usize) -> Result<Self> {
+        let (rows, width) = dense.dims2()?;
+        let dense = dense.detach().contiguous()?;
+        let found = Self::room(Self::even(rows, most, dense.device())?, rows * most, width)?;
+        let (device, given) = (device(&dense)?, at::<f32>(&dense)?);
+        let (starts, columns, values) = found.places()?;
+        let config = by_blocks(rows, THREADS)?;
+        launch!(device, ROWS::"compact_rows", config, given, starts, columns, values, size(width)?);
+        Ok(found)
+    }
+
+    fn places(&self) -> Result<(u64, u64, u64)> {
+        Ok((at::<u32>(&self.starts)?, at::<u32>(&self.columns)?, at::<f32>(&self.values)?))
+    }
+
+    /// Their product with a table `[width, wide]`.
+    pub fn times(&self, table: &Tensor) -> Result<Tensor> {
+        let (device, (_, wide)) = (device(table)?, table.dims2()?);
+        let product = room::<f32>(&device, &[self.rows, wide])?;
+        let (starts, columns, values) = self.places()?;
+        let (rows, to, config) = (at::<f32>(table)?, at::<f32>(&product)?, by_blocks(self.rows, THREADS)?);
+        launch!(device, ROWS::"weighted_sums", config, starts, columns, values, rows, to, size(wide)?);
+        Ok(product)
+    }
+
+    /// The gradient of their values, where that of their product with a table is this one.
+    pub fn slopes(&self, gradient: &Tensor, table: &Tensor) -> Result<Tensor> {
+        let (device, (_, wide)) = (device(table)?, table.dims2()?);
+        let found = room::<f32>(&device, self.values.dims())?;
+        let (starts, columns, _) = self.places()?;
+        let (rows, others, to) = (at::<f32>(gradient)?, at::<f32>(table)?, at::<f32>(&found)?);
+        let config = by_blocks(self.rows, THREADS)?;
+        launch!(device, ROWS::"dots_at", config, starts, columns, rows, others, to, size(wide)?);
+        Ok(found)
+    }
+
+    /// Values in their places in a matrix that holds 0 elsewhere.
+    fn spread(&self, values: &Tensor) -> Result<Tensor> {
+        let device = device(values)?;
+        let matrix = room::<f32>(&device, &[self.rows, self.width])?;
+        let (starts, columns, _) = self.places()?;
+        let (given, to, config) = (at::<f32>(values)?, at::<f32>(&matrix)?, by_blocks(self.rows, THREADS)?);
+        launch!(device, ROWS::"spread_entries", config, starts, columns, given, to, size(self.width)?);
+        Ok(matrix)
+    }
+
+    /// The same, column after column.
+    pub fn by_column(&self) -> Result<Columns> {
+        let device = device(&self.values)?;
+        let words = self.rows.div_ceil(32);
+        let marks = room::<u32>(&device, &[self.width, words])?;
+        let counts = room::<u32>(&device, &[self.width])?;
+        let (starts, columns, _) = self.places()?;
+        let (marked, counted) = (at::<u32>(&marks)?, at::<u32>(&counts)?);
+        let (words, wide) = (size(words)?, size(self.width)?);
+        launch!(device, ROWS::"mark_columns", by_blocks(self.rows, 32)?, starts, columns, marked, words);
+        let config = by_blocks(self.width.div_ceil(WARPS), THREADS)?;
+        launch!(device, ROWS::"count_marks", config, marked, counted, words, wide);
+        let begins = sums_before(&counts)?;
+        let [rows, entries] = [room::<u32>(&device, self.values.dims())?, room::<u32>(&device, self.values.dims())?];
+        let (begin, listed, found) = (at::<u32>(&begins)?, at::<u32>(&rows)?, at::<u32>(&entries)?);
+        launch!(device, ROWS::"list_marks", config, marked, begin, starts, columns, listed, found, words, wide);
+        Ok(Columns { counts, begins, rows, entries })
+    }
+}
+
+/// The entries of sparse rows, column after column, each column's in ascending order of rows.
+pub struct Columns {
+    counts: Tensor,
+    begins: Tensor,
+    rows: Tensor,
+    entries: Tensor,
+}
+
+impl Columns {
+    /// How many entries each column has.
+    pub fn counts(&self) -> Result<Vec<u32>> {
+        Ok(self.counts.to_vec1()?)
+    }
+
+    /// The sum over each column of the rows of a table, each times the value of the entry there: `[columns, wide]`.
+    pub fn sums(&self, values: &Tensor, table: &Tensor) -> Result<Tensor> {
+        let (device, columns, (_, wide)) = (device(table)?, self.counts.elem_count(), table.dims2()?);
+        let found = room::<f32>(&device, &[columns, wide])?;
+        let (begins, rows, entries) = (at::<u32>(&self.begins)?, at::<u32>(&self.rows)?, at::<u32>(&self.entries)?);
+        let (times, others, to) = (at::<f32>(values)?, at::<f32>(table)?, at::<f32>(&found)?);
+        let config = by_blocks(columns, THREADS)?;
+        launch!(device, ROWS::"sums_of_columns", config, begins, rows, entries, times, others, to, size(wide)?);
+        Ok(found)
+    }
+}
+
+pub fn sparse_product(rows: &Tensor, table: &Tensor, most: usize) -> Result<Tensor> {
+    let (sparse, held) = (Arc::new(SparseRows::of(rows, most)?), table.detach().contiguous()?);
+    let product = sparse.times(&held)?;
+    let asked = [rows.track_op(), table.track_op()];
+    if asked == [false, false] {
+        return Ok(product);
+    }
+    with_gradient("sparse_product", &product, &[rows, table], move |_, gradient| {
+        let gradient = gradient.contiguous()?;
+        let of_rows = asked[0].then(|| sparse.spread(&sparse.slopes(&gradient, &held)?)).transpose()?;
+        let of_table = asked[1].then(|| sparse.by_column()?.sums(&sparse.values, &gradient)).transpose()?;
+        Ok(vec![of_rows, of_table])
+    })
+}

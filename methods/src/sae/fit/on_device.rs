@@ -1,0 +1,147 @@
+//! A step on a GPU where codes are the largest of a row or of a batch: one dense product, and everything after it sparse, as in
+//! the fused loops of the CPU. It equals the reference implementation in candle's operations, the twin, up to rounding.
+
+use kernels::device::rows::{SparseRows, has};
+
+use super::fused::Computed;
+use super::kinds::{Choice, Progress};
+use super::loss::{Batch, Before, number, variance};
+use super::params::{Name, Params};
+use super::recipe::{Dead, Recipe};
+use crate::base::Result;
+use crate::tensor::Tensor;
+
+/// The gradients of a dictionary's weights, by their names.
+pub type Found = Vec<(Name, Tensor)>;
+
+/// The loss of a batch and its gradients; None where this is left to the twin.
+pub fn compute(
+    (params, before): (&Params, Before),
+    batch: &Batch,
+    recipe: &Recipe,
+) -> Result<Option<(Computed, Found)>> {
+    let progress = Progress { step: before.step, steps: recipe.steps, memory: before.memory };
+    let kind = recipe.kind.as_ref();
+    let (k, of_all) = match kind.choice(progress) {
+        Some(Choice::LargestOfRows(k)) => (k, false),
+        Some(Choice::LargestOfAll(k)) => (k, true),
+        _ => return Ok(None),
+    };
+    let has_own_decoder = !kind.is_tied() && kind.nested().is_empty();
+    let Some(decoder) = params.maybe(Name::Decoder).filter(|_| has_own_decoder) else { return Ok(None) };
+    let encoder = params.get(Name::Encoder)?;
+    if !has(&[encoder, decoder, &batch.x, batch.target()]) {
+        return Ok(None);
+    }
+    let detached = |name| params.maybe(name).map(|weight| weight.as_detached_tensor());
+    let (encoder, decoder) = (encoder.as_detached_tensor(), decoder.as_detached_tensor());
+    let (bias, skip) = (detached(Name::DecoderBias), detached(Name::Skip));
+    let of_encoder = params.get(Name::EncoderBias)?.as_detached_tensor();
+    let is_centred = kind.is_centred() && batch.target.is_none();
+    let x = match bias.as_ref().filter(|_| is_centred) {
+        Some(bias) => batch.x.broadcast_sub(bias)?,
+        None => batch.x.contiguous()?,
+    };
+    let pre = x.matmul(&encoder.t()?)?;
+    let rows = x.dims()[0];
+    let codes = match of_all {
+        true => SparseRows::largest_of_all(&pre, Some(&of_encoder), k * rows)?,
+        false => SparseRows::largest_of_rows(&pre, Some(&of_encoder), k)?,
+    };
+    let mut found = codes.times(&decoder)?;
+    if let Some(bias) = &bias {
+        found = found.broadcast_add(bias)?;
+    }
+    if let Some(skip) = &skip {
+        found = (found + batch.x.matmul(&skip.t()?)?)?;
+    }
+    let rest = (batch.target() - found)?;
+    let (squares, spread) = (number(&rest.sqr()?.sum_all()?)?, number(&variance(batch.target())?)?);
+    let weight = recipe.counting.weight(rows, rest.dims()[1], spread);
+    let slope = (&rest * (-2.0 * weight))?;
+    let mut part = Part::of(&codes, &slope, &x, &decoder)?;
+    let since = |(silent, fired): (&u64, &u32)| if *fired > 0 { 0 } else { silent + rows as u64 };
+    let silent: Vec<u64> = before.silent.iter().zip(&part.counts).map(since).collect();
+    let mut total = squares * weight;
+    if let Dead::AuxK { k, weight } = recipe.dead {
+        let dead = |(_, rows): &(u32, &u64)| **rows >= recipe.dead_after;
+        let dead: Vec<u32> = (0..).zip(&silent).filter(dead).map(|(feature, _)| feature).collect();
+        if !dead.is_empty() {
+            total += part.add_dead(dead, &pre, &of_encoder, (&rest, &x, &decoder), k, weight)?;
+        }
+    }
+    let values = codes.values.to_vec1::<f32>()?;
+    let fired = || values.iter().copied().filter(|code| *code > 0.0);
+    let powers = |p: f64| Ok(fired().map(|code| f64::from(code).powf(p)).sum::<f64>() / rows as f64);
+    let mut gradients = vec![(Name::Encoder, part.encoder), (Name::Decoder, part.decoder)];
+    if bias.is_some() {
+        let through_codes = part.encoder_bias.unsqueeze(0)?.matmul(&encoder)?.squeeze(0)?;
+        let sum = slope.sum(0)?;
+        gradients.push((Name::DecoderBias, if is_centred { (sum - through_codes)? } else { sum }));
+    }
+    if skip.is_some() {
+        gradients.push((Name::Skip, slope.t()?.matmul(&batch.x)?));
+    }
+    gradients.push((Name::EncoderBias, part.encoder_bias));
+    let smallest = of_all.then(|| fired().reduce(f32::min).map_or(0.0, f64::from));
+    let computed = Computed {
+        total,
+        error: squares * weight,
+        l0: fired().count() as f64 / rows as f64,
+        fve: 1.0 - squares / spread,
+        silent,
+        smallest,
+        memory: kind.remembered(progress, &powers)?,
+    };
+    Ok(Some((computed, gradients)))
+}
+
+/// The gradients that codes leave, and how often each feature fired.
+struct Part {
+    encoder: Tensor,
+    encoder_bias: Tensor,
+    decoder: Tensor,
+    counts: Vec<u32>,
+}
+
+impl Part {
+    /// `slope`: the gradient of what the codes write.
+    fn of(codes: &SparseRows, slope: &Tensor, x: &Tensor, decoder: &Tensor) -> Result<Self> {
+        let by_column = codes.by_column()?;
+        let slopes = codes.slopes(slope, decoder)?;
+        let ones = Tensor::ones((x.dims()[0], 1), x.dtype(), x.device())?;
+        Ok(Self {
+            encoder: by_column.sums(&slopes, x)?,
+            encoder_bias: by_column.sums(&slopes, &ones)?.flatten_all()?,
+            decoder: by_column.sums(&codes.values, slope)?,
+            counts: by_column.counts()?,
+        })
+    }
+
+    /// Adds the gradients of the AuxK loss, as `of_the_dead` has it, and returns that loss.
+    fn add_dead(
+        &mut self,
+        dead: Vec<u32>,
+        pre: &Tensor,
+        bias: &Tensor,
+        (rest, x, decoder): (&Tensor, &Tensor, &Tensor),
+        k: usize,
+        weight: f64,
+    ) -> Result<f64> {
+        let spread = number(&variance(rest)?)?;
+        if spread <= 0.0 {
+            return Ok(0.0);
+        }
+        let count = dead.len();
+        let dead = Tensor::new(dead, pre.device())?;
+        let (pre, bias, decoder) = (pre.index_select(&dead, 1)?, bias.index_select(&dead, 0)?, decoder.index_select(&dead, 0)?);
+        let codes = SparseRows::largest_of_rows(&pre, Some(&bias), k.min(count))?;
+        let left = (codes.times(&decoder)? - rest)?;
+        let loss = weight * number(&left.sqr()?.sum_all()?)? / spread;
+        let part = Self::of(&codes, &(left * (2.0 * weight / spread))?, x, &decoder)?;
+        self.encoder = self.encoder.index_add(&dead, &part.encoder, 0)?;
+        self.encoder_bias = self.encoder_bias.index_add(&dead, &part.encoder_bias, 0)?;
+        self.decoder = self.decoder.index_add(&dead, &part.decoder, 0)?;
+        Ok(loss)
+    }
+}
