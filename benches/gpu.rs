@@ -2,7 +2,7 @@
 //! takes, beside PyTorch, TransformerLens, SAELens, dictionary_learning and sparsify. Writes `docs/benchmarks-gpu.md`.
 //!
 //! `cargo bench --features cuda --bench gpu`; the peers are measured in the same run where `MICROTOME_PEER_PYTHON` names a
-//! Python interpreter that has them. Nothing uses tf32.
+//! Python interpreter that has them. No product whose result is shown uses tf32.
 
 mod common;
 #[path = "common/peers.rs"]
@@ -29,6 +29,7 @@ use microtome::model::weights::Weights;
 use microtome::sae::fit;
 use microtome::tensor::{DType, Device, Tensor, create, device};
 use kernels::device::most_since;
+use kernels::device::rows::SparseRows;
 use peers::{Peers, rate};
 
 const RUNS: usize = 7;
@@ -55,12 +56,13 @@ fn main() {
     bench.products();
     bench.passes();
     bench.steps();
+    bench.parts();
     bench.training();
     let query = ["--query-gpu=name,driver_version", "--format=csv,noheader"];
     let card = said(Command::new("nvidia-smi").args(query)).unwrap_or("a GPU".into());
     let sentences = format!(
         "The GPU: {card}. Times are medians of {RUNS} runs, ratios of medians of the same run; the device is waited for before \
-         the clock is read. Nothing uses tf32. Memory is the most that the device's pool held at once, weights included. The \
+         the clock is read. No product whose result is shown uses tf32. Memory is the most that the device's pool held at once, weights included. The \
          model has the shape of Pythia-70M and reads {TEXTS} texts of {LENGTH} tokens, with all logits; a harvest stops at \
          `resid_post.3`. Dictionaries have {K} codes in a row and read batches of {ROWS} rows; the weights of ours are f32."
     );
@@ -94,7 +96,7 @@ impl Bench {
             let most = self.peers.measured(&format!("{name}_memory"));
             let memory = most.map_or(String::new(), |bytes| format!(", {}", memory::human(bytes.as_secs() as u128)));
             let found = self.peers.against(name, time, &words);
-            self.rows.push((format!("{name}, the same"), format!("{found}{memory}")));
+            self.rows.push((format!("{}, the same", library(name)), format!("{found}{memory}")));
         }
     }
 
@@ -147,6 +149,29 @@ impl Bench {
         }
     }
 
+    /// Where the time of a step goes, of the widest dictionary of the smallest width.
+    fn parts(&mut self) {
+        let (width, features) = SIZES[2];
+        let [x, table] = [ROWS, features].map(|rows| drawn(&[rows, width], &self.there));
+        let bias = drawn(&[features], &self.there);
+        let pre = x.matmul(&table.t().unwrap()).unwrap();
+        let codes = SparseRows::largest_of_rows(&pre, Some(&bias), K).unwrap();
+        let (columns, slopes) = (codes.by_column().unwrap(), codes.slopes(&x, &table).unwrap());
+        let parts: [(&str, &dyn Fn()); 7] = [
+            ("the product of its encoder", &|| drop(x.matmul(&table.t().unwrap()).unwrap())),
+            ("the largest of each row", &|| drop(SparseRows::largest_of_rows(&pre, Some(&bias), K).unwrap())),
+            ("the largest of all", &|| drop(SparseRows::largest_of_all(&pre, Some(&bias), K * ROWS).unwrap())),
+            ("its reconstruction", &|| drop(codes.times(&table).unwrap())),
+            ("the slopes of codes", &|| drop(codes.slopes(&x, &table).unwrap())),
+            ("codes by column", &|| drop(codes.by_column().unwrap())),
+            ("the gradient of a table", &|| drop(columns.sums(&slopes, &x).unwrap())),
+        ];
+        for (what, part) in parts {
+            let found = self.timed(part);
+            self.row(&format!("of a step of {features} features of {width}: {what}"), found, &[], milliseconds);
+        }
+    }
+
     fn training(&mut self) {
         for (texts, length) in TRAINED {
             let mut trainer = train::Trainer::new(&self.there, texts, length);
@@ -156,6 +181,26 @@ impl Bench {
             self.row(&format!("training, {texts} texts of {length} tokens, f32"), found, &names, words);
         }
     }
+}
+
+/// The library of a peer's name, and in which precision it computed.
+fn library(name: &str) -> String {
+    let libraries = [
+        ("dictionary_learning", "dictionary_learning"),
+        ("sae_lens", "SAELens"),
+        ("sparsify", "sparsify"),
+        ("lens", "TransformerLens"),
+        ("transformers", "transformers"),
+    ];
+    let found = libraries.iter().find(|(begins, _)| name.starts_with(begins)).map_or("torch", |(_, library)| library);
+    // sparsify's forward pass turns autocast on by itself.
+    let precision = match name {
+        _ if name.ends_with("bf16") => "bf16",
+        _ if name.ends_with("without_autocast") => "f32",
+        _ if name.starts_with("sparsify") => "f32 weights, products in bf16",
+        _ => "f32",
+    };
+    format!("{found}, {precision}")
 }
 
 fn speed_of_passes(time: Duration) -> String {

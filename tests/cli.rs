@@ -3,6 +3,7 @@
 //!
 //! After an intended change, `TRYCMD=overwrite cargo test cli::` rewrites the transcripts.
 
+use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -41,6 +42,29 @@ fn a_pipe_whose_reader_has_gone_ends_the_program_silently() {
         let ran = microtome(folder.path(), words).stdout(writer).output().unwrap();
         assert_eq!((ran.status.code(), String::from_utf8_lossy(&ran.stderr).as_ref()), (Some(141), ""), "{words:?}");
     }
+}
+
+/// Where both outputs are one pipe, what is said at the end stands in a line of its own, behind what was printed.
+#[test]
+fn in_one_pipe_each_line_stands_by_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let script =
+        r#"print("first"); show(table([[1]], #{ columns: ["n"] })); run::check(false, "it holds"); print("last");"#;
+    std::fs::write(folder.path().join("said.rhai"), script).unwrap();
+    let said = |words: &[&str]| {
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let mut command = microtome(folder.path(), words);
+        let mut running = command.stdout(writer.try_clone().unwrap()).stderr(writer).spawn().unwrap();
+        drop(command);
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert_eq!(running.wait().unwrap().code(), Some(3), "{text}");
+        let lines = text.lines().filter(|line| !line.starts_with('─'));
+        lines.map(|line| line.trim().to_string()).collect::<Vec<_>>()
+    };
+    let printed = ["first", "n", "1", "check FAILED: it holds", "last"];
+    assert_eq!(said(&["run", "said.rhai"]), [printed.as_slice(), &["1 of 1 checks failed"]].concat());
+    assert_eq!(said(&["--json", "run", "said.rhai"]), [printed.as_slice(), &["null", "1 of 1 checks failed"]].concat());
 }
 
 /// What was printed on standard output, with each run of white space as one blank.

@@ -289,5 +289,4 @@ const EXCUSED: &[(&[&str], &str)] = &[
         &["`s.feature(12)` is a feature of a dictionary", "as in \"resid_post.3/12\", or `s.feature(12)`"],
         "they are run behind another hint with the same piece",
     ),
-    (&["what this is called on, or its first argument, is `()`: no value"], "they say what was found"),
 ];

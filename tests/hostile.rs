@@ -98,6 +98,8 @@ fn an_interruption_stops_what_runs() {
         "let s = \"a b\"; s.pad(30_000_000, \"a b\"); print(0); loop { s.split(); }",
         "let t = tensor::zeros([20_000_000]); print(0); loop { t.save(\"t.npy\"); }",
         "let a = []; a.pad(10_000_000, 1); print(0); loop { run::save_json(\"a.json\", a); }",
+        "let m = []; m.pad(50_000, #{ a: 1 }); let n = m; print(0); loop { m == n; }",
+        "let m = []; m.pad(50_000, #{ a: 1 }); let text = to_json(m); print(0); loop { parse_json(text); }",
         "let rows = []; rows.pad(100_000, #{ a: 1 }); let t = table(rows); print(0); loop { t.save(\"t.html\"); }",
     ] {
         let mut child =

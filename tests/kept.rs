@@ -253,6 +253,9 @@ fn a_fit_that_was_stopped_is_not_kept() {
     place.interrupts = Some("fitting");
     let (_, said) = place.run(&fit("s"));
     assert_eq!(said, ["stopped after 0 of 4 steps; the call returns the dictionary as it is"]);
+    // A sweep says it once.
+    let (_, said) = place.run(r#"sae::sweep(m, "resid_post.1", text, few + #{ k: [1, 2] }).len"#);
+    assert_eq!(said, ["stopped after 0 of 4 steps; the call returns 2 unfinished dictionaries as they are"]);
     place.interrupts = None;
     assert_eq!(place.kept(), Vec::<PathBuf>::new());
     assert_eq!(place.run(&fit("s")).1, Vec::<String>::new());

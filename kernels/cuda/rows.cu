@@ -37,11 +37,9 @@ static __device__ unsigned shift_of(unsigned pass) { return pass == 0 ? 21 : pas
 static __device__ unsigned bins_of(unsigned pass) { return pass == 2 ? 1024 : 2048; }
 static __device__ unsigned known_of(unsigned pass) { return pass == 0 ? 0 : 0xffffffffu << shift_of(pass - 1); }
 
-// Counts a number's next bits, where it is a candidate; with `positive`, only numbers above 0 are.
-static __device__ void count_digit(float number, unsigned pass, unsigned found, unsigned positive, unsigned *counts) {
-    unsigned bits = in_order(number);
-    if ((bits & known_of(pass)) == found && (!positive || number > 0.0f))
-        atomicAdd(&counts[(bits >> shift_of(pass)) & (bins_of(pass) - 1)], 1u);
+// Counts the next bits of a number in order, where it is a candidate.
+static __device__ void count_digit(unsigned bits, unsigned pass, unsigned found, unsigned *counts) {
+    if ((bits & known_of(pass)) == found) atomicAdd(&counts[(bits >> shift_of(pass)) & (bins_of(pass) - 1)], 1u);
 }
 
 // Adds to a cut the digit at which the largest end. Where there are fewer than are asked for, all are taken. One thread.
@@ -51,15 +49,19 @@ static __device__ void choose_digit(unsigned *cut, unsigned pass, const unsigned
     cut[0] |= digit << shift_of(pass);
 }
 
-// A number of a row with what is added to each column, where something is.
-static __device__ float with_bias(const float *row, const float *bias, unsigned i) { return bias ? row[i] + bias[i] : row[i]; }
+// The numbers of a row, of which each is read as the product that it nearly is, plus a bias: at least `lower`, at most `upper`.
+// Without `norms` it is exact.
+struct Row {
+    const float *numbers, *bias, *norms;
+    float slack;
 
-// The cut of each row's k largest. A block has one row.
-extern "C" __global__ void cuts_of_rows(const float *numbers, const float *bias, unsigned *cuts, unsigned width, unsigned k,
-                                        unsigned positive) {
-    __shared__ unsigned counts[BINS];
-    __shared__ unsigned cut[2];
-    const float *row = numbers + (size_t)blockIdx.x * width;
+    __device__ float number(unsigned i) const { return bias ? numbers[i] + bias[i] : numbers[i]; }
+    __device__ float lower(unsigned i) const { return norms ? number(i) - slack * norms[i] : number(i); }
+    __device__ float upper(unsigned i) const { return norms ? number(i) + slack * norms[i] : number(i); }
+};
+
+// The cut of the k largest of the bits in order that `each` gives to a function. All threads of a block call it, and have it.
+template <typename Each> static __device__ void select_largest(const Each &each, unsigned k, unsigned *counts, unsigned *cut) {
     if (threadIdx.x == 0) {
         cut[0] = 0;
         cut[1] = k;
@@ -68,13 +70,109 @@ extern "C" __global__ void cuts_of_rows(const float *numbers, const float *bias,
         for (unsigned i = threadIdx.x; i < BINS; i += blockDim.x) counts[i] = 0;
         __syncthreads();
         unsigned found = cut[0];
-        for (unsigned i = threadIdx.x; i < width; i += blockDim.x)
-            count_digit(with_bias(row, bias, i), pass, found, positive, counts);
+        each([&](unsigned bits) { count_digit(bits, pass, found, counts); });
         __syncthreads();
         if (threadIdx.x == 0) choose_digit(cut, pass, counts);
         __syncthreads();
     }
+}
+
+// Numbers that one block keeps at hand.
+#define HELD 2048
+// Numbers that a thread asks memory for before it looks at the first.
+#define AT_ONCE 8
+
+// The cut of each row's k largest; with `positive`, of its numbers above 0. A block has one row. The k-th largest of what each
+// thread has seen at most is no larger than the k-th largest of all, and few numbers are above it: they alone are counted, since
+// a count of all of them waits for the others that are nearly alike.
+extern "C" __global__ void cuts_of_rows(const float *numbers, const float *bias, const float *norms, const float *slacks, unsigned *cuts,
+                                        unsigned width, unsigned k, unsigned positive) {
+    __shared__ unsigned counts[BINS];
+    __shared__ unsigned cut[2];
+    __shared__ unsigned held[HELD];
+    __shared__ unsigned kept;
+    Row row = {numbers + (size_t)blockIdx.x * width, bias, norms, norms ? slacks[blockIdx.x] : 0.0f};
+    auto all = [&](auto take) {
+        for (unsigned start = threadIdx.x; start < width; start += AT_ONCE * blockDim.x) {
+            float found[AT_ONCE];
+#pragma unroll
+            for (unsigned j = 0; j < AT_ONCE; ++j) {
+                unsigned i = start + j * blockDim.x;
+                found[j] = i < width ? row.lower(i) : 0.0f;
+            }
+#pragma unroll
+            for (unsigned j = 0; j < AT_ONCE; ++j)
+                if (start + j * blockDim.x < width && (!positive || found[j] > 0.0f)) take(in_order(found[j]));
+        }
+    };
+    if (threadIdx.x == 0) kept = HELD + 1;
+    if (k <= blockDim.x && width > 4 * blockDim.x) {
+        unsigned most = 0;
+        all([&](unsigned bits) { most = max(most, bits); });
+        select_largest([&](auto take) { take(most); }, k, counts, cut);
+        unsigned least = cut[0];
+        if (threadIdx.x == 0) kept = 0;
+        __syncthreads();
+        all([&](unsigned bits) {
+            if (bits < least) return;
+            unsigned place = atomicAdd(&kept, 1u);
+            if (place < HELD) held[place] = bits;
+        });
+    }
+    __syncthreads();
+    unsigned candidates = kept;
+    if (candidates <= HELD)
+        select_largest([&](auto take) {
+            for (unsigned i = threadIdx.x; i < candidates; i += blockDim.x) take(held[i]);
+        }, k, counts, cut);
+    else select_largest(all, k, counts, cut);
     if (threadIdx.x < 2) cuts[2 * blockIdx.x + threadIdx.x] = cut[threadIdx.x];
+}
+
+// The entries of each row that may be at least its cut, and above 0; `over` is 1 where a row has more than it has room for.
+extern "C" __global__ void take_candidates(const float *numbers, const float *bias, const float *norms, const float *slacks,
+                                           const unsigned *cuts, const unsigned *starts, unsigned *columns, unsigned *over,
+                                           unsigned width) {
+    __shared__ unsigned totals[32];
+    Row row = {numbers + (size_t)blockIdx.x * width, bias, norms, slacks[blockIdx.x]};
+    unsigned at = starts[blockIdx.x], end = starts[blockIdx.x + 1], least = cuts[2 * blockIdx.x], all = 0;
+    for (unsigned start = 0; start < width; start += AT_ONCE * blockDim.x) {
+        float most[AT_ONCE];
+        unsigned marks = 0;
+#pragma unroll
+        for (unsigned j = 0; j < AT_ONCE; ++j) {
+            unsigned i = start + j * blockDim.x + threadIdx.x;
+            most[j] = i < width ? row.upper(i) : 0.0f;
+        }
+#pragma unroll
+        for (unsigned j = 0; j < AT_ONCE; ++j) marks |= unsigned(most[j] > 0.0f && in_order(most[j]) >= least) << j;
+        // Most stretches of a row have none.
+        if (!__syncthreads_or(marks != 0)) continue;
+        for (unsigned j = 0; j < AT_ONCE; ++j) {
+            bool yes = marks >> j & 1;
+            unsigned place = at + rank_in_block(yes, totals, &all);
+            at += all;
+            if (yes && place < end) columns[place] = start + j * blockDim.x + threadIdx.x;
+        }
+    }
+    if (threadIdx.x == 0 && at > end) *over = 1;
+    for (unsigned place = at + threadIdx.x; place < end; place += blockDim.x) columns[place] = NOWHERE;
+}
+
+// Which columns the places among candidates are, of which each row has `each`.
+extern "C" __global__ void columns_of_candidates(const unsigned *starts, unsigned *columns, const unsigned *candidates, unsigned each) {
+    for (unsigned at = starts[blockIdx.x] + threadIdx.x; at < starts[blockIdx.x + 1]; at += blockDim.x)
+        if (columns[at] != NOWHERE) columns[at] = candidates[(size_t)blockIdx.x * each + columns[at]];
+}
+
+// The norm of each row. A warp has one row.
+extern "C" __global__ void norms_of_rows(const float *table, float *norms, unsigned rows, unsigned width) {
+    unsigned row = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32, lane = threadIdx.x % 32;
+    if (row >= rows) return;
+    float sum = 0.0f;
+    for (unsigned i = lane; i < width; i += 32) sum += table[(size_t)row * width + i] * table[(size_t)row * width + i];
+    for (int step = 16; step > 0; step /= 2) sum += __shfl_xor_sync(0xffffffff, sum, step);
+    if (lane == 0) norms[row] = sqrtf(sum);
 }
 
 // One pass over all numbers, for the cut of the largest of all: the counts of the blocks are added to those in `counts`. What
@@ -87,8 +185,10 @@ extern "C" __global__ void count_digits(const float *numbers, const float *bias,
     unsigned found = cut[0];
     for (unsigned row = blockIdx.x; row < rows; row += gridDim.x) {
         size_t base = (size_t)row * width;
-        for (unsigned i = threadIdx.x; i < width && base + i < size; i += blockDim.x)
-            count_digit(with_bias(numbers + base, bias, i), pass, found, positive, own);
+        for (unsigned i = threadIdx.x; i < width && base + i < size; i += blockDim.x) {
+            float number = Row{numbers + base, bias}.number(i);
+            if (!positive || number > 0.0f) count_digit(in_order(number), pass, found, own);
+        }
     }
     __syncthreads();
     for (unsigned i = threadIdx.x; i < BINS; i += blockDim.x)
@@ -111,7 +211,7 @@ extern "C" __global__ void count_beside_cut(const float *numbers, const float *b
     for (unsigned start = 0; start < width; start += blockDim.x) {
         unsigned i = start + threadIdx.x;
         bool inside = i < width && base + i < size;
-        float number = inside ? with_bias(numbers + base, bias, i) : 0.0f;
+        float number = inside ? Row{numbers + base, bias}.number(i) : 0.0f;
         bool counts = inside && (!positive || number > 0.0f);
         unsigned bits = in_order(number), found = 0;
         rank_in_block(counts && bits > cut[0], totals, &found);
@@ -161,13 +261,13 @@ extern "C" __global__ void mark_taken(const float *numbers, const unsigned *cuts
 extern "C" __global__ void take_entries(const float *numbers, const float *bias, const unsigned *cuts, const unsigned *equal_before,
                                         const unsigned *starts, unsigned *columns, float *values, unsigned width, unsigned apart) {
     __shared__ unsigned totals[32];
-    const float *row = numbers + (size_t)blockIdx.x * width;
+    Row row = {numbers + (size_t)blockIdx.x * width, bias};
     const unsigned *cut = cuts + (size_t)blockIdx.x * apart;
     unsigned at = starts[blockIdx.x], end = starts[blockIdx.x + 1], all = 0;
     unsigned rank = apart == 0 ? equal_before[blockIdx.x] : 0;
     for (unsigned start = 0; start < width; start += blockDim.x) {
         unsigned i = start + threadIdx.x;
-        float number = i < width ? with_bias(row, bias, i) : 0.0f;
+        float number = i < width ? row.number(i) : 0.0f;
         unsigned bits = in_order(number);
         unsigned own = rank + rank_in_block(number > 0.0f && bits == cut[0], totals, &all);
         rank += all;
@@ -224,10 +324,10 @@ extern "C" __global__ void weighted_sums(const unsigned *starts, const unsigned 
     }
 }
 
-// The products of each row with those rows of a table that its entries name: the gradient of S at its entries. A warp has one
-// entry at a time.
-extern "C" __global__ void dots_at(const unsigned *starts, const unsigned *columns, const float *rows, const float *table, float *out,
-                                   unsigned width) {
+// The products of each row with those rows of a table that its entries name, as the gradient of S at its entries is, plus a bias
+// of each. A warp has one entry at a time.
+extern "C" __global__ void dots_at(const unsigned *starts, const unsigned *columns, const float *rows, const float *table,
+                                   const float *bias, float *out, unsigned width) {
     const float *row = rows + (size_t)blockIdx.x * width;
     unsigned lane = threadIdx.x % 32;
     for (unsigned at = starts[blockIdx.x] + threadIdx.x / 32; at < starts[blockIdx.x + 1]; at += blockDim.x / 32) {
@@ -236,7 +336,7 @@ extern "C" __global__ void dots_at(const unsigned *starts, const unsigned *colum
         float sum = 0.0f;
         for (unsigned i = lane; i < width; i += 32) sum += row[i] * other[i];
         for (int step = 16; step > 0; step /= 2) sum += __shfl_xor_sync(0xffffffff, sum, step);
-        if (lane == 0) out[at] = sum;
+        if (lane == 0) out[at] = bias ? sum + bias[columns[at]] : sum;
     }
 }
 

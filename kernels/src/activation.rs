@@ -4,6 +4,7 @@ use candle_core::{DType, Tensor};
 use pulp::Simd;
 use serde::{Deserialize, Serialize};
 
+use super::device;
 use super::elementwise::{One, Two, map, times, zip};
 use super::level::arch;
 use super::math;
@@ -86,7 +87,7 @@ pub fn activate(x: &Tensor, act: Activation) -> Result<Tensor> {
                 Ok(vec![Some(activation_gradient(&from, gradient, act)?)])
             })
         }
-        Way::Plain => activate_plain(x, act),
+        Way::Plain => device::biased(x, None, Some(act))?.map_or_else(|| activate_plain(x, act), Ok),
     }
 }
 
@@ -101,7 +102,7 @@ pub fn activate_gated(gate: &Tensor, up: &Tensor, act: Activation) -> Result<Ten
                 gated_gradients(&from, &times, gradient, act, asked)
             })
         }
-        Way::Plain => activate_gated_plain(gate, up, act),
+        Way::Plain => device::gated(gate, up, act)?.map_or_else(|| activate_gated_plain(gate, up, act), Ok),
     }
 }
 

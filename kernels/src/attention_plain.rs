@@ -2,12 +2,24 @@
 
 use candle_core::{DType, Tensor};
 
+use super::device;
 use super::reach::Reach;
 use crate::Result;
 
 pub(super) fn scores_plain(q: &Tensor, k: &Tensor, scale: f64, cap: Option<f64>) -> Result<Tensor> {
-    let k = spread(k, q.dim(2)?)?;
-    let scores = (q.transpose(1, 2)?.contiguous()?.matmul(&k.transpose(1, 2)?.t()?.contiguous()?)? * scale)?;
+    scaled(products(q, k)?, scale, cap)
+}
+
+/// q . k
+fn products(q: &Tensor, k: &Tensor) -> Result<Tensor> {
+    let k = spread(k, q.dim(2)?)?.transpose(1, 2)?;
+    // A GPU reads a matrix whose columns are without gaps as well, and copies rows faster than columns.
+    let k = if k.device().is_cpu() { k.t()?.contiguous()? } else { k.contiguous()?.t()? };
+    Ok(q.transpose(1, 2)?.contiguous()?.matmul(&k)?)
+}
+
+fn scaled(products: Tensor, scale: f64, cap: Option<f64>) -> Result<Tensor> {
+    let scores = (products * scale)?;
     Ok(match cap {
         Some(cap) => ((scores / cap)?.tanh()? * cap)?,
         None => scores,
@@ -16,6 +28,9 @@ pub(super) fn scores_plain(q: &Tensor, k: &Tensor, scale: f64, cap: Option<f64>)
 
 /// `sinks` has one more score of each head, `[heads]`, which takes its share and attends to nothing.
 pub(super) fn pattern_plain(scores: &Tensor, reach: &Reach, sinks: Option<&Tensor>) -> Result<Tensor> {
+    if let Some(found) = device::pattern(scores, (1.0, None), reach, sinks)? {
+        return Ok(found);
+    }
     let (rows, _, columns, keys) = scores.dims4()?;
     let rows = if reach.gap.is_some() { rows } else { 1 };
     let mut seen = Vec::with_capacity(rows * columns * keys);
@@ -59,7 +74,12 @@ pub(super) fn attention_plain(
     cap: Option<f64>,
     reach: &Reach,
 ) -> Result<Tensor> {
-    mix_plain(&pattern_plain(&scores_plain(q, k, scale, cap)?, reach, None)?, v)
+    let products = products(q, k)?;
+    let pattern = match device::pattern(&products, (scale, cap), reach, None)? {
+        Some(found) => found,
+        None => pattern_plain(&scaled(products, scale, cap)?, reach, None)?,
+    };
+    mix_plain(&pattern, v)
 }
 
 /// Repeats every head of keys or values for each query head that reads it.

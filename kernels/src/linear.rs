@@ -4,6 +4,7 @@ use candle_core::{DType, Tensor};
 use rayon::prelude::*;
 
 use super::activation::{Activation, activate_plain, activation_gradient};
+use super::device;
 use super::elementwise::{sum, summed};
 use super::numbers::{Fresh, Numbers, Place, Way, flat};
 use super::product::{self, Factor, Finish, Onto, multiply};
@@ -40,7 +41,13 @@ pub fn linear_activated(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, act:
                 map.gradients(&activation_gradient(&inner, gradient, act)?)
             })
         }
-        _ => activate_plain(&linear_plain(x, weight, bias)?, act),
+        _ => {
+            let product = linear_plain(x, weight, None)?;
+            match device::biased(&product, bias, Some(act))? {
+                Some(found) => Ok(found),
+                None => activate_plain(&with_bias(product, bias)?, act),
+            }
+        }
     }
 }
 
@@ -117,9 +124,14 @@ pub(super) fn linear_plain(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -
     shape.pop();
     shape.push(out);
     let product = x.reshape(((), inner))?.matmul(&weight.t()?)?.reshape(shape)?;
-    Ok(match bias {
-        Some(bias) => product.broadcast_add(bias)?,
-        None => product,
+    with_bias(product, bias)
+}
+
+fn with_bias(product: Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    let Some(bias) = bias else { return Ok(product) };
+    Ok(match device::biased(&product, Some(bias), None)? {
+        Some(found) => found,
+        None => product.broadcast_add(bias)?,
     })
 }
 

@@ -2,6 +2,7 @@
 
 use candle_core::{DType, Tensor};
 
+use super::device;
 use super::level::arch;
 use super::norm_back::{Normed, input_gradients};
 use super::norm_rows::{Affine, Divisor, NormKind, NormRows, Scales, row_width};
@@ -20,6 +21,8 @@ pub fn norm(
 ) -> Result<Tensor> {
     let affine = Affine { weight, plus_one, bias };
     match affine.way(x) {
+        // A GPU refuses to reduce what has no numbers.
+        Way::Plain if x.elem_count() == 0 => Ok(x.clone()),
         Way::Fused => fused(x, kind, Divisor::Own(eps as f32), affine)?.tensor(x.dims(), x.dtype()),
         Way::Recorded => {
             let arguments: Vec<&Tensor> = [x].into_iter().chain(weight).chain(bias).collect();
@@ -27,7 +30,10 @@ pub fn norm(
             let result = fused(x, kind, Divisor::Own(eps as f32), affine)?;
             record("norm", result, x.dims(), &arguments, move |_, gradient| normed.gradients(gradient))
         }
-        Way::Plain => norm_with_scale_plain(x, kind, &norm_scale_plain(x, kind, eps)?, affine),
+        Way::Plain => match device::norm(x, kind, eps, affine)? {
+            Some(found) => Ok(found),
+            None => norm_with_scale_plain(x, kind, &norm_scale_plain(x, kind, eps)?, affine),
+        },
     }
 }
 

@@ -38,9 +38,19 @@ pub fn with_gradient(
     arguments: &[&Tensor],
     back: impl Fn(&Tensor, &Tensor) -> Result<ArgumentGradients> + Send + Sync + 'static,
 ) -> Result<Tensor> {
-    let numbers = numbers(&result.detach())?;
+    with_gradient_of(name, numbers(&result.detach())?, result.dims(), arguments, back)
+}
+
+/// [`with_gradient`] of numbers that nothing else has.
+pub(super) fn with_gradient_of(
+    name: &'static str,
+    numbers: Storage,
+    shape: &[usize],
+    arguments: &[&Tensor],
+    back: impl Fn(&Tensor, &Tensor) -> Result<ArgumentGradients> + Send + Sync + 'static,
+) -> Result<Tensor> {
     let back: Back = Arc::new(back);
-    let result = in_graph(name, numbers, result.dims(), arguments, back.clone())?;
+    let result = in_graph(name, numbers, shape, arguments, back.clone())?;
     tape::write(result.clone(), arguments, back);
     Ok(result)
 }

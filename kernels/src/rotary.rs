@@ -3,6 +3,7 @@
 use candle_core::{DType, Device, Tensor};
 use pulp::{Simd, WithSimd};
 
+use super::device;
 use super::level::arch;
 use super::numbers::{Fresh, Numbers, Way, flat};
 use super::reach::Gap;
@@ -47,7 +48,10 @@ pub fn rotate(x: &Tensor, rotation: &Rotation, past: usize, gap: Option<&Gap>) -
                 Ok(vec![Some(turned.tensor(gradient.dims(), DType::F32)?)])
             })
         }
-        _ => rotate_plain(x, rotation, past, gap),
+        _ => {
+            let found = if fits { device::rotate(x, rotation, past, gap)? } else { None };
+            found.map_or_else(|| rotate_plain(x, rotation, past, gap), Ok)
+        }
     }
 }
 

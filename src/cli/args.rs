@@ -51,7 +51,7 @@ pub struct Options {
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     pub device: String,
 
-    /// Fit dictionaries again and overwrite the cached ones
+    /// Fit dictionaries and draw texts again, and overwrite the cached ones
     #[arg(long)]
     pub fresh: bool,
 
@@ -120,12 +120,12 @@ pub struct Run {
     #[arg(value_name = "FILE", required_unless_present = "again")]
     pub file: Option<String>,
 
-    /// Repeat this recorded run from its own texts, with nothing from the cache of dictionaries, and compare the results
-    /// byte for byte
+    /// Repeat this recorded run from its own texts, with nothing from the cache of dictionaries and drawn texts, and
+    /// compare the results byte for byte
     #[arg(long, value_name = "RUN.JSON", conflicts_with = "file")]
     pub again: Option<PathBuf>,
 
-    /// With --again, which does so anyway: fit dictionaries again and overwrite the cached ones
+    /// With --again, which does so anyway: fit dictionaries and draw texts again, and overwrite the cached ones
     #[arg(long)]
     pub fresh: bool,
 
@@ -366,8 +366,8 @@ pub struct Cache {
 pub enum CacheAction {
     /// List the cache, as `microtome cache` alone does
     List,
-    /// Remove cached dictionaries, which can be fitted again; answers of language models go only by their name, downloaded
-    /// models never
+    /// Remove cached dictionaries, which can be fitted again; texts and answers of language models go only by their name,
+    /// downloaded models never
     Clear {
         /// What is removed
         #[arg(value_enum, value_name = "WHAT", default_value = "dictionaries")]
@@ -383,6 +383,8 @@ pub enum CacheAction {
 pub enum Clearable {
     /// Cached dictionaries and transcoders
     Dictionaries,
+    /// Cached texts that models wrote
+    Texts,
     /// Kept answers of language models, which were paid for
     Exchanges,
 }

@@ -11,6 +11,7 @@ use crate::base::cache::{self, Shelved, VARIABLE, days_ago};
 use crate::base::files::Files;
 use crate::base::net::endpoint::listed as exchanges;
 use crate::base::{Cell, Result, Table, memory};
+use crate::data::sample as texts;
 use crate::err;
 use crate::model::hub;
 use crate::report::Item;
@@ -35,11 +36,14 @@ fn list(options: &Options) -> Result<Exit> {
     let dictionaries = cached::listed(&folder, &files).into_iter();
     let dictionaries =
         table(&cached::COLUMNS, dictionaries.map(|listed| (listed.words.to_vec(), listed.lies)).collect());
+    let of_models = texts::listed(&texts::folder(&cache), &files).into_iter();
+    let of_models = table(&texts::COLUMNS, of_models.map(|listed| (listed.words.to_vec(), listed.lies)).collect());
     let answers = exchanges::listed(&cache, &files).into_iter();
     let answers = table(&exchanges::COLUMNS, answers.map(|listed| (listed.words.to_vec(), listed.lies)).collect());
     let models = hub::models(&hub).into_iter().map(|(name, lies)| (vec![name], lies)).collect();
     let text = [
         shown(&format!("dictionaries in {}", folder.display()), dictionaries)?,
+        shown(&format!("texts that models wrote in {}", texts::folder(&cache).display()), of_models)?,
         shown(&format!("answers of language models in {}", exchanges::folder(&cache).display()), answers)?,
         shown(&format!("models in {}", hub.cache.display()), table(&["model"], models))?,
     ];
@@ -69,8 +73,9 @@ fn clear(options: &Options, what: Clearable, older_than: Option<u64>) -> Result<
     let (cache, now) = (folder()?, SystemTime::now());
     let (cleared, one, several) = match what {
         Clearable::Dictionaries => {
-            (cached::clear(&cached::folder(&cache), older_than, now)?, "dictionary", "dictionaries")
+            (cache::clear(&cached::folder(&cache), older_than, now)?, "dictionary", "dictionaries")
         }
+        Clearable::Texts => (cache::clear(&texts::folder(&cache), older_than, now)?, "text", "texts"),
         Clearable::Exchanges => (exchanges::clear(&cache, older_than, now)?, "answer", "answers"),
     };
     if options.quiet {

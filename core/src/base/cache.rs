@@ -1,9 +1,12 @@
 //! The cache folder: where it is, and its size.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use walkdir::WalkDir;
+
+use super::{Error, Result};
 
 /// Names the folder; empty for none.
 pub const VARIABLE: &str = "MICROTOME_CACHE";
@@ -39,6 +42,26 @@ pub fn shelved(folder: &Path) -> Vec<Shelved> {
     inner.filter(|entry| entry.file_type().is_dir()).map(|entry| measured(entry.into_path())).collect()
 }
 
+/// The direct subfolders that are named like keys, which are SHA-256 hashes: others there are not ours.
+pub fn keyed(folder: &Path) -> impl Iterator<Item = Shelved> + use<> {
+    let is_key =
+        |name: &str| name.len() == 64 && name.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    let named = move |lies: &Shelved| lies.folder.file_name().and_then(|name| name.to_str()).is_some_and(is_key);
+    shelved(folder).into_iter().filter(named)
+}
+
+/// Removes the subfolders named like keys that were not used for this many days, or all of them.
+pub fn clear(folder: &Path, unused_for: Option<u64>, now: SystemTime) -> Result<Cleared> {
+    let mut cleared = Cleared::default();
+    let is_old = |lies: &Shelved| unused_for.is_none_or(|days| days_between(lies.used, now) >= days);
+    for lies in keyed(folder).filter(is_old) {
+        fs::remove_dir_all(&lies.folder).map_err(|e| Error::io("remove", &lies.folder, &e))?;
+        cleared.count += 1;
+        cleared.bytes += lies.bytes;
+    }
+    Ok(cleared)
+}
+
 /// Links are not followed.
 fn measured(folder: PathBuf) -> Shelved {
     let (mut bytes, mut used) = (0_u64, SystemTime::UNIX_EPOCH);
@@ -68,7 +91,6 @@ pub fn days_between(then: SystemTime, now: SystemTime) -> u64 {
 mod tests {
     use super::*;
     use crate::base::files::mark_used;
-    use std::fs;
     use std::time::Duration;
 
     #[test]

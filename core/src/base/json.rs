@@ -1,7 +1,7 @@
 //! Untrusted JSON. A small text may parse into large values, so their size is estimated before parsing; the depth is
 //! limited by serde_json, to 128.
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, DeserializeSeed};
 
 use super::budget::Budget;
 use super::{Error, Result, memory};
@@ -21,6 +21,18 @@ pub fn read<T: DeserializeOwned>(text: &[u8], wrong: impl FnOnce(serde_json::Err
 pub fn read_content<T: DeserializeOwned>(text: &[u8], wrong: impl FnOnce(serde_json::Error) -> Error) -> Result<T> {
     memory::check(size(text), || "what this JSON makes".into())?;
     serde_json::from_slice(text).map_err(wrong)
+}
+
+/// The same for a reader that makes values of its own of it.
+pub fn read_content_by<'t, S: DeserializeSeed<'t>>(
+    text: &'t [u8],
+    reader: S,
+    wrong: impl FnOnce(serde_json::Error) -> Error,
+) -> Result<S::Value> {
+    memory::check(size(text), || "what this JSON makes".into())?;
+    let mut content = serde_json::Deserializer::from_slice(text);
+    let value = reader.deserialize(&mut content);
+    value.and_then(|value| content.end().map(|()| value)).map_err(wrong)
 }
 
 /// The approximate bytes of a JSON text as parsed values, including vectors that grow during parsing. A list or a map

@@ -137,13 +137,22 @@ pub fn pow(a: &Operand, b: &Operand) -> Result<Tensor> {
 }
 
 fn power(t: &Tensor, exponent: f64) -> Result<Tensor> {
-    let result = if exponent == 2.0 { t.sqr()? } else { t.powf(exponent)? };
     let constant = t.detach();
-    Ok(back::on_tape_by(result, t, move |_| match exponent {
+    Ok(back::on_tape_by(raised(t, exponent)?, t, move |_| match exponent {
         2.0 => Ok(constant.affine(2.0, 0.0)?),
         0.0 => Ok(constant.zeros_like()?),
-        _ => Ok((constant.powf(exponent - 1.0)? * exponent)?),
+        _ => Ok((raised(&constant, exponent - 1.0)? * exponent)?),
     }))
+}
+
+/// Small whole powers are products: a power by logarithm and exponential takes several times as long.
+fn raised(t: &Tensor, exponent: f64) -> Result<Tensor> {
+    Ok(match exponent {
+        2.0 => t.sqr()?,
+        3.0 => t.sqr()?.mul(t)?,
+        4.0 => t.sqr()?.sqr()?,
+        _ => t.powf(exponent)?,
+    })
 }
 
 /// A result of two operands that [`each`] computed, with the derivative for each of them.
@@ -282,7 +291,11 @@ mod tests {
         }
         let x = t(&[-2.0, -2.0], &[2], DType::F32);
         assert_eq!(f64s(&pow(&x.clone().into(), &t(&[3.0, 2.0], &[2], DType::F32).into()).unwrap()), [-8.0, 4.0]);
-        assert_eq!(f64s(&pow(&x.into(), &3.into()).unwrap()), [-8.0, -8.0]);
+        for (exponent, expected) in [(2, 4.0), (3, -8.0), (4, 16.0), (5, -32.0)] {
+            assert_eq!(f64s(&pow(&x.clone().into(), &exponent.into()).unwrap()), [expected, expected]);
+        }
+        let most = t(&[1e30, -0.0, f64::NEG_INFINITY], &[3], DType::F32);
+        assert_eq!(f64s(&pow(&most.into(), &3.into()).unwrap()), [f64::INFINITY, 0.0, f64::NEG_INFINITY]);
         assert_eq!(f64s(&pow(&2.into(), &t(&[0.5], &[1], DType::F64).into()).unwrap()), [2.0_f64.sqrt()]);
     }
 

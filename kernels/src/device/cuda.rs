@@ -45,7 +45,15 @@ pub fn device(t: &Tensor) -> Result<CudaDevice> {
     Ok(t.device().as_cuda_device()?.clone())
 }
 
-/// Memory for a result: filled by the kernel, or with 0 where that writes only some of it.
+/// Memory for a result of which a kernel writes every number.
+pub fn written<T: CudaDType + DeviceRepr>(device: &CudaDevice, shape: &[usize]) -> Result<Tensor> {
+    // SAFETY: the kernel runs before anything reads the result, since all work of a device is done in one order.
+    let slice = unsafe { device.alloc::<T>(shape.iter().product())? };
+    let held = CudaStorage::wrap_cuda_slice(slice, device.clone());
+    Ok(Tensor::from_storage(Storage::Cuda(held), shape, BackpropOp::none(), false))
+}
+
+/// Memory for a result that is 0 where a kernel writes nothing.
 pub fn room<T: CudaDType + DeviceRepr + ValidAsZeroBits>(device: &CudaDevice, shape: &[usize]) -> Result<Tensor> {
     let held = CudaStorage::wrap_cuda_slice(device.alloc_zeros::<T>(shape.iter().product())?, device.clone());
     Ok(Tensor::from_storage(Storage::Cuda(held), shape, BackpropOp::none(), false))
@@ -61,7 +69,7 @@ pub fn by_blocks(blocks: usize, threads: u32) -> Result<LaunchConfig> {
 
 /// Launches a kernel of a source with these arguments.
 macro_rules! launch {
-    ($device:expr, $source:ident :: $name:literal, $config:expr, $($argument:expr),+ $(,)?) => {{
+    ($device:expr, $source:ident :: $name:expr, $config:expr, $($argument:expr),+ $(,)?) => {{
         let function = $device.get_or_load_custom_func($name, concat!("microtome_", stringify!($source)), ptx::$source)?;
         let mut call = function.builder();
         candle_core::builder_arg!(call, $($argument),+);
@@ -70,6 +78,16 @@ macro_rules! launch {
     }};
 }
 pub(super) use launch;
+
+/// The part of each row of a gradient that is at right angles to a row of directions.
+pub fn across(gradient: &Tensor, directions: &Tensor) -> Result<Tensor> {
+    let (gradient, directions, (rows, width)) = (gradient.contiguous()?, directions.contiguous()?, gradient.dims2()?);
+    let device = device(&gradient)?;
+    let found = written::<f32>(&device, &[rows, width])?;
+    let (given, along, to) = (at::<f32>(&gradient)?, at::<f32>(&directions)?, at::<f32>(&found)?);
+    launch!(device, ADAM::"reject_rows", by_blocks(rows, THREADS)?, given, along, to, size(width)?);
+    Ok(found)
+}
 
 pub fn adam(weight: &Var, gradient: &Tensor, moments: [&Var; 2], settings: AdamW, unit: bool) -> Result<()> {
     let count = weight.elem_count();

@@ -6,13 +6,19 @@
 #[cfg(feature = "cuda")]
 mod cuda;
 #[cfg(feature = "cuda")]
+mod passes;
+#[cfg(feature = "cuda")]
 mod pool;
 #[cfg(feature = "cuda")]
 pub mod rows;
 
 use candle_core::{Device, Tensor, Var};
 
+use super::activation::Activation;
 use super::adam::AdamW;
+use super::norm_rows::{Affine, NormKind};
+use super::reach::{Gap, Reach};
+use super::rotary::Rotation;
 use crate::{Result, memory};
 
 /// Bytes that are free on a device; None for the processor, and where it is not known.
@@ -73,6 +79,71 @@ pub fn sparse_product(rows: &Tensor, table: &Tensor, most: usize) -> Result<Opti
         return rows::sparse_product(rows, table, most).map(Some);
     }
     let _elsewhere = (rows, table, most);
+    Ok(None)
+}
+
+/// Layer norm or RMS norm.
+pub(super) fn norm(x: &Tensor, kind: NormKind, eps: f64, affine: Affine) -> Result<Option<Tensor>> {
+    #[cfg(feature = "cuda")]
+    if let Some(found) = passes::norm(x, kind, eps, affine)? {
+        return Ok(Some(found));
+    }
+    let _elsewhere = (x, kind, eps, affine);
+    Ok(None)
+}
+
+/// Rotary positions, where the table has every position.
+pub(super) fn rotate(x: &Tensor, rotation: &Rotation, past: usize, gap: Option<&Gap>) -> Result<Option<Tensor>> {
+    #[cfg(feature = "cuda")]
+    if let Some(found) = passes::rotate(x, rotation, past, gap)? {
+        return Ok(Some(found));
+    }
+    let _elsewhere = (x, rotation, past, gap);
+    Ok(None)
+}
+
+/// The softmax of scores, times a scale and capped, over the keys that a query attends to.
+pub(super) fn pattern(
+    scores: &Tensor,
+    scaling: (f64, Option<f64>),
+    reach: &Reach,
+    sinks: Option<&Tensor>,
+) -> Result<Option<Tensor>> {
+    #[cfg(feature = "cuda")]
+    if let Some(found) = passes::pattern(scores, scaling, reach, sinks)? {
+        return Ok(Some(found));
+    }
+    let _elsewhere = (scores, scaling, reach, sinks);
+    Ok(None)
+}
+
+/// act(x + bias), without an activation the sum alone.
+pub(super) fn biased(x: &Tensor, bias: Option<&Tensor>, act: Option<Activation>) -> Result<Option<Tensor>> {
+    #[cfg(feature = "cuda")]
+    if let Some(found) = passes::biased(x, bias, act)? {
+        return Ok(Some(found));
+    }
+    let _elsewhere = (x, bias, act);
+    Ok(None)
+}
+
+/// act(gate) * up.
+pub(super) fn gated(gate: &Tensor, up: &Tensor, act: Activation) -> Result<Option<Tensor>> {
+    #[cfg(feature = "cuda")]
+    if let Some(found) = passes::gated(gate, up, act)? {
+        return Ok(Some(found));
+    }
+    let _elsewhere = (gate, up, act);
+    Ok(None)
+}
+
+/// The part of each row of a gradient that is at right angles to a row of directions.
+pub fn across(gradient: &Tensor, directions: &Tensor) -> Result<Option<Tensor>> {
+    #[cfg(feature = "cuda")]
+    if cuda::has(&[gradient, directions]) && gradient.rank() == 2 && gradient.elem_count() > 0 {
+        return cuda::across(&gradient.detach(), &directions.detach()).map(Some);
+    }
+    let _elsewhere = (gradient, directions);
     Ok(None)
 }
 

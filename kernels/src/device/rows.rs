@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use candle_core::cuda_backend::cudarc::cublas::result::gemm_strided_batched_ex;
+use candle_core::cuda_backend::cudarc::cublas::sys;
 use candle_core::cuda_backend::cudarc::driver::PushKernelArg;
 use candle_core::{Device, Tensor};
 
 use super::super::record::with_gradient;
-use super::cuda::{at, by_blocks, device, launch, ptx, room, size};
+use super::cuda::{at, by_blocks, device, launch, ptx, room, size, written};
 use crate::Result;
+use crate::error::err;
 
 pub use super::cuda::has;
 
@@ -20,6 +23,10 @@ const STRETCH: usize = 4096;
 /// Blocks that count the digits of all numbers together.
 const COUNTING: usize = 1024;
 const BINS: usize = 2048;
+/// Candidates of a row that there is room for, in times of k. (With k 32, some 40 to 60 of a random row are.)
+const CANDIDATES: usize = 16;
+/// Columns from which on a product in tf32 is worth it, in times of k.
+const WIDE: usize = 128;
 /// The address of what is not there.
 const NOTHING: u64 = 0;
 
@@ -37,6 +44,8 @@ struct Table<'a> {
     width: usize,
     /// Whether only numbers above 0 are candidates.
     positive: bool,
+    /// Where numbers are known up to an error: what a column's norm is multiplied by in each row, and the norms.
+    slack: Option<[&'a Tensor; 2]>,
 }
 
 /// Which numbers are taken: those above a cut, and of those that equal it the first.
@@ -58,14 +67,33 @@ impl Cuts {
 }
 
 impl Table<'_> {
+    fn bounds(&self) -> Result<(u64, u64)> {
+        self.slack.map_or(Ok((NOTHING, NOTHING)), |[slacks, norms]| Ok((at::<f32>(norms)?, at::<f32>(slacks)?)))
+    }
+
+    /// The columns of at most `each` numbers of every row that may be at least its cut; None where a row has more.
+    fn candidates(&self, cuts: &Cuts, each: usize) -> Result<Option<SparseRows>> {
+        let (there, device) = (self.numbers.device(), device(self.numbers)?);
+        let found = SparseRows::room(SparseRows::even(self.rows, each, there)?, self.rows * each, self.width)?;
+        let over = room::<u32>(&device, &[1])?;
+        let (numbers, bias, (norms, slacks)) = (at::<f32>(self.numbers)?, at_or_nothing(self.bias)?, self.bounds()?);
+        let (cut, (starts, columns, _), flag) = (at::<u32>(&cuts.cuts)?, found.places()?, at::<u32>(&over)?);
+        let (config, width) = (by_blocks(self.rows, THREADS)?, size(self.width)?);
+        launch!(
+            device, ROWS::"take_candidates", config, numbers, bias, norms, slacks, cut, starts, columns, flag, width
+        );
+        Ok(if over.to_vec1::<u32>()?[0] == 0 { Some(found) } else { None })
+    }
+
     /// The cuts of the k largest of each row.
     fn cuts_of_rows(&self, k: usize) -> Result<Cuts> {
         let device = device(self.numbers)?;
-        let cuts = room::<u32>(&device, &[self.rows, 2])?;
+        let cuts = written::<u32>(&device, &[self.rows, 2])?;
         let (numbers, bias, to) = (at::<f32>(self.numbers)?, at_or_nothing(self.bias)?, at::<u32>(&cuts)?);
+        let (norms, slacks) = self.bounds()?;
         let (width, k) = (size(self.width)?, size(k.min(self.width))?);
-        let config = by_blocks(self.rows, THREADS)?;
-        launch!(device, ROWS::"cuts_of_rows", config, numbers, bias, to, width, k, u32::from(self.positive));
+        let (config, positive) = (by_blocks(self.rows, THREADS)?, u32::from(self.positive));
+        launch!(device, ROWS::"cuts_of_rows", config, numbers, bias, norms, slacks, to, width, k, positive);
         Ok(Cuts { cuts, counts: None })
     }
 
@@ -84,7 +112,7 @@ impl Table<'_> {
             );
             launch!(device, ROWS::"end_of_pass", by_blocks(1, THREADS)?, to, counted, pass);
         }
-        let [above, equal] = [room::<u32>(&device, &[self.rows])?, room::<u32>(&device, &[self.rows])?];
+        let [above, equal] = [written::<u32>(&device, &[self.rows])?, written::<u32>(&device, &[self.rows])?];
         let (more, same, config) = (at::<u32>(&above)?, at::<u32>(&equal)?, by_blocks(self.rows, THREADS)?);
         launch!(device, ROWS::"count_beside_cut", config, numbers, bias, to, more, same, count, width, positive);
         let before = sums_before(&equal)?;
@@ -109,10 +137,45 @@ impl Table<'_> {
 /// The sums of the counts before each, and after the last one all of them.
 fn sums_before(counts: &Tensor) -> Result<Tensor> {
     let (device, lists) = (device(counts)?, counts.elem_count());
-    let starts = room::<u32>(&device, &[lists + 1])?;
+    let starts = written::<u32>(&device, &[lists + 1])?;
     let (from, to) = (at::<u32>(counts)?, at::<u32>(&starts)?);
     launch!(device, ROWS::"sums_before", by_blocks(1, 1024)?, from, to, size(lists)?);
     Ok(starts)
+}
+
+/// The norm of each row.
+fn norms_of_rows(table: &Tensor) -> Result<Tensor> {
+    let (device, (rows, width)) = (device(table)?, table.dims2()?);
+    let norms = written::<f32>(&device, &[rows])?;
+    let (from, to, config) = (at::<f32>(table)?, at::<f32>(&norms)?, by_blocks(rows.div_ceil(WARPS), THREADS)?);
+    launch!(device, ROWS::"norms_of_rows", config, from, to, size(rows)?, size(width)?);
+    Ok(norms)
+}
+
+/// x W^T on tensor cores, which read the first 11 bits of each number.
+fn product_in_tf32(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
+    let (device, (rows, inner), width) = (device(x)?, x.dims2()?, weight.dims()[0]);
+    let product = written::<f32>(&device, &[rows, width])?;
+    let signed = |number: usize| {
+        i32::try_from(number).map_err(|_| err!(Memory, "expected less than 2^31 rows for a product, found {number}"))
+    };
+    let (m, n, k) = (signed(width)?, signed(rows)?, signed(inner)?);
+    let (a, b, c) = (at::<f32>(weight)?, at::<f32>(x)?, at::<f32>(&product)?);
+    let (one, zero) = (1.0_f32, 0.0_f32);
+    let (float, turned, plain) =
+        (sys::cudaDataType_t::CUDA_R_32F, sys::cublasOperation_t::CUBLAS_OP_T, sys::cublasOperation_t::CUBLAS_OP_N);
+    let (compute, way) =
+        (sys::cublasComputeType_t::CUBLAS_COMPUTE_32F_FAST_TF32, sys::cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT_TENSOR_OP);
+    let blas = device.cublas_handle();
+    // SAFETY: matrices without gaps of these sizes, as cuBLAS reads them: by columns, so that a row is a column there.
+    unsafe {
+        gemm_strided_batched_ex(
+            *blas.handle(), turned, plain, m, n, k, (&raw const one).cast(), a as *const _, float, k, 0, b as *const _, float,
+            k, 0, (&raw const zero).cast(), c as *mut _, float, m, 0, 1, compute, way,
+        )
+    }
+    .map_err(|e| err!(Argument, "a product on the device: {e}"))?;
+    Ok(product)
 }
 
 /// 1 where a number is among the k largest of its row `[.., width]`, else 0; of equal ones the first count.
@@ -123,9 +186,9 @@ pub fn mask_of_largest(numbers: &Tensor, k: usize) -> Result<Tensor> {
     // A single row has the whole device.
     let is_single = count == own && own > STRETCH;
     let width = if is_single { STRETCH } else { own };
-    let table = Table { numbers: &numbers, bias: None, rows: count.div_ceil(width), width, positive: false };
+    let table = Table { numbers: &numbers, bias: None, rows: count.div_ceil(width), width, positive: false, slack: None };
     let cuts = if is_single { table.cut_of_all(k)? } else { table.cuts_of_rows(k)? };
-    let mask = room::<f32>(&device, numbers.dims())?;
+    let mask = written::<f32>(&device, numbers.dims())?;
     let (given, cut, before, marks) = (at::<f32>(&numbers)?, at::<u32>(&cuts.cuts)?, cuts.equal_before()?, at::<f32>(&mask)?);
     let config = by_blocks(table.rows, THREADS)?;
     launch!(device, ROWS::"mark_taken", config, given, cut, before, marks, count, size(width)?, cuts.apart());
@@ -161,18 +224,57 @@ impl SparseRows {
     /// The k largest of each row of numbers above 0, where `bias` is added to every row.
     pub fn largest_of_rows(numbers: &Tensor, bias: Option<&Tensor>, k: usize) -> Result<Self> {
         let (rows, width) = numbers.dims2()?;
-        let table = Table { numbers: &numbers.contiguous()?, bias, rows, width, positive: true };
+        let table = Table { numbers: &numbers.contiguous()?, bias, rows, width, positive: true, slack: None };
         let k = k.min(width);
         table.taken(&table.cuts_of_rows(k)?, Self::even(rows, k, numbers.device())?, rows * k)
+    }
+
+    /// The k largest of each row of x W^T + bias that are above 0.
+    ///
+    /// For a wide W the products are first computed in tf32, on tensor cores. Their error is bounded by the norms of both
+    /// rows, so that what may be among the k largest is known: those products alone are computed in f32, and the k largest
+    /// chosen from them.
+    pub fn largest_of_product(x: &Tensor, weight: &Tensor, bias: &Tensor, k: usize) -> Result<Self> {
+        let is_wide = weight.dims()[0] >= WIDE * k;
+        let found = if is_wide { Self::screened(x, weight, bias, k)? } else { None };
+        found.map_or_else(|| Self::largest_of_rows(&x.matmul(&weight.t()?)?, Some(bias), k), Ok)
+    }
+
+    /// The same by products in tf32; None where the bound leaves too many.
+    pub fn screened(x: &Tensor, weight: &Tensor, bias: &Tensor, k: usize) -> Result<Option<Self>> {
+        let (x, weight) = (x.contiguous()?, weight.contiguous()?);
+        let ((rows, inner), width) = (x.dims2()?, weight.dims()[0]);
+        // Tensor cores read the 11 first bits of a number: each factor is off by less than 2^-10 of it, and a product by 2^-9.
+        // Both sums, there and here, are in f32.
+        let share = 2_f64.powi(-9) + inner as f64 * 2_f64.powi(-22);
+        let (norms, slacks) = (norms_of_rows(&weight)?, (norms_of_rows(&x)? * share)?);
+        let nearly = product_in_tf32(&x, &weight)?;
+        let table = Table {
+            numbers: &nearly,
+            bias: Some(bias),
+            rows,
+            width,
+            positive: true,
+            slack: Some([&slacks, &norms]),
+        };
+        let each = (CANDIDATES * k).min(width);
+        let Some(candidates) = table.candidates(&table.cuts_of_rows(k)?, each)? else { return Ok(None) };
+        let values = candidates.products(&x, &weight, Some(bias))?.reshape((rows, each))?;
+        let mut found = Self::largest_of_rows(&values, None, k)?;
+        let ((starts, columns, _), among) = (found.places()?, at::<u32>(&candidates.columns)?);
+        let device = device(&values)?;
+        launch!(device, ROWS::"columns_of_candidates", by_blocks(rows, 32)?, starts, columns, among, size(each)?);
+        found.width = width;
+        Ok(Some(found))
     }
 
     /// The k largest of all numbers above 0, where `bias` is added to every row.
     pub fn largest_of_all(numbers: &Tensor, bias: Option<&Tensor>, k: usize) -> Result<Self> {
         let (rows, width) = numbers.dims2()?;
-        let table = Table { numbers: &numbers.contiguous()?, bias, rows, width, positive: true };
+        let table = Table { numbers: &numbers.contiguous()?, bias, rows, width, positive: true, slack: None };
         let cuts = table.cut_of_all(k)?;
         let device = device(numbers)?;
-        let lengths = room::<u32>(&device, &[rows])?;
+        let lengths = written::<u32>(&device, &[rows])?;
         if let Some([above, equal, before]) = &cuts.counts {
             let (cut, to) = (at::<u32>(&cuts.cuts)?, at::<u32>(&lengths)?);
             let (above, equal, before) = (at::<u32>(above)?, at::<u32>(equal)?, at::<u32>(before)?);
@@ -201,7 +303,7 @@ impl SparseRows {
     /// Their product with a table `[width, wide]`.
     pub fn times(&self, table: &Tensor) -> Result<Tensor> {
         let (device, (_, wide)) = (device(table)?, table.dims2()?);
-        let product = room::<f32>(&device, &[self.rows, wide])?;
+        let product = written::<f32>(&device, &[self.rows, wide])?;
         let (starts, columns, values) = self.places()?;
         let (rows, to, config) = (at::<f32>(table)?, at::<f32>(&product)?, by_blocks(self.rows, THREADS)?);
         launch!(device, ROWS::"weighted_sums", config, starts, columns, values, rows, to, size(wide)?);
@@ -210,12 +312,17 @@ impl SparseRows {
 
     /// The gradient of their values, where that of their product with a table is this one.
     pub fn slopes(&self, gradient: &Tensor, table: &Tensor) -> Result<Tensor> {
+        self.products(gradient, table, None)
+    }
+
+    /// For each entry the product of two rows, of `rows` and of a table, plus the bias of its column.
+    fn products(&self, rows: &Tensor, table: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
         let (device, (_, wide)) = (device(table)?, table.dims2()?);
         let found = room::<f32>(&device, self.values.dims())?;
         let (starts, columns, _) = self.places()?;
-        let (rows, others, to) = (at::<f32>(gradient)?, at::<f32>(table)?, at::<f32>(&found)?);
+        let (rows, others, more, to) = (at::<f32>(rows)?, at::<f32>(table)?, at_or_nothing(bias)?, at::<f32>(&found)?);
         let config = by_blocks(self.rows, THREADS)?;
-        launch!(device, ROWS::"dots_at", config, starts, columns, rows, others, to, size(wide)?);
+        launch!(device, ROWS::"dots_at", config, starts, columns, rows, others, more, to, size(wide)?);
         Ok(found)
     }
 
@@ -234,7 +341,7 @@ impl SparseRows {
         let device = device(&self.values)?;
         let words = self.rows.div_ceil(32);
         let marks = room::<u32>(&device, &[self.width, words])?;
-        let counts = room::<u32>(&device, &[self.width])?;
+        let counts = written::<u32>(&device, &[self.width])?;
         let (starts, columns, _) = self.places()?;
         let (marked, counted) = (at::<u32>(&marks)?, at::<u32>(&counts)?);
         let (words, wide) = (size(words)?, size(self.width)?);
@@ -266,7 +373,7 @@ impl Columns {
     /// The sum over each column of the rows of a table, each times the value of the entry there: `[columns, wide]`.
     pub fn sums(&self, values: &Tensor, table: &Tensor) -> Result<Tensor> {
         let (device, columns, (_, wide)) = (device(table)?, self.counts.elem_count(), table.dims2()?);
-        let found = room::<f32>(&device, &[columns, wide])?;
+        let found = written::<f32>(&device, &[columns, wide])?;
         let (begins, rows, entries) = (at::<u32>(&self.begins)?, at::<u32>(&self.rows)?, at::<u32>(&self.entries)?);
         let (times, others, to) = (at::<f32>(values)?, at::<f32>(table)?, at::<f32>(&found)?);
         let config = by_blocks(columns, THREADS)?;

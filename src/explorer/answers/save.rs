@@ -30,10 +30,9 @@ pub struct Saving {
     pub steps: Vec<Question>,
 }
 
-const SHARED: &str = r##"
-// As many tokens of a text as the model reads: from its beginning, or up to its end.
+const ACTIVE: &str = r##"
+// As many tokens from the beginning of a text as the model reads.
 fn first_tokens(m, text) { let ids = m.tokens(text).ids; ids.extract(0, min(ids.len(), m.config.context)) }
-fn last_tokens(m, text) { let ids = m.tokens(text).ids; ids.extract(max(0, ids.len() - m.config.context)) }
 
 // The features that are active in a text, but for its first positions where some are left out: each with its largest
 // code, at how many tokens, and the sum of its codes.
@@ -89,6 +88,9 @@ fn compare(m, s, site, a, b, without_first) {
 "##;
 
 const PROCEED: &str = r##"
+// As many tokens up to the end of a text as the model reads.
+fn last_tokens(m, text) { let ids = m.tokens(text).ids; ids.extract(max(0, ids.len() - m.config.context)) }
+
 // How a text goes on, as it is and with changes of features.
 fn proceed(m, text, changes, how) {
     let ids = last_tokens(m, text);
@@ -159,7 +161,8 @@ pub fn script(explorer: &Explorer, steps: &[Question], name: &str) -> Result<Str
     if has(|step| matches!(step, Question::Card(_) | Question::Tree(_))) {
         add(format_args!("let text = data::text({}, #{{ tokens: {} }});\n", quoted(&plan.text), plan.tokens))?;
     }
-    let parts = [(reads || compares || proceeds, SHARED), (reads, READ), (compares, COMPARE), (proceeds, PROCEED)];
+    // A script has the functions that its steps call, and no others.
+    let parts = [(reads || compares, ACTIVE), (reads, READ), (compares, COMPARE), (proceeds, PROCEED)];
     for (_, part) in parts.into_iter().filter(|(is_needed, _)| *is_needed) {
         add(format_args!("{part}"))?;
     }

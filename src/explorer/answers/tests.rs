@@ -422,3 +422,24 @@ fn scripts_are_saved_under_the_next_free_name() {
     assert_eq!(std::fs::read_to_string(explorer.files.access().out().join("explore/explore-1.rhai")).unwrap(), script);
     assert!(script.contains("features::card(m, saes[0].feature(3), text)"), "{script}");
 }
+
+#[test]
+fn a_saved_script_has_no_function_that_nothing_calls() {
+    let explorer = explorer();
+    let change = json!({ "dictionary": 0, "feature": 3, "action": "ablate" });
+    let steps = [
+        json!({ "ask": "read", "text": TEXT, "dictionary": 0 }),
+        json!({ "ask": "compare", "texts": [TEXT, "(ab)"], "dictionary": 0 }),
+        json!({ "ask": "continue", "text": TEXT, "changes": [change], "tokens": 2 }),
+        json!({ "ask": "card", "dictionary": 0, "feature": 3 }),
+        json!({ "ask": "tree", "dictionary": 0, "feature": 3 }),
+    ];
+    for step in steps {
+        let saved = found(&explorer, "save", json!({ "steps": [step] }));
+        let script = saved["script"].as_str().unwrap();
+        let defined = script.lines().filter_map(|line| line.strip_prefix("fn ")?.split('(').next());
+        for name in defined {
+            assert!(script.matches(&format!("{name}(")).count() > 1, "nothing calls `{name}`:\n{script}");
+        }
+    }
+}

@@ -198,7 +198,8 @@ struct Widths {
 }
 
 impl Widths {
-    /// Prose and names wrap first, then words are shortened, and columns are left out last, from the last one on.
+    /// Prose and names wrap first, then words are shortened, and columns are left out last, from the last one on. What says
+    /// which row it is stays whole.
     fn of<'a>(
         table: &Table,
         names: &[String],
@@ -209,7 +210,11 @@ impl Widths {
         let measured: Vec<Measured> =
             (0..names.len()).map(|at| measured(table, names, rows.clone(), between, at)).collect();
         let all: Vec<usize> = (0..names.len()).collect();
-        let at_most = |most: usize| -> Vec<usize> { measured.iter().map(|column| column.least(most)).collect() };
+        let keys = keys(&measured, room);
+        let most_of = |at: usize, most: usize| if at < keys { usize::MAX } else { most };
+        let at_most = |most: usize| -> Vec<usize> {
+            measured.iter().enumerate().map(|(at, column)| column.least(most_of(at, most))).collect()
+        };
         let fits = |least: &Vec<usize>| taken(least) <= room;
         let found = Some(at_most(usize::MAX)).filter(fits);
         let found = found.or_else(|| (SHORTEST..room).rev().map(at_most).find(fits));
@@ -294,6 +299,16 @@ fn with_short_words(text: &str, most: usize) -> String {
 /// The width of columns with the blanks at their sides.
 fn taken(widths: &[usize]) -> usize {
     widths.iter().map(|wide| wide + PADDING).sum()
+}
+
+/// How many columns say which row it is: those before the first number, as far as they leave others a third of the room.
+fn keys(measured: &[Measured], room: usize) -> usize {
+    let mut used = 0;
+    let is_key = |column: &&Measured| {
+        used += column.word + PADDING;
+        !column.is_numeric && used <= room * 2 / 3
+    };
+    measured.iter().take_while(is_key).count()
 }
 
 /// How many columns have room, at least one. The first says what a row is, and who chooses columns names first what counts.
@@ -494,6 +509,30 @@ Dictionaries
         let wide = table.terminal(&Screen { width: 90, ..Screen::default() }).unwrap();
         assert!(wide.contains(&long("15000")) && wide.contains(&long("24575")), "{wide}");
         assert!(table.html().unwrap().contains(&long("15000")));
+    }
+
+    #[test]
+    fn names_of_rows_are_whole_before_others_have_room() {
+        let (from, to, word) = ("resid_post.2/1500", "resid_post.10/24575", "a-word-that-is-longer-than-others-are");
+        let columns = |words: &[&str]| {
+            let numbers = (0..5).map(|i| format!("number_{i}"));
+            words.iter().map(|name| (*name).to_string()).chain(numbers).collect()
+        };
+        let row = |words: &[&str]| {
+            let numbers = (0..5).map(|i| Cell::Int(1_000_000 + i));
+            words.iter().map(|word| (*word).into()).chain(numbers).collect()
+        };
+        let drawn = |names: &[&str], words: &[&str]| {
+            let table = Table { columns: columns(names), rows: vec![row(words)], ..Table::default() };
+            table.terminal(&Screen::default()).unwrap()
+        };
+        let text = drawn(&["from", "to"], &[from, to]);
+        assert!(text.contains(from) && text.contains(to), "{text}");
+        assert!(text.contains("2 columns left out, for want of width: number_3, number_4"), "{text}");
+        // A third column of words would leave too little to the numbers, and gives way itself.
+        let text = drawn(&["from", "to", "word"], &[from, to, word]);
+        assert!(text.contains(from) && text.contains(to) && !text.contains(word), "{text}");
+        assert!(text.contains("number_0") && text.lines().all(|line| screen::width(line) <= 80), "{text}");
     }
 
     #[test]

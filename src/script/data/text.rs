@@ -8,7 +8,7 @@ use crate::base::{Cell, Result, Table};
 use crate::data::Text;
 use crate::data::text::TextOptions;
 use crate::report::{Item, Screen};
-use crate::script::engine::env::env;
+use crate::script::engine::env::{Env, env};
 use crate::script::engine::options::{options, taken};
 use crate::script::engine::show::Handle;
 use crate::script::engine::value::{Fallible, Given, Int, Options, given};
@@ -60,6 +60,11 @@ pub fn text_of(text: &Dynamic) -> Result<Text> {
     }
 }
 
+/// The same text, with the cache of this run.
+fn cached(text: Text, env: &Env) -> Text {
+    text.cached(env.settings.cache.as_deref(), &env.files, env.settings.fresh, &env.task)
+}
+
 /// One part of a mixture: `[text, weight]`, or a map of both.
 fn part(element: &Given) -> Result<(Text, f64)> {
     let wanted = "[text, weight]";
@@ -101,8 +106,8 @@ pub mod functions {
     ///
     /// "grammar" is a language of our own without end, with ground truth for every token: see `text.labels`. "sample"
     /// is text that the model inside the binary generates, at temperature 0.85 from the 200 most likely tokens; half a
-    /// million tokens of seed 0 are stored, and more are generated when needed, once in a run: later readings find them in
-    /// memory. Files with these names are read as "./grammar".
+    /// million tokens of seed 0 are stored, and more are generated when needed, once: later readings find them in memory, and
+    /// later runs in the cache. Files with these names are read as "./grammar".
     ///
     /// # Options
     /// - [source]
@@ -117,7 +122,7 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn text(ctx: NativeCallContext, source: &str, options: Options) -> Fallible<Text> {
         let env = env(&ctx)?;
-        Ok(Text::open(&env.files, source, taken(options)?, &env.task)?)
+        Ok(cached(Text::open(&env.files, source, taken(options)?, &env.task)?, &env))
     }
 
     /// Strings of the script, as the documents of a text.
@@ -138,8 +143,8 @@ pub mod functions {
     /// Text that a model generates, without end.
     ///
     /// Its rows are as long as the model's context; a document ends at the model's EOS token, or with its row. The same
-    /// seed gives the same text. What was generated is kept in memory for the next reading of this text. Brackets, quotations
-    /// and the like are labelled by rules.
+    /// seed gives the same text. What was generated is kept, in memory for the next reading of this text and in the cache for the
+    /// next run. Brackets, quotations and the like are labelled by rules.
     ///
     /// # Options
     /// - [text_sampling]
@@ -152,11 +157,13 @@ pub mod functions {
     /// data::sample(m, #{ seed: 1 }).documents(3).len()  //=> 3
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn sample(m: Model, options: Options) -> Fallible<Text> {
+    pub fn sample(ctx: NativeCallContext, m: Model, options: Options) -> Fallible<Text> {
         let mut read = super::options(options);
         let (sampling, text) = (read.declared()?, read.declared()?);
         read.finish()?;
-        Ok(Text::generated(m.core(), &sampling, text).map_err(|e| e.about("m"))?)
+        let text = Text::generated(m.core(), &sampling, text).map_err(|e| e.about("m"))?;
+        let env = env(&ctx)?;
+        Ok(cached(text, &env))
     }
 
     /// A mixture of several texts, in proportion to their weights.

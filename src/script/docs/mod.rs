@@ -158,11 +158,11 @@ impl Gathered {
 
     fn add(&mut self, raw: Raw, builtin: bool) {
         // Closures have made-up names, and what stands in for a function of the language is documented there.
-        let nameless = || raw.parameters.iter().all(|(name, _)| name.is_empty());
+        let nameless = || raw.comments.is_empty() && raw.parameters.iter().all(|(name, _)| name.is_empty());
         let stands_in = || crate::script::language::standins::NAMES.contains(&raw.name.as_str()) && nameless();
         let is_text = || matches!(raw.name.as_str(), "to_string" | "to_debug");
         let is_short = raw.comments == binding::SHORT;
-        if is_short || raw.name.starts_with(ANONYMOUS) || !builtin && (is_text() || stands_in()) {
+        if is_short || raw.name.starts_with(ANONYMOUS) || stands_in() || !builtin && is_text() {
             return;
         }
         let Some((entry, documented)) = entry(raw, builtin) else { return };
@@ -452,7 +452,25 @@ fn without_options(whole: &Overload) -> Option<Overload> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::script::engine::env::Env;
+    use crate::script::language::standins;
+    use crate::script::session::Session;
+
+    #[test]
+    fn what_stands_in_for_a_function_of_the_language_is_found_under_its_type() {
+        let session = Session::new(Env::in_memory(Path::new("out")).unwrap());
+        let docs = session.docs();
+        let paths = |name: &str| docs.lookup(name).iter().map(|entry| entry.path()).collect::<Vec<_>>();
+        assert_eq!(paths("replace"), ["string.replace"]);
+        assert_eq!(paths("sort_desc"), ["array.sort_desc"]);
+        assert!(standins::NAMES.iter().all(|name| !paths(name).is_empty()));
+        let is_empty = |entry: &&Entry| entry.signatures().contains(&format!("{}()", entry.name));
+        let of_ours = docs.entries().iter().filter(|entry| standins::NAMES.contains(&entry.name.as_str()));
+        assert_eq!(of_ours.filter(is_empty).map(Entry::path).collect::<Vec<_>>(), [] as [&str; 0]);
+    }
 
     #[test]
     fn rust_types_are_said_in_the_words_of_scripts() {

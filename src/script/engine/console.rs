@@ -85,8 +85,8 @@ impl Console {
     /// Writes a text and ends the line. A terminal gets our own codes in it and no others, whoever wrote the text: a
     /// library that prints has no more power over the user's terminal than over the user's files. A pipe gets it as it is.
     pub fn say(&self, text: &str) {
-        self.write(text);
-        self.write("\n");
+        // In one piece: another thread may write to the same pipe.
+        self.write(&[text, "\n"].concat());
     }
 
     /// From now on somebody sits at a prompt.

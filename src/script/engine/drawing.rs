@@ -29,7 +29,7 @@ fn plain(failure: &Failure) -> String {
 
 fn under_source(failure: &Failure, place: &SourcePlace, sources: &Sources, colour: bool) -> Option<String> {
     let text = sources.text(&place.source)?;
-    let span = span(&text, place)?;
+    let span = span(&text, place, &failure.message)?;
     let config = Config::default()
         .with_color(colour)
         .with_index_type(IndexType::Char)
@@ -117,14 +117,15 @@ fn others(text: &str, place: &SourcePlace) -> Vec<std::ops::Range<usize>> {
     place.also.iter().filter_map(|index| argument_span(&characters, start, *index)).collect()
 }
 
-/// Characters from the start of the text that the arrow covers: the blamed argument, or the word at the place.
-fn span(text: &str, place: &SourcePlace) -> Option<std::ops::Range<usize>> {
+/// Characters from the start of the text that the arrow covers: the blamed argument, in a map that is written down the
+/// option to blame or what the message names, or the word at the place.
+fn span(text: &str, place: &SourcePlace, message: &str) -> Option<std::ops::Range<usize>> {
     let characters: Vec<char> = text.chars().collect();
     let start = start(&characters, place)?;
     let argument = place.arg.and_then(|index| argument_span(&characters, start, index));
-    let option = place.option.as_ref().zip(argument.clone());
-    let argument = option.and_then(|(key, argument)| option_span(&characters, argument, key)).or(argument);
-    Some(argument.unwrap_or_else(|| word_span(&characters, start)))
+    let key = place.option.as_deref().or_else(|| message.split('`').nth(1));
+    let part = key.zip(argument.clone()).and_then(|(key, argument)| option_span(&characters, argument, key));
+    Some(part.or(argument).unwrap_or_else(|| word_span(&characters, start)))
 }
 
 /// The character that the place means.
@@ -194,12 +195,18 @@ fn argument_span(characters: &[char], start: usize, index: usize) -> Option<std:
 /// The option of this name, with its value, in a map that is written down at `span`.
 fn option_span(characters: &[char], span: std::ops::Range<usize>, key: &str) -> Option<std::ops::Range<usize>> {
     let key: Vec<char> = key.chars().collect();
+    let is_key = |behind: usize| characters[behind..span.end].iter().find(|c| !c.is_whitespace()) == Some(&':');
     let (mut depth, mut at, mut begin) = (0_usize, span.start, None);
     while at < span.end {
         let is_at_depth = depth == 1;
         match characters[at] {
             '"' | '`' | '\'' => {
-                at = skip_string(characters, at);
+                let end = skip_string(characters, at).min(span.end);
+                let text = characters[at + 1..end].strip_suffix(&['"']);
+                if begin.is_none() && is_at_depth && text == Some(key.as_slice()) && is_key(end) {
+                    begin = Some(at);
+                }
+                at = end;
                 continue;
             }
             '(' | '[' | '{' => depth += 1,
@@ -211,10 +218,8 @@ fn option_span(characters: &[char], span: std::ops::Range<usize>, key: &str) -> 
             return trimmed(characters, begin..at);
         }
         if begin.is_none() && depth == 1 && characters[at..span.end].starts_with(&key) {
-            let rest = &characters[at + key.len()..span.end];
-            let is_key = rest.iter().find(|c| !c.is_whitespace()) == Some(&':');
             let is_whole = !characters[at - 1].is_alphanumeric() && characters[at - 1] != '_';
-            begin = (is_key && is_whole).then_some(at);
+            begin = (is_key(at + key.len()) && is_whole).then_some(at);
         }
         at += 1;
     }
@@ -245,7 +250,7 @@ mod tests {
     fn drawn(text: &str, line: usize, column: usize, arg: Option<usize>) -> String {
         let characters: Vec<char> = text.chars().collect();
         let place = SourcePlace { source: "s".into(), line, column, arg, also: Box::default(), option: None };
-        span(text, &place).map(|s| characters[s].iter().collect()).unwrap_or_default()
+        span(text, &place, "").map(|s| characters[s].iter().collect()).unwrap_or_default()
     }
 
     #[test]
@@ -262,7 +267,8 @@ mod tests {
 
     #[test]
     fn the_arrow_covers_the_option_in_its_map() {
-        let text: Vec<char> = "f(x, #{ kinds: 1, kind: g(\"kind: , }\", [1, 2]), k: 3 })".chars().collect();
+        let text: Vec<char> =
+            "f(x, #{ kinds: 1, kind: g(\"kind: , }\", [1, 2]), k: 3, \"a.0\" : 4 })".chars().collect();
         let found = |key: &str| {
             let map = argument_span(&text, 0, 1).unwrap();
             option_span(&text, map, key).map(|span| text[span].iter().collect::<String>())
@@ -270,7 +276,19 @@ mod tests {
         assert_eq!(found("kind").as_deref(), Some("kind: g(\"kind: , }\", [1, 2])"));
         assert_eq!(found("k").as_deref(), Some("k: 3"));
         assert_eq!(found("kinds").as_deref(), Some("kinds: 1"));
+        assert_eq!(found("a.0").as_deref(), Some("\"a.0\" : 4"));
         assert_eq!(found("ki"), None);
+    }
+
+    #[test]
+    fn the_arrow_covers_the_key_that_the_message_names() {
+        let text = "f(m, #{ site: v, \"resid.9\": w });";
+        let place =
+            SourcePlace { source: "s".into(), line: 1, column: 1, arg: Some(1), also: Box::default(), option: None };
+        let covered = |message: &str| text[span(text, &place, message).unwrap()].to_string();
+        assert_eq!(covered("unknown site `site`"), "site: v");
+        assert_eq!(covered("expected a vector at `resid.9`, found none"), "\"resid.9\": w");
+        assert_eq!(covered("unknown site `other`"), "#{ site: v, \"resid.9\": w }");
     }
 
     #[test]

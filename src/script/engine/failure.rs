@@ -108,11 +108,31 @@ fn statement(problem: &rhai::ParseErrorType, place: &SourcePlace, known: &Known)
     let (before, rest) = (text.get(..at)?, text.get(at..)?);
     let before = before.rsplit('\n').next().unwrap_or_default();
     let is_unknown = matches!(problem, rhai::ParseErrorType::VariableUndefined(_));
-    let hint = foreign::statement(before, rest).or_else(|| {
+    let hint = instead(problem, before, rest).or_else(|| foreign::statement(before, rest)).or_else(|| {
         let is_made = is_unknown && foreign::is_made(before, rest);
         is_made.then_some(foreign::MADE).filter(|_| syntax(problem, known).hint.is_none())
     });
     hint.map(String::from)
+}
+
+/// What to write where the parser tells what it expected: one name in place of several, and a key that is written down.
+fn instead(problem: &rhai::ParseErrorType, before: &str, rest: &str) -> Option<&'static str> {
+    use rhai::ParseErrorType as P;
+    let is_list = rest.starts_with(['[', '(', '{']);
+    let is_next = rest.starts_with(',');
+    match problem {
+        P::VariableExpected | P::AssignmentToInvalidLHS(_) if is_list => Some(foreign::ONE_BY_ONE),
+        P::MissingToken(_, purpose) if is_list && purpose.contains("parameters list") => Some(foreign::ONE_BY_ONE),
+        P::MissingToken(token, _) if token == "in" && is_next => Some(foreign::COUNTED),
+        P::MissingToken(token, _) if token == ";" && is_next && foreign::is_name(before) => Some(foreign::ONE_BY_ONE),
+        P::MissingToken(token, _) if token == ")" && is_next && foreign::is_assigned(rest) => Some(foreign::ONE_BY_ONE),
+        P::PropertyExpected if rest.starts_with('`') => Some(foreign::KEY),
+        P::MissingToken(token, purpose) if purpose.ends_with("object map literal") => {
+            let is_key = matches!(token.as_str(), ":" | "}") && !rest.trim().is_empty() && !rest.starts_with(';');
+            is_key.then_some(foreign::KEY)
+        }
+        _ => None,
+    }
 }
 
 /// A closure's name is made up and says nothing.

@@ -57,6 +57,22 @@ pub fn is_made(before: &str, rest: &str) -> bool {
         && !after.starts_with("==")
 }
 
+/// Whether a statement is a name so far, with or without `let` before it.
+pub fn is_name(before: &str) -> bool {
+    let statement = before.rsplit([';', '{', '}']).next().unwrap_or_default();
+    statement.chars().all(|c| is_of_name(c) || c == ' ')
+}
+
+/// Whether more names follow, a bracket that ends them, and a value for all.
+pub fn is_assigned(rest: &str) -> bool {
+    rest.split_once(')').is_some_and(|(names, after)| {
+        let after = after.trim_start();
+        names.chars().all(|c| is_of_name(c) || matches!(c, ' ' | ','))
+            && after.starts_with('=')
+            && !after.starts_with("==")
+    })
+}
+
 fn is_of_name(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
@@ -72,6 +88,16 @@ const MAP: &str = "a map is `#{ a: 1 }`";
 const COMPREHENSION: &str =
     "what is made of each element is `xs.map(|x| x * 2)`, some of the elements are `xs.filter(|x| x > 1)`";
 const NOT_OPENED: &str = "a bracket is closed that was not opened: a call is `print(x)`";
+
+/// What to write in place of several names for the parts of one value.
+pub const ONE_BY_ONE: &str = "names are given one by one: `let a = xs[0]; let b = xs[1];`";
+
+/// What to write in place of a loop over several names.
+pub const COUNTED: &str = "a loop counts by `for (x, i) in xs { .. }`; the parts of a pair are `pair[0]` and `pair[1]`";
+
+/// What to write where a map has a key that is computed.
+pub const KEY: &str = "a key is a name, or a text between quotes, and `:` behind it; one that is computed is set \
+                       afterwards: `map[key] = 1`";
 
 /// What to write where a variable is made.
 pub const MADE: &str = "a variable is made by `let`: `let x = 5;`";

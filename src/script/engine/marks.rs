@@ -280,7 +280,16 @@ impl Marks {
         let Some(inner) = value.read_lock::<Dynamic>() else { return Err(in_use(name)) };
         let scope = context.scope();
         if let Some((missing, keys, position)) = missing_key(&inner, &mark.keys, &|name| scope.get(name)) {
-            let mut error: Box<EvalAltResult> = no_key(&missing, &keys).into();
+            let is_meant = |key: &&String| {
+                scope.get(key).and_then(Dynamic::read_lock::<ImmutableString>).is_some_and(|held| **held == *missing)
+            };
+            let error = match keys.iter().find(is_meant) {
+                Some(word) => err!(Name, "this map has no key `{missing}`").hint(format!(
+                    "its key `{word}` is this word and not what the variable holds, which is a key after `map[{word}] = ..`"
+                )),
+                None => no_key(&missing, &keys),
+            };
+            let mut error: Box<EvalAltResult> = error.into();
             error.set_position(position);
             return Err(error);
         }

@@ -27,3 +27,4 @@ pub mod typed;
 pub mod unfinished;
 pub mod unknown;
 pub mod value;
+pub mod walk;

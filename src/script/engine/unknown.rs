@@ -129,7 +129,7 @@ pub fn function(signature: &str, known: &Known) -> Words {
         return Words::new(Kind::Name, format!("unknown function `{path}`"), hint);
     }
     let hint = if receiver == Some("nothing") {
-        "what this is called on, or its first argument, is `()`: no value".into()
+        NO_VALUE.into()
     } else if wants_list(&overloads, given) {
         let written = if member.is_some() { format!(".{name}") } else { called.clone() };
         format!("several integers stand in an array: `{written}([..])`")
@@ -141,6 +141,10 @@ pub fn function(signature: &str, known: &Known) -> Words {
     };
     Words::new(Kind::Argument, format!("`{called}` cannot take {}", listed(given)), Some(hint))
 }
+
+/// What may have gone wrong where a value is missing.
+const NO_VALUE: &str = "what this is called on, or its first argument, is `()`: no value; a method that changes something in \
+                        place gives none, such as `push`, `sort` and `trim`";
 
 /// Whether sizes or axes were given one by one where an array of them is taken.
 fn wants_list(overloads: &[String], given: &[String]) -> bool {
@@ -157,6 +161,9 @@ fn wants_list(overloads: &[String], given: &[String]) -> bool {
 fn not_called_so(module: &str, name: &str, receiver: Option<&str>, known: &Known) -> Option<String> {
     if module.is_empty() && known.variables.iter().any(|variable| variable == name) {
         return Some(format!("`{name}` is a variable; a closure in it is called by `{name}.call(..)`"));
+    }
+    if receiver == Some("nothing") && module.is_empty() && known.docs.functions(name).next().is_some() {
+        return Some(NO_VALUE.into());
     }
     let method = known.docs.functions(name).find(|e| !e.receiver.is_empty() && module.is_empty());
     if let (Some(method), Some(receiver)) = (method, receiver) {
@@ -222,6 +229,7 @@ pub fn property(text: &str, known: &Known) -> Words {
     let receiver = readable_types(receiver);
     let hint = match foreign::function(name) {
         Some(hint) if receiver == "Tensor" => Some(hint.into()),
+        _ if receiver == "nothing" => Some(NO_VALUE.into()),
         _ => known.docs.nearest_member(&receiver, name),
     };
     Words::new(Kind::Name, format!("{} has no property `{name}`", article(&receiver)), hint)

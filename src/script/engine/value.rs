@@ -6,6 +6,7 @@ use std::ops::{Range, RangeInclusive};
 use std::rc::Rc;
 
 use rhai::{Array, Dynamic, FnPtr, Map};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
 use crate::base::files::hex;
 pub use crate::base::options::number_text;
@@ -17,6 +18,7 @@ use crate::report::symbols::count;
 use crate::script::engine::handle;
 use crate::script::engine::paper::Paper;
 use crate::script::engine::pointers;
+use crate::script::engine::walk::Steps;
 use crate::tensor::Tensor;
 use crate::tensor::axes::from_end;
 use crate::tensor::{dtype, floats, ints, steps};
@@ -501,6 +503,8 @@ fn bracketed<T>(
 
 /// The value of a JSON text, which may be many times as large as the text: `[{},{},` and so on. `wrong` says what it is
 /// in place of one.
+///
+/// A long text is read on another thread, where what was made of it is let go of, too, after an interruption.
 pub fn parsed(
     text: String,
     wrong: impl FnOnce(serde_json::Error) -> Error + Send + 'static,
@@ -508,42 +512,89 @@ pub fn parsed(
 ) -> Result<Dynamic> {
     // A byte of JSON takes some hundred operations.
     let cost = text.len() as f64 * 100.0;
-    let found = task.heavy(cost, move || json::read_content(text.as_bytes(), wrong))?;
-    unfolded(found, task, &mut 0)
+    let ears = task.clone();
+    Ok(task.heavy(cost, move || read(&text, wrong, &ears))?.0)
+}
+
+/// A value whose strings, lists and maps nothing else has a part in.
+struct Alone(Dynamic);
+
+// SAFETY: a value is bound to its thread by counted references. Those in this one were made with it, by [`read`], and it
+// has all of them.
+unsafe impl Send for Alone {}
+
+fn read(text: &str, wrong: impl FnOnce(serde_json::Error) -> Error, task: &Task) -> Result<Alone> {
+    let steps = Steps::new(task);
+    // After an interruption the text is not at fault.
+    let refusal = |e: serde_json::Error| task.check().err().unwrap_or_else(|| wrong(e));
+    json::read_content_by(text.as_bytes(), Unfolding(&steps), refusal).map(Alone)
 }
 
 /// JSON as a script value: the inverse of [`json`] for everything but the handles.
 pub fn from_json(value: serde_json::Value) -> Dynamic {
     // Nobody can interrupt this task.
-    unfolded(value, &Task::default(), &mut 0).unwrap_or_default()
+    Unfolding(&Steps::new(&Task::default())).deserialize(value).unwrap_or_default()
 }
 
-/// How many values are made between two looks at the flag.
-const PIECE: usize = 1 << 12;
+/// Makes the values of scripts while JSON is read.
+#[derive(Clone, Copy)]
+struct Unfolding<'a>(&'a Steps<'a>);
 
-/// [`from_json`] of a value of any size, which is dropped piece by piece.
-fn unfolded(value: serde_json::Value, task: &Task, made: &mut usize) -> Result<Dynamic> {
-    use serde_json::Value;
-    *made += 1;
-    if made.is_multiple_of(PIECE) {
-        task.check()?;
+impl<'t> DeserializeSeed<'t> for Unfolding<'_> {
+    type Value = Dynamic;
+
+    fn deserialize<D: Deserializer<'t>>(self, content: D) -> std::result::Result<Dynamic, D::Error> {
+        self.0.take(1).map_err(D::Error::custom)?;
+        content.deserialize_any(self)
     }
-    Ok(match value {
-        Value::Null => Dynamic::UNIT,
-        Value::Bool(b) => b.into(),
-        Value::Number(n) => match n.as_i64() {
-            Some(i) => i.into(),
-            None => n.as_f64().unwrap_or(f64::NAN).into(),
-        },
-        Value::String(text) => text.into(),
-        Value::Array(items) => {
-            items.into_iter().map(|item| unfolded(item, task, made)).collect::<Result<Array>>()?.into()
+}
+
+impl<'t> Visitor<'t> for Unfolding<'_> {
+    type Value = Dynamic;
+
+    fn expecting(&self, to: &mut std::fmt::Formatter) -> std::fmt::Result {
+        to.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> std::result::Result<Dynamic, E> {
+        Ok(Dynamic::UNIT)
+    }
+
+    fn visit_bool<E>(self, b: bool) -> std::result::Result<Dynamic, E> {
+        Ok(b.into())
+    }
+
+    fn visit_i64<E>(self, i: i64) -> std::result::Result<Dynamic, E> {
+        Ok(i.into())
+    }
+
+    fn visit_u64<E>(self, i: u64) -> std::result::Result<Dynamic, E> {
+        Ok(i64::try_from(i).map_or_else(|_| (i as f64).into(), Dynamic::from))
+    }
+
+    fn visit_f64<E>(self, x: f64) -> std::result::Result<Dynamic, E> {
+        Ok(x.into())
+    }
+
+    fn visit_str<E>(self, text: &str) -> std::result::Result<Dynamic, E> {
+        Ok(text.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'t>>(self, mut items: A) -> std::result::Result<Dynamic, A::Error> {
+        let mut list = Array::new();
+        while let Some(item) = items.next_element_seed(self)? {
+            list.push(item);
         }
-        Value::Object(fields) => {
-            let field = |(key, value): (String, Value)| Ok((key.into(), unfolded(value, task, made)?));
-            fields.into_iter().map(field).collect::<Result<Map>>()?.into()
+        Ok(list.into())
+    }
+
+    fn visit_map<A: MapAccess<'t>>(self, mut fields: A) -> std::result::Result<Dynamic, A::Error> {
+        let mut map = Map::new();
+        while let Some(key) = fields.next_key::<String>()? {
+            map.insert(key.into(), fields.next_value_seed(self)?);
         }
-    })
+        Ok(map.into())
+    }
 }
 
 #[cfg(test)]
@@ -609,6 +660,20 @@ mod tests {
         assert_eq!(json_text(&value, Layout::Lines, &task).unwrap(), serde_json::to_string_pretty(&same).unwrap());
         let wrong = |e: serde_json::Error| err!(Format, "{e}");
         assert_eq!(parsed(text.into(), wrong, &task).map(|value| json(&value, &task)), Ok(Ok(same)));
+        let large = parsed("[18446744073709551615, -9223372036854775808, 7]".into(), wrong, &task).unwrap();
+        assert_eq!(repr(&large), "[1.8446744e19, -9223372036854775808, 7]");
+        assert!(parsed("[1] 2".into(), wrong, &task).unwrap_err().message.starts_with("trailing characters"));
+    }
+
+    #[test]
+    fn reading_is_interrupted() {
+        let wrong = |e: serde_json::Error| err!(Format, "{e}");
+        let (text, task) = (format!("[{}{{}}]", "[1, {}],".repeat(10_000)), Task::default());
+        assert!(read(&text, wrong, &task).is_ok());
+        task.flag().store(true, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(read(&text, wrong, &task).map(|_| ()), Err(Error::interrupted()));
+        // The end of it is not come to, where it is no JSON.
+        assert_eq!(read(&text[..text.len() - 1], wrong, &task).map(|_| ()), Err(Error::interrupted()));
     }
 
     /// As deep as memory allows, on a stack that would not hold it.

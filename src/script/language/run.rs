@@ -1,11 +1,12 @@
 //! `run::` and what a script says to the one who started it: arguments, checks, the seed, where results go.
 
+use std::io::Write;
 use std::path::Path;
 
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, Map, NativeCallContext};
 
-use crate::base::Result;
+use crate::base::{Error, Result};
 use crate::script::engine::env::{env, of_script};
 use crate::script::engine::value::{Any, Fallible, Int, Layout, given, json_text, parsed};
 use crate::script::library::project::{cleaned, shown};
@@ -258,8 +259,9 @@ pub mod functions {
 pub mod globals {
     /// The value of the script's argument `--name`, or the default if it was not given.
     ///
-    /// The text of the argument is read as what the default is: a number, `true` or `false`, an array separated by
-    /// commas, or a string. Without a default the argument must be given, and comes as a string.
+    /// The text of the argument is read as what the default is: an integer, or any number where the default has a point, as
+    /// `8.0`; `true` or `false`, an array separated by commas, or a string. Without a default the argument must be given, and
+    /// comes as a string.
     ///
     /// # Example
     /// ```
@@ -285,8 +287,18 @@ pub mod globals {
     }
 }
 
+/// How many bytes are written between two looks at the flag.
+const PIECE: usize = 1 << 20;
+
 fn save_text(ctx: &NativeCallContext, path: &str, text: &str) -> Result<String> {
-    let place = env(ctx)?.files.save_whole(path.as_ref(), text).map_err(|e| e.about("path"))?;
+    let (env, name) = (env(ctx)?, Path::new(path));
+    let write = |file: &mut dyn Write| {
+        text.as_bytes().chunks(PIECE).try_for_each(|piece| {
+            env.task.check()?;
+            file.write_all(piece).map_err(|e| Error::io("write", name, &e))
+        })
+    };
+    let place = env.files.save(name, write).map_err(|e| e.about("path"))?;
     Ok(place.display().to_string())
 }
 
@@ -309,7 +321,12 @@ fn read_as(name: &str, text: &str, default: &Dynamic) -> Result<Dynamic> {
             .parse::<i64>()
             .ok()
             .or_else(|| plain.parse::<f64>().ok().filter(|x| x.fract() == 0.0 && x.abs() <= 9e15).map(|x| x as i64));
-        return whole.map(Dynamic::from).ok_or_else(|| refuse("an integer"));
+        return whole.map(Dynamic::from).ok_or_else(|| match plain.parse::<f64>() {
+            Ok(_) => refuse("an integer")
+                .hint(format!("the default {default} is an integer: as `{default}.0` it takes any number"))
+                .about("default"),
+            Err(_) => refuse("an integer"),
+        });
     }
     if default.is_float() {
         return text.replace('_', "").parse::<f64>().map(Dynamic::from).map_err(|_| refuse("a number"));

@@ -2,7 +2,9 @@
 //! they are given without a look at the memory or at Ctrl-C: `replace`, `split`, and how lists and maps are printed;
 //! where those swallow what a closure fails with: `sort`, `order` and `dedup` by a comparison; and where those are said to
 //! change what they only read: `extract`, `get`, `order`, `order_desc` and `contains`; where those take a text for the name of a
-//! function, of whatever text has one: `map`, `index_of` and others. And floats are printed as the prompt writes them.
+//! function, of whatever text has one: `map`, `index_of` and others; where those call a function for each pair of values: `==`
+//! and `!=` of lists and maps, `contains` and `dedup`. And floats are printed as the prompt writes them, and
+//! no value is printed as `()`.
 //! `to_json`, `repr` and `show`, which are ours, are given lists and maps here without a copy of them, which of millions of maps
 //! takes a second that hears no Ctrl-C.
 //!
@@ -11,7 +13,10 @@
 use std::cmp::Ordering;
 use std::ops::{Range, RangeInclusive};
 
-use rhai::{Array, Blob, Dynamic, FnPtr, FuncRegistration, ImmutableString, Map, Module, NativeCallContext, Variant};
+use rhai::{
+    Array, Blob, Dynamic, EvalAltResult, FnPtr, FuncRegistration, ImmutableString, Map, Module, NativeCallContext,
+    Variant,
+};
 
 use crate::base::{Kind, Result, Task, memory};
 use crate::err;
@@ -21,9 +26,12 @@ use crate::script::engine::pointers;
 use crate::script::engine::room;
 use crate::script::engine::show::tell;
 use crate::script::engine::value::{Fallible, Layout, described, json_text, number_text, written};
+use crate::script::engine::walk::{self, Steps};
 
 /// Their names, so that the reference has them once.
-pub const NAMES: [&str; 31] = [
+pub const NAMES: [&str; 33] = [
+    "==",
+    "!=",
     "all",
     "drain",
     "filter",
@@ -59,13 +67,20 @@ pub const NAMES: [&str; 31] = [
 
 /// `extract` of several kinds of lists.
 macro_rules! extracts {
-    ($module:ident: $($list:ty),*) => { $(
+    ($module:ident: $($list:ty => $copies:ident),*) => { $(
         let reading = || FuncRegistration::new("extract").with_purity(true);
-        reading().set_into_module(&mut $module, |list: &mut $list, start: i64, length: i64| part(list, start, length));
-        reading().set_into_module(&mut $module, |list: &mut $list, start: i64| part(list, start, i64::MAX));
-        reading().set_into_module(&mut $module, |list: &mut $list, range: Range<i64>| part_of_range(list, range));
-        reading().set_into_module(&mut $module, |list: &mut $list, range: RangeInclusive<i64>| {
-            part_of_inclusive(list, range)
+        reading().set_into_module(
+            &mut $module,
+            |ctx: NativeCallContext, list: &mut $list, start: i64, length: i64| $copies(&ctx, part(list, start, length)),
+        );
+        reading().set_into_module(&mut $module, |ctx: NativeCallContext, list: &mut $list, start: i64| {
+            $copies(&ctx, part(list, start, i64::MAX))
+        });
+        reading().set_into_module(&mut $module, |ctx: NativeCallContext, list: &mut $list, range: Range<i64>| {
+            $copies(&ctx, part_of_range(list, range))
+        });
+        reading().set_into_module(&mut $module, |ctx: NativeCallContext, list: &mut $list, range: RangeInclusive<i64>| {
+            $copies(&ctx, part_of_inclusive(list, range))
         });
     )* };
 }
@@ -94,6 +109,7 @@ pub fn module() -> Module {
     method("sort").set_into_module(&mut module, sort_ascending);
     method("sort_desc").set_into_module(&mut module, sort_descending);
     method("dedup").set_into_module(&mut module, dedup);
+    method("dedup").set_into_module(&mut module, dedup_equal);
     let reading = |name| FuncRegistration::new(name).with_purity(true);
     for name in ["order", "order_by"] {
         reading(name).set_into_module(&mut module, order);
@@ -101,7 +117,7 @@ pub fn module() -> Module {
     reading("order").set_into_module(&mut module, ascending);
     reading("order_desc").set_into_module(&mut module, descending);
     reading("get").set_into_module(&mut module, element);
-    extracts!(module: Array, Blob);
+    extracts!(module: Array => copies, Blob => copied_bytes);
     for name in ["all", "dedup", "drain", "filter", "map", "reduce", "reduce_rev", "retain", "some", "sort"] {
         reading(name).set_into_module(&mut module, refuse_a_name);
     }
@@ -110,6 +126,15 @@ pub fn module() -> Module {
     }
     reading("index_of").set_into_module(&mut module, index_of_text);
     reading("index_of").set_into_module(&mut module, index_of_text_from);
+    reading("==").set_into_module(&mut module, are_same_lists);
+    reading("==").set_into_module(&mut module, are_same_maps);
+    reading("!=").set_into_module(&mut module, |ctx: NativeCallContext, one: &mut Array, other: Array| {
+        are_same_lists(ctx, one, other).map(|same| !same)
+    });
+    reading("!=").set_into_module(&mut module, |ctx: NativeCallContext, one: &mut Map, other: Map| {
+        are_same_maps(ctx, one, other).map(|same| !same)
+    });
+    reading("contains").set_into_module(&mut module, holds);
     reading("contains").set_into_module(&mut module, |range: &mut Range<i64>, value: i64| range.contains(&value));
     reading("contains")
         .set_into_module(&mut module, |range: &mut RangeInclusive<i64>, value: i64| range.contains(&value));
@@ -124,6 +149,7 @@ pub fn module() -> Module {
         module.set_native_fn(name, print_map);
         module.set_native_fn(name, float_text);
     }
+    module.set_native_fn("print", no_value);
     for name in ["to_string", "to_debug"] {
         module.set_native_fn(name, list_text);
         module.set_native_fn(name, map_text);
@@ -162,18 +188,28 @@ fn index_of_text_from(list: &mut Array, text: ImmutableString, start: i64) -> i6
 }
 
 /// A negative start counts from the end.
-fn part<T: Clone>(list: &[T], start: i64, length: i64) -> Vec<T> {
+fn part<T>(list: &[T], start: i64, length: i64) -> &[T] {
     let at = usize::try_from(start.unsigned_abs()).unwrap_or(usize::MAX);
-    let start = if start < 0 { list.len().saturating_sub(at) } else { at };
-    list.iter().skip(start).take(usize::try_from(length).unwrap_or(0)).cloned().collect()
+    let start = if start < 0 { list.len().saturating_sub(at) } else { at.min(list.len()) };
+    let behind = &list[start..];
+    &behind[..usize::try_from(length).unwrap_or(0).min(behind.len())]
 }
 
-fn part_of_range<T: Clone>(list: &[T], range: Range<i64>) -> Vec<T> {
+fn copies(ctx: &NativeCallContext, part: &[Dynamic]) -> Fallible<Array> {
+    let env = env(ctx)?;
+    Ok(walk::copies(part, &Steps::new(&env.task))?)
+}
+
+fn copied_bytes(_ctx: &NativeCallContext, part: &[u8]) -> Fallible<Blob> {
+    Ok(part.to_vec())
+}
+
+fn part_of_range<T>(list: &[T], range: Range<i64>) -> &[T] {
     let start = range.start.max(0);
     part(list, start, range.end.max(start) - start)
 }
 
-fn part_of_inclusive<T: Clone>(list: &[T], range: RangeInclusive<i64>) -> Vec<T> {
+fn part_of_inclusive<T>(list: &[T], range: RangeInclusive<i64>) -> &[T] {
     let start = (*range.start()).max(0);
     part(list, start, ((*range.end()).max(start) - start).saturating_add(1))
 }
@@ -300,12 +336,14 @@ fn listed<T: Into<Dynamic>>(task: &Task, count: usize, items: impl Iterator<Item
 }
 
 fn sort(ctx: NativeCallContext, list: &mut Array, compare: FnPtr) -> Fallible<()> {
-    *list = ordered(&ctx, list, &compare)?;
+    let order = ordered(&ctx, list, &compare)?;
+    *list = order.into_iter().map(|at| std::mem::take(&mut list[at])).collect();
     Ok(())
 }
 
 fn order(ctx: NativeCallContext, list: &mut Array, compare: FnPtr) -> Fallible<Array> {
-    ordered(&ctx, list, &compare)
+    let (order, env) = (ordered(&ctx, list, &compare)?, env(&ctx)?);
+    Ok(walk::copies(order.into_iter().map(|at| &list[at]), &Steps::new(&env.task))?)
 }
 
 /// An order tells which of two elements of one type stands first. NaN stands behind all numbers.
@@ -390,9 +428,9 @@ fn descending(ctx: NativeCallContext, list: &mut Array) -> Fallible<Array> {
     Ok(sorted(list, true, &env(&ctx)?.task)?)
 }
 
-/// The elements in the order of a comparison, equal ones as they stood. Merged by hand, since the sorting of the standard
-/// library cannot be left when the comparison fails.
-fn ordered(ctx: &NativeCallContext, list: &Array, compare: &FnPtr) -> Fallible<Array> {
+/// The places of the elements in the order of a comparison, equal ones as they stood. Merged by hand, since the sorting of
+/// the standard library cannot be left when the comparison fails.
+fn ordered(ctx: &NativeCallContext, list: &Array, compare: &FnPtr) -> Fallible<Vec<usize>> {
     let mut order: Vec<usize> = (0..list.len()).collect();
     let mut merged = Vec::with_capacity(order.len());
     let mut run = 1;
@@ -414,7 +452,7 @@ fn ordered(ctx: &NativeCallContext, list: &Array, compare: &FnPtr) -> Fallible<A
         merged.clear();
         run *= 2;
     }
-    Ok(order.into_iter().map(|at| list[at].clone()).collect())
+    Ok(order)
 }
 
 /// Whether a comparison says that its first element belongs behind its second.
@@ -433,27 +471,70 @@ fn is_behind(answer: Dynamic) -> Fallible<bool> {
 }
 
 fn dedup(ctx: NativeCallContext, list: &mut Array, compare: FnPtr) -> Fallible<()> {
-    let mut kept = Array::new();
+    deduped(list, |last, value| {
+        let answer = compare.call_raw(&ctx, None, [last.clone(), value.clone()])?;
+        let wrong = |_| err!(Argument, "expected a bool from the comparison, found {}", described(&answer));
+        Ok(answer.as_bool().map_err(wrong)?)
+    })
+}
+
+fn dedup_equal(ctx: NativeCallContext, list: &mut Array) -> Fallible<()> {
+    let env = env(&ctx)?;
+    let steps = Steps::new(&env.task);
+    deduped(list, |last, value| match walk::is_same(&ctx, value, last, &steps) {
+        // Values that cannot be compared are kept.
+        Err(error) if !matches!(*error, EvalAltResult::ErrorTerminated(..)) => Ok(false),
+        answer => answer,
+    })
+}
+
+/// Leaves out what is the same as the last before it that stays.
+fn deduped(list: &mut Array, mut is_same: impl FnMut(&Dynamic, &Dynamic) -> Fallible<bool>) -> Fallible<()> {
+    let (mut stays, mut last) = (Vec::with_capacity(list.len()), None);
     for value in list.iter() {
-        let is_same = match kept.last() {
-            None => false,
-            Some(last) => {
-                let answer = compare.call_raw(&ctx, None, [last.clone(), value.clone()])?;
-                answer
-                    .as_bool()
-                    .map_err(|_| err!(Argument, "expected a bool from the comparison, found {}", described(&answer)))?
-            }
+        let is_new = match last {
+            Some(last) => !is_same(last, value)?,
+            None => true,
         };
-        if !is_same {
-            kept.push(value.clone());
+        if is_new {
+            last = Some(value);
+        }
+        stays.push(is_new);
+    }
+    let mut stays = stays.into_iter();
+    list.retain(|_| stays.next().unwrap_or(true));
+    Ok(())
+}
+
+fn are_same_lists(ctx: NativeCallContext, one: &mut Array, other: Array) -> Fallible<bool> {
+    let env = env(&ctx)?;
+    walk::are_same_lists(&ctx, one, &other, &Steps::new(&env.task))
+}
+
+fn are_same_maps(ctx: NativeCallContext, one: &mut Map, other: Map) -> Fallible<bool> {
+    let env = env(&ctx)?;
+    walk::are_same_maps(&ctx, one, &other, &Steps::new(&env.task))
+}
+
+/// Whether a list has an element like this.
+fn holds(ctx: NativeCallContext, list: &mut Array, value: Dynamic) -> Fallible<bool> {
+    let env = env(&ctx)?;
+    let steps = Steps::new(&env.task);
+    for element in list.iter() {
+        if walk::is_same(&ctx, element, &value, &steps)? {
+            return Ok(true);
         }
     }
-    *list = kept;
-    Ok(())
+    Ok(false)
 }
 
 fn float_text(x: f64) -> Fallible<ImmutableString> {
     Ok(number_text(x).into())
+}
+
+/// The language prints an empty line for no value, which says nothing of what went wrong in `print(text.trim())`.
+fn no_value(_: ()) -> Fallible<ImmutableString> {
+    Ok("()".into())
 }
 
 /// What is made of a list or a map that is lent and not copied.

@@ -9,15 +9,16 @@ use crate::report::chart::Data;
 use crate::report::items::{CardOptions, HeatTextOptions, TableOptions};
 use crate::script::engine::options::taken;
 use crate::script::engine::value::{given, plain_data, repr};
+use crate::script::engine::walk::Steps;
 use crate::{bail, err};
 
-pub fn table(rows: &Array, map: Map) -> Result<Table> {
+pub fn table(rows: &Array, map: Map, task: &Task) -> Result<Table> {
     let TableOptions { columns: named, title } = taken(map)?;
-    let maps: Option<Vec<Map>> = rows.iter().map(|row| row.clone().try_cast::<Map>()).collect();
-    let (columns, rows) = match (maps, named) {
-        (Some(maps), named) => by_name(&maps, named),
-        (None, Some(columns)) => (columns, rows.iter().map(listed).collect::<Result<_>>()?),
-        (None, None) => {
+    let steps = Steps::new(task);
+    let (columns, rows) = match (rows.iter().all(Dynamic::is_map), named) {
+        (true, named) => by_name(rows, named, &steps)?,
+        (false, Some(columns)) => (columns, rows.iter().map(|row| listed(row, &steps)).collect::<Result<_>>()?),
+        (false, None) => {
             return Err(err!(Argument, "expected rows that are maps, found lists without `columns`")
                 .hint("name the columns: table(rows, #{ columns: [\"a\", \"b\"] })")
                 .about("rows"));
@@ -31,16 +32,38 @@ pub fn table(rows: &Array, map: Map) -> Result<Table> {
 }
 
 /// Columns by name, all keys of all rows where none were named.
-fn by_name(maps: &[Map], named: Option<Vec<String>>) -> (Vec<String>, Vec<Vec<Cell>>) {
-    let all = || maps.iter().flat_map(|map| map.keys()).map(|key| key.to_string());
-    let columns = named.unwrap_or_else(|| all().collect::<BTreeSet<String>>().into_iter().collect());
-    let row = |map: &Map| columns.iter().map(|name| map.get(name.as_str()).map_or(Cell::Missing, cell)).collect();
-    let rows = maps.iter().map(row).collect();
-    (columns, rows)
+fn by_name(maps: &Array, named: Option<Vec<String>>, steps: &Steps) -> Result<(Vec<String>, Vec<Vec<Cell>>)> {
+    let columns = match named {
+        Some(columns) => columns,
+        None => all_keys(maps, steps)?,
+    };
+    let row = |row: &Dynamic| {
+        steps.take(1 + columns.len())?;
+        let map = row.read_lock::<Map>();
+        let value = |name: &String| map.as_ref().and_then(|map| map.get(name.as_str()));
+        Ok(columns.iter().map(|name| value(name).map_or(Cell::Missing, cell)).collect())
+    };
+    let rows = maps.iter().map(row).collect::<Result<_>>()?;
+    Ok((columns, rows))
 }
 
-fn listed(row: &Dynamic) -> Result<Vec<Cell>> {
-    Ok(given("rows", row).list()?.iter().map(cell).collect())
+fn all_keys(maps: &Array, steps: &Steps) -> Result<Vec<String>> {
+    let mut found = BTreeSet::new();
+    for map in maps.iter().filter_map(|row| row.read_lock::<Map>()) {
+        steps.take(1 + map.len())?;
+        for key in map.keys() {
+            if !found.contains(key.as_str()) {
+                found.insert(key.to_string());
+            }
+        }
+    }
+    Ok(found.into_iter().collect())
+}
+
+fn listed(row: &Dynamic, steps: &Steps) -> Result<Vec<Cell>> {
+    let cells: Vec<Cell> = given("rows", row).list()?.iter().map(cell).collect();
+    steps.take(1 + cells.len())?;
+    Ok(cells)
 }
 
 /// A value as the cell of a table.

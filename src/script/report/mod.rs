@@ -74,8 +74,8 @@ pub mod functions {
     /// table([#{ site: "resid_post.0", fve: 0.93 }, #{ site: "resid_post.1" }]).columns  //=> ["fve", "site"]
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn table(rows: Array, options: Options) -> Fallible<Table> {
-        Ok(super::make::table(&rows, options)?)
+    pub fn table(ctx: NativeCallContext, rows: Array, options: Options) -> Fallible<Table> {
+        Ok(super::make::table(&rows, options, &env(&ctx)?.task)?)
     }
 
     /// Heat text: tokens on a ground whose colour says how large the number of each is.

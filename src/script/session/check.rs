@@ -18,6 +18,9 @@ use crate::script::session::inspect::{self, Call};
 const BUILT_IN: &[&str] =
     &["print", "debug", "type_of", "eval", "Fn", "call", "curry", "is_shared", "is_def_var", "is_def_fn", "this"];
 
+/// What to do about a method that gives nothing.
+const IN_PLACE: &str = "it changes what it is called on: write it in a line of its own, and use the variable behind it";
+
 /// What a script's calls are held against.
 struct Scene<'a> {
     session: &'a Session,
@@ -144,6 +147,11 @@ impl Scene<'_> {
         let all: Vec<&Entry> = self.docs.functions(&call.name).filter(|entry| entry.module.is_empty()).collect();
         let takes = |entry: &Entry| entry.overloads.iter().any(|overload| overload.parameters.len() == call.arguments);
         let entries: Vec<&Entry> = all.into_iter().filter(|entry| takes(entry)).collect();
+        let gives_nothing = |entry: &&Entry| entry.overloads.iter().all(|overload| overload.returns == "nothing");
+        if call.is_used && !entries.is_empty() && entries.iter().all(gives_nothing) {
+            let error = err!(Argument, "`{}` gives nothing, and something is done with it", call.name);
+            return self.placed(source, call, error.hint(IN_PLACE));
+        }
         self.options(source, call, &entries)
     }
 
@@ -206,6 +214,7 @@ fn fitting<'d>(all: &[&'d OptionDoc], call: &Call) -> Vec<&'d str> {
     // A kind that is known only when the script runs may be any.
     let said = |option: &str| match call.keys.iter().find(|(key, _)| key == option) {
         Some((_, kind)) => kind.as_deref(),
+        None if call.has_more => None,
         None => all.iter().find(|known| known.key == option).map(|known| known.default.trim_matches('"')),
     };
     all.iter().filter(|option| option.fits(said(option.of))).map(|option| option.key.as_str()).collect()

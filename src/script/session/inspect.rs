@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use rhai::{AST, ASTNode, Expr, Position, Stmt};
+use rhai::{AST, ASTFlags, ASTNode, Expr, Position, Stmt};
 
 /// A call as it stands in the text.
 pub struct Call {
@@ -15,8 +15,12 @@ pub struct Call {
     pub literal: Option<String>,
     /// How many arguments stand between the brackets.
     pub arguments: usize,
-    /// The keys of the last argument, if it is a map literal, with the strings that stand there as such.
+    /// The keys of the last argument, if it is a map literal or a sum with some, with the strings that stand there as such.
     pub keys: Vec<(String, Option<String>)>,
+    /// Whether the last argument is a sum with something else, which may have more keys.
+    pub has_more: bool,
+    /// Whether something is done with what it gives.
+    pub is_used: bool,
     pub position: Position,
 }
 
@@ -46,11 +50,37 @@ pub fn calls(ast: &AST) -> Vec<Call> {
             literal: call.args.first().and_then(literal),
             arguments: call.args.len(),
             keys: call.args.last().map(keys).unwrap_or_default(),
+            has_more: call.args.last().and_then(sum).is_some_and(|sides| !sides.iter().all(is_written)),
+            is_used: is_used(path),
             position: *position,
         });
         true
     });
     calls
+}
+
+/// Whether something is done with what the expression at the end of a path gives.
+fn is_used(path: &[ASTNode]) -> bool {
+    let mut below = path.last();
+    for above in path.iter().rev().skip(1) {
+        let is_below =
+            |part: &Expr| matches!(below, Some(ASTNode::Expr(expression)) if std::ptr::eq(*expression, part));
+        match above {
+            // A chain gives what its last link gives.
+            ASTNode::Expr(Expr::Dot(parts, ..)) if is_below(&parts.rhs) => below = Some(above),
+            ASTNode::Expr(Expr::Index(parts, flags, _))
+                if is_below(&parts.rhs) && !flags.intersects(ASTFlags::BREAK) =>
+            {
+                below = Some(above);
+            }
+            // What a block gives may be thrown away.
+            ASTNode::Expr(Expr::Stmt(_) | Expr::Custom(..)) => return false,
+            ASTNode::Expr(_) => return true,
+            ASTNode::Stmt(Stmt::Var(..) | Stmt::Assignment(_) | Stmt::FnCall(..) | Stmt::For(..)) => return true,
+            _ => return false,
+        }
+    }
+    false
 }
 
 pub fn imports(ast: &AST) -> Vec<Import> {
@@ -149,7 +179,31 @@ pub fn members(ast: &AST) -> Vec<String> {
     members
 }
 
+/// The sides of a sum.
+fn sum(expression: &Expr) -> Option<&[Expr]> {
+    match expression {
+        Expr::FnCall(call, _) if call.name == "+" && !call.is_qualified() && call.args.len() == 2 => Some(&call.args),
+        _ => None,
+    }
+}
+
+/// Whether a map, or a sum of maps, is written down.
+fn is_written(expression: &Expr) -> bool {
+    match (sum(expression), expression) {
+        (Some(sides), _) => sides.iter().all(is_written),
+        (None, Expr::DynamicConstant(value, _)) => value.is_map(),
+        (None, other) => matches!(other, Expr::Map(..)),
+    }
+}
+
 fn keys(expression: &Expr) -> Vec<(String, Option<String>)> {
+    if let Some([left, right]) = sum(expression) {
+        // Those on the right take the place of those on the left.
+        let mut all = keys(right);
+        let others = keys(left).into_iter().filter(|(key, _)| !all.iter().any(|(known, _)| known == key));
+        all.extend(others.collect::<Vec<_>>());
+        return all;
+    }
     match expression {
         Expr::Map(map, _) => map.0.iter().map(|(key, value)| (key.name.to_string(), literal(value))).collect(),
         Expr::DynamicConstant(value, _) => value

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::{Draw, Pair, PairOptions};
-use crate::base::{Kind, Result, Task};
+use crate::base::{Error, Kind, Result, Task};
 use crate::err;
 use crate::model::tokenizer::Tokenizer;
 
@@ -129,6 +129,15 @@ fn words(text: &str, word: &str) -> Vec<Range<usize>> {
     found.map(|(start, found)| start..start + found.len()).collect()
 }
 
+/// If no answer of this many pairs is one token, none of the task is: answers are drawn from dozens, or made up of parts.
+const CUT_FROM: usize = 1000;
+
+fn no_single(name: &str) -> Error {
+    err!(Argument, "expected pairs of `{name}` whose answers are one token each, found none")
+        .hint("leave out `single_token`, or choose the other `style`: this tokenizer cuts the words of the task")
+        .about("single_token")
+}
+
 /// How many pairs tell which layout of a task is the most frequent.
 const ESTIMATED_FROM: usize = 500;
 
@@ -141,23 +150,45 @@ pub fn token_pairs(
     task: &Task,
 ) -> Result<Vec<(Pair, TokenPair)>> {
     let layout = if form.same_length { Some(usual_layout(name, options, form, tokenizer, task)?) } else { None };
-    let fits = |tokens: &TokenPair| {
-        (!form.single_token || tokens.is_single()) && (layout.is_none() || tokens.layout() == layout)
-    };
-    let mut has_single = false;
-    let found = Draw::new(name, options)?.some(options.n, task, |pair| {
+    let fits = |tokens: &TokenPair| layout.is_none() || tokens.layout() == layout;
+    let mut draw = Draw::new(name, options)?;
+    let single = form.single_token.then_some(Single::default());
+    drawn(&mut draw, options.n, (single, fits), tokenizer, task)
+}
+
+/// What has been seen of answers and words that are to be one token each.
+#[derive(Default)]
+struct Single {
+    pairs: usize,
+    /// Whether some answer was one token, and whether all of some pair were.
+    answer: bool,
+    pair: bool,
+}
+
+/// The pairs of a draw that fit, and whose answers and words are one token each where they are to be.
+fn drawn(
+    draw: &mut Draw,
+    n: usize,
+    (mut single, fits): (Option<Single>, impl Fn(&TokenPair) -> bool),
+    tokenizer: &Tokenizer,
+    task: &Task,
+) -> Result<Vec<(Pair, TokenPair)>> {
+    let name = draw.name;
+    let found = draw.some(n, task, |pair| {
         let tokens = TokenPair::of(name, &pair, tokenizer, task)?;
-        has_single |= tokens.is_single();
-        Ok(fits(&tokens).then_some((pair, tokens)))
+        if let Some(seen) = &mut single {
+            seen.pairs += 1;
+            seen.answer |= tokens.answers.iter().chain(&tokens.wrong).any(|answer| answer.len() == 1);
+            seen.pair |= tokens.is_single();
+            if !seen.answer && seen.pairs >= CUT_FROM {
+                return Err(no_single(name));
+            }
+        }
+        let is_cut = single.is_some() && !tokens.is_single();
+        Ok((!is_cut && fits(&tokens)).then_some((pair, tokens)))
     });
     match found {
-        Err(error) if error.kind == Kind::Argument && form.single_token && !has_single => {
-            Err(err!(Argument, "expected pairs of `{name}` whose answers are one token each, found none")
-                .hint(
-                    "leave out `single_token`, or choose the other `style`: this tokenizer cuts the words of the task",
-                )
-                .about("single_token"))
-        }
+        Err(error) if error.kind == Kind::Argument && single.is_some_and(|seen| !seen.pair) => Err(no_single(name)),
         found => found,
     }
 }
@@ -219,6 +250,20 @@ mod tests {
             assert_eq!(tokens.spans["end"], [pair.clean.chars().count() - 1]);
             assert_eq!(tokens.answers[0].len(), pair.answers[0].chars().count());
         }
+    }
+
+    #[test]
+    fn that_no_answer_is_one_token_is_known_after_a_thousand_pairs() {
+        let task = Task::default();
+        let printable = (' '..='~').map(String::from).collect();
+        let tokenizer = Tokenizer::characters(printable, None, Some("?")).unwrap();
+        let refused = |name: &str, n: usize| {
+            let mut draw = Draw::new(name, &PairOptions::default()).unwrap();
+            let found = drawn(&mut draw, n, (Some(Single::default()), |_: &TokenPair| true), &tokenizer, &task);
+            (found.err().and_then(|error| error.about), draw.seen.len())
+        };
+        assert_eq!(refused("ioi", 1), (Some("single_token".into()), CUT_FROM));
+        assert_eq!(refused("apostrophe", 30), (None, 30));
     }
 
     #[test]

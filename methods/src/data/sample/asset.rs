@@ -56,28 +56,53 @@ pub fn write_asset(asset: &Asset) -> Result<Vec<u8>> {
 
 /// Reads what [`write_asset`] wrote. The ids themselves are checked where they are used.
 pub fn read_asset(bytes: &[u8]) -> Result<Asset> {
-    let mut header = Header(bytes);
-    if header.take::<8>()? != *MAGIC {
-        bail!(Format, "expected a file of sampled text, found other bytes at its beginning");
+    let Head { count, width, context, settings, weights, packed } = Head::read(bytes)?;
+    Ok(Asset { ids: unpacked(packed, count, width)?, context, settings, weights })
+}
+
+/// What [`write_asset`] wrote before the ids: the settings, and how many there are.
+pub fn read_head(bytes: &[u8]) -> Result<(Settings, u64)> {
+    let head = Head::read(bytes)?;
+    Ok((head.settings, head.count))
+}
+
+/// A file whose ids are packed.
+struct Head<'a> {
+    count: u64,
+    width: usize,
+    context: u32,
+    settings: Settings,
+    weights: [u8; 32],
+    packed: &'a [u8],
+}
+
+impl<'a> Head<'a> {
+    fn read(bytes: &'a [u8]) -> Result<Self> {
+        let mut header = Header(bytes);
+        if header.take::<8>()? != *MAGIC {
+            bail!(Format, "expected a file of sampled text, found other bytes at its beginning");
+        }
+        let version = header.number()?;
+        if version != VERSION {
+            bail!(Format, "expected version {VERSION} of a file of sampled text, found {version}");
+        }
+        let context = header.number()?;
+        let count = u64::from_le_bytes(header.take()?);
+        let width = header.number()?;
+        if context == 0 || count > MOST || !matches!(width, 2 | 4) {
+            bail!(
+                Format,
+                "expected rows of tokens of 2 or 4 bytes, found {count} tokens of {width} in rows of {context}"
+            );
+        }
+        let seed = u64::from_le_bytes(header.take()?);
+        let temperature = f64::from_le_bytes(header.take()?);
+        let top_k = u64::from_le_bytes(header.take()?);
+        let top_k = usize::try_from(top_k).map_err(|_| err!(Format, "expected a `top_k` that fits, found {top_k}"))?;
+        let settings = Settings { seed, temperature, top_k }.checked().map_err(|e| Error { kind: format(), ..e })?;
+        let weights = header.take()?;
+        Ok(Self { count, width: width as usize, context, settings, weights, packed: header.0 })
     }
-    let version = header.number()?;
-    if version != VERSION {
-        bail!(Format, "expected version {VERSION} of a file of sampled text, found {version}");
-    }
-    let context = header.number()?;
-    let count = u64::from_le_bytes(header.take()?);
-    let width = header.number()?;
-    if context == 0 || count > MOST || !matches!(width, 2 | 4) {
-        bail!(Format, "expected rows of tokens of 2 or 4 bytes, found {count} tokens of {width} in rows of {context}");
-    }
-    let seed = u64::from_le_bytes(header.take()?);
-    let temperature = f64::from_le_bytes(header.take()?);
-    let top_k = u64::from_le_bytes(header.take()?);
-    let top_k = usize::try_from(top_k).map_err(|_| err!(Format, "expected a `top_k` that fits, found {top_k}"))?;
-    let settings = Settings { seed, temperature, top_k }.checked().map_err(|e| Error { kind: format(), ..e })?;
-    let weights = header.take()?;
-    let ids = unpacked(header.0, count, width as usize)?;
-    Ok(Asset { ids, context, settings, weights })
 }
 
 fn format() -> crate::base::Kind {

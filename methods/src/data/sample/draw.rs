@@ -3,9 +3,11 @@
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use safetensors::View;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::Settings;
+use crate::base::files::hex;
 use crate::base::random::stream;
 use crate::base::{Result, Task, memory, parallel};
 use crate::model::batch::Batch;
@@ -20,6 +22,10 @@ const ROOM: usize = 512 << 20;
 
 /// Maximum rows in a batch; more would not be faster.
 const MOST_ROWS: usize = 256;
+
+/// The version of the tokens that are drawn. It is raised with every change after which others are, so that no outdated text is
+/// found in the cache.
+const DRAWING: u32 = 1;
 
 /// An endless stream of rows of a model's context that begin with the EOS token. Row `n` depends on the model, the
 /// settings and `n` alone, so that a longer text begins with a shorter one.
@@ -57,6 +63,24 @@ impl<'a> Sampler<'a> {
         let before = row % self.rows as u64;
         self.next = row - before;
         before as usize
+    }
+
+    /// Everything that the rows depend on, beside their numbers.
+    pub fn identity(&self, task: &Task) -> Result<Value> {
+        let (decoder, Settings { seed, temperature, top_k }) = (self.decoder, self.settings);
+        let config = serde_json::to_value(decoder.config().as_ref());
+        Ok(json!({
+            "drawing": DRAWING,
+            "machine": machine(decoder.device()),
+            "weights": hex(&fingerprint(decoder, task)?),
+            "config": config.map_err(|e| err!(Bug, "a config that cannot be written: {e}"))?,
+            "dtype": decoder.dtype().as_str(),
+            "start": self.start,
+            "rows": self.rows,
+            "seed": seed,
+            "temperature": temperature,
+            "top_k": top_k,
+        }))
     }
 
     /// The next group of rows.
@@ -101,6 +125,17 @@ pub fn fingerprint(decoder: &Decoder, task: &Task) -> Result<[u8; 32]> {
         }
     }
     Ok(hash.finalize().into())
+}
+
+/// What sums are added up by, in another order on another one: processor, its instructions, threads, and the device of a model.
+pub fn machine(device: &Device) -> Value {
+    json!({
+        "processor": memory::processor(),
+        "instructions": format!("{:?}", kernels::arch()),
+        "wide_products": cfg!(feature = "avx512"),
+        "threads": rayon::current_num_threads(),
+        "device": format!("{:?}", device.location()),
+    })
 }
 
 /// Adds all bytes of numbers at once: one number after the other took most of a fit's start without optimisation.

@@ -1,6 +1,7 @@
 //! What a model has written, kept in memory: every reading of a text after the first finds it there.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::base::Result;
@@ -10,7 +11,11 @@ type Group = Arc<Vec<Vec<u32>>>;
 
 /// The groups of rows of one text, by the number of their first row.
 #[derive(Debug, Default)]
-pub struct Kept(Mutex<BTreeMap<u64, Group>>);
+pub struct Kept {
+    groups: Mutex<BTreeMap<u64, Group>>,
+    /// Whether somebody was told that the text is written.
+    told: AtomicBool,
+}
 
 /// What the model inside the binary has written in this process, by seed.
 static INSIDE: Mutex<BTreeMap<u64, Arc<Kept>>> = Mutex::new(BTreeMap::new());
@@ -21,18 +26,19 @@ impl Kept {
         locked(&INSIDE).entry(seed).or_default().clone()
     }
 
-    pub fn is_empty(&self) -> bool {
-        locked(&self.0).is_empty()
+    /// Whether this is the first time that it is asked.
+    pub fn is_to_be_told(&self) -> bool {
+        !self.told.swap(true, Ordering::Relaxed)
     }
 
     /// The group that begins with a row. What is not there is written, and kept only if it was written whole.
     pub fn group(&self, first: u64, write: impl FnOnce() -> Result<Vec<Vec<u32>>>) -> Result<Group> {
-        if let Some(group) = locked(&self.0).get(&first) {
+        if let Some(group) = locked(&self.groups).get(&first) {
             return Ok(group.clone());
         }
         // Nobody waits meanwhile: whoever asks at the same time writes the same rows.
         let written = Arc::new(write()?);
-        Ok(locked(&self.0).entry(first).or_insert(written).clone())
+        Ok(locked(&self.groups).entry(first).or_insert(written).clone())
     }
 }
 
@@ -49,11 +55,11 @@ mod tests {
     fn a_group_is_written_once_and_never_by_halves() {
         let kept = Kept::default();
         assert_eq!(kept.group(0, || Err(Error::interrupted())), Err(Error::interrupted()));
-        assert!(kept.is_empty());
         let found = kept.group(0, || Ok(vec![vec![1, 2]])).unwrap();
         assert_eq!(*found, [[1, 2]]);
         assert_eq!(*kept.group(0, || Err(Error::interrupted())).unwrap(), [[1, 2]]);
         assert_eq!(*kept.group(1, || Ok(vec![vec![3]])).unwrap(), [[3]]);
+        assert!(kept.is_to_be_told() && !kept.is_to_be_told());
         assert!(Arc::ptr_eq(&Kept::inside(7), &Kept::inside(7)) && !Arc::ptr_eq(&Kept::inside(7), &Kept::inside(8)));
     }
 }

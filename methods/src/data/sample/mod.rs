@@ -1,6 +1,7 @@
 //! Text that a model generates: sampled in batches, stored, and compared with its training text.
 
 mod asset;
+mod cached;
 mod draw;
 mod drawn;
 mod kept;
@@ -12,11 +13,12 @@ mod stored;
 mod tests;
 
 pub use asset::{Asset, read_asset, write_asset};
-pub use draw::{Sampler, fingerprint, sample};
+pub use cached::{COLUMNS, TextCache, TextKey, folder, listed};
+pub use draw::{Sampler, fingerprint, machine, sample};
 pub use drawn::{DrawOptions, Drawn, SharedRun};
 pub use kept::Kept;
 pub use overlap::{Run, longest_common_run};
-pub use passages::Passages;
+pub use passages::{Passages, Written};
 pub use stored::stored;
 
 use crate::base::Result;

@@ -1,15 +1,27 @@
-//! Sampled text as documents with labels: the stored beginning first, then newly sampled text, which is kept.
+//! Sampled text as documents with labels: the stored beginning first, then newly sampled text, which is kept in memory and in
+//! the cache.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::{Asset, Kept, Sampler, Settings, fingerprint};
-use crate::base::Result;
+use super::{Asset, Kept, Sampler, Settings, TextCache, TextKey, fingerprint};
 use crate::base::Task;
+use crate::base::{Kind, Result};
 use crate::data::{Document, Documents, labels};
 use crate::err;
 use crate::model::decoder::Decoder;
 use crate::model::tokenizer::Tokenizer;
+
+/// What of a text has been written before.
+#[derive(Clone, Default)]
+pub struct Written {
+    /// Its beginning, in the binary.
+    pub stored: Option<Arc<Asset>>,
+    /// In this process.
+    pub kept: Arc<Kept>,
+    /// By other processes, if there is a cache.
+    pub cache: Option<Arc<TextCache>>,
+}
 
 /// An endless stream of passages from a model. Rows are cut at EOS tokens, and at their ends.
 pub struct Passages {
@@ -17,11 +29,11 @@ pub struct Passages {
     tokenizer: Tokenizer,
     start: u32,
     settings: Settings,
-    /// The stored rows, if this model generated them with these settings. Only complete ones are used, since a short
-    /// one cannot be continued.
-    stored: Option<Arc<Asset>>,
-    /// What was sampled for this text before.
-    kept: Arc<Kept>,
+    /// Stored rows are there if this model generated them with these settings. Only complete ones are used, since a short one
+    /// cannot be continued.
+    written: Written,
+    /// The key in the cache, once it was needed.
+    key: Option<Arc<TextKey>>,
     /// The next row.
     row: u64,
     /// Documents of the row that was read last.
@@ -34,19 +46,20 @@ impl Passages {
         decoder: Arc<Decoder>,
         tokenizer: Tokenizer,
         settings: Settings,
-        (stored, kept): (Option<Arc<Asset>>, Arc<Kept>),
+        written: Written,
         task: &Task,
     ) -> Result<Self> {
         let start = tokenizer.eos().or(tokenizer.bos()).ok_or_else(|| {
             err!(Argument, "expected a tokenizer with an EOS or BOS token to generate text, found none")
         })?;
-        let stored = match stored.filter(|asset| asset.settings == settings) {
+        let stored = match written.stored.filter(|asset| asset.settings == settings) {
             Some(asset) if asset.context as usize == decoder.config().context => {
                 (asset.weights == fingerprint(&decoder, task)?).then_some(asset)
             }
             _ => None,
         };
-        Ok(Self { decoder, tokenizer, start, settings, stored, kept, row: 0, ready: VecDeque::new() })
+        let written = Written { stored, ..written };
+        Ok(Self { decoder, tokenizer, start, settings, written, key: None, row: 0, ready: VecDeque::new() })
     }
 
     fn name(&self) -> String {
@@ -55,7 +68,7 @@ impl Passages {
 
     /// The stored row of that number.
     fn stored(&self, row: u64) -> Option<&[u32]> {
-        let (context, asset) = (self.decoder.config().context, self.stored.as_ref()?);
+        let (context, asset) = (self.decoder.config().context, self.written.stored.as_ref()?);
         let start = usize::try_from(row).ok()?.checked_mul(context)?;
         asset.ids.get(start..start.checked_add(context)?)
     }
@@ -66,21 +79,56 @@ impl Passages {
         if let Some(ids) = self.stored(row) {
             return Ok(ids.to_vec());
         }
-        let mut sampler = Sampler::new(&self.decoder, self.start, self.settings)?;
+        let decoder = self.decoder.clone();
+        let mut sampler = Sampler::new(&decoder, self.start, self.settings)?;
         let before = sampler.seek(row);
-        let group = self.kept.group(row - before as u64, || {
-            if self.kept.is_empty() {
-                task.say(&format!(
-                    "{}: the model writes this text now; it is kept in memory for the next reading",
-                    self.name()
-                ));
-            }
-            let bar = task.begin("drawing text", Some(sampler.rows() as u64));
-            let rows = sampler.group(task)?;
-            bar.advance(sampler.rows() as u64);
-            Ok(rows)
-        })?;
+        let first = row - before as u64;
+        let kept = self.written.kept.clone();
+        let group = kept.group(first, || self.group(first, &mut sampler, task))?;
         group.get(before).cloned().ok_or_else(|| err!(Bug, "a group of rows that ends before the one asked for"))
+    }
+
+    /// The group that begins with a row, from the cache or as the model writes it now.
+    fn group(&mut self, first: u64, sampler: &mut Sampler, task: &Task) -> Result<Vec<Vec<u32>>> {
+        let Some(cache) = self.written.cache.clone() else { return self.drawn(sampler, "in memory", task) };
+        let key = self.key(sampler, task)?;
+        match cache.find(&key, first) {
+            Ok(Some(rows)) => return Ok(rows),
+            Ok(None) => {}
+            Err(error) if error.kind == Kind::Interrupted => return Err(error),
+            Err(error) => {
+                let (name, why) = (self.name(), error.message);
+                task.say(&format!("the cached text {name}, row {first} cannot be used, so it is written anew: {why}"));
+            }
+        }
+        let rows = self.drawn(sampler, "in the cache", task)?;
+        // If it cannot be cached, that is no reason to stop.
+        if let Err(error) = cache.put(&key, first, &rows) {
+            task.say(&format!("{} is not cached: {}", self.name(), error.message));
+        }
+        Ok(rows)
+    }
+
+    /// The next group of rows, as the model writes it now.
+    fn drawn(&self, sampler: &mut Sampler, keeps: &str, task: &Task) -> Result<Vec<Vec<u32>>> {
+        if self.written.kept.is_to_be_told() {
+            let name = self.name();
+            task.say(&format!("{name}: the model writes this text now; it is kept {keeps} for the next reading"));
+        }
+        let bar = task.begin("drawing text", Some(sampler.rows() as u64));
+        let rows = sampler.group(task)?;
+        bar.advance(sampler.rows() as u64);
+        Ok(rows)
+    }
+
+    fn key(&mut self, sampler: &Sampler, task: &Task) -> Result<Arc<TextKey>> {
+        if let Some(key) = &self.key {
+            return Ok(key.clone());
+        }
+        let identity = sampler.identity(task)?;
+        let key = Arc::new(TextKey::new(&identity, self.decoder.config().context, self.settings)?);
+        self.key = Some(key.clone());
+        Ok(key)
     }
 }
 

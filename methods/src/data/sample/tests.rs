@@ -1,11 +1,16 @@
 //! Sampled text is the same every time, stored or not.
 
+use std::fs;
 use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 
 use serde_json::json;
 
 use super::*;
 use crate::base::Task;
+use crate::base::access::{Access, Rules};
+use crate::base::cache::clear;
+use crate::base::files::Files;
 use crate::base::random::stream;
 use crate::base::task::{Bar, Progress, Silent};
 use crate::data::{Document, Documents};
@@ -58,7 +63,7 @@ fn what_is_stored_goes_on_as_it_would_have() {
         let stored = Asset { ids, context: CONTEXT as u32, settings: Settings::default(), weights };
         let settings = Settings::default();
         let stored = Some(Arc::new(stored));
-        let written = (stored, Arc::default());
+        let written = Written { stored, ..Written::default() };
         let mut all = Passages::new(decoder(), tokenizer.clone(), settings, written, &Task::default()).unwrap();
         let next = |_| all.next(&Task::default()).unwrap().unwrap();
         (0..20).map(next).collect::<Vec<Document>>()
@@ -101,7 +106,8 @@ fn a_second_reading_finds_what_the_first_has_drawn() {
     let task = Task::new(Arc::default(), counting.clone());
     // More than one group of rows.
     let read = |count: usize| {
-        let mut all = Passages::new(decoder(), tokenizer.clone(), settings, (None, kept.clone()), &task).unwrap();
+        let written = Written { kept: kept.clone(), ..Written::default() };
+        let mut all = Passages::new(decoder(), tokenizer.clone(), settings, written, &task).unwrap();
         (0..count).map(|_| all.next(&task).unwrap().unwrap()).collect::<Vec<Document>>()
     };
     let group = Sampler::new(&decoder(), 0, settings).unwrap().rows();
@@ -112,7 +118,58 @@ fn a_second_reading_finds_what_the_first_has_drawn() {
     assert_eq!(*counting.drawn.lock().unwrap(), drawn);
     assert_eq!(counting.said.lock().unwrap().len(), 1);
     // An interruption leaves nothing behind.
-    let (interrupted, kept) = (Task::new(Arc::new(true.into()), counting), Arc::<Kept>::default());
-    let mut all = Passages::new(decoder(), tokenizer.clone(), settings, (None, kept.clone()), &task).unwrap();
-    assert!(all.next(&interrupted).is_err() && kept.is_empty());
+    let interrupted = Task::new(Arc::new(true.into()), counting);
+    let mut all = Passages::new(decoder(), tokenizer, settings, Written::default(), &task).unwrap();
+    assert!(all.next(&interrupted).is_err());
+    assert_eq!(all.next(&task).unwrap().unwrap(), first[0]);
+}
+
+#[test]
+fn a_second_process_reads_what_the_first_has_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let access = Access::new(&folder.path().join("out"), &Rules::default()).unwrap();
+    let names = ["<end>", "(", "a", ")", "'"].map(String::from).to_vec();
+    let tokenizer = Tokenizer::characters(names, Some("<end>"), None).unwrap();
+    // A process has nothing in memory: what it reads, how often it draws, and what it says.
+    let process = |seed: u64, fresh: bool| {
+        let counting = Arc::new(Counting::default());
+        let task = Task::new(Arc::default(), counting.clone());
+        let cache = TextCache::open(&folder.path().join("cache"), &access, fresh).unwrap().map(Arc::new);
+        let (written, settings) = (Written { cache, ..Written::default() }, Settings { seed, ..Settings::default() });
+        let mut all = Passages::new(decoder(), tokenizer.clone(), settings, written, &task).unwrap();
+        let read: Vec<Document> = (0..3).map(|_| all.next(&task).unwrap().unwrap()).collect();
+        let (drawn, said) = (*counting.drawn.lock().unwrap(), counting.said.lock().unwrap().clone());
+        (read, drawn, said)
+    };
+    let writes = "sample, seed 7: the model writes this text now; it is kept in the cache for the next reading";
+    let (first, drawn, said) = process(7, false);
+    assert_eq!((drawn, said), (1, vec![writes.to_string()]));
+    assert_eq!(process(7, false), (first.clone(), 0, vec![]));
+    assert_eq!(process(7, true), (first.clone(), 1, vec![writes.to_string()]));
+
+    let texts = super::folder(&folder.path().join("cache"));
+    let files = Files::new(access.clone(), false);
+    let group = Sampler::new(&decoder(), 0, Settings::default()).unwrap().rows();
+    let found = listed(&texts, &files);
+    assert_eq!((found.len(), &found[0].words), (1, &["7", "0.85", &(group * CONTEXT).to_string()].map(String::from)));
+    let place = found[0].lies.folder.join("0.text");
+
+    // One of another seed is another text, wherever its file lies.
+    let (other, drawn, _) = process(8, false);
+    assert!(other != first && drawn == 1);
+    let elsewhere = listed(&texts, &files).into_iter().find(|text| text.words[0] == "8").unwrap();
+    let whole = fs::read(&place).unwrap();
+    let mut changed = whole.clone();
+    changed[whole.len() / 2] ^= 4;
+    let strange = fs::read(elsewhere.lies.folder.join("0.text")).unwrap();
+    for damaged in [changed, whole[..whole.len() - 1].to_vec(), Vec::new(), strange] {
+        fs::write(&place, damaged).unwrap();
+        let (again, drawn, said) = process(7, false);
+        assert_eq!((&again, drawn, said.len(), said[1].as_str()), (&first, 1, 2, writes));
+        let line = "the cached text sample, seed 7, row 0 cannot be used, so it is written anew: ";
+        assert!(said[0].starts_with(line), "{said:?}");
+        assert_eq!(fs::read(&place).unwrap(), whole);
+    }
+    assert_eq!(clear(&texts, None, SystemTime::now()).unwrap().count, 2);
+    assert!(!place.exists());
 }

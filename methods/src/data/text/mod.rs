@@ -18,7 +18,7 @@ mod tokenizer;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use hold::TextPart;
@@ -28,7 +28,7 @@ pub use tally::Tally;
 pub use tokenizer::TextTokenizerOptions;
 
 use super::grammar::{Grammar, Mix, Split};
-use super::sample::{self, Asset, Kept, Passages, Settings, TextSamplingOptions};
+use super::sample::{self, Kept, Passages, Settings, TextCache, TextSamplingOptions, Written};
 use super::{Document, Documents};
 use crate::base::files::Files;
 use crate::base::{Error, Result, Table, Task};
@@ -81,8 +81,7 @@ struct Sample {
     decoder: Arc<Decoder>,
     tokenizer: Tokenizer,
     settings: Settings,
-    stored: Option<Arc<Asset>>,
-    kept: Arc<Kept>,
+    written: Written,
 }
 
 /// A text: where its documents come from. Clones are cheap, and share the report of what was read.
@@ -142,7 +141,8 @@ impl Text {
         let model = model::Model::load(files, load::INSIDE, &load::Loading::default(), task)?;
         let tokenizer = model.tokenizer.ok_or_else(|| err!(Bug, "the model inside has no tokenizer"))?;
         let settings = Settings { seed: options.seed(), ..Settings::default() };
-        let written = (Some(sample::stored()?), Kept::inside(settings.seed));
+        let kept = Kept::inside(settings.seed);
+        let written = Written { stored: Some(sample::stored()?), kept, cache: None };
         Ok(Self::sample(SAMPLE, (model.decoder, tokenizer), settings, written, options))
     }
 
@@ -154,21 +154,33 @@ impl Text {
         })?;
         let stored = if model.is_inside() { Some(sample::stored()?) } else { None };
         let settings = sampling.settings(options.seed());
-        Ok(Self::sample(&name, (model.decoder.clone(), tokenizer), settings, (stored, Arc::default()), options))
+        let written = Written { stored, ..Written::default() };
+        Ok(Self::sample(&name, (model.decoder.clone(), tokenizer), settings, written, options))
     }
 
-    /// Text that a model generates, without end. `stored` is the beginning of it, if it has been generated before; `kept` has
-    /// what is generated now, for the next reading.
+    /// Text that a model generates, without end; what of it was written before is read there.
     pub fn sample(
         name: &str,
         (decoder, tokenizer): (Arc<Decoder>, Tokenizer),
         settings: Settings,
-        (stored, kept): (Option<Arc<Asset>>, Arc<Kept>),
+        written: Written,
         options: TextOptions,
     ) -> Self {
         let identity = format!("{name}, {settings:?}");
-        let source = TextSource::Sample(Box::new(Sample { decoder, tokenizer, settings, stored, kept }));
+        let source = TextSource::Sample(Box::new(Sample { decoder, tokenizer, settings, written }));
         Self { identity: identity.into(), ..Self::new(source, name, options) }
+    }
+
+    /// The same text; what a model writes of it is kept in a cache folder, where the rules of the run allow that. With `fresh` it
+    /// is written again although it is there.
+    pub fn cached(mut self, cache: Option<&Path>, files: &Files, fresh: bool, task: &Task) -> Self {
+        let (TextSource::Sample(sample), Some(cache)) = (&mut self.source, cache) else { return self };
+        let opened = TextCache::open(cache, files.access(), fresh).unwrap_or_else(|error| {
+            task.say(&format!("texts are not cached: {}", error.message));
+            None
+        });
+        sample.written.cache = opened.map(Arc::new);
+        self
     }
 
     /// A mixture of texts in proportion to their weights, counted in tokens.
@@ -300,8 +312,8 @@ impl Text {
             }
             TextSource::Grammar(grammar) => Box::new(Counted::new(grammar.as_ref().clone(), self.tally.clone())),
             TextSource::Sample(model) => {
-                let Sample { decoder, tokenizer, settings, stored, kept } = model.as_ref().clone();
-                let passages = Passages::new(decoder, tokenizer, settings, (stored, kept), task)?;
+                let Sample { decoder, tokenizer, settings, written } = model.as_ref().clone();
+                let passages = Passages::new(decoder, tokenizer, settings, written, task)?;
                 Box::new(Counted::new(passages, self.tally.clone()))
             }
             TextSource::Mix(parts) => {

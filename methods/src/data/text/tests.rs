@@ -248,7 +248,7 @@ fn a_model_writes_the_same_text_again() {
             "small",
             (decoder.clone(), tokenizer.clone()),
             settings,
-            (None, Arc::default()),
+            Written::default(),
             TextOptions::default(),
         )
     };

@@ -1,13 +1,13 @@
 //! What is pushed, how far a strength of 1 is, and the hooks that push it.
 
-use crate::base::{Result, Task};
+use crate::base::{Error, Result, Task, names};
 use crate::data::harvest::width;
 use crate::err;
 use crate::model::batch::Batch;
 use crate::model::decoder::Decoder;
 use crate::model::hooks::{At, Bound, Edit};
 use crate::model::run::Ask;
-use crate::model::site::{Place, one_site};
+use crate::model::site::{Place, SiteKind, one_site};
 use crate::sae::splice::heads_joined;
 use crate::sae::{Sae, Scaling, site_of};
 use crate::tensor::{DType, Tensor, dtype, floats};
@@ -102,7 +102,7 @@ impl Push {
         let clamp = options.clamp;
         let mut push = Self { parts: Vec::new(), units: Vec::new(), clamp };
         for Direction { site, what } in directions {
-            let place = one_site(model.config(), &site, "give a vector for each site")?;
+            let place = one_site(model.config(), &site, "give a vector for each site").map_err(|e| of_key(&site, e))?;
             let wanted = width(model.config(), place)?;
             match &what {
                 What::Vector(vector) if vector.elem_count() != wanted => {
@@ -172,6 +172,19 @@ impl Push {
         });
         each.collect()
     }
+}
+
+/// An error about a site that is a key of the map of vectors. A word that is like no site may be a variable's name.
+fn of_key(site: &str, error: Error) -> Error {
+    let is_word = site.chars().all(|c| c.is_alphanumeric() || c == '_');
+    let is_like_none = names::nearest(site, SiteKind::all().map(SiteKind::name)).is_none();
+    let error = match is_word && is_like_none {
+        true => error.hint(format!(
+            "its key is this word and not what a variable holds, which is a key after `map[{site}] = vector`"
+        )),
+        false => error,
+    };
+    Error { about: Some("direction".into()), ..error }
 }
 
 /// Shows the activations of each row of a text at a site, `[pos, width]`.

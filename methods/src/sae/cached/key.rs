@@ -4,9 +4,10 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::base::files::hex;
-use crate::base::{Result, Task, memory};
+use crate::base::{Result, Task};
 use crate::data::Text;
 use crate::data::harvest::{Contents, Harvest, HarvestOptions};
+use crate::data::sample::machine;
 use crate::data::store::Made;
 use crate::err;
 use crate::model::Model;
@@ -15,7 +16,7 @@ use crate::tensor::DType;
 
 /// The version of the numbers that fitting gives. It is raised with every change after which a fit gives other bits, so
 /// that no outdated dictionary is found; the version of the program stays the same between two releases.
-const FITTING: u32 = 4;
+const FITTING: u32 = 5;
 
 /// What fits read: a text, as a model has it.
 pub struct Reads {
@@ -24,7 +25,7 @@ pub struct Reads {
     contents: Contents,
     /// Where the model was loaded from, which is its name in dictionaries.
     model: String,
-    device: String,
+    machine: Value,
 }
 
 /// How the rows of one site come.
@@ -45,8 +46,8 @@ impl Reads {
         let mut made = serde_json::to_value(made).map_err(|e| err!(Bug, "a key that cannot be written: {e}"))?;
         // The model's content counts, not where it was loaded from.
         made["model"]["origin"] = Value::Null;
-        let device = format!("{:?}", model.decoder.device().location());
-        Ok(Self { made, contents: harvest.contents(task)?, model: model.origin.clone(), device })
+        let machine = machine(model.decoder.device());
+        Ok(Self { made, contents: harvest.contents(task)?, model: model.origin.clone(), machine })
     }
 
     /// Rows of activations in an epoch.
@@ -81,11 +82,7 @@ impl Key {
         made["at_once"] = json!(rows.at_once);
         let text = json!({
             "fitting": FITTING,
-            "processor": memory::processor(),
-            "instructions": format!("{:?}", kernels::arch()),
-            "wide_products": cfg!(feature = "avx512"),
-            "threads": rayon::current_num_threads(),
-            "device": reads.device,
+            "machine": reads.machine,
             "reads": made,
             "tokens": reads.contents.hash,
             "rows": reads.contents.rows,

@@ -1,14 +1,12 @@
-//! The cache, as the command line lists and clears it.
+//! The cache, as the command line lists it.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
-use std::time::SystemTime;
 
 use serde_json::Value;
 
 use super::{FILE, file};
-use crate::base::cache::{Cleared, Shelved, days_between, shelved};
+use crate::base::cache::{Shelved, keyed};
 use crate::base::files::Files;
 use crate::base::{Error, Kind, Result, json};
 
@@ -25,7 +23,7 @@ pub struct Listed {
 
 /// All cached dictionaries, those used last first.
 pub fn listed(folder: &Path, files: &Files) -> Vec<Listed> {
-    let mut all: Vec<Listed> = ours(folder)
+    let mut all: Vec<Listed> = keyed(folder)
         .map(|lies| {
             let damaged = |e: Error| [format!("damaged: {}", e.message), String::new(), String::new(), String::new()];
             Listed { words: file_of(&lies.folder, files).unwrap_or_else(damaged), lies }
@@ -33,26 +31,6 @@ pub fn listed(folder: &Path, files: &Files) -> Vec<Listed> {
         .collect();
     all.sort_by(|a, b| b.lies.used.cmp(&a.lies.used).then_with(|| a.words.cmp(&b.words)));
     all
-}
-
-/// Removes dictionaries that were not used for this many days, or all of them.
-pub fn clear(folder: &Path, unused_for: Option<u64>, now: SystemTime) -> Result<Cleared> {
-    let mut cleared = Cleared::default();
-    let is_old = |lies: &Shelved| unused_for.is_none_or(|days| days_between(lies.used, now) >= days);
-    for lies in ours(folder).filter(is_old) {
-        fs::remove_dir_all(&lies.folder).map_err(|e| Error::io("remove", &lies.folder, &e))?;
-        cleared.count += 1;
-        cleared.bytes += lies.bytes;
-    }
-    Ok(cleared)
-}
-
-/// The folders that are named like keys: others there are not ours.
-fn ours(folder: &Path) -> impl Iterator<Item = Shelved> {
-    let is_key =
-        |name: &str| name.len() == 64 && name.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-    let named = move |lies: &Shelved| lies.folder.file_name().and_then(|name| name.to_str()).is_some_and(is_key);
-    shelved(folder).into_iter().filter(named)
 }
 
 fn file_of(folder: &Path, files: &Files) -> Result<[String; 4]> {

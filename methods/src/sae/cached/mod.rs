@@ -14,7 +14,7 @@ mod transcoders;
 use std::path::{Path, PathBuf};
 
 pub use key::{Key, Reads, RowOrder};
-pub use listed::{COLUMNS, Listed, clear, listed};
+pub use listed::{COLUMNS, Listed, listed};
 
 use super::fit::FitHistory;
 use crate::base::access::Access;

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::base::access::Rules as Allowed;
+use crate::base::cache::{Cleared, clear};
 use crate::base::random::stream;
 use crate::data::harvest::{Harvest, HarvestOptions, Skipped};
 use crate::data::{Text, text};
@@ -258,7 +259,7 @@ fn what_is_kept_is_listed_and_cleared_by_its_last_use() {
     fs::remove_dir(cache.folder.join("a".repeat(64))).unwrap();
     assert_eq!(clear(&cache.folder, Some(9), now).unwrap().count, 1);
     assert!(!cache.place(&old).exists() && cache.place(&new).exists());
-    assert_eq!(clear(&cache.folder, Some(9), now).unwrap(), crate::base::cache::Cleared::default());
+    assert_eq!(clear(&cache.folder, Some(9), now).unwrap(), Cleared::default());
     let cleared = clear(&cache.folder, None, now).unwrap();
     assert!(cleared.count == 1 && cleared.bytes > 1000);
     assert!(!cache.place(&new).exists() && cache.folder.join("mine").exists());

@@ -4,7 +4,7 @@
 use super::params::{Name, Params, unit_rows};
 use super::recipe::Recipe;
 use crate::base::Result;
-use crate::sae::{About, Activation, Parts, Sae, Scaling};
+use crate::sae::{About, Activation, Parts, Sae, Scaling, Span};
 use crate::tensor::Tensor;
 
 /// The normalisation of activations during training: `(x - centre) * scale`.
@@ -73,7 +73,12 @@ pub fn finished(
         Some(skip) => decoder_bias.sub(&skip.matmul(&read.centre.unsqueeze(1)?)?.squeeze(1)?)?,
         None => decoder_bias,
     };
-    let sae = Parts {
+    let about = About {
+        prefixes: kind.nested().into_iter().map(|(end, _)| end).collect(),
+        spans: if is_same { spans(kind.widths()) } else { Vec::new() },
+        ..about
+    };
+    let fitted = Parts {
         encoder,
         encoder_bias,
         activation,
@@ -83,13 +88,22 @@ pub fn finished(
         rescaled: false,
         skip,
         scaling: Scaling::None,
-        about: named(
-            About { prefixes: kind.nested().into_iter().map(|(end, _)| end).collect(), ..about },
-            recipe,
-            is_same,
-        ),
+        about: named(about, recipe, is_same),
     };
-    Sae::new(sae.with_unit_directions()?)
+    let chosen = fitted.activation.clone();
+    let mut parts = fitted.with_unit_directions()?;
+    if threshold.is_some() && is_same && recipe.unit {
+        // Norms that are 1 but for rounding would make several thresholds of the one that all features have, and formats of
+        // batch top-k have one.
+        parts.activation = chosen;
+    }
+    Sae::new(parts)
+}
+
+/// The sites of a crosscoder of given rows, which are scaled as one; none where there are not several.
+fn spans(widths: &[usize]) -> Vec<Span> {
+    let several = widths.iter().filter(|_| widths.len() > 1);
+    several.map(|width| Span { width: *width, scale: 1.0 }).collect()
 }
 
 /// The name of its kind; for transcoders that, with the kind beside it.

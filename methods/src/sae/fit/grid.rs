@@ -206,18 +206,13 @@ fn folder(recipe: &Recipe, d_sae: usize) -> String {
     format!("{name}-{d_sae}-seed-{}", recipe.seed)
 }
 
-/// Reports the fits that ended early.
+/// Reports the fits that failed; of an interruption the training has told.
 fn tell(found: &[Fitted], task: &Task) {
     for fitted in found {
         if let Some(error) = &fitted.failed {
             let (kind, made) = (&fitted.sae.parts().about.kind, fitted.history.steps.len());
             task.say(&format!("a {kind} dictionary stopped after {}: {error}", count(made, "step")));
         }
-    }
-    let stopped = found.iter().filter(|fitted| !fitted.is_whole && fitted.failed.is_none()).count();
-    if stopped > 0 {
-        let several = if stopped == 1 { "y" } else { "ies" };
-        task.say(&format!("stopped; the call returns {stopped} unfinished dictionar{several} as they are"));
     }
 }
 

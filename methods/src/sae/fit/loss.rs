@@ -136,7 +136,7 @@ pub fn counted(rest: &Tensor, target: &Tensor, counting: Counting) -> Result<Ten
 }
 
 /// The sum of squares about the mean of the rows.
-pub(super) fn variance(rows: &Tensor) -> Result<Tensor> {
+fn variance(rows: &Tensor) -> Result<Tensor> {
     let rows = rows.detach();
     Ok(rows.broadcast_sub(&rows.mean_keepdim(0)?)?.sqr()?.sum_all()?)
 }

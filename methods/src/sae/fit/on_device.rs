@@ -5,11 +5,11 @@ use kernels::device::rows::{SparseRows, has};
 
 use super::fused::Computed;
 use super::kinds::{Choice, Progress};
-use super::loss::{Batch, Before, number, variance};
+use super::loss::{Batch, Before, number};
 use super::params::{Name, Params};
 use super::recipe::{Dead, Recipe};
 use crate::base::Result;
-use crate::tensor::Tensor;
+use crate::tensor::{DType, Tensor};
 
 /// The gradients of a dictionary's weights, by their names.
 pub type Found = Vec<(Name, Tensor)>;
@@ -42,11 +42,10 @@ pub fn compute(
         Some(bias) => batch.x.broadcast_sub(bias)?,
         None => batch.x.contiguous()?,
     };
-    let pre = x.matmul(&encoder.t()?)?;
     let rows = x.dims()[0];
     let codes = match of_all {
-        true => SparseRows::largest_of_all(&pre, Some(&of_encoder), k * rows)?,
-        false => SparseRows::largest_of_rows(&pre, Some(&of_encoder), k)?,
+        true => SparseRows::largest_of_all(&x.matmul(&encoder.t()?)?, Some(&of_encoder), k * rows)?,
+        false => SparseRows::largest_of_product(&x, &encoder, &of_encoder, k)?,
     };
     let mut found = codes.times(&decoder)?;
     if let Some(bias) = &bias {
@@ -56,7 +55,7 @@ pub fn compute(
         found = (found + batch.x.matmul(&skip.t()?)?)?;
     }
     let rest = (batch.target() - found)?;
-    let (squares, spread) = (number(&rest.sqr()?.sum_all()?)?, number(&variance(batch.target())?)?);
+    let (squares, spread) = (squares(&rest)?, spread(batch.target())?);
     let weight = recipe.counting.weight(rows, rest.dims()[1], spread);
     let slope = (&rest * (-2.0 * weight))?;
     let mut part = Part::of(&codes, &slope, &x, &decoder)?;
@@ -67,7 +66,7 @@ pub fn compute(
         let dead = |(_, rows): &(u32, &u64)| **rows >= recipe.dead_after;
         let dead: Vec<u32> = (0..).zip(&silent).filter(dead).map(|(feature, _)| feature).collect();
         if !dead.is_empty() {
-            total += part.add_dead(dead, &pre, &of_encoder, (&rest, &x, &decoder), k, weight)?;
+            total += part.add_dead(dead, (&rest, &x), [&encoder, &of_encoder, &decoder], k, weight)?;
         }
     }
     let values = codes.values.to_vec1::<f32>()?;
@@ -76,7 +75,7 @@ pub fn compute(
     let mut gradients = vec![(Name::Encoder, part.encoder), (Name::Decoder, part.decoder)];
     if bias.is_some() {
         let through_codes = part.encoder_bias.unsqueeze(0)?.matmul(&encoder)?.squeeze(0)?;
-        let sum = slope.sum(0)?;
+        let sum = sum_of_rows(&slope)?;
         gradients.push((Name::DecoderBias, if is_centred { (sum - through_codes)? } else { sum }));
     }
     if skip.is_some() {
@@ -122,26 +121,46 @@ impl Part {
     fn add_dead(
         &mut self,
         dead: Vec<u32>,
-        pre: &Tensor,
-        bias: &Tensor,
-        (rest, x, decoder): (&Tensor, &Tensor, &Tensor),
+        (rest, x): (&Tensor, &Tensor),
+        weights: [&Tensor; 3],
         k: usize,
         weight: f64,
     ) -> Result<f64> {
-        let spread = number(&variance(rest)?)?;
+        let spread = spread(rest)?;
         if spread <= 0.0 {
             return Ok(0.0);
         }
         let count = dead.len();
-        let dead = Tensor::new(dead, pre.device())?;
-        let (pre, bias, decoder) = (pre.index_select(&dead, 1)?, bias.index_select(&dead, 0)?, decoder.index_select(&dead, 0)?);
-        let codes = SparseRows::largest_of_rows(&pre, Some(&bias), k.min(count))?;
+        let dead = Tensor::new(dead, x.device())?;
+        let [encoder, bias, decoder] = weights.map(|weight| weight.index_select(&dead, 0));
+        let (encoder, bias, decoder) = (encoder?, bias?, decoder?);
+        let codes = SparseRows::largest_of_product(x, &encoder, &bias, k.min(count))?;
         let left = (codes.times(&decoder)? - rest)?;
-        let loss = weight * number(&left.sqr()?.sum_all()?)? / spread;
+        let loss = weight * squares(&left)? / spread;
         let part = Self::of(&codes, &(left * (2.0 * weight / spread))?, x, &decoder)?;
         self.encoder = self.encoder.index_add(&dead, &part.encoder, 0)?;
         self.encoder_bias = self.encoder_bias.index_add(&dead, &part.encoder_bias, 0)?;
         self.decoder = self.decoder.index_add(&dead, &part.decoder, 0)?;
         Ok(loss)
     }
+}
+
+/// The sum of squares; first by rows, since candle sums a whole tensor in one block of threads.
+fn squares(rows: &Tensor) -> Result<f64> {
+    number(&rows.sqr()?.sum(1)?.to_dtype(DType::F64)?.sum_all()?)
+}
+
+/// The sum of squares about the mean of the rows.
+fn spread(rows: &Tensor) -> Result<f64> {
+    squares(&rows.broadcast_sub(&mean(rows)?)?)
+}
+
+/// The mean of the rows: `[width]`.
+fn mean(rows: &Tensor) -> Result<Tensor> {
+    Ok((sum_of_rows(rows)? / rows.dims()[0] as f64)?)
+}
+
+/// The sum of the rows, as a product: candle's own reads columns one number at a time.
+fn sum_of_rows(rows: &Tensor) -> Result<Tensor> {
+    Ok(Tensor::ones((1, rows.dims()[0]), rows.dtype(), rows.device())?.matmul(rows)?.squeeze(0)?)
 }

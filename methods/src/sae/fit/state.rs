@@ -208,13 +208,21 @@ impl State {
             let gradient = of(parameter).map(|gradient| gradient.detach());
             all.push(match gradient {
                 Some(gradient) if recipe.unit && parameter.name == Name::Decoder => {
-                    let directions = unit_rows(&parameter.weight.as_detached_tensor())?;
-                    let along = (&gradient * &directions)?.sum_keepdim(1)?;
-                    Some((gradient - directions.broadcast_mul(&along)?)?)
+                    let directions = parameter.weight.as_detached_tensor();
+                    Some(match device::across(&gradient, &directions)? {
+                        Some(gradient) => gradient,
+                        None => across(gradient, &unit_rows(&directions)?)?,
+                    })
                 }
                 other => other,
             });
         }
         Ok(all)
     }
+}
+
+/// The part of each row of a gradient that is at right angles to a row of directions of norm 1.
+fn across(gradient: Tensor, directions: &Tensor) -> Result<Tensor> {
+    let along = (&gradient * directions)?.sum_keepdim(1)?;
+    Ok((gradient - directions.broadcast_mul(&along)?)?)
 }

@@ -6,6 +6,7 @@ use super::Format;
 use super::table::{self, Activation as Kind, Architecture, Centred, DictionaryPart};
 use crate::base::{Error, Result};
 use crate::err;
+use crate::sae::fit::SETTINGS;
 use crate::sae::{Activation, Parts, Scaling};
 use crate::tensor::{DType, Device, Tensor, create, floats};
 
@@ -167,12 +168,14 @@ fn nested(parts: &Parts) -> bool {
     prefixes.last() == parts.decoder.dims().first() && starts.zip(prefixes).all(|(start, end)| start < end)
 }
 
-/// The k of its training, at least on average.
+/// The k of its training, at least on average: its own, what its file said, or the option of the fit that it is from.
 pub fn k(parts: &Parts) -> Option<usize> {
+    let more = &parts.about.more;
     match &parts.activation {
         Activation::TopK(k) | Activation::Linear(Some(k)) => Some(*k),
         _ => {
-            let stated = parts.about.more.get("k")?.as_u64()?;
+            let fitted = || more.get(SETTINGS)?.get("options")?.get("k");
+            let stated = more.get("k").or_else(fitted)?.as_u64()?;
             usize::try_from(stated).ok().filter(|k| *k > 0 && i32::try_from(*k).is_ok())
         }
     }

@@ -45,6 +45,17 @@ void shuffle(const void *mine, void *theirs, size_t bytes, unsigned lane);
 unsigned lane_here();
 
 inline void __syncthreads() { wait_for_block(); }
+// Blocks have one row of threads.
+inline int __syncthreads_or(int holds) {
+    static int any;
+    if (threadIdx.x == 0) any = 0;
+    wait_for_block();
+    if (holds) any = 1;
+    wait_for_block();
+    int found = any;
+    wait_for_block();
+    return found;
+}
 inline void __syncwarp(unsigned = ~0u) { unsigned none = 0, all; shuffle(&none, &all, sizeof none, lane_here()); }
 
 template <typename T> T __shfl_xor_sync(unsigned, T value, int mask, int = 32) {

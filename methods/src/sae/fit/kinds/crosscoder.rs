@@ -91,6 +91,10 @@ impl DictionaryKind for Crosscoder {
         Ok(Activation::Relu)
     }
 
+    fn widths(&self) -> &[usize] {
+        &self.widths
+    }
+
     fn options(&self) -> Value {
         json!(self)
     }

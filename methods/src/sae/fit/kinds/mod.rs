@@ -173,6 +173,11 @@ pub trait DictionaryKind: Debug + Send + Sync {
         Vec::new()
     }
 
+    /// The widths of the sites that a direction has parts for, for crosscoders.
+    fn widths(&self) -> &[usize] {
+        &[]
+    }
+
     /// Its options, as a checkpoint has them.
     fn options(&self) -> Value;
 }
