@@ -18,6 +18,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use common::{Rows, milliseconds, publish, said, timed};
+use kernels::device::most_since;
+use kernels::device::rows::SparseRows;
 use microtome::base::random::stream;
 use microtome::base::{Task, memory};
 use microtome::model::batch::Batch;
@@ -28,8 +30,6 @@ use microtome::model::site::select;
 use microtome::model::weights::Weights;
 use microtome::sae::fit;
 use microtome::tensor::{DType, Device, Tensor, create, device};
-use kernels::device::most_since;
-use kernels::device::rows::SparseRows;
 use peers::{Peers, rate};
 
 const RUNS: usize = 7;
@@ -88,7 +88,13 @@ impl Bench {
     }
 
     /// A row of ours, and one for each of these peers.
-    fn row(&mut self, what: &str, (time, most): (Duration, String), names: &[String], words: impl Fn(Duration) -> String) {
+    fn row(
+        &mut self,
+        what: &str,
+        (time, most): (Duration, String),
+        names: &[String],
+        words: impl Fn(Duration) -> String,
+    ) {
         eprintln!("{what}: {}, {most}", words(time));
         self.rows.push((what.into(), format!("{}, {most}", words(time))));
         for name in names {
@@ -106,9 +112,18 @@ impl Bench {
             let x = drawn(&[SIDE, SIDE], &self.there).to_dtype(dtype).unwrap();
             let found = self.timed(|| drop(x.matmul(&x).unwrap()));
             let speed = |time: Duration| {
-                format!("{:.0} TFLOP/s ({})", 2.0 * (SIDE as f64).powi(3) / time.as_secs_f64() / 1e12, milliseconds(time))
+                format!(
+                    "{:.0} TFLOP/s ({})",
+                    2.0 * (SIDE as f64).powi(3) / time.as_secs_f64() / 1e12,
+                    milliseconds(time)
+                )
             };
-            self.row(&format!("a product of {SIDE} x {SIDE}, {name}"), found, &[format!("torch_product_{name}")], speed);
+            self.row(
+                &format!("a product of {SIDE} x {SIDE}, {name}"),
+                found,
+                &[format!("torch_product_{name}")],
+                speed,
+            );
         }
     }
 
@@ -122,7 +137,12 @@ impl Bench {
             let places = select(model.config(), "resid_post.3").unwrap();
             let ask = || Ask { places: places.clone(), ..Ask::default() };
             let found = self.timed(|| drop(model.cache(&batch, ask(), &task).unwrap()));
-            self.row(&format!("harvest of `resid_post.3`, {name}"), found, &[format!("lens_harvest_{name}")], speed_of_passes);
+            self.row(
+                &format!("harvest of `resid_post.3`, {name}"),
+                found,
+                &[format!("lens_harvest_{name}")],
+                speed_of_passes,
+            );
         }
     }
 

@@ -19,8 +19,8 @@ pub const PAGES: &[File] = files! {
     "docs/":
         "README.md" "attribution-graphs.md" "benchmarks-attribution-graph.md" "benchmarks-circuit.md"
         "benchmarks-dashboard.md" "benchmarks-edges.md" "benchmarks-explorer.md" "benchmarks-flagship.md"
-        "benchmarks-forward-avx2.md" "benchmarks-forward.md" "benchmarks-gradients.md" "benchmarks-patching.md"
-        "benchmarks-quality.md" "benchmarks-quantised.md" "benchmarks-sae-avx2.md" "benchmarks-sae.md"
+        "benchmarks-forward-avx2.md" "benchmarks-forward.md" "benchmarks-gpu.md" "benchmarks-gradients.md"
+        "benchmarks-patching.md" "benchmarks-quality.md" "benchmarks-quantised.md" "benchmarks-sae-avx2.md" "benchmarks-sae.md"
         "benchmarks-store.md" "benchmarks-train.md" "benchmarks.md" "dashboards.md" "dictionaries-as-wholes.md"
         "dictionaries.md" "edges.md" "evaluating-dictionaries.md" "experiments.md" "explaining-features.md"
         "explorer.md" "feature-circuits.md" "features-and-circuits.md" "from-python.md" "gpu.md" "grammar.md"

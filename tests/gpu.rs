@@ -76,7 +76,10 @@ fn every_family_has_the_hidden_states_and_logits_of_transformers() {
     for family in FAMILIES {
         for dtype in [DType::F32, DType::BF16] {
             let found = off_by(family, dtype, &device);
-            println!("{family}, {dtype:?}: hidden states are off by {:.1e} at most, the logits by {:.1e}", found[0], found[1]);
+            println!(
+                "{family}, {dtype:?}: hidden states are off by {:.1e} at most, the logits by {:.1e}",
+                found[0], found[1]
+            );
             let close = match dtype {
                 DType::F32 => [1e-3; 2],
                 // What bf16 rounds grows as the weights have it, on the processor as well.
@@ -147,7 +150,16 @@ fn the_largest_of_a_row_are_those_that_sorting_finds() {
     let Some((device, _turn)) = gpu() else { return };
     // Widths around those of a block, few and many ties, negative numbers, infinities and both zeros.
     // A single long row has many blocks.
-    let cases = [(5, 1, 1), (5, 7, 3), (5, 256, 32), (5, 300, 300), (5, 1000, 17), (5, 1000, 999), (1, 9001, 700), (1, 9000, 5)];
+    let cases = [
+        (5, 1, 1),
+        (5, 7, 3),
+        (5, 256, 32),
+        (5, 300, 300),
+        (5, 1000, 17),
+        (5, 1000, 999),
+        (1, 9001, 700),
+        (1, 9000, 5),
+    ];
     for (turn, (count, width, k)) in cases.into_iter().enumerate() {
         let coarse = turn % 2 == 0;
         let x = drawn(&[count, width], turn as u64);
@@ -208,7 +220,8 @@ fn codes_found_by_tensor_cores_are_the_largest() {
     for outlier in [1.0, 30.0] {
         let scale: Vec<f32> = (0..inner).map(|i| if i == 5 { outlier } else { 1.0 }).collect();
         let x = drawn(&[count, inner], 600).broadcast_mul(&Tensor::new(scale, &Device::Cpu).unwrap()).unwrap();
-        let [x, weight, bias] = [x, drawn(&[width, inner], 601), drawn(&[width], 602)].map(|t| t.to_device(&device).unwrap());
+        let [x, weight, bias] =
+            [x, drawn(&[width, inner], 601), drawn(&[width], 602)].map(|t| t.to_device(&device).unwrap());
         let eye = Tensor::eye(width, DType::F32, &device).unwrap();
         let dense = |codes: SparseRows| codes.times(&eye).unwrap();
         let found = dense(SparseRows::screened(&x, &weight, &bias, k).unwrap().expect("room for all candidates"));
@@ -257,7 +270,8 @@ fn a_step_by_kernels_is_that_of_candles_operations() {
             seed: 1,
         };
         let shape = Shape { d_in: 20, d_sae: 300, d_out: 20 };
-        let state = || State::new(Params::draw(&recipe, shape, &mut stream(turn as u64, "gpu", 1), &device).unwrap(), 300);
+        let state =
+            || State::new(Params::draw(&recipe, shape, &mut stream(turn as u64, "gpu", 1), &device).unwrap(), 300);
         let (mut ours, mut twin) = (state(), state());
         for step in 0..6 {
             let rows = |turn: u64| drawn(&[96, 20], turn).affine(1.5, 0.2).unwrap().to_device(&device).unwrap();
@@ -266,7 +280,10 @@ fn a_step_by_kernels_is_that_of_candles_operations() {
             assert_eq!((a.l0, a.dead), (b.l0, b.dead), "{kind}, step {step}");
             assert!(step < 2 || a.dead > 0, "{kind}: no feature is dead at step {step}");
             for (what, a, b) in [("loss", a.loss, b.loss), ("error", a.error, b.error), ("fve", a.fve, b.fve)] {
-                assert!((a - b).abs() < 1e-4 * b.abs().max(1e-2), "{kind}, step {step}: {what} is {a}, and by the twin {b}");
+                assert!(
+                    (a - b).abs() < 1e-4 * b.abs().max(1e-2),
+                    "{kind}, step {step}: {what} is {a}, and by the twin {b}"
+                );
             }
         }
         assert_eq!(ours.threshold.is_some(), kind == "batch_topk");

@@ -2,8 +2,8 @@
 
 use candle_core::{DType, Tensor};
 use pulp::Simd;
-use serde::{Deserialize, Serialize};
 
+use super::act::Activation;
 use super::device;
 use super::elementwise::{One, Two, map, times, zip};
 use super::level::arch;
@@ -12,18 +12,6 @@ use super::numbers::{Fresh, Numbers, Way, flat};
 use super::record::record;
 use super::tape::ArgumentGradients;
 use crate::Result;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Activation {
-    Relu,
-    /// x Phi(x), by the error function.
-    Gelu,
-    /// Its approximation by tanh (`gelu_new`, `gelu_pytorch_tanh`).
-    GeluTanh,
-    /// x sigmoid(x).
-    Silu,
-}
 
 /// Compiles the code once for each activation, so that its loops have no branch.
 macro_rules! with_activation {

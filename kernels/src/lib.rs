@@ -4,6 +4,7 @@
 //! operations (`.._plain`), which also runs on a GPU. In f32 the fused loops have their own backward passes; other dtypes,
 //! and operations without one, take the reference implementation where gradients are needed.
 
+mod act;
 mod activation;
 mod adam;
 mod adamw;
@@ -34,13 +35,15 @@ mod product;
 mod reach;
 mod record;
 mod rotary;
+mod rotation;
 mod rows;
 mod softmax;
 pub mod sparse;
 mod tape;
 mod team;
 
-pub use activation::{Activation, activate, activate_gated};
+pub use act::Activation;
+pub use activation::{activate, activate_gated};
 pub use adam::AdamW;
 pub use adamw::{adamw_step, global_norm};
 pub use attention::{attention, mix, pattern, pattern_with_sinks, scores};
@@ -56,7 +59,8 @@ pub use numbers::{Numbers, flat};
 pub use packed::{Packed, Packing, linear_packed};
 pub use reach::{Gap, Reach};
 pub use record::{on_tape, with_gradient};
-pub use rotary::{Rotation, rotate};
+pub use rotary::rotate;
+pub use rotation::Rotation;
 pub use rows::{centred, picked};
 pub use tape::{ArgumentGradients, Gradients, Taped, aside, reshape};
 

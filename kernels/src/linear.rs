@@ -3,7 +3,8 @@
 use candle_core::{DType, Tensor};
 use rayon::prelude::*;
 
-use super::activation::{Activation, activate_plain, activation_gradient};
+use super::act::Activation;
+use super::activation::{activate_plain, activation_gradient};
 use super::device;
 use super::elementwise::{sum, summed};
 use super::numbers::{Fresh, Numbers, Place, Way, flat};

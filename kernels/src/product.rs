@@ -7,7 +7,8 @@ use gemm::Parallelism;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::activation::{Activation, with_activation};
+use super::act::Activation;
+use super::activation::with_activation;
 use super::dots::dots;
 use super::elementwise::One;
 use super::halves::Halves;

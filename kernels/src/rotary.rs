@@ -1,6 +1,6 @@
 //! Rotary position embeddings: pairs of coordinates are rotated by an angle proportional to the position.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use pulp::{Simd, WithSimd};
 
 use super::device;
@@ -8,27 +8,8 @@ use super::level::arch;
 use super::numbers::{Fresh, Numbers, Way, flat};
 use super::reach::Gap;
 use super::record::record;
+use super::rotation::Rotation;
 use crate::Result;
-
-/// Cosines and sines of every position and pair, `[positions, dims / 2]` in f32.
-#[derive(Debug, Clone)]
-pub struct Rotation {
-    pub cos: Tensor,
-    pub sin: Tensor,
-    /// Whether pairs are adjacent coordinates, and not in the two halves.
-    pub neighbours: bool,
-}
-
-impl Rotation {
-    /// The table for `positions` positions: angle = position * frequency, in f32 as the published models have it.
-    pub fn new(frequencies: &[f32], positions: usize, neighbours: bool, device: &Device) -> Result<Self> {
-        let angles = Tensor::arange(0, positions as u32, device)?
-            .to_dtype(DType::F32)?
-            .reshape((positions, 1))?
-            .matmul(&Tensor::from_slice(frequencies, (1, frequencies.len()), device)?)?;
-        Ok(Self { cos: angles.cos()?, sin: angles.sin()?, neighbours })
-    }
-}
 
 /// Rotates the first coordinates of every head of x `[rows, columns, heads, d_head]`. Column c of the tensor is
 /// column `past + c` of the text, whose position depends on the `gap`.

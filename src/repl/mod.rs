@@ -205,7 +205,7 @@ impl Repl {
         let Some(place) = self.rc.clone().filter(|place| asked_for || place.exists()) else { return };
         let text = self.session().env().files.text(&place);
         let outcome = match text {
-            Ok(text) => self.evaluate(&place.display().to_string(), &text).map(|value| self.keep(value)),
+            Ok(text) => self.evaluate(&place.display().to_string(), &text).map(drop),
             Err(error) => Err(error.into()),
         };
         if let Err(trouble) = outcome {
@@ -233,27 +233,24 @@ impl Repl {
         let value = self.evaluate(&name, text);
         let spoken = self.session().env().console.take_spoken();
         let value = value?;
-        let is_shown = !value.is_unit() && !is_muted(text) && !is_text(&value, &spoken);
-        let shown = if is_shown { self.show(&value) } else { Ok(()) };
-        self.keep(value);
-        shown?;
+        if !value.is_unit() && !is_muted(text) && !is_text(&value, &spoken) {
+            self.show(&value)?;
+        }
         Ok(())
     }
 
-    /// Makes `ans` the value of a text, if it has one.
-    fn keep(&self, value: Value) {
-        if !value.is_unit() {
-            self.session_mut().set_variable("ans", value);
-        }
-    }
-
-    /// Evaluates a text in the session and keeps book of it.
+    /// Evaluates a text in the session and keeps book of it; `ans` becomes its value, if it has one.
     fn evaluate(&mut self, name: &str, text: &str) -> std::result::Result<Value, Trouble> {
         let (drawn, pieces) = {
             let session = self.session();
             (session.env().random.counts(), session.env().task.pieces())
         };
         let outcome = self.session_mut().eval(name, text);
+        let outcome = outcome.inspect(|value| {
+            if !value.is_unit() {
+                self.session_mut().set_variable("ans", value.clone());
+            }
+        });
         let how = match &outcome {
             Err(failure) => self.failed_as(failure, name, text),
             Ok(value) if value.is_unit() => Outcome::Silent,

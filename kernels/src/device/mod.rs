@@ -14,11 +14,11 @@ pub mod rows;
 
 use candle_core::{Device, Tensor, Var};
 
-use super::activation::Activation;
+use super::act::Activation;
 use super::adam::AdamW;
 use super::norm_rows::{Affine, NormKind};
 use super::reach::{Gap, Reach};
-use super::rotary::Rotation;
+use super::rotation::Rotation;
 use crate::{Result, memory};
 
 /// Bytes that are free on a device; None for the processor, and where it is not known.

@@ -7,11 +7,11 @@ use candle_core::op::BackpropOp;
 use candle_core::{DType, Device, Storage, Tensor};
 use half::{bf16, f16};
 
-use super::super::activation::Activation;
+use super::super::act::Activation;
 use super::super::norm_rows::{Affine, NormKind, row_width};
 use super::super::reach::{Gap, Reach};
 use super::super::record::with_gradient_of;
-use super::super::rotary::Rotation;
+use super::super::rotation::Rotation;
 use super::super::tape::ArgumentGradients;
 use super::cuda::{at, by_blocks, device, launch, ptx, size};
 use crate::Result;
@@ -123,15 +123,26 @@ pub fn norm(x: &Tensor, kind: NormKind, eps: f64, affine: Affine) -> Result<Opti
     if !has(&arguments) || arguments[1..].iter().any(|part| part.dims() != [width]) {
         return Ok(None);
     }
-    let (numbers, weight, bias) = (plain(x)?, affine.weight.map(plain).transpose()?, affine.bias.map(plain).transpose()?);
+    let (numbers, weight, bias) =
+        (plain(x)?, affine.weight.map(plain).transpose()?, affine.bias.map(plain).transpose()?);
     let normed = Normed { rows: x.elem_count() / width, width, kind, eps, plus_one: affine.plus_one };
     let out = Out::like(&numbers)?;
     let (from, factor, more) = (place(&numbers)?, place_or_nothing(weight.as_ref())?, place_or_nothing(bias.as_ref())?);
     let (device, config) = (device(x)?, by_blocks(normed.rows.div_ceil(WARPS), THREADS)?);
     let (centred, plus_one, eps) = normed.numbers();
     launch!(
-        device, PASSES::typed!("norm", x.dtype()), config, from, factor, more, out.at, normed.rows, size(width)?, eps,
-        centred, plus_one,
+        device,
+        PASSES::typed!("norm", x.dtype()),
+        config,
+        from,
+        factor,
+        more,
+        out.at,
+        normed.rows,
+        size(width)?,
+        eps,
+        centred,
+        plus_one,
     );
     let asked: Vec<bool> = arguments.iter().map(|t| t.track_op()).collect();
     let has_weight = weight.is_some();
@@ -180,8 +191,19 @@ impl Normed {
         let (device, config) = (device(x)?, by_blocks(self.rows.div_ceil(WARPS), THREADS)?);
         let ((centred, plus_one, eps), to) = (self.numbers(), of_weight.as_ref().map_or(NOTHING, |out| out.at));
         launch!(
-            device, PASSES::typed!("norm_back", x.dtype()), config, from, factor, given, of_x.at, to, self.rows,
-            size(self.width)?, eps, centred, plus_one,
+            device,
+            PASSES::typed!("norm_back", x.dtype()),
+            config,
+            from,
+            factor,
+            given,
+            of_x.at,
+            to,
+            self.rows,
+            size(self.width)?,
+            eps,
+            centred,
+            plus_one,
         );
         Ok((of_x.tensor(), of_weight.map(Out::tensor)))
     }
@@ -222,8 +244,23 @@ fn turned(x: &Tensor, rotation: &Rotation, past: usize, gap: Option<&Gap>, turn:
     let (padded, count, half) = (lengths_or_nothing(lengths.as_ref())?, x.elem_count(), rotation.cos.dim(1)?);
     let (device, config) = (device(x)?, by_blocks(count.div_ceil(THREADS as usize), THREADS)?);
     launch!(
-        device, PASSES::typed!("rotate", x.dtype()), config, from, cosines, sines, out.at, padded, count, size(columns)?,
-        size(heads)?, size(width)?, size(half)?, size(past)?, gap_width, u32::from(rotation.neighbours), turn,
+        device,
+        PASSES::typed!("rotate", x.dtype()),
+        config,
+        from,
+        cosines,
+        sines,
+        out.at,
+        padded,
+        count,
+        size(columns)?,
+        size(heads)?,
+        size(width)?,
+        size(half)?,
+        size(past)?,
+        gap_width,
+        u32::from(rotation.neighbours),
+        turn,
     );
     Ok(out)
 }
@@ -248,10 +285,26 @@ pub fn pattern(
     let (device, config) = (device(scores)?, by_blocks(queries.div_ceil(WARPS), THREADS)?);
     let (window, scale, cap) = (size(reach.window.unwrap_or(0))?, scale as f32, cap.unwrap_or(0.0) as f32);
     launch!(
-        device, PASSES::typed!("pattern", scores.dtype()), config, from, sunk, out.at, padded, queries, size(heads)?,
-        size(columns)?, size(keys)?, gap_width, size(reach.past)?, u32::from(reach.causal), window, scale, cap,
+        device,
+        PASSES::typed!("pattern", scores.dtype()),
+        config,
+        from,
+        sunk,
+        out.at,
+        padded,
+        queries,
+        size(heads)?,
+        size(columns)?,
+        size(keys)?,
+        gap_width,
+        size(reach.past)?,
+        u32::from(reach.causal),
+        window,
+        scale,
+        cap,
     );
-    out.of("pattern", &[scores], move |pattern, gradient| Ok(vec![Some(pattern_back(pattern, gradient, scale)?)])).map(Some)
+    out.of("pattern", &[scores], move |pattern, gradient| Ok(vec![Some(pattern_back(pattern, gradient, scale)?)]))
+        .map(Some)
 }
 
 fn pattern_back(pattern: &Tensor, gradient: &Tensor, scale: f32) -> Result<Tensor> {
@@ -261,7 +314,15 @@ fn pattern_back(pattern: &Tensor, gradient: &Tensor, scale: f32) -> Result<Tenso
     let (shares, given) = (place(&pattern)?, place(&gradient)?);
     let (device, config) = (device(&pattern)?, by_blocks(queries.div_ceil(WARPS), THREADS)?);
     launch!(
-        device, PASSES::typed!("pattern_back", pattern.dtype()), config, shares, given, out.at, queries, size(keys)?, scale
+        device,
+        PASSES::typed!("pattern_back", pattern.dtype()),
+        config,
+        shares,
+        given,
+        out.at,
+        queries,
+        size(keys)?,
+        scale
     );
     Ok(out.tensor())
 }
@@ -309,7 +370,8 @@ pub fn gated(gate: &Tensor, up: &Tensor, act: Activation) -> Result<Option<Tenso
     let back = move |_: &Tensor, gradient: &Tensor| {
         let gradient = plain(gradient)?;
         let of_gate = asked[0].then(|| slope(&gates, &gradient, Some(&ups), act)).transpose()?;
-        let of_up = asked[1].then(|| Ok::<_, crate::Error>(activated(&gates, None, Some(&gradient), Some(act))?.tensor()));
+        let of_up =
+            asked[1].then(|| Ok::<_, crate::Error>(activated(&gates, None, Some(&gradient), Some(act))?.tensor()));
         Ok(vec![of_gate, of_up.transpose()?])
     };
     out.of("gated", &[gate, up], back).map(Some)
@@ -321,9 +383,7 @@ fn activated(x: &Tensor, bias: Option<&Tensor>, times: Option<&Tensor>, act: Opt
     let (from, more, others) = (place(&numbers)?, place_or_nothing(bias.as_ref())?, place_or_nothing(times.as_ref())?);
     let (device, config) = (device(x)?, by_blocks(count.div_ceil(THREADS as usize), THREADS)?);
     let (width, act) = (size(row_width(x))?, number(act));
-    launch!(
-        device, PASSES::typed!("activate", x.dtype()), config, from, more, others, out.at, count, width, act
-    );
+    launch!(device, PASSES::typed!("activate", x.dtype()), config, from, more, others, out.at, count, width, act);
     Ok(out)
 }
 
@@ -334,7 +394,15 @@ fn slope(x: &Tensor, gradient: &Tensor, times: Option<&Tensor>, act: Activation)
     let (from, given, others) = (place(x)?, place(&gradient)?, place_or_nothing(times.as_ref())?);
     let (device, config) = (device(x)?, by_blocks(count.div_ceil(THREADS as usize), THREADS)?);
     launch!(
-        device, PASSES::typed!("activate_back", x.dtype()), config, from, given, others, out.at, count, number(Some(act))
+        device,
+        PASSES::typed!("activate_back", x.dtype()),
+        config,
+        from,
+        given,
+        others,
+        out.at,
+        count,
+        number(Some(act))
     );
     Ok(out.tensor())
 }

@@ -170,8 +170,29 @@ fn product_in_tf32(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     // SAFETY: matrices without gaps of these sizes, as cuBLAS reads them: by columns, so that a row is a column there.
     unsafe {
         gemm_strided_batched_ex(
-            *blas.handle(), turned, plain, m, n, k, (&raw const one).cast(), a as *const _, float, k, 0, b as *const _, float,
-            k, 0, (&raw const zero).cast(), c as *mut _, float, m, 0, 1, compute, way,
+            *blas.handle(),
+            turned,
+            plain,
+            m,
+            n,
+            k,
+            (&raw const one).cast(),
+            a as *const _,
+            float,
+            k,
+            0,
+            b as *const _,
+            float,
+            k,
+            0,
+            (&raw const zero).cast(),
+            c as *mut _,
+            float,
+            m,
+            0,
+            1,
+            compute,
+            way,
         )
     }
     .map_err(|e| err!(Argument, "a product on the device: {e}"))?;
@@ -186,10 +207,12 @@ pub fn mask_of_largest(numbers: &Tensor, k: usize) -> Result<Tensor> {
     // A single row has the whole device.
     let is_single = count == own && own > STRETCH;
     let width = if is_single { STRETCH } else { own };
-    let table = Table { numbers: &numbers, bias: None, rows: count.div_ceil(width), width, positive: false, slack: None };
+    let table =
+        Table { numbers: &numbers, bias: None, rows: count.div_ceil(width), width, positive: false, slack: None };
     let cuts = if is_single { table.cut_of_all(k)? } else { table.cuts_of_rows(k)? };
     let mask = written::<f32>(&device, numbers.dims())?;
-    let (given, cut, before, marks) = (at::<f32>(&numbers)?, at::<u32>(&cuts.cuts)?, cuts.equal_before()?, at::<f32>(&mask)?);
+    let (given, cut, before, marks) =
+        (at::<f32>(&numbers)?, at::<u32>(&cuts.cuts)?, cuts.equal_before()?, at::<f32>(&mask)?);
     let config = by_blocks(table.rows, THREADS)?;
     launch!(device, ROWS::"mark_taken", config, given, cut, before, marks, count, size(width)?, cuts.apart());
     Ok(mask)
@@ -249,14 +272,8 @@ impl SparseRows {
         let share = 2_f64.powi(-9) + inner as f64 * 2_f64.powi(-22);
         let (norms, slacks) = (norms_of_rows(&weight)?, (norms_of_rows(&x)? * share)?);
         let nearly = product_in_tf32(&x, &weight)?;
-        let table = Table {
-            numbers: &nearly,
-            bias: Some(bias),
-            rows,
-            width,
-            positive: true,
-            slack: Some([&slacks, &norms]),
-        };
+        let table =
+            Table { numbers: &nearly, bias: Some(bias), rows, width, positive: true, slack: Some([&slacks, &norms]) };
         let each = (CANDIDATES * k).min(width);
         let Some(candidates) = table.candidates(&table.cuts_of_rows(k)?, each)? else { return Ok(None) };
         let values = candidates.products(&x, &weight, Some(bias))?.reshape((rows, each))?;

@@ -4,7 +4,8 @@ use candle_core::{DType, Device, Tensor};
 
 use super::Packed;
 use crate::Result;
-use crate::activation::{Activation, activation_gradient};
+use crate::act::Activation;
+use crate::activation::activation_gradient;
 use crate::error::bail;
 use crate::linear::{column_sums, fused};
 use crate::linear::{in_tiles, linear_plain};

@@ -50,7 +50,7 @@ impl Sae {
         let spans = &self.parts().about.spans;
         if spans.is_empty() {
             return Err(err!(Argument, "expected a dictionary of several sites, found one that says nothing of them")
-                .hint("`sae::crosscoder(m, sites, text)` fits one"));
+                .hint("`sae::crosscoder(m, sites, text, ..)` fits one"));
         }
         let lengths = spans.iter().enumerate().map(|(site, span)| {
             let part = dtype::convert(&self.directions_at(site)?, DType::F64)?;

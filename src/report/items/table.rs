@@ -526,11 +526,11 @@ Dictionaries
             let table = Table { columns: columns(names), rows: vec![row(words)], ..Table::default() };
             table.terminal(&Screen::default()).unwrap()
         };
-        let text = drawn(&["from", "to"], &[from, to]);
+        let text = drawn(&["writer", "reader"], &[from, to]);
         assert!(text.contains(from) && text.contains(to), "{text}");
         assert!(text.contains("2 columns left out, for want of width: number_3, number_4"), "{text}");
         // A third column of words would leave too little to the numbers, and gives way itself.
-        let text = drawn(&["from", "to", "word"], &[from, to, word]);
+        let text = drawn(&["writer", "reader", "word"], &[from, to, word]);
         assert!(text.contains(from) && text.contains(to) && !text.contains(word), "{text}");
         assert!(text.contains("number_0") && text.lines().all(|line| screen::width(line) <= 80), "{text}");
     }

@@ -120,9 +120,14 @@ fn instead(problem: &rhai::ParseErrorType, before: &str, rest: &str) -> Option<&
     use rhai::ParseErrorType as P;
     let is_list = rest.starts_with(['[', '(', '{']);
     let is_next = rest.starts_with(',');
+    // Otherwise it is the body of a function whose parameters have no end.
+    let is_closed =
+        rest.split_once([']', ')', '}']).is_some_and(|(_, after)| after.trim_start().starts_with([')', ',', '|']));
     match problem {
         P::VariableExpected | P::AssignmentToInvalidLHS(_) if is_list => Some(foreign::ONE_BY_ONE),
-        P::MissingToken(_, purpose) if is_list && purpose.contains("parameters list") => Some(foreign::ONE_BY_ONE),
+        P::MissingToken(_, purpose) if is_list && is_closed && purpose.contains("parameters list") => {
+            Some(foreign::ONE_BY_ONE)
+        }
         P::MissingToken(token, _) if token == "in" && is_next => Some(foreign::COUNTED),
         P::MissingToken(token, _) if token == ";" && is_next && foreign::is_name(before) => Some(foreign::ONE_BY_ONE),
         P::MissingToken(token, _) if token == ")" && is_next && foreign::is_assigned(rest) => Some(foreign::ONE_BY_ONE),

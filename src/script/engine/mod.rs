@@ -21,6 +21,7 @@ pub mod pointers;
 pub mod room;
 pub mod show;
 pub mod sources;
+pub mod steps;
 pub mod thread;
 pub mod tokens;
 pub mod typed;

@@ -18,7 +18,7 @@ use crate::report::symbols::count;
 use crate::script::engine::handle;
 use crate::script::engine::paper::Paper;
 use crate::script::engine::pointers;
-use crate::script::engine::walk::Steps;
+use crate::script::engine::steps::Steps;
 use crate::tensor::Tensor;
 use crate::tensor::axes::from_end;
 use crate::tensor::{dtype, floats, ints, steps};

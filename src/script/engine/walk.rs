@@ -1,38 +1,10 @@
 //! Walks over values of any size, which hear Ctrl-C: copies of them and comparisons, which the engine makes in one piece.
 
-use std::cell::Cell;
-
 use rhai::{Array, Dynamic, Map, NativeCallContext, OP_EQUALS};
 
-use crate::base::{Result, Task};
+use crate::base::Result;
+use crate::script::engine::steps::Steps;
 use crate::script::engine::value::Fallible;
-
-/// How many values are looked at between two looks at the flag.
-const PIECE: usize = 1 << 12;
-
-/// Counts the values that a walk comes by, and looks at the flag now and then.
-pub struct Steps<'a> {
-    task: &'a Task,
-    left: Cell<usize>,
-}
-
-impl<'a> Steps<'a> {
-    pub fn new(task: &'a Task) -> Self {
-        Self { task, left: Cell::new(PIECE) }
-    }
-
-    /// Goes on by so many values.
-    pub fn take(&self, count: usize) -> Result<()> {
-        match self.left.get().checked_sub(count) {
-            Some(left) => self.left.set(left),
-            None => {
-                self.left.set(PIECE);
-                self.task.check()?;
-            }
-        }
-        Ok(())
-    }
-}
 
 /// A copy of a value, as the engine makes it.
 pub fn copied(value: &Dynamic, steps: &Steps) -> Result<Dynamic> {
@@ -155,7 +127,7 @@ mod tests {
     use rhai::Engine;
 
     use super::*;
-    use crate::base::Error;
+    use crate::base::{Error, Task};
     use crate::script::engine::env::Env;
     use crate::script::engine::value::repr;
     use crate::script::session::Session;
@@ -174,7 +146,7 @@ mod tests {
     #[test]
     fn copies_and_comparisons_are_interrupted() {
         let row: Dynamic = Map::from([("a".into(), 1_i64.into())]).into();
-        let rows: Dynamic = vec![row; PIECE].into();
+        let rows: Dynamic = vec![row; 1 << 13].into();
         let nested: Dynamic = Map::from([("rows".into(), rows.clone())]).into();
         let (free, task) = (Task::default(), interrupted());
         for value in [&rows, &nested] {

@@ -25,8 +25,9 @@ use crate::script::engine::paper::Paper;
 use crate::script::engine::pointers;
 use crate::script::engine::room;
 use crate::script::engine::show::tell;
+use crate::script::engine::steps::Steps;
 use crate::script::engine::value::{Fallible, Layout, described, json_text, number_text, written};
-use crate::script::engine::walk::{self, Steps};
+use crate::script::engine::walk;
 
 /// Their names, so that the reference has them once.
 pub const NAMES: [&str; 33] = [

@@ -8,8 +8,8 @@ use crate::base::{Card, Cell, HeatText, Result, Table, Task};
 use crate::report::chart::Data;
 use crate::report::items::{CardOptions, HeatTextOptions, TableOptions};
 use crate::script::engine::options::taken;
+use crate::script::engine::steps::Steps;
 use crate::script::engine::value::{given, plain_data, repr};
-use crate::script::engine::walk::Steps;
 use crate::{bail, err};
 
 pub fn table(rows: &Array, map: Map, task: &Task) -> Result<Table> {

@@ -88,8 +88,11 @@ impl CrossLayerState {
         let found = plain_loss(&self.layers, batch, recipe)?;
         let total = number(&found.total)?;
         let mut store = found.total.backward()?;
-        let gradients =
-            self.layers.iter().map(|layer| layer.gradients(&mut |p| store.remove(&p.weight), recipe)).collect::<Result<Vec<_>>>()?;
+        let gradients = self
+            .layers
+            .iter()
+            .map(|layer| layer.gradients(&mut |p| store.remove(&p.weight), recipe))
+            .collect::<Result<Vec<_>>>()?;
         let norm = kernels::global_norm(gradients.iter().flatten().flatten())?;
         for (layer, gradients) in self.layers.iter().zip(&gradients) {
             layer.refuse_unless_finite(total, norm)?;

@@ -1,0 +1,15 @@
+//! Which activation functions there are.
+
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Activation {
+    Relu,
+    /// x Phi(x), by the error function.
+    Gelu,
+    /// Its approximation by tanh (`gelu_new`, `gelu_pytorch_tanh`).
+    GeluTanh,
+    /// x sigmoid(x).
+    Silu,
+}
