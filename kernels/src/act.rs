@@ -1,4 +1,4 @@
-//! Which activation functions there are.
+//! The activation functions of MLPs have these names.
 
 use serde::{Deserialize, Serialize};
 

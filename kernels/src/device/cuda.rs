@@ -14,7 +14,11 @@ pub mod ptx {
 }
 
 /// Threads of a block that has one row; a whole number of warps.
-const THREADS: u32 = 256;
+pub const THREADS: u32 = 256;
+/// Warps of such a block.
+pub const WARPS: usize = THREADS as usize / 32;
+/// The address of what is not there.
+pub const NOTHING: u64 = 0;
 
 /// Whether all of these are f32 on a device of NVIDIA.
 pub fn has(tensors: &[&Tensor]) -> bool {

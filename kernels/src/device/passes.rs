@@ -13,14 +13,10 @@ use super::super::reach::{Gap, Reach};
 use super::super::record::with_gradient_of;
 use super::super::rotation::Rotation;
 use super::super::tape::ArgumentGradients;
-use super::cuda::{at, by_blocks, device, launch, ptx, size};
+use super::cuda::{NOTHING, THREADS, WARPS, at, by_blocks, device, launch, ptx, size};
 use crate::Result;
 use crate::error::bail;
 
-const THREADS: u32 = 256;
-const WARPS: usize = THREADS as usize / 32;
-/// The address of what is not there.
-const NOTHING: u64 = 0;
 /// The number of no activation.
 const NONE: u32 = 4;
 

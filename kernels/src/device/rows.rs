@@ -8,16 +8,12 @@ use candle_core::cuda_backend::cudarc::driver::PushKernelArg;
 use candle_core::{Device, Tensor};
 
 use super::super::record::with_gradient;
-use super::cuda::{at, by_blocks, device, launch, ptx, room, size, written};
+use super::cuda::{NOTHING, THREADS, WARPS, at, by_blocks, device, launch, ptx, room, size, written};
 use crate::Result;
 use crate::error::err;
 
 pub use super::cuda::has;
 
-/// Threads of a block that has one row; a whole number of warps.
-const THREADS: u32 = 256;
-/// Warps of such a block.
-const WARPS: usize = THREADS as usize / 32;
 /// Numbers of a block where rows do not matter.
 const STRETCH: usize = 4096;
 /// Blocks that count the digits of all numbers together.
@@ -27,8 +23,6 @@ const BINS: usize = 2048;
 const CANDIDATES: usize = 16;
 /// Columns from which on a product in tf32 is worth it, in times of k.
 const WIDE: usize = 128;
-/// The address of what is not there.
-const NOTHING: u64 = 0;
 
 /// The numbers of an optional tensor.
 fn at_or_nothing(t: Option<&Tensor>) -> Result<u64> {
@@ -48,7 +42,7 @@ struct Table<'a> {
     slack: Option<[&'a Tensor; 2]>,
 }
 
-/// Which numbers are taken: those above a cut, and of those that equal it the first.
+/// Cuts say which numbers are taken: those above a cut, and of those that equal it the first.
 struct Cuts {
     cuts: Tensor,
     /// Where there is one cut for all: numbers above it and numbers that equal it of each row, and equal ones of rows before it.

@@ -74,9 +74,12 @@ pub fn compute(
     let powers = |p: f64| Ok(fired().map(|code| f64::from(code).powf(p)).sum::<f64>() / rows as f64);
     let mut gradients = vec![(Name::Encoder, part.encoder), (Name::Decoder, part.decoder)];
     if bias.is_some() {
-        let through_codes = part.encoder_bias.unsqueeze(0)?.matmul(&encoder)?.squeeze(0)?;
-        let sum = sum_of_rows(&slope)?;
-        gradients.push((Name::DecoderBias, if is_centred { (sum - through_codes)? } else { sum }));
+        let mut of_bias = sum_of_rows(&slope)?;
+        if is_centred {
+            let through_codes = part.encoder_bias.unsqueeze(0)?.matmul(&encoder)?.squeeze(0)?;
+            of_bias = (of_bias - through_codes)?;
+        }
+        gradients.push((Name::DecoderBias, of_bias));
     }
     if skip.is_some() {
         gradients.push((Name::Skip, slope.t()?.matmul(&batch.x)?));
