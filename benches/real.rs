@@ -31,10 +31,15 @@ use server::Server;
 const RUNS: usize = 3;
 const PROMPT: usize = 512;
 const WRITTEN: usize = 64;
+/// Tokens that are read for the activations of a layer, rows of a step, and steps of a dictionary.
+const HARVESTED: usize = 18_000;
+const BATCH: usize = 4096;
+const STEPS: u32 = 40;
 /// More than any part takes.
 const ALLOWED: u64 = 20 << 30;
-/// Tokens of prompts of attribution graphs, and how many features are computed of each.
-const GRAPHS: [(usize, usize); 3] = [(100, 1000), (1000, 1000), (4000, 250)];
+/// Tokens of prompts of attribution graphs, and how many features are computed of each: fewer of longer prompts, since a
+/// backward pass for each takes time in proportion to the tokens.
+const GRAPHS: [(usize, usize); 3] = [(100, 1000), (1000, 100), (4000, 25)];
 
 /// Reads the same ids as the peers.
 const IDS: &str = "let ids = |n| [2] + (0..n - 1).map(|i| 1000 + 977 * i % 200_000);";
@@ -50,18 +55,23 @@ fn main() {
     };
     let mut rows = Rows::new();
     prepare(&folder);
-    // What is measured is written down as soon as it is: all of it takes long.
-    for part in [speed, graphs, explorer, experiment, experiment_again] {
+    for part in [speed, steps, graphs, explorer, experiment, experiment_again] {
         part(&folder, &mut rows);
-        publish("Benchmarks of a real model", "real", "benchmarks-real.md", SENTENCES, &rows);
+        written(&rows);
     }
     std::fs::remove_dir_all(made()).unwrap();
+}
+
+/// Writes down what was measured so far: all of it takes long.
+fn written(rows: &Rows) {
+    publish("Benchmarks of a real model", "real", "benchmarks-real.md", SENTENCES, rows);
 }
 
 const SENTENCES: &str = "Gemma 3 270M (18 layers of 640, a vocabulary of 262,144), from its Q4_K_M file: both read it as it is, \
     here computed in f32; transformers has the dequantised weights in f32. Times of reading and writing are medians of three runs in \
     the same run on the same threads. Memory is the peak of a process of its own, without the pages of files; beside the model \
-    means less that of a process that only loads the model. Transcoders of attribution graphs were fitted for one step; each has 4,096 features, of which 32 are \
+    means less that of a process that only loads the model. Steps of dictionaries are the mean of 40 after the first (of the libraries the \
+    median), on activations of `resid_post.9`, 640 wide, on text that the model inside the binary wrote. Transcoders of attribution graphs were fitted for one step; each has 4,096 features, of which 32 are \
     active at a token. The parenthesis experiment ran once each.";
 
 fn file(folder: &Path) -> String {
@@ -101,6 +111,37 @@ fn speed(folder: &Path, rows: &mut Rows) {
         rows.push((format!("{what}, of a prompt of {PROMPT} tokens"), words(ours)));
         rows.push(("transformers".into(), peers.against(&format!("transformers_{name}"), ours, words)));
         rows.push(("llama.cpp".into(), peers.against(&format!("llama_{name}"), ours, words)));
+    }
+}
+
+/// Steps of a `topk` dictionary on activations of the model, beside the libraries on the same rows.
+fn steps(folder: &Path, rows: &mut Rows) {
+    let mut session = Session::new(Env::in_memory(&made()).unwrap());
+    let harvest = format!(
+        "let m = model::load({:?});
+        let text = data::text(\"sample\", #{{ tokens: {HARVESTED} }});
+        let x = m.cache(text.ids(m), \"resid_post.9\")[\"resid_post.9\"].reshape([-1, m.config.d_model])[0..{}];
+        x.save(\"rows.npy\");",
+        file(folder),
+        4 * BATCH
+    );
+    of(&mut session, &harvest);
+    for features in [4096, 16_384] {
+        let mut fit = |steps: u32| {
+            let code =
+                format!("sae::fit(x, #{{ k: 32, d_sae: {features}, batch: {BATCH}, steps: {steps}, seed: 0 }});");
+            timed(|| of(&mut session, &code), RUNS)
+        };
+        let step = fit(1 + STEPS).saturating_sub(fit(1)) / STEPS;
+        rows.push((format!("a step of `topk`, {features} features, {BATCH} rows"), milliseconds(step)));
+        let numbers = [STEPS as usize, 640, 32, BATCH, features].map(|number| number.to_string());
+        // SAFETY: no other thread runs.
+        unsafe { std::env::set_var("MICROTOME_BENCH_ROWS", made().join("rows.npy")) };
+        let peers = Peers::run("sae.py", &numbers);
+        for peer in ["dictionary_learning", "sae_lens", "sparsify"] {
+            let found = peers.against(&format!("{peer}_topk_{features}"), step, milliseconds);
+            rows.push((peer.into(), found));
+        }
     }
 }
 
@@ -148,6 +189,7 @@ fn graphs(folder: &Path, rows: &mut Rows) {
             format!("attribution graph of {tokens} tokens, {nodes} features computed"),
             format!("{}, {memory} beside the model", found.said),
         ));
+        written(rows);
     }
 }
 

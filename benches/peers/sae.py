@@ -1,7 +1,8 @@
 """Times of dictionary steps and codes in Python for benches/sae.rs: a line with a name and seconds for each library, kind and width.
 
 Arguments: threads, runs, width of activations, codes of a row, rows, then the numbers of features. The libraries are
-dictionary_learning, sae-lens and eai-sparsify; one that is not there is left out.
+dictionary_learning, sae-lens and eai-sparsify; one that is not there is left out. Activations are random, or those of the
+file of numpy that MICROTOME_BENCH_ROWS names, of which there have to be four batches.
 """
 
 import os
@@ -16,7 +17,13 @@ os.environ["WANDB_MODE"] = "disabled"
 os.environ["SPARSIFY_DISABLE_TRITON"] = "1"
 torch.set_num_threads(threads)
 torch.manual_seed(0)
-X = torch.randn(4 * rows, d)
+if "MICROTOME_BENCH_ROWS" in os.environ:
+    import numpy
+
+    X = torch.from_numpy(numpy.load(os.environ["MICROTOME_BENCH_ROWS"]))
+    assert X.shape == (4 * rows, d), X.shape
+else:
+    X = torch.randn(4 * rows, d)
 
 
 def batch(step):
@@ -113,8 +120,11 @@ PEERS |= {f"sae_lens_{name}": of_sae_lens(name) for name in ("topk", "relu")}
 PEERS |= {"sparsify_topk": of_sparsify, "dictionary_learning_encode": dictionary_learning_codes}
 PEERS |= {"sae_lens_encode": sae_lens_codes, "sparsify_encode": sparsify_codes}
 
+# Rows of a model are for the kind that all libraries have.
+names = [name for name in PEERS if "MICROTOME_BENCH_ROWS" not in os.environ or name.endswith("_topk") and "batch" not in name]
 for features in widths:
-    for name, make in PEERS.items():
+    for name in names:
+        make = PEERS[name]
         try:
             step = make(features)
         except ImportError as error:

@@ -116,6 +116,11 @@ impl Cache {
         Ok(sum.broadcast_div(&weights.sum_keepdim(axes)?)?.to_dtype(recorded.dtype())?)
     }
 
+    /// Forgets the activation of a place, so that its memory is free once nobody else has it.
+    pub fn forget(&mut self, place: Place) {
+        self.activations.remove(&place);
+    }
+
     /// A cache of the same run and positions that holds something else, such as codes of these activations.
     pub fn holding(&self, activations: impl IntoIterator<Item = (Place, Tensor)>) -> Self {
         Self { activations: activations.into_iter().collect(), ..self.clone() }

@@ -131,7 +131,8 @@ pub fn recorded(cache: &Cache, site: Site) -> Result<Tensor> {
 }
 
 impl Frozen {
-    pub fn of(model: &Decoder, cache: &Cache, transcoders: &Transcoders) -> Result<Self> {
+    /// Takes the patterns out of the cache, which are the largest of what a run of a long text records.
+    pub fn of(model: &Decoder, cache: &mut Cache, transcoders: &Transcoders) -> Result<Self> {
         let (config, weights) = (model.config(), model.weights());
         let blocks = weights.blocks.iter().zip(transcoders.layers()).enumerate();
         let blocks = blocks.map(|(layer, (block, features))| {
@@ -155,11 +156,14 @@ impl Frozen {
 impl FrozenBlock {
     fn of(
         model: &Decoder,
-        cache: &Cache,
+        cache: &mut Cache,
         (layer, block): (usize, &Block),
         (transcoders, skip): (&Transcoders, Option<&Tensor>),
     ) -> Result<Self> {
         let config = model.config();
+        let site = Site::new(SiteKind::Pattern, layer);
+        let pattern = recorded(cache, site)?;
+        cache.forget(Place { site, head: None });
         let norm = |norm: &Option<Norm>, scale: SiteKind, has_weight: bool| {
             FrozenNorm::of(model, cache, norm.as_ref(), Site::new(scale, layer), has_weight)
         };
@@ -182,13 +186,14 @@ impl FrozenBlock {
         let into_heads = behind.forward(&o.t()?.contiguous()?)?.contiguous()?;
         let out = before.backward(&attn.values()?.weight.floats()?)?.contiguous()?;
         let out_of_heads = out.reshape((config.kv_heads, config.d_head, config.d_model))?;
-        let pattern = recorded(cache, Site::new(SiteKind::Pattern, layer))?;
         let tokens = pattern.dim(1)?;
         let each = |norm: &FrozenNorm| (0..tokens).map(|position| norm.inverse(position)).collect::<Vec<f32>>();
         let (keys, queries) = (each(&before), each(&behind));
         let keys = Tensor::from_vec(keys, (1, tokens, 1), pattern.device())?;
         let queries = Tensor::from_vec(queries, (1, 1, tokens), pattern.device())?;
-        let mixing = pattern.transpose(1, 2)?.contiguous()?.broadcast_mul(&keys)?.broadcast_mul(&queries)?;
+        let mixing = pattern.transpose(1, 2)?.contiguous()?;
+        drop(pattern);
+        let mixing = mixing.broadcast_mul(&keys)?.broadcast_mul(&queries)?;
         let skip = match skip {
             None => None,
             Some(skip) => {

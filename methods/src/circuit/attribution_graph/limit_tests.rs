@@ -180,8 +180,8 @@ fn bytes(model: &Model, transcoders: &Transcoders, prompt: &[u32], nodes: usize)
     let (decoder, task) = (&model.decoder, Task::default());
     let batch = Batch::new(vec![prompt.to_vec()]).unwrap();
     let ask = Ask { places: frozen::places(decoder, transcoders), ..Ask::default() };
-    let cache = decoder.cache(&batch, ask, &task).unwrap();
-    let held = Frozen::of(decoder, &cache, transcoders).unwrap();
+    let mut cache = decoder.cache(&batch, ask, &task).unwrap();
+    let held = Frozen::of(decoder, &mut cache, transcoders).unwrap();
     let sources = Sources::of(decoder, &cache, transcoders, &held).unwrap();
     let last = Target { layer: sources.layers, position: sources.tokens - 1 };
     let options = AttributionGraphOptions { nodes, ranked: 20, ..Default::default() };

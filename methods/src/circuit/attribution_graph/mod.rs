@@ -69,16 +69,16 @@ pub fn attribution_graph(
     frozen::check(decoder, &model.origin, transcoders)?;
     let batch = Batch::new(vec![prompt.to_vec()]).map_err(|e| e.about("prompt"))?;
     let config = decoder.config();
-    // Patterns, and the same once more as they are held.
-    let patterns = 8 * (config.layers * config.heads) as u128 * (prompt.len() as u128).pow(2);
+    // The patterns of all layers, and of one of them its steps to what is held in its place.
+    let patterns = 4 * ((config.layers + 3) * config.heads) as u128 * (prompt.len() as u128).pow(2);
     memory::check(patterns, || format!("the attention patterns of {} tokens", prompt.len()))
         .map_err(|e| e.about("prompt"))?;
     let bar = task.begin("running the model", None);
     let ask = Ask { places: frozen::places(decoder, transcoders), ..Ask::default() };
-    let cache = decoder.cache(&batch, ask, task)?;
+    let mut cache = decoder.cache(&batch, ask, task)?;
     let logits = decoder.logits_at(&batch, &[-1], Vec::new(), task)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
     let (targets, reading) = targets::targets(model, &logits, options, task)?;
-    let held = Frozen::of(decoder, &cache, transcoders)?;
+    let held = Frozen::of(decoder, &mut cache, transcoders)?;
     let sources = Sources::of(decoder, &cache, transcoders, &held)?;
     drop((cache, bar));
     memory::check(needed(&sources, targets.len(), options.nodes), || "the edges of the attribution graph".into())
