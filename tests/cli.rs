@@ -25,13 +25,14 @@ fn a_pipe_whose_reader_has_gone_ends_the_program_silently() {
     write("inner.rhai", "let x  = 1;\nprint(x);\n");
     write("outer.rhai", "print(1); run::script(\"inner.rhai\", #{ out: \"own\" });");
     assert!(microtome(folder.path(), &["run", "inner.rhai"]).output().unwrap().status.success());
-    let printing: [&[&str]; 9] = [
+    let printing: [&[&str]; 10] = [
         &["--help"],
         &["doc", "--help"],
         &["doc", "sae"],
         &["completions", "bash"],
         &["cache"],
         &["-e", "print(1)"],
+        &["-e", "for i in 0..1_000_000 { print(i) }"],
         &["fmt", "--check", "."],
         &["run", "outer.rhai"],
         &["run", "--again", "out/inner/run.json"],
@@ -105,6 +106,12 @@ fn words_that_are_no_name_are_searched_for_and_each_text_found_says_how_to_read_
     assert_eq!(unknown.status.code(), Some(2));
     let stderr = String::from_utf8(unknown.stderr).unwrap();
     assert_eq!(stderr, "error: the reference has no `sae::fti`\n  hint: did you mean `sae::fit`?\n");
+    // Names of other programs are answered by what stands for them before by what is spelt like them.
+    let ablated = microtome(folder.path(), &["doc", "hooks::ablate"]).output().unwrap();
+    let said = [ablated.stdout, ablated.stderr].concat();
+    let said = String::from_utf8_lossy(&said).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(said.contains("hooks::zero(\"z.0\")") && !said.contains("did you mean"), "{said}");
+    assert!(printed(folder.path(), &["doc", "ablates"]).contains("hooks::zero"));
 }
 
 #[test]

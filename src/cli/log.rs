@@ -43,12 +43,26 @@ struct Told {
 
 impl Progress for Lines {
     fn begin(&self, label: &str, total: Option<u64>) -> Box<dyn Bar> {
+        self.begun(label, total, Instant::now())
+    }
+
+    fn begin_late(&self, label: &str, since: Instant) -> Box<dyn Bar> {
+        self.begun(label, None, since)
+    }
+
+    fn say(&self, line: &str) {
+        to_stderr(&format!("{line}\n"));
+    }
+}
+
+impl Lines {
+    fn begun(&self, label: &str, total: Option<u64>, begun: Instant) -> Box<dyn Bar> {
         let stage = Arc::new(Stage {
             label: visible(label),
             total,
             done: AtomicU64::new(0),
             had: AtomicU64::new(0),
-            begun: Instant::now(),
+            begun,
             told: Mutex::default(),
         });
         let mut stages = locked(&self.stages);
@@ -60,10 +74,6 @@ impl Progress for Lines {
             let _unwatched = std::thread::Builder::new().name("log".into()).spawn(move || watch(&stages));
         }
         Box::new(Running(stage))
-    }
-
-    fn say(&self, line: &str) {
-        to_stderr(&format!("{line}\n"));
     }
 }
 
@@ -105,6 +115,10 @@ impl Stage {
     fn line(&self, lasted: Duration, note: &str) -> String {
         let (done, seconds) = (self.done.load(Ordering::Relaxed), lasted.as_secs_f64());
         let count = |steps: u64| fixed(steps as f64, 0);
+        if self.total.is_none() && done == 0 {
+            let line = format!("{}: {} so far", self.label, human(seconds));
+            return if note.is_empty() { line } else { format!("{line}, {note}") };
+        }
         let mut line = format!("{}: {}", self.label, count(done));
         match self.total {
             Some(total) => {
@@ -188,6 +202,19 @@ mod tests {
         let stage = stage(None);
         stage.done.store(7, Ordering::Relaxed);
         assert_eq!(stage.line(Duration::from_secs(200), ""), "reading: 7 after 3 min");
+    }
+
+    #[test]
+    fn work_that_was_silent_for_long_is_told_of_at_once() {
+        let lines = Lines::default();
+        let begun = Instant::now();
+        let Some(since) = begun.checked_sub(Duration::from_secs(12)) else { return };
+        let _computing = lines.begin_late("computing", since);
+        let stage = locked(&lines.stages)[0].upgrade().unwrap();
+        // The watching thread may have told of it by now.
+        let line = stage.due(begun);
+        assert!(line.is_none_or(|line| line == "computing: 12 s so far"));
+        assert!(locked(&stage.told).last.is_some());
     }
 
     #[test]

@@ -314,25 +314,6 @@ mod tests {
         assert!(access.to_write(Path::new("circle")).unwrap_err().message.contains("loop"));
     }
 
-    #[test]
-    fn the_longest_rule_decides_and_denial_wins_a_tie() {
-        let folder = tempfile::tempdir().unwrap();
-        let base = resolve(folder.path()).unwrap();
-        let rules = Rules {
-            deny_read: vec!["/".into(), base.join("data/secret")],
-            allow_read: vec![base.join("data"), base.join("tie")],
-            allow_write: vec![base.join("elsewhere")],
-            deny_write: vec![base.join("out/kept")],
-            ..Rules::default()
-        };
-        let access = access(&base, rules);
-        assert!(access.to_read(&base.join("data/x")).is_ok());
-        assert!(access.to_read(&base.join("data/secret/x")).is_err());
-        assert!(access.to_read(&base.join("other")).is_err());
-        assert!(access.to_write(&base.join("elsewhere/x")).is_ok());
-        assert!(access.to_write(Path::new("kept/x")).is_err());
-    }
-
     /// The built-in rules are longer than `/`, and still hold.
     #[test]
     fn what_is_denied_is_denied_also_where_it_is_allowed_by_itself() {
@@ -348,9 +329,14 @@ mod tests {
             let error = none.to_fetch(&Url::parse(&format!("https://{host}")).unwrap()).unwrap_err();
             assert_eq!(error.hint.unwrap(), "denied by --deny-net");
         }
-        let rules =
-            Rules { deny_write: everything(), allow_write: vec![folder.path().join("out/a")], ..Rules::default() };
+        // Of the rules that are given the longest decides.
+        let within = |name: &str| folder.path().join(name);
+        let (deny_read, allow_read) = (vec!["/".into(), within("data/secret")], vec![within("data")]);
+        let allow_write = vec![within("out/a"), within("elsewhere")];
+        let rules = Rules { deny_read, allow_read, deny_write: everything(), allow_write, ..Rules::default() };
         let some = access(folder.path(), rules);
+        assert!(some.to_read(&within("data/x")).is_ok() && some.to_read(&within("other")).is_err());
+        assert!(some.to_read(&within("data/secret/x")).is_err() && some.to_write(&within("elsewhere/x")).is_ok());
         assert!(some.to_write(Path::new("a/x")).is_ok() && some.to_write(Path::new("b")).is_err());
     }
 

@@ -130,9 +130,11 @@ impl Files {
     pub fn sha256(&self, path: &Path) -> Result<String> {
         let (mut file, place) = self.open(path)?;
         let (task, mut hash, name) = (self.task.clone(), Sha256::new(), path.to_path_buf());
+        let bar = self.task.begin(&format!("hashing {}", path.display()), file.metadata().ok().map(|of| of.len()));
         let hash = self.task.apart(move || {
             pieces(&mut file, &task, &name, |piece| {
                 hash.update(piece);
+                bar.advance(piece.len() as u64);
                 Ok(())
             })?;
             Ok(hex(&hash.finalize()))

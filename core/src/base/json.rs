@@ -2,6 +2,7 @@
 //! limited by serde_json, to 128.
 
 use serde::de::{DeserializeOwned, DeserializeSeed};
+use serde_json::de::SliceRead;
 
 use super::budget::Budget;
 use super::{Error, Result, memory};
@@ -33,6 +34,21 @@ pub fn read_content_by<'t, S: DeserializeSeed<'t>>(
     let mut content = serde_json::Deserializer::from_slice(text);
     let value = reader.deserialize(&mut content);
     value.and_then(|value| content.end().map(|()| value)).map_err(wrong)
+}
+
+/// The same for values that stand one after the other, as in JSON lines; `read` takes the next.
+pub fn read_each<'t>(
+    text: &'t [u8],
+    mut read: impl FnMut(&mut serde_json::Deserializer<SliceRead<'t>>) -> serde_json::Result<()>,
+    wrong: impl FnOnce(serde_json::Error) -> Error,
+) -> Result<()> {
+    memory::check(size(text), || "what this JSON makes".into())?;
+    let mut content = serde_json::Deserializer::from_slice(text);
+    let mut outcome = Ok(());
+    while outcome.is_ok() && content.end().is_err() {
+        outcome = read(&mut content);
+    }
+    outcome.map_err(wrong)
 }
 
 /// The approximate bytes of a JSON text as parsed values, including vectors that grow during parsing. A list or a map

@@ -2,9 +2,9 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Error, Result};
 
@@ -12,6 +12,11 @@ use super::{Error, Result};
 pub trait Progress: Send + Sync {
     /// A piece of work begins; `total` is in the unit of later `advance` calls, where it is known.
     fn begin(&self, label: &str, total: Option<u64>) -> Box<dyn Bar>;
+
+    /// A piece of work that has lasted since a moment in the past, and is spoken of now because it is long.
+    fn begin_late(&self, label: &str, _since: Instant) -> Box<dyn Bar> {
+        self.begin(label, None)
+    }
 
     /// A line about the work, for whoever watches: an estimate before it begins, a stage that is done.
     fn say(&self, line: &str);
@@ -46,6 +51,42 @@ impl Bar for SilentBar {
     fn note(&self, _text: &str) {}
 }
 
+/// A piece of work that counts as running until it is dropped.
+struct Counted {
+    bar: Box<dyn Bar>,
+    running: Arc<AtomicUsize>,
+}
+
+impl Counted {
+    fn new(bar: Box<dyn Bar>, running: &Arc<AtomicUsize>) -> Self {
+        running.fetch_add(1, Ordering::Relaxed);
+        Self { bar, running: running.clone() }
+    }
+}
+
+impl Bar for Counted {
+    fn advance(&self, by: u64) {
+        self.bar.advance(by);
+    }
+
+    fn had(&self, by: u64) {
+        self.bar.had(by);
+    }
+
+    fn note(&self, text: &str) {
+        self.bar.note(text);
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.running.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Work that cannot say how far it is, and that nothing else speaks of, is spoken of after so long.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Readers of untrusted files may recurse as deep as the files are nested, so every thread gets a large stack. It is
 /// only reserved: the system maps the pages of a stack when they are first touched.
 pub const STACK: usize = 64 << 20;
@@ -62,6 +103,9 @@ pub struct Task {
     /// Whether an interruption ends all of it.
     is_whole: bool,
     early: Arc<Mutex<Early>>,
+    /// How many pieces of work are spoken of.
+    running: Arc<AtomicUsize>,
+    patience: Duration,
 }
 
 /// Pieces of work that end early with what they have, by their numbers: those that are to, and those that did, each after
@@ -81,7 +125,8 @@ impl Default for Task {
 
 impl Task {
     pub fn new(interrupted: Arc<AtomicBool>, progress: Arc<dyn Progress>) -> Self {
-        Self { interrupted, progress, is_whole: false, early: Arc::default() }
+        let (early, running) = (Arc::default(), Arc::default());
+        Self { interrupted, progress, is_whole: false, early, running, patience: PATIENCE }
     }
 
     pub fn is_interrupted(&self) -> bool {
@@ -152,7 +197,7 @@ impl Task {
     }
 
     pub fn begin(&self, label: &str, total: Option<u64>) -> Box<dyn Bar> {
-        self.progress.begin(label, total)
+        Box::new(Counted::new(self.progress.begin(label, total), &self.running))
     }
 
     pub fn say(&self, line: &str) {
@@ -188,10 +233,17 @@ impl Task {
                 let _unheard = sender.send(());
             })
             .map_err(|e| crate::err!(Memory, "cannot start a thread: {e}"))?;
+        let (begun, mut spoken_of) = (Instant::now(), None);
         loop {
             match receiver.recv_timeout(Duration::from_millis(20)) {
                 Ok(()) => return Ok(()),
-                Err(mpsc::RecvTimeoutError::Timeout) => self.check()?,
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    self.check()?;
+                    let is_silent = spoken_of.is_none() && self.running.load(Ordering::Relaxed) == 0;
+                    if is_silent && begun.elapsed() >= self.patience {
+                        spoken_of = Some(Counted::new(self.progress.begin_late("computing", begun), &self.running));
+                    }
+                }
                 Err(mpsc::RecvTimeoutError::Disconnected) => match worker.join() {
                     Err(panic) => std::panic::resume_unwind(panic),
                     Ok(()) => return Ok(()),
@@ -272,6 +324,42 @@ mod tests {
     #[test]
     fn work_apart_returns_its_result() {
         assert_eq!(Task::default().apart(|| Ok(3)), Ok(3));
+    }
+
+    /// Notes what begins, and says so to the work.
+    struct Noting {
+        labels: Mutex<Vec<String>>,
+        heard: mpsc::SyncSender<()>,
+    }
+
+    impl Progress for Noting {
+        fn begin(&self, label: &str, _total: Option<u64>) -> Box<dyn Bar> {
+            self.labels.lock().unwrap().push(label.into());
+            let _full = self.heard.try_send(());
+            Box::new(SilentBar)
+        }
+
+        fn say(&self, _line: &str) {}
+    }
+
+    #[test]
+    fn long_work_that_nothing_speaks_of_is_spoken_of() {
+        let (heard, told) = mpsc::sync_channel(1);
+        let noting = Arc::new(Noting { labels: Mutex::default(), heard });
+        let task =
+            Task { patience: Duration::from_millis(1), ..Task::new(Arc::new(AtomicBool::new(false)), noting.clone()) };
+        let waited = task.apart(move || Ok(told.recv_timeout(Duration::from_secs(60)).is_ok()));
+        assert_eq!((waited, task.running.load(Ordering::Relaxed)), (Ok(true), 0));
+        // A stage that is running says enough.
+        let stage = task.begin("reading", None);
+        task.apart(|| {
+            std::thread::sleep(Duration::from_millis(100));
+            Ok(())
+        })
+        .unwrap();
+        drop(stage);
+        assert_eq!(*noting.labels.lock().unwrap(), ["computing", "reading"]);
+        assert_eq!(task.running.load(Ordering::Relaxed), 0);
     }
 
     #[test]

@@ -40,6 +40,7 @@ impl Probe {
         options.check()?;
         let x = matrix(x).map_err(|e| e.about("x"))?;
         labels.check_rows(x.nrows()).map_err(|e| e.about("y"))?;
+        let _spoken_of = task.begin("fitting a probe", None);
         Self::of_matrix(x.as_ref(), labels, options, task)
     }
 

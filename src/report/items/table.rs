@@ -198,8 +198,8 @@ struct Widths {
 }
 
 impl Widths {
-    /// Prose and names wrap first, then words are shortened, and columns are left out last, from the last one on. What says
-    /// which row it is stays whole.
+    /// Prose and names wrap first, then words are shortened, and columns are left out last. What says which row it is stays
+    /// whole.
     fn of<'a>(
         table: &Table,
         names: &[String],
@@ -209,7 +209,6 @@ impl Widths {
     ) -> Self {
         let measured: Vec<Measured> =
             (0..names.len()).map(|at| measured(table, names, rows.clone(), between, at)).collect();
-        let all: Vec<usize> = (0..names.len()).collect();
         let keys = keys(&measured, room);
         let most_of = |at: usize, most: usize| if at < keys { usize::MAX } else { most };
         let at_most = |most: usize| -> Vec<usize> {
@@ -219,11 +218,12 @@ impl Widths {
         let found = Some(at_most(usize::MAX)).filter(fits);
         let found = found.or_else(|| (SHORTEST..room).rev().map(at_most).find(fits));
         let (kept, least) = match found {
-            Some(least) => (all, least),
+            Some(least) => ((0..names.len()).collect(), least),
             None => {
                 let least = at_most((room * 3 / 10).clamp(SHORTEST, 24));
-                let count = with_room(&least, room);
-                (all[..count].to_vec(), least[..count].to_vec())
+                let kept = with_room(table, &least, room);
+                let least = kept.iter().map(|at| least[*at]).collect();
+                (kept, least)
             }
         };
         let columns: Vec<&Measured> = kept.iter().map(|at| &measured[*at]).collect();
@@ -311,14 +311,43 @@ fn keys(measured: &[Measured], room: usize) -> usize {
     measured.iter().take_while(is_key).count()
 }
 
-/// How many columns have room, at least one. The first says what a row is, and who chooses columns names first what counts.
-fn with_room(least: &[usize], room: usize) -> usize {
-    let mut used = 0;
-    let fits = |wide: &&usize| {
-        used += *wide + PADDING;
-        used <= room
+/// The columns that have room, the first among them, which says what a row is.
+fn with_room(table: &Table, least: &[usize], room: usize) -> Vec<usize> {
+    let mut kept: Vec<usize> = (0..least.len()).collect();
+    for left_out in least_first(table) {
+        if kept.iter().map(|at| least[*at] + PADDING).sum::<usize>() <= room {
+            break;
+        }
+        kept.retain(|at| !left_out.contains(at));
+    }
+    kept
+}
+
+/// What is left out one after the other: columns that say nothing, then both ends of an interval, of which what lies between
+/// them says most, then the others. Each time from the last one on, since who chooses columns names first what counts.
+fn least_first(table: &Table) -> Vec<Vec<usize>> {
+    let names = &table.columns;
+    let says_nothing = |cell: &Cell| match cell {
+        Cell::Missing => true,
+        Cell::Text(text) => text.is_empty(),
+        _ => false,
     };
-    least.iter().take_while(fits).count().max(1)
+    let is_missing = |at: &usize| table.rows.iter().all(|row| row.get(*at).is_none_or(says_nothing));
+    let from_last = || (1..names.len()).rev();
+    let mut all: Vec<Vec<usize>> = from_last().filter(is_missing).map(|at| vec![at]).collect();
+    for at in from_last() {
+        if let Some(of) = end_of(&names[at]) {
+            all.push(from_last().filter(|other| end_of(&names[*other]) == Some(of)).collect());
+        }
+    }
+    all.extend(from_last().map(|at| vec![at]));
+    all
+}
+
+/// What an interval is of, for a column with its ends: `kl` of `kl_low`, nothing before `low` alone.
+fn end_of(name: &str) -> Option<&str> {
+    let stem = name.strip_suffix("low").or_else(|| name.strip_suffix("high"))?;
+    if stem.is_empty() { Some(stem) } else { stem.strip_suffix('_') }
 }
 
 /// The most lines of a cell that are tried.
@@ -547,6 +576,52 @@ Dictionaries
         assert_eq!(names, ["site", "words", "n0", "n1", "n2"], "{text}");
         let note = "9 columns left out, for want of width: n3, n4, n5, n6, n7, n8, n9, n10, n11";
         assert!(text.split_whitespace().collect::<Vec<_>>().join(" ").ends_with(note), "{text}");
+    }
+
+    /// The names in the first line of a table with a title.
+    fn shown_columns(table: &Table) -> Vec<String> {
+        let text = table.terminal(&Screen::default()).unwrap();
+        text.lines().nth(1).unwrap().split_whitespace().map(String::from).collect()
+    }
+
+    #[test]
+    fn what_is_missing_and_the_ends_of_intervals_are_left_out_before_results() {
+        // What `intervene::steer` gives for one prompt, where there are no intervals over prompts.
+        let effect = ["direction", "strength", "prompts", "effect", "effect_low", "effect_high", "rows"];
+        let costs = ["loss", "loss_low", "loss_high", "kl", "kl_low", "kl_high"];
+        let columns = [&effect[..], &costs, &["repetition", "repetition_low", "repetition_high"]].concat();
+        let cell = |name: &&str| match *name {
+            "direction" => "resid_post.2".into(),
+            name if name.contains('_') => Cell::Missing,
+            _ => 0.123_45.into(),
+        };
+        let row: Vec<Cell> = columns.iter().map(cell).collect();
+        let columns: Vec<String> = columns.into_iter().map(String::from).collect();
+        let table = Table { title: "Steering".into(), columns, rows: vec![row; 3] };
+        let kept = ["direction", "strength", "prompts", "effect", "rows", "loss", "kl", "repetition"];
+        assert!(shown_columns(&table).iter().filter(|name| !name.contains('_')).eq(kept.iter()));
+        // What `features::score_answers` gives for answers without the names of features.
+        let score = ["feature", "explanation", "score", "low", "high", "by another's", "AUC", "F1"];
+        let columns = [&score[..], &["precision", "recall", "accuracy", "contexts", "failed"]].concat();
+        let row: Vec<Cell> = columns
+            .iter()
+            .map(|name| match *name {
+                "feature" | "explanation" => "".into(),
+                "low" | "high" => Cell::Missing,
+                _ => 0.875.into(),
+            })
+            .collect();
+        let columns: Vec<String> = columns.into_iter().map(String::from).collect();
+        let shown = shown_columns(&Table { title: "Scores".into(), columns, rows: vec![row] });
+        assert!(["feature", "recall", "accuracy"].iter().all(|name| shown.iter().any(|one| one == name)), "{shown:?}");
+    }
+
+    #[test]
+    fn both_ends_of_an_interval_are_left_out_together() {
+        let columns = ["site", "score", "low", "high", "n0", "n1", "n2"].map(String::from).to_vec();
+        let row = std::iter::once("resid_post.0".into()).chain((0..6).map(|i| Cell::Int(100_000_000 + i))).collect();
+        let table = Table { title: "Scores".into(), columns, rows: vec![row] };
+        assert_eq!(shown_columns(&table), ["site", "score", "n0", "n1", "n2"]);
     }
 
     #[test]

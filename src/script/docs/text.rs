@@ -54,12 +54,23 @@ pub fn about(docs: &Docs, name: &str, screen: &Screen) -> Result<String> {
     }
     match of_type(docs, name, screen) {
         members if members.is_empty() => {
-            let hint = foreign::function(name).or_else(|| foreign::word(name)).or_else(|| foreign::module(name));
-            let hint = hint.map(String::from).or_else(|| near(docs, name));
+            let hint = of_others(name).map(String::from).or_else(|| near(docs, name));
             Err(err!(Name, "the reference has no `{name}`").maybe_hint(hint))
         }
         members => Ok(members),
     }
+}
+
+/// What stands here for a name of another program, or for one of our modules' that another program would have.
+fn of_others(name: &str) -> Option<&'static str> {
+    let (module, last) = name.rsplit_once("::").or_else(|| name.rsplit_once('.')).unwrap_or(("", name));
+    let of_module = foreign::in_module(module, last);
+    let of_table = || foreign::of_table(last).filter(|_| module == "Table");
+    of_module
+        .or_else(of_table)
+        .or_else(|| foreign::function(last))
+        .or_else(|| foreign::word(name))
+        .or_else(|| foreign::module(name))
 }
 
 /// "did you mean ..?" among all that can be asked for.

@@ -213,6 +213,19 @@ pub fn of_script(ctx: &NativeCallContext) -> Result<Rc<Env>> {
     Ok(code.calling(ctx.fn_name()))
 }
 
+/// How the line of a check begins that holds, and of one that does not.
+pub const CHECK_HOLDS: &str = "check holds: ";
+pub const CHECK_FAILED: &str = "check FAILED: ";
+
+/// What code prints: where a library does, its name stands before each line that would look like a check of the script.
+pub fn signed(ctx: &NativeCallContext, text: ImmutableString) -> ImmutableString {
+    let is_check = |line: &str| [CHECK_HOLDS, CHECK_FAILED].iter().any(|mark| line.trim_start().starts_with(mark));
+    let leave = running(ctx).ok().and_then(|code| code.leave.clone());
+    let Some(leave) = leave.filter(|_| text.lines().any(is_check)) else { return text };
+    let line = |line: &str| if is_check(line) { format!("{}: {line}", leave.library()) } else { line.into() };
+    text.split('\n').map(line).collect::<Vec<String>>().join("\n").into()
+}
+
 /// What stood after the file on the command line, and which of it the script asked for.
 #[derive(Debug, Default)]
 pub struct Arguments {

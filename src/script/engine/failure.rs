@@ -108,11 +108,39 @@ fn statement(problem: &rhai::ParseErrorType, place: &SourcePlace, known: &Known)
     let (before, rest) = (text.get(..at)?, text.get(at..)?);
     let before = before.rsplit('\n').next().unwrap_or_default();
     let is_unknown = matches!(problem, rhai::ParseErrorType::VariableUndefined(_));
+    if let Some(hint) = without_bracket(problem, before, rest, known) {
+        return Some(hint);
+    }
+    if is_unknown && foreign::is_made_with_others(before, rest) {
+        return Some(foreign::ONE_BY_ONE.into());
+    }
     let hint = instead(problem, before, rest).or_else(|| foreign::statement(before, rest)).or_else(|| {
         let is_made = is_unknown && foreign::is_made(before, rest);
         is_made.then_some(foreign::MADE).filter(|_| syntax(problem, known).hint.is_none())
     });
     hint.map(String::from)
+}
+
+/// How a function is called that stands before its first argument without a bracket.
+fn without_bracket(problem: &rhai::ParseErrorType, before: &str, rest: &str, known: &Known) -> Option<String> {
+    use rhai::ParseErrorType as P;
+    match problem {
+        // Only where such a word is declared it is meant as a name.
+        P::Reserved(word) if is_function(word) && foreign::is_before_value(before, rest) => {
+            Some(format!("a call has brackets: `{word}(x)`"))
+        }
+        P::VariableUndefined(name) if foreign::is_before_value(before, rest) => {
+            let is_called = known.docs.functions(name).any(|e| e.module.is_empty() && e.receiver.is_empty());
+            let is_module = known.docs.modules().contains(&name.as_str());
+            (is_called && is_module).then(|| format!("call it as `{name}(..)`"))
+        }
+        _ => None,
+    }
+}
+
+/// The reserved words of the language that are functions.
+fn is_function(word: &str) -> bool {
+    ["print", "debug", "type_of", "eval", "Fn", "call", "curry", "is_def_fn", "is_def_var", "is_shared"].contains(&word)
 }
 
 /// What to write where the parser tells what it expected: one name in place of several, and a key that is written down.
@@ -131,6 +159,13 @@ fn instead(problem: &rhai::ParseErrorType, before: &str, rest: &str) -> Option<&
         P::MissingToken(token, _) if token == "in" && is_next => Some(foreign::COUNTED),
         P::MissingToken(token, _) if token == ";" && is_next && foreign::is_name(before) => Some(foreign::ONE_BY_ONE),
         P::MissingToken(token, _) if token == ")" && is_next && foreign::is_assigned(rest) => Some(foreign::ONE_BY_ONE),
+        P::MissingToken(token, purpose)
+            if token == ","
+                && purpose.contains("arguments to function call")
+                && (rest.starts_with([';', '}']) || before.trim().is_empty()) =>
+        {
+            Some(NOT_CLOSED)
+        }
         P::PropertyExpected if rest.starts_with('`') => Some(foreign::KEY),
         P::MissingToken(token, purpose) if purpose.ends_with("object map literal") => {
             let is_key = matches!(token.as_str(), ":" | "}") && !rest.trim().is_empty() && !rest.starts_with(';');
@@ -218,6 +253,8 @@ pub fn words(error: &EvalAltResult, known: &Known) -> Words {
     }
 }
 
+const NOT_CLOSED: &str = "a round bracket is not closed";
+
 /// What to do where a constant would change.
 const CHANGEABLE: &str = "a copy in a variable can be changed: `let copy = ..;`";
 
@@ -291,7 +328,7 @@ fn syntax(problem: &rhai::ParseErrorType, known: &Known) -> Words {
         }
         P::MismatchedType(wanted, found) if wanted.contains("bool") => mismatch("bool", found),
         P::UnexpectedEOF => Some("a bracket, a brace or a string is not closed".into()),
-        P::MissingToken(token, _) if token == ")" => Some("a round bracket is not closed".into()),
+        P::MissingToken(token, _) if token == ")" => Some(NOT_CLOSED.into()),
         P::MissingToken(token, _) if token == ";" => {
             Some("two statements stand side by side without `;` between them".into())
         }

@@ -5,6 +5,11 @@ pub fn function(name: &str) -> Option<&'static str> {
     look_up(FUNCTIONS, name)
 }
 
+/// What to write instead of a method or a column called `name` of a table.
+pub fn of_table(name: &str) -> Option<&'static str> {
+    look_up(TABLES, name)
+}
+
 /// What to write instead of a function of one of our modules that it does not have.
 pub fn in_module(module: &str, name: &str) -> Option<&'static str> {
     (module == "hooks").then(|| look_up(HOOKS, name)).flatten()
@@ -36,8 +41,8 @@ pub fn statement(before: &str, rest: &str) -> Option<&'static str> {
     if is_in_braces && rest.trim_start_matches(is_of_name).trim_start().starts_with(':') {
         return Some(MAP);
     }
-    let is_in_list = before.matches('[').count() > before.matches(']').count();
-    if is_in_list && rest.split_once(" for ").is_some_and(|(_, of)| of.contains(" in ")) {
+    let is_open = |open: char, close: char| before.matches(open).count() > before.matches(close).count();
+    if (is_open('[', ']') || is_open('(', ')')) && rest.split_once(" for ").is_some_and(|(_, of)| of.contains(" in ")) {
         return Some(COMPREHENSION);
     }
     let line = without_texts(&[before, rest.lines().next().unwrap_or_default()].concat());
@@ -55,6 +60,26 @@ pub fn is_made(before: &str, rest: &str) -> bool {
     (before.trim().is_empty() || before.trim_end().ends_with([';', '{', '}']))
         && after.starts_with('=')
         && !after.starts_with("==")
+}
+
+/// Whether an unknown variable is the first of several that are given values at once.
+pub fn is_made_with_others(before: &str, rest: &str) -> bool {
+    let is_first = before.trim().is_empty() || before.trim_end().ends_with([';', '{', '}']);
+    let line = rest.lines().next().unwrap_or_default();
+    is_first
+        && line.split_once('=').is_some_and(|(names, after)| {
+            names.contains(',')
+                && names.chars().all(|c| is_of_name(c) || matches!(c, ' ' | ','))
+                && !after.starts_with('=')
+        })
+}
+
+/// Whether a value follows the name that the rest begins with, in the same line, and the name is not declared here.
+pub fn is_before_value(before: &str, rest: &str) -> bool {
+    let declares = ["let", "const", "fn", "for", "as"];
+    let last = before.trim_end().rsplit(|c: char| !is_of_name(c)).next().unwrap_or_default();
+    let after = rest.trim_start_matches(is_of_name).trim_start_matches([' ', '\t']);
+    !declares.contains(&last) && (after.starts_with(['"', '`', '[', '#']) || after.starts_with(is_of_name))
 }
 
 /// Whether a statement is a name so far, with or without `let` before it.
@@ -203,8 +228,62 @@ const FUNCTIONS: Table = &[
     (&["str"], "use `x.to_string()`, or backticks: `` `${x}` ``"),
     (&["isinstance", "typeof"], "use `kind_of(x)`"),
     (&["open", "read"], "use `run::load_text(path)`"),
+    (
+        &["read_csv", "read_parquet", "read_json", "read_ndjson", "scan_csv", "scan_parquet"],
+        "the table of a file is `data::table(\"x.csv\")`",
+    ),
+    (&["DataFrame"], "a table is made of maps, one for each row: `table([#{ a: 1 }, #{ a: 2 }])`"),
     (&["imshow", "heatmap"], "use `plot::heat(t)`"),
     (&["hist"], "use `plot::histogram(t)`"),
+];
+
+/// Names of pandas and polars.
+const TABLES: Table = &[
+    (
+        &["sort", "sort_values", "order_by", "order", "arrange", "nlargest", "nsmallest"],
+        "the rows in the order of a column are `t.sort_by(\"a\")`",
+    ),
+    (
+        &["tail", "last"],
+        "the rows at the end of an order are the first of the opposite one: `t.sort_by(\"a\", #{ descending: true }).head(5)`",
+    ),
+    (&["limit", "first", "slice"], "the first rows are `t.head(5)`"),
+    (
+        &["write_csv", "to_csv", "write_parquet", "to_parquet", "write_json", "write_ndjson", "to_markdown"],
+        "a table is written in the format that the name ends in: `t.save(\"x.csv\")`",
+    ),
+    (
+        &["with_columns", "with_column", "assign", "rename", "drop", "map", "apply", "insert"],
+        "rows are values of the script, and `table(rows)` makes a table of new ones: \
+         `let rows = []; for row in t { row.b = row.a; rows.push(row); }`; `t.select([\"a\", \"b\"])` leaves the other columns out",
+    ),
+    (
+        &["vstack", "concat", "hstack", "append", "extend", "union"],
+        "the rows of two tables with the same columns are one table by `table(a.rows + b.rows, #{ columns: a.columns })`",
+    ),
+    (
+        &["height", "shape", "count", "size", "nrow", "nrows", "n_rows", "width"],
+        "`t.len` is the number of rows, `t.columns.len` that of columns",
+    ),
+    (&["select"], "several columns stand in a list: `t.select([\"a\", \"b\"])`"),
+    (
+        &["describe", "mean", "std", "min", "max", "sum", "agg", "aggregate"],
+        "a column is a list, `t[\"a\"]`, and lists have `t[\"a\"].mean()`, `t[\"a\"].min()` and `t[\"a\"].max()`; \
+         each group has its own by `t.group_by(\"a\", |rows| #{ best: rows[\"b\"].max() })`",
+    ),
+    (
+        &["groupby", "value_counts", "unique", "n_unique", "nunique", "drop_duplicates", "distinct"],
+        "each value of a column becomes a row by `t.group_by(\"a\", |rows| #{ n: rows.len })`",
+    ),
+    (&["merge", "inner_join", "left_join"], "rows that are equal in a column stand side by side by `a.join(b, \"a\")`"),
+    (
+        &["query", "where", "loc", "iloc", "dropna", "drop_nulls"],
+        "some of the rows are `t.filter(|row| row.a != ())`, one of them is `t[0]`",
+    ),
+    (
+        &["iterrows", "iter_rows", "itertuples", "to_dict", "to_dicts", "rows_as_maps"],
+        "a loop goes through the rows as maps: `for row in t { print(row.a); }`",
+    ),
 ];
 
 const HOOKS: Table = &[(
@@ -263,7 +342,7 @@ mod tests {
     fn what_the_hints_call_exists() {
         let session = Session::new(Env::in_memory(Path::new("out")).unwrap());
         let docs = session.docs();
-        for (_, hint) in [FUNCTIONS, HOOKS, WORDS, MODULES].concat() {
+        for (_, hint) in [FUNCTIONS, TABLES, HOOKS, WORDS, MODULES].concat() {
             for (before, _) in hint.match_indices('(').map(|(at, _)| hint.split_at(at)) {
                 let name = before.rsplit(|c: char| !(c.is_alphanumeric() || c == '_')).next().unwrap_or_default();
                 let known = docs.functions(name).next().is_some() || KNOWN_TO_THE_LANGUAGE.contains(&name);
@@ -278,8 +357,9 @@ mod tests {
     fn every_name_is_answered_with_its_hint() {
         let mut session = Session::new(Env::in_memory(Path::new("out")).unwrap());
         type Way = fn(&str) -> String;
-        let ways: [(Table, Way); 4] = [
+        let ways: [(Table, Way); 5] = [
             (FUNCTIONS, |name| format!("tensor([1.0]).{name}")),
+            (TABLES, |name| format!("table([#{{ a: 1 }}]).{name}(1, 2)")),
             (HOOKS, |name| format!("hooks::{name}(\"z.0\")")),
             (WORDS, |name| format!("{name} 1")),
             (MODULES, |name| format!("{name}::something(1)")),
@@ -296,7 +376,7 @@ mod tests {
 
     #[test]
     fn no_word_stands_twice() {
-        for table in [FUNCTIONS, HOOKS, WORDS, MODULES] {
+        for table in [FUNCTIONS, TABLES, HOOKS, WORDS, MODULES] {
             let mut all: Vec<&str> = table.iter().flat_map(|(names, _)| names.iter().copied()).collect();
             let length = all.len();
             all.sort_unstable();

@@ -11,7 +11,7 @@ use crate::report::symbols::visible;
 use crate::report::terminal::Screen;
 use crate::report::{Item, items};
 use crate::script::engine::console::Console;
-use crate::script::engine::env::env;
+use crate::script::engine::env::{Env, env, signed};
 pub use crate::script::engine::handle::Handle;
 use crate::script::engine::handle::{short, shown_handle};
 use crate::script::engine::value::{Any, Fallible, Layout, from_json, json_text, parsed, written};
@@ -40,7 +40,14 @@ pub fn shown(value: &Dynamic, screen: &Screen, task: &Task) -> Result<String> {
     Ok(screen.shortened(&written(value, task)?))
 }
 
-/// Writes a value to the console, as `show` does and the prompt answers.
+/// Writes a value to the console, as `show` does.
+pub fn tell_of(ctx: &NativeCallContext, value: &Dynamic, env: &Env) -> Result<()> {
+    let text = shown(value, env.console.screen(), &env.task)?;
+    env.console.say(&signed(ctx, text.trim_end_matches('\n').into()));
+    Ok(())
+}
+
+/// Writes a value to the console, as the prompt answers.
 pub fn tell(value: &Dynamic, console: &Console, task: &Task) -> Result<()> {
     console.say(shown(value, console.screen(), task)?.trim_end_matches('\n'));
     Ok(())
@@ -82,7 +89,7 @@ pub mod globals {
     #[rhai_fn(return_raw)]
     pub fn show(ctx: NativeCallContext, value: Any) -> Fallible<()> {
         let env = env(&ctx)?;
-        Ok(super::tell(&value, &env.console, &env.task)?)
+        Ok(super::tell_of(&ctx, &value, &env)?)
     }
 
     /// A value written down in one line, as the REPL answers with it.

@@ -121,6 +121,18 @@ pub fn function(signature: &str, known: &Known) -> Words {
         return Words::new(Kind::Name, format!("unknown function `{name}`: this module has none"), Some(hint));
     }
     let overloads = if overloads.is_empty() { own().collect() } else { overloads };
+    if path == "print" && given.len() > 1 {
+        let hint = "it takes one value: `print([a, b])`, or a text with both: `` print(`${a} ${b}`) ``";
+        return Words::new(Kind::Argument, format!("`print` cannot take {}", listed(given)), Some(hint.into()));
+    }
+    let is_own = known.variables.iter().any(|variable| variable == name) || own().next().is_some();
+    if let Some(hint) = foreign::of_table(name).filter(|_| module.is_empty() && receiver == Some("Table") && !is_own) {
+        let message = match overloads.is_empty() {
+            true => format!("unknown function `{name}`"),
+            false => format!("`{called}` cannot take {}", listed(given)),
+        };
+        return Words::new(if overloads.is_empty() { Kind::Name } else { Kind::Argument }, message, Some(hint.into()));
+    }
     if let Some(hint) = foreign::function(name).filter(|_| known.docs.functions(name).next().is_some()) {
         return Words::new(Kind::Argument, format!("`{called}` cannot take {}", listed(given)), Some(hint.into()));
     }

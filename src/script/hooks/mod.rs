@@ -108,7 +108,7 @@ fn source(value: &Dynamic) -> Result<PatchSource> {
 
 #[export_module(manifest)]
 pub mod functions {
-    /// A hook that sets the activations at a site, or the codes of features, to 0 (zero ablation).
+    /// A hook that ablates the activations at a site, or the codes of features: it sets them to 0 (zero ablation).
     ///
     /// Sites have the usual names: `mlp_out.3`, `z.3.5` for one head, `resid_post.*` for all layers, and those of
     /// TransformerLens, `blocks.3.hook_mlp_out`. Hooks are given to a call as `#{ hooks: [..] }` and act in that order.

@@ -7,7 +7,7 @@ use rhai::plugin::*;
 use rhai::{Array, Dynamic, Map, NativeCallContext};
 
 use crate::base::{Error, Result};
-use crate::script::engine::env::{env, of_script};
+use crate::script::engine::env::{CHECK_FAILED, CHECK_HOLDS, env, of_script};
 use crate::script::engine::value::{Any, Fallible, Int, Layout, given, json_text, parsed};
 use crate::script::library::project::{cleaned, shown};
 use crate::{bail, err};
@@ -27,7 +27,7 @@ pub mod functions {
     pub fn check(ctx: NativeCallContext, condition: bool, message: &str) -> Fallible<bool> {
         let env = of_script(&ctx)?;
         env.checks.note(condition, message);
-        let mark = if condition { "check holds: " } else { "check FAILED: " };
+        let mark = if condition { CHECK_HOLDS } else { CHECK_FAILED };
         env.console.say(&format!("{mark}{message}"));
         Ok(condition)
     }
@@ -36,7 +36,8 @@ pub mod functions {
     ///
     /// A call that states no `seed` has one of its own, which follows from the run's, from the function, from whose text
     /// the call stands in (the script's, or that of a module), and from how often the function was called there before: two
-    /// calls in a row differ, and what stands between them changes nothing.
+    /// calls in a row differ, and what stands between them changes nothing. Texts, pairs of prompts, splits, and what is drawn
+    /// for a card, a dashboard or a map have seed 0 whatever the run's, so that they are the same whenever they are asked for.
     ///
     /// # Example
     /// ```

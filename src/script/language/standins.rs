@@ -4,7 +4,7 @@
 //! change what they only read: `extract`, `get`, `order`, `order_desc` and `contains`; where those take a text for the name of a
 //! function, of whatever text has one: `map`, `index_of` and others; where those call a function for each pair of values: `==`
 //! and `!=` of lists and maps, `contains` and `dedup`. And floats are printed as the prompt writes them, and
-//! no value is printed as `()`.
+//! no value is printed as `()`. A text that a library prints does not look like a check of the script.
 //! `to_json`, `repr` and `show`, which are ours, are given lists and maps here without a copy of them, which of millions of maps
 //! takes a second that hears no Ctrl-C.
 //!
@@ -20,11 +20,11 @@ use rhai::{
 
 use crate::base::{Kind, Result, Task, memory};
 use crate::err;
-use crate::script::engine::env::{Env, env};
+use crate::script::engine::env::{Env, env, signed};
 use crate::script::engine::paper::Paper;
 use crate::script::engine::pointers;
 use crate::script::engine::room;
-use crate::script::engine::show::tell;
+use crate::script::engine::show::tell_of;
 use crate::script::engine::steps::Steps;
 use crate::script::engine::value::{Fallible, Layout, described, json_text, number_text, written};
 use crate::script::engine::walk;
@@ -151,6 +151,7 @@ pub fn module() -> Module {
         module.set_native_fn(name, float_text);
     }
     module.set_native_fn("print", no_value);
+    module.set_native_fn("print", print_text);
     for name in ["to_string", "to_debug"] {
         module.set_native_fn(name, list_text);
         module.set_native_fn(name, map_text);
@@ -561,7 +562,11 @@ fn repr_of<T: Variant + Clone + Default>(ctx: NativeCallContext, value: &mut T) 
 }
 
 fn show<T: Variant + Clone + Default>(ctx: NativeCallContext, value: &mut T) -> Fallible<()> {
-    lent(&ctx, value, |whole, env| tell(whole, &env.console, &env.task))
+    lent(&ctx, value, |whole, env| tell_of(&ctx, whole, env))
+}
+
+fn print_text(ctx: NativeCallContext, text: ImmutableString) -> Fallible<ImmutableString> {
+    Ok(signed(&ctx, text))
 }
 
 fn print_list(ctx: NativeCallContext, list: &mut Array) -> Fallible<ImmutableString> {

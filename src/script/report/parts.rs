@@ -7,6 +7,7 @@ use rhai::{Array, Dynamic, Map};
 
 use crate::base::{Card, Cell, Error, Grid, HeatText, Result, Table, names};
 use crate::err;
+use crate::script::engine::foreign;
 use crate::script::engine::value::{Any, Fallible, given};
 use crate::tensor::{Device, Tensor};
 
@@ -33,6 +34,14 @@ fn value(cell: &Cell) -> Dynamic {
 
 fn texts(all: &[String]) -> Array {
     all.iter().cloned().map(Dynamic::from).collect()
+}
+
+/// A column that is missing may be a word of another program, which says more than the names of the others do.
+fn of_others(error: Error, name: &str) -> Error {
+    match foreign::of_table(name) {
+        Some(hint) if !error.hint.as_ref().is_some_and(|hint| hint.starts_with("did you mean")) => error.hint(hint),
+        _ => error,
+    }
 }
 
 /// A row as a map of its cells.
@@ -76,7 +85,7 @@ pub mod methods {
     #[rhai_fn(global, index_get, pure, return_raw)]
     pub fn at(table: &mut Table, column: Any) -> Fallible<Dynamic> {
         if let Some(name) = column.read_lock::<ImmutableString>() {
-            let cells = table.column(&name)?;
+            let cells = table.column(&name).map_err(|error| super::of_others(error, &name))?;
             return Ok(Dynamic::from_array(cells.into_iter().map(super::value).collect()));
         }
         let column = given("index", &column);

@@ -11,7 +11,7 @@ use crate::base::{Cell, Result, Table};
 use crate::data::table as tables;
 use crate::err;
 use crate::script::engine::calls::Calls;
-use crate::script::engine::env::env;
+use crate::script::engine::env::{env, signed};
 use crate::script::engine::options::taken;
 use crate::script::engine::show::shown;
 use crate::script::engine::value::{Any, Fallible, Int, Options, described, given};
@@ -26,7 +26,7 @@ pub fn printing() -> Module {
 fn print(ctx: NativeCallContext, table: Table) -> Fallible<ImmutableString> {
     let env = env(&ctx)?;
     let text = shown(&Dynamic::from(table), env.console.screen(), &env.task)?;
-    Ok(text.trim_end_matches('\n').into())
+    Ok(signed(&ctx, text.trim_end_matches('\n').into()))
 }
 
 /// The places of the rows for which a function says true.
@@ -43,19 +43,19 @@ fn chosen(calls: &Calls, table: &Table, f: &FnPtr) -> Result<Vec<usize>> {
 }
 
 /// A row for each group, with what a function of its rows returns.
-fn grouped(calls: &Calls, table: &Table, column: &str, f: &FnPtr) -> Result<Table> {
-    let mut found: Vec<(Cell, Map)> = Vec::new();
-    for group in tables::groups(table, column).map_err(|e| e.about("column"))? {
+fn grouped(calls: &Calls, table: &Table, columns: &[String], f: &FnPtr) -> Result<Table> {
+    let mut found: Vec<(Vec<Cell>, Map)> = Vec::new();
+    for group in tables::groups(table, columns).map_err(|e| e.about("columns"))? {
         let answer = calls.call(f, [Dynamic::from(group.rows)])?;
         let fields = answer.read_lock::<Map>().map(|fields| fields.clone()).ok_or_else(|| {
             err!(Argument, "expected a map from the function of a group's rows, found {}", described(&answer))
                 .hint("its keys become columns: |rows| #{ n: rows.len }")
                 .about("f")
         })?;
-        found.push((group.value, fields));
+        found.push((group.values, fields));
     }
     let names: BTreeSet<&str> = found.iter().flat_map(|(_, fields)| fields.keys()).map(|key| key.as_str()).collect();
-    if names.contains(column) {
+    if let Some(column) = columns.iter().find(|column| names.contains(column.as_str())) {
         return Err(
             err!(Name, "expected other keys than `{column}` from the function: that column has the groups").about("f")
         );
@@ -63,8 +63,8 @@ fn grouped(calls: &Calls, table: &Table, column: &str, f: &FnPtr) -> Result<Tabl
     let cells = |fields: &Map| -> Vec<Cell> {
         names.iter().map(|name| fields.get(*name).map_or(Cell::Missing, cell)).collect()
     };
-    let rows = found.iter().map(|(value, fields)| [vec![value.clone()], cells(fields)].concat()).collect();
-    let columns = std::iter::once(column).chain(names.iter().copied()).map(String::from).collect();
+    let rows = found.iter().map(|(values, fields)| [values.clone(), cells(fields)].concat()).collect();
+    let columns = columns.iter().map(String::as_str).chain(names.iter().copied()).map(String::from).collect();
     Ok(Table { title: table.title.clone(), columns, rows })
 }
 
@@ -104,7 +104,7 @@ pub mod methods {
         Ok(tables::kept(table, chosen))
     }
 
-    /// The first `n` rows.
+    /// The first `n` rows, or without `n` the first 5.
     ///
     /// # Example
     /// ```
@@ -113,6 +113,11 @@ pub mod methods {
     #[rhai_fn(global, pure, return_raw)]
     pub fn head(table: &mut Table, n: Int) -> Fallible<Table> {
         Ok(tables::head(table, given("n", &n).size()?))
+    }
+
+    #[rhai_fn(global, pure, name = "head")]
+    pub fn head_of_five(table: &mut Table) -> Table {
+        tables::head(table, 5)
     }
 
     /// The rows in the order of a column: numbers by their value, texts by their characters. Of several columns, the next one
@@ -138,7 +143,8 @@ pub mod methods {
     }
 
     /// A table with one row for each value of a column, in the order in which the values come first. A function takes the rows
-    /// that have the value, as a table, and returns a map; its keys are the other columns.
+    /// that have the value, as a table, and returns a map; its keys are the other columns. Of several columns, there is a row
+    /// for each combination of their values.
     ///
     /// Numbers are equal by their value, `1` and `1.0`; rows without a value are one group.
     ///
@@ -148,15 +154,18 @@ pub mod methods {
     /// let kinds = runs.group_by("kind", |rows| #{ n: rows.len, best: rows["fve"].max() });
     /// kinds.columns  //=> ["kind", "best", "n"]
     /// kinds.rows  //=> [["topk", 0.9, 2], ["l1", 0.7, 1]]
+    /// runs.group_by(["kind", "fve"], |rows| #{ n: rows.len }).rows[0]  //=> ["topk", 0.9, 1]
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn group_by(ctx: NativeCallContext, table: &mut Table, column: &str, f: FnPtr) -> Fallible<Table> {
+    pub fn group_by(ctx: NativeCallContext, table: &mut Table, columns: Any, f: FnPtr) -> Fallible<Table> {
         let calls = Calls::new(&ctx);
-        calls.outcome(super::grouped(&calls, table, column, &f))
+        let columns = given("columns", &columns).texts()?;
+        calls.outcome(super::grouped(&calls, table, &columns, &f))
     }
 
     /// The rows of two tables that are equal in a column, side by side: each row of this table with each row of the other. A
-    /// column of the other whose name this table has, too, gets `_right` behind its name.
+    /// column of the other whose name this table has, too, gets `_right` behind its name. Of several columns, rows are equal
+    /// in all.
     ///
     /// Numbers are equal by their value, `1` and `1.0`; a missing cell is equal to none.
     ///
@@ -175,11 +184,11 @@ pub mod methods {
         ctx: NativeCallContext,
         table: &mut Table,
         other: Table,
-        column: &str,
+        columns: Any,
         options: Options,
     ) -> Fallible<Table> {
-        let (options, column) = (taken(options)?, column.to_string());
+        let (options, columns) = (taken(options)?, given("columns", &columns).texts()?);
         let (cost, table) = (super::steps(table) + super::steps(&other), table.clone());
-        Ok(env(&ctx)?.task.heavy(cost, move || tables::join(&table, &other, &column, &options))?)
+        Ok(env(&ctx)?.task.heavy(cost, move || tables::join(&table, &other, &columns, &options))?)
     }
 }

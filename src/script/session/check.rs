@@ -21,6 +21,9 @@ const BUILT_IN: &[&str] =
 /// What to do about a method that gives nothing.
 const IN_PLACE: &str = "it changes what it is called on: write it in a line of its own, and use the variable behind it";
 
+/// What `{}` is taken for.
+const EMPTY_MAP: &str = "an empty map is `#{}`";
+
 /// What a script's calls are held against.
 struct Scene<'a> {
     session: &'a Session,
@@ -54,6 +57,12 @@ impl Session {
                 .into_iter()
                 .map(|clash| self.explain(name, &EvalAltResult::ErrorDataRace(clash.name, clash.position))),
         );
+        failures.extend(inspect::empty_blocks(&ast).into_iter().map(|position| {
+            let error = err!(Argument, "the value here is an empty block, which is nothing").hint(EMPTY_MAP);
+            let mut error: Box<EvalAltResult> = error.into();
+            error.set_position(position);
+            Failure { kind: "syntax".into(), ..self.explain(name, &error) }
+        }));
         failures
     }
 

@@ -83,6 +83,25 @@ fn is_used(path: &[ASTNode]) -> bool {
     false
 }
 
+/// Where `{}` stands for a value: a variable's, or an argument.
+pub fn empty_blocks(ast: &AST) -> Vec<Position> {
+    let mut found = Vec::new();
+    ast.walk(&mut |path: &[ASTNode]| {
+        let values = match path.last() {
+            Some(ASTNode::Stmt(Stmt::Var(parts, ..))) => std::slice::from_ref(&parts.1),
+            Some(ASTNode::Stmt(Stmt::FnCall(call, _))) => &call.args,
+            Some(ASTNode::Expr(Expr::FnCall(call, _) | Expr::MethodCall(call, _))) => &call.args,
+            _ => return true,
+        };
+        found.extend(values.iter().filter_map(|value| match value {
+            Expr::Stmt(block) if block.is_empty() => Some(block.position()),
+            _ => None,
+        }));
+        true
+    });
+    found
+}
+
 pub fn imports(ast: &AST) -> Vec<Import> {
     // Of a statement within a function the walk does not say so.
     let at_top = |statement: &Stmt| if let Stmt::Import(_, position) = statement { Some(*position) } else { None };

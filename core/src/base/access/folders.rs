@@ -293,6 +293,7 @@ mod tests {
         assert_eq!(of(&[], "/x"), Verdict::NotAllowed);
         assert_eq!(of(&[("/", false)], "/out/x"), Verdict::Denied);
         assert_eq!(of(&[("/", false), ("/out/a", true)], "/out/a/x"), Verdict::Allowed);
+        assert_eq!(of(&[("/", false), ("/out/a", true), ("/out/a/b", false)], "/out/a/b/x"), Verdict::Denied);
         assert_eq!(of(&[("/out", false), ("/out", true)], "/out/x"), Verdict::Denied);
     }
 

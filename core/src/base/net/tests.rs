@@ -117,6 +117,28 @@ fn a_name_leads_to_no_address_that_is_denied() {
     assert!(with(&["localhost", "127.0.0.1"], &["127.*.*.*", "::1"]).is_ok());
 }
 
+/// The first address may have a key in it, which is none of the next server's business.
+#[test]
+fn who_is_redirected_to_does_not_hear_from_where() {
+    let second = TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = format!("http://127.0.0.1:{}/data.txt", second.local_addr().unwrap().port());
+    let hearing = std::thread::spawn(move || {
+        let (mut stream, _) = second.accept().unwrap();
+        let mut request = [0; 4096];
+        let read = stream.read(&mut request).unwrap();
+        stream.write_all(ok("hello").as_bytes()).unwrap();
+        String::from_utf8_lossy(&request[..read]).to_lowercase()
+    });
+    let moved = format!("HTTP/1.1 302 Found\r\nLocation: {target}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    let folder = tempfile::tempdir().unwrap();
+    let files = files(folder.path(), &["127.0.0.1"]);
+    let address = server(vec![moved]) + "/x.txt?key=secret";
+    let place = fetch(&files, &Task::default(), &address, None, None).unwrap();
+    assert_eq!(std::fs::read_to_string(&place).unwrap(), "hello");
+    let heard = hearing.join().unwrap();
+    assert!(heard.starts_with("get /data.txt") && !heard.contains("referer") && !heard.contains("secret"), "{heard}");
+}
+
 #[test]
 fn only_allowed_hosts_are_asked() {
     let folder = tempfile::tempdir().unwrap();

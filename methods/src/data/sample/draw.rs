@@ -113,10 +113,13 @@ impl<'a> Sampler<'a> {
 /// A hash of all weights as 32-bit numbers, with their names and shapes, which identifies the model of sampled text.
 pub fn fingerprint(decoder: &Decoder, task: &Task) -> Result<[u8; 32]> {
     let mut hash = Sha256::new();
-    for (name, weight) in decoder.weights().named(decoder.config())? {
+    let named = decoder.weights().named(decoder.config())?;
+    let bar = task.begin("hashing the weights", Some(named.len() as u64));
+    for (name, weight) in named {
         task.check()?;
         hash.update(format!("{name} {:?}\n", weight.dims()));
         add(&mut hash, &weight.floats()?)?;
+        bar.advance(1);
     }
     for hook in decoder.kept() {
         hash.update(format!("{}\n", hook.told()));

@@ -1,4 +1,5 @@
-//! Tables as JSON: a list of rows, each a map of column names to values, as pandas and polars read and write them.
+//! Tables as JSON: a list of rows, each a map of column names to values, as pandas and polars read and write them. Rows may
+//! also stand one after the other, as in JSON lines.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -42,7 +43,21 @@ fn float(number: f64) -> Value {
 
 /// The table of a text: its columns are the keys of all rows, in the order in which they come first.
 pub fn read(text: &[u8]) -> Result<Table> {
-    let Rows { columns, rows } = json::read_content(text, |e| err!(Format, "expected the JSON of a table: {e}"))?;
+    let wrong = |e: serde_json::Error| {
+        // pandas writes a map of columns unless it is told otherwise.
+        let hint = "a table is a list of rows, or a row a line, with numbers, texts, true, false or null in it: \
+                    `df.to_json(path, orient=\"records\")` writes one";
+        let is_other = e.is_data();
+        err!(Format, "expected the JSON of a table: {e}").maybe_hint(is_other.then(|| hint.into()))
+    };
+    let is_row = text.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
+    let Rows { columns, rows } = if is_row {
+        let mut all = Rows::default();
+        json::read_each(text, |content| all.read_row(content), wrong)?;
+        all
+    } else {
+        json::read_content(text, wrong)?
+    };
     // Each row may have a key of its own.
     let size = rows.len() as u128 * columns.names.len() as u128 * size_of::<Cell>() as u128;
     memory::check(size, || "the cells of a table".into())?;
@@ -80,9 +95,18 @@ impl Columns {
 }
 
 /// The values of each row, with the places of their columns.
+#[derive(Default)]
 struct Rows {
     columns: Columns,
     rows: Vec<Vec<(usize, Cell)>>,
+}
+
+impl Rows {
+    fn read_row<'de, D: Deserializer<'de>>(&mut self, from: D) -> Result<(), D::Error> {
+        let number = self.rows.len() + 1;
+        self.rows.push(Row { columns: &mut self.columns, number }.deserialize(from)?);
+        Ok(())
+    }
 }
 
 impl<'de> serde::Deserialize<'de> for Rows {

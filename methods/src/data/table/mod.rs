@@ -17,7 +17,7 @@ use crate::base::{Cell, Error, Result, Table, Task, names};
 use crate::err;
 
 /// The endings of the files that a table is read from.
-pub const ENDINGS: [&str; 3] = ["csv", "json", "parquet"];
+pub const ENDINGS: [&str; 5] = ["csv", "json", "jsonl", "ndjson", "parquet"];
 
 /// The type of a column: what a file says of all its cells at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,7 +113,7 @@ pub fn load(files: &Files, path: &Path, task: &Task) -> Result<Table> {
     files.access().to_read(path)?;
     let read: fn(Vec<u8>) -> Result<Table> = match path.extension().and_then(|ending| ending.to_str()) {
         Some("csv") => |bytes| csv::read(&utf8(bytes)?),
-        Some("json") => |bytes| json::read(&bytes),
+        Some("json" | "jsonl" | "ndjson") => |bytes| json::read(&bytes),
         Some("parquet") => return parquet::read(files, path, task),
         other => return Err(unknown(path, other)),
     };

@@ -140,38 +140,62 @@ impl<'a> Key<'a> {
     }
 }
 
-/// The rows of a table that are equal in one column.
+/// The rows of a table that are equal in some columns.
 pub struct Group {
-    /// What stands in that column.
-    pub value: Cell,
+    /// What stands in these columns.
+    pub values: Vec<Cell>,
     pub rows: Table,
 }
 
-/// The rows by what stands in a column, in the order in which each value comes first.
-pub fn groups(table: &Table, column: &str) -> Result<Vec<Group>> {
+/// Columns to group or join by: at least one, each of them once.
+fn by(columns: &[String]) -> Result<()> {
+    match twice(columns) {
+        _ if columns.is_empty() => Err(err!(Argument, "expected at least one column, found none")),
+        Some(name) => Err(err!(Argument, "expected each column once, found `{name}` more than once")),
+        None => Ok(()),
+    }
+}
+
+/// What stands in some columns, row after row.
+fn keys<'t>(table: &'t Table, columns: &[String]) -> Result<Vec<Vec<&'t Cell>>> {
+    let columns = columns.iter().map(|name| table.column(name)).collect::<Result<Vec<_>>>()?;
+    Ok((0..table.rows.len()).map(|row| columns.iter().map(|cells| cells[row]).collect()).collect())
+}
+
+fn key_of<'t>(cells: &[&'t Cell]) -> Vec<Key<'t>> {
+    cells.iter().map(|cell| Key::of(cell)).collect()
+}
+
+/// The rows by what stands in some columns, in the order in which each combination of values comes first.
+pub fn groups(table: &Table, columns: &[String]) -> Result<Vec<Group>> {
+    by(columns)?;
     let mut found: Vec<Vec<usize>> = Vec::new();
-    let mut known: HashMap<Key, usize> = HashMap::new();
-    let cells = table.column(column)?;
-    for (place, cell) in cells.iter().enumerate() {
-        let group = *known.entry(Key::of(cell)).or_insert(found.len());
+    let mut known: HashMap<Vec<Key>, usize> = HashMap::new();
+    let keys = keys(table, columns)?;
+    for (place, cells) in keys.iter().enumerate() {
+        let group = *known.entry(key_of(cells)).or_insert(found.len());
         match found.get_mut(group) {
             Some(places) => places.push(place),
             None => found.push(vec![place]),
         }
     }
-    let group = |places: Vec<usize>| Group { value: cells[places[0]].clone(), rows: kept(table, places) };
+    let group = |places: Vec<usize>| Group {
+        values: keys[places[0]].iter().map(|cell| (*cell).clone()).collect(),
+        rows: kept(table, places),
+    };
     Ok(found.into_iter().map(group).collect())
 }
 
-/// Each row of a table with each row of another that is equal in a column, which both have. The other's columns come last,
-/// those of a name that both have with `_right` behind it.
-pub fn join(table: &Table, other: &Table, column: &str, options: &JoinOptions) -> Result<Table> {
-    let here = table.column(column).map_err(|e| e.about("column"))?;
-    let there = other.column(column).map_err(|e| e.within("the other table").about("column"))?;
-    let key = other.place(column)?;
+/// Each row of a table with each row of another that is equal in some columns, which both have. The other's columns come
+/// last, those of a name that both have with `_right` behind it.
+pub fn join(table: &Table, other: &Table, by_columns: &[String], options: &JoinOptions) -> Result<Table> {
+    by(by_columns).map_err(|e| e.about("columns"))?;
+    let here = keys(table, by_columns).map_err(|e| e.about("columns"))?;
+    let there = keys(other, by_columns).map_err(|e| e.within("the other table").about("columns"))?;
     let mut columns = table.columns.clone();
-    let added = other.columns.iter().enumerate().filter(|(place, _)| *place != key);
-    columns.extend(added.map(|(_, name)| match table.columns.contains(name) {
+    let added: Vec<usize> =
+        (0..other.columns.len()).filter(|place| !by_columns.contains(&other.columns[*place])).collect();
+    columns.extend(added.iter().map(|place| &other.columns[*place]).map(|name| match table.columns.contains(name) {
         true => format!("{name}_right"),
         false => name.clone(),
     }));
@@ -179,23 +203,23 @@ pub fn join(table: &Table, other: &Table, column: &str, options: &JoinOptions) -
         return Err(err!(Name, "expected columns of different names after the join, found `{name}` more than once")
             .hint("choose the columns of either table by `select` before"));
     }
-    let mut partners: HashMap<Key, Vec<usize>> = HashMap::new();
-    for (place, cell) in there.iter().enumerate() {
+    let mut partners: HashMap<Vec<Key>, Vec<usize>> = HashMap::new();
+    for (place, cells) in there.iter().enumerate() {
         // What is missing is equal to nothing.
-        if **cell != Cell::Missing {
-            partners.entry(Key::of(cell)).or_default().push(place);
+        if cells.iter().all(|cell| **cell != Cell::Missing) {
+            partners.entry(key_of(cells)).or_default().push(place);
         }
     }
     let partners: Vec<&[usize]> =
-        here.iter().map(|cell| partners.get(&Key::of(cell)).map_or(&[][..], Vec::as_slice)).collect();
+        here.iter().map(|cells| partners.get(&key_of(cells)).map_or(&[][..], Vec::as_slice)).collect();
     let is_left = options.how == How::Left;
     let count: u128 = partners.iter().map(|of| of.len().max(usize::from(is_left)) as u128).sum();
     memory::check(count * columns.len() as u128 * size_of::<Cell>() as u128, || format!("a join of {count} rows"))?;
     let mut rows = Vec::new();
     for (row, partners) in table.rows.iter().zip(partners) {
         let joined = |partner: Option<&Vec<Cell>>| -> Vec<Cell> {
-            let others = (0..other.columns.len()).filter(|place| *place != key);
-            let others = others.map(|place| partner.and_then(|row| row.get(place)).cloned().unwrap_or(Cell::Missing));
+            let of = |place: &usize| partner.and_then(|row| row.get(*place)).cloned().unwrap_or(Cell::Missing);
+            let others = added.iter().map(of);
             cells(table, row).cloned().chain(others).collect()
         };
         rows.extend(partners.iter().map(|place| joined(other.rows.get(*place))));
@@ -277,9 +301,26 @@ mod tests {
     #[test]
     fn groups_stand_in_the_order_of_their_first_rows() {
         let values = ["b".into(), 1_i64.into(), "a".into(), 1.0.into(), Cell::Missing, "b".into(), Cell::Missing];
-        let found = groups(&of_values(&values), "value").unwrap();
-        let listed: Vec<(Cell, usize)> = found.into_iter().map(|group| (group.value, group.rows.rows.len())).collect();
-        assert_eq!(listed, [("b".into(), 2), (1_i64.into(), 2), ("a".into(), 1), (Cell::Missing, 2)]);
+        let found = groups(&of_values(&values), &["value".into()]).unwrap();
+        let listed: Vec<(Vec<Cell>, usize)> =
+            found.into_iter().map(|group| (group.values, group.rows.rows.len())).collect();
+        let all = [("b".into(), 2), (1_i64.into(), 2), ("a".into(), 1), (Cell::Missing, 2)];
+        assert_eq!(listed, all.map(|(value, rows)| (vec![value], rows)));
+    }
+
+    #[test]
+    fn several_columns_make_one_key() {
+        let rows = [("a", 1, 10), ("a", 2, 20), ("b", 1, 30), ("a", 1, 40)];
+        let all = table(&["x", "y", "n"], rows.map(|(x, y, n)| vec![x.into(), Cell::Int(y), Cell::Int(n)]).into());
+        let by = ["x".to_string(), "y".to_string()];
+        let found = groups(&all, &by).unwrap();
+        let listed: Vec<usize> = found.iter().map(|group| group.rows.rows.len()).collect();
+        assert_eq!((listed, &found[2].values), (vec![2, 1, 1], &vec!["b".into(), Cell::Int(1)]));
+        let other = table(&["y", "z", "x"], vec![vec![1.0.into(), "found".into(), "a".into()], vec![Cell::Missing]]);
+        let joined = join(&all, &other, &by, &JoinOptions::default()).unwrap();
+        assert_eq!(joined.columns, ["x", "y", "n", "z"]);
+        assert_eq!(texts(&joined, "n"), ["Int(10)", "Int(40)"]);
+        assert!(groups(&all, &[]).is_err() && groups(&all, &["x".into(), "x".into()]).is_err());
     }
 
     #[test]
@@ -291,16 +332,17 @@ mod tests {
         let rows = [(1, "one"), (3, "three"), (1, "uno")].map(|(id, name)| vec![name.into(), Cell::Int(id)]);
         let mut right = table(&["x", "id"], rows.into());
         right.rows.push(vec!["nothing".into(), Cell::Missing]);
-        let inner = join(&left, &right, "id", &JoinOptions::default()).unwrap();
+        let inner = join(&left, &right, &["id".into()], &JoinOptions::default()).unwrap();
         assert_eq!(inner.columns, ["id", "x", "y", "x_right"]);
         assert_eq!(texts(&inner, "x"), ["Text(\"p\")", "Text(\"p\")", "Text(\"q\")", "Text(\"q\")"]);
         assert_eq!(texts(&inner, "x_right")[..2], ["Text(\"one\")", "Text(\"uno\")"]);
-        let kept = join(&left, &right, "id", &JoinOptions { how: How::Left }).unwrap();
+        let kept = join(&left, &right, &["id".into()], &JoinOptions { how: How::Left }).unwrap();
         assert_eq!(kept.rows.len(), 6);
         assert_eq!(texts(&kept, "x_right")[2..4], ["Missing", "Missing"]);
-        let wrong = join(&left, &right, "y", &JoinOptions::default()).unwrap_err();
+        let wrong = join(&left, &right, &["y".into()], &JoinOptions::default()).unwrap_err();
         assert_eq!(wrong.message, "the other table: this table has no column `y`");
         let clash = table(&["id", "x", "x_right"], Vec::new());
-        assert!(join(&clash, &right, "id", &JoinOptions::default()).unwrap_err().message.contains("`x_right`"));
+        let clash = join(&clash, &right, &["id".into()], &JoinOptions::default()).unwrap_err();
+        assert!(clash.message.contains("`x_right`"));
     }
 }

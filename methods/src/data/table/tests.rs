@@ -30,6 +30,9 @@ fn again(table: &Table, ending: &str) -> Result<Table> {
 }
 
 /// Loads a file of this content.
+/// The formats that are written, too.
+const WRITTEN: [&str; 3] = ["csv", "json", "parquet"];
+
 fn loaded(name: &str, content: &[u8]) -> Result<Table> {
     let folder = tempfile::tempdir().unwrap();
     let files = files(folder.path());
@@ -49,7 +52,7 @@ fn sample() -> Table {
 
 #[test]
 fn types_are_kept_in_every_format() {
-    for ending in ENDINGS {
+    for ending in WRITTEN {
         assert_eq!(again(&sample(), ending), Ok(sample()), "{ending}");
     }
 }
@@ -87,7 +90,7 @@ fn numbers_that_json_lacks_are_kept_by_the_other_formats() {
 #[test]
 fn integers_among_floats_are_floats() {
     let mixed = table(vec![("x", vec![1_i64.into(), 0.5.into()])]);
-    for ending in ENDINGS {
+    for ending in WRITTEN {
         assert_eq!(again(&mixed, ending).unwrap().rows, [vec![1.0.into()], vec![0.5.into()]], "{ending}");
     }
 }
@@ -164,7 +167,7 @@ fn what_is_no_table_is_refused_with_its_place() {
     }
     assert!(loaded("a.csv", b"a\n\xff\n").unwrap_err().message.contains("found byte 0xff on line 2"));
     for (content, part) in [
-        ("{\"columns\": []}", "invalid type: map, expected a list of rows at line 1 column 0"),
+        ("7", "invalid type: integer `7`, expected a list of rows at line 1 column 1"),
         (
             "[\n{\"a\": 1},\n{\"a\": [1]}]",
             "invalid type: sequence, expected a number, a text, true, false or null at line 3 column 7",
@@ -180,6 +183,27 @@ fn what_is_no_table_is_refused_with_its_place() {
     let unknown = loaded("a.cvs", b"").unwrap_err();
     assert_eq!((unknown.hint.as_deref(), unknown.about.as_deref()), (Some("did you mean .csv?"), Some("path")));
     assert!(loaded("a.parquet", b"PAR1").unwrap_err().message.contains("cannot be read as Parquet"));
+}
+
+#[test]
+fn rows_may_stand_one_after_the_other() {
+    let lines = b"{\"a\":1,\"b\":\"x\"}\n{\"a\":2.5}\n\n{\"b\":null,\"c\":true}\n";
+    let expected = table(vec![
+        ("a", vec![1_i64.into(), 2.5.into(), Cell::Missing]),
+        ("b", vec!["x".into(), Cell::Missing, Cell::Missing]),
+        ("c", vec![Cell::Missing, Cell::Missing, true.into()]),
+    ]);
+    for name in ["a.json", "a.jsonl", "a.ndjson"] {
+        assert_eq!(loaded(name, lines), Ok(expected.clone()), "{name}");
+    }
+    let cut = loaded("a.jsonl", b"{\"a\":1}\n{\"a\":").unwrap_err();
+    assert!(cut.message.ends_with("at line 2 column 5") && cut.hint.is_none(), "{cut}");
+    // What pandas writes unless it is told otherwise, and with orient="split".
+    for columns in [r#"{"a":{"0":1,"1":2},"b":{"0":"x","1":"y"}}"#, r#"{"columns":["a"],"index":[0],"data":[[1]]}"#] {
+        let error = loaded("a.json", columns.as_bytes()).unwrap_err();
+        assert!(error.message.contains("expected a number, a text, true, false or null at line 1"), "{error}");
+        assert!(error.hint.unwrap().contains("`df.to_json(path, orient=\"records\")`"));
+    }
 }
 
 #[test]
@@ -287,7 +311,7 @@ proptest! {
         let name = if name == "b" { "c".into() } else { name };
         let mut made = table(vec![(&name, a), ("b", b)]);
         made.rows.resize(rows, vec![Cell::Missing; 2]);
-        for ending in ENDINGS {
+        for ending in WRITTEN {
             prop_assert_eq!(again(&made, ending), Ok(made.clone()), "{}", ending);
         }
     }

@@ -184,9 +184,12 @@ mod tests {
     fn an_answer_that_goes_on_is_cut_where_its_head_says() {
         let head = |status: &str, more: &str| format!("HTTP/1.1 {status}\r\nTransfer-Encoding: chunked\r\n{more}\r\n");
         let (chunk, endless) = ([b"10000\r\n", [b'x'; 1 << 16].as_slice(), b"\r\n"].concat(), usize::MAX);
-        for (head, most) in
-            [(head("403 Forbidden", ""), "1.0 MiB"), (head("200 OK", ""), "64.0 MiB"), (head("500 No", ""), "1.0 MiB")]
-        {
+        for (head, most) in [
+            (head("403 Forbidden", ""), "1.0 MiB"),
+            (head("200 OK", ""), "64.0 MiB"),
+            (head("200 OK", "Content-Length: 10\r\n"), "10 bytes"),
+            (head("500 No", ""), "1.0 MiB"),
+        ] {
             let error = asked(&server(head, &chunk, endless)).unwrap_err();
             assert_eq!(error, format!("expected an answer of at most {most}, found more"));
         }
