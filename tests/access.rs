@@ -125,44 +125,36 @@ fn every_primitive_that_takes_a_path_is_judged() {
     }
 }
 
-/// A path that leaves its folder in its middle, an address, and the name of a report lead nowhere else either.
+/// A path that leaves its folder in its middle, an address, the name of a report, and the folders of checkpoints, pages and
+/// batch files lead nowhere else either; where work begins with them, that is said before.
 #[test]
 fn no_name_leads_out_of_where_a_script_may_write() {
     let anywhere = || Rules { allow_net: vec!["*".into()], ..Rules::default() };
-    for (code, rules) in [
-        ("run::save_json(\"a/../../x.json\", 1)", Rules::default()),
-        ("run::fetch(\"http://example.invalid/x\")", Rules::default()),
-        ("run::fetch(\"http://localhost:1/x\", #{ to: \"../x\" })", anywhere()),
+    let train =
+        "model::train(#{ layers: 1, d_model: 8, heads: 2, vocab: 4 }, [[1, 2]], #{ steps: 1, dir: \"../kept\" })";
+    let of_features = |call: &str| {
+        format!(
+            "let t = data::tokenizer(\"a b\", #{{ kind: \"words\", min_frequency: 1 }}); let text = data::texts([\"a b a b\"]);
+             let m = model::init(#{{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 8 }}, #{{ tokenizer: t }});
+             let s = sae::fit(m, \"resid_post.0\", text, #{{ k: 1, d_sae: 4, steps: 1 }});
+             features::{call}(m, s, text, #{{ dir: \"../kept\" }})"
+        )
+    };
+    let kept = "this script may not write ../kept/";
+    for (code, rules, said) in [
+        ("run::save_json(\"a/../../x.json\", 1)".to_string(), Rules::default(), ""),
+        ("run::fetch(\"http://example.invalid/x\")".to_string(), Rules::default(), ""),
+        ("run::fetch(\"http://localhost:1/x\", #{ to: \"../x\" })".to_string(), anywhere(), ""),
+        (train.to_string(), Rules::default(), "this script may not write ../kept/training.safetensors"),
+        (of_features("dashboard"), Rules::default(), kept),
+        (of_features("save_batches"), Rules::default(), kept),
     ] {
-        assert_eq!(support::failure(code, rules).0, "access", "{code}");
+        let code = code.leak();
+        let (kind, message) = support::failure(code, rules);
+        assert!(kind == "access" && message.starts_with(said), "{code}: {kind}: {message}");
     }
     let (kind, message) = support::failure("report(\"../elsewhere\", [\"text\"]).save()", Rules::default());
     assert!(matches!(kind.as_str(), "access" | "argument"), "{kind}: {message}");
-}
-
-/// Checkpoints of a training are written below the output folder, like everything else.
-#[test]
-fn a_training_is_kept_where_a_script_may_write() {
-    let code =
-        "model::train(#{ layers: 1, d_model: 8, heads: 2, vocab: 4 }, [[1, 2]], #{ steps: 1, dir: \"../kept\" })";
-    let (kind, message) = support::failure(code, Rules::default());
-    assert!(
-        kind == "access" && message.starts_with("this script may not write ../kept/training.safetensors"),
-        "{message}"
-    );
-}
-
-/// Pages and batch files of features are written below the output folder, too, and that is said before the work begins.
-#[test]
-fn dashboards_are_written_where_a_script_may_write() {
-    let made = "let t = data::tokenizer(\"a b\", #{ kind: \"words\", min_frequency: 1 }); let text = data::texts([\"a b a b\"]);
-         let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 8 }, #{ tokenizer: t });
-         let s = sae::fit(m, \"resid_post.0\", text, #{ k: 1, d_sae: 4, steps: 1 });";
-    for call in ["dashboard", "save_batches"] {
-        let code = format!("{made} features::{call}(m, s, text, #{{ dir: \"../kept\" }})").leak();
-        let (kind, message) = support::failure(code, Rules::default());
-        assert!(kind == "access" && message.starts_with("this script may not write ../kept/"), "{message}");
-    }
 }
 
 /// Everything that the error of a line says.

@@ -20,6 +20,8 @@ enum Joined {
     Each,
     /// The mean over texts.
     Mean,
+    /// The largest of all texts.
+    Largest,
 }
 
 /// What is computed of texts, `x`, as a function of a script.
@@ -71,11 +73,13 @@ impl Found {
             }
         };
         let alone: Vec<Vec<f64>> = alone.iter().map(numbers).collect();
+        let over_texts = |of: &dyn Fn(Vec<f64>) -> f64| -> Vec<f64> {
+            (0..alone[0].len()).map(|at| of(alone.iter().map(|one| one[at]).collect())).collect()
+        };
         let expected: Vec<f64> = match call.joined {
             Joined::Each => alone.concat(),
-            Joined::Mean => (0..alone[0].len())
-                .map(|at| alone.iter().map(|one| one[at]).sum::<f64>() / alone.len() as f64)
-                .collect(),
+            Joined::Mean => over_texts(&|all| all.iter().sum::<f64>() / all.len() as f64),
+            Joined::Largest => over_texts(&|all| all.into_iter().fold(f64::NEG_INFINITY, f64::max)),
         };
         if expected.is_empty() || together.len() != expected.len() {
             let found = (together.len(), expected.len());

@@ -1,6 +1,7 @@
-//! The cases that tests draw: the same ones in every `cargo test`, others in `.ci/search`.
+//! The cases that tests draw: the same ones in every `cargo test`, others in `.ci/search`. What is another in every process
+//! reaches no result.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use proptest::prelude::any;
 use proptest::strategy::{Strategy, ValueTree};
@@ -16,20 +17,57 @@ fn every_run_draws_the_same_cases() {
     assert_eq!(drawn(), drawn(), "proptest draws afresh; {hint}");
 }
 
+/// The sources in these folders, by their paths from the root of the repository.
+fn sources(folders: &[&str]) -> Vec<(PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let files = folders.iter().flat_map(|folder| walkdir::WalkDir::new(root.join(folder)).sort_by_file_name());
+    let paths = files.map(|entry| entry.unwrap().into_path());
+    let rust = paths.filter(|path| path.extension().is_some_and(|extension| extension == "rs"));
+    rust.map(|path| (path.strip_prefix(root).unwrap().to_path_buf(), std::fs::read_to_string(&path).unwrap())).collect()
+}
+
 /// What draws from the system's randomness, and the one file that has to: it makes the word that opens the explorer.
 #[test]
 fn nothing_else_draws_afresh() {
     const AFRESH: [&str; 6] = ["rand::rng()", "rand::random", "thread_rng", "SysRng", "OsRng", "getrandom::"];
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folders = ["kernels/src", "core/src", "methods/src", "src", "tests", "benches", "examples"];
-    let files = folders.iter().flat_map(|folder| walkdir::WalkDir::new(root.join(folder)));
-    let sources = files.map(|entry| entry.unwrap().into_path());
-    let mut found = Vec::new();
-    for path in sources.filter(|path| path.extension().is_some_and(|extension| extension == "rs")) {
-        let text = std::fs::read_to_string(&path).unwrap();
-        if AFRESH.iter().any(|word| text.contains(word)) && !path.ends_with("tests/cases.rs") {
-            found.push(path.strip_prefix(root).unwrap().to_path_buf());
-        }
-    }
+    let draws = |(path, text): &(PathBuf, String)| {
+        AFRESH.iter().any(|word| text.contains(word)) && !path.ends_with("tests/cases.rs")
+    };
+    let found: Vec<PathBuf> = sources(&folders).into_iter().filter(draws).map(|(path, _)| path).collect();
     assert_eq!(found, [Path::new("src/explorer/gate.rs")]);
+}
+
+/// The order of a hash map is another one in every process, so it must reach no result. In these files maps are only
+/// looked up in, or what comes out of them is sorted, counted, put under its own key, or asked whether some entry is
+/// there. Another file takes a `BTreeMap`, or is looked at in the same way and stands here.
+#[test]
+fn no_result_depends_on_the_order_of_a_hash_map() {
+    const LOOKED_AT: [&str; 17] = [
+        "core/src/model/tokenizer/alphabet.rs",
+        "core/src/model/tokenizer/bytelevel.rs",
+        "core/src/model/tokenizer/gguf.rs",
+        "core/src/model/tokenizer/homemade.rs",
+        "core/src/model/tokenizer/json.rs",
+        "core/src/model/tokenizer/merges.rs",
+        "core/src/model/tokenizer/train/bpe.rs",
+        "core/src/model/tokenizer/vocab.rs",
+        "kernels/src/tape.rs",
+        "methods/src/data/table/rows.rs",
+        "methods/src/features/explain/recorded.rs",
+        "methods/src/features/survey/windows.rs",
+        "methods/src/intervene/steer/measure.rs",
+        "methods/src/sae/metrics/universality.rs",
+        "src/repl/history.rs",
+        "src/report/thin.rs",
+        "src/script/engine/marks.rs",
+    ];
+    let is_test = |path: &Path| path.components().any(|part| part.as_os_str().to_string_lossy().contains("test"));
+    let hashes = |(path, text): &(PathBuf, String)| {
+        ["HashMap", "HashSet"].iter().any(|word| text.contains(word)) && !is_test(path)
+    };
+    let sources = sources(&["kernels/src", "core/src", "methods/src", "src"]);
+    let mut found: Vec<String> = sources.iter().filter(|of| hashes(of)).map(|of| of.0.display().to_string()).collect();
+    found.sort();
+    assert_eq!(found, LOOKED_AT);
 }

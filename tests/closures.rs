@@ -3,9 +3,11 @@
 //! Two modules are the same byte for byte but for one number, which one of their helpers adds. Each way of calling a closure
 //! gives what that module gives alone.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use microtome::script::Session;
+use microtome::script::docs::Entry;
 use microtome::script::engine::env::Env;
 use microtome::script::engine::thread::with_large_stack;
 
@@ -38,6 +40,9 @@ fn of_text() { |text| helper(0) }
 fn rows() { |pass| throw helper(0) }
 fn metric_of() { |logits, pair| logits[0] * 0 + helper(0) }
 fn of_row() { |row| throw helper(row.x) }
+fn of_none(x) { || throw helper(x) }
+fn of_one() { |y| throw helper(y) }
+fn of_two() { |y, z| throw helper(z) }
 fn of_group() { |rows| #{ y: helper(rows[\"x\"][0]) } }
 fn evaluated(x) { eval(\"[x].map(Fn(`helper`))[0]\") }
 fn caught(x) { let y = 0; try { throw x } catch (e) { y = helper(e); } y }
@@ -88,8 +93,75 @@ const WAYS: &[(&str, &str)] = &[
     ("metric", "metric::of(m::metric_of()).values(model, [#{ clean: [1, 2], token: 3 }])[0].to_int() + x"),
     ("rows of a table that are chosen", "filtered.call(m::of_row())"),
     ("rows of a table in groups", "table([#{ x: x }]).group_by(\"x\", m::of_group())[\"y\"][0]"),
+    ("sort in place", "caught.call(|| { let list = [x, x]; list.sort(m::of_two()) })"),
+    ("sort_by in place", "caught.call(|| { let list = [x, x]; list.sort_by(m::of_two()) })"),
+    ("order of a list", "caught.call(|| [x, x].order(m::of_two()))"),
+    ("order_by of a list", "caught.call(|| [x, x].order_by(m::of_two()))"),
+    ("dedup", "caught.call(|| { let list = [x, x]; list.dedup(m::of_two()) })"),
+    ("filter", "caught.call(|| [x].filter(m::of_one()))"),
+    ("all", "caught.call(|| [x].all(m::of_one()))"),
+    ("some", "caught.call(|| [x].some(m::of_one()))"),
+    ("find with its own closure", "caught.call(|| [x].find(m::of_one()))"),
+    ("zip", "caught.call(|| [0].zip([x], m::of_two()))"),
+    ("find_map", "[x].find_map(m::closure())"),
+    ("index_of", "caught.call(|| [x].index_of(m::of_one()))"),
+    ("drain", "caught.call(|| { let list = [x]; list.drain(m::of_one()) })"),
+    ("retain", "caught.call(|| { let list = [x]; list.retain(m::of_one()) })"),
+    ("for_each with its own closure", "caught.call(|| [0].for_each(m::of_none(x)))"),
+    ("reduce with its own closure", "caught.call(|| [x].reduce(m::of_two(), 0))"),
+    ("reduce_rev", "caught.call(|| [x].reduce_rev(m::of_two(), 0))"),
+    ("map of a map", "caught.call(|| #{ y: x }.map(m::of_two()))"),
+    ("filter of a map", "caught.call(|| #{ y: x }.filter(m::of_two()))"),
+    ("drain of a map", "caught.call(|| { let map = #{ y: x }; map.drain(m::of_two()) })"),
+    ("retain of a map", "caught.call(|| { let map = #{ y: x }; map.retain(m::of_two()) })"),
+    ("filter of a range", "caught.call(|| (x..x + 1).filter(m::of_one()))"),
+    ("for_each of a range", "caught.call(|| (x..x + 1).for_each(m::of_one()))"),
+    ("reduce of a range", "caught.call(|| (x..x + 1).reduce(m::of_two(), 0))"),
     ("optimiser", "descended.call(m::loss()) + x"),
     ("optimiser that runs", "run_down.call(m::loss()) + x"),
+];
+
+/// Which of the ways tries each function of the reference that takes a function as an argument. No type tells of functions
+/// that are options, or one of several things that an argument may be: of these the ways have rows to train on and a
+/// metric of steering.
+const TRIED: &[(&str, &str)] = &[
+    ("Descent.run", "optimiser that runs"),
+    ("Descent.step", "optimiser"),
+    ("Model.grads", "gradients of a model"),
+    ("Table.filter", "rows of a table that are chosen"),
+    ("Table.group_by", "rows of a table in groups"),
+    ("array.all", "all"),
+    ("array.dedup", "dedup"),
+    ("array.drain", "drain"),
+    ("array.filter", "filter"),
+    ("array.find", "find with its own closure"),
+    ("array.find_map", "find_map"),
+    ("array.for_each", "for_each with its own closure"),
+    ("array.index_of", "index_of"),
+    ("array.map", "map"),
+    ("array.order", "order of a list"),
+    ("array.order_by", "order_by of a list"),
+    ("array.reduce", "reduce with its own closure"),
+    ("array.reduce_rev", "reduce_rev"),
+    ("array.retain", "retain"),
+    ("array.some", "some"),
+    ("array.sort", "sort in place"),
+    ("array.sort_by", "sort_by in place"),
+    ("array.zip", "zip"),
+    ("hooks::edit", "hook"),
+    ("map.drain", "drain of a map"),
+    ("map.filter", "filter of a map"),
+    ("map.map", "map of a map"),
+    ("map.retain", "retain of a map"),
+    ("metric::of", "metric"),
+    ("range.filter", "filter of a range"),
+    ("range.for_each", "for_each of a range"),
+    ("range.map", "map of a range"),
+    ("range.reduce", "reduce of a range"),
+    ("tensor::grad", "gradient of a loss that is passed on"),
+    ("tensor::jacobian", "jacobian"),
+    ("tensor::value_and_grad", "value and gradient"),
+    ("tensor::vjp", "product with a Jacobian"),
 ];
 
 /// What a script has beside: a helper, an import and a constant with the names of those of the modules.
@@ -149,6 +221,26 @@ fn value(session: &mut Session, folder: &Path, text: &str) -> String {
 }
 
 const SHIFTS: [(&str, i64); 2] = [("v1", 1001), ("v2", 1101)];
+
+#[test]
+fn every_function_of_the_reference_that_takes_one_is_tried() {
+    let takes_function = |entry: &&Entry| {
+        entry.overloads.iter().any(|overload| overload.parameters.iter().any(|(_, kind)| kind == "function"))
+    };
+    let docs = session(Path::new(".")).docs();
+    let found: BTreeSet<String> = docs.entries().iter().filter(takes_function).map(Entry::path).collect();
+    let tried: BTreeSet<String> = TRIED.iter().map(|(path, _)| path.to_string()).collect();
+    assert_eq!(found, tried, "functions of the reference that take a function, and those that are tried");
+    for (path, named) in TRIED {
+        let name = path.rsplit(['.', ':']).next().unwrap_or_default();
+        let way = WAYS.iter().find(|(what, _)| what == named);
+        let is_there = way.is_some_and(|(_, code)| {
+            // Some are called by helpers that stand beside.
+            code.contains(&format!("{name}(")) || BESIDE.contains(&format!("{name}("))
+        });
+        assert!(is_there, "{path}: {named}");
+    }
+}
 
 #[test]
 fn each_module_gives_its_own_results_in_a_script_in_both_orders() {

@@ -10,6 +10,7 @@ use microtome::base::random::OF_CALL;
 use microtome::base::settings::Settings;
 use microtome::base::task::Task;
 use microtome::script::Session;
+use microtome::script::docs::Entry;
 use microtome::script::engine::env::Env;
 use microtome::script::engine::value::{Value, json};
 
@@ -60,6 +61,17 @@ const MANY: &str = r#"
     for turn in 0..8 { texts.push("a b c d d c b a d b"); texts.push("c a d b a a c d c b a"); }
     let many = data::texts(texts);
     let s = sae::fit(m, "resid_post.0", many, #{ k: 2, d_sae: 12, steps: 2, seed: 1 });
+"#;
+const ROWS: &str = r#"
+    let t = data::tokenizer("a b c d", #{ kind: "words", min_frequency: 1 });
+    let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: t.size, context: 8 }, #{ tokenizer: t, seed: 1 });
+    let words = |turn| tensor::randint([10], 0, 4, #{ seed: turn }).to_array().map(|i| ["a", "b", "c", "d"][i]);
+    let lines = (0..120).map(|turn| words.call(turn).reduce(|all, word| `${all} ${word}`, "a"));
+    let rows = data::texts(lines);
+    let saes = sae::fit_all(m, "resid_post.*", rows, #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
+    let f = saes[0].features(0..4);
+    let x = tensor::randn([60, 2], #{ seed: 1 });
+    let y = (0..60).map(|i| i % 2 == 0);
 "#;
 const EDGES: &str = r#"
     let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: 10, context: 32 }, #{ seed: 1 });
@@ -117,6 +129,7 @@ const ALL: &[Drawing] = &[
         "let y = (0..40).map(|i| i % 2 == 0); let x = tensor::randn([40, 2], #{ seed: 1 });",
         r#"probe::selectivity(x, y, #{ $ draws: 2 })["value"]"#,
     ),
+    drawing("Probe.judge", ROWS, "probe::fit(x, y).judge(x, y, #{ $ }).to_map()"),
     drawing("sae::fit", IDS, "sae::fit(x, #{ $ k: 2, d_sae: 6, steps: 2 }).directions"),
     drawing("sae::fit", WORDS, r#"sae::fit(m, "resid_post.0", text, #{ $ k: 2, d_sae: 6, steps: 2 }).directions"#),
     drawing(
@@ -205,6 +218,22 @@ const ALL: &[Drawing] = &[
         WORDS,
         r#"intervene::pinned(m, s.feature(2), "a b", text, #{ $ tokens: 6, temperature: 1 }).to_map()"#,
     ),
+    drawing("features::describe", ROWS, "features::describe(m, f, rows, #{ $ }).to_map()"),
+    drawing(
+        "features::score",
+        ROWS,
+        "features::score(m, f, features::explain(m, f, rows, #{ length: 6 }), rows, #{ $ length: 6 }).to_map()",
+    ),
+    drawing(
+        "features::interpretability",
+        ROWS,
+        "features::interpretability(m, #{ all: f }, rows, #{ $ length: 6 }).to_map()",
+    ),
+    drawing(
+        "features::save_batches",
+        ROWS,
+        "run::load_text(features::save_batches(m, saes[0], rows, #{ $ features: [0], top: 1, each: 2 })[0])",
+    ),
     drawing("circuit::edge_pruning", COMPILED, "circuit::edge_pruning(c.model, c.pairs(2), #{ $ steps: 2 }).edges"),
     drawing(
         "circuit::shares",
@@ -217,6 +246,11 @@ const ALL: &[Drawing] = &[
         WORDS,
         r#"circuit::causal_tree(m, saes, saes[1].feature(0), text).judge(m, text, #{ $ token: "a", draws: 3, labels: () }).to_map()"#,
     ),
+    drawing(
+        "Circuit.describe",
+        ROWS,
+        "circuit::causal_tree(m, saes, saes[1].feature(0), rows).describe(m, rows, #{ $ }).to_map()",
+    ),
     drawing("Circuit.curve", EDGES, "found.curve(m, pairs, #{ $ shares: [0.2, 0.4], draws: 3 }).table.to_map()"),
     drawing("Circuit.ablate", EDGES, r#"found.ablate(m, pairs, "g", #{ $ draws: 3 }).to_map()"#),
     drawing("Circuit.ablate", GRAPH, "c.ablate(m, feature, #{ $ draws: 3 }).to_map()"),
@@ -227,6 +261,42 @@ const ALL: &[Drawing] = &[
         r#"circuit::select(m, saes, saes[1].feature(0), text, #{ token: "a" }).enough(m, text, #{ $ sizes: [4], draws: 3 }).to_map()"#,
     ),
 ];
+
+/// Functions of the stdlib that draw; their options are said in words.
+const STDLIB: &[Drawing] = &[
+    drawing("toy::train", "import \"std/toy\" as toy;", "toy::train(3, 2, #{ $ steps: 2 }).losses"),
+    drawing(
+        "subspaces::das",
+        "import \"std/subspaces\" as subspaces;
+         let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10, context: 16 }, #{ seed: 1 });",
+        r#"subspaces::das(m, (0..8).map(|i| #{ base: [1, i], source: [2, 9 - i], answer: 9 - i }), #{ $ site: "resid_post.0", steps: 2 })"#,
+    ),
+];
+
+/// What has seed 0 where none is stated, whatever the run's and however often it was called, so that it is the same
+/// whenever it is asked for: texts and pairs, splits, and what is only looked at. [`ROWS`] stands before all of them.
+const OF_ZERO: &[(&str, &str)] = &[
+    ("data::text", r#"data::text("grammar", #{ tokens: 60 }).documents(3).map(|document| document.text)"#),
+    ("data::texts", "data::texts(lines, #{ shuffle: true }).ids(m, #{ rows: 6 })"),
+    ("data::mix", r#"data::mix([[rows, 1], [data::texts(["a a a a a a a a"]), 1]]).ids(m, #{ rows: 6 })"#),
+    ("data::sample", "data::sample(m).documents(3).map(|document| document.text)"),
+    ("data::draw", "data::draw(m, #{ tokens: 40 }).ids"),
+    ("data::pairs", r#"data::pairs("ioi", #{ n: 3 })"#),
+    ("Compiled.pairs", r#"circuit::compiled("histogram").pairs(3)"#),
+    ("probe::split", "probe::split(x, y).held_out.rows"),
+    // The fragments that explain, and so those that `features::score` judges on.
+    ("features::explain", "features::explain(m, f, rows, #{ length: 6 }).map(|one| one.text)"),
+    ("features::contexts", "features::contexts(m, saes[0], rows)[0].to_map()"),
+    ("features::card", "features::card(m, f[0], rows).to_map()"),
+    (
+        "features::dashboard",
+        r#"{ features::dashboard(m, saes[0], rows, #{ features: 0..2 }); run::load_json("dashboard/dashboard.json").data }"#,
+    ),
+    ("sae::map", "sae::map(sae::random(8, 20, #{ seed: 1 }), #{ epochs: 20 })"),
+];
+
+/// What has the seed of the run, since it is a run.
+const OF_RUN: [&str; 1] = ["run::script"];
 
 fn evaluated(session: &mut Session, code: &str) -> Result<Value, String> {
     session.eval("line", code).map_err(|failure| format!("{code}: {}", failure.message))
@@ -303,7 +373,7 @@ fn calls_differ_from_each_other_and_depend_on_nothing_else() {
             let found = one.complaints(&lines).unwrap_or_else(|failure| vec![failure]);
             found.into_iter().map(|complaint| format!("{}: {complaint}", one.name)).collect::<Vec<_>>()
         };
-        ALL.iter().flat_map(of).collect::<Vec<_>>()
+        ALL.iter().chain(STDLIB).flat_map(of).collect::<Vec<_>>()
     });
     assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
 }
@@ -332,23 +402,75 @@ fn every_function_that_draws_is_held_to_the_rule() {
     let mut names = BTreeSet::new();
     names_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/script"), &mut names);
     assert_eq!(names, known, "the functions that draw, and those that are tested");
-    let documented: BTreeSet<String> = support::on_large_stack(|| {
+    let strange: Vec<&str> = support::on_large_stack(|| {
         let folder = tempfile::tempdir().unwrap();
         let docs = support::session(folder.path()).docs();
         let paths: BTreeSet<String> = docs.own().map(|entry| entry.path()).collect();
-        let strange: Vec<&Drawing> = ALL.iter().filter(|one| !paths.contains(one.name)).collect();
-        assert!(
-            strange.is_empty(),
-            "no names of the reference: {:?}",
-            strange.iter().map(|one| one.name).collect::<Vec<_>>()
-        );
-        let draws = |entry: &&microtome::script::docs::Entry| {
-            entry.doc.options.iter().any(|option| option.key == "seed" && option.default == OF_CALL)
-        };
-        docs.own().filter(draws).map(|entry| entry.path()).collect()
+        let names = ALL.iter().chain(STDLIB).map(|one| one.name).chain(OF_ZERO.iter().map(|(name, _)| *name));
+        names.filter(|name| !paths.contains(*name)).collect()
     });
-    let missing: Vec<&String> = documented.difference(&known).collect();
-    assert!(documented.len() > 30 && missing.is_empty(), "{missing:?} of {}", documented.len());
+    assert!(strange.is_empty(), "no names of the reference: {strange:?}");
+}
+
+/// The names of functions, each with what the reference says its seed is where none is stated.
+fn documented() -> Vec<(String, String)> {
+    support::on_large_stack(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let docs = support::session(folder.path()).docs();
+        let options = |entry: &Entry| {
+            let seeds = entry.doc.options.iter().filter(|option| option.key == "seed");
+            seeds.map(|option| (entry.path(), option.default.clone())).collect::<Vec<_>>()
+        };
+        // Functions of scripts say their options in words: "`seed` (its default)".
+        let in_words = |entry: &Entry| {
+            let words = format!("{}\n{}", entry.doc.summary, entry.doc.body).replace('\n', " ");
+            let seed = words.split_once("`seed` (").and_then(|(_, rest)| rest.split_once(')'));
+            seed.map(|(default, _)| (entry.path(), default.to_string()))
+        };
+        docs.own().flat_map(|entry| options(entry).into_iter().chain(in_words(entry)).collect::<Vec<_>>()).collect()
+    })
+}
+
+#[test]
+fn the_reference_says_whose_seed_a_call_has_that_states_none() {
+    let mut complaints = Vec::new();
+    let (mut of_call, mut of_zero) = (BTreeSet::new(), BTreeSet::new());
+    for (name, default) in documented() {
+        match default.as_str() {
+            OF_CALL => of_call.insert(name),
+            "0" => of_zero.insert(name),
+            _ if OF_RUN.contains(&name.as_str()) => continue,
+            _ => {
+                complaints.push(format!("{name}: {default}"));
+                continue;
+            }
+        };
+    }
+    assert!(complaints.is_empty(), "{complaints:?}");
+    let known: BTreeSet<String> = OF_ZERO.iter().map(|(name, _)| name.to_string()).collect();
+    assert_eq!(of_zero, known, "what has seed 0, and what is known to have it");
+    // Some draw and take none.
+    let takes = |one: &&Drawing| one.call.contains('$');
+    let drawn: BTreeSet<String> = ALL.iter().chain(STDLIB).filter(takes).map(|one| one.name.to_string()).collect();
+    assert_eq!(of_call, drawn, "what has a seed of its own call, and what is tested to have one");
+}
+
+#[test]
+fn data_and_views_are_the_same_whatever_the_seed_of_the_run() {
+    support::on_large_stack(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let mut session = support::session(folder.path());
+        let line = said(&mut session, "tensor::randn([3])");
+        done(&mut session, ROWS).unwrap();
+        for (name, call) in OF_ZERO {
+            done(&mut session, "run::restart(0)").unwrap();
+            let first = said(&mut session, call);
+            assert_eq!(said(&mut session, call), first, "{name}: another call");
+            assert_eq!(said(&mut session, "tensor::randn([3])"), line, "{name} takes a draw");
+            done(&mut session, "run::restart(7)").unwrap();
+            assert_eq!(said(&mut session, call), first, "{name}: another seed of the run");
+        }
+    });
 }
 
 #[test]

@@ -139,7 +139,7 @@ fn a_score_repeats_offline_from_what_was_kept() {
         let f = sae::neurons(8, #{{ relu: true, k: 2 }}).features(0..8);
         let words = f.map(|one| `the letter b <script>${{one.index}}`);
         let judge = model::endpoint("{address}", #{{ model: "finder" }});
-        let asked = #{{ site: "embed", contexts: 20, length: 3, fragments: 90 }};
+        let asked = #{{ site: "embed", contexts: 20, length: 3, fragments: 90, seed: 0 }};
         let found = features::score(m, f, words, text, asked + #{{ judge: judge, method: "detection" }});
         found.to_map()"#
     );

@@ -32,7 +32,6 @@ mod hostile;
 mod hub;
 mod interventions;
 mod kept;
-mod kills;
 mod libraries;
 mod memory;
 mod objects;

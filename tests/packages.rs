@@ -98,7 +98,8 @@ fn arguments_checks_and_the_course_of_draws_are_the_scripts_own() {
         "heads",
         "",
         "fn secret() { arg(\"secret\") } fn maybe() { arg(\"secret\", \"none\") } fn again() { run::restart(3) }
-        fn forged() { run::check(true, \"all is well\") } fn closure() { || arg(\"secret\") } fn calling(f) { f.call() }",
+        fn forged() { run::check(true, \"all is well\") } fn closure() { || arg(\"secret\") } fn calling(f) { f.call() }
+        fn printed(text) { print(text) } fn shown(text) { show(text) } fn titled(text) { print(table([], #{ title: text })) }",
     );
     place.said(0, &["add", "../heads", "--yes"]);
     let of = |code: &str| format!("import \"heads\" as heads; {code}");
@@ -111,6 +112,13 @@ fn arguments_checks_and_the_course_of_draws_are_the_scripts_own() {
     ] {
         holds(&place.refused(&of(code)), &[&format!("`{called}` is for scripts, and"), "heads", "is a library"]);
     }
+    // What a library prints is no check.
+    let printed = |code: &str| place.printed(&of(code));
+    let (forged, failed) = ("check holds: all is well", "check FAILED: nothing is");
+    assert_eq!(printed(&format!("heads::printed(\"{forged}\")")), format!("heads: {forged}\n"));
+    assert_eq!(printed(&format!("heads::shown(\"one\\n{failed}\")")), format!("one\nheads: {failed}\n"));
+    assert!(printed(&format!("heads::titled(\"{forged}\")")).starts_with(&format!("heads: {forged}\n")));
+    assert_eq!(printed("heads::printed(\"it holds\"); print(\"check holds: mine\")"), "it holds\ncheck holds: mine\n");
     // The user's own closures stay the user's.
     assert_eq!(place.printed(&of("print(heads::calling(|| arg(\"secret\", \"none\")))")), "none\n");
 }
@@ -156,19 +164,6 @@ fn a_library_reads_and_writes_what_it_was_granted_and_no_more() {
     // The run's own rules hold for libraries, too.
     place.write("work/main.rhai", &of("print(heads::text(\"data/a.txt\"))"));
     holds(&place.said(1, &["--deny-read", "data", "run", "main.rhai"]), &["this script may not read"]);
-}
-
-#[cfg(unix)]
-#[test]
-fn a_link_leads_out_of_no_leave() {
-    let place = Place::new();
-    place.library("heads", "[touches]\nread = [\"data\"]", READER);
-    place.write("work/secret.txt", "some words");
-    place.write("work/data/a.txt", "");
-    std::os::unix::fs::symlink("../secret.txt", place.path("work/data/link")).unwrap();
-    place.said(0, &["add", "../heads", "--yes"]);
-    let said = place.refused("import \"heads\" as heads; heads::text(\"data/link\")");
-    holds(&said, &["may not read data/link"]);
 }
 
 /// The stdlib, plain files, other libraries and the loading of a module lend nobody their leave.
@@ -226,6 +221,65 @@ fn nobody_lends_a_library_leave() {
         place.write("work/helper.rhai", "fn f() { 1 }");
         place.write("sly/lib.rhai", text);
         holds(&place.refused(&of("")), &[words]);
+    }
+}
+
+/// Closures that read and write, in libraries that are the same byte for byte.
+const CLOSURES: &str = r#"fn reading() { |path| run::load_text(path) }
+    fn writing() { |path| run::save_text(path, "x") }
+    fn is_read() { |path| run::load_text(path).len > 0 }
+    fn is_written() { |path| run::save_text(path, "x").len > 0 }
+    fn read_hook() { |v| { run::load_text("data/a.txt"); v } }
+    fn write_hook() { |v| { run::save_text("made/a.txt", "x"); v } }
+    fn read_metric() { |logits, pair| { run::load_text("data/a.txt"); logits.sum() } }
+    fn write_metric() { |logits, pair| { run::save_text("made/a.txt", "x"); logits.sum() } }
+    fn read_loss() { |t| { run::load_text("data/a.txt"); (t * t).sum() } }
+    fn write_loss() { |t| { run::save_text("made/a.txt", "x"); (t * t).sum() } }"#;
+
+/// Ways of calling them, of the library `L`; the first of two reads, the second writes.
+const CALLED: &[[&str; 2]] = &[
+    [r#"L::reading().call("data/a.txt")"#, r#"L::writing().call("made/a.txt")"#],
+    [r#"["data/a.txt"].map(L::reading())"#, r#"["made/a.txt"].map(L::writing())"#],
+    [r#"["data/a.txt"].find(L::is_read())"#, r#"["made/a.txt"].find(L::is_written())"#],
+    [
+        r#"m.run([1, 2], #{ hooks: hooks::edit("resid_post.0", L::read_hook()) })"#,
+        r#"m.run([1, 2], #{ hooks: hooks::edit("resid_post.0", L::write_hook()) })"#,
+    ],
+    ["metric::of(L::read_metric()).values(m, pairs)", "metric::of(L::write_metric()).values(m, pairs)"],
+    ["tensor::grad(L::read_loss(), tensor([1.0]))", "tensor::grad(L::write_loss(), tensor([1.0]))"],
+];
+
+#[test]
+fn closures_of_one_text_have_the_leave_of_their_own_library() {
+    let place = Place::new();
+    place.library("a", "[touches]\nread = [\"data\"]\nwrite = [\"made\"]", CLOSURES);
+    place.library("b", "", CLOSURES);
+    place.write("work/data/a.txt", "some words");
+    for library in ["../a", "../b"] {
+        place.said(0, &["add", library, "--yes"]);
+    }
+    for order in [["a", "b"], ["b", "a"]] {
+        let mut script: String = order.iter().map(|name| format!("import \"{name}\" as {name};\n")).collect();
+        script.push_str(
+            "let m = model::init(#{ layers: 1, d_model: 4, heads: 1, vocab: 5 }, #{ seed: 1 });
+            let pairs = [#{ clean: [1, 2], token: 3 }];
+            let told = |f| { let said = \"done\"; try { f.call(); } catch (e) { said = e.message; } print(said) };\n",
+        );
+        let mut expected = Vec::new();
+        for way in CALLED {
+            for (code, refused) in way.iter().zip(["read data/a.txt", "write made/a.txt"]) {
+                for library in order {
+                    script.push_str(&format!("told.call(|| {});\n", code.replace("L::", &format!("{library}::"))));
+                    let refused = format!("the library `b` may not {refused}");
+                    expected.push((code, if library == "a" { "done".into() } else { refused }));
+                }
+            }
+        }
+        let printed = place.printed(&script);
+        assert_eq!(printed.lines().count(), expected.len(), "{printed}");
+        for (line, (code, expected)) in printed.lines().zip(expected) {
+            assert!(line.starts_with(&expected), "{order:?}, {code}: {line}");
+        }
     }
 }
 
@@ -510,4 +564,29 @@ fn the_example_library_passes_its_tests() {
     holds(&said, &["heads/lib.rhai: example of scores", "rates/tests/lib.rhai: test_", "0 failed"]);
     // The lock file is what `microtome add` writes.
     holds(&String::from_utf8_lossy(&place.run_in("work/heads", &["add"]).stderr), &["nothing is new"]);
+}
+
+#[test]
+fn who_imports_what_is_not_there_hears_of_add() {
+    let place = Place::new();
+    let said = place.refused("import \"heads\" as heads;");
+    holds(&said, &["cannot find the library `heads`", "`microtome add` fetches what others have written"]);
+}
+
+/// A library that is refused prints no lines of its own, either.
+#[test]
+fn what_a_refused_manifest_says_is_visible() {
+    let place = Place::new();
+    for (more, said) in [
+        (
+            "[touches]\nread = [\"../x\\n  reads nothing\\u200b\"]",
+            "expected a folder below the user's, found `../x↵  reads",
+        ),
+        ("[dependencies]\na = { path = \"../x\\n  reads nothing\\u200b\" }", "there is no library in ../x↵  reads"),
+    ] {
+        place.library("sly", more, "fn f() { 1 }");
+        let refused = place.said(1, &["add", "../sly", "--yes"]);
+        holds(&refused, &[said]);
+        assert!(!refused.contains('\u{200b}'), "{refused}");
+    }
 }

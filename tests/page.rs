@@ -25,17 +25,29 @@ report("page", [
 ]).save();
 "##;
 
-/// A circuit of features that are active on words that look like HTML, with the cards of its features.
-const CIRCUIT: &str = r##"
+/// A model that reads words that look like HTML, and a text of them.
+const WORDS: &str = r##"
 let words = ["<img/src=x/onerror=top.document.title='broken'>", "</script>", "</svg>", "(", ")", "\u0007bell"];
 let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: 6, context: 8 }, #{ words: words, seed: 1 });
 let line = "";
 for i in 0..60 { line += words[(i * i + 2 * i + div(i, 7)) % 6] + " "; }
 let text = data::texts([line]);
+"##;
+
+/// A circuit of features that are active on these words, with the cards of its features.
+const TREE: &str = r##"
 let saes = sae::fit_all(m, "resid_post.*", text, #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
 let tree = circuit::causal_tree(m, saes, saes[1].feature(0), text, #{ contexts: 2 });
 tree.describe(m, text);
 report("page", ["# A circuit", tree]).save();
+"##;
+
+/// The same of the features of transcoders.
+const GRAPH: &str = r##"
+let transcoders = [0, 1].map(|n| sae::transcoder(m, `mlp_in.${n}`, `mlp_out.${n}`, text, #{ k: 2, ratio: 2, steps: 5, seed: 1 }));
+let graph = circuit::attribution_graph(m, transcoders, [0, 1, 2, 3], #{ logits: 1 }).prune(#{ nodes: 1, edges: 1 });
+graph.describe(m, text);
+report("page", ["# A circuit", graph]).save();
 "##;
 
 /// A page around a report that clicks on a node of its drawing, and writes into its title which cards further down were
@@ -196,8 +208,14 @@ fn a_page_renders_and_nothing_escapes_its_quotes() {
 #[test]
 fn a_click_on_a_node_of_a_circuit_opens_its_card_beside_the_drawing() {
     let Some(chromium) = chromium() else { return };
+    for circuit in [TREE, GRAPH] {
+        is_clicked_through(chromium, &format!("{WORDS}{circuit}"));
+    }
+}
+
+fn is_clicked_through(chromium: &str, script: &str) {
     let folder = tempfile::tempdir().unwrap();
-    let page = saved(CIRCUIT, folder.path());
+    let page = saved(script, folder.path());
     let html = std::fs::read_to_string(&page).unwrap();
     assert!(html.contains("&lt;img/src=x/onerror=") && html.contains("&lt;/svg&gt;") && html.contains("␇bell"));
     let cards = html.matches("<details class=\"card feature\">").count();

@@ -1,4 +1,4 @@
-//! Trainings of the binary that are interrupted or killed: what they leave, and how they resume.
+//! Trainings of the binary that are interrupted: what they leave, and how they resume.
 
 use std::io::Read;
 use std::path::Path;
@@ -34,40 +34,6 @@ fn finish(child: Child) -> (i32, String, String) {
     let output = child.wait_with_output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
-}
-
-fn weights(folder: &Path) -> Vec<u8> {
-    std::fs::read(folder.join("out/model/model.safetensors")).unwrap()
-}
-
-/// The model of an uninterrupted training.
-fn undisturbed() -> Vec<u8> {
-    let folder = place();
-    let (code, said, stderr) = finish(microtome(folder.path(), &[]).spawn().unwrap());
-    assert_eq!((code, said.as_str()), (0, "24 steps\n"), "{stderr}");
-    assert!(stderr.starts_with("training ") && stderr.contains(" for 24 steps"), "{stderr}");
-    weights(folder.path())
-}
-
-#[test]
-fn a_training_that_is_killed_again_and_again_ends_as_if_it_had_not_been() {
-    let folder = place();
-    let kept = folder.path().join("out/kept");
-    for kill in 0..12u64 {
-        let mut child = microtome(folder.path(), &[]).spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(40 + 60 * (kill * 7 % 12)));
-        child.kill().unwrap();
-        finish(child);
-        // The checkpoint is complete or does not exist. A killed run may leave an unfinished file.
-        if let Ok(names) = std::fs::read_dir(&kept) {
-            let whole = names.flatten().any(|entry| entry.file_name() == "training.safetensors");
-            let bytes = if whole { std::fs::read(kept.join("training.safetensors")).unwrap() } else { Vec::new() };
-            assert!(!whole || safetensors::SafeTensors::deserialize(&bytes).is_ok(), "a broken file after kill {kill}");
-        }
-    }
-    let (code, said, stderr) = finish(microtome(folder.path(), &[]).spawn().unwrap());
-    assert_eq!((code, said.as_str()), (0, "24 steps\n"), "{stderr}");
-    assert_eq!(weights(folder.path()), undisturbed());
 }
 
 #[cfg(unix)]

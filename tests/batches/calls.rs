@@ -3,8 +3,11 @@
 //! Calls that choose by a mean, such as `circuit::acdc`, are made of the measurements that are compared here, and calls that
 //! take a `Text` cut it into rows of one length.
 
+use std::collections::BTreeSet;
+
 use super::{Call, Found, Joined};
 use crate::support;
+use microtome::script::docs::{Entry, Overload};
 
 /// Rounding in f32, as in `hooks.rs`, through two layers and without hooks that make numbers large.
 const MOST: f64 = 1e-5;
@@ -41,7 +44,7 @@ const PAIRS: &str = "[#{ clean: [1, 2, 3, 4, 5, 6, 7], corrupt: [1, 2, 9, 4, 5, 
     #{ clean: [8, 9, 10], corrupt: [8, 2, 10], answers: [3], wrong: [5] },
     #{ clean: [11, 12, 13, 14, 15], corrupt: [11, 1, 13, 14, 15], answers: [6], wrong: [16] }]";
 
-use Joined::{Each, Mean};
+use Joined::{Each, Largest, Mean};
 
 const PARTS: &[Part] = &[
     Part {
@@ -52,6 +55,7 @@ const PARTS: &[Part] = &[
             ("logits", Each, "|x| m.logits(x, #{ pos: [-1, 0, -2] }).to_array()"),
             ("losses", Each, "|x| real.call(m.losses(x))"),
             ("losses", Each, "|x| real.call(m.losses(x, #{ windowed: true }))"),
+            ("losses", Mean, "|x| m.loss(x) * x.map(|text| text.len - 1).reduce(|a, b| a + b, 0) / x.len"),
             ("losses", Each, "|x| real.call(m.losses(x, #{ hooks: hooks::add(\"pattern.0\", 0.5) }))"),
             ("losses", Each, "|x| real.call(m.losses(x, #{ hooks: hooks::edit(\"scores.*\", |v| v * (v.max(3).unsqueeze(3) * 40 + 1)) }))"),
             ("caches", Each, "|x| m.cache(x, \"resid_post.*\", #{ pos: [-1, 1] })[\"resid_post.1\"].to_array()"),
@@ -113,6 +117,8 @@ const PARTS: &[Part] = &[
             let p = probe::fit(h, y);
             let mon = intervene::monitor(p, #{ site: \"resid_post.0\", threshold: -100 });
             let e = intervene::erase(h, y, #{ kind: \"mean_projection\" });
+            let judged = intervene::monitor(p, #{ site: \"resid_post.0\", threshold: 0.41 });
+            let fixed = [1, 3, 2, 9];
             let lens = m.jacobian_lens(many, #{ skip_first: 0 });
             let tuned = m.tuned_lens(many, #{ steps: 2, seed: 1 });
             let rows = |t, x| x.map(|text, i| t.to_map().rows.filter(|row| row[0] == i).map(|row| { row.remove(0); row }));",
@@ -120,9 +126,15 @@ const PARTS: &[Part] = &[
         calls: &[
             ("probes", Each, "|x| p.scores(m.cache(x, \"resid_post.0\", #{ pos: [-1] })[\"resid_post.0\"].reshape([-1, 16])).to_array()"),
             ("monitors", Each, "|x| rows.call(mon.watch(m, x), x)"),
+            // Beside one text without the label the measures are means over those with it, and a threshold is the largest score.
+            ("monitors judged", Mean, "|x| { let t = judged.judge(m, x + [fixed], x.map(|text| true) + [false]); [t[\"AUROC\"], t[\"recall\"]] }"),
+            ("monitors judged", Mean, "|x| judged.roc(m, x + [fixed], x.map(|text| true) + [false])[\"recall\"]"),
+            ("monitors fitted", Largest, "|x| judged.fit(m, x + [fixed], x.map(|text| false) + [true]).thresholds"),
             ("erasers", Each, "|x| ends.call(e.hook(\"resid_post.0\"), x)"),
             ("fitted lenses", Each, "|x| cut.call(lens.read(m, x).fitted.logits(\"resid_post.0\"), x)"),
             ("fitted lenses", Each, "|x| cut.call(tuned.read(m, x).fitted.logits(\"resid_post.0\"), x)"),
+            ("lenses judged", Mean, "|x| { let t = tuned.judge(m, x); t[\"KL\"].map(|kl, i| kl * t[\"tokens\"][i] * 10 / x.len) }"),
+            ("lenses judged", Mean, "|x| { let t = lens.judge(m, x); t[\"KL\"].map(|kl, i| kl * t[\"tokens\"][i] * 10 / x.len) }"),
         ],
     },
     Part {
@@ -176,7 +188,15 @@ const PARTS: &[Part] = &[
             let m = model::init(#{ layers: 2, d_model: 16, heads: 4, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
             let text = data::texts([\"a b c d d c b a\", \"d a b ( b c ) a\"]);
             let saes = sae::fit_all(m, \"resid_post.*\", text, #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
-            let part = circuit::edges(m, data::pairs([[0, 1, 2]], [[0, 3, 2]], #{ answers: [1], wrong: [4] })).top(30);
+            let found = circuit::edges(m, data::pairs([[0, 1, 2]], [[0, 3, 2]], #{ answers: [1], wrong: [4] }));
+            found.group(\"g\", found.nodes.filter(|node| node.name.starts_with(\"z.0\")).map(|node| node.name));
+            let part = found.top(30);
+            let clean = |x| x.map(|pair| pair.clean);
+            let joint = |x, measure| {
+                let features = saes[0].features([0, 1, 3, 5]);
+                let sets = intervene::interactions(m, features, clean.call(x + x), #{ measure: measure, seed: 1 }).to_map();
+                (sets.matrix.values + [sets.all]).map(|effect| effect * 100)
+            };
             let judged = |c, x| {
                 let found = c.judge(m, x, #{ draws: 3, each: 0, seed: 1 }).to_map();
                 let ways = [found.circuit, found.complement] + found.random.map(|two| two[0]);
@@ -190,8 +210,9 @@ const PARTS: &[Part] = &[
                 }
                 all
             };
-            let swaps = x.map(|pair| #{ base: pair.clean, source: pair.corrupt, answer: pair.answers[0] });
-            let subspace = subspace::das(m, swaps, #{ site: \"resid_post.0\", k: 2, steps: 2, seed: 1 });",
+            import \"std/subspaces\" as subspaces;
+            let swaps = |x| x.map(|pair| #{ base: pair.clean, source: pair.corrupt, answer: pair.answers[0] });
+            let subspace = subspace::das(m, swaps.call(x), #{ site: \"resid_post.0\", k: 2, steps: 2, seed: 1 });",
         texts: "[#{ clean: [0, 1, 2, 3, 0], corrupt: [0, 3, 2, 3, 0], answers: [1], wrong: [2] },
             #{ clean: [1, 2], corrupt: [3, 2], answers: [0], wrong: [3] }, #{ clean: [2, 1, 2], corrupt: [2, 1, 1], answers: [3], wrong: [1] }]",
         calls: &[
@@ -200,10 +221,26 @@ const PARTS: &[Part] = &[
             ("feature circuits", Mean, "|x| features.call(#{ method: \"integrated\" }, x)"),
             ("feature circuits", Mean, "|x| features.call(#{ method: \"exact\" }, x)"),
             ("feature circuits", Mean, "|x| features.call(#{ method: \"exact\", ablation: \"zero\" }, x)"),
+            ("interchanges", Mean, "|x| subspace.accuracy(m, swaps.call(x))"),
+            ("interchanges", Mean, "|x| subspaces::accuracy(m, swaps.call(x), subspace.basis, #{ site: \"resid_post.0\" })"),
+            ("interchanges", Each, "|x| subspaces::logits(m, swaps.call(x), subspace.basis, #{ site: \"resid_post.0\" }).to_array()"),
+            // Faithfulness is a quotient of means: times what it is a share of, it is a mean.
             (
-                "interchanges",
+                "curves of circuits",
                 Mean,
-                "|x| subspace.accuracy(m, x.map(|pair| #{ base: pair.clean, source: pair.corrupt, answer: pair.answers[0] }))",
+                "|x| {
+                    let ends = found.judge(m, x, #{ draws: 1, each: 0, seed: 1 }).to_map();
+                    let curve = found.curve(m, x, #{ shares: [0.1, 0.3], draws: 2, seed: 1 }).table;
+                    (curve[\"f\"] + curve[\"random f\"]).map(|f| f * (ends.everything - ends.nothing) * 100)
+                }",
+            ),
+            ("groups ablated", Mean, "|x| found.ablate(m, x, \"g\", #{ draws: 2, seed: 1 })[\"measured\"].map(|change| change * 100)"),
+            ("interactions", Mean, "|x| joint.call(x, \"loss\")"),
+            ("interactions", Mean, "|x| joint.call(x, \"kl\")"),
+            (
+                "largest codes",
+                Largest,
+                "|x| intervene::pinned(m, saes[0].feature(2), [1, 2], clean.call(x), #{ tokens: 1 })[\"activation\"].map(|code| code * 100)",
             ),
         ],
     },
@@ -212,6 +249,16 @@ const PARTS: &[Part] = &[
             let m = model::init(#{ layers: 2, d_model: 16, heads: 4, vocab: 6, context: 16 }, #{ words: [\"the\", \"cat\", \"sat\", \"on\", \"a\", \"mat\"], seed: 1 });",
         texts: "[\"the cat sat on a\", \"a\", \"the mat\"]",
         calls: &[
+            // A text's first token is not predicted, and its bytes do not count.
+            (
+                "bits",
+                Mean,
+                "|x| {
+                    let x = x.map(|text| text + \" on\");
+                    let bytes = x.map(|text| text.bytes - text.split(\" \")[0].bytes).reduce(|a, b| a + b, 0);
+                    m.bits_per_byte(x) * bytes / x.len
+                }",
+            ),
             ("texts as words", Each, "|x| m.generate(x, #{ tokens: 5 })"),
             ("texts as words", Each, "|x| real.call(m.losses(x))"),
             ("tasks", Each, "|x| tasks::log_probabilities(m, x, x.map(|text| [\" mat\", \" cat sat\"]))"),
@@ -219,6 +266,101 @@ const PARTS: &[Part] = &[
         ],
     },
 ];
+
+/// Which code of the parts tries each function of the reference that takes texts, prompts or pairs.
+const TRIED: &[(&str, &str)] = &[
+    ("Circuit.ablate", "found.ablate(m, x"),
+    ("Circuit.curve", "found.curve(m, x"),
+    ("Circuit.judge", "c.judge(m, x"),
+    ("FittedLens.judge", "lens.judge(m, x"),
+    ("FittedLens.read", "lens.read(m, x"),
+    ("Metric.values", "metric::logit_diff().values(m, x"),
+    ("Model.attribution", "m.attribution(x"),
+    ("Model.bits_per_byte", "m.bits_per_byte(x"),
+    ("Model.cache", "m.cache(x"),
+    ("Model.generate", "m.generate(x"),
+    ("Model.generate_ids", "m.generate_ids(x"),
+    ("Model.grads", "m.grads(x"),
+    ("Model.jacobian_lens", "m.jacobian_lens(x"),
+    ("Model.lens", "m.lens(x"),
+    ("Model.logits", "m.logits(x"),
+    ("Model.loss", "m.loss(x"),
+    ("Model.losses", "m.losses(x"),
+    ("Model.run", "m.run(x"),
+    ("Monitor.fit", "judged.fit(m, x"),
+    ("Monitor.judge", "judged.judge(m, x"),
+    ("Monitor.roc", "judged.roc(m, x"),
+    ("Monitor.watch", "mon.watch(m, x"),
+    ("Subspace.accuracy", "subspace.accuracy(m, swaps.call(x)"),
+    ("circuit::edges", "circuit::edges(m, x"),
+    ("circuit::sparse_features", "circuit::sparse_features(m, saes, x"),
+    ("intervene::feature_patch", "intervene::feature_patch(m, sae::identity(16), x"),
+    ("intervene::grid", "intervene::grid(m, x"),
+    ("intervene::interactions", "intervene::interactions(m, features, clean.call(x"),
+    ("intervene::paths", "intervene::paths(m, x"),
+    ("intervene::pinned", "intervene::pinned(m, saes[0].feature(2), [1, 2], clean.call(x"),
+    ("intervene::steer", "sweep.call(x, many"),
+    ("intervene::steering_vector", "intervene::steering_vector(m, x"),
+    ("subspaces::accuracy", "subspaces::accuracy(m, swaps.call(x)"),
+    ("subspaces::logits", "subspaces::logits(m, swaps.call(x)"),
+    ("tasks::judge", "tasks::judge(m, x"),
+    ("tasks::log_probabilities", "tasks::log_probabilities(m, x"),
+];
+
+const ONE: &str = "it reads one text";
+const CHOOSES: &str = "it chooses by means that are compared as those of edges";
+const DESCENDS: &str =
+    "it descends on batches of drawn pairs or prompts; what it finds is judged by calls that are compared";
+const TEXT: &str = "its text is a `Text`, which is cut into rows of one length";
+
+/// Functions of the reference that take texts, prompts or pairs and are not compared, and why.
+const EXCUSED: &[(&str, &str)] = &[
+    ("Feature.on", ONE),
+    ("Model.attention", ONE),
+    ("Model.attention_map", ONE),
+    ("Model.predict", ONE),
+    ("Model.tokens", ONE),
+    ("Model.tuned_lens", DESCENDS),
+    ("Model.verify", "it compares a run, which is compared, with a dump"),
+    ("Monitor.generate", ONE),
+    ("circuit::acdc", CHOOSES),
+    ("circuit::attribution_graph", ONE),
+    ("circuit::edge_pruning", DESCENDS),
+    ("intervene::axbench", "it writes by `generate_ids`, which is compared, and grades each prompt by the others"),
+    ("probes::texts", TEXT),
+    ("subspace::das", DESCENDS),
+    ("subspaces::das", DESCENDS),
+    ("tasks::closing", TEXT),
+    ("tasks::due", TEXT),
+];
+
+/// Whether a function reads texts, prompts or pairs with a model. `Text` and `string` are types of their own.
+fn reads_texts(entry: &Entry) -> bool {
+    const NAMES: [&str; 8] = ["pairs", "prompts", "prompt", "texts", "text", "x", "with", "without"];
+    let is_one =
+        |(name, kind): &(String, String)| NAMES.contains(&name.as_str()) && matches!(kind.as_str(), "any" | "array");
+    entry.overloads.iter().any(|Overload { parameters, .. }| {
+        let has_model = parameters.iter().any(|(name, kind)| name == "m" || kind == "Model");
+        (has_model || entry.receiver == "Model") && parameters.iter().any(is_one)
+    })
+}
+
+#[test]
+fn every_function_that_takes_texts_is_compared_or_excused() {
+    let found: BTreeSet<String> = support::on_large_stack(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let docs = support::session(folder.path()).docs();
+        docs.entries().iter().filter(|entry| reads_texts(entry)).map(Entry::path).collect()
+    });
+    let known = TRIED.iter().chain(EXCUSED).map(|(path, _)| path.to_string());
+    assert_eq!(known.clone().count(), known.clone().collect::<BTreeSet<_>>().len(), "one stands there twice");
+    assert_eq!(found, known.collect(), "functions that take texts, and those that are compared or excused");
+    for (path, code) in TRIED {
+        let stands =
+            |part: &Part| part.begin.contains(code) || part.calls.iter().any(|(_, _, call)| call.contains(code));
+        assert!(PARTS.iter().any(stands), "{path}: no part has `{code}`");
+    }
+}
 
 #[test]
 fn every_call_that_takes_texts() {

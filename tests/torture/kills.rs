@@ -2,6 +2,7 @@
 //! run ends with the same bytes.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -47,7 +48,9 @@ pub const SCENES: &[Scene] = &[
         name: "trainings",
         before: "",
         script: r#"let rows = [[1, 2, 3, 1, 2, 3], [2, 3, 1, 2, 3, 1], [3, 1, 2, 3, 1, 2]];
-            let m = model::train(#{ layers: 1, d_model: 8, heads: 2, vocab: 4 }, rows, #{ steps: 60, seed: 1, dir: "kept", every: 1 });
+            let m = model::train(#{ layers: 1, d_model: 8, heads: 2, vocab: 4 }, rows, #{ steps: 60, seed: 1, dir: "kept", every: 1,
+                dropout: 0.1, held: rows.extract(0, 1), held_every: 5 });
+            run::save_text("steps.txt", `${m.history.to_map().rows.len()} steps`);
             m.save("model");"#,
     },
     Scene {
@@ -65,13 +68,19 @@ pub const SCENES: &[Scene] = &[
         script: with_model!(
             r#"m.save("model");
             let x = tensor::randn([64, 16], #{ seed: 1 });
+            let write = |folder, k| {
+                tensor::save(`${folder}/x.safetensors`, #{ a: x * k, b: x.sum(0) });
+                (x * k).save(`${folder}/x.npy`);
+                run::save_json(`${folder}/x.json`, (x * k).to_array());
+                run::save_text(`${folder}/x.txt`, `0123456789 ${k}`);
+                sae::random(x, 32, #{ k: 2, seed: k }).save(`${folder}/dictionary`, #{ format: "saelens" });
+            };
+            write.call("a", 1);
+            write.call("b", 2);
             for i in 0..10 {
-                tensor::save("x.safetensors", #{ a: x, b: x.sum(0) });
-                x.save("x.npy");
-                run::save_json("x.json", x.to_array());
-                run::save_text("x.txt", "0123456789".to_upper() + i % 1);
-            }
-            sae::random(x, 32, #{ k: 2, seed: 1 }).save("dictionary", #{ format: "saelens" });"#
+                write.call("both", 1);
+                write.call("both", 2);
+            }"#
         ),
     },
     Scene {
@@ -191,21 +200,44 @@ fn unfinished(folder: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Every file with its final name can be parsed in its format.
+/// Every file with its final name is complete: a checkpoint or a list that grows can be parsed, a file that is overwritten
+/// is the one or the other, and all others are what they are where nobody disturbs.
 fn is_whole(files: &BTreeMap<String, Vec<u8>>, wanted: &BTreeMap<String, Vec<u8>>) -> Result<(), String> {
     for (name, bytes) in files {
-        let ending = name.rsplit('.').next().unwrap_or_default();
-        let is_read = match ending {
-            "safetensors" => safetensors::SafeTensors::deserialize(bytes).is_ok(),
-            "json" => serde_json::from_slice::<serde_json::Value>(bytes).is_ok(),
-            // All other files are written once and atomically.
-            _ => wanted.get(name) == Some(bytes),
+        let is_parsed = || match name.ends_with(".safetensors") {
+            true => safetensors::SafeTensors::deserialize(bytes).is_ok(),
+            false => serde_json::from_slice::<serde_json::Value>(bytes).is_ok(),
         };
-        if !is_read {
+        let grows = name.starts_with("kept/") || name.ends_with("manifest.json") || name.ends_with("run.json");
+        let is_complete = match name.strip_prefix("both/") {
+            Some(own) => ["a", "b"].iter().any(|one| wanted.get(&format!("{one}/{own}")) == Some(bytes)),
+            None if grows => is_parsed(),
+            None => wanted.get(name) == Some(bytes),
+        };
+        if !is_complete {
             return Err(format!("{name} is there in half"));
         }
     }
     Ok(())
+}
+
+/// What files stand where, by inodes, which change with every atomic write.
+fn inodes(folder: &Path) -> Vec<u64> {
+    let entries = walkdir::WalkDir::new(folder).sort_by_file_name().into_iter().flatten();
+    let named = entries.filter(|entry| !entry.file_name().to_string_lossy().starts_with('.'));
+    named.filter_map(|entry| Some(entry.metadata().ok()?.ino())).collect()
+}
+
+/// Waits for this many writes of a run and some microseconds more, or until it is over.
+fn after_writes(child: &mut Child, out: &Path, writes: usize, micros: u64) {
+    let (mut seen, mut last) = (0, inodes(out));
+    while seen < writes && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_micros(300));
+        let now = inodes(out);
+        seen += usize::from(now != last);
+        last = now;
+    }
+    std::thread::sleep(Duration::from_micros(micros));
 }
 
 /// The results of killing a scene.
@@ -218,7 +250,7 @@ pub struct Killed {
     pub resumed: usize,
 }
 
-/// Kills runs of a scene this many times, each at a random moment.
+/// Kills runs of a scene this many times, at random moments and beside writes.
 pub fn kill(scene: &Scene, count: usize, seed: u64) -> Result<Killed, String> {
     let mut dice = Dice::new(seed, scene.name, 0);
     // The first run loads the program from disk, so its time is not used.
@@ -233,9 +265,14 @@ pub fn kill(scene: &Scene, count: usize, seed: u64) -> Result<Killed, String> {
     let mut killed = Killed::default();
     for number in 0..count {
         let mut child = place.start("scene.rhai", |_| ());
-        // Resumed runs are shorter than the first one.
-        let share = dice.below(1000) as f64 / 1000.0 * if dice.chance(0.5) { 1.0 } else { 0.4 };
-        std::thread::sleep(Duration::from_secs_f64(took.as_secs_f64() * share));
+        // Half of them at any time, resumed runs being shorter than the first one; and half beside a write, where a file
+        // may be torn.
+        if number % 2 == 0 {
+            let share = dice.below(1000) as f64 / 1000.0 * if dice.chance(0.5) { 1.0 } else { 0.4 };
+            std::thread::sleep(Duration::from_secs_f64(took.as_secs_f64() * share));
+        } else {
+            after_writes(&mut child, &place.out(), 1 + dice.below(24), dice.below(9000) as u64);
+        }
         child.kill().unwrap();
         child.wait().unwrap();
         killed.kills += 1;

@@ -5,6 +5,7 @@ use super::labels::{ClassName, RowGroups};
 use super::measures::JudgedRows;
 use super::probe::Probe;
 use crate::base::bootstrap::intervals;
+use crate::base::random::{OF_CALL, Seed};
 use crate::base::{Cell, Result, Table};
 use crate::tensor::Tensor;
 
@@ -14,7 +15,7 @@ crate::options! {
         /// The document, or another group, of each row; the bootstrap draws whole groups.
         groups: Option<RowGroups> = None => usually("each row by itself");
         /// Seed of the bootstrap.
-        seed: i64 = 0;
+        seed: Seed = Seed::default() => usually(OF_CALL);
     }
 }
 
@@ -31,7 +32,7 @@ impl Probe {
         let measure = |weights: &[f64]| measures(&judged, commonest, weights);
         let found = measure(&judged.each_once());
         let intervals =
-            intervals(groups.count(), options.seed as u64, MEASURES.len(), |drawn| measure(&groups.weights(drawn)));
+            intervals(groups.count(), options.seed.draws(), MEASURES.len(), |drawn| measure(&groups.weights(drawn)));
         let row = |((name, value), interval): ((&str, &f64), Option<[f64; 2]>)| {
             let [low, high] = interval.map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::Float));
             let value = if value.is_nan() { Cell::Missing } else { Cell::Float(*value) };

@@ -11,9 +11,9 @@ use super::labels::{ClassLabels, ClassName, RowGroups};
 use super::matrix::{matrix, picked};
 use super::measures::JudgedRows;
 use super::probe::Probe;
-use super::split::{RowSplit, SplitOptions};
+use super::split::{HeldOutOptions, RowSplit};
 use crate::base::bootstrap::intervals;
-use crate::base::random::stream;
+use crate::base::random::{OF_CALL, Seed, stream};
 use crate::base::{Cell, Result, Table, Task};
 use crate::err;
 use crate::tensor::Tensor;
@@ -25,7 +25,9 @@ crate::options! {
         types: Option<RowGroups> = None => usually("each row by itself, so that labels are shuffled");
         /// Number of control tasks.
         draws: usize = 5 => at_least(1.0);
-        with split: SplitOptions;
+        /// Seed of the control tasks and of the bootstrap; without one, the rows that are held out are those of seed 0.
+        seed: Seed = Seed::default() => usually(OF_CALL);
+        with rows: HeldOutOptions;
         with probe: ProbeOptions;
     }
 }
@@ -39,7 +41,7 @@ pub fn selectivity(x: &Tensor, names: &[ClassName], options: &SelectivityOptions
     let labels = ClassLabels::of(names).map_err(|e| e.about("y"))?;
     let x = matrix(x).map_err(|e| e.about("x"))?;
     labels.check_rows(x.nrows()).map_err(|e| e.about("y"))?;
-    let split = RowSplit::of(x.nrows(), &options.split)?;
+    let split = RowSplit::of(x.nrows(), &options.rows, options.seed.sample())?;
     let types = match &options.types {
         Some(types) if types.0.len() != x.nrows() => {
             return Err(
@@ -57,11 +59,11 @@ pub fn selectivity(x: &Tensor, names: &[ClassName], options: &SelectivityOptions
     let bar = task.begin("control tasks", Some(options.draws as u64));
     let mut controls = Vec::new();
     for draw in 0..options.draws {
-        let control = control(&labels, &types, &split.train, (options.split.seed.draws(), draw as u64))?;
+        let control = control(&labels, &types, &split.train, (options.seed.draws(), draw as u64))?;
         controls.push(judged(&control)?);
         bar.advance(1);
     }
-    let groups = RowGroups::or_rows(options.split.groups.as_ref(), x.nrows())?;
+    let groups = RowGroups::or_rows(options.rows.groups.as_ref(), x.nrows())?;
     let groups = RowGroups::of(split.held_out.iter().map(|row| groups.0[*row]));
     let measure = |weights: &[f64]| {
         let real = real.accuracy(weights);
@@ -69,7 +71,7 @@ pub fn selectivity(x: &Tensor, names: &[ClassName], options: &SelectivityOptions
         vec![real, control, real - control]
     };
     let values = measure(&real.each_once());
-    let intervals = intervals(groups.count(), options.split.seed.draws(), 3, |drawn| measure(&groups.weights(drawn)));
+    let intervals = intervals(groups.count(), options.seed.draws(), 3, |drawn| measure(&groups.weights(drawn)));
     let row = |((name, value), interval): ((&str, f64), Option<[f64; 2]>)| {
         let [low, high] = interval.map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::Float));
         vec![Cell::from(name), Cell::Float(value), low, high]
@@ -95,4 +97,20 @@ fn control(labels: &ClassLabels, types: &RowGroups, train: &[usize], (seed, draw
     }
     Err(err!(Argument, "expected more types of rows than {}: no control task has every class", types.count())
         .about("types"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_control_tasks_of_one_call_differ_and_have_every_class() {
+        let names: Vec<ClassName> = (0..40).map(|row| ClassName::Integer(row % 2)).collect();
+        let (labels, types) = (ClassLabels::of(&names).unwrap(), RowGroups::of(0..40));
+        let train: Vec<usize> = (0..30).collect();
+        let tasks: Vec<Vec<usize>> =
+            (0..20).map(|draw| control(&labels, &types, &train, (3, draw)).unwrap().of_row).collect();
+        assert!((0..20).all(|at| !tasks[..at].contains(&tasks[at])), "{tasks:?}");
+        assert!(tasks.iter().all(|task| (0..2).all(|class| task[..30].contains(&class))));
+    }
 }

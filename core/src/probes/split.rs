@@ -4,18 +4,26 @@ use rand::seq::SliceRandom;
 
 use super::labels::RowGroups;
 use crate::base::Result;
-use crate::base::random::{Seed, stream};
+use crate::base::random::stream;
 use crate::err;
 
 crate::options! {
+    /// Which rows are held out.
     #[derive(Debug, Clone)]
-    pub struct SplitOptions {
+    pub struct HeldOutOptions {
         /// The share of groups that is held out.
         held_out: f64 = 0.2 => above(0.0).at_most(1.0);
         /// The document, or another group, of each row; no group is in both parts.
         groups: Option<RowGroups> = None => usually("each row by itself");
+    }
+}
+
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct SplitOptions {
         /// Seed of the draw.
-        seed: Seed = Seed::default() => usually("0");
+        seed: i64 = 0;
+        with rows: HeldOutOptions;
     }
 }
 
@@ -28,14 +36,14 @@ pub struct RowSplit {
 
 impl RowSplit {
     /// Draws the groups that are held out: the share of them, rounded, and at least one in each part.
-    pub fn of(rows: usize, options: &SplitOptions) -> Result<Self> {
+    pub fn of(rows: usize, options: &HeldOutOptions, seed: u64) -> Result<Self> {
         let groups = RowGroups::or_rows(options.groups.as_ref(), rows)?;
         let count = groups.count();
         if count < 2 {
             return Err(err!(Argument, "expected rows of at least two groups to split, found {count}").about("groups"));
         }
         let mut order: Vec<usize> = (0..count).collect();
-        order.shuffle(&mut stream(options.seed.sample(), "rows held out", 0));
+        order.shuffle(&mut stream(seed, "rows held out", 0));
         let wanted = ((options.held_out * count as f64).round() as usize).clamp(1, count - 1);
         let mut is_held_out = vec![false; count];
         order[..wanted].iter().for_each(|group| is_held_out[*group] = true);

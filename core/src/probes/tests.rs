@@ -8,7 +8,7 @@ use super::matrix::matrix;
 use super::measures::{JudgedRows, auroc, runs};
 use super::optimum::Solver;
 use super::probe::{Probe, ProbeKind};
-use super::split::{RowSplit, SplitOptions};
+use super::split::{HeldOutOptions, RowSplit};
 use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
 use crate::base::random::{Seed, stream};
@@ -96,11 +96,11 @@ proptest! {
     }
 
     #[test]
-    fn no_group_is_in_both_parts(ids in prop::collection::vec(0_u8..7, 8..40), seed in 0_i64..50) {
+    fn no_group_is_in_both_parts(ids in prop::collection::vec(0_u8..7, 8..40), seed in 0_u64..50) {
         let groups = RowGroups::of(ids.iter().copied());
         prop_assume!(groups.count() > 1);
-        let asked = SplitOptions { groups: Some(groups.clone()), seed: Seed::of(seed), ..SplitOptions::default() };
-        let RowSplit { train, held_out } = RowSplit::of(ids.len(), &asked).unwrap();
+        let asked = HeldOutOptions { groups: Some(groups.clone()), ..HeldOutOptions::default() };
+        let RowSplit { train, held_out } = RowSplit::of(ids.len(), &asked, seed).unwrap();
         prop_assert_eq!(train.len() + held_out.len(), ids.len());
         prop_assert!(!train.is_empty() && !held_out.is_empty());
         prop_assert!(train.iter().all(|a| held_out.iter().all(|b| groups.0[*a] != groups.0[*b])));
@@ -219,7 +219,7 @@ fn a_probe_is_judged_beside_the_majority_rate_with_intervals_by_group() {
     assert!((value(0, 1) - value(1, 1) - value(2, 1)).abs() < 1e-12);
     assert!(value(0, 2) <= value(0, 1) && value(0, 1) <= value(0, 3) && value(2, 2) > 0.0);
     let groups = Some(RowGroups::of((0..90).map(|i| i / 45)));
-    let wide = super::judge::JudgeProbeOptions { groups, seed: 0 };
+    let wide = super::judge::JudgeProbeOptions { groups, seed: Seed::of(0) };
     assert_eq!(probe.judge(&x, &y, &wide).unwrap().title, "logistic probe on 90 rows in 2 groups");
 }
 

@@ -1,16 +1,21 @@
 //! A graph with the dictionaries that its features are of.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::graph::{Graph, Node, Part};
 use crate::base::{Result, Table, Task};
 use crate::data::Text;
 use crate::err;
-use crate::features::card::Description;
-use crate::features::describe::{self, DescribeOptions, describe};
-use crate::features::{Feature, FeatureCard, FeatureList};
+use crate::features::card::{CardPlan, Description, Surveyed, cards as cards_of};
+use crate::features::describe::{self, DescribeOptions};
+use crate::features::survey::KeptPositions;
+use crate::features::{Feature, FeatureCard, FeatureList, Survey, TextCodes};
 use crate::model::Model;
 use crate::sae::Sae;
+
+/// The number of features whose cards are made together.
+const AT_ONCE: usize = 64;
 
 /// A graph with its dictionaries, and the cards of its nodes.
 #[derive(Debug, Clone)]
@@ -90,12 +95,19 @@ impl Circuit {
         self.graph.nodes.iter().enumerate().filter_map(of_node)
     }
 
-    /// Describes the feature of each node in one pass over a text. The nodes and their cards keep the descriptions.
+    /// Describes the feature of each node in one pass over a text, and makes the cards of those that have none. The nodes
+    /// and their cards keep the descriptions.
     pub fn describe(&mut self, model: &Model, text: &Text, options: &DescribeOptions, task: &Task) -> Result<Table> {
         let numbers: Vec<usize> = self.feature_nodes().map(|(number, _)| number).collect();
         let names = numbers.iter().map(|number| self.graph.nodes[*number].name()).collect();
         let list = FeatureList { names, ..FeatureList::of(&self.features()?) };
-        let found = describe(model, &list, text, options, task)?;
+        let read = TextCodes::of(model, &list.saes, &list.features, text, options.text.limits(), task)?;
+        let found = describe::of_codes(&read, options.seed.draws(), task).map_err(|e| e.about("text"))?;
+        let made = self.missing_cards(model, (&numbers, &list), (text.name(), &read), task)?;
+        self.cards.resize(self.graph.nodes.len(), None);
+        for (number, card) in made {
+            self.cards[number] = Some(card);
+        }
         for (number, described) in numbers.into_iter().zip(&found) {
             let node = &mut self.graph.nodes[number];
             // For an outlier dimension, its name says more than where it is active.
@@ -108,6 +120,46 @@ impl Circuit {
             }
         }
         Ok(describe::table(&list.names, &found))
+    }
+
+    /// Cards for the nodes that are features and have none, by their numbers, from a text that was read. A feature at
+    /// several positions has one card for all.
+    fn missing_cards(
+        &self,
+        model: &Model,
+        (numbers, list): (&[usize], &FeatureList),
+        (name, read): (&str, &TextCodes),
+        task: &Task,
+    ) -> Result<Vec<(usize, FeatureCard)>> {
+        let has_none = |(number, _): &(&usize, &(usize, usize))| !matches!(self.cards.get(**number), Some(Some(_)));
+        let lacking: Vec<(&usize, &(usize, usize))> = numbers.iter().zip(&list.features).filter(has_none).collect();
+        if lacking.is_empty() {
+            return Ok(Vec::new());
+        }
+        let plan = CardPlan::brief();
+        let kept = KeptPositions { top: plan.options.top, some: plan.options.random, seed: 0 };
+        let window = plan.options.window();
+        let survey = Survey::of_codes(name, &list.saes, (&list.features, read), (kept, window), task)?;
+        let bar = task.begin("looking at the features", Some(lacking.len() as u64));
+        let mut found = Vec::new();
+        for (dictionary, sae) in list.saes.iter().enumerate() {
+            let mut nodes: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+            for (number, (_, feature)) in lacking.iter().filter(|(_, (of, _))| *of == dictionary) {
+                nodes.entry(*feature).or_default().push(**number);
+            }
+            let features: Vec<usize> = nodes.keys().copied().collect();
+            // The effects on all logits are computed together, and are many where the vocabulary is large.
+            for some in features.chunks(AT_ONCE) {
+                let surveyed = Surveyed { survey: &survey, dictionary };
+                let cards = cards_of((sae, some), model, surveyed, &plan, task)?;
+                for (feature, card) in some.iter().zip(cards) {
+                    let numbers = nodes.get(feature).map(Vec::as_slice).unwrap_or_default();
+                    found.extend(numbers.iter().map(|number| (*number, card.clone())));
+                    bar.advance(numbers.len() as u64);
+                }
+            }
+        }
+        Ok(found)
     }
 }
 

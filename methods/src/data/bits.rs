@@ -57,6 +57,7 @@ pub fn bits(decoder: &Decoder, tokenizer: &Tokenizer, text: &Text, stride: Optio
             .about("stride"));
     }
     text.expect_end()?;
+    text.expect_characters()?;
     let at_once = (LOGITS / (context * decoder.config().outputs()).max(1)).clamp(1, WINDOWS);
     let between = tokenizer.eos();
     let scorer = Scorer { decoder, at_once, waiting: Vec::new(), found: Bits::default() };

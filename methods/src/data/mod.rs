@@ -35,12 +35,14 @@ pub struct Document {
     pub at: u64,
     /// The labels of its bytes, where there are any.
     pub marks: Option<Marks>,
+    /// Its tokens, where it was given in them: `text` has only their ids then, one after the other.
+    pub ids: Option<Arc<[u32]>>,
 }
 
 impl Document {
     /// A whole document.
     pub fn whole(text: impl Into<String>, origin: impl Into<Arc<str>>) -> Self {
-        Self { text: text.into(), origin: origin.into(), at: 0, marks: None }
+        Self { text: text.into(), origin: origin.into(), at: 0, marks: None, ids: None }
     }
 }
 

@@ -30,6 +30,7 @@ pub struct Document {
 impl Whole {
     pub fn new(text: &Text, tokenizer: &Tokenizer, front: Option<u32>, task: &Task) -> Result<Self> {
         text.expect_end()?;
+        text.expect_characters()?;
         let mut encoder = Encoder::new(text.documents(task)?, tokenizer.clone());
         let (left, ready) = (text.options().tokens.unwrap_or(u64::MAX), encoder.next(task)?);
         Ok(Self { encoder, front, left, ready })

@@ -1,4 +1,4 @@
-//! Descriptions of the nodes of a tree.
+//! Descriptions of the nodes of a circuit.
 
 use rhai::NativeCallContext;
 use rhai::plugin::*;
@@ -6,6 +6,7 @@ use rhai::plugin::*;
 use super::Circuit;
 use crate::base::Table;
 use crate::data::Text;
+use crate::features::describe::DescribeOptions;
 use crate::script::engine::env::env;
 use crate::script::engine::options::taken;
 use crate::script::engine::value::{Fallible, Options};
@@ -13,10 +14,12 @@ use crate::script::model::Model;
 
 #[export_module(manifest)]
 pub mod methods {
-    /// Describes the feature of each node of the tree, as `features::describe` does, in one reading of a text. The tree
-    /// keeps the descriptions and their scores; returns a table of them.
+    /// Describes the feature of each node of a circuit, as `features::describe` does, in one reading of a text. The circuit
+    /// keeps the descriptions and their scores; returns a table of them. A node that has no card gets one from the same
+    /// reading, which the circuit's page shows: contexts, tokens, effects on the logits.
     ///
-    /// Nodes that are outlier dimensions keep that name.
+    /// Nodes that are outlier dimensions keep that name. A feature of a cross-layer transcoder is described by where it reads;
+    /// its effects on the logits are those of what it writes in its own layer.
     ///
     /// # Options
     /// - [feature_description]
@@ -39,7 +42,11 @@ pub mod methods {
         text: Text,
         options: Options,
     ) -> Fallible<Table> {
-        let (env, options) = (env(&ctx)?, taken(options)?);
-        Ok(tree.core.describe(m.core(), &text, &options, &env.task)?)
+        let (env, options): (_, DescribeOptions) = (env(&ctx)?, taken(options)?);
+        let found = env.drawing(&ctx, "Circuit.describe", options.seed, |seed| {
+            tree.with_dictionaries()?;
+            tree.core.describe(m.core(), &text, &DescribeOptions { seed, ..options }, &env.task)
+        });
+        Ok(found?)
     }
 }

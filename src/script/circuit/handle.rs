@@ -50,6 +50,18 @@ impl Circuit {
         &self.core.graph
     }
 
+    /// Takes the dictionaries of a graph of transcoders that were made together, for what is asked of single features.
+    pub fn with_dictionaries(&mut self) -> Result<()> {
+        if !self.core.saes.is_empty() {
+            return Ok(());
+        }
+        let Some((_, transcoders)) = &self.attribution else { return Ok(()) };
+        let saes = transcoders.one_by_one()?;
+        self.core = circuit::Circuit::with_dictionaries(self.core.graph.clone(), &saes)?;
+        self.saes = self.core.saes.iter().cloned().map(Sae::from).collect();
+        Ok(())
+    }
+
     /// The nodes that are features, as features of their dictionaries.
     fn features(&self) -> Result<Vec<Feature>> {
         let feature = |of: features::Feature| {

@@ -7,12 +7,14 @@ use serde_json::{Value, json};
 use crate::base::{Cell, Result, Table};
 use crate::data::Text;
 use crate::data::text::TextOptions;
+use crate::model::tokens::Tokens;
 use crate::report::{Item, Screen};
 use crate::script::engine::env::{Env, env};
 use crate::script::engine::options::{options, taken};
 use crate::script::engine::show::Handle;
 use crate::script::engine::value::{Fallible, Given, Int, Options, given};
 use crate::script::model::Model;
+use crate::tensor::{DType, Tensor, dtype};
 
 impl Handle for Text {
     const NAME: &'static str = "Text";
@@ -58,6 +60,33 @@ pub fn text_of(text: &Dynamic) -> Result<Text> {
         Some(text) => Ok(text.clone()),
         None => Text::given(given("text", text).texts()?, TextOptions::default()).map_err(|e| e.about("text")),
     }
+}
+
+/// Documents of a script, all as strings or all as token ids.
+fn of_documents(documents: Array, options: TextOptions) -> Result<Text> {
+    let documents = given("documents", &documents.into());
+    let elements = documents.elements();
+    let made = match elements.first().is_some_and(|first| first.text().is_err()) {
+        false => Text::given(documents.texts()?, options),
+        true => Text::of_ids(elements.iter().map(ids).collect::<Result<_>>()?, options),
+    };
+    made.map_err(|e| e.about("documents"))
+}
+
+/// A document as token ids: an array or a tensor of integers, or tokens.
+fn ids(document: &Given) -> Result<Vec<u32>> {
+    if let Some(tokens) = document.handle::<Tokens>() {
+        return Ok(tokens.ids);
+    }
+    let refused = || document.refuse("a string, or token ids as an array or a tensor of integers,");
+    let integers = match document.handle::<Tensor>() {
+        Some(ids) if ids.rank() == 1 && !dtype::is_float(ids.dtype()) => dtype::cast(&ids, DType::I64)?.to_vec1()?,
+        Some(_) => return Err(refused()),
+        None => {
+            given("documents", &document.list().map_err(|_| refused())?.into()).integers().map_err(|_| refused())?
+        }
+    };
+    integers.into_iter().map(|id| u32::try_from(id).map_err(|_| refused())).collect()
 }
 
 /// The same text, with the cache of this run.
@@ -125,7 +154,8 @@ pub mod functions {
         Ok(cached(Text::open(&env.files, source, taken(options)?, &env.task)?, &env))
     }
 
-    /// Strings of the script, as the documents of a text.
+    /// Strings of the script, as the documents of a text; or token ids, as arrays, tensors or tokens, which are packed as
+    /// they are. A text of token ids has no characters: no labels, and no `documents`.
     ///
     /// # Options
     /// - [text]
@@ -133,11 +163,11 @@ pub mod functions {
     /// # Example
     /// ```
     /// data::texts(["one two", "three"]).documents(9).len()  //=> 2
+    /// data::texts([[1, 2, 3], [4, 5]])  //=> text of given tokens
     /// ```
     #[rhai_fn(return_raw)]
     pub fn texts(documents: Array, options: Options) -> Fallible<Text> {
-        let documents = given("documents", &documents.into()).texts()?;
-        Ok(Text::given(documents, taken(options)?).map_err(|e| e.about("documents"))?)
+        Ok(super::of_documents(documents, taken(options)?)?)
     }
 
     /// Text that a model generates, without end.
@@ -202,6 +232,7 @@ pub mod methods {
     #[rhai_fn(global, pure, return_raw)]
     pub fn documents(ctx: NativeCallContext, text: &mut Text, n: Int) -> Fallible<Array> {
         let count = given("n", &n).size()?;
+        text.expect_characters()?;
         let env = env(&ctx)?;
         let mut documents = text.documents(&env.task)?;
         let mut found = Array::new();

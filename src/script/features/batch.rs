@@ -79,7 +79,10 @@ pub mod functions {
             written.push(path.display().to_string().into());
             Ok(())
         };
-        batch::batches(m.core(), (&s.core, &features), &rows, &options, &mut take, &env.task)?;
+        env.drawing(&ctx, "features::save_batches", options.seed, |seed| {
+            let options = BatchOptions { seed, ..options };
+            batch::batches(m.core(), (&s.core, &features), &rows, &options, &mut take, &env.task)
+        })?;
         Ok(written)
     }
 

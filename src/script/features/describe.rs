@@ -39,7 +39,9 @@ pub mod functions {
     pub fn describe(ctx: NativeCallContext, m: Model, f: Any, text: Text, options: Options) -> Fallible<Table> {
         let (env, options): (_, DescribeOptions) = (env(&ctx)?, taken(options)?);
         let list = super::features(&given("f", &f))?;
-        let found = super::describe::describe(m.core(), &list, &text, &options, &env.task);
+        let found = env.drawing(&ctx, "features::describe", options.seed, |seed| {
+            super::describe::describe(m.core(), &list, &text, &DescribeOptions { seed, ..options }, &env.task)
+        });
         Ok(super::describe::table(&list.names, &found.map_err(|e| e.about("f"))?))
     }
 

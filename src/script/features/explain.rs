@@ -12,7 +12,7 @@ use crate::base::{Result, Table};
 use crate::data::Text;
 use crate::err;
 use crate::features::FeatureList;
-use crate::features::explain::{self, By, Continuing, FragmentOptions, Method, ScoreOptions};
+use crate::features::explain::{self, By, Continuing, ExplainOptions, Method, ScoreOptions};
 use crate::report::Screen;
 use crate::script::engine::env::{Env, env};
 use crate::script::engine::handle::Handle;
@@ -167,12 +167,12 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn explain(ctx: NativeCallContext, m: Model, f: Any, text: Text, options: Options) -> Fallible<Dynamic> {
         let (env, mut read) = (env(&ctx)?, super::options(options));
-        let (who, fragments): (ExplainerOptions, FragmentOptions) = (read.declared()?, read.declared()?);
+        let (who, options): (ExplainerOptions, ExplainOptions) = (read.declared()?, read.declared()?);
         read.finish()?;
         let f = given("f", &f);
         let list = super::features(&f)?;
         let found = super::with(who.explainer.as_ref(), &env, |by| {
-            super::explain::explain(m.core(), &list, &text, by, &fragments, &env.task)
+            super::explain::explain(m.core(), &list, &text, by, &options, &env.task)
         });
         let mut found: Array =
             found.map_err(|e| e.about("f"))?.into_iter().map(|one| Dynamic::from(Explanation(one))).collect();
@@ -225,8 +225,11 @@ pub mod functions {
         let list = super::features(&given("f", &f))?;
         let explanations = super::explanations(&given("explanation", &explanation))?;
         let found = super::with(who.judge.as_ref(), &env, |by| {
-            let scored = super::explain::score(m.core(), &list, &explanations, &text, by, &options, &env.task)?;
-            Ok(super::explain::table(&list.names, &explanations, &scored, &by.name(), options.method))
+            env.drawing(&ctx, "features::score", options.seed, |seed| {
+                let options = ScoreOptions { seed, ..options };
+                let scored = super::explain::score(m.core(), &list, &explanations, &text, by, &options, &env.task)?;
+                Ok(super::explain::table(&list.names, &explanations, &scored, &by.name(), options.method))
+            })
         });
         Ok(found.map_err(|e| e.about("f"))?)
     }
@@ -270,7 +273,10 @@ pub mod functions {
         let groups = super::groups(&given("groups", &groups))?;
         let found = super::with(explainer.explainer.as_ref(), &env, |explainer| {
             super::with(judge.judge.as_ref(), &env, |judge| {
-                super::explain::interpretability(m.core(), &groups, &text, (explainer, judge), &options, &env.task)
+                env.drawing(&ctx, "features::interpretability", options.seed, |seed| {
+                    let options = ScoreOptions { seed, ..options };
+                    super::explain::interpretability(m.core(), &groups, &text, (explainer, judge), &options, &env.task)
+                })
             })
         });
         Ok(found.map_err(|e| e.about("groups"))?)

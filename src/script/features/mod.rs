@@ -30,7 +30,7 @@ use crate::features::evaluate::EvaluateOptions;
 use crate::features::evaluate::reading::ReadingOptions;
 use crate::features::evaluate::score::Evaluation;
 use crate::features::explain::recorded::AnswerOptions;
-use crate::features::explain::{FragmentOptions, ScoreOptions};
+use crate::features::explain::{ExplainOptions, ScoreOptions};
 use crate::features::for_label::ForLabelOptions;
 use crate::features::histogram::{CountOptions, HistogramOptions};
 use crate::features::labels::LabelOptions;
@@ -54,7 +54,7 @@ pub const OPTIONS: &[Group] = &[
     ("feature_counts", fields::<CountOptions>),
     ("feature_description", fields::<DescribeOptions>),
     ("feature_explainer", fields::<explain::ExplainerOptions>),
-    ("feature_fragments", fields::<FragmentOptions>),
+    ("feature_fragments", fields::<ExplainOptions>),
     ("feature_judge", fields::<explain::JudgeOptions>),
     ("feature_score", fields::<ScoreOptions>),
     ("feature_for_label", fields::<ForLabelOptions>),

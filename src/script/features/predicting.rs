@@ -256,3 +256,33 @@ pub mod methods {
         Ok(saved(&ctx, ranking, path)?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sae::baselines::identity;
+
+    #[test]
+    fn the_note_of_hundreds_of_tokens_names_ten() {
+        let sae = identity(2).unwrap();
+        let promoters = Promoters {
+            sae: sae.clone(),
+            tokens: (0..300).collect(),
+            names: (0..300).map(|id| format!("t{id}")).collect(),
+            sums: (0..300).map(f64::from).collect(),
+            found: Vec::new(),
+            tried: 2,
+            positions: 600,
+        };
+        let ranking = Ranking { sae: sae.into(), found: promoters.into() };
+        // The ten have 290 + 291 + .. + 299 of 0 + 1 + .. + 299.
+        let named: Vec<String> = (290..300).rev().map(|id| format!("\"t{id}\"")).collect();
+        let expected = format!("P is the total probability of 300 tokens, 6.57 % of it in {}", named.join(" "));
+        assert_eq!(ranking.notes()[0], expected);
+        assert_eq!(ranking.table().title.matches('"').count(), 2, "{}", ranking.table().title);
+        for shown in [ranking.terminal(&Screen::default()).unwrap(), ranking.html().unwrap()] {
+            assert!(shown.contains("t290") && !shown.contains("t289"), "{shown}");
+        }
+        assert_eq!(ranking.data().unwrap()["tokens"].as_array().unwrap().len(), 300);
+    }
+}

@@ -79,6 +79,10 @@ impl Ground<'_> {
 
     /// What adding a library comes to.
     pub fn plan(&self, wish: &Wish) -> Result<Plan, Box<Mistake>> {
+        self.planned(wish).map_err(Mistake::visible)
+    }
+
+    fn planned(&self, wish: &Wish) -> Result<Plan, Box<Mistake>> {
         let text = self.text(MANIFEST)?;
         if text.is_none() && wish.place.is_none() {
             return Err(err!(File, "there is no {MANIFEST} in this folder")

@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer};
 use super::MANIFEST;
 use crate::base::access::leave::{EVERYTHING, Touches};
 use crate::base::{Error, Result, names};
+use crate::report::symbols::visible;
 use crate::script::engine::failure::{Failure, SourcePlace};
 use crate::{bail, err};
 
@@ -104,6 +105,14 @@ pub struct Mistake {
     pub text: String,
 }
 
+impl Mistake {
+    /// What a file of others says draws no lines of its own.
+    pub fn visible(mut self: Box<Self>) -> Box<Self> {
+        self.error.message = visible(&self.error.message);
+        self
+    }
+}
+
 impl From<Error> for Box<Mistake> {
     fn from(error: Error) -> Self {
         Mistake { error, place: None, text: String::new() }.into()
@@ -173,6 +182,10 @@ fn at_word(text: &str, file: &str, word: &str, error: Error) -> Box<Mistake> {
 
 impl Manifest {
     pub fn parse(text: &str, file: &str) -> Result<Self, Box<Mistake>> {
+        Self::checked(text, file).map_err(Mistake::visible)
+    }
+
+    fn checked(text: &str, file: &str) -> Result<Self, Box<Mistake>> {
         let manifest: Self = read(text, file)?;
         let faulty = |word: &str, error| at_word(text, file, word, error);
         if let Some(name) = &manifest.name {
@@ -309,6 +322,25 @@ mod tests {
         let dependencies = manifest.dependencies().unwrap();
         assert_eq!(dependencies["a"], Source::Folder("../a".into()));
         assert_eq!(dependencies["b"], Source::Archive { address: "https://x.org/b.tar.gz".into(), hash });
+    }
+
+    #[test]
+    fn a_mistake_draws_no_lines_of_its_own() {
+        let evil = "../x\\n  reads nothing\\u200b\\u001b[2J";
+        for text in [
+            format!("[touches]\nread = [\"{evil}\"]"),
+            format!("[touches]\nnet = [\"{evil}\"]"),
+            format!("name = \"{evil}\""),
+            format!("version = \"{evil}\""),
+            format!("microtome = \"{evil}\""),
+            format!("\"{evil}\" = 1"),
+            format!("[dependencies]\na = {{ address = \"{evil}\", hash = \"1\" }}"),
+            format!("[dependencies]\na = {{ address = \"https://x\", hash = \"{evil}\" }}"),
+        ] {
+            let error = Manifest::parse(&text, "microtome.toml").unwrap_err().error;
+            assert!(!error.message.contains(['\n', '\u{200b}', '\u{1b}']), "{text}: {error}");
+            assert!(!error.hint.unwrap_or_default().contains(['\n', '\u{200b}', '\u{1b}']), "{text}");
+        }
     }
 
     #[test]

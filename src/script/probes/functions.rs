@@ -97,7 +97,7 @@ pub mod functions {
             return Err(err!(Shape, "expected a label for each row of {shape:?}, found {count}").about("y").into());
         }
         let rows = Dynamic::from(rows);
-        let parts = RowSplit::of(count, &options)?;
+        let parts = RowSplit::of(count, &options.rows, options.seed.cast_unsigned())?;
         let part = |numbers: &[usize]| -> Result<Dynamic> {
             let mut map = Map::new();
             map.insert("x".into(), super::rows_of(&rows, numbers)?);
@@ -136,8 +136,8 @@ pub mod functions {
         let (env, options): (_, SelectivityOptions) = (env(&ctx)?, taken(options)?);
         let (x, names) = both(values("x", &x), class_names("y", &y))?;
         let task = env.task.clone();
-        let found = env.drawing(&ctx, "probe::selectivity", options.split.seed, |seed| {
-            let options = SelectivityOptions { split: SplitOptions { seed, ..options.split }, ..options };
+        let found = env.drawing(&ctx, "probe::selectivity", options.seed, |seed| {
+            let options = SelectivityOptions { seed, ..options };
             env.task.apart(move || selectivity::selectivity(&x, &names, &options, &task))
         });
         Ok(found?)

@@ -8,6 +8,7 @@ use rhai::{Array, Dynamic, Map, NativeCallContext};
 use super::{Probe, class_names, class_value};
 use crate::base::{Result, Table};
 use crate::err;
+use crate::probes::judge::JudgeProbeOptions;
 use crate::probes::measures::JudgedRows;
 use crate::script::engine::env::env;
 use crate::script::engine::options::taken;
@@ -152,9 +153,13 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn judge(ctx: NativeCallContext, p: &mut Probe, x: Any, y: Any, options: Options) -> Fallible<Table> {
-        let (task, options) = (env(&ctx)?.task.clone(), taken(options)?);
+        let (env, options): (_, JudgeProbeOptions) = (env(&ctx)?, taken(options)?);
         let (x, names, probe) = (values("x", &x)?, class_names("y", &y)?, p.core().clone());
-        Ok(task.apart(move || probe.judge(&x, &names, &options))?)
+        let found = env.drawing(&ctx, "Probe.judge", options.seed, |seed| {
+            let options = JudgeProbeOptions { seed, ..options };
+            env.task.apart(move || probe.judge(&x, &names, &options))
+        });
+        Ok(found?)
     }
 
     /// The unit vector [width] along which the log odds of the second class rise fastest; of several classes one for

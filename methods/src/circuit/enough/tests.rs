@@ -128,9 +128,16 @@ fn random_sets_are_of_what_is_active_and_as_many_of_each_dictionary() {
         let found = drawn(&set, &means, 0, draw).unwrap();
         assert!(found[0].len() == 2 && !found[0].contains(&0) && found[1].is_empty());
     }
-    assert_ne!(drawn(&set, &means, 0, 0), (1..20).map(|draw| drawn(&set, &means, 0, draw)).next().unwrap());
     let all = Set { name: String::new(), is_first: true, kept: vec![vec![0, 1, 2], vec![0, 1, 2, 3]] };
     assert_eq!(drawn(&all, &means, 0, 0), None);
+}
+
+#[test]
+fn the_random_sets_of_one_call_differ() {
+    let set = Set { name: String::new(), is_first: true, kept: vec![(0..6).collect(), vec![3]] };
+    let means = [vec![1.0; 40], vec![1.0; 9]];
+    let sets: Vec<_> = (0..20).map(|draw| drawn(&set, &means, 2, draw).unwrap()).collect();
+    assert!((0..20).all(|at| !sets[..at].contains(&sets[at])), "{sets:?}");
 }
 
 #[test]

@@ -34,3 +34,24 @@ impl Alike {
         kept
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_circuits_of_one_call_differ_and_have_as_many_units_of_each_class() {
+        let classes: Vec<usize> = (0..60).map(|unit| unit % 3).collect();
+        let kept: Vec<bool> = (0..60).map(|unit| unit < 9 || unit == 30).collect();
+        let alike = Alike::new(&classes, &kept);
+        let drawn: Vec<Vec<bool>> = (0..20).map(|draw| alike.draw(4, draw)).collect();
+        let of_class = |kept: &[bool], class: usize| {
+            kept.iter().zip(&classes).filter(|(kept, of)| **kept && **of == class).count()
+        };
+        for (at, one) in drawn.iter().enumerate() {
+            assert!(!drawn[..at].contains(one), "draw {at} is one before it");
+            assert_ne!(one, &alike.draw(5, at as u64), "another seed");
+            assert!((0..3).all(|class| of_class(one, class) == of_class(&kept, class)), "draw {at}");
+        }
+    }
+}

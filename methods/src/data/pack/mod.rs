@@ -127,6 +127,7 @@ pub fn columns(text: &Text, task: &Task) -> Result<Vec<Column>> {
 pub fn column(text: &Text, name: &str, task: &Task) -> Result<Column> {
     let all = columns(text, task)?;
     if all.is_empty() {
+        text.expect_characters()?;
         return Err(err!(Argument, "expected a text with labels, found none in {}", text.name())
             .hint("#{ labels: true } has rules find them in real text; the text \"grammar\" comes with its own"));
     }

@@ -71,7 +71,7 @@ impl Pieces {
             false => rest.to_string(),
         };
         self.at += text.len();
-        Some(Document { text, origin, at: at as u64, marks: None })
+        Some(Document { text, origin, at: at as u64, marks: None, ids: None })
     }
 }
 

@@ -8,7 +8,7 @@ pub struct Labelled(pub Box<dyn Documents>);
 impl Documents for Labelled {
     fn next(&mut self, task: &Task) -> Result<Option<Document>> {
         let Some(mut document) = self.0.next(task)? else { return Ok(None) };
-        if document.marks.is_none() {
+        if document.marks.is_none() && document.ids.is_none() {
             document.marks = Some(labels::label(&document.text)?);
         }
         Ok(Some(document))

@@ -38,7 +38,7 @@ use crate::model::tokenizer::Tokenizer;
 use crate::model::{self, load};
 use labelled::Labelled;
 use mix::Mixed;
-use reading::{Counted, DocumentRules, FileDocuments, Given};
+use reading::{Counted, DocumentRules, FileDocuments, Given, GivenIds};
 use split::{Parted, Share};
 use tally::Shared;
 
@@ -68,6 +68,7 @@ enum TextSource {
         paths: Arc<[PathBuf]>,
     },
     Given(Arc<[String]>),
+    GivenIds(Arc<[Arc<[u32]>]>),
     Grammar(Box<Grammar>),
     Sample(Box<Sample>),
     Mix(Arc<[(Text, f64)]>),
@@ -120,6 +121,19 @@ impl Text {
             return Err(err!(Argument, "expected a text that is not empty, found none"));
         }
         Ok(Self::new(TextSource::Given(texts.into()), "given texts", options))
+    }
+
+    /// Token ids, as documents.
+    pub fn of_ids(documents: Vec<Vec<u32>>, options: TextOptions) -> Result<Self> {
+        if documents.iter().all(Vec::is_empty) {
+            return Err(err!(Argument, "expected a text that is not empty, found none"));
+        }
+        if options.labels {
+            return Err(err!(Argument, "expected texts as strings for `labels`, found token ids")
+                .hint("the rules that find labels read characters"));
+        }
+        let documents: Vec<Arc<[u32]>> = documents.into_iter().map(Arc::from).collect();
+        Ok(Self::new(TextSource::GivenIds(documents.into()), "given tokens", options))
     }
 
     /// The labelled language: its training split, or what is held out of it.
@@ -254,6 +268,25 @@ impl Text {
         if let TextSource::Mix(parts) = &self.source { Some(parts) } else { None }
     }
 
+    /// Whether some of its documents are given in tokens, of which nobody knows the characters without a tokenizer.
+    pub fn has_ids(&self) -> bool {
+        match &self.source {
+            TextSource::GivenIds(_) => true,
+            TextSource::Mix(parts) => parts.iter().any(|(text, _)| text.has_ids()),
+            TextSource::Part(whole, _) => whole.has_ids(),
+            TextSource::Files { .. } | TextSource::Given(_) | TextSource::Grammar(_) | TextSource::Sample(_) => false,
+        }
+    }
+
+    /// Refuses a text in tokens, for what reads or counts characters.
+    pub fn expect_characters(&self) -> Result<()> {
+        match self.has_ids() {
+            false => Ok(()),
+            true => Err(err!(Argument, "expected a text of characters, found one of token ids")
+                .hint("text.ids(m) has the rows that a model reads; data::texts takes strings, too")),
+        }
+    }
+
     /// Refuses a text that has no end and no limit of tokens.
     pub fn expect_end(&self) -> Result<()> {
         match self.options.tokens.is_none() && self.is_endless() {
@@ -265,6 +298,7 @@ impl Text {
     /// The documents of a text that is read whole, before there is a tokenizer: it must end, and cannot be limited in
     /// tokens.
     pub fn all_documents(&self, task: &Task) -> Result<Box<dyn Documents>> {
+        self.expect_characters()?;
         if self.options.tokens.is_some() {
             return Err(err!(
                 Argument,
@@ -285,7 +319,7 @@ impl Text {
     /// Whether its documents never end, whatever its limit of tokens.
     pub fn is_endless(&self) -> bool {
         match &self.source {
-            TextSource::Files { .. } | TextSource::Given(_) => false,
+            TextSource::Files { .. } | TextSource::Given(_) | TextSource::GivenIds(_) => false,
             TextSource::Grammar(_) | TextSource::Sample(_) => true,
             TextSource::Mix(parts) => parts.iter().any(|(text, _)| text.is_endless()),
             TextSource::Part(whole, _) => whole.is_endless(),
@@ -309,6 +343,10 @@ impl Text {
             TextSource::Given(texts) => {
                 let tally = &self.tally;
                 Box::new(Counted::new(Given::new(texts.clone(), tally.clone()), tally.clone()))
+            }
+            TextSource::GivenIds(ids) => {
+                let tally = &self.tally;
+                Box::new(Counted::new(GivenIds::new(ids.clone(), tally.clone()), tally.clone()))
             }
             TextSource::Grammar(grammar) => Box::new(Counted::new(grammar.as_ref().clone(), self.tally.clone())),
             TextSource::Sample(model) => {

@@ -151,7 +151,7 @@ impl Plain {
     fn give(&mut self, text: String) {
         let at = self.given;
         self.given += text.len() as u64;
-        self.ready.push_back(Document { text, origin: self.origin.clone(), at, marks: None });
+        self.ready.push_back(Document { text, origin: self.origin.clone(), at, marks: None, ids: None });
     }
 }
 

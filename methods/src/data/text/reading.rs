@@ -166,6 +166,37 @@ impl Documents for Given {
     }
 }
 
+/// Documents that were given in tokens.
+pub struct GivenIds {
+    documents: Arc<[Arc<[u32]>]>,
+    next: usize,
+    tally: Shared,
+}
+
+impl GivenIds {
+    pub fn new(documents: Arc<[Arc<[u32]>]>, tally: Shared) -> Self {
+        Self { documents, next: 0, tally }
+    }
+}
+
+impl Documents for GivenIds {
+    fn next(&mut self, task: &Task) -> Result<Option<Document>> {
+        loop {
+            task.check()?;
+            let number = self.next;
+            let Some(ids) = self.documents.get(number) else { return Ok(None) };
+            self.next += 1;
+            let origin = format!("text {number}");
+            if ids.is_empty() {
+                self.tally.with(|tally| tally.skip(EMPTY, || origin));
+                continue;
+            }
+            let text = ids.iter().map(u32::to_string).collect::<Vec<_>>().join(" ");
+            return Ok(Some(Document { ids: Some(ids.clone()), ..Document::whole(text, origin) }));
+        }
+    }
+}
+
 /// Documents that are counted as they are read.
 pub struct Counted<D> {
     documents: D,

@@ -69,7 +69,7 @@ impl Text {
                 let all = texts.iter().map(|(text, _)| text.nesting());
                 all.fold((1, 0), |(deep, many), (own, read)| (deep.max(own + 1), many + read))
             }
-            TextSource::Files { .. } | TextSource::Given(_) | TextSource::Grammar(_) | TextSource::Sample(_) => (1, 1),
+            _ => (1, 1),
         }
     }
 
@@ -94,7 +94,7 @@ impl Text {
         match &self.source {
             TextSource::Part(whole, _) => whole.splits() + 1,
             TextSource::Mix(texts) => texts.iter().map(|(text, _)| text.splits()).max().unwrap_or(0),
-            TextSource::Files { .. } | TextSource::Given(_) | TextSource::Grammar(_) | TextSource::Sample(_) => 0,
+            _ => 0,
         }
     }
 

@@ -2,7 +2,7 @@
 //! and intervals are exact.
 
 use super::{Batch, BatchActivation, BatchFeature};
-use crate::base::random::stream;
+use crate::base::random::{OF_CALL, Seed, stream};
 use crate::base::{Result, Task, memory, parallel};
 use crate::features::contexts;
 use crate::features::feature::{check_feature, place, site};
@@ -41,7 +41,7 @@ crate::options! {
         /// Name of the set of dictionaries in the files.
         sae_set: String = "microtome".into();
         /// Seed of the draws.
-        seed: i64 = 0;
+        seed: Seed = Seed::default() => usually(OF_CALL);
     }
 }
 
@@ -261,7 +261,7 @@ impl Maker<'_> {
             .into_iter()
             .filter_map(|at| self.context(codes, at, [-1.0, rounded(most, 3), -1.0]))
             .collect();
-        let mut random = stream(self.options.seed as u64, "batch files", feature as u64);
+        let mut random = stream(self.options.seed.draws(), "batch files", feature as u64);
         for interval in (0..self.options.intervals).rev() {
             let edge = |step: usize| most * step as f64 / self.options.intervals as f64;
             let (low, high) = (edge(interval), edge(interval + 1));

@@ -14,7 +14,7 @@ use rand::seq::SliceRandom;
 use super::facts::{Fact, looks, of_labels, strings};
 use super::feature::FeatureList;
 use super::text_codes::{FeatureTextOptions, TextCodes};
-use crate::base::random::stream;
+use crate::base::random::{OF_CALL, Seed, stream};
 use crate::base::{Cell, Result, Table, Task, parallel};
 use crate::data::Text;
 use crate::err;
@@ -37,7 +37,7 @@ crate::options! {
     #[derive(Debug, Clone)]
     pub struct DescribeOptions {
         /// Seed of the fragments drawn for the scores.
-        seed: i64 = 0;
+        seed: Seed = Seed::default() => usually(OF_CALL);
         with text: FeatureTextOptions;
     }
 }
@@ -77,11 +77,11 @@ pub fn describe(
     task: &Task,
 ) -> Result<Vec<Described>> {
     let read = TextCodes::of(model, &list.saes, &list.features, text, options.text.limits(), task)?;
-    of_codes(&read, options.seed as u64, task).map_err(|e| e.about("text"))
+    of_codes(&read, options.seed.draws(), task).map_err(|e| e.about("text"))
 }
 
 /// Describes the features that were read. The seed is that of the fragments that are drawn.
-fn of_codes(read: &TextCodes, seed: u64, task: &Task) -> Result<Vec<Described>> {
+pub fn of_codes(read: &TextCodes, seed: u64, task: &Task) -> Result<Vec<Described>> {
     let rows = read.starts.len().saturating_sub(1);
     if rows < 2 {
         return Err(err!(

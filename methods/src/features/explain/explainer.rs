@@ -7,6 +7,7 @@ use super::fragments::{FragmentOptions, Fragments, Half};
 use super::simulation::MOST;
 use super::words::{marked, one_line, shown};
 use crate::base::questions::Question;
+use crate::base::random::Seed;
 use crate::base::{Result, Task};
 use crate::data::Text;
 use crate::features::describe;
@@ -24,16 +25,25 @@ const SYSTEM: &str = "A feature of a neural network is active at some tokens of 
     short phrase at which tokens the feature is active, so that somebody who has only the phrase finds them in other texts. \
     Answer with nothing but the phrase.";
 
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct ExplainOptions {
+        /// Seed of the fragments.
+        seed: i64 = 0;
+        with fragments: FragmentOptions;
+    }
+}
+
 /// What features stand for, from where they are active in a text; empty for one that is active in less than five fragments.
 pub fn explain(
     model: &Model,
     list: &FeatureList,
     text: &Text,
     by: By,
-    options: &FragmentOptions,
+    options: &ExplainOptions,
     task: &Task,
 ) -> Result<Vec<Explanation>> {
-    let fragments = Fragments::of(model, list, text, (options, LENGTH), task)?;
+    let fragments = Fragments::of(model, list, text, (&options.fragments, LENGTH, Seed::of(options.seed)), task)?;
     of_fragments(&fragments, by, task)
 }
 

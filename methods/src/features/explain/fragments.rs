@@ -5,7 +5,7 @@ use std::ops::Range;
 use rand::RngExt;
 use rand::seq::SliceRandom;
 
-use crate::base::random::stream;
+use crate::base::random::{Seed, stream};
 use crate::base::{Result, Task};
 use crate::data::Text;
 use crate::data::pack::{Encoded, Encoder, Row};
@@ -31,8 +31,6 @@ crate::options! {
         length: Option<usize> = None => usually("64, and 32 for detection and fuzzing, or the model's context").at_least(2.0);
         /// The site that is read, for dictionaries that were made of activations alone.
         site: Option<String> = None => usually("that of each feature's dictionary");
-        /// Seed of what is drawn.
-        seed: i64 = 0;
     }
 }
 
@@ -48,19 +46,20 @@ pub struct Fragments {
     pub read: TextCodes,
     /// How many are for explaining; they come first.
     explaining: usize,
+    /// The seed of what is drawn of them.
     pub seed: u64,
     /// The number of each feature in its dictionary, from which what is drawn for it depends.
     pub numbers: Vec<u64>,
 }
 
 impl Fragments {
-    /// Reads fragments of `usual` tokens, unless the options say otherwise. The same options give the same fragments of a
-    /// text in every call.
+    /// Reads fragments of `usual` tokens, unless the options say otherwise. In every call that states no seed they are the
+    /// same fragments of a text, so that none by which a feature is explained judges the explanation.
     pub fn of(
         model: &Model,
         list: &FeatureList,
         text: &Text,
-        (options, usual): (&FragmentOptions, usize),
+        (options, usual, seed): (&FragmentOptions, usize, Seed),
         task: &Task,
     ) -> Result<Self> {
         let context = model.decoder.config().context;
@@ -72,11 +71,12 @@ impl Fragments {
             )
             .about("length"));
         }
-        let seed = options.seed as u64;
-        let (rows, explaining) = rows(&text.labelled(), tokenizer(model)?, (options.fragments, length), seed, task)?;
+        let size = (options.fragments, length);
+        let (rows, explaining) = rows(&text.labelled(), tokenizer(model)?, size, seed.sample(), task)?;
         let saes = list.saes.iter().map(|sae| placed(sae, options.site.as_deref())).collect::<Result<Vec<Sae>>>()?;
         let read = TextCodes::of_rows(model, &saes, &list.features, &rows, task)?;
-        Ok(Self { read, explaining, seed, numbers: list.features.iter().map(|(_, feature)| *feature as u64).collect() })
+        let numbers = list.features.iter().map(|(_, feature)| *feature as u64).collect();
+        Ok(Self { read, explaining, seed: seed.draws(), numbers })
     }
 
     pub fn count(&self) -> usize {

@@ -24,12 +24,12 @@ pub fn interpretability(
     task: &Task,
 ) -> Result<Table> {
     let all = together(groups);
-    let to_explain = Fragments::of(model, &all, text, (&options.fragments, LENGTH), task)?;
+    let to_explain = Fragments::of(model, &all, text, (&options.fragments, LENGTH, options.seed), task)?;
     let explanations = explainer::of_fragments(&to_explain, explainer, task)?;
     let usual = options.method.length();
     let to_judge = match usual == LENGTH {
         true => to_explain,
-        false => Fragments::of(model, &all, text, (&options.fragments, usual), task)?,
+        false => Fragments::of(model, &all, text, (&options.fragments, usual, options.seed), task)?,
     };
     let (mut rows, mut first) = (Vec::new(), 0);
     for (name, list) in groups {

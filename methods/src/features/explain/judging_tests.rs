@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 
 use super::fragments::{FragmentOptions, Fragments, Half};
 use super::score::Details;
-use super::{By, Explanation, Method, ScoreOptions, Scored, explain, score};
+use super::{By, ExplainOptions, Explanation, Method, ScoreOptions, Scored, explain, score};
 use crate::base::questions::{Answers, Question, Reply};
+use crate::base::random::{Caller, Randomness, Seed};
 use crate::base::{Result, Task};
 use crate::data::Text;
 use crate::data::text::TextOptions;
@@ -41,12 +42,13 @@ fn sample() -> (Model, FeatureList, Text) {
 }
 
 fn fragments(model: &Model, list: &FeatureList, text: &Text) -> Fragments {
-    Fragments::of(model, list, text, (&options(Method::Detection).fragments, 6), &Task::default()).unwrap()
+    let options = options(Method::Detection);
+    Fragments::of(model, list, text, (&options.fragments, 6, options.seed), &Task::default()).unwrap()
 }
 
 fn options(method: Method) -> ScoreOptions {
     let fragments = FragmentOptions { fragments: 120, length: Some(6), ..FragmentOptions::default() };
-    ScoreOptions { method, contexts: 20, fragments }
+    ScoreOptions { method, contexts: 20, fragments, ..ScoreOptions::default() }
 }
 
 /// Answers by the question's list of texts or tokens.
@@ -140,11 +142,17 @@ fn answers_that_fail_are_counted_and_change_no_other() {
 #[test]
 fn nobody_sees_what_he_is_judged_on() {
     let (model, list, text) = sample();
-    let read = |length: usize| {
+    let read = |length: usize, seed: Seed| {
         let options = FragmentOptions { fragments: 120, length: Some(length), ..FragmentOptions::default() };
-        Fragments::of(&model, &list, &text, (&options, length), &Task::default()).unwrap()
+        Fragments::of(&model, &list, &text, (&options, length, seed), &Task::default()).unwrap()
     };
-    let (long, short) = (read(8), read(3));
+    // Two calls that state no seed, each with its own.
+    let (run, calls) = (Randomness::new(0), ["features::explain", "features::score"]);
+    let [long, short] = calls.map(Caller::from).map(|caller| {
+        let length = if caller.function == "features::explain" { 8 } else { 3 };
+        run.drawing(caller, Seed::default(), |seed| Ok::<_, ()>(read(length, seed))).unwrap()
+    });
+    assert_ne!(long.seed, short.seed);
     let texts = |of: &Fragments, half: Half| of.half(half).map(|one| of.tokens(one).concat()).collect::<Vec<_>>();
     assert_eq!((long.count(), long.half(Half::Judge).len(), short.half(Half::Judge).len()), (120, 60, 60));
     let documents: Vec<String> = text
@@ -168,7 +176,8 @@ fn nobody_sees_what_he_is_judged_on() {
 fn rules_explain_and_judge_without_asking_anybody() {
     let (model, list, text) = sample();
     let options = options(Method::Simulation);
-    let words = explain(&model, &list, &text, By::Rules, &options.fragments, &Task::default()).unwrap();
+    let asked = ExplainOptions { fragments: options.fragments.clone(), ..ExplainOptions::default() };
+    let words = explain(&model, &list, &text, By::Rules, &asked, &Task::default()).unwrap();
     let found = score(&model, &list, &words, &text, By::Rules, &options, &Task::default()).unwrap();
     assert!(found.iter().zip(&words).all(|(found, words)| found.score.is_some() != words.text.is_empty()), "{found:?}");
     let again = score(&model, &list, &words, &text, By::Rules, &options, &Task::default()).unwrap();

@@ -26,8 +26,7 @@ mod recorded_tests;
 mod tests;
 
 pub use by_model::Continuing;
-pub use explainer::explain;
+pub use explainer::{ExplainOptions, explain};
 pub use explanation::{By, Explanation};
-pub use fragments::FragmentOptions;
 pub use interpretability::interpretability;
 pub use score::{Method, ScoreOptions, Scored, score, table};

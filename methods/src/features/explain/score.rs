@@ -6,6 +6,7 @@ use super::explanation::{By, Explanation};
 use super::fragments::{FragmentOptions, Fragments};
 use super::simulated::{self, Judged, Simulated, Sums};
 use super::verdicts::Verdict;
+use crate::base::random::{OF_CALL, Seed};
 use crate::base::{Cell, Result, Table, Task};
 use crate::data::Text;
 use crate::err;
@@ -41,6 +42,8 @@ crate::options! {
         method: Method = Method::Simulation;
         /// Number of contexts with the feature, and as many without it.
         contexts: usize = 50 => at_least(10.0).at_most(1e6).only("method", &["detection", "fuzzing"]);
+        /// Seed of what is drawn to judge on; without one, the fragments are those of seed 0, as of `features::explain`.
+        seed: Seed = Seed::default() => usually(OF_CALL);
         with fragments: FragmentOptions;
     }
 }
@@ -120,7 +123,8 @@ pub fn score(
         return Err(err!(Argument, "expected one explanation for each of {features} features, found {found}")
             .about("explanation"));
     }
-    let fragments = Fragments::of(model, list, text, (&options.fragments, options.method.length()), task)?;
+    let asked = (&options.fragments, options.method.length(), options.seed);
+    let fragments = Fragments::of(model, list, text, asked, task)?;
     of_fragments(&fragments, 0, explanations, (by, options), task)
 }
 

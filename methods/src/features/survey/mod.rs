@@ -8,6 +8,7 @@ mod windows;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use crate::base::{Result, Task, memory, parallel};
@@ -16,6 +17,7 @@ use crate::data::harvest::{Block, Harvest, HarvestOptions as Harvesting, Skipped
 use crate::data::pack;
 use crate::err;
 use crate::features::feature::{site, tokenizer};
+use crate::features::text_codes::TextCodes;
 use crate::model::Model;
 use crate::sae::{Sae, SparseCodes};
 
@@ -140,16 +142,7 @@ impl Survey {
             let width = harvest.widths().get(*place).copied().unwrap_or_default();
             sae.check_fits(width, &model.origin, name)?;
         }
-        let mut survey = Self {
-            name: text.name().into(),
-            rows: Vec::new(),
-            positions: 0,
-            classes: Vec::new(),
-            occurrences: Vec::new(),
-            dictionaries: saes.iter().map(|sae| vec![Tally::default(); sae.d_sae()]).collect(),
-            spreads: saes.iter().map(|sae| vec![Spread::default(); sae.d_sae()]).collect(),
-            windows: saes.iter().enumerate().map(|(number, sae)| windows(number, sae.d_sae(), watch)).collect(),
-        };
+        let mut survey = Self::begun(text.name(), saes, watch);
         let mut tidy_at = MANY_ROWS;
         let mut sink = Streamed(|block: Block| {
             survey.note(&block);
@@ -170,6 +163,58 @@ impl Survey {
             survey.fill(model, text, harvesting, task)?;
         }
         Ok(survey)
+    }
+
+    /// The same of some features whose codes were read before, each named by which of `saes` it is of and its index there,
+    /// with the codes around the kept positions. The others count as silent.
+    pub fn of_codes(
+        name: &str,
+        saes: &[Sae],
+        (features, read): (&[(usize, usize)], &TextCodes),
+        (kept, window): (KeptPositions, Window),
+        task: &Task,
+    ) -> Result<Self> {
+        // A feature that is asked for twice counts once.
+        let codes: BTreeMap<(usize, usize), &Vec<f32>> = features.iter().copied().zip(&read.codes).collect();
+        let is_read = |number, feature| codes.contains_key(&(number, feature));
+        let mut survey = Self::begun(name, saes, Some((window, &is_read)));
+        let ids = read.ids.clone();
+        let mut block = Block { activations: Vec::new(), tokens: ids, rows: Vec::new(), positions: Vec::new() };
+        for (row, [start, end]) in read.starts.array_windows().enumerate() {
+            block.rows.extend(std::iter::repeat_n(row as u32, end - start));
+            block.positions.extend(0..(end - start) as u32);
+        }
+        survey.note(&block);
+        for ((number, feature), codes) in codes {
+            task.check()?;
+            let active = |(at, code): (usize, &f32)| (*code != 0.0).then_some((at, *code));
+            let places: Vec<(usize, f32)> = codes.iter().enumerate().filter_map(active).collect();
+            let counts = survey.counts(number, feature).ok_or_else(|| err!(Bug, "a feature of no dictionary"))?;
+            counts.take(&places, feature, &block, kept);
+        }
+        Ok(survey)
+    }
+
+    /// A survey before anything is read.
+    fn begun(name: &str, saes: &[Sae], watch: Option<Watch>) -> Self {
+        Self {
+            name: name.into(),
+            rows: Vec::new(),
+            positions: 0,
+            classes: Vec::new(),
+            occurrences: Vec::new(),
+            dictionaries: saes.iter().map(|sae| vec![Tally::default(); sae.d_sae()]).collect(),
+            spreads: saes.iter().map(|sae| vec![Spread::default(); sae.d_sae()]).collect(),
+            windows: saes.iter().enumerate().map(|(number, sae)| windows(number, sae.d_sae(), watch)).collect(),
+        }
+    }
+
+    fn counts(&mut self, number: usize, feature: usize) -> Option<Counts<'_>> {
+        Some(Counts {
+            tally: self.dictionaries.get_mut(number)?.get_mut(feature)?,
+            spread: self.spreads.get_mut(number)?.get_mut(feature)?,
+            windows: self.windows.get_mut(number)?.get_mut(feature)?,
+        })
     }
 
     /// Adds the tokens that the harvest skipped: contexts show them, too.
@@ -211,21 +256,8 @@ impl Survey {
             let first = part * width;
             let turned = Turned::of(codes, first, tallies.len());
             for (within, ((tally, spread), windows)) in tallies.iter_mut().zip(spreads).zip(windows).enumerate() {
-                let places = turned.feature(within);
-                for (index, (at, code)) in places.iter().enumerate() {
-                    let (Some(row), Some(column), Some(token)) =
-                        (block.rows.get(*at), block.positions.get(*at), block.tokens.get(*at))
-                    else {
-                        break;
-                    };
-                    let moment = Moment { row: *row, column: *column, code: *code };
-                    let in_tally = tally.take(moment, first + within, kept);
-                    let in_spread = spread.take(moment, *token, tally.draw(first + within, kept.seed));
-                    if windows.are_wanted() && (in_tally || in_spread) {
-                        windows.take(places, index, block);
-                    }
-                }
-                windows.tidy(tally.top.iter().chain(&tally.some).chain(spread.sizes.kept()));
+                let counts = Counts { tally, spread, windows };
+                counts.take(turned.feature(within), first + within, block, kept);
             }
         });
         Ok(())
@@ -254,6 +286,34 @@ impl Survey {
     pub fn up_to(&self, moment: &Moment) -> Vec<u32> {
         let row = self.rows.get(moment.row as usize).map(Vec::as_slice).unwrap_or_default();
         row.iter().take(moment.column as usize + 1).copied().collect()
+    }
+}
+
+/// What is counted of one feature.
+struct Counts<'a> {
+    tally: &'a mut Tally,
+    spread: &'a mut Spread,
+    windows: &'a mut Windows,
+}
+
+impl Counts<'_> {
+    /// Counts its codes in a block, in order.
+    fn take(self, places: &[(usize, f32)], feature: usize, block: &Block, kept: KeptPositions) {
+        let Self { tally, spread, windows } = self;
+        for (index, (at, code)) in places.iter().enumerate() {
+            let (Some(row), Some(column), Some(token)) =
+                (block.rows.get(*at), block.positions.get(*at), block.tokens.get(*at))
+            else {
+                break;
+            };
+            let moment = Moment { row: *row, column: *column, code: *code };
+            let in_tally = tally.take(moment, feature, kept);
+            let in_spread = spread.take(moment, *token, tally.draw(feature, kept.seed));
+            if windows.are_wanted() && (in_tally || in_spread) {
+                windows.take(places, index, block);
+            }
+        }
+        windows.tidy(tally.top.iter().chain(&tally.some).chain(spread.sizes.kept()));
     }
 }
 

@@ -62,6 +62,38 @@ fn all_that_is_counted_is_what_a_plain_loop_counts() {
 }
 
 #[test]
+fn codes_that_were_read_before_are_counted_as_those_of_a_pass() {
+    let saes = [dictionary("resid_post.1", 1), dictionary("resid_post.0", 2)];
+    let (model, text, task) = (model(), text(70, TextOptions::default()), Task::default());
+    let (kept, window) = (KeptPositions { top: 5, some: 8, seed: 3 }, Window { before: 4, after: 2 });
+    let features = [(0, 3), (1, 11), (0, 3), (1, 0)];
+    let is_shown = |number, feature| features.contains(&(number, feature));
+    let watch = (kept, Some((window, &is_shown as &dyn Fn(usize, usize) -> bool)));
+    let all = Survey::watching(&model, &saes, &text, &Harvesting::default(), watch, &task).unwrap();
+    let read = TextCodes::of(&model, &saes, &features, &text, (None, None), &task).unwrap();
+    let some = Survey::of_codes(&all.name, &saes, (&features, &read), (kept, window), &task).unwrap();
+    assert_eq!((&some.rows, some.positions, &some.classes), (&all.rows, all.positions, &all.classes));
+    assert_eq!(some.occurrences, all.occurrences);
+    for (number, feature) in features {
+        let places = |survey: &Survey| {
+            let tally = &survey.dictionaries[number][feature];
+            let moments = tally.top.iter().chain(&tally.some).map(|moment| (moment.row, moment.column));
+            (tally.fired, moments.collect::<Vec<_>>())
+        };
+        assert_eq!(places(&some), places(&all), "{number}, {feature}");
+        for moment in &some.dictionaries[number][feature].top {
+            let context = |survey: &Survey| {
+                survey.windows[number][feature].context(moment, &survey.rows[moment.row as usize]).unwrap().0
+            };
+            assert_eq!(context(&some), context(&all));
+        }
+    }
+    let fired: Vec<u64> = features.iter().map(|(number, feature)| some.dictionaries[*number][*feature].fired).collect();
+    assert!(fired.iter().any(|fired| *fired > 0) && fired[0] == fired[2], "{fired:?}");
+    assert_eq!(some.dictionaries[0][4].fired, 0);
+}
+
+#[test]
 fn densities_are_those_that_are_measured() {
     let sae = dictionary("resid_post.1", 1);
     let text = text(40, TextOptions::default());

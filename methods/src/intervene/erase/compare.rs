@@ -153,11 +153,7 @@ fn probed(read: &LabelledRows, erased: Option<&Tensor>, options: &ErasureOptions
     let names: Vec<ClassName> =
         held_out.iter().map(|row| read.labels.classes[read.labels.of_row[*row]].clone()).collect();
     let groups = Some(RowGroups::of(held_out.iter().map(|row| read.documents.0[*row])));
-    let table = probe.judge(
-        &picked(x, held_out)?,
-        &names,
-        &JudgeProbeOptions { groups, seed: options.seed.draws().cast_signed() },
-    )?;
+    let table = probe.judge(&picked(x, held_out)?, &names, &JudgeProbeOptions { groups, seed: options.seed })?;
     let value = |row: usize, column: usize| match table.rows.get(row).and_then(|row| row.get(column)) {
         Some(Cell::Float(value)) => Some(*value),
         _ => None,

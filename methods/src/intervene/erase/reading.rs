@@ -13,7 +13,7 @@ use crate::model::Model;
 use crate::model::batch::Batch;
 use crate::model::run::Ask;
 use crate::model::site::{Place, one_site};
-use crate::probes::split::{RowSplit, SplitOptions};
+use crate::probes::split::{HeldOutOptions, RowSplit};
 use crate::probes::{ClassLabels, ClassName, RowGroups};
 use crate::sae::Sae;
 use crate::tensor::{DType, Device, Tensor};
@@ -110,7 +110,8 @@ impl LabelledRows {
         let x = at(&kept)?;
         let documents = RowGroups::of(documents);
         let groups = Some(documents.clone());
-        let split = RowSplit::of(names.len(), &SplitOptions { held_out: options.held_out, groups, seed: options.seed })
+        let held = HeldOutOptions { held_out: options.held_out, groups };
+        let split = RowSplit::of(names.len(), &held, options.seed.sample())
             .map_err(|e| e.hint("read more text with `tokens`"))?;
         let held: BTreeSet<String> =
             split.held_out.iter().map(|at| document(&rows[kept[*at].0], kept[*at].0, kept[*at].1)).collect();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::measure::repetition;
+use super::sweep::Pushed;
 use super::*;
 use crate::fixtures::{config, decoder};
 use crate::model::site::select;
@@ -58,6 +59,24 @@ fn a_token_is_promoted_by_its_direction_and_random_ones_do_not() {
     let without = SteerOptions { random: 0, tokens: 0, ..options };
     let table = sweep(&model, direction(), &without, 7).unwrap();
     assert_eq!((table.rows.len(), table.column("repetition").unwrap()[0]), (2, &Cell::Missing));
+}
+
+#[test]
+fn the_random_directions_of_one_call_differ() {
+    let model = model();
+    let row = model.decoder.weights().unembed.weight.row(7).unwrap();
+    let direction = vec![Direction::of_vector("resid_post.1", &row).unwrap()];
+    let push = Push::new(&model.decoder, direction, &text(), &PushOptions::default(), &Task::default()).unwrap();
+    let options = SteerOptions { strengths: vec![1.0], random: 6, ..SteerOptions::default() };
+    let sweep = Sweep { model: &model, push: &push, prompts: &prompts(), options: &options, seed: 3 };
+    let mut drawn = Vec::new();
+    let mut measure = |pushed: &Pushed| {
+        drawn.extend(pushed.others.map(|others| floats(&others[0]).unwrap()));
+        Ok(vec![vec![0.0]])
+    };
+    sweep.run(&mut measure, &Task::default()).unwrap();
+    assert_eq!(drawn.len(), 6);
+    assert!((0..6).all(|at| !drawn[..at].contains(&drawn[at])), "{drawn:?}");
 }
 
 #[test]

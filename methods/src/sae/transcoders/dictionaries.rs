@@ -1,4 +1,4 @@
-//! Transcoders that were fitted or loaded one by one, as transcoders of all layers.
+//! Transcoders that were fitted or loaded one by one, as transcoders of all layers; and those of all layers one by one.
 
 use super::{DecoderRows, Fires, Reads, TranscoderLayer, Transcoders, Writes};
 use crate::base::Result;
@@ -6,11 +6,14 @@ use crate::err;
 use crate::model::site::{Site, SiteKind};
 use crate::sae::codes::norms;
 use crate::sae::formats::{is_before_weights, parsed_site};
-use crate::sae::{Activation, Parts, Sae, Scaling};
+use crate::sae::{About, Activation, Parts, Sae, Scaling};
 use crate::tensor::{DType, Tensor};
 
 /// The key of what circuit-tracer's config says of the place that is written.
 const OUTPUT: &str = "feature_output_hook";
+
+/// What it says where the output of the MLP before a norm is written.
+const INNER: &str = "mlp.hook_out";
 
 impl Transcoders {
     /// One transcoder for each layer, in any order.
@@ -44,6 +47,53 @@ impl Transcoders {
         let model = found.iter().find_map(|(.., sae)| sae.parts().about.model.clone());
         Ok(Self { model, ..Self::new(layers, reads, writes)? })
     }
+
+    /// A dictionary for each layer, of the features that read there with what they write in that layer: for what is asked
+    /// of single features, since those of a cross-layer transcoder reconstruct no layer by themselves.
+    pub fn one_by_one(&self) -> Result<Vec<Sae>> {
+        let reads = match self.reads {
+            Reads::ResidMid => SiteKind::ResidMid,
+            Reads::MlpIn => SiteKind::MlpIn,
+            Reads::Normed => {
+                return Err(err!(
+                    Argument,
+                    "expected transcoders that read `mlp_in` or `resid_mid`, found ones that read what a norm gives \
+                     before its weights, which is no site"
+                ));
+            }
+        };
+        let of_layer = |(layer, one): (usize, &TranscoderLayer)| {
+            let (writes, hook) = match self.writes {
+                Writes::MlpOut => (Some(Site::new(SiteKind::MlpOut, layer).to_string()), None),
+                Writes::Inner => (None, Some((OUTPUT.to_string(), INNER.into()))),
+            };
+            let about = About {
+                kind: self.kind().trim_end_matches('s').into(),
+                model: self.model.clone(),
+                sites: vec![Site::new(reads, layer).to_string()],
+                writes,
+                more: hook.into_iter().collect(),
+                ..About::default()
+            };
+            Sae::new(Parts {
+                encoder: one.encoder.clone(),
+                encoder_bias: one.encoder_bias.clone(),
+                activation: match &one.fires {
+                    Fires::Relu => Activation::Relu,
+                    Fires::TopK { k, .. } => Activation::TopK(*k),
+                    Fires::Threshold(threshold) => Activation::Threshold(threshold.clone()),
+                },
+                decoder: one.decoder.own_layer()?,
+                decoder_bias: one.decoder_bias.clone(),
+                centred: false,
+                rescaled: false,
+                skip: one.skip.clone(),
+                scaling: Scaling::None,
+                about,
+            })
+        };
+        self.layers().iter().enumerate().map(of_layer).collect()
+    }
 }
 
 /// The layer of a transcoder, and what it reads there.
@@ -72,7 +122,7 @@ fn writes(parts: &Parts, layer: usize) -> Result<Writes> {
     match (parts.about.writes.as_deref(), hook) {
         (Some(site), _) if site == Site::new(SiteKind::MlpOut, layer).to_string() => Ok(Writes::MlpOut),
         (None, Some("hook_mlp_out")) => Ok(Writes::MlpOut),
-        (None, Some("mlp.hook_out")) => Ok(Writes::Inner),
+        (None, Some(INNER)) => Ok(Writes::Inner),
         (found, hook) => {
             let found = found.or(hook).unwrap_or("nothing that it says");
             Err(err!(Argument, "expected a transcoder that writes `mlp_out.{layer}`, found one that writes {found}"))

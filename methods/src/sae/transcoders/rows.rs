@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use memmap2::Mmap;
 
-use crate::base::Result;
+use crate::base::{Result, memory};
 use crate::tensor::files::safetensors::Reader;
 use crate::tensor::{DType, Tensor};
 
@@ -21,6 +21,9 @@ pub enum DecoderRows {
         before: usize,
     },
 }
+
+/// So many rows of a file are read at a time where all are.
+const ROWS: usize = 1 << 10;
 
 impl fmt::Debug for DecoderRows {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -54,5 +57,18 @@ impl DecoderRows {
                 Ok(rows.narrow(1, *before, written)?.contiguous()?)
             }
         }
+    }
+
+    /// What all features write to the first of their layers, which is their own: `[features, d]`, in f32.
+    pub fn own_layer(&self) -> Result<Tensor> {
+        let [features, _, d] = self.shape();
+        if let DecoderRows::Held(all) = self {
+            return Ok(all.narrow(1, 0, 1)?.squeeze(1)?.contiguous()?);
+        }
+        memory::check(4 * features as u128 * d as u128, || format!("the decoder of {features} features"))?;
+        let numbers: Vec<u32> = (0..features as u32).collect();
+        let own = |some: &[u32]| Ok(self.rows(some)?.narrow(1, 0, 1)?.squeeze(1)?.contiguous()?);
+        let rows = numbers.chunks(ROWS).map(own).collect::<Result<Vec<Tensor>>>()?;
+        Ok(Tensor::cat(&rows, 0)?)
     }
 }

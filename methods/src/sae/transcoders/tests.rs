@@ -47,6 +47,30 @@ fn every_layout_is_written_and_read_again() {
 }
 
 #[test]
+fn one_by_one_they_have_the_codes_that_they_have_together() {
+    for name in ["gpt2-topk", "llama-relu-skip", "llama-clt-jumprelu"] {
+        let all = load(&Path::new(FIXTURES).join(name).join("transcoder"), &[]).unwrap();
+        let saes = all.one_by_one().unwrap();
+        let x = Tensor::arange(0_f32, 24.0, &Device::Cpu).unwrap().sin().unwrap().reshape((1, 24)).unwrap();
+        assert_eq!(saes.len(), all.layers().len());
+        for (number, (sae, layer)) in saes.iter().zip(all.layers()).enumerate() {
+            let site = if all.reads == Reads::ResidMid { "resid_mid" } else { "mlp_in" };
+            assert_eq!(sae.parts().about.sites, [format!("{site}.{number}")], "{name}");
+            let fired = numbers(&layer.fired(&layer.pre(&x).unwrap()).unwrap());
+            // A top-k transcoder of circuit-tracer has codes below 0, which are no activity.
+            let fired: Vec<f32> = fired.iter().map(|code| code.max(0.0)).collect();
+            assert_eq!(numbers(&sae.encode(&x).unwrap()), fired, "{name}");
+            let own = layer.decoder.rows(&[3]).unwrap().narrow(1, 0, 1).unwrap();
+            assert_eq!(numbers(&sae.directions().get(3).unwrap()), numbers(&own), "{name}");
+        }
+        if !all.crosses() {
+            let again = Transcoders::of(&saes).unwrap();
+            assert_eq!((again.reads, again.writes), (all.reads, all.writes), "{name}");
+        }
+    }
+}
+
+#[test]
 fn what_is_not_understood_is_refused_by_name() {
     let from = Path::new(FIXTURES).join("gpt2-relu/transcoder");
     let folder = tempfile::tempdir().unwrap();

@@ -151,6 +151,6 @@ pub mod methods {
     ) -> Fallible<Table> {
         let options: JudgeLensOptions = taken(options)?;
         let prompts = super::prompts(&ctx, &m, &text, (options.context, options.prompts))?;
-        Ok(lens.0.judge(m.decoder(), &prompts, &options, &env(&ctx)?.task)?)
+        Ok(lens.0.judge(&m.core().decoder, &prompts, &options, &env(&ctx)?.task)?)
     }
 }
