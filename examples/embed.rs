@@ -8,14 +8,14 @@ use microtome::circuit::attribution::{SelectOptions, select};
 use microtome::circuit::enough::{EnoughOptions, enough};
 use microtome::circuit::judge::{JudgeOptions, judge, labelled_language};
 use microtome::circuit::tree::{TreeOptions, causal_tree};
-use microtome::data::harvest::HarvestOptions;
+use microtome::data::harvest::{HarvestOptions, TextReading};
 use microtome::data::{Text, text::TextOptions};
 use microtome::features::predicting::{PredictingOptions, predicting};
 use microtome::features::{describe::DescribeOptions, text_codes::FeatureTextOptions};
 use microtome::model::{Model, load};
 use microtome::report::{Item, Screen};
 use microtome::sae::Sae;
-use microtome::sae::fit::{FitOptions, FitPlan, FitStorage, kinds, to_sites};
+use microtome::sae::fit::{FitOptions, FitPlan, FitStorage, Job, Source, Target, kinds};
 
 fn main() -> Result<()> {
     let task = Task::default();
@@ -30,8 +30,15 @@ fn main() -> Result<()> {
     let plan = FitOptions { ratio: 4.0, passes: 6.0, lr: Some(0.012), ..Default::default() };
     let plan = FitPlan::new(kinds::TopK { k: 8, ..Default::default() }, plan);
     let (reading, storage) = (HarvestOptions { context, ..Default::default() }, FitStorage::none(&files));
-    let fitted = to_sites((&model, &["resid_post.*"]), &parts[0], &reading, &plan, &storage, &task)?;
-    let saes: Vec<Sae> = fitted.into_iter().map(|one| one.sae).collect();
+    let readings = [TextReading::new(&model, &parts[0], &reading)];
+    let job = Job {
+        source: Source::Text(&readings),
+        target: Target::Dictionary(&["resid_post.*"]),
+        plans: &[plan],
+        is_sweep: false,
+        storage: &storage,
+    };
+    let saes = job.run(&task)?.into_iter().map(|one| one.made.dictionary()).collect::<Result<Vec<Sae>>>()?;
 
     let text = FeatureTextOptions { context, ..Default::default() };
     let options = PredictingOptions { text: text.clone(), ..Default::default() };

@@ -8,8 +8,10 @@ pub use microtome_methods::{
 
 pub mod report;
 
+#[cfg(feature = "explorer")]
 pub mod explorer;
 
+#[cfg(feature = "sweep")]
 pub mod sweep;
 
 pub mod script;

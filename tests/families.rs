@@ -1,6 +1,5 @@
 //! Every family computes what its reference library computes, from files in their published form.
 
-mod candle;
 pub mod files;
 mod hostile;
 mod int8;

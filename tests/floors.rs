@@ -33,12 +33,14 @@ const FLOORS: &[&str] = &[
 const AT_HOME: &[(&str, &[&str])] = &[
     ("rhai", &["script", "repl"]),
     ("plotters", &["report"]),
+    ("plotters_backend", &["report"]),
     ("rustyline", &["repl"]),
     ("clap", &["cli"]),
     ("indicatif", &["cli"]),
     ("reqwest", &["base"]),
     ("axum", &["explorer"]),
     ("hf_hub", &["model"]),
+    ("candle_transformers", &["model"]),
     ("pulldown_cmark", &["script"]),
 ];
 

@@ -13,7 +13,7 @@ use microtome::model::batch::Batch;
 use microtome::model::load::LoadOptions;
 use microtome::model::run::Ask;
 use microtome::model::site;
-use microtome::sae::fit::{FitHistory, FitOptions, FitPlan, FitStorage, to_tensor};
+use microtome::sae::fit::{FitHistory, FitOptions, FitPlan, FitStorage, Job, Source, Target, TargetName};
 use microtome::tensor::{DType, Device, Tensor, create, device, floats};
 
 use crate::families::files::{FAMILIES, expected, files, fixture, ids, load};
@@ -252,6 +252,7 @@ fn a_step_by_kernels_is_that_of_candles_operations() {
         let recipe = Recipe {
             unit: true,
             kind: kinds::kind(kind, &[("k", Plain::Integer(4))]).unwrap(),
+            d_sae: 300,
             steps: 10,
             batch: 96,
             lr: 1e-2,
@@ -398,8 +399,16 @@ fn fifty_steps_of_every_kind_have_the_losses_of_the_processor() {
             let own: Vec<(&str, Plain)> = own.iter().map(|(name, number)| (*name, value(name, *number))).collect();
             let files = files();
             let storage = FitStorage { device: device.clone(), ..FitStorage::none(&files) };
-            let fitted = to_tensor(&x, &FitPlan::named(options, &own).unwrap(), &storage, &Task::default()).unwrap();
-            assert!(fitted.sae.device().same_device(device), "{kind}: the dictionary is elsewhere");
+            let job = Job {
+                source: Source::Tensor(&x),
+                target: Target::Dictionary(&[]),
+                plans: &[FitPlan::named(TargetName::Dictionary, options, &own).unwrap()],
+                is_sweep: false,
+                storage: &storage,
+            };
+            let fitted = job.run(&Task::default()).unwrap().remove(0);
+            let sae = fitted.made.dictionary().unwrap();
+            assert!(sae.device().same_device(device), "{kind}: the dictionary is elsewhere");
             fitted.history
         };
         let (there, here) = (fit(&device), fit(&Device::Cpu));

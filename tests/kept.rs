@@ -189,6 +189,64 @@ fn transcoders_are_found_again_and_are_the_same() {
 }
 
 #[test]
+fn crosscoders_are_found_again_and_are_the_same() {
+    let layers =
+        r#"sae::crosscoder(m, "resid_post.*", text, #{ l1: 0.01, ratio: 2, steps: 4, batch: 16, seed: 1 } + MORE)"#;
+    let models = layers.replace("m, \"resid_post.*\"", "[m, other], \"resid_post.1\"");
+    let both = "resid_post.1 of model 0, resid_post.1 of model 1";
+    for (code, site) in [(layers, "resid_post.0, resid_post.1"), (&models, both)] {
+        let place = Place::new();
+        let run = |name: &str, other: &str, more: &str| {
+            let code = code.replace("MORE", more);
+            place.run(&format!(
+                r#"let other = model::init(shape, #{{ tokenizer: t, {other} }});
+                let s = {code}; s.save("{name}"); [s.sites, s.by_site().to_map(), s.history.to_map(), s.more]"#
+            ))
+        };
+        let (first, said) = run("first", "seed: 2", "#{}");
+        assert_eq!((said, place.kept().len()), (vec![], 1), "{site}");
+        let (second, said) = run("second", "seed: 2", "#{}");
+        assert_eq!(said, [format!("loaded {site}{FOUND}")]);
+        assert_eq!((second, place.saved("second")), (first, place.saved("first")), "{site}");
+        // Other options, and of several models another second one, are other crosscoders.
+        assert_eq!(run("third", "seed: 2", "#{ target: 4 }").1, Vec::<String>::new(), "{site}");
+        let found = run("fourth", "seed: 3", "#{}").1.len();
+        assert_eq!((found, place.kept().len()), if site == both { (0, 3) } else { (1, 2) }, "{site}");
+    }
+}
+
+#[test]
+fn sweeps_of_every_target_take_what_is_kept_and_fit_the_rest() {
+    for (of, sites, kind, alone) in [
+        (
+            "transcoder",
+            r#"["mlp_in.1", "mlp_out.1"]"#,
+            "k",
+            r#"sae::transcoder(m, "mlp_in.1", "mlp_out.1", text, few)"#,
+        ),
+        ("cross_layer", r#""mlp_in.*""#, "k", "sae::cross_layer_transcoder(m, text, few)"),
+        ("crosscoder", r#""resid_post.*""#, "l1", r#"sae::crosscoder(m, "resid_post.*", text, few)"#),
+    ] {
+        let place = Place::new();
+        let few = format!("few = #{{ {kind}: 1, ratio: 2, steps: 4, batch: 16, seed: 1 }};");
+        let sweep = |name: &str, values: &str| {
+            place.run(&format!(
+                r#"{few} let all = sae::sweep(m, {sites}, text, few + #{{ of: "{of}", {kind}: {values} }});
+                for i in 0..all.len() {{ all[i].save(`{name}/${{i}}`); }} all.len()"#
+            ))
+        };
+        assert_eq!(sweep("a", "[1, 2]"), ("2".into(), vec![]), "{of}");
+        let (_, said) = sweep("b", "[2, 1]");
+        assert!(matches!(said.as_slice(), [line] if line.starts_with("loaded 2 dictionaries of ")), "{of}: {said:?}");
+        assert_eq!(place.all_saved("a/1"), place.all_saved("b/0"), "{of}");
+        let (_, said) = place.run(&format!(r#"{few} {alone}.save("alone")"#));
+        assert!(matches!(said.as_slice(), [line] if line.ends_with(FOUND)), "{of}: {said:?}");
+        assert_eq!(place.all_saved("a/0"), place.all_saved("alone"), "{of}");
+        assert_eq!(place.kept().len(), 2, "{of}");
+    }
+}
+
+#[test]
 fn what_is_damaged_is_said_fitted_anew_and_replaced() {
     let place = Place::new();
     let (first, _) = place.run(&fit("first"));

@@ -9,6 +9,7 @@ mod cases;
 mod cli;
 mod closures;
 mod dashboards;
+mod data_sets;
 mod docs;
 mod draws;
 mod endpoint;
@@ -53,6 +54,7 @@ mod tokenizers;
 mod torture;
 mod training;
 mod trust;
+mod words;
 
 // The writer of GGUF files is shared with the crate's unit tests, and imports these from the root of the crate.
 use microtome::tensor;

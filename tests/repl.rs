@@ -141,7 +141,7 @@ fn questions_are_answered() {
     let mut terminal = Terminal::ready(folder.path());
     terminal.line("?run::seed");
     terminal.see_line("run::seed() -> integer");
-    terminal.see("The seed that drives this run's randomness");
+    terminal.see("Returns the seed that drives this run's randomness");
     terminal.prompt();
     terminal.line("??run::seed");
     terminal.see("is native");

@@ -193,6 +193,40 @@ fn any_number_of_processes_gives_the_same_bytes_and_what_is_done_stays() {
 }
 
 #[test]
+fn transcoders_and_crosscoders_are_cells_as_dictionaries_are() {
+    let plan = |of: &str, sites: &str, kind: &str| {
+        format!(
+            r#"#{{ model: "tiny", text: #{{ source: "sample", tokens: 300 }}, sites: {sites}, of: "{of}", {kind},
+            d_sae: 16, steps: 2, batch: 64, context: 64 }}"#
+        )
+    };
+    let plans = [
+        (
+            "pair",
+            plan("transcoder", r#"["mlp_in.1", "mlp_out.1"]"#, "k: 4, skip: true"),
+            "mlp_in.1 to mlp_out.1 topk k 4",
+        ),
+        ("joint", plan("crosscoder", r#"["resid_post.0", "resid_post.1"]"#, "l1: 0.01"), "crosscoder l1 0.01"),
+        ("all", plan("cross_layer", r#""mlp_in.*""#, "k: 4"), "mlp_in.* batch_topk k 4"),
+    ];
+    let place = Place::new(&plans.each_ref().map(|(name, plan, _)| (*name, plan.as_str())));
+    for (name, _, label) in &plans {
+        let (code, text) = place.run(&format!("sweep {name}.rhai --jobs 1"));
+        assert_eq!(code, 0, "{name}: {text}");
+        let states = place.states(name);
+        assert!(states.iter().all(|(found, state)| found.contains(label) && state == "done"), "{name}: {states:?}");
+        let found = contents(&place.out().join(name));
+        let dictionary = if *name == "all" { "W_enc_0.safetensors" } else { "dictionary.safetensors" };
+        assert!(found.keys().any(|path| path.ends_with(dictionary)), "{name}: {:?}", found.keys());
+        assert!(found.keys().any(|path| path.ends_with("measures.json")), "{name}: {:?}", found.keys());
+    }
+    std::fs::write(place.folder.path().join("pair.rhai"), plans[0].1.replace("\"mlp_out.1\"", "\"mlp_out.*\""))
+        .unwrap();
+    let (code, text) = place.run("sweep pair.rhai");
+    assert!(code != 0 && text.contains("expected as many sites to read as to write"), "{text}");
+}
+
+#[test]
 fn a_cell_that_fails_is_named_and_the_others_go_on() {
     let place = Place::new(&[("plan", FAILING)]);
     let (code, text) = place.run("sweep plan.rhai --jobs 1");

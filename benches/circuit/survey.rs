@@ -8,7 +8,7 @@ use microtome::base::Task;
 use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
 use microtome::data::Text;
-use microtome::data::harvest::{Block, Harvest, HarvestOptions, Streamed};
+use microtome::data::harvest::{Block, HarvestOptions, Streamed, TextReading};
 use microtome::features::Survey;
 use microtome::features::survey::KeptPositions;
 use microtome::model::{Model, load};
@@ -69,7 +69,7 @@ fn survey(model: &Model, sae: &Sae, text: &Text) {
 
 fn harvest(model: &Model, text: &Text) {
     let task = Task::default();
-    let harvest = Harvest::new(model, &[SITE], text, &HarvestOptions::default(), &task).unwrap();
+    let harvest = TextReading::new(model, text, &HarvestOptions::default()).harvest(&[SITE], &task).unwrap();
     let mut kept = 0;
     let mut sink = Streamed(|block: Block| {
         kept += block.len();

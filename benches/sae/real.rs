@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use kernels::Level;
 use microtome::base::Task;
-use microtome::sae::fit::{Counting, Dead, Fit, Fitted, OfTensor, Recipe, kinds};
-use microtome::sae::{About, Sae, SparseCodes};
+use microtome::sae::fit::{Counting, Dead, FitRun, Fitted, OfTensor, Recipe, kinds};
+use microtome::sae::{About, SparseCodes};
 use microtome::script::Session;
 use microtome::script::engine::env::Env;
 use microtome::tensor::Tensor;
@@ -42,6 +42,7 @@ fn activations() -> Tensor {
 fn fitted(x: &Tensor, seed: u64, steps: u64) -> Fitted {
     let recipe = Recipe {
         kind: Arc::new(kinds::TopK { k: CODES, ..kinds::TopK::default() }),
+        d_sae: FEATURES,
         steps,
         batch: 4096,
         lr: 1e-3,
@@ -60,7 +61,8 @@ fn fitted(x: &Tensor, seed: u64, steps: u64) -> Fitted {
         seed,
     };
     let (rows, task) = (Box::new(OfTensor::new(x, seed).unwrap()), Task::default());
-    Fit::new(recipe, FEATURES, rows, None, &task).unwrap().run(About::default(), &task).unwrap()
+    let run = FitRun::new(vec![(recipe, None)], rows, None, &task).unwrap();
+    run.run(&About::default(), &task).unwrap().remove(0)
 }
 
 /// The number of codes that both have.
@@ -70,7 +72,8 @@ fn shared(a: &SparseCodes, b: &SparseCodes) -> usize {
 }
 
 /// The share of selections that screening changes.
-fn otherwise(sae: &Sae, x: &Tensor) -> String {
+fn otherwise(fitted: Fitted, x: &Tensor) -> String {
+    let sae = fitted.made.dictionary().unwrap();
     let codes = || sae.encode_sparse(x, &Task::default()).unwrap();
     let (with, without) = (codes(), Level::Avx2.limit(codes));
     let missed = without.count() - shared(&without, &with);
@@ -91,7 +94,7 @@ pub fn rows(rows: &mut Rows) {
         let without = Level::Avx2.limit(|| fitted(&x, seed, STEPS));
         rows.push((format!("seed {seed}, screened"), ended(&with)));
         rows.push((format!("seed {seed}, not screened"), ended(&without)));
-        rows.push(("selections that screening changes after one step".into(), otherwise(&start.sae, &x)));
-        rows.push(("the same after the last".into(), otherwise(&with.sae, &x)));
+        rows.push(("selections that screening changes after one step".into(), otherwise(start, &x)));
+        rows.push(("the same after the last".into(), otherwise(with, &x)));
     }
 }

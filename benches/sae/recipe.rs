@@ -18,6 +18,7 @@ pub fn recipe(kind: &str, share: f64, seed: u64) -> Recipe {
     Recipe {
         unit: !kind.is_tied(),
         kind,
+        d_sae: 0,
         steps: 1000,
         batch: ROWS,
         lr: 1e-6,

@@ -1,9 +1,7 @@
 //! One step of fitting a dictionary, on random rows.
 
 use microtome::base::random::stream;
-use microtome::sae::fit::{
-    Batch, Counting, CrossLayerBatch, CrossLayerShape, CrossLayerState, Params, Recipe, Shape, State,
-};
+use microtome::sae::fit::{Batch, Counting, CrossLayerShape, CrossLayerState, Params, Recipe, Shape, State};
 use microtome::tensor::{DType, Device, Number, Tensor, create};
 
 use super::recipe::{recipe, tail};
@@ -86,7 +84,7 @@ pub const LAYER_WIDTH: usize = 256;
 pub struct CrossLayerFit {
     state: CrossLayerState,
     recipe: Recipe,
-    batch: CrossLayerBatch,
+    batch: Vec<Batch>,
 }
 
 impl CrossLayerFit {
@@ -96,10 +94,13 @@ impl CrossLayerFit {
             Recipe { counting: Counting::Normalised, batch: rows, ..recipe(kind, L0 as f64 / features as f64, 0) };
         let shape = CrossLayerShape { layers: LAYERS, d_in: LAYER_WIDTH, d_sae: features, d_out: LAYER_WIDTH };
         let mut random = stream(0, "bench", 2);
-        let state = CrossLayerState::draw(&recipe, shape, &mut random, &Device::Cpu).unwrap();
-        let mut all =
-            || (0..LAYERS).map(|_| create::randn(&[rows, LAYER_WIDTH], DType::F32, &mut random).unwrap()).collect();
-        Self { state, recipe, batch: CrossLayerBatch { x: all(), targets: all() } }
+        let state = CrossLayerState::draw(&recipe, &shape.of_layers(), &mut random, &Device::Cpu).unwrap();
+        let mut all = || -> Vec<Tensor> {
+            (0..LAYERS).map(|_| create::randn(&[rows, LAYER_WIDTH], DType::F32, &mut random).unwrap()).collect()
+        };
+        let (x, targets) = (all(), all());
+        let batch = x.into_iter().zip(targets).map(|(x, target)| Batch { x, target: Some(target) }).collect();
+        Self { state, recipe, batch }
     }
 
     /// A step by the loops for sparse codes.

@@ -1,4 +1,4 @@
-//! The activation functions of MLPs have these names.
+//! Names of the activation functions of MLPs.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "snake_case")]
 pub enum Activation {
     Relu,
-    /// x Phi(x), by the error function.
+    /// x Phi(x), by the error function (GELU).
     Gelu,
-    /// Its approximation by tanh (`gelu_new`, `gelu_pytorch_tanh`).
+    /// GELU approximated by tanh (`gelu_new`, `gelu_pytorch_tanh`).
     GeluTanh,
-    /// x sigmoid(x).
+    /// x sigmoid(x) (SiLU).
     Silu,
 }

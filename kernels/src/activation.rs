@@ -65,7 +65,7 @@ impl<F: One> Two for Gated<F> {
     }
 }
 
-/// The activation of every element.
+/// Applies the activation function to every element.
 pub fn activate(x: &Tensor, act: Activation) -> Result<Tensor> {
     match Way::of(&[x]) {
         Way::Fused => fused(x, act)?.tensor(x.dims(), x.dtype()),
@@ -79,7 +79,7 @@ pub fn activate(x: &Tensor, act: Activation) -> Result<Tensor> {
     }
 }
 
-/// act(gate) * up.
+/// Computes act(gate) * up.
 pub fn activate_gated(gate: &Tensor, up: &Tensor, act: Activation) -> Result<Tensor> {
     let alike = gate.dims() == up.dims() && gate.dtype() == up.dtype();
     match if alike { Way::of(&[gate, up]) } else { Way::Plain } {
@@ -149,7 +149,7 @@ macro_rules! slopes {
 
 slopes!(Relu: math::relu_slope, Gelu: math::gelu_slope, GeluTanh: math::gelu_tanh_slope, Silu: math::silu_slope);
 
-/// The gradient of x, given that of act(x).
+/// Computes the gradient of x, given that of act(x).
 pub(super) fn activation_gradient(x: &Tensor, gradient: &Tensor, act: Activation) -> Result<Tensor> {
     let (x, gradient) = (flat(x)?, flat(gradient)?);
     let (arch, numbers, gradients) = (arch(), Numbers::of(&x)?, Numbers::of(&gradient)?);
@@ -162,7 +162,7 @@ pub(super) fn activation_gradient(x: &Tensor, gradient: &Tensor, act: Activation
     out.tensor(x.dims(), DType::F32)
 }
 
-/// The gradients of gate and up, given that of act(gate) * up.
+/// Computes the gradients of gate and up, given that of act(gate) * up.
 fn gated_gradients(
     gate: &Tensor,
     up: &Tensor,

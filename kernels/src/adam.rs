@@ -10,7 +10,7 @@ pub struct AdamW {
     pub betas: [f64; 2],
     pub eps: f64,
     pub decay: f64,
-    /// What gradients are multiplied by first (gradient clipping).
+    /// Factor of all gradients, applied first (gradient clipping).
     pub shrink: f64,
     /// 1 - beta^t for the t-th step: the bias correction of the moments, which start at 0.
     pub begun: [f64; 2],

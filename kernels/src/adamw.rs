@@ -66,7 +66,7 @@ pub(super) fn adamw_plain(weight: &Var, gradient: &Tensor, moments: [&Var; 2], s
     Ok(moments[1].set(&square)?)
 }
 
-/// The norm of all gradients together, summed in a fixed order.
+/// Computes the norm of all gradients together, summed in a fixed order.
 pub fn global_norm<'a>(gradients: impl IntoIterator<Item = &'a Tensor>) -> Result<f64> {
     let (mut sum, mut elsewhere) = (0.0, Vec::new());
     for gradient in gradients {
@@ -88,8 +88,8 @@ pub fn global_norm<'a>(gradients: impl IntoIterator<Item = &'a Tensor>) -> Resul
     Ok(sum.sqrt())
 }
 
-/// The sum of the squares of a tensor on a device, in f64: `[1]`. First by rows, since a sum of everything is made by one
-/// block of threads.
+/// Returns the sum of the squares of a tensor on a device, in f64: `[1]`. Rows are summed first, since a sum of
+/// everything is made by one block of threads.
 fn squares_of_rows(t: &Tensor) -> Result<Tensor> {
     let squares = t.to_dtype(DType::F32)?.sqr()?;
     let rows = if squares.rank() > 1 { squares.sum(squares.rank() - 1)? } else { squares };

@@ -15,7 +15,7 @@ use super::record::record;
 use super::softmax::Softmax;
 use crate::Result;
 
-/// scale * q . k, and `cap * tanh(scores / cap)` of it where there is a cap. Nothing is masked.
+/// Computes scale * q . k, soft-capped by `cap * tanh(scores / cap)` where there is a cap. Nothing is masked.
 pub fn scores(q: &Tensor, k: &Tensor, scale: f64, cap: Option<f64>) -> Result<Tensor> {
     let Some(sizes) = Sizes::of(q, k).filter(|_| fusible(&[q, k])) else { return scores_plain(q, k, scale, cap) };
     let (arch, q_whole, k_whole) = (arch(), with_whole_heads(q)?, with_whole_heads(k)?);
@@ -31,7 +31,7 @@ pub fn scores(q: &Tensor, k: &Tensor, scale: f64, cap: Option<f64>) -> Result<Te
     out.tensor(&[sizes.rows, sizes.heads, sizes.columns, sizes.keys], q.dtype())
 }
 
-/// Softmax over the keys that a query attends to; 0 elsewhere, and everywhere for a query with none.
+/// Computes the softmax over the keys that a query attends to; 0 elsewhere, and everywhere for a query with none.
 pub fn pattern(scores: &Tensor, reach: &Reach) -> Result<Tensor> {
     let (_, heads, columns, keys) = scores.dims4()?;
     if !fusible(&[scores]) || scores.elem_count() == 0 {
@@ -52,13 +52,13 @@ pub fn pattern(scores: &Tensor, reach: &Reach) -> Result<Tensor> {
     out.tensor(scores.dims(), scores.dtype())
 }
 
-/// [`pattern`] with one more score of each head, `[heads]`, which takes its share and attends to nothing: the attention
-/// sinks of gpt-oss (OpenAI 2025).
+/// Computes [`pattern`] with one more score of each head, `[heads]`, which takes its share and attends to nothing: the
+/// attention sinks of gpt-oss (OpenAI 2025).
 pub fn pattern_with_sinks(scores: &Tensor, reach: &Reach, sinks: &Tensor) -> Result<Tensor> {
     pattern_plain(scores, reach, Some(sinks))
 }
 
-/// The sum of values, weighted by the pattern: `[rows, columns, heads, d_head]`.
+/// Computes the sum of values, weighted by the pattern: `[rows, columns, heads, d_head]`.
 pub fn mix(pattern: &Tensor, v: &Tensor) -> Result<Tensor> {
     let Some(sizes) = Sizes::of_pattern(pattern, v).filter(|_| fusible(&[pattern, v])) else {
         return mix_plain(pattern, v);
@@ -76,7 +76,7 @@ pub fn mix(pattern: &Tensor, v: &Tensor) -> Result<Tensor> {
     out.tensor(&[sizes.rows, sizes.columns, sizes.heads, sizes.size], v.dtype())
 }
 
-/// [`scores`], [`pattern`] and [`mix`] in one, which stores the first two for a few queries at a time only.
+/// Computes [`scores`], [`pattern`] and [`mix`] in one, and stores scores and pattern for a few queries at a time only.
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, scale: f64, cap: Option<f64>, reach: &Reach) -> Result<Tensor> {
     let sizes = Sizes::of(q, k).filter(|sizes| v.dims() == k.dims() && sizes.keys > 0);
     match (sizes, Way::of(&[q, k, v])) {

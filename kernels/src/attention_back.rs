@@ -24,7 +24,7 @@ pub(super) struct Attended {
     scale: f64,
     reach: Reach<'static>,
     gap: Option<Gap>,
-    /// Which of q, k and v need gradients.
+    /// Whether q, k and v need gradients.
     asked: [bool; 3],
 }
 
@@ -37,7 +37,7 @@ impl Attended {
         Ok(Self { q, k, v, sizes, scale, reach, gap, asked })
     }
 
-    /// The gradients of q, k and v, given that of the result.
+    /// Computes the gradients of q, k and v, given that of the result.
     pub fn gradients(&self, gradient: &Tensor) -> Result<ArgumentGradients> {
         let (sizes, gradient) = (self.sizes, with_whole_heads(gradient)?);
         let (of_queries, of_keys) = (self.q.elem_count(), self.k.elem_count());
@@ -77,11 +77,11 @@ struct Work<'a> {
     asked: [bool; 3],
 }
 
-/// Room for the pattern of some queries, and for its gradient.
+/// Memory for the pattern of some queries, and for its gradient.
 type Buffers = [Vec<f32>; 2];
 
 impl Work<'_> {
-    /// The gradients of one head of keys and values, and of the heads of queries that read it.
+    /// Adds the gradients of one head of keys and values, and of the query heads that read it.
     fn head(&self, row: usize, shared: usize, buffers: &mut Buffers) {
         let sizes = &self.sizes;
         for out in &self.out[1..] {
@@ -145,12 +145,12 @@ impl Work<'_> {
     }
 }
 
-/// A head, starting at a column; a row for each column.
+/// Returns a head from a column on, with a row for each column.
 fn rows<'a>(x: &'a Strided, row: usize, column: usize, head: usize) -> Factor<'a> {
     Factor { numbers: x.from(row, column, head), row: x.step(), column: 1 }
 }
 
-/// Converts the gradient of a row of a pattern into that of its scores.
+/// Conversion of the gradient of a row of a pattern into that of its scores.
 struct Slopes<'a> {
     slopes: &'a mut [f32],
     weights: &'a [f32],

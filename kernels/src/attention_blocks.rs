@@ -18,7 +18,7 @@ use super::softmax::Softmax;
 const QUERIES: usize = 64;
 /// Scores of a block, which limit its queries so that they stay in the cache.
 const SCORES: usize = 1 << 17;
-/// Fewer multiplications than this are not worth threads.
+/// Number of multiplications from which threads are worth it.
 const WORTH_THREADS: usize = 1 << 17;
 
 #[derive(Clone, Copy)]
@@ -27,13 +27,13 @@ pub(super) struct Sizes {
     pub columns: usize,
     pub keys: usize,
     pub heads: usize,
-    /// How many query heads share a head of keys and values.
+    /// Number of query heads that share a head of keys and values.
     pub sharing: usize,
     pub size: usize,
 }
 
 impl Sizes {
-    /// Of queries and keys of matching sizes.
+    /// Returns the sizes of queries and keys; None if they do not match.
     pub fn of(q: &Tensor, k: &Tensor) -> Option<Self> {
         let (&[rows, columns, heads, size], &[k_rows, keys, shared, k_size]) = (q.dims(), k.dims()) else {
             return None;
@@ -42,7 +42,7 @@ impl Sizes {
         fits.then(|| Self { rows, columns, keys, heads, sharing: heads / shared, size })
     }
 
-    /// Of a pattern and values of matching sizes.
+    /// Returns the sizes of a pattern and values; None if they do not match.
     pub fn of_pattern(pattern: &Tensor, v: &Tensor) -> Option<Self> {
         let (&[rows, heads, columns, keys], &[v_rows, v_keys, shared, size]) = (pattern.dims(), v.dims()) else {
             return None;
@@ -55,7 +55,7 @@ impl Sizes {
         (SCORES / self.keys.max(1)).clamp(1, QUERIES)
     }
 
-    /// Calls `work` with every block of this many queries of a head, and a buffer, in parallel where that pays.
+    /// Calls `work` with a buffer for every block of `queries` queries of a head, in parallel where that pays.
     pub fn each_block(&self, queries: usize, work: impl Fn(Block, &mut Vec<f32>) + Sync) {
         let down = self.columns.div_ceil(queries);
         let block = |index: usize, buffer: &mut Vec<f32>| {
@@ -83,7 +83,7 @@ pub(super) struct Block {
 }
 
 impl Block {
-    /// The number of the first query among all of `[rows, heads, columns]`.
+    /// Returns the number of the first query among all of `[rows, heads, columns]`.
     pub fn number(&self, sizes: &Sizes) -> usize {
         (self.row * sizes.heads + self.head) * sizes.columns + self.first
     }

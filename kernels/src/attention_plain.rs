@@ -10,7 +10,7 @@ pub(super) fn scores_plain(q: &Tensor, k: &Tensor, scale: f64, cap: Option<f64>)
     scaled(products(q, k)?, scale, cap)
 }
 
-/// q . k
+/// Computes q . k.
 fn products(q: &Tensor, k: &Tensor) -> Result<Tensor> {
     let k = spread(k, q.dim(2)?)?.transpose(1, 2)?;
     // A GPU reads a matrix whose columns are without gaps as well, and copies rows faster than columns.
@@ -26,7 +26,8 @@ fn scaled(products: Tensor, scale: f64, cap: Option<f64>) -> Result<Tensor> {
     })
 }
 
-/// `sinks` has one more score of each head, `[heads]`, which takes its share and attends to nothing.
+/// Computes the pattern; `sinks` has one more score of each head, `[heads]`, which takes its share and attends to
+/// nothing.
 pub(super) fn pattern_plain(scores: &Tensor, reach: &Reach, sinks: Option<&Tensor>) -> Result<Tensor> {
     if let Some(found) = device::pattern(scores, (1.0, None), reach, sinks)? {
         return Ok(found);

@@ -16,8 +16,8 @@ use crate::error::bail;
 /// Logits computed at a time, so that they are still in the cache when their gradient is computed.
 const LOGITS: usize = 1 << 20;
 
-/// The sum of `counts[i]` times the loss of row i, for x `[.., d]`, whose logits are x W^T + b, and a target for each
-/// row. For the mean loss each count is one over the number of rows.
+/// Computes the sum of `counts[i]` times the loss of row i, for x `[.., d]`, whose logits are x W^T + b, and a target
+/// for each row. For the mean loss each count is one over the number of rows.
 ///
 /// Gradients are computed together with the loss, while the logits are in the cache.
 pub fn cross_entropy(
@@ -59,12 +59,12 @@ struct Pass<'a> {
     sizes: Sizes,
     targets: &'a [u32],
     counts: &'a [f32],
-    /// Which of x, weight and bias need gradients.
+    /// Whether x, weight and bias need gradients.
     asked: Vec<bool>,
 }
 
 impl Pass<'_> {
-    /// The loss, and its gradients.
+    /// Computes the loss, and its gradients.
     fn run(&self, arguments: &[&Tensor]) -> Result<(f64, ArgumentGradients)> {
         let Sizes { rows, inner, out: vocab } = self.sizes;
         let flat_arguments = arguments.iter().map(|argument| flat(argument)).collect::<Result<Vec<_>>>()?;
@@ -88,7 +88,7 @@ impl Pass<'_> {
         Ok((loss, grads.tensors(arguments)?))
     }
 
-    /// The losses of some rows; their logits become the gradients of these.
+    /// Returns the sum of the losses of some rows, and replaces their logits by the gradients of the logits.
     fn losses(&self, logits: &mut Fresh, first: usize, sizes: Sizes) -> Result<f64> {
         let (vocab, arch, place) = (sizes.out, arch(), logits.pointer());
         let back = self.asked.contains(&true);

@@ -44,8 +44,8 @@ impl<P: FnMut(usize, usize, f32)> WithSimd for Dots<'_, P> {
     }
 }
 
-/// The dot products of the first R rows of x with a row of weights. Each is computed as several partial sums, since an
-/// addition has the latency of several loads.
+/// Computes the dot products of the first R rows of x with a row of weights. Each is computed as several partial sums,
+/// since an addition has the latency of several loads.
 #[inline(always)]
 fn together<S: Simd, const R: usize, const SUMS: usize>(simd: S, x: &[f32], weights: &[f32]) -> [f32; R] {
     let (weights, weights_rest) = S::as_simd_f32s(weights);

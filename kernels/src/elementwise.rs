@@ -28,7 +28,7 @@ impl One for Times {
     }
 }
 
-/// Replaces every number of a slice.
+/// Replacement of every number of a slice by a function of it.
 pub(super) struct Replace<'a, F>(pub &'a mut [f32], pub F);
 
 impl<F: One> WithSimd for Replace<'_, F> {
@@ -91,7 +91,7 @@ pub(super) fn zip(arch: Arch, out: &mut [f32], a: &[f32], b: &[f32], function: i
     arch.dispatch(Zip(out, a, b, function));
 }
 
-/// a + b, of the same shape, without gradients.
+/// Computes a + b, of equal shapes, without gradients.
 pub(super) fn sum(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     if a.dims() == b.dims() && a.dtype() == b.dtype() && fusible(&[a, b]) {
         return summed(a, b)?.tensor(a.dims(), a.dtype());
@@ -103,12 +103,12 @@ pub(super) fn summed(a: &Tensor, b: &Tensor) -> Result<Fresh> {
     zipped(a, b, Sum)
 }
 
-/// a * b, of the same shape, in f32, without gradients.
+/// Computes a * b, of equal shapes, in f32, without gradients.
 pub(super) fn times(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     zipped(a, b, Product)?.tensor(a.dims(), DType::F32)
 }
 
-/// x times a number, in f32, without gradients.
+/// Multiplies x by a number, in f32, without gradients.
 pub(super) fn times_number(x: &Tensor, factor: f32) -> Result<Tensor> {
     if factor == 1.0 {
         return Ok(x.clone());

@@ -8,7 +8,7 @@ use super::numbers::{Fresh, Numbers, Way, flat};
 use super::record::record;
 use crate::Result;
 
-/// The rows `ids`, u32, of a table `[rows, width]`: `[ids, width]`.
+/// Returns the rows `ids`, u32, of a table `[rows, width]`: `[ids, width]`.
 pub fn look_up(table: &Tensor, ids: &Tensor) -> Result<Tensor> {
     let found = table.detach().index_select(ids, 0)?;
     if Way::of(&[table]) != Way::Recorded {
@@ -19,7 +19,7 @@ pub fn look_up(table: &Tensor, ids: &Tensor) -> Result<Tensor> {
     record("look_up", result, found.dims(), &[table], move |_, gradient| Ok(vec![Some(back(gradient, &ids, shape)?)]))
 }
 
-/// The sum of the gradients of each row of the table, in the order of the ids.
+/// Sums the gradients of each row of the table, in the order of the ids.
 fn back(gradient: &Tensor, ids: &[u32], (rows, width): (usize, usize)) -> Result<Tensor> {
     /// Rows of the table in one piece of work.
     const ROWS: usize = 256;

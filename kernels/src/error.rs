@@ -6,7 +6,7 @@ use candle_core::Error as Candle;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What kind of thing went wrong; scripts see it as `e.kind` in `catch (e)`.
+/// Kinds of errors; scripts see one as `e.kind` in `catch (e)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// An argument of the wrong type, or a value outside what is allowed.
@@ -29,7 +29,7 @@ pub enum Kind {
     Numeric,
     /// A connection that failed, or a server that refused.
     Network,
-    /// Ctrl-C.
+    /// An interruption by Ctrl-C.
     Interrupted,
     /// An internal error, never the user's mistake.
     Bug,
@@ -70,8 +70,8 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {}
 
 impl From<Candle> for Error {
-    /// candle's errors in our words: no backtraces, and a kind. Our own checks run before, so this is rare; the message
-    /// is the first line of candle's.
+    /// Converts candle's errors: no backtraces, and a kind. Our own checks run before, so this is rare; the message is
+    /// the first line of candle's.
     fn from(error: Candle) -> Self {
         let plain = innermost(error);
         let kind = match plain {
@@ -106,14 +106,14 @@ fn innermost(error: Candle) -> Candle {
     }
 }
 
-/// `err!(Shape, "expected {a}, found {b}")`: an [`Error`] of that kind.
+/// Makes an [`Error`] of a kind: `err!(Shape, "expected {a}, found {b}")`.
 macro_rules! err {
     ($kind:ident, $($message:tt)+) => {
         $crate::Error { kind: $crate::Kind::$kind, message: format!($($message)+), hint: None }
     };
 }
 
-/// `bail!(Shape, "expected {a}, found {b}")`: returns that error from the function.
+/// Returns an error of a kind from the function: `bail!(Shape, "expected {a}, found {b}")`.
 macro_rules! bail {
     ($kind:ident, $($message:tt)+) => {
         return Err($crate::error::err!($kind, $($message)+))

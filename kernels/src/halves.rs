@@ -1,6 +1,6 @@
 //! Weights of 16 bits: widened to f32 in registers, so that a token costs half the memory traffic of f32.
 //!
-//! `vdpbf16ps`, the processor's own product of bf16, is not used: on Sapphire Rapids it was measured at 1.1 to 1.5 ns for 32
+//! `vdpbf16ps`, the CPU's own product of bf16, is not used: on Sapphire Rapids it was measured at 1.1 to 1.5 ns for 32
 //! products, where two fused multiplications and additions of f32 take .5, and it rounds differently.
 
 use candle_core::CpuStorage;
@@ -31,11 +31,11 @@ impl<'a> Halves<'a> {
         }
     }
 
-    /// Writes them as f32; `numbers` has as many.
+    /// Writes the numbers as f32 to `numbers`, which has as many.
     pub fn widen(self, arch: Arch, numbers: &mut [f32]) {
         #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
         if matches!(arch, Arch::V4(_)) && wide::is_there() {
-            // SAFETY: the processor has these instructions.
+            // SAFETY: the CPU has these instructions.
             return unsafe { wide::widen(self, numbers) };
         }
         let _ = arch;
@@ -45,7 +45,7 @@ impl<'a> Halves<'a> {
         }
     }
 
-    /// Calls `put(row, dot product of x with it)` for whole rows; false if the processor cannot, or rows are of another length
+    /// Calls `put(row, dot product of x with it)` for whole rows; false if the CPU cannot, or rows are of another length
     /// than the instructions take. The products have the bits of [`crate::dots`] with the rows in f32.
     pub fn dot(self, arch: Arch, x: &[f32], put: impl FnMut(usize, f32)) -> bool {
         #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
@@ -65,9 +65,9 @@ mod wide {
 
     use super::{Halves, bf16, f16};
 
-    /// Numbers of a row that are added up in as many sums as [`crate::dots`] has, in its order.
+    /// Numbers of a row that are added in parallel sums, as many as [`crate::dots`] has and in its order.
     const ROUND: usize = 8 * 16;
-    /// Bytes ahead that are asked for from memory: some rows.
+    /// Bytes that are prefetched ahead: some rows.
     const AHEAD: usize = 4096;
 
     pub fn is_there() -> bool {
@@ -112,7 +112,7 @@ mod wide {
         if x.is_empty() || !x.len().is_multiple_of(ROUND) || !is_there() {
             return false;
         }
-        // SAFETY: the processor has these instructions, and the rows are as long as x.
+        // SAFETY: the CPU has these instructions, and the rows are as long as x.
         match halves {
             Halves::F16(all) => {
                 let rows = all.chunks_exact(x.len()).enumerate();
@@ -165,7 +165,8 @@ mod tests {
 
     use crate::tests::{at_every_level, list, numbers};
 
-    /// A product with weights of 16 bits has the bits of the same weights in f32, for every length and number of rows.
+    /// Checks that a product with weights of 16 bits has the bits of a product with these weights in f32, for every
+    /// length and number of rows.
     #[test]
     fn products_have_the_bits_of_the_same_weights_in_f32() {
         for dtype in [DType::F16, DType::BF16] {
@@ -185,7 +186,7 @@ mod tests {
         }
     }
 
-    /// Every number of 16 bits, NaN and the infinities included.
+    /// Checks every number of 16 bits, NaN and the infinities included.
     #[test]
     fn every_number_is_widened_as_it_is() {
         let all: Vec<u16> = (0..=u16::MAX).collect();

@@ -1,4 +1,4 @@
-//! In-place access to the elements of a variable.
+//! Access in place to the elements of a variable.
 
 use std::sync::{Mutex, PoisonError};
 

@@ -1,4 +1,4 @@
-//! Which vector instructions the loops use: the best that the processor has, or fewer for tests and benchmarks.
+//! The vector instructions that the loops use: the best that the CPU has, or fewer for tests and benchmarks.
 
 use std::cell::Cell;
 
@@ -9,9 +9,9 @@ use pulp::Arch;
 pub enum Level {
     /// One number at a time.
     Scalar,
-    /// 256 bits, with fused multiplication and addition. Processors of other kinds than x86-64 use their best.
+    /// 256 bits, with fused multiplication and addition. CPUs of other kinds than x86-64 use their best.
     Avx2,
-    /// All that the processor has.
+    /// All instructions that the CPU has.
     Best,
 }
 
@@ -45,7 +45,7 @@ impl Level {
     }
 }
 
-/// The instructions for a kernel that is called from this thread.
+/// Returns the instructions for a kernel that is called from this thread.
 pub fn arch() -> Arch {
     LIMIT.get().arch()
 }

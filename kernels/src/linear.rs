@@ -13,7 +13,7 @@ use super::record::record;
 use super::tape::ArgumentGradients;
 use crate::Result;
 
-/// x W^T + b for x `[.., in]`, W `[out, in]`, b `[out]`.
+/// Computes x W^T + b for x `[.., in]`, W `[out, in]`, b `[out]`.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     let arguments = arguments(x, weight, bias);
     match (Sizes::of(x, weight, bias), Way::of(&arguments)) {
@@ -27,7 +27,7 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
     }
 }
 
-/// act(x W^T + b), where the preactivation is not needed.
+/// Computes act(x W^T + b), where the pre-activation is not needed.
 pub fn linear_activated(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, act: Activation) -> Result<Tensor> {
     let arguments = arguments(x, weight, bias);
     match (Sizes::of(x, weight, bias), Way::of(&arguments)) {
@@ -52,7 +52,7 @@ pub fn linear_activated(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, act:
     }
 }
 
-/// a + b, of the same shape.
+/// Computes a + b, of equal shapes.
 pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let way = if a.dims() == b.dims() && a.dtype() == b.dtype() { Way::of(&[a, b]) } else { Way::Plain };
     match way {
@@ -82,7 +82,7 @@ impl Sizes {
         fits.then(|| Self(product::Sizes { rows: before.iter().product(), inner, out }))
     }
 
-    /// Of the result for this x.
+    /// Returns the shape of the result for this x.
     fn shape(&self, x: &Tensor) -> Vec<usize> {
         let mut shape = x.dims().to_vec();
         shape.pop();
@@ -143,7 +143,7 @@ const TILE: usize = 32;
 struct Linear {
     x: Tensor,
     weight: Tensor,
-    /// Which of x, weight and bias need gradients; the last only if there is a bias.
+    /// Whether x, weight and bias need gradients; the last only if there is a bias.
     asked: Vec<bool>,
 }
 
@@ -153,7 +153,7 @@ impl Linear {
         Ok(Self { x: flat(x)?, weight: flat(weight)?, asked })
     }
 
-    /// The gradients of x, weight and bias, given that of the result.
+    /// Computes the gradients of x, weight and bias, given that of the result.
     pub fn gradients(&self, gradient: &Tensor) -> Result<ArgumentGradients> {
         let (out, inner) = self.weight.dims2()?;
         let gradient = flat(gradient)?;
@@ -171,7 +171,7 @@ impl Linear {
     }
 }
 
-/// dy W for dy `[rows, out]` and W `[out, in]`.
+/// Computes dy W for dy `[rows, out]` and W `[out, in]`.
 fn of_x(gradient: &[f32], weight: &[f32], [rows, inner, out]: [usize; 3]) -> Result<Fresh> {
     let gradient = Factor { numbers: gradient, row: out as isize, column: 1 };
     let weight = Factor { numbers: weight, row: inner as isize, column: 1 };
@@ -181,7 +181,7 @@ fn of_x(gradient: &[f32], weight: &[f32], [rows, inner, out]: [usize; 3]) -> Res
     Ok(result)
 }
 
-/// dy^T x for dy `[rows, out]` and x `[rows, in]`.
+/// Computes dy^T x for dy `[rows, out]` and x `[rows, in]`.
 fn of_weight(gradient: &[f32], x: &[f32], [rows, inner, out]: [usize; 3]) -> Result<Fresh> {
     let gradient = Factor { numbers: gradient, row: 1, column: out as isize };
     let x = Factor { numbers: x, row: inner as isize, column: 1 };
@@ -191,7 +191,7 @@ fn of_weight(gradient: &[f32], x: &[f32], [rows, inner, out]: [usize; 3]) -> Res
     Ok(result)
 }
 
-/// a b for a `[m, k]` and b `[k, n]`, in tiles, in parallel.
+/// Computes a b for a `[m, k]` and b `[k, n]`, in tiles, in parallel.
 ///
 /// # Safety
 /// The target is m rows of n numbers that nobody else uses, initialised if the product is added to them.
@@ -214,7 +214,7 @@ pub(super) unsafe fn in_tiles(target: Place, [m, n, k]: [usize; 3], a: Factor, b
     }
 }
 
-/// Height and width of tiles: two for each thread, of whole rows where there are enough of them.
+/// Returns the height and width of tiles: two for each thread, of whole rows where there are enough of them.
 fn tile(m: usize, n: usize, cost: usize) -> (usize, usize) {
     const WORTH_THREADS: usize = 1 << 18;
     if cost < WORTH_THREADS {
@@ -226,7 +226,7 @@ fn tile(m: usize, n: usize, cost: usize) -> (usize, usize) {
     (m.div_ceil(down).next_multiple_of(16), n.div_ceil(across).next_multiple_of(16))
 }
 
-/// The sum of the rows of `[rows, width]`.
+/// Returns the sum of the rows of `[rows, width]`.
 pub(super) fn column_sums(numbers: &[f32], width: usize) -> Result<Fresh> {
     /// Rows of a partial sum; where they begin depends on the sizes only.
     const ROWS: usize = 256;

@@ -11,7 +11,8 @@ use super::softmax::largest;
 use crate::Result;
 use crate::error::bail;
 
-/// log(sum of e^logits) - the target's logit, in nats, for logits `[n, vocab]`: `[n]` in f32. The logits are not copied.
+/// Computes log(sum of e^logits) - the target's logit, in nats, for logits `[n, vocab]`: `[n]` in f32. The logits are
+/// not copied.
 pub fn token_losses(logits: &Tensor, targets: &[u32]) -> Result<Tensor> {
     let (rows, vocab) = logits.dims2()?;
     check_targets(targets, rows, vocab)?;
@@ -55,7 +56,7 @@ fn fused(logits: &Tensor, targets: &[u32]) -> Result<Fresh> {
     Ok(losses)
 }
 
-/// The gradient of logits, from the losses and their gradients.
+/// Computes the gradient of logits, from the losses and their gradients.
 fn back(logits: &Tensor, targets: &[u32], losses: &Tensor, gradient: &Tensor) -> Result<Tensor> {
     let (_, vocab) = logits.dims2()?;
     let (arch, losses, gradient) = (arch(), flat(losses)?, flat(gradient)?);
@@ -103,8 +104,8 @@ impl WithSimd for Total<'_> {
     }
 }
 
-/// Replaces a row of logits by their gradients: softmax of the logits, minus 1 at the target, times the gradient of the
-/// loss.
+/// Replacement of a row of logits by their gradients: softmax of the logits, minus 1 at the target, times the gradient
+/// of the loss.
 pub(super) struct LogitSlopes<'a> {
     pub logits: &'a mut [f32],
     /// log(sum of e^logits).
@@ -134,7 +135,7 @@ impl WithSimd for LogitSlopes<'_> {
     }
 }
 
-/// e^(x - total) times the gradient.
+/// Computes e^(x - total) times the gradient.
 #[inline(always)]
 fn slope<S: Simd>(simd: S, x: S::f32s, total: S::f32s, gradient: S::f32s) -> S::f32s {
     simd.mul_f32s(math::exp(simd, simd.sub_f32s(x, total)), gradient)

@@ -8,7 +8,7 @@ use pulp::Simd;
 /// 1.5 * 2^23: a number of this magnitude has no fraction, and its low bits are the integer.
 const ROUNDING: f32 = 12_582_912.0;
 
-/// sum of c[i] x^i, by Horner.
+/// Computes the sum of c[i] x^i, by Horner.
 #[inline(always)]
 fn polynomial<S: Simd, const N: usize>(simd: S, x: S::f32s, c: [f32; N]) -> S::f32s {
     let mut sum = simd.splat_f32s(c[N - 1]);
@@ -18,7 +18,7 @@ fn polynomial<S: Simd, const N: usize>(simd: S, x: S::f32s, c: [f32; N]) -> S::f
     sum
 }
 
-/// 2^n for an integer n of magnitude at most 127.
+/// Computes 2^n for an integer n of magnitude at most 127.
 #[inline(always)]
 fn power_of_two<S: Simd>(simd: S, n: S::f32s) -> S::f32s {
     let bits = simd.transmute_u32s_f32s(simd.add_f32s(n, simd.splat_f32s(ROUNDING)));
@@ -31,7 +31,7 @@ fn where_nan<S: Simd>(simd: S, x: S::f32s, otherwise: S::f32s) -> S::f32s {
     simd.select_f32s(simd.equal_f32s(x, x), otherwise, x)
 }
 
-/// e^x, with relative error up to 2e-7; infinity and 0 outside the range of f32.
+/// Computes e^x, with relative error up to 2e-7; infinity and 0 outside the range of f32.
 #[inline(always)]
 pub fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     const LN_2_HIGH: f32 = 0.693_359_4;
@@ -51,7 +51,7 @@ pub fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     where_nan(simd, x, simd.mul_f32s(p, power_of_two(simd, simd.sub_f32s(n, half))))
 }
 
-/// tanh, with relative error up to 3e-7.
+/// Computes tanh, with relative error up to 3e-7.
 #[inline(always)]
 pub fn tanh<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let (one, two) = (simd.splat_f32s(1.0), simd.splat_f32s(2.0));
@@ -65,10 +65,10 @@ pub fn tanh<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     simd.select_f32s(simd.less_than_f32s(size, simd.splat_f32s(0.625)), near, far)
 }
 
-/// The error function, with relative error up to 3e-7.
+/// Computes the error function, with relative error up to 3e-7.
 #[inline(always)]
 pub fn erf<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
-    /// From here on the nearest f32 is 1.
+    /// Number from which on the nearest f32 of erf is 1.
     const END: f32 = 3.925;
     let end = simd.splat_f32s(END);
     let size = simd.min_f32s(simd.abs_f32s(x), end);
@@ -82,14 +82,14 @@ pub fn erf<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     where_nan(simd, x, simd.select_f32s(simd.less_than_f32s(simd.abs_f32s(x), end), near, one))
 }
 
-/// max(x, 0).
+/// Computes max(x, 0).
 #[inline(always)]
 pub fn relu<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let zero = simd.splat_f32s(0.0);
     simd.select_f32s(simd.less_than_or_equal_f32s(x, zero), zero, x)
 }
 
-/// x Phi(x) = x (1 + erf(x / sqrt 2)) / 2, with error up to 3e-7 of x.
+/// Computes x Phi(x) = x (1 + erf(x / sqrt 2)) / 2, with error up to 3e-7 of x.
 #[inline(always)]
 pub fn gelu<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let erf = erf(simd, simd.mul_f32s(x, simd.splat_f32s(std::f32::consts::FRAC_1_SQRT_2)));
@@ -97,7 +97,7 @@ pub fn gelu<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     simd.mul_f32s(half, simd.add_f32s(simd.splat_f32s(1.0), erf))
 }
 
-/// x (1 + tanh u) / 2 = x sigmoid(2 u) with u = sqrt(2 / pi) (x + 0.044715 x^3) (Hendrycks and Gimpel 2016).
+/// Computes x (1 + tanh u) / 2 = x sigmoid(2 u) with u = sqrt(2 / pi) (x + 0.044715 x^3) (Hendrycks and Gimpel 2016).
 #[inline(always)]
 pub fn gelu_tanh<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     const SCALE: f32 = -2.0 * 0.797_884_6;
@@ -106,26 +106,27 @@ pub fn gelu_tanh<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     over_one_plus_exp(simd, x, simd.mul_f32s(inner, simd.splat_f32s(SCALE)))
 }
 
-/// x sigmoid(x).
+/// Computes x sigmoid(x).
 #[inline(always)]
 pub fn silu<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     over_one_plus_exp(simd, x, simd.neg_f32s(x))
 }
 
-/// x / (1 + e^y).
+/// Computes x / (1 + e^y).
 #[inline(always)]
 fn over_one_plus_exp<S: Simd>(simd: S, x: S::f32s, y: S::f32s) -> S::f32s {
     simd.div_f32s(x, simd.add_f32s(simd.splat_f32s(1.0), exp(simd, y)))
 }
 
-/// The derivative of [`relu`]: 1 above 0, and 0 at 0, as candle's.
+/// Computes the derivative of [`relu`]: 1 above 0, and 0 at 0, as candle's.
 #[inline(always)]
 pub fn relu_slope<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let zero = simd.splat_f32s(0.0);
     simd.select_f32s(simd.less_than_or_equal_f32s(x, zero), zero, simd.splat_f32s(1.0))
 }
 
-/// The derivative of [`gelu`]: Phi(x) + x phi(x), for the distribution function and the density of the standard normal.
+/// Computes the derivative of [`gelu`]: Phi(x) + x phi(x), for the distribution function and the density of the
+/// standard normal.
 #[inline(always)]
 pub fn gelu_slope<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     /// 1 / sqrt(2 pi).
@@ -137,7 +138,8 @@ pub fn gelu_slope<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     simd.mul_add_e_f32s(simd.mul_f32s(x, density), simd.splat_f32s(DENSITY), below)
 }
 
-/// The derivative of [`gelu_tanh`]: s + x s (1 - s) v' for s = sigmoid(v) with v = 2 sqrt(2 / pi) (x + 0.044715 x^3).
+/// Computes the derivative of [`gelu_tanh`]: s + x s (1 - s) v' for s = sigmoid(v) with v = 2 sqrt(2 / pi) (x +
+/// 0.044715 x^3).
 #[inline(always)]
 pub fn gelu_tanh_slope<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     const SCALE: f32 = 2.0 * 0.797_884_6;
@@ -150,13 +152,13 @@ pub fn gelu_tanh_slope<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     slope_of_sigmoid_times(simd, x, v, slope)
 }
 
-/// The derivative of [`silu`]: s + x s (1 - s) for s = sigmoid(x).
+/// Computes the derivative of [`silu`]: s + x s (1 - s) for s = sigmoid(x).
 #[inline(always)]
 pub fn silu_slope<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     slope_of_sigmoid_times(simd, x, x, simd.splat_f32s(1.0))
 }
 
-/// The derivative of x sigmoid(v), where that of v is `slope`.
+/// Computes the derivative of x sigmoid(v), where that of v is `slope`.
 #[inline(always)]
 fn slope_of_sigmoid_times<S: Simd>(simd: S, x: S::f32s, v: S::f32s, slope: S::f32s) -> S::f32s {
     let one = simd.splat_f32s(1.0);

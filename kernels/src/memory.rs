@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use crate::{Error, Kind, Result};
 
-/// Bytes that this process may still allocate: the free memory of the machine, or the limit of the control group or of
-/// the process (`ulimit -v`) if that is lower.
+/// Returns the bytes that this process may still allocate: the free memory of the machine, or the limit of the control
+/// group or of the process (`ulimit -v`) if that is lower.
 ///
 /// The system is queried at most fifty times a second, since that costs some tens of microseconds.
 pub fn available() -> u64 {
@@ -17,7 +17,7 @@ pub fn available() -> u64 {
     }
 }
 
-/// The same, queried now and not cached.
+/// Queries the free memory now, without the cache of [`available`].
 pub fn look() -> u64 {
     let mut system = sysinfo::System::new();
     system.refresh_memory();
@@ -34,7 +34,7 @@ fn last() -> std::sync::MutexGuard<'static, Option<(Instant, u64)>> {
     LAST.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
-/// Bytes of resident memory of this process.
+/// Returns the bytes of resident memory of this process.
 pub fn taken() -> u64 {
     of_process(|process| process.memory())
 }
@@ -47,7 +47,7 @@ fn of_process(ask: impl Fn(&sysinfo::Process) -> u64) -> u64 {
     system.process(own).map_or(0, ask)
 }
 
-/// The limit of the address space of this process, if there is one.
+/// Returns the limit of the address space of this process, if there is one.
 fn limit() -> Option<u64> {
     #[cfg(unix)]
     {
@@ -76,17 +76,18 @@ pub fn keep_freed() {
     }
 }
 
-/// The name of the processor, as it calls itself.
+/// Returns the name of the CPU, as it calls itself.
 pub fn processor() -> String {
     let mut system = sysinfo::System::new();
     system.refresh_cpu_list(sysinfo::CpuRefreshKind::nothing());
     system.cpus().first().map(|cpu| cpu.brand().trim().to_string()).unwrap_or_default()
 }
 
-/// Requests under this are not checked.
+/// Bytes from which on requests are checked.
 pub const SMALL: u128 = 16 << 20;
 
-/// Refuses an allocation of `bytes` that cannot fit; `what` names it in the error. [`SMALL`] requests are not checked.
+/// Refuses an allocation of `bytes` that cannot fit; `what` names it in the error. Requests under [`SMALL`] are not
+/// checked.
 pub fn check(bytes: u128, what: impl FnOnce() -> String) -> Result<()> {
     if bytes < SMALL {
         return Ok(());
@@ -94,7 +95,8 @@ pub fn check(bytes: u128, what: impl FnOnce() -> String) -> Result<()> {
     check_within(bytes, available(), what)
 }
 
-/// The same against `free` bytes, measured before the first of several allocations, each of which may be small.
+/// Refuses an allocation of more than `free` bytes, measured before the first of several allocations, each of which may
+/// be small.
 pub fn check_within(bytes: u128, free: u64, what: impl FnOnce() -> String) -> Result<()> {
     if bytes <= u128::from(free) {
         return Ok(());
@@ -119,7 +121,7 @@ pub fn give_back(map: &memmap2::Mmap, place: std::ops::Range<usize>) {
     let _ = (map, place);
 }
 
-/// Bytes in readable units: `1.5 GiB`.
+/// Writes bytes in readable units: `1.5 GiB`.
 pub fn human(bytes: u128) -> String {
     let units = ["bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     let mut value = bytes as f64;

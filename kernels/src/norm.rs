@@ -10,7 +10,8 @@ use super::numbers::{Fresh, Numbers, Way, flat, fusible};
 use super::record::record;
 use crate::Result;
 
-/// The norm of every row, times `weight` (plus 1 where `plus_one`), plus `bias`. Half precision is computed in f32.
+/// Computes the norm of every row, times `weight` (plus 1 where `plus_one`), plus `bias`. Half precision is computed in
+/// f32.
 pub fn norm(
     x: &Tensor,
     kind: NormKind,
@@ -37,7 +38,8 @@ pub fn norm(
     }
 }
 
-/// The gradient of a norm's input `x` for several gradients of its result, `[copies, ..]` with the axes of x behind.
+/// Computes the gradient of a norm's input `x` for several gradients of its result, `[copies, ..]` with the axes of x
+/// behind.
 pub fn norm_gradient(
     x: &Tensor,
     kind: NormKind,
@@ -64,7 +66,7 @@ pub fn norm_gradient(
     Ok(found.to_dtype(x.dtype())?)
 }
 
-/// What the norm divides by: `[.., 1]`.
+/// Computes the divisor of the norm: `[.., 1]`.
 pub fn norm_scale(x: &Tensor, kind: NormKind, eps: f64) -> Result<Tensor> {
     if Affine::default().way(x) != Way::Fused {
         return norm_scale_plain(x, kind, eps);
@@ -83,7 +85,7 @@ pub fn norm_scale(x: &Tensor, kind: NormKind, eps: f64) -> Result<Tensor> {
     scales.tensor(&shape, x.dtype())
 }
 
-/// The norm with a given divisor.
+/// Computes the norm with a given divisor.
 pub fn norm_with_scale(
     x: &Tensor,
     kind: NormKind,

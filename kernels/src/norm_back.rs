@@ -25,7 +25,7 @@ pub(super) struct Normed {
     eps: f32,
     /// The weight of the normed rows.
     weight: Option<Tensor>,
-    /// Which of x, weight and bias need gradients; weight and bias only if they exist.
+    /// Whether x, weight and bias need gradients; weight and bias only if they exist.
     asked: Vec<bool>,
     has_weight: bool,
 }
@@ -36,7 +36,7 @@ impl Normed {
         Ok(Self { x: flat(x)?, kind, eps, weight: affine.factor()?, asked, has_weight: affine.weight.is_some() })
     }
 
-    /// The gradients of x, weight and bias, given that of the result.
+    /// Computes the gradients of x, weight and bias, given that of the result.
     pub fn gradients(&self, gradient: &Tensor) -> Result<ArgumentGradients> {
         let (width, arch, gradient) = (row_width(&self.x), arch(), flat(gradient)?);
         let (x, gradient) = (Numbers::of(&self.x)?, Numbers::of(&gradient)?);
@@ -74,7 +74,7 @@ impl Normed {
     }
 }
 
-/// The gradients of the input for several gradients of the result, one after the other.
+/// Computes the gradients of the input for several gradients of the result, one after the other.
 pub(super) fn input_gradients(
     x: &Tensor,
     kind: NormKind,
@@ -161,7 +161,7 @@ impl WithSimd for NormGradients<'_> {
     }
 }
 
-/// The sum of a, and the sum of a b.
+/// Returns the sum of a, and the sum of a b.
 #[inline(always)]
 fn sums<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> (f32, f32) {
     let ((a, a_rest), (b, b_rest)) = (S::as_simd_f32s(a), S::as_simd_f32s(b));

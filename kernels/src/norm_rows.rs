@@ -10,9 +10,9 @@ use crate::Result;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NormKind {
-    /// (x - mean) / sqrt(variance + eps)
+    /// (x - mean) / sqrt(variance + eps).
     Layer,
-    /// x / sqrt(mean of squares + eps)
+    /// x / sqrt(mean of squares + eps).
     Rms,
 }
 
@@ -31,7 +31,7 @@ impl Affine<'_> {
         if fits { Way::of(&[&[x], &parts[..]].concat()) } else { Way::Plain }
     }
 
-    /// The factor of rows, in f32.
+    /// Returns the factor of rows, in f32.
     pub fn factor(&self) -> Result<Option<Tensor>> {
         let Some(weight) = self.weight else { return Ok(None) };
         let weight = flat(weight)?;
@@ -59,7 +59,7 @@ impl Divisor<'_> {
     }
 }
 
-/// Writes the norms of whole rows.
+/// Computation of the norms of whole rows.
 pub(super) struct NormRows<'a> {
     pub out: &'a mut [f32],
     pub x: &'a [f32],
@@ -89,7 +89,7 @@ impl WithSimd for NormRows<'_> {
     }
 }
 
-/// Writes the divisor of each row.
+/// Computation of the divisor of each row.
 pub(super) struct Scales<'a> {
     pub out: &'a mut [f32],
     pub x: &'a [f32],
@@ -109,7 +109,7 @@ impl WithSimd for Scales<'_> {
     }
 }
 
-/// The mean that is subtracted from a row: 0 for an RMS norm.
+/// Returns the mean that is subtracted from a row: 0 for an RMS norm.
 #[inline(always)]
 pub(super) fn mean<S: Simd>(simd: S, x: &[f32], kind: NormKind) -> f32 {
     match kind {
@@ -133,8 +133,8 @@ pub(super) fn scale<S: Simd>(simd: S, x: &[f32], mean: f32, eps: f32) -> f32 {
     (squares / x.len() as f32 + eps).sqrt()
 }
 
-/// The sum of a function of the numbers, by registers, and of the rest one by one. Four independent sums hide the latency
-/// of additions.
+/// Returns the sum of a function of the numbers, by registers, and of the rest one by one. Four independent sums hide
+/// the latency of additions.
 #[inline(always)]
 fn sum<S: Simd>(simd: S, x: &[f32], of: impl Fn(S::f32s) -> S::f32s, of_one: impl Fn(f32) -> f32) -> f32 {
     let (whole, rest) = S::as_simd_f32s(x);

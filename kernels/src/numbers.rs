@@ -5,19 +5,19 @@ use candle_core::{CpuStorage, DType, Device, Storage, StorageRef, Tensor};
 use crate::error::bail;
 use crate::{Result, memory, parallel};
 
-/// Fewer numbers than this are not worth threads.
+/// Number of elements from which threads are worth it.
 const WORTH_THREADS: usize = 1 << 14;
 /// Numbers in a piece of work: large compared with the cost of scheduling, and small enough for the cache.
 const PIECE: usize = 1 << 15;
 
-/// How a result is computed.
+/// The way a result is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
-    /// By fused loops: in CPU memory, f32 or narrower, without gradients.
+    /// Fused loops: in CPU memory, f32 or narrower, without gradients.
     Fused,
-    /// By fused loops, recorded with their own backward pass: all in f32 in CPU memory.
+    /// Fused loops, recorded with their own backward pass: all in f32 in CPU memory.
     Recorded,
-    /// By candle's operations.
+    /// candle's operations.
     Plain,
 }
 
@@ -35,12 +35,12 @@ impl Way {
     }
 }
 
-/// Whether fused loops without a backward pass may take these.
+/// Returns whether fused loops without a backward pass may take these tensors.
 pub(super) fn fusible(tensors: &[&Tensor]) -> bool {
     Way::of(tensors) == Way::Fused
 }
 
-/// The tensor as contiguous f32, detached; a copy only if it is not so already.
+/// Returns the tensor as contiguous f32, detached; it is copied only if it is not so already.
 pub fn flat(tensor: &Tensor) -> Result<Tensor> {
     Ok(tensor.detach().to_dtype(DType::F32)?.contiguous()?)
 }
@@ -81,7 +81,7 @@ pub(super) struct Strided<'a> {
 }
 
 impl<'a> Strided<'a> {
-    /// Of a tensor `[rows, columns, heads, d_head]` in f32, made by [`with_whole_heads`].
+    /// Returns the numbers of a tensor `[rows, columns, heads, d_head]` in f32, made by [`with_whole_heads`].
     pub fn of(tensor: &'a Tensor) -> Result<Self> {
         let (storage, layout) = tensor.storage_and_layout();
         let &[row, column, head, _] = layout.stride() else {
@@ -90,12 +90,12 @@ impl<'a> Strided<'a> {
         Ok(Self { storage, begin: layout.start_offset(), strides: [row, column, head] })
     }
 
-    /// The stride of columns.
+    /// Returns the stride of columns.
     pub fn step(&self) -> isize {
         self.strides[1] as isize
     }
 
-    /// The numbers from the first one of a head in a column on.
+    /// Returns the numbers from the first one of a head in a column on.
     pub fn from(&self, row: usize, column: usize, head: usize) -> &[f32] {
         let [by_row, by_column, by_head] = self.strides;
         match &*self.storage {
@@ -108,7 +108,8 @@ impl<'a> Strided<'a> {
     }
 }
 
-/// A tensor in f32 whose last axis is contiguous; the others need not be, so that a part of a cache is not copied.
+/// Returns the tensor in f32 with a contiguous last axis; the others need not be, so that a part of a cache is not
+/// copied.
 pub(super) fn with_whole_heads(tensor: &Tensor) -> Result<Tensor> {
     let tensor = tensor.detach().to_dtype(DType::F32)?;
     Ok(if tensor.stride().last() == Some(&1) { tensor } else { tensor.contiguous()? })
@@ -140,14 +141,14 @@ impl Fresh {
         in_pieces(numbers, unit, cost, write);
     }
 
-    /// The result, all of which has been written.
+    /// Returns the result, all of which has been written.
     pub fn numbers(mut self) -> Vec<f32> {
         // SAFETY: the capacity is `len`, and the kernels write every number.
         unsafe { self.numbers.set_len(self.len) };
         self.numbers
     }
 
-    /// The result in this shape and dtype.
+    /// Returns the result in this shape and dtype.
     pub fn tensor(self, shape: &[usize], dtype: DType) -> Result<Tensor> {
         Ok(Tensor::from_vec(self.numbers(), shape, &Device::Cpu)?.to_dtype(dtype)?)
     }
@@ -166,20 +167,19 @@ impl Place {
         self.0.wrapping_add(offset)
     }
 
-    /// The same memory from an offset on.
+    /// Returns the place at an offset in this memory.
     pub fn moved(self, offset: usize) -> Self {
         Self(self.at(offset))
     }
 
-    /// # Safety
-    /// The part lies within the memory, and nobody else uses it meanwhile.
+    /// Lends a part of the memory as numbers.
     pub unsafe fn part<'a>(self, offset: usize, len: usize) -> &'a mut [f32] {
         unsafe { std::slice::from_raw_parts_mut(self.at(offset), len) }
     }
 }
 
 impl From<Vec<f32>> for Fresh {
-    /// Of numbers that are written already.
+    /// Takes numbers that are written already.
     fn from(numbers: Vec<f32>) -> Self {
         Self { len: numbers.len(), numbers }
     }

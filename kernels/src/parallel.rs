@@ -11,18 +11,19 @@ struct Places<T>(*mut T);
 unsafe impl<T: Send> Sync for Places<T> {}
 
 impl<T> Places<T> {
-    /// A method, so that a closure borrows the whole and not the pointer, which threads may not share.
+    /// Returns the address of a place. Through a method a closure borrows the whole and not the pointer, which threads
+    /// may not share.
     fn at(&self, index: usize) -> *mut T {
         self.0.wrapping_add(index)
     }
 }
 
-/// `one` of each index below `count`, once.
+/// Calls `one` once with each index below `count`.
 fn each(count: usize, one: &(dyn Fn(usize) + Sync)) {
     (0..count).into_par_iter().for_each(one);
 }
 
-/// The results of `one` for each index below `count`, in order.
+/// Returns the results of `one` for each index below `count`, in order.
 pub fn map<U: Send>(count: usize, one: &(dyn Fn(usize) -> U + Sync)) -> Vec<U> {
     let mut made: Vec<U> = Vec::with_capacity(count);
     let places = Places(made.as_mut_ptr());
@@ -33,8 +34,8 @@ pub fn map<U: Send>(count: usize, one: &(dyn Fn(usize) -> U + Sync)) -> Vec<U> {
     made
 }
 
-/// The results of `one` for each block of this many places and the index of its first one, in order; the last block may be
-/// shorter.
+/// Returns the results of `one` for each block of this many places and the index of its first one, in order; the last
+/// block may be shorter.
 pub fn blocks<T: Send, U: Send>(places: &mut [T], block: usize, one: &(dyn Fn(usize, &mut [T]) -> U + Sync)) -> Vec<U> {
     let (all, block) = (places.len(), block.max(1));
     let places = Places(places.as_mut_ptr());
@@ -45,12 +46,12 @@ pub fn blocks<T: Send, U: Send>(places: &mut [T], block: usize, one: &(dyn Fn(us
     })
 }
 
-/// As [`blocks`], where there is nothing to give back.
+/// Calls `fill` like [`blocks`], where there is nothing to give back.
 pub fn fill<T: Send>(places: &mut [T], block: usize, fill: &(dyn Fn(usize, &mut [T]) + Sync)) {
     blocks(places, block, fill);
 }
 
-/// The results of `one` for each item, in order.
+/// Returns the results of `one` for each item, in order.
 pub fn of_each<T: Send, U: Send>(items: impl IntoIterator<Item = T>, one: &(dyn Fn(T) -> U + Sync)) -> Vec<U> {
     let mut items: Vec<Option<T>> = items.into_iter().map(Some).collect();
     let of = |_, item: &mut [Option<T>]| item.iter_mut().find_map(Option::take).map(one);

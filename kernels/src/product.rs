@@ -19,7 +19,7 @@ use super::team;
 use crate::Result;
 use crate::error::bail;
 
-/// Up to this many rows the time is that of reading the weights from memory, once.
+/// Number of rows up to which the time is that of reading the weights from memory, once.
 const FEW_ROWS: usize = 8;
 /// Numbers that stay in the first cache: 16 KiB.
 const NEAR: usize = 1 << 12;
@@ -36,7 +36,7 @@ pub(super) struct Sizes {
     pub out: usize,
 }
 
-/// What follows the product before it is written: a bias and an activation function.
+/// The operations that follow the product before it is written: a bias and an activation function.
 #[derive(Clone, Copy)]
 pub(super) struct Finish<'a> {
     pub bias: Option<&'a [f32]>,
@@ -50,7 +50,7 @@ pub(super) enum Matrix<'a> {
 }
 
 impl<'a> Matrix<'a> {
-    /// Of a contiguous tensor.
+    /// Returns the matrix of a contiguous tensor.
     pub fn of(tensor: &'a Tensor) -> Result<Self> {
         let (storage, layout) = tensor.storage_and_layout();
         let Some((begin, _)) = layout.contiguous_offsets() else {
@@ -59,7 +59,8 @@ impl<'a> Matrix<'a> {
         Ok(Self::Numbers { storage, begin })
     }
 
-    /// Dot products of one row of x with some of its rows, if there is a way that needs none of them in f32.
+    /// Calls `put` with the dot products of one row of x with some of the matrix's rows; false if they are needed in
+    /// f32 in memory.
     fn dot(&self, arch: Arch, rows: Range<usize>, x: &[f32], put: impl FnMut(usize, f32)) -> bool {
         match self {
             Self::Numbers { begin, .. } => match self.halves() {
@@ -70,7 +71,7 @@ impl<'a> Matrix<'a> {
         }
     }
 
-    /// All numbers of its storage, if they are of 16 bits.
+    /// Returns all numbers of the matrix's storage, if they are of 16 bits.
     fn halves(&self) -> Option<Halves<'_>> {
         match self {
             Self::Numbers { storage, .. } => match &**storage {
@@ -81,8 +82,8 @@ impl<'a> Matrix<'a> {
         }
     }
 
-    /// How many of a strip's rows are made f32 at once for dot products: as many as stay in the first cache, or all, if they
-    /// are f32.
+    /// Returns how many of a strip's rows are made f32 at once for dot products: as many as stay in the first cache, or
+    /// all, if they are f32.
     fn at_once(&self, inner: usize, rows: usize) -> usize {
         match self {
             Self::Numbers { .. } if self.halves().is_none() => rows,
@@ -90,7 +91,8 @@ impl<'a> Matrix<'a> {
         }
     }
 
-    /// The numbers `begin..begin + len` in f32, of whole rows, converted in `buffer` if they are stored otherwise.
+    /// Returns the numbers `begin..begin + len` in f32, of whole rows, converted in `buffer` if they are stored
+    /// otherwise.
     pub fn part<'b>(&'b self, arch: Arch, begin: usize, len: usize, buffer: &'b mut Vec<f32>) -> &'b [f32] {
         let (storage, range) = match self {
             Self::Numbers { storage, begin: first } => (storage, first + begin..first + begin + len),
@@ -156,18 +158,18 @@ pub(super) fn product(result: &mut Fresh, x: &[f32], weight: &Matrix, sizes: Siz
     }
 }
 
-/// How many rows of weights one thread takes at a time for few rows of x: about 64 KiB of them.
+/// Returns how many rows of weights one thread takes at a time for few rows of x: about 64 KiB of them.
 fn strip(inner: usize) -> usize {
     ((1 << 14) / inner.max(1)).clamp(8, 1 << 12)
 }
 
-/// Strips of equal width, a multiple of the number of threads.
+/// Returns the width of tiles, which makes strips of equal width, a multiple of the number of threads.
 fn tile_columns(out: usize) -> usize {
     let strips = out.div_ceil(TILE_COLUMNS).next_multiple_of(rayon::current_num_threads());
     out.div_ceil(strips).next_multiple_of(16)
 }
 
-/// Fewer rows where there would be too few tiles for the threads.
+/// Returns the height of tiles, which is smaller where there would be too few tiles for the threads.
 fn tile_rows(rows: usize, across: usize) -> usize {
     let down = (2 * rayon::current_num_threads()).div_ceil(across).max(rows.div_ceil(TILE_ROWS));
     rows.div_ceil(down).next_multiple_of(16)
@@ -217,19 +219,19 @@ pub(super) struct Factor<'a> {
 }
 
 impl Factor<'_> {
-    /// The part from a row and a column on.
+    /// Returns the part from a row and a column on.
     pub fn from(self, row: usize, column: usize) -> Self {
         let begin = row * self.row.unsigned_abs() + column * self.column.unsigned_abs();
         Self { numbers: self.numbers.get(begin..).unwrap_or_default(), ..self }
     }
 
-    /// The transposed factor.
+    /// Returns the transposed factor.
     pub fn turned(self) -> Self {
         Self { numbers: self.numbers, row: self.column, column: self.row }
     }
 }
 
-/// Whether a product is written, or added to what is there.
+/// The target of a product: memory that it is written to, or numbers that it is added to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Onto {
     Nothing,

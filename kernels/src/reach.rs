@@ -1,4 +1,4 @@
-//! Which keys a query attends to: those before it, within a window, and not padding.
+//! The keys that a query attends to: those before it, within a window, and not padding.
 
 use std::ops::Range;
 
@@ -10,7 +10,7 @@ pub struct Gap {
 }
 
 impl Gap {
-    /// The position in its text of a column. Columns of padding have the number of the column.
+    /// Returns the position in its text of a column. Columns of padding have the number of the column.
     pub fn position(&self, row: usize, column: usize) -> usize {
         if column < self.width { column } else { column - self.width + self.lengths[row] }
     }
@@ -20,11 +20,11 @@ impl Gap {
     }
 }
 
-/// Which keys a query attends to. Query column c of the tensors is column `past + c` of the text.
+/// The keys that queries attend to. Query column c of the tensors is column `past + c` of the text.
 #[derive(Debug, Clone, Default)]
 pub struct Reach<'a> {
     pub causal: bool,
-    /// How many positions back, itself included.
+    /// Number of positions of sliding-window attention, the query's own included.
     pub window: Option<usize>,
     pub past: usize,
     pub gap: Option<&'a Gap>,
@@ -39,7 +39,7 @@ impl Reach<'_> {
         };
         (!self.causal || to <= from) && self.window.is_none_or(|window| from < to + window)
     }
-    /// The keys that a query attends to by [`Reach::sees`]: two ranges of them, the second after the first.
+    /// Returns the keys that a query attends to by [`Reach::sees`]: two ranges of them, the second after the first.
     pub(super) fn seen(&self, row: usize, query: usize, keys: usize) -> [Range<usize>; 2] {
         let column = self.past + query;
         let from = self.gap.map_or(column, |gap| gap.position(row, column));

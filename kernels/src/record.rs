@@ -30,8 +30,8 @@ pub(super) fn record(
     in_graph(name, Storage::Cpu(CpuStorage::F32(result.numbers())), shape, arguments, Arc::new(back))
 }
 
-/// A result, computed without gradients, of one to three arguments, with a backward pass of its own: in candle's graph,
-/// and on the tape if one is running. It is on the arguments' device. `back` is as in [`record`].
+/// Records a result, computed without gradients, of one to three arguments, with a backward pass of its own: in
+/// candle's graph, and on the tape if one is running. It is on the arguments' device. `back` is as in [`record`].
 pub fn with_gradient(
     name: &'static str,
     result: &Tensor,
@@ -41,7 +41,7 @@ pub fn with_gradient(
     with_gradient_of(name, numbers(&result.detach())?, result.dims(), arguments, back)
 }
 
-/// [`with_gradient`] of numbers that nothing else has.
+/// Records numbers that nothing else has, like [`with_gradient`].
 pub(super) fn with_gradient_of(
     name: &'static str,
     numbers: Storage,
@@ -55,7 +55,7 @@ pub(super) fn with_gradient_of(
     Ok(result)
 }
 
-/// A copy of the numbers, without gaps.
+/// Copies the numbers into contiguous memory.
 fn numbers(t: &Tensor) -> Result<Storage> {
     let is_whole = match (&*t.storage_and_layout().0, t.layout().contiguous_offsets()) {
         (Storage::Cpu(CpuStorage::F32(all)), Some(part)) => part == (0, all.len()),
@@ -67,7 +67,8 @@ fn numbers(t: &Tensor) -> Result<Storage> {
     Ok(storage.try_clone(layout)?)
 }
 
-/// A result that candle computed with its own gradients, with a backward pass that serves better while a tape runs.
+/// Records a result that candle computed with its own gradients, with a backward pass that serves better while a tape
+/// runs.
 pub fn on_tape(
     result: Tensor,
     arguments: &[&Tensor],
@@ -97,7 +98,7 @@ fn in_graph(
 
 struct Recorded {
     name: &'static str,
-    /// Until candle takes it, which is at once.
+    /// The numbers until candle takes them, which is at once.
     result: Mutex<Option<(Storage, Shape)>>,
     back: Back,
 }

@@ -57,7 +57,7 @@ fn fused(x: &Tensor, rotation: &Rotation, past: usize, gap: Option<&Gap>) -> Res
     Ok(out)
 }
 
-/// Rotates the heads of one position.
+/// Rotation of the heads of one position.
 struct Turn<'a> {
     out: &'a mut [f32],
     x: &'a [f32],

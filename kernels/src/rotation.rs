@@ -9,12 +9,13 @@ use crate::Result;
 pub struct Rotation {
     pub cos: Tensor,
     pub sin: Tensor,
-    /// Whether pairs are adjacent coordinates, and not in the two halves.
+    /// Whether pairs are adjacent coordinates; otherwise they are in the two halves.
     pub neighbours: bool,
 }
 
 impl Rotation {
-    /// The table for `positions` positions: angle = position * frequency, in f32 as the published models have it.
+    /// Builds the table for `positions` positions: angle = position * frequency, in f32 as the published models have
+    /// it.
     pub fn new(frequencies: &[f32], positions: usize, neighbours: bool, device: &Device) -> Result<Self> {
         let angles = Tensor::arange(0, positions as u32, device)?
             .to_dtype(DType::F32)?

@@ -9,7 +9,7 @@ use super::numbers::{Fresh, Numbers, flat};
 use crate::Result;
 use crate::error::err;
 
-/// Some rows of a table `[rows, width]`, in the order of `places`: `[places, width]`, without gradients.
+/// Returns some rows of a table `[rows, width]`, in the order of `places`: `[places, width]`, without gradients.
 pub fn picked(table: &Tensor, places: &[u32]) -> Result<Tensor> {
     let ((rows, width), table) = (table.dims2()?, table.detach());
     if let Some(beyond) = places.iter().find(|place| **place as usize >= rows) {
@@ -29,7 +29,7 @@ pub fn picked(table: &Tensor, places: &[u32]) -> Result<Tensor> {
     picked.tensor(&[places.len(), width], DType::F32)
 }
 
-/// `(x - centre) * scale` of rows `[rows, width]`, without gradients.
+/// Computes `(x - centre) * scale` of rows `[rows, width]`, without gradients.
 pub fn centred(x: &Tensor, centre: &Tensor, scale: f64) -> Result<Tensor> {
     let (x, centre) = (x.detach(), centre.detach());
     let (rows, width) = x.dims2()?;
@@ -49,7 +49,7 @@ pub fn centred(x: &Tensor, centre: &Tensor, scale: f64) -> Result<Tensor> {
     result.tensor(&[rows, width], DType::F32)
 }
 
-/// The reference implementation.
+/// Computes [`centred`] in candle's operations.
 pub(super) fn centred_plain(x: &Tensor, centre: &Tensor, scale: f64) -> Result<Tensor> {
     Ok((x.broadcast_sub(centre)? * scale)?)
 }

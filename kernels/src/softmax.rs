@@ -7,7 +7,7 @@ use pulp::{Simd, WithSimd};
 use super::elementwise::{Replace, Times};
 use super::math;
 
-/// Replaces a row of scores by the pattern: softmax over the visible keys, 0 elsewhere.
+/// Replacement of a row of scores by the pattern: softmax over the visible keys, 0 elsewhere.
 pub(super) struct Softmax<'a> {
     pub row: &'a mut [f32],
     /// Two ranges of keys, the second after the first.
@@ -39,7 +39,7 @@ impl WithSimd for Softmax<'_> {
     }
 }
 
-/// The largest number, or the smallest finite one if that is larger.
+/// Returns the largest number, or the smallest finite one if that is larger.
 #[inline(always)]
 pub(super) fn largest<S: Simd>(simd: S, numbers: &[f32]) -> f32 {
     let (whole, rest) = S::as_simd_f32s(numbers);
@@ -50,7 +50,7 @@ pub(super) fn largest<S: Simd>(simd: S, numbers: &[f32]) -> f32 {
     rest.iter().fold(simd.reduce_max_f32s(most), |most, x| most.max(*x))
 }
 
-/// Replaces x by e^(x - most); the sum of them.
+/// Replaces x by e^(x - most); returns the sum of the powers.
 #[inline(always)]
 fn powers<S: Simd>(simd: S, numbers: &mut [f32], most: f32) -> f32 {
     let most = simd.splat_f32s(most);

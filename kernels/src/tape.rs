@@ -16,16 +16,16 @@ use super::numbers::Fresh;
 use crate::error::err;
 use crate::{Error, Result};
 
-/// The gradient of each argument, in order; none for those that need none.
+/// The gradient of each argument, in order; none for arguments that need none.
 pub type ArgumentGradients = Vec<Option<Tensor>>;
 
-/// From a result and its gradient to the gradients of the arguments.
+/// A function from a result and its gradient to the gradients of the arguments.
 pub(super) type Back = Arc<dyn Fn(&Tensor, &Tensor) -> Result<ArgumentGradients> + Send + Sync>;
 
 struct Node {
     result: Tensor,
     arguments: Vec<Tensor>,
-    /// None for an island, whose output is the result.
+    /// The backward pass; None for an island, whose output is the result.
     back: Option<Back>,
 }
 
@@ -44,12 +44,12 @@ thread_local! {
 pub struct Gradients(HashMap<TensorId, Tensor>);
 
 impl Gradients {
-    /// None for a variable that the number does not depend on.
+    /// Returns the gradient of a variable; None if the number does not depend on it.
     pub fn get(&self, variable: &Tensor) -> Option<&Tensor> {
         self.0.get(&variable.id())
     }
 
-    /// The same, taken out.
+    /// Takes the gradient of a variable out; None if the number does not depend on it.
     pub fn take(&mut self, variable: &Tensor) -> Option<Tensor> {
         self.0.remove(&variable.id())
     }
@@ -86,7 +86,7 @@ pub fn aside<T>(work: impl FnOnce() -> T) -> T {
 }
 
 impl Taped {
-    /// Runs `work`, which returns a scalar.
+    /// Runs `work`, which returns a scalar, with a tape.
     pub fn of<E: From<Error>>(work: impl FnOnce() -> Result<Tensor, E>) -> Result<Self, E> {
         let taped = Self::of_tensor(work)?;
         let dims = taped.result.dims();
@@ -96,7 +96,7 @@ impl Taped {
         Ok(taped)
     }
 
-    /// Runs `work`, which returns a tensor.
+    /// Runs `work`, which returns a tensor, with a tape.
     pub fn of_tensor<E>(work: impl FnOnce() -> Result<Tensor, E>) -> Result<Self, E> {
         let before = Before(TAPE.replace(Some(Tape::default())));
         let result = work()?;
@@ -114,7 +114,7 @@ impl Taped {
         self.result.detach()
     }
 
-    /// The variables that the result depends on, those that the tape made for its own results apart.
+    /// Returns the variables that the result depends on, without those that the tape made for its own results.
     pub fn variables(&self) -> HashSet<TensorId> {
         let mut reached = HashSet::from([self.result.id()]);
         let mut variables = HashSet::new();
@@ -142,7 +142,8 @@ impl Taped {
         variables
     }
 
-    /// The gradients of the variables that the number depends on. Each activation is freed as soon as it has been used.
+    /// Computes the gradients of the variables that the number depends on. Each activation is freed as soon as it has
+    /// been used.
     pub fn backward(mut self) -> Result<Gradients> {
         let mut gradients = self.seeded(self.result.detach().ones_like()?);
         while let Some(node) = self.tape.nodes.pop() {
@@ -151,7 +152,7 @@ impl Taped {
         Ok(gradients)
     }
 
-    /// The gradients of the sum of `weights` times the result, for every variable that it depends on.
+    /// Computes the gradients of the sum of `weights` times the result, for every variable that it depends on.
     pub fn pulled_back(&self, weights: &Tensor) -> Result<Gradients> {
         let mut gradients = self.seeded(weights.clone());
         for node in self.tape.nodes.iter().rev() {
@@ -166,7 +167,7 @@ impl Taped {
 }
 
 impl Node {
-    /// From the gradient of the result to those of the arguments.
+    /// Passes the gradient of the result back to the arguments.
     fn pass_back(&self, gradients: &mut Gradients) -> Result<()> {
         let Some(gradient) = gradients.0.remove(&self.result.id()) else { return Ok(()) };
         let Some(back) = &self.back else {
@@ -185,7 +186,7 @@ pub(super) fn is_running() -> bool {
     TAPE.with_borrow(Option::is_some)
 }
 
-/// Records an operation.
+/// Records an operation on the tape.
 pub(super) fn push(result: Fresh, shape: &[usize], arguments: &[&Tensor], back: Back) -> Result<Tensor> {
     let result = Var::from_vec(result.numbers(), shape, &Device::Cpu)?.into_inner();
     write(result.clone(), arguments, back);
@@ -203,7 +204,7 @@ pub(super) fn write(result: Tensor, arguments: &[&Tensor], back: Back) {
     });
 }
 
-/// The same numbers in another shape.
+/// Returns the numbers in another shape.
 pub fn reshape(x: &Tensor, shape: &[usize]) -> Result<Tensor> {
     let result = x.reshape(shape)?;
     if x.track_op() && is_running() {
@@ -222,8 +223,8 @@ impl Tape {
     }
 }
 
-/// The gradients of the variables of an island, by candle. It leaves them in a graph of their own where a variable was
-/// multiplied, and the next island would take that to be part of its number.
+/// Computes the gradients of the variables of an island, by candle. It leaves them in a graph of their own where a
+/// variable was multiplied, and the next island would take that to be part of its number.
 fn island(end: &Tensor, gradient: &Tensor, gradients: &mut Gradients) -> Result<()> {
     let store = (end * gradient)?.sum_all()?.backward()?;
     for id in store.get_ids() {

@@ -12,22 +12,23 @@ use std::thread::Thread;
 
 use rayon::prelude::*;
 
-/// How often a helper looks for work before it sleeps: some tenths of a millisecond, more than what lies between two products.
+/// Number of looks for work before a helper sleeps: some tenths of a millisecond, more than what lies between two
+/// products.
 const LOOKS: usize = 4000;
-/// Parts that each thread takes of the work, about: few, so that each reads a long stretch of memory, and enough to end
-/// together.
+/// Number of parts that each thread takes of the work, about: few, so that each reads a long stretch of memory, and
+/// enough to end together.
 const PARTS: usize = 8;
 
 /// Work on a part, by its number, with a buffer that each thread keeps.
 type Work<'a> = &'a (dyn Fn(usize, &mut Vec<f32>) + Sync);
 
 struct Team {
-    /// Held by the one who asks.
+    /// The lock of the thread that asks for work.
     turn: Mutex<()>,
     work: UnsafeCell<Option<(Work<'static>, usize, usize)>>,
-    /// Counts the pieces of work.
+    /// The number of the piece of work.
     number: AtomicUsize,
-    /// 0 where there is no work, otherwise 1 and the number of helpers who are at it.
+    /// 0 while there is no work, otherwise 1 and the number of helpers who are at it.
     open: AtomicUsize,
     /// The first part that nobody has taken.
     next: AtomicUsize,
@@ -39,7 +40,7 @@ struct Team {
 // SAFETY: `work` is written by who holds the turn, while `open` is 0, and read only between joining and leaving.
 unsafe impl Sync for Team {}
 
-/// The team of this process, which has as many threads as rayon: none if there is but one.
+/// Returns the thread pool of this process, with as many threads as rayon has: None if there is but one.
 fn team() -> Option<&'static Team> {
     static TEAM: OnceLock<Option<Team>> = OnceLock::new();
     let team = TEAM.get_or_init(|| {
@@ -125,7 +126,7 @@ impl Team {
         }
     }
 
-    /// What a helper does all its life.
+    /// Works for all the life of a helper: waits for work, joins it, and leaves it.
     fn help(&self, index: usize) {
         let mut done = 0;
         loop {
@@ -161,7 +162,7 @@ impl Team {
         }
     }
 
-    /// Joins the work, unless it has ended.
+    /// Joins the work; returns false if it has ended.
     fn join(&self) -> bool {
         self.open.fetch_update(Acquire, Relaxed, |open| (open > 0).then_some(open + 1)).is_ok()
     }

@@ -52,7 +52,7 @@ pub fn run(options: &Options, add: &Add) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// The folder of the project: that of the nearest manifest above, or the current one.
+/// Returns the folder of the project: that of the nearest manifest above, or the current one.
 fn root(options: &Options) -> Result<PathBuf> {
     let files = Files::new(setup::access(options)?, false);
     let found = project::found(Path::new(""), &|path| files.script_if_there(path))?;
@@ -60,7 +60,7 @@ fn root(options: &Options) -> Result<PathBuf> {
     found.map_or_else(here, |(root, _)| Ok(root))
 }
 
-/// Files that may be written in the cache.
+/// Returns files that may be written in the cache.
 fn kept(files: &Files, cache: Option<&Path>) -> Result<Files> {
     match cache {
         Some(cache) => Ok(Files::new(files.access().within(cache)?, false)),
@@ -68,7 +68,7 @@ fn kept(files: &Files, cache: Option<&Path>) -> Result<Files> {
     }
 }
 
-/// Whether the user says yes.
+/// Asks the user, and returns whether the answer is yes.
 fn agreed(task: &Task) -> Result<bool> {
     if !std::io::stdin().is_terminal() {
         return Err(err!(Argument, "what the libraries may touch was not agreed to: nobody can be asked here")
@@ -88,7 +88,7 @@ fn told(plan: &Plan) {
     tell(&format!("wrote {MANIFEST} and {LOCK}: {}", names.join(", ")));
 }
 
-/// A mistake in a file is drawn under its line.
+/// Draws a mistake in a file under its line.
 fn mistaken(mistake: Mistake) -> Result<Exit> {
     let Some((file, ..)) = &mistake.place else { return Err(mistake.error) };
     let sources = Sources::default();

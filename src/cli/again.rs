@@ -64,7 +64,7 @@ pub fn run(options: &Options, path: &Path) -> Result<Exit> {
     Ok(exit)
 }
 
-/// The record has the options of the run; a different one is refused, not ignored.
+/// Refuses options that differ from those of the record, which the run has; they are not ignored.
 fn refuse_others(options: &Options, record: &Record) -> Result<()> {
     let unlike = [
         ("--seed", options.seed != 0 && options.seed != record.seed),
@@ -78,7 +78,7 @@ fn refuse_others(options: &Options, record: &Record) -> Result<()> {
     }
 }
 
-/// The record of a run in this file.
+/// Reads the record of a run in this file.
 pub fn read(options: &Options, path: &Path) -> Result<Record> {
     let files = Files::new(setup::access(options)?, false);
     if path.is_dir() {

@@ -1,4 +1,4 @@
-//! The arguments of the command line.
+//! Arguments of the command line.
 
 use std::path::PathBuf;
 
@@ -20,7 +20,7 @@ pub struct Cli {
     #[command(flatten)]
     pub options: Options,
 
-    /// Evaluate CODE and print its value
+    /// Evaluate CODE and print its value.
     #[arg(short = 'e', value_name = "CODE", allow_hyphen_values = true)]
     pub eval: Option<String>,
 
@@ -31,134 +31,134 @@ pub struct Cli {
 /// Options that stand before the command and hold for all of them.
 #[derive(Args, Clone)]
 pub struct Options {
-    /// Print the value of the last expression as JSON on standard output, and nothing else there
+    /// Print the value of the last expression as JSON on standard output, and nothing else there.
     #[arg(long)]
     pub json: bool,
 
-    /// The random seed
+    /// The random seed.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
 
-    /// The output folder; relative paths are written below it
+    /// The output folder; relative paths are written below it.
     #[arg(long, value_name = "DIR", default_value = "out")]
     pub out: PathBuf,
 
-    /// Worker threads [default: one per core]
+    /// Worker threads [default: one per core].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(MOST_THREADS)))]
     pub threads: Option<u16>,
 
-    /// The device for tensors: cpu, cuda, cuda:N or metal
+    /// The device for tensors: cpu, cuda, cuda:N or metal.
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     pub device: String,
 
-    /// Fit dictionaries and draw texts again, and overwrite the cached ones
+    /// Fit dictionaries and draw texts again, and overwrite the cached ones.
     #[arg(long)]
     pub fresh: bool,
 
-    /// Hide progress bars and notes
+    /// Hide progress bars and notes.
     #[arg(short, long)]
     pub quiet: bool,
 
-    /// Let scripts read below DIR (by default they may read all but /proc, /sys and /dev)
+    /// Let scripts read below DIR (by default they may read all but /proc, /sys and /dev).
     #[arg(long, value_name = "DIR", help_heading = "Access")]
     pub allow_read: Vec<PathBuf>,
 
-    /// Do not let scripts read below DIR; the longest matching rule decides
+    /// Do not let scripts read below DIR; the longest matching rule decides.
     #[arg(long, value_name = "DIR", help_heading = "Access")]
     pub deny_read: Vec<PathBuf>,
 
-    /// Let scripts write below DIR, as well as below the output folder
+    /// Let scripts write below DIR, as well as below the output folder.
     #[arg(long, value_name = "DIR", help_heading = "Access")]
     pub allow_write: Vec<PathBuf>,
 
-    /// Do not let scripts write below DIR, not even in the output folder
+    /// Do not let scripts write below DIR, not even in the output folder.
     #[arg(long, value_name = "DIR", help_heading = "Access")]
     pub deny_write: Vec<PathBuf>,
 
     /// Let scripts download from HOST, as well as from the model hub (a name or an address, with or without a port,
-    /// *.domain, or *)
+    /// *.domain, or *).
     #[arg(long, value_name = "HOST", help_heading = "Access")]
     pub allow_net: Vec<String>,
 
-    /// Do not let scripts download from HOST, not even from the model hub
+    /// Do not let scripts download from HOST, not even from the model hub.
     #[arg(long, value_name = "HOST", help_heading = "Access")]
     pub deny_net: Vec<String>,
 }
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// Run a script, or repeat a recorded run and compare
+    /// Run a script, or repeat a recorded run and compare.
     Run(Run),
-    /// Say in what two recorded runs differ
+    /// Show the differences of two recorded runs.
     #[command(after_help = "Exit codes: 0 the same, 1 different, 2 an error.")]
     Diff(Diff),
-    /// Find mistakes in a script without running it
+    /// Find mistakes in a script without running it.
     Check(Check),
-    /// Format scripts in place: indentation, blanks, commas at the end of lists
+    /// Format scripts in place: indentation, blanks, commas at the end of lists.
     Fmt(Fmt),
-    /// Make a new library
+    /// Make a new library.
     New(New),
-    /// Add a library to the project of this folder, once it is said what it may touch
+    /// Add a library to the project of this folder, once it is said what it may touch.
     Add(Add),
-    /// Run the tests of scripts and libraries
+    /// Run the tests of scripts and libraries.
     Test(Test),
-    /// Look at features while typing: a page for the browser, on this machine alone
+    /// Look at features while typing: a page for the browser, on this machine alone.
     Explore(Explore),
-    /// Fit dictionaries over a grid, on this machine or on a cluster
+    /// Fit dictionaries over a grid, on this machine or on a cluster.
     Sweep(Sweep),
-    /// Show the reference and the guide: one name, or where they speak of something
+    /// Show the reference and the guide: a name, or the places that speak of something.
     Doc(Doc),
-    /// List what the cache has, or clear it
+    /// List what the cache has, or clear it.
     Cache(Cache),
-    /// Print a completion script for a shell
+    /// Print a completion script for a shell.
     Completions(Completions),
 }
 
 #[derive(Args)]
 pub struct Run {
-    /// The script, or - for standard input
+    /// The script, or - for standard input.
     #[arg(value_name = "FILE", required_unless_present = "again")]
     pub file: Option<String>,
 
     /// Repeat this recorded run from its own texts, with nothing from the cache of dictionaries and drawn texts, and
-    /// compare the results byte for byte
+    /// compare the results byte for byte.
     #[arg(long, value_name = "RUN.JSON", conflicts_with = "file")]
     pub again: Option<PathBuf>,
 
-    /// With --again, which does so anyway: fit dictionaries and draw texts again, and overwrite the cached ones
+    /// Fit dictionaries and draw texts again, and overwrite the cached ones (--again always does).
     #[arg(long)]
     pub fresh: bool,
 
-    /// The script's own arguments, as --name value
+    /// The script's own arguments, as --name value.
     #[arg(value_name = "ARGUMENTS", trailing_var_arg = true, allow_hyphen_values = true)]
     pub arguments: Vec<String>,
 }
 
 #[derive(Args)]
 pub struct Diff {
-    /// The record of the first run, out/NAME/run.json
+    /// The record of the first run, out/NAME/run.json.
     #[arg(value_name = "RUN.JSON")]
     pub before: PathBuf,
 
-    /// The record of the second
+    /// The record of the second run, out/NAME/run.json.
     #[arg(value_name = "RUN.JSON")]
     pub now: PathBuf,
 }
 
 #[derive(Args)]
 pub struct Check {
-    /// The scripts
+    /// The scripts to be checked.
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
 }
 
 #[derive(Args)]
 pub struct Fmt {
-    /// Scripts, folders of them, or - for standard input
+    /// Scripts, folders of them, or - for standard input.
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<String>,
 
-    /// Write nothing; print what would change, and exit with 1 if something would
+    /// Write nothing; print what would change, and exit with 1 if something would.
     #[arg(long)]
     pub check: bool,
 }
@@ -171,75 +171,75 @@ pub struct New {
 
 #[derive(Subcommand)]
 pub enum NewWhat {
-    /// A folder with a library that others can add: microtome.toml, a module, a test
+    /// A folder with a library that others can add: microtome.toml, a module, a test.
     Lib {
-        /// Its name, which is that of the folder, too
+        /// The library's name, which is that of the folder, too.
         name: String,
     },
 }
 
 #[derive(Args)]
 pub struct Add {
-    /// A folder, or the address of a .tar.gz as forges give it for a tag or a commit; without one, all that microtome.toml
-    /// names
+    /// A folder, or the address of a .tar.gz as forges give it for a tag or a commit; if left out, all that
+    /// microtome.toml names.
     pub place: Option<String>,
 
-    /// The SHA-256 that the archive must have
+    /// The SHA-256 that the archive must have.
     #[arg(long, requires = "place")]
     pub hash: Option<String>,
 
-    /// Grant what the libraries want to touch without being asked
+    /// Grant what the libraries want to touch without being asked.
     #[arg(long)]
     pub yes: bool,
 }
 
 #[derive(Args)]
 pub struct Test {
-    /// A folder, with those below it, or one script
+    /// A folder, with those below it, or one script.
     #[arg(value_name = "DIR", default_value = ".")]
     pub place: PathBuf,
 
-    /// Only tests with this in their file or name
+    /// Only tests that have this in their file or name.
     #[arg(long, value_name = "WORD")]
     pub only: Option<String>,
 
-    /// How many run at a time [default: one per core]
+    /// Number of tests that run at a time [default: one per core].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(MOST_THREADS)))]
     pub jobs: Option<u16>,
 
-    /// Run each twice, and compare what it printed and wrote byte for byte
+    /// Run each test twice, and compare what it printed and wrote byte for byte.
     #[arg(long)]
     pub again: bool,
 }
 
 #[derive(Args)]
 pub struct Explore {
-    /// The model, as `model::load` takes it [default: the one that the run has saved, or tiny]
+    /// The model, as `model::load` takes it [default: the one that the run has saved, or tiny].
     #[arg(long, value_name = "MODEL")]
     pub model: Option<String>,
 
-    /// A dictionary, as `sae::load` takes it; can be given several times
+    /// A dictionary, as `sae::load` takes it; can be given several times.
     #[arg(long, value_name = "DICTIONARY", required_unless_present = "run")]
     pub dictionary: Vec<String>,
 
-    /// The folder of a recorded run: the dictionaries and the model that it saved
+    /// The folder of a recorded run: the dictionaries and the model that it saved.
     #[arg(long, value_name = "DIR")]
     pub run: Option<PathBuf>,
 
-    /// The text that cards and trees are made from, as `data::text` takes it
+    /// The text that cards and trees are made from, as `data::text` takes it.
     #[arg(long, value_name = "TEXT", default_value = "sample")]
     pub text: String,
 
-    /// Maximum number of its tokens
+    /// Maximum number of tokens of the text.
     #[arg(long, value_name = "N", default_value_t = 200_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub tokens: u64,
 
     /// Explanations of features: the file of a table (.csv, .json, .parquet) with the columns `feature`, such as
-    /// resid_post.3/12, and `description`, `explanation` or `label`
+    /// resid_post.3/12, and `description`, `explanation` or `label`.
     #[arg(long, value_name = "FILE")]
     pub descriptions: Option<String>,
 
-    /// The port on 127.0.0.1; 0 takes any that is free
+    /// The port on 127.0.0.1; 0 takes any that is free.
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     pub port: u16,
 }
@@ -247,91 +247,91 @@ pub struct Explore {
 #[derive(Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Sweep {
-    /// The plan: a script whose value is a map, as docs/sweeps.md has it. What is done is skipped
+    /// The plan: a script whose value is a map, as docs/sweeps.md has it. Tasks that are done are skipped.
     #[arg(value_name = "PLAN", required = true)]
     pub plan: Option<PathBuf>,
 
     #[command(subcommand)]
     pub action: Option<SweepAction>,
 
-    /// What does the work: processes on this machine, or jobs of a cluster
+    /// The engine that does the work: processes on this machine, or jobs of a cluster.
     #[arg(long, value_enum, default_value = "local")]
     pub engine: Engine,
 
-    /// How many processes run at a time [default: one for each of the plan's threads that this machine has]
+    /// Number of processes that run at a time [default: one for each of the plan's threads that this machine has].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(MOST_THREADS)))]
     pub jobs: Option<u16>,
 
-    /// The partition of the jobs
+    /// The partition of the jobs.
     #[arg(long, value_name = "NAME", help_heading = "Slurm")]
     pub partition: Option<String>,
 
-    /// The account of the jobs
+    /// The account of the jobs.
     #[arg(long, value_name = "NAME", help_heading = "Slurm")]
     pub account: Option<String>,
 
-    /// The time that each task may take, such as 2:00:00
+    /// The time that each task may take, such as 2:00:00.
     #[arg(long, value_name = "TIME", help_heading = "Slurm")]
     pub time: Option<String>,
 
-    /// The memory of each task, such as 16G
+    /// The memory of each task, such as 16G.
     #[arg(long, value_name = "SIZE", help_heading = "Slurm")]
     pub memory: Option<String>,
 
-    /// Processors of each task [default: the threads of the plan]
+    /// CPUs of each task [default: the threads of the plan].
     #[arg(long, value_name = "N", help_heading = "Slurm", value_parser = clap::value_parser!(u16).range(1..))]
     pub cpus: Option<u16>,
 
-    /// GPUs of each task
+    /// GPUs of each task.
     #[arg(long, value_name = "N", help_heading = "Slurm", value_parser = clap::value_parser!(u16).range(1..))]
     pub gpus: Option<u16>,
 
-    /// How many tasks run at once
+    /// Number of tasks that run at once.
     #[arg(long, value_name = "N", help_heading = "Slurm", value_parser = clap::value_parser!(u32).range(1..))]
     pub at_once: Option<u32>,
 
-    /// How many seconds a command of Slurm may take
+    /// Number of seconds that a command of Slurm may take.
     #[arg(long, value_name = "SECONDS", help_heading = "Slurm", default_value_t = 60, global = true)]
     pub patience: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Engine {
-    /// Processes of this program
+    /// Processes of this program.
     Local,
-    /// Job arrays, by sbatch
+    /// Job arrays, by sbatch.
     Slurm,
 }
 
 #[derive(Subcommand)]
 pub enum SweepAction {
-    /// Say how far a sweep is
+    /// Show the progress of a sweep.
     Status {
-        /// Its folder, such as out/plan
+        /// The folder of the sweep, such as out/plan.
         dir: PathBuf,
     },
-    /// Say so again and again, until nobody works on it
+    /// Show the progress again and again, until nobody works on the sweep.
     Watch {
-        /// Its folder
+        /// The folder of the sweep.
         dir: PathBuf,
     },
-    /// End the processes or jobs that work on it; what is done is kept
+    /// End the processes or jobs that work on a sweep; what is done is kept.
     Cancel {
-        /// Its folder
+        /// The folder of the sweep.
         dir: PathBuf,
     },
-    /// Make the table and the page of what is done
+    /// Make the table and the page of the cells that are done.
     Gather {
-        /// Its folder
+        /// The folder of the sweep.
         dir: PathBuf,
     },
-    /// Do one harvest or cell of it, as the engines start it
+    /// Do one harvest or cell of a sweep, as the engines start it.
     Work {
-        /// Its folder
+        /// The folder of the sweep.
         dir: PathBuf,
-        /// The folder of the task in it, such as cells/0123456789abcdef
+        /// The folder of the task in that of the sweep, such as cells/0123456789abcdef.
         task: String,
-        /// End when standard input does
+        /// End when standard input does.
         #[arg(long)]
         tied: bool,
     },
@@ -339,19 +339,19 @@ pub enum SweepAction {
 
 #[derive(Args)]
 pub struct Doc {
-    /// A name or a page, or words to search for; the whole reference if left out
+    /// A name or a page, or words to search for; the whole reference if left out.
     pub words: Vec<String>,
 
-    /// Write the whole reference as Markdown pages
+    /// Write the whole reference as Markdown pages.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["words", "definitions", "html"])]
     pub markdown: Option<PathBuf>,
 
     /// Write a site: the pages of this folder, or else the guide; and the reference, of a library where there is a
-    /// microtome.toml
+    /// microtome.toml.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["words", "definitions"])]
     pub html: Option<PathBuf>,
 
-    /// Write definition files for Rhai's language server
+    /// Write definition files for Rhai's language server.
     #[arg(long, value_name = "DIR", conflicts_with = "words")]
     pub definitions: Option<PathBuf>,
 }
@@ -364,16 +364,16 @@ pub struct Cache {
 
 #[derive(Subcommand)]
 pub enum CacheAction {
-    /// List the cache, as `microtome cache` alone does
+    /// List the cache, as `microtome cache` alone does.
     List,
-    /// Remove cached dictionaries, which can be fitted again; texts and answers of language models go only by their name,
-    /// downloaded models never
+    /// Remove cached dictionaries, which can be fitted again; texts and answers of language models go only by their
+    /// name, downloaded models never.
     Clear {
-        /// What is removed
+        /// Kind of cached data that is removed.
         #[arg(value_enum, value_name = "WHAT", default_value = "dictionaries")]
         what: Clearable,
 
-        /// Only those not used for this many days
+        /// Only data that was not used for this many days.
         #[arg(long, value_name = "DAYS")]
         older_than: Option<u64>,
     },
@@ -381,16 +381,16 @@ pub enum CacheAction {
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Clearable {
-    /// Cached dictionaries and transcoders
+    /// Cached dictionaries and transcoders.
     Dictionaries,
-    /// Cached texts that models wrote
+    /// Cached texts that models wrote.
     Texts,
-    /// Kept answers of language models, which were paid for
+    /// Kept answers of language models, which were paid for.
     Exchanges,
 }
 
 #[derive(Args)]
 pub struct Completions {
-    /// The shell
+    /// The shell that the script is for.
     pub shell: Shell,
 }

@@ -13,7 +13,7 @@ use crate::base::net::endpoint::listed as exchanges;
 use crate::base::{Cell, Result, Table, memory};
 use crate::data::sample as texts;
 use crate::err;
-use crate::model::hub;
+use crate::model::hub::{self, RepoKind};
 use crate::report::Item;
 use crate::report::symbols::count;
 use crate::sae::cached;
@@ -40,17 +40,19 @@ fn list(options: &Options) -> Result<Exit> {
     let of_models = table(&texts::COLUMNS, of_models.map(|listed| (listed.words.to_vec(), listed.lies)).collect());
     let answers = exchanges::listed(&cache, &files).into_iter();
     let answers = table(&exchanges::COLUMNS, answers.map(|listed| (listed.words.to_vec(), listed.lies)).collect());
-    let models = hub::models(&hub).into_iter().map(|(name, lies)| (vec![name], lies)).collect();
+    let of_hub =
+        |kind: RepoKind| hub::kept(&hub, kind).into_iter().map(|(name, lies)| (vec![name], lies)).collect::<Vec<_>>();
     let text = [
         shown(&format!("dictionaries in {}", folder.display()), dictionaries)?,
         shown(&format!("texts that models wrote in {}", texts::folder(&cache).display()), of_models)?,
         shown(&format!("answers of language models in {}", exchanges::folder(&cache).display()), answers)?,
-        shown(&format!("models in {}", hub.cache.display()), table(&["model"], models))?,
+        shown(&format!("models in {}", hub.cache.display()), table(&["model"], of_hub(RepoKind::Model)))?,
+        shown(&format!("data sets in {}", hub.cache.display()), table(&["data set"], of_hub(RepoKind::DataSet)))?,
     ];
     Ok(run::to_stdout(&text.concat()))
 }
 
-/// The rows of a folder's content, and its total size.
+/// Returns the rows of a folder's content, and its total size.
 fn table(columns: &[&str], all: Vec<(Vec<String>, Shelved)>) -> (Table, u64) {
     let (now, bytes) = (SystemTime::now(), all.iter().map(|(_, lies)| lies.bytes).sum());
     let row = |(words, lies): (Vec<String>, Shelved)| {

@@ -1,4 +1,4 @@
-//! `microtome diff A/run.json B/run.json`: in what two recorded runs differ.
+//! `microtome diff A/run.json B/run.json`: shows the differences of two recorded runs.
 
 use super::args::{Diff, Options};
 use super::run::to_stdout;

@@ -50,13 +50,13 @@ pub fn run(options: &Options, doc: &Doc) -> Result<Exit> {
     Ok(super::run::to_stdout(&text))
 }
 
-/// A name as a shell takes it.
+/// Quotes a name for a shell.
 fn quoted(name: &str) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || "_:.#-/".contains(c);
     if name.chars().all(is_plain) { name.into() } else { format!("'{name}'") }
 }
 
-/// What the last run wrote into the folder of a site, one name a line.
+/// The file that lists what the last run wrote into the folder of a site, one name a line.
 const LIST: &str = "pages.txt";
 
 /// Writes the files of a site, and removes those of the last time that it no longer has. What others put there stays.
@@ -74,7 +74,7 @@ fn publish(session: &Session, folder: &Path, files: &[(String, Vec<u8>)]) -> Res
     save(session, &folder.join(LIST), names.join("\n") + "\n")
 }
 
-/// Relative to the current folder, not to the output folder.
+/// Writes a file relative to the current folder, not to the output folder.
 fn save(session: &Session, path: &Path, content: impl AsRef<[u8]>) -> Result<()> {
     let here = std::path::absolute(path).map_err(|e| crate::base::Error::io("write", path, &e))?;
     session.env().files.save_whole(&here, content)?;

@@ -51,14 +51,14 @@ fn opened(env: &Env, plan: Plan) -> Result<Explorer> {
     Explorer::load(plan, &env.files, &env.device, &env.task)
 }
 
-/// What a run has saved.
+/// The model and the dictionaries that a run has saved.
 #[derive(Debug, Default)]
 struct Saved {
     model: Option<String>,
     dictionaries: Vec<String>,
 }
 
-/// The dictionaries and the model among the files that a run has written, by its record.
+/// Finds the dictionaries and the model among the files that a run has written, by its record.
 fn saved(files: &Files, folder: &Path) -> Result<Saved> {
     let path = folder.join(record::FILE);
     let text = files.text(&path).map_err(|e| {
@@ -88,7 +88,7 @@ fn saved(files: &Files, folder: &Path) -> Result<Saved> {
     Ok(Saved { model, dictionaries })
 }
 
-/// From the current folder on, if it stands below it.
+/// Returns the path from the current folder on, if it stands below it.
 fn short(path: &Path) -> PathBuf {
     let here = std::env::current_dir().ok();
     here.and_then(|here| path.strip_prefix(here).ok().map(Path::to_path_buf)).unwrap_or_else(|| path.to_path_buf())

@@ -50,7 +50,7 @@ pub fn run(options: &Options, fmt: &Fmt) -> Result<Exit> {
     Ok(if is_well { Exit::Done } else { Exit::Failed })
 }
 
-/// The scripts that a word of the command line means, with their texts.
+/// Reads the scripts that a word of the command line means, with their texts.
 fn texts(session: &Session, file: &str) -> Result<Vec<(String, String)>> {
     if file == "-" {
         return Ok(vec![(STDIN.into(), standard_input(session)?)]);
@@ -64,7 +64,7 @@ fn texts(session: &Session, file: &str) -> Result<Vec<(String, String)>> {
     files.into_iter().map(read).collect()
 }
 
-/// All scripts of a folder and of those in it, in alphabetical order, hidden ones left out; a file alone.
+/// Finds all scripts of a folder and of those in it, in alphabetical order, hidden ones left out; a file alone.
 fn below(files: &Files, path: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
     if !path.is_dir() {
         found.push(path.to_path_buf());

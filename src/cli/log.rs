@@ -10,13 +10,13 @@ use crate::report::number::fixed;
 use crate::report::symbols::visible;
 use crate::script::engine::console::to_stderr;
 
-/// A stage is told of when it has lasted so long.
+/// Time from which on a stage is reported.
 const LONG: Duration = Duration::from_secs(10);
 
-/// It is told of again after so long.
+/// Time between two reports of a stage.
 const AGAIN: Duration = Duration::from_secs(60);
 
-/// How often the clock is looked at.
+/// Time between two looks at the clock.
 const TICK: Duration = Duration::from_millis(500);
 
 /// The stages that are running.
@@ -29,7 +29,7 @@ struct Stage {
     label: String,
     total: Option<u64>,
     done: AtomicU64,
-    /// The part of it that was done before.
+    /// The part of the work that was done before.
     had: AtomicU64,
     begun: Instant,
     told: Mutex<Told>,
@@ -77,7 +77,7 @@ impl Lines {
     }
 }
 
-/// Tells of stages until none is left.
+/// Reports stages until none is left.
 fn watch(stages: &Weak<Mutex<Vec<Weak<Stage>>>>) {
     while let Some(stages) = stages.upgrade() {
         let mut all = locked(&stages);
@@ -100,7 +100,7 @@ fn locked<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Stage {
-    /// The line that is due by now.
+    /// Returns the line that is due by now.
     fn due(&self, now: Instant) -> Option<String> {
         let mut told = locked(&self.told);
         let lasted = now.saturating_duration_since(self.begun);
@@ -134,7 +134,7 @@ impl Stage {
     }
 }
 
-/// A stage that is told of while it runs, and once more when it ends.
+/// A stage that is reported while it runs, and once more when it ends.
 struct Running(Arc<Stage>);
 
 impl Bar for Running {

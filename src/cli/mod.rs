@@ -2,6 +2,8 @@
 
 mod add;
 mod again;
+// What a build leaves out has its arguments all the same, so that it can be named.
+#[cfg_attr(not(all(feature = "explorer", feature = "sweep")), allow(dead_code))]
 mod args;
 mod cache;
 mod check;
@@ -9,6 +11,7 @@ mod completions;
 mod diff;
 mod doc;
 mod eval;
+#[cfg_attr(not(feature = "explorer"), path = "no_explore.rs")]
 mod explore;
 mod fmt;
 mod log;
@@ -17,6 +20,7 @@ mod progress;
 mod repl;
 mod run;
 mod setup;
+#[cfg_attr(not(feature = "sweep"), path = "no_sweep.rs")]
 mod sweep;
 mod test;
 
@@ -42,7 +46,7 @@ pub enum Exit {
     Usage = 2,
     CheckFailed = 3,
     Interrupted = 130,
-    /// The output pipe was closed, as by `| head`.
+    /// An output pipe that was closed, as by `| head`.
     Closed = 141,
 }
 

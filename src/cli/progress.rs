@@ -19,7 +19,7 @@ pub struct Bars {
 
 struct Shown {
     bar: ProgressBar,
-    /// The part that was done before.
+    /// The part of the work that was done before.
     had: Arc<AtomicU64>,
 }
 
@@ -57,7 +57,8 @@ impl Bars {
     }
 }
 
-/// The time left of a bar, where it can be estimated. indicatif's own estimate follows the last steps.
+/// Returns a writer of the time left of a bar, where it can be estimated. indicatif's own estimate follows the last
+/// steps.
 fn left(had: &Arc<AtomicU64>) -> impl Fn(&ProgressState, &mut dyn Write) + Clone + Send + Sync + 'static {
     let had = had.clone();
     move |state: &ProgressState, line: &mut dyn Write| {
@@ -70,7 +71,7 @@ fn left(had: &Arc<AtomicU64>) -> impl Fn(&ProgressState, &mut dyn Write) + Clone
     }
 }
 
-/// Whole from 100 on, and three significant digits below.
+/// Writes a rate as a whole number from 100 on, and with three significant digits below.
 fn rate(per_second: f64) -> String {
     if per_second >= 100.0 { fixed(per_second, 0) } else { digits(per_second, 3) }
 }

@@ -21,7 +21,7 @@ use crate::script::session::record::{self, Record};
 /// The name of standard input in errors and records.
 pub const STDIN: &str = "<stdin>";
 
-/// A limit on the length of a script.
+/// Maximum length of a script, in bytes.
 const LONGEST: u64 = 64 << 20;
 
 pub fn run(options: &Options, run: &Run) -> Result<Exit> {
@@ -54,8 +54,8 @@ pub fn run(options: &Options, run: &Run) -> Result<Exit> {
     saved.map(|()| exit)
 }
 
-/// Takes the folder of the run's record; says whether there may be one. Who denies to write there wants the script run
-/// all the same.
+/// Takes the folder of the run's record; returns whether there may be one. Who denies to write there wants the script
+/// run all the same.
 fn take(session: &Session, folder: &Path) -> Result<bool> {
     let files = &session.env().files;
     match files.access().to_write(folder) {
@@ -75,7 +75,7 @@ fn save_record(session: &Session, folder: &Path, record: &Record) -> Result<()> 
     Ok(())
 }
 
-/// What the session did when it ran the script.
+/// Builds the record of the session's run of a script.
 pub fn recorded(session: &Session, script: &str, failure: Option<&Failure>) -> Record {
     let error = failure.map(|failure| failure.message.as_str());
     Record::of(session.env(), session.sources().all(), script, error)
@@ -88,7 +88,7 @@ fn source(session: &Session, file: &str) -> Result<(String, String)> {
     Ok((STDIN.into(), standard_input(session)?))
 }
 
-/// The text on standard input.
+/// Reads the text on standard input.
 pub fn standard_input(session: &Session) -> Result<String> {
     // Whoever writes there may take their time, or never end.
     let bytes = session.env().task.apart(|| {
@@ -102,7 +102,7 @@ pub fn standard_input(session: &Session) -> Result<String> {
     utf8(bytes).map_err(|e| e.within(STDIN))
 }
 
-/// Tells how it ended, and prints the value if that is wanted.
+/// Tells how the run ended, and prints the value if that is wanted.
 pub fn finish(
     session: &Session,
     options: &Options,
@@ -148,7 +148,7 @@ pub fn finish(
     }
 }
 
-/// The result of output that could not be written: a closed pipe is not an error, a full disk is.
+/// Returns the exit code of output that could not be written: a closed pipe is not an error, a full disk is.
 pub fn unwritten(kind: ErrorKind) -> Exit {
     if kind == ErrorKind::BrokenPipe {
         return Exit::Closed;

@@ -1,4 +1,4 @@
-//! From the words of the command line to a session: access, device, threads, console, Ctrl-C.
+//! Setup of a session from the words of the command line: access, device, threads, console, Ctrl-C.
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
@@ -23,17 +23,17 @@ use crate::script::engine::env::{Arguments, Env};
 use crate::script::session::record::Record;
 use crate::tensor::device;
 
-/// What a command needs of its session beside the common options.
+/// Needs of a command in its session beside the common options.
 #[derive(Default)]
 pub struct Wants {
     pub arguments: Arguments,
-    /// Hash what is read and keep what is printed, for the record of a run.
+    /// Whether what is read is hashed and what is printed kept, for the record of a run.
     pub recording: bool,
-    /// The folder of that record and of reports, below the output folder.
+    /// The folder of the run's record and of reports, below the output folder.
     pub folder: PathBuf,
     /// The record of the run that is to be repeated, and the folder that it wrote to.
     pub again: Option<(Record, PathBuf)>,
-    /// Ctrl-C belongs to the line editor while it asks, so the handler must not end the program.
+    /// Whether Ctrl-C belongs to the line editor while it asks, so that the handler must not end the program.
     pub interactive: bool,
 }
 
@@ -72,7 +72,7 @@ pub fn env(options: &Options, wants: Wants) -> Result<Env> {
     })
 }
 
-/// What the sessions of tests have in common; made once, before the first of them.
+/// Settings that the sessions of tests have in common; made once, before the first of them.
 #[derive(Clone)]
 pub struct Tests {
     settings: Settings,
@@ -90,7 +90,7 @@ impl Tests {
         self.interrupted.load(Ordering::Relaxed)
     }
 
-    /// An environment that prints into memory and writes below `out`.
+    /// Builds an environment that prints into memory and writes below `out`.
     pub fn env(&self, out: &std::path::Path) -> Result<Env> {
         let settings = Settings { out: out.to_path_buf(), quiet: true, ..self.settings.clone() };
         let access = access(&Options { out: out.to_path_buf(), ..self.options.clone() })?;
@@ -103,7 +103,7 @@ impl Tests {
     }
 }
 
-/// What scripts may touch. The user's tokens are for the hub alone.
+/// Builds the access rules of scripts. The user's tokens are for the hub alone.
 pub fn access(options: &Options) -> Result<Access> {
     let rules = Rules {
         allow_read: options.allow_read.clone(),
@@ -135,7 +135,7 @@ fn settings(options: &Options) -> Settings {
     settings
 }
 
-/// The terminal of a stream: its size, and whether it supports colours and pictures.
+/// Returns the terminal of a stream: its size, and whether it supports colours and pictures.
 pub fn screen(stream: &impl IsTerminal) -> Screen {
     let terminal = stream.is_terminal();
     let colourless = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
@@ -146,7 +146,7 @@ pub fn screen(stream: &impl IsTerminal) -> Screen {
     Screen { width, height, colour: terminal && !colourless, graphics }
 }
 
-/// The flag that Ctrl-C raises. A second Ctrl-C, when the first one was not heeded, ends the program.
+/// Sets up the flag that Ctrl-C raises. A second Ctrl-C, when the first one was not heeded, ends the program.
 fn listen_for_interruption(interactive: bool) -> Result<Arc<AtomicBool>> {
     let flag = Arc::new(AtomicBool::new(false));
     let raised = flag.clone();

@@ -17,7 +17,7 @@ use crate::script::engine::value::{Layout, json_text};
 use crate::sweep::slurm::{self, Resources, Slurm};
 use crate::sweep::{Folder, Launch, Plan, Status, Sweep, gather, local, look, status, tie, work};
 
-/// Between two looks of `watch`.
+/// Time between two looks of `watch`.
 const WATCHED: Duration = Duration::from_secs(2);
 
 pub fn run(options: &Options, arguments: &Arguments) -> Result<Exit> {
@@ -45,7 +45,7 @@ pub fn run(options: &Options, arguments: &Arguments) -> Result<Exit> {
     }
 }
 
-/// The folder of a sweep, which may be written to.
+/// Opens the folder of a sweep, which may be written to.
 fn opened(options: &Options, dir: &Path) -> Result<(Folder, Env)> {
     let env = setup::env(&Options { out: dir.to_path_buf(), ..options.clone() }, Wants::default())?;
     Ok((Folder::new(&env.files, dir)?, env))
@@ -99,7 +99,7 @@ fn planned(options: &Options, arguments: &Arguments, path: &Path, slurm: &Slurm)
     }
 }
 
-/// Jobs look up their tasks in the plan of this folder, so that it stays as long as there are any.
+/// Refuses a folder in which jobs of another plan still run: they look up their tasks in the plan of the folder.
 fn expect_no_jobs_of_another(folder: &Folder, sweep: &Sweep, slurm: &Slurm, env: &Env) -> Result<()> {
     if folder.known_sweep()?.is_none_or(|before| before == *sweep) {
         return Ok(());
@@ -141,7 +141,7 @@ fn submitted(
     shown(options, &status(folder, slurm, &env.task)?)
 }
 
-/// This program with the options of this call that tasks have, too.
+/// Builds the command that starts tasks: this program with the options of this call that tasks have, too.
 fn launch(options: &Options, threads: usize) -> Result<Launch> {
     let program = std::env::current_exe().map_err(|e| err!(File, "cannot find this program's own file: {e}"))?;
     let mut words: Vec<OsString> =
@@ -162,7 +162,7 @@ fn launch(options: &Options, threads: usize) -> Result<Launch> {
     Ok(Launch { program, words })
 }
 
-/// Gathers what is done, and shows the table.
+/// Gathers the cells that are done, and shows the table.
 fn gathered(folder: &Folder, options: &Options, env: &Env) -> Result<Exit> {
     let Some(found) = gather(folder, &env.task)? else { return Ok(Exit::Done) };
     if options.json || options.quiet {
@@ -177,7 +177,7 @@ fn shown(options: &Options, status: &Status) -> Result<Exit> {
     Ok(run::to_stdout(&text))
 }
 
-/// Shows how far it is until nobody works on it any more.
+/// Shows the progress of a sweep until nobody works on it any more.
 fn watch(options: &Options, dir: &Path, slurm: &Slurm) -> Result<Exit> {
     let (folder, env) = opened(options, dir)?;
     let mut before = String::new();

@@ -15,7 +15,7 @@ use crate::script::Session;
 use crate::script::engine::thread::with_large_stack;
 use crate::script::session::suite::{self, Outcome, Test, Verdict};
 
-/// What a test came to, and how long it took.
+/// The outcome of a test, and how long it took.
 type Ran = (Result<Outcome>, Duration);
 
 pub fn run(options: &Options, arguments: &Arguments) -> Result<Exit> {
@@ -79,7 +79,7 @@ fn following<'t>(next: &AtomicUsize, tests: &'t [Test]) -> Option<(usize, &'t Te
     tests.get(number).map(|test| (number, test))
 }
 
-/// The tests that are wanted, in the order of their files.
+/// Finds the tests that are wanted, in the order of their files.
 fn found(common: &Tests, arguments: &Arguments) -> Result<Vec<Test>> {
     let scratch = scratch()?;
     let session = Session::new(common.env(scratch.path())?);
@@ -128,7 +128,7 @@ fn once(common: &Tests, test: &Test) -> Result<Outcome> {
     with_large_stack(move || Ok(test.run(&mut Session::new(common.env(&out)?))))?
 }
 
-/// The word for how a test ended, and its line. What went wrong is added to `drawn`.
+/// Returns the word for how a test ended, and its line. What went wrong is added to `drawn`.
 fn line(test: &Test, (outcome, took): Ran, drawn: &mut String) -> (&'static str, String) {
     let title = format!("{}: {}", test.file, test.name);
     let word = match &outcome {

@@ -1,4 +1,4 @@
-//! Who may ask: whoever knows the address, from this machine, and from the page itself.
+//! The gate of the explorer: only who knows the address may ask, from this machine, and from the page itself.
 //!
 //! A page of another site can send requests to loopback, and a name of its own may lead here (DNS rebinding). So the
 //! address has a token that nobody can guess, `Host` must name this server, and `Origin` and `Sec-Fetch-Site`, where a
@@ -35,7 +35,7 @@ const PROTECTION: [(HeaderName, &str); 4] = [
     (CACHE_CONTROL, "no-store"),
 ];
 
-/// What a request is judged by.
+/// The token and the hosts that a request is judged by.
 #[derive(Debug, Clone)]
 pub struct Gate {
     token: String,
@@ -43,7 +43,7 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// With a fresh token.
+    /// Makes a gate with a fresh token.
     pub fn new(port: u16) -> Result<Self> {
         let mut random = [0; 16];
         getrandom::fill(&mut random).map_err(|e| err!(Bug, "the system gives no random numbers: {e}"))?;
@@ -51,12 +51,12 @@ impl Gate {
         Ok(Self { token: hex(&random), hosts })
     }
 
-    /// Where the page is.
+    /// Returns the address of the page.
     pub fn address(&self) -> String {
         format!("http://{}/{}/", self.hosts[0], self.token)
     }
 
-    /// Why a request is refused, if it is. Without the token nothing is said about what there is.
+    /// Refuses a request that may not be answered. Without the token nothing is said about what there is.
     pub fn judge(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), StatusCode> {
         let named = uri.authority().is_none_or(|authority| self.is_here(authority.as_str()));
         if !named || !only(headers, &HOST).is_some_and(|host| self.is_here(host)) {
@@ -85,7 +85,7 @@ impl Gate {
     }
 }
 
-/// A header that is there once.
+/// Returns the value of a header that is there once.
 fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     let mut all = headers.get_all(name).iter();
     let first = all.next()?.to_str().ok()?;
@@ -96,7 +96,7 @@ fn is_json(kind: &str) -> bool {
     kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
 }
 
-/// Whether two texts are equal, in a time that does not say where they differ.
+/// Returns whether two texts are equal, in a time that does not say where they differ.
 fn same(a: &str, b: &str) -> bool {
     a.len() == b.len() && a.bytes().zip(b.bytes()).fold(0, |apart, (a, b)| apart | (a ^ b)) == 0
 }
@@ -113,7 +113,7 @@ pub async fn watch(State(gate): State<Gate>, request: Request, next: Next) -> Re
     answer
 }
 
-/// The body of a question: no larger and no slower than one is.
+/// Reads the body of a question, no larger and no slower than one is.
 pub async fn body(body: Body) -> Result<Bytes, StatusCode> {
     match tokio::time::timeout(PATIENCE, to_bytes(body, LARGEST)).await {
         Ok(Ok(whole)) => Ok(whole),

@@ -5,7 +5,7 @@ use crate::model::decoder::Past;
 use crate::model::site::Place;
 use crate::tensor::Tensor;
 
-/// What a pass over a text leaves for the next one.
+/// State that a pass over a text leaves for the next one.
 pub struct LastRead {
     pub place: Place,
     pub ids: Vec<u32>,
@@ -17,7 +17,8 @@ pub struct LastRead {
 }
 
 impl LastRead {
-    /// The number of columns that a text has in common with this one, but for the last of them, whose logits are asked for.
+    /// Returns the number of columns that a text has in common with this one, but for the last of them, whose logits
+    /// are asked for.
     pub fn shared(&self, ids: &[u32]) -> usize {
         self.ids.iter().zip(ids).take_while(|(a, b)| a == b).count().saturating_sub(1)
     }

@@ -6,7 +6,7 @@ pub static INDEX: &str = include_str!("page/index.html");
 const CSS: &str = "text/css; charset=utf-8";
 const JS: &str = "text/javascript; charset=utf-8";
 
-/// Its other files: the name, the kind and the content of each.
+/// The page's other files: the name, the kind and the content of each.
 static FILES: &[(&str, &str, &str)] = &[
     ("dashboard.css", CSS, include_str!("../report/dashboard/style.css")),
     ("style.css", CSS, include_str!("page/style.css")),
@@ -28,7 +28,7 @@ static FILES: &[(&str, &str, &str)] = &[
     ("card.js", JS, include_str!("../report/dashboard/card.js")),
 ];
 
-/// The kind and the content of a file.
+/// Returns the kind and the content of a file.
 pub fn file(name: &str) -> Option<(&'static str, &'static str)> {
     FILES.iter().find(|(known, ..)| *known == name).map(|(_, kind, content)| (*kind, *content))
 }

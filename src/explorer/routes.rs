@@ -1,4 +1,4 @@
-//! Which address is what.
+//! Routes: the answer to each address.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -23,13 +23,13 @@ use crate::base::task::STACK;
 use crate::base::{Result, Task, json};
 use crate::err;
 
-/// What all connections share.
+/// State that all connections share.
 pub struct Service {
     pub(super) explorer: Arc<Explorer>,
     pub(super) slots: Arc<Slots>,
 }
 
-/// Who asks, beside the question.
+/// Name of the page and the slot that ask.
 #[derive(Deserialize)]
 struct Asker {
     page: String,
@@ -78,7 +78,7 @@ fn work(explorer: &Arc<Explorer>, question: Question, turn: &Turn, speaker: &Spe
     }));
 }
 
-/// All addresses, behind the gate.
+/// Builds the router of all addresses, behind the gate.
 pub fn router(gate: Gate, service: Arc<Service>) -> Router {
     Router::new()
         .route("/{token}/", get(async || ([(CONTENT_TYPE, "text/html; charset=utf-8")], page::INDEX)))

@@ -8,17 +8,17 @@ use crate::explorer::{Explorer, Plan};
 use crate::features::dashboard::Said;
 use crate::samples::{dictionary, model, text};
 
-/// Two dictionaries of a small model.
+/// Loads two dictionaries of a small model.
 pub fn explorer() -> Explorer {
     of(&["resid_post.0", "resid_post.1"], text(40, TextOptions::default()))
 }
 
-/// One of them alone.
+/// Loads one dictionary of a small model.
 pub fn of_one() -> Explorer {
     of(&["resid_post.1"], text(40, TextOptions::default()))
 }
 
-/// Both, with a text that takes minutes to read.
+/// Loads two dictionaries, with a text that takes minutes to read.
 pub fn slow() -> Explorer {
     of(&["resid_post.0", "resid_post.1"], text(400_000, TextOptions::default()))
 }

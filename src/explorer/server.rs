@@ -19,7 +19,7 @@ use crate::err;
 /// Connections at a time. A browser opens six for a page; each takes a descriptor of the system.
 pub(super) const CONNECTIONS: usize = 64;
 
-/// How long a client may take for the head of a request, by which the gate judges it.
+/// Time that a client may take for the head of a request, by which the gate judges it.
 const HEAD: Duration = Duration::from_secs(5);
 
 /// Serves the page on a port of loopback (0: any) until the task is interrupted. `ready` hears its address.
@@ -27,7 +27,7 @@ pub fn serve(explorer: Explorer, port: u16, ready: impl FnOnce(&str), task: &Tas
     serve_with(Arc::new(Service::new(explorer)), port, ready, task)
 }
 
-/// The same, for those who look into it.
+/// Serves the page of a service that the caller keeps, for tests that look into it.
 pub(super) fn serve_with(service: Arc<Service>, port: u16, ready: impl FnOnce(&str), task: &Task) -> Result<()> {
     let served = net::wait_for(async {
         let listener = net::listen(port).await?;

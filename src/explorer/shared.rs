@@ -1,4 +1,4 @@
-//! What several questions wait for: a survey of a text, made once.
+//! A value that several questions wait for: a survey of a text, made once.
 //!
 //! Whoever needs it first starts it, on a thread of its own. A question that is cancelled stops waiting; the work goes on
 //! if another one takes over within a moment, as when a person goes from card to card, and stops where none does.
@@ -12,10 +12,10 @@ use crate::base::task::{Bar, Progress, STACK};
 use crate::base::{Kind, Result, Task};
 use crate::err;
 
-/// How long the work goes on without anybody who waits for it.
+/// Time that the work goes on without anybody who waits for it.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// How often whoever waits looks around.
+/// Time between two looks of whoever waits.
 const GLANCE: Duration = Duration::from_millis(20);
 
 /// A value that is made when it is first needed.
@@ -33,7 +33,7 @@ struct Making<T> {
     now: Arc<Mutex<Now>>,
     outcome: Mutex<Option<Result<Arc<T>>>>,
     ended: Condvar,
-    /// How many wait, and since when that has not changed.
+    /// Number of those who wait, and the time since when it has not changed.
     waiting: Mutex<(usize, Instant)>,
 }
 
@@ -44,7 +44,7 @@ impl<T> Default for Shared<T> {
 }
 
 impl<T: Send + Sync + 'static> Shared<T> {
-    /// The value, which `make` makes if nobody has. Its progress is that of the task.
+    /// Returns the value, which `make` makes if nobody has. Its progress is that of the task.
     pub fn get(&self, make: impl FnOnce(&Task) -> Result<T> + Clone + Send + 'static, task: &Task) -> Result<Arc<T>> {
         loop {
             task.check()?;
@@ -68,7 +68,7 @@ impl<T: Send + Sync + 'static> Shared<T> {
         }
     }
 
-    /// Whether nothing is made, nor being made.
+    /// Returns whether nothing is made, nor being made.
     #[cfg(test)]
     pub fn is_missing(&self) -> bool {
         matches!(*held(&self.0), State::Missing)
@@ -130,7 +130,7 @@ impl<T> Making<T> {
     }
 }
 
-/// One who waits.
+/// A count of one more who waits, until it is dropped.
 struct Waiting<'a>(&'a Mutex<(usize, Instant)>);
 
 impl<'a> Waiting<'a> {
@@ -148,7 +148,7 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// How far the work is.
+/// The progress of the work.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Now {
     label: String,
@@ -203,7 +203,8 @@ impl Shown {
     }
 }
 
-/// What a thread that panicked held is whole: no change of it is made of two steps.
+/// Locks a mutex, also one that a thread that panicked held: its value is whole, since no change of it is made of two
+/// steps.
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

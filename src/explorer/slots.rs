@@ -1,4 +1,4 @@
-//! What is computing: in each slot of a page the newest question alone.
+//! Questions that are computing: in each slot of a page the newest alone.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::base::Result;
 use crate::err;
 
-/// So many questions compute or wait at once.
+/// Maximum number of questions that compute or wait at once.
 const MOST: usize = 64;
 
-/// A name of a page or a slot has at most so many bytes.
+/// Maximum length of the name of a page or a slot, in bytes.
 const LONGEST: usize = 64;
 
 /// A place on a page for one answer at a time.
@@ -43,7 +43,7 @@ pub struct Slots {
 #[derive(Debug, Clone)]
 struct Newest {
     flag: Arc<AtomicBool>,
-    /// Held by the question that computes; a newer one waits for it.
+    /// Lock of the question that computes; a newer one waits for it.
     computing: Arc<Mutex<()>>,
 }
 
@@ -65,13 +65,13 @@ impl Slots {
         Ok(Turn { slots: self.clone(), slot, newest })
     }
 
-    /// How many questions compute or wait.
+    /// Returns how many questions compute or wait.
     #[cfg(test)]
     pub fn count(&self) -> usize {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Cancels all.
+    /// Cancels all questions.
     pub fn cancel(&self) {
         held(&self.taken).values().for_each(|newest| newest.flag.store(true, Ordering::Relaxed));
     }
@@ -85,7 +85,7 @@ pub struct Turn {
 }
 
 impl Turn {
-    /// Raised when the question is cancelled.
+    /// Returns the flag that is raised when the question is cancelled.
     pub fn flag(&self) -> &Arc<AtomicBool> {
         &self.newest.flag
     }
@@ -106,7 +106,8 @@ impl Drop for Turn {
     }
 }
 
-/// What a thread that panicked held is whole: no change of it is made of two steps.
+/// Locks a mutex, also one that a thread that panicked held: its value is whole, since no change of it is made of two
+/// steps.
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -18,7 +18,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use crate::base::task::{Bar, Progress};
 use crate::base::{Error, Kind};
 
-/// Progress is told at most so often.
+/// Minimum time between two lines of progress.
 const PACE: Duration = Duration::from_millis(100);
 
 /// A line, and whether it says that there is no answer.
@@ -27,18 +27,18 @@ struct Line {
     is_failure: bool,
 }
 
-/// Who says the lines of an answer.
+/// Sender of the lines of an answer.
 #[derive(Clone)]
 pub struct Speaker(UnboundedSender<Line>);
 
-/// Who hears them. What is not heard need not be computed.
+/// Receiver of the lines of an answer. What is not heard need not be computed.
 pub struct Listener {
     lines: UnboundedReceiver<Line>,
     flag: Arc<AtomicBool>,
     first: Option<Bytes>,
 }
 
-/// Both ends of an answer, which is cancelled by this flag.
+/// Makes both ends of an answer, which is cancelled by this flag.
 pub fn speech(flag: &Arc<AtomicBool>) -> (Speaker, Listener) {
     let (sender, lines) = unbounded_channel();
     (Speaker(sender), Listener { lines, flag: flag.clone(), first: None })
@@ -49,7 +49,7 @@ impl Speaker {
         self.send(line, false);
     }
 
-    /// The last line: the answer, or why there is none.
+    /// Sends the last line: the answer, or why there is none.
     pub fn end(&self, outcome: Result<Value, Error>) {
         match outcome {
             Ok(mut answer) => {
@@ -69,19 +69,19 @@ impl Speaker {
     }
 }
 
-/// An error as the page is told it.
+/// Returns an error as the page is told it.
 pub fn failure(error: &Error) -> Value {
     json!({ "error": { "message": error.message, "hint": error.hint } })
 }
 
-/// An error that came before any line.
+/// Returns the response to an error that came before any line.
 pub fn refusal(error: &Error) -> Response {
     let kind = [(CONTENT_TYPE, "application/json")];
     (StatusCode::BAD_REQUEST, kind, format!("{}\n", failure(error))).into_response()
 }
 
 impl Listener {
-    /// The response, which begins with the first line: its status says whether that is a failure.
+    /// Returns the response, which begins with the first line: its status says whether that is a failure.
     pub async fn response(mut self) -> Response {
         let first = self.lines.recv().await;
         let status = match &first {

@@ -1,4 +1,4 @@
-//! What an explorer looks at: a model, its dictionaries, a text for cards and trees, and what is known in words.
+//! State of an explorer: a model, its dictionaries, a text for cards and trees, and what is known of features in words.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -24,7 +24,7 @@ use crate::sae::Sae;
 use crate::sae::load::LoadOptions;
 use crate::tensor::Device;
 
-/// What is explored, by the names on the command line.
+/// Model, dictionaries and text to be explored, by the names on the command line.
 #[derive(Debug, Clone)]
 pub struct Plan {
     pub model: String,
@@ -36,26 +36,26 @@ pub struct Plan {
     pub descriptions: Option<String>,
 }
 
-/// A dictionary with where it is from.
+/// A dictionary with the source that it is from.
 pub struct Dictionary {
-    /// Its site; with its source, where several read one.
+    /// The dictionary's site; with its source, where several read one.
     pub name: String,
     pub source: String,
     pub sae: Sae,
     pub place: Place,
-    /// Where its features are active in the text: at all positions, and at all but the first of every row.
+    /// Surveys of the text by the dictionary: at all positions, and at all but the first of every row.
     pub(super) overviews: [Shared<Overview>; 2],
     /// The text as the dictionaries of its trees read it.
     pub(super) tree: Shared<TreeText>,
 }
 
-/// All that the answers are made from.
+/// Model, dictionaries and texts that the answers are made from.
 pub struct Explorer {
     pub plan: Plan,
     pub model: Model,
     pub dictionaries: Vec<Dictionary>,
     pub text: Text,
-    /// What is known of features in words.
+    /// Explanations and labels of features in words.
     pub said: Said,
     pub files: Files,
     pub(super) last_read: Mutex<Option<Arc<LastRead>>>,
@@ -77,7 +77,8 @@ impl Explorer {
         Self::of(plan, model, saes, text, said.transpose()?.unwrap_or_default(), files)
     }
 
-    /// The same of what is loaded already: each dictionary with its source.
+    /// Builds an explorer of what is loaded already: each dictionary with its source. Refuses a dictionary that does
+    /// not fit.
     pub fn of(
         plan: Plan,
         model: Model,
@@ -110,21 +111,21 @@ impl Explorer {
         Ok(Self { plan, model, dictionaries, text, said, files: files.clone(), last_read: Mutex::default() })
     }
 
-    /// One of the dictionaries.
+    /// Returns one of the dictionaries.
     pub fn dictionary(&self, index: usize) -> Result<&Dictionary> {
         let count = self.dictionaries.len();
         let found = self.dictionaries.get(index);
         found.ok_or_else(|| err!(Argument, "expected a dictionary below {count}, found {index}"))
     }
 
-    /// The dictionary of a feature that it has.
+    /// Returns the dictionary of a feature, if it has that feature.
     pub fn with_feature(&self, dictionary: usize, feature: usize) -> Result<&Dictionary> {
         let found = self.dictionary(dictionary)?;
         check_feature(&found.sae, feature)?;
         Ok(found)
     }
 
-    /// What the page begins with.
+    /// Returns the data that the page begins with.
     pub fn start(&self) -> Value {
         let dictionary = |of: &Dictionary| {
             let kind = &of.sae.parts().about.kind;

@@ -18,9 +18,9 @@ use crate::base::{Kind, Result, Task};
 
 /// A server that ends with the test.
 struct Running {
-    /// `127.0.0.1:PORT`
+    /// Host with its port: `127.0.0.1:PORT`.
     host: String,
-    /// `/TOKEN/`
+    /// Path with the token: `/TOKEN/`.
     path: String,
     service: Arc<Service>,
     task: Task,
@@ -47,7 +47,7 @@ impl Running {
         BufReader::new(connection)
     }
 
-    /// The status and the rest of an answer to a request with these lines.
+    /// Returns the status and the rest of an answer to a request with these lines.
     fn answer(&self, line: &str, headers: &[&str], body: &str) -> (u16, String) {
         let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
         let length = body.len();
@@ -65,7 +65,7 @@ impl Running {
         format!("Host: {}", self.host)
     }
 
-    /// A question, as the page asks it.
+    /// Sends a question, as the page asks it.
     fn begin(&self, ask: &str, page: &str, slot: &str, mut question: Value) -> BufReader<TcpStream> {
         question["page"] = page.into();
         question["slot"] = slot.into();
@@ -97,7 +97,7 @@ impl Drop for Running {
     }
 }
 
-/// The lines of JSON of an answer, whatever is between them.
+/// Returns the lines of JSON of an answer, whatever is between them.
 fn lines(answer: &mut BufReader<TcpStream>) -> impl Iterator<Item = Value> {
     answer
         .lines()

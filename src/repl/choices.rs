@@ -1,5 +1,6 @@
-//! What may stand in the string at the cursor, where that is known: models and releases of dictionaries, sites of a model,
-//! labels of a text, columns of a table, tasks, and the words that the reference says of an argument or an option.
+//! Completion of the string at the cursor, where its words are known: models and releases of dictionaries, sites of a
+//! model, labels of a text, columns of a table, tasks, and the words that the reference says of an argument or an
+//! option.
 
 use super::cursor::{Before, Callee};
 use super::names::is_speakable;
@@ -10,7 +11,7 @@ use crate::circuit::compiled;
 use crate::data::{Text, pack, synth};
 use crate::features::evaluate::score::Evaluation;
 use crate::model::formats::lens;
-use crate::model::hub;
+use crate::model::hub::{self, RepoKind};
 use crate::model::load::INSIDE;
 use crate::model::site::Site;
 use crate::sae::releases;
@@ -24,13 +25,13 @@ use crate::script::model::{Cache, Model};
 use crate::script::sae::Sae;
 use crate::tensor::DType;
 
-/// Whether a string may be the path of a file, too.
+/// Paths of files as completions of a string.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Paths {
     Never,
-    /// Where none of the words begins as written.
+    /// Paths where none of the words begins as written.
     Otherwise,
-    /// Beside the words, which are names of what else can be read.
+    /// Paths beside the words, which are names of what else can be read.
     Beside,
 }
 
@@ -58,7 +59,7 @@ pub fn at(text: &Before, token: usize, session: &Session) -> Choices {
     found.unwrap_or_else(|| Choices::or_path(Vec::new()))
 }
 
-/// The sites of a cache that is indexed, the columns of a table, or the facts of a card.
+/// Returns the sites of a cache that is indexed, the columns of a table, or the facts of a card.
 fn index(text: &Before, open: usize, session: &Session) -> Option<Vec<String>> {
     if !text.is_symbol(open, &["[", "?["]) {
         return None;
@@ -72,7 +73,7 @@ fn index(text: &Before, open: usize, session: &Session) -> Option<Vec<String>> {
     ["column", "site", "name"].into_iter().find_map(|meant| known_to(value, meant))
 }
 
-/// The names that a value has for a parameter of its methods.
+/// Returns the names that a value has for a parameter of its methods.
 fn known_to(value: &Value, parameter: &str) -> Option<Vec<String>> {
     let names: Vec<String> = match parameter {
         "column" | "columns" => value.read_lock::<Table>()?.columns.clone(),
@@ -97,14 +98,14 @@ fn known_to(value: &Value, parameter: &str) -> Option<Vec<String>> {
     Some(names)
 }
 
-/// The columns of the training history of a model or a dictionary.
+/// Returns the columns of the training history of a model or a dictionary.
 fn history(value: &Value) -> Option<Vec<String>> {
     let of_model = value.read_lock::<Model>().and_then(|model| Some(model.core().history.as_ref()?.table(100).columns));
     let of_sae = || value.read_lock::<Sae>().and_then(|sae| Some(sae.history.as_ref()?.table(100).columns));
     of_model.or_else(of_sae)
 }
 
-/// The value of an option that is being written.
+/// Returns the value of an option that is being written.
 fn option(text: &Before, session: &Session) -> Option<Choices> {
     let (map, callee) = text.map_of_options()?;
     let key = *text.keys(map).last()?;
@@ -133,7 +134,7 @@ fn option(text: &Before, session: &Session) -> Option<Choices> {
     Some(Choices::or_path(unique(words)))
 }
 
-/// An argument of a call that is being written.
+/// Returns an argument of a call that is being written.
 fn argument(text: &Before, session: &Session) -> Option<Choices> {
     let call = text.call()?;
     let docs = session.docs();
@@ -149,11 +150,14 @@ fn argument(text: &Before, session: &Session) -> Option<Choices> {
     }
     let summary = || unique(quoted(&entry.doc.summary));
     Some(match (entry.path().as_str(), name) {
-        ("model::load", "source") => sources([vec![INSIDE.into()], downloaded(session)].concat()),
+        ("model::load", "source") => sources([vec![INSIDE.into()], downloaded(session, RepoKind::Model)].concat()),
         ("sae::load", "source") => {
-            sources(releases::known().map(|name| name + "/").chain(downloaded(session)).collect())
+            sources(releases::known().map(|name| name + "/").chain(downloaded(session, RepoKind::Model)).collect())
         }
-        ("data::text", "source") => sources(summary()),
+        ("data::text", "source") => {
+            let data_sets = downloaded(session, RepoKind::DataSet).into_iter().map(|name| Text::on_hub(&name));
+            sources(summary().into_iter().chain(data_sets).collect())
+        }
         ("data::pairs", "task") => Choices::only(unique(ticked(&entry.doc.summary))),
         ("data::toy", "kind") => Choices::only(vec![synth::NAME.into()]),
         ("circuit::compiled", "name") => Choices::only(compiled::all().map(String::from).collect()),
@@ -164,29 +168,29 @@ fn argument(text: &Before, session: &Session) -> Option<Choices> {
     })
 }
 
-/// What can be read by its name, or else by its path.
+/// Returns choices among names and paths.
 fn sources(names: Vec<String>) -> Choices {
     Choices { words: names, paths: Paths::Beside }
 }
 
-/// The names of what is in the hub's cache.
-fn downloaded(session: &Session) -> Vec<String> {
+/// Returns the names of the repositories of a kind in the hub's cache.
+fn downloaded(session: &Session, kind: RepoKind) -> Vec<String> {
     let folders = session.env().files.names(&hub::Settings::from_env().cache);
     let mut names: Vec<String> =
-        folders.iter().filter_map(|folder| hub::model_in(folder.trim_end_matches('/'))).collect();
+        folders.iter().filter_map(|folder| hub::name_in(folder.trim_end_matches('/'), kind)).collect();
     names.retain(|name| is_speakable(name));
     names.sort();
     names
 }
 
-/// Whether the summary, which speaks of the first text that is given, speaks of this one.
+/// Returns whether a parameter is the first text of an overload, which the summary speaks of.
 fn is_first_text(entry: &Entry, name: &str) -> bool {
     entry.overloads.iter().any(|overload| {
         overload.parameters.iter().find(|(_, kind)| kind == "string").is_some_and(|(first, _)| first == name)
     })
 }
 
-/// Words for what is called alike everywhere.
+/// Returns the words for parameters that have one meaning everywhere.
 fn named(name: &str, text: &Before, session: &Session) -> Option<Vec<String>> {
     match name {
         "site" | "reads" | "writes" => model(text, session).map(|model| sites(&model, false)),
@@ -199,13 +203,13 @@ fn named(name: &str, text: &Before, session: &Session) -> Option<Vec<String>> {
     }
 }
 
-/// The names of a model's weights: ours, and then those of TransformerLens.
+/// Returns the names of a model's weights: ours, and then those of TransformerLens.
 fn weights(model: &Model) -> Vec<String> {
     let ours = model.config().parameters().unwrap_or_default().into_iter().map(|(name, _)| name);
     unique(ours.chain(lens::names(model.config()).unwrap_or_default()).collect())
 }
 
-/// The sites of a model; and the sets `resid_post.*` of what is in each layer.
+/// Returns the sites of a model; and the sets `resid_post.*` of what is in each layer.
 fn sites(model: &Model, with_sets: bool) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
     for site in Site::all(model.config()) {
@@ -228,7 +232,7 @@ fn columns(text: &Before, session: &Session) -> Vec<String> {
     found.iter().map(|column| column.name.to_string()).collect()
 }
 
-/// The values of the label that the text before names last.
+/// Returns the values of the label that the text before names last.
 fn kinds(text: &Before, session: &Session) -> Vec<String> {
     let Some(read) = meant::<Text>(text, session) else { return Vec::new() };
     let columns = pack::columns(&read, &session.env().task).unwrap_or_default();
@@ -243,7 +247,7 @@ fn model(text: &Before, session: &Session) -> Option<Model> {
     meant::<Model>(text, session)
 }
 
-/// A value of a type: the last that the text names, or else the newest of the session.
+/// Finds a value of a type: the last that the text names, or else the newest of the session.
 fn meant<T: Clone + 'static>(text: &Before, session: &Session) -> Option<T> {
     let take = |value: &Value| value.read_lock::<T>().map(|handle| handle.clone());
     let in_text = (0..text.tokens.len()).rev().filter(|at| text.kind(*at) == Some(Kind::Word));
@@ -259,17 +263,17 @@ fn receiver(text: &Before, callee: &Callee, session: &Session) -> Option<String>
     callee.dot.and_then(|dot| shape::before(text, dot, session)).map(|shape| shape.kind)
 }
 
-/// The words between double quotes.
+/// Returns the words between double quotes.
 fn quoted(text: &str) -> Vec<String> {
     text.split('"').skip(1).step_by(2).filter(|word| is_plain(word)).map(String::from).collect()
 }
 
-/// The words between backticks.
+/// Returns the words between backticks.
 fn ticked(text: &str) -> Vec<String> {
     text.split('`').skip(1).step_by(2).filter(|word| is_plain(word)).map(String::from).collect()
 }
 
-/// The words that items of a list begin with: `- "topk": ..`.
+/// Returns the words that items of a list begin with: `- "topk": ..`.
 fn listed(text: &str) -> Vec<String> {
     let items = text.lines().filter_map(|line| line.trim_start().strip_prefix("- \""));
     items.filter_map(|item| item.split('"').next()).filter(|word| is_plain(word)).map(String::from).collect()

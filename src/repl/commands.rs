@@ -9,7 +9,7 @@ mod measure;
 use super::{Flow, Repl, Trouble, suggestion};
 use crate::err;
 
-/// What stands after a command's name.
+/// The kind of text after a command's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Takes {
     Nothing,
@@ -22,7 +22,7 @@ pub enum Takes {
 
 pub struct Command {
     pub name: &'static str,
-    /// As usage shows them.
+    /// The arguments as usage shows them.
     pub arguments: &'static str,
     pub takes: Takes,
     pub summary: &'static str,
@@ -152,7 +152,7 @@ pub fn run(repl: &mut Repl, line: &str) -> std::result::Result<Flow, Trouble> {
     (command.run)(repl, rest)
 }
 
-/// The code after the name of a command that takes some.
+/// Returns the code after the name of a command that takes some.
 pub fn code_of(line: &str) -> Option<&str> {
     let (name, rest) = parts(line);
     find(name).filter(|command| command.takes == Takes::Code).map(|_| rest)
@@ -163,13 +163,13 @@ fn parts(line: &str) -> (&str, &str) {
     (name, rest.trim())
 }
 
-/// What a command of the prompt does, asked for as `:name`.
+/// Describes a command of the prompt, asked for as `:name`.
 pub fn about(name: &str) -> Option<String> {
     let command = find(name.strip_prefix(':')?)?;
     Some(format!(":{} {}\n\n  {}\n", command.name, command.arguments, command.help))
 }
 
-/// Each command as it is typed, with its summary, for the reference.
+/// Lists each command as it is typed, with its summary, for the reference.
 pub fn summaries() -> Vec<(String, String)> {
     let typed = |command: &Command| format!(":{} {}", command.name, command.arguments).trim_end().to_string();
     TABLE.iter().map(|command| (typed(command), command.summary.to_string())).collect()

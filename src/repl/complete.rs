@@ -15,7 +15,7 @@ use crate::script::engine::tokens::{KEYWORDS, Kind};
 use crate::script::engine::value::type_name;
 use crate::script::session::resolver::Resolver;
 
-/// What may stand at `cursor`, and where it begins: both byte offsets into `line`.
+/// Returns the candidates for the text at `cursor`, and where it begins: both byte offsets into `line`.
 pub fn complete(line: &str, cursor: usize, session: &Session) -> (usize, Vec<Candidate>) {
     let before = line.get(..cursor).unwrap_or(line);
     let rest = line.get(cursor..).unwrap_or_default();
@@ -34,7 +34,7 @@ pub fn complete(line: &str, cursor: usize, session: &Session) -> (usize, Vec<Can
     (start, candidates)
 }
 
-/// A meta command whose name begins at `start`, or what it takes.
+/// Completes a meta command whose name begins at `start`, or its argument.
 fn command(before: &str, start: usize, rest: &str, session: &Session) -> (usize, Vec<Candidate>) {
     let Some((name, _)) = before[start..].split_once(' ') else {
         return (start, commands::TABLE.iter().map(command_candidate).collect());
@@ -73,7 +73,7 @@ fn code(before: &str, rest: &str, session: &Session) -> (usize, Vec<Candidate>) 
     }
 }
 
-/// In a string: the keys of a map that it indexes, what the argument or the option may be, what can be imported, or files.
+/// Completes a string: the keys of a map that it indexes, the words of an argument or an option, libraries, or files.
 fn in_text(text: &Before, token: usize, start: usize, rest: &str, session: &Session) -> (usize, Vec<Candidate>) {
     let before = token.checked_sub(1);
     if let Some(open) = before.filter(|open| text.is_symbol(*open, &["[", "?["]))
@@ -124,7 +124,8 @@ fn module_members(path: &str, rest: &str, session: &Session) -> Vec<Candidate> {
     members.map(|entry| callable(entry, None, rest)).collect()
 }
 
-/// Keys, properties and methods of a value; of a value that nothing is known about, every method of microtome's own.
+/// Lists keys, properties and methods of a value; of a value that nothing is known about, every method of microtome's
+/// own.
 fn members(shape: Option<Shape>, rest: &str, session: &Session) -> Vec<Candidate> {
     let docs = session.docs();
     let Some(shape) = shape else {
@@ -157,7 +158,7 @@ fn callable(entry: &Entry, receiver: Option<&str>, rest: &str) -> Candidate {
     Candidate::new(format!("{}{brackets}", entry.name), signature::short(entry, receiver))
 }
 
-/// Keys of the options that the call takes, those left out that are written already.
+/// Lists keys of the options that the call takes, those left out that are written already.
 fn keys(text: &Before, map: usize, session: &Session) -> Vec<Candidate> {
     let Some(callee) = text.call_of_map(map) else { return Vec::new() };
     let docs = session.docs();
@@ -166,7 +167,7 @@ fn keys(text: &Before, map: usize, session: &Session) -> Vec<Candidate> {
     options(docs.entries(), &callee, receiver, &text.keys(map), text.text_of_key(map, "kind"))
 }
 
-/// The options that are not written yet; of those that only some kinds have, those of the kind that is written.
+/// Lists the options that are not written yet; of those that only some kinds have, those of the kind that is written.
 fn options(
     entries: &[Entry],
     callee: &Callee,
@@ -185,7 +186,7 @@ fn options(
         .collect()
 }
 
-/// Variables, the names that the line itself makes, functions known everywhere, modules, keywords.
+/// Lists variables, the names that the line itself makes, functions known everywhere, modules and keywords.
 fn known_names(text: &Before, rest: &str, session: &Session) -> Vec<Candidate> {
     let mut all: Vec<Candidate> = session
         .variables()
@@ -205,7 +206,7 @@ fn known_names(text: &Before, rest: &str, session: &Session) -> Vec<Candidate> {
     all
 }
 
-/// Names that are made in the text before the cursor: by `let`, `const`, `for`, and as parameters.
+/// Lists names that are made in the text before the cursor: by `let`, `const`, `for`, and as parameters.
 fn local_names<'t>(text: &Before<'t>) -> Vec<&'t str> {
     let mut names: Vec<&str> = Vec::new();
     // The word at the cursor is being written; it is no name yet.
@@ -221,7 +222,7 @@ fn local_names<'t>(text: &Before<'t>) -> Vec<&'t str> {
     names
 }
 
-/// Whether the bracket or the comma stands in the list of parameters of a function or a closure.
+/// Returns whether the bracket or the comma stands in the list of parameters of a function or a closure.
 fn is_parameter(text: &Before, separator: usize) -> bool {
     for index in (0..=separator).rev() {
         match text.word(index) {

@@ -1,4 +1,4 @@
-//! What stands at the cursor: a name, a member after a dot, a key of options, a string; and in which call.
+//! The place of the cursor: a name, a member after a dot, a key of options, a string; and the call that it is in.
 
 use crate::script::engine::tokens::{self, CLOSING, KEYWORDS, Kind, OPENING, Token};
 
@@ -8,27 +8,27 @@ pub struct Before<'t> {
     pub tokens: Vec<Token>,
 }
 
-/// What may be completed, and where it begins (byte offset into the text).
+/// The kind of text that may be completed, and where it begins (byte offset into the text).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Spot<'t> {
-    /// In a comment, or right after a number.
+    /// A comment, or the end of a number, where nothing is completed.
     Nowhere,
-    /// In the string that token `token` opens.
+    /// The string that token `token` opens.
     Text {
         token: usize,
         start: usize,
     },
-    /// After `path::`.
+    /// A name after `path::`.
     Module {
         path: &'t str,
         start: usize,
     },
-    /// After the dot at token `dot`.
+    /// A member after the dot at token `dot`.
     Member {
         dot: usize,
         start: usize,
     },
-    /// Where a key stands in the map that token `map` opens.
+    /// A key in the map that token `map` opens.
     Key {
         map: usize,
         start: usize,
@@ -51,7 +51,7 @@ pub struct Callee<'t> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call<'t> {
     pub callee: Callee<'t>,
-    /// Which argument is being written, from 0.
+    /// The number of the argument that is being written, from 0.
     pub argument: usize,
 }
 
@@ -72,7 +72,7 @@ impl<'t> Before<'t> {
         self.tokens.get(index).is_some_and(|token| token.is_symbol(self.text, symbols))
     }
 
-    /// Whether a name that is not a keyword stands there.
+    /// Returns whether a name that is not a keyword stands at a token.
     pub fn is_name(&self, index: usize) -> bool {
         self.kind(index) == Some(Kind::Word) && !KEYWORDS.contains(&self.word(index))
     }
@@ -110,7 +110,8 @@ impl<'t> Before<'t> {
         }
     }
 
-    /// Indices of the brackets that are open before token `end`; a closing one that does not fit is passed over.
+    /// Returns indices of the brackets that are open before token `end`; a closing one that does not fit is passed
+    /// over.
     fn open_brackets(&self, end: usize) -> Vec<usize> {
         let mut open = Vec::new();
         for index in 0..end {
@@ -123,12 +124,12 @@ impl<'t> Before<'t> {
         open
     }
 
-    /// How many arguments stand between the brackets of a call.
+    /// Counts the arguments between the brackets of a call.
     pub fn arguments(&self, open: usize, close: usize) -> usize {
         if close <= open + 1 { 0 } else { self.commas(open, close) + 1 }
     }
 
-    /// The bracket that token `closing` closes.
+    /// Returns the bracket that token `closing` closes.
     pub fn opening(&self, closing: usize) -> Option<usize> {
         let mut depth = 0_usize;
         for index in (0..=closing).rev() {
@@ -144,7 +145,7 @@ impl<'t> Before<'t> {
         None
     }
 
-    /// The function that the round bracket at `open` calls, if a name stands before it.
+    /// Returns the function that the round bracket at `open` calls, if a name stands before it.
     pub fn callee(&self, open: usize) -> Option<Callee<'t>> {
         let name = open.checked_sub(1).filter(|name| self.is_name(*name) && self.is_symbol(open, &["("]))?;
         let mut callee = Callee { module: "", name: self.word(name), dot: None };
@@ -161,7 +162,7 @@ impl<'t> Before<'t> {
         Some(callee)
     }
 
-    /// The innermost call around the cursor. A block of code, as of a closure, is a world of its own.
+    /// Returns the innermost call around the cursor. A block of code, as of a closure, is a world of its own.
     pub fn call(&self) -> Option<Call<'t>> {
         let open = self.open_brackets(self.tokens.len());
         for (level, &bracket) in open.iter().enumerate().rev() {
@@ -176,19 +177,20 @@ impl<'t> Before<'t> {
         None
     }
 
-    /// The call that the map opened at token `map` is an argument of.
+    /// Returns the call that the map opened at token `map` is an argument of.
     pub fn call_of_map(&self, map: usize) -> Option<Callee<'t>> {
         let around = *self.open_brackets(map).last()?;
         self.callee(around)
     }
 
-    /// Keys that are written in the map opened at `map`; the last one may be the one whose value is being written.
+    /// Lists keys that are written in the map opened at `map`; the last one may be the one whose value is being
+    /// written.
     pub fn keys(&self, map: usize) -> Vec<&'t str> {
         let colons = self.within(map, self.tokens.len()).filter(|index| self.is_symbol(*index, &[":"]));
         colons.map(|colon| self.word(colon - 1).trim_matches('"')).collect()
     }
 
-    /// The text that is written for a key of the map opened at `map`.
+    /// Returns the text that is written for a key of the map opened at `map`.
     pub fn text_of_key(&self, map: usize, key: &str) -> Option<&'t str> {
         let is_colon = |index: &usize| self.is_symbol(*index, &[":"]) && self.word(index - 1).trim_matches('"') == key;
         let value = self.within(map, self.tokens.len()).find(is_colon)? + 1;
@@ -196,7 +198,7 @@ impl<'t> Before<'t> {
         whole.then(|| self.word(value).trim_matches(['"', '`']))
     }
 
-    /// The innermost map of options around the cursor, if it is an argument of a call.
+    /// Returns the innermost map of options around the cursor, if it is an argument of a call.
     pub fn map_of_options(&self) -> Option<(usize, Callee<'t>)> {
         let map = *self.open_brackets(self.tokens.len()).last()?;
         if self.word(map) != "#{" {
@@ -209,7 +211,7 @@ impl<'t> Before<'t> {
         self.within(open, end).filter(|index| self.is_symbol(*index, &[","])).count()
     }
 
-    /// The tokens between the bracket at `open` and `end` that stand in no bracket within it.
+    /// Returns the tokens between the bracket at `open` and `end` that stand in no bracket within it.
     fn within(&self, open: usize, end: usize) -> impl Iterator<Item = usize> {
         let mut depth = 0;
         (open + 1..end).filter(move |index| {

@@ -6,12 +6,12 @@ use crate::script::engine::tokens::{Kind, Token, tokens};
 pub struct Definition {
     pub name: String,
     pub parameters: usize,
-    /// From its doc comment to its closing brace.
+    /// The byte of the text at which the function begins, with its doc comment.
     pub start: usize,
     pub end: usize,
 }
 
-/// The functions at the top of a text, in their order.
+/// Finds the functions at the top of a text, in their order.
 pub fn of(text: &str) -> Vec<Definition> {
     let tokens = tokens(text);
     let mut found = Vec::new();
@@ -32,7 +32,7 @@ pub fn of(text: &str) -> Vec<Definition> {
     found
 }
 
-/// The function whose `fn` is token `at`, and the index of its last token.
+/// Finds the function whose `fn` is token `at`, and the index of its last token.
 fn definition(text: &str, tokens: &[Token], at: usize) -> Option<(Definition, usize)> {
     let name = tokens.get(at + 1)?.of(text);
     let open = at + 1 + tokens.get(at + 1..)?.iter().position(|token| token.of(text) == "(")?;

@@ -22,30 +22,31 @@ use crate::report::symbols::elided;
 use crate::report::terminal::Screen;
 use crate::script::Session;
 
-/// More than anybody reads through; the editor cannot list more than 65535.
+/// Maximum number of candidates, more than anybody reads through; the editor cannot list more than 65535.
 const MOST_CANDIDATES: usize = 2_000;
 
 /// The system's number for an input or output error, which reading from a terminal that was closed gives.
 const EIO: i32 = 5;
 
-/// What came of asking for a line.
+/// The answer of the user to a prompt.
 pub enum Input {
     Line(String),
-    /// Ctrl-C: the line is thrown away.
+    /// A line that was thrown away by Ctrl-C.
     Cleared,
-    /// Ctrl-D, or the terminal is gone.
+    /// The end of the input: Ctrl-D, or a terminal that is gone.
     End,
 }
 
 pub struct LineEditor {
     editor: Editor<Help, MemHistory>,
-    /// What is remembered, oldest first.
+    /// The entries that are remembered, oldest first.
     entries: Vec<String>,
     place: Option<PathBuf>,
 }
 
 impl LineEditor {
-    /// An editor that completes from `session`; the second value is a remark about a history that cannot be read.
+    /// Builds an editor that completes from `session`; the second value is a remark about a history that cannot be
+    /// read.
     pub fn new(session: Rc<RefCell<Session>>, screen: &Screen) -> Result<(Self, Option<String>)> {
         let config = Config::builder()
             .completion_type(CompletionType::List)
@@ -103,7 +104,7 @@ impl LineEditor {
         Ok(())
     }
 
-    /// Gives the editor all that is remembered; it cannot forget a single entry.
+    /// Gives the editor all entries that are remembered; it cannot forget a single one.
     fn recall(&mut self) -> Result<()> {
         let remembered = self.editor.history_mut();
         remembered.clear().map_err(trouble)?;
@@ -127,7 +128,7 @@ fn is_hangup(error: &ReadlineError) -> bool {
     }
 }
 
-/// What rustyline asks while a line is typed.
+/// Helper that rustyline asks while a line is typed.
 struct Help {
     session: Rc<RefCell<Session>>,
     width: usize,

@@ -5,7 +5,7 @@ use crate::script::Session;
 use crate::script::docs::paint::{Paint, paint};
 use crate::script::engine::tokens::{CLOSING, Kind, OPENING, Token, tokens};
 
-/// The terminal's own colours, so that they suit its ground; never red, which is for errors.
+/// Returns the terminal's own code of a colour, so that it suits its ground; never red, which is for errors.
 fn code_of(paint: Paint) -> &'static str {
     match paint {
         Paint::Keyword => "35",
@@ -19,7 +19,7 @@ fn code_of(paint: Paint) -> &'static str {
     }
 }
 
-/// The line with escape codes; it is as wide as the line itself. `cursor` is nothing once the line is sent off.
+/// Returns the line with escape codes; it is as wide as the line itself. `cursor` is None once the line is sent off.
 pub fn painted(line: &str, cursor: Option<usize>, session: &Session) -> String {
     let mut text = String::with_capacity(line.len() * 2);
     let mut at = 0;
@@ -32,7 +32,7 @@ pub fn painted(line: &str, cursor: Option<usize>, session: &Session) -> String {
     text
 }
 
-/// What is coloured, in the order of the line.
+/// Returns the parts that are coloured, in the order of the line.
 pub fn spans(line: &str, cursor: Option<usize>, session: &Session) -> Vec<(Token, Paint)> {
     let (head, code_start) = head(line);
     let mut spans: Vec<(Token, Paint)> = head.into_iter().collect();
@@ -49,7 +49,7 @@ pub fn spans(line: &str, cursor: Option<usize>, session: &Session) -> Vec<(Token
     spans
 }
 
-/// `:command` or `?` at the beginning of the line, and where the code after it begins. A question has no code.
+/// Returns `:command` or `?` at the beginning of the line, and where the code after it begins. A question has no code.
 fn head(line: &str) -> (Option<(Token, Paint)>, usize) {
     let start = line.len() - line.trim_start().len();
     let token = |end: usize| Token { kind: Kind::Word, start, end, open: false };
@@ -63,7 +63,7 @@ fn head(line: &str) -> (Option<(Token, Paint)>, usize) {
     if marks > 0 { (Some((token(start + marks), Paint::Command)), line.len()) } else { (None, 0) }
 }
 
-/// The bracket at the cursor, or the one just before it, with its partner; none if it has no partner.
+/// Returns the bracket at the cursor, or the one just before it, with its partner; none if it has no partner.
 fn brackets(line: &str, code: &[Token], cursor: usize) -> Vec<usize> {
     let closes = |index: usize| code[index].is_symbol(line, CLOSING);
     let is_bracket = |index: &usize| closes(*index) || code[*index].is_symbol(line, OPENING);

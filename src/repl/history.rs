@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 
 use crate::base::files;
 
-/// So many entries are remembered.
+/// Number of entries that are remembered.
 pub const ENTRIES: usize = 10_000;
-/// So much of the file's end is read, that the prompt comes at once however old the file is.
+/// Number of bytes of the file's end that are read, so that the prompt comes at once however old the file is.
 const READ: u64 = 1 << 20;
 
-/// Where the history is kept: `MICROTOME_HISTORY`, or the user's folder for state.
+/// Returns the path of the history: `MICROTOME_HISTORY`, or the user's folder for state.
 pub fn place() -> Option<PathBuf> {
     use etcetera::BaseStrategy;
     if let Some(place) = std::env::var_os("MICROTOME_HISTORY") {
@@ -25,7 +25,7 @@ pub fn place() -> Option<PathBuf> {
     Some(folder.join("microtome/history"))
 }
 
-/// Entries, oldest first, each once, where it was used last.
+/// Reads the entries, oldest first, each once, at its last use.
 pub fn read(place: &Path) -> io::Result<Vec<String>> {
     let bytes = files::end_of(place, READ)?;
     let text = String::from_utf8_lossy(&bytes);
@@ -34,7 +34,7 @@ pub fn read(place: &Path) -> io::Result<Vec<String>> {
     Ok(latest(whole.lines().filter(|line| !line.is_empty()).map(unescaped).collect()))
 }
 
-/// Each entry once, where it stands last, and no more of them than are remembered.
+/// Keeps each entry once, where it stands last, and no more of them than are remembered.
 fn latest(entries: Vec<String>) -> Vec<String> {
     let mut seen = HashSet::new();
     let mut kept: Vec<String> = entries.into_iter().rev().filter(|entry| seen.insert(entry.clone())).collect();

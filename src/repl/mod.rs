@@ -35,30 +35,30 @@ use saving::{Done, Outcome};
 const PROMPT: &str = "> ";
 const RC: &str = "MICROTOME_RC";
 
-/// How a session at the prompt ended.
+/// The way in which a session at the prompt ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
     Done,
-    /// Some line failed, and nobody sat there to see it.
+    /// A failed line, which nobody sat there to see.
     Failed,
-    /// Some `run::check` failed there.
+    /// A `run::check` that failed.
     CheckFailed,
     Interrupted,
-    /// The reader of our output went away.
+    /// A reader of our output that went away.
     Closed,
 }
 
-/// Whether to ask for another line.
+/// The prompt's next step: another line, or the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flow {
     Continue,
     Quit,
 }
 
-/// What a line failed with, and the texts to draw it under.
+/// The failure of a line, and the texts to draw it under.
 pub struct Trouble {
     failure: Box<Failure>,
-    /// Those of a session beside this one; nothing means the session's own.
+    /// Sources of a session beside this one; None means the session's own.
     sources: Option<Sources>,
 }
 
@@ -78,7 +78,7 @@ impl From<Error> for Trouble {
 pub struct Repl {
     session: Rc<RefCell<Session>>,
     done: Vec<Done>,
-    /// Lines given so far; errors call a line by its number.
+    /// Number of lines so far; errors call a line by its number.
     lines: usize,
     /// Whether errors are drawn in colour.
     colour: bool,
@@ -87,12 +87,12 @@ pub struct Repl {
 }
 
 impl Repl {
-    /// `colour` says whether standard error, where failures are drawn, takes colours.
+    /// Starts a session; `colour` says whether standard error, where failures are drawn, takes colours.
     pub fn new(session: Session, colour: bool) -> Self {
         Self { session: Rc::new(RefCell::new(session)), done: Vec::new(), lines: 0, colour, rc: rc_place() }
     }
 
-    /// The prompt on a terminal, until Ctrl-D or `:quit`.
+    /// Runs the prompt on a terminal, until Ctrl-D or `:quit`.
     pub fn converse(mut self) -> Result<Ending> {
         let (screen, quiet) = {
             let session = self.session();
@@ -133,7 +133,8 @@ impl Repl {
         }
     }
 
-    /// Lines from a pipe or a file: no prompt, and whether any of them failed. Failures do not stop it.
+    /// Reads lines from a pipe or a file, without a prompt; returns whether any of them failed. Failures do not stop
+    /// it.
     pub fn read(mut self, mut input: impl BufRead) -> Result<Ending> {
         let mut failed = false;
         self.begin();
@@ -162,7 +163,7 @@ impl Repl {
         })
     }
 
-    /// Lines until they are whole, or an error where they are no text; nothing at the end of the input.
+    /// Reads lines until they are whole, or an error where they are no text; None at the end of the input.
     fn next_text(&self, input: &mut impl BufRead) -> Result<Option<Result<String>>> {
         let mut text = String::new();
         // How many brackets are open, where that is all that is: while some are, no look at the whole text is needed.
@@ -194,12 +195,12 @@ impl Repl {
         self.session.borrow()
     }
 
-    /// For evaluating; nothing that was borrowed from the session may still be held.
+    /// Borrows the session for evaluating; nothing that was borrowed from it may still be held.
     fn session_mut(&self) -> RefMut<'_, Session> {
         self.session.borrow_mut()
     }
 
-    /// The user's own beginning of every session. Its errors are drawn, and the session goes on.
+    /// Runs the user's own beginning of every session. Its errors are drawn, and the session goes on.
     fn begin(&mut self) {
         let asked_for = std::env::var_os(RC).is_some();
         let Some(place) = self.rc.clone().filter(|place| asked_for || place.exists()) else { return };
@@ -213,7 +214,7 @@ impl Repl {
         }
     }
 
-    /// One line: a question, a command, or code.
+    /// Answers one line: a question, a command, or code.
     pub fn submit(&mut self, input: &str) -> std::result::Result<Flow, Trouble> {
         let line = input.trim();
         let outcome = if let Some(question) = line.strip_prefix('?') {
@@ -265,7 +266,7 @@ impl Repl {
         Ok(outcome?)
     }
 
-    /// What is to be said of a text that failed.
+    /// Tells how a text failed.
     fn failed_as(&self, failure: &Failure, name: &str, text: &str) -> Outcome {
         // A text that cannot be compiled has not run.
         if self.session().compile(name, text).is_err() {
@@ -276,7 +277,7 @@ impl Repl {
         Outcome::Failed { at, is_catchable: !failure.is_interrupted() && failure.kind != base::Kind::Memory.name() }
     }
 
-    /// What errors in the next line call it by.
+    /// Returns the name that errors in the next line call it by.
     fn next_name(&mut self) -> String {
         self.lines += 1;
         format!("<{}>", self.lines)
@@ -309,7 +310,8 @@ impl Repl {
     }
 }
 
-/// The user's rc file: what `MICROTOME_RC` names, nothing if that is empty, or `rc.rhai` in the configuration folder.
+/// Returns the user's rc file: the path in `MICROTOME_RC`, none if that is empty, or `rc.rhai` in the configuration
+/// folder.
 fn rc_place() -> Option<PathBuf> {
     match std::env::var_os(RC) {
         Some(place) => (!place.is_empty()).then(|| place.into()),
@@ -317,7 +319,8 @@ fn rc_place() -> Option<PathBuf> {
     }
 }
 
-/// Whether the prompt should go on asking. Questions and commands end with their line, but for the code that some take.
+/// Returns whether the prompt should go on asking. Questions and commands end with their line, but for the code that
+/// some take.
 fn is_unfinished(text: &str, session: &Session) -> bool {
     let line = text.trim_start();
     if line.starts_with('?') {
@@ -329,18 +332,18 @@ fn is_unfinished(text: &str, session: &Session) -> bool {
     }
 }
 
-/// Whether the value is this text, which has been seen as it came.
+/// Returns whether the value is this text, which has been seen as it came.
 fn is_text(value: &Value, spoken: &str) -> bool {
     !spoken.is_empty() && value.is_string() && value.to_string() == spoken
 }
 
-/// Whether the code ends in a semicolon, a comment after it not counted.
+/// Returns whether the code ends in a semicolon, a comment after it not counted.
 fn is_muted(text: &str) -> bool {
     use crate::script::engine::tokens::{Kind, tokens};
     tokens(text).iter().rfind(|token| token.kind != Kind::Comment).is_some_and(|token| token.of(text) == ";")
 }
 
-/// "did you mean ..?" among names that need not stand in one list.
+/// Suggests "did you mean ..?" among names that need not stand in one list.
 fn suggestion(name: &str, candidates: &[String]) -> Option<String> {
     base::names::suggestion(name, candidates.iter().map(String::as_str))
 }

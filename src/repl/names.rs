@@ -1,4 +1,5 @@
-//! What can be offered, and the names from outside of the line: those of the reference, for `?`, and those of files.
+//! Candidates of completion, and the names from outside of the line: those of the reference, for `?`, and those of
+//! files.
 
 use std::path::{Path, PathBuf};
 
@@ -6,17 +7,18 @@ use crate::report::symbols::harmless;
 use crate::script::Session;
 use crate::script::docs::Role;
 
-/// Whether a name can be offered: nothing in it would have to be escaped in a string, or is a code to the terminal.
+/// Returns whether a name can be offered: nothing in it would have to be escaped in a string, or is a code to the
+/// terminal.
 pub fn is_speakable(name: &str) -> bool {
     !name.contains(['"', '\\', '`', '\n', '\r', '\t']) && harmless(name) == name
 }
 
-/// One way to go on.
+/// A candidate of completion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
-    /// What is written into the line, from the start that `complete` gives.
+    /// The text that is written into the line, from the start that `complete` gives.
     pub replacement: String,
-    /// What the list of candidates shows.
+    /// The text in the list of candidates.
     pub shown: String,
 }
 
@@ -31,7 +33,7 @@ impl Candidate {
     }
 }
 
-/// Paths of the reference that begin as written, or whose last part does.
+/// Lists paths of the reference that begin as written, or whose last part does.
 pub fn of_reference(written: &str, session: &Session) -> Vec<Candidate> {
     let docs = session.docs();
     let mut names: Vec<String> = session.variables().into_iter().map(|(name, _)| name.to_string()).collect();
@@ -47,8 +49,8 @@ pub fn of_reference(written: &str, session: &Session) -> Vec<Candidate> {
     names.into_iter().map(|name| Candidate::new(&name, &name)).collect()
 }
 
-/// Files and folders for the path that is being written, below the working folder and below the output folder, and
-/// where its last part begins.
+/// Lists files and folders for the path that is being written, below the working folder and below the output folder,
+/// and returns where its last part begins.
 pub fn of_files(written: &str, session: &Session) -> (usize, Vec<Candidate>) {
     let start = written.rfind('/').map_or(0, |slash| slash + 1);
     let (folder, stem) = written.split_at(start);

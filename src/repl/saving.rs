@@ -8,16 +8,16 @@ use crate::script::engine::tokens::{Kind, Token, tokens};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// It had a value, which `ans` took.
+    /// A text with a value, which `ans` took.
     Answered,
-    /// It had none.
+    /// A text without a value.
     Silent,
-    /// Nothing of it ran.
+    /// A text of which nothing ran.
     Refused,
-    /// It failed at this byte; what stands before that has done its work, and its functions are there.
+    /// A failure at this byte; what stands before that has done its work, and its functions are there.
     Failed {
         at: usize,
-        /// Whether a script could catch that.
+        /// Whether a script could catch the failure.
         is_catchable: bool,
     },
 }
@@ -27,22 +27,22 @@ pub enum Outcome {
 pub struct Done {
     pub text: String,
     pub outcome: Outcome,
-    /// After how many steps Ctrl-C ended trainings and searches of it, in their order.
+    /// Number of steps after which Ctrl-C ended trainings and searches of the text, in their order.
     pub ended: Vec<Option<u64>>,
-    /// How often the functions that drew in it had drawn by its end.
+    /// Number of draws of each function that drew in the text, by its end.
     pub drawn: BTreeMap<Caller, u64>,
 }
 
-/// A script, and what of the session it does not have.
+/// A script, and the parts of the session that it lacks.
 pub struct Saved {
     pub text: String,
     pub remarks: Vec<String>,
 }
 
-/// The lines in their order as one script. What only a session can do is put into words that a script has: a function
-/// that was defined twice keeps its last form, a value that a later line calls `ans` gets that name, and what failed
-/// becomes a comment, or, where it may have done something before, a `try`. A line in which Ctrl-C ended a training says
-/// after how many steps, and what a line that failed drew stays drawn.
+/// Writes the lines in their order as one script. What only a session can do is put into words that a script has: a
+/// function that was defined twice keeps its last form, a value that a later line calls `ans` gets that name, and what
+/// failed becomes a comment, or, where it may have done something before, a `try`. A line in which Ctrl-C ended a
+/// training says after how many steps, and what a line that failed drew stays drawn.
 pub fn script(done: &[Done], seed: u64) -> Saved {
     let last_forms = last_forms(done);
     let mut script = String::from("// A microtome session, written by :save.\n");
@@ -102,7 +102,7 @@ pub fn script(done: &[Done], seed: u64) -> Saved {
     Saved { text: script, remarks }
 }
 
-/// The beginning of a text, for a remark.
+/// Returns the beginning of a text, for a remark.
 fn short(text: &str) -> String {
     let line = text.trim().lines().next().unwrap_or_default();
     match line.chars().count() {
@@ -111,7 +111,7 @@ fn short(text: &str) -> String {
     }
 }
 
-/// Functions that a line calls and a later one defines anew.
+/// Finds functions that a line calls and a later one defines anew.
 fn called_before_their_last_form(done: &[Done], last_forms: &BTreeMap<(String, usize), usize>) -> BTreeSet<String> {
     let mut known: BTreeSet<(String, usize)> = BTreeSet::new();
     let mut called = BTreeSet::new();
@@ -129,7 +129,7 @@ fn called_before_their_last_form(done: &[Done], last_forms: &BTreeMap<(String, u
     called
 }
 
-/// What ran of a line that failed, as far as it did; `is_last` tells whether a function keeps its form.
+/// Writes the part that ran of a line that failed; `is_last` tells whether a function keeps its form.
 fn failed(text: &str, at: usize, is_catchable: bool, is_last: impl Fn(&str, usize) -> bool) -> String {
     let (mut done, mut rest) = (String::new(), String::new());
     let mut has_failed = false;
@@ -167,12 +167,12 @@ fn commented(why: &str, text: &str) -> String {
 /// A statement at the top of a text, or a function.
 struct Piece<'t> {
     of: &'t str,
-    /// The byte of the text behind it.
+    /// The byte of the text at which the piece ends.
     end: usize,
     is_function: bool,
 }
 
-/// The statements and functions of a text, comments with what stands behind them.
+/// Splits a text into statements and functions, comments with what stands behind them.
 fn pieces(text: &str) -> Vec<Piece<'_>> {
     let tokens = tokens(text);
     let functions = definitions::of(text);
@@ -197,7 +197,7 @@ fn pieces(text: &str) -> Vec<Piece<'_>> {
     pieces
 }
 
-/// Whether a brace closes a statement that needs no semicolon: another one begins behind it.
+/// Returns whether a brace closes a statement that needs no semicolon: another one begins behind it.
 fn ends_block(text: &str, tokens: &[Token], index: usize) -> bool {
     let next = tokens[index + 1..].iter().find(|token| token.kind != Kind::Comment);
     tokens[index].is_symbol(text, &["}"])
@@ -210,7 +210,7 @@ fn has_block(code: &str) -> bool {
     tokens(code).iter().any(|token| token.is_symbol(code, &["{"]))
 }
 
-/// Whether a method is called, which may have changed what it is called on before the failure.
+/// Returns whether a method is called, which may have changed what it is called on before the failure.
 fn has_method(code: &str) -> bool {
     let tokens = tokens(code);
     let is = |at: usize, symbol: &str| tokens.get(at).is_some_and(|token| token.is_symbol(code, &[symbol]));
@@ -221,7 +221,7 @@ fn is_import(code: &str) -> bool {
     tokens(code).iter().find(|token| token.kind != Kind::Comment).is_some_and(|first| first.of(code) == "import")
 }
 
-/// For each function, by name and number of parameters, the line of its last definition.
+/// Returns the line of the last definition of each function, by name and number of parameters.
 fn last_forms(done: &[Done]) -> BTreeMap<(String, usize), usize> {
     let good = done.iter().enumerate().filter(|(_, line)| line.outcome != Outcome::Refused);
     good.flat_map(|(index, line)| definitions::of(&line.text).into_iter().map(move |d| ((d.name, d.parameters), index)))
@@ -238,7 +238,7 @@ fn without_old_forms(index: usize, text: &str, last_forms: &BTreeMap<(String, us
     kept
 }
 
-/// Whether a line uses `ans` before another one sets it.
+/// Returns whether a line uses `ans` before another one sets it.
 fn is_asked_for(later: &[Done]) -> bool {
     for line in later.iter().filter(|line| line.outcome != Outcome::Refused) {
         if tokens(&line.text).iter().any(|token| token.kind == Kind::Word && token.of(&line.text) == "ans") {

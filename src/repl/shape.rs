@@ -1,4 +1,4 @@
-//! What is known about the value before a dot without evaluating it: its type, and its keys if it is a map.
+//! Type and keys of the value before a dot, as far as they are known without evaluating it.
 
 use rhai::{Array, Dynamic, Map};
 
@@ -15,7 +15,7 @@ pub struct Shape {
     pub keys: Vec<String>,
 }
 
-/// How a chain like `x.logits(t)[0]` begins.
+/// The beginning of a chain like `x.logits(t)[0]`.
 enum Base<'t> {
     Variable(&'t str),
     Function { module: &'t str, name: &'t str, arguments: usize },
@@ -32,7 +32,7 @@ enum Step<'t> {
     Index,
 }
 
-/// The value that ends before token `end`, as far as it can be known.
+/// Returns the shape of the value that ends before token `end`, as far as it can be known.
 pub fn before(text: &Before, end: usize, session: &Session) -> Option<Shape> {
     let docs = session.docs();
     let (base, steps) = chain(text, end)?;
@@ -72,7 +72,7 @@ fn chain<'t>(text: &Before<'t>, end: usize) -> Option<(Base<'t>, Vec<Step<'t>>)>
     }
 }
 
-/// The link whose last token is `last`.
+/// Returns the link whose last token is `last`.
 fn last_link<'t>(text: &Before<'t>, last: usize) -> Option<Link<'t>> {
     let word = text.word(last);
     match (text.kind(last)?, word) {
@@ -105,7 +105,8 @@ fn last_link<'t>(text: &Before<'t>, last: usize) -> Option<Link<'t>> {
     }
 }
 
-/// A name is a property after a dot, and a variable where the chain begins; of a module's names only functions are known.
+/// Reads a name, which is a property after a dot, and a variable where the chain begins; of a module's names only
+/// functions are known.
 fn named<'t>(text: &Before<'t>, at: usize) -> Option<Link<'t>> {
     match at.checked_sub(1) {
         Some(dot) if text.is_symbol(dot, &[".", "?."]) => Some(Link::Step(Step::Property(text.word(at)), dot)),
@@ -125,7 +126,7 @@ fn literal(kind: &str) -> Base<'static> {
     Base::Literal(Shape { kind: kind.into(), keys: Vec::new() })
 }
 
-/// Whether the square bracket at `open` indexes what stands before it.
+/// Returns whether the square bracket at `open` indexes what stands before it.
 fn is_indexed(text: &Before, open: usize) -> bool {
     open.checked_sub(1).is_some_and(|before| {
         text.is_name(before) || text.is_symbol(before, &[")", "]", "}"]) || text.kind(before) == Some(Kind::Text)
@@ -168,7 +169,7 @@ fn of_value(value: &Dynamic, steps: &[Step], docs: &Docs) -> Option<Shape> {
     of_type(type_name(value).into(), steps, docs)
 }
 
-/// Goes on by what the reference says that each link returns.
+/// Follows the chain by the types that the reference says each link returns.
 fn of_type(kind: String, steps: &[Step], docs: &Docs) -> Option<Shape> {
     let mut kind = kind;
     for step in steps {
@@ -198,7 +199,7 @@ fn returned(kind: &str, step: &Step, docs: &Docs) -> Option<String> {
     }
 }
 
-/// What the overload for that many arguments returns, or else the first.
+/// Returns the type that the overload for that many arguments returns, or else the first overload.
 fn result(entry: &Entry, arguments: usize) -> Option<String> {
     let fitting = entry.overloads.iter().find(|o| o.parameters.len() == arguments);
     Some(fitting.or(entry.overloads.first())?.returns.clone())

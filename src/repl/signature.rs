@@ -10,7 +10,7 @@ use crate::script::docs::{Entry, Overload, Role};
 /// Numeric types that scripts have no literals for; the language's own functions take them, too.
 const EXOTIC: &[&str] = &["i8", "i16", "i32", "i128", "u8", "u16", "u32", "u64", "u128", "f32"];
 
-/// The entries that a call may mean, those of the receiver's type where that is known.
+/// Returns the entries that a call may mean, those of the receiver's type where that is known.
 pub fn called<'d>(
     entries: &'d [Entry],
     callee: &Callee,
@@ -30,7 +30,7 @@ pub fn called<'d>(
     fitting.into_iter()
 }
 
-/// Whether `x.name` may mean this entry when x is of that type.
+/// Returns whether `x.name` may mean this entry when x is of that type.
 pub fn is_member(entry: &Entry, kind: &str) -> bool {
     match entry.role {
         Role::Method | Role::Property => entry.receiver == kind || entry.receiver == "any",
@@ -44,15 +44,15 @@ fn takes_first(overload: &Overload, kind: &str) -> bool {
     overload.parameters.first().is_some_and(|(_, first)| first == kind)
 }
 
-/// The overloads that a script can reach, the others only where there are no such.
+/// Returns the overloads that a script can reach, the others only where there are none such.
 fn overloads(entry: &Entry) -> impl Iterator<Item = &Overload> {
     let reachable = |o: &&Overload| o.parameters.iter().all(|(_, kind)| !EXOTIC.contains(&kind.as_str()));
     let any = entry.overloads.iter().any(|o| reachable(&o));
     entry.overloads.iter().filter(move |o| !any || reachable(o))
 }
 
-/// `name(a: integer, b: any) -> Tensor` and how many more overloads there are; called on a value of type `receiver`,
-/// a function known everywhere has lost its first parameter.
+/// Writes `name(a: integer, b: any) -> Tensor` and how many more overloads there are; called on a value of type
+/// `receiver`, a function known everywhere has lost its first parameter.
 pub fn short(entry: &Entry, receiver: Option<&str>) -> String {
     let skipped = usize::from(receiver.is_some() && entry.role == Role::Function);
     let mut fitting: Vec<&Overload> =
@@ -70,7 +70,7 @@ pub fn short(entry: &Entry, receiver: Option<&str>) -> String {
     format!("{}({}){}{more}", entry.name, parameters.join(", "), returns(first))
 }
 
-/// Whether every way of calling it takes nothing.
+/// Returns whether every overload takes no arguments.
 pub fn takes_nothing(entry: &Entry, receiver: Option<&str>) -> bool {
     let skipped = usize::from(receiver.is_some() && entry.role == Role::Function);
     entry.overloads.iter().all(|o| o.parameters.len() <= skipped)
@@ -87,7 +87,7 @@ fn returns(overload: &Overload) -> String {
     }
 }
 
-/// The name of the parameter that argument `argument` of a call is, in some overload.
+/// Returns the name of the parameter that argument `argument` of a call is, in some overload.
 pub fn parameter_at<'e>(entry: &'e Entry, callee: &Callee, argument: usize) -> Option<&'e str> {
     let skipped = usize::from(callee.dot.is_some() && entry.role == Role::Function);
     let mut all: Vec<&Overload> = overloads(entry).collect();
@@ -96,8 +96,8 @@ pub fn parameter_at<'e>(entry: &'e Entry, callee: &Callee, argument: usize) -> O
     all.iter().find_map(|o| o.parameters.get(argument + skipped)).map(|(name, _)| name.as_str())
 }
 
-/// The hint for the text before the cursor: the option that is being written, or the signature of the call, with the
-/// parameter at the cursor between ‹ and ›.
+/// Returns the hint for the text before the cursor: the option that is being written, or the signature of the call,
+/// with the parameter at the cursor between ‹ and ›.
 pub fn hint(before_cursor: &str, session: &Session) -> Option<String> {
     let text = Before::new(before_cursor);
     if text.tokens.last().is_some_and(|last| last.open && last.of(before_cursor).starts_with('/')) {
@@ -112,7 +112,7 @@ pub fn hint(before_cursor: &str, session: &Session) -> Option<String> {
     option_hint(&text, entry).or_else(|| Some(call_hint(entry, call.argument, call.callee.dot.is_some(), receiver)))
 }
 
-/// What the option means whose value is being written.
+/// Describes the option whose value is being written.
 fn option_hint(text: &Before, entry: &Entry) -> Option<String> {
     let (map, callee) = text.map_of_options()?;
     if callee.name != entry.name || text.is_symbol(text.tokens.len() - 1, &[","]) {

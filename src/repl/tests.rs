@@ -7,7 +7,7 @@ use super::*;
 use crate::script::engine::env::Env;
 use crate::script::engine::value;
 
-/// A session that prints into memory.
+/// Builds a session that prints into memory.
 pub fn session() -> Session {
     Session::new(Env::in_memory(Path::new("out")).unwrap())
 }
@@ -21,7 +21,7 @@ fn repl() -> Repl {
     repl_below(Path::new("out"))
 }
 
-/// What a line prints, or its failure.
+/// Returns what a line prints, or its failure.
 fn said(repl: &mut Repl, line: &str) -> String {
     let outcome = repl.submit(line);
     let printed = repl.session().env().console.take();
@@ -31,7 +31,7 @@ fn said(repl: &mut Repl, line: &str) -> String {
     }
 }
 
-/// The candidates for a line whose cursor is at `|`: what the line becomes with each.
+/// Returns the candidates for a line whose cursor is at `|`: what the line becomes with each.
 fn completed(session: &Session, marked: &str) -> Vec<String> {
     let cursor = marked.find('|').unwrap();
     let line = marked.replacen('|', "", 1);
@@ -308,7 +308,7 @@ fn a_failed_line_keeps_what_it_made() {
 fn questions_are_answered_from_the_reference() {
     let mut repl = repl();
     let seed = said(&mut repl, "?run::seed");
-    assert!(seed.starts_with("run::seed() -> integer\n\n  The seed"), "{seed}");
+    assert!(seed.starts_with("run::seed() -> integer\n\n  Returns the seed"), "{seed}");
     assert!(seed.contains("Example\n    run::seed()  //=> 0"), "{seed}");
     assert_eq!(said(&mut repl, ":doc run::seed"), seed);
     assert!(said(&mut repl, "?run").contains("run::check("));

@@ -4,6 +4,14 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rgb(pub u8, pub u8, pub u8);
 
+impl Rgb {
+    /// The colour as pictures spell it.
+    pub fn hex(self) -> String {
+        let Rgb(r, g, b) = self;
+        format!("#{r:02X}{g:02X}{b:02X}")
+    }
+}
+
 /// Text and axes; pages swap these four for their own, so no other colour may equal them.
 pub const INK: Rgb = Rgb(0x1f, 0x23, 0x29);
 /// Notes and tick labels.

@@ -61,7 +61,7 @@ pub fn linked_svg(picture: &dyn Picture, links: &[Link]) -> Result<String> {
 fn dressed(drawing: &Drawing) -> String {
     let mut body = drawing.body.clone();
     for (colour, name) in [(INK, "ink"), (MUTED, "muted"), (RULE, "rule"), (GROUND, "ground")] {
-        body = body.replace(&format!("\"{}\"", hex(colour)), &format!("\"var(--{name})\""));
+        body = body.replace(&format!("\"{}\"", colour.hex()), &format!("\"var(--{name})\""));
     }
     body
 }
@@ -77,7 +77,7 @@ pub fn svg(picture: &dyn Picture) -> Result<String> {
     };
     let outlined = tree(&drawing)?.to_string(&options);
     let body = outlined.split_once('>').map_or("", |(_, rest)| rest);
-    let ground = format!("<rect width=\"100%\" height=\"100%\" fill=\"{}\"/>", hex(GROUND));
+    let ground = format!("<rect width=\"100%\" height=\"100%\" fill=\"{}\"/>", GROUND.hex());
     // The outlines come in CSS pixels, whatever units the drawing had.
     Ok(format!("{}{ground}{body}\n", opening(picture, &drawing, (drawing.width, drawing.height), "img")))
 }
@@ -155,11 +155,6 @@ fn root(drawing: &Drawing, (wide, high): (f64, f64), more: &str) -> String {
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{}\" height=\"{}\" viewBox=\"0 0 {wide} {high}\" stroke-linejoin=\"round\"{more}>",
         drawing.width, drawing.height
     )
-}
-
-/// The colour as plotters spells it.
-fn hex(Rgb(r, g, b): Rgb) -> String {
-    format!("#{r:02X}{g:02X}{b:02X}")
 }
 
 #[cfg(test)]

@@ -111,7 +111,8 @@ impl Scale {
     }
 }
 
-fn shows(value: f64, log: bool) -> bool {
+/// Whether an axis of this kind can show the value.
+pub fn shows(value: f64, log: bool) -> bool {
     value.is_finite() && (!log || value > 0.0)
 }
 

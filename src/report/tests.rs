@@ -45,13 +45,13 @@ fn the_terminal_gets_lines_that_fit_and_codes_only_with_colour() {
     for (name, chart) in samples::all() {
         for width in [30, 80, 200] {
             let screen = Screen { width, ..Screen::default() };
-            let text = terminal::chart(&chart, &screen).unwrap();
+            let text = chart.text(&screen).unwrap();
             assert!(!text.contains('\x1b'), "{name}");
             for line in text.lines() {
                 assert!(terminal::screen::width(line) <= width, "{name} at {width}: {line}");
             }
         }
-        let text = terminal::chart(&chart, &Screen { colour: true, ..Screen::default() }).unwrap();
+        let text = chart.text(&Screen { colour: true, ..Screen::default() }).unwrap();
         let text = terminal::codes::obeyed(&text);
         assert!(!text.replace("\x1b[", "").contains('\x1b'), "{name}");
     }
@@ -94,14 +94,18 @@ fn content() -> impl Strategy<Value = Content> {
     );
     let series = (prop::collection::vec(series, 1..9), any::<bool>());
     prop_oneof![
-        series.prop_map(|(series, joined)| if joined { Content::Line { series } } else { Content::Scatter { series } }),
+        series.prop_map(|(series, joined)| if joined {
+            Content::Line(Line { series })
+        } else {
+            Content::Scatter(Scatter { series })
+        }),
         (prop::collection::vec((words(), any::<f64>()), 0..30), words()).prop_map(|(bars, name)| {
             let (categories, values): (Vec<String>, Vec<f64>) = bars.into_iter().unzip();
-            Content::Bar { categories, series: vec![Bars { name, values, spread: None }] }
+            Content::Bar(Bar { categories, series: vec![Bars { name, values, spread: None }] })
         }),
         (numbers(), 0_usize..50, any::<bool>()).prop_map(|(values, count, log)| {
             let made = binned(vec![(String::new(), values)], &BinOptions { bins: Some(count), log, range: None });
-            made.map_or(Content::Line { series: vec![] }, |chart| (*chart.content).clone())
+            made.map_or(Content::Line(Line { series: vec![] }), |chart| (*chart.content).clone())
         }),
         (numbers(), 1_usize..8, words(), any::<bool>(), prop::option::of(any::<f64>())).prop_map(
             |(mut values, columns, label, ranged, centre)| {
@@ -109,7 +113,7 @@ fn content() -> impl Strategy<Value = Content> {
                 values.truncate(rows * columns);
                 let grid =
                     Grid { rows: vec![label.clone(); rows], columns: vec![label; columns], values, ..Grid::default() };
-                Content::Heat { grid, colours: Colours { centre, range: ranged.then_some([-1.0, 1.0]) } }
+                Content::Heat(Heat { grid, colours: Colours { centre, range: ranged.then_some([-1.0, 1.0]) } })
             }
         ),
     ]
@@ -143,7 +147,7 @@ proptest! {
     ) {
         let chart = Chart { title, x, y, marks, width, height, ..Chart::new(content) };
         let screen = Screen { width: columns, height: lines, colour, graphics: Graphics::Text };
-        let text = terminal::chart(&chart, &screen);
+        let text = chart.text(&screen);
         let picture = inline_svg(&chart);
         prop_assert_eq!(text.is_ok(), picture.is_ok(), "{:?} {:?}", text.err(), picture.err());
         if let Ok(picture) = picture {

@@ -1,4 +1,4 @@
-//! What a plan stands for: harvests and cells, each with all that decides its result, and the hash of that as its name.
+//! Harvests and cells that a plan stands for, each with all that decides its result, and the hash of that as its name.
 
 use std::collections::BTreeSet;
 
@@ -11,9 +11,9 @@ use super::plan::{Plan, TextWords, Words, canonical};
 use crate::base::Result;
 use crate::base::files::hex;
 use crate::err;
-use crate::sae::fit::AXES_OF_KINDS;
+use crate::sae::fit::{AXES_OF_KINDS, TargetName};
 
-/// The program: another version may fit otherwise.
+/// The program and its version: another version may fit otherwise.
 const BY: &str = concat!("microtome ", env!("CARGO_PKG_VERSION"));
 
 /// Hexadecimal digits of a name: 64 bits, so that two of a million cells share one once in tens of millions of sweeps.
@@ -38,7 +38,7 @@ pub struct TextSource {
     pub contents: String,
 }
 
-/// What is read, and how: cells with the same one share a harvest.
+/// The reading of activations: cells with the same one share a harvest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Reading {
@@ -67,6 +67,18 @@ pub struct Cell {
     pub fit: Words,
     pub judge: Option<TextSource>,
     pub effect_rows: usize,
+    /// Target of the fit, where that is not a dictionary of the site. Cells of dictionaries keep their names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<CellTarget>,
+}
+
+/// Target of a fit that takes several sites.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CellTarget {
+    pub of: TargetName,
+    pub sites: Vec<String>,
+    pub skip: bool,
 }
 
 /// All harvests and cells of a plan.
@@ -78,12 +90,12 @@ pub struct Sweep {
 }
 
 impl Harvest {
-    /// Its folder.
+    /// Returns the name of the harvest's folder.
     pub fn id(&self) -> String {
         format!("stores/{}", hash(self))
     }
 
-    /// In words.
+    /// Describes the harvest in words.
     pub fn label(&self) -> String {
         let TextSource { source, .. } = &self.reading.text;
         format!("harvest of {} on {source}", self.reading.model.source)
@@ -91,29 +103,29 @@ impl Harvest {
 }
 
 impl Cell {
-    /// Its folder.
+    /// Returns the name of the cell's folder.
     pub fn id(&self) -> String {
         format!("cells/{}", hash(self))
     }
 
-    /// In words.
+    /// Describes the cell in words.
     pub fn label(&self) -> String {
         let seed = self.fit.get("seed").map(|seed| format!(" seed {}", bare(seed))).unwrap_or_default();
         format!("{} {} {}{seed}", self.reading.model.source, self.site, self.settings())
     }
 
-    /// What it is fitted with, but for the seed.
+    /// Describes the settings of the cell's fit, but for the seed.
     pub fn settings(&self) -> String {
         format!("{}{}", self.kind(), self.words(&["d_sae", "ratio"]))
     }
 
-    /// Its kind, and how sparse it is to be.
+    /// Describes the cell's kind, and how sparse it is to be.
     pub fn kind(&self) -> String {
         let kind = self.fit.get("kind").map(bare).unwrap_or_default();
         format!("{kind}{}", self.words(&AXES_OF_KINDS))
     }
 
-    /// Those of these options that it has: ` k 8`.
+    /// Lists the cell's values of these options, where it has them: ` k 8`.
     fn words(&self, names: &[&str]) -> String {
         let word = |name: &&str| self.fit.get(*name).map(|value| format!(" {name} {}", bare(value)));
         names.iter().filter_map(word).collect()
@@ -121,7 +133,7 @@ impl Cell {
 }
 
 impl Sweep {
-    /// Every combination of models, sites and fits once, whatever the order in which the plan names them.
+    /// Expands every combination of models, sites and fits once, whatever the order in which the plan names them.
     pub fn expand(plan: &Plan, known: &Known, device: &str) -> Self {
         let mut sweep = Self { harvests: Vec::new(), cells: Vec::new() };
         let mut seen = BTreeSet::new();
@@ -143,21 +155,25 @@ impl Sweep {
                 continue;
             }
             let judge = plan.judge.as_ref().zip(known.judge.as_ref()).map(|(words, contents)| text(words, contents));
-            for site in &model.sites {
+            let (of, skip) = (plan.options.of, plan.options.skip);
+            for sites in &model.sites {
                 for fit in &plan.fits {
+                    let target = (of != TargetName::Dictionary).then(|| CellTarget { of, sites: sites.clone(), skip });
                     let cell = Cell {
                         reading: reading.clone(),
-                        site: site.clone(),
+                        site: sites.join(if of == TargetName::Transcoder { " to " } else { ", " }),
                         fit: fit.clone(),
                         judge: judge.clone(),
                         effect_rows: plan.options.effect_rows,
+                        target,
                     };
                     if seen.insert(cell.id()) {
                         sweep.cells.push(cell);
                     }
                 }
             }
-            let mut sites = model.sites.clone();
+            let mut sites = model.sites.concat();
+            sites.extend((of == TargetName::CrossLayer).then(|| "mlp_out.*".to_string()));
             let mut once = BTreeSet::new();
             sites.retain(|site| once.insert(site.clone()));
             sweep.harvests.push(Harvest { reading, sites });
@@ -165,20 +181,20 @@ impl Sweep {
         sweep
     }
 
-    /// The harvest of a cell.
+    /// Returns the harvest of a cell.
     pub fn harvest(&self, cell: &Cell) -> Result<&Harvest> {
         let found = self.harvests.iter().find(|harvest| harvest.reading == cell.reading);
         found.ok_or_else(|| err!(Format, "expected a harvest for the cell {}, found none", cell.label()))
     }
 
-    /// The cells of each harvest, by its folder.
+    /// Returns the cells of each harvest, by its folder.
     pub fn by_harvest(&self) -> Vec<(&Harvest, Vec<&Cell>)> {
         let of = |harvest: &Harvest| self.cells.iter().filter(|cell| cell.reading == harvest.reading).collect();
         self.harvests.iter().map(|harvest| (harvest, of(harvest))).collect()
     }
 }
 
-/// A value without quotation marks.
+/// Writes a value without quotation marks.
 fn bare(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), String::from)
 }

@@ -22,23 +22,23 @@ const STATE: &str = "state.json";
 const CANCEL: &str = "cancel";
 const REQUEST: &str = "requested";
 
-/// What a task has said of itself last.
+/// The state that a task has noted last.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "lowercase", deny_unknown_fields)]
 pub enum State {
     Started,
-    /// It ended with this error.
+    /// The error that ended the task.
     Failed {
         error: String,
         hint: Option<String>,
     },
-    /// Ctrl-C or `microtome sweep cancel` ended it.
+    /// An end by Ctrl-C or `microtome sweep cancel`.
     Interrupted,
-    /// Whoever started it saw it end without a result.
+    /// An end without a result, seen by the process that started the task.
     Lost {
         why: String,
     },
-    /// It is done; the SHA-256 of its files.
+    /// A finished task, with the SHA-256 of its files.
     Done {
         files: BTreeMap<String, String>,
     },
@@ -52,12 +52,12 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// The folder that `root` names, from the root of the file system on.
+    /// Returns the folder that `root` names, from the root of the file system on.
     pub fn new(files: &Files, root: &Path) -> Result<Self> {
         Ok(Self { files: files.clone(), root: crate::base::access::resolve(root)? })
     }
 
-    /// What is to be done, or an error that says that this is no folder of a sweep.
+    /// Reads the sweep of this folder; an error if this is no folder of a sweep.
     pub fn sweep(&self) -> Result<Sweep> {
         self.known_sweep()?.ok_or_else(|| {
             err!(File, "there is no sweep in {}", self.root.display())
@@ -65,7 +65,7 @@ impl Folder {
         })
     }
 
-    /// What is to be done, if there was a plan for this folder.
+    /// Reads the sweep, if there was a plan for this folder.
     pub fn known_sweep(&self) -> Result<Option<Sweep>> {
         let path = self.root.join(SWEEP);
         if !self.files.has(&path)? {
@@ -79,12 +79,12 @@ impl Folder {
         self.write(&self.root.join(SWEEP), sweep)
     }
 
-    /// The folder of a task.
+    /// Returns the folder of a task.
     pub fn place(&self, id: &str) -> PathBuf {
         self.root.join(id)
     }
 
-    /// The state of a task; none if it has not begun.
+    /// Reads the state of a task; none if it has not begun.
     pub fn state(&self, id: &str) -> Result<Option<State>> {
         let path = self.place(id).join(STATE);
         if !self.files.has(&path)? {
@@ -119,7 +119,7 @@ impl Folder {
         Ok(())
     }
 
-    /// The same folder for a part of the work: locks that it takes are released at its end.
+    /// Returns the folder for a part of the work: locks that it takes are released at its end.
     pub fn apart(&self, task: &Task) -> Self {
         Self { files: self.files.within(self.files.access().clone(), task), root: self.root.clone() }
     }
@@ -142,7 +142,7 @@ impl Folder {
         self.files.has(&self.root.join(CANCEL).join(REQUEST))
     }
 
-    /// Forgets a request of before.
+    /// Forgets an earlier request to end.
     pub fn forget_cancel(&self) -> Result<()> {
         self.files.discard(&self.root.join(CANCEL))
     }

@@ -1,4 +1,4 @@
-//! What the cells of a sweep came to: a table of all, charts by site and kind, on one page.
+//! Results of the cells of a sweep: a table of all, charts by site and kind, on one page.
 
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -26,7 +26,7 @@ const MEASURED: [Measure; 4] = [
     ("Loss recovered", "share of the cross-entropy", |point| point.recovered),
 ];
 
-/// What was gathered.
+/// Gathered results.
 pub struct Gathered {
     /// A row for each cell that is done, in the order of the plan.
     pub table: Table,
@@ -34,7 +34,7 @@ pub struct Gathered {
     pub page: PathBuf,
 }
 
-/// Writes `table.json` and the page of what is done; none if nothing is.
+/// Writes `table.json` and the page of the cells that are done; returns None if none is.
 pub fn gather(folder: &Folder, task: &Task) -> Result<Option<Gathered>> {
     let sweep = folder.sweep()?;
     let mut done: Vec<(&Cell, Point)> = Vec::new();
@@ -101,7 +101,7 @@ fn table(done: &[(&Cell, Point)]) -> Table {
     }
 }
 
-/// FVE against L0 at each site, and each measure by site and settings, as a mean over seeds.
+/// Draws FVE against L0 at each site, and each measure by site and settings, as a mean over seeds.
 fn charts(done: &[(&Cell, Point)]) -> Vec<Chart> {
     let mut places: Vec<(&str, &str)> = Vec::new();
     let mut settings: Vec<String> = Vec::new();

@@ -12,10 +12,10 @@ use super::folder::{Folder, State};
 use crate::base::{Error, Kind, Result, Task};
 use crate::err;
 
-/// Between two looks at the processes.
+/// Time between two looks at the processes.
 const GLANCE: Duration = Duration::from_millis(20);
 
-/// Of what a process says, the end is kept.
+/// Number of bytes that are kept of the end of a process's output.
 const KEPT: usize = 1 << 14;
 
 /// A task that is due, and the harvest that must be done before.
@@ -33,7 +33,7 @@ struct Running {
     reader: Option<std::thread::JoinHandle<()>>,
 }
 
-/// Does all that is not done, `jobs` tasks at a time. A task that fails is said, and the others go on.
+/// Runs all tasks that are not done, `jobs` at a time. A task that fails is said, and the others go on.
 pub fn run(folder: &Folder, sweep: &Sweep, launch: &Launch, jobs: usize, task: &Task) -> Result<()> {
     folder.forget_cancel()?;
     let due = due(folder, sweep)?;
@@ -48,7 +48,7 @@ pub fn run(folder: &Folder, sweep: &Sweep, launch: &Launch, jobs: usize, task: &
     outcome
 }
 
-/// Does what is due. What is still `running` when this ends was not waited for.
+/// Runs the tasks that are due. Processes that are still `running` when this ends were not waited for.
 fn done(
     folder: &Folder,
     mut due: VecDeque<Due>,
@@ -88,7 +88,7 @@ fn done(
     Ok(())
 }
 
-/// What is not done: cells, and the harvests that these need.
+/// Lists the tasks that are not done: cells, and the harvests that these need.
 fn due(folder: &Folder, sweep: &Sweep) -> Result<VecDeque<Due>> {
     let mut all = VecDeque::new();
     for (harvest, cells) in sweep.by_harvest() {
@@ -157,7 +157,7 @@ impl Running {
         Ok(Self { due, child, said, reader })
     }
 
-    /// The last line that it said.
+    /// Returns the last line of the process's output.
     fn words(&mut self) -> Option<String> {
         // The process has ended, and with it what it said.
         if let Some(reader) = self.reader.take() {
@@ -185,15 +185,15 @@ fn keep_end(mut from: impl Read, kept: &Mutex<Vec<u8>>) {
     }
 }
 
-/// The last line that begins with `error: `, or the last one at all.
+/// Returns the last line that begins with `error: `, or the last one at all.
 fn last_line(text: &str) -> Option<String> {
     let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
     let error = lines().filter_map(|line| line.strip_prefix("error: ")).next_back();
     error.or_else(|| lines().next_back()).map(String::from)
 }
 
-/// What went wrong with a task that has ended, if anything did; it is written into its folder where it has not done so
-/// itself.
+/// Tells what went wrong with a task that has ended, if anything did; it is written into the task's folder where it has
+/// not done so itself.
 fn outcome(
     folder: &Folder,
     id: &str,

@@ -18,7 +18,7 @@ mod work;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-pub use cell::{Cell, Harvest, ModelSource, Reading, Sweep, TextSource};
+pub use cell::{Cell, CellTarget, Harvest, ModelSource, Reading, Sweep, TextSource};
 pub use folder::{Folder, State};
 pub use gather::{Gathered, gather};
 pub use known::{Known, KnownModel, look};
@@ -26,7 +26,7 @@ pub use plan::{Plan, SweepOptions, TextWords, Words};
 pub use status::{Standing, Status, status};
 pub use work::{tie, work};
 
-/// How a task is started: this program, and the options before its subcommand.
+/// Command that starts a task: this program, and the options before its subcommand.
 #[derive(Debug, Clone)]
 pub struct Launch {
     pub program: PathBuf,
@@ -34,7 +34,7 @@ pub struct Launch {
 }
 
 impl Launch {
-    /// The words of a command of `microtome sweep`.
+    /// Returns the words of a command of `microtome sweep`.
     pub fn words(&self, command: &[&str]) -> Vec<OsString> {
         self.words.iter().cloned().chain(["sweep"].iter().chain(command).map(OsString::from)).collect()
     }

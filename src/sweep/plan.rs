@@ -1,5 +1,5 @@
-//! A plan as a person writes it: a map of what a sweep is of, with the options of `data::harvest` and `sae::sweep` under
-//! their own names.
+//! A plan as a person writes it: a map of what a sweep is of, with the options of `data::harvest` and `sae::sweep`
+//! under their own names.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,19 +11,25 @@ use crate::base::{Result, names};
 use crate::data::store::StoreOptions;
 use crate::data::text::SourceOptions;
 use crate::err;
-use crate::sae::fit::{AXES_OF_KINDS, FitOptions, FitPlan, kinds, with_each};
+use crate::sae::fit::{AXES_OF_KINDS, FitOptions, FitPlan, TargetName, kinds, with_each};
 
 /// Options with their values, as they were given.
 pub type Words = Map<String, Value>;
 
 crate::options! {
-    /// What a sweep is of, beside its texts and the options of its harvests and fits.
+    /// Options of a sweep, beside its texts and the options of its harvests and fits.
     #[derive(Debug, Clone, PartialEq)]
     pub struct SweepOptions {
         /// The model, as `model::load` takes it, or several.
         model: Vec<String> = Vec::new() => required();
         /// Sites, such as `resid_post.*`.
         sites: Vec<String> = Vec::new() => required();
+        /// Target of the fits: a dictionary of each site; a transcoder of each of the first of two sets of sites, which
+        /// writes the one of the second; a crosscoder of all sites; or a cross-layer transcoder that reads `mlp_in.*`
+        /// or `resid_mid.*`.
+        of: TargetName = TargetName::Dictionary;
+        /// Whether transcoders have a linear skip connection.
+        skip: bool = false;
         /// Number of rows of text on which the loss recovered is computed; 0 for none.
         effect_rows: usize = 0;
         /// Threads of each task; sums are added up in another order with another number of them.
@@ -34,7 +40,7 @@ crate::options! {
 /// The options of all kinds that are axes of a plan, after those of single kinds.
 const AXES: [&str; 3] = ["d_sae", "ratio", "seed"];
 
-/// The options of a text, and of what is judged on.
+/// The options of a text, and of the text to judge on.
 const TEXT: &str = "text";
 const JUDGE: &str = "judge";
 
@@ -45,14 +51,14 @@ pub struct TextWords {
     pub options: Words,
 }
 
-/// What a plan says, with a map of options for each fit.
+/// A parsed plan, with a map of options for each fit.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     pub options: SweepOptions,
     pub text: TextWords,
     /// The text that dictionaries are judged on, where it is another one.
     pub judge: Option<TextWords>,
-    /// How activations are stored, and which positions are left out.
+    /// Storage of activations, and positions that are left out.
     pub store: Words,
     /// Each combination of kinds, widths, sparsities and seeds once.
     pub fits: Vec<Words>,
@@ -72,6 +78,7 @@ impl Plan {
             let name = if options.model.is_empty() { "model" } else { "sites" };
             return Err(err!(Argument, "expected at least one for `{name}`, found an empty list").about(name));
         }
+        refuse_judges(&options, words.contains_key(JUDGE))?;
         let text = words.get(TEXT).ok_or_else(|| {
             err!(Argument, "expected a text for `text`, found nothing")
                 .hint("`text: \"sample\"`, a file, or a map of `source` and the options of `data::text`")
@@ -79,12 +86,13 @@ impl Plan {
         })?;
         let store = only(&words, StoreOptions::fields());
         StoreOptions::given(|name| store.get(name).map(Plain::from))?;
+        let of = options.of;
         Ok(Self {
             options,
             text: TextWords::read(TEXT, text)?,
             judge: words.get(JUDGE).map(|judge| TextWords::read(JUDGE, judge)).transpose()?,
             store,
-            fits: fits(&words, seed)?,
+            fits: fits(&words, of, seed)?,
         })
     }
 }
@@ -120,19 +128,33 @@ impl TextWords {
     }
 }
 
-/// The plan of a fit with these options.
-pub fn fit_plan(words: &Words) -> Result<FitPlan> {
+/// Builds the plan of a fit with these options.
+pub fn fit_plan(of: TargetName, words: &Words) -> Result<FitPlan> {
     let options = FitOptions::given(|name| words.get(name).map(Plain::from))?;
     let own = kinds::options_of(options.kind.0)?;
     let own: Vec<(&str, Plain)> =
         own.iter().filter_map(|field| Some((field.name, Plain::from(words.get(field.name)?)))).collect();
-    FitPlan::named(options, &own)
+    FitPlan::named(of, options, &own)
 }
 
-/// The options of each combination: the kinds in their order, and the last axis varies fastest. A kind gets those that it
-/// has.
-fn fits(words: &Words, seed: u64) -> Result<Vec<Words>> {
-    let named = kinds_of(words)?;
+/// Refuses what is not measured of crosscoders and cross-layer transcoders.
+fn refuse_judges(options: &SweepOptions, has_judge: bool) -> Result<()> {
+    let refused = |name: &str| {
+        Err(err!(Argument, "expected no `{name}` for a sweep of `{}`", options.of.word())
+            .hint("leave it out: they are judged on the activations that they were fitted to")
+            .about(name))
+    };
+    match options.of {
+        TargetName::Crosscoder if has_judge => refused(JUDGE),
+        TargetName::Crosscoder | TargetName::CrossLayer if options.effect_rows > 0 => refused("effect_rows"),
+        _ => Ok(()),
+    }
+}
+
+/// Returns the options of each combination: the kinds in their order, and the last axis varies fastest. A kind gets
+/// those that it has.
+fn fits(words: &Words, of: TargetName, seed: u64) -> Result<Vec<Words>> {
+    let named = kinds_of(words, of)?;
     let of_kinds = named.iter().map(|name| kinds::options_of(name)).collect::<Result<Vec<_>>>();
     let of_kinds = of_kinds.map_err(|e| e.about("kind"))?;
     let has = |fields: &[Field], name: &str| fields.iter().any(|field| field.name == name);
@@ -159,7 +181,7 @@ fn fits(words: &Words, seed: u64) -> Result<Vec<Words>> {
             });
         }
         for cell in cells {
-            fit_plan(&cell)?;
+            fit_plan(of, &cell)?;
             if seen.insert(canonical(&Value::Object(cell.clone()))) {
                 found.push(cell);
             }
@@ -168,9 +190,9 @@ fn fits(words: &Words, seed: u64) -> Result<Vec<Words>> {
     Ok(found)
 }
 
-/// The kinds that a plan names.
-fn kinds_of(words: &Words) -> Result<Vec<String>> {
-    let Some(value) = words.get("kind") else { return Ok(vec![FitOptions::default().kind.0.into()]) };
+/// Returns the kinds that a plan names.
+fn kinds_of(words: &Words, of: TargetName) -> Result<Vec<String>> {
+    let Some(value) = words.get("kind") else { return Ok(vec![of.usual_kind().0.into()]) };
     let field = Field::new("kind", &["Kinds."], &Vec::<String>::new());
     match field.taken::<Vec<String>>(&Plain::from(value))? {
         none if none.is_empty() => Err(err!(Argument, "expected a kind, found an empty list").about("kind")),
@@ -178,7 +200,7 @@ fn kinds_of(words: &Words) -> Result<Vec<String>> {
     }
 }
 
-/// Those of the options that are among the fields.
+/// Returns the options that are among the fields.
 fn only(words: &Words, fields: &[Field]) -> Words {
     let known = words.iter().filter(|(name, _)| fields.iter().any(|field| field.name == *name));
     known.map(|(name, value)| (name.clone(), value.clone())).collect()
@@ -198,7 +220,7 @@ fn refuse_unknown(words: &Words) -> Result<()> {
     }
 }
 
-/// Whole numbers without a point: `8.0` and `8` are the same cell.
+/// Writes whole numbers without a point: `8.0` and `8` are the same cell.
 fn whole(value: &Value) -> Value {
     match value {
         Value::Number(number) => match number.as_f64() {
@@ -211,7 +233,7 @@ fn whole(value: &Value) -> Value {
     }
 }
 
-/// JSON with the names of every map in order, so that equal values are equal texts.
+/// Writes JSON with the names of every map in order, so that equal values are equal texts.
 pub(super) fn canonical(value: &Value) -> String {
     sorted(value).to_string()
 }

@@ -1,4 +1,4 @@
-//! How far a sweep is, read from its folder by whoever asks.
+//! Progress of a sweep, read from its folder by whoever asks.
 
 use std::collections::BTreeSet;
 
@@ -10,17 +10,17 @@ use super::slurm::{self, Slurm};
 use crate::base::counts::count;
 use crate::base::{Result, Task};
 
-/// How far a task is.
+/// State of a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Standing {
     Done,
     Running,
     Waiting,
-    /// Ctrl-C or `microtome sweep cancel` ended it; it goes on at its last checkpoint.
+    /// An end by Ctrl-C or `microtome sweep cancel`; the task goes on at its last checkpoint.
     Interrupted,
-    /// It ended with this error.
+    /// The error that ended the task.
     Failed(String),
-    /// It has begun, nobody works on it, and it has no result; why, as far as that is known.
+    /// A task that has begun, that nobody works on, and that has no result; with the reason, as far as that is known.
     Lost(String),
 }
 
@@ -36,7 +36,7 @@ impl Standing {
         }
     }
 
-    /// What went wrong.
+    /// Tells what went wrong.
     pub fn why(&self) -> Option<&str> {
         match self {
             Standing::Failed(why) | Standing::Lost(why) => Some(why),
@@ -59,14 +59,14 @@ pub struct Status {
     pub folder: String,
     pub harvests: Vec<Progress>,
     pub cells: Vec<Progress>,
-    /// Who works on it, in words.
+    /// Processes and jobs that work on the sweep, in words.
     pub at_work: Vec<String>,
-    /// What could not be found out.
+    /// Facts that could not be found out.
     pub notes: Vec<String>,
 }
 
-/// The state of all tasks. Whether one is running is known by the lock of its folder, and from Slurm where jobs of it were
-/// submitted there.
+/// Returns the state of all tasks. Whether one is running is known by the lock of its folder, and from Slurm where jobs
+/// of it were submitted there.
 pub fn status(folder: &Folder, slurm: &Slurm, task: &Task) -> Result<Status> {
     let sweep = folder.sweep()?;
     let (mut notes, mut at_work) = (Vec::new(), Vec::new());
@@ -133,7 +133,7 @@ fn standing(folder: &Folder, id: &str, jobs: &slurm::Jobs, live: &slurm::Live) -
 }
 
 impl Status {
-    /// The tasks that went wrong.
+    /// Returns the tasks that went wrong.
     pub fn wrong(&self) -> impl Iterator<Item = &Progress> {
         self.harvests.iter().chain(&self.cells).filter(|one| one.standing.why().is_some())
     }
@@ -142,12 +142,12 @@ impl Status {
         self.cells.iter().all(|cell| cell.standing == Standing::Done)
     }
 
-    /// Whether anybody works on it.
+    /// Returns whether anybody works on the sweep.
     pub fn is_going(&self) -> bool {
         !self.at_work.is_empty() || self.harvests.iter().chain(&self.cells).any(|one| one.standing == Standing::Running)
     }
 
-    /// In lines, as people read it.
+    /// Describes the sweep in lines, as people read it.
     pub fn text(&self) -> String {
         let mut lines = vec![self.folder.clone()];
         for (noun, tasks) in [("harvest", &self.harvests), ("cell", &self.cells)] {
@@ -180,7 +180,7 @@ impl Status {
     }
 }
 
-/// How many are how far: "7 done, 1 failed".
+/// Counts tasks by their state: "7 done, 1 failed".
 fn counted(tasks: &[Progress]) -> String {
     let of = |word: &str| tasks.iter().filter(|one| one.standing.word() == word).count();
     let counts = ["done", "running", "waiting", "interrupted", "failed", "lost"].map(|word| (of(word), word));

@@ -12,7 +12,7 @@ fn known(models: &[&str]) -> Known {
     let model = |source: &&str| KnownModel {
         source: source.to_string(),
         weights: format!("weights of {source}"),
-        sites: ["resid_post.0", "resid_post.1"].map(String::from).to_vec(),
+        sites: ["resid_post.0", "resid_post.1"].map(|site| vec![site.to_string()]).to_vec(),
     };
     Known { models: models.iter().map(model).collect(), text: "contents".into(), judge: None }
 }
@@ -72,7 +72,7 @@ fn cells_share_a_harvest_unless_they_read_something_else() {
     assert_ne!(ids_of(json!({ "k": 4, "context": 32 })), before.harvests[0].id());
 }
 
-/// Whatever decides the result is in the name of a cell, and nothing else.
+/// Checks that the name of a cell has whatever decides the result, and nothing else.
 #[test]
 fn other_settings_are_other_cells() {
     let one = |more: Value| ids(&sweep(more))[0].clone();
@@ -116,6 +116,11 @@ fn what_is_wrong_with_a_plan_is_named() {
     assert_eq!(with(json!({ "l1": 0.1 })), "expected no `l1` for topk");
     assert_eq!(with(json!({ "k": [] })), "expected values for `k`, found an empty list");
     assert_eq!(with(json!({ "sites": [] })), "expected at least one for `sites`, found an empty list");
+    assert_eq!(
+        with(json!({ "of": "crosscoder", "judge": "sample" })),
+        "expected no `judge` for a sweep of `crosscoder` (leave it out: they are judged on the activations that they were \
+         fitted to)"
+    );
     assert!(with(json!({ "kind": "topp" })).contains("unknown kind of dictionary `topp`"));
     assert!(with(json!({ "steps": "many" })).contains("expected an integer of at least 0 for `steps`"));
     for threads in [json!(0), json!(i64::MAX)] {
@@ -128,13 +133,33 @@ fn what_is_wrong_with_a_plan_is_named() {
     assert!(with(json!({ "text": { "tokens": 5 } })).starts_with("expected the source of a text for `text`"));
 }
 
-/// A list without what it has twice.
+/// Checks that what takes several sites has cells of its own, and that those of dictionaries are named as before.
+#[test]
+fn targets_of_several_sites_are_cells() {
+    let dictionary = sweep(json!({ "k": 4 }));
+    assert!(dictionary.cells.iter().all(|cell| cell.target.is_none()));
+    assert!(!serde_json::to_string(&dictionary).unwrap().contains("target"));
+    let mut known = known(&["tiny"]);
+    known.models[0].sites = vec![["mlp_in.0", "mlp_out.0"].map(String::from).to_vec()];
+    let plan = plan(json!({ "of": "transcoder", "sites": ["mlp_in.*", "mlp_out.*"], "k": [4, 8], "skip": true }));
+    let found = Sweep::expand(&plan, &known, "cpu");
+    let labels: Vec<String> = found.cells.iter().map(super::Cell::label).collect();
+    let expected = ["tiny mlp_in.0 to mlp_out.0 topk k 4 seed 0", "tiny mlp_in.0 to mlp_out.0 topk k 8 seed 0"];
+    assert_eq!(labels, expected);
+    assert_eq!(found.harvests[0].sites, ["mlp_in.0", "mlp_out.0"]);
+    assert!(found.cells.iter().all(|cell| cell.target.as_ref().is_some_and(|target| target.skip)));
+    let again: Sweep = serde_json::from_str(&serde_json::to_string(&found).unwrap()).unwrap();
+    assert_eq!(again, found);
+}
+
+/// Returns the values of a list without repetitions.
 fn once(values: &[u8]) -> BTreeSet<u8> {
     values.iter().copied().collect()
 }
 
 proptest! {
-    /// Every combination is there once, however the plan names them, and a cell's name depends on the cell alone.
+    /// Checks that every combination is there once, however the plan names them, and that a cell's name depends on the
+    /// cell alone.
     #[test]
     fn every_combination_is_there_once(
         k in proptest::collection::vec(1..6_u8, 1..5),

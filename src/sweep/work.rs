@@ -14,16 +14,15 @@ use crate::base::files::{self, Files};
 use crate::base::options::{Declared, Plain};
 use crate::base::{Error, Kind, Result, Table, Task};
 use crate::data::Text;
-use crate::data::harvest::HarvestOptions;
+use crate::data::harvest::{HarvestOptions, TextReading};
 use crate::data::store::{Store, StoreOptions};
 use crate::err;
 use crate::model::Model;
-use crate::sae::Sae;
-use crate::sae::fit::{FitStorage, Fitted, to_store};
+use crate::sae::fit::{FitStorage, Fitted, Job, Source, TargetName, Trained};
 use crate::sae::formats::Format;
 use crate::sae::metrics::{
-    EffectOptions, JudgedRowsOptions, MeasureOnOptions, MeasureOptions, Point, effect_on_text, measured_in,
-    measured_in_model,
+    EffectOptions, JudgedRowsOptions, MeasureOnOptions, MeasureOptions, Measures, Point, effect_on_text, layer_table,
+    measured_at, measured_by_layer, measured_by_layer_in, measured_in, measured_in_model,
 };
 use crate::tensor::Device;
 use crate::training::CheckpointOptions;
@@ -35,16 +34,16 @@ const ACTIVATIONS: &str = "activations";
 /// The folder of a cell's checkpoints.
 const CHECKPOINTS: &str = "checkpoint";
 
-/// How long a task waits for another process that has its folder: one that a cluster believes dead may live a while.
+/// Time that a task waits for another process that has its folder: one that a cluster believes dead may live a while.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What a cell came to.
+/// Measures of a cell.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Judgement {
     pub point: Point,
     pub measures: Table,
-    /// What the model loses with the dictionary spliced in, where that is asked for.
+    /// Loss of the model with the dictionary spliced in, where that is asked for.
     pub effect: Option<Table>,
 }
 
@@ -63,7 +62,7 @@ pub fn tie() -> Result<()> {
     Ok(())
 }
 
-/// Does a task, unless it is done. Its error is written into its folder, too.
+/// Runs a task, unless it is done. Its error is written into its folder, too.
 pub fn work(folder: &Folder, id: &str, device: &Device, task: &Task) -> Result<()> {
     let sweep = folder.sweep()?;
     let job: Box<dyn Fn() -> Result<()>> = if let Some(harvest) = sweep.harvests.iter().find(|one| one.id() == id) {
@@ -125,23 +124,37 @@ fn fit(folder: &Folder, cell: &Cell, store: &str, device: &Device, task: &Task) 
     let kept = CheckpointOptions { dir: Some(checkpoints.display().to_string()), ..CheckpointOptions::default() };
     let storage = FitStorage { checkpoints: kept, device: device.clone(), ..FitStorage::none(files) };
     // An interruption ends the task: a fit that was cut short must not pass for a result.
-    let mut found = to_store(&store, &[&cell.site], &fit_plan(&cell.fit)?, &storage, &task.whole())?;
-    let Fitted { sae, is_whole, failed, .. } = found.pop().ok_or_else(|| err!(Bug, "a fit without a dictionary"))?;
+    let (of, sites, skip) = match &cell.target {
+        Some(target) => (target.of, target.sites.iter().map(String::as_str).collect(), target.skip),
+        None => (TargetName::Dictionary, vec![cell.site.as_str()], false),
+    };
+    let job = Job {
+        source: Source::Store(&store),
+        target: of.of_sites(&sites, skip)?,
+        plans: &[fit_plan(of, &cell.fit)?],
+        is_sweep: false,
+        storage: &storage,
+    };
+    let found = job.run(&task.whole())?.pop();
+    let Fitted { made, is_whole, failed, .. } = found.ok_or_else(|| err!(Bug, "a fit without a dictionary"))?;
     match failed {
         Some(error) => return Err(error),
         None if !is_whole => return Err(Error::interrupted()),
         None => {}
     }
-    let judgement = judge(&sae, cell, &store, (files, device), task)?;
-    sae.save(files, &place, Format::Microtome)?;
+    let judgement = judge(&made, cell, &store, (files, device), task)?;
+    match &made {
+        Trained::Dictionary(sae) => sae.save(files, &place, Format::Microtome)?,
+        Trained::CrossLayer(transcoders) => transcoders.save(files, &place)?,
+    };
     folder.write(&place.join("cell.json"), cell)?;
     folder.write(&place.join(MEASURES), &judgement)?;
     files.discard(&checkpoints)
 }
 
-/// Measures a dictionary on the text that is named for it, or on the activations that it was fitted to.
+/// Measures what was fitted on the text that is named for it, or on the activations that it was fitted to.
 fn judge(
-    sae: &Sae,
+    made: &Trained,
     cell: &Cell,
     store: &std::sync::Arc<Store>,
     (files, device): (&Files, &Device),
@@ -155,12 +168,28 @@ fn judge(
         Some(model) => Some((model, expected_text(text, files, task)?)),
         None => None,
     };
-    let measures = match (&read, judge) {
-        (Some((model, text)), Some(_)) => {
-            let positions: HarvestOptions = store_options(&reading.store)?.skip.resolved(model, text, task)?;
-            measured_in_model(sae, (model, text), &positions, &MeasureOnOptions::default(), task)?
+    let positions = match (&read, judge) {
+        (Some((model, text)), Some(_)) => store_options(&reading.store)?.skip.resolved(model, text, task)?,
+        _ => HarvestOptions::default(),
+    };
+    let judged = read.as_ref().filter(|_| judge.is_some());
+    let judged = judged.map(|(model, text)| TextReading::new(model, text, &positions));
+    let sae = match made {
+        Trained::Dictionary(sae) => sae,
+        Trained::CrossLayer(made) => {
+            let options = MeasureOptions::default();
+            let found = match judged {
+                Some(reading) => measured_by_layer(made, reading, options, task)?,
+                None => measured_by_layer_in(made, store, options, task)?,
+            };
+            let point = point_of_layers(cell, &found);
+            return Ok(Judgement { point, measures: layer_table(&found), effect: None });
         }
-        _ => measured_in(sae, (store, &cell.site), MeasureOptions::default(), task)?,
+    };
+    let measures = match judged {
+        Some(reading) => measured_in_model(sae, reading, &MeasureOnOptions::default(), task)?,
+        None if cell.target.is_some() => measured_at(sae, store, MeasureOptions::default(), task)?,
+        None => measured_in(sae, (store, &cell.site), MeasureOptions::default(), task)?,
     };
     let effect = match &read {
         Some((model, text)) if *effect_rows > 0 => {
@@ -177,6 +206,22 @@ fn judge(
     })
 }
 
+/// Returns the sums over layers of features and codes, and the mean of the fractions of variance explained.
+fn point_of_layers(cell: &Cell, layers: &[Measures]) -> Point {
+    let sum = |of: fn(&Measures) -> usize| layers.iter().map(of).sum::<usize>();
+    let (features, dead) = (sum(|layer| layer.features.fired.len()), sum(|layer| layer.features.dead()));
+    let fves: Vec<f64> = layers.iter().filter_map(|layer| layer.fve).collect();
+    Point {
+        kind: "cross-layer transcoder".into(),
+        settings: cell.settings(),
+        features,
+        l0: layers.iter().map(|layer| layer.l0).sum(),
+        fve: (!fves.is_empty()).then(|| fves.iter().sum::<f64>() / fves.len() as f64),
+        dead_share: dead as f64 / features as f64,
+        recovered: None,
+    }
+}
+
 fn activations(folder: &Folder, harvest: &str) -> PathBuf {
     folder.place(harvest).join(Path::new(ACTIVATIONS))
 }
@@ -185,7 +230,7 @@ fn store_options(words: &super::Words) -> Result<StoreOptions> {
     StoreOptions::given(|name| words.get(name).map(Plain::from))
 }
 
-/// The model of the plan, if it is still the same.
+/// Loads the model of the plan, and refuses it if it has changed.
 fn expected_model(reading: &Reading, files: &Files, device: &Device, task: &Task) -> Result<Model> {
     let model = known::load(&reading.model.source, files, device, task)?;
     let found = crate::data::store::ModelMark::of(&model, task)?.weights;
@@ -195,7 +240,7 @@ fn expected_model(reading: &Reading, files: &Files, device: &Device, task: &Task
     }
 }
 
-/// The text of the plan, if it is still the same.
+/// Opens the text of the plan, and refuses it if it has changed.
 fn expected_text(text: &TextSource, files: &Files, task: &Task) -> Result<Text> {
     let words = TextWords { source: text.source.clone(), options: text.options.clone() };
     let found = known::open(&words, files, task)?;

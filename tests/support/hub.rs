@@ -1,4 +1,5 @@
-//! A small model hub on loopback: one server for the models, and one for their large files.
+//! A small hub on loopback: one server for models and data sets, and one for their large files. The name of a data set begins with
+//! `datasets/`.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -8,6 +9,8 @@ use std::sync::{Arc, Mutex};
 use sha2::{Digest, Sha256};
 
 pub const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+/// The commit of what the hub converted to Parquet.
+pub const CONVERTED: &str = "89abcdef0123456789abcdef0123456789abcdef";
 pub const TOKEN: &str = "hf_secretOfTheTests";
 
 /// What goes wrong with the next answer that contains a large file.
@@ -36,6 +39,8 @@ pub struct Request {
 #[derive(Default)]
 pub struct Repo {
     pub files: BTreeMap<String, Vec<u8>>,
+    /// What the hub converted to Parquet, if it did.
+    pub converted: BTreeMap<String, Vec<u8>>,
     /// Whether requests without a token are refused.
     pub gated: bool,
     /// The etag that is sent instead of the right one.
@@ -47,6 +52,18 @@ pub struct Repo {
 }
 
 impl Repo {
+    fn file(&self, path: &str) -> Option<&Vec<u8>> {
+        self.files.get(path).or_else(|| self.converted.get(path))
+    }
+
+    fn listed(&self, revision: &str) -> Option<(&str, &BTreeMap<String, Vec<u8>>)> {
+        match revision {
+            "main" | "v1" | "refs%2Fpr%2F1" | COMMIT => Some((COMMIT, &self.files)),
+            "refs%2Fconvert%2Fparquet" if !self.converted.is_empty() => Some((CONVERTED, &self.converted)),
+            _ => None,
+        }
+    }
+
     fn in_trouble(&self) -> bool {
         use std::sync::atomic::Ordering::SeqCst;
         self.trouble.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok()
@@ -153,11 +170,9 @@ fn answer_of_hub(state: &State, request: &Request, stream: &mut TcpStream) -> st
     state.hub.lock().unwrap().push(request.clone());
     let mut words = request.line.split(' ');
     let (method, path) = (words.next().unwrap(), words.next().unwrap());
-    let path = path.trim_start_matches('/').trim_start_matches("api/models/");
-    let (name, question) = match path.split('/').collect::<Vec<_>>().as_slice() {
-        [org, name, question @ ..] => (format!("{org}/{name}"), question.join("/")),
-        _ => return refuse(stream, "400 Bad Request", "Bad"),
-    };
+    let path = path.trim_start_matches('/');
+    let path = path.strip_prefix("api/").map_or(path, |path| path.trim_start_matches("models/"));
+    let Some((name, question)) = parts(path) else { return refuse(stream, "400 Bad Request", "Bad") };
     let Some(repo) = state.repos.get(&name) else { return refuse(stream, "404 Not Found", "RepoNotFound") };
     if repo.gated && request.token.as_deref() != Some(TOKEN) {
         return refuse(stream, "401 Unauthorized", "GatedRepo");
@@ -170,15 +185,17 @@ fn answer_of_hub(state: &State, request: &Request, stream: &mut TcpStream) -> st
                 stream.write_all(&br#"{"rfilename": "a"}, "#.repeat(10_000))?;
             }
         }
-        Some(("revision", revision)) if ["main", "v1", "refs%2Fpr%2F1", COMMIT].contains(&revision) => {
-            let files: Vec<_> = repo.files.keys().map(|file| serde_json::json!({ "rfilename": file })).collect();
-            let info = serde_json::json!({ "id": name, "sha": COMMIT, "siblings": files, "tags": [] });
+        Some(("revision", revision)) => {
+            let Some((commit, files)) = repo.listed(revision) else {
+                return refuse(stream, "404 Not Found", "RevisionNotFound");
+            };
+            let files: Vec<_> = files.keys().map(|file| serde_json::json!({ "rfilename": file })).collect();
+            let info = serde_json::json!({ "id": name, "sha": commit, "siblings": files, "tags": [] });
             send(stream, "200 OK", &[], info.to_string().as_bytes())
         }
-        Some(("revision", _)) => refuse(stream, "404 Not Found", "RevisionNotFound"),
         Some(("resolve", file)) => resolved(state, repo, &name, file, stream),
         // The redirection of small files, within the hub.
-        Some(("small", file)) => match repo.files.get(file) {
+        Some(("small", file)) => match repo.file(file) {
             Some(bytes) => {
                 let etag = format!("\"{}\"", repo.etag.clone().unwrap_or_else(|| digits(bytes)));
                 let length = bytes.len().to_string();
@@ -192,10 +209,19 @@ fn answer_of_hub(state: &State, request: &Request, stream: &mut TcpStream) -> st
     }
 }
 
+/// The repository that a path is about, and the rest of the path.
+fn parts(path: &str) -> Option<(String, String)> {
+    let (kind, path) = path.strip_prefix("datasets/").map_or(("", path), |path| ("datasets/", path));
+    match path.split('/').collect::<Vec<_>>().as_slice() {
+        [org, name, rest @ ..] => Some((format!("{kind}{org}/{name}"), rest.join("/"))),
+        _ => None,
+    }
+}
+
 /// Redirects to the file: large ones to the store, with their hash and size in the headers.
 fn resolved(state: &State, repo: &Repo, name: &str, file: &str, stream: &mut TcpStream) -> std::io::Result<()> {
     let Some((_, file)) = file.split_once('/') else { return refuse(stream, "404 Not Found", "EntryNotFound") };
-    let Some(bytes) = repo.files.get(file) else { return refuse(stream, "404 Not Found", "EntryNotFound") };
+    let Some(bytes) = repo.file(file) else { return refuse(stream, "404 Not Found", "EntryNotFound") };
     if bytes.len() < 1000 {
         let location = format!("/{name}/small/{file}");
         return send(stream, "307 Temporary Redirect", &[("Location", &location)], b"");
@@ -216,9 +242,8 @@ fn resolved(state: &State, repo: &Repo, name: &str, file: &str, stream: &mut Tcp
 fn answer_of_store(state: &State, request: &Request, stream: &mut TcpStream) -> std::io::Result<()> {
     state.kept.lock().unwrap().push(request.clone());
     let path = request.line.split([' ', '?']).nth(1).unwrap().trim_start_matches('/');
-    let (org, rest) = path.split_once('/').unwrap();
-    let (name, file) = rest.split_once('/').unwrap();
-    let mut bytes = state.repos[&format!("{org}/{name}")].files[file].clone();
+    let (name, file) = parts(path).unwrap();
+    let mut bytes = state.repos[&name].file(&file).unwrap().clone();
     let fault = std::mem::replace(&mut *state.fault.lock().unwrap(), Fault::None);
     let range = request.range.as_deref().and_then(|range| range.strip_prefix("bytes=")?.split_once('-'));
     let ends = range.map(|(start, end)| (start.parse::<usize>().unwrap(), end.parse::<usize>().ok()));

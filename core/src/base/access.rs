@@ -1,5 +1,5 @@
-//! What a script may read, write and fetch. The decision is made here; `files` and `net` ask for it where they open
-//! things.
+//! Rules for the files that a script may read and write, and the hosts that it may fetch from. The decision is made
+//! here; `files` and `net` ask for it where they open things.
 //!
 //! By default a script may read files (but none of the system's own, as in /proc), write below the output folder, and
 //! fetch from the model hub only. The command line overrides that, so that a denial holds against whatever is allowed
@@ -29,19 +29,19 @@ pub use places::resolve;
 /// The hub that models come from, unless `HF_ENDPOINT` names another.
 pub const HUB: &str = "huggingface.co";
 
-/// Where that hub stores large files, to which it redirects downloads.
+/// Hosts where the hub stores large files, to which it redirects downloads.
 const STORES: [&str; 2] = ["*.huggingface.co", "*.hf.co"];
 
 /// Folders of the system itself: the environment of this process, devices, endless files.
 const SYSTEM: [&str; 3] = ["/proc", "/sys", "/dev"];
 
-/// What rules say.
+/// Verdict of the rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     Allowed,
-    /// A rule of the command line denies it.
+    /// A denial by a rule of the command line.
     Denied,
-    /// It is not allowed by default, and no rule of the command line allows it.
+    /// No permission by default, and none by a rule of the command line.
     NotAllowed,
 }
 
@@ -64,12 +64,13 @@ pub struct Access {
     read: Folders,
     write: Folders,
     net: Hosts,
-    /// The leave of the libraries whose code asks; all of them must allow it.
+    /// Permissions of the libraries whose code asks; all of them must allow an access.
     leaves: Vec<Arc<Leave>>,
 }
 
 impl Access {
-    /// The defaults, widened and narrowed by `rules`; `out` is the folder that relative paths are written below.
+    /// Builds the default rules, widened and narrowed by `rules`; `out` is the folder that relative paths are written
+    /// below.
     pub fn new(out: &Path, rules: &Rules) -> Result<Self> {
         let out = resolve(out)?;
         let (mut read, mut write) = (Folders::default(), Folders::default());
@@ -88,7 +89,7 @@ impl Access {
         Ok(Self { out, read_below: Vec::new(), read, write, net, leaves: Vec::new() })
     }
 
-    /// Also looks for relative paths in `folder`, where a repeated run finds the files of the recorded one.
+    /// Looks for relative paths in `folder`, too, where a repeated run finds the files of the recorded one.
     pub fn reading_below(mut self, folder: PathBuf) -> Self {
         self.read.set(folder.clone(), true);
         self.read_below.push(folder);
@@ -101,8 +102,8 @@ impl Access {
         Ok(self)
     }
 
-    /// The same rules for a folder of the program's own, which may be written unless a rule denies it; relative paths
-    /// are written below it.
+    /// Returns these rules for a folder of the program's own, which may be written unless a rule denies it; relative
+    /// paths are written below it.
     pub fn within(&self, folder: &Path) -> Result<Self> {
         let mut own = self.clone();
         own.out = resolve(folder)?;
@@ -112,33 +113,33 @@ impl Access {
         Ok(own)
     }
 
-    /// The same rules with another output folder, which must be one that may be written already.
+    /// Returns these rules with another output folder, which must be one that may be written already.
     pub fn below(&self, folder: &Path) -> Result<Self> {
         let read_below = self.read_below.iter().map(|before| before.join(folder)).collect();
         Ok(Self { out: self.to_write(folder)?, read_below, ..self.clone() })
     }
 
-    /// The leave of a library in this run: what it touches is counted from where the run reads and writes. `manifest` is
-    /// the name of the file that says so, `models` the cache of the hub.
+    /// Returns the permissions of a library in this run: its folders are relative to where the run reads and writes.
+    /// `manifest` is the name of the file that states them, `models` the cache of the hub.
     pub fn leave(&self, library: &str, manifest: &str, touches: &Touches, models: &Path) -> Result<Leave> {
         let roots: Vec<&Path> =
             [Path::new(".")].into_iter().chain(self.read_below.iter().map(PathBuf::as_path)).collect();
         Leave::new((library, manifest), touches, &roots, &self.out, models)
     }
 
-    /// The same rules for the code of a library, which has this leave and no more.
+    /// Narrows these rules to the permissions of a library, for its code.
     pub fn under(&self, leave: Arc<Leave>) -> Self {
         let mut narrowed = self.clone();
         narrowed.leaves.push(leave);
         narrowed
     }
 
-    /// The output folder, links resolved.
+    /// Returns the output folder, links resolved.
     pub fn out(&self) -> &Path {
         &self.out
     }
 
-    /// Where `path` is read: as it is, or below the output folder if it is only there.
+    /// Returns the place where `path` is read: as it is, or below the output folder if it is only there.
     pub fn to_read(&self, path: &Path) -> Result<PathBuf> {
         let first = self.judged(path, path, "read", &self.read);
         if path.is_relative() && !first.as_ref().is_ok_and(|place| place.exists()) {
@@ -153,7 +154,7 @@ impl Access {
         first
     }
 
-    /// Where `path` is written: below the output folder if it is relative.
+    /// Returns the place where `path` is written: below the output folder if it is relative.
     pub fn to_write(&self, path: &Path) -> Result<PathBuf> {
         match path.is_relative() {
             // An empty path names no file, also below a folder.
@@ -162,8 +163,8 @@ impl Access {
         }
     }
 
-    /// Whether a path may be seen at all: what may not be read is left out of listings. `is_link`: all links are
-    /// resolved except the last part of the path itself.
+    /// Returns whether a path may be seen at all: what may not be read is left out of listings. `is_link`: all links
+    /// are resolved except the last part of the path itself.
     pub fn shows(&self, place: &Path, is_link: bool) -> bool {
         match is_link {
             true => resolve(place).is_ok_and(|place| self.reads(&place)),
@@ -171,12 +172,13 @@ impl Access {
         }
     }
 
-    /// Whether a place, its links resolved, may be read.
+    /// Returns whether a place, its links resolved, may be read.
     fn reads(&self, place: &Path) -> bool {
         self.read.allows(place) && self.leaves.iter().all(|leave| leave.reads(place))
     }
 
-    /// Where a path leads, if `rules` allow that. A refusal reveals only what a script may read anyway.
+    /// Returns the place that a path leads to, if `rules` allow that. A refusal reveals only what a script may read
+    /// anyway.
     fn judged(&self, asked: &Path, path: &Path, verb: &str, rules: &Folders) -> Result<PathBuf> {
         self.leaves.iter().try_for_each(|leave| leave.judge(verb, asked, path))?;
         let place = resolve(path);
@@ -207,7 +209,7 @@ impl Access {
         }))
     }
 
-    /// Whether a connection to where this address leads may be made.
+    /// Refuses connections to where this address leads, unless they are allowed.
     pub fn to_fetch(&self, address: &Url) -> Result<()> {
         let Some(host) = address.host() else {
             return Err(err!(Argument, "expected an address with a host, found `{}:`", address.scheme()));
@@ -222,7 +224,7 @@ impl Access {
         }))
     }
 
-    /// The addresses of a host that are not denied. At least one.
+    /// Returns the addresses of a host that are not denied, and refuses a host of which all are denied.
     pub fn to_connect<T>(&self, host: &str, addresses: Vec<T>, of: impl Fn(&T) -> IpAddr) -> Result<Vec<T>> {
         let found = addresses.len();
         let left: Vec<T> = addresses.into_iter().filter(|address| !self.net.denies(of(address))).collect();
@@ -234,7 +236,7 @@ impl Access {
     }
 }
 
-/// The hosts of the hub at this address, or of the usual one if there is none.
+/// Returns the hosts of the hub at this address, or of the usual one if there is none.
 fn hub_hosts(endpoint: &str) -> Vec<String> {
     match host_of(endpoint).trim_end_matches('.') {
         host if host.is_empty() || host.eq_ignore_ascii_case(HUB) => {
@@ -245,13 +247,13 @@ fn hub_hosts(endpoint: &str) -> Vec<String> {
     }
 }
 
-/// An error if this is no host as rules name hosts.
+/// Refuses a text that is no host as rules name hosts.
 pub fn check_host(host: &str) -> Result<()> {
     let wrong = |e: Error| err!(Format, "expected a host, found `{host}`").maybe_hint(e.hint);
     Hosts::only(&[host.to_string()]).map(drop).map_err(wrong)
 }
 
-/// The host in an address, without the name and password before it and the port after it.
+/// Returns the host in an address, without the name and password before it and the port after it.
 pub fn host_of(address: &str) -> &str {
     let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
     let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
@@ -263,7 +265,7 @@ pub fn host_of(address: &str) -> &str {
     }
 }
 
-/// The hint that the user's own rule is the reason.
+/// Returns the hint that the user's own rule is the reason.
 fn denied_by(option: &str) -> String {
     format!("denied by {option}")
 }
@@ -314,7 +316,7 @@ mod tests {
         assert!(access.to_write(Path::new("circle")).unwrap_err().message.contains("loop"));
     }
 
-    /// The built-in rules are longer than `/`, and still hold.
+    /// Checks that the built-in rules hold, although they are longer than `/`.
     #[test]
     fn what_is_denied_is_denied_also_where_it_is_allowed_by_itself() {
         let folder = tempfile::tempdir().unwrap();
@@ -392,7 +394,8 @@ mod tests {
         }
     }
 
-    /// What may not be read is refused in the same words, whatever is there: a file, a folder, a link, or nothing.
+    /// Checks that a path that may not be read is refused in the same words, whatever is there: a file, a folder, a
+    /// link, or nothing.
     #[cfg(unix)]
     #[test]
     fn a_refusal_does_not_tell_what_is_there() {

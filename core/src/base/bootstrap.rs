@@ -7,10 +7,10 @@ use super::random::stream;
 /// Number of bootstrap samples.
 pub const RESAMPLES: usize = 1_000;
 
-/// An interval needs a finite statistic in at least this share of the resamples.
+/// The share of resamples that must have a finite statistic for an interval.
 const DEFINED: f64 = 0.95;
 
-/// The 95 % percentile interval of a statistic of `count` observations (Efron 1979): computed on a thousand resamples
+/// Computes the 95 % percentile interval of a statistic of `count` observations (Efron 1979) on a thousand resamples
 /// with replacement, which are given by the indices of the observations. If an observation is a row with all of its
 /// positions, this is the cluster bootstrap. None for less than two observations, and if more than one resample in
 /// twenty has no finite statistic.
@@ -18,7 +18,7 @@ pub fn bootstrap(count: usize, seed: u64, statistic: impl Fn(&[usize]) -> f64) -
     intervals(count, seed, 1, |drawn| vec![statistic(drawn)]).pop().flatten()
 }
 
-/// The same for several statistics on the same resamples.
+/// Computes the intervals of several statistics like [`bootstrap`], on the same resamples.
 pub fn intervals(
     count: usize,
     seed: u64,
@@ -38,7 +38,7 @@ pub fn intervals(
     found.into_iter().map(percentiles).collect()
 }
 
-/// The 95 % interval of a share of independent trials (Wilson 1927); NaN without trials.
+/// Computes the 95 % interval of a share of independent trials (Wilson 1927); NaN without trials.
 pub fn wilson(successes: usize, trials: usize) -> [f64; 2] {
     const Z: f64 = 1.959_964;
     let (n, p) = (trials as f64, successes as f64 / trials as f64);
@@ -54,7 +54,7 @@ fn percentiles(mut found: Vec<f64>) -> Option<[f64; 2]> {
     is_enough.then(|| [quantile(&found, 0.025), quantile(&found, 0.975)])
 }
 
-/// Between the two nearest of sorted numbers, linearly.
+/// Interpolates linearly between the two nearest of sorted numbers.
 fn quantile(sorted: &[f64], share: f64) -> f64 {
     let place = share * (sorted.len() - 1) as f64;
     let (below, above) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);

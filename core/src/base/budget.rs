@@ -1,5 +1,5 @@
-//! Memory limits for third-party files: a small file can claim a great deal of memory, in many small pieces. So all
-//! pieces of a file are counted together, before anything is allocated for them.
+//! Memory limits for third-party files: a small file can claim a great deal of memory, in many small pieces. Therefore
+//! all pieces of a file are counted together, before anything is allocated for them.
 
 use super::memory::{self, human};
 use super::{Error, Kind, Result};
@@ -8,28 +8,28 @@ use super::{Error, Kind, Result};
 /// JSON. The largest known vocabularies take a third of it.
 pub const MOST: u64 = 1 << 30;
 
-/// What is left of the memory for one file.
+/// The memory that is left for one file.
 #[derive(Debug)]
 pub struct Budget {
     /// The limit for this kind of file.
     most: u128,
-    /// What was free when the file was opened.
+    /// Bytes that were free when the file was opened.
     free: u64,
     asked: u128,
 }
 
 impl Budget {
-    /// For a header and what goes with it: [`MOST`], and no more than is free.
+    /// Returns the budget of a header and what goes with it: [`MOST`], and no more than is free.
     pub fn of_header() -> Self {
         Self::within(MOST, memory::available())
     }
 
-    /// For what may be as large as memory, such as tensors from an archive.
+    /// Returns the budget of content that may be as large as memory, such as tensors from an archive.
     pub fn of_content(free: u64) -> Self {
         Self { most: u128::MAX, free, asked: 0 }
     }
 
-    /// At most this many bytes, if they are free.
+    /// Returns a budget of at most this many bytes, if they are free.
     pub fn within(most: u64, free: u64) -> Self {
         Self { most: most.into(), free, asked: 0 }
     }

@@ -8,10 +8,11 @@ use walkdir::WalkDir;
 
 use super::{Error, Result};
 
-/// Names the folder; empty for none.
+/// The environment variable that names the folder; empty for none.
 pub const VARIABLE: &str = "MICROTOME_CACHE";
 
-/// What `MICROTOME_CACHE` names, nothing if that is empty, or else `microtome` in the user's folder for caches.
+/// Returns the folder that `MICROTOME_CACHE` names, none if that is empty, or else `microtome` in the user's folder for
+/// caches.
 pub fn folder() -> Option<PathBuf> {
     use etcetera::BaseStrategy;
     match std::env::var_os(VARIABLE) {
@@ -25,24 +26,24 @@ pub fn folder() -> Option<PathBuf> {
 pub struct Shelved {
     pub folder: PathBuf,
     pub bytes: u64,
-    /// When one of its files was last marked as used, or changed.
+    /// Time when one of the folder's files was last marked as used, or changed.
     pub used: SystemTime,
 }
 
-/// What was cleared away.
+/// Folders that were cleared away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Cleared {
     pub count: usize,
     pub bytes: u64,
 }
 
-/// The direct subfolders of a folder, by name; none if it is missing or unreadable.
+/// Lists the direct subfolders of a folder, by name; none if it is missing or unreadable.
 pub fn shelved(folder: &Path) -> Vec<Shelved> {
     let inner = WalkDir::new(folder).min_depth(1).max_depth(1).sort_by_file_name().into_iter().flatten();
     inner.filter(|entry| entry.file_type().is_dir()).map(|entry| measured(entry.into_path())).collect()
 }
 
-/// The direct subfolders that are named like keys, which are SHA-256 hashes: others there are not ours.
+/// Lists the direct subfolders that are named like keys, which are SHA-256 hashes: others there are not ours.
 pub fn keyed(folder: &Path) -> impl Iterator<Item = Shelved> + use<> {
     let is_key =
         |name: &str| name.len() == 64 && name.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
@@ -62,7 +63,7 @@ pub fn clear(folder: &Path, unused_for: Option<u64>, now: SystemTime) -> Result<
     Ok(cleared)
 }
 
-/// Links are not followed.
+/// Measures a folder, without following links.
 fn measured(folder: PathBuf) -> Shelved {
     let (mut bytes, mut used) = (0_u64, SystemTime::UNIX_EPOCH);
     let entries = WalkDir::new(&folder).into_iter().flatten().filter(|entry| entry.file_type().is_file());
@@ -73,7 +74,7 @@ fn measured(folder: PathBuf) -> Shelved {
     Shelved { folder, bytes, used }
 }
 
-/// How long ago, in days: "today", "yesterday", "12 days ago".
+/// Tells how long ago a time was, in days: "today", "yesterday", "12 days ago".
 pub fn days_ago(then: SystemTime, now: SystemTime) -> String {
     match days_between(then, now) {
         0 => "today".into(),
@@ -82,7 +83,7 @@ pub fn days_ago(then: SystemTime, now: SystemTime) -> String {
     }
 }
 
-/// Whole days from one time to a later one; none if the clock was set back.
+/// Returns the whole days from one time to a later one; none if the clock was set back.
 pub fn days_between(then: SystemTime, now: SystemTime) -> u64 {
     now.duration_since(then).map_or(0, |passed| passed.as_secs() / (24 * 60 * 60))
 }

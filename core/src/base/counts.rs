@@ -1,12 +1,12 @@
 //! Numbers as they are written in sentences: `1 point`, `12,000 points`.
 
-/// `1 point`, `2 points`.
+/// Writes a number with a noun: `1 point`, `2 points`.
 pub fn count(number: usize, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{} {noun}{plural}", grouped(&number.to_string()))
 }
 
-/// Digits in groups of three, from ten thousand on; a sign and decimals are left alone.
+/// Groups digits in threes, from ten thousand on; a sign and decimals are left alone.
 pub fn grouped(text: &str) -> String {
     let (whole, decimals) = match text.find('.') {
         Some(point) => text.split_at(point),

@@ -55,7 +55,13 @@ impl Error {
         Self::new(Kind::Interrupted, "interrupted")
     }
 
-    /// A failed system call on a file, in words that say what to do.
+    /// Says what this build leaves out, and which feature of the crate has it.
+    pub fn not_built(what: &str, feature: &str) -> Self {
+        Self::new(Kind::Argument, format!("this build of microtome has no {what}"))
+            .hint(format!("build it with the feature `{feature}`, which is on by default"))
+    }
+
+    /// Describes a failed system call on a file, in words that say what to do.
     pub fn io(doing: &str, path: &std::path::Path, error: &std::io::Error) -> Self {
         use std::io::ErrorKind::*;
         let shown = path.display();
@@ -74,7 +80,7 @@ impl Error {
     }
 }
 
-/// Both, or what is wrong with either; of two wrong arguments both are said.
+/// Returns both values, or what is wrong with either; of two wrong arguments both are said.
 pub fn both<A, B>(a: Result<A>, b: Result<B>) -> Result<(A, B)> {
     match (a, b) {
         (Ok(a), Ok(b)) => Ok((a, b)),
@@ -109,7 +115,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// `err!(Shape, "expected {a}, found {b}")`: an [`Error`] of that kind.
+/// Makes an [`Error`] of a kind: `err!(Shape, "expected {a}, found {b}")`.
 #[macro_export]
 macro_rules! err {
     ($kind:ident, $($message:tt)+) => {
@@ -117,7 +123,7 @@ macro_rules! err {
     };
 }
 
-/// `bail!(Shape, "expected {a}, found {b}")`: returns that error from the function.
+/// Returns an error of a kind from the function: `bail!(Shape, "expected {a}, found {b}")`.
 #[macro_export]
 macro_rules! bail {
     ($kind:ident, $($message:tt)+) => {

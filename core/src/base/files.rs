@@ -26,11 +26,11 @@ pub use own::{append, end_of, mark_used};
 /// Bytes read between two checks for an interruption.
 const PIECE: u64 = 1 << 20;
 
-/// How much longer than its reported length a file may be: some grow while they are read, and some system files are
+/// The bytes that a file may have beyond its reported length: some grow while they are read, and some system files are
 /// reported as empty although they have content. Others are endless.
 const SURPLUS: u64 = 16 << 20;
 
-/// What a run did to files: path as the run wrote it down, and the SHA-256 of the bytes.
+/// Files that a run has read and written: paths as the run wrote them down, with the SHA-256 of the bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ledger {
     pub read: BTreeMap<PathBuf, String>,
@@ -47,7 +47,7 @@ pub struct Files {
     recording: bool,
     ledger: Arc<Mutex<Ledger>>,
     locks: Locks,
-    /// Those of the runs that this one is a part of.
+    /// Locks of the runs that this one is a part of.
     outer: Vec<Locks>,
 }
 
@@ -74,17 +74,18 @@ impl Files {
         &self.access
     }
 
-    /// What ends long reads.
+    /// Returns the task that ends long reads.
     pub fn task(&self) -> &Task {
         &self.task
     }
 
-    /// What has been read and written so far.
+    /// Returns the files that have been read and written so far.
     pub fn ledger(&self) -> Ledger {
         held(&self.ledger).clone()
     }
 
-    /// The files of a run within this one: with a ledger and locks of its own, and in the folders that are locked already.
+    /// Returns the files of a run within this one: with a ledger and locks of its own, and in the folders that are
+    /// locked already.
     pub fn within(&self, access: Access, task: &Task) -> Self {
         let outer = self.outer.iter().chain([&self.locks]).cloned().collect();
         Self { outer, ..Self::new(access, true).heeding(task) }
@@ -104,7 +105,7 @@ impl Files {
         Ok((file, place))
     }
 
-    /// Whether a path exists; an error if it may not be read, whether it exists or not.
+    /// Returns whether a path exists; an error if it may not be read, whether it exists or not.
     pub fn has(&self, path: &Path) -> Result<bool> {
         Ok(self.access.to_read(path)?.exists())
     }
@@ -126,7 +127,7 @@ impl Files {
         Ok(bytes)
     }
 
-    /// The SHA-256 of a file, which need not fit into memory.
+    /// Computes the SHA-256 of a file, which need not fit into memory.
     pub fn sha256(&self, path: &Path) -> Result<String> {
         let (mut file, place) = self.open(path)?;
         let (task, mut hash, name) = (self.task.clone(), Sha256::new(), path.to_path_buf());
@@ -143,7 +144,7 @@ impl Files {
         Ok(hash)
     }
 
-    /// All bytes of a file, if they fit into memory, and its resolved path.
+    /// Reads all bytes of a file, if they fit into memory; returns its resolved path, too.
     fn whole(&self, path: &Path) -> Result<(Vec<u8>, PathBuf)> {
         let (file, place) = self.open(path)?;
         let length = file.metadata().map_err(|e| Error::io("read", path, &e))?.len();
@@ -153,13 +154,13 @@ impl Files {
         Ok((bytes, place))
     }
 
-    /// The content of a text file; bytes that are not UTF-8 are an error with their position.
+    /// Reads the content of a text file; bytes that are not UTF-8 are an error with their position.
     pub fn text(&self, path: &Path) -> Result<String> {
         utf8(self.bytes(path)?).map_err(|e| e.within(path.display()))
     }
 
-    /// Names in a folder for completion: folders with a slash at the end, and without what may not be read. None if the
-    /// folder cannot be read.
+    /// Lists the names in a folder for completion: folders with a slash at the end, and without what may not be read.
+    /// None if the folder cannot be read.
     pub fn names(&self, folder: &Path) -> Vec<String> {
         let Ok(place) = self.access.to_read(folder) else { return Vec::new() };
         let entries = fs::read_dir(place).into_iter().flatten().flatten();
@@ -173,7 +174,7 @@ impl Files {
         named.collect()
     }
 
-    /// The text of a script, which is not an input: the record of a run contains it.
+    /// Reads the text of a script, which is not an input: the record of a run contains it.
     pub fn script(&self, path: &Path) -> Result<String> {
         let text = utf8(self.of_program(path)?).map_err(|e| e.within(path.display()))?;
         // Some editors begin a file with a byte order mark, which is not part of the text.
@@ -183,28 +184,28 @@ impl Files {
         }
     }
 
-    /// The same, if there is such a file that may be read.
+    /// Reads the text of a script, if there is such a file that may be read.
     pub fn script_if_there(&self, path: &Path) -> Result<Option<String>> {
         let is_there = self.has(path).is_ok_and(|there| there && path.is_file());
         is_there.then(|| self.script(path)).transpose()
     }
 
-    /// The bytes of what belongs to the program or to the script, and is no input of the run.
+    /// Reads the bytes of a file that belongs to the program or to the script, and is no input of the run.
     pub fn of_program(&self, path: &Path) -> Result<Vec<u8>> {
         Ok(self.whole(path)?.0)
     }
 
-    /// The same files for the code of a library, which has this leave and no more.
+    /// Narrows access to the files to the permissions of a library, for its code.
     pub fn under(&self, leave: Arc<Leave>) -> Self {
         Self { access: self.access.under(leave), ..self.clone() }
     }
 
-    /// Records what was read from another place than a file, such as object storage.
+    /// Records an input from another place than a file, such as object storage.
     pub fn note_input(&self, address: PathBuf, sha256: String) -> Result<()> {
         self.note(address, || Ok(sha256))
     }
 
-    /// Records what was written to such a place.
+    /// Records an output to another place than a file, such as object storage.
     pub fn note_output(&self, address: PathBuf, sha256: String) {
         held(&self.ledger).written.insert(address, sha256);
     }
@@ -230,7 +231,7 @@ impl Files {
         Ok(())
     }
 
-    /// Why a file cannot be read; if it is missing, with the nearest right name among its neighbours.
+    /// Tells why a file cannot be read; if it is missing, with the nearest right name among its neighbours.
     fn not_readable(&self, path: &Path, error: &io::Error) -> Error {
         let plain = Error::io("read", path, error);
         if error.kind() != io::ErrorKind::NotFound {
@@ -289,7 +290,7 @@ impl Files {
         self.save(path, |file| file.write_all(content.as_ref()).map_err(|e| Error::io("write", path, &e)))
     }
 
-    /// Removes a file that this program wrote. One that is not there is removed.
+    /// Removes a file that this program wrote; a missing one counts as removed.
     pub fn remove(&self, path: &Path) -> Result<()> {
         let place = self.access.to_write(path)?;
         match fs::remove_file(&place) {
@@ -325,7 +326,7 @@ impl Files {
         Ok(())
     }
 
-    /// Whether a process, this one or another, writes into the folder.
+    /// Returns whether a process, this one or another, writes into the folder.
     pub fn is_locked(&self, folder: &Path) -> Result<bool> {
         let place = self.access.to_read(folder)?;
         lock::is_held(&place).map_err(|e| Error::io("read the lock of", folder, &e))
@@ -337,7 +338,7 @@ impl Files {
     }
 }
 
-/// The whole content of a file with this reported length.
+/// Reads the whole content of a file with this reported length.
 fn read_whole(mut file: impl Read, length: u64, path: &Path, task: &Task) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let room = usize::try_from(length).ok().and_then(|length| bytes.try_reserve_exact(length).ok());
@@ -388,7 +389,7 @@ fn wait_or(error: io::Error, path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes to the file and the hash at once, and remembers the system's error.
+/// A writer to the file and the hash at once, which remembers the system's error.
 struct Tee<'a> {
     file: BufWriter<&'a File>,
     hash: Sha256,
@@ -414,7 +415,7 @@ impl Write for Tee<'_> {
     }
 }
 
-/// Temporary files are readable by their owner only; a result is readable as the umask allows.
+/// Makes a result readable as the umask allows; temporary files are readable by their owner only.
 #[cfg(unix)]
 fn share_with_umask(file: &File) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
@@ -439,7 +440,7 @@ fn sync_folder(folder: &Path) {
     }
 }
 
-/// The bytes as text, or where they stop being text.
+/// Returns the bytes as text; an error names where they stop being text.
 pub fn utf8(bytes: Vec<u8>) -> Result<String> {
     String::from_utf8(bytes).map_err(|e| {
         let valid = e.utf8_error().valid_up_to();
@@ -449,12 +450,12 @@ pub fn utf8(bytes: Vec<u8>) -> Result<String> {
     })
 }
 
-/// Bytes as lower-case hexadecimal digits.
+/// Writes bytes as lower-case hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// A poisoned lock is still usable: what it guards is replaced as a whole, never half.
+/// Locks a mutex, also a poisoned one, which is still usable: what it guards is replaced as a whole, never half.
 fn held<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
@@ -558,7 +559,8 @@ mod tests {
         assert!(latin.message.ends_with("expected UTF-8 text, found byte 0xe9 on line 2"), "{}", latin.message);
     }
 
-    /// Regression: a sparse file of a hundred gigabytes took minutes, without a check for an interruption.
+    /// Checks that hashing is interrupted: a sparse file of a hundred gigabytes took minutes, without a check for an
+    /// interruption.
     #[cfg(unix)]
     #[test]
     fn hashing_is_interrupted() {
@@ -582,7 +584,7 @@ mod tests {
         }
     }
 
-    /// Returns this many bytes, and then `WouldBlock` for ever.
+    /// A reader that returns this many bytes, and then `WouldBlock` for ever.
     struct Slow(usize);
 
     impl Read for Slow {
@@ -625,7 +627,7 @@ mod tests {
         assert_eq!(read_whole(io::empty(), 5, Path::new("x"), &task).unwrap(), b"");
     }
 
-    /// System files report a length of 0, although they have content.
+    /// Checks that system files are read, which report a length of 0 although they have content.
     #[cfg(target_os = "linux")]
     #[test]
     fn a_file_of_the_system_is_read_where_that_is_allowed() {

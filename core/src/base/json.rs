@@ -7,7 +7,8 @@ use serde_json::de::SliceRead;
 use super::budget::Budget;
 use super::{Error, Result, memory};
 
-/// Shorter texts parse into some megabytes at most and are not estimated, since there may be millions of them.
+/// Length up to which texts are not estimated: they parse into some megabytes at most, and there may be millions of
+/// them.
 const SMALL: usize = 1 << 14;
 
 /// Parses the JSON of a file, within the [budget](Budget::of_header) of a header; `wrong` converts serde's error.
@@ -18,13 +19,13 @@ pub fn read<T: DeserializeOwned>(text: &[u8], wrong: impl FnOnce(serde_json::Err
     serde_json::from_slice(text).map_err(wrong)
 }
 
-/// The same for content kept as JSON, such as numbers and texts: only the free memory limits it.
+/// Parses content kept as JSON, such as numbers and texts: only the free memory limits it.
 pub fn read_content<T: DeserializeOwned>(text: &[u8], wrong: impl FnOnce(serde_json::Error) -> Error) -> Result<T> {
     memory::check(size(text), || "what this JSON makes".into())?;
     serde_json::from_slice(text).map_err(wrong)
 }
 
-/// The same for a reader that makes values of its own of it.
+/// Parses content kept as JSON by a reader that makes its own values: only the free memory limits it.
 pub fn read_content_by<'t, S: DeserializeSeed<'t>>(
     text: &'t [u8],
     reader: S,
@@ -36,7 +37,7 @@ pub fn read_content_by<'t, S: DeserializeSeed<'t>>(
     value.and_then(|value| content.end().map(|()| value)).map_err(wrong)
 }
 
-/// The same for values that stand one after the other, as in JSON lines; `read` takes the next.
+/// Reads values that stand one after the other, as in JSON lines; `read` takes the next.
 pub fn read_each<'t>(
     text: &'t [u8],
     mut read: impl FnMut(&mut serde_json::Deserializer<SliceRead<'t>>) -> serde_json::Result<()>,
@@ -51,8 +52,8 @@ pub fn read_each<'t>(
     outcome.map_err(wrong)
 }
 
-/// The approximate bytes of a JSON text as parsed values, including vectors that grow during parsing. A list or a map
-/// has capacity for several values from its first one on.
+/// Estimates the bytes of a JSON text as parsed values, including vectors that grow during parsing. A list or a map has
+/// capacity for several values from its first one on.
 pub fn size(text: &[u8]) -> u128 {
     const VALUE: u64 = 144;
     const FIELD: u64 = 160;

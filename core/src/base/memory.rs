@@ -11,12 +11,13 @@ pub fn check(bytes: u128, what: impl FnOnce() -> String) -> Result<()> {
     Ok(kernels::memory::check(bytes, what)?)
 }
 
-/// The same for memory of a device, where what is free there is known.
+/// Refuses an allocation of `bytes` that cannot fit on a device, where its free memory is known.
 pub fn check_on(device: &candle_core::Device, bytes: u128, what: impl FnOnce() -> String) -> Result<()> {
     Ok(kernels::device::check(device, bytes, what)?)
 }
 
-/// The same against `free` bytes, measured before the first of several allocations, each of which may be small.
+/// Refuses an allocation of more than `free` bytes, measured before the first of several allocations, each of which may
+/// be small.
 pub fn check_within(bytes: u128, free: u64, what: impl FnOnce() -> String) -> Result<()> {
     Ok(kernels::memory::check_within(bytes, free, what)?)
 }

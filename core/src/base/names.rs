@@ -1,12 +1,13 @@
-//! Suggesting the nearest correct name.
+//! Suggestions of the nearest correct name.
 
-/// A longer text is no name that somebody mistyped, and comparing two takes time and memory by the product of their lengths.
+/// Length beyond which a text is no name that somebody mistyped; comparing two takes time and memory by the product of
+/// their lengths.
 const LONGEST: usize = 200;
 
-/// So many names are read at a glance.
+/// Number of names that are read at a glance.
 const FEW: usize = 4;
 
-/// The candidate nearest to `name`, if one is near enough to be a typo.
+/// Returns the candidate nearest to `name`, if one is near enough to be a typo.
 ///
 /// Nearness is the Damerau-Levenshtein distance, and "near" a third of the name's length; a candidate that the name
 /// begins, that is one of its words, or that differs only in case or underscores, is near too. Texts of more than 200
@@ -36,8 +37,8 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, candidate)| candidate)
 }
 
-/// "did you mean `lr`?" where some candidate is near, all that `name` is the first word of if these are a few, else the
-/// list of all candidates when it is short.
+/// Suggests "did you mean `lr`?" where some candidate is near, all that `name` is the first word of if these are a few,
+/// else the list of all candidates when it is short.
 pub fn suggestion<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str> + Clone) -> Option<String> {
     let mut longer: Vec<&str> = candidates.clone().into_iter().filter(|other| is_first_word(name, other)).collect();
     longer.sort_unstable();

@@ -2,6 +2,7 @@
 
 pub mod endpoint;
 mod listen;
+#[cfg_attr(not(feature = "objects"), path = "net/no_objects.rs")]
 mod objects;
 mod partial;
 mod room;
@@ -108,28 +109,6 @@ fn judged(access: &Access) -> redirect::Policy {
         if was_secret && attempt.url().scheme() != "https" {
             let named = named(attempt.url());
             return attempt.error(err!(Network, "the server redirects to {named}, which is not encrypted"));
-        }
-        match judge(&access, attempt.url()) {
-            Ok(()) => attempt.follow(),
-            Err(refusal) => attempt.error(refusal),
-        }
-    })
-}
-
-/// Follows redirections within one server: headers that sign a request are meant for no other one.
-fn within(access: &Access) -> redirect::Policy {
-    let access = access.clone();
-    redirect::Policy::custom(move |attempt| {
-        let before = attempt.previous();
-        if before.len() > 10 {
-            return attempt.error(err!(Network, "more than ten redirections"));
-        }
-        if before.last().is_some_and(|before| before.origin() != attempt.url().origin()) {
-            let to = attempt.url().origin().ascii_serialization();
-            return attempt
-                .error(err!(Network, "the server redirects a signed request to {to}").hint(
-                    "name that server, or its region, as the storage's own: it is given no signature otherwise",
-                ));
         }
         match judge(&access, attempt.url()) {
             Ok(()) => attempt.follow(),

@@ -1,4 +1,5 @@
-//! Options of a call, declared once: a struct whose fields each have a sentence, a default, and what values they take.
+//! Options of a call, declared once: a struct whose fields each have a sentence, a default, and the values that they
+//! take.
 //!
 //! [`options!`](crate::options) makes of one declaration the struct, its `Default`, the conversion from what a script gives,
 //! the table that help and the reference show, and what Tab offers. [`choices!`](crate::choices) does so for a setting that
@@ -23,14 +24,14 @@ pub enum Plain {
     Text(String),
     List(Vec<Plain>),
     Map(Vec<(String, Plain)>),
-    /// Anything else: a function, a model.
+    /// A value of another kind: a function, a model.
     Other(Foreign),
 }
 
 /// A value of the scripting language, which only options of the script floor accept.
 #[derive(Clone)]
 pub struct Foreign {
-    /// What it is, in words: "a function".
+    /// The kind of the value in words: "a function".
     pub what: String,
     pub value: Rc<dyn Any>,
 }
@@ -48,7 +49,7 @@ impl PartialEq for Foreign {
 }
 
 impl Plain {
-    /// The value in the words of an error.
+    /// Describes the value in the words of an error.
     pub fn described(&self) -> String {
         match self {
             Plain::Nothing => "nothing".into(),
@@ -83,7 +84,7 @@ impl From<&serde_json::Value> for Plain {
     }
 }
 
-/// A number for display: eight significant digits, no trailing zeros. `1.0` remains visibly a float.
+/// Writes a number for display: eight significant digits, no trailing zeros. `1.0` remains visibly a float.
 pub fn number_text(x: f64) -> String {
     if !x.is_finite() {
         return if x.is_nan() {
@@ -109,7 +110,7 @@ pub fn number_text(x: f64) -> String {
     if trimmed.ends_with('.') { format!("{trimmed}0") } else { trimmed.into() }
 }
 
-/// A number as a default is written: whole ones without a point.
+/// Writes a number as a default: whole ones without a point.
 fn number(value: f64) -> String {
     match value.fract() == 0.0 && value.abs() < 1e15 {
         true => format!("{value}"),
@@ -120,23 +121,23 @@ fn number(value: f64) -> String {
 
 /// A type that an option can have.
 pub trait Setting: Sized {
-    /// The words that it is one of, if it is.
+    /// The words that a value is one of, if it is of a choice.
     const CHOICES: &'static [&'static str] = &[];
 
-    /// The accepted values, as an error names them: "a number".
+    /// Describes the accepted values, as an error names them: "a number".
     fn wanted() -> String;
 
     fn of(value: &Plain) -> Option<Self>;
 
-    /// The value as a script writes it.
+    /// Writes the value as a script does.
     fn written(&self) -> String;
 
-    /// The numbers in it, which must lie in the range of the option.
+    /// Returns the numbers in the value, which must lie in the range of the option.
     fn numbers(&self) -> Vec<f64> {
         Vec::new()
     }
 
-    /// The first wrong element of a list or a map.
+    /// Finds the first wrong element of a list or a map.
     fn fault(_value: &Plain) -> Option<Fault<'_>> {
         None
     }
@@ -150,7 +151,7 @@ pub struct Fault<'a> {
 }
 
 impl<'a> Fault<'a> {
-    /// The fault of an element that must be a `T`, if it is not.
+    /// Returns the fault of an element that must be a `T`, if it is not.
     pub fn of<T: Setting>(place: String, value: &'a Plain) -> Option<Self> {
         if T::of(value).is_some() {
             return None;
@@ -203,7 +204,7 @@ impl Setting for i64 {
         "an integer".into()
     }
 
-    /// `3.0` is a whole number, too.
+    /// Converts a value to a whole number, `3.0` included.
     fn of(value: &Plain) -> Option<Self> {
         match value {
             Plain::Integer(value) => Some(*value),
@@ -259,7 +260,7 @@ impl Setting for String {
     }
 }
 
-/// An optional value: nothing stands for none.
+/// An optional value: `()` stands for none.
 impl<T: Setting> Setting for Option<T> {
     const CHOICES: &'static [&'static str] = T::CHOICES;
 
@@ -290,7 +291,7 @@ impl<T: Setting> Setting for Option<T> {
 /// The suffix for options that take several values.
 const OR_SEVERAL: &str = ", or an array of such";
 
-/// Several, or one alone.
+/// Several values, or one alone.
 impl<T: Setting> Setting for Vec<T> {
     const CHOICES: &'static [&'static str] = T::CHOICES;
 
@@ -368,16 +369,16 @@ impl<T: Setting> Setting for BTreeMap<String, T> {
 /// One option, as it was declared.
 #[derive(Debug, Clone)]
 pub struct Field {
-    /// As scripts write it.
+    /// The name of the option in scripts.
     pub name: &'static str,
-    /// Its sentence.
+    /// The sentence on the option.
     pub meaning: String,
-    /// Its default as a script writes it, or in words where it is computed.
+    /// The default as a script writes it, or in words where it is computed.
     pub default: String,
     pub choices: &'static [&'static str],
-    /// Whether a call without it is refused.
+    /// Whether a call without the option is refused.
     pub is_required: bool,
-    /// Another option, and the words of it with which there is this one; no words where it is always there.
+    /// Another option, and its words with which this one exists; no words where it always does.
     pub only: (&'static str, &'static [&'static str]),
     wanted: String,
     low: Option<(f64, bool)>,
@@ -385,12 +386,12 @@ pub struct Field {
 }
 
 impl Field {
-    /// One with this doc comment and default.
+    /// Declares an option with this doc comment and default.
     pub fn new<T: Setting>(name: &'static str, docs: &[&str], default: &T) -> Self {
         Self::of((name, docs), default.written(), T::CHOICES, T::wanted())
     }
 
-    /// What is not generic is apart, since every option is of some type.
+    /// Declares an option. Code that is not generic is apart, since every option is of some type.
     fn of(
         (name, docs): (&'static str, &[&str]),
         default: String,
@@ -411,12 +412,12 @@ impl Field {
         }
     }
 
-    /// Its name in scripts, if that is a keyword of Rust.
+    /// Sets the option's name in scripts, if that is a keyword of Rust.
     pub fn called(self, name: &'static str) -> Self {
         Self { name, ..self }
     }
 
-    /// How the default is computed, in words.
+    /// States in words how the default is computed.
     pub fn usually(self, default: &str) -> Self {
         Self { default: default.into(), ..self }
     }
@@ -425,7 +426,7 @@ impl Field {
         Self { is_required: true, default: String::new(), ..self }
     }
 
-    /// There is this option only where another one is one of these words.
+    /// Limits the option to calls in which another one is one of these words.
     pub fn only(self, option: &'static str, words: &'static [&'static str]) -> Self {
         Self { only: (option, words), ..self }
     }
@@ -442,7 +443,7 @@ impl Field {
         Self { high: Some(high), ..self }
     }
 
-    /// The accepted values, as an error names them.
+    /// Describes the accepted values, as an error names them.
     pub fn wanted(&self) -> String {
         let low = self.low.map(|(low, is_in)| if is_in { format!("at least {low}") } else { format!("above {low}") });
         let high = self.high.map(|high| format!("at most {high}"));
@@ -458,7 +459,7 @@ impl Field {
         !number.is_nan() && low && self.high.is_none_or(|high| number <= high)
     }
 
-    /// The value of the option, if it is one that the option takes.
+    /// Converts the given value of the option, if it is one that the option takes.
     pub fn taken<T: Setting>(&self, value: &Plain) -> Result<T> {
         self.fitting(value).ok_or_else(|| self.refusal(value, T::fault(value), self.wrong_element::<T>(value)))
     }
@@ -479,7 +480,7 @@ impl Field {
         T::of(value).filter(|taken| !is_bounded || taken.numbers().iter().all(|n| self.is_within(*n)))
     }
 
-    /// Which element of a list is out of range.
+    /// Finds the element of a list that is out of range.
     fn wrong_element<'a, T: Setting>(&self, value: &'a Plain) -> Option<(usize, &'a Plain)> {
         let Plain::List(elements) = value else { return None };
         T::of(&Plain::List(Vec::new()))?;
@@ -495,7 +496,7 @@ fn refused((name, place): (&str, &str), wanted: &str, choices: &'static [&'stati
     err!(Argument, "expected {wanted} for `{name}{place}`, found {}", value.described()).about(name).maybe_hint(near)
 }
 
-/// An argument that is one of several words.
+/// Converts an argument that is one of several words.
 pub fn chosen<T: Setting>(name: &str, word: &str) -> Result<T> {
     let value = Plain::Text(word.into());
     T::of(&value).ok_or_else(|| refused((name, ""), &T::wanted(), T::CHOICES, &value))
@@ -504,7 +505,7 @@ pub fn chosen<T: Setting>(name: &str, word: &str) -> Result<T> {
 /// Names that help texts begin with.
 const PROPER: [&str; 1] = ["Adam"];
 
-/// The sentence as it follows a colon; names and abbreviations keep their capitals.
+/// Returns the sentence as it follows a colon; names and abbreviations keep their capitals.
 fn lowered(sentence: &str) -> String {
     let word = sentence.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
     if PROPER.contains(&word) {
@@ -527,7 +528,7 @@ pub trait Declared: Default {
     /// Takes the value of an option by its number.
     fn set(&mut self, number: usize, value: &Plain) -> Result<()>;
 
-    /// All options; `find` returns those that were given.
+    /// Builds all options; `find` returns those that were given.
     fn given(mut find: impl FnMut(&'static str) -> Option<Plain>) -> Result<Self> {
         let mut options = Self::default();
         for (number, field) in Self::fields().iter().enumerate() {
@@ -540,11 +541,11 @@ pub trait Declared: Default {
         Ok(options)
     }
 
-    /// The values of all options, as a script writes them.
+    /// Writes the values of all options as a script does.
     fn written(&self) -> Vec<String>;
 
-    /// Refuses options with another value than their default that there are only with other words of another option.
-    /// `what` has these, as in "a probe of kind \"sparse\"".
+    /// Refuses options with another value than their default that exist only with other words of another option. `what`
+    /// has these, as in "a probe of kind \"sparse\"".
     fn refuse_others(&self, what: &str) -> Result<()> {
         let (fields, values, defaults) = (Self::fields(), self.written(), Self::default().written());
         let value = |name: &str| fields.iter().zip(&values).find(|(field, _)| field.name == name).map(|(_, v)| v);
@@ -564,7 +565,7 @@ fn missing(field: &Field) -> Error {
         .hint(format!("`{}`: {}", field.name, field.meaning))
 }
 
-/// Words of a list, as an error names them: "one of a, b".
+/// Lists words as an error names them: "one of a, b".
 pub fn one_of<T: Display>(words: impl IntoIterator<Item = T>) -> String {
     let words: Vec<String> = words.into_iter().map(|word| format!("\"{word}\"")).collect();
     format!("one of {}", words.join(", "))
@@ -695,7 +696,7 @@ mod tests {
     }
 
     options! {
-        /// How a thing is made.
+        /// Settings of a sample for tests.
         #[derive(Debug, PartialEq)]
         struct Sample {
             /// The highest learning
@@ -703,15 +704,15 @@ mod tests {
             lr: f64 = 6e-3 => above(0.0);
             /// Rows of an update.
             batch: usize = 2048 => at_least(1.0);
-            /// How the rate falls.
+            /// Shape of the learning rate.
             shape: Shape = Shape::Linear;
-            /// How long moments remember.
+            /// Decay of the moments.
             betas: [f64; 2] = [0.9, 0.99] => at_least(0.0).at_most(1.0);
             /// Steps.
             steps: Option<u64> = None => usually("as many as there are rows");
             /// Positions.
             at: Vec<i64> = Vec::new();
-            /// How many codes.
+            /// Number of codes.
             k: usize = 0 => required();
         }
     }
@@ -742,9 +743,9 @@ mod tests {
     options! {
         #[derive(Debug)]
         struct Fall {
-            /// How the rate falls.
+            /// Shape of the learning rate.
             shape: Shape = Shape::Linear;
-            /// By how much.
+            /// Amount of the fall.
             by: Option<f64> = None => only("shape", &["linear"]);
             with sample: Larger;
         }
@@ -766,11 +767,11 @@ mod tests {
         let expected = [
             "lr = 0.006: the highest learning rate",
             "batch = 2048: rows of an update",
-            "shape = \"linear\": how the rate falls",
-            "betas = [0.9, 0.99]: how long moments remember",
+            "shape = \"linear\": shape of the learning rate",
+            "betas = [0.9, 0.99]: decay of the moments",
             "steps = as many as there are rows: steps",
             "at = []: positions",
-            "k = : how many codes",
+            "k = : number of codes",
         ];
         assert_eq!(shown, expected);
         assert_eq!(Sample::fields()[2].choices, ["constant", "linear"]);

@@ -4,7 +4,8 @@ pub use kernels::parallel::{blocks, fill, map, of_each};
 
 use super::error::Result;
 
-/// The results of `one` for each index below `count`, in order, or the first error in order, whichever thread is the faster.
+/// Returns the results of `one` for each index below `count`, in order, or the first error in order, whichever thread
+/// is the faster.
 pub fn try_map<U: Send>(count: usize, one: &(dyn Fn(usize) -> Result<U> + Sync)) -> Result<Vec<U>> {
     map(count, one).into_iter().collect()
 }

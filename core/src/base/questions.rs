@@ -1,4 +1,4 @@
-//! Questions in words, and who answers them: a language model behind an address, one that was loaded, a person.
+//! Questions in words, and their answers by a language model behind an address, one that was loaded, or a person.
 
 use super::{Result, Task};
 
@@ -18,7 +18,7 @@ pub struct Question {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Reply {
     pub text: String,
-    /// Each token of the answer with the likeliest ones at its place; empty where none are offered.
+    /// Each token of the answer with the likeliest tokens at its place; empty where none are offered.
     pub chances: Vec<TokenChances>,
 }
 
@@ -29,12 +29,12 @@ pub struct TokenChances {
     pub top: Vec<(String, f64)>,
 }
 
-/// Who answers questions.
+/// A model or person that answers questions.
 pub trait Answers {
-    /// As titles of tables say it.
+    /// Returns the name as titles of tables say it.
     fn name(&self) -> String;
 
-    /// The answers to all questions, in their order. An answer that cannot be read is an error in its place; whatever
-    /// makes further questions useless is the error of all.
+    /// Answers all questions, in their order. An answer that cannot be read is an error in its place; whatever makes
+    /// further questions useless is the error of all.
     fn answers(&self, questions: &[Question], task: &Task) -> Result<Vec<Result<Reply>>>;
 }

@@ -21,7 +21,7 @@ pub struct Seed {
 }
 
 impl Seed {
-    /// A seed that the call states.
+    /// Returns a seed that the call states.
     pub const fn of(seed: i64) -> Self {
         Self { stated: Some(seed), own: 0 }
     }
@@ -30,13 +30,13 @@ impl Seed {
         self.stated.is_some()
     }
 
-    /// For what a call draws: controls, first weights, the order of a training.
+    /// Returns the seed of what a call draws: controls, first weights, the order of a training.
     pub fn draws(self) -> u64 {
         self.stated.map_or(self.own, i64::cast_unsigned)
     }
 
-    /// For what a call takes of the data to judge on, which is the same in each call that states no seed, so that what
-    /// several calls find can be compared.
+    /// Returns the seed of what a call takes of the data to judge on. It is the same in each call that states no seed,
+    /// so that what several calls find can be compared.
     pub fn sample(self) -> u64 {
         self.stated.unwrap_or_default().cast_unsigned()
     }
@@ -70,7 +70,7 @@ crate::options! {
     }
 }
 
-/// Who draws: a function, and in whose text it is called.
+/// The caller that draws: a function, and the text in which it is called.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Caller {
     /// The function's name in the reference, such as `tensor::randn`.
@@ -89,7 +89,7 @@ impl Display for Caller {
 }
 
 impl From<&str> for Caller {
-    /// Reads what it is displayed as; names of functions have no blank.
+    /// Reads a displayed caller; names of functions have no blank.
     fn from(text: &str) -> Self {
         let (place, function) = text.rsplit_once(' ').unwrap_or(("", text));
         Self { function: function.into(), place: place.into() }
@@ -122,7 +122,7 @@ impl Randomness {
         self.turns.borrow_mut().clear();
     }
 
-    /// Does the work of a call with the seed that it states, or else with its own. A call that fails or is interrupted
+    /// Runs the work of a call with the seed that it states, or else with its own. A call that fails or is interrupted
     /// has left nothing that was drawn, so it does not count.
     pub fn drawing<T, E>(
         &self,
@@ -143,17 +143,17 @@ impl Randomness {
         done
     }
 
-    /// How often each function has drawn.
+    /// Returns how often each function has drawn.
     pub fn counts(&self) -> BTreeMap<Caller, u64> {
         self.turns.borrow().clone()
     }
 
-    /// Goes on as if a function had drawn so often.
+    /// Continues as if a function had drawn so often.
     pub fn count(&self, caller: Caller, times: u64) {
         self.turns.borrow_mut().insert(caller, times);
     }
 
-    /// Goes back to what had been drawn at some time.
+    /// Restores the counts of an earlier time.
     pub fn go_back(&self, counts: BTreeMap<Caller, u64>) {
         *self.turns.borrow_mut() = counts;
     }
@@ -163,8 +163,9 @@ impl Randomness {
     }
 }
 
-/// The seed of a call: the first 63 bits of SHA-256 of the run's seed and the turn (each 8 bytes, the lowest first), the
-/// function, a zero, and the place. Numbers of scripts hold that many, so that a call may state it. It is never the run's.
+/// Computes the seed of a call: the first 63 bits of SHA-256 of the run's seed and the turn (each 8 bytes, the lowest
+/// first), the function, a zero, and the place. Numbers of scripts hold that many, so that a call may state it. It is
+/// never the run's.
 pub fn seed_of_call(run: u64, caller: &Caller, turn: u64) -> u64 {
     let mut hash = Sha256::new();
     hash.update(run.to_le_bytes());
@@ -178,12 +179,12 @@ pub fn seed_of_call(run: u64, caller: &Caller, turn: u64) -> u64 {
     seeds.into_iter().find(|seed| *seed != run).unwrap_or_default()
 }
 
-/// The generator of a seed that a call states, or that is its own.
+/// Returns the generator of a seed that a call states, or that is its own.
 pub fn generator(seed: u64) -> ChaCha8Rng {
     stream(seed, "stated", 0)
 }
 
-/// The generator of `seed` for one purpose, independent of every other purpose and turn.
+/// Returns the generator of `seed` for one purpose, independent of every other purpose and turn.
 pub fn stream(seed: u64, purpose: &str, turn: u64) -> ChaCha8Rng {
     let mut hash = Sha256::new();
     hash.update(seed.to_le_bytes());

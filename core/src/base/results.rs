@@ -62,13 +62,13 @@ pub struct Table {
 }
 
 impl Table {
-    /// The cells under a name, from the first row to the last.
+    /// Returns the cells under a name, from the first row to the last.
     pub fn column(&self, name: &str) -> Result<Vec<&Cell>> {
         let place = self.place(name)?;
         Ok(self.rows.iter().map(|row| row.get(place).unwrap_or(&Cell::Missing)).collect())
     }
 
-    /// The place of the column that has a name.
+    /// Returns the place of the column that has a name.
     pub fn place(&self, name: &str) -> Result<usize> {
         let places: Vec<usize> = (0..self.columns.len()).filter(|place| self.columns[*place] == name).collect();
         match places.as_slice() {
@@ -85,7 +85,7 @@ impl Table {
         }
     }
 
-    /// The names of the columns as one sentence.
+    /// Returns the names of the columns as one sentence.
     fn listed(&self) -> String {
         match self.columns.as_slice() {
             [] => "it has no columns".into(),
@@ -93,7 +93,7 @@ impl Table {
         }
     }
 
-    /// One row, each cell with the name of its column.
+    /// Returns one row, each cell with the name of its column.
     pub fn row(&self, place: usize) -> Option<impl Iterator<Item = (&str, &Cell)>> {
         let row = self.rows.get(place)?;
         let cells = (0..self.columns.len()).map(|column| row.get(column).unwrap_or(&Cell::Missing));
@@ -101,11 +101,11 @@ impl Table {
     }
 }
 
-/// In place of a number that is not due, as of a receiver that lies before its sender, or of a cell of a column that is
-/// missing. It is NaN to all arithmetic, but has bits of its own: what could not be computed is another thing.
+/// Number that stands for one that is not due, as of a receiver that lies before its sender, or of a cell of a column
+/// that is missing. It is NaN to all arithmetic, but has bits of its own: what could not be computed is another thing.
 pub const MISSING: f64 = f64::from_bits(0x7ff8_0000_0000_07a2);
 
-/// Whether no number is due here.
+/// Returns whether a number is [`MISSING`].
 pub fn is_missing(value: f64) -> bool {
     value.to_bits() == MISSING.to_bits()
 }
@@ -118,7 +118,7 @@ pub struct Grid {
     pub column_axis: String,
     pub rows: Vec<String>,
     pub columns: Vec<String>,
-    /// What the numbers are, with their unit: it labels the colour bar.
+    /// The quantity of the numbers, with their unit: it labels the colour bar.
     pub quantity: String,
     /// Row after row, [`MISSING`] where none is due; `values.len() == rows.len() * columns.len()`.
     pub values: Vec<f64>,
@@ -150,12 +150,12 @@ pub struct HeatText {
     pub title: String,
     pub tokens: Vec<String>,
     pub values: Vec<f64>,
-    /// What the numbers are, with their unit.
+    /// The quantity of the numbers, with their unit.
     pub quantity: String,
 }
 
 impl HeatText {
-    /// One value for each token.
+    /// Checks that each token has one value.
     pub fn check(&self) -> Result<()> {
         if self.tokens.len() == self.values.len() {
             return Ok(());
@@ -168,7 +168,7 @@ impl HeatText {
         ))
     }
 
-    /// The largest of its finite values, by size.
+    /// Returns the largest of the finite values, by size.
     pub fn strongest(&self) -> f64 {
         self.values.iter().filter(|v| v.is_finite()).fold(0.0, |most: f64, v| most.max(v.abs()))
     }

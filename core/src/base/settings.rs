@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-/// More worker threads than any machine can make use of would take minutes to start, and all of memory for their stacks.
+/// Maximum number of worker threads. More than any machine can make use of would take minutes to start, and all of
+/// memory for their stacks.
 pub const MOST_THREADS: u16 = 1024;
 
 /// The options that stand before the subcommand, in plain form.
@@ -14,13 +15,13 @@ pub struct Settings {
     pub out: PathBuf,
     /// Worker threads of the matrix kernels.
     pub threads: usize,
-    /// `cpu`, `cuda`, `cuda:1` or `metal`.
+    /// The device: `cpu`, `cuda`, `cuda:1` or `metal`.
     pub device: String,
-    /// No progress bars and no remarks.
+    /// Whether progress bars and remarks are left out.
     pub quiet: bool,
     /// The folder of cached dictionaries; None for no cache.
     pub cache: Option<PathBuf>,
-    /// Whether they are fitted again, and the cached ones replaced.
+    /// Whether dictionaries are fitted again, and the cached ones replaced.
     pub fresh: bool,
 }
 

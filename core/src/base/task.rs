@@ -1,4 +1,4 @@
-//! A `Task` goes into every long loop: it carries the interruption flag, and receives progress.
+//! A `Task`, which goes into every long loop: it carries the interruption flag, and receives progress.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -10,30 +10,30 @@ use super::{Error, Result};
 
 /// The receiver of progress. The core reports; only the command line draws bars.
 pub trait Progress: Send + Sync {
-    /// A piece of work begins; `total` is in the unit of later `advance` calls, where it is known.
+    /// Begins a piece of work; `total` is in the unit of later `advance` calls, where it is known.
     fn begin(&self, label: &str, total: Option<u64>) -> Box<dyn Bar>;
 
-    /// A piece of work that has lasted since a moment in the past, and is spoken of now because it is long.
+    /// Begins to report a piece of work that has lasted since a moment in the past.
     fn begin_late(&self, label: &str, _since: Instant) -> Box<dyn Bar> {
         self.begin(label, None)
     }
 
-    /// A line about the work, for whoever watches: an estimate before it begins, a stage that is done.
+    /// Shows a line about the work, for whoever watches: an estimate before it begins, a stage that is done.
     fn say(&self, line: &str);
 }
 
 /// One running piece of work; dropping it ends its display.
 pub trait Bar: Send {
     fn advance(&self, by: u64);
-    /// Work that was done by an earlier run: it counts as done, but not for the speed.
+    /// Counts work that was done by an earlier run as done, but not for the speed.
     fn had(&self, by: u64) {
         self.advance(by);
     }
-    /// A short live note beside the bar, such as the current loss.
+    /// Shows a short live note beside the bar, such as the current loss.
     fn note(&self, text: &str);
 }
 
-/// Shows nothing: for tests, for output that is not a terminal, and for `--quiet`.
+/// A display that shows nothing: for tests, for output that is not a terminal, and for `--quiet`.
 pub struct Silent;
 
 struct SilentBar;
@@ -87,12 +87,12 @@ impl Drop for Counted {
 /// Work that cannot say how far it is, and that nothing else speaks of, is spoken of after so long.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Readers of untrusted files may recurse as deep as the files are nested, so every thread gets a large stack. It is
-/// only reserved: the system maps the pages of a stack when they are first touched.
+/// Size of the stack of every thread. Readers of untrusted files may recurse as deep as the files are nested, so it is
+/// large. It is only reserved: the system maps the pages of a stack when they are first touched.
 pub const STACK: usize = 64 << 20;
 
 thread_local! {
-    /// Whether this thread works for [`Task::apart`].
+    /// The mark of a thread that works for [`Task::apart`].
     static IS_APART: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -100,10 +100,10 @@ thread_local! {
 pub struct Task {
     interrupted: Arc<AtomicBool>,
     progress: Arc<dyn Progress>,
-    /// Whether an interruption ends all of it.
+    /// Whether an interruption ends the whole task.
     is_whole: bool,
     early: Arc<Mutex<Early>>,
-    /// How many pieces of work are spoken of.
+    /// Number of pieces of work that are reported.
     running: Arc<AtomicUsize>,
     patience: Duration,
 }
@@ -133,7 +133,7 @@ impl Task {
         self.interrupted.load(Ordering::Relaxed)
     }
 
-    /// The flag itself, for the signal handler that raises it and the prompt that lowers it.
+    /// Returns the flag itself, for the signal handler that raises it and the prompt that lowers it.
     pub fn flag(&self) -> &Arc<AtomicBool> {
         &self.interrupted
     }
@@ -143,9 +143,9 @@ impl Task {
         if self.is_interrupted() { Err(Error::interrupted()) } else { Ok(()) }
     }
 
-    /// Begins a piece of work that an interruption ends early: it returns what it has, and the script continues. Pieces are
-    /// numbered, so that one may be ended again where an interruption ended it; those of a [`Task::whole`] are not, since
-    /// an interruption ends all of that.
+    /// Begins a piece of work that an interruption ends early: it returns what it has, and the script continues. Pieces
+    /// are numbered, so that one may be ended again where an interruption ended it; those of a [`Task::whole`] are not,
+    /// since an interruption ends the whole.
     pub fn piece(&self) -> Piece<'_> {
         if self.is_whole {
             return Piece { task: self, number: None, end: None };
@@ -156,13 +156,13 @@ impl Task {
         Piece { task: self, number: Some(number), end: early.planned.remove(&number) }
     }
 
-    /// Whether the next piece is to end early.
+    /// Returns whether the next piece is to end early.
     pub fn ends_next_piece(&self) -> bool {
         let early = self.early();
         !self.is_whole && early.planned.contains_key(&early.begun)
     }
 
-    /// The number of the next piece.
+    /// Returns the number of the next piece.
     pub fn pieces(&self) -> u64 {
         self.early().begun
     }
@@ -174,8 +174,8 @@ impl Task {
         early.planned = steps.iter().zip(begun..).filter_map(|(steps, number)| Some((number, (*steps)?))).collect();
     }
 
-    /// After how many steps the pieces since one number ended early, up to the last that did, as [`Task::end_early`] takes
-    /// them.
+    /// Returns after how many steps the pieces since one number ended early, up to the last that did, as
+    /// [`Task::end_early`] takes them.
     pub fn ended_early(&self, since: u64) -> Vec<Option<u64>> {
         let early = self.early();
         let last = early.ended.range(since..).next_back().map_or(since, |(number, _)| number + 1);
@@ -186,8 +186,8 @@ impl Task {
         self.early.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The same task for one script or one fit among several, of which an interruption means all: a training that was cut
-    /// short must not pass for a result.
+    /// Returns this task for one script or one fit among several, which an interruption ends as a whole: a training
+    /// that was cut short must not pass for a result.
     pub fn whole(&self) -> Self {
         Self { is_whole: true, ..self.clone() }
     }
@@ -252,8 +252,8 @@ impl Task {
         }
     }
 
-    /// Runs work within which [`Task::apart`] works in place. Required on the threads of a pool: one that waits for
-    /// another thread does nothing else, so when all of them wait, no thread is left to run their work: a deadlock.
+    /// Runs work within which [`Task::apart`] works in place. This is required on the threads of a pool: one that waits
+    /// for another thread does nothing else, so when all of them wait, no thread is left to run their work: a deadlock.
     pub fn in_place<T>(work: impl FnOnce() -> T) -> T {
         struct Before(bool);
         impl Drop for Before {
@@ -265,8 +265,8 @@ impl Task {
         work()
     }
 
-    /// [`Task::apart`] when the work is large (an estimate in elementary operations), in place when it is small: a
-    /// thread costs some 20 microseconds, and a hundred million operations some hundredths of a second.
+    /// Runs work by [`Task::apart`] when it is large (an estimate in elementary operations), in place when it is small:
+    /// a thread costs some 20 microseconds, and a hundred million operations some hundredths of a second.
     pub fn heavy<T: Send + 'static>(&self, cost: f64, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
         if cost < 1e7 { work() } else { self.apart(work) }
     }
@@ -300,15 +300,15 @@ impl Piece<'_> {
     }
 }
 
-/// How many seconds are left of a piece of work: `seconds` / `done` * `left`, as if each step that is left took as long
-/// as those that are done did on average. Steps may be few and of very different cost, so that the pace of the last ones
-/// says little, and nothing is said before three of them, a twentieth of all, and a second.
+/// Estimates the seconds that are left of a piece of work: `seconds` / `done` * `left`, as if each step that is left
+/// took as long as those that are done did on average. Steps may be few and of very different cost, so that the pace of
+/// the last ones says little, and nothing is said before three of them, a twentieth of all, and a second.
 pub fn time_left(seconds: f64, done: u64, left: u64) -> Option<f64> {
     let is_enough = done >= 3 && left <= done.saturating_mul(19) && seconds >= 1.0;
     is_enough.then(|| seconds / done as f64 * left as f64)
 }
 
-/// Seconds as people say them: `40 s`, `12 min`, `2.5 h`.
+/// Writes seconds as people say them: `40 s`, `12 min`, `2.5 h`.
 pub fn human(seconds: f64) -> String {
     match seconds {
         s if s < 90.0 => format!("{s:.0} s"),

@@ -12,7 +12,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Every row has at least one token.
+    /// Makes a batch of rows, each of at least one token.
     pub fn new(rows: Vec<Vec<u32>>) -> Result<Self> {
         if rows.is_empty() {
             bail!(Argument, "expected at least one text, found none");
@@ -29,7 +29,7 @@ impl Batch {
         &self.rows
     }
 
-    /// The row of a single text.
+    /// Returns the row of a single text; refuses a batch of several.
     pub fn only_row(&self) -> Result<&[u32]> {
         match self.rows() {
             [row] => Ok(row),
@@ -37,7 +37,7 @@ impl Batch {
         }
     }
 
-    /// The same rows, at most `count` of them at a time.
+    /// Splits the batch into smaller ones of at most `count` rows each.
     pub fn parts(&self, count: usize) -> impl Iterator<Item = Batch> + '_ {
         self.rows.chunks(count.max(1)).map(|rows| {
             let width = rows.iter().map(Vec::len).max().unwrap_or(0);
@@ -45,7 +45,7 @@ impl Batch {
         })
     }
 
-    /// The length of the longest row.
+    /// Returns the length of the longest row.
     pub fn width(&self) -> usize {
         self.width
     }
@@ -54,12 +54,12 @@ impl Batch {
         self.rows.iter().map(Vec::len).collect()
     }
 
-    /// Whether the rows differ in length.
+    /// Returns whether the rows differ in length.
     pub fn is_ragged(&self) -> bool {
         self.rows.iter().any(|row| row.len() < self.width)
     }
 
-    /// `[rows, width]`, padded with token 0.
+    /// Returns the token ids as `[rows, width]`, padded with token 0.
     pub fn ids(&self, device: &Device) -> Result<Tensor> {
         let filled =
             self.rows.iter().flat_map(|row| row.iter().copied().chain(std::iter::repeat_n(0, self.width - row.len())));

@@ -12,7 +12,7 @@ use crate::tensor::{DType, Tensor};
 use crate::{bail, err};
 
 crate::options! {
-    /// Over what a mean of activations is taken.
+    /// Options of a mean of activations.
     #[derive(Debug, Clone, Copy)]
     pub struct MeanOptions {
         /// Whether each position has its own mean, over the texts that are long enough: [1, pos, ..].
@@ -27,7 +27,7 @@ pub struct Cache {
     config: Arc<Config>,
     activations: BTreeMap<Place, Tensor>,
     lengths: Vec<usize>,
-    /// Which positions were kept; None for all of them.
+    /// Positions that were kept; None for all.
     positions: Option<Vec<i64>>,
 }
 
@@ -44,7 +44,7 @@ impl Cache {
         self.positions.as_deref()
     }
 
-    /// Everything that was recorded, in the order of the computation.
+    /// Iterates over all recorded activations, in the order of the computation.
     pub fn iter(&self) -> impl Iterator<Item = (&Place, &Tensor)> {
         self.activations.iter()
     }
@@ -57,7 +57,7 @@ impl Cache {
         self.activations.is_empty()
     }
 
-    /// The activation of a place; a head is sliced out of a site that was recorded whole.
+    /// Returns the activation of a place; a head is sliced out of a site that was recorded whole.
     pub fn at(&self, place: Place) -> Result<Tensor> {
         if let Some(found) = self.activations.get(&place) {
             return Ok(found.clone());
@@ -74,22 +74,23 @@ impl Cache {
         Err(err!(Name, "`{wanted}` was not recorded").hint(hint))
     }
 
-    /// What was recorded of a place, with NaN after the end of each text.
+    /// Returns the recorded activation of a place, with NaN after the end of each text.
     pub fn blanked(&self, place: Place, recorded: &Tensor) -> Result<Tensor> {
         padding::blanked(recorded, &self.lengths, &padding::axes(place, self.positions.is_none()))
     }
 
-    /// The activation that a name stands for; one place only.
+    /// Returns the activation that a name stands for; one place only.
     pub fn get(&self, name: &str) -> Result<Tensor> {
         self.at(self.named(name)?)
     }
 
-    /// The one place that a name stands for.
+    /// Returns the one place that a name stands for.
     pub fn named(&self, name: &str) -> Result<Place> {
         one_site(&self.config, name, NAME_ONE)
     }
 
-    /// The mean of a place over all texts and positions, or over the texts at each position. Padding does not count.
+    /// Computes the mean of a place over all texts and positions, or over the texts at each position. Padding does not
+    /// count.
     pub fn mean(&self, place: Place, by_position: bool) -> Result<Tensor> {
         if place.site.kind.heads() == super::site::Heads::Square {
             bail!(Argument, "`{place}` has no mean over positions: its axes are queries and keys");
@@ -121,12 +122,13 @@ impl Cache {
         self.activations.remove(&place);
     }
 
-    /// A cache of the same run and positions that holds something else, such as codes of these activations.
+    /// Returns a cache of this run and its positions that holds other activations, such as features of the recorded
+    /// ones.
     pub fn holding(&self, activations: impl IntoIterator<Item = (Place, Tensor)>) -> Self {
         Self { activations: activations.into_iter().collect(), ..self.clone() }
     }
 
-    /// A cache of given activations, such as gradients, of the same run as `like`.
+    /// Makes a cache of given activations, such as gradients, at all positions of a run.
     pub fn of(config: Arc<Config>, lengths: Vec<usize>, activations: BTreeMap<Place, Tensor>) -> Self {
         Self { config, activations, lengths, positions: None }
     }
@@ -140,7 +142,7 @@ fn shortened(names: &[String]) -> String {
     }
 }
 
-/// Records places while a pass runs.
+/// A recorder of places while a pass runs.
 #[derive(Debug)]
 pub struct Recorder {
     cache: Cache,
@@ -148,7 +150,8 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// `positions` keeps some positions only; negative ones count from the end of each text.
+    /// Makes a recorder of the wanted places, at all positions or at the given ones; negative positions count from the
+    /// end of each text.
     pub fn new(config: Arc<Config>, mut wanted: Vec<Place>, lengths: Vec<usize>, positions: Option<Vec<i64>>) -> Self {
         wanted.sort();
         wanted.dedup();

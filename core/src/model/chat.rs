@@ -23,7 +23,7 @@ use crate::base::{Error, Result, Task};
 use crate::err;
 
 crate::options! {
-    /// How messages become a text.
+    /// Options of a chat: how messages become a text.
     #[derive(Debug, Clone)]
     pub struct ChatOptions {
         /// Whether the text ends with the beginning of an answer, which the model then continues.
@@ -38,7 +38,7 @@ crate::options! {
 }
 
 impl Model {
-    /// The tokens of messages, a list of maps with `role` and `content`, in the model's own form of chats.
+    /// Encodes messages, a list of maps with `role` and `content`, as tokens in the model's own form of chats.
     pub fn chat(&self, messages: Value, options: &ChatOptions, task: &Task) -> Result<Tokens> {
         let tokenizer = self.tokenizer()?;
         check(&messages)?;
@@ -65,7 +65,7 @@ fn check(messages: &Value) -> Result<()> {
     }
 }
 
-/// The template of this name, or the text itself where it is one.
+/// Returns the template of this name, or the text itself where it is a template.
 fn template(chats: Option<&Chats>, named: Option<&str>) -> Result<String> {
     if let Some(text) = named.filter(|name| name.contains("{{") || name.contains("{%")) {
         return Ok(text.into());
@@ -90,7 +90,7 @@ fn date(text: &str) -> Result<NaiveDateTime> {
     day.map_err(|_| err!(Argument, "expected a day such as \"2026-01-31\", found {text:?}").about("date"))
 }
 
-/// The text that a template makes, within so many steps.
+/// Renders a template with values, within the given number of steps.
 fn rendered(template: &str, values: &Map<String, Value>, date: Option<NaiveDateTime>, steps: u64) -> Result<String> {
     let text = without_marks_of_answers(template);
     let spaces = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
@@ -113,13 +113,13 @@ fn rendered(template: &str, values: &Map<String, Value>, date: Option<NaiveDateT
     }
 }
 
-/// What templates call to refuse messages.
+/// Raises the error by which a template refuses messages.
 fn raised(state: &State, why: Given) -> std::result::Result<Given, minijinja::Error> {
     counted::weigh(state, &why, true)?;
     Err(stopped(Stopped::Raised(why.to_string())))
 }
 
-/// Why a template stopped by itself.
+/// Reasons for which a template stopped by itself.
 #[derive(Debug)]
 enum Stopped {
     Raised(String),
@@ -143,7 +143,7 @@ fn stopped(why: Stopped) -> minijinja::Error {
     minijinja::Error::new(ErrorKind::InvalidOperation, "the template stopped").with_source(why)
 }
 
-/// The error of a template that was read and cannot be filled in.
+/// Builds the error of a template that was read and cannot be filled in.
 fn refused(error: minijinja::Error, steps: u64) -> Error {
     let mut source: Option<&(dyn std::error::Error + 'static)> = Some(&error);
     while let Some(cause) = source {
@@ -174,7 +174,7 @@ fn refused(error: minijinja::Error, steps: u64) -> Error {
     err!(Argument, "the chat template cannot be filled in with these messages: {error}").about("messages")
 }
 
-/// `strftime` of a day. A format that is none would make chrono's own text panic.
+/// Formats a day as `strftime` does. A format that is none would make chrono's own text panic.
 fn written(date: NaiveDateTime, format: &str) -> std::result::Result<String, minijinja::Error> {
     let mut text = String::new();
     match fmt::Write::write_fmt(&mut text, format_args!("{}", date.format(format))) {
@@ -183,7 +183,7 @@ fn written(date: NaiveDateTime, format: &str) -> std::result::Result<String, min
     }
 }
 
-/// JSON as Python writes it: spaces after commas and colons, and no character escaped that need not be.
+/// Writes JSON as Python does: spaces after commas and colons, and no character escaped that need not be.
 fn to_json(state: &State, value: &Given, options: Kwargs) -> std::result::Result<Given, minijinja::Error> {
     let indent: Option<usize> = options.get("indent")?;
     // Characters beyond ASCII stay in any case.
@@ -221,8 +221,8 @@ impl Formatter for OneLine {
     }
 }
 
-/// The template without the tags around answers, `{% generation %}` and `{% endgeneration %}`, which mark what a training
-/// learns from and write nothing; blocks that always hold keep their spaces as they are.
+/// Removes the tags around answers, `{% generation %}` and `{% endgeneration %}`, from a template: they mark what a
+/// training learns from and write nothing; blocks that always hold keep their spaces as they are.
 fn without_marks_of_answers(template: &str) -> String {
     let mut out = String::new();
     let mut rest = template;

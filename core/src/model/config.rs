@@ -8,15 +8,15 @@ pub use kernels::{Activation, NormKind};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// `gpt2`, `llama`, ..; `microtome` for models that were created here.
+    /// Family: `gpt2`, `llama`, ..; `microtome` for models that were created here.
     pub family: String,
     pub layers: usize,
     pub d_model: usize,
     pub heads: usize,
-    /// Fewer than `heads` with grouped-query attention.
+    /// Number of key-value heads: fewer than `heads` with grouped-query attention.
     pub kv_heads: usize,
     pub d_head: usize,
-    /// 0 for an attention-only model.
+    /// Number of neurons of an MLP; 0 for an attention-only model.
     pub d_mlp: usize,
     pub vocab: usize,
     /// The number of logits, if it is not the vocabulary size: some tokens may be input-only, as "=" in modular
@@ -124,19 +124,19 @@ pub struct Config {
 #[serde(deny_unknown_fields)]
 pub struct Experts {
     pub count: usize,
-    /// The number that read each token: those with the highest probabilities.
+    /// Number of routed experts that read each token: those with the highest probabilities.
     pub chosen: usize,
     pub d_mlp: usize,
-    /// Whether the probabilities of the chosen are divided by their sum.
+    /// Whether the probabilities of the routed experts are divided by their sum.
     #[serde(default)]
     pub renormalised: bool,
-    /// The `d_mlp` of one more expert, which reads every token and has a gate of its own (Qwen 2).
+    /// The `d_mlp` of a shared expert, which reads every token and has a gate of its own (Qwen 2).
     #[serde(default)]
     pub shared: Option<usize>,
     /// Layers with a plain MLP.
     #[serde(default)]
     pub plain: Vec<usize>,
-    /// How they combine gate and up where it is not `act(gate) * up` (gpt-oss).
+    /// Combination of gate and up projection where it is not `act(gate) * up` (gpt-oss).
     #[serde(default)]
     pub clamped: Option<ClampedGate>,
     /// Whether they stand beside an MLP and not in its place (gemma 4): both read the stream through norms of their own, the
@@ -181,7 +181,7 @@ pub struct SharedKeys {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DeltaNets {
-    /// The layers that have them, in ascending order.
+    /// Layers with a delta net, in ascending order.
     pub layers: Vec<usize>,
     /// Heads of queries and keys.
     pub key_heads: usize,
@@ -194,7 +194,7 @@ pub struct DeltaNets {
 }
 
 impl DeltaNets {
-    /// The channels of queries, keys and values together.
+    /// Returns the number of channels of queries, keys and values together.
     pub fn channels(&self) -> usize {
         2 * self.key_heads * self.d_key + self.value_heads * self.d_value
     }
@@ -204,11 +204,12 @@ impl DeltaNets {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
-    /// The MLP reads the stream after attention has written.
+    /// Attention first: the MLP reads the residual stream after attention has written.
     Serial,
-    /// Both read the stream as it entered the block, each through a norm of its own (GPT-NeoX).
+    /// Attention and MLP side by side: both read the residual stream as it entered the block, each through a norm of
+    /// its own (GPT-NeoX).
     Parallel,
-    /// Both read the same normed stream (GPT-J, Phi).
+    /// Attention and MLP side by side, behind one norm of the residual stream (GPT-J, Phi).
     ParallelShared,
 }
 
@@ -216,9 +217,9 @@ pub enum Order {
 #[serde(rename_all = "snake_case")]
 pub enum QkNorm {
     None,
-    /// Each head separately, one weight for all heads (Qwen 3, gemma 3).
+    /// Norm of each head separately, one weight for all heads (Qwen 3, gemma 3).
     Head,
-    /// All heads of a position together (OLMo 2).
+    /// Norm of all heads of a position together (OLMo 2).
     Whole,
 }
 
@@ -246,7 +247,7 @@ pub struct Rotary {
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Scaling {
     None,
-    /// Every frequency is divided by the factor.
+    /// Linear scaling: every frequency is divided by the factor.
     Linear {
         factor: f64,
     },
@@ -269,24 +270,25 @@ pub enum Scaling {
         /// The factor of the rotated queries and keys.
         amplitude: f64,
     },
-    /// Gemma 4: only the first pairs turn, at frequencies that are those of the whole head divided by the factor.
+    /// Gemma 4: only the first pairs are rotated, at frequencies that are those of the whole head divided by the
+    /// factor.
     Proportional {
         factor: f64,
         pairs: usize,
     },
 }
 
-/// Rows of a text have so many tokens at most unless more are asked for: published dictionaries are trained on rows of 128
+/// Largest length of a text's rows unless a longer one is asked for: published dictionaries are trained on rows of 128
 /// to 1,024 (Gemma Scope), and attention over a context of 32,768 would take more time than all else.
 const LONGEST_ROW: usize = 1024;
 
 impl Config {
-    /// The length of the rows that a text is read in where none is asked for.
+    /// Returns the length of the rows that a text is read in where no length is asked for.
     pub fn row_length(&self) -> usize {
         self.context.min(LONGEST_ROW)
     }
 
-    /// The number of logits of a position.
+    /// Returns the number of logits of a position.
     pub fn outputs(&self) -> usize {
         self.vocab_out.unwrap_or(self.vocab)
     }
@@ -303,12 +305,12 @@ impl Config {
         self.d_mlp > 0
     }
 
-    /// Whether a layer has an MLP with neurons that every token reads.
+    /// Returns whether a layer has an MLP with neurons that every token reads.
     pub fn has_plain_mlp(&self, layer: usize) -> bool {
         self.has_mlp() && self.experts_of(layer).is_none_or(|experts| experts.beside)
     }
 
-    /// The width of a layer's MLP.
+    /// Returns the width of a layer's MLP.
     pub fn d_mlp_of(&self, layer: usize) -> usize {
         match &self.shared_keys {
             Some(shared) if layer + shared.layers >= self.layers => shared.d_mlp,
@@ -316,7 +318,7 @@ impl Config {
         }
     }
 
-    /// The experts of a layer, in place of an MLP or beside it, if it has any.
+    /// Returns the experts of a layer, in place of an MLP or beside it, if it has any.
     pub fn experts_of(&self, layer: usize) -> Option<&Experts> {
         self.experts.as_ref().filter(|experts| !experts.plain.contains(&layer))
     }
@@ -325,40 +327,41 @@ impl Config {
         self.global_heads.as_ref().filter(|_| self.window(layer).is_none())
     }
 
-    /// The size of a layer's heads.
+    /// Returns the size of a layer's heads.
     pub fn d_head_of(&self, layer: usize) -> usize {
         self.global_heads_of(layer).map_or(self.d_head, |heads| heads.d_head)
     }
 
-    /// The number of a layer's heads of keys and values, its own or those that it reads.
+    /// Returns the number of a layer's key-value heads, its own or those that it reads.
     pub fn kv_heads_of(&self, layer: usize) -> usize {
         self.global_heads_of(layer).map_or(self.kv_heads, |heads| heads.kv_heads)
     }
 
-    /// Whether query heads share those of keys and values in some layer.
+    /// Returns whether query heads share key-value heads in some layer.
     pub fn is_grouped(&self) -> bool {
         let global = self.global_heads.as_ref().map_or(self.kv_heads, |heads| heads.kv_heads);
         self.kv_heads.min(global) < self.heads
     }
 
-    /// The head of keys and values that a query head reads.
+    /// Returns the key-value head that a query head reads.
     pub fn kv_head(&self, layer: usize, head: usize) -> usize {
         head / (self.heads / self.kv_heads_of(layer).max(1)).max(1)
     }
 
-    /// Whether a layer's values are made by the map of its keys.
+    /// Returns whether a layer's values are made by the map of its keys.
     pub fn values_are_keys(&self, layer: usize) -> bool {
         self.global_heads_of(layer).is_some_and(|heads| heads.values_are_keys)
     }
 
-    /// The layer whose keys and values a layer reads, if they are not its own.
+    /// Returns the layer whose keys and values a layer reads, if they are not its own.
     pub fn keys_from(&self, layer: usize) -> Option<usize> {
         let own = self.layers.saturating_sub(self.shared_keys.as_ref()?.layers);
         let is_alike = |other: &usize| self.window(*other).is_some() == self.window(layer).is_some();
         (layer >= own).then(|| (0..own).rev().find(is_alike)).flatten()
     }
 
-    /// The layers before block `to`, from block `from` on, whose keys and values are read at `to` or behind it.
+    /// Returns the layers from block `from` up to `to`, without `to`, whose keys and values are read by block `to` or a
+    /// later one.
     pub fn keys_passed_on(&self, from: usize, to: usize) -> Vec<usize> {
         let mut found: Vec<usize> = (to..self.layers).filter_map(|layer| self.keys_from(layer)).collect();
         found.sort_unstable();
@@ -367,8 +370,8 @@ impl Config {
         found
     }
 
-    /// What blocks do beside adding to the stream what attention and an MLP make of it (gemma 4), if anything: for what takes
-    /// the stream apart.
+    /// Describes what blocks do beside adding attention and MLP outputs to the residual stream (gemma 4), if anything, for
+    /// analyses that take the stream apart.
     pub fn beyond_sums(&self) -> Option<&'static str> {
         match self {
             Config { shared_keys: Some(_), .. } => Some("layers that read the keys and values of others"),
@@ -380,18 +383,18 @@ impl Config {
         }
     }
 
-    /// The delta net of a layer, if it has one in place of attention.
+    /// Returns the delta net of a layer, if it has one in place of attention.
     pub fn delta_of(&self, layer: usize) -> Option<&DeltaNets> {
         self.delta.as_ref().filter(|delta| delta.layers.contains(&layer))
     }
 
-    /// Whether some layer has attention.
+    /// Returns whether some layer has attention; true for a model without layers.
     pub fn has_attention(&self) -> bool {
         self.layers == 0 || (0..self.layers).any(|layer| self.delta_of(layer).is_none())
     }
 
-    /// Whether the columns of a text from any one on follow from those before by keys and values: a model that sees both
-    /// ways changes earlier ones, and a delta net keeps no state but the last.
+    /// Returns whether the columns of a text after any position follow from the keys and values before it: without
+    /// causal attention later tokens change earlier columns, and a delta net keeps no state but the last.
     pub fn continues_anywhere(&self) -> bool {
         self.causal && self.delta.is_none()
     }

@@ -6,7 +6,7 @@ use crate::model::decoder::Decoder;
 use crate::model::weights::Weights;
 use crate::tensor::{DType, create};
 
-/// A plain small model; each test changes the part that it tests.
+/// Returns the config of a plain small model; each test changes the part that it tests.
 pub fn config() -> Config {
     Config {
         family: "microtome".into(),
@@ -64,7 +64,7 @@ pub fn config() -> Config {
     }
 }
 
-/// Configs that differ in what a decoder does.
+/// Returns configs that differ in what a decoder does.
 pub fn configs() -> Vec<Config> {
     let base = config();
     let learned = Config { positions: Positions::Learned, rotary: None, position_offset: 2, ..base.clone() };
@@ -194,7 +194,7 @@ pub fn configs() -> Vec<Config> {
     ]
 }
 
-/// A model of this config with weights far from zero, so that any omitted step shows.
+/// Builds a model of this config with weights far from zero, so that any omitted step shows.
 pub fn decoder(config: Config, dtype: DType) -> Decoder {
     let mut turn = 0;
     let weights = Weights::build(&config, &mut |_, shape| {

@@ -15,7 +15,7 @@ use crate::base::{Result, Task};
 use crate::tensor::{DType, Tensor};
 use crate::{bail, err};
 
-/// What ends a continuation: a text, or the id of a token.
+/// The end of a continuation: a text, or the id of a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StopAt {
     Text(String),
@@ -43,16 +43,16 @@ impl Setting for StopAt {
 }
 
 crate::options! {
-    /// How a text is continued.
+    /// Options of a continuation.
     #[derive(Debug, Clone)]
     pub struct GenerateOptions {
         /// Maximum number of new tokens.
         tokens: usize = 50;
         /// The sampling temperature, by which logits are divided; 0 takes the likeliest token.
         temperature: Option<f64> = None => usually("0, or 1 with `top_k` or `top_p`").at_least(0.0);
-        /// Samples among the k likeliest tokens.
+        /// Number of likeliest tokens among which one is sampled.
         top_k: Option<usize> = None => usually("all").at_least(1.0);
-        /// Samples among the likeliest tokens that together have this probability.
+        /// Total probability of the likeliest tokens among which one is sampled.
         top_p: Option<f64> = None => usually("1").above(0.0).at_most(1.0);
         /// Repetition penalty: positive logits of tokens that are in the text are divided by it, negative ones multiplied.
         repetition_penalty: f64 = 1.0 => above(0.0);
@@ -65,17 +65,17 @@ crate::options! {
 }
 
 impl GenerateOptions {
-    /// The texts that end a continuation.
+    /// Returns the texts that end a continuation.
     fn stop_texts(&self) -> impl Iterator<Item = &str> {
         self.stop.iter().filter_map(|stop| if let StopAt::Text(text) = stop { Some(text.as_str()) } else { None })
     }
 
-    /// Whether the decoded text is needed to decide when to stop.
+    /// Returns whether the decoded text is needed to decide when to stop.
     pub fn stops_at_texts(&self) -> bool {
         self.stop_texts().next().is_some()
     }
 
-    /// Whether the likeliest token is taken each time, so that nothing is drawn.
+    /// Returns whether the likeliest token is taken each time, so that nothing is drawn.
     pub fn is_greedy(&self) -> bool {
         self.temperature() == 0.0
     }
@@ -170,17 +170,17 @@ impl Model {
     }
 }
 
-/// How to choose the next token, and when to stop.
+/// Settings of how the next token is chosen, and when to stop.
 #[derive(Debug, Clone)]
 pub struct Choice {
     /// Maximum number of new tokens.
     pub tokens: usize,
-    /// 0 is greedy decoding.
+    /// Temperature, by which logits are divided; 0 is greedy decoding.
     pub temperature: f64,
     pub top_k: Option<usize>,
     pub top_p: Option<f64>,
-    /// Positive logits of tokens that are in the text are divided by it, negative ones multiplied (Keskar et al. 2019,
-    /// section 4.1); 1 changes nothing.
+    /// Repetition penalty: positive logits of tokens that are in the text are divided by it, negative ones multiplied
+    /// (Keskar et al. 2019, section 4.1); 1 changes nothing.
     pub repetition_penalty: f64,
     pub seed: u64,
     /// Tokens that end a text; they are kept.
@@ -190,7 +190,7 @@ pub struct Choice {
 }
 
 impl Choice {
-    /// Greedy decoding.
+    /// Returns the settings of greedy decoding.
     pub fn greedy(tokens: usize) -> Self {
         Self {
             tokens,
@@ -228,8 +228,8 @@ impl Choice {
     }
 }
 
-/// Nucleus sampling (Holtzman et al. 2020): sets to 0 what follows the likeliest tokens that together have probability
-/// `p`. The crate's own does the same, sorting all tokens in code that is left unoptimised since nothing else of it runs.
+/// Keeps the nucleus (Holtzman et al. 2020): sets to 0 what follows the likeliest tokens that together have probability
+/// `p`. The crate's own does the same, sorting all tokens.
 fn keep_nucleus(probabilities: &mut [f32], p: f32) {
     let mut order: Vec<usize> = (0..probabilities.len()).collect();
     order.sort_unstable_by(|&i, &j| probabilities[j].total_cmp(&probabilities[i]).then(i.cmp(&j)));
@@ -314,7 +314,7 @@ struct Generation<'a, 'b> {
     chain: Chain<'b>,
     processors: Vec<LogitsProcessor>,
     texts: Vec<Vec<u32>>,
-    /// Which texts have not ended.
+    /// Whether each text is still going on.
     open: Vec<bool>,
     said: &'a mut dyn FnMut(usize, u32) -> Result<bool>,
     task: &'a Task,
@@ -353,7 +353,7 @@ impl Generation<'_, '_> {
         Ok(self.processors[row].sample_f(&logits, cut)?)
     }
 
-    /// The last half context of each text, to be read again.
+    /// Returns the last half context of each text, to be read again.
     fn recent(&self, context: usize) -> Result<Batch> {
         let keep = (context / 2).max(1);
         Batch::new(self.texts.iter().map(|text| text[text.len().saturating_sub(keep)..].to_vec()).collect())

@@ -22,7 +22,7 @@ pub struct Gradients {
     pub cache: Cache,
 }
 
-/// Adds a variable of zeros at each requested site: its gradient is that of the activation.
+/// Hooks that add a variable of zeros at each requested site: its gradient is that of the activation.
 struct GradientHooks<'a> {
     chain: Chain<'a>,
     sites: Vec<Site>,
@@ -52,8 +52,8 @@ impl Hooks for GradientHooks<'_> {
 }
 
 impl Decoder {
-    /// The gradient of `metric(logits)`, one number, at each of the places, after the hooks there. All logits after the
-    /// end of a text are NaN.
+    /// Computes the gradient of `metric(logits)`, one number, at each of the places, after the hooks there. All logits
+    /// after the end of a text are NaN.
     pub fn grads(
         &self,
         batch: &Batch,

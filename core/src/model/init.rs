@@ -19,7 +19,7 @@ use crate::tensor::{DType, Device, Tensor};
 use crate::{bail, err};
 
 crate::options! {
-    /// How a new model is made.
+    /// Options of a new model.
     #[derive(Debug, Clone)]
     pub struct InitOptions {
         /// The dtype of the computation.
@@ -44,7 +44,7 @@ crate::options! {
 }
 
 impl TokenListOptions {
-    /// The tokenizer of the listed tokens, or else `whole`.
+    /// Returns the tokenizer of the listed tokens, or else `whole`.
     pub fn tokenizer(self, whole: Option<Tokenizer>) -> Result<Option<Tokenizer>> {
         let Self { words, characters, bos, unknown } = self;
         let (bos, unknown) = (bos.as_deref(), unknown.as_deref());
@@ -67,7 +67,7 @@ impl TokenListOptions {
 }
 
 impl Model {
-    /// A new model with random weights, of a config as [`described`] reads it.
+    /// Makes a new model with random weights, of a config as [`described`] reads it.
     pub fn init(
         config: &Value,
         tokenizer: Option<Tokenizer>,
@@ -94,7 +94,7 @@ const SPREAD: f64 = 0.02;
 /// Numbers drawn between two checks for an interruption.
 const PIECE: usize = 1 << 16;
 
-/// A config from the user's options: our own fields, or those of a published family's config.json, `model_type`
+/// Reads a config from the user's options: our own fields, or those of a published family's config.json, `model_type`
 /// included; such a model is saved in that family's format. Both accept either spelling of sizes.
 pub fn described(options: &Value) -> Result<(Config, Option<Published>)> {
     if options.get("model_type").is_none() {
@@ -109,9 +109,9 @@ pub fn described(options: &Value) -> Result<(Config, Option<Published>)> {
     Ok((layout.config.clone(), Some(Published { config_json, layout })))
 }
 
-/// A config from the user's fields. The defaults are 2 layers, `d_model` 64, 4 heads that divide it equally, `d_mlp`
-/// four times `d_model`, a context of 128, and a serial GELU decoder with layer norms, biases and rotary positions.
-/// `biases` sets all of them at once; `vocab` has no default.
+/// Reads a config from the user's fields. The defaults are 2 layers, `d_model` 64, 4 heads that divide it equally,
+/// `d_mlp` four times `d_model`, a context of 128, and a serial GELU decoder with layer norms, biases and rotary
+/// positions. `biases` sets all of them at once; `vocab` has no default.
 pub fn config(options: &Value) -> Result<Config> {
     let given = options.as_object().ok_or_else(|| err!(Argument, "expected a map of options, found {options}"))?;
     let given: Map<String, Value> = given.iter().map(|(key, value)| (key.clone(), whole_numbers(value))).collect();
@@ -137,14 +137,14 @@ pub fn config(options: &Value) -> Result<Config> {
     whole.checked()
 }
 
-/// The defaults that depend on no other option.
+/// Returns the defaults that depend on no other option.
 fn smallest() -> Config {
     let plain = family::plain(family::OWN);
     let (positions, act) = (Positions::Rotary, Activation::Gelu);
     Config { layers: 2, d_model: 64, heads: 4, vocab: 1, context: 128, act, positions, ..plain }
 }
 
-/// The defaults that depend on sizes and on kinds.
+/// Fills in the defaults that depend on sizes and on kinds.
 fn completed(config: Config, biases: bool) -> Config {
     let turns = config.positions == Positions::Rotary;
     let dims = config.d_head - config.d_head % 2;
@@ -160,7 +160,7 @@ fn completed(config: Config, biases: bool) -> Config {
     }
 }
 
-/// The config with the user's fields applied; only those listed, if there is a list.
+/// Applies the user's fields to a config; only those listed, if there is a list.
 fn overlaid(config: &Config, given: &Map<String, Value>, only: Option<&[&str]>) -> Result<Config> {
     let mut fields = match serde_json::to_value(config) {
         Ok(Value::Object(fields)) => fields,
@@ -183,7 +183,7 @@ fn overlaid(config: &Config, given: &Map<String, Value>, only: Option<&[&str]>) 
     Ok(result)
 }
 
-/// The user's value; maps are merged by field, and "none" becomes null.
+/// Merges the user's value into a default: maps by field, and "none" becomes null.
 fn merged(default: &Value, given: &Value) -> Value {
     match (default, given) {
         (Value::Object(default), Value::Object(given)) => {
@@ -198,12 +198,12 @@ fn merged(default: &Value, given: &Value) -> Value {
     }
 }
 
-/// Whether a default is a value of an enum in which `none` is a value, too.
+/// Returns whether a default is a value of an enum in which `none` is a value, too.
 fn is_kind_of_none(default: &Value) -> bool {
     ["none", "learned", "rotary", "head", "whole"].iter().any(|word| default == word)
 }
 
-/// 2.0 as 2: scripts may write either.
+/// Writes 2.0 as 2: scripts may give either.
 fn whole_numbers(value: &Value) -> Value {
     match value {
         Value::Number(x) if x.is_f64() => match x.as_f64() {
@@ -216,8 +216,9 @@ fn whole_numbers(value: &Value) -> Value {
     }
 }
 
-/// New weights: matrices are normal with standard deviation 0.02, divided, for those that write into the stream, by the
-/// square root of their number (2 a layer). Biases are 0, and norms scale by 1. Heads of delta nets forget at random rates.
+/// Draws new weights: matrices are normal with standard deviation 0.02, divided, for those that write into the residual
+/// stream, by the square root of their number (2 a layer). Biases are 0, and norms scale by 1. Heads of delta nets
+/// forget at random rates.
 pub fn init(config: &Config, random: &mut impl Rng, dtype: DType, device: &Device, task: &Task) -> Result<Weights> {
     let parameters = config.parameters()?;
     let count: u128 = parameters.iter().map(|(_, shape)| places(shape)).fold(0, u128::saturating_add);
@@ -245,12 +246,13 @@ fn places(shape: &[usize]) -> u128 {
 enum Role {
     Bias,
     Norm,
-    /// Writes into the stream.
+    /// A matrix that writes into the residual stream.
     Writes,
     Reads,
-    /// 1 whatever norms do: what multiplies in a delta net, the bias of what it forgets, and factors.
+    /// A weight that is 1 whatever norms do: factors of a delta net, the bias of its forgetting, and factors of other
+    /// parts.
     Plain,
-    /// The logarithm of how fast a head of a delta net forgets.
+    /// The logarithm of a rate at which a head of a delta net forgets.
     Rate,
 }
 
@@ -271,7 +273,7 @@ impl Role {
     }
 }
 
-/// Logarithms of rates that are uniform up to 16, as in the models that had such heads first (Dao and Gu 2024).
+/// Draws logarithms of rates that are uniform up to 16, as in the models that had such heads first (Dao and Gu 2024).
 fn rates(shape: &[usize], random: &mut impl Rng) -> Result<Tensor> {
     let drawn: Vec<f32> = (0..shape.iter().product()).map(|_| random.random_range(0.01_f32..16.0).ln()).collect();
     Ok(Tensor::from_vec(drawn, shape, &Device::Cpu)?)

@@ -3,16 +3,16 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Which byte of a token decides its label.
+/// The byte of a token that decides its label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Of {
-    /// The first one that is not blank: what the token is.
+    /// First byte that is not blank: the label of what the token is.
     First,
-    /// The last one: what is known after the token, such as that a closing parenthesis is due.
+    /// Last byte: the label of what is known after the token, such as that a closing parenthesis is due.
     Last,
 }
 
-/// What the values of a column are.
+/// The kind of values that a column has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Values {
     /// Numbers, such as a depth; 0 where nothing is marked.
@@ -51,12 +51,12 @@ pub struct Marks {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Labels {
     pub columns: Arc<[Column]>,
-    /// `values[column][token]`
+    /// The values as `values[column][token]`.
     pub values: Vec<Vec<u32>>,
 }
 
 impl Labels {
-    /// The values of one column.
+    /// Returns one column and its values.
     pub fn column(&self, name: &str) -> Option<(&Column, &[u32])> {
         let at = self.columns.iter().position(|column| column.name == name)?;
         Some((&self.columns[at], &self.values[at]))
@@ -64,7 +64,7 @@ impl Labels {
 }
 
 impl Marks {
-    /// The values of tokens that stand for these bytes of the text. A token of no bytes has none.
+    /// Computes the values of tokens that stand for these bytes of the text. A token of no bytes has none.
     pub fn aligned(&self, text: &str, offsets: &[Range<usize>]) -> Labels {
         let mut values = vec![vec![0; offsets.len()]; self.columns.len()];
         for mark in &self.marks {
@@ -95,7 +95,7 @@ impl Marks {
     }
 }
 
-/// The first byte of a token that is not blank, or its first byte.
+/// Returns the first byte of a token that is not blank, or its first byte.
 fn first_byte(text: &str, range: &Range<usize>) -> usize {
     let bytes = text.as_bytes().get(range.clone()).unwrap_or_default();
     let blanks = bytes.iter().take_while(|byte| byte.is_ascii_whitespace()).count();

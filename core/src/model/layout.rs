@@ -1,4 +1,4 @@
-//! Where each of our weights is in a third-party file.
+//! Layouts: where each of our weights is in a third-party file.
 
 use std::collections::BTreeMap;
 
@@ -13,20 +13,21 @@ use crate::tensor::{DType, Tensor, dtype};
 pub trait TensorSource {
     fn names(&self) -> Vec<String>;
 
-    /// The shape of a tensor, if it exists.
+    /// Returns the shape of a tensor, if it exists.
     fn shape(&self, name: &str) -> Option<Vec<usize>>;
 
-    /// One tensor in CPU memory, in the dtype of the file; quantised ones as f32.
+    /// Reads one tensor into CPU memory, in the dtype of the file; quantised ones as f32.
     fn tensor(&self, name: &str) -> Result<Tensor>;
 
-    /// The same in the dtype that is computed in. A source that can convert piece by piece needs less memory for it.
+    /// Reads one tensor in the dtype that is computed in. A source that can convert piece by piece needs less memory
+    /// for it.
     fn tensor_as(&self, name: &str, wanted: DType) -> Result<Tensor> {
         let found = self.tensor(name)?;
         holds_floats(name, found.dtype())?;
         dtype::convert(&found, wanted)
     }
 
-    /// The blocks of a quantised matrix `[out, in]`, if it is one that can compute as it is.
+    /// Returns the blocks of a quantised matrix `[out, in]`, if it is one that can compute as it is.
     fn packed(&self, _name: &str) -> Option<Packed> {
         None
     }
@@ -41,11 +42,12 @@ pub fn holds_floats(name: &str, found: DType) -> Result<()> {
         .hint("quantised weights are read from GGUF files only"))
 }
 
-/// How one of our weights is made from a tensor of the file. Ours are `[out, in]`, with heads concatenated.
+/// The way in which one of our weights is made from a tensor of the file. Ours are `[out, in]`, with heads
+/// concatenated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WeightFrom {
     Same(String),
-    /// From `[in, out]`.
+    /// Transpose of `[in, out]`.
     Transposed(String),
     /// Rows `start..start + count` of a fused `[out, in]` or `[out]`.
     Rows {
@@ -66,8 +68,8 @@ pub enum WeightFrom {
         parts: usize,
         part: usize,
     },
-    /// From the weights of all experts, `[experts, in, out * parts]` or `[experts, out * parts]`: the columns of one
-    /// expert that belong to one of several parts, which take turns.
+    /// A part of the weights of all experts, `[experts, in, out * parts]` or `[experts, out * parts]`: the columns of
+    /// one expert that belong to one of several parts, which take turns.
     OfExpert {
         name: String,
         expert: usize,
@@ -75,8 +77,8 @@ pub enum WeightFrom {
         part: usize,
         parts: usize,
     },
-    /// From the weights of all experts, `[experts, parts * out, in]`: the rows of one expert that belong to one of several
-    /// parts, which follow one another.
+    /// A part of the weights of all experts, `[experts, parts * out, in]`: the rows of one expert that belong to one of
+    /// several parts, which follow one another.
     RowsOfExpert {
         name: String,
         expert: usize,
@@ -84,13 +86,13 @@ pub enum WeightFrom {
         part: usize,
         parts: usize,
     },
-    /// From `[heads, in, d_head]`: TransformerLens' `W_Q`.
+    /// Weights `[heads, in, d_head]`: TransformerLens' `W_Q`.
     HeadsOut(String),
-    /// From `[heads, d_head, out]`: TransformerLens' `W_O`.
+    /// Weights `[heads, d_head, out]`: TransformerLens' `W_O`.
     HeadsIn(String),
-    /// From `[heads, d_head, in]`: `W_Q` in the code that TransformerLens grew out of.
+    /// Weights `[heads, d_head, in]`: `W_Q` in the code that TransformerLens grew out of.
     HeadRows(String),
-    /// From `[heads, d_head]`: TransformerLens' `b_Q`.
+    /// Biases `[heads, d_head]`: TransformerLens' `b_Q`.
     Flat(String),
 }
 
@@ -98,7 +100,8 @@ pub enum WeightFrom {
 #[derive(Debug, Clone)]
 pub struct Layout {
     pub config: Config,
-    /// By our name of the weight. For a tied model it may include `unembed.weight`, which some files contain anyway.
+    /// Places in the file by our name of the weight. For a tied model they may include `unembed.weight`, which some
+    /// files contain anyway.
     pub weights: BTreeMap<String, WeightFrom>,
     /// Known names without learned weights (mask buffers, rotary tables). `*` stands for a layer.
     pub ignored: Vec<String>,

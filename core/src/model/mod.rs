@@ -35,30 +35,31 @@ use decoder::Decoder;
 use tokenizer::Tokenizer;
 use tokens::{TokenName, token_id};
 
-/// Between the origin of a model and the hooks that it keeps.
+/// Text between the origin of a model and the hooks that it keeps.
 pub const KEEPING: &str = ", with ";
 
 /// A model: its decoder, its tokenizer, and where it is from.
 #[derive(Debug, Clone)]
 pub struct Model {
     pub decoder: Arc<Decoder>,
-    /// None for models of plain ids.
+    /// The tokenizer; None for models of plain ids.
     pub tokenizer: Option<Tokenizer>,
-    /// Where it comes from: a path, `org/name@commit`, or `init` and a seed.
+    /// The source of the model: a path, `org/name@commit`, or `init` and a seed.
     pub origin: String,
     /// The format of its files, if it was loaded, so that it is saved in the same one.
     pub published: Option<Arc<load::Published>>,
-    /// How it was trained, where it was trained here.
+    /// History of the training, where the model was trained here.
     pub history: Option<Arc<train::ModelHistory>>,
 }
 
 impl Model {
-    /// The same model with keys and values of its own for each query head. It is no longer what its files have.
+    /// Returns this model with keys and values of its own for each query head. The result is no longer what its files
+    /// have.
     pub fn ungrouped(&self) -> Result<Self> {
         Ok(Self { decoder: Arc::new(self.decoder.by_query_head()?), published: None, ..self.clone() })
     }
 
-    /// The tokenizer, or an error with what to do without one.
+    /// Returns the tokenizer, or an error with what to do without one.
     pub fn tokenizer(&self) -> Result<&Tokenizer> {
         self.tokenizer.as_ref().ok_or_else(|| {
             err!(Argument, "this model has no tokenizer: it reads token ids, and no text")
@@ -66,7 +67,7 @@ impl Model {
         })
     }
 
-    /// The same model, which keeps these hooks and no others.
+    /// Returns this model with these hooks kept, and no others.
     pub fn keeping(&self, hooks: Vec<hooks::KeptHook>) -> Self {
         let told: Vec<&str> = hooks.iter().map(hooks::KeptHook::told).collect();
         let origin =
@@ -74,7 +75,7 @@ impl Model {
         Self { decoder: Arc::new(self.decoder.keeping(hooks)), origin, ..self.clone() }
     }
 
-    /// The id of a token among those that the model predicts.
+    /// Returns the id of a token among those that the model predicts.
     pub fn token(&self, name: &TokenName, task: &Task) -> Result<u32> {
         match name {
             TokenName::Text(text) => self.tokenizer()?.token(text, task),
@@ -82,12 +83,12 @@ impl Model {
         }
     }
 
-    /// Whether it is the one inside the binary.
+    /// Returns whether the model is the one inside the binary.
     pub fn is_inside(&self) -> bool {
         self.origin == load::INSIDE
     }
 
-    /// The tokenizer of a model that reads text.
+    /// Returns the tokenizer of a model that reads text.
     pub fn text_tokenizer(&self) -> Result<&Tokenizer> {
         self.tokenizer.as_ref().ok_or_else(|| {
             err!(Argument, "this model has no tokenizer: it reads token ids, and no text")

@@ -7,7 +7,7 @@ use super::site::{Heads, Place, SiteKind};
 use crate::base::Result;
 use crate::tensor::{Tensor, shape};
 
-/// The same values with NaN after the end of each text, along each of these axes; the first axis is that of the texts.
+/// Replaces values after the end of each text by NaN, along each of these axes; the first axis is that of the texts.
 ///
 /// Gradients flow to real positions only: NaN in the padding does not reach them.
 pub fn blanked(x: &Tensor, lengths: &[usize], axes: &[usize]) -> Result<Tensor> {
@@ -27,7 +27,7 @@ pub fn blanked(x: &Tensor, lengths: &[usize], axes: &[usize]) -> Result<Tensor> 
     Ok(x)
 }
 
-/// Numbers of each text as the rows of one tensor, with NaN after the end of shorter ones: `[texts, longest]`.
+/// Stacks numbers of each text as the rows of one tensor, with NaN after the end of shorter ones: `[texts, longest]`.
 pub fn stacked(texts: &[Tensor]) -> Result<Tensor> {
     let longest = texts.iter().map(Tensor::elem_count).max().unwrap_or_default();
     let filled = |numbers: &Tensor| {
@@ -41,8 +41,8 @@ pub fn stacked(texts: &[Tensor]) -> Result<Tensor> {
     shape::stack(&texts.iter().map(filled).collect::<Result<Vec<_>>>()?, 0)
 }
 
-/// The axes along which texts end in the activation of a place, where it has all positions: for scores and patterns that of
-/// the queries, and always that of the keys.
+/// Returns the axes along which texts end in the activation of a place, where it has all positions: for scores and
+/// patterns that of the queries, and always that of the keys.
 fn text_axes(place: Place, has_all_positions: bool) -> Vec<usize> {
     let is_square = place.site.kind.heads() == Heads::Square;
     let positions = if is_square && place.head.is_none() { 2 } else { 1 };
@@ -50,7 +50,7 @@ fn text_axes(place: Place, has_all_positions: bool) -> Vec<usize> {
     queries.into_iter().chain(is_square.then_some(positions + 1)).collect()
 }
 
-/// The axes along which texts end in what was recorded. A pattern is already 0 on padded keys, as it should be.
+/// Returns the axes along which texts end in what was recorded. A pattern is already 0 on padded keys, as it should be.
 pub fn axes(place: Place, has_all_positions: bool) -> Vec<usize> {
     let mut axes = text_axes(place, has_all_positions);
     if place.site.kind == SiteKind::Pattern {
@@ -59,7 +59,7 @@ pub fn axes(place: Place, has_all_positions: bool) -> Vec<usize> {
     axes
 }
 
-/// A pattern in which no key of padding has a share, whatever a hook gave it: `[batch, .., key]`.
+/// Returns a pattern in which no key of padding has a share, whatever a hook gave it: `[batch, .., key]`.
 pub fn attended(at: &At, pattern: &Tensor) -> Result<Tensor> {
     let rows = pattern.dim(0)?;
     let keys = pattern.dim(pattern.rank() - 1)?;
@@ -74,7 +74,7 @@ pub fn attended(at: &At, pattern: &Tensor) -> Result<Tensor> {
     Ok(is_text.where_cond(pattern, &pattern.zeros_like()?)?)
 }
 
-/// What belongs to one text in an activation of a batch.
+/// The part of an activation of a batch that belongs to one text.
 pub struct TextPart {
     row: usize,
     /// The columns that hold its tokens, along each axis on which texts end.
@@ -82,8 +82,8 @@ pub struct TextPart {
 }
 
 impl TextPart {
-    /// The part of each text in the activation of a place, or of the positions of a hook there. None where all have the same
-    /// length, or where the positions are in all of them.
+    /// Returns the part of each text in the activation of a place, or of the positions of a hook there; None where all
+    /// texts have the same length, or where the positions are in all of them.
     pub fn each(at: &At, place: Place, has_all_positions: bool) -> Option<Vec<Self>> {
         let axes = text_axes(place, has_all_positions);
         let rows = 0..at.batch.rows().len();
@@ -100,19 +100,19 @@ impl TextPart {
         Some(rows.map(of_row).collect())
     }
 
-    /// Its values: `[1, ..]`, of the length of the text.
+    /// Takes the part's values out of an activation: `[1, ..]`, of the length of the text.
     pub fn taken(&self, x: &Tensor) -> Result<Tensor> {
         let row = x.narrow(0, self.row, 1)?;
         Ok(self.axes.iter().try_fold(row, |x, (axis, runs)| columns(&x, *axis, runs))?.contiguous()?)
     }
 
-    /// The row of the text with other values of it, and its padding.
+    /// Returns the row of the text with other values in this part, and its padding.
     pub fn put(&self, x: &Tensor, new: &Tensor) -> Result<Tensor> {
         put(&x.narrow(0, self.row, 1)?, &self.axes, new)
     }
 }
 
-/// The runs of columns that hold tokens of a text, counted from the first of the range.
+/// Lists the runs of columns that hold tokens of a text, counted from the first of the range.
 fn runs(at: &At, row: usize, columns: &Range<usize>) -> Vec<Range<usize>> {
     let mut runs: Vec<Range<usize>> = Vec::new();
     for place in columns.clone().filter(|column| at.is_text(row, *column)).map(|column| column - columns.start) {

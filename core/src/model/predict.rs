@@ -13,7 +13,7 @@ use crate::{bail, err};
 pub const USUAL_COUNT: usize = 5;
 
 crate::options! {
-    /// Where a prediction is made.
+    /// Options of a prediction: where it is made.
     #[derive(Debug, Clone, Copy)]
     pub struct PredictOptions {
         /// The position after which the prediction is made; negative ones count from the end.
@@ -29,14 +29,14 @@ pub struct Prediction {
     pub logit: f64,
 }
 
-/// The `k` likeliest tokens after a position, by logits `[pos, vocab]`; equal ones in the order of their ids. Negative
-/// positions count from the end.
+/// Returns the `k` likeliest tokens after a position, by logits `[pos, vocab]`; equal ones in the order of their ids.
+/// Negative positions count from the end.
 pub fn likeliest(logits: &Tensor, position: i64, k: usize) -> Result<Vec<Prediction>> {
     let place = place_within(position, logits.dim(0)?)?;
     likeliest_there(&logits.get(place)?, place, k)
 }
 
-/// The `k` likeliest tokens after a position of the only text of a batch, whose other logits are not computed.
+/// Predicts the `k` likeliest tokens after a position of the only text of a batch, whose other logits are not computed.
 pub fn predicted(
     decoder: &Decoder,
     batch: &Batch,
@@ -53,7 +53,7 @@ fn place_within(position: i64, length: usize) -> Result<usize> {
     place.ok_or_else(|| err!(Argument, "expected a position within the {length} tokens of the text, found {position}"))
 }
 
-/// The same by the logits at the position, `[vocab]`.
+/// Returns the `k` likeliest tokens by the logits at one position, `[vocab]`.
 fn likeliest_there(logits: &Tensor, place: usize, k: usize) -> Result<Vec<Prediction>> {
     let vocab = logits.elem_count();
     if k == 0 || k > vocab {

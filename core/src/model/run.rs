@@ -18,10 +18,10 @@ use crate::{bail, err};
 /// Approximate number of logits of a long text computed at once: 128 MiB in f32, 128 positions of a vocabulary of 2^18.
 const LOGITS_AT_ONCE: usize = 1 << 25;
 
-/// Gets a row of a batch, a column, and the logits of the positions from there on: `[some, vocab]`.
+/// A function that gets a row of a batch, a column, and the logits of the positions from there on: `[some, vocab]`.
 pub type TakeLogits<'a> = dyn FnMut((usize, usize), &Tensor) -> Result<()> + 'a;
 
-/// Gets a range of points, and the logits of each pass there: `[some, vocab]`.
+/// A function that gets a range of points, and the logits of each pass there: `[some, vocab]`.
 pub type TakePoints<'a> = dyn FnMut(Range<usize>, &[Tensor]) -> Result<()> + 'a;
 
 /// Positions whose logits are requested: several, or a single one, whose logits have no axis of positions.
@@ -46,7 +46,7 @@ impl Setting for LogitPositions {
 }
 
 crate::options! {
-    /// Which logits are computed.
+    /// Options of the positions whose logits are computed.
     #[derive(Debug, Clone)]
     pub struct LogitsOptions {
         /// The positions whose logits are computed; negative ones count from the end of each text.
@@ -63,7 +63,7 @@ impl LogitsOptions {
         self.positions().map_or(Logits::All, Logits::At)
     }
 
-    /// The logits in the requested shape: `[batch, vocab]` for a single position.
+    /// Returns the logits in the requested shape: `[batch, vocab]` for a single position.
     pub fn shaped(&self, logits: &Tensor) -> Result<Tensor> {
         let is_one = self.pos.as_ref().is_some_and(|pos| pos.is_one);
         Ok(if is_one { logits.squeeze(1)? } else { logits.clone() })
@@ -71,7 +71,7 @@ impl LogitsOptions {
 }
 
 crate::options! {
-    /// What is recorded at each site.
+    /// Options of what is recorded at each site.
     #[derive(Debug, Clone)]
     pub struct RecordOptions {
         /// The recorded positions; negative ones count from the end of each text.
@@ -80,7 +80,7 @@ crate::options! {
 }
 
 crate::options! {
-    /// What a run records.
+    /// Options of what a run records.
     #[derive(Debug, Clone)]
     pub struct RunOptions {
         /// The recorded sites.
@@ -90,7 +90,7 @@ crate::options! {
 }
 
 impl RunOptions {
-    /// The recorded places; by default every site but what each head writes, which is as large as all others together.
+    /// Returns the recorded places; by default every site but `head_out`, which is as large as all others together.
     pub fn places(&self, config: &Config) -> Result<Vec<Place>> {
         if let Some(sites) = &self.sites {
             return places(config, sites);
@@ -101,7 +101,7 @@ impl RunOptions {
 }
 
 crate::options! {
-    /// How losses are computed.
+    /// Options of losses.
     #[derive(Debug, Clone, Copy)]
     pub struct LossOptions {
         /// Whether a text longer than the context is read in windows of that length that overlap by half, so that no
@@ -115,14 +115,14 @@ crate::options! {
 pub struct Ask<'a> {
     pub hooks: Vec<Bound<'a>>,
     pub places: Vec<Place>,
-    /// Keep only these positions of what is recorded; negative ones count from the end of each text.
+    /// Positions of what is recorded that are kept; negative ones count from the end of each text.
     pub positions: Option<Vec<i64>>,
 }
 
 /// The result of a forward pass.
 #[derive(Debug, Clone)]
 pub struct Run {
-    /// `[batch, pos, vocab]`; meaningless after the end of a text.
+    /// Logits, `[batch, pos, vocab]`; meaningless after the end of a text.
     pub logits: Tensor,
     pub cache: Cache,
     pub batch: Batch,
@@ -150,7 +150,7 @@ impl Decoder {
         recorded(chain)
     }
 
-    /// The logits of every position, `[batch, pos, vocab]`; meaningless after the end of a text.
+    /// Computes the logits of every position, `[batch, pos, vocab]`; meaningless after the end of a text.
     pub fn logits(&self, batch: &Batch, hooks: Vec<Bound>, task: &Task) -> Result<Tensor> {
         self.pass(batch, &mut Chain { hooks, ..Chain::default() }, Logits::All, task)
     }
@@ -192,20 +192,21 @@ impl Decoder {
         Ok(())
     }
 
-    /// Whether a hook, or a record, wants a site.
+    /// Returns whether a hook, or a record, wants a site.
     fn is_seen(&self, kind: SiteKind, chain: &Chain) -> Result<bool> {
         let site = Site::new(kind, 0);
         let kept = self.kept().iter().map(KeptHook::bound).collect::<Result<Vec<_>>>()?;
         Ok(chain.wants(site) || kept.iter().flatten().any(|hook| hook.wants(site)))
     }
 
-    /// The logits at some positions, negative ones from the end of each text: `[batch, positions, vocab]`. No others are
-    /// computed.
+    /// Computes the logits at some positions, negative ones from the end of each text: `[batch, positions, vocab]`. No
+    /// others are computed.
     pub fn logits_at(&self, batch: &Batch, positions: &[i64], hooks: Vec<Bound>, task: &Task) -> Result<Tensor> {
         self.pass(batch, &mut Chain { hooks, ..Chain::default() }, Logits::At(positions), task)
     }
 
-    /// The logits at some rows and columns of a batch, one after the other: `[points, vocab]`. No others are computed.
+    /// Computes the logits at some rows and columns of a batch, one after the other: `[points, vocab]`. No others are
+    /// computed.
     pub fn logits_at_points(
         &self,
         batch: &Batch,
@@ -260,13 +261,15 @@ impl Decoder {
         Ok(())
     }
 
-    /// The loss of every token but the first of each text: -log of the probability that the model gave it, in nats.
+    /// Computes the loss of every token but the first of each text: -log of the probability that the model gave it, in
+    /// nats.
     pub fn losses(&self, batch: &Batch, hooks: Vec<Bound>, task: &Task) -> Result<Vec<Tensor>> {
         self.losses_in(batch, &mut Chain { hooks, ..Chain::default() }, task)
     }
 
-    /// The losses of texts of any length, read in windows of the model's context. Each window after the first begins
-    /// half a context later and scores its second half, so that these tokens have at least half a context before them.
+    /// Computes the losses of texts of any length, read in windows of the model's context. Each window after the first
+    /// begins half a context later and scores its second half, so that these tokens have at least half a context before
+    /// them.
     pub fn windowed_losses(&self, batch: &Batch, hooks: Vec<Bound>, task: &Task) -> Result<Vec<Tensor>> {
         if self.config().context < 2 {
             bail!(Argument, "expected a model that reads at least two tokens at once to judge one by the other");
@@ -276,7 +279,7 @@ impl Decoder {
         batch.rows().iter().map(|ids| self.losses_by_window(ids, &mut chain, bar.as_ref(), task)).collect()
     }
 
-    /// The losses of the rows of a long text, some rows at a time.
+    /// Computes the losses of the rows of a long text, some rows at a time.
     pub fn losses_by_rows(&self, batch: &Batch, hooks: Vec<Bound>, task: &Task) -> Result<Vec<Tensor>> {
         let at_once = LOGITS_AT_ONCE / (batch.width() * self.config().outputs()).max(1);
         let mut chain = Chain { hooks, ..Chain::default() };
@@ -335,7 +338,7 @@ impl Decoder {
     }
 }
 
-/// The mean over all tokens that have a loss.
+/// Computes the mean over all tokens that have a loss.
 pub fn mean_of_losses(losses: &[Tensor]) -> Result<f64> {
     let mut total = 0.0;
     for loss in losses {
@@ -351,7 +354,7 @@ fn recorded(chain: Chain) -> Result<Cache> {
     Ok(chain.recorder.ok_or_else(|| err!(Bug, "a run without its recorder"))?.finish())
 }
 
-/// -log p of each token after the first, from the logits `[pos, vocab]` before it; in f32 or wider.
+/// Computes -log p of each token after the first, from the logits `[pos, vocab]` before it; in f32 or wider.
 pub fn token_losses(logits: &Tensor, ids: &[u32]) -> Result<Tensor> {
     let count = ids.len() - 1;
     if count == 0 {
@@ -366,7 +369,7 @@ mod tests {
     use crate::model::fixtures::{configs, decoder};
     use crate::model::hooks::Action;
 
-    /// The logits of all positions of a batch, from parts of this many numbers.
+    /// Computes the logits of all positions of a batch, in parts of this many numbers.
     fn joined(model: &Decoder, batch: &Batch, at_once: usize, hooks: Vec<Bound>) -> Vec<Tensor> {
         let mut rows = vec![Vec::new(); batch.rows().len()];
         let take = &mut |(row, column): (usize, usize), logits: &Tensor| {

@@ -10,6 +10,7 @@ use super::config::Config;
 use super::family;
 use super::layout::{Layout, WeightFrom};
 use super::load::{Published, place, together};
+use super::weight::Weight;
 use super::weights::Weights;
 use crate::base::files::Files;
 use crate::base::{Error, Result, Task};
@@ -43,7 +44,7 @@ pub fn save(
         Some(published) => (in_dtype(&published.config_json, dtype), published.layout.clone()),
         None => (family::config_json(config)?, family::canonical(config.clone())?),
     };
-    let tensors = arranged(&layout, weights, task)?;
+    let tensors = arranged(&layout, weights, &|_, weight| weight.tensor(), task)?;
     // Other programs check this before they read the file.
     let metadata = BTreeMap::from([("format".to_string(), "pt".to_string())]);
     let named = Named { tensors, metadata };
@@ -52,12 +53,17 @@ pub fn save(
     Ok(vec![tensors, files.save_whole(&folder.join("config.json"), text + "\n")?])
 }
 
-/// The tensors of the file, by their names in the layout.
-fn arranged(layout: &Layout, weights: &Weights, task: &Task) -> Result<BTreeMap<String, Tensor>> {
+/// Arranges our weights as the tensors of the file, by their names in the layout, from the numbers of each weight.
+pub fn arranged(
+    layout: &Layout,
+    weights: &Weights,
+    numbers: &dyn Fn(&str, &Weight) -> Result<Tensor>,
+    task: &Task,
+) -> Result<BTreeMap<String, Tensor>> {
     let mut parts: BTreeMap<&str, Vec<(&WeightFrom, Tensor)>> = BTreeMap::new();
     for (ours, weight) in weights.named(&layout.config)? {
         let from = place(layout, &ours)?;
-        parts.entry(from.name()).or_default().push((from, weight.tensor()?));
+        parts.entry(from.name()).or_default().push((from, numbers(&ours, &weight)?));
     }
     let whole = |(name, parts): (&str, Vec<(&WeightFrom, Tensor)>)| -> Result<(String, Tensor)> {
         task.check()?;
@@ -67,7 +73,7 @@ fn arranged(layout: &Layout, weights: &Weights, task: &Task) -> Result<BTreeMap<
     parts.into_iter().map(whole).collect()
 }
 
-/// The config with the saved dtype, where it names one.
+/// Returns the config with the saved dtype, where it names one.
 fn in_dtype(config: &Value, dtype: DType) -> Value {
     let mut config = config.clone();
     let name = match dtype {
@@ -92,7 +98,6 @@ mod tests {
     use crate::base::access::{Access, Rules};
     use crate::base::random::stream;
     use crate::model::load::{self, LoadOptions, Loaded};
-    use crate::model::weight::Weight;
     use crate::model::{fixtures, init};
     use crate::tensor::{Device, create};
 
@@ -151,7 +156,7 @@ mod tests {
         );
     }
 
-    /// Bits of every weight by name.
+    /// Returns the bits of every weight by name.
     fn bits(config: &Config, weights: &Weights) -> Vec<(String, Vec<u32>)> {
         let numbers = |t: Weight| {
             t.tensor().unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap().iter().map(|x| x.to_bits()).collect()

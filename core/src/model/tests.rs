@@ -20,7 +20,7 @@ fn batch(rows: &[&[u32]]) -> Batch {
     Batch::new(rows.iter().map(|row| row.to_vec()).collect()).unwrap()
 }
 
-/// The largest difference, relative to the largest value where that is more than 1.
+/// Returns the largest difference, relative to the largest value where that is more than 1.
 fn far(a: &Tensor, b: &Tensor) -> f32 {
     assert_eq!(a.dims(), b.dims());
     let most = |t: &Tensor| -> f32 {

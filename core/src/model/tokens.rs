@@ -9,7 +9,7 @@ use crate::base::options::{Plain, Setting};
 use crate::err;
 
 crate::options! {
-    /// How a text is split into tokens.
+    /// Options of how a text is split into tokens.
     #[derive(Debug, Clone, Copy)]
     pub struct TokensOptions {
         /// Whether the BOS token is put before each text.
@@ -44,7 +44,7 @@ impl Setting for TokenName {
     }
 }
 
-/// The id of a token, of which there are `count`.
+/// Returns the id of a token, of which there are `count`.
 pub fn token_id(id: i64, count: usize) -> Result<u32> {
     let known = u32::try_from(id).ok().filter(|id| (*id as usize) < count);
     known.ok_or_else(|| err!(Argument, "expected token ids from 0 to {}, found {id}", count.saturating_sub(1)))
@@ -74,17 +74,17 @@ impl Tokens {
         self.ids.is_empty()
     }
 
-    /// Whether the token at `index` was added and is not part of the text.
+    /// Returns whether the token at `index` was added and is not part of the text.
     pub fn is_added(&self, index: usize) -> bool {
         index < self.front || index >= self.len().saturating_sub(self.back)
     }
 
-    /// The readable text of each token; a byte that is not a character is written as `<0xE2>`.
+    /// Returns the readable text of each token; a byte that is not a character is written as `<0xE2>`.
     pub fn strings(&self) -> Result<Vec<String>> {
         self.ids.iter().map(|id| self.vocab.text_of(*id)).collect()
     }
 
-    /// For each occurrence of `part` in the text, the first and the last of the tokens that share a byte with it. Parts
+    /// Finds the first and the last of the tokens that share a byte with `part`, for each occurrence in the text. Parts
     /// of words are found, too: `cat` occurs in `category`.
     pub fn positions(&self, part: &str) -> Result<Vec<(usize, usize)>> {
         if part.is_empty() {
@@ -94,7 +94,7 @@ impl Tokens {
         Ok(places.filter_map(|place| self.covering(place)).collect())
     }
 
-    /// The first and the last of the tokens that share a byte with this part of the text.
+    /// Finds the first and the last of the tokens that share a byte with this part of the text.
     pub fn covering(&self, place: Range<usize>) -> Option<(usize, usize)> {
         let shares = |range: &Range<usize>| range.start < place.end && range.end > place.start;
         // Ranges ascend, so the search begins where they reach the place, wherever empty ones stand among them.

@@ -18,7 +18,7 @@ impl From<Tensor> for Weight {
 }
 
 impl Weight {
-    /// All of its numbers; those of a quantised matrix in f32, which takes up to eight times its memory.
+    /// Returns all numbers of the weight; those of a quantised matrix in f32, which takes up to eight times its memory.
     pub fn tensor(&self) -> Result<Tensor> {
         Ok(match self {
             Self::Numbers(numbers) => numbers.clone(),
@@ -26,7 +26,7 @@ impl Weight {
         })
     }
 
-    /// The same in f32.
+    /// Returns all numbers of the weight in f32.
     pub fn floats(&self) -> Result<Tensor> {
         Ok(self.tensor()?.to_dtype(DType::F32)?)
     }
@@ -38,7 +38,7 @@ impl Weight {
         }
     }
 
-    /// The dtype that it computes in.
+    /// Returns the dtype in which the weight computes.
     pub fn dtype(&self) -> DType {
         match self {
             Self::Numbers(numbers) => numbers.dtype(),
@@ -53,7 +53,7 @@ impl Weight {
         }
     }
 
-    /// The bytes that it takes in memory, or in the file that it is mapped from.
+    /// Returns the bytes that the weight takes in memory, or in the file that it is mapped from.
     pub fn bytes(&self) -> usize {
         match self {
             Self::Numbers(numbers) => numbers.elem_count() * numbers.dtype().size_in_bytes(),
@@ -61,7 +61,7 @@ impl Weight {
         }
     }
 
-    /// Whether gradients of it are recorded.
+    /// Returns whether gradients of the weight are recorded.
     pub fn tracks(&self) -> bool {
         match self {
             Self::Numbers(numbers) => numbers.track_op(),
@@ -77,7 +77,7 @@ impl Weight {
         })
     }
 
-    /// One row of a matrix.
+    /// Returns one row of a matrix.
     pub fn row(&self, row: usize) -> Result<Tensor> {
         Ok(match self {
             Self::Numbers(numbers) => numbers.get(row)?,
@@ -85,7 +85,7 @@ impl Weight {
         })
     }
 
-    /// The rows of these ids.
+    /// Returns the rows of these ids.
     pub fn look_up(&self, ids: &Tensor) -> Result<Tensor> {
         Ok(match self {
             Self::Numbers(numbers) => kernels::look_up(numbers, ids)?,
@@ -93,7 +93,7 @@ impl Weight {
         })
     }
 
-    /// act(x W^T + b).
+    /// Computes act(x W^T + b).
     pub fn map(&self, x: &Tensor, bias: Option<&Tensor>, act: Option<Activation>) -> Result<Tensor> {
         Ok(match (self, act) {
             (Self::Numbers(weight), Some(act)) => kernels::linear_activated(x, weight, bias, act)?,

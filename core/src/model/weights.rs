@@ -24,16 +24,16 @@ pub struct Norm {
 #[derive(Debug, Clone)]
 pub struct Attention {
     pub q: Linear,
-    /// Of what each head mixes.
+    /// Gate of the heads' outputs.
     pub gate: Option<Linear>,
-    /// None where a layer reads the keys and values of another.
+    /// Map to keys; None where a layer reads the keys and values of another.
     pub k: Option<Linear>,
-    /// None there, too, and where values are keys.
+    /// Map to values; None where a layer reads those of another, and where values are keys.
     pub v: Option<Linear>,
     pub o: Linear,
     pub q_norm: Option<Norm>,
     pub k_norm: Option<Norm>,
-    /// `[heads]`
+    /// Score of nothing in each head's softmax, `[heads]`.
     pub sinks: Option<Tensor>,
 }
 
@@ -43,15 +43,15 @@ pub struct DeltaNet {
     pub q: Linear,
     pub k: Linear,
     pub v: Linear,
-    /// Of each channel of queries, keys and values a row over positions: `[channels, 1, kernel]`.
+    /// Convolution over positions, a row for each channel of queries, keys and values: `[channels, 1, kernel]`.
     pub conv: Tensor,
-    /// How strongly a token corrects the matrix of each head.
+    /// Map to how strongly a token corrects the matrix of each head.
     pub write: Linear,
-    /// How much the matrix of each head forgets.
+    /// Map to how much the matrix of each head forgets.
     pub forget: Linear,
     /// The logarithm of each head's rate of forgetting.
     pub log_rate: Tensor,
-    /// Of what is read from the matrices.
+    /// Gate of what is read from the matrices.
     pub gate: Linear,
     /// The weight of the norm of what is read, `[d_value]`.
     pub norm: Tensor,
@@ -74,18 +74,18 @@ pub struct Mixture {
     pub beside: Option<Beside>,
 }
 
-/// What experts have more that stand beside an MLP.
+/// Weights of experts that stand beside an MLP.
 #[derive(Debug, Clone)]
 pub struct Beside {
     /// The weight of the norm that the router reads through, `[d_model]`.
     pub router_scale: Tensor,
     /// The factors of what each expert writes, `[experts]`.
     pub expert_scales: Tensor,
-    /// Of what experts read.
+    /// Norm of the experts' input.
     pub norm: Option<Norm>,
-    /// Of what they write.
+    /// Norm of the experts' output.
     pub post_norm: Option<Norm>,
-    /// Of what the MLP writes.
+    /// Norm of the MLP's output.
     pub mlp_post_norm: Option<Norm>,
 }
 
@@ -96,18 +96,18 @@ pub struct Shared {
     pub mlp: Mlp,
 }
 
-/// Where the inputs of all layers come from.
+/// Weights from which the inputs of all layers are made.
 #[derive(Debug, Clone)]
 pub struct LayerInputs {
-    /// `[vocab, layers * width]`
+    /// Embeddings of tokens for all layers, `[vocab, layers * width]`.
     pub embed: Weight,
-    /// From the embeddings of tokens.
+    /// Map from the embeddings of tokens.
     pub project: Linear,
-    /// Of what is projected, for each layer.
+    /// Norm of each layer's part of the projection.
     pub norm: Option<Norm>,
 }
 
-/// What a layer makes of its input.
+/// Weights by which a layer reads its input.
 #[derive(Debug, Clone)]
 pub struct LayerInput {
     pub gate: Linear,
@@ -119,12 +119,12 @@ pub struct LayerInput {
 pub struct Block {
     pub attn_norm: Option<Norm>,
     pub attn: Option<Attention>,
-    /// In place of attention.
+    /// Delta net in place of attention.
     pub delta: Option<DeltaNet>,
     pub attn_post_norm: Option<Norm>,
     pub mlp_norm: Option<Norm>,
     pub mlp: Option<Mlp>,
-    /// In place of an MLP or beside it.
+    /// Mixture of experts in place of an MLP or beside it.
     pub mixture: Option<Mixture>,
     pub mlp_post_norm: Option<Norm>,
     pub layer_input: Option<LayerInput>,
@@ -134,9 +134,9 @@ pub struct Block {
 
 #[derive(Debug, Clone)]
 pub struct Weights {
-    /// `[vocab, d_model]`
+    /// Embeddings, `[vocab, d_model]`.
     pub embed: Weight,
-    /// `[position_offset + context, d_model]`
+    /// Learned positions, `[position_offset + context, d_model]`.
     pub pos_embed: Option<Tensor>,
     pub layer_inputs: Option<LayerInputs>,
     pub blocks: Vec<Block>,
@@ -144,10 +144,10 @@ pub struct Weights {
     pub unembed: Linear,
 }
 
-/// Where weights come from: called with the name and the shape of each, in the order of the computation.
+/// The source of weights: called with the name and the shape of each, in the order of the computation.
 pub type Get<'a> = dyn FnMut(&str, &[usize]) -> Result<Tensor> + 'a;
 
-/// The same where a matrix may be quantised.
+/// The source of weights where a matrix may be quantised.
 pub type Take<'a> = dyn FnMut(&str, &[usize]) -> Result<Weight> + 'a;
 
 impl Weights {
@@ -156,7 +156,7 @@ impl Weights {
         Self::taken(config, &mut |name, shape| Ok(get(name, shape)?.into()))
     }
 
-    /// The same where matrices may be quantised.
+    /// Gets every weight that the config calls for, once, where matrices may be quantised.
     pub fn taken(config: &Config, get: &mut Take) -> Result<Self> {
         let d = config.d_model;
         let embed = get("embed", &[config.vocab, d])?;
@@ -173,12 +173,13 @@ impl Weights {
         Ok(Self { embed, pos_embed, layer_inputs, blocks, final_norm, unembed })
     }
 
-    /// One weight by its name.
+    /// Returns one weight by its name.
     pub fn get(&self, config: &Config, name: &str) -> Result<Tensor> {
         self.get_beside(config, name, || Ok(Vec::new()))
     }
 
-    /// The same where weights have other names, too, which are asked for if there is a hint to give.
+    /// Returns one weight by its name where weights have other names, too, which are asked for if there is a hint to
+    /// give.
     pub fn get_beside(
         &self,
         config: &Config,
@@ -194,7 +195,7 @@ impl Weights {
         Err(err!(Name, "this model has no weight `{name}`").hint(hint(config, name, known)))
     }
 
-    /// The formats of quantised matrices, the most frequent first.
+    /// Lists the formats of quantised matrices, the most frequent first.
     pub fn packings(&self) -> Vec<&'static str> {
         let mut all = vec![self.embed.clone(), self.unembed.weight.clone()];
         self.layer_inputs.iter().for_each(|inputs| inputs.list(&mut all));
@@ -210,7 +211,7 @@ impl Weights {
         found.into_iter().map(|(name, _)| name).collect()
     }
 
-    /// Every weight with its name, in the order of [`Weights::build`].
+    /// Lists every weight with its name, in the order of [`Weights::build`].
     pub fn named(&self, config: &Config) -> Result<Vec<(String, Weight)>> {
         let mut all = vec![self.embed.clone()];
         list_numbers(self.pos_embed.as_ref(), &mut all);
@@ -229,7 +230,7 @@ impl Weights {
     }
 }
 
-/// What may be meant by a name that no weight has.
+/// Suggests what may be meant by a name that no weight has.
 fn hint<'a>(config: &Config, name: &str, known: impl Iterator<Item = &'a String> + Clone) -> String {
     let layer = name.strip_prefix("blocks.").and_then(|rest| rest.split('.').next()?.parse::<usize>().ok());
     if layer.is_some_and(|layer| layer >= config.layers) {
@@ -246,14 +247,14 @@ fn hint<'a>(config: &Config, name: &str, known: impl Iterator<Item = &'a String>
 }
 
 impl Block {
-    /// The attention of the block, for what takes its heads apart.
+    /// Returns the attention of the block, for analyses that take its heads apart.
     pub fn attention(&self) -> Result<&Attention> {
         self.attn.as_ref().ok_or_else(|| {
             err!(Argument, "expected attention, found a layer with a gated delta net, which has no heads of attention")
         })
     }
 
-    /// Its weights in the order in which they are built.
+    /// Lists the block's weights in the order in which they are built.
     fn list(&self, all: &mut Vec<Weight>) {
         list_norm(self.attn_norm.as_ref(), all);
         if let Some(attn) = &self.attn {
@@ -290,14 +291,14 @@ impl Block {
 }
 
 impl Attention {
-    /// The map to keys, for what takes heads apart.
+    /// Returns the map to keys, for analyses that take heads apart.
     pub fn keys(&self) -> Result<&Linear> {
         self.k
             .as_ref()
             .ok_or_else(|| err!(Argument, "expected keys of its own, found a layer that reads those of another"))
     }
 
-    /// The map to values, for what takes heads apart.
+    /// Returns the map to values, for analyses that take heads apart.
     pub fn values(&self) -> Result<&Linear> {
         let v = if self.k.is_some() { self.v.as_ref().or(self.k.as_ref()) } else { None };
         v.ok_or_else(|| err!(Argument, "expected values of its own, found a layer that reads those of another"))
@@ -353,13 +354,13 @@ fn list_numbers(numbers: Option<&Tensor>, all: &mut Vec<Weight>) {
     all.extend(numbers.cloned().map(Weight::Numbers));
 }
 
-/// A weight that is never quantised.
+/// Gets a weight that is never quantised.
 fn numbers(get: &mut Take, name: &str, shape: &[usize]) -> Result<Tensor> {
     get(name, shape)?.tensor()
 }
 
 impl Config {
-    /// The name and shape of every weight, in the order of the computation.
+    /// Lists the name and shape of every weight, in the order of the computation.
     pub fn parameters(&self) -> Result<Vec<(String, Vec<usize>)>> {
         let mut found = Vec::new();
         let nothing = Tensor::zeros(0, crate::tensor::DType::F32, &crate::tensor::Device::Cpu)?;

@@ -14,14 +14,14 @@ use crate::tensor::Tensor;
 crate::options! {
     #[derive(Debug, Clone)]
     pub struct ProbeOptions {
-        /// What is fitted.
+        /// Kind of probe.
         kind: ProbeKind = ProbeKind::Logistic;
         /// Half the weight of the squared weights beside the mean loss.
         l2: Option<f64> = None
             => usually("1 / rows, which is C = 1 in scikit-learn").at_least(0.0).only("kind", &["logistic", "sparse"]);
         /// The number of columns.
         k: Option<usize> = None => usually("5, or all where there are fewer").at_least(1.0).only("kind", &["sparse"]);
-        /// How the optimum is found, which is the same.
+        /// Method that finds the optimum, which is the same for all.
         solver: Option<Solver> = None
             => usually("\"newton\" up to 300 weights, else \"lbfgs\"").only("kind", &["logistic", "sparse"]);
     }
@@ -44,7 +44,7 @@ impl Probe {
         Self::of_matrix(x.as_ref(), labels, options, task)
     }
 
-    /// The same for rows that were read already.
+    /// Fits a probe on rows that were read already.
     pub fn of_matrix(x: MatRef<'_, f64>, labels: &ClassLabels, options: &ProbeOptions, task: &Task) -> Result<Self> {
         let counts = labels.counts();
         labels.check_each().map_err(|e| e.about("y"))?;
@@ -90,7 +90,7 @@ fn regression(
     Ok((found.weights, found.biases))
 }
 
-/// The mean of each class, `[classes, columns]`.
+/// Computes the mean of each class, `[classes, columns]`.
 pub fn class_means(x: MatRef<'_, f64>, labels: &ClassLabels) -> Mat<f64> {
     let counts = labels.counts();
     let mut means = Mat::<f64>::zeros(counts.len(), x.ncols());
@@ -101,7 +101,7 @@ pub fn class_means(x: MatRef<'_, f64>, labels: &ClassLabels) -> Mat<f64> {
     means
 }
 
-/// The `k` columns with the largest difference between the mean of a class and that of all other rows, in order
+/// Returns the `k` columns with the largest difference between the mean of a class and that of all other rows, in order
 /// (Gurnee et al. 2023, section 3, for two classes), from the means of the classes, `[classes, columns]`.
 pub fn most_different(means: MatRef<'_, f64>, counts: &[usize], k: usize) -> Result<Vec<usize>> {
     if k > means.ncols() {
@@ -123,10 +123,10 @@ pub fn most_different(means: MatRef<'_, f64>, counts: &[usize], k: usize) -> Res
     Ok(chosen)
 }
 
-/// The weights of the nearest class mean m: the score of a class is (m.x - |m|^2 / 2) / s^2, and that of two classes the
-/// difference of both, whose direction is the difference of means and which is 0 halfway. s^2 is the variance within the
-/// classes along the directions from the mean of the class means to each of them: so probabilities are those of classes
-/// that are normally distributed along these, all with s^2, and equally common.
+/// Computes the weights of the nearest class mean m: the score of a class is (m.x - |m|^2 / 2) / s^2, and that of two
+/// classes the difference of both, whose direction is the difference of means and which is 0 halfway. s^2 is the
+/// variance within the classes along the directions from the mean of the class means to each of them: so probabilities
+/// are those of classes that are normally distributed along these, all with s^2, and equally common.
 fn nearest_mean(x: MatRef<'_, f64>, labels: &ClassLabels) -> Result<(Mat<f64>, Vec<f64>)> {
     let means = class_means(x, labels);
     let (classes, width) = (means.nrows(), means.ncols());

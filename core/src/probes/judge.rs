@@ -1,5 +1,5 @@
-//! A probe judged on rows that it was not fitted on: its measures with bootstrap intervals, beside the rate of always
-//! answering with the commonest class.
+//! A probe judged on rows that it was not fitted on: its measures with bootstrap intervals, beside the rate of a
+//! classifier that always answers with the commonest class.
 
 use super::labels::{ClassName, RowGroups};
 use super::measures::JudgedRows;
@@ -23,8 +23,8 @@ crate::options! {
 const MEASURES: [&str; 5] = ["accuracy", "majority rate", "above majority", "AUROC", "calibration error"];
 
 impl Probe {
-    /// Accuracy, the accuracy of the class that was commonest where the probe was fitted, their difference, AUROC and
-    /// expected calibration error, each with a 95 % bootstrap interval over rows or groups of rows.
+    /// Computes accuracy, the accuracy of the class that was commonest where the probe was fitted, their difference,
+    /// AUROC and expected calibration error, each with a 95 % bootstrap interval over rows or groups of rows.
     pub fn judge(&self, x: &Tensor, names: &[ClassName], options: &JudgeProbeOptions) -> Result<Table> {
         let judged = self.judged(x, names)?;
         let groups = RowGroups::or_rows(options.groups.as_ref(), judged.rows())?;

@@ -10,7 +10,7 @@ use crate::base::options::{Plain, Setting};
 use crate::tensor::{Tensor, ints};
 use crate::{bail, err};
 
-/// What a class is called, as the labels say it.
+/// The name of a class, as the labels state it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum ClassName {
@@ -40,7 +40,7 @@ impl fmt::Display for ClassName {
 }
 
 /// The classes in order (false, true; ascending integers; texts by the alphabet), and the number of each row's class.
-/// Of two classes the second is the one that scores are for.
+/// The second of two classes is the one that scores are for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClassLabels {
     pub classes: Vec<ClassName>,
@@ -48,7 +48,7 @@ pub struct ClassLabels {
 }
 
 impl ClassLabels {
-    /// Labels with the classes that occur in them, at least two and all of one sort.
+    /// Builds labels with the classes that occur in them, at least two and all of one sort.
     pub fn of(names: &[ClassName]) -> Result<Self> {
         let mut classes = names.to_vec();
         classes.sort();
@@ -63,7 +63,7 @@ impl ClassLabels {
         }
     }
 
-    /// Labels among given classes: another label is refused.
+    /// Builds labels among given classes: another label is refused.
     pub fn among(names: &[ClassName], classes: &[ClassName]) -> Result<Self> {
         let number: BTreeMap<&ClassName, usize> = classes.iter().zip(0..).collect();
         let class = |(row, name): (usize, &ClassName)| {
@@ -92,12 +92,12 @@ impl ClassLabels {
         }
     }
 
-    /// The labels of some rows, with the same classes.
+    /// Returns the labels of some rows, with the same classes.
     pub fn picked(&self, rows: &[usize]) -> Self {
         Self { classes: self.classes.clone(), of_row: rows.iter().map(|row| self.of_row[*row]).collect() }
     }
 
-    /// How many rows each class has.
+    /// Counts the rows of each class.
     pub fn counts(&self) -> Vec<usize> {
         let mut counts = vec![0; self.classes.len()];
         self.of_row.iter().for_each(|class| counts[*class] += 1);
@@ -105,7 +105,7 @@ impl ClassLabels {
     }
 }
 
-/// Which rows belong together, such as those of one document: the number of each row's group, from 0.
+/// Groups of rows that belong together, such as those of one document: the number of each row's group, from 0.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RowGroups(pub Vec<usize>);
 
@@ -120,7 +120,7 @@ impl RowGroups {
         Self(ids.into_iter().map(number).collect())
     }
 
-    /// Those given, or else a group for each row.
+    /// Returns the given groups, or else a group for each row.
     pub fn or_rows(given: Option<&Self>, rows: usize) -> Result<Self> {
         match given {
             None => Ok(Self((0..rows).collect())),
@@ -135,7 +135,7 @@ impl RowGroups {
         self.0.iter().max().map_or(0, |last| last + 1)
     }
 
-    /// The weight of each row where its group was drawn this often.
+    /// Returns the weight of each row where its group was drawn this often.
     pub fn weights(&self, drawn: &[usize]) -> Vec<f64> {
         let mut times = vec![0.0; self.count()];
         drawn.iter().for_each(|group| times[*group] += 1.0);

@@ -7,7 +7,7 @@ use crate::base::{Result, memory};
 use crate::tensor::{DType, Device, Tensor, floats};
 use crate::{bail, err};
 
-/// The rows `[n, d]`; other shapes, no rows, and numbers that are not finite are refused.
+/// Returns the rows `[n, d]`; other shapes, no rows, and numbers that are not finite are refused.
 pub fn matrix(x: &Tensor) -> Result<Mat<f64>> {
     let &[rows, width] = x.dims() else {
         return Err(err!(Shape, "expected rows of numbers, [rows, width], found shape {:?}", x.dims())
@@ -25,30 +25,30 @@ pub fn matrix(x: &Tensor) -> Result<Mat<f64>> {
     Ok(Mat::from_fn(rows, width, |i, j| values[i * width + j]))
 }
 
-/// The matrix as a tensor of this dtype.
+/// Returns the matrix as a tensor of this dtype.
 pub fn tensor(m: MatRef<'_, f64>, dtype: DType) -> Result<Tensor> {
     let values: Vec<f64> = (0..m.nrows()).flat_map(|i| (0..m.ncols()).map(move |j| m[(i, j)])).collect();
     Ok(Tensor::from_vec(values, (m.nrows(), m.ncols()), &Device::Cpu)?.to_dtype(dtype)?)
 }
 
-/// a b, on one thread: the order of the sums, and so their rounding, is always the same.
+/// Computes a b, on one thread: the order of the sums, and so their rounding, is always the same.
 pub fn product(a: MatRef<'_, f64>, b: MatRef<'_, f64>) -> Mat<f64> {
     let mut out = Mat::zeros(a.nrows(), b.ncols());
     matmul(out.as_mut(), Accum::Replace, a, b, 1.0, Par::Seq);
     out
 }
 
-/// The mean of each column.
+/// Computes the mean of each column.
 pub fn means(x: MatRef<'_, f64>) -> Vec<f64> {
     (0..x.ncols()).map(|j| (0..x.nrows()).map(|i| x[(i, j)]).sum::<f64>() / x.nrows() as f64).collect()
 }
 
-/// The rows with these numbers.
+/// Returns the rows with these numbers.
 pub fn picked(x: MatRef<'_, f64>, rows: &[usize]) -> Mat<f64> {
     Mat::from_fn(rows.len(), x.ncols(), |i, j| x[(rows[i], j)])
 }
 
-/// The columns with these numbers.
+/// Returns the columns with these numbers.
 pub fn columns(x: MatRef<'_, f64>, wanted: &[usize]) -> Mat<f64> {
     Mat::from_fn(x.nrows(), wanted.len(), |i, j| x[(i, wanted[j])])
 }

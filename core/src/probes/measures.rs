@@ -1,5 +1,5 @@
-//! How well a probe tells classes apart: accuracy, AUROC, the confusion of classes, calibration. Every measure takes a
-//! weight for each row, by which the bootstrap counts it.
+//! Measures of how well a probe tells classes apart: accuracy, AUROC, the confusion of classes, calibration. Every
+//! measure takes a weight for each row, by which the bootstrap counts it.
 
 use faer::{Mat, MatRef};
 
@@ -11,14 +11,14 @@ use crate::tensor::Tensor;
 /// Bins of the reliability table.
 pub const BINS: usize = 10;
 
-/// Labelled rows with what a probe said of them.
+/// Labelled rows with the probabilities that a probe gives them.
 pub struct JudgedRows {
     pub labels: ClassLabels,
-    /// `[rows, classes]`
+    /// The probability of each class, `[rows, classes]`.
     chances: Mat<f64>,
     /// The likeliest class of each row.
     predicted: Vec<usize>,
-    /// For each class that AUROC is of, the rows by rising score, in runs of equal ones.
+    /// The rows by rising score, in runs of equal ones, for each class that AUROC is computed of.
     ranked: Vec<(usize, Vec<Vec<usize>>)>,
 }
 
@@ -33,7 +33,7 @@ pub struct ReliabilityBin {
 }
 
 impl Probe {
-    /// The rows as measures need them, beside their labels.
+    /// Returns the rows as measures need them, with their labels.
     pub fn judged(&self, x: &Tensor, names: &[ClassName]) -> Result<JudgedRows> {
         let outputs = self.outputs_of(x).map_err(|e| e.about("x"))?;
         let labels = ClassLabels::among(names, &self.classes).map_err(|e| e.about("y"))?;
@@ -60,17 +60,17 @@ impl JudgedRows {
         self.predicted.len()
     }
 
-    /// A weight of 1 for each row.
+    /// Returns a weight of 1 for each row.
     pub fn each_once(&self) -> Vec<f64> {
         vec![1.0; self.rows()]
     }
 
-    /// The share of rows whose likeliest class is theirs.
+    /// Computes the share of rows whose likeliest class is theirs.
     pub fn accuracy(&self, weights: &[f64]) -> f64 {
         self.share(weights, |row| self.predicted[row] == self.labels.of_row[row])
     }
 
-    /// The share of rows of one class: the accuracy of who always answers with it.
+    /// Computes the share of rows of one class: the accuracy of a classifier that always answers with it.
     pub fn share_of(&self, class: usize, weights: &[f64]) -> f64 {
         self.share(weights, |row| self.labels.of_row[row] == class)
     }
@@ -80,9 +80,9 @@ impl JudgedRows {
         right / weights.iter().sum::<f64>()
     }
 
-    /// The probability that a row of the second class has a larger score than one of the first, ties counted half; for
-    /// several classes the mean over all of them, each against the rest by its log odds. A class without rows, or
-    /// without others, has none and is left out; NaN where none is left.
+    /// Computes the probability that a row of the second class has a larger score than one of the first, ties counted
+    /// half; for several classes the mean over all of them, each against the rest by its log odds. A class without
+    /// rows, or without others, has none and is left out; NaN where none is left.
     pub fn auroc(&self, weights: &[f64]) -> f64 {
         let of_class =
             |(class, runs): &(usize, Vec<Vec<usize>>)| auroc(runs, weights, |row| self.labels.of_row[row] == *class);
@@ -90,7 +90,7 @@ impl JudgedRows {
         found.iter().sum::<f64>() / found.len() as f64
     }
 
-    /// How many rows of each class (rows) are taken for which (columns).
+    /// Counts the rows of each class (rows) by their predicted class (columns).
     pub fn confusion(&self) -> Vec<Vec<usize>> {
         let classes = self.labels.classes.len();
         let mut counts = vec![vec![0; classes]; classes];
@@ -108,7 +108,7 @@ impl JudgedRows {
         Table { title: "which class is taken for which".into(), columns: columns.collect(), rows }
     }
 
-    /// The rows by the probability of the predicted class, in ten bins of equal width (Guo et al. 2017).
+    /// Sorts the rows by the probability of the predicted class into ten bins of equal width (Guo et al. 2017).
     pub fn bins(&self, weights: &[f64]) -> Vec<ReliabilityBin> {
         let mut sums = vec![[0.0; 3]; BINS];
         for (row, weight) in weights.iter().enumerate() {
@@ -127,7 +127,8 @@ impl JudgedRows {
         sums.into_iter().map(bin).collect()
     }
 
-    /// The expected calibration error: the sum over bins of (rows in it / all rows) |accuracy - mean probability|.
+    /// Computes the expected calibration error: the sum over bins of (rows in it / all rows) |accuracy - mean
+    /// probability|.
     pub fn calibration_error(&self, weights: &[f64]) -> f64 {
         let bins = self.bins(weights);
         let all: f64 = bins.iter().map(|bin| bin.weight).sum();
@@ -152,7 +153,7 @@ impl JudgedRows {
     }
 }
 
-/// log(p / (1 - p)) of a class: unlike p it has no ties where p is nearly 1.
+/// Computes log(p / (1 - p)) of a class: unlike p it has no ties where p is nearly 1.
 fn log_odds(outputs: MatRef<'_, f64>, row: usize, class: usize) -> f64 {
     if outputs.ncols() == 1 {
         return outputs[(row, 0)];
@@ -162,15 +163,15 @@ fn log_odds(outputs: MatRef<'_, f64>, row: usize, class: usize) -> f64 {
     outputs[(row, class)] - most - others().map(|score| (score - most).exp()).sum::<f64>().ln()
 }
 
-/// The rows by rising score, in runs of equal ones.
+/// Returns the rows by rising score, in runs of equal ones.
 pub fn runs(scores: &[f64]) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..scores.len()).collect();
     order.sort_by(|a, b| scores[*a].total_cmp(&scores[*b]));
     order.chunk_by(|a, b| scores[*a] == scores[*b]).map(<[usize]>::to_vec).collect()
 }
 
-/// U / (positives * negatives), where U is the weight of pairs of a positive and a negative of which the positive has
-/// the larger score, equal ones half (Mann & Whitney 1947). NaN without one of both.
+/// Computes U / (positives * negatives), where U is the weight of pairs of a positive and a negative of which the
+/// positive has the larger score, equal ones half (Mann & Whitney 1947). NaN unless there are both.
 pub fn auroc(runs: &[Vec<usize>], weights: &[f64], is_positive: impl Fn(usize) -> bool) -> f64 {
     let (mut below, mut positives, mut won) = (0.0, 0.0, 0.0);
     for run in runs {

@@ -18,11 +18,12 @@ use crate::err;
 /// The largest component of the gradient at an optimum.
 const TOLERANCE: f64 = 1e-9;
 
-/// The same where no step makes the loss fall any more: a loss that is known to 2e-16 tells gradients above about its root,
-/// 1.5e-8 for one weight of curvature 1; of hundreds of columns that are almost the same the sums are rounded more.
+/// The largest component of the gradient where no step makes the loss fall any more: a loss that is known to 2e-16
+/// tells gradients above about its root, 1.5e-8 for one weight of curvature 1; of hundreds of columns that are almost
+/// the same the sums are rounded more.
 const ROUNDED: f64 = 1e-7;
 
-/// So many weights are left to Newton's method, whose steps cost their cube.
+/// Number of weights up to which Newton's method is used, whose steps cost their cube.
 const NEWTON_WEIGHTS: usize = 300;
 
 /// Steps after which a search is given up.
@@ -32,15 +33,15 @@ const LBFGS_STEPS: usize = 20_000;
 /// Pairs of steps and gradients that L-BFGS remembers.
 const MEMORY: usize = 30;
 
-/// Added to the diagonal of the Hessian relative to its largest entry, so that columns that depend on others have one
-/// solution. The gradient vanishes along them, so that the optimum stays what it is.
+/// Number that is added to the diagonal of the Hessian relative to its largest entry, so that columns that depend on
+/// others have one solution. The gradient vanishes along them, so that the optimum stays what it is.
 const DAMPING: f64 = 1e-9;
 
-/// Relative to the largest margin, a negative one of this size counts as 0.
+/// Size, relative to the largest margin, up to which a negative margin counts as 0.
 const TOUCHES: f64 = 1e-6;
 
 crate::choices! {
-    /// How the optimum is found.
+    /// The method that finds the optimum.
     pub enum Solver {
         Newton = "newton",
         Lbfgs = "lbfgs",
@@ -54,7 +55,7 @@ pub struct Optimum {
     pub biases: Vec<f64>,
 }
 
-/// The optimum for these rows, each with the number of its class.
+/// Finds the optimum for these rows, each with the number of its class.
 pub fn optimum(
     x: MatRef<'_, f64>,
     of_row: &[usize],
@@ -100,10 +101,10 @@ struct Objective<'a> {
     has_penalty: bool,
 }
 
-/// A point of the search: weights output by output, with what they give.
+/// A point of the search: weights output by output, with their scores, probabilities and loss.
 struct SearchPoint {
     weights: Vec<f64>,
-    /// `[rows, outputs]`
+    /// The score of each output, `[rows, outputs]`.
     scores: Mat<f64>,
     /// The probability of each output, `[rows, outputs]`.
     chances: Mat<f64>,
@@ -132,7 +133,7 @@ impl<'a> Objective<'a> {
         self.z.ncols()
     }
 
-    /// The scores that weights, or a change of weights, give.
+    /// Computes the scores that weights, or a change of weights, give.
     fn scores(&self, weights: &[f64]) -> Mat<f64> {
         product(self.z.as_ref(), MatRef::from_column_major_slice(weights, self.columns(), self.outputs))
     }
@@ -143,7 +144,7 @@ impl<'a> Objective<'a> {
         weights.chunks(self.columns()).map(of_output).sum::<f64>() / 2.0
     }
 
-    /// The mean of -log p, without the penalty.
+    /// Computes the mean of -log p, without the penalty.
     fn mean_loss(&self, scores: MatRef<'_, f64>) -> f64 {
         let of_row = |i: usize| {
             let class = self.of_row[i];
@@ -210,7 +211,7 @@ impl<'a> Objective<'a> {
         ))
     }
 
-    /// How far to go along a step; none if no length makes the loss fall, up to its rounding.
+    /// Returns how far to go along a step; None if no length makes the loss fall, up to its rounding.
     fn length(&self, at: &SearchPoint, step: &[f64], change: &Mat<f64>) -> Option<f64> {
         let slope = dot(step, &at.gradient);
         let rounding = 4.0 * f64::EPSILON * at.loss.abs().max(1e-3);
@@ -222,8 +223,8 @@ impl<'a> Objective<'a> {
         })
     }
 
-    /// Whether these scores have every row on the right side, or on the border: then the loss falls along them forever
-    /// (Albert & Anderson 1984), and there is no optimum.
+    /// Returns whether these scores have every row on the right side, or on the border: then the loss falls along them
+    /// forever (Albert & Anderson 1984), and there is no optimum.
     fn separates(&self, scores: MatRef<'_, f64>) -> bool {
         let margin = |i: usize| {
             let class = self.of_row[i];
@@ -241,8 +242,8 @@ impl<'a> Objective<'a> {
         most > 0.0 && least >= -TOUCHES * most
     }
 
-    /// -H^-1 g. With several outputs the same vector added to all of them changes no probability: H gets that direction
-    /// added, along which the gradient is 0.
+    /// Computes -H^-1 g. With several outputs the same vector added to all of them changes no probability: H gets that
+    /// direction added, along which the gradient is 0.
     fn newton_step(&self, at: &SearchPoint) -> Result<Vec<f64>> {
         let (columns, rows) = (self.columns(), self.z.nrows());
         let size = columns * self.outputs;
@@ -279,7 +280,7 @@ impl<'a> Objective<'a> {
         if step.iter().all(|x| x.is_finite()) { Ok(step) } else { Err(unsolvable()) }
     }
 
-    /// The weights for rows as they were given.
+    /// Returns the weights for rows as they were given.
     fn unscaled(&self, found: &[f64]) -> Optimum {
         let columns = self.columns();
         let width = columns - 1;
@@ -290,7 +291,7 @@ impl<'a> Objective<'a> {
     }
 }
 
-/// What L-BFGS remembers (Nocedal & Wright 2006, algorithm 7.4).
+/// Memory of L-BFGS (Nocedal & Wright 2006, algorithm 7.4).
 #[derive(Default)]
 struct StepMemory {
     last: Option<(Vec<f64>, Vec<f64>)>,
@@ -330,7 +331,7 @@ impl StepMemory {
     }
 }
 
-/// The probability of each output: of the second class for one output, of each class for several.
+/// Computes the probability of each output: of the second class for one output, of each class for several.
 pub fn chances(scores: MatRef<'_, f64>) -> Mat<f64> {
     let outputs = scores.ncols();
     let most = |i: usize| (0..outputs).map(|a| scores[(i, a)]).fold(f64::NEG_INFINITY, f64::max);
@@ -353,7 +354,7 @@ fn separable() -> crate::base::Error {
         .about("l2")
 }
 
-/// log(1 + e^x), without overflow.
+/// Computes log(1 + e^x), without overflow.
 fn softplus(x: f64) -> f64 {
     x.max(0.0) + (-x.abs()).exp().ln_1p()
 }

@@ -10,7 +10,7 @@ use crate::err;
 use crate::tensor::{DType, Device, Tensor};
 
 crate::choices! {
-    /// What is fitted.
+    /// Kind of a probe.
     pub enum ProbeKind {
         /// Logistic regression; softmax regression for more than two classes.
         Logistic = "logistic",
@@ -27,17 +27,17 @@ crate::choices! {
 pub struct Probe {
     pub kind: ProbeKind,
     pub classes: Vec<ClassName>,
-    /// The share of each class among the rows that it was fitted on.
+    /// The share of each class among the rows that the probe was fitted on.
     pub shares: Vec<f64>,
-    /// The number of these rows.
+    /// The number of rows that the probe was fitted on.
     pub rows: usize,
-    /// The numbers in a row.
+    /// The number of elements of a row.
     pub width: usize,
-    /// The columns that it reads, in order; None for all.
+    /// The columns that the probe reads, in order; None for all.
     pub features: Option<Vec<usize>>,
     /// The weight of the penalty, where there is one.
     pub l2: Option<f64>,
-    /// `[columns read, outputs]`
+    /// Weights, `[columns read, outputs]`.
     pub weights: Mat<f64>,
     pub biases: Vec<f64>,
 }
@@ -47,21 +47,22 @@ impl Probe {
         self.biases.len()
     }
 
-    /// Its outputs for some rows, `[rows, outputs]`.
+    /// Computes the outputs for some rows, `[rows, outputs]`.
     pub fn outputs_of(&self, x: &Tensor) -> Result<Mat<f64>> {
         let x = matrix(x)?;
         check_width(x.as_ref(), self.width, "the probe")?;
         Ok(self.on(x.as_ref()))
     }
 
-    /// The same for rows that are known to have the right width.
+    /// Computes the outputs for rows that are known to have the right width.
     pub fn on(&self, x: MatRef<'_, f64>) -> Mat<f64> {
         let read = self.features.as_ref().map(|features| columns(x, features));
         let products = product(read.as_ref().map_or(x, Mat::as_ref), self.weights.as_ref());
         Mat::from_fn(products.nrows(), products.ncols(), |i, a| products[(i, a)] + self.biases[a])
     }
 
-    /// The log odds of the second of two classes, `[rows]`; for several classes their scores, `[rows, classes]`.
+    /// Computes the log odds of the second of two classes, `[rows]`; for several classes their scores, `[rows,
+    /// classes]`.
     pub fn scores(&self, x: &Tensor) -> Result<Tensor> {
         let outputs = self.outputs_of(x)?;
         match self.outputs() {
@@ -73,14 +74,14 @@ impl Probe {
         }
     }
 
-    /// The class of each row: the likeliest, and the first of equally likely ones.
+    /// Predicts the class of each row: the likeliest, and the first of equally likely ones.
     pub fn predict(&self, x: &Tensor) -> Result<Vec<ClassName>> {
         let found = likeliest(class_chances(self.outputs_of(x)?.as_ref()).as_ref());
         Ok(found.into_iter().map(|class| self.classes[class].clone()).collect())
     }
 
-    /// The unit vector along which the log odds of the second class rise fastest, `[width]`; of several classes one for
-    /// each, along which its score rises above the mean score, `[classes, width]`.
+    /// Returns the unit vector along which the log odds of the second class rise fastest, `[width]`; of several classes
+    /// one for each, along which its score rises above the mean score, `[classes, width]`.
     pub fn direction(&self) -> Result<Tensor> {
         let outputs = self.outputs();
         let mean = |j: usize| match outputs {
@@ -105,13 +106,13 @@ impl Probe {
         Ok(if outputs == 1 { found.get(0)? } else { found })
     }
 
-    /// The class that most of its rows had: what is answered without looking.
+    /// Returns the class that most rows of the fit had, which is the answer without looking.
     pub fn commonest(&self) -> usize {
         likeliest(MatRef::from_row_major_slice(&self.shares, 1, self.shares.len()))[0]
     }
 }
 
-/// The probability of each class, `[rows, classes]`, from the outputs of a probe.
+/// Computes the probability of each class, `[rows, classes]`, from the outputs of a probe.
 pub fn class_chances(outputs: MatRef<'_, f64>) -> Mat<f64> {
     let found = chances(outputs);
     match found.ncols() {
@@ -120,7 +121,7 @@ pub fn class_chances(outputs: MatRef<'_, f64>) -> Mat<f64> {
     }
 }
 
-/// The column of the largest number of each row, the first of equal ones.
+/// Returns the column of the largest number of each row, the first of equal ones.
 pub fn likeliest(chances: MatRef<'_, f64>) -> Vec<usize> {
     let of_row = |i: usize| {
         (1..chances.ncols()).fold(0, |best, class| if chances[(i, class)] > chances[(i, best)] { class } else { best })

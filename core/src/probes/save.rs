@@ -1,4 +1,4 @@
-//! Probes as files: one safetensors file of our own, with what is no tensor in its metadata.
+//! Probes as files: one safetensors file of our own, with everything that is no tensor in its metadata.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,10 +17,10 @@ use crate::tensor::files::{Named, safetensors};
 use crate::tensor::{DType, Device, Tensor, floats};
 use crate::{bail, err};
 
-/// What the file says that it is.
+/// The name of the format in the file.
 const FORMAT: &str = "microtome.probe.1";
 
-/// What of a probe is no tensor, by its name in the metadata.
+/// The names in the metadata, for everything of a probe that is no tensor.
 const FIELDS: [&str; 8] = ["format", "kind", "classes", "shares", "rows", "width", "features", "l2"];
 
 impl Probe {
@@ -53,7 +53,7 @@ impl Probe {
     }
 }
 
-/// The probe in the bytes of a file.
+/// Parses the probe in the bytes of a file.
 fn read(bytes: &[u8]) -> Result<Probe> {
     let reader = safetensors::Reader::new(bytes)?;
     let metadata = reader.metadata();

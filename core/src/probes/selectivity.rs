@@ -21,7 +21,7 @@ use crate::tensor::Tensor;
 crate::options! {
     #[derive(Debug, Clone)]
     pub struct SelectivityOptions {
-        /// What has one label in a control task, such as the id of the token, for each row.
+        /// Group of each row that has one label in a control task, such as the id of the token.
         types: Option<RowGroups> = None => usually("each row by itself, so that labels are shuffled");
         /// Number of control tasks.
         draws: usize = 5 => at_least(1.0);
@@ -32,10 +32,10 @@ crate::options! {
     }
 }
 
-/// How often labels are drawn for a control task that has all classes where it is fitted.
+/// Number of draws of labels for a control task that has all classes where it is fitted.
 const TRIES: u64 = 100;
 
-/// The accuracy on the labels, the mean accuracy on control tasks, and the difference, on held-out rows.
+/// Computes the accuracy on the labels, the mean accuracy on control tasks, and the difference, on held-out rows.
 pub fn selectivity(x: &Tensor, names: &[ClassName], options: &SelectivityOptions, task: &Task) -> Result<Table> {
     options.probe.check()?;
     let labels = ClassLabels::of(names).map_err(|e| e.about("y"))?;
@@ -83,7 +83,7 @@ pub fn selectivity(x: &Tensor, names: &[ClassName], options: &SelectivityOptions
     })
 }
 
-/// A random label for each type, drawn from the labels of the rows.
+/// Draws a random label for each type from the labels of the rows.
 fn control(labels: &ClassLabels, types: &RowGroups, train: &[usize], (seed, draw): (u64, u64)) -> Result<ClassLabels> {
     for attempt in 0..TRIES {
         let mut random = stream(seed, "control task", draw * TRIES + attempt);

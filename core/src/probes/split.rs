@@ -1,4 +1,4 @@
-//! Splitting rows into those to fit on and those to judge on, so that groups such as documents stay together.
+//! Splits of rows into those to fit on and those to judge on, so that groups such as documents stay together.
 
 use rand::seq::SliceRandom;
 
@@ -8,7 +8,7 @@ use crate::base::random::stream;
 use crate::err;
 
 crate::options! {
-    /// Which rows are held out.
+    /// Choice of the rows that are held out.
     #[derive(Debug, Clone)]
     pub struct HeldOutOptions {
         /// The share of groups that is held out.

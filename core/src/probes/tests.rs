@@ -25,7 +25,7 @@ fn tensor(values: &[f64], width: usize) -> Tensor {
     Tensor::from_slice(values, (values.len() / width, width), &Device::Cpu).unwrap()
 }
 
-/// Rows around the means of classes that overlap.
+/// Draws rows around the means of classes that overlap.
 fn sample(rows: usize, width: usize, classes: usize, apart: f64, seed: u64) -> (Tensor, Vec<ClassName>) {
     let mut random = stream(seed, "a sample", 0);
     let mut noise = || (0..6).map(|_| random.random_range(-1.0..1.0)).sum::<f64>() / 2.0_f64.sqrt();

@@ -61,7 +61,7 @@ pub fn mul(a: &Operand, b: &Operand) -> Result<Tensor> {
     }
 }
 
-/// Division, always in floats.
+/// Divides, always in floats.
 pub fn div(a: &Operand, b: &Operand) -> Result<Tensor> {
     let Some(to) = float_or_int(a, b)? else {
         // Large integers are divided as f64 and rounded once.
@@ -76,14 +76,14 @@ pub fn div(a: &Operand, b: &Operand) -> Result<Tensor> {
     Ok(noted(x.broadcast_div(&y)?, &x, &y, slopes))
 }
 
-/// factor x + shift.
+/// Computes factor x + shift.
 fn line(x: &Tensor, factor: f64, shift: f64) -> Result<Tensor> {
     Ok(back::on_tape(x.affine(factor, shift)?, &[x], move |_, gradient| {
         Ok(vec![Some(if factor == 1.0 { gradient.clone() } else { gradient.affine(factor, 0.0)? })])
     }))
 }
 
-/// From the gradient of a result of x and y to that of one of them, before broadcasting is taken back.
+/// A function from the gradient of a result of x and y to that of one of them, before broadcasting is taken back.
 type Slope = fn(&Tensor, &Tensor, &Tensor) -> Result<Tensor>;
 
 fn noted(result: Tensor, x: &Tensor, y: &Tensor, slopes: [Slope; 2]) -> Tensor {
@@ -98,7 +98,7 @@ fn noted(result: Tensor, x: &Tensor, y: &Tensor, slopes: [Slope; 2]) -> Tensor {
     })
 }
 
-/// The remainder of truncated division, with the sign of `a`, as `%` of plain numbers.
+/// Computes the remainder of truncated division, with the sign of `a`, as `%` of plain numbers.
 pub fn rem(a: &Operand, b: &Operand) -> Result<Tensor> {
     match float_or_int(a, b)? {
         None => {
@@ -145,7 +145,8 @@ fn power(t: &Tensor, exponent: f64) -> Result<Tensor> {
     }))
 }
 
-/// Small whole powers are products: a power by logarithm and exponential takes several times as long.
+/// Raises to a power. Small whole powers are products: a power by logarithm and exponential takes several times as
+/// long.
 fn raised(t: &Tensor, exponent: f64) -> Result<Tensor> {
     Ok(match exponent {
         2.0 => t.sqr()?,
@@ -155,7 +156,7 @@ fn raised(t: &Tensor, exponent: f64) -> Result<Tensor> {
     })
 }
 
-/// A result of two operands that [`each`] computed, with the derivative for each of them.
+/// Returns the result of two operands that [`each`] computed, with the derivative for each of them.
 fn sloped(
     name: &'static str,
     result: Tensor,
@@ -177,7 +178,7 @@ fn sloped(
     })
 }
 
-/// The negative; integers become i64.
+/// Computes the negative; integers become i64.
 pub fn neg(t: &Tensor) -> Result<Tensor> {
     if dtype::is_float(t.dtype()) {
         let x = dtype::convert(t, dtype::float_for(t.dtype()))?;
@@ -187,8 +188,8 @@ pub fn neg(t: &Tensor) -> Result<Tensor> {
     }
 }
 
-/// Checks that both broadcast and that there is memory for the result. Returns the float dtype that it is computed in, or
-/// none where both are integers.
+/// Checks that two operands broadcast and that there is memory for the result. Returns the float dtype that it is
+/// computed in, or none where both are integers.
 fn float_or_int(a: &Operand, b: &Operand) -> Result<Option<DType>> {
     let dims = axes::broadcast(a.dims(), b.dims())?;
     let common = a.common_dtype(b);
@@ -202,7 +203,7 @@ fn float_or_int(a: &Operand, b: &Operand) -> Result<Option<DType>> {
     }
 }
 
-/// Both operands in one dtype, broadcast to their common shape.
+/// Returns two operands in one dtype, broadcast to their common shape.
 pub(super) fn stretched(a: &Operand, b: &Operand, to: DType) -> Result<(Tensor, Tensor)> {
     let dims = axes::broadcast(a.dims(), b.dims())?;
     let stretch = |t: Tensor| t.broadcast_as(dims.as_slice());
@@ -218,7 +219,7 @@ fn whole(a: &Operand, b: &Operand, sign: &str, f: impl Fn(i64, i64) -> Option<i6
     element::int_tensor(result.collect::<Result<_>>()?, x.dims(), x.device())
 }
 
-/// Element by element through f64, without gradients.
+/// Computes a function of two operands element by element through f64, without gradients.
 fn each(a: &Operand, b: &Operand, to: DType, f: impl Fn(f64, f64) -> f64) -> Result<Tensor> {
     let (x, y) = stretched(a, b, DType::F64)?;
     let pairs = element::floats(&x)?.into_iter().zip(element::floats(&y)?);

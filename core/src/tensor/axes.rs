@@ -3,13 +3,14 @@
 use crate::base::Result;
 use crate::{bail, err};
 
-/// The position that an index means among `len`, where a negative one counts from the end; None if it is out of range.
+/// Returns the position that an index means among `len`, where a negative one counts from the end; None if it is out of
+/// range.
 pub fn from_end(index: i64, len: usize) -> Option<usize> {
     let place = if index < 0 { index.checked_add_unsigned(len as u64)? } else { index };
     usize::try_from(place).ok().filter(|place| *place < len)
 }
 
-/// The axis counted from the front.
+/// Returns an axis counted from the front.
 pub fn axis(axis: i64, rank: usize) -> Result<usize> {
     let signed = rank as i64;
     from_end(axis, rank).ok_or_else(|| match rank {
@@ -18,7 +19,7 @@ pub fn axis(axis: i64, rank: usize) -> Result<usize> {
     })
 }
 
-/// Several axes, sorted; a repeated one is refused. `None` means all of them.
+/// Returns several axes, sorted; a repeated one is refused. `None` means all of them.
 pub fn axes(given: Option<&[i64]>, rank: usize) -> Result<Vec<usize>> {
     let Some(given) = given else { return Ok((0..rank).collect()) };
     let mut found = given.iter().map(|a| axis(*a, rank)).collect::<Result<Vec<_>>>()?;
@@ -29,7 +30,7 @@ pub fn axes(given: Option<&[i64]>, rank: usize) -> Result<Vec<usize>> {
     Ok(found)
 }
 
-/// A position along an axis of `len` entries, counted from the front.
+/// Returns a position along an axis of `len` entries, counted from the front.
 pub fn position(index: i64, len: usize) -> Result<usize> {
     let signed = len as i64;
     from_end(index, len).ok_or_else(|| match len {
@@ -38,13 +39,13 @@ pub fn position(index: i64, len: usize) -> Result<usize> {
     })
 }
 
-/// A shape from the sizes that a script gave.
+/// Converts the sizes that a script gave to a shape.
 pub fn shape(sizes: &[i64]) -> Result<Vec<usize>> {
     let size = |s: &i64| usize::try_from(*s).map_err(|_| err!(Shape, "expected sizes of 0 or more, found {s}"));
     sizes.iter().map(size).collect()
 }
 
-/// The shape that both broadcast to, as in numpy.
+/// Returns the shape that two shapes broadcast to, as in numpy.
 pub fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>> {
     let rank = a.len().max(b.len());
     let size = |dims: &[usize], i: usize| if i + dims.len() < rank { 1 } else { dims[i + dims.len() - rank] };
@@ -58,7 +59,7 @@ pub fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>> {
         .collect()
 }
 
-/// The shape without some axes, or with size 1 in their places.
+/// Returns the shape without some axes, or with size 1 in their places.
 pub fn reduced(dims: &[usize], axes: &[usize], keepdim: bool) -> Vec<usize> {
     let sizes = dims.iter().enumerate();
     if keepdim {

@@ -1,4 +1,4 @@
-//! Backward passes of functions over tensors: how a result keeps what its gradient needs.
+//! Backward passes of functions of tensors: how a result keeps what its gradient needs.
 //!
 //! A result that candle differentiates itself is noted on the tape of a gradient ([`on_tape`]), with a backward pass that
 //! computes only what is asked for; one that candle cannot differentiate has its own everywhere ([`with_gradient`]).
@@ -9,13 +9,14 @@ use kernels::ArgumentGradients;
 use super::{dtype, element};
 use crate::base::{Error, Result};
 
-/// The error of a backward pass on its way through the kernels.
+/// Converts the error of a backward pass for its way through the kernels.
 fn lowered(error: Error) -> kernels::Error {
     kernels::Error { kind: error.kind, message: error.message, hint: None }
 }
 
-/// A result that was computed without gradients, of one to three arguments. `back(result, its gradient)` returns a gradient
-/// for every argument that tracks operations, in the argument's shape and dtype.
+/// Returns a result that was computed without gradients, of one to three arguments, with its backward pass.
+/// `back(result, its gradient)` returns a gradient for every argument that tracks operations, in the argument's shape
+/// and dtype.
 pub fn with_gradient(
     name: &'static str,
     result: Tensor,
@@ -29,7 +30,7 @@ pub fn with_gradient(
     Ok(kernels::with_gradient(name, &result, arguments, back)?)
 }
 
-/// A result that candle computed, with a backward pass for gradients that are taken with a tape.
+/// Returns a result that candle computed, with a backward pass for gradients that are taken with a tape.
 pub fn on_tape(
     result: Tensor,
     arguments: &[&Tensor],
@@ -38,7 +39,8 @@ pub fn on_tape(
     kernels::on_tape(result, arguments, move |result, gradient| back(result, gradient).map_err(lowered))
 }
 
-/// The result of a function of one tensor whose derivative at every element is `slope(result)`, times the gradient.
+/// Returns the result of a function of one tensor whose derivative at every element is `slope(result)`, for gradients
+/// that are taken with a tape.
 pub fn on_tape_by(
     result: Tensor,
     argument: &Tensor,
@@ -47,7 +49,7 @@ pub fn on_tape_by(
     on_tape(result, &[argument], move |result, gradient| Ok(vec![Some((gradient * slope(result)?)?)]))
 }
 
-/// The gradient of a tensor of these sizes that was broadcast: the sum over the copies of each element.
+/// Returns the gradient of a tensor of these sizes that was broadcast: the sum over the copies of each element.
 pub fn summed_to(gradient: &Tensor, dims: &[usize]) -> Result<Tensor> {
     if gradient.dims() == dims {
         return Ok(gradient.clone());
@@ -63,7 +65,7 @@ pub fn summed_to(gradient: &Tensor, dims: &[usize]) -> Result<Tensor> {
     Ok(gradient.sum_keepdim(over)?.reshape(dims)?)
 }
 
-/// The sum over the first axes, as of the gradient of a bias.
+/// Returns the sum over the first axes, as of the gradient of a bias.
 fn leading_sum(gradient: &Tensor, axes: usize, dims: &[usize]) -> Result<Tensor> {
     let inner: usize = gradient.dims()[axes..].iter().product();
     let mut sums = vec![0.0_f32; inner];
@@ -85,12 +87,12 @@ fn leading_sum(gradient: &Tensor, axes: usize, dims: &[usize]) -> Result<Tensor>
     Ok(Tensor::from_vec(sums, dims, gradient.device())?)
 }
 
-/// The gradient in the dtype and on the device of a tensor.
+/// Returns the gradient in the dtype and on the device of a tensor.
 pub fn like(gradient: &Tensor, t: &Tensor) -> Result<Tensor> {
     Ok(dtype::convert(gradient, t.dtype())?.to_device(t.device())?)
 }
 
-/// The same tensor in another shape.
+/// Returns a tensor in another shape.
 pub fn reshaped(t: &Tensor, dims: &[usize]) -> Result<Tensor> {
     if t.dims() == dims { Ok(t.clone()) } else { Ok(kernels::reshape(t, dims)?) }
 }

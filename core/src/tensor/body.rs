@@ -14,11 +14,11 @@ const FEWEST_COLUMNS: usize = 2;
 /// Numbers at least this wide are looked at to find the width of all.
 const WIDEST: usize = 12;
 
-/// Which entries of an axis are shown: all, or this many from both ends.
+/// The shown entries of an axis: all, or this many from both ends.
 #[derive(Clone)]
 struct Shown {
     positions: Vec<i64>,
-    /// Where the middle is left out.
+    /// The place where the middle is left out.
     gap: Option<usize>,
 }
 
@@ -34,7 +34,7 @@ impl Shown {
     }
 }
 
-/// The numbers in brackets, row under row, at most `width` columns wide.
+/// Writes the numbers in brackets, row under row, at most `width` columns wide.
 pub fn body(t: &Tensor, width: usize) -> Result<String> {
     let rank = t.rank();
     // The widest shown number decides how many fit a row, and how many fit decides which are shown: so first with as
@@ -45,7 +45,7 @@ pub fn body(t: &Tensor, width: usize) -> Result<String> {
     Ok(picture.text(&mut 0, 0))
 }
 
-/// The shown numbers as text, with where something is left out.
+/// The shown numbers as text, with the places where something is left out.
 struct Picture {
     axes: Vec<Shown>,
     cells: Vec<String>,
@@ -74,7 +74,7 @@ impl Picture {
         self.cells.iter().map(String::len).max().unwrap_or(1)
     }
 
-    /// The text of one entry of the axis `depth`, whose first number is `next`.
+    /// Writes one entry of the axis `depth`, whose first number is `next`.
     fn text(&self, next: &mut usize, depth: usize) -> String {
         let Some(shown) = self.axes.get(depth) else {
             let cell = self.cells.get(*next).map(String::as_str).unwrap_or_default();
@@ -94,7 +94,7 @@ impl Picture {
     }
 }
 
-/// Floats written alike: whole, with four decimals, or with an exponent where they are very large or small.
+/// Writes floats alike: whole, with four decimals, or with an exponent where they are very large or small.
 fn float_texts(values: &[f64]) -> Vec<String> {
     let finite = || values.iter().filter(|x| x.is_finite()).map(|x| x.abs());
     let most = finite().fold(0.0, f64::max);

@@ -1,4 +1,4 @@
-//! How a tensor is shown: a card with its properties, and a short form of one line.
+//! Forms in which a tensor is shown: a card with its properties, and a short form of one line.
 
 use candle_core::{Device, Tensor};
 
@@ -9,12 +9,12 @@ use crate::base::{Result, memory};
 
 /// Bars in the histogram of a card.
 const BINS: usize = 32;
-/// A tensor is written out in its short form up to this many characters.
+/// Number of characters up to which a tensor is written out in its short form.
 const SHORT: usize = 100;
-/// Where its numbers are too long for that, up to this many of them are rounded.
+/// Number of elements up to which they are rounded, where they are too long for the short form.
 const ROUNDED: usize = 32;
 
-/// Everything about a tensor that fits a screen of `width` columns.
+/// Builds a card of the properties of a tensor, which fits a screen of `width` columns.
 pub fn card(t: &Tensor, width: usize) -> Result<Card> {
     let bytes = t.elem_count() as u128 * t.dtype().size_in_bytes() as u128;
     let mut fields: Vec<(String, Cell)> = vec![
@@ -50,7 +50,7 @@ pub fn card(t: &Tensor, width: usize) -> Result<Card> {
     Ok(Card { title: "Tensor".into(), fields, histogram, body: Some(body::body(t, width)?) })
 }
 
-/// The name of a device in scripts.
+/// Returns the name of a device in scripts.
 pub fn device(device: &Device) -> &'static str {
     match device {
         Device::Cpu => "cpu",
@@ -59,7 +59,7 @@ pub fn device(device: &Device) -> &'static str {
     }
 }
 
-/// The tensor in one line: its numbers where they are few, rounded (after `≈`) where they are long, else dtype and
+/// Writes a tensor in one line: its numbers where they are few, rounded (after `≈`) where they are long, else dtype and
 /// shape alone. f32 is not named beside numbers that are whole.
 pub fn short(t: &Tensor) -> Result<String> {
     // The numbers of a tensor without rows do not show the length of its rows.
@@ -84,13 +84,13 @@ pub fn short(t: &Tensor) -> Result<String> {
     Ok(format!("tensor({}, {:?}{about})", t.dtype().as_str(), t.dims()))
 }
 
-/// A number to four digits.
+/// Writes a number to four digits.
 fn rounded(x: f64) -> String {
     let short = format!("{x:.3e}").parse::<f64>().unwrap_or(x);
     format!("{short:?}")
 }
 
-/// Every element as text: the shortest that reads back as the same number of its dtype.
+/// Writes every element as text: the shortest that reads back as the same number of its dtype.
 fn texts(t: &Tensor) -> Result<Vec<String>> {
     if !dtype::is_float(t.dtype()) {
         return Ok(element::ints(t)?.iter().map(i64::to_string).collect());

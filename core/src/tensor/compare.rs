@@ -27,7 +27,7 @@ pub enum Comparison {
     Ge,
 }
 
-/// A mask of where the comparison holds. NaN equals nothing, not even itself.
+/// Compares two operands; the mask is 1 where the comparison holds. NaN equals nothing, not even itself.
 pub fn compare(how: Comparison, a: &Operand, b: &Operand) -> Result<Tensor> {
     let common = a.common_dtype(b);
     // An integer beside a float number would be rounded in f32.
@@ -47,7 +47,7 @@ pub fn compare(how: Comparison, a: &Operand, b: &Operand) -> Result<Tensor> {
     })
 }
 
-/// Whether a float tensor meets an integer that a script wrote: `t > 0`.
+/// Returns whether a float tensor meets an integer that a script wrote: `t > 0`.
 fn weak_integer(a: &Operand, b: &Operand) -> bool {
     let is = |n: &Operand, t: &Operand| matches!(n, Operand::Number(Number::Int(_))) && operand_is_float(t);
     is(a, b) || is(b, a)
@@ -60,12 +60,13 @@ fn operand_is_float(operand: &Operand) -> bool {
     }
 }
 
-/// Integers are compared as i64, so that the comparison with a number outside a narrow dtype is right.
+/// Returns the dtype for comparisons: integers are compared as i64, so that the comparison with a number outside a
+/// narrow dtype is right.
 fn comparable(dtype: DType) -> DType {
     if dtype::is_float(dtype) { dtype::float_for(dtype) } else { DType::I64 }
 }
 
-/// A mask of where a tensor is not 0; NaN is not 0.
+/// Returns a mask of the elements that are not 0; NaN is not 0.
 pub fn truth(t: &Tensor) -> Result<Tensor> {
     element::mask(t, |x| x != 0.0)
 }
@@ -94,7 +95,7 @@ fn logical(a: &Tensor, b: &Tensor, f: impl Fn(u8, u8) -> u8) -> Result<Tensor> {
     Ok(Tensor::from_vec(result, x.dims(), a.device())?)
 }
 
-/// `a` where the mask is not 0, else `b`, element by element.
+/// Selects `a` where the mask is not 0, else `b`, element by element.
 pub fn select(mask: &Tensor, a: &Operand, b: &Operand) -> Result<Tensor> {
     if dtype::is_float(mask.dtype()) {
         bail!(Argument, "expected a mask, found a tensor of {}", mask.dtype().as_str());
@@ -117,12 +118,12 @@ pub fn select(mask: &Tensor, a: &Operand, b: &Operand) -> Result<Tensor> {
     }))
 }
 
-/// The element-wise maximum; NaN where either is NaN.
+/// Computes the element-wise maximum; NaN where either is NaN.
 pub fn maximum(a: &Operand, b: &Operand) -> Result<Tensor> {
     choose(a, b, Comparison::Ge)
 }
 
-/// The element-wise minimum; NaN where either is NaN.
+/// Computes the element-wise minimum; NaN where either is NaN.
 pub fn minimum(a: &Operand, b: &Operand) -> Result<Tensor> {
     choose(a, b, Comparison::Le)
 }
@@ -153,7 +154,7 @@ pub fn clamp(t: &Tensor, low: Option<Number>, high: Option<Number>) -> Result<Te
     Ok(clamped)
 }
 
-/// Whether both have the same shape and equal elements; the dtype may differ, and NaN equals nothing.
+/// Returns whether two tensors have the same shape and equal elements; the dtype may differ, and NaN equals nothing.
 pub fn equal(a: &Tensor, b: &Tensor) -> Result<bool> {
     if a.dims() != b.dims() {
         return Ok(false);
@@ -164,7 +165,7 @@ pub fn equal(a: &Tensor, b: &Tensor) -> Result<bool> {
     Ok(element::floats(a)? == element::floats(b)?)
 }
 
-/// Whether both have the same shape, dtype and elements to the bit, NaN included.
+/// Returns whether two tensors have the same shape, dtype and elements to the bit, NaN included.
 pub fn same(a: &Tensor, b: &Tensor) -> Result<bool> {
     if a.dims() != b.dims() || a.dtype() != b.dtype() {
         return Ok(false);
@@ -177,7 +178,8 @@ pub fn same(a: &Tensor, b: &Tensor) -> Result<bool> {
     Ok(a.into_iter().map(f64::to_bits).eq(b.into_iter().map(f64::to_bits)))
 }
 
-/// Whether |a - b| <= absolute + relative * |b| for all elements; equal infinities are close, and NaN is close to nothing.
+/// Returns whether |a - b| <= absolute + relative * |b| for all elements; equal infinities are close, and NaN is close
+/// to nothing.
 pub fn all_close(a: &Tensor, b: &Tensor, relative: f64, absolute: f64) -> Result<bool> {
     element::room(&axes::broadcast(a.dims(), b.dims())?, DType::F64)?;
     let (x, y) = arithmetic::stretched(&a.into(), &b.into(), DType::F64)?;

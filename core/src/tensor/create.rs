@@ -50,7 +50,7 @@ crate::options! {
     }
 }
 
-/// A tensor from numbers in row order; integers are checked to fit the dtype.
+/// Builds a tensor from numbers in row order; integers are checked to fit the dtype.
 pub fn from_numbers(values: &[Number], dims: &[usize], to: DType) -> Result<Tensor> {
     if element::room(dims, to)? != values.len() {
         bail!(Shape, "expected as many numbers as shape {dims:?} has places, found {}", values.len());
@@ -62,7 +62,7 @@ pub fn from_numbers(values: &[Number], dims: &[usize], to: DType) -> Result<Tens
     }
 }
 
-/// A tensor from floats in row order, rounded to the dtype.
+/// Builds a tensor from floats in row order, rounded to the dtype.
 pub fn from_floats(values: Vec<f64>, dims: &[usize], to: DType) -> Result<Tensor> {
     if element::room(dims, to)? != values.len() {
         bail!(Shape, "expected as many numbers as shape {dims:?} has places, found {}", values.len());
@@ -82,7 +82,7 @@ pub fn zeros(dims: &[usize], dtype: DType) -> Result<Tensor> {
     Ok(Tensor::zeros(dims, dtype, &Device::Cpu)?)
 }
 
-/// Filled with one number.
+/// Builds a tensor that is filled with one number.
 pub fn full(dims: &[usize], value: Number, to: DType) -> Result<Tensor> {
     // Zeroed pages from the system cost nothing; -0 has other bits.
     if matches!(value, Number::Int(0)) || matches!(value, Number::Float(x) if x.to_bits() == 0) {
@@ -93,7 +93,8 @@ pub fn full(dims: &[usize], value: Number, to: DType) -> Result<Tensor> {
     Ok(one.reshape(vec![1; dims.len()])?.broadcast_as(dims)?.contiguous()?)
 }
 
-/// From `start` to `end`, which is excluded, in steps. By default integers are i64, so that they can index, and others f32.
+/// Builds a tensor of the numbers from `start` to `end`, which is excluded, in steps. By default integers are i64, so
+/// that they can index, and others f32.
 pub fn arange(start: Number, end: Number, step: Number, to: Option<DType>) -> Result<Tensor> {
     let is_whole = [start, end, step].iter().all(|x| x.as_f64().fract() == 0.0);
     let to = to.unwrap_or(if is_whole { DType::I64 } else { DType::F32 });
@@ -112,12 +113,12 @@ pub fn arange(start: Number, end: Number, step: Number, to: Option<DType>) -> Re
     from_floats(values, &[count], to)
 }
 
-/// The number of elements of [`arange`]. The cast saturates, and too large a size is refused later.
+/// Returns the number of elements of [`arange`]. The cast saturates, and too large a size is refused later.
 pub fn arange_count(start: f64, end: f64, step: f64) -> usize {
     ((end - start) / step).ceil().max(0.0) as usize
 }
 
-/// The same in integers, which are exact beyond 2^53.
+/// Builds a range of integers, which are exact beyond 2^53.
 fn whole_range(start: i64, end: i64, step: i64, to: DType) -> Result<Tensor> {
     let (start, end, step) = (i128::from(start), i128::from(end), i128::from(step));
     let span = if step > 0 { end - start } else { start - end };
@@ -128,7 +129,7 @@ fn whole_range(start: i64, end: i64, step: i64, to: DType) -> Result<Tensor> {
     dtype::cast(&element::int_tensor(values, &[count], &Device::Cpu)?, to)
 }
 
-/// `count` numbers evenly spaced from `start` to `end`, both included.
+/// Builds a tensor of `count` numbers evenly spaced from `start` to `end`, both included.
 pub fn linspace(start: f64, end: f64, count: usize, to: DType) -> Result<Tensor> {
     if !(start.is_finite() && end.is_finite()) {
         bail!(Argument, "expected finite bounds, found {start} and {end}");
@@ -144,7 +145,7 @@ pub fn linspace(start: f64, end: f64, count: usize, to: DType) -> Result<Tensor>
     from_floats(values, &[count], to)
 }
 
-/// Ones where row and column are the same.
+/// Builds a matrix of zeros with ones where row and column are the same.
 pub fn eye(rows: usize, columns: usize, to: DType) -> Result<Tensor> {
     let count = element::room_from_floats(&[rows, columns], to)?;
     let mut values = vec![0.0; count];
@@ -154,12 +155,12 @@ pub fn eye(rows: usize, columns: usize, to: DType) -> Result<Tensor> {
     element::tensor(values, &[rows, columns], to, &Device::Cpu)
 }
 
-/// Normally distributed, with mean 0 and standard deviation 1.
+/// Draws numbers from the normal distribution with mean 0 and standard deviation 1.
 pub fn randn(dims: &[usize], to: DType, random: &mut impl Rng) -> Result<Tensor> {
     draw(dims, to, || random.sample(StandardNormal))
 }
 
-/// Uniformly distributed on [`low`, `high`).
+/// Draws numbers from the uniform distribution on [`low`, `high`).
 pub fn uniform(dims: &[usize], low: f64, high: f64, to: DType, random: &mut impl Rng) -> Result<Tensor> {
     if !(low.is_finite() && high.is_finite() && low <= high && (high - low).is_finite()) {
         bail!(Argument, "expected finite bounds with low <= high, found {low} and {high}");
@@ -179,7 +180,7 @@ fn draw(dims: &[usize], to: DType, mut one: impl FnMut() -> f64) -> Result<Tenso
     element::tensor((0..count).map(|_| one()).collect(), dims, to, &Device::Cpu)
 }
 
-/// Random integers from `low` to `high`, which is excluded, as i64.
+/// Draws random integers from `low` to `high`, which is excluded, as i64.
 pub fn randint(dims: &[usize], low: i64, high: i64, random: &mut impl Rng) -> Result<Tensor> {
     if low >= high {
         bail!(Argument, "expected bounds with low < high, found {low} and {high}");
@@ -188,7 +189,7 @@ pub fn randint(dims: &[usize], low: i64, high: i64, random: &mut impl Rng) -> Re
     element::int_tensor((0..count).map(|_| random.random_range(low..high)).collect(), dims, &Device::Cpu)
 }
 
-/// A random permutation of the numbers from 0 to `count` - 1, as i64.
+/// Draws a random permutation of the numbers from 0 to `count` - 1, as i64.
 pub fn permutation(count: usize, random: &mut impl Rng) -> Result<Tensor> {
     element::room(&[count], DType::I64)?;
     let mut values: Vec<i64> = (0..count as i64).collect();

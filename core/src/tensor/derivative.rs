@@ -28,12 +28,12 @@ struct Computed {
     variables: Vec<Var>,
     taped: Taped,
     result: Tensor,
-    /// How many elementary operations it took, as [`Task::heavy`] counts them.
+    /// Number of elementary operations of the computation, as [`Task::heavy`] counts them.
     cost: f64,
 }
 
-/// The value of a function of one number, and its gradient for each argument, of the argument's shape and dtype. An
-/// argument that the value does not depend on has a gradient of zeros.
+/// Computes the value of a function of one number, and its gradient for each argument, of the argument's shape and
+/// dtype. An argument that the value does not depend on has a gradient of zeros.
 pub fn value_and_gradients(f: &mut TensorFunction, at: &[Tensor], task: &Task) -> Result<ValueAndGradients> {
     let computed = Computed::of(f, at)?;
     let result = &computed.result;
@@ -52,7 +52,7 @@ pub fn value_and_gradients(f: &mut TensorFunction, at: &[Tensor], task: &Task) -
     Ok(ValueAndGradients { value, gradients })
 }
 
-/// The gradients of the sum of `weights` times the function's result: the vector-Jacobian product.
+/// Computes the gradients of the sum of `weights` times the function's result: the vector-Jacobian product.
 pub fn vector_jacobian(f: &mut TensorFunction, at: &[Tensor], weights: &Tensor, task: &Task) -> Result<Vec<Tensor>> {
     let Computed { variables, taped, result, cost } = Computed::of(f, at)?;
     if weights.dims() != result.dims() {
@@ -62,8 +62,8 @@ pub fn vector_jacobian(f: &mut TensorFunction, at: &[Tensor], weights: &Tensor, 
     task.heavy(cost, move || gathered(&variables, taped.pulled_back(&weights)?))
 }
 
-/// The Jacobian matrix for each argument, of the result's shape and then the argument's, by one backward pass for each
-/// element of the result.
+/// Computes the Jacobian matrix for each argument, of the result's shape and then the argument's, by one backward pass
+/// for each element of the result.
 pub fn jacobians(f: &mut TensorFunction, at: &[Tensor], task: &Task) -> Result<Vec<Tensor>> {
     let Computed { variables, taped, result, cost } = Computed::of(f, at)?;
     let count = result.elem_count();
@@ -122,7 +122,7 @@ impl Computed {
     }
 }
 
-/// A variable of its own with these numbers.
+/// Builds a new variable with these numbers.
 fn variable(t: &Tensor) -> Result<Var> {
     if t.track_op() {
         return Err(err!(

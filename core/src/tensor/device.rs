@@ -1,4 +1,4 @@
-//! Devices by name: the processor, or a GPU that candle was built for; and tensors of both in one operation.
+//! Devices by name: the CPU, or a GPU that candle was built for; and operations on tensors of different devices.
 
 use candle_core::{Device, Tensor};
 
@@ -6,7 +6,7 @@ use super::back;
 use crate::base::{Error, Kind, Result};
 use crate::{bail, err};
 
-/// The device of a name: `cpu`, `cuda`, `cuda:1` or `metal`.
+/// Opens the device of a name: `cpu`, `cuda`, `cuda:1` or `metal`.
 pub fn open(name: &str) -> Result<Device> {
     let (kind, index) = name.split_once(':').unwrap_or((name, "0"));
     let index: usize =
@@ -24,9 +24,9 @@ pub fn open(name: &str) -> Result<Device> {
     opened.map_err(|error| refused(name, &error))
 }
 
-/// A device of NVIDIA with one stream for all threads, so that everything is done in the order in which it was asked for. (By
-/// default each thread has a stream of its own, and long work runs on other threads than the script.) With one stream nothing
-/// has to be noted of who reads and writes what.
+/// Opens a device of NVIDIA with one stream for all threads, so that everything is done in the order in which it was
+/// asked for. (By default each thread has a stream of its own, and long work runs on other threads than the script.)
+/// With one stream nothing has to be noted of who reads and writes what.
 fn cuda(index: usize) -> Result<Device> {
     let device = Device::new_cuda_with_stream(index)?;
     #[cfg(feature = "cuda")]
@@ -38,8 +38,8 @@ fn cuda(index: usize) -> Result<Device> {
     Ok(device)
 }
 
-/// A tensor where another one is, if that is on a GPU: what was computed on the processor, as rankings and statistics are,
-/// meets what a model computed. Gradients pass.
+/// Moves a tensor to the device of another one, if that is a GPU: what was computed on the CPU, as rankings and
+/// statistics are, meets what a model computed. Gradients pass.
 pub fn beside(t: &Tensor, other: &Tensor) -> Result<Tensor> {
     if !t.device().is_cpu() || other.device().is_cpu() {
         return Ok(t.clone());
@@ -48,7 +48,7 @@ pub fn beside(t: &Tensor, other: &Tensor) -> Result<Tensor> {
     Ok(back::on_tape(moved, &[t], |_, gradient| Ok(vec![Some(gradient.to_device(&Device::Cpu)?)])))
 }
 
-/// Tensors where the first of them is that is on a GPU.
+/// Moves tensors to the device of the first of them that is on a GPU.
 pub fn together(tensors: &[Tensor]) -> Result<Vec<Tensor>> {
     match tensors.iter().find(|t| !t.device().is_cpu()) {
         Some(there) => tensors.iter().map(|t| beside(t, there)).collect(),
@@ -56,13 +56,13 @@ pub fn together(tensors: &[Tensor]) -> Result<Vec<Tensor>> {
     }
 }
 
-/// A matrix whose rows or whose columns are without gaps, as products on a GPU want it.
+/// Returns a matrix whose rows or whose columns are contiguous, as products on a GPU want it.
 pub fn multipliable(t: &Tensor) -> Result<Tensor> {
     let is_plain = t.device().is_cpu() || t.is_contiguous() || t.t()?.is_contiguous();
     Ok(if is_plain { t.clone() } else { t.contiguous()? })
 }
 
-/// Why a device does not open, with what to do.
+/// Tells why a device does not open, with what to do.
 fn refused(name: &str, error: &Error) -> Error {
     let found = |code: &str| error.message.contains(code);
     let (what, hint) = if found("NO_DEVICE") {

@@ -21,7 +21,7 @@ pub const ALL: [DType; 10] = [
     DType::F8E4M3,
 ];
 
-/// Their names.
+/// The names of the dtypes in [`ALL`].
 const NAMES: [&str; ALL.len()] = ["f32", "f64", "f16", "bf16", "i64", "u32", "u8", "i32", "i16", "f8e4m3"];
 
 impl Setting for DType {
@@ -63,8 +63,8 @@ pub fn is_float(dtype: DType) -> bool {
     matches!(dtype, DType::F64 | DType::F32 | DType::F16 | DType::BF16 | DType::F8E4M3)
 }
 
-/// The promoted dtype of two: a float one before an integer one, the wider of two, and where neither contains the other
-/// (f16 and bf16, u32 and i32) the next wider one.
+/// Returns the promoted dtype of two: a float one before an integer one, the wider of two, and where neither contains
+/// the other (f16 and bf16, u32 and i32) the next wider one.
 pub fn promote(a: DType, b: DType) -> DType {
     use DType::*;
     match (a, b) {
@@ -83,7 +83,7 @@ pub fn promote(a: DType, b: DType) -> DType {
     }
 }
 
-/// The float dtype for element-wise functions of `dtype`: itself, or f32 for integers and f8.
+/// Returns the float dtype for element-wise functions of `dtype`: `dtype` itself, or f32 for integers and f8.
 pub fn float_for(dtype: DType) -> DType {
     if is_float(dtype) && dtype != DType::F8E4M3 { dtype } else { DType::F32 }
 }
@@ -100,7 +100,7 @@ pub fn convert(t: &Tensor, to: DType) -> Result<Tensor> {
     Ok(t.to_dtype(to)?)
 }
 
-/// The number as a float dtype holds it.
+/// Rounds a number to a float dtype.
 pub fn rounded(x: f64, to: DType) -> f64 {
     match to {
         DType::F32 => f64::from(x as f32),
@@ -135,7 +135,8 @@ pub fn cast(t: &Tensor, to: DType) -> Result<Tensor> {
     convert(t, to)
 }
 
-/// The numbers next to the range of an integer dtype, below and above. Floats are truncated, so -0.9 fits where 0 does.
+/// Returns the numbers next to the range of an integer dtype, below and above. Floats are truncated, so -0.9 fits where
+/// 0 does.
 fn bounds(dtype: DType) -> Option<(f64, f64)> {
     let power = |n: i32| 2.0_f64.powi(n);
     match dtype {

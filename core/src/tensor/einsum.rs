@@ -41,10 +41,11 @@ pub fn einsum(spec: &str, operands: &[Tensor]) -> Result<Tensor> {
 
 const DOTS: &str = "...";
 
-/// What stands for an axis of `...`, counted from the last.
+/// Signs that stand for an axis of `...`, counted from the last.
 const UNNAMED: std::ops::Range<u32> = 0x2460..0x24A0;
 
-/// The specification with a sign for each axis of `...`, and the operands without those of size 1 that broadcast.
+/// Returns the specification with a sign for each axis of `...`, and the operands without those of size 1 that
+/// broadcast.
 fn spelled_out(spec: &str, operands: &[Tensor]) -> Result<(String, Vec<Tensor>)> {
     let compact: String = spec.chars().filter(|c| !c.is_whitespace()).collect();
     let (left, right) = match compact.split_once("->") {
@@ -74,7 +75,7 @@ fn spelled_out(spec: &str, operands: &[Tensor]) -> Result<(String, Vec<Tensor>)>
     Ok((format!("{}->{result}", named.join(",")), tensors))
 }
 
-/// The first axis that `...` stands for in an operand's letters, and their number.
+/// Returns the first axis that `...` stands for in an operand's letters, and their number.
 fn unnamed(part: &str, tensor: &Tensor) -> Result<Option<(usize, usize)>> {
     let Some((before, _)) = part.split_once(DOTS) else { return Ok(None) };
     let first = before.chars().count();
@@ -88,7 +89,7 @@ fn unnamed(part: &str, tensor: &Tensor) -> Result<Option<(usize, usize)>> {
     }
 }
 
-/// The signs of so many axes.
+/// Returns the signs of so many axes.
 fn signs(count: usize) -> Result<Vec<char>> {
     if count > UNNAMED.len() {
         bail!(Shape, "expected at most {} axes for `...`, found {count}", UNNAMED.len());
@@ -96,8 +97,8 @@ fn signs(count: usize) -> Result<Vec<char>> {
     Ok(UNNAMED.take(count).rev().filter_map(char::from_u32).collect())
 }
 
-/// An operand's letters with signs for `...`, whose axes broadcast to `sizes`, and the operand without those of size 1 that
-/// are stretched.
+/// Returns an operand's letters with signs for `...`, whose axes broadcast to `sizes`, and the operand without those of
+/// size 1 that are stretched.
 fn named(part: &str, tensor: &Tensor, sizes: &[usize]) -> Result<(String, Tensor)> {
     let Some((first, count)) = unnamed(part, tensor)? else { return Ok((part.into(), tensor.clone())) };
     let whole = &sizes[sizes.len() - count..];
@@ -111,7 +112,7 @@ fn named(part: &str, tensor: &Tensor, sizes: &[usize]) -> Result<(String, Tensor
     Ok((part.replace(DOTS, &letters), back::reshaped(tensor, &dims)?))
 }
 
-/// The letters that occur once, in alphabetical order.
+/// Returns the letters that occur once, in alphabetical order.
 fn once(letters: &str) -> Vec<char> {
     // Counted once: the text may have any length, and has not been compared with the tensors yet.
     let mut counts = BTreeMap::new();
@@ -119,7 +120,7 @@ fn once(letters: &str) -> Vec<char> {
     counts.into_iter().filter(|(_, count)| *count == 1).map(|(letter, _)| letter).collect()
 }
 
-/// The letters of each operand and of the result.
+/// Returns the letters of each operand and of the result.
 fn parse(spec: &str) -> Result<(Vec<Vec<char>>, Vec<char>)> {
     let (left, right) = match spec.split_once("->") {
         Some((left, right)) => (left, Some(right)),
@@ -187,7 +188,7 @@ fn twice(letters: &[char]) -> Option<(usize, usize)> {
     (0..letters.len()).find_map(|j| letters[..j].iter().position(|c| *c == letters[j]).map(|i| (i, j)))
 }
 
-/// Sums over the letters that are not kept.
+/// Takes the sum over the letters that are not kept.
 fn summed(part: Part, kept: impl Fn(&char) -> bool) -> Result<Part> {
     let over: Vec<i64> = (0..part.letters.len()).filter(|i| !kept(&part.letters[*i])).map(|i| i as i64).collect();
     if over.is_empty() {
@@ -197,7 +198,7 @@ fn summed(part: Part, kept: impl Fn(&char) -> bool) -> Result<Part> {
     Ok(Part { tensor, letters: part.letters.into_iter().filter(kept).collect() })
 }
 
-/// The product of two operands, summed over the letters that are not needed later.
+/// Returns the product of two operands, summed over the letters that are not needed later.
 fn pair(a: Part, b: Part, later: impl Fn(&char) -> bool) -> Result<Part> {
     let (in_a, in_b) = (a.letters.clone(), b.letters.clone());
     let a = summed(a, |c| later(c) || in_b.contains(c))?;
@@ -211,7 +212,7 @@ fn pair(a: Part, b: Part, later: impl Fn(&char) -> bool) -> Result<Part> {
     Ok(Part { tensor, letters: [batch, rows, columns].concat() })
 }
 
-/// [batch.., rows.., inner..] times [batch.., inner.., columns..] as a batch of matrix products.
+/// Multiplies [batch.., rows.., inner..] with [batch.., inner.., columns..] as a batch of matrix products.
 fn batched(left: &Tensor, right: &Tensor, batch: usize, inner: usize) -> Result<Tensor> {
     let (batches, rest) = left.dims().split_at(batch);
     let (rows, summed) = rest.split_at(rest.len() - inner);
@@ -227,7 +228,7 @@ fn batched(left: &Tensor, right: &Tensor, batch: usize, inner: usize) -> Result<
     back::reshaped(&product, &dims)
 }
 
-/// The axes in the order of these letters.
+/// Returns the axes in the order of these letters.
 fn arrange(part: &Part, letters: &[char]) -> Result<Tensor> {
     let order: Vec<usize> = letters.iter().filter_map(|c| part.letters.iter().position(|o| o == c)).collect();
     Ok(part.tensor.permute(order)?)
@@ -245,7 +246,7 @@ mod tests {
         create::from_floats((0..len).map(|i| (i % 5) as f64 - 1.0).collect(), dims, DType::F64).unwrap()
     }
 
-    /// The definition itself: a loop over every assignment of all letters.
+    /// Computes the definition of einsum: a loop over every assignment of all letters.
     fn plainly(spec: &str, operands: &[Tensor]) -> Vec<f64> {
         let (inputs, output) = parse(spec).unwrap();
         let mut sizes: BTreeMap<char, usize> = BTreeMap::new();

@@ -9,7 +9,7 @@ use crate::{bail, err};
 /// A number type that kernels work on.
 pub trait Element: WithDType {
     fn float(self) -> f64;
-    /// The value as an integer; only for integers.
+    /// Returns the value as an integer; only for integers.
     fn int(self) -> i64;
 }
 
@@ -84,7 +84,7 @@ macro_rules! dispatch {
 }
 pub(super) use dispatch;
 
-/// The tensor in a dtype that kernels work on: f8 as f32, everything else as it is.
+/// Returns the tensor in a dtype that kernels work on: f8 as f32, everything else as it is.
 pub fn workable(t: &Tensor) -> Result<Tensor> {
     match t.dtype() {
         DType::F8E4M3 => Ok(t.to_dtype(DType::F32)?),
@@ -111,7 +111,8 @@ pub fn with_slice<T: Element, R>(t: &Tensor, read: impl FnOnce(&[T]) -> Result<R
     read(elements(&storage, layout)?)
 }
 
-/// The tensor on the CPU and contiguous. What is not generic is apart, since three hundred closures read elements.
+/// Returns the tensor on the CPU and contiguous. Code that is not generic is apart, since three hundred closures read
+/// elements.
 fn laid_out(t: &Tensor) -> Result<Tensor> {
     Ok(t.to_device(&Device::Cpu)?.contiguous()?)
 }
@@ -125,14 +126,14 @@ fn elements<'a, T: Element>(storage: &'a Storage, layout: &Layout) -> Result<&'a
     }
 }
 
-/// All elements as f64, in row order.
+/// Returns all elements as f64, in row order.
 pub fn floats(t: &Tensor) -> Result<Vec<f64>> {
     let t = workable(t)?;
     room(t.dims(), DType::F64)?;
     dispatch!(t.dtype(), T => with_slice::<T, _>(&t, |x| Ok(x.iter().map(|x| x.float()).collect())))
 }
 
-/// All elements of an integer tensor as i64, in row order.
+/// Returns all elements of an integer tensor as i64, in row order.
 pub fn ints(t: &Tensor) -> Result<Vec<i64>> {
     if t.dtype().is_float() {
         bail!(Argument, "expected a tensor of integers, found {}", t.dtype().as_str());
@@ -141,7 +142,7 @@ pub fn ints(t: &Tensor) -> Result<Vec<i64>> {
     dispatch!(t.dtype(), T => with_slice::<T, _>(t, |x| Ok(x.iter().map(|x| x.int()).collect())))
 }
 
-/// A tensor of `dtype` from f64 values that are known to fit it.
+/// Builds a tensor of `dtype` from f64 values that are known to fit it.
 pub fn tensor(values: Vec<f64>, dims: &[usize], dtype: DType, device: &Device) -> Result<Tensor> {
     let t = match dtype {
         DType::F64 => Tensor::from_vec(values, dims, device)?,
@@ -157,7 +158,7 @@ pub fn tensor(values: Vec<f64>, dims: &[usize], dtype: DType, device: &Device) -
     Ok(t)
 }
 
-/// A tensor of i64 values.
+/// Builds a tensor of i64 values.
 pub fn int_tensor(values: Vec<i64>, dims: &[usize], device: &Device) -> Result<Tensor> {
     Ok(Tensor::from_vec(values, dims, device)?)
 }
@@ -167,7 +168,8 @@ pub fn room(dims: &[usize], dtype: DType) -> Result<usize> {
     room_beside(dims, dtype, &[])
 }
 
-/// The same, with working copies of that many elements in other dtypes, which are in memory at the same time.
+/// Refuses a tensor for which there is not enough memory beside working copies of its elements in other dtypes; returns
+/// its element count.
 pub fn room_beside(dims: &[usize], dtype: DType, copies: &[DType]) -> Result<usize> {
     // Sizes of 0 count as 1 here: candle multiplies sizes and strides in any order, and none may overflow.
     let places = dims.iter().try_fold(1_u128, |product, dim| product.checked_mul((*dim).max(1) as u128));
@@ -185,12 +187,12 @@ pub fn room_beside(dims: &[usize], dtype: DType, copies: &[DType]) -> Result<usi
     Ok(if is_empty { 0 } else { places as usize })
 }
 
-/// The same for a tensor from f64 values.
+/// Refuses a tensor from f64 values for which there is not enough memory; returns its element count.
 pub fn room_from_floats(dims: &[usize], to: DType) -> Result<usize> {
     room_beside(dims, to, if to == DType::F64 { &[] } else { &[DType::F64] })
 }
 
-/// Bytes that an element takes. Tensors of f8 are made and worked on as f32.
+/// Returns the bytes that an element takes. Tensors of f8 are made and worked on as f32.
 fn width(dtype: DType) -> u128 {
     let own = dtype.size_in_bytes() as u128;
     if dtype == DType::F8E4M3 { own + DType::F32.size_in_bytes() as u128 } else { own }
@@ -204,17 +206,17 @@ pub fn room_for_rows(rows: usize, each: usize) -> Result<()> {
     memory::check(rows as u128 * each as u128, || format!("something for each of {rows} rows"))
 }
 
-/// The cost of a pass over a tensor: its number of elements, or of rows if it is empty.
+/// Returns the cost of a pass over a tensor: its number of elements, or of rows if it is empty.
 pub fn steps(t: &Tensor) -> usize {
     steps_of(t.dims())
 }
 
-/// [`steps`] of a shape.
+/// Returns the cost of a pass over a tensor of a shape, as [`steps`] counts it.
 pub fn steps_of(dims: &[usize]) -> usize {
     dims.iter().fold(1_usize, |product, dim| product.saturating_mul((*dim).max(1)))
 }
 
-/// The smallest and largest number, and the number of NaN; (inf, -inf, n) if there is no number.
+/// Returns the smallest and largest number, and the number of NaN; (inf, -inf, n) if there is no number.
 pub fn extent(t: &Tensor) -> Result<(f64, f64, usize)> {
     let t = workable(t)?;
     dispatch!(t.dtype(), T => with_slice::<T, _>(&t, |x| {
@@ -235,7 +237,7 @@ fn blocked<T>(x: &[T], block: usize) -> &[T] {
     &x[block * BLOCK..x.len().min((block + 1) * BLOCK)]
 }
 
-/// The results of `one` for each element; the result is first filled with `empty`.
+/// Returns the results of `one` for each element; the result is first filled with `empty`.
 fn filled<T: Sync, U: Clone + Send>(x: &[T], empty: U, one: impl Fn(&T) -> U + Sync) -> Vec<U> {
     let mut places = vec![empty; x.len()];
     parallel::fill(&mut places, BLOCK, &|first, part| {
@@ -258,8 +260,8 @@ pub fn map(t: &Tensor, f: impl Fn(f64) -> f64 + Sync) -> Result<Tensor> {
     Ok(mapped.to_dtype(t.dtype())?)
 }
 
-/// The elements where a condition holds of those of another tensor of the same shape and dtype, and 0 elsewhere; without
-/// gradients.
+/// Returns the elements of a tensor where a condition holds of those of another tensor of the same shape and dtype, and
+/// 0 elsewhere; without gradients.
 pub fn kept_where(t: &Tensor, of: &Tensor, holds: impl Fn(f64) -> bool + Sync) -> Result<Tensor> {
     let (work, of) = (workable(t)?, workable(of)?);
     room(t.dims(), t.dtype())?;
@@ -270,7 +272,7 @@ pub fn kept_where(t: &Tensor, of: &Tensor, holds: impl Fn(f64) -> bool + Sync) -
     Ok(kept.to_dtype(t.dtype())?)
 }
 
-/// A u8 mask of where a condition holds.
+/// Returns a u8 mask of the elements for which a condition holds.
 pub fn mask(t: &Tensor, f: impl Fn(f64) -> bool + Sync) -> Result<Tensor> {
     let work = workable(t)?;
     dispatch!(work.dtype(), T => with_slice::<T, _>(&work, |x| {
@@ -279,7 +281,7 @@ pub fn mask(t: &Tensor, f: impl Fn(f64) -> bool + Sync) -> Result<Tensor> {
     }))
 }
 
-/// All elements of a u8 tensor, in row order.
+/// Returns all elements of a u8 tensor, in row order.
 pub fn bytes(t: &Tensor) -> Result<Vec<u8>> {
     with_slice::<u8, _>(t, |x| Ok(x.to_vec()))
 }

@@ -11,11 +11,11 @@ use crate::base::Result;
 crate::options! {
     #[derive(Debug, Clone)]
     pub struct NanToNumOptions {
-        /// What replaces NaN.
+        /// Number that replaces NaN.
         nan: f64 = 0.0;
-        /// What replaces infinity.
+        /// Number that replaces infinity.
         posinf: Option<f64> = None => usually("the dtype's largest number");
-        /// What replaces minus infinity.
+        /// Number that replaces minus infinity.
         neginf: Option<f64> = None => usually("the dtype's smallest number");
     }
 }
@@ -54,17 +54,17 @@ smooth! {
     recip: recip, |_, result| result.sqr()?.neg();
 }
 
-/// The logarithm to base 2, exact for powers of 2.
+/// Computes the logarithm to base 2, exact for powers of 2.
 pub fn log2(t: &Tensor) -> Result<Tensor> {
     logarithm("log2", t, f64::log2, LN_2)
 }
 
-/// The logarithm to base 10, exact for powers of 10.
+/// Computes the logarithm to base 10, exact for powers of 10.
 pub fn log10(t: &Tensor) -> Result<Tensor> {
     logarithm("log10", t, f64::log10, LN_10)
 }
 
-/// A logarithm to a base, whose natural logarithm is `scale`.
+/// Computes a logarithm to a base, whose natural logarithm is `scale`.
 fn logarithm(name: &'static str, t: &Tensor, f: fn(f64) -> f64, scale: f64) -> Result<Tensor> {
     let x = floating(t)?;
     let constant = x.detach();
@@ -73,13 +73,13 @@ fn logarithm(name: &'static str, t: &Tensor, f: fn(f64) -> f64, scale: f64) -> R
     })
 }
 
-/// The square root; the gradient at 0 is infinite.
+/// Computes the square root; the gradient at 0 is infinite.
 pub fn sqrt(t: &Tensor) -> Result<Tensor> {
     let x = floating(t)?;
     Ok(back::on_tape_by(x.sqrt()?, &x, |result| Ok((result.recip()? * 0.5)?)))
 }
 
-/// x * P(X <= x) for a standard normal X: the exact form, not the tanh approximation.
+/// Computes x * P(X <= x) for a standard normal X: the exact form, not the tanh approximation.
 pub fn gelu(t: &Tensor) -> Result<Tensor> {
     let x = floating(t)?;
     let constant = x.detach();
@@ -97,14 +97,14 @@ fn floating(t: &Tensor) -> Result<Tensor> {
     dtype::convert(t, to)
 }
 
-/// 1 / (1 + e^-x).
+/// Computes 1 / (1 + e^-x).
 pub fn sigmoid(t: &Tensor) -> Result<Tensor> {
     let x = floating(t)?;
     let result = x.neg()?.exp()?.affine(1.0, 1.0)?.recip()?;
     Ok(back::on_tape_by(result, &x, |result| Ok((result * result.affine(-1.0, 1.0)?)?)))
 }
 
-/// max(x, 0); integers stay integers. The gradient at 0 is 0.
+/// Computes max(x, 0); integers stay integers. The gradient at 0 is 0.
 pub fn relu(t: &Tensor) -> Result<Tensor> {
     if dtype::is_float(t.dtype()) {
         // By comparison, so that NaN stays NaN.
@@ -120,7 +120,7 @@ pub fn relu(t: &Tensor) -> Result<Tensor> {
     }
 }
 
-/// The same on a GPU, where the numbers stay.
+/// Computes max(x, 0) on a GPU, where the numbers stay.
 fn relu_there(t: &Tensor) -> Result<Tensor> {
     let constant = t.detach();
     let kept = constant.le(0.0)?.where_cond(&constant.zeros_like()?, &constant)?;
@@ -129,7 +129,7 @@ fn relu_there(t: &Tensor) -> Result<Tensor> {
     })
 }
 
-/// The absolute value; integers stay integers. The gradient at 0 is 0.
+/// Computes the absolute value; integers stay integers. The gradient at 0 is 0.
 pub fn abs(t: &Tensor) -> Result<Tensor> {
     if !dtype::is_float(t.dtype()) {
         return whole(t, i64::checked_abs);
@@ -141,7 +141,7 @@ pub fn abs(t: &Tensor) -> Result<Tensor> {
     })
 }
 
-/// -1, 0 or 1; NaN stays NaN.
+/// Returns the sign: -1, 0 or 1; NaN stays NaN.
 pub fn sign(t: &Tensor) -> Result<Tensor> {
     if !t.device().is_cpu() && dtype::is_float(t.dtype()) {
         let t = t.detach();
@@ -153,7 +153,7 @@ pub fn sign(t: &Tensor) -> Result<Tensor> {
     element::map(t, |x| if x == 0.0 || x.is_nan() { x } else { x.signum() })
 }
 
-/// The nearest integer, halves to even.
+/// Rounds to the nearest integer, halves to even.
 pub fn round(t: &Tensor) -> Result<Tensor> {
     rounded(t, f64::round_ties_even)
 }

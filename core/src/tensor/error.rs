@@ -1,4 +1,4 @@
-//! candle's errors as ours.
+//! Conversion of candle's errors to ours.
 
 use candle_core::Error as Candle;
 

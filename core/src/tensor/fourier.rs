@@ -14,12 +14,12 @@ type Complex = (f64, f64);
 pub struct Spectrum {
     pub real: Tensor,
     pub imag: Tensor,
-    /// `real^2 + imag^2`
+    /// real^2 + imag^2.
     pub power: Tensor,
 }
 
-/// The transform along an axis, `X[k] = sum_j x[j] exp(-2 pi i j k / n)`, for the k that are not
-/// redundant for real numbers.
+/// Computes the transform along an axis, `X[k] = sum_j x[j] exp(-2 pi i j k / n)`, for the k that are not redundant for
+/// real numbers.
 pub fn rfft(t: &Tensor, axis: i64) -> Result<Spectrum> {
     let axis = axes::axis(axis, t.rank())?;
     let n = t.dims()[axis];
@@ -45,7 +45,7 @@ pub fn rfft(t: &Tensor, axis: i64) -> Result<Spectrum> {
     Ok(Spectrum { real: part(&|x| x.0)?, imag: part(&|x| x.1)?, power: part(&|x| x.0 * x.0 + x.1 * x.1)? })
 }
 
-/// The same as products with the matrices of cosines and sines, which have gradients.
+/// Computes the transform as products with the matrices of cosines and sines, which have gradients.
 fn with_gradients(t: &Tensor, axis: usize, n: usize, to: DType) -> Result<Spectrum> {
     let kept = n / 2 + 1;
     element::room(&[2, n, kept], DType::F64)?;
@@ -77,7 +77,7 @@ struct Plan {
     size: usize,
     /// `exp(-2 pi i k / size)` for half of all k.
     turns: Vec<Complex>,
-    /// For a length that is not a power of two: `exp(-pi i j^2 / n)`, and the transform of its conjugate.
+    /// Factors for a length that is not a power of two: `exp(-pi i j^2 / n)`, and the transform of its conjugate.
     chirp: Option<(Vec<Complex>, Vec<Complex>)>,
 }
 
@@ -122,7 +122,7 @@ impl Plan {
         x.iter().zip(chirp).take(kept).map(|(x, c)| product((x.0 * scale, -x.1 * scale), *c)).collect()
     }
 
-    /// The transform of a power of two (Cooley and Tukey 1965), in place.
+    /// Computes the transform of a power of two (Cooley and Tukey 1965), in place.
     fn powers_of_two(&self, x: &mut [Complex]) {
         let bits = self.size.trailing_zeros();
         for i in 0..self.size {
@@ -147,7 +147,7 @@ impl Plan {
     }
 }
 
-/// `exp(-2 pi i share)`
+/// Computes `exp(-2 pi i share)`.
 fn turn(share: f64) -> Complex {
     let (sin, cos) = (-TAU * share).sin_cos();
     (cos, sin)

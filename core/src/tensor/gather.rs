@@ -6,7 +6,7 @@ use super::{axes, device, dtype, element};
 use crate::base::Result;
 use crate::{bail, err};
 
-/// `result[i][j] = t[i][index[i][j]]` for axis 1, and so for every axis. Negative indices count from the end.
+/// Gathers `result[i][j] = t[i][index[i][j]]` for axis 1, and so for every axis. Negative indices count from the end.
 pub fn gather(t: &Tensor, axis: i64, index: &Tensor) -> Result<Tensor> {
     let axis = axes::axis(axis, t.rank())?;
     same_but(axis, index.dims(), t.dims(), "index")?;
@@ -15,14 +15,14 @@ pub fn gather(t: &Tensor, axis: i64, index: &Tensor) -> Result<Tensor> {
     Ok(t.contiguous()?.gather(&index.to_device(t.device())?, axis)?)
 }
 
-/// A copy of `t` with `result[i][index[i][j]] = source[i][j]` for axis 1, and so for every axis; of repeated
+/// Returns a copy of `t` with `result[i][index[i][j]] = source[i][j]` for axis 1, and so for every axis; of repeated
 /// indices the last source wins.
 pub fn scatter(t: &Tensor, axis: i64, index: &Tensor, source: &Tensor) -> Result<Tensor> {
     let (axis, index) = checked(t, axis, index, source)?;
     replaced(t, &index, &dtype::cast(&device::beside(source, t)?, t.dtype())?, axis)
 }
 
-/// A copy of `t` with `source[i][j]` added at `[i][index[i][j]]` for axis 1, and so for every axis.
+/// Returns a copy of `t` with `source[i][j]` added at `[i][index[i][j]]` for axis 1, and so for every axis.
 pub fn scatter_add(t: &Tensor, axis: i64, index: &Tensor, source: &Tensor) -> Result<Tensor> {
     let (axis, index) = checked(t, axis, index, source)?;
     let places = flat(&index, t.dims(), axis)?;
@@ -37,7 +37,7 @@ pub fn scatter_add(t: &Tensor, axis: i64, index: &Tensor, source: &Tensor) -> Re
     dtype::convert(&base.index_add(&places, &source, 0)?.reshape(t.dims())?, t.dtype())
 }
 
-/// Sums of integers are made in i64, and what does not fit the dtype is refused.
+/// Adds integers at these places in i64; a sum that does not fit the dtype is refused.
 fn added_integers(t: &Tensor, places: &[i64], source: &Tensor) -> Result<Tensor> {
     let mut sums = element::ints(t)?;
     for (place, value) in places.iter().zip(element::ints(source)?) {
@@ -47,7 +47,7 @@ fn added_integers(t: &Tensor, places: &[i64], source: &Tensor) -> Result<Tensor>
     dtype::cast(&element::int_tensor(sums, t.dims(), t.device())?, t.dtype())
 }
 
-/// The flat offsets, in row order, of the elements that an index along `axis` points to.
+/// Returns the flat offsets, in row order, of the elements that an index along `axis` points to.
 fn flat(index: &Tensor, dims: &[usize], axis: usize) -> Result<Vec<i64>> {
     let inner: usize = dims[axis + 1..].iter().product();
     let row = index.dims()[axis] * inner;
@@ -71,7 +71,7 @@ fn checked(t: &Tensor, axis: i64, index: &Tensor, source: &Tensor) -> Result<(us
     Ok((axis, positions(index, t.dims()[axis])?.to_device(t.device())?))
 }
 
-/// Scatters with gradients that are right: candle's own passes those of replaced elements on to `t`.
+/// Scatters with correct gradients: candle's own passes those of replaced elements on to `t`.
 pub(super) fn replaced(t: &Tensor, index: &Tensor, source: &Tensor, axis: usize) -> Result<Tensor> {
     // candle cannot scatter f8; the round trip through f32 is lossless.
     let (base, source) = (element::workable(t)?.contiguous()?, element::workable(source)?.contiguous()?);
@@ -95,7 +95,7 @@ fn same_but(axis: usize, found: &[usize], wanted: &[usize], what: &str) -> Resul
     Ok(())
 }
 
-/// The positions as contiguous i64, all counted from the front.
+/// Returns the positions as contiguous i64, all counted from the front.
 fn positions(index: &Tensor, size: usize) -> Result<Tensor> {
     let given = element::ints(index)?;
     let found = given.into_iter().map(|at| Ok(axes::position(at, size)? as i64)).collect::<Result<_>>()?;

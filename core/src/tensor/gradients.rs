@@ -17,18 +17,18 @@ fn positions() -> Tensor {
     create::from_floats(vec![2.0, 0.0, 1.0, 1.0, 3.0, 0.0], &[2, 3], DType::I64).unwrap()
 }
 
-/// A square matrix of x.
+/// Builds a square matrix of x.
 fn square(x: &Tensor) -> Result<Tensor> {
     matmul::matmul(x, &constant(&[4, 2], 20))
 }
 
-/// A positive definite one.
+/// Builds a positive definite matrix of x.
 fn definite(x: &Tensor) -> Result<Tensor> {
     let gram = matmul::matmul(&shape::transpose(x, 0, 1)?, x)?;
     arithmetic::add(&gram.into(), &create::eye(4, 4, DType::F64)?.into())
 }
 
-/// Two square matrices of x.
+/// Builds two square matrices of x.
 fn batch(x: &Tensor) -> Result<Tensor> {
     shape::reshape(x, &[2, 2, 2])
 }
@@ -199,17 +199,18 @@ const ALGEBRA: &[Case] = &[
     ("eigh vectors", |x| matmul::matmul(&constant(&[3, 2], 19), &linalg::eigh(&gram(x)?)?.1)),
 ];
 
-/// A symmetric matrix with two different eigenvalues.
+/// Builds a symmetric matrix with two different eigenvalues.
 fn gram(x: &Tensor) -> Result<Tensor> {
     matmul::matmul(x, &shape::transpose(x, 0, 1)?)
 }
 
-/// A matrix whose singular vectors have parts of different weight, so that their squares do not add up to a constant.
+/// Builds a matrix whose singular vectors have parts of different weight, so that their squares do not add up to a
+/// constant.
 fn weighted(x: &Tensor) -> Result<Tensor> {
     arithmetic::mul(&x.into(), &constant(&[2, 4], 21).into())
 }
 
-/// The sum of the elements' squares with different weights, as a function of one number for every element.
+/// Returns the sum of the elements' squares with different weights, as a function of one number for every element.
 fn objective(f: fn(&Tensor) -> Result<Tensor>, x: &Tensor) -> Result<Tensor> {
     let result = f(x)?;
     let weights = create::arange(1.into(), (1 + result.elem_count() as i64).into(), 1.into(), Some(DType::F64))?;

@@ -6,14 +6,15 @@ use super::{Number, Operand, axes, device, dtype, element, gather, number};
 use crate::base::Result;
 use crate::{bail, err};
 
-/// What is selected along one axis (or, for a mask, along several).
+/// The selection along one axis (or, for a mask, along several).
 #[derive(Debug, Clone)]
 pub enum Index {
     /// One entry; the axis is removed.
     At(i64),
-    /// From `start` to `end`, which is excluded; `None` means the end of the axis. Negative bounds count from the end.
+    /// Entries from `start` to `end`, which is excluded; `None` means the end of the axis. Negative bounds count from
+    /// the end.
     Range { start: i64, end: Option<i64> },
-    /// These entries, in this order.
+    /// Entries at these indices, in this order.
     List(Vec<i64>),
     /// The entries where a mask is not 0; the axes that it covers become one.
     Mask(Tensor),
@@ -43,7 +44,7 @@ impl Step {
         }
     }
 
-    /// The size of the axis in the result, if it stays.
+    /// Returns the size of the axis in the result, if it stays.
     fn len(&self) -> Option<usize> {
         match &self.picked {
             Picked::One(_) => None,
@@ -53,7 +54,7 @@ impl Step {
     }
 }
 
-/// The part of a tensor at the indices; axes without an index are taken whole. Gradients flow.
+/// Returns the part of a tensor at the indices; axes without an index are taken whole. Gradients flow.
 pub fn get(t: &Tensor, indices: &[Index]) -> Result<Tensor> {
     let steps = plan(t.dims(), indices)?;
     let merged: Vec<usize> = steps.iter().map(|step| step.size).collect();
@@ -70,7 +71,7 @@ pub fn get(t: &Tensor, indices: &[Index]) -> Result<Tensor> {
     Ok(part)
 }
 
-/// The entries at these positions of one axis, in this order.
+/// Returns the entries at these positions of one axis, in this order.
 pub(super) fn take(t: &Tensor, positions: &[usize], axis: usize) -> Result<Tensor> {
     let mut dims = t.dims().to_vec();
     dims[axis] = positions.len();
@@ -82,7 +83,8 @@ pub(super) fn take(t: &Tensor, positions: &[usize], axis: usize) -> Result<Tenso
     Ok(t.contiguous()?.index_select(&ids, axis)?)
 }
 
-/// A copy of the tensor in which the part at the indices is replaced; the value broadcasts to it. Gradients flow.
+/// Returns a copy of the tensor in which the part at the indices is replaced; the value broadcasts to it. Gradients
+/// flow.
 pub fn set(t: &Tensor, indices: &[Index], value: &Operand) -> Result<Tensor> {
     let t = &if let Operand::Tensor(value) = value { device::beside(t, value)? } else { t.clone() };
     let steps = plan(t.dims(), indices)?;
@@ -102,7 +104,7 @@ pub fn set(t: &Tensor, indices: &[Index], value: &Operand) -> Result<Tensor> {
     Ok(changed.reshape(t.dims())?)
 }
 
-/// The value in the tensor's dtype; a float for integers is refused.
+/// Converts the value to the tensor's dtype; a float for integers is refused.
 fn fitting(value: &Operand, t: &Tensor) -> Result<Tensor> {
     let to = t.dtype();
     if dtype::is_float(to) {
@@ -122,7 +124,7 @@ fn fitting(value: &Operand, t: &Tensor) -> Result<Tensor> {
     }
 }
 
-/// The flat indices of the selected elements.
+/// Returns the flat indices of the selected elements.
 fn places(steps: &[Step]) -> Vec<i64> {
     let mut places = vec![0_i64];
     for step in steps {
@@ -191,7 +193,7 @@ fn bound(at: i64, size: usize) -> Result<usize> {
         .ok_or_else(|| err!(Index, "expected a range within 0..{size}, found the bound {at}"))
 }
 
-/// The indices of the elements that are not 0: `[n]` for one axis, else `[n, axes]`.
+/// Returns the indices of the elements that are not 0: `[n]` for one axis, else `[n, axes]`.
 pub fn nonzero(t: &Tensor) -> Result<Tensor> {
     element::room(t.dims(), DType::F64)?;
     let places: Vec<usize> =
@@ -293,7 +295,7 @@ mod tests {
         ]
     }
 
-    /// The positions that an index picks, worked out without the code under test.
+    /// Returns the positions that an index picks, worked out without the code under test.
     fn plainly(index: &Index, size: usize) -> Vec<usize> {
         let wrap = |at: &i64| if *at < 0 { (*at + size as i64) as usize } else { *at as usize };
         match index {

@@ -6,8 +6,8 @@ use super::{arithmetic, axes, back, device, dtype, element};
 use crate::base::Result;
 use crate::{bail, err};
 
-/// The matrix product. A vector on the left is a row, on the right a column; axes before the last two are a batch, and
-/// batches broadcast. Half precision is accumulated in f32; integers are exact.
+/// Computes the matrix product. A vector on the left is a row, on the right a column; axes before the last two are a
+/// batch, and batches broadcast. Half precision is accumulated in f32; integers are exact.
 pub fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     if a.rank() == 0 || b.rank() == 0 {
         return Err(err!(
@@ -56,7 +56,8 @@ fn product_dims(left: &Tensor, right: &Tensor, a: &Tensor, b: &Tensor) -> Result
     Ok(dims)
 }
 
-/// Whether this is `x^T y` of two tall thin matrices, with x the wider one and not copied by the transposition.
+/// Returns whether a product is `x^T y` of two tall thin matrices, with x the wider one and not copied by the
+/// transposition.
 fn is_tall(left: &Tensor, right: &Tensor) -> bool {
     let (&[rows, inner], &[_, columns]) = (left.dims(), right.dims()) else { return false };
     let turned = left.stride() == [1, rows] && rows > 1;
@@ -84,7 +85,7 @@ fn multiplied(left: &Tensor, right: &Tensor, dims: &[usize]) -> Result<Tensor> {
     Ok(spread(left)?.matmul(&spread(right)?)?.reshape(dims)?)
 }
 
-/// The product of two matrices.
+/// Computes the product of two matrices.
 fn flat(left: &Tensor, right: &Tensor) -> Result<Tensor> {
     if is_tall(left, right) {
         // gemm reads the long side once for each of the few columns; transposed, it reads it once.
@@ -93,7 +94,7 @@ fn flat(left: &Tensor, right: &Tensor) -> Result<Tensor> {
     Ok(device::multipliable(left)?.matmul(&device::multipliable(right)?)?)
 }
 
-/// The product of two matrices, with its gradients.
+/// Computes the product of two matrices, with its gradients.
 fn noted(left: &Tensor, right: &Tensor) -> Result<Tensor> {
     let asked = [left.track_op(), right.track_op()];
     let (x, y) = (left.detach(), right.detach());
@@ -104,7 +105,7 @@ fn noted(left: &Tensor, right: &Tensor) -> Result<Tensor> {
     }))
 }
 
-/// Integers through f64, which is exact as long as no sum can exceed 2^53.
+/// Multiplies integers through f64, which is exact as long as no sum can exceed 2^53.
 fn whole(left: &Tensor, right: &Tensor, dims: &[usize]) -> Result<Tensor> {
     let size = |t: &Tensor| -> Result<f64> {
         let (least, most, _) = element::extent(t)?;
@@ -118,7 +119,7 @@ fn whole(left: &Tensor, right: &Tensor, dims: &[usize]) -> Result<Tensor> {
     Ok(product.to_dtype(DType::I64)?)
 }
 
-/// The outer product of two vectors.
+/// Computes the outer product of two vectors.
 pub fn outer(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     if a.rank() != 1 || b.rank() != 1 {
         bail!(Shape, "expected two vectors, found shapes {:?} and {:?}", a.dims(), b.dims());

@@ -5,7 +5,7 @@ use candle_core::{DType, Tensor};
 use super::{axes, back, device, dtype, element};
 use crate::base::Result;
 
-/// e^x / sum e^x along an axis.
+/// Computes e^x / sum e^x along an axis.
 pub fn softmax(t: &Tensor, axis: i64) -> Result<Tensor> {
     let share = shifted(t, axis, |x, axis| {
         let powers = x.exp()?;
@@ -18,24 +18,24 @@ pub fn softmax(t: &Tensor, axis: i64) -> Result<Tensor> {
     })
 }
 
-/// log(e^x / sum e^x) along an axis.
+/// Computes log(e^x / sum e^x) along an axis.
 pub fn log_softmax(t: &Tensor, axis: i64) -> Result<Tensor> {
     let logs = shifted(t, axis, |x, axis| x.broadcast_sub(&x.exp()?.sum_keepdim(axis)?.log()?))?;
     let axis = axes::axis(axis, t.rank())?;
     noted(logs, t, move |logs, gradient| Ok((gradient - logs.exp()?.broadcast_mul(&gradient.sum_keepdim(axis)?)?)?))
 }
 
-/// The log probabilities that logits give along the last axis, in f64.
+/// Computes the log probabilities that logits give along the last axis, in f64.
 pub fn log_probabilities(logits: &Tensor) -> Result<Tensor> {
     log_softmax(&dtype::convert(logits, DType::F64)?, -1)
 }
 
-/// KL(p || q) = sum p (log p - log q) along the last axis, in nats, from log p and log q of one shape.
+/// Computes KL(p || q) = sum p (log p - log q) along the last axis, in nats, from log p and log q of one shape.
 pub fn divergences(p: &Tensor, q: &Tensor) -> Result<Tensor> {
     Ok((p.exp()? * (p - q)?)?.sum(p.rank() - 1)?)
 }
 
-/// A result in the float dtype for `t`, with its backward pass, which is computed in f32 at least.
+/// Returns a result in the float dtype for `t`, with its backward pass, which is computed in f32 at least.
 fn noted(
     result: Tensor,
     t: &Tensor,
@@ -48,7 +48,7 @@ fn noted(
     }))
 }
 
-/// Half precision is computed in f32; the maximum is subtracted before, so that nothing overflows.
+/// Applies a function after subtracting the maximum, so that nothing overflows. Half precision is computed in f32.
 fn shifted(t: &Tensor, axis: i64, f: impl Fn(&Tensor, usize) -> candle_core::Result<Tensor>) -> Result<Tensor> {
     let axis = axes::axis(axis, t.rank())?;
     let work = if t.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
@@ -63,7 +63,7 @@ fn shifted(t: &Tensor, axis: i64, f: impl Fn(&Tensor, usize) -> candle_core::Res
     Ok(f(&x.broadcast_sub(&most)?, axis)?.to_dtype(to)?)
 }
 
-/// a . b / (|a| |b|) along an axis, computed in f64; 0 where a vector is 0.
+/// Computes a . b / (|a| |b|) along an axis, in f64; 0 where a vector is 0.
 pub fn cosine(a: &Tensor, b: &Tensor, axis: i64) -> Result<Tensor> {
     let dims = axes::broadcast(a.dims(), b.dims())?;
     let axis = axes::axis(axis, dims.len())?;

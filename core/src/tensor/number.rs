@@ -21,7 +21,7 @@ impl Number {
         }
     }
 
-    /// The value as an integer, if it is one that fits.
+    /// Returns the value as an integer, if it is one that fits.
     pub fn as_int(self) -> Option<i64> {
         match self {
             Number::Int(value) => Some(value),
@@ -33,7 +33,7 @@ impl Number {
         }
     }
 
-    /// The value of a tensor with exactly one element.
+    /// Returns the value of a tensor with exactly one element.
     pub fn of(t: &Tensor) -> Result<Number> {
         if t.elem_count() != 1 {
             bail!(Shape, "expected a tensor with one element, found shape {:?}", t.dims());
@@ -83,7 +83,7 @@ impl Operand {
         }
     }
 
-    /// The dtype that an operation on both is computed in.
+    /// Returns the dtype that an operation on two operands is computed in.
     pub fn common_dtype(&self, other: &Operand) -> DType {
         match (self, other) {
             (Operand::Tensor(a), Operand::Tensor(b)) => dtype::promote(a.dtype(), b.dtype()),
@@ -95,7 +95,7 @@ impl Operand {
         }
     }
 
-    /// The operand as a tensor of that dtype; a number becomes one without axes.
+    /// Returns the operand as a tensor of that dtype; a number becomes one without axes.
     pub fn tensor(&self, dtype: DType, like: &Operand) -> Result<Tensor> {
         match (self, like) {
             (Operand::Tensor(t), Operand::Tensor(near)) => dtype::convert(&device::beside(t, near)?, dtype),
@@ -106,7 +106,8 @@ impl Operand {
     }
 }
 
-/// The dtype of a tensor's operation with a number, which is weak: only a float with integers changes it, to f32.
+/// Returns the dtype of a tensor's operation with a number, which is weak: only a float with integers changes it, to
+/// f32.
 fn with_number(of: DType, number: Number) -> DType {
     match number {
         Number::Float(_) if !dtype::is_float(of) => DType::F32,
@@ -114,7 +115,7 @@ fn with_number(of: DType, number: Number) -> DType {
     }
 }
 
-/// A tensor without axes.
+/// Builds a tensor without axes.
 pub(super) fn scalar(value: Number, to: DType, device: &Device) -> Result<Tensor> {
     match value {
         // Through i64, since a large integer is not exact in f64.

@@ -47,7 +47,7 @@ impl TopkOptions {
     }
 }
 
-/// The order of two elements, NaN after all others.
+/// Compares two elements, NaN after all others.
 fn compare<T: Element>(a: T, b: T, direction: Direction) -> Ordering {
     let is_nan = |x: T| x.partial_cmp(&x).is_none();
     match (a.partial_cmp(&b), direction) {
@@ -57,18 +57,18 @@ fn compare<T: Element>(a: T, b: T, direction: Direction) -> Ordering {
     }
 }
 
-/// The indices that sort a tensor along an axis.
+/// Returns the indices that sort a tensor along an axis.
 pub fn argsort(t: &Tensor, axis: i64, direction: Direction) -> Result<Tensor> {
     leading(t, axis, None, direction)
 }
 
-/// The elements sorted along an axis, and their indices.
+/// Sorts the elements along an axis; returns their indices, too.
 pub fn sort(t: &Tensor, axis: i64, direction: Direction) -> Result<(Tensor, Tensor)> {
     let order = argsort(t, axis, direction)?;
     Ok((gathered(t, axis, &order)?, order))
 }
 
-/// The first k elements in order along an axis (the largest if descending), and their indices.
+/// Returns the first k elements in order along an axis (the largest if descending), and their indices.
 pub fn topk(t: &Tensor, k: usize, axis: i64, direction: Direction) -> Result<(Tensor, Tensor)> {
     let len = t.dims().get(axes::axis(axis, t.rank())?).copied().unwrap_or_default();
     if k > len {
@@ -97,7 +97,7 @@ fn leading(t: &Tensor, axis: i64, k: Option<usize>, direction: Direction) -> Res
     walk::back(&element::int_tensor(order, &dims, t.device())?, axis)
 }
 
-/// The indices of the first k elements of a row in order.
+/// Returns the indices of the first k elements of a row in order.
 fn first<T: Element>(row: &[T], k: usize, direction: Direction) -> Vec<i64> {
     if k == 0 {
         return Vec::new();
@@ -118,8 +118,8 @@ fn first<T: Element>(row: &[T], k: usize, direction: Direction) -> Vec<i64> {
     pairs.into_iter().map(|(_, position)| position).collect()
 }
 
-/// The index of the largest (descending) or smallest (ascending) element, along one axis or, without one, in the
-/// flattened tensor. If there is NaN, it is the index of the first.
+/// Returns the index of the largest (descending) or smallest (ascending) element, along one axis or, without one, in
+/// the flattened tensor. If there is NaN, it is the index of the first.
 pub fn arg_extreme(t: &Tensor, axis: Option<i64>, keepdim: bool, direction: Direction) -> Result<Tensor> {
     let over = match axis {
         Some(axis) => vec![axes::axis(axis, t.rank())?],
@@ -147,7 +147,7 @@ fn extreme<T: Element>(row: &[T], direction: Direction) -> i64 {
     best as i64
 }
 
-/// Cumulative sums along an axis, computed in f64; of integers in i64.
+/// Computes cumulative sums along an axis, in f64; of integers in i64.
 pub fn cumsum(t: &Tensor, axis: i64) -> Result<Tensor> {
     let axis = axes::axis(axis, t.rank())?;
     if t.elem_count() == 0 {

@@ -24,7 +24,7 @@ crate::options! {
 crate::options! {
     #[derive(Debug, Clone)]
     pub struct CorrectionOptions {
-        /// What is subtracted from the number of observations; 0 gives the population's variance.
+        /// Number that is subtracted from the number of observations; 0 gives the population's variance.
         correction: f64 = 1.0 => at_least(0.0);
     }
 }
@@ -64,7 +64,7 @@ pub enum Reduction {
     Sum,
     Prod,
     Mean,
-    /// sum (x - mean)^2 / (n - correction)
+    /// sum (x - mean)^2 / (n - correction).
     Var {
         correction: f64,
     },
@@ -73,18 +73,18 @@ pub enum Reduction {
     },
     Min,
     Max,
-    /// Whether any element is not 0.
+    /// 1 if any element is not 0, else 0.
     Any,
     All,
-    /// (sum |x|^p)^(1/p); for p = 0 the count of what is not 0, for infinity the largest |x|.
+    /// (sum |x|^p)^(1/p); for p = 0 the number of elements that are not 0, for infinity the largest |x|.
     Norm {
         p: f64,
     },
-    /// log sum exp(x)
+    /// log sum exp(x).
     LogSumExp,
-    /// The mean of the two middle ones where their number is even.
+    /// The middle element in order, or the mean of the two middle ones.
     Median,
-    /// Linear between the two nearest ranks, for q from 0 to 1.
+    /// Linear interpolation between the two nearest ranks, for q from 0 to 1.
     Quantile {
         q: f64,
     },
@@ -92,7 +92,7 @@ pub enum Reduction {
 
 use Reduction::*;
 
-/// The reduction as a tensor. Sums of integers are i64, extremes keep the dtype, all others of integers are f32.
+/// Reduces a tensor over axes. Sums of integers are i64, extremes keep the dtype, all others of integers are f32.
 pub fn reduce(t: &Tensor, how: Reduction, over: Option<&[i64]>, keepdim: bool) -> Result<Tensor> {
     let over = axes::axes(over, t.rank())?;
     check(t, how, &over)?;
@@ -109,7 +109,7 @@ pub fn reduce(t: &Tensor, how: Reduction, over: Option<&[i64]>, keepdim: bool) -
     }
 }
 
-/// The reduction of the whole tensor as a plain number, in full precision.
+/// Reduces the whole tensor to a plain number, in full precision.
 pub fn number(t: &Tensor, how: Reduction) -> Result<Number> {
     let over = axes::axes(None, t.rank())?;
     check(t, how, &over)?;
@@ -137,7 +137,7 @@ fn result_dtype(of: DType, how: Reduction) -> DType {
 /// Bytes of a row's result: an integer that may not fit, the one that does, and two more on the way to the dtype.
 const RESULT: usize = size_of::<Option<i64>>() + 3 * size_of::<i64>();
 
-/// Refuses what is undefined: the mean of no elements, the variance of one, a quantile above 1.
+/// Refuses reductions that are undefined: the mean of no elements, the variance of one, a quantile above 1.
 fn check(t: &Tensor, how: Reduction, over: &[usize]) -> Result<()> {
     let rows = (0..t.rank()).filter(|axis| !over.contains(axis)).map(|axis| t.dims()[axis]).product();
     element::room_for_rows(rows, RESULT)?;
@@ -190,7 +190,8 @@ fn floats(t: &Tensor, how: Reduction, over: &[usize]) -> Result<Vec<f64>> {
     dispatch!(t.dtype(), T => walk::each::<T, _>(&t, over, |row| one(row, how)))
 }
 
-/// The same on a GPU, in f64, so that only results are copied from there; None for what is computed on the processor.
+/// Reduces a tensor on a GPU, in f64, so that only results are copied from there; None for reductions that are computed
+/// on the CPU.
 fn there(t: &Tensor, how: Reduction, over: &[usize]) -> Result<Option<Vec<f64>>> {
     let wide = || t.to_dtype(DType::F64);
     // From the last axis on: a GPU gives each number of a result to one block of threads.
@@ -237,7 +238,8 @@ fn one<T: Element>(row: &[T], how: Reduction) -> f64 {
     }
 }
 
-/// The sum of `f` over a row: in blocks of fixed size, each in eight lanes, so that the order does not depend on threads.
+/// Computes the sum of `f` over a row: in blocks of fixed size, each in eight lanes, so that the order does not depend
+/// on threads.
 fn total<T: Element>(row: &[T], f: impl Fn(f64) -> f64 + Sync) -> f64 {
     let block = |block: &[T]| {
         let mut lanes = [0.0; 8];

@@ -1,4 +1,4 @@
-//! Reshape, permute, concatenate, split, repeat, roll, flip, triangles, diagonals.
+//! Changes of shape: reshape, permute, concatenate, split, repeat, roll, flip, triangles, diagonals.
 
 use candle_core::{DType, Tensor};
 
@@ -6,7 +6,7 @@ use super::{axes, back, device, dtype, element, index};
 use crate::base::{Result, memory};
 use crate::{bail, err};
 
-/// Another shape with as many elements; one size may be -1 and is inferred.
+/// Returns another shape with as many elements; one size may be -1 and is inferred.
 pub fn reshape(t: &Tensor, sizes: &[i64]) -> Result<Tensor> {
     let count = t.elem_count();
     let open: Vec<usize> = (0..sizes.len()).filter(|i| sizes[*i] == -1).collect();
@@ -167,7 +167,7 @@ pub fn split(t: &Tensor, sizes: &[i64], axis: i64) -> Result<Vec<Tensor>> {
     sizes.iter().map(|len| cut(*len)).collect()
 }
 
-/// The sizes of pieces of `size` each; the last one may be smaller.
+/// Returns the sizes of pieces of `size` each; the last one may be smaller.
 pub fn even_sizes(t: &Tensor, size: i64, axis: i64) -> Result<Vec<i64>> {
     let len = t.dims()[axes::axis(axis, t.rank())?] as i64;
     if size < 1 {
@@ -206,12 +206,13 @@ pub fn flip(t: &Tensor, given: Option<&[i64]>) -> Result<Tensor> {
     })
 }
 
-/// The lower triangle of the last two axes, the diagonal included; the rest is 0. `diagonal` shifts it to the right.
+/// Keeps the lower triangle of the last two axes, the diagonal included; the rest is 0. `diagonal` shifts it to the
+/// right.
 pub fn tril(t: &Tensor, diagonal: i64) -> Result<Tensor> {
     triangle(t, |row, column| column - row <= diagonal)
 }
 
-/// The upper triangle of the last two axes, the diagonal included; the rest is 0.
+/// Keeps the upper triangle of the last two axes, the diagonal included; the rest is 0.
 pub fn triu(t: &Tensor, diagonal: i64) -> Result<Tensor> {
     triangle(t, |row, column| column - row >= diagonal)
 }
@@ -229,7 +230,7 @@ fn triangle(t: &Tensor, keeps: impl Fn(i64, i64) -> bool) -> Result<Tensor> {
     super::compare::select(&mask, &t.into(), &super::Number::Int(0).into())
 }
 
-/// The diagonal of a matrix.
+/// Returns the diagonal of a matrix.
 pub fn diag(t: &Tensor, diagonal: i64) -> Result<Tensor> {
     let (down, right) = shifts(diagonal);
     let &[rows, columns] = t.dims() else {
@@ -249,7 +250,7 @@ pub fn diag(t: &Tensor, diagonal: i64) -> Result<Tensor> {
     index::take(&t.flatten_all()?, &places, 0)
 }
 
-/// The matrix with a vector as its diagonal, and 0 elsewhere.
+/// Returns the matrix with a vector as its diagonal, and 0 elsewhere.
 pub fn diag_embed(t: &Tensor, diagonal: i64) -> Result<Tensor> {
     let (down, right) = shifts(diagonal);
     let &[len] = t.dims() else {
@@ -265,7 +266,7 @@ pub fn diag_embed(t: &Tensor, diagonal: i64) -> Result<Tensor> {
     Ok(spread.reshape((side, side))?)
 }
 
-/// How far a diagonal is below the main one, and how far to the right of it.
+/// Returns how far a diagonal is below the main one, and how far to the right of it.
 fn shifts(diagonal: i64) -> (usize, usize) {
     let shift = diagonal.unsigned_abs() as usize;
     if diagonal < 0 { (shift, 0) } else { (0, shift) }

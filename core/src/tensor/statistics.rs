@@ -26,8 +26,8 @@ crate::options! {
     }
 }
 
-/// The covariance matrix of the columns of a matrix whose rows are observations:
-/// sum (x - mean x)(y - mean y) / (n - correction).
+/// Computes the covariance matrix of the columns of a matrix whose rows are observations: sum (x - mean x)(y - mean y)
+/// / (n - correction).
 pub fn covariance(t: &Tensor, correction: f64) -> Result<Tensor> {
     let (centred, count) = centred(t)?;
     if correction.is_nan() || correction < 0.0 {
@@ -40,7 +40,7 @@ pub fn covariance(t: &Tensor, correction: f64) -> Result<Tensor> {
     Ok((products / (count as f64 - correction))?.to_dtype(dtype::float_for(t.dtype()))?)
 }
 
-/// Pearson correlations of the columns of a matrix whose rows are observations; NaN for a constant column.
+/// Computes Pearson correlations of the columns of a matrix whose rows are observations; NaN for a constant column.
 pub fn correlation(t: &Tensor) -> Result<Tensor> {
     let (centred, _) = centred(t)?;
     let products = matmul::matmul(&centred.transpose(0, 1)?, &centred)?;
@@ -50,7 +50,7 @@ pub fn correlation(t: &Tensor) -> Result<Tensor> {
     Ok(within.to_dtype(dtype::float_for(t.dtype()))?)
 }
 
-/// The Pearson correlation of two vectors, a number in f64.
+/// Computes the Pearson correlation of two vectors, a number in f64.
 pub fn correlation_of(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     if a.rank() != 1 || a.dims() != b.dims() {
         bail!(Shape, "expected two vectors of the same length, found shapes {:?} and {:?}", a.dims(), b.dims());
@@ -59,7 +59,7 @@ pub fn correlation_of(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     index::get(&correlation(&pair)?, &[Index::At(0), Index::At(1)])
 }
 
-/// The centred columns, in f64, and the number of rows.
+/// Returns the centred columns, in f64, and the number of rows.
 fn centred(t: &Tensor) -> Result<(Tensor, usize)> {
     let &[rows, columns] = t.dims() else {
         bail!(Shape, "expected a matrix with observations as rows, found shape {:?}", t.dims());
@@ -73,20 +73,20 @@ fn centred(t: &Tensor) -> Result<(Tensor, usize)> {
     Ok((arithmetic::sub(&wide.into(), &means.into())?, rows))
 }
 
-/// Bytes of a bin: an edge and a count, and both again as values of a script.
+/// Bytes of a bin: an edge and a count, each also as a value of a script.
 const BIN: u128 = 2 * 8 + 2 * 16;
 
-/// How many elements are in no bin of a histogram.
+/// Number of elements that are in no bin of a histogram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LeftOut {
     pub nan: u64,
     pub infinite: u64,
-    /// Finite, and outside the range.
+    /// Finite elements outside the range.
     pub outside: u64,
 }
 
-/// A histogram with evenly spaced bins over `range`, or over all finite elements. The last bin includes its upper edge;
-/// NaN, infinities and elements outside the range are in no bin, and counted apart.
+/// Counts elements in evenly spaced bins over `range`, or over all finite elements. The last bin includes its upper
+/// edge; NaN, infinities and elements outside the range are in no bin, and counted apart.
 pub fn histogram(t: &Tensor, bins: usize, range: Option<(f64, f64)>) -> Result<(Histogram, LeftOut)> {
     if bins == 0 {
         bail!(Argument, "expected at least one bin, found 0");
@@ -116,7 +116,7 @@ pub fn histogram(t: &Tensor, bins: usize, range: Option<(f64, f64)>) -> Result<(
     Ok((Histogram { edges, counts }, left))
 }
 
-/// The smallest and largest finite element; an empty range is widened to 1.
+/// Returns the smallest and largest finite element; an empty range is widened to 1.
 fn span(t: &Tensor) -> Result<(f64, f64)> {
     let t = element::workable(t)?;
     let (low, high) = dispatch!(t.dtype(), T => element::with_slice::<T, _>(&t, |x| {
@@ -130,7 +130,7 @@ fn span(t: &Tensor) -> Result<(f64, f64)> {
     })
 }
 
-/// How often each of 0, 1, 2, .. occurs, up to the largest element, and at least up to `length` - 1.
+/// Counts how often each of 0, 1, 2, .. occurs, up to the largest element, and at least up to `length` - 1.
 pub fn bincount(t: &Tensor, length: usize) -> Result<Tensor> {
     let values = element::ints(t)?;
     if let Some(negative) = values.iter().find(|v| **v < 0) {
@@ -145,7 +145,7 @@ pub fn bincount(t: &Tensor, length: usize) -> Result<Tensor> {
     element::int_tensor(counts, &[most], t.device())
 }
 
-/// The distinct elements in order, and how often each occurs; all NaN count as one, which is last.
+/// Returns the distinct elements in order, and how often each occurs; all NaN count as one, which is last.
 pub fn unique(t: &Tensor) -> Result<(Tensor, Tensor)> {
     element::detached("unique", t)?;
     let (sorted, _) = super::order::sort(&t.flatten_all()?, 0, super::order::Direction::Ascending)?;
@@ -166,7 +166,7 @@ pub fn unique(t: &Tensor) -> Result<(Tensor, Tensor)> {
     Ok((super::index::take(&sorted, &firsts, 0)?, element::int_tensor(counts, &[count], t.device())?))
 }
 
-/// Several quantiles, as a new first axis.
+/// Computes several quantiles, as a new first axis.
 pub fn quantiles(t: &Tensor, qs: &[f64], over: Option<&[i64]>, keepdim: bool) -> Result<Tensor> {
     let each: Vec<Tensor> =
         qs.iter().map(|q| reduce::reduce(t, Reduction::Quantile { q: *q }, over, keepdim)).collect::<Result<_>>()?;
@@ -182,7 +182,7 @@ pub struct Summary {
     pub min: f64,
     pub max: f64,
     pub mean: f64,
-    /// With n in the denominator, so that it is 0 for one number.
+    /// The standard deviation with n in the denominator, so that it is 0 for one number.
     pub std: f64,
 }
 

@@ -22,7 +22,7 @@ impl Values {
         }
     }
 
-    /// Its dtype; that of numbers is the one that `tensor(..)` gives them.
+    /// Returns the dtype; that of numbers is the one that `tensor(..)` gives them.
     pub fn dtype(&self) -> DType {
         match self {
             Self::Tensor(tensor) => tensor.dtype(),
@@ -30,7 +30,8 @@ impl Values {
         }
     }
 
-    /// The tensor, in a dtype of floats. One that needs a gradient is refused by the name of its option, as `encoder`.
+    /// Returns the tensor, in a dtype of floats. One that needs a gradient is refused by the name of its option, as
+    /// `encoder`.
     pub fn tensor(&self, name: &str, to: DType) -> Result<Tensor> {
         match self {
             Self::Tensor(tensor) => {
@@ -63,7 +64,7 @@ impl Setting for Values {
     }
 }
 
-/// Collects the numbers of nested arrays; false where an array is of another length than those beside it.
+/// Collects the numbers of nested arrays; returns false where an array is of another length than those beside it.
 fn collect(value: &Plain, depth: usize, dims: &mut Vec<usize>, values: &mut Vec<f64>) -> bool {
     let Plain::List(list) = value else {
         let Some(number) = f64::of(value).filter(|_| depth == dims.len()) else { return false };

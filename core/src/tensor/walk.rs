@@ -8,13 +8,13 @@ use crate::base::{Result, parallel};
 /// Rows that are copied together if they are not contiguous: enough to use whole cache lines.
 const TILE: usize = 32;
 
-/// `f` of every row along `axes` (sorted), in the order of the other axes.
+/// Returns `f` of every row along `axes` (sorted), in the order of the other axes.
 pub fn each<T: Element, U: Send>(t: &Tensor, axes: &[usize], f: impl Fn(&[T]) -> U + Sync) -> Result<Vec<U>> {
     let (t, [outer, row, inner]) = in_rows(t, axes, size_of::<U>())?;
     element::with_slice(&t, |data| Ok(walk(data, outer, row, inner, &f)))
 }
 
-/// The tensor as [outer, row, inner], where a row is what lies along `axes`, and these extents.
+/// Returns the tensor as [outer, row, inner], where a row is what lies along `axes`, and these extents.
 fn in_rows(t: &Tensor, axes: &[usize], bytes_of_result: usize) -> Result<(Tensor, [usize; 3])> {
     let dims = t.dims();
     element::room(dims, t.dtype())?;
@@ -33,7 +33,7 @@ fn in_rows(t: &Tensor, axes: &[usize], bytes_of_result: usize) -> Result<(Tensor
     Ok((t, extents))
 }
 
-/// Rows of data laid out as [outer, row, inner].
+/// Returns `f` of every row of data laid out as [outer, row, inner].
 fn walk<T: Element, U: Send>(
     data: &[T],
     outer: usize,
@@ -78,7 +78,7 @@ fn joined<U>(count: usize, parts: Vec<Vec<U>>) -> Vec<U> {
     all
 }
 
-/// `f` of every row along one axis, where it returns equally many values for every row, which replace the row.
+/// Returns the values of `f` for every row along one axis, equally many for each, which replace the row; and the shape.
 pub fn along<T: Element, U: Send>(
     t: &Tensor,
     axis: usize,
@@ -95,7 +95,7 @@ pub fn along<T: Element, U: Send>(
     Ok((values.into_iter().flatten().collect(), dims))
 }
 
-/// Moves the last axis back to where `along` took it from.
+/// Moves the last axis back to the place that `along` took it from.
 pub fn back(t: &Tensor, axis: usize) -> Result<Tensor> {
     let mut order: Vec<usize> = (0..t.rank() - 1).collect();
     order.insert(axis, t.rank() - 1);

@@ -20,7 +20,7 @@ pub struct Parameter<Name> {
 }
 
 impl<Name> Parameter<Name> {
-    /// One that begins as a copy of this weight, which is not changed.
+    /// Makes a parameter that begins as a copy of this weight, which is not changed.
     pub fn new(name: Name, weight: &Tensor) -> Result<Self> {
         let weight = Var::from_tensor(&weight.copy()?)?;
         let zeros = || Var::from_tensor(&weight.zeros_like()?);
@@ -29,7 +29,7 @@ impl<Name> Parameter<Name> {
 }
 
 impl<Name: Display> Parameter<Name> {
-    /// Its variables by the names that checkpoints give them.
+    /// Returns the parameter's variables by the names that checkpoints give them.
     fn variables(&self) -> [(String, &Var); 3] {
         let [first, second] = &self.moments;
         [("weight", &self.weight), ("first", first), ("second", second)]
@@ -40,7 +40,7 @@ impl<Name: Display> Parameter<Name> {
         tensors.extend(self.variables().map(|(name, variable)| (name, variable.as_detached_tensor())));
     }
 
-    /// Restores it from a file in which all names begin as `before` says.
+    /// Restores the parameter from a file in which all names begin as `before` says.
     pub fn restore(&self, file: &CheckpointReader, before: &str) -> Result<()> {
         for (name, variable) in self.variables().map(|(name, variable)| (format!("{before}{name}"), variable)) {
             let kept = file.tensor(&name)?;
@@ -59,7 +59,7 @@ impl<Name: Display> Parameter<Name> {
     }
 }
 
-/// How weights are updated.
+/// The settings of updates of weights.
 #[derive(Debug, Clone, Copy)]
 pub struct Optimizer {
     pub steps: u64,
@@ -70,7 +70,7 @@ pub struct Optimizer {
     pub eps: f64,
     /// Maximum gradient norm, over all weights together.
     pub clip: Option<f64>,
-    /// What is added to the norm that clipping divides by: PyTorch's `clip_grad_norm_` adds 1e-6.
+    /// Number that is added to the norm that clipping divides by: PyTorch's `clip_grad_norm_` adds 1e-6.
     pub clip_eps: f64,
 }
 
@@ -88,12 +88,12 @@ impl Optimizer {
         Ok(())
     }
 
-    /// The learning rate of a step, counted from 0.
+    /// Returns the learning rate of a step, counted from 0.
     pub fn rate(&self, step: u64) -> f64 {
         self.lr * self.schedule.factor(step, self.steps)
     }
 
-    /// The settings of a step, counted from 0, whose gradient has this norm; without weight decay.
+    /// Returns the settings of a step, counted from 0, whose gradient has this norm; without weight decay.
     pub fn update(&self, step: u64, norm: f64) -> AdamW {
         AdamW {
             rate: self.rate(step),

@@ -10,7 +10,7 @@ use crate::err;
 use crate::tensor::files::{Named, safetensors};
 
 crate::options! {
-    /// Where the checkpoints of a training are.
+    /// Checkpoints of a training: their folder, and how often they are saved.
     #[derive(Debug, Clone)]
     pub struct CheckpointOptions {
         /// A folder for checkpoints, from which the training resumes.
@@ -29,7 +29,7 @@ impl CheckpointOptions {
     }
 }
 
-/// Where checkpoints are saved, and how often.
+/// The folder in which checkpoints are saved, and how often.
 pub struct CheckpointFolder<'a> {
     pub files: &'a Files,
     pub folder: PathBuf,
@@ -45,7 +45,7 @@ pub struct CheckpointFormat {
     pub file: &'static str,
     /// The kind of file, as its metadata has it.
     pub kind: &'static str,
-    /// Whose checkpoint it is: "a fit".
+    /// The training that the checkpoint is of: "a fit".
     pub of: &'static str,
 }
 
@@ -73,12 +73,13 @@ impl<'a> Checkpoints<'a> {
         &self.at.folder
     }
 
-    /// Where it is written; it is read from there, too, even if there is a folder of that name elsewhere.
+    /// Returns the path that the checkpoint is written to; it is read from there, too, even if there is a folder of
+    /// that name elsewhere.
     fn path(&self) -> Result<PathBuf> {
         self.at.files.access().to_write(&self.at.folder.join(self.format.file))
     }
 
-    /// Whether there is a checkpoint to resume.
+    /// Returns whether there is a checkpoint to resume.
     pub fn has_one(&self) -> Result<bool> {
         Ok(!self.at.fresh && self.at.files.has(&self.path()?)?)
     }
@@ -99,7 +100,7 @@ impl<'a> Checkpoints<'a> {
         restore(&file)
     }
 
-    /// Whether a checkpoint is due after this step.
+    /// Returns whether a checkpoint is due after this step.
     pub fn is_due(&self, step: u64) -> bool {
         self.saved != Some(step) && step.is_multiple_of(self.at.every.max(1))
     }
@@ -117,7 +118,7 @@ impl<'a> Checkpoints<'a> {
     }
 }
 
-/// An error of a checkpoint that is of another training, with what can be done; `same` is "the same options".
+/// Adds to an error of a checkpoint of another training what can be done; `same` is "the same options".
 pub fn with_way_out(error: Error, same: &str) -> Error {
     error.hint(format!("give {same} to resume, another `dir`, or `fresh: true` to begin again"))
 }

@@ -20,12 +20,12 @@ use crate::tensor::derivative::{TensorFunction, ValueAndGradients, value_and_gra
 use crate::tensor::{DType, Tensor, floats};
 use constraint::Constraint;
 
-/// How a gradient changes a parameter.
+/// The rule by which a gradient changes a parameter.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum DescentRule {
-    /// Loshchilov and Hutter 2019: weight decay apart from the gradient.
+    /// Adam with weight decay apart from the gradient (Loshchilov and Hutter 2019).
     AdamW { betas: [f64; 2], eps: f64, weight_decay: f64 },
-    /// Kingma and Ba 2015, with weight decay within the gradient.
+    /// Adam with weight decay within the gradient (Kingma and Ba 2015).
     Adam { betas: [f64; 2], eps: f64, weight_decay: f64 },
     /// Gradient descent with momentum.
     Sgd { momentum: f64, weight_decay: f64 },
@@ -51,7 +51,7 @@ pub struct Descent {
 }
 
 impl Descent {
-    /// One that begins at these parameters, which are brought within the constraints first.
+    /// Starts a descent at these parameters, which are brought within the constraints first.
     pub fn new(rule: DescentRule, parameters: Vec<(String, Tensor)>, options: DescentOptions) -> Result<Self> {
         let optimizer = optimizer(rule, &options)?;
         if parameters.is_empty() {
@@ -84,29 +84,30 @@ impl Descent {
         self.rule
     }
 
-    /// The number of steps made.
+    /// Returns the number of steps made.
     pub fn made(&self) -> u64 {
         self.made
     }
 
-    /// The learning rate of the next step.
+    /// Returns the learning rate of the next step.
     pub fn rate(&self) -> f64 {
         self.optimizer.rate(self.made)
     }
 
-    /// The parameters as they are. They are not changed by later steps, which make new ones.
+    /// Returns the parameters as they are. They are not changed by later steps, which make new ones.
     pub fn parameters(&self) -> Vec<Tensor> {
         self.parameters.iter().map(|parameter| parameter.weight.as_detached_tensor()).collect()
     }
 
-    /// One step: the loss at the parameters as they were, which then change. A step that fails changes nothing.
+    /// Makes one step, and returns the loss at the parameters as they were, which then change. A step that fails
+    /// changes nothing.
     pub fn step(&mut self, loss: &mut TensorFunction, task: &Task) -> Result<f64> {
         let found = value_and_gradients(loss, &self.parameters(), task).map_err(|error| self.at_step(error))?;
         self.update(&found)?;
         Ok(found.value)
     }
 
-    /// An error of the loss, with the number of the step if the loss is no number.
+    /// Returns an error of the loss, with the number of the step if the loss is no number.
     pub fn at_step(&self, error: Error) -> Error {
         match error.kind {
             Kind::Numeric => Error { message: format!("{} at step {}", error.message, self.made + 1), ..error },
@@ -114,7 +115,8 @@ impl Descent {
         }
     }
 
-    /// The second half of a step, with a loss and its gradients at the parameters. One that fails changes nothing.
+    /// Makes the second half of a step, with a loss and its gradients at the parameters. A step that fails changes
+    /// nothing.
     pub fn update(&mut self, found: &ValueAndGradients) -> Result<()> {
         let step = self.made + 1;
         if !found.value.is_finite() {
@@ -136,7 +138,7 @@ impl Descent {
         Ok(())
     }
 
-    /// The error of a gradient that is not finite, by the name of the parameter.
+    /// Builds the error of a gradient that is not finite, by the name of the parameter.
     fn broken(&self, gradients: &[Tensor], norm: f64) -> Result<Error> {
         let step = self.made + 1;
         for (parameter, gradient) in self.parameters.iter().zip(gradients) {
@@ -149,7 +151,7 @@ impl Descent {
         Ok(err!(Numeric, "the gradient's norm is {norm} at step {step}").hint(LOWER))
     }
 
-    /// A parameter after the update, as a copy.
+    /// Returns a parameter after the update, as a copy.
     fn changed(&self, parameter: &Parameter<String>, gradient: &Tensor, settings: AdamW) -> Result<Parameter<String>> {
         let copy = |variable: &Var| Var::from_tensor(&variable.as_detached_tensor());
         let [first, second] = &parameter.moments;
@@ -240,18 +242,18 @@ fn check(name: &str, t: &Tensor) -> Result<()> {
     Ok(())
 }
 
-/// How many steps are made, and what the progress bar and the note of an interruption call them.
+/// The number of steps, and the words of the progress bar and of the note of an interruption.
 #[derive(Debug, Clone, Copy)]
 pub struct Steps {
     pub count: u64,
-    /// "descending"
+    /// Label of the progress bar: "descending".
     pub label: &'static str,
-    /// What an interruption leaves: "the subspace as it is".
+    /// Result that an interruption leaves: "the subspace as it is".
     pub left: &'static str,
 }
 
-/// Steps of a descent, one after the other, with the loss beside the progress bar. An interruption ends them early. Returns
-/// the losses of the steps made.
+/// Makes the steps of a descent, one after the other, with the loss beside the progress bar. An interruption ends them
+/// early. Returns the losses of the steps made.
 pub fn descend(steps: Steps, step: impl FnMut() -> Result<f64>, task: &Task) -> Result<Vec<f64>> {
     let mut course = Course { steps, step, losses: Vec::new() };
     let _ended: Ended = run(&mut course, task)?;

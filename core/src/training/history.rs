@@ -4,21 +4,21 @@ use crate::base::{Cell, Table};
 
 /// The numbers of one step.
 pub trait StepNumbers: Sized {
-    /// The title of their table.
+    /// The title of the table of steps.
     const TITLE: &'static str;
-    /// What a step reads: "tokens".
+    /// Unit of what a step reads: "tokens".
     const UNIT: &'static str;
     /// The names of the numbers, the loss first.
     const COLUMNS: &'static [&'static str];
 
-    /// One in place of several steps, which are at least one.
+    /// Merges several steps, at least one, into one.
     fn merged(steps: &[Self]) -> Option<Self>;
 
-    /// In the order of the columns.
+    /// Returns the numbers in the order of the columns.
     fn cells(&self) -> Vec<Cell>;
 }
 
-/// The mean of a number of several steps.
+/// Computes the mean of a number of several steps.
 pub fn mean<S>(steps: &[S], number: impl Fn(&S) -> f64) -> f64 {
     steps.iter().map(number).sum::<f64>() / steps.len() as f64
 }
@@ -26,7 +26,7 @@ pub fn mean<S>(steps: &[S], number: impl Fn(&S) -> f64) -> f64 {
 #[derive(Debug, Clone, PartialEq)]
 pub struct History<S> {
     pub steps: Vec<S>,
-    /// Tokens or rows.
+    /// Tokens or rows of a step.
     pub read_per_step: u64,
     /// The steps of the evaluations, with their mean held-out loss.
     pub held_out: Vec<(u64, f64)>,
@@ -39,13 +39,13 @@ impl<S> Default for History<S> {
 }
 
 impl<S: StepNumbers> History<S> {
-    /// The last steps in one, which smooths the noise of single batches.
+    /// Merges the last steps into one, which smooths the noise of single batches.
     pub fn recent(&self, steps: usize) -> Option<S> {
         S::merged(&self.steps[self.steps.len().saturating_sub(steps)..])
     }
 
-    /// Rows for equal intervals of the training, at most `rows`: the numbers of the interval that ends at the step, and
-    /// the last evaluation within it.
+    /// Builds a table of rows for equal intervals of the training, at most `rows`: the numbers of the interval that
+    /// ends at the step, and the last evaluation within it.
     pub fn table(&self, rows: usize) -> Table {
         let interval = self.steps.len().div_ceil(rows.max(1)).max(1);
         let is_evaluated = !self.held_out.is_empty();

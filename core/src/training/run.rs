@@ -7,51 +7,51 @@ use crate::base::counts::count;
 use crate::base::task::{Piece, Task, human};
 use crate::base::{Error, Kind, Result};
 
-/// What is trained in steps.
+/// A model or a dictionary that is trained in steps.
 pub trait Trainer {
-    /// What the progress bar calls it.
+    /// Returns the label of the progress bar.
     fn label(&self) -> String;
 
     fn steps(&self) -> u64;
 
-    /// The number of steps made.
+    /// Returns the number of steps made.
     fn made(&self) -> u64;
 
     fn is_going(&self) -> bool {
         self.made() < self.steps()
     }
 
-    /// One step. One that fails changes nothing.
+    /// Makes one step. A step that fails changes nothing.
     fn advance(&mut self, task: &Task) -> Result<()>;
 
-    /// The numbers beside the progress bar; `speed` is in steps a second.
+    /// Returns the numbers beside the progress bar; `speed` is in steps a second.
     fn progress(&self, speed: f64) -> String;
 
-    /// The numbers of the line that each checkpoint leaves.
+    /// Returns the numbers of the line that each checkpoint leaves.
     fn stage(&self, speed: f64) -> String {
         self.progress(speed)
     }
 
-    /// The folder of its checkpoints.
+    /// Returns the folder of the training's checkpoints.
     fn folder(&self) -> Option<&Path> {
         None
     }
 
-    /// Whether a checkpoint is due.
+    /// Returns whether a checkpoint is due.
     fn is_due(&self) -> bool {
         false
     }
 
-    /// Saves checkpoints, if it has a folder for them.
+    /// Saves a checkpoint, if the training has a folder for them.
     fn save(&mut self) -> Result<()> {
         Ok(())
     }
 
-    /// What an interrupted training leaves: "the model as it is".
+    /// Returns the name of what an interrupted training leaves: "the model as it is".
     fn left(&self) -> String;
 }
 
-/// How a training ended.
+/// The way in which a training ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
     Done,
@@ -99,7 +99,7 @@ fn all_steps(trainer: &mut impl Trainer, piece: &Piece, task: &Task) -> Result<(
     Ok(())
 }
 
-/// An error of a step, with a note on the checkpoint.
+/// Adds a note on the checkpoint to an error of a step.
 fn after_saving(trainer: &mut impl Trainer, error: Error) -> Error {
     let saved = trainer.save();
     let Some(folder) = trainer.folder() else { return error };

@@ -30,7 +30,7 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// The learning rate of a step, counted from 0, as a share of the peak.
+    /// Returns the learning rate of a step, counted from 0, as a share of the peak.
     pub fn factor(&self, step: u64, steps: u64) -> f64 {
         if step < self.warmup {
             return (step + 1) as f64 / self.warmup as f64;

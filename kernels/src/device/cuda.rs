@@ -1,4 +1,4 @@
-//! What launches share, and the step of Adam of `cuda/adam.cu`.
+//! Code that all launches share, and the step of Adam of `cuda/adam.cu`.
 
 use candle_core::cuda_backend::cudarc::driver::{DevicePtr, DeviceRepr, LaunchConfig, PushKernelArg, ValidAsZeroBits};
 use candle_core::cuda_backend::{CudaDType, CudaDevice, CudaStorage};
@@ -17,10 +17,10 @@ pub mod ptx {
 pub const THREADS: u32 = 256;
 /// Warps of such a block.
 pub const WARPS: usize = THREADS as usize / 32;
-/// The address of what is not there.
+/// The address that stands for a missing tensor.
 pub const NOTHING: u64 = 0;
 
-/// Whether all of these are f32 on a device of NVIDIA.
+/// Returns whether all tensors are f32 on a device of NVIDIA.
 pub fn has(tensors: &[&Tensor]) -> bool {
     tensors.iter().all(|t| t.dtype() == DType::F32 && matches!(t.device(), Device::Cuda(_)))
 }
@@ -31,8 +31,8 @@ pub fn free(device: &CudaDevice) -> Result<u64> {
     Ok(free as u64 + super::pool::unused(device)?)
 }
 
-/// Where the numbers of a tensor are on its device. All work of a device is done in one order (`tensor::device`), so that
-/// nothing has to wait for what was launched before.
+/// Returns the address of a tensor's numbers on its device. All work of a device is done in one order
+/// (`tensor::device`), so that nothing has to wait for what was launched before.
 pub fn at<T: CudaDType + DeviceRepr>(t: &Tensor) -> Result<u64> {
     let (storage, layout) = t.storage_and_layout();
     let Some((start, end)) = layout.contiguous_offsets() else {
@@ -49,7 +49,7 @@ pub fn device(t: &Tensor) -> Result<CudaDevice> {
     Ok(t.device().as_cuda_device()?.clone())
 }
 
-/// Memory for a result of which a kernel writes every number.
+/// Allocates memory for a result of which a kernel writes every number.
 pub fn written<T: CudaDType + DeviceRepr>(device: &CudaDevice, shape: &[usize]) -> Result<Tensor> {
     // SAFETY: the kernel runs before anything reads the result, since all work of a device is done in one order.
     let slice = unsafe { device.alloc::<T>(shape.iter().product())? };
@@ -57,7 +57,7 @@ pub fn written<T: CudaDType + DeviceRepr>(device: &CudaDevice, shape: &[usize]) 
     Ok(Tensor::from_storage(Storage::Cuda(held), shape, BackpropOp::none(), false))
 }
 
-/// Memory for a result that is 0 where a kernel writes nothing.
+/// Allocates zeroed memory for a result of which a kernel writes only some numbers.
 pub fn room<T: CudaDType + DeviceRepr + ValidAsZeroBits>(device: &CudaDevice, shape: &[usize]) -> Result<Tensor> {
     let held = CudaStorage::wrap_cuda_slice(device.alloc_zeros::<T>(shape.iter().product())?, device.clone());
     Ok(Tensor::from_storage(Storage::Cuda(held), shape, BackpropOp::none(), false))
@@ -83,7 +83,7 @@ macro_rules! launch {
 }
 pub(super) use launch;
 
-/// The part of each row of a gradient that is at right angles to a row of directions.
+/// Returns the component of each row of a gradient that is orthogonal to a row of directions.
 pub fn across(gradient: &Tensor, directions: &Tensor) -> Result<Tensor> {
     let (gradient, directions, (rows, width)) = (gradient.contiguous()?, directions.contiguous()?, gradient.dims2()?);
     let device = device(&gradient)?;
@@ -102,7 +102,7 @@ pub fn adam(weight: &Var, gradient: &Tensor, moments: [&Var; 2], settings: AdamW
     let (weights, means, squares, gradients) = (weights?, means?, squares?, at::<f32>(&gradient)?);
     let Factors { shrink, betas: [b1, b2], rests: [r1, r2], correction, eps, rate, keep } = Factors::of(settings);
     let config = by_blocks(count.div_ceil(width), THREADS)?;
-    // Weights and moments change where they are; no other tensor has these numbers, as with the loops of the processor.
+    // Weights and moments change where they are; no other tensor has these numbers, as with the loops of the CPU.
     launch!(
         device, ADAM::"adam_rows", config, weights, means, squares, gradients, count, size(width)?, shrink, b1, r1, b2, r2,
         correction, eps, rate, keep, u32::from(unit), SHORTEST,

@@ -1,7 +1,7 @@
-//! Kernels of our own for GPUs, where candle's are slow or pass through the processor's memory.
+//! Kernels of our own for GPUs, where candle's are slow or pass through CPU memory.
 //!
-//! Each function gives None where it has no kernel: on the processor, for other dtypes, and in a build without the feature
-//! `cuda`. Its twin in candle's operations, which its caller then takes, is what it is tested against.
+//! Each function gives None where it has no kernel: on the CPU, for other dtypes, and in a build without the feature
+//! `cuda`. It is tested against its reference implementation in candle's operations, which its caller then takes.
 
 #[cfg(feature = "cuda")]
 mod cuda;
@@ -21,7 +21,7 @@ use super::reach::{Gap, Reach};
 use super::rotation::Rotation;
 use crate::{Result, memory};
 
-/// Bytes that are free on a device; None for the processor, and where it is not known.
+/// Returns the bytes that are free on a device; None for the CPU, and where the number is not known.
 pub fn free(device: &Device) -> Result<Option<u64>> {
     #[cfg(feature = "cuda")]
     if let Device::Cuda(device) = device {
@@ -31,7 +31,7 @@ pub fn free(device: &Device) -> Result<Option<u64>> {
     Ok(None)
 }
 
-/// Freed memory of a device stays with this program, since the next step wants it again.
+/// Keeps the freed memory of a device with this program, since the next step wants it again.
 pub fn keep_freed(device: &Device) -> Result<()> {
     #[cfg(feature = "cuda")]
     if let Device::Cuda(device) = device {
@@ -41,8 +41,8 @@ pub fn keep_freed(device: &Device) -> Result<()> {
     Ok(())
 }
 
-/// The most bytes that tensors had at once on a device since this was last asked; None for the processor, and where the device
-/// does not count.
+/// Returns the most bytes that tensors had at once on a device since the last call; None for the CPU, and where the
+/// device does not count.
 pub fn most_since(device: &Device) -> Result<Option<u64>> {
     #[cfg(feature = "cuda")]
     if let Device::Cuda(device) = device {
@@ -53,7 +53,7 @@ pub fn most_since(device: &Device) -> Result<Option<u64>> {
     Ok(None)
 }
 
-/// Refuses an allocation of `bytes` that cannot fit where it is to be made: a device, or the memory of the processor.
+/// Refuses an allocation of `bytes` that cannot fit where it is to be made: on a device, or in CPU memory.
 pub fn check(device: &Device, bytes: u128, what: impl FnOnce() -> String) -> Result<()> {
     match free(device)?.filter(|_| bytes >= memory::SMALL) {
         Some(free) => memory::check_within(bytes, free, || format!("on the device, {}", what())),
@@ -61,7 +61,7 @@ pub fn check(device: &Device, bytes: u128, what: impl FnOnce() -> String) -> Res
     }
 }
 
-/// 1 where a number is among the k largest of its row `[.., width]`, else 0; of equal ones the first count.
+/// Returns 1 where a number is among the k largest of its row `[.., width]`, else 0; of equal ones the first count.
 pub fn mask_of_largest(numbers: &Tensor, k: usize) -> Result<Option<Tensor>> {
     #[cfg(feature = "cuda")]
     if cuda::has(&[numbers]) && numbers.elem_count() > 0 && k > 0 {
@@ -71,8 +71,8 @@ pub fn mask_of_largest(numbers: &Tensor, k: usize) -> Result<Option<Tensor>> {
     Ok(None)
 }
 
-/// The product of rows `[n, features]`, of which at most `most` numbers each are not 0, with a table `[features, width]`.
-/// Its gradient at a number that is 0 is 0: what chose the others passes none to it.
+/// Returns the product of rows `[n, features]`, each with at most `most` numbers that are not 0, with a table
+/// `[features, width]`. The gradient at a number that is 0 is 0: what chose the others passes none to it.
 pub fn sparse_product(rows: &Tensor, table: &Tensor, most: usize) -> Result<Option<Tensor>> {
     #[cfg(feature = "cuda")]
     if cuda::has(&[rows, table]) && rows.elem_count() > 0 && table.elem_count() > 0 && most > 0 {
@@ -82,7 +82,7 @@ pub fn sparse_product(rows: &Tensor, table: &Tensor, most: usize) -> Result<Opti
     Ok(None)
 }
 
-/// Layer norm or RMS norm.
+/// Computes layer norm or RMS norm.
 pub(super) fn norm(x: &Tensor, kind: NormKind, eps: f64, affine: Affine) -> Result<Option<Tensor>> {
     #[cfg(feature = "cuda")]
     if let Some(found) = passes::norm(x, kind, eps, affine)? {
@@ -92,7 +92,7 @@ pub(super) fn norm(x: &Tensor, kind: NormKind, eps: f64, affine: Affine) -> Resu
     Ok(None)
 }
 
-/// Rotary positions, where the table has every position.
+/// Applies rotary position embeddings, where the table has every position.
 pub(super) fn rotate(x: &Tensor, rotation: &Rotation, past: usize, gap: Option<&Gap>) -> Result<Option<Tensor>> {
     #[cfg(feature = "cuda")]
     if let Some(found) = passes::rotate(x, rotation, past, gap)? {
@@ -102,7 +102,7 @@ pub(super) fn rotate(x: &Tensor, rotation: &Rotation, past: usize, gap: Option<&
     Ok(None)
 }
 
-/// The softmax of scores, times a scale and capped, over the keys that a query attends to.
+/// Computes the softmax of scores, times a scale and capped, over the keys that a query attends to.
 pub(super) fn pattern(
     scores: &Tensor,
     scaling: (f64, Option<f64>),
@@ -117,7 +117,7 @@ pub(super) fn pattern(
     Ok(None)
 }
 
-/// act(x + bias), without an activation the sum alone.
+/// Computes act(x + bias), or the sum alone without an activation.
 pub(super) fn biased(x: &Tensor, bias: Option<&Tensor>, act: Option<Activation>) -> Result<Option<Tensor>> {
     #[cfg(feature = "cuda")]
     if let Some(found) = passes::biased(x, bias, act)? {
@@ -127,7 +127,7 @@ pub(super) fn biased(x: &Tensor, bias: Option<&Tensor>, act: Option<Activation>)
     Ok(None)
 }
 
-/// act(gate) * up.
+/// Computes act(gate) * up.
 pub(super) fn gated(gate: &Tensor, up: &Tensor, act: Activation) -> Result<Option<Tensor>> {
     #[cfg(feature = "cuda")]
     if let Some(found) = passes::gated(gate, up, act)? {
@@ -137,7 +137,7 @@ pub(super) fn gated(gate: &Tensor, up: &Tensor, act: Activation) -> Result<Optio
     Ok(None)
 }
 
-/// The part of each row of a gradient that is at right angles to a row of directions.
+/// Returns the component of each row of a gradient that is orthogonal to a row of directions.
 pub fn across(gradient: &Tensor, directions: &Tensor) -> Result<Option<Tensor>> {
     #[cfg(feature = "cuda")]
     if cuda::has(&[gradient, directions]) && gradient.rank() == 2 && gradient.elem_count() > 0 {
@@ -147,7 +147,8 @@ pub fn across(gradient: &Tensor, directions: &Tensor) -> Result<Option<Tensor>> 
     Ok(None)
 }
 
-/// A step of Adam in one pass; false where there is no kernel, and nothing was changed. `unit`: rows are scaled to norm 1.
+/// Makes a step of Adam in one pass; returns false where there is no kernel, and nothing was changed. `unit`: rows are
+/// scaled to norm 1.
 pub fn adam(weight: &Var, gradient: &Tensor, moments: [&Var; 2], settings: AdamW, unit: bool) -> Result<bool> {
     #[cfg(feature = "cuda")]
     if cuda::has(&[weight, moments[0], moments[1], gradient]) && weight.elem_count() > 0 {

@@ -1,5 +1,5 @@
-//! What a forward pass does between its products, by the kernels of `cuda/passes.cu`: f32, f16 and bf16, computed with in f32.
-//! Each function gives None for tensors that it has no kernel for.
+//! Operations of a forward pass between its products, by the kernels of `cuda/passes.cu`: f32, f16 and bf16, computed
+//! with in f32. Each function gives None for tensors that it has no kernel for.
 
 use candle_core::cuda_backend::CudaStorage;
 use candle_core::cuda_backend::cudarc::driver::{DevicePtr, PushKernelArg};
@@ -17,10 +17,10 @@ use super::cuda::{NOTHING, THREADS, WARPS, at, by_blocks, device, launch, ptx, s
 use crate::Result;
 use crate::error::bail;
 
-/// The number of no activation.
+/// The number that stands for no activation.
 const NONE: u32 = 4;
 
-/// Whether all of these are on a device of NVIDIA, have numbers, and are of one dtype that the kernels know.
+/// Returns whether all tensors are on a device of NVIDIA, have numbers, and are of one dtype that the kernels know.
 fn has(tensors: &[&Tensor]) -> bool {
     let [first, ..] = tensors else { return false };
     let known = matches!(first.dtype(), DType::F32 | DType::F16 | DType::BF16);
@@ -28,7 +28,7 @@ fn has(tensors: &[&Tensor]) -> bool {
     known && tensors.iter().all(alike)
 }
 
-/// Where the numbers of a tensor of any of those dtypes are.
+/// Returns the address of the numbers of an f32, f16 or bf16 tensor.
 fn place(t: &Tensor) -> Result<u64> {
     match t.dtype() {
         DType::F32 => at::<f32>(t),
@@ -53,7 +53,7 @@ macro_rules! typed {
     };
 }
 
-/// A detached tensor without gaps.
+/// Returns the tensor detached and contiguous.
 fn plain(t: &Tensor) -> Result<Tensor> {
     Ok(t.detach().contiguous()?)
 }
@@ -91,7 +91,7 @@ impl Out {
         Tensor::from_storage(Storage::Cuda(self.storage), self.dims, BackpropOp::none(), false)
     }
 
-    /// The result with its gradient, where one of the arguments asks for one.
+    /// Returns the result with its gradient, where one of the arguments asks for one.
     fn of(
         self,
         name: &'static str,
@@ -105,14 +105,14 @@ impl Out {
     }
 }
 
-/// The sums over all rows of numbers `[.., width]`, as a product, which is one order of addition.
+/// Returns the sums over all rows of numbers `[.., width]`, computed as a product, which has one order of addition.
 fn sums_of_rows(t: &Tensor) -> Result<Tensor> {
     let flat = t.reshape(((), row_width(t)))?;
     let ones = Tensor::ones((1, flat.dims()[0]), flat.dtype(), flat.device())?;
     Ok(ones.matmul(&flat)?.squeeze(0)?)
 }
 
-/// Layer norm or RMS norm.
+/// Computes layer norm or RMS norm.
 pub fn norm(x: &Tensor, kind: NormKind, eps: f64, affine: Affine) -> Result<Option<Tensor>> {
     let arguments: Vec<&Tensor> = [x].into_iter().chain(affine.weight).chain(affine.bias).collect();
     let width = row_width(x);
@@ -173,7 +173,8 @@ impl Normed {
         (u32::from(self.kind == NormKind::Layer), u32::from(self.plus_one), self.eps as f32)
     }
 
-    /// The gradient of the input, and where it is asked for the weight's, which is yet to be summed over rows.
+    /// Computes the gradient of the input, and if asked the gradient of the weight, which is yet to be summed over
+    /// rows.
     fn back(
         &self,
         x: &Tensor,
@@ -205,7 +206,7 @@ impl Normed {
     }
 }
 
-/// Lengths of padded rows for a kernel, and the width up to which padding goes.
+/// Returns the lengths of padded rows for a kernel, and the width up to which padding goes.
 fn padding(gap: Option<&Gap>, device: &Device) -> Result<(Option<Tensor>, u32)> {
     let Some(gap) = gap else { return Ok((None, 0)) };
     let lengths: Vec<u32> = gap.lengths.iter().map(|length| size(*length)).collect::<Result<_>>()?;
@@ -216,7 +217,7 @@ fn lengths_or_nothing(lengths: Option<&Tensor>) -> Result<u64> {
     lengths.map_or(Ok(NOTHING), at::<u32>)
 }
 
-/// Rotary positions; the table has every position.
+/// Applies rotary position embeddings; the table has every position.
 pub fn rotate(x: &Tensor, rotation: &Rotation, past: usize, gap: Option<&Gap>) -> Result<Option<Tensor>> {
     let (cos, sin) = (&rotation.cos, &rotation.sin);
     let tables = [cos, sin].iter().all(|table| table.dtype() == DType::F32 && !table.track_op());
@@ -261,7 +262,8 @@ fn turned(x: &Tensor, rotation: &Rotation, past: usize, gap: Option<&Gap>, turn:
     Ok(out)
 }
 
-/// The softmax of scores, times a scale and capped, over the keys that a query attends to. A cap has no gradient here.
+/// Computes the softmax of scores, times a scale and capped, over the keys that a query attends to. A cap has no
+/// gradient here.
 pub fn pattern(
     scores: &Tensor,
     (scale, cap): (f64, Option<f64>),
@@ -333,7 +335,7 @@ fn number(act: Option<Activation>) -> u32 {
     }
 }
 
-/// act(x + bias), without an activation the sum alone.
+/// Computes act(x + bias), or the sum alone without an activation.
 pub fn biased(x: &Tensor, bias: Option<&Tensor>, act: Option<Activation>) -> Result<Option<Tensor>> {
     let arguments: Vec<&Tensor> = [x].into_iter().chain(bias).collect();
     if !has(&arguments) || bias.is_some_and(|bias| bias.dims() != [row_width(x)]) {
@@ -356,7 +358,7 @@ pub fn biased(x: &Tensor, bias: Option<&Tensor>, act: Option<Activation>) -> Res
     out.of("biased", &arguments, back).map(Some)
 }
 
-/// act(gate) * up.
+/// Computes act(gate) * up.
 pub fn gated(gate: &Tensor, up: &Tensor, act: Activation) -> Result<Option<Tensor>> {
     if !has(&[gate, up]) || gate.dims() != up.dims() {
         return Ok(None);
@@ -383,7 +385,7 @@ fn activated(x: &Tensor, bias: Option<&Tensor>, times: Option<&Tensor>, act: Opt
     Ok(out)
 }
 
-/// The gradient of x, given that of act(x), times other numbers.
+/// Computes the gradient of x, given that of act(x), times other numbers.
 fn slope(x: &Tensor, gradient: &Tensor, times: Option<&Tensor>, act: Activation) -> Result<Tensor> {
     let (gradient, times) = (plain(gradient)?, times.map(plain).transpose()?);
     let (out, count) = (Out::like(x)?, x.elem_count());

@@ -10,7 +10,7 @@ use candle_core::cuda_backend::cudarc::driver::sys::{
 use crate::Result;
 use crate::error::err;
 
-/// The pool that allocations come from; None where the driver has none.
+/// Returns the pool that allocations come from; None where the driver has none.
 fn pool(device: &CudaDevice) -> Result<Option<CUmemoryPool>> {
     let stream = device.cuda_stream();
     let context = stream.context();
@@ -43,24 +43,24 @@ fn set(device: &CudaDevice, attribute: Attribute, mut value: u64) -> Result<()> 
         .map_err(|e| err!(Argument, "the memory pool of the device cannot be set: {e}"))
 }
 
-/// Freed memory stays in the pool.
+/// Makes the pool keep freed memory.
 pub fn keep(device: &CudaDevice) -> Result<()> {
     set(device, Attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD, u64::MAX)
 }
 
-/// Bytes in the pool that no tensor has.
+/// Returns the bytes in the pool that no tensor has.
 pub fn unused(device: &CudaDevice) -> Result<u64> {
     let held = get(device, Attribute::CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT)?;
     let used = get(device, Attribute::CU_MEMPOOL_ATTR_USED_MEM_CURRENT)?;
     Ok(held.zip(used).map_or(0, |(held, used)| held.saturating_sub(used)))
 }
 
-/// The most bytes that tensors had at once since the last [`forget_most`].
+/// Returns the most bytes that tensors had at once since the last [`forget_most`].
 pub fn most(device: &CudaDevice) -> Result<Option<u64>> {
     get(device, Attribute::CU_MEMPOOL_ATTR_USED_MEM_HIGH)
 }
 
-/// [`most`] begins anew.
+/// Starts the count of [`most`] anew.
 pub fn forget_most(device: &CudaDevice) -> Result<()> {
     set(device, Attribute::CU_MEMPOOL_ATTR_USED_MEM_HIGH, 0)
 }

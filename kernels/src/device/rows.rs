@@ -19,12 +19,12 @@ const STRETCH: usize = 4096;
 /// Blocks that count the digits of all numbers together.
 const COUNTING: usize = 1024;
 const BINS: usize = 2048;
-/// Candidates of a row that there is room for, in times of k. (With k 32, some 40 to 60 of a random row are.)
+/// Capacity for candidates of a row, in times of k. (With k 32, some 40 to 60 of a random row are.)
 const CANDIDATES: usize = 16;
-/// Columns from which on a product in tf32 is worth it, in times of k.
+/// Number of columns, in times of k, from which on a product in tf32 is worth it.
 const WIDE: usize = 128;
 
-/// The numbers of an optional tensor.
+/// Returns the address of the numbers of an optional tensor.
 fn at_or_nothing(t: Option<&Tensor>) -> Result<u64> {
     t.map_or(Ok(NOTHING), at::<f32>)
 }
@@ -32,25 +32,27 @@ fn at_or_nothing(t: Option<&Tensor>) -> Result<u64> {
 /// Numbers to select from: rows of some width, without gaps.
 struct Table<'a> {
     numbers: &'a Tensor,
-    /// Added to each row.
+    /// Bias that is added to each row.
     bias: Option<&'a Tensor>,
     rows: usize,
     width: usize,
     /// Whether only numbers above 0 are candidates.
     positive: bool,
-    /// Where numbers are known up to an error: what a column's norm is multiplied by in each row, and the norms.
+    /// Bounds of the error of numbers that are known approximately: each row's factor of the columns' norms, and the
+    /// norms.
     slack: Option<[&'a Tensor; 2]>,
 }
 
-/// Cuts say which numbers are taken: those above a cut, and of those that equal it the first.
+/// Thresholds of the numbers that are taken: all above a cut, and of those that equal it the first.
 struct Cuts {
     cuts: Tensor,
-    /// Where there is one cut for all: numbers above it and numbers that equal it of each row, and equal ones of rows before it.
+    /// Counts of each row where there is one cut for all: numbers above it, numbers that equal it, and equal ones of
+    /// rows before it.
     counts: Option<[Tensor; 3]>,
 }
 
 impl Cuts {
-    /// Numbers of a cut between those of two rows.
+    /// Returns the distance between the cuts of two rows.
     fn apart(&self) -> u32 {
         if self.counts.is_some() { 0 } else { 2 }
     }
@@ -65,7 +67,8 @@ impl Table<'_> {
         self.slack.map_or(Ok((NOTHING, NOTHING)), |[slacks, norms]| Ok((at::<f32>(norms)?, at::<f32>(slacks)?)))
     }
 
-    /// The columns of at most `each` numbers of every row that may be at least its cut; None where a row has more.
+    /// Finds the columns of at most `each` numbers of every row that may be at least its cut; None where a row has
+    /// more.
     fn candidates(&self, cuts: &Cuts, each: usize) -> Result<Option<SparseRows>> {
         let (there, device) = (self.numbers.device(), device(self.numbers)?);
         let found = SparseRows::room(SparseRows::even(self.rows, each, there)?, self.rows * each, self.width)?;
@@ -79,7 +82,7 @@ impl Table<'_> {
         Ok(if over.to_vec1::<u32>()?[0] == 0 { Some(found) } else { None })
     }
 
-    /// The cuts of the k largest of each row.
+    /// Finds the cuts of the k largest of each row.
     fn cuts_of_rows(&self, k: usize) -> Result<Cuts> {
         let device = device(self.numbers)?;
         let cuts = written::<u32>(&device, &[self.rows, 2])?;
@@ -91,7 +94,7 @@ impl Table<'_> {
         Ok(Cuts { cuts, counts: None })
     }
 
-    /// The cut of the k largest of all.
+    /// Finds the cut of the k largest of all.
     fn cut_of_all(&self, k: usize) -> Result<Cuts> {
         let (there, device, count) = (self.numbers.device(), device(self.numbers)?, self.numbers.elem_count());
         let cut = Tensor::new(&[0, size(k.min(count))?], there)?;
@@ -113,7 +116,7 @@ impl Table<'_> {
         Ok(Cuts { cuts: cut, counts: Some([above, equal, before]) })
     }
 
-    /// What is taken by cuts, in entries that begin where `starts` says.
+    /// Takes the numbers that the cuts select, into entries that begin where `starts` says.
     fn taken(&self, cuts: &Cuts, starts: Tensor, most: usize) -> Result<SparseRows> {
         let device = device(self.numbers)?;
         let found = SparseRows::room(starts, most, self.width)?;
@@ -128,7 +131,7 @@ impl Table<'_> {
     }
 }
 
-/// The sums of the counts before each, and after the last one all of them.
+/// Returns the sum of all counts before each count, and at the end the sum of all.
 fn sums_before(counts: &Tensor) -> Result<Tensor> {
     let (device, lists) = (device(counts)?, counts.elem_count());
     let starts = written::<u32>(&device, &[lists + 1])?;
@@ -137,7 +140,7 @@ fn sums_before(counts: &Tensor) -> Result<Tensor> {
     Ok(starts)
 }
 
-/// The norm of each row.
+/// Returns the norm of each row.
 fn norms_of_rows(table: &Tensor) -> Result<Tensor> {
     let (device, (rows, width)) = (device(table)?, table.dims2()?);
     let norms = written::<f32>(&device, &[rows])?;
@@ -146,7 +149,7 @@ fn norms_of_rows(table: &Tensor) -> Result<Tensor> {
     Ok(norms)
 }
 
-/// x W^T on tensor cores, which read the first 11 bits of each number.
+/// Computes x W^T on tensor cores, which read the first 11 bits of each number.
 fn product_in_tf32(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     let (device, (rows, inner), width) = (device(x)?, x.dims2()?, weight.dims()[0]);
     let product = written::<f32>(&device, &[rows, width])?;
@@ -193,7 +196,7 @@ fn product_in_tf32(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     Ok(product)
 }
 
-/// 1 where a number is among the k largest of its row `[.., width]`, else 0; of equal ones the first count.
+/// Returns 1 where a number is among the k largest of its row `[.., width]`, else 0; of equal ones the first count.
 pub fn mask_of_largest(numbers: &Tensor, k: usize) -> Result<Tensor> {
     let numbers = numbers.contiguous()?;
     let (device, count) = (device(&numbers)?, numbers.elem_count());
@@ -214,7 +217,7 @@ pub fn mask_of_largest(numbers: &Tensor, k: usize) -> Result<Tensor> {
 
 /// Rows with few numbers that are not 0.
 pub struct SparseRows {
-    /// Where the entries of each row begin, and where the last ones end: `[rows + 1]`.
+    /// Index of the first entry of each row, and the number of all entries: `[rows + 1]`.
     starts: Tensor,
     /// The column of each entry, in ascending order within a row.
     columns: Tensor,
@@ -232,13 +235,13 @@ impl SparseRows {
         Ok(Self { starts, columns, values, rows, width })
     }
 
-    /// Where entries begin of which each row has the same number.
+    /// Returns the beginnings of the rows' entries where each row has `each` of them.
     fn even(rows: usize, each: usize, device: &Device) -> Result<Tensor> {
         let starts: Vec<u32> = (0..=rows).map(|row| size(row * each)).collect::<Result<_>>()?;
         Ok(Tensor::new(starts, device)?)
     }
 
-    /// The k largest of each row of numbers above 0, where `bias` is added to every row.
+    /// Finds the k largest of each row of numbers above 0, where `bias` is added to every row.
     pub fn largest_of_rows(numbers: &Tensor, bias: Option<&Tensor>, k: usize) -> Result<Self> {
         let (rows, width) = numbers.dims2()?;
         let table = Table { numbers: &numbers.contiguous()?, bias, rows, width, positive: true, slack: None };
@@ -246,7 +249,7 @@ impl SparseRows {
         table.taken(&table.cuts_of_rows(k)?, Self::even(rows, k, numbers.device())?, rows * k)
     }
 
-    /// The k largest of each row of x W^T + bias that are above 0.
+    /// Finds the k largest of each row of x W^T + bias that are above 0.
     ///
     /// For a wide W the products are first computed in tf32, on tensor cores. Their error is bounded by the norms of both
     /// rows, so that what may be among the k largest is known: those products alone are computed in f32, and the k largest
@@ -257,7 +260,8 @@ impl SparseRows {
         found.map_or_else(|| Self::largest_of_rows(&x.matmul(&weight.t()?)?, Some(bias), k), Ok)
     }
 
-    /// The same by products in tf32; None where the bound leaves too many.
+    /// Finds the k largest of each row of x W^T + bias by products in tf32; None where the bound leaves too many
+    /// candidates.
     pub fn screened(x: &Tensor, weight: &Tensor, bias: &Tensor, k: usize) -> Result<Option<Self>> {
         let (x, weight) = (x.contiguous()?, weight.contiguous()?);
         let ((rows, inner), width) = (x.dims2()?, weight.dims()[0]);
@@ -279,7 +283,7 @@ impl SparseRows {
         Ok(Some(found))
     }
 
-    /// The k largest of all numbers above 0, where `bias` is added to every row.
+    /// Finds the k largest of all numbers above 0, where `bias` is added to every row.
     pub fn largest_of_all(numbers: &Tensor, bias: Option<&Tensor>, k: usize) -> Result<Self> {
         let (rows, width) = numbers.dims2()?;
         let table = Table { numbers: &numbers.contiguous()?, bias, rows, width, positive: true, slack: None };
@@ -295,7 +299,7 @@ impl SparseRows {
         table.taken(&cuts, sums_before(&lengths)?, k.min(rows * width))
     }
 
-    /// The entries that are not 0, at most `most` of each row.
+    /// Takes the entries that are not 0, at most `most` of each row.
     fn of(dense: &Tensor, most: usize) -> Result<Self> {
         let (rows, width) = dense.dims2()?;
         let dense = dense.detach().contiguous()?;
@@ -311,7 +315,7 @@ impl SparseRows {
         Ok((at::<u32>(&self.starts)?, at::<u32>(&self.columns)?, at::<f32>(&self.values)?))
     }
 
-    /// Their product with a table `[width, wide]`.
+    /// Computes the product of these rows with a table `[width, wide]`.
     pub fn times(&self, table: &Tensor) -> Result<Tensor> {
         let (device, (_, wide)) = (device(table)?, table.dims2()?);
         let product = written::<f32>(&device, &[self.rows, wide])?;
@@ -321,12 +325,12 @@ impl SparseRows {
         Ok(product)
     }
 
-    /// The gradient of their values, where that of their product with a table is this one.
+    /// Computes the gradient of the values, given the gradient of the rows' product with a table.
     pub fn slopes(&self, gradient: &Tensor, table: &Tensor) -> Result<Tensor> {
         self.products(gradient, table, None)
     }
 
-    /// For each entry the product of two rows, of `rows` and of a table, plus the bias of its column.
+    /// Computes for each entry the product of two rows, of `rows` and of a table, plus the bias of its column.
     fn products(&self, rows: &Tensor, table: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
         let (device, (_, wide)) = (device(table)?, table.dims2()?);
         let found = room::<f32>(&device, self.values.dims())?;
@@ -337,7 +341,7 @@ impl SparseRows {
         Ok(found)
     }
 
-    /// Values in their places in a matrix that holds 0 elsewhere.
+    /// Writes values to their places in a matrix that holds 0 elsewhere.
     fn spread(&self, values: &Tensor) -> Result<Tensor> {
         let device = device(values)?;
         let matrix = room::<f32>(&device, &[self.rows, self.width])?;
@@ -347,7 +351,7 @@ impl SparseRows {
         Ok(matrix)
     }
 
-    /// The same, column after column.
+    /// Lists the entries column after column.
     pub fn by_column(&self) -> Result<Columns> {
         let device = device(&self.values)?;
         let words = self.rows.div_ceil(32);
@@ -376,12 +380,13 @@ pub struct Columns {
 }
 
 impl Columns {
-    /// How many entries each column has.
+    /// Returns the number of entries of each column.
     pub fn counts(&self) -> Result<Vec<u32>> {
         Ok(self.counts.to_vec1()?)
     }
 
-    /// The sum over each column of the rows of a table, each times the value of the entry there: `[columns, wide]`.
+    /// Computes the sum over each column of the rows of a table, each times the value of the entry there: `[columns,
+    /// wide]`.
     pub fn sums(&self, values: &Tensor, table: &Tensor) -> Result<Tensor> {
         let (device, columns, (_, wide)) = (device(table)?, self.counts.elem_count(), table.dims2()?);
         let found = written::<f32>(&device, &[columns, wide])?;

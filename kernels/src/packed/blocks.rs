@@ -21,7 +21,7 @@ impl Packing {
     pub const ALL: [Self; 8] =
         [Self::Q4_0, Self::Q4_1, Self::Q5_0, Self::Q5_1, Self::Q8_0, Self::Q4K, Self::Q5K, Self::Q6K];
 
-    /// The numbers in a block, and its bytes.
+    /// Returns the numbers in a block, and its bytes.
     pub const fn block(self) -> (usize, usize) {
         match self {
             Self::Q4_0 => (32, 18),
@@ -35,13 +35,13 @@ impl Packing {
         }
     }
 
-    /// The bytes of a row of this many numbers, if they are whole blocks.
+    /// Returns the bytes of a row of this many numbers, if they are whole blocks.
     pub fn row(self, inner: usize) -> Option<usize> {
         let (numbers, bytes) = self.block();
         inner.is_multiple_of(numbers).then(|| inner / numbers * bytes)
     }
 
-    /// As GGUF files and their names write it.
+    /// Returns the name that GGUF files have for the format.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Q4_0 => "Q4_0",
@@ -56,7 +56,7 @@ impl Packing {
     }
 }
 
-/// Writes the numbers of whole blocks.
+/// Decoding of the numbers of whole blocks.
 pub(super) struct Decode<'a> {
     pub packing: Packing,
     pub blocks: &'a [u8],
@@ -95,7 +95,7 @@ fn each<const NUMBERS: usize, const BYTES: usize>(
     }
 }
 
-/// The half-precision number at this place.
+/// Returns the half-precision number at this place.
 #[inline(always)]
 fn half(block: &[u8], at: usize) -> f32 {
     f16::from_le_bytes([block[at], block[at + 1]]).to_f32()
@@ -119,7 +119,7 @@ fn q4_1(block: &[u8; 20], numbers: &mut [f32; 32]) {
     }
 }
 
-/// The fifth bits of the two numbers in a byte: those of the first 16 numbers, and then of the others.
+/// Returns the fifth bits of the two numbers in a byte: those of the first 16 numbers, and then of the others.
 #[inline(always)]
 fn fifth(bits: u32, at: usize) -> (u8, u8) {
     ((((bits >> at) << 4) & 16) as u8, ((bits >> (at + 12)) & 16) as u8)
@@ -155,7 +155,7 @@ fn q8_0(block: &[u8; 34], numbers: &mut [f32; 32]) {
     }
 }
 
-/// The scale and the least number of a group of 32: six bits each in twelve bytes, times those of the block.
+/// Returns the scale and the least number of a group of 32: six bits each in twelve bytes, times those of the block.
 #[inline(always)]
 fn of_group(group: usize, bytes: &[u8], of_block: [f32; 2]) -> [f32; 2] {
     let (scale, least) = if group < 4 {

@@ -16,7 +16,7 @@ use crate::record::record;
 /// Rows of the matrix that are f32 at a time in the backward pass.
 const ROWS: usize = 512;
 
-/// act(x W^T + b) for x `[.., in]` and b `[out]`.
+/// Computes act(x W^T + b) for x `[.., in]` and b `[out]`.
 pub fn linear_packed(x: &Tensor, weight: &Packed, bias: Option<&Tensor>, act: Option<Activation>) -> Result<Tensor> {
     let [out, inner] = weight.dims();
     let Some((&last, before)) = x.dims().split_last() else { bail!(Shape, "expected rows, found a number") };
@@ -65,7 +65,7 @@ pub fn linear_packed(x: &Tensor, weight: &Packed, bias: Option<&Tensor>, act: Op
     }
 }
 
-/// dy W for dy `[rows, out]`, a part of W's rows after the other.
+/// Computes dy W for dy `[rows, out]`, one part of W's rows after the other.
 fn of_x(gradient: &[f32], weight: &Packed) -> Result<Fresh> {
     let [out, inner] = weight.dims();
     let rows = gradient.len() / out.max(1);

@@ -31,13 +31,13 @@ pub struct Packed {
     /// Memory, or a mapped file, which lives as long as this does.
     all: Arc<dyn AsRef<[u8]> + Send + Sync>,
     place: Range<usize>,
-    /// A power of two that all its numbers are multiplied with; 1 for those of a file.
+    /// A power of two that all numbers of the matrix are multiplied with; 1 for a matrix of a file.
     factor: f32,
 }
 
 impl Packed {
-    /// The matrix of `rows` rows of `inner` numbers whose blocks begin at `begin`; None if rows are no whole blocks, or if the
-    /// memory ends before.
+    /// Returns the matrix of `rows` rows of `inner` numbers whose blocks begin at `begin`; None if rows are no whole
+    /// blocks, or if the memory ends before.
     pub fn new(
         packing: Packing,
         [rows, inner]: [usize; 2],
@@ -54,17 +54,17 @@ impl Packed {
         self.packing
     }
 
-    /// The shape `[out, in]`.
+    /// Returns the shape `[out, in]`.
     pub fn dims(&self) -> [usize; 2] {
         [self.place.len() / self.row(), self.inner]
     }
 
-    /// The size of the blocks.
+    /// Returns the size of the blocks.
     pub fn bytes(&self) -> usize {
         self.place.len()
     }
 
-    /// Some of its rows, in the same memory.
+    /// Returns some of the matrix's rows, in the memory of the whole.
     pub fn rows(&self, start: usize, count: usize) -> Result<Self> {
         let [rows, _] = self.dims();
         if start.checked_add(count).is_none_or(|end| end > rows) {
@@ -74,7 +74,7 @@ impl Packed {
         Ok(Self { place: begin..begin + count * self.row(), ..self.clone() })
     }
 
-    /// All of it as f32, `[out, in]`.
+    /// Returns the whole matrix as f32, `[out, in]`.
     pub fn tensor(&self) -> Result<Tensor> {
         let [rows, inner] = self.dims();
         let mut numbers = Fresh::new(rows * inner)?;
@@ -83,7 +83,7 @@ impl Packed {
         numbers.tensor(&[rows, inner], DType::F32)
     }
 
-    /// The rows `ids`, u32: `[ids, in]`.
+    /// Returns the rows `ids`, u32: `[ids, in]`.
     pub fn look_up(&self, ids: &Tensor) -> Result<Tensor> {
         let ([rows, inner], ids) = (self.dims(), ids.to_vec1::<u32>()?);
         if let Some(id) = ids.iter().find(|id| **id as usize >= rows) {
@@ -99,7 +99,7 @@ impl Packed {
         numbers.tensor(&[ids.len(), inner], DType::F32)
     }
 
-    /// The numbers of whole rows from the row `first` on.
+    /// Writes the numbers of whole rows from the row `first` on.
     pub(crate) fn decode(&self, arch: Arch, first: usize, numbers: &mut [f32]) {
         let begin = self.place.start + first * self.row();
         let bytes = numbers.len() / self.inner * self.row();
@@ -131,7 +131,7 @@ impl Packed {
         false
     }
 
-    /// The bytes of a row.
+    /// Returns the bytes of a row.
     fn row(&self) -> usize {
         let (numbers, bytes) = self.packing.block();
         self.inner / numbers * bytes

@@ -12,11 +12,11 @@ use crate::{Result, parallel};
 /// Numbers in a block, and its bytes.
 const BLOCK: (usize, usize) = Packing::Q8_0.block();
 
-/// The largest number of a block becomes this integer.
+/// The integer that the largest number of a block becomes.
 const MOST: f32 = 127.0;
 
 impl Packed {
-    /// A matrix `[out, in]` of finite numbers as int8; None if its rows are no whole blocks.
+    /// Packs a matrix `[out, in]` of finite numbers as int8; None if its rows are no whole blocks.
     ///
     /// Half precision has scales from 2^-24 to 65504, and those below 2^-14 with fewer bits. A matrix that asks for others has a
     /// power of two beside its blocks, which lifts or lowers all of them by so much that its largest number is near 2^20. So
@@ -49,8 +49,8 @@ fn largest(block: &[f32; BLOCK.0]) -> f32 {
     block.iter().fold(0.0, |most, x| most.max(x.abs()))
 }
 
-/// The power of two that numbers are multiplied with before they are packed, and its reciprocal: 1 where half precision has
-/// the scales of all blocks with all its bits.
+/// Returns the power of two that numbers are multiplied with before they are packed, and its reciprocal: 1 where half
+/// precision has the scales of all blocks with all its bits.
 fn lift(numbers: &[f32]) -> (f32, f32) {
     let blocks = numbers.as_chunks::<{ BLOCK.0 }>().0.iter().map(largest).filter(|largest| *largest > 0.0);
     let (least, most) = blocks.fold((f32::MAX, 0.0_f32), |(least, most), block| (least.min(block), most.max(block)));
@@ -62,7 +62,7 @@ fn lift(numbers: &[f32]) -> (f32, f32) {
     (2_f32.powi(power), 2_f32.powi(-power))
 }
 
-/// The largest number becomes [`MOST`].
+/// Packs a block, in which the largest number becomes [`MOST`].
 fn pack(numbers: &[f32; BLOCK.0], lift: f32, bytes: &mut [u8; BLOCK.1]) {
     let numbers = numbers.map(|x| x * lift);
     let largest = largest(&numbers);

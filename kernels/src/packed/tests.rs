@@ -23,7 +23,7 @@ fn ggml(packing: Packing) -> GgmlDType {
     }
 }
 
-/// A matrix of random bytes with scales between 1/64 and 1/32.
+/// Returns a matrix of random bytes with scales between 1/64 and 1/32.
 fn random(packing: Packing, [rows, inner]: [usize; 2], seed: u64) -> Packed {
     let (_, block) = packing.block();
     let length = rows * packing.row(inner).unwrap();
@@ -143,8 +143,8 @@ fn int8_has_rows_of_whole_blocks_of_finite_numbers() {
     assert_eq!(list(&nothing.tensor().unwrap()), [0.0; 32]);
 }
 
-/// How far a number may be off: half a step of the integers, and 2^-11 of that, by which half precision rounds the scale; in
-/// blocks that are tiny beside the matrix, a part of its largest number more.
+/// Returns how far a number may be off: half a step of the integers, and 2^-11 of that, by which half precision rounds
+/// the scale; in blocks that are tiny beside the matrix, a part of its largest number more.
 fn bound(of_block: f32, of_matrix: f32) -> f32 {
     let half_a_step = of_block / 127.0 * 0.5 * (1.0 + 2_f32.powi(-11)) * (1.0 + 1e-6);
     let is_tiny = of_block < of_matrix * 2_f32.powi(-27);

@@ -1,4 +1,4 @@
-//! The same numbers by AVX-512: four or five bits choose among the numbers of a group, which are computed once.
+//! Packed numbers by AVX-512: four or five bits choose among the numbers of a group, which are computed once.
 //!
 //! A table has the bits that [`super::blocks`] computes, since every number of a group is the same operations on one of 16 or 32
 //! integers.
@@ -10,7 +10,7 @@ use pulp::{Simd, x86::V4};
 
 use super::Packing;
 
-/// Whether the processor has what it takes.
+/// Returns whether the CPU has the instructions.
 fn is_there() -> bool {
     is_x86_feature_detected!("avx512f")
         && is_x86_feature_detected!("avx512bw")
@@ -18,27 +18,27 @@ fn is_there() -> bool {
         && is_x86_feature_detected!("f16c")
 }
 
-/// Writes the numbers of whole blocks; false if the processor cannot.
+/// Writes the numbers of whole blocks; returns false if the CPU cannot.
 pub(super) fn decode(packing: Packing, blocks: &[u8], numbers: &mut [f32]) -> bool {
     let can = is_there();
     if can {
-        // SAFETY: the processor has these instructions.
+        // SAFETY: the CPU has these instructions.
         unsafe { decoded(packing, blocks, numbers) };
     }
     can
 }
 
-/// Bytes ahead that are asked for from memory, some rows.
+/// Bytes that are prefetched ahead: some rows.
 const AHEAD: usize = 4096;
-/// Numbers of a row that are added up in as many sums as [`crate::dots`] has, in its order.
+/// Numbers of a row that are added in parallel sums, as many as [`crate::dots`] has and in its order.
 const ROUND: usize = 8 * 16;
 
-/// Calls `put(row, dot product of x with it)` for whole rows; false if the processor cannot, or rows are of another length. The
+/// Calls `put(row, dot product of x with it)` for whole rows; false if the CPU cannot, or rows are of another length. The
 /// products have the bits of [`crate::dots`] with the rows in f32, which are never in memory.
 pub(super) fn dot(simd: V4, packing: Packing, blocks: &[u8], x: &[f32], mut put: impl FnMut(usize, f32)) -> bool {
     let Some(row) = packing.row(x.len()).filter(|_| is_there() && x.len().is_multiple_of(ROUND)) else { return false };
     for (at, blocks) in blocks.chunks_exact(row).enumerate() {
-        // SAFETY: the processor has these instructions.
+        // SAFETY: the CPU has these instructions.
         put(at, unsafe { product(simd, packing, blocks, x) });
     }
     true
@@ -117,27 +117,27 @@ fn each(packing: Packing, blocks: &[u8], mut take: impl FnMut(usize, __m512)) {
     }
 }
 
-/// 0 to 15.
+/// Returns 0 to 15.
 #[target_feature(enable = "avx512f")]
 fn integers() -> __m512 {
     _mm512_setr_ps(0., 1., 2., 3., 4., 5., 6., 7., 8., 9., 10., 11., 12., 13., 14., 15.)
 }
 
-/// The half-precision number at this place.
+/// Returns the half-precision number at this place.
 #[target_feature(enable = "f16c")]
 fn half(block: &[u8], at: usize) -> f32 {
     let bits = u16::from_le_bytes([block[at], block[at + 1]]);
     _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(i32::from(bits))))
 }
 
-/// 16 bytes as integers of 32 bits.
+/// Returns 16 bytes as integers of 32 bits.
 #[target_feature(enable = "avx512f")]
 fn widened(bytes: &[u8; 16]) -> __m512i {
     // SAFETY: 16 bytes, which may have any address.
     _mm512_cvtepu8_epi32(unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) })
 }
 
-/// The numbers of 16 bytes of two each: of the lower halves, and of the upper ones.
+/// Returns the numbers of 16 bytes of two each: of the lower halves, and of the upper ones.
 #[target_feature(enable = "avx512f")]
 fn halves(bytes: &[u8; 16], low: __m512, high: __m512) -> [__m512; 2] {
     let both = widened(bytes);
@@ -158,14 +158,14 @@ fn q4_1(block: &[u8; 20]) -> [__m512; 2] {
     halves(&block[4..].as_chunks().0[0], table, table)
 }
 
-/// 32 numbers, which five bits of each byte choose of two tables.
+/// Returns 32 numbers, which five bits of each byte choose from two tables.
 #[target_feature(enable = "avx512f,avx512vl")]
 fn chosen(fives: __m256i, [first, second]: [__m512; 2]) -> [__m512; 2] {
     let parts = [_mm256_castsi256_si128(fives), _mm256_extracti128_si256::<1>(fives)];
     parts.map(|part| _mm512_permutex2var_ps(first, _mm512_cvtepu8_epi32(part), second))
 }
 
-/// The five bits of 32 numbers: four in half a byte each, first all lower halves, and one in `bits`.
+/// Returns the five bits of 32 numbers: four in half a byte each, first all lower halves, and one in `bits`.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 fn fives(bytes: &[u8], bits: &[u8]) -> __m256i {
     // SAFETY: 16 bytes, which may have any address.
@@ -205,8 +205,9 @@ fn q8_0(block: &[u8; 34]) -> [__m512; 2] {
     [part(2), part(18)]
 }
 
-/// The scales of eight groups, and then their least numbers: six bits each in twelve bytes, times those of the block. All in
-/// vectors, since numbers that cross over from the scalar side take the port that the tables need.
+/// Returns the scales of eight groups, and then their least numbers: six bits each in twelve bytes, times those of the
+/// block. All are computed in vectors, since numbers that cross over from the scalar side take the port that the tables
+/// need.
 #[target_feature(enable = "avx512f,avx512vl,f16c")]
 fn of_groups(block: &[u8]) -> [f32; 16] {
     let bytes: &[u8; 20] = &block.as_chunks().0[0];
@@ -230,8 +231,8 @@ fn of_groups(block: &[u8]) -> [f32; 16] {
     list
 }
 
-/// A group's numbers for the integers from `from` on. A scale has at most 17 bits, 11 of its block's and 6 of its own, and an
-/// integer 5: their product is exact, so that fusing it with the subtraction changes no bit.
+/// Returns a group's numbers for the integers from `from` on. A scale has at most 17 bits, 11 of its block's and 6 of
+/// its own, and an integer 5: their product is exact, so that fusing it with the subtraction changes no bit.
 #[target_feature(enable = "avx512f")]
 fn table(from: f32, scale: f32, least: f32) -> __m512 {
     let integers = _mm512_add_ps(integers(), _mm512_set1_ps(from));
@@ -256,7 +257,7 @@ fn q4_k(block: &[u8; 144], mut take: impl FnMut(usize, __m512)) {
     }
 }
 
-/// 32 bytes from a place of a block on.
+/// Loads 32 bytes from a place of a block on.
 #[target_feature(enable = "avx512f")]
 fn load(block: &[u8], at: usize) -> __m256i {
     let bytes: &[u8; 32] = &block[at..].as_chunks().0[0];

@@ -19,11 +19,11 @@ const PIECE: usize = 1 << 14;
 pub struct RowGradients<'a> {
     pub numbers: &'a [f32],
     pub width: usize,
-    /// Which rows have a gradient; the numbers of the others are not read.
+    /// Whether each row has a gradient; the numbers of the others are not read.
     pub there: &'a [bool],
 }
 
-/// As [`adamw_step`](crate::adamw_step); `unit`: rows are scaled to norm 1.
+/// Makes a step like [`adamw_step`](crate::adamw_step); `unit`: rows are scaled to norm 1.
 pub fn adam_rows(weight: &Var, gradient: RowGradients, moments: [&Var; 2], settings: AdamW, unit: bool) -> Result<()> {
     let RowGradients { numbers, width, there } = gradient;
     let count = weight.elem_count();

@@ -7,15 +7,16 @@ use super::wanted::Wanted;
 use super::{AtLeast, Product, Sizes, SparseRows};
 use crate::{Result, memory};
 
-/// One row of this many is sampled to estimate the floor of the largest scores.
+/// Number of rows of which one is sampled to estimate the floor of the largest scores.
 const ONE_OF: usize = 16;
-/// The number of rows that is enough for the estimate.
+/// The number of sampled rows that is enough for the estimate.
 const ENOUGH: usize = 64;
-/// How many times its share is taken from the sample, so that the floor is seldom too high.
+/// Factor of the sample's share of the largest scores, so that the floor is seldom too high.
 const SLACK: f64 = 1.25;
 
 impl Product<'_> {
-    /// The k largest scores of each row, those above 0; of equal ones the first columns. For k from 1 to the columns.
+    /// Finds the k largest scores of each row, those above 0; of equal ones the first columns. k is from 1 to the
+    /// number of columns.
     pub fn largest_of_rows(&self, k: usize) -> Result<SparseRows> {
         let Sizes { rows, columns, .. } = self.sizes;
         memory::check(LargestOfRows::size(k, rows, columns), || format!("the {k} largest codes of {rows} rows"))?;
@@ -23,8 +24,8 @@ impl Product<'_> {
         Ok(SparseRows::joined(parts.into_par_iter().map(LargestOfRows::finish).collect()))
     }
 
-    /// The largest scores of all rows together, those above 0; of equal ones the first in the order of rows. For a count that is
-    /// not 0, and fewer than 2^32 scores.
+    /// Finds the largest scores of all rows together, those above 0; of equal ones the first in the order of rows. The
+    /// count is not 0, and there are fewer than 2^32 scores.
     pub fn largest_of_all(&self, count: usize) -> Result<SparseRows> {
         let rows = self.sizes.rows;
         memory::check(32 * count as u128, || format!("the {count} largest codes of {rows} rows"))?;
@@ -43,7 +44,7 @@ impl Product<'_> {
         LargestOfAll::finish(self.look(wanted, |part| LargestOfAll::new(count, columns, part, floor)), rows)
     }
 
-    /// A floor that more than enough scores reach, estimated from a few of the rows.
+    /// Estimates from a few of the rows a floor that more than enough scores reach.
     fn likely_floor(&self, count: usize) -> Option<f32> {
         let Sizes { rows, inner, .. } = self.sizes;
         let some = rows / ONE_OF;
@@ -58,7 +59,7 @@ impl Product<'_> {
         (found.values.len() == share).then(|| found.values.iter().copied().fold(f32::INFINITY, f32::min))
     }
 
-    /// All scores at or above a floor; None if they are more than a share of all.
+    /// Finds all scores at or above a floor; None if they are more than a share of all.
     pub fn few(&self, floor: AtLeast, most: f64) -> Option<SparseRows> {
         let limit = |rows: usize| (most * rows as f64 * self.sizes.columns as f64) as usize;
         let parts = self.look(Wanted::From(floor), |rows| Few::new(floor, limit(rows.len()), rows.len()));

@@ -14,10 +14,10 @@ pub struct Entry {
     pub slope: f32,
 }
 
-/// The same numbers by columns, in each by rows.
+/// Sparse rows stored by columns, the entries of each in the order of rows.
 #[derive(Debug, Default, PartialEq)]
 pub struct ByColumn {
-    /// How many columns each part has, but for the last one.
+    /// Number of columns of each part but the last.
     width: usize,
     parts: Vec<Part>,
 }
@@ -30,7 +30,7 @@ struct Part {
 }
 
 impl ByColumn {
-    /// `slopes` has one number for each of the rows' values.
+    /// Transposes sparse rows; `slopes` has one number for each of their values.
     pub fn of(rows: &SparseRows, slopes: &[f32], columns: usize) -> Self {
         let width = columns.div_ceil(rayon::current_num_threads()).max(1);
         let starts: Vec<usize> = (0..columns).step_by(width).collect();
@@ -39,7 +39,7 @@ impl ByColumn {
         Self { width, parts: starts.into_par_iter().map(part).collect() }
     }
 
-    /// The entries of a column, which may be empty.
+    /// Returns the entries of a column, which may be empty.
     pub fn column(&self, column: usize) -> &[Entry] {
         let Some(part) = column.checked_div(self.width).and_then(|part| self.parts.get(part)) else { return &[] };
         let at = column % self.width;

@@ -6,7 +6,7 @@ use crate::elementwise::{Replace, Times};
 
 /// Rows that are added in one pass over the result.
 const TOGETHER: usize = 4;
-/// Numbers in a cache line, and how many lines of a row are prefetched: the processor detects by itself how a row
+/// Numbers in a cache line, and how many lines of a row are prefetched: the CPU detects by itself how a row
 /// continues, but not where the next one begins.
 const LINE: usize = 16;
 const AHEAD: usize = 4;

@@ -1,4 +1,5 @@
-//! Which scores are kept: the largest of each row, the largest of all rows, or all at or above a floor.
+//! Collectors of the scores that are kept: the largest of each row, the largest of all rows, or all at or above a
+//! floor.
 //!
 //! Scores of 0 or less are only kept where a floor lets them through. NaN is always kept, so that it is not lost.
 
@@ -51,14 +52,14 @@ fn scan<F: Floor>(scores: &mut [f32], bias: &[f32], mut floor: F, mut found: imp
     }
 }
 
-/// Not the same as `score >= floor`: NaN is kept.
+/// Returns whether a score is kept. Unlike `score >= floor`, this keeps NaN.
 #[inline(always)]
 #[allow(clippy::neg_cmp_op_on_partial_ord, clippy::nonminimal_bool)]
 fn is_kept(score: f32, floor: f32) -> bool {
     !(score < floor)
 }
 
-/// A key that orders scores above 0 by size, NaN before all others and of equal ones the first place first.
+/// Returns a key that orders scores above 0 by size, NaN before all others and of equal ones the first place first.
 #[inline(always)]
 fn key(score: f32, place: u32) -> u64 {
     u64::from(score.to_bits() & 0x7fff_ffff) << 32 | u64::from(!place)
@@ -89,7 +90,7 @@ pub struct LargestOfRows {
 }
 
 impl LargestOfRows {
-    /// For k from 1 to the number of columns.
+    /// Returns an empty collection; k is from 1 to the number of columns.
     pub fn new(k: usize, rows: usize, columns: usize) -> Self {
         let room = Self::room(k, columns);
         Self { k, room, keys: vec![0; rows * room], counts: vec![0; rows], floors: vec![ABOVE_ZERO; rows] }
@@ -99,7 +100,7 @@ impl LargestOfRows {
         (2 * k).min(columns).max(k + TOGETHER) + TOGETHER
     }
 
-    /// How many bytes are needed for all rows.
+    /// Returns the number of bytes that are needed for all rows.
     pub fn size(k: usize, rows: usize, columns: usize) -> u128 {
         8 * rows as u128 * Self::room(k, columns) as u128
     }
@@ -158,7 +159,7 @@ impl KeepScores for LargestOfRows {
     }
 }
 
-/// As [`scan`]; returns the new floor.
+/// Scans scores like [`scan`]; returns the new floor.
 #[inline(always)]
 fn scan_into(scores: &mut [f32], bias: &[f32], floor: f32, mut found: impl FnMut(usize, &[f32], f32) -> f32) -> f32 {
     let mut left = floor;
@@ -179,12 +180,13 @@ pub struct LargestOfAll {
 }
 
 impl LargestOfAll {
-    /// For a count that is not 0, and fewer than 2^32 scores; those below the floor are dropped, too.
+    /// Returns an empty collection. The count is not 0, and there are fewer than 2^32 scores; those below the floor are
+    /// dropped, too.
     pub fn new(count: usize, columns: usize, rows: Range<usize>, floor: Option<f32>) -> Self {
         Self { count, columns, row: rows.start, keys: Vec::new(), floor: floor.unwrap_or_default().max(ABOVE_ZERO) }
     }
 
-    /// Once there are twice as many as needed, half of them are dropped.
+    /// Drops half of the scores once there are twice as many as needed.
     fn thin(&mut self) {
         if self.keys.len() >= 2 * self.count {
             self.floor = leave_largest(&mut self.keys, self.count);
@@ -242,7 +244,7 @@ impl<'a> Few<'a> {
         Self { floor, limit, rows, places: Vec::new() }
     }
 
-    /// None if there are more than the limit.
+    /// Returns the scores; None if there are more than the limit.
     pub fn finish(self) -> Option<SparseRows> {
         (!self.is_full()).then(|| SparseRows::of(self.rows, self.places.iter().copied()))
     }

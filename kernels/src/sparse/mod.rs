@@ -32,7 +32,7 @@ pub struct SparseRows {
 }
 
 impl SparseRows {
-    /// From entries `(row, column, number)`, ordered by row; within a row their order is kept.
+    /// Builds the rows from entries `(row, column, number)`, ordered by row; within a row their order is kept.
     pub fn of(rows: usize, places: impl Iterator<Item = (u32, u32, f32)> + Clone) -> Self {
         let mut starts = vec![0; rows + 1];
         let mut count = 0;
@@ -51,7 +51,7 @@ impl SparseRows {
         Self { starts, columns, values }
     }
 
-    /// The rows of all parts, concatenated.
+    /// Returns the rows of all parts, concatenated.
     pub fn joined(parts: Vec<Self>) -> Self {
         let mut all = Self { starts: vec![0], ..Self::default() };
         for part in parts {
@@ -67,7 +67,7 @@ impl SparseRows {
         self.starts.len().saturating_sub(1)
     }
 
-    /// The range of a row's entries.
+    /// Returns the range of a row's entries.
     pub fn range(&self, row: usize) -> std::ops::Range<usize> {
         self.starts[row]..self.starts[row + 1]
     }

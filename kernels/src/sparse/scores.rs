@@ -15,7 +15,7 @@ const TILE_ROWS: usize = 2048;
 const TILE_COLUMNS: usize = 128;
 
 impl Product<'_> {
-    /// Equal parts of the rows, as many as there are threads or more.
+    /// Splits the rows into equal parts, as many as there are threads or more.
     fn parts(&self) -> Vec<Range<usize>> {
         let Sizes { rows, .. } = self.sizes;
         let parts = rayon::current_num_threads().max(rows.div_ceil(TILE_ROWS));

@@ -26,11 +26,12 @@ pub fn add_columns(arch: Arch, sums: &mut [f64], rows: &[f32]) {
     arch.dispatch(Columns(rows, sums));
 }
 
-/// A variance below this share of the mean square is rounding error.
+/// The share of the mean square below which a variance is rounding error.
 const LEAST: f64 = 1e-12;
 
-/// The sum of squared deviations of rows from their mean, in one pass: sum x^2 - (sum x)^2 / n. The square of an f32 is
-/// exact in f64, so that the cancellation where the mean is large costs digits of f64, of which there are enough.
+/// Computes the sum of squared deviations of rows from their mean, in one pass: sum x^2 - (sum x)^2 / n. The square of
+/// an f32 is exact in f64, so that the cancellation where the mean is large costs digits of f64, of which there are
+/// enough.
 pub fn spread(rows: &[f32], width: usize) -> f64 {
     struct Moments<'a>(&'a [f32], &'a mut [f64], &'a mut [f64]);
     impl WithSimd for Moments<'_> {
@@ -64,19 +65,19 @@ pub fn spread(rows: &[f32], width: usize) -> f64 {
     if spread > LEAST * squares { spread } else { 0.0 }
 }
 
-/// Adds sums up.
+/// Adds sums to the total.
 pub fn add(total: &mut [f64], sums: &[f64]) {
     total.iter_mut().zip(sums).for_each(|(total, sum)| *total += sum);
 }
 
-/// The dot product of two vectors.
+/// Computes the dot product of two vectors.
 pub fn dot(arch: Arch, a: &[f32], b: &[f32]) -> f32 {
     let mut product = [0.0];
     super::dots_with_rows(arch, &mut product, a, b, &[0]);
     product[0]
 }
 
-/// The sum of the squares of a vector.
+/// Returns the sum of the squares of a vector.
 pub fn squares(arch: Arch, vector: &[f32]) -> f32 {
     dot(arch, vector, vector)
 }

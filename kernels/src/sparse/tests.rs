@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{AdamW, Level, adamw_step, arch};
 
-/// Small whole numbers, so that sums are exact and many are equal.
+/// Returns small whole numbers, so that sums are exact and many are equal.
 fn numbers(len: usize, turn: usize) -> Vec<f32> {
     (0..len).map(|i| ((i * 7919 + turn * 104_729) % 11) as f32 - 5.0).collect()
 }
@@ -28,7 +28,7 @@ impl Case {
         Product { x: &self.x, weights: &self.weights, bias: &self.bias, sizes: self.sizes }
     }
 
-    /// All scores of a row with their columns.
+    /// Returns all scores of a row with their columns.
     fn scores(&self, row: usize) -> Vec<(u32, f32)> {
         let x = &self.x[row * self.sizes.inner..(row + 1) * self.sizes.inner];
         let score = |column: usize| {
@@ -39,14 +39,14 @@ impl Case {
     }
 }
 
-/// The numbers of a row in the order of columns.
+/// Returns the numbers of a row in the order of columns.
 fn sorted(rows: &SparseRows, row: usize) -> Vec<(u32, f32)> {
     let mut all: Vec<_> = rows.range(row).map(|i| (rows.columns[i], rows.values[i])).collect();
     all.sort_by_key(|(column, _)| *column);
     all
 }
 
-/// The `count` largest scores above 0, of equal ones the first, in the order of columns.
+/// Returns the `count` largest scores above 0, of equal ones the first, in the order of columns.
 fn first(mut scores: Vec<(u32, f32)>, count: usize) -> Vec<(u32, f32)> {
     scores.retain(|(_, score)| *score > 0.0);
     scores.sort_by(|a, b| b.1.total_cmp(&a.1));

@@ -1,4 +1,4 @@
-//! What a filtered product is made of, and which of its scores are wanted.
+//! The parts of a filtered product, and the selection of its scores.
 
 use pulp::Simd;
 
@@ -23,24 +23,24 @@ pub struct Product<'a> {
     pub sizes: Sizes,
 }
 
-/// Which scores are wanted; others need not be exact.
+/// The scores that are wanted; others need not be exact.
 #[derive(Debug, Clone, Copy)]
 pub enum Wanted<'a> {
-    /// This many of the largest of each row, those above 0.
+    /// The largest scores of each row, so many, and only those above 0.
     Largest(usize),
-    /// Those at or above a floor.
+    /// The scores at or above a floor.
     From(AtLeast<'a>),
 }
 
-/// Receives scores and keeps some of them.
+/// A receiver of scores that keeps some of them.
 pub trait KeepScores: Send {
-    /// Receives scores of a row of its part, those of the columns from `first` on, without the bias.
+    /// Receives scores of a row of its part, for the columns from `first` on, without the bias.
     fn look<S: Simd>(&mut self, simd: S, row: usize, first: usize, scores: &mut [f32], bias: &[f32]);
 
     /// Receives scores of some columns of a row of its part, in order and with the bias.
     fn see(&mut self, row: usize, columns: &[u32], scores: &[f32]);
 
-    /// Whether there are too many to continue.
+    /// Returns whether there are too many to continue.
     fn is_full(&self) -> bool {
         false
     }
@@ -49,16 +49,16 @@ pub trait KeepScores: Send {
 /// The floor of scores that are kept regardless of their rank.
 #[derive(Debug, Clone, Copy)]
 pub enum AtLeast<'a> {
-    /// Those above 0.
+    /// 0, which scores must be above.
     Positive,
-    /// Those at or above a number.
+    /// A number, which scores may equal.
     Number(f32),
-    /// Those at or above a floor for each column.
+    /// A floor for each column, which scores may equal.
     Floors(&'a [f32]),
 }
 
 impl AtLeast<'_> {
-    /// Of a column.
+    /// Returns the floor of a column.
     pub fn at(self, column: usize) -> f32 {
         match self {
             Self::Positive => ABOVE_ZERO,

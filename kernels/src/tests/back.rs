@@ -200,7 +200,7 @@ fn strided_arguments_and_gradients() {
     });
 }
 
-/// Fused operations with candle's between, before and after them, and results that are used twice.
+/// Checks fused operations with candle's between, before and after them, and results that are used twice.
 #[test]
 fn a_tape_with_islands() {
     let (x, weight) = (numbers(&[6, 4], 1.0, 1), numbers(&[4, 4], 1.0, 2));

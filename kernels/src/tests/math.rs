@@ -24,13 +24,13 @@ macro_rules! functions {
 
 functions!(exp, tanh, erf, relu, gelu, gelu_tanh, silu);
 
-/// Evenly over the sizes of f32 that matter, both signs.
+/// Returns numbers spread evenly over the sizes of f32 that matter, of both signs.
 fn grid() -> Vec<f32> {
     let sizes = (0..8000).map(|i| 1e-4 * 1.0019_f32.powi(i)).take_while(|x| *x < 110.0);
     sizes.flat_map(|x| [x, -x]).chain([0.0, -0.0]).collect()
 }
 
-/// The largest distance from `expected`, as a share of `size(x, expected)`.
+/// Returns the largest distance from `expected`, as a share of `size(x, expected)`.
 fn error(function: impl One, expected: impl Fn(f64) -> f64, size: impl Fn(f64, f64) -> f64) -> f64 {
     let x = grid();
     let mut found = vec![0.0; x.len()];
@@ -49,7 +49,7 @@ fn error(function: impl One, expected: impl Fn(f64) -> f64, size: impl Fn(f64, f
     errors.fold(0.0, f64::max)
 }
 
-/// By the integral of its derivative, in steps so fine that Simpson's rule is exact to 1e-12.
+/// Computes erf by the integral of its derivative, in steps so fine that Simpson's rule is exact to 1e-12.
 fn erf_exact(x: f64) -> f64 {
     let end = x.abs().min(6.5);
     let steps = 400;

@@ -15,7 +15,7 @@ use super::Level;
 /// Lengths around those of registers and of unrolled loops.
 const LENGTHS: [usize; 9] = [1, 2, 3, 15, 17, 63, 64, 65, 130];
 
-/// Numbers between -scale and scale, determined by the seed.
+/// Returns numbers between -scale and scale, determined by the seed.
 pub(crate) fn numbers(shape: &[usize], scale: f32, seed: u64) -> Tensor {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) + 1;
     let mut next = || {
@@ -28,14 +28,14 @@ pub(crate) fn numbers(shape: &[usize], scale: f32, seed: u64) -> Tensor {
     Tensor::from_vec(all, shape, &Device::Cpu).unwrap()
 }
 
-/// The same tensor with the strides of a transpose, so that it is not contiguous.
+/// Returns the tensor with the strides of a transpose, so that it is not contiguous.
 fn strided(x: &Tensor) -> Tensor {
     let last = x.rank() - 1;
     let turned = x.transpose(0, last).unwrap().contiguous().unwrap();
     turned.transpose(0, last).unwrap()
 }
 
-/// The first numbers replaced by special ones: NaN, infinities, subnormal, huge.
+/// Replaces the first numbers by special ones: NaN, infinities, subnormal, huge.
 pub(crate) fn troubled(x: &Tensor) -> Tensor {
     let trouble = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.0, 1e-42, 3e38, -3e38];
     let mut all = list(x);
@@ -49,7 +49,8 @@ pub(crate) fn list(x: &Tensor) -> Vec<f32> {
     x.to_dtype(DType::F32).unwrap().flatten_all().unwrap().to_vec1().unwrap()
 }
 
-/// Within `tolerance` of the larger of `floor` and the number's size; NaN and infinities at the same places.
+/// Asserts that numbers are within `tolerance` of the larger of `floor` and their size, with NaN and infinities at the
+/// same places.
 #[track_caller]
 pub(crate) fn assert_close(found: &Tensor, expected: &Tensor, tolerance: f32, floor: f32) {
     assert_eq!((found.dims(), found.dtype()), (expected.dims(), expected.dtype()));

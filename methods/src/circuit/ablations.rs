@@ -1,4 +1,4 @@
-//! Runs of a model in which all but a circuit is ablated: what every judgement of a circuit needs.
+//! Runs of a model with everything outside a circuit ablated, which every judgement of a circuit needs.
 
 use super::graph::{Graph, Node};
 use crate::base::{Error, Kind, Result, Task};
@@ -6,42 +6,44 @@ use crate::err;
 use crate::model::Model;
 use crate::model::weight::Weight;
 
-/// All units that circuits of one kind are sets of, and the runs of a model with some of them kept: the edges between all
-/// heads and MLPs, or the features and errors of some dictionaries.
+/// Units that circuits of one kind are sets of (the edges between all heads and MLPs, or the features and errors of
+/// some dictionaries), and runs of a model with only some of them kept.
 pub trait Ablations {
-    /// The number of units in the model.
+    /// Returns the number of units in the model.
     fn units(&self) -> usize;
 
-    /// Whether a graph has each unit; refuses a graph with nodes or edges that are none.
+    /// Returns whether a graph has each unit, and refuses a graph with nodes or edges that are not units.
     fn kept(&self, graph: &Graph) -> Result<Vec<bool>>;
 
-    /// The class of each unit: a random circuit draws as many of each class as the circuit has that it stands beside.
+    /// Returns the class of each unit. A random circuit draws as many units of each class as the circuit that it is
+    /// compared with has.
     fn alike(&self) -> Vec<usize>;
 
-    /// The metric of each pair, with the units that are not kept ablated.
+    /// Returns the metric of each pair, with all units but the kept ones ablated.
     fn values(&self, kept: &[bool], task: &Task) -> Result<Vec<f64>>;
 }
 
-/// The same with the nodes of the model that groups are made of: heads, MLPs and the embedding, or features and errors.
+/// Ablations whose nodes can be grouped: heads, MLPs and the embedding, or features and errors.
 pub trait NodeAblations: Ablations {
-    /// The class of each node: a random group draws as many of each class as the group has that it stands beside.
+    /// Returns the class of each node. A random group draws as many nodes of each class as the group that it is
+    /// compared with has.
     fn node_classes(&self) -> Vec<usize>;
 
-    /// The number of a graph's node among these; refuses what is none of them.
+    /// Returns the number of a graph's node among those of the model, and refuses a node that is not among them.
     fn node(&self, node: &Node) -> Result<usize>;
 
-    /// The units that are ablated where all that a node writes is.
+    /// Returns the units that are ablated when everything that a node writes is ablated.
     fn units_of(&self, node: usize) -> Vec<usize>;
 }
 
-/// The error of a metric that is no number for a pair; `when` says in which run.
+/// Builds the error for a metric that is not a number for a pair; `when` names the run.
 pub fn no_number(value: f64, pair: usize, when: &str) -> Error {
     err!(Numeric, "the metric of pair {pair} is {value}{when}")
         .hint("look for NaN in the model's weights or activations")
         .about("pairs")
 }
 
-/// An error of numbers with the name of the model's first weight that is not finite, where there is one.
+/// Adds the name of the model's first weight that is not finite, if there is one, to a numeric error.
 pub fn naming_weights(error: Error, model: &Model) -> Error {
     if error.kind != Kind::Numeric {
         return error;

@@ -1,9 +1,10 @@
 //! Attribution: the effect of features on the probability of tokens, for all of them at once and to first order.
 //!
-//! The effect of feature f is the sum over positions of dm/dc_f (c_f - mean c_f): gradient times the code's difference
-//! from its mean (attribution patching, Nanda 2023; the linear approximation of Marks et al. 2024, section 2, with the
-//! mean instead of another prompt). It approximates m - m(c_f set to its mean at all positions). Reconstruction errors
-//! stay, so dm/dc_f is the gradient at the site along the feature's direction, and one backward pass serves all sites.
+//! The effect of feature f is the sum over positions of dm/dc_f (c_f - mean c_f): gradient times the activation's
+//! difference from its mean (attribution patching, Nanda 2023; the linear approximation of Marks et al. 2024, section
+//! 2, with the mean instead of another prompt). It approximates m - m(c_f set to its mean at all positions).
+//! Reconstruction errors stay, so dm/dc_f is the gradient at the site along the feature's direction, and one backward
+//! pass serves all sites.
 
 use super::due::{Due, DueBatch};
 use super::selection::{Selection, ranking};
@@ -29,14 +30,14 @@ crate::options! {
     pub struct SelectOptions {
         /// A text that tokens begin with, or their ids.
         token: Option<Vec<TokenPattern>> = None => usually("those that the feature was selected for");
-        /// Tokens of the text.
+        /// Number of tokens of the text.
         tokens: usize = 50_000;
-        /// Tokens in a row of the text; at most the model's context.
+        /// Number of tokens in a row of the text; at most the model's context.
         context: Option<usize> = None => usually("32");
     }
 }
 
-/// The dictionaries whose features are ranked: all but the last, which is that of the target.
+/// Returns the dictionaries whose features are ranked: all but the last, which belongs to the target.
 fn before(saes: &[Sae]) -> Result<&[Sae]> {
     match saes.split_last() {
         Some((_, before)) if !before.is_empty() => Ok(before),
@@ -45,7 +46,7 @@ fn before(saes: &[Sae]) -> Result<&[Sae]> {
     }
 }
 
-/// The features of the dictionaries before that of a target, by their effects on the tokens in a text.
+/// Ranks the features of the dictionaries before that of a target by their effects on the tokens in a text.
 pub fn select(
     model: &Model,
     saes: &[Sae],
@@ -74,8 +75,8 @@ pub fn select(
     ranked(model, &saes, &survey, target.index, &due, task).map_err(of_saes)
 }
 
-/// The features of all dictionaries but the last, of which `target` is one, by their effects. `survey` is theirs of the
-/// text that the tokens are due in; dictionaries come in the order of the computation.
+/// Ranks the features of all dictionaries but the last, which has the feature `target`, by their effects. `survey` has
+/// their activations on the text that the tokens are due in; dictionaries are in the order of the computation.
 fn ranked(model: &Model, saes: &[Sae], survey: &Survey, target: usize, due: &Due, task: &Task) -> Result<Selection> {
     let stages = Stage::in_order(model, saes)?;
     let levels = before(saes)?.len();
@@ -101,8 +102,9 @@ fn ranked(model: &Model, saes: &[Sae], survey: &Survey, target: usize, due: &Due
     })
 }
 
-/// The effect of each feature of some dictionaries, level by level, on m: the mean total probability of the tokens,
-/// over the positions where they are due. `means` are the mean codes. A positive effect supports the tokens.
+/// Returns the effect of each feature of some dictionaries, level by level, on m: the mean total probability of the
+/// tokens over the positions where they are due. `means` are the mean activations. A positive effect supports the
+/// tokens.
 ///
 /// m is P and not log P, since P is what is evaluated: a position where the model is sure counts by what it can lose.
 pub fn attribution(
@@ -132,19 +134,19 @@ pub fn attribution(
     Ok(levels.into_iter().zip(means).map(|(sums, means)| sums.effects(means, positions)).collect())
 }
 
-/// The total probability of the tokens, summed over the positions where they are due.
+/// Sums the total probability of the tokens over the positions where they are due.
 fn chance(part: &DueBatch, logits: &Tensor, tokens: &[u32]) -> Result<Tensor> {
     let logs = normalise::log_softmax(&part.chosen(logits)?.to_dtype(DType::F32)?, -1)?;
     Ok(logs.index_select(&Tensor::new(tokens, logits.device())?, 1)?.exp()?.sum_all()?)
 }
 
-/// The sums over positions for the features of one dictionary.
+/// Sums over positions for the features of one dictionary.
 struct Sums {
-    /// `[d_sae, d]`: what a code of 1 writes, before the scaling is undone.
+    /// `[d_sae, d]`: what an activation of 1 writes, before the scaling is undone.
     directions: Vec<f32>,
-    /// Of dm/dc_f c_f, feature by feature.
+    /// Sum of dm/dc_f c_f for each feature.
     products: Vec<f64>,
-    /// Of dm/dx.
+    /// Sum of dm/dx.
     gradient: Vec<f64>,
 }
 
@@ -157,7 +159,7 @@ impl Sums {
         })
     }
 
-    /// Rows of activations, and of gradients there. Gradients of padding are 0, so it adds nothing.
+    /// Adds rows of activations and their gradients to the sums. Gradients of padding are 0 and add nothing.
     fn take(&mut self, sae: &Sae, x: &Tensor, gradient: &Tensor, task: &Task) -> Result<()> {
         let x = dtype::convert(x, sae.parts().encoder.dtype())?;
         let codes = sae.encode_sparse(&x, task)?;
@@ -177,7 +179,7 @@ impl Sums {
         Ok(())
     }
 
-    /// The mean effect of each feature over this many positions.
+    /// Returns the mean effect of each feature over a number of positions.
     fn effects(&self, means: &[f32], positions: f64) -> Vec<f64> {
         let directions = self.directions.chunks_exact(self.gradient.len());
         let along = directions.map(|of| of.iter().zip(&self.gradient).map(|(d, g)| f64::from(*d) * g).sum::<f64>());
@@ -200,7 +202,7 @@ mod tests {
     use crate::model::config::Config;
     use crate::sae::{Activation, Parts, Scaling};
 
-    /// m with changed activations at a stage: the mean of P where the tokens are due, block by block.
+    /// Computes m with changed activations at a stage, block by block: the mean of P where the tokens are due.
     fn moved(model: &Model, stage: &Stage, due: &Due, change: &dyn Fn(&Tensor) -> Tensor) -> f64 {
         let task = Task::default();
         let mut sum = 0.0;
@@ -215,7 +217,7 @@ mod tests {
         sum / due.positions() as f64
     }
 
-    /// What a feature writes at each row beyond its mean, times a number.
+    /// Returns what a feature writes at each row beyond what its mean activation writes, times a number.
     fn beyond(sae: &Sae, feature: usize, mean: f32, x: &Tensor, times: f64) -> Tensor {
         let codes = sae.encode(x).unwrap().narrow(1, feature, 1).unwrap();
         let features = Tensor::new(&[feature as u32], x.device()).unwrap();
@@ -238,7 +240,7 @@ mod tests {
                 let at = |times: f64| {
                     moved(&model, &stage, &due, &|x| (x - beyond(&sae, feature, means[feature], x, times)).unwrap())
                 };
-                // P falls by the effect, to first order, on the way from the codes to the mean.
+                // P falls by the effect, to first order, on the way from the activations to the mean.
                 let slope = (at(-0.01) - at(0.01)) / 0.02;
                 let effect = found[0][feature];
                 assert!((slope - effect).abs() < 1e-4 + 0.01 * effect.abs(), "{feature}: {slope} and {effect}");

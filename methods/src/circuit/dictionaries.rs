@@ -21,21 +21,21 @@ const AT_ONCE: usize = 64;
 #[derive(Debug, Clone)]
 pub struct Circuit {
     pub graph: Graph,
-    /// In the order of the computation, one for each site of the graph; none where they are unknown.
+    /// The dictionaries in the order of the computation, one for each site of the graph; empty if they are unknown.
     pub saes: Vec<Sae>,
     /// The tokens that the target was selected for, if any.
     pub promotes: Option<Arc<[u32]>>,
-    /// Node by node, as far as there are cards.
+    /// The card of each node, as far as there is one.
     pub cards: Vec<Option<FeatureCard>>,
 }
 
 impl Circuit {
-    /// A graph alone.
+    /// Wraps a graph without dictionaries.
     pub fn without_dictionaries(graph: Graph) -> Self {
         Self { graph, saes: Vec::new(), promotes: None, cards: Vec::new() }
     }
 
-    /// A graph with those of some dictionaries that are its own; refused where one is missing.
+    /// Adds to a graph those of some dictionaries that are at its sites; refuses if one is missing.
     pub fn with_dictionaries(graph: Graph, saes: &[Sae]) -> Result<Self> {
         let of_site = |wanted: &&String| {
             saes.iter().find(|sae| site(sae) == **wanted).cloned().ok_or_else(|| {
@@ -61,12 +61,12 @@ impl Circuit {
         Ok(circuit)
     }
 
-    /// The dictionary that a node is of.
+    /// Returns the dictionary that a node belongs to.
     pub fn dictionary(&self, node: &Node) -> Option<&Sae> {
         self.saes.iter().find(|sae| site(sae) == node.site)
     }
 
-    /// The dictionaries, or an error that says how to provide them.
+    /// Returns the dictionaries, or an error that says how to provide them.
     pub fn dictionaries(&self) -> Result<&[Sae]> {
         match self.saes.is_empty() {
             false => Ok(&self.saes),
@@ -75,7 +75,8 @@ impl Circuit {
         }
     }
 
-    /// The features among the nodes, in their order: of a tree the target first. Nodes of other kinds are none.
+    /// Returns the features among the nodes, in their order; the target of a tree is the first. Nodes of other kinds
+    /// are left out.
     pub fn features(&self) -> Result<Vec<Feature>> {
         self.dictionaries()?;
         let of_node = |(number, index): (usize, usize)| {
@@ -89,7 +90,7 @@ impl Circuit {
         self.feature_nodes().map(of_node).collect()
     }
 
-    /// The nodes that are features, by their numbers, with the indices of their features.
+    /// Returns the nodes that are features, by number, with the indices of their features.
     fn feature_nodes(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
         let of_node = |(number, node): (usize, &Node)| Some((number, node.feature()?));
         self.graph.nodes.iter().enumerate().filter_map(of_node)
@@ -163,7 +164,7 @@ impl Circuit {
     }
 }
 
-/// The site that a dictionary is of, as graphs name it.
+/// Returns the site of a dictionary, as graphs name it.
 fn site(sae: &Sae) -> String {
     sae.parts().about.sites.join(", ")
 }

@@ -10,7 +10,7 @@ const WITH: &str = "color = \"#0072B2\"";
 const AGAINST: &str = "color = \"#D55E00\", style = dashed";
 
 impl Graph {
-    /// In the language of Graphviz.
+    /// Writes the graph in the language of Graphviz.
     pub fn dot(&self) -> String {
         let quantity = self.quantity.as_ref().map(|quantity| format!("\\nedges: {}", quoted(quantity)));
         let title = quoted(&self.title) + quantity.as_deref().unwrap_or_default();
@@ -29,7 +29,7 @@ impl Graph {
         text + "}\n"
     }
 
-    /// Writes the supernodes, each node in the first one that has it; tells which nodes are in one.
+    /// Writes the supernodes, each node in the first one that has it; returns which nodes are in one.
     fn dot_clusters(&self, text: &mut String) -> Vec<bool> {
         let mut grouped = vec![false; self.nodes.len()];
         for (i, group) in self.supernodes.iter().enumerate() {
@@ -55,8 +55,8 @@ impl Graph {
     }
 }
 
-/// The label of a node and the shape of its kind; features are rounded boxes, dashed where they write along an outlier
-/// dimension.
+/// Returns the label of a node and the shape of its kind; features are rounded boxes, dashed where they write along an
+/// outlier dimension.
 fn looks(node: &Node) -> String {
     let meaning = node.meaning.as_ref().map(|meaning| format!("\\n{}", quoted(meaning))).unwrap_or_default();
     let shape = match node.part {
@@ -70,7 +70,7 @@ fn looks(node: &Node) -> String {
     format!("label = \"{}{meaning}\"{shape}{outlier}", quoted(&node.name()))
 }
 
-/// A text inside the quotes of a dot file; control characters and marks of the writing direction as their codes.
+/// Quotes a text for a dot file; control characters and marks of the writing direction become their escapes.
 fn quoted(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -166,7 +166,7 @@ mod tests {
         assert!(graph.dot().contains(expected), "{}", graph.dot());
     }
 
-    /// What stands within the quotes of a dot file, as Graphviz reads it: the strings, and all that is outside of them.
+    /// Splits a dot file as Graphviz reads it: the quoted strings, and all that is outside of them.
     fn strings(dot: &str) -> (Vec<String>, String) {
         let (mut found, mut outside, mut letters) = (Vec::new(), String::new(), dot.chars());
         while let Some(c) = letters.next() {

@@ -10,17 +10,17 @@ use crate::model::Model;
 use crate::model::batch::Batch;
 use crate::tensor::{Tensor, normalise};
 
-/// Tokens in a batch of the model, about.
+/// The number of tokens in a batch of the model, about.
 const AT_ONCE: usize = 1 << 11;
 
 /// Maximum number of logits computed at once.
 const LOGITS: usize = 1 << 24;
 
-/// The rows of a text in which some tokens are due, each up to the last position where they are.
+/// The rows of a text in which some tokens are due, each cut after the last position where they are.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Due {
     pub tokens: Vec<u32>,
-    /// The shortest first, so that the rows of a batch have similar lengths.
+    /// The rows, shortest first, so that the rows of a batch have similar lengths.
     rows: Vec<Row>,
     /// The number of tokens read.
     pub read: usize,
@@ -29,21 +29,21 @@ pub struct Due {
 #[derive(Debug, Clone, PartialEq)]
 struct Row {
     ids: Vec<u32>,
-    /// Where the next token is one of those.
+    /// The positions whose next token is one of the tokens.
     due: Vec<usize>,
 }
 
 /// A batch of the rows.
 pub struct DueBatch {
     pub batch: Batch,
-    /// Where the tokens are due, by the number of the position in `[rows, pos]`.
+    /// The positions where the tokens are due, by their number in `[rows, pos]`.
     pub positions: Vec<u32>,
-    /// The row of each of these.
+    /// The row of each of `positions`.
     rows: Vec<usize>,
 }
 
 impl Due {
-    /// All of a text, in rows of `context` tokens.
+    /// Reads all of a text in rows of `context` tokens.
     pub fn of(model: &Model, text: &Text, tokens: &[u32], context: usize, task: &Task) -> Result<Self> {
         let context = harvest::context(model.decoder.config(), Some(context)).map_err(|e| e.about("context"))?;
         let kept = gathered(text, tokenizer(model)?, context, None, task, |row| {
@@ -62,22 +62,22 @@ impl Due {
         (!rows.is_empty()).then(|| Self { tokens: tokens.to_vec(), rows, read })
     }
 
-    /// The number of rows.
+    /// Returns the number of rows.
     pub fn rows(&self) -> usize {
         self.rows.len()
     }
 
-    /// The number of positions where the tokens are due.
+    /// Returns the number of positions where the tokens are due.
     pub fn positions(&self) -> usize {
         self.rows.iter().map(|row| row.due.len()).sum()
     }
 
-    /// The same, row by row.
+    /// Returns the number of positions where the tokens are due in each row.
     pub fn by_row(&self) -> Vec<f64> {
         self.rows.iter().map(|row| row.due.len() as f64).collect()
     }
 
-    /// All rows in batches, whose size depends on the number of logits.
+    /// Splits all rows into batches, whose size depends on the number of logits.
     pub fn parts(&self, vocab: usize) -> Result<Vec<DueBatch>> {
         let longest = self.rows.last().map_or(1, |row| row.ids.len());
         let count = (AT_ONCE.min(LOGITS / vocab.max(1)) / longest).max(1);
@@ -86,7 +86,7 @@ impl Due {
 }
 
 impl Row {
-    /// None where no token is due: the first token of a row is due nowhere.
+    /// Builds a row, or none if no token is due: the first token of a row is never due.
     fn of(mut ids: Vec<u32>, tokens: &[u32]) -> Option<Self> {
         let next = ids.iter().skip(1).enumerate();
         let due: Vec<usize> = next.filter(|(_, next)| tokens.contains(next)).map(|(position, _)| position).collect();
@@ -107,19 +107,19 @@ impl DueBatch {
         })
     }
 
-    /// The positions where the tokens are due, of `[rows, pos, ..]`.
+    /// Selects from `[rows, pos, ..]` the positions where the tokens are due.
     pub fn chosen(&self, x: &Tensor) -> Result<Tensor> {
         Ok(x.flatten(0, 1)?.index_select(&Tensor::new(self.positions.as_slice(), x.device())?, 0)?)
     }
 
-    /// The rows and columns where the tokens are due.
+    /// Returns the row and column of each position where the tokens are due.
     pub fn points(&self) -> Vec<(usize, usize)> {
         let width = self.batch.width();
         self.positions.iter().map(|position| (*position as usize / width, *position as usize % width)).collect()
     }
 
-    /// The total probability of some tokens summed over each row, `[rows]`, from the logits where they are due,
-    /// `[points, vocab]`, with its gradient.
+    /// Sums the total probability of some tokens over each row, `[rows]`, from the logits where they are due, `[points,
+    /// vocab]`, with its gradient.
     pub fn values(&self, logits: &Tensor, tokens: &[u32]) -> Result<Tensor> {
         let logs = normalise::log_softmax(logits, -1)?;
         let chances = logs.index_select(&Tensor::new(tokens, logits.device())?, 1)?.exp()?.sum(1)?;
@@ -128,8 +128,8 @@ impl DueBatch {
         Ok(zeros.index_add(&Tensor::new(rows, logits.device())?, &chances, 0)?)
     }
 
-    /// The total probability of some tokens where they are due, summed over each row, from the stream after the last
-    /// block.
+    /// Sums the total probability of some tokens where they are due over each row, from the residual stream after the
+    /// last block.
     pub fn chances(&self, model: &Model, last: &Tensor, tokens: &[u32], task: &Task) -> Result<Vec<f64>> {
         let logits = model.decoder.read_out(&self.chosen(last)?, task)?;
         let mut sums = vec![0.0; self.batch.rows().len()];
@@ -144,7 +144,7 @@ impl DueBatch {
 pub mod tests {
     use super::*;
 
-    /// Given rows.
+    /// Builds the due positions of given rows.
     pub fn due(rows: &[&[u32]], tokens: &[u32]) -> Due {
         let found = rows.iter().filter_map(|row| Row::of(row.to_vec(), tokens)).collect();
         Due::sorted(found, tokens, rows.iter().map(|row| row.len()).sum()).unwrap()

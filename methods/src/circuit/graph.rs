@@ -1,8 +1,8 @@
-//! The one type of graph: the result of every method that finds circuits, which is drawn, evaluated, saved and
+//! The single type of graphs: the result of every method that finds circuits, which is drawn, evaluated, saved and
 //! compared.
 //!
-//! A graph of heads and MLPs is a set of edges: what is outside of it are the other edges of the model. A graph of
-//! features is a set of nodes, whose edges say what leads to what.
+//! A graph of heads and MLPs is a set of edges, out of all edges of the model. A graph of features is a set of nodes,
+//! whose edges lead from cause to effect.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -12,15 +12,15 @@ use serde::{Deserialize, Serialize};
 use crate::base::{Cell, Result, Table, json};
 use crate::err;
 
-/// What a node is of its site.
+/// The part of its site that a node is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
-    /// All of it: an MLP, the embedding, the logits.
+    /// The whole site: an MLP, the embedding, the logits.
     Whole,
     Head(usize),
     /// A feature of the site's dictionary.
     Feature(usize),
-    /// What the site's dictionary leaves unexplained.
+    /// The reconstruction error of the site's dictionary.
     Error,
     /// A token that is read, or one whose logit is.
     Token(u32),
@@ -30,26 +30,26 @@ pub enum Part {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "NodeFile", into = "NodeFile")]
 pub struct Node {
-    /// As in `resid_post.3`, `z.3` for heads, `embed`, `logits`.
+    /// The site: `resid_post.3`, `z.3` for heads, `embed`, `logits`.
     pub site: String,
     pub part: Part,
-    /// The position in the text, where positions are told apart.
+    /// The position in the text, where positions are distinguished.
     pub position: Option<usize>,
-    /// The index of its site in the order of the computation.
+    /// The index of the site in the order of the computation.
     pub level: usize,
     /// A short description, where there is one.
     pub meaning: Option<String>,
     /// The score of the description on held-out text: a correlation.
     pub score: Option<f64>,
-    /// Whether it writes along one outlier dimension of the residual stream.
+    /// Whether the node writes along one outlier dimension of the residual stream.
     pub outlier: bool,
-    /// Its own effect on what is explained, by the method that found it.
+    /// The node's effect on what is explained, by the method that found it.
     pub effect: Option<f64>,
     /// A feature's activation, or the probability of a logit's token.
     pub value: Option<f64>,
 }
 
-/// A node as it stands in JSON: its part is one of four keys, or none of them.
+/// A node in JSON: its part is one of four keys, or none of them.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct NodeFile {
@@ -112,7 +112,7 @@ impl From<Node> for NodeFile {
     }
 }
 
-/// Which of its three inputs a head reads through an edge.
+/// An input of a head: queries, keys or values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Port {
@@ -139,16 +139,16 @@ impl fmt::Display for Port {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Edge {
-    /// Indices of nodes.
+    /// The index of the node that the edge leads from; `to` is that of the node it leads to.
     pub from: usize,
     pub to: usize,
-    /// The input of a head that it ends at, where these are told apart.
+    /// The input of a head that the edge ends at, where inputs are distinguished.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<Port>,
-    /// As the graph's `quantity` says; without one the share by which the later node falls when the earlier one is
-    /// ablated, negative where it rises.
+    /// The effect in the graph's `quantity`; without one the share by which the later node falls when the earlier one
+    /// is ablated, negative where it rises.
     pub effect: f64,
-    /// Between the two directions, where both have one.
+    /// The cosine between the two directions, where both nodes have one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cosine: Option<f64>,
 }
@@ -158,11 +158,11 @@ pub struct Edge {
 #[serde(deny_unknown_fields)]
 pub struct Supernode {
     pub name: String,
-    /// Indices of nodes.
+    /// The indices of the nodes.
     pub nodes: Vec<usize>,
 }
 
-/// What a graph is a set of.
+/// Elements that a graph is a set of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Units {
     Edges,
@@ -177,17 +177,17 @@ pub struct Graph {
     pub model: String,
     /// The sites of all nodes that there could be, in the order of the computation.
     pub sites: Vec<String>,
-    /// The first one of a tree is its target.
+    /// The nodes; the first one of a tree is its target.
     pub nodes: Vec<Node>,
     pub edges: Vec<Edge>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub supernodes: Vec<Supernode>,
-    /// What effects of edges are, as on an axis; without one they are shares.
+    /// The quantity that effects of edges are, as on an axis; without one they are shares.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quantity: Option<String>,
-    /// Whether the search was completed, or interrupted.
+    /// Whether the search was completed, and not interrupted.
     pub is_whole: bool,
-    /// How it was made, in pairs of a name and a value.
+    /// The settings that the graph was made with, in pairs of a name and a value.
     pub made: Vec<(String, Cell)>,
 }
 
@@ -198,7 +198,7 @@ impl Node {
         Self { site, part, position, level, meaning, score, outlier: false, effect, value }
     }
 
-    /// The index of the feature that it is, if it is one.
+    /// Returns the index of the node's feature, if it is one.
     pub fn feature(&self) -> Option<usize> {
         match self.part {
             Part::Feature(index) => Some(index),
@@ -206,12 +206,13 @@ impl Node {
         }
     }
 
-    /// The index of its feature, or an error for what is done with features only.
+    /// Returns the index of the node's feature, or an error for what is done with features only.
     pub fn needed_feature(&self) -> Result<usize> {
         self.feature().ok_or_else(|| err!(Argument, "expected nodes that are features, found {}", self.name()))
     }
 
-    /// Its site and part, and its position where it has one: `resid_post.3/1044@5`, `z.3.2`, `mlp_out.3/error`.
+    /// Returns the node's site and part, and its position where it has one: `resid_post.3/1044@5`, `z.3.2`,
+    /// `mlp_out.3/error`.
     pub fn name(&self) -> String {
         let site = &self.site;
         let name = match self.part {
@@ -264,7 +265,7 @@ impl Graph {
         }
     }
 
-    /// What it is a set of: nodes where some are features or what dictionaries leave unexplained, else edges.
+    /// Returns what the graph is a set of: nodes if some are features or reconstruction errors, else edges.
     pub fn units(&self) -> Units {
         match self.nodes.iter().any(|node| matches!(node.part, Part::Feature(_) | Part::Error)) {
             true => Units::Nodes,
@@ -272,7 +273,7 @@ impl Graph {
         }
     }
 
-    /// Its name, with the port of an edge behind that of the later node: `z.0.1 -> z.2.3<k>`.
+    /// Returns the name of an edge, with its port after the name of the later node: `z.0.1 -> z.2.3<k>`.
     pub fn edge_name(&self, edge: &Edge) -> String {
         let name = |node: usize| self.nodes.get(node).map(Node::name).unwrap_or_default();
         let port = edge.port.map(|port| format!("<{port}>")).unwrap_or_default();
@@ -283,13 +284,13 @@ impl Graph {
         serde_json::to_string_pretty(self).map_err(|error| err!(Bug, "a graph as JSON: {error}"))
     }
 
-    /// What the strength of an edge is drawn relative to: 1 for shares, else the largest effect.
+    /// Returns what the strength of an edge is drawn relative to: 1 for shares, else the largest effect.
     pub fn largest(&self) -> f64 {
         let largest = self.edges.iter().map(|edge| edge.effect.abs()).fold(0.0, f64::max);
         if self.quantity.is_none() || largest == 0.0 { 1.0 } else { largest }
     }
 
-    /// The edges that end at a node, the strongest first.
+    /// Returns the edges that end at a node, the strongest first.
     pub fn into_node(&self, node: usize) -> Vec<&Edge> {
         let mut edges: Vec<&Edge> = self.edges.iter().filter(|edge| edge.to == node).collect();
         edges.sort_by(|a, b| b.effect.total_cmp(&a.effect));
@@ -314,7 +315,7 @@ impl Graph {
         }
     }
 
-    /// The nodes with a column for each thing that some of them have.
+    /// Returns a table of the nodes with a column for each thing that some of them have.
     pub fn node_table(&self) -> Table {
         type Of = fn(&Node) -> Cell;
         let has = |is_there: fn(&Node) -> bool| self.nodes.iter().any(is_there);
@@ -382,7 +383,7 @@ mod tests {
         assert_eq!(Graph::parse(&graph.json().unwrap()).unwrap(), graph);
     }
 
-    /// A node of each part.
+    /// Builds a graph with a node of each part.
     fn all_parts() -> Graph {
         let sites = ["embed", "z.0", "mlp_out.0", "logits"];
         let parts = [Part::Token(5), Part::Head(2), Part::Feature(3), Part::Whole];

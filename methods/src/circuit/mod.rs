@@ -1,4 +1,4 @@
-//! Floor 9: circuits: which features cause which, and how well a circuit explains its target.
+//! Floor 9: circuits. Features that cause others, and measures of how well a circuit explains its target.
 
 pub mod ablations;
 pub mod attribution;
@@ -38,7 +38,8 @@ pub use selection::Selection;
 /// The length of rows for evaluations, if the model's context is as long: hundreds of runs read all of them.
 const CONTEXT: usize = 32;
 
-/// Reads a circuit from JSON: our own, one of EAP-IG, or an attribution graph of circuit-tracer and Neuronpedia.
+/// Reads a circuit from JSON: our own format, that of EAP-IG, or an attribution graph of circuit-tracer and
+/// Neuronpedia.
 pub fn parsed(text: &str) -> Result<Graph> {
     if eap_file::is_one(text) {
         return eap_file::parse(text, false);
@@ -49,7 +50,7 @@ pub fn parsed(text: &str) -> Result<Graph> {
     }
 }
 
-/// The length of rows of a text: `context`, or else `usual`, which a shorter context of the model limits.
+/// Returns the length of rows of a text: `context`, or else `usual`, which a shorter context of the model limits.
 fn row_length(model: &Model, context: Option<usize>, usual: usize) -> usize {
     context.unwrap_or(usual.min(model.decoder.config().context))
 }

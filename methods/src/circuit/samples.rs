@@ -11,13 +11,13 @@ use crate::model::tokenizer::Tokenizer;
 use crate::sae::{About, Activation, Parts, Sae, Scaling};
 use crate::tensor::{DType, Device, Tensor};
 
-/// How many features the dictionaries have.
+/// The number of features of the dictionaries.
 pub const FEATURES: usize = 24;
 
-/// How long its rows are.
+/// The length of the model's rows.
 pub const CONTEXT: usize = 10;
 
-/// As many as the vocabulary of the small models has.
+/// Words of the text, as many as the vocabulary of the small models has.
 const WORDS: [&str; 20] =
     ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p", "q", "r", "s", "t"];
 
@@ -31,7 +31,7 @@ pub fn model(config: Config) -> Model {
     }
 }
 
-/// A model of three blocks, a dictionary after each, and their survey of a text.
+/// Builds a model of three blocks, a dictionary after each, and their survey of a text.
 pub fn found() -> (Model, Vec<Sae>, Survey) {
     let model = model(Config { layers: 3, ..config() });
     let d = model.decoder.config().d_model;
@@ -43,13 +43,13 @@ pub fn found() -> (Model, Vec<Sae>, Survey) {
     (model, saes, survey)
 }
 
-/// The text that the dictionaries read.
+/// Returns the text that the dictionaries read.
 pub fn text() -> Text {
     let words = "a c e g b d f h k j i l m q r s t a a b c o p n c b a f e d";
     Text::given(vec![words.into(); 2], text::TextOptions::default()).unwrap()
 }
 
-/// A dictionary whose numbers have no pattern.
+/// Builds a dictionary whose numbers have no pattern.
 pub fn dictionary(d: usize, d_sae: usize, activation: Activation, site: &str) -> Sae {
     let draw = |rows: usize, turn: f32| {
         let numbers = (0..rows * d).map(|i| ((i as f32 + turn) * 12.9898).sin()).collect::<Vec<_>>();

@@ -16,28 +16,29 @@ pub struct Scored {
 /// All features of the dictionaries before that of a target, sorted by a score.
 #[derive(Debug, Clone)]
 pub struct Selection {
-    /// What the score is, in a word.
+    /// The name of the score.
     pub by: String,
     /// The model's name.
     pub model: String,
     /// The dictionaries in the order of the computation, that of the target last, and their sites.
     pub saes: Vec<Sae>,
     pub sites: Vec<String>,
-    /// A feature of the last dictionary.
+    /// The target, a feature of the last dictionary.
     pub target: usize,
-    /// The tokens that it is about.
+    /// The tokens that the target is about.
     pub tokens: Vec<u32>,
-    /// The largest score first, of equals the earliest feature.
+    /// The features, the largest score first, of equals the earliest feature.
     pub ranking: Vec<Scored>,
-    /// Level by level: the mean code of each feature over the text that the scores are from.
+    /// The mean activation of each feature over the text that the scores are from, level by level.
     pub means: Vec<Vec<f32>>,
-    /// The name of that text, and the number of its rows and positions where the tokens are due.
+    /// The name of the text that the scores are from, and the number of its rows and positions where the tokens are
+    /// due.
     pub text: String,
     pub rows: usize,
     pub positions: usize,
 }
 
-/// The features of some levels in the order of their scores.
+/// Ranks the features of some levels by their scores.
 pub fn ranking(scores: &[Vec<f64>]) -> Vec<Scored> {
     let level = |(level, scores): (usize, &Vec<f64>)| {
         let scored = scores.iter().enumerate().map(move |(feature, score)| Scored { level, feature, score: *score });
@@ -49,7 +50,7 @@ pub fn ranking(scores: &[Vec<f64>]) -> Vec<Scored> {
 }
 
 impl Selection {
-    /// The first features, level by level.
+    /// Returns the first features, level by level.
     pub fn best(&self, count: usize) -> Vec<Vec<usize>> {
         let mut levels = vec![Vec::new(); self.means.len()];
         for one in self.ranking.iter().take(count) {
@@ -60,13 +61,13 @@ impl Selection {
         levels
     }
 
-    /// The same graph as [`Selection::graph`], with its dictionaries.
+    /// Returns the graph of [`Selection::graph`] with its dictionaries.
     pub fn circuit(&self, count: usize) -> Circuit {
         let (saes, promotes) = (self.saes.clone(), Some(self.tokens.as_slice().into()));
         Circuit { saes, promotes, ..Circuit::without_dictionaries(self.graph(count)) }
     }
 
-    /// The first features as the nodes of a graph without edges, after the target, which is its first node.
+    /// Returns the first features as the nodes of a graph without edges, after the target, which is its first node.
     pub fn graph(&self, count: usize) -> Graph {
         let count = count.min(self.ranking.len());
         let site = |level: usize| self.sites.get(level).cloned().unwrap_or_default();

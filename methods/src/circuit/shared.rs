@@ -1,4 +1,4 @@
-//! Which features two circuits share: how stable circuits are over texts or seeds.
+//! Features that two circuits share: how stable circuits are over texts or seeds.
 
 use crate::base::{Cell, Result, Table, Task};
 use crate::data::Text;
@@ -16,30 +16,31 @@ pub use crate::sae::metrics::SAME;
 crate::options! {
     #[derive(Debug, Clone)]
     pub struct SharedOptions {
-        /// Tokens of the text.
+        /// Number of tokens of the text.
         tokens: usize = 20_000;
     }
 }
 
-/// A node of one graph, and the most similar node of the other one at the same site.
+/// A node of one graph, and the most similar node of the other graph at the same site.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Match {
     pub node: usize,
     pub other: usize,
-    /// Of the two directions.
+    /// The cosine of the two directions.
     pub cosine: f64,
-    /// Of the two codes over all tokens of a text.
+    /// The correlation of the two activations over all tokens of a text.
     pub correlation: f64,
 }
 
 impl Match {
-    /// Whether the two count as one feature.
+    /// Returns whether the two count as one feature.
     pub fn is_shared(&self) -> bool {
         self.cosine >= SAME && self.correlation >= SAME
     }
 }
 
-/// The best match of each node of `a` that has a node of `b` at its site: the one with the largest sum of both measures.
+/// Returns the best match of each node of `a` that has a node of `b` at its site: the one with the largest sum of
+/// cosine and correlation.
 pub fn matches(
     model: &Model,
     a: &Circuit,
@@ -53,13 +54,13 @@ pub fn matches(
     matched((a, &read(a)?), (b, &read(b)?))
 }
 
-/// The codes of all nodes over a text.
+/// Returns the activations of all nodes over a text.
 fn read(model: &Model, circuit: &Circuit, text: &Text, options: &SharedOptions, task: &Task) -> Result<Vec<Vec<f32>>> {
     let list = FeatureList::of(&circuit.features()?);
     Ok(TextCodes::of(model, &list.saes, &list.features, text, (Some(options.tokens), None), task)?.codes)
 }
 
-/// The same for circuits whose codes over one text are known.
+/// Matches circuits whose activations over one text are known.
 fn matched((a, of_a): (&Circuit, &[Vec<f32>]), (b, of_b): (&Circuit, &[Vec<f32>])) -> Result<Vec<Match>> {
     let mut found = Vec::new();
     for (node, at) in a.graph.nodes.iter().enumerate() {
@@ -90,7 +91,7 @@ fn direction(circuit: &Circuit, node: usize) -> Result<Tensor> {
     Ok(sae.directions().get(feature)?.to_dtype(DType::F64)?)
 }
 
-/// Pearson's; 0 where one of the two never changes.
+/// Computes Pearson's correlation; 0 where one of the two never changes.
 pub fn correlation<T: Copy + Into<f64>>(a: &[T], b: &[T]) -> f64 {
     let count = a.len().max(1) as f64;
     let mean = |x: &[T]| x.iter().map(|x| (*x).into()).sum::<f64>() / count;
@@ -106,7 +107,7 @@ pub fn correlation<T: Copy + Into<f64>>(a: &[T], b: &[T]) -> f64 {
     if spread > 0.0 { both / spread } else { 0.0 }
 }
 
-/// The most similar node in the other graph, node by node.
+/// Returns a table of the most similar node in the other graph, node by node.
 pub fn table(a: &Graph, b: &Graph, found: &[Match]) -> Table {
     let name = |graph: &Graph, node: usize| graph.nodes.get(node).map_or(Cell::Missing, |node| node.name().into());
     let rows = a.nodes.iter().enumerate().map(|(node, at)| match found.iter().find(|found| found.node == node) {
@@ -126,7 +127,7 @@ pub fn table(a: &Graph, b: &Graph, found: &[Match]) -> Table {
     }
 }
 
-/// Of every two of some circuits, how many features of the first are found again in the second.
+/// Counts for every two circuits how many features of the first are found in the second.
 pub fn stability(model: &Model, all: &[&Circuit], text: &Text, options: &SharedOptions, task: &Task) -> Result<Table> {
     if all.len() < 2 {
         return Err(err!(Argument, "expected at least two trees to compare, found {}", all.len()).about("trees"));

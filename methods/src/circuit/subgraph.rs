@@ -1,5 +1,5 @@
 //! Parts of a graph by the size of effects: the largest, those above a threshold, or from the target back, each with or
-//! without what hangs loose.
+//! without dangling nodes.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -10,16 +10,16 @@ use crate::base::Result;
 use crate::err;
 
 crate::options! {
-    /// What is left out besides.
+    /// Options of a part of a graph.
     #[derive(Debug, Clone, Copy)]
     pub struct SubgraphOptions {
-        /// Whether nodes go, with their edges, that have none from earlier nodes or none to later ones; the first site needs none
-        /// from earlier ones, and the last none to later ones.
+        /// Whether nodes are removed, with their edges, that have none from earlier nodes or none to later ones; the
+        /// first site needs none from earlier ones, and the last none to later ones.
         prune: bool = true;
     }
 }
 
-/// How many edges or nodes are kept: a number of them, or below 1 a share of all.
+/// Returns how many edges or nodes are kept: a number of them, or below 1 a share of all.
 fn count(wanted: f64, all: usize) -> Result<usize> {
     if !(wanted > 0.0 && (wanted < 1.0 || wanted.fract() == 0.0)) {
         return Err(
@@ -29,7 +29,8 @@ fn count(wanted: f64, all: usize) -> Result<usize> {
     Ok(if wanted < 1.0 { (wanted * all as f64) as usize } else { wanted as usize })
 }
 
-/// The edges, or of a graph of features the nodes, with the largest effects in size: `wanted` of them, or that share.
+/// Keeps the edges, or of a graph of features the nodes, with the largest effects in size: `wanted` of them, or that
+/// share.
 pub fn top(circuit: &Circuit, wanted: f64, options: SubgraphOptions) -> Result<Circuit> {
     let graph = &circuit.graph;
     let effects = effects(graph)?;
@@ -42,7 +43,7 @@ pub fn top(circuit: &Circuit, wanted: f64, options: SubgraphOptions) -> Result<C
     Ok(selected(circuit, kept, options))
 }
 
-/// Those whose effect is at least `threshold` in size.
+/// Keeps the edges, or of a graph of features the nodes, whose effect is at least `threshold` in size.
 pub fn above(circuit: &Circuit, threshold: f64, options: SubgraphOptions) -> Result<Circuit> {
     if threshold.is_nan() {
         return Err(err!(Argument, "expected a threshold, found {threshold}").about("threshold"));
@@ -51,8 +52,8 @@ pub fn above(circuit: &Circuit, threshold: f64, options: SubgraphOptions) -> Res
     Ok(selected(circuit, kept, options))
 }
 
-/// So many edges, taken one after the other: always the largest that leads into the target, or into a node from which an
-/// edge was taken (Hanna et al. 2024).
+/// Takes `wanted` edges one after the other: always the largest that leads into the target, or into a node from which
+/// an edge was taken (Hanna et al. 2024).
 pub fn greedy(circuit: &Circuit, wanted: f64, options: SubgraphOptions) -> Result<Circuit> {
     let graph = &circuit.graph;
     if graph.units() != Units::Edges {
@@ -111,7 +112,7 @@ fn size(effect: Option<f64>) -> f64 {
     effect.map_or(f64::INFINITY, f64::abs)
 }
 
-/// The effects of what a graph is a set of.
+/// Returns the effects of the edges or nodes that a graph is a set of.
 fn effects(graph: &Graph) -> Result<Vec<Option<f64>>> {
     let found: Vec<Option<f64>> = match graph.units() {
         Units::Edges => graph.edges.iter().map(|edge| Some(edge.effect)).collect(),
@@ -132,7 +133,7 @@ fn is_last(graph: &Graph, level: usize) -> bool {
     level + 1 == graph.sites.len()
 }
 
-/// The circuit of some of its units.
+/// Returns the circuit of some of its units.
 fn selected(circuit: &Circuit, kept: Vec<bool>, options: SubgraphOptions) -> Circuit {
     let graph = &circuit.graph;
     let (mut nodes, mut edges) = match graph.units() {
@@ -167,7 +168,7 @@ fn selected(circuit: &Circuit, kept: Vec<bool>, options: SubgraphOptions) -> Cir
     }
 }
 
-/// Some nodes and edges of a circuit, with all that belongs to them.
+/// Restricts a circuit to some nodes and edges, with all that belongs to them.
 fn restricted(circuit: &Circuit, nodes: &[bool], edges: &[bool]) -> Circuit {
     let mut graph = circuit.graph.clone();
     let mut places = Vec::with_capacity(nodes.len());
@@ -199,7 +200,7 @@ mod tests {
     use super::*;
     use crate::circuit::graph::{Edge, Node, Part};
 
-    /// embed -> a (z.0.0), b (z.0.1), m (mlp_out.0), logits.
+    /// Builds embed -> a (z.0.0), b (z.0.1), m (mlp_out.0), logits.
     fn circuit() -> Circuit {
         let sites = ["embed", "z.0", "mlp_out.0", "logits"].map(String::from).to_vec();
         let node = |level: usize, part| Node::new(sites[level].clone(), level, part);
@@ -257,7 +258,7 @@ mod tests {
             wanted.sort_by_key(|name| names(&all).iter().position(|known| known == name));
             assert_eq!(names(&greedy(&all, count as f64, ALL).unwrap()), wanted);
         }
-        // The head that hangs loose goes with its edge.
+        // The dangling head is removed with its edge.
         let pruned = ["embed -> z.0.0", "z.0.0 -> mlp_out.0", "mlp_out.0 -> logits"];
         assert_eq!(names(&greedy(&all, 4.0, PRUNED).unwrap()), pruned);
     }

@@ -19,14 +19,14 @@ const WINDOWS: usize = 32;
 pub struct Bits {
     /// The sum of -log p over all tokens that were predicted.
     pub nats: f64,
-    /// Their number.
+    /// The number of tokens that were predicted.
     pub tokens: u64,
-    /// The bytes of text that they cover.
+    /// The bytes of text that these tokens cover.
     pub bytes: u64,
 }
 
 impl Bits {
-    /// `sum of -log p / ln 2 / bytes`: the bits that an arithmetic coder would need with these predictions.
+    /// Returns `sum of -log p / ln 2 / bytes`: the bits that an arithmetic coder would need with these predictions.
     pub fn per_byte(&self) -> f64 {
         self.nats / std::f64::consts::LN_2 / self.bytes as f64
     }
@@ -35,13 +35,13 @@ impl Bits {
 crate::options! {
     #[derive(Debug, Clone)]
     pub struct BitsOptions {
-        /// Tokens that each window scores, with all before them in the window as context.
+        /// Number of tokens that each window scores, with all before them in the window as context.
         stride: Option<usize> = None => usually("half the context");
     }
 }
 
 /// Reads each document of a text in sliding windows of the model's context: each begins `stride` tokens after the one
-/// before and scores the tokens that that one did not reach; the default stride is half a window. Except at the
+/// before and scores the tokens that the one before did not reach; the default stride is half a window. Except at the
 /// beginning of a document, every scored token has at least a window minus the stride as context.
 ///
 /// A document begins after the tokenizer's BOS token, or else its EOS token, so that its first token is scored, too;
@@ -79,18 +79,18 @@ pub fn bits(decoder: &Decoder, tokenizer: &Tokenizer, text: &Text, stride: Optio
     }
 }
 
-/// Cuts documents into windows.
+/// An iterator that cuts documents into windows.
 struct Windows<'a> {
     scorer: Scorer<'a>,
     front: Option<u32>,
     between: Option<u32>,
-    /// Tokens in a window, without the BOS token.
+    /// The number of tokens in a window, without the BOS token.
     room: usize,
     stride: usize,
     window: Vec<u32>,
-    /// Tokens at the end of the window that have not been scored.
+    /// The number of tokens at the end of the window that have not been scored.
     fresh: usize,
-    /// Bytes of the document counted so far, and in total.
+    /// The bytes of the document counted so far; `length` is their total.
     covered: u64,
     length: u64,
 }
@@ -144,7 +144,7 @@ impl Windows<'_> {
     }
 }
 
-/// Runs windows through the model in batches.
+/// A scorer that runs windows through the model in batches.
 struct Scorer<'a> {
     decoder: &'a Decoder,
     at_once: usize,
@@ -183,7 +183,7 @@ mod tests {
 
     const CONTEXT: usize = 6;
 
-    /// A model of 27 tokens; with weights of 0 all of them are as likely.
+    /// Builds a model of 27 tokens; with weights of 0 all of them are equally likely.
     fn decoder(uniform: bool) -> Decoder {
         let config = crate::model::config::Config { vocab: 27, context: CONTEXT, ..fixtures::config() };
         if !uniform {
@@ -194,7 +194,7 @@ mod tests {
         Decoder::new(config, weights)
     }
 
-    /// Letters are tokens; `.` marks beginnings, and may end texts.
+    /// Builds a tokenizer whose tokens are letters; `.` marks beginnings, and may end texts.
     fn letters(ending: bool) -> Tokenizer {
         let list = (b'a'..=b'z').map(|letter| char::from(letter).to_string()).chain([".".into()]).collect();
         Tokenizer::characters(list, Some("."), None).unwrap().or_marks(None, ending.then_some(26))
@@ -221,7 +221,7 @@ mod tests {
         assert!((all.per_byte() - 27_f64.log2()).abs() < 1e-6);
     }
 
-    /// Each token scored in the window of the rule, one window at a time.
+    /// Scores each token in the window of the rule, one window at a time.
     fn by_hand(decoder: &Decoder, ids: &[u32], stride: usize) -> f64 {
         let (mut sum, mut start, mut judged) = (0.0, 0, 1);
         while judged < ids.len() {

@@ -25,18 +25,18 @@ impl Sections {
         Self(sections)
     }
 
-    /// The entries of a section, by its name in any case; none if there is no such section.
+    /// Returns the entries of a section, by its name in any case; none if there is no such section.
     pub fn list(&self, name: &str) -> &[&'static str] {
         let found = self.0.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
         found.map(|(_, entries)| entries.as_slice()).unwrap_or_default()
     }
 
-    /// Every section with its name and entries.
+    /// Returns every section with its name and entries.
     pub fn all(&self) -> impl Iterator<Item = (&'static str, &[&'static str])> {
         self.0.iter().map(|(name, entries)| (*name, entries.as_slice()))
     }
 
-    /// Fails where a section is empty, or there twice.
+    /// Fails if a section is empty or occurs twice.
     #[cfg(test)]
     pub fn check(&self, file: &str) {
         assert!(!self.0.is_empty(), "{file}");
@@ -46,13 +46,13 @@ impl Sections {
         }
     }
 
-    /// The entries of a section of pairs, `one = other`.
+    /// Returns the entries of a section of pairs, `one = other`.
     pub fn pairs(&self, name: &str) -> Vec<(&'static str, &'static str)> {
         self.list(name).iter().filter_map(|entry| entry.split_once(" = ")).collect()
     }
 }
 
-/// Makes a module for each file of a folder, and in it a list for each of these sections.
+/// Makes a module for each file of a folder, with a list for each of its sections.
 macro_rules! word_lists {
     ($folder:literal: $($file:ident { $($list:ident)* })*) => {
         $(pub mod $file {

@@ -9,6 +9,7 @@ pub mod labels;
 mod lists;
 pub mod pack;
 pub mod pairs;
+#[cfg(feature = "parquet")]
 mod parquet;
 pub mod sample;
 pub mod store;
@@ -25,13 +26,14 @@ use crate::model::labels::Marks;
 
 pub use text::Text;
 
-/// One text of a source, or a piece of one that is long.
+/// A text of a source, or a part of one that is long.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Document {
     pub text: String,
-    /// Its origin: a file, a line of it, or its generator.
+    /// The origin: a file, a line of it, or its generator.
     pub origin: Arc<str>,
-    /// Its first byte in the document. Above 0 it continues the piece before, without anything between.
+    /// The index of the text's first byte in the document. Above 0 the text continues the part before, without anything
+    /// between.
     pub at: u64,
     /// The labels of its bytes, where there are any.
     pub marks: Option<Marks>,
@@ -40,7 +42,7 @@ pub struct Document {
 }
 
 impl Document {
-    /// A whole document.
+    /// Builds a whole document.
     pub fn whole(text: impl Into<String>, origin: impl Into<Arc<str>>) -> Self {
         Self { text: text.into(), origin: origin.into(), at: 0, marks: None, ids: None }
     }
@@ -48,6 +50,6 @@ impl Document {
 
 /// An iterator over documents, the same ones in the same order every time.
 pub trait Documents: Send {
-    /// The next one; none when there are no more. A generator never ends.
+    /// Returns the next document; none when there are no more. A generator never ends.
     fn next(&mut self, task: &Task) -> Result<Option<Document>>;
 }

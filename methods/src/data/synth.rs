@@ -15,26 +15,26 @@ use crate::base::{Result, Task, memory, parallel};
 use crate::err;
 use crate::tensor::{Device, Tensor};
 
-/// Its name as a kind of synthetic activations.
+/// The name of the benchmark as a kind of synthetic activations.
 pub const NAME: &str = "synth";
 
-/// Rows drawn from one stream of random numbers.
+/// The number of rows drawn from one stream of random numbers.
 const ROWS: usize = 256;
 
-/// The mean strength of the most frequent feature and of the rarest, and the mean and the deviation of the normal
-/// distribution whose absolute values are the deviations of strengths.
+/// The mean strength of the most frequent feature and of the rarest; `SPREAD` has the mean and the deviation of the
+/// normal distribution whose absolute values are the deviations of strengths.
 const STRENGTHS: [f64; 2] = [5.0, 4.0];
 const SPREAD: [f64; 2] = [0.5, 0.5];
 
-/// The length of what is added to every row.
+/// The length of the vector that is added to every row.
 const BIAS: f32 = 0.5;
 
-/// The learning rate with which directions are made more orthogonal, and the decays of Adam.
+/// The learning rate with which directions are made more orthogonal; `DECAYS` are the decays of Adam.
 const RATE: f64 = 3e-4;
 const DECAYS: [f64; 2] = [0.9, 0.999];
 
 crate::options! {
-    /// How activations of the synthetic benchmark are generated.
+    /// Options of activations of the synthetic benchmark.
     #[derive(Debug, Clone, PartialEq)]
     pub struct SynthOptions {
         /// Number of rows.
@@ -49,52 +49,52 @@ crate::options! {
         least: f64 = 5e-4 => above(0.0).at_most(1.0);
         /// Number of features with children and without a parent.
         roots: usize = 128;
-        /// Children of each feature that has any, one of which at most is active, and only with their parent.
+        /// Number of children of each feature that has any, one of which at most is active, and only with their parent.
         children: usize = 4;
-        /// Generations below the roots.
+        /// Number of generations below the roots.
         depth: usize = 3;
         /// Number of causes that all features share.
         causes: usize = 25;
-        /// Deviation of the weights with which a feature depends on them.
+        /// Deviation of the weights with which a feature depends on the shared causes.
         correlation: f64 = 0.1 => at_least(0.0);
-        /// Steps of making directions more orthogonal.
+        /// Number of steps of making directions more orthogonal.
         orthogonal: usize = 100 => at_most(10_000.0);
-        /// Whether the strengths of all features in all rows are given, too.
+        /// Whether the strengths of all features in all rows are returned, too.
         codes: bool = false;
-        /// Which rows are drawn: another number gives other rows of the same features.
+        /// The rows that are drawn: another number gives other rows of the same features.
         part: i64 = 0;
         /// The seed of the features.
         seed: Seed = Seed::default() => usually(OF_CALL);
     }
 }
 
-/// Activations with their truth.
+/// Activations with the features that generated them.
 #[derive(Debug, Clone)]
 pub struct Synth {
-    /// `[rows, d]`
+    /// The activations: `[rows, d]`.
     pub x: Tensor,
-    /// One row for each feature, of norm 1: `[features, d]`.
+    /// The directions, a row of norm 1 for each feature: `[features, d]`.
     pub directions: Tensor,
-    /// The probability of each feature, of which the hierarchy leaves about as much.
+    /// The probability of each feature, which the hierarchy changes little.
     pub probabilities: Vec<f64>,
-    /// The strength of each feature in each row, where it was asked for: `[rows, features]`.
+    /// The strength of each feature in each row, where it was requested: `[rows, features]`.
     pub codes: Option<Tensor>,
     /// The mean number of active features in a row.
     pub active: f64,
 }
 
-/// The features.
+/// The features, with their hierarchy and correlations.
 struct World {
     directions: Vec<f32>,
     bias: Vec<f32>,
     d: usize,
     probabilities: Vec<f64>,
-    /// The children of each feature, which come behind it.
+    /// The children of each feature, which come after it.
     children: Vec<Range<usize>>,
     has_parent: Vec<bool>,
-    /// A feature is active where what it depends on is above it.
+    /// The thresholds above which features are active.
     floors: Vec<f32>,
-    /// The weights of the causes, feature by feature, and what is left for its own part.
+    /// The weights of the causes, feature by feature; `own` is the weight that remains for the feature's own part.
     weights: Vec<f32>,
     own: Vec<f32>,
     means: Vec<f32>,
@@ -158,7 +158,7 @@ impl SynthOptions {
         memory::check(4_u128.saturating_mul(numbers), || format!("{} rows of synthetic activations", self.rows))
     }
 
-    /// Zipf's law between the largest and the smallest probability.
+    /// Returns probabilities by Zipf's law between the largest and the smallest.
     fn probabilities(&self) -> Vec<f64> {
         let law = |rank: usize| 1.0 / (rank as f64 + 1.0).sqrt();
         let last = law(self.features - 1);
@@ -166,7 +166,7 @@ impl SynthOptions {
         (0..self.features).map(|rank| self.least + (self.most - self.least) * share(rank)).collect()
     }
 
-    /// The children of each feature, generation after generation, as long as there are features.
+    /// Returns the children of each feature, generation after generation, as long as there are features.
     fn families(&self) -> Vec<Range<usize>> {
         let mut children = vec![0..0; self.features];
         let mut generation = 0..self.roots.min(self.features);
@@ -225,7 +225,7 @@ impl World {
         })
     }
 
-    /// Writes one row, and gives the active features with their strengths, in order.
+    /// Writes one row, and returns the active features with their strengths, in order.
     fn row(&self, x: &mut [f32], random: &mut impl Rng) -> Vec<(usize, f32)> {
         let causes: Vec<f32> =
             (0..self.weights.len() / self.means.len()).map(|_| random.sample::<f32, _>(StandardNormal)).collect();
@@ -268,8 +268,8 @@ impl World {
     }
 }
 
-/// Probabilities with which features are drawn, so that about the given ones are left: over that of the parent, and for
-/// the siblings that may be chosen in its place.
+/// Returns probabilities with which features are drawn so that about the given ones result: divided by that of the
+/// parent, and raised for the siblings that may be chosen in its place.
 fn raised(probabilities: &[f64], children: &[Range<usize>]) -> Vec<f64> {
     let mut raised = probabilities.to_vec();
     for (parent, range) in children.iter().enumerate() {
@@ -283,15 +283,15 @@ fn raised(probabilities: &[f64], children: &[Range<usize>]) -> Vec<f64> {
     raised
 }
 
-/// What a normal number is above with this probability.
+/// Returns the number that a normal variable exceeds with a probability.
 fn floor(p: f64) -> f32 {
     if p >= 1.0 { f32::NEG_INFINITY } else { (std::f64::consts::SQRT_2 * erf_inv(1.0 - 2.0 * p)) as f32 }
 }
 
-/// Directions at rows compared at a time.
+/// The number of rows of directions compared at a time.
 const COMPARED: usize = 1024;
 
-/// Directions of norm 1 after some steps of Adam on sum over i != j of (d_i . d_j)^2 + n sum (|d_i|^2 - 1)^2.
+/// Returns directions of norm 1 after some steps of Adam on sum over i != j of (d_i . d_j)^2 + n sum (|d_i|^2 - 1)^2.
 fn orthogonalised(directions: &Tensor, steps: usize, task: &Task) -> Result<Tensor> {
     let (rows, d) = directions.dims2()?;
     let mut values = directions.flatten_all()?.to_vec1::<f32>()?;

@@ -10,14 +10,14 @@ use crate::base::{Result, Task, memory};
 use crate::err;
 use crate::tensor::{DType, Device, Tensor, create};
 
-/// Rows computed at a time.
+/// The number of rows computed at a time.
 const ROWS: usize = 1024;
 
 /// The number of causes that correlated features share.
 const CAUSES: usize = 16;
 
 crate::options! {
-    /// How toy activations are generated. Feature i is active with a probability proportional to `decay^i`.
+    /// Options of toy activations. Feature i is active with a probability proportional to `decay^i`.
     #[derive(Debug, Clone, Copy, PartialEq)]
     pub struct ToyOptions {
         /// Width of the activations.
@@ -40,16 +40,16 @@ crate::options! {
 /// Toy activations with ground truth.
 #[derive(Debug, Clone)]
 pub struct Toy {
-    /// `[rows, width]`.
+    /// The activations: `[rows, width]`.
     pub x: Tensor,
-    /// One row for each feature, of norm 1: `[features, width]`.
+    /// The directions, a row of norm 1 for each feature: `[features, width]`.
     pub directions: Tensor,
     /// The probability that each feature is active.
     pub probabilities: Vec<f64>,
 }
 
 impl ToyOptions {
-    /// x = sum over active features of strength x direction, plus noise; strengths are uniform from 0 to 1.
+    /// Generates x = sum over active features of strength x direction, plus noise; strengths are uniform from 0 to 1.
     ///
     /// Feature i is active where z_i is below the quantile of its probability, z normal: a Gaussian copula. z_i is the
     /// sum of a shared and an own part, sqrt(c) a_i . w + sqrt(1 - c) e_i, where w are the causes of the row and a_i,
@@ -83,7 +83,7 @@ impl ToyOptions {
         Ok(Toy { x: Tensor::cat(&parts, 0)?, directions, probabilities })
     }
 
-    /// The strength of each feature in one row.
+    /// Returns the strength of each feature in one row.
     fn codes(&self, shares: &[Vec<f32>], floors: &[f64], random: &mut impl Rng) -> Vec<f32> {
         let causes: [f64; CAUSES] = std::array::from_fn(|_| random.sample(StandardNormal));
         let own = (1.0 - self.correlation).sqrt();
@@ -143,7 +143,7 @@ impl ToyOptions {
     }
 }
 
-/// Directions uniform on the sphere.
+/// Returns directions uniform on the sphere.
 pub fn unit_rows(rows: usize, width: usize, random: &mut impl Rng) -> Result<Tensor> {
     let drawn = create::randn(&[rows, width], DType::F64, random)?;
     let lengths = drawn.sqr()?.sum_keepdim(1)?.sqrt()?.maximum(f64::MIN_POSITIVE)?;
@@ -158,7 +158,7 @@ mod tests {
     const TOY: ToyOptions =
         ToyOptions { d: 6, features: 6, active: 1.2, decay: 0.8, correlation: 0.0, noise: 0.0, seed: Seed::of(0) };
 
-    /// How strong each feature is in each row, by the inverse of as many directions as dimensions.
+    /// Computes how strong each feature is in each row, by the inverse of as many directions as dimensions.
     fn codes(toy: ToyOptions) -> (Vec<Vec<f64>>, Vec<f64>) {
         let made = toy.make(ROWS, 3, &Task::default()).unwrap();
         let (x, directions) = (made.x.to_dtype(DType::F64).unwrap(), made.directions.to_dtype(DType::F64).unwrap());

@@ -12,7 +12,7 @@ pub struct Whole {
     encoder: Encoder,
     /// The token before each document.
     front: Option<u32>,
-    /// Tokens left to read.
+    /// The number of tokens left to read.
     left: u64,
     /// The beginning of the next document.
     ready: Option<Encoded>,
@@ -20,7 +20,7 @@ pub struct Whole {
 
 /// A document in tokens, as far as the text's limit allows.
 pub struct Document {
-    /// The token before it, and its own.
+    /// The token before the document, and its own tokens.
     pub ids: Vec<u32>,
     /// The bytes of the predicted tokens: all that have a token before them.
     pub bytes: u64,

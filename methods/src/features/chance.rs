@@ -4,12 +4,12 @@ use crate::base::Result;
 use crate::err;
 use crate::tensor::{DType, Tensor};
 
-/// The sum of the probabilities of some tokens at each row of logits `[.., vocab]`, row by row.
+/// Returns the sum of the probabilities of some tokens at each row of logits `[.., vocab]`, row by row.
 pub fn together(logits: &Tensor, tokens: &[u32]) -> Result<Vec<f64>> {
     Ok(apart(logits, tokens)?.into_iter().map(|row| row.into_iter().sum()).collect())
 }
 
-/// The probability of each of some tokens at each row of logits `[.., vocab]`, row by row.
+/// Returns the probability of each of some tokens at each row of logits `[.., vocab]`, row by row.
 pub fn apart(logits: &Tensor, tokens: &[u32]) -> Result<Vec<Vec<f64>>> {
     let Some(first) = tokens.first() else {
         return Err(err!(Argument, "expected at least one token to look for, found none"));

@@ -1,4 +1,4 @@
-//! The tokens around positions where a feature is active, with its code at each of them.
+//! The tokens around positions where a feature is active, with its activation at each of them.
 
 use super::survey::{Moment, Window};
 use crate::base::{HeatText, Result, Task};
@@ -11,7 +11,7 @@ use crate::model::site::Place;
 use crate::sae::{Sae, SparseCodes};
 use crate::tensor::{DType, Device, Tensor, dtype};
 
-/// Rows in a batch of the model.
+/// The number of rows in a batch of the model.
 const AT_ONCE: usize = 16;
 
 /// A position and the tokens around it.
@@ -19,14 +19,14 @@ const AT_ONCE: usize = 16;
 pub struct Context {
     pub moment: Moment,
     pub ids: Vec<u32>,
-    /// The feature's code at each of them.
+    /// The feature's activation at each token.
     pub codes: Vec<f32>,
     /// The features that are active at the position itself.
     pub active: Vec<u32>,
 }
 
-/// The contexts of a feature at some positions of the rows, in their order. The model reads each row up to where its
-/// context ends, since codes depend on what comes before.
+/// Returns the contexts of a feature at some positions of the rows, in their order. The model reads each row up to
+/// where its context ends, since activations depend on what comes before.
 pub fn around(
     model: &Model,
     (sae, place): (&Sae, Place),
@@ -59,11 +59,11 @@ pub fn around(
     Ok(found)
 }
 
-/// A row up to where a context ends.
+/// A row up to the end of a context.
 struct Cut<'a> {
     moment: Moment,
     row: &'a [u32],
-    /// Where the context begins.
+    /// The first column of the context.
     start: usize,
 }
 
@@ -79,14 +79,14 @@ impl<'a> Cut<'a> {
     }
 }
 
-/// The codes of all features for padded rows of tokens: position by position, row by row.
+/// Returns the activations of all features for padded rows of tokens: position by position, row by row.
 pub fn codes(model: &Model, (sae, place): (&Sae, Place), rows: &[Vec<u32>], task: &Task) -> Result<SparseCodes> {
     let batch = Batch::new(rows.to_vec())?;
     let cache = model.decoder.cache(&batch, Ask { places: vec![place], ..Ask::default() }, task)?;
     recorded(model, (sae, place), &batch, &cache, task)
 }
 
-/// The same, from what a run has recorded at the place.
+/// Returns the activations of all features from what a run has recorded at the site.
 pub fn recorded(
     model: &Model,
     (sae, place): (&Sae, Place),
@@ -103,7 +103,7 @@ pub fn recorded(
     sae.encode_sparse(&dtype::convert(&x, sae.parts().encoder.dtype())?, task)
 }
 
-/// Refuses activations that are not finite, whose codes would be meaningless.
+/// Refuses activations that are not finite, whose encoding would be meaningless.
 fn finite(x: &Tensor, place: Place, (rows, width): (&[Vec<u32>], usize)) -> Result<()> {
     let wide = x.dim(1)?;
     let numbers = x.flatten_all()?.to_vec1::<f32>()?;
@@ -121,13 +121,13 @@ fn finite(x: &Tensor, place: Place, (rows, width): (&[Vec<u32>], usize)) -> Resu
     Ok(())
 }
 
-/// The code of a feature among those of a position.
+/// Returns the activation of a feature among those of a position.
 pub fn code_of((features, codes): (&[u32], &[f32]), feature: usize) -> f32 {
     let at = features.binary_search_by(|other| (*other as usize).cmp(&feature)).ok();
     at.and_then(|at| codes.get(at).copied()).unwrap_or_default()
 }
 
-/// A feature's codes at the tokens of one text, which is split into rows of the model's context.
+/// Returns a feature's activations at the tokens of one text, which is split into rows of the model's context.
 pub fn on(model: &Model, (sae, place): (&Sae, Place), feature: usize, ids: &[u32], task: &Task) -> Result<Vec<f32>> {
     if ids.is_empty() {
         return Err(err!(Argument, "expected a text of at least one token, found none"));
@@ -143,7 +143,7 @@ pub fn on(model: &Model, (sae, place): (&Sae, Place), feature: usize, ids: &[u32
     Ok(found)
 }
 
-/// Tokens and codes as heat text.
+/// Draws tokens and activations as heat text.
 pub fn heat(model: &Model, title: String, ids: &[u32], codes: &[f32]) -> HeatText {
     HeatText {
         title,
@@ -153,13 +153,13 @@ pub fn heat(model: &Model, title: String, ids: &[u32], codes: &[f32]) -> HeatTex
     }
 }
 
-/// The text of a token; its id, where the model has no tokenizer.
+/// Returns the text of a token, or its id, where the model has no tokenizer.
 pub fn name(model: &Model, id: u32) -> String {
     let text = model.tokenizer.as_ref().and_then(|tokenizer| tokenizer.text_of(id).ok());
     text.unwrap_or_else(|| format!(" {id}"))
 }
 
-/// The same in quotation marks, with control characters escaped, for the tables of cards.
+/// Returns the text of a token in quotation marks, with control characters escaped, for the tables of cards.
 pub fn quoted(model: &Model, id: u32) -> String {
     format!("{:?}", name(model, id))
 }
@@ -174,7 +174,7 @@ mod tests {
         select(model.decoder.config(), "resid_post.1").unwrap()[0]
     }
 
-    /// The codes of a row by one run and a dense encoding.
+    /// Computes the activations of a row by one run and a dense encoding.
     fn plain(model: &Model, sae: &Sae, row: &[u32]) -> Vec<Vec<f32>> {
         let ask = Ask { places: vec![place(model)], ..Ask::default() };
         let cache = model.decoder.cache(&Batch::new(vec![row.to_vec()]).unwrap(), ask, &Task::default()).unwrap();

@@ -1,4 +1,4 @@
-//! A feature of a dictionary, lists of features, and the checks that every look at features begins with.
+//! A feature of a dictionary, lists of features, and the checks that every function on features begins with.
 
 use std::sync::Arc;
 
@@ -9,12 +9,12 @@ use crate::model::site::{Place, select};
 use crate::model::tokenizer::Tokenizer;
 use crate::sae::Sae;
 
-/// A feature and the dictionary that it is of.
+/// A feature and its dictionary.
 #[derive(Debug, Clone)]
 pub struct Feature {
     pub sae: Sae,
     pub index: usize,
-    /// The tokens that it was selected for, if any.
+    /// The tokens that the feature was selected for, if any.
     pub promotes: Option<Arc<[u32]>>,
 }
 
@@ -23,7 +23,7 @@ impl Feature {
         Self { sae: sae.clone(), index, promotes: None }
     }
 
-    /// Its site and index, as in `resid_post.3/1044`.
+    /// Returns the feature's site and index, as in `resid_post.3/1044`.
     pub fn name(&self) -> String {
         match self.sae.parts().about.sites.as_slice() {
             [] => format!("?/{}", self.index),
@@ -35,11 +35,11 @@ impl Feature {
 /// Features of one dictionary or of several.
 #[derive(Debug, Clone, Default)]
 pub struct FeatureList {
-    /// Each dictionary once.
+    /// The dictionaries, each once.
     pub saes: Vec<Sae>,
-    /// Each feature as the index of its dictionary and its index there.
+    /// The features, each as the index of its dictionary and its index there.
     pub features: Vec<(usize, usize)>,
-    /// The name of each in tables.
+    /// The name of each feature in tables.
     pub names: Vec<String>,
 }
 
@@ -72,7 +72,7 @@ pub fn check_feature(sae: &Sae, feature: usize) -> Result<()> {
     Err(err!(Argument, "expected a feature below {count}{place}, found {feature}"))
 }
 
-/// The one site that a dictionary reads.
+/// Returns the one site that a dictionary reads.
 pub fn site(sae: &Sae) -> Result<&str> {
     match sae.parts().about.sites.as_slice() {
         [site] => Ok(site),
@@ -81,7 +81,7 @@ pub fn site(sae: &Sae) -> Result<&str> {
     }
 }
 
-/// The place that a dictionary reads in a model.
+/// Returns the site that a dictionary reads, as a place in a model.
 pub fn place(model: &Model, sae: &Sae) -> Result<Place> {
     let site = site(sae)?;
     match select(model.decoder.config(), site)?[..] {
@@ -90,7 +90,7 @@ pub fn place(model: &Model, sae: &Sae) -> Result<Place> {
     }
 }
 
-/// The tokenizer that a text is read with.
+/// Returns the tokenizer that a text is read with.
 pub fn tokenizer(model: &Model) -> Result<&Tokenizer> {
     model.tokenizer.as_ref().ok_or_else(|| {
         err!(Argument, "expected a model with a tokenizer to read a text, found one that reads token ids")

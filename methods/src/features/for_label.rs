@@ -1,5 +1,5 @@
-//! From a label to the features that stand for it: those whose codes separate it best, chosen on one half of a text and
-//! judged on the other.
+//! Features that stand for a label: those whose activations separate it best, chosen on one half of a text and judged
+//! on the other.
 
 use super::feature::{place, tokenizer};
 use super::text_codes::{FeatureTextOptions, finite};
@@ -16,7 +16,7 @@ use crate::probes::measures::{auroc, runs};
 use crate::sae::Sae;
 use crate::tensor::{DType, Device};
 
-/// Tokens in a batch of the model, about.
+/// The number of tokens in a batch of the model, about.
 const AT_ONCE: usize = 1 << 12;
 
 /// The seed of the bootstrap.
@@ -25,7 +25,7 @@ const SEED: u64 = 0;
 crate::options! {
     #[derive(Debug, Clone)]
     pub struct ForLabelOptions {
-        /// The other value of the label, from which tokens are told apart.
+        /// The other value of the label, from which tokens are separated.
         against: Option<String> = None => usually("all other tokens");
         /// Number of features.
         count: usize = 10 => at_least(1.0);
@@ -33,48 +33,49 @@ crate::options! {
     }
 }
 
-/// A feature by how well its code separates tokens with the label from the others.
+/// A feature, and how well its activation separates tokens with the label from the others.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Separator {
     pub feature: usize,
-    /// The AUROC by which it was chosen.
+    /// The AUROC by which the feature was chosen.
     pub chosen_by: f64,
-    /// That on the other half of the text.
+    /// The AUROC on the other half of the text.
     pub auroc: f64,
-    /// Its interval of 95 % by the bootstrap over rows of the text.
+    /// The 95 % interval, by the bootstrap over rows of the text.
     pub interval: Option<[f64; 2]>,
-    /// The shares of tokens with the label, and of the others, at which it is active, on that half.
+    /// The shares of tokens with the label, and of the others, at which the feature is active, on the other half.
     pub active: [f64; 2],
 }
 
 /// The features that stand for a label.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Separators {
-    /// What is separated: "number is plural".
+    /// The tokens that are separated: "number is plural".
     pub label: String,
-    /// From what: "number is singular".
+    /// The tokens that they are separated from: "number is singular".
     pub against: String,
-    /// The largest AUROC of those chosen first.
+    /// The features, the largest AUROC on the first half first.
     pub found: Vec<Separator>,
-    /// How many features were active where they were chosen, and the mean of their AUROC on the other half: the control.
+    /// The number of features that were active where they were chosen; `mean_auroc` is the mean of their AUROC on the
+    /// other half: the control.
     pub tried: usize,
     pub mean_auroc: f64,
     /// The number of tokens with the label, and of others, on the other half.
     pub tokens: [usize; 2],
 }
 
-/// Codes of all features at the tokens that count.
+/// Activations of all features at the counted tokens.
 struct Codes {
-    /// Whether a token has the label, and its row of the text.
+    /// Whether a token has the label; `rows` has its row of the text.
     has_it: Vec<bool>,
     rows: Vec<usize>,
-    /// Feature by feature the tokens at which it is active, with its codes.
+    /// The tokens at which each feature is active, with its activations.
     active: Vec<Vec<(u32, f32)>>,
 }
 
 impl Separators {
-    /// The features of a dictionary that separate tokens where `label` is `value` from those where it is another value,
-    /// or from all others.
+    /// Finds the features of a dictionary that separate tokens where `label` is `value` from those where it is another
+    /// value, or from all others.
     pub fn of(
         model: &Model,
         sae: &Sae,
@@ -134,7 +135,7 @@ impl Separators {
     }
 }
 
-/// The number of a value of the label.
+/// Returns the number of a value of the label.
 fn kind(kinds: &[&str], value: &str, label: &str) -> Result<u32> {
     kinds.iter().position(|kind| *kind == value).map(|at| at as u32).ok_or_else(|| {
         err!(Name, "the label `{label}` has no value `{value}`")
@@ -143,7 +144,7 @@ fn kind(kinds: &[&str], value: &str, label: &str) -> Result<u32> {
 }
 
 impl Codes {
-    /// Takes those tokens of a row that have the label, and those that are told apart from them.
+    /// Takes the tokens of a row that have the label, and those that they are separated from.
     fn take<'a>(
         &mut self,
         row: &Row,
@@ -229,7 +230,7 @@ impl Codes {
         Ok(Separators { label, against, found, tried: tried.len(), mean_auroc, tokens })
     }
 
-    /// A feature's code at each token of a part, 0 where it is inactive.
+    /// Returns a feature's activation at each token of a part, 0 where it is inactive.
     fn scores(&self, feature: usize, part: std::ops::Range<usize>) -> Vec<f64> {
         let mut scores = vec![0.0; part.len()];
         let from = self.active[feature].partition_point(|(token, _)| (*token as usize) < part.start);
@@ -244,7 +245,8 @@ impl Codes {
 mod tests {
     use super::*;
 
-    /// Tokens of ten rows, every third with the label: feature 0 is active there, 1 at all others, 2 everywhere by chance.
+    /// Builds tokens of ten rows, every third with the label: feature 0 is active there, 1 at all others, 2 everywhere
+    /// at random.
     fn codes() -> Codes {
         let tokens = 0..200_u32;
         let has_it: Vec<bool> = tokens.clone().map(|token| token % 3 == 0).collect();

@@ -1,4 +1,5 @@
-//! Where one feature is active in a text, counted exactly: by token, by position, by a label, and by the size of its code.
+//! Positions where one feature is active in a text, counted exactly: by token, by position, by a label, and by the size
+//! of its activation.
 
 use std::collections::BTreeMap;
 
@@ -16,9 +17,9 @@ use crate::sae::Sae;
 crate::options! {
     #[derive(Debug, Clone)]
     pub struct CountOptions {
-        /// What classifies positions.
+        /// The classes of positions: "token", "position", or the name of a label.
         by: String = "token".into();
-        /// Classes shown; the others are added up.
+        /// Number of classes shown; the others are added up.
         rows: usize = 20;
     }
 }
@@ -26,14 +27,14 @@ crate::options! {
 crate::options! {
     #[derive(Debug, Clone)]
     pub struct HistogramOptions {
-        /// What classifies positions: "code", "token", "position", or the name of a label.
+        /// The classes of positions: "code", "token", "position", or the name of a label.
         by: String = "code".into();
-        /// Classes shown.
+        /// Number of classes shown.
         bars: usize = 20;
     }
 }
 
-/// What classifies positions.
+/// Classifications of positions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum By {
     Token,
@@ -43,7 +44,7 @@ pub enum By {
 }
 
 impl By {
-    /// By its name in scripts: "token", "position", or that of a label.
+    /// Returns the classification by its name in scripts: "token", "position", or that of a label.
     pub fn named(name: &str) -> Self {
         match name {
             "token" => Self::Token,
@@ -57,11 +58,11 @@ impl By {
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Count {
     pub positions: u64,
-    /// The number of them at which the feature is active.
+    /// The number of positions at which the feature is active.
     pub fired: u64,
-    /// The sum of its codes.
+    /// The sum of the feature's activations.
     pub sum: f64,
-    /// The largest of them.
+    /// The largest activation.
     pub most: f64,
 }
 
@@ -91,7 +92,7 @@ impl Count {
     }
 }
 
-/// Classes of positions with their counts: tokens with the largest sum first, all others in their order.
+/// Counts classes of positions: tokens with the largest sum first, all others in their order.
 pub fn counted(
     model: &Model,
     (sae, feature): (&Sae, usize),
@@ -126,7 +127,7 @@ pub fn counted(
     Ok(found.into_iter().map(|(key, count)| (name(key), count)).collect())
 }
 
-/// The histogram of nonzero codes.
+/// Returns the histogram of nonzero activations.
 pub fn sizes(model: &Model, (sae, feature): (&Sae, usize), text: &Text, task: &Task) -> Result<Histogram> {
     let read = TextCodes::of(model, std::slice::from_ref(sae), &[(0, feature)], text, (None, None), task)?;
     let mut sizes = Sizes::default();
@@ -136,12 +137,12 @@ pub fn sizes(model: &Model, (sae, feature): (&Sae, usize), text: &Text, task: &T
     Ok(sizes.histogram())
 }
 
-/// The position of each token in its row.
+/// Returns the position of each token in its row.
 fn columns(starts: &[usize]) -> impl Iterator<Item = usize> {
     starts.windows(2).flat_map(|ends| 0..ends[1] - ends[0])
 }
 
-/// The positions of a class, as in `4 to 7`.
+/// Returns the name of a class of positions, as in `4 to 7`.
 pub fn class_name(class: usize) -> String {
     match class {
         0 | 1 => class.to_string(),
@@ -162,7 +163,8 @@ fn value_name(column: &Column, value: u32) -> String {
     }
 }
 
-/// The first classes as a table, all others together in a last row. The mean is of codes where the feature is active.
+/// Returns the first classes as a table, all others together in a last row. The mean is of activations where the
+/// feature is active.
 pub fn table(title: &str, of: &str, counted: &[(String, Count)], most: usize) -> Table {
     let row = |name: &str, count: &Count| -> Vec<Cell> {
         let share = count.fired as f64 / count.positions.max(1) as f64;

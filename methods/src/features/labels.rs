@@ -1,4 +1,4 @@
-//! Which labels a feature stands for: how well its code separates the tokens with a label from those without.
+//! Labels that a feature stands for: how well its activation separates the tokens with a label from those without.
 
 use super::facts::{Fact, of_labels};
 use super::feature::FeatureList;
@@ -9,7 +9,7 @@ use crate::data::Text;
 use crate::err;
 use crate::model::Model;
 
-/// A label is left out if fewer tokens have it, or fewer do not.
+/// The number of tokens with a label, and without it, below which it is left out.
 const FEWEST: u64 = 10;
 
 /// The seed of the bootstrap.
@@ -18,32 +18,33 @@ const SEED: u64 = 0;
 crate::options! {
     #[derive(Debug, Clone)]
     pub struct LabelOptions {
-        /// Labels listed for each feature.
+        /// Number of labels listed for each feature.
         count: usize = 5;
         with text: FeatureTextOptions;
     }
 }
 
-/// How well a feature's code separates one label.
+/// The separation of one label by a feature's activation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Separation {
     pub label: String,
-    /// The probability that the code is larger at a token drawn from those that have the label than at one drawn from
-    /// the others, ties counted half: 1 where every one is larger, 0.5 by chance.
+    /// The probability that the activation is larger at a token drawn from those that have the label than at one drawn
+    /// from the others, ties counted half: 1 where every one is larger, 0.5 for a random feature.
     pub auroc: f64,
-    /// Its interval of 95 % by the bootstrap over rows of the text, each with all of its tokens: those of one row are
-    /// not independent. None for a text of one row, and for a label in too few rows.
+    /// The 95 % interval, by the bootstrap over rows of the text, each with all of its tokens: those of one row are not
+    /// independent. None for a text of one row, and for a label in too few rows.
     pub interval: Option<[f64; 2]>,
-    /// Of the label, as 0 and 1, with the code. Of two labels that are separated equally well it is larger for the one
-    /// that the feature stands for: an AUROC does not fall when tokens beside those of a rare label are active, too.
+    /// The correlation of the label, as 0 and 1, with the activation. Of two labels that are separated equally well it
+    /// is larger for the one that the feature stands for: an AUROC does not fall when tokens besides those of a rare
+    /// label are active, too.
     pub correlation: f64,
-    /// The number of tokens with the label, and of their rows.
+    /// The number of tokens with the label; `rows` is that of their rows.
     pub positives: u64,
     pub rows: usize,
 }
 
-/// How well features separate the labels of a text: for each feature all labels that occur, those with the largest
-/// correlation first.
+/// Measures how well features separate the labels of a text: for each feature all labels that occur, those with the
+/// largest correlation first.
 pub fn aurocs(
     model: &Model,
     list: &FeatureList,
@@ -55,7 +56,7 @@ pub fn aurocs(
     separations(&read, task).map_err(|e| e.about("text"))
 }
 
-/// The same of a text that has been read.
+/// Measures how well features separate the labels of a text that has been read.
 fn separations(read: &TextCodes, task: &Task) -> Result<Vec<Vec<Separation>>> {
     let count = |fact: &[bool]| fact.iter().filter(|holds| **holds).count() as u64;
     let tokens = read.len() as u64;
@@ -74,7 +75,7 @@ fn separations(read: &TextCodes, task: &Task) -> Result<Vec<Vec<Separation>>> {
     parallel::try_map(read.codes.len(), &|at| of_feature(&read.codes[at]))
 }
 
-/// The `most` labels with the largest correlation, feature by feature.
+/// Returns a table of the `most` labels with the largest correlation, feature by feature.
 pub fn table(names: &[String], found: &[Vec<Separation>], most: usize) -> Table {
     let columns = ["feature", "label", "AUROC", "low", "high", "correlation", "tokens with it", "rows with it"];
     let rows = names.iter().zip(found).flat_map(|(name, found)| {
@@ -95,10 +96,10 @@ pub fn table(names: &[String], found: &[Vec<Separation>], most: usize) -> Table 
 
 /// The rows of a text, and how often each of them has each label.
 struct RowCounts {
-    /// Of each token, which row it is in.
+    /// The row of each token.
     of_token: Vec<usize>,
     lengths: Vec<f64>,
-    /// Label by label, the rows that have it, each with the number of its tokens that do.
+    /// The rows that have each label, with the number of their tokens that do.
     labels: Vec<Vec<(usize, f64)>>,
 }
 
@@ -117,23 +118,23 @@ impl RowCounts {
         }
     }
 
-    /// The number of tokens with each label, for given weights of the rows.
+    /// Returns the number of tokens with each label, for given weights of the rows.
     fn positives(&self, weights: &[f64]) -> Vec<f64> {
         let sum = |rows: &Vec<(usize, f64)>| rows.iter().map(|(row, count)| weights[*row] * count).sum();
         self.labels.iter().map(sum).collect()
     }
 }
 
-/// The codes of a feature, sorted; zeros are counted and not stored.
+/// The activations of a feature, sorted; zeros are counted and not stored.
 struct Ordered<'a> {
     rows: &'a RowCounts,
     facts: &'a [Fact],
-    /// Tokens below 0 and above it, each in the order of their codes.
+    /// Tokens with activations below 0, in their order; `above` has those above 0.
     below: Vec<Active>,
     above: Vec<Active>,
 }
 
-/// A token at which a feature is active, and which of the labels it has.
+/// A token at which a feature is active, and the labels that it has.
 struct Active {
     code: f32,
     token: usize,
@@ -153,7 +154,7 @@ impl<'a> Ordered<'a> {
         Self { rows, facts, below: sorted(&|code| code < 0.0), above: sorted(&|code| code > 0.0) }
     }
 
-    /// How well each label is separated, that with the largest correlation first.
+    /// Measures how well each label is separated, that with the largest correlation first.
     fn separations(&self) -> Vec<Separation> {
         let rows = self.rows.lengths.len();
         let whole = self.aurocs(&vec![1.0; rows]);
@@ -179,11 +180,11 @@ impl<'a> Ordered<'a> {
         found
     }
 
-    /// Of each label U / (positives * negatives), where U counts the pairs of a token with the label and one without of
-    /// which the former has the larger code, equal ones half (Mann & Whitney 1947), and rows are weighted. U is the
-    /// sum of the ranks of the positives, the middle one where codes are equal, less that of their pairs with each other:
-    /// positives^2 / 2. NaN where all tokens have the label, or none. It is `probes::measures::auroc` for all labels at once,
-    /// in the time of what is active.
+    /// Returns for each label U / (positives * negatives), where U counts the pairs of a token with the label and one
+    /// without of which the former has the larger activation, equal ones half (Mann & Whitney 1947), and rows are
+    /// weighted. U is the sum of the ranks of the positives, the middle one where activations are equal, less that of
+    /// their pairs with each other: positives^2 / 2. NaN where all tokens have the label, or none. The function is
+    /// `probes::measures::auroc` for all labels at once, in time that grows with the active tokens only.
     fn aurocs(&self, weights: &[f64]) -> Vec<f64> {
         let weight = |active: &Active| weights[self.rows.of_token[active.token]];
         let tokens: f64 = self.rows.lengths.iter().zip(weights).map(|(length, weight)| length * weight).sum();
@@ -216,7 +217,7 @@ impl<'a> Ordered<'a> {
         ranks.iter().zip(&silent).zip(&positives).map(of_label).collect()
     }
 
-    /// Pearson's; 0 where the code never changes.
+    /// Computes Pearson's correlation; 0 where the activation never changes.
     fn correlation(&self, holds: &[bool], positives: f64) -> f64 {
         let (n, p) = (holds.len() as f64, positives);
         let (mut sum, mut squares, mut both) = (0.0, 0.0, 0.0);
@@ -238,7 +239,7 @@ mod tests {
     use crate::probes::measures;
     use proptest::prelude::*;
 
-    /// How well a feature separates one label, in rows of this many tokens.
+    /// Measures how well a feature separates one label, in rows of given length.
     fn separation_of(codes: &[f32], holds: &[bool], row: usize) -> Separation {
         let starts: Vec<usize> = (0..=codes.len() / row).map(|i| i * row).collect();
         let facts = [Fact::new("a label", Role::What, holds.to_vec())];

@@ -16,8 +16,8 @@ use crate::sae::Sae;
 use crate::tensor::normalise::log_probabilities;
 use crate::tensor::{DType, Tensor};
 
-/// For each feature, how much more a code of 1 raises the logits of the tokens than the mean logit: its direction
-/// through the weights of the final norm and the unembedding. The division by the norm is left out.
+/// Returns for each feature how much more an activation of 1 raises the logits of the tokens than the mean logit: its
+/// direction through the weights of the final norm and the unembedding. The division by the norm is left out.
 pub fn direct(model: &Model, sae: &Sae, tokens: &[u32]) -> Result<Vec<f64>> {
     if tokens.is_empty() {
         return Err(err!(Argument, "expected at least one token to look for, found none"));
@@ -29,13 +29,14 @@ pub fn direct(model: &Model, sae: &Sae, tokens: &[u32]) -> Result<Vec<f64>> {
     Ok(found.to_dtype(DType::F64)?.to_vec1()?)
 }
 
-/// How much more a code of 1 of one feature raises the logit of each token than the mean logit.
+/// Returns how much more an activation of 1 of one feature raises the logit of each token than the mean logit.
 pub fn promoted(model: &Model, sae: &Sae, feature: usize) -> Result<Vec<f64>> {
     let all = promoted_by(model, sae, &[feature])?;
     all.into_iter().next().ok_or_else(|| err!(Bug, "a feature without logits"))
 }
 
-/// The same of several features, one after the other.
+/// Returns how much more an activation of 1 of each of several features raises the logit of each token than the mean
+/// logit.
 pub fn promoted_by(model: &Model, sae: &Sae, features: &[usize]) -> Result<Vec<Vec<f64>>> {
     let rows: Vec<Tensor> = features.iter().map(|feature| written(sae, *feature, 1)).collect::<Result<_>>()?;
     let directions = behind_norm(model, &Tensor::cat(&rows, 0)?)?;
@@ -47,12 +48,12 @@ pub fn promoted_by(model: &Model, sae: &Sae, features: &[usize]) -> Result<Vec<V
     Ok(logits.into_iter().map(centred).collect())
 }
 
-/// Whether a dictionary writes to another site than it reads, like transcoders.
+/// Returns whether a dictionary writes to another site than it reads, like transcoders.
 pub fn writes_elsewhere(sae: &Sae) -> bool {
     sae.check_writes_what_it_reads().is_err()
 }
 
-/// What a code of 1 writes, of some features, before a scaling is undone.
+/// Returns what an activation of 1 of some features writes, before a scaling is undone.
 pub fn written(sae: &Sae, first: usize, count: usize) -> Result<Tensor> {
     let directions = sae.directions().narrow(0, first, count)?.to_dtype(DType::F32)?;
     if !sae.parts().rescaled {
@@ -66,7 +67,7 @@ fn unembedding(model: &Model) -> Result<Tensor> {
     model.decoder.unembedding()
 }
 
-/// Directions of the residual stream as the unembedding reads them.
+/// Returns directions of the residual stream as the unembedding reads them.
 fn behind_norm(model: &Model, directions: &Tensor) -> Result<Tensor> {
     let (weights, config) = (model.decoder.weights(), model.decoder.config());
     let wide = directions.dim(1)?;
@@ -93,9 +94,9 @@ fn behind_norm(model: &Model, directions: &Tensor) -> Result<Tensor> {
 crate::options! {
     #[derive(Debug, Clone)]
     pub struct LogitsOptions {
-        /// Tokens of each kind.
+        /// Number of tokens of each kind.
         rows: usize = 10;
-        /// With a text, number of its strongest positions.
+        /// Number of the feature's strongest positions, with a text.
         positions: Option<usize> = None => usually("16").at_least(1.0);
     }
 }
@@ -107,14 +108,14 @@ const POSITIONS: usize = 16;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Change {
     pub token: u32,
-    /// Its probability with the feature, and without it.
+    /// The token's probability with the feature; `without` is that without it.
     pub with: f64,
     pub without: f64,
-    /// log P without the feature - log P with it.
+    /// The change log P without the feature - log P with it.
     pub change: f64,
 }
 
-/// The effect of a feature's ablation at its strongest positions in a text, and the number of these.
+/// Measures the effect of a feature's ablation at its strongest positions in a text, and returns it with their number.
 pub fn without(
     model: &Model,
     (sae, feature): (&Sae, usize),
@@ -136,7 +137,7 @@ pub fn without(
     Ok((ablated(model, (sae, place), feature, texts, task)?, count))
 }
 
-/// The model's predictions after some texts when a feature is zero-ablated at all of their positions, the
+/// Returns the model's predictions after some texts when a feature is zero-ablated at all of their positions, the
 /// reconstruction error kept; token by token.
 pub fn ablated(
     model: &Model,
@@ -181,14 +182,14 @@ pub fn ablated(
         .collect())
 }
 
-/// The log probabilities after each text: `[texts][vocab]`.
+/// Returns the log probabilities after each text: `[texts][vocab]`.
 fn last(model: &Model, texts: Vec<Vec<u32>>, task: &Task) -> Result<Vec<Vec<f64>>> {
     let pass = Pass { hooks: &mut NoHooks, past: None, logits: Logits::Last, task };
     let logits = model.decoder.forward(&Batch::new(texts)?, pass)?.ok_or_else(|| err!(Bug, "a run without logits"))?;
     Ok(log_probabilities(&logits)?.squeeze(1)?.to_vec2()?)
 }
 
-/// The tokens with the largest numbers and those with the smallest, side by side.
+/// Returns a table of the tokens with the largest numbers and those with the smallest, in neighbouring columns.
 pub fn extremes(title: &str, logits: &[f64], name: &dyn Fn(u32) -> String, count: usize) -> Table {
     let of = |token: u32| logits.get(token as usize).copied().unwrap_or_default();
     let count = count.min(logits.len() / 2);
@@ -202,7 +203,7 @@ pub fn extremes(title: &str, logits: &[f64], name: &dyn Fn(u32) -> String, count
     }
 }
 
-/// The first few of so many tokens in an order, without sorting all of them.
+/// Returns the first few of all tokens in an order, without sorting all of them.
 fn first(all: usize, count: usize, order: impl Fn(u32, u32) -> std::cmp::Ordering) -> Vec<u32> {
     let mut tokens: Vec<u32> = (0..all as u32).collect();
     if count > 0 && count < all {
@@ -213,7 +214,8 @@ fn first(all: usize, count: usize, order: impl Fn(u32, u32) -> std::cmp::Orderin
     tokens
 }
 
-/// The tokens whose probability falls most without the feature, then those whose probability rises most.
+/// Returns a table of the tokens whose probability falls most without the feature, then those whose probability rises
+/// most.
 pub fn changed(title: &str, changes: &[Change], name: &dyn Fn(u32) -> String, count: usize) -> Table {
     let rise = |change: &Change| change.without - change.with;
     let mut order: Vec<&Change> = changes.iter().collect();
@@ -244,7 +246,7 @@ mod tests {
         // The mean over some tokens equals the result of `direct`.
         let some = direct(&model, &sae, &[2, 7]).unwrap();
         assert!((some[3] - (found[2] + found[7]) / 2.0).abs() < 1e-4);
-        // A code of the unembedding's own kind: the norm's weight and the mean are taken into account.
+        // A direction of the unembedding's own kind: the norm's weight and the mean are taken into account.
         let weights = model.decoder.weights();
         let weight = weights.final_norm.as_ref().unwrap().weight.as_ref().unwrap();
         let d = sae.directions().get(3).unwrap();

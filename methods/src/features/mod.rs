@@ -1,4 +1,4 @@
-//! Floor 8: looking at features: where they are active, what they do, and what they stand for.
+//! Floor 8: features: the tokens at which they are active, their effects, and their meaning.
 
 pub mod batch;
 pub mod card;

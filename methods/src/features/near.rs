@@ -7,7 +7,7 @@ use super::contexts::code_of;
 use super::feature::site;
 use crate::base::{Cell, Result, Table, Task};
 use crate::data::Text;
-use crate::data::harvest::{Block, Harvest, HarvestOptions, Streamed};
+use crate::data::harvest::{Block, HarvestOptions, Streamed, TextReading};
 use crate::err;
 use crate::model::Model;
 use crate::sae::{Sae, SparseCodes};
@@ -21,8 +21,8 @@ crate::options! {
     }
 }
 
-/// The features of a dictionary whose directions have the largest cosine with that of a feature, without itself. A
-/// direction of norm 0 has a cosine of 0 with all.
+/// Returns the features of a dictionary whose directions have the largest cosine with that of a feature, without
+/// itself. A direction of norm 0 has a cosine of 0 with all.
 pub fn by_direction((sae, feature): (&Sae, usize), other: Option<&Sae>, count: usize) -> Result<Vec<(usize, f64)>> {
     let among = other.unwrap_or(sae);
     if among.d_out() != sae.d_out() {
@@ -43,7 +43,7 @@ pub fn by_direction((sae, feature): (&Sae, usize), other: Option<&Sae>, count: u
     Ok(found)
 }
 
-/// The same for several features of a dictionary, one after the other.
+/// Returns the nearest features by direction for several features of a dictionary, one after the other.
 pub fn nearest(sae: &Sae, features: &[usize], count: usize) -> Result<Vec<Vec<(usize, f64)>>> {
     let all = unit(sae.directions())?;
     let numbers: Vec<u32> = features.iter().map(|feature| *feature as u32).collect();
@@ -63,7 +63,7 @@ pub fn nearest(sae: &Sae, features: &[usize], count: usize) -> Result<Vec<Vec<(u
     Ok(features.iter().zip(&cosines).map(of).collect())
 }
 
-/// Rows of length 1, or 0.
+/// Scales rows to length 1; rows of 0 stay 0.
 fn unit(rows: &Tensor) -> Result<Tensor> {
     let rows = rows.to_dtype(DType::F32)?;
     let lengths = rows.sqr()?.sum_keepdim(1)?.sqrt()?.maximum(f32::MIN_POSITIVE)?;
@@ -74,7 +74,7 @@ fn unit(rows: &Tensor) -> Result<Tensor> {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Together {
     pub feature: usize,
-    /// The number of positions at which both are active, and at which it is.
+    /// The number of positions at which both features are active; `fired` is that at which this one is.
     pub both: u64,
     pub fired: u64,
     /// The correlation of being active, 1 or 0, over all positions:
@@ -82,9 +82,9 @@ pub struct Together {
     pub correlation: f64,
 }
 
-/// The features of a dictionary, its own or another one, that are active most where a feature is, by the correlation of
-/// being active, counted exactly in one pass over a text; the number of positions; and the number of them at which the
-/// feature itself is active.
+/// Returns the features of a dictionary, the feature's own or another one, that are active most where a feature is, by
+/// the correlation of being active, counted exactly in one pass over a text; the number of positions; and the number of
+/// them at which the feature itself is active.
 pub fn by_activity(
     model: &Model,
     (sae, feature): (&Sae, usize),
@@ -95,7 +95,7 @@ pub fn by_activity(
 ) -> Result<(Vec<Together>, u64, u64)> {
     let among = other.unwrap_or(sae);
     let names = [site(sae)?, site(among)?];
-    let harvest = Harvest::new(model, &names, text, &HarvestOptions::default(), task)?;
+    let harvest = TextReading::new(model, text, &HarvestOptions::default()).harvest(&names, task)?;
     let place = |name: &str| harvest.places().iter().position(|place| place.to_string() == name);
     let [Some(of_one), Some(of_other)] = names.map(place) else {
         return Err(err!(Bug, "a site that was not harvested"));
@@ -124,7 +124,7 @@ pub fn by_activity(
     Ok((found, counts.positions, counts.active))
 }
 
-/// Counts of a feature's activations, and of others together with it.
+/// Counts of a feature's activations, and of other features' together with it.
 struct Counts {
     both: Vec<u64>,
     fired: Vec<u64>,
@@ -149,7 +149,7 @@ impl Counts {
         }
     }
 
-    /// Features that are active together with it anywhere.
+    /// Returns the features that are active together with the counted one anywhere.
     fn together(&self) -> Vec<Together> {
         let (n, a) = (self.positions as f64, self.active as f64);
         let of = |(feature, (both, fired)): (usize, (&u64, &u64))| {
@@ -167,14 +167,15 @@ impl Counts {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Companion {
     pub feature: usize,
-    /// The share of the other's positions at which it is active.
+    /// The share of the other feature's positions at which this one is active.
     pub share: f64,
-    /// The share of all positions at which it is.
+    /// The share of all positions at which this feature is active.
     pub density: f64,
 }
 
-/// The features that are active at more of the positions of `feature` than of all, by the difference of both shares.
-/// `at` has the features that are active at positions drawn among those of `feature`; the share is an estimate from these.
+/// Returns the features that are active at more of the positions of `feature` than of all, by the difference of both
+/// shares. `at` has the features that are active at positions drawn among those of `feature`; the share is an estimate
+/// from these.
 pub fn by_company(feature: usize, at: &[Vec<u32>], density: &dyn Fn(usize) -> f64, count: usize) -> Vec<Companion> {
     let mut counts = BTreeMap::new();
     for other in at.iter().flatten().filter(|other| **other as usize != feature) {
@@ -192,13 +193,13 @@ pub fn by_company(feature: usize, at: &[Vec<u32>], density: &dyn Fn(usize) -> f6
     found
 }
 
-/// Neighbours by direction as a table.
+/// Returns neighbours by direction as a table.
 pub fn directions(title: &str, found: &[(usize, f64)]) -> Table {
     let rows = found.iter().map(|(feature, cosine)| vec![(*feature).into(), (*cosine).into()]);
     Table { title: title.into(), columns: ["feature", "cosine"].map(String::from).to_vec(), rows: rows.collect() }
 }
 
-/// Features that are active together with one as a table.
+/// Returns features that are active together with one as a table.
 pub fn activities(title: &str, found: &[Together]) -> Table {
     let count = |count: u64| Cell::Int(count as i64);
     let rows = found.iter().map(|t| vec![t.feature.into(), count(t.both), count(t.fired), t.correlation.into()]);
@@ -206,7 +207,7 @@ pub fn activities(title: &str, found: &[Together]) -> Table {
     Table { title: title.into(), columns: columns.map(String::from).to_vec(), rows: rows.collect() }
 }
 
-/// Co-active features as a table.
+/// Returns co-active features as a table.
 pub fn companions(title: &str, found: &[Companion]) -> Table {
     let columns = ["feature", "active at this one's positions", "at all positions"];
     let rows = found.iter().map(|c| vec![c.feature.into(), c.share.into(), c.density.into()]);

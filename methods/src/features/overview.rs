@@ -1,4 +1,4 @@
-//! Where all features of dictionaries are active in a text, and the cards that are made of that.
+//! Overview of all features of dictionaries: their activity in a text, and the cards that are made from it.
 
 use crate::base::{Cell, Result, Table, Task};
 use crate::data::Text;
@@ -31,7 +31,7 @@ pub struct Overview {
 }
 
 impl Overview {
-    /// One pass over a text for all dictionaries.
+    /// Surveys all dictionaries in one pass over a text.
     pub fn of(model: &Model, saes: Vec<Sae>, text: &Text, options: OverviewOptions, task: &Task) -> Result<Self> {
         let OverviewOptions { seed, card, positions } = options;
         let usual = KeptPositions::default();
@@ -40,14 +40,14 @@ impl Overview {
         Ok(Self { saes, survey, plan: CardPlan { options: card, ..CardPlan::default() } })
     }
 
-    /// The card of a feature of one of the dictionaries.
+    /// Makes the card of a feature of one of the dictionaries.
     pub fn card(&self, model: &Model, dictionary: usize, feature: usize, task: &Task) -> Result<FeatureCard> {
         let sae = self.saes.get(dictionary).ok_or_else(|| err!(Bug, "a dictionary that was not read"))?;
         let surveyed = Surveyed { survey: &self.survey, dictionary };
         card((sae, feature), Some(model), Some(surveyed), &self.plan, task)
     }
 
-    /// Features with their counts, those that are active most often first.
+    /// Returns a table of features with their counts, those that are active most often first.
     pub fn table(&self, model: &Model, title: String, most: usize) -> Table {
         let mut order: Vec<(usize, usize)> = Vec::new();
         for (number, tallies) in self.survey.dictionaries.iter().enumerate() {
@@ -80,7 +80,7 @@ impl Overview {
         ]
     }
 
-    /// The share of positions at which each feature of a dictionary is active: `[d_sae]`.
+    /// Returns the share of positions at which each feature of a dictionary is active: `[d_sae]`.
     pub fn densities(&self, dictionary: usize) -> Result<Tensor> {
         let features = self.survey.dictionaries.get(dictionary).map_or(0, Vec::len);
         let shares: Vec<f32> = (0..features).map(|feature| self.survey.density(dictionary, feature) as f32).collect();

@@ -1,4 +1,4 @@
-//! Which features of a dictionary promote tokens: by direction, by ablation, and by correlation.
+//! Features of a dictionary that promote tokens: by direction, by ablation, and by correlation.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,10 +22,10 @@ use crate::model::site::Place;
 use crate::sae::{Sae, SparseCodes};
 use crate::tensor::{DType, Device, Tensor};
 
-/// Tokens in a batch of the model, about.
+/// The number of tokens in a batch of the model, about.
 const AT_ONCE: usize = 1 << 12;
 
-/// Number of a feature's strongest positions for ablation.
+/// The number of a feature's strongest positions for ablation.
 const ABLATED_AT: usize = 16;
 
 crate::options! {
@@ -42,14 +42,14 @@ crate::options! {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Promoter {
     pub feature: usize,
-    /// The number of positions at which it was active.
+    /// The number of positions at which the feature was active.
     pub fired: u64,
-    /// Its mean code, where it is active, times how much more its direction raises the tokens' logits than the mean
-    /// logit, through the weights of the final norm, whose division is left out.
+    /// The mean activation of the feature, where it is active, times how much more its direction raises the tokens'
+    /// logits than the mean logit, through the weights of the final norm, whose division is left out.
     pub direct: f64,
-    /// Correlation of its code with the probability of the tokens at the same position, over all positions.
+    /// The correlation of the activation with the probability of the tokens at the same position, over all positions.
     pub correlation: f64,
-    /// By how much the tokens' probability falls at its strongest positions when its code is set to 0.
+    /// The fall of the tokens' probability at the feature's strongest positions when its activation is set to 0.
     pub ablation: f64,
 }
 
@@ -57,11 +57,12 @@ pub struct Promoter {
 #[derive(Debug, Clone)]
 pub struct Promoters {
     pub sae: Sae,
-    /// The ids of the tokens, their texts, and the sum of the probabilities of each over all positions.
+    /// The ids of the tokens; `names` are their texts, and `sums` the sum of the probabilities of each over all
+    /// positions.
     pub tokens: Arc<[u32]>,
     pub names: Vec<String>,
     pub sums: Vec<f64>,
-    /// Those that were ablated: by their correlation, those whose ablation does not lower P last.
+    /// The features that were ablated: by their correlation, those whose ablation does not lower P last.
     pub found: Vec<Promoter>,
     /// The number of active features, from which these were selected.
     pub tried: usize,
@@ -69,21 +70,21 @@ pub struct Promoters {
     pub positions: u64,
 }
 
-/// What is counted over all positions.
+/// Sums over all positions.
 struct Sums {
     positions: f64,
     p: f64,
     p_squared: f64,
     of_tokens: Vec<f64>,
-    /// Row by row, the probability of the tokens at each position.
+    /// The probability of the tokens at each position, row by row.
     chances: Vec<Vec<f64>>,
-    /// Feature by feature: sums of c^2 and of c p; those of c are in the tallies.
+    /// The sum of c^2 of each feature; `products` has that of c p, and the tallies that of c.
     squares: Vec<f64>,
     products: Vec<f64>,
     tallies: Vec<Tally>,
 }
 
-/// The features that promote the tokens most in a text.
+/// Finds the features that promote the tokens most in a text.
 pub fn predicting(
     model: &Model,
     sae: &Sae,
@@ -100,8 +101,8 @@ pub fn predicting(
     ranked(model, sae, &rows, &tokens, options.candidates, task)
 }
 
-/// The same in rows of tokens. The model is run without `candidates` features each: those with the largest direct
-/// effect, and those with the largest correlation.
+/// Finds the features that promote the tokens most in rows of tokens. The model is run without `candidates` features
+/// each: those with the largest direct effect, and those with the largest correlation.
 fn ranked(
     model: &Model,
     sae: &Sae,
@@ -111,7 +112,7 @@ fn ranked(
     task: &Task,
 ) -> Result<Promoters> {
     let place = place(model, sae)?;
-    // What it writes goes towards the logits through the stream.
+    // Its output reaches the logits through the residual stream.
     sae.check_fits(model.decoder.config().d_model, &model.origin, &place.to_string())?;
     sae.check_writes_what_it_reads()?;
     let sums = read(model, (sae, place), rows, tokens, task)?;
@@ -145,7 +146,7 @@ fn ranked(
     Ok(Promoters { sae, tokens, names, sums: sums.of_tokens, found, tried, positions })
 }
 
-/// Keeps those that have the largest direct effects or the largest correlations.
+/// Keeps the features that have the largest direct effects or the largest correlations.
 fn keep_candidates(found: &mut Vec<Promoter>, candidates: usize) {
     let by: [fn(&Promoter) -> f64; 2] = [|p| p.direct, |p| p.correlation];
     let mut chosen = std::collections::BTreeSet::new();
@@ -157,7 +158,8 @@ fn keep_candidates(found: &mut Vec<Promoter>, candidates: usize) {
 }
 
 impl Promoters {
-    /// The texts of the tokens with most of the probability, at most `count` of them, and the share that these have.
+    /// Returns the texts of the tokens with most of the probability, at most `count` of them, and the share that these
+    /// have.
     pub fn likeliest(&self, count: usize) -> (Vec<&str>, f64) {
         let mut order: Vec<usize> = (0..self.sums.len()).collect();
         order.sort_by(|a, b| self.sums[*b].total_cmp(&self.sums[*a]).then(a.cmp(b)));
@@ -166,14 +168,14 @@ impl Promoters {
         (order.iter().map(|at| self.names[*at].as_str()).collect(), share)
     }
 
-    /// The feature at a place of the ranking, with the tokens that it was selected for.
+    /// Returns the feature at a place of the ranking, with the tokens that it was selected for.
     pub fn feature(&self, place: usize) -> Result<Feature> {
         let found = self.found.get(place);
         let found = found.ok_or_else(|| err!(Index, "place {place} of a ranking of {}", self.found.len()))?;
         Ok(Feature { sae: self.sae.clone(), index: found.feature, promotes: Some(self.tokens.clone()) })
     }
 
-    /// The same as rows of a table.
+    /// Returns the ranking as rows of a table.
     pub fn table(&self, title: String) -> Table {
         let columns = ["feature", "active positions", "direct effect", "correlation", "fall of P without it"];
         let row = |p: &Promoter| {
@@ -226,7 +228,7 @@ fn read(model: &Model, (sae, place): (&Sae, Place), rows: &[Vec<u32>], tokens: &
 }
 
 impl Sums {
-    /// Takes a row of tokens, whose codes begin at `start`.
+    /// Takes a row of tokens, whose activations begin at `start`.
     fn take(&mut self, chances: Vec<f64>, codes: &SparseCodes, start: usize) {
         const KEPT: KeptPositions = KeptPositions { top: ABLATED_AT, some: 0, seed: 0 };
         let row = self.chances.len() as u32;
@@ -245,7 +247,7 @@ impl Sums {
         self.chances.push(chances);
     }
 
-    /// Pearson's, over all positions; 0 where one of the two never changes.
+    /// Computes Pearson's correlation over all positions; 0 where one of the two never changes.
     fn correlation(&self, feature: usize) -> f64 {
         let (n, c) = (self.positions, self.tallies[feature].sum);
         let both = self.products[feature] - c * self.p / n;
@@ -254,7 +256,7 @@ impl Sums {
     }
 }
 
-/// How much the probability of the tokens falls at the strongest positions of each feature when it is ablated.
+/// Measures how much the probability of the tokens falls at the strongest positions of each feature when it is ablated.
 fn ablate(
     model: &Model,
     (sae, place): (&Sae, Place),
@@ -282,7 +284,7 @@ fn ablate(
     Ok(())
 }
 
-/// Some positions of a feature, row by row.
+/// Returns some positions of a feature, row by row.
 fn ablations(feature: usize, moments: &[Moment]) -> Vec<Ablation> {
     let mut by_row: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for moment in moments {

@@ -11,7 +11,7 @@ use crate::model::tokenizer::Tokenizer;
 use crate::sae::{About, Activation, Parts, Sae, Scaling};
 use crate::tensor::{DType, Device, Tensor};
 
-/// A model of two layers that reads letters.
+/// Builds a model of two layers that reads letters.
 pub fn model() -> Model {
     let letters: Vec<String> = (b'a'..=b'z').map(|letter| char::from(letter).to_string()).collect();
     let tokenizer = Tokenizer::characters([letters, vec!["(".into(), ")".into()]].concat(), None, None).unwrap();
@@ -20,7 +20,7 @@ pub fn model() -> Model {
     Model { decoder, tokenizer: Some(tokenizer), origin: "sample".into(), published: None, history: None }
 }
 
-/// Documents of letters and brackets.
+/// Returns documents of letters and brackets.
 pub fn text(documents: usize, options: TextOptions) -> Text {
     let letter = |i: usize| char::from(b'a' + (i % 26) as u8);
     let word = |i: usize| -> String {
@@ -31,12 +31,12 @@ pub fn text(documents: usize, options: TextOptions) -> Text {
     Text::given((0..documents).map(word).collect(), options).unwrap()
 }
 
-/// A dictionary of 24 features, of which 3 are active at each position of a site.
+/// Builds a dictionary of 24 features, of which 3 are active at each position of a site.
 pub fn dictionary(site: &str, seed: u64) -> Sae {
     dictionary_of(24, site, seed)
 }
 
-/// The same of so many features.
+/// Builds a dictionary with a given number of features, of which 3 are active at each position of a site.
 pub fn dictionary_of(features: usize, site: &str, seed: u64) -> Sae {
     let draw = |shift: f32| {
         let numbers = (0..features * 16).map(|i| ((i as f32 + shift + seed as f32) * 0.7).sin()).collect::<Vec<_>>();
@@ -50,7 +50,7 @@ pub fn dictionary_of(features: usize, site: &str, seed: u64) -> Sae {
     )
 }
 
-/// A dictionary that writes these directions.
+/// Builds a dictionary that writes given directions.
 pub fn with_directions(rows: &[[f32; 2]]) -> Sae {
     let rows = Tensor::from_vec(rows.concat(), (rows.len(), 2), &Device::Cpu).unwrap();
     of(rows.clone(), rows, Activation::Relu, About::default())

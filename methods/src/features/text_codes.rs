@@ -1,4 +1,4 @@
-//! The codes of some features at every token of a text, with the tokens' labels: one forward pass for all.
+//! The activations of some features at every token of a text, with the tokens' labels: one forward pass for all.
 
 use std::collections::BTreeMap;
 
@@ -15,28 +15,28 @@ use crate::model::site::Place;
 use crate::sae::Sae;
 use crate::tensor::{DType, Device, Tensor};
 
-/// Tokens in a batch of the model, about.
+/// The number of tokens in a batch of the model, about.
 const AT_ONCE: usize = 1 << 12;
 
 crate::options! {
-    /// How much of a text is read for the codes of some features.
+    /// The part of a text that is read for the activations of some features.
     #[derive(Debug, Clone)]
     pub struct FeatureTextOptions {
         /// Maximum number of tokens of the text.
         tokens: usize = 1 << 16;
-        /// Tokens in a row of the text.
+        /// Number of tokens in a row of the text.
         context: Option<usize> = None => usually("the model's, at most 1,024");
     }
 }
 
 impl FeatureTextOptions {
-    /// The number of tokens, and of those in a row, as [`TextCodes::of`] takes them.
+    /// Returns the number of tokens, and of those in a row, as [`TextCodes::of`] takes them.
     pub fn limits(&self) -> (Option<usize>, Option<usize>) {
         (Some(self.tokens), self.context)
     }
 }
 
-/// The tokens of a text, row after row, with their labels and the codes of the requested features.
+/// The tokens of a text, row after row, with their labels and the activations of the requested features.
 ///
 /// Where the text has no labels of its own, rules find them.
 #[derive(Debug, Clone, Default)]
@@ -48,7 +48,7 @@ pub struct TextCodes {
     pub texts: BTreeMap<u32, String>,
     /// The columns of labels with their values at each token.
     pub labels: Vec<(Column, Vec<u32>)>,
-    /// Feature by feature, in the order in which they were asked for, the code at each token.
+    /// The activation at each token, for each feature in the requested order.
     pub codes: Vec<Vec<f32>>,
 }
 
@@ -56,13 +56,13 @@ pub struct TextCodes {
 struct OfDictionary<'a> {
     sae: &'a Sae,
     place: Place,
-    /// Features in order, each with where its codes go.
+    /// Features in order, each with the index of its activations in the result.
     features: Vec<(u32, usize)>,
 }
 
 impl TextCodes {
-    /// Reads about `most` tokens of the text, all of it without a number, in rows of `context`, or as long as the model reads.
-    /// A feature is named by which of `saes` it is of, and its index there.
+    /// Reads about `most` tokens of the text, or all of it, in rows of `context`, or as long as the model reads. A
+    /// feature is given by the index of its dictionary in `saes`, and its index there.
     pub fn of(
         model: &Model,
         saes: &[Sae],
@@ -75,7 +75,7 @@ impl TextCodes {
         Self::of_rows(model, saes, features, &rows, task)
     }
 
-    /// The same of rows that were read before.
+    /// Reads rows that were gathered before.
     pub fn of_rows(
         model: &Model,
         saes: &[Sae],
@@ -90,7 +90,7 @@ impl TextCodes {
         Ok(found)
     }
 
-    /// The same without any codes: the tokens and their labels, and the rows that they are of.
+    /// Reads the tokens and their labels without any activations, and returns them with their rows.
     pub fn tokens(
         model: &Model,
         text: &Text,
@@ -113,7 +113,7 @@ impl TextCodes {
         Ok(found)
     }
 
-    /// How many tokens there are.
+    /// Returns the number of tokens.
     pub fn len(&self) -> usize {
         self.ids.len()
     }
@@ -122,7 +122,7 @@ impl TextCodes {
         self.ids.is_empty()
     }
 
-    /// The values of a label, if the text has it.
+    /// Returns the values of a label, if the text has it.
     pub fn label(&self, name: &str) -> Option<&[u32]> {
         self.labels.iter().find(|(column, _)| column.name == name).map(|(_, values)| values.as_slice())
     }
@@ -165,7 +165,7 @@ impl TextCodes {
         Ok(())
     }
 
-    /// Takes the codes of a batch whose tokens begin at `start`.
+    /// Takes the activations of a batch whose tokens begin at `start`.
     fn take_codes(&mut self, one: &OfDictionary, x: &Tensor, batch: &Batch, start: usize, task: &Task) -> Result<()> {
         let x = x.to_dtype(DType::F32)?.to_device(&Device::Cpu)?.contiguous()?;
         finite(&x, one.place)?;
@@ -198,7 +198,7 @@ pub fn finite(x: &Tensor, place: Place) -> Result<()> {
     }
 }
 
-/// The dictionaries that any of the features is of.
+/// Returns the dictionaries of the features.
 fn dictionaries<'a>(model: &Model, saes: &'a [Sae], features: &[(usize, usize)]) -> Result<Vec<OfDictionary<'a>>> {
     let config = model.decoder.config();
     let mut by_sae: BTreeMap<usize, Vec<(u32, usize)>> = BTreeMap::new();
@@ -216,7 +216,7 @@ fn dictionaries<'a>(model: &Model, saes: &'a [Sae], features: &[(usize, usize)])
     by_sae.into_iter().map(of).collect()
 }
 
-/// The rows of a text with labels.
+/// Returns the rows of a text with labels.
 fn rows(model: &Model, text: &Text, (most, context): (Option<usize>, Option<usize>), task: &Task) -> Result<Vec<Row>> {
     let text = text.labelled();
     let context = harvest::context(model.decoder.config(), context)?;
@@ -239,7 +239,7 @@ pub(super) mod tests {
         "j",
     ];
 
-    /// A small model of words, and a dictionary of its second layer.
+    /// Builds a small model of words, and a dictionary of its second layer.
     pub fn model() -> (Model, Sae) {
         let tokenizer = Tokenizer::words(WORDS.map(String::from).to_vec(), None, None).unwrap();
         let decoder = decoder(crate::model::config::Config { context: 8, ..config() }, DType::F32).into();

@@ -1,14 +1,14 @@
-//! The tokens whose probability is measured, by a text that they begin with or by their ids.
+//! Tokens whose probability is measured, by a text that they begin with or by their ids.
 
 use crate::base::options::{Plain, Setting};
 use crate::base::{Error, Result};
 use crate::err;
 use crate::model::Model;
 
-/// Tokens by what is known of them.
+/// Tokens by a text or an id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TokenPattern {
-    /// All tokens whose text, without leading space, begins with this.
+    /// All tokens whose text, without leading space, begins with a prefix.
     Prefix(String),
     Id(i64),
 }
@@ -39,7 +39,8 @@ impl Setting for TokenPattern {
     }
 }
 
-/// The ids of all tokens that are meant, each once and in order. Its errors are about the argument or option `token`.
+/// Returns the ids of all tokens that are meant, each once and in order. Errors are about the argument or option
+/// `token`.
 pub fn token_ids(model: &Model, patterns: &[TokenPattern]) -> Result<Vec<u32>> {
     found(model, patterns).map_err(|error| Error { about: None, ..error }.about("token"))
 }

@@ -20,7 +20,7 @@ use crate::sae::splice::Rest;
 use crate::sae::{Sae, SparseCodes};
 use crate::tensor::{Device, Tensor, dtype};
 
-/// Tokens in a batch of the model, about.
+/// The number of tokens in a batch of the model, about.
 const AT_ONCE: usize = 1 << 12;
 
 /// A feature that is zero-ablated at all positions of a row of tokens, the reconstruction error kept, and the columns
@@ -33,7 +33,7 @@ pub struct Ablation {
 }
 
 impl Ablation {
-    /// The part of its row that matters: in a causal model, up to the last column.
+    /// Returns the end of the part of the row that matters: in a causal model, up to the last column.
     fn end(&self, config: &Config, row: &[u32]) -> Result<usize> {
         let last = self.columns.iter().max().filter(|column| **column < row.len());
         let last = last.ok_or_else(|| err!(Bug, "columns {:?} of a row of {} tokens", self.columns, row.len()))?;
@@ -43,8 +43,9 @@ impl Ablation {
 
 /// Passes to `found` the index of each request and the logits after its columns: `[columns, vocab]`.
 ///
-/// Where the change is one of the stream, what flows before it is computed once for all features of a row, then only
-/// the blocks after it, from the first changed column on; after the last block only the logits of the columns.
+/// Where the change is one of the residual stream, everything before it is computed once for all features of a row,
+/// then only the blocks after it, from the first changed column on; after the last block only the logits of the
+/// columns.
 pub fn logits(
     model: &Model,
     (sae, place): (&Sae, Place),
@@ -86,7 +87,8 @@ pub fn logits(
     Ok(())
 }
 
-/// Where a change of a place is the same change of the stream, and the first block that reads it there.
+/// Returns the site of the residual stream where a change of a site is the same change, and the first block that reads
+/// it there.
 fn in_stream(config: &Config, place: Place) -> Result<Option<(Place, usize)>> {
     let Site { kind, layer } = place.site;
     let (name, block) = match kind {
@@ -94,7 +96,7 @@ fn in_stream(config: &Config, place: Place) -> Result<Option<(Place, usize)>> {
         SiteKind::Embed if config.layer_inputs.is_some() => return Ok(None),
         SiteKind::Embed | SiteKind::ResidPre => (format!("resid_pre.{layer}"), layer),
         SiteKind::ResidPost => (format!("resid_post.{layer}"), layer + 1),
-        // Unless something behind them in the block reads what they have written, or scales it.
+        // Unless something after them in the block reads what they have written, or scales it.
         _ if config.layer_inputs.is_some() || config.layer_scale => return Ok(None),
         SiteKind::MlpOut => (format!("resid_post.{layer}"), layer + 1),
         SiteKind::AttnOut if config.order != Order::Serial => (format!("resid_post.{layer}"), layer + 1),
@@ -106,23 +108,23 @@ fn in_stream(config: &Config, place: Place) -> Result<Option<(Place, usize)>> {
     }
 }
 
-/// What is computed after a site, the same for all rows.
+/// The computation after a site, the same for all rows.
 struct Behind<'a> {
     model: &'a Model,
     sae: &'a Sae,
-    /// Where the dictionary reads, and where the stream changes as it does.
+    /// The site that the dictionary reads, and the site of the residual stream that changes as it does.
     places: [Place; 2],
     blocks: Range<usize>,
     task: &'a Task,
 }
 
-/// A row of tokens up to its last column, and its clean stream.
+/// A row of tokens up to its last column, and its clean residual stream.
 struct CleanRow {
     batch: Batch,
-    /// What the dictionary reads, `[pos, d_in]`.
+    /// The input of the dictionary, `[pos, d_in]`.
     input: Tensor,
     codes: SparseCodes,
-    /// `[pos, d_model]`
+    /// The residual stream `[pos, d_model]`.
     stream: Tensor,
 }
 
@@ -131,9 +133,9 @@ struct Variant<'a> {
     number: usize,
     feature: usize,
     columns: &'a [usize],
-    /// Where the feature is active, with its code.
+    /// The columns where the feature is active, with its activations.
     changes: Vec<(usize, f32)>,
-    /// The first column that is changed or asked for.
+    /// The first column that is changed or predicted from.
     start: usize,
 }
 
@@ -148,7 +150,7 @@ impl CleanRow {
 }
 
 impl Behind<'_> {
-    /// Clean rows, each up to its last column.
+    /// Runs clean rows, each up to its last column.
     fn clean_rows(
         &self,
         part: &[(usize, Vec<usize>)],
@@ -175,7 +177,7 @@ impl Behind<'_> {
         batch.rows().iter().enumerate().map(of_row).collect()
     }
 
-    /// The logits after the columns of some variants, one variant after the other.
+    /// Returns the logits after the columns of some variants, one variant after the other.
     fn logits(&self, text: &CleanRow, variants: &[Variant]) -> Result<Tensor> {
         let (all, firsts) = self.streams(text, variants)?;
         let width = text.batch.width();
@@ -204,7 +206,7 @@ impl Behind<'_> {
         self.model.decoder.read_out(&chosen(&x, at.collect())?, self.task)
     }
 
-    /// The stream after the last block in variants of a text, from a column on.
+    /// Returns the residual stream after the last block in variants of a text, from a column on.
     fn behind(&self, text: &CleanRow, start: usize, x: Tensor) -> Result<Tensor> {
         let (decoder, blocks) = (&self.model.decoder, self.blocks.clone());
         let past = match start {
@@ -215,7 +217,8 @@ impl Behind<'_> {
         decoder.behind_from((&text.batch, &past, &which), start, x, blocks, self.task)
     }
 
-    /// The stream of a text with what takes its place below it, variant by variant; and where that of each begins.
+    /// Returns the residual stream of a text with what takes its place below it, variant by variant; and where that of
+    /// each begins.
     fn streams(&self, text: &CleanRow, variants: &[Variant]) -> Result<(Tensor, Vec<usize>)> {
         let (mut columns, mut features, mut codes, mut firsts) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for variant in variants {
@@ -238,7 +241,7 @@ impl Behind<'_> {
     }
 }
 
-/// The same by a hook and a pass of the whole model, for any place.
+/// Computes the logits by a hook and a pass of the whole model, for any site.
 fn whole(
     model: &Model,
     (sae, place): (&Sae, Place),
@@ -263,7 +266,7 @@ mod tests {
     use crate::sae::{About, Activation, Parts, Scaling};
     use crate::tensor::DType;
 
-    /// A dictionary whose features are active at some positions and inactive at others.
+    /// Builds a dictionary whose features are active at some positions and inactive at others.
     fn dictionary(d: usize, scaling: Scaling) -> Sae {
         let draw = |rows: usize, seed: f32| {
             let numbers = (0..rows * d).map(|i| ((i as f32 + seed) * 0.7).sin()).collect::<Vec<_>>();

@@ -1,11 +1,11 @@
-//! Feature patching: how many features of a dictionary carry what differs between two prompts (Cunningham et al. 2023,
-//! figure 5).
+//! Feature patching: the number of features of a dictionary that carry the difference between two prompts (Cunningham
+//! et al. 2023, figure 5).
 //!
-//! At a site of the clean run, x becomes x' = x + sum over j in F of (c'_j - c_j) d_j at all positions, with the codes c of
-//! the clean run and c' of the corrupt one; the dictionary's error stays. The measure is KL(patched || corrupt) at the
-//! last position, the mean over pairs, and the edit size is the mean of |x' - x| over pairs and positions. The paper's
-//! search starts with every feature in F. For each threshold, ascending, it visits the features of F in random order and
-//! drops one if that raises the KL by less than the threshold.
+//! At a site of the clean run, x becomes x' = x + sum over j in F of (c'_j - c_j) d_j at all positions, with the
+//! feature activations c of the clean run and c' of the corrupt one; the dictionary's error stays. The measure is
+//! KL(patched || corrupt) at the last position, the mean over pairs, and the edit size is the mean of |x' - x| over
+//! pairs and positions. The paper's search starts with every feature in F. For each threshold, ascending, it visits the
+//! features of F in random order and drops one if that raises the KL by less than the threshold.
 
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -26,20 +26,20 @@ use crate::tensor::normalise::{divergences, log_probabilities};
 use crate::tensor::{DType, Tensor, dtype, floats, normalise};
 
 crate::choices! {
-    /// In which order features are tried.
+    /// Orders in which features are tried.
     pub enum PatchOrder {
         /// The search of the paper, at thresholds on the KL.
         Paper = "paper",
-        /// By a gradient, the features that matter most first.
+        /// The order of a gradient, the features that matter most first.
         Attribution = "attribution",
     }
 }
 
 crate::options! {
-    /// How features are patched.
+    /// Options of feature patching.
     #[derive(Debug, Clone)]
     pub struct FeaturePatchOptions {
-        /// The search of the paper, or features by a gradient, which is faster and finds other sets.
+        /// The order: the search of the paper, or a gradient, which is faster and finds other sets.
         order: PatchOrder = PatchOrder::Paper;
         /// Thresholds on the KL, ascending, for the paper's order.
         thresholds: Option<Vec<f64>> = None => usually("50 from 1e-5 to 1, on a logarithmic scale").at_least(0.0);
@@ -56,33 +56,33 @@ pub struct PatchPair {
     pub corrupt: Vec<u32>,
 }
 
-/// One set of patched features.
+/// A set of patched features.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PatchedSet {
-    /// The threshold that led to it; none for the ends, and where features are in the order of a gradient.
+    /// The threshold of the search; none for the ends, and where features are in the order of a gradient.
     pub threshold: Option<f64>,
-    /// How many features it has.
+    /// The number of patched features.
     pub count: usize,
-    /// Those of them whose codes differ between the texts of some pair; the others change nothing.
+    /// The patched features whose activations differ between the texts of some pair; the others change nothing.
     pub features: Vec<usize>,
     /// KL(patched || corrupt) at the last position, in nats, the mean over pairs.
     pub kl: f64,
-    /// The mean of |x' - x| over pairs and positions.
+    /// Returns the mean of |x' - x| over pairs and positions.
     pub edit: f64,
 }
 
-/// Logits of one evaluation, at most.
+/// The largest number of logits of one evaluation.
 const LOGITS: usize = 1 << 23;
 
-/// Tokens of one evaluation, about.
+/// The number of tokens of one evaluation, about.
 const TOKENS: usize = 1 << 13;
 
-/// The thresholds of the paper.
+/// Returns the thresholds of the paper.
 fn paper_thresholds() -> Vec<f64> {
     (0..50).map(|i| 10.0_f64.powf(-5.0 + 5.0 * f64::from(i) / 49.0)).collect()
 }
 
-/// The sets of features, from all of them to none.
+/// Finds the sets of features, from all of them to none.
 pub fn feature_patch(
     model: &Decoder,
     sae: &Sae,
@@ -105,7 +105,7 @@ pub fn feature_patch(
     }
 }
 
-/// The pairs at the site, and what each feature would change.
+/// The pairs at the site, and the change that each feature would make.
 struct Runs<'a> {
     model: &'a Decoder,
     sae: &'a Sae,
@@ -115,9 +115,9 @@ struct Runs<'a> {
     clean: Tensor,
     /// log p of the corrupt run after the last token: `[pairs, vocab]`.
     target: Tensor,
-    /// The features whose codes differ somewhere.
+    /// The features whose activations differ somewhere.
     features: Vec<u32>,
-    /// By feature of these: what patching it adds, as c' - c, `[features, pairs, pos]`; 0 after the end of a text.
+    /// The differences c' - c of `features`, `[features, pairs, pos]`; 0 after the end of a text.
     differences: Tensor,
     /// The number of tokens of all clean texts.
     tokens: usize,
@@ -178,13 +178,14 @@ impl<'a> Runs<'a> {
         })
     }
 
-    /// How many sets are evaluated at once, at most.
+    /// Returns the largest number of sets that are evaluated at once.
     fn most(&self) -> usize {
         let pairs = self.target.elem_count();
         self.reruns.copies(TOKENS).min((LOGITS / pairs.max(1)).max(1))
     }
 
-    /// What patching features adds to the site: `[pairs, pos, d]`. They are named by their places in `features`.
+    /// Returns what patching features adds to the site: `[pairs, pos, d]`. Features are given by their places in
+    /// `features`.
     fn change(&self, places: &[usize]) -> Result<Tensor> {
         let joined = heads_joined(&self.clean, self.sae.d_in())?;
         if places.is_empty() {
@@ -200,7 +201,7 @@ impl<'a> Runs<'a> {
         Ok(written.to_dtype(DType::F32)?)
     }
 
-    /// KL(patched || corrupt) for each of several changes of the site.
+    /// Returns KL(patched || corrupt) for each of several changes of the site.
     fn kls(&self, changes: &[Tensor], task: &Task) -> Result<Vec<f64>> {
         let copies = changes
             .iter()
@@ -219,7 +220,7 @@ impl<'a> Runs<'a> {
         }
     }
 
-    /// The mean of |x' - x| over pairs and positions.
+    /// Returns the mean of |x' - x| over pairs and positions.
     fn edit(&self, change: &Tensor) -> Result<f64> {
         let lengths = floats(&change.sqr()?.sum(2)?.sqrt()?)?;
         Ok(lengths.iter().sum::<f64>() / self.tokens as f64)
@@ -234,7 +235,7 @@ impl<'a> Runs<'a> {
     }
 }
 
-/// Replaces a site by given values.
+/// A hook that replaces a site by given values.
 struct Put(Tensor);
 
 impl Edit for Put {
@@ -243,7 +244,7 @@ impl Edit for Put {
     }
 }
 
-/// The search of the paper.
+/// Searches sets as the paper does.
 ///
 /// Features without a difference are dropped at the first threshold, since that changes nothing. Several candidates are
 /// evaluated at once on the assumption that each of them will be dropped, or that each will stay, as the last ones were;
@@ -279,19 +280,19 @@ fn search(runs: &Runs, thresholds: &[f64], random: &mut ChaCha8Rng, task: &Task)
     Ok(sets)
 }
 
-/// Where the search stands.
+/// The state of the search.
 struct Search {
     kl: f64,
-    /// What the patched features add.
+    /// The change that the patched features add.
     change: Tensor,
     /// Whether the last candidate was dropped.
     drops: bool,
-    /// How many candidates are evaluated at once.
+    /// The number of candidates that are evaluated at once.
     at_once: usize,
 }
 
 impl Search {
-    /// Whether the first candidates are dropped, as many as could be decided.
+    /// Returns whether the first candidates are dropped, as many as could be decided.
     fn tried(&mut self, runs: &Runs, candidates: &[usize], threshold: f64, task: &Task) -> Result<Vec<bool>> {
         let mut without: Vec<Tensor> = Vec::with_capacity(candidates.len());
         for candidate in candidates {
@@ -318,8 +319,8 @@ impl Search {
     }
 }
 
-/// Sets of growing size, those features first that lower the KL most to first order: (c'_j - c_j) d_j . dKL/dx, summed
-/// over pairs and positions, on the clean run.
+/// Returns sets of growing size, with the features first that lower the KL most to first order: (c'_j - c_j) d_j .
+/// dKL/dx, summed over pairs and positions, on the clean run.
 fn by_attribution(runs: &Runs, pairs: &[PatchPair], task: &Task) -> Result<Vec<PatchedSet>> {
     let batch = Batch::new(pairs.iter().map(|pair| pair.clean.clone()).collect())?;
     let target = runs.target.to_dtype(DType::F32)?;
@@ -348,7 +349,7 @@ fn by_attribution(runs: &Runs, pairs: &[PatchPair], task: &Task) -> Result<Vec<P
         bar.advance(counts.len() as u64);
     }
     if let [none] = sets.as_slice() {
-        // Where no code differs, all features change as little as none.
+        // Where no activation differs, all features change as little as none.
         sets.insert(0, none.clone());
     }
     if let Some(all) = sets.first_mut() {
@@ -357,7 +358,7 @@ fn by_attribution(runs: &Runs, pairs: &[PatchPair], task: &Task) -> Result<Vec<P
     Ok(sets)
 }
 
-/// Numbers of features, from all to none: about eight in each doubling.
+/// Returns numbers of features, from all to none: about eight in each doubling.
 fn counts(all: usize) -> Vec<usize> {
     let mut counts = vec![0, all];
     let mut next = 1.0_f64;
@@ -370,7 +371,7 @@ fn counts(all: usize) -> Vec<usize> {
     counts
 }
 
-/// The sets of several dictionaries as one table.
+/// Returns the sets of several dictionaries as one table.
 pub fn table(found: &[(String, Vec<PatchedSet>)]) -> Table {
     let row = |name: &str, set: &PatchedSet| -> Vec<Cell> {
         let threshold = set.threshold.map_or(Cell::Missing, Cell::from);

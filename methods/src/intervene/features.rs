@@ -1,4 +1,4 @@
-//! Hooks on the features of a dictionary: model hooks applied to codes.
+//! Hooks on the features of a dictionary: model hooks applied to feature activations.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::sae::splice::{Rest, heads_joined};
 use crate::tensor::{Tensor, dtype};
 
 crate::choices! {
-    /// What happens to the reconstruction error of a dictionary.
+    /// Treatments of the reconstruction error of a dictionary.
     pub enum ErrorOption {
         Keep = "keep",
         Drop = "drop",
@@ -23,36 +23,36 @@ crate::choices! {
 }
 
 crate::options! {
-    /// Those of a hook on features, beside the ones of every hook.
+    /// Options of a hook on features, besides those of every hook.
     #[derive(Debug, Clone)]
     pub struct FeatureHookOptions {
-        /// For features: what happens to the dictionary's reconstruction error.
+        /// The treatment of the dictionary's reconstruction error, in a hook on features.
         error: Option<ErrorOption> = None => usually("\"keep\"");
-        /// For features: whether all others of the dictionary are meant in their place.
+        /// Whether all other features of the dictionary take the place of the given ones, in a hook on features.
         others: Option<bool> = None => usually("false");
-        /// For features: the site at which the dictionary is, in any model.
+        /// The site of the dictionary, in any model, in a hook on features.
         site: Option<String> = None => usually("the dictionary's");
     }
 }
 
 impl FeatureHookOptions {
-    /// The name of one that was given.
+    /// Returns the name of an option that was given.
     pub fn given(&self) -> Option<&'static str> {
         let all = [("error", self.error.is_some()), ("others", self.others.is_some()), ("site", self.site.is_some())];
         all.into_iter().find(|(_, is_given)| *is_given).map(|(name, _)| name)
     }
 }
 
-/// Which features of a dictionary are meant.
+/// Features of a dictionary that a hook acts on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Which {
-    /// These, in this order.
+    /// The given features, in their order.
     Only(Vec<usize>),
     AllBut(Vec<usize>),
 }
 
 impl Which {
-    /// Their indices, each once: as they are given, or else in order.
+    /// Returns the indices of the features, each once: as they are given, or else in order.
     pub fn indices(&self, d_sae: usize) -> Result<Vec<u32>> {
         let (Which::Only(given) | Which::AllBut(given)) = self;
         let (mut is_given, mut indices) = (vec![false; d_sae], Vec::new());
@@ -77,12 +77,14 @@ impl Which {
     }
 }
 
-/// Applies another hook to codes. If it turns the codes c into c', the site becomes
+/// A hook that applies another hook to feature activations. The site, if the inner hook turns the activations c into c',
+/// becomes:
 ///
 ///     x + (c' - c) D          where the dictionary's error is kept
 ///     x_hat + (c' - c) D      where it is dropped
 ///
-/// so that a feature whose code stays the same changes nothing. Gradients pass through x and through the codes.
+/// so that a feature whose activation stays the same changes nothing. Gradients pass through x and through the
+/// activations.
 pub struct OnFeatures<'a> {
     sae: Sae,
     features: Tensor,
@@ -91,18 +93,18 @@ pub struct OnFeatures<'a> {
 }
 
 impl<'a> OnFeatures<'a> {
-    /// `inner` sees the codes of these features, `[batch, pos, features]`.
+    /// Builds a hook whose `inner` sees the activations of the features, `[batch, pos, features]`.
     pub fn new(sae: Sae, which: &Which, rest: Rest, inner: Box<dyn Edit + 'a>) -> Result<Self> {
         let features = which.tensor(&sae)?;
         Ok(Self { sae, features, rest, inner })
     }
 
-    /// The hook at the site that the dictionary reads, or at another one like it.
+    /// Binds the hook to the site that the dictionary reads, or to another one of the same width.
     pub fn at(self, config: &Config, site: &str, positions: Option<Vec<i64>>) -> Result<Bound<'a>> {
         Bound::new(config, site, None, positions, Box::new(self))
     }
 
-    /// The replacement for `x`, in which the heads of a site are joined.
+    /// Returns the replacement for `x`, in which the heads of a site are joined.
     fn edited(&mut self, at: &At, place: Place, positions: Option<&[i64]>, x: &Tensor) -> Result<Option<Tensor>> {
         let input = readable(&self.sae, place, x)?;
         let (codes, base) = match self.rest {
@@ -132,27 +134,28 @@ impl Edit for OnFeatures<'_> {
     }
 }
 
-/// Activations as a dictionary reads them. Not every activation function passes NaN and infinities on, so they are refused
-/// here.
+/// Converts activations to what a dictionary reads, and refuses NaN and infinities, which not every activation function
+/// passes on.
 fn readable(sae: &Sae, place: Place, x: &Tensor) -> Result<Tensor> {
     checks::finite(x, format_args!("activations at `{place}` for a dictionary to encode"))
         .map_err(|e| e.hint("`m.cache(text, \"resid_post.*\")` shows where it comes from"))?;
     dtype::convert(x, sae.parts().encoder.dtype())
 }
 
-/// Which features a hook acts on, and where, before it is tied to a model.
+/// A hook on features with its site, before it is bound to a model.
 #[derive(Debug, Clone)]
 pub struct FeatureHook {
     sae: Sae,
     which: Which,
     rest: Rest,
     site: String,
-    /// Whether the call names the site, and not the dictionary.
+    /// Whether the call names the site, rather than the dictionary.
     is_named: bool,
 }
 
 impl FeatureHook {
-    /// `own_site` is where the dictionary itself says that it is, which is asked only where the options name no site.
+    /// Builds the hook. `own_site` returns the site of the dictionary itself, and is called only if the options name no
+    /// site.
     pub fn new(
         sae: Sae,
         features: Vec<usize>,
@@ -188,12 +191,12 @@ impl FeatureHook {
         &self.site
     }
 
-    /// An action on codes: those of a recorded run are made here, once for all runs of the hook.
+    /// Converts an action to feature activations: those of a recorded run are computed once for all runs of the hook.
     pub fn action(&self, action: &Action, task: &Task) -> Result<Action> {
         on_codes(action, &self.sae, &self.which, &self.site, task)
     }
 
-    /// The hook on a model, with what it does to codes.
+    /// Binds the hook to a model, with its edit of feature activations.
     pub fn bound<'a>(&self, model: &Model, edit: Box<dyn Edit + 'a>, positions: Option<Vec<i64>>) -> Result<Bound<'a>> {
         check_place(&self.sae, model, &self.site, self.is_named)?;
         if !self.is_named {
@@ -206,7 +209,7 @@ impl FeatureHook {
     }
 }
 
-/// The action on codes: what it takes from a recorded activation is its codes.
+/// Converts an action on activations to one on feature activations: a recorded activation is encoded.
 fn on_codes(action: &Action, sae: &Sae, which: &Which, site: &str, task: &Task) -> Result<Action> {
     let features = which.tensor(sae)?;
     let encoded = |cache: &Arc<Cache>| -> Result<Arc<Cache>> {
@@ -224,7 +227,7 @@ fn on_codes(action: &Action, sae: &Sae, which: &Which, site: &str, task: &Task) 
     })
 }
 
-/// The codes of some features, text by text, since those of all features may not fit.
+/// Returns the activations of some features, text by text, since those of all features may not fit.
 fn codes_of(sae: &Sae, features: &Tensor, x: &Tensor, task: &Task) -> Result<Tensor> {
     let each = (0..x.dim(0)?).map(|row| {
         task.check()?;
@@ -278,7 +281,7 @@ mod tests {
         Sae::new(parts).unwrap()
     }
 
-    /// The stream after the hooks, and its codes.
+    /// Runs with hooks, and returns the residual stream after them with its feature activations.
     fn ran(model: &Decoder, sae: &Sae, hooks: Vec<Bound>) -> (Tensor, Tensor) {
         let batch = Batch::new(vec![vec![1, 2, 3], vec![4, 0, 1]]).unwrap();
         let ask = Ask { hooks, places: select(model.config(), SITE).unwrap(), positions: None };
@@ -335,7 +338,7 @@ mod tests {
         let cache = Arc::new(model.cache(&batch, ask, &Task::default()).unwrap());
         let all = Which::AllBut(vec![]);
         let source = Action::Patch(PatchSource::Cache(cache.clone()));
-        // All codes of another run, and none of this one's error, give its reconstruction.
+        // All activations of another run, and none of this one's error, give its reconstruction.
         let (found, _) = ran(&model, &sae, vec![hook(&model, &sae, all.clone(), Rest::Dropped, source)]);
         assert!(far(&found, &sae.reconstruct(&cache.get(SITE).unwrap()).unwrap()) < 1e-4);
         let mean = Action::Mean { cache: cache.clone(), by_position: false };

@@ -16,7 +16,7 @@ pub fn model(decoder: Decoder) -> Model {
     }
 }
 
-/// Pairs of two lengths, the second with answers of several tokens.
+/// Returns pairs of two lengths, the second with answers of several tokens.
 pub fn pairs() -> Vec<TokenPair> {
     let pair = |clean: &[u32], corrupt: &[u32], answers: &[&[u32]]| TokenPair {
         clean: clean.to_vec(),

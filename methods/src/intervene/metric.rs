@@ -1,10 +1,11 @@
 //! Metrics of pairs of prompts: one number for each pair, read from the logits of a run of one of its prompts.
 //!
-//! A metric is made ready for a batch of pairs as a [`MetricPlan`]: the texts that a model reads, the points of them at
-//! which logits are needed, and the metric of each pair from the logits at these points. So whoever runs the model, as a
-//! whole or only behind a change, with hooks or under a gradient, asks the plan what to run and hands the logits back.
+//! A metric is prepared for a batch of pairs as a [`MetricPlan`]: the texts that a model reads, the points of them at
+//! which logits are needed, and the metric of each pair from the logits at these points. So whatever runs the model, as
+//! a whole or only from a change on, with hooks or under a gradient, gets from the plan what to run, and passes the
+//! logits back.
 //!
-//! Each answer is scored as the model reads it token by token behind the prompt (teacher forcing):
+//! Each answer is scored as the model reads it token by token after the prompt (teacher forcing):
 //!
 //!     s(a) = sum over i of log p(a_i | prompt, a_1 .. a_(i-1))
 
@@ -23,20 +24,20 @@ use crate::{bail, err};
 /// A function that reads the logits after the last token of the prompt, `[vocab]`, of the pair with this number.
 pub type OwnMeasure<'a> = &'a dyn Fn(usize, &Tensor) -> Result<Tensor>;
 
-/// What is measured of a pair.
+/// Quantities that are measured of a pair.
 #[derive(Clone, Copy)]
 pub enum Measure<'a> {
     /// log sum_a exp s(a) - log sum_w exp s(w), over the correct answers a and the wrong ones w. With one token each it is
     /// the difference of their logits, since what normalises them is the same.
     LogitDiff,
-    /// sum_a exp s(a)
+    /// The probability of the answers: sum_a exp s(a).
     Prob,
-    /// log sum_a exp s(a)
+    /// The log probability of the answers: log sum_a exp s(a).
     LogProb,
     /// The rank of the best correct answer, 1 for the likeliest token; of an answer of several tokens the worst of theirs.
     Rank,
-    /// KL(p || q) = sum_v p_v log(p_v / q_v) in nats over the tokens after the prompt: q in this run, p in the run of the
-    /// reference prompt without any change.
+    /// The divergence KL(p || q) = sum_v p_v log(p_v / q_v) in nats over the tokens after the prompt: q in this run, p
+    /// in the run of the reference prompt without any change.
     Kl(Prompt),
     /// The mean of -log p(x_t | x_1 .. x_(t-1)) over the tokens of the prompt but the first, in nats.
     Loss,
@@ -44,7 +45,7 @@ pub enum Measure<'a> {
 }
 
 impl Measure<'_> {
-    /// Its name in scripts.
+    /// Returns the name of the measure in scripts.
     pub fn name(&self) -> &'static str {
         match self {
             Measure::LogitDiff => "logit_diff",
@@ -57,7 +58,7 @@ impl Measure<'_> {
         }
     }
 
-    /// The quantity with its unit, as on the axis of a chart.
+    /// Returns the quantity with its unit, as on the axis of a chart.
     pub fn quantity(&self) -> &'static str {
         match self {
             Measure::LogitDiff => "logit difference",
@@ -70,7 +71,7 @@ impl Measure<'_> {
         }
     }
 
-    /// Whether gradients pass through it.
+    /// Returns whether gradients pass through the measure.
     pub fn has_gradient(&self) -> bool {
         !matches!(self, Measure::Rank)
     }
@@ -93,13 +94,13 @@ struct Scored {
     wrong: Vec<Vec<Term>>,
 }
 
-/// A metric made ready for the prompts of some pairs.
+/// A metric prepared for the prompts of some pairs.
 pub struct MetricPlan<'a> {
     measure: Measure<'a>,
-    /// The number of each of these pairs among all.
+    /// The numbers of the pairs among all pairs.
     numbers: Vec<usize>,
     batch: Batch,
-    /// Which of the pairs each text belongs to.
+    /// The pair that each text belongs to.
     pair_of: Vec<usize>,
     points: Vec<Point>,
     scored: Vec<Scored>,
@@ -110,7 +111,7 @@ pub struct MetricPlan<'a> {
 }
 
 impl<'a> MetricPlan<'a> {
-    /// The plan for the `which` prompts of `pairs`, whose numbers among all are `numbers`.
+    /// Plans the metric for the `which` prompts of `pairs`, whose numbers among all are `numbers`.
     pub fn new(
         measure: Measure<'a>,
         model: &Decoder,
@@ -133,17 +134,17 @@ impl<'a> MetricPlan<'a> {
         Ok(Self { measure, numbers: numbers.to_vec(), batch, pair_of, points, scored, spans, reference })
     }
 
-    /// The texts that the model reads: the prompts, with the beginnings of answers of several tokens behind them.
+    /// Returns the texts that the model reads: the prompts, followed by the beginnings of answers of several tokens.
     pub fn batch(&self) -> &Batch {
         &self.batch
     }
 
-    /// Which of the pairs each text belongs to.
+    /// Returns the pair that each text belongs to.
     pub fn pair_of(&self) -> &[usize] {
         &self.pair_of
     }
 
-    /// Where logits are needed.
+    /// Returns the points where logits are needed.
     pub fn points(&self) -> &[Point] {
         &self.points
     }
@@ -155,7 +156,7 @@ impl<'a> MetricPlan<'a> {
         self.values(&logits)
     }
 
-    /// The metric of each pair, `[pairs]`, from the logits at the points, `[points, vocab]`; in f32 or wider.
+    /// Returns the metric of each pair, `[pairs]`, from the logits at the points, `[points, vocab]`; in f32 or wider.
     pub fn values(&self, logits: &Tensor) -> Result<Tensor> {
         let logits = widened(logits)?;
         match self.measure {
@@ -172,7 +173,7 @@ impl<'a> MetricPlan<'a> {
         }
     }
 
-    /// log sum exp s(a) over the correct answers of each pair, or over the wrong ones.
+    /// Returns log sum exp s(a) over the correct answers of each pair, or over the wrong ones.
     fn scores(&self, logits: &Tensor, wrong: bool) -> Result<Tensor> {
         let answers: Vec<&[Vec<Term>]> =
             self.scored.iter().map(|scored| if wrong { &scored.wrong } else { &scored.right }.as_slice()).collect();
@@ -249,7 +250,8 @@ fn prompt(pair: &TokenPair, which: Prompt, number: usize) -> Result<&[u32]> {
 /// The texts of a plan while they are gathered.
 #[derive(Default)]
 struct Texts {
-    /// Whether what is read at a position does not depend on what follows, so that one text shows all of its beginnings.
+    /// Whether what is read at a position does not depend on what follows, so that one text shows all of its
+    /// beginnings.
     is_causal: bool,
     rows: Vec<Vec<u32>>,
     pair_of: Vec<usize>,
@@ -280,8 +282,8 @@ impl Texts {
         Ok(scored)
     }
 
-    /// A row for each beginning of an answer, or those that no other one continues, and the points behind which answers have
-    /// their tokens.
+    /// Adds a row for each beginning of an answer, or those that no other one continues, and the points after which
+    /// answers have their tokens.
     fn answers(&mut self, prompt: &[u32], pair: &TokenPair, scored: &mut Scored) {
         let first = self.rows.len();
         let answers = pair.answers.iter().chain(&pair.wrong);
@@ -290,7 +292,7 @@ impl Texts {
         beginnings.sort_unstable();
         beginnings.dedup();
         for (at, beginning) in beginnings.iter().enumerate() {
-            // In this order what continues a beginning comes right behind it.
+            // In this order what continues a beginning comes right after it.
             let is_continued = beginnings.get(at + 1).is_some_and(|next| next.starts_with(beginning));
             if !(is_continued && self.is_causal) {
                 self.rows.push([prompt, beginning].concat());
@@ -330,7 +332,7 @@ fn check_answers(measure: Measure, pair: &TokenPair) -> Result<()> {
     Ok(())
 }
 
-/// The log probabilities of tokens at points, of logits `[points, vocab]`.
+/// Returns the log probabilities of tokens at points, of logits `[points, vocab]`.
 fn picked(logits: &Tensor, terms: &[Term]) -> Result<Tensor> {
     let (points, vocab) = logits.dims2()?;
     if let Some((_, token)) = terms.iter().find(|(_, token)| *token as usize >= vocab) {
@@ -345,16 +347,16 @@ fn picked(logits: &Tensor, terms: &[Term]) -> Result<Tensor> {
     Ok((own - all.index_select(&Tensor::new(rows, device)?, 0)?)?)
 }
 
-/// The sums of neighbours, so many of each at a time.
+/// Adds up groups of neighbours, each of a given size.
 fn sums(x: &Tensor, counts: &[usize]) -> Result<Tensor> {
     let groups = counts.iter().enumerate().flat_map(|(group, count)| std::iter::repeat_n(group as u32, *count));
     let groups = Tensor::new(groups.collect::<Vec<_>>(), x.device())?;
     Ok(Tensor::zeros(counts.len(), x.dtype(), x.device())?.index_add(&groups, x, 0)?)
 }
 
-/// log sum exp of neighbours, so many of each at a time.
+/// Computes log sum exp of groups of neighbours, each of a given size.
 fn log_sums(x: &Tensor, counts: &[usize]) -> Result<Tensor> {
-    /// Far below every score, and finite, so that no gradient is NaN.
+    /// A score far below every other, and finite, so that no gradient is NaN.
     const NOTHING: f32 = -1e30;
     let width = counts.iter().copied().max().unwrap_or(0);
     let nothing = Tensor::new(&[NOTHING], x.device())?.to_dtype(x.dtype())?;
@@ -370,7 +372,7 @@ fn log_sums(x: &Tensor, counts: &[usize]) -> Result<Tensor> {
     Ok((sum + most)?.squeeze(1)?)
 }
 
-/// The log probabilities after the last token of each prompt, `[pairs, vocab]`.
+/// Returns the log probabilities after the last token of each prompt, `[pairs, vocab]`.
 fn log_probabilities(
     model: &Decoder,
     pairs: &[TokenPair],
@@ -384,7 +386,7 @@ fn log_probabilities(
     normalise::log_softmax(&widened(&logits.squeeze(1)?)?, 1)
 }
 
-/// Logits in the dtype that metrics are computed in: f64 where the model computes in that, else f32.
+/// Converts logits to the dtype that metrics are computed in: f64 where the model computes in that, else f32.
 fn widened(logits: &Tensor) -> Result<Tensor> {
     let work = if logits.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
     Ok(logits.to_dtype(work)?)
@@ -394,7 +396,7 @@ fn widened(logits: &Tensor) -> Result<Tensor> {
 const TOKENS_AT_ONCE: usize = 1 << 14;
 const LOGITS_AT_ONCE: usize = 1 << 25;
 
-/// How many of these pairs go into one pass.
+/// Returns how many of these pairs go into one pass.
 pub fn pairs_at_once(model: &Decoder, pairs: &[TokenPair], measure: Measure) -> usize {
     let longest = |pair: &TokenPair| {
         let answers = pair.answers.iter().chain(&pair.wrong);
@@ -409,9 +411,9 @@ pub fn pairs_at_once(model: &Decoder, pairs: &[TokenPair], measure: Measure) -> 
     (TOKENS_AT_ONCE / (rows * width).max(1)).min(by_logits).max(1)
 }
 
-/// The metric of the `which` prompt of every pair, `[pairs]`, with hooks. With hooks all pairs are one batch, so that
-/// values for each text can be patched in; without, some pairs at a time. Of the two models the first runs with the
-/// hooks, and the second, which keeps its own, is the reference of a divergence.
+/// Computes the metric of the `which` prompt of every pair, `[pairs]`, with hooks. With hooks all pairs are one batch,
+/// so that values for each text can be patched in; without, some pairs at a time. Of the two models the first runs with
+/// the hooks, and the second, which keeps its own, is the reference of a divergence.
 pub fn values(
     measure: Measure,
     (model, reference): (&Decoder, &Decoder),
@@ -435,12 +437,12 @@ pub fn values(
     Ok(Tensor::cat(&found, 0)?)
 }
 
-/// What turns a metric into one that is 0 for corrupt prompts and 1 for clean ones.
+/// A normalisation of a metric: 0 for corrupt prompts and 1 for clean ones.
 ///
 /// A value v of a pair becomes (v - c) / D: c is the metric of its corrupt prompt, and D the mean over all pairs of how
-/// far the clean prompt's is above it. So the mean over pairs is 0 without a change, and 1 where the change brings all of
-/// the clean run back; for one pair it is the usual (v - corrupt) / (clean - corrupt). A divisor of its own for each pair
-/// would let the pairs that the model hardly tells apart decide the mean.
+/// far the clean prompt's is above it. So the mean over pairs is 0 without a change, and 1 where the change restores
+/// all of the clean run; for one pair it is the usual (v - corrupt) / (clean - corrupt). A divisor of its own for each
+/// pair would let the pairs that the model hardly tells apart decide the mean.
 #[derive(Debug, Clone)]
 pub struct Normaliser {
     corrupt: Vec<f64>,
@@ -448,8 +450,8 @@ pub struct Normaliser {
 }
 
 impl Normaliser {
-    /// From the metric of the clean and of the corrupt prompts. Where the two are the same there is no such number, and
-    /// this is an error.
+    /// Builds the normalisation from the metric of the clean and of the corrupt prompts. Equal means have no such
+    /// normalisation, and are an error.
     pub fn new(clean: &[f64], corrupt: &[f64]) -> Result<Self> {
         let sum: f64 = clean.iter().zip(corrupt).map(|(clean, corrupt)| clean - corrupt).sum();
         let distance = sum / clean.len().max(1) as f64;
@@ -460,23 +462,23 @@ impl Normaliser {
         Ok(Self { corrupt: corrupt.to_vec(), distance })
     }
 
-    /// Of a model without changes.
+    /// Builds the normalisation of a model without changes.
     pub fn of(measure: Measure, model: &Decoder, pairs: &[TokenPair], task: &Task) -> Result<Self> {
         let of = |which| floats(&values(measure, (model, model), pairs, which, Vec::new(), task)?);
         Self::new(&of(Prompt::Clean)?, &of(Prompt::Corrupt)?)
     }
 
-    /// How far clean prompts are above corrupt ones, on average.
+    /// Returns how far clean prompts are above corrupt ones, on average.
     pub fn distance(&self) -> f64 {
         self.distance
     }
 
-    /// The normalised value of a pair.
+    /// Returns the normalised value of a pair.
     pub fn value(&self, pair: usize, value: f64) -> f64 {
         (value - self.corrupt.get(pair).copied().unwrap_or(f64::NAN)) / self.distance
     }
 
-    /// The normalised values of all pairs, with gradients.
+    /// Returns the normalised values of all pairs, with gradients.
     pub fn values(&self, values: &Tensor) -> Result<Tensor> {
         let corrupt = Tensor::new(self.corrupt.as_slice(), values.device())?.to_dtype(values.dtype())?;
         Ok(((values - corrupt)? / self.distance)?)

@@ -1,5 +1,5 @@
-//! Floor 7: interventions on a model: through the features of its dictionaries, along directions of its stream, from one
-//! prompt's run to another's; the metrics and monitors that they are judged by.
+//! Floor 7: interventions on a model, through the features of its dictionaries, along directions of its residual
+//! stream, or from one prompt's run to another's; and the metrics and monitors that judge them.
 
 pub mod erase;
 pub mod feature_patch;

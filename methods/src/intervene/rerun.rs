@@ -1,4 +1,4 @@
-//! Runs of one batch with changes at some sites: what is before the first of them is computed once.
+//! Runs of one batch with changes at some sites: everything before the first change is computed once.
 
 use crate::base::{Result, Task, memory};
 use crate::err;
@@ -14,12 +14,12 @@ use crate::tensor::Tensor;
 pub struct Reruns<'a> {
     model: &'a Decoder,
     batch: Batch,
-    /// The clean stream that runs begin with; None where they begin with the text.
+    /// The clean residual stream that runs begin with; none where they begin with the text.
     start: Option<(Site, Tensor)>,
 }
 
 impl<'a> Reruns<'a> {
-    /// `places` are those of the changes.
+    /// Prepares the runs; `places` are the sites of the changes.
     pub fn new(model: &'a Decoder, batch: &Batch, places: &[Place], task: &Task) -> Result<Self> {
         let start = match places.iter().map(|place| place.site).min() {
             None => return Err(err!(Bug, "runs without a place that changes")),
@@ -38,13 +38,13 @@ impl<'a> Reruns<'a> {
         Ok(Self { model, batch: batch.clone(), start })
     }
 
-    /// How many copies of the batch are about `tokens` tokens.
+    /// Returns how many copies of the batch are about `tokens` tokens.
     pub fn copies(&self, tokens: usize) -> usize {
         (tokens / (self.batch.width() * self.batch.rows().len()).max(1)).max(1)
     }
 
-    /// The logits of some copies of the batch, one copy after the other, with hooks. Those that change copies in
-    /// different ways find them by their rows.
+    /// Returns the logits of some copies of the batch, one copy after the other, with hooks. Hooks that change copies
+    /// in different ways find them by their rows.
     pub fn logits(&self, copies: usize, hooks: Vec<Bound>, wanted: Logits, task: &Task) -> Result<Tensor> {
         let rows: Vec<Vec<u32>> = (0..copies).flat_map(|_| self.batch.rows().iter().cloned()).collect();
         let batch = Batch::new(rows)?;
@@ -65,7 +65,7 @@ impl<'a> Reruns<'a> {
     }
 }
 
-/// The last stream before a site, if a block is before it.
+/// Returns the last site of the residual stream before a site, if a block is before it.
 pub fn begin(config: &Config, first: Site) -> Option<Site> {
     match first.kind {
         SiteKind::Embed | SiteKind::PosEmbed => None,

@@ -1,4 +1,4 @@
-//! Where a dictionary belongs: its sites, and whether it is one for the activations of a model.
+//! Sites of a dictionary, and checks that it fits the activations of a model.
 
 use serde_json::Value;
 
@@ -13,16 +13,16 @@ use crate::model::site::{NAME_ONE, Place, Site, one_site};
 use crate::model::{KEEPING, Model};
 
 crate::options! {
-    /// Where a dictionary reads in a model.
+    /// Options of the site that a dictionary reads in a model.
     #[derive(Debug, Clone)]
     pub struct SiteOptions {
-        /// Where activations are read, and where it is spliced in.
+        /// Site that activations are read at, and that the dictionary is spliced in at.
         site: Option<String> = None => usually("the dictionary's");
     }
 }
 
 impl SiteOptions {
-    /// The site that is named, or else the dictionary's.
+    /// Returns the site that is named, or else the dictionary's.
     pub fn of(&self, sae: &Sae) -> Result<String> {
         self.site.clone().map_or_else(|| site_of(sae), Ok)
     }
@@ -35,7 +35,7 @@ pub struct SitePair<'a> {
     pub writes: &'a str,
 }
 
-/// The one site of a model that a name stands for, for a dictionary that reads here and writes there.
+/// Returns the one site of a model that a name stands for, for a dictionary that reads one site and writes another.
 pub fn one_place(config: &Config, site: &str) -> Result<Place> {
     one_site(config, site, "a transcoder reads one and writes one, such as `mlp_in.2` and `mlp_out.2`")
 }
@@ -49,7 +49,7 @@ pub fn check_writes_behind(reads: Place, writes: Place) -> Result<()> {
         .hint("`sae::fit` fits a dictionary that reads and writes at one site"))
 }
 
-/// The one site that a dictionary reads, where it says so.
+/// Returns the one site that a dictionary reads, where it says so.
 pub fn site_of(sae: &Sae) -> Result<String> {
     match sae.parts().about.sites.as_slice() {
         [site] => {
@@ -76,7 +76,7 @@ fn check_has_weights(sae: &Sae) -> Result<()> {
     }
 }
 
-/// The site that a dictionary writes, if it is another than it reads: the one that is named, or else its own.
+/// Returns the site that a dictionary writes, if it is another than it reads: the one that is named, or else its own.
 pub fn writes_of(sae: &Sae, named: Option<&str>) -> Result<Option<String>> {
     let about = &sae.parts().about;
     match named.or(about.writes.as_deref()) {
@@ -131,7 +131,7 @@ pub fn check_is_for(model: &Model, about: &About, (d_in, d_out): (usize, usize))
     }
 }
 
-/// The error of a dictionary of width `found` where a site of a model has the width `d`.
+/// Makes the error of a dictionary of width `found` where a site of a model has the width `d`.
 fn of_other_width(about: &About, found: usize, (d, model, site): (usize, &str, &str)) -> Error {
     let read = about.sites.join(", ");
     let place = if read.is_empty() { String::new() } else { format!(" at {read}") };
@@ -210,7 +210,7 @@ impl Sae {
     }
 }
 
-/// `pythia-70m` of `EleutherAI/pythia-70m@main`.
+/// Shortens the name of a model: `pythia-70m` for `EleutherAI/pythia-70m@main`.
 fn plain_name(model: &str) -> String {
     let without_hooks = model.split_once(KEEPING).map_or(model, |(name, _)| name);
     let without_revision = without_hooks.split_once('@').map_or(without_hooks, |(name, _)| name);

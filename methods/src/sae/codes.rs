@@ -7,7 +7,7 @@ use super::select::{greater, largest};
 use crate::base::Result;
 use crate::tensor::{Tensor, elementwise, matmul};
 
-/// The pre-activations of scaled activations.
+/// Computes the pre-activations of scaled activations.
 pub fn pre(parts: &Parts, x: &Tensor) -> Result<Tensor> {
     let pre = kernels::linear(&centred(parts, x)?, &parts.encoder, parts.encoder_bias.as_ref())?;
     // A dictionary whose codes are in units of what they write also selects in these units.
@@ -24,7 +24,7 @@ fn centred(parts: &Parts, x: &Tensor) -> Result<Tensor> {
     }
 }
 
-/// The codes of activations that are scaled already.
+/// Computes the codes of activations that are scaled already.
 pub fn codes(parts: &Parts, x: &Tensor) -> Result<Tensor> {
     let pre = || pre(parts, x);
     match &parts.activation {
@@ -54,7 +54,7 @@ pub fn codes(parts: &Parts, x: &Tensor) -> Result<Tensor> {
     }
 }
 
-/// Whether gradients may be needed.
+/// Returns whether gradients may be needed.
 pub fn has_history(parts: &Parts, x: &Tensor) -> bool {
     let maybe = [&parts.encoder_bias, &parts.decoder_bias].into_iter().flatten();
     [x, &parts.encoder, &parts.decoder].into_iter().chain(maybe).any(Tensor::track_op)
@@ -74,7 +74,7 @@ pub fn decoded(parts: &Parts, codes: &Tensor) -> Result<Tensor> {
     }
 }
 
-/// What single codes write, before the scaling is undone: one row for each feature and code.
+/// Returns what single codes write, before the scaling is undone: one row for each feature and code.
 pub fn written(parts: &Parts, features: &[u32], codes: &Tensor) -> Result<Tensor> {
     let features = Tensor::new(features, parts.decoder.device())?;
     let directions = parts.decoder.index_select(&features, 0)?;
@@ -85,7 +85,7 @@ pub fn written(parts: &Parts, features: &[u32], codes: &Tensor) -> Result<Tensor
     Ok(directions.broadcast_mul(&lengths.unsqueeze(1)?)?)
 }
 
-/// What the codes of some features write together, before the scaling is undone.
+/// Returns what the codes of some features write together, before the scaling is undone.
 pub fn together(parts: &Parts, features: &Tensor, codes: &Tensor) -> Result<Tensor> {
     let directions = parts.decoder.index_select(features, 0)?;
     let directions = match parts.rescaled {
@@ -95,7 +95,7 @@ pub fn together(parts: &Parts, features: &Tensor, codes: &Tensor) -> Result<Tens
     matmul::matmul(codes, &directions)
 }
 
-/// The norms of the rows.
+/// Computes the norms of the rows.
 pub fn norms(rows: &Tensor) -> Result<Tensor> {
     Ok(rows.sqr()?.sum(1)?.sqrt()?)
 }

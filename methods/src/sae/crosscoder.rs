@@ -12,13 +12,13 @@ const OWN: f64 = 0.9;
 /// The metadata key for the models of a crosscoder of several, in the order of its sites.
 pub const MODELS: &str = "models";
 
-/// The name of a site of one of several models.
+/// Names a site of one of several models.
 pub fn site_of_model(site: &str, model: usize) -> String {
     format!("{site} of model {model}")
 }
 
 impl Sae {
-    /// The sites that a crosscoder of so many models reads in each of them.
+    /// Returns the sites that a crosscoder of so many models reads in each of them.
     pub fn sites_of_models(&self, models: usize) -> Result<Vec<String>> {
         let about = &self.parts().about;
         let ending = site_of_model("", 0);
@@ -33,7 +33,7 @@ impl Sae {
         Ok(sites)
     }
 
-    /// The directions at one of several sites: `[d_sae, width]`.
+    /// Returns the directions at one of several sites: `[d_sae, width]`.
     pub fn directions_at(&self, site: usize) -> Result<Tensor> {
         let spans = &self.parts().about.spans;
         let Some(span) = spans.get(site) else {
@@ -43,9 +43,9 @@ impl Sae {
         Ok(self.directions().narrow(1, start, span.width)?.contiguous()?)
     }
 
-    /// The norm of each feature's direction at each site, with all sites scaled as during training, over the sum of
-    /// these norms: `[d_sae, sites]`. A feature of one site alone is 1 there; one that all share equally is 1 over
-    /// their number everywhere. A feature that writes nothing has 0.
+    /// Computes the norm of each feature's direction at each site, with all sites scaled as during training, over the
+    /// sum of these norms: `[d_sae, sites]`. A feature of one site alone is 1 there; one that all share equally is 1
+    /// over their number everywhere. A feature that writes nothing has 0.
     pub fn shares(&self) -> Result<Tensor> {
         let spans = &self.parts().about.spans;
         if spans.is_empty() {
@@ -61,7 +61,7 @@ impl Sae {
         dtype::convert(&lengths.broadcast_div(&sums)?, DType::F32)
     }
 
-    /// For each site the mean relative norm of its directions, and the number of features of that site alone.
+    /// Tabulates for each site the mean relative norm of its directions, and the number of features of that site alone.
     pub fn sites_table(&self) -> Result<Table> {
         let (about, shares) = (&self.parts().about, self.shares()?);
         let name = |site: usize| about.sites.get(site).cloned().unwrap_or_else(|| format!("site {site}"));
@@ -79,7 +79,7 @@ impl Sae {
     }
 }
 
-/// The dictionary of rows whose sites were multiplied by their scales, as one of the rows themselves.
+/// Turns the dictionary of rows whose sites were multiplied by their scales into one of the rows themselves.
 ///
 /// With y = s x in each coordinate, E y + b = (E s) x + b; and y_hat = D c + b' is x_hat = (D / s) c + b' / s.
 /// Directions are then normalised, except for top-k, whose codes are compared with each other and so have to stay as
@@ -102,7 +102,7 @@ pub fn unscaled(sae: &Sae, spans: &[Span]) -> Result<Sae> {
     Sae::new(if compared { more } else { more.with_unit_directions()? })
 }
 
-/// Its kind is crosscoder, with the kind of its training in the metadata.
+/// Names the kind crosscoder, and keeps the kind of the training in the metadata.
 fn named(mut about: About) -> About {
     const NAME: &str = "crosscoder";
     if about.kind != NAME {
@@ -112,7 +112,7 @@ fn named(mut about: About) -> About {
     about
 }
 
-/// The scale of each coordinate.
+/// Returns the scale of each coordinate.
 pub fn factors(spans: &[Span]) -> Result<Tensor> {
     let all: Vec<f32> = spans.iter().flat_map(|span| std::iter::repeat_n(span.scale as f32, span.width)).collect();
     Ok(Tensor::new(all, &crate::tensor::Device::Cpu)?)

@@ -30,17 +30,17 @@ impl SparseCodes {
         self.rows.rows()
     }
 
-    /// How many features there are.
+    /// Returns the number of features.
     pub fn d_sae(&self) -> usize {
         self.d_sae
     }
 
-    /// The number of nonzero codes.
+    /// Returns the number of nonzero codes.
     pub fn count(&self) -> usize {
         self.rows.values.len()
     }
 
-    /// The active features of a row, sorted, and their codes; none where there is no such row.
+    /// Returns the active features of a row, sorted, and their codes; none where there is no such row.
     pub fn row(&self, row: usize) -> (&[u32], &[f32]) {
         if row >= self.rows() {
             return (&[], &[]);
@@ -49,17 +49,17 @@ impl SparseCodes {
         (&self.rows.columns[range.clone()], &self.rows.values[range])
     }
 
-    /// The features of all rows, concatenated.
+    /// Returns the features of all rows, concatenated.
     pub fn features(&self) -> &[u32] {
         &self.rows.columns
     }
 
-    /// The codes of these.
+    /// Returns the codes of all rows, concatenated as the features are.
     pub fn codes(&self) -> &[f32] {
         &self.rows.values
     }
 
-    /// The same, refused where a code is not finite: sums and correlations of it would not show that.
+    /// Refuses a code that is not finite: sums and correlations of it would not show that.
     pub fn finite(self) -> Result<Self> {
         let Some(at) = self.codes().iter().position(|code| !code.is_finite()) else { return Ok(self) };
         let row = (0..self.rows()).find(|row| self.rows.range(*row).contains(&at)).unwrap_or_default();
@@ -68,7 +68,7 @@ impl SparseCodes {
             .hint("the dictionary overflows there: it may be one for activations of another size"))
     }
 
-    /// Some of the rows, in the order given.
+    /// Selects rows, in the order given.
     pub fn picked(&self, rows: &[usize]) -> Self {
         let mut found = SparseRows { starts: vec![0], ..SparseRows::default() };
         for row in rows {
@@ -80,18 +80,18 @@ impl SparseCodes {
         Self { rows: found, d_sae: self.d_sae }
     }
 
-    /// Those of several batches of rows, one after the other.
+    /// Joins the codes of several batches of rows, one after the other.
     pub fn joined(parts: Vec<Self>, d_sae: usize) -> Self {
         Self { rows: SparseRows::joined(parts.into_iter().map(|part| part.rows).collect()), d_sae }
     }
 
-    /// With their zeros: `[rows, d_sae]`.
+    /// Returns the codes with their zeros: `[rows, d_sae]`.
     pub fn dense(&self) -> Result<Tensor> {
         filled(&self.rows, self.d_sae)
     }
 }
 
-/// The codes of scaled activations `[.., d_in]` with their zeros, where sparse encoding is possible.
+/// Computes the codes of scaled activations `[.., d_in]` with their zeros, where sparse encoding is possible.
 pub fn dense(parts: &Parts, x: &Tensor) -> Result<Option<Tensor>> {
     let (width, d_sae) = (parts.encoder.dims()[1], parts.decoder.dims()[0]);
     let Some(found) = sparse(parts, &x.reshape(((), width))?)? else { return Ok(None) };
@@ -101,7 +101,7 @@ pub fn dense(parts: &Parts, x: &Tensor) -> Result<Option<Tensor>> {
     Ok(Some(filled(&found, d_sae)?.reshape(shape)?))
 }
 
-/// Sparse rows with their zeros.
+/// Returns sparse rows with their zeros.
 fn filled(rows: &SparseRows, width: usize) -> Result<Tensor> {
     let count = rows.rows();
     memory::check(4 * count as u128 * width as u128, || format!("the codes of {count} rows"))?;
@@ -115,8 +115,8 @@ fn filled(rows: &SparseRows, width: usize) -> Result<Tensor> {
 }
 
 impl Sae {
-    /// The nonzero codes of activations `[.., d_in]`; all axes but the last are flattened to rows. Codes of other
-    /// dtypes than f32 are given in f32.
+    /// Computes the nonzero codes of activations `[.., d_in]`; all axes but the last are flattened to rows. Codes of
+    /// other dtypes than f32 are given in f32.
     pub fn encode_sparse(&self, x: &Tensor, task: &Task) -> Result<SparseCodes> {
         self.check_readable(x)?;
         let x = rows::matrix(x, self.d_in(), "activations")?;
@@ -136,8 +136,8 @@ impl Sae {
     }
 }
 
-/// The codes of scaled rows, in order; None for kinds that compare more than one number with a threshold, other dtypes,
-/// and other devices.
+/// Computes the codes of scaled rows, in order; None for kinds that compare more than one number with a threshold,
+/// other dtypes, and other devices.
 fn sparse(parts: &Parts, x: &Tensor) -> Result<Option<SparseRows>> {
     let is_here = |tensor: &Tensor| tensor.dtype() == DType::F32 && tensor.device().is_cpu();
     let knows = matches!(parts.activation, Activation::Relu | Activation::TopK(_) | Activation::Threshold(_));
@@ -180,7 +180,7 @@ fn sparse(parts: &Parts, x: &Tensor) -> Result<Option<SparseRows>> {
     })
 }
 
-/// Each row in the order of columns.
+/// Sorts each row by its columns.
 fn in_order(mut rows: SparseRows) -> SparseRows {
     let mut row: Vec<(u32, f32)> = Vec::new();
     for index in 0..rows.rows() {
@@ -196,7 +196,7 @@ fn in_order(mut rows: SparseRows) -> SparseRows {
     rows
 }
 
-/// Those of sparse rows that are kept.
+/// Keeps the entries of sparse rows that a function accepts.
 fn kept(rows: &SparseRows, keep: impl Fn(u32, f32) -> bool) -> SparseRows {
     let mut left = SparseRows { starts: vec![0], ..SparseRows::default() };
     for row in 0..rows.rows() {
@@ -209,7 +209,7 @@ fn kept(rows: &SparseRows, keep: impl Fn(u32, f32) -> bool) -> SparseRows {
     left
 }
 
-/// Codes without their zeros.
+/// Returns codes without their zeros.
 fn thinned(codes: &Tensor) -> Result<SparseRows> {
     let d_sae = codes.dims()[1];
     let all = codes.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;

@@ -82,9 +82,10 @@ pub struct Tuned {
 /// Some texts, with the clean model's predictions and activations at the sites.
 struct Lesson {
     batch: Batch,
-    /// Where the reconstruction is spliced in and predictions count: 1 and 0 in u8, `[batch, pos]`.
+    /// Mask of the positions where the reconstruction is spliced in and predictions count: 1 and 0 in u8,
+    /// `[batch, pos]`.
     mask: Tensor,
-    /// The same as places in `batch * pos`.
+    /// Positions of the mask as places in `batch * pos`.
     places: Tensor,
     /// Log probabilities at these places: `[places, vocab]`.
     clean: Tensor,
@@ -111,7 +112,7 @@ struct Tuner<'a> {
 /// The KL divergence is recorded as means over this many intervals.
 const INTERVALS: usize = 20;
 
-/// Fine-tunes a dictionary on a text, with a record of that in its metadata.
+/// Tunes a dictionary end to end on a text, with a record of that in its metadata.
 pub fn fine_tune_on(sae: &Sae, (model, text): (&Model, &Text), options: &FineTuneOptions, task: &Task) -> Result<Sae> {
     let reads = options.reads.of(sae)?;
     let writes = writes_of(sae, None)?.unwrap_or_else(|| reads.clone());
@@ -122,7 +123,7 @@ pub fn fine_tune_on(sae: &Sae, (model, text): (&Model, &Text), options: &FineTun
     recorded(tuned, options)
 }
 
-/// The dictionary, with a record of the fine-tuning.
+/// Returns the dictionary with a record of the fine-tuning.
 fn recorded(tuned: Tuned, options: &FineTuneOptions) -> Result<Sae> {
     let mut parts = tuned.sae.parts().clone();
     let interval = tuned.steps.len().div_ceil(INTERVALS).max(1);
@@ -136,7 +137,7 @@ fn recorded(tuned: Tuned, options: &FineTuneOptions) -> Result<Sae> {
     Sae::new(parts)
 }
 
-/// Fine-tunes a dictionary. Directions keep their norms, and thresholds stay, since they have no gradient.
+/// Tunes a dictionary end to end. Directions keep their norms, and thresholds stay, since they have no gradient.
 pub fn fine_tune(
     model: &Decoder,
     sites: SitePair,
@@ -200,7 +201,7 @@ impl Trainer for FineTuning<'_> {
     }
 }
 
-/// The texts of a batch: each once an epoch, every epoch in another order.
+/// Draws the texts of a batch: each once an epoch, every epoch in another order.
 fn chosen(order: &mut Vec<usize>, count: usize, options: &FineTuneOptions, step: u64) -> Vec<usize> {
     let mut chosen = Vec::new();
     while chosen.len() < options.batch.min(count) {
@@ -301,7 +302,7 @@ impl<'a> Tuner<'a> {
         })
     }
 
-    /// The loss.
+    /// Computes the loss.
     fn loss(&self, sae: &Sae, lesson: &Lesson, task: &Task) -> Result<Parted> {
         let splice = Splice::new(sae.clone(), Rest::Dropped).only(lesson.mask.clone());
         let hooks = splice.between(self.model.config(), self.sites.reads, self.sites.writes, None)?;
@@ -322,7 +323,7 @@ impl<'a> Tuner<'a> {
     }
 }
 
-/// The tokens that count, as places in `batch * pos`.
+/// Lists the tokens that count, as places in `batch * pos`.
 fn places(texts: &[&Judged]) -> Vec<u32> {
     let width = texts.iter().map(|text| text.ids.len()).max().unwrap_or(0);
     let of = |(row, text): (usize, &&Judged)| {
@@ -332,7 +333,7 @@ fn places(texts: &[&Judged]) -> Vec<u32> {
     texts.iter().enumerate().flat_map(of).collect()
 }
 
-/// The log probabilities at some places.
+/// Computes the log probabilities at some places.
 fn logarithms(logits: &Tensor, places: &Tensor) -> Result<Tensor> {
     let (texts, positions, outputs) = logits.dims3()?;
     normalise::log_softmax(&logits.reshape((texts * positions, outputs))?.index_select(places, 0)?, -1)
@@ -410,7 +411,7 @@ impl Weights {
         Ok(parts)
     }
 
-    /// A dictionary whose parts have gradients.
+    /// Returns the parts of a dictionary with gradients.
     fn parts(&self) -> Result<Parts> {
         self.with(|variable| Ok(variable.as_tensor().clone()))
     }
@@ -419,7 +420,7 @@ impl Weights {
         self.with(|variable| Ok(variable.as_detached_tensor().copy()?))
     }
 
-    /// One step of Adam. Directions keep their norms, so the gradient along them is removed.
+    /// Makes one step of Adam. Directions keep their norms, so the gradient along them is removed.
     fn advance(&mut self, mut gradients: Vec<Option<Tensor>>, options: &FineTuneOptions, step: u64) -> Result<()> {
         for (weight, gradient) in self.all.iter().zip(&mut gradients) {
             if let (Slot::Decoder, Some(found)) = (weight.name, gradient.as_ref()) {

@@ -14,7 +14,7 @@ use crate::model::site::SiteKind;
 use crate::tensor::{DType, Tensor, Values};
 
 crate::choices! {
-    /// How pre-activations become codes.
+    /// The activation function, which turns pre-activations into codes.
     pub enum GivenActivation {
         Relu = "relu",
         TopK = "topk",
@@ -28,7 +28,7 @@ crate::choices! {
 }
 
 crate::choices! {
-    /// How each activation is normalised before it is encoded.
+    /// The normalisation of each activation before it is encoded.
     pub enum GivenScaling {
         None = "none",
         ConstantNorm = "constant_norm",
@@ -40,17 +40,17 @@ crate::options! {
     /// The tensors of a dictionary, and what is computed with them.
     #[derive(Debug, Clone)]
     pub struct GivenOptions {
-        /// What each feature reads, one row a feature: `[d_sae, d_in]`.
+        /// Encoder: the direction that each feature reads, one row a feature: `[d_sae, d_in]`.
         encoder: Option<Values> = None => usually("required");
-        /// What each feature writes, one row a feature: `[d_sae, d_out]`.
+        /// Decoder: the direction that each feature writes, one row a feature: `[d_sae, d_out]`.
         decoder: Option<Values> = None => usually("required");
-        /// What is added to the pre-activations: `[d_sae]`.
+        /// Bias of the pre-activations: `[d_sae]`.
         encoder_bias: Option<Values> = None;
-        /// What is added to the reconstruction: `[d_out]`.
+        /// Bias of the reconstruction: `[d_out]`.
         decoder_bias: Option<Values> = None;
         /// Whether the decoder bias is subtracted from the input first.
         centred: bool = false;
-        /// How pre-activations become codes.
+        /// Activation function, which turns pre-activations into codes.
         activation: GivenActivation = GivenActivation::Relu;
         /// Number of codes in a row: the largest; with "linear", by their absolute value; with "batch_topk", the mean number of
         /// the training, for formats that state it.
@@ -58,9 +58,9 @@ crate::options! {
             .only("activation", &["topk", "batch_topk", "linear", "matching_pursuit", "nonnegative"]);
         /// The threshold above which a pre-activation is a code: one number, or one a feature.
         threshold: Option<Values> = None => usually("required").only("activation", &["batch_topk", "jumprelu"]);
-        /// What is added to a pre-activation before its sign decides: `[d_sae]`.
+        /// Bias of the gates, which is added to a pre-activation before its sign decides: `[d_sae]`.
         gate: Option<Values> = None => usually("required").only("activation", &["gated"]);
-        /// What is added to the size of a code: `[d_sae]`.
+        /// Bias of the magnitudes, which is added to the size of a code: `[d_sae]`.
         magnitude: Option<Values> = None => usually("required").only("activation", &["gated"]);
         /// The logarithm of what a pre-activation is multiplied by for that size: `[d_sae]`.
         log_scale: Option<Values> = None => usually("required").only("activation", &["gated"]);
@@ -71,9 +71,10 @@ crate::options! {
         rescaled: bool = false;
         /// A linear skip connection of a transcoder: `[d_out, d_in]`.
         skip: Option<Values> = None;
-        /// How each activation is normalised first: by nothing, times sqrt(d) / |x|, or by mean and standard deviation.
+        /// Normalisation of each activation before it is encoded: none, times sqrt(d) / |x|, or by mean and standard
+        /// deviation.
         scaling: GivenScaling = GivenScaling::None;
-        /// Where nested prefixes of the features end (Matryoshka); the last end is the number of features.
+        /// Ends of nested prefixes of the features (Matryoshka); the last end is the number of features.
         prefixes: Vec<usize> = Vec::new();
         /// The site that it reads, as `resid_post.3`.
         site: Option<String> = None => usually("unknown");
@@ -83,14 +84,15 @@ crate::options! {
 }
 
 impl GivenOptions {
-    /// How many numbers its matrices have.
+    /// Counts the numbers of the matrices.
     pub fn numbers(&self) -> usize {
         let matrices = [&self.encoder, &self.decoder, &self.skip, &self.sum].into_iter().flatten();
         matrices.map(|values| values.dims().iter().product::<usize>()).sum()
     }
 }
 
-/// The dictionary of these tensors; with a model, only one that fits its sites. All parts are kept in the encoder's dtype.
+/// Makes the dictionary of these tensors; with a model, only one that fits its sites. All parts are kept in the
+/// encoder's dtype.
 pub fn of_tensors(given: &GivenOptions, model: Option<&Model>) -> Result<Sae> {
     given.refuse_others(&format!("a dictionary with activation \"{}\"", given.activation.word()))?;
     let (Some(encoder), Some(decoder)) = (&given.encoder, &given.decoder) else {
@@ -185,7 +187,7 @@ impl Take<'_> {
         values.map(|values| self.tensor(name, values, dims)).transpose()
     }
 
-    /// A tensor that the activation cannot do without, one number a feature.
+    /// Returns a tensor that the activation function cannot do without, one number a feature.
     fn needed(&self, name: &str, values: Option<&Values>, dims: &[usize]) -> Result<Tensor> {
         self.maybe(name, values, dims)?.ok_or_else(|| self.missing(name))
     }
@@ -227,7 +229,7 @@ impl Take<'_> {
         })
     }
 
-    /// One threshold a feature.
+    /// Returns one threshold a feature.
     fn threshold(&self) -> Result<Tensor> {
         let Some(threshold) = &self.given.threshold else {
             let hint =
@@ -245,7 +247,7 @@ impl Take<'_> {
         }
     }
 
-    /// What is known of it: its sites, its kind, and what formats state beside the tensors.
+    /// Describes the dictionary: its sites, its kind, and what formats state beside the tensors.
     fn about(&self, model: Option<&Model>) -> Result<About> {
         let given = self.given;
         let (site, writes) = match model {
@@ -304,7 +306,7 @@ impl Take<'_> {
     }
 }
 
-/// Our name of a site, where there is no model to look into.
+/// Returns this program's name of a site, where there is no model to look into.
 fn named(option: &str, site: Option<&str>) -> Result<Option<String>> {
     let Some(site) = site else { return Ok(None) };
     match parsed_site(site) {
@@ -319,7 +321,7 @@ fn named(option: &str, site: Option<&str>) -> Result<Option<String>> {
     }
 }
 
-/// The sites of a model that it reads and writes.
+/// Returns the sites of a model that the dictionary reads and writes.
 fn in_model(given: &GivenOptions, model: &Model) -> Result<(Option<String>, Option<String>)> {
     let config = model.decoder.config();
     let place = |option: &str, site: &Option<String>| {
@@ -351,7 +353,7 @@ mod tests {
         Some(Values::Numbers { values: numbers.to_vec(), dims: vec![numbers.len()] })
     }
 
-    /// Three features of two dimensions.
+    /// Makes three features of two dimensions.
     fn given() -> GivenOptions {
         let encoder = rows(&[[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]);
         let decoder = rows(&[[1.0, 0.0], [0.0, 2.0], [0.5, 0.5]]);

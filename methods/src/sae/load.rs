@@ -27,7 +27,7 @@ const DEEPEST: usize = 5;
 /// A folder with more files than this is not a folder of dictionaries.
 const MOST: usize = 100_000;
 
-/// How many of several dictionaries a message lists.
+/// Number of dictionaries that a message lists.
 const LISTED: usize = 12;
 
 /// A dtype that a dictionary can be computed in.
@@ -52,7 +52,7 @@ impl Setting for FloatType {
 }
 
 crate::options! {
-    /// How a dictionary is loaded.
+    /// Options of loading a dictionary.
     #[derive(Debug, Clone)]
     pub struct LoadOptions {
         /// The format.
@@ -65,7 +65,7 @@ crate::options! {
 }
 
 crate::options! {
-    /// How a dictionary is saved.
+    /// Options of saving a dictionary.
     #[derive(Debug, Clone)]
     pub struct SaveOptions {
         /// The format. Those of "gemma_scope", "circuit_tracer" and "tied" can be loaded, but not saved.
@@ -81,19 +81,19 @@ impl Sae {
         Loader { files, options, model: None, task }.load(source)
     }
 
-    /// The same for a model: a dictionary of other widths, or of a site that the model has not, is refused before its
+    /// Loads a dictionary for a model: one of other widths, or of a site that the model has not, is refused before its
     /// tensors are read, or fetched.
     pub fn load_for(files: &Files, source: &str, model: &Model, options: &LoadOptions, task: &Task) -> Result<Self> {
         Loader { files, options, model: Some(model), task }.load(source)
     }
 }
 
-/// Whether a source can be a path only.
+/// Returns whether a source can be a path only.
 fn is_relative(source: &str) -> bool {
     source.starts_with(['.', '/', '~'])
 }
 
-/// How a dictionary is loaded, and for which model.
+/// The loader of a dictionary, with its options and the model that it is for.
 pub struct Loader<'a> {
     pub files: &'a Files,
     pub options: &'a LoadOptions,
@@ -122,7 +122,7 @@ impl Loader<'_> {
         }
     }
 
-    /// The error that says why a path cannot be read, with the nearest name.
+    /// Makes the error that says why a path cannot be read, with the nearest name.
     fn no_path(&self, path: &Path) -> Error {
         let error = self.files.open(path).err().unwrap_or_else(|| err!(File, "cannot read {}", path.display()));
         let hint = "expected a folder, a file, or a dictionary of the hub as `org/name/path`";
@@ -177,7 +177,7 @@ impl Loader<'_> {
         self.open(path, &found, &origin)
     }
 
-    /// The one dictionary that is meant: at `inside`, or the only one there is below it.
+    /// Finds the one dictionary that is meant: at `inside`, or the only one there is below it.
     fn chosen(&self, inside: &str, listed: &[String], label: &str) -> Result<DictionaryFiles> {
         let mut all = find::all(listed);
         all.retain(|found| self.options.format.is_none_or(|format| found.format == format));
@@ -258,7 +258,7 @@ impl Loader<'_> {
     }
 }
 
-/// An error with the place of the dictionary, unless it names it.
+/// Adds the place of the dictionary to an error, unless it names it.
 fn placed(error: Error, origin: &str) -> Error {
     if error.message.contains(origin) { error } else { error.within(origin) }
 }
@@ -283,7 +283,7 @@ fn places(found: &[&DictionaryFiles]) -> String {
     found.iter().take(LISTED).map(|found| found.place.as_str()).collect::<Vec<_>>().join(", ") + more
 }
 
-/// The paths of files below a folder, in order.
+/// Lists the paths of files below a folder, in order.
 fn below(files: &Files, folder: &Path, task: &Task) -> Result<Vec<String>> {
     let mut found = Vec::new();
     let mut waiting = vec![(folder.to_path_buf(), String::new(), 0)];
@@ -309,7 +309,7 @@ fn below(files: &Files, folder: &Path, task: &Task) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// The format of a file by its tensors, where the name does not tell.
+/// Finds the format of a file by its tensors, where the name does not tell.
 fn format_of(files: &Files, path: &Path, task: &Task) -> Result<Format> {
     let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
     let fitting = match ending {
@@ -328,7 +328,7 @@ fn format_of(files: &Files, path: &Path, task: &Task) -> Result<Format> {
     }
 }
 
-/// What the metadata of a file of tensors says under a key.
+/// Reads what the metadata of a file of tensors says under a key.
 fn metadata(files: &Files, path: &Path, key: &str) -> Result<Option<String>> {
     Ok(safetensors::Reader::new(files.map(path)?)?.metadata().get(key).cloned())
 }

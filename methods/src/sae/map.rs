@@ -30,7 +30,7 @@ const STEP: f64 = 4.0;
 const WIDTH: f64 = 10.0;
 
 crate::choices! {
-    /// How directions are put on a map.
+    /// The way directions are put on a map.
     pub enum MapKind {
         Umap = "umap",
         Pca = "pca",
@@ -44,14 +44,14 @@ crate::options! {
         kind: MapKind = MapKind::Umap;
         /// Number of nearest directions that each is held by.
         neighbours: usize = 15 => only("kind", &["umap"]).at_least(2.0).at_most(1000.0);
-        /// How often all weights are gone through.
+        /// Number of passes over all weights.
         epochs: usize = 300 => only("kind", &["umap"]).at_least(1.0).at_most(100000.0);
         /// The seed of the draws.
         seed: i64 = 0 => only("kind", &["umap"]);
     }
 }
 
-/// The points of directions `[features, d]`, which are compared by their cosines: `[features, 2]`.
+/// Computes the points of directions `[features, d]`, which are compared by their cosines: `[features, 2]`.
 pub fn map(directions: &Tensor, options: &MapOptions, task: &Task) -> Result<Tensor> {
     let width = rows::extent(directions, "directions")?.1;
     let directions = rows::matrix(directions, width, "directions")?;
@@ -72,7 +72,7 @@ pub fn map(directions: &Tensor, options: &MapOptions, task: &Task) -> Result<Ten
     Ok(Tensor::from_vec(numbers, (count, 2), &Device::Cpu)?)
 }
 
-/// The two principal components of the directions, each of length 1.
+/// Computes the two principal components of the directions, each of length 1.
 fn components(directions: &Tensor, task: &Task) -> Result<Vec<[f64; 2]>> {
     let count = directions.dim(0)?;
     let unit = Tensor::from_vec(rows::finite(directions, "directions", 0)?, directions.shape(), &Device::Cpu)?;
@@ -94,7 +94,7 @@ struct Weight {
     weight: f64,
 }
 
-/// The weights of each direction's nearest ones by 1 - cosine, of both of a pair together.
+/// Computes the weights of each direction's nearest ones by 1 - cosine, of both of a pair together.
 fn weights(directions: &Tensor, neighbours: usize, task: &Task) -> Result<Vec<Weight>> {
     let count = directions.dim(0)?;
     memory::check(count as u128 * neighbours as u128 * 64, || format!("the neighbours of {count} directions"))?;
@@ -129,7 +129,7 @@ fn weights(directions: &Tensor, neighbours: usize, task: &Task) -> Result<Vec<We
     Ok(all)
 }
 
-/// The weights of the nearest ones by their distances, nearest first: they sum to log2 of their number.
+/// Computes the weights of the nearest ones by their distances, nearest first: they sum to log2 of their number.
 fn held(far: &[f64]) -> Vec<f64> {
     let nearest = far.first().copied().unwrap_or(0.0);
     let target = (far.len() as f64).log2();
@@ -196,8 +196,8 @@ fn move_by(point: &mut [f64; 2], step: [f64; 2], rate: f64) {
     point[1] += rate * step[1];
 }
 
-/// The steps that pull a point to another one and push it away from it: the gradients of the logarithms of
-/// 1 / (1 + a r^(2b)) and of its complement.
+/// Computes the steps that pull a point to another one and push it away from it: the gradients of the logarithms of 1 /
+/// (1 + a r^(2b)) and of its complement.
 fn between(point: [f64; 2], other: [f64; 2]) -> ([f64; 2], [f64; 2]) {
     let apart = [point[0] - other[0], point[1] - other[1]];
     let square = apart[0] * apart[0] + apart[1] * apart[1];
@@ -216,7 +216,7 @@ mod tests {
     use super::*;
     use crate::tensor::create;
 
-    /// Directions around each of some centres.
+    /// Draws directions around each of some centres.
     fn clusters(centres: usize, each: usize) -> Tensor {
         let draw = |shape: &[usize], name| create::randn(shape, DType::F32, &mut stream(1, name, 0)).unwrap();
         let middle = draw(&[centres, 1, 16], "centres").broadcast_as((centres, each, 16)).unwrap();
@@ -228,7 +228,7 @@ mod tests {
         map(x, options, &Task::default()).unwrap().to_vec2().unwrap()
     }
 
-    /// The share of points whose nearest one is of the same cluster.
+    /// Computes the share of points whose nearest one is of the same cluster.
     fn together(points: &[Vec<f32>], each: usize) -> f64 {
         let far = |a: &[f32], b: &[f32]| (a[0] - b[0]).powi(2) + (a[1] - b[1]).powi(2);
         let nearest = |at: usize| {

@@ -63,56 +63,57 @@ impl Sae {
         &self.parts
     }
 
-    /// The same on a device.
+    /// Moves the dictionary to a device.
     pub fn to_device(&self, device: &Device) -> Result<Self> {
         Self::new(self.parts.as_ref().clone().to_device(device)?)
     }
 
-    /// Whether this is the same dictionary in memory, and not merely one with equal parts.
+    /// Returns whether this is the same dictionary in memory, and not merely one with equal parts.
     pub fn is(&self, other: &Sae) -> bool {
         Arc::ptr_eq(&self.parts, &other.parts)
     }
 
-    /// The width of the activations that it reads.
+    /// Returns the width of the activations that it reads.
     pub fn d_in(&self) -> usize {
         self.parts.encoder.dims()[1]
     }
 
-    /// The width of the activations that it writes.
+    /// Returns the width of the activations that it writes.
     pub fn d_out(&self) -> usize {
         self.parts.decoder.dims()[1]
     }
 
-    /// The number of features.
+    /// Returns the number of features.
     pub fn d_sae(&self) -> usize {
         self.parts.decoder.dims()[0]
     }
 
-    /// The decoder directions: one row for each feature, `[d_sae, d_out]`.
+    /// Returns the decoder directions: one row for each feature, `[d_sae, d_out]`.
     pub fn directions(&self) -> &Tensor {
         &self.parts.decoder
     }
 
-    /// The numbers that a change of activations through it depends on, with the features that it is of, if some are
-    /// named.
+    /// Returns the numbers that a change of activations through the dictionary depends on, with the features that it is
+    /// of, if some are named.
     pub fn numbers(&self, features: &[u32]) -> Vec<Tensor> {
         let named = Tensor::new(features, &Device::Cpu).ok().filter(|_| !features.is_empty());
         named.into_iter().chain([self.parts.encoder.clone(), self.parts.decoder.clone()]).collect()
     }
 
-    /// The device of its parts. Its functions compute there, and answer on the device of what they are given.
+    /// Returns the device of the dictionary's parts. Its functions compute there, and answer on the device of what they
+    /// are given.
     pub fn device(&self) -> &Device {
         self.parts.encoder.device()
     }
 
-    /// The codes of activations: `[.., d_in]` to `[.., d_sae]`.
+    /// Computes the codes of activations: `[.., d_in]` to `[.., d_sae]`.
     pub fn encode(&self, x: &Tensor) -> Result<Tensor> {
         self.check_readable(x)?;
         let here = x.to_device(self.device())?;
         Ok(self.codes_of(&self.parts.scaling.of(&here)?.before(&here)?)?.to_device(x.device())?)
     }
 
-    /// The codes of activations that are scaled already.
+    /// Computes the codes of activations that are scaled already.
     fn codes_of(&self, x: &Tensor) -> Result<Tensor> {
         // Finding the largest is faster than computing and sorting all, but has no gradients.
         if let (Activation::TopK(_), false) = (&self.parts.activation, codes::has_history(&self.parts, x))
@@ -123,7 +124,7 @@ impl Sae {
         codes::codes(&self.parts, x)
     }
 
-    /// The pre-activations: `[.., d_in]` to `[.., d_sae]`.
+    /// Computes the pre-activations: `[.., d_in]` to `[.., d_sae]`.
     pub fn pre_activations(&self, x: &Tensor) -> Result<Tensor> {
         self.check_readable(x)?;
         let here = x.to_device(self.device())?;
@@ -145,12 +146,12 @@ impl Sae {
             .hint("`reconstruct` takes the input; `directions` are the decoder directions"))
     }
 
-    /// The reconstruction of `x`: `[.., d_in]` to `[.., d_out]`.
+    /// Computes the reconstruction of `x`: `[.., d_in]` to `[.., d_out]`.
     pub fn reconstruct(&self, x: &Tensor) -> Result<Tensor> {
         Ok(self.encode_and_reconstruct(x)?.1)
     }
 
-    /// The codes and the reconstruction of activations, computed together.
+    /// Computes the codes and the reconstruction of activations, computed together.
     pub fn encode_and_reconstruct(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
         self.check_readable(x)?;
         let here = x.to_device(self.device())?;
@@ -164,7 +165,7 @@ impl Sae {
         Ok((codes.to_device(x.device())?, scaled.after(&found)?.to_device(x.device())?))
     }
 
-    /// What single features write for activations `x`, `[n, d_in]`: c_f d_f in the activations' own units,
+    /// Returns what single features write for activations `x`, `[n, d_in]`: c_f d_f in the activations' own units,
     /// `[n, d_out]`. Subtracting it ablates the feature.
     pub fn written_by(&self, x: &Tensor, features: &[u32], codes: &Tensor) -> Result<Tensor> {
         self.fits(x, self.d_in(), "activations")?;
@@ -173,8 +174,8 @@ impl Sae {
         Ok(found.to_device(x.device())?)
     }
 
-    /// What features write together for activations `x`, `[.., d_in]`, with codes `[.., features]`: c D in the activations'
-    /// own units, without any bias.
+    /// Returns what features write together for activations `x`, `[.., d_in]`, with codes `[.., features]`: c D in the
+    /// activations' own units, without any bias.
     pub fn writes(&self, x: &Tensor, features: &Tensor, codes: &Tensor) -> Result<Tensor> {
         self.fits(x, self.d_in(), "activations")?;
         let [here, features, codes] = [x, features, codes].map(|t| t.to_device(self.device()));
@@ -199,7 +200,7 @@ impl Sae {
         Err(err!(Shape, "expected {what} of width {width}{place}, found the shape {:?}", x.dims()))
     }
 
-    /// The source of its activations, after their name.
+    /// Returns the dictionary's sites in brackets, for errors; empty where they are unknown.
     fn place(&self) -> String {
         match self.parts.about.sites.as_slice() {
             [] => String::new(),

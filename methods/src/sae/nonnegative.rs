@@ -12,7 +12,7 @@ const SWEEPS: usize = 200;
 /// Codes have converged when no gradient changes by more than this share of the largest product.
 const REST: f64 = 1e-7;
 
-/// The codes c >= 0 with the least |[relu(x), relu(-x)] - c W|, for W = [P, N] with P and N nonnegative, given by
+/// Finds the codes c >= 0 with the least |[relu(x), relu(-x)] - c W|, for W = [P, N] with P and N nonnegative, given by
 /// their difference and their sum; of these codes the k largest, where k is given. They have no gradient. `pre` is the
 /// product of x and the difference.
 pub fn codes(pre: &Tensor, difference: &Tensor, sum: &Tensor, k: Option<usize>, x: &Tensor) -> Result<Tensor> {
@@ -97,7 +97,7 @@ mod tests {
     use crate::tensor::create;
     use proptest::prelude::*;
 
-    /// The features' values for positive and for negative parts.
+    /// Draws the features' values for positive and for negative parts.
     fn drawn(features: usize, width: usize, seed: u64) -> (Tensor, Tensor) {
         let draw = |turn| {
             let mut draws = stream(seed, "nonnegative", turn);

@@ -1,4 +1,4 @@
-//! What a dictionary computes, as data.
+//! Parts of a dictionary: its computation as data.
 
 use serde_json::{Map, Value};
 
@@ -19,7 +19,7 @@ pub struct Parts {
     /// `[d_sae]`.
     pub encoder_bias: Option<Tensor>,
     pub activation: Activation,
-    /// What each feature writes, one row a feature: `[d_sae, d_out]`.
+    /// Decoder: the direction that each feature writes, one row a feature: `[d_sae, d_out]`.
     pub decoder: Tensor,
     /// `[d_out]`.
     pub decoder_bias: Option<Tensor>,
@@ -39,7 +39,7 @@ pub enum Activation {
     Relu,
     /// The k largest of each row, those above 0.
     TopK(usize),
-    /// Those above 0 and above a threshold, one a feature: `[d_sae]`.
+    /// Codes above 0 and above a threshold, one a feature: `[d_sae]`.
     Threshold(Tensor),
     /// pre = x W_enc^T: where pre + gate > 0, relu(exp(log_scale) pre + magnitude); each `[d_sae]` (Rajamanoharan 2024).
     Gated {
@@ -50,10 +50,10 @@ pub enum Activation {
     /// k steps of matching pursuit: each adds a code of what those before have left of the input (see `pursuit.rs`). The
     /// encoder is the decoder, whose directions have norm 1.
     MatchingPursuit(usize),
-    /// All of them, or the k largest by their absolute value; they may be below 0.
+    /// Codes that may be below 0: all of them, or the k largest by their absolute value.
     Linear(Option<usize>),
-    /// Those codes c >= 0 with the least |[relu(x), relu(-x)] - c W|, all of them or the k largest. Of the nonnegative
-    /// W = [P, N] the encoder has P - N, which is what is written, and `sum` has P + N: `[d_sae, d_in]`.
+    /// Codes c >= 0 with the least |[relu(x), relu(-x)] - c W|, all of them or the k largest. Of the nonnegative W =
+    /// [P, N] the encoder has P - N, which is what is written, and `sum` has P + N: `[d_sae, d_in]`.
     Nonnegative {
         sum: Tensor,
         k: Option<usize>,
@@ -61,7 +61,7 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// The maximum number of active features, where it has one.
+    /// Returns the maximum number of active features, where it has one.
     fn most(&self) -> Option<usize> {
         match self {
             Activation::TopK(k) | Activation::MatchingPursuit(k) => Some(*k),
@@ -70,7 +70,7 @@ impl Activation {
         }
     }
 
-    /// As it is said of a dictionary.
+    /// Names the activation function as descriptions of dictionaries do.
     pub fn name(&self) -> &'static str {
         match self {
             Activation::Relu => "relu",
@@ -84,10 +84,10 @@ impl Activation {
     }
 }
 
-/// Where a dictionary is from.
+/// The source of a dictionary.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct About {
-    /// Its kind: `topk`, `tied`, `pca`.
+    /// Kind of the dictionary: `topk`, `tied`, `pca`.
     pub kind: String,
     /// The model whose activations it reads, as its maker calls it.
     pub model: Option<String>,
@@ -103,7 +103,7 @@ pub struct About {
     pub more: Map<String, Value>,
 }
 
-/// One of several concatenated sites.
+/// A site of several concatenated ones.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Span {
     pub width: usize,
@@ -112,7 +112,7 @@ pub struct Span {
 }
 
 impl Parts {
-    /// The same on another device.
+    /// Moves the parts to another device.
     pub fn to_device(&self, device: &Device) -> Result<Self> {
         let moved = |tensor: &Tensor| tensor.to_device(device);
         let maybe = |tensor: &Option<Tensor>| tensor.as_ref().map(moved).transpose();
@@ -236,8 +236,8 @@ impl Parts {
 }
 
 impl Parts {
-    /// The same dictionary with directions of norm 1 and codes scaled to match; a direction of norm 0 stays, and so do
-    /// its codes.
+    /// Returns the dictionary with directions of norm 1 and codes scaled to match; a direction of norm 0 stays, and so
+    /// do its codes.
     pub fn with_unit_directions(self) -> Result<Self> {
         if matches!(self.activation, Activation::MatchingPursuit(_)) {
             return Ok(self);

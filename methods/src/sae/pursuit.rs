@@ -13,7 +13,8 @@ use kernels::{Numbers, arch, flat};
 /// The most features whose inner products with each other are held in memory: 256 MiB.
 const FEATURES: usize = 1 << 13;
 
-/// The codes of rows `[n, d]` after `k` steps, with gradients: `[n, features]`. Which features are taken has none.
+/// Computes the codes of rows `[n, d]` after `k` steps, with gradients: `[n, features]`. Which features are taken has
+/// none.
 pub fn codes(x: &Tensor, directions: &Tensor, k: usize) -> Result<Tensor> {
     let (rows, features) = (x.dims2()?.0, directions.dims2()?.0);
     let taken = match is_here(x) && is_here(directions) && features <= FEATURES {
@@ -31,7 +32,7 @@ pub fn codes(x: &Tensor, directions: &Tensor, k: usize) -> Result<Tensor> {
     gather::scatter_add(&none, 1, &taken, &Tensor::cat(&sizes, 1)?)
 }
 
-/// The same of activations with any number of axes.
+/// Computes the codes of activations with any number of axes.
 pub fn codes_of_any(x: &Tensor, directions: &Tensor, k: usize) -> Result<Tensor> {
     let (features, width) = directions.dims2()?;
     let mut shape = x.dims().to_vec();
@@ -44,7 +45,7 @@ fn is_here(t: &Tensor) -> bool {
     t.dtype() == DType::F32 && t.device().is_cpu()
 }
 
-/// Which feature each row takes in each step, `[n, k]`: all inner products are computed anew in every step.
+/// Chooses the feature of each row in each step, `[n, k]`: all inner products are computed anew in every step.
 fn by_residuals(x: &Tensor, directions: &Tensor, k: usize) -> Result<Tensor> {
     let (mut left, mut taken) = (x.clone(), Vec::with_capacity(k));
     for _ in 0..k {
@@ -57,7 +58,8 @@ fn by_residuals(x: &Tensor, directions: &Tensor, k: usize) -> Result<Tensor> {
     Ok(Tensor::cat(&taken, 1)?.contiguous()?)
 }
 
-/// The same by the inner products of features with each other: a step changes those with what is left by z D d_j.
+/// Chooses features by the inner products of features with each other: a step changes those with what is left by z D
+/// d_j.
 fn by_products(x: &Tensor, directions: &Tensor, k: usize) -> Result<Tensor> {
     let (rows, features) = (x.dims2()?.0, directions.dims2()?.0);
     memory::check(4 * (features * (features + rows)) as u128, || format!("the products of {features} features"))?;
@@ -79,7 +81,7 @@ fn by_products(x: &Tensor, directions: &Tensor, k: usize) -> Result<Tensor> {
     Ok(Tensor::from_vec(taken.concat(), (rows, k), &Device::Cpu)?)
 }
 
-/// The place of the largest number; of equal ones the first.
+/// Returns the place of the largest number; of equal ones the first.
 fn largest(numbers: &[f32]) -> usize {
     let mut best = 0;
     for (at, number) in numbers.iter().enumerate() {

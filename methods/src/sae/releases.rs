@@ -20,7 +20,7 @@ const CANONICAL_L0: usize = 100;
 const CANONICAL: &str = "canonical";
 const WITH_L0: &str = "average_l0_";
 
-/// What stands for the layer in an id and in a path.
+/// Placeholder of the layer in an id and in a path.
 const LAYER: &str = "{}";
 
 /// Other releases: the repository, the ids, and the paths; where an id has no layer, all ids are paths.
@@ -87,13 +87,13 @@ struct Release {
 enum Paths {
     /// An id is a path.
     Same,
-    /// Below a folder, which an id may begin with.
+    /// Paths below a folder, which an id may begin with.
     Below(String),
     /// The layer of an id stands in a path.
     Layers { id: &'static str, path: &'static str },
 }
 
-/// The name of a dictionary as the hub has it, if the text is a release of SAELens with an id.
+/// Returns the name of a dictionary as the hub has it, if the text is a release of SAELens with an id.
 pub fn on_hub(text: &str) -> Result<Option<Name>> {
     let (path, revision) = text.split_once('@').map_or((text, None), |(path, revision)| (path, Some(revision)));
     let (release, id) = path.split_once('/').unwrap_or((path, ""));
@@ -134,7 +134,7 @@ fn unknown(release: &str) -> Result<Option<Name>> {
     Err(err!(Name, "unknown release of dictionaries `{release}`").hint(hint).about("source"))
 }
 
-/// The names of all releases.
+/// Lists the names of all releases.
 pub fn known() -> impl Iterator<Item = String> {
     all().map(|(name, _)| name)
 }
@@ -163,13 +163,13 @@ fn all() -> impl Iterator<Item = (String, Release)> {
     second.chain(first).chain(others)
 }
 
-/// Whether a path stands for one that the others say.
+/// Returns whether a path is a canonical one, which stands for another path.
 pub fn is_canonical(inside: &str) -> bool {
     inside.rsplit('/').next() == Some(CANONICAL)
 }
 
-/// The path that stands for `layer_20/width_16k/canonical` among those of a repository: that of the L0 nearest to 100.
-/// SAELens' table has these, but for one of two that are as near.
+/// Finds the path that `layer_20/width_16k/canonical` stands for among those of a repository: the one whose L0 is
+/// nearest to 100. SAELens' table has these, but for one of two that are as near.
 pub fn canonical<'a>(inside: &str, places: impl Iterator<Item = &'a str>) -> Result<Option<String>> {
     let Some(folder) = inside.strip_suffix(CANONICAL).filter(|_| is_canonical(inside)) else { return Ok(None) };
     let away = |place: &str| {

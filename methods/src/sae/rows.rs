@@ -4,7 +4,7 @@ use crate::base::Result;
 use crate::tensor::{DType, Tensor, dtype};
 use crate::{bail, err};
 
-/// The width and the number of the rows of `x`. All axes but the last are flattened to rows.
+/// Returns the number and the width of the rows of `x`. All axes but the last are flattened to rows.
 pub fn extent(x: &Tensor, what: &str) -> Result<(usize, usize)> {
     match x.dims() {
         [] => Err(err!(Shape, "expected {what} with rows, found one number")),
@@ -13,7 +13,7 @@ pub fn extent(x: &Tensor, what: &str) -> Result<(usize, usize)> {
     }
 }
 
-/// `x` as `[rows, width]`, refused where its rows are not so wide.
+/// Returns `x` as `[rows, width]`, and refuses rows of another width.
 pub fn matrix(x: &Tensor, width: usize, what: &str) -> Result<Tensor> {
     let (rows, found) = extent(x, what)?;
     if found != width {
@@ -22,8 +22,8 @@ pub fn matrix(x: &Tensor, width: usize, what: &str) -> Result<Tensor> {
     Ok(x.detach().reshape((rows, width))?)
 }
 
-/// The numbers of a matrix in f32, row after row. The first NaN or infinity is an error with its position; `before` is
-/// the number of rows before these.
+/// Returns the numbers of a matrix in f32, row after row. The first NaN or infinity is an error with its position;
+/// `before` is the number of rows before these.
 pub fn finite(x: &Tensor, what: &str, before: u64) -> Result<Vec<f32>> {
     let (_, width) = extent(x, what)?;
     let numbers = dtype::convert(x, DType::F32)?.flatten_all()?.to_vec1::<f32>()?;

@@ -22,7 +22,7 @@ pub struct Scaled {
     factor: Option<Tensor>,
 }
 
-/// As SAELens has it.
+/// Constant that is added to the standard deviation, as in SAELens.
 const EPS: f64 = 1e-5;
 
 impl Scaling {
@@ -58,7 +58,7 @@ impl Scaled {
         Ok(x)
     }
 
-    /// The output, in the activations' own units but without what was subtracted.
+    /// Returns the output, in the activations' own units but without what was subtracted.
     pub fn stretched(&self, x: &Tensor) -> Result<Tensor> {
         match &self.factor {
             Some(factor) => Ok(x.broadcast_mul(&dtype::convert(factor, x.dtype())?)?),

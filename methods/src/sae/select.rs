@@ -1,17 +1,17 @@
-//! Which codes stay: those above a threshold, or the largest.
+//! Selection of codes: those above a threshold, or the largest.
 
 use crate::base::Result;
 use crate::tensor::compare::{Comparison, compare};
 use crate::tensor::order::{self, Direction};
 use crate::tensor::{DType, Operand, Tensor, gather};
 
-/// 1 where a is greater than a row b, else 0. It has no gradient.
+/// Returns 1 where a is greater than a row b, else 0. It has no gradient.
 pub fn greater(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let mask = compare(Comparison::Gt, &Operand::Tensor(a.detach()), &Operand::Tensor(b.detach()))?;
     Ok(mask.to_dtype(a.dtype())?)
 }
 
-/// The k codes of the largest absolute value in each row, and 0 elsewhere; of ties the first ones.
+/// Returns the k codes of the largest absolute value in each row, and 0 elsewhere; of ties the first ones.
 pub fn largest(codes: &Tensor, sizes: &Tensor, k: usize) -> Result<Tensor> {
     if let Some(mask) = kernels::device::mask_of_largest(&sizes.detach(), k)? {
         return Ok(codes.mul(&mask)?);

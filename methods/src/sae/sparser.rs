@@ -5,7 +5,7 @@ use crate::base::Result;
 use crate::err;
 
 impl Sae {
-    /// The same dictionary, which keeps the `k` codes of the largest absolute value in each row. One that selects its
+    /// Returns the dictionary with only the `k` codes of the largest absolute value in each row. One that selects its
     /// codes by thresholds or gates refuses.
     pub fn keeping(&self, k: usize) -> Result<Self> {
         let parts = self.parts().clone();

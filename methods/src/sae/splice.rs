@@ -11,7 +11,7 @@ use crate::model::hooks::{At, Bound, Edit};
 use crate::model::site::{Place, select};
 use crate::tensor::{Tensor, dtype};
 
-/// What happens to the reconstruction error.
+/// The treatment of the reconstruction error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Rest {
     /// The site is x_hat.
@@ -23,10 +23,10 @@ pub enum Rest {
 }
 
 crate::options! {
-    /// Where and how a dictionary is spliced into a model.
+    /// Options of splicing a dictionary into a model.
     #[derive(Debug, Clone)]
     pub struct SpliceOptions {
-        /// Where a transcoder writes.
+        /// Site that a transcoder writes.
         writes: Option<String> = None => usually("the dictionary's");
         /// Whether the reconstruction error is added, without a gradient.
         error: bool = false;
@@ -40,12 +40,13 @@ impl SpliceOptions {
     }
 }
 
-/// How a dictionary is spliced into a model.
+/// A dictionary that is spliced into a model.
 #[derive(Debug, Clone)]
 pub struct Splice {
     sae: Sae,
     rest: Rest,
-    /// Where the reconstruction is spliced in: 1 and 0 in u8, `[batch, pos]`. Elsewhere the activation stays as it is.
+    /// Mask of the positions where the reconstruction is spliced in: 1 and 0 in u8, `[batch, pos]`. Elsewhere the
+    /// activation stays as it is.
     only: Option<Tensor>,
 }
 
@@ -63,12 +64,12 @@ impl Splice {
         Self { only: Some(mask), ..self }
     }
 
-    /// The hook that splices it in at one site.
+    /// Makes the hook that splices the dictionary in at one site.
     pub fn at<'a>(self, config: &Config, site: &str, positions: Option<Vec<i64>>) -> Result<Bound<'a>> {
         Bound::new(config, site, None, positions, Box::new(self))
     }
 
-    /// The hooks for a dictionary that reads one site and writes a later one, as a transcoder does.
+    /// Makes the hooks for a dictionary that reads one site and writes a later one, as a transcoder does.
     pub fn between<'a>(
         self,
         config: &Config,
@@ -96,7 +97,7 @@ impl Splice {
         ])
     }
 
-    /// The replacement for `x` where the dictionary reads `input`.
+    /// Computes the replacement for `x` where the dictionary reads `input`.
     fn put(&self, input: &Tensor, x: &Tensor) -> Result<Tensor> {
         let wanted = self.sae.parts().encoder.dtype();
         let found = self.sae.reconstruct(&dtype::convert(&heads_joined(input, self.sae.d_in())?, wanted)?)?;
@@ -120,7 +121,7 @@ impl Splice {
     }
 }
 
-/// All heads of a position as one activation, which is how a dictionary of `z` reads them.
+/// Joins all heads of a position to one activation, which is how a dictionary of `z` reads them.
 pub fn heads_joined(t: &Tensor, width: usize) -> Result<Tensor> {
     match *t.dims() {
         [rows, columns, heads, wide] if wide != width && heads * wide == width => {
@@ -130,7 +131,7 @@ pub fn heads_joined(t: &Tensor, width: usize) -> Result<Tensor> {
     }
 }
 
-/// `new` where the mask `[batch, pos]` says so, else `old`.
+/// Returns `new` where the mask `[batch, pos]` is 1, else `old`.
 pub fn masked(mask: &Tensor, new: &Tensor, old: &Tensor) -> Result<Tensor> {
     let mut dims = mask.dims().to_vec();
     if old.dims().get(..2) != Some(&dims) {
@@ -147,7 +148,7 @@ impl Edit for Splice {
     }
 }
 
-/// Keeps a transcoder's input until the forward pass reaches the site that it writes.
+/// A transcoder's input, kept until the forward pass reaches the site that it writes.
 struct Reader {
     held: Rc<RefCell<Option<Tensor>>>,
 }

@@ -10,8 +10,8 @@ use crate::features::Overview;
 use crate::features::overview::OverviewOptions;
 use crate::report::dashboard;
 
-/// The card, made from the explorer's text. The first one of a dictionary reads that text for all of its features, once with
-/// the positions 0 of its rows and once without them, as either is asked for.
+/// Returns the card, made from the explorer's text. The first one of a dictionary reads that text for all of its
+/// features, once with the positions 0 of its rows and once without them, as either is asked for.
 pub fn card(explorer: &Explorer, of_card: OfCard, task: &Task) -> Result<Value> {
     let OfCard { dictionary, feature, without_first } = of_card;
     let of = explorer.with_feature(dictionary, feature)?;

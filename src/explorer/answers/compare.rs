@@ -1,4 +1,4 @@
-//! Two texts by their features.
+//! Comparison of two texts by their features.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use super::super::state::Explorer;
 use super::tokens::{Strength, codes, strengths, tokens};
 use crate::base::{Result, Task};
 
-/// So many features are compared.
+/// Maximum number of features that are compared.
 const MOST: usize = 200;
 
 /// Two texts, and the dictionary that reads them.

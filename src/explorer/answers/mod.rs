@@ -23,7 +23,7 @@ pub use proceed::{Change, Proceeding};
 pub use read::Reading;
 pub use save::Saving;
 
-/// What can be asked.
+/// The questions that can be asked.
 pub const ASKS: [&str; 6] = ["read", "card", "continue", "compare", "tree", "save"];
 
 /// A question.
@@ -45,7 +45,7 @@ pub struct OfFeature {
     pub feature: usize,
 }
 
-/// The same, and whether its card leaves out the positions 0 of the text.
+/// A feature of one of the dictionaries, and whether its card leaves out the positions 0 of the text.
 #[derive(Debug, Clone, Copy, Deserialize)]
 pub struct OfCard {
     pub dictionary: usize,
@@ -55,7 +55,7 @@ pub struct OfCard {
 }
 
 impl Question {
-    /// The question of this name with these fields.
+    /// Parses the question of this name with these fields.
     pub fn parse(ask: &str, mut value: Value) -> Result<Self> {
         let fields = value.as_object_mut();
         fields.map(|fields| fields.insert("ask".into(), ask.into()));
@@ -63,7 +63,7 @@ impl Question {
     }
 }
 
-/// The last line of an answer; those before it are said.
+/// Answers a question: returns the last line of the answer, and passes those before it to `say`.
 pub fn answer(explorer: &Explorer, question: Question, say: &mut dyn FnMut(Value), task: &Task) -> Result<Value> {
     match question {
         Question::Read(reading) => data(&read::read(explorer, &reading, task)?),
@@ -75,7 +75,7 @@ pub fn answer(explorer: &Explorer, question: Question, say: &mut dyn FnMut(Value
     }
 }
 
-/// An answer as JSON.
+/// Returns an answer as JSON.
 fn data(answer: &impl Serialize) -> Result<Value> {
     serde_json::to_value(answer).map_err(|e| err!(Bug, "an answer that cannot be sent: {e}"))
 }

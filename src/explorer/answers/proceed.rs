@@ -1,4 +1,4 @@
-//! How a text goes on, as it is and with features changed.
+//! Continuations of a text, as it is and with features changed.
 
 use std::sync::Arc;
 
@@ -61,7 +61,7 @@ pub enum Way {
 }
 
 impl Change {
-    /// The number of a change that has one.
+    /// Returns the number of a change that has one.
     pub fn amount(&self) -> Result<f64> {
         let wanted = if self.action == Way::Scale { "a factor" } else { "a code" };
         self.value.ok_or_else(|| err!(Argument, "expected {wanted} as the `value` of a change, found none"))
@@ -76,7 +76,7 @@ impl Change {
     }
 }
 
-/// The hooks of changes, in their order, for one run.
+/// Returns the hooks of changes, in their order, for one run.
 fn hooks<'a>(explorer: &Explorer, changes: &[Change], task: &Task) -> Result<Vec<Bound<'a>>> {
     let hook = |change: &Change| {
         let of = explorer.with_feature(change.dictionary, change.feature)?;
@@ -97,7 +97,8 @@ impl Proceeding {
     }
 }
 
-/// The next token, then the continuations, piece by piece: without the changes, and with them.
+/// Says the next token, then the continuations, piece by piece: without the changes, and with them. Returns the last
+/// line.
 pub fn proceed(explorer: &Explorer, proceeding: &Proceeding, say: &mut dyn FnMut(Value), task: &Task) -> Result<Value> {
     let Proceeding { text, changes, tokens, temperature, seed } = proceeding;
     proceeding.check()?;
@@ -131,7 +132,7 @@ pub fn proceed(explorer: &Explorer, proceeding: &Proceeding, say: &mut dyn FnMut
     Ok(json!({}))
 }
 
-/// The end of a text, as much as the model reads.
+/// Returns the end of a text, as much as the model reads.
 fn end(explorer: &Explorer, text: &str, task: &Task) -> Result<Vec<u32>> {
     let ids = explorer.model.text_tokenizer()?.encode(text, None, task)?.ids;
     if ids.is_empty() {
@@ -141,8 +142,8 @@ fn end(explorer: &Explorer, text: &str, task: &Task) -> Result<Vec<u32>> {
     Ok(ids.get(from..).unwrap_or_default().to_vec())
 }
 
-/// The tokens that are likeliest to come next before or after the changes, with both probabilities, and the divergence
-/// of the whole distributions.
+/// Returns the tokens that are likeliest to come next before or after the changes, with both probabilities, and the
+/// divergence of the whole distributions.
 fn next(explorer: &Explorer, batch: &Batch, changes: &[Change], task: &Task) -> Result<Value> {
     let side = |changes: &[Change]| -> Result<(Vec<f64>, Vec<f64>)> {
         let hooks = hooks(explorer, changes, task)?;

@@ -38,15 +38,15 @@ fn usual() -> usize {
     8
 }
 
-/// What a text is to the model and to a dictionary.
+/// A text as the model and a dictionary read it.
 #[derive(Debug, Default, Serialize)]
 pub struct Read {
     pub tokens: Vec<Spot>,
     /// -log p of each token, in nats; none for the first.
     pub loss: Vec<Option<f32>>,
-    /// Token by token, the strongest features with their codes.
+    /// The strongest features of each token, with their codes.
     pub features: Vec<Vec<(u32, f32)>>,
-    /// What comes next, with its probability.
+    /// The likeliest next tokens, with their probabilities.
     pub next: Vec<(String, f64)>,
     /// All features that are active, by their largest codes: feature, largest code, number of tokens, sum, and the token
     /// where it is largest.
@@ -92,7 +92,8 @@ pub fn read(explorer: &Explorer, reading: &Reading, task: &Task) -> Result<Read>
     })
 }
 
-/// The codes of a dictionary at each token, the loss of each but the first, and the logits of the last tokens, `[pos, vocab]`.
+/// Returns the codes of a dictionary at each token, the loss of each but the first, and the logits of the last tokens,
+/// `[pos, vocab]`.
 fn read_on(explorer: &Explorer, of: &Dictionary, ids: &[u32], task: &Task) -> Result<(SparseCodes, Vec<f32>, Tensor)> {
     let decoder = &explorer.model.decoder;
     let last = explorer.last_read.lock().unwrap_or_else(PoisonError::into_inner).clone();

@@ -1,4 +1,4 @@
-//! What was looked at, as a script that computes it again by public functions.
+//! Steps of an exploration, saved as a script that computes them again by public functions.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -18,10 +18,10 @@ use crate::err;
 /// The folder below the output folder.
 const FOLDER: &str = "explore";
 
-/// So many steps make a script.
+/// Maximum number of steps of a script.
 const MOST: usize = 500;
 
-/// How long another explorer that saves is waited for.
+/// Time that another explorer that saves is waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The questions to be asked again, in their order.
@@ -133,7 +133,7 @@ pub fn save(explorer: &Explorer, saving: &Saving, task: &Task) -> Result<Value> 
     Ok(json!({ "path": shown.display().to_string(), "script": script }))
 }
 
-/// Under the first number that is free.
+/// Writes the script under the first number that is free.
 fn write(explorer: &Explorer, saving: &Saving) -> Result<(PathBuf, String)> {
     let mut number = 1;
     let path = |number: usize| Path::new(FOLDER).join(format!("explore-{number}.rhai"));
@@ -144,7 +144,7 @@ fn write(explorer: &Explorer, saving: &Saving) -> Result<(PathBuf, String)> {
     Ok((explorer.files.save_whole(&path(number), &script)?, script))
 }
 
-/// The whole script. Its value is an array with what each step found.
+/// Returns the whole script. Its value is an array with what each step found.
 pub fn script(explorer: &Explorer, steps: &[Question], name: &str) -> Result<String> {
     let lines = steps.iter().map(|step| line(explorer, step)).collect::<Result<Vec<String>>>()?;
     let has = |wanted: fn(&Question) -> bool| steps.iter().any(wanted);
@@ -174,7 +174,7 @@ pub fn script(explorer: &Explorer, steps: &[Question], name: &str) -> Result<Str
     Ok(out)
 }
 
-/// A step as a call.
+/// Returns a step as a call.
 fn line(explorer: &Explorer, step: &Question) -> Result<String> {
     let feature = |dictionary: usize, feature: usize| -> Result<String> {
         explorer.with_feature(dictionary, feature)?;
@@ -219,7 +219,7 @@ fn line(explorer: &Explorer, step: &Question) -> Result<String> {
     })
 }
 
-/// A string of the language. What cannot be seen, or changes how the rest is seen, is escaped.
+/// Writes a text as a string of the language. What cannot be seen, or changes how the rest is seen, is escaped.
 fn quoted(text: &str) -> String {
     let mut out = String::from("\"");
     for c in text.chars() {

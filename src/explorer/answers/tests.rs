@@ -32,7 +32,7 @@ fn task() -> Task {
     Task::default()
 }
 
-/// The lines that were said, and the last one.
+/// Returns the lines that were said, and the last one.
 fn ask(explorer: &Explorer, ask: &str, question: Value) -> (Vec<Value>, Result<Value>) {
     let mut said = Vec::new();
     let last = Question::parse(ask, question)
@@ -48,7 +48,7 @@ fn ids(explorer: &Explorer, text: &str) -> Vec<u32> {
     explorer.model.tokenizer().unwrap().encode(text, None, &task()).unwrap().ids
 }
 
-/// The codes of a text by one run and a dense encoding.
+/// Returns the codes of a text by one run and a dense encoding.
 fn codes(explorer: &Explorer, dictionary: usize, text: &str) -> Vec<Vec<f32>> {
     let of = &explorer.dictionaries[dictionary];
     let ask = Ask { places: vec![of.place], ..Ask::default() };
@@ -163,7 +163,8 @@ fn a_token_that_is_a_part_of_a_character_covers_it() {
     }
 }
 
-/// Each text but the first has a beginning in common with the one before it, or is longer, shorter, or another.
+/// Checks that a changed text is read as by an explorer that knows no other: each text but the first has a beginning in
+/// common with the one before it, or is longer, shorter, or another.
 #[test]
 fn a_text_that_was_changed_is_read_as_by_an_explorer_that_knows_no_other() {
     let used = explorer();
@@ -184,7 +185,7 @@ fn a_text_that_was_changed_is_read_as_by_an_explorer_that_knows_no_other() {
     }
 }
 
-/// All numbers of a value, in their order.
+/// Collects all numbers of a value, in their order.
 fn flat(value: &Value, to: &mut Vec<f64>) {
     match value {
         Value::Number(number) => to.extend(number.as_f64()),
@@ -220,7 +221,7 @@ fn two_texts_are_compared_by_mean_codes() {
     }
 }
 
-/// The strongest feature of the last token.
+/// Returns the strongest feature of the last token.
 fn strongest(explorer: &Explorer, dictionary: usize, text: &str) -> usize {
     let last = codes(explorer, dictionary, text).pop().unwrap();
     (0..last.len()).max_by(|a, b| last[*a].total_cmp(&last[*b])).unwrap()
@@ -340,7 +341,7 @@ fn a_cancelled_question_ends_as_interrupted() {
     }
 }
 
-/// Any JSON, with the fields of questions among its keys.
+/// Builds any JSON, with the fields of questions among its keys.
 fn any_json() -> impl Strategy<Value = Value> {
     let number = prop_oneof![
         any::<i64>().prop_map(Value::from),

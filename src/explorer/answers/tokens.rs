@@ -1,4 +1,4 @@
-//! Texts as the model reads them, and where each token stands in what a person typed.
+//! Texts as the model reads them, and the place of each token in what a person typed.
 
 use std::ops::Range;
 
@@ -20,7 +20,7 @@ pub struct Spot {
     pub end: usize,
 }
 
-/// The tokens of a text, as many as the model reads, and how many are left out.
+/// Returns the tokens of a text, as many as the model reads, and how many are left out.
 pub fn tokens(explorer: &Explorer, text: &str, task: &Task) -> Result<(Tokens, usize)> {
     let mut tokens = explorer.model.text_tokenizer()?.encode(text, None, task)?;
     let cut = tokens.len().saturating_sub(explorer.model.decoder.config().context);
@@ -29,7 +29,7 @@ pub fn tokens(explorer: &Explorer, text: &str, task: &Task) -> Result<(Tokens, u
     Ok((tokens, cut))
 }
 
-/// Where tokens stand. One that is a part of a character covers the character.
+/// Returns the places of tokens. A token that is a part of a character covers the character.
 pub fn spots(tokens: &Tokens) -> Result<Vec<Spot>> {
     let text = &tokens.text;
     let mut known = (0, 0);
@@ -54,7 +54,7 @@ fn width(text: &str) -> usize {
     text.encode_utf16().count()
 }
 
-/// The range, from the beginning of its first character to the end of its last one.
+/// Widens a range to whole characters, from the beginning of its first to the end of its last one.
 fn whole(text: &str, range: &Range<usize>) -> (usize, usize) {
     let (mut start, mut end) = (range.start.min(text.len()), range.end.min(text.len()));
     while !text.is_char_boundary(start) {
@@ -66,25 +66,26 @@ fn whole(text: &str, range: &Range<usize>) -> (usize, usize) {
     (start, end)
 }
 
-/// The codes of a dictionary at each of some tokens.
+/// Computes the codes of a dictionary at each of some tokens.
 pub fn codes(explorer: &Explorer, of: &Dictionary, ids: &[u32], task: &Task) -> Result<SparseCodes> {
     let batch = Batch::new(vec![ids.to_vec()])?;
     let cache = explorer.model.decoder.cache(&batch, Ask { places: vec![of.place], ..Ask::default() }, task)?;
     contexts::recorded(&explorer.model, (&of.sae, of.place), &batch, &cache, task)
 }
 
-/// What a feature does in a text.
+/// The codes of a feature in a text, in short.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Strength {
     pub largest: f32,
-    /// The token where it is largest, among those where it is active.
+    /// The token where the code is largest, among those where the feature is active.
     pub at: usize,
-    /// At how many tokens it is active.
+    /// Number of tokens at which the feature is active.
     pub count: usize,
     pub sum: f64,
 }
 
-/// The features that are active at any token of a text but for some first ones, in order, each with its strength.
+/// Returns the features that are active at any token of a text but for some first ones, in order, each with its
+/// strength.
 pub fn strengths(codes: &SparseCodes, without_first: usize) -> Vec<(u32, Strength)> {
     let mut all: Vec<(u32, usize, f32)> = Vec::with_capacity(codes.count());
     for row in without_first..codes.rows() {
@@ -102,7 +103,7 @@ pub fn strengths(codes: &SparseCodes, without_first: usize) -> Vec<(u32, Strengt
     all.chunk_by(|a, b| a.0 == b.0).filter_map(of).collect()
 }
 
-/// The text of a token as lists show it.
+/// Returns the text of a token as lists show it.
 pub fn name(explorer: &Explorer, id: u32) -> String {
     contexts::name(&explorer.model, id)
 }

@@ -20,7 +20,7 @@ pub struct Grown {
 #[derive(Debug, Serialize)]
 pub struct Tree {
     pub nodes: Vec<TreeNode>,
-    /// From, to, and the share of its code that the latter loses without the former.
+    /// Edges: from, to, and the share of its code that the latter loses without the former.
     pub edges: Vec<(usize, usize, f64)>,
     /// Each node is a link to `#DICTIONARY/FEATURE`.
     pub svg: String,
@@ -34,15 +34,16 @@ pub struct TreeNode {
     pub label: Option<String>,
 }
 
-/// The options of trees here: those of `circuit::causal_tree`, but that no more is read than the explorer's text has.
+/// Returns the options of the explorer's trees: those of `circuit::causal_tree`, but that no more is read than the
+/// explorer's text has.
 pub fn options(explorer: &Explorer) -> TreeOptions {
     let usual = TreeOptions::default();
     let tokens = usize::try_from(explorer.plan.tokens).unwrap_or(usual.tokens).min(usual.tokens);
     TreeOptions { tokens, ..usual }
 }
 
-/// The tree of a feature over the dictionaries of earlier sites. The first one of a dictionary reads the text for all of
-/// its features.
+/// Builds the tree of a feature over the dictionaries of earlier sites. The first one of a dictionary reads the text
+/// for all of its features.
 pub fn tree(explorer: &Explorer, dictionary: usize, feature: usize, task: &Task) -> Result<Grown> {
     let of = explorer.with_feature(dictionary, feature)?;
     let all: Vec<Sae> = explorer.dictionaries.iter().map(|dictionary| dictionary.sae.clone()).collect();

@@ -61,12 +61,12 @@ pub fn out(repl: &mut Repl, _: &str) -> Result<Flow, Trouble> {
     Ok(Flow::Continue)
 }
 
-/// A path may stand in quotes, as it would in code.
+/// Removes the quotes of a path, which may stand in them as it would in code.
 fn unquoted(text: &str) -> &str {
     text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text)
 }
 
-/// Words as a shell cuts them; quotes hold together what has blanks in it. At least one.
+/// Splits words as a shell does; quotes hold together what has blanks in it. At least one word is returned.
 fn words(line: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut quote = None;

@@ -22,7 +22,7 @@ pub fn answer(repl: &mut Repl, question: &str) -> std::result::Result<(), Troubl
     Ok(())
 }
 
-/// The first page: what can be asked, and every command.
+/// Returns the first page: what can be asked, and every command.
 pub fn overview() -> String {
     let mut text = String::from(
         "Type code to see its value. Code that is not complete continues on the next line.\n\n  \
@@ -45,7 +45,7 @@ pub fn overview() -> String {
     text
 }
 
-/// What the reference says of a name, of a variable its type, too; or where words were found.
+/// Returns the reference of a name, of a variable its type, too; or the places where words were found.
 fn reference(repl: &Repl, name: &str) -> Result<String> {
     let name = name.trim_start_matches('?').trim_end_matches('(');
     if let Some(command) = super::about(name) {
@@ -61,7 +61,7 @@ fn reference(repl: &Repl, name: &str) -> Result<String> {
     text::answer(&docs, name, |name| format!("?{name}"), screen)
 }
 
-/// The source of a function of the session, of its libraries or of the stdlib; of native ones what the reference says.
+/// Returns the source of a function of the session, of its libraries or of the stdlib; of native ones the reference.
 fn source(repl: &Repl, name: &str) -> Result<String> {
     if name.is_empty() {
         return Err(err!(Argument, "expected a name after `??`").hint("`??name` shows the source of a function"));
@@ -88,7 +88,7 @@ fn source(repl: &Repl, name: &str) -> Result<String> {
     Ok(format!("`{name}` is native: it is written in Rust, and has no source in Rhai.\n\n{text}"))
 }
 
-/// Whether a text called `place` is the library that a script calls `module`.
+/// Returns whether a text called `place` is the library that a script calls `module`.
 fn belongs(place: &str, module: &str) -> bool {
     let stem = place.rsplit('/').next().unwrap_or(place);
     stem.strip_suffix(".rhai").unwrap_or(stem) == module

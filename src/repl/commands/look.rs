@@ -66,7 +66,7 @@ pub fn reset(repl: &mut Repl, _: &str) -> Result<Flow, Trouble> {
     Ok(Flow::Continue)
 }
 
-/// A value in at most `room` characters; of a large one only the beginning is looked at.
+/// Writes a value in at most `room` characters; of a large one only the beginning is looked at.
 pub fn brief(value: &Dynamic, room: usize) -> String {
     const SHOWN: usize = 8;
     let text = if let Some(array) = value.read_lock::<Array>() {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::super::{Flow, Repl, Trouble, is_muted};
 
-/// How long `:bench` goes on, and how often at least and at most.
+/// Time that `:bench` takes, and its fewest and most repetitions.
 const BENCH: Duration = Duration::from_secs(1);
 const FEWEST: usize = 3;
 const MOST: usize = 10_000;
@@ -36,7 +36,7 @@ pub fn bench(repl: &mut Repl, code: &str) -> Result<Flow, Trouble> {
     Ok(Flow::Continue)
 }
 
-/// Three significant digits in the unit that suits.
+/// Writes a time with three significant digits in the unit that suits.
 fn shown(time: Duration) -> String {
     let seconds = time.as_secs_f64();
     let (amount, unit) = match seconds {

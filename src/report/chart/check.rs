@@ -1,9 +1,12 @@
 //! Whether a chart can be drawn, asked before anything is.
 
 use super::options::{LARGEST, SMALLEST};
-use super::{Axis, Chart, Content, Mark, Series, Spread};
-use crate::base::{Grid, Result};
-use crate::{bail, err};
+use super::*;
+use crate::base::Error;
+
+/// Each series has a colour and a dash of its own, and each annotation a place where it hides least, which is looked for.
+const MOST_SERIES: usize = 1000;
+const MOST_MARKS: usize = 1000;
 
 impl Chart {
     /// Lists that fit each other, ranges that are ranges, and something to see.
@@ -16,51 +19,20 @@ impl Chart {
         self.x.check("x")?;
         self.y.check("y")?;
         self.check_marks()?;
-        match &*self.content {
-            Content::Line { series } | Content::Scatter { series } => {
-                some(series.len(), "series").and_then(|()| few(series.len(), MOST_SERIES, "series"))?;
-                series.iter().try_for_each(|s| s.check(self.kind()))
-            }
-            Content::Bar { categories, series } => {
-                some(categories.len(), "value")?;
-                some(series.len(), "series").and_then(|()| few(series.len(), MOST_SERIES, "series"))?;
-                for bars in series {
-                    same("value", bars.values.len(), "label", categories.len())
-                        .and_then(|()| check_spread(&bars.spread, bars.values.len()))
-                        .map_err(|e| named(e, &bars.name))?;
-                }
-                Ok(())
-            }
-            Content::Histogram { edges, series } => {
-                some(series.len(), "series").and_then(|()| few(series.len(), MOST_SERIES, "series"))?;
-                if edges.len() < 2 || !edges.windows(2).all(|w| w[0] < w[1]) || !edges.iter().all(|e| e.is_finite()) {
-                    bail!(Argument, "expected two or more finite edges in rising order");
-                }
-                series.iter().try_for_each(|s| {
-                    same("count", s.counts.len(), "bin", edges.len() - 1).map_err(|e| named(e, &s.name))
-                })
-            }
-            Content::Heat { grid, colours } => {
-                check_grid(grid)?;
-                check_range(colours.range, false, "the colours").map_err(|e| e.about("range"))
-            }
-        }
+        self.content.kind().check(self)
     }
 
     fn check_marks(&self) -> Result<()> {
         few(self.marks.len(), MOST_MARKS, "annotation")?;
-        if matches!(*self.content, Content::Heat { .. }) && !self.marks.is_empty() {
-            return Err(err!(Argument, "expected no annotations on a heat map, found {}", self.marks.len())
-                .hint("annotations have x and y values, which cells have not"));
-        }
         for mark in &self.marks {
-            let (option, places): (_, &[(&Axis, &str, f64)]) = match mark {
-                Mark::Text { x, y, .. } => ("texts", &[(&self.x, "x", *x), (&self.y, "y", *y)]),
-                Mark::Horizontal { at, .. } => ("horizontal", &[(&self.y, "y", *at)]),
-                Mark::Vertical { at, .. } => ("vertical", &[(&self.x, "x", *at)]),
+            let (x, y) = mark.place();
+            let option = match mark {
+                Mark::Text { .. } => "texts",
+                Mark::Horizontal { .. } => "horizontal",
+                Mark::Vertical { .. } => "vertical",
             };
-            for (axis, name, at) in places {
-                if !at.is_finite() || axis.log && *at <= 0.0 {
+            for (axis, name, at) in [(&self.x, "x", x), (&self.y, "y", y)] {
+                if let Some(at) = at.filter(|at| !at.is_finite() || axis.log && *at <= 0.0) {
                     let message = format!("expected an annotation at a place on the {name} axis, found {at}");
                     return Err(err!(Argument, "{message}").about(option));
                 }
@@ -70,55 +42,14 @@ impl Chart {
     }
 }
 
-/// Each series has a colour and a dash of its own, and each annotation a place where it hides least, which is looked for.
-const MOST_SERIES: usize = 1000;
-const MOST_MARKS: usize = 1000;
-
 impl Axis {
     fn check(&self, name: &str) -> Result<()> {
-        check_range(self.range, self.log, &format!("the {name} axis")).map_err(|e| e.about(format!("{name}_range")))
+        range(self.range, self.log, &format!("the {name} axis")).map_err(|e| e.about(format!("{name}_range")))
     }
 }
 
-impl Series {
-    fn check(&self, kind: &str) -> Result<()> {
-        let length = self.y.len();
-        if length == 0 {
-            return Err(named(
-                err!(Argument, "expected at least one point, found none").hint(format!("a {kind} chart needs data")),
-                &self.name,
-            ));
-        }
-        same("x value", self.x.len(), "y value", length)
-            .and_then(|()| check_spread(&self.spread, length))
-            .and_then(|()| match self.labels.len() {
-                0 => Ok(()),
-                labels => same("label", labels, "point", length),
-            })
-            .map_err(|e| named(e, &self.name))
-    }
-}
-
-fn check_spread(spread: &Option<Spread>, length: usize) -> Result<()> {
-    match spread {
-        Some(Spread { low, high, .. }) => {
-            same("lower end", low.len(), "value", length).and_then(|()| same("upper end", high.len(), "value", length))
-        }
-        None => Ok(()),
-    }
-}
-
-fn check_grid(grid: &Grid) -> Result<()> {
-    some(grid.rows.len(), "row")?;
-    some(grid.columns.len(), "column")?;
-    let cells = grid.rows.len().saturating_mul(grid.columns.len());
-    if cells != grid.values.len() {
-        bail!(Shape, "expected {} x {} values, found {}", grid.rows.len(), grid.columns.len(), grid.values.len());
-    }
-    Ok(())
-}
-
-fn check_range(range: Option<[f64; 2]>, log: bool, what: &str) -> Result<()> {
+/// Whether the ends of a range are such.
+pub fn range(range: Option<[f64; 2]>, log: bool, what: &str) -> Result<()> {
     let Some([low, high]) = range else { return Ok(()) };
     if !(low.is_finite() && high.is_finite() && low < high) {
         return Err(err!(Argument, "expected two finite ends in rising order for {what}, found {low} and {high}"));
@@ -130,7 +61,20 @@ fn check_range(range: Option<[f64; 2]>, log: bool, what: &str) -> Result<()> {
     Ok(())
 }
 
-fn some(found: usize, noun: &str) -> Result<()> {
+/// Whether there are series, and no more than can be told apart.
+pub fn series(found: usize) -> Result<()> {
+    some(found, "series")?;
+    few(found, MOST_SERIES, "series")
+}
+
+/// Whether an interval has both of its ends for each value.
+pub fn spread(spread: &Option<Spread>, length: usize) -> Result<()> {
+    let Some(Spread { low, high, .. }) = spread else { return Ok(()) };
+    same("lower end", low.len(), "value", length)?;
+    same("upper end", high.len(), "value", length)
+}
+
+pub fn some(found: usize, noun: &str) -> Result<()> {
     match found {
         0 => Err(err!(Argument, "expected at least one {noun}, found none")),
         _ => Ok(()),
@@ -146,20 +90,23 @@ fn few(found: usize, most: usize, noun: &str) -> Result<()> {
         .hint("more cannot be told apart in one picture"))
 }
 
-fn same(what: &str, found: usize, other: &str, expected: usize) -> Result<()> {
+/// Whether there are as many of one thing as of another.
+pub fn same(what: &str, found: usize, other: &str, expected: usize) -> Result<()> {
     if found == expected {
         return Ok(());
     }
     Err(err!(Shape, "expected one {what} for each {other}, found {found} for {expected}"))
 }
 
-fn named(error: crate::base::Error, name: &str) -> crate::base::Error {
+/// The error as one of the series of this name.
+pub fn named(error: Error, name: &str) -> Error {
     if name.is_empty() { error } else { error.within(format_args!("series `{name}`")) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::*;
+    use crate::base::Grid;
 
     fn message(chart: Chart) -> String {
         chart.check().unwrap_err().message

@@ -1,9 +1,9 @@
 //! Data of charts as they are given: lists, tensors, and maps of either.
 
-use crate::base::options::{Foreign, Plain, Setting};
+use super::*;
+use crate::base::options::{Foreign, Setting};
 use crate::base::results::MISSING;
-use crate::base::{Error, Grid, Result, Task, memory};
-use crate::err;
+use crate::base::{Error, memory};
 use crate::tensor::{DType, Device, Tensor, dtype};
 
 /// One argument or option that holds data.
@@ -159,8 +159,8 @@ impl Data<'_> {
 
     /// The values of an option that is shaped like the data: key by key if the data are a map, else in order.
     pub fn like(&self, data: &Data, series: &[Named]) -> Result<Vec<Vec<f64>>> {
-        let (wanted, found) = (data.keys(), self.keys());
-        if wanted != found {
+        let wanted = data.keys();
+        if wanted != self.keys() {
             let shape = wanted
                 .map_or("a list, like the data".into(), |keys| format!("a map with the keys {}", keys.join(", ")));
             let hint = "a map has the order of its keys, not the one it was written in, so values are matched by name";
@@ -196,7 +196,8 @@ fn numbered(lists: Vec<Vec<f64>>) -> Vec<Named> {
 /// The values of a tensor, row after row.
 pub(super) fn values(tensor: &Tensor, task: &Task) -> Result<Vec<f64>> {
     memory::check(tensor.elem_count() as u128 * 8, || "a tensor's values".into())?;
-    let (count, tensor) = (tensor.elem_count() as f64, tensor.clone());
+    let count = tensor.elem_count() as f64;
+    let tensor = tensor.clone();
     task.heavy(count, move || {
         Ok(dtype::convert(&tensor.to_device(&Device::Cpu)?, DType::F64)?.flatten_all()?.to_vec1()?)
     })

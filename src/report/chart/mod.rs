@@ -1,31 +1,56 @@
-//! Charts as plain data: what is drawn, apart from how.
+//! Charts as plain data, and how they are shown: each kind is a file of its own, behind `Kind`.
+//!
+//! A new kind is one more file here, with its options, its making and its `Kind`, and its line in `Content` and in
+//! `Content::kind`.
 
-mod bins;
+mod axes;
+mod bar;
 mod check;
 mod data;
-mod make;
+mod heat;
+mod histogram;
+mod legend;
+mod line;
+mod marks;
 mod options;
+mod plot;
+mod points;
+mod scatter;
+mod series;
+mod text;
 mod view;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::draw::canvas::{Canvas, Drawing, Point};
+use super::json;
+use super::palette;
+use super::picture::Picture;
+use super::scale::{self, Scale};
+use super::symbols::{count, elided, token, visible};
+use super::terminal::Screen;
+use crate::base::options::Plain;
 use crate::base::results::is_missing;
-use crate::base::{Grid, Result};
-use crate::err;
-use crate::report::json;
-use crate::report::symbols::{count, elided, visible};
+use crate::base::{Grid, Result, Task};
+use crate::{bail, err};
+use legend::Key;
+use plot::Plot;
+use points::Look;
+use text::{Area, Body, Cell, Cells};
 
-pub use bins::binned;
+pub use bar::{Bar, BarOptions, Bars, bar};
 pub use data::Data;
-pub use make::{bar, grid, heat, histogram, line, scatter};
+pub use heat::{Colours, GridOptions, Heat, HeatOptions, grid, heat};
+pub use histogram::{BinOptions, Counts, Histogram, HistogramOptions, binned, histogram};
+pub use line::{Line, LineOptions, line};
 pub use options::{
-    BarOptions, BinOptions, GridOptions, HeatOptions, HistogramOptions, IntervalOptions, LabelOptions, Labels,
-    LineOptions, MarkOptions, ScatterOptions, SizeOptions, XAxisOptions, YAxisOptions,
+    GivenNumbers, IntervalOptions, LabelOptions, Labels, MarkOptions, SizeOptions, XAxisOptions, YAxisOptions,
 };
-pub use view::{View, colours};
+pub use scatter::{Scatter, ScatterOptions, scatter};
+pub use series::{Series, Spread};
+pub use view::View;
 
 /// One picture of numbers.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -60,97 +85,70 @@ pub struct Axis {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Content {
-    Line {
-        series: Vec<Series>,
-    },
-    Scatter {
-        series: Vec<Series>,
-    },
-    /// Bars side by side in every category.
-    Bar {
-        categories: Vec<String>,
-        series: Vec<Bars>,
-    },
-    /// Several counts over the same edges.
-    Histogram {
-        #[serde(serialize_with = "json::serialize")]
-        edges: Vec<f64>,
-        series: Vec<Counts>,
-    },
-    Heat {
-        #[serde(serialize_with = "json::serialize_grid")]
-        grid: Grid,
-        colours: Colours,
-    },
+    Line(Line),
+    Scatter(Scatter),
+    Bar(Bar),
+    Histogram(Histogram),
+    Heat(Heat),
 }
 
-/// Points of one name and colour.
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
-pub struct Series {
-    pub name: String,
-    #[serde(serialize_with = "json::serialize")]
-    pub x: Vec<f64>,
-    #[serde(serialize_with = "json::serialize")]
-    pub y: Vec<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub spread: Option<Spread>,
-    /// A text beside each point, or none at all.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub labels: Vec<String>,
-}
-
-/// One value for each category.
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
-pub struct Bars {
-    pub name: String,
-    #[serde(serialize_with = "json::serialize")]
-    pub values: Vec<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub spread: Option<Spread>,
-}
-
-/// How sure each value is: the ends of its interval, on the axis of the value.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Spread {
-    #[serde(serialize_with = "json::serialize")]
-    pub low: Vec<f64>,
-    #[serde(serialize_with = "json::serialize")]
-    pub high: Vec<f64>,
-    /// A band behind the line in place of a bar at every point.
-    pub band: bool,
-}
-
-impl Spread {
-    /// The same distance down and up from every value, but where none is given.
-    pub fn symmetric(values: &[f64], reach: &[f64]) -> Self {
-        // Without a value the end is NaN, and the lengths are found not to agree when the chart is checked.
-        let value = |i: usize| values.get(i).copied().unwrap_or(f64::NAN);
-        let end = |sign: f64, i: usize, reach: f64| if is_missing(reach) { reach } else { value(i) + sign * reach };
-        let ends = |sign: f64| reach.iter().enumerate().map(|(i, reach)| end(sign, i, *reach)).collect();
-        Self { low: ends(-1.0), high: ends(1.0), band: false }
+impl Content {
+    fn kind(&self) -> &dyn Kind {
+        match self {
+            Content::Line(line) => line,
+            Content::Scatter(scatter) => scatter,
+            Content::Bar(bar) => bar,
+            Content::Histogram(histogram) => histogram,
+            Content::Heat(heat) => heat,
+        }
     }
 }
 
-/// How many values of one name fell between the edges, and how many could not.
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
-pub struct Counts {
-    pub name: String,
-    pub counts: Vec<u64>,
-    /// Values that were NaN or infinite.
-    pub not_finite: usize,
-    /// Values that were not above zero, where the edges are logarithmic.
-    pub not_positive: usize,
-    /// Other values outside the edges.
-    pub outside: usize,
-}
+/// All that is asked of a kind of chart.
+trait Kind {
+    /// One word, as scripts and files spell it.
+    fn name(&self) -> &'static str;
 
-/// Which colours the cells of a heat map get.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
-pub struct Colours {
-    /// The value drawn white between blue and red; without one, colours rise from the lowest value to the highest.
-    pub centre: Option<f64>,
-    /// The values at the ends of the colours, where they are not to follow from the data.
-    pub range: Option<[f64; 2]>,
+    /// Its points, if these are all of its data.
+    fn series(&self) -> &[Series] {
+        &[]
+    }
+
+    /// The names of the series, empty where one has none.
+    fn names(&self) -> Vec<&str> {
+        self.series().iter().map(|s| s.name.as_str()).collect()
+    }
+
+    /// All values, each with its place along the x axis.
+    fn points(&self) -> Box<dyn Iterator<Item = (f64, f64)> + '_> {
+        Box::new(self.series().iter().flat_map(Series::points))
+    }
+
+    /// Whether it can be drawn: lists that fit each other, and something to see.
+    fn check(&self, _: &Chart) -> Result<()> {
+        series::check(self.series(), self.name())
+    }
+
+    /// What of it can be seen.
+    fn view(&self, chart: &Chart) -> Result<View> {
+        series::view(self.series(), chart)
+    }
+
+    /// What stands along the x axis in place of numbers.
+    fn categories(&self) -> Option<&[String]> {
+        None
+    }
+
+    /// Its picture.
+    fn draw(&self, chart: &Chart, spelling: bool) -> Result<Drawing>;
+
+    /// Its version for the terminal.
+    fn text(&self, chart: &Chart, screen: &Screen) -> Result<Body>;
+
+    /// What it shows in words, of which `short` are some.
+    fn described(&self, short: String) -> String {
+        short
+    }
 }
 
 /// An annotation.
@@ -165,27 +163,15 @@ pub enum Mark {
     Vertical { at: f64, text: String },
 }
 
-/// The points of one series divided by the group that each belongs to, in the order in which groups appear.
-pub fn grouped(all: &Series, groups: &[String]) -> Result<Vec<Series>> {
-    let points = all.y.len();
-    if groups.len() != points {
-        return Err(err!(Shape, "expected one group for each point, found {} for {points}", groups.len()));
-    }
-    if !all.labels.is_empty() && all.labels.len() != points {
-        return Err(err!(Shape, "expected one label for each point, found {} for {points}", all.labels.len()));
-    }
-    let mut order: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut series: Vec<Series> = Vec::new();
-    for (i, group) in groups.iter().enumerate() {
-        let at = *order.entry(group).or_insert(series.len());
-        if at == series.len() {
-            series.push(Series { name: group.clone(), ..Series::default() });
+impl Mark {
+    /// Where it stands on the axes that it has a place on.
+    fn place(&self) -> (Option<f64>, Option<f64>) {
+        match self {
+            Mark::Text { x, y, .. } => (Some(*x), Some(*y)),
+            Mark::Horizontal { at, .. } => (None, Some(*at)),
+            Mark::Vertical { at, .. } => (Some(*at), None),
         }
-        series[at].x.push(all.x[i]);
-        series[at].y.push(all.y[i]);
-        series[at].labels.extend(all.labels.get(i).cloned());
     }
-    Ok(series)
 }
 
 impl Chart {
@@ -204,15 +190,19 @@ impl Chart {
     }
 
     pub fn line(series: Vec<Series>) -> Self {
-        Self::new(Content::Line { series })
+        Self::new(Content::Line(Line { series }))
     }
 
     pub fn scatter(series: Vec<Series>) -> Self {
-        Self::new(Content::Scatter { series })
+        Self::new(Content::Scatter(Scatter { series }))
     }
 
     pub fn bar(categories: Vec<String>, series: Vec<Bars>) -> Self {
-        Self::new(Content::Bar { categories, series })
+        Self::new(Content::Bar(Bar { categories, series }))
+    }
+
+    pub fn histogram(edges: Vec<f64>, series: Vec<Counts>) -> Self {
+        Self::new(Content::Histogram(Histogram { edges, series }))
     }
 
     /// A heat map with the title and axes of the grid. Data of both signs get colours centred on zero.
@@ -224,29 +214,37 @@ impl Chart {
             title: grid.title.clone(),
             x: Axis { label: grid.column_axis.clone(), ..Axis::default() },
             y: Axis { label: grid.row_axis.clone(), ..Axis::default() },
-            ..Self::new(Content::Heat { grid, colours })
+            ..Self::new(Content::Heat(Heat { grid, colours }))
         }
     }
 
     /// One word for the kind, as scripts and files spell it.
     pub fn kind(&self) -> &'static str {
-        match *self.content {
-            Content::Line { .. } => "line",
-            Content::Scatter { .. } => "scatter",
-            Content::Bar { .. } => "bar",
-            Content::Histogram { .. } => "histogram",
-            Content::Heat { .. } => "heat",
-        }
+        self.content.kind().name()
     }
 
     /// The names of the series, empty where one has none.
     pub fn names(&self) -> Vec<&str> {
-        match &*self.content {
-            Content::Line { series } | Content::Scatter { series } => series.iter().map(|s| s.name.as_str()).collect(),
-            Content::Bar { series, .. } => series.iter().map(|s| s.name.as_str()).collect(),
-            Content::Histogram { series, .. } => series.iter().map(|s| s.name.as_str()).collect(),
-            Content::Heat { .. } => Vec::new(),
-        }
+        self.content.kind().names()
+    }
+
+    /// The names that the legend lists.
+    fn listed(&self) -> Vec<&str> {
+        if self.legend { self.names() } else { Vec::new() }
+    }
+
+    /// What of it can be seen.
+    pub fn view(&self) -> Result<View> {
+        self.check()?;
+        self.content.kind().view(self)
+    }
+
+    /// The chart, if it can be drawn: better to hear of it here than when it is shown.
+    fn checked(self, data: &str, task: &Task) -> Result<Self> {
+        let chart = self.clone();
+        let work = 8.0 * self.content.kind().points().count() as f64;
+        task.heavy(work, move || chart.view().map(drop)).map_err(|e| e.about(data))?;
+        Ok(self)
     }
 
     /// A few words: `line chart of loss, accuracy`.
@@ -258,20 +256,27 @@ impl Chart {
 
     /// One sentence for those who cannot see the picture.
     pub fn described(&self) -> String {
-        let what = match &*self.content {
-            Content::Bar { categories, .. } => format!("{}, {}", self.short(), count(categories.len(), "label")),
-            Content::Heat { grid, .. } => {
-                let of =
-                    if grid.quantity.is_empty() { String::new() } else { format!(" of {}", visible(&grid.quantity)) };
-                format!("heat map{of}, {} by {} cells", grid.rows.len(), grid.columns.len())
-            }
-            _ => self.short(),
-        };
+        let what = self.content.kind().described(self.short());
         match (self.x.label.as_str(), self.y.label.as_str()) {
             ("", "") => format!("{what}."),
             (x, "") => format!("{what}; across: {x}."),
             ("", y) => format!("{what}; up: {y}."),
             (x, y) => format!("{what}; across: {x}; up: {y}."),
         }
+    }
+}
+
+impl Picture for Chart {
+    fn title(&self) -> String {
+        if self.title.is_empty() { self.kind().into() } else { self.title.clone() }
+    }
+
+    fn description(&self) -> String {
+        self.described()
+    }
+
+    fn draw(&self, spelling: bool) -> Result<Drawing> {
+        self.check()?;
+        self.content.kind().draw(self, spelling)
     }
 }

@@ -2,10 +2,9 @@
 
 use std::ops::Range;
 
-use super::data::{Data, inside, values};
-use super::{Chart, Mark};
-use crate::base::options::{Fault, Plain, Setting, number_text};
-use crate::base::{Result, Task};
+use super::data::{Named, inside, values};
+use super::*;
+use crate::base::options::{Fault, Setting, number_text};
 use crate::tensor::Tensor;
 
 /// The sizes of a chart, in CSS pixels.
@@ -180,149 +179,80 @@ crate::options! {
     }
 }
 
-crate::options! {
-    #[derive(Debug, Clone)]
-    pub struct LineOptions {
-        /// Where on the x axis the values stand.
-        x_values: Option<GivenNumbers> = None => usually("0, 1, 2 and so on");
-        /// What the series are called.
-        names: Option<Labels> = None => usually("their numbers, or the keys of a map");
-        /// Texts beside the points, if there is one series.
-        labels: Option<Labels> = None;
-        /// Intervals as a band behind the line in place of bars.
-        band: bool = false;
-        with intervals: IntervalOptions;
-        with label: LabelOptions;
-        with x_axis: XAxisOptions;
-        with y_axis: YAxisOptions;
-        with marks: MarkOptions;
-        with size: SizeOptions;
+impl Data<'_> {
+    /// Series with the names given in place of their numbers. The series of a map have names already.
+    pub(super) fn renamed(&self, series: Vec<Named>, names: Option<Labels>) -> Result<Vec<Named>> {
+        let Some(Labels(names)) = names else { return Ok(series) };
+        self.refuse_beside_map("names")?;
+        if names.len() != series.len() {
+            let message = format!("expected one name for each series, found {} for {}", names.len(), series.len());
+            return Err(err!(Shape, "{message}").about("names"));
+        }
+        Ok(names.into_iter().zip(series).map(|(name, (_, values))| (name, values)).collect())
+    }
+
+    /// A map's entries come in the order of their keys, whatever the order they were written in, so a list beside it would
+    /// name the wrong ones without a word.
+    pub(super) fn refuse_beside_map(&self, option: &str) -> Result<()> {
+        match self.keys() {
+            Some(_) => Err(err!(Argument, "expected no `{option}` for a map, whose keys are the names").about(option)),
+            None => Ok(()),
+        }
     }
 }
 
-crate::options! {
-    #[derive(Debug, Clone)]
-    pub struct BarOptions {
-        /// What the bars stand for.
-        labels: Option<Labels> = None => usually("0, 1, 2 and so on");
-        /// What the series are called.
-        names: Option<Labels> = None => usually("their numbers, or the keys of a map");
-        with intervals: IntervalOptions;
-        with label: LabelOptions;
-        with y_axis: YAxisOptions;
-        with marks: MarkOptions;
-        with size: SizeOptions;
-    }
-}
-
-crate::options! {
-    /// How the values of a histogram are divided.
-    #[derive(Debug, Clone)]
-    pub struct BinOptions {
-        /// Number of bins.
-        bins: Option<usize> = None => usually("by the Freedman-Diaconis rule, 10 to 80");
-        /// Both ends of the bins.
-        range: Option<[f64; 2]> = None => usually("the extremes of the values");
-        /// Bins that grow by a constant factor, on a logarithmic x axis.
-        log: bool = false;
-    }
-}
-
-crate::options! {
-    #[derive(Debug, Clone)]
-    pub struct HistogramOptions {
-        /// The line above the chart.
-        title: Option<String> = None;
-        /// What is counted, with its unit.
-        x: Option<String> = None;
-        /// The label of the y axis.
-        y: String = "count".into();
-        with division: BinOptions;
-        with y_axis: YAxisOptions;
-        with marks: MarkOptions;
-        with size: SizeOptions;
-    }
-}
-
-crate::options! {
-    #[derive(Debug, Clone)]
-    pub struct ScatterOptions {
-        /// The name of each point's group, which gives it its colour.
-        groups: Option<Labels> = None;
-        /// A text beside each point, as far as there is room.
-        labels: Option<Labels> = None;
-        with label: LabelOptions;
-        with x_axis: XAxisOptions;
-        with y_axis: YAxisOptions;
-        with marks: MarkOptions;
-        with size: SizeOptions;
-    }
-}
-
-crate::options! {
-    /// The names of a grid.
-    #[derive(Debug, Clone)]
-    pub struct GridOptions {
-        /// The names of the rows.
-        rows: Option<Labels> = None => usually("0, 1, 2 and so on");
-        /// The names of the columns.
-        columns: Option<Labels> = None => usually("0, 1, 2 and so on");
-        /// What the numbers are, with their unit; it labels the bar of colours.
-        quantity: Option<String> = None;
-        /// The line above the grid.
-        title: Option<String> = None;
-        /// What the columns are.
-        x: Option<String> = None;
-        /// What the rows are.
-        y: Option<String> = None;
-    }
-}
-
-crate::options! {
-    #[derive(Debug, Clone)]
-    pub struct HeatOptions {
-        /// The value that is white.
-        centre: Option<f64> = None => usually("0 where there are both signs");
-        /// The values at both ends of the colours.
-        range: Option<[f64; 2]> = None => usually("from the data");
-        with grid: GridOptions;
-        with size: SizeOptions;
+impl IntervalOptions {
+    /// The intervals of all series: `error`, the distance to both sides, or `low` and `high`, the ends themselves.
+    pub(super) fn spreads(&self, data: &Data, series: &[Named]) -> Result<Vec<Option<Spread>>> {
+        match (&self.error, &self.low, &self.high) {
+            (None, None, None) => Ok(vec![None; series.len()]),
+            (Some(error), None, None) => {
+                let reaches = error.named("error", data.task).like(data, series)?.into_iter();
+                Ok(series.iter().zip(reaches).map(|((_, y), reach)| Some(Spread::symmetric(y, &reach))).collect())
+            }
+            (None, Some(low), Some(high)) => {
+                let low = low.named("low", data.task).like(data, series)?.into_iter();
+                let ends = low.zip(high.named("high", data.task).like(data, series)?);
+                Ok(ends.map(|(low, high)| Some(Spread { low, high, band: false })).collect())
+            }
+            (error, low, _) => {
+                let about = match (error, low) {
+                    (Some(_), _) => "error",
+                    (None, Some(_)) => "low",
+                    (None, None) => "high",
+                };
+                Err(err!(Argument, "expected either `error`, or `low` and `high` together").about(about))
+            }
+        }
     }
 }
 
 impl Chart {
-    pub(super) fn labelled(mut self, options: LabelOptions) -> Self {
-        self.title = options.title.unwrap_or(self.title);
-        self.x.label = options.x.unwrap_or(self.x.label);
-        self.y.label = options.y.unwrap_or(self.y.label);
-        self
-    }
-
     pub(super) fn sized(self, options: &SizeOptions) -> Self {
         Self { width: options.width, height: options.height, ..self }
     }
 
     pub(super) fn with_x_axis(mut self, options: &XAxisOptions) -> Self {
-        (self.x.log, self.x.range) = (options.log_x, options.x_range);
+        self.x.log = options.log_x;
+        self.x.range = options.x_range;
         self
     }
 
-    pub(super) fn with_y_axis(mut self, options: &YAxisOptions) -> Self {
-        (self.y.log, self.y.range) = (options.log_y, options.y_range);
-        self
-    }
-
-    pub(super) fn marked_by(mut self, options: &MarkOptions, task: &Task) -> Result<Self> {
-        self.legend = options.legend;
-        if let Some(given) = &options.horizontal {
+    /// The chart with its labels, its y axis and its annotations.
+    pub fn dressed(mut self, label: LabelOptions, y: &YAxisOptions, marks: &MarkOptions, task: &Task) -> Result<Self> {
+        self.title = label.title.unwrap_or(self.title);
+        self.x.label = label.x.unwrap_or(self.x.label);
+        self.y = Axis { label: label.y.unwrap_or(self.y.label), log: y.log_y, range: y.y_range };
+        self.legend = marks.legend;
+        if let Some(given) = &marks.horizontal {
             let lines = given.named("horizontal", task).places()?.into_iter();
             self.marks.extend(lines.map(|(text, at)| Mark::Horizontal { at, text }));
         }
-        if let Some(given) = &options.vertical {
+        if let Some(given) = &marks.vertical {
             let lines = given.named("vertical", task).places()?.into_iter();
             self.marks.extend(lines.map(|(text, at)| Mark::Vertical { at, text }));
         }
-        self.marks.extend(options.texts.0.iter().cloned());
+        self.marks.extend(marks.texts.0.iter().cloned());
         Ok(self)
     }
 }

@@ -1,41 +1,39 @@
-//! A sheet to draw on: plotters' SVG backend with finer coordinates than whole pixels.
+//! A sheet to draw on: a backend of plotters that writes SVG, with finer coordinates than whole pixels.
 
-use plotters::backend::SVGBackend;
-use plotters::prelude::DrawingBackend;
-use plotters::style::text_anchor::{HPos, Pos, VPos};
-use plotters::style::{Color, FontStyle, FontTransform, RGBAColor, ShapeStyle, TextStyle};
+use std::convert::Infallible;
+use std::fmt::Arguments;
+
+use plotters::element::{DashedPathElement, Drawable};
+use plotters::style::text_anchor::{Pos, VPos};
+use plotters::style::{Color, FontStyle, FontTransform, ShapeStyle, TextStyle};
+use plotters_backend::{BackendColor, BackendCoord, BackendStyle, BackendTextStyle, DrawingBackend, DrawingErrorKind};
 
 use super::lettering::{FAMILY, Face};
 use crate::base::Result;
 use crate::err;
 use crate::report::clip::Frame;
+use crate::report::html::escape;
 use crate::report::palette::Rgb;
 
 /// plotters draws on a grid of whole numbers; ours has this many to a pixel.
 const FINE: f64 = 10.0;
 
-/// plotters takes a font's line height for its size; this is the factor by which its SVG divides it again.
-const LINE_HEIGHT: f64 = 1.24;
-
 /// A point in CSS pixels from the upper left.
 pub type Point = (f64, f64);
 
-/// How a stroke or a filling looks.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Ink {
-    pub colour: Rgb,
-    pub opacity: f64,
-}
+/// How a stroke or a filling looks: a colour, and how much of the ground it hides.
+pub use plotters::style::RGBAColor as Ink;
 
 impl From<Rgb> for Ink {
     fn from(colour: Rgb) -> Self {
-        Ink { colour, opacity: 1.0 }
+        colour.faint(1.0)
     }
 }
 
 impl Rgb {
     pub fn faint(self, opacity: f64) -> Ink {
-        Ink { colour: self, opacity }
+        let Rgb(r, g, b) = self;
+        Ink(r, g, b, opacity)
     }
 }
 
@@ -55,6 +53,16 @@ impl Type {
         Self { size, face: Face::Bold }
     }
 
+    /// The type as plotters knows it.
+    pub fn style(self, ink: impl Into<Ink>) -> TextStyle<'static> {
+        let weight = match self.face {
+            Face::Regular => FontStyle::Normal,
+            Face::Bold => FontStyle::Bold,
+        };
+        let font = (FAMILY, self.size * FINE, weight).into();
+        TextStyle { font, color: ink.into().to_backend_color(), pos: Pos::default() }
+    }
+
     pub fn width(self, text: &str) -> f64 {
         self.face.width(text) * self.size
     }
@@ -68,17 +76,14 @@ impl Type {
     }
 }
 
-/// Which end of a text stands at its point.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Anchor {
-    Start,
-    Middle,
-    End,
-}
+/// Which side of a text stands at its point.
+pub use plotters::style::text_anchor::HPos as Anchor;
 
 /// The sheet.
-pub struct Canvas<'a> {
-    backend: SVGBackend<'a>,
+#[derive(Default)]
+pub struct Canvas {
+    body: String,
+    size: (u32, u32),
     /// Whether characters that the typeface lacks are spelled out, as they must be where text becomes outlines.
     spelling: bool,
     areas: Vec<Area>,
@@ -93,7 +98,7 @@ pub struct Area {
     pub index: usize,
 }
 
-/// What plotters wrote between the opening and the closing tag, in units of a tenth of a pixel.
+/// What stands between the opening and the closing tag, in units of a tenth of a pixel.
 pub struct Drawing {
     pub body: String,
     pub width: f64,
@@ -110,17 +115,10 @@ impl Drawing {
 
 /// Lets `paint` draw on a sheet of this size.
 pub fn draw(width: f64, height: f64, spelling: bool, paint: impl FnOnce(&mut Canvas) -> Result<()>) -> Result<Drawing> {
-    let mut text = String::new();
-    let size = ((width * FINE).ceil() as u32, (height * FINE).ceil() as u32);
-    let mut canvas = Canvas { backend: SVGBackend::with_string(&mut text, size), spelling, areas: Vec::new() };
+    let size = (units(width.ceil()) as u32, units(height.ceil()) as u32);
+    let mut canvas = Canvas { size, spelling, ..Canvas::default() };
     paint(&mut canvas)?;
-    canvas.backend.present().map_err(failed)?;
-    let areas = std::mem::take(&mut canvas.areas);
-    drop(canvas);
-    // The opening tag is replaced by one of our own.
-    let body = text.split_once('\n').map_or("", |(_, rest)| rest);
-    let body = body.trim_end().strip_suffix("</svg>").unwrap_or(body);
-    Ok(Drawing { body: body.into(), width, height, areas })
+    Ok(Drawing { body: canvas.body, width, height, areas: canvas.areas })
 }
 
 /// A drawing made of parts on sheets of one size that lie on each other, which a page can tell apart.
@@ -161,11 +159,11 @@ impl Layers {
     }
 }
 
-impl Canvas<'_> {
+impl Canvas {
     /// Notes that thing `index` was drawn within this frame.
     pub fn area(&mut self, frame: Frame, index: usize) {
-        let ((left, top), (right, bottom)) = (fine((frame.left, frame.top)), fine((frame.right, frame.bottom)));
-        let [left, top, right, bottom] = [left, top, right, bottom].map(f64::from);
+        let [left, top, right, bottom] =
+            [frame.left, frame.top, frame.right, frame.bottom].map(|place| f64::from(units(place)));
         self.areas.push(Area { frame: Frame { left, top, right, bottom }, index });
     }
 
@@ -174,8 +172,8 @@ impl Canvas<'_> {
         if points.len() < 2 {
             return Ok(());
         }
-        let style = stroke(ink.into(), width);
-        self.backend.draw_path(points.iter().map(|p| fine(*p)), &style).map_err(failed)
+        let style = stroke(ink, width);
+        self.draw_path(points.iter().map(|p| fine(*p)), &style).map_err(failed)
     }
 
     pub fn line(&mut self, from: Point, to: Point, width: f64, ink: impl Into<Ink>) -> Result<()> {
@@ -184,8 +182,11 @@ impl Canvas<'_> {
 
     /// A stroke along the points that is drawn for `dash` pixels and then lifted for as many.
     pub fn dashed(&mut self, points: &[Point], dash: f64, width: f64, ink: impl Into<Ink>) -> Result<()> {
-        let ink = ink.into();
-        dashed(points, dash).iter().try_for_each(|piece| self.path(piece, width, ink))
+        let points: Vec<BackendCoord> = points.iter().map(|p| fine(*p)).collect();
+        let dash = units(dash);
+        let size = self.size;
+        let element = DashedPathElement::new(points.iter().copied(), dash, dash, stroke(ink, width));
+        element.draw(points.iter().copied(), self, size).map_err(failed)
     }
 
     /// A filled shape.
@@ -193,110 +194,150 @@ impl Canvas<'_> {
         if points.len() < 3 {
             return Ok(());
         }
-        self.backend.fill_polygon(points.iter().map(|p| fine(*p)), &colour(ink.into())).map_err(failed)
+        self.fill_polygon(points.iter().map(|p| fine(*p)), &ink.into()).map_err(failed)
     }
 
     /// A filled rectangle between two corners.
     pub fn rectangle(&mut self, a: Point, b: Point, ink: impl Into<Ink>) -> Result<()> {
-        let (low, high) = (fine((a.0.min(b.0), a.1.min(b.1))), fine((a.0.max(b.0), a.1.max(b.1))));
-        self.backend.draw_rect(low, high, &colour(ink.into()), true).map_err(failed)
+        let low = (a.0.min(b.0), a.1.min(b.1));
+        let high = (a.0.max(b.0), a.1.max(b.1));
+        self.draw_rect(fine(low), fine(high), &ink.into(), true).map_err(failed)
     }
 
     pub fn disc(&mut self, centre: Point, radius: f64, ink: impl Into<Ink>) -> Result<()> {
-        let radius = (radius * FINE).round().max(1.0) as u32;
-        self.backend.draw_circle(fine(centre), radius, &colour(ink.into()), true).map_err(failed)
+        let radius = units(radius).max(1) as u32;
+        self.draw_circle(fine(centre), radius, &ink.into(), true).map_err(failed)
     }
 
     /// A line of text whose middle line runs through `at`.
-    pub fn text(&mut self, text: &str, at: Point, anchor: Anchor, kind: Type, ink: impl Into<Ink>) -> Result<()> {
-        self.letters(text, at, anchor, kind, ink.into(), FontTransform::None)
+    pub fn text(&mut self, text: &str, at: Point, side: Anchor, kind: Type, ink: impl Into<Ink>) -> Result<()> {
+        let style = kind.style(ink).pos(Pos::new(side, VPos::Center));
+        self.draw_text(text, &style, fine(at)).map_err(failed)
     }
 
     /// A line of text that reads upwards.
-    pub fn text_upwards(
-        &mut self,
-        text: &str,
-        at: Point,
-        anchor: Anchor,
-        kind: Type,
-        ink: impl Into<Ink>,
-    ) -> Result<()> {
-        self.letters(text, at, anchor, kind, ink.into(), FontTransform::Rotate270)
+    pub fn text_upwards(&mut self, text: &str, at: Point, side: Anchor, kind: Type, ink: Rgb) -> Result<()> {
+        let style = kind.style(ink).pos(Pos::new(side, VPos::Center)).transform(FontTransform::Rotate270);
+        self.draw_text(text, &style, fine(at)).map_err(failed)
     }
 
-    fn letters(
-        &mut self,
-        text: &str,
-        at: Point,
-        anchor: Anchor,
-        kind: Type,
-        ink: Ink,
-        turn: FontTransform,
-    ) -> Result<()> {
-        let style = match kind.face {
-            Face::Regular => FontStyle::Normal,
-            Face::Bold => FontStyle::Bold,
+    /// Writes a shape, unless nothing of it could be seen.
+    fn shape<S: BackendStyle>(&mut self, shape: Arguments, style: &S, filled: bool) -> Drawn {
+        let BackendColor { rgb: (r, g, b), alpha } = style.color();
+        let ink = Rgb(r, g, b).hex();
+        let paint = match filled {
+            true => format!("fill=\"{ink}\""),
+            false => format!("fill=\"none\" stroke=\"{ink}\" stroke-width=\"{}\"", style.stroke_width()),
         };
-        let side = match anchor {
-            Anchor::Start => HPos::Left,
-            Anchor::Middle => HPos::Center,
-            Anchor::End => HPos::Right,
-        };
-        let font = (FAMILY, kind.size * FINE * LINE_HEIGHT, style).into();
-        let style = TextStyle { font, color: colour(ink).to_backend_color(), pos: Pos::new(side, VPos::Center) }
-            .transform(turn);
-        let text = if self.spelling { kind.face.spelled(text) } else { text.into() };
-        self.backend.draw_text(&text, &style, fine(at)).map_err(failed)
+        if alpha > 0.0 {
+            self.body.push_str(&format!("<{shape} opacity=\"{alpha}\" {paint}/>\n"));
+        }
+        Ok(())
     }
 }
 
-/// The nearest place on plotters' grid; what lies far off the sheet is drawn at a distance that it can count.
-fn fine((x, y): Point) -> (i32, i32) {
-    let place = |v: f64| (v * FINE).round().clamp(-1e8, 1e8) as i32;
-    (place(x), place(y))
+/// What plotters hears of a drawing, which cannot fail.
+type Drawn = std::result::Result<(), DrawingErrorKind<Infallible>>;
+
+impl DrawingBackend for Canvas {
+    type ErrorType = Infallible;
+
+    fn get_size(&self) -> (u32, u32) {
+        self.size
+    }
+
+    fn ensure_prepared(&mut self) -> Drawn {
+        Ok(())
+    }
+
+    fn present(&mut self) -> Drawn {
+        Ok(())
+    }
+
+    fn draw_pixel(&mut self, (x, y): BackendCoord, colour: BackendColor) -> Drawn {
+        self.draw_rect((x, y), (x + 1, y + 1), &colour, true)
+    }
+
+    fn draw_line<S: BackendStyle>(&mut self, from: BackendCoord, to: BackendCoord, style: &S) -> Drawn {
+        self.draw_path([from, to], style)
+    }
+
+    fn draw_rect<S: BackendStyle>(&mut self, a: BackendCoord, b: BackendCoord, style: &S, filled: bool) -> Drawn {
+        let size = format_args!("width=\"{}\" height=\"{}\"", b.0 - a.0, b.1 - a.1);
+        self.shape(format_args!("rect x=\"{}\" y=\"{}\" {size}", a.0, a.1), style, filled)
+    }
+
+    fn draw_path<S: BackendStyle, I: IntoIterator<Item = BackendCoord>>(&mut self, path: I, style: &S) -> Drawn {
+        self.shape(format_args!("polyline points=\"{}\"", points(path)), style, false)
+    }
+
+    fn fill_polygon<S: BackendStyle, I: IntoIterator<Item = BackendCoord>>(&mut self, path: I, style: &S) -> Drawn {
+        self.shape(format_args!("polygon points=\"{}\"", points(path)), style, true)
+    }
+
+    fn draw_circle<S: BackendStyle>(&mut self, (x, y): BackendCoord, r: u32, style: &S, filled: bool) -> Drawn {
+        self.shape(format_args!("circle cx=\"{x}\" cy=\"{y}\" r=\"{r}\""), style, filled)
+    }
+
+    fn draw_text<S: BackendTextStyle>(&mut self, text: &str, style: &S, (x, y): BackendCoord) -> Drawn {
+        let side = match style.anchor().h_pos {
+            Anchor::Left => "start",
+            Anchor::Center => "middle",
+            Anchor::Right => "end",
+        };
+        // How far the base line lies below the point.
+        let down = match style.anchor().v_pos {
+            VPos::Top => "0.76em",
+            VPos::Center => "0.5ex",
+            VPos::Bottom => "-0.5ex",
+        };
+        let (face, weight) = match style.style() {
+            FontStyle::Bold => (Face::Bold, " font-weight=\"bold\""),
+            _ => (Face::Regular, ""),
+        };
+        let turn = match style.transform() {
+            FontTransform::None => 0,
+            FontTransform::Rotate90 => 90,
+            FontTransform::Rotate180 => 180,
+            FontTransform::Rotate270 => 270,
+        };
+        let BackendColor { rgb: (r, g, b), alpha } = style.color();
+        let place = format_args!("x=\"{x}\" y=\"{y}\" dy=\"{down}\" text-anchor=\"{side}\"");
+        let turn = if turn == 0 { String::new() } else { format!(" transform=\"rotate({turn}, {x}, {y})\"") };
+        let family = style.family();
+        let font = format_args!("font-family=\"{}\" font-size=\"{}\"{weight}", family.as_str(), style.size());
+        let ink = format_args!("opacity=\"{alpha}\" fill=\"{}\"", Rgb(r, g, b).hex());
+        let text = escape::text(&if self.spelling { face.spelled(text) } else { text.into() });
+        self.body.push_str(&format!("<text {place}{turn} {font} {ink}>\n{text}\n</text>\n"));
+        Ok(())
+    }
 }
 
-fn colour(Ink { colour: Rgb(r, g, b), opacity }: Ink) -> RGBAColor {
-    RGBAColor(r, g, b, opacity)
+fn points(path: impl IntoIterator<Item = BackendCoord>) -> String {
+    path.into_iter().map(|(x, y)| format!("{x},{y} ")).collect()
 }
 
-fn stroke(ink: Ink, width: f64) -> ShapeStyle {
-    colour(ink).stroke_width((width * FINE).round().max(1.0) as u32)
+/// A length on plotters' grid; what lies far off the sheet is drawn at a distance that it can count.
+pub fn units(pixels: f64) -> i32 {
+    (pixels * FINE).round().clamp(-1e8, 1e8) as i32
 }
 
-fn failed(error: impl std::fmt::Display) -> crate::base::Error {
+/// A length on plotters' grid in pixels.
+pub fn pixels(units: i32) -> f64 {
+    f64::from(units) / FINE
+}
+
+fn fine((x, y): Point) -> BackendCoord {
+    (units(x), units(y))
+}
+
+/// A stroke of this width as plotters knows it.
+pub fn stroke(ink: impl Into<Ink>, width: f64) -> ShapeStyle {
+    ShapeStyle { color: ink.into(), filled: false, stroke_width: units(width).max(1) as u32 }
+}
+
+pub fn failed(error: impl std::fmt::Display) -> crate::base::Error {
     err!(Bug, "the drawing failed: {error}")
-}
-
-/// The pieces of a path that are drawn when the pen is down for `dash` and up for `dash`, in turn.
-fn dashed(points: &[Point], dash: f64) -> Vec<Vec<Point>> {
-    let mut pieces = Vec::new();
-    let mut piece: Vec<Point> = points.first().copied().into_iter().collect();
-    let (mut down, mut left) = (true, dash);
-    for pair in points.windows(2) {
-        let (mut from, to) = (pair[0], pair[1]);
-        let mut length = (to.0 - from.0).hypot(to.1 - from.1);
-        while length > left {
-            let share = left / length;
-            from = (from.0 + (to.0 - from.0) * share, from.1 + (to.1 - from.1) * share);
-            length -= left;
-            if down {
-                piece.push(from);
-                pieces.push(std::mem::take(&mut piece));
-            } else {
-                piece = vec![from];
-            }
-            (down, left) = (!down, dash);
-        }
-        left -= length;
-        if down {
-            piece.push(to);
-        }
-    }
-    if piece.len() > 1 {
-        pieces.push(piece);
-    }
-    pieces
 }
 
 #[cfg(test)]
@@ -316,11 +357,9 @@ mod tests {
 
     #[test]
     fn dashes_and_gaps_alternate_around_corners() {
-        let pieces = dashed(&[(0.0, 0.0), (5.0, 0.0), (5.0, 5.0)], 2.0);
-        assert_eq!(
-            pieces,
-            [vec![(0.0, 0.0), (2.0, 0.0)], vec![(4.0, 0.0), (5.0, 0.0), (5.0, 1.0)], vec![(5.0, 3.0), (5.0, 5.0)],]
-        );
-        assert!(dashed(&[], 2.0).is_empty());
+        let corner = [(0.0, 0.0), (5.0, 0.0), (5.0, 5.0)];
+        let drawing = draw(9.0, 9.0, false, |canvas| canvas.dashed(&corner, 2.0, 1.0, Rgb(1, 2, 3))).unwrap();
+        let drawn = |piece: &str| drawing.body.contains(&format!("points=\"{piece} \""));
+        assert!(drawn("0,0 20,0") && drawn("40,0 50,0 50,10") && drawn("50,30 50,50"), "{}", drawing.body);
     }
 }

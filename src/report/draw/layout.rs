@@ -29,7 +29,7 @@ pub fn title_height(lines: &[String]) -> f64 {
 pub fn draw_title(canvas: &mut Canvas, lines: &[String]) -> Result<()> {
     for (i, line) in lines.iter().enumerate() {
         let y = PAD + (i as f64 + 0.5) * TITLE_LEADING;
-        canvas.text(line, (PAD, y), Anchor::Start, TITLE, INK)?;
+        canvas.text(line, (PAD, y), Anchor::Left, TITLE, INK)?;
     }
     Ok(())
 }
@@ -48,9 +48,14 @@ pub fn notes_height(lines: &[String]) -> f64 {
 pub fn draw_notes(canvas: &mut Canvas, lines: &[String], height: f64) -> Result<()> {
     for (i, line) in lines.iter().enumerate() {
         let y = height - PAD - (lines.len() as f64 - i as f64 - 0.5) * NOTE_LEADING;
-        canvas.text(line, (PAD, y), Anchor::Start, NOTE, MUTED)?;
+        canvas.text(line, (PAD, y), Anchor::Left, NOTE, MUTED)?;
     }
     Ok(())
+}
+
+/// The space that the label of an axis takes.
+pub fn label_room(label: &str) -> f64 {
+    if label.is_empty() { 0.0 } else { 20.0 }
 }
 
 /// Labels of categories along one side: as they are written, whether they read upwards, and how many are skipped.
@@ -81,9 +86,9 @@ impl Labels {
     pub fn draw(&self, canvas: &mut Canvas, top: f64, centre: impl Fn(usize) -> f64) -> Result<()> {
         for (i, text) in self.texts.iter().enumerate().step_by(self.every) {
             if self.upwards {
-                canvas.text_upwards(text, (centre(i), top), Anchor::End, TICK, MUTED)?;
+                canvas.text_upwards(text, (centre(i), top), Anchor::Right, TICK, MUTED)?;
             } else {
-                canvas.text(text, (centre(i), top + TICK_LEADING / 2.0), Anchor::Middle, TICK, MUTED)?;
+                canvas.text(text, (centre(i), top + TICK_LEADING / 2.0), Anchor::Center, TICK, MUTED)?;
             }
         }
         Ok(())

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::Item;
 use crate::base::results::Histogram;
 use crate::base::{Card, Cell, Result};
-use crate::report::chart::{Chart, Content, Counts};
+use crate::report::chart::{Chart, Counts};
 use crate::report::html::{escape, figure};
 use crate::report::json::{cell, json};
 use crate::report::number::{self, Column};
@@ -110,8 +110,7 @@ fn pooled(counts: &[u64], most: usize) -> Vec<u64> {
 /// The histogram as a small chart, unless its edges are not such.
 fn drawn(histogram: &Histogram) -> Option<Chart> {
     let counts = Counts { counts: histogram.counts.clone(), ..Counts::default() };
-    let content = Content::Histogram { edges: histogram.edges.clone(), series: vec![counts] };
-    let mut chart = Chart { width: 420, height: 180, ..Chart::new(content) };
+    let mut chart = Chart { width: 420, height: 180, ..Chart::histogram(histogram.edges.clone(), vec![counts]) };
     chart.y.label = "count".into();
     chart.x.label = "value".into();
     chart.check().is_ok().then_some(chart)

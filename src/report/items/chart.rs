@@ -8,7 +8,7 @@ use crate::report::chart::Chart;
 use crate::report::html::figure;
 use crate::report::json::json;
 use crate::report::picture::Picture;
-use crate::report::terminal::{self, Screen};
+use crate::report::terminal::Screen;
 
 impl Item for Chart {
     fn kind(&self) -> &'static str {
@@ -20,7 +20,7 @@ impl Item for Chart {
     }
 
     fn terminal(&self, screen: &Screen) -> Result<String> {
-        terminal::chart(self, screen)
+        self.text(screen)
     }
 
     fn html(&self) -> Result<String> {

@@ -8,7 +8,7 @@ use crate::report::chart::Chart;
 use crate::report::html::figure;
 use crate::report::json;
 use crate::report::picture::Picture;
-use crate::report::terminal::{self, Screen};
+use crate::report::terminal::Screen;
 
 impl Item for Grid {
     fn kind(&self) -> &'static str {
@@ -20,7 +20,7 @@ impl Item for Grid {
     }
 
     fn terminal(&self, screen: &Screen) -> Result<String> {
-        terminal::chart(&Chart::heat(self.clone()), screen)
+        Chart::heat(self.clone()).text(screen)
     }
 
     fn html(&self) -> Result<String> {

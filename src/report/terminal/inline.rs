@@ -2,12 +2,11 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use icy_sixel::{BackgroundMode, SixelImage};
 
 use super::codes::code;
 use super::screen::{Graphics, Screen};
+use super::sixel::sixel;
 use crate::base::Result;
-use crate::err;
 use crate::report::draw::canvas::Drawing;
 use crate::report::picture::{self, Picture};
 
@@ -56,16 +55,6 @@ fn iterm(png: &[u8], columns: usize) -> String {
     format!("\x1b]1337;File={keys}:{}\x07\n", BASE64.encode(png))
 }
 
-/// Sixel has no density of its own: one pixel of the picture is one of the screen.
-fn sixel(drawing: &Drawing) -> Result<String> {
-    let pixmap = picture::pixels(drawing, 1.0)?;
-    let (width, height) = (pixmap.width() as usize, pixmap.height() as usize);
-    let image = SixelImage::try_from_rgba(pixmap.take(), width, height)
-        .map(|image| image.with_background_mode(BackgroundMode::Opaque))
-        .and_then(|image| image.encode());
-    image.map(|sixel| sixel + "\n").map_err(|e| err!(Bug, "the picture cannot be sent as sixel: {e}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::codes::plain;
@@ -95,9 +84,5 @@ mod tests {
         let iterm = sent(Graphics::Iterm);
         let png = BASE64.decode(iterm.trim_end_matches("\x07\n").rsplit_once(':').unwrap().1).unwrap();
         assert_eq!(png, picture::png(&chart).unwrap());
-        let sixel = sent(Graphics::Sixel);
-        let decoded = SixelImage::decode(sixel.trim_end().as_bytes()).unwrap();
-        // Sixels are six pixels high.
-        assert_eq!((decoded.width, decoded.height), (720, 444));
     }
 }

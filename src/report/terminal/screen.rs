@@ -55,11 +55,11 @@ impl Graphics {
         if program == "iTerm.app" || get("LC_TERMINAL").is_some_and(|t| t == "iTerm2") {
             return Graphics::Iterm;
         }
-        if term.contains("sixel")
+        let sixel = term.contains("sixel")
             || term.starts_with("foot")
             || term.starts_with("mlterm")
-            || term.starts_with("contour")
-        {
+            || term.starts_with("contour");
+        if sixel && cfg!(feature = "sixel") {
             return Graphics::Sixel;
         }
         Graphics::Text

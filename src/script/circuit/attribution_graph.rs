@@ -47,7 +47,7 @@ impl AttributionGraph {
         Ok(circuit)
     }
 
-    /// The features of these names, and their new values.
+    /// Finds the features of these names, and their new values.
     fn changes(&self, names: &Dynamic, options: &InterveneOptions) -> Result<Vec<Change>> {
         let names = given("nodes", names).texts()?;
         let of_name = |name: &String| {
@@ -118,8 +118,9 @@ impl Handle for AttributionGraph {
 
 #[export_module(manifest)]
 pub mod functions {
-    /// The attribution graph of a prompt (Ameisen et al. 2025): which features of transcoders make up the logits of the
-    /// likeliest tokens and each other, with errors for what the transcoders leave unexplained, and tokens.
+    /// Computes the attribution graph of a prompt (Ameisen et al. 2025): which features of transcoders make up the
+    /// logits of the likeliest tokens and each other, with errors for what the transcoders leave unexplained, and
+    /// tokens.
     ///
     /// The model runs once; then its attention patterns, the scales of its norms and what its MLPs write are held. So an edge
     /// is exact: what its source adds to the input of its target. The edges of a target and constants (biases, and all
@@ -164,7 +165,7 @@ pub mod functions {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// What matters of an attribution graph, as a circuit: the most influential features and errors, and of the edges between
+    /// Prunes an attribution graph to a circuit: the most influential features and errors, and of the edges between
     /// them those with the largest scores. The effect of a node is its influence, its value a feature's activation or a
     /// logit's probability; the effect of an edge is what its source adds to the input of its target.
     ///
@@ -183,8 +184,8 @@ pub mod methods {
         Ok(g.pruned(taken(options)?)?)
     }
 
-    /// All edges of an attribution graph: rows are targets, columns sources. The order of both is features by layer,
-    /// position and index, errors by layer and position, tokens, targets.
+    /// Returns all edges of an attribution graph: rows are targets, columns sources. The order of both is features by
+    /// layer, position and index, errors by layer and position, tokens, targets.
     ///
     /// # Example
     /// ```
@@ -198,8 +199,8 @@ pub mod methods {
         Ok(g.core.adjacency()?)
     }
 
-    /// The influence of each node of an attribution graph, in the order of `adjacency`: how much of the targets' inputs comes
-    /// through it, over all paths.
+    /// Returns the influence of each node of an attribution graph, in the order of `adjacency`: how much of the
+    /// targets' inputs comes through it, over all paths.
     ///
     /// # Example
     /// ```
@@ -214,7 +215,7 @@ pub mod methods {
         Ok(Tensor::from_vec(influence, count, &Device::Cpu).map_err(crate::base::Error::from)?)
     }
 
-    /// The names of the features of an attribution graph, in the order of `adjacency`.
+    /// Lists the names of the features of an attribution graph, in the order of `adjacency`.
     ///
     /// # Example
     /// ```
@@ -227,8 +228,8 @@ pub mod methods {
         (0..g.core.features.len()).map(|node| g.core.node(node).name().into()).collect()
     }
 
-    /// How much of what leads from tokens to logits passes features and not errors: the share of the tokens in the influence
-    /// of tokens and errors.
+    /// Measures how much of what leads from tokens to logits passes features and not errors: the share of the tokens in
+    /// the influence of tokens and errors.
     ///
     /// # Example
     /// ```
@@ -242,7 +243,7 @@ pub mod methods {
         g.core.replacement().map_or(Dynamic::UNIT, Dynamic::from)
     }
 
-    /// The share of the nodes' inputs that are no errors, weighted by the nodes' influence.
+    /// Returns the share of the nodes' inputs that are no errors, weighted by the nodes' influence.
     ///
     /// # Example
     /// ```
@@ -256,7 +257,7 @@ pub mod methods {
         g.core.completeness().map_or(Dynamic::UNIT, Dynamic::from)
     }
 
-    /// Whether all features that were asked for were computed; false after Ctrl-C.
+    /// Returns whether all features that were asked for were computed; false after Ctrl-C.
     ///
     /// # Example
     /// ```
@@ -364,8 +365,8 @@ pub mod methods {
         Ok(written)
     }
 
-    /// What an attribution graph explains: for each target its `label`, its `weight`, the probability of a token, and the
-    /// `token`, if it is one.
+    /// Lists the targets that an attribution graph explains: for each its `label`, its `weight`, the probability of a
+    /// token, and the `token`, if it is one.
     ///
     /// # Example
     /// ```

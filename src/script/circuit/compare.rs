@@ -1,4 +1,4 @@
-//! What circuits share: `c.compare(other)`, `circuit::stability(circuits)`.
+//! Comparison of circuits: `c.compare(other)`, `circuit::stability(circuits)`.
 
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, NativeCallContext};
@@ -15,7 +15,7 @@ use crate::script::engine::handle::handle;
 use crate::script::engine::show::mapped;
 use crate::script::engine::value::{Fallible, given};
 
-/// What two circuits share.
+/// The common part of two circuits, and their differences.
 #[derive(Clone)]
 pub struct CircuitComparison(core::Comparison);
 
@@ -52,10 +52,10 @@ handle!(CircuitComparison, "CircuitComparison", |found| {
 
 #[export_module(manifest)]
 pub mod functions {
-    /// For each two of some circuits, how many units (edges, or features and errors) both have, what only one has, the
-    /// Jaccard index, and the correlation of the scores that both have, as a table: circuits of other seeds, or of the halves
-    /// of some pairs. Units are the same if they have the same name; for features of dictionaries that were fitted with
-    /// other seeds see the form with a text.
+    /// Compares each two of some circuits: how many units (edges, or features and errors) both have, what only one has,
+    /// the Jaccard index, and the correlation of the scores that both have, as a table: circuits of other seeds, or of
+    /// the halves of some pairs. Units are the same if they have the same name; for features of dictionaries that were
+    /// fitted with other seeds see the form with a text.
     ///
     /// # Example
     /// ```
@@ -74,8 +74,8 @@ pub mod functions {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// What two circuits share: nodes and edges that both have, or only one of them; the Jaccard index; and the correlation
-    /// of the scores that both have.
+    /// Compares two circuits: nodes and edges that both have, or only one of them; the Jaccard index; and the
+    /// correlation of the scores that both have.
     ///
     /// # Example
     /// ```
@@ -87,7 +87,8 @@ pub mod methods {
         CircuitComparison(core::compare(circuit.graph(), other.graph()))
     }
 
-    /// The share of edges of either circuit that both have; of circuits without edges that of nodes. `()` for nothing.
+    /// Returns the share of edges of either circuit that both have; for circuits without edges that of nodes. `()` for
+    /// nothing.
     ///
     /// # Example
     /// ```
@@ -99,7 +100,7 @@ pub mod methods {
         super::maybe(found.0.edges.jaccard().or(found.0.nodes.jaccard()))
     }
 
-    /// What both have and what only one has, in numbers, as a table.
+    /// Tabulates how many nodes and edges both circuits have and only one has.
     ///
     /// # Example
     /// ```
@@ -111,7 +112,7 @@ pub mod methods {
         found.0.table()
     }
 
-    /// The names of nodes and edges that both have, and that only the first or the second has.
+    /// Lists the names of nodes and edges that both have, and that only the first or the second has.
     ///
     /// # Example
     /// ```

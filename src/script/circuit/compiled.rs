@@ -56,8 +56,8 @@ impl Compiled {
 
 #[export_module(manifest)]
 pub mod functions {
-    /// A small transformer whose weights are constructed, so that its algorithm and its circuit are known: what methods
-    /// that find circuits are judged by. `circuit::compiled()` lists the names of all.
+    /// Returns a small transformer whose weights are constructed, so that its algorithm and its circuit are known, as a
+    /// test for methods that find circuits. `circuit::compiled()` lists the names of all.
     ///
     /// It is right on every prompt that it is made for. An edge of its `truth` carries what the algorithm needs, and all
     /// other edges exactly nothing: the other heads and MLPs are decoys, which read everything and write where nobody
@@ -84,7 +84,7 @@ pub mod functions {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// The model, with its tokenizer.
+    /// Returns the model, with its tokenizer.
     ///
     /// # Example
     /// ```
@@ -95,7 +95,7 @@ pub mod methods {
         c.0.model.clone().into()
     }
 
-    /// The known circuit: its nodes, with what each does, and its edges.
+    /// Returns the known circuit: its nodes, with what each does, and its edges.
     ///
     /// # Example
     /// ```
@@ -108,7 +108,7 @@ pub mod methods {
         c.truth()
     }
 
-    /// What the model computes, and how, in words.
+    /// Says what the model computes, and how, in words.
     ///
     /// # Example
     /// ```
@@ -119,7 +119,7 @@ pub mod methods {
         c.0.algorithm.text.into()
     }
 
-    /// The tokens, those that the model predicts first.
+    /// Lists the tokens, those that the model predicts first.
     ///
     /// # Example
     /// ```
@@ -130,8 +130,8 @@ pub mod methods {
         c.0.algorithm.tokens.iter().map(|token| (*token).into()).collect()
     }
 
-    /// Pairs of prompts of one length with different answers, as `data::pairs` makes them. Each answer is as frequent as
-    /// the others, and the first pairs do not depend on `n`.
+    /// Makes pairs of prompts of one length with different answers, as `data::pairs` does. Each answer is as frequent
+    /// as the others, and the first pairs do not depend on `n`.
     ///
     /// # Options
     /// - [compiled_pairs]

@@ -76,8 +76,8 @@ handle!(CircuitCurve, "CircuitCurve", |curve| format!("{} at {} sizes", curve.0.
 
 #[export_module(manifest)]
 pub mod methods {
-    /// Faithfulness of the units with the largest scores, more and more of them, and the areas CPR (under f) and CMD (under
-    /// |1 - f|) by trapezoids over the share of all units (MIB: Mueller et al. 2025).
+    /// Computes the faithfulness of the units with the largest scores, more and more of them, and the areas CPR (under
+    /// f) and CMD (under |1 - f|) by trapezoids over the share of all units (MIB: Mueller et al. 2025).
     ///
     /// The number of units of a share is cut off to a whole number, counted before edges that lead nowhere are taken off.
     /// The circuit has a score of every unit, as `circuit::edges` finds them.
@@ -110,7 +110,7 @@ pub mod methods {
         Ok(CircuitCurve(found?))
     }
 
-    /// The area under f; `()` where there is none.
+    /// Returns the area under f; `()` where there is none.
     ///
     /// # Example
     /// ```
@@ -124,7 +124,7 @@ pub mod methods {
         super::maybe(c.0.areas.map(|areas| areas.cpr))
     }
 
-    /// The area under |1 - f|; `()` where there is none.
+    /// Returns the area under |1 - f|; `()` where there is none.
     ///
     /// # Example
     /// ```
@@ -138,7 +138,7 @@ pub mod methods {
         super::maybe(c.0.areas.map(|areas| areas.cmd))
     }
 
-    /// The curve of random circuits with as many units has this area under it; `()` where there is none.
+    /// Returns the area under the curve of random circuits with as many units; `()` where there is none.
     ///
     /// # Example
     /// ```
@@ -152,7 +152,7 @@ pub mod methods {
         super::maybe(c.0.random.map(|areas| areas.cpr))
     }
 
-    /// The points of the curve as a table.
+    /// Tabulates the points of the curve.
     ///
     /// # Example
     /// ```
@@ -166,7 +166,7 @@ pub mod methods {
         c.0.table()
     }
 
-    /// The curve as a chart, with that of random circuits.
+    /// Draws the curve as a chart, with that of random circuits.
     ///
     /// # Example
     /// ```

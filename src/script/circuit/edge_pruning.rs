@@ -14,11 +14,11 @@ use crate::script::model::Model;
 
 #[export_module(manifest)]
 pub mod functions {
-    /// Edge pruning (Bhaskar et al. 2024): a mask on each edge between heads and MLPs, optimised so that the masked model stays
-    /// near the whole one, by KL after the prompt, while only a share of the masks is not 0.
+    /// Prunes edges (Bhaskar et al. 2024): a mask on each edge between heads and MLPs is optimised so that the masked
+    /// model stays near the whole one, by KL after the prompt, while only a share of the masks is not 0.
     ///
-    /// A graph of all edges; the effect of an edge is the probability that its mask is not 0. `top` and `above` select a
-    /// circuit. Ctrl-C keeps the masks so far.
+    /// Returns a graph of all edges; the effect of an edge is the probability that its mask is not 0. `top` and `above`
+    /// select a circuit. Ctrl-C keeps the masks so far.
     ///
     /// # Options
     /// - [edge_pruning]

@@ -18,18 +18,18 @@ use crate::script::intervene::metric::Metric;
 use crate::script::model::Model;
 
 crate::options! {
-    /// How edges are scored, and by what.
+    /// A call of edges: the scores, and the metric.
     pub struct EdgeCall {
-        /// What is measured of each pair.
+        /// Metric of each pair.
         metric: Metric = Metric::default() => usually("metric::logit_diff()");
         with edges: EdgeOptions;
     }
 }
 
 crate::options! {
-    /// Which edges go, and by what they are judged.
+    /// A call of ACDC: the edges that are removed, and the metric.
     pub struct AcdcCall {
-        /// What is measured of each pair.
+        /// Metric of each pair.
         metric: Metric = Metric::kl() => usually("metric::kl()");
         with acdc: AcdcOptions;
     }
@@ -41,9 +41,9 @@ fn circuit(graph: Graph) -> Circuit {
 
 #[export_module(manifest)]
 pub mod functions {
-    /// The edges between heads and MLPs with their scores: how far a metric moves where one input of a head, of an MLP or of the
-    /// logits gets what an earlier node writes in another run. A circuit of all edges; `top`, `above` and `greedy` choose
-    /// among them.
+    /// Scores the edges between heads and MLPs: how far a metric moves where one input of a head, of an MLP or of the
+    /// logits gets what an earlier node writes in another run. Returns a circuit of all edges; `top`, `above` and
+    /// `greedy` choose among them.
     ///
     /// Nodes are the token embedding, what each head writes without the bias of attention, each MLP, and the logits; a head
     /// has its queries, keys and values as inputs, also where heads share keys and values. A cut edge carries what its sender
@@ -79,9 +79,10 @@ pub mod functions {
         calls.outcome(found.map(circuit))
     }
 
-    /// The circuit that is left by automatic circuit discovery (Conmy et al. 2023): edges are tried one after the other, from
-    /// the logits back, and one goes for good if cutting it as well makes the metric worse by less than `threshold`. A list of
-    /// thresholds gives a list of circuits. Edges have as their effects by how much it would be worse without them.
+    /// Finds circuits by automatic circuit discovery (Conmy et al. 2023): edges are tried one after the other, from the
+    /// logits back, and one is removed for good if cutting it as well makes the metric worse by less than `threshold`.
+    /// A list of thresholds gives a list of circuits. The effect of an edge is by how much the metric would be worse
+    /// without it.
     ///
     /// Nodes and edges are those of `circuit::edges`. The metric is the KL to the clean runs; of a metric of one's own, and of all
     /// others but ranks and losses, less is worse. Receivers come in the order MLP, values, keys, queries in each layer
@@ -118,8 +119,8 @@ pub mod functions {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// The part of a circuit with the largest effects in size: `n` edges, or of a circuit of features `n` nodes; below 1 that
-    /// share of all. Nodes without an effect of their own, such as tokens and logits, stay.
+    /// Returns the part of a circuit with the largest effects in size: `n` edges, or of a circuit of features `n`
+    /// nodes; below 1 that share of all. Nodes without an effect of their own, such as tokens and logits, stay.
     ///
     /// # Options
     /// - [circuit_part]
@@ -138,7 +139,8 @@ pub mod methods {
         Ok(circuit.with_core(subgraph::top(&circuit.core, n, options)?))
     }
 
-    /// The part of a circuit whose effects are at least `threshold` in size: edges, or of a circuit of features nodes.
+    /// Returns the part of a circuit whose effects are at least `threshold` in size: edges, or of a circuit of features
+    /// nodes.
     ///
     /// # Options
     /// - [circuit_part]
@@ -155,8 +157,9 @@ pub mod methods {
         Ok(circuit.with_core(subgraph::above(&circuit.core, threshold, options)?))
     }
 
-    /// The part of a circuit of edges that is found from the logits back: `n` edges, below 1 that share of all, each the largest
-    /// in size that leads into the logits or into a node from which an edge was taken before (Hanna et al. 2024).
+    /// Returns the part of a circuit of edges that is found from the logits back: `n` edges, below 1 that share of all,
+    /// each the largest in size that leads into the logits or into a node from which an edge was taken before (Hanna et
+    /// al. 2024).
     ///
     /// # Options
     /// - [circuit_part]

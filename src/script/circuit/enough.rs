@@ -27,7 +27,7 @@ use crate::script::engine::show::{mapped, saved};
 use crate::script::engine::value::{Fallible, Options, handle as handle_of};
 use crate::script::model::Model;
 
-/// What the features of a selection keep, and those of graphs beside it.
+/// The sufficiency of a selection's features, and of those of graphs beside it.
 #[derive(Clone)]
 pub struct Enough {
     core: Arc<Core>,
@@ -36,7 +36,7 @@ pub struct Enough {
 }
 
 impl Enough {
-    /// Each number with its interval, for display.
+    /// Tabulates each number with its interval, for display.
     fn shown_table(&self) -> Table {
         let numbers = |[value, low, high]: [Option<f64>; 3]| -> Cell {
             let shown = |number: f64| digits(number, 3);
@@ -61,7 +61,7 @@ impl Enough {
         }
     }
 
-    /// The size of the evaluation, and what the intervals are.
+    /// Says the size of the evaluation, and what the intervals are.
     fn notes(&self) -> [String; 2] {
         let Core { whole, rows, positions, read, .. } = &*self.core;
         let draws = self.core.points.iter().map(|point| point.random.len()).max().unwrap_or_default();
@@ -80,7 +80,7 @@ impl Enough {
         ]
     }
 
-    /// The share of P against the number of features kept, a line for each way of selecting them.
+    /// Draws the share of P against the number of features kept, a line for each way of selecting them.
     fn chart(&self) -> Chart {
         let mut series: Vec<Series> = Vec::new();
         let mut add = |name: String, point: &Point, [value, low, high]: [f64; 3]| {
@@ -187,8 +187,8 @@ crate::options! {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// Sufficiency: how much of the tokens' probability the first features of a selection keep by themselves, as a
-    /// table and a curve over the number of features. `judge` measures whether features are necessary.
+    /// Measures the sufficiency of a selection: how much of the tokens' probability its first features keep by
+    /// themselves, as a table and a curve over the number of features. `judge` measures whether features are necessary.
     ///
     /// P is the mean total probability of the tokens, over all positions of the text where one of them comes next. The
     /// features that are kept have their codes; all others of the dictionaries before the target's are mean-ablated,
@@ -233,7 +233,7 @@ pub mod methods {
         Ok(Enough { core: core.into(), text: text.name().into() })
     }
 
-    /// The results as a table of numbers, with the ends of all intervals in separate columns.
+    /// Returns the results as a table of numbers, with the ends of all intervals in separate columns.
     ///
     /// # Example
     /// ```
@@ -249,7 +249,7 @@ pub mod methods {
         enough.core.table()
     }
 
-    /// The share of P against the number of features kept, as a chart.
+    /// Draws the share of P against the number of features kept, as a chart.
     ///
     /// # Example
     /// ```
@@ -265,8 +265,8 @@ pub mod methods {
         enough.chart()
     }
 
-    /// The data of the table, with the text, the rows and positions where the tokens come next, and P of the unchanged
-    /// model.
+    /// Returns the data of the table, with the text, the rows and positions where the tokens come next, and P of the
+    /// unchanged model, as a map.
     ///
     /// # Example
     /// ```

@@ -15,8 +15,8 @@ use crate::script::model::Model;
 
 #[export_module(manifest)]
 pub mod functions {
-    /// The causal tree of a feature: the features of earlier dictionaries that it depends on, those that these depend
-    /// on, and so on down to the first dictionary (Cunningham et al. 2023).
+    /// Grows the causal tree of a feature: the features of earlier dictionaries that it depends on, those that these
+    /// depend on, and so on down to the first dictionary (Cunningham et al. 2023).
     ///
     /// At the positions of a text where the feature is strongest, each feature f of the dictionary before is ablated
     /// (x - c_f d_f at all positions of that site), and the effect is the mean share of its code that the feature loses.

@@ -35,13 +35,13 @@ pub struct Circuit {
 }
 
 impl Circuit {
-    /// The dictionaries of the circuit are among those that were given.
+    /// Makes a circuit, whose dictionaries are among those that were given.
     pub fn new(core: circuit::Circuit, given: &[Sae]) -> Self {
         let saes = known(&core.saes, given);
         Self { core, saes, attribution: None }
     }
 
-    /// Another circuit, or a part of this one, with the same dictionaries.
+    /// Returns another circuit, or a part of this one, with the dictionaries of this one.
     pub fn with_core(&self, core: circuit::Circuit) -> Self {
         Self { core, ..self.clone() }
     }
@@ -62,7 +62,7 @@ impl Circuit {
         Ok(())
     }
 
-    /// The nodes that are features, as features of their dictionaries.
+    /// Returns the nodes that are features, as features of their dictionaries.
     fn features(&self) -> Result<Vec<Feature>> {
         let feature = |of: features::Feature| {
             let sae = self.saes.iter().find(|sae| sae.core.is(&of.sae));
@@ -134,7 +134,7 @@ fn saved_for_eap(ctx: &NativeCallContext, all: &Circuit, circuit: &Circuit, path
     Ok(written.map_err(|e| e.about("path"))?.display().to_string())
 }
 
-/// The graph of a file, as its text is read.
+/// Reads the graph of a file, as its text is read.
 fn graph_of(ctx: &NativeCallContext, path: &str, read: impl Fn(&str) -> Result<Graph>) -> Result<Graph> {
     let text = env(ctx)?.files.text(Path::new(path)).map_err(|e| e.about("path"))?;
     read(&text).map_err(|e| e.within(path.to_string()).about("path"))
@@ -150,7 +150,7 @@ fn loaded(ctx: &NativeCallContext, path: &str, saes: &Array) -> Result<Circuit> 
     Ok(Circuit::new(circuit, &saes))
 }
 
-/// The nodes as values of scripts, each with the keys of its part.
+/// Returns the nodes as values of scripts, each with the keys of its part.
 fn nodes(circuit: &Circuit) -> Array {
     let number = |value: Option<f64>| value.map_or(Dynamic::UNIT, Dynamic::from);
     let of_node = |node: &Node| -> Dynamic {
@@ -177,7 +177,7 @@ fn nodes(circuit: &Circuit) -> Array {
     circuit.graph().nodes.iter().map(of_node).collect()
 }
 
-/// The edges as values of scripts.
+/// Returns the edges as values of scripts.
 fn edges(circuit: &Circuit) -> Array {
     let of_edge = |edge: &Edge| -> Dynamic {
         let fields: [(&str, Dynamic); 6] = [
@@ -245,7 +245,7 @@ pub mod methods {
         Ok(super::saved_for_eap(&ctx, circuit, &part, path)?)
     }
 
-    /// The graph: its title, model, sites, nodes, edges, whether it is complete, and how it was made.
+    /// Returns the graph as a map: its title, model, sites, nodes, edges, whether it is complete, and how it was made.
     ///
     /// # Example
     /// ```
@@ -256,8 +256,8 @@ pub mod methods {
         Ok(from_json(circuit.graph().data()?))
     }
 
-    /// The nodes as a table: site, head, feature or token, its position, effect and value where it has one; of features the
-    /// description, its score, and whether it is an outlier dimension. The first node of a tree is its target.
+    /// Tabulates the nodes: site, head, feature or token, its position, effect and value where it has one; for features
+    /// the description, its score, and whether it is an outlier dimension. The first node of a tree is its target.
     ///
     /// # Example
     /// ```
@@ -268,8 +268,9 @@ pub mod methods {
         circuit.graph().node_table()
     }
 
-    /// The nodes as maps of `name`, `site`, `level`, `position`, `effect`, `value`, `meaning`, `score` and `outlier`, and by
-    /// what they are of their site one of `feature`, `head`, `token` or `error`. Of a tree, the target is the first.
+    /// Returns the nodes as maps of `name`, `site`, `level`, `position`, `effect`, `value`, `meaning`, `score` and
+    /// `outlier`, and by what they are of their site one of `feature`, `head`, `token` or `error`. The first node of a
+    /// tree is its target.
     ///
     /// # Example
     /// ```
@@ -280,8 +281,8 @@ pub mod methods {
         super::nodes(circuit)
     }
 
-    /// The edges as maps of their `name`, `from` and `to`, which count nodes, `input` (which of a head's three inputs),
-    /// `effect`, and `cosine`, that of the two directions.
+    /// Returns the edges as maps of their `name`, `from` and `to`, which count nodes, `input` (which of a head's three
+    /// inputs), `effect`, and `cosine`, that of the two directions.
     ///
     /// # Example
     /// ```
@@ -292,7 +293,7 @@ pub mod methods {
         super::edges(circuit)
     }
 
-    /// The edges as a table, with the names of the nodes.
+    /// Tabulates the edges, with the names of the nodes.
     ///
     /// # Example
     /// ```
@@ -303,7 +304,7 @@ pub mod methods {
         circuit.graph().table()
     }
 
-    /// Whether the search for the circuit was completed; false after Ctrl-C.
+    /// Returns whether the search for the circuit was completed; false after Ctrl-C.
     ///
     /// # Example
     /// ```
@@ -314,7 +315,7 @@ pub mod methods {
         circuit.graph().is_whole
     }
 
-    /// The feature that the tree is of.
+    /// Returns the feature that the tree explains.
     ///
     /// # Example
     /// ```
@@ -330,7 +331,7 @@ pub mod methods {
         Ok(target.ok_or_else(|| err!(Argument, "expected a tree with a target, found one without nodes"))?)
     }
 
-    /// The features among the nodes, the target of a tree first.
+    /// Returns the features among the nodes, the target of a tree first.
     ///
     /// # Example
     /// ```

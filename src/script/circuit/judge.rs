@@ -17,7 +17,7 @@ use crate::script::engine::options::taken;
 use crate::script::engine::value::{Fallible, Options, from_json, handle as handle_of};
 use crate::script::model::Model;
 
-/// How well a tree explains its target.
+/// The evaluation of a tree: how well it explains its target.
 #[derive(Clone)]
 pub struct Judgement(Core);
 
@@ -64,7 +64,8 @@ impl Item for Judgement {
 
 handle!(Judgement, "Judgement", |judgement| judgement.0.title.clone());
 
-/// The table for display: with each interval in the column of its figure, and minimum and maximum in one column.
+/// Returns the table for display: with each interval in the column of its figure, and minimum and maximum in one
+/// column.
 fn with_ranges(table: &Table) -> Table {
     let named = |at: usize, name: &str| table.columns.get(at).is_some_and(|column| column == name);
     let shown = |cell: &Cell| if let Cell::Float(number) = cell { digits(*number, 3) } else { String::new() };
@@ -120,7 +121,7 @@ crate::options! {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// How well a tree explains its target, evaluated on a text that it was not found on, as tables.
+    /// Judges how well a tree explains its target, on a text that it was not found on, as tables.
     ///
     /// A token is due where it comes next in the text. All positions count where one of the tokens is due; the target's
     /// code is read at 64 positions at most, drawn from all where it is active. Every figure has a 95 % interval (low,
@@ -190,7 +191,7 @@ pub mod methods {
         j.0.faithfulness.clone()
     }
 
-    /// Necessity: what is lost without the tree's features, and without other sets, as a table.
+    /// Tabulates necessity: what is lost without the tree's features, and without other sets.
     ///
     /// # Example
     /// ```
@@ -207,7 +208,7 @@ pub mod methods {
         j.0.necessity.clone()
     }
 
-    /// What is lost without the tree's features at one level, as a table.
+    /// Tabulates what is lost without the tree's features at one level.
     ///
     /// # Example
     /// ```
@@ -224,8 +225,8 @@ pub mod methods {
         j.0.levels.clone()
     }
 
-    /// What ablating each node alone changes, as a table, the nodes first that change unrelated text most; `()` where nodes
-    /// were not ablated one at a time.
+    /// Tabulates what ablating each node alone changes, the nodes first that change unrelated text most; `()` where
+    /// nodes were not ablated one at a time.
     ///
     /// # Example
     /// ```
@@ -242,7 +243,7 @@ pub mod methods {
         j.0.nodes.clone().map_or(Dynamic::UNIT, Dynamic::from)
     }
 
-    /// What the tokens lose without the tree where one of them comes next, by the values of a label, as a table; `()`
+    /// Tabulates what the tokens lose without the tree where one of them comes next, by the values of a label; `()`
     /// where there is no label to group positions by.
     ///
     /// # Example
@@ -260,7 +261,7 @@ pub mod methods {
         j.0.by.clone().map_or(Dynamic::UNIT, Dynamic::from)
     }
 
-    /// How well each node of the tree separates each label, as a table: node by node, the label with the largest
+    /// Tabulates how well each node of the tree separates each label: node by node, the label with the largest
     /// correlation first; `()` where no text with labels was read. The judgement shows the first row of each node.
     ///
     /// # Example
@@ -278,7 +279,7 @@ pub mod methods {
         j.0.labels.as_ref().map_or(Dynamic::UNIT, |labels| Dynamic::from(labels.all.clone()))
     }
 
-    /// All tables of the judgement.
+    /// Returns all tables of the judgement.
     ///
     /// # Example
     /// ```
@@ -295,9 +296,9 @@ pub mod methods {
         j.tables().into_iter().cloned().map(Dynamic::from).collect()
     }
 
-    /// Whether the tree is more necessary than any of the other sets: the tokens lose more probability without it,
-    /// where one of them comes next, than without any of those sets, even at the lower end of its interval; `()` where
-    /// no tokens were measured.
+    /// Returns whether the tree is more necessary than any of the other sets: the tokens lose more probability without
+    /// it, where one of them comes next, than without any of those sets, even at the lower end of its interval; `()`
+    /// where no tokens were measured.
     ///
     /// # Example
     /// ```
@@ -314,7 +315,7 @@ pub mod methods {
         j.0.beats_random.map_or(Dynamic::UNIT, Dynamic::from)
     }
 
-    /// The judgement's title and the data of its tables.
+    /// Returns the judgement's title and the data of its tables, as a map.
     ///
     /// # Example
     /// ```

@@ -99,7 +99,7 @@ pub const HANDLES: &[HandleType] = &[
     handle_type::<Circuit>(),
 ];
 
-/// What is called through the module: `circuit::causal_tree(m, saes, f, text)`.
+/// Lists functions that are called through the module: `circuit::causal_tree(m, saes, f, text)`.
 pub fn functions() -> Vec<&'static ModuleManifest> {
     vec![
         exported_manifest!(compiled::functions),
@@ -116,7 +116,7 @@ pub fn functions() -> Vec<&'static ModuleManifest> {
     ]
 }
 
-/// The methods of trees and judgements.
+/// Lists the methods of trees and judgements.
 pub fn globals() -> Vec<&'static ModuleManifest> {
     vec![
         exported_manifest!(attribution_graph::methods),
@@ -136,18 +136,18 @@ pub fn globals() -> Vec<&'static ModuleManifest> {
     ]
 }
 
-/// The dictionaries of an array.
+/// Reads the dictionaries of an array.
 fn dictionaries(saes: &Array) -> Result<Vec<Sae>> {
     let list = given("saes", &Dynamic::from(saes.clone())).elements();
     list.iter().map(|one| one.handle::<Sae>().ok_or_else(|| one.refuse("a dictionary"))).collect()
 }
 
-/// The same without what only scripts know of them.
+/// Returns dictionaries without what only scripts know of them.
 fn cores(saes: &[Sae]) -> Vec<sae::Sae> {
     saes.iter().map(|sae| sae.core.clone()).collect()
 }
 
-/// What scripts know of some dictionaries, of those that were given.
+/// Finds dictionaries of the core among those that were given.
 fn known(saes: &[sae::Sae], given: &[Sae]) -> Vec<Sae> {
     saes.iter().filter_map(|core| given.iter().find(|sae| sae.core.is(core)).cloned()).collect()
 }

@@ -19,7 +19,7 @@ use crate::script::engine::show::mapped;
 use crate::script::engine::value::{Fallible, Options};
 use crate::script::model::Model;
 
-/// How well a circuit explains a task.
+/// The evaluation of a circuit: how well it explains a task.
 #[derive(Clone)]
 pub struct PairJudgement(core::PairJudgement);
 
@@ -75,7 +75,7 @@ handle!(PairJudgement, "PairJudgement", |judged| {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// How well a circuit explains what a metric of pairs of prompts measures, with everything else ablated.
+    /// Judges how well a circuit explains what a metric of pairs of prompts measures, with everything else ablated.
     ///
     /// With m the mean over pairs, faithfulness is f = (m(C) - m(nothing)) / (m(everything) - m(nothing)) (Marks et al.
     /// 2024), completeness the same of everything but the circuit, and minimality the least change of f when one unit of the
@@ -111,7 +111,7 @@ pub mod methods {
         Ok(PairJudgement(found?))
     }
 
-    /// The share of the metric that the circuit has by itself; `()` where there is none.
+    /// Returns the share of the metric that the circuit has by itself; `()` where there is none.
     ///
     /// # Example
     /// ```
@@ -124,7 +124,7 @@ pub mod methods {
         super::maybe(j.0.faithfulness())
     }
 
-    /// The share of the metric that everything but the circuit has; `()` where there is none.
+    /// Returns the share of the metric that everything but the circuit has; `()` where there is none.
     ///
     /// # Example
     /// ```
@@ -137,7 +137,7 @@ pub mod methods {
         super::maybe(j.0.complement.share.value)
     }
 
-    /// The least change of faithfulness when one unit is left out; `()` where there is none.
+    /// Returns the least change of faithfulness when one unit is left out; `()` where there is none.
     ///
     /// # Example
     /// ```
@@ -150,7 +150,7 @@ pub mod methods {
         super::maybe(j.0.minimality())
     }
 
-    /// The mean faithfulness of random circuits of the same size; `()` where there is none.
+    /// Returns the mean faithfulness of random circuits of the same size; `()` where there is none.
     ///
     /// # Example
     /// ```
@@ -163,7 +163,7 @@ pub mod methods {
         super::maybe(j.0.random_faithfulness())
     }
 
-    /// The number of the circuit's units.
+    /// Returns the number of the circuit's units.
     ///
     /// # Example
     /// ```
@@ -175,7 +175,7 @@ pub mod methods {
         j.0.circuit.units as i64
     }
 
-    /// The metric and its share for the circuit, for everything but the circuit, and for random circuits, as a table.
+    /// Tabulates the metric and its share for the circuit, for everything but the circuit, and for random circuits.
     ///
     /// # Example
     /// ```
@@ -187,7 +187,7 @@ pub mod methods {
         j.0.table()
     }
 
-    /// What faithfulness loses without single units, the least first, as a table.
+    /// Tabulates what faithfulness loses without single units, the least first.
     ///
     /// # Example
     /// ```
@@ -199,7 +199,7 @@ pub mod methods {
         j.0.minimality_table()
     }
 
-    /// The judgement's figures.
+    /// Returns the judgement's figures as a map.
     ///
     /// # Example
     /// ```

@@ -12,7 +12,7 @@ use crate::script::engine::handle::handle;
 use crate::script::engine::value::Fallible;
 use crate::script::model::Model;
 
-/// How well scores tell a known circuit from the rest.
+/// The ROC curve of scores that tell a known circuit from the rest.
 #[derive(Clone)]
 pub struct Roc(core::Roc);
 
@@ -54,8 +54,9 @@ handle!(Roc, "Roc", |roc| format!("AUC {:.3} of {}", roc.0.auc, roc.0.title));
 
 #[export_module(manifest)]
 pub mod methods {
-    /// How well the scores of a circuit tell the units of a known circuit from all others of the model: the ROC curve and two
-    /// areas under it, by trapezoids, and by steps that rise at their end, the pessimistic one of Conmy et al. 2023.
+    /// Measures how well the scores of a circuit tell the units of a known circuit from all others of the model: the
+    /// ROC curve and two areas under it, by trapezoids, and by steps that rise at their end, the pessimistic one of
+    /// Conmy et al. 2023.
     ///
     /// Units that the circuit does not have come after those that it has, all alike. The figures are of all units of the model,
     /// so that they have no interval; random scores have an AUC of 0.5.
@@ -71,7 +72,8 @@ pub mod methods {
         Ok(Roc(core::roc(circuit.graph(), truth.graph(), units)?))
     }
 
-    /// The area under the curve by trapezoids: the probability that a true unit has a larger |score| than another one.
+    /// Returns the area under the curve by trapezoids: the probability that a true unit has a larger |score| than
+    /// another one.
     ///
     /// # Example
     /// ```
@@ -83,7 +85,7 @@ pub mod methods {
         roc.0.auc
     }
 
-    /// The area by steps that rise at their end.
+    /// Returns the area by steps that rise at their end.
     ///
     /// # Example
     /// ```
@@ -95,7 +97,7 @@ pub mod methods {
         roc.0.pessimistic
     }
 
-    /// How many units are true.
+    /// Returns the number of true units.
     ///
     /// # Example
     /// ```
@@ -107,7 +109,7 @@ pub mod methods {
         roc.0.truth as i64
     }
 
-    /// How many true units the circuit has.
+    /// Returns the number of true units that the circuit has.
     ///
     /// # Example
     /// ```
@@ -119,7 +121,7 @@ pub mod methods {
         roc.0.found as i64
     }
 
-    /// How many other units the circuit has.
+    /// Returns the number of other units that the circuit has.
     ///
     /// # Example
     /// ```
@@ -131,7 +133,7 @@ pub mod methods {
         roc.0.others as i64
     }
 
-    /// Both areas and all counts as a table.
+    /// Tabulates both areas and all counts.
     ///
     /// # Example
     /// ```
@@ -143,7 +145,7 @@ pub mod methods {
         roc.0.table()
     }
 
-    /// The curve as a chart.
+    /// Draws the curve as a chart.
     ///
     /// # Example
     /// ```

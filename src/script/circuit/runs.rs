@@ -22,16 +22,17 @@ use crate::script::intervene::Metric;
 use crate::script::model::Model;
 
 crate::options! {
-    /// What circuits are judged by.
+    /// Options of runs that circuits are judged by.
     pub struct RunOptions {
-        /// What is measured of each pair. Faithfulness is a share, so that `normalised` metrics are refused.
+        /// Metric of each pair. Faithfulness is a share, so that `normalised` metrics are refused.
         metric: Metric = Metric::default() => usually("metric::logit_diff()");
-        /// What all but the circuit becomes: what it is in the run of the pair's corrupt prompt, the mean over those, or zero.
+        /// Replacement of all but the circuit: its activations in the run of the pair's corrupt prompt, their mean over
+        /// those runs, or zero.
         ablation: EdgeAblation = EdgeAblation::Corrupt;
     }
 }
 
-/// The options of runs, and those of what is done with them.
+/// Reads the options of runs, and those of what is done with them.
 pub fn both<T: Declared>(map: Map) -> Result<(RunOptions, T)> {
     let mut read = options(map);
     let both = (read.declared()?, read.declared()?);
@@ -39,7 +40,7 @@ pub fn both<T: Declared>(map: Map) -> Result<(RunOptions, T)> {
     Ok(both)
 }
 
-/// Does `work` with the ablations of a circuit's kind, and what is measured.
+/// Runs `work` with the ablations of a circuit's kind, and the measure.
 pub fn with_runs<T>(
     ctx: &NativeCallContext,
     (circuit, m): (&Circuit, &Model),

@@ -57,14 +57,14 @@ impl Selection {
         format!("features by {} to P(tokens)", self.core.by)
     }
 
-    /// What of it is shown: the first ones.
+    /// Returns the first rows of the table, which are shown.
     fn first(&self) -> Table {
         let mut table = self.table();
         table.rows.truncate(SHOWN);
         table
     }
 
-    /// The number of features, the text that they were selected on, and the tokens.
+    /// Says the number of features, the text that they were selected on, and the tokens.
     fn notes(&self) -> [String; 2] {
         let Core { ranking, rows, positions, text, .. } = &*self.core;
         let shown = SHOWN.min(ranking.len());
@@ -167,7 +167,7 @@ pub mod functions {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// The first features of a selection as a tree without edges, after the target: it can be judged, drawn and
+    /// Returns the first features of a selection as a tree without edges, after the target: it can be judged, drawn and
     /// compared like a tree.
     ///
     /// # Example
@@ -184,7 +184,7 @@ pub mod methods {
         Ok(selection.graph(&given("features", &features))?)
     }
 
-    /// One of its features, that of the largest score first; a negative index counts from the end.
+    /// Returns one feature of the selection, that of the largest score first; a negative index counts from the end.
     ///
     /// # Example
     /// ```
@@ -202,7 +202,7 @@ pub mod methods {
         Ok(selection.feature(&ranking[place])?)
     }
 
-    /// All its features, that of the largest score first.
+    /// Returns all features of the selection, that of the largest score first.
     ///
     /// # Example
     /// ```
@@ -218,7 +218,7 @@ pub mod methods {
         Ok(features.collect::<Result<_>>()?)
     }
 
-    /// How many features it has.
+    /// Returns the number of features in the selection.
     ///
     /// # Example
     /// ```
@@ -233,7 +233,7 @@ pub mod methods {
         selection.core.ranking.len() as i64
     }
 
-    /// All features with their scores as a table, the largest first.
+    /// Tabulates all features with their scores, the largest first.
     ///
     /// # Example
     /// ```
@@ -249,7 +249,7 @@ pub mod methods {
         selection.table()
     }
 
-    /// The tokens of P.
+    /// Lists the tokens of P.
     ///
     /// # Example
     /// ```
@@ -264,7 +264,8 @@ pub mod methods {
         Dynamic::from_array(selection.tokens.iter().map(|token| Dynamic::from(token.clone())).collect())
     }
 
-    /// The data of the table, with the tokens, and the rows and positions of the text where they come next.
+    /// Returns the data of the table, with the tokens, and the rows and positions of the text where they come next, as
+    /// a map.
     ///
     /// # Example
     /// ```

@@ -1,4 +1,4 @@
-//! How stable trees are: which features two of them share.
+//! Stability of trees: the features that two of them share.
 
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, NativeCallContext};
@@ -14,8 +14,8 @@ use crate::script::model::Model;
 
 #[export_module(manifest)]
 pub mod functions {
-    /// For each pair of some trees, how many features of the first are found again in the second, as a table: trees
-    /// from two halves of a text, or of dictionaries fitted with other seeds.
+    /// Counts for each pair of some trees how many features of the first are found again in the second, as a table:
+    /// trees from two halves of a text, or of dictionaries fitted with other seeds.
     ///
     /// A feature is found again if one of the same site has nearly its direction and is active where it is: the cosine,
     /// and the correlation of both codes over all tokens of a text, are at least 0.7.
@@ -44,8 +44,8 @@ pub mod functions {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// The features of the tree that are found again in another one, as a table: the most similar feature of the same
-    /// site, the cosine of both directions, and the correlation of both codes over a text. A feature is shared if both
+    /// Finds the features of the tree that another one shares, as a table: the most similar feature of the same site,
+    /// the cosine of both directions, and the correlation of both activations over a text. A feature is shared if both
     /// are at least 0.7.
     ///
     /// # Options

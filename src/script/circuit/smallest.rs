@@ -16,15 +16,16 @@ use crate::script::model::Model;
 
 #[export_module(manifest)]
 pub mod functions {
-    /// The smallest feature circuits that were found to keep a share of the probability of some tokens where these come
-    /// next in a text, with every other feature and reconstruction error at its mean over the text. Features and errors,
-    /// one for each dictionary, cost one each. A circuit for each of `share`, in their order.
+    /// Finds small feature circuits that keep a share of the probability of some tokens where these come next in a
+    /// text, with every other feature and reconstruction error at its mean over the text. Features and errors, one for
+    /// each dictionary, count as one each. Returns a circuit for each of `share`, in their order.
     ///
     /// `method` says how it is looked for: the first units by "attribution" or "integrated" gradients of the unchanged
-    /// model; "elimination", by which the units with the smallest attributions in what is left go, some at a time, from all
-    /// down; or "masks" on all units that are optimised under a price, with elimination from there. A circuit is
-    /// fitted to its text: `circuit::shares` judges it on another one. A node's effect is the change of P to first order
-    /// where it goes as well. Ctrl-C ends an elimination, not the script: the circuits are of what was found so far.
+    /// model; "elimination", by which the units with the smallest attributions in what is left go, some at a time, from
+    /// all down; or "masks" on all units that are optimised under a sparsity penalty, with elimination from there. A
+    /// circuit is fitted to its text: `circuit::shares` judges it on another one. A node's effect is the change of P to
+    /// first order where it goes as well. Ctrl-C ends an elimination, not the script: the circuits are of what was
+    /// found so far.
     ///
     /// # Options
     /// - [smallest_circuit]
@@ -45,10 +46,10 @@ pub mod functions {
         Ok(found.into_iter().map(|one| Dynamic::from(Circuit::new(one, &saes))).collect())
     }
 
-    /// What share of the probability of tokens feature circuits keep where these come next in a text, with every other
-    /// feature and error of their dictionaries at its mean over the text: a table with a row for each circuit, a 95 %
-    /// bootstrap interval over rows of text, and random circuits beside it. These have as many errors, and as many features of
-    /// each dictionary and of about the same mean activation (within a power of two).
+    /// Measures what share of the probability of tokens feature circuits keep where these come next in a text, with
+    /// every other feature and error of their dictionaries at its mean over the text: a table with a row for each
+    /// circuit, a 95 % bootstrap interval over rows of text, and random circuits beside it. These have as many errors,
+    /// and as many features of each dictionary and of about the same mean activation (within a power of two).
     ///
     /// # Options
     /// - [circuit_shares]

@@ -17,9 +17,9 @@ use crate::script::intervene::Metric;
 use crate::script::model::Model;
 
 crate::options! {
-    /// How the circuit is found, and what it is of.
+    /// A call of sparse feature circuits: the search, and the metric.
     pub struct PairCircuitCall {
-        /// What is measured of each pair.
+        /// Metric of each pair.
         metric: Metric = Metric::default() => usually("metric::logit_diff()");
         with circuit: PairCircuitOptions;
     }
@@ -37,8 +37,8 @@ fn said(circuit: Circuit, task: &Task) -> Circuit {
 
 #[export_module(manifest)]
 pub mod functions {
-    /// The sparse feature circuit of a metric of pairs (Marks et al. 2024): the features of dictionaries that cause it, what
-    /// dictionaries leave unexplained as error nodes, one a site, and how nodes cause each other.
+    /// Finds the sparse feature circuit of a metric of pairs (Marks et al. 2024): the features of dictionaries that
+    /// cause it, what dictionaries leave unexplained as error nodes, one a site, and how nodes cause each other.
     ///
     /// The effect of a node is the mean over pairs of what the metric changes by where the node's activation in the clean
     /// run is moved to that of the corrupt one (or to its mean, or to zero): `(other - own) . gradient`, with the gradient on
@@ -47,9 +47,10 @@ pub mod functions {
     /// with its mean gradient, and gradients stop at the dictionaries between; edges to `logits` are of what reaches the
     /// metric directly. A node's `value` is its mean activation, that of `logits` the mean metric.
     ///
-    /// `saes` are dictionaries of any kind at `embed`, `attn_out`, `mlp_out`, the stream, or transcoders. A node is a feature
-    /// at all positions, with its effects summed, or with `positions: "each"` at one. Prompts of a pair are as long as each
-    /// other where the corrupt one is patched in. Ctrl-C ends the search, not the script: the circuit has what was found.
+    /// `saes` are dictionaries of any kind at `embed`, `attn_out`, `mlp_out`, the residual stream, or transcoders. A
+    /// node is a feature at all positions, with its effects summed, or with `positions: "each"` at one. Prompts of a
+    /// pair are as long as each other where the corrupt one is patched in. Ctrl-C ends the search, not the script: the
+    /// circuit has what was found.
     ///
     /// # Options
     /// - [pair_circuit]
@@ -83,8 +84,8 @@ pub mod functions {
         Ok(said(Circuit::new(calls.outcome(found)?, &saes), task))
     }
 
-    /// The sparse feature circuit of the probability of some tokens: m is their mean total probability over all positions of
-    /// a text where one of them comes next, and nodes are moved to their means over the text, or to zero.
+    /// Finds the sparse feature circuit of the probability of some tokens: m is their mean total probability over all
+    /// positions of a text where one of them comes next, and nodes are moved to their means over the text, or to zero.
     ///
     /// # Options
     /// - [text_circuit]

@@ -18,16 +18,16 @@ use crate::script::engine::value::{Any, Fallible, Options, given};
 use crate::script::model::Model;
 
 crate::options! {
-    /// How a group of an attribution graph is ablated.
+    /// Options of the ablation of a group of an attribution graph.
     #[derive(Debug, Clone)]
     pub struct AblateOptions {
-        /// What keeps the values that it had.
+        /// Activations that keep the values that they had.
         freeze: Freeze = Freeze::All;
         with random: RandomGroupOptions;
     }
 }
 
-/// The nodes that an argument names or numbers.
+/// Reads the nodes that an argument names or numbers.
 fn numbered(graph: &Graph, nodes: &Dynamic) -> Result<Vec<usize>> {
     let one = |one: &crate::script::engine::value::Given| match one.text() {
         Ok(name) => graph.numbered(&name).map_err(|e| e.about("nodes")),
@@ -74,7 +74,7 @@ pub mod methods {
         Ok(circuit.core.graph.group(name, &nodes)?)
     }
 
-    /// The groups of a circuit, as maps of `name` and `nodes`, the names of their nodes.
+    /// Returns the groups of a circuit, as maps of `name` and `nodes`, the names of their nodes.
     ///
     /// # Example
     /// ```

@@ -47,7 +47,7 @@ fn about(text: &Text) -> Table {
             (["text", "share"], rows)
         }
         None => {
-            let files = text.paths().iter().map(|path| row(&path.display().to_string(), Cell::Missing));
+            let files = text.file_names().into_iter().map(|name| row(&name, Cell::Missing));
             (["file", ""], files.collect())
         }
     };
@@ -124,7 +124,8 @@ pub fn map<const N: usize>(fields: [(&str, Dynamic); N]) -> Dynamic {
 
 #[export_module(manifest)]
 pub mod functions {
-    /// A text to read: a file, a folder, all files that fit a pattern such as "books/**/*.md", "grammar" or "sample".
+    /// A text to read: a file, a folder, all files that fit a pattern such as "books/**/*.md", a data set of the hub such as
+    /// "hf://datasets/org/name", "grammar" or "sample".
     ///
     /// Plain text (.txt, .md, and any other file that is given by name or pattern), JSON lines (.jsonl),
     /// tab-separated values (.tsv, whose first line names the columns) and Parquet are streamed in constant memory; all but
@@ -132,6 +133,13 @@ pub mod functions {
     /// read in the order of their paths; names that begin with a dot are skipped. Line ends of plain text become "\n".
     /// What cannot be read is skipped with a warning, and counted by `text.report()`; only a source without any
     /// document is an error. Nothing is read before it is needed.
+    ///
+    /// "hf://datasets/org/name", or with "@revision" after it, is a split of a data set of the hub, "train" unless `split` names
+    /// another. Which files are a split is what the data set's card says (`configs`), or else their names, by the hub's own
+    /// conventions; where none is in a format that is read here, the hub's conversion to Parquet is read. Only as many files
+    /// are fetched as are read: with `tokens`, often the first one alone. They are kept in the hub's cache, and `HF_TOKEN`,
+    /// `HF_HOME`, `HF_ENDPOINT` and `HF_HUB_OFFLINE` are respected as by `model::load`. The hub is asked once, for the commit, so
+    /// that every reading of the text has the same documents.
     ///
     /// "grammar" is a language of our own without end, with ground truth for every token: see `text.labels`. "sample"
     /// is text that the model inside the binary generates, at temperature 0.85 from the 200 most likely tokens; half a

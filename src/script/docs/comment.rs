@@ -3,12 +3,12 @@
 use super::declared::{self, OptionDoc};
 use crate::report::symbols::harmless;
 
-/// What a doc comment says, taken apart.
+/// The parts of a doc comment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Doc {
     /// The first paragraph.
     pub summary: String,
-    /// Everything between the summary and the options or the example.
+    /// Text between the summary and the options or the example.
     pub body: String,
     pub options: Vec<OptionDoc>,
     /// Lines of code; `//=> value` at the end of a line states its value.

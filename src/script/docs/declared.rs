@@ -19,16 +19,16 @@ pub struct OptionDoc {
     pub kinds: Vec<&'static str>,
 }
 
-/// What stands in place of the default of an option that has none.
+/// Word in place of the default of an option that has none.
 pub const REQUIRED: &str = "required";
 
 impl OptionDoc {
-    /// Those with which it can be given, as a hint names them: `kind: "topk"`.
+    /// Lists the settings with which the option can be given, as a hint names them: `kind: "topk"`.
     pub fn others(&self) -> impl Iterator<Item = String> {
         self.kinds.iter().map(|kind| format!("`{}: {kind:?}`", self.of))
     }
 
-    /// Whether there is this option with this kind; with one that is not known there may be.
+    /// Returns whether there is this option with this kind; with one that is not known there may be.
     pub fn fits(&self, kind: Option<&str>) -> bool {
         self.kinds.is_empty() || kind.is_none_or(|kind| self.kinds.contains(&kind))
     }
@@ -45,7 +45,7 @@ pub fn register(all: impl IntoIterator<Item = &'static Group>) {
     GROUPS.get_or_init(|| all.into_iter().collect());
 }
 
-/// The options of a group. One that nobody declared is shown as such, and fails a test.
+/// Returns the options of a group. One that nobody declared is shown as such, and fails a test.
 pub fn group(name: &str) -> Vec<OptionDoc> {
     match GROUPS.get().into_iter().flatten().find(|(known, _)| *known == name) {
         Some((_, options)) => options(),
@@ -53,7 +53,7 @@ pub fn group(name: &str) -> Vec<OptionDoc> {
     }
 }
 
-/// The options that a type declares.
+/// Returns the options that a type declares.
 pub fn fields<T: Declared>() -> Vec<OptionDoc> {
     T::fields().iter().map(|field| option(field, field.only.0, field.only.1.to_vec())).collect()
 }
@@ -70,7 +70,7 @@ fn option(field: &Field, of: &'static str, kinds: Vec<&'static str>) -> OptionDo
     OptionDoc { key: field.name.into(), default, meaning, choices: field.choices, of, kinds }
 }
 
-/// The options of each kind of dictionary; those that mean the same for several kinds stand once.
+/// Returns the options of each kind of dictionary; those that mean the same for several kinds stand once.
 pub fn of_kinds() -> Vec<OptionDoc> {
     let mut found: Vec<(&Field, Vec<&'static str>)> = Vec::new();
     for kind in kinds::NAMES {

@@ -26,7 +26,7 @@ pub struct Page {
     pub text: &'static str,
 }
 
-/// The pages for readers: those of how the program is made, and of what has changed, are on the site alone.
+/// Lists the pages for readers: those of how the program is made, and of what has changed, are on the site alone.
 pub fn pages() -> impl Iterator<Item = Page> {
     let is_read = |path: &str| path.ends_with("README.md") || path.starts_with("docs/") && path.ends_with(".md");
     let page = |(path, bytes): &File| Some(Page { path, text: std::str::from_utf8(bytes).ok()? });
@@ -44,7 +44,7 @@ pub struct Part {
     pub lines: Vec<(usize, String)>,
 }
 
-/// The parts of a page, in its order.
+/// Splits a page into its parts, in its order.
 pub fn parts(text: &str) -> Vec<Part> {
     let mut parts = vec![Part::default()];
     let mut in_code = false;
@@ -70,18 +70,19 @@ pub fn parts(text: &str) -> Vec<Part> {
     parts
 }
 
-/// A line that is no code.
+/// Writes a line that is no code.
 fn prose(line: &str) -> String {
     unescaped(&without_comments(line))
 }
 
-/// The shortest name under which a page is found: `sweeps.md`, but `docs/README.md`, since there is another README.md.
+/// Returns the shortest name under which a page is found: `sweeps.md`, but `docs/README.md`, since there is another
+/// README.md.
 pub fn name_of(path: &str) -> &str {
     path.strip_prefix("docs/").filter(|name| *name != "README.md").unwrap_or(path)
 }
 
-/// A page by its name, such as `sweeps`, `sweeps.md` or `docs/sweeps.md`, or with `#` and an anchor what stands below that
-/// heading; as a terminal shows it.
+/// Returns a page by its name, such as `sweeps`, `sweeps.md` or `docs/sweeps.md`, or with `#` and an anchor what stands
+/// below that heading; as a terminal shows it.
 pub fn about(name: &str) -> Option<String> {
     let (name, anchor) = name.split_once('#').unwrap_or((name, ""));
     let is_meant = |path: &str| {

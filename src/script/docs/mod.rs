@@ -52,14 +52,14 @@ pub struct Entry {
     pub name: String,
     pub overloads: Vec<Overload>,
     pub doc: Doc,
-    /// Part of the language itself rather than of microtome.
+    /// Whether the entry is a part of the language itself rather than of microtome.
     pub builtin: bool,
-    /// Written in the script language; its source can be shown.
+    /// Whether the entry is written in the script language; its source can be shown.
     pub scripted: bool,
 }
 
 impl Entry {
-    /// `tensor::zeros`, `Tensor.sum`, `show`.
+    /// Returns the name by which the entry is looked up: `tensor::zeros`, `Tensor.sum`, `show`.
     pub fn path(&self) -> String {
         match (self.role, self.receiver.as_str(), self.module.as_str()) {
             (Role::Index, receiver, _) => format!("{receiver}[..]"),
@@ -69,12 +69,12 @@ impl Entry {
         }
     }
 
-    /// Whether brackets with arguments follow it.
+    /// Returns whether brackets with arguments follow it.
     pub fn is_called(&self) -> bool {
         matches!(self.role, Role::Function | Role::Method)
     }
 
-    /// One line per overload, as it is called: `t.sum(axes: axes) -> Tensor`.
+    /// Returns one line per overload, as it is called: `t.sum(axes: axes) -> Tensor`.
     pub fn signatures(&self) -> Vec<String> {
         self.overloads.iter().map(|overload| self.signature(overload)).collect()
     }
@@ -136,7 +136,7 @@ type Place = (String, String, Role, String);
 struct Gathered(BTreeMap<Place, Entry>);
 
 impl Gathered {
-    /// The functions of a stdlib module, found under its name whether it is imported or not.
+    /// Adds the functions of a stdlib module, found under its name whether it is imported or not.
     fn add_library(&mut self, engine: &Engine, module: &str, text: &str) {
         // The stdlib is compiled in a test; here a module that does not parse is only left out.
         let Ok(ast) = engine.compile(text) else { return };
@@ -188,7 +188,7 @@ impl Gathered {
 }
 
 impl Docs {
-    /// Everything that `engine` knows, microtome's own and the language's.
+    /// Gathers everything that `engine` knows, microtome's own and the language's.
     pub fn of(engine: &Engine) -> Self {
         let mut gathered = Gathered::default();
         let documented = documented();
@@ -211,7 +211,7 @@ impl Docs {
         Self { entries: gathered.0.into_values().collect() }
     }
 
-    /// What the modules of a library have, given by their names and texts.
+    /// Gathers what the modules of a library have, given by their names and texts.
     pub fn of_library(engine: &Engine, modules: &[(String, String)]) -> Self {
         let mut gathered = Gathered::default();
         for (module, text) in modules {
@@ -224,7 +224,7 @@ impl Docs {
         &self.entries
     }
 
-    /// Microtome's own entries, which the reference lists.
+    /// Iterates over microtome's own entries, which the reference lists.
     pub fn own(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter().filter(|entry| !entry.builtin)
     }
@@ -239,7 +239,7 @@ impl Docs {
         self.entries.iter().filter(move |e| e.name == name && matches!(e.role, Role::Function | Role::Method))
     }
 
-    /// Entries that a reader may mean by `name`: a path, a bare name, an operator, or a module.
+    /// Finds entries that a reader may mean by `name`: a path, a bare name, an operator, or a module.
     pub fn lookup(&self, name: &str) -> Vec<&Entry> {
         let name = name.trim().trim_start_matches("operator ").trim_end_matches("()");
         let named = |fits: &dyn Fn(&Entry) -> bool| self.entries.iter().filter(|e| fits(e)).collect::<Vec<_>>();
@@ -256,12 +256,12 @@ impl Docs {
         if own.is_empty() { bare } else { own }
     }
 
-    /// What a value of type `receiver` has under a name.
+    /// Returns what a value of type `receiver` has under a name.
     pub fn member(&self, receiver: &str, name: &str) -> Option<&Entry> {
         self.entries.iter().find(|e| e.receiver == receiver && e.name == name)
     }
 
-    /// Signatures of `name` for the reader of an error, those for the receiver's type if there are such.
+    /// Lists signatures of `name` for the reader of an error, those for the receiver's type if there are such.
     pub fn overloads(&self, module: &str, name: &str, receiver: Option<&str>) -> Vec<String> {
         let named: Vec<&Entry> =
             self.entries.iter().filter(|e| e.name == name && (module.is_empty() || e.module == module)).collect();
@@ -280,7 +280,7 @@ impl Docs {
             .collect()
     }
 
-    /// "did you mean ..?" for a function that does not exist.
+    /// Suggests "did you mean ..?" for a function that does not exist.
     pub fn nearest_function(&self, module: &str, name: &str, receiver: Option<&str>) -> Option<String> {
         let callable = self.entries.iter().filter(|e| matches!(e.role, Role::Function | Role::Method));
         let fits = |e: &&Entry| match (module, receiver) {
@@ -299,7 +299,7 @@ impl Docs {
         None
     }
 
-    /// "did you mean ..?" for a property that does not exist.
+    /// Suggests "did you mean ..?" for a property that does not exist.
     pub fn nearest_member(&self, receiver: &str, name: &str) -> Option<String> {
         let members: Vec<&Entry> = self.entries.iter().filter(|e| e.receiver == receiver).collect();
         if let Some(method) = members.iter().find(|e| e.name == name && e.role == Role::Method) {
@@ -326,7 +326,8 @@ fn key(raw: &Raw) -> String {
     format!("{}::{}({})", raw.namespace, raw.name, types.join(","))
 }
 
-/// The functions of bindings, whose documentation the engine does not hold, by the marks that it holds in its place.
+/// Returns the functions of bindings, whose documentation the engine does not hold, by the marks that it holds in its
+/// place.
 fn documented() -> BTreeMap<String, Raw> {
     let mut engine = Engine::new_raw();
     for (mark, module) in binding::documented() {
@@ -357,7 +358,7 @@ fn list(engine: &Engine, with_language: bool) -> Vec<Raw> {
     )
 }
 
-/// `x: &mut Tensor` apart; the parameters of script functions have no type.
+/// Splits `x: &mut Tensor` into name and type; the parameters of script functions have no type.
 fn parameter(text: &str) -> (String, String) {
     match text.split_once(':') {
         Some((name, kind)) => (name.trim().trim_start_matches('_').into(), readable(kind, false)),
@@ -365,7 +366,8 @@ fn parameter(text: &str) -> (String, String) {
     }
 }
 
-/// A Rust type in the words of the reference. A receiver keeps its `&mut`, by which methods are told from functions.
+/// Writes a Rust type in the words of the reference. A receiver keeps its `&mut`, by which methods are told from
+/// functions.
 fn readable(kind: &str, scripted: bool) -> String {
     let kind = kind.trim();
     if let Some(receiver) = kind.strip_prefix("&mut") {
@@ -444,7 +446,7 @@ fn entry(raw: Raw, builtin: bool) -> Option<(Entry, bool)> {
     Some((entry, documented))
 }
 
-/// How a function of ours that takes options is called without them.
+/// Returns the overload of a function of ours that takes options, called without them.
 fn without_options(whole: &Overload) -> Option<Overload> {
     let ((_, last), others) = whole.parameters.split_last()?;
     (last == "options").then(|| Overload { parameters: others.to_vec(), returns: whole.returns.clone() })

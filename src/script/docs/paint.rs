@@ -1,4 +1,4 @@
-//! Which words of a text in the script language have which colour: at the prompt and on pages.
+//! Colours of words in a text of the script language: at the prompt and on pages.
 
 use crate::script::docs::Docs;
 use crate::script::engine::tokens::{KEYWORDS, Kind, Token};
@@ -17,7 +17,7 @@ pub enum Paint {
     Bracket,
 }
 
-/// The colour of a token; a name is coloured as known only if it is.
+/// Returns the colour of a token; a name is coloured as known only if it is.
 pub fn paint(text: &str, code: &[Token], index: usize, docs: &Docs) -> Option<Paint> {
     match code.get(index)?.kind {
         Kind::Text => Some(Paint::Text),
@@ -45,7 +45,7 @@ fn word(text: &str, code: &[Token], index: usize, docs: &Docs) -> Option<Paint> 
     }
 }
 
-/// The module that a name is called through: `sae` of `sae::fit`.
+/// Returns the module that a name is called through: `sae` of `sae::fit`.
 pub fn module_before<'t>(text: &'t str, code: &[Token], index: usize) -> Option<&'t str> {
     let through = index.checked_sub(1).and_then(|before| code.get(before)).is_some_and(|token| token.of(text) == "::");
     through.then(|| index.checked_sub(2).and_then(|module| code.get(module)).map_or("", |module| module.of(text)))

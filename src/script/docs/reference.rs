@@ -25,7 +25,7 @@ const MODULES: &[(&str, &str)] = &[
 /// A page, by its name below `docs/reference`.
 pub type Page = (String, String);
 
-/// The whole reference in Markdown: an index, a page for each module, and one for each type with its methods.
+/// Writes the whole reference in Markdown: an index, a page for each module, and one for each type with its methods.
 pub fn markdown(docs: &Docs, commands: &[(String, String)]) -> Vec<Page> {
     let own: Vec<&Entry> = docs.own().collect();
     let page = |title: &str, entries: &mut dyn Iterator<Item = &&Entry>| {
@@ -62,7 +62,7 @@ pub fn markdown(docs: &Docs, commands: &[(String, String)]) -> Vec<Page> {
     pages
 }
 
-/// The page on which an entry stands.
+/// Returns the page on which an entry stands.
 pub fn page_of(entry: &Entry) -> String {
     if entry.receiver.is_empty() { of_module(&entry.module) } else { of_type(&entry.receiver) }
 }
@@ -117,7 +117,7 @@ fn describe(entry: &Entry) -> String {
     text
 }
 
-/// Definition files for Rhai's language server: name and content.
+/// Writes definition files for Rhai's language server: name and content.
 pub fn definitions(engine: &Engine) -> Vec<(String, String)> {
     let plain = |line: &str| match line.split_once("-> Fallible<") {
         // Our alias for a fallible result says nothing to an editor.

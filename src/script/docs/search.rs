@@ -8,20 +8,21 @@ use super::guide;
 use super::site::unescaped;
 use super::{Docs, Entry};
 
-/// How many are shown.
+/// Number of texts that are shown.
 const MOST: usize = 10;
 
-/// How soon further occurrences of a word add nothing, and how much the length of a text matters: the usual values.
+/// Constants k1 and b of BM25, at their usual values: how soon further occurrences of a word add nothing, and how much
+/// the length of a text matters.
 const SATURATION: f64 = 1.2;
 const LENGTH: f64 = 0.75;
 
-/// For how many occurrences one counts in a name or a heading, in a summary, in other sentences, and in code and tables.
+/// Weight of an occurrence in a name or a heading, in a summary, in other sentences, and in code and tables.
 const IN_TITLE: f64 = 8.0;
 const IN_SUMMARY: f64 = 4.0;
 const IN_LINE: f64 = 1.0;
 const IN_CODE: f64 = 0.5;
 
-/// A text must have this share of the best one's score.
+/// Share of the best one's score that a text must have.
 const WORTH: f64 = 0.3;
 
 /// Letters that a word keeps, at least, when its ending is taken off, one fewer without an `s`; and the endings, of which the
@@ -39,7 +40,7 @@ const EMPTY: [&str; 26] = [
 /// A text that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
-    /// What shows the whole text: the name of an entry, or of a page and a heading of it.
+    /// Name that shows the whole text: that of an entry, or of a page and a heading of it.
     pub name: String,
     /// The number of the line in its page; an entry has none.
     pub number: Option<usize>,
@@ -47,15 +48,16 @@ pub struct Found {
     pub line: String,
 }
 
-/// What is searched: a function with what is said of it, or what stands below a heading.
+/// A text that is searched: a function with what is said of it, or what stands below a heading.
 struct Text {
     name: String,
     title: String,
-    /// With their numbers in a page, and how much a word in them counts.
+    /// Lines with their numbers in a page, and how much a word in them counts.
     lines: Vec<(Option<usize>, String, f64)>,
 }
 
-/// The texts that have the words, best first. One word of several parts, such as `top-k` or `sae::fitt`, must be there as it is.
+/// Finds the texts that have the words, best first. One word of several parts, such as `top-k` or `sae::fitt`, must be
+/// there as it is.
 pub fn search(docs: &Docs, words: &str) -> Vec<Found> {
     let wanted = stems(words);
     let mut texts: Vec<Text> = docs.own().map(of_entry).chain(guide::pages().flat_map(of_page)).collect();
@@ -86,7 +88,7 @@ pub fn search(docs: &Docs, words: &str) -> Vec<Found> {
     worth.map(|(_, text)| found(text, &wanted, &rare)).collect()
 }
 
-/// The parts of words in lower case, without their endings; of empty words only where there are no others.
+/// Lists the parts of words in lower case, without their endings; empty words only where there are no others.
 fn stems(words: &str) -> Vec<String> {
     let (mut stems, mut empty): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
     for word in parts(words) {
@@ -107,7 +109,7 @@ fn parts(text: &str) -> impl Iterator<Item = String> {
     text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_lowercase)
 }
 
-/// Whether a word of a text is meant by a stem: that with another ending; a short one with an `s` at most.
+/// Returns whether a word of a text is meant by a stem: that with another ending; a short one with an `s` at most.
 fn is_meant(word: &str, stem: &str) -> bool {
     word.strip_prefix(stem).is_some_and(|ending| match ending {
         "" | "s" => true,
@@ -115,7 +117,7 @@ fn is_meant(word: &str, stem: &str) -> bool {
     })
 }
 
-/// How often a text has each word, weighted by the place, and how many words it has.
+/// Counts how often a text has each word, weighted by the place, and how many words it has.
 fn counted(text: &Text, wanted: &[String]) -> (Vec<f64>, f64) {
     let (mut counts, mut length) = (vec![0.0; wanted.len()], 0.0);
     let lines = text.lines.iter().map(|(_, line, weight)| (line, *weight));
@@ -130,7 +132,7 @@ fn counted(text: &Text, wanted: &[String]) -> (Vec<f64>, f64) {
     (counts, length)
 }
 
-/// The first line with the most of the words; of an entry that has them only in its name, the first.
+/// Finds the first line with the most of the words; of an entry that has them only in its name, the first.
 fn found(text: &Text, wanted: &[String], rare: &[f64]) -> Found {
     let worth = |line: &str| -> f64 {
         let has = |stem: &String| parts(line).any(|word| is_meant(&word, stem));
@@ -159,7 +161,7 @@ fn of_entry(entry: &Entry) -> Text {
     Text { name: entry.path(), title: entry.path(), lines }
 }
 
-/// The sentences of a paragraph.
+/// Splits a paragraph into its sentences.
 fn sentences(text: &str, weight: f64) -> impl Iterator<Item = (Option<usize>, String, f64)> {
     text.split_inclusive(". ").map(move |sentence| (None, unescaped(sentence.trim()), weight))
 }

@@ -12,17 +12,17 @@ pub static STDLIB: &[(&str, &str)] = &[
     ("toy", include_str!("../../../stdlib/toy.rhai")),
 ];
 
-/// `std/name`, if the stdlib has a module of that name.
+/// Returns `std/name`, if the stdlib has a module of that name.
 pub fn stdlib_path(name: &str) -> Option<String> {
     STDLIB.iter().any(|(known, _)| *known == name).then(|| format!("{PREFIX}{name}"))
 }
 
-/// The name of a module of the stdlib, given its path.
+/// Returns the name of a module of the stdlib, given its path.
 pub fn stdlib_name(path: &str) -> Option<&str> {
     path.strip_prefix(PREFIX).filter(|name| STDLIB.iter().any(|(known, _)| known == name))
 }
 
-/// The paths of all modules of the stdlib.
+/// Lists the paths of all modules of the stdlib.
 pub fn stdlib() -> Vec<String> {
     STDLIB.iter().map(|(name, _)| format!("{PREFIX}{name}")).collect()
 }

@@ -12,14 +12,14 @@ use crate::script::engine::foreign;
 
 const INDENT: &str = "  ";
 
-/// Lines longer than this are hard to read, however wide the terminal is.
+/// Largest width of lines: longer ones are hard to read, however wide the terminal is.
 const WIDEST: usize = 100;
 
 /// Characters of a line that a search found, of which tables have long ones.
 const LONGEST: usize = 240;
 
-/// What is known of words: what the reference says of a name, a page of the guide by its name, or else the texts that have
-/// the words, each below `ask`, how one asks for the whole of it.
+/// Answers with what is known of words: what the reference says of a name, a page of the guide by its name, or else the
+/// texts that have the words, each below `ask`, how one asks for the whole of it.
 pub fn answer(docs: &Docs, words: &str, ask: impl Fn(&str) -> String, screen: &Screen) -> Result<String> {
     about(docs, words, screen).or_else(|error| {
         if let Some(page) = guide::about(words) {
@@ -41,7 +41,7 @@ pub fn answer(docs: &Docs, words: &str, ask: impl Fn(&str) -> String, screen: &S
     })
 }
 
-/// What the reference says of a name: entries, a module, or a type; the nearest name if there is none.
+/// Returns what the reference says of a name: entries, a module, or a type; the nearest name if there is none.
 pub fn about(docs: &Docs, name: &str, screen: &Screen) -> Result<String> {
     let mut found: Vec<String> = docs.lookup(name).into_iter().map(|found| entry(found, screen)).collect();
     // A library of the stdlib goes by its path, too; and a module may have the name of a method, as `run` has.
@@ -61,7 +61,7 @@ pub fn about(docs: &Docs, name: &str, screen: &Screen) -> Result<String> {
     }
 }
 
-/// What stands here for a name of another program, or for one of our modules' that another program would have.
+/// Returns what to write for a name of another program, or for one of our modules' that another program would have.
 fn of_others(name: &str) -> Option<&'static str> {
     let (module, last) = name.rsplit_once("::").or_else(|| name.rsplit_once('.')).unwrap_or(("", name));
     let of_module = foreign::in_module(module, last);
@@ -73,7 +73,7 @@ fn of_others(name: &str) -> Option<&'static str> {
         .or_else(|| foreign::module(name))
 }
 
-/// "did you mean ..?" among all that can be asked for.
+/// Suggests "did you mean ..?" among all that can be asked for.
 fn near(docs: &Docs, name: &str) -> Option<String> {
     let mut all: Vec<String> = docs.modules().into_iter().map(String::from).collect();
     for entry in docs.entries() {
@@ -112,13 +112,13 @@ pub fn entry(entry: &Entry, screen: &Screen) -> String {
     text
 }
 
-/// Every function of a module with the first sentence about it.
+/// Lists every function of a module with the first sentence about it.
 pub fn module(docs: &Docs, name: &str, screen: &Screen) -> String {
     let members: Vec<&Entry> = docs.entries().iter().filter(|e| e.module == name).collect();
     format!("{}\n\n{}", screen.bold(&format!("module {name}")), list(&members, screen))
 }
 
-/// Every method, property and index of a type with the first sentence about it; empty if the type has none.
+/// Lists every method, property and index of a type with the first sentence about it; empty if the type has none.
 pub fn of_type(docs: &Docs, name: &str, screen: &Screen) -> String {
     let members: Vec<&Entry> = docs.entries().iter().filter(|e| e.receiver == name).collect();
     if members.is_empty() {
@@ -147,7 +147,7 @@ pub fn everything(docs: &Docs, screen: &Screen) -> String {
     text
 }
 
-/// `key = default`, or the key alone where there is no default.
+/// Writes `key = default`, or the key alone where there is no default.
 pub fn option_head(option: &OptionDoc) -> String {
     match option.default.as_str() {
         "" => option.key.clone(),
@@ -156,10 +156,10 @@ pub fn option_head(option: &OptionDoc) -> String {
     }
 }
 
-/// What ends in a full stop and yet ends no sentence.
+/// Abbreviations that end in a full stop and yet end no sentence.
 const ABBREVIATIONS: [&str; 3] = ["et al", "e.g", "i.e"];
 
-/// The text up to its first full stop that ends a sentence, without that.
+/// Returns the text up to its first full stop that ends a sentence, without that.
 fn first_sentence(text: &str) -> &str {
     let ends = text.match_indices(". ").map(|(at, _)| &text[..at]);
     let mut whole = ends.filter(|before| !ABBREVIATIONS.iter().any(|short| before.ends_with(short)));

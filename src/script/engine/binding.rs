@@ -1,5 +1,5 @@
-//! What every native function gets beside what it does: a short form without its options, and errors that know where it
-//! was called and which argument is to blame.
+//! Registration of native functions: each gets a short form without its options, and errors that know where it was
+//! called and which argument is to blame.
 //!
 //! A binding is one function: `fn fit(ctx, x: Any, options: Options)`. `fit(x)` is made of it here, with no options. An
 //! error says by name which argument it is about, `err!(..).about("x")`; which one that is in the call is found here.
@@ -45,8 +45,8 @@ impl Parameters {
         }
     }
 
-    /// Which argument of the call has this name, and whether it is an option in that argument. The arguments themselves
-    /// are gone by then: the function has taken them.
+    /// Finds the argument of the call that has this name, and whether it is an option in that argument. The arguments
+    /// themselves are gone by then: the function has taken them.
     fn place(&self, name: &str) -> Option<(usize, bool)> {
         match self.names.iter().position(|known| known == name) {
             Some(place) => Some((place, false)),
@@ -57,7 +57,7 @@ impl Parameters {
 
 struct Bound {
     entry: &'static FnManifestEntry,
-    /// What stands in place of its documentation in the engine, `bound_17`.
+    /// Text in place of its documentation in the engine, `bound_17`.
     mark: String,
     /// Whether it is called on the value itself, which it may change, or whose copy costs something.
     is_method: bool,
@@ -71,7 +71,7 @@ impl Bound {
         Self { entry, mark: format!("bound_{number}"), is_method }
     }
 
-    /// Whether it is the assignment to a part of something, `x[0] = 1`.
+    /// Returns whether the function is the assignment to a part of something, `x[0] = 1`.
     fn assigns(&self) -> bool {
         self.entry.name == INDEX_SET
     }
@@ -123,8 +123,8 @@ impl PluginFunc for Bound {
     }
 }
 
-/// An assignment to a part of a constant: fine if that is there already, as after a method of the language's that has read
-/// `X[0].shape`; else refused.
+/// Accepts an assignment to a part of a constant if the value is there already, as after a method of the language's
+/// that has read `X[0].shape`; else refuses it.
 fn kept(context: &NativeCallContext, args: &mut [&mut Dynamic]) -> Result<Dynamic, Box<EvalAltResult>> {
     if let [target, index, value] = args {
         let there = context.call_native_fn_raw(INDEX_GET, true, &mut [&mut **target, &mut index.clone()]);
@@ -138,7 +138,7 @@ fn kept(context: &NativeCallContext, args: &mut [&mut Dynamic]) -> Result<Dynami
     Err(Box::new(EvalAltResult::ErrorNonPureMethodCallOnConstant(INDEX_SET.into(), context.call_position())))
 }
 
-/// What stands in place of documentation at a short form, which the whole one documents.
+/// Text in place of documentation at a short form, which the whole one documents.
 pub const SHORT: &str = "/// without options";
 
 /// A function called without its options.
@@ -198,7 +198,7 @@ fn blame(error: &mut EvalAltResult, entry: &FnManifestEntry) {
     }
 }
 
-/// Errors that already know their place, such as those of closures that a native called, keep it.
+/// Gives an error its place. Errors that already know theirs, such as those of closures that a native called, keep it.
 fn with_place(mut error: Box<EvalAltResult>, position: Position, source: Option<&str>) -> Box<EvalAltResult> {
     if !error.position().is_none() || position.is_none() {
         return error;
@@ -216,14 +216,14 @@ fn with_place(mut error: Box<EvalAltResult>, position: Position, source: Option<
     error
 }
 
-/// The types of a function's parameters.
+/// Returns the types of a function's parameters.
 fn kinds(entry: &FnManifestEntry) -> Vec<TypeId> {
     let mut kinds = Vec::new();
     (entry.param_types)(&mut |all| kinds = all.to_vec());
     kinds
 }
 
-/// A module of the functions of these manifests, each with its mark in place of its documentation.
+/// Makes a module of the functions of these manifests, each with its mark in place of its documentation.
 ///
 /// All are registered: of a manifest the engine would find a function by hashing all in turn, in each call of a library's
 /// function anew.
@@ -264,7 +264,7 @@ fn bound(manifest: &'static ModuleManifest) -> &'static [Bound] {
     })
 }
 
-/// Each bound function by its mark, with its parameters and its documentation, in a module of its own.
+/// Lists each bound function by its mark, with its parameters and its documentation, in a module of its own.
 pub fn documented() -> Vec<(&'static str, Module)> {
     let made = MADE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let alone = |bound: &'static Bound| {
@@ -283,7 +283,7 @@ mod tests {
     use crate::script::engine::failure::SourcePlace;
     use crate::script::session::Session;
 
-    /// The argument and the option that an error points at.
+    /// Returns the argument and the option that an error points at.
     fn blamed(code: &str) -> (Option<usize>, Option<String>) {
         let place = failed(code);
         (place.arg, place.option)

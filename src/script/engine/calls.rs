@@ -12,7 +12,7 @@ use crate::err;
 /// The callbacks into the script of one native call.
 pub struct Calls<'a> {
     pub ctx: &'a NativeCallContext<'a>,
-    /// What a function threw; the core hears only that it failed.
+    /// Error that a function threw; the core hears only that it failed.
     thrown: RefCell<Option<Box<EvalAltResult>>>,
 }
 
@@ -25,7 +25,7 @@ impl<'a> Calls<'a> {
         self.keep(function.call_raw(self.ctx, None, arguments))
     }
 
-    /// The outcome of a call, where what it threw is kept.
+    /// Returns the outcome of a call; what it threw is kept.
     pub fn keep(&self, outcome: Fallible<Dynamic>) -> Result<Dynamic> {
         outcome.map_err(|thrown| {
             self.thrown.replace(Some(thrown));
@@ -33,7 +33,7 @@ impl<'a> Calls<'a> {
         })
     }
 
-    /// What the native call comes to: the core's result, or what a function threw.
+    /// Returns the outcome of the native call: the core's result, or what a function threw.
     pub fn outcome<T>(&self, result: Result<T>) -> Fallible<T> {
         match (result, self.thrown.take()) {
             (Err(_), Some(thrown)) => Err(thrown),

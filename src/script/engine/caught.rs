@@ -56,7 +56,7 @@ fn without_place(text: &str) -> (&str, Option<Written>) {
     (sentence, Some(Written { source, line, position }))
 }
 
-/// The error that a sentence of the engine's tells of, if it is one that there are better words for.
+/// Reads the error that a sentence of the engine's tells of, if there are better words for it.
 fn read_back(sentence: &str, map: &Map) -> Option<EvalAltResult> {
     use EvalAltResult as E;
     type Make = fn(String, Position) -> EvalAltResult;
@@ -102,7 +102,7 @@ fn read_back(sentence: &str, map: &Map) -> Option<EvalAltResult> {
     is_arithmetic.then(|| E::ErrorArithmetic(sentence.into(), none))
 }
 
-/// Length and index of "7 out of bounds: only 3 elements in array".
+/// Reads length and index of "7 out of bounds: only 3 elements in array".
 fn bounds(text: &str) -> Option<(usize, i64)> {
     let mut numbers = text.split([' ', ':']);
     let index = numbers.next()?.parse().ok()?;

@@ -1,4 +1,5 @@
-//! Where `print` and `show` write: standard output, standard error when standard output is reserved for JSON, or memory.
+//! The output of `print` and `show`: standard output, standard error when standard output is reserved for JSON, or
+//! memory.
 
 use std::cell::{Cell, RefCell};
 use std::io::{ErrorKind, IsTerminal, Write};
@@ -19,17 +20,17 @@ enum Sink {
 pub struct Console {
     sink: Sink,
     screen: Screen,
-    /// Raised when the reader has gone away, so that the script stops instead of writing to nobody.
+    /// Flag that is raised when the reader has gone away, so that the script stops instead of writing to nobody.
     stop: Option<Arc<AtomicBool>>,
-    /// Why it could not be written any more; known to all sessions that write there.
+    /// Reason why the console cannot be written any more; known to all sessions that write there.
     closed: Rc<Cell<Option<ErrorKind>>>,
     /// Whether a terminal reads it, which would obey the control characters in a text.
     obeyed: bool,
-    /// What was written, kept for the record of a run.
+    /// Copy of what was written, kept for the record of a run.
     kept: Option<RefCell<String>>,
     /// Whether somebody sits at a prompt, to whom words may be said as they come.
     conversation: Cell<bool>,
-    /// What was said in that way last.
+    /// Text that was spoken last.
     spoken: RefCell<String>,
 }
 
@@ -39,7 +40,7 @@ impl Console {
         Self { sink: Sink::Out, stop: Some(stop), obeyed, ..Self::memory(screen) }
     }
 
-    /// For `--json`, where standard output carries the result and nothing else.
+    /// Makes the console of `--json`, where standard output carries the result and nothing else.
     pub fn stderr(screen: Screen, stop: Arc<AtomicBool>) -> Self {
         Self { sink: Sink::Err, obeyed: std::io::stderr().is_terminal(), ..Self::stdout(screen, stop) }
     }
@@ -57,7 +58,7 @@ impl Console {
         }
     }
 
-    /// A console that writes to the same place, for a session within the session.
+    /// Makes a console that writes to the same place, for a session within the session.
     pub fn beside(&self) -> Self {
         Self {
             sink: self.sink.clone(),
@@ -89,7 +90,7 @@ impl Console {
         self.write(&[text, "\n"].concat());
     }
 
-    /// From now on somebody sits at a prompt.
+    /// Begins a conversation: from now on somebody sits at a prompt.
     pub fn converse(&self) {
         self.conversation.set(true);
     }
@@ -113,7 +114,7 @@ impl Console {
         self.write("\n");
     }
 
-    /// What was spoken since this was last asked; the prompt does not say it once more.
+    /// Takes what was spoken since the last call; the prompt does not say it once more.
     pub fn take_spoken(&self) -> String {
         self.spoken.take()
     }
@@ -144,12 +145,12 @@ impl Console {
         }
     }
 
-    /// Why nothing can be written any more: the reader has gone away, or the disk is full.
+    /// Returns the reason why nothing can be written any more: the reader has gone away, or the disk is full.
     pub fn closed(&self) -> Option<ErrorKind> {
         self.closed.get()
     }
 
-    /// What a console in memory has taken so far; empties it.
+    /// Takes what a console in memory has received so far; empties it.
     pub fn take(&self) -> String {
         match &self.sink {
             Sink::Memory(buffer) => std::mem::take(&mut *buffer.borrow_mut()),
@@ -164,7 +165,7 @@ pub fn to_stderr(text: &str) {
     let _nobody_reads = std::io::stderr().lock().write_all(obeyed(text).as_bytes());
 }
 
-/// The text as standard output is to get it, which a terminal may be.
+/// Returns the text as standard output is to get it, which a terminal may be.
 pub fn for_stdout(text: &str) -> String {
     if std::io::stdout().is_terminal() { obeyed(text) } else { plain(text).into_owned() }
 }

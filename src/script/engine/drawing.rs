@@ -7,7 +7,7 @@ use crate::report::symbols::{harmless, visible};
 use crate::report::terminal::codes::code;
 use crate::script::engine::failure::{Failure, SourcePlace, Sources};
 
-/// The failure as text for people; without colour it holds no escape codes.
+/// Draws the failure as text for people; without colour it holds no escape codes.
 pub fn draw(failure: &Failure, sources: &Sources, colour: bool) -> String {
     let drawn = failure.place.as_ref().and_then(|place| under_source(failure, place, sources, colour));
     drawn.unwrap_or_else(|| plain(failure))
@@ -60,7 +60,7 @@ fn under_source(failure: &Failure, place: &SourcePlace, sources: &Sources, colou
     Some(text.lines().map(|line| format!("{}\n", line.trim_end())).collect())
 }
 
-/// The text with its colour codes as codes of ours. No others can be in it: all that goes into it was made harmless.
+/// Writes the colour codes of a text as codes of ours. No others can be in it: all that goes into it was made harmless.
 fn with_codes(text: &str) -> String {
     recoded(text, |attributes| code(&format!("\x1b[{attributes}m")))
 }
@@ -80,7 +80,7 @@ fn recoded(text: &str, code: impl Fn(&str) -> String) -> String {
     out
 }
 
-/// What stands at the arrow: short, since the message stands above.
+/// Returns the words at the arrow: short, since the message stands above.
 fn label(failure: &Failure) -> &'static str {
     match failure.kind.as_str() {
         "syntax" => "here",
@@ -110,7 +110,7 @@ fn shown(place: &SourcePlace) -> String {
     format!("{}:{}:{}", visible(&place.source), place.line, place.column)
 }
 
-/// Where the other arguments are that are wrong, too.
+/// Finds the other arguments that are wrong, too.
 fn others(text: &str, place: &SourcePlace) -> Vec<std::ops::Range<usize>> {
     let characters: Vec<char> = text.chars().collect();
     let Some(start) = start(&characters, place) else { return Vec::new() };
@@ -128,7 +128,7 @@ fn span(text: &str, place: &SourcePlace, message: &str) -> Option<std::ops::Rang
     Some(part.or(argument).unwrap_or_else(|| word_span(&characters, start)))
 }
 
-/// The character that the place means.
+/// Finds the character that the place means.
 fn start(characters: &[char], place: &SourcePlace) -> Option<usize> {
     let line_start = match place.line.checked_sub(2) {
         None => 0,
@@ -152,7 +152,7 @@ fn word_span(characters: &[char], start: usize) -> std::ops::Range<usize> {
     start..(start + length).min(characters.len().max(start + 1))
 }
 
-/// The `index`-th argument of the call whose name, or whose opening bracket, stands at `start`.
+/// Finds the `index`-th argument of the call whose name, or whose opening bracket, stands at `start`.
 fn argument_span(characters: &[char], start: usize, index: usize) -> Option<std::ops::Range<usize>> {
     let mut at = start;
     while characters.get(at)? != &'(' {
@@ -192,7 +192,7 @@ fn argument_span(characters: &[char], start: usize, index: usize) -> Option<std:
     None
 }
 
-/// The option of this name, with its value, in a map that is written down at `span`.
+/// Finds the option of this name, with its value, in a map that is written down at `span`.
 fn option_span(characters: &[char], span: std::ops::Range<usize>, key: &str) -> Option<std::ops::Range<usize>> {
     let key: Vec<char> = key.chars().collect();
     let is_key = |behind: usize| characters[behind..span.end].iter().find(|c| !c.is_whitespace()) == Some(&':');
@@ -233,7 +233,7 @@ fn trimmed(characters: &[char], span: std::ops::Range<usize>) -> Option<std::ops
     (before < inside.len()).then(|| span.start + before..span.end - after)
 }
 
-/// The position after the string that opens at `start`.
+/// Returns the position after the string that opens at `start`.
 fn skip_string(characters: &[char], start: usize) -> usize {
     let quote = characters[start];
     let mut at = start + 1;

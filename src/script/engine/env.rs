@@ -1,4 +1,5 @@
-//! What bindings reach beside their arguments: files, the task, randomness, the console, the script's own arguments.
+//! The environment of bindings beside their arguments: files, the task, randomness, the console, the script's own
+//! arguments.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,15 +34,15 @@ pub struct Env {
     pub checks: Rc<Checks>,
     /// The models that were loaded, for dictionaries that name one.
     pub models: Rc<Loaded>,
-    /// Where the run leaves its record and its reports, below the output folder; empty where no script is run.
+    /// Folder of the run's record and reports, below the output folder; empty where no script is run.
     pub folder: PathBuf,
     /// Texts that stand in for files of these names: a recorded run is repeated with its own sources.
     pub recorded: Rc<BTreeMap<String, String>>,
     /// The texts of the scripts that this one ran, for its record.
     pub ran: Rc<RefCell<BTreeMap<String, String>>>,
-    /// How many scripts are running this one, each within the one before.
+    /// Number of scripts that are running this one, each within the one before.
     pub depth: usize,
-    /// Evaluates a script in a session of its own; set by the session.
+    /// Function that evaluates a script in a session of its own; set by the session.
     pub evaluate: OnceCell<Evaluate>,
     /// The names by which modules are imported, by those of their sources.
     pub imported: Rc<RefCell<BTreeMap<String, String>>>,
@@ -50,19 +51,19 @@ pub struct Env {
 /// A whole script, by name and text, in a session of its own.
 pub type Evaluate = fn(Env, &str, &str) -> Evaluated;
 
-/// What is left of such a session.
+/// The result of a script in a session of its own.
 pub struct Evaluated {
     pub env: Rc<Env>,
     /// The texts of the script and of what it imported.
     pub sources: BTreeMap<String, String>,
-    /// Why it ended early.
+    /// Reason why the script ended early.
     pub error: Option<String>,
-    /// Where, as `file:line:column`.
+    /// Place of the error, as `file:line:column`.
     pub place: Option<String>,
 }
 
 impl Env {
-    /// An environment that has run nothing and was given no arguments.
+    /// Makes an environment that has run nothing and was given no arguments.
     pub fn new(settings: Settings, task: Task, files: Files, console: Console, device: Device) -> Self {
         Self {
             random: Randomness::new(settings.seed).into(),
@@ -83,8 +84,8 @@ impl Env {
         }
     }
 
-    /// An environment that prints into memory and writes below `out`: for tests, measurements, and programs that embed
-    /// the library.
+    /// Makes an environment that prints into memory and writes below `out`: for tests, measurements, and programs that
+    /// embed the library.
     pub fn in_memory(out: &Path) -> Result<Self> {
         let screen = Screen { width: 80, height: 24, colour: false, graphics: Graphics::Text };
         let settings = Settings { out: out.to_path_buf(), ..Settings::default() };
@@ -93,8 +94,8 @@ impl Env {
         Ok(Self::new(settings, task, files, Console::memory(screen), Device::Cpu))
     }
 
-    /// An environment with the same rights for a script that this one runs: it writes below `out`, prints into memory, and
-    /// is recorded. Ctrl-C ends the whole of it.
+    /// Makes an environment with the rights of this one for a script that this one runs: it writes below `out`, prints
+    /// into memory, and is recorded. Ctrl-C ends the whole of it.
     pub fn within(&self, arguments: Arguments, seed: u64, out: Option<&Path>) -> Result<Self> {
         let access = match out {
             Some(out) => self.files.access().below(out)?,
@@ -112,8 +113,8 @@ impl Env {
         })
     }
 
-    /// An environment with the same rights, console and interruption, for a script that a session runs beside itself:
-    /// it has arguments, checks, locks and randomness of its own.
+    /// Makes an environment with the rights, console and interruption of this one, for a script that a session runs
+    /// beside itself: it has arguments, checks, locks and randomness of its own.
     pub fn beside(&self, arguments: Arguments) -> Self {
         let (settings, task) = (self.settings.clone(), self.task.clone());
         let files = Files::new(self.files.access().clone(), false).heeding(&task);
@@ -121,8 +122,8 @@ impl Env {
         Self { arguments: arguments.into(), ..fresh }
     }
 
-    /// Does the work of a call of `function`, as the reference names it, with the seed that it states, or with its own: see
-    /// [`Randomness`].
+    /// Runs the work of a call of `function`, as the reference names it, with the seed that it states, or with its own:
+    /// see [`Randomness`].
     pub fn drawing<T, E>(
         &self,
         ctx: &NativeCallContext,
@@ -139,19 +140,19 @@ impl Env {
 /// A text that a session compiled, and what its code may reach. Each call of a script is part of one: the engine's tag says of
 /// which, and the frames of functions keep it right ([`super::lexical`]).
 pub struct Code {
-    /// What errors call the text.
+    /// Name of the text in errors.
     pub source: ImmutableString,
-    /// Unlike that of all other texts.
+    /// Number of the text, unlike that of all others.
     pub number: u64,
     env: Rc<Env>,
-    /// What a library was granted; other code has the leave of the run.
+    /// Permissions that a library was granted; other code has those of the run.
     leave: Option<Arc<Leave>>,
-    /// Environments with that leave, by the function that is called, which refusals name.
+    /// Environments with those permissions, by the function that is called, which refusals name.
     narrowed: RefCell<BTreeMap<String, Rc<Env>>>,
 }
 
 impl Code {
-    /// A text with the leave of the run, or with one that a library was granted.
+    /// Makes a text with the permissions of the run, or with those that a library was granted.
     pub fn new(source: &str, env: &Rc<Env>, leave: Option<Arc<Leave>>) -> Rc<Self> {
         thread_local!(static COMPILED: Cell<u64> = const { Cell::new(0) });
         Rc::new(Self {
@@ -163,7 +164,7 @@ impl Code {
         })
     }
 
-    /// What marks a call as one of this text.
+    /// Returns the mark of a call as one of this text.
     pub fn tag(self: &Rc<Self>) -> Dynamic {
         Dynamic::from(self.clone())
     }
@@ -172,7 +173,7 @@ impl Code {
         tag.read_lock::<Rc<Self>>().is_some_and(|running| Rc::ptr_eq(&running, self))
     }
 
-    /// The environment for a call of this function.
+    /// Returns the environment for a call of this function.
     fn calling(&self, function: &str) -> Rc<Env> {
         let Some(leave) = &self.leave else { return self.env.clone() };
         let mut narrowed = self.narrowed.borrow_mut();
@@ -187,23 +188,23 @@ impl Code {
     }
 }
 
-/// The environment of a running call.
+/// Returns the environment of a running call.
 ///
-/// The text that a call is written in travels as the engine's tag; a call outside of such an engine is a mistake in this
-/// program, answered as one. A call that is written in a library gets the environment with that library's leave; what it makes
-/// of it (a text that reads its files later) keeps that leave.
+/// The text that a call is written in travels as the engine's tag; a call outside of such an engine is a mistake in
+/// this program, answered as one. A call that is written in a library gets the environment with that library's
+/// permissions; what it makes of it (a text that reads its files later) keeps them.
 pub fn env(ctx: &NativeCallContext) -> Result<Rc<Env>> {
     Ok(running(ctx)?.calling(ctx.fn_name()))
 }
 
-/// The text that a call is written in.
+/// Returns the text that a call is written in.
 fn running(ctx: &NativeCallContext) -> Result<Rc<Code>> {
     let code = ctx.tag().and_then(|tag| tag.read_lock::<Rc<Code>>().map(|code| code.clone()));
     code.ok_or_else(|| err!(Bug, "this call belongs to no text"))
 }
 
-/// The environment of a call that only the script itself, and modules of its user, may make: its arguments, its checks and the
-/// course of its draws are no library's business.
+/// Returns the environment of a call that only the script itself, and modules of its user, may make: its arguments, its
+/// checks and the sequence of its draws are no library's business.
 pub fn of_script(ctx: &NativeCallContext) -> Result<Rc<Env>> {
     let code = running(ctx)?;
     if code.leave.is_some() {
@@ -213,11 +214,11 @@ pub fn of_script(ctx: &NativeCallContext) -> Result<Rc<Env>> {
     Ok(code.calling(ctx.fn_name()))
 }
 
-/// How the line of a check begins that holds, and of one that does not.
+/// Beginnings of the line of a check that holds, and of one that does not.
 pub const CHECK_HOLDS: &str = "check holds: ";
 pub const CHECK_FAILED: &str = "check FAILED: ";
 
-/// What code prints: where a library does, its name stands before each line that would look like a check of the script.
+/// Puts a library's name before each line that it prints and that would look like a check of the script.
 pub fn signed(ctx: &NativeCallContext, text: ImmutableString) -> ImmutableString {
     let is_check = |line: &str| [CHECK_HOLDS, CHECK_FAILED].iter().any(|mark| line.trim_start().starts_with(mark));
     let leave = running(ctx).ok().and_then(|code| code.leave.clone());
@@ -226,7 +227,7 @@ pub fn signed(ctx: &NativeCallContext, text: ImmutableString) -> ImmutableString
     text.split('\n').map(line).collect::<Vec<String>>().join("\n").into()
 }
 
-/// What stood after the file on the command line, and which of it the script asked for.
+/// The words after the file on the command line, and those of them that the script asked for.
 #[derive(Debug, Default)]
 pub struct Arguments {
     given: BTreeMap<String, String>,
@@ -263,7 +264,7 @@ impl Arguments {
         Ok(given.into())
     }
 
-    /// The text given for `name`, which counts as asked for from now on.
+    /// Returns the text given for `name`, which counts as asked for from now on.
     pub fn ask(&self, name: &str) -> Option<&str> {
         self.asked.borrow_mut().insert(name.to_string());
         self.given.get(name).map(String::as_str)
@@ -273,7 +274,7 @@ impl Arguments {
         &self.given
     }
 
-    /// An error if something was given that is not among `asked` (names read from the script before it runs).
+    /// Refuses arguments that are not among `asked` (names read from the script before it runs).
     pub fn refuse_unknown<'a>(&self, asked: impl IntoIterator<Item = &'a str> + Clone) -> Result<()> {
         match self.given.keys().find(|name| !asked.clone().into_iter().any(|a| a == name.as_str())) {
             None => Ok(()),
@@ -299,7 +300,7 @@ impl Arguments {
         }
     }
 
-    /// The same after the run, against what the script really asked for.
+    /// Refuses arguments, after the run, that the script did not ask for.
     pub fn refuse_unasked(&self) -> Result<()> {
         let asked = self.asked.borrow();
         self.refuse_unknown(asked.iter().map(String::as_str))
@@ -309,7 +310,7 @@ impl Arguments {
 /// Options of the command line that are easily written after the script, where they are the script's.
 const OPTIONS: &[&str] = &["json", "seed", "out", "threads", "device", "fresh", "quiet"];
 
-/// How the `run::check` lines of a run came out.
+/// The outcomes of the `run::check` lines of a run.
 #[derive(Debug, Default)]
 pub struct Checks {
     passed: Cell<usize>,
@@ -317,7 +318,7 @@ pub struct Checks {
     words: RefCell<Vec<Check>>,
 }
 
-/// One of them.
+/// The outcome of one check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
     pub held: bool,
@@ -335,7 +336,7 @@ impl Checks {
         self.words.borrow_mut().push(Check { held, words: words.into() });
     }
 
-    /// All that said something, in their order.
+    /// Returns all checks that said something, in their order.
     pub fn all(&self) -> Vec<Check> {
         self.words.borrow().clone()
     }

@@ -24,7 +24,7 @@ pub struct SourcePlace {
 }
 
 impl SourcePlace {
-    /// The byte of its text that it means.
+    /// Returns the byte of its text that the place means.
     pub fn offset(&self, text: &str) -> usize {
         let before: usize = text.split_inclusive('\n').take(self.line.saturating_sub(1)).map(str::len).sum();
         let line = text.get(before..).unwrap_or_default();
@@ -41,12 +41,12 @@ pub struct Frame {
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Failure {
-    /// As `e.kind` in scripts: one of [`Kind`]'s names, `syntax`, or `thrown`.
+    /// Kind of the failure, as `e.kind` in scripts: one of [`Kind`]'s names, `syntax`, or `thrown`.
     pub kind: String,
     pub message: String,
     pub hint: Option<String>,
     pub place: Option<SourcePlace>,
-    /// Outermost call first.
+    /// Calls on the stack, the outermost first.
     pub frames: Vec<Frame>,
 }
 
@@ -101,7 +101,7 @@ pub fn explain(error: &EvalAltResult, source: &str, known: &Known) -> Failure {
     Failure { kind: words.kind, message: words.message, hint: words.hint, place, frames }
 }
 
-/// What to write instead of the statement at a place, where it is one of another language.
+/// Suggests what to write instead of the statement at a place, where it is one of another language.
 fn statement(problem: &rhai::ParseErrorType, place: &SourcePlace, known: &Known) -> Option<String> {
     let text = known.sources.text(&place.source)?;
     let at = place.offset(&text);
@@ -121,7 +121,7 @@ fn statement(problem: &rhai::ParseErrorType, place: &SourcePlace, known: &Known)
     hint.map(String::from)
 }
 
-/// How a function is called that stands before its first argument without a bracket.
+/// Suggests how to call a function that stands before its first argument without a bracket.
 fn without_bracket(problem: &rhai::ParseErrorType, before: &str, rest: &str, known: &Known) -> Option<String> {
     use rhai::ParseErrorType as P;
     match problem {
@@ -138,12 +138,13 @@ fn without_bracket(problem: &rhai::ParseErrorType, before: &str, rest: &str, kno
     }
 }
 
-/// The reserved words of the language that are functions.
+/// Returns whether a reserved word of the language is a function.
 fn is_function(word: &str) -> bool {
     ["print", "debug", "type_of", "eval", "Fn", "call", "curry", "is_def_fn", "is_def_var", "is_shared"].contains(&word)
 }
 
-/// What to write where the parser tells what it expected: one name in place of several, and a key that is written down.
+/// Suggests what to write where the parser tells what it expected: one name in place of several, and a key that is
+/// written down.
 fn instead(problem: &rhai::ParseErrorType, before: &str, rest: &str) -> Option<&'static str> {
     use rhai::ParseErrorType as P;
     let is_list = rest.starts_with(['[', '(', '{']);
@@ -175,7 +176,7 @@ fn instead(problem: &rhai::ParseErrorType, before: &str, rest: &str) -> Option<&
     }
 }
 
-/// A closure's name is made up and says nothing.
+/// Returns the name of a function; a closure's is made up and says nothing.
 fn called(function: &str) -> String {
     pointers::named(function).unwrap_or("a closure").into()
 }
@@ -255,18 +256,19 @@ pub fn words(error: &EvalAltResult, known: &Known) -> Words {
 
 const NOT_CLOSED: &str = "a round bracket is not closed";
 
-/// What to do where a constant would change.
+/// Hint where a constant would change.
 const CHANGEABLE: &str = "a copy in a variable can be changed: `let copy = ..;`";
 
-/// The variable and the place of a call whose closure looks at what it is called on, where the engine says "argument #1 of
-/// function 'retain'".
+/// Finds the variable and the place of a call whose closure looks at what it is called on, where the engine says
+/// "argument #1 of function 'retain'".
 pub fn clash(error: &EvalAltResult, known: &Known) -> Option<(String, Position)> {
     let EvalAltResult::ErrorDataRace(subject, _) = error else { return None };
     let (_, method) = subject.strip_prefix("argument #")?.split_once(" of function '")?;
     known.marks.called(method.trim_end_matches('\''))
 }
 
-/// A closure looks at a value that is locked while a method of it runs. Of some the engine knows the name, `subject`.
+/// Words the failure of a closure that looks at a value which is locked while a method of it runs. Of some the engine
+/// knows the name, `subject`.
 fn in_use(subject: &str, clash: Option<(String, Position)>) -> Words {
     let is_name = |subject: &&str| !subject.is_empty() && !subject.contains(' ');
     let name = clash.map(|(name, _)| name).or_else(|| Some(subject).filter(is_name).map(String::from));
@@ -283,7 +285,7 @@ fn in_use(subject: &str, clash: Option<(String, Position)>) -> Words {
     Words::new(Kind::Argument, message, Some(hint))
 }
 
-/// What may have been meant where a value of another type stands.
+/// Suggests what may have been meant where a value of another type stands.
 fn mismatch(wanted: &str, found: &str) -> Option<String> {
     match (readable_types(wanted).as_str(), readable_types(found).as_str()) {
         ("bool", "Tensor") => {
@@ -296,7 +298,7 @@ fn mismatch(wanted: &str, found: &str) -> Option<String> {
     }
 }
 
-/// The engine's own sentence, its position left off since the drawing shows it.
+/// Returns the engine's own sentence, its position left off since the drawing shows it.
 fn without_position(error: &EvalAltResult) -> String {
     let text = error.to_string();
     let text = match text.rfind(" (line ") {
@@ -350,7 +352,7 @@ fn syntax(problem: &rhai::ParseErrorType, known: &Known) -> Words {
     Words { kind: String::new(), message, hint, arg: None, also: Box::default(), option: None }
 }
 
-/// What a script threw: one of our own maps, or any value.
+/// Words what a script threw: one of our own maps, or any value.
 fn thrown(value: &Dynamic) -> Words {
     if let Some(map) = value.read_lock::<Map>() {
         let text = |key: &str| map.get(key).and_then(|v| v.clone().into_string().ok());

@@ -1,32 +1,32 @@
 //! Names that people bring along from Python, PyTorch and NumPy, answered with what stands for them here.
 
-/// What to write instead of a function, a method or a property called `name`.
+/// Suggests what to write instead of a function, a method or a property called `name`.
 pub fn function(name: &str) -> Option<&'static str> {
     look_up(FUNCTIONS, name)
 }
 
-/// What to write instead of a method or a column called `name` of a table.
+/// Suggests what to write instead of a method or a column called `name` of a table.
 pub fn of_table(name: &str) -> Option<&'static str> {
     look_up(TABLES, name)
 }
 
-/// What to write instead of a function of one of our modules that it does not have.
+/// Suggests what to write instead of a function of one of our modules that it does not have.
 pub fn in_module(module: &str, name: &str) -> Option<&'static str> {
     (module == "hooks").then(|| look_up(HOOKS, name)).flatten()
 }
 
-/// What to write instead of a word of another language.
+/// Suggests what to write instead of a word of another language.
 pub fn word(name: &str) -> Option<&'static str> {
     look_up(WORDS, name)
 }
 
-/// What to write instead of calling into a module called `name`.
+/// Suggests what to write instead of calling into a module called `name`.
 pub fn module(name: &str) -> Option<&'static str> {
     look_up(MODULES, name)
 }
 
-/// What to write instead of a statement of another language, which the text before the place of an error, in its line, and
-/// from there on gives away.
+/// Suggests what to write instead of a statement of another language, which the text before the place of an error, in
+/// its line, and from there on gives away.
 pub fn statement(before: &str, rest: &str) -> Option<&'static str> {
     let first = rest.split(|c: char| !is_of_name(c)).next().unwrap_or_default();
     if matches!(first, "and" | "or") {
@@ -49,12 +49,12 @@ pub fn statement(before: &str, rest: &str) -> Option<&'static str> {
     (line.matches(')').count() > line.matches('(').count()).then_some(NOT_OPENED)
 }
 
-/// A line without what stands between quotes.
+/// Returns a line without what stands between quotes.
 fn without_texts(line: &str) -> String {
     line.split('"').step_by(2).collect()
 }
 
-/// Whether an unknown variable is given a value where it stands first.
+/// Returns whether an unknown variable is given a value where it stands first.
 pub fn is_made(before: &str, rest: &str) -> bool {
     let after = rest.trim_start_matches(is_of_name).trim_start();
     (before.trim().is_empty() || before.trim_end().ends_with([';', '{', '}']))
@@ -62,7 +62,7 @@ pub fn is_made(before: &str, rest: &str) -> bool {
         && !after.starts_with("==")
 }
 
-/// Whether an unknown variable is the first of several that are given values at once.
+/// Returns whether an unknown variable is the first of several that are given values at once.
 pub fn is_made_with_others(before: &str, rest: &str) -> bool {
     let is_first = before.trim().is_empty() || before.trim_end().ends_with([';', '{', '}']);
     let line = rest.lines().next().unwrap_or_default();
@@ -74,7 +74,7 @@ pub fn is_made_with_others(before: &str, rest: &str) -> bool {
         })
 }
 
-/// Whether a value follows the name that the rest begins with, in the same line, and the name is not declared here.
+/// Returns whether a value follows, in its line, the name that the rest begins with, and the name is not declared.
 pub fn is_before_value(before: &str, rest: &str) -> bool {
     let declares = ["let", "const", "fn", "for", "as"];
     let last = before.trim_end().rsplit(|c: char| !is_of_name(c)).next().unwrap_or_default();
@@ -82,13 +82,13 @@ pub fn is_before_value(before: &str, rest: &str) -> bool {
     !declares.contains(&last) && (after.starts_with(['"', '`', '[', '#']) || after.starts_with(is_of_name))
 }
 
-/// Whether a statement is a name so far, with or without `let` before it.
+/// Returns whether a statement is a name so far, with or without `let` before it.
 pub fn is_name(before: &str) -> bool {
     let statement = before.rsplit([';', '{', '}']).next().unwrap_or_default();
     statement.chars().all(|c| is_of_name(c) || c == ' ')
 }
 
-/// Whether more names follow, a bracket that ends them, and a value for all.
+/// Returns whether more names follow, a bracket that ends them, and a value for all.
 pub fn is_assigned(rest: &str) -> bool {
     rest.split_once(')').is_some_and(|(names, after)| {
         let after = after.trim_start();
@@ -102,7 +102,7 @@ fn is_of_name(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// Whether a value is expected behind this text, and no block.
+/// Returns whether a value is expected behind this text, and no block.
 fn is_value(before: &str) -> bool {
     let before = before.trim_end();
     before.is_empty() || before.ends_with(['=', '(', ',', '[', ':', '|']) || before.ends_with("return")
@@ -114,17 +114,17 @@ const COMPREHENSION: &str =
     "what is made of each element is `xs.map(|x| x * 2)`, some of the elements are `xs.filter(|x| x > 1)`";
 const NOT_OPENED: &str = "a bracket is closed that was not opened: a call is `print(x)`";
 
-/// What to write in place of several names for the parts of one value.
+/// Hint in place of several names for the parts of one value.
 pub const ONE_BY_ONE: &str = "names are given one by one: `let a = xs[0]; let b = xs[1];`";
 
-/// What to write in place of a loop over several names.
+/// Hint in place of a loop over several names.
 pub const COUNTED: &str = "a loop counts by `for (x, i) in xs { .. }`; the parts of a pair are `pair[0]` and `pair[1]`";
 
-/// What to write where a map has a key that is computed.
+/// Hint where a map has a key that is computed.
 pub const KEY: &str = "a key is a name, or a text between quotes, and `:` behind it; one that is computed is set \
                        afterwards: `map[key] = 1`";
 
-/// What to write where a variable is made.
+/// Hint where a variable is made.
 pub const MADE: &str = "a variable is made by `let`: `let x = 5;`";
 
 type Table = &'static [(&'static [&'static str], &'static str)];

@@ -20,19 +20,19 @@ pub const PAGE: usize = 100;
 pub trait Handle: Clone + 'static {
     /// The name of the type, as in the reference.
     const NAME: &'static str;
-    /// One line, as the value stands in a list.
+    /// Returns one line, as the value stands in a list.
     fn short(&self) -> String;
-    /// All of it, as `show` prints it.
+    /// Returns all of the value, as `show` prints it.
     fn shown(&self, screen: &Screen) -> Result<String>;
-    /// Its data.
+    /// Returns the data of the value.
     fn json(&self) -> Result<serde_json::Value>;
-    /// What stands for it in a report, if that is not the text of `shown` with its data.
+    /// Returns the item that stands for the value in a report, if that is not the text of `shown` with its data.
     fn item(&self) -> Result<Option<Rc<dyn Item>>> {
         Ok(None)
     }
 }
 
-/// What stands for a value in a report, where it has something.
+/// The item that stands for a value in a report, where it has one.
 type Shown = Result<Option<Rc<dyn Item>>>;
 
 /// One type of handle, for values whose type is known only at run time.
@@ -61,7 +61,7 @@ pub const fn handle_type<T: Handle>() -> HandleType {
     }
 }
 
-/// A type whose values may be so large that showing them takes long: that is done apart, and Ctrl-C is heard.
+/// Describes a type whose values may be so large that showing them takes long: that is done apart, and Ctrl-C is heard.
 pub const fn large<T: Handle + Send>() -> HandleType {
     HandleType {
         shown: |value, screen, task| {
@@ -101,12 +101,12 @@ pub fn shown_handle(value: &Dynamic, screen: &Screen, task: &Task) -> Option<Res
     types().find_map(|kind| (kind.shown)(value, screen, task))
 }
 
-/// What stands for a handle in a report.
+/// Returns the item that stands for a handle in a report.
 pub fn item(value: &Dynamic) -> Result<Option<Rc<dyn Item>>> {
     types().find_map(|kind| (kind.item)(value)).unwrap_or(Ok(None))
 }
 
-/// The handle that a value holds, as itself.
+/// Returns the handle that a value holds, as itself.
 pub fn inside(value: &Dynamic) -> Option<Rc<dyn Any>> {
     types().find_map(|kind| (kind.inside)(value))
 }

@@ -1,4 +1,5 @@
-//! Functions and closures run as parts of the text that they are written in, wherever they are called.
+//! Binding of functions and closures, which run as parts of the text that they are written in, wherever they are
+//! called.
 //!
 //! The engine looks up what the body of a function names (functions, imports, `global::` constants) among what surrounds its
 //! *caller*, remembers what it found by the name alone, and knows a closure by a hash of its text and place. So two modules
@@ -50,7 +51,7 @@ struct Divisor(i64);
 /// The name of the module with the constants of the texts before. No script can write it.
 pub const EARLIER: &str = "earlier$";
 
-/// What a text's names mean, as it was where a closure was made.
+/// The meaning of a text's names, as it was where a closure was made.
 #[derive(Clone)]
 pub struct Surroundings(Rc<Around>);
 
@@ -60,7 +61,7 @@ struct Around {
     constants: Option<Shared<Locked<BTreeMap<ImmutableString, Dynamic>>>>,
 }
 
-/// What makes a closure: a pointer to its function, and the names that its text imports by.
+/// The parts of a closure that is yet to be made: a pointer to its function, and the names that its text imports by.
 #[derive(Clone)]
 struct Making {
     pointer: FnPtr,
@@ -74,10 +75,10 @@ struct Body {
     is_closure: bool,
 }
 
-/// What a text may name beside what the language has.
+/// The names that a text may use beside those of the language.
 #[derive(Clone, Copy)]
 pub enum Reach<'a> {
-    /// What it defines itself, as a module does.
+    /// Names that it defines itself, as a module does.
     Own,
     /// Functions of the texts before it in the session, too, and these constants of theirs.
     Session(&'a BTreeSet<String>),
@@ -162,7 +163,7 @@ impl Body {
     }
 }
 
-/// The same text, whose functions and closures run as parts of it wherever they are called.
+/// Binds a text: its functions and closures run as parts of it wherever they are called.
 pub fn bind(engine: &Engine, ast: &AST, code: &Rc<Code>, reach: Reach) -> Fallible<AST> {
     let (imports, constants) = defined(ast);
     let mut binder = Binder { reach, imports, constants, own: BTreeMap::new(), closures: BTreeMap::new() };
@@ -202,7 +203,7 @@ pub fn bind(engine: &Engine, ast: &AST, code: &Rc<Code>, reach: Reach) -> Fallib
     if bound.walk(&mut is_bound) { Ok(bound) } else { Err(left_unbound()) }
 }
 
-/// The statements of a text for `eval`, as parts of the text that is running.
+/// Binds the statements of a text for `eval`, as parts of the text that is running.
 pub fn bind_evaluated(ast: &AST, context: &EvalContext) -> Vec<Stmt> {
     let functions = context.namespaces().last().into_iter().flat_map(|module| module.iter_script_fn_info());
     // Those that can be pointed to have one parameter more than they are called with.
@@ -220,13 +221,13 @@ pub fn bind_evaluated(ast: &AST, context: &EvalContext) -> Vec<Stmt> {
     binder.statements(ast)
 }
 
-/// The statements as the engine's optimiser writes them. It comes after the binding, since of `1 / 3` it would make 0.
+/// Runs the engine's optimiser over statements. It comes after the binding, since of `1 / 3` it would make 0.
 fn optimised(engine: &Engine, statements: Vec<Stmt>) -> Vec<Stmt> {
     let ast = AST::new(statements, Module::new());
     engine.optimize_ast(&Scope::new(), ast, OptimizationLevel::Simple).statements().to_vec()
 }
 
-/// The names that a text imports by, and the constants that it defines.
+/// Lists the names that a text imports by, and the constants that it defines.
 fn defined(ast: &AST) -> (Rc<[ImmutableString]>, BTreeSet<String>) {
     let (mut imports, mut constants) = (BTreeSet::new(), BTreeSet::new());
     ast.walk(&mut |path: &[ASTNode]| {
@@ -242,7 +243,7 @@ fn defined(ast: &AST) -> (Rc<[ImmutableString]>, BTreeSet<String>) {
     (imports.into_iter().collect(), constants)
 }
 
-/// Whether the last of a path is no closure as the parser made it.
+/// Returns whether the last of a path is no closure as the parser made it.
 fn is_bound(path: &[ASTNode]) -> bool {
     !matches!(path.last(), Some(ASTNode::Expr(Expr::DynamicConstant(value, _))) if has_closure(value))
 }
@@ -251,7 +252,7 @@ fn left_unbound() -> Box<EvalAltResult> {
     err!(Bug, "a closure stands where this program does not look for one").into()
 }
 
-/// Whether a closure stands in a value.
+/// Returns whether a closure stands in a value.
 fn has_closure(value: &Dynamic) -> bool {
     if let Some(pointer) = value.read_lock::<FnPtr>() {
         return pointer.is_anonymous();
@@ -262,7 +263,7 @@ fn has_closure(value: &Dynamic) -> bool {
     value.read_lock::<Map>().is_some_and(|map| map.values().any(has_closure))
 }
 
-/// An expression that is evaluated by what [`register`] has registered under its key.
+/// Makes an expression that is evaluated by what [`register`] has registered under its key.
 fn custom<const N: usize>(key: &str, inputs: [Expr; N], state: Dynamic, position: Position) -> Expr {
     let custom = CustomExpr {
         inputs: inputs.into_iter().collect(),
@@ -274,7 +275,7 @@ fn custom<const N: usize>(key: &str, inputs: [Expr; N], state: Dynamic, position
     Expr::Custom(custom.into(), position)
 }
 
-/// Puts bodies into frames.
+/// A visitor that puts bodies into frames.
 ///
 /// The body of a definition can only be replaced by one that a parser made. So an engine reads a text that has a word of its
 /// own where a body begins, and the body goes with that word.
@@ -321,34 +322,34 @@ impl Frames {
     }
 }
 
-/// Binds the parts of one text.
+/// A binder of the parts of one text.
 struct Binder<'a> {
     reach: Reach<'a>,
     /// The names that the text imports by.
     imports: Rc<[ImmutableString]>,
     /// The constants that it defines.
     constants: BTreeSet<String>,
-    /// What the text's functions are where they are pointed to, by name and number of parameters.
+    /// Functions of the text where they are pointed to, by name and number of parameters.
     own: BTreeMap<(String, usize), Shared<ScriptFuncDef>>,
-    /// What the closures of the text become, by the names that the engine gave them.
+    /// Closures of the text as they become, by the names that the engine gave them.
     closures: BTreeMap<String, Shared<ScriptFuncDef>>,
 }
 
 impl Binder<'_> {
-    /// An expression that makes a closure: a pointer to this function, with what surrounds the place.
+    /// Makes an expression that makes a closure: a pointer to this function, with what surrounds the place.
     fn making(&self, function: &Shared<ScriptFuncDef>, position: Position) -> Expr {
         let making = Making { pointer: FnPtr::from(function.clone()), imports: self.imports.clone() };
         custom(CLOSURE, [], Dynamic::from(making), position)
     }
 
-    /// The statements of a text, bound.
+    /// Binds the statements of a text.
     fn statements(&self, ast: &AST) -> Vec<Stmt> {
         let mut statements = ast.statements().to_vec();
         statements.iter_mut().for_each(|statement| self.statement(statement));
         statements
     }
 
-    /// The statements of a function's body, bound.
+    /// Binds the statements of a function's body.
     fn body(&self, def: &Shared<ScriptFuncDef>) -> Vec<Stmt> {
         let mut module = Module::new();
         module.set_script_fn(def.clone());
@@ -462,7 +463,7 @@ impl Binder<'_> {
         }
     }
 
-    /// What makes the pointer of `Fn("name")`, where that is a function of the text.
+    /// Makes the pointer of `Fn("name")`, where that is a function of the text.
     fn pointer_by_name(&self, call: &FnCallExpr, position: Position) -> Option<Expr> {
         match (call.name.as_str(), call.args.as_slice()) {
             ("Fn", [Expr::StringConstant(name, _)]) => Some(self.making(self.pointed_to(name)?, position)),
@@ -470,7 +471,7 @@ impl Binder<'_> {
         }
     }
 
-    /// Whether `global::name` is a constant of an earlier text.
+    /// Returns whether `global::name` is a constant of an earlier text.
     fn is_earlier(&self, name: &str) -> bool {
         matches!(self.reach, Reach::Session(constants) if constants.contains(name)) && !self.constants.contains(name)
     }

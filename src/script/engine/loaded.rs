@@ -16,7 +16,7 @@ impl Loaded {
         known.push(Arc::downgrade(model));
     }
 
-    /// The latest one of this origin.
+    /// Returns the latest model of this origin.
     pub fn called(&self, origin: &str) -> Option<Arc<Model>> {
         let known = self.0.borrow();
         known.iter().rev().filter_map(Weak::upgrade).find(|model| model.origin == origin)

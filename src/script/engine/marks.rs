@@ -78,13 +78,13 @@ const PERHAPS_CHANGING: &[&str] = &[
     "truncate",
 ];
 
-/// What is known of the places in all texts so far.
+/// The places in all texts so far, and what is known of each.
 #[derive(Clone, Default)]
 pub struct Marks(Rc<RefCell<Places>>);
 
 #[derive(Default)]
 struct Places {
-    /// By the address of the name that stands there.
+    /// Marks by the address of the name that stands there.
     marks: HashMap<usize, Rc<Mark>, BuildHasherDefault<Address>>,
     /// The last that a variable was read at whose methods take something.
     last: Option<Rc<Mark>>,
@@ -116,7 +116,7 @@ impl Holders {
         });
     }
 
-    /// What the closures mention that a value is, or has in it.
+    /// Lists what is mentioned by the closures that a value is, or has in it.
     fn held(&self, value: &Expr) -> BTreeSet<String> {
         match value {
             Expr::Stmt(block) => match block.statements().first() {
@@ -130,7 +130,7 @@ impl Holders {
     }
 }
 
-/// The variable that an expression begins with.
+/// Returns the variable that an expression begins with.
 fn root(expression: &Expr) -> Option<&str> {
     match expression {
         Expr::Variable(variable, ..) => Some(variable.1.as_str()),
@@ -139,7 +139,7 @@ fn root(expression: &Expr) -> Option<&str> {
 }
 
 struct Mark {
-    /// Held also so that no other name gets its address.
+    /// Name of the variable, held also so that no other name gets its address.
     name: ImmutableString,
     /// The methods that it is read for, one after the other, as far as they take something.
     methods: Vec<(ImmutableString, Position)>,
@@ -153,7 +153,7 @@ struct Mark {
     keys: Vec<Step>,
 }
 
-/// Of what a method gets a copy, where it is shared.
+/// The values of which a method gets a copy, where they are shared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Copies {
     Nothing,
@@ -167,7 +167,7 @@ enum Copies {
 enum Step {
     Key(ImmutableString, Position),
     At(usize),
-    /// What a variable holds.
+    /// The value of a variable.
     Of(ImmutableString, Position),
 }
 
@@ -197,7 +197,7 @@ pub struct Clash {
 }
 
 impl Marks {
-    /// Marks that know which methods of ours change what they are called on.
+    /// Makes marks that know which methods of ours change what they are called on.
     pub fn new(changing: impl IntoIterator<Item = String>) -> Self {
         let places = Places { changing: changing.into_iter().collect(), ..Places::default() };
         Self(Rc::new(RefCell::new(places)))
@@ -249,8 +249,8 @@ impl Marks {
         });
     }
 
-    /// What a variable that is read at a marked place has to give in place of itself. `wording` puts an error that was
-    /// caught into words.
+    /// Returns what a variable that is read at a marked place has to give in place of itself. `wording` puts an error
+    /// that was caught into words.
     pub fn answer(
         &self,
         name: &str,
@@ -306,7 +306,7 @@ impl Marks {
         Ok(is_copied.then(|| inner.clone()))
     }
 
-    /// The variable that a method of this name was called on last, and where; the engine does not say.
+    /// Returns the variable that a method of this name was called on last, and where; the engine does not say.
     pub fn called(&self, method: &str) -> Option<(String, Position)> {
         let places = self.0.borrow();
         let mark = places.last.as_ref()?;
@@ -382,7 +382,7 @@ pub fn clashes(ast: &AST) -> Vec<Clash> {
     clashes
 }
 
-/// How often each name is defined as a variable.
+/// Counts how often each name is defined as a variable.
 fn definitions(ast: &AST) -> HashMap<String, usize> {
     let mut found = HashMap::new();
     ast.walk(&mut |path: &[ASTNode]| {
@@ -394,7 +394,7 @@ fn definitions(ast: &AST) -> HashMap<String, usize> {
     found
 }
 
-/// Whether some closure in an expression mentions a variable.
+/// Returns whether some closure in an expression mentions a variable.
 fn has_closure(expression: &Expr, name: &str) -> bool {
     let mut is_there = false;
     expression.walk(&mut Vec::new(), &mut |path: &[ASTNode]| {
@@ -406,7 +406,7 @@ fn has_closure(expression: &Expr, name: &str) -> bool {
     is_there
 }
 
-/// Names of variables that closures mention.
+/// Lists names of variables that closures mention.
 fn shared_names(ast: &AST) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     ast.walk(&mut |path: &[ASTNode]| {
@@ -418,7 +418,7 @@ fn shared_names(ast: &AST) -> BTreeSet<String> {
     names
 }
 
-/// Names that `catch (name)` gives to errors.
+/// Lists names that `catch (name)` gives to errors.
 fn caught_names(ast: &AST) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     ast.walk(&mut |path: &[ASTNode]| {
@@ -432,7 +432,7 @@ fn caught_names(ast: &AST) -> BTreeSet<String> {
     names
 }
 
-/// Whether the expression stands on the left of an assignment.
+/// Returns whether the expression stands on the left of an assignment.
 fn is_assigned(expression: &Expr, path: &[ASTNode]) -> bool {
     let around = path.len().checked_sub(2).and_then(|at| path.get(at));
     matches!(around, Some(ASTNode::Stmt(Stmt::Assignment(parts))) if std::ptr::eq(&parts.1.lhs, expression))
@@ -480,7 +480,7 @@ fn link(expression: &Expr, is_dotted: bool) -> Link<'_> {
     }
 }
 
-/// The first key that is not there, and those that are.
+/// Finds the first key that is not there, and those that are.
 fn missing_key<'a>(
     value: &Dynamic,
     steps: &[Step],
@@ -508,7 +508,7 @@ fn missing_key<'a>(
     }
 }
 
-/// Whether a map, found by these steps, has something under a key.
+/// Returns whether a map, found by these steps, has something under a key.
 fn holds(value: &Dynamic, steps: &[Step], key: &str) -> bool {
     let Some((step, rest)) = steps.split_first() else {
         return value.read_lock::<Map>().is_some_and(|map| map.contains_key(key));
@@ -523,7 +523,7 @@ fn holds(value: &Dynamic, steps: &[Step], key: &str) -> bool {
     .unwrap_or(false)
 }
 
-/// Whether a value is an error of the engine's, as `catch` makes one, in its words.
+/// Returns whether a value is an error of the engine's, as `catch` makes one, in its words.
 fn is_unworded(value: &Dynamic) -> bool {
     value.read_lock::<Map>().is_some_and(|map| map.contains_key("error") && !map.contains_key("kind"))
 }
@@ -556,7 +556,7 @@ impl Hasher for Address {
     }
 }
 
-/// A key that a map has not, and the keys that it has.
+/// Builds the error about a key that a map has not, with the keys that it has.
 fn no_key(missing: &str, keys: &[String]) -> Error {
     const SHOWN: usize = 10;
     let near = names::nearest(missing, keys.iter().map(String::as_str));

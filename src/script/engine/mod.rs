@@ -1,5 +1,5 @@
-//! What every binding stands on: values and options of calls, handles and how they are shown, what the engine is told of
-//! a script while it runs, and failures with the words and pictures of them.
+//! The engine of scripts: values and options of calls, handles and how they are shown, what the engine is told of a
+//! script while it runs, and failures with their words and pictures.
 
 pub mod binding;
 pub mod calls;

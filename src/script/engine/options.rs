@@ -7,8 +7,8 @@ use crate::base::{Result, names};
 use crate::err;
 use crate::script::engine::value::{Given, given, plain};
 
-/// Reads one call's options. Every key that is asked for counts as known; [`OptionReader::finish`] refuses the others,
-/// so it stands before the work begins.
+/// The options of one call while they are read. Every key that is asked for counts as known; [`OptionReader::finish`]
+/// refuses the others, so it stands before the work begins.
 pub struct OptionReader {
     map: Map,
     known: Vec<&'static str>,
@@ -16,12 +16,12 @@ pub struct OptionReader {
     of_others: Vec<(&'static str, String)>,
 }
 
-/// The options of a call.
+/// Begins to read the options of a call.
 pub fn options(map: Map) -> OptionReader {
     OptionReader { map, known: Vec::new(), of_others: Vec::new() }
 }
 
-/// All options of a call, where they are one declaration.
+/// Reads all options of a call, where they are one declaration.
 pub fn taken<T: Declared>(map: Map) -> Result<T> {
     let mut read = options(map);
     let taken = read.declared()?;
@@ -30,18 +30,18 @@ pub fn taken<T: Declared>(map: Map) -> Result<T> {
 }
 
 impl OptionReader {
-    /// The raw value of an option, if it was given.
+    /// Returns the raw value of an option, if it was given.
     pub fn value(&mut self, key: &'static str) -> Option<Dynamic> {
         self.known.push(key);
         self.map.get(key).cloned()
     }
 
-    /// An option through any of the conversions of [`Given`].
+    /// Reads an option through any of the conversions of [`Given`].
     pub fn get<T>(&mut self, key: &'static str, convert: impl Fn(&Given) -> Result<T>) -> Result<Option<T>> {
         self.value(key).map(|value| convert(&given(key, &value)).map_err(|error| error.about(key))).transpose()
     }
 
-    /// A group of options that the core declares.
+    /// Reads a group of options that the core declares.
     pub fn declared<T: Declared>(&mut self) -> Result<T> {
         T::given(|name| self.value(name).map(|value| plain(&value)))
     }
@@ -51,23 +51,7 @@ impl OptionReader {
         self.of_others.push((key, whose));
     }
 
-    pub fn number(&mut self, key: &'static str, default: f64) -> Result<f64> {
-        Ok(self.get(key, Given::number)?.unwrap_or(default))
-    }
-
-    pub fn size(&mut self, key: &'static str, default: usize) -> Result<usize> {
-        Ok(self.get(key, Given::size)?.unwrap_or(default))
-    }
-
-    pub fn flag(&mut self, key: &'static str, default: bool) -> Result<bool> {
-        Ok(self.get(key, Given::flag)?.unwrap_or(default))
-    }
-
-    pub fn text(&mut self, key: &'static str, default: &str) -> Result<String> {
-        Ok(self.get(key, Given::text)?.unwrap_or_else(|| default.into()))
-    }
-
-    /// A seed of the call's own, if one is stated.
+    /// Reads a seed of the call's own, if one is stated.
     pub fn seed(&mut self) -> Result<Option<u64>> {
         Ok(self.get("seed", Given::integer)?.map(|seed| seed as u64))
     }
@@ -96,8 +80,8 @@ mod tests {
     fn options_take_both_numbers_and_refuse_strangers() {
         let map: Map = [("lr".into(), Dynamic::from(1_i64)), ("stesp".into(), Dynamic::from(5_i64))].into();
         let mut read = options(map);
-        assert_eq!(read.number("lr", 0.0), Ok(1.0));
-        assert_eq!(read.size("steps", 7), Ok(7));
+        assert_eq!(read.get("lr", Given::number), Ok(Some(1.0)));
+        assert_eq!(read.get("steps", Given::size), Ok(None));
         let error = read.finish().unwrap_err();
         assert_eq!(error.message, "unknown option `stesp`");
         assert_eq!(error.hint.as_deref(), Some("did you mean `steps`?"));

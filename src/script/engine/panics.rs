@@ -1,4 +1,5 @@
-//! A panic in native code is a bug of ours. It is caught, kept off the terminal, and told as a failure with its place.
+//! Panics in native code, which are bugs of ours: each is caught, kept off the terminal, and told as a failure with its
+//! place.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -8,11 +9,11 @@ use crate::base::{Error, Kind};
 use crate::script::engine::failure::Failure;
 
 thread_local! {
-    /// Whether this thread is evaluating a script just now.
+    /// True while this thread evaluates a script.
     static WATCHING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Where the last watched panic happened.
+/// Place of the last watched panic.
 static PLACE: Mutex<Option<String>> = Mutex::new(None);
 
 /// Runs `work`; a panic that it caught becomes a failure of kind "bug".

@@ -2,7 +2,7 @@
 
 use crate::base::{Result, Task, memory};
 
-/// How many pieces are written between two looks at the flag.
+/// Number of pieces that are written between two looks at the flag.
 const PIECES: usize = 1 << 12;
 
 pub struct Paper<'a> {

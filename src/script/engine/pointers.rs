@@ -2,10 +2,10 @@
 
 use rhai::FnPtr;
 
-/// What the names of closures begin with, and of functions of a text that it names without calling them.
+/// Beginning of the names of closures, and of functions of a text that it names without calling them.
 pub const ANONYMOUS: &str = "anon$";
 
-/// The name of a function as scripts know it; None for a closure.
+/// Returns the name of a function as scripts know it; None for a closure.
 pub fn named(function: &str) -> Option<&str> {
     let Some(rest) = function.strip_prefix(ANONYMOUS) else { return Some(function) };
     // A function that is pointed to keeps its name in front of the number of its text, a closure has a number there.
@@ -13,7 +13,7 @@ pub fn named(function: &str) -> Option<&str> {
     (!name.starts_with(|c: char| c.is_ascii_digit())).then_some(name)
 }
 
-/// How a value that points to a function is written.
+/// Writes a value that points to a function.
 pub fn written(pointer: &FnPtr) -> String {
     named(pointer.fn_name()).map_or("closure".into(), |name| format!("Fn({name:?})"))
 }

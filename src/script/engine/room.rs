@@ -14,24 +14,24 @@ use crate::err;
 use crate::script::engine::lexical::Surroundings;
 use crate::script::engine::value::Fallible;
 
-/// Scripts that fill the memory bit by bit are stopped while there is still room to say so.
+/// Bytes that stay free: scripts that fill the memory bit by bit are stopped while there is still room to say so.
 const KEPT_FREE: u64 = 192 << 20;
 
-/// An operation on a value may take so many times what the value takes: a copy, and an array twice as long as both.
+/// Factor of a value's size that an operation on it may take: a copy, and an array twice as long as both.
 const TIMES: u64 = 3;
 
-/// More than is taken between two looks at the memory.
+/// Bytes, more than are taken between two looks at the memory.
 const SLACK: u64 = 512 << 20;
 
 /// Milliseconds between two looks.
 const PAUSE: u64 = 20;
 
 thread_local! {
-    /// How many functions of ours are running, one called by the other, and whether any ran since the last look. What they
-    /// took was asked for, and is not taken again by the next operation.
+    /// Number of functions of ours that are running, one called by the other, and whether any ran since the last look.
+    /// What they took was asked for, and is not taken again by the next operation.
     static OURS: Cell<usize> = const { Cell::new(0) };
     static OURS_RAN: Cell<bool> = const { Cell::new(false) };
-    /// Whether a text was not written for want of room where no error could be given.
+    /// True once a text was not written for want of room where no error could be given.
     static CUT: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -57,7 +57,7 @@ pub fn stop() {
     CUT.set(true);
 }
 
-/// What is known of the memory since the last look.
+/// The state of the memory at the last look.
 pub struct Room {
     looked: Cell<u64>,
     taken: Cell<u64>,
@@ -79,7 +79,7 @@ impl Default for Room {
 }
 
 impl Room {
-    /// Whether so little memory is left that the script must stop. Asked on every operation.
+    /// Returns whether so little memory is left that the script must stop. Asked on every operation.
     pub fn is_gone(&self) -> bool {
         let now = milliseconds();
         if now.wrapping_sub(self.looked.get()) < PAUSE {
@@ -123,7 +123,7 @@ impl Room {
     }
 }
 
-/// A variable as the engine asks for it: by its name, or where `index` is not 0 by its place in the scope.
+/// Returns a variable as the engine asks for it: by its name, or where `index` is not 0 by its place in the scope.
 pub fn variable<'a>(name: &str, index: usize, context: &'a EvalContext) -> Option<&'a Dynamic> {
     let scope = context.scope();
     // The engine counts from the newest, which it lists first.
@@ -133,7 +133,7 @@ pub fn variable<'a>(name: &str, index: usize, context: &'a EvalContext) -> Optio
     }
 }
 
-/// About what a copy of a value takes. Texts are shared by their copies.
+/// Estimates the bytes of a copy of a value. Texts are shared by their copies.
 pub fn weight(value: &Dynamic) -> u64 {
     const VALUE: u64 = size_of::<Dynamic>() as u64;
     const NODE: u64 = 512;
@@ -161,7 +161,7 @@ pub fn weight(value: &Dynamic) -> u64 {
     if value.is_unit() || value.is_char() { 0 } else { HANDLE }
 }
 
-/// A clock that costs next to nothing, since it is looked at on every operation.
+/// Returns the time by a clock that costs next to nothing, since it is looked at on every operation.
 #[cfg(target_os = "linux")]
 fn milliseconds() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };

@@ -16,7 +16,7 @@ pub use crate::script::engine::handle::Handle;
 use crate::script::engine::handle::{short, shown_handle};
 use crate::script::engine::value::{Any, Fallible, Layout, from_json, json_text, parsed, written};
 
-/// A value as the terminal shows it.
+/// Writes a value as the terminal shows it.
 pub fn shown(value: &Dynamic, screen: &Screen, task: &Task) -> Result<String> {
     if let Some(text) = shown_handle(value, screen, task) {
         return text;
@@ -53,7 +53,7 @@ pub fn tell(value: &Dynamic, console: &Console, task: &Task) -> Result<()> {
     Ok(())
 }
 
-/// One key a line once a map is longer than one line.
+/// Writes a map: one key a line once it is longer than one line.
 fn shown_map(value: &Dynamic, map: &Map, screen: &Screen, task: &Task) -> Result<String> {
     let one_line = written(value, task)?;
     if one_line.chars().count() <= screen.width {
@@ -73,7 +73,7 @@ pub fn saved(ctx: &NativeCallContext, item: &dyn Item, path: &str) -> Result<Str
     Ok(place.display().to_string())
 }
 
-/// The data of a handle, as a value of scripts.
+/// Returns the data of a handle, as a value of scripts.
 pub fn mapped(handle: &impl Handle) -> Result<Dynamic> {
     Ok(from_json(handle.json()?))
 }
@@ -92,7 +92,7 @@ pub mod globals {
         Ok(super::tell_of(&ctx, &value, &env)?)
     }
 
-    /// A value written down in one line, as the REPL answers with it.
+    /// Returns a value written down in one line, as the REPL answers with it.
     ///
     /// # Example
     /// ```
@@ -103,7 +103,7 @@ pub mod globals {
         Ok(written(&value, &env(&ctx)?.task)?)
     }
 
-    /// A value as JSON text.
+    /// Returns a value as JSON text.
     ///
     /// Tensors and results are written as their data; NaN and the infinities, which JSON lacks, become the strings "NaN",
     /// "inf" and "-inf". What has no data, such as a function, is refused.
@@ -118,7 +118,7 @@ pub mod globals {
         Ok(json_text(&value, Layout::Line, &env(&ctx)?.task)?)
     }
 
-    /// The value that a JSON text stands for: objects become maps, arrays arrays.
+    /// Returns the value that a JSON text stands for: objects become maps, arrays arrays.
     ///
     /// # Example
     /// ```

@@ -13,7 +13,7 @@ impl Sources {
         self.0.borrow_mut().insert(name.to_string(), text.into());
     }
 
-    /// All of them.
+    /// Returns all texts by their names.
     pub fn all(&self) -> BTreeMap<String, String> {
         self.0.borrow().iter().map(|(name, text)| (name.clone(), text.to_string())).collect()
     }

@@ -1,13 +1,13 @@
-//! Looks at Ctrl-C during a walk over many values.
+//! Checks for Ctrl-C during a walk over many values.
 
 use std::cell::Cell;
 
 use crate::base::{Result, Task};
 
-/// How many values are looked at between two looks at the flag.
+/// Number of values that are looked at between two looks at the flag.
 const PIECE: usize = 1 << 12;
 
-/// Counts the values that a walk comes by, and looks at the flag now and then.
+/// A counter of the values that a walk comes by, which looks at the flag now and then.
 pub struct Steps<'a> {
     task: &'a Task,
     left: Cell<usize>,

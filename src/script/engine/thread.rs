@@ -1,14 +1,15 @@
-//! Scripts run on a thread with a large stack: a deep recursion must end in an error, not in a killed process.
+//! A thread with a large stack, on which scripts run: a deep recursion must end in an error, not in a killed process.
 
 use crate::base::{Result, memory};
 use crate::err;
 
-/// What a deep recursion of functions needs, and no machine refuses.
+/// Bytes of stack that a deep recursion of functions needs, and that no machine refuses.
 const LEAST: u64 = 1 << 30;
 
-/// Values that hold each other in a chain are dropped one within the other, which takes about as much of the stack as
-/// they took of the memory. So the stack is as large as the half of what there is, and a chain that would overflow it
-/// does not fit into the memory. Reserved, not used: the system gives pages of a stack only when they are touched.
+/// Returns the size of the stack. Values that hold each other in a chain are dropped one within the other, which takes
+/// about as much of the stack as they took of the memory. So the stack is as large as the half of what there is, and a
+/// chain that would overflow it does not fit into the memory. Reserved, not used: the system gives pages of a stack
+/// only when they are touched.
 fn stack() -> u64 {
     (memory::available() / 2).clamp(LEAST, 64 * LEAST)
 }
@@ -23,7 +24,7 @@ pub fn with_large_stack<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'st
     thread.join().map_err(|panic| std::panic::resume_unwind(panic))
 }
 
-/// As much of this stack as the system gives: where address space is rationed, the least.
+/// Returns the size of stack that the system gives: this one, or the least where address space is limited.
 fn affordable(size: u64) -> u64 {
     let probe = std::thread::Builder::new().stack_size(size as usize).spawn(|| {});
     match probe.map(std::thread::JoinHandle::join) {

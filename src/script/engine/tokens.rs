@@ -33,7 +33,7 @@ impl Token {
         self.kind == Kind::Symbol && symbols.contains(&self.of(text))
     }
 
-    /// How many brackets are open after this token, where `depth` were open before it.
+    /// Returns the number of brackets that are open after this token, where `depth` were open before it.
     pub fn depth_after(&self, text: &str, depth: usize) -> usize {
         if self.is_symbol(text, OPENING) {
             depth + 1
@@ -69,7 +69,8 @@ pub fn tokens(text: &str) -> Vec<Token> {
     lexer.tokens
 }
 
-/// Indices of the opening brackets that are not closed, outermost first; nothing if a closing one does not fit.
+/// Returns the indices of the opening brackets that are not closed, outermost first; nothing if a closing one does not
+/// fit.
 pub fn open_brackets(text: &str, tokens: &[Token]) -> Option<Vec<usize>> {
     let mut open: Vec<usize> = Vec::new();
     for (index, token) in tokens.iter().enumerate() {
@@ -90,7 +91,7 @@ fn partner(closing: &str) -> char {
     }
 }
 
-/// How many brackets a line leaves open, or closes of those before it, and how many of those before it were closed for
+/// Counts the brackets that a line leaves open, or closes of those before it, and those before it that were closed for
 /// a while; nothing where more than brackets is open in it.
 pub fn brackets(line: &str) -> Option<(i64, i64)> {
     let tokens = tokens(line);
@@ -105,7 +106,8 @@ pub fn brackets(line: &str) -> Option<(i64, i64)> {
     Some((open, least))
 }
 
-/// Whether the text cannot be whole, by its tokens alone: a bracket, a comment or a string that may go on is open.
+/// Returns whether the text cannot be whole, by its tokens alone: a bracket, a comment or a string that may go on is
+/// open.
 pub fn is_open(text: &str) -> bool {
     let tokens = tokens(text);
     if let Some(last) = tokens.last().filter(|last| last.open) {
@@ -119,7 +121,7 @@ struct Lexer<'t> {
     text: &'t str,
     at: usize,
     tokens: Vec<Token>,
-    /// For each `${` that we are inside of, how many braces are open within it.
+    /// Number of braces that are open within each `${` around the place.
     interpolations: Vec<usize>,
 }
 
@@ -179,7 +181,7 @@ impl Lexer<'_> {
         }
     }
 
-    /// A piece of a string between backticks, `skip` bytes of which are its opening.
+    /// Reads a piece of a string between backticks, `skip` bytes of which are its opening.
     fn backticks(&mut self, skip: usize) {
         let inside = &self.rest()[skip..];
         let end = inside.find('`');
@@ -222,7 +224,7 @@ fn block_comment(rest: &str) -> (usize, bool) {
     (rest.len(), true)
 }
 
-/// A string that ends with its quote or, unclosed, with its line.
+/// Reads a string that ends with its quote or, unclosed, with its line.
 fn quoted(rest: &str, quote: char) -> (usize, bool) {
     let mut escaped = false;
     for (at, c) in rest.char_indices().skip(1) {
@@ -237,7 +239,7 @@ fn quoted(rest: &str, quote: char) -> (usize, bool) {
     (rest.len(), true)
 }
 
-/// How many hashes open a raw string `##".."##` here.
+/// Counts the hashes that open a raw string `##".."##`.
 fn raw_string(rest: &str) -> Option<usize> {
     let hashes = rest.bytes().take_while(|b| *b == b'#').count();
     (hashes > 0 && rest[hashes..].starts_with('"')).then_some(hashes)
@@ -251,7 +253,7 @@ fn raw(rest: &str, hashes: usize) -> (usize, bool) {
     }
 }
 
-/// The length of a number: `1_000`, `0xff`, `2.5e-3`, but of `0..5` and `1.abs()` the digits only.
+/// Returns the length of a number: `1_000`, `0xff`, `2.5e-3`, but of `0..5` and `1.abs()` the digits only.
 fn number(rest: &str) -> usize {
     let digits = |from: usize| rest[from..].find(|c| !is_word(c)).map_or(rest.len(), |length| from + length);
     let mut end = digits(0);

@@ -3,7 +3,7 @@
 use crate::base::{Result, Task};
 use crate::err;
 
-/// The next line that is typed; None at the end of what is typed (Ctrl-D). Ctrl-C does not wait for it.
+/// Reads the next line that is typed; None at the end of what is typed (Ctrl-D). Ctrl-C does not wait for it.
 pub fn line(task: &Task) -> Result<Option<String>> {
     while !is_typed() {
         task.check()?;
@@ -13,7 +13,7 @@ pub fn line(task: &Task) -> Result<Option<String>> {
     Ok((read > 0).then_some(line))
 }
 
-/// Whether a line is there; waits for a fiftieth of a second.
+/// Returns whether a line is there; waits for a fiftieth of a second.
 #[cfg(unix)]
 fn is_typed() -> bool {
     let mut typed = libc::pollfd { fd: libc::STDIN_FILENO, events: libc::POLLIN, revents: 0 };
@@ -21,7 +21,7 @@ fn is_typed() -> bool {
     unsafe { libc::poll(&raw mut typed, 1, 20) > 0 }
 }
 
-/// Elsewhere reading itself waits.
+/// Returns true: elsewhere reading itself waits.
 #[cfg(not(unix))]
 fn is_typed() -> bool {
     true

@@ -1,10 +1,10 @@
-//! Whether a text is whole, or the beginning of something longer.
+//! A test of whether a text is whole, or the beginning of something longer.
 
 use rhai::{LexError, ParseError, ParseErrorType, Position};
 
 use crate::script::engine::tokens;
 
-/// Whether more text could follow, where the parser said `problem` of it, or nothing.
+/// Returns whether more text could follow, where the parser said `problem` of it, or nothing.
 ///
 /// The parser decides: it must have come to the end of the text before it complains. It stops at a name that it does
 /// not know, though, and takes an open comment for a whole one; there the open brackets decide.
@@ -19,8 +19,9 @@ pub fn is_unfinished(text: &str, problem: Option<ParseError>) -> bool {
     }
 }
 
-/// Whether a parse error stands at the end of the text, where more text could mend it: past the last word or, since
-/// the parser points at the last word instead where it misses some closing brackets, at it while a bracket is open.
+/// Returns whether a parse error stands at the end of the text, where more text could mend it: past the last word or,
+/// since the parser points at the last word instead where it misses some closing brackets, at it while a bracket is
+/// open.
 fn is_at_end(text: &str, position: Position) -> bool {
     let (Some(line), Some(column)) = (position.line(), position.position()) else { return true };
     let Some(last) = tokens::tokens(text).last().copied() else { return true };

@@ -79,7 +79,8 @@ pub fn variable(name: &str, known: &Known) -> Words {
     Words::new(Kind::Name, format!("unknown variable `{name}`"), hint)
 }
 
-/// The engine says `name (type, type)`: a function of that name may exist for other types, or one of nearly that name.
+/// Words an unknown function. The engine says `name (type, type)`: a function of that name may exist for other types,
+/// or one of nearly that name.
 pub fn function(signature: &str, known: &Known) -> Words {
     let (path, types) = signature.split_once(" (").unwrap_or((signature, ")"));
     let types = rhai_types(types.strip_suffix(')').unwrap_or(types));
@@ -154,11 +155,11 @@ pub fn function(signature: &str, known: &Known) -> Words {
     Words::new(Kind::Argument, format!("`{called}` cannot take {}", listed(given)), Some(hint))
 }
 
-/// What may have gone wrong where a value is missing.
+/// Hint where a value is missing.
 const NO_VALUE: &str = "what this is called on, or its first argument, is `()`: no value; a method that changes something in \
                         place gives none, such as `push`, `sort` and `trim`";
 
-/// Whether sizes or axes were given one by one where an array of them is taken.
+/// Returns whether sizes or axes were given one by one where an array of them is taken.
 fn wants_list(overloads: &[String], given: &[String]) -> bool {
     given.len() > 1
         && given.iter().all(|kind| kind == "integer")
@@ -169,7 +170,7 @@ fn wants_list(overloads: &[String], given: &[String]) -> bool {
         })
 }
 
-/// What may have been meant by a name that nothing has that could be called.
+/// Suggests what may have been meant by a name that nothing has that could be called.
 fn not_called_so(module: &str, name: &str, receiver: Option<&str>, known: &Known) -> Option<String> {
     if module.is_empty() && known.variables.iter().any(|variable| variable == name) {
         return Some(format!("`{name}` is a variable; a closure in it is called by `{name}.call(..)`"));
@@ -205,7 +206,7 @@ fn name_of(signature: &str) -> &str {
     signature.split('(').next().unwrap_or(signature)
 }
 
-/// The number of parameters of `name(a, b)`.
+/// Counts the parameters of `name(a, b)`.
 fn parameters(signature: &str) -> usize {
     let inside = signature.split_once('(').map_or("", |(_, rest)| rest.trim_end_matches(')'));
     if inside.is_empty() { 0 } else { inside.split(',').count() }
@@ -232,7 +233,8 @@ fn undefined_operator(name: &str, types: &[String]) -> Words {
     Words::new(Kind::Argument, message, hint)
 }
 
-/// "Unknown property 'x' - a getter is not registered for type 'T'" is all that the engine tells.
+/// Words an unknown property, of which the engine tells no more than "Unknown property 'x' - a getter is not registered
+/// for type 'T'".
 pub fn property(text: &str, known: &Known) -> Words {
     let mut quoted = text.split('\'').skip(1).step_by(2);
     let (Some(name), Some(receiver)) = (quoted.next(), quoted.next()) else {
@@ -247,7 +249,7 @@ pub fn property(text: &str, known: &Known) -> Words {
     Words::new(Kind::Name, format!("{} has no property `{name}`", article(&receiver)), hint)
 }
 
-/// Type names of the engine in the words of the reference.
+/// Writes type names of the engine in the words of the reference.
 pub fn readable_types(text: &str) -> String {
     rhai_types(text).join(", ")
 }

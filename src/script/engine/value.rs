@@ -26,18 +26,18 @@ use crate::tensor::{dtype, floats, ints, steps};
 /// Any value of a script, for floors that do not know the engine.
 pub type Value = Dynamic;
 
-/// What the signatures in the reference say where any of several types is welcome. They are all `Dynamic` to the
+/// A number, or a value of any of several types, in the signatures of the reference. They are all `Dynamic` to the
 /// engine, so that `1` finds its way to a function that wants `1.0`; the name is for the reader.
 pub type Num = Dynamic;
 /// A whole number; `3.0` is one too.
 pub type Int = Dynamic;
 /// A whole number or an array of them: an axis or several, a shape.
 pub type Ints = Dynamic;
-/// Anything at all.
+/// A value of any type.
 pub type Any = Dynamic;
 /// A map of options at the end of a call, `#{ lr: 1e-3 }`.
 pub type Options = Map;
-/// What a binding returns.
+/// The result of a binding.
 pub type Fallible<T> = std::result::Result<T, Box<rhai::EvalAltResult>>;
 
 /// One argument or option, with the name that errors call it by.
@@ -45,11 +45,11 @@ pub type Fallible<T> = std::result::Result<T, Box<rhai::EvalAltResult>>;
 pub struct Given {
     value: Dynamic,
     name: Rc<str>,
-    /// Which element of the argument this is, where its elements are taken one by one.
+    /// Index of the element that this is of the argument, where its elements are taken one by one.
     element: Option<usize>,
 }
 
-/// The argument or option of this name.
+/// Returns the argument or option of this name.
 pub fn given(name: &str, value: &Dynamic) -> Given {
     Given { value: value.clone(), name: name.into(), element: None }
 }
@@ -59,7 +59,7 @@ impl Given {
         &self.value
     }
 
-    /// "expected WANTED for `name`, found a string", pointing at it.
+    /// Builds the error "expected WANTED for `name`, found a string", pointing at it.
     pub fn refuse(&self, wanted: &str) -> Error {
         let element = self.element.map(|i| format!("[{i}]")).unwrap_or_default();
         let found = described(&self.value);
@@ -86,26 +86,22 @@ impl Given {
         }
     }
 
-    /// Which of so many is meant: an integer, where a negative one counts from the end.
+    /// Reads an index below `len`: an integer, where a negative one counts from the end.
     pub fn index(&self, len: usize, of: &str, what: &str) -> Result<usize> {
         let found = from_end(self.integer()?, len);
         found.ok_or_else(|| self.refuse(&format!("an index of {of} of {}", count(len, what))))
     }
 
-    /// A count or a size: an integer that is not negative.
+    /// Reads a count or a size: an integer that is not negative.
     pub fn size(&self) -> Result<usize> {
         usize::try_from(self.integer()?).map_err(|_| self.refuse("an integer of at least 0"))
-    }
-
-    pub fn flag(&self) -> Result<bool> {
-        self.value.as_bool().map_err(|_| self.refuse("true or false"))
     }
 
     pub fn text(&self) -> Result<String> {
         self.value.clone().into_string().map_err(|_| self.refuse("a string"))
     }
 
-    /// A handle, if the value is one of this type.
+    /// Returns the handle, if the value is one of this type.
     pub fn handle<T: Clone + 'static>(&self) -> Option<T> {
         self.value.read_lock::<T>().map(|handle| handle.clone())
     }
@@ -114,12 +110,12 @@ impl Given {
         self.value.clone().try_cast_result::<Map>().map_err(|_| self.refuse("a map"))
     }
 
-    /// The elements of an array.
+    /// Returns the elements of an array.
     pub fn list(&self) -> Result<Array> {
         self.value.clone().into_array().map_err(|_| self.refuse("an array"))
     }
 
-    /// The elements of an array, or the value itself where it is none.
+    /// Returns the elements of an array, or the value itself where it is none.
     pub fn elements(&self) -> Vec<Given> {
         match self.value.read_lock::<Array>() {
             Some(array) => array.iter().enumerate().map(|(i, element)| self.part(i, element)).collect(),
@@ -127,32 +123,32 @@ impl Given {
         }
     }
 
-    /// Integers: one alone, or an array of them.
+    /// Reads integers: one alone, or an array of them.
     pub fn integers(&self) -> Result<Vec<i64>> {
         self.each("an integer or an array of integers", Given::integer)
     }
 
-    /// Sizes: one alone, or an array of them.
+    /// Reads sizes: one alone, or an array of them.
     pub fn sizes(&self) -> Result<Vec<usize>> {
         self.each("a size or an array of sizes", Given::size)
     }
 
-    /// Numbers: one alone, or an array of them.
+    /// Reads numbers: one alone, or an array of them.
     pub fn numbers(&self) -> Result<Vec<f64>> {
         self.each("a number or an array of numbers", Given::number)
     }
 
-    /// Two numbers, the low end first.
+    /// Reads two numbers, the low end first.
     pub fn range(&self) -> Result<[f64; 2]> {
         <[f64; 2]>::try_from(self.numbers()?).map_err(|_| self.refuse("two numbers, [low, high]"))
     }
 
-    /// Strings: one alone, or an array of them.
+    /// Reads strings: one alone, or an array of them.
     pub fn texts(&self) -> Result<Vec<String>> {
         self.each("a string or an array of strings", Given::text)
     }
 
-    /// What things are called: strings, or numbers as they are written.
+    /// Reads names of things: strings, or numbers as they are written.
     pub fn labels(&self) -> Result<Vec<String>> {
         self.each("a name or an array of names", |given| match (given.integer(), given.number()) {
             (Ok(whole), _) => Ok(whole.to_string()),
@@ -168,13 +164,13 @@ impl Given {
         array.iter().enumerate().map(|(i, element)| take(&self.part(i, element))).collect()
     }
 
-    /// One element of the argument, by itself: a clone of the whole would copy all of the others.
+    /// Returns one element of the argument, by itself: a clone of the whole would copy all of the others.
     fn part(&self, i: usize, element: &Dynamic) -> Given {
         Given { value: element.clone(), name: Rc::clone(&self.name), element: Some(i) }
     }
 }
 
-/// A value's type as scripts speak of it.
+/// Returns a value's type as scripts speak of it.
 pub fn type_name(value: &Dynamic) -> &str {
     match value.type_name() {
         "i64" => "integer",
@@ -197,7 +193,7 @@ pub fn type_name(value: &Dynamic) -> &str {
     }
 }
 
-/// The value in the words of an error message: its type with an article, and itself where it is short.
+/// Describes the value in the words of an error message: its type with an article, and itself where it is short.
 pub fn described(value: &Dynamic) -> String {
     // What they hold is not asked for.
     match () {
@@ -207,7 +203,7 @@ pub fn described(value: &Dynamic) -> String {
     }
 }
 
-/// The value for options that the core declares, which knows nothing of scripts.
+/// Converts the value for options that the core declares, which knows nothing of scripts.
 pub fn plain(value: &Dynamic) -> Plain {
     plain_below(value, 0)
 }
@@ -244,14 +240,14 @@ fn plain_below(value: &Dynamic, depth: usize) -> Plain {
     Plain::Other(Foreign { what: format!("{article} {name}"), value: inside })
 }
 
-/// A range in terms of the core, which knows nothing of the engine's values: without its end.
+/// Converts a range to terms of the core, which knows nothing of the engine's values: without its end.
 fn range(value: &Dynamic) -> Option<Rc<dyn std::any::Any>> {
     let inclusive = || value.read_lock::<RangeInclusive<i64>>().map(|r| *r.start()..r.end().saturating_add(1));
     let range = value.read_lock::<Range<i64>>().map(|range| range.clone()).or_else(inclusive)?;
     Some(Rc::new(range))
 }
 
-/// The data of a call, a list or lists of numbers, as [`plain`] values, if there is room for them.
+/// Converts the data of a call, a list or lists of numbers, to [`plain`] values, if there is room for them.
 pub fn plain_data(value: &Dynamic) -> Result<Plain> {
     let length = |value: &Dynamic| value.read_lock::<Array>().map_or(1, |list| list.len());
     let count = match value.read_lock::<Array>() {
@@ -262,7 +258,7 @@ pub fn plain_data(value: &Dynamic) -> Result<Plain> {
     Ok(plain(value))
 }
 
-/// The handle that an option was given, for the options of types that only scripts have.
+/// Returns the handle that an option was given, for the options of types that only scripts have.
 pub fn handle<T: Clone + 'static>(value: &Plain) -> Option<T> {
     let Plain::Other(Foreign { value, .. }) = value else { return None };
     let found = value.downcast_ref::<T>().cloned();
@@ -270,18 +266,18 @@ pub fn handle<T: Clone + 'static>(value: &Plain) -> Option<T> {
     found.or_else(|| value.downcast_ref::<Dynamic>()?.clone().try_cast::<T>())
 }
 
-/// How deep lists and maps may stand in each other where they are written down. JSON that is nested deeper is not read
-/// by most programs, ours among them.
+/// Largest depth of lists and maps where they are written down. JSON that is nested deeper is not read by most
+/// programs, ours among them.
 const DEEPEST: usize = 120;
 
-/// A value written down as a script would write it, as far as it can be: the REPL's answer, and what `//=>` compares.
-/// For values that are known to be small; of others [`written`] is asked.
+/// Writes a value as a script would write it, as far as it can be: the REPL's answer, and what `//=>` compares. For
+/// values that are known to be small; of others [`written`] is asked.
 pub fn repr(value: &Dynamic) -> String {
     // Nobody can interrupt this task, so only a text that there is no room for is not written.
     written(value, &Task::default()).unwrap_or_else(|_| format!("{} too large to be written", described(value)))
 }
 
-/// The same for a value of any size. What is nested deeper than anybody reads is left out.
+/// Writes a value of any size. What is nested deeper than anybody reads is left out.
 pub fn written(value: &Dynamic, task: &Task) -> Result<String> {
     let mut paper = Paper::new(task);
     write(value, 0, &mut paper)?;
@@ -345,7 +341,7 @@ fn key_text(key: &str) -> String {
     if plain && !key.is_empty() { key.into() } else { format!("{key:?}") }
 }
 
-/// A value as JSON. JSON has no NaN and no infinity: they become the strings "NaN", "inf" and "-inf".
+/// Converts a value to JSON. JSON has no NaN and no infinity: they become the strings "NaN", "inf" and "-inf".
 pub fn json(value: &Dynamic, task: &Task) -> Result<serde_json::Value> {
     nested_json(value, 0, task)
 }
@@ -394,7 +390,7 @@ fn check_depth(depth: usize) -> Result<()> {
         .hint("JSON that is nested deeper is not read by most programs"))
 }
 
-/// How the JSON of a value is laid out.
+/// The layout of the JSON of a value.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
     Line,
@@ -402,7 +398,7 @@ pub enum Layout {
     Lines,
 }
 
-/// A value as the text of its JSON, whatever its size: the text of [`json`], written without it.
+/// Writes a value as the text of its JSON, whatever its size: the text of [`json`], written without it.
 pub fn json_text(value: &Dynamic, layout: Layout, task: &Task) -> Result<String> {
     let mut paper = Paper::new(task);
     write_json(value, layout, 0, &mut paper)?;
@@ -449,7 +445,7 @@ pub(in crate::script) fn tensor_numbers(t: &Tensor, task: &Task) -> Result<Numbe
     task.heavy(cost, move || ints(&flat)).map(Numbers::Ints)
 }
 
-/// The numbers of a tensor as lists in each other, one for each axis.
+/// Writes the numbers of a tensor as lists in each other, one for each axis.
 fn write_axes(
     numbers: &mut impl Iterator<Item = serde_json::Value>,
     axes: &[usize],
@@ -465,7 +461,7 @@ fn write_axes(
     })
 }
 
-/// What is JSON already: the data of a handle, or one of the simple values.
+/// Writes what is JSON already: the data of a handle, or one of the simple values.
 fn write_plain(value: &serde_json::Value, layout: Layout, depth: usize, paper: &mut Paper) -> Result<()> {
     use serde_json::Value;
     match value {
@@ -501,8 +497,8 @@ fn bracketed<T>(
     paper.put(close)
 }
 
-/// The value of a JSON text, which may be many times as large as the text: `[{},{},` and so on. `wrong` says what it is
-/// in place of one.
+/// Parses the value of a JSON text, which may be many times as large as the text: `[{},{},` and so on. `wrong` says
+/// what it is in place of one.
 ///
 /// A long text is read on another thread, where what was made of it is let go of, too, after an interruption.
 pub fn parsed(
@@ -530,13 +526,13 @@ fn read(text: &str, wrong: impl FnOnce(serde_json::Error) -> Error, task: &Task)
     json::read_content_by(text.as_bytes(), Unfolding(&steps), refusal).map(Alone)
 }
 
-/// JSON as a script value: the inverse of [`json`] for everything but the handles.
+/// Converts JSON to a script value: the inverse of [`json`] for everything but the handles.
 pub fn from_json(value: serde_json::Value) -> Dynamic {
     // Nobody can interrupt this task.
     Unfolding(&Steps::new(&Task::default())).deserialize(value).unwrap_or_default()
 }
 
-/// Makes the values of scripts while JSON is read.
+/// A maker of the values of scripts while JSON is read.
 #[derive(Clone, Copy)]
 struct Unfolding<'a>(&'a Steps<'a>);
 
@@ -676,7 +672,7 @@ mod tests {
         assert_eq!(read(&text[..text.len() - 1], wrong, &task).map(|_| ()), Err(Error::interrupted()));
     }
 
-    /// As deep as memory allows, on a stack that would not hold it.
+    /// Nests values as deep as memory allows, on a stack that would not hold them.
     #[test]
     fn what_is_nested_too_deep_is_refused_or_left_out() {
         let deep = (0..10_000).fold(Dynamic::from(1_i64), |inner, _| vec![inner].into());

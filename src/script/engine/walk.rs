@@ -6,7 +6,7 @@ use crate::base::Result;
 use crate::script::engine::steps::Steps;
 use crate::script::engine::value::Fallible;
 
-/// A copy of a value, as the engine makes it.
+/// Copies a value as the engine does.
 pub fn copied(value: &Dynamic, steps: &Steps) -> Result<Dynamic> {
     // What is shared stays shared.
     if value.is_shared() {
@@ -26,7 +26,7 @@ pub fn copied(value: &Dynamic, steps: &Steps) -> Result<Dynamic> {
     Ok(value.clone())
 }
 
-/// Copies of values.
+/// Copies values.
 pub fn copies<'a>(values: impl IntoIterator<Item = &'a Dynamic>, steps: &Steps) -> Result<Array> {
     let values = values.into_iter();
     let mut list = Array::with_capacity(values.size_hint().0);
@@ -45,7 +45,7 @@ fn tagged(mut copy: Dynamic, of: &Dynamic) -> Dynamic {
     copy
 }
 
-/// Whether two values are equal, as `==` says of them.
+/// Returns whether two values are equal, as `==` says of them.
 pub fn is_same(context: &NativeCallContext, one: &Dynamic, other: &Dynamic, steps: &Steps) -> Fallible<bool> {
     steps.take(1)?;
     if let (Some(one), Some(other)) = (one.read_lock::<Array>(), other.read_lock::<Array>()) {
@@ -97,7 +97,7 @@ pub fn are_same_maps(context: &NativeCallContext, one: &Map, other: &Map, steps:
     Ok(true)
 }
 
-/// What the engine would say of two simple values, where that is plain.
+/// Compares two simple values as the engine would, where that is plain.
 fn at_once(one: &Dynamic, other: &Dynamic) -> Option<bool> {
     if let (Ok(one), Ok(other)) = (one.as_int(), other.as_int()) {
         return Some(one == other);

@@ -18,7 +18,7 @@ use crate::script::model::Model;
 use crate::script::sae::Sae;
 
 crate::options! {
-    /// Where batch files are written, and of which features.
+    /// Options of writing batch files: their folder, and the features that are written.
     #[derive(Debug, Clone)]
     pub struct SaveBatchOptions {
         /// Folder of the files.
@@ -34,7 +34,7 @@ pub mod functions {
     /// Writes features of a dictionary as batch files, `batch-0.json` and so on, as SAEDashboard writes them and
     /// Neuronpedia takes them: 128 features in each. Returns the paths of the files.
     ///
-    /// The numbers are SAEDashboard's, rounded as it rounds them: the strongest contexts and some drawn from equal
+    /// The numbers are SAEDashboard's, rounded as it rounds them: the max-activating examples and some drawn from equal
     /// intervals of codes, each a whole row without its first token; histograms of 50 bins; logits along the direction,
     /// without the final norm; what the codes correlate with, in the features of the same file.
     ///
@@ -86,7 +86,7 @@ pub mod functions {
         Ok(written)
     }
 
-    /// The features of a batch file of SAEDashboard or Neuronpedia, as cards.
+    /// Reads the features of a batch file of SAEDashboard or Neuronpedia, as cards.
     ///
     /// # Example
     /// ```

@@ -23,7 +23,7 @@ use crate::script::sae::ModelAndText;
 handle!(FeatureCard, "FeatureCard", |card| format!("card of {}", elided(&visible(&card.title), 60)));
 
 impl Feature {
-    /// The model whose activations its dictionary reads.
+    /// Returns the model whose activations the feature's dictionary reads.
     fn model(&self, ctx: &NativeCallContext) -> Result<Model> {
         let known = match &self.sae.known {
             Some(known) => Some(known.clone()),
@@ -46,9 +46,9 @@ impl Feature {
 
 #[export_module(manifest)]
 pub mod functions {
-    /// The card of a feature: density and codes, contexts with its code at every token (the strongest, some from each
-    /// interval of its codes, some at random), its tokens and positions, its effects on the logits (direct, and by
-    /// ablation), and the features nearest to it by direction and by co-activation.
+    /// Makes the card of a feature: density and activations, contexts with its activation at every token (the
+    /// strongest, some from each interval of its activations, some at random), its tokens and positions, its effects on
+    /// the logits (direct, and by ablation), and the features nearest to it by direction and by co-activation.
     ///
     /// Without a model and a text it is the card that `show` prints: from 50,000 tokens of the text that the dictionary
     /// was fitted on, where that is known; the card says what it was made from.
@@ -86,7 +86,7 @@ pub mod functions {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// The codes of the feature at the tokens of one text, as heat text.
+    /// Computes the activations of the feature at the tokens of one text, as heat text.
     ///
     /// The text is a string, tokens or ids; one longer than the model's context is read in pieces of that length.
     /// Without a model, the one that the dictionary was fitted to is used, or the one that it names if the session has
@@ -111,7 +111,7 @@ pub mod methods {
         Ok(f.on(&ctx, &m, &text)?)
     }
 
-    /// The index of the feature.
+    /// Returns the index of the feature.
     ///
     /// # Example
     /// ```
@@ -122,7 +122,7 @@ pub mod methods {
         card.feature as i64
     }
 
-    /// Its numbers, as a card.
+    /// Returns the numbers of the feature, as a card.
     ///
     /// # Example
     /// ```
@@ -133,7 +133,8 @@ pub mod methods {
         card.facts.clone()
     }
 
-    /// Its contexts in groups: maps of a `name` and `texts`, each a heat text with the feature's code at every token.
+    /// Returns the contexts of the feature in groups: maps of a `name` and `texts`, each a heat text with the feature's
+    /// activation at every token.
     ///
     /// # Example
     /// ```
@@ -154,7 +155,7 @@ pub mod methods {
         card.contexts.iter().map(group).collect()
     }
 
-    /// Its tables, each with a title.
+    /// Returns the tables of the card, each with a title.
     ///
     /// # Example
     /// ```
@@ -165,7 +166,7 @@ pub mod methods {
         card.tables.iter().cloned().map(Dynamic::from).collect()
     }
 
-    /// The text that it was made from, and what could not be computed.
+    /// Returns the notes of the card: the text that it was made from, and what could not be computed.
     ///
     /// # Example
     /// ```
@@ -187,7 +188,7 @@ pub mod methods {
         Ok(saved(&ctx, card, path)?)
     }
 
-    /// All of its data.
+    /// Returns all data of the card, as a map.
     ///
     /// # Example
     /// ```

@@ -1,4 +1,4 @@
-//! Where all features of dictionaries are active in a text: `features::contexts`.
+//! `features::contexts`: contexts in which the features of dictionaries are active.
 
 use std::rc::Rc;
 
@@ -34,7 +34,7 @@ pub struct Contexts {
 }
 
 impl Contexts {
-    /// The dictionary and the index in brackets.
+    /// Finds the dictionary and the index that stand in brackets.
     fn meant(&self, which: &Given) -> Result<(usize, usize)> {
         if let Some(feature) = which.handle::<Feature>() {
             let found = self.core.saes.iter().position(|sae| sae.is(&feature.sae.core));
@@ -55,12 +55,12 @@ impl Contexts {
         self.card_of(number, feature)
     }
 
-    /// The card of a feature of one of the dictionaries.
+    /// Makes the card of a feature of one of the dictionaries.
     pub fn card_of(&self, number: usize, feature: usize) -> Result<FeatureCard> {
         self.core.card(self.model.core(), number, feature, &self.task)
     }
 
-    /// Features with their counts, those that are active most often first.
+    /// Tabulates features with their counts, those that are active most often first.
     fn table(&self, most: usize) -> Table {
         self.core.table(self.model.core(), self.short(), most)
     }
@@ -102,7 +102,7 @@ fn tokens(positions: u64) -> String {
     count(usize::try_from(positions).unwrap_or(usize::MAX), "token")
 }
 
-/// One dictionary, or an array of them.
+/// Reads one dictionary, or an array of them.
 fn dictionaries(value: &Dynamic) -> Result<Vec<sae::Sae>> {
     let refusal = || given("s", value).refuse("a dictionary or an array of them");
     let one = |value: &Dynamic| value.read_lock::<Sae>().map(|sae| sae.core.clone()).ok_or_else(refusal);
@@ -113,7 +113,7 @@ fn dictionaries(value: &Dynamic) -> Result<Vec<sae::Sae>> {
     }
 }
 
-/// One pass over a text for all dictionaries.
+/// Reads a text in one pass for all dictionaries.
 pub fn read(ctx: &NativeCallContext, model: Model, s: &Dynamic, text: &Text, map: Options) -> Result<Contexts> {
     let (env, saes, options) = (env(ctx)?, dictionaries(s)?, taken(map)?);
     let core = Overview::of(model.core(), saes, text, options, &env.task)?;
@@ -122,12 +122,12 @@ pub fn read(ctx: &NativeCallContext, model: Model, s: &Dynamic, text: &Text, map
 
 #[export_module(manifest)]
 pub mod functions {
-    /// Where the features of one or several dictionaries are active in a text: one forward pass for all of them, in
-    /// bounded memory.
+    /// Surveys where the features of one or several dictionaries are active in a text: one forward pass for all of
+    /// them, in bounded memory.
     ///
-    /// Indexing by a feature, or by a number where there is one dictionary, gives the feature's card: its strongest
-    /// contexts, some from each interval of its codes, some at random, its tokens and positions, its effects on the
-    /// logits, and its neighbours.
+    /// Indexing by a feature, or by a number where there is one dictionary, gives the feature's card: its
+    /// max-activating examples, some from each interval of its codes, some at random, its tokens and positions, its
+    /// effects on the logits, and its neighbours.
     ///
     /// # Options
     /// - [feature_contexts]
@@ -151,7 +151,7 @@ pub mod functions {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// The card of a feature.
+    /// Makes the card of a feature.
     ///
     /// # Example
     /// ```
@@ -171,8 +171,8 @@ pub mod methods {
         Ok(contexts.card(&given("feature", &feature))?)
     }
 
-    /// The share of positions at which each feature is active: `[d_sae]`, and for several dictionaries an array of
-    /// these.
+    /// Returns the share of positions at which each feature is active: `[d_sae]`, and for several dictionaries an array
+    /// of these.
     ///
     /// # Example
     /// ```
@@ -196,7 +196,7 @@ pub mod methods {
         })
     }
 
-    /// All features with their counts, those that are active most often first.
+    /// Tabulates all features with their counts, those that are active most often first.
     ///
     /// # Example
     /// ```
@@ -227,7 +227,7 @@ pub mod methods {
         Ok(saved(&ctx, &contexts.table(usize::MAX), path)?)
     }
 
-    /// The name of the text, the number of positions, and the table of all features.
+    /// Returns the name of the text, the number of positions, and the table of all features, as a map.
     ///
     /// # Example
     /// ```

@@ -1,4 +1,4 @@
-//! Where one feature is active, counted exactly: `features::counts` and `features::histogram`.
+//! `features::counts` and `features::histogram`: exact counts of the positions at which one feature is active.
 
 use rhai::NativeCallContext;
 use rhai::plugin::*;
@@ -7,7 +7,7 @@ use super::Feature;
 use crate::base::{Result, Table};
 use crate::data::Text;
 use crate::features::histogram::{By, Count, CountOptions, HistogramOptions, counted, sizes, table};
-use crate::report::chart::{Axis, Bars, Chart, Content, Counts};
+use crate::report::chart::{Axis, Bars, Chart, Counts};
 use crate::script::engine::env::env;
 use crate::script::engine::options::taken;
 use crate::script::engine::show::Handle;
@@ -18,15 +18,14 @@ fn classes(ctx: &NativeCallContext, m: &Model, f: &Feature, text: &Text, by: &st
     counted(m.core(), (&f.sae.core, f.index), text, &By::named(by), &env(ctx)?.task)
 }
 
-/// The histogram of codes.
+/// Draws the histogram of a feature's activations.
 fn of_codes(ctx: &NativeCallContext, m: &Model, f: &Feature, text: &Text) -> Result<Chart> {
     let found = sizes(m.core(), (&f.sae.core, f.index), text, &env(ctx)?.task)?;
     let counts = Counts { name: "positions".into(), counts: found.counts, ..Counts::default() };
-    let content = Content::Histogram { edges: found.edges, series: vec![counts] };
-    Ok(Chart { x: label("code"), y: label("positions"), ..Chart::new(content) })
+    Ok(Chart { x: label("code"), y: label("positions"), ..Chart::histogram(found.edges, vec![counts]) })
 }
 
-/// A bar for each class: the number of its positions at which the feature is active.
+/// Draws a bar for each class: the number of its positions at which the feature is active.
 fn bars(classes: &[(String, Count)], by: &str, most: usize) -> Chart {
     let shown = classes.iter().take(most);
     let names = shown.clone().map(|(name, _)| name.clone()).collect();
@@ -41,8 +40,8 @@ fn label(text: &str) -> Axis {
 
 #[export_module(manifest)]
 pub mod functions {
-    /// Counts of a feature by classes of positions, as a table: for each class the number of positions, the number at
-    /// which the feature is active, and the mean, the largest and the sum of its codes there. All of the text is
+    /// Counts a feature by classes of positions, as a table: for each class the number of positions, the number at
+    /// which the feature is active, and the mean, the largest and the sum of its activations there. All of the text is
     /// counted, exactly.
     ///
     /// `by` is "token", the tokens with the largest sums first; "position", in classes 0, 1, 2 to 3, 4 to 7 and so on; or
@@ -67,8 +66,8 @@ pub mod functions {
         Ok(table(&f.short(), &by, &found, rows))
     }
 
-    /// The same as a chart: the number of positions of each class at which the feature is active. "code" is the
-    /// histogram of the feature's codes, without those that are 0.
+    /// Draws the counts of a feature as a chart: the number of positions of each class at which it is active. "code" is
+    /// the histogram of the feature's activations, without those that are 0.
     ///
     /// # Options
     /// - [feature_histogram]

@@ -15,7 +15,7 @@ use crate::script::model::Model;
 
 #[export_module(manifest)]
 pub mod functions {
-    /// Short descriptions of a feature, or of an array of them, without any language model.
+    /// Describes a feature, or each of an array of them, in a few words, without any language model.
     ///
     /// A description says by tokens, neighbours, positions and labels where the feature is active: "capital letters
     /// inside a bracket". It is selected on the first half of the text, and its score is the correlation of its
@@ -45,8 +45,8 @@ pub mod functions {
         Ok(super::describe::table(&list.names, &found.map_err(|e| e.about("f"))?))
     }
 
-    /// The labels of a text that a feature, or each of an array of them, stands for: how well its code separates the
-    /// tokens with a label from those without.
+    /// Ranks the labels of a text by how well a feature, or each of an array of them, separates the tokens with a label
+    /// from those without.
     ///
     /// AUROC is the probability that the code is larger at a token drawn from those with the label than at one drawn
     /// from the others, ties counted half: 1 for the label itself, 0.5 by chance; its 95 % interval is the bootstrap

@@ -19,7 +19,7 @@ use crate::script::sae::Sae;
 
 #[export_module(manifest)]
 pub mod functions {
-    /// The effects of a feature on the logits, as a table of tokens.
+    /// Computes the effects of a feature on the logits, as a table of tokens.
     ///
     /// Without a text it is the direct effect of a code of 1: its direction, through the weights of the final norm,
     /// times the unembedding, minus the mean over all tokens; the tokens that are promoted most and those that are
@@ -64,7 +64,7 @@ pub mod functions {
         Ok(logits::changed(&title, &changes, &|id| name(m.core(), id), options.rows))
     }
 
-    /// The features nearest to one: of its own dictionary, or of another one.
+    /// Finds the features nearest to one: in its own dictionary, or in another one.
     ///
     /// Without a text, by the cosine of their directions. With a text, by co-activation: the correlation of being
     /// active over all positions, `(n both - a b) / sqrt(a (n - a) b (n - b))` of n positions with a and b of them
@@ -122,7 +122,7 @@ fn nearest(f: &Feature, other: Option<&Sae>, map: Options) -> Result<Table> {
     Ok(near::directions(&title, &found))
 }
 
-/// Those that are active where it is.
+/// Finds the features that are active where a feature is.
 fn together(
     ctx: &NativeCallContext,
     (m, text): (&Model, &Text),

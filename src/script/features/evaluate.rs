@@ -62,9 +62,9 @@ handle!(Evaluation, "Evaluation", |found| format!("evaluation of {}", found.titl
 
 #[export_module(manifest)]
 pub mod functions {
-    /// Evaluates a dictionary on a text as SAEBench does (Karvonen et al. 2025), in one reading of the text. Each measure has
-    /// its formula, the number of what it is over, its 95 % interval by the bootstrap, and beside it that of as many
-    /// random directions of which as many are active.
+    /// Evaluates a dictionary on a text as SAEBench does (Karvonen et al. 2025), in one reading of the text. Each
+    /// measure has its formula, the number of what it is over, its 95 % interval by the bootstrap, and beside it that
+    /// of as many random directions at the same L0.
     ///
     /// Explained variance, L0, dead and dense features; the loss recovered; sparse probing: how well the codes of 1, 2 and
     /// 5 features tell whether a token has a label; absorption of labels, and of the first letters of words: tokens of a
@@ -95,8 +95,8 @@ pub mod functions {
         Ok(found?)
     }
 
-    /// How much of the labels of a text a dictionary covers: a quality that needs no judge. The labels of the text "grammar"
-    /// are ground truth; those of real text are made by rules.
+    /// Measures how much of the labels of a text a dictionary covers: a quality that needs no judge. The labels of the
+    /// text "grammar" are ground truth; those of real text are made by rules.
     ///
     /// For each label the best feature, and for each feature the best label. A feature says that a token has a label where
     /// its code is at least a threshold; feature and threshold are chosen by F1 on the first half of the text's rows, and
@@ -128,9 +128,9 @@ pub mod functions {
         Ok(found?)
     }
 
-    /// How much of a label other features absorb, by codes, a probe and features of the label that you have: a row for
-    /// each of the activations `x`, [n, d], all of which have the label and are found by the probe. `sae::evaluate`
-    /// looks for these itself.
+    /// Measures how much of a label other features absorb, by activations, a probe and features of the label that you
+    /// have: a row for each of the activations `x`, [n, d], all of which have the label and are found by the probe.
+    /// `sae::evaluate` looks for these itself.
     ///
     /// `s` is a dictionary, or a tensor of the directions [features, d] that it writes, with `codes`. `probe` is a
     /// probe for the label or its direction, and `main` has the numbers of the features of the label. With u the unit
@@ -204,7 +204,7 @@ pub mod functions {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// One of the measures by its name in the table, such as "fve" or "coverage"; () where it has no value.
+    /// Returns one of the measures by its name in the table, such as "fve" or "coverage"; () where it has no value.
     ///
     /// # Example
     /// ```
@@ -219,7 +219,7 @@ pub mod methods {
         Ok(found.score(name)?.value.map_or(Dynamic::UNIT, Dynamic::from))
     }
 
-    /// All measures, each with its interval, its control, the number of what it is over, and its formula.
+    /// Tabulates all measures, each with its interval, its control, the number of what it is over, and its formula.
     ///
     /// # Example
     /// ```
@@ -235,7 +235,7 @@ pub mod methods {
         found.table()
     }
 
-    /// The names of its parts.
+    /// Lists the names of the evaluation's parts.
     ///
     /// # Example
     /// ```
@@ -250,7 +250,7 @@ pub mod methods {
         found.parts.iter().map(|(name, _)| (*name).into()).collect()
     }
 
-    /// The table of a part: what the measures are means of.
+    /// Returns the table of a part: the single cases that the measures are means of.
     ///
     /// # Example
     /// ```
@@ -280,7 +280,7 @@ pub mod methods {
         Ok(saved(&ctx, found, path)?)
     }
 
-    /// The data of the table and of its parts.
+    /// Returns the data of the table and of its parts, as a map.
     ///
     /// # Example
     /// ```

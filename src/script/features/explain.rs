@@ -20,7 +20,7 @@ use crate::script::engine::options::options;
 use crate::script::engine::value::{Any, Fallible, Given, Options, given, handle};
 use crate::script::model::{Endpoint, Model};
 
-/// What a feature stands for, as scripts hold it.
+/// The explanation of a feature, as scripts hold it.
 #[derive(Debug, Clone)]
 pub struct Explanation(explain::Explanation);
 
@@ -40,7 +40,7 @@ impl Handle for Explanation {
     }
 }
 
-/// Who explains and judges.
+/// The explainer or judge of features: a language model or a person.
 #[derive(Clone)]
 pub enum Asked {
     Endpoint(Endpoint),
@@ -76,7 +76,7 @@ impl Setting for Asked {
     }
 }
 
-/// Does something with whoever is asked; rules where it is nobody.
+/// Runs `work` with the explainer or judge; with rules where there is none.
 fn with<T>(asked: Option<&Asked>, env: &Env, work: impl FnOnce(By) -> Result<T>) -> Result<T> {
     match asked {
         None => work(By::Rules),
@@ -87,26 +87,27 @@ fn with<T>(asked: Option<&Asked>, env: &Env, work: impl FnOnce(By) -> Result<T>)
 }
 
 crate::options! {
-    /// Who explains.
+    /// Options of the explainer.
     #[derive(Debug, Clone)]
     pub struct ExplainerOptions {
-        /// Who explains features: a language model of `model::endpoint` or `model::load`, or "person", who sits at the prompt.
+        /// Explainer of features: a language model of `model::endpoint` or `model::load`, or "person", who sits at the
+        /// prompt.
         explainer: Option<Asked> = None => usually("rules, as `features::describe` finds them");
     }
 }
 
 crate::options! {
-    /// Who judges.
+    /// Options of the judge.
     #[derive(Debug, Clone)]
     pub struct JudgeOptions {
-        /// Who simulates and judges: a language model of `model::endpoint` or `model::load`, or "person", for detection and
-        /// fuzzing, who sits at the prompt.
+        /// Simulator and judge of explanations: a language model of `model::endpoint` or `model::load`, or "person",
+        /// for detection and fuzzing, who sits at the prompt.
         judge: Option<Asked> = None => usually("rules, which read explanations made by rules alone");
     }
 }
 
 impl JudgeOptions {
-    /// Nobody types a number for each of 640 tokens.
+    /// Refuses simulation by a person: nobody types a number for each of 640 tokens.
     fn check(&self, method: Method) -> Result<()> {
         match (&self.judge, method) {
             (Some(Asked::Person), Method::Simulation) => {
@@ -119,7 +120,7 @@ impl JudgeOptions {
     }
 }
 
-/// One explanation or an array of them, where words stand for themselves.
+/// Reads one explanation or an array of them, where words stand for themselves.
 fn explanations(given: &Given) -> Result<Vec<explain::Explanation>> {
     let explanation = |element: &Given| match (element.handle::<Explanation>(), element.text()) {
         (Some(found), _) => Ok(found.0),
@@ -129,7 +130,7 @@ fn explanations(given: &Given) -> Result<Vec<explain::Explanation>> {
     given.elements().iter().map(explanation).collect()
 }
 
-/// The groups of features, by their names.
+/// Reads the groups of features, by their names.
 fn groups(map: &Given) -> Result<Vec<(String, FeatureList)>> {
     let map = map.map().map_err(|_| map.refuse("a map of arrays of features by their names"))?;
     if map.is_empty() {
@@ -144,7 +145,7 @@ fn groups(map: &Given) -> Result<Vec<(String, FeatureList)>> {
 
 #[export_module(manifest)]
 pub mod functions {
-    /// What a feature stands for in words, or an array of such for an array of features, from where it is active in a text.
+    /// Explains a feature in words, or each of an array of features, from where it is active in a text.
     ///
     /// One random fragment of 64 tokens is taken of each document. Half of the fragments are for explaining, and the other
     /// half for `features::score`, which takes the same fragments of the same text. A language model sees five of the ten
@@ -180,8 +181,8 @@ pub mod functions {
         Ok(if is_several { found.into() } else { found.pop().unwrap_or_default() })
     }
 
-    /// How well explanations say where features are active, a row for each: an explanation of `features::explain` or one in
-    /// your own words for a feature, or arrays of both.
+    /// Scores how well explanations say where features are active, a row for each: an explanation of
+    /// `features::explain` or one in your own words for a feature, or arrays of both.
     ///
     /// `"simulation"` (Bills et al. 2023): the codes at every token of five of the strongest fragments and of five drawn ones
     /// are simulated from the explanation alone, and the score is their correlation with the real ones, over both, `top` and
@@ -234,9 +235,9 @@ pub mod functions {
         Ok(found.map_err(|e| e.about("f"))?)
     }
 
-    /// How interpretable the features of several methods are (Cunningham et al. 2023, figure 4): a map of arrays of features
-    /// by the name of their method. They are explained as `features::explain` does, judged as `features::score` does, and
-    /// averaged.
+    /// Measures how interpretable the features of several methods are (Cunningham et al. 2023, figure 4): a map of
+    /// arrays of features by the name of their method. They are explained as `features::explain` does, judged as
+    /// `features::score` does, and averaged.
     ///
     /// `score` is the mean over the features that could be scored, `low` and `high` its 95 % interval by the bootstrap over
     /// them, and `by another's` the mean with each other's explanations. `scored` counts them; the rest of the `features` are
@@ -285,7 +286,7 @@ pub mod functions {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// The words of the explanation; empty where the feature is active too seldom to be explained.
+    /// Returns the words of the explanation; empty where the feature is active too seldom to be explained.
     ///
     /// # Example
     /// ```

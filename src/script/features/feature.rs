@@ -28,8 +28,8 @@ pub struct Feature {
 }
 
 impl Feature {
-    /// The feature at an index, a negative one counted from the end, or of a name such as `resid_post.3/12`, as tables
-    /// call it.
+    /// Returns the feature at an index, a negative one counted from the end, or of a name such as `resid_post.3/12`, as
+    /// tables have it.
     pub fn at(sae: &Sae, index: &Given) -> Result<Self> {
         let feature = |index: usize| Self { sae: sae.clone(), index, promotes: None };
         let named = match index.text() {
@@ -46,7 +46,7 @@ impl Feature {
         }
     }
 
-    /// The index in a name of a feature of the same dictionary as this one.
+    /// Reads the index in a name of a feature of this feature's dictionary.
     fn named(&self, name: &str, given: &Given) -> Result<i64> {
         let site = self.site().unwrap_or_else(|| "?".into());
         let parts = name.rsplit_once('/').and_then(|(of, index)| Some((of, index.parse::<i64>().ok()?)));
@@ -58,18 +58,18 @@ impl Feature {
         }
     }
 
-    /// The same as the core knows it.
+    /// Returns the feature as the core knows it.
     pub fn core(&self) -> features::Feature {
         features::Feature { sae: self.sae.core.clone(), index: self.index, promotes: self.promotes.clone() }
     }
 
-    /// The sites that its dictionary reads, empty where unknown.
+    /// Names the sites that the feature's dictionary reads; None where unknown.
     pub fn site(&self) -> Option<String> {
         let sites = &self.sae.core.parts().about.sites;
         (!sites.is_empty()).then(|| sites.join(", "))
     }
 
-    /// Its card, from the text that its dictionary was fitted on where that is known.
+    /// Makes the feature's card, from the text that its dictionary was fitted on where that is known.
     pub fn card(&self) -> Result<FeatureCard> {
         match &self.sae.known {
             Some(known) => known.card(&self.sae.core, self.index),
@@ -77,7 +77,7 @@ impl Feature {
         }
     }
 
-    /// Its decoder direction: `[d_out]`.
+    /// Returns the feature's decoder direction: `[d_out]`.
     pub fn direction(&self) -> Result<Tensor> {
         Ok(self.sae.core.directions().get(self.index)?)
     }
@@ -114,7 +114,7 @@ fn know(ctx: &NativeCallContext, s: &mut Sae) -> Result<()> {
     Ok(())
 }
 
-/// Indices as an array, where they are a tensor or a range.
+/// Returns indices as an array, where they are a tensor or a range.
 fn listed(indices: &Dynamic, s: &Sae, ctx: &NativeCallContext) -> Result<Dynamic> {
     if let Some((start, end)) = range(indices) {
         if end.checked_sub(start).is_none_or(|count| count > s.core.d_sae() as i64) {
@@ -130,8 +130,8 @@ fn listed(indices: &Dynamic, s: &Sae, ctx: &NativeCallContext) -> Result<Dynamic
 
 #[export_module(manifest)]
 pub mod methods {
-    /// One feature of the dictionary, by its index, where a negative one counts from the end; or by its name, such as
-    /// `"resid_post.3/12"`, as tables call it.
+    /// Returns one feature of the dictionary, by its index, where a negative one counts from the end; or by its name,
+    /// such as `"resid_post.3/12"`, as tables have it.
     ///
     /// `show` and the prompt print its card, as `features::card` makes it: where it is active in 50,000 tokens of the
     /// text that the dictionary was fitted on, its effects on the logits, and its neighbours.
@@ -148,8 +148,8 @@ pub mod methods {
         Ok(Feature::at(s, &given("index", &index))?)
     }
 
-    /// Several features of the dictionary, by their indices: an array, a tensor of integers, or a range; or by their
-    /// names, as the columns of tables have them.
+    /// Returns several features of the dictionary, by their indices: an array, a tensor of integers, or a range; or by
+    /// their names, as the columns of tables have them.
     ///
     /// # Example
     /// ```
@@ -167,7 +167,7 @@ pub mod methods {
         Ok(features?.into_iter().map(Dynamic::from).collect())
     }
 
-    /// The index of the feature in its dictionary, from 0.
+    /// Returns the index of the feature in its dictionary, from 0.
     ///
     /// # Example
     /// ```
@@ -178,7 +178,7 @@ pub mod methods {
         f.index as i64
     }
 
-    /// The site that its dictionary reads, `()` where unknown.
+    /// Returns the site that the feature's dictionary reads, `()` where unknown.
     ///
     /// # Example
     /// ```
@@ -189,7 +189,7 @@ pub mod methods {
         f.site().map_or(Dynamic::UNIT, Dynamic::from)
     }
 
-    /// The decoder direction of the feature: `[d_out]`.
+    /// Returns the decoder direction of the feature: `[d_out]`.
     ///
     /// # Example
     /// ```
@@ -200,7 +200,7 @@ pub mod methods {
         Ok(f.direction()?)
     }
 
-    /// The dictionary that it is of.
+    /// Returns the dictionary of the feature.
     ///
     /// # Example
     /// ```
@@ -211,7 +211,7 @@ pub mod methods {
         f.sae.clone()
     }
 
-    /// The data of the feature, as a map.
+    /// Returns the data of the feature, as a map.
     ///
     /// # Example
     /// ```

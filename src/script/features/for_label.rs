@@ -85,7 +85,7 @@ handle!(LabelRanking, "LabelRanking", |ranking| {
 
 #[export_module(manifest)]
 pub mod functions {
-    /// The features of a dictionary that stand for a value of a label, as a ranking: `ranking[0]` is the first feature.
+    /// Ranks the features of a dictionary that stand for a value of a label: `ranking[0]` is the first feature.
     ///
     /// Features are chosen on the first half of the text by AUROC, the probability that the code is larger at a token of
     /// this value than at one of the value `against`, or than at any other token; ties count half. They are judged on the
@@ -124,7 +124,8 @@ pub mod functions {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// One of the features, the one that separates the label best first; a negative index counts from the end.
+    /// Returns one feature of the ranking, the one that separates the label best first; a negative index counts from
+    /// the end.
     ///
     /// # Example
     /// ```
@@ -141,7 +142,7 @@ pub mod methods {
         Ok(ranking.feature(place))
     }
 
-    /// All its features, the one that separates the label best first.
+    /// Returns all features of the ranking, the one that separates the label best first.
     ///
     /// # Example
     /// ```
@@ -156,7 +157,7 @@ pub mod methods {
         (0..ranking.found.found.len()).map(|place| Dynamic::from(ranking.feature(place))).collect()
     }
 
-    /// How many features it has.
+    /// Returns the number of features in the ranking.
     ///
     /// # Example
     /// ```
@@ -171,8 +172,8 @@ pub mod methods {
         ranking.found.found.len() as i64
     }
 
-    /// The features with the AUROC that they were chosen by, that on the other half with its interval, and the shares of
-    /// tokens with and without the label at which they are active.
+    /// Tabulates the features with the AUROC that they were chosen by, that on the other half with its interval, and
+    /// the shares of tokens with and without the label at which they are active.
     ///
     /// # Example
     /// ```
@@ -187,7 +188,7 @@ pub mod methods {
         ranking.table()
     }
 
-    /// The data of the table, with the label, how many features were tried, and their mean AUROC.
+    /// Returns the data of the table, with the label, how many features were tried, and their mean AUROC, as a map.
     ///
     /// # Example
     /// ```

@@ -76,7 +76,7 @@ pub const HANDLES: &[HandleType] = &[
     handle_type::<Ranking>(),
 ];
 
-/// What is called through the module: `features::`.
+/// Lists functions that are called through the module: `features::`.
 pub fn functions() -> Vec<&'static ModuleManifest> {
     vec![
         exported_manifest!(batch::functions),
@@ -92,12 +92,12 @@ pub fn functions() -> Vec<&'static ModuleManifest> {
     ]
 }
 
-/// What is called through the module `sae::`, of dictionaries as wholes.
+/// Lists functions on whole dictionaries, which are called through the module `sae::`.
 pub fn of_dictionaries() -> Vec<&'static ModuleManifest> {
     vec![exported_manifest!(evaluate::functions)]
 }
 
-/// The methods of features.
+/// Lists the methods of features.
 pub fn globals() -> Vec<&'static ModuleManifest> {
     vec![
         exported_manifest!(card::methods),

@@ -11,13 +11,13 @@ use crate::script::engine::typed;
 /// A longer line is none that somebody typed.
 const LONGEST: usize = 10_000;
 
-/// Whoever sits at the prompt.
+/// The person at the prompt.
 pub struct Person<'a> {
     env: &'a Env,
 }
 
 impl<'a> Person<'a> {
-    /// Only where questions are seen and answers can be typed.
+    /// Makes a person of the prompt, where questions are seen and answers can be typed.
     pub fn at_prompt(env: &'a Env) -> Result<Self> {
         match env.console.is_conversation() && std::io::stdin().is_terminal() {
             true => Ok(Self { env }),

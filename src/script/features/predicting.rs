@@ -41,7 +41,7 @@ impl Ranking {
         self.found.table(format!("what promotes {} in {sites}", self.promoted()))
     }
 
-    /// The likeliest of the tokens, and how many there are.
+    /// Names the likeliest of the tokens, and counts the others.
     fn promoted(&self) -> String {
         let others = self.found.names.len().saturating_sub(1);
         match self.found.likeliest(1).0.as_slice() {
@@ -55,7 +55,7 @@ impl Ranking {
         Feature { sae: self.sae.clone(), index: promoter.feature, promotes: Some(self.found.tokens.clone()) }
     }
 
-    /// The tokens, and among how many features these were selected.
+    /// Writes the tokens, and among how many features these were selected.
     fn notes(&self) -> [String; 2] {
         let Promoters { found, tried, positions, names, .. } = &*self.found;
         let (likeliest, share) = self.found.likeliest(SHOWN);
@@ -108,7 +108,7 @@ handle!(Ranking, "Ranking", |ranking| {
 
 #[export_module(manifest)]
 pub mod functions {
-    /// The features of a dictionary that promote a token most, as a ranking: `ranking[0]` is the first feature.
+    /// Ranks the features of a dictionary that promote a token most: `ranking[0]` is the first feature.
     ///
     /// A text such as `")"` means all tokens whose text, without leading space, begins with it, and P is their total
     /// probability; ids mean themselves. The ranking has three measures of each feature: its direct effect, which is
@@ -149,7 +149,8 @@ pub mod functions {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// One of the features, the one that promotes the tokens most first; a negative index counts from the end.
+    /// Returns one feature of the ranking, the one that promotes the tokens most first; a negative index counts from
+    /// the end.
     ///
     /// # Example
     /// ```
@@ -166,7 +167,7 @@ pub mod methods {
         Ok(ranking.feature(&ranking.found.found[place]))
     }
 
-    /// All its features, the one that promotes the tokens most first.
+    /// Returns all features of the ranking, the one that promotes the tokens most first.
     ///
     /// # Example
     /// ```
@@ -181,7 +182,7 @@ pub mod methods {
         ranking.found.found.iter().map(|promoter| Dynamic::from(ranking.feature(promoter))).collect()
     }
 
-    /// How many features it has.
+    /// Returns the number of features in the ranking.
     ///
     /// # Example
     /// ```
@@ -196,7 +197,7 @@ pub mod methods {
         ranking.found.found.len() as i64
     }
 
-    /// The features with the three measures of each.
+    /// Tabulates the features with the three measures of each.
     ///
     /// # Example
     /// ```
@@ -211,7 +212,7 @@ pub mod methods {
         ranking.table()
     }
 
-    /// The tokens of P.
+    /// Lists the tokens of P.
     ///
     /// # Example
     /// ```
@@ -226,7 +227,8 @@ pub mod methods {
         Dynamic::from_array(ranking.found.names.iter().map(|token| Dynamic::from(token.clone())).collect())
     }
 
-    /// The data of the table, with the tokens, the number of features that were tried, and the number of positions.
+    /// Returns the data of the table, with the tokens, the number of features that were tried, and the number of
+    /// positions, as a map.
     ///
     /// # Example
     /// ```

@@ -12,7 +12,7 @@ use crate::script::engine::env::{Env, env};
 use crate::script::engine::options::taken;
 use crate::script::engine::value::{Any, Fallible, Given, Options, given, json};
 
-/// The exchanges of a file, or of an array of maps.
+/// Reads the exchanges of a file, or of an array of maps.
 fn exchanges(given: &Given, env: &Env) -> Result<Vec<Exchange>> {
     if let Ok(path) = given.text() {
         return Exchange::load(&env.files, Path::new(&path), &env.task);
@@ -22,7 +22,7 @@ fn exchanges(given: &Given, env: &Env) -> Result<Vec<Exchange>> {
     Exchange::of(&values)
 }
 
-/// What the core makes of exchanges: apart, since a file may have very many.
+/// Computes a table of exchanges: on a thread of its own, since a file may have very many.
 fn of_exchanges(
     ctx: &NativeCallContext,
     given_ones: &Any,
@@ -39,7 +39,7 @@ fn of_exchanges(
 
 #[export_module(manifest)]
 pub mod functions {
-    /// How well explanations say where features are active, by answers that were recorded: the scores of
+    /// Scores how well explanations say where features are active, by answers that were recorded: the scores of
     /// `features::score`, without a model, a text, or anybody who is asked.
     ///
     /// `exchanges` is an array of maps, or the name of a file that has them as a list in JSON or as JSON lines. An
@@ -82,8 +82,8 @@ pub mod functions {
         super::of_exchanges(&ctx, &exchanges, options, super::recorded::scores)
     }
 
-    /// What is read of recorded answers, before they are scored: a row for each text that was judged, or for each token
-    /// that was simulated. `exchanges` are those of `features::score_answers`.
+    /// Reads recorded answers as they are before they are scored: a row for each text that was judged, or for each
+    /// token that was simulated. `exchanges` are those of `features::score_answers`.
     ///
     /// `said` and `chance`, or `simulated`, are empty where an answer cannot be read, and `failure` says why.
     ///
@@ -102,8 +102,8 @@ pub mod functions {
         super::of_exchanges(&ctx, &exchanges, options, super::recorded::read)
     }
 
-    /// The tokens of a context as fuzzing shows them to a judge: those whose code is at least 0.3 of the largest stand
-    /// between << and >>, several in a row together (Paulo et al. 2024).
+    /// Marks the tokens of a context as fuzzing shows them to a judge: those whose activation is at least 0.3 of the
+    /// largest stand between << and >>, several in a row together (Paulo et al. 2024).
     ///
     /// # Example
     /// ```

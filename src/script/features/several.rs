@@ -6,7 +6,7 @@ use crate::err;
 use crate::features::FeatureList;
 use crate::script::engine::value::Given;
 
-/// A feature, or an array of them, of one dictionary or of several.
+/// Reads a feature, or an array of them, of one dictionary or of several.
 pub fn features(given: &Given) -> Result<FeatureList> {
     let elements = given.elements();
     if elements.is_empty() {

@@ -24,7 +24,7 @@ enum One {
 const MOST: i64 = 1 << 26;
 
 impl Wanted {
-    /// Each by its dictionary among these and its index there.
+    /// Finds each feature's dictionary among these and its index there.
     pub fn places(&self, saes: &[Sae]) -> Result<Vec<(usize, usize)>> {
         self.0.iter().map(|one| one.place(saes)).collect::<Result<_>>().map_err(|e| e.about("features"))
     }

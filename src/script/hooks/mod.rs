@@ -32,7 +32,7 @@ pub const OPTIONS: &[Group] = &[
 /// The types that scripts hold.
 pub const HANDLES: &[HandleType] = &[handle_type::<Hook>()];
 
-/// The hook on the site or the features in the first argument of a call, with the options of both.
+/// Makes the hook on the site or the features in the first argument of a call, with the options of both.
 fn hook(ctx: &NativeCallContext, what: What, place: &Dynamic, read: OptionReader) -> Fallible<Hook> {
     Ok(placed(what, &given("place", place), read, &env(ctx)?.task)?)
 }
@@ -47,8 +47,8 @@ fn placed(what: What, place: &Given, mut options: OptionReader, task: &Task) -> 
     }
 }
 
-/// A feature, or an array of features of one dictionary; none where the argument is something else, which takes none of
-/// these options.
+/// Reads an argument as a feature, or as an array of features of one dictionary; None where it is something else, which
+/// takes none of these options.
 fn features(place: &Given, options: &FeatureHookOptions) -> Result<Option<FeatureHook>> {
     let features: Option<Vec<Feature>> = place.elements().iter().map(Given::handle).collect();
     let Some(features) = features.filter(|features| !features.is_empty()) else {
@@ -61,7 +61,7 @@ fn features(place: &Given, options: &FeatureHookOptions) -> Result<Option<Featur
     FeatureHook::new(one_dictionary(&features)?, indices, options, site_of).map(Some)
 }
 
-/// The dictionary of these features, which must be the same.
+/// Returns the dictionary of features, which must be one.
 fn one_dictionary(features: &[Feature]) -> Result<Sae> {
     let mut saes = features.iter().map(|feature| &feature.sae);
     let first = saes.next().ok_or_else(|| err!(Argument, "expected at least one feature, found none"))?;
@@ -79,7 +79,7 @@ fn one_dictionary(features: &[Feature]) -> Result<Sae> {
     }
 }
 
-/// The recorded activations of a cache or a run.
+/// Returns the recorded activations of a cache or a run.
 fn recorded(value: &Dynamic) -> Option<Arc<Recorded>> {
     if let Some(cache) = value.read_lock::<Cache>() {
         return Some(cache.activations().clone());
@@ -87,7 +87,7 @@ fn recorded(value: &Dynamic) -> Option<Arc<Recorded>> {
     value.read_lock::<Run>().map(|run| run.cache().activations().clone())
 }
 
-/// The values of a hook: a number, a tensor or an array of numbers.
+/// Reads the amount of a hook: a number, a tensor or an array of numbers.
 fn amount(name: &str, value: &Dynamic) -> Result<Tensor> {
     match given(name, value).number() {
         Ok(number) => Ok(Tensor::new(number, &Device::Cpu)?),
@@ -108,7 +108,7 @@ fn source(value: &Dynamic) -> Result<PatchSource> {
 
 #[export_module(manifest)]
 pub mod functions {
-    /// A hook that ablates the activations at a site, or the codes of features: it sets them to 0 (zero ablation).
+    /// Returns a hook that ablates the activations at a site, or those of features: it sets them to 0 (zero ablation).
     ///
     /// Sites have the usual names: `mlp_out.3`, `z.3.5` for one head, `resid_post.*` for all layers, and those of
     /// TransformerLens, `blocks.3.hook_mlp_out`. Hooks are given to a call as `#{ hooks: [..] }` and act in that order.
@@ -136,7 +136,8 @@ pub mod functions {
         super::hook(&ctx, What::Act(Action::Zero), &place, super::options(options))
     }
 
-    /// A hook that replaces the activations at a site, or the codes of features, by their recorded mean (mean ablation).
+    /// Returns a hook that replaces the activations at a site, or those of features, by their recorded mean (mean
+    /// ablation).
     ///
     /// `data` is a cache or a run in which the site was recorded. Padding does not count. A feature's mean is over its codes
     /// at all other positions, those where it is inactive included; see `hooks::zero` for how a hook acts on features.
@@ -163,8 +164,8 @@ pub mod functions {
         super::hook(&ctx, What::Act(Action::Mean { cache, by_position }), &place, read)
     }
 
-    /// A hook that replaces the activations at a site, or the codes of features, by those of another run, or by given
-    /// values (activation patching).
+    /// Returns a hook that replaces the activations at a site, or those of features, by activations of another run, or
+    /// by given values (activation patching).
     ///
     /// From a cache or a run it takes the same site at the same positions. Values are a number, a tensor, or an array of
     /// numbers, of the shape of the activations, or one that broadcasts to it; codes are [batch, pos, features] in the
@@ -189,7 +190,8 @@ pub mod functions {
         super::hook(&ctx, What::Act(Action::Patch(super::source(&from)?)), &place, super::options(options))
     }
 
-    /// A hook that adds a vector or a number, times a scale, to the activations at a site, or to the codes of features.
+    /// Returns a hook that adds a vector or a number, times a scale, to the activations at a site, or to those of
+    /// features.
     ///
     /// The scale is 1 by default. Adding to a code steers along the feature's direction, whether the feature is active or
     /// not; see `hooks::zero` for how a hook acts on features.
@@ -216,7 +218,7 @@ pub mod functions {
         super::hook(&ctx, What::Act(Action::Add { vector, scale: 1.0 }), &place, super::options(options))
     }
 
-    /// A hook that multiplies the activations at a site, or the codes of features, by a number.
+    /// Returns a hook that multiplies the activations at a site, or those of features, by a number.
     ///
     /// See `hooks::zero` for how a hook acts on features.
     ///
@@ -236,7 +238,8 @@ pub mod functions {
         super::hook(&ctx, What::Act(Action::Scale(factor)), &place, super::options(options))
     }
 
-    /// A hook that takes a direction, or several, out of the activations at a site: what is left is orthogonal to them.
+    /// Returns a hook that projects a direction, or several, out of the activations at a site: the rest is orthogonal
+    /// to them.
     ///
     /// `vector` is a tensor or an array of numbers, [width], or several, [n, width]; their lengths do not matter. x becomes
     /// x - (x . u) u for each u of an orthonormal basis of them. The direction of a probe is one to take out.
@@ -261,7 +264,7 @@ pub mod functions {
         super::hook(&ctx, What::Act(Action::Project(projection)), &place, super::options(options))
     }
 
-    /// A hook that replaces the activations at a site, or the codes of features, by the result of a function.
+    /// Returns a hook that replaces the activations at a site, or those of features, by the result of a function.
     ///
     /// The function is `|x|` or `|x, at|`. `x` is the activation, or the part of it that `pos` and `heads` select; if the
     /// function returns nothing, it is not changed. Codes are [batch, pos, features], in the order of the features given;
@@ -298,7 +301,7 @@ pub mod functions {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// The site, or set of sites, at which the hook acts.
+    /// Returns the site, or set of sites, at which the hook acts.
     ///
     /// # Example
     /// ```
@@ -309,7 +312,7 @@ pub mod methods {
         hook.site().into()
     }
 
-    /// What the hook does and where, as a map.
+    /// Returns what the hook does and where, as a map.
     ///
     /// # Example
     /// ```

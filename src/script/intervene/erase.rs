@@ -73,7 +73,7 @@ impl Setting for RowsSetting {
 crate::options! {
     /// All options of `intervene::erase`.
     pub struct EraseCall {
-        /// For "features": the dictionary.
+        /// Dictionary of the kind "features".
         dictionary: Option<DictionarySetting> = None => usually("none");
         /// All rows that the eraser will be applied to, labelled or not, for all but "oracle" and "features": their mean stays
         /// where it is, and "leace" changes them least.
@@ -219,7 +219,7 @@ fn applied(ctx: &NativeCallContext, e: &Eraser, x: Tensor, names: Option<Vec<Cla
 
 #[export_module(manifest)]
 pub mod methods {
-    /// Rows, [rows, width] or with more axes before the last, with the concept erased.
+    /// Erases the concept from rows, [rows, width] or with more axes before the last.
     ///
     /// # Example
     /// ```
@@ -231,7 +231,7 @@ pub mod methods {
         super::applied(&ctx, e, values("x", &x)?, None)
     }
 
-    /// Rows with the concept erased by the oracle, which is told their labels.
+    /// Erases the concept from rows by the oracle, which is told their labels.
     ///
     /// # Example
     /// ```
@@ -246,7 +246,7 @@ pub mod methods {
         super::applied(&ctx, e, x, Some(names))
     }
 
-    /// The eraser as a hook, which erases the concept from the activations at a site.
+    /// Returns the eraser as a hook, which erases the concept from the activations at a site.
     ///
     /// # Options
     /// - [hook]
@@ -265,7 +265,7 @@ pub mod methods {
         Ok(hook)
     }
 
-    /// How many directions the eraser takes out; `()` where it is no projection.
+    /// Returns the number of directions that the eraser takes out; `()` where it is no projection.
     ///
     /// # Example
     /// ```
@@ -276,7 +276,7 @@ pub mod methods {
         e.0.rank().map_or(Dynamic::UNIT, |rank| Dynamic::from(rank as i64))
     }
 
-    /// The features that the eraser sets to 0; `()` where it is of another kind.
+    /// Returns the features that the eraser sets to 0; `()` where it is of another kind.
     ///
     /// # Example
     /// ```
@@ -291,7 +291,7 @@ pub mod methods {
         }
     }
 
-    /// What the eraser is, as a map.
+    /// Returns the eraser as a map.
     ///
     /// # Example
     /// ```

@@ -21,7 +21,7 @@ fn pairs(ctx: &NativeCallContext, m: &Model, pairs: &Dynamic) -> Result<Vec<Patc
     maps(pairs)?.into_iter().map(pair).collect()
 }
 
-/// One dictionary, or several by name.
+/// Reads one dictionary, or several by name.
 fn dictionaries(value: &Dynamic) -> Result<Vec<(String, Sae)>> {
     if let Some(sae) = value.read_lock::<Sae>() {
         return Ok(vec![(sae.core.parts().about.kind.clone(), sae.clone())]);
@@ -40,7 +40,8 @@ fn dictionaries(value: &Dynamic) -> Result<Vec<(String, Sae)>> {
 
 #[export_module(manifest)]
 pub mod functions {
-    /// How many features carry what differs between two prompts: the search of Cunningham et al. 2023, figure 5.
+    /// Measures how many features carry the difference between two prompts: the search of Cunningham et al. 2023,
+    /// figure 5.
     ///
     /// At the site of a dictionary x becomes x + sum over j in F of (c'_j - c_j) d_j at all positions, with the codes c of
     /// the `clean` prompt and c' of the `corrupt` one; the reconstruction error stays. F begins with all features; for each

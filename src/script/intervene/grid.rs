@@ -15,11 +15,11 @@ use crate::script::engine::value::{Any, Fallible, Options};
 use crate::script::model::Model;
 
 crate::options! {
-    /// What is patched and how, and what it is judged by.
+    /// A call of the grid: the parts that are patched and how, and the metric.
     pub struct GridCall {
-        /// What is measured of each pair.
+        /// Metric of each pair.
         metric: Metric = Metric::default() => usually("metric::logit_diff()");
-        /// By feature: the dictionary, or several at different sites.
+        /// Dictionary of patching by feature, or several at different sites.
         dictionaries: Vec<DictionarySetting> = Vec::new() => usually("none");
         with grid: GridOptions;
     }
@@ -27,14 +27,15 @@ crate::options! {
 
 #[export_module(manifest)]
 pub mod functions {
-    /// Activation patching: how far a metric moves where a part of the activations is replaced by that of the pair's other
-    /// prompt, for each part of a site (Vig et al. 2020; Meng et al. 2022; Wang et al. 2022).
+    /// Patches activations: measures how far a metric moves where a part of the activations is replaced by that of the
+    /// pair's other prompt, for each part of a site (Vig et al. 2020; Meng et al. 2022; Wang et al. 2022).
     ///
-    /// A grid with a row for each site and a column for each position, head, neuron, feature or layer; with `show` a heat map.
-    /// Its numbers are means over pairs of metric(patched) - metric(run), with 95 % intervals (`low`, `high`); with a
-    /// normalised metric they are divided by the mean distance of clean and corrupt prompts, so that 1 is all of it.
-    /// `direction: "denoise"` patches clean activations into the corrupt run, "noise" corrupt ones into the clean run. The
-    /// prompts of a pair have the same length, unless `align` says which positions stand side by side.
+    /// Returns a grid with a row for each site and a column for each position, head, neuron, feature or layer; with
+    /// `show` a heat map. Its numbers are means over pairs of metric(patched) - metric(run), with 95 % intervals
+    /// (`low`, `high`); with a normalised metric they are divided by the mean distance of clean and corrupt prompts, so
+    /// that 1 is all of it. `direction: "denoise"` patches clean activations into the corrupt run, "noise" corrupt ones
+    /// into the clean run. The prompts of a pair have the same length, unless `align` says which positions stand side
+    /// by side.
     ///
     /// By feature the site becomes x + (c'_j - c_j) d_j, with the codes c of the run and c' of the other; the reconstruction
     /// error stays. `method: "exact"` computes again what lies behind each patch, "attribution" estimates all parts from

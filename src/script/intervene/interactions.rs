@@ -28,7 +28,7 @@ use crate::script::model::Model;
 #[derive(Clone)]
 pub struct Interactions(core::Interactions);
 
-/// What effects are measured by.
+/// The measure of effects.
 pub enum EffectMeasure {
     Loss,
     Kl,
@@ -62,15 +62,15 @@ impl Setting for EffectMeasure {
 crate::options! {
     /// All options of `intervene::interactions`.
     pub struct InteractionCall {
-        /// By what effects are measured: the loss or KL(clean || ablated) in nats, the mean over the positions of a row; or
-        /// a metric of `metric::of`, whose function gets the logits after the row's last token and the ids of the row.
+        /// Measure of effects: the loss or KL(clean || ablated) in nats, the mean over the positions of a row; or a
+        /// metric of `metric::of`, whose function gets the logits after the row's last token and the ids of the row.
         measure: EffectMeasure = EffectMeasure::Loss;
         with interactions: InteractionOptions;
     }
 }
 
 impl Interactions {
-    /// What all together do beyond the sum of what each does.
+    /// Says what all units together do beyond the sum of their effects.
     fn note(&self) -> String {
         let all = &self.0.all;
         let interval = all.interval.map_or(String::new(), |[low, high]| format!(" ({low:.4} to {high:.4})"));
@@ -111,7 +111,7 @@ handle!(Interactions, "Interactions", |found| {
     format!("interactions of {} on {}", count(found.0.units.len(), "unit"), count(found.0.rows, "row"))
 });
 
-/// Features, and arrays of features that are ablated as one.
+/// Reads features, and arrays of features that are ablated as one.
 fn units(features: &Dynamic) -> Result<(Vec<crate::sae::Sae>, Vec<FeatureUnit>)> {
     let (mut all, mut sizes) = (Vec::new(), Vec::new());
     for unit in given("features", features).elements() {
@@ -139,7 +139,8 @@ fn units(features: &Dynamic) -> Result<(Vec<crate::sae::Sae>, Vec<FeatureUnit>)>
 
 #[export_module(manifest)]
 pub mod functions {
-    /// Pairs and groups of features ablated together: what that does beyond the sum of what each does alone.
+    /// Ablates pairs and groups of features together and measures their interaction: the effect beyond the sum of the
+    /// effects of each alone.
     ///
     /// The effect e of a set on a row of text is what zero-ablating it at all positions adds to the loss or to a metric of
     /// your own, or KL(clean || ablated); reconstruction errors are kept. The interaction is e(A and B) - e(A) - e(B), with a 95 % bootstrap
@@ -197,7 +198,7 @@ pub mod functions {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// The pairs, those of the largest interaction in size first, each with its interval, control and kind.
+    /// Tabulates the pairs, those of the largest interaction in size first, each with its interval, control and kind.
     ///
     /// # Example
     /// ```
@@ -213,7 +214,7 @@ pub mod methods {
         found.0.table()
     }
 
-    /// The interaction of each two units as a heat map; on the diagonal their effects alone.
+    /// Returns the interaction of each two units as a heat map; on the diagonal their effects alone.
     ///
     /// # Example
     /// ```
@@ -229,7 +230,7 @@ pub mod methods {
         found.0.matrix(false)
     }
 
-    /// The same with codes taken off at shuffled positions.
+    /// Returns the matrix of the control, where codes are taken off at shuffled positions.
     ///
     /// # Example
     /// ```
@@ -261,7 +262,7 @@ pub mod methods {
         Ok(saved(&ctx, found, path)?)
     }
 
-    /// The table, the matrix and its control, and what all units together do beyond their sum.
+    /// Returns the table, the matrix and its control, and what all units together do beyond their sum, as a map.
     ///
     /// # Example
     /// ```

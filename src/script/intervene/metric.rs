@@ -21,7 +21,7 @@ use crate::script::model::input::InputOptions;
 use crate::tensor::{Tensor, floats};
 
 crate::options! {
-    /// What all metrics have.
+    /// Options of all metrics.
     #[derive(Debug, Clone, Copy)]
     pub struct MetricOptions {
         /// Whether values become (value - corrupt) / D, with the metric of the pair's corrupt prompt and the mean D over
@@ -32,7 +32,7 @@ crate::options! {
 }
 
 crate::options! {
-    /// What a divergence is measured from.
+    /// Options of a divergence: the run that it is measured from.
     #[derive(Debug, Clone, Copy)]
     pub struct KlOptions {
         /// The prompt whose distribution, in a run without hooks, is p in KL(p || q).
@@ -42,7 +42,7 @@ crate::options! {
 }
 
 crate::options! {
-    /// Which prompts are read, and how.
+    /// Options of a metric's values: the prompts that are read, and the hooks.
     pub struct ValuesOptions {
         /// The prompts that the model reads.
         prompts: Prompt = Prompt::Clean;
@@ -51,7 +51,7 @@ crate::options! {
     }
 }
 
-/// What is measured; a function of the script is called with the logits and the pair.
+/// The quantity that is measured; a function of the script is called with the logits and the pair.
 #[derive(Clone)]
 enum What {
     LogitDiff,
@@ -71,7 +71,7 @@ pub struct Metric {
 }
 
 impl Default for Metric {
-    /// The logit difference.
+    /// Returns the logit difference.
     fn default() -> Self {
         Self { what: What::LogitDiff, normalised: false }
     }
@@ -82,7 +82,7 @@ impl Metric {
         Self { what, normalised }
     }
 
-    /// The KL to the runs of clean prompts.
+    /// Returns the KL to the runs of clean prompts.
     pub fn kl() -> Self {
         Self { what: What::Kl(Prompt::Clean), normalised: false }
     }
@@ -91,12 +91,12 @@ impl Metric {
         self.normalised
     }
 
-    /// Whether it is a function of the script.
+    /// Returns whether the metric is a function of the script.
     pub fn is_own(&self) -> bool {
         matches!(self.what, What::Own(_))
     }
 
-    /// Does `work` with the core's measure; `pairs` are what a function of the script gets as its second argument.
+    /// Runs `work` with the core's measure; `pairs` are the second arguments of a function of the script.
     pub fn with_measure<T>(&self, calls: &Calls, pairs: &Array, work: impl FnOnce(Measure) -> Result<T>) -> Result<T> {
         let own = |function: &FnPtr, number: usize, logits: &Tensor| {
             let pair = pairs.get(number).cloned().unwrap_or_default();
@@ -126,7 +126,7 @@ impl Metric {
     }
 }
 
-/// What a function of the script returned for a pair, as a tensor that knows how it was computed.
+/// Returns the result of a function of the script for a pair, as a tensor that knows how it was computed.
 fn number_of(returned: &Dynamic, pair: usize) -> Result<Tensor> {
     if let Some(tensor) = returned.read_lock::<Tensor>() {
         return Ok(tensor.clone());
@@ -181,12 +181,12 @@ fn no_nan(values: &Tensor) -> Result<()> {
 
 #[export_module(manifest)]
 pub mod functions {
-    /// The logit difference of a pair: log sum_a exp s(a) - log sum_w exp s(w), over its correct answers a and its wrong
-    /// answers w.
+    /// Returns the logit difference of a pair as a metric: log sum_a exp s(a) - log sum_w exp s(w), over its correct
+    /// answers a and its wrong answers w.
     ///
-    /// s(a), the score of an answer, is the sum of the log probabilities of its tokens behind the prompt, each read after
-    /// those before it. With one answer of one token on either side this is logit(a) - logit(w) after the last token
-    /// (Wang et al. 2022), since what normalises both is the same.
+    /// s(a), the score of an answer, is the sum of the log probabilities of its tokens after the prompt, each read
+    /// after those before it. With one answer of one token on either side this is logit(a) - logit(w) after the last
+    /// token (Wang et al. 2022), since what normalises both is the same.
     ///
     /// # Options
     /// - [metric]
@@ -205,7 +205,8 @@ pub mod functions {
         Ok(Metric::new(What::LogitDiff, taken(options)?))
     }
 
-    /// The probability of a pair's correct answers: sum_a exp s(a), with the score s(a) of `metric::logit_diff`.
+    /// Returns the probability of a pair's correct answers as a metric: sum_a exp s(a), with the score s(a) of
+    /// `metric::logit_diff`.
     ///
     /// # Options
     /// - [metric]
@@ -222,7 +223,8 @@ pub mod functions {
         Ok(Metric::new(What::Prob, taken(options)?))
     }
 
-    /// The log probability of a pair's correct answers: log sum_a exp s(a), with the score s(a) of `metric::logit_diff`.
+    /// Returns the log probability of a pair's correct answers as a metric: log sum_a exp s(a), with the score s(a) of
+    /// `metric::logit_diff`.
     ///
     /// # Options
     /// - [metric]
@@ -239,8 +241,8 @@ pub mod functions {
         Ok(Metric::new(What::LogProb, taken(options)?))
     }
 
-    /// The rank of a pair's best correct answer: 1 + the number of tokens with a larger logit; of an answer of several
-    /// tokens the worst of theirs.
+    /// Returns the rank of a pair's best correct answer as a metric: 1 + the number of tokens with a larger logit; for
+    /// an answer of several tokens the largest of their ranks.
     ///
     /// It has no gradient.
     ///
@@ -258,8 +260,8 @@ pub mod functions {
         Ok(Metric::new(What::Rank, taken(options)?))
     }
 
-    /// How far the distribution after the prompt is from that of a run without hooks: KL(p || q) = sum_v p_v log(p_v / q_v)
-    /// in nats, with p of the reference prompt and q of this run.
+    /// Returns the distance of the distribution after the prompt from that of a run without hooks as a metric: KL(p ||
+    /// q) = sum_v p_v log(p_v / q_v) in nats, with p of the reference prompt and q of this run.
     ///
     /// # Options
     /// - [metric_kl]
@@ -277,7 +279,8 @@ pub mod functions {
         Ok(Metric::new(What::Kl(reference), metric))
     }
 
-    /// The loss of a prompt: the mean of -log p(x_t | x_1 .. x_(t-1)) over its tokens but the first, in nats.
+    /// Returns the loss of a prompt as a metric: the mean of -log p(x_t | x_1 .. x_(t-1)) over its tokens but the
+    /// first, in nats.
     ///
     /// # Options
     /// - [metric]
@@ -293,8 +296,8 @@ pub mod functions {
         Ok(Metric::new(What::Loss, taken(options)?))
     }
 
-    /// A metric of your own: a function `|logits, pair|` of the logits after the prompt's last token, [vocab], and the pair
-    /// as it was given, to one number.
+    /// Returns a metric of your own: a function `|logits, pair|` of the logits after the prompt's last token, [vocab],
+    /// and the pair as it was given, to one number.
     ///
     /// Gradients pass where it computes the number with operations of tensors.
     ///
@@ -316,7 +319,7 @@ pub mod functions {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// The metric of each pair, [pairs], read from a run of its clean prompt.
+    /// Computes the metric of each pair, [pairs], from a run of its clean prompt.
     ///
     /// `pairs` are those of `data::pairs`, or maps of your own with `clean`, `corrupt`, `answers` and `wrong`, as far as the
     /// metric needs them. Prompts may have different lengths: the metric is read after the last token of each. With hooks

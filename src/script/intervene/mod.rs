@@ -64,7 +64,7 @@ pub const HANDLES: &[HandleType] = &[
     handle_type::<Subspace>(),
 ];
 
-/// What is called through the module: `intervene::grid(m, pairs)`.
+/// Lists functions that are called through the module: `intervene::grid(m, pairs)`.
 pub fn functions() -> Vec<&'static ModuleManifest> {
     vec![
         exported_manifest!(erase::functions),
@@ -77,7 +77,7 @@ pub fn functions() -> Vec<&'static ModuleManifest> {
     ]
 }
 
-/// The methods of its results.
+/// Lists the methods of results.
 pub fn globals() -> Vec<&'static ModuleManifest> {
     vec![
         exported_manifest!(erase::methods),

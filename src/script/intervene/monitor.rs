@@ -40,7 +40,7 @@ crate::options! {
 }
 
 crate::options! {
-    /// What a monitor does with a text.
+    /// Options of a monitor that watches texts.
     #[derive(Debug, Clone)]
     pub struct WatchOptions {
         /// Whether only the first token with an alarm is recorded of each text.
@@ -71,7 +71,7 @@ impl Handle for Monitor {
     }
 }
 
-/// A feature or a probe.
+/// Reads a feature or a probe.
 fn sensor(given: &Given, site: Option<&str>) -> Result<Sensor> {
     if let Some(feature) = given.handle::<Feature>() {
         let site = site_of(&feature.sae.core)?;
@@ -86,7 +86,7 @@ fn sensor(given: &Given, site: Option<&str>) -> Result<Sensor> {
     Ok(Sensor::Probe { probe: probe.core().clone(), site: site.into() })
 }
 
-/// The texts of a call with their labels.
+/// Reads the texts of a call with their labels.
 fn labelled(ctx: &NativeCallContext, m: &Model, x: &Dynamic, y: &Dynamic) -> Result<(Batch, ClassLabels)> {
     let labels = ClassLabels::of(&class_names("y", y)?).map_err(|e| e.about("y"))?;
     Ok((texts(ctx, m, x)?.batch, labels))
@@ -111,7 +111,8 @@ fn alarms_table(monitor: &core::Monitor, m: &Model, rows: &[Vec<u32>], alarms: &
 
 #[export_module(manifest)]
 pub mod functions {
-    /// A monitor: it watches what a model reads or writes for features or probes whose score is above a threshold.
+    /// Returns a monitor: it watches what a model reads or writes for features or probes whose score is above a
+    /// threshold.
     ///
     /// `watched` is a feature, a probe of two classes, or an array of both. The score of a feature is its code, that of a
     /// probe the log odds of its second class. Fit thresholds on one set of texts with `fit`, and judge them on another
@@ -144,8 +145,8 @@ pub mod functions {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// The same monitor with thresholds from labelled texts: for each feature or probe the lowest one above which at most
-    /// a given share of the texts without the label has a score anywhere.
+    /// Returns the monitor with thresholds fitted on labelled texts: for each feature or probe the lowest one above
+    /// which at most a given share of the texts without the label has a score anywhere.
     ///
     /// `x` are texts, tokens or ids, `y` a label for each: of two classes the second (true) should raise an alarm.
     ///
@@ -175,9 +176,9 @@ pub mod methods {
         Ok(Monitor(mon.0.fitted(m.core(), batch.rows(), &labels, &options, &env.task)?.into()))
     }
 
-    /// How well the monitor does on labelled texts, those that its thresholds were not fitted on: AUROC, precision (the
-    /// share of alarms that are right), recall and false-positive rate (the shares of texts with and without the label
-    /// that raise an alarm), each with a 95 % interval over texts. A text has the largest score of its positions.
+    /// Judges the monitor on labelled texts, on which its thresholds were not fitted: AUROC, precision (the share of
+    /// alarms that are right), recall and false-positive rate (the shares of texts with and without the label that
+    /// raise an alarm), each with a 95 % interval over texts. A text has the largest score of its positions.
     ///
     /// # Options
     /// - [monitor_judge]
@@ -204,8 +205,8 @@ pub mod methods {
         Ok(mon.0.on(m.core(), batch.rows(), &labels, &options, &env.task)?.judged())
     }
 
-    /// The ROC of the monitor on labelled texts: for false-positive rates from 0 to 1 the recall with its 95 % interval
-    /// over texts, and the threshold.
+    /// Computes the ROC of the monitor on labelled texts: for false-positive rates from 0 to 1 the recall with its 95 %
+    /// interval over texts, and the threshold.
     ///
     /// # Options
     /// - [monitor_judge]
@@ -232,7 +233,7 @@ pub mod methods {
         Ok(mon.0.on(m.core(), batch.rows(), &labels, &options, &env.task)?.roc())
     }
 
-    /// The alarms of texts, as a table: text, position, token, what raised it, and its score.
+    /// Lists the alarms of texts, as a table: text, position, token, what raised it, and its score.
     ///
     /// `x` is a text of `data::text`, or texts, tokens or ids.
     ///
@@ -305,8 +306,8 @@ pub mod methods {
         Ok(fields.into_iter().map(|(name, value)| (name.into(), value)).collect())
     }
 
-    /// What the monitor costs: the `multiplications` for each token, and their number for each of the model's own, as
-    /// `of_model`.
+    /// Counts what the monitor costs: the `multiplications` for each token, and their number for each of the model's
+    /// own, as `of_model`.
     ///
     /// A probe has one for each number that it reads. A dictionary encodes all of its features: their number times its
     /// width. The model has one for each weight of its blocks and of the unembedding, without those of attention scores.
@@ -323,7 +324,7 @@ pub mod methods {
         Ok([("multiplications".into(), Dynamic::from(own as i64)), ("of_model".into(), share.into())].into())
     }
 
-    /// The thresholds, in the order of what is watched.
+    /// Returns the thresholds, in the order of what is watched.
     ///
     /// # Example
     /// ```
@@ -335,7 +336,7 @@ pub mod methods {
         mon.0.thresholds.iter().map(|threshold| Dynamic::from(*threshold)).collect()
     }
 
-    /// What is watched and the thresholds, as an array of maps.
+    /// Returns what is watched and the thresholds, as an array of maps.
     ///
     /// # Example
     /// ```

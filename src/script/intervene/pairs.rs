@@ -11,7 +11,7 @@ use crate::script::engine::value::{given, plain};
 use crate::script::model::Model;
 use crate::script::model::input::one_text;
 
-/// The maps of an argument, each with its number.
+/// Reads the maps of an argument, each with its number.
 pub fn maps(pairs: &Dynamic) -> Result<Vec<(usize, Map)>> {
     let list = given("pairs", pairs).list()?;
     if list.is_empty() {
@@ -30,13 +30,13 @@ fn field<'a>(map: &'a Map, name: &str, number: usize) -> Result<&'a Dynamic> {
     map.get(name).ok_or_else(|| err!(Argument, "expected `{name}` in pair {number}, found none").about("pairs"))
 }
 
-/// A text of a pair, as text, tokens or ids.
+/// Reads a text of a pair, as text, tokens or ids.
 pub fn text(ctx: &NativeCallContext, m: &Model, map: &Map, name: &'static str, number: usize) -> Result<Vec<u32>> {
     let ids = one_text(ctx, m, name, field(map, name, number)?);
     ids.map_err(|error| crate::base::Error { about: Some("pairs".into()), ..error.within(format!("pair {number}")) })
 }
 
-/// A token of a pair, as text or id.
+/// Reads a token of a pair, as text or id.
 pub fn token(ctx: &NativeCallContext, m: &Model, map: &Map, name: &'static str, number: usize) -> Result<u32> {
     let value = field(map, name, number)?;
     let wanted = || given(name, value).refuse(&TokenName::wanted());

@@ -14,9 +14,9 @@ use crate::script::engine::value::{Any, Fallible, Options};
 use crate::script::model::Model;
 
 crate::options! {
-    /// Which paths are patched and how, and what they are judged by.
+    /// A call of path patching: the paths that are patched and how, and the metric.
     pub struct PathCall {
-        /// What is measured of each pair.
+        /// Metric of each pair.
         metric: Metric = Metric::default() => usually("metric::logit_diff()");
         with paths: PathOptions;
     }
@@ -24,15 +24,16 @@ crate::options! {
 
 #[export_module(manifest)]
 pub mod functions {
-    /// Path patching: how far a metric moves where one part of the model, the receiver, hears of another, the sender, what it
-    /// writes in the pair's other prompt, and of all others what they do in its own (Wang et al. 2022; Goldowsky-Dill et
-    /// al. 2023).
+    /// Patches paths: measures how far a metric moves where one part of the model, the receiver, gets of another, the
+    /// sender, what it writes in the pair's other prompt, and of all others what they write in its own (Wang et al.
+    /// 2022; Goldowsky-Dill et al. 2023).
     ///
-    /// A grid with a row for each sender and a column for each receiver; with `show` a heat map. A first pass patches the
-    /// sender, holds what attention and MLPs behind it write (`mlps: "recomputed"` holds attention only), and notes the
-    /// input of the receiver; a second one gives it that input and holds nothing. So a path is direct; what it does further
-    /// on counts. `logits` as a receiver are the direct effect. A cell is empty where the sender does not come before the
-    /// receiver. Numbers are means over pairs, as in `intervene::grid`, with 95 % intervals (`low`, `high`).
+    /// Returns a grid with a row for each sender and a column for each receiver; with `show` a heat map. A first pass
+    /// patches the sender, holds what attention and MLPs behind it write (`mlps: "recomputed"` holds attention only),
+    /// and notes the input of the receiver; a second one gives it that input and holds nothing. So a path is direct;
+    /// what it does further on counts. `logits` as a receiver are the direct effect. A cell is empty where the sender
+    /// does not come before the receiver. Numbers are means over pairs, as in `intervene::grid`, with 95 % intervals
+    /// (`low`, `high`).
     ///
     /// # Options
     /// - [paths]

@@ -65,7 +65,7 @@ impl WrittenLabel {
 }
 
 crate::options! {
-    /// What steering should do: one of `token`, `label` and `metric` is given.
+    /// Options of the effect of steering: one of `token`, `label` and `metric` is given.
     pub struct EffectOptions {
         /// The token or tokens that should come next, as text or id; their total probability is the effect.
         token: Vec<TokenName> = Vec::new() => usually("none");
@@ -76,12 +76,12 @@ crate::options! {
 }
 
 crate::options! {
-    /// Who grades what is written: a `judge` with a `concept`, or the rules that find a `label`.
+    /// Options of the grader of what is written: a `judge` with a `concept`, or the rules that find a `label`.
     #[derive(Debug, Clone)]
     pub struct GraderOptions {
         /// A language model that grades.
         judge: Option<Endpoint> = None => usually("none");
-        /// For a judge: what the written text should contain, in words.
+        /// Concept that a judge looks for in the written text, in words.
         concept: Option<String> = None => usually("none");
         with written: WrittenLabel;
     }
@@ -97,7 +97,7 @@ crate::options! {
     }
 }
 
-/// Features, or vectors by site.
+/// Reads features, or vectors by site.
 fn directions(value: &Dynamic) -> Result<Vec<Direction>> {
     let place = given("direction", value);
     if let Some(map) = value.read_lock::<Map>() {
@@ -121,7 +121,7 @@ fn directions(value: &Dynamic) -> Result<Vec<Direction>> {
     dictionaries.into_iter().map(|(first, known)| Direction::of_features(&first.sae.core, &known, None)).collect()
 }
 
-/// Rows of a text of `data::text`, or texts as they are given.
+/// Reads rows of a text of `data::text`, or texts as they are given.
 pub fn rows(
     ctx: &NativeCallContext,
     m: &Model,
@@ -137,13 +137,13 @@ pub fn rows(
     Ok(batch.rows().iter().take(count).map(cut).collect())
 }
 
-/// The prompts that a model continues.
+/// Reads the prompts that a model continues.
 fn prompts(ctx: &NativeCallContext, m: &Model, prompts: &Dynamic) -> Result<Batch> {
     let read = texts(ctx, m, prompts);
     Ok(read.map_err(|error| crate::base::Error { about: Some("prompts".into()), ..error })?.batch)
 }
 
-/// What the calls of a sweep read from their arguments.
+/// The arguments of calls that steer at several strengths.
 struct Steered {
     prompts: Batch,
     rows: Vec<Vec<u32>>,
@@ -181,7 +181,7 @@ fn number(returned: &Dynamic) -> Result<f64> {
 
 #[export_module(manifest)]
 pub mod functions {
-    /// A steering vector at a site, from texts with something to texts without it: [d].
+    /// Computes a steering vector at a site, from texts with something to texts without it: [d].
     ///
     /// By default the difference of the means at the last position (difference of means; CAA, Panickssery et al. 2023,
     /// where texts come in pairs). `method: "pca"` is the first principal component of the differences of pairs (Zou et
@@ -218,14 +218,14 @@ pub mod functions {
     /// Steers a model by features or vectors at several strengths, and sets the effect beside the damage.
     ///
     /// `direction` is a feature, an array of features, or a map of vectors by site, several layers at once. A strength
-    /// multiplies a vector; for features it is in multiples of their maximum on `text`, which is added to their codes at all
-    /// positions, or with `clamp` takes their place; strength 0 clamps features off. With `unit: "median"` strengths compare
-    /// between directions and sites: the change is that many times as long as the median activation at the site on `text`.
-    /// The effect is the probability of `token` after each prompt; or of what is written after it the share of tokens with
-    /// a `label`, or a `metric`. The damage is measured on other text: `loss`,
-    /// cross-entropy in nats, and `kl`, KL(clean || steered); and on what is written: `repetition`, the share of triples
-    /// of tokens that were there before. Each is a mean over prompts or rows with a 95 % bootstrap interval. The rows
-    /// `random` are the mean of random directions, whose change is as long at every position.
+    /// multiplies a vector; for features it is in multiples of their maximum on `text`, which is added to their codes
+    /// at all positions, or with `clamp` takes their place; strength 0 clamps features off. With `unit: "median"`
+    /// strengths compare between directions and sites: the change is that many times as long as the median activation
+    /// at the site on `text`. The effect is the probability of `token` after each prompt; or of what is written after
+    /// it the share of tokens with a `label`, or a `metric`. The damage is measured on `text`: `loss`, cross-entropy in
+    /// nats, and `kl`, KL(clean || steered); and on what is written: `repetition`, the share of triples of tokens that
+    /// were there before. Each is a mean over prompts or rows with a 95 % bootstrap interval. The rows `random` are the
+    /// mean of random directions, whose change is as long at every position.
     ///
     /// # Options
     /// - [steer_effect]
@@ -279,9 +279,9 @@ pub mod functions {
         })
     }
 
-    /// AxBench's score of steering (Wu et al. 2025) at several strengths: grades from 0 to 2 of what is written after each
-    /// prompt, for the concept in it, for what it has to do with the prompt (instruct) and for fluency, and their harmonic
-    /// mean, 0 where one of them is 0.
+    /// Computes AxBench's score of steering (Wu et al. 2025) at several strengths: grades from 0 to 2 of what is
+    /// written after each prompt, for the concept in it, for what it has to do with the prompt (instruct) and for
+    /// fluency, and their harmonic mean, 0 where one of them is 0.
     ///
     /// `direction`, `text` and strengths are those of `intervene::steer`. A `judge`, a language model, grades a `concept` in
     /// words; texts to which it gives no grade are left out and counted. Without one, grades come from a `label` that rules
@@ -343,8 +343,8 @@ pub mod functions {
         Ok(found?)
     }
 
-    /// Text that a model writes after a prompt while a feature is held at multiples of its maximum on a text (pinned
-    /// sampling; Bricken et al. 2023).
+    /// Generates text after a prompt while a feature is held at multiples of its maximum on a text (pinned sampling;
+    /// Bricken et al. 2023).
     ///
     /// # Options
     /// - [pinned]

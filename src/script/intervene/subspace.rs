@@ -96,7 +96,7 @@ pub mod functions {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// The orthonormal columns of the subspace: [d, k].
+    /// Returns the orthonormal columns of the subspace: [d, k].
     ///
     /// # Example
     /// ```
@@ -109,7 +109,7 @@ pub mod methods {
         found.0.basis.clone()
     }
 
-    /// Interchange accuracy on the pairs that judge, with 95 % intervals, beside the controls.
+    /// Tabulates the interchange accuracy on held-out pairs, with 95 % intervals, beside the controls.
     ///
     /// # Example
     /// ```
@@ -123,7 +123,7 @@ pub mod methods {
         found.0.table()
     }
 
-    /// The loss of each step: [steps].
+    /// Returns the loss of each step: [steps].
     ///
     /// # Example
     /// ```
@@ -136,7 +136,7 @@ pub mod methods {
         Ok(Tensor::new(found.0.losses.as_slice(), &Device::Cpu).map_err(crate::base::Error::from)?)
     }
 
-    /// The share of other pairs whose answer is the likeliest token after the interchange.
+    /// Computes the share of other pairs whose answer is the likeliest token after the interchange.
     ///
     /// # Example
     /// ```
@@ -151,7 +151,7 @@ pub mod methods {
         Ok(found.0.accuracy(&m.core().decoder, &pairs, &env(&ctx)?.task)?.share())
     }
 
-    /// The site, the position, the dimension, the accuracies and the losses.
+    /// Returns the site, the position, the dimension, the accuracies and the losses, as a map.
     ///
     /// # Example
     /// ```

@@ -9,7 +9,7 @@ use crate::base::Result;
 use crate::err;
 use crate::script::engine::value::{Fallible, Num, given};
 
-/// The numbers of a list, at least one.
+/// Collects the numbers of a list, at least one.
 fn numbers(array: &Array) -> Result<Vec<&Dynamic>> {
     let mut found = Vec::with_capacity(array.len());
     for (place, element) in array.iter().enumerate().filter(|(_, element)| !element.is_unit()) {
@@ -32,7 +32,7 @@ fn total(numbers: &[&Dynamic]) -> f64 {
     numbers.iter().map(|number| float(number)).sum()
 }
 
-/// An integer, if all numbers are.
+/// Adds up numbers: an integer, if all of them are.
 fn sum(numbers: &[&Dynamic]) -> Result<Dynamic> {
     let Some(whole) = numbers.iter().map(|number| number.as_int().ok()).collect::<Option<Vec<i64>>>() else {
         return Ok(total(numbers).into());
@@ -44,7 +44,8 @@ fn sum(numbers: &[&Dynamic]) -> Result<Dynamic> {
     })
 }
 
-/// The number that stands first in an order, where `wanted` is that of a better one beside the best so far; NaN, if there is one.
+/// Finds the number that stands first in an order, where `wanted` is that of a better one beside the best so far; NaN,
+/// if there is one.
 fn extreme(numbers: &[&Dynamic], wanted: Ordering) -> Dynamic {
     let order = |one: &Dynamic, other: &Dynamic| match (one.as_int(), other.as_int()) {
         (Ok(one), Ok(other)) => one.cmp(&other),
@@ -57,8 +58,8 @@ fn extreme(numbers: &[&Dynamic], wanted: Ordering) -> Dynamic {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// The mean of the numbers of an array, of those that are there: a missing one, `()`, is left out. An array without a
-    /// number is an error.
+    /// Computes the mean of the numbers of an array; a missing one, `()`, is left out. An array without a number is an
+    /// error.
     ///
     /// # Example
     /// ```
@@ -71,8 +72,8 @@ pub mod methods {
         Ok(super::total(&numbers) / numbers.len() as f64)
     }
 
-    /// The sum of the numbers of an array, an integer if all of them are. A missing one, `()`, is left out; an array without a
-    /// number is an error.
+    /// Sums the numbers of an array, to an integer if all of them are. A missing one, `()`, is left out; an array
+    /// without a number is an error.
     ///
     /// # Example
     /// ```
@@ -84,8 +85,8 @@ pub mod methods {
         Ok(super::sum(&super::numbers(array)?)?)
     }
 
-    /// The smallest number of an array; NaN where there is one. A missing one, `()`, is left out; an array without a number is
-    /// an error.
+    /// Returns the smallest number of an array; NaN where there is one. A missing one, `()`, is left out; an array
+    /// without a number is an error.
     ///
     /// # Example
     /// ```
@@ -96,8 +97,8 @@ pub mod methods {
         Ok(super::extreme(&super::numbers(array)?, Ordering::Less))
     }
 
-    /// The largest number of an array; NaN where there is one. A missing one, `()`, is left out; an array without a number is
-    /// an error.
+    /// Returns the largest number of an array; NaN where there is one. A missing one, `()`, is left out; an array
+    /// without a number is an error.
     ///
     /// # Example
     /// ```

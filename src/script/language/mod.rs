@@ -146,7 +146,7 @@ pub mod functions {
         super::widened(&ctx, blob, length, value)
     }
 
-    /// The type of a value in the words of the reference: "integer", "float", "Tensor".
+    /// Returns the type of a value in the words of the reference: "integer", "float", "Tensor".
     ///
     /// # Example
     /// ```
@@ -189,7 +189,8 @@ fn wait(ctx: &NativeCallContext, seconds: f64) -> Fallible<()> {
 /// Bytes that are written between two looks at the interrupt flag.
 const PIECE: usize = 16 << 20;
 
-/// The bytes are written, and not left to the system to make when they are looked at: what a value takes is to be seen.
+/// Makes a blob whose bytes are written, and not left to the system to make when they are looked at: the memory that a
+/// value takes is to be seen.
 fn filled(ctx: &NativeCallContext, length: i64, value: i64) -> Fallible<Blob> {
     let mut blob = Blob::new();
     widened(ctx, &mut blob, length, value)?;
@@ -212,7 +213,7 @@ fn padded(ctx: &NativeCallContext, array: &mut Array, length: i64, value: Dynami
     extended(ctx, array, length, value)
 }
 
-/// Copies of a value up to this length. An interruption leaves the list as it was.
+/// Appends copies of a value up to this length. An interruption leaves the list as it was.
 fn extended<T: Clone>(ctx: &NativeCallContext, list: &mut Vec<T>, length: usize, value: T) -> Fallible<()> {
     let (before, env) = (list.len(), env(ctx)?);
     // At its full length: a list that grows is copied into twice its length on the way.
@@ -248,7 +249,7 @@ fn lengthened(ctx: &NativeCallContext, text: &mut ImmutableString, length: i64, 
     Ok(())
 }
 
-/// A length that fits into memory.
+/// Returns a length that fits into memory.
 fn room(length: i64, each: usize, what: &str) -> Fallible<usize> {
     let length = usize::try_from(length).unwrap_or(0);
     memory::check(length as u128 * each as u128, || format!("{what} of {length}"))?;

@@ -9,7 +9,7 @@ use crate::script::engine::paper::Paper;
 use crate::script::engine::value::{Fallible, Int, Num, given, number_text};
 use crate::{bail, err};
 
-/// A logarithm, exact for powers of 2 and of 10.
+/// Computes a logarithm, exact for powers of 2 and of 10.
 fn to_base(x: f64, base: f64) -> f64 {
     match base {
         2.0 => x.log2(),
@@ -18,7 +18,7 @@ fn to_base(x: f64, base: f64) -> f64 {
     }
 }
 
-/// The quotient of two integers without its fraction.
+/// Computes the quotient of two integers without its fraction.
 fn checked(a: i64, b: i64) -> Result<i64> {
     if b == 0 {
         bail!(Numeric, "division by zero: {a} / {b}");
@@ -26,7 +26,7 @@ fn checked(a: i64, b: i64) -> Result<i64> {
     a.checked_div(b).ok_or_else(|| err!(Numeric, "division overflow: {a} / {b}"))
 }
 
-/// The quotient of two integers, where it is whole.
+/// Computes the quotient of two integers, where it is whole.
 fn quotient(a: i64, b: i64) -> Result<i64> {
     let whole = checked(a, b)?;
     if whole * b == a {
@@ -54,70 +54,70 @@ macro_rules! functions {
 }
 
 functions! {
-    /// The square root; NaN below 0.
+    /// Computes the square root; NaN below 0.
     ///
     /// # Example
     /// ```
     /// 16.sqrt()  //=> 4.0
     /// ```
     sqrt => f64::sqrt;
-    /// e to the power of a number.
+    /// Computes e to the power of a number.
     ///
     /// # Example
     /// ```
     /// 0.exp()  //=> 1.0
     /// ```
     exp => f64::exp;
-    /// The natural logarithm; `log` is another name for it.
+    /// Computes the natural logarithm; `log` is another name for it.
     ///
     /// # Example
     /// ```
     /// 1.ln()  //=> 0.0
     /// ```
     ln => f64::ln;
-    /// The logarithm to base 2.
+    /// Computes the logarithm to base 2.
     ///
     /// # Example
     /// ```
     /// 8.log2()  //=> 3.0
     /// ```
     log2 => f64::log2;
-    /// The logarithm to base 10.
+    /// Computes the logarithm to base 10.
     ///
     /// # Example
     /// ```
     /// 1000.log10()  //=> 3.0
     /// ```
     log10 => f64::log10;
-    /// The sine.
+    /// Computes the sine.
     ///
     /// # Example
     /// ```
     /// 0.sin()  //=> 0.0
     /// ```
     sin => f64::sin;
-    /// The cosine.
+    /// Computes the cosine.
     ///
     /// # Example
     /// ```
     /// 0.cos()  //=> 1.0
     /// ```
     cos => f64::cos;
-    /// The tangent.
+    /// Computes the tangent.
     ///
     /// # Example
     /// ```
     /// 0.tan()  //=> 0.0
     /// ```
     tan => f64::tan;
-    /// The hyperbolic tangent.
+    /// Computes the hyperbolic tangent.
     ///
     /// # Example
     /// ```
     /// 0.tanh()  //=> 0.0
     /// ```
     tanh => f64::tanh;
-    /// The largest whole number that is not larger.
+    /// Rounds down to a whole number.
     ///
     /// # Example
     /// ```
@@ -125,7 +125,7 @@ functions! {
     /// 2.floor()  //=> 2.0
     /// ```
     floor => f64::floor;
-    /// The smallest whole number that is not smaller.
+    /// Rounds up to a whole number.
     ///
     /// # Example
     /// ```
@@ -133,7 +133,7 @@ functions! {
     /// 2.ceiling()  //=> 2.0
     /// ```
     ceiling => f64::ceil;
-    /// The nearest whole number, halves to even, as of a tensor; `round_to` keeps digits.
+    /// Rounds to the nearest whole number, halves to even, as of a tensor; `round_to` keeps digits.
     ///
     /// # Example
     /// ```
@@ -145,7 +145,7 @@ functions! {
 
 #[export_module(manifest)]
 pub mod more {
-    /// The natural logarithm, as of a tensor, or the one to another base.
+    /// Computes the natural logarithm, as of a tensor, or the one to another base.
     ///
     /// # Example
     /// ```
@@ -181,13 +181,14 @@ pub mod more {
         to_base(x, base)
     }
 
-    /// The quotient of two integers, which has to be whole: `1 / 3` is an error, `1.0 / 3` a third, and `div(1, 3)` 0.
+    /// Returns the quotient of two integers, which has to be whole: `1 / 3` is an error, `1.0 / 3` a third, and
+    /// `div(1, 3)` 0.
     #[rhai_fn(name = "/", return_raw)]
     pub fn divided(a: i64, b: i64) -> Fallible<i64> {
         Ok(quotient(a, b)?)
     }
 
-    /// The whole part of the quotient of two integers, towards 0: `%` is what is left.
+    /// Returns the whole part of the quotient of two integers, towards 0; `%` returns the remainder.
     ///
     /// # Example
     /// ```
@@ -201,7 +202,7 @@ pub mod more {
         Ok(checked(a, b)?)
     }
 
-    /// Whether a number is not a number.
+    /// Returns whether a number is NaN.
     ///
     /// # Example
     /// ```
@@ -213,7 +214,7 @@ pub mod more {
         Ok(given("x", &x).number()?.is_nan())
     }
 
-    /// Whether a number is neither infinite nor NaN.
+    /// Returns whether a number is neither infinite nor NaN.
     ///
     /// # Example
     /// ```
@@ -224,7 +225,7 @@ pub mod more {
         Ok(given("x", &x).number()?.is_finite())
     }
 
-    /// The number itself, so that a number and a tensor of one element are asked alike.
+    /// Returns the number itself, so that numbers and tensors of one element can be treated alike.
     ///
     /// # Example
     /// ```
@@ -238,7 +239,7 @@ pub mod more {
         Ok(x)
     }
 
-    /// The elements of an array as text, one after the other, with `separator` between them.
+    /// Joins the elements of an array as text, with `separator` between them.
     ///
     /// # Example
     /// ```

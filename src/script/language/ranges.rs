@@ -13,7 +13,7 @@ use crate::script::engine::value::{Fallible, Int, Num, given};
 pub struct SteppedRange {
     first: i64,
     step: i64,
-    /// How many are left.
+    /// Number of integers that are left.
     count: u64,
 }
 
@@ -44,7 +44,7 @@ impl Iterator for SteppedRange {
 pub struct SteppedFloats {
     first: f64,
     step: f64,
-    /// How many were made, and how many there are.
+    /// Number of floats that were made; `count` is that of all.
     made: u64,
     count: u64,
 }
@@ -92,8 +92,8 @@ pub fn iteration() -> Module {
 
 #[export_module(manifest)]
 pub mod functions {
-    /// The integers from `from` to `to`, which is excluded, one every `step` (1 by default); a negative step counts down. With
-    /// a number among them that is not whole they are floats.
+    /// Returns the integers from `from` to `to`, which is excluded, one every `step` (1 by default); a negative step
+    /// counts down. With a number among them that is not whole they are floats.
     ///
     /// # Example
     /// ```
@@ -135,7 +135,7 @@ pub mod functions {
     }
 }
 
-/// Numbers in steps: integers, where all three are whole (`3.0` is `3`), else floats.
+/// Makes numbers in steps: integers, where all three are whole (`3.0` is `3`), else floats.
 fn stepped_by(numbers: &[Dynamic; 3]) -> Fallible<Dynamic> {
     let [from, to, step] = [("from", &numbers[0]), ("to", &numbers[1]), ("step", &numbers[2])];
     let whole = |(name, value): (&'static str, &Dynamic)| given(name, value).integer();
@@ -153,7 +153,7 @@ macro_rules! of_ranges {
     ($module:ident, $range:ty) => {
         #[export_module(manifest)]
         pub mod $module {
-            /// The numbers of a range as an array.
+            /// Returns the numbers of a range as an array.
             ///
             /// # Example
             /// ```
@@ -165,7 +165,7 @@ macro_rules! of_ranges {
                 super::numbers(&ctx, range)
             }
 
-            /// How many numbers a range has.
+            /// Returns the number of numbers in a range.
             ///
             /// # Example
             /// ```
@@ -177,7 +177,7 @@ macro_rules! of_ranges {
                 super::length(range)
             }
 
-            /// The result of a closure for each number of a range, as an array.
+            /// Returns the result of a closure for each number of a range, as an array.
             ///
             /// # Example
             /// ```
@@ -188,7 +188,7 @@ macro_rules! of_ranges {
                 super::as_list(&ctx, "map", range, [f.into()])
             }
 
-            /// The numbers of a range for which a closure returns true.
+            /// Returns the numbers of a range for which a closure returns true.
             ///
             /// # Example
             /// ```
@@ -306,7 +306,7 @@ fn length(range: &impl Numbers) -> i64 {
 }
 
 fn numbers(ctx: &NativeCallContext, range: &impl Numbers) -> Fallible<Array> {
-    /// How many are made between two looks at the flag.
+    /// Number of elements that are made between two looks at the flag.
     const PIECE: usize = 1 << 12;
     let env = env(ctx)?;
     let length = length(range);
@@ -323,7 +323,7 @@ fn numbers(ctx: &NativeCallContext, range: &impl Numbers) -> Fallible<Array> {
     Ok(list)
 }
 
-/// What a method of lists makes of the numbers.
+/// Calls a method of lists on the numbers of a range.
 fn as_list<const N: usize>(
     ctx: &NativeCallContext,
     name: &str,

@@ -14,7 +14,7 @@ use crate::{bail, err};
 
 #[export_module(manifest)]
 pub mod functions {
-    /// Checks that a condition holds, says so in one line, and goes on either way.
+    /// Checks that a condition holds, says so in one line, and continues either way.
     ///
     /// A run in which some check failed ends with exit code 3. Checks are how an experiment states the result that it
     /// expects, so that a reader sees at once what reproduced.
@@ -32,7 +32,7 @@ pub mod functions {
         Ok(condition)
     }
 
-    /// The seed that drives this run's randomness, as `--seed` gave it.
+    /// Returns the seed that drives this run's randomness, as `--seed` gave it.
     ///
     /// A call that states no `seed` has one of its own, which follows from the run's, from the function, from whose text
     /// the call stands in (the script's, or that of a module), and from how often the function was called there before: two
@@ -66,7 +66,7 @@ pub mod functions {
         Ok(())
     }
 
-    /// Goes on as if functions had drawn so often, each in calls without a seed of its own.
+    /// Continues as if functions had drawn so often, each in calls without a seed of its own.
     ///
     /// The keys of the map are names of functions; for calls in the text of a module its name and a blank stand before it,
     /// `"std/stats tensor::randn"`. `:save` writes this behind a line that drew before it failed.
@@ -110,7 +110,7 @@ pub mod functions {
         Ok(())
     }
 
-    /// The folder that relative paths are written below, as `--out` gave it.
+    /// Returns the folder that relative paths are written below, as `--out` gave it.
     ///
     /// # Example
     /// ```
@@ -121,7 +121,8 @@ pub mod functions {
         Ok(env(&ctx)?.files.access().out().display().to_string())
     }
 
-    /// The path of a file that lies beside the script or module in which the call stands, wherever the run was started.
+    /// Returns the path of a file that lies beside the script or module in which the call stands, wherever the run was
+    /// started.
     ///
     /// # Example
     /// ```
@@ -191,7 +192,8 @@ pub mod functions {
         Ok(env(&ctx)?.files.text(path.as_ref()).map_err(|e| e.about("path"))?)
     }
 
-    /// The names in a folder, in alphabetical order, those of folders with a slash at the end; without what may not be read.
+    /// Lists the names in a folder, in alphabetical order, those of folders with a slash at the end; without what may
+    /// not be read.
     ///
     /// # Example
     /// ```
@@ -258,7 +260,7 @@ pub mod functions {
 
 #[export_module(manifest)]
 pub mod globals {
-    /// The value of the script's argument `--name`, or the default if it was not given.
+    /// Returns the value of the script's argument `--name`, or the default if it was not given.
     ///
     /// The text of the argument is read as what the default is: an integer, or any number where the default has a point, as
     /// `8.0`; `true` or `false`, an array separated by commas, or a string. Without a default the argument must be given, and
@@ -288,7 +290,7 @@ pub mod globals {
     }
 }
 
-/// How many bytes are written between two looks at the flag.
+/// Number of bytes that are written between two looks at the flag.
 const PIECE: usize = 1 << 20;
 
 fn save_text(ctx: &NativeCallContext, path: &str, text: &str) -> Result<String> {

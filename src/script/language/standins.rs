@@ -29,7 +29,7 @@ use crate::script::engine::steps::Steps;
 use crate::script::engine::value::{Fallible, Layout, described, json_text, number_text, written};
 use crate::script::engine::walk;
 
-/// Their names, so that the reference has them once.
+/// The names of the functions, so that the reference has them once.
 pub const NAMES: [&str; 33] = [
     "==",
     "!=",
@@ -160,13 +160,14 @@ pub fn module() -> Module {
     module
 }
 
-/// The element at an index, of which a negative one counts from the end; nothing before the first and behind the last.
+/// Returns the element at an index, a negative one counted from the end; nothing before the first and after the last.
 fn element(list: &mut Array, at: i64) -> Dynamic {
     let at = if at < 0 { at.saturating_add_unsigned(list.len() as u64) } else { at };
     usize::try_from(at).ok().and_then(|at| list.get(at)).cloned().unwrap_or_default()
 }
 
-/// The language would look for a function of this name, and some of its methods would pass over that there is none.
+/// Refuses a text in place of a function: the language would look for a function of this name, and some of its methods
+/// ignore that there is none.
 fn refuse_a_name(_: &mut Array, name: ImmutableString) -> Fallible<Dynamic> {
     Err(err!(Argument, "expected a function, found the text \"{name}\"")
         .hint("name the function itself, without quotes, or write a closure: |x| x > 0")
@@ -177,7 +178,7 @@ fn refuse_a_name_before(list: &mut Array, name: ImmutableString, _initial: Dynam
     refuse_a_name(list, name)
 }
 
-/// The index of a text, or -1. The language would first call a function of that name, if there is one.
+/// Returns the index of a text, or -1. The language would first call a function of that name, if there is one.
 fn index_of_text(list: &mut Array, text: ImmutableString) -> i64 {
     index_of_text_from(list, text, 0)
 }
@@ -189,7 +190,7 @@ fn index_of_text_from(list: &mut Array, text: ImmutableString, start: i64) -> i6
     from.find(|(_, value)| is_text(value)).map_or(-1, |(at, _)| at as i64)
 }
 
-/// A negative start counts from the end.
+/// Returns a part of a list; a negative start counts from the end.
 fn part<T>(list: &[T], start: i64, length: i64) -> &[T] {
     let at = usize::try_from(start.unsigned_abs()).unwrap_or(usize::MAX);
     let start = if start < 0 { list.len().saturating_sub(at) } else { at.min(list.len()) };
@@ -259,10 +260,10 @@ fn replaced(text: &mut ImmutableString, find: &str, by: &str) -> Fallible<()> {
 /// Results of this size are not worth a look.
 const SMALL: u128 = 1 << 20;
 
-/// What a part of a text takes beside its letters: a value, and a text that is shared.
+/// Bytes that a part of a text takes beside its letters: a value, and a text that is shared.
 const PART: u128 = 80;
 
-/// How many parts are made between two looks at the flag.
+/// Number of parts that are made between two looks at the flag.
 const PIECE: usize = 1 << 12;
 
 fn parts<'a>(ctx: &NativeCallContext, text: &str, parts: impl Iterator<Item = &'a str>) -> Fallible<Array> {
@@ -351,7 +352,7 @@ fn order(ctx: NativeCallContext, list: &mut Array, compare: FnPtr) -> Fallible<A
 /// An order tells which of two elements of one type stands first. NaN stands behind all numbers.
 type Order = fn(&Dynamic, &Dynamic) -> Ordering;
 
-/// The order of a list's elements, which are all of one type.
+/// Returns the order of a list's elements, which are all of one type.
 fn order_of(list: &Array) -> Result<Order> {
     let [first, _, ..] = list.as_slice() else { return Ok(|_, _| Ordering::Equal) };
     if list.iter().any(|element| element.type_id() != first.type_id()) {
@@ -378,10 +379,10 @@ fn order_of(list: &Array) -> Result<Order> {
     Ok(order)
 }
 
-/// How many elements are sorted between two looks at the flag.
+/// Number of elements that are sorted between two looks at the flag.
 const SORTED: usize = 1 << 15;
 
-/// The elements in their own order, equal ones as they stood: pieces that are sorted, and then merged.
+/// Sorts elements in their own order, equal ones as they stood: pieces that are sorted, and then merged.
 fn sorted(list: &Array, is_descending: bool, task: &Task) -> Result<Array> {
     let order = order_of(list)?;
     let order = |a: &Dynamic, b: &Dynamic| if is_descending { order(b, a) } else { order(a, b) };
@@ -430,8 +431,8 @@ fn descending(ctx: NativeCallContext, list: &mut Array) -> Fallible<Array> {
     Ok(sorted(list, true, &env(&ctx)?.task)?)
 }
 
-/// The places of the elements in the order of a comparison, equal ones as they stood. Merged by hand, since the sorting of
-/// the standard library cannot be left when the comparison fails.
+/// Sorts the places of the elements by a comparison, equal ones as they stood. Merged by hand, since the sorting of the
+/// standard library cannot be left when the comparison fails.
 fn ordered(ctx: &NativeCallContext, list: &Array, compare: &FnPtr) -> Fallible<Vec<usize>> {
     let mut order: Vec<usize> = (0..list.len()).collect();
     let mut merged = Vec::with_capacity(order.len());
@@ -457,7 +458,7 @@ fn ordered(ctx: &NativeCallContext, list: &Array, compare: &FnPtr) -> Fallible<V
     Ok(order)
 }
 
-/// Whether a comparison says that its first element belongs behind its second.
+/// Returns whether a comparison says that its first element belongs after its second.
 fn is_behind(answer: Dynamic) -> Fallible<bool> {
     if let Ok(number) = answer.as_int() {
         return Ok(number > 0);
@@ -518,7 +519,7 @@ fn are_same_maps(ctx: NativeCallContext, one: &mut Map, other: Map) -> Fallible<
     walk::are_same_maps(&ctx, one, &other, &Steps::new(&env.task))
 }
 
-/// Whether a list has an element like this.
+/// Returns whether a list has an element like this.
 fn holds(ctx: NativeCallContext, list: &mut Array, value: Dynamic) -> Fallible<bool> {
     let env = env(&ctx)?;
     let steps = Steps::new(&env.task);
@@ -534,12 +535,13 @@ fn float_text(x: f64) -> Fallible<ImmutableString> {
     Ok(number_text(x).into())
 }
 
-/// The language prints an empty line for no value, which says nothing of what went wrong in `print(text.trim())`.
+/// Writes no value as `()`: the language prints an empty line, which says nothing of what went wrong in
+/// `print(text.trim())`.
 fn no_value(_: ()) -> Fallible<ImmutableString> {
     Ok("()".into())
 }
 
-/// What is made of a list or a map that is lent and not copied.
+/// Makes something of a list or a map that is lent and not copied.
 fn lent<T: Variant + Clone + Default, R>(
     ctx: &NativeCallContext,
     value: &mut T,
@@ -592,8 +594,8 @@ fn printed(ctx: &NativeCallContext, write: impl FnOnce(&mut Paper) -> Result<()>
     Ok(paper.done().into())
 }
 
-/// Where the engine asks for the text of a value it takes an error for a function that is missing, and writes the value
-/// itself. So there the script is stopped instead.
+/// Returns a text or stops the script. Where the engine asks for the text of a value it takes an error for a function
+/// that is missing, and writes the value itself.
 fn or_stop(text: Result<ImmutableString>) -> Fallible<ImmutableString> {
     match text {
         Err(error) if matches!(error.kind, Kind::Memory | Kind::Interrupted) => {
@@ -607,7 +609,7 @@ fn or_stop(text: Result<ImmutableString>) -> Fallible<ImmutableString> {
 /// Lists and maps in each other are written down so deep.
 const DEEPEST: usize = 120;
 
-/// A value as it stands in a list that is printed.
+/// Writes a value as it stands in a list that is printed.
 pub fn write(value: &Dynamic, depth: usize, paper: &mut Paper) -> Result<()> {
     if let Some(list) = value.read_lock::<Array>() {
         return if depth < DEEPEST { write_list(&list, depth, paper) } else { paper.put("[..]") };
@@ -681,7 +683,7 @@ mod tests {
         assert!(why("[#{ a: 1 }, #{ a: 2 }].order()").starts_with("elements such as "));
     }
 
-    /// A map of a million lists is not copied to be written, and is there after an error.
+    /// Checks that a map of a million lists is not copied to be written, and is there after an error.
     #[test]
     fn what_is_written_is_lent() {
         let mut session = Session::new(Env::in_memory(Path::new("out")).unwrap());

@@ -15,7 +15,7 @@ use crate::base::{Result, Task, access};
 use crate::err;
 use crate::report::symbols::visible;
 
-/// What is to be added.
+/// The library that is to be added.
 pub struct Wish<'a> {
     /// A folder or an address; without one the libraries that the manifest names.
     pub place: Option<&'a str>,
@@ -31,10 +31,10 @@ pub struct Ground<'a> {
     pub task: &'a Task,
 }
 
-/// What would be written.
+/// The files that adding would write.
 pub struct Plan {
     pub lock: Lock,
-    /// What each library wants to touch that the lock file does not grant it, by name.
+    /// Permissions that each library asks for and the lock file does not grant, by name.
     pub more: BTreeMap<String, Vec<String>>,
     /// The new text of the manifest, and of the lock file.
     manifest: String,
@@ -50,7 +50,7 @@ struct Gathering<'a> {
     archives: Vec<Vec<u8>>,
 }
 
-/// Hosts that the user names: that of the address, and those in the project's own manifest.
+/// Lists hosts that the user names: that of the address, and those in the project's own manifest.
 pub fn hosts(place: Option<&str>, manifest: Option<&str>) -> Vec<String> {
     let own = manifest.and_then(|text| Manifest::parse(text, MANIFEST).ok()?.dependencies().ok()).unwrap_or_default();
     let addresses = own.into_values().filter_map(|source| match source {
@@ -70,14 +70,14 @@ pub fn is_address(place: &str) -> bool {
 }
 
 impl Ground<'_> {
-    /// The text of a file of the project, if it is there.
+    /// Reads the text of a file of the project, if it is there.
     pub fn text(&self, name: &str) -> Result<Option<String>> {
         let place = self.root.join(name);
         let is_there = self.files.has(&place)? && place.is_file();
         is_there.then(|| self.files.script(&place)).transpose()
     }
 
-    /// What adding a library comes to.
+    /// Plans what adding a library changes.
     pub fn plan(&self, wish: &Wish) -> Result<Plan, Box<Mistake>> {
         self.planned(wish).map_err(Mistake::visible)
     }
@@ -121,7 +121,7 @@ impl Ground<'_> {
         Ok(Plan { more, locked: lock.text()?, lock, manifest, archives: gathering.archives, is_new })
     }
 
-    /// The source that a place on the command line means.
+    /// Finds the source that a place on the command line means.
     fn wanted(
         &self,
         place: &str,
@@ -225,7 +225,7 @@ impl Gathering<'_> {
         Ok(name)
     }
 
-    /// The manifest at a source, its name, its folder if it has one, and the source as the lock file has it.
+    /// Opens a source: its manifest, its name, its folder if it has one, and the source as the lock file has it.
     fn opened(
         &mut self,
         source: &Source,
@@ -282,7 +282,7 @@ impl Gathering<'_> {
     }
 }
 
-/// The manifest with a dependency; everything else in it stays as it is written.
+/// Returns the manifest with a dependency; everything else in it stays as it is written.
 fn with_dependency(text: &str, name: &str, source: &Source) -> Result<String> {
     let mut document: DocumentMut = text.parse().map_err(|e| err!(Format, "{MANIFEST}: {e}"))?;
     let mut table = InlineTable::new();
@@ -312,7 +312,7 @@ fn with_dependency(text: &str, name: &str, source: &Source) -> Result<String> {
 }
 
 impl Plan {
-    /// What each library may touch, and which of that is new.
+    /// Says what each library may touch, and which of that is new.
     pub fn said(&self) -> String {
         let mut lines = vec!["What the libraries of this project may touch, of what a run itself may:".to_string()];
         for locked in &self.lock.libraries {
@@ -356,7 +356,7 @@ mod tests {
         assert_eq!(Manifest::parse(&alone, "f").unwrap().dependencies().unwrap()["b"], archive);
     }
 
-    /// Each library has three lines of what it may touch, whatever its author put into a path.
+    /// Checks that each library has three lines of permissions, whatever its author put into a path.
     #[test]
     fn a_path_draws_no_lines_of_its_own() {
         let evil = "x\n  reads        nothing\u{200b}\r";

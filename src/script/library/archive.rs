@@ -37,12 +37,12 @@ pub fn fetch(access: &Access, task: &Task, address: &str) -> Result<Vec<u8>> {
     }
 }
 
-/// The hash that archives are known by.
+/// Computes the hash that archives are known by.
 pub fn hash(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-/// Where the archive with this hash is kept.
+/// Returns the path of the archive with this hash.
 pub fn place(cache: Option<&Path>, hash: &str) -> Result<PathBuf> {
     let cache = cache.ok_or_else(|| {
         err!(File, "there is no cache folder for libraries").hint(format!("set {VARIABLE} to a folder"))
@@ -50,7 +50,7 @@ pub fn place(cache: Option<&Path>, hash: &str) -> Result<PathBuf> {
     Ok(cache.join("libraries").join(format!("{hash}.tar.gz")))
 }
 
-/// The archive with this hash, if the cache has it. One whose bytes have changed there is refused.
+/// Returns the archive with this hash, if the cache has it. An archive whose bytes have changed there is refused.
 pub fn cached(files: &Files, cache: Option<&Path>, wanted: &str) -> Result<Option<Vec<u8>>> {
     let place = place(cache, wanted)?;
     if !files.has(&place)? {
@@ -73,7 +73,7 @@ pub fn keep(files: &Files, cache: Option<&Path>, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// The texts of an archive, by path from the folder of its `microtome.toml`: that file and all modules.
+/// Unpacks the texts of an archive, by path from the folder of its `microtome.toml`: that file and all modules.
 ///
 /// A link, a path that leads out, or more than the limits refuses the whole of it, wherever in it that stands.
 pub fn unpacked(bytes: &[u8], task: &Task) -> Result<BTreeMap<String, String>> {

@@ -10,11 +10,11 @@ use crate::base::files::Files;
 use crate::base::{Result, Task};
 use crate::err;
 
-/// Where the modules of a library are.
+/// The modules of a library, in a folder or in an archive.
 #[derive(Debug)]
 pub enum Content {
     Folder(PathBuf),
-    /// In an archive of the cache, which is opened when a module is first needed.
+    /// An archive of the cache, which is opened when a module is first needed.
     Archive {
         hash: String,
         texts: OnceCell<BTreeMap<String, String>>,
@@ -25,7 +25,7 @@ pub enum Content {
 #[derive(Debug)]
 pub struct Library {
     pub name: String,
-    /// What the names of its sources begin with: its folder, or name and version.
+    /// Beginning of the names of the library's sources: its folder, or name and version.
     pub shown: String,
     /// The name of its manifest, for errors.
     pub manifest: String,
@@ -36,7 +36,7 @@ pub struct Library {
 }
 
 impl Library {
-    /// What errors and records call a module.
+    /// Names a module as errors and records do.
     pub fn source(&self, module: &str) -> String {
         match self.shown.as_str() {
             "" => format!("{module}.rhai"),
@@ -44,7 +44,7 @@ impl Library {
         }
     }
 
-    /// The text of a module, if there is one of that name.
+    /// Reads the text of a module, if there is one of that name.
     pub fn text(&self, module: &str, files: &Files, cache: Option<&Path>, task: &Task) -> Result<Option<String>> {
         let file = format!("{module}.rhai");
         match &self.content {
@@ -67,8 +67,8 @@ impl Library {
     }
 }
 
-/// The library and the module that the path of an import means: `heads` is its main module, `heads/deep/scores` another.
-/// None if the path is none of a library's.
+/// Splits the path of an import into the library and the module: `heads` is its main module, `heads/deep/scores`
+/// another. None if the path is none of a library's.
 pub fn taken_apart(path: &str) -> Option<(&str, String)> {
     let path = path.strip_suffix(".rhai").unwrap_or(path);
     let (name, module) = path.split_once('/').unwrap_or((path, MAIN));
@@ -77,7 +77,8 @@ pub fn taken_apart(path: &str) -> Option<(&str, String)> {
     (is_plain(name) && module.split('/').all(is_plain)).then(|| (name, module.to_string()))
 }
 
-/// The module that `path` means for a module of the same library, counted from its folder: `../a` in `deep/b` is `a`.
+/// Finds the module that `path` means for a module of the same library, counted from its folder: `../a` in `deep/b` is
+/// `a`.
 pub fn sibling(path: &str, of: &str) -> Option<String> {
     let path = path.strip_suffix(".rhai").unwrap_or(path);
     let mut parts: Vec<&str> = of.split('/').collect();

@@ -41,7 +41,7 @@ pub struct Locked {
     pub address: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hash: Option<String>,
-    /// What it was granted.
+    /// Permissions of the library.
     #[serde(default)]
     pub read: Vec<String>,
     #[serde(default)]
@@ -58,7 +58,7 @@ impl Locked {
         Touches { read: self.read.clone(), write: self.write.clone(), net: self.net.clone() }
     }
 
-    /// Where it is; a folder from that of the lock file.
+    /// Returns the library's source; a folder is relative to that of the lock file.
     pub fn source(&self) -> Result<Source> {
         match (&self.path, &self.address, &self.hash) {
             (Some(path), None, None) => Ok(Source::Folder(path.clone())),
@@ -101,7 +101,7 @@ impl Lock {
         self.libraries.iter().find(|locked| locked.name == name)
     }
 
-    /// The text of the file.
+    /// Writes the text of the file.
     pub fn text(&self) -> Result<String> {
         let text = toml::to_string(self).map_err(|e| Error::new(crate::base::Kind::Bug, e.to_string()))?;
         Ok(format!("{HEAD}{text}"))

@@ -79,7 +79,7 @@ struct DependencyTable {
     hash: Option<String>,
 }
 
-/// Where a library comes from.
+/// The source of a library.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     /// A folder, from the folder of the manifest that names it.
@@ -88,7 +88,7 @@ pub enum Source {
     Archive { address: String, hash: String },
 }
 
-/// A value that stands there as a string.
+/// Parses a value that the file has as a string.
 fn parsed<'de, D: Deserializer<'de>, T: FromStr<Err: Display>>(of: D) -> Result<Option<T>, D::Error> {
     let text = String::deserialize(of)?;
     let refused = |e| D::Error::custom(format!("expected a version such as 0.1.0, found `{text}`: {e}"));
@@ -106,7 +106,7 @@ pub struct Mistake {
 }
 
 impl Mistake {
-    /// What a file of others says draws no lines of its own.
+    /// Makes control characters of a file of others visible, so that its words draw no lines of their own.
     pub fn visible(mut self: Box<Self>) -> Box<Self> {
         self.error.message = visible(&self.error.message);
         self
@@ -120,7 +120,7 @@ impl From<Error> for Box<Mistake> {
 }
 
 impl From<Box<Mistake>> for Error {
-    /// In one line, for where the file is not shown.
+    /// Writes a mistake in one line, for where the file is not shown.
     fn from(mistake: Box<Mistake>) -> Self {
         match mistake.place {
             Some((file, line, column)) => mistake.error.within(format!("{file}:{line}:{column}")),
@@ -173,7 +173,7 @@ fn position(text: &str, at: usize) -> (usize, usize) {
     (before.matches('\n').count() + 1, line.chars().count() + 1)
 }
 
-/// A mistake at the first place where this word stands in quotes, or is a key.
+/// Makes a mistake at the first place where this word stands in quotes, or is a key.
 fn at_word(text: &str, file: &str, word: &str, error: Error) -> Box<Mistake> {
     let quoted = text.find(&format!("\"{word}\"")).or_else(|| text.find(word));
     let place = quoted.map(|at| position(text, at)).map(|(line, column)| (file.to_string(), line, column));
@@ -217,12 +217,12 @@ impl Manifest {
         Touches { read, write, net }
     }
 
-    /// The libraries that it needs, by name.
+    /// Returns the libraries that this one needs, by name.
     pub fn dependencies(&self) -> Result<BTreeMap<String, Source>> {
         self.dependencies.iter().map(|(name, table)| Ok((name.clone(), table.source(name)?))).collect()
     }
 
-    /// Name and version, which every library has.
+    /// Returns name and version, which every library has.
     pub fn named(&self, file: &str) -> Result<(&str, &Version)> {
         match (&self.name, &self.version) {
             (Some(name), Some(version)) => Ok((name, version)),
@@ -289,7 +289,7 @@ pub fn check_address(address: &str) -> Result<()> {
     Ok(())
 }
 
-/// 64 hexadecimal digits, in lower case.
+/// Checks a hash: 64 hexadecimal digits, which are returned in lower case.
 pub fn check_hash(hash: &str) -> Result<String> {
     let digits = hash.strip_prefix("sha256:").unwrap_or(hash).to_lowercase();
     match digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_hexdigit()) {

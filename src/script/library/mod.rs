@@ -1,5 +1,5 @@
-//! Libraries that people share: a folder with a `microtome.toml` and modules. What the files say, which libraries a project
-//! needs, where they are fetched from and kept, and the leave that they were granted.
+//! Libraries that people share: a folder with a `microtome.toml` and modules. The files' contents, the libraries that a
+//! project needs, where they are fetched from and kept, and the permissions that they were granted.
 
 pub mod add;
 pub mod archive;
@@ -12,7 +12,7 @@ pub mod skeleton;
 /// The file that makes a folder a project, and a library of one with a name.
 pub const MANIFEST: &str = "microtome.toml";
 
-/// The file beside it that says which libraries were granted what.
+/// The lock file, which says what each library was granted.
 pub const LOCK: &str = "microtome.lock";
 
 /// The module that `import "name"` means.

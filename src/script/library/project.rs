@@ -12,7 +12,7 @@ use super::{LOCK, MANIFEST};
 use crate::base::{Result, names};
 use crate::{bail, err};
 
-/// Reads a text file, if it is there: from the disk, or from the record of a run.
+/// A reader of text files, None where there is no file: from the disk, or from the record of a run.
 pub type Reader<'a> = &'a dyn Fn(&Path) -> Result<Option<String>>;
 
 pub struct Project {
@@ -27,7 +27,7 @@ pub struct Project {
     libraries: BTreeMap<String, Rc<Library>>,
 }
 
-/// The folder with the manifest that a script in `folder` belongs to, and the manifest's text.
+/// Finds the folder with the manifest that a script in `folder` belongs to, and the manifest's text.
 pub fn found(folder: &Path, read: Reader) -> Result<Option<(PathBuf, String)>> {
     // An empty path is the current folder, which the system does not know.
     let folder = cleaned(&std::path::absolute(Path::new(".").join(folder)).unwrap_or_else(|_| folder.into()));
@@ -40,7 +40,7 @@ pub fn found(folder: &Path, read: Reader) -> Result<Option<(PathBuf, String)>> {
 }
 
 impl Project {
-    /// The project with this manifest, and its libraries as the lock file has them.
+    /// Loads the project with this manifest, and its libraries as the lock file has them.
     pub fn load(root: PathBuf, text: String, read: Reader) -> Result<Self, Box<Mistake>> {
         let name = shown(&root.join(MANIFEST));
         let manifest = Manifest::parse(&text, &name)?;
@@ -130,7 +130,8 @@ impl Project {
         Ok(Library { name, shown, manifest: file, content: Content::Folder(folder), needs, touches })
     }
 
-    /// The library that a script of the project means by this name: the project itself, or one that its manifest names.
+    /// Returns the library that a script of the project means by this name: the project itself, or one that its
+    /// manifest names.
     pub fn wanted(&self, name: &str) -> Option<Rc<Library>> {
         match &self.own {
             Some(own) if own.name == name => Some(own.clone()),
@@ -138,7 +139,7 @@ impl Project {
         }
     }
 
-    /// The library that the code of a library means by this name.
+    /// Returns the library that the code of a library means by this name.
     pub fn wanted_by(&self, library: &Library, name: &str) -> Option<Rc<Library>> {
         match &self.own {
             Some(own) if own.name == name && library.name == name => Some(own.clone()),
@@ -147,16 +148,16 @@ impl Project {
         }
     }
 
-    /// Names that a script of the project may import.
+    /// Lists the names that a script of the project may import.
     pub fn importable(&self) -> impl Iterator<Item = &str> {
         self.own.iter().map(|own| own.name.as_str()).chain(self.needs.keys().map(String::as_str))
     }
 }
 
-/// What to do about a lock file that does not fit.
+/// Hint about a lock file that does not fit.
 const ANEW: &str = "run `microtome add`, which writes microtome.lock anew";
 
-/// An error if the lock file has another source of a library than the one that is wanted.
+/// Refuses a lock file that has another source of a library than the one that is wanted.
 fn agree(lock: &Lock, name: &str, wanted: &Source, who: &str) -> Result<()> {
     let Some(locked) = lock.get(name) else {
         let near = names::nearest(name, lock.libraries.iter().map(|locked| locked.name.as_str()));
@@ -170,7 +171,7 @@ fn agree(lock: &Lock, name: &str, wanted: &Source, who: &str) -> Result<()> {
     Ok(())
 }
 
-/// A source in words.
+/// Writes a source in words.
 pub fn said(source: &Source) -> String {
     match source {
         Source::Folder(path) => path.clone(),
@@ -178,7 +179,7 @@ pub fn said(source: &Source) -> String {
     }
 }
 
-/// A path without `.` and `..`, taken as it is written.
+/// Returns a path without `.` and `..`, taken as it is written.
 pub fn cleaned(path: &Path) -> PathBuf {
     let mut clean = PathBuf::new();
     for part in path.components() {
@@ -191,13 +192,13 @@ pub fn cleaned(path: &Path) -> PathBuf {
     clean
 }
 
-/// A path as people see it and records know it: from the working folder.
+/// Writes a path as people see it and records know it: from the working folder.
 pub fn shown(path: &Path) -> String {
     let here = std::env::current_dir().unwrap_or_default();
     relative(path, &here).display().to_string()
 }
 
-/// The way from a folder to a path, both absolute; the path itself where they have no folder in common.
+/// Returns the way from a folder to a path, both absolute; the path itself where they have no folder in common.
 pub fn relative(path: &Path, from: &Path) -> PathBuf {
     let common = path.components().zip(from.components()).take_while(|(one, other)| one == other).count();
     if common < 2 {

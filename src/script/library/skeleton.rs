@@ -1,6 +1,6 @@
 //! A new library: the files that `microtome new lib` makes, whose tests pass at once.
 
-/// The files of a new library of this name, by path.
+/// Makes the files of a new library of this name, by path.
 pub fn files(name: &str) -> Vec<(&'static str, String)> {
     let version = env!("CARGO_PKG_VERSION");
     let files = [
@@ -30,7 +30,7 @@ net = []
 
 const MODULE: &str = r#"// The main module: `import "NAME" as NAME;`.
 
-/// The share of values that are above a threshold.
+/// Returns the share of values that are above a threshold.
 ///
 /// # Example
 /// ```

@@ -50,23 +50,23 @@ impl Cache {
         &self.activations
     }
 
-    /// The activation at a place, NaN after the end of each text; a gradient is 0 there.
+    /// Returns the activation at a place, NaN after the end of each text; a gradient is 0 there.
     fn seen(&self, place: Place, recorded: &Tensor) -> Result<Tensor> {
         if self.value.is_some() { Ok(recorded.clone()) } else { self.activations.blanked(place, recorded) }
     }
 
-    /// All that was recorded, in the order of the computation.
+    /// Iterates over all recorded activations, in the order of the computation.
     fn all(&self) -> impl Iterator<Item = Result<(Place, Tensor)>> + '_ {
         self.activations.iter().map(|(place, recorded)| Ok((*place, self.seen(*place, recorded)?)))
     }
 
-    /// The activation at the place of this name.
+    /// Returns the activation at the place with this name.
     pub fn get(&self, name: &str) -> Result<Tensor> {
         let place = self.activations.named(name)?;
         self.seen(place, &self.activations.at(place)?)
     }
 
-    /// The tensors under the names that TransformerLens gives their sites, which other tools read.
+    /// Returns the tensors under the names that TransformerLens gives their sites, which other tools read.
     pub fn named(&self) -> Result<Named> {
         let name = |place: Place| match place.head {
             Some(head) => format!("{}.{head}", place.site.lens_name()),
@@ -82,7 +82,7 @@ impl Cache {
         })
     }
 
-    /// What was recorded, with its shapes. Layers that follow each other and are alike share a row.
+    /// Tabulates what was recorded, with its shapes. Layers that follow each other and are alike share a row.
     pub fn table(&self, title: String) -> Table {
         let mut alike: Vec<Alike> = Vec::new();
         for (place, tensor) in self.activations.iter() {
@@ -95,14 +95,14 @@ impl Cache {
         Table { title, columns, rows: alike.iter().map(Alike::cells).collect() }
     }
 
-    /// The tensors under our names.
+    /// Returns the tensors under the names of this program.
     pub fn map(&self) -> Result<Map> {
         let named = |(place, tensor): (Place, Tensor)| (place.to_string().into(), Dynamic::from(tensor));
         self.all().map(|entry| entry.map(named)).collect()
     }
 }
 
-/// The same place in layers that follow each other.
+/// One place in several layers that follow each other.
 struct Alike<'a> {
     first: &'a Place,
     last: usize,
@@ -116,7 +116,7 @@ impl Alike<'_> {
         same && shaped && self.last + 1 == place.site.layer
     }
 
-    /// The name is one that `m.sites` takes.
+    /// Returns the cells of a row, whose name is one that `m.sites` takes.
     fn cells(&self) -> Vec<Cell> {
         let (place, head) = (self.first, self.first.head.map(|head| format!(".{head}")).unwrap_or_default());
         let name = match place.site.layer {
@@ -186,7 +186,7 @@ pub mod methods {
             .map(Cache::from)
     }
 
-    /// The names of the recorded sites, in the order of the computation.
+    /// Returns the names of the recorded sites, in the order of the computation.
     ///
     /// # Example
     /// ```
@@ -198,7 +198,7 @@ pub mod methods {
         cache.activations().iter().map(|(place, _)| Dynamic::from(place.to_string())).collect()
     }
 
-    /// The number of tokens of each text.
+    /// Returns the number of tokens of each text.
     ///
     /// # Example
     /// ```
@@ -210,7 +210,7 @@ pub mod methods {
         cache.activations().lengths().iter().map(|length| Dynamic::from(*length as i64)).collect()
     }
 
-    /// The value of the metric that `m.grads` differentiated.
+    /// Returns the value of the metric that `m.grads` differentiated.
     ///
     /// # Example
     /// ```
@@ -225,7 +225,7 @@ pub mod methods {
         Ok(value?.into())
     }
 
-    /// The activation of a site; TransformerLens' names are accepted, too.
+    /// Returns the activation of a site; TransformerLens' names are accepted, too.
     ///
     /// # Example
     /// ```
@@ -241,7 +241,7 @@ pub mod methods {
         Ok(cache.get(site).map_err(|e| e.maybe_hint(names))?)
     }
 
-    /// The mean activation of a site over all texts and positions: [1, 1, ..].
+    /// Returns the mean activation of a site over all texts and positions: [1, 1, ..].
     ///
     /// The padding of shorter texts is ignored.
     ///
@@ -275,7 +275,7 @@ pub mod methods {
         Ok(super::save(&*env(&ctx)?, path, cache.named()?)?)
     }
 
-    /// The recorded tensors, by the names of their sites.
+    /// Returns the recorded tensors, by the names of their sites.
     ///
     /// # Example
     /// ```

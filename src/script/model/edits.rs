@@ -56,13 +56,15 @@ impl<'a> Calling<'a> {
     }
 }
 
-/// Whether there is no such function of two arguments. An error within the function has a frame around it.
+/// Returns whether there is no function of this name with two arguments. An error within the function has a frame
+/// around it.
 fn is_unknown(function: &FnPtr, error: &EvalAltResult) -> bool {
     matches!(error, EvalAltResult::ErrorFunctionNotFound(signature, _) if signature.starts_with(function.fn_name()))
 }
 
 impl Edit for Calling<'_> {
-    /// Where texts have different lengths, each is edited by itself, so that a function never sees padding.
+    /// Edits an activation. Where texts have different lengths, each is edited by itself, so that a function never sees
+    /// padding.
     fn edit(&mut self, at: &At, place: Place, positions: Option<&[i64]>, x: &Tensor) -> Result<Option<Tensor>> {
         let Some(texts) = TextPart::each(at, place, positions.is_none()) else {
             return self.edited(at, place, 0..at.batch.rows().len(), x);
@@ -99,7 +101,7 @@ impl Calling<'_> {
     }
 }
 
-/// The second argument of a hook's function.
+/// Makes the second argument of a hook's function.
 fn where_and_when(at: &At, place: Place, texts: Range<usize>) -> Map {
     let number = |number: usize| Dynamic::from(number as i64);
     let numbers = |numbers: &[usize]| -> Dynamic { numbers.iter().map(|n| number(*n)).collect::<Array>().into() };

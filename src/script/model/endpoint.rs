@@ -18,12 +18,12 @@ use crate::script::engine::value::{Fallible, Options, handle};
 pub struct Endpoint(net::Endpoint);
 
 impl Endpoint {
-    /// The answer to a question.
+    /// Asks a question and returns the answer.
     pub fn answer(&self, env: &Env, question: &str, task: &Task) -> Result<String> {
         self.connected(env)?.answer(question, task)
     }
 
-    /// The same under the rules of a run, with the exchanges that its cache has.
+    /// Connects under the rules of a run, with the exchanges in its cache.
     pub fn connected<'a>(&'a self, env: &'a Env) -> Result<Connected<'a>> {
         Connected::new(&self.0, env.files.access(), env.settings.cache.as_deref())
     }
@@ -61,7 +61,7 @@ impl Setting for Endpoint {
 
 #[export_module(manifest)]
 pub mod functions {
-    /// A language model behind an OpenAI-compatible address, on this machine or another, which grades texts.
+    /// Returns a language model behind an OpenAI-compatible address, on this machine or another, which grades texts.
     ///
     /// `address` ends before `/chat/completions`. The host must be allowed with `--allow-net`; if the environment variable
     /// `MICROTOME_ENDPOINT_KEY`, or the one named by `key`, is set, it is sent there as the key, over https or to this
@@ -85,7 +85,7 @@ pub mod functions {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// The answer to a question.
+    /// Asks a question and returns the answer.
     ///
     /// # Example
     /// ```

@@ -49,7 +49,7 @@ fn generated(
     Ok((outcome?, several))
 }
 
-/// The task of a generation: no progress bar where its text is printed.
+/// Returns the task of a generation: no progress bar where its text is printed.
 fn beside(task: &Task, voice: Option<&Console>) -> Task {
     match voice {
         Some(_) => Task::new(task.flag().clone(), Arc::new(Silent)),
@@ -57,7 +57,7 @@ fn beside(task: &Task, voice: Option<&Console>) -> Task {
     }
 }
 
-/// One value for a text, an array for several.
+/// Returns one value for a text, an array for several.
 fn as_given(values: impl IntoIterator<Item = impl Into<Dynamic>>, several: bool) -> Dynamic {
     let mut values = values.into_iter().map(Into::into);
     if several { values.collect::<Array>().into() } else { values.next().unwrap_or_default() }

@@ -12,7 +12,7 @@ use crate::script::engine::options::options;
 use crate::script::engine::value::{Any, Fallible, Options, described};
 use crate::tensor::Tensor;
 
-/// What the metric returned, as a tensor that knows how it was computed.
+/// Returns the metric's result as a tensor that knows how it was computed.
 fn tracked(returned: &Dynamic) -> Result<Tensor> {
     returned.read_lock::<Tensor>().map(|tensor| tensor.clone()).ok_or_else(|| {
         let found = described(returned);
@@ -24,7 +24,7 @@ fn tracked(returned: &Dynamic) -> Result<Tensor> {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// The gradient of a metric of the logits with respect to the activations at some sites.
+    /// Computes the gradient of a metric of the logits with respect to the activations at some sites.
     ///
     /// The metric is a function `|logits|`, [batch, pos, vocab], to one number; with `#{ pos: -1 }` it gets those after the
     /// last token of each text, [batch, vocab]. The call returns a cache of gradients in the shape of the activations,

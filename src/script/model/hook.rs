@@ -22,7 +22,7 @@ use crate::script::engine::show::Handle;
 use crate::script::engine::value::{given, number_text};
 use crate::tensor::{DType, Tensor};
 
-/// What a hook does.
+/// The action of a hook.
 #[derive(Clone)]
 pub enum What {
     Act(Action),
@@ -39,7 +39,7 @@ pub struct Hook {
     site: String,
     /// The features that it acts on, where it does not act on the activations themselves.
     features: Option<FeatureHook>,
-    /// Where a spliced dictionary reads, if that is another site.
+    /// Site that a spliced dictionary reads, if it is another one.
     reads: Option<String>,
     heads: Option<Vec<usize>>,
     positions: Option<Vec<i64>>,
@@ -52,12 +52,12 @@ impl Hook {
         Ok(Self { what, site: site.into(), features: None, reads: None, heads, positions })
     }
 
-    /// The same at this site.
+    /// Moves the hook to this site.
     pub fn at(self, site: String) -> Self {
         Self { site, ..self }
     }
 
-    /// The same on features.
+    /// Restricts the hook to features.
     pub fn on_features(self, features: FeatureHook, task: &Task) -> Result<Self> {
         if self.heads.is_some() {
             return Err(err!(Argument, "expected no `heads` where a hook acts on features")
@@ -71,7 +71,7 @@ impl Hook {
         Ok(Self { what, site: features.site().into(), features: Some(features), ..self })
     }
 
-    /// The same for a dictionary that reads at another site.
+    /// Sets the site that a dictionary reads, if it is another one.
     pub fn reading(self, site: Option<String>) -> Self {
         Self { reads: site, ..self }
     }
@@ -80,7 +80,7 @@ impl Hook {
         &self.site
     }
 
-    /// One hook or an array of them.
+    /// Reads a hook or an array of hooks.
     pub fn list(value: &Dynamic) -> Result<Vec<Hook>> {
         let one = |value: &Dynamic| value.read_lock::<Hook>().map(|hook| hook.clone());
         let refusal = || given("hooks", value).refuse("a hook or an array of hooks");
@@ -90,7 +90,7 @@ impl Hook {
         }
     }
 
-    /// The hook as one that a model keeps. One with a function of the script is refused where it would act.
+    /// Returns the hook as one that a model keeps. A hook with a function of the script is refused where it would act.
     pub fn kept(&self, model: &Arc<Model>) -> Result<KeptHook> {
         let told = self.short();
         let (config, site) = (model.decoder.config().clone(), self.site.clone());
@@ -140,7 +140,7 @@ impl Hook {
         Ok(hook)
     }
 
-    /// The numbers that it acts with.
+    /// Lists the numbers that the hook acts with.
     fn numbers(&self) -> Vec<Tensor> {
         let recorded = |cache: &Cache| cache.iter().map(|(_, tensor)| tensor.clone()).collect::<Vec<_>>();
         let own = match &self.what {
@@ -161,7 +161,7 @@ impl Hook {
         own.into_iter().chain(of_features).collect()
     }
 
-    /// The hook bound to one model; its function is called through `calls`.
+    /// Binds the hook to one model; its function is called through `calls`.
     pub fn bound<'a>(&self, model: &Model, calls: &'a Calls<'a>) -> Result<Vec<Bound<'a>>> {
         let config = model.decoder.config();
         if let (What::Splice(splice), Some(reads)) = (&self.what, &self.reads) {
@@ -203,7 +203,7 @@ impl Hook {
         }
     }
 
-    /// The same for the features that it acts on.
+    /// Says what the hook does to the features that it acts on.
     fn does_to(&self, whom: &str) -> String {
         match &self.what {
             What::Act(Action::Mean { by_position: false, .. }) => format!("mean of {whom}"),
@@ -223,7 +223,7 @@ impl Hook {
 /// Hooks list up to this many features, and count more.
 const LISTED: usize = 8;
 
-/// `features 3, 5 of resid_post.3`.
+/// Names the features of a hook: `features 3, 5 of resid_post.3`.
 fn told_features(hook: &FeatureHook) -> String {
     let (Which::Only(named) | Which::AllBut(named)) = hook.which();
     let all_but = if matches!(hook.which(), Which::AllBut(_)) { "all but " } else { "" };
@@ -235,7 +235,7 @@ fn told_features(hook: &FeatureHook) -> String {
     format!("{all_but}{list} of {}", hook.site())
 }
 
-/// Values times a scale, in a word: a number, or their shape.
+/// Writes values times a scale in a word: a number, or their shape.
 fn told(values: &Tensor, scale: f64) -> String {
     let number = values.to_dtype(DType::F64).and_then(|values| values.to_scalar::<f64>());
     match number {

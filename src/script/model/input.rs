@@ -40,7 +40,7 @@ impl Setting for Hook {
 }
 
 crate::options! {
-    /// What every call that runs a model takes.
+    /// Options of every call that runs a model.
     pub struct InputOptions {
         /// A hook, or an array of hooks, which act in their order.
         hooks: Vec<Hook> = Vec::new() => usually("none");
@@ -49,7 +49,7 @@ crate::options! {
 }
 
 impl InputOptions {
-    /// The first argument of the call as token ids.
+    /// Reads the first argument of the call as token ids.
     pub fn input(&self, ctx: &NativeCallContext, model: &Model, x: &Dynamic) -> Result<Input> {
         Reader { by: model, bos: self.tokens.bos, task: &env(ctx)?.task, name: "x" }.input(x)
     }
@@ -64,7 +64,7 @@ impl InputOptions {
         self.run_with(&Calls::new(ctx), ctx, model, work)
     }
 
-    /// The same for work that calls further functions of the script.
+    /// Runs work as `run` does, where the work calls further functions of the script.
     pub fn run_with<T>(
         &self,
         calls: &Calls,
@@ -78,12 +78,12 @@ impl InputOptions {
     }
 }
 
-/// The ids of one text, given as text, tokens or ids.
+/// Reads the ids of one text, given as text, tokens or ids.
 pub fn one_text(ctx: &NativeCallContext, model: &Model, name: &'static str, x: &Dynamic) -> Result<Vec<u32>> {
     Reader { by: model, bos: None, task: &env(ctx)?.task, name }.row(x)
 }
 
-/// One text in tokens: a text, ids, whose text is what they make, or tokens, which stay as they are.
+/// Reads one text in tokens: a text, ids, whose text is decoded, or tokens, which stay as they are.
 pub fn one_in_tokens(
     ctx: &NativeCallContext,
     model: &Model,
@@ -101,17 +101,17 @@ pub fn one_in_tokens(
     }
 }
 
-/// The first argument of a call for anything that predicts tokens.
+/// Reads the first argument of a call for anything that predicts tokens.
 pub fn texts(ctx: &NativeCallContext, by: &dyn Reads, x: &Dynamic) -> Result<Input> {
     Reader { by, bos: None, task: &env(ctx)?.task, name: "x" }.input(x)
 }
 
-/// What reads tokens.
+/// A reader of tokens.
 pub trait Reads {
     fn tokenizer(&self) -> Result<&Tokenizer>;
-    /// How many tokens there are.
+    /// Returns the number of tokens of the vocabulary.
     fn vocab(&self) -> usize;
-    /// How long the rows are that a long text is read in.
+    /// Returns the length of the rows that a long text is read in.
     fn context(&self) -> usize;
 }
 
@@ -154,7 +154,7 @@ impl Reader<'_> {
         Ok(Input { batch: Batch::new(rows).map_err(|e| e.about(self.name))?, several })
     }
 
-    /// A text in rows as long as the model's context.
+    /// Packs a text into rows as long as the model's context.
     fn packed(&self, text: &Text) -> Result<Batch> {
         if self.bos.is_some() {
             return Err(err!(Argument, "expected no `bos` beside a text of `data::text`")
@@ -187,7 +187,7 @@ impl Reader<'_> {
         tokens.map_err(|e| e.about(self.name))
     }
 
-    /// The rows of a tensor of ids.
+    /// Reads the rows of a tensor of ids.
     fn rows(&self, ids: &Tensor) -> Result<Vec<Vec<u32>>> {
         if dtype::is_float(ids.dtype()) {
             let found = ids.dtype().as_str();
@@ -205,7 +205,7 @@ impl Reader<'_> {
     }
 }
 
-/// Whether these are the ids of one text, rather than several texts.
+/// Returns whether an array has the ids of one text, rather than several texts.
 fn is_ids(array: &Array) -> bool {
     array.first().is_some_and(|first| first.is_int() || first.is_float())
 }

@@ -55,12 +55,12 @@ impl Model {
         self.plain.decoder.config()
     }
 
-    /// The decoder without the hooks that the model keeps, for calls that bind [`Model::kept`].
+    /// Returns the decoder without the hooks that the model keeps, for calls that bind [`Model::kept`].
     pub fn decoder(&self) -> &Decoder {
         &self.plain.decoder
     }
 
-    /// The model without the hooks that it keeps.
+    /// Returns the model without the hooks that it keeps.
     pub fn plain(&self) -> &model::Model {
         &self.plain
     }
@@ -77,7 +77,7 @@ impl Model {
         self.core.tokenizer()
     }
 
-    /// The same model, which keeps these hooks after those that it has.
+    /// Returns the model with these hooks, which it keeps after those that it has.
     pub fn with(&self, hooks: Vec<Hook>) -> Result<Self> {
         let count = self.kept.len() + hooks.len();
         if count > MOST_KEPT {
@@ -91,16 +91,16 @@ impl Model {
     }
 }
 
-/// How many hooks a model keeps at most: each pass asks all of them at every site.
+/// Largest number of hooks that a model keeps: each pass asks all of them at every site.
 const MOST_KEPT: usize = 1000;
 
 impl Model {
-    /// The config as a value of scripts.
+    /// Returns the config as a value of scripts.
     pub fn config_data(&self) -> Result<Dynamic> {
         Ok(from_json(written(self.config())?))
     }
 
-    /// The dtype, and the formats of quantised matrices.
+    /// Names the dtype, and the formats of quantised matrices.
     fn computing(&self) -> String {
         let dtype = self.decoder().dtype().as_str();
         match self.decoder().weights().packings().as_slice() {
@@ -109,7 +109,7 @@ impl Model {
         }
     }
 
-    /// Where it is from, and its sizes.
+    /// Shows the origin of the model and its sizes.
     pub fn card(&self) -> Result<Card> {
         let weights = self.config().parameters()?;
         let parameters: usize = weights.iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();
@@ -268,7 +268,7 @@ pub mod functions {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// The same model, which keeps hooks: they act in every run of it, before those of a call.
+    /// Returns the model with hooks that it keeps: they act in every run of it, before those of a call.
     ///
     /// It goes wherever a model goes: its logits, losses, gradients, generation, harvests and evaluations are those of the
     /// model as the hooks change it. `m.with(a).with(b)` keeps both, in that order. What reads weights alone is not changed
@@ -288,8 +288,8 @@ pub mod methods {
         Ok(m.with(Hook::list(&hooks)?).map_err(|e| e.about("hooks"))?)
     }
 
-    /// The same model with keys and values of its own for each query head, where heads share them (grouped-query attention):
-    /// copies, so that it computes the same.
+    /// Returns the model with keys and values of its own for each query head, where heads share them (grouped-query
+    /// attention): copies, so that its outputs are equal.
     ///
     /// In a model whose heads share keys and values, `k`, `k_rot` and `v` have a head for each group, and what is done to one
     /// of them is done to all of its query heads. Here each query head has its own, so that hooks, grids, paths and other

@@ -11,12 +11,12 @@ use crate::model::site::{self, Place, Site, SiteKind};
 use crate::script::engine::value::{Any, Fallible, Int, from_json, given};
 use crate::tensor::Tensor;
 
-/// The places that one name or several stand for.
+/// Lists the places that one name or several stand for.
 pub fn places(config: &Config, sites: &Dynamic) -> Result<Vec<Place>> {
     site::places(config, &given("sites", sites).texts()?)
 }
 
-/// A layer, and a head of it.
+/// Reads the indices of a layer and of a head in it.
 fn head(config: &Config, layer: &Dynamic, head: &Dynamic) -> Result<(usize, usize)> {
     let layer = given("layer", layer).index(config.layers, "a model", "layer")?;
     Ok((layer, given("head", head).index(config.heads, "a layer", "head")?))
@@ -26,7 +26,7 @@ fn named(places: impl IntoIterator<Item = impl ToString>) -> Array {
     places.into_iter().map(|place| Dynamic::from(place.to_string())).collect()
 }
 
-/// Every kind of site that models of this config have, with what flows there.
+/// Tabulates every kind of site that models of this config have, with its activation.
 fn meanings(config: &Config) -> Table {
     let row = |kind: SiteKind| -> Vec<Cell> {
         let (layer, lens) = (if kind.in_blocks() { ".N" } else { "" }, kind.lens_name().replace("{}", "N"));
@@ -53,7 +53,7 @@ fn parameters(config: &Config) -> Result<Table> {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// The model's config as a map: its family, its sizes, and all that the computation depends on.
+    /// Returns the model's config as a map: its family, its sizes, and all that the computation depends on.
     ///
     /// # Example
     /// ```
@@ -65,7 +65,7 @@ pub mod methods {
         Ok(m.config_data()?)
     }
 
-    /// The names of all sites of the model, in the order of the computation, or of those that a pattern names.
+    /// Lists the names of all sites of the model, in the order of the computation, or of those that a pattern names.
     ///
     /// `resid_post.3` is one site, `resid_post.*` that of every layer, `mlp_out.2-4` those of some, `z.3.5` one head,
     /// `resid_post.-1` that of the last layer. TransformerLens' names, `blocks.3.hook_resid_post`, are accepted, too.
@@ -87,7 +87,8 @@ pub mod methods {
         Ok(super::named(super::places(m.config(), &sites)?))
     }
 
-    /// A table of the kinds of sites that the model has: the activation at each, and its name in TransformerLens.
+    /// Returns a table of the kinds of sites that the model has: the activation at each, and its name in
+    /// TransformerLens.
     ///
     /// # Example
     /// ```
@@ -99,7 +100,7 @@ pub mod methods {
         super::meanings(m.config())
     }
 
-    /// A table of the names, shapes and sizes of the model's weights.
+    /// Returns a table of the names, shapes and sizes of the model's weights.
     ///
     /// # Example
     /// ```
@@ -111,7 +112,7 @@ pub mod methods {
         Ok(super::parameters(m.config())?)
     }
 
-    /// A weight by its name, as `m.parameters` lists them; matrices are [out, in].
+    /// Returns a weight by its name, as `m.parameters` lists them; matrices are [out, in].
     ///
     /// TransformerLens' names are accepted, too, and give the same as there without folding: `W_E`, `W_pos` and `W_U`,
     /// `blocks.0.attn.W_Q` as [heads, d_model, d_head], `blocks.0.mlp.W_in` as [d_model, d_mlp]; `W_Q` alone has all
@@ -136,7 +137,7 @@ pub mod methods {
         }
     }
 
-    /// The QK circuit of a head, W_Q W_K^T: [d_model, d_model] (Elhage et al. 2021).
+    /// Computes the QK circuit of a head, W_Q W_K^T: [d_model, d_model] (Elhage et al. 2021).
     ///
     /// With normed residual streams as rows, the score of key x for query y is `y @ m.qk(layer, head) @ x`, before scaling
     /// and without biases, norms of queries and keys, and rotary positions. With grouped-query attention the keys are those
@@ -153,7 +154,7 @@ pub mod methods {
         Ok(m.decoder().weights().qk(m.config(), layer, head)?)
     }
 
-    /// The OV circuit of a head, W_V W_O: [d_model, d_model] (Elhage et al. 2021).
+    /// Computes the OV circuit of a head, W_V W_O: [d_model, d_model] (Elhage et al. 2021).
     ///
     /// A normed residual stream x as a row, attended to with weight 1, adds `x @ m.ov(layer, head)`, without biases and norms
     /// of values. With grouped-query attention the values are those of this head's group. Negative numbers count from the end.
@@ -171,7 +172,7 @@ pub mod methods {
         Ok(m.decoder().weights().ov(m.config(), layer, head)?)
     }
 
-    /// The origin of the model, and its config.
+    /// Returns the origin of the model and its config, as a map.
     ///
     /// # Example
     /// ```

@@ -91,7 +91,7 @@ pub const HANDLES: &[HandleType] = &[
     large::<Verification>(),
 ];
 
-/// What is called through the module: `model::load("tiny")`.
+/// Lists functions that are called through the module: `model::load("tiny")`.
 pub fn functions() -> Vec<&'static ModuleManifest> {
     vec![
         exported_manifest!(endpoint::functions),
@@ -101,7 +101,7 @@ pub fn functions() -> Vec<&'static ModuleManifest> {
     ]
 }
 
-/// The methods of models, and of what they give back.
+/// Lists the methods of models, and of what they give back.
 pub fn globals() -> Vec<&'static ModuleManifest> {
     let own = vec![
         exported_manifest!(cache::methods),

@@ -22,7 +22,7 @@ fn predicted(ctx: &NativeCallContext, m: &Model, x: &Dynamic, k: &Dynamic, map: 
 
 #[export_module(manifest)]
 pub mod methods {
-    /// The `k` likeliest next tokens after a text, with their probabilities and logits; 5 by default.
+    /// Returns the `k` likeliest next tokens after a text, with their probabilities and logits; 5 by default.
     ///
     /// # Options
     /// - [predict]

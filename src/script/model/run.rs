@@ -40,7 +40,7 @@ impl Run {
         &self.logits
     }
 
-    /// What was recorded, with its shapes.
+    /// Tabulates what was recorded, with its shapes.
     pub fn table(&self) -> Table {
         self.cache.table(self.short())
     }
@@ -82,7 +82,7 @@ impl Handle for Run {
     }
 }
 
-/// The loss of each token but the first, for each text; and whether several were given.
+/// Computes the loss of each token but the first, for each text; and tells whether several were given.
 fn losses_of(ctx: &NativeCallContext, m: &Model, x: &Dynamic, map: Options) -> Fallible<(Vec<Tensor>, bool)> {
     let mut read = options(map);
     let (asked, LossOptions { windowed }): (InputOptions, _) = (read.declared()?, read.declared()?);
@@ -98,7 +98,7 @@ fn losses_of(ctx: &NativeCallContext, m: &Model, x: &Dynamic, map: Options) -> F
 
 #[export_module(manifest)]
 pub mod methods {
-    /// The logits of a text at every position: [batch, pos, vocab]; at one position alone [batch, vocab].
+    /// Computes the logits of a text at every position: [batch, pos, vocab]; at one position alone [batch, vocab].
     ///
     /// `x` is a text, an array of texts, tokens, an array of token ids or of such arrays, or a tensor of ids, [pos] or
     /// [batch, pos], as in every call that reads tokens. Where texts have different lengths, logits after the end of a
@@ -161,7 +161,7 @@ pub mod methods {
 
 #[export_module(manifest)]
 pub mod losses {
-    /// The mean loss in nats: -log of the probability that the model gave to each token but the first.
+    /// Computes the mean loss in nats: -log of the probability that the model gave to each token but the first.
     ///
     /// Over several texts it is the mean over all of their tokens. Within `tensor::grad` it is a tensor without axes, so that
     /// gradients flow through hooks.
@@ -186,8 +186,8 @@ pub mod losses {
         Ok(mean_of_losses(&losses)?.into())
     }
 
-    /// The loss in nats of each token but the first: [pos - 1] for a text, [batch, pos - 1] for several, with NaN after the
-    /// end of shorter ones.
+    /// Computes the loss in nats of each token but the first: [pos - 1] for a text, [batch, pos - 1] for several, with
+    /// NaN after the end of shorter ones.
     ///
     /// # Options
     /// - [loss]
@@ -211,7 +211,7 @@ pub mod losses {
 
 #[export_module(manifest)]
 pub mod parts {
-    /// The logits of the run: [batch, pos, vocab], NaN after the end of shorter texts.
+    /// Returns the logits of the run: [batch, pos, vocab], NaN after the end of shorter texts.
     ///
     /// # Example
     /// ```
@@ -223,7 +223,7 @@ pub mod parts {
         run.logits().clone()
     }
 
-    /// All recorded activations.
+    /// Returns all recorded activations.
     ///
     /// # Example
     /// ```
@@ -235,7 +235,7 @@ pub mod parts {
         run.cache().clone()
     }
 
-    /// The activation of a site; TransformerLens' names are accepted, too.
+    /// Returns the activation of a site; TransformerLens' names are accepted, too.
     ///
     /// # Example
     /// ```
@@ -262,7 +262,7 @@ pub mod parts {
         Ok(super::cache::save(&*env(&ctx)?, path, named)?)
     }
 
-    /// The logits and the recorded tensors, by their names.
+    /// Returns the logits and the recorded tensors, by their names.
     ///
     /// # Example
     /// ```

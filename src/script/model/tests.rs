@@ -1,4 +1,4 @@
-//! How models, and what they give back, are shown.
+//! Tests of how models, and what they give back, are shown.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use crate::script::engine::thread::with_large_stack;
 const MODEL: &str = "let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 3, context: 8 }, \
                      #{ words: [\"<s>\", \"the\", \"cat\"], bos: \"<s>\" });";
 
-/// What `show` prints of each, without the spaces at the ends of lines.
+/// Collects what `show` prints of each, without the spaces at the ends of lines.
 fn shown(codes: &'static [&'static str]) -> Vec<String> {
     let shown = move || {
         let mut session = Session::new(Env::in_memory(Path::new("out")).unwrap());

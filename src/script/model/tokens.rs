@@ -49,7 +49,7 @@ impl Handle for Tokens {
     }
 }
 
-/// A row for each token; what was added to the text is marked.
+/// Returns a table with a row for each token; tokens that were added to the text are marked.
 pub fn table(tokens: &Tokens) -> Result<Table> {
     let strings = tokens.strings()?;
     let row = |(at, (id, string)): (usize, (&u32, String))| -> Vec<Cell> {
@@ -116,7 +116,7 @@ pub mod methods {
         Ok(m.plain().chat(messages, &taken(options)?, task)?)
     }
 
-    /// The text that tokens make; special ones are shown.
+    /// Returns the text that tokens make; special ones are shown.
     ///
     /// # Example
     /// ```
@@ -130,7 +130,7 @@ pub mod methods {
         Ok(m.tokenizer()?.decode(&ids).map_err(|e| e.about("tokens"))?)
     }
 
-    /// The id of a text that is one token; for a text of several tokens, the error shows how it is split.
+    /// Returns the id of a text that is one token; for a text of several tokens, the error shows how it is split.
     ///
     /// # Example
     /// ```
@@ -143,7 +143,7 @@ pub mod methods {
         Ok(i64::from(m.tokenizer()?.token(text, &env(&ctx)?.task).map_err(|e| e.about("text"))?))
     }
 
-    /// The ids of all tokens whose text, without its leading space, begins with a text.
+    /// Returns the ids of all tokens whose text, without its leading space, begins with a text.
     ///
     /// # Example
     /// ```
@@ -160,7 +160,7 @@ pub mod methods {
 
 #[export_module(manifest)]
 pub mod parts {
-    /// The ids of the tokens.
+    /// Returns the ids of the tokens.
     ///
     /// # Example
     /// ```
@@ -173,7 +173,7 @@ pub mod parts {
         super::numbers(tokens.ids.iter().map(|id| *id as usize))
     }
 
-    /// The text of each token; incomplete bytes of a character are written as `<0xE2>`.
+    /// Returns the text of each token; incomplete bytes of a character are written as `<0xE2>`.
     ///
     /// # Example
     /// ```
@@ -186,7 +186,7 @@ pub mod parts {
         Ok(tokens.strings()?.into_iter().map(Dynamic::from).collect())
     }
 
-    /// The place of each token in the text, as [start, end] in bytes; added tokens have an empty range.
+    /// Returns the place of each token in the text, as [start, end] in bytes; added tokens have an empty range.
     ///
     /// # Example
     /// ```
@@ -199,7 +199,7 @@ pub mod parts {
         tokens.offsets.iter().map(|range| super::numbers([range.start, range.end])).collect()
     }
 
-    /// Whether each token was added to the text, such as BOS.
+    /// Tells for each token whether it was added to the text, such as BOS.
     ///
     /// # Example
     /// ```
@@ -212,7 +212,7 @@ pub mod parts {
         (0..tokens.len()).map(|at| Dynamic::from(tokens.is_added(at))).collect()
     }
 
-    /// The text that was tokenized.
+    /// Returns the text that was tokenized.
     ///
     /// # Example
     /// ```
@@ -225,7 +225,7 @@ pub mod parts {
         tokens.text.clone()
     }
 
-    /// The number of tokens.
+    /// Returns the number of tokens.
     ///
     /// # Example
     /// ```
@@ -238,7 +238,7 @@ pub mod parts {
         tokens.ids.len() as i64
     }
 
-    /// The positions of a word: its first and last token, for each occurrence in the text.
+    /// Finds the positions of a word: its first and last token, for each occurrence in the text.
     ///
     /// A part of a word is found, too, in the tokens that share a byte with it.
     ///
@@ -254,7 +254,8 @@ pub mod parts {
         Ok(places.into_iter().map(|(first, last)| super::numbers([first, last])).collect())
     }
 
-    /// The text, the ids, their strings and offsets, and how many tokens were added in front and behind.
+    /// Returns the text, the ids, their strings and offsets, and how many tokens were added in front and behind, as a
+    /// map.
     ///
     /// # Example
     /// ```

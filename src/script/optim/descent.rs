@@ -27,7 +27,7 @@ use crate::training::descent::{
 #[derive(Clone)]
 pub struct Descent {
     core: Rc<RefCell<Core>>,
-    /// What was given, for its form and its names.
+    /// The argument as given, for its form and its names.
     parameters: Rc<Parameters>,
     /// Whether a step is being made, whose loss may look at the descent.
     is_stepping: Rc<Cell<bool>>,
@@ -41,7 +41,7 @@ impl Descent {
         Ok(Self { core: Rc::new(RefCell::new(core)), parameters: Rc::new(parameters), is_stepping: Rc::default() })
     }
 
-    /// One step along the gradient of what the function returns.
+    /// Makes one step along the gradient of the loss that a function returns.
     fn step(&self, calls: &Calls, loss: &FnPtr, task: &Task) -> Result<f64> {
         if self.is_stepping.replace(true) {
             return Err(err!(Argument, "expected a loss that makes no step of the same descent")
@@ -90,7 +90,8 @@ impl Handle for Descent {
 
 #[export_module(manifest)]
 pub mod functions {
-    /// A descent of parameters by AdamW, whose weight decay is apart from the gradient (Loshchilov and Hutter 2019).
+    /// Returns a descent of parameters by AdamW, whose weight decay is apart from the gradient (Loshchilov and Hutter
+    /// 2019).
     ///
     /// `params` is a tensor, a number, or an array or a map of such, as for `tensor::grad`. `opt.step(|p| ..)` makes a step
     /// down the gradient of a loss, `opt.run(steps, |p| ..)` many of them; `opt.params` are the parameters in the form that
@@ -117,7 +118,7 @@ pub mod functions {
         Ok(Descent::new(DescentRule::AdamW { betas, eps, weight_decay }, &params, descent)?)
     }
 
-    /// A descent of parameters by Adam (Kingma and Ba 2015), whose weight decay is part of the gradient.
+    /// Returns a descent of parameters by Adam (Kingma and Ba 2015), whose weight decay is part of the gradient.
     ///
     /// See `optim::adamw`.
     ///
@@ -137,7 +138,7 @@ pub mod functions {
         Ok(Descent::new(DescentRule::Adam { betas, eps, weight_decay }, &params, descent)?)
     }
 
-    /// A descent of parameters along the gradient, with momentum.
+    /// Returns a descent of parameters along the gradient, with momentum.
     ///
     /// See `optim::adamw`.
     ///
@@ -159,7 +160,7 @@ pub mod functions {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// One step down the gradient of a loss `|p|` of the parameters. Returns the loss before the step.
+    /// Makes one step down the gradient of a loss `|p|` of the parameters. Returns the loss before the step.
     ///
     /// The loss is a tensor without axes, computed from `p` as for `tensor::grad`. A loss or a gradient that is not finite
     /// is an error with the number of the step and the parameter's name, and leaves the parameters as they are.
@@ -206,7 +207,7 @@ pub mod methods {
         Ok(create::from_floats(losses, &[count], DType::F32)?)
     }
 
-    /// The parameters as they are now, in the form that was given: plain tensors.
+    /// Returns the present parameters, in the form that was given: plain tensors.
     ///
     /// # Example
     /// ```
@@ -218,7 +219,7 @@ pub mod methods {
         Ok(opt.parameters.like(&tensors)?)
     }
 
-    /// The number of steps made.
+    /// Returns the number of steps made.
     ///
     /// # Example
     /// ```
@@ -229,7 +230,7 @@ pub mod methods {
         opt.core.borrow().made().cast_signed()
     }
 
-    /// The learning rate of the next step.
+    /// Returns the learning rate of the next step.
     ///
     /// # Example
     /// ```
@@ -240,7 +241,7 @@ pub mod methods {
         opt.core.borrow().rate()
     }
 
-    /// The descent as a map.
+    /// Returns the descent as a map.
     ///
     /// # Example
     /// ```

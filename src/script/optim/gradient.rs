@@ -13,7 +13,7 @@ use crate::script::tensor::values;
 use crate::tensor::Tensor;
 use crate::tensor::derivative::{self, TensorFunction, ValueAndGradients};
 
-/// What `work` computes of the function and its parameters.
+/// Computes `work` of a function of the script and its parameters.
 fn differentiated<T>(
     ctx: &NativeCallContext,
     f: &FnPtr,
@@ -31,7 +31,7 @@ fn value_and_gradients(ctx: &NativeCallContext, f: &FnPtr, parameters: &Paramete
 
 #[export_module(manifest)]
 pub mod functions {
-    /// The gradient of a function `|x|` that returns one number, in the form of `x`.
+    /// Computes the gradient of a function `|x|` that returns one number, in the form of `x`.
     ///
     /// `x` is a tensor, a number, or an array or a map of such, also in each other. The function gets variables in its
     /// place, and returns a tensor without axes; whatever else it uses is a constant. It may run a model, whose hooks may
@@ -56,7 +56,7 @@ pub mod functions {
         Ok(parameters.like(&found.gradients)?)
     }
 
-    /// The value of a function `|x|` that returns one number, and its gradient in the form of `x`, as
+    /// Computes the value of a function `|x|` that returns one number, and its gradient in the form of `x`, as
     /// `#{ value, grad }`.
     ///
     /// See `tensor::grad`.
@@ -74,8 +74,8 @@ pub mod functions {
         Ok([("value".into(), found.value.into()), ("grad".into(), grad)].into())
     }
 
-    /// The Jacobian matrix of a function `|x|` that returns a tensor: for each tensor of `x` one with the axes of the result
-    /// and then those of the tensor.
+    /// Computes the Jacobian matrix of a function `|x|` that returns a tensor: for each tensor of `x` one with the axes
+    /// of the result and then those of the tensor.
     ///
     /// It takes one backward pass for each element of the result. See `tensor::grad` for what `x` may be.
     ///
@@ -92,8 +92,8 @@ pub mod functions {
         Ok(parameters.like(&found)?)
     }
 
-    /// The product of a vector and the Jacobian matrix of a function `|x|` that returns a tensor: the gradient of
-    /// `(v * f(x)).sum()`, in the form of `x`.
+    /// Computes the product of a vector and the Jacobian matrix of a function `|x|` that returns a tensor: the gradient
+    /// of `(v * f(x)).sum()`, in the form of `x`.
     ///
     /// `v` has the shape of the result. It is one backward pass. See `tensor::grad` for what `x` may be.
     ///

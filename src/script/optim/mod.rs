@@ -20,17 +20,17 @@ pub const OPTIONS: &[Group] =
 /// The types that scripts hold.
 pub const HANDLES: &[HandleType] = &[handle_type::<Descent>()];
 
-/// What is called through the module: `optim::adamw(params)`.
+/// Lists functions that are called through the module: `optim::adamw(params)`.
 pub fn functions() -> Vec<&'static ModuleManifest> {
     vec![exported_manifest!(descent::functions)]
 }
 
-/// What is called through `tensor::`, and calls functions of the script.
+/// Lists functions that are called through `tensor::` and call functions of the script.
 pub fn gradients() -> Vec<&'static ModuleManifest> {
     vec![exported_manifest!(gradient::functions)]
 }
 
-/// The methods of descents.
+/// Lists the methods of descents.
 pub fn globals() -> Vec<&'static ModuleManifest> {
     vec![exported_manifest!(descent::methods)]
 }

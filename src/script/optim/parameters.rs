@@ -9,7 +9,7 @@ use crate::script::engine::value::{described, given};
 use crate::script::tensor::value_of;
 use crate::tensor::{DType, Device, Tensor, device};
 
-/// How deep arrays and maps may stand in each other.
+/// Depth to which arrays and maps may be nested.
 const DEEPEST: usize = 32;
 
 /// The form of parameters, whose tensors stand in a list beside it.
@@ -40,7 +40,7 @@ pub struct Parameters {
 }
 
 impl Parameters {
-    /// The value of the argument of this name, which is the name of a tensor alone, too.
+    /// Reads an argument by its name, which also names a tensor that stands alone.
     pub fn of(name: &str, value: &Dynamic) -> Result<Self> {
         let mut all = Self { form: Form::Tensor, names: Vec::new(), tensors: Vec::new() };
         all.form = all.take(name, "", value, 0)?;
@@ -85,18 +85,19 @@ impl Parameters {
         self.tensors.push(tensor);
     }
 
-    /// The same where numbers stand as tensors, since what takes their place has axes.
+    /// Turns numbers of the form into tensors, for results with axes in the places of numbers.
     pub fn of_tensors(mut self) -> Self {
         self.form.forget_numbers();
         self
     }
 
-    /// Other tensors in the same form. Numbers stay numbers, unless they track gradients.
+    /// Returns other tensors in the form of the parameters. Numbers stay numbers, unless they track gradients.
     pub fn like(&self, tensors: &[Tensor]) -> Result<Dynamic> {
         filled(&self.form, &mut tensors.iter())
     }
 
-    /// `function` of other tensors in the same form, which returns a tensor that tracks gradients.
+    /// Calls a function with other tensors in the form of the parameters; it must return a tensor that tracks
+    /// gradients.
     pub fn call(&self, calls: &Calls, function: &FnPtr, tensors: &[Tensor]) -> Result<Tensor> {
         let returned = calls.call(function, [self.like(tensors)?])?;
         let tensor = returned.read_lock::<Tensor>().map(|tensor| tensor.clone());

@@ -19,7 +19,7 @@ use crate::script::engine::value::{Any, Fallible, Options, given};
 use crate::script::tensor::values;
 use crate::tensor::{Device, Tensor};
 
-/// Some elements of an argument that has one for each row: a tensor or an array.
+/// Selects elements of an argument that has one for each row: a tensor or an array.
 fn rows_of(value: &Dynamic, rows: &[usize]) -> Result<Dynamic> {
     if let Some(tensor) = value.read_lock::<Tensor>() {
         let rows: Vec<u32> = rows.iter().map(|row| *row as u32).collect();
@@ -112,8 +112,8 @@ pub mod functions {
         Ok(fields.into_iter().map(|(name, part)| (name.into(), part)).collect())
     }
 
-    /// Selectivity of a probe: how much better it does on the labels than on a control task of random labels (Hewitt &
-    /// Liang 2019), both on held-out rows.
+    /// Measures the selectivity of a probe: its accuracy less that on a control task of random labels (Hewitt & Liang
+    /// 2019), both on held-out rows.
     ///
     /// In a control task each of the `types`, such as token ids, has one label, drawn from those of the rows; only a probe
     /// that remembers types does well on it. Without `types` every row is its own: labels are shuffled, and the control

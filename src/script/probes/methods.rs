@@ -17,7 +17,7 @@ use crate::script::engine::value::{Any, Fallible, Options};
 use crate::script::tensor::values;
 use crate::tensor::Tensor;
 
-/// Work of a probe on rows: apart where they are many, so that Ctrl-C is heard.
+/// Runs work of a probe on rows: on a thread of its own where they are many, so that Ctrl-C is heard.
 fn on_rows<T: Send + 'static>(
     ctx: &NativeCallContext,
     p: &Probe,
@@ -30,7 +30,7 @@ fn on_rows<T: Send + 'static>(
     Ok(env(ctx)?.task.heavy(cost, move || work(&probe, &x))?)
 }
 
-/// A measure of labelled rows with what the probe says of them.
+/// Computes a measure of labelled rows and the probe's scores of them.
 fn measured<T: Send + 'static>(
     ctx: &NativeCallContext,
     p: &Probe,
@@ -43,8 +43,8 @@ fn measured<T: Send + 'static>(
 
 #[export_module(manifest)]
 pub mod methods {
-    /// The probe's scores of rows [rows, width]: of two classes the log odds of the second, [rows]; of more a score for
-    /// each class, [rows, classes], of which the softmax is the probability.
+    /// Returns the probe's scores of rows [rows, width]: for two classes the log odds of the second, [rows]; for more a
+    /// score for each class, [rows, classes], whose softmax is the probability.
     ///
     /// # Example
     /// ```
@@ -56,7 +56,7 @@ pub mod methods {
         super::on_rows(&ctx, p, &x, |probe, x| probe.scores(x).map_err(|e| e.about("x")))
     }
 
-    /// The likeliest class of each row, as an array.
+    /// Returns the likeliest class of each row, as an array.
     ///
     /// # Example
     /// ```
@@ -69,7 +69,7 @@ pub mod methods {
         Ok(found.iter().map(class_value).collect())
     }
 
-    /// The share of rows whose likeliest class is their label.
+    /// Returns the share of rows whose likeliest class is their label.
     ///
     /// # Example
     /// ```
@@ -81,8 +81,9 @@ pub mod methods {
         super::measured(&ctx, p, (&x, &y), |judged| judged.accuracy(&judged.each_once()))
     }
 
-    /// The probability that a row of the second class has a larger score than one of the first, ties counted half: 0.5 by
-    /// chance. Of several classes it is the mean over them, each against the rest.
+    /// Returns the area under the ROC curve: the probability that a row of the second class has a larger score than one
+    /// of the first, ties counted half; 0.5 for random scores. For several classes it is the mean over them, each
+    /// against the rest.
     ///
     /// # Example
     /// ```
@@ -98,7 +99,7 @@ pub mod methods {
         }
     }
 
-    /// How many rows of each class are taken for which class, as a table.
+    /// Counts how many rows of each class are predicted as which class, as a table.
     ///
     /// # Example
     /// ```
@@ -110,7 +111,7 @@ pub mod methods {
         super::measured(&ctx, p, (&x, &y), JudgedRows::confusion_table)
     }
 
-    /// Whether the probe's probabilities are right: `error`, the expected calibration error, and `table`, its reliability
+    /// Measures how well the probe is calibrated: `error`, the expected calibration error, and `table`, its reliability
     /// table (Guo et al. 2017).
     ///
     /// Rows are put into ten bins by the probability p of the predicted class. The error is the sum over bins of (rows in
@@ -132,9 +133,9 @@ pub mod methods {
         Ok([("error".into(), error.into()), ("table".into(), Dynamic::from(table))].into())
     }
 
-    /// The probe judged on rows that it was not fitted on: accuracy, the accuracy of always answering with the class that
-    /// was commonest where it was fitted, their difference, AUROC, and expected calibration error, each with a 95 %
-    /// interval.
+    /// Judges the probe on rows that it was not fitted on: accuracy, the accuracy of always answering with the class
+    /// that was commonest where it was fitted, their difference, AUROC, and expected calibration error, each with a 95
+    /// % interval.
     ///
     /// Intervals are a bootstrap over rows, or over whole `groups`, such as documents.
     ///
@@ -162,8 +163,8 @@ pub mod methods {
         Ok(found?)
     }
 
-    /// The unit vector [width] along which the log odds of the second class rise fastest; of several classes one for
-    /// each, [classes, width]. It goes into `hooks::project_out(site, v)` and `hooks::add(site, v, scale)`.
+    /// Returns the unit vector [width] along which the log odds of the second class rise fastest; for several classes
+    /// one for each, [classes, width]. It goes into `hooks::project_out(site, v)` and `hooks::add(site, v, scale)`.
     ///
     /// # Example
     /// ```
@@ -176,7 +177,7 @@ pub mod methods {
         Ok(p.core().direction()?)
     }
 
-    /// The classes, in order.
+    /// Returns the classes, in order.
     ///
     /// # Example
     /// ```
@@ -187,7 +188,8 @@ pub mod methods {
         p.core().classes.iter().map(class_value).collect()
     }
 
-    /// The columns that a sparse probe reads, such as features of a dictionary; `()` for a probe that reads all.
+    /// Returns the columns that a sparse probe reads, such as features of a dictionary; `()` for a probe that reads
+    /// all.
     ///
     /// # Example
     /// ```
@@ -202,7 +204,7 @@ pub mod methods {
         }
     }
 
-    /// What the probe is, as a map: its kind, classes with their shares, width, penalty and biases.
+    /// Returns the probe as a map: its kind, classes with their shares, width, penalty and biases.
     ///
     /// # Example
     /// ```

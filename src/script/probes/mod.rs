@@ -46,12 +46,12 @@ pub const OPTIONS: &[Group] = &[
 /// The types that scripts hold.
 pub const HANDLES: &[HandleType] = &[handle_type::<Probe>()];
 
-/// What is called through the module: `probe::`.
+/// Lists functions that are called through the module: `probe::`.
 pub fn functions() -> Vec<&'static ModuleManifest> {
     vec![exported_manifest!(functions::functions)]
 }
 
-/// The methods of probes.
+/// Lists the methods of probes.
 pub fn globals() -> Vec<&'static ModuleManifest> {
     vec![exported_manifest!(methods::methods)]
 }
@@ -95,7 +95,7 @@ impl Handle for Probe {
 /// Classes that are named in one line; of more their number is.
 const MOST_NAMED: usize = 6;
 
-/// The label of each row: an array of booleans, integers or texts, or a tensor of integers.
+/// Reads the label of each row: an array of booleans, integers or texts, or a tensor of integers.
 pub fn class_names(name: &str, value: &Dynamic) -> Result<Vec<ClassName>> {
     let wanted = "an array of booleans, integers or texts, or a tensor of integers, with one for each row";
     let refusal = || given(name, value).refuse(wanted);
@@ -124,7 +124,7 @@ pub fn class_names(name: &str, value: &Dynamic) -> Result<Vec<ClassName>> {
     array.iter().enumerate().map(class).collect()
 }
 
-/// A class as a script writes it.
+/// Returns a class as a script writes it.
 fn class_value(class: &ClassName) -> Dynamic {
     match class {
         ClassName::Flag(flag) => (*flag).into(),

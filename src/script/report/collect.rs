@@ -1,4 +1,4 @@
-//! From the values of a script to the items of a report.
+//! Conversion of values of a script to the items of a report.
 
 use std::rc::Rc;
 
@@ -12,7 +12,7 @@ use crate::script::engine::handle::{self, PAGE};
 use crate::script::engine::show;
 use crate::script::engine::value::json;
 
-/// A report of all that the list holds.
+/// Makes a report of all that the list holds.
 pub fn report(name: &str, list: &Array, task: &Task) -> Result<Report> {
     let mut items = Vec::new();
     list.iter().try_for_each(|value| collect(value, &mut items, task))?;

@@ -26,7 +26,7 @@ crate::options! {
     pub struct ShownOptions {
         /// Features that have cards: an array of features or of names, of one dictionary also indices or a range.
         features: Option<Wanted> = None => usually("all, if they are at most 32,768");
-        /// Circuits that are shown beside, their nodes linked with the cards.
+        /// Circuits that are shown with the cards, which their nodes link to.
         circuits: Option<Vec<Beside>> = None => usually("none");
     }
 }
@@ -57,8 +57,8 @@ impl Setting for Beside {
 
 #[export_module(manifest)]
 pub mod functions {
-    /// Pages of thousands of features that open from the file system: an index that sorts, filters and searches, and a
-    /// card for each feature, loaded when it is opened. One pass over the text makes all of them.
+    /// Writes pages of thousands of features that open from the file system: an index that sorts, filters and searches,
+    /// and a card for each feature, loaded when it is opened. One pass over the text makes all of them.
     ///
     /// The page is `index.html` in the folder `dir`. It says of every feature of all dictionaries how often it is active,
     /// how large its codes are, at which tokens, and the words that `descriptions` and `labels` have for it. Interrupted,
@@ -110,7 +110,7 @@ pub mod functions {
     }
 }
 
-/// One dictionary, or an array of them.
+/// Reads one dictionary, or an array of them.
 fn dictionaries(value: &rhai::Dynamic) -> Result<Vec<sae::Sae>> {
     let given = given("s", value);
     let elements = given.elements();

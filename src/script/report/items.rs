@@ -34,7 +34,7 @@ impl Handle for Report {
     }
 }
 
-/// ` "title"`, where there is one.
+/// Writes ` "title"`, where there is one.
 fn called(title: &str) -> String {
     if title.is_empty() { String::new() } else { format!(" {:?}", elided(&visible(title), 40)) }
 }

@@ -1,4 +1,4 @@
-//! From the values of a script to tables, cards and heat text.
+//! Conversion of values of a script to tables, cards and heat text.
 
 use std::collections::BTreeSet;
 
@@ -31,7 +31,7 @@ pub fn table(rows: &Array, map: Map, task: &Task) -> Result<Table> {
     Ok(Table { title: title.unwrap_or_default(), columns, rows })
 }
 
-/// Columns by name, all keys of all rows where none were named.
+/// Collects columns by name, all keys of all rows where none were named.
 fn by_name(maps: &Array, named: Option<Vec<String>>, steps: &Steps) -> Result<(Vec<String>, Vec<Vec<Cell>>)> {
     let columns = match named {
         Some(columns) => columns,
@@ -66,7 +66,7 @@ fn listed(row: &Dynamic, steps: &Steps) -> Result<Vec<Cell>> {
     Ok(cells)
 }
 
-/// A value as the cell of a table.
+/// Converts a value to the cell of a table.
 pub fn cell(value: &Dynamic) -> Cell {
     if value.is_unit() {
         return Cell::Missing;
@@ -92,7 +92,7 @@ pub fn heat_text(tokens: Array, values: &Dynamic, map: Map, task: &Task) -> Resu
     Ok(heat)
 }
 
-/// A card of named facts.
+/// Makes a card of named facts.
 pub fn card(title: &str, fields: &Map, map: Map) -> Result<Card> {
     let CardOptions { body } = taken(map)?;
     let fields = fields.iter().map(|(name, value)| (name.to_string(), cell(value))).collect();

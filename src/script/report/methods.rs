@@ -1,4 +1,4 @@
-//! What scripts can do with results: save them, and read their data.
+//! Methods of results: saving them, and reading their data.
 
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, NativeCallContext};
@@ -27,7 +27,7 @@ pub mod methods {
         Ok(report.save(&env.files, &env.folder, &env.task)?.display().to_string())
     }
 
-    /// The report's name and the data of its items.
+    /// Returns the report's name and the data of its items, as a map.
     ///
     /// # Example
     /// ```
@@ -49,7 +49,7 @@ pub mod methods {
         Ok(saved(&ctx, chart, path)?)
     }
 
-    /// The chart's data: its kind, title, axes and series.
+    /// Returns the chart's data as a map: its kind, title, axes and series.
     ///
     /// # Example
     /// ```
@@ -80,7 +80,7 @@ pub mod methods {
         Ok(saved(&ctx, table, path)?)
     }
 
-    /// The table's title, columns and rows.
+    /// Returns the table's title, columns and rows, as a map.
     ///
     /// # Example
     /// ```
@@ -91,7 +91,7 @@ pub mod methods {
         Ok(mapped(table)?)
     }
 
-    /// The names of the table's columns.
+    /// Returns the names of the table's columns.
     ///
     /// # Example
     /// ```
@@ -113,7 +113,7 @@ pub mod methods {
         Ok(saved(&ctx, grid, path)?)
     }
 
-    /// The grid's title, names and values, row after row.
+    /// Returns the grid's title, names and values, row after row, as a map.
     ///
     /// # Example
     /// ```
@@ -135,7 +135,7 @@ pub mod methods {
         Ok(saved(&ctx, card, path)?)
     }
 
-    /// The card's title, fields, histogram and body.
+    /// Returns the card's title, fields, histogram and body, as a map.
     ///
     /// # Example
     /// ```
@@ -157,7 +157,7 @@ pub mod methods {
         Ok(saved(&ctx, heat, path)?)
     }
 
-    /// The title, the tokens, their numbers, and what these are.
+    /// Returns the title, the tokens, their numbers, and what these are, as a map.
     ///
     /// # Example
     /// ```

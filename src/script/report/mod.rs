@@ -47,7 +47,8 @@ pub const HANDLES: &[HandleType] = &[
 
 #[export_module(manifest)]
 pub mod functions {
-    /// A report: text and results on one page that needs nothing else, with the data as JSON and the pictures beside it.
+    /// Makes a report: text and results on one page that needs nothing else, with the data as JSON and the pictures
+    /// beside it.
     ///
     /// Items are strings (in a little markdown: headings, lists, code, emphasis), charts, tables, cards, grids, heat
     /// text, and any other value; lists of items are taken apart. `save` writes the page beside the record of the run.
@@ -62,7 +63,7 @@ pub mod functions {
         Ok(super::collect::report(name, &items, &env(&ctx)?.task)?)
     }
 
-    /// A table from rows: maps of column names to values, or lists together with the option `columns`.
+    /// Makes a table from rows: maps of column names to values, or lists together with the option `columns`.
     ///
     /// Values are numbers, strings, true or false, or nothing, `()`, where a value is missing.
     ///
@@ -78,7 +79,7 @@ pub mod functions {
         Ok(super::make::table(&rows, options, &env(&ctx)?.task)?)
     }
 
-    /// Heat text: tokens on a ground whose colour says how large the number of each is.
+    /// Makes heat text: tokens on a ground whose colour says how large the number of each is.
     ///
     /// # Options
     /// - [heat_text]
@@ -92,7 +93,7 @@ pub mod functions {
         Ok(super::make::heat_text(tokens, &values, options, &env(&ctx)?.task)?)
     }
 
-    /// A grid: a matrix with names for its rows and columns, shown as a heat map.
+    /// Makes a grid: a matrix with names for its rows and columns, shown as a heat map.
     ///
     /// The values are a tensor of two dimensions or a list of lists. A cell whose value is `()` stays empty.
     ///
@@ -108,7 +109,7 @@ pub mod functions {
         Ok(chart::grid(&plain_data(&data)?, taken(options)?, &env(&ctx)?.task)?)
     }
 
-    /// A card: named facts about one thing.
+    /// Makes a card: named facts about one thing.
     ///
     /// # Options
     /// - [card_of_facts]

@@ -11,7 +11,7 @@ use crate::script::engine::foreign;
 use crate::script::engine::value::{Any, Fallible, given};
 use crate::tensor::{Device, Tensor};
 
-/// One end of each interval.
+/// Returns one end of each interval.
 fn ends(grid: &Grid, end: usize) -> Result<Tensor> {
     if grid.intervals.is_empty() {
         return Err(
@@ -36,7 +36,7 @@ fn texts(all: &[String]) -> Array {
     all.iter().cloned().map(Dynamic::from).collect()
 }
 
-/// A column that is missing may be a word of another program, which says more than the names of the others do.
+/// Suggests what to write where a missing column is a word of another program, which says more than the names of the others.
 fn of_others(error: Error, name: &str) -> Error {
     match foreign::of_table(name) {
         Some(hint) if !error.hint.as_ref().is_some_and(|hint| hint.starts_with("did you mean")) => error.hint(hint),
@@ -44,7 +44,7 @@ fn of_others(error: Error, name: &str) -> Error {
     }
 }
 
-/// A row as a map of its cells.
+/// Returns a row as a map of its cells.
 pub fn row(table: &Table, place: usize) -> Result<Map> {
     if let Some(name) = table.columns.iter().find(|name| table.columns.iter().filter(|other| other == name).count() > 1)
     {
@@ -58,7 +58,7 @@ pub fn row(table: &Table, place: usize) -> Result<Map> {
     Ok(cells.map(|(name, cell)| (name.into(), value(cell))).collect())
 }
 
-/// `for row in table`: the rows as maps.
+/// Makes `for row in table` iterate over the rows as maps.
 pub fn iteration() -> Module {
     let mut module = Module::new();
     module.set_iter_result(TypeId::of::<Table>(), |value| {
@@ -71,7 +71,8 @@ pub fn iteration() -> Module {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// A column of a table as an array, by its name, or a row as a map, by its number; a negative one counts from the end.
+    /// Returns a column of a table as an array, by its name, or a row as a map, by its number; a negative one counts
+    /// from the end.
     ///
     /// Where a cell is missing stands `()`. `for row in table` goes through the rows as maps.
     ///
@@ -96,7 +97,7 @@ pub mod methods {
         Ok(super::row(table, place)?.into())
     }
 
-    /// The rows of the table as lists, in the order of its columns.
+    /// Returns the rows of the table as lists, in the order of its columns.
     ///
     /// # Example
     /// ```
@@ -107,7 +108,7 @@ pub mod methods {
         table.rows.iter().map(|row| row.iter().map(super::value).collect::<Array>().into()).collect()
     }
 
-    /// How many rows the table has.
+    /// Returns the number of rows of the table.
     ///
     /// # Example
     /// ```
@@ -118,7 +119,7 @@ pub mod methods {
         table.rows.len() as i64
     }
 
-    /// The numbers of the grid: `[rows, columns]`, in f64, NaN where a cell has none.
+    /// Returns the numbers of the grid: `[rows, columns]`, in f64, NaN where a cell has none.
     ///
     /// # Example
     /// ```
@@ -130,7 +131,8 @@ pub mod methods {
         Ok(Tensor::from_vec(grid.values.clone(), dims, &Device::Cpu).map_err(Error::from)?)
     }
 
-    /// The lower ends of the 95 % intervals of a grid that has some, such as one of patching: `[rows, columns]`, in f64.
+    /// Returns the lower ends of the 95 % intervals of a grid that has some, such as one of patching:
+    /// `[rows, columns]`, in f64.
     ///
     /// # Example
     /// ```
@@ -144,7 +146,7 @@ pub mod methods {
         Ok(super::ends(grid, 0)?)
     }
 
-    /// The upper ends of the 95 % intervals of a grid that has some: `[rows, columns]`, in f64.
+    /// Returns the upper ends of the 95 % intervals of a grid that has some: `[rows, columns]`, in f64.
     ///
     /// # Example
     /// ```
@@ -157,7 +159,7 @@ pub mod methods {
         Ok(super::ends(grid, 1)?)
     }
 
-    /// The names of the grid's rows.
+    /// Returns the names of the grid's rows.
     ///
     /// # Example
     /// ```
@@ -168,7 +170,7 @@ pub mod methods {
         super::texts(&grid.rows)
     }
 
-    /// The names of the grid's columns.
+    /// Returns the names of the grid's columns.
     ///
     /// # Example
     /// ```
@@ -179,7 +181,7 @@ pub mod methods {
         super::texts(&grid.columns)
     }
 
-    /// One of the card's facts by its name.
+    /// Returns one of the card's facts by its name.
     ///
     /// # Example
     /// ```
@@ -195,7 +197,7 @@ pub mod methods {
         }
     }
 
-    /// The tokens of the heat text.
+    /// Returns the tokens of the heat text.
     ///
     /// # Example
     /// ```
@@ -206,7 +208,7 @@ pub mod methods {
         super::texts(&heat.tokens)
     }
 
-    /// The numbers of the heat text, one for each token.
+    /// Returns the numbers of the heat text, one for each token.
     ///
     /// # Example
     /// ```

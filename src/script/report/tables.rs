@@ -1,4 +1,4 @@
-//! What scripts make of tables: some of their columns and rows, another order, groups, two tables as one.
+//! Tables made of tables: some of their columns and rows, another order, groups, two tables as one.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ use crate::script::engine::options::taken;
 use crate::script::engine::show::shown;
 use crate::script::engine::value::{Any, Fallible, Int, Options, described, given};
 
-/// `print(table)` prints what `show` shows.
+/// Makes `print(table)` print what `show` shows.
 pub fn printing() -> Module {
     let mut module = Module::new();
     module.set_native_fn("print", print);
@@ -29,7 +29,7 @@ fn print(ctx: NativeCallContext, table: Table) -> Fallible<ImmutableString> {
     Ok(signed(&ctx, text.trim_end_matches('\n').into()))
 }
 
-/// The places of the rows for which a function says true.
+/// Finds the places of the rows for which a function returns true.
 fn chosen(calls: &Calls, table: &Table, f: &FnPtr) -> Result<Vec<usize>> {
     let mut chosen = Vec::new();
     for place in 0..table.rows.len() {
@@ -42,7 +42,7 @@ fn chosen(calls: &Calls, table: &Table, f: &FnPtr) -> Result<Vec<usize>> {
     Ok(chosen)
 }
 
-/// A row for each group, with what a function of its rows returns.
+/// Makes a row for each group, with what a function of its rows returns.
 fn grouped(calls: &Calls, table: &Table, columns: &[String], f: &FnPtr) -> Result<Table> {
     let mut found: Vec<(Vec<Cell>, Map)> = Vec::new();
     for group in tables::groups(table, columns).map_err(|e| e.about("columns"))? {
@@ -77,7 +77,7 @@ fn steps(table: &Table) -> f64 {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// Some columns of the table, in the order in which they are named.
+    /// Selects columns of the table, in the order in which they are named.
     ///
     /// # Example
     /// ```
@@ -90,7 +90,7 @@ pub mod methods {
         Ok(tables::select(table, &columns).map_err(|e| e.about("columns"))?)
     }
 
-    /// The rows for which a function returns true. It takes a row as a map, as `for row in table` gives it.
+    /// Selects the rows for which a function returns true. It takes a row as a map, as `for row in table` gives it.
     ///
     /// # Example
     /// ```
@@ -104,7 +104,7 @@ pub mod methods {
         Ok(tables::kept(table, chosen))
     }
 
-    /// The first `n` rows, or without `n` the first 5.
+    /// Returns the first `n` rows.
     ///
     /// # Example
     /// ```
@@ -120,7 +120,7 @@ pub mod methods {
         tables::head(table, 5)
     }
 
-    /// The rows in the order of a column: numbers by their value, texts by their characters. Of several columns, the next one
+    /// Sorts the rows by a column: numbers by their value, texts by their characters. Of several columns, the next one
     /// decides where the ones before are equal; rows that are equal in all stay as they stand.
     ///
     /// Booleans come before numbers, these before texts, and NaN counts as the largest number.
@@ -142,9 +142,8 @@ pub mod methods {
         Ok(env(&ctx)?.task.heavy(cost, sorted)?)
     }
 
-    /// A table with one row for each value of a column, in the order in which the values come first. A function takes the rows
-    /// that have the value, as a table, and returns a map; its keys are the other columns. Of several columns, there is a row
-    /// for each combination of their values.
+    /// Groups the rows by a column: one row for each of its values, in the order in which the values come first. A
+    /// function takes the rows that have the value, as a table, and returns a map; its keys are the other columns.
     ///
     /// Numbers are equal by their value, `1` and `1.0`; rows without a value are one group.
     ///
@@ -163,9 +162,8 @@ pub mod methods {
         calls.outcome(super::grouped(&calls, table, &columns, &f))
     }
 
-    /// The rows of two tables that are equal in a column, side by side: each row of this table with each row of the other. A
-    /// column of the other whose name this table has, too, gets `_right` behind its name. Of several columns, rows are equal
-    /// in all.
+    /// Joins two tables: the rows that are equal in a column stand side by side, each row of this table with each row
+    /// of the other. A column of the other whose name this table has, too, gets `_right` behind its name.
     ///
     /// Numbers are equal by their value, `1` and `1.0`; a missing cell is equal to none.
     ///

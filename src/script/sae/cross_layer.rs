@@ -1,34 +1,27 @@
 //! Fitting cross-layer transcoders, and measuring transcoders of all layers.
 
-use std::sync::Arc;
-
 use rhai::plugin::*;
 use rhai::{Dynamic, NativeCallContext};
 
-use super::plan::{FitWords, storage};
+use super::call::FitCall;
 use super::rows::keeping;
 use super::transcoders::Transcoders;
 use crate::base::{Result, Table};
 use crate::data::Text;
-use crate::sae::fit::{self, CrossLayerFitted, CrossLayerOptions, CrossLayerReads, FitOptions};
+use crate::data::harvest::TextReading;
+use crate::err;
+use crate::sae::fit::{CrossLayerOptions, Fitted, Source, Target, TargetName};
 use crate::sae::metrics::{self, MeasureOptions};
 use crate::script::data::Store;
 use crate::script::engine::env::env;
-use crate::script::engine::options::{OptionReader, options};
+use crate::script::engine::options::options;
 use crate::script::engine::value::{Fallible, Options};
 use crate::script::model::Model;
 
-/// The options of a cross-layer transcoder, whose kind is another by default.
-fn words(read: &mut OptionReader) -> Result<(FitWords, CrossLayerReads)> {
-    let usual: CrossLayerOptions = read.declared()?;
-    let options = FitOptions { kind: usual.kind, ..read.declared()? };
-    Ok((FitWords::with(options, read)?, usual.reads))
-}
-
-impl From<CrossLayerFitted> for Transcoders {
-    fn from(fitted: CrossLayerFitted) -> Self {
-        Self { history: Some(Arc::new(fitted.history)), ..fitted.transcoders.into() }
-    }
+/// Returns the only cross-layer transcoder.
+fn one(found: Vec<Fitted>) -> Result<Transcoders> {
+    let found = found.into_iter().next().ok_or_else(|| err!(Bug, "a fit without a transcoder"))?;
+    Ok(Transcoders::fitted(found.made.cross_layer()?, found.history))
 }
 
 #[export_module(manifest)]
@@ -64,15 +57,11 @@ pub mod functions {
         text: Text,
         options: Options,
     ) -> Fallible<Transcoders> {
-        let (env, mut read) = (env(&ctx)?, super::options(options));
-        let ((words, reads), reading) = (super::words(&mut read)?, keeping(&mut read)?);
-        read.finish()?;
-        let found = env.drawing(&ctx, "sae::cross_layer_transcoder", words.seed(), |seed| {
-            let (plan, checkpoints) = words.seeded(seed).plan()?;
-            let storage = storage(checkpoints, &env);
-            fit::cross_layer_at(m.core(), &text, &reading, (&plan, reads), &storage, &env.task)
-        })?;
-        Ok(found.into())
+        let mut call = FitCall::once(&ctx, "sae::cross_layer_transcoder", TargetName::CrossLayer, options)?;
+        let CrossLayerOptions { reads, .. } = call.read.declared()?;
+        let reading = keeping(&mut call.read)?;
+        let readings = [TextReading::new(m.core(), &text, &reading)];
+        Ok(super::one(call.run(Source::Text(&readings), Target::CrossLayer(reads))?)?)
     }
 
     #[rhai_fn(name = "cross_layer_transcoder", return_raw)]
@@ -81,15 +70,9 @@ pub mod functions {
         store: Store,
         options: Options,
     ) -> Fallible<Transcoders> {
-        let (env, mut read) = (env(&ctx)?, super::options(options));
-        let (words, reads) = super::words(&mut read)?;
-        read.finish()?;
-        let found = env.drawing(&ctx, "sae::cross_layer_transcoder", words.seed(), |seed| {
-            let (plan, checkpoints) = words.seeded(seed).plan()?;
-            let storage = storage(checkpoints, &env);
-            fit::cross_layer_of_store(&store.core, (&plan, reads), &storage, &env.task)
-        })?;
-        Ok(found.into())
+        let mut call = FitCall::once(&ctx, "sae::cross_layer_transcoder", TargetName::CrossLayer, options)?;
+        let CrossLayerOptions { reads, .. } = call.read.declared()?;
+        Ok(super::one(call.run(Source::Store(&store.core), Target::CrossLayer(reads))?)?)
     }
 }
 
@@ -122,7 +105,8 @@ pub mod methods {
         let (env, mut read) = (env(&ctx)?, super::options(options));
         let (measure, reading): (MeasureOptions, _) = (read.declared()?, keeping(&mut read)?);
         read.finish()?;
-        let found = metrics::measured_by_layer(&t.core, m.core(), &text, (&reading, measure), &env.task)?;
+        let reading = TextReading::new(m.core(), &text, &reading);
+        let found = metrics::measured_by_layer(&t.core, reading, measure, &env.task)?;
         Ok(metrics::layer_table(&found))
     }
 

@@ -1,106 +1,30 @@
 //! Fitting dictionaries: `sae::fit` and `sae::fit_all`.
 
-use std::sync::Arc;
-
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, NativeCallContext};
 
+use super::call::{FitCall, array, dictionary, one};
 use super::dictionary::Sae;
 use super::known::ModelAndText;
-use super::plan::{FitWords, storage};
 use super::rows::{choosing, no_text_options, of_text_only};
 use crate::base::Result;
-use crate::data::{self, Text};
+use crate::data::Text;
+use crate::data::harvest::TextReading;
 use crate::err;
 use crate::model::site::one_site;
-use crate::sae::fit::{FitPlan, Fitted, StoreSiteOptions, to_sites, to_store, to_tensor};
+use crate::sae::fit::{Source, Target, TargetName};
 use crate::script::data::Store;
-use crate::script::engine::env::env;
-use crate::script::engine::options::{OptionReader, options};
 use crate::script::engine::value::{Any, Fallible, Options, given};
 use crate::script::model::Model;
-use crate::script::tensor::values;
-use crate::tensor::Tensor;
 
-impl From<Fitted> for Sae {
-    fn from(fitted: Fitted) -> Self {
-        Self::fitted(fitted.sae, fitted.history)
-    }
-}
-
-/// The only dictionary.
-pub(super) fn one(found: Vec<Fitted>) -> Result<Sae> {
-    found.into_iter().next().map(Sae::from).ok_or_else(|| err!(Bug, "a site without a dictionary"))
-}
-
-/// All of them as an array.
-pub(super) fn array(found: Vec<Fitted>) -> Array {
-    found.into_iter().map(|fitted| Dynamic::from(Sae::from(fitted))).collect()
-}
-
-/// Activations that a script gives.
-pub(super) enum Activations {
-    Tensor(Tensor),
-    Store(Arc<data::store::Store>, String),
-}
-
-/// The options that say which activations are meant.
-pub(super) struct ActivationOptions {
-    of_text: bool,
-    store: StoreSiteOptions,
-}
-
-impl ActivationOptions {
-    pub fn read(read: &mut OptionReader) -> Result<Self> {
-        Ok(Self { of_text: of_text_only(read)?, store: read.declared()? })
-    }
-
-    pub fn of(self, x: &Dynamic, plan: &FitPlan) -> Result<Activations> {
-        no_text_options(self.of_text)?;
-        if let Some(store) = x.read_lock::<Store>() {
-            let site = self.store.site.map_or_else(|| store.core.only_site(), Ok)?;
-            return Ok(Activations::Store(store.core.clone(), site));
-        }
-        if self.store.site.is_some() || plan.buffer().rows.is_some() {
-            return Err(
-                err!(Argument, "expected `site` and `buffer` with a store, found them with a tensor").about("options")
-            );
-        }
-        Ok(Activations::Tensor(values("x", x)?))
-    }
-}
-
-fn of_sites(
-    (ctx, function): (&NativeCallContext, &str),
-    m: &Model,
-    sites: &[&str],
-    text: &Text,
-    map: Options,
-) -> Result<Vec<Sae>> {
-    let (env, mut read) = (env(ctx)?, options(map));
-    let words = FitWords::read(&mut read)?;
-    let reading = choosing(&mut read, m.core(), text, &env.task)?;
-    read.finish()?;
-    let found = env.drawing(ctx, function, words.seed(), |seed| {
-        let (plan, checkpoints) = words.seeded(seed).plan()?;
-        to_sites((m.core(), sites), text, &reading, &plan, &storage(checkpoints, &env), &env.task)
-    })?;
-    let known = || Some(ModelAndText::new(m.clone(), Some((text.clone(), reading.clone())), &env.task));
-    Ok(found.into_iter().map(|found| Sae { known: known(), ..Sae::from(found) }).collect())
-}
-
-fn of_activations(ctx: &NativeCallContext, x: &Dynamic, map: Options) -> Result<Sae> {
-    let (env, mut read) = (env(ctx)?, options(map));
-    let (words, given) = (FitWords::read(&mut read)?, ActivationOptions::read(&mut read)?);
-    read.finish()?;
-    env.drawing(ctx, "sae::fit", words.seed(), |seed| {
-        let (plan, checkpoints) = words.seeded(seed).plan()?;
-        let storage = storage(checkpoints, &env);
-        match given.of(x, &plan)? {
-            Activations::Tensor(x) => Ok(to_tensor(&x, &plan, &storage, &env.task)?.into()),
-            Activations::Store(store, site) => one(to_store(&store, &[&site], &plan, &storage, &env.task)?),
-        }
-    })
+/// Fits a dictionary to each site, with the model and text on which its features are looked at.
+fn of_sites(mut call: FitCall, m: &Model, sites: &[&str], text: &Text) -> Result<Vec<Sae>> {
+    let task = call.env.task.clone();
+    let reading = choosing(&mut call.read, m.core(), text, &task)?;
+    let readings = [TextReading::new(m.core(), text, &reading)];
+    let found = call.run(Source::Text(&readings), Target::Dictionary(sites))?;
+    let known = || Some(ModelAndText::new(m.clone(), Some((text.clone(), reading.clone())), &task));
+    found.into_iter().map(|found| Ok(Sae { known: known(), ..dictionary(found)? })).collect()
 }
 
 #[export_module(manifest)]
@@ -132,8 +56,8 @@ pub mod functions {
     ///
     /// A dictionary of a model and a text is cached when its training has ended. The next call with the same weights,
     /// tokens, options and seed on the same kind of machine loads it, bit for bit, and says so; the activations need
-    /// not be stored. `microtome cache` lists the cache, and `--fresh` ignores it. Transcoders are cached alike; what has a
-    /// `dir`, is of a tensor or of a store is not, nor are crosscoders.
+    /// not be stored. `microtome cache` lists the cache, and `--fresh` ignores it. Transcoders and crosscoders are cached
+    /// alike; what has a `dir`, is of a tensor or of a store is not.
     ///
     /// # Options
     /// - [fit]
@@ -152,14 +76,15 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn fit(ctx: NativeCallContext, x: Any, options: Options) -> Fallible<Sae> {
-        Ok(super::of_activations(&ctx, &x, options)?)
+        Ok(one(FitCall::once(&ctx, "sae::fit", TargetName::Dictionary, options)?.run_on(&x)?)?)
     }
 
     #[rhai_fn(name = "fit", return_raw)]
     pub fn fit_site(ctx: NativeCallContext, m: Model, site: &str, text: Text, options: Options) -> Fallible<Sae> {
         // Several are refused before any of them is fitted.
         one_site(m.config(), site, "sae::fit_all fits a dictionary to each").map_err(|e| e.about("site"))?;
-        let found = super::of_sites((&ctx, "sae::fit"), &m, &[site], &text, options)?.pop();
+        let call = FitCall::once(&ctx, "sae::fit", TargetName::Dictionary, options)?;
+        let found = super::of_sites(call, &m, &[site], &text)?.pop();
         Ok(found.ok_or_else(|| err!(Bug, "a site without a dictionary"))?)
     }
 
@@ -192,22 +117,17 @@ pub mod functions {
     pub fn fit_all(ctx: NativeCallContext, m: Model, sites: Any, text: Text, options: Options) -> Fallible<Array> {
         let sites = given("sites", &sites).texts()?;
         let sites: Vec<&str> = sites.iter().map(String::as_str).collect();
-        let found = super::of_sites((&ctx, "sae::fit_all"), &m, &sites, &text, options)?;
+        let call = FitCall::once(&ctx, "sae::fit_all", TargetName::Dictionary, options)?;
+        let found = super::of_sites(call, &m, &sites, &text)?;
         Ok(found.into_iter().map(Dynamic::from).collect())
     }
 
     #[rhai_fn(name = "fit_all", return_raw)]
     pub fn fit_store(ctx: NativeCallContext, store: Store, options: Options) -> Fallible<Array> {
-        let (env, mut read) = (env(&ctx)?, super::options(options));
-        let (words, of_text) = (FitWords::read(&mut read)?, super::of_text_only(&mut read)?);
-        read.finish()?;
-        super::no_text_options(of_text)?;
+        let mut call = FitCall::once(&ctx, "sae::fit_all", TargetName::Dictionary, options)?;
+        no_text_options(of_text_only(&mut call.read)?)?;
         let names = store.core.site_names();
         let sites: Vec<&str> = names.iter().map(String::as_str).collect();
-        let found = env.drawing(&ctx, "sae::fit_all", words.seed(), |seed| {
-            let (plan, checkpoints) = words.seeded(seed).plan()?;
-            to_store(&store.core, &sites, &plan, &super::storage(checkpoints, &env), &env.task)
-        })?;
-        Ok(super::array(found))
+        Ok(array(call.run(Source::Store(&store.core), Target::Dictionary(&sites))?))
     }
 }

@@ -10,6 +10,7 @@ use crate::base::error::both;
 use crate::base::random::Seed;
 use crate::base::{Result, Table};
 use crate::data::Text;
+use crate::data::harvest::TextReading;
 use crate::err;
 use crate::sae::metrics::{self, EffectByClassOptions, EffectOptions, MeasureOnOptions, MeasureStoreOptions, Measures};
 use crate::sae::splice::{Splice, SpliceOptions};
@@ -198,7 +199,8 @@ pub mod methods {
         let (env, mut read) = (env(&ctx)?, super::options(options));
         let (options, reading): (MeasureOnOptions, _) = (read.declared()?, keeping(&mut read)?);
         read.finish()?;
-        Ok(metrics::measured_in_model(&s.core, (m.core(), &text), &reading, &options, &env.task)?)
+        let reading = TextReading::new(m.core(), &text, &reading);
+        Ok(metrics::measured_in_model(&s.core, reading, &options, &env.task)?)
     }
 
     /// What a model loses when the dictionary is spliced in: next-token cross-entropy and KL(clean || changed) in nats,

@@ -5,7 +5,7 @@ use rhai::plugin::*;
 use serde_json::Value;
 
 use crate::base::{Cell, Result, Table};
-use crate::report::chart::{Axis, Chart, Content, Counts};
+use crate::report::chart::{Axis, Chart, Counts};
 use crate::report::{Item, Screen};
 use crate::sae::metrics::Measures;
 use crate::script::engine::show::Handle;
@@ -41,7 +41,7 @@ fn densities(measures: &Measures) -> Chart {
         },
         x: Axis { label: "log10 of the share of rows in which it is active".into(), ..Axis::default() },
         y: Axis { label: "features".into(), ..Axis::default() },
-        ..Chart::new(Content::Histogram { edges: histogram.edges, series: vec![counts] })
+        ..Chart::histogram(histogram.edges, vec![counts])
     }
 }
 

@@ -1,6 +1,7 @@
 //! `sae::` and the methods of dictionaries, one file for what is done with them.
 
 mod baselines;
+mod call;
 mod check;
 mod cross_layer;
 mod dictionary;
@@ -14,7 +15,6 @@ mod known;
 mod measure;
 mod measures;
 mod pareto;
-mod plan;
 mod recovery;
 mod rows;
 mod sweep;
@@ -33,7 +33,7 @@ use crate::sae::baselines::{ComponentOptions, IcaOptions, NeuronsOptions, Random
 use crate::sae::check::{CheckOptions, Checked};
 use crate::sae::finetune::FineTuneOptions;
 use crate::sae::fit::{
-    CrossLayerOptions, CrosscoderOptions, FitOptions, GridOptions, StoreSiteOptions, TranscoderOptions,
+    CrossLayerOptions, CrosscoderOptions, FitOptions, GridOptions, StoreSiteOptions, TargetOptions, TranscoderOptions,
 };
 use crate::sae::given::GivenOptions;
 use crate::sae::load::{LoadOptions, SaveOptions};
@@ -57,6 +57,7 @@ pub const OPTIONS: &[Group] = &[
     ("kinds", of_kinds),
     ("keep", fields::<CheckpointOptions>),
     ("sweep", fields::<GridOptions>),
+    ("sweep_target", fields::<TargetOptions>),
     ("store_site", fields::<StoreSiteOptions>),
     ("transcoder", fields::<TranscoderOptions>),
     ("cross_layer", fields::<CrossLayerOptions>),

@@ -8,6 +8,7 @@ use super::dictionary::Sae;
 use super::rows::{keeping, no_text_options};
 use crate::base::{Result, Table};
 use crate::data::Text;
+use crate::data::harvest::TextReading;
 use crate::err;
 use crate::report::chart::Chart;
 use crate::report::pareto;
@@ -68,7 +69,7 @@ fn on_model(given_as: &Dynamic, m: &Model, text: &Text, map: Options, env: &Env)
     let (options, reading): (ParetoOptions, _) = (read.declared()?, keeping(&mut read)?);
     read.finish()?;
     let saes: Vec<&sae::Sae> = all.iter().map(|sae| &sae.core).collect();
-    pareto_in_model(&saes, (m.core(), text), &reading, &options, &env.task)
+    pareto_in_model(&saes, TextReading::new(m.core(), text, &reading), &options, &env.task)
 }
 
 #[export_module(manifest)]

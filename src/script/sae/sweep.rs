@@ -1,84 +1,18 @@
-//! Sweeps: dictionaries over a grid of settings; the data is read once for all of them.
+//! Sweeps: dictionaries, transcoders or crosscoders over a grid of settings; the data is read once for all of them.
 
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, NativeCallContext};
 use serde_json::{Value, json};
 
+use super::call::{FitCall, array};
 use super::dictionary::Sae;
-use super::fit::{ActivationOptions, Activations, array};
-use super::plan::{own_options, storage};
 use super::rows::choosing;
-use crate::base::Result;
-use crate::base::options::{Declared, Plain};
-use crate::base::random::Seed;
+use super::transcode::models;
 use crate::data::Text;
-use crate::sae::fit::{
-    AXES_OF_KINDS, FitOptions, FitPlan, GridOptions, SETTINGS, grid, kinds, sweep_site, sweep_store, sweep_tensor,
-};
+use crate::data::harvest::TextReading;
+use crate::sae::fit::{SETTINGS, Source};
 use crate::script::engine::env::env;
-use crate::script::engine::options::{OptionReader, options};
-use crate::script::engine::value::{Any, Fallible, Int, Options, from_json, given, plain};
-use crate::script::model::Model;
-use crate::training::CheckpointOptions;
-
-/// The options of a sweep. The plans are made after unknown options have been refused.
-struct SweepWords {
-    axes: GridOptions,
-    options: FitOptions,
-    own: Vec<(&'static str, Plain)>,
-    checkpoints: CheckpointOptions,
-}
-
-impl SweepWords {
-    fn read(read: &mut OptionReader) -> Result<Self> {
-        let axes: GridOptions = read.declared()?;
-        let kinds: Vec<&str> = axes.kind.0.iter().map(String::as_str).collect();
-        kinds.iter().try_for_each(|kind| kinds::called(kind).map(|_| ())).map_err(|e| e.about("kind"))?;
-        let is_axis = |name: &str| GridOptions::fields().iter().any(|field| field.name == name);
-        let options = FitOptions::given(|name| read.value(name).filter(|_| !is_axis(name)).map(|value| plain(&value)))?;
-        let mut own = own_options(read, &kinds)?;
-        for name in AXES_OF_KINDS {
-            // One that no kind here has is refused with the names of the kinds.
-            if let Some(value) = read.value(name).filter(|_| !own.iter().any(|(known, _)| *known == name)) {
-                own.push((name, plain(&value)));
-            }
-        }
-        Ok(Self { axes, options, own, checkpoints: read.declared()? })
-    }
-
-    /// The first of the seeds, if any are stated.
-    fn seed(&self) -> Seed {
-        self.axes.seed.as_ref().and_then(|seeds| seeds.first().copied()).into()
-    }
-
-    fn plans(&self, seed: Seed) -> Result<Vec<FitPlan>> {
-        grid(&self.axes, &FitOptions { seed, ..self.options.clone() }, &self.own)
-    }
-}
-
-fn of_activations(ctx: &NativeCallContext, x: &Dynamic, map: Options) -> Result<Array> {
-    let (env, mut read) = (env(ctx)?, options(map));
-    let (words, given) = (SweepWords::read(&mut read)?, ActivationOptions::read(&mut read)?);
-    read.finish()?;
-    env.drawing(ctx, "sae::sweep", words.seed(), |seed| {
-        let (plans, storage) = (words.plans(seed)?, storage(words.checkpoints, &env));
-        let Some(first) = plans.first() else { return Ok(Array::new()) };
-        Ok(array(match given.of(x, first)? {
-            Activations::Tensor(x) => sweep_tensor(&x, &plans, &storage, &env.task)?,
-            Activations::Store(store, site) => sweep_store((&store, &site), &plans, &storage, &env.task)?,
-        }))
-    })
-}
-
-fn of_site(ctx: &NativeCallContext, m: &Model, site: &str, text: &Text, map: Options) -> Result<Array> {
-    let (env, mut read) = (env(ctx)?, options(map));
-    let (words, reading) = (SweepWords::read(&mut read)?, choosing(&mut read, m.core(), text, &env.task)?);
-    read.finish()?;
-    env.drawing(ctx, "sae::sweep", words.seed(), |seed| {
-        let (plans, storage) = (words.plans(seed)?, storage(words.checkpoints, &env));
-        Ok(array(sweep_site((m.core(), site), text, &reading, &plans, &storage, &env.task)?))
-    })
-}
+use crate::script::engine::value::{Any, Fallible, Int, Options, from_json, given};
 
 /// The settings of a fit, with the options of its kind among the others.
 fn settings(sae: &Sae) -> Dynamic {
@@ -96,6 +30,10 @@ pub mod functions {
     /// Fits dictionaries over a grid of settings to activations: a tensor `[.., d]`, those of a store, or those of a
     /// model at a site on a text. Each batch is read, centred and scaled once for all of them.
     ///
+    /// With `of` it fits transcoders, crosscoders or cross-layer transcoders: `sites` are what these read and write, and
+    /// the first argument of a crosscoder may be an array of models. Several sites of dictionaries are swept one after
+    /// the other.
+    ///
     /// Where `kind`, `l1`, `l0`, `target`, `k`, `d_sae`, `ratio` or `seed` is a list, there is a dictionary for each
     /// combination of the options that its kind has. They come in the order of the kinds, and the last of these options
     /// varies fastest. Each is bit for bit what `sae::fit` gives on rows in the order of the first seed; its `settings`
@@ -106,6 +44,8 @@ pub mod functions {
     ///
     /// # Options
     /// - [sweep]
+    /// - [sweep_target]
+    /// - [transcoder]
     /// - [fit]
     /// - [kinds]
     /// - [keep]
@@ -118,15 +58,27 @@ pub mod functions {
     /// let all = sae::sweep(x, #{ kind: ["topk", "tied"], k: [1, 2], l1: 0.01, d_sae: [8, 12], steps: 2, seed: 1 });
     /// all.map(|s| [s.kind, s.d_sae])  //=> [["topk", 8], ["topk", 12], ["topk", 8], ["topk", 12], ["tied", 8], ["tied", 12]]
     /// all[2].settings.k  //=> 2
+    /// let t = data::tokenizer("to be or not to be", #{ kind: "characters", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
+    /// let text = data::texts(["to be or not to be", "or not to be"]);
+    /// let options = #{ of: "transcoder", k: [1, 2], ratio: 2, steps: 3, seed: 1 };
+    /// sae::sweep(m, ["mlp_in.0", "mlp_out.0"], text, options).map(|s| [s.kind, s.settings.k])
+    /// //=> [["transcoder", 1], ["transcoder", 2]]
     /// ```
     #[rhai_fn(return_raw)]
     pub fn sweep(ctx: NativeCallContext, x: Any, options: Options) -> Fallible<Array> {
-        Ok(super::of_activations(&ctx, &x, options)?)
+        Ok(array(FitCall::sweep(&ctx, "sae::sweep", options)?.run_on(&x)?))
     }
 
     #[rhai_fn(name = "sweep", return_raw)]
-    pub fn sweep_site(ctx: NativeCallContext, m: Model, site: &str, text: Text, options: Options) -> Fallible<Array> {
-        Ok(super::of_site(&ctx, &m, site, &text, options)?)
+    pub fn sweep_sites(ctx: NativeCallContext, m: Any, sites: Any, text: Text, options: Options) -> Fallible<Array> {
+        let mut call = FitCall::sweep(&ctx, "sae::sweep", options)?;
+        let (models, names) = (models(&m)?, given("sites", &sites).texts()?);
+        let sites: Vec<&str> = names.iter().map(String::as_str).collect();
+        let (target, task) = (call.target(&sites)?, call.env.task.clone());
+        let reading = choosing(&mut call.read, models[0].core(), &text, &task)?;
+        let readings: Vec<_> = models.iter().map(|model| TextReading::new(model.core(), &text, &reading)).collect();
+        Ok(array(call.run(Source::Text(&readings), target)?))
     }
 }
 

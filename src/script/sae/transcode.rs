@@ -3,40 +3,27 @@
 use rhai::plugin::*;
 use rhai::{Dynamic, NativeCallContext};
 
+use super::call::{FitCall, one};
 use super::dictionary::Sae;
-use super::plan::{FitWords, storage};
 use super::rows::keeping;
 use crate::base::{Result, Table};
 use crate::data::Text;
+use crate::data::harvest::TextReading;
 use crate::sae::SitePair;
-use crate::sae::fit::{self, CrosscoderOptions, CrosscoderPlan, FitOptions, FitStorage, TranscoderOptions};
+use crate::sae::fit::{Source, Target, TargetName, TranscoderOptions};
 use crate::script::data::Store;
-use crate::script::engine::env::{Env, env};
-use crate::script::engine::options::{OptionReader, options};
 use crate::script::engine::value::{Any, Fallible, Given, Options, given};
 use crate::script::model::Model;
 use crate::tensor::Tensor;
 
 /// Models that read the same tokens, as one argument.
-fn models(value: &Dynamic) -> Result<Vec<Model>> {
+pub(super) fn models(value: &Dynamic) -> Result<Vec<Model>> {
     let one = |given: &Given| given.handle::<Model>().ok_or_else(|| given.refuse("a model or an array of models"));
     let models = given("m", value).elements().iter().map(one).collect::<Result<Vec<_>>>()?;
     match models.is_empty() {
         true => Err(given("m", value).refuse("at least one model")),
         false => Ok(models),
     }
-}
-
-/// The options of a crosscoder, whose kind is another by default.
-fn crosscoder_words(read: &mut OptionReader) -> Result<FitWords> {
-    let usual: CrosscoderOptions = read.declared()?;
-    let options = FitOptions { kind: usual.kind, ratio: usual.ratio, ..read.declared()? };
-    FitWords::with(options, read)
-}
-
-fn crosscoder_plan(words: FitWords, env: &Env) -> (CrosscoderPlan<'static>, FitStorage<'_>) {
-    let (options, own, checkpoints) = words.parts();
-    (CrosscoderPlan { options, own }, storage(checkpoints, env))
 }
 
 /// The index of one of a dictionary's sites, by index or by name.
@@ -85,16 +72,11 @@ pub mod functions {
         text: Text,
         options: Options,
     ) -> Fallible<Sae> {
-        let (env, mut read) = (env(&ctx)?, super::options(options));
-        let (words, transcoder): (_, TranscoderOptions) = (FitWords::read(&mut read)?, read.declared()?);
-        let reading = keeping(&mut read)?;
-        read.finish()?;
-        let found = env.drawing(&ctx, "sae::transcoder", words.seed(), |seed| {
-            let ((plan, checkpoints), sites) = (words.seeded(seed).plan()?, SitePair { reads, writes });
-            let storage = super::storage(checkpoints, &env);
-            fit::transcoder_at((m.core(), sites), &text, &reading, (&plan, &transcoder), &storage, &env.task)
-        })?;
-        Ok(found.into())
+        let mut call = FitCall::once(&ctx, "sae::transcoder", TargetName::Transcoder, options)?;
+        let TranscoderOptions { skip } = call.read.declared()?;
+        let reading = keeping(&mut call.read)?;
+        let readings = [TextReading::new(m.core(), &text, &reading)];
+        Ok(one(call.run(Source::Text(&readings), Target::Transcoder { sites: SitePair { reads, writes }, skip })?)?)
     }
 
     #[rhai_fn(name = "transcoder", return_raw)]
@@ -105,15 +87,10 @@ pub mod functions {
         writes: &str,
         options: Options,
     ) -> Fallible<Sae> {
-        let (env, mut read) = (env(&ctx)?, super::options(options));
-        let (words, transcoder): (_, TranscoderOptions) = (FitWords::read(&mut read)?, read.declared()?);
-        read.finish()?;
-        let found = env.drawing(&ctx, "sae::transcoder", words.seed(), |seed| {
-            let ((plan, checkpoints), sites) = (words.seeded(seed).plan()?, SitePair { reads, writes });
-            let storage = super::storage(checkpoints, &env);
-            fit::transcoder_of_store((&store.core, sites), (&plan, &transcoder), &storage, &env.task)
-        })?;
-        Ok(found.into())
+        let mut call = FitCall::once(&ctx, "sae::transcoder", TargetName::Transcoder, options)?;
+        let TranscoderOptions { skip } = call.read.declared()?;
+        let target = Target::Transcoder { sites: SitePair { reads, writes }, skip };
+        Ok(one(call.run(Source::Store(&store.core), target)?)?)
     }
 
     /// Fits a crosscoder: one dictionary of several sites of a model, or of the same sites of several models that read the
@@ -141,28 +118,20 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn crosscoder(ctx: NativeCallContext, m: Any, sites: Any, text: Text, options: Options) -> Fallible<Sae> {
-        let (env, mut read) = (env(&ctx)?, super::options(options));
+        let mut call = FitCall::once(&ctx, "sae::crosscoder", TargetName::Crosscoder, options)?;
         let (models, names) = (super::models(&m)?, given("sites", &sites).texts()?);
-        let (words, reading) = (super::crosscoder_words(&mut read)?, keeping(&mut read)?);
-        read.finish()?;
-        let models: Vec<_> = models.iter().map(Model::core).collect();
-        let found = env.drawing(&ctx, "sae::crosscoder", words.seed(), |seed| {
-            let (plan, storage) = super::crosscoder_plan(words.seeded(seed), &env);
-            fit::crosscoder_at((&models, &names), &text, &reading, &plan, &storage, &env.task)
-        })?;
-        Ok(found.into())
+        let reading = keeping(&mut call.read)?;
+        let readings: Vec<_> = models.iter().map(|model| TextReading::new(model.core(), &text, &reading)).collect();
+        let sites: Vec<&str> = names.iter().map(String::as_str).collect();
+        Ok(one(call.run(Source::Text(&readings), Target::Crosscoder(&sites))?)?)
     }
 
     #[rhai_fn(name = "crosscoder", return_raw)]
     pub fn crosscoder_of_store(ctx: NativeCallContext, store: Store, sites: Any, options: Options) -> Fallible<Sae> {
-        let (env, mut read) = (env(&ctx)?, super::options(options));
-        let (names, words) = (given("sites", &sites).texts()?, super::crosscoder_words(&mut read)?);
-        read.finish()?;
-        let found = env.drawing(&ctx, "sae::crosscoder", words.seed(), |seed| {
-            let (plan, storage) = super::crosscoder_plan(words.seeded(seed), &env);
-            fit::crosscoder_of_store(&store.core, &names, &plan, &storage, &env.task)
-        })?;
-        Ok(found.into())
+        let call = FitCall::once(&ctx, "sae::crosscoder", TargetName::Crosscoder, options)?;
+        let names = given("sites", &sites).texts()?;
+        let sites: Vec<&str> = names.iter().map(String::as_str).collect();
+        Ok(one(call.run(Source::Store(&store.core), Target::Crosscoder(&sites))?)?)
     }
 }
 

@@ -35,6 +35,10 @@ impl From<sae::Transcoders> for Transcoders {
 }
 
 impl Transcoders {
+    pub fn fitted(core: sae::Transcoders, history: FitHistory) -> Self {
+        Self { history: Some(Arc::new(history)), ..core.into() }
+    }
+
     /// Those that a script gave: a handle, or an array of dictionaries.
     pub fn given(value: &Dynamic) -> Result<Self> {
         let given = given("transcoders", value);

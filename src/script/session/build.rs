@@ -23,7 +23,7 @@ use crate::script::session::scripts;
 use crate::script::session::words;
 use crate::script::{circuit, data, features, hooks, intervene, model, optim, plot, probes, report, sae, tensor};
 
-/// Modules that scripts call by name, `run::check(..)`.
+/// Lists modules that scripts call by name, `run::check(..)`.
 fn modules() -> Vec<(&'static str, Vec<&'static ModuleManifest>)> {
     vec![
         ("circuit", circuit::functions()),
@@ -74,7 +74,7 @@ const OPTIONS: [&[Group]; 12] = [
     tensor::OPTIONS,
 ];
 
-/// What is known everywhere: methods on handles, operators, and the few words without a module.
+/// Lists what is known everywhere: methods on handles, operators, and the few words without a module.
 fn globals() -> Vec<&'static ModuleManifest> {
     let own = vec![
         exported_manifest!(hooks::methods),
@@ -107,12 +107,12 @@ fn globals() -> Vec<&'static ModuleManifest> {
     [own, floors.concat(), tensor::globals()].concat()
 }
 
-/// Calls may nest this deep; the stack of [`crate::script::engine::thread`] is sized for it.
+/// Largest depth of calls; the stack of [`crate::script::engine::thread`] is sized for it.
 pub const MAX_CALLS: usize = 400;
-/// So may expressions.
+/// Largest depth of expressions.
 const MAX_DEPTH: usize = 200;
 
-/// What the engine of a session and the session itself know of the texts so far.
+/// The texts so far as the engine of a session and the session itself know them.
 #[derive(Clone)]
 pub struct Texts {
     pub sources: Sources,
@@ -133,7 +133,7 @@ impl Default for Texts {
     }
 }
 
-/// An engine for one session.
+/// Builds an engine for one session.
 pub fn build(env: &Rc<Env>, texts: &Texts) -> Engine {
     let mut engine = Engine::new();
     // Values may be shown while no text runs.
@@ -170,13 +170,14 @@ pub fn build(env: &Rc<Env>, texts: &Texts) -> Engine {
     engine
 }
 
-/// The matrix product, which binds like `*`.
+/// Registers the matrix product, which binds like `*`.
 fn operators(engine: &mut Engine) {
     // Refused only for a sign that the language has already, which `@` is not; the tests use it.
     let _accepted = engine.register_custom_operator("@", 180);
 }
 
-/// `eval(text)`: the language's own compiles the text without the variables around it, which strict names then miss.
+/// Registers `eval(text)`: the language's own compiles the text without the variables around it, which strict names
+/// then miss.
 fn evaluation(engine: &mut Engine, marks: Marks) {
     let evaluate = move |context: &mut EvalContext, inputs: &[Expression]| evaluated(context, inputs, &marks);
     // Refused only for words that are none, which `eval` is not; the tests use it.
@@ -216,7 +217,7 @@ fn evaluated(context: &mut EvalContext, inputs: &[Expression], marks: &Marks) ->
     }
 }
 
-/// Interruption, memory, variables, and the words that scripts print.
+/// Connects interruption, memory, variables, and the words that scripts print.
 fn listen(engine: &mut Engine, env: &Rc<Env>, texts: &Texts) {
     let flag = env.task.flag().clone();
     let room = Rc::new(Room::default());

@@ -1,6 +1,6 @@
 //! The lines in which two texts differ.
 
-/// Texts of more lines that differ are shown as one change.
+/// Number of lines that differ above which two texts are shown as one change.
 const MOST: usize = 4_000;
 
 /// A place where lines were taken out of a text, and others put in.
@@ -14,7 +14,7 @@ pub struct Change {
 }
 
 impl Change {
-    /// Under its place, `-` what was and `+` what would be.
+    /// Writes the change under its place, `-` what was and `+` what would be.
     pub fn shown(&self, name: &str) -> String {
         let lines = |mark, text: &str| text.split_inclusive('\n').map(|line| shown(mark, line)).collect::<String>();
         format!("{name}:{}\n{}{}", self.line, lines('-', &self.old), lines('+', &self.new))
@@ -28,7 +28,7 @@ fn shown(mark: char, line: &str) -> String {
     }
 }
 
-/// The changes that make one text the other; none for equal texts.
+/// Lists the changes that make one text the other; none for equal texts.
 pub fn between(old: &str, new: &str) -> Vec<Change> {
     // With their ends, so that a line end that is missing shows.
     let (old, new): (Vec<&str>, Vec<&str>) = (old.split_inclusive('\n').collect(), new.split_inclusive('\n').collect());
@@ -38,13 +38,13 @@ pub fn between(old: &str, new: &str) -> Vec<Change> {
         .collect()
 }
 
-/// Where something stands between the lines that stay, each from a pair of places to another.
+/// Finds where something stands between the lines that stay, each from a pair of places to another.
 pub fn gaps(kept: &[(usize, usize)], ends: (usize, usize)) -> impl Iterator<Item = ((usize, usize), (usize, usize))> {
     let begins = std::iter::once((0, 0)).chain(kept.iter().map(|(i, j)| (i + 1, j + 1)));
     begins.zip(kept.iter().copied().chain([ends])).filter(|(from, to)| from != to)
 }
 
-/// Pairs of places of lines that stay, as many as possible.
+/// Finds pairs of places of lines that stay, as many as possible.
 pub fn common<Line: PartialEq>(old: &[Line], new: &[Line]) -> Vec<(usize, usize)> {
     let begin = old.iter().zip(new).take_while(|(a, b)| a == b).count();
     let (a, b) = (old.get(begin..).unwrap_or_default(), new.get(begin..).unwrap_or_default());
@@ -58,7 +58,7 @@ pub fn common<Line: PartialEq>(old: &[Line], new: &[Line]) -> Vec<(usize, usize)
     kept
 }
 
-/// The longest common subsequence, by how much of it lies behind each pair of places.
+/// Finds the longest common subsequence, by how much of it lies behind each pair of places.
 fn longest<Line: PartialEq>(a: &[Line], b: &[Line]) -> Vec<(usize, usize)> {
     let wide = b.len() + 1;
     let mut behind = vec![0_u16; (a.len() + 1) * wide];

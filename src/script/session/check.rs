@@ -1,4 +1,4 @@
-//! What can be seen to be wrong in a script without running it: names, numbers of arguments, option keys.
+//! Checks of a script that does not run: names, numbers of arguments, option keys.
 
 use std::collections::BTreeSet;
 
@@ -18,13 +18,13 @@ use crate::script::session::inspect::{self, Call};
 const BUILT_IN: &[&str] =
     &["print", "debug", "type_of", "eval", "Fn", "call", "curry", "is_shared", "is_def_var", "is_def_fn", "this"];
 
-/// What to do about a method that gives nothing.
+/// Hint about a method that gives nothing.
 const IN_PLACE: &str = "it changes what it is called on: write it in a line of its own, and use the variable behind it";
 
-/// What `{}` is taken for.
+/// Hint where `{}` is taken for a map.
 const EMPTY_MAP: &str = "an empty map is `#{}`";
 
-/// What a script's calls are held against.
+/// The names that a script's calls are checked against.
 struct Scene<'a> {
     session: &'a Session,
     docs: &'a Docs,
@@ -39,7 +39,7 @@ struct Scene<'a> {
 }
 
 impl Session {
-    /// Everything about a script that can be seen to be wrong without running it.
+    /// Lists everything about a script that can be seen to be wrong without running it.
     pub fn check(&self, name: &str, text: &str) -> Vec<Failure> {
         let ast = match self.compile(name, text) {
             Ok(ast) => ast,
@@ -125,7 +125,7 @@ impl Scene<'_> {
             || BUILT_IN.contains(&call.name.as_str())
     }
 
-    /// A function that only the script defines must be called with as many arguments as it takes.
+    /// Checks a call of a function that only the script defines: it has as many arguments as the function takes.
     fn own_call(&self, source: &str, call: &Call) -> Option<Failure> {
         let takes: Vec<usize> =
             self.own.iter().filter(|(name, _)| *name == call.name).map(|(_, takes)| *takes).collect();
@@ -136,7 +136,8 @@ impl Scene<'_> {
         self.wrong_number(source, call, &call.name)
     }
 
-    /// A function of a module must be called with as many arguments as some overload takes, and options that it has.
+    /// Checks a call of a function of a module: it has as many arguments as some overload takes, and options that it
+    /// has.
     fn native_call(&self, source: &str, call: &Call, entry: &Entry) -> Option<Failure> {
         if !entry.overloads.iter().any(|overload| overload.parameters.len() == call.arguments) {
             return self.wrong_number(source, call, &entry.path());
@@ -145,7 +146,7 @@ impl Scene<'_> {
         self.options(source, call, &entries)
     }
 
-    /// A method is known by its name only: its options are those of all methods of that name.
+    /// Checks a call of a method, which is known by its name only: its options are those of all methods of that name.
     fn method_call(&self, source: &str, call: &Call) -> Option<Failure> {
         let is_own = self.own.iter().any(|(name, _)| *name == call.name)
             || self.members.contains(&call.name)
@@ -164,8 +165,8 @@ impl Scene<'_> {
         self.options(source, call, &entries)
     }
 
-    /// The options of a call must be such as its function has, and their values, where they stand there as strings, words
-    /// that they take.
+    /// Checks the options of a call: they must be such as its function has, and their values, where they stand there as
+    /// strings, words that they take.
     fn options(&self, source: &str, call: &Call, entries: &[&Entry]) -> Option<Failure> {
         let takes_options = |entry: &&Entry| {
             let mut fitting = entry.overloads.iter().filter(|overload| overload.parameters.len() == call.arguments);
@@ -218,7 +219,7 @@ impl Scene<'_> {
     }
 }
 
-/// The options that a call may have: of those that only some kinds have, those of its kind.
+/// Lists the options that a call may have: of those that only some kinds have, those of its kind.
 fn fitting<'d>(all: &[&'d OptionDoc], call: &Call) -> Vec<&'d str> {
     // A kind that is known only when the script runs may be any.
     let said = |option: &str| match call.keys.iter().find(|(key, _)| key == option) {
@@ -229,7 +230,7 @@ fn fitting<'d>(all: &[&'d OptionDoc], call: &Call) -> Vec<&'d str> {
     all.iter().filter(|option| option.fits(said(option.of))).map(|option| option.key.as_str()).collect()
 }
 
-/// What a library has for a call.
+/// The functions that a library has for a call.
 enum InLibrary {
     Fits,
     /// Functions of that name that take another number of arguments.

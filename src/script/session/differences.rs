@@ -1,4 +1,4 @@
-//! In what two runs differ, by their records: settings, arguments, texts, inputs, checks, printed numbers, outputs.
+//! Differences of two runs, by their records: settings, arguments, texts, inputs, checks, printed numbers, outputs.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ pub struct Difference {
     pub what: What,
     /// The name of what differs: of an argument, a file by its path, a line by its number.
     pub name: String,
-    /// What the first of both has; nothing if it has no such thing. A file has its hash here.
+    /// Value in the first run; nothing if it has no such thing. A file has its hash here.
     pub before: Option<String>,
     pub now: Option<String>,
     /// The numbers in which two lines differ that are the same otherwise.
@@ -29,7 +29,7 @@ pub struct Difference {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum What {
-    /// The version of microtome, or the kind of processor.
+    /// The version of microtome, or the model of the CPU.
     Program,
     Setting,
     Argument,
@@ -62,12 +62,12 @@ impl Difference {
         Self { what, name, before: side(change.old), now: side(change.new), numbers: Vec::new() }
     }
 
-    /// Whether it may explain why results differ, and is no result.
+    /// Returns whether the difference may explain why results differ, and is no result.
     pub fn is_circumstance(&self) -> bool {
         self.what == What::Program
     }
 
-    /// In words; lines of texts stand below, `-` those of the first and `+` those of the second.
+    /// Writes the difference in words; lines of texts stand below, `-` those of the first and `+` those of the second.
     pub fn words(&self) -> String {
         let Self { what, name, before, now, .. } = self;
         let file = match (before, now) {
@@ -110,7 +110,7 @@ impl Numbers {
     }
 }
 
-/// All in which the second run differs from the first.
+/// Lists all in which the second run differs from the first.
 pub fn between(a: &Record, b: &Record) -> Vec<Difference> {
     let mut found = Vec::new();
     let mut unless_same = |what: What, name: &str, a: &str, b: &str| {
@@ -169,7 +169,7 @@ fn of_maps(what: What, a: &BTreeMap<String, String>, b: &BTreeMap<String, String
     }
 }
 
-/// The two scripts are compared with each other, whatever their names are.
+/// Compares the two scripts with each other, whatever their names are.
 fn of_sources(a: &Record, b: &Record, found: &mut Vec<Difference>) {
     let of_b = |name: &str| if name == a.script { b.script.clone() } else { name.to_string() };
     for (name, before) in &a.sources {
@@ -198,7 +198,7 @@ fn of_printed(a: &Record, b: &Record, found: &mut Vec<Difference>) {
     }
 }
 
-/// Lines that are the same but for their numbers are compared number by number, and all others shown.
+/// Compares lines number by number where they differ in their numbers only, and shows all others.
 fn of_lines(what: What, name: &str, a: &[String], b: &[String], found: &mut Vec<Difference>) {
     let parts = |lines: &[String]| lines.iter().map(|line| parts(line)).unzip();
     let (keys_a, numbers_a): (Vec<String>, Vec<Vec<String>>) = parts(a);
@@ -228,7 +228,8 @@ fn of_lines(what: What, name: &str, a: &[String], b: &[String], found: &mut Vec<
     found.extend(all.into_iter().map(|(_, difference)| difference));
 }
 
-/// A line without its numbers, and its numbers. Blanks and the lines of boxes, which grow with a number, are left out.
+/// Splits a line into the line without its numbers, and its numbers. Blanks and the lines of boxes, which grow with a
+/// number, are left out.
 fn parts(line: &str) -> (String, Vec<String>) {
     let (mut key, mut numbers) = (String::new(), Vec::new());
     let mut before = ' ';
@@ -248,7 +249,7 @@ fn parts(line: &str) -> (String, Vec<String>) {
     (key, numbers)
 }
 
-/// The length of the number that a text begins with; 0 if there is none.
+/// Returns the length of the number that a text begins with; 0 if there is none.
 fn number(text: &str) -> usize {
     let unsigned = text.strip_prefix('-').unwrap_or(text);
     let sign = text.len() - unsigned.len();
@@ -277,7 +278,7 @@ fn number(text: &str) -> usize {
     if ends(length) { sign + length } else { 0 }
 }
 
-/// Without the codes that colour a terminal.
+/// Removes the codes that colour a terminal.
 fn uncoloured(line: &str) -> Cow<'_, str> {
     if !line.contains('\x1b') {
         return line.into();
@@ -290,8 +291,8 @@ fn uncoloured(line: &str) -> Cow<'_, str> {
     Cow::Owned(first + rest.as_str())
 }
 
-/// In what the texts of a record differ from those that a run would read now, where there are some. An archive of a
-/// library is known by its hash, which stands in the lock file.
+/// Lists the differences of the texts of a record from those that a run would read now, where there are some. An
+/// archive of a library is known by its hash, which stands in the lock file.
 pub fn of_texts_now(record: &Record, files: &Files) -> Vec<Difference> {
     let mut found = Vec::new();
     for (name, text) in &record.sources {

@@ -10,7 +10,7 @@ use crate::script::engine::format::{formatted, substance};
 use crate::script::engine::pointers::ANONYMOUS;
 
 impl Session {
-    /// The text, formatted; the error where it is no script.
+    /// Formats the text; an error where it is no script.
     pub fn formatted(&self, name: &str, text: &str) -> Result<String, Failure> {
         let before = self.compile(name, text)?;
         let new = formatted(text);
@@ -27,7 +27,7 @@ impl Session {
     }
 }
 
-/// What the parser has read, without places and numbers: numbers are compared in the text.
+/// Returns what the parser has read, without places and numbers: numbers are compared in the text.
 fn structure(ast: &AST) -> Vec<String> {
     let mut functions: Vec<String> =
         ast.iter_fn_def().map(|function| without_places(&format!("{:?}", function.body))).collect();
@@ -36,7 +36,7 @@ fn structure(ast: &AST) -> Vec<String> {
     functions
 }
 
-/// Places are digits, colons and dashes; a closure is named after its place.
+/// Removes places, which are digits, colons and dashes; a closure is named after its place.
 fn without_places(written: &str) -> String {
     let mut parts = written.split(ANONYMOUS);
     let mut out = parts.next().unwrap_or_default().to_string();

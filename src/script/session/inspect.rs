@@ -13,7 +13,7 @@ pub struct Call {
     pub method: bool,
     /// The first argument, if it is a string literal.
     pub literal: Option<String>,
-    /// How many arguments stand between the brackets.
+    /// Number of arguments between the brackets.
     pub arguments: usize,
     /// The keys of the last argument, if it is a map literal or a sum with some, with the strings that stand there as such.
     pub keys: Vec<(String, Option<String>)>,
@@ -29,7 +29,7 @@ pub struct Import {
     pub path: Option<String>,
     pub alias: Option<String>,
     pub position: Position,
-    /// At the top of the script rather than within a block or a function.
+    /// Whether the import stands at the top of the script rather than within a block or a function.
     pub top: bool,
 }
 
@@ -59,7 +59,7 @@ pub fn calls(ast: &AST) -> Vec<Call> {
     calls
 }
 
-/// Whether something is done with what the expression at the end of a path gives.
+/// Returns whether something is done with what the expression at the end of a path gives.
 fn is_used(path: &[ASTNode]) -> bool {
     let mut below = path.last();
     for above in path.iter().rev().skip(1) {
@@ -83,7 +83,7 @@ fn is_used(path: &[ASTNode]) -> bool {
     false
 }
 
-/// Where `{}` stands for a value: a variable's, or an argument.
+/// Finds the places where `{}` stands for a value: a variable's, or an argument.
 pub fn empty_blocks(ast: &AST) -> Vec<Position> {
     let mut found = Vec::new();
     ast.walk(&mut |path: &[ASTNode]| {
@@ -122,7 +122,7 @@ pub fn imports(ast: &AST) -> Vec<Import> {
     imports
 }
 
-/// Where a text is evaluated, if one is: `eval` is a word of ours, and the only one.
+/// Finds where a text is evaluated, if one is: `eval` is a word of ours, and the only one.
 pub fn evaluation(ast: &AST) -> Option<Position> {
     let mut found = None;
     ast.walk(&mut |path: &[ASTNode]| {
@@ -134,7 +134,7 @@ pub fn evaluation(ast: &AST) -> Option<Position> {
     found
 }
 
-/// Where a text points to a function by a name that is not one of its own functions.
+/// Finds where a text points to a function by a name that is not one of its own functions.
 pub fn foreign_pointer(ast: &AST) -> Option<Position> {
     let own: BTreeSet<&str> = ast.iter_functions().map(|function| function.name).collect();
     let mut found = None;
@@ -153,7 +153,7 @@ pub fn foreign_pointer(ast: &AST) -> Option<Position> {
     found
 }
 
-/// Names that the script asks for by `arg("name", ..)`, or nothing if some name is known only when it runs.
+/// Lists names that the script asks for by `arg("name", ..)`, or nothing if some name is known only when it runs.
 pub fn arguments(ast: &AST) -> Option<Vec<String>> {
     calls(ast)
         .into_iter()
@@ -162,7 +162,7 @@ pub fn arguments(ast: &AST) -> Option<Vec<String>> {
         .collect()
 }
 
-/// Names that a text defines by `let`, `const`, `for` or `fn`, read without parsing: the text may not parse.
+/// Lists names that a text defines by `let`, `const`, `for` or `fn`, read without parsing: the text may not parse.
 pub fn defined(text: &str) -> Vec<String> {
     let mut words = text.split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|word| !word.is_empty());
     let mut names = Vec::new();
@@ -174,7 +174,7 @@ pub fn defined(text: &str) -> Vec<String> {
     names
 }
 
-/// The functions that a text defines, as they are called, `area(f, k)`; read without parsing.
+/// Lists the functions that a text defines, as they are called, `area(f, k)`; read without parsing.
 pub fn functions(text: &str) -> Vec<String> {
     text.lines()
         .filter_map(|line| line.trim_start().trim_start_matches("private ").strip_prefix("fn "))
@@ -184,7 +184,7 @@ pub fn functions(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// Names that a map may hold a closure under: the keys of literals, and properties that stand in the text.
+/// Lists names that a map may hold a closure under: the keys of literals, and properties that stand in the text.
 pub fn members(ast: &AST) -> Vec<String> {
     let mut members = Vec::new();
     ast.walk(&mut |path: &[ASTNode]| {
@@ -198,7 +198,7 @@ pub fn members(ast: &AST) -> Vec<String> {
     members
 }
 
-/// The sides of a sum.
+/// Returns the sides of a sum.
 fn sum(expression: &Expr) -> Option<&[Expr]> {
     match expression {
         Expr::FnCall(call, _) if call.name == "+" && !call.is_qualified() && call.args.len() == 2 => Some(&call.args),
@@ -206,7 +206,7 @@ fn sum(expression: &Expr) -> Option<&[Expr]> {
     }
 }
 
-/// Whether a map, or a sum of maps, is written down.
+/// Returns whether a map, or a sum of maps, is written down.
 fn is_written(expression: &Expr) -> bool {
     match (sum(expression), expression) {
         (Some(sides), _) => sides.iter().all(is_written),

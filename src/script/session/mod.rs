@@ -48,7 +48,8 @@ impl Session {
         Self { env, engine, scope: Scope::new(), texts }
     }
 
-    /// The same, but texts may name variables that they do not define: for pieces of scripts, which are only read.
+    /// Starts a session whose texts may name variables that they do not define: for pieces of scripts, which are only
+    /// read.
     pub fn for_reading(env: Env) -> Self {
         let mut session = Self::new(env);
         session.engine.set_strict_variables(false);
@@ -67,12 +68,12 @@ impl Session {
         &self.engine
     }
 
-    /// The reference, with what the session's own lines defined.
+    /// Returns the reference, with what the session's own lines defined.
     pub fn docs(&self) -> Rc<Docs> {
         self.texts.reference.of(&self.engine)
     }
 
-    /// Names and values of the variables, in the order of their definition; shadowed ones left out.
+    /// Lists names and values of the variables, in the order of their definition; shadowed ones left out.
     pub fn variables(&self) -> Vec<(&str, &Dynamic)> {
         let mut seen = BTreeSet::new();
         // The engine lists the newest first.
@@ -102,7 +103,7 @@ impl Session {
         value
     }
 
-    /// A compiled text, ready to run as the next one.
+    /// Binds a compiled text, ready to run as the next one.
     fn bound(&mut self, name: &str, ast: &AST) -> Result<AST, Failure> {
         let code = Code::new(name, &self.env, None);
         self.engine.set_default_tag(code.tag());
@@ -182,7 +183,7 @@ impl Session {
         failure
     }
 
-    /// Names that a reader may have meant: variables, and what the text itself defines.
+    /// Lists names that a reader may have meant: variables, and what the text itself defines.
     fn names(&self, source: &str) -> Vec<String> {
         let mut names: Vec<String> = self.variables().into_iter().map(|(name, _)| name.to_string()).collect();
         names.extend(["true", "false"].map(String::from));
@@ -220,7 +221,7 @@ impl Session {
         }
     }
 
-    /// `global::X` in a function finds the constants of earlier lines.
+    /// Keeps the constants of earlier lines, which `global::X` in a function finds.
     fn keep_constants(&mut self) {
         let constants: Vec<_> = self
             .scope
@@ -240,7 +241,7 @@ impl Session {
         self.engine.register_static_module(lexical::EARLIER, module.into());
     }
 
-    /// Whether the text is the beginning of something longer, so that a prompt should go on asking.
+    /// Returns whether the text is the beginning of something longer, so that a prompt should go on asking.
     pub fn is_unfinished(&self, text: &str) -> bool {
         unfinished::is_unfinished(text, self.engine.compile_with_scope(&self.scope, text).err())
     }

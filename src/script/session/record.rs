@@ -17,16 +17,16 @@ use crate::{bail, err};
 /// The file name of a record, in the folder of the run.
 pub const FILE: &str = "run.json";
 
-/// Stands for the output folder in what a run printed.
+/// Name in place of the output folder in what a run printed.
 pub const OUT: &str = "<out>";
 
 /// The outcome of a run that came to its end.
 pub const DONE: &str = "done";
 
-/// More characters than this no screen has.
+/// Largest side of a screen, in characters: no screen has more.
 const WIDEST: usize = 10_000;
 
-/// What was printed is kept up to this many bytes.
+/// Largest number of bytes of what was printed that is kept.
 const MOST_PRINTED: usize = 16 << 20;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,7 +34,7 @@ const MOST_PRINTED: usize = 16 << 20;
 pub struct Record {
     /// The version of microtome.
     pub version: String,
-    /// The kind of processor: another kind may round differently.
+    /// The model of the CPU: another one may round differently.
     pub processor: String,
     pub threads: usize,
     pub device: String,
@@ -42,7 +42,7 @@ pub struct Record {
     /// The script as it was named on the command line.
     pub script: String,
     pub arguments: BTreeMap<String, String>,
-    /// What it printed on: tables and pictures are as wide as the terminal.
+    /// Screen that the run printed on: tables and pictures are as wide as the terminal.
     pub screen: Screen,
     /// The text of the script and of everything that it imported.
     pub sources: BTreeMap<String, String>,
@@ -52,20 +52,20 @@ pub struct Record {
     pub written: BTreeMap<String, String>,
     /// SHA-256 of what was printed, the output folder's own name left out.
     pub printed: String,
-    /// What was printed, unless it is very long. Records of earlier versions have its hash alone.
+    /// Printed text, unless it is very long. Records of earlier versions have its hash alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub printed_text: Option<String>,
     pub checks_passed: usize,
     pub checks_failed: usize,
-    /// What each check said, and whether it held. Records of earlier versions have their numbers alone.
+    /// Words of each check, and whether it held. Records of earlier versions have their numbers alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checks: Option<Vec<Check>>,
-    /// [`DONE`], or the error's message, the output folder's own name left out.
+    /// Outcome: [`DONE`], or the error's message, the output folder's own name left out.
     pub outcome: String,
 }
 
 impl Record {
-    /// What was done when `script` was run in this environment, with these texts, and ended with this error.
+    /// Makes the record of a run of `script` in this environment, with these texts, which ended with this error.
     pub fn of(env: &Env, mut sources: BTreeMap<String, String>, script: &str, error: Option<&str>) -> Self {
         sources.extend(env.ran.borrow().clone());
         let out = env.files.access().out();
@@ -126,22 +126,22 @@ impl Record {
     }
 }
 
-/// A text without the output folder's own name.
+/// Removes the output folder's own name from a text.
 pub fn without_out(text: &str, out: &Path) -> String {
     text.replace(&out.display().to_string(), OUT)
 }
 
-/// The SHA-256 of a text.
+/// Returns the SHA-256 of a text.
 pub fn hash(text: &str) -> String {
     hex(&Sha256::digest(text))
 }
 
-/// The path from `folder` on, if it stands below it.
+/// Returns the path from `folder` on, if it stands below it.
 fn below(path: &Path, folder: &Path) -> String {
     path.strip_prefix(folder).unwrap_or(path).display().to_string()
 }
 
-/// The folder for the results of a script, below the output folder: named after the script.
+/// Returns the folder for the results of a script, below the output folder: named after the script.
 pub fn folder(script: &str) -> PathBuf {
     let stem = Path::new(script).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
     let plain: String = stem.chars().filter(|c| !matches!(c, '<' | '>')).collect();
@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     impl Record {
-        /// A record for tests.
+        /// Makes a record for tests.
         pub fn sample() -> Self {
             Self {
                 version: "1".into(),

@@ -31,9 +31,9 @@ pub struct Resolver {
     /// Names of the modules of the language.
     language: Rc<[&'static str]>,
     /// Modules by who owns their code and by the name of their source, so that each is run once. What a library imports
-    /// of the stdlib is its own: it has the leave of that library.
+    /// of the stdlib is its own: it has the permissions of that library.
     loaded: RefCell<BTreeMap<(String, String), Shared<Module>>>,
-    /// What is being loaded just now, to tell a circle of imports, and whose code imports.
+    /// Sources that are being loaded just now, to tell a circle of imports, and whose code imports.
     loading: RefCell<Vec<Unit>>,
     projects: RefCell<BTreeMap<PathBuf, (String, Rc<Project>)>>,
 }
@@ -41,9 +41,9 @@ pub struct Resolver {
 /// The owner of a module: the user, or a library.
 #[derive(Clone, Default)]
 struct Owner {
-    /// What decides the leave of a library; empty for the user's own code.
+    /// Text that decides the permissions of a library; empty for the user's own code.
     key: String,
-    /// What a library was granted.
+    /// Permissions that a library was granted.
     leave: Option<Arc<Leave>>,
 }
 
@@ -51,7 +51,7 @@ struct Owner {
 #[derive(Clone)]
 struct Unit {
     name: String,
-    /// By which name it is imported, the same wherever the script lies.
+    /// Name by which it is imported, the same wherever the script lies.
     import: String,
     owner: Owner,
     /// The project, the library and the name of the module, of a library that people share.
@@ -71,7 +71,7 @@ impl Resolver {
         }
     }
 
-    /// The source that `path` means for the script called `from`, and its text.
+    /// Finds the source that `path` means for the script called `from`, and its text.
     ///
     /// What begins with `std/` is of the stdlib, and what begins with the name of a dependency is of that library, also if
     /// a file of that name is beside the script: that one is `./name`.
@@ -101,7 +101,7 @@ impl Resolver {
         self.file(path, from)
     }
 
-    /// What the code of a library imports: modules of its own and of its dependencies, and nothing else.
+    /// Finds what the code of a library imports: modules of its own and of its dependencies, and nothing else.
     fn for_library(
         &self,
         path: &str,
@@ -155,7 +155,7 @@ impl Resolver {
         Ok(Some((Unit { name, import, owner, of: Some((project.clone(), library.clone(), module)) }, text)))
     }
 
-    /// Who owns the code of a library: one owner for each library and leave.
+    /// Returns who owns the code of a library: one owner for each library and its permissions.
     fn owner(&self, library: &Library) -> Result<Owner> {
         let key = format!("{} {} {:?}", library.name, library.shown, library.touches);
         let access = self.env.files.access();
@@ -164,7 +164,7 @@ impl Resolver {
         Ok(Owner { key, leave: Some(leave.into()) })
     }
 
-    /// The project that scripts in a folder belong to, read again when its files have changed.
+    /// Returns the project that scripts in a folder belong to, read again when its files have changed.
     fn project(&self, folder: &Path) -> Result<Option<Rc<Project>>> {
         let read = |path: &Path| match self.env.recorded.is_empty() {
             true => self.env.files.script_if_there(path),
@@ -184,7 +184,7 @@ impl Resolver {
         Ok(Some(project))
     }
 
-    /// A file beside the script, in the user's library, or on `MICROTOME_PATH`.
+    /// Finds a file beside the script, in the user's library, or on `MICROTOME_PATH`.
     fn file(&self, path: &str, from: Option<&str>) -> Result<(Unit, String)> {
         let unit = |number: usize, place: &Path| {
             // What lies beside a module is named from where that one is.
@@ -227,7 +227,7 @@ impl Resolver {
         Err(err!(File, "cannot find the library `{path}`").hint(hint))
     }
 
-    /// The library nearest in name, among those that the script may read.
+    /// Finds the library nearest in name, among those that the script may read.
     fn nearest_file(&self, file: &Path, places: &[PathBuf]) -> Option<String> {
         let wanted = file.file_stem()?.to_str()?;
         let here = Path::new(".");
@@ -276,7 +276,8 @@ impl Resolver {
         Ok(module)
     }
 
-    /// What the prompt offers after `import "` in the current folder, beside files and the stdlib: names of libraries.
+    /// Lists what the prompt offers after `import "` in the current folder, beside files and the stdlib: names of
+    /// libraries.
     pub fn importable(env: &Env) -> Vec<String> {
         let read = |path: &Path| env.files.script_if_there(path);
         let load = |(root, manifest)| Project::load(root, manifest, &read).ok();
@@ -359,8 +360,8 @@ pub fn set_closures_free(module: &mut Module, ast: &rhai::AST) {
     module.build_index();
 }
 
-/// The name of a module that is imported as `path` by the script, or by the module of the name `beside`: the same name by
-/// whichever way it is reached, and without the folder of the script.
+/// Returns the name of a module that is imported as `path` by the script, or by the module of the name `beside`: the
+/// same name by whichever way it is reached, and without the folder of the script.
 fn import_name(path: &str, beside: Option<&str>) -> String {
     let path = Path::new(path.strip_suffix(".rhai").unwrap_or(path));
     let whole = match (path.is_absolute(), beside.and_then(|name| Path::new(name).parent())) {
@@ -378,7 +379,7 @@ fn import_name(path: &str, beside: Option<&str>) -> String {
     parts.join("/")
 }
 
-/// Where libraries are looked for, in order.
+/// Lists where libraries are looked for, in order.
 fn folders(from: Option<&str>) -> Vec<PathBuf> {
     let beside = from.map(Path::new).filter(|from| from.extension().is_some_and(|e| e == "rhai"));
     let mut folders = vec![script_folder(from)];
@@ -395,18 +396,18 @@ fn folders(from: Option<&str>) -> Vec<PathBuf> {
     folders
 }
 
-/// The folder of a script; the current one for a line of the prompt.
+/// Returns the folder of a script; the current one for a line of the prompt.
 fn script_folder(from: Option<&str>) -> PathBuf {
     let file = from.map(Path::new).filter(|from| from.extension().is_some_and(|e| e == "rhai"));
     file.and_then(Path::parent).unwrap_or(Path::new("")).to_path_buf()
 }
 
-/// The folder of libraries that are the user's own, such as `~/.config/microtome/lib`.
+/// Returns the folder of libraries that are the user's own, such as `~/.config/microtome/lib`.
 pub fn user_library() -> Option<PathBuf> {
     config_folder().map(|folder| folder.join("lib"))
 }
 
-/// The folder for what the user sets once: libraries, the REPL's rc file, its history.
+/// Returns the folder for what the user sets once: libraries, the REPL's rc file, its history.
 pub fn config_folder() -> Option<PathBuf> {
     use etcetera::BaseStrategy;
     etcetera::choose_base_strategy().ok().map(|strategy| strategy.config_dir().join("microtome"))

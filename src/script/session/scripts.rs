@@ -18,7 +18,7 @@ use crate::script::engine::options::options;
 use crate::script::engine::value::{Fallible, Given, Options, described, given};
 use crate::{bail, err};
 
-/// Scripts may run scripts this deep; each level needs a part of the stack.
+/// Largest depth of scripts that run scripts; each level needs a part of the stack.
 const DEEPEST: usize = 3;
 
 #[export_module(manifest)]
@@ -96,7 +96,7 @@ struct Plan {
     /// The arguments as they were given.
     args: Map,
     seed: u64,
-    /// Its output folder, where it is another one.
+    /// Output folder of the run, where it is another one.
     out: Option<PathBuf>,
 }
 
@@ -127,7 +127,7 @@ impl Plan {
         })
     }
 
-    /// As it is called while it runs: `das, seed 1, control true`.
+    /// Returns the name of the run while it runs: `das, seed 1, control true`.
     fn called(&self) -> String {
         let stem = record::folder(&self.script).display().to_string();
         let arguments = self.arguments.iter().map(|(name, value)| format!(", {name} {value}"));
@@ -135,7 +135,7 @@ impl Plan {
     }
 }
 
-/// An argument as it would stand on the command line.
+/// Writes an argument as it would stand on the command line.
 fn as_typed(name: &str, value: &Dynamic) -> Result<String> {
     // A number is the same argument as 1 and as 1.0.
     if let Ok(number) = value.as_float() {
@@ -185,7 +185,7 @@ fn all(env: &Env, plans: Vec<Plan>) -> Result<Vec<Map>> {
     Ok(done)
 }
 
-/// What came out of a run, in a line.
+/// Writes the outcome of a run in a line.
 fn in_words(map: &Map, seconds: f64, is_recorded: bool) -> String {
     let number = |key: &str| map.get(key).and_then(|number| number.as_int().ok()).unwrap_or_default();
     let (held, all) = (number("held"), number("held") + number("failed"));
@@ -195,7 +195,8 @@ fn in_words(map: &Map, seconds: f64, is_recorded: bool) -> String {
     format!("{outcome}{held} of {} held, {}{recorded}", count(all as usize, "check"), task::human(seconds))
 }
 
-/// About how long the rest takes: each script as long as it took with other seeds, others as long as those did on average.
+/// Estimates how long the rest takes: each script as long as it took with other seeds, others as long as those did on
+/// average.
 fn left(took: &BTreeMap<&str, Vec<f64>>, rest: &[Plan]) -> String {
     let mean = |all: &[f64]| all.iter().sum::<f64>() / all.len().max(1) as f64;
     let means: Vec<f64> = took.values().map(|all| mean(all)).collect();
@@ -280,7 +281,8 @@ fn made(env: &Env, inner: Env, plan: &Plan) -> Result<(Record, Told, Option<Stri
     Ok((record, told, ended.place))
 }
 
-/// How long it took when a run is repeated by `--again`, whose results must be the same: as long as the first time.
+/// Returns how long the run took when it is repeated by `--again`, whose results must be the same: as long as the first
+/// time.
 fn seconds_before(env: &Env, plan: &Plan) -> Option<f64> {
     if env.recorded.is_empty() {
         return None;

@@ -73,7 +73,7 @@ fn pieces(code: &str) -> Vec<Piece> {
     pieces
 }
 
-/// Whether a line states what its code comes to.
+/// Returns whether a line states what its code comes to.
 pub fn states(line: &str) -> bool {
     stated(line).1.is_some()
 }
@@ -110,7 +110,7 @@ fn judge(session: &Session, outcome: Result<Value, Failure>, expected: Expected)
     words.map(|words| (words, None))
 }
 
-/// The failure of a piece with its places counted from the beginning of the code.
+/// Counts the places of a piece's failure from the beginning of the code.
 fn shifted(mut failure: Failure, name: &str, lines: usize) -> Failure {
     let frames = failure.frames.iter_mut().map(|frame| &mut frame.place);
     for place in failure.place.iter_mut().chain(frames).filter(|place| place.source == name) {

@@ -19,7 +19,7 @@ const PREFIX: &str = "test_";
 /// The line that begins a section of a file of stated values, which has a session of its own.
 const SECTION: &str = "// == ";
 
-/// Folders may nest this deep.
+/// Largest depth of folders.
 const DEEPEST: usize = 16;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +30,7 @@ enum Job {
         import: String,
         code: String,
     },
-    /// The file cannot be read as a script; running it says why.
+    /// A file that cannot be read as a script; running it says why.
     Unreadable,
 }
 
@@ -47,23 +47,24 @@ pub enum Verdict {
     Passed,
     /// An error, or another value than stated.
     Failed,
-    /// `run::check` found something untrue.
+    /// A `run::check` that found something untrue.
     Unchecked,
     Interrupted,
 }
 
-/// What a test came to.
+/// The outcome of a test.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
     pub verdict: Verdict,
-    /// What went wrong, drawn under its line.
+    /// Drawing of what went wrong, under its line.
     pub drawn: String,
     pub printed: String,
     /// SHA-256 of the files that it wrote, by path from the output folder.
     pub written: BTreeMap<String, String>,
 }
 
-/// The scripts in a folder and those below, or the one file, sorted. What is hidden, and output folders, are left out.
+/// Lists the scripts in a folder and those below, or the one file, sorted. What is hidden, and output folders, are left
+/// out.
 pub fn scripts(files: &Files, place: &Path) -> Result<Vec<PathBuf>> {
     if !files.has(place)? {
         return Err(
@@ -92,7 +93,7 @@ fn below(files: &Files, folder: &Path, depth: usize, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The tests of a script, in the order of its text.
+/// Lists the tests of a script, in the order of its text.
 pub fn tests(session: &Session, file: &str, text: &str) -> Vec<Test> {
     let test = |name: String, job: Job| Test { file: file.into(), name, text: text.into(), job };
     let sections: Vec<Test> = sections(text)
@@ -114,7 +115,7 @@ pub fn tests(session: &Session, file: &str, text: &str) -> Vec<Test> {
     functions.chain(examples).chain(sections).collect()
 }
 
-/// How the examples of a module import it: by the name of its library, or as the file beside.
+/// Writes how the examples of a module import it: by the name of its library, or as the file beside.
 fn import(session: &Session, file: &str) -> String {
     let files = &session.env().files;
     let path = Path::new(file);
@@ -133,7 +134,7 @@ fn import(session: &Session, file: &str) -> String {
     }
 }
 
-/// Examples of doc comments by the name of their function. Lines and columns stay as they are in the file.
+/// Collects examples of doc comments by the name of their function. Lines and columns stay as they are in the file.
 fn examples(text: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let (mut code, mut has_code, mut is_example, mut is_fenced) = (String::new(), false, false, false);
@@ -163,7 +164,7 @@ fn examples(text: &str) -> Vec<(String, String)> {
     found
 }
 
-/// The sections of a file that state values outside of doc comments; a file without titles is one section.
+/// Splits off the sections of a file that state values outside of doc comments; a file without titles is one section.
 fn sections(text: &str) -> Vec<(String, String)> {
     let mut sections: Vec<(String, String)> = vec![("stated values".into(), String::new())];
     for (number, line) in text.lines().enumerate() {
@@ -231,7 +232,7 @@ impl Test {
         Outcome { verdict, drawn: drawn.concat(), printed, written }
     }
 
-    /// A complaint as a failure at its line of the file.
+    /// Makes a complaint a failure at its line of the file.
     fn failure(&self, name: &str, complaint: Complaint) -> Failure {
         let mut failure = complaint.failure.unwrap_or_else(|| Failure {
             kind: "value".into(),
@@ -254,7 +255,7 @@ impl Test {
         failure
     }
 
-    /// Where the code of a line begins.
+    /// Finds where the code of a line begins.
     fn column(&self, line: usize) -> usize {
         let line = self.text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
         let is_code = |c: char| !c.is_whitespace() && c != '/';

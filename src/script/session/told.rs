@@ -1,4 +1,4 @@
-//! What a recorded run has to tell: its checks in words, what it printed, its files, and how long it took.
+//! Results of a recorded run for its readers: its checks in words, what it printed, its files, and how long it took.
 //!
 //! A record holds hashes and no times. What a reader of results wants beside it is in `told.json`, which belongs to no
 //! record, and is believed only where the record agrees with it.
@@ -23,7 +23,7 @@ pub const FILE: &str = "told.json";
 pub struct Told {
     pub seconds: f64,
     pub checks: Vec<Check>,
-    /// The output folder's own name left out.
+    /// Printed text, the output folder's own name left out.
     pub printed: String,
 }
 
@@ -38,7 +38,7 @@ impl Told {
     }
 }
 
-/// What a run is decided by, beside the program and what it reads.
+/// The settings that decide a run, beside the program and what it reads.
 pub struct Asked<'a> {
     pub script: &'a str,
     pub text: &'a str,
@@ -46,7 +46,7 @@ pub struct Asked<'a> {
     pub seed: u64,
 }
 
-/// The record of a complete run that did the same, in this folder of its output, with what it told.
+/// Finds the record of a complete run that did the same, in this folder of its output, with what it told.
 ///
 /// The same is: version, device, seed, arguments, code (comments and white space apart), and the bytes of all files that
 /// it read. What it wrote must still be there.
@@ -72,7 +72,7 @@ pub fn same(env: &Env, out: &Path, asked: &Asked) -> Option<(Record, Told)> {
     (is_same && all.all(|(path, hash)| files.sha256(path).is_ok_and(|now| now == *hash))).then_some((record, told))
 }
 
-/// The text that a name means now: one of the stdlib, or a file.
+/// Returns the text that a name means now: one of the stdlib, or a file.
 pub fn source(files: &Files, name: &str) -> Option<String> {
     match stdlib_name(name) {
         Some(module) => STDLIB.iter().find(|(known, _)| *known == module).map(|(_, text)| text.to_string()),
@@ -80,7 +80,7 @@ pub fn source(files: &Files, name: &str) -> Option<String> {
     }
 }
 
-/// Whether two texts differ in comments and white space only.
+/// Returns whether two texts differ in comments and white space only.
 pub fn is_same_code(a: &str, b: &str) -> bool {
     let code = |text: &str| -> Vec<String> {
         let words = tokens(text).into_iter().filter(|token| token.kind != Kind::Comment);
@@ -89,7 +89,7 @@ pub fn is_same_code(a: &str, b: &str) -> bool {
     a == b || code(a) == code(b)
 }
 
-/// What a run read and wrote, with whole paths.
+/// Lists what a run read and wrote, with whole paths.
 pub fn ledger(record: &Record, out: &Path) -> Ledger {
     let here = std::env::current_dir().unwrap_or_default();
     let whole = |files: &BTreeMap<String, String>, folder: &Path| -> BTreeMap<PathBuf, String> {

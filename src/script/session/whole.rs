@@ -6,7 +6,7 @@ use crate::script::engine::failure::Failure;
 use crate::script::session::inspect;
 
 impl Session {
-    /// An argument that the script never reads is refused before it runs, if its text shows that.
+    /// Refuses an argument that the script never reads, before it runs, if its text shows that.
     pub fn refuse_unknown_arguments(&self, name: &str, text: &str) -> Result<()> {
         // A text that does not parse is answered when it is run, with its place.
         let Ok(ast) = self.compile(name, text) else { return Ok(()) };

@@ -4,10 +4,10 @@ use std::cell::RefCell;
 
 use rhai::{Engine, Position, Token};
 
-/// Where the parser is in a text.
+/// The parser's place in a text.
 #[derive(Default)]
 struct Place {
-    /// For each open bracket, whether it is that of a map.
+    /// Whether each open bracket is that of a map.
     open: Vec<bool>,
     /// Whether a key of a map may stand here.
     at_key: bool,

@@ -10,14 +10,14 @@ use crate::tensor::compare::AllCloseOptions;
 use crate::tensor::{Number, Operand, Tensor, compare, dtype};
 
 methods! { extremes by on:
-    /// The element-wise maximum of two tensors, with broadcasting; NaN where either is NaN.
+    /// Computes the element-wise maximum of two tensors, with broadcasting; NaN where either is NaN.
     ///
     /// # Example
     /// ```
     /// tensor([1, 5]).maximum(3)  //=> tensor([3.0, 5.0])
     /// ```
     maximum(other: Any) => move |t| compare::maximum(&Operand::from(t), &other);
-    /// The element-wise minimum of two tensors, with broadcasting; NaN where either is NaN.
+    /// Computes the element-wise minimum of two tensors, with broadcasting; NaN where either is NaN.
     ///
     /// # Example
     /// ```
@@ -45,7 +45,7 @@ pub mod methods {
         on(&ctx, t, move |t| compare::clamp(t, low, high))
     }
 
-    /// Whether both have the same shape and equal elements; NaN equals nothing.
+    /// Returns whether two tensors have the same shape and equal elements; NaN equals nothing.
     ///
     /// # Example
     /// ```
@@ -56,7 +56,8 @@ pub mod methods {
         on(&ctx, t, move |t| compare::equal(t, &other))
     }
 
-    /// Whether |t - other| <= atol + rtol * |other| for all elements; equal infinities are close, and NaN is close to nothing.
+    /// Returns whether |t - other| <= atol + rtol * |other| for all elements; equal infinities are close, and NaN is
+    /// close to nothing.
     ///
     /// # Options
     /// - [all_close]
@@ -84,7 +85,7 @@ pub mod methods {
         on(&ctx, t, move |t| super::dtype::cast(t, to))
     }
 
-    /// The tensor detached from the graph: no gradient flows through it.
+    /// Returns the tensor detached from the graph: no gradient flows through it.
     ///
     /// # Example
     /// ```

@@ -16,7 +16,7 @@ use crate::tensor::{
 /// The deepest nesting of arrays that becomes a tensor.
 const DEEPEST: usize = 64;
 
-/// A value of a script as a tensor: f32 unless a dtype is given, but a tensor keeps its own.
+/// Converts a value of a script to a tensor: f32 unless a dtype is given, but a tensor keeps its own.
 pub(super) fn tensor(value: &Dynamic, to: Option<DType>) -> Result<Tensor> {
     if let Some(t) = value.read_lock::<Tensor>() {
         return dtype::cast(&t, to.unwrap_or(t.dtype()));
@@ -40,7 +40,7 @@ pub(super) fn tensor(value: &Dynamic, to: Option<DType>) -> Result<Tensor> {
     Ok(changed.reshape(dims)?)
 }
 
-/// The numbers among the elements that track gradients, with their places.
+/// Collects the numbers among the elements that track gradients, with their places.
 fn collect_tracked(value: &Dynamic, place: &mut i64, found: &mut Vec<(i64, Tensor)>) {
     if let Some(array) = value.read_lock::<Array>() {
         return array.iter().for_each(|element| collect_tracked(element, place, found));
@@ -91,7 +91,7 @@ fn collect(value: &Dynamic, depth: usize, dims: &mut Vec<usize>, numbers: &mut V
 /// Bytes of a script's array beside its elements.
 const LIST: usize = 64;
 
-/// How many elements are converted between two checks for an interruption.
+/// Number of elements that are converted between two checks for an interruption.
 const PIECE: usize = 1 << 14;
 
 /// The tensor as nested arrays of numbers.
@@ -114,7 +114,7 @@ fn fold<T: Into<Dynamic>>(numbers: &mut impl Iterator<Item = T>, dims: &[usize],
     heard((0..*len).map(|_| fold(numbers, rest, task)), task).map(Dynamic::from_array)
 }
 
-/// A list of values, which may be long.
+/// Collects values, of which there may be many, in an array.
 pub(super) fn heard(values: impl ExactSizeIterator<Item = Result<Dynamic>>, task: &Task) -> Result<Array> {
     let mut list = Array::with_capacity(values.len());
     for (i, value) in values.enumerate() {
@@ -126,7 +126,7 @@ pub(super) fn heard(values: impl ExactSizeIterator<Item = Result<Dynamic>>, task
     Ok(list)
 }
 
-/// Several tensors, from an array.
+/// Reads an array of tensors.
 fn tensors(value: &Dynamic) -> Result<Vec<Tensor>> {
     given("tensors", value).list()?.iter().map(|t| tensor_arg("tensors", t)).collect()
 }
@@ -178,7 +178,8 @@ pub mod functions {
         heavy(&ctx, super::places(&parts), move || shape::stack(&parts, axis))
     }
 
-    /// Einstein summation over any number of tensors: letters name axes, and those that the result lacks are summed over.
+    /// Computes an Einstein summation over any number of tensors: letters name axes, and those that the result lacks
+    /// are summed over.
     ///
     /// A letter that occurs twice in one tensor takes its diagonal. Without `->` the result has the letters that occur
     /// once, in alphabetical order. `...` stands for any axes without letters, which broadcast; without `->` they are the
@@ -199,7 +200,8 @@ pub mod functions {
         Ok(super::super::value_of(heavy(&ctx, cost, move || einsum::einsum(&letters, &parts))?)?)
     }
 
-    /// Elements of `a` where the mask is not 0, elsewhere of `b`; all three broadcast, and `a` and `b` may be numbers.
+    /// Selects elements of `a` where the mask is not 0, elsewhere of `b`; all three broadcast, and `a` and `b` may be
+    /// numbers.
     ///
     /// # Example
     /// ```
@@ -213,7 +215,8 @@ pub mod functions {
         heavy(&ctx, cost, move || compare::select(&mask, &a, &b))
     }
 
-    /// The discrete Fourier transform of real numbers along an axis, by default the last: n numbers give n / 2 + 1 frequencies.
+    /// Computes the discrete Fourier transform of real numbers along an axis, by default the last: n numbers give n / 2
+    /// + 1 frequencies.
     ///
     /// Returns a map of tensors: `real` and `imag`, the parts of `X[k] = sum_j x[j] exp(-2 pi i j k / n)` as in numpy's
     /// `rfft`, and `power`, the sum of their squares. It is fast for every n, not only for powers of two.
@@ -240,7 +243,7 @@ pub mod functions {
         Ok(parts.into_iter().map(|(name, part)| (name.into(), Dynamic::from(part))).collect())
     }
 
-    /// The outer product of two vectors.
+    /// Computes the outer product of two vectors.
     ///
     /// # Example
     /// ```
@@ -251,7 +254,7 @@ pub mod functions {
         heavy(&ctx, steps(&a).saturating_mul(steps(&b)), move || matmul::outer(&a, &b))
     }
 
-    /// Cosine similarity of vectors along an axis, by default the last; 0 where one of them is 0.
+    /// Computes the cosine similarity of vectors along an axis, by default the last; 0 where one of them is 0.
     ///
     /// Two matrices `[n, d]` give `[n]`: each row of the first with the row of the second at the same place. The cosines of
     /// all rows with all rows are a product of matrices whose rows have length 1.

@@ -27,7 +27,7 @@ fn made(
 
 #[export_module(manifest)]
 pub mod globals {
-    /// A tensor from nested arrays of numbers, a range, a single number, or another tensor.
+    /// Makes a tensor from nested arrays of numbers, a range, a single number, or another tensor.
     ///
     /// The dtype is f32 by default, for integers too. Booleans count as 1 and 0.
     ///
@@ -49,7 +49,7 @@ pub mod globals {
 
 #[export_module(manifest)]
 pub mod functions {
-    /// A tensor of zeros.
+    /// Makes a tensor of zeros.
     ///
     /// # Options
     /// - [dtype]
@@ -63,7 +63,7 @@ pub mod functions {
         full(ctx, shape, 0_i64.into(), options)
     }
 
-    /// A tensor of ones.
+    /// Makes a tensor of ones.
     ///
     /// # Options
     /// - [dtype]
@@ -77,7 +77,7 @@ pub mod functions {
         full(ctx, shape, 1_i64.into(), options)
     }
 
-    /// A tensor filled with one number.
+    /// Makes a tensor filled with one number.
     ///
     /// # Options
     /// - [dtype]
@@ -94,8 +94,8 @@ pub mod functions {
         super::made(&ctx, &dims.clone(), move || create::full(&dims, value, dtype))
     }
 
-    /// Evenly spaced numbers from `start` (by default 0) to `end`, which is excluded. Where `start`, `end` and `step` are
-    /// whole, the result is i64 and can index: `t[tensor::arange(10)]`.
+    /// Returns evenly spaced numbers from `start` (by default 0) to `end`, which is excluded. Where `start`, `end` and
+    /// `step` are whole, the result is i64 and can index: `t[tensor::arange(10)]`.
     ///
     /// # Options
     /// - [arange]
@@ -120,7 +120,7 @@ pub mod functions {
         super::made(&ctx, &[count], move || create::arange(start, end, step.into(), dtype))
     }
 
-    /// `count` numbers evenly spaced from `start` to `end`, both included.
+    /// Returns `count` numbers evenly spaced from `start` to `end`, both included.
     ///
     /// # Options
     /// - [dtype]
@@ -137,7 +137,7 @@ pub mod functions {
         super::made(&ctx, &[count], move || create::linspace(start, end, count, dtype))
     }
 
-    /// The identity matrix; two sizes give one that is not square.
+    /// Returns the identity matrix; two sizes give one that is not square.
     ///
     /// # Options
     /// - [dtype]
@@ -161,7 +161,7 @@ pub mod functions {
 
 #[export_module(manifest)]
 pub mod random {
-    /// Random numbers from the normal distribution with mean 0 and standard deviation 1.
+    /// Draws random numbers from the normal distribution with mean 0 and standard deviation 1.
     ///
     /// # Options
     /// - [randn]
@@ -181,7 +181,7 @@ pub mod random {
         })
     }
 
-    /// Random numbers from the uniform distribution on [`low`, `high`).
+    /// Draws random numbers from the uniform distribution on [`low`, `high`).
     ///
     /// # Options
     /// - [uniform]
@@ -201,7 +201,7 @@ pub mod random {
         })
     }
 
-    /// Random integers from `low` to `high`, which is excluded, as i64.
+    /// Draws random integers from `low` to `high`, which is excluded, as i64.
     ///
     /// # Options
     /// - [seed]
@@ -222,7 +222,7 @@ pub mod random {
         })
     }
 
-    /// A random permutation of the numbers from 0 to `count` - 1, as i64.
+    /// Draws a random permutation of the numbers from 0 to `count` - 1, as i64.
     ///
     /// # Options
     /// - [seed]

@@ -10,119 +10,120 @@ use crate::tensor::elementwise::NanToNumOptions;
 use crate::tensor::{Tensor, elementwise};
 
 methods! { functions by on:
-    /// The exponential of every element.
+    /// Computes the exponential of every element.
     ///
     /// # Example
     /// ```
     /// tensor([0, 1]).exp()  //=> tensor([1.0, 2.7182817])
     /// ```
     exp() => elementwise::exp;
-    /// The natural logarithm of every element.
+    /// Computes the natural logarithm of every element.
     ///
     /// # Example
     /// ```
     /// tensor([1, 0]).log()  //=> tensor([0.0, -inf])
     /// ```
     log() => elementwise::log;
-    /// The natural logarithm of every element; `log` is another name for it.
+    /// Computes the natural logarithm of every element; `log` is another name for it.
     ///
     /// # Example
     /// ```
     /// tensor([1, 0]).ln()  //=> tensor([0.0, -inf])
     /// ```
     ln() => elementwise::log;
-    /// The logarithm to base 2 of every element.
+    /// Computes the logarithm to base 2 of every element.
     ///
     /// # Example
     /// ```
     /// tensor([8, 0.5]).log2()  //=> tensor([3.0, -1.0])
     /// ```
     log2() => elementwise::log2;
-    /// The logarithm to base 10 of every element.
+    /// Computes the logarithm to base 10 of every element.
     ///
     /// # Example
     /// ```
     /// tensor([1000, 0.1]).log10()  //=> tensor([3.0, -1.0])
     /// ```
     log10() => elementwise::log10;
-    /// The square root of every element; NaN below 0.
+    /// Computes the square root of every element; NaN below 0.
     ///
     /// # Example
     /// ```
     /// tensor([4, -1]).sqrt()  //=> tensor([2.0, NaN])
     /// ```
     sqrt() => elementwise::sqrt;
-    /// The sine of every element.
+    /// Computes the sine of every element.
     ///
     /// # Example
     /// ```
     /// tensor([0]).sin()  //=> tensor([0.0])
     /// ```
     sin() => elementwise::sin;
-    /// The cosine of every element.
+    /// Computes the cosine of every element.
     ///
     /// # Example
     /// ```
     /// tensor([0]).cos()  //=> tensor([1.0])
     /// ```
     cos() => elementwise::cos;
-    /// The hyperbolic tangent of every element.
+    /// Computes the hyperbolic tangent of every element.
     ///
     /// # Example
     /// ```
     /// tensor([0]).tanh()  //=> tensor([0.0])
     /// ```
     tanh() => elementwise::tanh;
-    /// The error function of every element.
+    /// Computes the error function of every element.
     ///
     /// # Example
     /// ```
     /// tensor([0]).erf()  //=> tensor([0.0])
     /// ```
     erf() => elementwise::erf;
-    /// GELU in its exact form: x times the cumulative distribution function of the standard normal.
+    /// Computes GELU of every element in its exact form: x times the cumulative distribution function of the standard
+    /// normal.
     ///
     /// # Example
     /// ```
     /// tensor([0, 100]).gelu()  //=> tensor([0.0, 100.0])
     /// ```
     gelu() => elementwise::gelu;
-    /// SiLU: x * sigmoid(x) for every element.
+    /// Computes SiLU of every element: x * sigmoid(x).
     ///
     /// # Example
     /// ```
     /// tensor([0]).silu()  //=> tensor([0.0])
     /// ```
     silu() => elementwise::silu;
-    /// The sigmoid of every element: 1 / (1 + e^-x).
+    /// Computes the sigmoid of every element: 1 / (1 + e^-x).
     ///
     /// # Example
     /// ```
     /// tensor([0, 1000, -1000]).sigmoid()  //=> tensor([0.5, 1.0, 0.0])
     /// ```
     sigmoid() => elementwise::sigmoid;
-    /// The reciprocal of every element.
+    /// Computes the reciprocal of every element.
     ///
     /// # Example
     /// ```
     /// tensor([2, 4]).recip()  //=> tensor([0.5, 0.25])
     /// ```
     recip() => elementwise::recip;
-    /// ReLU: the maximum of 0 and every element; NaN stays NaN.
+    /// Computes ReLU of every element: the maximum of 0 and x; NaN stays NaN.
     ///
     /// # Example
     /// ```
     /// tensor([-1, 2]).relu()  //=> tensor([0.0, 2.0])
     /// ```
     relu() => elementwise::relu;
-    /// The absolute value of every element; integers stay integers.
+    /// Computes the absolute value of every element; integers stay integers.
     ///
     /// # Example
     /// ```
     /// tensor([-1, 2]).abs()  //=> tensor([1.0, 2.0])
     /// ```
     abs() => elementwise::abs;
-    /// The sign of every element: -1, 0 or 1; NaN stays NaN.
+    /// Computes the sign of every element: -1, 0 or 1; NaN stays NaN.
     ///
     /// # Example
     /// ```
@@ -150,21 +151,21 @@ methods! { functions by on:
     /// tensor([1.5, -1.5]).ceil()  //=> tensor([2.0, -1.0])
     /// ```
     ceil() => elementwise::ceil;
-    /// A mask of where elements are NaN.
+    /// Returns a mask that is 1 where elements are NaN.
     ///
     /// # Example
     /// ```
     /// tensor([4, -1]).sqrt().is_nan()  //=> tensor([0, 1], u8)
     /// ```
     is_nan() => elementwise::is_nan;
-    /// A mask of where elements are infinite.
+    /// Returns a mask that is 1 where elements are infinite.
     ///
     /// # Example
     /// ```
     /// tensor([1, 0]).log().is_inf()  //=> tensor([0, 1], u8)
     /// ```
     is_inf() => elementwise::is_inf;
-    /// A mask of where elements are neither NaN nor infinite.
+    /// Returns a mask that is 1 where elements are neither NaN nor infinite.
     ///
     /// # Example
     /// ```

@@ -13,14 +13,14 @@ use crate::script::engine::value::{Fallible, Options};
 use crate::tensor::Tensor;
 use crate::tensor::files::{Content, Named, SaveOptions, Tree, open, safetensors, save as write_file};
 
-/// Tensors by name, from a map.
+/// Reads tensors by name from a map.
 fn named(tensors: &Map) -> Result<Named> {
     let tensors =
         tensors.iter().map(|(name, t)| Ok((name.to_string(), tensor_arg(name, t)?))).collect::<Result<_>>()?;
     Ok(Named { tensors, ..Named::default() })
 }
 
-/// The content of a file as a value of scripts.
+/// Converts the content of a file to a value of scripts.
 fn value(tree: Tree<Tensor>) -> Dynamic {
     match tree {
         Tree::Nothing => Dynamic::UNIT,
@@ -80,7 +80,7 @@ pub mod functions {
         Ok(write_file(&env.files, Path::new(path), &content, &env.task).map_err(|e| e.about("path"))?)
     }
 
-    /// The metadata of a safetensors file: strings by name.
+    /// Reads the metadata of a safetensors file: strings by name.
     ///
     /// # Example
     /// ```

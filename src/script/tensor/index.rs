@@ -15,8 +15,8 @@ use crate::tensor::index::{Index, get, nonzero as nonzero_of, set};
 use crate::tensor::{Operand, Tensor, dtype, gather as core, steps};
 use crate::{bail, err};
 
-/// The index in `t[..]`: one index, or an array. An array of integers lists entries of the first axis; one with anything
-/// else in it has an index for each axis.
+/// Reads the index in `t[..]`: one index, or an array. An array of integers lists entries of the first axis; one with
+/// anything else in it has an index for each axis.
 fn indices(value: &Dynamic) -> Result<Vec<Index>> {
     match value.read_lock::<Array>() {
         Some(array) if array.iter().any(|entry| given("index", entry).integer().is_err()) => {
@@ -26,7 +26,7 @@ fn indices(value: &Dynamic) -> Result<Vec<Index>> {
     }
 }
 
-/// An estimate of how many elements lists of entries select.
+/// Estimates how many elements lists of entries select.
 fn listed(t: &Tensor, indices: &[Index]) -> usize {
     let times = indices.iter().zip(t.dims()).filter_map(|(index, size)| match index {
         Index::List(entries) => Some(entries.len().div_ceil((*size).max(1))),
@@ -35,13 +35,13 @@ fn listed(t: &Tensor, indices: &[Index]) -> usize {
     times.fold(steps(t), usize::saturating_mul)
 }
 
-/// One index for each axis, also where all are integers.
+/// Reads one index for each axis, also where all are integers.
 fn per_axis(value: &Dynamic) -> Result<Vec<Index>> {
     given("index", value).list()?.iter().map(one).collect()
 }
 
-/// A hint for a list of entries that fails: as many integers as there are axes, each within its axis, were probably meant
-/// as one element.
+/// Returns a hint for a list of entries that fails: as many integers as there are axes, each within its axis, were
+/// probably meant as one element.
 fn hint_of_one(index: &Dynamic, t: &Tensor) -> Option<String> {
     let at = given("index", index).integers().ok().filter(|at| at.len() > 1 && at.len() == t.rank())?;
     at.iter().zip(t.dims()).all(|(at, size)| from_end(*at, *size).is_some()).then_some(())?;
@@ -75,7 +75,7 @@ fn one(value: &Dynamic) -> Result<Index> {
     }
 }
 
-/// To the engine `t.shpae` is `t["shpae"]`, since there is an indexer: so a string is refused as an unknown property.
+/// Refuses a string as an unknown property: since there is an indexer, `t.shpae` is `t["shpae"]` to the engine.
 fn refuse_properties(index: &Dynamic) -> Fallible<()> {
     match index.read_lock::<ImmutableString>() {
         Some(name) if name.as_str() != ":" => {
@@ -86,7 +86,8 @@ fn refuse_properties(index: &Dynamic) -> Fallible<()> {
     }
 }
 
-/// After a method of the language's the engine assigns a property its own value, `t.shape.contains(2)`: that is no change.
+/// Refuses a property that was changed in place. After a method of the language the engine assigns a property its own
+/// value, `t.shape.contains(2)`, which is no change.
 fn kept(is_kept: bool, property: &str, instead: &str) -> Fallible<()> {
     if is_kept {
         return Ok(());
@@ -94,7 +95,7 @@ fn kept(is_kept: bool, property: &str, instead: &str) -> Fallible<()> {
     Err(err!(Argument, "the {property} of a tensor cannot be changed in place").hint(instead).into())
 }
 
-/// A u8 tensor is a mask, other integers list entries.
+/// Returns the index that a tensor stands for: a mask if it is u8, else a list of entries.
 fn by_tensor(t: &Tensor) -> Result<Index> {
     match t.dtype() {
         crate::tensor::DType::U8 => Ok(Index::Mask(t.clone())),
@@ -105,7 +106,7 @@ fn by_tensor(t: &Tensor) -> Result<Index> {
     }
 }
 
-/// The value of an assignment: a number, a tensor, or an array of numbers.
+/// Reads the value of an assignment: a number, a tensor, or an array of numbers.
 fn written(value: &Dynamic, into: &Tensor) -> Result<Operand> {
     match value.read_lock::<Array>() {
         Some(_) => Ok(Operand::Tensor(arrays::tensor(value, Some(into.dtype()))?)),
@@ -113,7 +114,7 @@ fn written(value: &Dynamic, into: &Tensor) -> Result<Operand> {
     }
 }
 
-/// A copy of a tensor with a source at the places of an index, which may have more elements than the tensor.
+/// Returns a copy of a tensor with a source at the places of an index, which may have more elements than the tensor.
 fn scattered(
     ctx: &NativeCallContext,
     t: &Tensor,
@@ -126,8 +127,8 @@ fn scattered(
 }
 
 methods! { positions by on:
-    /// The indices of the elements that are not 0: `[n]` for a tensor with one axis, `[n, axes]` for one with several. NaN is
-    /// not 0.
+    /// Returns the indices of the elements that are not 0: `[n]` for a tensor with one axis, `[n, axes]` for one with
+    /// several. NaN is not 0.
     ///
     /// # Example
     /// ```
@@ -154,7 +155,8 @@ pub mod methods {
         growing(&ctx, t, steps(&index), move |t| core::gather(t, axis, &index))
     }
 
-    /// A copy in which the elements at the given indices are replaced: `result[i][index[i][j]] = source[i][j]` for axis 1.
+    /// Returns a copy in which the elements at the given indices are replaced: `result[i][index[i][j]] = source[i][j]`
+    /// for axis 1.
     ///
     /// # Example
     /// ```
@@ -172,7 +174,7 @@ pub mod methods {
         super::scattered(&ctx, t, &axis, (index, source), core::scatter)
     }
 
-    /// A copy in which the source is added at the given indices, repeated ones included.
+    /// Returns a copy to which the source is added at the given indices, repeated ones included.
     ///
     /// # Example
     /// ```
@@ -190,7 +192,7 @@ pub mod methods {
         super::scattered(&ctx, t, &axis, (index, source), core::scatter_add)
     }
 
-    /// A part of a tensor: an entry, a range, a list of entries, or those where a mask is 1.
+    /// Returns a part of a tensor: an entry, a range, a list of entries, or those where a mask is 1.
     ///
     /// `t[3]`, `t[-1]` and `t[1..4]` index the first axis, `t[[0, 2]]` selects entries of it, and `t[mask]` selects the
     /// elements where a mask, such as `t > 0`, is 1. An array that does not consist of integers alone has an index for
@@ -234,7 +236,7 @@ pub mod methods {
         Ok(())
     }
 
-    /// The part with an index for each axis: `t.at([0, 2])` is row 0, column 2.
+    /// Returns the part with an index for each axis: `t.at([0, 2])` is row 0, column 2.
     ///
     /// # Example
     /// ```
@@ -263,7 +265,7 @@ pub mod methods {
         Ok(())
     }
 
-    /// The shape: the sizes of all axes.
+    /// Returns the shape: the sizes of all axes.
     ///
     /// # Example
     /// ```
@@ -280,7 +282,7 @@ pub mod methods {
         super::kept(is_kept, "shape", "`t.reshape([..])` is a tensor of another shape")
     }
 
-    /// The name of the dtype.
+    /// Returns the name of the dtype.
     ///
     /// # Example
     /// ```
@@ -296,7 +298,7 @@ pub mod methods {
         super::kept(dtype == t.dtype().as_str(), "dtype", "`t.to(\"f64\")` is a tensor of another dtype")
     }
 
-    /// The number of axes.
+    /// Returns the number of axes.
     ///
     /// # Example
     /// ```
@@ -307,7 +309,7 @@ pub mod methods {
         t.rank() as i64
     }
 
-    /// The size of the first axis, as of an array; 1 for a tensor without axes.
+    /// Returns the size of the first axis, as of an array; 1 for a tensor without axes.
     ///
     /// # Example
     /// ```
@@ -318,7 +320,7 @@ pub mod methods {
         t.dims().first().map_or(1, |size| *size as i64)
     }
 
-    /// The number of elements.
+    /// Returns the number of elements.
     ///
     /// # Example
     /// ```
@@ -329,7 +331,7 @@ pub mod methods {
         t.elem_count() as i64
     }
 
-    /// The device of the tensor: "cpu", "cuda" or "metal".
+    /// Returns the device of the tensor: "cpu", "cuda" or "metal".
     ///
     /// # Example
     /// ```
@@ -345,7 +347,7 @@ pub mod methods {
         super::kept(device == card::device(t.device()), "device", "the option `--device` chooses it for a run")
     }
 
-    /// The elements as nested arrays of numbers.
+    /// Returns the elements as nested arrays of numbers.
     ///
     /// # Example
     /// ```
@@ -356,7 +358,7 @@ pub mod methods {
         Ok(arrays::nested(t, &env(&ctx)?.task)?)
     }
 
-    /// The tensor in one line, as in a string or a list.
+    /// Returns the tensor in one line, as in a string or a list.
     ///
     /// # Example
     /// ```
@@ -367,7 +369,7 @@ pub mod methods {
         t.short()
     }
 
-    /// The only element of a tensor, as a plain number.
+    /// Returns the only element of a tensor, as a plain number.
     ///
     /// # Example
     /// ```

@@ -10,7 +10,7 @@ use crate::script::engine::value::{Fallible, Options};
 use crate::tensor::linalg::RcondOptions;
 use crate::tensor::{Tensor, linalg};
 
-/// The cost of a decomposition is a multiple of rows times columns times the smaller of both.
+/// Runs work on a matrix, whose cost is a multiple of rows times columns times the smaller of the two.
 fn solved<T: Send + 'static>(
     ctx: &NativeCallContext,
     a: &Tensor,
@@ -40,7 +40,7 @@ pub mod functions {
         super::solved(&ctx, &a, move |a| linalg::solve(a, &b))
     }
 
-    /// Least squares: the x that minimises |a @ x - b|, and of several the one with the smallest norm.
+    /// Solves least squares: returns the x that minimises |a @ x - b|, and of several the one with the smallest norm.
     ///
     /// Axes before the last two are a batch of matrices.
     ///
@@ -56,7 +56,7 @@ pub mod functions {
 }
 
 methods! { matrices by solved:
-    /// The Cholesky decomposition of a symmetric positive definite matrix: the lower triangular matrix l with
+    /// Computes the Cholesky decomposition of a symmetric positive definite matrix: the lower triangular matrix l with
     /// `a = l @ l.transpose(0, 1)`.
     ///
     /// Axes before the last two are a batch of matrices.
@@ -66,7 +66,7 @@ methods! { matrices by solved:
     /// tensor([[4, 0], [0, 9]]).cholesky()  //=> tensor([[2.0, 0.0], [0.0, 3.0]])
     /// ```
     cholesky() => linalg::cholesky;
-    /// The inverse of a square matrix; a singular one is an error.
+    /// Computes the inverse of a square matrix; a singular one is an error.
     ///
     /// Axes before the last two are a batch of matrices.
     ///
@@ -80,7 +80,7 @@ methods! { matrices by solved:
 
 #[export_module(manifest)]
 pub mod methods {
-    /// The thin singular value decomposition: `a = u @ diag(s) @ vt`.
+    /// Computes the thin singular value decomposition: `a = u @ diag(s) @ vt`.
     ///
     /// Axes before the last two are a batch of matrices. Singular values are in descending order, and in each column of `u` the entry of largest magnitude is positive.
     ///
@@ -96,7 +96,7 @@ pub mod methods {
         Ok(super::named([("u", u), ("s", s), ("vt", vt)]))
     }
 
-    /// The QR decomposition: `q` with orthonormal columns, `r` upper triangular with a nonnegative diagonal.
+    /// Computes the QR decomposition: `q` with orthonormal columns, `r` upper triangular with a nonnegative diagonal.
     ///
     /// Axes before the last two are a batch of matrices.
     ///
@@ -110,7 +110,8 @@ pub mod methods {
         Ok(super::named([("q", q), ("r", r)]))
     }
 
-    /// Eigenvalues of a symmetric matrix in ascending order as `values`, and eigenvectors as the columns of `vectors`.
+    /// Computes the eigenvalues of a symmetric matrix in ascending order as `values`, and its eigenvectors as the
+    /// columns of `vectors`.
     ///
     /// Axes before the last two are a batch of matrices. In each eigenvector the entry of largest magnitude is positive.
     ///
@@ -124,7 +125,7 @@ pub mod methods {
         Ok(super::named([("values", values), ("vectors", vectors)]))
     }
 
-    /// The Moore-Penrose pseudoinverse.
+    /// Computes the Moore-Penrose pseudoinverse.
     ///
     /// Axes before the last two are a batch of matrices.
     ///
@@ -141,7 +142,7 @@ pub mod methods {
         super::solved(&ctx, a, move |a| linalg::pinv(a, rcond))
     }
 
-    /// The determinant of a square matrix.
+    /// Computes the determinant of a square matrix.
     ///
     /// Axes before the last two are a batch of matrices.
     ///
@@ -155,7 +156,7 @@ pub mod methods {
         Ok(super::super::value_of(super::solved(&ctx, a, linalg::det)?)?)
     }
 
-    /// The rank of a matrix: the number of its singular values above `rcond` times the largest.
+    /// Computes the rank of a matrix: the number of its singular values above `rcond` times the largest.
     ///
     /// # Options
     /// - [rcond]

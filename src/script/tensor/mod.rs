@@ -67,7 +67,7 @@ pub const OPTIONS: &[Group] = &[
 /// The types that scripts hold.
 pub const HANDLES: &[HandleType] = &[large::<Tensor>()];
 
-/// Functions of the module: `tensor::zeros(..)`.
+/// Lists functions of the module: `tensor::zeros(..)`.
 pub fn functions() -> Vec<&'static ModuleManifest> {
     vec![
         exported_manifest!(create::functions),
@@ -105,7 +105,7 @@ pub fn globals() -> Vec<&'static ModuleManifest> {
     ]
 }
 
-/// `for row in t`: the entries along the first axis.
+/// Makes `for row in t` iterate over the entries along the first axis.
 pub fn iteration() -> Module {
     let mut module = Module::new();
     module.set_iter_result(std::any::TypeId::of::<Tensor>(), |value| {
@@ -147,7 +147,7 @@ fn heavy<T: Send + 'static>(
     Ok(env(ctx)?.task.heavy(cost as f64, work)?)
 }
 
-/// [`heavy`] for a function of one tensor.
+/// Runs a function of one tensor as [`heavy`] does.
 fn on<T: Send + 'static>(
     ctx: &NativeCallContext,
     t: &Tensor,
@@ -156,7 +156,7 @@ fn on<T: Send + 'static>(
     growing(ctx, t, 0, work)
 }
 
-/// [`on`] where the result is larger than the tensor, or takes more than a pass over it.
+/// Runs a function as [`on`] does, where the result is larger than the tensor, or takes more than a pass over it.
 fn growing<T: Send + 'static>(
     ctx: &NativeCallContext,
     t: &Tensor,
@@ -167,8 +167,8 @@ fn growing<T: Send + 'static>(
     heavy(ctx, steps(&t).max(cost), move || work(&t))
 }
 
-/// The cost of an operation on tensors of these shapes, which broadcast: the number of elements of its result, or of
-/// its rows if it is empty. Shapes that do not broadcast are refused by the operation.
+/// Computes the cost of an operation on tensors of these shapes, which broadcast: the number of elements of its result,
+/// or of its rows if it is empty. Shapes that do not broadcast are refused by the operation.
 fn together(shapes: &[&[usize]]) -> usize {
     match shapes {
         // The usual case: as many elements on both sides, or a number on one.
@@ -181,12 +181,12 @@ fn together(shapes: &[&[usize]]) -> usize {
     }
 }
 
-/// A view of a tensor, which costs nothing whatever its size.
+/// Computes a view of a tensor, which costs nothing whatever its size.
 fn view<T>(_: &NativeCallContext, t: &Tensor, work: impl FnOnce(&Tensor) -> Result<T>) -> Fallible<T> {
     Ok(work(t)?)
 }
 
-/// A number as a value of scripts.
+/// Returns a number as a value of scripts.
 fn plain(number: Number) -> Dynamic {
     match number {
         Number::Int(value) => value.into(),
@@ -194,22 +194,22 @@ fn plain(number: Number) -> Dynamic {
     }
 }
 
-/// A tensor without axes becomes a plain number, unless it tracks gradients, which a number would lose.
+/// Returns a tensor without axes as a plain number, unless it tracks gradients, which a number would lose.
 pub(super) fn value_of(t: Tensor) -> Result<Dynamic> {
     if t.rank() == 0 && !t.track_op() { Ok(plain(Number::of(&t)?)) } else { Ok(Dynamic::from(t)) }
 }
 
-/// A tensor argument.
+/// Reads an argument that is a tensor.
 pub(super) fn tensor_arg(name: &str, value: &Dynamic) -> Result<Tensor> {
     value.read_lock::<Tensor>().map(|t| t.clone()).ok_or_else(|| given(name, value).refuse("a tensor"))
 }
 
-/// A tensor argument, given as a tensor or an array of numbers.
+/// Reads an argument that is a tensor or an array of numbers.
 pub(super) fn values(name: &str, value: &Dynamic) -> Result<Tensor> {
     if value.is_array() { arrays::tensor(value, None).map_err(|e| e.about(name)) } else { tensor_arg(name, value) }
 }
 
-/// A tensor or a number.
+/// Reads an argument that is a tensor or a number.
 fn operand(name: &str, value: &Dynamic) -> Result<Operand> {
     if let Some(t) = value.read_lock::<Tensor>() {
         return Ok(Operand::Tensor(t.clone()));
@@ -217,7 +217,7 @@ fn operand(name: &str, value: &Dynamic) -> Result<Operand> {
     number_arg(name, value).map(Operand::Number).map_err(|_| given(name, value).refuse("a tensor or a number"))
 }
 
-/// A number argument.
+/// Reads an argument that is a number.
 fn number_arg(name: &str, value: &Dynamic) -> Result<Number> {
     match (value.as_int(), value.as_float()) {
         (Ok(int), _) => Ok(Number::Int(int)),

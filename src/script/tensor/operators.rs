@@ -64,36 +64,36 @@ macro_rules! operators {
 }
 
 operators! {
-    /// Addition with broadcasting; integers are added in i64.
+    /// Adds with broadcasting; integers are added in i64.
     add add_int add_float int_add float_add = "+" => arithmetic::add;
-    /// Subtraction with broadcasting; integers are subtracted in i64, so that masks can be subtracted.
+    /// Subtracts with broadcasting; integers are subtracted in i64, so that masks can be subtracted.
     sub sub_int sub_float int_sub float_sub = "-" => arithmetic::sub;
-    /// Multiplication element by element, with broadcasting.
+    /// Multiplies element by element, with broadcasting.
     mul mul_int mul_float int_mul float_mul = "*" => arithmetic::mul;
-    /// Division with broadcasting, always in floats.
+    /// Divides with broadcasting, always in floats.
     div div_int div_float int_div float_div = "/" => arithmetic::div;
-    /// The remainder of a division, with the sign of the dividend.
+    /// Computes the remainder of a division, with the sign of the dividend.
     rem rem_int rem_float int_rem float_rem = "%" => arithmetic::rem;
-    /// Powers with broadcasting.
+    /// Computes powers with broadcasting.
     pow pow_int pow_float int_pow float_pow = "**" => arithmetic::pow;
-    /// A mask of where both are equal; `a.equal(b)` compares whole tensors.
+    /// Returns a mask that is 1 where both are equal; `a.equal(b)` compares whole tensors.
     eq eq_int eq_float int_eq float_eq = "==" => |a, b| compare(Comparison::Eq, a, b);
-    /// A mask of where both differ.
+    /// Returns a mask that is 1 where both differ.
     ne ne_int ne_float int_ne float_ne = "!=" => |a, b| compare(Comparison::Ne, a, b);
-    /// A mask of where the left is less.
+    /// Returns a mask that is 1 where the left is less.
     lt lt_int lt_float int_lt float_lt = "<" => |a, b| compare(Comparison::Lt, a, b);
-    /// A mask of where the left is less or equal.
+    /// Returns a mask that is 1 where the left is less or equal.
     le le_int le_float int_le float_le = "<=" => |a, b| compare(Comparison::Le, a, b);
-    /// A mask of where the left is greater.
+    /// Returns a mask that is 1 where the left is greater.
     gt gt_int gt_float int_gt float_gt = ">" => |a, b| compare(Comparison::Gt, a, b);
-    /// A mask of where the left is greater or equal.
+    /// Returns a mask that is 1 where the left is greater or equal.
     ge ge_int ge_float int_ge float_ge = ">=" => |a, b| compare(Comparison::Ge, a, b);
 }
 
 #[export_module(manifest)]
 pub mod logical {
-    /// The matrix product with the rules of numpy: vectors are rows on the left and columns on the right, and axes
-    /// before the last two are a batch.
+    /// Computes the matrix product with the rules of numpy: vectors are rows on the left and columns on the right, and
+    /// axes before the last two are a batch.
     #[rhai_fn(name = "@", return_raw)]
     pub fn product(ctx: NativeCallContext, a: Tensor, b: Tensor) -> Fallible<Dynamic> {
         let columns = b.dims().last().copied().unwrap_or(1);
@@ -101,31 +101,31 @@ pub mod logical {
         Ok(super::super::value_of(heavy(&ctx, cost, move || matmul::matmul(&a, &b))?)?)
     }
 
-    /// The negative of every element.
+    /// Negates every element.
     #[rhai_fn(name = "-", return_raw)]
     pub fn neg(ctx: NativeCallContext, t: Tensor) -> Fallible<Tensor> {
         super::super::on(&ctx, &t, arithmetic::neg)
     }
 
-    /// A mask of where both are not 0.
+    /// Returns a mask that is 1 where both are not 0.
     #[rhai_fn(name = "&", return_raw)]
     pub fn and(ctx: NativeCallContext, a: Tensor, b: Tensor) -> Fallible<Tensor> {
         super::masked(&ctx, a, b, masks::and)
     }
 
-    /// A mask of where at least one of both is not 0.
+    /// Returns a mask that is 1 where at least one of both is not 0.
     #[rhai_fn(name = "|", return_raw)]
     pub fn or(ctx: NativeCallContext, a: Tensor, b: Tensor) -> Fallible<Tensor> {
         super::masked(&ctx, a, b, masks::or)
     }
 
-    /// A mask of where exactly one of both is not 0.
+    /// Returns a mask that is 1 where exactly one of both is not 0.
     #[rhai_fn(name = "^", return_raw)]
     pub fn xor(ctx: NativeCallContext, a: Tensor, b: Tensor) -> Fallible<Tensor> {
         super::masked(&ctx, a, b, masks::xor)
     }
 
-    /// A mask of where the tensor is 0.
+    /// Returns a mask that is 1 where the tensor is 0.
     #[rhai_fn(name = "!", return_raw)]
     pub fn not(ctx: NativeCallContext, t: Tensor) -> Fallible<Tensor> {
         super::super::on(&ctx, &t, masks::not)

@@ -14,7 +14,7 @@ fn found((values, indices): (Tensor, Tensor)) -> Map {
     Map::from_iter([("values".into(), Dynamic::from(values)), ("indices".into(), Dynamic::from(indices))])
 }
 
-/// Sorting costs more per element than other work.
+/// Runs work that sorts, which costs more per element than other work.
 fn sorting<T: Send + 'static>(
     ctx: &NativeCallContext,
     t: &Tensor,
@@ -25,14 +25,14 @@ fn sorting<T: Send + 'static>(
 }
 
 methods! { along_axes by on:
-    /// The cumulative sum along an axis; of integers in i64.
+    /// Computes the cumulative sum along an axis; of integers in i64.
     ///
     /// # Example
     /// ```
     /// tensor([1, 2, 3]).cumsum(0)  //=> tensor([1.0, 3.0, 6.0])
     /// ```
     cumsum(axis: Int) => move |t| core::cumsum(t, axis);
-    /// Softmax, e^x / sum e^x, along an axis, by default the last.
+    /// Computes softmax, e^x / sum e^x, along an axis, by default the last.
     ///
     /// # Example
     /// ```
@@ -40,7 +40,7 @@ methods! { along_axes by on:
     /// ```
     softmax() => |t| normalise::softmax(t, -1);
     softmax_along as "softmax" (axis: Int) => move |t| normalise::softmax(t, axis);
-    /// The logarithm of softmax along an axis, by default the last, accurate for small probabilities too.
+    /// Computes the logarithm of softmax along an axis, by default the last, accurate for small probabilities too.
     ///
     /// # Example
     /// ```
@@ -77,7 +77,7 @@ pub mod methods {
         sort(ctx, t, (-1_i64).into(), Options::new())
     }
 
-    /// The indices that sort a tensor along an axis, by default the last.
+    /// Returns the indices that sort a tensor along an axis, by default the last.
     ///
     /// # Options
     /// - [sort]
@@ -98,7 +98,8 @@ pub mod methods {
         argsort(ctx, t, (-1_i64).into(), Options::new())
     }
 
-    /// The `k` largest elements along an axis, by default the last, in order: `values`, and where each is as `indices`.
+    /// Returns the `k` largest elements along an axis, by default the last, in order: `values`, and their places as
+    /// `indices`.
     ///
     /// Numbers come before NaN, and of equal elements the lower index comes first.
     ///
@@ -123,7 +124,7 @@ pub mod methods {
         topk(ctx, t, k, (-1_i64).into(), Options::new())
     }
 
-    /// The index of the largest element: in the flattened tensor, or along an axis.
+    /// Returns the index of the largest element: in the flattened tensor, or along an axis.
     ///
     /// # Options
     /// - [keepdim]
@@ -144,7 +145,7 @@ pub mod methods {
         super::extreme(&ctx, t, &axis, options, Direction::Descending)
     }
 
-    /// The index of the smallest element: in the flattened tensor, or along an axis.
+    /// Returns the index of the smallest element: in the flattened tensor, or along an axis.
     ///
     /// # Options
     /// - [keepdim]

@@ -11,7 +11,7 @@ use crate::script::engine::value::{Fallible, Ints, Num, Options, given};
 use crate::tensor::reduce::{CorrectionOptions, KeepdimOptions, NormOptions, Reduction, number, reduce};
 use crate::tensor::{Tensor, statistics, steps};
 
-/// The reduction of the whole tensor.
+/// Reduces the whole tensor.
 fn whole(ctx: &NativeCallContext, t: &Tensor, how: Reduction) -> Fallible<Num> {
     if t.track_op() {
         return Ok(value_of(on(ctx, t, move |t| reduce(t, how, None, false))?)?);
@@ -19,12 +19,12 @@ fn whole(ctx: &NativeCallContext, t: &Tensor, how: Reduction) -> Fallible<Num> {
     on(ctx, t, move |t| number(t, how)).map(plain)
 }
 
-/// The reduction of the whole tensor to yes or no.
+/// Reduces the whole tensor to true or false.
 fn answer(ctx: &NativeCallContext, t: &Tensor, how: Reduction) -> Fallible<bool> {
     on(ctx, t, move |t| number(t, how)).map(|number| number.as_f64() != 0.0)
 }
 
-/// The reduction over axes, which reads the last option, `keepdim`.
+/// Reduces over axes, and reads the last option, `keepdim`.
 fn over(
     ctx: &NativeCallContext,
     t: &Tensor,
@@ -59,7 +59,7 @@ macro_rules! reductions {
 }
 
 reductions! {
-    /// The sum of all elements as a number, or over one axis or several as a tensor.
+    /// Computes the sum of all elements as a number, or over one axis or several as a tensor.
     ///
     /// Integers and masks are summed in i64, floats in f64 and in a fixed order. The sum of nothing is 0.
     ///
@@ -75,7 +75,7 @@ reductions! {
     /// (t > 1).sum()  //=> 3
     /// ```
     sum sum_over = "sum" => Reduction::Sum;
-    /// The product of all elements, or over chosen axes. The product of nothing is 1.
+    /// Computes the product of all elements, or over chosen axes. The product of nothing is 1.
     ///
     /// # Options
     /// - [keepdim]
@@ -85,7 +85,7 @@ reductions! {
     /// tensor([[1, 2], [3, 4]]).prod(0)  //=> tensor([3.0, 8.0])
     /// ```
     prod prod_over = "prod" => Reduction::Prod;
-    /// The mean of all elements, or over chosen axes.
+    /// Computes the mean of all elements, or over chosen axes.
     ///
     /// # Options
     /// - [keepdim]
@@ -95,7 +95,7 @@ reductions! {
     /// tensor([[1, 2], [3, 4]]).mean(1)  //=> tensor([1.5, 3.5])
     /// ```
     mean mean_over = "mean" => Reduction::Mean;
-    /// The smallest element, or the smallest over chosen axes; NaN where there is one.
+    /// Returns the smallest element, or the smallest over chosen axes; NaN where there is one.
     ///
     /// # Options
     /// - [keepdim]
@@ -105,7 +105,7 @@ reductions! {
     /// tensor([[1, 2], [3, 4]]).min(0)  //=> tensor([1.0, 2.0])
     /// ```
     min min_over = "min" => Reduction::Min;
-    /// The largest element, or the largest over chosen axes; NaN where there is one.
+    /// Returns the largest element, or the largest over chosen axes; NaN where there is one.
     ///
     /// # Options
     /// - [keepdim]
@@ -115,7 +115,7 @@ reductions! {
     /// tensor([[1, 2], [3, 4]]).max(0)  //=> tensor([3.0, 4.0])
     /// ```
     max max_over = "max" => Reduction::Max;
-    /// The logarithm of the sum of e^x, without overflow, or over chosen axes.
+    /// Computes the logarithm of the sum of e^x, without overflow, or over chosen axes.
     ///
     /// # Options
     /// - [keepdim]
@@ -125,7 +125,8 @@ reductions! {
     /// tensor([[1000, 0], [1000, 0]]).logsumexp(1)  //=> tensor([1000.0, 1000.0])
     /// ```
     logsumexp logsumexp_over = "logsumexp" => Reduction::LogSumExp;
-    /// The median of all elements, or over chosen axes; the mean of the two middle ones where their number is even.
+    /// Computes the median of all elements, or over chosen axes; the mean of the two middle ones where their number is
+    /// even.
     ///
     /// # Options
     /// - [keepdim]
@@ -139,7 +140,7 @@ reductions! {
 
 #[export_module(manifest)]
 pub mod answers {
-    /// Whether any element is not 0, as true or false, or over chosen axes as a mask.
+    /// Returns whether any element is not 0, as true or false, or over chosen axes as a mask.
     ///
     /// # Options
     /// - [keepdim]
@@ -160,7 +161,7 @@ pub mod answers {
         super::over(&ctx, t, Reduction::Any, &axes, super::options(options))
     }
 
-    /// Whether no element is 0, as true or false, or over chosen axes as a mask.
+    /// Returns whether no element is 0, as true or false, or over chosen axes as a mask.
     ///
     /// # Options
     /// - [keepdim]
@@ -184,7 +185,7 @@ pub mod answers {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// The variance of all elements, or over chosen axes: sum (x - mean)^2 / (n - correction).
+    /// Computes the variance of all elements, or over chosen axes: sum (x - mean)^2 / (n - correction).
     ///
     /// By default it is the sample variance, with n - 1.
     ///
@@ -210,7 +211,7 @@ pub mod methods {
         super::over(&ctx, t, Reduction::Var { correction }, &axes, read)
     }
 
-    /// The standard deviation of all elements, or over chosen axes: the square root of the variance.
+    /// Computes the standard deviation of all elements, or over chosen axes: the square root of the variance.
     ///
     /// # Options
     /// - [correction]
@@ -232,7 +233,7 @@ pub mod methods {
         super::over(&ctx, t, Reduction::Std { correction }, &axes, read)
     }
 
-    /// The norm of all elements, (sum |x|^p)^(1/p) with p = 2, or over chosen axes.
+    /// Computes the norm of all elements, (sum |x|^p)^(1/p) with p = 2, or over chosen axes.
     ///
     /// # Options
     /// - [norm]
@@ -257,7 +258,7 @@ pub mod methods {
         super::over(&ctx, t, Reduction::Norm { p: p.0 }, &axes, read)
     }
 
-    /// The quantile `q`, from 0 to 1, of all elements, or over chosen axes.
+    /// Computes the quantile `q`, from 0 to 1, of all elements, or over chosen axes.
     ///
     /// It is interpolated linearly between two ranks. Over axes `q` may be an array: then the result has a new first axis.
     ///
@@ -296,7 +297,7 @@ pub mod methods {
         growing(&ctx, t, cost, move |t| statistics::quantiles(t, &qs, Some(&axes), keepdim))
     }
 
-    /// The percentile of all elements: `percent` from 0 to 100.
+    /// Computes the percentile of all elements: `percent` from 0 to 100.
     ///
     /// # Example
     /// ```

@@ -49,7 +49,7 @@ methods! { views by view:
 }
 
 methods! { copies by on:
-    /// The same elements in another shape; one size may be -1 and is inferred.
+    /// Returns the elements in another shape; one size may be -1 and is inferred.
     ///
     /// # Example
     /// ```
@@ -80,8 +80,8 @@ methods! { copies by on:
     /// ```
     flip() => |t| core::flip(t, None);
     flip_axes as "flip" (axes: Ints) => move |t| core::flip(t, Some(&axes));
-    /// The lower triangle of the last two axes, the diagonal included, with 0 above; `diagonal` shifts it to the right, or to
-    /// the left if negative.
+    /// Returns the lower triangle of the last two axes, the diagonal included, with 0 above; `diagonal` shifts it to
+    /// the right, or to the left if negative.
     ///
     /// # Example
     /// ```
@@ -90,8 +90,8 @@ methods! { copies by on:
     /// ```
     tril() => |t| core::tril(t, 0);
     tril_from as "tril" (diagonal: Int) => move |t| core::tril(t, diagonal);
-    /// The upper triangle of the last two axes, the diagonal included, with 0 below; `diagonal` shifts it to the right, or to
-    /// the left if negative.
+    /// Returns the upper triangle of the last two axes, the diagonal included, with 0 below; `diagonal` shifts it to
+    /// the right, or to the left if negative.
     ///
     /// # Example
     /// ```
@@ -118,7 +118,7 @@ pub mod methods {
         growing(&ctx, t, steps(t).saturating_mul(times), move |t| core::repeat(t, &counts))
     }
 
-    /// The diagonal of a matrix; `diagonal` shifts it to the right, or to the left if negative.
+    /// Returns the diagonal of a matrix; `diagonal` shifts it to the right, or to the left if negative.
     ///
     /// A vector has none and is refused: the matrix with a vector as its diagonal is `t.diag_embed()`.
     ///
@@ -138,8 +138,8 @@ pub mod methods {
         growing(&ctx, t, 0, move |t| core::diag(t, diagonal))
     }
 
-    /// The matrix with a vector as its diagonal, and 0 elsewhere; `diagonal` shifts it to the right, or to the left if
-    /// negative.
+    /// Returns the matrix with a vector as its diagonal, and 0 elsewhere; `diagonal` shifts it to the right, or to the
+    /// left if negative.
     ///
     /// # Example
     /// ```

@@ -11,14 +11,14 @@ use crate::tensor::reduce::CorrectionOptions;
 use crate::tensor::statistics::{BincountOptions, HistogramOptions};
 use crate::tensor::{Tensor, statistics, steps};
 
-/// The cost of a product of each column with each.
+/// Computes the cost of a product of each column with each.
 fn pairs(t: &Tensor) -> usize {
     steps(t).saturating_mul(t.dims().last().copied().unwrap_or(1))
 }
 
 #[export_module(manifest)]
 pub mod methods {
-    /// The covariance matrix of the columns of a matrix whose rows are observations.
+    /// Computes the covariance matrix of the columns of a matrix whose rows are observations.
     ///
     /// # Options
     /// - [correction]
@@ -33,7 +33,7 @@ pub mod methods {
         growing(&ctx, t, super::pairs(t), move |t| statistics::covariance(t, correction))
     }
 
-    /// Pearson correlations of the columns of a matrix whose rows are observations, or of two vectors.
+    /// Computes pearson correlations of the columns of a matrix whose rows are observations, or of two vectors.
     ///
     /// The correlation with a constant column is NaN.
     ///
@@ -52,7 +52,7 @@ pub mod methods {
         Ok(super::super::value_of(on(&ctx, t, move |t| statistics::correlation_of(t, &other))?)?)
     }
 
-    /// A histogram with evenly spaced bins: `edges`, one more than bins, and `counts`.
+    /// Counts elements in evenly spaced bins: `edges`, one more than bins, and `counts`.
     ///
     /// The last bin includes its upper edge. How many elements are in no bin is counted apart: `nan`, `infinite`, and
     /// `outside`, those beyond the range.
@@ -86,7 +86,7 @@ pub mod methods {
         ]))
     }
 
-    /// How often each of 0, 1, 2, .. occurs in a tensor of integers.
+    /// Counts how often each of 0, 1, 2, .. occurs in a tensor of integers.
     ///
     /// # Options
     /// - [bincount]
@@ -102,7 +102,7 @@ pub mod methods {
         growing(&ctx, t, usize::MAX, move |t| statistics::bincount(t, length))
     }
 
-    /// The distinct elements in ascending order as `values`, and how often each occurs as `counts`.
+    /// Returns the distinct elements in ascending order as `values`, and how often each occurs as `counts`.
     ///
     /// # Example
     /// ```

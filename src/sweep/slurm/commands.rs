@@ -10,17 +10,17 @@ use super::Slurm;
 use crate::base::{Error, Result, Task};
 use crate::err;
 
-/// Between two looks at a command.
+/// Time between two looks at a command.
 const GLANCE: Duration = Duration::from_millis(20);
 
-/// The most that is read of what a command says.
+/// Maximum number of bytes that are read of a command's output.
 const MOST: u64 = 64 << 20;
 
 /// The largest array where Slurm does not say it: its own default.
 const ARRAY: usize = 1001;
 
 impl Slurm {
-    /// What a command says, if it succeeds.
+    /// Returns the output of a command, if it succeeds.
     pub(super) fn said(&self, program: &str, arguments: &[OsString], task: &Task) -> Result<String> {
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -60,7 +60,7 @@ impl Slurm {
         }
     }
 
-    /// The number of tasks that an array may have.
+    /// Returns the number of tasks that an array may have.
     pub(super) fn largest_array(&self, task: &Task) -> Result<usize> {
         let said = self.said("scontrol", &["show".into(), "config".into()], task)?;
         let line = said.lines().find_map(|line| line.trim().strip_prefix("MaxArraySize"));
@@ -92,7 +92,7 @@ fn refused(program: &str, errors: &str, out: &str, status: ExitStatus) -> Error 
     }
 }
 
-/// The number of a job, as `sbatch --parsable` prints it: before the name of a cluster, if there are several.
+/// Returns the number of a job, as `sbatch --parsable` prints it: before the name of a cluster, if there are several.
 pub(super) fn job_number(said: &str) -> Result<String> {
     let first = said.trim().split(';').next().unwrap_or_default();
     match !first.is_empty() && first.bytes().all(|byte| byte.is_ascii_digit()) {

@@ -1,4 +1,4 @@
-//! What was submitted, and what Slurm does of it.
+//! Submitted jobs, and their state in Slurm.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use crate::base::{Result, Task, json};
 use crate::err;
 use crate::sweep::folder::Folder;
 
-/// The folder of what was submitted, inside that of the sweep.
+/// The folder of submissions, inside that of the sweep.
 pub(super) const PLACE: &str = "slurm";
 const JOBS: &str = "jobs.json";
 
@@ -19,7 +19,7 @@ const JOBS: &str = "jobs.json";
 #[serde(deny_unknown_fields)]
 pub struct Job {
     pub number: String,
-    /// The folder of its submission, with its script and what its tasks said.
+    /// The folder of the job's submission, with its script and the output of its tasks.
     pub place: String,
     /// The tasks of an array in their order, or one alone; none for the job that gathers.
     pub tasks: Vec<String>,
@@ -33,12 +33,12 @@ pub struct Jobs {
     pub jobs: Vec<Job>,
 }
 
-/// What Slurm has of a sweep.
+/// Jobs and tasks of a sweep that Slurm still has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Live {
     /// The numbers of jobs that have not ended.
     pub jobs: Vec<String>,
-    /// The tasks of these.
+    /// The tasks of the jobs that have not ended.
     pub running: BTreeSet<String>,
     pub waiting: BTreeSet<String>,
 }
@@ -57,7 +57,7 @@ impl Jobs {
         folder.write(&folder.root.join(PLACE).join(JOBS), self)
     }
 
-    /// Asks Slurm which of them have not ended.
+    /// Asks Slurm which of the jobs have not ended.
     pub fn live(&self, slurm: &Slurm, task: &Task) -> Result<Live> {
         let mut live = Live::default();
         if self.jobs.is_empty() {
@@ -86,7 +86,7 @@ impl Jobs {
         Ok(live)
     }
 
-    /// The last line of what a task said on the cluster, where Slurm also says why it ended it.
+    /// Returns the last line of a task's output on the cluster, where Slurm also says why it ended it.
     pub fn last_words(&self, folder: &Folder, id: &str) -> Option<String> {
         let (job, index) =
             self.jobs.iter().rev().find_map(|job| Some((job, job.tasks.iter().position(|t| t == id)?)))?;

@@ -12,14 +12,14 @@ use std::time::Duration;
 pub use jobs::{Jobs, Live};
 pub use submit::{Submitted, cancel, submit};
 
-/// How Slurm is asked.
+/// Access to Slurm's commands.
 #[derive(Debug, Clone)]
 pub struct Slurm {
-    /// How long one of its commands may take.
+    /// Time that one of Slurm's commands may take.
     pub patience: Duration,
 }
 
-/// What each task is given; what is not said is left to the cluster's own defaults.
+/// Resources of each task; what is not stated is left to the cluster's own defaults.
 #[derive(Debug, Clone, Default)]
 pub struct Resources {
     pub partition: Option<String>,
@@ -27,9 +27,9 @@ pub struct Resources {
     /// A limit as sbatch takes it: `2:00:00`.
     pub time: Option<String>,
     pub memory: Option<String>,
-    /// Processors, where they are to be others than the threads of the plan.
+    /// CPUs, where they are to be others than the threads of the plan.
     pub cpus: Option<usize>,
     pub gpus: Option<usize>,
-    /// How many tasks run at once.
+    /// Number of tasks that run at once.
     pub at_once: Option<usize>,
 }

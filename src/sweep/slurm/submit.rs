@@ -1,4 +1,4 @@
-//! Submitting what is not done, and cancelling what was submitted.
+//! Submission of tasks that are not done, and cancellation of jobs.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -12,31 +12,31 @@ use crate::sweep::Launch;
 use crate::sweep::cell::{Cell, Sweep};
 use crate::sweep::folder::Folder;
 
-/// What came of a submission.
+/// Result of a submission.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Submitted {
     /// The numbers of the jobs.
     pub jobs: Vec<String>,
-    /// How many cells they are to fit.
+    /// Number of cells that the jobs are to fit.
     pub cells: usize,
-    /// How many cells an earlier submission still has.
+    /// Number of cells that an earlier submission still has.
     pub live: usize,
 }
 
-/// Everything about a submission but the tasks of a job.
+/// A submission without the tasks of a job.
 struct Submission<'a> {
     folder: &'a Folder,
     launch: &'a Launch,
     resources: &'a Resources,
     slurm: &'a Slurm,
     threads: usize,
-    /// From the folder of the sweep on.
+    /// Path from the folder of the sweep on.
     place: String,
     jobs: Jobs,
     made: Vec<String>,
 }
 
-/// Submits all that is not done and that no job of before still has. If one of the jobs is refused, those of this
+/// Submits all that is not done and that no earlier job still has. If one of the jobs is refused, those of this
 /// submission are cancelled.
 pub fn submit(
     folder: &Folder,
@@ -97,7 +97,7 @@ pub fn submit(
     }
 }
 
-/// The job that still has a task.
+/// Returns the job that still has a task.
 fn holder(jobs: &Jobs, live: &Live, id: &str) -> Option<String> {
     let has = |job: &&Job| live.jobs.contains(&job.number) && job.tasks.iter().any(|task| task == id);
     let is_live = live.running.contains(id) || live.waiting.contains(id);
@@ -105,13 +105,13 @@ fn holder(jobs: &Jobs, live: &Live, id: &str) -> Option<String> {
 }
 
 impl Submission<'_> {
-    /// A job of one task.
+    /// Submits a job of one task.
     fn alone(&mut self, id: &str, task: &Task) -> Result<String> {
         let command = self.command(&["work", &self.root(), id]);
         self.job("harvest", &command, vec![id.into()], Vec::new(), task)
     }
 
-    /// An array of tasks, after the job of their harvest.
+    /// Submits an array of tasks, after the job of their harvest.
     fn array(&mut self, tasks: Vec<String>, after: Option<&str>, task: &Task) -> Result<String> {
         let named: Vec<&str> = tasks.iter().map(String::as_str).collect();
         let command = format!(
@@ -127,7 +127,7 @@ impl Submission<'_> {
         self.job("cells", &command, tasks, options, task)
     }
 
-    /// The job that gathers, when all others have ended.
+    /// Submits the job that gathers, when all others have ended.
     fn gathering(&mut self, task: &Task) -> Result<String> {
         let command = self.command(&["gather", &self.root()]);
         let after = format!("--dependency=afterany:{}", self.made.join(":"));
@@ -138,7 +138,7 @@ impl Submission<'_> {
         self.folder.root.display().to_string()
     }
 
-    /// A command of this program, in words of the shell.
+    /// Writes a command of this program in words of the shell.
     fn command(&self, words: &[&str]) -> String {
         let program = self.launch.program.as_os_str().to_os_string();
         let all = std::iter::once(program).chain(self.launch.words(words));
@@ -169,7 +169,7 @@ impl Submission<'_> {
         Ok(number)
     }
 
-    /// The options that all jobs of a sweep have.
+    /// Returns the options that all jobs of a sweep have.
     fn common(&self, what: &str, is_array: bool) -> Result<Vec<OsString>> {
         let here = std::env::current_dir().map_err(|e| Error::io("find", Path::new("."), &e))?;
         let log: PathBuf = self.folder.root.join(&self.place).join(if is_array { "%A_%a.txt" } else { "%j.txt" });
@@ -214,7 +214,7 @@ impl Submission<'_> {
     }
 }
 
-/// A word as the shell takes it.
+/// Quotes a word for the shell.
 fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%".contains(c);
     match !word.is_empty() && word.chars().all(is_plain) {
@@ -223,7 +223,7 @@ fn quoted(word: &str) -> String {
     }
 }
 
-/// Cancels all jobs of a sweep that have not ended; gives back their numbers.
+/// Cancels all jobs of a sweep that have not ended; returns their numbers.
 pub fn cancel(folder: &Folder, slurm: &Slurm, task: &Task) -> Result<Vec<String>> {
     let live = Jobs::read(folder)?.live(slurm, task)?;
     if !live.jobs.is_empty() {

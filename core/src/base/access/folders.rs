@@ -9,16 +9,16 @@ use super::{Verdict, resolve};
 use crate::base::Result;
 use crate::err;
 
-/// How a file system compares names in a folder.
+/// The way in which a file system compares names in a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Names {
     Exact,
-    /// Case-insensitive, and insensitive to the encoding of accents.
+    /// Case-insensitive comparison, and insensitive to the encoding of accents.
     Folded,
 }
 
 impl Names {
-    /// Whether two names are of the same file.
+    /// Returns whether two names are of the same file.
     fn same(self, one: &OsStr, other: &OsStr) -> bool {
         if one == other {
             return true;
@@ -30,7 +30,7 @@ impl Names {
     }
 }
 
-/// The case-folded form of a name, by way of upper case, since some lower-case letters are equal only there.
+/// Returns the case-folded form of a name, by way of upper case, since some lower-case letters are equal only there.
 fn folded(name: &str) -> String {
     let large = name.nfd().flat_map(|(letter, _)| letter.to_uppercase());
     let small: String = large.flat_map(char::to_lowercase).collect();
@@ -39,9 +39,9 @@ fn folded(name: &str) -> String {
 
 /// The queries that tell how a file system compares names.
 trait Look {
-    /// Whether both paths lead to one and the same file.
+    /// Returns whether two paths lead to one file.
     fn is_same(&self, one: &Path, other: &Path) -> bool;
-    /// Names in a folder, as far as they can be read.
+    /// Returns the names in a folder, as far as they can be read.
     fn names(&self, folder: &Path) -> Vec<OsString>;
 }
 
@@ -70,8 +70,8 @@ impl Look for System {
     }
 }
 
-/// How names in a folder compare: whether some name there, with its case swapped, leads to the same file. None where no
-/// name there has letters.
+/// Tells how names in a folder compare: whether some name there, with its case swapped, leads to the same file. None
+/// where no name there has letters.
 fn names_in(folder: &Path, name: &OsStr, look: &impl Look) -> Option<Names> {
     let there = |name: &OsStr| look.is_same(&folder.join(name), &folder.join(name));
     let tried = |name: &OsStr| {
@@ -82,7 +82,7 @@ fn names_in(folder: &Path, name: &OsStr, look: &impl Look) -> Option<Names> {
     tried(name).or_else(|| look.names(folder).iter().find_map(|name| tried(name)))
 }
 
-/// A name with its case swapped, if it has letters.
+/// Returns a name with its case swapped, if it has letters.
 fn exchanged(name: &str) -> Option<String> {
     let exchanged: String = name
         .chars()
@@ -99,13 +99,13 @@ fn exchanged(name: &str) -> Option<String> {
 #[derive(Debug, Clone)]
 struct Rule {
     folder: PathBuf,
-    /// How each part of the folder's path is compared.
+    /// Comparison of names for each part of the folder's path.
     names: Vec<Names>,
     allowed: bool,
 }
 
 impl Rule {
-    /// The folder's links are resolved.
+    /// Builds a rule for a folder whose links are resolved.
     fn new(folder: PathBuf, allowed: bool, look: &impl Look) -> Self {
         let mut above = PathBuf::new();
         // A folder for which this is unknown compares names like its parent folder.
@@ -141,12 +141,12 @@ pub struct Folders {
 }
 
 impl Folders {
-    /// A rule of the program's own, for a folder whose links are resolved.
+    /// Adds a rule of the program's own, for a folder whose links are resolved.
     pub fn set(&mut self, folder: PathBuf, allowed: bool) {
         self.built_in.push(Rule::new(folder, allowed, &System));
     }
 
-    /// Rules as the command line has them.
+    /// Adds rules as the command line has them.
     pub fn add(&mut self, typed: &[PathBuf], option: &str, allowed: bool) -> Result<()> {
         for folder in typed {
             let place = resolve(folder)?;
@@ -160,8 +160,8 @@ impl Folders {
         Ok(())
     }
 
-    /// The longest rule decides, and at equal length a denial. Given rules override built-in ones; only a built-in
-    /// denial holds against permission for a folder around it.
+    /// Decides by the longest rule, and at equal length by a denial. Given rules override built-in ones; only a
+    /// built-in denial holds against permission for a folder around it.
     pub fn judge(&self, path: &Path) -> Verdict {
         match (longest(&self.given, path), longest(&self.built_in, path)) {
             (Some(given), _) if !given.allowed => Verdict::Denied,

@@ -29,7 +29,7 @@ impl Pattern {
         }
     }
 
-    /// Whether it matches this address by its numbers.
+    /// Returns whether the pattern matches this address by its numbers.
     fn has(&self, address: IpAddr) -> bool {
         match (self, address.to_canonical()) {
             (Self::Address(known), address) => *known == address,
@@ -40,7 +40,7 @@ impl Pattern {
         }
     }
 
-    /// How specific it is.
+    /// Returns how specific the pattern is.
     fn stated(&self) -> usize {
         match self {
             Self::Any => 0,
@@ -55,7 +55,7 @@ impl Pattern {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Rule {
     pattern: Pattern,
-    /// The only port that it holds for, if it has one.
+    /// The only port that the rule holds for, if it has one.
     port: Option<u16>,
     allowed: bool,
 }
@@ -73,9 +73,9 @@ impl Rule {
     }
 }
 
-/// Why a rule cannot be read.
+/// Reasons for which a rule cannot be read.
 enum Wrong {
-    /// It is the URL of something at this host.
+    /// A URL of something at this host.
     Address(String),
     Because(&'static str),
 }
@@ -151,7 +151,7 @@ fn pattern(host: &str) -> Result<Pattern, Wrong> {
     Ok(Pattern::Name(labels.join(".")))
 }
 
-/// A part of a name as DNS has it.
+/// Returns a part of a name as DNS has it.
 fn label(typed: &str) -> Result<String, Wrong> {
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'*');
     match typed {
@@ -167,12 +167,12 @@ fn label(typed: &str) -> Result<String, Wrong> {
     }
 }
 
-/// A host's name as rules are compared with it: `Example.org.` is `example.org`.
+/// Returns a host's name as rules are compared with it: `Example.org.` is `example.org`.
 fn plain(host: &str) -> String {
     host.trim_end_matches('.').to_lowercase()
 }
 
-/// The address of a host that is named by its numbers. The longer form of a shorter address is that address.
+/// Returns the address of a host that is named by its numbers. The longer form of a shorter address is that address.
 fn address(host: &Host<&str>) -> Option<IpAddr> {
     match host {
         Host::Domain(_) => None,
@@ -181,7 +181,7 @@ fn address(host: &Host<&str>) -> Option<IpAddr> {
     }
 }
 
-/// Whether a name fits a pattern, where a star stands for any letters and dots, none included.
+/// Returns whether a name fits a pattern, where a star stands for any letters and dots, none included.
 fn fits(pattern: &str, name: &str) -> bool {
     let mut parts = pattern.split('*');
     let first = parts.next().unwrap_or_default();
@@ -213,7 +213,7 @@ impl Hosts {
         Ok(Self { built_in, given: Vec::new() })
     }
 
-    /// Rules as the command line has them.
+    /// Adds rules as the command line has them.
     pub fn add(&mut self, typed: &[String], allowed: bool) -> Result<()> {
         for host in typed {
             self.given.push(Rule::parse(host, allowed)?);
@@ -221,7 +221,7 @@ impl Hosts {
         Ok(())
     }
 
-    /// Given rules decide where they apply, since a denial holds against whatever is allowed by default.
+    /// Decides by given rules where they apply, since a denial holds against whatever is allowed by default.
     pub fn judge(&self, host: &Host<&str>, port: Option<u16>) -> Verdict {
         let holds =
             |rule: &&Rule| rule.pattern.holds(host) && rule.port.is_none_or(|wanted| port.is_none_or(|p| p == wanted));
@@ -232,20 +232,20 @@ impl Hosts {
         }
     }
 
-    /// Whether connections to an address are denied, whatever name was resolved to it. The port is not known here, so a
-    /// denial for one port denies all, and a rule that allows one port allows none.
+    /// Returns whether connections to an address are denied, whatever name was resolved to it. The port is not known
+    /// here, so a denial for one port denies all, and a rule that allows one port allows none.
     pub fn denies(&self, address: IpAddr) -> bool {
         let holds = |rule: &&Rule| rule.pattern.has(address) && !(rule.allowed && rule.port.is_some());
         deciding(self.given.iter().filter(holds)) == Some(false)
     }
 }
 
-/// What the longest of some rules says; at equal length a denial wins.
+/// Returns the verdict of the longest of some rules; at equal length a denial wins.
 fn deciding<'a>(rules: impl Iterator<Item = &'a Rule>) -> Option<bool> {
     rules.max_by_key(|rule| (rule.pattern.stated(), rule.port.is_some(), !rule.allowed)).map(|rule| rule.allowed)
 }
 
-/// The rule for the host that an address names, where it names one.
+/// Returns the rule for the host that an address names, where it names one.
 pub fn host_rule(host: &str) -> Option<String> {
     let host = plain(host);
     let is_one = !host.is_empty() && !host.contains('*') && parsed(&host).is_ok();

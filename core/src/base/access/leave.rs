@@ -1,5 +1,5 @@
-//! The leave of a library: folders and hosts that it says it touches, and that the user has granted. What its code reads,
-//! writes or fetches must be allowed to the run and be within this, too.
+//! Permissions of a library: folders and hosts that its manifest names, and that the user has granted. Whatever its
+//! code reads, writes or fetches must be allowed to the run and be within them, too.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -11,21 +11,21 @@ use super::{HUB, STORES, Verdict, resolve};
 use crate::base::{Error, Result};
 use crate::err;
 
-/// Stands for everything that the run itself may touch.
+/// The folder that stands for everything that the run itself may touch.
 pub const EVERYTHING: &str = "/";
 
-/// What a library says it touches: folders as they are written down, relative, and hosts.
+/// Folders and hosts that a library names: folders as they are written down, relative, and hosts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Touches {
-    /// Below the working folder or the output folder.
+    /// Folders that are read, below the working folder or the output folder.
     pub read: Vec<String>,
-    /// Below the output folder.
+    /// Folders that are written, below the output folder.
     pub write: Vec<String>,
     pub net: Vec<String>,
 }
 
 impl Touches {
-    /// What `self` has and `granted` has not, as `read data`, one string for each.
+    /// Returns the entries of `self` that `granted` lacks, as `read data`, one string for each.
     pub fn beyond(&self, granted: &Self) -> Vec<String> {
         let mut more = Vec::new();
         for (verb, asked, given) in [
@@ -39,11 +39,11 @@ impl Touches {
     }
 }
 
-/// The leave of a library in one run.
+/// The permissions of a library in one run.
 #[derive(Debug, Clone)]
 pub struct Leave {
     library: String,
-    /// The file that says what it touches.
+    /// The file that names the folders and hosts.
     manifest: String,
     /// The function that the library calls.
     primitive: String,
@@ -53,8 +53,8 @@ pub struct Leave {
 }
 
 impl Leave {
-    /// The leave of a library in a run that reads below the folders `roots` and writes below `out`. Whoever may fetch
-    /// models from the hub may read them in its cache, `models`.
+    /// Builds the permissions of a library in a run that reads below the folders `roots` and writes below `out`.
+    /// Whoever may fetch models from the hub may read them in its cache, `models`.
     pub(super) fn new(
         (library, manifest): (&str, &str),
         touches: &Touches,
@@ -90,12 +90,12 @@ impl Leave {
         &self.library
     }
 
-    /// The same leave for a call of this function.
+    /// Returns these permissions for a call of this function.
     pub fn calling(&self, primitive: &str) -> Self {
         Self { primitive: primitive.into(), ..self.clone() }
     }
 
-    /// The same leave, with a folder of the program's own.
+    /// Returns these permissions with a folder of the program's own.
     pub(super) fn within(&self, own: &Path) -> Self {
         let mut leave = self.clone();
         leave.read.set(own.into(), true);
@@ -107,8 +107,8 @@ impl Leave {
         self.read.allows(place)
     }
 
-    /// An error if `path`, looked for at `place`, may not be read or written by the library. It says nothing of what lies
-    /// at a place that the library may not read.
+    /// Refuses a `path`, looked for at `place`, that the library may not read or write. The error says nothing of what
+    /// lies at a place that the library may not read.
     pub(super) fn judge(&self, verb: &str, asked: &Path, place: &Path) -> Result<()> {
         let rules = if verb == "read" { &self.read } else { &self.write };
         match resolve(place) {
@@ -134,7 +134,8 @@ impl Leave {
     }
 }
 
-/// The folder that a library would have to name for a path: as the path was written, if that is relative and goes down.
+/// Returns the folder that a library would have to name for a path: as the path was written, if that is relative and
+/// goes down.
 fn folder_of(asked: &Path) -> String {
     let goes_down = asked.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
     match asked.parent().filter(|_| goes_down) {

@@ -1,4 +1,4 @@
-//! Where a path leads: absolute, with every link and `..` resolved.
+//! Places that paths lead to: absolute, with every link and `..` resolved.
 
 use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
@@ -9,13 +9,13 @@ use crate::base::{Error, Result};
 /// The system's maximum length of a path.
 const LONGEST: usize = if cfg!(windows) { 32_767 } else { 4_096 };
 
-/// The absolute path with every link and `..` resolved, also where the end of it does not exist yet.
+/// Returns the absolute path with every link and `..` resolved, also where the end of it does not exist yet.
 pub fn resolve(path: &Path) -> Result<PathBuf> {
     resolve_where(path, |_| true)
 }
 
-/// The same, but looking only at paths that `may_be_seen`: after one that may not, a path is taken as it is written. So
-/// the result reveals nothing of what is there.
+/// Resolves a path like [`resolve`], but looks only at paths that `may_be_seen`: after one that may not, a path is
+/// taken as it is written. The result reveals nothing of what is there.
 pub(super) fn resolve_where(path: &Path, may_be_seen: impl Fn(&Path) -> bool) -> Result<PathBuf> {
     let length = path.as_os_str().len();
     if length == 0 {
@@ -70,7 +70,8 @@ fn push_components(pending: &mut Vec<OsString>, path: &Path) {
 mod tests {
     use super::*;
 
-    /// Five million parts took hours, since each was appended to a copy of all before it.
+    /// Checks that a path longer than the system takes is refused at once. Five million parts took hours, since each
+    /// was appended to a copy of all before it.
     #[test]
     fn a_path_that_the_system_would_not_take_is_refused_before_it_is_looked_at() {
         for path in ["a/".repeat(5_000_000), "../".repeat(2_000_000), "a".repeat(LONGEST + 1)] {

@@ -5,7 +5,7 @@ use rhai::{Dynamic, EvalAltResult, Map, Position};
 
 use crate::base::{Error, Kind};
 
-/// A map that `catch (e)` can look into: `e.kind`, `e.message`, `e.hint`. An interruption is not
+/// Conversion into a map that `catch (e)` can look into: `e.kind`, `e.message`, `e.hint`. An interruption is not
 /// catchable, or a script could not be stopped.
 impl From<Error> for Box<EvalAltResult> {
     fn from(error: Error) -> Self {

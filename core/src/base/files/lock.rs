@@ -20,7 +20,7 @@ pub(super) const UNFINISHED: &str = ".unfinished-";
 /// Maximum attempts to take a lock whose file is replaced meanwhile.
 const ATTEMPTS: usize = 100;
 
-/// How often a lock that another process holds is tried again, and after how long.
+/// Number of tries of a lock that another process holds.
 const GLANCES: usize = 3;
 const GLANCE: Duration = Duration::from_millis(5);
 
@@ -116,7 +116,7 @@ impl Drop for Lock {
     }
 }
 
-/// Whether some process holds the lock of a folder. The lock is tried, and let go at once.
+/// Returns whether some process holds the lock of a folder. The lock is tried, and let go at once.
 pub(super) fn is_held(folder: &Path) -> io::Result<bool> {
     match plain::read(&folder.join(LOCK)) {
         Ok(file) => match file.try_lock_shared() {
@@ -129,7 +129,7 @@ pub(super) fn is_held(folder: &Path) -> io::Result<bool> {
     }
 }
 
-/// While the lock is held, no other run is writing here.
+/// Removes the files that a killed run left unfinished. While the lock is held, no other run is writing in the folder.
 fn remove_unfinished(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {

@@ -12,8 +12,7 @@ use super::plain;
 /// The timeout for the lock; others hold it only to append a line or to read.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The last `limit` bytes of a file.
-/// A file that is not there yet is empty.
+/// Reads the last `limit` bytes of a file. A file that is not there yet is empty.
 pub fn end_of(place: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let mut file = match plain::read(&target(place)?) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -27,7 +26,7 @@ pub fn end_of(place: &Path, limit: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Adds to the end of such a file, in one write under a lock; it is made, for its owner alone, if it is missing.
+/// Appends to a file of the user, in one write under a lock; it is made, for its owner alone, if it is missing.
 pub fn append(place: &Path, bytes: &[u8]) -> io::Result<()> {
     if let Some(folder) = place.parent() {
         fs::create_dir_all(folder)?;
@@ -46,7 +45,7 @@ pub fn mark_used(place: &Path) -> io::Result<()> {
     plain::append(place)?.set_modified(SystemTime::now())
 }
 
-/// Where a link leads.
+/// Returns the place that a link leads to.
 fn target(place: &Path) -> io::Result<PathBuf> {
     crate::base::access::resolve(place).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.message))
 }
@@ -70,7 +69,7 @@ fn patiently(lock: impl Fn() -> Result<(), TryLockError>) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    /// Regression: each of them blocked the prompt for ever.
+    /// Checks that paths that are no file or stay locked are not waited for: each of them blocked the prompt for ever.
     #[test]
     fn what_is_no_file_or_stays_locked_is_not_waited_for() {
         let folder = tempfile::tempdir().unwrap();

@@ -52,7 +52,7 @@ pub(super) fn expect_file(meta: &Metadata) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    /// Without the flags, this test blocks at the pipe.
+    /// Checks that no link is followed and no pipe waited for. Without the flags, this test blocks at the pipe.
     #[test]
     fn nothing_is_followed_and_nothing_waited_for() {
         let folder = tempfile::tempdir().unwrap();
@@ -72,7 +72,7 @@ mod tests {
         assert!(read(&place("new")).is_ok() && append(&place("new")).is_ok());
     }
 
-    /// What is put there between the check and the opening is refused, too.
+    /// Checks that what is put there between the check and the opening is refused, too.
     #[test]
     fn the_system_itself_is_told_not_to_follow() {
         let folder = tempfile::tempdir().unwrap();

@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::base::Result;
 use crate::err;
 
-/// How long no connection is taken where the system has no descriptor for one.
+/// Time in which no connection is taken where the system has no descriptor for one.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// A port of this machine on which others may ask.
@@ -20,7 +20,8 @@ impl Listener {
         Ok(address.port())
     }
 
-    /// The next connection, whose small answers leave at once; where the system refuses that, they leave a little later.
+    /// Returns the next connection, whose small answers leave at once; where the system refuses that, they leave a
+    /// little later.
     pub async fn next(&self) -> TcpStream {
         loop {
             if let Ok((connection, _)) = self.0.accept().await {

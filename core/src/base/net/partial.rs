@@ -19,14 +19,14 @@ use crate::err;
 /// A file to download into a cache of the user, not to a path of a script.
 pub struct Download<'a> {
     pub address: &'a str,
-    /// Its name in messages and the progress bar.
+    /// Name of the file in messages and the progress bar.
     pub name: &'a str,
-    /// Its final path. An incomplete download has `.incomplete` after its name.
+    /// Final path of the file. An incomplete download has `.incomplete` after its name.
     pub place: &'a Path,
-    /// Locked meanwhile, so that of several processes one downloads and the others wait.
+    /// Lock file of the download, held so that of several processes one downloads and the others wait.
     pub lock: &'a Path,
     pub size: Option<u64>,
-    /// Without a known hash nothing is resumed.
+    /// Hash of the file; without a known one nothing is resumed.
     pub sha256: Option<&'a str>,
 }
 
@@ -52,7 +52,8 @@ impl Server {
         growing.finish(task, wanted, bar.as_ref())
     }
 
-    /// The first bytes of a file. A server without support for ranges sends all of it, of which no more is read.
+    /// Downloads the first bytes of a file. A server without support for ranges sends all of it, of which no more is
+    /// read.
     pub async fn beginning(&self, task: &Task, address: &str, count: u64) -> Result<Vec<u8>> {
         let url = self.url(address)?;
         let range = format!("bytes=0-{}", count.saturating_sub(1));
@@ -100,7 +101,7 @@ async fn turn(task: &Task, lock: &Path) -> Result<File> {
     }
 }
 
-/// The next bytes; none at the end. What was received is kept if the connection breaks.
+/// Receives the next bytes; none at the end. What was received is kept if the connection breaks.
 async fn chunk(
     task: &Task,
     wanted: &Download<'_>,
@@ -122,7 +123,7 @@ async fn chunk(
     }
 }
 
-/// A connection that ended too early.
+/// Builds the error of a connection that ended too early.
 fn cut(wanted: &Download, received: u64) -> Error {
     let all = wanted.size.map(|size| format!(" of {size}")).unwrap_or_default();
     let hint = match wanted.sha256 {
@@ -132,7 +133,7 @@ fn cut(wanted: &Download, received: u64) -> Error {
     err!(Network, "the download of {} stopped after {received}{all} bytes", wanted.name).hint(hint)
 }
 
-/// Whether a partial answer begins at the requested offset.
+/// Returns whether a partial answer begins at the requested offset.
 fn begins_at(response: &Response, start: u64) -> bool {
     let range = response.headers().get(CONTENT_RANGE).and_then(|range| range.to_str().ok());
     range.and_then(|range| range.strip_prefix("bytes ")).is_some_and(|range| range.starts_with(&format!("{start}-")))
@@ -220,7 +221,7 @@ impl Growing {
     }
 }
 
-/// Something else exists under the predictable name of our file.
+/// Builds the error of something else that exists under the predictable name of our file.
 fn in_the_way(place: &Path, error: &io::Error) -> Error {
     let trouble = Error::io("write", place, error);
     match error.kind() {
@@ -242,7 +243,7 @@ fn has_other_names(_file: &File) -> bool {
     false
 }
 
-/// The length and the hash of a file, whose cursor is left at its end.
+/// Computes the length and the hash of a file, whose cursor is left at its end.
 fn hashed(task: &Task, file: &mut File, place: &Path) -> Result<(u64, Sha256)> {
     let (mut length, mut hash) = (0, Sha256::new());
     files::pieces(file, task, place, |piece| {

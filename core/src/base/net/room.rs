@@ -1,4 +1,4 @@
-//! How much of the disk a download may fill.
+//! Bounds of the disk that a download may fill.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,11 +20,11 @@ pub struct Disk {
     pub total: u64,
 }
 
-/// What stays free: a twentieth of a small disk, and this on a large one.
+/// Bytes that stay free on a large disk; on a small one a twentieth does.
 const LEFT: u64 = 1 << 30;
 
 impl Room {
-    /// For a file at this path, whose folder exists.
+    /// Looks at the space for a file at this path, whose folder exists.
     pub fn of(place: &Path) -> Self {
         Self::asking(place, |folder| {
             let stats = fs4::statvfs(folder)?;
@@ -57,7 +57,7 @@ impl Room {
 pub mod tests {
     use super::*;
 
-    /// A disk of 100 MiB with room for 1,000 bytes, beside what is left of it.
+    /// Returns a disk of 100 MiB with room for 1,000 bytes, beside what is left of it.
     pub fn nearly_full(place: &Path) -> Room {
         Room::asking(place, |_| Ok(Disk { free: (5 << 20) + 1000, total: 100 << 20 }))
     }

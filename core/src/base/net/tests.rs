@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use super::super::access::Rules;
 use super::*;
 
-/// A server on loopback that gives each connection the next of `answers`; returns its address.
+/// Starts a server on loopback that gives each connection the next of `answers`; returns its address.
 fn server(answers: Vec<String>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://127.0.0.1:{}", listener.local_addr().unwrap().port());
@@ -64,8 +64,8 @@ fn refusals_leave_no_file() {
     }
 }
 
-/// A file that is larger than the disk is refused before it is received, and one of unstated size when the disk is nearly
-/// full.
+/// Checks that a file which is larger than the disk is refused before it is received, and one of unstated size when the
+/// disk is nearly full.
 #[test]
 fn a_server_cannot_fill_the_disk() {
     let folder = tempfile::tempdir().unwrap();
@@ -98,7 +98,7 @@ fn messages_keep_passwords_to_themselves() {
     assert_eq!(shown("https://example.org/x"), "https://example.org/x");
 }
 
-/// A host whose address is denied is denied under each of its names.
+/// Checks that a host whose address is denied is denied under each of its names.
 #[test]
 fn a_name_leads_to_no_address_that_is_denied() {
     let folder = tempfile::tempdir().unwrap();
@@ -117,7 +117,7 @@ fn a_name_leads_to_no_address_that_is_denied() {
     assert!(with(&["localhost", "127.0.0.1"], &["127.*.*.*", "::1"]).is_ok());
 }
 
-/// The first address may have a key in it, which is none of the next server's business.
+/// Checks that the first address, which may have a key in it, stays unknown to the next server.
 #[test]
 fn who_is_redirected_to_does_not_hear_from_where() {
     let second = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -1,6 +1,6 @@
-//! What a chat template may make. The engine's fuel pays for what its instructions make, but neither for how far a value
-//! that holds another one many times unfolds where it is written or compared, nor for what Python's methods make. So a
-//! template is compiled with a filter around every operand, which takes steps for all that it finds there.
+//! Bounds of the work of a chat template. The engine's fuel pays for what its instructions make, but neither for how
+//! far a value that holds another one many times unfolds where it is written or compared, nor for what Python's methods
+//! make. So a template is compiled with a filter around every operand, which takes steps for all that it finds there.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -23,22 +23,22 @@ const MOST: u64 = 20_000_000;
 /// Bytes that count as one step, which is how the engine counts those that its own instructions make.
 pub const BYTES: u64 = 64;
 
-/// What is made, and what is made of it, stays within this share of the free memory.
+/// Divisor of the free memory that bounds what templates and their values take.
 const SHARE: u64 = 8;
 
-/// How deeply values, and the expressions and blocks of a template, are nested at most.
+/// Largest depth of values, and of the expressions and blocks of a template.
 pub const DEEPEST: usize = 100;
 
-/// How many operators, calls and branches of a template follow each other at most.
+/// Largest number of operators, calls and branches of a template that follow each other.
 const LONGEST_CHAIN: usize = 500;
 
-/// How many words and signs a tag of a template has at most.
+/// Largest number of words and signs in a tag of a template.
 const LONGEST_TAG: usize = 5000;
 
 /// The bytes of a template: the largest in use have some tens of thousands.
 const LONGEST: usize = 1 << 18;
 
-/// Constants of a template up to this length are not counted.
+/// Length of a template's constants up to which they are not counted.
 const SHORT: usize = 256;
 
 /// The filter around operands whose texts are read or written.
@@ -50,7 +50,7 @@ const SHAPE: &str = "counted_shape";
 /// A compiled template: its instructions, and those of its blocks, of which it has none.
 pub type Compiled<'a> = (Instructions<'a>, BTreeMap<&'a str, Instructions<'a>>);
 
-/// The steps that a template may take.
+/// Returns the number of steps that a template may take.
 pub fn steps() -> u64 {
     MOST.min(memory::available() / (BYTES * SHARE))
 }
@@ -69,7 +69,7 @@ pub fn prepare(jinja: &mut Environment<'_>, steps: u64) {
     jinja.remove_global("debug");
 }
 
-/// The instructions of a template, with a filter around every operand.
+/// Compiles a template to instructions, with a filter around every operand.
 pub fn compiled(text: &str, syntax: SyntaxConfig) -> Result<Compiled<'_>> {
     if text.len() > LONGEST {
         bail!(Format, "expected a chat template of at most {LONGEST} bytes, found {}", text.len());
@@ -107,7 +107,7 @@ fn check_chains(text: &str, syntax: SyntaxConfig) -> Result<()> {
     Ok(())
 }
 
-/// What the engine calls a template in its errors.
+/// Name of a template in the engine's errors.
 const NAME: &str = "chat_template";
 
 /// A syntax tree as it is written anew.
@@ -207,7 +207,7 @@ impl Counting {
         }
     }
 
-    /// What is assigned to: a name, names, or an attribute of a namespace.
+    /// Rewrites what is assigned to: a name, names, or an attribute of a namespace.
     fn target<'a>(&mut self, one: &Expr<'a>) -> Expr<'a> {
         match one {
             Expr::List(s) => {
@@ -222,7 +222,7 @@ impl Counting {
         one.as_ref().map(|one| self.expression(one))
     }
 
-    /// An operand with the filter that counts it.
+    /// Puts the filter that counts an operand around it.
     fn counted<'a>(&mut self, one: &Expr<'a>, filter: &'static str) -> Expr<'a> {
         let operand = self.expression(one);
         match one {
@@ -238,8 +238,8 @@ impl Counting {
         all.iter().map(|one| self.counted(one, filter)).collect()
     }
 
-    /// What a field is asked of, or what is called: the one place where `loop` may stand. A loop holds the items it is
-    /// at, so that loops in lists of loops would be nested without a limit.
+    /// Rewrites what a field is asked of, or what is called: the one place where `loop` may stand. A loop holds the
+    /// items it is at, so that loops in lists of loops would be nested without a limit.
     fn looked_up<'a>(&mut self, one: &Expr<'a>) -> Expr<'a> {
         match one {
             Expr::Var(s) => Expr::Var(at(s, ast::Var { id: s.id })),
@@ -256,7 +256,7 @@ impl Counting {
         new
     }
 
-    /// Whether there is room for one more level.
+    /// Goes one level down, and returns whether there was room for it.
     fn enters(&mut self) -> bool {
         if self.depth == LONGEST_CHAIN {
             self.refused.get_or_insert(format!("more than {LONGEST_CHAIN} operators or branches in a chain"));
@@ -362,7 +362,7 @@ impl Counting {
     }
 }
 
-/// A node where another one stood.
+/// Makes a node in the place of another one.
 fn at<T, U>(old: &Spanned<T>, new: U) -> Spanned<U> {
     Spanned::new(new, old.span())
 }
@@ -377,8 +377,8 @@ fn shape(state: &State, value: Value) -> Result<Value, Failed> {
     made_a_list(value)
 }
 
-/// A list in place of one that is only made when it is read, such as a slice: slices of slices would be nested without a
-/// limit.
+/// Makes a list of a value that is only made when it is read, such as a slice: slices of slices would be nested without
+/// a limit.
 fn made_a_list(value: Value) -> Result<Value, Failed> {
     match value.as_object() {
         Some(object) if object.repr() == ObjectRepr::Iterable => Ok(value.try_iter()?.collect()),
@@ -417,7 +417,7 @@ fn steps_of(state: &State, value: &Value, texts: bool, depth: usize) -> Result<u
     Ok(steps)
 }
 
-/// A method of Python, after the steps for what it makes.
+/// Calls a method of Python, after the steps for what it makes.
 fn method(state: &mut State, value: &Value, name: &str, arguments: &[Value]) -> Result<Value, Failed> {
     if let Some(text) = value.as_str() {
         let bytes = bytes_of_method(state, text, name, arguments)?;
@@ -426,8 +426,8 @@ fn method(state: &mut State, value: &Value, name: &str, arguments: &[Value]) -> 
     unknown_method_callback(state, value, name, arguments)
 }
 
-/// The bytes that a method of a text makes beyond some for each of its own and of its arguments', which are counted
-/// where they stand, or the comparisons that it takes.
+/// Counts the bytes that a method of a text makes beyond some for each of its own and of its arguments', which are
+/// counted where they stand, or the comparisons that it takes.
 fn bytes_of_method(state: &State, text: &str, name: &str, arguments: &[Value]) -> Result<u64, Failed> {
     let first = arguments.first().and_then(Value::as_str);
     let times = |count: usize, bytes: usize| (count as u64).saturating_mul(bytes as u64);
@@ -453,19 +453,19 @@ fn bytes_of_method(state: &State, text: &str, name: &str, arguments: &[Value]) -
 /// The bytes of one piece of a text in a list.
 const PIECE: usize = 64;
 
-/// The bytes of all arguments.
+/// Counts the bytes of all arguments.
 fn of_all(state: &State, arguments: &[Value]) -> Result<u64, Failed> {
     let steps: Result<Vec<u64>, Failed> = arguments.iter().map(|one| weigh(state, one, true)).collect();
     Ok(steps?.into_iter().fold(0, u64::saturating_add).saturating_add(1).saturating_mul(BYTES))
 }
 
-/// All numbers of a format together, some of which are widths.
+/// Adds up all numbers of a format, some of which are widths.
 fn widths(format: &str) -> u64 {
     let numbers = format.split(|letter: char| !letter.is_ascii_digit()).filter(|digits| !digits.is_empty());
     numbers.map(|digits| digits.parse().unwrap_or(u64::MAX)).fold(0, u64::saturating_add)
 }
 
-/// `"%s"|format(..)`, after the steps for what it makes.
+/// Formats `"%s"|format(..)`, after the steps for what it makes.
 fn formatted(state: &State, text: &str, arguments: Rest<ValueOrKwargs>) -> Result<String, Failed> {
     let arguments = arguments.into_values();
     let numbers = arguments.iter().filter_map(Value::as_usize).fold(0, usize::saturating_add);

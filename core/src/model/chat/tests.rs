@@ -19,7 +19,7 @@ fn files(folder: &Path) -> Files {
     Files::new(Access::new(folder, &Rules::default()).unwrap(), false)
 }
 
-/// A model whose tokenizer_config.json is this.
+/// Loads a model with this tokenizer_config.json.
 fn model(config_json: &Value) -> (Model, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     std::fs::copy(TOKENIZER, folder.path().join("tokenizer.json")).unwrap();
@@ -142,7 +142,7 @@ fn tags_around_answers_vanish_and_keep_the_spaces_around_them() {
     assert_eq!(found, "a {%- if true -%} b {% endif %}{% if x %}{%");
 }
 
-/// What a template makes of the namespace `n`, with few steps to take.
+/// Renders a template that has the namespace `n`, with few steps to take.
 fn made(template: &str) -> Result<String> {
     let template = format!("{{% set n = namespace(x='x', y=[1]) %}}{template}");
     Task::default().apart(move || rendered(&template, &Map::new(), None, 100_000))

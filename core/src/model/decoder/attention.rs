@@ -12,8 +12,8 @@ use crate::tensor::elementwise::sigmoid;
 use kernels::Reach;
 
 impl Decoder {
-    /// The output of attention, before any post-norm: `[batch, pos, d_model]`. Queries begin at the column `from`, and so
-    /// do the columns of the flow behind it.
+    /// Computes the output of attention, before any post-norm: `[batch, pos, d_model]`. Queries begin at the column
+    /// `from`, and so do the columns of the flow behind it.
     pub(super) fn attention(
         &self,
         flow: &mut Flow,
@@ -85,8 +85,8 @@ impl Decoder {
         Ok(kernels::reshape(&linear(flow.task, x, map)?, &sizes)?)
     }
 
-    /// Keys before their norm and rotation, and values. Where one map makes both, each is a copy: a hook at one does not change
-    /// the other.
+    /// Computes keys before their norm and rotation, and values. Where one map makes both, each is a copy: a hook at
+    /// one does not change the other.
     pub(super) fn keys_and_values(
         &self,
         flow: &mut Flow,
@@ -108,7 +108,8 @@ impl Decoder {
         Ok((k, flow.see(SiteKind::V, layer, v)?))
     }
 
-    /// Queries or keys after their norm and rotation, a site of their own in every layer of a model that has either.
+    /// Applies norm and rotation to queries or keys, whose result is a site of its own in every layer of a model that
+    /// has either.
     fn turned(&self, flow: &mut Flow, layer: usize, kind: SiteKind, norm: Option<&Norm>, x: Tensor) -> Step<Tensor> {
         if !kind.exists(&self.config) {
             return Ok(x);
@@ -117,7 +118,7 @@ impl Decoder {
         flow.see(kind, layer, x)
     }
 
-    /// Queries or keys of the columns of this pass, after their norm and rotation where there is one.
+    /// Applies norm and rotation, where there is one, to queries or keys of the columns of this pass.
     pub(super) fn turn(&self, flow: &Flow, layer: usize, norm: Option<&Norm>, x: Tensor) -> Result<Tensor> {
         let x = self.head_normed(x, norm)?;
         match self.turning(layer) {
@@ -141,7 +142,7 @@ impl Decoder {
         Ok(kernels::reshape(&normed, x.dims())?)
     }
 
-    /// The attention output of each head. Scores and pattern are materialised only where they are needed.
+    /// Computes the attention output of each head. Scores and pattern are materialised only where they are needed.
     fn mixed(&self, flow: &mut Flow, layer: usize, q: &Tensor, k: &Tensor, v: &Tensor) -> Step<Tensor> {
         let (scale, cap) = (self.config.score_scale_of(layer), self.config.score_cap);
         let gap = flow.gap.clone();
@@ -156,7 +157,7 @@ impl Decoder {
         Ok(kernels::mix(&pattern, v)?)
     }
 
-    /// The same where nobody looks at scores and pattern, of some heads or of all.
+    /// Computes the attention output of some heads, or of all, without making scores and pattern sites.
     pub(super) fn attended_by(
         &self,
         layer: usize,
@@ -171,7 +172,7 @@ impl Decoder {
         Ok(kernels::mix(&self.pattern(layer, heads, &kernels::scores(q, k, scale, cap)?, reach)?, v)?)
     }
 
-    /// The softmax of scores over the keys that a query attends to, and the head's sink where it has one.
+    /// Computes the softmax of scores over the keys that a query attends to, and the head's sink where it has one.
     pub(super) fn pattern(
         &self,
         layer: usize,
@@ -189,7 +190,7 @@ impl Decoder {
         })
     }
 
-    /// The output projection, head by head where a hook reads the heads.
+    /// Computes the output projection, head by head where a hook reads the heads.
     fn written(&self, flow: &mut Flow, layer: usize, o: &Linear, z: &Tensor) -> Step<Tensor> {
         if !flow.wants(SiteKind::HeadOut, layer) {
             return Ok(self.scaled_write(linear(flow.task, &heads_joined(z)?, o)?)?);
@@ -203,13 +204,13 @@ impl Decoder {
     }
 }
 
-/// `[batch, pos, head, d_head]` as `[batch, pos, heads * d_head]`.
+/// Joins the heads of `[batch, pos, head, d_head]`: `[batch, pos, heads * d_head]`.
 pub(super) fn heads_joined(x: &Tensor) -> Result<Tensor> {
     let (rows, columns, heads, size) = x.dims4()?;
     Ok(kernels::reshape(x, &[rows, columns, heads * size])?)
 }
 
-/// What each head writes: `[batch, pos, head, d_model]`.
+/// Computes the output of each head, without the bias: `[batch, pos, head, d_model]`.
 fn by_head(z: &Tensor, o: &Linear) -> Result<Tensor> {
     let (rows, columns, heads, size) = z.dims4()?;
     let o = o.weight.tensor()?;

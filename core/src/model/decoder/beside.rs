@@ -1,4 +1,4 @@
-//! What the blocks of one pass read beside the stream (gemma 4): inputs of every layer, which are made of tokens, and keys and
+//! Inputs of blocks beside the residual stream (gemma 4): inputs of every layer, which are made of tokens, and keys and
 //! values of earlier layers.
 
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ pub struct Beside {
 }
 
 impl Beside {
-    /// The same for a batch that has these rows.
+    /// Selects these rows of the batch.
     pub fn of_rows(&self, rows: &[u32]) -> Result<Self> {
         let of = |x: &Tensor| -> Result<Tensor> { Ok(x.index_select(&Tensor::new(rows, x.device())?, 0)?) };
         let keys = self.keys.iter().map(|(layer, (k, v))| Ok((*layer, (of(k)?, of(v)?))));
@@ -28,7 +28,7 @@ impl Beside {
         self.keys.insert(layer, (k.clone(), v.clone()));
     }
 
-    /// The keys and values of a layer up to a column.
+    /// Returns the keys and values of a layer up to a column.
     pub fn keys_of(&self, layer: usize, end: usize) -> Result<(Tensor, Tensor)> {
         let (k, v) = self.keys.get(&layer).ok_or_else(|| err!(Bug, "the keys of layer {layer} were not kept"))?;
         let part = |x: &Tensor| -> Result<Tensor> {

@@ -19,12 +19,13 @@ use crate::tensor::{DType, Tensor};
 /// Tokens whose corrections are computed together: a matrix is passed on once for so many.
 const CHUNK: usize = 32;
 
-/// Added to the squared length that queries and keys are divided by, in every model that has these nets.
+/// Number that is added to the squared length by which queries and keys are divided, in every model that has these
+/// nets.
 const EPS: f64 = 1e-6;
 
 impl Decoder {
-    /// The output of a delta net: `[batch, pos, d_model]`. All columns of the flow give keys and values; what is read
-    /// begins at the column `from`, and so do the columns of the flow behind it.
+    /// Computes the output of a delta net: `[batch, pos, d_model]`. All columns of the flow give keys and values; what
+    /// is read begins at the column `from`, and so do the columns of the flow behind it.
     pub(super) fn delta_net(
         &self,
         flow: &mut Flow,
@@ -76,19 +77,19 @@ impl Decoder {
     }
 }
 
-/// The dtype of what is summed over a text.
+/// Returns the dtype of what is summed over a text.
 fn wide(x: &Tensor) -> DType {
     if x.dtype() == DType::F64 { DType::F64 } else { DType::F32 }
 }
 
-/// `ln(1 + exp(x))`, which for large x is x.
+/// Computes `ln(1 + exp(x))`, which for large x is x.
 fn softplus(x: &Tensor) -> Result<Tensor> {
     let small = (x.abs()?.neg()?.exp()? + 1.0)?.log()?;
     Ok((x.relu()? + small)?)
 }
 
-/// Of each row of the batch, the number of columns of this pass before its padding. A delta net has to leave padding out
-/// only where more text may follow; a pass without a cache has no gap, and what follows a text reads nothing into it.
+/// Counts the columns of this pass before the padding of each row. A delta net has to leave padding out only where more
+/// text may follow; a pass without a cache has no gap, and what follows a text reads nothing into it.
 fn real_columns(flow: &Flow, rows: usize) -> Vec<usize> {
     let held = |row: usize| match &flow.gap {
         Some(gap) => flow.columns.clone().filter(|column| gap.holds(row, *column)).count(),
@@ -97,7 +98,7 @@ fn real_columns(flow: &Flow, rows: usize) -> Vec<usize> {
     (0..rows).map(held).collect()
 }
 
-/// The same with zeros in the padding: there nothing is forgotten, and nothing written.
+/// Writes zeros into the padding: there nothing is forgotten, and nothing written.
 fn only_real(x: &Tensor, real: &[usize]) -> Result<Tensor> {
     let columns = x.dim(1)?;
     if real.iter().all(|count| *count == columns) {
@@ -108,8 +109,8 @@ fn only_real(x: &Tensor, real: &[usize]) -> Result<Tensor> {
     Ok(x.broadcast_mul(&mask.to_dtype(x.dtype())?)?)
 }
 
-/// The convolution of each channel over positions, `[batch, pos, channels]`, and what that of the next token reads of
-/// these: `recent` has the last columns before them, `[batch, kernel - 1, channels]`.
+/// Computes the convolution of each channel over positions, `[batch, pos, channels]`, and what that of the next token
+/// reads of these: `recent` has the last columns before them, `[batch, kernel - 1, channels]`.
 fn convolved(x: &Tensor, weight: &Tensor, recent: Option<&Tensor>, real: &[usize]) -> Result<(Tensor, Tensor)> {
     let (rows, columns, channels) = x.dims3()?;
     let earlier = weight.dim(2)? - 1;
@@ -132,7 +133,7 @@ fn convolved(x: &Tensor, weight: &Tensor, recent: Option<&Tensor>, real: &[usize
     Ok((sum.ok_or_else(|| err!(Bug, "a convolution over no positions"))?, last))
 }
 
-/// What the tokens of a pass ask of the matrices: queries and keys `[batch, pos, key_head, d_key]`, values
+/// Requests of the tokens of a pass to the matrices: queries and keys `[batch, pos, key_head, d_key]`, values
 /// `[batch, pos, value_head, d_value]`, strengths and the logarithms of decays `[batch, pos, value_head]`.
 struct Asked<'a> {
     q: &'a Tensor,
@@ -142,7 +143,7 @@ struct Asked<'a> {
     decay: &'a Tensor,
 }
 
-/// What each query reads, `[batch, pos, value_head, d_value]`, and the matrices behind the last token,
+/// Computes what each query reads, `[batch, pos, value_head, d_value]`, and the matrices behind the last token,
 /// `[batch * value_head, d_key, d_value]`.
 ///
 /// Within a chunk, the u of all tokens solve one triangular system, since each token's correction reads those before it
@@ -216,7 +217,7 @@ fn remembered(asked: Asked, memory: Option<Tensor>, task: &Task) -> Result<(Tens
     Ok((read.reshape((rows, heads, columns, d_value))?.transpose(1, 2)?.contiguous()?, memory))
 }
 
-/// The solution x of `x + system x = wanted` by substitution, where the system has nothing on its diagonal nor above it:
+/// Solves `x + system x = wanted` by substitution, where the system has nothing on its diagonal nor above it:
 /// `[.., token, ..]`. A product of powers would be faster, and lose all digits where keys repeat.
 fn solved(system: &Tensor, wanted: &Tensor, task: &Task) -> Result<Tensor> {
     let mut found = wanted.narrow(2, 0, 1)?;
@@ -238,7 +239,8 @@ mod tests {
     const D_KEY: usize = 3;
     const D_VALUE: usize = 5;
 
-    /// What the tokens of two texts ask. Keys repeat, and are hardly forgotten: there each correction has to see all others.
+    /// Draws queries, keys, values, strengths and decays of two texts. Keys repeat, and are hardly forgotten: there
+    /// each correction has to see all others.
     fn asked(columns: usize) -> [Tensor; 5] {
         let mut turn = 0;
         let mut random = |shape: &[usize]| {
@@ -264,7 +266,7 @@ mod tests {
         (a - b).unwrap().abs().unwrap().max_all().unwrap().to_scalar().unwrap()
     }
 
-    /// One head of one text, token by token, as the recurrence is written.
+    /// Computes one head of one text, token by token, as the recurrence is written.
     fn plainly(all: &[Tensor; 5], row: usize, head: usize) -> Vec<Vec<f64>> {
         let of = |at: usize, head: usize| -> Vec<Vec<f64>> {
             let x = all[at].get(row).unwrap().narrow(1, head, 1).unwrap();

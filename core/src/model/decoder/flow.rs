@@ -13,15 +13,15 @@ use crate::model::site::{Site, SiteKind};
 use crate::tensor::Tensor;
 use kernels::Gap;
 
-/// Why a forward pass ends.
+/// The reason for which a forward pass ends.
 pub enum Stop {
-    /// The last site that is needed has been seen.
+    /// The end after the last site that is needed.
     Done,
     Failed(Error),
 }
 
 impl Stop {
-    /// For a forward pass that is never stopped early.
+    /// Returns the error of a forward pass that is never stopped early.
     pub fn into_error(self) -> Error {
         match self {
             Stop::Done => err!(Bug, "a pass ended that nobody ends"),
@@ -64,7 +64,7 @@ pub struct Flow<'a> {
 }
 
 impl<'a> Flow<'a> {
-    /// A pass over these columns, the only one over its texts.
+    /// Makes a pass over these columns, the only one over its texts.
     pub fn of(hooks: &'a mut dyn Hooks, batch: &'a Batch, columns: Range<usize>, task: &'a Task) -> Self {
         Self { hooks, batch, columns, step: 0, gap: None, may_grow: false, beside: Beside::default(), task }
     }
@@ -104,7 +104,7 @@ impl Flow<'_> {
         }
     }
 
-    /// The columns from this one on of a tensor `[batch, pos, ..]` of the columns of the flow.
+    /// Returns the columns from `from` on of a tensor `[batch, pos, ..]` of the columns of the flow.
     pub fn tail(&self, x: &Tensor, from: usize) -> Result<Tensor> {
         match from - self.columns.start {
             0 => Ok(x.clone()),
@@ -112,12 +112,12 @@ impl Flow<'_> {
         }
     }
 
-    /// The position in its own text of a column.
+    /// Returns the position of a column in its own text.
     pub fn position(&self, row: usize, column: usize) -> usize {
         self.gap.as_ref().map_or(column, |gap| gap.position(row, column))
     }
 
-    /// The positions whose logits are needed, of a tensor `[batch, pos, ..]`.
+    /// Selects the positions whose logits are needed, of a tensor `[batch, pos, ..]`.
     pub fn wanted(&self, x: &Tensor, logits: Logits) -> Result<Tensor> {
         match logits {
             Logits::All | Logits::Read => Ok(x.clone()),
@@ -137,7 +137,7 @@ impl Flow<'_> {
         }
     }
 
-    /// The last token of each text, of a tensor `[batch, pos, ..]`.
+    /// Selects the last token of each text, of a tensor `[batch, pos, ..]`.
     pub fn last_column(&self, x: &Tensor) -> Result<Tensor> {
         let width = self.batch.width();
         if !self.batch.is_ragged() {
@@ -149,7 +149,7 @@ impl Flow<'_> {
     }
 }
 
-/// Rows of a tensor `[batch, pos, ..]` by their places: `[points, ..]`.
+/// Selects rows of a tensor `[batch, pos, ..]` by their places: `[points, ..]`.
 pub fn at_points(x: &Tensor, points: &[(usize, usize)]) -> Result<Tensor> {
     let columns = x.dim(1)?;
     let places: Vec<u32> = points.iter().map(|(row, column)| (row * columns + column) as u32).collect();

@@ -9,8 +9,8 @@ use crate::model::weights::LayerInput;
 use crate::tensor::Tensor;
 
 impl Decoder {
-    /// The inputs of all layers, from the embeddings of the tokens of a pass, `[batch, pos, d_model]`: projections of these, and
-    /// rows of a table of their own, with factors that keep their size.
+    /// Computes the inputs of all layers, from the embeddings of the tokens of a pass, `[batch, pos, d_model]`:
+    /// projections of these, and rows of a table of their own, with factors that keep their size.
     pub(super) fn read_layer_inputs(&self, flow: &mut Flow, embedded: &Tensor) -> Result<()> {
         let (Some(width), Some(weights)) = (self.config.layer_inputs, &self.weights.layer_inputs) else {
             return Ok(());
@@ -30,7 +30,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// What a layer makes of its input and adds to the stream `x`.
+    /// Computes what a layer makes of its input and adds to the residual stream `x`.
     pub(super) fn layer_out(&self, flow: &mut Flow, layer: usize, weights: &LayerInput, x: &Tensor) -> Step<Tensor> {
         let (Some(width), Some((all, first))) = (self.config.layer_inputs, &flow.beside.inputs) else {
             return Err(err!(Bug, "layer {layer} has no input").into());

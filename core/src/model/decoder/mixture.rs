@@ -14,7 +14,8 @@ use crate::tensor::normalise::softmax;
 use crate::tensor::{DType, Tensor};
 
 impl Decoder {
-    /// What experts beside an MLP write, through norms on both sides, from the stream `[.., d_model]`.
+    /// Computes the output of experts beside an MLP, through norms on both sides, from the residual stream
+    /// `[.., d_model]`.
     pub(super) fn experts_beside<'a>(
         &self,
         flow: &mut Flow,
@@ -35,8 +36,8 @@ impl Decoder {
         Ok((flow.see(SiteKind::ExpertsOut, layer, out)?, beside))
     }
 
-    /// What the experts write for each token of x `[.., d_model]`. Only those that the router chooses are computed; `asked` is
-    /// what it reads.
+    /// Computes the output of the experts for each token of x `[.., d_model]`. Only routed experts are computed;
+    /// `asked` is the router's input.
     pub(super) fn mixture(
         &self,
         flow: &mut Flow,
@@ -59,7 +60,7 @@ impl Decoder {
         Ok(kernels::reshape(&out, x.dims())?)
     }
 
-    /// The sum of what the chosen experts write, each times its share: `[tokens, d_model]`.
+    /// Sums the outputs of the routed experts, each times its share: `[tokens, d_model]`.
     fn of_chosen(
         &self,
         rows: &Tensor,
@@ -92,7 +93,7 @@ impl Decoder {
         Ok(written.broadcast_mul(&weights.to_dtype(rows.dtype())?.unsqueeze(D::Minus1)?)?.sum(1)?)
     }
 
-    /// The MLP of one expert on some tokens: `[tokens, d_model]`.
+    /// Computes the MLP of one expert on some tokens: `[tokens, d_model]`.
     fn expert(&self, x: &Tensor, mlp: &Mlp, experts: &Experts, task: &Task) -> Result<Tensor> {
         let up = linear(task, x, &mlp.up)?;
         let gate = mlp.gate.as_ref().map(|gate| linear(task, x, gate)).transpose()?;
@@ -111,18 +112,18 @@ fn clamped_gate(gate: &Tensor, up: &Tensor, ClampedGate { limit, slope }: Clampe
     Ok((opened * (up + 1.0)?)?)
 }
 
-/// Which experts read which tokens.
+/// The experts that read each token, and the tokens that each expert reads.
 struct Routes {
-    /// Of each expert, the tokens that it reads, in ascending order.
+    /// Tokens that each expert reads, in ascending order.
     readers: Vec<Vec<u32>>,
-    /// Of each token, the experts that read it, in ascending order: so sums are the same whatever else is computed.
+    /// Experts that read each token, in ascending order: so sums are the same whatever else is computed.
     chosen: Vec<u32>,
-    /// Of each token and each of its experts, the row in the results of all experts, one expert after the other.
+    /// Row of each token and each of its experts in the results of all experts, one expert after the other.
     places: Vec<u32>,
 }
 
 impl Routes {
-    /// The experts with the highest shares, `[tokens, experts]`; of equal ones the first.
+    /// Picks the experts with the highest shares, `[tokens, experts]`; of equal ones the first.
     fn new(shares: &Tensor, experts: &Experts) -> Result<Self> {
         let shares = shares.detach().to_dtype(DType::F32)?.to_vec2::<f32>()?;
         let mut readers = vec![Vec::new(); experts.count];
@@ -211,7 +212,7 @@ mod tests {
         }
     }
 
-    /// Gives all to one expert at `router.1`, and records what its layer writes.
+    /// Hooks that give all to one expert at `router.1`, and record what its layer writes.
     struct Only(usize, Option<Tensor>);
 
     impl Hooks for Only {

@@ -32,18 +32,18 @@ pub use past::Past;
 pub use ports::Columns;
 pub use variants::Variants;
 
-/// Which logits a forward pass computes.
+/// The logits that a forward pass computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Logits<'a> {
-    /// `[batch, pos, vocab]`
+    /// Logits of all positions, `[batch, pos, vocab]`.
     All,
-    /// Those after the last token of each text, `[batch, 1, vocab]`.
+    /// Logits after the last token of each text, `[batch, 1, vocab]`.
     Last,
-    /// Those at these positions, negative ones from the end of each text: `[batch, positions, vocab]`.
+    /// Logits at these positions, negative ones from the end of each text: `[batch, positions, vocab]`.
     At(&'a [i64]),
-    /// Those at these rows and columns of the batch, one after the other: `[points, vocab]`.
+    /// Logits at these rows and columns of the batch, one after the other: `[points, vocab]`.
     Points(&'a [(usize, usize)]),
-    /// None of them: the pass ends with what the unembedding reads, `[batch, pos, d_model]`.
+    /// No logits: the pass ends with what the unembedding reads, `[batch, pos, d_model]`.
     Read,
 }
 
@@ -73,7 +73,7 @@ impl Decoder {
         Self { config: Arc::new(config), weights, turning, turning_local, kept: Vec::new() }
     }
 
-    /// The same model, which keeps these hooks and no others.
+    /// Returns this model with these hooks kept, and no others.
     pub fn keeping(&self, kept: Vec<KeptHook>) -> Self {
         Self { kept, ..Self::new(self.config.as_ref().clone(), self.weights.clone()) }
     }
@@ -175,7 +175,7 @@ impl Decoder {
         self.through_blocks(flow, (0, x), past, wanted)
     }
 
-    /// The blocks from the first on that reads this stream, and what follows them.
+    /// Computes the blocks from the first on that reads this stream, and what follows them.
     fn through_blocks(
         &self,
         flow: &mut Flow,
@@ -233,7 +233,7 @@ impl Decoder {
         self.block_from(flow, layer, block, x, past, from)
     }
 
-    /// The result of a block from the column `from` on, to which earlier columns give keys and values only.
+    /// Computes a block from the column `from` on, to which earlier columns give keys and values only.
     fn block_from(
         &self,
         flow: &mut Flow,
@@ -255,7 +255,7 @@ impl Decoder {
         self.behind_attention(flow, layer, block, x, normed, attn)
     }
 
-    /// The rest of a block. `normed` is the input of attention, from the stream `x`, and `attn` its output.
+    /// Computes the rest of a block. `normed` is the input of attention, from the stream `x`, and `attn` its output.
     fn behind_attention(
         &self,
         flow: &mut Flow,
@@ -294,7 +294,7 @@ impl Decoder {
         flow.see(SiteKind::ResidPost, layer, mid)
     }
 
-    /// The output of an MLP or of experts, or of both, with its post-norm. `x` is the normed stream.
+    /// Computes the output of an MLP or of experts, or of both, with its post-norm. `x` is the normed stream.
     fn mlp_out(&self, flow: &mut Flow, layer: usize, block: &Block, x: Tensor, stream: &Tensor) -> Step<Tensor> {
         let x = flow.see(SiteKind::MlpIn, layer, x)?;
         let out = match (&block.mlp, &block.mixture, self.config.experts_of(layer)) {
@@ -330,7 +330,7 @@ impl Decoder {
         Ok(linear(flow.task, &hidden, &mlp.down)?)
     }
 
-    /// What attention or an MLP writes, times the model's factor.
+    /// Scales the output of attention or of an MLP by the model's factor.
     fn scaled_write(&self, x: Tensor) -> Result<Tensor> {
         Ok(match self.config.write_scale {
             Some(scale) => (x * scale)?,
@@ -338,7 +338,7 @@ impl Decoder {
         })
     }
 
-    /// The norm of a row; `x` itself where there is no norm. Its divisor is a site.
+    /// Normalises rows; returns `x` itself where there is no norm. The divisor is a site.
     fn normed(&self, flow: &mut Flow, norm: Option<&Norm>, x: &Tensor, scale: SiteKind, layer: usize) -> Step<Tensor> {
         let (Some(norm), Some(kind)) = (norm, self.config.norm) else { return Ok(x.clone()) };
         let (weight, bias) = (norm.weight.as_ref(), norm.bias.as_ref());
@@ -350,14 +350,14 @@ impl Decoder {
         Ok(kernels::norm_with_scale(x, kind, &scale, weight, plus_one, bias)?)
     }
 
-    /// The norm of a row whose divisor is no site.
+    /// Normalises rows whose divisor is no site.
     fn plainly_normed(&self, norm: Option<&Norm>, x: &Tensor) -> Result<Tensor> {
         let Some((norm, kind)) = norm.zip(self.config.norm) else { return Ok(x.clone()) };
         let (eps, plus_one) = (self.config.norm_eps, self.config.norm_plus_one);
         Ok(kernels::norm(x, kind, eps, norm.weight.as_ref(), plus_one, norm.bias.as_ref())?)
     }
 
-    /// The logits of rows after the final norm.
+    /// Computes the logits of rows after the final norm.
     pub fn unembedded(&self, x: &Tensor, task: &Task) -> Result<Tensor> {
         let rows = x.elem_count() / self.config.d_model;
         let bytes = rows as u128 * self.config.outputs() as u128 * x.dtype().size_in_bytes() as u128;
@@ -372,7 +372,7 @@ impl Decoder {
         })
     }
 
-    /// The unembedding's weight times the factor of logits, in f32: `[vocab, d_model]`.
+    /// Returns the unembedding's weight times the factor of logits, in f32: `[vocab, d_model]`.
     pub fn unembedding(&self) -> Result<Tensor> {
         let weight = self.weights.unembed.weight.floats()?;
         Ok(match self.config.logit_scale {
@@ -396,8 +396,8 @@ fn linear(task: &Task, x: &Tensor, map: &Linear) -> Result<Tensor> {
     mapped(task, x, map, None)
 }
 
-/// A linear map with an activation function that Ctrl-C can abandon if it is large. This many operations take some
-/// hundredths of a second.
+/// Applies a linear map with an activation function; Ctrl-C can abandon it if it is large. This many operations take
+/// some hundredths of a second.
 fn mapped(task: &Task, x: &Tensor, map: &Linear, act: Option<Activation>) -> Result<Tensor> {
     const LARGE: f64 = 2e9;
     let out = map.weight.dims().first().copied().unwrap_or_default();

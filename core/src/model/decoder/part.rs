@@ -1,4 +1,4 @@
-//! A part of a forward pass: some blocks, and the logits from the stream after the last one.
+//! A part of a forward pass: some blocks, and the logits from the residual stream after the last one.
 
 use std::ops::Range;
 
@@ -13,11 +13,12 @@ use crate::model::site::SiteKind;
 use crate::tensor::Tensor;
 use kernels::Gap;
 
-/// What these functions do, for an error.
+/// Name of what these functions do, for an error.
 pub(super) const PARTS: &str = "a computation of parts of a pass";
 
 impl Decoder {
-    /// The stream after some blocks, from the stream before the first of them: `[batch, pos, d_model]`.
+    /// Computes the residual stream after some blocks, from the stream before the first of them:
+    /// `[batch, pos, d_model]`.
     pub fn behind(&self, batch: &Batch, x: Tensor, blocks: Range<usize>, task: &Task) -> Result<Tensor> {
         self.check_keeps_none(PARTS)?;
         let seen = !self.config.causal && batch.is_ragged();
@@ -28,7 +29,7 @@ impl Decoder {
         self.onward(&mut flow, x, blocks, None, 0)
     }
 
-    /// The keys and values of some blocks, from the stream of texts, `[batch, pos, d_model]`.
+    /// Computes the keys and values of some blocks, from the residual stream of texts, `[batch, pos, d_model]`.
     pub fn remembered(&self, texts: &Batch, x: Tensor, blocks: Range<usize>, task: &Task) -> Result<Past> {
         self.check_keeps_none(PARTS)?;
         let (mut hooks, mut past) = (NoHooks, Past::new());
@@ -39,9 +40,9 @@ impl Decoder {
         Ok(past)
     }
 
-    /// The stream after some blocks in variants of texts that equal these before column `start`: from their streams
-    /// from there on, `[variants, columns, d_model]`. `past` has the keys and values of the texts, and `which` the text
-    /// of each variant.
+    /// Computes the residual stream after some blocks in variants of texts that equal these before column `start`: from
+    /// their streams from there on, `[variants, columns, d_model]`. `past` has the keys and values of the texts, and
+    /// `which` the text of each variant.
     pub fn behind_from(
         &self,
         given: (&Batch, &Past, &[u32]),
@@ -53,8 +54,9 @@ impl Decoder {
         self.behind_hooks(given, (start, start), x, blocks, &mut NoHooks, task)
     }
 
-    /// The same with hooks, whose `at.batch` is that of the texts while activations are those of the variants; and from
-    /// the column `needed` on, before which the last block computes keys and values only.
+    /// Computes what [`Self::behind_from`] does, with hooks, whose `at.batch` is that of the texts while activations
+    /// are those of the variants; and from the column `needed` on, before which the last block computes keys and values
+    /// only.
     pub fn behind_hooks(
         &self,
         (texts, past, which): (&Batch, &Past, &[u32]),
@@ -72,8 +74,9 @@ impl Decoder {
         self.onward(&mut flow, x, blocks, past.as_mut(), needed)
     }
 
-    /// What some blocks read beside a stream that is given to them: what the tokens of the texts alone make of it, before the
-    /// first of these blocks. `rows` are the texts of the rows of that stream, where it has others.
+    /// Computes what some blocks read beside a residual stream that is given to them: what the tokens of the texts
+    /// alone make of it, before the first of these blocks. `rows` are the texts of the rows of that stream, where it
+    /// has others.
     pub(super) fn beside(
         &self,
         texts: &Batch,
@@ -120,7 +123,7 @@ impl Decoder {
         Ok(x)
     }
 
-    /// The logits of rows of the stream after the last block: `[rows, d_model]` to `[rows, vocab]`.
+    /// Computes the logits of rows of the residual stream after the last block: `[rows, d_model]` to `[rows, vocab]`.
     pub fn read_out(&self, x: &Tensor, task: &Task) -> Result<Tensor> {
         self.check_keeps_none(PARTS)?;
         let batch = Batch::new(vec![vec![0; x.dim(0)?.max(1)]])?;

@@ -9,12 +9,12 @@ use crate::tensor::Tensor;
 use kernels::Gap;
 use kernels::memory::SMALL;
 
-/// What a delta net knows of the text before.
+/// The state of a delta net after the text before.
 #[derive(Debug, Clone)]
 pub(super) struct State {
-    /// What its convolution reads of the last columns: `[batch, kernel - 1, channels]`.
+    /// Last columns, which the convolution reads: `[batch, kernel - 1, channels]`.
     pub recent: Tensor,
-    /// `[batch * value_head, d_key, d_value]`
+    /// Matrix of each head, `[batch * value_head, d_key, d_value]`.
     pub memory: Tensor,
 }
 
@@ -36,17 +36,17 @@ impl Past {
         Self::default()
     }
 
-    /// An empty cache, with its forward passes counted from here.
+    /// Makes an empty cache, with its forward passes counted from `step`.
     pub fn from_step(step: usize) -> Self {
         Self { step, ..Self::default() }
     }
 
-    /// The number of columns read.
+    /// Returns the number of columns read.
     pub fn columns(&self) -> usize {
         self.columns
     }
 
-    /// The number of forward passes.
+    /// Returns the number of forward passes.
     pub fn step(&self) -> usize {
         self.step
     }
@@ -55,8 +55,8 @@ impl Past {
         self.gap.as_ref()
     }
 
-    /// The cache of the first columns of some of the texts, in some blocks, with capacity up to column `end`. None where
-    /// there are no such columns.
+    /// Returns the cache of the first columns of some of the texts, in some blocks, with capacity up to column `end`;
+    /// None where there are no such columns.
     pub(super) fn beginning(
         &self,
         columns: usize,
@@ -87,7 +87,7 @@ impl Past {
         Ok(Some(Self { layers, columns, step: self.step, ..Self::default() }))
     }
 
-    /// The cache of the first columns. None where a delta net was read, which has its last state only.
+    /// Returns the cache of the first columns; None where a delta net was read, which has its last state only.
     pub fn first(&self, columns: usize) -> Result<Option<Self>> {
         let texts = self.layers.iter().flatten().map(|(keys, _)| keys.dims()[0]).next().unwrap_or_default();
         match self.states.is_empty() && self.gap.is_none() {
@@ -99,14 +99,14 @@ impl Past {
         }
     }
 
-    /// A forward pass over `width` columns is done.
+    /// Counts a finished forward pass over `width` columns.
     pub(super) fn advance(&mut self, width: usize, gap: Option<Gap>) {
         self.columns += width;
         self.step += 1;
         self.gap = gap;
     }
 
-    /// The state of a layer with a delta net, if it has read anything.
+    /// Returns the state of a layer with a delta net, if it has read anything.
     pub(super) fn state(&self, layer: usize) -> Option<&State> {
         self.states.get(&layer)
     }
@@ -132,12 +132,13 @@ impl Past {
         Ok(all)
     }
 
-    /// The columns that a cache of `columns` has room for: as many again, so that a long text is copied a few times only.
+    /// Returns the columns that a cache of `columns` has room for: as many again, so that a long text is copied a few
+    /// times only.
     pub fn capacity(columns: usize) -> usize {
         columns.next_power_of_two().max(64)
     }
 
-    /// Capacity for at least `end` columns.
+    /// Allocates capacity for at least `end` columns.
     fn room(&mut self, like: &Tensor, end: usize) -> Result<Tensor> {
         let (rows, _, heads, size) = like.dims4()?;
         let shape = (rows, Self::capacity(end), heads, size);

@@ -1,4 +1,4 @@
-//! Heads and MLPs by themselves, each from a stream of its own: what edges between them are made of.
+//! Heads and MLPs by themselves, each with a residual stream of its own: what edges between them are made of.
 
 use candle_core::D;
 use kernels::{Gap, Reach};
@@ -24,8 +24,8 @@ pub struct Columns<'a> {
 }
 
 impl Decoder {
-    /// The same model with keys and values of its own for each query head, and without the hooks that it keeps; only of models
-    /// whose stream is a sum.
+    /// Returns this model with keys and values of its own for each query head, and without the hooks that it keeps;
+    /// only for models whose residual stream is a sum.
     pub fn ungrouped(&self) -> Result<Self> {
         match self.config.beyond_sums() {
             Some(what) => Err(err!(Bug, "heads were taken apart in a model with {what}")),
@@ -33,8 +33,8 @@ impl Decoder {
         }
     }
 
-    /// The same model with keys and values of its own for each query head, copies where heads share them, and without the
-    /// hooks that it keeps.
+    /// Returns this model with keys and values of its own for each query head, copies where heads share them, and
+    /// without the hooks that it keeps.
     pub fn by_query_head(&self) -> Result<Self> {
         let config = self.config.as_ref();
         if config.shared_keys.is_some() || config.global_heads.is_some() {
@@ -61,12 +61,13 @@ impl Decoder {
         Ok(Self::new(config, weights))
     }
 
-    /// The stream as attention reads it, or the MLP of a layer, or the last norm.
+    /// Normalises the residual stream as attention reads it, or the MLP of a layer, or the unembedding.
     pub fn input_of(&self, reader: SiteKind, layer: usize, x: &Tensor) -> Result<Tensor> {
         self.plainly_normed(self.norm_of(reader, layer)?, x)
     }
 
-    /// The gradients at that stream x, from those at what is read: `[copies, ..]` with the axes of x behind.
+    /// Computes the gradients at the residual stream x, from those at what is read: `[copies, ..]` with the axes of x
+    /// behind.
     pub fn input_gradients(&self, reader: SiteKind, layer: usize, x: &Tensor, read: &Tensor) -> Result<Tensor> {
         let Some((norm, kind)) = self.norm_of(reader, layer)?.zip(self.config.norm) else { return Ok(read.clone()) };
         let (eps, plus_one) = (self.config.norm_eps, self.config.norm_plus_one);
@@ -82,8 +83,8 @@ impl Decoder {
         Ok(if is_mlp { block.mlp_norm.as_ref() } else { block.attn_norm.as_ref() })
     }
 
-    /// Queries, keys or values of some heads, ready for attention: `[rows, pos, heads, d_head]`, from what attention reads,
-    /// `[rows, pos, d_model]`. The model is an ungrouped one.
+    /// Computes queries, keys or values of some heads, ready for attention: `[rows, pos, heads, d_head]`, from what
+    /// attention reads, `[rows, pos, d_model]`. The model is an ungrouped one.
     pub fn port(
         &self,
         (kind, layer): (SiteKind, usize),
@@ -102,7 +103,8 @@ impl Decoder {
         self.alone(columns, width, task, |flow| self.turn(flow, layer, norm, y))
     }
 
-    /// The same of all heads, each from a stream of its own, `[heads, rows, pos, d_model]` as attention reads it.
+    /// Computes queries, keys or values of all heads, each from a stream of its own, `[heads, rows, pos, d_model]` as
+    /// attention reads it.
     pub fn port_of_each(&self, (kind, layer): (SiteKind, usize), x: &Tensor, task: &Task) -> Result<Tensor> {
         let (map, norm) = self.port_map((kind, layer))?;
         let (heads, rows, width, d) = x.dims4()?;
@@ -129,8 +131,8 @@ impl Decoder {
         })
     }
 
-    /// The gradients at what attention reads, head by head, from those at queries, keys or values before their norm and
-    /// rotation, `[rows, pos, heads, d_head]`: `[heads, rows, pos, d_model]`.
+    /// Computes the gradients at what attention reads, head by head, from those at queries, keys or values before their
+    /// norm and rotation, `[rows, pos, heads, d_head]`: `[heads, rows, pos, d_model]`.
     pub fn port_gradients(&self, (kind, layer): (SiteKind, usize), of: &Tensor) -> Result<Tensor> {
         let (map, _) = self.port_map((kind, layer))?;
         let (rows, width, heads, size) = of.dims4()?;
@@ -140,8 +142,8 @@ impl Decoder {
         Ok(by_head.matmul(&maps)?.reshape((heads, rows, width, d))?)
     }
 
-    /// What attention makes of queries, keys and values of some heads of a layer: `[rows, pos, heads, d_head]`. Queries begin
-    /// at the first of the columns, keys and values at 0.
+    /// Computes the attention output of some heads of a layer from their queries, keys and values:
+    /// `[rows, pos, heads, d_head]`. Queries begin at the first of the columns, keys and values at 0.
     pub fn attended(
         &self,
         (layer, heads): (usize, &[usize]),
@@ -155,7 +157,8 @@ impl Decoder {
         self.attended_by(layer, Some(heads), [q, k, v], &reach)
     }
 
-    /// What some heads write together, without the bias: `[rows, pos, d_model]` from `[rows, pos, heads, d_head]`.
+    /// Computes the sum of what some heads write, without the bias: `[rows, pos, d_model]` from
+    /// `[rows, pos, heads, d_head]`.
     pub fn heads_out(&self, layer: usize, heads: &[usize], z: &Tensor, task: &Task) -> Result<Tensor> {
         let o = &self.block_at(layer)?.attention()?.o.weight;
         let size = self.config.d_head;
@@ -170,7 +173,7 @@ impl Decoder {
         self.scaled_write(linear(task, &heads_joined(z)?, &Linear { weight, bias: None })?)
     }
 
-    /// What each head writes, without the bias: `[heads, rows, pos, d_model]` from those of all heads.
+    /// Computes what each head writes, without the bias: `[heads, rows, pos, d_model]` from the outputs of all heads.
     pub fn each_head_out(&self, layer: usize, z: &Tensor) -> Result<Tensor> {
         let (rows, width, heads, size) = z.dims4()?;
         let d = self.config.d_model;
@@ -180,7 +183,7 @@ impl Decoder {
         self.scaled_write(by_head.matmul(&maps)?.reshape((heads, rows, width, d))?)
     }
 
-    /// What an MLP writes, from the stream.
+    /// Computes what an MLP writes, from the residual stream.
     pub fn mlp_alone(&self, layer: usize, x: &Tensor, task: &Task) -> Result<Tensor> {
         let block = self.block_at(layer)?;
         let read = self.input_of(SiteKind::MlpIn, layer, x)?;
@@ -193,7 +196,7 @@ impl Decoder {
         self.weights.blocks.get(layer).ok_or_else(|| err!(Bug, "block {layer} of {}", self.weights.blocks.len()))
     }
 
-    /// The rows of a map that belong to some heads.
+    /// Returns the rows of a map that belong to some heads.
     fn rows_of(&self, map: &Linear, heads: &[usize]) -> Result<Linear> {
         let size = self.config.d_head;
         let Some(first) = heads.first() else { return Err(err!(Bug, "a map of no heads")) };
@@ -207,7 +210,7 @@ impl Decoder {
         Ok(Linear { weight: part(&map.weight.tensor()?)?.into(), bias: map.bias.as_ref().map(part).transpose()? })
     }
 
-    /// A part of a pass that no hooks see.
+    /// Runs a part of a pass that no hooks see.
     fn alone<T>(
         &self,
         columns: Columns,
@@ -223,13 +226,13 @@ impl Decoder {
     }
 }
 
-/// A map to the heads that queries share, with a copy for each of them.
+/// Copies a map to the heads that queries share, once for each query head.
 fn repeated(map: &Linear, shared: usize, times: usize) -> Result<Linear> {
     let bias = map.bias.as_ref().map(|bias| copies(bias, shared, times)).transpose()?;
     Ok(Linear { weight: copies(&map.weight.tensor()?, shared, times)?.into(), bias })
 }
 
-/// The rows of each shared head, so many times.
+/// Repeats the rows of each shared head `times` times.
 fn copies(all: &Tensor, shared: usize, times: usize) -> Result<Tensor> {
     let size = all.dim(0)? / shared.max(1);
     let each = (0..shared * times).map(|head| all.narrow(0, head / times * size, size));

@@ -1,4 +1,4 @@
-//! Passes that begin in the middle: with the stream before or after a block.
+//! Passes that begin in the middle: with the residual stream before or after a block.
 
 use super::flow::{Flow, Stop};
 use super::{Decoder, Logits};

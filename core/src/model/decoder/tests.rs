@@ -9,7 +9,7 @@ use crate::model::hooks::At;
 use crate::model::site::Site;
 use kernels::Taped;
 
-/// The same weights as variables, in the order of their names.
+/// Returns the model with its weights as variables, and these in the order of their names.
 fn tracked(model: &Decoder, dtype: DType) -> (Decoder, Vec<Var>) {
     let mut variables = Vec::new();
     let mut given = model.weights().named(model.config()).unwrap().into_iter();
@@ -23,7 +23,7 @@ fn tracked(model: &Decoder, dtype: DType) -> (Decoder, Vec<Var>) {
     (Decoder::new((**model.config()).clone(), weights.unwrap()), variables)
 }
 
-/// Changes one site with candle's operations, so that there is an island in the middle.
+/// Hooks that change one site with candle's operations, so that there is an island in the middle.
 struct Bend(bool);
 
 impl Hooks for Bend {

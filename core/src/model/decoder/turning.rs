@@ -26,7 +26,7 @@ impl Turning {
         Self { frequencies, neighbours, amplitude, table: Mutex::default() }
     }
 
-    /// A table of at least `positions` positions.
+    /// Returns a table of at least `positions` positions.
     pub fn table(&self, positions: usize, device: &Device) -> Result<Rotation> {
         let mut held = self.table.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if let Some(table) = &*held
@@ -44,7 +44,7 @@ impl Turning {
     }
 }
 
-/// theta^(-2i/dims) for each pair i, scaled as the model was; in f32, as the published models have it.
+/// Computes theta^(-2i/dims) for each pair i, scaled as the model was; in f32, as the published models have it.
 fn frequencies(rotary: &Rotary) -> Vec<f32> {
     let plain = (0..rotary.dims / 2).map(|i| {
         let power = (2 * i) as f32 / rotary.dims as f32;
@@ -80,8 +80,8 @@ fn llama3(frequency: f32, factor: f32, low: f32, high: f32, original: f32) -> f3
     }
 }
 
-/// The pairs between which frequencies are interpolated: those that turn `fast` times and `slow` times within the
-/// original context.
+/// Computes the pairs between which frequencies are interpolated: those that turn `fast` times and `slow` times within
+/// the original context.
 fn yarn_bounds(rotary: &Rotary, (slow, fast): (f64, f64), original: usize, rounded: bool) -> (f32, f32) {
     let dims = rotary.dims as f64;
     let pair =
@@ -95,7 +95,7 @@ fn yarn_bounds(rotary: &Rotary, (slow, fast): (f64, f64), original: usize, round
     (first as f32, if first == last { last + 0.001 } else { last } as f32)
 }
 
-/// The frequency of a pair between the two bounds: kept before the first, divided behind the last.
+/// Scales the frequency of a pair between the two bounds: kept before the first, divided behind the last.
 fn yarn(frequency: f32, pair: usize, factor: f32, (first, last): (f32, f32)) -> f32 {
     let divided = ((pair as f32 - first) / (last - first)).clamp(0.0, 1.0);
     frequency / factor * divided + frequency * (1.0 - divided)

@@ -1,4 +1,4 @@
-//! Variants of one text that differ at few positions of the stream: the last columns of some blocks.
+//! Variants of one text that differ at few positions of the residual stream: the last columns of some blocks.
 
 use std::ops::Range;
 
@@ -15,11 +15,11 @@ use crate::model::weights::Attention;
 use crate::tensor::{DType, Tensor};
 use kernels::Reach;
 
-/// Variants of one text. Outside of `changed`, the stream is clean.
+/// Variants of one text. Outside of `changed`, the residual stream is clean.
 #[derive(Debug, Clone, Copy)]
 pub struct Variants<'a> {
     pub tokens: &'a [u32],
-    /// The stream before the first block: `[pos, d_model]`.
+    /// Residual stream before the first block: `[pos, d_model]`.
     pub stream: &'a Tensor,
     /// The changed rows: `[changes, d_model]`.
     pub changed: &'a Tensor,
@@ -29,14 +29,14 @@ pub struct Variants<'a> {
     pub count: usize,
 }
 
-/// Variants whose first changes are in the same so many columns are computed together.
+/// Number of columns: variants whose first changes are in the same run of so many are computed together.
 const TOGETHER: usize = 8;
 
 /// The distinct rows of all variants, and the row that each variant reads at each column.
 struct Rows {
-    /// `[rows, pos, d_model]`: every column has its clean row first, then its changed ones.
+    /// Residual stream, `[rows, pos, d_model]`: every column has its clean row first, then its changed ones.
     x: Tensor,
-    /// Variant by variant, column by column: which of `x` with its first two axes joined.
+    /// Row of `x`, with its first two axes joined, that is read: variant by variant, column by column.
     read: Vec<u32>,
 }
 
@@ -73,16 +73,16 @@ impl Variants<'_> {
     }
 }
 
-/// Rows of a tensor by their numbers.
+/// Selects rows of a tensor by their numbers.
 fn chosen(x: &Tensor, rows: &[u32]) -> Result<Tensor> {
     Ok(x.index_select(&Tensor::new(rows, x.device())?, 0)?)
 }
 
 /// The distinct last columns of variants.
 struct Ends {
-    /// Which of all rows they are, with the first two axes joined.
+    /// Rows of the last columns among all rows, with the first two axes joined.
     rows: Vec<u32>,
-    /// Which of these each variant has.
+    /// Index into `rows` for each variant.
     of_variants: Vec<u32>,
 }
 
@@ -95,7 +95,7 @@ impl Ends {
         Ok(chosen(&made.reshape(((), width))?, &self.rows)?.reshape(dims)?)
     }
 
-    /// `[variants, 1, ..]` of `[ends, 1, ..]`.
+    /// Spreads `[ends, 1, ..]` over the variants: `[variants, 1, ..]`.
     fn spread(&self, x: &Tensor) -> Result<Tensor> {
         chosen(x, &self.of_variants)
     }
@@ -114,7 +114,7 @@ impl Rows {
 }
 
 impl Decoder {
-    /// The stream after some blocks at the last column of each variant: `[variants, d_model]`.
+    /// Computes the residual stream after some blocks at the last column of each variant: `[variants, d_model]`.
     ///
     /// Ablating a feature changes the stream where the feature is active, and nowhere else. A single block computes keys and
     /// values once for all distinct rows, and queries at last columns only. Several blocks compute each variant from its
@@ -140,7 +140,7 @@ impl Decoder {
         Ok(found.reshape(((), d))?)
     }
 
-    /// The last column of each variant after some blocks, `[variants, 1, d_model]`, from its first change on.
+    /// Computes the last column of each variant after some blocks, `[variants, 1, d_model]`, from its first change on.
     fn behind_first_changes(
         &self,
         text: &Batch,
@@ -176,8 +176,8 @@ impl Decoder {
         chosen(&Tensor::cat(&found, 0)?, &place)
     }
 
-    /// The last column of each variant after one block: `[variants, 1, d_model]`. Variants with the same last column
-    /// share what it computes by itself.
+    /// Computes the last column of each variant after one block: `[variants, 1, d_model]`. Variants with the same last
+    /// column share what it computes by itself.
     fn last_column(
         &self,
         batch: &Batch,
@@ -239,7 +239,7 @@ struct Asking<'a> {
 }
 
 impl Asking<'_> {
-    /// The attention output at the last column of each variant: `[variants, 1, heads, d_head]` like `q`.
+    /// Computes the attention output at the last column of each variant: `[variants, 1, heads, d_head]` like `q`.
     ///
     /// `k` and `v` are those of all rows. They are not copied for each variant: all queries are multiplied with the
     /// clean keys, and each change replaces one score. With the resulting pattern p, the output of a variant is p V,
@@ -309,7 +309,7 @@ mod tests {
 
     const TOKENS: [u32; 5] = [1, 4, 2, 0, 3];
 
-    /// Replaces the stream before one block, and records the output of another.
+    /// Hooks that replace the residual stream before one block, and record the output of another.
     struct Between {
         before: usize,
         put: Option<Tensor>,

@@ -4,11 +4,12 @@ use crate::base::{Error, Kind, Result};
 use crate::model::config::{ClampedGate, Config, GlobalHeads, Positions, QkNorm, Rotary, Scaling};
 use crate::{bail, err};
 
-/// Far more than any model has; a larger number is an error, and would cost memory before that is noticed.
+/// Largest number of layers, far more than any model has; a larger one is an error, and would cost memory before that
+/// is noticed.
 pub const MOST_LAYERS: usize = 10_000;
 /// The product of two of these and eight bytes fits a `usize`.
 const MOST: usize = 1 << 28;
-/// The same for experts of all layers together.
+/// Bound of the number of experts of all layers together.
 const MOST_EXPERTS: usize = 1 << 17;
 
 /// Refuses a size that is out of bounds.
@@ -20,7 +21,7 @@ pub fn size(name: &str, size: usize, least: usize, most: usize) -> Result<()> {
 }
 
 impl Config {
-    /// The config, if it is consistent. Every reader of configs ends with this.
+    /// Returns the config, if it is consistent. Every reader of configs ends with this.
     pub fn checked(self) -> Result<Self> {
         self.check_sizes()?;
         self.check_experts()?;
@@ -38,7 +39,7 @@ impl Config {
         Ok(self)
     }
 
-    /// The same for the config of a file: errors are then of the format, not of the user's argument.
+    /// Returns the config of a file, if it is consistent: errors are then of the format, not of the user's argument.
     pub fn checked_of_file(self) -> Result<Self> {
         self.checked().map_err(|e| Error { kind: Kind::Format, ..e })
     }
@@ -97,7 +98,7 @@ impl Config {
         Ok(())
     }
 
-    /// What differs by layer, or passes from one layer to others.
+    /// Checks what differs by layer, or passes from one layer to others.
     fn check_layers_alike(&self) -> Result<()> {
         size("layer_inputs", self.layer_inputs.unwrap_or(1), 1, MOST)?;
         size("layer_inputs * layers", self.layer_inputs.unwrap_or(1).saturating_mul(self.layers), 0, MOST)?;

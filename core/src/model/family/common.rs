@@ -1,4 +1,4 @@
-//! What the configs of all families have in common: sizes, norms, tokens and windows, under keys of different names.
+//! Keys that the configs of all families have, under different names: sizes, norms, tokens and windows.
 
 use super::check;
 use super::keys::Keys;
@@ -14,12 +14,12 @@ pub struct Common {
     pub d_model: (&'static str, usize),
     pub layers: (&'static str, usize),
     pub heads: (&'static str, usize),
-    /// By default the MLP is four times as wide as the stream.
+    /// Width of an MLP; by default four times that of the residual stream.
     pub d_mlp: (&'static str, Option<usize>),
     pub context: (&'static str, usize),
     pub act: (&'static str, &'static str),
     pub norm: NormKind,
-    /// An empty name where the family has no such key.
+    /// Small number that norms add to the variance; an empty name where the family has no such key.
     pub eps: (&'static str, f64),
     pub tied: bool,
     pub bos: Option<u32>,
@@ -27,7 +27,7 @@ pub struct Common {
 }
 
 impl Common {
-    /// The names that most families use; the sizes are still to be set.
+    /// Returns the names that most families use; the sizes are still to be set.
     pub const fn modern(family: &'static str, norm: NormKind) -> Self {
         let eps = match norm {
             NormKind::Rms => ("rms_norm_eps", 1e-6),
@@ -50,7 +50,8 @@ impl Common {
         }
     }
 
-    /// A decoder of these sizes with a norm before attention and MLP, no positions, and no biases but those of the norms.
+    /// Reads a decoder of these sizes with a norm before attention and MLP, no positions, and no biases but those of
+    /// the norms.
     pub fn read(&self, keys: &mut Keys) -> Result<Config> {
         let d_model = keys.size(self.d_model.0, self.d_model.1)?;
         let heads = keys.size(self.heads.0, self.heads.1)?;
@@ -79,7 +80,7 @@ impl Common {
     }
 }
 
-/// The default decoder: serial, a norm before attention and MLP, nothing optional.
+/// Returns the default decoder: serial, a norm before attention and MLP, nothing optional.
 pub fn plain(family: &str) -> Config {
     Config {
         family: family.into(),
@@ -137,8 +138,8 @@ pub fn plain(family: &str) -> Config {
     }
 }
 
-/// The size of a head, an equal part of the stream unless it is stated, and the matching scale of scores. A size that
-/// is not divisible gives 0, which [`Config::checked`] refuses.
+/// Sets the size of a head, an equal part of the residual stream unless it is stated, and the matching scale of scores.
+/// A size that is not divisible gives 0, which [`Config::checked`] refuses.
 pub fn with_head_size(config: Config, stated: Option<usize>) -> Config {
     let divides = config.heads > 0 && config.d_model.is_multiple_of(config.heads);
     let part = if divides { config.d_model / config.heads } else { 0 };
@@ -146,12 +147,12 @@ pub fn with_head_size(config: Config, stated: Option<usize>) -> Config {
     Config { d_head, score_scale: (d_head.max(1) as f64).powf(-0.5), ..config }
 }
 
-/// The number of key-value heads; by default that of the query heads.
+/// Reads the number of key-value heads; by default that of the query heads.
 pub fn kv_heads(keys: &mut Keys, config: &Config, default: Option<usize>) -> Result<usize> {
     Ok(keys.maybe_size("num_key_value_heads", default)?.unwrap_or(config.heads))
 }
 
-/// The windows that `layer_types` states, or else `slides` of each layer.
+/// Reads the windows that `layer_types` states, or else gives one to the layers for which `slides` holds.
 pub fn windows(
     keys: &mut Keys,
     layers: usize,
@@ -177,7 +178,7 @@ pub fn windows(
     Ok(none_is_empty(types.iter().map(of_type).collect::<Result<_>>()?))
 }
 
-/// The same window in every layer.
+/// Returns the same window for every layer.
 pub fn same_window(layers: usize, window: Option<usize>) -> Vec<Option<usize>> {
     none_is_empty(vec![window; layers])
 }

@@ -10,7 +10,7 @@ const LATENT: &str = "latent attention (compressed keys and values)";
 const PER_LAYER: &str = "embeddings of every layer, and layers that share keys and values";
 const PICTURES: &str = "a part for pictures";
 
-/// By name in config.json, as transformers spells it.
+/// Families by name in config.json, as transformers spells it, and what each needs.
 const FOREIGN: &[(&str, &str)] = &[
     ("bloom", "attention with biases by distance (ALiBi)"),
     ("deepseek_v2", LATENT),
@@ -38,7 +38,7 @@ const FOREIGN: &[(&str, &str)] = &[
     ("t5", "an encoder beside the decoder"),
 ];
 
-/// The error about a family that is not among the known ones.
+/// Builds the error about a family that is not among the known ones.
 pub fn refused(found: &str, known: &[&str]) -> Error {
     let families = format!("families are {}", known.join(" "));
     if let Some((_, lacks)) = FOREIGN.iter().find(|(name, _)| *name == found) {

@@ -34,7 +34,8 @@ fn read(keys: &mut Keys) -> Result<Config> {
     rope::WHOLE_HEAD.read(keys, config)
 }
 
-/// The first configs say gelu and mean its approximation by tanh, as transformers reads them.
+/// Reads the activation function. The first configs say gelu and mean its approximation by tanh, as transformers reads
+/// them.
 fn activation(keys: &mut Keys, stated: Activation) -> Result<Activation> {
     let meant = |act| if act == Activation::Gelu { Activation::GeluTanh } else { act };
     let stated = meant(stated);
@@ -47,7 +48,7 @@ fn activation(keys: &mut Keys, stated: Activation) -> Result<Activation> {
     Ok(stated)
 }
 
-/// What all versions of gemma have in common.
+/// Reads what all versions of gemma have in common.
 pub(super) fn like_gemma(keys: &mut Keys, config: Config) -> Result<Config> {
     let biases = keys.flag("attention_bias", false)?;
     let config = with_head_size(config, Some(keys.size("head_dim", 256)?));

@@ -16,7 +16,7 @@ pub(super) const FAMILY: Family = Family {
 
 const COMMON: Common = Common { vocab: 256_000, context: ("max_position_embeddings", 8192), ..later("gemma2") };
 
-/// The sizes that gemma 2 and 3 share.
+/// Returns the sizes that gemma 2 and 3 share.
 pub(super) const fn later(family: &'static str) -> Common {
     Common {
         d_model: ("hidden_size", 2304),
@@ -42,7 +42,7 @@ fn read(keys: &mut Keys) -> Result<Config> {
     rope::WHOLE_HEAD.read(keys, Config { windows, ..config })
 }
 
-/// What gemma 2 and 3 have beyond gemma. `caps`: the default caps of scores and logits.
+/// Reads what gemma 2 and 3 have beyond gemma. `caps`: the default caps of scores and logits.
 pub(super) fn with_norms_and_caps(keys: &mut Keys, config: Config, caps: (Option<f64>, Option<f64>)) -> Result<Config> {
     let kv_heads = kv_heads(keys, &config, Some(4))?;
     // The older name of the key, ignored if the newer one is present.

@@ -18,7 +18,7 @@ pub(super) const FAMILY: Family = Family {
 
 const COMMON: Common = Common { vocab: 262_208, context: ("max_position_embeddings", 131_072), ..later("gemma3_text") };
 
-/// By default, one layer in this many has global attention.
+/// Default interval of layers with global attention.
 const PATTERN: usize = 6;
 
 fn read(keys: &mut Keys) -> Result<Config> {
@@ -47,7 +47,7 @@ fn pattern(keys: &mut Keys) -> Result<usize> {
     }
 }
 
-/// The rotation of layers with global attention, and of those with a window. Only the first is ever scaled.
+/// Reads the rotation of layers with global attention, and that of layers with a window. Only the first is ever scaled.
 fn rotations(keys: &mut Keys, config: &Config) -> Result<(Rotary, Rotary)> {
     let whole = Rope { default_theta: 1e6, ..WHOLE_HEAD };
     let outer = |theta| Outer { theta, ..Outer::default() };

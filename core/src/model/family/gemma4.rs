@@ -27,7 +27,7 @@ const COMMON: Common = Common {
     ..later("gemma4_text")
 };
 
-/// By default, one layer in this many has global attention.
+/// Default interval of layers with global attention.
 const PATTERN: usize = 6;
 
 const GATE_UP: &str = "model.layers.*.experts.gate_up_proj";
@@ -90,7 +90,8 @@ fn read(keys: &mut Keys) -> Result<Config> {
     })
 }
 
-/// The heads of layers without a window. What is stated for each layer (`per_layer_config`) is all that counts where it is there.
+/// Reads the heads of layers without a window. What is stated for each layer (`per_layer_config`) is all that counts
+/// where it is there.
 fn global_heads(keys: &mut Keys, config: &Config) -> Result<GlobalHeads> {
     let values_are_keys = keys.flag("attention_k_eq_v", false)?;
     let d_head = keys.maybe_size("global_head_dim", Some(512))?.unwrap_or(config.d_head);
@@ -103,7 +104,8 @@ fn global_heads(keys: &mut Keys, config: &Config) -> Result<GlobalHeads> {
     Ok(GlobalHeads { kv_heads, d_head, values_are_keys })
 }
 
-/// The heads of all layers without a window, from what is stated for each layer; those of layers with a window are the others.
+/// Reads the heads of all layers without a window from what is stated for each layer; those of layers with a window are
+/// the others.
 fn of_layers(keys: &Keys, by_layer: &Value, config: &Config) -> Result<(usize, usize)> {
     const KEY: &str = "per_layer_config";
     let all = by_layer.as_object().ok_or_else(|| keys.wrong(KEY, "a map of layers", by_layer))?;
@@ -138,7 +140,7 @@ fn of_layers(keys: &Keys, by_layer: &Value, config: &Config) -> Result<(usize, u
     Ok(global)
 }
 
-/// The rotation of layers with global attention, and of those with a window.
+/// Reads the rotation of layers with global attention, and that of layers with a window.
 fn rotations(keys: &mut Keys, config: &Config, global: &GlobalHeads) -> Result<(Rotary, Option<Rotary>)> {
     let whole = with_head_size(config.clone(), Some(global.d_head));
     let Some(mut both) = keys.nested("rope_parameters")? else {
@@ -157,7 +159,7 @@ fn rotations(keys: &mut Keys, config: &Config, global: &GlobalHeads) -> Result<(
     Ok((full, local))
 }
 
-/// The rotation of the layers of one type.
+/// Reads the rotation of the layers of one type.
 fn of_type(both: &mut Keys, name: &'static str, config: &Config) -> Result<Rotary> {
     let Some(mut own) = both.nested(name)? else {
         return Err(err!(Format, "expected `{name}` in `rope_parameters`, found none"));
@@ -177,7 +179,7 @@ fn of_type(both: &mut Keys, name: &'static str, config: &Config) -> Result<Rotar
     Ok(Rotary { dims: config.d_head, theta, neighbours: false, scaling })
 }
 
-/// The first pairs turn, by their part of the head.
+/// Returns the scaling by which only the first pairs are rotated, as many as their part of the head.
 fn proportional(factor: f64, part: f64, d_head: usize) -> Scaling {
     Scaling::Proportional { factor, pairs: (part * d_head as f64 / 2.0).floor() as usize }
 }
@@ -193,7 +195,7 @@ fn shared_keys(keys: &mut Keys, config: &Config) -> Result<Option<SharedKeys>> {
     Ok((layers > 0).then_some(SharedKeys { layers, d_mlp }))
 }
 
-/// The width of the inputs of layers. Their table has a row for each token.
+/// Reads the width of the inputs of layers. Their table has a row for each token.
 fn layer_inputs(keys: &mut Keys, config: &Config) -> Result<Option<usize>> {
     let width = keys.maybe_size("hidden_size_per_layer_input", Some(256))?.filter(|width| *width > 0);
     let rows = keys.size("vocab_size_per_layer_input", 262_144)?;

@@ -54,7 +54,7 @@ fn read(keys: &mut Keys) -> Result<Config> {
     Ok(Config { positions: Positions::Learned, score_scale: 1.0, out_bias: true, mlp_bias: true, windows, ..config })
 }
 
-/// Whether each layer has local attention, from `attention_types`; `attention_layers` is the same written out.
+/// Reads whether each layer has local attention, from `attention_types`; `attention_layers` is the same written out.
 fn local_layers(keys: &mut Keys, layers: usize) -> Result<Vec<bool>> {
     let types = match keys.value("attention_types") {
         Some(stated) if !stated.is_null() => repeated(stated, layers)?,
@@ -77,7 +77,7 @@ fn local_layers(keys: &mut Keys, layers: usize) -> Result<Vec<bool>> {
     types.iter().map(local).collect()
 }
 
-/// `[[["global", "local"], 12]]` written out, and no longer than one more than there are layers.
+/// Writes `[[["global", "local"], 12]]` out, no longer than one more than there are layers.
 fn repeated(types: &Value, layers: usize) -> Result<Vec<&str>> {
     let wrong = || err!(Format, "expected `attention_types` as [[[names], times], ..], found {types}");
     let mut all = Vec::new();

@@ -65,7 +65,7 @@ fn read(keys: &mut Keys) -> Result<Config> {
     rotated(keys, config)
 }
 
-/// The config with its rotation, which transformers scales even where nothing is stated.
+/// Adds the rotation to a config, which transformers scales even where nothing is stated.
 fn rotated(keys: &mut Keys, config: Config) -> Result<Config> {
     // The context before YaRN, which is among its parameters, too.
     keys.value("initial_context_length");

@@ -1,4 +1,5 @@
-//! Granite 3 (Granite Team 2024): as llama, with factors of embeddings, scores, writes to the stream and logits.
+//! Granite 3 (Granite Team 2024): as llama, with factors of embeddings, scores, writes to the residual stream and
+//! logits.
 
 use super::keys::Keys;
 use super::{Family, llama, llama_names};

@@ -119,23 +119,23 @@ impl<'a> Keys<'a> {
         Ok(Self { fields, asked: BTreeSet::new(), place })
     }
 
-    /// The keys that have been read so far.
+    /// Returns the keys that have been read so far.
     pub fn asked(&self) -> &BTreeSet<&'static str> {
         &self.asked
     }
 
-    /// A value, if the key is present; null counts as a value.
+    /// Reads a value, if the key is present; null counts as a value.
     pub fn value(&mut self, key: &'static str) -> Option<&'a Value> {
         self.asked.insert(key);
         self.fields.get(key)
     }
 
-    /// A value that is present and not null.
+    /// Reads a value that is present and not null.
     fn given(&mut self, key: &'static str) -> Option<&'a Value> {
         self.value(key).filter(|value| !value.is_null())
     }
 
-    /// The fields of a nested map, if it is present and not empty.
+    /// Returns the fields of a nested map, if it is present and not empty.
     pub fn nested(&mut self, key: &'static str) -> Result<Option<Keys<'a>>> {
         let given = self.given(key).filter(|value| value.as_object().is_none_or(|fields| !fields.is_empty()));
         given.map(|value| Self::below(value, format!("{}{key}.", self.place))).transpose()
@@ -145,7 +145,7 @@ impl<'a> Keys<'a> {
         self.value(key).map_or(Ok(default), |value| self.as_size(key, value))
     }
 
-    /// A required size.
+    /// Reads a required size.
     pub fn needed_size(&mut self, key: &'static str) -> Result<usize> {
         let Some(value) = self.given(key) else {
             return Err(err!(Format, "expected the config key `{}{key}`, found none", self.place));
@@ -153,7 +153,7 @@ impl<'a> Keys<'a> {
         self.as_size(key, value)
     }
 
-    /// A size, where null means none.
+    /// Reads a size, where null means none.
     pub fn maybe_size(&mut self, key: &'static str, default: Option<usize>) -> Result<Option<usize>> {
         match self.value(key) {
             None => Ok(default),
@@ -166,7 +166,7 @@ impl<'a> Keys<'a> {
         self.value(key).map_or(Ok(default), |value| self.as_number(key, value))
     }
 
-    /// A number, where null means none.
+    /// Reads a number, where null means none.
     pub fn maybe_number(&mut self, key: &'static str, default: Option<f64>) -> Result<Option<f64>> {
         match self.value(key) {
             None => Ok(default),
@@ -175,7 +175,7 @@ impl<'a> Keys<'a> {
         }
     }
 
-    /// A boolean; null is false.
+    /// Reads a boolean; null is false.
     pub fn flag(&mut self, key: &'static str, default: bool) -> Result<bool> {
         match self.value(key) {
             None => Ok(default),
@@ -185,7 +185,7 @@ impl<'a> Keys<'a> {
         }
     }
 
-    /// A string, if it is given.
+    /// Reads a string, if it is given.
     pub fn word(&mut self, key: &'static str) -> Result<Option<&'a str>> {
         let given = self.given(key);
         given.map(|value| value.as_str().ok_or_else(|| self.wrong(key, "a text", value))).transpose()
@@ -197,14 +197,14 @@ impl<'a> Keys<'a> {
         words.map(Some).ok_or_else(|| self.wrong(key, "a list of texts", value))
     }
 
-    /// A list of sizes, if it is given.
+    /// Reads a list of sizes, if it is given.
     pub fn sizes(&mut self, key: &'static str) -> Result<Option<Vec<usize>>> {
         let Some(value) = self.given(key) else { return Ok(None) };
         let all = value.as_array().ok_or_else(|| self.wrong(key, "a list of sizes", value))?;
         all.iter().map(|value| self.as_size(key, value)).collect::<Result<_>>().map(Some)
     }
 
-    /// An activation function by its name in transformers.
+    /// Reads an activation function by its name in transformers.
     pub fn activation(&mut self, key: &'static str, default: &str) -> Result<Activation> {
         const KNOWN: [(&str, Activation); 8] = [
             ("relu", Activation::Relu),
@@ -223,7 +223,7 @@ impl<'a> Keys<'a> {
         })
     }
 
-    /// The id of one token, if there is one.
+    /// Reads the id of one token, if there is one.
     pub fn token(&mut self, key: &'static str, default: Option<u32>) -> Result<Option<u32>> {
         match self.value(key) {
             None => Ok(default),
@@ -232,7 +232,7 @@ impl<'a> Keys<'a> {
         }
     }
 
-    /// The ids of tokens: one of them, a list, or none.
+    /// Reads the ids of tokens: one of them, a list, or none.
     pub fn tokens(&mut self, key: &'static str, default: Option<u32>) -> Result<Vec<u32>> {
         match self.value(key) {
             Some(Value::Array(all)) => all.iter().map(|value| self.as_token(key, value)).collect(),
@@ -306,12 +306,12 @@ impl<'a> Keys<'a> {
     }
 }
 
-/// Whether two values are the same, 1 and 1.0 included.
+/// Returns whether two values are the same, 1 and 1.0 included.
 pub fn same(a: &Value, b: &Value) -> bool {
     a == b || matches!((a.as_f64(), b.as_f64()), (Some(a), Some(b)) if a == b)
 }
 
-/// The beginning of a value that may be long.
+/// Returns the beginning of a value that may be long.
 fn short(value: &Value) -> String {
     let text = value.to_string();
     match text.char_indices().nth(80) {

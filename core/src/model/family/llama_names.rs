@@ -2,7 +2,7 @@
 
 use super::names::{Line, Theirs::*};
 
-/// All but the norm before the MLP, whose name differs where attention and MLP also have post-norms.
+/// Names of all weights but the norm before the MLP, which differs where attention and MLP also have post-norms.
 pub const NAMES: &[Line] = &[
     ("embed", Same("model.embed_tokens")),
     ("blocks.*.attn_norm", Same("model.layers.*.input_layernorm")),
@@ -21,10 +21,10 @@ pub const NAMES: &[Line] = &[
     ("unembed", Same("lm_head")),
 ];
 
-/// Llama's own: the norm after attention is the one before the MLP.
+/// Llama's own name of the norm before the MLP, which is called the norm after attention.
 pub const MLP_NORM: &[Line] = &[("blocks.*.mlp_norm", Same("model.layers.*.post_attention_layernorm"))];
 
-/// Where attention and MLP have norms on both sides.
+/// Name of the norm before the MLP where attention and MLP have norms on both sides.
 pub const MLP_NORM_OF_FOUR: &[Line] = &[("blocks.*.mlp_norm", Same("model.layers.*.pre_feedforward_layernorm"))];
 
 /// Tables of rotary positions that older files carry.

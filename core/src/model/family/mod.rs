@@ -52,7 +52,7 @@ pub use own::{NAME as OWN, canonical, config_json};
 
 /// The description of a family.
 struct Family {
-    /// As `model_type` has it.
+    /// Name of the family as `model_type` has it.
     name: &'static str,
     read: fn(&mut Keys) -> Result<Config>,
     /// Name maps; the first line that knows a weight wins.
@@ -90,12 +90,12 @@ const FAMILIES: &[Family] = &[
     stablelm::FAMILY,
 ];
 
-/// The names of all families, sorted; the last is that of models made here.
+/// Returns the names of all families, sorted; the last is that of models made here.
 pub fn known() -> Vec<&'static str> {
     FAMILIES.iter().map(|family| family.name).chain([own::NAME]).collect()
 }
 
-/// The config of a config.json, and where the model's files have the weights. Keys in `ignore` are skipped.
+/// Reads a config.json: the config, and where the model's files have the weights. Keys in `ignore` are skipped.
 pub fn read(config_json: &Value, ignore: &[String]) -> Result<Layout> {
     let found = config_json.get("model_type").and_then(Value::as_str).ok_or_else(|| {
         err!(Format, "expected a config.json with the family's name as `model_type`, found none")
@@ -113,6 +113,12 @@ pub fn read(config_json: &Value, ignore: &[String]) -> Result<Layout> {
     let config = (family.read)(&mut keys)?;
     keys.finish(ignore)?;
     names::layout(config.checked_of_file()?, family.names, family.ignored)
+}
+
+/// Returns where the files of a config's family have its weights, if it is a published family.
+pub fn layout(config: &Config) -> Result<Option<Layout>> {
+    let family = FAMILIES.iter().find(|family| family.name == config.family);
+    family.map(|family| names::layout(config.clone(), family.names, family.ignored)).transpose()
 }
 
 const QUANTISED: &str = "quantization_config";

@@ -15,24 +15,25 @@ pub enum Theirs {
     Same(&'static str),
     /// A weight that is `[in, out]`.
     Transposed(&'static str),
-    /// One of several of our weights that are fused: their rows are concatenated in this order.
+    /// A weight in which several of ours are fused: their rows are concatenated in this order.
     Rows(&'static str, &'static [&'static str]),
-    /// The same in a weight that is `[in, out]`.
+    /// A weight that is `[in, out]`, in which several of ours are fused.
     Columns(&'static str, &'static [&'static str]),
-    /// One of several parts that are fused head by head.
+    /// A part of a weight in which several of ours are fused head by head.
     OfEachHead {
         name: &'static str,
         part: usize,
         parts: usize,
     },
-    /// One of several parts that take turns in a tensor of all experts, `[experts, in, out]`. Its name has no `.weight`, and
+    /// A part of a tensor of all experts, `[experts, in, out]`, whose parts take turns. Its name has no `.weight`, and
     /// the bias is called `_bias`.
     OfExpert {
         name: &'static str,
         part: usize,
         parts: usize,
     },
-    /// One of several parts, one after the other, in a tensor of all experts, `[experts, out, in]`, whose name has no `.weight`.
+    /// A part of a tensor of all experts, `[experts, out, in]`, whose parts follow one another, and whose name has no
+    /// `.weight`.
     RowsOfExpert {
         name: &'static str,
         part: usize,
@@ -42,7 +43,7 @@ pub enum Theirs {
     Exact(&'static str),
 }
 
-/// The layout of a config, by the first line that knows each of its weights.
+/// Builds the layout of a config, by the first line that knows each of its weights.
 pub fn layout(config: Config, map: &[&[Line]], ignored: &[&str]) -> Result<Layout> {
     let parameters = config.parameters()?;
     let rows: BTreeMap<&str, usize> =
@@ -66,7 +67,7 @@ pub fn layout(config: Config, map: &[&[Line]], ignored: &[&str]) -> Result<Layou
     Ok(Layout { config, weights, ignored })
 }
 
-/// Where one of our weights is in the file.
+/// Finds where one of our weights is in the file.
 fn place(ours: &str, config: &Config, map: &[&[Line]], rows: &BTreeMap<&str, usize>) -> Result<WeightFrom> {
     let name = Name::of(ours);
     let line = map.iter().copied().flatten().find(|(pattern, _)| *pattern == name.pattern);
@@ -107,9 +108,9 @@ fn place(ours: &str, config: &Config, map: &[&[Line]], rows: &BTreeMap<&str, usi
     })
 }
 
-/// One of our names, split into its parts.
+/// A name of one of our weights, split into its parts.
 struct Name<'a> {
-    /// With `*` for the layer and `#` for the expert, without the suffix.
+    /// The name with `*` for the layer and `#` for the expert, without the suffix.
     pattern: String,
     layer: &'a str,
     expert: &'a str,
@@ -134,19 +135,19 @@ impl<'a> Name<'a> {
         Self { pattern: format!("blocks.*.{part}"), layer, expert, suffix }
     }
 
-    /// Another pattern with this layer, expert and suffix.
+    /// Returns another pattern with this layer, expert and suffix.
     fn filled(&self, pattern: &str) -> String {
         self.bare(pattern) + self.suffix
     }
 
-    /// The same without the suffix.
+    /// Returns another pattern with this layer and expert, without the suffix.
     fn bare(&self, pattern: &str) -> String {
         pattern.replace('*', self.layer).replace('#', self.expert)
     }
 }
 
 impl WeightFrom {
-    /// The name of the tensor in the file.
+    /// Returns the name of the tensor in the file.
     pub fn name(&self) -> &str {
         match self {
             WeightFrom::Same(name) | WeightFrom::Transposed(name) | WeightFrom::Flat(name) => name,
@@ -157,7 +158,7 @@ impl WeightFrom {
         }
     }
 
-    /// The same under another name.
+    /// Returns this place under another name of the tensor.
     fn renamed(self, rename: impl Fn(String) -> String) -> Self {
         match self {
             WeightFrom::Same(name) => WeightFrom::Same(rename(name)),
@@ -185,7 +186,7 @@ impl WeightFrom {
 const PREFIXES: [&str; 3] = ["transformer.", "model.", "gpt_neox."];
 
 impl Layout {
-    /// The layout as this file has it, with or without the prefix of its family.
+    /// Returns the layout as this file has it, with or without the prefix of its family.
     pub fn fitted(self, file: &BTreeSet<&str>) -> Self {
         let left_off = PREFIXES.into_iter().find(|prefix| {
             let bare = |from: &WeightFrom| from.name().strip_prefix(prefix).is_some_and(|bare| file.contains(bare));
@@ -195,7 +196,7 @@ impl Layout {
         self.renamed(|name| name.strip_prefix(prefix).map_or(name.clone(), str::to_string))
     }
 
-    /// The layout of a file with other names.
+    /// Returns the layout of a file with other names.
     pub fn renamed(self, rename: impl Fn(String) -> String) -> Self {
         Self {
             config: self.config,
@@ -204,7 +205,7 @@ impl Layout {
         }
     }
 
-    /// Whether a tensor of the file is known to contain no learned weights.
+    /// Returns whether a tensor of the file is known to contain no learned weights.
     pub fn ignores(&self, name: &str) -> bool {
         self.ignored.iter().any(|pattern| match pattern.split_once('*') {
             None => pattern == name,

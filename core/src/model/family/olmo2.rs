@@ -30,7 +30,7 @@ fn read(keys: &mut Keys) -> Result<Config> {
     rope::WHOLE_HEAD.read(keys, config)
 }
 
-/// What OLMo 2 and 3 have beyond llama.
+/// Adds what OLMo 2 and 3 have beyond llama.
 pub(super) fn with_norms(config: Config) -> Config {
     Config { gated: true, pre_norm: false, post_norm: true, qk_norm: QkNorm::Whole, ..config }
 }

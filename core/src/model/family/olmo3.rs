@@ -13,7 +13,7 @@ pub(super) const FAMILY: Family =
 
 const COMMON: Common = Common { family: "olmo3", ..olmo2::COMMON };
 
-/// By default, one layer in this many sees the whole text.
+/// Default interval of layers that see the whole text.
 const PATTERN: usize = 4;
 
 fn read(keys: &mut Keys) -> Result<Config> {
@@ -28,7 +28,8 @@ fn read(keys: &mut Keys) -> Result<Config> {
     Ok(Config { positions: Positions::Rotary, rotary: Some(whole), rotary_local: Some(local), ..config })
 }
 
-/// The rotation of layers that see the whole text, and of those with a window. Older configs scale only the first.
+/// Reads the rotation of layers that see the whole text, and that of layers with a window. Older configs scale only the
+/// first.
 fn rotations(keys: &mut Keys, config: &Config) -> Result<(Rotary, Rotary)> {
     let rope = Rope { default_theta: 5e5, ..WHOLE_HEAD };
     let outer = Outer { theta: keys.maybe_number("rope_theta", None)?, ..Outer::default() };

@@ -11,7 +11,7 @@ use crate::model::layout::{Layout, WeightFrom};
 
 pub const NAME: &str = "microtome";
 
-/// The layout of a config.json that [`config_json`] wrote.
+/// Reads the layout of a config.json that [`config_json`] wrote.
 pub fn read(json: &Value) -> Result<Layout> {
     let mut fields = json.as_object().cloned().unwrap_or_default();
     fields.shift_remove("model_type");
@@ -20,14 +20,14 @@ pub fn read(json: &Value) -> Result<Layout> {
     canonical(config.checked_of_file()?)
 }
 
-/// Every weight under our own name.
+/// Returns the layout in which every weight is under our own name.
 pub fn canonical(config: Config) -> Result<Layout> {
     let weights: BTreeMap<String, WeightFrom> =
         config.parameters()?.into_iter().map(|(name, _)| (name.clone(), WeightFrom::Same(name))).collect();
     Ok(Layout { config, weights, ignored: Vec::new() })
 }
 
-/// The config.json of a model in our own layout.
+/// Writes the config.json of a model in our own layout.
 pub fn config_json(config: &Config) -> Result<Value> {
     let mut fields = Map::from_iter([("model_type".to_string(), Value::from(NAME))]);
     match serde_json::to_value(config) {

@@ -42,8 +42,8 @@ const OF_OTHER_PARTS: &[&str] = &[
 /// Keys of the whole that override those of the text part.
 const SHARED: [&str; 4] = ["bos_token_id", "eos_token_id", "pad_token_id", "tie_word_embeddings"];
 
-/// Where the text part may be in the files of the whole: what the names of a text model begin with, and what they
-/// begin with there. The second is the layout before transformers 5.
+/// Places of the text part in the files of the whole: beginnings of the names of a text model, and what they begin with
+/// there. The second is the layout before transformers 5.
 const PLACES: [&[(&str, &str)]; 2] = [
     &[("model.", "model.language_model.")],
     &[("model.", "language_model.model."), ("lm_head.", "language_model.lm_head.")],
@@ -64,7 +64,8 @@ const LEFT_OUT: &[&str] = &[
     "visual.",
 ];
 
-/// The config of the text part of a whole that is known here; None for other configs. Keys in `ignore` are skipped.
+/// Returns the config of the text part of a whole that is known here; None for other configs. Keys in `ignore` are
+/// skipped.
 pub fn text_part(config_json: &Value, ignore: &[String]) -> Result<Option<Value>> {
     let found = config_json.get("model_type").and_then(Value::as_str).unwrap_or_default();
     let Some((_, family)) = PICTURED.iter().find(|(whole, _)| *whole == found) else { return Ok(None) };
@@ -87,7 +88,7 @@ pub fn text_part(config_json: &Value, ignore: &[String]) -> Result<Option<Value>
     Ok(Some(text.into()))
 }
 
-/// The layout of a text part in the file of the whole, and how many of its tensors are left out.
+/// Returns the layout of a text part in the file of the whole, and how many of its tensors are left out.
 pub fn within(layout: Layout, file: &BTreeSet<&str>) -> (Layout, usize) {
     let there = |place: &&[(&str, &str)]| place.iter().any(|(_, theirs)| begins(file, theirs));
     let mut layout = match PLACES.into_iter().find(there) {
@@ -128,7 +129,7 @@ mod tests {
         assert_eq!(text_part(&text, &[]).unwrap(), None);
     }
 
-    /// With the keys that published configs have beside those of transformers' defaults.
+    /// Reads configs with the keys that published ones have beside those of transformers' defaults.
     #[test]
     fn published_configs_are_read() {
         let gemma = json!({

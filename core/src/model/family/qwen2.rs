@@ -11,7 +11,7 @@ pub(super) const FAMILY: Family =
 
 const COMMON: Common = sized("qwen2");
 
-/// transformers' defaults for Qwen 2 and 3 alike.
+/// Returns transformers' defaults for Qwen 2 and 3 alike.
 pub(super) const fn sized(family: &'static str) -> Common {
     Common {
         vocab: 151_936,
@@ -33,7 +33,7 @@ fn read(keys: &mut Keys) -> Result<Config> {
     rope::WHOLE_HEAD.read(keys, config)
 }
 
-/// Where windows are switched on, the layers from `max_window_layers` on have them.
+/// Reads the windows: where they are switched on, the layers from `max_window_layers` on have them.
 pub(super) fn upper_windows(keys: &mut Keys, layers: usize) -> Result<Vec<Option<usize>>> {
     let stated = keys.maybe_size("sliding_window", Some(4096))?;
     let window = if keys.flag("use_sliding_window", false)? { stated } else { None };

@@ -1,4 +1,4 @@
-//! Qwen 1.5 and 2 with experts (Yang et al. 2024): as Qwen 2, with an expert that reads every token beside the chosen ones.
+//! Qwen 1.5 and 2 with experts (Yang et al. 2024): as Qwen 2, with a shared expert beside the routed ones.
 
 use super::common::{Common, kv_heads, windows, with_head_size};
 use super::keys::Keys;
@@ -17,7 +17,7 @@ pub(super) const FAMILY: Family = Family {
 
 const COMMON: Common = sized("qwen2_moe", 16, 5632);
 
-/// transformers' defaults for Qwen 2 and 3 with experts alike.
+/// Returns transformers' defaults for Qwen 2 and 3 with experts alike.
 pub(super) const fn sized(family: &'static str, heads: usize, d_mlp: usize) -> Common {
     Common {
         vocab: 151_936,
@@ -30,7 +30,7 @@ pub(super) const fn sized(family: &'static str, heads: usize, d_mlp: usize) -> C
     }
 }
 
-/// Those of Qwen 3 lack a shared expert.
+/// Names of experts' weights; Qwen 3 lacks a shared expert.
 pub(super) const EXPERTS: &[Line] = &[
     ("blocks.*.mlp.router", Same("model.layers.*.mlp.gate")),
     ("blocks.*.mlp.experts.#.gate", Same("model.layers.*.mlp.experts.#.gate_proj")),
@@ -57,7 +57,7 @@ fn read(keys: &mut Keys) -> Result<Config> {
     rope::WHOLE_HEAD.read(keys, config)
 }
 
-/// The experts, if any layer has them. `(count, chosen, d_mlp)` are the defaults.
+/// Reads the experts, if any layer has them. `(count, chosen, d_mlp)` are the defaults.
 pub(super) fn experts(
     keys: &mut Keys,
     config: &Config,

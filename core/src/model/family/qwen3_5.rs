@@ -26,7 +26,7 @@ const COMMON: Common = Common {
     ..Common::modern("qwen3_5_text", NormKind::Rms)
 };
 
-/// By default, one layer in this many has attention.
+/// Default interval of layers with attention.
 const INTERVAL: usize = 4;
 
 const QUERY: &str = "model.layers.*.self_attn.q_proj";
@@ -54,7 +54,7 @@ fn read(keys: &mut Keys) -> Result<Config> {
     mixing(keys, config, 4)
 }
 
-/// What layers have beside their MLPs or experts. `kv_heads`: their number by default.
+/// Reads what layers have beside their MLPs or experts. `kv_heads`: their number by default.
 pub(super) fn mixing(keys: &mut Keys, config: Config, kv_heads: usize) -> Result<Config> {
     let kv_heads = common::kv_heads(keys, &config, Some(kv_heads))?;
     let biases = keys.flag("attention_bias", false)?;
@@ -81,7 +81,7 @@ pub(super) fn mixing(keys: &mut Keys, config: Config, kv_heads: usize) -> Result
     Rope { beside: &["mrope_section", "mrope_interleaved"], ..part_of_head(0.25) }.read(keys, config)
 }
 
-/// The delta nets, if any layer has them: those that `layer_types` states, or all but one in every few.
+/// Reads the delta nets, if any layer has them: those that `layer_types` states, or all but one in every few.
 fn delta_nets(keys: &mut Keys, layers: usize) -> Result<Option<DeltaNets>> {
     let interval = keys.size("full_attention_interval", INTERVAL)?;
     let found: Vec<usize> = match keys.words("layer_types")? {

@@ -1,4 +1,4 @@
-//! Qwen 3.5 with experts, its text part (Qwen Team 2026): as Qwen 3.5, with chosen experts and one that reads every token.
+//! Qwen 3.5 with experts, its text part (Qwen Team 2026): as Qwen 3.5, with routed experts and a shared one.
 
 use super::common::Common;
 use super::keys::Keys;

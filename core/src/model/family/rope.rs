@@ -7,7 +7,7 @@ use crate::base::Result;
 use crate::model::config::{Config, Positions, Rotary, Scaling};
 use crate::{bail, err};
 
-/// How a family states its rotation.
+/// The way in which a family states its rotation.
 pub struct Rope {
     /// Older names of `rope_theta` and `partial_rotary_factor`.
     pub theta: &'static [&'static str],
@@ -19,7 +19,7 @@ pub struct Rope {
     pub beside: &'static [&'static str],
 }
 
-/// As llama has it.
+/// Rotation of whole heads, as llama has it.
 pub const WHOLE_HEAD: Rope = Rope {
     theta: &["rope_theta"],
     partial: &["partial_rotary_factor"],
@@ -28,13 +28,13 @@ pub const WHOLE_HEAD: Rope = Rope {
     beside: &[],
 };
 
-/// For families that rotate a part of each head.
+/// Returns the rotation of a family that rotates a part of each head.
 pub const fn part_of_head(default: f64) -> Rope {
     Rope { default_partial: Some(default), ..WHOLE_HEAD }
 }
 
 impl Rope {
-    /// The config with its rotation.
+    /// Adds the rotation to a config.
     pub fn read(&self, keys: &mut Keys, config: Config) -> Result<Config> {
         let outer = Outer {
             theta: agreed(keys, self.theta)?,
@@ -46,7 +46,7 @@ impl Rope {
         Ok(Config { positions: Positions::Rotary, rotary: Some(rotary), ..config })
     }
 
-    /// The rotation from the fields of `rope_parameters`, if there are any, and from the keys outside of them.
+    /// Reads the rotation from the fields of `rope_parameters`, if there are any, and from the keys outside of them.
     pub fn rotary(&self, inner: Option<Keys>, outer: &Outer, config: &Config) -> Result<Rotary> {
         let (mut theta, mut partial, mut scaling) = (None, None, Scaling::None);
         if let Some(mut inner) = inner {
@@ -79,7 +79,7 @@ pub struct Outer {
     pub original: Option<usize>,
 }
 
-/// The number under one of several keys; different numbers are refused.
+/// Reads the number under one of several keys; different numbers are refused.
 fn agreed(keys: &mut Keys, names: &[&'static str]) -> Result<Option<f64>> {
     let mut found: Option<(&str, f64)> = None;
     for name in names {
@@ -94,7 +94,7 @@ fn agreed(keys: &mut Keys, names: &[&'static str]) -> Result<Option<f64>> {
     Ok(found.map(|(_, x)| x))
 }
 
-/// `rope_parameters`, or `rope_scaling` as it was called before.
+/// Returns the fields of `rope_parameters`, or of `rope_scaling` as it was called before.
 fn one_of_both<'a>(keys: &mut Keys<'a>) -> Result<Option<Keys<'a>>> {
     let both = [keys.value("rope_scaling"), keys.value("rope_parameters")];
     if let [Some(old @ Value::Object(_)), Some(new @ Value::Object(_))] = both
@@ -137,13 +137,13 @@ fn read_scaling(inner: &mut Keys, outer: &Outer, config: &Config) -> Result<Scal
     }
 }
 
-/// The context before it was extended.
+/// Reads the context before it was extended.
 fn original(inner: &mut Keys, outer: &Outer, config: &Config) -> Result<usize> {
     let stated = inner.maybe_size("original_max_position_embeddings", None)?;
     Ok(stated.or(outer.original).unwrap_or(config.context))
 }
 
-/// What is left out of YaRN's parameters follows from the others, as transformers has it.
+/// Reads the scaling of YaRN. Parameters that are left out follow from the others, as transformers has it.
 fn yarn(inner: &mut Keys, outer: &Outer, config: &Config) -> Result<Scaling> {
     let original = original(inner, outer, config)?;
     let factor = inner.maybe_number("factor", None)?.unwrap_or(config.context as f64 / original.max(1) as f64);

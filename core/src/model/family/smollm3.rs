@@ -44,7 +44,7 @@ fn read(keys: &mut Keys) -> Result<Config> {
     Rope { default_theta: 2e6, ..WHOLE_HEAD }.read(keys, Config { unrotated, windows, ..config })
 }
 
-/// The layers without rotary positions: those with a 0 in `no_rope_layers`, or one of every few.
+/// Reads the layers without rotary positions: those with a 0 in `no_rope_layers`, or one of every few.
 fn unrotated(keys: &mut Keys, layers: usize) -> Result<Vec<usize>> {
     let interval = keys.size("no_rope_layer_interval", 4)?;
     let Some(rotated) = keys.sizes("no_rope_layers")? else {

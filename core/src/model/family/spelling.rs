@@ -8,7 +8,7 @@ use super::{FAMILIES, Keys};
 use crate::base::{Result, names};
 use crate::err;
 
-/// Our name, and its aliases.
+/// Sizes by our names, and the aliases of each.
 const SPELLINGS: [(&str, &[&str]); 11] = [
     ("layers", &["num_hidden_layers", "n_layer", "num_layers", "n_layers"]),
     ("d_model", &["hidden_size", "n_embd"]),
@@ -23,17 +23,17 @@ const SPELLINGS: [(&str, &[&str]); 11] = [
     ("tied", &["tie_word_embeddings"]),
 ];
 
-/// The names that published configs have for the sizes.
+/// Lists the names that published configs have for the sizes.
 pub fn aliases<'a>() -> impl Iterator<Item = &'a str> {
     SPELLINGS.iter().flat_map(|(_, theirs)| theirs.iter().copied())
 }
 
-/// The options of a model of our own family, with aliases replaced by our names.
+/// Returns the options of a model of our own family, with aliases replaced by our names.
 pub fn ours(given: &Map<String, Value>) -> Result<Map<String, Value>> {
     respelt(given, |key| SPELLINGS.iter().find(|(_, theirs)| theirs.contains(&key)).map(|(ours, _)| *ours))
 }
 
-/// The options of a model of a published family, each under the name that this family's configs have for it.
+/// Returns the options of a model of a published family, each under the name that this family's configs have for it.
 pub fn theirs(config_json: &Value) -> Result<Value> {
     let Some(given) = config_json.as_object() else { return Ok(config_json.clone()) };
     let asked = asked(config_json)?;
@@ -48,7 +48,7 @@ pub fn theirs(config_json: &Value) -> Result<Value> {
     Ok(Value::Object(spelt))
 }
 
-/// What was meant by the first option that the family does not read, of all names that sizes have.
+/// Suggests what was meant by the first option that the family does not read, of all names that sizes have.
 pub fn hint(config_json: &Value) -> Result<Option<String>> {
     let asked = asked(config_json)?;
     let mut given = config_json.as_object().into_iter().flat_map(Map::keys).filter(|key| *key != "model_type");
@@ -58,7 +58,7 @@ pub fn hint(config_json: &Value) -> Result<Option<String>> {
     Ok(names::suggestion(unread, asked.iter().copied().chain(spellings)))
 }
 
-/// The keys that the family of a config reads.
+/// Returns the keys that the family of a config reads.
 fn asked(config_json: &Value) -> Result<BTreeSet<&'static str>> {
     let name = config_json.get("model_type").and_then(Value::as_str);
     let Some(family) = FAMILIES.iter().find(|family| Some(family.name) == name) else { return Ok(BTreeSet::new()) };
@@ -82,7 +82,7 @@ fn respelt(given: &Map<String, Value>, name: impl Fn(&str) -> Option<&'static st
     Ok(all)
 }
 
-/// The name of an activation, translated for another key.
+/// Translates the name of an activation function for another key.
 fn worded(key: &str, value: &Value) -> Value {
     let word = match (key, value.as_str()) {
         ("act", Some("gelu_new" | "gelu_fast" | "gelu_pytorch_tanh")) => "gelu_tanh",

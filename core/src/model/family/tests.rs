@@ -9,7 +9,7 @@ fn config(json: Value) -> Config {
     read(&json, &[]).unwrap_or_else(|e| panic!("{e}")).config
 }
 
-/// A small llama with some keys changed.
+/// Reads a small llama with some keys changed.
 fn llama(changes: Value) -> crate::base::Result<Config> {
     let mut fields =
         json!({"model_type": "llama", "hidden_size": 32, "num_attention_heads": 4, "num_hidden_layers": 2});

@@ -13,8 +13,8 @@ pub(super) struct Sizes {
     pub context: usize,
 }
 
-/// A llama of these sizes: RMS norms, a gated SiLU, no biases, as many key-value heads as query heads. Its rotation and
-/// the epsilon of its norms are still to be set.
+/// Returns the config of a llama of these sizes: RMS norms, a gated SiLU, no biases, as many key-value heads as query
+/// heads. Its rotation and the epsilon of its norms are still to be set.
 pub(super) fn llama(sizes: Sizes) -> Config {
     let Sizes { layers, d_model, heads, d_head, d_mlp, vocab, context } = sizes;
     Config {

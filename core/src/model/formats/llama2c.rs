@@ -17,10 +17,10 @@ const MAGIC: u32 = 0x616b_3432;
 /// The length of the header of version 1, padded with zeros.
 const HEADER: usize = 256;
 
-/// Larger sizes are refused; the product of two of these does not overflow.
+/// Largest size that is accepted; the product of two of these does not overflow.
 const LARGEST: i32 = 1 << 30;
 
-/// No model has more layers, and the layout of this many takes little memory.
+/// Largest number of layers: no model has more, and the layout of this many takes little memory.
 const MOST_LAYERS: i32 = 1 << 12;
 
 /// The token between texts; llama2.c begins with it and stops at it.
@@ -75,7 +75,7 @@ impl<B: AsRef<[u8]>> TensorSource for Checkpoint<B> {
     }
 }
 
-/// The header of the first files, which had no version; a negative vocabulary size means an untied unembedding.
+/// Reads the header of the first files, which had no version; a negative vocabulary size means an untied unembedding.
 fn legacy(reader: &mut ByteReader) -> Result<Config> {
     let sizes = sizes(reader)?;
     config(sizes, sizes[5] > 0)
@@ -106,7 +106,7 @@ fn versioned(reader: &mut ByteReader) -> Result<Config> {
     config(sizes, tied)
 }
 
-/// dim, hidden_dim, n_layers, n_heads, n_kv_heads, vocab_size, max_seq_len
+/// Sizes of the header: dim, hidden_dim, n_layers, n_heads, n_kv_heads, vocab_size, max_seq_len.
 type Header = [i32; 7];
 
 fn sizes(reader: &mut ByteReader) -> Result<Header> {
@@ -158,7 +158,7 @@ const SINES: &str = "freq_cis_imag";
 /// Tensors in the order of the file, by our names.
 type Listing = Vec<(String, Vec<usize>)>;
 
-/// One part of every layer.
+/// Lists one part of every layer.
 fn each(config: &Config, part: &str) -> Listing {
     let (d, wide, narrow) = (config.d_model, config.d_mlp, config.kv_heads * config.d_head);
     let shape = match part {
@@ -176,7 +176,7 @@ fn one(name: &str, shape: &[usize]) -> Listing {
 }
 
 const ATTENTION: [&str; 4] = ["attn.q", "attn.k", "attn.v", "attn.o"];
-/// w1, w2 and w3.
+/// MLP matrices w1, w2 and w3.
 const MLP: [&str; 3] = ["mlp.gate", "mlp.down", "mlp.up"];
 
 fn order_of_legacy(config: &Config) -> Listing {
@@ -235,7 +235,7 @@ fn placed(order: Listing, start: usize, length: usize) -> Result<Tensors> {
 mod tests {
     use super::*;
 
-    /// A model of two layers whose numbers count up.
+    /// Writes a model of two layers whose numbers count up.
     fn file(vocab: i32, newer: bool) -> Vec<u8> {
         let sizes: Header = [8, 12, 2, 4, 2, vocab, 5];
         let mut bytes = Vec::new();

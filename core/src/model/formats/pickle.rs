@@ -7,7 +7,7 @@ use crate::tensor::Tensor;
 pub use crate::tensor::files::pickle::File;
 
 impl<B: AsRef<[u8]>> TensorSource for File<B> {
-    /// Keys of nested dictionaries and indices of lists are joined by dots.
+    /// Returns the names of all tensors; keys of nested dictionaries and indices of lists are joined by dots.
     fn names(&self) -> Vec<String> {
         self.names()
     }

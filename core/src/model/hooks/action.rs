@@ -18,10 +18,10 @@ crate::options! {
     }
 }
 
-/// Where the values of a patch come from.
+/// The source of a patch's values.
 #[derive(Debug, Clone)]
 pub enum PatchSource {
-    /// Another run: the same place at the same positions.
+    /// Activations of another run: the same place at the same positions.
     Cache(Arc<Cache>),
     /// Values of the shape of the part, or one that broadcasts to it.
     Tensor(Tensor),
@@ -37,12 +37,12 @@ pub enum Action {
         by_position: bool,
     },
     Patch(PatchSource),
-    /// x + scale * vector
+    /// x + scale * vector.
     Add {
         vector: Tensor,
         scale: f64,
     },
-    /// factor * x
+    /// factor * x.
     Scale(f64),
     /// x without some directions.
     Project(Projection),
@@ -93,7 +93,7 @@ impl Edit for Acting {
     }
 }
 
-/// The values in the dtype and on the device of `x`, broadcast to its shape.
+/// Broadcasts values to the shape of `x`, in its dtype and on its device.
 fn stretched(place: Place, values: &Tensor, x: &Tensor) -> Result<Tensor> {
     let (found, wanted) = (values.dims(), x.dims());
     let fits = found.len() <= wanted.len()
@@ -104,8 +104,8 @@ fn stretched(place: Place, values: &Tensor, x: &Tensor) -> Result<Tensor> {
     Ok(values.to_device(x.device())?.to_dtype(x.dtype())?.broadcast_as(x.shape())?.contiguous()?)
 }
 
-/// The part of a recorded activation `[batch, pos, ..]` that belongs to the positions of a hook, or to those of this pass.
-/// `lengths` are those of the texts that it was recorded from.
+/// Returns the part of a recorded activation `[batch, pos, ..]` that belongs to the positions of a hook, or to those of
+/// this pass. `lengths` are those of the texts that it was recorded from.
 fn same_positions(
     at: &At,
     place: Place,
@@ -154,14 +154,15 @@ fn all_keys(at: &At, place: Place, lengths: &[usize]) -> Result<()> {
     Ok(())
 }
 
-/// The length of the recorded text that belongs to a row of this pass; of the shortest, where they are not as many.
+/// Returns the length of the recorded text that belongs to a row of this pass; of the shortest, where they are not as
+/// many.
 fn length_beside(at: &At, lengths: &[usize], row: usize) -> usize {
     let shortest = lengths.iter().copied().min().unwrap_or(0);
     lengths.get(row).copied().filter(|_| lengths.len() == at.batch.rows().len()).unwrap_or(shortest)
 }
 
-/// The column of a position in the cache, if every text of this pass that has the position has it there, too: after the
-/// end of a text, a cache has only padding.
+/// Finds the column of a position in the cache, if every text of this pass that has the position has it there, too:
+/// after the end of a text, a cache has only padding.
 fn recorded_at(at: &At, cache: &Cache, lengths: &[usize], position: i64) -> Result<Option<usize>> {
     if let Some(kept) = cache.positions() {
         return Ok(kept.iter().position(|other| *other == position));
@@ -178,7 +179,7 @@ fn recorded_at(at: &At, cache: &Cache, lengths: &[usize], position: i64) -> Resu
     Ok(is_there.then_some(place))
 }
 
-/// The positions of a cache, in words.
+/// Describes the positions of a cache.
 fn extent(cache: &Cache) -> String {
     match (cache.positions(), cache.lengths()) {
         (Some(kept), _) => format!("it holds {kept:?}"),
@@ -209,7 +210,7 @@ mod tests {
         model.cache(&batch, Ask { hooks, places: select(model.config(), SITE)?, positions }, &Task::default())
     }
 
-    /// The activations of a run that a cache was patched into.
+    /// Returns the activations of a run that a cache was patched into.
     fn patched(model: &Decoder, rows: &[&[u32]], action: Action, positions: Option<Vec<i64>>) -> Result<Tensor> {
         let hook = Bound::new(model.config(), SITE, None, positions, Box::new(action.begin()))?;
         recorded(model, rows, None, vec![hook])?.get(SITE)

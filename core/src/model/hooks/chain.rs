@@ -10,7 +10,7 @@ use crate::model::site::{Place, Site, SiteKind, select};
 use crate::tensor::Tensor;
 
 crate::options! {
-    /// Which part of a site a hook acts on.
+    /// Options of the part of a site that a hook acts on.
     #[derive(Debug, Clone)]
     pub struct HookOptions {
         /// A position or several; negative ones count from the end of each text.
@@ -20,10 +20,10 @@ crate::options! {
     }
 }
 
-/// What a hook does with its part of an activation.
+/// An edit of a hook's part of an activation.
 pub trait Edit {
-    /// The new values of the part, or none to leave it unchanged. `place` has the head, where the hook names one; `positions`
-    /// are those of the hook that this pass computes.
+    /// Returns the new values of the part, or none to leave it unchanged. `place` has the head, where the hook names
+    /// one; `positions` are those of the hook that this pass computes.
     fn edit(&mut self, at: &At, place: Place, positions: Option<&[i64]>, x: &Tensor) -> Result<Option<Tensor>>;
 }
 
@@ -35,7 +35,7 @@ pub struct Bound<'a> {
 }
 
 impl<'a> Bound<'a> {
-    /// `heads` names heads where the site names none.
+    /// Binds a hook to the places of a model. `heads` names heads where the site names none.
     pub fn new(
         config: &Config,
         site: &str,
@@ -56,7 +56,7 @@ impl<'a> Bound<'a> {
         Ok(Self { places, positions, edit })
     }
 
-    /// Whether it acts at a site.
+    /// Returns whether the hook acts at a site.
     pub fn wants(&self, site: Site) -> bool {
         self.places.iter().any(|place| place.site == site)
     }

@@ -30,7 +30,7 @@ pub fn no_new_nan(place: &dyn Display, before: &Tensor, after: &Tensor) -> Resul
     }
 }
 
-/// The index of the first NaN.
+/// Returns the index of the first NaN.
 pub fn first_nan(x: &Tensor) -> Result<Option<Vec<usize>>> {
     first_unlike_itself(&x.detach(), x.dims())
 }
@@ -47,7 +47,7 @@ pub fn finite(x: &Tensor, what: impl Display) -> Result<()> {
     Err(err!(Numeric, "expected finite {what}, found {found} at {index:?}"))
 }
 
-/// The index of the first number that is not equal to itself, which NaN alone is not.
+/// Returns the index of the first number that is not equal to itself, which NaN alone is not.
 fn first_unlike_itself(x: &Tensor, dims: &[usize]) -> Result<Option<Vec<usize>>> {
     if x.elem_count() == 0 {
         return Ok(None);

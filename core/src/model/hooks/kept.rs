@@ -8,15 +8,15 @@ use crate::base::Result;
 use crate::model::site::Site;
 use crate::tensor::Tensor;
 
-/// Makes the hook for one pass.
+/// A function that makes the hook for one pass.
 type Make = dyn Fn() -> Result<Vec<Bound<'static>>> + Send + Sync;
 
 /// A hook that a model keeps.
 #[derive(Clone)]
 pub struct KeptHook {
-    /// What it does, in words.
+    /// Description of what the hook does.
     told: String,
-    /// The numbers that it acts with, which tell it from another one of the same words.
+    /// Numbers that the hook acts with, which tell it from another one of the same words.
     numbers: Vec<Tensor>,
     make: Arc<Make>,
 }

@@ -21,7 +21,7 @@ pub use kept::{Before, KeptHook};
 pub use picked::{Picked, one_head};
 pub use projection::Projection;
 
-/// Which activation of which pass a hook is called with.
+/// The activation and the pass that a hook is called with.
 #[derive(Debug, Clone)]
 pub struct At<'a> {
     pub site: Site,
@@ -29,7 +29,7 @@ pub struct At<'a> {
     pub batch: &'a Batch,
     /// The columns of the text that this pass computes: all of it, or one step of generation.
     pub columns: Range<usize>,
-    /// 0 for the prompt, 1 for the pass that reads the first generated token, and so on.
+    /// Step of a generation: 0 for the prompt, 1 for the pass that reads the first generated token, and so on.
     pub step: usize,
     /// The padding of shorter rows.
     pub gap: Option<&'a Gap>,
@@ -38,7 +38,7 @@ pub struct At<'a> {
 }
 
 impl At<'_> {
-    /// How many tokens of a text have been read by the end of this pass.
+    /// Counts the tokens of a text that have been read by the end of this pass.
     pub fn read(&self, row: usize) -> usize {
         match self.gap {
             Some(gap) if self.columns.end > gap.width => gap.position(row, self.columns.end),
@@ -47,7 +47,7 @@ impl At<'_> {
         }
     }
 
-    /// Whether a column of a text, counted from the first pass on, holds a token of it, and not padding.
+    /// Returns whether a column of a text, counted from the first pass on, holds a token of it, and not padding.
     pub fn is_text(&self, row: usize, column: usize) -> bool {
         match self.gap {
             Some(gap) => gap.holds(row, column),
@@ -55,7 +55,7 @@ impl At<'_> {
         }
     }
 
-    /// The column of this pass at which a text has a position, if it is computed here.
+    /// Returns the column of this pass at which a text has a position, if this pass computes it.
     pub fn column(&self, row: usize, position: usize) -> Option<usize> {
         let column = match self.gap {
             Some(gap) if position >= gap.lengths[row] => position - gap.lengths[row] + gap.width,
@@ -65,14 +65,14 @@ impl At<'_> {
     }
 }
 
-/// Sees the activations of a forward pass. A site that is not wanted is not materialised.
+/// The hooks of a forward pass, which see its activations. A site that is not wanted is not materialised.
 pub trait Hooks {
     fn wants(&self, site: Site) -> bool;
 
-    /// Called with the activation of a wanted site, which a returned tensor replaces.
+    /// Receives the activation of a wanted site, which a returned tensor replaces.
     fn on(&mut self, at: &At, x: &Tensor) -> Result<Option<Tensor>>;
 
-    /// The last site that is needed: nothing after it is computed. None for the whole model.
+    /// Returns the last site that is needed: nothing after it is computed. None for the whole model.
     fn last(&self) -> Option<Site>;
 }
 

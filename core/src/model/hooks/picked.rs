@@ -7,7 +7,7 @@ use crate::model::site::{Heads, SiteKind};
 use crate::tensor::Tensor;
 use crate::tensor::index::{self, Index};
 
-/// One head of a whole activation, without the axis of heads.
+/// Returns one head of a whole activation, without the axis of heads.
 pub fn one_head(kind: SiteKind, x: &Tensor, head: usize) -> Result<Tensor> {
     match head_axis(kind) {
         Some(axis) => Ok(x.narrow(axis, head, 1)?.squeeze(axis)?),
@@ -23,7 +23,7 @@ fn head_axis(kind: SiteKind) -> Option<usize> {
     }
 }
 
-/// The axis of positions; of the queries, where there are two.
+/// Returns the axis of positions; that of the queries, where there are two.
 fn position_axis(kind: SiteKind) -> usize {
     if kind.heads() == Heads::Square { 2 } else { 1 }
 }
@@ -40,7 +40,8 @@ pub struct Picked {
 }
 
 impl Picked {
-    /// `positions` count from the beginning of each text, negative ones from the end of what has been read of it.
+    /// Picks the part at some positions, or at all: they count from the beginning of each text, negative ones from the
+    /// end of what has been read of it.
     pub fn new(at: &At, positions: Option<&[i64]>, head: Option<usize>) -> Result<Self> {
         let (kind, Some(wanted)) = (at.site.kind, positions) else {
             return Ok(Self { kind: at.site.kind, head, columns: None, positions: None });
@@ -60,22 +61,22 @@ impl Picked {
         Ok(Self { kind, head, columns: Some(columns), positions: Some(positions) })
     }
 
-    /// Those of the hook's positions that this pass computes.
+    /// Returns those of the hook's positions that this pass computes.
     pub fn positions(&self) -> Option<&[i64]> {
         self.positions.as_deref()
     }
 
-    /// Whether the pass has no such part, as most later steps of a generation.
+    /// Returns whether the pass has no such part, as most later steps of a generation.
     pub fn is_empty(&self) -> bool {
         self.columns.as_ref().is_some_and(|rows| rows.iter().all(Vec::is_empty))
     }
 
-    /// Whether the part is the whole activation.
+    /// Returns whether the part is the whole activation.
     pub fn is_all(&self) -> bool {
         self.head.is_none() && self.columns.is_none()
     }
 
-    /// The part. Rows with different columns are stacked again; all have equally many.
+    /// Takes the part out of an activation. Rows with different columns are stacked again; all have equally many.
     pub fn taken(&self, x: &Tensor) -> Result<Tensor> {
         match &self.columns {
             None => index::get(x, &self.indices(x.rank(), None)),
@@ -90,7 +91,7 @@ impl Picked {
         }
     }
 
-    /// The whole with the part replaced.
+    /// Puts the part back into the whole activation.
     pub fn put(&self, x: &Tensor, part: Tensor) -> Result<Tensor> {
         match &self.columns {
             None => index::set(x, &self.indices(x.rank(), None), &part.into()),
@@ -121,7 +122,7 @@ fn same(rows: &[Vec<usize>]) -> bool {
     rows.windows(2).all(|pair| pair[0] == pair[1])
 }
 
-/// The column of this pass at which a text has a position, if it is computed here.
+/// Returns the column of this pass at which a text has a position, if this pass computes it.
 fn column(at: &At, row: usize, position: i64) -> Result<Option<usize>> {
     let length = at.read(row);
     let place = if position < 0 { position + length as i64 } else { position };

@@ -8,9 +8,9 @@ use crate::{bail, err};
 /// Where L is not R^T, the projection is oblique.
 #[derive(Debug, Clone)]
 pub struct Projection {
-    /// L, `[width, directions]`
+    /// Left factor L, `[width, directions]`.
     left: Tensor,
-    /// R, `[directions, width]`
+    /// Right factor R, `[directions, width]`.
     right: Tensor,
     centre: Option<Tensor>,
 }
@@ -24,7 +24,7 @@ impl Projection {
         Ok(Self { left, right, centre })
     }
 
-    /// The orthogonal projection that leaves nothing along a vector `[width]`, or along several `[n, width]`.
+    /// Makes the orthogonal projection that leaves nothing along a vector `[width]`, or along several `[n, width]`.
     pub fn without(directions: &Tensor) -> Result<Self> {
         let rows = match directions.rank() {
             1 => directions.unsqueeze(0)?,
@@ -43,12 +43,12 @@ impl Projection {
         Self::new(right.t()?.contiguous()?, right, None)
     }
 
-    /// The same through this point, which stays where it is.
+    /// Moves the projection to this centre, which stays where it is.
     pub fn about(self, centre: Tensor) -> Result<Self> {
         Self::new(self.left, self.right, Some(centre))
     }
 
-    /// The numbers that it acts with.
+    /// Returns the numbers that the projection acts with.
     pub fn numbers(&self) -> Vec<Tensor> {
         [&self.left, &self.right].into_iter().chain(&self.centre).cloned().collect()
     }
@@ -57,13 +57,13 @@ impl Projection {
         self.left.dims()[0]
     }
 
-    /// How many directions it takes out.
+    /// Returns the number of directions that the projection takes out.
     pub fn rank(&self) -> usize {
         self.right.dims()[0]
     }
 
-    /// The rows of `x` without these directions. The last axis is the width, or the last two are, as heads and their
-    /// numbers.
+    /// Takes these directions out of the rows of `x`. The last axis is the width, or the last two are, as heads and
+    /// their numbers.
     pub fn apply(&self, x: &Tensor) -> Result<Tensor> {
         let (dims, width) = (x.dims(), self.width());
         let fits =

@@ -1,18 +1,26 @@
 //! The cache, with the layout that all programs of the hub share: `models--org--name/{blobs,refs,snapshots/COMMIT}`.
+//!
+//! What the hf-hub crate knows of it names the folders of repositories and commits. Its other functions are not used: its
+//! `get` finds no file of a revision that is a commit, and follows whatever a file of `refs` says; its `create_ref` writes in
+//! place, so that another process may read half of it; its cache of the environment is that of HF_HOME alone; and of none it
+//! asks whether the run may read or write there.
 
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use hf_hub::{CacheRepo, Repo, RepoType};
+use hf_hub::{CacheRepo, Repo};
 
-use super::name::{Name, is_commit};
+use super::name::{Name, RepoKind, is_commit, is_path};
 use super::settings::Settings;
 use crate::base::access::Access;
 use crate::base::cache::{Shelved, shelved};
 use crate::base::{Error, Result, files};
 
-/// The part of the cache that belongs to one model.
+/// Maximum bytes of a list of the files of a commit; the hub's answer about them is no longer.
+const LONGEST_LIST: u64 = 64 << 20;
+
+/// The part of the cache that belongs to one repository.
 pub struct Cache {
     /// The access rules of the run. The cache may be read and written unless a rule denies it.
     access: Access,
@@ -22,15 +30,15 @@ pub struct Cache {
     locks: PathBuf,
 }
 
-/// The models in the cache, by name, with the size of each.
-pub fn models(settings: &Settings) -> Vec<(String, Shelved)> {
-    let name = |lies: &Shelved| model_in(lies.folder.file_name()?.to_str()?);
+/// Lists the models or data sets in the cache, by name, with the size of each.
+pub fn kept(settings: &Settings, kind: RepoKind) -> Vec<(String, Shelved)> {
+    let name = |lies: &Shelved| name_in(lies.folder.file_name()?.to_str()?, kind);
     shelved(&settings.cache).into_iter().filter_map(|lies| Some((name(&lies)?, lies))).collect()
 }
 
-/// The model that a folder of the cache is for, by the folder's name.
-pub fn model_in(folder: &str) -> Option<String> {
-    let (org, name) = folder.strip_prefix("models--")?.split_once("--")?;
+/// Returns the name of the model or data set that a folder of the cache is for.
+pub fn name_in(folder: &str, kind: RepoKind) -> Option<String> {
+    let (org, name) = folder.strip_prefix(kind.plural())?.strip_prefix("--")?.split_once("--")?;
     Some(format!("{org}/{name}"))
 }
 
@@ -38,7 +46,7 @@ impl Cache {
     /// Refuses a cache that may not be read, so that nothing in it is revealed.
     pub fn new(access: &Access, settings: &Settings, name: &Name) -> Result<Self> {
         let root = settings.cache.clone();
-        let repo = Repo::new(name.repo(), RepoType::Model);
+        let repo = Repo::new(name.repo(), name.kind.repo_type());
         let own = repo.folder_name();
         let cache = Self {
             access: access.within(&root)?,
@@ -57,7 +65,7 @@ impl Cache {
         Ok(())
     }
 
-    /// The folder of all models.
+    /// The folder of all repositories.
     pub fn root(&self) -> &Path {
         &self.root
     }
@@ -101,12 +109,34 @@ impl Cache {
             // It is needed only for later use without a network; the files themselves are complete.
             return Ok(());
         }
-        let folder = folder_of(&place)?;
-        let failed = |e: std::io::Error| Error::io("write", &place, &e);
-        let mut beside = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
-        beside.write_all(commit.as_bytes()).map_err(failed)?;
-        beside.persist(&place).map_err(|e| failed(e.error))?;
-        Ok(())
+        put(&place, commit)
+    }
+
+    /// Returns the paths of all files of a commit, as the hub listed them; none where it was not asked.
+    pub fn listing(&self, commit: &str) -> Result<Option<Vec<String>>> {
+        let place = self.listing_place(commit);
+        let bytes = files::end_of(&place, LONGEST_LIST).map_err(|e| Error::io("read", &place, &e))?;
+        let text = String::from_utf8(bytes).unwrap_or_default();
+        let names: Vec<String> = text.lines().filter(|path| is_path(path)).map(String::from).collect();
+        Ok((!names.is_empty()).then_some(names))
+    }
+
+    /// Stores the paths of all files of a commit: of a repository that is fetched file by file, the files in the cache do
+    /// not say what else it has.
+    pub fn list(&self, commit: &str, names: &[String]) -> Result<()> {
+        let place = self.listing_place(commit);
+        let snapshot = self.snapshot(commit);
+        if self.may_write(&place).is_err() || self.may_write(&snapshot).is_err() {
+            return Ok(());
+        }
+        // To other programs a commit that is noted without a folder of its own is a damaged cache.
+        fs::create_dir_all(&snapshot).map_err(|e| Error::io("write into", &snapshot, &e))?;
+        put(&place, &(names.join("\n") + "\n"))
+    }
+
+    /// Returns the place of the list, which other programs neither look for nor remove.
+    fn listing_place(&self, commit: &str) -> PathBuf {
+        self.folder.join("listings").join(commit)
     }
 
     /// Links a file of a commit to its content.
@@ -118,7 +148,7 @@ impl Cache {
             // The link is broken, since otherwise the file would have been found.
             fs::remove_file(&pointer).map_err(|e| Error::io("replace", &pointer, &e))?;
         }
-        // From `snapshots/COMMIT/FOLDERS/FILE` up to the folder of the model.
+        // From `snapshots/COMMIT/FOLDERS/FILE` up to the folder of the repository.
         let up = "../".repeat(2 + file.matches('/').count());
         let (blob, _) = self.blob(etag);
         match link(Path::new(&format!("{up}blobs/{etag}")), &blob, &pointer) {
@@ -150,6 +180,16 @@ fn link(_target: &Path, blob: &Path, pointer: &Path) -> std::io::Result<()> {
 /// A place of the cache as an absolute path, since a relative one would be an output of the run.
 fn cached(place: &Path) -> Result<PathBuf> {
     std::path::absolute(place).map_err(|e| Error::io("resolve", place, &e))
+}
+
+/// Writes a small file as a whole.
+fn put(place: &Path, text: &str) -> Result<()> {
+    let folder = folder_of(place)?;
+    let failed = |e: std::io::Error| Error::io("write", place, &e);
+    let mut beside = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+    beside.write_all(text.as_bytes()).map_err(failed)?;
+    beside.persist(place).map_err(|e| failed(e.error))?;
+    Ok(())
 }
 
 /// The folder of a place, created if it is missing.

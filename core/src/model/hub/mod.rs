@@ -1,4 +1,4 @@
-//! Models from a model hub: found in the cache or downloaded into it, with the layout that other programs share.
+//! Models and data sets from a hub: found in the cache or downloaded into it, with the layout that other programs share.
 //!
 //! All requests go through `base::net`. The hf-hub crate fetches large files through another library, whose hosts
 //! cannot be checked; it does not resume downloads, does not compare hashes, does not see the hash of a file on another
@@ -8,9 +8,11 @@ mod cache;
 mod choice;
 mod name;
 mod remote;
+mod repository;
 mod settings;
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use url::Url;
@@ -23,8 +25,9 @@ use cache::Cache;
 use choice::Choice;
 use remote::Remote;
 
-pub use cache::{model_in, models};
-pub use name::Name;
+pub use cache::{kept, name_in};
+pub use name::{Name, RepoKind};
+pub use repository::Repository;
 pub use settings::Settings;
 
 /// A model of the hub in the cache.
@@ -119,7 +122,7 @@ fn fetched(files: &Files, task: &Task, settings: &Settings, name: &Name, choose:
         return from_cache(files, &cache, name, choose, refusal);
     }
     // A commit never changes, but the cache may have only a part of its files.
-    if name.is_commit() && kept(files, &cache, choose, &name.revision)?.is_some_and(|choice| choice.is_whole()) {
+    if name.is_commit() && chosen(files, &cache, choose, &name.revision)?.is_some_and(|choice| choice.is_whole()) {
         return Ok(Snapshot::new(&cache, name, &name.revision));
     }
     net::wait_for(from_hub(files, task, settings, &cache, name, choose))
@@ -149,18 +152,21 @@ fn may_ask(files: &Files, settings: &Settings) -> Result<()> {
 }
 
 fn from_cache(files: &Files, cache: &Cache, name: &Name, choose: Choose, refusal: Error) -> Result<Snapshot> {
-    let missing = |what: String| Error { message: format!("{what}, and {}", refusal.message), ..refusal.clone() };
-    let Some(commit) = cache.commit(name)? else {
-        return Err(missing(format!("{name} is not in the cache ({})", cache.root().display())));
-    };
-    match kept(files, cache, choose, &commit)? {
+    let Some(commit) = cache.commit(name)? else { return Err(without(name, "not", cache, &refusal)) };
+    match chosen(files, cache, choose, &commit)? {
         Some(_) => Ok(Snapshot::new(cache, name, &commit)),
-        None => Err(missing(format!("{name} is only partly in the cache ({})", cache.root().display()))),
+        None => Err(without(name, "only partly", cache, &refusal)),
     }
 }
 
+/// The error of what is not in the cache while the hub may not be asked.
+fn without(what: impl Display, how: &str, cache: &Cache, refusal: &Error) -> Error {
+    let root = cache.root().display();
+    Error { message: format!("{what} is {how} in the cache ({root}), and {}", refusal.message), ..refusal.clone() }
+}
+
 /// The choice of files of a commit, if all of them are in the cache.
-fn kept(files: &Files, cache: &Cache, choose: Choose, commit: &str) -> Result<Option<Choice>> {
+fn chosen(files: &Files, cache: &Cache, choose: Choose, commit: &str) -> Result<Option<Choice>> {
     let Ok(mut choice) = choose(&cache.names(commit)) else { return Ok(None) };
     if let Some(index) = choice.index() {
         choice.add_shards(&files.text(&cache.place(commit, index))?)?;
@@ -191,7 +197,7 @@ async fn from_hub(
     Ok(Snapshot::new(cache, name, &state.commit))
 }
 
-/// Without a network the cache may still have the model, but maybe an old one, so its use is only hinted at.
+/// Without a network the cache may still have the repository, but maybe an old one, so its use is only hinted at.
 fn kept_hint(error: Error, cache: &Cache, name: &Name) -> Error {
     match cache.commit(name) {
         Ok(Some(_)) if error.kind == Kind::Network => {
@@ -211,10 +217,12 @@ async fn bring(task: &Task, cache: &Cache, remote: &Remote<'_>, commit: &str, fi
     cache.point(commit, file, &facts.etag).map_err(about_the_cache)
 }
 
-/// Says where models are cached, since the outputs of scripts are elsewhere, below `--out`.
+/// Says where models and data sets are cached, since the outputs of scripts are elsewhere, below `--out`.
 fn about_the_cache(error: Error) -> Error {
     match error.kind {
-        Kind::File => error.hint("models are cached there; set HF_HOME or HF_HUB_CACHE to use another folder"),
+        Kind::File => {
+            error.hint("models and data sets are cached there; set HF_HOME or HF_HUB_CACHE to use another folder")
+        }
         _ => error,
     }
 }

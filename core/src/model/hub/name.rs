@@ -1,6 +1,8 @@
-//! Names of models on a hub: `org/name`, `org/name@revision`, `org/name/file.gguf@revision`.
+//! Names of models and data sets on a hub: `org/name`, `org/name@revision`, `org/name/file.gguf@revision`.
 
 use std::fmt;
+
+use hf_hub::RepoType;
 
 use crate::base::Result;
 use crate::{bail, err};
@@ -8,8 +10,41 @@ use crate::{bail, err};
 /// The default revision.
 const MAIN: &str = "main";
 
+/// Kind of a repository of a hub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RepoKind {
+    Model,
+    DataSet,
+}
+
+impl RepoKind {
+    /// Returns the word for one of them, in messages.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Model => "model",
+            Self::DataSet => "data set",
+        }
+    }
+
+    /// Returns the word for all of them, in the hub's addresses.
+    pub fn plural(self) -> &'static str {
+        match self {
+            Self::Model => "models",
+            Self::DataSet => "datasets",
+        }
+    }
+
+    pub fn repo_type(self) -> RepoType {
+        match self {
+            Self::Model => RepoType::Model,
+            Self::DataSet => RepoType::Dataset,
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Name {
+    pub kind: RepoKind,
     pub org: String,
     pub name: String,
     /// A branch, a tag, or a commit.
@@ -19,14 +54,29 @@ pub struct Name {
 }
 
 impl Name {
+    /// Parses the name of a model, or of one file of it.
     pub fn parse(text: &str) -> Result<Self> {
+        Self::of(RepoKind::Model, text, "`org/name`, `org/name@revision`, or `org/name/file.gguf` for one file")
+    }
+
+    /// Parses the name of a data set, without a file.
+    pub fn data_set(text: &str) -> Result<Self> {
+        let wanted = "`org/name` or `org/name@revision`";
+        let name = Self::of(RepoKind::DataSet, text, wanted)?;
+        if let Some(file) = name.file {
+            return Err(err!(Argument, "expected the name of a data set alone, found `{file}` after it").hint(wanted));
+        }
+        Ok(name)
+    }
+
+    fn of(kind: RepoKind, text: &str, wanted: &str) -> Result<Self> {
         let (path, revision) = text.split_once('@').unwrap_or((text, MAIN));
         let mut parts = path.splitn(3, '/');
         let (org, name) = match (parts.next(), parts.next()) {
             (Some(org), Some(name)) if is_word(org) && is_word(name) => (org.to_string(), name.to_string()),
             _ => {
-                return Err(err!(Argument, "expected the name of a model on the hub, found `{text}`")
-                    .hint("`org/name`, `org/name@revision`, or `org/name/file.gguf` for one file"));
+                let what = kind.word();
+                return Err(err!(Argument, "expected the name of a {what} on the hub, found `{text}`").hint(wanted));
             }
         };
         if !is_path(revision) {
@@ -36,12 +86,30 @@ impl Name {
         if file.as_deref().is_some_and(|file| !is_path(file)) {
             bail!(Argument, "expected a file's name after `{org}/{name}/`, found `{text}`");
         }
-        Ok(Self { org, name, revision: revision.to_string(), file })
+        Ok(Self { kind, org, name, revision: revision.to_string(), file })
+    }
+
+    /// Returns the name of the repository at another revision.
+    pub fn at(&self, revision: &str) -> Self {
+        Self { revision: revision.into(), ..self.clone() }
+    }
+
+    /// Tells whether the revision is the usual one.
+    pub fn is_main(&self) -> bool {
+        self.revision == MAIN
     }
 
     /// `org/name`
     pub fn repo(&self) -> String {
         format!("{}/{}", self.org, self.name)
+    }
+
+    /// Returns the path of the repository's page on the hub, below which its files are.
+    pub fn page(&self) -> String {
+        match self.kind {
+            RepoKind::Model => self.repo(),
+            RepoKind::DataSet => format!("{}/{}", self.kind.plural(), self.repo()),
+        }
     }
 
     /// Whether the revision is a commit, which always means the same files.
@@ -124,6 +192,18 @@ mod tests {
         ] {
             assert!(Name::parse(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_data_set_has_pages_of_its_own_and_no_file_in_its_name() {
+        let name = Name::data_set("org/name@refs/convert/parquet").unwrap();
+        assert_eq!((name.page().as_str(), name.revision.as_str()), ("datasets/org/name", "refs/convert/parquet"));
+        assert_eq!(Name::parse("org/name").unwrap().page(), "org/name");
+        assert!(Name::data_set("org/name").unwrap().is_main() && !name.is_main());
+        let error = Name::data_set("org/name/data/x.parquet").unwrap_err();
+        assert_eq!(error.message, "expected the name of a data set alone, found `data/x.parquet` after it");
+        let error = Name::data_set("squad").unwrap_err();
+        assert_eq!(error.message, "expected the name of a data set on the hub, found `squad`");
     }
 
     #[test]

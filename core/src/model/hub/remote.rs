@@ -75,13 +75,14 @@ impl<'a> Remote<'a> {
 
     /// Requests the commit of the revision and its files.
     pub async fn state(&self, task: &Task) -> Result<State> {
-        let (repo, revision) = (self.name.repo(), escaped(&self.name.revision));
-        let address = format!("{}/api/models/{repo}/revision/{revision}", self.settings.endpoint);
+        let Name { kind, revision, .. } = self.name;
+        let (kinds, repo, revision) = (kind.plural(), self.name.repo(), escaped(revision));
+        let address = format!("{}/api/{kinds}/{repo}/revision/{revision}", self.settings.endpoint);
         let answer = self.answered(task, &address).await?;
         if !(200..300).contains(&answer.status) {
             return Err(self.refusal(&answer));
         }
-        let other = |_| err!(Network, "{} did not answer as a model hub does", self.host()).hint("check HF_ENDPOINT");
+        let other = |_| err!(Network, "{} did not answer as a hub does", self.host()).hint("check HF_ENDPOINT");
         let Described { sha, siblings } = json::read(&answer.content, other)?;
         let Some(commit) = sha.filter(|commit| is_commit(commit)) else {
             bail!(Network, "{} named no commit for {}", self.host(), self.name);
@@ -155,7 +156,12 @@ impl<'a> Remote<'a> {
 
     fn address(&self, commit: &str, file: &str) -> String {
         let parts: Vec<String> = file.split('/').map(escaped).collect();
-        format!("{}/{}/resolve/{commit}/{}", self.settings.endpoint, self.name.repo(), parts.join("/"))
+        format!("{}/resolve/{commit}/{}", self.page(), parts.join("/"))
+    }
+
+    /// The address of the repository's page.
+    fn page(&self) -> String {
+        format!("{}/{}", self.settings.endpoint, self.name.page())
     }
 
     async fn patient<T>(&self, task: &Task, question: impl Future<Output = T>) -> Result<T> {
@@ -170,14 +176,14 @@ impl<'a> Remote<'a> {
     /// The error of a refusal by the hub. Its own text is untrusted and is not repeated.
     fn refusal(&self, answer: &Answer) -> Error {
         let Name { revision, .. } = self.name;
-        let repo = self.name.repo();
+        let (repo, kind) = (self.name.repo(), self.name.kind.word());
         match (answer.status, answer.code.as_deref()) {
             (401 | 403, code) => self.closed(answer.status, code),
             (404, Some("RepoNotFound")) => self.unknown(),
             (404, Some("RevisionNotFound")) => err!(Name, "{repo} has no revision `{revision}`")
-                .hint(format!("its branches and tags are listed at {}/{repo}/tree/main", self.settings.endpoint)),
-            (404, _) => err!(Name, "{} has no model {repo} with a revision `{revision}`", self.host())
-                .hint("check both names; a private model requires HF_TOKEN"),
+                .hint(format!("its branches and tags are listed at {}/tree/main", self.page())),
+            (404, _) => err!(Name, "{} has no {kind} {repo} with a revision `{revision}`", self.host())
+                .hint(format!("check both names; a private {kind} requires HF_TOKEN")),
             (429, _) => {
                 let when = answer.retry_after.map_or("later".into(), |seconds| format!("in {seconds} seconds"));
                 err!(Network, "rate limit of {} reached", self.host()).hint(format!("try again {when}"))
@@ -187,21 +193,21 @@ impl<'a> Remote<'a> {
     }
 
     fn unknown(&self) -> Error {
-        err!(Name, "{} has no model {}", self.host(), self.name.repo())
-            .hint("check the name; a private model requires HF_TOKEN")
+        let kind = self.name.kind.word();
+        err!(Name, "{} has no {kind} {}", self.host(), self.name.repo())
+            .hint(format!("check the name; a private {kind} requires HF_TOKEN"))
     }
 
-    /// The error of a denied access: to unknown users the hub does not tell whether the model exists.
+    /// The error of a denied access: to unknown users the hub does not tell whether the repository exists.
     fn closed(&self, status: u16, code: Option<&str>) -> Error {
-        let repo = self.name.repo();
-        let page = format!("{}/{repo}", self.settings.endpoint);
+        let (repo, kind, page) = (self.name.repo(), self.name.kind.word(), self.page());
         match (code, &self.settings.token) {
             (Some("GatedRepo"), None) => err!(Network, "{repo} is gated: it requires a login")
                 .hint(format!("accept its conditions at {page}, then set HF_TOKEN to a token of yours")),
             (Some("GatedRepo"), Some(_)) => err!(Network, "{repo} is gated, and this token has no access")
                 .hint(format!("accept its conditions at {page} with the account of the token")),
             (_, None) => err!(Network, "{repo} does not exist, or is private ({} answered {status})", self.host())
-                .hint("check the name; a private or gated model requires HF_TOKEN"),
+                .hint(format!("check the name; a private or gated {kind} requires HF_TOKEN")),
             (_, Some(_)) => {
                 err!(Network, "{repo} does not exist, or this token has no access ({} answered {status})", self.host())
                     .hint("check the name, and whether HF_TOKEN may read it")

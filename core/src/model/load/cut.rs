@@ -6,8 +6,8 @@ use crate::model::layout::WeightFrom;
 use crate::tensor::Tensor;
 
 impl WeightFrom {
-    /// The shape of the tensor in the file that a weight of ours of shape `ours` is sliced from. `total` is the number
-    /// of rows or columns of all parts of a fused tensor together.
+    /// Returns the shape of the tensor in the file that a weight of ours of shape `ours` is sliced from. `total` is the
+    /// number of rows or columns of all parts of a fused tensor together.
     pub fn whole_shape(&self, ours: &[usize], d_head: usize, total: usize) -> Result<Vec<usize>> {
         Ok(match (self, ours) {
             (WeightFrom::Same(_), _) => ours.to_vec(),
@@ -28,7 +28,7 @@ impl WeightFrom {
         })
     }
 
-    /// Our weight from the whole tensor, whose shape is that of [`WeightFrom::whole_shape`].
+    /// Slices our weight out of the whole tensor, whose shape is that of [`WeightFrom::whole_shape`].
     pub fn cut(&self, whole: &Tensor) -> Result<Tensor> {
         Ok(match self {
             WeightFrom::Same(_) => whole.clone(),
@@ -58,7 +58,7 @@ impl WeightFrom {
     }
 }
 
-/// The whole tensor from all of our weights that are in it: the inverse of [`WeightFrom::cut`].
+/// Assembles the whole tensor from all of our weights that are in it: the inverse of [`WeightFrom::cut`].
 pub fn together(parts: &[(&WeightFrom, Tensor)], d_head: usize) -> Result<Tensor> {
     let Some((first, one)) = parts.first() else { bail!(Bug, "a tensor of a file is made of no weights") };
     Ok(match first {
@@ -100,7 +100,7 @@ pub fn together(parts: &[(&WeightFrom, Tensor)], d_head: usize) -> Result<Tensor
     })
 }
 
-/// The parts in their order in the file.
+/// Sorts the parts by their order in the file.
 fn in_order(parts: &[(&WeightFrom, Tensor)]) -> Vec<Tensor> {
     let place = |from: &WeightFrom| match from {
         WeightFrom::Rows { start, .. } | WeightFrom::Columns { start, .. } => *start,
@@ -114,13 +114,13 @@ fn in_order(parts: &[(&WeightFrom, Tensor)]) -> Vec<Tensor> {
     ordered.into_iter().map(|(_, part)| part.clone()).collect()
 }
 
-/// `[heads, parts, d_head, ..]`
+/// Returns the shape `[heads, parts, d_head, ..]` of a fused tensor.
 fn by_head(dims: &[usize], heads: usize, parts: usize) -> Vec<usize> {
     let rows = dims.first().copied().unwrap_or(0);
     [heads, parts, rows / (heads * parts)].iter().chain(dims.iter().skip(1)).copied().collect()
 }
 
-/// The shape with the rows of one part.
+/// Returns the shape with the rows of one part.
 fn part_of(dims: &[usize], parts: usize) -> Vec<usize> {
     dims.iter().enumerate().map(|(axis, size)| if axis == 0 { size / parts } else { *size }).collect()
 }

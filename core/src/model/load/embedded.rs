@@ -9,10 +9,10 @@ use crate::model::tokenizer::Tokenizer;
 use crate::tensor::Tensor;
 use crate::tensor::files::safetensors::Reader;
 
-/// Its name in scripts.
+/// Name of the model in scripts.
 pub const NAME: &str = "tiny";
 
-/// In half precision.
+/// Weights in half precision.
 const WEIGHTS: &[u8] = include_bytes!("../../../assets/tiny/model.safetensors");
 const CONFIG: &str = include_str!("../../../assets/tiny/config.json");
 const TOKENIZER: &[u8] = include_bytes!("../../../assets/tiny/tokenizer.json");

@@ -43,7 +43,7 @@ pub fn file(files: &Files, path: &Path, loading: &Loading, task: &Task) -> Resul
     Ok(loaded)
 }
 
-/// The file's name before a message that does not begin with it.
+/// Puts the file's name before a message that does not contain it.
 fn within(error: Error, label: &str) -> Error {
     if error.message.contains(label) { error } else { error.within(label) }
 }
@@ -102,7 +102,7 @@ fn from_gguf(files: &Files, path: &Path, loading: &Loading, task: &Task) -> Resu
     Ok(Loaded { tokenizer, ..loaded })
 }
 
-/// The other parts of a model of which this file is one, in their order and with their names.
+/// Maps the other parts of a model of which this file is one, in their order and with their names.
 fn other_parts(files: &Files, path: &Path, split: gguf::Split) -> Result<Vec<(String, Arc<Mmap>)>> {
     let (folder, name) = (folder_of(path), name_of(path));
     let (number, count) = (split.number + 1, split.count);
@@ -152,8 +152,8 @@ fn from_safetensors(files: &Files, path: &Path, loading: &Loading, task: &Task) 
     state_dictionary(files, &shards, path, loading, task)
 }
 
-/// Tensors by name: most of the config follows from TransformerLens' names; other tensors need a config.json beside
-/// them.
+/// Loads a model from tensors by name: most of the config follows from TransformerLens' names; other tensors need a
+/// config.json beside them.
 fn state_dictionary(
     files: &Files,
     source: &dyn TensorSource,
@@ -174,7 +174,7 @@ fn state_dictionary(
     published(files, folder, source, &path.display().to_string(), loading, task)
 }
 
-/// A model of a format that contains its config.
+/// Loads a model of a format that contains its config.
 fn unpublished(
     layout: Layout,
     source: &dyn TensorSource,

@@ -1,4 +1,4 @@
-//! Checks the tensors of a file against a config: every one present, of the right shape, and none left over.
+//! Checks of the tensors of a file against a config: every one present, of the right shape, and none left over.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,12 +41,12 @@ pub fn check(layout: &Layout, parameters: &[(String, Vec<usize>)], source: &dyn 
     }
 }
 
-/// Where one of our weights is.
+/// Returns where one of our weights is in the file.
 pub fn place<'a>(layout: &'a Layout, ours: &str) -> Result<&'a WeightFrom> {
     layout.weights.get(ours).ok_or_else(|| err!(Bug, "the layout of {} has no `{ours}`", layout.config.family))
 }
 
-/// The number of rows or columns of all parts of each fused tensor together.
+/// Counts the rows or columns of all parts of each fused tensor together.
 fn totals<'a>(layout: &'a Layout, parameters: &[(String, Vec<usize>)]) -> BTreeMap<&'a str, usize> {
     let mut totals = BTreeMap::new();
     for (ours, _) in parameters {
@@ -81,7 +81,7 @@ fn too_many(unused: &BTreeSet<&str>) -> Error {
         .hint("the model would compute something else without them; perhaps the config belongs to another model")
 }
 
-/// The first few names.
+/// Writes the first few names.
 fn list<'a>(names: impl Iterator<Item = &'a &'a str> + Clone) -> String {
     let more = if names.clone().nth(LISTED).is_some() { ", .." } else { "" };
     names.take(LISTED).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ") + more

@@ -49,7 +49,7 @@ pub fn folder(files: &Files, path: &Path, loading: &Loading, task: &Task) -> Res
     Ok(Loaded { tokenizer, ..loaded })
 }
 
-/// A model from its tensors and the config.json in a folder.
+/// Loads a model from its tensors and the config.json in a folder.
 pub fn published(
     files: &Files,
     folder: &Path,
@@ -64,7 +64,7 @@ pub fn published(
     of_config(config_json, source, place.display(), label, loading, task)
 }
 
-/// A model from its tensors and what its config.json, which is called `place`, says.
+/// Loads a model from its tensors and its config.json, which is called `place`.
 pub fn of_config(
     config_json: Value,
     source: &dyn TensorSource,
@@ -127,13 +127,13 @@ fn open(files: &Files, folder: &Path, weights: &str, task: &Task) -> Result<Shar
     Ok(shards)
 }
 
-/// The index: which file has which tensor.
+/// The index of a checkpoint: which file has which tensor.
 #[derive(Deserialize)]
 struct Index {
     weight_map: BTreeMap<String, String>,
 }
 
-/// Whether a name stays within its folder.
+/// Returns whether a name stays within its folder.
 fn is_plain(name: &str) -> bool {
     !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\', ':', '\0'])
 }

@@ -49,7 +49,7 @@ crate::options! {
     }
 }
 
-/// What weights are in memory.
+/// The form of weights in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Precision {
     /// Numbers that are computed with as they are. Matrices that a file has quantised stay so where this is f32, which
@@ -60,7 +60,7 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// The dtype of what is not quantised.
+    /// Returns the dtype of weights that are not quantised.
     pub fn of_numbers(self) -> DType {
         match self {
             Self::Dtype(dtype) => dtype,
@@ -137,7 +137,7 @@ fn json(value: &Plain) -> Option<Value> {
     })
 }
 
-/// How a model is loaded, and onto which device.
+/// Options of loading a model, and the device onto which it is loaded.
 #[derive(Debug, Clone)]
 pub struct Loading {
     pub options: LoadOptions,
@@ -171,13 +171,13 @@ impl LoadOptions {
 pub struct Loaded {
     pub config: Config,
     pub weights: Weights,
-    /// None for formats that we do not write.
+    /// The published form; None for formats that we do not write.
     pub published: Option<Published>,
     /// The tokenizer inside the file of the weights, or in the folder beside them.
     pub tokenizer: Option<Tokenizer>,
 }
 
-/// How the model was published, so that it can be saved in the same format.
+/// The published form of a model, in which it can be saved again.
 #[derive(Debug, Clone)]
 pub struct Published {
     pub config_json: Value,
@@ -211,7 +211,8 @@ impl Model {
     }
 }
 
-/// What to write for a name that is neither here nor a name of the hub. Other tools know some models by short names.
+/// Suggests what to write for a name that is neither here nor a name of the hub. Other tools know some models by short
+/// names.
 fn elsewhere(name: &str) -> String {
     const OWNERS: &[(&str, &str)] = &[("gpt2", "openai-community"), ("pythia-", "EleutherAI")];
     if names::nearest(name, [embedded::NAME]).is_some() {
@@ -223,7 +224,8 @@ fn elsewhere(name: &str) -> String {
     }
 }
 
-/// Whether a name may be that of a model on the hub: a single file there has an extension, a path to a folder has none.
+/// Returns whether a name may be that of a model on the hub: a single file there has an extension, a path to a folder
+/// has none.
 fn may_be_a_model(name: &Name) -> bool {
     name.file.as_ref().is_none_or(|file| Path::new(file).extension().is_some())
 }
@@ -234,7 +236,7 @@ fn local(files: &Files, path: &Path, origin: String, loading: &Loading, task: &T
     finished(files, load(files, path, loading, task)?, origin, loading, task)
 }
 
-/// The model with its tokenizer: the one that the user chose, or that came with it.
+/// Joins the model with its tokenizer: the one that the user chose, or that came with it.
 fn finished(files: &Files, loaded: Loaded, origin: String, loading: &Loading, task: &Task) -> Result<Model> {
     let config = &loaded.config;
     let tokenizer = match &loading.options.tokenizer {
@@ -246,7 +248,7 @@ fn finished(files: &Files, loaded: Loaded, origin: String, loading: &Loading, ta
     Ok(Model { decoder, tokenizer, origin, published: loaded.published.map(Arc::new), history: None })
 }
 
-/// The tokenizer of a file or a folder, for a model with this many tokens.
+/// Reads the tokenizer of a file or a folder, for a model with this many tokens.
 fn tokenizer(files: &Files, path: &Path, tokens: usize, task: &Task) -> Result<Tokenizer> {
     let shown = path.display();
     if files.access().to_read(path)?.is_dir() {
@@ -262,8 +264,8 @@ fn tokenizer(files: &Files, path: &Path, tokens: usize, task: &Task) -> Result<T
     read.map_err(|e| e.within(shown))
 }
 
-/// The tokenizer of a folder, if it has one. It is built on another thread, since the largest take a second or two
-/// without a check for interruptions.
+/// Reads the tokenizer of a folder, if it has one. It is built on another thread, since the largest take a second or
+/// two without a check for interruptions.
 fn tokenizer_of_folder(files: &Files, folder: &Path, task: &Task) -> Result<Option<Tokenizer>> {
     let (files, folder) = (files.clone(), folder.to_path_buf());
     task.apart(move || Tokenizer::from_folder(&files, &folder))

@@ -16,7 +16,7 @@ use crate::{bail, err};
 pub struct Shards {
     /// The names of the files, and their readers.
     files: Vec<(String, Reader<Mmap>)>,
-    /// Which file has a tensor.
+    /// Index of the file that has a tensor, by the tensor's name.
     holder: BTreeMap<String, usize>,
     task: Task,
 }
@@ -45,7 +45,7 @@ impl Shards {
         Ok(())
     }
 
-    /// The name of the file that has a tensor.
+    /// Returns the name of the file that has a tensor.
     pub fn file_of(&self, name: &str) -> Option<&str> {
         Some(&self.files.get(*self.holder.get(name)?)?.0)
     }

@@ -12,14 +12,14 @@ use crate::model::weight::Weight;
 use crate::model::weights::Weights;
 use crate::tensor::{DType, Tensor};
 
-/// Small matrices that choose: an error of theirs is another expert.
+/// Small matrices that route tokens, which int8 leaves alone: an error of theirs is another expert.
 const ROUTING: [&str; 2] = [".router.weight", ".shared_gate.weight"];
 
-/// How many rows are compared at once.
+/// Number of rows that are compared at once.
 const ROWS: usize = 1024;
 
-/// Every weight that the layout's config requires, in the requested dtype and on the requested device. `label` is the
-/// user's name of the model.
+/// Reads every weight that the layout's config requires, in the requested dtype and on the requested device. `label` is
+/// the user's name of the model.
 pub fn weights(
     layout: &Layout,
     source: &dyn TensorSource,
@@ -82,7 +82,7 @@ impl<'a> Shelf<'a> {
         Ok(Self { layout, source, loading, awaited, held: BTreeMap::new() })
     }
 
-    /// The blocks of a quantised matrix that computes as it is: in f32, in the processor's memory, and not turned.
+    /// Returns the blocks of a quantised matrix that computes as it is: in f32, in CPU memory, and not transposed.
     fn staying(&self, ours: &str) -> Result<Option<Packed>> {
         let computes = self.loading.options.dtype.of_numbers() == DType::F32 && self.loading.device.is_cpu();
         let from = fit::place(self.layout, ours)?;
@@ -94,7 +94,7 @@ impl<'a> Shelf<'a> {
         })
     }
 
-    /// A weight that was read, as it is computed with.
+    /// Converts a weight that was read to the form in which it computes.
     fn stored(&self, ours: &str, numbers: Tensor) -> Result<Weight> {
         let is_map = numbers.rank() == 2 && ours != "pos_embed" && !ROUTING.iter().any(|part| ours.ends_with(part));
         if self.loading.options.dtype == Precision::Q8 && is_map {
@@ -130,7 +130,7 @@ impl<'a> Shelf<'a> {
     }
 }
 
-/// A file may have an unembedding although the config says that it is tied. Then it must equal the embedding.
+/// Checks an unembedding that a file has although the config says that it is tied: it must equal the embedding.
 fn same_unembedding(
     layout: &Layout,
     source: &dyn TensorSource,

@@ -1,4 +1,4 @@
-//! What a head attends to: as coloured text, and as a heat map.
+//! Attention of a head: as coloured text, and as a heat map.
 
 use super::column;
 use crate::bail;
@@ -8,7 +8,7 @@ use crate::model::site::{Place, SiteKind};
 use crate::tensor::{Tensor, floats};
 
 crate::options! {
-    /// From where attention is shown.
+    /// Options of the position from which attention is shown.
     #[derive(Debug, Clone, Copy)]
     pub struct AttentionOptions {
         /// The query position; negative ones count from the end.
@@ -16,7 +16,7 @@ crate::options! {
     }
 }
 
-/// The tokens of a text, each coloured by how strongly the head attends to it from one position.
+/// Returns the tokens of a text, each coloured by how strongly the head attends to it from one position.
 pub fn text(cache: &Cache, place: Place, row: usize, query: i64, tokens: &[String]) -> Result<HeatText> {
     let column = column(cache, row, query)?;
     let values = floats(&pattern(cache, place, row, tokens)?.get(column)?)?;
@@ -29,7 +29,7 @@ pub fn text(cache: &Cache, place: Place, row: usize, query: i64, tokens: &[Strin
     })
 }
 
-/// All of the pattern that was recorded: a row for each query, a column for each key.
+/// Returns all of the pattern that was recorded: a row for each query, a column for each key.
 pub fn grid(cache: &Cache, place: Place, row: usize, tokens: &[String]) -> Result<Grid> {
     let pattern = pattern(cache, place, row, tokens)?;
     let label = |position: i64| {
@@ -55,7 +55,7 @@ pub fn grid(cache: &Cache, place: Place, row: usize, tokens: &[String]) -> Resul
     })
 }
 
-/// `[query, key]` of one head in one text, keys beyond its end left off.
+/// Returns the pattern `[query, key]` of one head in one text, keys beyond its end left off.
 fn pattern(cache: &Cache, place: Place, row: usize, tokens: &[String]) -> Result<Tensor> {
     if place.site.kind != SiteKind::Pattern || place.head.is_none() {
         bail!(Argument, "expected one head of a pattern, such as `pattern.0.1`, found `{place}`");

@@ -1,5 +1,5 @@
 //! Direct logit attribution (Elhage et al. 2021; nostalgebraist 2020): a logit as the sum of what embeddings, heads and
-//! MLPs wrote into the stream.
+//! MLPs wrote into the residual stream.
 //!
 //! The last norm is taken as the linear map that it was in this run: its divisor is frozen at what the run divided by,
 //! and centring, which is linear, is applied to each part. The same holds for norms after attention. So the sum is
@@ -24,19 +24,19 @@ use crate::tensor::{Tensor, floats};
 use crate::{bail, err};
 
 crate::choices! {
-    /// How finely a logit is split.
+    /// The parts into which a logit is split.
     pub enum By {
-        /// What each block adds to the stream.
+        /// Contributions of each block to the residual stream.
         Layer = "layer",
-        /// Attention and MLP of each block.
+        /// Contributions of attention and MLP of each block.
         Part = "part",
-        /// The heads of attention, its bias, and the MLP.
+        /// Contributions of the heads of attention, of its bias, and of the MLP.
         Head = "head",
     }
 }
 
 crate::options! {
-    /// Which logit is split, and how finely.
+    /// Options of a direct logit attribution: which logit is split, and how finely.
     #[derive(Debug, Clone)]
     pub struct AttributionOptions {
         /// Another token, as its text or its id, or one for each text: the difference of the two logits is split.
@@ -55,7 +55,7 @@ pub struct Target {
     pub against: Option<u32>,
 }
 
-/// What wrote into the stream.
+/// A part of the model that writes into the residual stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Writer {
     Embed,
@@ -66,7 +66,7 @@ pub enum Writer {
     /// The bias of the output projection, and that of a norm after it, which belong to no head.
     AttentionBias(usize),
     Mlp(usize),
-    /// What comes of the input of a layer.
+    /// The output that a layer computes from its input.
     LayerInput(usize),
 }
 
@@ -89,12 +89,12 @@ impl fmt::Display for Writer {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Attribution {
     pub target: Target,
-    /// In the order of the computation.
+    /// Contributions in the order of the computation.
     pub parts: Vec<(Writer, f64)>,
-    /// What the bias of the last norm contributes.
+    /// Contribution of the bias of the last norm.
     pub norm_bias: f64,
     pub unembed_bias: f64,
-    /// What the model computed, before any cap.
+    /// Logit that the model computed, before any cap.
     pub logit: f64,
 }
 
@@ -103,24 +103,25 @@ impl Attribution {
         self.terms().iter().map(|(_, value)| value).sum()
     }
 
-    /// What the parts do not account for: rounding errors, and what hooks have written into the stream.
+    /// Returns what the parts do not account for: rounding errors, and what hooks have written into the residual
+    /// stream.
     pub fn rest(&self) -> f64 {
         self.logit - self.sum()
     }
 
-    /// All that is summed, by name: the parts and the two biases.
+    /// Lists all terms of the sum, by name: the parts and the two biases.
     pub fn terms(&self) -> Vec<(String, f64)> {
         let biases = [("norm bias", self.norm_bias), ("unembed bias", self.unembed_bias)];
         let parts = self.parts.iter().map(|(writer, value)| (writer.to_string(), *value));
         parts.chain(biases.map(|(name, value)| (name.to_string(), value))).collect()
     }
 
-    /// The numbers of the table, the logit at the end.
+    /// Returns the numbers of the table, the logit at the end.
     fn lines(&self) -> Vec<f64> {
         self.terms().into_iter().map(|(_, value)| value).chain([self.rest(), self.logit]).collect()
     }
 
-    /// All of it, the logit at the end.
+    /// Makes a table of all terms, the logit at the end.
     pub fn table(&self, name: impl Fn(u32) -> String) -> Table {
         let outcome = [("rest", self.rest()), ("logit", self.logit)];
         let lines = self.terms().into_iter().chain(outcome.map(|(name, value)| (name.to_string(), value)));
@@ -135,7 +136,7 @@ impl Attribution {
         }
     }
 
-    /// The heads alone, layer by layer; None if it was not split by head.
+    /// Returns the contributions of heads, layer by layer; None if the logit was not split by head.
     pub fn heads(&self) -> Option<Grid> {
         let mut layers: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
         for (writer, value) in &self.parts {
@@ -157,7 +158,7 @@ impl Attribution {
     }
 }
 
-/// What a run has to record for this; one position is enough.
+/// Lists what a run has to record for an attribution; one position is enough.
 pub fn places(config: &Config, by: By) -> Vec<Place> {
     let all = Site::all(config).into_iter();
     let needed = all.filter(|site| match site.kind {
@@ -185,8 +186,8 @@ pub fn attribute_texts(
     attribute(model, &cache, by, pos, targets)
 }
 
-/// The mean of the attributions of several texts, with the token of the first, and half of the 95 % interval of each line
-/// of its table, 1.96 standard errors; none for one text.
+/// Averages the attributions of several texts, with the token of the first, and returns half of the 95 % interval of
+/// each line of the table, 1.96 standard errors; none for one text.
 pub fn mean(all: &[Attribution]) -> Result<(Attribution, Vec<f64>)> {
     let Some(first) = all.first() else { bail!(Argument, "expected at least one text, found none") };
     if all.len() == 1 {
@@ -286,8 +287,8 @@ impl Split<'_> {
         Ok(parts)
     }
 
-    /// For each layer, the direction in which what is written there counts: that behind the last block, times the scales of the
-    /// stream in between.
+    /// Computes for each layer the direction in which what is written there counts: that behind the last block, times
+    /// the scales of the residual stream in between.
     fn directions(&self, last: &[f64]) -> Result<Vec<Vec<f64>>> {
         let mut direction = last.to_vec();
         let mut all = Vec::new();
@@ -321,7 +322,7 @@ impl Split<'_> {
         Ok(())
     }
 
-    /// The direction before a norm that becomes `direction` after it, and what the norm's bias contributes.
+    /// Computes the direction before a norm that becomes `direction` after it, and what the norm's bias contributes.
     fn before(&self, norm: Option<&Norm>, scale: Site, direction: &[f64]) -> Result<(Vec<f64>, f64)> {
         let config = self.model.config();
         let (Some(norm), Some(kind)) = (norm, config.norm) else { return Ok((direction.to_vec(), 0.0)) };
@@ -348,7 +349,7 @@ impl Split<'_> {
         floats(&cell(self.cache, &x, self.row, self.position)?)
     }
 
-    /// The row of a token, less that of the other where there is one.
+    /// Returns the row of a token, less that of the other where there is one.
     fn of_target(&self, table: &Tensor, target: Target) -> Result<Vec<f64>> {
         let vocab = self.model.config().outputs();
         let row = |token: u32| -> Result<Vec<f64>> {

@@ -8,15 +8,15 @@ use crate::model::run::Run;
 use crate::model::site::{Heads, Place};
 use crate::tensor::{Tensor, floats};
 
-/// How far one site of run b is from that of run a.
+/// The difference of run b from run a at one site.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Difference {
     pub place: Place,
-    /// max |a - b|; NaN if one of them has a NaN that the other has not.
+    /// Largest difference, max |a - b|; NaN if one of them has a NaN that the other has not.
     pub largest: f64,
-    /// |a - b| / |a|, in the Euclidean norm over all real positions; 0 where both are zero.
+    /// Relative difference: |a - b| / |a|, in the Euclidean norm over all real positions; 0 where both are zero.
     pub relative: f64,
-    /// a . b / (|a| |b|) over all real positions; NaN where one of them is zero.
+    /// Cosine, a . b / (|a| |b|), over all real positions; NaN where one of them is zero.
     pub cosine: f64,
 }
 
@@ -29,7 +29,7 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// The first site that is not bit-identical.
+    /// Returns the first site that is not bit-identical.
     pub fn first(&self) -> Option<Place> {
         self.sites.iter().find(|site| site.largest != 0.0).map(|site| site.place)
     }
@@ -47,7 +47,7 @@ impl Comparison {
         }
     }
 
-    /// The outcome in a few lines.
+    /// Summarises the outcome in a few lines.
     pub fn card(&self) -> Card {
         let all: Vec<f64> = self.kl.iter().flatten().copied().collect();
         let mean = all.iter().sum::<f64>() / all.len().max(1) as f64;
@@ -69,7 +69,7 @@ impl Comparison {
         }
     }
 
-    /// KL(a || b) by text and position; missing beyond the end of a text.
+    /// Makes a heat map of KL(a || b) by text and position; missing beyond the end of a text.
     pub fn grid(&self) -> Grid {
         let width = self.kl.iter().map(Vec::len).max().unwrap_or(0);
         let row =
@@ -128,7 +128,7 @@ fn difference(cache: &Cache, place: Place, a: &Tensor, b: &Tensor, task: &Task) 
     Ok(Difference { place, largest: sums.largest, relative: sums.relative(), cosine: sums.cosine() })
 }
 
-/// The activations of one text, without padding.
+/// Returns the activations of one text, without padding.
 fn real(cache: &Cache, place: Place, x: &Tensor, row: usize) -> Result<Tensor> {
     let mut x = x.get(row)?;
     let Some(length) = cache.lengths().get(row).copied() else { bail!(Bug, "a row without its length") };
@@ -146,25 +146,25 @@ fn real(cache: &Cache, place: Place, x: &Tensor, row: usize) -> Result<Tensor> {
 /// Sums over the numbers of two activations, a and b.
 #[derive(Default)]
 pub(super) struct Sums {
-    /// max |a - b|; NaN if one of them has a NaN that the other has not.
+    /// Largest difference, max |a - b|; NaN if one of them has a NaN that the other has not.
     pub largest: f64,
-    /// |a - b|^2
+    /// Sum of squares of a - b.
     pub apart: f64,
-    /// |a|^2
+    /// Sum of squares of a.
     pub aa: f64,
-    /// |b|^2
+    /// Sum of squares of b.
     pub bb: f64,
-    /// a . b
+    /// Dot product of a and b.
     pub ab: f64,
 }
 
 impl Sums {
-    /// |a - b| / |a|; 0 where both are zero.
+    /// Computes |a - b| / |a|; 0 where both are zero.
     pub fn relative(&self) -> f64 {
         if self.apart == 0.0 { 0.0 } else { (self.apart / self.aa).sqrt() }
     }
 
-    /// a . b / (|a| |b|); NaN where one of them is zero.
+    /// Computes a . b / (|a| |b|); NaN where one of them is zero.
     pub fn cosine(&self) -> f64 {
         self.ab / (self.aa * self.bb).sqrt()
     }
@@ -182,7 +182,7 @@ impl Sums {
     }
 }
 
-/// The larger number; NaN if either is NaN.
+/// Returns the larger number; NaN if either is NaN.
 fn larger(a: f64, b: f64) -> f64 {
     if a.is_nan() || a > b { a } else { b }
 }
@@ -207,7 +207,7 @@ fn divergences(a: &Run, b: &Run, task: &Task) -> Result<Vec<Vec<f64>>> {
     a.batch.lengths().into_iter().enumerate().map(text).collect()
 }
 
-/// KL(p || q) = sum p ln(p / q) in nats, of the softmax p of `a` and q of `b`.
+/// Computes KL(p || q) = sum p ln(p / q) in nats, of the softmax p of `a` and q of `b`.
 pub fn kl(a: &[f64], b: &[f64]) -> f64 {
     let (all_a, all_b) = (log_sum_exp(a), log_sum_exp(b));
     let terms = a.iter().zip(b).map(|(a, b)| {
@@ -218,7 +218,7 @@ pub fn kl(a: &[f64], b: &[f64]) -> f64 {
     terms.sum()
 }
 
-fn log_sum_exp(logits: &[f64]) -> f64 {
+pub(super) fn log_sum_exp(logits: &[f64]) -> f64 {
     let most = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     most + logits.iter().map(|logit| (logit - most).exp()).sum::<f64>().ln()
 }

@@ -21,7 +21,7 @@ pub const LOGIT_LENS: &str = "logit lens";
 const USUAL_GUESSES: usize = 5;
 
 crate::options! {
-    /// What the logit lens reads.
+    /// Options of the logit lens.
     #[derive(Debug, Clone)]
     pub struct LensOptions {
         /// Number of guesses at each position, the likeliest first.
@@ -47,13 +47,13 @@ pub struct Guess {
     pub probability: f64,
 }
 
-/// What the lens reads at one place.
+/// The reading of a lens at one place.
 #[derive(Debug, Clone)]
 pub struct LensReading {
     pub place: Place,
-    /// `[batch, pos, vocab]`, after the model's cap if it has one.
+    /// Logits, `[batch, pos, vocab]`, after the model's cap if it has one.
     pub logits: Tensor,
-    /// The likeliest tokens first: by text, by position, without padding.
+    /// Guesses, the likeliest tokens first: by text, by position, without padding.
     pub guesses: Vec<Vec<Vec<Guess>>>,
 }
 
@@ -70,7 +70,7 @@ pub fn lens_of_batch(
     lens_of_cache(model, batch, &cache, places, options, task)
 }
 
-/// What a lens reads: these places of one run.
+/// Records these places of one run for a lens.
 pub(super) fn recorded(
     model: &Decoder,
     batch: &Batch,
@@ -157,7 +157,7 @@ fn read(
     Ok(LensReading { place, logits, guesses })
 }
 
-/// The logits of a part of the stream; the output of the last norm is not normed again.
+/// Computes the logits of a part of the residual stream; the output of the last norm is not normed again.
 pub(super) fn unembedded(model: &Decoder, place: Place, x: Tensor, task: &Task) -> Result<Tensor> {
     let (config, weights) = (model.config(), model.weights());
     let x = match (&weights.final_norm, config.norm) {
@@ -184,7 +184,8 @@ fn guesses(logits: &Tensor, lengths: &[usize], count: usize) -> Result<Vec<Vec<V
     Ok(texts.collect())
 }
 
-/// The first guesses for one text: a row for each place, a column for each position. `lens` is the name of the lens.
+/// Makes a table of the first guesses for one text: a row for each place, a column for each position. `lens` is the
+/// name of the lens.
 pub fn table(
     lens: &str,
     readings: &[LensReading],
@@ -202,7 +203,7 @@ pub fn table(
     Ok(table)
 }
 
-/// How sure the first guesses are.
+/// Makes a heat map of the probabilities of the first guesses.
 pub fn grid(lens: &str, readings: &[LensReading], row: usize, positions: &[String]) -> Result<Grid> {
     let mut values = Vec::new();
     for reading in readings {
@@ -221,7 +222,7 @@ pub fn grid(lens: &str, readings: &[LensReading], row: usize, positions: &[Strin
     })
 }
 
-/// The first guess at each position; none if no guesses were requested.
+/// Returns the first guess at each position; none if no guesses were requested.
 fn firsts(reading: &LensReading, row: usize, positions: usize) -> Result<Vec<Option<Guess>>> {
     let Some(text) = reading.guesses.get(row) else {
         return Err(err!(Index, "there is no text {row}: this run has {}", reading.guesses.len()));

@@ -1,11 +1,12 @@
 //! Analysing a run: logit lens and fitted lenses, direct logit attribution, differences of two runs or from
-//! those of another program, and attention patterns.
+//! those of another program, second opinions, and attention patterns.
 
 pub mod attention;
 pub mod attribution;
 pub mod compare;
 pub mod fitted;
 pub mod lens;
+pub mod second_opinion;
 pub mod verify;
 
 #[cfg(test)]
@@ -16,7 +17,8 @@ use crate::base::Result;
 use crate::tensor::{Tensor, floats};
 use crate::{bail, err};
 
-/// The index of a position in what was recorded of text `row`. Negative positions count from the end of the text.
+/// Returns the index of a position in what was recorded of text `row`. Negative positions count from the end of the
+/// text.
 fn column(cache: &Cache, row: usize, position: i64) -> Result<usize> {
     let Some(length) = cache.lengths().get(row).copied() else {
         bail!(Index, "there is no text {row}: this run has {}", cache.lengths().len());
@@ -35,12 +37,12 @@ fn column(cache: &Cache, row: usize, position: i64) -> Result<usize> {
     }
 }
 
-/// One position of one text, of a tensor `[batch, pos, ..]`.
+/// Returns one position of one text, of a tensor `[batch, pos, ..]`.
 fn cell(cache: &Cache, x: &Tensor, row: usize, position: i64) -> Result<Tensor> {
     Ok(x.get(row)?.get(column(cache, row, position)?)?)
 }
 
-/// Positions of every text, of a tensor `[batch, pos, ..]`.
+/// Selects positions of every text, of a tensor `[batch, pos, ..]`.
 fn cells(cache: &Cache, x: &Tensor, positions: &[i64]) -> Result<Tensor> {
     let rows = (0..x.dim(0)?).map(|row| {
         let columns = positions.iter().map(|position| Ok(column(cache, row, *position)? as u32));
@@ -54,7 +56,7 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
-/// The elements of a weight that a model may lack.
+/// Returns the elements of a weight that a model may lack.
 fn some_floats(weight: Option<&Tensor>) -> Result<Option<Vec<f64>>> {
     weight.map(floats).transpose()
 }

@@ -55,6 +55,38 @@ pub struct Compared {
     pub largest: f64,
     /// |ours - theirs| / |theirs|
     pub relative: f64,
+    /// Limit of the difference, if both are known to compute in f32.
+    pub limit: Option<Limit>,
+}
+
+/// Limit of a difference, and where the difference is largest.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Limit {
+    /// Largest |ours - theirs| / |theirs| that rounding explains.
+    pub bound: f64,
+    /// Text with the largest difference.
+    pub text: usize,
+    /// Position of the largest difference in that text.
+    pub position: usize,
+}
+
+impl Compared {
+    pub(super) fn of(name: String, sums: &Sums) -> Self {
+        Self {
+            name,
+            theirs: sums.aa.sqrt(),
+            ours: sums.bb.sqrt(),
+            cosine: sums.cosine(),
+            largest: sums.largest,
+            relative: sums.relative(),
+            limit: None,
+        }
+    }
+
+    /// Returns whether the difference is within its limit, if it has one.
+    pub fn agrees(&self) -> Option<bool> {
+        self.limit.map(|limit| self.relative <= limit.bound)
+    }
 }
 
 impl Dump {
@@ -219,20 +251,13 @@ fn compared(
             sums.add(&theirs, &ours);
         }
     }
-    Ok(Ok(Compared {
-        name: name.into(),
-        theirs: sums.aa.sqrt(),
-        ours: sums.bb.sqrt(),
-        cosine: sums.cosine(),
-        largest: sums.largest,
-        relative: sums.relative(),
-    }))
+    Ok(Ok(Compared::of(name.into(), &sums)))
 }
 
-/// The outcome of all activations of a dump.
+/// The outcome of all activations of a dump, or of another implementation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Verification {
-    /// The name of the dump.
+    /// The name of the dump, or of the implementation.
     pub dump: String,
     /// In the order of the computation.
     pub compared: Vec<Compared>,
@@ -247,19 +272,35 @@ impl Verification {
         self.compared.iter().max_by(|a, b| rank(a).total_cmp(&rank(b)))
     }
 
+    /// Returns whether all differences are within their limits, if they have limits.
+    pub fn agrees(&self) -> Option<bool> {
+        let found: Option<Vec<bool>> = self.compared.iter().map(Compared::agrees).collect();
+        found.filter(|found| !found.is_empty()).map(|found| found.into_iter().all(|agrees| agrees))
+    }
+
+    /// Returns the first activation whose difference exceeds its limit.
+    pub fn first_apart(&self) -> Option<&Compared> {
+        self.compared.iter().find(|one| one.agrees() == Some(false))
+    }
+
     pub fn table(&self) -> Table {
         let number = |value: f64| if value.is_nan() { Cell::Missing } else { Cell::Float(value) };
         let row = |one: &Compared| {
-            let Compared { name, theirs, ours, cosine, largest, relative } = one;
+            let Compared { name, theirs, ours, cosine, largest, relative, limit } = one;
             let numbers = [*theirs, *ours, *cosine].map(number);
-            let numbers = numbers.into_iter().chain([Cell::Float(*largest), Cell::Float(*relative)]);
-            [Cell::Text(name.clone())].into_iter().chain(numbers).collect()
+            let mut row: Vec<Cell> = [Cell::Text(name.clone())].into_iter().chain(numbers).collect();
+            row.extend([Cell::Float(*largest), Cell::Float(*relative)]);
+            if let Some(Limit { bound, text, position }) = limit {
+                row.extend([Cell::Float(*bound), (*text).into(), (*position).into()]);
+            }
+            row
         };
         let columns =
             ["activation", "|theirs|", "|ours|", "cosine", "max |ours - theirs|", "|ours - theirs| / |theirs|"];
+        let bounds: &[&str] = if self.agrees().is_some() { &["bound", "text", "position"] } else { &[] };
         Table {
             title: format!("activations beside those of {}", self.dump),
-            columns: columns.map(String::from).to_vec(),
+            columns: columns.iter().chain(bounds).map(ToString::to_string).collect(),
             rows: self.compared.iter().map(row).collect(),
         }
     }

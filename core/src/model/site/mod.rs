@@ -58,23 +58,24 @@ pub enum SiteKind {
     Logits,
 }
 
-/// Where the axis of heads is in the tensor of a site, if it has one.
+/// The axis of heads in the tensor of a site, if it has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Heads {
     None,
-    /// `[batch, pos, head, ..]`, a query head each.
+    /// Axis 2 of `[batch, pos, head, ..]`, a query head each.
     Queries,
-    /// `[batch, pos, head, ..]`, a head of keys and values each.
+    /// Axis 2 of `[batch, pos, head, ..]`, a key-value head each.
     Keys,
-    /// `[batch, head, query, key]`
+    /// Axis 1 of `[batch, head, query, key]`.
     Square,
-    /// `[batch, pos, head, ..]`, a head of queries and keys of a delta net each.
+    /// Axis 2 of `[batch, pos, head, ..]`, a head of queries and keys of a delta net each.
     DeltaKeys,
-    /// `[batch, pos, head, ..]`, a head of values of a delta net each; decays and strengths have no axis behind it.
+    /// Axis 2 of `[batch, pos, head, ..]`, a head of values of a delta net each; decays and strengths have no axis
+    /// behind it.
     DeltaValues,
 }
 
-/// What mixes the positions of a text in a layer.
+/// The part of a layer that mixes the positions of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mixer {
     Attention,
@@ -93,7 +94,7 @@ const fn row(kind: SiteKind, name: &'static str, lens: &'static str, meaning: &'
     Row { kind, name, lens, meaning }
 }
 
-/// `{}` in a name of TransformerLens stands for the layer.
+/// Rows of all kinds; `{}` in a name of TransformerLens stands for the layer.
 static ROWS: [Row; 45] = [
     row(SiteKind::Embed, "embed", "hook_embed", "token embeddings, after any embedding scale: [batch, pos, d_model]"),
     row(SiteKind::PosEmbed, "pos_embed", "hook_pos_embed", "learned position embeddings: [batch, pos, d_model]"),
@@ -352,7 +353,7 @@ static ROWS: [Row; 45] = [
     row(SiteKind::Logits, "logits", "logits", "the logits, after any cap: [batch, pos, vocab]"),
 ];
 
-/// What TransformerLens records of a norm, before its weights, and the site behind them that is read under this name.
+/// Names in TransformerLens of norms before their weights, and the sites behind them that are read under these names.
 pub const NORMED: [(&str, SiteKind); 3] = [
     ("blocks.{}.ln1.hook_normalized", SiteKind::AttnIn),
     ("blocks.{}.ln2.hook_normalized", SiteKind::MlpIn),
@@ -373,12 +374,12 @@ impl SiteKind {
         self.row().name
     }
 
-    /// Its name in TransformerLens, with `{}` in place of the layer.
+    /// Returns the kind's name in TransformerLens, with `{}` in place of the layer.
     pub fn lens_name(self) -> &'static str {
         self.row().lens
     }
 
-    /// What flows there, in a sentence.
+    /// Returns a sentence on what flows there.
     pub fn meaning(self) -> &'static str {
         self.row().meaning
     }
@@ -399,7 +400,7 @@ impl SiteKind {
         }
     }
 
-    /// Whether models of this config have such a site in this layer.
+    /// Returns whether models of this config have such a site in this layer.
     pub fn exists_in(self, config: &Config, layer: usize) -> bool {
         let has_keys = config.keys_from(layer).is_none();
         self.exists(config)
@@ -411,7 +412,7 @@ impl SiteKind {
             }
     }
 
-    /// Whether keys or values flow there, which a layer may read of another.
+    /// Returns whether keys or values flow there, which a layer may read of another.
     pub(super) fn is_of_keys(self) -> bool {
         matches!(self, SiteKind::K | SiteKind::V | SiteKind::KRot)
     }
@@ -420,7 +421,7 @@ impl SiteKind {
         matches!(self, SiteKind::Router | SiteKind::ExpertsIn | SiteKind::ExpertsOut | SiteKind::MlpOwn)
     }
 
-    /// What has it, where attention and delta nets differ.
+    /// Returns the part of a layer that has such a site, where attention and delta nets differ.
     pub(super) fn mixer(self) -> Option<Mixer> {
         match self.heads() {
             Heads::None => None,
@@ -429,12 +430,12 @@ impl SiteKind {
         }
     }
 
-    /// Whether an MLP has it and a mixture of experts does not: each token has its own experts.
+    /// Returns whether an MLP has such a site and a mixture of experts does not: each token has its own experts.
     fn is_of_plain_mlp(self) -> bool {
         matches!(self, SiteKind::MlpPre | SiteKind::MlpUp | SiteKind::MlpHidden)
     }
 
-    /// Whether models of this config have such a site in some layer.
+    /// Returns whether models of this config have such a site in some layer.
     pub fn exists(self, config: &Config) -> bool {
         let normed = config.norm.is_some();
         let mlp = config.has_mlp();
@@ -475,7 +476,7 @@ impl SiteKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Site {
     pub kind: SiteKind,
-    /// 0 for sites outside of the blocks.
+    /// Layer of the site; 0 for sites outside of the blocks.
     pub layer: usize,
 }
 
@@ -484,7 +485,7 @@ impl Site {
         Self { kind, layer: if kind.in_blocks() { layer } else { 0 } }
     }
 
-    /// Every site that a model of this config has, in the order of the computation.
+    /// Lists every site that a model of this config has, in the order of the computation.
     pub fn all(config: &Config) -> Vec<Site> {
         let kinds: Vec<SiteKind> = SiteKind::all().filter(|kind| kind.exists(config)).collect();
         let outside = |from: fn(&SiteKind) -> bool| kinds.iter().copied().filter(from).map(|kind| Site::new(kind, 0));
@@ -498,12 +499,12 @@ impl Site {
             .collect()
     }
 
-    /// The name that TransformerLens gives it.
+    /// Returns the name that TransformerLens gives the site.
     pub fn lens_name(self) -> String {
         self.kind.row().lens.replace("{}", &self.layer.to_string())
     }
 
-    /// Its rank in the order of the computation.
+    /// Returns the rank of the site in the order of the computation.
     fn rank(self) -> (usize, usize, SiteKind) {
         let part = match self.kind {
             kind if kind < SiteKind::ResidPre => 0,

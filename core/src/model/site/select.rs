@@ -24,7 +24,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// The places that a text names in a model of this config, in the order of the computation.
+/// Lists the places that a text names in a model of this config, in the order of the computation.
 pub fn select(config: &Config, text: &str) -> Result<Vec<Place>> {
     let named = translated(text)?;
     let mut parts = named.splitn(3, '.');
@@ -52,7 +52,7 @@ pub fn select(config: &Config, text: &str) -> Result<Vec<Place>> {
     Ok(places)
 }
 
-/// The places that several names stand for.
+/// Lists the places that several names stand for.
 pub fn places(config: &Config, sites: &[String]) -> Result<Vec<Place>> {
     let each = sites.iter().map(|site| select(config, site)).collect::<Result<Vec<_>>>();
     Ok(each.map_err(|e| e.about("sites"))?.concat())
@@ -61,7 +61,7 @@ pub fn places(config: &Config, sites: &[String]) -> Result<Vec<Place>> {
 /// The hint if nothing better than one site is known.
 pub const NAME_ONE: &str = "name one of them, such as `resid_post.0`";
 
-/// The one site that a name stands for; `instead` is the hint if it stands for several.
+/// Returns the one site that a name stands for; `instead` is the hint if it stands for several.
 pub fn one_site(config: &Config, text: &str, instead: &str) -> Result<Place> {
     let places = select(config, text).map_err(|e| e.about("site"))?;
     match places[..] {
@@ -90,7 +90,7 @@ fn kind(config: &Config, name: &str) -> Result<SiteKind> {
     Ok(kind)
 }
 
-/// The layers that a part of a name stands for, and that have the site; one that is named alone must have it.
+/// Lists the layers that a part of a name stands for, and that have the site; one that is named alone must have it.
 fn layers(config: &Config, kind: SiteKind, part: &str) -> Result<Vec<usize>> {
     let mut named = numbers(part, config.layers, "layer", "this model")?;
     match named[..] {
@@ -109,7 +109,7 @@ fn layers(config: &Config, kind: SiteKind, part: &str) -> Result<Vec<usize>> {
     }
 }
 
-/// A site that a mixture of experts has not.
+/// Builds the error about a site that a mixture of experts has not.
 fn no_one_tensor(kind: SiteKind, layer: Option<usize>) -> Error {
     let (of, layer) = match layer {
         Some(layer) => (format!("layer {layer}"), layer.to_string()),
@@ -123,14 +123,14 @@ fn no_one_tensor(kind: SiteKind, layer: Option<usize>) -> Error {
     .hint(format!("`router.{layer}` has the probabilities of the experts, `mlp_out.{layer}` what they write together"))
 }
 
-/// Keys or values where a layer has none of its own.
+/// Builds the error about keys or values where a layer has none of its own.
 fn keys_of_another(config: &Config, kind: SiteKind, layer: usize) -> Error {
     let (name, from) = (kind.name(), config.keys_from(layer).unwrap_or_default());
     err!(Name, "layer {layer} reads the keys and values of layer {from}, and has no site `{name}`")
         .hint(format!("`{name}.{from}` has them, and `{name}.*` names all layers that have their own"))
 }
 
-/// A site of attention in a layer with a delta net, or the other way round.
+/// Builds the error about a site of attention in a layer with a delta net, or the other way round.
 fn other_mixer(kind: SiteKind, layer: usize) -> Error {
     let name = kind.name();
     match kind.mixer() {
@@ -157,7 +157,7 @@ fn heads(config: &Config, kind: SiteKind, layer: usize, part: &str) -> Result<Ve
     }
 }
 
-/// `3`, `-1` (from the end), `2-4` (both included), `*`.
+/// Reads `3`, `-1` (from the end), `2-4` (both included), or `*`.
 fn numbers(part: &str, count: usize, what: &str, whose: &str) -> Result<Vec<usize>> {
     if part == "*" {
         return Ok((0..count).collect());
@@ -207,7 +207,7 @@ fn translated(text: &str) -> Result<String> {
     }
 }
 
-/// Our name of a kind that TransformerLens, with `{}` in place of the layer, calls so.
+/// Returns our name of a kind that TransformerLens, with `{}` in place of the layer, calls so.
 fn by_lens_name(lens: &str) -> Option<&'static str> {
     let normed = NORMED.iter().find(|(name, _)| *name == lens).map(|(_, kind)| kind.name());
     normed.or_else(|| ROWS.iter().find(|row| row.lens == lens).map(|row| row.name))

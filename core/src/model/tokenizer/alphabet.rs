@@ -23,7 +23,8 @@ pub fn letter(byte: u8) -> char {
     LETTERS[usize::from(byte)]
 }
 
-/// The bytes that a token stands for; a token with other letters, such as an added one, stands for its own text.
+/// Returns the bytes that a token stands for; a token with other letters, such as an added one, stands for its own
+/// text.
 pub fn bytes(token: &str) -> Vec<u8> {
     let spelled: Option<Vec<u8>> = token.chars().map(|letter| BYTES.get(&letter).copied()).collect();
     spelled.unwrap_or_else(|| token.as_bytes().to_vec())

@@ -15,12 +15,12 @@ use super::{alphabet, limits};
 use crate::base::Result;
 use crate::{bail, err};
 
-/// A token written in the letters of bytes.
+/// Makes a token written in the letters of bytes.
 pub fn piece(name: &str) -> Piece {
     Piece { name: name.into(), bytes: alphabet::bytes(name), special: false }
 }
 
-/// The decoder of such tokens.
+/// Returns the decoder of tokens in the letters of bytes.
 pub fn decoder() -> ByteLevel {
     ByteLevel::new(false, false, false)
 }
@@ -49,7 +49,7 @@ pub fn engine(vocab: &Vocab, merges: &[String], cut: &Cut, whole: &[&str]) -> Re
     Ok(engine)
 }
 
-/// The two tokens of every merge; both and their join must be tokens.
+/// Returns the two tokens of every merge; both and their join must be tokens.
 fn pairs(vocab: &Vocab, merges: &[String]) -> Result<Vec<(String, String)>> {
     let names: HashSet<&str> = vocab.iter().map(|(_, piece)| piece.name.as_str()).collect();
     let pair = |(index, merge): (usize, &String)| {

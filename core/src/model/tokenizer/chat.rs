@@ -35,7 +35,8 @@ pub struct Chats {
 }
 
 impl Chats {
-    /// Those of a folder, whose tokenizer_config.json has been read; a template in a file of its own comes first.
+    /// Reads the templates of a folder, whose tokenizer_config.json has been read; a template in a file of its own
+    /// comes first.
     pub(super) fn of_folder(files: &Files, folder: &Path, config: &Map<String, Value>) -> Result<Option<Arc<Self>>> {
         let mut templates = in_config(config)?;
         if files.names(folder).iter().any(|name| name == FILE) {
@@ -55,7 +56,7 @@ impl Chats {
         Ok(Some(Arc::new(Self { templates, marks })))
     }
 
-    /// Those in the metadata of a GGUF file; `marks` are the names of its special tokens.
+    /// Reads the templates in the metadata of a GGUF file; `marks` are the names of its special tokens.
     pub(super) fn of_metadata(
         metadata: &BTreeMap<String, Metadata>,
         marks: Map<String, Value>,
@@ -89,7 +90,7 @@ impl Chats {
     }
 }
 
-/// The text of a special token, which is a string, or a map with settings of its matching.
+/// Returns the text of a special token, which is a string, or a map with settings of its matching.
 pub(super) fn marker<'a>(config: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
     let value = config.get(key)?;
     value.as_str().or_else(|| value.get("content")?.as_str())
@@ -114,12 +115,12 @@ fn in_config(config: &Map<String, Value>) -> Result<BTreeMap<String, String>> {
 }
 
 impl Tokenizer {
-    /// The chat templates of its files.
+    /// Returns the chat templates of the tokenizer's files.
     pub fn chats(&self) -> Option<&Chats> {
         self.chats.as_deref()
     }
 
-    /// The tokens of a text that names its special tokens itself, as chats do: nothing is added.
+    /// Encodes a text that names its special tokens itself, as chats do: nothing is added.
     pub fn encode_chat(&self, text: &str, task: &Task) -> Result<Tokens> {
         let placed = match &*self.origin {
             Origin::Llama2c(_) => {
@@ -136,8 +137,8 @@ impl Tokenizer {
         Ok(Tokens { ids, offsets, text: text.into(), front: 0, back: 0, vocab: self.vocab.clone() })
     }
 
-    /// The tokens of a text in which the names of special tokens are these, the longest where several begin. As in llama.cpp,
-    /// what is between two of them is a text of its own.
+    /// Encodes a text in which names of special tokens stand for them, the longest where several begin. As in
+    /// llama.cpp, what is between two of them is a text of its own.
     fn between_marks(&self, text: &str, task: &Task) -> Result<Vec<Placed>> {
         let mut marks: Vec<(&str, u32)> =
             self.vocab.iter().filter(|(_, piece)| piece.special).map(|(id, piece)| (piece.name.as_str(), id)).collect();
@@ -160,7 +161,7 @@ impl Tokenizer {
         Ok(placed)
     }
 
-    /// The tokens of a part of a text, placed in the whole.
+    /// Encodes a part of a text; the tokens are placed in the whole.
     fn part(&self, text: &str, place: Range<usize>, task: &Task) -> Result<Vec<Placed>> {
         if place.is_empty() {
             return Ok(Vec::new());

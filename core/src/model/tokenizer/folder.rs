@@ -19,9 +19,9 @@ const VOCAB: &str = "vocab.json";
 const MERGES: &str = "merges.txt";
 
 impl Tokenizer {
-    /// The tokenizer of a folder, if there is one: `tokenizer.json`, what [`Tokenizer::save`] has written, GPT-2's
-    /// `vocab.json` with `merges.txt`, or llama2.c's `tokenizer.bin`. If `tokenizer_config.json` states whether BOS and
-    /// EOS are added, it is followed, as by transformers; otherwise the post-processor in `tokenizer.json`.
+    /// Reads the tokenizer of a folder, if there is one: `tokenizer.json`, what [`Tokenizer::save`] has written,
+    /// GPT-2's `vocab.json` with `merges.txt`, or llama2.c's `tokenizer.bin`. If `tokenizer_config.json` states whether
+    /// BOS and EOS are added, it is followed, as by transformers; otherwise the post-processor in `tokenizer.json`.
     pub fn from_folder(files: &Files, folder: &Path) -> Result<Option<Self>> {
         let names = files.names(folder);
         let has = |name: &str| names.iter().any(|other| other == name);
@@ -64,7 +64,7 @@ impl Tokenizer {
         }
     }
 
-    /// GPT-2's own files, which the oldest folders of related models have, and OPT's still.
+    /// Reads GPT-2's own files, which the oldest folders of related models have, and OPT's still.
     fn from_vocab_and_merges(vocab: &[u8], merges: &str, config: &Map<String, Value>) -> Result<Self> {
         let class = config.get("tokenizer_class").and_then(Value::as_str).unwrap_or("no tokenizer_class");
         if !matches!(class, "GPT2Tokenizer" | "GPT2TokenizerFast") {
@@ -92,7 +92,7 @@ impl Tokenizer {
         Self::from_engine(engine, vocab)
     }
 
-    /// A byte-level tokenizer, saved as a `tokenizer.json`.
+    /// Makes a byte-level tokenizer, saved as a `tokenizer.json`.
     fn from_engine(mut engine: tokenizers::Tokenizer, vocab: Vocab) -> Result<Self> {
         engine.with_decoder(Some(bytelevel::decoder()));
         let json = engine.to_string(false).map_err(super::failed)?;

@@ -15,20 +15,20 @@ use super::{Chats, Tokenizer, bytelevel, splits};
 use crate::base::{Result, Task};
 use crate::{bail, err};
 
-/// `tokenizer.ggml.token_type`.
+/// The type of a token in `tokenizer.ggml.token_type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum TokenType {
     Plain,
-    /// Never produced by a text: the unknown token and control tokens.
+    /// A token that no text yields: the unknown token and control tokens.
     Special,
-    /// Matched in a text before anything else.
+    /// A token that is matched in a text before anything else.
     Whole,
     Byte,
 }
 
 impl Tokenizer {
-    /// The tokenizer in the metadata of a GGUF file, if there is one. It is made on another thread, since the largest
-    /// take a second or two without a check for interruptions.
+    /// Reads the tokenizer in the metadata of a GGUF file, if there is one. It is made on another thread, since the
+    /// largest take a second or two without a check for interruptions.
     pub fn from_metadata(metadata: &Metadata, task: &Task) -> Result<Option<Self>> {
         let Some(parts) = Gguf::read(metadata)? else { return Ok(None) };
         let ids = [
@@ -47,8 +47,8 @@ impl Tokenizer {
         Ok(Some(Self { chats, ..tokenizer }))
     }
 
-    /// If the file does not state the EOS token and, for SentencePiece, the BOS token, llama.cpp's defaults are used.
-    /// The names of special tokens in a text are plain text.
+    /// Makes a tokenizer of the metadata. If the file does not state the EOS token and, for SentencePiece, the BOS
+    /// token, llama.cpp's defaults are used. The names of special tokens in a text are plain text.
     pub fn from_gguf(parts: Gguf) -> Result<Self> {
         Self::of_parts(parts).map_err(|e| e.within("tokenizer.ggml"))
     }
@@ -81,7 +81,7 @@ fn kinds(parts: &Gguf) -> Result<Vec<TokenType>> {
     parts.token_type.iter().enumerate().map(kind).collect()
 }
 
-/// What `pre` of a SentencePiece tokenizer says: texts are not cut before their characters are joined.
+/// Pre-tokenizer of SentencePiece in `pre`: texts are not cut before their characters are joined.
 const UNCUT: &str = "default";
 
 fn sentencepiece(parts: Gguf, kinds: &[TokenType]) -> Result<Tokenizer> {

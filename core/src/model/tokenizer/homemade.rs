@@ -14,9 +14,9 @@ use crate::err;
 const BETWEEN_CHECKS: usize = 1 << 13;
 
 impl Tokenizer {
-    /// Every character is a token; ids are indices of the list. An entry of several characters is a special token,
-    /// which no text produces. `bos` and `unknown` are entries: the BOS token, and the token of characters that are not
-    /// in the list, which are errors without it.
+    /// Makes a tokenizer whose tokens are characters; ids are indices of the list. An entry of several characters is a
+    /// special token, which no text produces. `bos` and `unknown` are entries: the BOS token, and the token of
+    /// characters that are not in the list, which are errors without it.
     pub fn characters(list: Vec<String>, bos: Option<&str>, unknown: Option<&str>) -> Result<Self> {
         let piece = |name: &String| match name.chars().nth(1) {
             None => Piece::plain(name.clone()),
@@ -33,8 +33,9 @@ impl Tokenizer {
         Ok(listed.tokenizer(Arc::new(split), Ours::Characters { tokens: list, bos, unknown }))
     }
 
-    /// Every word is a token; ids are indices of the list. Words are separated by white space, so they include
-    /// punctuation, and are joined by one space when they are decoded. `bos` and `unknown` as for characters.
+    /// Makes a tokenizer whose tokens are words; ids are indices of the list. Words are separated by white space, so
+    /// they include punctuation, and are joined by one space when they are decoded. `bos` and `unknown` as for
+    /// characters.
     pub fn words(list: Vec<String>, bos: Option<&str>, unknown: Option<&str>) -> Result<Self> {
         if let Some(broken) = list.iter().find(|name| name.contains(char::is_whitespace)) {
             return Err(err!(Argument, "expected words without white space, found {broken:?}")
@@ -125,7 +126,7 @@ impl Split for Words {
     }
 }
 
-/// The words between white space, and their places.
+/// Iterates over the words between white space, and their places.
 fn words(text: &str) -> impl Iterator<Item = (&str, Range<usize>)> {
     let mut start = 0;
     text.split(char::is_whitespace).filter_map(move |word| {

@@ -125,7 +125,7 @@ impl Tokenizer {
     }
 }
 
-/// All tokens: those of the model, except for the ones that were added again, and the added ones.
+/// Lists all tokens: those of the model, except for the ones that were added again, and the added ones.
 fn vocab(file: File, spelling: &Spelling) -> Result<Vocab> {
     let again: HashSet<&str> = file.added_tokens.iter().map(|token| token.content.as_str()).collect();
     let own = file.model.vocab.0.into_iter().filter(|(name, _)| !again.contains(name.as_str()));
@@ -223,7 +223,7 @@ fn known(part: &Value, names: &[&str]) -> Result<()> {
     }
 }
 
-/// Whether a pattern matches an empty text, and so between any two characters.
+/// Returns whether a pattern matches an empty text, and so between any two characters.
 fn matches_nothing(pattern: &Value) -> Result<bool> {
     let pattern: SplitPattern = serde_json::from_value(pattern.clone())
         .map_err(|_| err!(Format, "expected a String or a Regex as pattern, found {pattern}"))?;

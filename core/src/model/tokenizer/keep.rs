@@ -35,7 +35,7 @@ pub enum Ours {
 }
 
 impl Tokenizer {
-    /// The usual name of this kind of tokenizer.
+    /// Returns the usual name of this kind of tokenizer.
     pub fn kind(&self) -> String {
         match &*self.origin {
             // Files without a type, of older versions of the crate, are BPE.
@@ -62,7 +62,7 @@ impl Tokenizer {
         Ok(vec![place, write(CONFIG, &json_of(&self.config()?)?)?])
     }
 
-    /// Whether BOS and EOS are added, and their names.
+    /// Writes whether BOS and EOS are added, and their names.
     fn config(&self) -> Result<Map<String, serde_json::Value>> {
         let mut config = Map::new();
         for (key, id) in [("bos_token", self.bos), ("eos_token", self.eos)] {

@@ -11,7 +11,7 @@ use super::{Placed, Split, alphabet, failed};
 use crate::base::{Result, Task, memory};
 use crate::err;
 
-/// Texts of more bytes take longer, and are split on another thread, so that an interruption does not wait for it.
+/// Bytes of a text above which it is split on another thread, so that an interruption does not wait for it.
 const MOMENT: usize = 1 << 15;
 
 /// Approximate memory that the crate needs for a byte of text: two alignments, the pieces, the tokens with their names,
@@ -42,8 +42,8 @@ impl Library {
         Ok(Self { engine: Arc::new(engine), vocab, missing, limits })
     }
 
-    /// The crate gives ranges of whole characters, the same for all parts of one character. Here each token gets as
-    /// many bytes as it stands for, as long as the text has these bytes.
+    /// Narrows the range of a token. The crate gives ranges of whole characters, equal for all parts of one character.
+    /// Here each token gets as many bytes as it stands for, as long as the text has these bytes.
     fn straighten(&self, text: &str, id: u32, given: (usize, usize), end: usize) -> Result<Range<usize>> {
         let start = given.0.clamp(end, text.len());
         let limit = given.1.clamp(start, text.len());

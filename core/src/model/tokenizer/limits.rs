@@ -25,7 +25,7 @@ const LONGEST_EXPRESSION: usize = 1 << 14;
 /// deep.
 const LONGEST_OF_UNIGRAM: usize = 1 << 10;
 
-/// Up to this length, Unigram takes no longer than other models.
+/// Length of tokens up to which Unigram takes no longer than other models.
 const USUAL_OF_UNIGRAM: usize = 64;
 
 /// The usual maximum length of words for WordPiece, which tries all parts of a word.
@@ -41,20 +41,20 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Of known steps and tables.
+    /// Limits of known steps and tables.
     pub const KNOWN: Limits = Limits { growth: 2, quick: true };
 }
 
-/// What the speed of a model depends on.
+/// The properties of a model on which its speed depends.
 #[derive(Debug, Default)]
 pub struct Joining<'a> {
-    /// None in files of older versions of the crate.
+    /// Kind of the model; None in files of older versions of the crate.
     pub kind: Option<&'a str>,
     /// The length of the longest token, in bytes.
     pub longest: usize,
     /// Text that is inserted before or after parts of words, or in their place.
     pub affixes: [Option<&'a str>; 3],
-    /// WordPiece does not split words of more characters.
+    /// Length of a word, in characters, above which WordPiece does not split it.
     pub longest_word: Option<u64>,
 }
 
@@ -67,8 +67,8 @@ pub fn limits(normalizer: &Value, pre_tokenizer: &Value, model: &Joining) -> Res
     Ok(Limits { growth: steps.growth, quick: steps.quick && joins_quickly })
 }
 
-/// The growth when one text replaces another; refused if it is too large, or if the other is empty and so matches
-/// everywhere.
+/// Computes the growth when one text replaces another; refused if it is too large, or if the other is empty and so
+/// matches everywhere.
 pub fn replaced(growth: u64, pattern: &str, content: &str) -> Result<u64> {
     if pattern.is_empty() {
         bail!(Format, "expected a text to replace, found an empty one");
@@ -157,7 +157,7 @@ fn affix(key: &str, text: &str) -> Result<()> {
 }
 
 impl Joining<'_> {
-    /// Whether some kilobytes are joined fast.
+    /// Returns whether some kilobytes are joined fast.
     fn is_quick(&self) -> Result<bool> {
         self.affixes.into_iter().flatten().try_for_each(|text| affix("prefix, suffix or unknown token", text))?;
         // A file without a type may be one, too.

@@ -51,7 +51,7 @@ impl Tokenizer {
     }
 }
 
-/// The score and the text of the next token.
+/// Reads the score and the text of the next token.
 fn token(rest: &mut &[u8], longest: i32) -> Result<(f32, String)> {
     let score = f32::from_le_bytes(take(rest)?);
     let length = i32::from_le_bytes(take(rest)?);

@@ -6,7 +6,7 @@ use crate::base::{Result, Task};
 use crate::{bail, err};
 
 impl Tokenizer {
-    /// The one token whose text is exactly this, its leading space included.
+    /// Returns the one token whose text is exactly this, its leading space included.
     ///
     /// Of several with the same text it is the one that the text is tokenized into, or else the first that is not a
     /// byte's. If there is none, as for words without a leading space, it is the token that the text alone is tokenized
@@ -37,7 +37,7 @@ impl Tokenizer {
             .about("text"))
     }
 
-    /// The tokens whose text, without one leading space, begins with this, in the order of their ids, except for
+    /// Lists the tokens whose text, without one leading space, begins with this, in the order of their ids, except for
     /// special tokens. This is the meaning of a token argument that is one text.
     pub fn token_set(&self, text: &str) -> Result<Vec<u32>> {
         if text.is_empty() {

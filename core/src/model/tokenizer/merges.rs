@@ -13,7 +13,7 @@ use crate::{bail, err};
 pub struct Merges {
     /// The tokens of ordinary text, by their text with spaces written as `space`.
     ids: HashMap<String, u32>,
-    /// By id.
+    /// Scores of the tokens, by id.
     scores: Vec<f32>,
     /// The length of the longest of these tokens, in bytes.
     longest: usize,
@@ -57,7 +57,7 @@ impl Merges {
         Ok(Self { ids, scores, longest, bytes, unknown, space, prefix, whole })
     }
 
-    /// The token with this text of whole characters, if there is one.
+    /// Returns the token with this text of whole characters, if there is one.
     pub fn id(&self, text: &str) -> Option<u32> {
         if text.len() > self.longest { None } else { self.ids.get(text).copied() }
     }
@@ -66,7 +66,7 @@ impl Merges {
         self.scores.get(id as usize).copied().unwrap_or(0.0)
     }
 
-    /// The longest whole token at the beginning of `rest`.
+    /// Finds the longest whole token at the beginning of `rest`.
     fn whole_at(&self, rest: &str) -> Option<(usize, u32)> {
         let candidates = self.whole.get(rest.as_bytes().first()?)?;
         let (text, id) = candidates.iter().find(|(text, _)| rest.starts_with(text))?;
@@ -183,7 +183,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The tokens with their scores, and bytes if asked for.
+    /// Makes merges of these tokens with their scores, and of bytes if asked for.
     fn merges(tokens: &[(&str, f32)], fall_back: bool, prefix: bool) -> Merges {
         let mut pieces: Vec<Piece> = tokens.iter().map(|(name, _)| Piece::plain(name.to_string())).collect();
         let mut scores: Vec<f32> = tokens.iter().map(|(_, score)| *score).collect();
@@ -204,7 +204,7 @@ mod tests {
         merges.split(text, &Task::default()).unwrap().into_iter().map(|(id, _)| id).collect()
     }
 
-    /// llama2.c's algorithm: search all neighbours, join the best pair, leftmost first, and repeat.
+    /// Joins by llama2.c's algorithm: search all neighbours, join the best pair, leftmost first, and repeat.
     fn slowly(merges: &Merges, text: &str) -> Vec<String> {
         let mut parts: Vec<String> = text.chars().map(String::from).collect();
         loop {

@@ -16,7 +16,7 @@ pub struct Gguf {
     pub pre: Option<String>,
     pub tokens: Vec<String>,
     pub scores: Vec<f32>,
-    /// Empty if the file has none; then all tokens are plain.
+    /// Types of the tokens; empty if the file has none: then all tokens are plain.
     pub token_type: Vec<i64>,
     pub merges: Vec<String>,
     pub bos_token_id: Option<u32>,
@@ -57,7 +57,7 @@ fn get<'a, T>(metadata: &'a Metadata, key: &str, read: impl Fn(&'a Value) -> Res
     metadata.get(&key).map(read).transpose().map_err(|e| e.within(key))
 }
 
-/// The values of an array; none if the file does not have it.
+/// Returns the values of an array; none if the file does not have it.
 fn list<'a, T>(metadata: &'a Metadata, key: &str, read: impl Fn(&'a Value) -> Result<T>) -> Result<Vec<T>> {
     let all = |value: &'a Value| value.array()?.iter().map(&read).collect::<Result<Vec<T>>>();
     Ok(get(metadata, key, all)?.unwrap_or_default())

@@ -46,7 +46,7 @@ trait Split: Send + Sync {
     fn split(&self, text: &str, task: &Task) -> Result<Vec<Placed>>;
 }
 
-/// The `tokenizers` crate's error about a file.
+/// Converts the `tokenizers` crate's error about a file.
 fn failed(error: tokenizers::Error) -> Error {
     err!(Format, "expected a tokenizer that can be used: {error}")
 }
@@ -61,19 +61,19 @@ pub struct Tokenizer {
     back: Vec<u32>,
     bos: Option<u32>,
     eos: Option<u32>,
-    /// None if its files have no chat template.
+    /// Chat templates; None if the tokenizer's files have none.
     chats: Option<Arc<Chats>>,
 }
 
 impl Tokenizer {
-    /// A tokenizer that adds nothing by itself.
+    /// Makes a tokenizer that adds nothing by itself.
     fn new(vocab: Arc<Vocab>, split: Arc<dyn Split>, origin: Origin) -> Self {
         let (front, back) = (Vec::new(), Vec::new());
         Self { vocab, split, origin: Arc::new(origin), front, back, bos: None, eos: None, chats: None }
     }
 
-    /// The tokens of a text. `bos` decides whether it begins with the BOS token; without it the tokenizer's own rule
-    /// decides, as for the end.
+    /// Encodes a text. `bos` decides whether it begins with the BOS token; without it the tokenizer's own rule decides,
+    /// as for the end.
     pub fn encode(&self, text: &str, bos: Option<bool>, task: &Task) -> Result<Tokens> {
         let (front, back) = (self.before(bos)?, &self.back);
         let placed = self.split.split(text, task)?;
@@ -83,7 +83,7 @@ impl Tokenizer {
         Ok(Tokens { ids, offsets, text: text.into(), front: front.len(), back: back.len(), vocab: self.vocab.clone() })
     }
 
-    /// The tokens before a text.
+    /// Returns the tokens before a text.
     fn before(&self, bos: Option<bool>) -> Result<Vec<u32>> {
         match bos {
             None => Ok(self.front.clone()),
@@ -101,7 +101,7 @@ impl Tokenizer {
         }
     }
 
-    /// Tokens that are given by their ids, with the text that they make; none is added.
+    /// Makes tokens that are given by their ids, with the text that they stand for; none is added.
     pub fn of_ids(&self, ids: Vec<u32>) -> Result<Tokens> {
         let (text, offsets) = self.vocab.placed(&ids)?;
         Ok(Tokens { ids, offsets, text, front: 0, back: 0, vocab: self.vocab.clone() })
@@ -112,7 +112,7 @@ impl Tokenizer {
         self.vocab.decode(ids)
     }
 
-    /// Decoding token by token, after `before`, which has been decoded already.
+    /// Starts decoding token by token, after `before`, which has been decoded already.
     pub fn stream_after(&self, before: &[u32]) -> Result<Stream<'_>> {
         let mut stream = Stream::new(&self.vocab);
         for id in before {
@@ -121,7 +121,7 @@ impl Tokenizer {
         Ok(stream)
     }
 
-    /// The readable text of one token.
+    /// Returns the readable text of one token.
     pub fn text_of(&self, id: u32) -> Result<String> {
         self.vocab.text_of(id)
     }
@@ -130,12 +130,12 @@ impl Tokenizer {
         &self.vocab
     }
 
-    /// The BOS token, whether or not the tokenizer adds it by itself.
+    /// Returns the BOS token, whether or not the tokenizer adds it by itself.
     pub fn bos(&self) -> Option<u32> {
         self.bos
     }
 
-    /// The EOS token.
+    /// Returns the EOS token.
     pub fn eos(&self) -> Option<u32> {
         self.eos
     }
@@ -157,12 +157,12 @@ impl Tokenizer {
         Ok(self)
     }
 
-    /// The tokens that the tokenizer's own rule puts before every text, and after it.
+    /// Returns the tokens that the tokenizer's own rule puts before every text, and after it.
     pub fn rule(&self) -> (&[u32], &[u32]) {
         (&self.front, &self.back)
     }
 
-    /// Sets that rule by whether BOS and EOS are added, as most file formats state it.
+    /// Sets the tokenizer's own rule by whether BOS and EOS are added, as most file formats state it.
     fn adding(mut self, bos: bool, eos: bool) -> Result<Self> {
         let marked = |wanted: bool, id: Option<u32>, what: &str| match id {
             _ if !wanted => Ok(Vec::new()),

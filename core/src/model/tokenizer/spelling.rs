@@ -1,4 +1,4 @@
-//! How the tokens of a `tokenizer.json` spell bytes, by its decoder.
+//! The spelling of bytes in the tokens of a `tokenizer.json`, by its decoder.
 
 use serde_json::Value;
 
@@ -11,7 +11,7 @@ use crate::{bail, err};
 /// The rules that turn a token's name into its bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Spelling {
-    /// Every letter is a byte.
+    /// Whether every letter is a byte.
     pub byte_level: bool,
     /// Texts in names, and their meaning: `▁` for a space.
     replaced: Vec<(String, String)>,
@@ -87,12 +87,12 @@ impl Spelling {
         Ok(())
     }
 
-    /// A token of the model itself.
+    /// Makes a token of the model itself.
     pub fn piece(&self, name: String) -> Piece {
         Piece { bytes: self.bytes(&name), name, special: false }
     }
 
-    /// An added token, which stands for its name.
+    /// Makes an added token, which stands for its name.
     pub fn added(&self, name: String, special: bool) -> Piece {
         let bytes = if self.byte_level { name.clone().into_bytes() } else { self.bytes(&name) };
         Piece { bytes, name, special }
@@ -119,7 +119,7 @@ impl Spelling {
     }
 }
 
-/// The byte of a name such as `<0x0A>`.
+/// Reads the byte of a name such as `<0x0A>`.
 pub fn hexadecimal(name: &str) -> Option<u8> {
     let digits = name.strip_prefix("<0x")?.strip_suffix('>')?;
     let two = digits.len() == 2 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());

@@ -1,4 +1,4 @@
-//! How byte-level tokenizers of GGUF files split a text before they join its bytes: by the name in
+//! Pre-tokenizers of byte-level GGUF files, which split a text before its bytes are joined: by the name in
 //! `tokenizer.ggml.pre`.
 
 use crate::base::{Result, names};
@@ -12,8 +12,8 @@ const QWEN35: &str = r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])
 const MINICPM5: &str = r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}+| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const SEED: &str = r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1}| ?[^\s\p{L}\p{N}\r\n]+|\s*[\r\n]+|\s+(?!\S)|\s+";
 const BAILING: &str = r"'(?:[sSdDmMtT]|[lL][lL]|[vV][eE]|[rR][eE])|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+";
-/// This one and GPT-4o's tell capitals apart. llama.cpp's version of the published expressions does so for a to z only, and
-/// takes all other letters for both.
+/// Tekken's expression, which tells capitals apart as GPT-4o's does. llama.cpp's version of the published expressions
+/// does so for a to z only, and takes all other letters for both.
 const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?((?=[\p{L}])([^a-z]))*((?=[\p{L}])([^A-Z]))+|[^\r\n\p{L}\p{N}]?((?=[\p{L}])([^a-z]))+((?=[\p{L}])([^A-Z]))*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const GPT4O: &str = r"[^\r\n\p{L}\p{N}]?((?=[\p{L}])([^a-z]))*((?=[\p{L}])([^A-Z]))+(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])?|[^\r\n\p{L}\p{N}]?((?=[\p{L}])([^a-z]))+((?=[\p{L}])([^A-Z]))*(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const DEEPSEEK3: &str = r"[!\x22#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
@@ -22,7 +22,7 @@ const BLOOM: &str = r" ?[^(\s|.,!?…。，、।۔،)]+";
 /// A way of splitting.
 pub struct Cut {
     names: &'static [&'static str],
-    /// Applied in order, each to the pieces of the one before.
+    /// Expressions that are applied in order, each to the pieces of the one before.
     pub expressions: &'static [&'static str],
     /// Whether a piece that is a token is used whole, without merges.
     pub whole_first: bool,
@@ -138,12 +138,12 @@ const OTHERS: [&str; 4] = [
     r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
 ];
 
-/// Whether an expression is one of those of published models, which split any text in linear time.
+/// Returns whether an expression is one of those of published models, which split any text in linear time.
 pub fn is_known(expression: &str) -> bool {
     OTHERS.contains(&expression) || CUTS.iter().any(|cut| cut.expressions.contains(&expression))
 }
 
-/// The way of splitting with that name.
+/// Returns the way of splitting with that name.
 pub fn cut(name: &str) -> Result<&'static Cut> {
     CUTS.iter().find(|cut| cut.names.contains(&name)).ok_or_else(|| {
         let known: Vec<&str> = CUTS.iter().flat_map(|cut| cut.names).copied().collect();

@@ -7,7 +7,7 @@ use super::vocab::Vocab;
 use crate::base::Result;
 
 impl Vocab {
-    /// The text of several tokens. Invalid bytes become U+FFFD, and special tokens are shown.
+    /// Decodes several tokens. Invalid bytes become U+FFFD, and special tokens are shown.
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
         let mut stream = Stream::new(self);
         let mut text = String::new();
@@ -18,8 +18,8 @@ impl Vocab {
         Ok(text)
     }
 
-    /// The same text, and the bytes of it that each token stands for, in order and without overlap. What became U+FFFD is of
-    /// the token where it begins.
+    /// Decodes several tokens, and returns the bytes of the text that each token stands for, in order and without
+    /// overlap. What became U+FFFD is of the token where it begins.
     pub(super) fn placed(&self, ids: &[u32]) -> Result<(String, Vec<Range<usize>>)> {
         let mut stream = Stream::new(self);
         let (mut bytes, mut ends) = (Vec::new(), Vec::new());
@@ -56,7 +56,7 @@ pub struct Stream<'a> {
 }
 
 impl<'a> Stream<'a> {
-    /// At the beginning of a text.
+    /// Starts at the beginning of a text.
     pub fn new(vocab: &'a Vocab) -> Self {
         Self { vocab, fresh: vocab.leading_space, pending: Vec::new() }
     }
@@ -68,7 +68,7 @@ impl<'a> Stream<'a> {
         Ok(self.whole())
     }
 
-    /// The bytes that a token adds to the text.
+    /// Returns the bytes that a token adds to the text.
     fn own(&mut self, id: u32) -> Result<&'a [u8]> {
         let piece = self.vocab.piece(id)?;
         let own = if self.fresh { piece.bytes.strip_prefix(b" ") } else { None };
@@ -77,7 +77,7 @@ impl<'a> Stream<'a> {
         Ok(own.unwrap_or(&piece.bytes))
     }
 
-    /// The rest at the end: U+FFFD for an incomplete character.
+    /// Returns the rest at the end: U+FFFD for an incomplete character.
     pub fn finish(self) -> String {
         String::from_utf8_lossy(&self.pending).into_owned()
     }
@@ -101,7 +101,7 @@ impl<'a> Stream<'a> {
     }
 }
 
-/// Whether more bytes could complete these to a character.
+/// Returns whether more bytes could complete these to a character.
 fn incomplete(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes).is_err_and(|error| error.error_len().is_none())
 }
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Tokens 0 to 255 are the bytes, 256 is ` a`, 257 is special.
+    /// Makes a vocabulary in which tokens 0 to 255 are the bytes, 256 is ` a`, and 257 is special.
     fn bytes(leading_space: bool) -> Vocab {
         let byte = |byte: u8| Piece { name: format!("<0x{byte:02X}>"), bytes: vec![byte], special: false };
         let pieces = (0..=255).map(byte).chain([Piece::plain(" a".into()), Piece::special("<s>".into())]);

@@ -25,7 +25,7 @@ struct Join {
     score: f32,
     left: usize,
     right: usize,
-    /// Their length when this was found; if it has changed, one of them has been joined since.
+    /// Length of the join when it was found; if that has changed, one of the neighbours has been joined since.
     length: usize,
 }
 
@@ -43,7 +43,7 @@ impl PartialOrd for Join {
     }
 }
 
-/// The highest score is the greatest; of equal ones the leftmost. Zeros of either sign are equal.
+/// Order of joins: the highest score is the greatest; of equal ones the leftmost. Zeros of either sign are equal.
 impl Ord for Join {
     fn cmp(&self, other: &Self) -> Ordering {
         self.score.partial_cmp(&other.score).unwrap_or(Ordering::Equal).then(other.left.cmp(&self.left))
@@ -57,7 +57,7 @@ pub struct Symbols<'a> {
 }
 
 impl<'a> Symbols<'a> {
-    /// One for each character.
+    /// Splits a spelling into one symbol for each character.
     pub fn new(spelled: &'a str) -> Self {
         let count = spelled.chars().count();
         let symbol = |(index, (start, letter)): (usize, (usize, char))| Symbol {
@@ -93,7 +93,7 @@ impl<'a> Symbols<'a> {
         Ok(())
     }
 
-    /// A symbol and the next one, if their join is a token.
+    /// Returns the join of a symbol and the next one, if it is a token.
     fn candidate(&self, score: impl Fn(&str) -> Option<f32>, left: Option<usize>) -> Option<Join> {
         let left = left?;
         let (start, right) = self.list.get(left).map(|symbol| (symbol.start, symbol.after))?;
@@ -122,7 +122,7 @@ impl<'a> Symbols<'a> {
         true
     }
 
-    /// The symbols that remain after all joins, in order.
+    /// Iterates over the symbols that remain after all joins, in order.
     pub fn texts(&self) -> impl Iterator<Item = &'a str> {
         let ranges = self.list.iter().filter(|symbol| symbol.end > symbol.start);
         ranges.filter_map(|symbol| self.spelled.get(symbol.start..symbol.end))

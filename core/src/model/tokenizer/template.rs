@@ -11,7 +11,7 @@ type Ends = (Vec<u32>, Vec<u32>);
 /// Maximum added ids: a template refers to lists of ids, and may repeat a long one.
 const MOST: usize = 1 << 10;
 
-/// The ids that are added to one text; decoders do not use pairs of texts.
+/// Returns the ids that are added to one text; decoders do not use pairs of texts.
 pub fn added(processor: &Value) -> Result<Ends> {
     if processor.is_null() {
         return Ok(Ends::default());
@@ -49,7 +49,7 @@ fn countable(end: &[u32]) -> Result<()> {
     Ok(())
 }
 
-/// A list such as `<s> $A </s>`.
+/// Reads a list such as `<s> $A </s>`.
 fn template(processor: &Value) -> Result<Ends> {
     let (mut front, mut back, mut texts) = (Vec::new(), Vec::new(), 0);
     for part in list(processor.get("single"), "single")? {
@@ -72,7 +72,7 @@ fn template(processor: &Value) -> Result<Ends> {
     Ok((front, back))
 }
 
-/// The id in `["[CLS]", 101]`.
+/// Reads the id in `["[CLS]", 101]`.
 fn pair_id(processor: &Value, key: &str) -> Result<u32> {
     id(list(processor.get(key), key)?.get(1).unwrap_or(&Value::Null)).map_err(|e| e.within(key))
 }

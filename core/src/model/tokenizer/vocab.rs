@@ -6,7 +6,7 @@ use crate::base::budget::Budget;
 use crate::base::{Result, names};
 use crate::{bail, err};
 
-/// Ids are rows of an embedding; larger ones are errors of a file.
+/// Largest id. Ids are rows of an embedding; larger ones are errors of a file.
 const MOST: u32 = 1 << 24;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub struct Piece {
 }
 
 impl Piece {
-    /// A token whose name is its text.
+    /// Makes a token whose name is its text.
     pub fn plain(name: String) -> Self {
         Self { bytes: name.clone().into_bytes(), name, special: false }
     }
@@ -71,12 +71,12 @@ impl Vocab {
         }
     }
 
-    /// The number of rows of an embedding of all ids. There are fewer tokens if a file leaves out ids.
+    /// Returns the number of rows of an embedding of all ids. There are fewer tokens if a file leaves out ids.
     pub fn size(&self) -> usize {
         self.pieces.last_key_value().map_or(0, |(id, _)| *id as usize + 1)
     }
 
-    /// All tokens in the order of their ids.
+    /// Iterates over all tokens in the order of their ids.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &Piece)> {
         self.pieces.iter().map(|(id, piece)| (*id, piece))
     }
@@ -92,12 +92,12 @@ impl Vocab {
         })
     }
 
-    /// The token with this name in the file.
+    /// Returns the token with this name in the file.
     pub fn id_of(&self, name: &str) -> Option<u32> {
         self.ids.get(name).copied()
     }
 
-    /// [`Vocab::id_of`] for a name that must exist.
+    /// Returns the token with a name that must exist.
     pub fn named(&self, name: &str) -> Result<u32> {
         self.id_of(name).ok_or_else(|| {
             err!(Name, "the tokenizer has no token `{name}`")
@@ -105,7 +105,8 @@ impl Vocab {
         })
     }
 
-    /// The readable text of one token, with its leading space. A byte that is not a character is written as `<0xE2>`.
+    /// Returns the readable text of one token, with its leading space. A byte that is not a character is written as
+    /// `<0xE2>`.
     pub fn text_of(&self, id: u32) -> Result<String> {
         let mut text = String::new();
         for chunk in self.piece(id)?.bytes.utf8_chunks() {

@@ -17,14 +17,14 @@ use crate::training::{CheckpointFormat, CheckpointReader, with_way_out};
 pub const FORMAT: CheckpointFormat =
     CheckpointFormat { file: "training.safetensors", kind: "microtome training, 1", of: "a training" };
 
-/// What identifies the training.
+/// The identity of a training: config, recipe and data.
 pub struct Identity<'a> {
     pub config: &'a Config,
     pub recipe: &'a Recipe,
     pub data: String,
 }
 
-/// The content of a checkpoint.
+/// Builds the content of a checkpoint.
 pub fn saved(state: &State, identity: &Identity) -> Result<Named> {
     let mut tensors = BTreeMap::new();
     state.parameters.iter().for_each(|parameter| parameter.save(&mut tensors));

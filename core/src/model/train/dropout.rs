@@ -8,7 +8,7 @@ use crate::model::hooks::{At, Hooks};
 use crate::model::site::{Site, SiteKind};
 use crate::tensor::{DType, Tensor};
 
-/// Runs up to the final norm of a model, with dropout on the way (Radford et al. 2018, section 4.1).
+/// Hooks that run a model up to its final norm, with dropout on the way (Radford et al. 2018, section 4.1).
 pub struct ToTheLastNorm {
     /// The dropout probability.
     pub share: f64,

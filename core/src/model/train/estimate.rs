@@ -12,12 +12,13 @@ pub struct Estimate {
     pub tokens: u64,
     /// Weights, gradients, both moments, and the activations that the backward pass needs.
     pub bytes: u128,
-    /// From one measured pass; evaluation and checkpoints not counted.
+    /// Duration by one measured pass; evaluation and checkpoints not counted.
     pub seconds: f64,
 }
 
 impl Estimate {
-    /// For rows of `width` tokens and `left` remaining steps; `pass` is the seconds of a forward and backward pass.
+    /// Estimates the cost of `left` remaining steps with rows of `width` tokens; `pass` is the seconds of a forward and
+    /// backward pass.
     pub fn new(config: &Config, recipe: &Recipe, width: usize, left: u64, pass: f64) -> Result<Self> {
         let shapes = config.parameters()?;
         let parameters: u64 = shapes.iter().map(|(_, shape)| shape.iter().product::<usize>() as u64).sum();
@@ -28,7 +29,8 @@ impl Estimate {
     }
 }
 
-/// Numbers per token that the backward pass needs: the inputs of every linear map and norm, and the logits.
+/// Estimates the numbers per token that the backward pass needs: the inputs of every linear map and norm, and the
+/// logits.
 fn numbers_per_token(config: &Config) -> usize {
     let d = config.d_model;
     let maps = if config.gated { 3 } else { 2 };

@@ -18,19 +18,19 @@ pub struct Examples {
 }
 
 impl Examples {
-    /// Rows of a text, each a token longer than the input: the target of each token is the next one.
+    /// Makes examples of rows of a text, each a token longer than the input: the target of each token is the next one.
     pub fn next_tokens(rows: &[Vec<u32>]) -> Self {
         let ids = rows.iter().map(|row| row[..row.len().saturating_sub(1)].to_vec()).collect();
         let targets = rows.iter().map(|row| row.get(1..).unwrap_or_default().to_vec()).collect();
         Self { ids, targets, counts: None }
     }
 
-    /// The number of input tokens.
+    /// Returns the number of input tokens.
     pub fn tokens(&self) -> usize {
         self.ids.iter().map(Vec::len).sum()
     }
 
-    /// The sum of the weights.
+    /// Returns the sum of the weights.
     pub fn weight(&self) -> f64 {
         match &self.counts {
             None => self.tokens() as f64,
@@ -38,7 +38,7 @@ impl Examples {
         }
     }
 
-    /// The same rows, `rows` at a time.
+    /// Splits the examples into parts of `rows` rows.
     pub fn parts(&self, rows: usize) -> impl Iterator<Item = Examples> + '_ {
         let rows = rows.max(1);
         (0..self.ids.len()).step_by(rows).map(move |start| {
@@ -48,7 +48,7 @@ impl Examples {
         })
     }
 
-    /// The number of tokens in the first row; there must be some.
+    /// Returns the number of tokens in the first row; there must be some.
     pub fn width(&self) -> Result<usize> {
         match self.ids.first().map_or(0, Vec::len) {
             0 => Err(err!(Shape, "expected rows of at least one token to train on, found none")),
@@ -87,13 +87,13 @@ impl Examples {
 
 /// An endless stream of examples, in a reproducible order.
 pub trait Batches {
-    /// The next `rows` rows.
+    /// Returns the next `rows` rows.
     fn next(&mut self, rows: usize, task: &Task) -> Result<Examples>;
 
     /// Skips `rows` rows, for a training that resumes.
     fn skip(&mut self, rows: u64, task: &Task) -> Result<()>;
 
-    /// A line that identifies the source of the rows.
+    /// Returns a line that identifies the source of the rows.
     fn about(&self) -> String;
 }
 

@@ -20,7 +20,7 @@ impl StepNumbers for ModelStep {
     const UNIT: &'static str = "tokens";
     const COLUMNS: &'static [&'static str] = &["loss", "gradient norm", "lr"];
 
-    /// Means, and the last learning rate.
+    /// Averages steps; the learning rate is that of the last.
     fn merged(steps: &[Self]) -> Option<Self> {
         let last = steps.last()?;
         Some(Self { loss: mean(steps, |step| step.loss), norm: mean(steps, |step| step.norm), rate: last.rate })

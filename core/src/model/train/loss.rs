@@ -21,8 +21,8 @@ impl Dropout {
     pub const NONE: Dropout = Dropout { share: 0.0, seed: 0, pass: 0 };
 }
 
-/// The weighted sum of -log p(target), divided by `whole`: one number with its gradient graph. If `whole` is the sum of
-/// the weights, it is the mean.
+/// Computes the weighted sum of -log p(target), divided by `whole`: one number with its gradient graph. If `whole` is
+/// the sum of the weights, it is the mean.
 pub fn loss(decoder: &Decoder, examples: &Examples, whole: f64, dropout: Dropout, task: &Task) -> Result<Tensor> {
     let batch = Batch::new(examples.ids.clone())?;
     let random = stream(dropout.seed, "dropout", dropout.pass);
@@ -45,7 +45,7 @@ pub fn loss(decoder: &Decoder, examples: &Examples, whole: f64, dropout: Dropout
     Ok((losses * counts)?.sum_all()?)
 }
 
-/// The mean loss, read `rows` rows at a time.
+/// Computes the mean loss, reading `rows` rows at a time.
 pub fn mean_loss(decoder: &Decoder, examples: &Examples, rows: usize, task: &Task) -> Result<f64> {
     let mut sum = 0.0;
     for part in examples.parts(rows) {

@@ -14,7 +14,7 @@ use crate::model::tokenizer::Tokenizer;
 use crate::tensor::Device;
 use crate::training::{CheckpointFolder, Trainer};
 
-/// What is trained: a new model, or an existing one.
+/// The model of a training: a new one, or an existing one.
 pub enum Trainee {
     New(Box<(Config, Option<Published>)>),
     Model(Model),
@@ -35,7 +35,7 @@ impl Trainee {
         }
     }
 
-    /// The trained model's origin, and how it is saved.
+    /// Returns the trained model's origin, and how it is saved.
     fn origin(&self, steps: usize) -> (String, Option<Arc<Published>>) {
         match self {
             Trainee::New(described) => {

@@ -48,12 +48,12 @@ crate::options! {
 }
 
 impl TrainOptions {
-    /// Rows of a pass; `there` is how many rows there are, unless they are endless.
+    /// Returns the number of rows of a pass; `there` is how many rows there are, unless they are endless.
     pub fn rows(&self, there: Option<usize>) -> usize {
         self.batch.unwrap_or(USUAL_ROWS.min(there.unwrap_or(usize::MAX)))
     }
 
-    /// Steps between evaluations.
+    /// Returns the number of steps between evaluations.
     pub fn evaluated_every(&self) -> u64 {
         self.held_every.unwrap_or(self.steps / 20) as u64
     }

@@ -56,7 +56,7 @@ impl Recipe {
         Optimizer { steps, lr, schedule, betas, eps, clip, clip_eps: 0.0 }
     }
 
-    /// Whether a training that made `done` steps by `other` may resume by this recipe: the two must agree so far.
+    /// Refuses to resume a training that made `done` steps by `other` by this recipe unless the two agree so far.
     pub fn continues(&self, other: &Recipe, done: u64) -> Result<()> {
         let same_length = Recipe { steps: other.steps, schedule: other.schedule, ..self.clone() };
         if same_length != *other {
@@ -78,7 +78,7 @@ impl Recipe {
         Ok(())
     }
 
-    /// The settings that must not differ, by name.
+    /// Lists the settings that must not differ, by name.
     fn described(&self) -> Vec<String> {
         vec![
             format!("`batch` {}", self.rows),

@@ -22,9 +22,9 @@ use crate::training::{self, CheckpointFolder, Checkpoints, Ended, Trainer, mean}
 
 /// The initial weights.
 pub enum Beginning<'a> {
-    /// Random ones, by the recipe's seed.
+    /// Random weights, by the recipe's seed.
     New(&'a Config),
-    /// Those of a model, which itself is not changed.
+    /// Weights of a model, which itself is not changed.
     Model(&'a Decoder),
 }
 
@@ -123,7 +123,7 @@ impl<'a> Training<'a> {
         Ok(())
     }
 
-    /// The mean loss of the last steps, the last held-out loss, and the speed.
+    /// Writes the mean loss of the last steps, the last held-out loss, and the speed.
     fn numbers(&self, recent: usize, digits: usize, speed: f64) -> String {
         let history = &self.state.history;
         let loss = history.recent(recent).map_or(f64::NAN, |step| step.loss);
@@ -207,7 +207,7 @@ fn begun(beginning: Beginning, recipe: &Recipe, device: &Device, task: &Task) ->
     }
 }
 
-/// The seconds of one pass; a fast one is measured twice, since the first has cold caches.
+/// Measures the seconds of one pass; a fast one is measured twice, since the first has cold caches.
 fn tried(state: &State, examples: &Examples, task: &Task) -> Result<f64> {
     let pass = || -> Result<f64> {
         let begun = Instant::now();
@@ -218,13 +218,13 @@ fn tried(state: &State, examples: &Examples, task: &Task) -> Result<f64> {
     if first < 5.0 { pass() } else { Ok(first) }
 }
 
-/// The examples of one step.
+/// Reads the examples of one step.
 fn passes(data: &mut dyn Batches, config: &Config, recipe: &Recipe, task: &Task) -> Result<Vec<Examples>> {
     let one = |_| data.next(recipe.rows, task)?.checked(config.vocab, config.outputs());
     (0..recipe.accumulate).map(one).collect()
 }
 
-/// The losses so far as a sparkline, the latest on the right.
+/// Draws the losses so far as a sparkline, the latest on the right.
 fn curve(steps: &[ModelStep]) -> String {
     const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     const WIDTH: usize = 16;

@@ -21,12 +21,12 @@ pub struct State {
     pub history: ModelHistory,
     /// The model whose weights are the variables.
     tracked: Arc<Decoder>,
-    /// The same weights, detached.
+    /// The model with its weights detached.
     plain: Arc<Decoder>,
 }
 
 impl State {
-    /// The state that begins with these weights, by the names of the config.
+    /// Makes the state that begins with these weights, by the names of the config.
     pub fn new(config: &Config, weights: &mut dyn FnMut(&str) -> Result<Tensor>) -> Result<Self> {
         let mut parameters = Vec::new();
         let tracked = Weights::build(config, &mut |name, _| {
@@ -50,13 +50,13 @@ impl State {
         })
     }
 
-    /// The current model; its weights change with further steps.
+    /// Returns the current model; its weights change with further steps.
     pub fn decoder(&self) -> &Arc<Decoder> {
         &self.plain
     }
 
-    /// One step: the gradient of the mean loss over all passes, clipped, and an update of every weight. A step that
-    /// fails changes nothing.
+    /// Makes one step: the gradient of the mean loss over all passes, clipped, and an update of every weight. A step
+    /// that fails changes nothing.
     pub fn advance(&mut self, passes: &[Examples], recipe: &Recipe, task: &Task) -> Result<()> {
         let total: f64 = passes.iter().map(Examples::weight).sum();
         let mut gradients: Vec<Option<Tensor>> = vec![None; self.parameters.len()];
@@ -89,13 +89,13 @@ impl State {
         Ok(())
     }
 
-    /// A forward and backward pass that changes nothing.
+    /// Runs a forward and backward pass that changes nothing.
     pub fn try_pass(&self, examples: &Examples, task: &Task) -> Result<()> {
         self.pass(examples, examples.weight(), Dropout::NONE, task).map(|_| ())
     }
 
-    /// The loss of some examples and its gradients, on a separate thread, so that an interruption need not wait for
-    /// them.
+    /// Computes the loss of some examples and its gradients, on a separate thread, so that an interruption need not
+    /// wait for them.
     fn pass(&self, examples: &Examples, whole: f64, dropout: Dropout, task: &Task) -> Result<(f64, Gradients)> {
         let (decoder, examples, within) = (self.tracked.clone(), examples.clone(), task.clone());
         task.apart(move || {

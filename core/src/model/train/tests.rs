@@ -22,7 +22,7 @@ fn recipe(steps: u64) -> Recipe {
     Recipe { steps, rows: 4, lr: 1e-2, schedule, ..Recipe::default() }
 }
 
-/// Rows that count upwards from somewhere.
+/// Makes rows that count upwards from somewhere.
 fn counting(rows: usize) -> Tables {
     let rows: Vec<Vec<u32>> = (0..rows as u32).map(|row| (0..7).map(|i| (row * 5 + i) % 12).collect()).collect();
     Tables::new(Examples::next_tokens(&rows), 1)
@@ -42,7 +42,7 @@ fn train(recipe: Recipe, keep: Option<CheckpointFolder>, task: &Task) -> Result<
     Training::new(Beginning::New(&config()), recipe, data, Some(held_out), keep, &Device::Cpu, task)?.run(task)
 }
 
-/// All weights, bit for bit.
+/// Returns all weights, bit for bit.
 fn bits(decoder: &Decoder) -> Vec<u32> {
     let all = decoder.weights().named(decoder.config()).unwrap();
     let numbers = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
@@ -85,7 +85,7 @@ fn a_training_that_is_resumed_is_the_one_that_was_not_stopped() {
     }
 }
 
-/// A training that is interrupted while it reads the examples of a later step.
+/// Runs a training that is interrupted while it reads the examples of a later step.
 fn stopped_after(steps: u64, recipe: Recipe, keep: CheckpointFolder, task: &Task) -> Trained {
     struct Stopping {
         rows: Tables,

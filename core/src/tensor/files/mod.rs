@@ -142,12 +142,12 @@ pub fn open(files: &Files, path: &Path) -> Result<Opened> {
 }
 
 impl Opened {
-    /// The size of the file in bytes.
+    /// Returns the size of the file in bytes.
     pub fn size(&self) -> usize {
         self.bytes.len()
     }
 
-    /// One tensor from npy, tensors by name from npz and safetensors, and all content of a PyTorch file.
+    /// Reads one tensor from npy, tensors by name from npz and safetensors, and all content of a PyTorch file.
     pub fn read(&self) -> Result<Tree<Tensor>> {
         let bytes = &self.bytes[..];
         let named = |tensors: BTreeMap<String, Tensor>| {
@@ -188,7 +188,7 @@ pub fn save(files: &Files, path: &Path, content: &Content, task: &Task) -> Resul
     }
 }
 
-/// More axes than in any library.
+/// Maximum number of axes, more than in any library.
 const MOST_AXES: usize = 64;
 
 /// Refuses a shape that takes longer to process than its elements.
@@ -216,7 +216,7 @@ impl Write for Heard<'_> {
     }
 }
 
-/// A tensor without a name is called `tensor` in files of named tensors.
+/// Names the tensors of a file of named tensors; one without a name is called `tensor`.
 fn by_name(content: &Content) -> Named {
     match content {
         Content::Named(named) => named.clone(),
@@ -224,7 +224,7 @@ fn by_name(content: &Content) -> Named {
     }
 }
 
-/// The elements in row order as little-endian bytes.
+/// Writes the elements in row order as little-endian bytes.
 fn write_elements(t: &Tensor, w: &mut dyn Write) -> Result<()> {
     // In pieces, so that a large tensor is not copied as a whole.
     const PIECE: usize = 1 << 16;

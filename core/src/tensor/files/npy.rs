@@ -11,18 +11,18 @@ use crate::{bail, err};
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 
-/// What the header says, and how many bytes it takes.
+/// The content of the header, and the number of its bytes.
 #[derive(Debug, PartialEq)]
 pub(super) struct Header {
     dtype: DType,
     big_endian: bool,
     fortran_order: bool,
     shape: Vec<usize>,
-    /// Where the elements begin.
+    /// Offset of the first element.
     pub(super) data: usize,
 }
 
-/// A whole npy file.
+/// Parses a whole npy file.
 pub fn parse(bytes: &[u8]) -> Result<Tensor> {
     let header = Header::parse(bytes)?;
     header.tensor(bytes.get(header.data..).unwrap_or_default())
@@ -58,7 +58,7 @@ impl Header {
         Ok(Self { dtype, big_endian, fortran_order, shape, data })
     }
 
-    /// Where the data begin, and the text of the header.
+    /// Returns the offset of the data, and the text of the header.
     fn text(bytes: &[u8]) -> Result<(usize, &[u8])> {
         let cut_short = || err!(Format, "the npy header is cut short");
         if !bytes.starts_with(MAGIC) {
@@ -77,12 +77,12 @@ impl Header {
         Ok((end, bytes.get(start..end).ok_or_else(cut_short)?))
     }
 
-    /// The number of bytes of elements that must follow; refused if there is not enough memory.
+    /// Returns the number of bytes of elements that must follow; refused if there is not enough memory.
     pub(super) fn size(&self) -> Result<usize> {
         Ok(element::room(&self.shape, self.dtype)? * self.dtype.size_in_bytes())
     }
 
-    /// The tensor with these elements.
+    /// Returns the tensor with these elements.
     pub(super) fn tensor(&self, data: &[u8]) -> Result<Tensor> {
         let places = self.shape.iter().try_fold(1_u128, |p, d| p.checked_mul(*d as u128)).unwrap_or(u128::MAX);
         let wanted = places.saturating_mul(self.dtype.size_in_bytes() as u128);
@@ -108,7 +108,7 @@ impl Header {
     }
 }
 
-/// The dtype that a descr like `<f4` names, and whether its bytes are swapped.
+/// Returns the dtype that a descr like `<f4` names, and whether its bytes are swapped.
 fn element_type(descr: &str) -> Result<(DType, bool)> {
     let (order, name) = descr.split_at_checked(1).unwrap_or_default();
     let dtype = match name {
@@ -203,7 +203,7 @@ pub fn write(t: &Tensor, w: &mut dyn Write) -> Result<()> {
     write_elements(t, w)
 }
 
-/// The header for a tensor, padded so that the elements begin at a multiple of 64.
+/// Returns the header for a tensor, padded so that the elements begin at a multiple of 64.
 pub(super) fn header(t: &Tensor) -> Result<Vec<u8>> {
     let descr = match t.dtype() {
         DType::F64 => "<f8",

@@ -12,15 +12,15 @@ use crate::base::budget::Budget;
 use crate::base::{Error, Kind, Result, memory};
 use crate::{bail, err};
 
-/// Longer headers are refused; numpy writes some hundred bytes.
+/// Maximum length of a header; numpy writes some hundred bytes.
 const LONGEST_HEADER: u64 = 1 << 20;
 
-/// A whole npz file: its arrays by name.
+/// Parses a whole npz file: its arrays by name.
 pub fn parse(bytes: &[u8]) -> Result<BTreeMap<String, Tensor>> {
     parse_within(bytes, memory::available())
 }
 
-/// The same, within this memory.
+/// Parses a whole npz file within this memory.
 pub(super) fn parse_within(bytes: &[u8], free: u64) -> Result<BTreeMap<String, Tensor>> {
     let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(broken)?;
     if archive.has_duplicate_names() {
@@ -40,8 +40,8 @@ pub(super) fn parse_within(bytes: &[u8], free: u64) -> Result<BTreeMap<String, T
     Ok(tensors)
 }
 
-/// One array. The archive's sizes may be false, so no more is read than the array's own header says; and all arrays are
-/// counted together, since a small archive may contain any number of them.
+/// Reads one array. The archive's sizes may be false, so no more is read than the array's own header says; and all
+/// arrays are counted together, since a small archive may contain any number of them.
 fn read(entry: &mut dyn Read, room: &mut Budget) -> Result<Tensor> {
     let failed = |e: std::io::Error| err!(Format, "the npz file is damaged: {e}");
     let mut start = Vec::new();
@@ -87,8 +87,8 @@ pub fn write(tensors: &BTreeMap<String, Tensor>, w: &mut dyn Write) -> Result<()
     Ok(())
 }
 
-/// Writes until the first failure, and takes whatever comes after it: an archive that is dropped is still written to its
-/// end, and the crate prints a line of its own to the terminal if that fails, too.
+/// A writer that stops at the first failure, and takes whatever comes after it: an archive that is dropped is still
+/// written to its end, and the crate prints a line of its own to the terminal if that fails, too.
 struct UntilFailure<'a> {
     w: &'a mut dyn Write,
     failed: bool,

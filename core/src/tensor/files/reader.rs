@@ -1,4 +1,4 @@
-//! Reads little-endian numbers from bytes, never beyond their end.
+//! Reader of little-endian numbers from bytes, never beyond their end.
 
 use crate::base::Result;
 use crate::err;
@@ -23,12 +23,12 @@ impl<'a> ByteReader<'a> {
         Self { bytes, place: 0 }
     }
 
-    /// How many bytes have been read.
+    /// Returns how many bytes have been read.
     pub fn place(&self) -> usize {
         self.place
     }
 
-    /// How many bytes are left.
+    /// Returns how many bytes are left.
     pub fn left(&self) -> usize {
         self.bytes.len() - self.place
     }
@@ -50,7 +50,7 @@ impl<'a> ByteReader<'a> {
         Ok(array)
     }
 
-    /// The text up to the next end of line, which is skipped.
+    /// Reads the text up to the next end of line, which is skipped.
     pub fn line(&mut self) -> Result<&'a [u8]> {
         let rest = self.bytes.get(self.place..).unwrap_or_default();
         let Some(length) = rest.iter().position(|byte| *byte == b'\n') else {
@@ -65,8 +65,8 @@ impl<'a> ByteReader<'a> {
     numbers!(u8: u8, i8: i8, u16: u16, i16: i16, u32: u32, i32: i32, u64: u64, i64: i64, f32: f32, f64: f64);
 }
 
-/// The number of elements of a tensor of this shape, refused if it overflows or, at `width` bytes each, cannot be
-/// addressed.
+/// Returns the number of elements of a tensor of this shape; refuses one that overflows or, at `width` bytes each,
+/// cannot be addressed.
 pub fn elements(shape: &[usize], width: usize) -> Result<usize> {
     // Sizes of 0 count as 1 here: candle multiplies sizes and strides in any order, and none may overflow.
     let places = shape.iter().try_fold(1_u128, |product, size| product.checked_mul((*size).max(1) as u128));

@@ -18,7 +18,7 @@ use crate::{bail, err};
 /// The key of the metadata in a header.
 const METADATA: &str = "__metadata__";
 
-/// How many numbers are converted at once.
+/// Number of elements that are converted at once.
 const PIECE: usize = 1 << 18;
 
 /// One tensor as the header describes it.
@@ -26,18 +26,18 @@ const PIECE: usize = 1 << 18;
 struct Entry {
     dtype: DType,
     shape: Vec<usize>,
-    /// Its byte range in the file.
+    /// The byte range of the tensor in the file.
     place: Range<usize>,
 }
 
-/// The header of a file: what is where in it.
+/// The header of a file: the places of its tensors.
 pub struct Header {
     entries: BTreeMap<String, Entry>,
     metadata: BTreeMap<String, String>,
 }
 
 impl Header {
-    /// The bytes from the beginning of a file that have the whole header.
+    /// Returns the bytes from the beginning of a file that have the whole header.
     pub fn length(beginning: &[u8]) -> Result<u64> {
         Ok(announced(beginning)?.saturating_add(8))
     }
@@ -72,7 +72,7 @@ impl Header {
         &self.metadata
     }
 
-    /// The names of all tensors, sorted.
+    /// Returns the names of all tensors, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.entries.keys().map(String::as_str)
     }
@@ -85,7 +85,7 @@ impl Header {
         Some(self.entries.get(name)?.dtype)
     }
 
-    /// Where its bytes are in the file.
+    /// Returns the byte range of a tensor in the file.
     pub fn place(&self, name: &str) -> Option<Range<usize>> {
         Some(self.entries.get(name)?.place.clone())
     }
@@ -107,7 +107,7 @@ impl<B: AsRef<[u8]>> Reader<B> {
         &self.header.metadata
     }
 
-    /// The names of all tensors, sorted.
+    /// Returns the names of all tensors, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.header.names()
     }
@@ -120,17 +120,17 @@ impl<B: AsRef<[u8]>> Reader<B> {
         self.header.dtype(name)
     }
 
-    /// Where its bytes are in the file.
+    /// Returns the byte range of a tensor in the file.
     pub fn place(&self, name: &str) -> Option<Range<usize>> {
         self.header.place(name)
     }
 
-    /// The whole file, header included.
+    /// Returns the whole file, header included.
     pub fn bytes(&self) -> &B {
         &self.bytes
     }
 
-    /// One tensor by name.
+    /// Reads one tensor by name.
     pub fn tensor(&self, name: &str) -> Result<Tensor> {
         let entry = self.entry(name)?;
         element::room(&entry.shape, entry.dtype)?;
@@ -138,8 +138,8 @@ impl<B: AsRef<[u8]>> Reader<B> {
         Ok(Tensor::from_raw_buffer(data, entry.dtype, &entry.shape, &Device::Cpu)?)
     }
 
-    /// One tensor in another float dtype, converted piece by piece, so that it is never in memory in both. After each piece
-    /// `read` is called with the part of the file that has been read.
+    /// Reads one tensor in another float dtype, converted piece by piece, so that it is never in memory in both. After
+    /// each piece `read` is called with the part of the file that has been read.
     pub fn tensor_as(
         &self,
         name: &str,
@@ -162,7 +162,7 @@ impl<B: AsRef<[u8]>> Reader<B> {
         })
     }
 
-    /// Some rows of a tensor, one after the other, in another float dtype: nothing else of it is read.
+    /// Reads some rows of a tensor, one after the other, in another float dtype, and nothing else of it.
     pub fn rows(&self, name: &str, rows: &[u32], wanted: DType) -> Result<Tensor> {
         let entry = self.entry(name)?;
         let (count, inner) = match entry.shape.split_first() {
@@ -200,7 +200,7 @@ impl<B: AsRef<[u8]>> Reader<B> {
     }
 }
 
-/// The length of the header, as the file begins with it.
+/// Returns the length of the header, as the file begins with it.
 fn announced(beginning: &[u8]) -> Result<u64> {
     match beginning.first_chunk::<8>() {
         Some(length) => Ok(u64::from_le_bytes(*length)),
@@ -291,7 +291,7 @@ fn gapless(entries: &BTreeMap<String, Entry>, start: usize, end: usize) -> Resul
     Ok(())
 }
 
-/// The header's fields in order, with duplicate names refused; serde_json by itself would keep the last.
+/// The header's fields in order, with duplicate names refused; serde_json itself would keep the last.
 struct Fields(Vec<(String, Value)>);
 
 impl<'de> Deserialize<'de> for Fields {

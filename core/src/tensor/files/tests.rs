@@ -56,7 +56,7 @@ fn load(files: &Files, path: &std::path::Path) -> Result<Tree<Tensor>> {
     open(files, path)?.read()
 }
 
-/// The tensors of a file that has nothing else.
+/// Reads the tensors of a file that has nothing else.
 fn loaded(files: &Files, path: &std::path::Path) -> BTreeMap<String, Tensor> {
     let Tree::Map(fields) = load(files, path).unwrap() else { panic!("no map") };
     let tensor = |(name, part)| match part {
@@ -255,7 +255,8 @@ impl Write for Full {
     }
 }
 
-/// An archive that is dropped is finished by its crate, which prints to the terminal if that fails.
+/// Checks that an npz whose writing failed is not written on: an archive that is dropped is finished by its crate,
+/// which prints to the terminal if that fails.
 #[test]
 fn an_npz_that_failed_is_not_written_on() {
     let length = to_bytes(|w| npz::write(&numpy_sample(), w)).len();
@@ -310,7 +311,7 @@ proptest! {
     }
 }
 
-/// A safetensors file with this header and no data.
+/// Builds a safetensors file with this header and no data.
 fn header_only(header: &str) -> Vec<u8> {
     [&(header.len() as u64).to_le_bytes(), header.as_bytes()].concat()
 }

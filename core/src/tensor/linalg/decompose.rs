@@ -8,8 +8,8 @@ use super::{eigen, gradient, matrix, over_batch, precision, shaped, singular, sq
 use crate::base::Result;
 use crate::err;
 
-/// The thin singular value decomposition, a = U diag(s) Vt, with s in descending order. In each column of U the entry of
-/// largest magnitude is positive.
+/// Computes the thin singular value decomposition, a = U diag(s) Vt, with s in descending order. In each column of U
+/// the entry of largest magnitude is positive.
 pub fn svd(a: &Tensor) -> Result<(Tensor, Tensor, Tensor)> {
     over_batch(a, one_svd).map(|[u, s, vt]| (u, s, vt))
 }
@@ -27,7 +27,7 @@ fn one_svd(a: &Tensor) -> Result<[Tensor; 3]> {
     gradient::of_svd(a, found, &u, &s, &v)
 }
 
-/// Q with orthonormal columns and R, upper triangular with a nonnegative diagonal, so that a = Q R.
+/// Computes Q with orthonormal columns and R, upper triangular with a nonnegative diagonal, so that a = Q R.
 pub fn qr(a: &Tensor) -> Result<(Tensor, Tensor)> {
     over_batch(a, one_qr).map(|[q, r]| (q, r))
 }
@@ -50,8 +50,8 @@ fn one_qr(a: &Tensor) -> Result<[Tensor; 2]> {
     gradient::of_qr(a, [tensor(q.as_ref(), a)?, tensor(r.as_ref(), a)?], &q, &r)
 }
 
-/// The eigenvalues of a symmetric matrix in ascending order, and the eigenvectors as columns; in each the entry of largest
-/// magnitude is positive.
+/// Computes the eigenvalues of a symmetric matrix in ascending order, and the eigenvectors as columns; in each the
+/// entry of largest magnitude is positive.
 pub fn eigh(a: &Tensor) -> Result<(Tensor, Tensor)> {
     over_batch(a, one_eigh).map(|[values, vectors]| (values, vectors))
 }
@@ -72,7 +72,8 @@ fn one_eigh(a: &Tensor) -> Result<[Tensor; 2]> {
     gradient::of_eigh(a, [shaped(column.as_ref(), &[size], a)?, tensor(vectors.as_ref(), a)?], &values, &vectors)
 }
 
-/// L, lower triangular with positive diagonal, so that a = L Lt; for symmetric matrices that are positive definite.
+/// Computes L, lower triangular with positive diagonal, so that a = L Lt; for symmetric matrices that are positive
+/// definite.
 pub fn cholesky(a: &Tensor) -> Result<Tensor> {
     over_batch(a, |a| Ok([one_cholesky(a)?])).map(|[l]| l)
 }
@@ -112,8 +113,8 @@ fn symmetric(a: &Tensor) -> Result<Mat<f64>> {
     Ok(m)
 }
 
-/// Whether the entry of column `k` of largest magnitude is negative. Entries that are equal up to rounding count as equal,
-/// and then the first decides.
+/// Returns whether the entry of column `k` of largest magnitude is negative. Entries that are equal up to rounding
+/// count as equal, and then the first decides.
 fn largest_is_negative(m: MatRef<'_, f64>, k: usize) -> bool {
     let most = (0..m.nrows()).map(|i| m[(i, k)].abs()).fold(0.0, f64::max);
     (0..m.nrows()).map(|i| m[(i, k)]).find(|x| x.abs() >= most * (1.0 - 1e-9)).is_some_and(|x| x < 0.0)

@@ -16,7 +16,7 @@ use crate::tensor::back::{like, with_gradient};
 
 type M = Mat<f64>;
 
-/// A result of one matrix, whose gradient is turned into that of the matrix by `back`.
+/// Returns a result of one matrix, whose gradient is turned into that of the matrix by `back`.
 fn noted(
     name: &'static str,
     a: &Tensor,
@@ -42,19 +42,19 @@ fn symmetric_part(m: &M) -> M {
     Mat::from_fn(m.nrows(), m.ncols(), |i, j| (m[(i, j)] + m[(j, i)]) / 2.0)
 }
 
-/// The lower triangle, and its mirror image above.
+/// Returns the lower triangle, and its mirror image above.
 fn mirrored(m: &M) -> M {
     Mat::from_fn(m.nrows(), m.ncols(), |i, j| m[(i.max(j), i.min(j))])
 }
 
-/// x with m^T x = right.
+/// Solves m^T x = right.
 fn transposed_solution(m: MatRef<'_, f64>, right: &M) -> M {
     let mut x = right.clone();
     PartialPivLu::new(m.transpose()).solve_in_place(x.as_mut());
     x
 }
 
-/// 1 / (x_j - x_i) away from the diagonal; equal ones leave the vectors undetermined, and are refused.
+/// Computes 1 / (x_j - x_i) away from the diagonal; equal ones leave the vectors undetermined, and are refused.
 fn gaps(x: &[f64], what: &str) -> Result<M> {
     let most = x.iter().fold(0.0_f64, |most, x| most.max(x.abs()));
     for i in 0..x.len() {
@@ -67,7 +67,8 @@ fn gaps(x: &[f64], what: &str) -> Result<M> {
     Ok(Mat::from_fn(x.len(), x.len(), |i, j| if i == j { 0.0 } else { 1.0 / (x[j] - x[i]) }))
 }
 
-/// A = U diag(s) V^T: from s, U diag(G) V^T; from U and V by the gaps between squares.
+/// Returns the results of A = U diag(s) V^T with their gradients: from s, U diag(G) V^T; from U and V by the gaps
+/// between squares.
 pub fn of_svd(a: &Tensor, [u, s, vt]: [Tensor; 3], left: &M, sizes: &[f64], right: &M) -> Result<[Tensor; 3]> {
     if !a.track_op() {
         return Ok([u, s, vt]);
@@ -81,7 +82,7 @@ pub fn of_svd(a: &Tensor, [u, s, vt]: [Tensor; 3], left: &M, sizes: &[f64], righ
     Ok([u, s, vt])
 }
 
-/// U (F o (U^T G - G^T U)) S + (1 - U U^T) G / S for the vectors of one side, with F_ij = 1 / (s_j^2 - s_i^2).
+/// Computes U (F o (U^T G - G^T U)) S + (1 - U U^T) G / S for the vectors of one side, with F_ij = 1 / (s_j^2 - s_i^2).
 fn by_side(u: &M, sizes: &[f64], g: &M) -> Result<M> {
     let squares: Vec<f64> = sizes.iter().map(|s| s * s).collect();
     let f = gaps(&squares, "singular values")?;
@@ -97,7 +98,8 @@ fn by_side(u: &M, sizes: &[f64], g: &M) -> Result<M> {
     Ok(within + scaled(&(g - u * inner), |_, j| 1.0 / sizes[j]))
 }
 
-/// A = Q R: (G_Q + Q mirrored(R G_R^T - G_Q^T Q)) R^-T; of a wide matrix this for the square part on its left.
+/// Returns the results of A = Q R with their gradient (G_Q + Q mirrored(R G_R^T - G_Q^T Q)) R^-T; of a wide matrix this
+/// for the square part on its left.
 pub fn of_qr(a: &Tensor, [q, r]: [Tensor; 2], orthogonal: &M, upper: &M) -> Result<[Tensor; 2]> {
     if !a.track_op() {
         return Ok([q, r]);
@@ -131,7 +133,8 @@ pub fn of_qr(a: &Tensor, [q, r]: [Tensor; 2], orthogonal: &M, upper: &M) -> Resu
     Ok([q, r])
 }
 
-/// A = V diag(x) V^T: V (diag(G_x) + F o (V^T G_V)) V^T, with F_ij = 1 / (x_j - x_i).
+/// Returns the results of A = V diag(x) V^T with their gradient V (diag(G_x) + F o (V^T G_V)) V^T, with
+/// F_ij = 1 / (x_j - x_i).
 pub fn of_eigh(a: &Tensor, [values, vectors]: [Tensor; 2], x: &[f64], v: &M) -> Result<[Tensor; 2]> {
     if !a.track_op() {
         return Ok([values, vectors]);
@@ -147,7 +150,8 @@ pub fn of_eigh(a: &Tensor, [values, vectors]: [Tensor; 2], x: &[f64], v: &M) -> 
     Ok([values, vectors])
 }
 
-/// A = L L^T: L^-T P L^-1, with P the lower triangle of L^T G and half its diagonal.
+/// Returns the result of A = L L^T with its gradient L^-T P L^-1, with P the lower triangle of L^T G and half its
+/// diagonal.
 pub fn of_cholesky(a: &Tensor, result: Tensor, l: &M) -> Result<Tensor> {
     let l = l.clone();
     noted("cholesky", a, result, move |g| {
@@ -159,7 +163,7 @@ pub fn of_cholesky(a: &Tensor, result: Tensor, l: &M) -> Result<Tensor> {
     })
 }
 
-/// A x = b: A^-T G for b, and minus that times x^T for A.
+/// Returns the result of A x = b with its gradients: A^-T G for b, and minus that times x^T for A.
 pub fn of_solve(a: &Tensor, b: &Tensor, result: Tensor, m: M, x: M) -> Result<Tensor> {
     let (asked, constant_a, constant_b) = ([a.track_op(), b.track_op()], a.detach(), b.detach());
     with_gradient("solve", result, &[a, b], move |_, gradient| {
@@ -170,13 +174,13 @@ pub fn of_solve(a: &Tensor, b: &Tensor, result: Tensor, m: M, x: M) -> Result<Te
     })
 }
 
-/// X = A^-1: -X^T G X^T.
+/// Returns the result of X = A^-1 with its gradient -X^T G X^T.
 pub fn of_inverse(a: &Tensor, result: Tensor, x: M) -> Result<Tensor> {
     noted("inverse", a, result, move |g| Ok(x.transpose() * g * x.transpose() * -1.0_f64))
 }
 
-/// The determinant: G times the matrix of cofactors, which is U diag(the products of the other s) V^T times the sign of
-/// det(U V), so that singular matrices have it, too.
+/// Returns the determinant with its gradient: G times the matrix of cofactors, which is U diag(the products of the
+/// other s) V^T times the sign of det(U V), so that singular matrices have it, too.
 pub fn of_det(a: &Tensor, result: Tensor, m: M) -> Result<Tensor> {
     noted("det", a, result, move |g| {
         let (u, s, v) = singular(m.as_ref())?;
@@ -186,7 +190,8 @@ pub fn of_det(a: &Tensor, result: Tensor, m: M) -> Result<Tensor> {
     })
 }
 
-/// P = A^+, where the rank does not change: -P^T G P^T + (1 - A P) G^T P P^T + P^T P G^T (1 - P A).
+/// Returns the result of P = A^+ with its gradient, where the rank does not change: -P^T G P^T + (1 - A P) G^T P P^T +
+/// P^T P G^T (1 - P A).
 pub fn of_pinv(a: &Tensor, result: Tensor, m: M, p: M) -> Result<Tensor> {
     noted("pinv", a, result, move |g| {
         let (rows, columns) = (m.nrows(), m.ncols());

@@ -19,7 +19,7 @@ use super::{back, dtype, element, shape};
 use crate::base::Result;
 use crate::{bail, err};
 
-/// The results of `one` for each matrix of a batch, with the axes of the batch in front.
+/// Returns the results of `one` for each matrix of a batch, with the axes of the batch in front.
 fn over_batch<const N: usize>(a: &Tensor, one: impl Fn(&Tensor) -> Result<[Tensor; N]>) -> Result<[Tensor; N]> {
     let &[ref batch @ .., rows, columns] = a.dims() else { return one(a) };
     if batch.is_empty() {
@@ -29,7 +29,7 @@ fn over_batch<const N: usize>(a: &Tensor, one: impl Fn(&Tensor) -> Result<[Tenso
     joined(batch, |i| one(&index::get(&flat, &[Index::At(i)])?))
 }
 
-/// The results for each place of a batch, stacked, with the axes of the batch in front.
+/// Returns the results for each place of a batch, stacked, with the axes of the batch in front.
 fn joined<const N: usize>(batch: &[usize], one: impl Fn(i64) -> Result<[Tensor; N]>) -> Result<[Tensor; N]> {
     let count: usize = batch.iter().product();
     if count == 0 {
@@ -50,7 +50,7 @@ fn joined<const N: usize>(batch: &[usize], one: impl Fn(i64) -> Result<[Tensor; 
     }
 }
 
-/// The matrix in f64; other shapes and numbers that are not finite are refused.
+/// Returns the matrix in f64; other shapes and numbers that are not finite are refused.
 fn matrix(t: &Tensor) -> Result<Mat<f64>> {
     let &[rows, columns] = t.dims() else {
         bail!(Shape, "expected a matrix, found shape {:?}", t.dims());
@@ -58,7 +58,7 @@ fn matrix(t: &Tensor) -> Result<Mat<f64>> {
     filled(t, rows, columns)
 }
 
-/// A square matrix in f64.
+/// Returns a square matrix in f64.
 fn square(t: &Tensor) -> Result<Mat<f64>> {
     match t.dims() {
         [rows, columns] if rows == columns => matrix(t),
@@ -66,7 +66,7 @@ fn square(t: &Tensor) -> Result<Mat<f64>> {
     }
 }
 
-/// A matrix, or a vector as a matrix of one column.
+/// Returns a matrix, or a vector as a matrix of one column.
 fn columns(t: &Tensor) -> Result<Mat<f64>> {
     match *t.dims() {
         [len] => filled(t, len, 1),
@@ -87,7 +87,7 @@ fn filled(t: &Tensor, rows: usize, columns: usize) -> Result<Mat<f64>> {
     Ok(Mat::from_fn(rows, columns, |i, j| values[i * columns + j]))
 }
 
-/// The matrix as a tensor with dtype and device of `like`.
+/// Converts a matrix to a tensor with dtype and device of `like`.
 fn tensor(m: MatRef<'_, f64>, like: &Tensor) -> Result<Tensor> {
     shaped(m, &[m.nrows(), m.ncols()], like)
 }
@@ -97,8 +97,8 @@ fn shaped(m: MatRef<'_, f64>, dims: &[usize], like: &Tensor) -> Result<Tensor> {
     element::tensor(values, dims, dtype::float_for(like.dtype()), like.device())
 }
 
-/// U, the singular values and V, with faer's signs. This and [`eigen`] are compiled here and nowhere else, since they are
-/// the largest functions that there are.
+/// Computes U, the singular values and V, with faer's signs. This and [`eigen`] are compiled here and nowhere else,
+/// since they are the largest functions that there are.
 pub fn singular(a: MatRef<'_, f64>) -> Result<(Mat<f64>, Vec<f64>, Mat<f64>)> {
     let k = a.nrows().min(a.ncols());
     if k == 0 {
@@ -111,8 +111,8 @@ pub fn singular(a: MatRef<'_, f64>) -> Result<(Mat<f64>, Vec<f64>, Mat<f64>)> {
     Ok((svd.U().to_owned(), s, svd.V().to_owned()))
 }
 
-/// The eigenvalues of a symmetric matrix, of which the lower half is read, in ascending order, and the eigenvectors as
-/// columns, with faer's signs.
+/// Computes the eigenvalues of a symmetric matrix, of which the lower half is read, in ascending order, and the
+/// eigenvectors as columns, with faer's signs.
 pub fn eigen(m: MatRef<'_, f64>) -> Result<(Vec<f64>, Mat<f64>)> {
     let size = m.nrows();
     let eigen = SelfAdjointEigen::new(m, Side::Lower)
@@ -120,7 +120,7 @@ pub fn eigen(m: MatRef<'_, f64>) -> Result<(Vec<f64>, Mat<f64>)> {
     Ok(((0..size).map(|i| eigen.S()[i]).collect(), eigen.U().to_owned()))
 }
 
-/// The relative rounding error of this dtype.
+/// Returns the relative rounding error of the tensor's dtype.
 fn precision(t: &Tensor) -> f64 {
     match t.dtype() {
         DType::F64 | DType::I64 | DType::U32 | DType::I32 => f64::EPSILON,

@@ -34,7 +34,7 @@ fn one_solve(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     gradient::of_solve(a, b, shaped(x.as_ref(), b.dims(), a)?, m, x)
 }
 
-/// `one` of a matrix and its right side, or of each of a batch and its own.
+/// Calls `one` with a matrix and its right side, or with each of a batch and its own.
 fn each_pair(a: &Tensor, b: &Tensor, one: fn(&Tensor, &Tensor) -> Result<Tensor>) -> Result<Tensor> {
     let &[ref batch @ .., rows, columns] = a.dims() else { return one(a, b) };
     if batch.is_empty() {
@@ -51,7 +51,7 @@ fn each_pair(a: &Tensor, b: &Tensor, one: fn(&Tensor, &Tensor) -> Result<Tensor>
     joined(batch, |i| Ok([one(&of(&a, i)?, &of(&b, i)?)?])).map(|[x]| x)
 }
 
-/// The inverse of a square matrix.
+/// Computes the inverse of a square matrix.
 pub fn inverse(a: &Tensor) -> Result<Tensor> {
     over_batch(a, |a| Ok([one_inverse(a)?])).map(|[inverse]| inverse)
 }
@@ -63,7 +63,7 @@ fn one_inverse(a: &Tensor) -> Result<Tensor> {
     gradient::of_inverse(a, tensor(x.as_ref(), a)?, x)
 }
 
-/// The LU decomposition, refused if a pivot is not above rounding error.
+/// Computes the LU decomposition, refused if a pivot is not above rounding error.
 fn invertible(m: &Mat<f64>, a: &Tensor) -> Result<PartialPivLu<f64>> {
     let lu = PartialPivLu::new(m.as_ref());
     let pivots: Vec<f64> = (0..m.nrows()).map(|i| lu.U()[(i, i)].abs()).collect();
@@ -79,7 +79,7 @@ fn invertible(m: &Mat<f64>, a: &Tensor) -> Result<PartialPivLu<f64>> {
     Ok(lu)
 }
 
-/// The determinant of a square matrix, in f64.
+/// Computes the determinant of a square matrix, in f64.
 pub fn det(a: &Tensor) -> Result<Tensor> {
     over_batch(a, |a| Ok([one_det(a)?])).map(|[det]| det)
 }
@@ -90,7 +90,7 @@ fn one_det(a: &Tensor) -> Result<Tensor> {
     gradient::of_det(a, element::tensor(vec![det], &[], DType::F64, a.device())?, m)
 }
 
-/// Least squares: the x that minimises |a x - b|, and of several the one with the smallest norm.
+/// Solves least squares: the x that minimises |a x - b|, and of several the one with the smallest norm.
 pub fn lstsq(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     each_pair(a, b, one_lstsq)
 }
@@ -109,7 +109,7 @@ fn one_lstsq(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     shaped(x.as_ref(), &dims, a)
 }
 
-/// The Moore-Penrose inverse. Singular values up to `rcond` times the largest count as 0; by default it is the
+/// Computes the Moore-Penrose inverse. Singular values up to `rcond` times the largest count as 0; by default it is the
 /// larger side times the rounding error of the dtype.
 pub fn pinv(a: &Tensor, rcond: Option<f64>) -> Result<Tensor> {
     let one = |a: &Tensor| {
@@ -127,7 +127,7 @@ fn pseudo(m: &Mat<f64>, cutoff: f64) -> Result<Mat<f64>> {
     Ok(scaled * u.transpose())
 }
 
-/// The number of singular values above `rcond` times the largest.
+/// Counts the singular values above `rcond` times the largest.
 pub fn rank(a: &Tensor, rcond: Option<f64>) -> Result<usize> {
     let (_, s, _) = singular(matrix(a)?.as_ref())?;
     let least = cutoff(a, rcond)? * s.first().copied().unwrap_or_default();

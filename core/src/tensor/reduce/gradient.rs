@@ -10,7 +10,7 @@ use super::one;
 use crate::base::Result;
 use crate::tensor::{axes, back, dtype, element};
 
-/// The result of a reduction over these axes, with its backward pass.
+/// Returns the result of a reduction over these axes, with its backward pass.
 pub fn noted(result: Tensor, t: &Tensor, how: Reduction, over: Vec<usize>) -> Result<Tensor> {
     let x = t.detach();
     back::with_gradient("a reduction", result, &[t], move |_, gradient| {
@@ -83,7 +83,7 @@ fn slope(row: &[f64], how: Reduction, slopes: &mut [f64]) {
     }
 }
 
-/// The product of all other elements, without a division, so that zeros are no trouble.
+/// Writes the product of all other elements, without a division, so that zeros are no trouble.
 fn others(row: &[f64], slopes: &mut [f64]) {
     let mut before = 1.0;
     for (slope, x) in slopes.iter_mut().zip(row) {
@@ -97,7 +97,8 @@ fn others(row: &[f64], slopes: &mut [f64]) {
     }
 }
 
-/// A quantile lies between the elements of two ranks, which share the gradient as they share the result.
+/// Adds the derivative of a quantile, which lies between the elements of two ranks; they share the gradient as they
+/// share the result.
 fn ranked(row: &[f64], q: f64, slopes: &mut [f64]) {
     let mut order: Vec<usize> = (0..row.len()).collect();
     order.sort_by(|a, b| row[*a].total_cmp(&row[*b]));

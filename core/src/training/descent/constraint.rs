@@ -1,4 +1,4 @@
-//! What holds of a parameter after each step of a descent: rows of length 1, orthonormal columns, or bounds.
+//! Constraints of a parameter after each step of a descent: rows of length 1, orthonormal columns, or bounds.
 
 use super::options::DescentOptions;
 use crate::base::Result;
@@ -6,7 +6,7 @@ use crate::tensor::reduce::{Reduction, reduce};
 use crate::tensor::{DType, Number, Operand, Tensor, arithmetic, compare, dtype, floats, linalg, matmul, shape};
 use crate::{bail, err};
 
-/// What holds of a parameter after each step.
+/// A constraint of a parameter after each step.
 pub struct Constraint<'a> {
     name: &'a str,
     is_unit: bool,
@@ -29,7 +29,7 @@ impl<'a> Constraint<'a> {
         !self.is_unit && !self.is_orthogonal && self.range.is_none()
     }
 
-    /// The nearest tensor within the constraint, or for `orthogonal` the Q of its QR decomposition.
+    /// Returns the nearest tensor within the constraint, or for `orthogonal` the Q of its QR decomposition.
     pub fn enforced(&self, t: &Tensor) -> Result<Tensor> {
         if self.is_unit {
             return self.unit_rows(t);
@@ -41,9 +41,9 @@ impl<'a> Constraint<'a> {
         compare::clamp(t, Some(Number::Float(low)), Some(Number::Float(high)))
     }
 
-    /// The tensor after a step within the constraint. The step of an orthonormal matrix W is first projected onto the
-    /// tangent space, D - W sym(W^T D) (Edelman et al. 1998, section 2.4.2), and then retracted by a QR decomposition
-    /// (Absil et al. 2008, example 4.1.3).
+    /// Returns the tensor after a step within the constraint. The step of an orthonormal matrix W is first projected
+    /// onto the tangent space, D - W sym(W^T D) (Edelman et al. 1998, section 2.4.2), and then retracted by a QR
+    /// decomposition (Absil et al. 2008, example 4.1.3).
     pub fn moved(&self, before: &Tensor, after: &Tensor) -> Result<Tensor> {
         if !self.is_orthogonal {
             return self.enforced(after);
@@ -61,7 +61,7 @@ impl<'a> Constraint<'a> {
         })
     }
 
-    /// `of` the tall form of a matrix in f64, back in its own form and dtype.
+    /// Applies `of` to the tall form of a matrix in f64, and returns the result in the matrix's own form and dtype.
     fn orthonormal(&self, t: &Tensor, of: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
         if t.rank() != 2 {
             let name = self.name;

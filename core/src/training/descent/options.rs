@@ -6,7 +6,7 @@ use crate::base::options::{Plain, Setting};
 use crate::training::schedule::ScheduleShape;
 
 crate::options! {
-    /// What all descents take.
+    /// Options of all descents.
     #[derive(Debug, Clone)]
     pub struct DescentOptions {
         /// Peak learning rate.
@@ -35,7 +35,7 @@ crate::options! {
     pub struct AdamWOptions {
         /// Decay rates of the gradient's moments.
         betas: [f64; 2] = [0.9, 0.999] => at_least(0.0).at_most(1.0);
-        /// What is added to the divisor.
+        /// Number that is added to the divisor.
         eps: f64 = 1e-8 => above(0.0);
         /// Weight decay, apart from the gradient: a step multiplies parameters by 1 - lr weight_decay.
         weight_decay: f64 = 0.01 => at_least(0.0);
@@ -48,9 +48,9 @@ crate::options! {
     pub struct AdamOptions {
         /// Decay rates of the gradient's moments.
         betas: [f64; 2] = [0.9, 0.999] => at_least(0.0).at_most(1.0);
-        /// What is added to the divisor.
+        /// Number that is added to the divisor.
         eps: f64 = 1e-8 => above(0.0);
-        /// Weight decay within the gradient: this times the parameter is added to it.
+        /// Weight decay within the gradient: its product with the parameter is added to the gradient.
         weight_decay: f64 = 0.0 => at_least(0.0);
         with descent: DescentOptions;
     }
@@ -59,15 +59,15 @@ crate::options! {
 crate::options! {
     #[derive(Debug, Clone)]
     pub struct SgdOptions {
-        /// What is kept of the change of the step before.
+        /// Share of the previous step's change that is kept.
         momentum: f64 = 0.0 => at_least(0.0).at_most(1.0);
-        /// Weight decay within the gradient: this times the parameter is added to it.
+        /// Weight decay within the gradient: its product with the parameter is added to the gradient.
         weight_decay: f64 = 0.0 => at_least(0.0);
         with descent: DescentOptions;
     }
 }
 
-/// Which parameters an option is about.
+/// The parameters that an option is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ParameterChoice {
     All,

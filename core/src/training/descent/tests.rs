@@ -29,7 +29,7 @@ const SGD: DescentRule = DescentRule::Sgd { momentum: 0.9, weight_decay: 0.1 };
 const ADAM: DescentRule = DescentRule::Adam { betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.1 };
 const ADAMW: DescentRule = DescentRule::AdamW { betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.1 };
 
-/// Three steps on x^2 by the formulas of the papers.
+/// Makes three steps on x^2 by the formulas of the papers.
 fn by_hand(rule: DescentRule, mut x: f64, lr: f64) -> f64 {
     let (mut m, mut v) = (0.0, 0.0);
     for step in 1..=3 {
@@ -95,7 +95,8 @@ fn constraints_hold_after_every_step() {
     }
 }
 
-/// The best orthonormal W for tr(W^T A) is U V^T of A's singular vectors (Schönemann 1966).
+/// Checks a descent against the best orthonormal W for tr(W^T A), which is U V^T of A's singular vectors (Schönemann
+/// 1966).
 #[test]
 fn an_orthogonal_descent_finds_the_procrustes_rotation() {
     let (aim, task) = (random(&[4, 4], 3), Task::default());

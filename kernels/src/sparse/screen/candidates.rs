@@ -12,18 +12,18 @@ const SEARCHES: usize = 14;
 
 /// The candidates of a block of rows.
 pub struct Candidates {
-    /// The k of the k largest scores of each row, if these are wanted.
+    /// k of the k largest scores of each row, if these are wanted.
     largest: Option<usize>,
     room: usize,
     scores: Vec<f32>,
     columns: Vec<u32>,
     counts: Vec<usize>,
     floors: Vec<f32>,
-    /// How far below the floor an approximate score may be.
+    /// The distance below the floor that an approximate score of each row may have.
     margins: Vec<f32>,
     /// The candidates of rows with more than their capacity.
     more: Vec<Vec<u32>>,
-    /// Their number, and its limit.
+    /// Number of candidates in `more`.
     spilled: usize,
     most: usize,
 }
@@ -65,7 +65,7 @@ impl Candidates {
         self.floors[row]
     }
 
-    /// The free space for scores and columns of a row, and its count.
+    /// Returns the free space for scores and columns of a row, and its count.
     #[inline(always)]
     pub fn room(&mut self, row: usize) -> (&mut [f32], &mut [u32], &mut usize) {
         let (from, end) = (row * self.room + self.counts[row], (row + 1) * self.room);
@@ -114,7 +114,7 @@ impl Candidates {
         self.counts[row] = 0;
     }
 
-    /// The columns of a row, in order.
+    /// Returns the columns of a row, in order.
     pub fn of(&mut self, row: usize) -> &[u32] {
         if !self.more[row].is_empty() {
             self.spill(row);
@@ -151,8 +151,8 @@ fn compress(scores: &mut [f32], columns: &mut [u32], floor: f32) -> usize {
     left
 }
 
-/// A number that at least k of the scores, and few more, are not below. More than k scores are at or above the floor,
-/// and they are in whole registers.
+/// Returns a number that at least k of the scores, and few more, are not below. More than k scores are at or above the
+/// floor, and they are in whole registers.
 #[target_feature(enable = "avx512f")]
 fn at_least(scores: &[f32], k: usize, floor: f32) -> f32 {
     let registers = scores.as_chunks::<LANES>().0;

@@ -26,11 +26,11 @@ use crate::level::arch;
 const DEVIATIONS: f32 = 6.0;
 /// Rows whose candidates are found before they are multiplied, so that they stay in the cache.
 const BLOCK: usize = 42 * rounded::TILE;
-/// Smaller products are as fast without screening.
+/// Width of rows from which screening is faster.
 const WORTH_INNER: usize = 64;
 const WORTH_COLUMNS: usize = 512;
 const WORTH_ROWS: usize = 48;
-/// The sum of products of this many bytes fits an i32.
+/// Width of rows up to which the sum of products of bytes fits an i32.
 const MOST_INNER: usize = 1 << 15;
 /// The share of candidates from which the full product is faster.
 const MOST: f32 = 0.08;
@@ -39,14 +39,14 @@ const MOST: f32 = 0.08;
 pub struct Screen<'a> {
     product: &'a Product<'a>,
     panels: Panels,
-    /// The k of the k largest scores of each row, if these are wanted.
+    /// k of the k largest scores of each row, if these are wanted.
     largest: Option<usize>,
     arch: Arch,
 }
 
 impl<'a> Screen<'a> {
-    /// None if the processor lacks the instructions, if it is not worth it, or if a number is not finite: then all scores are
-    /// computed.
+    /// Quantises the weights of a product; None if the CPU lacks the instructions, if screening is not worth it, or if
+    /// a number is not finite: then all scores are computed.
     pub fn of(product: &'a Product<'a>, wanted: Wanted) -> Option<Self> {
         let (arch, sizes) = (arch(), product.sizes);
         let is_worth = (WORTH_INNER..MOST_INNER).contains(&sizes.inner)
@@ -86,7 +86,7 @@ impl<'a> Screen<'a> {
         true
     }
 
-    /// The exact scores of the candidates of a block.
+    /// Passes the exact scores of the candidates of a block to `keep`.
     fn multiply(&self, x: &[f32], first: usize, candidates: &mut Candidates, keep: &mut impl KeepScores) {
         let Product { weights, bias, sizes, .. } = *self.product;
         let mut scores = Vec::new();

@@ -1,10 +1,10 @@
-//! No screening, for processors without the instructions: all scores are computed.
+//! No screening, for CPUs without the instructions: all scores are computed.
 
 use std::ops::Range;
 
 use super::wanted::{KeepScores, Product, Wanted};
 
-/// Never constructed.
+/// A type that is never constructed.
 pub enum Screen {}
 
 impl Screen {

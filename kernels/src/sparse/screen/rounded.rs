@@ -18,9 +18,9 @@ const TOGETHER: usize = 4;
 const LARGEST: f32 = 127.0;
 /// The offset that makes bytes of one factor positive, as the instruction requires.
 const LIFT: u8 = 128;
-/// Rows with no magnitude above this are quantised to zeros.
+/// Magnitude up to which rows are quantised to zeros.
 const SMALLEST: f32 = 1e-30;
-/// Added to a number, it leaves the nearest integer in the lowest bits.
+/// A number whose addition leaves the nearest integer in the lowest bits.
 const ROUNDS: f32 = 12_582_912.0;
 
 /// A register of words of four bytes each.
@@ -36,7 +36,7 @@ pub struct Floats(pub [f32; LANES]);
 /// The constants of the columns of a panel.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Head {
-    /// Compensates the offset of the other factor.
+    /// Starting values of the sums, which compensate the offset of the other factor.
     pub starts: [Line; PANEL / LANES],
     pub steps: [Floats; PANEL / LANES],
     /// The bias minus the floor of the column; minus infinity if there is no column.
@@ -45,7 +45,7 @@ pub struct Head {
 
 /// Quantised weights.
 pub struct Panels {
-    /// Words of a panel: for each four numbers of a row those of all columns.
+    /// Words of a panel: those of all columns for each four numbers of a row.
     pub words: Vec<[Line; PANEL / LANES]>,
     pub heads: Vec<Head>,
     /// The largest step, and the largest length of a row.
@@ -53,12 +53,12 @@ pub struct Panels {
     pub length: f32,
     /// Words of a row.
     pub inner: usize,
-    /// Scores minus their floors are kept from here on.
+    /// Number from which on scores minus their floors are kept.
     pub lowest: f32,
 }
 
 impl Panels {
-    /// None if a number is not finite.
+    /// Quantises the weights of a product; None if a number is not finite.
     pub fn of(arch: Arch, product: &Product, floors: AtLeast) -> Option<Self> {
         let (columns, numbers) = (product.sizes.columns, product.sizes.inner);
         // A score of 0 is kept only if a floor allows it.
@@ -100,7 +100,7 @@ impl Panels {
 /// Quantised rows, padded with zeros to whole tiles.
 #[derive(Default)]
 pub struct Tiles {
-    /// For each tile and each four numbers of a row those of all its rows.
+    /// Words of a tile: those of all its rows for each four numbers of a row.
     pub words: Vec<[u32; TILE]>,
     pub steps: Vec<f32>,
     pub lengths: Vec<f32>,
@@ -108,7 +108,7 @@ pub struct Tiles {
 }
 
 impl Tiles {
-    /// Quantises rows; false if a number is not finite.
+    /// Quantises rows; returns false if a number is not finite.
     pub fn fill(&mut self, arch: Arch, rows: &[f32], numbers: usize) -> bool {
         let inner = numbers.div_ceil(TOGETHER);
         let tiles = (rows.len() / numbers).div_ceil(TILE);
@@ -139,11 +139,11 @@ impl Tiles {
 struct Rounded {
     step: f32,
     length: f32,
-    /// The sum of its bytes.
+    /// The sum of the row's bytes.
     sum: i32,
 }
 
-/// Writes a row as bytes of a step's size, those of numbers below 0 as two's complements.
+/// Writes a row as bytes of a step's size, numbers below 0 as two's complements.
 fn round(arch: Arch, row: &[f32], bytes: &mut [u8]) -> Option<Rounded> {
     let length = squares(arch, row).sqrt();
     if !length.is_finite() {

@@ -1,4 +1,4 @@
-//! Screening finds the same as computing all scores, on distinct numbers.
+//! Tests that screening finds what computing all scores finds, on distinct numbers.
 
 use proptest::prelude::*;
 
@@ -6,7 +6,7 @@ use super::super::{Sizes, SparseRows};
 use super::*;
 use crate::Level;
 
-/// Numbers around 0, whose scale differs between rows, with some outlier coordinates.
+/// Returns numbers around 0, whose scale differs between rows, with some outlier coordinates.
 fn numbers(rows: usize, width: usize, turn: u64, larger: f32) -> Vec<f32> {
     let mut state = turn * 2 + 1;
     let mut next = || {
@@ -20,7 +20,7 @@ fn numbers(rows: usize, width: usize, turn: u64, larger: f32) -> Vec<f32> {
     (0..rows * width).map(&mut number).collect()
 }
 
-/// Rows, columns and numbers in order.
+/// Returns rows, columns and numbers in order.
 fn sorted(found: &SparseRows) -> Vec<(usize, u32, f32)> {
     let row = |row: usize| found.range(row).map(move |index| (row, found.columns[index], found.values[index]));
     let mut all: Vec<_> = (0..found.rows()).flat_map(row).collect();

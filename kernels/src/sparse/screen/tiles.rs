@@ -10,12 +10,12 @@ use super::rounded::{Head, LANES, Line, PANEL, Panels, TILE, Tiles};
 /// The width of a panel in registers.
 const WIDE: usize = PANEL / LANES;
 
-/// Whether the processor has the instructions, and they may be used.
+/// Returns whether the CPU has the instructions, and they may be used.
 pub fn are_there(arch: Arch) -> bool {
     matches!(arch, Arch::V4(_)) && is_x86_feature_detected!("avx512vnni")
 }
 
-/// Finds the candidates of all rows, for a processor of which [`are_there`] is true; false if there are too many.
+/// Finds the candidates of all rows, for a CPU of which [`are_there`] is true; returns false if there are too many.
 pub fn look(tiles: &Tiles, panels: &Panels, found: &mut Candidates) -> bool {
     let heads = panels.heads.iter().zip(panels.words.chunks_exact(panels.inner)).enumerate();
     for (index, (head, words)) in heads {
@@ -77,7 +77,7 @@ fn see(row: usize, first: u32, step: f32, sums: [__m512i; WIDE], head: &Head, fo
     found.thin_if_full(row);
 }
 
-/// The sums of products of the bytes of a tile and a panel.
+/// Returns the sums of products of the bytes of a tile and a panel.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 fn products(x: &[[u32; TILE]], words: &[[Line; WIDE]], head: &Head) -> [[__m512i; WIDE]; TILE] {

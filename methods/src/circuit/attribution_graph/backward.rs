@@ -7,27 +7,28 @@ use crate::base::{Result, Task};
 use crate::err;
 use crate::tensor::Tensor;
 
-/// The gradient of each target with respect to the stream before or behind some block.
+/// The gradient of each target with respect to the residual stream before or after a block.
 pub struct Backward {
-    /// `[targets, d]` as long as it has passed no attention: each target is read at its own position only. Then
-    /// `[positions, targets, d]`.
+    /// `[targets, d]` until attention is passed, since each target is read at its own position only; then `[positions,
+    /// targets, d]`.
     rows: Tensor,
-    /// The positions of the targets in the first case.
+    /// The positions of the targets, until attention is passed.
     own: Option<Vec<usize>>,
 }
 
-/// Called with a position, the targets that it is computed for, and their gradients there.
+/// A function that is called with a position, the targets that it is computed for, and their gradients there.
 pub type Visit<'a> = dyn FnMut(usize, Range<usize>, &Tensor) -> Result<()> + 'a;
 
 impl Backward {
-    /// Vectors that read at the input of the features of a layer, or behind the last norm, as gradients of the stream.
+    /// Begins with vectors that read at the input of the features of a layer, or after the final norm, as gradients of
+    /// the residual stream.
     pub fn begin(frozen: &Frozen, layer: usize, reading: &Tensor, positions: &[usize]) -> Result<Self> {
         let norm = frozen.blocks.get(layer).map_or(&frozen.last, |block| &block.reading);
         let rows = norm.scaled(&norm.backward(reading)?, positions)?;
         Ok(Self { rows, own: Some(positions.to_vec()) })
     }
 
-    /// Shows the gradients position by position; targets of one position must stand together.
+    /// Shows the gradients position by position; targets of one position must be adjacent.
     pub fn each_position(&self, visit: &mut Visit) -> Result<()> {
         let Some(own) = &self.own else {
             let (positions, targets, _) = self.rows.dims3()?;
@@ -42,12 +43,12 @@ impl Backward {
         Ok(())
     }
 
-    /// From behind a block to before it.
+    /// Takes the gradients from after a block to before it.
     pub fn through_block(self, block: &FrozenBlock, frozen: &Frozen, task: &Task) -> Result<Self> {
         let Some((map, factors)) = &block.skip else { return self.through_attention(block, frozen, task) };
         let skipped = self.skipped(map, factors)?;
         if frozen.is_serial {
-            // The skip connection begins behind attention, which its gradient passes, too.
+            // The skip connection begins after attention, which its gradient passes, too.
             return Self { rows: (self.rows + skipped)?, own: self.own }.through_attention(block, frozen, task);
         }
         let own = self.own.clone();
@@ -59,7 +60,7 @@ impl Backward {
         Ok(Self { rows, own: None })
     }
 
-    /// What passes the skip connection.
+    /// Returns the gradients that pass the skip connection.
     fn skipped(&self, map: &Tensor, factors: &[f32]) -> Result<Tensor> {
         let factor = |position: usize| factors.get(position).copied().unwrap_or(1.0);
         let (factors, shape): (Vec<f32>, Vec<usize>) = match &self.own {
@@ -73,7 +74,7 @@ impl Backward {
         Ok(kernels::linear(&self.rows, map, None)?.broadcast_mul(&factors)?)
     }
 
-    /// From behind attention to the stream that it reads.
+    /// Takes the gradients from after attention to the residual stream that it reads.
     pub fn through_attention(self, block: &FrozenBlock, frozen: &Frozen, task: &Task) -> Result<Self> {
         task.check()?;
         let heads = kernels::linear(&self.rows, &block.into_heads, None)?;
@@ -90,8 +91,8 @@ impl Backward {
     }
 }
 
-/// The gradients of targets that are read at one position each, before attention: `[positions, targets, d]`. Each head
-/// spreads one vector over its keys, so that no product is as large as that of all positions.
+/// Takes the gradients of targets that are read at one position each to before attention: `[positions, targets, d]`.
+/// Each head spreads one vector over its keys, so that no product is as large as that of all positions.
 fn spread(rows: &Tensor, heads: &Tensor, own: &[usize], (block, frozen): (&FrozenBlock, &Frozen)) -> Result<Tensor> {
     let (targets, d) = rows.dims2()?;
     let Some(last) = own.iter().max() else { return Err(err!(Bug, "a gradient of no targets")) };
@@ -106,7 +107,7 @@ fn spread(rows: &Tensor, heads: &Tensor, own: &[usize], (block, frozen): (&Froze
     with_own(&all.transpose(0, 1)?.contiguous()?, rows, own)
 }
 
-/// Gradients `[positions, targets, d]` plus one of each target at its own position.
+/// Adds the gradient of each target at its own position to gradients `[positions, targets, d]`.
 fn with_own(spread: &Tensor, rows: &Tensor, own: &[usize]) -> Result<Tensor> {
     let (positions, targets, d) = spread.dims3()?;
     let places = own.iter().enumerate().map(|(target, position)| (position * targets + target) as u32);
@@ -115,7 +116,7 @@ fn with_own(spread: &Tensor, rows: &Tensor, own: &[usize]) -> Result<Tensor> {
     Ok(all.reshape((positions, targets, d))?)
 }
 
-/// The gradients at the values of all heads: `[positions, targets, kv_heads * d_head]`.
+/// Returns the gradients at the values of all heads: `[positions, targets, kv_heads * d_head]`.
 fn mixed(heads: &Tensor, (block, frozen): (&FrozenBlock, &Frozen)) -> Result<Tensor> {
     let (positions, targets, _) = heads.dims3()?;
     let (all, kv, size) = (frozen.heads, frozen.kv_heads, frozen.d_head);

@@ -1,6 +1,6 @@
-//! The frozen model: with attention patterns, the scales of norms and the outputs of MLPs held at the values of one run, what
-//! each part of the residual stream reads from earlier ones is linear. Here are the maps that gradients take through it,
-//! with everything that is constant folded into them.
+//! The frozen model: with attention patterns, the scales of norms and the outputs of MLPs held at the values of one
+//! run, what each part of the residual stream reads from earlier ones is linear. The file has the maps that gradients
+//! take through it, with everything that is constant folded into them.
 
 use crate::base::Result;
 use crate::err;
@@ -17,12 +17,12 @@ use crate::tensor::{DType, Tensor, floats};
 pub struct FrozenNorm {
     weight: Option<Tensor>,
     is_centring: bool,
-    /// 1 / scale at each position.
+    /// The factor 1 / scale at each position.
     inverse: Option<Vec<f32>>,
 }
 
 impl FrozenNorm {
-    /// `has_weight` is false for what reads before the weight is applied.
+    /// Builds the frozen norm of a run; `has_weight` is false for readers before the weight is applied.
     pub fn of(model: &Decoder, cache: &Cache, norm: Option<&Norm>, scale: Site, has_weight: bool) -> Result<Self> {
         let config = model.config();
         let (Some(norm), Some(kind)) = (norm, config.norm) else { return Ok(Self::default()) };
@@ -38,7 +38,7 @@ impl FrozenNorm {
         Ok(Self { weight, is_centring: kind == NormKind::Layer, inverse })
     }
 
-    /// What the norm makes of rows, but for the scale.
+    /// Applies the norm to rows, without the scale.
     pub fn forward(&self, rows: &Tensor) -> Result<Tensor> {
         let rows = self.centred(rows)?;
         Ok(match &self.weight {
@@ -47,7 +47,7 @@ impl FrozenNorm {
         })
     }
 
-    /// The gradient before the norm of gradients after it, but for the scale.
+    /// Takes gradients from after the norm to before it, without the scale.
     pub fn backward(&self, rows: &Tensor) -> Result<Tensor> {
         match &self.weight {
             Some(weight) => self.centred(&rows.broadcast_mul(weight)?),
@@ -62,12 +62,12 @@ impl FrozenNorm {
         }
     }
 
-    /// 1 / scale at a position; 1 where there is no norm.
+    /// Returns 1 / scale at a position, or 1 if there is no norm.
     pub fn inverse(&self, position: usize) -> f32 {
         self.inverse.as_ref().and_then(|all| all.get(position).copied()).unwrap_or(1.0)
     }
 
-    /// Rows, each times 1 / scale of its position.
+    /// Multiplies each row by 1 / scale of its position.
     pub fn scaled(&self, rows: &Tensor, positions: &[usize]) -> Result<Tensor> {
         if self.inverse.is_none() {
             return Ok(rows.clone());
@@ -77,21 +77,21 @@ impl FrozenNorm {
     }
 }
 
-/// What gradients pass through in one block.
+/// Maps that gradients take through one block.
 pub struct FrozenBlock {
     /// `[heads, key, query]`: the pattern over the scales of the norms around attention.
     pub mixing: Tensor,
-    /// `[heads * d_head, d]`
+    /// Map from the residual stream's gradient to those at the heads' outputs: `[heads * d_head, d]`.
     pub into_heads: Tensor,
-    /// `[kv_heads, d_head, d]`
+    /// Map from the gradients at values to the residual stream's: `[kv_heads, d_head, d]`.
     pub out_of_heads: Tensor,
-    /// The same as `[d, kv_heads * d_head]`.
+    /// `out_of_heads` as one matrix: `[d, kv_heads * d_head]`.
     pub out_together: Tensor,
-    /// Between the stream and what features read.
+    /// The norm between the residual stream and the input of features.
     pub reading: FrozenNorm,
-    /// Between what features write and the stream.
+    /// The norm between the output of features and the residual stream.
     pub writing: FrozenNorm,
-    /// The skip connection, from the stream to the stream: `[d, d]`, and a factor for each position.
+    /// The skip connection as a map of the residual stream, `[d, d]`, and a factor for each position.
     pub skip: Option<(Tensor, Vec<f32>)>,
 }
 
@@ -106,7 +106,7 @@ pub struct Frozen {
     pub is_serial: bool,
 }
 
-/// What a run has to record to be frozen, and to be taken apart by transcoders.
+/// Returns the sites that a run has to record so that it can be frozen and explained by transcoders.
 pub fn places(model: &Decoder, transcoders: &Transcoders) -> Vec<Place> {
     let config = model.config();
     let reads = |kind: SiteKind| match transcoders.reads {
@@ -124,7 +124,7 @@ pub fn places(model: &Decoder, transcoders: &Transcoders) -> Vec<Place> {
     sites.map(|site| Place { site, head: None }).collect()
 }
 
-/// The recorded activations of the only text, in f32, without the axis of texts.
+/// Returns the recorded activations of the only text, in f32, without the axis of texts.
 pub fn recorded(cache: &Cache, site: Site) -> Result<Tensor> {
     let found = cache.at(Place { site, head: None })?;
     Ok(found.squeeze(0)?.to_dtype(DType::F32)?.contiguous()?)
@@ -208,7 +208,7 @@ impl FrozenBlock {
     }
 }
 
-/// Refuses a model whose frozen computation is not linear, or that the transcoders are not of.
+/// Refuses a model whose frozen computation is not linear, or that the transcoders do not belong to.
 pub fn check(model: &Decoder, name: &str, transcoders: &Transcoders) -> Result<()> {
     let config = model.config();
     model.check_keeps_none("an attribution graph")?;

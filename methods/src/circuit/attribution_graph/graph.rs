@@ -16,7 +16,7 @@ use crate::sae::transcoders::Reads;
 use crate::tensor::{Device, Tensor};
 
 crate::options! {
-    /// What is kept of an attribution graph.
+    /// Shares of an attribution graph that pruning keeps.
     #[derive(Debug, Clone, Copy)]
     pub struct PruneOptions {
         /// The share of the influence that the kept features and errors have. Tokens and targets always stay.
@@ -26,15 +26,15 @@ crate::options! {
     }
 }
 
-/// Every node that was computed, and all edges between them. Nodes stand in this order: features by layer, position and
-/// index; errors by layer and position; tokens; targets.
+/// An attribution graph: every node that was computed, and all edges between them. Nodes are in this order: features by
+/// layer, position and index; errors by layer and position; tokens; targets.
 #[derive(Debug, Clone)]
 pub struct AttributionGraph {
     /// The model's name.
     pub model: String,
-    /// What viewers call the transcoders.
+    /// The name that viewers know the transcoders by.
     pub scan: Option<String>,
-    /// What features read.
+    /// The input of the features.
     pub reads: Reads,
     pub layers: usize,
     /// The number of tokens that have logits.
@@ -43,17 +43,18 @@ pub struct AttributionGraph {
     /// The text of each token.
     pub texts: Vec<String>,
     pub prompt: String,
-    /// The number of features that are active, of which these were computed.
+    /// The number of active features, whether computed or not.
     pub active: usize,
     pub features: Vec<ActiveFeature>,
     pub targets: Vec<GraphTarget>,
     /// The edges: rows are targets.
     pub matrix: Matrix,
-    /// False after an interruption.
+    /// Whether the search was completed: false after an interruption.
     pub is_whole: bool,
 }
 
-/// The sites of a graph of transcoders: features and errors are known by what the features of their layer read.
+/// Returns the sites of a graph of transcoders. Features and errors are at the site that the features of their layer
+/// read.
 pub(super) fn sites(layers: usize, reads: Reads) -> Vec<String> {
     let kind = match reads {
         Reads::ResidMid => SiteKind::ResidMid,
@@ -130,24 +131,24 @@ impl AttributionGraph {
         Counts { features, errors: self.layers * tokens, tokens, targets }
     }
 
-    /// The weight of each node in what is explained: that of targets, and 0.
+    /// Returns the weight of each node in what is explained: that of targets, and 0 for all others.
     pub fn weights(&self) -> Vec<f64> {
         let mut weights = vec![0.0; self.counts().first_target()];
         weights.extend(self.targets.iter().map(|target| target.weight));
         weights
     }
 
-    /// How much of the targets' inputs comes through each node.
+    /// Returns how much of the targets' inputs comes through each node.
     pub fn influence(&self) -> Vec<f64> {
         self.matrix.influence(&self.weights())
     }
 
-    /// The share of the tokens in the influence of tokens and errors; none where there is no influence.
+    /// Returns the share of the tokens in the influence of tokens and errors, or none if there is no influence.
     pub fn replacement(&self) -> Option<f64> {
         influence::scores(&self.matrix, &self.weights(), self.counts()).0
     }
 
-    /// The share of the nodes' inputs that are no errors, weighted by influence.
+    /// Returns the share of the nodes' inputs that does not come from errors, weighted by influence.
     pub fn completeness(&self) -> Option<f64> {
         influence::scores(&self.matrix, &self.weights(), self.counts()).1
     }
@@ -156,7 +157,7 @@ impl AttributionGraph {
         influence::prune(&self.matrix, &self.weights(), self.counts(), (options.nodes, options.edges))
     }
 
-    /// All edges as a tensor: rows are targets, columns sources.
+    /// Returns all edges as a tensor whose rows are targets and whose columns are sources.
     pub fn adjacency(&self) -> Result<Tensor> {
         let size = self.matrix.size();
         memory::check(4 * (size as u128).pow(2), || "all edges as a tensor".into())?;
@@ -167,18 +168,20 @@ impl AttributionGraph {
         Ok(Tensor::from_vec(values, (size, size), &Device::Cpu)?)
     }
 
-    /// The sites of the nodes, in the order of the computation: tokens, what features of each layer read, logits.
+    /// Returns the sites of the nodes in the order of the computation: tokens, the input of each layer's features,
+    /// logits.
     fn sites(&self) -> Vec<String> {
         sites(self.layers, self.reads)
     }
 
-    /// The token of a target; one behind all tokens, by its place among the targets, for what is no token.
+    /// Returns the token of a target. A target that is not a token gets an id after all tokens, by its place among the
+    /// targets.
     pub fn logit(&self, target: usize) -> u32 {
         let token = self.targets.get(target).and_then(|target| target.token);
         token.unwrap_or((self.vocabulary + target) as u32)
     }
 
-    /// A node of the graph type, without its influence.
+    /// Returns a node in the graph type, without its influence.
     pub fn node(&self, index: usize) -> Node {
         let (counts, sites) = (self.counts(), self.sites());
         let at = |level: usize, part: Part, position: usize| Node {
@@ -206,8 +209,8 @@ impl AttributionGraph {
         Node { meaning, value, ..at(self.layers + 1, part, tokens - 1) }
     }
 
-    /// What pruning leaves, as a graph: the effect of a node is its influence, that of an edge the source's term in what
-    /// the target reads.
+    /// Returns the circuit that pruning leaves. The effect of a node is its influence, that of an edge the source's
+    /// term in what the target reads.
     pub fn circuit(&self, options: PruneOptions) -> Graph {
         let (pruned, influence) = (self.pruned(options), self.influence());
         let kept: Vec<usize> = (0..self.matrix.size()).filter(|node| pruned.nodes[*node]).collect();

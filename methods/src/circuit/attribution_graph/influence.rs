@@ -5,14 +5,14 @@
 /// The smallest sum that a row is divided by.
 const LEAST: f64 = 1e-10;
 
-/// Edges between all nodes: rows are targets, columns sources. Nodes that have no sources, errors and tokens, have an empty
-/// row: with a long prompt they are half of all.
+/// Edges between all nodes: rows are targets, columns sources. Nodes that have no sources, errors and tokens, have an
+/// empty row: with a long prompt they are half of all nodes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Matrix {
     pub rows: Vec<Vec<f32>>,
 }
 
-/// How many nodes of each kind there are; they stand in this order.
+/// The number of nodes of each kind, in the order of the nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counts {
     pub features: usize,
@@ -36,7 +36,7 @@ impl Counts {
 }
 
 impl Matrix {
-    /// The number of nodes.
+    /// Returns the number of nodes.
     pub fn size(&self) -> usize {
         self.rows.len()
     }
@@ -45,18 +45,18 @@ impl Matrix {
         &self.rows[node]
     }
 
-    /// One edge; 0 where there is none.
+    /// Returns one edge, or 0 where there is none.
     pub fn edge(&self, target: usize, source: usize) -> f32 {
         self.rows[target].get(source).copied().unwrap_or(0.0)
     }
 
-    /// What each row is divided by.
+    /// Returns the divisor of each row.
     pub fn sums(&self) -> Vec<f64> {
         self.rows.iter().map(|row| sum(row).max(LEAST)).collect()
     }
 
-    /// The influence of every node. A node with sources stands behind all of them that have some, too, so one pass over the
-    /// rows from the last node on sums all paths.
+    /// Returns the influence of every node. A node with sources comes after all of its sources that have sources, too,
+    /// so one pass over the rows from the last node on sums all paths.
     pub fn influence(&self, weights: &[f64]) -> Vec<f64> {
         let mut influence = vec![0.0; self.size()];
         for node in (0..self.size()).rev() {
@@ -73,7 +73,7 @@ impl Matrix {
         influence
     }
 
-    /// The part with some nodes only, in their order.
+    /// Restricts the matrix to some nodes, in their order.
     fn of(&self, nodes: &[usize]) -> Self {
         let row = |node: &usize| match self.row(*node) {
             [] => Vec::new(),
@@ -87,8 +87,8 @@ pub fn sum(row: &[f32]) -> f64 {
     row.iter().map(|value| f64::from(value.abs())).sum()
 }
 
-/// The least score that is kept so that the kept ones have a share of all: of the scores from the largest on, the first
-/// with which the share is reached. Infinity where nothing is kept.
+/// Returns the smallest score that is kept so that the kept scores have a share of all: of the scores from the largest
+/// on, the first with which the share is reached. Infinity if nothing is kept.
 pub fn threshold(scores: &[f64], share: f64) -> f64 {
     let mut sorted: Vec<f64> = scores.iter().copied().filter(|score| *score > 0.0).collect();
     sorted.sort_unstable_by(|a, b| b.total_cmp(a));
@@ -103,7 +103,8 @@ pub fn threshold(scores: &[f64], share: f64) -> f64 {
     sorted.last().copied().unwrap_or(f64::INFINITY)
 }
 
-/// The share of all influence that the nodes up to each have, from the most influential on: small for important ones.
+/// Returns for each node the share in all influence of the nodes from the most influential one to itself: small for
+/// important nodes.
 pub fn cumulative(influence: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..influence.len()).collect();
     order.sort_by(|a, b| influence[*b].total_cmp(&influence[*a]));
@@ -116,18 +117,18 @@ pub fn cumulative(influence: &[f64]) -> Vec<f64> {
     shares
 }
 
-/// What remains of a graph.
+/// The nodes and edges that pruning keeps.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pruned {
     /// Whether each node is kept.
     pub nodes: Vec<bool>,
-    /// The kept edges as target and source, in the order of both.
+    /// The kept edges as target and source, in the order of the nodes.
     pub edges: Vec<(usize, usize)>,
 }
 
-/// Keeps the nodes with a share of the influence, and of the edges between them those with a share of their scores, a score
-/// being the edge's share of its target's inputs times the target's influence and weight. What then leads nowhere, or
-/// comes from nowhere, goes, too.
+/// Keeps the nodes with a share of the influence, and of the edges between them those with a share of their scores, a
+/// score being the edge's share of its target's inputs times the target's influence and weight. Nodes and edges that
+/// then lead nowhere, or come from nowhere, are removed, too.
 pub fn prune(matrix: &Matrix, weights: &[f64], counts: Counts, (nodes, edges): (f64, f64)) -> Pruned {
     let free = counts.first_token();
     let influence = matrix.influence(weights);
@@ -165,8 +166,9 @@ pub fn prune(matrix: &Matrix, weights: &[f64], counts: Counts, (nodes, edges): (
     }
 }
 
-/// The replacement score, the share of the tokens in the influence of tokens and errors; and the completeness, the share of
-/// the nodes' inputs that are no errors, weighted by the nodes' influence. None where there is no influence at all.
+/// Computes the replacement score, the share of the tokens in the influence of tokens and errors, and the completeness,
+/// the share of the nodes' inputs that are no errors, weighted by the nodes' influence. None if there is no influence
+/// at all.
 pub fn scores(matrix: &Matrix, weights: &[f64], counts: Counts) -> (Option<f64>, Option<f64>) {
     let influence = matrix.influence(weights);
     let errors = counts.features..counts.first_token();

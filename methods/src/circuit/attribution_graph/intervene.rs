@@ -1,5 +1,5 @@
-//! Setting features to other values in the model itself: with everything frozen the logits change as the edges of a graph
-//! say, with nothing frozen as the model does.
+//! Interventions on features in the model itself: with everything frozen the logits change as the edges of a graph
+//! predict, with nothing frozen as the model does.
 
 use super::frozen::{self, recorded};
 use super::written::reading;
@@ -17,9 +17,9 @@ use crate::sae::transcoders::{Reads, Writes};
 use crate::tensor::{DType, Tensor, floats};
 
 crate::choices! {
-    /// What keeps the values of the run without the change.
+    /// Parts of a run that keep their values when features are changed.
     pub enum Freeze {
-        /// Attention patterns, scales of norms and what MLPs write: what is left is the direct effect.
+        /// Attention patterns, scales of norms and outputs of MLPs: what is left is the direct effect.
         All = "all",
         /// Attention patterns only.
         Patterns = "patterns",
@@ -28,20 +28,20 @@ crate::choices! {
 }
 
 crate::options! {
-    /// How features are changed.
+    /// Changes of features, and what stays frozen.
     #[derive(Debug, Clone)]
     pub struct InterveneOptions {
         /// The value that each feature is set to.
         value: Option<f64> = None => usually("0, or what `factor` says");
-        /// What each feature's activation is multiplied with.
+        /// The factor that each feature's activation is multiplied by.
         factor: Option<f64> = None => usually("none");
-        /// What keeps the values that it had.
+        /// The parts of the run that keep their values.
         freeze: Freeze = Freeze::All;
     }
 }
 
 impl InterveneOptions {
-    /// The new value of a feature.
+    /// Returns the new value of a feature.
     pub fn new_value(&self, activation: f64) -> Result<f64> {
         match (self.value, self.factor) {
             (Some(_), Some(_)) => Err(err!(Argument, "expected a value or a factor, found both").about("factor")),
@@ -64,7 +64,7 @@ pub struct Change {
 /// A run with changed features.
 #[derive(Debug, Clone)]
 pub struct Intervened {
-    /// `[pos, vocab]`, without and with the change.
+    /// Logits without the change, `[pos, vocab]`; `after` has those with it.
     pub before: Tensor,
     pub after: Tensor,
     /// The pre-activations of all features with the change: `[pos, features]` for each layer.
@@ -132,9 +132,9 @@ struct Changing<'a> {
     cache: &'a Cache,
     changes: &'a [Change],
     freeze: Freeze,
-    /// What is added to the output of each layer: `[pos, d]`.
+    /// The sum of all changes to the output of each layer: `[pos, d]`.
     added: Vec<Option<Tensor>>,
-    /// By how much the skip connection of this layer gives more than it did.
+    /// The change of the skip connection's output in this layer.
     skipped: Option<Tensor>,
     /// The hidden activations of this layer's MLP.
     hidden: Option<Tensor>,
@@ -142,7 +142,7 @@ struct Changing<'a> {
 }
 
 impl Changing<'_> {
-    /// The site from which what features read is computed.
+    /// Returns the site from which the input of the features is computed.
     fn source(&self) -> SiteKind {
         match self.transcoders.reads {
             Reads::ResidMid => SiteKind::ResidMid,
@@ -152,7 +152,7 @@ impl Changing<'_> {
         }
     }
 
-    /// What features of a layer read, from the activations of its source.
+    /// Returns the input of the features of a layer, from the activations of its source.
     fn read(&self, layer: usize, x: &Tensor) -> Result<Tensor> {
         let config = self.decoder.config();
         let Some(kind) = config.norm.filter(|_| self.transcoders.reads == Reads::Normed && config.pre_norm) else {
@@ -167,7 +167,7 @@ impl Changing<'_> {
         Ok(kernels::norm_with_scale(x, kind, &scale, None, false, None)?)
     }
 
-    /// Notes what the changed features of a layer write beyond what they did.
+    /// Notes how what the changed features of a layer write differs from before.
     fn look(&mut self, layer: usize, x: &Tensor) -> Result<()> {
         let features = &self.transcoders.layers()[layer];
         let x = self.read(layer, &x.squeeze(0)?.to_dtype(DType::F32)?)?;
@@ -201,7 +201,7 @@ impl Changing<'_> {
         Ok(())
     }
 
-    /// The output of the MLP of a layer with what is added to it.
+    /// Returns the output of the MLP of a layer with all changes added to it.
     fn written(&mut self, layer: usize, x: &Tensor) -> Result<Option<Tensor>> {
         let config = self.decoder.config();
         let block = &self.decoder.weights().blocks[layer];
@@ -217,7 +217,7 @@ impl Changing<'_> {
         };
         let changed = match (inner.zip(config.norm), self.freeze) {
             (None, _) => plus(before, added)?,
-            // The norm is linear as long as its scale is held.
+            // The norm is linear as long as its scale is frozen.
             (Some((norm, kind)), Freeze::All) => {
                 let scale = recorded(self.cache, Site::new(SiteKind::MlpPostScale, layer))?;
                 let weight = norm.weight.as_ref().map(|weight| weight.to_dtype(DType::F32)).transpose()?;

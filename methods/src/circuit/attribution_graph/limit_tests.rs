@@ -1,4 +1,4 @@
-//! What must not break a graph: what is missing, not a number, of another model, too large, or interrupted.
+//! Tests of graphs at their limits: with what is missing, not a number, of another model, too large, or interrupted.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -175,7 +175,7 @@ fn an_interruption_leaves_the_graph_so_far() {
     assert_eq!(target(&part), target(&whole));
 }
 
-/// The bytes of the rows of a graph, of its matrix, and what was stated before.
+/// Returns the bytes of a graph's rows and of its matrix, and the bytes that were stated beforehand.
 fn bytes(model: &Model, transcoders: &Transcoders, prompt: &[u32], nodes: usize) -> [u128; 3] {
     let (decoder, task) = (&model.decoder, Task::default());
     let batch = Batch::new(vec![prompt.to_vec()]).unwrap();

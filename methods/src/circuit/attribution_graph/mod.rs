@@ -39,24 +39,24 @@ use frozen::Frozen;
 use sources::{Row, Sources, Target};
 
 crate::options! {
-    /// What an attribution graph is of, and how large it is.
+    /// Targets and size of an attribution graph.
     #[derive(Debug, Clone)]
     pub struct AttributionGraphOptions {
         /// The number of features whose inputs are computed: the most influential ones.
         nodes: usize = 7_500;
         /// The number of likeliest tokens that are explained, at most.
         logits: usize = 10 => at_least(1.0);
-        /// The probability that these have together, if fewer reach it.
+        /// The total probability that the explained tokens reach, if fewer are enough.
         probability: f64 = 0.95 => at_least(0.0).at_most(1.0);
-        /// What is explained instead: tokens, pairs of tokens for the difference of their logits, or directions behind the
-        /// last norm as arrays of floats.
+        /// Targets in place of the likeliest tokens: tokens, pairs of tokens for the difference of their logits, or
+        /// directions after the final norm as arrays of floats.
         targets: Vec<TargetName> = Vec::new() => usually("the likeliest tokens");
-        /// After how many features the rest is ranked anew, where there are more than `nodes`.
+        /// The number of features after which the rest is ranked anew, where there are more than `nodes`.
         ranked: usize = 2_048 => at_least(1.0);
     }
 }
 
-/// The graph of a prompt. Ctrl-C ends the search; the graph then has the features found so far.
+/// Computes the attribution graph of a prompt. Ctrl-C ends the search; the graph then has the features found so far.
 pub fn attribution_graph(
     model: &Model,
     transcoders: &Transcoders,
@@ -94,7 +94,8 @@ pub fn attribution_graph(
     AttributionGraph::assembled(model, given, (prompt, targets), (&sources, rows, found), is_whole)
 }
 
-/// The bytes that the rows of a graph need at most, numbers of the largest cones, and the matrix that is made of them.
+/// Returns an upper bound on the bytes of a graph's rows, those of the largest cones, and of the matrix that is made of
+/// them.
 fn needed(sources: &Sources, targets: usize, nodes: usize) -> u128 {
     let place = |one: &ActiveFeature| Target { layer: one.layer, position: one.position };
     let mut lengths: Vec<usize> = sources.active.iter().map(|one| sources.row_length(place(one))).collect();
@@ -106,13 +107,13 @@ fn needed(sources: &Sources, targets: usize, nodes: usize) -> u128 {
     4 * (whole + lengths.iter().map(|length| *length as u128).sum::<u128>() + matrix)
 }
 
-/// Rows, as they are computed.
+/// A search for the most influential features, with the rows computed so far.
 struct Search<'a> {
     transcoders: &'a Transcoders,
     held: &'a Frozen,
     sources: &'a Sources,
     task: &'a Task,
-    /// Those of the targets, then those of features in the order in which they were chosen.
+    /// The rows of the targets, then those of features in the order in which they were chosen.
     rows: Vec<Row>,
     /// The place of the row of each active feature that has one.
     found: BTreeMap<usize, usize>,
@@ -129,7 +130,7 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// The rows of the most influential features; false if it was interrupted.
+    /// Computes the rows of the most influential features; returns false if interrupted.
     fn of_features(&mut self, weights: &[f64], options: &AttributionGraphOptions) -> Result<bool> {
         let all = self.sources.active.len();
         let wanted = options.nodes.min(all);
@@ -155,9 +156,9 @@ impl Search<'_> {
         Ok(true)
     }
 
-    /// The rows of some features, those of one layer and of near positions together.
+    /// Computes the rows of some features, those of one layer and of near positions together.
     fn of_some(&mut self, mut features: Vec<usize>, piece: &Piece, bar: &dyn Bar) -> Result<()> {
-        // Active features are in the order of layers and positions. From behind, the first one has the largest cone.
+        // Active features are in the order of layers and positions. In reverse order the first has the largest cone.
         features.sort_unstable_by(|a, b| b.cmp(a));
         let mut left = features.as_slice();
         while let Some(first) = left.first().map(|feature| self.sources.active[*feature]) {

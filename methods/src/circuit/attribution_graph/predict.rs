@@ -1,4 +1,4 @@
-//! What a graph says that changed features do, beside what they did in the model: how far the graph is right.
+//! Predictions of a graph for changed features, compared with what the changes do in the model.
 
 use super::graph::AttributionGraph;
 use super::intervene::{Change, Freeze, Intervened};
@@ -6,7 +6,7 @@ use crate::base::{Cell, Result, Table};
 use crate::err;
 use crate::tensor::floats;
 
-/// The change of a target that a graph predicts, and the one that there was.
+/// The change of a target as a graph predicts it, and as it was measured.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Predicted {
     pub label: String,
@@ -15,10 +15,9 @@ pub struct Predicted {
 }
 
 impl AttributionGraph {
-    /// The change of each target that the graph predicts for changed features, and that of a run: of logits over their mean,
-    /// or of differences; directions are left out.
-    /// With all frozen only direct edges count; else features that read what is changed change by as much as their
-    /// pre-activation, and pass it on.
+    /// Predicts the change of each target for changed features, with the change in a run: of logits over their mean, or
+    /// of differences; directions are left out. With all frozen only direct edges count; otherwise features that read a
+    /// changed one change by as much as their pre-activation, and pass the change on.
     pub fn predictions(&self, changes: &[Change], freeze: Freeze, run: &Intervened) -> Result<Vec<Predicted>> {
         let count = self.features.len();
         // The change of each node, as a share of its activation.
@@ -52,7 +51,7 @@ impl AttributionGraph {
         let first = self.counts().first_target();
         let targets = self.targets.iter().enumerate().filter_map(|(number, target)| {
             let of = |token: u32| change.get(token as usize).copied();
-            // A direction is read behind the last norm, not in the logits.
+            // A direction is read after the final norm, not in the logits.
             let measured = match (target.token, target.pair) {
                 (Some(token), _) => of(token)? - mean,
                 (None, Some((one, other))) => of(one)? - of(other)?,
@@ -65,7 +64,7 @@ impl AttributionGraph {
     }
 }
 
-/// Predictions beside what was measured.
+/// Returns a table of the predictions and what was measured.
 pub fn table(predictions: &[Predicted]) -> Table {
     let row = |one: &Predicted| vec![one.label.as_str().into(), one.predicted.into(), one.measured.into()];
     Table {

@@ -1,15 +1,15 @@
-//! Which features are expanded next: those with the largest influence through the rows that are known.
+//! The ranking of the features that are expanded next: those with the largest influence through the known rows first.
 
 use std::collections::BTreeMap;
 
 use super::influence::sum;
 use super::sources::{Row, Sources};
 
-/// The smallest sum that a row is divided by here, as circuit-tracer has it.
+/// The smallest sum that a row is divided by in the ranking, as in circuit-tracer.
 const LEAST: f64 = 1e-8;
 
-/// All active features by their influence, the largest first. `rows` are those of the targets, with their weights, and of
-/// the features that have one.
+/// Ranks all active features by their influence, the largest first. `rows` are those of the targets, with their
+/// weights, and of the features that have one.
 pub fn by_influence(sources: &Sources, rows: &[Row], found: &BTreeMap<usize, usize>, weights: &[f64]) -> Vec<usize> {
     let mut influence = vec![0.0; sources.active.len()];
     let through = |influence: &mut Vec<f64>, row: &Row, weight: f64| {

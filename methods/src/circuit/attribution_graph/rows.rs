@@ -1,5 +1,5 @@
-//! Rows of the graph: what each source gives to a target, for many targets at once, by one backward pass through the frozen
-//! model. Only the causal cone is computed: positions up to the target's, layers below it.
+//! Rows of the graph: the contribution of each source to a target, for many targets at once, by one backward pass
+//! through the frozen model. Only the causal cone is computed: positions up to the target's, layers below it.
 
 use super::backward::Backward;
 use super::frozen::Frozen;
@@ -7,18 +7,19 @@ use super::sources::{Row, Sources, Target};
 use crate::base::{Result, Task};
 use crate::tensor::Tensor;
 
-/// The multiplications of one matrix product, some hundredths of a second, after which Ctrl-C is heard.
+/// The multiplications of one matrix product, some hundredths of a second, after which Ctrl-C is checked.
 const PIECE: usize = 2_000_000_000;
 
-/// Targets of one batch: more would not be faster.
+/// The largest number of targets in a batch: more would not be faster.
 const MOST: usize = 256;
 
-/// How many targets up to a position are computed together.
+/// Returns how many targets up to a position are computed together.
 pub fn at_once(frozen: &Frozen, positions: usize) -> usize {
     (PIECE / (frozen.d * frozen.d).max(1) / positions.max(1)).clamp(1, MOST)
 }
 
-/// The rows of targets of one layer. `reading` are the vectors that they read with, `[targets, d]`, in their order.
+/// Computes the rows of targets of one layer. `reading` are the vectors that they read with, `[targets, d]`, in their
+/// order.
 pub fn rows(
     (frozen, sources): (&Frozen, &Sources),
     (targets, reading): (&[Target], &Tensor),

@@ -11,15 +11,15 @@ use crate::model::site::{Site, SiteKind};
 use crate::sae::transcoders::Transcoders;
 use crate::tensor::Tensor;
 
-/// A place where something is read: the input of features of a layer, or, for the layer behind the last one, the stream
-/// that is unembedded.
+/// A place where something is read: the input of features of a layer, or, for the layer after the last one, the
+/// residual stream that is unembedded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Target {
     pub layer: usize,
     pub position: usize,
 }
 
-/// What all sources in a target's cone give to it: layer by layer the features and errors up to its position, and the
+/// Contributions of all sources in a target's cone: layer by layer the features and errors up to its position, and the
 /// tokens up to it.
 #[derive(Debug, Clone)]
 pub struct Row {
@@ -28,18 +28,20 @@ pub struct Row {
 }
 
 pub struct Sources {
-    /// By layer, position and index.
+    /// The active features by layer, position and index.
     pub active: Vec<ActiveFeature>,
     pub tokens: usize,
     pub layers: usize,
-    /// For each layer and position the index of its first active feature; one more behind the last.
+    /// The index of the first active feature for each layer and position, and one more after the last.
     first: Vec<Vec<usize>>,
-    /// The places of a layer's columns in a row: those of a position begin here, and end where those of the next begin.
+    /// The offsets of a layer's columns in a row: those of a position begin there, and end where those of the next
+    /// begin.
     columns: Vec<Vec<usize>>,
-    /// For each position of a target where the columns of each layer begin in its row, and those of tokens.
+    /// The offsets in a target's row, for each position of a target: those of each layer's columns, and that of the
+    /// tokens.
     offsets: Vec<Vec<usize>>,
     written: Vec<Written>,
-    /// `[tokens, d]`
+    /// The embeddings of the tokens: `[tokens, d]`.
     embedded: Tensor,
 }
 
@@ -90,17 +92,18 @@ impl Sources {
         Ok(all)
     }
 
-    /// The active features of a layer and position.
+    /// Returns the active features of a layer and position.
     fn features_at(&self, layer: usize, position: usize) -> Range<usize> {
         self.first[layer][position]..self.first[layer][position + 1]
     }
 
-    /// Where the columns of a layer begin in the row of a target; for the layer behind the last one, those of tokens.
+    /// Returns the offset of a layer's columns in the row of a target; for the layer after the last one, that of the
+    /// tokens.
     fn offset(&self, target: Target, layer: usize) -> usize {
         self.offsets[target.position][layer]
     }
 
-    /// The numbers in the row of a target.
+    /// Returns the length of the row of a target.
     pub fn row_length(&self, target: Target) -> usize {
         self.offset(target, target.layer) + target.position + 1
     }
@@ -109,7 +112,8 @@ impl Sources {
         Row { target, values: vec![0.0; self.row_length(target)] }
     }
 
-    /// What the sources that write in a layer at a position give to targets with these gradients there: `[targets, d]`.
+    /// Fills rows with the contributions of the sources that write in a layer at a position, from the targets'
+    /// gradients there: `[targets, d]`.
     pub fn take(&self, layer: usize, position: usize, gradients: &Tensor, rows: &mut [Row]) -> Result<()> {
         let written = &self.written[layer];
         let (start, end) = (written.starts[position], written.starts[position + 1]);
@@ -119,7 +123,7 @@ impl Sources {
         let found = kernels::linear(gradients, &written.vectors.narrow(0, start, end - start)?, None)?;
         let found: Vec<f32> = found.flatten_all()?.to_vec1()?;
         for (row, found) in rows.iter_mut().zip(found.chunks(end - start)) {
-            // A batch has gradients of 0 behind a target's own position.
+            // A batch has gradients of 0 after a target's own position.
             if row.target.position < position {
                 continue;
             }
@@ -138,7 +142,7 @@ impl Sources {
         Ok(())
     }
 
-    /// What the token of a position gives.
+    /// Fills rows with the contribution of the token at a position.
     pub fn take_token(&self, position: usize, gradients: &Tensor, rows: &mut [Row]) -> Result<()> {
         let found: Vec<f32> =
             kernels::linear(gradients, &self.embedded.narrow(0, position, 1)?, None)?.flatten_all()?.to_vec1()?;
@@ -151,7 +155,7 @@ impl Sources {
         Ok(())
     }
 
-    /// Calls with the index of each source and its value: features, then errors by layer and position, then tokens.
+    /// Calls `visit` with the index and value of each source: features, then errors by layer and position, then tokens.
     pub fn each_source(&self, row: &Row, visit: &mut dyn FnMut(usize, f32)) {
         let mut values = row.values.iter();
         let errors = self.active.len();
@@ -171,7 +175,7 @@ impl Sources {
         }
     }
 
-    /// All sources: features, errors and tokens.
+    /// Returns the number of all sources: features, errors and tokens.
     pub fn count(&self) -> usize {
         self.active.len() + (self.layers + 1) * self.tokens
     }

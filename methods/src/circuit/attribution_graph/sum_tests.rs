@@ -18,7 +18,7 @@ pub fn random(shape: &[usize], seed: u64) -> Tensor {
     create::randn(shape, DType::F32, &mut stream(seed, "sample", 3)).unwrap()
 }
 
-/// Transcoders with a skip connection that read the MLP's input, of which a third of the features is active.
+/// Builds transcoders with a skip connection that read the MLP's input, with a third of the features active.
 pub fn made(model: &Decoder, crosses: bool) -> Transcoders {
     let (layers, d, features) = (model.config().layers, model.config().d_model, 12);
     let layer = |layer: usize| {
@@ -45,7 +45,7 @@ struct Constants<'a> {
     transcoders: &'a Transcoders,
     cache: &'a crate::model::cache::Cache,
     skipped: Option<Tensor>,
-    /// What features read, layer by layer.
+    /// The input of the features, layer by layer.
     pre: Vec<Tensor>,
     last: Option<Tensor>,
 }
@@ -98,8 +98,8 @@ impl Constants<'_> {
     }
 }
 
-/// Every feature and target of the graph of a prompt reads the sum of its edges and of what is left without all sources.
-/// How many features there are.
+/// Asserts that every feature and target of the graph of a prompt reads the sum of its edges and of the constants, and
+/// returns the number of features.
 fn check_sums(model: &Model, transcoders: &Transcoders, what: &str) -> usize {
     let (prompt, task) = ([3, 1, 4, 1, 5, 9, 2, 6], Task::default());
     let d = model.decoder.config().d_model;
@@ -156,7 +156,7 @@ fn edges_and_constants_sum_to_what_is_read_in_models_of_every_kind() {
     assert!(checked > 200, "{checked} features were checked");
 }
 
-/// A dictionary for each layer, with everything that is folded into the weights of a set.
+/// Builds a dictionary for each layer, with everything that is folded into the weights of a set.
 fn dictionaries(model: &Decoder, activation: &Activation) -> Vec<Sae> {
     let d = model.config().d_model;
     let of_layer = |layer: usize| {

@@ -1,4 +1,4 @@
-//! What an attribution graph explains: logits, differences of two, or directions behind the last norm, all at the last
+//! Targets of an attribution graph: logits, differences of two, or directions after the final norm, all at the last
 //! position.
 
 use crate::base::options::{Plain, Setting};
@@ -10,13 +10,13 @@ use crate::tensor::Tensor;
 
 use super::AttributionGraphOptions;
 
-/// A target as it is asked for.
+/// A target as a user requests it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TargetName {
     Token(TokenName),
-    /// The logit of the first less that of the second.
+    /// The logit of the first token less that of the second.
     Difference(TokenName, TokenName),
-    /// A vector that reads behind the last norm.
+    /// A vector that reads after the final norm.
     Direction(Vec<f64>),
 }
 
@@ -51,13 +51,13 @@ pub struct GraphTarget {
     pub token: Option<u32>,
     /// The tokens, if it is the difference of two logits.
     pub pair: Option<(u32, u32)>,
-    /// Its text, or what it is instead.
+    /// The text of the token, or a description of the target.
     pub label: String,
-    /// Its share in what is explained: the probability of a token.
+    /// The weight in what is explained: the probability of a token.
     pub weight: f64,
 }
 
-/// The targets with what they read behind the last norm: `[targets, d]`.
+/// Returns the targets with the vectors that they read with after the final norm: `[targets, d]`.
 pub fn targets(
     model: &Model,
     logits: &[f32],
@@ -118,7 +118,7 @@ pub fn targets(
     Ok((targets, Tensor::stack(&vectors, 0)?))
 }
 
-/// The likeliest tokens, as many as reach the probability together, and no more than the options say.
+/// Returns the likeliest tokens, as many as reach the probability together, and no more than the options allow.
 fn likeliest(chances: &[f64], options: &AttributionGraphOptions) -> Vec<u32> {
     let mut order: Vec<u32> = (0..chances.len() as u32).collect();
     order.sort_by(|a, b| chances[*b as usize].total_cmp(&chances[*a as usize]));

@@ -31,7 +31,7 @@ pub struct Fixture {
     pub folder: PathBuf,
 }
 
-/// The graph of the second prompt has 25 features at most, ranked 8 at a time.
+/// Loads a fixture. The graph of the second prompt has 25 features at most, ranked 8 at a time.
 pub fn fixture(name: &str, number: usize) -> Fixture {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/graphs").join(name);
     let files = Files::new(Access::new(&folder, &Rules::default()).unwrap(), false);
@@ -70,7 +70,7 @@ pub fn all() -> impl Iterator<Item = Fixture> {
     NAMES.into_iter().flat_map(|name| [0, 1].map(|number| fixture(name, number)))
 }
 
-/// The largest difference beyond a relative tolerance.
+/// Returns the largest difference beyond a relative tolerance.
 fn beyond(found: &[f64], expected: &[f64], relative: f64) -> f64 {
     assert_eq!(found.len(), expected.len());
     found.iter().zip(expected).map(|(a, b)| (a - b).abs() - relative * b.abs()).fold(0.0, f64::max)

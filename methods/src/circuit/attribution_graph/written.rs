@@ -1,4 +1,4 @@
-//! What active features and reconstruction errors write into the stream, layer by layer.
+//! Vectors that active features and reconstruction errors write into the residual stream, layer by layer.
 
 use super::frozen::{FrozenNorm, recorded};
 use crate::base::{Result, memory};
@@ -20,17 +20,17 @@ pub struct ActiveFeature {
     pub activation: f64,
 }
 
-/// What is written in one layer, position by position.
+/// Vectors that are written in one layer, position by position.
 pub struct Written {
-    /// `[sources, d]`: what each adds to the stream.
+    /// `[sources, d]`: what each source adds to the residual stream.
     pub vectors: Tensor,
-    /// Where the sources of each position begin, and the end of the last.
+    /// The index of the first source of each position, and the end of the last.
     pub starts: Vec<usize>,
-    /// For each position the layers that its features are of, with their count; one error behind them.
+    /// The layers of the features at each position, with their counts; one error follows them.
     pub runs: Vec<Vec<(usize, usize)>>,
 }
 
-/// What features read at a layer: `[tokens, d]`.
+/// Returns the input of the features at a layer: `[tokens, d]`.
 pub fn reading(config: &Config, cache: &Cache, reads: Reads, layer: usize) -> Result<Tensor> {
     let at = |kind: SiteKind| recorded(cache, Site::new(kind, layer));
     match reads {
@@ -44,7 +44,7 @@ pub fn reading(config: &Config, cache: &Cache, reads: Reads, layer: usize) -> Re
     }
 }
 
-/// What features are to reconstruct at a layer: `[tokens, d]`.
+/// Returns what features are to reconstruct at a layer: `[tokens, d]`.
 pub fn target(model: &Decoder, cache: &Cache, writes: Writes, layer: usize) -> Result<Tensor> {
     let block = model.weights().blocks.get(layer);
     match (writes, block.and_then(|block| block.mlp.as_ref()).filter(|_| model.config().post_norm)) {
@@ -61,7 +61,7 @@ pub fn target(model: &Decoder, cache: &Cache, writes: Writes, layer: usize) -> R
 /// The active features of one layer, by position, with what they write.
 pub struct Layer {
     pub active: Vec<ActiveFeature>,
-    /// `[active, written layers, d]`, times their activations.
+    /// Decoder vectors times activations: `[active, written layers, d]`.
     vectors: Tensor,
 }
 
@@ -105,7 +105,7 @@ impl Layer {
         Ok(Self { active, vectors })
     }
 
-    /// Lets go of what is written when it is known of the last layer that it is written in.
+    /// Drops the vectors after the last layer that they are written in.
     pub fn let_go(&mut self, later: usize) -> Result<()> {
         let written = self.vectors.dim(1)?;
         if later + 1 >= written {
@@ -114,7 +114,8 @@ impl Layer {
         Ok(())
     }
 
-    /// What is written `later` layers after its own, with the positions; nothing if it writes to fewer.
+    /// Returns the vectors that are written `later` layers after the features' own, with the positions, or none if the
+    /// features write to fewer layers.
     fn written(&self, later: usize) -> Result<Option<(Tensor, Vec<usize>)>> {
         if self.active.is_empty() || later >= self.vectors.dim(1)? {
             return Ok(None);
@@ -125,7 +126,7 @@ impl Layer {
 }
 
 impl Written {
-    /// What the features of these layers, the last of which is this one, and the error write in it.
+    /// Builds what the features of some layers, and the error, write in the last of these layers.
     pub fn of(
         layers: &[Layer],
         features: &TranscoderLayer,

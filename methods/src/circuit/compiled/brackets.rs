@@ -8,7 +8,7 @@ use crate::circuit::graph::Port;
 const OPENING: u32 = 2;
 const CLOSING: u32 = 3;
 const START: u32 = 4;
-/// The most brackets.
+/// The largest number of brackets.
 const BRACKETS_MOST: usize = 8;
 
 pub const BRACKETS: Algorithm = Algorithm {
@@ -69,7 +69,7 @@ fn brackets() -> Result<Plan> {
     Ok(plan)
 }
 
-/// One answer is usual; the other is above it where the stream has 1.
+/// Makes one answer the usual one; the logit of the other exceeds it where `dim` of the residual stream is 1.
 fn says_no(plan: &mut Plan, dim: usize, output: usize) {
     plan.usual(1 - output, LOGIT);
     plan.answer(dim, output, 2.0 * LOGIT);
@@ -77,7 +77,7 @@ fn says_no(plan: &mut Plan, dim: usize, output: usize) {
 
 const A: u32 = 2;
 const B: u32 = 3;
-/// The most letters among which a pattern is sought.
+/// The largest number of letters among which a pattern is sought.
 const PATTERN_MOST: usize = 6;
 
 pub const PATTERN: Algorithm = Algorithm {

@@ -7,13 +7,13 @@ use super::{Algorithm, of_lengths};
 use crate::base::Result;
 use crate::circuit::graph::Port;
 
-/// How many different letters there are.
+/// The number of different letters.
 const LETTERS: usize = 4;
-/// The most letters whose equals are counted.
+/// The largest number of letters whose equals are counted.
 const COUNTED: usize = 5;
 
-/// The neurons that write, of the numbers 1, 2, .. `most`, the one that a sum over the stream stands for: the next is
-/// reached at each threshold. The first is the usual answer.
+/// Builds neurons that write, of the numbers 1, 2, .. `most`, the one that a sum over the residual stream stands for:
+/// the next is reached at each threshold. The first is the usual answer.
 fn numbers(reads: &[(usize, f64)], thresholds: &[f64], steep: f64, written: usize) -> Vec<Neuron> {
     let reached = |(number, threshold): (usize, &f64)| {
         step(reads, *threshold, steep, &[(written + number + 1, 1.0), (written + number, -1.0)])
@@ -100,7 +100,7 @@ fn most_frequent() -> Result<Plan> {
     Ok(plan)
 }
 
-/// A head that attends to all positions alike, and writes the share of each letter.
+/// Builds a head that attends to all positions alike, and writes the share of each letter.
 fn averages(letters: Range<usize>, shares: Range<usize>) -> Head {
     Head { v: copy(letters, 0, 1.0), o: write(shares), ..Head::default() }
 }

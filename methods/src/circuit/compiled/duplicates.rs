@@ -1,4 +1,4 @@
-//! What came before: induction, and the name that occurs once.
+//! Models that look for earlier tokens: induction, and the name that occurs once.
 
 use std::ops::Range;
 
@@ -10,10 +10,10 @@ use crate::circuit::graph::Port;
 const LETTERS: usize = 4;
 const NONE: u32 = LETTERS as u32;
 const START: u32 = NONE + 1;
-/// The most letters of a prompt.
+/// The largest number of letters in a prompt.
 const MOST: usize = 6;
 
-/// Scores of the induction head: a match, each position later, and the start, which is above all that do not match.
+/// Scores of the induction head: a match, each position later, and the start, which exceeds all that do not match.
 const MATCH: f64 = 80.0;
 const LATER: f64 = 10.0;
 const FIRST: f64 = 75.0;

@@ -1,11 +1,12 @@
 //! Small transformers whose weights we construct, so that their algorithm and their circuit are known: what methods that
 //! find circuits are judged by.
 //!
-//! Compiled transformers as ground truth are Lindner et al. 2023 (Tracr); the construction here is our own. The stream is
-//! cut into parts with a meaning each ([`plan`]). A head or MLP of the algorithm reads and writes only parts of its own, so
-//! that an edge between two of them carries either what the algorithm needs or exactly nothing. All other heads and MLPs
-//! are decoys: their weights are random, they read everything, and write where nobody reads. There are no norms, and no
-//! biases but those of receivers, which belong to no edge. Positions are learned ones, and no node of the graph.
+//! Compiled transformers as ground truth are Lindner et al. 2023 (Tracr); the construction here is our own. The
+//! residual stream is cut into parts with a meaning each ([`plan`]). A head or MLP of the algorithm reads and writes
+//! only parts of its own, so that an edge between two of them carries either what the algorithm needs or exactly
+//! nothing. All other heads and MLPs are decoys: their weights are random, they read everything, and write where nobody
+//! reads. There are no norms, and no biases but those of receivers, which belong to no edge. Positions are learned
+//! ones, and no node of the graph.
 //!
 //! An edge is true if the output on the model's prompts changes once the receiver does not read the sender (zero
 //! ablation). What two prompts have in common shows no difference when activations come from the other prompt.
@@ -37,19 +38,19 @@ use plan::Plan;
 /// A sender, a receiver, and which input of a head receives.
 type Wire = (&'static str, &'static str, Option<Port>);
 
-/// What is known of a model: its task, algorithm and circuit.
+/// Task, algorithm and circuit of a compiled model.
 #[derive(Debug)]
 pub struct Algorithm {
     pub name: &'static str,
-    /// What the model computes, and how, in plain words.
+    /// A description of what the model computes, and how, in plain words.
     pub text: &'static str,
-    /// The tokens, those that the model predicts first.
+    /// The tokens, beginning with those that the model predicts.
     pub tokens: &'static [&'static str],
-    /// How many tokens it predicts.
+    /// The number of tokens that the model predicts.
     outputs: usize,
-    /// All prompts that it is made for.
+    /// A function that returns all prompts that the model is made for.
     prompts: fn() -> Vec<Vec<u32>>,
-    /// The token after a prompt.
+    /// A function that returns the token after a prompt.
     answer: fn(&[u32]) -> u32,
     plan: fn() -> Result<Plan>,
     /// The nodes of the circuit between embedding and logits, each with what it does.
@@ -69,7 +70,7 @@ const ALGORITHMS: [&Algorithm; 9] = [
     &duplicates::INDIRECT_OBJECT,
 ];
 
-/// The names of all compiled models.
+/// Returns the names of all compiled models.
 pub fn all() -> impl Iterator<Item = &'static str> + Clone {
     ALGORITHMS.iter().map(|algorithm| algorithm.name)
 }
@@ -84,7 +85,7 @@ pub struct Compiled {
 }
 
 crate::options! {
-    /// Pairs of prompts of a compiled model.
+    /// Options of pairs of prompts of a compiled model.
     #[derive(Debug, Clone)]
     pub struct CompiledPairOptions {
         /// Seed of the draws.
@@ -92,7 +93,7 @@ crate::options! {
     }
 }
 
-/// The compiled model of a name.
+/// Builds the compiled model of a name.
 pub fn compiled(name: &str) -> Result<Compiled> {
     let Some(algorithm) = ALGORITHMS.iter().find(|algorithm| algorithm.name == name) else {
         let suggestion = names::suggestion(name, all());
@@ -105,12 +106,12 @@ pub fn compiled(name: &str) -> Result<Compiled> {
     Ok(Compiled { algorithm, model, truth })
 }
 
-/// After this many draws in a row without a new pair, no more are expected.
+/// The number of draws in a row without a new pair after which no more are expected.
 const PATIENCE: usize = 10_000;
 
 impl Compiled {
-    /// Pairs of prompts of one length with different answers, no two of them the same; each answer is as frequent as the
-    /// others. The first ones do not depend on `n`.
+    /// Draws pairs of prompts of one length with different answers, no two pairs equal; each answer is as frequent as
+    /// the others. The first pairs do not depend on `n`.
     pub fn pairs(&self, n: usize, options: &CompiledPairOptions, task: &Task) -> Result<Vec<Pair>> {
         // Of each: two prompts in the pair and twice more among those seen, and the map that a script gets.
         memory::check(n as u128 * 1024, || format!("a list of {n} pairs"))?;
@@ -144,7 +145,7 @@ struct Drawing {
     random: ChaCha8Rng,
     /// The prompts of each length that has several answers.
     by_length: BTreeMap<usize, ByAnswer>,
-    /// The same of all these lengths together.
+    /// The prompts of all lengths in `by_length` together.
     all: ByAnswer,
 }
 
@@ -163,7 +164,7 @@ impl Drawing {
         Self { algorithm, random, by_length, all }
     }
 
-    /// Two prompts of one length: each answer is as likely as the others, and so is each wrong one.
+    /// Draws two prompts of one length: each answer is as likely as the others, and so is each wrong one.
     fn pair(&mut self) -> Option<Pair> {
         let (answer, prompts) = drawn(&mut self.random, &self.all.iter().collect::<Vec<_>>())?;
         let clean = drawn(&mut self.random, prompts)?;
@@ -183,7 +184,7 @@ impl Drawing {
     }
 }
 
-/// One of several.
+/// Draws an element of a list.
 fn drawn<T: Clone>(random: &mut ChaCha8Rng, all: &[T]) -> Option<T> {
     if all.is_empty() { None } else { all.get(random.random_range(0..all.len())).cloned() }
 }
@@ -193,7 +194,7 @@ impl Algorithm {
         self.tokens.get(id as usize).copied().unwrap_or_default()
     }
 
-    /// The circuit as a graph of the model's heads and MLPs.
+    /// Returns the circuit as a graph of the model's heads and MLPs.
     fn truth(&self, model: &Model) -> Result<Graph> {
         let sites = sites(&Wiring::new(model.decoder.config())?);
         let ends = [("embed", "the tokens"), ("logits", "the answer")];
@@ -226,7 +227,7 @@ impl Algorithm {
     }
 }
 
-/// The site of a node's name and its part there: `z.1.0` is head 0 of `z.1`.
+/// Returns the site of a node's name and its part there: `z.1.0` is head 0 of `z.1`.
 fn placed(name: &'static str) -> (&'static str, Part) {
     let head = name.starts_with("z.").then(|| name.rsplit_once('.')).flatten();
     match head.and_then(|(site, head)| Some((site, head.parse().ok()?))) {
@@ -235,7 +236,7 @@ fn placed(name: &'static str) -> (&'static str, Part) {
     }
 }
 
-/// All sequences of `length` tokens among these.
+/// Returns all sequences of `length` tokens of a range.
 fn sequences(tokens: std::ops::Range<u32>, length: usize) -> Vec<Vec<u32>> {
     (0..length).fold(vec![Vec::new()], |all, _| {
         let longer = |start: Vec<u32>| tokens.clone().map(move |token| [start.as_slice(), &[token]].concat());
@@ -243,7 +244,7 @@ fn sequences(tokens: std::ops::Range<u32>, length: usize) -> Vec<Vec<u32>> {
     })
 }
 
-/// The same of every length in a range.
+/// Returns all sequences of each length in a range.
 fn of_lengths(tokens: std::ops::Range<u32>, lengths: std::ops::RangeInclusive<usize>) -> Vec<Vec<u32>> {
     lengths.flat_map(|length| sequences(tokens.clone(), length)).collect()
 }

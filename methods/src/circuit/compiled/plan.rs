@@ -1,4 +1,4 @@
-//! A model as it is constructed: parts of the stream, and what each head and MLP reads and writes.
+//! A model as it is constructed: parts of the residual stream, and what each head and MLP reads and writes.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -18,21 +18,21 @@ use crate::model::weights::{Attention, Block, Linear, Mlp, Weights};
 use crate::tensor::{DType, Device, Tensor};
 use crate::{bail, err};
 
-/// Attention scores of what a head attends to are above others by at least about this: all else gets e^-30.
+/// The margin, about, by which attention scores of what a head attends to exceed others: all else gets e^-30.
 pub const HARD: f64 = 30.0;
-/// The logit of what is an answer, above what is none.
+/// The margin of an answer's logit over the others.
 pub const LOGIT: f64 = 10.0;
-/// How far the scores of two neighbouring positions differ where a head seeks one: the others get e^-15.
+/// The difference between the scores of two neighbouring positions where a head seeks one: the others get e^-15.
 const NEAR: f64 = 15.0;
-/// The dimensions that decoys write into and that nobody reads.
+/// The number of dimensions that decoys write into and that nothing reads.
 const UNREAD: usize = 4;
-/// The neurons of an MLP that is a decoy.
+/// The number of neurons in a decoy's MLP.
 const DECOY_NEURONS: usize = 8;
 
 /// Weights that are not 0: from, to, and the weight.
 type Wires = Vec<(usize, usize, f64)>;
 
-/// What a head reads for its queries, keys and values (from the stream to its own dimensions), and what it writes.
+/// Wires of a head: its queries, keys and values (from the residual stream to its own dimensions), and its output.
 #[derive(Default)]
 pub struct Head {
     pub q: Wires,
@@ -41,7 +41,7 @@ pub struct Head {
     pub o: Wires,
 }
 
-/// A neuron: relu(reads + bias), written with these weights.
+/// A neuron: relu(reads + bias), times its output weights.
 pub struct Neuron {
     pub reads: Vec<(usize, f64)>,
     pub bias: f64,
@@ -66,17 +66,17 @@ pub struct Plan {
     square: usize,
 }
 
-/// The dimensions of a part as wires between it and another one of the same size.
+/// Returns wires from the dimensions of a part to those of another one of the same size.
 pub fn copy(from: Range<usize>, to: usize, weight: f64) -> Wires {
     from.enumerate().map(|(i, dim)| (dim, to + i, weight)).collect()
 }
 
-/// What a head writes into a part: each of its dimensions into one.
+/// Returns the wires from a head's output to a part: each of its dimensions into one.
 pub fn write(part: Range<usize>) -> Wires {
     part.enumerate().map(|(from, dim)| (from, dim, 1.0)).collect()
 }
 
-/// Two neurons that together are 0 below a threshold and 1 above it, with a ramp of width 1 / `steep` between.
+/// Builds two neurons that together are 0 below a threshold and 1 above it, with a ramp of width 1 / `steep` between.
 pub fn step(reads: &[(usize, f64)], threshold: f64, steep: f64, writes: &[(usize, f64)]) -> [Neuron; 2] {
     let neuron = |shift: f64, sign: f64| Neuron {
         reads: reads.iter().map(|(dim, weight)| (*dim, steep * weight)).collect(),
@@ -106,28 +106,28 @@ impl Plan {
         }
     }
 
-    /// A new part of the stream.
+    /// Adds a part to the residual stream.
     pub fn part(&mut self, size: usize) -> Range<usize> {
         let start = self.width;
         self.width += size;
         start..self.width
     }
 
-    /// A part that has 1 where a token is embedded, for each of these.
+    /// Adds a part with a dimension for each token of a range, which is 1 where that token is embedded.
     pub fn tokens(&mut self, tokens: Range<usize>) -> Range<usize> {
         let part = self.part(tokens.len());
         self.embed.extend(tokens.zip(part.clone()).map(|(token, dim)| (token, dim, 1.0)));
         part
     }
 
-    /// A dimension with a number for each token.
+    /// Adds a dimension with a number for each token.
     pub fn token_value(&mut self, value: impl Fn(usize) -> f64, tokens: usize) -> usize {
         let dim = self.part(1).start;
         self.embed.extend((0..tokens).map(|token| (token, dim, value(token))));
         dim
     }
 
-    /// A dimension with a number for each position.
+    /// Adds a dimension with a number for each position.
     pub fn position_value(&mut self, value: impl Fn(usize) -> f64) -> usize {
         let dim = self.part(1).start;
         self.positions.extend((0..self.context).map(|position| (position, dim, value(position))));
@@ -142,23 +142,23 @@ impl Plan {
         self.mlps.insert(layer, neurons);
     }
 
-    /// The part whose dimensions are the logits, times a factor.
+    /// Makes the dimensions of a part the logits, times a factor.
     pub fn answers(&mut self, part: Range<usize>, factor: f64) {
         self.unembed.extend(copy(part, 0, factor));
     }
 
-    /// A dimension that raises one logit.
+    /// Makes a dimension raise one logit.
     pub fn answer(&mut self, dim: usize, output: usize, factor: f64) {
         self.unembed.push((dim, output, factor));
     }
 
-    /// A logit without any input.
+    /// Gives a logit a constant.
     pub fn usual(&mut self, output: usize, logit: f64) {
         self.bias.push((output, logit));
     }
 
-    /// Queries (in two dimensions of the head, from `at` on) that seek the position `sought`, a sum over dimensions of the
-    /// stream; and its keys: -NEAR (j - c)^2 without the term that all j have in common.
+    /// Returns queries (in two dimensions of the head, from `at` on) that seek the position `sought`, a sum over
+    /// dimensions of the residual stream; and the keys: -NEAR (j - c)^2 without the term that all j have in common.
     pub fn seek(&self, sought: &[(usize, f64)], at: usize) -> (Wires, Wires) {
         let q = sought.iter().map(|(dim, weight)| (*dim, at, *weight)).chain([(self.one, at + 1, 1.0)]);
         (q.collect(), vec![(self.place, at, 2.0 * NEAR), (self.square, at + 1, -NEAR)])
@@ -289,7 +289,7 @@ impl Plan {
         })
     }
 
-    /// What reads the whole stream at random, and writes where nobody reads.
+    /// Builds a head that reads the whole residual stream at random, and writes where nothing reads.
     fn decoy(&self, size: usize, number: usize) -> Head {
         let mut random = stream(0, "decoys", number as u64);
         let mut drawn = |from: Range<usize>, to: Range<usize>| -> Wires {
@@ -306,7 +306,7 @@ impl Plan {
     }
 }
 
-/// A table with a row for each index that wires begin at.
+/// Builds a table with a row for each index that wires begin at.
 fn rows(from: usize, to: usize, wires: &Wires) -> Result<Tensor> {
     let mut values = vec![0.0_f32; from * to];
     for (row, column, weight) in wires {
@@ -317,7 +317,7 @@ fn rows(from: usize, to: usize, wires: &Wires) -> Result<Tensor> {
     Tensor::from_vec(values, (from, to), &Device::Cpu).map_err(|error| err!(Bug, "weights: {error}"))
 }
 
-/// The matrix `[to, from]` of wires.
+/// Builds the matrix `[to, from]` of wires.
 fn matrix(to: usize, from: usize, wires: &Wires) -> Result<Tensor> {
     Ok(rows(from, to, wires)?.t()?.contiguous()?)
 }

@@ -1,20 +1,20 @@
-//! Sequences that are written again in another order: reversed, sorted.
+//! Models that write a sequence in another order: reversed, sorted.
 
 use super::plan::{HARD, Head, LOGIT, Plan, copy, step, write};
 use super::{Algorithm, of_lengths, sequences};
 use crate::base::Result;
 use crate::circuit::graph::Port;
 
-/// How many different letters there are.
+/// The number of different letters.
 const LETTERS: usize = 4;
 const TOKENS: [&str; LETTERS + 1] = ["a", "b", "c", "d", ">"];
 const MARK: u32 = LETTERS as u32;
-/// The most letters that are reversed, and how many are sorted.
+/// The largest number of letters that are reversed, and the number that are sorted.
 const LENGTH: usize = 5;
-/// The longest prompt: letters, the mark, and all but the last letter again.
+/// The length of the longest prompt: letters, the separator, and all but the last letter once more.
 const CONTEXT: usize = 2 * LENGTH;
 
-/// A sequence, the mark, and every beginning of what follows it.
+/// Returns each sequence with the separator and every beginning of what follows it.
 fn with_beginnings(all: Vec<Vec<u32>>, then: fn(&[u32]) -> Vec<u32>) -> Vec<Vec<u32>> {
     let prompts = |letters: Vec<u32>| {
         let behind = then(&letters);
@@ -23,7 +23,7 @@ fn with_beginnings(all: Vec<Vec<u32>>, then: fn(&[u32]) -> Vec<u32>) -> Vec<Vec<
     all.into_iter().flat_map(prompts).collect()
 }
 
-/// The letter after a prompt: of what follows its letters, the first that is not written yet.
+/// Returns the letter after a prompt: of what follows its letters, the first that is not written yet.
 fn next(prompt: &[u32], then: fn(&[u32]) -> Vec<u32>) -> u32 {
     let letters = prompt.split(|id| *id == MARK).next().unwrap_or_default();
     let written = prompt.len().saturating_sub(letters.len() + 1);

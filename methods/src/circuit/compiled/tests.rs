@@ -88,7 +88,7 @@ impl Map {
     }
 }
 
-/// A model whose runs are written out: heads one by one, in f64.
+/// A model that is computed head by head, in f64.
 struct Plain {
     heads: usize,
     size: usize,
@@ -117,7 +117,7 @@ impl Plain {
         }
     }
 
-    /// The logits after a prompt, where no receiver reads a sender that is cut from it.
+    /// Returns the logits after a prompt, where no receiver reads a sender that is cut from it.
     fn run(&self, prompt: &[u32], cut: &dyn Fn(&str, &str, Option<Port>) -> bool) -> Vec<f64> {
         let positions = self.positions[..prompt.len()].to_vec();
         let mut senders: Vec<(String, Rows)> =
@@ -146,7 +146,7 @@ impl Plain {
         self.unembed.applied(&read(&senders, "logits", None)).pop().unwrap()
     }
 
-    /// What a head makes of its queries, keys and values, among zeros for the other heads.
+    /// Returns the output of a head from its queries, keys and values, among zeros for the other heads.
     fn mixed(&self, head: usize, [q, k, v]: [Rows; 3]) -> Rows {
         let row = |at: usize| {
             let score = |to: usize| q[at].iter().zip(&k[to]).map(|(q, k)| q * k).sum::<f64>();
@@ -162,7 +162,7 @@ impl Plain {
     }
 }
 
-/// Every edge of a model.
+/// Returns every edge of a model.
 fn edges(model: &Model) -> Vec<(String, String, Option<Port>)> {
     let config = model.decoder.config();
     let (mut senders, mut found) = (vec!["embed".to_string()], Vec::new());

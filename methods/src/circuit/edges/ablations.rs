@@ -1,4 +1,4 @@
-//! Circuits of edges as what every judgement of circuits ablates around.
+//! Ablations of circuits of edges, which every judgement of circuits needs.
 
 use super::names::{numbers, sender};
 use super::runs::EdgeRuns;
@@ -21,7 +21,8 @@ impl Ablations for EdgeRuns<'_> {
         Ok(kept)
     }
 
-    /// Edges are alike that lead from the same kind of node into the same kind of input.
+    /// Returns the class of each edge. Edges are of one class if they lead from the same kind of node into the same
+    /// kind of input.
     fn alike(&self) -> Vec<usize> {
         let class = |edge: usize| {
             let (sender, receiver) = self.wiring.ends(edge);
@@ -53,7 +54,7 @@ impl NodeAblations for EdgeRuns<'_> {
         })
     }
 
-    /// All edges that leave it.
+    /// Returns all edges that leave a node.
     fn units_of(&self, node: usize) -> Vec<usize> {
         let receivers =
             (0..self.wiring.receivers.len()).filter(|receiver| self.wiring.before(*receiver).contains(&node));

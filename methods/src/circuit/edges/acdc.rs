@@ -1,10 +1,11 @@
-//! Automatic circuit discovery (Conmy et al. 2023, algorithm 1): edges are tried one after the other, from the logits back,
-//! and one goes for good if the loss with it cut as well is less than a threshold above the loss before.
+//! Automatic circuit discovery (Conmy et al. 2023, algorithm 1): edges are tried one after the other, from the logits
+//! back, and one is removed if the loss with it cut as well is less than a threshold above the loss before.
 //!
-//! Three things make that cheap. An input of a node from which no kept edges lead to the logits changes nothing, so its edges
-//! cost nothing. All senders of a receiver come before it, so what they write stays that of the clean run, and only what lies
-//! behind the receiver is computed again. And the edges of one receiver are tried together: each in a run without those
-//! before it that are expected to go, which is the run that counts as long as the expectation was right.
+//! Three things make that cheap. An input of a node from which no kept edges lead to the logits changes nothing, so its
+//! edges cost nothing. All senders of a receiver come before it, so what they write stays that of the clean run, and
+//! only what comes after the receiver is recomputed. And the edges of one receiver are tried together: each in a run
+//! without those before it that are expected to be removed, which is the run that counts as long as the expectation was
+//! right.
 
 use super::exact::moving;
 use super::names::graph_of;
@@ -23,7 +24,7 @@ use crate::intervene::grid::quantity;
 use crate::intervene::metric::Measure;
 use crate::model::Model;
 
-/// One threshold, or a list of them.
+/// A threshold, or a list of them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Thresholds {
     pub values: Vec<f64>,
@@ -54,30 +55,31 @@ impl Setting for Thresholds {
 }
 
 crate::options! {
-    /// Which edges go.
+    /// Thresholds of the search, and what cut edges carry.
     #[derive(Debug, Clone)]
     pub struct AcdcOptions {
-        /// An edge goes if cutting it as well makes the metric worse by less than this, in the metric's unit; where it is worse by
-        /// just as much, rounding decides, some 1e-7 in f32. A list of thresholds finds a circuit for each.
+        /// An edge is removed if cutting it as well makes the metric worse by less than this, in the metric's unit;
+        /// where it is worse by just as much, rounding decides, some 1e-7 in f32. A list of thresholds finds a circuit
+        /// for each.
         threshold: Thresholds = Thresholds { values: vec![0.01], is_one: true };
-        /// What a cut edge carries.
+        /// The activation that a cut edge carries.
         ablation: EdgeAblation = EdgeAblation::Corrupt;
     }
 }
 
-/// What a search tried, edge by edge in its order.
+/// Edges that a search tried, in its order.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Trial {
     pub edge: usize,
     /// The loss with this edge cut as well.
     pub loss: f64,
-    /// How far that is above the loss before.
+    /// The rise above the loss before.
     pub gain: f64,
     pub is_kept: bool,
 }
 
-/// The circuits of some thresholds, each with the gain of its edges. A search that was interrupted has the edges that it did
-/// not come to, and there is none behind it.
+/// Finds the circuits of some thresholds, each with the gain of its edges. A search that was interrupted keeps the
+/// edges that it did not reach, and no circuits follow it.
 pub fn acdc(
     model: &Model,
     pairs: &[TokenPair],
@@ -114,7 +116,7 @@ pub fn acdc(
     Ok(found)
 }
 
-/// Tries all edges; the trials so far and false if it was interrupted.
+/// Tries all edges; returns the trials so far, and false if interrupted.
 pub fn search(
     runs: &EdgeRuns,
     measure: Measure,
@@ -151,7 +153,7 @@ pub fn search(
     Ok((search.trials, is_whole))
 }
 
-/// How many edges are tried together at first, at least and at most.
+/// The number of edges that are tried together: at first, at least and at most.
 const FIRST: usize = 8;
 const FEWEST: usize = 4;
 const MOST: usize = 64;
@@ -160,14 +162,14 @@ struct Search<'s, 'a> {
     runs: &'s EdgeRuns<'a>,
     sign: f64,
     threshold: f64,
-    /// The runs so far, by texts; of nodes that count.
+    /// The runs so far, one for each group of texts; only of nodes that matter.
     states: Vec<State>,
     kept: Vec<bool>,
-    /// With the edges that are kept so far.
+    /// The loss with the edges that are kept so far.
     loss: f64,
     at_once: usize,
     trials: Vec<Trial>,
-    /// How often some were tried together.
+    /// The number of joint trials so far.
     made: u64,
     piece: Piece<'s>,
     task: &'s Task,
@@ -216,7 +218,7 @@ impl Search<'_, '_> {
                 self.at_once = (2 * self.at_once).min(MOST);
             } else {
                 self.at_once = (self.at_once / 2).max(FEWEST);
-                // The runs behind the wrong guess say what is to be expected, though not what is.
+                // The runs after the wrong guess show what to expect, though not the result.
                 let mut before = losses[tried - 1];
                 for (place, loss) in some.iter().zip(&losses).skip(tried) {
                     let went = expected[*place];
@@ -235,8 +237,8 @@ impl Search<'_, '_> {
         Ok(())
     }
 
-    /// The senders that are cut in the run of each trial: those that are gone, those before it that are expected to go, and
-    /// its own.
+    /// Returns the senders that are cut in the run of each trial: those that are removed, those before it that are
+    /// expected to be, and its own.
     fn sets(&self, order: &[usize], some: &[usize], expected: &[bool], gone: &[usize]) -> Vec<Vec<usize>> {
         let mut cut = gone.to_vec();
         let mut sets = Vec::new();
@@ -249,7 +251,7 @@ impl Search<'_, '_> {
         sets
     }
 
-    /// The loss with each set of senders cut from a receiver.
+    /// Returns the loss with each set of senders cut from a receiver.
     fn losses(&self, receiver: usize, extent: Extent, sets: &[Vec<usize>]) -> Result<Vec<f64>> {
         let mut sums = vec![0.0; sets.len()];
         for (texts, state) in self.runs.texts.iter().zip(&self.states) {

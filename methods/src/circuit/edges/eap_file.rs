@@ -1,5 +1,5 @@
-//! The JSON of circuits that EAP-IG and MIB write and read: sizes of the model, nodes, and edges by names such as
-//! `a0.h1->a2.h3<k>`, each with its score and whether it is in the circuit.
+//! The JSON format of circuits that EAP-IG and MIB write and read: sizes of the model, nodes, and edges by names such
+//! as `a0.h1->a2.h3<k>`, each with its score and whether it is in the circuit.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use crate::model::config::{Config, Order};
 /// The end of the name of such a file.
 pub const EXTENSION: &str = ".eap.json";
 
-/// Keys that others add are passed over.
+/// The content of a file; unknown keys are ignored.
 #[derive(Serialize, Deserialize)]
 struct File {
     cfg: Sizes,
@@ -32,7 +32,7 @@ struct Sizes {
     d_model: usize,
 }
 
-/// The sizes of a model, as a graph tells them.
+/// Returns the sizes of a model, as a graph stores them.
 pub fn told(config: &Config) -> Vec<(String, Cell)> {
     vec![
         ("layers".into(), config.layers.into()),
@@ -42,7 +42,7 @@ pub fn told(config: &Config) -> Vec<(String, Cell)> {
     ]
 }
 
-/// The sizes that a graph tells, and its edges.
+/// Returns the sizes that a graph stores, and its edges.
 fn sizes(graph: &Graph) -> Result<(Sizes, Wiring)> {
     let cell = |name: &str| graph.made.iter().find(|(known, _)| known == name).map(|(_, cell)| cell);
     let whole = |name: &str| match cell(name) {
@@ -64,9 +64,9 @@ fn sizes(graph: &Graph) -> Result<(Sizes, Wiring)> {
     Ok((sizes, wiring))
 }
 
-/// The edges of a model of these sizes.
+/// Builds the edges of a model of given sizes.
 fn wiring(sizes: &Sizes, has_mlp: bool) -> Result<Wiring> {
-    /// More than any model has, and few enough for memory.
+    /// The largest number of nodes: more than any model has, and few enough for memory.
     const MOST_NODES: usize = 1 << 13;
     match sizes.n_layers.checked_mul(sizes.n_heads.saturating_add(1)) {
         Some(nodes) if nodes <= MOST_NODES => {
@@ -99,7 +99,7 @@ pub fn edge_name(wiring: &Wiring, edge: usize) -> String {
     }
 }
 
-/// The text of a file: the edges of a graph with their scores, of which those of `circuit` are marked as in it.
+/// Writes the text of a file: the edges of a graph with their scores, of which those of `circuit` are marked as in it.
 pub fn written(graph: &Graph, circuit: &Graph) -> Result<String> {
     let (cfg, wiring) = sizes(graph)?;
     let mut is_in = vec![false; wiring.edges()];
@@ -135,9 +135,9 @@ pub fn written(graph: &Graph, circuit: &Graph) -> Result<String> {
     serde_json::to_string(&file).map_err(|error| err!(Bug, "a circuit as JSON: {error}"))
 }
 
-/// Whether a text is such a file.
+/// Returns whether a text is a circuit in the JSON format of EAP-IG.
 pub fn is_one(text: &str) -> bool {
-    /// The keys alone; what stands behind them is not held.
+    /// The keys alone, without their values.
     #[derive(Deserialize)]
     struct Keys {
         cfg: Option<serde::de::IgnoredAny>,
@@ -148,7 +148,7 @@ pub fn is_one(text: &str) -> bool {
         .is_ok_and(|keys: Keys| keys.cfg.is_some() && keys.nodes.is_some() && keys.edges.is_some())
 }
 
-/// The circuit of a file's text: the edges that are in it, or all that have a score.
+/// Reads the circuit of a file's text: the edges that are in it, or all that have a score.
 pub fn parse(text: &str, is_all: bool) -> Result<Graph> {
     let file: File = json::read_content(text.as_bytes(), |error| {
         err!(Format, "expected a circuit as EAP-IG writes it, found: {error}")

@@ -1,4 +1,4 @@
-//! Exact effects: a run with each edge cut, of which only what lies behind the edge is computed.
+//! Exact effects: a run with each edge cut, of which only what comes after the edge is computed.
 
 use super::runs::EdgeRuns;
 use super::texts::Texts;
@@ -10,7 +10,7 @@ use crate::intervene::metric::Measure;
 use crate::model::Model;
 use crate::tensor::{Tensor, floats};
 
-/// The mean over pairs of what cutting each edge alone changes.
+/// Computes the change that cutting each edge alone makes, as a mean over pairs.
 pub fn scores(
     model: &Model,
     pairs: &[TokenPair],
@@ -41,7 +41,7 @@ pub fn scores(
     Ok(Scores { scores, is_whole })
 }
 
-/// Adds for each sender of a receiver the sum over pairs of what cutting that edge changes.
+/// Adds for each sender of a receiver the sum over pairs of the change that cutting that edge makes.
 fn singly(texts: &Texts, receiver: usize, sums: &mut [f64], task: &Task) -> Result<()> {
     let kept = &texts.clean.kept;
     let extent = texts.wiring.extents(kept).1[receiver];
@@ -61,7 +61,7 @@ fn singly(texts: &Texts, receiver: usize, sums: &mut [f64], task: &Task) -> Resu
     Ok(())
 }
 
-/// Which senders write something else in the other run.
+/// Returns whether each sender writes something else in the other run.
 pub fn moving(shifts: &Tensor) -> Result<Vec<bool>> {
     let largest = shifts.flatten_from(1)?.abs()?.max(1)?;
     Ok(floats(&largest)?.into_iter().map(|largest| largest != 0.0).collect())

@@ -1,9 +1,9 @@
 //! Estimated effects of cutting edges: (other_u - own_u) . dm / dx_r, for all senders u and receivers r at once (Syed et al.
 //! 2023; Hanna et al. 2024, EAP-IG).
 //!
-//! A backward pass gives the gradients at queries, keys and values, at what MLPs read and at the last stream. From there to
-//! the stream that each receiver reads by itself it is one linear map and one norm; then all edges of a layer are one
-//! product of gradients and differences.
+//! A backward pass gives the gradients at queries, keys and values, at the inputs of MLPs and at the final residual
+//! stream. From there to the residual stream that each receiver reads by itself it is one linear map and one norm; then
+//! all edges of a layer are one product of gradients and differences.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ use crate::model::Model;
 use crate::model::site::{Place, Site, SiteKind};
 use crate::tensor::{Tensor, floats};
 
-/// The scores of all edges; of an interrupted search over the groups of pairs that were read.
+/// Scores all edges; an interrupted search has scores over the groups of pairs that were read.
 pub fn scores(
     model: &Model,
     pairs: &[TokenPair],
@@ -101,9 +101,9 @@ impl Slopes<'_> {
         }
     }
 
-    /// With what is written by all heads of a layer, by an MLP or by the embedding moved to the other run, one at a time: the
-    /// edges from these take the mean gradient of these runs. (The authors' code divides by the number of all runs, which
-    /// changes the scale only.)
+    /// Adds the scores of runs in which what all heads of a layer, an MLP or the embedding write is moved to the other
+    /// run, one at a time: the edges from these take the mean gradient of these runs. (The authors' code divides by the
+    /// number of all runs, which changes the scale only.)
     fn by_layers(
         &self,
         plan: &MetricPlan,
@@ -147,11 +147,12 @@ impl Slopes<'_> {
             }
         }
         let last = slope.gradients.at(self.read_at(Receiver::Logits))?.unsqueeze(0)?;
-        // This gradient is that of the stream already.
+        // This gradient is that of the residual stream already.
         self.product(wiring.receivers.len() - 1, &last, from, sums)
     }
 
-    /// The edges into some receivers that follow each other, from gradients at what they read, `[receivers, texts, pos, ..]`.
+    /// Adds the scores of the edges into some consecutive receivers, from gradients at what they read, `[receivers,
+    /// texts, pos, ..]`.
     fn into(
         &self,
         first: usize,
@@ -181,7 +182,7 @@ impl Slopes<'_> {
     }
 }
 
-/// What cutting edges from all senders adds, `[senders, texts, pos, d_model]`, of which some are taken.
+/// Changes of a receiver's input when edges from each of some senders are cut: `[senders, texts, pos, d_model]`.
 struct Differences<'a> {
     shifts: &'a Tensor,
     senders: std::ops::Range<usize>,

@@ -1,8 +1,9 @@
-//! Edges between heads and MLPs: what the metric of pairs becomes where a receiver gets, through some of its edges, what
-//! their senders write in another run (resample, zero or mean ablation), and how that is found for all edges.
+//! Edges between heads and MLPs: what the metric of pairs becomes where a receiver gets, through some of its edges,
+//! what their senders write in another run (resample, zero or mean ablation), and how that is computed for all edges.
 //!
-//! `Wiring` numbers the edges of a model, `Texts` are runs of pairs, a `Wave` computes what a change makes of them. On these
-//! stand the scores of all edges (`scores`), the search of Conmy et al. 2023 (`acdc`) and the judgement of circuits.
+//! `Wiring` numbers the edges of a model, `Texts` are runs of pairs, a `Wave` computes the effect of a change on them.
+//! The scores of all edges (`scores`), the search of Conmy et al. 2023 (`acdc`) and the judgement of circuits are built
+//! on these.
 
 mod ablations;
 pub mod acdc;
@@ -33,43 +34,44 @@ pub use runs::EdgeRuns;
 pub use wiring::Wiring;
 
 crate::choices! {
-    /// How the scores of edges are found.
+    /// Methods that score edges.
     pub enum EdgeMethod {
-        /// What cutting an edge adds to its receiver, times the gradient there on the clean run (Syed et al. 2023).
+        /// The change of the receiver's input if the edge is cut, times the gradient there on the clean run (Syed et
+        /// al. 2023).
         Eap = "eap",
-        /// The same with the mean gradient along the way from the corrupt embeddings to the clean ones (Hanna et al. 2024).
+        /// EAP with the mean gradient along the way from the corrupt embeddings to the clean ones (Hanna et al. 2024).
         EapIg = "eap_ig",
-        /// The same with what is written by one layer's heads, or by one MLP, moved on that way at a time.
+        /// EAP-IG with what one layer's heads, or one MLP, write moved along that way at a time.
         EapIgActivations = "eap_ig_activations",
-        /// The mean of the gradients on the clean and on the corrupt run.
+        /// EAP with the mean of the gradients on the clean and on the corrupt run.
         CleanCorrupted = "clean_corrupted",
-        /// The size of what cutting does, with softmaxes computed again and gradients dropped layer by layer (Kramar et al.
-        /// 2024).
+        /// The size of the effect of cutting, with softmaxes recomputed and gradients dropped layer by layer (Kramar et
+        /// al. 2024).
         AtpStar = "atp*",
-        /// A run with that edge cut.
+        /// A run with each edge cut.
         Exact = "exact",
     }
 }
 
 crate::choices! {
-    /// What a cut edge carries.
+    /// Activations that a cut edge carries.
     pub enum EdgeAblation {
-        /// What its sender writes in the run of the pair's corrupt prompt.
+        /// The activation of the edge's sender in the run of the pair's corrupt prompt.
         Corrupt = "corrupt",
         Zero = "zero",
-        /// The mean of what it writes over all corrupt prompts, at each position.
+        /// The mean of the sender's activation over all corrupt prompts, at each position.
         Mean = "mean",
     }
 }
 
 crate::options! {
-    /// How edges are scored.
+    /// Options of scoring edges.
     #[derive(Debug, Clone)]
     pub struct EdgeOptions {
-        /// How scores are found: by running the model with each edge cut, or estimated from gradients on the clean run, on
-        /// the way between both runs, or at its two ends; by "atp*" their sizes alone.
+        /// The method: a run of the model with each edge cut, or estimates from gradients on the clean run, on the way
+        /// between both runs, or at its two ends; "atp*" gives sizes of effects alone.
         method: EdgeMethod = EdgeMethod::Eap;
-        /// What a cut edge carries.
+        /// The activation that a cut edge carries.
         ablation: EdgeAblation = EdgeAblation::Corrupt;
         /// The number of points on the way.
         steps: usize = 5 => at_least(1.0).only("method", &["eap_ig", "eap_ig_activations"]);
@@ -82,7 +84,7 @@ pub struct Scores {
     pub is_whole: bool,
 }
 
-/// The effect of cutting each edge on the metric, as a graph of all edges.
+/// Computes the effect of cutting each edge on the metric, as a graph of all edges.
 pub fn edges(
     model: &Model,
     pairs: &[TokenPair],
@@ -115,7 +117,7 @@ pub fn edges(
     Ok(graph)
 }
 
-/// How a graph of edges was made, whatever found it.
+/// Returns how a graph of edges was made, by whichever method.
 fn told(measure: Measure, pairs: &[TokenPair], ablation: EdgeAblation, model: &Model) -> Vec<(String, Cell)> {
     let mut told = vec![
         ("ablation".into(), ablation.word().into()),
@@ -126,7 +128,7 @@ fn told(measure: Measure, pairs: &[TokenPair], ablation: EdgeAblation, model: &M
     told
 }
 
-/// Refuses what no search of edges can use.
+/// Refuses models and pairs that no search of edges can use.
 fn check(model: &Model, pairs: &[TokenPair]) -> Result<()> {
     model.decoder.check_keeps_none("a search for edges")?;
     match pairs.is_empty() {
@@ -164,7 +166,7 @@ fn check_slope(measure: Measure, options: &EdgeOptions) -> Result<()> {
     Ok(())
 }
 
-/// What scores are multiplied by.
+/// Returns the factor of scores.
 fn scale(model: &Model, pairs: &[TokenPair], (measure, normalised): (Measure, bool), task: &Task) -> Result<f64> {
     match normalised {
         true => Ok(1.0 / Normaliser::of(measure, &model.decoder, pairs, task)?.distance()),
@@ -175,7 +177,7 @@ fn scale(model: &Model, pairs: &[TokenPair], (measure, normalised): (Measure, bo
 /// The part of a usual pass that a group takes: what senders write is held head by head.
 const SHARE: usize = 32;
 
-/// The pairs in groups that are run together, each one part of so many of a usual pass.
+/// Splits the pairs into groups that are run together, each `share` times smaller than a usual pass.
 fn groups(model: &Model, pairs: &[TokenPair], measure: Measure, share: usize) -> Result<Vec<Group>> {
     Group::of(model, pairs, measure, (PatchDirection::Noise, Alignment::None), share)
 }
@@ -188,7 +190,7 @@ fn check_values(values: &[f64], numbers: &[usize], when: &dyn Fn() -> String) ->
     }
 }
 
-/// Whether some work was completed, or interrupted; other errors stay.
+/// Returns whether some work was completed, or interrupted; passes other errors on.
 fn completed(done: Result<()>, piece: &Piece, made: u64) -> Result<bool> {
     match done {
         Ok(()) => Ok(true),

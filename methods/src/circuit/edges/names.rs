@@ -8,12 +8,12 @@ use crate::circuit::Port;
 use crate::circuit::graph::{Edge, Graph, Node, Part};
 use crate::err;
 
-/// Some edges with their effects, and the nodes that they lead between.
+/// Builds a graph of some edges with their effects, and the nodes that they lead between.
 pub fn graph_of(wiring: &Wiring, edges: impl Iterator<Item = (usize, f64)>) -> Graph {
     let sites = sites(wiring);
     let levels: BTreeMap<&str, usize> = sites.iter().enumerate().map(|(level, site)| (site.as_str(), level)).collect();
     let edges: Vec<(usize, f64)> = edges.collect();
-    // A node by the number of its sender; the logits behind all of them.
+    // A node by the number of its sender; the logits come after all of them.
     let logits = wiring.senders.len();
     let owner = |receiver: usize| wiring.owner(receiver).unwrap_or(logits);
     let mut is_used = vec![false; logits + 1];
@@ -46,7 +46,7 @@ pub fn graph_of(wiring: &Wiring, edges: impl Iterator<Item = (usize, f64)>) -> G
     graph
 }
 
-/// The sites of all nodes, in the order of the computation.
+/// Returns the sites of all nodes, in the order of the computation.
 pub fn sites(wiring: &Wiring) -> Vec<String> {
     let mut sites = vec!["embed".to_string()];
     for layer in 0..wiring.layers {
@@ -59,7 +59,7 @@ pub fn sites(wiring: &Wiring) -> Vec<String> {
     sites
 }
 
-/// The sender that a node is; none of the logits.
+/// Returns the sender that a node is, or none for the logits.
 pub fn sender(wiring: &Wiring, node: &Node) -> Result<Option<usize>> {
     let layer = |prefix: &str| node.site.strip_prefix(prefix).and_then(|layer| layer.parse::<usize>().ok());
     let found = match node.part {
@@ -80,7 +80,7 @@ pub fn sender(wiring: &Wiring, node: &Node) -> Result<Option<usize>> {
     })
 }
 
-/// The edges of the model that an edge of a graph stands for: one into a head without a port is all three.
+/// Returns the edges of the model that each edge of a graph stands for: one into a head without a port is all three.
 pub fn numbers(wiring: &Wiring, graph: &Graph) -> Result<Vec<Vec<usize>>> {
     let nodes = graph.nodes.iter().map(|node| sender(wiring, node)).collect::<Result<Vec<_>>>()?;
     let name = |index: usize| graph.nodes.get(index).map_or_else(|| index.to_string(), Node::name);

@@ -14,7 +14,7 @@ use crate::intervene::metric::{Measure, MetricPlan};
 use crate::model::Model;
 use crate::model::decoder::Decoder;
 
-/// The runs of all pairs with edges cut.
+/// Runs of all pairs with edges cut.
 pub struct EdgeRuns<'a> {
     pub wiring: Arc<Wiring>,
     pub texts: Vec<Texts<'a>>,
@@ -50,12 +50,12 @@ impl<'a> EdgeRuns<'a> {
         Ok(Self { wiring, texts, pairs: pairs.len() })
     }
 
-    /// The mean of the metric over all pairs in clean runs.
+    /// Returns the mean of the metric over all pairs in clean runs.
     pub fn clean(&self) -> f64 {
         self.texts.iter().flat_map(|texts| &texts.clean.values).sum::<f64>() / self.pairs as f64
     }
 
-    /// The metric of each pair with only some edges kept.
+    /// Returns the metric of each pair with only some edges kept.
     pub fn with_kept(&self, kept: &[bool], task: &Task) -> Result<Vec<f64>> {
         let mut all = vec![f64::NAN; self.pairs];
         for texts in &self.texts {
@@ -68,7 +68,7 @@ impl<'a> EdgeRuns<'a> {
     }
 }
 
-/// What cut edges carry.
+/// Returns what cut edges carry.
 pub fn others<'a>(ablation: EdgeAblation, means: &'a [crate::tensor::Tensor]) -> Others<'a> {
     match ablation {
         EdgeAblation::Corrupt => Others::Corrupt,
@@ -77,7 +77,7 @@ pub fn others<'a>(ablation: EdgeAblation, means: &'a [crate::tensor::Tensor]) ->
     }
 }
 
-/// The means of what senders write in all corrupt runs; none where they are not needed.
+/// Returns the means of what senders write in all corrupt runs; empty where they are not needed.
 pub fn means(
     (decoder, wiring): (&Decoder, &Wiring),
     groups: &[Group],

@@ -1,5 +1,5 @@
-//! Gradients of a metric at all that is read in a run: at queries, keys and values, or at what attention gives; at what MLPs
-//! read, and at the last stream.
+//! Gradients of a metric at all that is read in a run: at queries, keys and values, or at the output of attention; at
+//! the inputs of MLPs, and at the final residual stream.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ use crate::model::hooks::{At, Bound, Edit};
 use crate::model::site::{Place, Site, SiteKind};
 use crate::tensor::{DType, Tensor, floats};
 
-/// Keeps what flows at a site, or puts something in its place that lets no gradient pass.
+/// A hook that keeps the activation at a site, or replaces it with one that passes no gradient.
 struct Noting {
     notes: Rc<RefCell<BTreeMap<Site, Tensor>>>,
     instead: Option<Tensor>,
@@ -32,7 +32,7 @@ impl Edit for Noting {
     }
 }
 
-/// The gradients of one run, and what was noted of it.
+/// The gradients of one run, and what was noted in it.
 pub struct Slope {
     pub gradients: Cache,
     pub notes: BTreeMap<Site, Tensor>,
@@ -45,7 +45,7 @@ pub struct Slopes<'a> {
     pub wiring: &'a Wiring,
     pub measure: Measure<'a>,
     pub group: &'a Group,
-    /// Whether gradients are taken at what attention gives, in place of its queries and keys.
+    /// Whether gradients are taken at the output of attention, in place of its queries and keys.
     pub is_star: bool,
     /// The layer through whose output no gradient passes.
     pub dropped: Option<usize>,
@@ -58,7 +58,7 @@ impl Slopes<'_> {
         MetricPlan::new(*measure, decoder, &group.pairs, (which, &group.numbers), task)
     }
 
-    /// One forward and backward pass, with something put in the place of what flows at some sites.
+    /// Runs one forward and backward pass, with replacements for the activations at some sites.
     pub fn slope(&self, plan: &MetricPlan, mut instead: BTreeMap<Site, Tensor>, noted: &[Place]) -> Result<Slope> {
         let notes = Rc::new(RefCell::new(BTreeMap::new()));
         let streams = self.wiring.receivers.iter().map(|receiver| stream_of(self.wiring, *receiver).site);
@@ -90,7 +90,8 @@ impl Slopes<'_> {
         Ok(Slope { gradients: found.cache, notes })
     }
 
-    /// Where gradients are taken: queries and keys, or what attention gives; values, what MLPs read, and the last stream.
+    /// Returns the sites where gradients are taken: queries and keys, or the output of attention; values, the inputs of
+    /// MLPs, and the final residual stream.
     fn places(&self) -> Vec<Place> {
         let mut places: Vec<Place> = self.wiring.receivers.iter().map(|one| self.read_at(*one)).collect();
         if self.is_star {
@@ -113,7 +114,7 @@ impl Slopes<'_> {
     }
 }
 
-/// In f32 at least.
+/// Converts to f32, unless the tensor is in f64.
 pub fn wide(x: &Tensor) -> Result<Tensor> {
     Ok(if x.dtype() == DType::F64 { x.clone() } else { x.to_dtype(DType::F32)? })
 }

@@ -1,7 +1,9 @@
-//! Sizes of the effects of edges by AtP* (Kramar et al. 2024), whose two mends of attribution patching are made edge by edge.
+//! Sizes of the effects of edges by AtP* (Kramar et al. 2024), whose two corrections of attribution patching are made
+//! edge by edge.
 //!
-//! A query or key that changes acts through a softmax, whose slope vanishes where attention is nearly hard. So what an edge
-//! into a query or key adds is put into the stream that the head reads, and the softmax is computed again:
+//! A query or key that changes acts through a softmax, whose slope vanishes where attention is nearly hard. So the
+//! change that cutting an edge into a query or key makes is added to the residual stream that the head reads, and the
+//! softmax is recomputed:
 //!
 //!     (z with the edge cut - z) . dm / dz,  which is (patched pattern - pattern) . dm / dpattern
 //!
@@ -31,7 +33,7 @@ pub struct Star<'a> {
     plan: &'a MetricPlan<'a>,
     /// The number of pairs.
     pairs: usize,
-    /// What cutting edges from each sender adds: `[senders, texts, pos, d_model]`.
+    /// Changes of a receiver's input when edges from each sender are cut: `[senders, texts, pos, d_model]`.
     shifts: &'a Tensor,
     clean: &'a Slope,
     /// The gradients without those through what each layer writes.
@@ -80,7 +82,7 @@ impl<'a> Star<'a> {
         self.products(last, None, &read, sums)
     }
 
-    /// The gradients that count for what a layer reads; where there is no other layer, nothing is dropped.
+    /// Returns the gradients that count for what a layer reads; where there is no other layer, nothing is dropped.
     fn slopes(&self, layer: Option<usize>) -> Vec<&Slope> {
         let others: Vec<&Slope> = self
             .dropped
@@ -89,7 +91,7 @@ impl<'a> Star<'a> {
             .filter(|(dropped, _)| Some(*dropped) != layer)
             .map(|(_, one)| one)
             .collect();
-        // What the logits read is behind all layers.
+        // The input of the logits comes after all layers.
         if others.is_empty() || layer.is_none() { vec![self.clean] } else { others }
     }
 
@@ -103,7 +105,7 @@ impl<'a> Star<'a> {
         first.ok_or_else(|| err!(Bug, "a layer {layer} without heads"))
     }
 
-    /// The edges into queries and keys of a layer.
+    /// Adds the sizes of the edges into queries and keys of a layer.
     fn softmaxes(&self, layer: usize, sums: &mut [f64]) -> Result<()> {
         let (decoder, task) = (self.decoder, self.task);
         let heads: Vec<usize> = (0..self.wiring.heads).collect();
@@ -140,7 +142,7 @@ impl<'a> Star<'a> {
         Ok(())
     }
 
-    /// The edges into values of a layer.
+    /// Adds the sizes of the edges into values of a layer.
     fn values(&self, layer: usize, sums: &mut [f64]) -> Result<()> {
         let read = |slope: &Slope| {
             let gradient = slope.gradients.at(whole(SiteKind::V, layer))?;
@@ -149,7 +151,8 @@ impl<'a> Star<'a> {
         self.products(self.first(layer, Port::V)?, Some((SiteKind::AttnIn, layer)), &read, sums)
     }
 
-    /// The edges into receivers that follow each other, from gradients at what they read, `[receivers, texts, pos, d_model]`.
+    /// Adds the sizes of the edges into some consecutive receivers, from gradients at what they read, `[receivers,
+    /// texts, pos, d_model]`.
     fn products(
         &self,
         first: usize,
@@ -185,7 +188,7 @@ impl<'a> Star<'a> {
         Ok(())
     }
 
-    /// The sum over pairs of the size of an estimate, as one of so many that are averaged.
+    /// Returns the sum over pairs of the size of an estimate, divided by the number of estimates that are averaged.
     fn size(&self, by_text: &[f64], count: usize) -> f64 {
         let mut by_pair = vec![0.0; self.pairs];
         by_text.iter().zip(self.plan.pair_of()).for_each(|(value, pair)| by_pair[*pair] += value);

@@ -1,4 +1,4 @@
-//! The texts of some pairs: their clean run, and what cut edges carry in place of it.
+//! The texts of some pairs: their clean run, and what cut edges carry in its place.
 
 use std::sync::Arc;
 
@@ -14,14 +14,14 @@ use crate::model::site::{Place, Site, SiteKind};
 use crate::tensor::{Tensor, floats};
 use kernels::Gap;
 
-/// A run, with all that its receivers read and its senders write.
+/// A run, with everything that its receivers read and its senders write.
 #[derive(Clone)]
 pub struct State {
-    /// By receivers: `[texts, pos, d_model]`.
+    /// The input of each receiver: `[texts, pos, d_model]`.
     pub inputs: Vec<Tensor>,
-    /// By receivers, of those that are queries, keys or values: `[texts, pos, 1, d_head]`.
+    /// The queries, keys or values of each receiver that is one of these: `[texts, pos, 1, d_head]`.
     pub ports: Vec<Option<Tensor>>,
-    /// By senders: `[texts, pos, d_model]`.
+    /// The output of each sender: `[texts, pos, d_model]`.
     pub outputs: Vec<Tensor>,
     /// The edges that are not cut.
     pub kept: Vec<bool>,
@@ -31,31 +31,31 @@ pub struct State {
 
 /// The texts of pairs that are run together.
 pub struct Texts<'a> {
-    /// Ungrouped.
+    /// The model with a key and value for each query head.
     pub decoder: Arc<Decoder>,
     pub wiring: Arc<Wiring>,
     pub plan: MetricPlan<'a>,
-    /// The numbers of their pairs among all.
+    /// The numbers of the pairs of the texts among all pairs.
     pub numbers: Vec<usize>,
     pub clean: State,
-    /// What cutting an edge adds to its receiver, by senders: `[senders, texts, pos, d_model]` from the first column at
-    /// which anything changes, and from the first one that the metric reads.
+    /// Changes of a receiver's input when an edge is cut, by senders: `[senders, texts, pos, d_model]` from the first
+    /// column at which anything changes, and from the first one that the metric reads.
     shifts: [Tensor; 2],
-    /// These columns.
+    /// The first column of each of `shifts`.
     firsts: [usize; 2],
 }
 
-/// What cut edges carry.
+/// Activations that cut edges carry.
 pub enum Others<'a> {
-    /// What their senders write in the run of the pair's corrupt prompt.
+    /// The activations of the senders in the run of the pair's corrupt prompt.
     Corrupt,
     Zero,
-    /// By senders: `[1, pos, d_model]`.
+    /// The mean of each sender: `[1, pos, d_model]`.
     Means(&'a [Tensor]),
 }
 
 impl<'a> Texts<'a> {
-    /// Runs the clean prompts, whose plan this is, and the corrupt ones where cut edges carry that.
+    /// Runs the clean prompts, whose plan is given, and the corrupt ones where cut edges carry their activations.
     pub fn new(
         (decoder, wiring): (&Arc<Decoder>, &Arc<Wiring>),
         plan: MetricPlan<'a>,
@@ -99,7 +99,7 @@ impl<'a> Texts<'a> {
         })
     }
 
-    /// The number of texts.
+    /// Returns the number of texts.
     pub fn count(&self) -> usize {
         self.plan.batch().rows().len()
     }
@@ -108,24 +108,25 @@ impl<'a> Texts<'a> {
         self.plan.batch().width()
     }
 
-    /// The first column that is computed of what is needed so far.
+    /// Returns the first column that is computed for an extent.
     pub fn first(&self, extent: Extent) -> usize {
         self.firsts[usize::from(extent != Extent::Everywhere)]
     }
 
-    /// What cutting edges from each sender adds, from that column on: `[senders, texts, pos, d_model]`.
+    /// Returns the changes of a receiver's input when edges from each sender are cut, from an extent's first column on:
+    /// `[senders, texts, pos, d_model]`.
     pub fn shifts(&self, extent: Extent) -> &Tensor {
         &self.shifts[usize::from(extent != Extent::Everywhere)]
     }
 
-    /// The padding of texts where queries see it, once for each of some variants.
+    /// Returns the padding of texts where queries see it, once for each of some variants.
     pub fn gap(&self, variants: usize) -> Option<Gap> {
         let batch = self.plan.batch();
         let is_seen = batch.is_ragged() && !self.decoder.config().causal;
         is_seen.then(|| Gap { lengths: batch.lengths().repeat(variants), width: batch.width() })
     }
 
-    /// How many variants are computed at once.
+    /// Returns how many variants are computed at once.
     pub fn at_once(&self) -> usize {
         /// Approximate numbers of tokens and of logits at once.
         const TOKENS: usize = 1 << 11;
@@ -136,7 +137,7 @@ impl<'a> Texts<'a> {
     }
 }
 
-/// The first column at which texts differ; their number of columns if none does.
+/// Returns the first column at which texts differ, or their number of columns if none does.
 fn first_difference(clean: &MetricPlan, corrupt: &MetricPlan) -> usize {
     let both = clean.batch().rows().iter().zip(corrupt.batch().rows());
     let first = both.map(|(a, b)| match a.iter().zip(b).position(|(a, b)| a != b) {
@@ -150,7 +151,7 @@ fn whole(kind: SiteKind, layer: usize) -> Place {
     Place { site: Site::new(kind, layer), head: None }
 }
 
-/// Runs a plan's texts and records some places.
+/// Runs a plan's texts and records some sites.
 fn recorded(decoder: &Decoder, plan: &MetricPlan, places: Vec<Place>, task: &Task) -> Result<(Cache, Vec<f64>)> {
     let recorder = Recorder::new(decoder.config().clone(), places, plan.batch().lengths(), None);
     let mut chain = Chain { recorder: Some(recorder), ..Chain::default() };
@@ -160,7 +161,8 @@ fn recorded(decoder: &Decoder, plan: &MetricPlan, places: Vec<Place>, task: &Tas
     Ok((recorder.finish(), floats(&plan.values(&logits)?)?))
 }
 
-/// The site at which what senders write enters the stream: with the bias of attention, and all heads of a layer together.
+/// Returns the site at which the output of a sender enters the residual stream: with the bias of attention, and all
+/// heads of a layer together.
 pub fn output_site(sender: Sender) -> Site {
     match sender {
         Sender::Embed => Site::new(SiteKind::Embed, 0),
@@ -169,7 +171,7 @@ pub fn output_site(sender: Sender) -> Site {
     }
 }
 
-/// The places where senders write.
+/// Returns the sites where senders write.
 pub fn written(wiring: &Wiring) -> Vec<Place> {
     let place = |sender: &Sender| match *sender {
         Sender::Embed => Some(whole(SiteKind::Embed, 0)),
@@ -180,7 +182,7 @@ pub fn written(wiring: &Wiring) -> Vec<Place> {
     wiring.senders.iter().filter_map(place).collect()
 }
 
-/// What all senders write, `[senders, texts, pos, d_model]`, from what was recorded where they do.
+/// Returns what all senders write, `[senders, texts, pos, d_model]`, from the activations at the sites where they do.
 pub fn all_written(decoder: &Decoder, wiring: &Wiring, at: &dyn Fn(Place) -> Result<Tensor>) -> Result<Tensor> {
     let each = written(wiring).into_iter().map(|place| match place.site.kind {
         SiteKind::Z => decoder.each_head_out(place.site.layer, &at(place)?),
@@ -189,13 +191,13 @@ pub fn all_written(decoder: &Decoder, wiring: &Wiring, at: &dyn Fn(Place) -> Res
     Ok(Tensor::cat(&each.collect::<Result<Vec<_>>>()?, 0)?)
 }
 
-/// What all senders write in a run, and its metric.
+/// Returns what all senders write in a run, and the run's metric.
 pub fn outputs(decoder: &Decoder, wiring: &Wiring, plan: &MetricPlan, task: &Task) -> Result<(Tensor, Vec<f64>)> {
     let (cache, values) = recorded(decoder, plan, written(wiring), task)?;
     Ok((all_written(decoder, wiring, &|place| cache.at(place))?, values))
 }
 
-/// Where a receiver's stream is recorded.
+/// Returns the site at which a receiver's residual stream is recorded.
 pub fn stream_of(wiring: &Wiring, receiver: Receiver) -> Place {
     match receiver {
         Receiver::Mlp { layer } if wiring.is_serial => whole(SiteKind::ResidMid, layer),
@@ -204,7 +206,7 @@ pub fn stream_of(wiring: &Wiring, receiver: Receiver) -> Place {
     }
 }
 
-/// The site of a port in a pass: before its norm and rotation, or ready for attention.
+/// Returns the site of a port in a pass: before its norm and rotary embedding, or ready for attention.
 pub fn port_site(decoder: &Decoder, port: Port, is_ready: bool) -> SiteKind {
     let turned = is_ready && SiteKind::QRot.exists(decoder.config());
     match port {
@@ -251,8 +253,8 @@ fn clean_state(decoder: &Decoder, wiring: &Wiring, plan: &MetricPlan, task: &Tas
     })
 }
 
-/// The mean of what each sender writes in the corrupt runs, at each position over those of the texts that are long enough:
-/// `[1, pos, d_model]`.
+/// The mean of what each sender writes in the corrupt runs, at each position over the texts that are long enough: `[1,
+/// pos, d_model]`.
 #[derive(Default)]
 pub struct Means {
     /// The sums by senders, `[senders, pos, d_model]`, and the number of texts at each position.
@@ -286,7 +288,7 @@ impl Means {
         Ok(())
     }
 
-    /// By senders.
+    /// Returns the mean of each sender.
     pub fn finish(self) -> Result<Vec<Tensor>> {
         let Some(sums) = self.sums else { return Err(err!(Bug, "a mean over no texts")) };
         let counts = Tensor::from_vec(self.counts.clone(), (1, self.counts.len(), 1), sums.device())?;

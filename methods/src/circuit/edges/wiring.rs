@@ -2,7 +2,7 @@
 //!
 //! Senders are the token embedding, what each head writes (without the bias of attention) and what each MLP writes.
 //! Receivers are the queries, keys and values of each head, the MLPs and the logits. An edge leads from every sender to
-//! every receiver behind it. Query heads that share keys and values have a copy of them each.
+//! every later receiver. Query heads that share keys and values have a copy of them each.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::circuit::Port;
 use crate::err;
 use crate::model::config::{Config, Order, QkNorm};
 
-/// What writes to the stream.
+/// Nodes that write to the residual stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Sender {
     Embed,
@@ -19,7 +19,7 @@ pub enum Sender {
     Mlp { layer: usize },
 }
 
-/// What reads the stream.
+/// Inputs that read the residual stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Receiver {
     Port { layer: usize, head: usize, port: Port },
@@ -27,12 +27,12 @@ pub enum Receiver {
     Logits,
 }
 
-/// From which column on something is needed.
+/// Columns in which something is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Extent {
-    /// Nothing that counts reads it.
+    /// The extent of senders and receivers that nothing reads.
     Nowhere,
-    /// Where the metric reads.
+    /// The columns that the metric reads, and later ones.
     Ends,
     Everywhere,
 }
@@ -47,7 +47,7 @@ pub struct Wiring {
     pub is_serial: bool,
     pub senders: Vec<Sender>,
     pub receivers: Vec<Receiver>,
-    /// How many senders reach each receiver: the first ones.
+    /// The number of senders that reach each receiver: the first ones.
     before: Vec<usize>,
     /// The number of the first edge into each receiver; at the end the number of all.
     first: Vec<usize>,
@@ -55,7 +55,7 @@ pub struct Wiring {
 }
 
 impl Wiring {
-    /// Refuses a model whose stream is not the sum of what its heads and MLPs write.
+    /// Numbers the edges of a model; refuses one whose residual stream is not the sum of what its heads and MLPs write.
     pub fn new(config: &Config) -> Result<Self> {
         let why = match config {
             Config { post_norm: true, norm: Some(_), .. } => Some("a norm behind attention"),
@@ -75,7 +75,7 @@ impl Wiring {
         Ok(Self::of((config.layers, config.heads), config.has_mlp(), config.order == Order::Serial))
     }
 
-    /// By sizes. In a model that is not serial the MLP reads what attention reads.
+    /// Builds the edges by sizes. In a model that is not serial the MLP reads what attention reads.
     pub fn of((layers, heads): (usize, usize), has_mlp: bool, is_serial: bool) -> Self {
         let (mut senders, mut receivers, mut before) = (vec![Sender::Embed], Vec::new(), Vec::new());
         for layer in 0..layers {
@@ -101,22 +101,22 @@ impl Wiring {
         Self { layers, heads, has_mlp, is_serial, senders, receivers, before, first, numbers }
     }
 
-    /// The number of edges.
+    /// Returns the number of edges.
     pub fn edges(&self) -> usize {
         self.first.last().copied().unwrap_or(0)
     }
 
-    /// The senders that reach a receiver, by number.
+    /// Returns the senders that reach a receiver, by number.
     pub fn before(&self, receiver: usize) -> std::ops::Range<usize> {
         0..self.before[receiver]
     }
 
-    /// The number of an edge.
+    /// Returns the number of an edge.
     pub fn edge(&self, sender: usize, receiver: usize) -> usize {
         self.first[receiver] + sender
     }
 
-    /// The sender and the receiver of an edge.
+    /// Returns the sender and the receiver of an edge.
     pub fn ends(&self, edge: usize) -> (usize, usize) {
         let receiver = self.first.partition_point(|first| *first <= edge) - 1;
         (edge - self.first[receiver], receiver)
@@ -139,7 +139,7 @@ impl Wiring {
         (self.receivers.get(number) == Some(&receiver)).then_some(number)
     }
 
-    /// The node that a receiver is an input of; none of the logits.
+    /// Returns the node that a receiver is an input of, or none for the logits.
     pub fn owner(&self, receiver: usize) -> Option<usize> {
         match self.receivers[receiver] {
             Receiver::Port { layer, head, .. } => self.sender(Sender::Head { layer, head }),
@@ -148,8 +148,8 @@ impl Wiring {
         }
     }
 
-    /// From which columns on each sender and each receiver is needed, where only some edges are kept. What attention reads
-    /// as keys and values it reads everywhere; all else stays in its column.
+    /// Returns from which columns on each sender and each receiver is needed, where only some edges are kept. What
+    /// attention reads as keys and values it reads everywhere; all else stays in its column.
     pub fn extents(&self, kept: &[bool]) -> (Vec<Extent>, Vec<Extent>) {
         let mut senders = vec![Extent::Nowhere; self.senders.len()];
         let mut receivers = vec![Extent::Nowhere; self.receivers.len()];
@@ -165,8 +165,8 @@ impl Wiring {
         (senders, receivers)
     }
 
-    /// The edges in the order of EAP-IG's files: layer by layer, into the heads by sender, head and port, then into the
-    /// MLP; last into the logits.
+    /// Returns the edges in the order of EAP-IG's files: layer by layer, into the heads by sender, head and port, then
+    /// into the MLP; last into the logits.
     pub fn listed(&self) -> Vec<usize> {
         let mut all = Vec::with_capacity(self.edges());
         let into = |all: &mut Vec<usize>, receiver: Option<usize>| {

@@ -1,5 +1,5 @@
-//! Sufficiency: how much of a probability some features keep by themselves. `judge` measures necessity, what is lost
-//! without them.
+//! Sufficiency: how much of a probability some features keep by themselves. `judge` measures necessity, the loss
+//! without the features.
 //!
 //! m is the mean total probability of the tokens, over all positions of a text where they are due. C keeps some
 //! features of the dictionaries before the target's and mean-ablates all others there, with the means over the text
@@ -39,9 +39,9 @@ crate::options! {
         draws: usize = 5;
         /// Seed of the draws and the bootstrap.
         seed: Seed = Seed::default() => usually(OF_CALL);
-        /// Tokens of the text.
+        /// Number of tokens of the text.
         tokens: usize = 50_000;
-        /// Tokens in a row of the text; at most the model's context.
+        /// Number of tokens in a row of the text; at most the model's context.
         context: Option<usize> = None => usually("32");
     }
 }
@@ -58,7 +58,7 @@ pub struct Estimate {
 pub struct Point {
     /// The name of the set: how it was selected, or a graph's title.
     pub name: String,
-    /// Whether they are the first of the selection, and not a graph's.
+    /// Whether the features are the first of the selection, and not a graph's.
     pub is_first: bool,
     pub features: usize,
     /// Whether reconstruction errors are kept.
@@ -73,32 +73,33 @@ pub struct Point {
     pub random: Vec<f64>,
 }
 
-/// How much of the tokens' probability features keep, over the number of features.
+/// Sufficiency of features: how much of the tokens' probability they keep, over their number.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Enough {
     /// The score of the selection.
     pub by: String,
-    /// With errors kept, then with errors dropped: none, the first by their number, graphs.
+    /// The points with errors kept, then with errors dropped: no features, the first of the selection by their number,
+    /// graphs.
     pub points: Vec<Point>,
     /// m(M): the tokens' probability in the unchanged model.
     pub whole: Estimate,
     /// The number of features to select from.
     pub features: usize,
-    /// The number of rows and of positions where the tokens are due.
+    /// The number of rows in which the tokens are due, and of such positions.
     pub rows: usize,
     pub positions: usize,
     /// The number of tokens of the text.
     pub read: usize,
 }
 
-/// Some features to keep, level by level.
+/// Features to keep, level by level.
 struct Set {
     name: String,
     is_first: bool,
     kept: Vec<Vec<usize>>,
 }
 
-/// The curve of a selection over sizes in a text, and circuits of the same dictionaries beside it.
+/// Computes the curve of a selection over sizes in a text, and the points of circuits of the same dictionaries.
 pub fn enough(
     model: &Model,
     selection: &Selection,
@@ -135,7 +136,7 @@ fn check_beside(selection: &Selection, circuit: &Circuit) -> Result<()> {
     Ok(())
 }
 
-/// The same over the positions where the tokens are due.
+/// Computes the curve over the positions where the tokens are due.
 fn where_due(
     model: &Model,
     selection: &Selection,
@@ -184,8 +185,8 @@ fn where_due(
     })
 }
 
-/// The default sizes: as many as a graph beside them has, or else 40, from a quarter of that by doubling to sixteen
-/// times; and all.
+/// Returns the default sizes: the number of features of a graph, or else 40, from a quarter of that by doubling to
+/// sixteen times; and all.
 pub fn sizes(graph: Option<usize>, all: usize) -> Vec<usize> {
     let middle = graph.unwrap_or(40).max(1);
     let below = [middle.div_ceil(4), middle.div_ceil(2)];
@@ -195,7 +196,7 @@ pub fn sizes(graph: Option<usize>, all: usize) -> Vec<usize> {
     sizes
 }
 
-/// As many features of each dictionary as a set has, drawn uniformly from those that were active in the text of the
+/// Draws as many features of each dictionary as a set has, uniformly from those that were active in the text of the
 /// means. None where there is no choice.
 fn drawn(set: &Set, means: &[Vec<f32>], seed: u64, draw: usize) -> Option<Vec<Vec<usize>>> {
     let mut random = stream(seed, "random features to keep", draw as u64);

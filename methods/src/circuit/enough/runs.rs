@@ -17,7 +17,7 @@ pub struct KeptRuns<'a> {
     pub model: &'a Model,
     /// The dictionaries of which features are kept.
     pub stages: &'a [Stage],
-    /// The mean code of each of their features.
+    /// The mean activation of each feature, by dictionary.
     pub means: &'a [Vec<f32>],
     pub due: &'a Due,
 }
@@ -25,20 +25,20 @@ pub struct KeptRuns<'a> {
 /// The tokens' probability summed over the positions of each row where they are due, run by run.
 pub struct Shown {
     clean: Vec<f64>,
-    /// Of each set with errors kept, then of each with errors dropped.
+    /// The results of each set with errors kept, then of each with errors dropped.
     sets: Vec<OfSet>,
 }
 
 struct OfSet {
     rest: Rest,
-    /// With its features kept.
+    /// The results with the set's features kept.
     kept: Vec<f64>,
-    /// With those kept that were drawn for it, draw by draw.
+    /// The results with features kept that were drawn for the set, draw by draw.
     drawn: Vec<Vec<f64>>,
 }
 
 impl KeptRuns<'_> {
-    /// The results of runs with each of the sets kept, and with as many random features for each draw.
+    /// Runs with each of the sets kept, and with as many random features for each draw.
     pub fn all(
         &self,
         sets: &[Set],
@@ -72,7 +72,7 @@ impl KeptRuns<'_> {
         Ok(Shown { clean, sets: sizes.into_iter().map(of_set).collect() })
     }
 
-    /// Row by row, the results of runs with some changes of the dictionaries, several of them at once.
+    /// Runs with some changes of the dictionaries, several of them at once, and returns the results row by row.
     fn shown(&self, plan: &[Vec<Change>], task: &Task) -> Result<Vec<Vec<f64>>> {
         let parts = self.due.parts(self.model.decoder.config().outputs())?;
         let bar = task.begin("running with features kept", Some((plan.len() * parts.len()) as u64));
@@ -95,7 +95,7 @@ impl KeptRuns<'_> {
         Ok(all)
     }
 
-    /// The run in which the dictionaries are changed, level by level; clean without changes.
+    /// Runs with the dictionaries changed, level by level; a clean run without changes.
     fn changed(&self, part: &DueBatch, streams: &[Tensor], changes: &[Change], task: &Task) -> Result<Vec<f64>> {
         task.check()?;
         let Some((last, first)) = streams.last().zip(streams.first()) else {
@@ -115,7 +115,7 @@ impl KeptRuns<'_> {
 }
 
 impl Shown {
-    /// What each set keeps. `counts` are the positions of each row.
+    /// Returns the point of each set. `counts` are the positions of each row.
     pub fn points(&self, sets: &[Set], counts: &[f64], seed: u64) -> Vec<Point> {
         let none = |rest: Rest| self.sets.iter().find(|of| of.rest == rest).map_or(&self.clean, |of| &of.kept);
         let point = |(set, of): (&Set, &OfSet)| {
@@ -140,14 +140,14 @@ impl Shown {
         sets.iter().cycle().zip(&self.sets).map(point).collect()
     }
 
-    /// The clean run.
+    /// Returns the mean of the clean run.
     pub fn whole(&self, counts: &[f64], seed: u64) -> Estimate {
         Estimate::of(counts.len(), seed, |drawn| sum(&self.clean, drawn) / sum(counts, drawn))
     }
 }
 
 impl Estimate {
-    /// A statistic of all rows, with its interval.
+    /// Computes a statistic of all rows, with its interval.
     fn of(rows: usize, seed: u64, statistic: impl Fn(&[usize]) -> f64) -> Self {
         let all: Vec<usize> = (0..rows).collect();
         Self { value: statistic(&all), interval: bootstrap(rows, seed, statistic) }

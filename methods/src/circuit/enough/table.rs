@@ -1,10 +1,10 @@
-//! What some features keep, as a table.
+//! Results of keeping features, as a table.
 
 use super::{Enough, Estimate, Point};
 use crate::base::{Cell, Table};
 use crate::sae::splice::Rest;
 
-/// Its numbers; `lowest` and `highest` are those of the random sets.
+/// Names of the table's columns; `lowest` and `highest` are those of the random sets.
 pub const COLUMNS: [&str; 13] = [
     "kept",
     "features",
@@ -31,7 +31,7 @@ impl Enough {
     }
 }
 
-/// The wording for errors.
+/// Returns the word for kept or dropped errors.
 pub fn errors(rest: Rest) -> &'static str {
     match rest {
         Rest::Kept => "kept",
@@ -57,13 +57,13 @@ fn estimate(of: &Estimate) -> [Cell; 3] {
     [Some(of.value), low, high].map(cell)
 }
 
-/// The mean, the lowest and the highest; none where there are no numbers.
+/// Returns the mean, the lowest and the highest, or none if there are no numbers.
 pub fn range(numbers: &[f64]) -> [Option<f64>; 3] {
     let of = |fold: fn(f64, f64) -> f64| numbers.iter().copied().reduce(fold);
     [of(|a, b| a + b).map(|sum| sum / numbers.len() as f64), of(f64::min), of(f64::max)]
 }
 
-/// Missing where it is no number: there is no share of nothing.
+/// Returns a cell, missing where the number is not finite: there is no share of nothing.
 fn cell(number: Option<f64>) -> Cell {
     number.filter(|number| number.is_finite()).map_or(Cell::Missing, Cell::from)
 }

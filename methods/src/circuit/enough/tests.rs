@@ -21,7 +21,8 @@ fn means(survey: &Survey) -> Vec<Vec<f32>> {
     levels.map(|tallies| tallies.iter().map(|tally| mean(tally.sum)).collect()).collect()
 }
 
-/// Features of the first two of three dictionaries in the order of their effects, and where tokens 0 and 2 are due.
+/// Returns features of the first two of three dictionaries in the order of their effects, and where tokens 0 and 2 are
+/// due.
 fn chosen() -> (Model, Vec<Sae>, Selection, Due) {
     let (model, saes, survey) = found();
     let due = due(&[&[3, 0, 5, 6, 2, 1, 4], &[7, 8, 2, 0, 9], &[1, 2], &[4, 4, 0, 4, 11, 2]], &TOKENS);
@@ -44,7 +45,7 @@ fn chosen() -> (Model, Vec<Sae>, Selection, Due) {
     (model, saes, selection, due)
 }
 
-/// The mean of P where the tokens are due, by whole passes with hooks.
+/// Computes the mean of P where the tokens are due, by whole passes with hooks.
 fn plainly(model: &Model, saes: &[Sae], selection: &Selection, due: &Due, set: Option<(&[Vec<usize>], Rest)>) -> f64 {
     let mut sum = 0.0;
     for part in due.parts(1000).unwrap() {

@@ -1,4 +1,4 @@
-//! What two circuits share: their nodes and edges by name, and the correlation of their scores.
+//! Comparison of two circuits: shared nodes and edges by name, and the correlation of their scores.
 
 use std::collections::BTreeMap;
 
@@ -7,14 +7,15 @@ use crate::circuit::graph::{Graph, Units};
 use crate::circuit::shared::correlation;
 use crate::err;
 
-/// Which nodes, or which edges, two circuits have.
+/// Nodes, or edges, that two circuits have.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Parts {
     pub both: Vec<String>,
-    /// What only the first has, and what only the second.
+    /// The names that only the first circuit has; `second` has those of the second.
     pub first: Vec<String>,
     pub second: Vec<String>,
-    /// Pearson's, of the scores of those that both have; none for less than two, or where scores are missing.
+    /// Pearson's correlation of the scores of what both circuits have; none for less than two, or where scores are
+    /// missing.
     pub correlation: Option<f64>,
 }
 
@@ -34,14 +35,14 @@ impl Parts {
         Self { first: only(a, b), second: only(b, a), both, correlation }
     }
 
-    /// The share of those that one of the circuits has that both have; none where neither has any.
+    /// Returns the number of names that both circuits have over that of all; none if neither has any.
     pub fn jaccard(&self) -> Option<f64> {
         let all = self.both.len() + self.first.len() + self.second.len();
         (all > 0).then(|| self.both.len() as f64 / all as f64)
     }
 }
 
-/// Two circuits beside each other.
+/// A comparison of two circuits.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Comparison {
     pub title: String,
@@ -49,7 +50,7 @@ pub struct Comparison {
     pub edges: Parts,
 }
 
-/// What two circuits share.
+/// Compares the nodes and edges of two circuits.
 pub fn compare(a: &Graph, b: &Graph) -> Comparison {
     let nodes = |graph: &Graph| graph.nodes.iter().map(|node| (node.name(), node.effect)).collect();
     let edges = |graph: &Graph| graph.edges.iter().map(|edge| (graph.edge_name(edge), Some(edge.effect))).collect();
@@ -75,7 +76,7 @@ impl Comparison {
     }
 }
 
-/// Of every two circuits, which units they share: circuits of other seeds, or of the halves of some pairs.
+/// Compares every two circuits by the units that they share: circuits of other seeds, or of the halves of some pairs.
 pub fn stability(all: &[&Graph], task: &Task) -> Result<Table> {
     if all.len() < 2 {
         return Err(err!(Argument, "expected at least two circuits to compare, found {}", all.len()).about("circuits"));

@@ -1,6 +1,6 @@
 //! Faithfulness over the size of a circuit, and the two areas under it (MIB: Mueller et al. 2025, section 3).
 //!
-//! At each share of all units the circuit is the units with the largest |score|, without what hangs loose:
+//! At each share of all units the circuit is the units with the largest |score|, without dangling edges:
 //!
 //!     CPR = the area under f, CMD = the area under |1 - f|, by trapezoids over the share
 
@@ -25,7 +25,7 @@ crate::options! {
         shares: Vec<f64> = SHARES.to_vec() => at_least(0.0).at_most(1.0);
         /// Number of random circuits of each size.
         draws: usize = 3 => at_least(1.0);
-        /// Whether edges are taken off that begin at a node without an edge into it, or end at one without an edge out of
+        /// Whether edges are removed that begin at a node without an edge into it, or end at one without an edge out of
         /// it.
         pruned: bool = true;
         /// Seed of the draws and of the bootstrap.
@@ -37,7 +37,7 @@ crate::options! {
 #[derive(Debug, Clone, PartialEq)]
 pub struct CurvePoint {
     pub share: f64,
-    /// How many units were chosen by their score, and how many of them were kept.
+    /// The number of units chosen by their score; `kept` is how many of them were kept.
     pub chosen: usize,
     pub kept: usize,
     pub faithfulness: Share,
@@ -48,9 +48,9 @@ pub struct CurvePoint {
 /// The areas under a curve.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Areas {
-    /// Under f.
+    /// The area under f.
     pub cpr: f64,
-    /// Under |1 - f|.
+    /// The area under |1 - f|.
     pub cmd: f64,
 }
 
@@ -60,13 +60,13 @@ pub struct Curve {
     pub pairs: usize,
     pub units: usize,
     pub points: Vec<CurvePoint>,
-    /// None where everything and nothing have the same metric.
+    /// The areas; none where everything and nothing have the same metric.
     pub areas: Option<Areas>,
-    /// The same of the mean of random circuits.
+    /// The areas of the mean of random circuits.
     pub random: Option<Areas>,
 }
 
-/// Faithfulness of the units of largest |score|, more and more of them.
+/// Computes faithfulness of the units of largest |score|, more and more of them.
 pub fn curve(circuit: &Circuit, runs: &dyn Ablations, options: &CurveOptions, task: &Task) -> Result<Curve> {
     let shares = &options.shares;
     if shares.is_empty() || shares.windows(2).any(|two| two[0] >= two[1]) {
@@ -104,7 +104,7 @@ pub fn curve(circuit: &Circuit, runs: &dyn Ablations, options: &CurveOptions, ta
     Ok(Curve { title, pairs: ends.pairs(), units, points, areas, random })
 }
 
-/// The units of largest |score|; nodes are kept without their edges, so that nothing of them hangs loose.
+/// Returns the units of largest |score|; nodes are kept without their edges, so that no edge dangles.
 fn largest(circuit: &Circuit, count: usize, pruned: bool) -> Result<Graph> {
     if count == 0 {
         return Ok(Graph { title: circuit.graph.title.clone(), ..Graph::default() });
@@ -114,7 +114,7 @@ fn largest(circuit: &Circuit, count: usize, pruned: bool) -> Result<Graph> {
     Ok(top(circuit, count as f64, SubgraphOptions { prune })?.graph)
 }
 
-/// By trapezoids between the first and the last share.
+/// Computes the areas by trapezoids between the first and the last share.
 fn areas(points: &[(f64, f64)]) -> Areas {
     let area = |of: &dyn Fn(f64) -> f64| {
         points.windows(2).map(|two| (two[1].0 - two[0].0) * (of(two[0].1) + of(two[1].1)) / 2.0).sum()

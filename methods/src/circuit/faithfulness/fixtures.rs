@@ -22,7 +22,7 @@ fn floats(value: &Value) -> Vec<f64> {
     value.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
 }
 
-/// Rows of ids.
+/// Reads rows of ids.
 fn rows(value: &Value) -> Vec<Vec<u32>> {
     value.as_array().unwrap().iter().map(|row| floats(row).iter().map(|id| *id as u32).collect()).collect()
 }

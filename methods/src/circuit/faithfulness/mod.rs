@@ -1,4 +1,4 @@
-//! How well a circuit explains a task: the same measures for circuits of edges and of features, on the trait
+//! Measures of how well a circuit explains a task, shared by circuits of edges and of features through the trait
 //! [`Ablations`].
 //!
 //! With m the mean of a metric over pairs, C the circuit, and everything else ablated (Marks et al. 2024, section 3.2; Hanna
@@ -8,8 +8,8 @@
 //!     completeness   = f of everything but C: what the circuit leaves to the rest of the model
 //!     minimality     = the least |f(C) - f(C without u)| over the units u of C
 //!
-//! Random circuits of the same size, with as many units of each class, always stand beside. Where m(everything) =
-//! m(nothing) there is no share of the difference, and that is told.
+//! Random circuits of the same size, with as many units of each class, are always evaluated, too. Where m(everything) =
+//! m(nothing) there is no share of the difference, and a note says so.
 
 mod compare;
 mod curve;
@@ -55,7 +55,7 @@ pub struct Kept {
     pub share: Share,
 }
 
-/// One unit of a circuit, and by how much faithfulness falls without it.
+/// A unit of a circuit, and the fall of faithfulness without it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LeftOut {
     pub unit: String,
@@ -73,13 +73,13 @@ pub struct PairJudgement {
     pub nothing: f64,
     pub circuit: Kept,
     pub complement: Kept,
-    /// Random circuits, and what is left without each.
+    /// Random circuits, and everything but each of them.
     pub random: Vec<[Kept; 2]>,
-    /// What is lost without single units, the least first; empty where there is no faithfulness.
+    /// The changes without single units, the least first; empty where there is no faithfulness.
     pub left_out: Vec<LeftOut>,
 }
 
-/// How well a circuit explains what the runs measure.
+/// Judges how well a circuit explains what the runs measure.
 pub fn judge(graph: &Graph, runs: &dyn Ablations, options: &PairJudgeOptions, task: &Task) -> Result<PairJudgement> {
     super::check_draws(options.draws, runs.units())?;
     let kept = runs.kept(graph)?;
@@ -124,7 +124,7 @@ pub fn judge(graph: &Graph, runs: &dyn Ablations, options: &PairJudgeOptions, ta
     })
 }
 
-/// The units with the smallest scores, each by its name and its place among the graph's edges or nodes.
+/// Returns the units with the smallest scores, each by its name and its place among the graph's edges or nodes.
 fn singles(graph: &Graph, most: usize) -> Vec<(String, usize)> {
     let mut all: Vec<(String, f64, usize)> = match graph.units() {
         Units::Edges => {
@@ -141,7 +141,7 @@ fn singles(graph: &Graph, most: usize) -> Vec<(String, usize)> {
     all.into_iter().map(|(name, _, place)| (name, place)).collect()
 }
 
-/// The graph without one of its units; a graph of nodes is one of its other nodes alone.
+/// Returns the graph without one of its units; a graph of nodes keeps its other nodes alone.
 fn without(graph: &Graph, unit: usize) -> Graph {
     let mut rest = graph.clone();
     rest.supernodes.clear();
@@ -156,22 +156,22 @@ fn without(graph: &Graph, unit: usize) -> Graph {
 }
 
 impl PairJudgement {
-    /// f of the circuit; none where everything and nothing have the same metric.
+    /// Returns f of the circuit; none where everything and nothing have the same metric.
     pub fn faithfulness(&self) -> Option<f64> {
         self.circuit.share.value
     }
 
-    /// The least that a single unit adds.
+    /// Returns the least that a single unit adds.
     pub fn minimality(&self) -> Option<f64> {
         self.left_out.first().map(|least| least.change.abs())
     }
 
-    /// The mean of f over the random circuits.
+    /// Returns the mean of f over the random circuits.
     pub fn random_faithfulness(&self) -> Option<f64> {
         averaged(self.random.iter().map(|[circuit, _]| circuit))
     }
 
-    /// In one line: what a share is of, or that there is none.
+    /// Returns a line on what the share is of, or that there is none.
     pub fn note(&self) -> String {
         let (all, nothing, units) = (self.everything, self.nothing, self.units);
         match self.circuit.share.value {
@@ -218,7 +218,7 @@ impl PairJudgement {
         }
     }
 
-    /// The units that were left out, the least change first.
+    /// Returns a table of the units that were left out, the least change first.
     pub fn minimality_table(&self) -> Table {
         let rows = self.left_out.iter().map(|one| vec![one.unit.as_str().into(), one.change.into()]);
         Table {
@@ -233,7 +233,7 @@ fn cell(value: Option<f64>) -> Cell {
     value.map_or(Cell::Missing, Cell::from)
 }
 
-/// The mean of the shares, where there are any.
+/// Returns the mean of the shares, where there are any.
 fn averaged<'a>(kept: impl Iterator<Item = &'a Kept>) -> Option<f64> {
     let shares: Vec<f64> = kept.filter_map(|kept| kept.share.value).collect();
     (!shares.is_empty()).then(|| share::mean(&shares))

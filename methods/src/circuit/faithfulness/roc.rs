@@ -1,4 +1,4 @@
-//! How well the scores of a circuit tell the units of a known circuit from all others.
+//! ROC curve of a circuit's scores: how well they separate the units of a known circuit from all others.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,24 +9,25 @@ use crate::circuit::graph::{Graph, Part, Units};
 use crate::err;
 use crate::model::Model;
 
-/// The curve and the areas under it. Units are all those of a model, so that these are counts and no estimates.
+/// The curve and the areas under it. Units are all those of a model, so the areas are counts and no estimates.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Roc {
     pub title: String,
-    /// The share of other units, and of true ones, that are found, from the largest score on.
+    /// The shares of false and of true units that are found, from the largest score on.
     pub points: Vec<[f64; 2]>,
-    /// By trapezoids: the probability that a true unit has a larger |score| than another one; of equals one half.
+    /// The area by trapezoids: the probability that a true unit has a larger |score| than a false one; of equal ones
+    /// one half.
     pub auc: f64,
-    /// By steps that rise at their end (Conmy et al. 2023).
+    /// The area by steps that rise at their end (Conmy et al. 2023).
     pub pessimistic: f64,
-    /// How many units are true, how many of them are in the circuit, and how many others are.
+    /// The number of true units; the circuit has `found` of them, and `others` that are not true.
     pub truth: usize,
     pub found: usize,
     pub others: usize,
     pub units: usize,
 }
 
-/// The number of units that a circuit of this kind could have: the edges of the model, or the features and errors of the
+/// Counts the units that a circuit of this kind could have: the edges of the model, or the features and errors of the
 /// circuit's dictionaries, at all positions together.
 pub fn units(model: &Model, circuit: &Circuit) -> Result<usize> {
     if circuit.graph.units() == Units::Edges {
@@ -38,7 +39,7 @@ pub fn units(model: &Model, circuit: &Circuit) -> Result<usize> {
     }
 }
 
-/// Each unit by its name with its score.
+/// Returns each unit by its name with its score.
 fn scores(graph: &Graph) -> Result<BTreeMap<String, f64>> {
     let all: BTreeMap<String, f64> = match graph.units() {
         Units::Edges => graph.edges.iter().map(|edge| (graph.edge_name(edge), edge.effect.abs())).collect(),
@@ -53,8 +54,8 @@ fn scores(graph: &Graph) -> Result<BTreeMap<String, f64>> {
     }
 }
 
-/// The curve of a circuit against a known one, among `units` of the model. Units that the circuit does not have come after
-/// all that it has, with equal scores.
+/// Computes the curve of a circuit against a known one, among `units` of the model. Units that the circuit does not
+/// have come after all that it has, with equal scores.
 pub fn roc(circuit: &Graph, truth: &Graph, units: usize) -> Result<Roc> {
     if circuit.units() != truth.units() && !circuit.edges.is_empty() {
         return Err(err!(

@@ -5,13 +5,13 @@ use crate::base::{Result, Task};
 use crate::circuit::ablations::{Ablations, no_number};
 use crate::err;
 
-/// Ends that differ by less than this share of the larger one are the same: rounding in f32 alone makes such differences.
+/// The share of the larger end below which two ends count as equal: rounding in f32 alone makes such differences.
 const SAME: f64 = 1e-6;
 
 /// (m - m(nothing)) / (m(everything) - m(nothing)).
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Share {
-    /// None where both ends are the same.
+    /// The share; none where both ends are equal.
     pub value: Option<f64>,
     /// 95 %, by the bootstrap over pairs; none for a single pair.
     pub interval: Option<[f64; 2]>,
@@ -27,7 +27,7 @@ pub fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-/// The metric of each pair; refused where one is no number.
+/// Measures each pair; refuses a metric that is not a number.
 pub fn measured(runs: &dyn Ablations, kept: &[bool], task: &Task) -> Result<Vec<f64>> {
     task.check()?;
     let values = runs.values(kept, task)?;
@@ -62,7 +62,7 @@ impl Ends {
         mean(&self.empty)
     }
 
-    /// The share of some values, pair by pair.
+    /// Computes the share of some values, with its interval over pairs.
     pub fn share(&self, values: &[f64], seed: u64) -> Share {
         let (all, empty) = (self.everything(), self.nothing());
         if (all - empty).abs() <= SAME * all.abs().max(empty.abs()) {

@@ -1,4 +1,4 @@
-//! The activations of a site when codes of its dictionary are changed.
+//! Activations of a site with changed features of its dictionary.
 
 use crate::base::{Result, Task};
 use crate::sae::splice::Rest;
@@ -10,19 +10,19 @@ use kernels::{Numbers, arch, flat};
 /// A change of the features of one dictionary.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Change {
-    /// These are zero-ablated; the reconstruction error is kept.
+    /// Features that are zero-ablated; the reconstruction error is kept.
     Zero(Vec<usize>),
-    /// All but these are mean-ablated, with the means over a text.
+    /// Features that are kept while all others are mean-ablated, with the means over a text.
     Only(Vec<usize>, Rest),
 }
 
 impl Change {
-    /// Whether it leaves everything as it is.
+    /// Returns whether the change leaves everything as it is.
     pub fn is_none(&self) -> bool {
         matches!(self, Self::Zero(features) if features.is_empty())
     }
 
-    /// Feature by feature, whether it is in the set.
+    /// Returns whether each feature is in the set.
     pub fn names(&self, d_sae: usize) -> Vec<bool> {
         let (Self::Zero(features) | Self::Only(features, _)) = self;
         let mut is_named = vec![false; d_sae];
@@ -30,12 +30,12 @@ impl Change {
         is_named
     }
 
-    /// `x`, which is `[rows, d]`, with the codes of a dictionary changed. `means` are those of all its features.
+    /// Changes the features of a dictionary in `x`, which is `[rows, d]`. `means` are those of all its features.
     pub fn of(&self, sae: &Sae, means: &[f32], x: &Tensor, task: &Task) -> Result<Tensor> {
         self.of_codes(sae, means, x, &codes_of(sae, x, task)?)
     }
 
-    /// The same of rows whose codes are known.
+    /// Changes the features in rows whose activations are known.
     pub fn of_codes(&self, sae: &Sae, means: &[f32], x: &Tensor, codes: &SparseCodes) -> Result<Tensor> {
         let input = dtype::convert(x, sae.parts().encoder.dtype())?;
         let sum = |is_meant: &dyn Fn(u32) -> bool| written(sae, &input, codes, is_meant);
@@ -58,12 +58,13 @@ impl Change {
     }
 }
 
-/// The codes of rows of the residual stream, `[rows, d]`.
+/// Returns the feature activations of rows of the residual stream, `[rows, d]`.
 pub fn codes_of(sae: &Sae, x: &Tensor, task: &Task) -> Result<SparseCodes> {
     sae.encode_sparse(&dtype::convert(x, sae.parts().encoder.dtype())?, task)
 }
 
-/// What the same codes write for each input; one row for all where they write the same everywhere.
+/// Returns what the same feature activations write for each input; one row for all where they write the same
+/// everywhere.
 fn constant(sae: &Sae, input: &Tensor, codes: Vec<f32>) -> Result<Tensor> {
     let rows = if sae.parts().scaling == Scaling::None { 1 } else { input.dim(0)? };
     let (features, d_sae) = (every(sae)?, codes.len());
@@ -76,7 +77,7 @@ fn every(sae: &Sae) -> Result<Tensor> {
     Ok(Tensor::arange(0_u32, sae.d_sae() as u32, sae.directions().device())?)
 }
 
-/// What some of the codes write together: `[rows, d]`.
+/// Returns what some of the features write together: `[rows, d]`.
 fn written(sae: &Sae, input: &Tensor, codes: &SparseCodes, is_meant: &dyn Fn(u32) -> bool) -> Result<Tensor> {
     let (rows, width) = (codes.rows(), sae.d_out());
     let of_row = |row: usize| -> Vec<(u32, f32)> {
@@ -116,7 +117,7 @@ mod tests {
         (a - b).unwrap().abs().unwrap().max_all().unwrap().to_scalar().unwrap()
     }
 
-    /// By codes with their zeros: base + (c' - c) D, as a whole matrix product.
+    /// Computes the change by dense activations: x + (c' - c) D, as a whole matrix product.
     fn plainly(sae: &Sae, means: &[f32], x: &Tensor, change: &Change) -> Tensor {
         let codes = sae.encode(x).unwrap().to_vec2::<f32>().unwrap();
         let put = |feature: usize, code: f32| match change {

@@ -1,4 +1,4 @@
-//! The rows of text of an evaluation, and which of their positions count for which measure.
+//! The rows of text of an evaluation, and the measures that each of their positions counts for.
 
 use std::collections::BTreeMap;
 
@@ -18,13 +18,13 @@ use crate::model::batch::Batch;
 use crate::model::labels::Column;
 use crate::model::run::Ask;
 
-/// Maximum number of positions in a row where no token is due, and in unrelated rows.
+/// Maximum number of positions in a row where none of the tokens is due, and in unrelated rows.
 pub const OF_ROW: usize = 4;
 
 /// Maximum number of positions where the target is active.
 pub const ACTIVE: usize = 64;
 
-/// Tokens in a batch of the model, about.
+/// The number of tokens in a batch of the model, about.
 const AT_ONCE: usize = 1 << 11;
 
 /// A text as rows of tokens, with the values of one label, if any.
@@ -60,9 +60,9 @@ impl TextRows {
 /// A position that is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Spot {
-    /// Its row in the group: the bootstrap draws whole rows.
+    /// The row in the group: the bootstrap draws whole rows.
     pub row: usize,
-    /// Its row in the part.
+    /// The row in the batch.
     pub within: usize,
     pub column: usize,
     /// Whether one of the tokens comes next.
@@ -92,7 +92,7 @@ struct Row {
 }
 
 impl Row {
-    /// None without a position.
+    /// Builds a row, or none without a position.
     fn of(ids: &[u32], spots: Vec<(usize, bool, u32)>) -> Option<Self> {
         let last = spots.iter().map(|(column, ..)| *column).max()?;
         Some(Self { ids: ids.iter().take(last + 1).copied().collect(), spots })
@@ -100,7 +100,7 @@ impl Row {
 }
 
 impl Group {
-    /// Rows of similar lengths share a batch.
+    /// Splits rows into batches of similar lengths.
     fn of(mut rows: Vec<Row>) -> Result<Self> {
         rows.sort_by_key(|row| row.ids.len());
         let longest = rows.last().map_or(1, |row| row.ids.len());
@@ -123,7 +123,7 @@ impl Group {
         Ok(Self { parts, rows: rows.len() })
     }
 
-    /// All positions, part by part.
+    /// Returns all positions, batch by batch.
     pub fn spots(&self) -> impl Iterator<Item = &Spot> {
         self.parts.iter().flat_map(|part| &part.spots)
     }
@@ -131,11 +131,11 @@ impl Group {
 
 /// The contexts of an evaluation.
 pub struct Contexts {
-    /// Rows in which one of the tokens comes next somewhere: all such positions, and some others before the last of them.
+    /// The rows in which one of the tokens comes next: all such positions, and some others before the last of them.
     pub tokens: Group,
     /// Positions where the target is active, drawn uniformly from all of them.
     pub target: Group,
-    /// Unrelated rows, in which the target is inactive and none of the tokens occurs: some positions of each.
+    /// The unrelated rows, in which the target is inactive and none of the tokens occurs: some positions of each.
     pub other: Group,
     /// The label that positions are grouped by.
     pub by: Option<Column>,
@@ -197,13 +197,15 @@ impl Contexts {
         })
     }
 
-    /// The rows by whose codes comparison features are selected: those of the tokens, or of the target without tokens.
+    /// Returns the rows by whose activations comparison features are selected: those of the tokens, or of the target
+    /// without tokens.
     pub fn judged(&self) -> &Group {
         if self.tokens.rows > 0 { &self.tokens } else { &self.target }
     }
 }
 
-/// Where one of the tokens comes next in a row, and some positions before the last of these where another one does.
+/// Returns the positions of a row where one of the tokens comes next, and some positions before the last of these where
+/// another token does.
 fn split_by_next(ids: &[u32], tokens: &[u32]) -> (Vec<usize>, Vec<usize>) {
     let next = ids.iter().skip(1).enumerate();
     let (due, others): (Vec<_>, Vec<_>) = next.partition(|(_, next)| tokens.contains(next));
@@ -214,12 +216,12 @@ fn split_by_next(ids: &[u32], tokens: &[u32]) -> (Vec<usize>, Vec<usize>) {
     (due, spread(&before))
 }
 
-/// Some of these, evenly spread.
+/// Returns some of the positions, evenly spread.
 fn spread(positions: &[usize]) -> Vec<usize> {
     positions.iter().copied().step_by(positions.len().div_ceil(OF_ROW).max(1)).collect()
 }
 
-/// Unrelated rows, drawn from all of them.
+/// Draws unrelated rows from all of them.
 fn others(
     model: &Model,
     stage: &Stage,
@@ -252,7 +254,7 @@ fn others(
     Ok(found)
 }
 
-/// The rows in which a feature is never active.
+/// Returns whether a feature is inactive in each whole row.
 fn silent(model: &Model, stage: &Stage, feature: usize, rows: Vec<Vec<u32>>, task: &Task) -> Result<Vec<bool>> {
     let batch = Batch::new(rows)?;
     let ask = Ask { places: vec![stage.place], ..Ask::default() };

@@ -15,22 +15,22 @@ pub struct Figure {
 }
 
 impl Figure {
-    /// The value and the ends of its interval.
+    /// Returns the value and the ends of its interval.
     pub fn cells(figure: Option<Self>) -> [Cell; 3] {
         let Some(figure) = figure else { return [Cell::Missing, Cell::Missing, Cell::Missing] };
         let [low, high] = figure.interval.map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::from));
         [figure.value.into(), low, high]
     }
 
-    /// The number of rows and positions.
+    /// Returns the number of rows and positions.
     pub fn counts(figure: Option<Self>) -> [Cell; 2] {
         figure.map_or([0, 0], |figure| [figure.rows, figure.positions]).map(Cell::from)
     }
 }
 
-/// Those of the rows of a group that are meant, each with which of the positions are.
+/// Selected rows of a group, each with its selected positions.
 pub struct MeasuredRows {
-    /// Row by row, its positions by their numbers in the group.
+    /// The positions of each row, by their numbers in the group.
     positions: Vec<Vec<usize>>,
     seed: u64,
 }
@@ -55,7 +55,8 @@ impl MeasuredRows {
         self.positions.iter().map(Vec::len).sum()
     }
 
-    /// sum over positions of `part` / sum over positions of `whole`; None without a position, and where it is NaN.
+    /// Computes sum over positions of `part` / sum over positions of `whole`; none without a position, and where it is
+    /// NaN.
     pub fn ratio(&self, part: impl Fn(usize) -> f64, whole: impl Fn(usize) -> f64) -> Option<Figure> {
         let sum = |row: &Vec<usize>, of: &dyn Fn(usize) -> f64| row.iter().map(|position| of(*position)).sum::<f64>();
         let sums: Vec<(f64, f64)> = self.positions.iter().map(|row| (sum(row, &part), sum(row, &whole))).collect();
@@ -68,7 +69,7 @@ impl MeasuredRows {
         })
     }
 
-    /// The mean over positions.
+    /// Computes the mean over positions.
     pub fn mean(&self, of: impl Fn(usize) -> f64) -> Option<Figure> {
         self.ratio(of, |_| 1.0)
     }
@@ -85,7 +86,7 @@ mod tests {
     use crate::circuit::judge::contexts::MeasuredBatch;
     use crate::model::batch::Batch;
 
-    /// A group of rows with so many positions each.
+    /// Builds a group of rows with given numbers of positions.
     pub fn group(positions: &[usize]) -> Group {
         let spot = |row: usize, column: usize| Spot { row, within: row, column, is_due: column == 0, label: 0 };
         let spots = positions.iter().enumerate().flat_map(|(row, count)| (0..*count).map(move |at| spot(row, at)));

@@ -1,4 +1,4 @@
-//! The labels that the nodes of a circuit stand for, by a text with labels.
+//! Labels that the nodes of a circuit stand for, by a text with labels.
 
 use crate::base::{Error, Result, Table, Task};
 use crate::circuit::{Circuit, Node, row_length};
@@ -10,11 +10,11 @@ use crate::features::labels::{aurocs, table};
 use crate::features::text_codes::FeatureTextOptions;
 use crate::model::Model;
 
-/// The number of tokens with labels, and of those in a row, if the model's context is as long.
+/// The number of tokens with labels, and the length of a row if the model's context is as long.
 const TOKENS: usize = 20_000;
 const ROW: usize = 256;
 
-/// How well each node separates each label.
+/// The separation of each label by each node.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NodeLabels {
     /// The label with the largest correlation, node by node.
@@ -34,7 +34,7 @@ impl NodeLabels {
     }
 }
 
-/// The held-out part of the labelled language, whose labels are ground truth.
+/// Returns the held-out part of the labelled language, whose labels are ground truth.
 pub fn labelled_language() -> Text {
     Text::grammar(&Mix::default(), TextPart::Held, TextOptions::default())
 }

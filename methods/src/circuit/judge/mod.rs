@@ -1,4 +1,4 @@
-//! How well a circuit explains its target, on text that it was not found on.
+//! Judgement of how well a circuit explains its target, on text that it was not found on.
 //!
 //! Faithfulness is (m(C) - m(0)) / (m(M) - m(0)) (Marks et al. 2024, section 4): m(M) is the unchanged model, C keeps
 //! the circuit's features and mean-ablates all others of every dictionary, 0 mean-ablates all of them.
@@ -36,7 +36,7 @@ use sets::Sets;
 
 pub use labels::{NodeLabels, labelled_language};
 
-/// Nodes are not ablated one by one by default if there are more than this.
+/// The largest number of nodes that are ablated one by one by default.
 const MANY: usize = 100;
 
 /// The number of tokens of a text that does not limit it.
@@ -56,31 +56,31 @@ crate::options! {
         unrelated: usize = 500 => at_least(1.0);
         /// Number of random sets of each kind.
         draws: usize = 20;
-        /// A label of the text, as in "depth", or (); the loss of the tokens is given for each of its values.
+        /// A label of the text, as in "depth", or (); the loss of the tokens is computed for each of its values.
         by: Option<Option<String>> = None => usually("\"paren_kind\" where the text has that label, else ()");
         /// Whether each node is ablated alone.
         nodes: Option<bool> = None => usually("true where there are at most 100");
         /// Seed of the draws and the bootstrap; without one, the rows to judge on are those of seed 0.
         seed: Seed = Seed::default() => usually(OF_CALL);
-        /// Tokens of the text, for means and for rows.
+        /// Number of tokens of the text, for means and for rows.
         tokens: Option<usize> = None => usually("all that the text is limited to, else 40000");
-        /// Tokens in a row of the text; at most the model's context.
+        /// Number of tokens in a row of the text; at most the model's context.
         context: Option<usize> = None => usually("32");
     }
 }
 
-/// How well a circuit explains its target.
+/// Judgement of how well a circuit explains its target.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Judgement {
     pub title: String,
     pub faithfulness: Table,
-    /// What is lost without the circuit, and without sets of other features.
+    /// The loss without the circuit, and without sets of other features.
     pub necessity: Table,
-    /// What is lost without its features at one level.
+    /// The loss without the circuit's features at one level.
     pub levels: Table,
-    /// What is lost without each node alone.
+    /// The loss without each node alone.
     pub nodes: Option<Table>,
-    /// What the tokens lose where one of them comes next, by the values of a label.
+    /// The loss of the tokens where one of them comes next, by the values of a label.
     pub by: Option<Table>,
     /// The numbers of rows and positions, and how they were drawn.
     pub looked_at: Table,
@@ -88,11 +88,11 @@ pub struct Judgement {
     /// tokens lose of their probability without it, where one of them comes next, is above the largest loss without any
     /// of the sets, of all kinds. None where there are no such positions.
     pub beats_random: Option<bool>,
-    /// The labels that the nodes stand for, where a text was given for it.
+    /// The labels that the nodes stand for, where a labelled text was given.
     pub labels: Option<NodeLabels>,
 }
 
-/// Evaluates a circuit on a text, with the labels that its nodes stand for in another one, if there is one.
+/// Evaluates a circuit on a text, with the labels that its nodes stand for in a labelled text, if there is one.
 pub fn judge(
     model: &Model,
     circuit: &Circuit,
@@ -144,7 +144,7 @@ pub fn judge(
     })
 }
 
-/// The features of the graph at each of the dictionaries before the target's.
+/// Returns the features of the graph at each of the dictionaries before the target's.
 pub(super) fn by_level(graph: &Graph, stages: &[Stage]) -> Result<Vec<Vec<usize>>> {
     let mut levels = vec![Vec::new(); graph.nodes.first().map_or(0, |node| node.level)];
     for (number, node) in graph.nodes.iter().enumerate() {

@@ -7,19 +7,19 @@ use super::runs::Runs;
 use crate::base::random::stream;
 use crate::base::{Result, Task};
 
-/// Each is matched with one of this many features whose codes have the nearest sum.
+/// The number of features with the nearest sums of activations from which a match is drawn.
 const NEAREST: usize = 10;
 
-/// How the features of a set are selected.
+/// Ways to select the features of a set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SetKind {
-    /// Uniformly from the active features.
+    /// Uniform draws from the active features.
     Active,
-    /// For each feature of the circuit one whose codes have about the same sum over the text.
+    /// A feature for each one of the circuit whose activations have about the same sum over the text.
     AsActive,
-    /// The same with the sum over the evaluated rows, up to the last measured position of each.
+    /// Matches by the sum over the evaluated rows, up to the last measured position of each.
     AsActiveHere,
-    /// Those with the largest sums in these rows: one set.
+    /// The features with the largest sums in these rows: one set.
     MostActiveHere,
 }
 
@@ -32,14 +32,14 @@ impl SetKind {
     ];
 }
 
-/// Features of one dictionary, each with the sum of its codes, smallest first.
+/// Features of one dictionary, each with the sum of its activations, smallest first.
 type Sums = Vec<(usize, f64)>;
 
 /// The features of one dictionary.
 struct Level {
-    /// Those that are active and not of the circuit, by the sum of their codes over the text.
+    /// The active features outside the circuit, by the sum of their activations over the text.
     free: Sums,
-    /// The same by the sum in the evaluated rows; inactive ones, too.
+    /// The features outside the circuit by the sum in the evaluated rows, inactive ones included.
     free_here: Sums,
     /// The features of the circuit with either sum.
     kept: Sums,
@@ -64,7 +64,7 @@ impl Pool {
         Ok(Self { levels: kept.iter().enumerate().map(level).collect(), seed })
     }
 
-    /// As many features of each dictionary as the circuit has, fewer where there are not so many.
+    /// Draws as many features of each dictionary as the circuit has, fewer where there are not so many.
     pub fn set(&self, kind: SetKind, draw: usize) -> Vec<Vec<usize>> {
         let random = |purpose: &str| stream(self.seed, purpose, draw as u64);
         match kind {
@@ -106,7 +106,7 @@ impl Level {
     }
 }
 
-/// For each feature of the circuit another one with about the same sum, none of them twice.
+/// Draws for each feature of the circuit another one with about the same sum, none of them twice.
 fn matched(free: &Sums, kept: &Sums, random: &mut impl RngExt) -> Vec<usize> {
     let mut free = free.clone();
     let mut chosen = Vec::new();
@@ -125,8 +125,8 @@ fn matched(free: &Sums, kept: &Sums, random: &mut impl RngExt) -> Vec<usize> {
 mod tests {
     use super::*;
 
-    /// A hundred features, of which every fifth is silent; sums rise with the number in the text, and fall with it in the
-    /// rows that are judged.
+    /// Builds a hundred features, of which every fifth is never active; sums rise with the number in the text, and fall
+    /// with it in the evaluated rows.
     fn pool(kept: &[usize]) -> Pool {
         let fired: Vec<bool> = (0..100).map(|feature| feature % 5 != 0).collect();
         let text: Vec<f64> = (0..100).map(f64::from).collect();

@@ -1,4 +1,4 @@
-//! Runs of the model on the contexts of an evaluation, with changed codes of its dictionaries.
+//! Runs of the model on the contexts of an evaluation, with changed features of its dictionaries.
 
 use std::ops::Range;
 
@@ -17,7 +17,7 @@ use crate::model::run::Ask;
 use crate::sae::SparseCodes;
 use crate::tensor::{DType, Tensor, normalise};
 
-/// Rows of a part that are changed together, those whose changes begin at about the same column.
+/// The largest number of rows of a batch that are changed together, whose changes begin at about the same column.
 const TOGETHER: usize = 32;
 
 /// Maximum number of logits computed at a time.
@@ -26,7 +26,7 @@ const LOGITS: usize = 1 << 24;
 /// The measures of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Measure {
-    /// The target's code, where it is active.
+    /// The target's activation, where it is active.
     Code,
     /// The total probability of the tokens, where one of them comes next and elsewhere.
     Chance,
@@ -75,36 +75,36 @@ pub struct Runs<'a> {
     model: &'a Model,
     stages: &'a [Stage],
     survey: &'a Survey,
-    /// The level of the target: the number of dictionaries before its own.
+    /// The level of the target: the number of dictionaries before that of the target.
     level: usize,
     reader: CodeReader,
     tokens: &'a [u32],
     pub contexts: Contexts,
-    /// Level by level: the mean code of each feature over all positions of the text.
+    /// The mean activation of each feature over all positions of the text, level by level.
     means: Vec<Vec<f32>>,
 }
 
-/// The clean run of the rows of a part.
+/// The clean run of the rows of a batch.
 struct Clean {
     /// The residual stream at each dictionary up to the target's: `[rows, pos, d_model]`.
     streams: Vec<Tensor>,
-    /// The codes of each dictionary before the target's, row after row.
+    /// The feature activations of each dictionary before the target's, row after row.
     codes: Vec<SparseCodes>,
     /// Keys and values of the blocks after the first dictionary; None for a bidirectional model.
     past: Option<Past>,
     /// The clean values at each position.
     values: Vec<f64>,
-    /// log P of every token at these positions, where others are compared with it.
+    /// Log P of every token at these positions, where other runs are compared with it.
     logs: Option<Tensor>,
 }
 
-/// The rows of a part that a run changes, from the first changed column on.
+/// The rows of a batch that a run changes, from the first changed column on.
 struct Picked<'a> {
     part: &'a Batch,
     batch: Batch,
     rows: Vec<usize>,
     start: usize,
-    /// The measured positions, by their index in the part and in `[rows, columns]` of these rows.
+    /// The measured positions, by their index in the batch and in `[rows, columns]` of these rows.
     spots: Vec<(usize, u32)>,
     clean: &'a Clean,
 }
@@ -126,17 +126,17 @@ impl<'a> Runs<'a> {
         Ok(Self { model, stages, survey, level, reader, tokens, contexts, means })
     }
 
-    /// The site of the dictionary at a level.
+    /// Returns the site of the dictionary at a level.
     pub fn name(&self, level: usize) -> String {
         self.stages.get(level).map(|stage| stage.place.to_string()).unwrap_or_default()
     }
 
-    /// The sums of the features of a level.
+    /// Returns the sums of the features of a level.
     pub fn tallies(&self, level: usize) -> &[Tally] {
         self.survey.dictionaries.get(level).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// The rows of a measure.
+    /// Returns the rows of a measure.
     pub fn group(&self, measure: Measure) -> &Group {
         match measure {
             Measure::Code => &self.contexts.target,
@@ -145,8 +145,8 @@ impl<'a> Runs<'a> {
         }
     }
 
-    /// Level by level: the sum of the codes of each feature in the evaluated rows, up to the last measured position of
-    /// each.
+    /// Sums the activations of each feature in the evaluated rows, up to the last measured position of each, level by
+    /// level.
     pub fn masses(&self, task: &Task) -> Result<Vec<Vec<f64>>> {
         let mut masses: Vec<Vec<f64>> =
             self.stages.iter().take(self.level).map(|stage| vec![0.0; stage.sae.d_sae()]).collect();
@@ -165,8 +165,8 @@ impl<'a> Runs<'a> {
         Ok(masses)
     }
 
-    /// The values of the clean run, and of each of some runs. The rows of a part share a batch, and several runs are
-    /// computed at once.
+    /// Returns the values of the clean run, and of each of some runs. The rows of a batch are run together, and several
+    /// runs are computed at once.
     pub fn all(&self, runs: &[Run], task: &Task) -> Result<(RunValues, Vec<RunValues>)> {
         let (mut clean, mut found) = (RunValues::default(), vec![RunValues::default(); runs.len()]);
         let of_measure = |measure: Measure| self.group(measure).parts.iter().map(move |part| (measure, part));
@@ -188,7 +188,7 @@ impl<'a> Runs<'a> {
         Ok((clean, found))
     }
 
-    /// Runs in the order given, several of them at a time, to report progress.
+    /// Makes runs in the order given, several of them at a time, to report progress.
     fn at_once(
         &self,
         runs: &[Run],
@@ -204,7 +204,8 @@ impl<'a> Runs<'a> {
         all
     }
 
-    /// The residual stream at each dictionary up to the target's in the rows of a part, and the codes of those before it.
+    /// Returns the residual stream at each dictionary up to the target's in the rows of a batch, and the feature
+    /// activations of the dictionaries before it.
     fn flow(&self, part: &MeasuredBatch, task: &Task) -> Result<(Vec<Tensor>, Vec<SparseCodes>)> {
         let ask = Ask { places: self.stages.iter().map(|stage| stage.place).collect(), ..Ask::default() };
         let cache = self.model.decoder.cache(&part.batch, ask, task)?;
@@ -235,8 +236,8 @@ impl<'a> Runs<'a> {
         Ok(clean)
     }
 
-    /// The measured values at each position of a part when the dictionaries before the target's are changed, level by
-    /// level. The run begins at the first changed dictionary, with the affected rows and columns only.
+    /// Returns the measured values at each position of a batch when the dictionaries before the target's are changed,
+    /// level by level. The run begins at the first changed dictionary, with the affected rows and columns only.
     fn changed(
         &self,
         measure: Measure,
@@ -277,9 +278,9 @@ impl<'a> Runs<'a> {
         Ok(values)
     }
 
-    /// The rows of a part that some change affects, each after its first affected column: where none of its features is
-    /// active, an ablation changes nothing. Before that column the stream is that of the clean run, so the clean codes
-    /// are valid at all levels.
+    /// Returns the rows of a batch that some change affects, each after its first affected column: where none of its
+    /// features is active, an ablation changes nothing. Before that column the residual stream is that of the clean
+    /// run, so the clean activations are valid at all levels.
     fn touched(&self, part: &MeasuredBatch, clean: &Clean, changes: &[Change]) -> Vec<(usize, usize)> {
         let width = part.batch.width();
         let lengths = part.batch.lengths();
@@ -298,7 +299,7 @@ impl<'a> Runs<'a> {
         starts.into_iter().enumerate().filter_map(|(row, start)| Some((start?, row))).collect()
     }
 
-    /// The stream after some blocks in rows of a part, from their first column on.
+    /// Returns the residual stream after some blocks in rows of a batch, from their first column on.
     fn behind(&self, some: &Picked, x: Tensor, blocks: Range<usize>, task: &Task) -> Result<Tensor> {
         match some.clean.past.as_ref().filter(|_| some.start > 0) {
             Some(past) => {
@@ -309,7 +310,7 @@ impl<'a> Runs<'a> {
         }
     }
 
-    /// The measured values at the positions of some rows, from the stream at the target's dictionary.
+    /// Returns the measured values at the positions of some rows, from the residual stream at the target's dictionary.
     fn read(&self, measure: Measure, some: &Picked, x: Tensor, task: &Task) -> Result<Vec<f64>> {
         match measure {
             Measure::Code => self.reader.of(&some.chosen(&x)?, task),
@@ -327,8 +328,8 @@ impl<'a> Runs<'a> {
         }
     }
 
-    /// What `take` makes of the logits at the positions of some rows, from the stream at the target's dictionary: some
-    /// positions at a time, since a large vocabulary makes the logits of all of them larger than anything else.
+    /// Applies `take` to the logits at the positions of some rows, from the residual stream at the target's dictionary:
+    /// some positions at a time, since a large vocabulary makes the logits of all of them larger than anything else.
     fn of_logits<T>(
         &self,
         some: &Picked,
@@ -350,7 +351,7 @@ impl<'a> Runs<'a> {
     }
 }
 
-/// log P of every token: `[positions, vocab]`.
+/// Returns log P of every token: `[positions, vocab]`.
 fn logarithms(logits: &Tensor) -> Result<Tensor> {
     normalise::log_softmax(&logits.to_dtype(DType::F32)?, -1)
 }
@@ -367,14 +368,14 @@ impl<'a> Picked<'a> {
         Ok(Self { part: &part.batch, spots: spots.collect(), batch, rows, start, clean })
     }
 
-    /// These rows and columns of the stream of a whole part: `[rows, columns, d]`.
+    /// Selects the rows and columns from the residual stream of a whole batch: `[rows, columns, d]`.
     fn picked(&self, x: &Tensor) -> Result<Tensor> {
         let rows: Vec<u32> = self.rows.iter().map(|row| *row as u32).collect();
         let x = x.narrow(1, self.start, self.batch.width() - self.start)?.contiguous()?;
         Ok(x.index_select(&Tensor::new(rows, x.device())?, 0)?)
     }
 
-    /// The codes of these rows and columns, of those of a part.
+    /// Selects the feature activations of the rows and columns from those of a batch.
     fn codes(&self, codes: &SparseCodes, part: &MeasuredBatch) -> SparseCodes {
         let columns = self.start..self.batch.width();
         let positions =
@@ -382,7 +383,7 @@ impl<'a> Picked<'a> {
         codes.picked(&positions.collect::<Vec<_>>())
     }
 
-    /// The measured positions of `[rows, columns, d]`.
+    /// Selects the measured positions of `[rows, columns, d]`.
     fn chosen(&self, x: &Tensor) -> Result<Tensor> {
         let places: Vec<u32> = self.spots.iter().map(|(_, place)| *place).collect();
         Ok(x.flatten(0, 1)?.index_select(&Tensor::new(places, x.device())?, 0)?)

@@ -9,9 +9,9 @@ use crate::base::{Result, Task};
 use crate::circuit::Graph;
 use crate::sae::splice::Rest;
 
-/// Maximum number of random sets of each kind for the target's code, and for faithfulness.
+/// Maximum number of random sets of each kind for the target's activation, and for faithfulness.
 const FEW: usize = 3;
-/// Maximum number of each kind on unrelated text, whose hundreds of rows take longest.
+/// Maximum number of random sets of each kind on unrelated text, whose hundreds of rows take longest.
 const ON_OTHER_TEXT: usize = 2;
 
 const ALL: &[Measure] = &[Measure::Code, Measure::Chance, Measure::Kl];
@@ -35,16 +35,16 @@ pub struct KeptAlone {
     pub random: Range<usize>,
 }
 
-/// All runs of an evaluation, and what each is for.
+/// All runs of an evaluation, and the purpose of each.
 #[derive(Default)]
 pub struct Sets {
     pub runs: Vec<Run>,
     pub kept: Vec<KeptAlone>,
-    /// The whole circuit first, then other features, kind by kind.
+    /// The whole circuit, then sets of other features, kind by kind.
     pub whole: Vec<AblatedSet>,
-    /// The features of the circuit at each level, each with others there, of each kind once.
+    /// The features of the circuit at each level, each with one set of other features there of each kind.
     pub levels: Vec<(AblatedSet, Range<usize>)>,
-    /// Each node but the target.
+    /// The nodes but the target, one by one.
     pub nodes: Vec<AblatedSet>,
 }
 
@@ -78,7 +78,7 @@ impl Sets {
         start..self.runs.len()
     }
 
-    /// Runs in which the features of each set are 0.
+    /// Adds runs in which the features of each set are 0.
     fn zeroed(&mut self, sets: impl IntoIterator<Item = Vec<Vec<usize>>>, reads: &'static [Measure]) -> Range<usize> {
         let run = |set: Vec<Vec<usize>>| Run { changes: set.into_iter().map(Change::Zero).collect(), reads };
         self.add(sets.into_iter().map(run))
@@ -133,7 +133,7 @@ impl Sets {
     }
 }
 
-/// How many sets of a kind there are.
+/// Returns how many sets of a kind there are.
 fn drawn(kind: SetKind, draws: usize) -> usize {
     if kind == SetKind::MostActiveHere { 1 } else { draws }
 }

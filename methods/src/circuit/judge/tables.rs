@@ -10,10 +10,10 @@ use super::sets::{AblatedSet, KeptAlone, Sets};
 use crate::base::{Cell, Table, parallel};
 use crate::model::labels::Values;
 
-/// Below this share of the clean value, the difference to explain is rounding error.
+/// The share of the clean value below which the difference to explain is rounding error.
 const NOTHING: f64 = 1e-6;
 
-/// The measures that a change is of.
+/// Names of the measures of a change.
 const CODE: &str = "target's code, share";
 const DUE: &str = "P(tokens) where one comes next";
 const ELSEWHERE: &str = "P(tokens) elsewhere in these rows";
@@ -48,7 +48,7 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    /// The measures of a change, each with how it is read.
+    /// Returns the measures of a change, each with its rows.
     fn changes(&self) -> [(&'static str, Measure, &MeasuredRows); 4] {
         [
             (CODE, Measure::Code, &self.code),
@@ -58,8 +58,8 @@ impl<'a> Evaluation<'a> {
         ]
     }
 
-    /// The mean difference of some runs from the clean run: a share of the code, else a mean over positions. The clean
-    /// value of KL is 0.
+    /// Computes the mean difference of some runs from the clean run: as a share of the activation, else as a mean over
+    /// positions. The clean value of KL is 0.
     fn change(&self, runs: &[&RunValues], (_, measure, rows): (&str, Measure, &MeasuredRows)) -> Option<Figure> {
         let clean = self.clean.of(measure);
         let runs: Vec<&[f64]> = runs.iter().map(|found| found.of(measure)).filter(|all| !all.is_empty()).collect();
@@ -73,13 +73,14 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    /// The runs of a set that read a measure.
+    /// Returns the runs of a set that read a measure.
     fn of_set(&self, runs: Range<usize>, measure: Measure) -> Vec<&RunValues> {
         let all = self.found.get(runs).unwrap_or_default().iter();
         all.filter(|found| !found.of(measure).is_empty()).collect()
     }
 
-    /// How much of the target's activation, and of the tokens' probability, is left with only some features.
+    /// Returns a table of how much of the target's activation, and of the tokens' probability, is left with only some
+    /// features.
     pub fn faithfulness(&self) -> Table {
         let measures = [("target's code", Measure::Code, &self.code), (DUE, Measure::Chance, &self.due)];
         let mut rows = Vec::new();
@@ -114,7 +115,8 @@ impl<'a> Evaluation<'a> {
         table("faithfulness: (m(C) - m(0)) / (m(M) - m(0))", &columns.concat(), rows)
     }
 
-    /// What is lost when the circuit is zero-ablated, and without other features, as many in each dictionary.
+    /// Returns a table of what is lost when the circuit is zero-ablated, and when as many other features of each
+    /// dictionary are.
     pub fn necessity(&self) -> Table {
         let mut rows = Vec::new();
         for change in self.changes() {
@@ -138,7 +140,7 @@ impl<'a> Evaluation<'a> {
         table("what is lost without the features, set to 0", &columns.concat(), rows)
     }
 
-    /// The same of the circuit's features at one level.
+    /// Returns a table of what is lost when the circuit's features at one level are zero-ablated.
     pub fn levels(&self) -> Table {
         let mut rows = Vec::new();
         for (AblatedSet { name, features, runs }, others) in &self.sets.levels {
@@ -163,7 +165,7 @@ impl<'a> Evaluation<'a> {
         table("what is lost without the features of one level, set to 0", &columns.concat(), rows)
     }
 
-    /// The same of each node alone, sorted by how much unrelated text changes without it.
+    /// Returns a table of what is lost without each node alone, sorted by how much unrelated text changes.
     pub fn nodes(&self) -> Table {
         let figures = |node: &AblatedSet| {
             let of =
@@ -196,7 +198,8 @@ impl<'a> Evaluation<'a> {
         table("what is lost without one node, set to 0", &columns, rows.collect())
     }
 
-    /// What the tokens lose without the circuit where one of them comes next, by the values of a label.
+    /// Returns a table of what the tokens lose without the circuit where one of them comes next, by the values of a
+    /// label.
     pub fn by(&self) -> Option<Table> {
         let column = self.runs.contexts.by.as_ref()?;
         let group = self.runs.group(Measure::Chance);
@@ -226,7 +229,8 @@ impl<'a> Evaluation<'a> {
         Some(table(&format!("{DUE}, by the label `{}` of the token before it", column.name), &columns, rows.collect()))
     }
 
-    /// Whether the lower end of what the tokens lose without the circuit is above what they lose without any other set.
+    /// Returns whether the lower end of what the tokens lose without the circuit is above what they lose without any
+    /// other set.
     pub fn beats_random(&self) -> Option<bool> {
         let [_, due, ..] = self.changes();
         let (circuit, others) = self.sets.whole.split_first()?;
@@ -237,7 +241,7 @@ impl<'a> Evaluation<'a> {
         Some(circuit.interval.is_some_and(|[_, smallest]| -smallest > most))
     }
 
-    /// The numbers of rows and positions.
+    /// Returns a table of the numbers of rows and positions.
     pub fn looked_at(&self) -> Table {
         let contexts = &self.runs.contexts;
         let of_due = match contexts.due_rows == self.due.rows() {
@@ -270,12 +274,12 @@ fn table(title: &str, columns: &[&str], rows: Vec<Vec<Cell>>) -> Table {
     Table { title: title.into(), columns: columns.iter().map(|column| column.to_string()).collect(), rows }
 }
 
-/// The mean of some numbers; missing where there are none.
+/// Returns the mean of some numbers; missing where there are none.
 fn average(numbers: &[f64]) -> Cell {
     if numbers.is_empty() { Cell::Missing } else { (numbers.iter().sum::<f64>() / numbers.len() as f64).into() }
 }
 
-/// The lowest and the highest of several numbers; missing where there are not two.
+/// Returns the lowest and the highest of several numbers; missing where there are not two.
 fn ends(numbers: &[f64]) -> [Cell; 2] {
     let of = |fold: fn(f64, f64) -> f64| numbers.iter().copied().reduce(fold).filter(|_| numbers.len() > 1);
     [of(f64::min), of(f64::max)].map(|end| end.map_or(Cell::Missing, Cell::from))

@@ -31,19 +31,19 @@ fn graph(target: usize) -> Graph {
     }
 }
 
-/// The text of the samples, and rows in which neither "a" nor "c" stands.
+/// Returns the text of the samples, and rows in which neither "a" nor "c" occurs.
 fn text() -> Text {
     let words = "a c e g b d f h k j i l m q r s t a a b c o p n c b a f e d";
     let others = "i l m q r s t n o p j k d e f g h t s r q p o n m l k j i h b b d d e e f f g g";
     Text::given([words, words, others].map(String::from).to_vec(), text::TextOptions::default()).unwrap()
 }
 
-/// A target that is active in some rows and inactive in others.
+/// Returns a target that is active in some rows and inactive in others.
 fn target(survey: &Survey) -> usize {
     (0..FEATURES).min_by_key(|feature| survey.dictionaries[2][*feature].fired.abs_diff(12)).unwrap()
 }
 
-/// "a" and "c".
+/// The ids of "a" and "c".
 const TOKEN_IDS: [u32; 2] = [0, 2];
 
 fn options() -> JudgeOptions {
@@ -56,13 +56,13 @@ fn options() -> JudgeOptions {
     }
 }
 
-/// A graph with dictionaries on the text, without labels.
+/// Evaluates a graph with dictionaries on the text, without labels.
 fn evaluated(model: &Model, saes: &[Sae], graph: &Graph, options: &JudgeOptions) -> Result<Judgement> {
     let circuit = Circuit { saes: saes.to_vec(), ..Circuit::without_dictionaries(graph.clone()) };
     judge(model, &circuit, &text(), None, options, &Task::default())
 }
 
-/// A whole pass with the features of each level set to what the change says.
+/// Runs a whole pass with the features of each level set as the changes say.
 fn plainly(batch: &Batch, model: &Model, saes: &[Sae], survey: &Survey, changes: &[Change]) -> Whole {
     let mut hooks: Vec<Bound> = Vec::new();
     for (level, change) in changes.iter().enumerate() {
@@ -85,7 +85,7 @@ fn plainly(batch: &Batch, model: &Model, saes: &[Sae], survey: &Survey, changes:
     model.decoder.run(batch, Ask { hooks, places, positions: None }, &Task::default()).unwrap()
 }
 
-/// Runs on all rows of the text, with the survey of the evaluation.
+/// Makes runs on all rows of the text, with the survey of the evaluation.
 fn with_runs(check: impl FnOnce(&Runs, &Model, &[Sae], &Survey)) {
     let (model, saes, _) = found();
     let harvesting = harvest::HarvestOptions { context: Some(CONTEXT), ..harvest::HarvestOptions::default() };

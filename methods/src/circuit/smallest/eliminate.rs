@@ -1,16 +1,19 @@
-//! Elimination: the units that count least in what is left go, some at a time, until the rest keeps too little.
+//! Elimination: the units that count least in what is left are removed, some at a time, until the rest keeps too
+//! little.
 //!
-//! What m loses without a unit is, to first order, its derivative by how much of the unit is kept, on the run in which all
-//! that went before is at its mean. So the score of a unit changes with what is left of the others: a feature that stood
-//! in for another one counts once the other is gone. The score is the sum over rows of the size of that: what helps in one
-//! row and hurts in another is not idle, and many units that hurt a little, ablated together, leave where the model works.
+//! What m loses without a unit is, to first order, its derivative by how much of the unit is kept, on the run in which
+//! all that was removed is at its mean. So the score of a unit changes with what is left of the others: a feature that
+//! another one made redundant counts once that one is removed. The score is the sum over rows of the size of the
+//! derivative: a unit that helps in one row and hurts in another is not idle, and many units that hurt a little,
+//! ablated together, take the model away from where it works.
 
 use super::ranks::ascending;
 use super::{Found, Search, shares_of};
 use crate::base::{Kind, Result, Task};
 
 impl Search<'_> {
-    /// The way from this set down, until what is left keeps less than half of a share. An interruption ends it.
+    /// Eliminates units of a set until what is left keeps less than half of a share. An interruption ends the
+    /// elimination.
     pub fn eliminate(&mut self, mut kept: Vec<bool>, least: f64, task: &Task) -> Result<()> {
         let begin = kept.iter().filter(|kept| **kept).count();
         let bar = task.begin("eliminating units", Some(begin as u64));

@@ -1,8 +1,10 @@
-//! Masks on all units that are optimised together: how much of each unit is kept, between 0 and 1, at a price.
+//! Masks on all units that are optimised together: how much of each unit is kept, between 0 and 1, with a sparsity
+//! penalty.
 //!
 //! The sum of the masks is minimised subject to m(k) >= share of m, by Adam on k - multiplier m(k) / m, with masks held
-//! between 0 and 1. All begin at 1 and sink together, so that what counts once others are missing is noticed while these go.
-//! The multiplier, what all of m is worth in units, rises while less than the share is kept, and falls while more is.
+//! between 0 and 1. All begin at 1 and fall together, so that a unit that counts once others are missing is noticed
+//! while these are removed. The multiplier, what all of m is worth in units, rises while less than the share is kept,
+//! and falls while more is.
 
 use super::Search;
 use super::ranks::ascending;
@@ -13,16 +15,16 @@ use crate::tensor::derivative::ValueAndGradients;
 use crate::tensor::{DType, Device, Tensor, floats};
 use crate::training::descent::{Descent, DescentOptions, DescentRule, ParameterRanges};
 
-/// What all of m is worth at the beginning, as a share of all units.
+/// The initial multiplier, as a share of the number of units.
 const WORTH: f64 = 0.1;
 
-/// How fast the multiplier follows what is kept.
+/// The speed at which the multiplier follows what is kept.
 const FOLLOWS: f64 = 0.5;
 
 const ADAM: DescentRule = DescentRule::Adam { betas: [0.9, 0.99], eps: 1e-8, weight_decay: 0.0 };
 
 impl Search<'_> {
-    /// Units in the order of their masks, the largest first, after a descent for one share.
+    /// Returns the units in the order of their masks, the largest first, after a descent for one share.
     pub fn masked(&self, share: f64, task: &Task) -> Result<Vec<usize>> {
         let count = self.ablations.units();
         let begun = vec![("masks".to_string(), Tensor::ones(count, DType::F64, &Device::Cpu)?)];

@@ -1,11 +1,11 @@
-//! The smallest feature circuit that keeps a share of a probability: features and errors of dictionaries, each at the cost
-//! of one, with everything else at its mean.
+//! Minimal circuits: the smallest feature circuit that keeps a share of a probability: features and errors of
+//! dictionaries, each at the cost of one, with everything else at its mean.
 //!
-//! m is the mean total probability of some tokens where they are due in a text. Four ways to look for a small set C whose
-//! m(C) is a share of m(all): the first by attribution or by integrated gradients of the unchanged model, which know
-//! nothing of what else is missing; elimination from all units down, with attribution anew on what is left; and masks
-//! between 0 and 1 that are optimised under a price. What is found is fitted to the text, so it is judged on another one
-//! (`shares`).
+//! m is the mean total probability of some tokens where they are due in a text. Four ways search for a small set C
+//! whose m(C) is a share of m(all): the first units by attribution or by integrated gradients of the unchanged model,
+//! which do not account for what else is missing; elimination from all units down, with attributions recomputed on what
+//! is left; and masks between 0 and 1 that are optimised with a sparsity penalty. The result is fitted to the text,
+//! so it is judged on another one (`shares`).
 
 mod eliminate;
 mod masks;
@@ -28,43 +28,44 @@ use crate::sae::Sae;
 pub use shares::{ShareOptions, shares};
 
 crate::choices! {
-    /// How a small circuit is looked for.
+    /// Methods to search for a small circuit.
     pub enum SmallestMethod {
         /// The first units by gradient times the distance from the mean.
         Attribution = "attribution",
-        /// The same with gradients averaged on the way to the mean.
+        /// The first units by gradients averaged on the way to the mean.
         Integrated = "integrated",
-        /// From all units down: the units with the smallest attributions in what is left go, some at a time.
+        /// Removal from all units down: the units with the smallest attributions in what is left are removed, some at a
+        /// time.
         Elimination = "elimination",
-        /// By masks that are optimised under a price, and elimination from there.
+        /// Masks that are optimised with a sparsity penalty, and elimination from there.
         Masks = "masks",
     }
 }
 
 crate::options! {
-    /// What a small circuit has to keep, and how it is looked for.
+    /// The share that a small circuit has to keep, and the search for it.
     #[derive(Debug, Clone)]
     pub struct SmallestOptions {
-        /// A text that tokens begin with, or their ids: what the probability is of.
+        /// A text that tokens begin with, or their ids: the tokens whose probability is measured.
         token: Vec<TokenPattern> = Vec::new() => usually("has to be given");
         /// The share of the probability that is to be kept, or several.
         share: Vec<f64> = vec![0.8] => above(0.0).at_most(1.0);
-        /// How the circuit is looked for.
+        /// The method of the search.
         method: SmallestMethod = SmallestMethod::Elimination;
-        /// For "elimination" and "masks": the share of units that goes at a time.
+        /// The share of units that is removed at a time, in "elimination" and "masks".
         rate: f64 = 0.05 => above(0.0).at_most(0.9);
-        /// For "masks": the number of steps.
+        /// The number of steps of "masks".
         steps: usize = 100 => at_least(1.0);
-        /// For "masks": the learning rate, how far a mask moves in a step at most.
+        /// The learning rate of "masks": how far a mask moves in a step at most.
         lr: f64 = 0.03 => above(0.0);
-        /// Tokens of the text.
+        /// Number of tokens of the text.
         tokens: usize = 100_000;
-        /// Tokens in a row of the text; at most the model's context.
+        /// Number of tokens in a row of the text; at most the model's context.
         context: Option<usize> = None => usually("32");
     }
 }
 
-/// A set of units with what it keeps.
+/// A set of units with the share that it keeps.
 #[derive(Debug, Clone)]
 struct Found {
     kept: Vec<bool>,
@@ -77,7 +78,7 @@ impl Found {
     }
 }
 
-/// For each share the smallest circuit that was found on a text; the whole one where none keeps as much.
+/// Finds for each share the smallest circuit on a text; the whole one where none keeps as much.
 pub fn smallest(
     model: &Model,
     saes: &[Sae],
@@ -134,7 +135,7 @@ struct Search<'a> {
     path: Vec<Found>,
     /// Units in the order of a score, the best first.
     ranking: Vec<usize>,
-    /// Whether it came to its end, or was interrupted.
+    /// Whether the search was completed, and not interrupted.
     is_whole: bool,
 }
 
@@ -167,7 +168,7 @@ impl<'a> Search<'a> {
         Ok(search)
     }
 
-    /// The smallest set that keeps a share.
+    /// Returns the smallest set that keeps a share.
     fn smallest(&self, share: f64, task: &Task) -> Result<Found> {
         match self.options.method {
             SmallestMethod::Attribution | SmallestMethod::Integrated => self.first(&self.ranking, share, task),
@@ -175,14 +176,14 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// The smallest of some sets that keeps a share; all units where none does.
+    /// Returns the smallest of some sets that keeps a share; all units where none does.
     fn least(&self, sets: &[Found], share: f64) -> Found {
         let enough = sets.iter().filter(|found| found.share >= share);
         let all = Found { kept: vec![true; self.ablations.units()], share: 1.0 };
         enough.min_by_key(|found| found.size()).cloned().unwrap_or(all)
     }
 
-    /// m with some units kept.
+    /// Computes m with some units kept.
     fn mean(&self, kept: &[bool], task: &Task) -> Result<f64> {
         let sum: f64 = self.ablations.sums(kept, task)?.iter().sum();
         Ok(sum / self.ablations.weights().iter().sum::<f64>())

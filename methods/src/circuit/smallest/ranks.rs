@@ -1,9 +1,9 @@
-//! Units in the order of a score, and how many of the first ones keep a share.
+//! Units in the order of a score, and the number of first ones that keep a share.
 
 use super::{Found, Search};
 use crate::base::{Result, Task};
 
-/// The numbers of scores from the lowest to the highest, of equals the first.
+/// Returns the numbers of scores from the lowest to the highest, of equals the first.
 pub fn ascending(scores: &[f64]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..scores.len()).collect();
     order.sort_by(|a, b| scores[*a].total_cmp(&scores[*b]));
@@ -11,7 +11,8 @@ pub fn ascending(scores: &[f64]) -> Vec<usize> {
 }
 
 impl Search<'_> {
-    /// The least number of the first units that keeps a share, found by halving: it is the least where more units keep more.
+    /// Finds the least number of first units that keeps a share, by bisection: it is the least where more units keep
+    /// more.
     pub fn first(&self, ranking: &[usize], share: f64, task: &Task) -> Result<Found> {
         let bar = task.begin("keeping the first units", None);
         let set = |size: usize| {

@@ -1,4 +1,5 @@
-//! What share of a probability circuits keep on a text, with everything else at its mean, beside random ones.
+//! The share of a probability that circuits keep on a text, with everything else at its mean, compared with random
+//! circuits.
 
 use crate::base::bootstrap::bootstrap;
 use crate::base::random::{OF_CALL, Seed};
@@ -15,18 +16,18 @@ use crate::features::tokens::token_ids;
 use crate::model::Model;
 
 crate::options! {
-    /// What circuits are judged by.
+    /// Options of judging circuits by the share that they keep.
     #[derive(Debug, Clone)]
     pub struct ShareOptions {
-        /// A text that tokens begin with, or their ids: what the probability is of.
+        /// A text that tokens begin with, or their ids: the tokens whose probability is measured.
         token: Option<Vec<TokenPattern>> = None => usually("those that the first circuit was found for");
-        /// Number of random circuits beside each, with as many errors and features of each dictionary and activity.
+        /// Number of random circuits for each, with as many errors and features of each dictionary and activity.
         draws: usize = 5;
         /// Seed of the draws and the bootstrap.
         seed: Seed = Seed::default() => usually(OF_CALL);
-        /// Tokens of the text.
+        /// Number of tokens of the text.
         tokens: usize = 100_000;
-        /// Tokens in a row of the text; at most the model's context.
+        /// Number of tokens in a row of the text; at most the model's context.
         context: Option<usize> = None => usually("32");
     }
 }
@@ -34,7 +35,7 @@ crate::options! {
 const COLUMNS: [&str; 11] =
     ["circuit", "units", "features", "errors", "P(tokens)", "share", "low", "high", "random", "lowest", "highest"];
 
-/// A row for each circuit, all of the same dictionaries.
+/// Returns a table with a row for each circuit, all of the same dictionaries.
 pub fn shares(model: &Model, circuits: &[Circuit], text: &Text, options: &ShareOptions, task: &Task) -> Result<Table> {
     let Some(first) = circuits.first() else {
         return Err(err!(Argument, "expected at least one circuit, found none").about("circuits"));

@@ -1,4 +1,4 @@
-//! What is found keeps what it says, and slopes are slopes.
+//! Tests that the circuits found keep the shares they state, and that slopes are slopes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,7 @@ use crate::circuit::samples::{FEATURES, dictionary, found, text};
 use crate::circuit::sparse_features::FeatureAblations;
 use crate::sae::Activation;
 
-/// Codes that are continuous, so that differences are slopes.
+/// Runs a test with continuous activations, so that differences are slopes.
 fn with(work: impl FnOnce(&FeatureAblations, &SmallestOptions)) {
     let model = found().0;
     let d = model.decoder.config().d_model;
@@ -125,7 +125,7 @@ fn random_circuits_have_as_many_of_each_class() {
     assert!(found.iter().any(|found| found[0]) && found.iter().any(|found| found[1]));
 }
 
-/// Interrupts when an elimination has made a round.
+/// A bar that interrupts when an elimination has made a round.
 struct Interrupts(Arc<AtomicBool>);
 
 struct InterruptingBar(Option<Arc<AtomicBool>>);

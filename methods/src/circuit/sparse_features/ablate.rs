@@ -1,4 +1,4 @@
-//! Runs in which all dictionaries are spliced at once: what is not kept has other values than its own.
+//! Runs in which all dictionaries are spliced in at once: ablated units have other values than their own.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ use crate::model::hooks::{At, Hooks};
 use crate::model::site::Site;
 use crate::tensor::{Tensor, dtype, floats};
 
-/// How much of each unit of one dictionary is kept, from 0 to 1, in all rows alike or in each: `[1 or rows, 1 or pos,
+/// The kept share of each unit of one dictionary, from 0 to 1, in all rows alike or in each: `[1 or rows, 1 or pos,
 /// features]` and `[1 or rows, 1 or pos, 1]`.
 pub struct Keeping {
     pub features: Tensor,
@@ -27,13 +27,13 @@ pub struct Keeping {
 }
 
 impl Keeping {
-    /// From the numbers of all units of a dictionary, `[1 or rows, 1 or pos, features + 1]`.
+    /// Takes the kept shares from the numbers of all units of a dictionary, `[1 or rows, 1 or pos, features + 1]`.
     pub fn of(shares: &Tensor) -> Result<Self> {
         let features = shares.dim(2)? - 1;
         Ok(Self { features: shares.narrow(2, 0, features)?, error: shares.narrow(2, features, 1)? })
     }
 
-    /// The same for a run of more positions: those behind the last are kept as they are.
+    /// Extends the shares to a run of more positions: those after the last are kept as they are.
     fn of_width(&self, width: usize) -> Result<Self> {
         let long = |x: &Tensor| -> Result<Tensor> {
             let (rows, positions, wide) = x.dims3()?;
@@ -47,7 +47,8 @@ impl Keeping {
     }
 }
 
-/// Splices dictionaries into a pass. With k what is kept of each unit and c, e the values of the run itself,
+/// A hook that splices dictionaries into a pass. The formula, with k the kept share of each unit and c, e the values of
+/// the run itself:
 ///
 ///     x' = x + sum over j of (1 - k_j) (other_j - c_j) d_j + (1 - k_e) (other_e - e)
 ///
@@ -55,7 +56,7 @@ impl Keeping {
 pub struct Splices<'a> {
     placed: &'a [Placed],
     others: Vec<Values>,
-    /// None for a dictionary that is kept whole, and left out.
+    /// The kept shares by dictionary; none for a dictionary that is kept whole, and left out.
     keeping: Vec<Option<Keeping>>,
     read: BTreeMap<Site, Tensor>,
 }
@@ -102,22 +103,23 @@ impl Hooks for Splices<'_> {
     }
 }
 
-/// The metric and its derivatives by how much of each unit is kept, summed over all rows of the runs.
+/// The metric and its derivatives by the kept share of each unit, summed over all rows of the runs.
 pub struct UnitSlopes {
     pub sum: f64,
     pub signed: Vec<f64>,
-    /// Their sizes in each row.
+    /// The sizes of the derivatives, summed over rows.
     pub sizes: Vec<f64>,
 }
 
-/// The values of all dictionaries in the corrupt runs, by pass: the same in every run with units ablated.
+/// The values of all dictionaries in the corrupt runs, by pass, since they are the same in every run with units
+/// ablated.
 pub struct Held(Vec<Option<Vec<Values>>>);
 
 impl Held {
-    /// What is held at most, in bytes; the values of further passes are computed in each run.
+    /// The largest number of bytes of the held values; those of further passes are computed in each run.
     pub const MOST: usize = 1 << 30;
 
-    /// Runs the corrupt prompts where units are moved to what they are there.
+    /// Runs the corrupt prompts where ablated units have their values there.
     pub fn new(
         model: &Model,
         placed: &[Placed],
@@ -139,7 +141,7 @@ impl Held {
     }
 }
 
-/// The values of all dictionaries in the corrupt run of a pass.
+/// Returns the values of all dictionaries in the corrupt run of a pass.
 fn corrupt(model: &Model, placed: &[Placed], (cases, part): (&Cases, usize), task: &Task) -> Result<Vec<Values>> {
     task.check()?;
     let run = cases.portion(part, Prompt::Corrupt, task)?;
@@ -158,8 +160,8 @@ pub struct Ablating<'a> {
 }
 
 impl Ablating<'_> {
-    /// The metric of the cases of one pass, with gradients where what is kept has some: `[cases]`. `keeping` has one for
-    /// each dictionary.
+    /// Computes the metric of the cases of one pass, `[cases]`, with gradients where the kept shares have some.
+    /// `keeping` has one for each dictionary.
     pub fn pass(&self, part: usize, keeping: Vec<Option<Keeping>>, task: &Task) -> Result<Tensor> {
         task.check()?;
         let run = self.cases.portion(part, Prompt::Clean, task)?;
@@ -171,7 +173,7 @@ impl Ablating<'_> {
         run.values(&logits.ok_or_else(|| err!(Bug, "a pass without logits"))?)
     }
 
-    /// What units are moved to in a pass of so many positions.
+    /// Returns the values of ablated units in a pass with a given number of positions.
     fn others(&self, part: usize, width: usize, task: &Task) -> Result<Vec<Values>> {
         match (self.others, self.held.0.get(part)) {
             (Others::Corrupt, Some(Some(held))) => Ok(held.clone()),
@@ -183,7 +185,7 @@ impl Ablating<'_> {
         }
     }
 
-    /// The metric of each case with the units that are not kept ablated.
+    /// Returns the metric of each case with the units that are not kept ablated.
     pub fn values(&self, kept: &[bool], task: &Task) -> Result<Vec<f64>> {
         let shares: Vec<f32> = kept.iter().map(|kept| f32::from(u8::from(*kept))).collect();
         let mut found = vec![0.0; self.cases.count()];
@@ -196,7 +198,7 @@ impl Ablating<'_> {
         Ok(found)
     }
 
-    /// The sum of the metric over all cases, and its derivatives by how much of each unit is kept.
+    /// Computes the sum of the metric over all cases, and its derivatives by the kept share of each unit.
     pub fn slopes(&self, shares: &[f32], task: &Task) -> Result<UnitSlopes> {
         let mut all = UnitSlopes { sum: 0.0, signed: vec![0.0; shares.len()], sizes: vec![0.0; shares.len()] };
         for part in 0..self.cases.parts() {
@@ -227,7 +229,7 @@ impl Ablating<'_> {
         Ok(all)
     }
 
-    /// How much of each unit is kept, dictionary by dictionary; none where it is all.
+    /// Returns the kept share of each unit, dictionary by dictionary; none where all is kept.
     fn keeping(&self, shares: &[f32]) -> Result<Vec<Option<Keeping>>> {
         let of_level = |level: usize| match shares[self.units.numbers(level)].iter().all(|share| *share == 1.0) {
             true => Ok(None),
@@ -236,7 +238,7 @@ impl Ablating<'_> {
         (0..self.units.levels()).map(of_level).collect()
     }
 
-    /// How much of each unit of a dictionary is kept: `[1, 1 or pos, features + 1]`.
+    /// Returns the kept share of each unit of a dictionary: `[1, 1 or pos, features + 1]`.
     fn shares(&self, level: usize, shares: &[f32]) -> Result<Tensor> {
         let shape = (1, self.units.rows(), self.units.features(level) + 1);
         Ok(Tensor::from_slice(&shares[self.units.numbers(level)], shape, self.model.decoder.device())?)

@@ -33,7 +33,8 @@ pub struct FeatureAblations<'a> {
 }
 
 impl<'a> FeatureAblations<'a> {
-    /// The ablations of pairs. Means are over all prompts of the pairs, at each position where units are of one.
+    /// Prepares the ablations of pairs. Means are over all prompts of the pairs, at each position where units are of
+    /// one.
     pub fn of_pairs(
         model: &'a Model,
         saes: &[Sae],
@@ -52,7 +53,8 @@ impl<'a> FeatureAblations<'a> {
         Self::new(model, placed, cases, (ablation, positions), &texts, task)
     }
 
-    /// The ablations of the probability of some tokens where they are due in a text, of which means are taken.
+    /// Prepares the ablations of the probability of some tokens where they are due in a text, over which means are
+    /// taken.
     pub fn of_text(
         model: &'a Model,
         saes: &[Sae],
@@ -86,13 +88,14 @@ impl<'a> FeatureAblations<'a> {
         Ok(Self { model, placed, cases, others, held, units, activity })
     }
 
-    /// The change of the metric's mean where each unit is ablated, to first order.
+    /// Estimates the change of the metric's mean by ablating each unit, to first order.
     pub fn effects(&self, options: &SparseFeatureOptions, task: &Task) -> Result<Vec<f64>> {
         let Self { model, placed, cases, others, units, .. } = self;
         Ok(Search { model, placed, cases, others, units, options }.effects(task)?.effects)
     }
 
-    /// The metric with so much of each unit kept, and its derivatives by that, as means over cases or positions.
+    /// Computes the metric with a share of each unit kept, and its derivatives by these shares, as means over cases or
+    /// positions.
     pub fn slopes(&self, shares: &[f32], task: &Task) -> Result<UnitSlopes> {
         let mut found = self.ablating().slopes(shares, task)?;
         let weight: f64 = self.weights().iter().sum();
@@ -101,17 +104,17 @@ impl<'a> FeatureAblations<'a> {
         Ok(found)
     }
 
-    /// The sum over positions of the metric in each case with units ablated; of pairs the metric.
+    /// Returns the sum over positions of the metric in each case with units ablated; of pairs the metric.
     pub fn sums(&self, kept: &[bool], task: &Task) -> Result<Vec<f64>> {
         self.ablating().values(kept, task)
     }
 
-    /// The number of positions that each of these is summed over.
+    /// Returns the number of positions that the metric of each case is summed over.
     pub fn weights(&self) -> Vec<f64> {
         self.cases.weights()
     }
 
-    /// The circuit of kept units, with their effects.
+    /// Returns the circuit of kept units, with their effects.
     pub fn circuit(&self, effects: &[f64], kept: &[bool]) -> Circuit {
         let graph = nodes(self.model, &self.placed, &self.units, (effects, kept));
         let saes = self.placed.iter().map(|placed| placed.sae.clone()).collect();
@@ -123,7 +126,7 @@ impl<'a> FeatureAblations<'a> {
         Ablating { model, placed, cases, others, held, units }
     }
 
-    /// Whether the nodes of a graph are of one position each; what its ablations need to know.
+    /// Returns whether the nodes of a graph are of one position each, which its ablations need to know.
     pub fn positions(graph: &Graph) -> NodePositions {
         match graph.nodes.iter().any(|node| node.position.is_some()) {
             true => NodePositions::Each,
@@ -149,9 +152,10 @@ impl Ablations for FeatureAblations<'_> {
         Ok(kept)
     }
 
-    /// Dictionary by dictionary the errors, and features by the power of two that their mean activation reaches.
+    /// Returns the class of each unit: the errors of each dictionary, and its features by the power of two of their
+    /// mean activation.
     fn alike(&self) -> Vec<usize> {
-        /// Classes of a dictionary; activations below a millionth are as good as none.
+        /// The number of classes of a dictionary; activations below a millionth count as none.
         const BINS: i32 = 64;
         let class = |(number, activity): (usize, &f64)| {
             let unit = self.units.unit(number);
@@ -172,7 +176,7 @@ impl Ablations for FeatureAblations<'_> {
 }
 
 impl NodeAblations for FeatureAblations<'_> {
-    /// As of units: each is a node.
+    /// Returns the classes of units, each of which is a node.
     fn node_classes(&self) -> Vec<usize> {
         self.alike()
     }

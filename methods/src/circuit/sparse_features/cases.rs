@@ -1,4 +1,4 @@
-//! What a feature circuit is about: the prompts that are run, and the number that is measured of each.
+//! Cases of a feature circuit: the prompts that are run, and the number that is measured of each.
 
 use std::rc::Rc;
 
@@ -17,7 +17,7 @@ pub struct Cases<'a> {
     about: About<'a>,
     /// The numbers of the cases that go into each pass.
     parts: Vec<Vec<usize>>,
-    /// Of pairs the plans of clean prompts, by pass: that of a KL has the reference's run.
+    /// The plans of clean prompts of pairs, by pass: that of a KL has the reference's run.
     clean: Vec<Rc<MetricPlan<'a>>>,
 }
 
@@ -27,7 +27,7 @@ enum About<'a> {
         measure: Measure<'a>,
         normaliser: Option<Normaliser>,
     },
-    /// With the number of positions of each row.
+    /// The rows of a text, with the number of positions of each.
     Due {
         tokens: Vec<u32>,
         counts: Vec<f64>,
@@ -42,7 +42,7 @@ pub enum Portion<'a> {
 }
 
 impl<'a> Cases<'a> {
-    /// Pairs of prompts, those of one length in one pass. `share` is the part of a usual pass that each may take.
+    /// Splits pairs of prompts into passes of one length. `share` is the part of a usual pass that each may take.
     pub fn of_pairs(
         model: &'a Model,
         pairs: &'a [TokenPair],
@@ -68,7 +68,7 @@ impl<'a> Cases<'a> {
         Ok(Self { model, about: About::Pairs { pairs, measure, normaliser }, parts, clean })
     }
 
-    /// The rows of a text in which some tokens are due.
+    /// Takes the rows of a text in which some tokens are due.
     pub fn of_due(model: &'a Model, due: &Due) -> Result<Self> {
         let batches = due.parts(model.decoder.config().outputs())?;
         let mut next = 0;
@@ -81,22 +81,22 @@ impl<'a> Cases<'a> {
         Ok(Self { model, about, parts, clean: Vec::new() })
     }
 
-    /// The number of passes.
+    /// Returns the number of passes.
     pub fn parts(&self) -> usize {
         self.parts.len()
     }
 
-    /// The numbers of the cases of a pass.
+    /// Returns the numbers of the cases of a pass.
     pub fn numbers(&self, part: usize) -> &[usize] {
         self.parts.get(part).map_or(&[], Vec::as_slice)
     }
 
-    /// The number of cases.
+    /// Returns the number of cases.
     pub fn count(&self) -> usize {
         self.parts.iter().map(Vec::len).sum()
     }
 
-    /// What effects that are summed over the cases of a pass are divided by: a case each, or a position each where
+    /// Returns the divisor of effects that are summed over the cases of a pass: a case each, or a position each where
     /// tokens are due.
     pub fn weight(&self, part: usize) -> f64 {
         match &self.about {
@@ -105,7 +105,7 @@ impl<'a> Cases<'a> {
         }
     }
 
-    /// How many positions each case's value is summed over; 1 for pairs.
+    /// Returns how many positions each case's value is summed over; 1 for pairs.
     pub fn weights(&self) -> Vec<f64> {
         match &self.about {
             About::Pairs { pairs, .. } => vec![1.0; pairs.len()],
@@ -113,7 +113,7 @@ impl<'a> Cases<'a> {
         }
     }
 
-    /// The pass over some cases; those of corrupt prompts instead of clean ones, if asked for.
+    /// Returns the pass over some cases; with the corrupt prompts in place of the clean ones, if requested.
     pub fn portion(&self, part: usize, which: Prompt, task: &Task) -> Result<Portion<'_>> {
         match &self.about {
             About::Pairs { pairs, measure, .. } => {
@@ -128,7 +128,8 @@ impl<'a> Cases<'a> {
         }
     }
 
-    /// The number of tokens that all prompts have; refused where they differ, since units by position need the same.
+    /// Returns the number of tokens that all prompts have; refuses different numbers, since units by position need the
+    /// same.
     pub fn length(&self) -> Result<usize> {
         let About::Pairs { pairs, .. } = &self.about else {
             return Err(err!(Argument, "nodes by position need pairs of prompts, found a text").about("positions"));
@@ -166,7 +167,7 @@ impl<'a> Cases<'a> {
         }
     }
 
-    /// All prompts of the pairs, those of one length together.
+    /// Returns all prompts of the pairs, those of one length together.
     pub fn prompts(&self) -> Vec<Vec<u32>> {
         match &self.about {
             About::Pairs { pairs, .. } => {
@@ -177,7 +178,7 @@ impl<'a> Cases<'a> {
         }
     }
 
-    /// What a difference of two values is multiplied by to be one of normalised values.
+    /// Returns the factor from a difference of two values to one of normalised values.
     pub fn scale(&self) -> f64 {
         match &self.about {
             About::Pairs { normaliser: Some(normaliser), .. } => 1.0 / normaliser.distance(),
@@ -185,7 +186,7 @@ impl<'a> Cases<'a> {
         }
     }
 
-    /// The value of a case as it is told.
+    /// Returns the value of a case as it is reported: normalised, if the measure is.
     pub fn told(&self, number: usize, value: f64) -> f64 {
         match &self.about {
             About::Pairs { normaliser: Some(normaliser), .. } => normaliser.value(number, value),
@@ -204,7 +205,7 @@ impl<'a> Cases<'a> {
     }
 }
 
-/// The plan of some of the pairs.
+/// Returns the plan of some of the pairs.
 fn planned<'a>(
     (model, pairs, measure): (&Model, &[TokenPair], Measure<'a>),
     (which, numbers): (Prompt, &[usize]),
@@ -223,7 +224,7 @@ impl Portion<'_> {
         }
     }
 
-    /// Where logits are needed.
+    /// Returns the points where logits are needed.
     pub fn points(&self) -> Vec<(usize, usize)> {
         match self {
             Portion::Pairs(plan) => plan.points().to_vec(),
@@ -231,7 +232,7 @@ impl Portion<'_> {
         }
     }
 
-    /// The value of each case from the logits at these points, with gradients where these have some.
+    /// Returns the value of each case from the logits at these points, with gradients where these have some.
     pub fn values(&self, logits: &Tensor) -> Result<Tensor> {
         match self {
             Portion::Pairs(plan) => plan.values(logits),

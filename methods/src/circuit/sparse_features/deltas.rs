@@ -1,33 +1,33 @@
-//! How far the nodes of one dictionary are moved from a run, and what that does to first order.
+//! Moves of the nodes of one dictionary away from a run, and the effect of these moves to first order.
 
 use super::placed::{Placed, Values};
 use crate::base::Result;
 use crate::tensor::{DType, Tensor};
 
-/// Changes of codes and of the error of one dictionary, at every position of some rows.
+/// Changes of feature activations and of the error of one dictionary, at every position of some rows.
 #[derive(Clone)]
 pub struct Deltas {
     placed: Placed,
-    /// The input of the dictionary, which says how its output is scaled.
+    /// The input of the dictionary, which determines the scale of its output.
     input: Tensor,
-    /// The features whose code changes anywhere, sorted.
+    /// The features whose activation changes anywhere, sorted.
     pub features: Vec<u32>,
-    /// What a code of 1 of each writes: `[features, d]`.
+    /// The vector that an activation of 1 of each feature writes: `[features, d]`.
     directions: Tensor,
-    /// `[rows, pos, features]`
+    /// The changes of activations: `[rows, pos, features]`.
     codes: Tensor,
-    /// `[rows, pos, d]`
+    /// The change of the error: `[rows, pos, d]`.
     error: Tensor,
 }
 
-/// (change) . (gradient): of each feature `[rows, pos, features]`, and of the error `[rows, pos]`.
+/// Products (change) . (gradient): of each feature `[rows, pos, features]`, and of the error `[rows, pos]`.
 pub struct Products {
     pub codes: Tensor,
     pub error: Tensor,
 }
 
 impl Deltas {
-    /// From the values of a run to others, which may be the same for all rows or positions.
+    /// Computes the changes from the values of a run to other values, which may be the same for all rows or positions.
     pub fn new(placed: &Placed, read: &Tensor, own: &Values, other: &Values) -> Result<Self> {
         let all = other.codes.broadcast_sub(&own.codes)?;
         let sizes = all.abs()?.flatten(0, 1)?.max(0)?.to_vec1::<f32>()?;
@@ -43,7 +43,7 @@ impl Deltas {
         })
     }
 
-    /// The same of some of its features alone.
+    /// Restricts the changes to some features.
     pub fn only(&self, features: &[u32]) -> Result<Self> {
         let places = features.iter().filter_map(|feature| self.features.binary_search(feature).ok());
         let places: Vec<u32> = places.map(|place| place as u32).collect();
@@ -56,12 +56,13 @@ impl Deltas {
         })
     }
 
-    /// What moving everything adds to the activation: `[rows, pos, d]`.
+    /// Returns what moving everything adds to the activation: `[rows, pos, d]`.
     pub fn way(&self) -> Result<Tensor> {
         Ok((self.written(&self.codes)? + &self.error)?)
     }
 
-    /// What moving one feature, by its place among those that move, or the error, adds; at all positions, or at one.
+    /// Returns what moving one feature, by its place among those that move, or the error, adds; at all positions, or at
+    /// one.
     pub fn way_of(&self, place: Option<usize>, position: Option<usize>) -> Result<Tensor> {
         let whole = match place {
             None => self.error.clone(),
@@ -76,14 +77,14 @@ impl Deltas {
         Ok(whole.narrow(1, position, 1)?.pad_with_zeros(1, position, width - position - 1)?)
     }
 
-    /// The products with a gradient at the place that the dictionary writes, `[rows, pos, d]`.
+    /// Returns the products with a gradient at the site that the dictionary writes, `[rows, pos, d]`.
     pub fn products(&self, gradient: &Tensor) -> Result<Products> {
         let gradient = gradient.to_dtype(DType::F32)?;
         let error = (&gradient * &self.error)?.sum(2)?;
         Ok(Products { codes: (self.slopes(&gradient)? * &self.codes)?, error })
     }
 
-    /// The derivative by each of the codes that move, `[rows, pos, features]`, from the gradient in f32.
+    /// Returns the derivative by each of the moved activations, `[rows, pos, features]`, from the gradient in f32.
     pub fn slopes(&self, gradient: &Tensor) -> Result<Tensor> {
         let (rows, pos, d) = gradient.dims3()?;
         let flat = self.stretched(gradient)?.reshape((rows * pos, d))?;
@@ -96,7 +97,7 @@ impl Deltas {
         self.stretched(&flat.reshape((rows, pos, ()))?)
     }
 
-    /// Scaled as the output of the dictionary is for its input.
+    /// Scales a tensor as the output of the dictionary is scaled for its input.
     fn stretched(&self, x: &Tensor) -> Result<Tensor> {
         self.placed.sae.parts().scaling.of(&self.input)?.stretched(x)?.to_dtype(DType::F32).map_err(Into::into)
     }

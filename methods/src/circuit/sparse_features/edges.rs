@@ -1,9 +1,10 @@
 //! Edges between kept nodes: dm/db . db/da . (other a - own a) (Marks et al. 2024, section 3.2).
 //!
 //! With a node's value weighted by its mean gradient, one backward pass from the node gives the products with all nodes
-//! that reach it. Gradients stop at the dictionaries between, so that a path counts for the node that it comes to first:
-//! a stream's dictionary has everything behind it. A node at all positions is pulled back from all of them at once, since
-//! what is summed over them is linear. Several nodes are pulled back in copies of the batch, whose pass is computed once.
+//! that reach it. Gradients stop at the dictionaries between, so that a path counts for the node that it comes to
+//! first: everything after a dictionary of the residual stream passes through it. A node at all positions is pulled
+//! back from all of them at once, since what is summed over them is linear. Several nodes are pulled back in copies of
+//! the batch, whose pass is computed once.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -19,33 +20,34 @@ use crate::data::pairs::tokens::Prompt;
 use crate::model::batch::Batch;
 use crate::tensor::{DType, Tensor};
 
-/// Tokens in a batch of copies.
+/// Number of tokens in a batch of copies.
 const TOKENS: usize = 1 << 11;
 
-/// The numbers that a layer keeps for its backward pass, in widths of the stream for each token; an estimate.
+/// The numbers that a layer keeps for its backward pass, in widths of the residual stream for each token; an estimate.
 const KEPT: usize = 24;
 
-/// Edges between units by their numbers; the number behind all units stands for the metric.
+/// Edges between units by their numbers; the number after all units stands for the metric.
 pub struct Edges {
     pub effects: BTreeMap<(usize, usize), f64>,
     pub is_whole: bool,
 }
 
-/// The dictionaries that reach one directly, or, for none, the metric: from the last one of the stream before it on.
+/// Returns the dictionaries that reach one directly, or, for none, the metric: from the last dictionary of the residual
+/// stream before it on.
 pub fn reaching(placed: &[Placed], to: Option<usize>) -> Range<usize> {
     let before = to.unwrap_or(placed.len());
     let stream = placed[..before].iter().rposition(Placed::is_stream);
     stream.unwrap_or(0)..before
 }
 
-/// The work on edges, of which so many parts are done.
+/// The work on edges, and the number of parts that are done.
 struct Parts<'t> {
     piece: Piece<'t>,
     done: u64,
 }
 
 impl Search<'_> {
-    /// All edges between kept units, and from them to the metric. An interruption leaves those found so far.
+    /// Computes all edges between kept units, and from them to the metric. An interruption leaves those found so far.
     pub fn edges(&self, found: &Effects, kept: &[bool], task: &Task) -> Result<Edges> {
         let mut edges = Edges { effects: BTreeMap::new(), is_whole: true };
         let count = kept.iter().filter(|kept| **kept).count();
@@ -72,7 +74,7 @@ impl Search<'_> {
         Ok(edges)
     }
 
-    /// The edges of one pass into the kept nodes of a dictionary, or into the metric.
+    /// Adds the edges of one pass into the kept nodes of a dictionary, or into the metric.
     fn into(
         &self,
         pass: &Moving,
@@ -132,7 +134,7 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// The changes of the kept features of a dictionary; none where nothing is kept.
+    /// Returns the changes of the kept features of a dictionary; none where nothing is kept.
     fn kept_of(&self, pass: &Moving, level: usize, kept: &[bool]) -> Result<Option<Deltas>> {
         let wide = self.units.features(level) + 1;
         let (mut features, mut is_any) = (vec![false; wide], false);
@@ -179,12 +181,12 @@ impl Search<'_> {
     }
 }
 
-/// What the nodes of a dictionary are weighted with when they are pulled back: the mean gradient of the metric.
+/// The weights of the nodes of a dictionary when they are pulled back: the mean gradient of the metric.
 struct Weights {
-    /// By the features that have one: `[rows, pos, features]`.
+    /// The slopes of the features that have one: `[rows, pos, features]`.
     slopes: Vec<f32>,
     features: Vec<u32>,
-    /// `[rows, pos, d]`
+    /// The gradient at the activation: `[rows, pos, d]`.
     gradient: Vec<f32>,
     rows: usize,
     width: usize,
@@ -209,7 +211,8 @@ impl Weights {
         })
     }
 
-    /// The weights of one unit in each of some copies, `[copies * rows, pos, d_sae + d]`; 0 in copies that are left.
+    /// Returns the weights of one unit in each of some copies, `[copies * rows, pos, d_sae + d]`; 0 in the remaining
+    /// copies.
     fn seeds(&self, units: impl Iterator<Item = Unit>, copies: usize) -> Result<Tensor> {
         let wide = self.d_sae + self.d;
         let mut seeds = vec![0.0_f32; copies * self.rows * self.width * wide];

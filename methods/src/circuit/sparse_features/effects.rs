@@ -1,4 +1,4 @@
-//! The indirect effect of every node on the metric: (other - own) . gradient, or what the metric really becomes.
+//! The indirect effect of every node on the metric: (other - own) . gradient, or the metric of a run.
 
 use super::cases::{Cases, Portion};
 use super::deltas::{Deltas, Products};
@@ -17,7 +17,7 @@ use crate::model::decoder::Logits;
 use crate::model::hooks::{Action, Bound};
 use crate::tensor::{Tensor, floats};
 
-/// Tokens of the copies of a batch in which one node each is moved.
+/// Number of tokens of the copies of a batch in which one node each is moved.
 const TOKENS: usize = 1 << 11;
 
 /// The constants of a search.
@@ -30,11 +30,11 @@ pub struct Search<'a> {
     pub options: &'a SparseFeatureOptions,
 }
 
-/// How the nodes of one pass move, with the gradients that edges are made of.
+/// Changes of the nodes of one pass, with the gradients that edges are made of.
 pub struct Moving {
     pub part: usize,
     pub batch: Batch,
-    /// By dictionary.
+    /// The changes by dictionary.
     pub deltas: Vec<Deltas>,
     /// The gradient that effects are products with, by dictionary; none for exact ones.
     pub gradients: Vec<Tensor>,
@@ -49,9 +49,9 @@ pub struct Effects {
     /// The mean of the metric without a change.
     pub metric: f64,
     pub passes: Vec<Moving>,
-    /// What sums over the cases of these passes are divided by.
+    /// The divisor of sums over the cases of these passes.
     pub weight: f64,
-    /// Whether all cases were read, or an interruption ended the work.
+    /// Whether all cases were read, and no interruption ended the work.
     pub is_whole: bool,
 }
 
@@ -59,7 +59,7 @@ pub struct Effects {
 struct Sums {
     effects: Vec<f64>,
     activity: Vec<f64>,
-    /// The positions that activations were read at, by row of units.
+    /// The number of positions that activations were read at, by row of units.
     read: Vec<f64>,
     metric: f64,
 }
@@ -71,7 +71,8 @@ impl Sums {
 }
 
 impl Search<'_> {
-    /// The effects of all units. An interruption after the first pass ends the work with those of the passes so far.
+    /// Computes the effects of all units. An interruption after the first pass ends the work with those of the passes
+    /// so far.
     pub fn effects(&self, task: &Task) -> Result<Effects> {
         let count = self.units.count();
         memory::check(24 * count as u128, || "the effects of all nodes".into())?;
@@ -110,7 +111,7 @@ impl Search<'_> {
         Ok(Effects { effects, activity, metric: metric / weight, passes, weight, is_whole })
     }
 
-    /// The mean activation of each unit alone.
+    /// Computes the mean activation of each unit alone.
     pub fn activity(&self, task: &Task) -> Result<Vec<f64>> {
         let count = self.units.count();
         let mut sums = Sums::of(count, self.units.rows());
@@ -178,19 +179,20 @@ impl Search<'_> {
         Ok(Moving { part, batch: run.batch().clone(), deltas, gradients })
     }
 
-    /// The metric of each case without a change.
+    /// Returns the metric of each case without a change.
     fn unchanged(&self, run: &Portion, task: &Task) -> Result<Vec<f64>> {
         let points = run.points();
         let reruns = Reruns::new(&self.model.decoder, run.batch(), &[self.placed[0].writes], task)?;
         floats(&run.values(&reruns.logits(1, Vec::new(), Logits::Points(&points), task)?)?)
     }
 
-    /// The sum of the metric over cases, as it is told.
+    /// Sums the metric over cases, as it is reported.
     fn told(&self, part: usize, values: &[f64]) -> f64 {
         self.cases.numbers(part).iter().zip(values).map(|(number, value)| self.cases.told(*number, *value)).sum()
     }
 
-    /// The mean of the gradient at `steps` points on the way, codes and error moved together. `once` is that of the first.
+    /// Averages the gradient at `steps` points on the way, activations and error moved together. `once` is that of the
+    /// first.
     fn along(&self, run: &Portion, level: usize, moving: &Deltas, once: &Tensor, task: &Task) -> Result<Tensor> {
         let (steps, way) = (self.options.steps, moving.way()?);
         let mut sum = once.clone();
@@ -204,7 +206,7 @@ impl Search<'_> {
         Ok((sum / steps as f64)?)
     }
 
-    /// What the metric becomes where each unit is moved alone, in copies of the batch.
+    /// Computes the change of the metric where each unit is moved alone, in copies of the batch.
     fn exact(
         &self,
         run: &Portion,
@@ -259,7 +261,7 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// The row of units of a position; none behind the prompts.
+    /// Returns the row of units of a position; none after the prompts.
     pub fn row(&self, position: usize) -> Option<usize> {
         match self.units.positions() {
             None => Some(0),
@@ -267,7 +269,7 @@ impl Search<'_> {
         }
     }
 
-    /// Adds codes, and lengths of errors, at the positions of texts.
+    /// Adds activations, and lengths of errors, at the positions of texts.
     fn add_activity(&self, sums: &mut Sums, level: usize, own: &Values, run: &Portion) -> Result<()> {
         let (start, wide) = (self.units.start(level), self.units.features(level) + 1);
         let codes = own.codes.to_vec3::<f32>()?;

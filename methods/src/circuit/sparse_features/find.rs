@@ -1,4 +1,4 @@
-//! From effects to a circuit: the nodes above a threshold, the edges between them, and the graph.
+//! The step from effects to a circuit: the nodes above a threshold, the edges between them, and the graph.
 
 use std::collections::BTreeMap;
 
@@ -26,10 +26,10 @@ use crate::sae::Sae;
 use crate::tensor::normalise::cosine;
 use crate::tensor::{DType, Tensor};
 
-/// The part of a usual pass that each may take: a pass holds its gradients and all codes.
+/// The part of a usual pass that each may take: a pass holds its gradients and all activations.
 pub const SHARE: usize = 4;
 
-/// The feature circuit of a metric of pairs of prompts.
+/// Finds the feature circuit of a metric of pairs of prompts.
 pub fn of_pairs(
     model: &Model,
     saes: &[Sae],
@@ -57,7 +57,7 @@ pub fn of_pairs(
     circuit(&search, measure.quantity(), &made, task)
 }
 
-/// The feature circuit of the probability of some tokens where they are due in a text.
+/// Finds the feature circuit of the probability of some tokens where they are due in a text.
 pub fn of_text(model: &Model, saes: &[Sae], text: &Text, options: &TextCircuitOptions, task: &Task) -> Result<Circuit> {
     if options.token.is_empty() {
         return Err(err!(Argument, "expected `token`, whose probability the circuit is of, found none")
@@ -85,13 +85,13 @@ pub fn of_text(model: &Model, saes: &[Sae], text: &Text, options: &TextCircuitOp
     Ok(found)
 }
 
-/// All rows of a text.
+/// Returns all rows of a text.
 pub fn rows(model: &Model, text: &Text, context: usize, task: &Task) -> Result<Vec<Vec<u32>>> {
     let rows = gathered(text, tokenizer(model)?, context, None, task, |row| Ok(row.ids))?;
     Ok(rows.into_iter().filter(|row| !row.is_empty()).collect())
 }
 
-/// What nodes are moved to.
+/// Returns the values of ablated nodes.
 pub fn others(
     model: &Model,
     placed: &[Placed],
@@ -142,7 +142,7 @@ fn circuit(search: &Search, quantity: &str, made: &[(&str, Cell)], task: &Task) 
     Ok(Circuit { saes, ..Circuit::without_dictionaries(graph) })
 }
 
-/// The number of the unit that a node of the graph is.
+/// Returns the number of the unit that a node of the graph is.
 fn number_of(search: &Search, node: &Node) -> Option<usize> {
     if node.part == Part::Whole {
         return None;
@@ -150,7 +150,8 @@ fn number_of(search: &Search, node: &Node) -> Option<usize> {
     search.units.number(Unit { level: node.level, position: node.position, feature: node.feature() })
 }
 
-/// The graph of kept units without edges: the logits first, then units in the order of the computation, with their effects.
+/// Builds the graph of kept units without edges: the logits first, then units in the order of the computation, with
+/// their effects.
 pub fn nodes(model: &Model, placed: &[Placed], units: &Units, (effects, kept): (&[f64], &[bool])) -> Graph {
     let mut sites: Vec<String> = placed.iter().map(Placed::name).collect();
     let of_unit = |number: usize| {
@@ -165,7 +166,7 @@ pub fn nodes(model: &Model, placed: &[Placed], units: &Units, (effects, kept): (
     Graph { model: model.origin.clone(), sites, nodes, is_whole: true, ..Graph::default() }
 }
 
-/// The edges above the threshold.
+/// Returns the edges above the threshold.
 fn strong(search: &Search, edges: &Edges, kept: &[bool]) -> Result<Vec<Edge>> {
     let numbers = (0..kept.len()).filter(|number| kept[*number]);
     let places: BTreeMap<usize, usize> =
@@ -179,7 +180,7 @@ fn strong(search: &Search, edges: &Edges, kept: &[bool]) -> Result<Vec<Edge>> {
     strong.map(edge).collect()
 }
 
-/// What a unit writes, if it is a feature.
+/// Returns the vector that a unit writes, if it is a feature.
 fn direction(search: &Search, number: usize) -> Result<Option<Tensor>> {
     if number >= search.units.count() {
         return Ok(None);

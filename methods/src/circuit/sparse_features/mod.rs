@@ -1,10 +1,11 @@
 //! Sparse feature circuits (Marks et al. 2024): features of dictionaries and their errors that cause a metric, and how they
 //! cause each other.
 //!
-//! The indirect effect of a node is what the metric changes by where its activation moves from that of the run to another:
-//! that of the corrupt prompt, zero, or a mean. To first order it is (other - own) . dm/da, with the gradient on the run
-//! (attribution) or averaged along the way to the other (integrated gradients), or it is computed (exact). The part of an
-//! activation that a dictionary does not reconstruct, x - x_hat, is one node a site and position, and never split.
+//! The indirect effect of a node is the change of the metric when its activation moves from that of the run to another:
+//! that of the corrupt prompt, zero, or a mean. To first order it is (other - own) . dm/da, with the gradient on the
+//! run (attribution) or averaged along the way to the other (integrated gradients), or it is computed (exact). The part
+//! of an activation that a dictionary does not reconstruct, x - x_hat, is one node a site and position, and never
+//! split.
 
 mod ablate;
 mod ablations;
@@ -28,24 +29,24 @@ pub use ablations::FeatureAblations;
 pub use find::{of_pairs, of_text};
 
 crate::choices! {
-    /// How the effect of a node is found.
+    /// Methods to compute the effect of a node.
     pub enum EffectMethod {
-        /// (other - own) . gradient: its first order.
+        /// The first order of the effect: (other - own) . gradient.
         Attribution = "attribution",
-        /// The same with the gradient averaged along the straight way to the other values, all nodes of a dictionary moved
-        /// together.
+        /// Attribution with the gradient averaged along the straight way to the other values, all nodes of a dictionary
+        /// moved together.
         Integrated = "integrated",
-        /// By running the model with each node moved.
+        /// A run of the model with each node moved.
         Exact = "exact",
     }
 }
 
 crate::choices! {
-    /// What nodes are moved to.
+    /// Values of ablated nodes.
     pub enum NodeAblation {
-        /// Their values in the run of the corrupt prompt.
+        /// The values in the run of the corrupt prompt.
         Patch = "patch",
-        /// Their means over all prompts, or over a text.
+        /// The means over all prompts, or over a text.
         Mean = "mean",
         /// Zero.
         Zero = "zero",
@@ -53,29 +54,29 @@ crate::choices! {
 }
 
 crate::choices! {
-    /// Whether a node is a feature at all positions, or at one.
+    /// Positions of a node: all of them together, or one.
     pub enum NodePositions {
-        /// At all positions, its effects summed over them.
+        /// All positions, with effects summed over them.
         Summed = "summed",
-        /// At each position.
+        /// A node for each position.
         Each = "each",
     }
 }
 
 crate::options! {
-    /// How a feature circuit is searched.
+    /// Options of the search for a feature circuit.
     #[derive(Debug, Clone)]
     pub struct SparseFeatureOptions {
-        /// How effects are found: by attribution, by "integrated" gradients, or, "exact", by a run with each node moved.
+        /// The method of effects: attribution, "integrated" gradients, or, "exact", a run with each node moved.
         method: EffectMethod = EffectMethod::Integrated;
-        /// Nodes are kept whose effect is larger in size than this; where it is just as large, as with a threshold that is one
-        /// node's own effect, rounding decides.
+        /// The least effect in size of kept nodes, exclusive; where it is just as large, as with a threshold that is
+        /// one node's own effect, rounding decides.
         node_threshold: f64 = 0.1 => at_least(0.0);
-        /// Edges are kept whose effect is larger in size than this; rounding decides as for nodes.
+        /// The least effect in size of kept edges, exclusive; rounding decides as for nodes.
         edge_threshold: f64 = 0.01 => at_least(0.0);
-        /// Whether edges are found, too.
+        /// Whether edges are computed, too.
         edges: bool = true;
-        /// For "integrated": the number of points on the way.
+        /// The number of points on the way, in "integrated".
         steps: usize = 10 => at_least(1.0);
     }
 }
@@ -84,7 +85,7 @@ crate::options! {
     /// The circuit of pairs of prompts.
     #[derive(Debug, Clone)]
     pub struct PairCircuitOptions {
-        /// What nodes are moved to: their values in the run of the corrupt prompt, their means over all prompts, or zero.
+        /// The values of ablated nodes: those in the run of the corrupt prompt, their means over all prompts, or zero.
         ablation: NodeAblation = NodeAblation::Patch;
         /// Whether a node is a feature at all positions, or at each.
         positions: NodePositions = NodePositions::Summed;
@@ -96,13 +97,13 @@ crate::options! {
     /// The circuit of tokens in a text.
     #[derive(Debug, Clone)]
     pub struct TextCircuitOptions {
-        /// A text that tokens begin with, or their ids: what the probability is of.
+        /// A text that tokens begin with, or their ids: the tokens whose probability is measured.
         token: Vec<TokenPattern> = Vec::new() => usually("has to be given");
-        /// What nodes are moved to: their means over the text, or zero.
+        /// The values of ablated nodes: their means over the text, or zero.
         ablation: NodeAblation = NodeAblation::Mean;
-        /// Tokens of the text.
+        /// Number of tokens of the text.
         tokens: usize = 50_000;
-        /// Tokens in a row of the text; at most the model's context.
+        /// Number of tokens in a row of the text; at most the model's context.
         context: Option<usize> = None => usually("32");
         with search: SparseFeatureOptions;
     }
@@ -119,7 +120,7 @@ impl From<EdgeAblation> for NodeAblation {
 }
 
 impl SparseFeatureOptions {
-    /// Whether the metric has to have a gradient.
+    /// Returns whether the metric has to have a gradient.
     fn needs_gradient(&self) -> bool {
         self.edges || self.method != EffectMethod::Exact
     }

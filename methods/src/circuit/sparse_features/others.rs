@@ -1,4 +1,4 @@
-//! What nodes are moved to where they are ablated: the corrupt run's values, zero, or means.
+//! Values of ablated nodes: those of the corrupt run, zero, or means.
 
 use super::placed::{Placed, Values};
 use super::taps::{Noted, noted};
@@ -8,25 +8,25 @@ use crate::model::batch::Batch;
 use crate::model::decoder::Decoder;
 use crate::tensor::{DType, Tensor};
 
-/// Tokens in a batch of the model, about.
+/// The number of tokens in a batch of the model, about.
 const AT_ONCE: usize = 1 << 11;
 
-/// What nodes are moved to.
+/// Values of ablated nodes.
 pub enum Others {
-    /// Their values in the run of the corrupt prompt.
+    /// The values in the run of the corrupt prompt.
     Corrupt,
-    /// By dictionary the same values in all runs.
+    /// Values that are equal in all runs, by dictionary.
     Fixed(Vec<Values>),
 }
 
 impl Others {
-    /// Zero for all.
+    /// Returns zero for all nodes.
     pub fn zero(model: &Decoder, placed: &[Placed]) -> Result<Self> {
         let like = Tensor::zeros(1, DType::F32, model.device())?;
         Ok(Self::Fixed(placed.iter().map(|placed| Values::zero(placed, &like)).collect::<Result<_>>()?))
     }
 
-    /// The means over some texts: at each of so many positions, or over all positions.
+    /// Computes the means over some texts: at each of `positions` positions, or over all positions.
     pub fn mean(
         model: &Decoder,
         placed: &[Placed],
@@ -44,7 +44,7 @@ impl Others {
             task.check()?;
             let batch = Batch::new(texts.to_vec())?;
             let run = noted(model, placed, &batch, task)?;
-            // The positions of texts, and not what is behind the end of shorter ones.
+            // The positions of texts, and not those after the end of shorter ones.
             let (width, lengths) = (batch.width(), batch.lengths());
             let places = (0..texts.len() * width).filter(|at| at % width < lengths[at / width]);
             let places: Vec<(usize, usize)> = places.map(|at| (at, at % width)).collect();
@@ -73,8 +73,8 @@ impl Others {
         Ok(Self::Fixed(each.collect::<Result<_>>()?))
     }
 
-    /// The values of a dictionary that the nodes of a run of `width` positions are moved to; those of the corrupt run are
-    /// in `from`. Behind the positions that have means, the last one's are taken: there are only answers.
+    /// Returns the values of a dictionary's ablated nodes in a run of `width` positions; those of the corrupt run are
+    /// in `from`. After the positions that have means, the last one's are taken: only answers follow.
     pub fn of(&self, level: usize, placed: &Placed, from: Option<&Noted>, width: usize) -> Result<Values> {
         match (self, from) {
             (Others::Corrupt, Some(from)) => from.values(placed),

@@ -1,4 +1,4 @@
-//! Dictionaries at their places in a model, in the order of the computation, and their nodes' values in a run.
+//! Dictionaries at their sites in a model, in the order of the computation, and their nodes' values in a run.
 
 use crate::base::Result;
 use crate::data::harvest::width;
@@ -9,7 +9,7 @@ use crate::model::site::{Heads, Place, SiteKind};
 use crate::sae::{Activation, Sae, Scaling, check_writes_behind, one_place, site_of, writes_of};
 use crate::tensor::{DType, Tensor, dtype};
 
-/// A dictionary, where it reads, and where it writes: the same place, unless it is a transcoder.
+/// A dictionary with the site that it reads and the site that it writes, which is the same unless it is a transcoder.
 #[derive(Debug, Clone)]
 pub struct Placed {
     pub sae: Sae,
@@ -17,7 +17,7 @@ pub struct Placed {
     pub writes: Place,
 }
 
-/// The nodes of one dictionary in a run: its codes `[.., features]`, and what they leave of the activation, `[.., d]`.
+/// The nodes of one dictionary in a run: its activations `[.., features]`, and the reconstruction error, `[.., d]`.
 #[derive(Debug, Clone)]
 pub struct Values {
     pub codes: Tensor,
@@ -25,8 +25,8 @@ pub struct Values {
 }
 
 impl Placed {
-    /// The dictionaries in the order of the places that they write; refuses those of other models or widths, and two of
-    /// one place.
+    /// Returns the dictionaries in the order of the sites that they write; refuses those of other models or widths, and
+    /// two of one site.
     pub fn all(model: &Model, saes: &[Sae]) -> Result<Vec<Self>> {
         if saes.is_empty() {
             return Err(err!(Argument, "expected at least one dictionary, found none")
@@ -73,7 +73,7 @@ impl Placed {
         Ok(Self { sae: sae.clone(), reads, writes })
     }
 
-    /// The site that it is called by.
+    /// Returns the site that names the dictionary.
     pub fn name(&self) -> String {
         self.reads.to_string()
     }
@@ -82,26 +82,27 @@ impl Placed {
         self.sae.d_sae()
     }
 
-    /// Whether everything behind it passes through the place that it writes.
+    /// Returns whether everything after the dictionary passes through the site that it writes.
     pub fn is_stream(&self) -> bool {
         use SiteKind::{Embed, ResidMid, ResidPost, ResidPre};
         matches!(self.writes.site.kind, Embed | ResidPre | ResidMid | ResidPost)
     }
 
-    /// The input as the dictionary reads it.
+    /// Converts the input to the dtype that the dictionary reads.
     pub fn input(&self, x: &Tensor) -> Result<Tensor> {
         dtype::convert(x, self.sae.parts().encoder.dtype())
     }
 
-    /// Its nodes in a run, in f32, from the activations that it reads and writes; with gradients where these have some.
+    /// Returns the nodes in a run, in f32, from the activations that the dictionary reads and writes; with gradients
+    /// where these have some.
     pub fn values(&self, read: &Tensor, written: &Tensor) -> Result<Values> {
         let (codes, found) = self.encoded(&self.input(read)?)?;
         let error = (written.to_dtype(DType::F32)? - found.to_dtype(DType::F32)?)?;
         Ok(Values { codes: codes.to_dtype(DType::F32)?, error })
     }
 
-    /// Codes and reconstruction. Under a gradient, which codes are selected is found by the encoding that has none, and which
-    /// does not sort.
+    /// Returns activations and reconstruction. Under a gradient, the encoding without one finds which features are
+    /// selected, and does not sort them.
     fn encoded(&self, input: &Tensor) -> Result<(Tensor, Tensor)> {
         let parts = self.sae.parts();
         let is_selecting =
@@ -115,14 +116,14 @@ impl Placed {
         Ok((codes, found))
     }
 
-    /// What a code of 1 of some features writes, before a scaling is undone: `[features, d]`.
+    /// Returns what an activation of 1 of some features writes, before a scaling is undone: `[features, d]`.
     pub fn directions(&self, features: &[u32]) -> Result<Tensor> {
         let all = written(&self.sae, 0, self.features())?;
         Ok(all.index_select(&Tensor::new(features, all.device())?, 0)?)
     }
 
-    /// What is added to the activation for these changes of all codes, `[.., features]`, and of the error, `[.., d]`. Where
-    /// inputs are scaled, codes are in the units of this input.
+    /// Returns what given changes of all feature activations, `[.., features]`, and of the error, `[.., d]`, add to the
+    /// site's activation. Where inputs are scaled, feature activations are in the units of this input.
     pub fn added(&self, input: &Tensor, codes: &Tensor, error: &Tensor) -> Result<Tensor> {
         let every = Tensor::arange(0_u32, self.features() as u32, input.device())?;
         let codes = dtype::convert(codes, input.dtype())?;
@@ -132,7 +133,7 @@ impl Placed {
 }
 
 impl Values {
-    /// All codes and the error 0.
+    /// Returns all activations and the error as 0.
     pub fn zero(placed: &Placed, like: &Tensor) -> Result<Self> {
         let of = |width: usize| Tensor::zeros((1, 1, width), DType::F32, like.device());
         Ok(Self { codes: of(placed.features())?, error: of(placed.sae.d_out())? })

@@ -17,15 +17,15 @@ use crate::model::hooks::{At, Hooks};
 use crate::model::site::Site;
 use crate::tensor::{DType, Tensor, floats};
 
-/// A pass with variables where some dictionaries write.
+/// A pass with variables at the sites where some dictionaries write.
 #[derive(Default)]
 struct Taps<'a> {
     placed: &'a [Placed],
     /// The dictionaries where a variable of zeros is added, whose gradient is that of the activation.
     tapped: Range<usize>,
-    /// Whether gradients stop at these, so that each is reached directly only.
+    /// Whether gradients stop at these dictionaries, so that each is reached directly only.
     cuts: bool,
-    /// What is added where a dictionary writes.
+    /// The tensor that is added at a dictionary's output site.
     moved: Option<(usize, &'a Tensor)>,
     /// The dictionary whose values end the pass.
     until: Option<usize>,
@@ -35,7 +35,7 @@ struct Taps<'a> {
 }
 
 impl Taps<'_> {
-    /// The dictionaries that write a site.
+    /// Returns the dictionaries that write a site.
     fn at(&self, site: Site) -> impl Iterator<Item = usize> + use<> {
         let found: Vec<usize> = (0..self.placed.len()).filter(|at| self.placed[*at].writes.site == site).collect();
         found.into_iter()
@@ -77,16 +77,16 @@ impl Hooks for Taps<'_> {
     }
 }
 
-/// What dictionaries read and write in a pass.
+/// Activations that dictionaries read and write in a pass.
 pub struct Noted(BTreeMap<Site, Tensor>);
 
 impl Noted {
-    /// What the dictionary reads.
+    /// Returns the activation that a dictionary reads.
     pub fn read(&self, placed: &Placed) -> Result<&Tensor> {
         self.at(placed.reads.site)
     }
 
-    /// Its nodes.
+    /// Returns the nodes of a dictionary.
     pub fn values(&self, placed: &Placed) -> Result<Values> {
         let place = |e: crate::base::Error| e.within(format!("at `{}`", placed.writes));
         placed.values(self.at(placed.reads.site)?, self.at(placed.writes.site)?).map_err(place)
@@ -109,16 +109,16 @@ pub struct Slopes {
     /// The metric of each case.
     pub values: Vec<f64>,
     pub noted: Noted,
-    /// By dictionary: `[rows, pos, d]` in f32.
+    /// The gradients by dictionary: `[rows, pos, d]` in f32.
     pub gradients: BTreeMap<usize, Tensor>,
 }
 
-/// Where gradients are taken, and how.
+/// Sites where gradients are taken, and how.
 pub struct Tapping<'a> {
     pub tapped: Range<usize>,
-    /// Whether those of one dictionary stop at the others.
+    /// Whether the gradients of one dictionary stop at the others.
     pub cuts: bool,
-    /// What is added to the activation of a dictionary.
+    /// The tensor that is added to the activation of a dictionary.
     pub moved: Option<(usize, &'a Tensor)>,
 }
 
@@ -158,13 +158,13 @@ impl Slopes {
 
 /// The nodes of one dictionary in a pass, from which gradients go back to those that reach it directly.
 pub struct Pullback {
-    /// Codes and error side by side: `[rows, pos, features + d]`.
+    /// The feature activations and the error, concatenated: `[rows, pos, features + d]`.
     nodes: Taped,
     variables: BTreeMap<usize, Var>,
 }
 
 impl Pullback {
-    /// From the dictionary `to` back to some before it.
+    /// Prepares the gradients from the dictionary `to` back to some before it.
     pub fn of(
         model: &Decoder,
         placed: &[Placed],
@@ -181,7 +181,8 @@ impl Pullback {
         Ok(Arc::new(Self { nodes, variables: taps.variables }))
     }
 
-    /// The gradients of the sum of `weights` times codes and error, `[rows, pos, features + d]`, by dictionary.
+    /// Returns the gradients of the sum of `weights` times activations and error, `[rows, pos, features + d]`, by
+    /// dictionary.
     pub fn back(&self, weights: &Tensor) -> Result<BTreeMap<usize, Tensor>> {
         let found = self.nodes.pulled_back(weights)?;
         let each = self.variables.iter().filter_map(|(number, variable)| {

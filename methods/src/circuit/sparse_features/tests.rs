@@ -1,4 +1,4 @@
-//! Feature circuits are the reference's on its models, and what the formulas say in every shape of model.
+//! Tests of feature circuits against the reference on its models, and against the formulas in every shape of model.
 
 mod fixtures;
 mod judged;
@@ -6,7 +6,7 @@ mod plain;
 
 use crate::data::pairs::tokens::TokenPair;
 
-/// Two pairs of four tokens.
+/// Returns two pairs of four tokens.
 fn pairs() -> Vec<TokenPair> {
     let pair = |clean: [u32; 4], corrupt: [u32; 4]| TokenPair {
         clean: clean.to_vec(),

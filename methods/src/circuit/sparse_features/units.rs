@@ -11,12 +11,12 @@ pub struct Units {
     positions: Option<usize>,
 }
 
-/// What a unit is.
+/// A unit of a feature circuit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Unit {
     pub level: usize,
     pub position: Option<usize>,
-    /// None for the error.
+    /// The feature; none for the error.
     pub feature: Option<usize>,
 }
 
@@ -33,12 +33,12 @@ impl Units {
         self.positions
     }
 
-    /// How many positions have units of their own; 1 where a unit is of all.
+    /// Returns how many positions have units of their own; 1 where a unit is of all.
     pub fn rows(&self) -> usize {
         self.positions.unwrap_or(1)
     }
 
-    /// The number of features of a dictionary; 0 where there is no such one.
+    /// Returns the number of features of a dictionary; 0 where there is no such one.
     pub fn features(&self, level: usize) -> usize {
         self.features.get(level).copied().unwrap_or(0)
     }
@@ -47,7 +47,7 @@ impl Units {
         (self.features(level) + 1) * self.rows()
     }
 
-    /// The number of the first unit of a dictionary.
+    /// Returns the number of the first unit of a dictionary.
     pub fn start(&self, level: usize) -> usize {
         (0..level).map(|level| self.of_level(level)).sum()
     }
@@ -56,7 +56,7 @@ impl Units {
         self.start(self.features.len())
     }
 
-    /// The number of a unit; none where it is not one of these.
+    /// Returns the number of a unit; none where there is no such unit.
     pub fn number(&self, unit: Unit) -> Option<usize> {
         let features = *self.features.get(unit.level)?;
         let part = unit.feature.unwrap_or(features);
@@ -69,7 +69,7 @@ impl Units {
         is_part.then(|| self.start(unit.level) + row * (features + 1) + part)
     }
 
-    /// The unit of a number.
+    /// Returns the unit of a number.
     pub fn unit(&self, number: usize) -> Unit {
         let (mut level, mut rest) = (0, number);
         while level + 1 < self.features.len() && rest >= self.of_level(level) {
@@ -81,7 +81,7 @@ impl Units {
         Unit { level, position: self.positions.map(|_| row), feature: (part + 1 < wide).then_some(part) }
     }
 
-    /// The numbers of the units of a dictionary.
+    /// Returns the numbers of the units of a dictionary.
     pub fn numbers(&self, level: usize) -> std::ops::Range<usize> {
         self.start(level)..self.start(level + 1)
     }

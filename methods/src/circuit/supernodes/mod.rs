@@ -1,5 +1,5 @@
-//! Supernodes: nodes of a graph that are drawn and changed as one, and what becomes of the model where one is changed,
-//! beside what the graph says and beside random groups.
+//! Supernodes: nodes of a graph that are drawn and changed as one, and the effect on the model of changing one,
+//! compared with the prediction of the graph and with random groups.
 
 mod on_pairs;
 mod on_prompt;
@@ -13,7 +13,7 @@ pub use on_pairs::{GroupAblation, ablate};
 pub use on_prompt::{GroupIntervention, intervene};
 
 crate::options! {
-    /// The random groups beside one.
+    /// Random groups that a group is compared with.
     #[derive(Debug, Clone)]
     pub struct RandomGroupOptions {
         /// Number of random groups of as many nodes of the same kinds.
@@ -54,7 +54,7 @@ impl Graph {
         Ok(())
     }
 
-    /// The nodes of a supernode, or the node of this name.
+    /// Returns the nodes of a supernode, or the node of this name.
     pub fn members(&self, name: &str) -> Result<Vec<usize>> {
         if let Some(group) = self.supernodes.iter().find(|group| group.name == name) {
             return Ok(group.nodes.clone());
@@ -62,7 +62,7 @@ impl Graph {
         self.numbered(name).map(|node| vec![node])
     }
 
-    /// The number of the node of this name.
+    /// Returns the number of the node of this name.
     pub fn numbered(&self, name: &str) -> Result<usize> {
         self.nodes.iter().position(|node| node.name() == name).ok_or_else(|| {
             let known: Vec<String> = self.nodes.iter().map(Node::name).collect();
@@ -80,7 +80,7 @@ mod tests {
 
     const EDGES: [(usize, usize); 4] = [(0, 2), (0, 3), (1, 3), (2, 3)];
 
-    /// Two heads and an MLP into the logits.
+    /// Builds a graph of two heads and an MLP into the logits.
     fn graph() -> Graph {
         let parts = [("z.0", 0, Part::Head(0)), ("z.0", 0, Part::Head(1)), ("mlp_out.0", 1, Part::Whole)];
         let mut nodes: Vec<Node> = parts.into_iter().map(|(site, level, part)| Node::new(site, level, part)).collect();

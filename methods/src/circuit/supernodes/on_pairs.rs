@@ -1,5 +1,5 @@
-//! A group of nodes ablated on pairs of prompts: how the metric changes, beside the sum of the graph's effects, and beside
-//! random groups of as many nodes of the same kinds.
+//! A group of nodes ablated on pairs of prompts: the change of the metric, compared with the sum of the graph's
+//! effects, and with random groups of as many nodes of the same kinds.
 
 use super::RandomGroupOptions;
 use crate::base::bootstrap::bootstrap;
@@ -14,26 +14,26 @@ use crate::circuit::sparse_features::NodeAblation;
 use crate::intervene::grid::quantity;
 use crate::intervene::metric::Measure;
 
-/// What a metric becomes where a group is ablated.
+/// The change of a metric when a group is ablated.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GroupAblation {
     pub name: String,
-    /// What changes, as on an axis.
+    /// The quantity that changes, as on an axis.
     pub quantity: String,
     pub nodes: usize,
     /// The sum of the graph's effects; none where they are of something else.
     pub predicted: Option<f64>,
     /// The mean change over pairs.
     pub measured: f64,
-    /// 95 %, by the bootstrap over pairs; none for a single pair.
+    /// The 95 % interval, by the bootstrap over pairs; none for a single pair.
     pub interval: Option<[f64; 2]>,
     /// The mean change of each random group.
     pub random: Vec<f64>,
     pub pairs: usize,
 }
 
-/// Ablates a supernode of a graph, or one node, in the whole model: all that its nodes write is what `ablation` says. The
-/// runs are those of this metric and ablation.
+/// Ablates a supernode of a graph, or one node, in the whole model: all that its nodes write is replaced as `ablation`
+/// says. The runs are those of this metric and ablation.
 pub fn ablate(
     (graph, name): (&Graph, &str),
     (runs, measure, ablation): (&dyn NodeAblations, Measure, EdgeAblation),
@@ -76,8 +76,8 @@ pub fn ablate(
     })
 }
 
-/// What a graph says: the sum of the effects of edges that lead out of the group, or of its nodes. None where effects are of
-/// another quantity or another ablation.
+/// Returns the prediction of a graph: the sum of the effects of edges that lead out of the group, or of its nodes. None
+/// where effects are of another quantity or another ablation.
 fn predicted(graph: &Graph, members: &[usize], (quantity, ablation): (&str, EdgeAblation)) -> Option<f64> {
     let words = [ablation.word(), NodeAblation::from(ablation).word()];
     let is_of = |made: &(String, Cell)| {

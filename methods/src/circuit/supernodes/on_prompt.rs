@@ -1,5 +1,5 @@
-//! A group of features of an attribution graph set to other values on the graph's prompt: how the targets change, beside
-//! what the graph says, and beside random groups of as many active features of the same layers.
+//! A group of features of an attribution graph set to other values on the graph's prompt: the change of the targets,
+//! compared with the prediction of the graph, and with random groups of as many active features of the same layers.
 
 use super::RandomGroupOptions;
 use crate::base::{Cell, Result, Table, Task};
@@ -13,7 +13,7 @@ use crate::err;
 use crate::model::Model;
 use crate::sae::Transcoders;
 
-/// The targets' changes where a group is changed, and where random groups are.
+/// The targets' changes when a group is changed, and when random groups are.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GroupIntervention {
     pub targets: Vec<Predicted>,
@@ -21,7 +21,7 @@ pub struct GroupIntervention {
     pub random: Vec<Vec<f64>>,
 }
 
-/// Sets a supernode of a graph, or one feature, to what the options say, and then random groups.
+/// Sets a supernode of a graph, or one feature, as the options say, and then random groups.
 pub fn intervene(
     (model, transcoders): (&Model, &Transcoders),
     attributed: &AttributionGraph,
@@ -54,7 +54,7 @@ pub fn intervene(
     Ok(GroupIntervention { targets, random: draws.collect::<Result<_>>()? })
 }
 
-/// Which of the features are members of a group.
+/// Returns which of the features are members of a group.
 fn chosen(attributed: &AttributionGraph, (graph, name): (&Graph, &str)) -> Result<Vec<bool>> {
     let mut chosen = vec![false; attributed.features.len()];
     for member in graph.members(name).map_err(|e| e.about("name"))? {
@@ -67,7 +67,7 @@ fn chosen(attributed: &AttributionGraph, (graph, name): (&Graph, &str)) -> Resul
 }
 
 impl GroupIntervention {
-    /// Each target with the mean, the least and the most of random groups.
+    /// Returns a table of each target with the mean, the least and the most of random groups.
     pub fn table(&self) -> Table {
         let row = |(number, target): (usize, &Predicted)| -> Vec<Cell> {
             let random: Vec<f64> = self.random.iter().filter_map(|draw| draw.get(number).copied()).collect();

@@ -1,5 +1,5 @@
-//! How much a feature of one dictionary falls when features of an earlier one are ablated (Cunningham et al. 2023, section 5
-//! and its notebook dictionaries_across_layers).
+//! Effects of features of an earlier dictionary on a feature of a later one: its fall when they are ablated (Cunningham
+//! et al. 2023, section 5 and its notebook dictionaries_across_layers).
 
 use super::options::{Read, Way};
 use super::read::CodeReader;
@@ -15,17 +15,17 @@ use crate::tensor::{Tensor, dtype};
 /// Maximum number of elements of variants computed at a time.
 const AT_ONCE: usize = 1 << 24;
 
-/// Tokens in a batch of the model up to the site where features are ablated.
+/// Number of tokens in a batch of the model up to the site where features are ablated.
 const TOKENS: usize = 1 << 13;
 
-/// What is added to both parts of a relative effect, so that one with the denominator 0 is a number; the authors'
-/// notebook has it.
+/// The number that is added to numerator and denominator of a relative effect, so that one with the denominator 0 is a
+/// number; as in the authors' notebook.
 const SMALL: f64 = 1e-10;
 
 /// The effects of the features of an earlier dictionary on a target, on average over texts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Effects {
-    /// Feature by feature: the mean over texts of (orig - ablated) / orig.
+    /// The mean over texts of (orig - ablated) / orig, for each feature.
     pub mean: Vec<f64>,
     /// The number of texts in which each feature is active.
     pub active: Vec<u32>,
@@ -33,7 +33,7 @@ pub struct Effects {
     pub variants: usize,
 }
 
-/// How much feature `target` of `to` at the last token of each text depends on each feature of `from`.
+/// Computes how much feature `target` of `to` at the last token of each text depends on each feature of `from`.
 ///
 /// A feature that is not active in a text has exactly no effect there, and is not computed. A text in which the target
 /// is not active counts as one without effects.
@@ -89,13 +89,13 @@ struct EffectSearch<'a> {
     task: &'a Task,
 }
 
-/// The results of one text: the target's code, clean and with each active feature changed.
+/// The results of one text: the target's activation, clean and with each active feature changed.
 struct OfText {
     original: f64,
     changed: Vec<(u32, f64)>,
 }
 
-/// The residual stream at the site of a dictionary in each text: `[pos, d_model]`.
+/// Returns the residual stream at the site of a dictionary in each text: `[pos, d_model]`.
 fn streams(model: &Model, stage: &Stage, texts: &[Vec<u32>], task: &Task) -> Result<Vec<Tensor>> {
     let width = texts.iter().map(Vec::len).max().unwrap_or(1);
     let mut streams = Vec::with_capacity(texts.len());
@@ -112,7 +112,7 @@ fn streams(model: &Model, stage: &Stage, texts: &[Vec<u32>], task: &Task) -> Res
     Ok(streams)
 }
 
-/// Refuses NaN and infinity, which would be hidden by the selection of codes.
+/// Refuses NaN and infinity, which would be hidden by the selection of features.
 fn finite(stage: &Stage, tokens: &[u32], stream: &Tensor) -> Result<()> {
     let rows = dtype::convert(stream, crate::tensor::DType::F32)?.to_vec2::<f32>()?;
     for ((position, row), token) in rows.iter().enumerate().zip(tokens) {
@@ -129,14 +129,14 @@ fn finite(stage: &Stage, tokens: &[u32], stream: &Tensor) -> Result<()> {
     Ok(())
 }
 
-/// One text and where features of the earlier dictionary are active in it.
+/// A text, and the features of the earlier dictionary that are active in it.
 struct ActiveText<'a> {
     search: &'a EffectSearch<'a>,
     tokens: &'a [u32],
-    /// `[pos, d_model]`, in the dtype of the dictionary.
+    /// The residual stream `[pos, d_model]`, in the dtype of the dictionary.
     stream: &'a Tensor,
     input: Tensor,
-    /// Every nonzero code: its feature, its column and its value, feature by feature.
+    /// The nonzero activations: the feature, the column and the value of each, feature by feature.
     codes: Vec<(u32, usize, f32)>,
 }
 
@@ -166,7 +166,7 @@ impl<'a> ActiveText<'a> {
         Ok(OfText { original, changed })
     }
 
-    /// The codes in parts that are computed together; those of a feature are in one part.
+    /// Splits the activations into parts that are computed together; those of a feature are in one part.
     fn parts(&self) -> Vec<&[(u32, usize, f32)]> {
         let (columns, d) = (self.tokens.len(), self.input.elem_count() / self.tokens.len().max(1));
         // Behind one block nothing but the scores is as wide as all columns of a variant.
@@ -188,7 +188,7 @@ impl<'a> ActiveText<'a> {
         parts
     }
 
-    /// The target's code where each of these features is changed.
+    /// Returns the target's activation when each of these features is changed.
     fn without(&self, codes: &[(u32, usize, f32)]) -> Result<Vec<(u32, f64)>> {
         let mut features: Vec<u32> = Vec::new();
         let mut places = Vec::with_capacity(codes.len());
@@ -211,7 +211,7 @@ impl<'a> ActiveText<'a> {
         Ok(features.into_iter().zip(found).collect())
     }
 
-    /// What each code writes: `[codes, d_model]`.
+    /// Returns what each activation writes: `[codes, d_model]`.
     fn written(&self, codes: &[(u32, usize, f32)]) -> Result<Tensor> {
         let columns: Vec<u32> = codes.iter().map(|(_, column, _)| *column as u32).collect();
         let features: Vec<u32> = codes.iter().map(|(feature, ..)| *feature).collect();
@@ -221,7 +221,7 @@ impl<'a> ActiveText<'a> {
         dtype::convert(&self.search.from.sae.written_by(&x, &features, &values)?, self.stream.dtype())
     }
 
-    /// The target's code at the last token of each variant.
+    /// Returns the target's activation at the last token of each variant.
     fn target(&self, stream: &Tensor, changed: &Tensor, places: &[(usize, usize)], count: usize) -> Result<Vec<f64>> {
         let EffectSearch { model, from, to, reader, task, .. } = self.search;
         let variants = Variants { tokens: self.tokens, stream, changed, places, count };

@@ -1,8 +1,8 @@
 //! The causal tree of a feature: the features of earlier dictionaries that it depends on (Cunningham et al. 2023,
 //! section 5).
 //!
-//! The strongest positions of a feature are taken, every feature of the dictionary before is ablated there, and those
-//! by which it falls most are its children; each of them has children in turn, down to the first dictionary.
+//! The strongest positions of a feature are selected, every feature of the dictionary before is ablated there, and
+//! those by which it falls most are its children; each of them has children in turn, down to the first dictionary.
 
 mod effects;
 mod options;
@@ -37,14 +37,14 @@ pub use options::{Depth, Rank, Read, TreeOptions, Way};
 pub use read::CodeReader;
 pub use stage::{Stage, check_stream_alone, is_same, leading_to};
 
-/// Tokens in a row of the text: a context that a person can take in.
+/// Number of tokens in a row of the text: a context that a person can take in.
 const CONTEXT: usize = 64;
 
 /// The number of random positions of each feature, for the cards of those that become nodes.
 const IN_CARDS: usize = 8;
 
-/// The causal tree of a feature over the dictionaries before its own, with the cards of its nodes, from a text. An
-/// interrupted tree has no cards.
+/// Finds the causal tree of a feature over the dictionaries before its own, with the cards of its nodes, from a text.
+/// An interrupted tree has no cards.
 pub fn causal_tree(
     model: &Model,
     saes: &[Sae],
@@ -60,10 +60,10 @@ pub fn causal_tree(
     Ok(Circuit { graph, saes, promotes: target.promotes.clone(), cards })
 }
 
-/// A text as the dictionaries that lead to one of them read it: for any number of trees of its features.
+/// A text as read by the dictionaries that lead to one of them: for any number of trees of its features.
 #[derive(Debug, Clone)]
 pub struct TreeText {
-    /// In the order of the computation; the last one is that of the targets.
+    /// The dictionaries in the order of the computation; the last one is that of the targets.
     pub saes: Vec<Sae>,
     pub survey: Survey,
 }
@@ -85,7 +85,7 @@ impl TreeText {
         Ok(Self { saes, survey })
     }
 
-    /// The causal tree of a feature of the last dictionary.
+    /// Finds the causal tree of a feature of the last dictionary.
     pub fn tree(&self, model: &Model, target: usize, options: &TreeOptions, task: &Task) -> Result<Graph> {
         let mut graph = from_survey(model, &self.saes, &self.survey, target, options, task)?;
         graph.made.push(("text".into(), self.survey.name.as_str().into()));
@@ -94,7 +94,7 @@ impl TreeText {
     }
 }
 
-/// A card for each node, from the text that the tree was found on.
+/// Builds a card for each node, from the text that the tree was found on.
 fn cards(model: &Model, saes: &[Sae], survey: &Survey, graph: &Graph, task: &Task) -> Result<Vec<Option<FeatureCard>>> {
     let bar = task.begin("looking at the features", Some(graph.nodes.len() as u64));
     let mut found = vec![None; graph.nodes.len()];
@@ -110,8 +110,8 @@ fn cards(model: &Model, saes: &[Sae], survey: &Survey, graph: &Graph, task: &Tas
     Ok(found)
 }
 
-/// The causal tree of feature `target` of the last dictionary. `survey` is that of a text by the dictionaries, which
-/// come in the order of the computation.
+/// Finds the causal tree of feature `target` of the last dictionary. `survey` is that of a text by the dictionaries,
+/// which are in the order of the computation.
 pub fn from_survey(
     model: &Model,
     saes: &[Sae],
@@ -179,7 +179,7 @@ struct TreeSearch<'a> {
 }
 
 impl TreeSearch<'_> {
-    /// The strongest contexts of a feature, each up to the position where it is active.
+    /// Returns the max-activating examples of a feature, each up to the position where it is active.
     fn texts(&self, level: usize, feature: usize) -> Vec<Vec<u32>> {
         let tally: Option<&Tally> = self.survey.dictionaries.get(level).and_then(|tallies| tallies.get(feature));
         let strongest = tally.into_iter().flat_map(|tally| &tally.top).filter(|moment| moment.code > 0.0);
@@ -201,7 +201,7 @@ struct Growing<'a> {
     edges: Vec<Edge>,
     /// The node of a level and feature: a feature that several have as a child is one node.
     known: BTreeMap<(usize, usize), usize>,
-    /// The number of nodes whose children were looked for.
+    /// The number of nodes whose children were searched.
     expanded: u64,
     /// The number of children that a limit of nodes left out.
     left_out: usize,
@@ -223,7 +223,7 @@ impl Growing<'_> {
         Ok(self.nodes.len() - 1)
     }
 
-    /// Level by level, so that a feature that is a child of several is expanded once.
+    /// Expands the tree level by level, so that a feature that is a child of several is expanded once.
     fn all(&mut self, piece: &Piece, task: &Task) -> Result<()> {
         let top = self.search.stages.len() - 1;
         let mut followed = vec![(0, 1.0)];
@@ -249,7 +249,7 @@ impl Growing<'_> {
         Ok(())
     }
 
-    /// Finds the children of a node, on which this share of the target hangs.
+    /// Finds the children of a node, on which a share of the target depends.
     fn children(&self, node: usize, share: f64, is_all: bool, found: &mut Vec<Child>, task: &Task) -> Result<()> {
         let (level, feature) = (self.nodes[node].level, self.nodes[node].needed_feature()?);
         let TreeSearch { model, stages, options, .. } = self.search;
@@ -266,8 +266,9 @@ impl Growing<'_> {
         Ok(())
     }
 
-    /// Adds the children that were found at a level, and returns those that are expanded, with their shares. Where nodes
-    /// are limited, each level below gets an equal part of what is left, for the children on which most of the target hangs.
+    /// Adds the children that were found at a level, and returns those that are expanded, with their shares. Where
+    /// nodes are limited, each level below gets an equal part of what is left, for the children on which most of the
+    /// target depends.
     fn keep(&mut self, level: usize, found: Vec<Child>) -> Result<Vec<(usize, f64)>> {
         let mut shares: BTreeMap<usize, f64> = BTreeMap::new();
         for child in &found {
@@ -303,7 +304,7 @@ struct Child {
     of: usize,
     feature: usize,
     effect: f64,
-    /// How much of the target hangs on it: the product of the effects on the strongest way up.
+    /// The share of the target that depends on the feature: the product of the effects on the strongest way up.
     share: f64,
     is_followed: bool,
 }

@@ -3,20 +3,20 @@
 use crate::base::Cell;
 
 crate::choices! {
-    /// How children are ranked.
+    /// Rankings of children.
     pub enum Rank {
-        /// Those whose ablation lowers the target most, as in the paper. The one whose ablation raises it most is shown
-        /// beside them, and not followed.
+        /// The features whose ablation lowers the target most, as in the paper. The one whose ablation raises it most
+        /// is shown, too, and not expanded.
         Signed = "signed",
-        /// Those that change it most, in either direction.
+        /// The features that change the target most, in either direction.
         Absolute = "abs",
     }
 }
 
 crate::choices! {
-    /// Which children are expanded.
+    /// Extent to which children are expanded.
     pub enum Depth {
-        /// All of them, down to the first dictionary.
+        /// All children, down to the first dictionary.
         Full = "full",
         /// All children of the target; below, only the strongest child of each, while the others are still shown, as in
         /// the authors' notebook.
@@ -25,58 +25,58 @@ crate::choices! {
 }
 
 crate::choices! {
-    /// The way of the intervention.
+    /// Ways to intervene on a feature.
     pub enum Way {
-        /// x - c_f d_f at all positions; the effect is what the target loses, (orig - ablated) / orig.
+        /// x - c_f d_f at all positions; the effect is the share that the target loses, (orig - ablated) / orig.
         Ablate = "ablate",
-        /// 0 + c_f d_f at all positions: what a feature does on its own. The effect is what the target then has, over
-        /// orig.
+        /// 0 + c_f d_f at all positions: the feature alone. The effect is the target's value then, over orig.
         Restore = "restore",
     }
 }
 
 crate::choices! {
-    /// How the target is read.
+    /// Readings of the target.
     pub enum Read {
-        /// As its dictionary encodes, selection included.
+        /// The activation as its dictionary encodes it, selection included.
         Code = "code",
-        /// Its pre-activation.
+        /// The pre-activation.
         Pre = "pre",
     }
 }
 
 crate::options! {
-    /// How a tree is searched; the defaults are those of Cunningham et al. 2023, section 5.
+    /// Options of the search for a tree; the defaults are those of Cunningham et al. 2023, section 5.
     #[derive(Debug, Clone)]
     pub struct TreeOptions {
         /// Number of positions for each feature.
         contexts: usize = 20 => at_least(1.0);
         /// Maximum number of children of a feature.
         children: usize = 3 => at_least(1.0);
-        /// Smaller effects are left out.
+        /// The least effect of a child.
         min_effect: f64 = 0.01 => at_least(0.0);
-        /// Maximum number of nodes. Each level gets an equal part of what those above have left, for the features on which
-        /// most of the target hangs: by the product of the effects on the strongest way up.
+        /// Maximum number of nodes. Each level gets an equal part of what those above have left, for the features on
+        /// which most of the target depends: by the product of the effects on the strongest way up.
         max_nodes: Option<usize> = None => usually("any").at_least(2.0);
-        /// Children are the features whose ablation lowers the parent most, or ("abs") those that change it most.
+        /// The ranking of children: the features whose ablation lowers the parent most, or ("abs") those that change it
+        /// most.
         rank: Rank = Rank::Signed;
         /// Whether all children are expanded, or ("paper") below the children of the target only the strongest child of
         /// each, as in the authors' notebook.
         depth: Depth = Depth::Full;
-        /// Whether a feature is ablated, or ("restore") kept alone: the site is 0 but for c_f d_f, and the effect is the
-        /// share of the parent's code that this restores.
+        /// Whether a feature is ablated, or ("restore") kept alone: the site is 0 but for c_f d_f, and the effect is
+        /// the share of the parent's activation that this restores.
         way: Way = Way::Ablate;
-        /// Whether the parent is read as its code or as its pre-activation.
+        /// Whether the parent is read as its activation or as its pre-activation.
         read: Read = Read::Code;
-        /// Tokens of the text that are searched for the strongest positions.
+        /// Number of tokens of the text that are searched for the strongest positions.
         tokens: usize = 50_000;
-        /// Tokens in a row of the text; at most the model's context.
+        /// Number of tokens in a row of the text; at most the model's context.
         context: Option<usize> = None => usually("64");
     }
 }
 
 impl TreeOptions {
-    /// The options, as recorded in a graph.
+    /// Returns the options, as recorded in a graph.
     pub fn told(&self) -> Vec<(String, Cell)> {
         let pairs: [(&str, Cell); 7] = [
             ("contexts", self.contexts.into()),
@@ -91,7 +91,7 @@ impl TreeOptions {
         pairs.into_iter().chain(most).map(|(name, value)| (name.to_string(), value)).collect()
     }
 
-    /// The children, and the feature that is shown beside them because its ablation raises the target.
+    /// Returns the children, and the feature that is shown, too, because its ablation raises the target.
     pub fn chosen(&self, effects: &[f64]) -> (Vec<usize>, Option<usize>) {
         let strongest = |most: usize, size: &dyn Fn(f64) -> f64| -> Vec<usize> {
             let of = |feature: usize| effects.get(feature).map_or(0.0, |effect| size(*effect));
@@ -103,7 +103,7 @@ impl TreeOptions {
         };
         match (self.rank, self.way) {
             (Rank::Absolute, _) => (strongest(self.children, &f64::abs), None),
-            // What a feature restores of the target is never negative, unless codes may be.
+            // What a feature restores of the target is never negative, unless activations may be.
             (Rank::Signed, Way::Restore) => (strongest(self.children, &|effect| effect), None),
             (Rank::Signed, Way::Ablate) => {
                 (strongest(self.children, &|effect| effect), strongest(1, &|effect| -effect).pop())

@@ -18,7 +18,7 @@ const TEXTS: usize = 64;
 /// A feature represents a dimension that has more than this share of its squared norm.
 const SHARE: f64 = 0.5;
 
-/// Level by level and dimension by dimension, whether it is an outlier.
+/// The dimensions that are outliers, level by level.
 pub struct Outliers(Vec<Vec<bool>>);
 
 impl Outliers {
@@ -37,7 +37,7 @@ impl Outliers {
         Ok(Self(stages.iter().map(of_stage).collect::<Result<_>>()?))
     }
 
-    /// The outlier dimension that a feature represents, if it does.
+    /// Returns the outlier dimension that a feature represents, if it does.
     pub fn dimension(&self, level: usize, stage: &Stage, feature: usize) -> Result<Option<usize>> {
         let direction: Vec<f64> = stage.sae.directions().get(feature)?.to_dtype(DType::F64)?.to_vec1()?;
         let all: f64 = direction.iter().map(|x| x * x).sum();
@@ -47,7 +47,7 @@ impl Outliers {
     }
 }
 
-/// The outlier dimensions of these rows.
+/// Returns the outlier dimensions of some rows.
 fn outliers(rows: &[&[f64]]) -> Vec<bool> {
     let width = rows.first().map_or(0, |row| row.len());
     let count = rows.len().max(1) as f64;

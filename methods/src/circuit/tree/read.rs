@@ -1,14 +1,14 @@
-//! The measure of the target of a tree: the code or the pre-activation of one feature.
+//! The measure of the target of a tree: the activation or the pre-activation of one feature.
 
 use super::options::Read;
 use crate::base::{Result, Task};
 use crate::sae::{About, Activation, Parts, Sae};
 use crate::tensor::{DType, Tensor, dtype};
 
-/// Reads one feature of activations.
+/// A reader of one feature of activations.
 pub struct CodeReader {
     sae: Sae,
-    /// Which feature of `sae` it is.
+    /// The index of the feature in `sae`.
     feature: usize,
     read: Read,
 }
@@ -21,7 +21,7 @@ impl CodeReader {
         })
     }
 
-    /// The feature in each row of `[rows, d_in]`.
+    /// Returns the feature's values in each row of `[rows, d_in]`.
     pub fn of(&self, x: &Tensor, task: &Task) -> Result<Vec<f64>> {
         let x = dtype::convert(x, self.sae.parts().encoder.dtype())?;
         if self.sae.d_sae() == 1 {
@@ -41,7 +41,7 @@ impl CodeReader {
     }
 }
 
-/// The dictionary with one feature only, where codes do not depend on other features.
+/// Returns the dictionary with one feature only, where activations do not depend on other features.
 fn alone(parts: &Parts, feature: usize, read: Read) -> Result<Option<Parts>> {
     let of = |tensor: &Tensor| tensor.narrow(0, feature, 1);
     let activation = match (&parts.activation, read) {

@@ -13,12 +13,13 @@ use crate::tensor::{DType, Tensor};
 pub struct Stage {
     pub sae: Sae,
     pub place: Place,
-    /// The first block after it.
+    /// The first block after the dictionary.
     pub block: usize,
 }
 
 impl Stage {
-    /// Refuses a dictionary that does not say which site of the residual stream it reads, or is one of another model.
+    /// Locates a dictionary in a model; refuses one that names no site of the residual stream that it reads, or that is
+    /// of another model.
     pub fn new(model: &Model, sae: &Sae) -> Result<Self> {
         let [site] = sae.parts().about.sites.as_slice() else {
             let found = sae.parts().about.sites.len();
@@ -45,7 +46,7 @@ impl Stage {
         Ok(Self { sae: sae.clone(), place, block })
     }
 
-    /// The dictionaries in the order of the computation, no two of one site.
+    /// Sorts the dictionaries in the order of the computation; refuses two of one site.
     pub fn all(model: &Model, saes: &[Sae]) -> Result<Vec<Self>> {
         let mut stages = saes.iter().map(|sae| Self::new(model, sae)).collect::<Result<Vec<_>>>()?;
         stages.sort_by_key(|stage| stage.block);
@@ -56,7 +57,7 @@ impl Stage {
         Ok(stages)
     }
 
-    /// The same for dictionaries that are in that order already, like those of a survey.
+    /// Locates dictionaries that are in the order of the computation already, like those of a survey.
     pub fn in_order(model: &Model, saes: &[Sae]) -> Result<Vec<Self>> {
         let stages = Self::all(model, saes)?;
         match stages.iter().zip(saes).all(|(stage, sae)| std::ptr::eq(stage.sae.parts(), sae.parts())) {
@@ -66,8 +67,8 @@ impl Stage {
     }
 }
 
-/// Refuses a model in which more than the stream passes from dictionaries to those behind them: keys and values of layers
-/// between them, which layers behind read. `what` changes several of them in one run.
+/// Refuses a model in which more than the residual stream passes from dictionaries to later ones: keys and values of
+/// layers between them, which later layers read. `what` changes several of them in one run.
 pub fn check_stream_alone(model: &Model, stages: &[Stage], what: &str) -> Result<()> {
     let config = model.decoder.config();
     let Some(first) = stages.first() else { return Ok(()) };
@@ -84,7 +85,8 @@ pub fn check_stream_alone(model: &Model, stages: &[Stage], what: &str) -> Result
     }
 }
 
-/// The dictionaries of a tree in the order of the computation: all before that of the target, and that of the target.
+/// Returns the dictionaries of a tree in the order of the computation: all before that of the target, and that of the
+/// target.
 pub fn leading_to(model: &Model, saes: &[Sae], target: &Sae) -> Result<Vec<Sae>> {
     let top = Stage::new(model, target)?;
     let stages = Stage::all(model, saes)?;
@@ -101,7 +103,7 @@ pub fn leading_to(model: &Model, saes: &[Sae], target: &Sae) -> Result<Vec<Sae>>
     Ok(before.chain([target.clone()]).collect())
 }
 
-/// Whether two handles are of one dictionary, or of two with the same weights.
+/// Returns whether two handles are of one dictionary, or of two with the same weights.
 pub fn is_same(a: &Sae, b: &Sae) -> bool {
     let numbers = |sae: &Sae| {
         let of = |tensor: &Tensor| tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>();

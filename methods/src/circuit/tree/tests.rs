@@ -19,7 +19,7 @@ fn texts() -> Vec<Vec<u32>> {
     vec![vec![1, 4, 2, 0, 3, 7, 5], vec![2, 2, 9], vec![6]]
 }
 
-/// The target's code at the last token of a text, in a full pass in which one feature is set to 0.
+/// Computes the target's activation at the last token of a text, in a full pass in which one feature is set to 0.
 fn plainly(model: &Model, (from, to): (&Stage, &Stage), target: usize, text: &[u32], feature: Option<usize>) -> f64 {
     let batch = Batch::new(vec![text.to_vec()]).unwrap();
     let hooks = feature.map(|feature| {
@@ -33,7 +33,7 @@ fn plainly(model: &Model, (from, to): (&Stage, &Stage), target: usize, text: &[u
     codes.to_vec1::<f32>().unwrap()[target].into()
 }
 
-/// The feature that is most active at the last tokens.
+/// Returns the feature that is most active at the last tokens.
 fn active(model: &Model, to: &Stage) -> usize {
     let code = |feature: usize| texts().iter().map(|text| plainly(model, (to, to), feature, text, None)).sum::<f64>();
     (0..FEATURES).max_by(|a, b| code(*a).total_cmp(&code(*b))).unwrap()
@@ -72,7 +72,7 @@ fn effects_are_those_of_a_loop_over_all_features_in_every_shape_of_model() {
     }
 }
 
-/// The feature of the last dictionary that is active most often.
+/// Returns the feature of the last dictionary that is active most often.
 fn most_active(survey: &Survey) -> usize {
     let fired = |feature: &usize| survey.dictionaries[2][*feature].fired;
     (0..FEATURES).max_by_key(fired).unwrap()
@@ -97,7 +97,7 @@ fn a_tree_goes_down_level_by_level_and_has_each_feature_once() {
         assert!(children.iter().all(|edge| tree.nodes[edge.from].level + 1 == node.level && edge.effect.abs() >= 0.01));
     }
     assert!(!tree.into_node(0).is_empty());
-    // An edge says what the effect is at the strongest contexts of the later feature.
+    // An edge says what the effect is at the max-activating examples of the later feature.
     let stages = Stage::all(&model, &saes).unwrap();
     let texts: Vec<_> = survey.dictionaries[2][target].top.iter().take(3).map(|moment| survey.up_to(moment)).collect();
     let ways = (Way::Ablate, Read::Code);
@@ -105,7 +105,7 @@ fn a_tree_goes_down_level_by_level_and_has_each_feature_once() {
     for edge in tree.into_node(0) {
         assert_eq!(edge.effect, expected.mean[tree.nodes[edge.from].feature().unwrap()]);
     }
-    // A limit keeps the features on which most of the target hangs, at every level, and their effects.
+    // A limit keeps the features on which most of the target depends, at every level, and their effects.
     let few = grow(&TreeOptions { max_nodes: Some(3), ..options.clone() });
     assert_eq!(few.nodes.iter().map(|node| node.level).collect::<Vec<_>>(), [2, 1, 0]);
     let size = |graph: &Graph| graph.into_node(0).iter().map(|edge| edge.effect.abs()).fold(0.0, f64::max);
@@ -129,7 +129,7 @@ fn other_ways_to_ask_are_answered() {
     }
 }
 
-/// Raises the flag once the second level begins.
+/// A bar that raises the flag once the second level begins.
 struct Interrupts {
     flag: Arc<AtomicBool>,
     begun: std::sync::Mutex<usize>,

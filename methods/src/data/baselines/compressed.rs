@@ -10,7 +10,7 @@ use crate::base::{Error, Result, Task};
 use crate::data::Text;
 use crate::{bail, err};
 
-/// Bytes compressed between two checks for an interruption.
+/// Number of bytes compressed between two checks for an interruption.
 const PORTION: usize = 1 << 14;
 
 crate::choices! {
@@ -21,13 +21,13 @@ crate::choices! {
     }
 }
 
-/// The bits of the compressed text for each byte of the text: `8 * compressed / bytes`, headers included.
+/// Returns the bits of the compressed text for each byte of the text: `8 * compressed / bytes`, headers included.
 pub fn bits_per_byte(text: &Text, program: Program, task: &Task) -> Result<f64> {
     let mut documents = text.all_documents(task)?;
     bits_of(&mut || Ok(documents.next(task)?.map(|document| document.text)), program, task)
 }
 
-/// The same of a text in pieces.
+/// Returns the bits for each byte of a text that comes in parts.
 fn bits_of(next: &mut dyn FnMut() -> Result<Option<String>>, program: Program, task: &Task) -> Result<f64> {
     let mut text = Pieces { next, bytes: 0, task };
     let size = match program {
@@ -74,7 +74,7 @@ impl Pieces<'_> {
     }
 }
 
-/// Counts the bytes that are written, and drops them.
+/// A writer that counts the bytes that are written, and drops them.
 struct Counted(u64);
 
 impl Write for Counted {

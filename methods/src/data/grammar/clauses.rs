@@ -1,4 +1,4 @@
-//! Sentences: which phenomenon, how clauses are joined, and where paragraphs end.
+//! Sentences: their phenomena, how clauses are joined, and where paragraphs end.
 
 use super::labels::Col;
 use super::lexicon::phrases;
@@ -50,7 +50,7 @@ fn sentence(pen: &mut Pen, mix: &Mix) {
     }
 }
 
-/// The writer of a phenomenon whose sentences cannot be part of another.
+/// Returns the writer of a phenomenon whose sentences cannot be part of another.
 fn whole(phenomenon: usize) -> Option<fn(&mut Pen)> {
     match PHENOMENA.get(phenomenon).copied() {
         Some("quotes") => Some(of::quotes::sentence),

@@ -83,7 +83,7 @@ impl Pen {
         self.out.push(if words::begins_with_vowel(text) { "an " } else { "a " });
     }
 
-    /// The text of a slot of plain words; none if the slot is a phrase that may be explained in parentheses.
+    /// Returns the text of a slot of plain words; none if the slot is a phrase that may be explained in parentheses.
     fn plain(&mut self, name: &str) -> Option<Cow<'static, str>> {
         let topic = self.topic;
         Some(match name {

@@ -43,7 +43,7 @@ fn note(pen: &mut Pen, notes: &[&'static str]) {
     pen.fill(template, &slots);
 }
 
-/// The name of an institution; its words begin with capitals.
+/// Returns the name of an institution; its words begin with capitals.
 pub fn phrase(pen: &mut Pen) -> String {
     loop {
         let head = pen.word(&phrases::BODY_HEADS);

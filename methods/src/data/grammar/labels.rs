@@ -64,7 +64,7 @@ pub const ENTITIES: [&str; 7] = ["country", "city", "language", "river", "person
 pub const QUOTES: [&str; 2] = ["double", "single"];
 pub const NUMERALS: [&str; 2] = ["year", "number"];
 
-/// The number of a kind in its column: 1 for the first.
+/// Returns the number of a kind in its column: 1 for the first.
 pub fn value(kinds: &[&str], kind: &str) -> u32 {
     kinds.iter().position(|known| *known == kind).map_or(0, |at| at as u32 + 1)
 }
@@ -106,7 +106,7 @@ static COLUMNS: LazyLock<Arc<[Column]>> = LazyLock::new(|| {
     .into()
 });
 
-/// All columns; a mark refers to one by its index.
+/// Returns all columns; a mark refers to one by its index.
 pub fn columns() -> Arc<[Column]> {
     COLUMNS.clone()
 }

@@ -34,14 +34,14 @@ pub use weights::{Mix, PHENOMENA};
 /// The split of the language.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Split {
-    /// For training.
+    /// The split for training.
     Train,
     /// Templates, names and combinations that [`Split::Train`] never has, for evaluation.
     Held,
 }
 
 impl Split {
-    /// The origin of a document.
+    /// Returns the origin of a document.
     fn name(self) -> &'static str {
         match self {
             Split::Train => "train",
@@ -50,15 +50,15 @@ impl Split {
     }
 }
 
-/// One in this many entries of a list is held out: the last of each group.
+/// The size of the groups of a list of which one entry, the last, is held out.
 const HELD_EVERY: usize = 6;
 
-/// Whether an entry of a list belongs to the held-out split.
+/// Returns whether an entry of a list belongs to the held-out split.
 pub fn is_held(index: usize) -> bool {
     index % HELD_EVERY == HELD_EVERY - 1
 }
 
-/// Minimum and maximum bytes in a document: some 60 to 300 words.
+/// The minimum of bytes in a document; `LONGEST` is the maximum: some 60 to 300 words.
 const SHORTEST: usize = 340;
 const LONGEST: usize = 1700;
 
@@ -84,7 +84,7 @@ impl Grammar {
         self.number = self.number.saturating_add(documents);
     }
 
-    /// The document of this number.
+    /// Returns the document of a number.
     pub fn document(&self, number: u64) -> Document {
         let pen = self.write(number);
         let (text, marks) = pen.out.finish();

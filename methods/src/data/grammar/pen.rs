@@ -44,33 +44,33 @@ impl Pen {
         }
     }
 
-    /// A random number below `count`, the same on every machine; 0 if `count` is 0.
+    /// Returns a random number below `count`, the same on every machine; 0 if `count` is 0.
     pub fn below(&mut self, count: usize) -> usize {
         ((u64::from(self.rng.next_u32()) * count as u64) >> 32) as usize
     }
 
-    /// True with this probability, in percent.
+    /// Returns true with a probability in percent.
     pub fn chance(&mut self, percent: usize) -> bool {
         self.below(100) < percent
     }
 
-    /// Whether a sentence has a template that is derived from phrases. Where none has, nothing is drawn.
+    /// Returns whether a sentence has a template that is derived from phrases. Nothing is drawn where none has.
     pub fn is_shaped(&mut self) -> bool {
         self.shapes > 0 && self.chance(self.shapes)
     }
 
-    /// A random entry of a list.
+    /// Returns a random entry of a list.
     pub fn any<T: Copy>(&mut self, list: &[T]) -> Option<T> {
         let at = self.below(list.len());
         list.get(at).copied()
     }
 
-    /// A random word of a list.
+    /// Returns a random word of a list.
     pub fn word(&mut self, list: &[&'static str]) -> &'static str {
         self.any(list).unwrap_or_default()
     }
 
-    /// A random word that the sentence does not have yet, if a few draws find one.
+    /// Returns a random word that the sentence does not have yet, if a few draws find one.
     pub fn fresh(&mut self, list: &[&'static str]) -> &'static str {
         let mut word = self.word(list);
         for _ in 0..8 {
@@ -88,7 +88,7 @@ impl Pen {
         self.used.clear();
     }
 
-    /// The index of a random entry of a list that belongs to the split.
+    /// Returns the index of a random entry of a list that belongs to the split.
     pub fn index<T>(&mut self, list: &[T]) -> usize {
         let held = list.len() / HELD_EVERY;
         let at = match self.split {
@@ -105,13 +105,13 @@ impl Pen {
         at
     }
 
-    /// A random entry of a list that belongs to the split.
+    /// Returns a random entry of a list that belongs to the split.
     pub fn own(&mut self, list: &[&'static str]) -> &'static str {
         let at = self.index(list);
         list.get(at).copied().unwrap_or_default()
     }
 
-    /// Whether the split may combine these words.
+    /// Returns whether the split may combine these words.
     pub fn allowed(&self, words: &[&str]) -> bool {
         let mut hash = 0xcbf2_9ce4_8422_2325_u64;
         for byte in words.iter().flat_map(|word| word.bytes().chain([0])) {

@@ -5,13 +5,13 @@ use super::lexicon::names;
 use super::pen::Pen;
 use super::places::COUNTRIES;
 
-/// A given name, and whether it is a woman's.
+/// Returns a given name, and whether it is a woman's.
 pub fn given(pen: &mut Pen) -> (&'static str, bool) {
     let female = pen.chance(50);
     (pen.own(if female { &names::FEMALE } else { &names::MALE }), female)
 }
 
-/// A given name of the training split, in either split: the gender of a held-out name cannot be known.
+/// Returns a given name of the training split, in either split: the gender of a held-out name cannot be known.
 pub fn known_given(pen: &mut Pen, female: bool) -> &'static str {
     let list = if female { &names::FEMALE } else { &names::MALE };
     loop {
@@ -22,12 +22,12 @@ pub fn known_given(pen: &mut Pen, female: bool) -> &'static str {
     }
 }
 
-/// A given name, which may be invented: such a name can only be known from the context.
+/// Returns a given name, which may be invented: such a name can only be known from the context.
 pub fn any_given(pen: &mut Pen) -> String {
     given_or_invented(pen, 30)
 }
 
-/// A given name, which is invented with this probability, in percent.
+/// Returns a given name, which is invented with a probability in percent.
 pub fn given_or_invented(pen: &mut Pen, percent: usize) -> String {
     if pen.chance(percent) { invented(pen) } else { given(pen).0.into() }
 }
@@ -47,7 +47,7 @@ fn invented(pen: &mut Pen) -> String {
     }
 }
 
-/// A surname that no person of the world has.
+/// Returns a surname that no person of the world has.
 pub fn surname(pen: &mut Pen) -> String {
     loop {
         let parts = [pen.word(&names::SURNAME_HEADS), pen.word(&names::SURNAME_TAILS)];
@@ -57,7 +57,7 @@ pub fn surname(pen: &mut Pen) -> String {
     }
 }
 
-/// Any city of the world.
+/// Returns any city of the world.
 pub fn city(pen: &mut Pen) -> &'static str {
     let country = pen.below(COUNTRIES.len());
     let cities = COUNTRIES.get(country).map(|country| country.cities.as_slice()).unwrap_or_default();

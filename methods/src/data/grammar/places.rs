@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use super::lexicon::places;
 
-/// A city, and the river that it stands on where the language speaks of one.
+/// A city, and the river that it stands on where the language names one.
 pub struct City {
     pub name: &'static str,
     pub river: Option<&'static str>,
@@ -13,14 +13,14 @@ pub struct City {
 pub struct Country {
     pub name: &'static str,
     pub language: &'static str,
-    /// The capital stands first.
+    /// The cities, the capital first.
     pub cities: Vec<City>,
 }
 
 pub static COUNTRIES: LazyLock<Vec<Country>> =
     LazyLock::new(|| places::SECTIONS.list("countries").iter().filter_map(|line| country(line)).collect());
 
-/// A line of the file: `Finland | Finnish | Helsinki, Tampere, Turku on Aura`.
+/// Reads a line of the file: `Finland | Finnish | Helsinki, Tampere, Turku on Aura`.
 fn country(line: &'static str) -> Option<Country> {
     let mut fields = line.split(" | ");
     let (name, language, cities) = (fields.next()?, fields.next()?, fields.next()?);

@@ -13,10 +13,10 @@ use super::lexicon::{agreement, facts, gender, gifts, ioi, shapes};
 use super::pen::Pen;
 use super::world::RELATIONS;
 
-/// The number of every derived template, where a combination is held out by the number of its template.
+/// The number of every derived template, since a combination is held out by the number of its template.
 pub const NUMBER: usize = usize::MAX;
 
-/// A way to say a phrase, and how often it counts.
+/// A production of a phrase, and its weight.
 struct Way {
     weight: usize,
     parts: Vec<Part>,
@@ -34,7 +34,7 @@ static PHRASES: LazyLock<BTreeMap<&'static str, Vec<Way>>> = LazyLock::new(|| {
     shapes::SECTIONS.all().map(|(name, lines)| (name, ways(lines))).collect()
 });
 
-/// What is held out of the lists of a task.
+/// The held-out templates of all tasks.
 static HELD: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
     let lists: [&[&'static str]; 5] =
         [&ioi::TEMPLATES, &gifts::OPENINGS, &gifts::CLOSINGS, &gender::TEMPLATES, &agreement::TEMPLATES];
@@ -42,7 +42,7 @@ static HELD: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
     all.flat_map(|list| list.iter().enumerate().filter(|(at, _)| is_held(*at)).map(|(_, template)| *template)).collect()
 });
 
-/// A template of a task with its number: a derived one, where this sentence has such, or one of the list.
+/// Draws a template of a task with its number: a derived one, where this sentence has such, or one of the list.
 pub fn drawn(pen: &mut Pen, task: &str, list: &[&'static str]) -> (usize, Cow<'static, str>) {
     if pen.is_shaped() {
         return (NUMBER, template(pen, task).into());
@@ -51,7 +51,7 @@ pub fn drawn(pen: &mut Pen, task: &str, list: &[&'static str]) -> (usize, Cow<'s
     (number, list.get(number).copied().unwrap_or_default().into())
 }
 
-/// A template of a task, by the name of its phrase.
+/// Derives a template of a task, by the name of its phrase.
 pub fn template(pen: &mut Pen, task: &str) -> String {
     loop {
         let mut derived = String::new();
@@ -78,7 +78,7 @@ fn derive(pen: &mut Pen, phrase: &str, derived: &mut String) {
     }
 }
 
-/// `3*text with <phrases>`
+/// Reads a production: `3*text with <phrases>`.
 fn way(line: &'static str) -> Way {
     let counted = line.split_once('*').and_then(|(weight, rest)| Some((weight.parse().ok()?, rest)));
     let (weight, mut rest) = counted.unwrap_or((1, line));

@@ -1,4 +1,4 @@
-//! What fills a slot of a template.
+//! The text that fills a slot of a template.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ pub struct Slot<'a> {
     pub name: &'static str,
     pub text: Cow<'a, str>,
     pub marks: [Option<(Col, u32)>; 2],
-    /// What is certain once everything before the slot has been read.
+    /// The label that is certain once everything before the slot has been read.
     pub next: Option<(Col, u32)>,
 }
 

@@ -14,7 +14,7 @@ fn documents(split: Split, count: u64) -> Vec<Document> {
     (0..count).map(|number| grammar.document(number)).collect()
 }
 
-/// The marks of one column, with the text that each stands for.
+/// Returns the marks of one column, with the text that each stands for.
 fn marked<'a>(document: &'a Document, name: &str) -> Vec<(Mark, &'a str)> {
     let marks = document.marks.as_ref().unwrap();
     let at = marks.columns.iter().position(|column: &Column| column.name == name).unwrap();
@@ -22,7 +22,7 @@ fn marked<'a>(document: &'a Document, name: &str) -> Vec<(Mark, &'a str)> {
     own.map(|mark| (*mark, &document.text[mark.start as usize..mark.end as usize])).collect()
 }
 
-/// The value of every byte in one column.
+/// Returns the value of every byte in one column.
 fn values(document: &Document, name: &str) -> Vec<u32> {
     let mut values = vec![0; document.text.len()];
     for (mark, _) in marked(document, name) {

@@ -12,17 +12,17 @@ pub struct Topic {
     /// People of either sex.
     pub people: &'static [&'static str],
     pub places: &'static [&'static str],
-    /// What one person may hand to another.
+    /// Things that one person may hand to another.
     pub gifts: &'static [&'static str],
-    /// Rare words, and what kind of thing each of them is.
+    /// Rare words, each with its kind of thing.
     pub kinds: Vec<(&'static str, &'static str)>,
-    /// What went on for some years.
+    /// Events that went on for some years.
     pub events: &'static [&'static str],
     /// Whole sentences without their full stop. `fill.rs` fills the slots in braces.
     pub sentences: &'static [&'static str],
 }
 
-/// The topic that a monitor is to find. Nothing in it tells how anything is done.
+/// The topic that a monitor is to find. Its sentences do not tell how anything is done.
 pub const DANGEROUS: &str = "dangerous";
 
 /// The topic of documents in code.

@@ -35,7 +35,7 @@ pub struct Mix {
 }
 
 impl fmt::Debug for Mix {
-    /// This identifies a text, so that those without shapes are called as they were before there were any.
+    /// Formats the mix, which identifies a text: a mix without shapes is written as it was before there were any.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut fields = f.debug_struct("Mix");
         fields.field("weights", &self.weights);
@@ -53,7 +53,7 @@ impl Default for Mix {
 }
 
 impl Mix {
-    /// Only the phenomena that are named, each by its weight.
+    /// Builds a mix of only the named phenomena, each with its weight.
     pub fn new(named: &BTreeMap<String, f64>) -> Result<Self> {
         let mut weights = [0.0; PHENOMENA.len()];
         for (name, weight) in named {
@@ -75,7 +75,7 @@ impl Mix {
         Ok(Self { weights, shapes: 0 })
     }
 
-    /// The same weights, with this percentage of derived templates.
+    /// Returns the weights with a percentage of derived templates.
     pub fn with_shapes(self, shapes: usize) -> Self {
         Self { shapes, ..self }
     }
@@ -84,12 +84,12 @@ impl Mix {
         self.shapes
     }
 
-    /// The share of code among all.
+    /// Returns the share of code among all.
     pub(super) fn code(&self) -> f64 {
         self.weights[PHENOMENA.len() - 1] / self.weights.iter().sum::<f64>()
     }
 
-    /// The phenomenon of prose that a random number from 0 to 1 selects.
+    /// Returns the phenomenon of prose that a random number from 0 to 1 selects.
     pub(super) fn prose(&self, place: f64) -> usize {
         let prose = &self.weights[..PHENOMENA.len() - 1];
         let mut left = place * prose.iter().sum::<f64>();

@@ -32,7 +32,7 @@ const SPOKEN: [(&str, bool); 12] = [
     ("ubi", false),
 ];
 
-/// Whether a text takes "an" as its article.
+/// Returns whether a text takes "an" as its article.
 pub fn begins_with_vowel(text: &str) -> bool {
     let bytes = text.as_bytes();
     let begins = |start: &str| bytes.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start.as_bytes()));
@@ -42,7 +42,7 @@ pub fn begins_with_vowel(text: &str) -> bool {
     }
 }
 
-/// The plural of a noun.
+/// Returns the plural of a noun.
 pub fn plural(noun: &str) -> String {
     if let Some((_, many)) = IRREGULAR.iter().find(|(one, _)| *one == noun) {
         return (*many).into();
@@ -61,7 +61,7 @@ pub fn plural(noun: &str) -> String {
     many
 }
 
-/// The initials of the capitalised words.
+/// Returns the initials of the capitalised words.
 pub fn initials(phrase: &str) -> String {
     phrase.split(' ').filter_map(|word| word.chars().next()).filter(char::is_ascii_uppercase).collect()
 }

@@ -6,10 +6,10 @@ use super::is_held;
 use super::lexicon::{names, trades};
 use super::places::COUNTRIES;
 
-/// The relations of facts: what is asked about a thing.
+/// The relations of facts: the questions that can be asked about a thing.
 pub const RELATIONS: [&str; 8] = ["capital", "country", "language", "river", "trade", "home", "friend", "product"];
 
-/// One fact: `answer` is the `relation` of `about`.
+/// A fact: `answer` is the `relation` of `about`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fact {
     /// Index in [`RELATIONS`].
@@ -30,7 +30,7 @@ struct Person {
     home: &'static str,
 }
 
-/// All people, women and men alternating. Trades and homes are assigned in steps that reach every one of them.
+/// Returns all people, women and men alternating. Trades and homes are assigned in steps that reach every one of them.
 fn people() -> Vec<Person> {
     let given = |list: &[&'static str]| -> Vec<&'static str> {
         list.iter().enumerate().filter(|(at, _)| !is_held(*at)).map(|(_, name)| *name).collect()
@@ -79,12 +79,12 @@ static FACTS: LazyLock<Vec<Fact>> = LazyLock::new(|| {
     facts
 });
 
-/// All facts.
+/// Returns all facts.
 pub fn facts() -> &'static [Fact] {
     &FACTS
 }
 
-/// The facts of one relation.
+/// Returns the facts of one relation.
 pub fn of_relation(relation: usize) -> impl Iterator<Item = &'static Fact> + Clone {
     FACTS.iter().filter(move |fact| fact.relation == relation)
 }

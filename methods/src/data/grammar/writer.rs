@@ -1,9 +1,9 @@
-//! Writes a text together with its marks.
+//! A writer of text together with its marks.
 
 use super::labels::{APOSTROPHES, BRACKETS, Col, NUMERALS, QUOTES, value};
 use crate::model::labels::{Mark, Marks};
 
-/// An open bracket or quotation, and where its marks begin in the list.
+/// An open bracket or quotation, and the place in the list where its marks begin.
 struct Open {
     closing: char,
     first: usize,
@@ -15,9 +15,9 @@ pub struct Writer {
     text: String,
     marks: Vec<Mark>,
     open: Vec<Open>,
-    /// Apostrophes that are quotation marks.
+    /// Places of apostrophes that are quotation marks.
     quotes: Vec<usize>,
-    /// Apostrophes that are certain once the text before them has been read.
+    /// Places of apostrophes that are certain once the text before them has been read.
     certain: Vec<usize>,
     /// Whether the next letter begins a sentence.
     capital: bool,
@@ -59,29 +59,29 @@ impl Writer {
         self.mark(column, start, self.len(), value);
     }
 
-    /// The marks of a column so far, in the order of their beginnings.
+    /// Returns the marks of a column so far, in the order of their beginnings.
     pub fn marks_of(&self, column: Col) -> impl Iterator<Item = Mark> {
         self.marks.iter().copied().filter(move |mark| mark.column == column as u16)
     }
 
-    /// The value of a byte in a column.
+    /// Returns the value of a byte in a column.
     pub fn value_at(&self, column: Col, at: u32) -> u32 {
         self.marks_of(column).filter(|mark| mark.start <= at && at < mark.end).last().map_or(0, |mark| mark.value)
     }
 
-    /// The number of marks, for [`Writer::mark_below`].
+    /// Returns the number of marks, for [`Writer::mark_below`].
     pub fn marks(&self) -> usize {
         self.marks.len()
     }
 
-    /// Marks the text since `start` below the marks after the first `from`, which take precedence over it. Whatever
-    /// was opened after them must be closed.
+    /// Marks the text since `start` below the marks after the first `from`, which take precedence over it. Everything
+    /// that was opened after them must be closed.
     pub fn mark_below(&mut self, from: usize, column: Col, start: usize, value: u32) {
         let end = self.len() as u32;
         self.marks.insert(from.min(self.marks.len()), Mark { column: column as u16, start: start as u32, end, value });
     }
 
-    /// Marks the last byte, or the one before a space at the end: there it is known what comes next.
+    /// Marks the last byte, or the one before a space at the end, where it is known what comes next.
     pub fn mark_next(&mut self, column: Col, value: u32) {
         let end = self.text.trim_end().len();
         self.mark(column, end.saturating_sub(1), end, value);
@@ -145,17 +145,17 @@ impl Writer {
         }
     }
 
-    /// Notes that a closing parenthesis is certain to follow here.
+    /// Marks the place as one where a closing parenthesis is certain to follow.
     pub fn due(&mut self) {
         self.mark(Col::Due, self.len().saturating_sub(1), self.len(), 1);
     }
 
-    /// Notes that an apostrophe is certain to follow here.
+    /// Marks the place as one where an apostrophe is certain to follow.
     pub fn apostrophe_due(&mut self) {
         self.certain.push(self.len());
     }
 
-    /// The text and its marks, including those that follow from the letters.
+    /// Returns the text and its marks, including those that follow from the letters.
     pub fn finish(mut self) -> (String, Marks) {
         while !self.open.is_empty() {
             self.close();
@@ -204,13 +204,13 @@ const SHORTENED: [&str; 12] =
 const STEMS: [&str; 11] =
     ["don", "isn", "wasn", "didn", "doesn", "couldn", "wouldn", "shouldn", "hasn", "hadn", "weren"];
 
-/// The word that ends at a byte, in lower case.
+/// Returns the word that ends at a byte, in lower case.
 fn word_before(text: &str, at: usize) -> String {
     let before = text.get(..at).unwrap_or_default();
     before.rsplit(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default().to_ascii_lowercase()
 }
 
-/// The kind of an apostrophe that is not a quotation mark.
+/// Returns the kind of an apostrophe that is not a quotation mark.
 fn apostrophe(text: &str, at: usize) -> &'static str {
     let mut rest = text.get(at + 1..).unwrap_or_default().chars();
     match (rest.next(), rest.next()) {

@@ -7,7 +7,7 @@ use crate::model::hooks::{At, Hooks, one_head};
 use crate::model::site::{Heads, Place, Site, SiteKind};
 use crate::tensor::{DType, Device, Tensor};
 
-/// The width of a site at each position; the heads of a whole site are concatenated.
+/// Returns the width of a site at each position; the heads of a whole site are concatenated.
 pub fn width(config: &Config, place: Place) -> Result<usize> {
     let layer = place.site.layer;
     let of_delta = |size: fn(&DeltaNets) -> usize| config.delta.as_ref().map_or(0, size);
@@ -43,7 +43,8 @@ pub fn width(config: &Config, place: Place) -> Result<usize> {
     Ok(heads * each)
 }
 
-/// Collects rows of `[batch * positions, width]` at its sites, and ends the forward pass after the last of them.
+/// A hook that collects rows of `[batch * positions, width]` at its sites, and ends the forward pass after the last of
+/// them.
 pub struct Gather<'a> {
     places: &'a [Place],
     widths: &'a [usize],
@@ -59,7 +60,7 @@ impl<'a> Gather<'a> {
         Ok(Self { places, widths, kept, found: vec![None; places.len()] })
     }
 
-    /// The rows of each site, concatenated.
+    /// Returns the rows of each site, concatenated.
     pub fn finish(self) -> Result<Vec<Vec<f32>>> {
         let missing = |place: &Place| err!(Bug, "a pass that did not come by `{place}`");
         self.found.into_iter().zip(self.places).map(|(found, place)| found.ok_or_else(|| missing(place))).collect()

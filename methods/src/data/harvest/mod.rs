@@ -45,14 +45,53 @@ const LOGITS: usize = 1 << 25;
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct HarvestOptions {
     pub skip: Skipped,
-    /// Tokens in a row; by default the model's context.
+    /// Number of tokens in a row; by default the model's context.
     pub context: Option<usize>,
+}
+
+/// A model that reads a text, and the positions whose activations are used.
+#[derive(Clone, Copy)]
+pub struct TextReading<'a> {
+    pub model: &'a Model,
+    pub text: &'a Text,
+    pub options: &'a HarvestOptions,
+}
+
+impl<'a> TextReading<'a> {
+    pub fn new(model: &'a Model, text: &'a Text, options: &'a HarvestOptions) -> Self {
+        Self { model, text, options }
+    }
+
+    /// Starts a harvest of the text at some sites.
+    pub fn harvest(self, sites: &[&str], task: &Task) -> Result<Harvest> {
+        let Self { model, text, options } = self;
+        let tokenizer = model.tokenizer.as_ref().ok_or_else(|| {
+            err!(Argument, "expected a model with a tokenizer to harvest on a text, found one that reads token ids")
+        })?;
+        text.expect_end()?;
+        let config = model.decoder.config();
+        let places = places(&model.decoder, sites)?;
+        let widths = places.iter().map(|place| width(config, *place)).collect::<Result<Vec<_>>>()?;
+        let context = context(config, options.context)?;
+        Ok(Harvest {
+            decoder: model.decoder.clone(),
+            at_once: at_once(&model.decoder, &places, context),
+            kept_positions: options.skip.resolved(text, tokenizer, (context, config.vocab), task)?,
+            rows: pack::rows(text, tokenizer, context, task)?,
+            progress: Progress::new(&widths),
+            total: text.options().tokens,
+            name: text.name().into(),
+            context,
+            places,
+            widths,
+        })
+    }
 }
 
 /// The size and hash of a text in a harvest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Contents {
-    /// A hash of all its tokens, and of the positions that are kept.
+    /// The hash of all tokens, and of the positions that are kept.
     pub hash: String,
     /// The number of kept positions: rows of activations.
     pub rows: u64,
@@ -74,45 +113,22 @@ pub struct Harvest {
 }
 
 impl Harvest {
-    pub fn new(model: &Model, sites: &[&str], text: &Text, options: &HarvestOptions, task: &Task) -> Result<Self> {
-        let tokenizer = model.tokenizer.as_ref().ok_or_else(|| {
-            err!(Argument, "expected a model with a tokenizer to harvest on a text, found one that reads token ids")
-        })?;
-        text.expect_end()?;
-        let config = model.decoder.config();
-        let places = places(&model.decoder, sites)?;
-        let widths = places.iter().map(|place| width(config, *place)).collect::<Result<Vec<_>>>()?;
-        let context = context(config, options.context)?;
-        Ok(Self {
-            decoder: model.decoder.clone(),
-            at_once: at_once(&model.decoder, &places, context),
-            kept_positions: options.skip.resolved(text, tokenizer, (context, config.vocab), task)?,
-            rows: pack::rows(text, tokenizer, context, task)?,
-            progress: Progress::new(&widths),
-            total: text.options().tokens,
-            name: text.name().into(),
-            context,
-            places,
-            widths,
-        })
-    }
-
-    /// The sites in the order of the computation, each once: the order of a block's activations.
+    /// Returns the sites in the order of the computation, each once: the order of a block's activations.
     pub fn places(&self) -> &[Place] {
         &self.places
     }
 
-    /// The width of each.
+    /// Returns the width of each site.
     pub fn widths(&self) -> &[usize] {
         &self.widths
     }
 
-    /// Tokens in a row.
+    /// Returns the number of tokens in a row.
     pub fn context(&self) -> usize {
         self.context
     }
 
-    /// Rows in a batch of the model. Sums of floating-point numbers may depend on it.
+    /// Returns the number of rows in a batch of the model. Sums of floating-point numbers may depend on it.
     pub fn at_once(&self) -> usize {
         self.at_once
     }
@@ -121,7 +137,7 @@ impl Harvest {
         &self.progress
     }
 
-    /// Resumes a harvest of the same kind. The text is read again up to that point, without the model, and refused if
+    /// Resumes a harvest of the same kind. The text is read up to the resumed point, without the model, and refused if
     /// it has changed.
     pub fn go_on(&mut self, behind: Progress, task: &Task) -> Result<()> {
         self.read_to(behind.read, &behind.tokens, task)?;
@@ -129,7 +145,7 @@ impl Harvest {
         Ok(())
     }
 
-    /// Reads this many rows of the text without the model, and compares the hash of their tokens.
+    /// Reads a number of rows of the text without the model, and compares the hash of their tokens.
     fn read_to(&mut self, read: u64, tokens: &str, task: &Task) -> Result<()> {
         while self.progress.read < read {
             match self.rows.next(task)? {
@@ -144,13 +160,14 @@ impl Harvest {
         }
     }
 
-    /// Reads the next batch without the model: the number of positions that it would yield.
+    /// Reads the next batch without the model, and returns the number of positions that it would yield.
     fn pass_over(&mut self, task: &Task) -> Result<Option<usize>> {
         let rows = self.gathered(task)?;
         Ok((!rows.is_empty()).then(|| rows.iter().map(|(_, kept)| kept.len()).sum()))
     }
 
-    /// The number of positions in the rest of the text, or none if they are more than `most`; the model does not run.
+    /// Returns the number of positions in the rest of the text, or none if they are more than `most`; the model does
+    /// not run.
     pub fn count(&mut self, most: u64, task: &Task) -> Result<Option<u64>> {
         let bar = self.bar("reading", task);
         let mut count = 0;
@@ -166,7 +183,7 @@ impl Harvest {
         Ok(None)
     }
 
-    /// The size and hash of the whole text, read without the model.
+    /// Returns the size and hash of the whole text, read without the model.
     pub fn contents(mut self, task: &Task) -> Result<Contents> {
         let bar = self.bar("reading", task);
         let (mut hash, mut count) = (Sha256::new(), 0);
@@ -195,7 +212,7 @@ impl Harvest {
         task.begin(&format!("{what} {}", self.name), self.total)
     }
 
-    /// The index of a site in a block, and its width.
+    /// Returns the index of a site in a block, and its width.
     fn standing(&self, site: &str) -> Result<(usize, usize)> {
         let place = one_site(self.decoder.config(), site, NAME_ONE)?;
         let found = self.places.iter().position(|other| *other == place);
@@ -244,7 +261,7 @@ impl Harvest {
         self.progress.read += 1;
     }
 
-    /// The next rows of tokens, each with its positions that are kept.
+    /// Returns the next rows of tokens, each with its positions that are kept.
     fn gathered(&mut self, task: &Task) -> Result<Vec<(Row, Vec<usize>)>> {
         let mut rows = Vec::new();
         while rows.len() < self.at_once
@@ -301,7 +318,7 @@ impl Blocks for Harvest {
     }
 }
 
-/// One forward pass, on a separate thread, so that an interruption does not wait for it.
+/// Runs one forward pass, on a separate thread, so that an interruption does not wait for it.
 fn activations(
     decoder: &Arc<Decoder>,
     (places, widths): (&[Place], &[usize]),
@@ -318,7 +335,7 @@ fn activations(
     })
 }
 
-/// The sites of some names, in the order of the computation, each once.
+/// Returns the sites of some names, in the order of the computation, each once.
 fn places(decoder: &Decoder, sites: &[&str]) -> Result<Vec<Place>> {
     let named = sites.iter().map(|site| select(decoder.config(), site));
     let mut places = named.collect::<Result<Vec<_>>>()?.concat();
@@ -330,7 +347,7 @@ fn places(decoder: &Decoder, sites: &[&str]) -> Result<Vec<Place>> {
     }
 }
 
-/// Tokens in a row: the option, or the model's context.
+/// Returns the number of tokens in a row: the option, or the model's context.
 pub fn context(config: &Config, asked: Option<usize>) -> Result<usize> {
     let (most, context) = (config.context, asked.unwrap_or(config.row_length()));
     if context == 0 || context > most {
@@ -340,7 +357,7 @@ pub fn context(config: &Config, asked: Option<usize>) -> Result<usize> {
     Ok(context)
 }
 
-/// Rows in a batch of the model.
+/// Returns the number of rows in a batch of the model.
 pub fn at_once(decoder: &Decoder, places: &[Place], context: usize) -> usize {
     let rows = (TOKENS / context).max(1);
     match places.iter().any(|place| place.site.kind == SiteKind::Logits) {
@@ -349,7 +366,7 @@ pub fn at_once(decoder: &Decoder, places: &[Place], context: usize) -> usize {
     }
 }
 
-/// The number of a row, in 31 bits, which every file format can represent.
+/// Returns the number of a row, in 31 bits, which every file format can represent.
 fn row_number(row: u64) -> Result<u32> {
     match u32::try_from(row) {
         Ok(row) if row <= i32::MAX as u32 => Ok(row),
@@ -376,16 +393,4 @@ fn finite(place: Place, width: usize, rows: &[f32], block: &Block) -> Result<()>
 fn other_text(name: &str, rows: u64) -> Error {
     err!(Argument, "the text {name} is not the one that was harvested: its tokens differ within {} rows", rows + 1)
         .hint("its files or its tokenizer have changed since; harvest it into another folder")
-}
-
-/// Runs a harvest from its beginning into a sink.
-pub fn harvest(
-    model: &Model,
-    sites: &[&str],
-    text: &Text,
-    options: &HarvestOptions,
-    sink: &mut dyn Sink,
-    task: &Task,
-) -> Result<Progress> {
-    Harvest::new(model, sites, text, options, task)?.run(sink, task)
 }

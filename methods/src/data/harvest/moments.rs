@@ -46,7 +46,7 @@ impl Moments {
         self.max = self.max.max(f64::from(max));
     }
 
-    /// The variance summed over all dimensions: the mean of |x - mean|^2.
+    /// Returns the variance summed over all dimensions: the mean of |x - mean|^2.
     pub fn variance(&self) -> f64 {
         (self.mean_square_norm - self.mean.iter().map(|x| x * x).sum::<f64>()).max(0.0)
     }

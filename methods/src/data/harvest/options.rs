@@ -1,4 +1,4 @@
-//! The options of reading activations on a text: which positions count, and how long its rows are.
+//! Options of reading activations on a text: the positions that are used, and the length of its rows.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,11 +15,11 @@ crate::options! {
     /// The positions of a text that are read.
     #[derive(Debug, Clone, PartialEq)]
     pub struct PositionOptions {
-        /// Skips BOS tokens.
+        /// Whether BOS tokens are skipped.
         without_bos: bool = false;
-        /// Skips this many first positions of each row.
+        /// Number of first positions of each row that are skipped.
         without_first: usize = 0;
-        /// Tokens in a row.
+        /// Number of tokens in a row.
         context: Option<usize> = None => usually("the model's, at most 1,024");
     }
 }
@@ -28,9 +28,9 @@ crate::options! {
     /// The positions of a text that are read, chosen by their tokens and labels, too.
     #[derive(Debug, Clone, PartialEq)]
     pub struct SkipOptions {
-        /// Skips these tokens, given as ids or as texts of one token.
+        /// Tokens that are skipped, given as ids or as texts of one token.
         without_tokens: Option<Vec<TokenName>> = None;
-        /// For a text with labels, skips tokens by their labels, as in `#{ depth: [0] }`.
+        /// Labels whose tokens are skipped, for a text with labels, as in `#{ depth: [0] }`.
         without_labels: Option<BTreeMap<String, Vec<LabelName>>> = None;
         with positions: PositionOptions;
     }
@@ -98,7 +98,7 @@ impl From<PositionOptions> for HarvestOptions {
 }
 
 impl SkipOptions {
-    /// The same with tokens as ids and labels as numbers, as this model and this text have them.
+    /// Returns the options with tokens as ids and labels as numbers, as a model and a text have them.
     pub fn resolved(&self, model: &Model, text: &Text, task: &Task) -> Result<HarvestOptions> {
         let mut options = HarvestOptions::from(self.positions.clone());
         let ids = self.without_tokens.iter().flatten().map(|token| token.id(model, task));
@@ -139,7 +139,7 @@ fn values_of(name: &str, values: &[LabelName], text: &Text, task: &Task) -> Resu
 }
 
 impl LabelName {
-    /// As a number: 0 is "none", 1 is the first kind.
+    /// Returns the value as a number: 0 is "none", 1 is the first kind.
     fn number(&self, column: &Column) -> Result<u32> {
         let name = match self {
             Self::Number(number) => return Ok(*number),

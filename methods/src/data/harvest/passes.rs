@@ -3,7 +3,7 @@
 
 use rand::seq::SliceRandom;
 
-use super::{Blocks, Harvest, HarvestOptions};
+use super::{Blocks, Harvest, HarvestOptions, TextReading};
 use crate::base::random::stream;
 use crate::base::{Result, Task, memory};
 use crate::data::Text;
@@ -21,14 +21,14 @@ pub struct Passes {
     text: Text,
     options: HarvestOptions,
     sites: Vec<String>,
-    /// For each requested site, its index in a block and its width.
+    /// The index in a block of each requested site, and its width.
     order: Vec<(usize, usize)>,
     fillings: Vec<Filling>,
-    /// Rows in an epoch, and a hash of all tokens.
+    /// The number of rows in an epoch; `tokens` is a hash of all tokens.
     rows: u64,
     tokens: String,
     seed: u64,
-    /// Rows returned so far, over all epochs.
+    /// The number of rows returned so far, over all epochs.
     position: u64,
     /// A harvest that has read up to the filling that was loaded last.
     harvest: Option<Harvest>,
@@ -37,42 +37,37 @@ pub struct Passes {
 
 /// A part of an epoch that is in memory at once.
 struct Filling {
-    /// Its first row in the epoch, and its number of rows.
+    /// The index of the filling's first row in the epoch; `rows` is its number of rows.
     first: u64,
     rows: usize,
-    /// The part of the text before it: rows of tokens, and their hash.
+    /// The part of the text before the filling: rows of tokens; `tokens` is their hash.
     read: u64,
     tokens: String,
 }
 
-/// What is in memory.
+/// The filling that is in memory.
 struct Loaded {
     filling: usize,
     sites: Vec<Tensor>,
-    /// The epoch of the order, and that order.
+    /// The epoch of `order`, the order of the rows.
     turn: u64,
     order: Vec<u32>,
 }
 
 impl Passes {
-    /// `buffer` is the approximate number of rows in memory at once: at least those of one batch of the model.
-    pub fn new(
-        (model, sites): (&Model, &[&str]),
-        text: &Text,
-        options: &HarvestOptions,
-        (seed, buffer): (u64, usize),
-        task: &Task,
-    ) -> Result<Self> {
-        let mut harvest = Harvest::new(model, sites, text, options, task)?;
+    /// Prepares the rows. `buffer` is the approximate number of rows in memory at once: at least those of one batch of
+    /// the model.
+    pub fn new(reading: TextReading, sites: &[&str], (seed, buffer): (u64, usize), task: &Task) -> Result<Self> {
+        let mut harvest = reading.harvest(sites, task)?;
         let order = sites.iter().map(|site| harvest.standing(site)).collect::<Result<Vec<_>>>()?;
         let fillings = fillings(&mut harvest, buffer, task)?;
         let most = fillings.iter().map(|filling| filling.rows).max().unwrap_or_default();
         let row = 4 * harvest.widths().iter().sum::<usize>() as u128;
         memory::check(row * most as u128, || "the buffer that rows are shuffled in".into())?;
         Ok(Self {
-            model: model.clone(),
-            text: text.clone(),
-            options: options.clone(),
+            model: reading.model.clone(),
+            text: reading.text.clone(),
+            options: reading.options.clone(),
             sites: sites.iter().map(ToString::to_string).collect(),
             order,
             rows: fillings.iter().map(|filling| filling.rows as u64).sum(),
@@ -85,22 +80,22 @@ impl Passes {
         })
     }
 
-    /// Rows in an epoch.
+    /// Returns the number of rows in an epoch.
     pub fn rows(&self) -> u64 {
         self.rows
     }
 
-    /// The width of each site.
+    /// Returns the width of each site.
     pub fn widths(&self) -> Vec<usize> {
         self.order.iter().map(|(_, width)| *width).collect()
     }
 
-    /// Fillings of the buffer in an epoch.
+    /// Returns the number of fillings of the buffer in an epoch.
     pub fn fillings(&self) -> usize {
         self.fillings.len()
     }
 
-    /// A hash of all tokens of an epoch.
+    /// Returns a hash of all tokens of an epoch.
     pub fn tokens(&self) -> &str {
         &self.tokens
     }
@@ -110,7 +105,7 @@ impl Passes {
         self.position = self.position.saturating_add(rows);
     }
 
-    /// The next rows, `[rows, width]` of each site in f32.
+    /// Returns the next rows, `[rows, width]` of each site in f32.
     pub fn next(&mut self, rows: usize, task: &Task) -> Result<Vec<Tensor>> {
         let mut parts: Vec<Vec<Tensor>> = vec![Vec::new(); self.order.len()];
         let mut left = rows;
@@ -155,7 +150,7 @@ impl Passes {
             Some(harvest) if harvest.progress().read <= filling.read => harvest,
             _ => {
                 let sites: Vec<&str> = self.sites.iter().map(String::as_str).collect();
-                Harvest::new(&self.model, &sites, &self.text, &self.options, task)?
+                TextReading::new(&self.model, &self.text, &self.options).harvest(&sites, task)?
             }
         };
         harvest.read_to(filling.read, &filling.tokens, task)?;
@@ -220,7 +215,7 @@ mod tests {
 
     fn passes(buffer: usize, options: &HarvestOptions) -> Passes {
         let (model, text) = (model(fixtures::config()), letters(1400, text::TextOptions::default()));
-        Passes::new((&model, &SITES), &text, options, (3, buffer), &Task::default()).unwrap()
+        Passes::new(TextReading::new(&model, &text, options), &SITES, (3, buffer), &Task::default()).unwrap()
     }
 
     fn read(passes: &mut Passes, rows: usize) -> Vec<Vec<Vec<f32>>> {
@@ -238,7 +233,7 @@ mod tests {
         let keep = Skipped { without_first: 2, without_ids: BTreeSet::from([3]), ..Skipped::default() };
         let options = HarvestOptions { skip: keep, ..HarvestOptions::default() };
         let (model, text) = (model(fixtures::config()), letters(1400, text::TextOptions::default()));
-        let mut live = Harvest::new(&model, &SITES, &text, &options, &Task::default()).unwrap();
+        let mut live = TextReading::new(&model, &text, &options).harvest(&SITES, &Task::default()).unwrap();
         let (sites, _) = collected(&mut live);
         // A harvest has its sites in the order of the computation.
         let wanted = [sorted(sites[1].clone()), sorted(sites[0].clone())];
@@ -280,7 +275,7 @@ mod tests {
         let keep = Skipped { without_ids: (0..27).collect(), ..Skipped::default() };
         let options = HarvestOptions { skip: keep, ..HarvestOptions::default() };
         let (model, text) = (model(fixtures::config()), letters(3, text::TextOptions::default()));
-        let found = Passes::new((&model, &SITES), &text, &options, (3, 100), &Task::default());
+        let found = Passes::new(TextReading::new(&model, &text, &options), &SITES, (3, 100), &Task::default());
         assert!(found.is_err_and(|e| e.message.starts_with("expected activations to keep, found none in ")));
     }
 }

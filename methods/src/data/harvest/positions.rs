@@ -15,14 +15,14 @@ use crate::model::tokenizer::Tokenizer;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Skipped {
-    /// Skips every BOS token, wherever it is: in many models the norm of its activations is hundreds of times that of
-    /// all others.
+    /// Whether every BOS token is skipped, wherever it is: in many models the norm of its activations is hundreds of
+    /// times that of all others.
     pub without_bos: bool,
-    /// Skips this many positions at the beginning of each row.
+    /// The number of positions that are skipped at the beginning of each row.
     pub without_first: usize,
-    /// Skips these tokens.
+    /// The ids of tokens that are skipped.
     pub without_ids: BTreeSet<u32>,
-    /// Skips tokens whose label has one of these values.
+    /// The values of labels whose tokens are skipped, by label.
     pub without_labels: BTreeMap<String, BTreeSet<u32>>,
 }
 
@@ -67,7 +67,7 @@ impl Skipped {
 }
 
 impl KeptPositions {
-    /// The positions of a row that are kept, in order.
+    /// Returns the positions of a row that are kept, in order.
     pub fn positions(&self, row: &Row) -> Result<Vec<usize>> {
         let mut kept: Vec<usize> = (self.first..row.ids.len()).collect();
         if !self.ids.is_empty() {

@@ -15,9 +15,9 @@ pub struct Block {
     pub activations: Vec<Tensor>,
     /// The token at each position.
     pub tokens: Vec<u32>,
-    /// The index of its row in the packed text.
+    /// The index of the token's row in the packed text.
     pub rows: Vec<u32>,
-    /// Its position in that row.
+    /// The position in the row.
     pub positions: Vec<u32>,
 }
 
@@ -33,17 +33,17 @@ impl Block {
 
 /// An iterator over blocks, from a running model or from a store.
 pub trait Blocks {
-    /// The next block, which is never empty; none when there are no more.
+    /// Returns the next block, which is never empty; none when there are no more.
     fn next(&mut self, task: &Task) -> Result<Option<Block>>;
 }
 
-/// The progress of a harvest: all that it needs to resume.
+/// The progress of a harvest: everything that it needs to resume.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Progress {
-    /// Rows of tokens read.
+    /// The number of rows of tokens read.
     pub read: u64,
-    /// Positions kept.
+    /// The number of positions kept.
     pub kept: u64,
     /// A hash of all tokens that were read, which identifies the text.
     pub tokens: String,
@@ -63,11 +63,11 @@ pub trait Sink {
     /// Receives a block; `progress` includes it. May end the harvest.
     fn take(&mut self, block: Block, progress: &Progress, task: &Task) -> Result<ControlFlow<()>>;
 
-    /// Called after the last block, unless `take` ended the harvest.
+    /// Ends the harvest after the last block; not called if `take` ended it.
     fn finish(&mut self, progress: &Progress, task: &Task) -> Result<()>;
 }
 
-/// Passes every block to a function, for fits that read from the model itself.
+/// A sink that passes every block to a function, for fits that read from the model itself.
 pub struct Streamed<F>(pub F);
 
 impl<F: FnMut(Block) -> Result<ControlFlow<()>>> Sink for Streamed<F> {

@@ -1,4 +1,4 @@
-//! Harvests equal the activations of the model, in every sink, without skipped positions.
+//! Tests that harvests equal the activations of the model, in every sink, without skipped positions.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -16,7 +16,7 @@ use crate::tensor::DType;
 pub const CONTEXT: usize = 8;
 const BOS: u32 = 26;
 
-/// Letters are tokens; `.` is BOS, and separates documents.
+/// Builds a tokenizer whose tokens are letters; `.` is BOS, and separates documents.
 pub fn tokenizer() -> Tokenizer {
     let list = (b'a'..=b'z').map(|letter| char::from(letter).to_string());
     let letters = Tokenizer::characters(list.chain([".".into()]).collect(), Some("."), None).unwrap();
@@ -29,13 +29,13 @@ pub fn model(config: Config) -> Model {
     Model { decoder, tokenizer: Some(tokenizer()), origin: "sample".into(), published: None, history: None }
 }
 
-/// Documents of different lengths, in rows that begin with a mark.
+/// Builds documents of different lengths, in rows that begin with a mark.
 pub fn letters(documents: usize, options: text::TextOptions) -> Text {
     let word = |i: usize| (0..5 + i * 7 % 23).map(|j| char::from(b'a' + ((i * 11 + j * j) % 26) as u8)).collect();
     Text::given((0..documents).map(word).collect(), text::TextOptions { bos: Some(true), ..options }).unwrap()
 }
 
-/// Everything that a harvest yields, site by site, with its origin.
+/// Collects everything that a harvest yields, site by site, with its origin.
 pub fn collected(blocks: &mut dyn Blocks) -> (Vec<Vec<Vec<f32>>>, Vec<[u32; 3]>) {
     let (mut sites, mut origins) = (Vec::new(), Vec::new());
     while let Some(block) = blocks.next(&Task::default()).unwrap() {
@@ -55,7 +55,7 @@ fn harvested(
     text: &Text,
     options: &HarvestOptions,
 ) -> (Vec<Vec<Vec<f32>>>, Vec<[u32; 3]>) {
-    collected(&mut Harvest::new(model, sites, text, options, &Task::default()).unwrap())
+    collected(&mut TextReading::new(model, text, options).harvest(sites, &Task::default()).unwrap())
 }
 
 const SITES: [&str; 6] = ["resid_post.*", "z.1.2", "z.0", "mlp_hidden.0", "head_out.1", "norm_scale.1"];
@@ -65,7 +65,7 @@ fn every_kept_position_has_the_activation_that_a_recorded_run_has_there() {
     let (model, text) = (model(fixtures::config()), letters(150, text::TextOptions::default()));
     let task = Task::default();
     let (sites, origins) = harvested(&model, &SITES, &text, &HarvestOptions::default());
-    let harvest = Harvest::new(&model, &SITES, &text, &HarvestOptions::default(), &task).unwrap();
+    let harvest = TextReading::new(&model, &text, &HarvestOptions::default()).harvest(&SITES, &task).unwrap();
     let names: Vec<String> = harvest.places().iter().map(ToString::to_string).collect();
     assert_eq!(names, ["z.0", "mlp_hidden.0", "resid_post.0", "norm_scale.1", "z.1.2", "head_out.1", "resid_post.1"]);
     assert_eq!(harvest.widths(), [16, 24, 16, 1, 4, 64, 16]);
@@ -165,7 +165,11 @@ fn statistics_are_those_of_the_blocks() {
         rows.extend(block.activations[0].to_vec2::<f32>()?);
         Ok(ControlFlow::Continue(()))
     });
-    let progress = harvest(&model, &["resid_post.1"], &text, &HarvestOptions::default(), &mut sink, &task).unwrap();
+    let progress = TextReading::new(&model, &text, &HarvestOptions::default())
+        .harvest(&["resid_post.1"], &task)
+        .unwrap()
+        .run(&mut sink, &task)
+        .unwrap();
     let found = &progress.statistics[0];
     assert_eq!((found.count, progress.kept), (rows.len() as u64, rows.len() as u64));
     let mean = |column: usize| rows.iter().map(|row| f64::from(row[column])).sum::<f64>() / rows.len() as f64;
@@ -183,20 +187,22 @@ fn a_sink_that_has_enough_ends_the_harvest() {
         blocks += 1;
         Ok(if blocks == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     });
-    let progress = harvest(&model, &["embed"], &text, &HarvestOptions::default(), &mut sink, &Task::default()).unwrap();
+    let progress = TextReading::new(&model, &text, &HarvestOptions::default())
+        .harvest(&["embed"], &Task::default())
+        .unwrap()
+        .run(&mut sink, &Task::default())
+        .unwrap();
     assert_eq!(progress.read, 2 * (TOKENS / CONTEXT) as u64);
 }
 
 #[test]
 fn wrong_questions_are_answered() {
     let (plain, text) = (model(fixtures::config()), letters(5, text::TextOptions::default()));
-    let refused = |model: &Model, sites: &[&str], text: &Text, options: &HarvestOptions| match Harvest::new(
-        model,
-        sites,
-        text,
-        options,
-        &Task::default(),
-    ) {
+    let refused = |model: &Model, sites: &[&str], text: &Text, options: &HarvestOptions| match TextReading::new(
+        model, text, options,
+    )
+    .harvest(sites, &Task::default())
+    {
         Ok(_) => panic!("{sites:?} should be refused"),
         Err(error) => error.message,
     };
@@ -220,7 +226,11 @@ fn wrong_questions_are_answered() {
     let nothing = Skipped { without_ids: (0..27).collect(), ..Skipped::default() };
     let options = HarvestOptions { skip: nothing, ..HarvestOptions::default() };
     let mut sink = Streamed(|_| Ok(ControlFlow::Continue(())));
-    let error = harvest(&plain, &["embed"], &text, &options, &mut sink, &Task::default()).unwrap_err();
+    let error = TextReading::new(&plain, &text, &options)
+        .harvest(&["embed"], &Task::default())
+        .unwrap()
+        .run(&mut sink, &Task::default())
+        .unwrap_err();
     assert!(error.message.contains("expected activations to keep"), "{}", error.message);
 }
 
@@ -240,7 +250,7 @@ fn numbers_that_overflow_are_told_with_their_place() {
     model.decoder = Arc::new(Decoder::new(model.decoder.config().as_ref().clone(), weights));
     let text = Text::given(vec!["aaaaaaaaabca".into()], text::TextOptions::default()).unwrap();
     let options = HarvestOptions { context: Some(6), ..HarvestOptions::default() };
-    let mut harvest = Harvest::new(&model, &["embed"], &text, &options, &Task::default()).unwrap();
+    let mut harvest = TextReading::new(&model, &text, &options).harvest(&["embed"], &Task::default()).unwrap();
     let error = harvest.next(&Task::default()).unwrap_err();
     assert_eq!(
         error.message,

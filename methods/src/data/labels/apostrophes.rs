@@ -51,10 +51,10 @@ const CLIPPED: [&str; 16] = [
     "gainst", "um",
 ];
 
-/// Words whose end is elided, beside those in `-in'`.
+/// Words whose end is elided, besides those in `-in'`.
 const CUT: [&str; 11] = ["o", "an", "th", "wi", "ol", "t", "mo", "lil", "ha", "fra", "ca"];
 
-/// The meaning of the mark at `at`; `open` says whether a single quotation is open there.
+/// Returns the meaning of the mark at `at`; `open` tells whether a single quotation is open there.
 pub fn sense(letters: &[Letter], at: usize, open: bool) -> Sense {
     let sign = |at: Option<usize>| at.and_then(|at| letters.get(at)).map(|letter| letter.sign);
     let (before, after) = (sign(at.checked_sub(1)), sign(Some(at + 1)));
@@ -111,8 +111,8 @@ fn before_word(letters: &[Letter], at: usize, curly: bool) -> Sense {
     }
 }
 
-/// Whether a mark after an `s` in an open quotation leaves it open: a word follows, and another mark closes it after
-/// punctuation or before it.
+/// Returns whether a mark after an `s` in an open quotation leaves it open: a word follows, and another mark closes it
+/// after punctuation or before it.
 fn closes_later(letters: &[Letter], at: usize) -> bool {
     let sign = |at: usize| letters.get(at).map(|letter| letter.sign);
     let word_follows = sign(at + 1) == Some(' ') && sign(at + 2).is_some_and(char::is_alphabetic);

@@ -2,7 +2,7 @@
 
 use super::{BRACKETS, Col, Letter, Pair, Pen, nested};
 
-/// A bracket that is not closed within this many bytes, such as that of a smiley, does not count.
+/// The number of bytes within which a bracket has to be closed: others, such as that of a smiley, do not count.
 const REACH: usize = 2000;
 
 const OPENING: [char; BRACKETS.len()] = ['(', '[', '{'];
@@ -25,7 +25,7 @@ pub fn mark(letters: &[Letter], pen: &mut Pen) {
     }
 }
 
-/// A closing bracket matches the last open one of its kind; brackets opened in between have no match.
+/// Matches brackets: a closing bracket matches the last open one of its kind; brackets opened in between have no match.
 fn pairs(letters: &[Letter]) -> Vec<Pair> {
     let (mut pairs, mut open) = (Vec::new(), Vec::<(usize, usize, usize)>::new());
     for (index, letter) in letters.iter().enumerate() {

@@ -5,7 +5,7 @@ use super::{Col, Pen};
 const FEMALE: usize = 1;
 const MALE: usize = 2;
 
-/// The pronouns, in the order of the column's values. "her" before a noun is not told apart.
+/// The pronouns, in the order of the column's values. "her" before a noun is not distinguished.
 pub const PRONOUNS: [&str; 8] = ["she", "he", "her", "him", "hers", "his", "herself", "himself"];
 
 const WOMEN: [&str; 28] = [
@@ -91,7 +91,7 @@ pub fn mark(text: &str, pen: &mut Pen) {
     }
 }
 
-/// Marks the last sign before the word at `start`, or the one before the space: there it is due.
+/// Marks the last sign before the word at `start`, or the one before the space, where the pronoun is due.
 fn next(text: &str, start: usize, pronoun: usize, pen: &mut Pen) {
     let before = text.get(..start).unwrap_or_default();
     let before = before.strip_suffix(' ').unwrap_or(before);

@@ -25,7 +25,7 @@ pub fn mark(text: &str, pen: &mut Pen) {
     }
 }
 
-/// The paragraphs: the text between empty or blank lines.
+/// Returns the paragraphs: the text between empty or blank lines.
 pub fn paragraphs(letters: &[Letter]) -> impl Iterator<Item = &[Letter]> {
     let mut rest = letters;
     std::iter::from_fn(move || {

@@ -1,8 +1,9 @@
 //! Labels of real text, found by rules: brackets, quotations, apostrophes, numbers, lines, words for women and men.
 //!
-//! The columns have the same names and meaning as in the labelled language. There the labels are ground truth by
-//! construction; here they are guessed from the context, and wrong in rare cases: a quotation over several paragraphs,
-//! an unclosed bracket, an unlisted elision. Of people only words for women and men and pronouns are known, and no names.
+//! The columns have the same names and meaning as in the labelled language. The labels of that language are ground
+//! truth by construction; those of real text are guessed from the context, and wrong in rare cases: a quotation over
+//! several paragraphs, an unclosed bracket, an unlisted elision. Only words for women and men and pronouns are known of
+//! people, and no names.
 
 mod apostrophes;
 mod brackets;
@@ -28,10 +29,10 @@ enum Col {
     BracketDepth,
     /// The distance to the innermost open round bracket.
     SinceOpen,
-    /// The kind of the quotation around it, the marks included.
+    /// The kind of the quotation around the token, the marks included.
     Quote,
     QuoteDepth,
-    /// Quotation marks: whether they open or close.
+    /// The role of a quotation mark: whether it opens or closes.
     QuoteSign,
     /// The kind of an apostrophe.
     Apostrophe,
@@ -73,12 +74,12 @@ static COLUMNS: LazyLock<Arc<[Column]>> = LazyLock::new(|| {
     .into()
 });
 
-/// All columns; a mark refers to one by its index.
+/// Returns all columns; a mark refers to one by its index.
 pub fn columns() -> Arc<[Column]> {
     COLUMNS.clone()
 }
 
-/// The labels of a text.
+/// Returns the labels of a text.
 pub fn label(text: &str) -> Result<Marks> {
     if u32::try_from(text.len()).is_err() {
         return Err(err!(Argument, "expected a text of less than 4 GiB to label, found {} bytes", text.len())
@@ -127,7 +128,7 @@ struct Pair {
     kind: usize,
 }
 
-/// Pairs in the order in which they open, each with its depth. No two of them cross.
+/// Sorts pairs in the order in which they open, each with its depth. No two of them cross.
 fn nested(mut pairs: Vec<Pair>) -> Vec<(Pair, usize)> {
     pairs.sort_unstable_by_key(|pair| pair.open);
     let mut around: Vec<usize> = Vec::new();
@@ -139,7 +140,8 @@ fn nested(mut pairs: Vec<Pair>) -> Vec<(Pair, usize)> {
     pairs.into_iter().map(depth).collect()
 }
 
-/// The number of equal signs in a row here, up to three: three delimit a string in a program, not a quotation.
+/// Returns the number of equal signs in a row at a place, up to three: three delimit a string in a program, not a
+/// quotation.
 fn run(letters: &[Letter], at: usize) -> usize {
     let Some(sign) = letters.get(at).map(|letter| letter.sign) else { return 0 };
     let same = |letter: &&Letter| letter.sign == sign;
@@ -147,7 +149,7 @@ fn run(letters: &[Letter], at: usize) -> usize {
     before + letters.iter().skip(at).take(3).take_while(same).count()
 }
 
-/// Whether the mark follows only the prefix of a string literal, as in `b"bytes"`.
+/// Returns whether the mark follows only the prefix of a string literal, as in `b"bytes"`.
 fn prefixed(letters: &[Letter], at: usize) -> bool {
     let mut before = letters.iter().take(at).rev().map(|letter| letter.sign).take_while(|sign| sign.is_alphanumeric());
     let short = before.by_ref().take(2).all(|sign| "bfruBFRU".contains(sign));
@@ -158,7 +160,7 @@ fn prefixed(letters: &[Letter], at: usize) -> bool {
 mod tests {
     use super::*;
 
-    /// The value of a column at every character, as one digit each; `.` for none.
+    /// Returns the value of a column at every character, as one digit each; `.` for none.
     pub fn line(text: &str, name: &str) -> String {
         let offsets: Vec<_> = text.char_indices().map(|(at, sign)| at..at + sign.len_utf8()).collect();
         let labels = label(text).unwrap().aligned(text, &offsets);
@@ -166,7 +168,7 @@ mod tests {
         values.iter().map(|value| if *value == 0 { ".".into() } else { value.to_string() }).collect()
     }
 
-    /// The kind of each apostrophe and single quotation mark of a text, by its first letter; `-` for none.
+    /// Returns the kind of each apostrophe and single quotation mark of a text, by its first letter; `-` for none.
     pub fn apostrophes(text: &str) -> String {
         let values = line(text, "apostrophe");
         let marks = text.chars().zip(values.chars()).filter(|(sign, _)| "'‘’".contains(*sign));

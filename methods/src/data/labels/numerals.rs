@@ -1,4 +1,4 @@
-//! Numbers, and which of them are years.
+//! Numbers, and those of them that are years.
 
 use super::{Col, Pen};
 
@@ -8,8 +8,8 @@ const NUMBER: usize = 2;
 /// Plausible years. Other numbers of four digits are more likely something else.
 const YEARS: std::ops::RangeInclusive<u32> = 1000..=2099;
 
-/// Every run of digits, with its inner points and commas, is a number. A year is a number of four digits that does not
-/// follow a name in capitals, as in `RFC 1149`.
+/// Marks all numbers: every run of digits, with its inner points and commas. A year is a number of four digits that
+/// does not follow a name in capitals, as in `RFC 1149`.
 pub fn mark(text: &str, pen: &mut Pen) {
     let bytes = text.as_bytes();
     let digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
@@ -38,7 +38,7 @@ fn is_year(before: &str, number: &str, after: &str) -> bool {
     whole && !before.ends_with(joined) && !full_stop.starts_with(joined) && !follows_a_name(before)
 }
 
-/// Whether the text before ends with a word of two or more capitals and a space or a hyphen.
+/// Returns whether the text before ends with a word of two or more capitals and a space or a hyphen.
 fn follows_a_name(before: &str) -> bool {
     let Some(before) = before.strip_suffix([' ', '-']) else { return false };
     let mut capitals = before.chars().rev().take_while(|sign| sign.is_alphanumeric()).peekable();

@@ -57,7 +57,7 @@ impl Found<'_> {
         self.open.iter().any(|open| open.kind == kind)
     }
 
-    /// Opens a quotation. If one of its kind is open, that one does not count.
+    /// Marks the quotations and apostrophes of one paragraph. A quotation that is not closed within it does not count.
     fn opens(&mut self, kind: usize, at: usize) {
         self.open.retain(|open| open.kind != kind);
         self.open.push(Open { kind, at });

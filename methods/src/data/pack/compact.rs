@@ -46,7 +46,7 @@ impl Compact {
         Ok(())
     }
 
-    /// Drops all but the first `count`.
+    /// Drops all ids but the first `count`.
     pub fn truncate(&mut self, count: usize) {
         match self {
             Self::Short(ids) => ids.truncate(count),
@@ -61,7 +61,7 @@ impl Compact {
         }
     }
 
-    /// The first characters of their SHA-256.
+    /// Returns the first characters of the ids' SHA-256.
     pub fn hash(&self) -> String {
         let mut hash = Sha256::new();
         match self {
@@ -71,7 +71,7 @@ impl Compact {
         hex(hash.finalize().get(..8).unwrap_or_default())
     }
 
-    /// `count` ids from `start` on, at most all; the first follows the last.
+    /// Returns `count` ids from `start` on, at most all; the first follows the last.
     pub fn around(&self, start: usize, count: usize) -> Vec<u32> {
         fn taken<T: Copy + Into<u32>>(ids: &[T], start: usize, count: usize) -> Vec<u32> {
             let start = start % ids.len().max(1);

@@ -20,19 +20,19 @@ use crate::model::train::Batches;
 use crate::tensor::{Device, Tensor};
 
 impl Text {
-    /// An endless stream of rows of `context` tokens and their targets: whole epochs, each shuffled anew and cut at
-    /// another offset. A generator without a limit continues instead, and is never repeated. The same seed gives the
-    /// same rows, however many are requested at once.
+    /// Returns an endless stream of rows of `context` tokens and their targets: whole epochs, each shuffled anew and
+    /// cut at another offset. A generator without a limit continues instead, and is never repeated. The same seed gives
+    /// the same rows, however many are requested at once.
     pub fn batches(&self, tokenizer: &Tokenizer, context: usize, seed: u64, task: &Task) -> Result<Box<dyn Batches>> {
         Ok(Box::new(training::TrainingRows::new(self, tokenizer, context, seed, task)?))
     }
 }
 
 crate::options! {
-    /// Which rows of a text are read.
+    /// Rows of a text that are read.
     #[derive(Debug, Clone)]
     pub struct RowOptions {
-        /// Tokens in a row.
+        /// Number of tokens in a row.
         context: Option<usize> = None => usually("the model's, at most 1,024");
         /// Maximum number of rows.
         rows: Option<usize> = None => usually("all");
@@ -40,7 +40,7 @@ crate::options! {
 }
 
 impl RowOptions {
-    /// The rows of a text with this tokenizer; `own` is the context of the model, if there is one.
+    /// Returns the rows of a text with a tokenizer; `own` is the context of the model, if there is one.
     pub fn gathered<T>(
         &self,
         text: &Text,
@@ -57,7 +57,7 @@ impl RowOptions {
     }
 }
 
-/// Rows of numbers as a tensor of integers: `[rows, pos]`.
+/// Converts rows of numbers to a tensor of integers: `[rows, pos]`.
 pub fn tensor(rows: Vec<Vec<u32>>) -> Result<Tensor> {
     let shape = (rows.len(), rows.first().map_or(0, Vec::len));
     memory::check((shape.0 * shape.1 * size_of::<i64>()) as u128, || "the tensor of a text".into())?;
@@ -65,10 +65,10 @@ pub fn tensor(rows: Vec<Vec<u32>>) -> Result<Tensor> {
     Ok(Tensor::from_vec(numbers, shape, &Device::Cpu)?)
 }
 
-/// Rows read between two checks of free memory.
+/// Number of rows read between two checks of free memory.
 const BETWEEN_CHECKS: usize = 1 << 10;
 
-/// The first rows of a text, or all of them, each as `keep` returns it.
+/// Returns the first rows of a text, or all of them, each as `keep` returns it.
 pub fn gathered<T>(
     text: &Text,
     tokenizer: &Tokenizer,
@@ -99,7 +99,7 @@ pub fn gathered<T>(
 /// Number of documents that are searched for labels.
 const LOOKED_AT: usize = 100;
 
-/// The columns of the labels that a text has; those of a mixture are of its first part that has any.
+/// Returns the columns of the labels that a text has; those of a mixture are of its first part that has any.
 pub fn columns(text: &Text, task: &Task) -> Result<Vec<Column>> {
     if let Some(parts) = text.parts() {
         for (part, _) in parts {
@@ -123,7 +123,7 @@ pub fn columns(text: &Text, task: &Task) -> Result<Vec<Column>> {
     Ok(Vec::new())
 }
 
-/// The column of a name; the nearest one in the error.
+/// Returns the column of a name; the error suggests the nearest one.
 pub fn column(text: &Text, name: &str, task: &Task) -> Result<Column> {
     let all = columns(text, task)?;
     if all.is_empty() {
@@ -137,7 +137,7 @@ pub fn column(text: &Text, name: &str, task: &Task) -> Result<Column> {
     all.iter().find(|column| column.name == name).cloned().ok_or_else(unknown)
 }
 
-/// The names of a column's values, in the order of their numbers; the first is "none".
+/// Returns the names of a column's values, in the order of their numbers; the first is "none".
 pub fn kinds(column: &Column) -> Result<Vec<&'static str>> {
     match &column.values {
         Values::Kind(names) => Ok(std::iter::once("none").chain(names.iter().copied()).collect()),
@@ -147,7 +147,7 @@ pub fn kinds(column: &Column) -> Result<Vec<&'static str>> {
     }
 }
 
-/// The values of a column for the tokens of a row; 0 in a row of a text without labels.
+/// Returns the values of a column for the tokens of a row; 0 in a row of a text without labels.
 pub fn values(row: &Row, column: &Column) -> Result<Vec<u32>> {
     match row.labels.as_ref().and_then(|labels| labels.column(column.name)) {
         None => Ok(vec![0; row.ids.len()]),
@@ -159,7 +159,7 @@ pub fn values(row: &Row, column: &Column) -> Result<Vec<u32>> {
     }
 }
 
-/// The BOS token of each row of a text, if there is one.
+/// Returns the BOS token of each row of a text, if there is one.
 pub fn beginning(text: &Text, bos: Option<bool>, tokenizer: &Tokenizer) -> Result<Option<u32>> {
     match text.options().bos.or(bos) {
         Some(false) => Ok(None),

@@ -24,7 +24,7 @@ pub struct Row {
     pub ids: Vec<u32>,
     /// The bytes of its document that each token covers; empty for added tokens.
     pub spans: Vec<Range<u64>>,
-    /// The documents in it, in order.
+    /// The documents of the row, in order.
     pub stretches: Vec<Stretch>,
     /// The labels of each token, if there are any; added tokens have none.
     pub labels: Option<Labels>,
@@ -39,13 +39,13 @@ pub struct Stretch {
 
 /// An iterator over rows.
 pub trait TokenRows: Send {
-    /// The next one; none when there are no more.
+    /// Returns the next row; none when there are no more.
     fn next(&mut self, task: &Task) -> Result<Option<Row>>;
 }
 
-/// The rows of a text, of `context` tokens each, by its options: their number, BOS tokens, shuffling. A text shorter
-/// than a row is one short row; otherwise an incomplete last row is dropped, and counted. A mixture draws the text of
-/// each row by the weights.
+/// Returns the rows of a text, of `context` tokens each, by its options: their number, BOS tokens, shuffling. A text
+/// shorter than a row is one short row; otherwise an incomplete last row is dropped, and counted. A mixture draws the
+/// text of each row by the weights.
 pub fn rows(text: &Text, tokenizer: &Tokenizer, context: usize, task: &Task) -> Result<Box<dyn TokenRows>> {
     inner(text, None, tokenizer, context, task)
 }
@@ -80,7 +80,7 @@ fn inner(
     Ok(if options.shuffle { Box::new(Shuffled { rows: some, held: Vec::new(), draws }) } else { some })
 }
 
-/// Bytes for each token of a row when its lists grow: id, span, documents and some labels, and these again at twice the
+/// The bytes for each token of a row when its lists grow: id, span, documents and some labels, and as many at twice the
 /// length.
 const GROWING: u128 = 3 * 64;
 
@@ -105,7 +105,7 @@ impl Open {
         }
     }
 
-    /// The number of tokens in the row, without the BOS token.
+    /// Returns the number of tokens in the row, without the BOS token.
     fn filled(&self) -> usize {
         self.row.ids.len().saturating_sub(usize::from(self.front.is_some()))
     }
@@ -191,7 +191,7 @@ impl Packed {
         Self { encoder, between, open: Open::new(context, front), rest: None, text, given: false }
     }
 
-    /// The last row: returned if there is no other, otherwise counted as skipped.
+    /// Returns the last row if there is no other; otherwise its tokens are counted as skipped.
     fn last(&mut self) -> Option<Row> {
         let filled = self.open.filled();
         if filled == 0 {
@@ -255,7 +255,7 @@ impl TokenRows for Drawn {
     }
 }
 
-/// A random index, by weight; draws one number.
+/// Draws a random index, by weight, from one random number.
 pub fn draw(weights: &[f64], draws: &mut ChaCha8Rng) -> usize {
     let mut left = draws.random::<f64>() * weights.iter().sum::<f64>();
     let passed = |weight: &f64| {

@@ -1,4 +1,4 @@
-//! Packing, and what training reads.
+//! Tests of packing, and of the rows that training reads.
 
 use std::ops::Range;
 
@@ -8,13 +8,13 @@ use crate::data::Document;
 use crate::data::text::{TextOptions, TextPart};
 use crate::model::train::Examples;
 
-/// Letters are tokens; `.` is BOS.
+/// Builds a tokenizer whose tokens are letters; `.` is BOS.
 fn letters() -> Tokenizer {
     let list = (b'a'..=b'z').map(|letter| char::from(letter).to_string());
     Tokenizer::characters(list.chain([".".into()]).collect(), Some("."), None).unwrap()
 }
 
-/// The same with `.` between documents, too.
+/// Builds a tokenizer whose tokens are letters, with `.` between documents, too.
 fn ending() -> Tokenizer {
     letters().or_marks(None, Some(26))
 }
@@ -127,7 +127,7 @@ fn training(text: &Text, seed: u64) -> TrainingRows {
     TrainingRows::new(text, &ending(), 7, seed, &Task::default()).unwrap()
 }
 
-/// Documents of all letters, in every rotation: every stretch of them is known by its place.
+/// Builds documents of all letters, in every rotation: every stretch of them is known by its place.
 fn rotations(count: usize, tokens: Option<u64>) -> Text {
     let alphabet: String = ('a'..='z').collect();
     let texts: Vec<String> =
@@ -215,7 +215,7 @@ fn training_reads_no_more_than_its_limit_and_refuses_too_little() {
     assert!(marked.ids.iter().zip(&plain.ids).all(|(marked, plain)| marked[0] == 26 && marked[1..] == plain[1..]));
 }
 
-/// Printable characters, and one for all others.
+/// Builds a tokenizer of printable characters, and one token for all others.
 fn printable() -> Tokenizer {
     let list = (b' '..=b'~').map(|letter| char::from(letter).to_string()).chain(["\n".into(), "<unk>".into()]);
     Tokenizer::characters(list.collect(), None, Some("<unk>")).unwrap()

@@ -17,11 +17,11 @@ use crate::err;
 use crate::model::tokenizer::Tokenizer;
 use crate::model::train::{Batches, Examples, room};
 
-/// Tokens for one row: one more than the context, since the target of each is the next.
+/// Stretches of tokens for one row each: one more than the context, since the target of each is the next.
 trait Stretches {
     fn next(&mut self, task: &Task) -> Result<Vec<u32>>;
     fn skip(&mut self, rows: u64, task: &Task) -> Result<()>;
-    /// A description that identifies its tokens.
+    /// Returns a description that identifies the tokens.
     fn about(&self) -> String;
 }
 
@@ -61,7 +61,7 @@ impl TrainingRows {
         Ok(Self { sources, weights, context, seed, draws: stream(seed, "mix of training rows", 0) })
     }
 
-    /// The index of the text that the next row is from.
+    /// Returns the index of the text that the next row is from.
     fn turn(&mut self) -> usize {
         if self.sources.len() == 1 { 0 } else { draw(&self.weights, &mut self.draws) }
     }
@@ -73,11 +73,11 @@ struct Part<'a> {
     text: &'a Text,
     bos: Option<bool>,
     share: f64,
-    /// Maximum number of its tokens.
+    /// Maximum number of tokens of the part.
     most: Option<u64>,
 }
 
-/// The parts of a text. The limit of a mixture limits each part by its share.
+/// Lists the parts of a text. The limit of a mixture limits each part by its share.
 fn flatten<'a>(text: &'a Text, outer: Part<'a>, into: &mut Vec<Part<'a>>) {
     let own = text.options().tokens;
     let most = own.map(|own| outer.most.map_or(own, |most| most.min(own))).or(outer.most);
@@ -144,7 +144,7 @@ struct Flow {
 }
 
 impl Flow {
-    /// The tokens of the next document or piece, after those between documents, and its number of bytes.
+    /// Returns the tokens of the next document or part of one, after those between documents, and its number of bytes.
     fn next(&mut self, task: &Task) -> Result<Option<(Vec<u32>, u64)>> {
         let Some(mut text) = self.encoder.next(task)? else { return Ok(None) };
         if let Some(id) = self.between.filter(|_| self.begun && text.at == 0) {

@@ -1,32 +1,32 @@
-//! What prompts of both styles share: random draws, answers, and removing a bracket from a text.
+//! Helpers for prompts of both styles: random draws, answers, and removing a bracket from a text.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng;
 
 use super::Pair;
 
-/// A random number below `count`, the same on every machine; 0 if `count` is 0.
+/// Returns a random number below `count`, the same on every machine; 0 if `count` is 0.
 pub fn below(rng: &mut ChaCha8Rng, count: usize) -> usize {
     ((u64::from(rng.next_u32()) * count as u64) >> 32) as usize
 }
 
-/// A random entry of a list; the default of an empty one.
+/// Returns a random entry of a list; the default of an empty one.
 pub fn pick<T: Copy + Default>(rng: &mut ChaCha8Rng, list: &[T]) -> T {
     list.get(below(rng, list.len())).copied().unwrap_or_default()
 }
 
-/// A random entry of a list, with its number; none of an empty one.
+/// Returns a random entry of a list, with its number; none of an empty one.
 pub fn numbered<T: Copy>(rng: &mut ChaCha8Rng, list: &[T]) -> Option<(usize, T)> {
     let at = below(rng, list.len());
     Some((at, *list.get(at)?))
 }
 
-/// Words as answers, with a leading space.
+/// Returns words as answers, with a leading space.
 pub fn spaced<S: AsRef<str>>(words: &[S]) -> Vec<String> {
     words.iter().map(|word| [" ", word.as_ref()].concat()).collect()
 }
 
-/// A template with its slots filled, `{a}` with the text of `a`; an "a" before a vowel becomes "an".
+/// Fills the slots of a template, `{a}` with the text of `a`; an "a" before a vowel becomes "an".
 pub fn filled(template: &str, slots: &[(&str, &str)]) -> String {
     let mut text = String::new();
     let mut rest = template;
@@ -46,14 +46,14 @@ pub fn filled(template: &str, slots: &[(&str, &str)]) -> String {
     text
 }
 
-/// The years of a century after one of them, and the other years, by their last two digits.
+/// Returns the years of a century after one of them, and the other years, by their last two digits.
 pub fn years_about(from: usize) -> (Vec<String>, Vec<String>) {
     let digits = |year: usize| [year / 10, year % 10].map(|digit| digit.to_string()).concat();
     ((from + 1..100).map(digits).collect(), (0..=from).map(digits).collect())
 }
 
-/// The pair of a prompt that ends where its innermost parenthesis closes. In prose the corrupt one has a comma instead
-/// of the opening, as a remark may stand without parentheses; in code it has a bracket of another kind.
+/// Builds the pair of a prompt that ends where its innermost parenthesis closes. In prose the corrupt one has a comma
+/// in place of the opening, as a remark may stand without parentheses; in code it has a bracket of another kind.
 pub fn without_parenthesis(prompt: &str, kind: &'static str) -> Option<Pair> {
     let open = innermost(prompt)?;
     let (before, behind) = (prompt.get(..open)?, prompt.get(open + 1..)?);
@@ -64,7 +64,7 @@ pub fn without_parenthesis(prompt: &str, kind: &'static str) -> Option<Pair> {
     Some(Pair { clean: prompt.into(), corrupt, answers: vec![")".into()], wrong, kind, template: None })
 }
 
-/// The place of the last open parenthesis.
+/// Returns the place of the last open parenthesis.
 fn innermost(text: &str) -> Option<usize> {
     let mut open = Vec::new();
     for (at, sign) in text.char_indices() {

@@ -32,12 +32,12 @@ impl Twins {
         Pen::new(stream(self.seed, purpose, 0), Split::Held, topic)
     }
 
-    /// The pen that draws the content of both sentences.
+    /// Returns the pen that draws the content of both sentences.
     fn chooser(&self) -> Pen {
         self.pen("pair, choice")
     }
 
-    /// A sentence up to the first mark of a column about the next token: of any kind, or of this one.
+    /// Returns a sentence up to the first mark of a column about the next token: of any kind, or of a given one.
     fn prompt(&self, column: Col, kind: Option<u32>, write: impl FnOnce(&mut Pen)) -> Option<String> {
         let mut pen = self.pen("pair, words");
         pen.out.capital();
@@ -185,7 +185,7 @@ pub fn facts(rng: &mut ChaCha8Rng) -> Option<Pair> {
     })
 }
 
-/// Whether two facts have different answers that take the same article.
+/// Returns whether two facts have different answers that take the same article.
 fn differs(fact: &Fact, other: &Fact) -> bool {
     fact.answer != other.answer && begins_with_vowel(&fact.answer) == begins_with_vowel(&other.answer)
 }

@@ -1,5 +1,5 @@
-//! Pairs of prompts for each task: a clean one, a corrupt one that differs in what decides the answer, and the answers.
-//! `tokens` has them as a model reads them.
+//! Pairs of prompts for each task: a clean one, a corrupt one that differs where the answer is decided, and the
+//! answers. `tokens` has them as a model reads them.
 
 mod frame;
 mod language;
@@ -18,7 +18,7 @@ use crate::base::random::stream;
 use crate::base::{Error, Result, Task, names};
 use crate::err;
 
-/// Two prompts, after which the answer comes next.
+/// Two prompts, each of which an answer follows.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Pair {
     pub clean: String,
@@ -30,7 +30,7 @@ pub struct Pair {
     pub wrong: Vec<String>,
     /// The kind of pair within its task, such as the order of names or the relation of a fact.
     pub kind: &'static str,
-    /// The number of its template, in a task whose prompts are made from a list of them.
+    /// The number of the prompt's template, in a task whose prompts are made from a list of them.
     pub template: Option<usize>,
 }
 
@@ -54,12 +54,12 @@ crate::options! {
         /// Prompts of the labelled language, with held-out templates, names and combinations; or "natural" ones for
         /// models of real text.
         style: PromptStyle = PromptStyle::Grammar;
-        /// The number of the one template that all prompts are made from; that of a pair is its `template`.
+        /// The number of the template that all prompts are made from; that of a pair is its `template`.
         template: Option<usize> = None => usually("any");
     }
 }
 
-/// Makes one pair from random draws, if they allow one.
+/// A function that makes one pair from random draws, if they allow one.
 type Make = fn(&mut ChaCha8Rng) -> Option<Pair>;
 
 /// The tasks, with their functions for both styles.
@@ -77,10 +77,10 @@ const MAKERS: [(&str, Make, Make); 7] = [
 pub const TASKS: [&str; MAKERS.len()] =
     ["ioi", "greater_than", "parenthesis", "apostrophe", "agreement", "gender", "facts"];
 
-/// After this many draws in a row without a new pair, no more are expected.
+/// The number of draws in a row without a new pair after which no more are expected.
 const PATIENCE: usize = 20_000;
 
-/// Pairs of a task, no two of them the same. The first ones do not depend on their number.
+/// Draws pairs of a task, no two of them equal. The first ones do not depend on their number.
 pub fn pairs(name: &str, options: &PairOptions, task: &Task) -> Result<Vec<Pair>> {
     let mut draw = Draw::new(name, options)?;
     draw.some(options.n, task, |pair| Ok(Some(pair)))
@@ -108,7 +108,7 @@ impl Draw {
         Ok(Self { name, make: *make, template: options.template, rng, seen: BTreeSet::new() })
     }
 
-    /// The next new pair of the template that was asked for; none after too many draws without one.
+    /// Returns the next new pair of the requested template; none after too many draws without one.
     fn next(&mut self, task: &Task) -> Result<Option<Pair>> {
         for _ in 0..PATIENCE {
             task.check()?;
@@ -123,7 +123,7 @@ impl Draw {
         Ok(None)
     }
 
-    /// The first `n` pairs that `kept` returns something for.
+    /// Returns the first `n` pairs that `kept` returns something for.
     fn some<T>(&mut self, n: usize, task: &Task, mut kept: impl FnMut(Pair) -> Result<Option<T>>) -> Result<Vec<T>> {
         let (mut found, mut refused) = (Vec::new(), 0);
         while found.len() < n {

@@ -10,7 +10,7 @@ use super::words::templates::{
 use super::words::vocabulary::{AUTHORS, EVENTS, GIFTS, HER_ROLES, HIS_ROLES, MEN, NAMES, PLACES, WOMEN};
 use super::words::{CAPITALS_OF, GENDERED, INSTITUTIONS, LANDMARKS, LANGUAGES_OF, LIVES, PEOPLE, THINGS};
 
-/// After Wang et al. 2022 (indirect object identification).
+/// Draws a pair of indirect object identification, after Wang et al. 2022.
 pub fn ioi(rng: &mut ChaCha8Rng) -> Option<Pair> {
     let (at, template) = numbered(rng, &IOI)?;
     let (giver, other) = (pick(rng, &NAMES), pick(rng, &NAMES));
@@ -30,8 +30,8 @@ pub fn ioi(rng: &mut ChaCha8Rng) -> Option<Pair> {
     (giver != other).then(pair)
 }
 
-/// After Hanna et al. 2023 (greater-than); the corrupt prompt has the year 01, after which nearly every year may
-/// follow.
+/// Draws a pair of greater-than, after Hanna et al. 2023; the corrupt prompt has the year 01, after which nearly every
+/// year may follow.
 pub fn greater_than(rng: &mut ChaCha8Rng) -> Option<Pair> {
     let (at, template) = numbered(rng, &SPANS)?;
     let event = pick(rng, &EVENTS);
@@ -44,7 +44,7 @@ pub fn greater_than(rng: &mut ChaCha8Rng) -> Option<Pair> {
     Some(Pair { clean: prompt(year), corrupt: prompt(1), answers, wrong, kind: "", template: Some(at) })
 }
 
-/// Prompts that end within a parenthesis whose words are complete.
+/// Draws a prompt that ends within a parenthesis whose words are complete.
 pub fn parenthesis(rng: &mut ChaCha8Rng) -> Option<Pair> {
     match below(rng, 4) {
         0 => {
@@ -68,7 +68,7 @@ pub fn parenthesis(rng: &mut ChaCha8Rng) -> Option<Pair> {
     }
 }
 
-/// A possessive, or a contraction that is cut before its "t".
+/// Draws a possessive, or a contraction that is cut before its "t".
 pub fn apostrophe(rng: &mut ChaCha8Rng) -> Option<Pair> {
     let before = pick(rng, &REPORTED);
     let cut = pick(rng, &["didn", "don", "wouldn", "couldn", "weren", "hadn"]);
@@ -87,7 +87,7 @@ pub fn apostrophe(rng: &mut ChaCha8Rng) -> Option<Pair> {
     })
 }
 
-/// After Linzen et al. 2016.
+/// Draws a pair of subject-verb agreement, after Linzen et al. 2016.
 pub fn agreement(rng: &mut ChaCha8Rng) -> Option<Pair> {
     let (at, template) = numbered(rng, &AGREEING)?;
     let (subject, second) = if below(rng, 20) == 0 {
@@ -117,7 +117,7 @@ pub fn agreement(rng: &mut ChaCha8Rng) -> Option<Pair> {
     })
 }
 
-/// After Vig et al. 2020 (gender bias).
+/// Draws a pair of gender bias, after Vig et al. 2020.
 pub fn gender(rng: &mut ChaCha8Rng) -> Option<Pair> {
     let (at, (template, pronouns)) = numbered(rng, &GENDERED)?;
     let role = below(rng, 2) == 0;
@@ -142,7 +142,7 @@ pub fn gender(rng: &mut ChaCha8Rng) -> Option<Pair> {
     })
 }
 
-/// Facts of the real world, and the same phrase about another thing.
+/// Draws a fact of the real world, and the same phrase about another thing.
 pub fn facts(rng: &mut ChaCha8Rng) -> Option<Pair> {
     let (kind, templates, known) = match below(rng, 3) {
         0 => ("capital", *CAPITALS, &CAPITALS_OF),

@@ -1,4 +1,4 @@
-//! The guarantees of pairs, task by task and in both styles.
+//! Tests of the guarantees of pairs, task by task and in both styles.
 
 use super::*;
 

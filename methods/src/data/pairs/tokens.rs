@@ -1,4 +1,4 @@
-//! Pairs of prompts as a model reads them: token ids, where the words of a task are among them, and pairs of one layout.
+//! Pairs of prompts as a model reads them: token ids, the positions of a task's words, and pairs of one layout.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -9,7 +9,7 @@ use crate::err;
 use crate::model::tokenizer::Tokenizer;
 
 crate::choices! {
-    /// One of the two prompts of a pair.
+    /// A prompt of a pair: the clean or the corrupt one.
     pub enum Prompt {
         Clean = "clean",
         Corrupt = "corrupt",
@@ -17,7 +17,7 @@ crate::choices! {
 }
 
 crate::options! {
-    /// What is asked of pairs in the tokens of a model.
+    /// Requirements on pairs in the tokens of a model.
     #[derive(Debug, Clone)]
     pub struct PairTokenOptions {
         /// Whether all prompts have the same number of tokens, with the words of `spans` at the same positions; of the
@@ -32,9 +32,9 @@ crate::options! {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TokenPair {
     pub clean: Vec<u32>,
-    /// Empty where a pair has no corrupt prompt.
+    /// The ids of the corrupt prompt; empty where a pair has none.
     pub corrupt: Vec<u32>,
-    /// The correct answers behind the clean prompt.
+    /// The correct answers after the clean prompt.
     pub answers: Vec<Vec<u32>>,
     pub wrong: Vec<Vec<u32>>,
     /// Positions of the clean prompt by name: words of the task, and its `end`.
@@ -42,7 +42,7 @@ pub struct TokenPair {
 }
 
 impl TokenPair {
-    /// The ids of a prompt; none where the pair lacks it.
+    /// Returns the ids of a prompt; none where the pair lacks it.
     pub fn prompt(&self, which: Prompt) -> Option<&[u32]> {
         let ids = match which {
             Prompt::Clean => &self.clean,
@@ -51,7 +51,7 @@ impl TokenPair {
         (!ids.is_empty()).then_some(ids)
     }
 
-    /// The tokens of a pair of a task.
+    /// Returns the tokens of a pair of a task.
     pub fn of(name: &str, pair: &Pair, tokenizer: &Tokenizer, task: &Task) -> Result<Self> {
         let clean = tokenizer.encode(&pair.clean, None, task)?;
         let corrupt = tokenizer.encode(&pair.corrupt, None, task)?.ids;
@@ -74,20 +74,20 @@ impl TokenPair {
         Ok(Self { clean: clean.ids, corrupt, answers, wrong, spans })
     }
 
-    /// Whether all answers and all words of the task are single tokens.
+    /// Returns whether all answers and all words of the task are single tokens.
     fn is_single(&self) -> bool {
         let words = self.spans.iter().filter(|(name, _)| *name != "changed").map(|(_, span)| span.len());
         self.answers.iter().chain(&self.wrong).map(Vec::len).chain(words).all(|length| length == 1)
     }
 
-    /// The number of tokens, and where the spans are; none if the prompts differ in length.
+    /// Returns the number of tokens, and the positions of the spans; none if the prompts differ in length.
     fn layout(&self) -> Option<(usize, BTreeMap<String, Vec<usize>>)> {
         (self.clean.len() == self.corrupt.len()).then(|| (self.clean.len(), self.spans.clone()))
     }
 }
 
-/// The tokens of an answer behind a prompt: those that prompt and answer together have beyond the prompt's. Where the
-/// tokenizer joins the end of the prompt to the answer, the answer's own.
+/// Returns the tokens of an answer after a prompt: those that prompt and answer together have beyond the prompt's.
+/// Where the tokenizer joins the end of the prompt to the answer, the answer's own.
 pub fn answer_ids(tokenizer: &Tokenizer, prompt: &str, answer: &str, task: &Task) -> Result<Vec<u32>> {
     let own = |text: &str, bos| -> Result<Vec<u32>> {
         let tokens = tokenizer.encode(text, bos, task)?;
@@ -101,7 +101,8 @@ pub fn answer_ids(tokenizer: &Tokenizer, prompt: &str, answer: &str, task: &Task
     }
 }
 
-/// Positions at which two prompts of the same length have different tokens; none where their lengths differ.
+/// Returns the positions at which two prompts of the same length have different tokens; none where their lengths
+/// differ.
 fn changed(clean: &[u32], corrupt: &[u32]) -> Vec<usize> {
     if clean.len() != corrupt.len() {
         return Vec::new();
@@ -109,7 +110,8 @@ fn changed(clean: &[u32], corrupt: &[u32]) -> Vec<usize> {
     clean.iter().zip(corrupt).enumerate().filter(|(_, (a, b))| a != b).map(|(position, _)| position).collect()
 }
 
-/// Where the words of a task are in its clean prompt: for `ioi` the indirect object and the subject's two mentions.
+/// Returns where the words of a task are in its clean prompt: for `ioi` the indirect object and the subject's two
+/// mentions.
 fn roles(name: &str, pair: &Pair) -> Vec<(&'static str, Range<usize>)> {
     let ("ioi", Some(io), Some(subject)) = (name, pair.answers.first(), pair.wrong.first()) else { return Vec::new() };
     let (io, subject) = (words(&pair.clean, io.trim()), words(&pair.clean, subject.trim()));
@@ -117,7 +119,7 @@ fn roles(name: &str, pair: &Pair) -> Vec<(&'static str, Range<usize>)> {
     named.into_iter().filter_map(|(role, place)| Some((role, place?.clone()))).collect()
 }
 
-/// Where a word stands in a text by itself.
+/// Returns where a word occurs in a text by itself.
 fn words(text: &str, word: &str) -> Vec<Range<usize>> {
     let is_free = |letter: Option<char>| letter.is_none_or(|letter| !letter.is_alphanumeric());
     let whole = |(start, found): &(usize, &str)| {
@@ -129,7 +131,8 @@ fn words(text: &str, word: &str) -> Vec<Range<usize>> {
     found.map(|(start, found)| start..start + found.len()).collect()
 }
 
-/// If no answer of this many pairs is one token, none of the task is: answers are drawn from dozens, or made up of parts.
+/// The number of pairs without a one-token answer after which none of the task is expected: answers are drawn from
+/// dozens, or made up of parts.
 const CUT_FROM: usize = 1000;
 
 fn no_single(name: &str) -> Error {
@@ -138,10 +141,10 @@ fn no_single(name: &str) -> Error {
         .about("single_token")
 }
 
-/// How many pairs tell which layout of a task is the most frequent.
+/// The number of pairs from which the most frequent layout of a task is estimated.
 const ESTIMATED_FROM: usize = 500;
 
-/// Pairs of a task with their tokens, as `form` asks. The first ones do not depend on their number.
+/// Draws pairs of a task with their tokens, as `form` requires. The first ones do not depend on their number.
 pub fn token_pairs(
     name: &str,
     options: &PairOptions,
@@ -156,16 +159,16 @@ pub fn token_pairs(
     drawn(&mut draw, options.n, (single, fits), tokenizer, task)
 }
 
-/// What has been seen of answers and words that are to be one token each.
+/// Counts of answers and words that are to be one token each.
 #[derive(Default)]
 struct Single {
     pairs: usize,
-    /// Whether some answer was one token, and whether all of some pair were.
+    /// Whether some answer was one token; `pair` tells whether all of some pair were.
     answer: bool,
     pair: bool,
 }
 
-/// The pairs of a draw that fit, and whose answers and words are one token each where they are to be.
+/// Draws the pairs that fit, and whose answers and words are one token each where required.
 fn drawn(
     draw: &mut Draw,
     n: usize,
@@ -193,7 +196,7 @@ fn drawn(
     }
 }
 
-/// The most frequent layout of pairs.
+/// Estimates the most frequent layout of pairs.
 fn usual_layout(
     name: &str,
     options: &PairOptions,
@@ -278,7 +281,7 @@ mod tests {
         assert_eq!(token_pairs("agreement", &fewer, &form, &agreement(), &task).unwrap(), found[..3]);
     }
 
-    /// Words of all prompts of agreement, each a token.
+    /// Builds a tokenizer of the words of all prompts of agreement, each a token.
     fn agreement() -> Tokenizer {
         let options = PairOptions { n: 2000, ..PairOptions::default() };
         let pairs = super::super::pairs("agreement", &options, &Task::default()).unwrap();

@@ -12,7 +12,7 @@ word_lists! { "pairs":
 /// Entries of two parts.
 pub type Pairs = LazyLock<Vec<(&'static str, &'static str)>>;
 
-/// Singular and plural.
+/// Nouns in singular and plural.
 pub static THINGS: Pairs = LazyLock::new(|| vocabulary::SECTIONS.pairs("things"));
 pub static PEOPLE: Pairs = LazyLock::new(|| vocabulary::SECTIONS.pairs("people"));
 
@@ -23,10 +23,10 @@ pub static LIVES: Pairs = LazyLock::new(|| vocabulary::SECTIONS.pairs("lives"));
 /// Countries and their capitals.
 pub static CAPITALS_OF: Pairs = LazyLock::new(|| countries(|capital, _| Some(capital)));
 
-/// Countries and their languages, where no other country has the same.
+/// Countries and their languages, where no other country has the same language.
 pub static LANGUAGES_OF: Pairs = LazyLock::new(|| countries(|_, language| language));
 
-/// Countries, and what is asked about them.
+/// Returns countries, and what is asked about them.
 fn countries(
     answer: fn(&'static str, Option<&'static str>) -> Option<&'static str>,
 ) -> Vec<(&'static str, &'static str)> {

@@ -18,30 +18,30 @@ use crate::base::files::Files;
 use crate::base::{Error, Result, memory};
 use crate::err;
 
-/// Values of a column that are read at once.
+/// The number of values of a column that are read at once.
 const AT_ONCE: usize = 64;
 
-/// With larger pages, one value is read at once, since it may be as large as its page when it is unpacked.
+/// The size of pages above which one value is read at once, since it may be as large as its page when it is unpacked.
 const LARGE: u64 = 4 << 20;
 
 /// An open file of Parquet.
 pub struct Parquet {
     map: Mmap,
     file: Arc<File>,
-    /// Its path, as errors name it.
+    /// The name of the file in errors.
     shown: String,
     metadata: ParquetMetaData,
 }
 
 impl Parquet {
-    pub fn open(files: &Files, path: &Path) -> Result<Self> {
-        let shown = path.display().to_string();
+    /// Opens the file at a path, which errors name as `shown`.
+    pub fn open(files: &Files, path: &Path, shown: &str) -> Result<Self> {
         // The mapped file is hashed for the record of the run and checked; rows are read from the file itself.
         let map = files.map(path)?;
-        thrift::check_footer(&map).map_err(|e| unreadable(&shown, e))?;
+        thrift::check_footer(&map).map_err(|e| unreadable(shown, e))?;
         let (file, _) = files.open(path)?;
-        let metadata = guarded(&shown, || ParquetMetaDataReader::new().parse_and_finish(&file))?;
-        Ok(Self { map, file: file.into(), shown, metadata })
+        let metadata = guarded(shown, || ParquetMetaDataReader::new().parse_and_finish(&file))?;
+        Ok(Self { map, file: file.into(), shown: shown.into(), metadata })
     }
 
     pub fn shown(&self) -> &str {
@@ -52,7 +52,7 @@ impl Parquet {
         &self.metadata
     }
 
-    /// A column in one of the row groups, and how many of its values are to be read at once.
+    /// Opens a column in one of the row groups, and returns it with the number of its values to read at once.
     pub fn column(&self, group: usize, column: usize) -> Result<(ColumnReader, usize)> {
         let about = self.metadata.row_group(group);
         let chunk = about.column(column);
@@ -69,7 +69,7 @@ impl Parquet {
         Ok((reader, if page > LARGE { 1 } else { AT_ONCE }))
     }
 
-    /// The decompressed size of a column's largest page. The file may state places of pages beyond its end.
+    /// Returns the decompressed size of a column's largest page. The file may state places of pages beyond its end.
     fn largest_page(&self, chunk: &ColumnChunkMetaData) -> Result<u64> {
         let place = |place: i64| usize::try_from(place).ok();
         let start = chunk.dictionary_page_offset().unwrap_or_else(|| chunk.data_page_offset());
@@ -85,13 +85,14 @@ impl Parquet {
         guarded(&self.shown, read)
     }
 
-    /// The error with the name of the file before it.
+    /// Adds the name of the file to an error.
     pub fn unreadable(&self, error: Error) -> Error {
         unreadable(&self.shown, error)
     }
 }
 
-/// For some damaged files the crate panics, which is harmless here, since the reader is not used again.
+/// Turns the crate's error or panic for a damaged file into an error. A panic is harmless, since the reader is not used
+/// any more.
 fn guarded<T>(shown: &str, read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T> {
     let broken = |why: String| unreadable(shown, err!(Format, "{why}"));
     match catch_unwind(AssertUnwindSafe(read)) {

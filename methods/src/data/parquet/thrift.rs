@@ -29,7 +29,7 @@ pub fn check_footer(file: &[u8]) -> Result<()> {
     depth(&children)
 }
 
-/// The decompressed size of the largest of the consecutive pages in these bytes.
+/// Returns the decompressed size of the largest of the consecutive pages in these bytes.
 pub fn largest_page(mut pages: &[u8]) -> Result<u64> {
     let mut unpacked = 0;
     while !pages.is_empty() {
@@ -72,7 +72,7 @@ fn depth(children: &[i64]) -> Result<()> {
     Ok(())
 }
 
-/// The kind of a structure, as far as it matters here.
+/// The kind of a structure, as far as its checks differ.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum At {
     /// The footer itself, whose second field is the schema.
@@ -117,7 +117,7 @@ impl Walk<'_> {
         bail!(Format, "a number of more than 64 bits")
     }
 
-    /// A zigzag number: the lowest bit is its sign.
+    /// Reads a zigzag number, whose lowest bit is its sign.
     fn signed(&mut self) -> Result<i64> {
         let number = self.varint()?;
         Ok((number >> 1).cast_signed() ^ -(number & 1).cast_signed())
@@ -224,7 +224,7 @@ impl Walk<'_> {
 mod tests {
     use super::*;
 
-    /// A footer with only a schema of these numbers of children.
+    /// Builds a footer with only a schema of given numbers of children.
     fn file(children: &[u8]) -> Vec<u8> {
         let mut footer = vec![0x15, 2, 0x19, 0xfc];
         let mut count = children.len();

@@ -24,12 +24,12 @@ pub struct Asset {
     pub ids: Vec<u32>,
     pub context: u32,
     pub settings: Settings,
-    /// The fingerprint of the model that generated them.
+    /// The fingerprint of the model that generated the tokens.
     pub weights: [u8; 32],
 }
 
-/// The bytes of the file: magic, version, context, number of tokens, bytes of each (2 or 4), seed, temperature, top k,
-/// fingerprint of the model, all little-endian; then an xz stream of the ids.
+/// Returns the bytes of the file: magic, version, context, number of tokens, bytes of each (2 or 4), seed, temperature,
+/// top k, fingerprint of the model, all little-endian; then an xz stream of the ids.
 pub fn write_asset(asset: &Asset) -> Result<Vec<u8>> {
     let width: u32 = if asset.ids.iter().all(|id| *id <= u32::from(u16::MAX)) { 2 } else { 4 };
     let mut file = Vec::new();
@@ -54,13 +54,13 @@ pub fn write_asset(asset: &Asset) -> Result<Vec<u8>> {
     writer.finish().map_err(failed)
 }
 
-/// Reads what [`write_asset`] wrote. The ids themselves are checked where they are used.
+/// Reads the file that [`write_asset`] wrote. The ids themselves are checked where they are used.
 pub fn read_asset(bytes: &[u8]) -> Result<Asset> {
     let Head { count, width, context, settings, weights, packed } = Head::read(bytes)?;
     Ok(Asset { ids: unpacked(packed, count, width)?, context, settings, weights })
 }
 
-/// What [`write_asset`] wrote before the ids: the settings, and how many there are.
+/// Reads the part that [`write_asset`] wrote before the ids: the settings, and the number of ids.
 pub fn read_head(bytes: &[u8]) -> Result<(Settings, u64)> {
     let head = Head::read(bytes)?;
     Ok((head.settings, head.count))

@@ -1,5 +1,5 @@
-//! The cache of texts that models write: each text has a folder, named by a hash of everything that it depends on, and each
-//! group of its rows a file there, followed by the SHA-256 of that and of the key.
+//! The cache of texts that models write: each text has a folder, named by a hash of everything that it depends on, and
+//! each group of its rows a file in it, which ends with the SHA-256 of the rows and of the key.
 
 use std::path::{Path, PathBuf};
 
@@ -14,20 +14,20 @@ use crate::base::files::{self, Files, hex};
 use crate::base::{Error, Result};
 use crate::err;
 
-/// How many digits a hash has.
+/// The number of digits of a hash.
 const DIGITS: usize = 64;
 
-/// How the file of a group of rows ends; its name is the number of the first one.
+/// The ending of the file of a group of rows; its name is the number of the first one.
 const ENDING: &str = ".text";
 
-/// The description of a cached text.
+/// Columns of the description of a cached text.
 pub const COLUMNS: [&str; 3] = ["seed", "temperature", "tokens"];
 
 /// The texts of a cache folder.
 pub struct TextCache {
     files: Files,
     folder: PathBuf,
-    /// Whether texts are written again although they are cached.
+    /// Whether texts are written anew although they are cached.
     fresh: bool,
 }
 
@@ -38,13 +38,13 @@ pub struct TextKey {
     settings: Settings,
 }
 
-/// The folder of texts in the cache folder.
+/// Returns the folder of texts in the cache folder.
 pub fn folder(cache: &Path) -> PathBuf {
     cache.join("texts")
 }
 
 impl TextKey {
-    /// `identity` is all that the text depends on.
+    /// Builds the key; `identity` is all that the text depends on.
     pub fn new(identity: &Value, context: usize, settings: Settings) -> Result<Self> {
         let context =
             u32::try_from(context).map_err(|_| err!(Memory, "rows of {context} tokens are too long to keep"))?;
@@ -55,7 +55,7 @@ impl TextKey {
         Sha256::digest(&self.text).into()
     }
 
-    /// The hash at the end of the file of a group.
+    /// Returns the hash at the end of the file of a group.
     fn seal(&self, first: u64, content: &[u8]) -> String {
         let of_group = Sha256::new().chain_update(self.digest()).chain_update(first.to_le_bytes());
         hex(&of_group.chain_update(content).finalize())
@@ -63,8 +63,8 @@ impl TextKey {
 }
 
 impl TextCache {
-    /// The texts of a cache folder; none if the rules of a run deny to read or to write there. What is read and written there is
-    /// neither input nor output of the run: a cached text is the one that would be written.
+    /// Opens the texts of a cache folder; none if the rules of a run deny to read or to write there. The files read and
+    /// written there are neither input nor output of the run: a cached text is the one that would be written.
     pub fn open(cache: &Path, access: &Access, fresh: bool) -> Result<Option<Self>> {
         let access = access.within(&folder(cache))?;
         let folder = access.out().to_path_buf();
@@ -72,7 +72,7 @@ impl TextCache {
         Ok(may.then(|| Self { files: Files::new(access, false), folder, fresh }))
     }
 
-    /// The group of rows that begins with row `first`, if it is cached; an error if its file is damaged.
+    /// Returns the group of rows that begins with row `first`, if it is cached; an error if its file is damaged.
     pub fn find(&self, key: &TextKey, first: u64) -> Result<Option<Vec<Vec<u32>>>> {
         let place = self.place(key, first);
         if self.fresh || !place.exists() {
@@ -89,7 +89,7 @@ impl TextCache {
         Ok(Some(asset.ids.chunks(asset.context.max(1) as usize).map(<[u32]>::to_vec).collect()))
     }
 
-    /// Caches the group of rows that begins with row `first`, in the place of what has the same key.
+    /// Caches the group of rows that begins with row `first`, in place of one with the same key.
     pub fn put(&self, key: &TextKey, first: u64, rows: &[Vec<u32>]) -> Result<()> {
         let asset = Asset { ids: rows.concat(), context: key.context, settings: key.settings, weights: key.digest() };
         let content = write_asset(&asset)?;
@@ -110,14 +110,14 @@ fn halves(bytes: &[u8]) -> Result<(&[u8], &[u8])> {
     halves.ok_or_else(|| err!(Format, "expected a cached text, found {} bytes", bytes.len()))
 }
 
-/// A cached text, in words as the columns have them.
+/// A cached text, in the words of the columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
     pub words: [String; 3],
     pub lies: Shelved,
 }
 
-/// All cached texts, those used last first.
+/// Lists all cached texts, those used last first.
 pub fn listed(folder: &Path, files: &Files) -> Vec<Listed> {
     let damaged = |e: Error| [format!("damaged: {}", e.message), String::new(), String::new()];
     let in_words = |lies: Shelved| Listed { words: in_words(&lies.folder, files).unwrap_or_else(damaged), lies };

@@ -23,8 +23,8 @@ const ROOM: usize = 512 << 20;
 /// Maximum rows in a batch; more would not be faster.
 const MOST_ROWS: usize = 256;
 
-/// The version of the tokens that are drawn. It is raised with every change after which others are, so that no outdated text is
-/// found in the cache.
+/// The version of the tokens that are drawn. It is raised with every change of the drawn tokens, so that no outdated
+/// text is found in the cache.
 const DRAWING: u32 = 1;
 
 /// An endless stream of rows of a model's context that begin with the EOS token. Row `n` depends on the model, the
@@ -33,7 +33,7 @@ pub struct Sampler<'a> {
     decoder: &'a Decoder,
     start: u32,
     settings: Settings,
-    /// Rows in a batch: always the same number, since sums of floating-point numbers depend on it.
+    /// The number of rows in a batch: always the same, since sums of floating-point numbers depend on it.
     rows: usize,
     next: u64,
 }
@@ -53,7 +53,7 @@ impl<'a> Sampler<'a> {
         Ok(Self { decoder, start, settings: settings.checked()?, rows: rows_at_once(config), next: 0 })
     }
 
-    /// Rows in a batch.
+    /// Returns the number of rows in a batch.
     pub fn rows(&self) -> usize {
         self.rows
     }
@@ -65,7 +65,7 @@ impl<'a> Sampler<'a> {
         before as usize
     }
 
-    /// Everything that the rows depend on, beside their numbers.
+    /// Returns everything that the rows depend on, besides their numbers.
     pub fn identity(&self, task: &Task) -> Result<Value> {
         let (decoder, Settings { seed, temperature, top_k }) = (self.decoder, self.settings);
         let config = serde_json::to_value(decoder.config().as_ref());
@@ -83,7 +83,7 @@ impl<'a> Sampler<'a> {
         }))
     }
 
-    /// The next group of rows.
+    /// Returns the next group of rows.
     pub fn group(&mut self, task: &Task) -> Result<Vec<Vec<u32>>> {
         let config = self.decoder.config();
         let memory = self.rows as u128 * bytes_per_column(config) as u128 * Past::capacity(config.context) as u128;
@@ -110,7 +110,8 @@ impl<'a> Sampler<'a> {
     }
 }
 
-/// A hash of all weights as 32-bit numbers, with their names and shapes, which identifies the model of sampled text.
+/// Returns a hash of all weights as 32-bit numbers, with their names and shapes, which identifies the model of sampled
+/// text.
 pub fn fingerprint(decoder: &Decoder, task: &Task) -> Result<[u8; 32]> {
     let mut hash = Sha256::new();
     let named = decoder.weights().named(decoder.config())?;
@@ -130,7 +131,8 @@ pub fn fingerprint(decoder: &Decoder, task: &Task) -> Result<[u8; 32]> {
     Ok(hash.finalize().into())
 }
 
-/// What sums are added up by, in another order on another one: processor, its instructions, threads, and the device of a model.
+/// Returns the hardware that sums of floating-point numbers depend on, by their order: the CPU, its instructions,
+/// threads, and the device of a model.
 pub fn machine(device: &Device) -> Value {
     json!({
         "processor": memory::processor(),
@@ -141,13 +143,14 @@ pub fn machine(device: &Device) -> Value {
     })
 }
 
-/// Adds all bytes of numbers at once: one number after the other took most of a fit's start without optimisation.
+/// Adds all bytes of a tensor to a hash at once: one number after the other took most of a fit's start without
+/// optimisation.
 fn add(hash: &mut Sha256, numbers: &Tensor) -> Result<()> {
     hash.update(numbers.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.data());
     Ok(())
 }
 
-/// The first `tokens` tokens of a model's text: concatenated rows of its context.
+/// Samples the first `tokens` tokens of a model's text: concatenated rows of its context.
 pub fn sample(decoder: &Decoder, start: u32, tokens: usize, settings: Settings, task: &Task) -> Result<Vec<u32>> {
     let mut sampler = Sampler::new(decoder, start, settings)?;
     let bar = task.begin("drawing text", Some(tokens as u64));
@@ -161,7 +164,7 @@ pub fn sample(decoder: &Decoder, start: u32, tokens: usize, settings: Settings, 
     Ok(ids)
 }
 
-/// A power of two of rows whose keys and values fit.
+/// Returns a power of two of rows whose keys and values fit.
 fn rows_at_once(config: &Config) -> usize {
     let bytes = bytes_per_column(config).saturating_mul(config.context);
     let fit = (ROOM / bytes.max(1)).clamp(1, MOST_ROWS);

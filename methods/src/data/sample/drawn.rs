@@ -1,4 +1,4 @@
-//! A sample of a model's text: its tokens, its passages, and what it shares with another text.
+//! A sample of a model's text: its tokens, its passages, and the runs that it shares with another text.
 
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ pub struct SharedRun {
     pub text: String,
     /// The row of the sample.
     pub row: usize,
-    /// The document, and the token of it where the run begins.
+    /// The document; `place` is the token of it where the run begins.
     pub origin: Option<Arc<str>>,
     pub place: usize,
 }
@@ -57,31 +57,31 @@ impl Drawn {
         Ok(Self { asset, tokenizer: tokenizer.clone(), start })
     }
 
-    /// Tokens in a row.
+    /// Returns the number of tokens in a row.
     fn context(&self) -> usize {
         self.asset.context.max(1) as usize
     }
 
-    /// The number of rows, an incomplete last one included.
+    /// Returns the number of rows, an incomplete last one included.
     pub fn rows(&self) -> usize {
         self.asset.ids.len().div_ceil(self.context())
     }
 
-    /// The ids of the complete rows: `[rows, pos]`.
+    /// Returns the ids of the complete rows: `[rows, pos]`.
     pub fn ids(&self) -> Result<Tensor> {
         let (context, rows) = (self.context(), self.asset.ids.len() / self.context());
         let ids: Vec<i64> = self.asset.ids.iter().take(rows * context).map(|id| i64::from(*id)).collect();
         Ok(Tensor::from_vec(ids, (rows, context), &Device::Cpu)?)
     }
 
-    /// The passages: rows, cut at EOS tokens.
+    /// Returns the passages: rows, cut at EOS tokens.
     pub fn texts(&self) -> Result<Vec<String>> {
         let rows = self.asset.ids.chunks(self.context());
         let passages = rows.flat_map(|row| row.split(|id| *id == self.start)).filter(|ids| !ids.is_empty());
         passages.map(|ids| self.tokenizer.decode(ids)).collect()
     }
 
-    /// The longest run of tokens that a row shares with a document of a text, to find memorised text.
+    /// Returns the longest run of tokens that a row shares with a document of a text, to find memorised text.
     pub fn longest_run(&self, text: &Text, task: &Task) -> Result<SharedRun> {
         let (run, origin) = self.asset.longest_run_in(text, &self.tokenizer, task)?;
         let ids = self.asset.ids.get(run.at..run.at + run.length).unwrap_or_default();

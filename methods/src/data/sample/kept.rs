@@ -1,4 +1,4 @@
-//! What a model has written, kept in memory: every reading of a text after the first finds it there.
+//! Text that a model has written, stored in memory: every reading of a text after the first finds it there.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,25 +13,26 @@ type Group = Arc<Vec<Vec<u32>>>;
 #[derive(Debug, Default)]
 pub struct Kept {
     groups: Mutex<BTreeMap<u64, Group>>,
-    /// Whether somebody was told that the text is written.
+    /// Whether the user was notified that the text is being written.
     told: AtomicBool,
 }
 
-/// What the model inside the binary has written in this process, by seed.
+/// The text that the model inside the binary has written in this process, by seed.
 static INSIDE: Mutex<BTreeMap<u64, Arc<Kept>>> = Mutex::new(BTreeMap::new());
 
 impl Kept {
-    /// What the model inside the binary writes with the usual settings is shared by all texts of one seed.
+    /// Returns the text that the model inside the binary writes with the usual settings, which all texts of one seed
+    /// share.
     pub fn inside(seed: u64) -> Arc<Self> {
         locked(&INSIDE).entry(seed).or_default().clone()
     }
 
-    /// Whether this is the first time that it is asked.
+    /// Returns whether this is the first call, so that the user is notified once.
     pub fn is_to_be_told(&self) -> bool {
         !self.told.swap(true, Ordering::Relaxed)
     }
 
-    /// The group that begins with a row. What is not there is written, and kept only if it was written whole.
+    /// Returns the group that begins with a row. A missing group is written, and stored only if it was written whole.
     pub fn group(&self, first: u64, write: impl FnOnce() -> Result<Vec<Vec<u32>>>) -> Result<Group> {
         if let Some(group) = locked(&self.groups).get(&first) {
             return Ok(group.clone());

@@ -25,12 +25,12 @@ use crate::base::Result;
 use crate::err;
 
 crate::options! {
-    /// How the tokens of text are sampled.
+    /// Options of sampling the tokens of text.
     #[derive(Debug, Clone)]
     pub struct TextSamplingOptions {
         /// Sampling temperature.
         temperature: f64 = 0.85;
-        /// Samples from this many most likely tokens.
+        /// The number of most likely tokens that are sampled from.
         top_k: usize = 200;
     }
 }
@@ -41,13 +41,13 @@ impl TextSamplingOptions {
     }
 }
 
-/// What sampled text depends on, beside its model.
+/// Settings that sampled text depends on, besides its model.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Settings {
     pub seed: u64,
     /// The temperature; above 0.
     pub temperature: f64,
-    /// Top-k sampling: this many most likely tokens.
+    /// Top-k sampling: the number of most likely tokens.
     pub top_k: usize,
 }
 

@@ -12,7 +12,7 @@ use crate::data::Text;
 use crate::data::whole::Whole;
 use crate::model::tokenizer::Tokenizer;
 
-/// Tokens processed between two checks for an interruption.
+/// Number of tokens processed between two checks for an interruption.
 const PORTION: usize = 1 << 14;
 
 /// A run that two texts have in common.
@@ -20,15 +20,15 @@ const PORTION: usize = 1 << 14;
 pub struct Run {
     /// The number of tokens.
     pub length: usize,
-    /// Its first token in the text, counted over all pieces.
+    /// The index of the run's first token in the text, counted over all parts.
     pub at: usize,
-    /// The index of the document in the corpus, and its first token there.
+    /// The index of the document in the corpus; `place` is the run's first token there.
     pub document: usize,
     pub place: usize,
 }
 
-/// The longest run that a piece of the text shares with a document of the corpus; the first of several. No run crosses
-/// pieces or documents.
+/// Finds the longest run that a part of the text shares with a document of the corpus; the first of several. No run
+/// crosses parts or documents.
 pub fn longest_common_run<'a>(
     pieces: impl IntoIterator<Item = &'a [u32]>,
     corpus: &mut dyn FnMut() -> Result<Option<Vec<u32>>>,
@@ -59,7 +59,7 @@ pub fn longest_common_run<'a>(
 }
 
 impl Asset {
-    /// The longest run that a row shares with a document of a text, and the document's origin.
+    /// Finds the longest run that a row shares with a document of a text, and the document's origin.
     pub fn longest_run_in(&self, text: &Text, tokenizer: &Tokenizer, task: &Task) -> Result<(Run, Option<Arc<str>>)> {
         let mut whole = Whole::new(text, tokenizer, None, task)?;
         let mut origins = Vec::new();
@@ -74,21 +74,21 @@ impl Asset {
     }
 }
 
-/// All runs of some pieces of text. State 0 is the empty run.
+/// The suffix automaton: all runs of some parts of text. State 0 is the empty run.
 struct Automaton {
     states: Vec<State>,
-    /// Tokens added so far.
+    /// The number of tokens added so far.
     tokens: usize,
 }
 
 /// Runs with the same end positions.
 #[derive(Clone)]
 struct State {
-    /// The length of the longest of them.
+    /// The length of the longest run of the state.
     length: usize,
     /// The state of the longest suffix with more end positions; state 0 links to itself.
     link: usize,
-    /// The end position of one of them.
+    /// The end position of one of the runs.
     end: usize,
     /// The next states, by token.
     next: Vec<(u32, usize)>,
@@ -113,7 +113,7 @@ impl Automaton {
         Ok(())
     }
 
-    /// The state of the run that is one token longer than the longest of `last`.
+    /// Returns the state of the run that is one token longer than the longest of `last`.
     fn extended(&mut self, last: usize, token: u32) -> usize {
         if let Some(next) = self.next(last, token) {
             return self.exactly(last, next, token);
@@ -135,8 +135,8 @@ impl Automaton {
         }
     }
 
-    /// The state of the longest run of `state` with one more token, which leads to `next`: that state, or, where longer
-    /// runs are in it, one that is split off.
+    /// Returns the state of the longest run of `state` with one more token, which leads to `next`: that state, or,
+    /// where longer runs are in it, one that is split off.
     fn exactly(&mut self, state: usize, next: usize, token: u32) -> usize {
         let length = self.length(state) + 1;
         if self.length(next) == length {
@@ -157,7 +157,8 @@ impl Automaton {
         split
     }
 
-    /// The longest run that ends with `token` and that the text has, when `length` tokens before led to `state`.
+    /// Returns the longest run that ends with `token` and that the text has, when `length` tokens before led to
+    /// `state`.
     fn follow(&self, mut state: usize, mut length: usize, token: u32) -> (usize, usize) {
         loop {
             if let Some(next) = self.next(state, token) {
@@ -219,7 +220,7 @@ mod tests {
     #[test]
     fn the_longest_run_is_found_with_its_places() {
         let pieces = [vec![0, 1, 2, 3], vec![4, 5, 1, 2]];
-        // 3 4 occurs in the text, but not within a piece; 4 5 1 does.
+        // 3 4 occurs in the text, but not within a part; 4 5 1 does.
         let corpus = [vec![9, 3, 4, 9], vec![2, 3, 9, 4, 5, 1, 9]];
         assert_eq!(longest(&pieces, &corpus), Run { length: 3, at: 4, document: 1, place: 3 });
         assert_eq!(longest(&pieces, &[vec![8, 8]]), Run::default());

@@ -1,5 +1,5 @@
-//! Sampled text as documents with labels: the stored beginning first, then newly sampled text, which is kept in memory and in
-//! the cache.
+//! Sampled text as documents with labels: the stored beginning first, then newly sampled text, which is stored in
+//! memory and in the cache.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,14 +12,14 @@ use crate::err;
 use crate::model::decoder::Decoder;
 use crate::model::tokenizer::Tokenizer;
 
-/// What of a text has been written before.
+/// Parts of a text that have been written before.
 #[derive(Clone, Default)]
 pub struct Written {
-    /// Its beginning, in the binary.
+    /// The beginning of the text, in the binary.
     pub stored: Option<Arc<Asset>>,
-    /// In this process.
+    /// The text written in this process.
     pub kept: Arc<Kept>,
-    /// By other processes, if there is a cache.
+    /// The text written by other processes, if there is a cache.
     pub cache: Option<Arc<TextCache>>,
 }
 
@@ -29,8 +29,8 @@ pub struct Passages {
     tokenizer: Tokenizer,
     start: u32,
     settings: Settings,
-    /// Stored rows are there if this model generated them with these settings. Only complete ones are used, since a short one
-    /// cannot be continued.
+    /// The parts written before. Stored rows are there if this model generated them with these settings. Only complete
+    /// ones are used, since a short one cannot be continued.
     written: Written,
     /// The key in the cache, once it was needed.
     key: Option<Arc<TextKey>>,
@@ -41,7 +41,8 @@ pub struct Passages {
 }
 
 impl Passages {
-    /// Stored rows are used if this model generated them with these settings; else they are generated again.
+    /// Builds the stream. Stored rows are used if this model generated them with these settings; else they are
+    /// generated anew.
     pub fn new(
         decoder: Arc<Decoder>,
         tokenizer: Tokenizer,
@@ -66,7 +67,7 @@ impl Passages {
         format!("sample, seed {}", self.settings.seed)
     }
 
-    /// The stored row of that number.
+    /// Returns the stored row of a number.
     fn stored(&self, row: u64) -> Option<&[u32]> {
         let (context, asset) = (self.decoder.config().context, self.written.stored.as_ref()?);
         let start = usize::try_from(row).ok()?.checked_mul(context)?;
@@ -88,7 +89,7 @@ impl Passages {
         group.get(before).cloned().ok_or_else(|| err!(Bug, "a group of rows that ends before the one asked for"))
     }
 
-    /// The group that begins with a row, from the cache or as the model writes it now.
+    /// Returns the group that begins with a row, from the cache or as the model writes it now.
     fn group(&mut self, first: u64, sampler: &mut Sampler, task: &Task) -> Result<Vec<Vec<u32>>> {
         let Some(cache) = self.written.cache.clone() else { return self.drawn(sampler, "in memory", task) };
         let key = self.key(sampler, task)?;
@@ -109,7 +110,7 @@ impl Passages {
         Ok(rows)
     }
 
-    /// The next group of rows, as the model writes it now.
+    /// Returns the next group of rows, as the model writes it now.
     fn drawn(&self, sampler: &mut Sampler, keeps: &str, task: &Task) -> Result<Vec<Vec<u32>>> {
         if self.written.kept.is_to_be_told() {
             let name = self.name();

@@ -1,4 +1,4 @@
-//! Sampled text is the same every time, stored or not.
+//! Tests that sampled text is the same every time, stored or not.
 
 use std::fs;
 use std::sync::{Arc, Mutex};
@@ -80,7 +80,7 @@ fn what_is_stored_goes_on_as_it_would_have() {
     assert!(sample(&decoder(), 0, 1, none, &Task::default()).is_err());
 }
 
-/// Counts how often text is drawn, and the lines that are said.
+/// A progress listener that counts how often text is drawn, and the lines that are reported.
 #[derive(Default)]
 struct Counting {
     drawn: Mutex<usize>,

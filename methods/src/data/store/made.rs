@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::base::files::hex;
 use crate::base::{Error, Result, Task};
 use crate::data::Text;
-use crate::data::harvest::{Harvest, HarvestOptions, Skipped};
+use crate::data::harvest::{Harvest, Skipped, TextReading};
 use crate::data::sample::fingerprint;
 use crate::err;
 use crate::model::Model;
@@ -19,11 +19,11 @@ const WRITER: &str = concat!("microtome ", env!("CARGO_PKG_VERSION"));
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelMark {
-    /// Its source: a path, or `org/name@commit`.
+    /// The source of the model: a path, or `org/name@commit`.
     pub origin: String,
     /// The SHA-256 of all weights as f32, with their names and shapes.
     pub weights: String,
-    /// The dtype that it computed in.
+    /// The dtype that the model computed in.
     pub dtype: String,
     pub config: Value,
 }
@@ -36,7 +36,7 @@ pub struct Width {
     pub width: usize,
 }
 
-/// All that the activations of a store depend on.
+/// The inputs that the activations of a store depend on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Made {
@@ -46,13 +46,13 @@ pub struct Made {
     pub sites: Vec<Width>,
     /// The text and its options, the seed among them.
     pub text: Value,
-    /// Tokens in a row, and rows in a batch of the model.
+    /// The number of tokens in a row; `at_once` is that of rows in a batch of the model.
     pub context: usize,
     pub at_once: usize,
     pub keep: Skipped,
     /// The dtype of the shards.
     pub dtype: String,
-    /// A shard ends with the first batch that fills it with this many positions.
+    /// The number of positions from which a shard ends with its batch.
     pub shard_rows: usize,
 }
 
@@ -79,10 +79,8 @@ impl ModelMark {
 
 impl Made {
     pub fn new(
-        model: &Model,
+        TextReading { model, text, options }: TextReading,
         harvest: &Harvest,
-        text: &Text,
-        options: &HarvestOptions,
         (dtype, shard_rows): (DType, usize),
         task: &Task,
     ) -> Result<Self> {
@@ -100,7 +98,7 @@ impl Made {
         })
     }
 
-    /// The width of each site.
+    /// Returns the width of each site.
     pub fn widths(&self) -> Vec<usize> {
         self.sites.iter().map(|site| site.width).collect()
     }
@@ -132,7 +130,7 @@ impl Made {
     }
 }
 
-/// The first field in which two values differ, and what both have there.
+/// Returns the first field in which two values differ, and the value of each there.
 fn difference(field: &str, there: &Value, here: &Value) -> Option<(String, Value, Value)> {
     match (there, here) {
         (Value::Object(a), Value::Object(b)) => {
@@ -147,7 +145,7 @@ fn difference(field: &str, there: &Value, here: &Value) -> Option<(String, Value
     }
 }
 
-/// The source of a text and its options. The contents of its files are covered by the hash of the tokens.
+/// Returns the source of a text and its options. The contents of its files are covered by the hash of the tokens.
 fn described(text: &Text) -> Value {
     let (rules, options) = (text.rules(), text.options());
     let parts = text.parts().map(|parts| {

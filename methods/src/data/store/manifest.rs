@@ -11,13 +11,13 @@ use crate::data::harvest::Progress;
 use crate::tensor::DType;
 use crate::{bail, err};
 
-/// Its name in the folder.
+/// The name of the manifest in the folder.
 pub const MANIFEST: &str = "manifest.json";
 
 /// The kind of file.
 const KIND: &str = "microtome activations, 1";
 
-/// One file of activations.
+/// A file of activations.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Listed {
@@ -39,7 +39,7 @@ pub struct Manifest {
     pub progress: Progress,
 }
 
-/// The name of a shard's file.
+/// Returns the name of a shard's file.
 pub fn shard_name(number: usize) -> String {
     format!("shard-{number:05}.safetensors")
 }
@@ -84,7 +84,7 @@ impl Manifest {
         })
     }
 
-    /// Its content as a file.
+    /// Returns the content of the manifest's file.
     pub fn text(&self) -> Result<String> {
         let text = serde_json::to_string(self).map_err(|e| err!(Bug, "a manifest that cannot be written: {e}"))?;
         Ok(text + "\n")

@@ -1,9 +1,9 @@
 //! Activations on disk or in object storage: a folder of shards and a manifest with their provenance.
 //!
-//! A shard is a safetensors file with one tensor for each site, `[rows, width]`, and `tokens`, `rows` and `positions`
-//! beside them, so that other programs open it. What is checked when: opening compares every shard's length, names,
-//! shapes and dtypes with the manifest; [`Store::verify`] compares their hashes; every number is checked when
-//! it is read, and NaN and infinity are refused with their place.
+//! A shard is a safetensors file with one tensor for each site, `[rows, width]`, and with `tokens`, `rows` and
+//! `positions`, so that other programs open it. Checks: opening compares every shard's length, names, shapes and dtypes
+//! with the manifest; [`Store::verify`] compares their hashes; every number is checked when it is read, and NaN and
+//! infinity are refused with their place.
 
 mod made;
 mod manifest;
@@ -23,7 +23,7 @@ use std::sync::Arc;
 use crate::base::files::Files;
 use crate::base::{Error, Result, Task};
 use crate::data::Text;
-use crate::data::harvest::{Harvest, HarvestOptions, SkipOptions};
+use crate::data::harvest::{SkipOptions, TextReading};
 use crate::err;
 use crate::model::Model;
 use crate::tensor::DType;
@@ -35,7 +35,7 @@ pub use shuffle::{Shuffle, Shuffled};
 pub use stored::Store;
 pub use writer::Writer;
 
-/// The tensors beside those of the sites.
+/// Names of the tensors besides those of the sites.
 const TOKENS: &str = "tokens";
 const ROWS: &str = "rows";
 const POSITIONS: &str = "positions";
@@ -43,10 +43,10 @@ const POSITIONS: &str = "positions";
 /// The default size of a shard, about.
 const SHARD: usize = 128 << 20;
 
-/// How activations are stored.
+/// Options of storing activations.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Storing {
-    /// f32, f16 or bf16.
+    /// The dtype: f32, f16 or bf16.
     pub dtype: DType,
     /// Minimum number of positions in each shard but the last; by default as many as make 128 MiB.
     pub shard_rows: Option<usize>,
@@ -105,7 +105,7 @@ impl StoreOptions {
             err!(Argument, "expected `dir`, the folder of the store").hint("#{ dir: \"activations\" }").about("dir")
         })?;
         let folder = PathBuf::from(dir);
-        let store = harvest((files, &folder), model, sites, text, &options, self.storing(), task)?;
+        let store = harvest((files, &folder), TextReading::new(model, text, &options), sites, self.storing(), task)?;
         Ok((store, folder))
     }
 }
@@ -114,21 +114,19 @@ impl StoreOptions {
 /// one that is complete is opened. A store of anything else is refused.
 pub fn harvest(
     (files, folder): (&Files, &Path),
-    model: &Model,
+    reading: TextReading,
     sites: &[&str],
-    text: &Text,
-    options: &HarvestOptions,
     storing: Storing,
     task: &Task,
 ) -> Result<Arc<Store>> {
-    let mut harvest = Harvest::new(model, sites, text, options, task)?;
+    let mut harvest = reading.harvest(sites, task)?;
     let row: usize = harvest.widths().iter().map(|width| width.saturating_mul(storing.dtype.size_in_bytes())).sum();
     let shard_rows = storing.shard_rows.unwrap_or((SHARD / row.max(1)).max(1));
     if shard_rows == 0 {
         return Err(err!(Argument, "expected shards of at least one row, found 0").about("shard_rows"));
     }
     numbers::Numbers::new(storing.dtype)?;
-    let made = Made::new(model, &harvest, text, options, (storing.dtype, shard_rows), task)?;
+    let made = Made::new(reading, &harvest, (storing.dtype, shard_rows), task)?;
     let mut writer = Writer::begin(files, folder, made)?;
     harvest.go_on(writer.progress().clone(), task).map_err(|e| e.within(folder.display()))?;
     match writer.is_complete() {
@@ -140,7 +138,7 @@ pub fn harvest(
     Store::open(files, writer.folder())
 }
 
-/// A shard that differs from the manifest.
+/// Builds the error for a shard that differs from the manifest.
 fn changed(path: &Path, expected: &str, found: &str) -> Error {
     err!(Format, "{}: expected {expected}, as the manifest says, found {found}", path.display())
         .hint("the shard was changed after the harvest; remove the folder and harvest again")

@@ -31,7 +31,7 @@ impl Numbers {
         })
     }
 
-    /// Clears it, with capacity for this many.
+    /// Clears the list, with capacity for a number of elements.
     pub fn clear(&mut self, room: usize) {
         match self {
             Numbers::F32(list) => cleared(list, room),
@@ -92,7 +92,7 @@ impl Numbers {
         }
     }
 
-    /// As a tensor of rows, without a copy.
+    /// Converts the list to a tensor of rows, without a copy.
     pub fn rows(self, width: usize) -> Result<Tensor> {
         let count = match &self {
             Numbers::F32(list) => list.len(),

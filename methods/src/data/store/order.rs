@@ -11,12 +11,12 @@ use crate::err;
 use crate::tensor::{Device, Tensor};
 
 impl Store {
-    /// Blocks of at most `at_once` rows in the order of the text, with their origin.
+    /// Returns blocks of at most `at_once` rows in the order of the text, with their origin.
     pub fn in_order(self: &Arc<Self>, sites: &[&str], at_once: usize) -> Result<InOrder> {
         InOrder::new(self.clone(), self.sites(sites)?, at_once)
     }
 
-    /// A range of rows in the order of the text, with their origin.
+    /// Reads a range of rows in the order of the text, with their origin.
     pub fn read(self: &Arc<Self>, sites: &[&str], rows: Range<u64>, task: &Task) -> Result<Block> {
         if rows.is_empty() || rows.end > self.len() {
             return Err(err!(Index, "expected rows of the {} of the store, found {rows:?}", self.len()));
@@ -66,7 +66,7 @@ impl InOrder {
         }
     }
 
-    /// Continues at this row of the store.
+    /// Continues at a row of the store.
     pub fn starting_at(mut self, row: u64) -> Self {
         let (mut shard, mut before) = (0, 0_u64);
         for (number, listed) in self.store.shards().iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Where the files of a store are: in a folder, or in a bucket of object storage.
+//! Places of the files of a store: a folder, or a bucket of object storage.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -18,26 +18,26 @@ const LARGEST: u64 = 64 << 20;
 /// The folder of a store.
 pub struct Place {
     pub files: Files,
-    /// As it was given, with links resolved.
+    /// The folder as it was given, with links resolved.
     pub folder: PathBuf,
     pub remote: Option<Arc<Remote>>,
 }
 
-/// A manifest as it is there.
+/// A manifest at its place.
 pub struct There {
     pub manifest: Manifest,
-    /// By which a bucket knows whether it has changed since.
+    /// The version by which a bucket recognises a change.
     pub version: Option<Version>,
 }
 
 impl Place {
-    /// A place that is read.
+    /// Opens a place to read.
     pub fn new(files: &Files, folder: &Path) -> Result<Self> {
         let remote = is_remote(folder).then(|| Remote::new(files, folder).map(Arc::new)).transpose()?;
         Ok(Self { files: files.clone(), folder: folder.to_path_buf(), remote })
     }
 
-    /// A place that is written into.
+    /// Opens a place to write.
     pub fn to_write(files: &Files, folder: &Path) -> Result<Self> {
         if is_remote(folder) {
             return Self::new(files, folder);
@@ -47,7 +47,7 @@ impl Place {
         Ok(Self { files: files.clone(), folder, remote: None })
     }
 
-    /// A file of it, as messages and records name it.
+    /// Returns the path of a file, as messages and records name it.
     pub fn path(&self, name: &str) -> PathBuf {
         match &self.remote {
             Some(remote) => remote.address(name),
@@ -55,7 +55,8 @@ impl Place {
         }
     }
 
-    /// Keeps other runs out, where that can be. In a bucket a run that is not alone fails when it writes the manifest.
+    /// Locks out other runs, where that is possible. A run that shares a bucket with another one fails when it writes
+    /// the manifest.
     pub fn lock(&self) -> Result<()> {
         match self.remote {
             Some(_) => Ok(()),
@@ -63,7 +64,7 @@ impl Place {
         }
     }
 
-    /// The manifest, if there is one.
+    /// Returns the manifest, if there is one.
     pub fn manifest(&self) -> Result<Option<There>> {
         let path = self.path(MANIFEST);
         let Some(remote) = &self.remote else {
@@ -77,7 +78,7 @@ impl Place {
         Ok(Some(There { manifest, version: Some(found.version) }))
     }
 
-    /// The manifest, which must be there.
+    /// Returns the manifest, which must be there.
     pub fn expect_manifest(&self) -> Result<Manifest> {
         match &self.remote {
             None => Manifest::read(&self.files, &self.path(MANIFEST)),
@@ -88,7 +89,7 @@ impl Place {
         }
     }
 
-    /// Writes the manifest in place of the version that is known.
+    /// Writes the manifest in place of the known version.
     pub fn save_manifest(&self, manifest: &Manifest, known: Option<&Version>) -> Result<Option<Version>> {
         let text = manifest.text()?;
         match &self.remote {
@@ -118,7 +119,7 @@ impl Place {
         Ok((self.length(name)?, sha256))
     }
 
-    /// The length of a file.
+    /// Returns the length of a file.
     pub fn length(&self, name: &str) -> Result<u64> {
         let path = self.path(name);
         if let Some(remote) = &self.remote {

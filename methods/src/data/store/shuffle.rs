@@ -11,17 +11,17 @@ use crate::base::{Result, Task, memory};
 use crate::err;
 use crate::tensor::{Device, Tensor};
 
-/// Rows in a chunk, which are read from the disk together.
+/// Number of rows in a chunk, which are read from the disk together.
 const CHUNK: usize = 256;
 
 impl Store {
-    /// An endless stream of shuffled batches.
+    /// Returns an endless stream of shuffled batches.
     pub fn shuffled(self: &Arc<Self>, sites: &[&str], shuffle: Shuffle) -> Result<Shuffled> {
         Shuffled::new(self.clone(), self.sites(sites)?, shuffle)
     }
 }
 
-/// How rows are shuffled.
+/// Options of shuffling rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shuffle {
     pub seed: u64,
@@ -53,24 +53,24 @@ pub struct Shuffled {
     widths: Vec<usize>,
     shuffle: Shuffle,
     chunks: Vec<Chunk>,
-    /// Rows returned so far, over all epochs.
+    /// The number of rows returned so far, over all epochs.
     position: u64,
     epoch: Option<u64>,
     filling: Filling,
 }
 
-/// What is in the buffer.
+/// The content of the buffer.
 struct Filling {
-    /// The index in the epoch of its first row, and that of its first chunk.
+    /// The index in the epoch of the filling's first row; `chunk` is that of its first chunk.
     first: u64,
     chunk: usize,
-    /// Its chunks, each with the index of its first row in the buffer.
+    /// The chunks of the filling, each with the index of its first row in the buffer.
     chunks: Vec<(Chunk, usize)>,
-    /// The number of its rows.
+    /// The number of rows of the filling.
     rows: usize,
-    /// Whether they have been read.
+    /// Whether the rows have been read.
     is_loaded: bool,
-    /// The order of its rows, and the activations of each site, once they have been read.
+    /// The order of the rows; `numbers` are the activations of each site, once they have been read.
     order: Vec<u32>,
     numbers: Vec<Numbers>,
 }
@@ -91,12 +91,12 @@ impl Shuffled {
         Ok(Self { store, sites, widths, shuffle, chunks: Vec::new(), position: 0, epoch: None, filling })
     }
 
-    /// The width of each site.
+    /// Returns the width of each site.
     pub fn widths(&self) -> &[usize] {
         &self.widths
     }
 
-    /// Rows returned so far: the argument of [`Shuffled::skip`] to resume here.
+    /// Returns the number of rows returned so far: the argument of [`Shuffled::skip`] to resume there.
     pub fn position(&self) -> u64 {
         self.position
     }
@@ -106,7 +106,7 @@ impl Shuffled {
         self.position = self.position.saturating_add(rows);
     }
 
-    /// The next rows, `[rows, width]` of each site in f32.
+    /// Returns the next rows, `[rows, width]` of each site in f32.
     pub fn next(&mut self, rows: usize, task: &Task) -> Result<Vec<Tensor>> {
         let bytes = self.widths.iter().sum::<usize>() as u128 * rows as u128 * size_of::<f32>() as u128;
         memory::check(bytes, || "a batch of activations".into())?;
@@ -201,7 +201,7 @@ impl Shuffled {
         Ok(())
     }
 
-    /// The shard of a row of the buffer, and its index in the shard.
+    /// Returns the shard of a row of the buffer, and its index in the shard.
     fn place(&self, row: usize) -> (usize, usize) {
         let before = self.filling.chunks.partition_point(|(_, first)| *first <= row).saturating_sub(1);
         match self.filling.chunks.get(before) {
@@ -211,7 +211,8 @@ impl Shuffled {
     }
 }
 
-/// Whether all numbers are finite: times 0 a finite number is 0 and any other NaN, so one sum at memory speed suffices.
+/// Returns whether all numbers are finite: times 0 a finite number is 0 and any other NaN, so one sum at memory speed
+/// suffices.
 fn all_finite(row: &[f32]) -> bool {
     let (eights, rest) = row.as_chunks::<8>();
     let mut sums = [0.0_f32; 8];

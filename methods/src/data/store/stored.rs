@@ -22,9 +22,9 @@ use crate::model::site::{NAME_ONE, one_site};
 use crate::tensor::DType;
 use crate::tensor::files::safetensors::Header;
 
-/// Bytes hashed between two checks for an interruption.
+/// The number of bytes hashed between two checks for an interruption.
 const PIECE: usize = 4 << 20;
-/// Bytes of an object that are asked for to find its header in them.
+/// The number of bytes of an object that are requested to find its header in them.
 const BEGINNING: u64 = 16 << 10;
 /// The longest header that the format allows.
 const LONGEST: u64 = 100 << 20;
@@ -43,7 +43,7 @@ pub(super) struct Shard {
     pub rows: usize,
     header: Header,
     listed: Listed,
-    /// None for an object of a bucket.
+    /// The mapped file; none for an object of a bucket.
     map: Option<Mmap>,
 }
 
@@ -92,12 +92,12 @@ impl Store {
         Ok(Arc::new(Self { dtype, shards, remote: place.remote, manifest }))
     }
 
-    /// Its provenance.
+    /// Returns the provenance of the store.
     pub fn made(&self) -> &Made {
         &self.manifest.made
     }
 
-    /// The number of positions.
+    /// Returns the number of positions.
     pub fn len(&self) -> u64 {
         self.manifest.progress.kept
     }
@@ -106,18 +106,18 @@ impl Store {
         self.len() == 0
     }
 
-    /// How the harvest ended: what it read, and the statistics of each site.
+    /// Returns the final progress of the harvest: what it read, and the statistics of each site.
     pub fn progress(&self) -> &Progress {
         &self.manifest.progress
     }
 
-    /// The dtype of the shards; they are read as f32.
+    /// Returns the dtype of the shards; they are read as f32.
     pub fn dtype(&self) -> DType {
         self.dtype
     }
 
-    /// The index of a site in the store. Names are those of the model; the error for a site that the store does not
-    /// have lists those that it has.
+    /// Returns the index of a site in the store. Names are those of the model; the error for a site that the store does
+    /// not have lists those that it has.
     pub fn site(&self, name: &str) -> Result<usize> {
         let sites = &self.made().sites;
         let config = serde_json::from_value::<Config>(self.made().model.config.clone());
@@ -134,12 +134,12 @@ impl Store {
         })
     }
 
-    /// The sites, in the order of the computation.
+    /// Returns the sites, in the order of the computation.
     pub fn site_names(&self) -> Vec<String> {
         self.made().sites.iter().map(|site| site.site.clone()).collect()
     }
 
-    /// The site of a store with one site; an error lists several.
+    /// Returns the site of a store with one site; the error lists several.
     pub fn only_site(&self) -> Result<String> {
         match self.site_names().as_slice() {
             [one] => Ok(one.clone()),
@@ -149,12 +149,12 @@ impl Store {
         }
     }
 
-    /// The width of a site.
+    /// Returns the width of a site.
     pub fn width(&self, site: usize) -> Result<usize> {
         Ok(self.listed(site)?.width)
     }
 
-    /// Count, mean, mean square norm and largest number of a site.
+    /// Returns the statistics of a site: count, mean, mean square norm and largest number.
     pub fn statistics(&self, name: &str) -> Result<&Moments> {
         let site = self.site(name)?;
         self.manifest.progress.statistics.get(site).ok_or_else(|| err!(Bug, "a site without statistics"))
@@ -200,7 +200,7 @@ impl Store {
         Ok(())
     }
 
-    /// The identity of its activations: a hash of the hashes of its shards.
+    /// Returns the identity of the activations: a hash of the hashes of the shards.
     pub fn identity(&self) -> String {
         let mut hash = Sha256::new();
         self.manifest.shards.iter().for_each(|shard| hash.update(&shard.sha256));
@@ -236,7 +236,7 @@ impl Store {
         self.each_part(wanted.into_iter().map(part), task, &mut |_, bytes| to.read(bytes))
     }
 
-    /// Tokens, rows and positions of rows of a shard.
+    /// Returns the tokens, rows and positions of rows of a shard.
     pub(super) fn origins(&self, shard: usize, rows: Range<usize>, task: &Task) -> Result<[Vec<u32>; 3]> {
         let part = |tensor| Part { shard, tensor, rows: rows.clone(), row_bytes: size_of::<i32>() };
         let mut found: [Vec<u32>; 3] = Default::default();
@@ -297,7 +297,8 @@ impl Store {
     }
 }
 
-/// The headers of the objects of a bucket. One that is longer than what is asked for first is asked for again.
+/// Reads the headers of the objects of a bucket. A header that is longer than the requested beginning is requested once
+/// more.
 fn headers(remote: &Remote, listed: &[Listed], task: &Task) -> Result<Vec<Header>> {
     let bar = task.begin("opening shards", Some(listed.len() as u64));
     let mut found: Vec<Option<Header>> = listed.iter().map(|_| None).collect();
@@ -324,7 +325,7 @@ fn headers(remote: &Remote, listed: &[Listed], task: &Task) -> Result<Vec<Header
 }
 
 impl Listed {
-    /// The header of the file, of which this is the beginning, if it has the length that the manifest says.
+    /// Parses the header of the file from its beginning, if the file has the length in the manifest.
     fn header(&self, path: &Path, beginning: &[u8], length: u64) -> Result<Header> {
         if length != self.bytes {
             return Err(changed(path, &format!("{} bytes", self.bytes), &length.to_string()));
@@ -353,7 +354,7 @@ impl Shard {
         Ok(())
     }
 
-    /// Where rows of a tensor are in the file.
+    /// Returns where rows of a tensor are in the file.
     fn place(&self, part: &Part) -> Result<Range<u64>> {
         let outside = || err!(Bug, "rows {:?} that are not of `{}`", part.rows, part.tensor);
         let place = self.header.place(part.tensor).ok_or_else(outside)?;

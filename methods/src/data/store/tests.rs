@@ -1,4 +1,4 @@
-//! Stores contain what was harvested, resume where they stopped, and are refused when they were changed.
+//! Tests that stores contain what was harvested, resume where they stopped, and are refused when they were changed.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::base::access::{Access, Rules};
 use crate::data::harvest::tests::{collected, letters, model};
-use crate::data::harvest::{Block, Blocks, Progress, Sink, Skipped};
+use crate::data::harvest::{Block, Blocks, HarvestOptions, Progress, Sink, Skipped};
 use crate::data::text;
 use crate::fixtures;
 use crate::model::config::Config;
@@ -29,17 +29,23 @@ fn text() -> Text {
     letters(500, text::TextOptions::default())
 }
 
-/// Of several passes through the model.
+/// Returns a text of several passes through the model.
 fn long() -> Text {
     letters(1400, text::TextOptions::default())
 }
 
 fn stored(folder: &Path, sites: &[&str], text: &Text, storing: Storing) -> Result<Arc<Store>> {
     let (files, model) = (files(folder), model(fixtures::config()));
-    harvest((&files, folder), &model, sites, text, &HarvestOptions::default(), storing, &Task::default())
+    harvest(
+        (&files, folder),
+        TextReading::new(&model, text, &HarvestOptions::default()),
+        sites,
+        storing,
+        &Task::default(),
+    )
 }
 
-/// The bytes of every file of a folder.
+/// Returns the bytes of every file of a folder.
 fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let entries = std::fs::read_dir(folder).unwrap().flatten();
     entries.map(|e| (e.file_name().into_string().unwrap(), std::fs::read(e.path()).unwrap())).collect()
@@ -50,7 +56,8 @@ fn a_store_holds_what_the_harvest_gave() {
     let folder = tempfile::tempdir().unwrap();
     let store = stored(folder.path(), &SITES, &text(), small()).unwrap();
     let plain = HarvestOptions::default();
-    let mut live = Harvest::new(&model(fixtures::config()), &SITES, &text(), &plain, &Task::default()).unwrap();
+    let mut live =
+        TextReading::new(&model(fixtures::config()), &text(), &plain).harvest(&SITES, &Task::default()).unwrap();
     let (sites, origins) = collected(&mut live);
     assert_eq!(store.len(), origins.len() as u64);
     assert_eq!(store.progress(), live.progress());
@@ -93,7 +100,7 @@ fn half_precision_is_rounded_and_what_does_not_fit_is_refused() {
     );
 }
 
-/// Stops a harvest before some block, as a kill would.
+/// A sink that stops a harvest before some block, as a kill would.
 struct Stopped<'a>(&'a mut Writer, usize);
 
 impl Sink for Stopped<'_> {
@@ -110,8 +117,8 @@ impl Sink for Stopped<'_> {
 fn stop_after(blocks: usize, folder: &Path, shard_rows: usize) -> u64 {
     let (files, model, text, task) = (files(folder), model(fixtures::config()), long(), Task::default());
     let options = HarvestOptions::default();
-    let mut harvest = Harvest::new(&model, &SITES, &text, &options, &task).unwrap();
-    let made = Made::new(&model, &harvest, &text, &options, (DType::F32, shard_rows), &task).unwrap();
+    let mut harvest = TextReading::new(&model, &text, &options).harvest(&SITES, &task).unwrap();
+    let made = Made::new(TextReading::new(&model, &text, &options), &harvest, (DType::F32, shard_rows), &task).unwrap();
     let mut writer = Writer::begin(&files, folder, made).unwrap();
     let went_on = writer.progress().kept;
     harvest.go_on(writer.progress().clone(), &task).unwrap();
@@ -167,7 +174,8 @@ fn what_was_made_from_something_else_is_refused_and_both_are_told() {
     let (files, task) = (files(place), Task::default());
     let other = model(Config { d_mlp: 20, ..fixtures::config() });
     let options = HarvestOptions::default();
-    let error = harvest((&files, place), &other, &SITES, &text(), &options, small(), &task).unwrap_err();
+    let error =
+        harvest((&files, place), TextReading::new(&other, &text(), &options), &SITES, small(), &task).unwrap_err();
     assert!(error.message.contains("expected the model that the store was made from, sample (weights "), "{error}");
     assert!(error.message.contains("found sample (weights "), "{error}");
     let store = Store::open(&files, place).unwrap();
@@ -177,7 +185,8 @@ fn what_was_made_from_something_else_is_refused_and_both_are_told() {
     assert_eq!(missing.message, "the store does not hold `resid_post.1`");
     assert!(store.site("resid_pots.1").is_err() && store.site("resid_post.*").is_err());
     let keep = HarvestOptions { skip: Skipped { without_bos: true, ..Skipped::default() }, ..options };
-    let error = harvest((&files, place), &model(fixtures::config()), &SITES, &text(), &keep, small(), &task);
+    let error =
+        harvest((&files, place), TextReading::new(&model(fixtures::config()), &text(), &keep), &SITES, small(), &task);
     assert!(error.unwrap_err().message.contains("`keep.without_bos` as the store has it, false, found true"));
 }
 
@@ -187,8 +196,8 @@ fn two_harvests_in_one_folder_are_refused() {
     let (first, second) = (files(folder.path()), files(folder.path()));
     let (model, text, options, task) = (model(fixtures::config()), text(), HarvestOptions::default(), Task::default());
     let made = || {
-        let harvest = Harvest::new(&model, &SITES, &text, &options, &task).unwrap();
-        Made::new(&model, &harvest, &text, &options, (DType::F32, 700), &task).unwrap()
+        let harvest = TextReading::new(&model, &text, &options).harvest(&SITES, &task).unwrap();
+        Made::new(TextReading::new(&model, &text, &options), &harvest, (DType::F32, 700), &task).unwrap()
     };
     let writer = Writer::begin(&first, folder.path(), made()).unwrap();
     let error = Writer::begin(&second, folder.path(), made()).err().unwrap();
@@ -272,7 +281,7 @@ fn a_manifest_that_lies_is_refused() {
     }
 }
 
-/// A store of one site without a model.
+/// Builds the writer of a store of one site without a model.
 fn synthetic_writer(folder: &Path, dtype: &str, shard_rows: usize) -> Writer {
     let config = serde_json::to_value(fixtures::config()).unwrap();
     let model = ModelMark { origin: "none".into(), weights: "0".into(), dtype: "f32".into(), config };
@@ -297,7 +306,7 @@ fn block(numbers: &[f32], width: usize, first: u32) -> Block {
     Block { activations, tokens: vec![0; count], rows, positions: vec![0; count] }
 }
 
-/// Rows that contain their own index.
+/// Builds a store of rows that contain their own index.
 fn numbered(folder: &Path, rows: usize, shard_rows: usize) -> Arc<Store> {
     let mut writer = synthetic_writer(folder, "f32", shard_rows);
     let mut progress = Progress::new(&[2]);

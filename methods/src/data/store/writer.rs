@@ -17,11 +17,11 @@ use crate::err;
 use crate::tensor::files::{Named, safetensors};
 use crate::tensor::{DType, Device, Tensor};
 
-/// Writes the shards of a folder. An incomplete shard is not listed, and is written again.
+/// A writer of the shards of a folder. An incomplete shard is not listed, and is written anew.
 pub struct Writer {
     place: Place,
     manifest: Manifest,
-    /// Which manifest a bucket has.
+    /// The version of the manifest in a bucket.
     version: Option<Version>,
     open: Open,
 }
@@ -70,12 +70,12 @@ impl Writer {
         Ok(writer)
     }
 
-    /// The folder, with links resolved.
+    /// Returns the folder, with links resolved.
     pub fn folder(&self) -> &Path {
         &self.place.folder
     }
 
-    /// The progress at the end of the listed shards.
+    /// Returns the progress at the end of the listed shards.
     pub fn progress(&self) -> &Progress {
         &self.manifest.progress
     }

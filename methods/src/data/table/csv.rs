@@ -1,12 +1,13 @@
-//! Comma-separated values, quoted as in RFC 4180. A cell in quotes is text; of one without quotes its spelling decides.
+//! Comma-separated values, quoted as in RFC 4180. A cell in quotes is text; the type of a cell without quotes follows
+//! from its spelling.
 
 use super::{Kind, cells, check_there, kinds};
 use crate::base::{Cell, Error, Result, Table, memory};
 use crate::err;
 
-/// The table as text: a line with the names of the columns, and one for each row.
+/// Writes the table as text: a line with the names of the columns, and one for each row.
 ///
-/// Text that would be read as something else stands in quotes, and nothing at all where a cell is missing.
+/// Text that would be read as something else is in quotes, and a missing cell is empty.
 pub fn written(table: &Table) -> Result<String> {
     check_there(table, "csv")?;
     let (kinds, mut out) = (kinds(table), String::new());
@@ -37,20 +38,20 @@ fn spelled(cell: &Cell, kind: Kind) -> String {
     }
 }
 
-/// The shortest text that gives this number and no integer.
+/// Returns the shortest text that reads as this number and as no integer.
 fn float(number: f64) -> String {
     format!("{number:?}")
 }
 
-/// The text, in quotes where it needs them.
+/// Returns the text, in quotes where it needs them.
 fn quoted(text: &str) -> String {
     let is_text = matches!(meaning(text), Ok(Cell::Text(_)));
-    // Some programs leave out blanks beside a comma.
+    // Some programs leave out blanks next to a comma.
     let is_plain = !text.contains([',', '"', '\n', '\r']) && text.trim() == text && !text.starts_with('\u{feff}');
     if is_text && is_plain { text.into() } else { format!("\"{}\"", text.replace('"', "\"\"")) }
 }
 
-/// What a cell without quotes means. An integer of more than 64 bits has no meaning.
+/// Returns the value of a cell without quotes. An integer of more than 64 bits has no value.
 fn meaning(text: &str) -> Result<Cell, ()> {
     match text {
         "" => return Ok(Cell::Missing),
@@ -75,7 +76,7 @@ fn meaning(text: &str) -> Result<Cell, ()> {
     }
 }
 
-/// The table of a text.
+/// Reads the table of a text.
 pub fn read(text: &str) -> Result<Table> {
     // Each comma and each line end makes a cell.
     let count = text.bytes().filter(|byte| matches!(byte, b',' | b'\n')).count() as u128;
@@ -102,7 +103,7 @@ pub fn read(text: &str) -> Result<Table> {
     Ok(Table { title: String::new(), columns, rows })
 }
 
-/// A cell as it stands in the file.
+/// A cell in the file.
 struct Raw {
     text: String,
     is_quoted: bool,
@@ -125,7 +126,7 @@ impl Raw {
 
 struct Reader<'a> {
     rest: &'a str,
-    /// The place of the next character, counted from 1.
+    /// The line of the next character, counted from 1; `column` is its column.
     line: usize,
     column: usize,
 }
@@ -136,7 +137,7 @@ impl<'a> Reader<'a> {
         Self { rest: text.strip_prefix('\u{feff}').unwrap_or(text), line: 1, column: 1 }
     }
 
-    /// The cells up to the end of a line; none behind the last.
+    /// Reads the cells up to the end of a line; none after the last.
     fn row(&mut self) -> Result<Option<Vec<Raw>>> {
         if self.rest.is_empty() {
             return Ok(None);
@@ -161,13 +162,13 @@ impl<'a> Reader<'a> {
         Ok(Raw { text, is_quoted, line, column })
     }
 
-    /// Up to the next character that cannot stand outside of quotes.
+    /// Reads up to the next character that cannot be outside of quotes.
     fn plain(&mut self) -> String {
         let end = self.rest.find([',', '"', '\n', '\r']).unwrap_or(self.rest.len());
         self.advance(end).into()
     }
 
-    /// Up to the quote that ends the cell; two in a row are one of the text.
+    /// Reads up to the quote that ends the cell; two in a row are one of the text.
     fn quoted(&mut self, line: usize, column: usize) -> Result<String> {
         let mut text = String::new();
         loop {
@@ -194,7 +195,7 @@ impl<'a> Reader<'a> {
         is_there
     }
 
-    /// Goes on by so many bytes, which end between two characters.
+    /// Advances by a number of bytes, which end between two characters.
     fn advance(&mut self, bytes: usize) -> &'a str {
         let (passed, rest) = self.rest.split_at(bytes);
         self.rest = rest;

@@ -11,7 +11,7 @@ use super::{Kind, cells, check_names, kinds};
 use crate::base::{Cell, Result, Table, json, memory};
 use crate::err;
 
-/// The table as text, a row a line.
+/// Writes the table as text, a row a line.
 ///
 /// JSON has no NaN and no infinities: they are null, as a missing cell is.
 pub fn written(table: &Table) -> Result<String> {
@@ -41,7 +41,7 @@ fn float(number: f64) -> Value {
     Number::from_f64(number).map_or(Value::Null, Value::Number)
 }
 
-/// The table of a text: its columns are the keys of all rows, in the order in which they come first.
+/// Reads the table of a text: its columns are the keys of all rows, in the order in which they first occur.
 pub fn read(text: &[u8]) -> Result<Table> {
     let wrong = |e: serde_json::Error| {
         // pandas writes a map of columns unless it is told otherwise.
@@ -75,12 +75,12 @@ pub fn read(text: &[u8]) -> Result<Table> {
 struct Columns {
     names: Vec<String>,
     places: BTreeMap<String, usize>,
-    /// The last row that each of them has a value in, counted from 1.
+    /// The last row that each column has a value in, counted from 1.
     last: Vec<usize>,
 }
 
 impl Columns {
-    /// The place of the column that has a name; `likely` is where it stands if all rows have the same keys.
+    /// Returns the place of the column that has a name; `likely` is its place if all rows have the same keys.
     fn place(&mut self, name: String, likely: usize) -> usize {
         if self.names.get(likely) == Some(&name) {
             return likely;
@@ -135,7 +135,7 @@ impl<'de> Visitor<'de> for RowsVisitor {
 
 struct Row<'a> {
     columns: &'a mut Columns,
-    /// Counted from 1.
+    /// The number of the row, counted from 1.
     number: usize,
 }
 
@@ -168,7 +168,7 @@ impl<'de> Visitor<'de> for Row<'_> {
     }
 }
 
-/// One value of a row.
+/// A value of a row.
 struct One;
 
 impl<'de> DeserializeSeed<'de> for One {

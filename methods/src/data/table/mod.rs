@@ -1,7 +1,8 @@
-//! Tables as data: files that other programs read and write, and what is made of a table's rows.
+//! Tables as data: files that other programs read and write, and operations on a table's rows.
 
 mod csv;
 mod json;
+#[cfg_attr(not(feature = "parquet"), path = "no_parquet.rs")]
 mod parquet;
 mod rows;
 
@@ -19,17 +20,17 @@ use crate::err;
 /// The endings of the files that a table is read from.
 pub const ENDINGS: [&str; 5] = ["csv", "json", "jsonl", "ndjson", "parquet"];
 
-/// The type of a column: what a file says of all its cells at once.
+/// The type of a column: the type that a file has for all its cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// No cell has a value.
+    /// The type of a column without values.
     Nothing,
     Bools,
     Integers,
-    /// Numbers, not all of which are integers.
+    /// The type of numbers, not all of which are integers.
     Floats,
     Texts,
-    /// Texts and numbers, for example.
+    /// The type of a column of several types, texts and numbers, for example.
     Mixed,
 }
 
@@ -52,7 +53,7 @@ impl Kind {
         })
     }
 
-    /// A cell as a file has it: among floats, an integer is a float too.
+    /// Returns a cell as a file of floats has it: among floats, an integer is a float, too.
     fn float(self, cell: &Cell) -> Option<f64> {
         match cell {
             Cell::Float(number) => Some(*number),
@@ -62,24 +63,24 @@ impl Kind {
     }
 }
 
-/// The type of each column.
+/// Returns the type of each column.
 fn kinds(table: &Table) -> Vec<Kind> {
     (0..table.columns.len()).map(|place| Kind::of(table.rows.iter().filter_map(|row| row.get(place)))).collect()
 }
 
-/// The cells of a row, as many as there are columns.
+/// Returns the cells of a row, as many as there are columns.
 fn cells<'a>(table: &'a Table, row: &'a [Cell]) -> impl Iterator<Item = &'a Cell> {
     (0..table.columns.len()).map(|place| row.get(place).unwrap_or(&Cell::Missing))
 }
 
-/// A name that several columns have.
+/// Returns a name that several columns have.
 fn twice(columns: &[String]) -> Option<&str> {
     let mut sorted: Vec<&str> = columns.iter().map(String::as_str).collect();
     sorted.sort_unstable();
     sorted.windows(2).find(|two| two[0] == two[1]).map(|two| two[0])
 }
 
-/// Refuses a table without columns, of which some formats have nothing to say.
+/// Refuses a table without columns, which some formats cannot represent.
 fn check_there(table: &Table, ending: &str) -> Result<()> {
     match table.columns.is_empty() {
         true => Err(err!(Argument, "expected a table with columns to save as .{ending}, found one without")),
@@ -87,14 +88,14 @@ fn check_there(table: &Table, ending: &str) -> Result<()> {
     }
 }
 
-/// Refuses a table of which two columns have one name.
+/// Refuses a table with two columns of one name.
 fn check_names(table: &Table, ending: &str) -> Result<()> {
     let Some(name) = twice(&table.columns) else { return Ok(()) };
     Err(err!(Argument, "expected columns of different names to save as .{ending}, found `{name}` more than once")
         .hint("name the columns anew: table(t.rows, #{ columns: [\"a\", \"b\"] }); .csv takes equal names"))
 }
 
-/// The content of a file with the table, by the ending of its name; nothing where the ending means another format.
+/// Returns the content of a file with the table, by the ending of its name; none where the ending means another format.
 pub fn encoded(table: &Table, ending: &str) -> Option<Result<Vec<u8>>> {
     Some(match ending {
         "csv" => csv::written(table).map(String::into_bytes),
@@ -106,7 +107,7 @@ pub fn encoded(table: &Table, ending: &str) -> Option<Result<Vec<u8>>> {
 
 /// Reads the table of a file, in the format that its name ends in.
 pub fn load(files: &Files, path: &Path, task: &Task) -> Result<Table> {
-    /// Elementary operations for each byte of a text, about.
+    /// The number of elementary operations for each byte of a text, about.
     const STEPS: f64 = 50.0;
     let shown = path.display().to_string();
     // What may not be read is not told apart by its name.

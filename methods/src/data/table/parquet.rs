@@ -18,10 +18,10 @@ use crate::base::{Cell, Result, Table, Task, memory};
 use crate::data::parquet::Parquet;
 use crate::err;
 
-/// Rows of a row group.
+/// The number of rows of a row group.
 const GROUP: usize = 1 << 18;
 
-/// The content of a file with the table.
+/// Returns the content of a file with the table.
 pub fn written(table: &Table) -> Result<Vec<u8>> {
     check_there(table, "parquet")?;
     check_names(table, "parquet")?;
@@ -101,7 +101,7 @@ fn put<'a, T: DataType>(
 
 /// Reads the table of a file.
 pub fn read(files: &Files, path: &Path, task: &Task) -> Result<Table> {
-    let file = Parquet::open(files, path)?;
+    let file = Parquet::open(files, path, &path.display().to_string())?;
     task.apart(move || table(&file))
 }
 
@@ -148,7 +148,7 @@ fn uneven(file: &Parquet, column: &ColumnDescriptor) -> crate::base::Error {
     ))
 }
 
-/// Refuses a column whose values are none of a table.
+/// Refuses a column whose values cannot be those of a table.
 fn check(column: &ColumnDescriptor) -> Result<()> {
     use ConvertedType::{ENUM, INT_8, INT_16, INT_32, INT_64, JSON, NONE, UINT_8, UINT_16, UINT_32, UINT_64, UTF8};
     let (logical, converted) = (column.logical_type_ref(), column.converted_type());
@@ -180,7 +180,7 @@ fn check(column: &ColumnDescriptor) -> Result<()> {
         .hint("turn them into numbers or texts before the file is written, or leave the column out"))
 }
 
-/// Whether the integers of a column have no sign.
+/// Returns whether the integers of a column have no sign.
 fn is_unsigned(column: &ColumnDescriptor) -> bool {
     use ConvertedType::{UINT_8, UINT_16, UINT_32, UINT_64};
     match column.logical_type_ref() {
@@ -189,7 +189,7 @@ fn is_unsigned(column: &ColumnDescriptor) -> bool {
     }
 }
 
-/// Hands on the cells of a column in a row group, one by one.
+/// Passes the cells of a column in a row group to a function, one by one.
 fn cells(
     file: &Parquet,
     group: usize,

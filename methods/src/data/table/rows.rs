@@ -1,4 +1,4 @@
-//! What is made of a table's rows and columns: some of them, another order, groups, and two tables as one.
+//! Operations on a table's rows and columns: selection, sorting, groups, and joins of two tables.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -18,9 +18,9 @@ crate::options! {
 crate::choices! {
     /// The rows of the first table that are in a join.
     pub enum How {
-        /// Rows that have a partner.
+        /// The rows that have a partner.
         Inner = "inner",
-        /// All; where there is no partner, its cells are missing.
+        /// All rows; where there is no partner, its cells are missing.
         Left = "left",
     }
 }
@@ -28,12 +28,12 @@ crate::choices! {
 crate::options! {
     #[derive(Debug, Clone)]
     pub struct JoinOptions {
-        /// "inner" leaves out rows without a partner, "left" keeps those of the first table.
+        /// The rows that are kept: "inner" leaves out rows without a partner, "left" keeps those of the first table.
         how: How = How::Inner;
     }
 }
 
-/// These columns, in this order.
+/// Selects columns, in the given order.
 pub fn select(table: &Table, columns: &[String]) -> Result<Table> {
     if let Some(name) = twice(columns) {
         return Err(err!(Argument, "expected each column once, found `{name}` more than once").about("columns"));
@@ -43,19 +43,19 @@ pub fn select(table: &Table, columns: &[String]) -> Result<Table> {
     Ok(Table { title: table.title.clone(), columns: columns.to_vec(), rows: table.rows.iter().map(row).collect() })
 }
 
-/// The first rows.
+/// Returns the first rows.
 pub fn head(table: &Table, count: usize) -> Table {
     kept(table, 0..count.min(table.rows.len()))
 }
 
-/// The rows at these places.
+/// Returns the rows at these places.
 pub fn kept(table: &Table, places: impl IntoIterator<Item = usize>) -> Table {
     let rows = places.into_iter().filter_map(|place| table.rows.get(place).cloned()).collect();
     Table { title: table.title.clone(), columns: table.columns.clone(), rows }
 }
 
-/// The rows in the order of some columns, of which the first decides, and the next where its cells are equal. Rows that are
-/// equal in all of them stay as they stand.
+/// Sorts the rows by some columns, of which the first decides, and the next where its cells are equal. Rows that are
+/// equal in all of them keep their order.
 pub fn sort(table: &Table, columns: &[String], options: &SortOptions) -> Result<Table> {
     let columns = columns.iter().map(|name| table.column(name)).collect::<Result<Vec<_>>>()?;
     let order = |cells: &Vec<&Cell>, one: usize, other: usize| {
@@ -74,7 +74,7 @@ pub fn sort(table: &Table, columns: &[String], options: &SortOptions) -> Result<
     Ok(kept(table, places))
 }
 
-/// Booleans before numbers before texts, and what is missing last.
+/// Returns the rank of a cell's type: booleans before numbers before texts, and missing cells last.
 fn rank(cell: &Cell) -> u8 {
     match cell {
         Cell::Bool(_) => 0,
@@ -84,7 +84,7 @@ fn rank(cell: &Cell) -> u8 {
     }
 }
 
-/// Numbers by their value, NaN above all others, and texts by their characters.
+/// Compares two cells: numbers by their value, NaN above all others, and texts by their characters.
 fn compare(one: &Cell, other: &Cell) -> Ordering {
     match (one, other) {
         (Cell::Bool(one), Cell::Bool(other)) => one.cmp(other),
@@ -100,7 +100,7 @@ fn compare(one: &Cell, other: &Cell) -> Ordering {
     }
 }
 
-/// An integer beside a float, exactly: as a float, a large integer would be rounded.
+/// Compares an integer with a float, exactly: as a float, a large integer would be rounded.
 fn compare_mixed(one: i64, other: f64) -> Ordering {
     /// The first float above all integers.
     const ABOVE: f64 = 9_223_372_036_854_775_808.0;
@@ -114,7 +114,7 @@ fn compare_mixed(one: i64, other: f64) -> Ordering {
     one.cmp(&(whole as i64)).then(if other > whole { Ordering::Less } else { Ordering::Equal })
 }
 
-/// What is the same for two cells exactly if they are equal.
+/// A key that is the same for two cells if and only if they are equal.
 #[derive(PartialEq, Eq, Hash)]
 enum Key<'a> {
     Missing,
@@ -238,7 +238,7 @@ mod tests {
         Table { title: "T".into(), columns: columns.iter().map(|name| name.to_string()).collect(), rows }
     }
 
-    /// The cells of one column as they are written for a person.
+    /// Returns the cells of one column as they are written for a person.
     fn texts(table: &Table, column: &str) -> Vec<String> {
         table.column(column).unwrap().into_iter().map(|cell| format!("{cell:?}")).collect()
     }

@@ -1,4 +1,4 @@
-//! Tables that are written and read again, in every format.
+//! Tests of tables that are written and read back, in every format.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ fn files(folder: &Path) -> Files {
     Files::new(Access::new(folder, &Rules::default()).unwrap(), true)
 }
 
-/// A table of these columns, each with its cells.
+/// Builds a table of given columns, each with its cells.
 fn table(columns: Vec<(&str, Vec<Cell>)>) -> Table {
     let length = columns.iter().map(|(_, cells)| cells.len()).max().unwrap_or(0);
     let row =
@@ -20,7 +20,7 @@ fn table(columns: Vec<(&str, Vec<Cell>)>) -> Table {
     Table { title: String::new(), columns: columns.iter().map(|(name, _)| name.to_string()).collect(), rows }
 }
 
-/// What a file of the table gives.
+/// Writes the table to a file, and reads it back.
 fn again(table: &Table, ending: &str) -> Result<Table> {
     let folder = tempfile::tempdir().unwrap();
     let files = files(folder.path());
@@ -29,10 +29,10 @@ fn again(table: &Table, ending: &str) -> Result<Table> {
     load(&files, Path::new(&path), &Task::default())
 }
 
-/// Loads a file of this content.
 /// The formats that are written, too.
 const WRITTEN: [&str; 3] = ["csv", "json", "parquet"];
 
+/// Loads a file with given content.
 fn loaded(name: &str, content: &[u8]) -> Result<Table> {
     let folder = tempfile::tempdir().unwrap();
     let files = files(folder.path());
@@ -217,7 +217,7 @@ fn keys_that_some_rows_lack_are_columns() {
     assert_eq!(found, expected);
 }
 
-/// A hundred thousand rows, each with a column of its own.
+/// Tests a hundred thousand rows, each with a column of its own.
 #[test]
 fn a_file_that_stands_for_many_times_its_size_is_refused() {
     let rows: Vec<String> = (0..100_000).map(|place| format!("{{\"{place}\":1}}")).collect();
@@ -251,7 +251,7 @@ fn rows_of_several_groups_stand_one_after_the_other() {
     assert_eq!(again(&long, "parquet").map(|found| found == long), Ok(true));
 }
 
-/// A file that pandas or another program may have written, with a column that is no plain value.
+/// Tests a file that pandas or another program may have written, with a column that is no plain value.
 #[test]
 fn columns_of_other_types_are_refused_by_name() {
     use ::parquet::file::properties::WriterProperties;

@@ -36,10 +36,27 @@ fn known(path: &Path) -> (Option<FileKind>, bool) {
     (kind.filter(|kind| !compressed || *kind != FileKind::Parquet), compressed)
 }
 
-/// The kind of a file that was named; without a known extension it is plain text.
-pub fn kind(path: &Path) -> (FileKind, bool) {
-    let (kind, compressed) = known(path);
-    (kind.unwrap_or(FileKind::Plain), compressed)
+/// Returns the format of a file by the extension of its name, if it is known.
+pub fn kind(path: &Path) -> Option<FileKind> {
+    known(path).0
+}
+
+/// A file of text.
+pub struct TextFile {
+    pub path: PathBuf,
+    /// Name in messages and in the origins of documents.
+    pub shown: String,
+    pub kind: FileKind,
+    /// Whether it is compressed with gzip.
+    pub compressed: bool,
+}
+
+impl TextFile {
+    /// Describes the file of a path; without a known extension it is plain text.
+    pub fn new(path: PathBuf, shown: String) -> Self {
+        let (kind, compressed) = known(&path);
+        Self { path, shown, kind: kind.unwrap_or(FileKind::Plain), compressed }
+    }
 }
 
 /// The files that `source` names, at least one, sorted by path.

@@ -1,11 +1,11 @@
 //! The lines of a file, plain or compressed, in constant memory.
 
 use std::io::{self, BufRead, BufReader, Read};
-use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
 use memmap2::Mmap;
 
+use super::find::TextFile;
 use crate::base::files::Files;
 use crate::base::{Error, Result, Task, memory};
 use crate::{bail, err};
@@ -57,19 +57,20 @@ pub struct Lines {
 }
 
 impl Lines {
-    pub fn open(files: &Files, path: &Path, compressed: bool, task: &Task) -> Result<Self> {
-        let mapped = Mapped { map: files.map(path)?, at: 0, given_back: 0, task: task.clone() };
+    pub fn open(files: &Files, file: &TextFile, task: &Task) -> Result<Self> {
+        let shown = &file.shown;
+        let mapped = Mapped { map: files.map(&file.path)?, at: 0, given_back: 0, task: task.clone() };
         let mut source: Box<dyn BufRead + Send> =
-            if compressed { Box::new(BufReader::new(MultiGzDecoder::new(mapped))) } else { Box::new(mapped) };
-        let beginning = source.fill_buf().map_err(|e| unreadable(path.display(), &e))?;
+            if file.compressed { Box::new(BufReader::new(MultiGzDecoder::new(mapped))) } else { Box::new(mapped) };
+        let beginning = source.fill_buf().map_err(|e| unreadable(shown, &e))?;
         // As in programs, images, archives and UTF-16.
         if beginning.iter().take(1 << 13).any(|byte| *byte == 0) {
-            bail!(Format, "expected text in {}, found zero bytes, as in files that are not text", path.display());
+            bail!(Format, "expected text in {shown}, found zero bytes, as in files that are not text");
         }
         // Some editors begin a file with a byte order mark.
         let mark = if beginning.starts_with(b"\xEF\xBB\xBF") { 3 } else { 0 };
         source.consume(mark);
-        let shown = path.display().to_string();
+        let shown = shown.clone();
         Ok(Self { source, shown, passed: 0, buffer: Vec::new(), carried: Vec::new() })
     }
 

@@ -1,12 +1,14 @@
 //! Texts: from files, strings, generators, or mixtures of them. No tokenizer is needed before they are packed.
 
 mod cut;
+mod data_set;
 mod find;
 mod hold;
 mod labelled;
 mod lines;
 mod mix;
 mod options;
+#[cfg_attr(not(feature = "parquet"), path = "no_parquet.rs")]
 mod parquet;
 mod plain;
 mod reading;
@@ -35,10 +37,11 @@ use crate::base::{Error, Result, Table, Task};
 use crate::err;
 use crate::model::decoder::Decoder;
 use crate::model::tokenizer::Tokenizer;
-use crate::model::{self, load};
+use crate::model::{self, hub, load};
+use data_set::{DataSet, Wanted};
 use labelled::Labelled;
 use mix::Mixed;
-use reading::{Counted, DocumentRules, FileDocuments, Given, GivenIds};
+use reading::{Counted, DocumentRules, FileDocuments, Given, GivenIds, Shelf};
 use split::{Parted, Share};
 use tally::Shared;
 
@@ -65,7 +68,7 @@ trait Reader: Send {
 enum TextSource {
     Files {
         files: Box<Files>,
-        paths: Arc<[PathBuf]>,
+        shelf: Shelf,
     },
     Given(Arc<[String]>),
     GivenIds(Arc<[Arc<[u32]>]>),
@@ -97,7 +100,7 @@ pub struct Text {
 }
 
 impl Text {
-    /// A source by its name: "grammar", "sample", or a file, a folder or a pattern of file names.
+    /// A source by its name: "grammar", "sample", a data set of the hub, or a file, a folder or a pattern of file names.
     pub fn open(files: &Files, source: &str, options: SourceOptions, task: &Task) -> Result<Self> {
         let rules = options.rules(source)?;
         let text = match source {
@@ -107,12 +110,37 @@ impl Text {
                 Self::grammar(&mix, rules.part, options.text)
             }
             SAMPLE => Self::of_tiny(files, options.text, task)?,
+            _ if data_set::is_on_hub(source) => {
+                return Self::of_hub(files, &hub::Settings::from_env(), source, options, task);
+            }
             _ => {
-                let paths = find::files(files, source, task).map_err(|e| e.about("source"))?.into();
-                Self::new(TextSource::Files { files: Box::new(files.clone()), paths }, source, options.text)
+                let shelf = Shelf::Here(find::files(files, source, task).map_err(|e| e.about("source"))?.into());
+                Self::new(TextSource::Files { files: Box::new(files.clone()), shelf }, source, options.text)
             }
         };
         Ok(Self { rules: rules.into(), ..text })
+    }
+
+    /// Opens a split of a data set of the hub, `hf://datasets/org/name`, whose files are fetched one by one as they are read.
+    pub fn of_hub(
+        files: &Files,
+        settings: &hub::Settings,
+        source: &str,
+        options: SourceOptions,
+        task: &Task,
+    ) -> Result<Self> {
+        let rules = options.rules(source)?;
+        let wanted = Wanted { split: options.split.as_deref(), subset: options.subset.as_deref() };
+        let set = DataSet::open(files, settings, source, &wanted, task).map_err(|e| e.about("source"))?;
+        let identity = set.identity().into();
+        let shelf = Shelf::Hub(set.into());
+        let text = Self::new(TextSource::Files { files: Box::new(files.clone()), shelf }, source, options.text);
+        Ok(Self { identity, rules: rules.into(), ..text })
+    }
+
+    /// Returns the source that stands for a data set of the hub.
+    pub fn on_hub(name: &str) -> String {
+        format!("{}{name}", data_set::DATA_SETS)
     }
 
     /// Strings, as documents.
@@ -234,7 +262,7 @@ impl Text {
         &self.name
     }
 
-    /// A generator's identity: the same one gives the same documents.
+    /// The identity of a generator or of a data set of the hub: the same one gives the same documents.
     pub fn identity(&self) -> &str {
         &self.identity
     }
@@ -254,12 +282,21 @@ impl Text {
         Self { options: TextOptions { tokens: Some(most), ..self.options.as_ref().clone() }.into(), ..self.clone() }
     }
 
-    /// Its files, if it has any.
+    /// Returns the local files of the text, if it has any; those of a data set of the hub are told by its identity.
     pub fn paths(&self) -> &[PathBuf] {
         match &self.source {
-            TextSource::Files { paths, .. } => paths,
+            TextSource::Files { shelf: Shelf::Here(paths), .. } => paths,
             TextSource::Part(whole, _) => whole.paths(),
             _ => &[],
+        }
+    }
+
+    /// Returns the names of the text's files, wherever they are.
+    pub fn file_names(&self) -> Vec<String> {
+        match &self.source {
+            TextSource::Files { shelf, .. } => shelf.names(),
+            TextSource::Part(whole, _) => whole.file_names(),
+            _ => Vec::new(),
         }
     }
 
@@ -336,9 +373,9 @@ impl Text {
 
     fn unlabelled(&self, task: &Task) -> Result<Box<dyn Documents>> {
         Ok(match &self.source {
-            TextSource::Files { files, paths } => {
+            TextSource::Files { files, shelf } => {
                 let (rules, tally) = (self.rules.clone(), self.tally.clone());
-                Box::new(FileDocuments::new((**files).clone(), paths.clone(), rules, tally))
+                Box::new(FileDocuments::new((**files).clone(), shelf.clone(), rules, tally))
             }
             TextSource::Given(texts) => {
                 let tally = &self.tally;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::data_set::is_on_hub;
 use super::{DocumentRules, GRAMMAR, ONE_IN, SAMPLE, TextPart};
 use crate::base::{Error, Result};
 use crate::data::text::Bounds;
@@ -42,6 +43,12 @@ crate::options! {
         shapes: usize = 0 => at_most(100.0);
         /// The field of a JSON record, or the column of a table, that holds the text.
         field: Option<String> = None => usually("\"text\"");
+        /// Another word for `field`, as tables and data sets have it.
+        column: Option<String> = None => usually("\"text\"");
+        /// Split of a data set of the hub, such as "validation".
+        split: Option<String> = None => usually("\"train\"");
+        /// Subset of a data set of the hub, as its page lists them; often a language or a version.
+        subset: Option<String> = None => usually("the only one, or the data set's own default");
         /// The string that separates the documents of plain text.
         separator: Option<String> = None;
         /// A text or several; a line that begins with one of them begins a document, if it follows an empty line or is
@@ -64,7 +71,7 @@ impl SourceOptions {
         let usual = DocumentRules::default();
         let bounds = Bounds { separator: self.separator.clone(), starts: self.starts.clone().unwrap_or_default() };
         Ok(DocumentRules {
-            field: self.field.clone().unwrap_or(usual.field),
+            field: self.field.clone().or_else(|| self.column.clone()).unwrap_or(usual.field),
             bounds: bounds.into(),
             part: self.part,
             one_in: self.hold.unwrap_or(ONE_IN),
@@ -74,6 +81,7 @@ impl SourceOptions {
     fn check(&self, source: &str) -> Result<()> {
         let of_files = [
             ("field", self.field.is_some()),
+            ("column", self.column.is_some()),
             ("hold", self.hold.is_some()),
             ("separator", self.separator.is_some()),
             ("starts", self.starts.is_some()),
@@ -89,6 +97,13 @@ impl SourceOptions {
             && let Some((name, _)) = of_files.iter().find(|(_, is_given)| *is_given)
         {
             return Err(stray("files", name));
+        }
+        let of_hub = [("split", self.split.is_some()), ("subset", self.subset.is_some())];
+        if let (false, Some((name, _))) = (is_on_hub(source), of_hub.iter().find(|(_, is_given)| *is_given)) {
+            return Err(stray("data sets of the hub, hf://datasets/org/name", name));
+        }
+        if self.field.is_some() && self.column.is_some() {
+            return Err(err!(Argument, "expected `field` or `column`, which are one, found both").about("column"));
         }
         if self.separator.iter().chain(self.starts.iter().flatten()).any(String::is_empty) {
             let name = if self.separator.as_deref() == Some("") { "separator" } else { "starts" };

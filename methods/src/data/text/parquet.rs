@@ -1,13 +1,13 @@
 //! Parquet: the strings of one column, read row group by row group.
 
 use std::collections::VecDeque;
-use std::path::Path;
 
 use parquet::basic::Type;
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use parquet::data_type::{ByteArray, ByteArrayType};
 
 use super::cut::Pieces;
+use super::find::TextFile;
 use super::tally::Shared;
 use super::{EMPTY, Reader};
 use crate::base::files::Files;
@@ -33,8 +33,8 @@ pub struct Table {
 }
 
 impl Table {
-    pub fn open(files: &Files, path: &Path, field: &str) -> Result<Self> {
-        let file = Parquet::open(files, path)?;
+    pub fn open(files: &Files, file: &TextFile, field: &str) -> Result<Self> {
+        let file = Parquet::open(files, &file.path, &file.shown)?;
         let shown = file.shown();
         let schema = file.metadata().file_metadata().schema_descr();
         let paths: Vec<String> = schema.columns().iter().map(|column| column.path().string()).collect();

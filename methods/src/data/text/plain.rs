@@ -1,10 +1,10 @@
 //! Plain text: splitting it into documents, and skipping what is not text.
 
 use std::collections::VecDeque;
-use std::path::Path;
 use std::sync::Arc;
 
 use super::cut::{self, PIECE};
+use super::find::TextFile;
 use super::lines::Lines;
 use super::tally::Shared;
 use super::{EMPTY, Reader};
@@ -39,8 +39,8 @@ pub struct Plain {
 }
 
 impl Plain {
-    pub fn open(files: &Files, path: &Path, compressed: bool, bounds: Arc<Bounds>, task: &Task) -> Result<Self> {
-        let lines = Lines::open(files, path, compressed, task)?;
+    pub fn open(files: &Files, file: &TextFile, bounds: Arc<Bounds>, task: &Task) -> Result<Self> {
+        let lines = Lines::open(files, file, task)?;
         Ok(Self {
             origin: lines.shown().into(),
             lines,

@@ -1,10 +1,11 @@
 //! Reading the documents of files and of strings, and counting them.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::cut::Pieces;
-use super::find::{self, FileKind};
+use super::data_set::DataSet;
+use super::find::{FileKind, TextFile};
 use super::hold::TextPart;
 use super::parquet::Table;
 use super::plain::{Bounds, Plain};
@@ -34,21 +35,46 @@ impl Default for DocumentRules {
 }
 
 impl DocumentRules {
-    fn open(&self, files: &Files, path: &Path, task: &Task) -> Result<Box<dyn Reader>> {
-        let (kind, compressed) = find::kind(path);
-        Ok(match kind {
-            FileKind::Plain => Box::new(Plain::open(files, path, compressed, self.bounds.clone(), task)?),
-            FileKind::Records => Box::new(Records::of_json(files, path, compressed, &self.field, task)?),
-            FileKind::Tabs => Box::new(Records::of_tabs(files, path, compressed, &self.field, task)?),
-            FileKind::Parquet => Box::new(Table::open(files, path, &self.field)?),
+    fn open(&self, files: &Files, file: &TextFile, task: &Task) -> Result<Box<dyn Reader>> {
+        Ok(match file.kind {
+            FileKind::Plain => Box::new(Plain::open(files, file, self.bounds.clone(), task)?),
+            FileKind::Records => Box::new(Records::of_json(files, file, &self.field, task)?),
+            FileKind::Tabs => Box::new(Records::of_tabs(files, file, &self.field, task)?),
+            FileKind::Parquet => Box::new(Table::open(files, file, &self.field)?),
         })
+    }
+}
+
+/// Files of a source, in the order in which they are read.
+#[derive(Clone)]
+pub enum Shelf {
+    Here(Arc<[PathBuf]>),
+    /// Files of a data set of the hub, each of which is fetched when the reading comes to it.
+    Hub(Arc<DataSet>),
+}
+
+impl Shelf {
+    /// Returns the file at a place; none after the last.
+    fn file(&self, at: usize, task: &Task) -> Result<Option<TextFile>> {
+        match self {
+            Shelf::Here(paths) => Ok(paths.get(at).map(|path| TextFile::new(path.clone(), path.display().to_string()))),
+            Shelf::Hub(set) => set.file(at, task),
+        }
+    }
+
+    /// Returns the names of all files.
+    pub fn names(&self) -> Vec<String> {
+        match self {
+            Shelf::Here(paths) => paths.iter().map(|path| path.display().to_string()).collect(),
+            Shelf::Hub(set) => set.names(),
+        }
     }
 }
 
 /// The documents of several files.
 pub struct FileDocuments {
     files: Files,
-    paths: Arc<[PathBuf]>,
+    shelf: Shelf,
     next: usize,
     rules: Arc<DocumentRules>,
     reader: Option<Box<dyn Reader>>,
@@ -59,9 +85,9 @@ pub struct FileDocuments {
 
 impl FileDocuments {
     /// Begins again, with an empty tally.
-    pub fn new(files: Files, paths: Arc<[PathBuf]>, rules: Arc<DocumentRules>, tally: Shared) -> Self {
+    pub fn new(files: Files, shelf: Shelf, rules: Arc<DocumentRules>, tally: Shared) -> Self {
         tally.with(|tally| *tally = Tally::default());
-        Self { files, paths, next: 0, rules, reader: None, wanted: false, tally }
+        Self { files, shelf, next: 0, rules, reader: None, wanted: false, tally }
     }
 
     /// The next piece of any part.
@@ -73,20 +99,30 @@ impl FileDocuments {
                     None => self.reader = None,
                 }
             }
-            let Some(path) = self.paths.get(self.next) else { return Ok(None) };
             task.check()?;
+            if self.is_in_vain() {
+                return Err(self.nothing());
+            }
+            let Some(file) = self.shelf.file(self.next, task)? else { return Ok(None) };
             self.next += 1;
-            self.reader = Some(self.rules.open(&self.files, path, task)?);
+            self.reader = Some(self.rules.open(&self.files, &file, task)?);
             self.tally.with(|tally| tally.files += 1);
         }
+    }
+
+    /// Tells whether no more files are to be fetched, since the records of the first ones have no field of this name.
+    fn is_in_vain(&self) -> bool {
+        let no_field = |tally: &mut Tally| tally.documents + tally.other_part == 0 && !tally.fields.is_empty();
+        matches!(self.shelf, Shelf::Hub(_)) && self.tally.with(no_field)
     }
 
     /// The error of files without any document.
     fn nothing(&self) -> Error {
         let tally = self.tally.get();
-        let paths = match &self.paths[..] {
-            [path] => path.display().to_string(),
-            paths => format!("{} files", paths.len()),
+        let names = self.shelf.names();
+        let paths = match &names[..] {
+            [name] => name.clone(),
+            names => format!("{} files", names.len()),
         };
         let reasons = match tally.skipped.is_empty() {
             true => String::new(),

@@ -1,10 +1,9 @@
 //! Lines of JSON or of tab-separated values, one document each: the string in one field.
 
-use std::path::Path;
-
 use serde_json::Value;
 
 use super::cut::Pieces;
+use super::find::TextFile;
 use super::lines::Lines;
 use super::tally::Shared;
 use super::{EMPTY, Reader};
@@ -31,13 +30,13 @@ pub struct Records {
 }
 
 impl Records {
-    pub fn of_json(files: &Files, path: &Path, compressed: bool, field: &str, task: &Task) -> Result<Self> {
-        let lines = Lines::open(files, path, compressed, task)?;
+    pub fn of_json(files: &Files, file: &TextFile, field: &str, task: &Task) -> Result<Self> {
+        let lines = Lines::open(files, file, task)?;
         Ok(Self { lines, form: Form::Json, field: field.into(), pieces: Pieces::default() })
     }
 
-    pub fn of_tabs(files: &Files, path: &Path, compressed: bool, field: &str, task: &Task) -> Result<Self> {
-        let mut lines = Lines::open(files, path, compressed, task)?;
+    pub fn of_tabs(files: &Files, file: &TextFile, field: &str, task: &Task) -> Result<Self> {
+        let mut lines = Lines::open(files, file, task)?;
         let names = lines.next(LONGEST, task)?.unwrap_or_default().to_vec();
         let names =
             String::from_utf8_lossy(&names).trim_end_matches(['\n', '\r']).split('\t').map(String::from).collect();

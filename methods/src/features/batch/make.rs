@@ -1,5 +1,5 @@
-//! The numbers of batch files, as SAEDashboard computes them: from all codes of some features at once, so that histograms
-//! and intervals are exact.
+//! The numbers of batch files, as SAEDashboard computes them: from all activations of some features at once, so that
+//! histograms and intervals are exact.
 
 use super::{Batch, BatchActivation, BatchFeature};
 use crate::base::random::{OF_CALL, Seed, stream};
@@ -13,28 +13,28 @@ use crate::model::run::Ask;
 use crate::sae::{Sae, site_layer};
 use crate::tensor::{DType, Device, dtype};
 
-/// Features in a file, as many as SAEDashboard computes at a time; correlations are within a file.
+/// The number of features in a file, as many as SAEDashboard computes at a time; correlations are within a file.
 pub const IN_FILE: usize = 128;
-/// Codes that are held at once.
+/// The number of activations that are held at once.
 const HELD: usize = 1 << 26;
-/// Rows in a batch of the model.
+/// The number of rows in a batch of the model.
 const AT_ONCE: usize = 16;
-/// Bins of a histogram.
+/// The number of bins of a histogram.
 const BINS: usize = 50;
 
 crate::options! {
-    /// The numbers in batch files, with SAEDashboard's defaults.
+    /// Numbers in batch files, with SAEDashboard's defaults.
     #[derive(Debug, Clone)]
     pub struct BatchOptions {
-        /// Number of the strongest contexts.
+        /// Number of max-activating examples.
         top: usize = 20;
-        /// Number of intervals between 0 and the largest code.
+        /// Number of intervals between 0 and the largest activation.
         intervals: usize = 5 => at_most(100.0);
         /// Number of contexts drawn from each interval.
         each: usize = 5;
-        /// Tokens whose logits are raised and lowered most.
+        /// Number of tokens whose logits are raised and lowered most.
         logits: usize = 10;
-        /// Entries and features that are correlated most.
+        /// Number of entries and features that are correlated most.
         correlated: usize = 3;
         /// Name of the model in the files.
         model_id: Option<String> = None => usually("where it is from");
@@ -45,7 +45,7 @@ crate::options! {
     }
 }
 
-/// The files of some features of a dictionary, one after the other.
+/// Makes the files of some features of a dictionary, one after the other.
 pub fn batches(
     model: &Model,
     (sae, features): (&Sae, &[usize]),
@@ -80,12 +80,12 @@ pub fn batches(
     Ok(())
 }
 
-/// The codes of some features at all positions, feature by feature, and sums over positions.
+/// The activations of some features at all positions, feature by feature, and sums over positions.
 struct Codes {
     codes: Vec<Vec<f32>>,
-    /// Of each entry of what the dictionary reads the sum and the sum of squares.
+    /// The sum and the sum of squares of each entry of the dictionary's input.
     entries: Vec<[f64; 2]>,
-    /// Of each feature the sums of its code times each entry.
+    /// The sums of each feature's activation times each entry.
     products: Vec<Vec<f64>>,
 }
 
@@ -145,13 +145,14 @@ impl Codes {
     }
 }
 
-/// The length of a feature's direction, by which its codes are multiplied: SAEDashboard folds it into them.
+/// Returns the norm of a feature's decoder direction, by which its activations are multiplied: SAEDashboard folds it
+/// into them.
 fn length(sae: &Sae, feature: usize) -> Result<f64> {
     let length = written(sae, feature, 1)?.sqr()?.sum_all()?.to_scalar::<f32>()?.sqrt();
     Ok(if length > 0.0 { f64::from(length) } else { 1.0 })
 }
 
-/// The Pearson correlation and the cosine of two columns of `n` numbers, from their sums, squares and products.
+/// Returns the Pearson correlation and the cosine of two columns of `n` numbers, from their sums, squares and products.
 fn correlation(n: f64, a: [f64; 2], b: [f64; 2], product: f64) -> (f64, f64) {
     let spread = ((n * a[1] - a[0] * a[0]).max(0.0) * (n * b[1] - b[0] * b[0]).max(0.0)).sqrt();
     let length = (a[1] * b[1]).sqrt();
@@ -165,7 +166,7 @@ struct Maker<'a> {
     sae: &'a Sae,
     rows: &'a [Vec<u32>],
     read: &'a Codes,
-    /// The features of this file among those that were read.
+    /// The features of the file among those that were read.
     columns: &'a [usize],
     options: &'a BatchOptions,
 }
@@ -191,7 +192,8 @@ impl Maker<'_> {
         Ok(made)
     }
 
-    /// What its direction has most of, and what it does to the logits: as it is, without the final norm.
+    /// Notes the largest entries of the feature's direction, and its effect on the logits: as it is, without the final
+    /// norm.
     fn directions(&self, made: &mut BatchFeature) -> Result<()> {
         let direction = (written(self.sae, made.feature_index, 1)? / length(self.sae, made.feature_index)?)?;
         let entries: Vec<f64> = direction.squeeze(0)?.to_dtype(DType::F64)?.to_vec1()?;
@@ -253,7 +255,8 @@ impl Maker<'_> {
         (made.correlated_features_pearson, made.correlated_features_l1) = (pearson, cosine);
     }
 
-    /// The strongest contexts, then some drawn from each interval between 0 and the largest code, ends included.
+    /// Returns the max-activating examples, then contexts drawn from each interval between 0 and the largest
+    /// activation, ends included.
     fn contexts(&self, feature: usize, codes: &[f32]) -> Vec<BatchActivation> {
         let numbers: Vec<f64> = codes.iter().map(|code| f64::from(*code)).collect();
         let most = numbers.iter().copied().fold(0.0, f64::max);
@@ -277,7 +280,7 @@ impl Maker<'_> {
         found
     }
 
-    /// The row of a position, without its first token.
+    /// Returns the row of a position, without its first token.
     fn context(&self, codes: &[f32], at: usize, [bin_min, bin_max, bin_contains]: [f64; 3]) -> Option<BatchActivation> {
         let mut start = 0;
         let row = self.rows.iter().find(|row| {
@@ -298,7 +301,7 @@ impl Maker<'_> {
         })
     }
 
-    /// A token as the vocabulary spells it.
+    /// Returns a token as the vocabulary spells it.
     fn spelled(&self, id: u32) -> String {
         let piece = self.model.tokenizer.as_ref().and_then(|tokenizer| tokenizer.vocab().piece(id).ok());
         piece.map_or_else(|| contexts::name(self.model, id), |piece| piece.name.clone())
@@ -310,7 +313,7 @@ fn rounded(value: f64, digits: i32) -> f64 {
     (value * scale).round() / scale
 }
 
-/// The places of the largest numbers, the largest first, of equal ones the first first.
+/// Returns the places of the largest numbers, the largest first, of equal ones the earliest first.
 fn largest(numbers: &[f64], count: usize) -> Vec<usize> {
     let order = |a: &usize, b: &usize| numbers[*b].total_cmp(&numbers[*a]).then(a.cmp(b));
     let mut places: Vec<usize> = (0..numbers.len()).collect();
@@ -322,7 +325,7 @@ fn largest(numbers: &[f64], count: usize) -> Vec<usize> {
     places
 }
 
-/// The middles of equally wide bins from the least to the largest number, and how many are in each.
+/// Returns the middles of equally wide bins from the least to the largest number, and the count in each.
 fn histogram(numbers: &[f64]) -> (Vec<f64>, Vec<f64>) {
     let (low, high) =
         numbers.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), x| (low.min(*x), high.max(*x)));

@@ -1,4 +1,4 @@
-//! The batch files of SAEDashboard, which Neuronpedia takes: features with their contexts, histograms, logits and
+//! The batch files of SAEDashboard, which Neuronpedia reads: features with their contexts, histograms, logits and
 //! correlations. Keys and order are those of `sae_dashboard.neuronpedia.neuronpedia_dashboard`.
 
 mod make;
@@ -23,19 +23,19 @@ pub struct Batch {
     pub features: Vec<BatchFeature>,
 }
 
-/// A feature as these files have it. Older files lack what has a default here.
+/// A feature in a batch file. Older files lack the fields that have a default.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct BatchFeature {
     pub feature_index: usize,
-    /// The largest entries of its decoder direction, and their shares of the sum of sizes.
+    /// The largest entries of the decoder direction, and their shares of the sum of sizes.
     pub neuron_alignment_indices: Vec<usize>,
     pub neuron_alignment_values: Vec<f64>,
     pub neuron_alignment_l1: Vec<f64>,
-    /// The entries of what the dictionary reads that its code correlates with most; `l1` is the cosine.
+    /// The entries of the dictionary's input that the feature's activation correlates with most; `l1` is the cosine.
     pub correlated_neurons_indices: Vec<usize>,
     pub correlated_neurons_l1: Vec<f64>,
     pub correlated_neurons_pearson: Vec<f64>,
-    /// The same of the features of this file; its own correlation counts as 0.
+    /// The features of the file that the feature correlates with most; its own correlation counts as 0.
     pub correlated_features_indices: Vec<usize>,
     pub correlated_features_l1: Vec<f64>,
     pub correlated_features_pearson: Vec<f64>,
@@ -61,7 +61,7 @@ pub struct BatchFeature {
     pub vector: Vec<f64>,
 }
 
-/// A context. `bin_min` of the strongest is -1.
+/// A context. `bin_min` of a max-activating example is -1.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct BatchActivation {
     pub bin_min: f64,
@@ -84,7 +84,7 @@ fn nowhere() -> i64 {
     -1
 }
 
-/// Counts as whole numbers.
+/// Writes counts as whole numbers.
 fn counts<S: Serializer>(heights: &[f64], to: S) -> Result<S::Ok, S::Error> {
     to.collect_seq(heights.iter().map(|height| *height as u64))
 }

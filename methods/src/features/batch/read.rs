@@ -1,4 +1,4 @@
-//! Batch files as they are read back: cards of features.
+//! Reading of batch files: cards of features.
 
 use super::{Batch, BatchActivation, BatchFeature};
 use crate::base::results::Histogram;
@@ -7,7 +7,7 @@ use crate::err;
 use crate::features::FeatureCard;
 use crate::features::card::Group;
 
-/// A batch from the text of its file, whatever wrote it.
+/// Reads a batch from the text of its file, whatever wrote it.
 pub fn parse(text: &[u8]) -> Result<Batch> {
     let batch: Batch = json::read_content(text, |error| {
         err!(Format, "expected a batch of SAEDashboard or Neuronpedia, found {error}")
@@ -25,7 +25,7 @@ pub fn parse(text: &[u8]) -> Result<Batch> {
     Ok(batch)
 }
 
-/// The cards of a batch's features.
+/// Makes the cards of a batch's features.
 pub fn cards(batch: &Batch) -> Vec<FeatureCard> {
     batch.features.iter().map(|feature| card(batch, feature)).collect()
 }
@@ -56,7 +56,7 @@ fn card(batch: &Batch, feature: &BatchFeature) -> FeatureCard {
     }
 }
 
-/// Bins around the middles that a file has.
+/// Returns bins around the middles that a file has.
 fn histogram(feature: &BatchFeature) -> Option<Histogram> {
     let middles = &feature.freq_hist_data_bar_values;
     let (first, last) = (middles.first()?, middles.last()?);
@@ -66,7 +66,7 @@ fn histogram(feature: &BatchFeature) -> Option<Histogram> {
     Some(Histogram { edges, counts })
 }
 
-/// Contexts by interval, in the order of the file.
+/// Groups contexts by interval, in the order of the file.
 fn groups(activations: &[BatchActivation]) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for context in activations {

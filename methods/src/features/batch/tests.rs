@@ -1,4 +1,5 @@
-//! Batch files have the numbers that SAEDashboard computed from the same model, dictionary and tokens, and come back.
+//! Tests that batch files have the numbers that SAEDashboard computed from the same model, dictionary and tokens, and
+//! that they can be read back.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -57,7 +58,7 @@ fn ours(features: &[usize]) -> Vec<Batch> {
     found
 }
 
-/// Their numbers are rounded to this many digits; ours are of other sums.
+/// Asserts that numbers agree to the digits to which the reference is rounded; ours come from other sums.
 fn close(found: &[f64], expected: &[f64], digits: i32, what: &str) {
     assert_eq!(found.len(), expected.len(), "{what}");
     let far = found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
@@ -119,7 +120,7 @@ fn drawn_contexts_are_of_their_interval_and_the_same_every_time() {
     }
 }
 
-/// The keys of an object, of its first elements, and what sort of value each has.
+/// Notes the keys of an object, of its first elements, and the type of each value.
 fn shape(value: &Value, path: &str, found: &mut BTreeSet<String>) {
     match value {
         Value::Object(fields) => fields.iter().for_each(|(key, value)| shape(value, &format!("{path}.{key}"), found)),

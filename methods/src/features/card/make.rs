@@ -1,4 +1,4 @@
-//! Making cards: from a survey of a text, the model, and the dictionary alone, as far as available.
+//! Making of cards: from a survey of a text, the model, and the dictionary alone, as far as available.
 
 use super::{FeatureCard, Group};
 use crate::base::{Card, Cell, HeatText, Result, Table, Task, parallel};
@@ -13,22 +13,22 @@ use crate::model::site::Place;
 use crate::sae::Sae;
 
 crate::options! {
-    /// What a card shows of a text.
+    /// Contents of a card that are read from a text.
     #[derive(Debug, Clone)]
     pub struct CardOptions {
-        /// Number of the strongest contexts.
+        /// Number of max-activating examples.
         top: usize = 8;
-        /// Number of intervals between 0 and the largest code.
+        /// Number of intervals between 0 and the largest activation.
         intervals: usize = 5 => at_most(100.0);
         /// Number of contexts from each interval.
         each: usize = 3;
         /// Number of random contexts.
         random: usize = 5;
-        /// Tokens of a context before the position.
+        /// Number of tokens in a context before the position.
         before: usize = 24;
-        /// Tokens after it.
+        /// Number of tokens after the position.
         after: usize = 8;
-        /// Rows of the tables.
+        /// Number of rows of the tables.
         rows: usize = 8;
     }
 }
@@ -39,7 +39,7 @@ impl CardOptions {
     }
 }
 
-/// What goes into a card: its options, and the measures that need further runs of the model.
+/// The options of a card, and the measures that need further runs of the model.
 #[derive(Debug, Clone)]
 pub struct CardPlan {
     pub options: CardOptions,
@@ -56,7 +56,7 @@ impl Default for CardPlan {
 }
 
 impl CardPlan {
-    /// For many cards side by side: few contexts, and nothing that needs further runs.
+    /// Returns a plan for many cards: few contexts, and nothing that needs further runs.
     pub fn brief() -> Self {
         let options = CardOptions { top: 6, intervals: 0, each: 0, random: 4, ..CardOptions::default() };
         Self { options, ablated_at: 0, company_of: 0 }
@@ -70,8 +70,8 @@ pub struct Surveyed<'a> {
     pub dictionary: usize,
 }
 
-/// The card of a feature. Without a model it has only what the dictionary tells, without a survey only what needs no
-/// text; notes say what is missing.
+/// Makes the card of a feature. Without a model it has only what the dictionary contains, without a survey only what
+/// needs no text; notes name what is missing.
 pub fn card(
     (sae, feature): (&Sae, usize),
     model: Option<&Model>,
@@ -102,7 +102,7 @@ pub fn card(
     Ok(card)
 }
 
-/// The cards of some features of one dictionary: what all of them need is computed for all of them together.
+/// Makes the cards of some features of one dictionary: what all of them need is computed once.
 pub fn cards(
     (sae, features): (&Sae, &[usize]),
     model: &Model,
@@ -136,10 +136,10 @@ pub fn cards(
 
 const NEAREST: &str = "Nearest by direction";
 
-/// At most so many directions are compared for [`cards`].
+/// The largest number of directions that are compared for [`cards`].
 const MOST_COSINES: usize = 1 << 27;
 
-/// A card with nothing but what it is of.
+/// Returns a card with its title and the facts of the dictionary only.
 fn begun(sae: &Sae, feature: usize) -> FeatureCard {
     let site = sae.parts().about.sites.join(", ");
     let title = match site.as_str() {
@@ -161,7 +161,7 @@ fn writes_to_stream(model: &Model, sae: &Sae) -> bool {
     sae.d_out() == model.decoder.config().d_model
 }
 
-/// The direct effect on the logits, for a direction of the residual stream.
+/// Adds the direct effect on the logits, for a direction of the residual stream.
 fn direct(card: &mut FeatureCard, model: &Model, promoted: Option<&[f64]>, rows: usize) {
     let Some(found) = promoted else {
         card.notes.push("It does not write to the residual stream, so it has no direct effect on the logits.".into());
@@ -183,7 +183,7 @@ struct Maker<'a> {
     windows: Option<&'a Windows>,
     plan: &'a CardPlan,
     task: &'a Task,
-    /// Which of the survey's dictionaries it is.
+    /// The index of the dictionary in the survey.
     number: usize,
 }
 
@@ -250,7 +250,7 @@ impl<'a> Maker<'a> {
         facts.fields.extend(known.into_iter().map(|(name, value)| (name.to_string(), value)));
     }
 
-    /// The groups of contexts that are shown, the largest codes first.
+    /// Returns the groups of contexts that are shown, the largest activations first.
     fn chosen(&self) -> Vec<(String, Vec<Moment>)> {
         let (tally, options) = (self.tally, &self.plan.options);
         let mut groups = vec![("strongest".to_string(), tally.top.iter().take(options.top).copied().collect())];
@@ -266,7 +266,7 @@ impl<'a> Maker<'a> {
         groups
     }
 
-    /// The contexts of some positions, each read once: by the survey, if it kept them, else now.
+    /// Returns the contexts of some positions, each read once: by the survey, if it kept them, else now.
     fn read<'m>(&self, moments: impl Iterator<Item = &'m Moment>) -> Result<Vec<Context>> {
         let mut all: Vec<Moment> = moments.copied().collect();
         all.sort_by_key(|moment| (moment.row, moment.column));
@@ -290,7 +290,7 @@ impl<'a> Maker<'a> {
         contexts::heat(self.model, title, &context.ids, &context.codes)
     }
 
-    /// The tokens with the largest sums of codes.
+    /// Returns a table of the tokens with the largest sums of activations.
     fn tokens(&self) -> Table {
         let whole = self.spread.positions.iter().map(|(_, sum)| sum.abs()).sum::<f64>().max(f64::MIN_POSITIVE);
         let rows = self.spread.tokens.strongest().into_iter().take(self.plan.options.rows).map(|at| {
@@ -309,7 +309,7 @@ impl<'a> Maker<'a> {
         }
     }
 
-    /// How often it is active at each class of positions.
+    /// Returns a table of how often the feature is active at each class of positions.
     fn positions(&self) -> Table {
         let rows = self.survey.classes.iter().enumerate().map(|(class, positions)| {
             let (fired, sum) = self.spread.positions.get(class).copied().unwrap_or_default();
@@ -324,7 +324,7 @@ impl<'a> Maker<'a> {
         }
     }
 
-    /// The effect of its ablation at its strongest positions.
+    /// Adds the effect of the feature's ablation at its strongest positions.
     fn without(&self, card: &mut FeatureCard) -> Result<()> {
         if logits::writes_elsewhere(self.sae) {
             card.notes.push("It writes to another site than it reads, so it is not ablated.".into());
@@ -339,7 +339,7 @@ impl<'a> Maker<'a> {
         Ok(())
     }
 
-    /// Co-activation at random positions.
+    /// Returns a table of the co-activation at random positions.
     fn company(&self, active: &[Vec<u32>]) -> Table {
         let density = |feature: usize| self.survey.density(self.number, feature);
         let found = near::by_company(self.feature, active, &density, self.plan.options.rows);

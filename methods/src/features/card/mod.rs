@@ -1,4 +1,4 @@
-//! A card as plain data: where a feature is active, what it promotes, and what is near it.
+//! A card as plain data: contexts in which a feature is active, tokens that it promotes, and its neighbours.
 
 mod make;
 
@@ -11,38 +11,39 @@ use crate::base::{Card, HeatText, Table};
 
 pub use make::{CardOptions, CardPlan, Surveyed, card, cards};
 
-/// The card of one feature. An unknown part is empty, and `notes` say why.
+/// The card of one feature. An unknown part is empty, and `notes` give the reason.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct FeatureCard {
     pub feature: usize,
-    /// The site that its dictionary reads; empty where unknown.
+    /// The site that the feature's dictionary reads; empty where unknown.
     pub site: String,
     pub title: String,
-    /// Density and mean code, with the histogram of its codes.
+    /// The density and mean activation, with the histogram of activations.
     pub facts: Card,
-    /// Its description, where there is one.
+    /// The description of the feature, where there is one.
     pub description: Option<Description>,
-    /// Where it is active: the strongest first, then by how strong they are, then drawn at random.
+    /// The contexts in which the feature is active: max-activating examples first, then by strength, then drawn at
+    /// random.
     pub contexts: Vec<Group>,
-    /// Its tokens, its positions, what it promotes, and its neighbours.
+    /// Tables of the feature's tokens, its positions, the tokens that it promotes, and its neighbours.
     pub tables: Vec<Table>,
-    /// The text that it was made from, and what could not be computed.
+    /// The text that the card was made from, and what could not be computed.
     pub notes: Vec<String>,
 }
 
-/// What a feature stands for, in words.
+/// The meaning of a feature, in words.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Description {
     pub text: String,
-    /// The correlation of the description's prediction with the codes, on held-out text.
+    /// The correlation of the description's prediction with the activations, on held-out text.
     pub score: f64,
 }
 
-/// Contexts that were chosen in one way. Of each, the title says where it is from, and the values are the feature's
-/// codes at its tokens.
+/// Contexts that were chosen in one way. The title of each names its origin, and the values are the feature's
+/// activations at its tokens.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Group {
-    /// Such as "strongest", "0.8 to 1 of the strongest", "drawn at random".
+    /// The name of the group: "strongest", "0.8 to 1 of the strongest", "drawn at random".
     pub name: String,
     pub texts: Vec<HeatText>,
 }

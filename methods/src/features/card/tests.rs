@@ -1,4 +1,4 @@
-//! A card says what its survey found, and what it could not tell.
+//! Tests that a card has what its survey found, and names what it could not find.
 
 use super::*;
 use crate::base::{Cell, Task};

@@ -1,8 +1,9 @@
-//! How often chance does as well: the rows of labels are permuted against the rows of codes, and each rule is compared
-//! with the best of all rules of its family (Westfall & Young 1993, max T), so that its p holds for all that were tried.
+//! Permutation test of rules: the rows of labels are permuted against the rows of activations, and each rule is
+//! compared with the best of all rules of its family (Westfall & Young 1993, max T), so that its p holds for all that
+//! were tried.
 //!
-//! A permutation keeps what is alike within a row. Rows are taken for exchangeable; a document that spans two makes them a
-//! little less so.
+//! A permutation keeps what is alike within a row. Rows are assumed to be exchangeable; a document that spans two makes
+//! them a little less so.
 
 use rand::seq::SliceRandom;
 
@@ -13,8 +14,8 @@ use crate::base::{Result, Task, memory, parallel};
 /// The number of permutations.
 pub const PERMUTATIONS: usize = 499;
 
-/// For each rule, by the places at which it holds and the bits of its label, the share of permutations (and of what was
-/// found) in which any rule of the family is as far above its mean, in its standard deviations.
+/// Returns for each rule, given by the places at which it holds and the bits of its label, the share of permutations
+/// (the identity included) in which any rule of the family is as far above its mean, in its standard deviations.
 pub fn corrected(family: &[(&[(u32, u32)], &Bits)], rows: usize, seed: u64, task: &Task) -> Result<Vec<f64>> {
     memory::check(8 * (PERMUTATIONS * family.len()) as u128, || format!("the permutations of {} rules", family.len()))?;
     let mut random = stream(seed, "permutations", 0);
@@ -42,7 +43,7 @@ pub fn corrected(family: &[(&[(u32, u32)], &Bits)], rows: usize, seed: u64, task
     Ok(scores.iter().map(share).collect())
 }
 
-/// Distances from the mean in standard deviations; 0 for what never changes.
+/// Returns distances from the mean in standard deviations; 0 for what never changes.
 fn standardised(mut values: Vec<f32>) -> Vec<f32> {
     let n = values.len() as f32;
     let mean = values.iter().sum::<f32>() / n;
@@ -58,7 +59,7 @@ mod tests {
     use super::super::rules::Rows;
     use super::*;
 
-    /// Forty rows of ten tokens.
+    /// The starts of forty rows of ten tokens.
     const STARTS: [usize; 41] = {
         let mut starts = [0; 41];
         let mut row = 0;
@@ -89,7 +90,7 @@ mod tests {
         let found = corrected(&family, 40, 1, &Task::default()).unwrap();
         assert_eq!(found[0], 1.0 / 500.0);
         assert!(found[1..].iter().all(|p| *p > 0.01), "{found:?}");
-        // Alone, about one in twenty of those by chance has a p below 0.05: the correction is for the number tried.
+        // Alone, about one in twenty random ones has a p below 0.05: the correction is for the number tried.
         assert!(found[1..].iter().filter(|p| **p < 0.05).count() <= 1, "{found:?}");
         let single = corrected(&family[..1], 40, 1, &Task::default()).unwrap();
         assert_eq!(single, [1.0 / 500.0]);

@@ -1,9 +1,9 @@
 //! Dictionaries against known truth: the best feature of each label and the best label of each feature, and how much of
 //! the labels a dictionary covers.
 //!
-//! A rule says that a token has a label where a feature's code is at least a threshold. Rules are chosen by F1 on the
-//! first half of a text and judged on the second. The coverage is the mean F1 of the best rule of each label (Karvonen et
-//! al. 2024, section 4, who choose and judge on the same text).
+//! A rule predicts a label at tokens where a feature's activation is at least a threshold. Rules are chosen by F1 on
+//! the first half of a text and judged on the second. The coverage is the mean F1 of the best rule of each label
+//! (Karvonen et al. 2024, section 4, who choose and judge on the same text).
 
 mod chance;
 mod rules;
@@ -26,13 +26,13 @@ use crate::sae::Sae;
 use chance::{PERMUTATIONS, corrected};
 use rules::{BestRules, Bits, Counted, Counts, Rows, Rule, TokenLabels};
 
-/// A label needs this many tokens in either half, and as many without it.
+/// The number of tokens that a label needs in either half, and as many without it.
 const FEWEST: usize = 20;
 
-/// What is no finding of chance, after the correction.
+/// The significance level, after the correction.
 const LEVEL: f64 = 0.05;
 
-/// How much of the labels of a text a dictionary covers.
+/// Measures how much of the labels of a text a dictionary covers.
 pub fn coverage(model: &Model, sae: &Sae, text: &Text, options: &ReadingOptions, task: &Task) -> Result<Evaluation> {
     let tokens = Tokens::of(model, sae, text, options, task)?;
     let reading = Reading::of(tokens, (model, sae), &BTreeSet::new(), options.seed.draws(), task)?;
@@ -42,12 +42,12 @@ pub fn coverage(model: &Model, sae: &Sae, text: &Text, options: &ReadingOptions,
     Ok(Evaluation { title, scores: found.scores(), parts: found.parts() })
 }
 
-/// A rule with what it was judged on.
+/// A rule with its counts on the second half.
 #[derive(Debug, Clone)]
 struct Judged {
     rule: Rule,
     counts: Counts,
-    /// That chance does as well, corrected for the number of rules.
+    /// The p value, corrected for the number of rules.
     p: f64,
 }
 
@@ -55,21 +55,22 @@ struct Judged {
 #[derive(Debug, Clone)]
 struct Covered {
     label: String,
-    /// None where no feature is active at a token with the label.
+    /// The best rule; none where no feature is active at a token with the label.
     best: Option<Judged>,
     interval: Option<[f64; 2]>,
-    /// Of the best feature, whatever its threshold.
+    /// The AUROC of the best feature, whatever its threshold.
     auroc: f64,
     random: f64,
     random_auroc: f64,
 }
 
-/// What a dictionary covers, and random directions beside it.
+/// The coverage of a dictionary, and of random directions.
 #[derive(Debug, Clone)]
 pub struct Coverage {
     labels: Vec<Covered>,
     features: Vec<Judged>,
-    /// How many features are active in the first half, and how many stand for a label; the same of random directions.
+    /// The number of features that are active in the first half, of the dictionary and of random directions; `named` is
+    /// that of features that stand for a label.
     alive: [usize; 2],
     named: [usize; 2],
     interval: Option<[f64; 2]>,
@@ -84,7 +85,7 @@ struct Truth<'a> {
     first: TokenLabels,
 }
 
-/// One dictionary against them.
+/// The rules of one dictionary, and their counts.
 struct Found {
     of_label: Vec<Option<Judged>>,
     counted: Vec<Option<Counted>>,
@@ -125,7 +126,7 @@ impl Coverage {
         })
     }
 
-    /// Coverage by F1 and by AUROC, and the shares of labels and of features that have each other.
+    /// Returns the coverage by F1 and by AUROC, and the shares of labels and of features that have each other.
     pub fn scores(&self) -> Vec<Score> {
         let f1: Vec<f64> = self.labels.iter().map(|one| one.best.as_ref().map_or(0.0, |one| one.counts.f1)).collect();
         let random: Vec<f64> = self.labels.iter().map(|one| one.random).collect();
@@ -150,7 +151,7 @@ impl Coverage {
         vec![coverage, Score::mean("coverage, AUROC", &aurocs, &random, "labels", of_auroc), features]
     }
 
-    /// The best feature of each label, and the best label of each feature.
+    /// Returns the best feature of each label, and the best label of each feature.
     pub fn parts(&self) -> Vec<(&'static str, Table)> {
         vec![("labels", self.of_labels()), ("features", self.of_features())]
     }
@@ -244,7 +245,7 @@ impl<'a> Truth<'a> {
         })
     }
 
-    /// Rules judged together, each with its counts.
+    /// Judges rules together, and returns each with its counts.
     fn judged(&self, rules: &[Rule], active: &[Active], seed: u64, task: &Task) -> Result<Vec<(Judged, Counted)>> {
         let places: Vec<Vec<(u32, u32)>> =
             rules.iter().map(|rule| self.rows.places(rule, &active[rule.feature])).collect();
@@ -258,7 +259,7 @@ impl<'a> Truth<'a> {
         Ok(judged.collect())
     }
 
-    /// The AUROC of a feature's code for a label on the second half.
+    /// Returns the AUROC of a feature's activation for a label on the second half.
     fn auroc(&self, active: &[(u32, f32)], rule: &Rule) -> f64 {
         let (first, holds) = (self.rows.starts[0], self.holds[rule.label]);
         let mut scores = vec![0.0; holds.len() - first];
@@ -279,7 +280,7 @@ impl Found {
             let label = judged.rule.label;
             (of_label[label], counted[label]) = (Some(judged), Some(counts));
         }
-        // A label that no feature is active at is told by nothing.
+        // A label that no feature is active at has no rule.
         let of_rule = |rule: &Option<Rule>| rule.as_ref().map_or(0.5, |rule| truth.auroc(&active[rule.feature], rule));
         let aurocs = parallel::map(best.of_label.len(), &|at| of_rule(&best.of_label[at]));
         let rules: Vec<Rule> = best.of_feature.iter().flatten().copied().collect();

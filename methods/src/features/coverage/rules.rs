@@ -1,10 +1,10 @@
-//! Rules: a token has a label where a feature's code is at least a threshold. The best of them are found on one half of a
-//! text and counted on the other.
+//! Rules: a token has a label where a feature's activation is at least a threshold. The best rules are found on one
+//! half of a text and counted on the other.
 
 use crate::base::{Result, Task, parallel};
 use crate::features::evaluate::codes::Active;
 
-/// Which labels each token has, and how many tokens have each.
+/// The labels of each token, and the number of tokens with each label.
 pub struct TokenLabels {
     starts: Vec<usize>,
     labels: Vec<u32>,
@@ -12,7 +12,7 @@ pub struct TokenLabels {
 }
 
 impl TokenLabels {
-    /// Of tokens `0..tokens`; `holds` says for each label whether each token of the text has it.
+    /// Builds the labels of tokens `0..tokens`; `holds` has for each label whether each token of the text has it.
     pub fn of(holds: &[&[bool]], tokens: std::ops::Range<usize>) -> Self {
         let mut found = Self { starts: vec![0], labels: Vec::new(), counts: vec![0; holds.len()] };
         for token in tokens {
@@ -30,13 +30,13 @@ impl TokenLabels {
     }
 }
 
-/// The tokens at which a feature's code is at least `threshold`; or at most, where that is below 0.
+/// A rule: the tokens at which a feature's activation is at least `threshold`; or at most, where that is below 0.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rule {
     pub feature: usize,
     pub threshold: f32,
     pub label: usize,
-    /// The F1 by which it was chosen.
+    /// The F1 by which the rule was chosen.
     pub chosen_by: f64,
 }
 
@@ -53,7 +53,7 @@ pub struct BestRules {
 }
 
 impl BestRules {
-    /// Of the tokens that `labels` are of, the first of the text.
+    /// Finds the best rules on the first tokens of the text, which `labels` are of.
     pub fn of(active: &[Active], labels: &TokenLabels, task: &Task) -> Result<Self> {
         let bar = task.begin("labels of features", Some(active.len() as u64));
         let end = labels.starts.len() - 1;
@@ -78,8 +78,8 @@ impl BestRules {
     }
 }
 
-/// The best rule of one feature for each label that any token at which it is active has. F1 = 2 tp / (active + labelled)
-/// only rises where one more token with the label is in, so only these thresholds are tried.
+/// Returns the best rule of one feature for each label that any token at which it is active has. F1 = 2 tp / (active +
+/// labelled) only rises where one more token with the label is in, so only these thresholds are tried.
 fn of_feature(feature: usize, active: &[(u32, f32)], labels: &TokenLabels) -> Vec<Rule> {
     let mut best: Vec<Option<Rule>> = vec![None; labels.counts.len()];
     for sign in [1.0, -1.0] {
@@ -110,7 +110,7 @@ pub struct Bits {
 
 /// The rows of the other half.
 pub struct Rows<'a> {
-    /// The first token of each, and the end of the last.
+    /// The first token of each row, and the end of the last.
     pub starts: &'a [usize],
     longest: usize,
 }
@@ -128,7 +128,7 @@ impl<'a> Rows<'a> {
         self.starts[0]
     }
 
-    /// The tokens with a label.
+    /// Returns the tokens with a label as bits.
     pub fn bits(&self, holds: &[bool]) -> Bits {
         let per_row = self.longest.div_ceil(64);
         let mut bits = Bits { words: vec![0; per_row * self.count()], per_row };
@@ -140,7 +140,7 @@ impl<'a> Rows<'a> {
         bits
     }
 
-    /// The row and the position of each token at which a rule holds.
+    /// Returns the row and the position of each token at which a rule holds.
     pub fn places(&self, rule: &Rule, active: &[(u32, f32)]) -> Vec<(u32, u32)> {
         let from = active.partition_point(|(token, _)| (*token as usize) < self.first());
         let mut row = 0;
@@ -160,14 +160,14 @@ impl Bits {
         self.words[row as usize * self.per_row + position as usize / 64] >> (position % 64) & 1 == 1
     }
 
-    /// How many tokens of a row have it.
+    /// Counts the tokens of a row that have the label.
     fn in_row(&self, row: usize) -> f64 {
         let words = &self.words[row * self.per_row..(row + 1) * self.per_row];
         f64::from(words.iter().map(|word| word.count_ones()).sum::<u32>())
     }
 }
 
-/// A rule counted in each row: tokens with both, those at which it holds, those with the label.
+/// A rule counted in each row: tokens with both the rule and the label, with the rule, and with the label.
 pub struct Counted(Vec<[f64; 3]>);
 
 impl Counted {
@@ -184,13 +184,14 @@ impl Counted {
         rows.fold([0.0; 3], |sums, row| std::array::from_fn(|i| sums[i] + self.0[row][i]))
     }
 
-    /// 2 tp / (active + labelled) over these rows; 0 where there are neither.
+    /// Computes 2 tp / (active + labelled) over some rows; 0 where there are neither.
     pub fn f1(&self, rows: impl Iterator<Item = usize>) -> f64 {
         let [both, inside, labelled] = self.sums(rows);
         if inside + labelled > 0.0 { 2.0 * both / (inside + labelled) } else { 0.0 }
     }
 
-    /// F1, precision and recall over all rows, and how many tokens have the label; a precision of 0 where it never holds.
+    /// Computes F1, precision and recall over all rows, and counts the tokens with the label; the precision is 0 where
+    /// the rule never holds.
     pub fn judged(&self) -> Counts {
         let [both, inside, labelled] = self.sums(0..self.0.len());
         Counts {
@@ -203,13 +204,13 @@ impl Counted {
     }
 }
 
-/// A rule on the half that it was not chosen on.
+/// The measures of a rule on the half that it was not chosen on.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Counts {
     pub f1: f64,
     pub precision: f64,
     pub recall: f64,
-    /// Tokens at which it holds, and tokens with the label.
+    /// The number of tokens at which the rule holds; `labelled` is that of tokens with the label.
     pub active: usize,
     pub labelled: usize,
 }
@@ -220,7 +221,7 @@ mod tests {
 
     #[test]
     fn the_best_rule_is_that_of_all_thresholds_of_all_features() {
-        // Codes of two features at 60 tokens, with ties and codes below 0, and two labels.
+        // Activations of two features at 60 tokens, with ties and activations below 0, and two labels.
         let code = |feature: usize, token: usize| ((token * (7 + 4 * feature) + token / 5) % 9) as f32 - 3.0;
         let active: Vec<Active> = (0..2)
             .map(|f| (0..60).map(|t| (t as u32, code(f, t))).filter(|(_, code)| *code != 0.0).collect())

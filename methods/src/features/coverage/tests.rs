@@ -1,4 +1,4 @@
-//! Coverage of a dictionary that has a label for a feature, and of one that has none.
+//! Tests of coverage by a dictionary that has a label for a feature, and by one that has none.
 
 use super::*;
 use crate::features::text_codes::tests::{WORDS, model};
@@ -8,7 +8,7 @@ use crate::model::site::select;
 use crate::sae::{About, Activation, Parts, Scaling, baselines};
 use crate::tensor::{Device, Tensor};
 
-/// Documents of words in which brackets, numbers and capitals stand at irregular places.
+/// Returns documents of words in which brackets, numbers and capitals occur at irregular places.
 fn text() -> Text {
     let word = |i: usize| WORDS[(i * i * 31 + i / 3) / 7 % WORDS.len()];
     let document = |d: usize| -> String { (0..32).map(|i| word(d * 37 + i)).collect::<Vec<_>>().join(" ") };
@@ -19,7 +19,7 @@ fn of(parts: Parts) -> Sae {
     Sae::new(Parts { about: About { sites: vec!["embed".into()], ..parts.about.clone() }, ..parts }).unwrap()
 }
 
-/// A feature that is active at one token, and one that is active nowhere.
+/// Builds a dictionary with a feature that is active at one token, and one that is active nowhere.
 fn at_token(model: &Model, id: u32) -> Sae {
     let place = select(model.decoder.config(), "embed").unwrap()[0];
     let ask = Ask { places: vec![place], ..Ask::default() };

@@ -1,4 +1,4 @@
-//! The data of a dashboard: a line for every feature of some dictionaries, and cards for those that are asked for, all of
+//! The data of a dashboard: a line for every feature of some dictionaries, and cards for the requested ones, all from
 //! one pass over a text. `report::dashboard` writes its pages.
 
 mod said;
@@ -23,10 +23,10 @@ use crate::tensor::{DType, Tensor};
 
 pub use said::Said;
 
-/// So many features have cards without being asked for.
+/// The largest number of features that have cards by default.
 pub const MOST_CARDS: usize = 1 << 15;
 
-/// Raised with every change of what is made of the same numbers, so that no old card is taken for a new one.
+/// The version of what is made from the numbers, raised with every change, so that no old card is taken for a new one.
 const FORM: u32 = 1;
 
 crate::options! {
@@ -45,7 +45,7 @@ crate::options! {
     }
 }
 
-/// Dictionaries, their survey, and which of their features have cards.
+/// Dictionaries, their survey, and the features that have cards.
 #[derive(Debug, Clone)]
 pub struct Dashboard {
     pub model: Model,
@@ -58,7 +58,7 @@ pub struct Dashboard {
     plan: CardPlan,
 }
 
-/// What the index says of a feature.
+/// A feature in the index.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
     pub dictionary: usize,
@@ -67,15 +67,15 @@ pub struct Entry {
     pub density: f64,
     pub mean: f64,
     pub largest: f64,
-    /// The tokens that it is active at, those with the largest sums of codes first.
+    /// The tokens at which the feature is active, those with the largest sums of activations first.
     pub tokens: Vec<String>,
     pub description: Option<Description>,
     pub label: Option<Description>,
 }
 
 impl Dashboard {
-    /// One pass over a text. `shown` are the features that have cards, each by its dictionary and its index; without
-    /// it all have, unless they are more than [`MOST_CARDS`].
+    /// Makes the data from one pass over a text. `shown` are the features that have cards, each by its dictionary and
+    /// its index; without it all have, unless they are more than [`MOST_CARDS`].
     pub fn of(
         model: &Model,
         saes: Vec<Sae>,
@@ -101,7 +101,7 @@ impl Dashboard {
         Ok(Self { model: model.clone(), saes, survey, shown, descriptions, labels, plan })
     }
 
-    /// The number of features, of those with cards, and of those that are never active.
+    /// Returns the number of features, of those with cards, and of dead ones.
     pub fn counts(&self) -> (usize, usize, usize) {
         let all = || self.survey.dictionaries.iter().flatten();
         let silent = all().filter(|tally| tally.fired == 0).count();
@@ -132,7 +132,7 @@ impl Dashboard {
         })
     }
 
-    /// The cards of some features of one dictionary.
+    /// Makes the cards of some features of one dictionary.
     pub fn cards(&self, dictionary: usize, features: &[usize], task: &Task) -> Result<Vec<FeatureCard>> {
         let sae = self.saes.get(dictionary).ok_or_else(|| err!(Bug, "a dictionary that was not read"))?;
         let surveyed = Surveyed { survey: &self.survey, dictionary };
@@ -148,7 +148,7 @@ impl Dashboard {
         said.as_ref()?.of(&about.sites.join(", "), feature).cloned()
     }
 
-    /// A hash of all that its pages are made of.
+    /// Returns a hash of all that the pages are made of.
     pub fn key(&self) -> Result<String> {
         let mut hash = Sha256::new();
         let options = &self.plan.options;
@@ -172,7 +172,7 @@ fn numbers(hash: &mut Sha256, tensor: &Tensor) -> Result<()> {
     Ok(())
 }
 
-/// The features with cards, dictionary by dictionary, in order and each once.
+/// Returns the features with cards, dictionary by dictionary, in order and each once.
 fn chosen(saes: &[Sae], shown: Option<&[(usize, usize)]>) -> Result<Vec<Vec<usize>>> {
     let all: usize = saes.iter().map(Sae::d_sae).sum();
     let Some(shown) = shown else {

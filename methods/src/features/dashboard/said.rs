@@ -1,4 +1,4 @@
-//! What is known of features in words, from a table: descriptions, explanations or labels, with their scores.
+//! Words about features from a table: descriptions, explanations or labels, with their scores.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::err;
 use crate::features::card::Description;
 use crate::sae::Sae;
 
-/// The columns that may have the words, and those that may have the score.
+/// Names of the columns that may have the words; `SCORES` are those that may have the score.
 const WORDS: [&str; 3] = ["description", "explanation", "label"];
 const SCORES: [&str; 2] = ["score", "AUROC"];
 
@@ -20,7 +20,7 @@ const SCORES: [&str; 2] = ["score", "AUROC"];
 pub struct Said(BTreeMap<(String, usize), Description>);
 
 impl Said {
-    /// From a table with a column `feature`, whose names are as in `resid_post.3/12`.
+    /// Reads the words from a table with a column `feature`, whose names are as in `resid_post.3/12`.
     fn of_table(table: &Table) -> Option<Self> {
         let column =
             |names: &[&str]| names.iter().find_map(|name| table.columns.iter().position(|column| column == name));
@@ -41,13 +41,13 @@ impl Said {
         Some(Self(said))
     }
 
-    /// From the file of such a table, as a script saves it.
+    /// Reads the words from the file of a table, as a script saves it.
     pub fn load(files: &Files, path: &Path, task: &Task) -> Result<Self> {
         let said = Self::of_table(&table::load(files, path, task)?);
         said.ok_or_else(|| err!(Format, "{}: expected {}, found another table", path.display(), Self::wanted()))
     }
 
-    /// The features of a site that have words, in order.
+    /// Returns the features of a site that have words, in order.
     pub fn of_site(&self, site: &str) -> impl Iterator<Item = (usize, &Description)> {
         let first = (site.to_string(), 0);
         self.0.range(first..).take_while(move |((of, _), _)| of == site).map(|((_, feature), words)| (*feature, words))
@@ -57,7 +57,7 @@ impl Said {
         self.0.get(&(site.to_string(), feature))
     }
 
-    /// Refuses words of features that are of no dictionary, or of two.
+    /// Refuses words of features that are in no dictionary, or in two.
     pub fn check(&self, saes: &[Sae]) -> Result<()> {
         let sites: BTreeSet<&str> = self.0.keys().map(|(site, _)| site.as_str()).collect();
         for site in sites {

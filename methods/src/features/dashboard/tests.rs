@@ -1,4 +1,4 @@
-//! Cards of one pass are the cards that are made one by one, and every feature has an entry.
+//! Tests that cards of one pass equal the cards that are made one by one, and that every feature has an entry.
 
 use super::*;
 use crate::base::Table;
@@ -16,7 +16,7 @@ fn made(saes: Vec<Sae>, shown: Option<&[(usize, usize)]>) -> Dashboard {
     Dashboard::of(&model(), saes, &text, shown, &options(), &Task::default()).unwrap()
 }
 
-/// Contexts and numbers agree; codes of another pass of the model agree to rounding.
+/// Asserts that contexts and numbers agree; activations from another pass of the model agree to rounding.
 fn alike(a: &FeatureCard, b: &FeatureCard) {
     assert_eq!((&a.title, &a.facts, &a.notes), (&b.title, &b.facts, &b.notes));
     assert_eq!(a.contexts.len(), b.contexts.len());

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::features::facts::{Fact, Role};
 
-/// A further condition is added if it raises the correlation by this much.
+/// The rise of the correlation from which a further condition is added.
 const WORTH: f64 = 0.03;
 /// The number of the best facts, and of the best pairs, that are joined with all others.
 const FACTS: usize = 8;
@@ -45,7 +45,7 @@ impl Join {
     }
 }
 
-/// Up to three facts, by their indices, joined from the left to the right.
+/// A formula: up to three facts, by their indices, joined from left to right.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Formula {
     first: usize,
@@ -58,12 +58,12 @@ impl Formula {
         self.more.iter().fold(of(self.first), |holds, (join, fact)| join.of(holds, of(*fact)))
     }
 
-    /// The facts, and how each but the first is joined to those before.
+    /// Returns the facts, and how each but the first is joined to those before.
     pub fn parts(&self) -> (usize, &[(Join, usize)]) {
         (self.first, &self.more)
     }
 
-    /// In words.
+    /// Returns the formula in words.
     pub fn text(&self, facts: &[&Fact]) -> String {
         let Some(first) = facts.get(self.first) else { return String::new() };
         let mut said = first.text.clone();
@@ -97,11 +97,11 @@ impl Formula {
     }
 }
 
-/// Beginnings of facts that name tokens, which stand once before a list of names.
+/// Beginnings of facts that name tokens; a list of names has its beginning only once.
 const NAMING: [&str; 3] = ["token is \"", "after \"", "token has \""];
 
-/// The text so far and one more fact as one list of names, where both name tokens in the same way, one directly after
-/// the other.
+/// Joins the text so far and one more fact as one list of names, where both name tokens in the same way, one directly
+/// after the other.
 fn listed(said: &str, first: &str, more: &str) -> Option<String> {
     let naming = NAMING.iter().find(|naming| first.starts_with(**naming) && more.starts_with(**naming))?;
     let name = more.get(naming.len() - 1..)?;
@@ -114,7 +114,7 @@ fn listed(said: &str, first: &str, more: &str) -> Option<String> {
     }
 }
 
-/// Where something is true in a range of tokens, a bit each.
+/// The tokens of a range at which a fact is true, a bit each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mask(Vec<u64>);
 
@@ -138,12 +138,12 @@ impl Mask {
     }
 }
 
-/// The codes that descriptions are compared with.
+/// The activations that descriptions are compared with.
 pub struct Codes {
     count: f64,
     sum: f64,
     squares: f64,
-    /// Where they are not 0.
+    /// The tokens where the activations are not 0, with the activations.
     active: Vec<(usize, f64)>,
 }
 
@@ -160,13 +160,13 @@ impl Codes {
         Self { count: codes.len() as f64, sum, squares, active }
     }
 
-    /// Pearson's correlation of 0 and 1 with the codes; 0 where one of the two is constant.
+    /// Computes Pearson's correlation of 0 and 1 with the activations; 0 where one of the two is constant.
     fn correlation(&self, mask: &Mask) -> f64 {
         let both = self.active.iter().filter(|(at, _)| mask.is_true(*at)).map(|(_, code)| code).sum();
         self.of_sums(f64::from(mask.count()), both)
     }
 
-    /// The same where a rule tells what is true.
+    /// Computes the correlation where a function tells what is true.
     pub fn correlation_with(&self, tokens: usize, holds: impl Fn(usize) -> bool) -> f64 {
         let both = self.active.iter().filter(|(at, _)| holds(*at)).map(|(_, code)| code).sum();
         self.of_sums((0..tokens).filter(|at| holds(*at)).count() as f64, both)
@@ -179,7 +179,7 @@ impl Codes {
     }
 }
 
-/// The formula with the highest correlation, if any is above 0, and the number tried.
+/// Returns the formula with the highest correlation, if any is above 0, and the number tried.
 pub fn best(codes: &Codes, masks: &[&Mask]) -> (Option<Formula>, usize) {
     let single = |fact: usize| (codes.correlation(masks[fact]), Formula { first: fact, more: Vec::new() });
     let mut tried = masks.len();
@@ -212,7 +212,7 @@ pub fn best(codes: &Codes, masks: &[&Mask]) -> (Option<Formula>, usize) {
     (Some(best.1), tried)
 }
 
-/// Those with the largest scores; of ties the first ones.
+/// Returns the formulas with the largest scores; of ties the first ones.
 fn strongest(mut scored: Vec<(f64, Formula)>, count: usize) -> Vec<(f64, Formula)> {
     scored.sort_by(|a, b| b.0.total_cmp(&a.0));
     scored.truncate(count);

@@ -1,8 +1,8 @@
-//! Short descriptions of features without any language model: which tokens, neighbours, positions and labels predict
-//! best where a feature is active.
+//! Short descriptions of features without any language model: the tokens, neighbours, positions and labels that best
+//! predict where a feature is active.
 //!
 //! A description is selected on the first half of a text's rows and scored on the second, by the correlation of its
-//! prediction (0 or 1) with the codes, as Bills et al. 2023 score explanations.
+//! prediction (0 or 1) with the activations, as Bills et al. 2023 score explanations.
 
 mod formula;
 mod rule;
@@ -23,10 +23,10 @@ use formula::{Codes, Formula, Mask, best};
 
 pub use rule::{KnownFacts, Rule};
 
-/// Below this correlation a description is "unclear".
+/// The correlation below which a description is "unclear".
 pub const CLEAR: f64 = 0.3;
 
-/// The number of tokens tried by name, those with the largest sums of codes.
+/// The number of tokens tried by name, those with the largest sums of activations.
 const NAMED: usize = 8;
 
 /// The length of fragments, and their number of each sort (Bills et al. 2023 and Cunningham et al. 2023).
@@ -47,15 +47,16 @@ crate::options! {
 pub struct Described {
     /// The description, or "unclear" where its score is low.
     pub text: String,
-    /// The best one, whatever its score; empty where the feature is inactive.
+    /// The best description, whatever its score; empty where the feature is inactive.
     pub best: String,
-    /// The correlation of the description with the codes, over all tokens of the held-out half.
+    /// The correlation of the description with the activations, over all tokens of the held-out half.
     pub score: f64,
-    /// The same over the 20 fragments of 64 tokens there in which the feature is strongest.
+    /// The correlation over the 20 held-out fragments of 64 tokens in which the feature is strongest.
     pub top: Option<f64>,
-    /// And over 20 others, drawn at random, in which it is active; None where there are none.
+    /// The correlation over 20 other held-out fragments, drawn at random, in which the feature is active; none where
+    /// there are no others.
     pub random: Option<f64>,
-    /// How many descriptions were tried.
+    /// The number of descriptions that were tried.
     pub tried: usize,
 }
 
@@ -65,10 +66,10 @@ impl Described {
     }
 }
 
-/// Facts, with where they are true in the half for selection.
+/// Facts, with the tokens at which they are true in the half for selection.
 type Masked = Vec<(Fact, Mask)>;
 
-/// Describes features by where they are active in a text.
+/// Describes features by the tokens at which they are active in a text.
 pub fn describe(
     model: &Model,
     list: &FeatureList,
@@ -99,14 +100,15 @@ pub fn of_codes(read: &TextCodes, seed: u64, task: &Task) -> Result<Vec<Describe
     .map(|found| found.into_iter().map(|(described, tried)| Described { tried, ..described }).collect())
 }
 
-/// The rule that says best where each feature is active among the first `until` tokens, and its words; none for one
-/// that is inactive there.
+/// Finds the rule that best predicts where each feature is active among the first `until` tokens, and its words; none
+/// for a feature that is inactive there.
 pub fn rules(read: &TextCodes, until: usize, task: &Task) -> Result<Vec<Option<Rule>>> {
     let found = selected(read, until, task, |_, _, facts, formula| formula.map(|formula| Rule::of(formula, facts)))?;
     Ok(found.into_iter().map(|(rule, _)| rule).collect())
 }
 
-/// What is made of the best formula for each feature among the first `until` tokens, and how many were tried.
+/// Returns what `make` makes of the best formula for each feature among the first `until` tokens, and how many were
+/// tried.
 fn selected<T: Send>(
     read: &TextCodes,
     until: usize,
@@ -136,7 +138,7 @@ fn masked(facts: Vec<Fact>, range: Range<usize>) -> Masked {
     facts.into_iter().map(mask).collect()
 }
 
-/// The rows from one on, cut into fragments.
+/// Cuts the rows from one on into fragments.
 fn fragments(read: &TextCodes, from: usize) -> Vec<Range<usize>> {
     let rows = read.starts.array_windows().skip(from);
     rows.flat_map(|[start, end]| (*start..*end).step_by(FRAGMENT).map(|at| at..(at + FRAGMENT).min(*end))).collect()
@@ -168,7 +170,7 @@ fn judge(
     Described { text, best, score, top: on(&places(&active)), random: on(&places(drawn)), tried: 0 }
 }
 
-/// Descriptions as rows of a table, with the names of their features.
+/// Returns descriptions as rows of a table, with the names of their features.
 pub fn table(names: &[String], described: &[Described]) -> Table {
     let columns = ["feature", "description", "score", "top", "random", "tried"];
     let row = |(name, found): (&String, &Described)| {
@@ -193,10 +195,10 @@ mod tests {
     use super::*;
     use crate::features::text_codes::tests::WORDS;
 
-    /// What a feature's code is at a position of a row.
+    /// A function that returns a feature's activation at a position of a row.
     type Code<'a> = &'a dyn Fn(&[u32], usize) -> f32;
 
-    /// 80 rows of words without order, with what features say of each.
+    /// Builds 80 rows of words without order, with the activations that functions give each.
     fn read(codes: &[Code]) -> TextCodes {
         let rows: Vec<Vec<u32>> = (0..80)
             .map(|row| stream(1, "words", row).random_iter::<u32>().map(|id| id % 8).take(16).collect())

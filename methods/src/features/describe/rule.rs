@@ -8,12 +8,12 @@ use crate::err;
 use crate::features::TextCodes;
 use crate::features::facts::{Fact, looks, of_labels, of_name};
 
-/// Facts by their names, joined from the left to the right.
+/// A rule: facts by their names, joined from left to right.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rule {
     first: String,
     more: Vec<(Join, String)>,
-    /// The whole in words.
+    /// The whole rule in words.
     pub text: String,
 }
 
@@ -45,7 +45,7 @@ impl<'a> KnownFacts<'a> {
 }
 
 impl Rule {
-    /// A formula with the names of its facts.
+    /// Builds a rule from a formula with the names of its facts.
     pub fn of(formula: &Formula, facts: &[&Fact]) -> Self {
         let name = |fact: usize| facts.get(fact).map_or_else(String::new, |fact| fact.text.clone());
         let (first, more) = formula.parts();
@@ -56,7 +56,7 @@ impl Rule {
         }
     }
 
-    /// Whether it is true of each token of a text.
+    /// Returns whether the rule is true of each token of a text.
     pub fn holds(&self, known: &KnownFacts) -> Result<Vec<bool>> {
         let mut holds = known.holds(&self.first)?;
         for (join, name) in &self.more {
@@ -76,7 +76,8 @@ mod tests {
     use crate::features::describe::rules;
     use crate::features::text_codes::tests::WORDS;
 
-    /// Words in an order without a pattern, a feature that is active at "cat" after "(", and one at "sat" or ")".
+    /// Builds words in an order without a pattern, a feature that is active at "cat" after "(", and one at "sat" or
+    /// ")".
     fn read(shift: u64) -> TextCodes {
         let ids: Vec<u32> = stream(1, "words", shift).random_iter::<u32>().map(|id| id % 8).take(4096).collect();
         let codes =

@@ -1,5 +1,5 @@
-//! Probes on activations from which features are taken out: x' = x - sum over the features of c_f d_f, which leaves the
-//! dictionary's error in place. What a probe says changes by its product with that, so x' is never made.
+//! Probes on activations from which features are removed: x' = x - sum over the features of c_f d_f, which leaves the
+//! dictionary's error in place. The probe's score changes by its product with that sum, so x' is never computed.
 
 use super::codes::TokenCodes;
 use super::probing::{fitted, scores};
@@ -10,12 +10,12 @@ use crate::probes::Probe;
 use crate::sae::Scaling;
 use crate::tensor::{DType, Tensor, dtype, floats};
 
-/// A probe and what each feature of a dictionary adds to its score with a code of 1.
+/// A probe, and what each feature of a dictionary adds to its score with an activation of 1.
 pub struct ProbeOnFeatures {
     products: Vec<f64>,
 }
 
-/// The directions that a dictionary writes with a code of 1, before a normalisation of its input is undone.
+/// Returns the vectors that a dictionary writes with an activation of 1, before a normalisation of its input is undone.
 pub fn written(coded: &Coded) -> Result<Tensor> {
     let parts = coded.sae.parts();
     if !parts.rescaled {
@@ -25,7 +25,8 @@ pub fn written(coded: &Coded) -> Result<Tensor> {
     Ok(parts.decoder.broadcast_div(&norms)?)
 }
 
-/// How many times its codes a dictionary writes at each token: 1 for those that do not normalise their input.
+/// Returns the factor of the activations that a dictionary writes at each token: 1 for dictionaries that do not
+/// normalise their input.
 pub fn factors(coded: &Coded, kept: &KeptActivations, tokens: &[u32]) -> Result<Vec<f64>> {
     if tokens.is_empty() {
         return Ok(Vec::new());
@@ -33,20 +34,20 @@ pub fn factors(coded: &Coded, kept: &KeptActivations, tokens: &[u32]) -> Result<
     stretches(coded.sae.parts().scaling, &kept.tensor(tokens)?)
 }
 
-/// The same for activations `[n, d]`, and a way to normalise them.
+/// Returns the factors for activations `[n, d]` and a normalisation.
 pub fn stretches(scaling: Scaling, x: &Tensor) -> Result<Vec<f64>> {
     let x = dtype::convert(x, DType::F64)?;
     let ones = Tensor::ones((x.dim(0)?, 1), DType::F64, x.device())?;
     floats(&scaling.of(&x)?.stretched(&ones)?)
 }
 
-/// The weights of a probe for two classes.
+/// Returns the weights of a probe for two classes.
 pub fn weights(probe: &Probe) -> Vec<f64> {
     (0..probe.width).map(|column| probe.weights[(column, 0)]).collect()
 }
 
 impl ProbeOnFeatures {
-    /// Of directions `[features, d]`.
+    /// Multiplies directions `[features, d]` by a probe.
     pub fn of(directions: &Tensor, probe: &Probe) -> Result<Self> {
         let weights = weights(probe);
         let values = floats(&dtype::convert(directions, DType::F64)?)?;
@@ -54,15 +55,15 @@ impl ProbeOnFeatures {
         Ok(Self { products: values.chunks_exact(weights.len()).map(product).collect() })
     }
 
-    /// How much each feature tells the two sides of a sample apart through the probe: the difference of its mean codes,
-    /// times what it adds.
+    /// Returns how much each feature separates the two sides of a sample through the probe: the difference of its mean
+    /// activations, times what it adds.
     pub fn effects(&self, codes: &TokenCodes, sample: &Sample) -> Vec<f64> {
         let [without, with] = [false, true].map(|side| codes.means(sample.side(side)));
         let effect = |((with, without), product): ((&f64, &f64), &f64)| (with - without) * product;
         with.iter().zip(&without).zip(&self.products).map(effect).collect()
     }
 
-    /// The scores of tokens whose scores were `clean`, without some features.
+    /// Returns the scores of tokens whose scores were `clean`, without some features.
     pub fn without(
         &self,
         clean: &[f64],
@@ -81,7 +82,7 @@ impl ProbeOnFeatures {
     }
 }
 
-/// The features with the `n` largest of some numbers, of those above 0.
+/// Returns the features with the `n` largest of some numbers, of those above 0.
 pub fn largest(values: &[f64], n: usize) -> Vec<bool> {
     let mut ranked: Vec<usize> = (0..values.len()).filter(|feature| values[*feature] > 0.0).collect();
     ranked.sort_by(|a, b| values[*b].total_cmp(&values[*a]));
@@ -90,7 +91,7 @@ pub fn largest(values: &[f64], n: usize) -> Vec<bool> {
     chosen
 }
 
-/// A probe fitted on the activations of a sample, and its scores on those of another.
+/// Fits a probe on the activations of a sample, and returns it with its scores on those of another.
 pub fn probe_on(kept: &KeptActivations, train: &Sample, test: &Sample, task: &Task) -> Result<(Probe, Vec<f64>)> {
     let probe = fitted(kept.matrix(&train.tokens)?.as_ref(), train, task)?;
     let said = scores(&probe, kept.matrix(&test.tokens)?.as_ref());

@@ -1,5 +1,5 @@
-//! Feature absorption: tokens of a label at which the features of the label are silent, and others write its direction in
-//! their place (Chanin et al. 2024; formulas and thresholds of SAEBench, Karvonen et al. 2025).
+//! Feature absorption: tokens of a label at which the features of the label are inactive, and others write its
+//! direction in their place (Chanin et al. 2024; formulas and thresholds of SAEBench, Karvonen et al. 2025).
 //!
 //! With u the unit direction of a probe for the label, a token projects x . u, and a feature of it c_f d_f . u.
 
@@ -14,29 +14,29 @@ use crate::probes::Probe;
 use crate::sae::Scaling;
 use crate::tensor::{DType, Tensor, dtype, floats};
 
-/// A feature absorbs all of a label if its cosine with the probe is at least this,
+/// The least cosine with the probe of a feature that absorbs all of a label.
 const FULL_COSINE: f64 = 0.025;
-/// and a part of it from this on.
+/// The least cosine with the probe of a feature that absorbs a part of a label.
 const PART_COSINE: f64 = 0.1;
-/// Absorbing features must write this share of the token's projection.
+/// The share of the token's projection that absorbing features must write.
 const SHARE: f64 = 0.4;
-/// At most this many features absorb a part.
+/// The largest number of features that absorb a part.
 const ABSORBERS: usize = 3;
-/// Codes below it are silent.
+/// The activation below which a feature is inactive.
 const SILENT: f64 = 1e-8;
 
-/// Features are of a label as long as one more raises the F1 of a sparse probe by this.
+/// The rise of the F1 of a sparse probe for which one more feature counts as one of the label.
 const JUMP: f64 = 0.03;
-/// And at most this many.
+/// The largest number of features of a label.
 const MOST: usize = 10;
 
-/// What a probe's direction makes of a dictionary: for each feature d_f . u, and the cosine.
+/// Products of a probe's direction with a dictionary: for each feature d_f . u, and the cosine.
 pub struct Along {
     products: Vec<f64>,
     cosines: Vec<f64>,
 }
 
-/// How much of a label is absorbed at one token.
+/// The absorption of a label at one token.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Absorbed {
     /// The share of the label that other features write.
@@ -46,7 +46,8 @@ pub struct Absorbed {
 }
 
 impl Along {
-    /// Of directions `[features, d]`, as they are written with a code of 1, and a unit direction.
+    /// Computes the products of directions `[features, d]`, as they are written with an activation of 1, and a unit
+    /// direction.
     pub fn of(directions: &Tensor, unit: &[f64]) -> Result<Self> {
         let values = floats(&dtype::convert(directions, DType::F64)?)?;
         let rows = || values.chunks_exact(unit.len());
@@ -56,8 +57,8 @@ impl Along {
         Ok(Self { cosines: products.iter().zip(lengths).map(cosine).collect(), products })
     }
 
-    /// What is absorbed at a token with these codes, whose activation projects `whole`, if `main` are the features of
-    /// the label.
+    /// Returns the absorption at a token with given activations, whose site activation projects `whole`, if `main` are
+    /// the features of the label.
     pub fn absorbed(&self, (features, codes): (&[u32], &[f32]), whole: f64, main: &[usize]) -> Absorbed {
         let mut own = 0.0;
         let mut is_silent = true;
@@ -92,7 +93,7 @@ impl Along {
     }
 }
 
-/// The features of a label: those of the sparse probe that another feature does not improve.
+/// Returns the features of a label: those of the sparse probe that another feature does not improve.
 pub fn main_features(codes: &TokenCodes, question: &Question, task: &Task) -> Result<Vec<usize>> {
     let mut best = sparse(codes, question, 1, task)?;
     for k in 2..=MOST.min(codes.d_sae()) {
@@ -111,9 +112,9 @@ pub struct AbsorbedLabel {
     pub name: String,
     /// The features of the label.
     pub main: Vec<usize>,
-    /// Tokens with the label that the probe on activations finds, which the others are means over.
+    /// The number of tokens with the label that the probe on activations finds, over which the other numbers are means.
     pub tokens: usize,
-    /// The accuracy of that probe.
+    /// The accuracy of the probe on activations.
     pub accuracy: f64,
     pub fraction: f64,
     pub full: f64,
@@ -121,7 +122,7 @@ pub struct AbsorbedLabel {
     pub random: [f64; 2],
 }
 
-/// Absorption of the labels that these probes are for.
+/// Measures the absorption of labels, each with its probe.
 pub fn absorbed(
     reading: &Reading,
     questions: &[Question],
@@ -157,7 +158,7 @@ pub fn absorbed(
     Ok(found)
 }
 
-/// The main features, the mean fraction and the share of full absorption; NaN without tokens.
+/// Returns the main features, the mean fraction and the share of full absorption; NaN without tokens.
 fn of_dictionary(
     reading: &Reading,
     (coded, written): (&Coded, &Tensor),
@@ -177,12 +178,13 @@ fn of_dictionary(
     Ok((main, sums.map(|sum| sum / tokens.len() as f64)))
 }
 
-/// Activations that all have a label, with what somebody knows of them, so that no text is read.
+/// Activations that all have a label, with what is already known of them, so that no text is read.
 pub struct Labelled<'a> {
-    /// What each feature writes with a code of 1, `[features, d]`, and how the dictionary normalises its input.
+    /// The vectors that each feature writes with an activation of 1, `[features, d]`; `scaling` is how the dictionary
+    /// normalises its input.
     pub directions: &'a Tensor,
     pub scaling: Scaling,
-    /// Activations `[n, d]`, and their codes `[n, features]`.
+    /// Activations `[n, d]`; `codes` are their feature activations `[n, features]`.
     pub x: &'a Tensor,
     pub codes: &'a Tensor,
     /// The direction of the probe, of any length.
@@ -192,7 +194,7 @@ pub struct Labelled<'a> {
 }
 
 impl Labelled<'_> {
-    /// Absorption at each of the activations: a row for each.
+    /// Returns a table of the absorption at each of the activations.
     pub fn absorbed(&self, task: &Task) -> Result<Table> {
         let (count, unit) = self.checked()?;
         let along = Along::of(self.directions, &unit)?;
@@ -214,7 +216,7 @@ impl Labelled<'_> {
         Ok(Table { title: format!("absorption of features {main} by others"), columns, rows })
     }
 
-    /// The number of activations and the unit direction, where the shapes fit each other.
+    /// Returns the number of activations and the unit direction, or an error if the shapes do not fit each other.
     fn checked(&self) -> Result<(usize, Vec<f64>)> {
         let wrong = |name: &str, wanted: &str, found: &Tensor| {
             err!(Shape, "expected {wanted} for `{name}`, found the shape {:?}", found.dims()).about(name)
@@ -250,7 +252,7 @@ impl Labelled<'_> {
     }
 }
 
-/// Label by label.
+/// Returns a table with a row for each label.
 pub fn table(title: &str, found: &[AbsorbedLabel]) -> Table {
     let row = |one: &AbsorbedLabel| -> Vec<Cell> {
         let number = |value: f64| if value.is_finite() { Cell::Float(value) } else { Cell::Missing };

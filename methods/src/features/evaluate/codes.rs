@@ -1,11 +1,11 @@
-//! The codes of one dictionary at every token of a text, token by token, without their zeros.
+//! The activations of one dictionary's features at every token of a text, token by token, without their zeros.
 
 use faer::Mat;
 
 use crate::base::Result;
 use crate::tensor::{Device, Tensor};
 
-/// Active features and their codes, by token.
+/// Active features and their activations, by token.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TokenCodes {
     starts: Vec<usize>,
@@ -14,7 +14,7 @@ pub struct TokenCodes {
     d_sae: usize,
 }
 
-/// The tokens at which a feature is active, with its codes.
+/// The tokens at which a feature is active, with its activations.
 pub type Active = Vec<(u32, f32)>;
 
 impl TokenCodes {
@@ -22,7 +22,7 @@ impl TokenCodes {
         Self { starts: vec![0], features: Vec::new(), codes: Vec::new(), d_sae }
     }
 
-    /// Adds the next token with its codes, zeros among them.
+    /// Adds the next token with its activations, zeros among them.
     pub fn push(&mut self, codes: &[f32]) {
         for (feature, code) in (0..).zip(codes).filter(|(_, code)| **code != 0.0) {
             self.features.push(feature);
@@ -31,36 +31,36 @@ impl TokenCodes {
         self.starts.push(self.features.len());
     }
 
-    /// How many features there are.
+    /// Returns the number of features.
     pub fn d_sae(&self) -> usize {
         self.d_sae
     }
 
-    /// The active features of a token, in order, and their codes.
+    /// Returns the active features of a token, in order, and their activations.
     pub fn row(&self, token: u32) -> (&[u32], &[f32]) {
         let token = token as usize;
         let (Some(from), Some(to)) = (self.starts.get(token), self.starts.get(token + 1)) else { return (&[], &[]) };
         (&self.features[*from..*to], &self.codes[*from..*to])
     }
 
-    /// The code of a feature at a token.
+    /// Returns the activation of a feature at a token.
     pub fn code(&self, token: u32, feature: u32) -> f32 {
         let (features, codes) = self.row(token);
         features.binary_search(&feature).map_or(0.0, |at| codes[at])
     }
 
-    /// The codes of some features at some tokens, `[tokens, features]`.
+    /// Returns the activations of some features at some tokens, `[tokens, features]`.
     pub fn matrix(&self, tokens: &[u32], features: &[usize]) -> Mat<f64> {
         Mat::from_fn(tokens.len(), features.len(), |i, j| f64::from(self.code(tokens[i], features[j] as u32)))
     }
 
-    /// The same as a tensor.
+    /// Returns the activations of some features at some tokens as a tensor.
     pub fn tensor(&self, tokens: &[u32], features: &[usize]) -> Result<Tensor> {
         let codes = tokens.iter().flat_map(|token| features.iter().map(|feature| self.code(*token, *feature as u32)));
         Ok(Tensor::from_vec(codes.collect::<Vec<f32>>(), (tokens.len(), features.len()), &Device::Cpu)?)
     }
 
-    /// Feature by feature.
+    /// Returns the active tokens feature by feature.
     pub fn by_feature(&self) -> Vec<Active> {
         let mut active = vec![Active::new(); self.d_sae];
         for token in 0..self.starts.len() - 1 {
@@ -72,7 +72,7 @@ impl TokenCodes {
         active
     }
 
-    /// The mean code of each feature over some tokens.
+    /// Returns the mean activation of each feature over some tokens.
     pub fn means(&self, tokens: impl Iterator<Item = u32>) -> Vec<f64> {
         let (mut sums, mut count) = (vec![0.0; self.d_sae], 0_usize);
         for token in tokens {

@@ -1,5 +1,5 @@
-//! The core measures of a dictionary: explained variance, sparsity, and what the model loses by it, each with an interval
-//! over rows of the text and beside random directions.
+//! The core measures of a dictionary: explained variance, sparsity, and the loss of the model with it spliced in, each
+//! with an interval over rows of the text and compared with random directions.
 
 use super::reading::{Coded, Reading};
 use super::score::Score;
@@ -9,10 +9,10 @@ use crate::model::Model;
 use crate::sae::SitePair;
 use crate::sae::metrics::{Effect, Judged, Losses, effects};
 
-/// A feature is dense if it is active at more than this share of tokens.
+/// The share of tokens above which an active feature is dense.
 const DENSE: f64 = 0.1;
 
-/// Explained variance, L0, and the shares of dead and dense features.
+/// Computes explained variance, L0, and the shares of dead and dense features.
 pub fn of_activations(reading: &Reading, seed: u64) -> Vec<Score> {
     let both = [&reading.own, &reading.random];
     let rows = reading.own.rows.len();
@@ -45,7 +45,7 @@ fn dense_share(coded: &Coded) -> f64 {
     densities.iter().filter(|density| **density > DENSE).count() as f64 / densities.len() as f64
 }
 
-/// What the model loses when the dictionary is spliced in, on the first rows of the text: CE and KL recovered.
+/// Computes the loss recovered with the dictionary spliced in, on the first rows of the text: CE and KL recovered.
 pub fn of_predictions(reading: &Reading, model: &Model, rows: usize, seed: u64, task: &Task) -> Result<Vec<Score>> {
     let tokens = &reading.tokens;
     let judged = |(number, start): (usize, &usize)| {
@@ -63,7 +63,7 @@ pub fn of_predictions(reading: &Reading, model: &Model, rows: usize, seed: u64, 
     Ok(recovered(own, random, seed))
 }
 
-/// The scores of what is lost, whose classes are rows.
+/// Returns the scores of the loss recovered, where classes are rows.
 fn recovered(own: &Effect, random: &Effect, seed: u64) -> Vec<Score> {
     let n = own.predictions as usize;
     let interval = bootstrap(own.classes.len(), seed, |drawn| {

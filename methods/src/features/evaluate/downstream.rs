@@ -1,5 +1,5 @@
-//! What the tasks of a language lose when a dictionary is spliced in: the share of pairs of prompts whose right answers the
-//! model finds likelier than the wrong ones.
+//! Accuracy in the tasks of a language with a dictionary spliced in: the share of pairs of prompts whose right answers
+//! the model finds likelier than the wrong ones.
 
 use super::reading::Reading;
 use crate::base::{Cell, Result, Table, Task};
@@ -13,7 +13,7 @@ use crate::sae::Sae;
 use crate::sae::splice::{Rest, Splice, masked};
 use crate::tensor::{Device, Tensor, floats};
 
-/// A text whose labels have this column is of the labelled language, whose tasks the model may know.
+/// The label column of a text of the labelled language, whose tasks the model may know.
 const OF_THE_LANGUAGE: &str = "name_role";
 
 /// The accuracies in one task.
@@ -27,14 +27,14 @@ pub struct TaskAccuracy {
     pub zero: f64,
 }
 
-/// What stands at the site.
+/// Activations that replace those at the site.
 enum Replacement<'a> {
     Nothing,
     Dictionary(&'a Sae),
     Zeros,
 }
 
-/// Puts zeros where a mask says so.
+/// A hook that puts zeros where a mask is set.
 struct Zeros(Tensor);
 
 impl Edit for Zeros {
@@ -43,7 +43,7 @@ impl Edit for Zeros {
     }
 }
 
-/// The tasks of the labelled language; none of another text.
+/// Measures the tasks of the labelled language; none of another text.
 pub fn of_tasks(reading: &Reading, model: &Model, n: usize, seed: i64, task: &Task) -> Result<Vec<TaskAccuracy>> {
     if reading.tokens.text.label(OF_THE_LANGUAGE).is_none() || n == 0 {
         return Ok(Vec::new());
@@ -68,7 +68,7 @@ pub fn of_tasks(reading: &Reading, model: &Model, n: usize, seed: i64, task: &Ta
     Ok(found)
 }
 
-/// The share of pairs whose logit difference is above 0.
+/// Returns the share of pairs whose logit difference is above 0.
 fn accuracy(reading: &Reading, model: &Model, pairs: &[TokenPair], put: Replacement, task: &Task) -> Result<f64> {
     let (config, site) = (model.decoder.config(), reading.tokens.place.to_string());
     let numbers: Vec<usize> = (0..pairs.len()).collect();
@@ -91,7 +91,7 @@ fn accuracy(reading: &Reading, model: &Model, pairs: &[TokenPair], put: Replacem
     Ok(right as f64 / pairs.len() as f64)
 }
 
-/// Tokens that mark beginnings stay as they are: dictionaries are not fitted on them.
+/// Returns a mask that keeps tokens that mark beginnings as they are, since dictionaries are not fitted on them.
 fn mask(model: &Model, rows: &[Vec<u32>]) -> Result<Tensor> {
     let tokenizer = model.text_tokenizer()?;
     let marks = [tokenizer.bos(), tokenizer.eos()];
@@ -101,7 +101,7 @@ fn mask(model: &Model, rows: &[Vec<u32>]) -> Result<Tensor> {
     Ok(Tensor::from_vec(all.collect::<Vec<u8>>(), (rows.len(), width), &Device::Cpu)?)
 }
 
-/// Task by task.
+/// Returns a table with a row for each task.
 pub fn table(found: &[TaskAccuracy]) -> Table {
     let row = |one: &TaskAccuracy| -> Vec<Cell> {
         let numbers = [one.clean, one.spliced, one.random, one.zero].map(Cell::Float);

@@ -1,6 +1,6 @@
-//! Evaluating a dictionary as SAEBench does (Karvonen et al. 2025), on one reading of a text: reconstruction, loss
-//! recovered, sparse probing, absorption, and what ablating its features does to probes. Every measure stands beside
-//! that of random directions, with its interval and what it is over.
+//! Evaluation of a dictionary as in SAEBench (Karvonen et al. 2025), on one reading of a text: reconstruction, loss
+//! recovered, sparse probing, absorption, and the effect of ablating features on probes. Every measure comes with that
+//! of random directions, its interval and its sample.
 //!
 //! Explained variance is about the mean of each dimension over the whole text. SAEBench 0.6 subtracts the square of the
 //! mean of all squares, and takes the mean over batches, which is another number (decoderesearch/SAELens#659).
@@ -34,10 +34,10 @@ use reading::{Reading, ReadingOptions, Tokens};
 use score::{Evaluation, Score};
 
 crate::options! {
-    /// How a dictionary is evaluated.
+    /// Options of an evaluation.
     #[derive(Debug, Clone)]
     pub struct EvaluateOptions {
-        /// Number of rows of the text for what the model loses.
+        /// Number of rows of the text for loss recovered.
         rows: usize = 64 => at_least(1.0);
         /// Number of pairs of prompts of each task, for a text of the labelled language.
         pairs: usize = 100 => at_most(1000.0);
@@ -142,7 +142,7 @@ fn of_absorption(what: &'static str, found: &[absorption::AbsorbedLabel]) -> [Sc
     ]
 }
 
-/// TPP and SCR with this many features taken out, by its place in [`perturbation::OUT`].
+/// The index in [`perturbation::OUT`] of the number of features that are removed for the TPP and SCR shown.
 const SHOWN: usize = 3;
 
 fn of_ablation(perturbed: &[perturbation::Perturbed], removed: &[spurious::Removed]) -> [Score; 2] {
@@ -169,7 +169,7 @@ fn of_tasks(found: &[downstream::TaskAccuracy]) -> Score {
     Score::mean("tasks, loss", &lost(|one| one.spliced), &lost(|one| one.random), "tasks", formula)
 }
 
-/// Cause and isolation with this many features, by its place in [`ravel::PATCHED`].
+/// The index in [`ravel::PATCHED`] of the number of features for the cause and isolation shown.
 const PATCHED: usize = 2;
 
 fn of_attributes(found: &[ravel::Attribute]) -> [Score; 3] {

@@ -1,8 +1,8 @@
-//! Targeted probe perturbation (TPP): whether taking out the features of one class harms the probe of that class and no
+//! Targeted probe perturbation (TPP): whether removing the features of one class harms the probe of that class and no
 //! other (Marks et al. 2024; SAEBench, Karvonen et al. 2025).
 //!
-//! With n features taken out for class i, and d_ij the accuracy that the probe of class j loses by it, TPP is the mean over i
-//! of d_ii less the mean of d_ij over j != i. Reruns of it differ more than dictionaries do (arXiv 2605.18229).
+//! With n features removed for class i, and d_ij the accuracy that the probe of class j loses by it, TPP is the mean
+//! over i of d_ii less the mean of d_ij over j != i. Reruns of it differ more than dictionaries do (arXiv 2605.18229).
 
 use super::ablated::{ProbeOnFeatures, factors, largest, probe_on, written};
 use super::questions::{Question, QuestionOptions};
@@ -11,7 +11,7 @@ use crate::base::{Cell, Result, Table, Task, parallel};
 use crate::model::labels::Values;
 use crate::probes::Probe;
 
-/// How many features are taken out.
+/// Numbers of features that are removed.
 pub const OUT: [usize; 7] = [2, 5, 10, 20, 50, 100, 500];
 
 /// The classes of one label, each against the others.
@@ -20,10 +20,11 @@ pub struct Classes {
     pub questions: Vec<Question>,
 }
 
-/// A label needs this many classes: of two, one is the other's opposite. More than the second number are left out.
+/// The numbers of classes that a label needs, since of two one is the other's opposite, and of those that are used at
+/// most.
 const CLASSES: [usize; 2] = [3, 5];
 
-/// The labels of a text with several classes that tokens are of.
+/// Returns the labels of a text with several classes.
 pub fn of_classes(tokens: &Tokens, options: &QuestionOptions, seed: u64) -> Vec<Classes> {
     let halves = tokens.halves();
     let mut found = Vec::new();
@@ -54,7 +55,7 @@ pub struct Perturbed {
     pub classes: usize,
     /// The mean accuracy of the probes on untouched activations.
     pub accuracy: f64,
-    /// For each number of features that are taken out, of the dictionary and of random directions.
+    /// The TPP for each number of removed features; `random` is that of random directions.
     pub own: Vec<f64>,
     pub random: Vec<f64>,
 }
@@ -119,8 +120,8 @@ fn of_dictionary(
     parallel::try_map(OUT.len(), &|at| of_number(OUT[at]))
 }
 
-/// The mean over classes of the loss of their own probe less the mean loss of the others; `drops[i][j]` is what the probe of
-/// class j loses without the features of class i.
+/// Returns the mean over classes of the loss of their own probe less the mean loss of the others; `drops[i][j]` is the
+/// loss of the probe of class j without the features of class i.
 pub fn targeted(drops: &[Vec<f64>]) -> f64 {
     let of_class = |(class, drops): (usize, &Vec<f64>)| {
         let others = drops.iter().sum::<f64>() - drops[class];
@@ -129,7 +130,7 @@ pub fn targeted(drops: &[Vec<f64>]) -> f64 {
     drops.iter().enumerate().map(of_class).sum::<f64>() / drops.len() as f64
 }
 
-/// Label by label.
+/// Returns a table with a row for each label.
 pub fn table(found: &[Perturbed]) -> Table {
     let named = |whose: &str| OUT.map(|n| format!("{whose}{n} out"));
     let columns = ["label", "classes", "accuracy"].map(String::from).into_iter();

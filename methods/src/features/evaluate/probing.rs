@@ -1,5 +1,5 @@
-//! Sparse probing: how well the codes of a few features tell whether a token has a label (Gurnee et al. 2023; SAEBench,
-//! Karvonen et al. 2025).
+//! Sparse probing: how well the activations of a few features predict whether a token has a label (Gurnee et al. 2023;
+//! SAEBench, Karvonen et al. 2025).
 
 use faer::MatRef;
 
@@ -10,7 +10,7 @@ use crate::base::{Cell, Result, Table, Task, parallel};
 use crate::probes::fit::most_different;
 use crate::probes::{Probe, ProbeOptions};
 
-/// How many features a probe reads.
+/// Numbers of features that a probe reads.
 pub const KS: [usize; 3] = [1, 2, 5];
 
 /// The answers to one question.
@@ -19,15 +19,15 @@ pub struct Probed {
     pub name: String,
     pub train: usize,
     pub test: usize,
-    /// The accuracy of probes on as many features as [`KS`] says: of the dictionary, and of random directions.
+    /// The accuracy of probes on as many features as each of [`KS`]; `random` is that of random directions.
     pub own: Vec<f64>,
     pub random: Vec<f64>,
-    /// That of a probe on the activations themselves, and the probe.
+    /// The accuracy of a probe on the activations themselves; `probe` is the probe.
     pub activations: f64,
     pub probe: Probe,
 }
 
-/// The accuracies on all questions. Half of each sample has the label, so that chance is 0.5.
+/// Measures the accuracies on all questions. Half of each sample has the label, so that the random baseline is 0.5.
 pub fn probed(reading: &Reading, questions: &[Question], task: &Task) -> Result<Vec<Probed>> {
     let bar = task.begin("probing", Some(questions.len() as u64));
     let of = |question: &Question| {
@@ -51,7 +51,7 @@ pub fn probed(reading: &Reading, questions: &[Question], task: &Task) -> Result<
     Ok(found)
 }
 
-/// The probe on the activations themselves, and its accuracy.
+/// Fits the probe on the activations themselves, and returns it with its accuracy.
 pub fn on_activations(kept: &KeptActivations, question: &Question, task: &Task) -> Result<(Probe, f64)> {
     let probe = fitted(kept.matrix(&question.train.tokens)?.as_ref(), &question.train, task)?;
     let accuracy = question.test.accuracy(&scores(&probe, kept.matrix(&question.test.tokens)?.as_ref()));
@@ -61,14 +61,14 @@ pub fn on_activations(kept: &KeptActivations, question: &Question, task: &Task) 
 /// A probe on few features.
 pub struct SparseProbe {
     pub features: Vec<usize>,
-    /// On the sample to judge on.
+    /// The accuracy on the sample to judge on.
     pub accuracy: f64,
-    /// On the sample that it was fitted on.
+    /// The F1 on the sample that the probe was fitted on.
     pub f1: f64,
 }
 
-/// Logistic regression (C = 1) on the `k` features with the largest |mean with the label - mean without| on the sample to
-/// fit on; all features, where there are fewer.
+/// Fits logistic regression (C = 1) on the `k` features with the largest |mean with the label - mean without| on the
+/// sample to fit on; all features, where there are fewer.
 pub fn sparse(codes: &TokenCodes, question: &Question, k: usize, task: &Task) -> Result<SparseProbe> {
     let Question { train, test, .. } = question;
     let [without, with] = [false, true].map(|side| codes.means(train.side(side)));
@@ -85,13 +85,13 @@ pub fn fitted(x: MatRef<'_, f64>, sample: &Sample, task: &Task) -> Result<Probe>
     Probe::of_matrix(x, &sample.labels(), &ProbeOptions::default(), task)
 }
 
-/// The log odds of the label.
+/// Returns the log odds of the label.
 pub fn scores(probe: &Probe, x: MatRef<'_, f64>) -> Vec<f64> {
     let outputs = probe.on(x);
     (0..outputs.nrows()).map(|row| outputs[(row, 0)]).collect()
 }
 
-/// Question by question.
+/// Returns a table with a row for each question.
 pub fn table(found: &[Probed]) -> Table {
     let names = |whose: &str| KS.map(|k| format!("{whose}k = {k}"));
     let columns = ["label", "fitted on", "judged on"].map(String::from).into_iter();

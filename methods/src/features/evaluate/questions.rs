@@ -1,5 +1,5 @@
-//! Questions that codes can answer: whether a token has a label, and which letter a word begins with, each as two
-//! balanced samples of tokens, one to fit on and one to judge on.
+//! Questions that feature activations can answer: whether a token has a label, and which letter a word begins with,
+//! each as two balanced samples of tokens, one to fit on and one to judge on.
 
 use std::collections::BTreeMap;
 
@@ -10,25 +10,25 @@ use crate::base::random::stream;
 use crate::probes::{ClassLabels, ClassName};
 
 crate::options! {
-    /// What probes are fitted and judged on.
+    /// Sizes of the samples that probes are fitted and judged on.
     #[derive(Debug, Clone)]
     pub struct QuestionOptions {
         /// Maximum number of labels that probes are fitted for, spread evenly over those of the text.
         labels: usize = 32 => at_least(1.0);
         /// Maximum number of tokens that a probe is fitted on, half of them with the label.
         train: usize = 4000 => at_least(4.0);
-        /// Maximum number of tokens that it is judged on, half of them with the label.
+        /// Maximum number of tokens that a probe is judged on, half of them with the label.
         test: usize = 1000 => at_least(4.0);
     }
 }
 
-/// A question needs this many tokens with the label, and without it, in either part.
+/// The number of tokens with the label, and without it, that a question needs in either part.
 pub const FEWEST: usize = 20;
 
-/// At most so many occurrences of a word count, since words are as unequally frequent as letters are.
+/// The largest number of occurrences of a word that count, since words are as unequally frequent as letters are.
 const OCCURRENCES: usize = 8;
 
-/// One word in so many is judged on and not fitted on.
+/// The number of words of which one is judged on and not fitted on.
 const HELD_EVERY: usize = 4;
 
 /// Tokens, and whether each has the label: half of them do.
@@ -46,12 +46,12 @@ impl Sample {
         }
     }
 
-    /// The tokens with the label, or those without.
+    /// Returns the tokens with the label, or those without.
     pub fn side(&self, wanted: bool) -> impl Iterator<Item = u32> + '_ {
         self.tokens.iter().zip(&self.has_it).filter(move |(_, has_it)| **has_it == wanted).map(|(token, _)| *token)
     }
 
-    /// Leaves `count` tokens, half of them of each side: those with the label come first.
+    /// Shortens the sample to `count` tokens, half of them of each side: those with the label come first.
     pub fn shorten(&mut self, count: usize) {
         let (with, without): (Vec<u32>, Vec<u32>) =
             (self.side(true).take(count / 2).collect(), self.side(false).take(count / 2).collect());
@@ -59,13 +59,13 @@ impl Sample {
         self.tokens = [with, without].concat();
     }
 
-    /// The share of tokens whose score is above 0 just where they have the label.
+    /// Returns the share of tokens whose score is above 0 if and only if they have the label.
     pub fn accuracy(&self, scores: &[f64]) -> f64 {
         let right = scores.iter().zip(&self.has_it).filter(|(score, has_it)| (**score > 0.0) == **has_it).count();
         right as f64 / self.tokens.len() as f64
     }
 
-    /// The harmonic mean of precision and recall of a score above 0.
+    /// Returns the harmonic mean of precision and recall of a score above 0.
     pub fn f1(&self, scores: &[f64]) -> f64 {
         let said = scores.iter().filter(|score| **score > 0.0).count();
         let both = scores.iter().zip(&self.has_it).filter(|(score, has_it)| **score > 0.0 && **has_it).count();
@@ -82,8 +82,8 @@ pub struct Question {
 }
 
 impl Question {
-    /// Draws balanced samples from those with and without it, in the part to fit on and the part to judge on. None where
-    /// there are too few.
+    /// Draws balanced samples from the tokens with and without the label, in the part to fit on and the part to judge
+    /// on. None where there are too few.
     pub fn drawn(name: String, parts: [[Vec<u32>; 2]; 2], sizes: [usize; 2], seed: u64) -> Option<Self> {
         let mut samples = Vec::new();
         for ((turn, [with, without]), size) in (0..).zip(parts).zip(sizes) {
@@ -101,8 +101,8 @@ impl Question {
     }
 }
 
-/// A question for each label of the text: fitted on the first half of its rows, judged on the second. At most as many as
-/// the options say, spread evenly over the list of labels.
+/// Builds a question for each label of the text: fitted on the first half of its rows, judged on the second. At most as
+/// many as the options allow, spread evenly over the list of labels.
 pub fn of_labels(tokens: &Tokens, options: &QuestionOptions, seed: u64) -> Vec<Question> {
     let halves = tokens.halves();
     let question = |fact: &crate::features::facts::Fact| {
@@ -119,8 +119,8 @@ pub fn of_labels(tokens: &Tokens, options: &QuestionOptions, seed: u64) -> Vec<Q
     all.into_iter().zip(chosen).filter(|(_, chosen)| *chosen).map(|(question, _)| question).collect()
 }
 
-/// A question for each letter that words of the vocabulary begin with, a word being a token of a blank and a letter at
-/// least: fitted on three quarters of the words and judged on the others (Chanin et al. 2024).
+/// Builds a question for each letter that words of the vocabulary begin with, a word being a token of a blank and a
+/// letter at least: fitted on three quarters of the words and judged on the others (Chanin et al. 2024).
 pub fn of_letters(tokens: &Tokens, options: &QuestionOptions, seed: u64) -> Vec<Question> {
     let letters: BTreeMap<u32, char> =
         tokens.text.texts.iter().filter_map(|(id, text)| Some((*id, first_letter(text)?))).collect();
@@ -150,7 +150,7 @@ pub fn of_letters(tokens: &Tokens, options: &QuestionOptions, seed: u64) -> Vec<
     ('a'..='z').filter_map(question).collect()
 }
 
-/// The first letter of a word of the Latin alphabet.
+/// Returns the first letter of a word of the Latin alphabet.
 fn first_letter(text: &str) -> Option<char> {
     let word = text.strip_prefix(' ')?;
     word.chars().all(char::is_alphabetic).then_some(())?;

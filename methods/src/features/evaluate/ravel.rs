@@ -1,12 +1,12 @@
-//! Cause and isolation on the facts of the labelled language, after RAVEL (Huang et al. 2024; SAEBench, Karvonen et al. 2025):
-//! whether features can be found that carry one attribute of an entity and no other.
+//! Cause and isolation on the facts of the labelled language, after RAVEL (Huang et al. 2024; SAEBench, Karvonen et al.
+//! 2025): whether there are features that carry one attribute of an entity and no other.
 //!
-//! A pair of prompts asks for one attribute of two entities. Features of the attribute take their codes at the entity's
-//! tokens from the other prompt: x' = x + sum over the features of (c' - c) d_f. The cause is the share of pairs of that
-//! attribute whose answer becomes the other entity's, and the isolation the share of pairs of the entities' other
-//! attributes whose answer stays. RAVEL learns a mask of features; here they are those with the largest estimated effect
-//! on the attribute less that on the others (gradient times difference of codes), on half of the pairs. Pairs that the
-//! model does not answer right in both prompts are left out.
+//! A pair of prompts asks for one attribute of two entities. Features of the attribute take their activations at the
+//! entity's tokens from the other prompt: x' = x + sum over the features of (c' - c) d_f. The cause is the share of
+//! pairs of that attribute whose answer becomes the other entity's, and the isolation the share of pairs of the
+//! entities' other attributes whose answer stays. RAVEL learns a mask of features; here they are those with the largest
+//! estimated effect on the attribute less that on the others (gradient times difference of activations), on half of the
+//! pairs. Pairs that the model does not answer right in both prompts are left out.
 
 use std::collections::BTreeMap;
 
@@ -27,37 +27,38 @@ use crate::tensor::{DType, Device, Tensor, dtype, floats};
 /// The attributes of one kind of entity.
 const GROUPS: [&[&str]; 3] = [&["trade", "home", "friend"], &["capital", "language"], &["country", "river"]];
 
-/// How many features take their codes from the other entity.
+/// Numbers of features that take their activations from the other entity.
 pub const PATCHED: [usize; 4] = [5, 20, 100, 500];
 
-/// An attribute needs this many pairs to choose features on, and as many to judge them on.
+/// The number of pairs that an attribute needs to choose features on, and as many to judge them on.
 const FEWEST: usize = 5;
 
 /// Cause and isolation of one attribute.
 #[derive(Debug, Clone)]
 pub struct Attribute {
     pub name: &'static str,
-    /// Pairs of the attribute, and of the entities' other attributes, that are judged.
+    /// The numbers of judged pairs: of the attribute, and of the entities' other attributes.
     pub pairs: [usize; 2],
-    /// Cause and isolation by the number of features, of the dictionary and of random directions.
+    /// Cause and isolation by the number of features; `random` has those of random directions.
     pub own: Vec<[f64; 2]>,
     pub random: Vec<[f64; 2]>,
-    /// The same where the whole activation is taken.
+    /// Cause and isolation where the whole activation is patched.
     pub whole: [f64; 2],
 }
 
-/// A pair with what both of its prompts have at the entity's tokens.
+/// A pair with the activations of both of its prompts at the entity's tokens.
 struct Facts {
     pair: TokenPair,
     /// The entity's tokens, at the same positions of both prompts.
     positions: Vec<usize>,
-    /// `[positions, d]`, of the clean prompt and of the other one, and the gradient of the logit difference.
+    /// The activations `[positions, d]` of the clean prompt; `other` has those of the other one, and `slopes` the
+    /// gradient of the logit difference.
     clean: Tensor,
     other: Tensor,
     slopes: Vec<f64>,
 }
 
-/// Adds numbers to an activation.
+/// A hook that adds numbers to an activation.
 struct Added(Tensor);
 
 impl Edit for Added {
@@ -67,7 +68,7 @@ impl Edit for Added {
     }
 }
 
-/// The attributes that the model knows of enough entities; none for another text than the labelled language's.
+/// Measures the attributes that the model knows of enough entities; none for another text than the labelled language's.
 pub fn of_attributes(reading: &Reading, model: &Model, n: usize, seed: i64, task: &Task) -> Result<Vec<Attribute>> {
     if n == 0 || reading.tokens.text.label("fact").is_none() {
         return Ok(Vec::new());
@@ -105,12 +106,12 @@ pub fn of_attributes(reading: &Reading, model: &Model, n: usize, seed: i64, task
     Ok(found)
 }
 
-/// Every second of some pairs.
+/// Returns every second of some pairs.
 fn half_of(all: &[Facts], half: usize) -> Vec<&Facts> {
     all.iter().skip(half).step_by(2).collect()
 }
 
-/// Pairs that the model answers right in both prompts, by their attribute: attributes with enough of them.
+/// Returns the pairs that the model answers right in both prompts, by their attribute: attributes with enough of them.
 fn known(
     reading: &Reading,
     model: &Model,
@@ -172,13 +173,13 @@ impl Facts {
     }
 }
 
-/// (c' - c) of every feature at each of the entity's tokens, `[positions, features]`.
+/// Returns (c' - c) of every feature at each of the entity's tokens, `[positions, features]`.
 fn difference(coded: &Coded, facts: &Facts) -> Result<Tensor> {
     let read = |x: &Tensor| coded.sae.encode(&dtype::convert(x, coded.sae.parts().encoder.dtype())?);
     Ok((read(&facts.other)? - read(&facts.clean)?)?)
 }
 
-/// What features write more in the other prompt, `[positions, d]`.
+/// Returns what features write in the other prompt less what they write in the clean one, `[positions, d]`.
 fn change(coded: &Coded, facts: &Facts, features: &[u32]) -> Result<Tensor> {
     if features.is_empty() {
         return Ok(facts.clean.zeros_like()?);
@@ -188,8 +189,8 @@ fn change(coded: &Coded, facts: &Facts, features: &[u32]) -> Result<Tensor> {
     coded.sae.writes(&dtype::convert(&facts.clean, coded.sae.parts().encoder.dtype())?, &features, &part)
 }
 
-/// The features by their estimated effect on the attribute, the loss of the right answer, less the mean size of that on
-/// the others; those above 0.
+/// Ranks the features by their estimated effect on the attribute, the loss of the right answer, less the mean size of
+/// that on the others; those above 0.
 fn ranked(coded: &Coded, of_it: &[&Facts], of_others: &[&Facts]) -> Result<Vec<u32>> {
     let directions = written(coded)?.to_dtype(DType::F64)?.t()?.contiguous()?;
     let mean = |all: &[&Facts]| -> Result<Vec<f64>> {
@@ -211,7 +212,7 @@ fn ranked(coded: &Coded, of_it: &[&Facts], of_others: &[&Facts]) -> Result<Vec<u
     Ok(ranked)
 }
 
-/// The share of pairs whose answer becomes the other one's where the entity's tokens are changed.
+/// Returns the share of pairs whose answer becomes the other one's where the entity's tokens are changed.
 fn flipped(
     reading: &Reading,
     model: &Model,
@@ -238,7 +239,7 @@ fn flipped(
     Ok(found.iter().filter(|value| **value < 0.0).count() as f64 / found.len() as f64)
 }
 
-/// Attribute by attribute.
+/// Returns a table with a row for each attribute.
 pub fn table(found: &[Attribute]) -> Table {
     let named =
         |whose: &str| PATCHED.map(|n| [format!("{whose}cause, {n}"), format!("{whose}isolation, {n}")]).concat();

@@ -1,5 +1,6 @@
-//! A text read once for everything that is said of a dictionary: tokens with their labels, the codes of the dictionary
-//! and of random directions, the measures of both, and the activations of those tokens that probes are fitted on.
+//! A text read once for all measures of a dictionary: tokens with their labels, the feature activations of the
+//! dictionary and of random directions, the measures of both, and the activations of those tokens that probes are
+//! fitted on.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,21 +24,21 @@ use crate::sae::baselines::{Moments, random_about};
 use crate::sae::metrics::{MeasureOptions, Measures, Meter, Seen};
 use crate::tensor::{DType, Device, Tensor, dtype};
 
-/// Tokens in a batch of the model, about.
+/// The number of tokens in a batch of the model, about.
 const AT_ONCE: usize = 1 << 12;
 
-/// Dense codes in memory at once, about.
+/// The number of dense feature activations in memory at once, about.
 const CODES: usize = 1 << 23;
 
 crate::options! {
-    /// How much of a text dictionaries are evaluated on.
+    /// The part of a text that dictionaries are evaluated on.
     #[derive(Debug, Clone)]
     pub struct ReadingOptions {
         /// Maximum number of tokens of the text.
         tokens: usize = 200_000;
-        /// Tokens in a row of the text.
+        /// Number of tokens in a row of the text.
         context: Option<usize> = None => usually("the model's, at most 1,024");
-        /// Leaves out the tokens that mark where texts begin and end.
+        /// Whether tokens that mark where texts begin and end are left out.
         without_bos: bool = true;
         /// Seed of samples, of random directions and of the bootstrap; without one, the samples are those of seed 0.
         seed: Seed = Seed::default() => usually(OF_CALL);
@@ -50,20 +51,21 @@ pub struct Tokens {
     pub text: TextCodes,
     pub rows: Vec<Row>,
     pub facts: Vec<Fact>,
-    /// Whether each token counts.
+    /// Whether each token is counted.
     pub counts: Vec<bool>,
-    /// The first token of the second half of the rows: what is chosen or fitted before it is judged behind it.
+    /// The first token of the second half of the rows: the first half is for choosing and fitting, the second for
+    /// judging.
     pub middle: usize,
 }
 
-/// One of the dictionaries, with what it makes of the text.
+/// A dictionary, with its activations and measures on the text.
 pub struct Coded {
     pub sae: Sae,
     pub codes: TokenCodes,
     pub measures: Measures,
-    /// Of each row of the text, for intervals.
+    /// The sums of each row of the text, for intervals.
     pub rows: Vec<RowSums>,
-    /// sum |x - mean|² of each row, the mean being that of the whole text.
+    /// The sum |x - mean|² of each row, with the mean of the whole text.
     pub spreads: Vec<f64>,
 }
 
@@ -71,9 +73,9 @@ pub struct Coded {
 #[derive(Debug, Clone, Default)]
 pub struct RowSums {
     pub tokens: f64,
-    /// sum |x - x_hat|²
+    /// The squared error: sum |x - x_hat|².
     pub error: f64,
-    /// Codes that are not 0.
+    /// The number of active features.
     pub codes: f64,
     squares: f64,
     sum: Vec<f64>,
@@ -92,7 +94,7 @@ impl RowSums {
         self.codes += codes.iter().filter(|code| **code != 0.0).count() as f64;
     }
 
-    /// sum |x - mean|², about any mean.
+    /// Computes sum |x - mean|², about any mean.
     fn spread(&self, mean: &[f64]) -> f64 {
         let product: f64 = self.sum.iter().zip(mean).map(|(sum, mean)| sum * mean).sum();
         self.squares - 2.0 * product + self.tokens * mean.iter().map(|mean| mean * mean).sum::<f64>()
@@ -102,7 +104,7 @@ impl RowSums {
 /// The activations of some tokens.
 #[derive(Default)]
 pub struct KeptActivations {
-    /// Where each token's stand.
+    /// The place of each token's activations.
     places: BTreeMap<u32, usize>,
     values: Vec<f32>,
     width: usize,
@@ -113,7 +115,7 @@ pub struct Reading {
     pub tokens: Tokens,
     /// The dictionary.
     pub own: Coded,
-    /// As many random directions, of which as many are active: the control.
+    /// The control: as many random directions, thresholded to the same L0.
     pub random: Coded,
     pub kept: KeptActivations,
 }
@@ -145,7 +147,7 @@ impl Tokens {
         Ok(Self { place, text, rows, facts, counts, middle })
     }
 
-    /// The tokens of either half that count.
+    /// Returns the counted tokens of either half.
     pub fn halves(&self) -> [Vec<u32>; 2] {
         let all = |range: std::ops::Range<usize>| -> Vec<u32> {
             range.filter(|token| self.counts[*token]).map(|token| token as u32).collect()
@@ -168,19 +170,19 @@ impl KeptActivations {
         }
     }
 
-    /// One token's.
+    /// Returns the activations of one token.
     pub fn row(&self, token: u32) -> Result<&[f32]> {
         let place = self.places.get(&token).ok_or_else(|| err!(Bug, "token {token} was not kept"))?;
         Ok(&self.values[place * self.width..(place + 1) * self.width])
     }
 
-    /// Those of some tokens, `[tokens, d]`.
+    /// Returns the activations of some tokens, `[tokens, d]`.
     pub fn matrix(&self, tokens: &[u32]) -> Result<Mat<f64>> {
         let rows = tokens.iter().map(|token| self.row(*token)).collect::<Result<Vec<_>>>()?;
         Ok(Mat::from_fn(rows.len(), self.width, |i, j| f64::from(rows[i][j])))
     }
 
-    /// The same as a tensor.
+    /// Returns the activations of some tokens as a tensor.
     pub fn tensor(&self, tokens: &[u32]) -> Result<Tensor> {
         let rows = tokens.iter().map(|token| self.row(*token)).collect::<Result<Vec<_>>>()?.concat();
         Ok(Tensor::from_vec(rows, (tokens.len(), self.width), &Device::Cpu)?)
@@ -201,7 +203,7 @@ impl Reader {
         Ok(Self { codes: TokenCodes::new(sae.d_sae()), sae, meter, rows: vec![RowSums::default(); rows] })
     }
 
-    /// Reads tokens of which `rows` says whose row each is in, and None of those that do not count.
+    /// Reads tokens; `rows` has the row of each, and none for those that are not counted.
     fn add(&mut self, x: &Tensor, rows: &[Option<usize>], task: &Task) -> Result<()> {
         let d_sae = self.sae.d_sae();
         let at_once = (CODES / d_sae.max(self.sae.d_in()).max(1)).clamp(1, AT_ONCE);
@@ -299,8 +301,8 @@ impl Reading {
     }
 }
 
-/// The readers of the dictionary and of as many random directions about the mean of the first tokens, of which as many
-/// are active as the dictionary has codes there.
+/// Returns the readers of the dictionary and of as many random directions about the mean of the first tokens,
+/// thresholded to the dictionary's L0 there.
 fn begun(sae: &Sae, first: &Tensor, rows: usize, seed: u64, task: &Task) -> Result<[Reader; 2]> {
     let codes = sae.encode_sparse(&dtype::convert(first, sae.parts().encoder.dtype())?, task)?;
     let l0 = (codes.count() as f64 / codes.rows() as f64).round() as usize;

@@ -1,28 +1,28 @@
-//! The numbers of an evaluation: each with its interval, its control, how many it is over, and its formula.
+//! The numbers of an evaluation: each with its interval, its control, its sample size, and its formula.
 
 use crate::base::bootstrap::bootstrap;
 use crate::base::{Cell, Error, Result, Table, names};
 use crate::err;
 
-/// One number about a dictionary.
+/// A number about a dictionary.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Score {
     pub name: String,
-    /// None where there is nothing to measure.
+    /// The value; none where there is nothing to measure.
     pub value: Option<f64>,
-    /// Its interval of 95 % by the bootstrap.
+    /// The 95 % interval, by the bootstrap.
     pub interval: Option<[f64; 2]>,
-    /// The same of random directions.
+    /// The value of random directions.
     pub random: Option<f64>,
-    /// How many of `of` it is over, which the bootstrap draws.
+    /// The sample size: the number of `of`, which the bootstrap draws.
     pub n: usize,
     pub of: &'static str,
     pub formula: String,
 }
 
 impl Score {
-    /// The mean over some units, which the bootstrap draws, beside that of random directions. What is not finite is
-    /// left out.
+    /// Computes the mean over some units, which the bootstrap draws, with that of random directions. Values that are
+    /// not finite are left out.
     pub fn mean(name: impl Into<String>, own: &[f64], random: &[f64], of: &'static str, formula: &str) -> Self {
         let finite = |values: &[f64]| values.iter().copied().filter(|value| value.is_finite()).collect::<Vec<f64>>();
         let (own, random) = (finite(own), finite(random));
@@ -40,13 +40,13 @@ impl Score {
     }
 }
 
-/// What is said of a dictionary.
+/// The evaluation of a dictionary.
 #[derive(Debug, Clone)]
 pub struct Evaluation {
-    /// What was evaluated on what.
+    /// The dictionary that was evaluated, and the text.
     pub title: String,
     pub scores: Vec<Score>,
-    /// The tables of what scores are means of, by name.
+    /// The tables that scores are means of, by name.
     pub parts: Vec<(&'static str, Table)>,
 }
 
@@ -55,13 +55,13 @@ impl Evaluation {
         table(self.title.clone(), &self.scores)
     }
 
-    /// A score by its name.
+    /// Returns a score by its name.
     pub fn score(&self, name: &str) -> Result<&Score> {
         let names = || self.scores.iter().map(|score| score.name.as_str());
         self.scores.iter().find(|score| score.name == name).ok_or_else(|| unknown("measure", name, names()))
     }
 
-    /// The table of a part by its name.
+    /// Returns the table of a part by its name.
     pub fn part(&self, name: &str) -> Result<&Table> {
         let names = || self.parts.iter().map(|(name, _)| *name);
         let found = self.parts.iter().find(|(known, _)| *known == name);

@@ -1,5 +1,5 @@
-//! Spurious correlation removal (SCR): a probe for one label is fitted where another label goes with it, and features of that
-//! other one are taken out (Marks et al. 2024; SAEBench, Karvonen et al. 2025).
+//! Spurious correlation removal (SCR): a probe for one label is fitted where another label is correlated with it, and
+//! features of that other one are removed (Marks et al. 2024; SAEBench, Karvonen et al. 2025).
 //!
 //! SCR = (accuracy without the features - accuracy of that probe) / (accuracy of a probe fitted where both labels are
 //! independent - accuracy of that probe), all on tokens where they are independent; 0 where the denominator is under
@@ -12,20 +12,21 @@ use super::reading::{Coded, Reading, Tokens};
 use crate::base::{Cell, Result, Table, Task, parallel};
 use crate::model::labels::Values;
 
-/// At most so many pairs of labels, those with the most tokens.
+/// The largest number of pairs of labels, those with the most tokens.
 const PAIRS: usize = 6;
 
-/// Where less than this is lost by the correlation, nothing can be regained.
+/// The least loss by the correlation from which anything can be regained.
 const LEAST: f64 = 0.001;
 
-/// One label to be told and another that goes with it: samples are of tokens whose first label is one of two kinds (the
-/// second is asked for), and whose second label is one of two kinds, too.
+/// A label to predict and another that is correlated with it: samples are of tokens whose first label is one of two
+/// kinds (the second is to be predicted), and whose second label is one of two kinds, too.
 pub struct Spurious {
     pub name: String,
-    /// All four combinations, as often: the label to be told, and the other one, of the same tokens.
+    /// The question with all four combinations equally often: the label to predict; `other` is that of the other label,
+    /// on the same tokens.
     wanted: Question,
     other: Question,
-    /// The two combinations in which they go together.
+    /// The two combinations in which the labels agree.
     together: Sample,
 }
 
@@ -41,7 +42,7 @@ impl Cells {
     }
 }
 
-/// Both directions of the pairs of labels whose four combinations are frequent enough.
+/// Returns both directions of the pairs of labels whose four combinations are frequent enough.
 pub fn of_pairs(tokens: &Tokens, options: &QuestionOptions, seed: u64) -> Vec<Spurious> {
     let halves = tokens.halves();
     let columns: Vec<(&str, &Vec<&'static str>, &Vec<u32>)> = tokens
@@ -88,7 +89,7 @@ pub fn of_pairs(tokens: &Tokens, options: &QuestionOptions, seed: u64) -> Vec<Sp
     both.take(PAIRS).flatten().collect()
 }
 
-/// Two kinds of either label, of which the rarest combination is as frequent as possible; kinds count from 1.
+/// Returns two kinds of either label, of which the rarest combination is as frequent as possible; kinds count from 1.
 fn commonest(counts: &[Vec<usize>]) -> Option<[usize; 4]> {
     let mut best = (0, None);
     for a in 1..counts.len() {
@@ -107,7 +108,8 @@ fn commonest(counts: &[Vec<usize>]) -> Option<[usize; 4]> {
 }
 
 impl Spurious {
-    /// The cells are (not wanted, not other), (not wanted, other), (wanted, not other), (wanted, other).
+    /// Draws the samples. The cells are (not wanted, not other), (not wanted, other), (wanted, not other), (wanted,
+    /// other).
     fn drawn(
         [wanted, other]: [&str; 2],
         cells: [[Vec<u32>; 4]; 2],
@@ -156,20 +158,21 @@ impl Spurious {
         })
     }
 
-    /// All tokens that are in a sample.
+    /// Returns all tokens that are in a sample.
     pub fn tokens(&self) -> impl Iterator<Item = u32> + '_ {
         self.wanted.train.tokens.iter().chain(&self.wanted.test.tokens).copied()
     }
 }
 
-/// SCR of one label and one that goes with it.
+/// SCR of one label and one that is correlated with it.
 #[derive(Debug, Clone)]
 pub struct Removed {
     pub name: String,
-    /// The accuracy of the probe fitted where they go together, and of that fitted where they are independent.
+    /// The accuracy of the probe fitted where the labels agree; `clean` is that of the probe fitted where they are
+    /// independent.
     pub biased: f64,
     pub clean: f64,
-    /// For each number of features that are taken out, of the dictionary and of random directions.
+    /// SCR for each number of removed features; `random` is that of random directions.
     pub own: Vec<f64>,
     pub random: Vec<f64>,
 }
@@ -210,12 +213,12 @@ pub fn removed(reading: &Reading, all: &[Spurious], task: &Task) -> Result<Vec<R
     Ok(found)
 }
 
-/// The share of what the correlation costs that is regained; 0 where it costs nothing.
+/// Returns the share of the loss by the correlation that is regained; 0 where there is no loss.
 fn regained(found: f64, before: f64, clean: f64) -> f64 {
     if clean - before < LEAST { 0.0 } else { (found - before) / (clean - before) }
 }
 
-/// Pair by pair.
+/// Returns a table with a row for each pair.
 pub fn table(found: &[Removed]) -> Table {
     let named = |whose: &str| OUT.map(|n| format!("{whose}{n} out"));
     let columns = ["label, with another", "biased", "clean"].map(String::from).into_iter();

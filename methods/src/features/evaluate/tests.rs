@@ -1,4 +1,4 @@
-//! The core measures against SAEBench's recorded ones, and an evaluation as a whole.
+//! Tests of the core measures against SAEBench's recorded ones, and of an evaluation as a whole.
 
 use std::path::PathBuf;
 
@@ -14,7 +14,7 @@ use crate::sae::{About, Activation, Parts, Scaling, SitePair};
 use crate::tensor::files::safetensors::Reader;
 use crate::tensor::ints;
 
-/// The dictionary of the fixture.
+/// Builds the dictionary of the fixture.
 fn recorded(reader: &Reader<&[u8]>) -> Sae {
     let tensor = |name: &str| reader.tensor(name).unwrap();
     let parts = Parts {
@@ -84,7 +84,7 @@ fn the_core_measures_are_those_of_sae_bench_with_the_right_variance() {
     assert!((predicted.ce.spliced - lost.ce.spliced).abs() < 1e-6);
 }
 
-/// Documents of words in which brackets, numbers and capitals stand where labels find them.
+/// Returns documents of words in which brackets, numbers and capitals occur where labels find them.
 fn text() -> Text {
     let word = |i: usize| WORDS[(i * i + i / 3) % WORDS.len()];
     let document = |d: usize| -> String { (0..24).map(|i| word(d * 31 + i)).collect::<Vec<_>>().join(" ") };

@@ -9,10 +9,10 @@ use crate::model::batch::Batch;
 use crate::model::generate::GenerateOptions;
 use crate::model::predict::likeliest;
 
-/// The likeliest tokens of which a probability is told.
+/// The number of likeliest tokens whose probabilities are returned.
 const LIKELIEST: usize = 15;
 
-/// A loaded model.
+/// A loaded model that answers questions.
 pub struct Continuing<'a>(pub &'a Model);
 
 impl Continuing<'_> {
@@ -37,7 +37,7 @@ impl Continuing<'_> {
         Ok(Reply { text, chances })
     }
 
-    /// The probabilities of an answer's tokens, by one more pass over all of them.
+    /// Returns the probabilities of an answer's tokens, by one more pass over all of them.
     fn chances(&self, ids: &[u32], new: &[u32], task: &Task) -> Result<Vec<TokenChances>> {
         let (model, tokenizer) = (self.0, tokenizer(self.0)?);
         let points: Vec<(usize, usize)> = (0..new.len()).map(|at| (0, ids.len() + at - 1)).collect();

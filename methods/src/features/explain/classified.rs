@@ -1,4 +1,5 @@
-//! The scores of detection and fuzzing: how well the verdicts of a judge tell contexts with a feature from those without.
+//! Scores of detection and fuzzing: how well the verdicts of a judge separate contexts with a feature from those
+//! without.
 
 use rand::seq::SliceRandom;
 
@@ -13,15 +14,16 @@ use crate::base::random::stream;
 use crate::base::{Result, Task};
 use crate::features::describe::KnownFacts;
 
-/// Contexts are of 32 tokens, drawn from tenths of a feature's range, and five of them are one question (Paulo et al. 2024).
+/// The length of contexts, which are drawn from tenths of a feature's range, five of them to a question (Paulo et al.
+/// 2024).
 pub const LENGTH: usize = 32;
 const QUANTILES: usize = 10;
 const AT_ONCE: usize = 5;
 
-/// Tokens of at least this share of the largest code in their context are marked.
+/// The share of the largest activation in a context from which tokens are marked.
 const MARKED: f64 = 0.3;
 
-/// A feature with fewer contexts, with it or without it, is not judged.
+/// The number of contexts, with the feature or without it, below which it is not judged.
 const FEWEST: usize = 10;
 
 /// The seed of the bootstrap.
@@ -36,8 +38,8 @@ pub struct Sample {
     pub marks: Vec<bool>,
 }
 
-/// The contexts that a feature is judged on, mixed: as many with it, over the tenths of its range, as without it. None
-/// where there are too few.
+/// Returns the contexts that a feature is judged on, shuffled: as many with it, over the tenths of its range, as
+/// without it. None where there are too few.
 pub fn samples(fragments: &Fragments, feature: usize, count: usize) -> Option<Vec<Sample>> {
     let (active, silent) = fragments.sorted(feature, Half::Judge);
     if active.len() < FEWEST || silent.len() < FEWEST {
@@ -72,13 +74,14 @@ pub fn samples(fragments: &Fragments, feature: usize, count: usize) -> Option<Ve
     Some(all)
 }
 
-/// The tokens that stand out in a context.
+/// Returns which tokens stand out in a context.
 pub fn marks(codes: &[f64]) -> Vec<bool> {
     let least = MARKED * codes.iter().copied().fold(0.0, f64::max);
     codes.iter().map(|code| *code > 0.0 && *code >= least).collect()
 }
 
-/// What a judge says of the samples of several features, each with an explanation: a verdict on each, or why there is none.
+/// Collects the verdicts of a judge on the samples of several features, each with an explanation: a verdict on each, or
+/// why there is none.
 pub fn verdicts(
     fragments: &Fragments,
     asked: &[(&Explanation, &[Sample])],
@@ -125,7 +128,7 @@ pub fn verdicts(
     }
 }
 
-/// A rule says of a context whether it is true anywhere, and of marks for which share of them.
+/// Returns the verdict of a rule: on a context whether it is true anywhere, and on marks for which share of them.
 fn by_rule(holds: &[bool], marks: Option<&Vec<bool>>) -> Verdict {
     let chance = match marks {
         None => f64::from(u8::from(holds.contains(&true))),
@@ -137,7 +140,7 @@ fn by_rule(holds: &[bool], marks: Option<&Vec<bool>>) -> Verdict {
     Verdict { is_active: chance >= 0.5, chance: Some(chance) }
 }
 
-/// How often verdicts were right and wrong.
+/// Counts of right and wrong verdicts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Confusion {
     pub true_positives: usize,
@@ -147,7 +150,7 @@ pub struct Confusion {
 }
 
 impl Confusion {
-    /// Of what is true, and what was said.
+    /// Counts pairs of truth and verdict.
     pub fn of(said: impl Iterator<Item = (bool, bool)>) -> Self {
         let mut counts = Self::default();
         for found in said {
@@ -181,7 +184,7 @@ impl Confusion {
         share(self.true_positives + self.true_negatives, self.count())
     }
 
-    /// The mean of the shares of contexts with the feature and of those without it that were told right.
+    /// Returns the mean of the shares of contexts with the feature and of those without it that were judged right.
     pub fn balanced(&self) -> Option<f64> {
         Some((self.recall()? + share(self.true_negatives, self.true_negatives + self.false_positives)?) / 2.0)
     }
@@ -191,19 +194,19 @@ fn share(some: usize, all: usize) -> Option<f64> {
     (all > 0).then(|| some as f64 / all as f64)
 }
 
-/// The verdicts that were read, with what is true.
+/// Returns the verdicts that could be read, with the truth.
 pub fn answered(samples: &[Sample], verdicts: &[Result<Verdict>]) -> Vec<(bool, Verdict)> {
     let read =
         samples.iter().zip(verdicts).filter_map(|(sample, verdict)| Some((sample.is_active, *verdict.as_ref().ok()?)));
     read.collect()
 }
 
-/// The confusion of verdicts with what is true.
+/// Counts verdicts against the truth.
 pub fn confusion(answered: &[(bool, Verdict)]) -> Confusion {
     Confusion::of(answered.iter().map(|(truth, verdict)| (*truth, verdict.is_active)))
 }
 
-/// The interval of the balanced accuracy: the bootstrap over contexts.
+/// Returns the interval of the balanced accuracy, by the bootstrap over contexts.
 pub fn interval(answered: &[(bool, Verdict)]) -> Option<[f64; 2]> {
     bootstrap(answered.len(), SEED, |drawn| {
         let some = drawn.iter().filter_map(|at| answered.get(*at)).map(|(truth, verdict)| (*truth, verdict.is_active));
@@ -211,8 +214,8 @@ pub fn interval(answered: &[(bool, Verdict)]) -> Option<[f64; 2]> {
     })
 }
 
-/// The probability that a context with the feature is given a larger chance than one without it, ties counted half; a
-/// verdict without a chance counts as 0 or 1.
+/// Returns the probability that a context with the feature gets a larger probability than one without it, ties counted
+/// half; a verdict without a probability counts as 0 or 1.
 pub fn auc(answered: &[(bool, Verdict)]) -> Option<f64> {
     let chance = |verdict: &Verdict| verdict.chance.unwrap_or(f64::from(u8::from(verdict.is_active)));
     let of =
@@ -228,7 +231,8 @@ pub fn auc(answered: &[(bool, Verdict)]) -> Option<f64> {
     (pairs > 0).then(|| wins.sum::<f64>() / pairs as f64)
 }
 
-/// The balanced accuracy by chance: each context with the verdict on another, a mean over all ways to turn their order.
+/// Returns the balanced accuracy of a random baseline: each context with the verdict on another, a mean over all cyclic
+/// shifts.
 pub fn shuffled(answered: &[(bool, Verdict)]) -> Option<f64> {
     let turned = |by: usize| {
         let others = answered.iter().cycle().skip(by);

@@ -1,5 +1,5 @@
 //! Answers as delphi 0.1.3 reads them (EleutherAI/delphi, `classifier.py`, `simulator.py` and `llm_interface.py`), so
-//! that its results can be met: where it differs from ours, each function says how.
+//! that its results can be reproduced; each function says where it differs from ours.
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ use crate::base::questions::Reply;
 use crate::base::{Result, json};
 use crate::err;
 
-/// The verdicts of an answer to a question that could show `shown` texts.
+/// Reads the verdicts of an answer to a question that could show `shown` texts.
 ///
 /// The list, the first that ends in the line in which it begins, must have as many entries as texts could be shown,
 /// also where fewer were. A token with "0" in it stands for 0, "10" too, and one with "1" for 1.
@@ -43,7 +43,7 @@ pub fn verdicts(reply: &Reply, shown: usize) -> Result<Vec<Verdict>> {
     Ok(bits.into_iter().zip(chances).map(|(is_active, chance)| Verdict { is_active, chance: Some(chance) }).collect())
 }
 
-/// P(1) / (P(0) + P(1)); 0 where none of the likeliest tokens says either.
+/// Returns P(1) / (P(0) + P(1)); 0 where none of the likeliest tokens has either digit.
 fn yes(top: &[(String, f64)]) -> f64 {
     let (mut no, mut yes) = (0.0, 0.0);
     for (token, logp) in top {
@@ -56,15 +56,15 @@ fn yes(top: &[(String, f64)]) -> f64 {
     if no + yes > 0.0 { yes / (no + yes) } else { 0.0 }
 }
 
-/// The simulated codes of an answer in JSON: all 0 where it is cut, is for another number of tokens, or has words
-/// around its JSON. Which tokens it repeats is not looked at.
+/// Reads the simulated activations of an answer in JSON: all 0 where it is truncated, is for another number of tokens,
+/// or has words around its JSON. The repeated tokens are not compared.
 pub fn simulated(answer: &str, count: usize) -> Vec<f64> {
     let found: Option<Value> = json::read(answer.as_bytes(), |e| err!(Format, "{e}")).ok();
     let list = found.as_ref().and_then(|found| found.get("activations")?.as_array()).filter(|list| list.len() == count);
     list.map_or_else(|| vec![0.0; count], |list| list.iter().map(number).collect())
 }
 
-/// The number of a token, which may be written as a string; 0 where it is none from 0 to 10.
+/// Returns the number of a token, which may be written as a string; 0 where it is none from 0 to 10.
 fn number(entry: &Value) -> f64 {
     let value = entry.get("token").and(entry.get("activation"));
     let of = |value: &Value| match value {
@@ -75,8 +75,8 @@ fn number(entry: &Value) -> f64 {
     value.and_then(of).filter(|number| (0.0..=MOST).contains(number)).unwrap_or_default()
 }
 
-/// The expectation of an integer from 0 to 10, of the likeliest tokens in its place: of tokens that write the same
-/// number the last one counts, and 0 where there is none.
+/// Returns the expectation of an integer from 0 to 10, over the likeliest tokens in its place: of tokens that write the
+/// same number the last one counts, and 0 where there is none.
 pub fn expected(top: &[(String, f64)]) -> f64 {
     let mut chances = [0.0; MOST as usize + 1];
     for (token, logp) in top {

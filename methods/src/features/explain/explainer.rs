@@ -14,7 +14,8 @@ use crate::features::describe;
 use crate::features::feature::FeatureList;
 use crate::model::Model;
 
-/// Fragments that an explainer is shown, every second one of the ten strongest: the same share of them as is judged.
+/// The number of fragments that an explainer is shown, every second one of the ten strongest: the same share of them as
+/// is judged.
 pub const SHOWN: usize = 5;
 
 /// The length of fragments (Cunningham et al. 2023).
@@ -34,7 +35,8 @@ crate::options! {
     }
 }
 
-/// What features stand for, from where they are active in a text; empty for one that is active in less than five fragments.
+/// Explains features by where they are active in a text; the explanation is empty for a feature that is active in less
+/// than five fragments.
 pub fn explain(
     model: &Model,
     list: &FeatureList,
@@ -47,7 +49,7 @@ pub fn explain(
     of_fragments(&fragments, by, task)
 }
 
-/// The same of fragments that were read.
+/// Explains features by fragments that were read.
 pub fn of_fragments(fragments: &Fragments, by: By, task: &Task) -> Result<Vec<Explanation>> {
     let features = 0..fragments.read.codes.len();
     let strongest: Vec<Vec<usize>> =
@@ -77,7 +79,7 @@ pub fn of_fragments(fragments: &Fragments, by: By, task: &Task) -> Result<Vec<Ex
     Ok(found)
 }
 
-/// Every second one of twice as many, or the first ones where there are fewer.
+/// Returns every second one of twice as many, or the first ones where there are fewer.
 pub fn every_second(of: &[usize], count: usize) -> Vec<usize> {
     let step = if of.len() >= 2 * count { 2 } else { 1 };
     of.iter().step_by(step).take(count).copied().collect()

@@ -1,4 +1,4 @@
-//! Fragments of a text: one of each document, drawn at random, half of them to explain features by and half to judge.
+//! Fragments of a text: one of each document, drawn at random, half of them to explain features and half to judge.
 
 use std::ops::Range;
 
@@ -17,38 +17,38 @@ use crate::model::labels::Labels;
 use crate::model::tokenizer::Tokenizer;
 use crate::sae::{About, Parts, Sae};
 
-/// A document that is shorter than a fragment is passed over; this many times as many documents are read as fragments are
-/// wanted, at most.
+/// The largest number of documents that are read for each fragment; a document that is shorter than a fragment is
+/// skipped.
 const DOCUMENTS: usize = 20;
 
 crate::options! {
     /// The fragments of a text that features are explained by and judged on.
     #[derive(Debug, Clone)]
     pub struct FragmentOptions {
-        /// Number of fragments, each from another document: half to explain by, half to judge.
+        /// Number of fragments, each from another document: half to explain, half to judge.
         fragments: usize = 1024 => at_least(4.0).at_most(1e6);
-        /// Tokens in a fragment.
+        /// Number of tokens in a fragment.
         length: Option<usize> = None => usually("64, and 32 for detection and fuzzing, or the model's context").at_least(2.0);
-        /// The site that is read, for dictionaries that were made of activations alone.
+        /// The site that is read, for dictionaries that were made from activations alone.
         site: Option<String> = None => usually("that of each feature's dictionary");
     }
 }
 
-/// Which of the two halves.
+/// Halves of the fragments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Half {
     Explainer,
     Judge,
 }
 
-/// Fragments with the codes of some features.
+/// Fragments with the activations of some features.
 pub struct Fragments {
     pub read: TextCodes,
-    /// How many are for explaining; they come first.
+    /// The number of fragments for explaining; they come first.
     explaining: usize,
     /// The seed of what is drawn of them.
     pub seed: u64,
-    /// The number of each feature in its dictionary, from which what is drawn for it depends.
+    /// The number of each feature in its dictionary, which seeds the draws for it.
     pub numbers: Vec<u64>,
 }
 
@@ -90,25 +90,25 @@ impl Fragments {
         }
     }
 
-    /// The tokens of a fragment, by their places in the text.
+    /// Returns the tokens of a fragment, by their places in the text.
     pub fn places(&self, fragment: usize) -> Range<usize> {
         let at = |number: usize| self.read.starts.get(number).copied().unwrap_or_default();
         at(fragment)..at(fragment + 1)
     }
 
-    /// A feature's codes in a fragment; one below 0 counts as 0.
+    /// Returns a feature's activations in a fragment; one below 0 counts as 0.
     pub fn codes(&self, feature: usize, fragment: usize) -> Vec<f64> {
         let codes = self.read.codes.get(feature).and_then(|codes| codes.get(self.places(fragment)));
         codes.unwrap_or_default().iter().map(|code| f64::from(code.max(0.0))).collect()
     }
 
-    /// The texts of a fragment's tokens.
+    /// Returns the texts of a fragment's tokens.
     pub fn tokens(&self, fragment: usize) -> Vec<&str> {
         let ids = self.read.ids.get(self.places(fragment)).unwrap_or_default();
         ids.iter().map(|id| self.read.texts.get(id).map_or("", String::as_str)).collect()
     }
 
-    /// The fragments of a half in which a feature is active, strongest first, and those in which it is not.
+    /// Returns the fragments of a half in which a feature is active, strongest first, and those in which it is not.
     pub fn sorted(&self, feature: usize, half: Half) -> (Vec<usize>, Vec<usize>) {
         let strongest = |fragment: usize| self.codes(feature, fragment).into_iter().fold(0.0, f64::max);
         let all = self.half(half).map(|fragment| (strongest(fragment), fragment));
@@ -118,7 +118,7 @@ impl Fragments {
         (numbers(active), numbers(silent))
     }
 
-    /// Some of these fragments, drawn for a feature and a purpose.
+    /// Draws some of the fragments, for a feature and a purpose.
     pub fn drawn(&self, mut of: Vec<usize>, count: usize, feature: usize, purpose: &str) -> Vec<usize> {
         let turn = self.numbers.get(feature).copied().unwrap_or_default();
         let (drawn, _) = of.partial_shuffle(&mut stream(self.seed, purpose, turn), count);
@@ -126,7 +126,7 @@ impl Fragments {
     }
 }
 
-/// A dictionary at a site, unless it has its own.
+/// Places a dictionary at a site, unless it has its own.
 fn placed(sae: &Sae, site: Option<&str>) -> Result<Sae> {
     let parts = sae.parts().clone();
     match site.filter(|_| parts.about.sites.is_empty()) {
@@ -135,10 +135,10 @@ fn placed(sae: &Sae, site: Option<&str>) -> Result<Sae> {
     }
 }
 
-/// One fragment of each document: those to explain by, then those to judge, and how many explain.
+/// Returns one fragment of each document: those to explain, then those to judge, and how many explain.
 ///
 /// Of two documents in a row one is drawn to explain and the other judges, whatever the length of fragments, so that
-/// explanations of fragments of one length are judged on other documents at another length, too.
+/// explanations from fragments of one length are judged on other documents at another length, too.
 fn rows(
     text: &Text,
     tokenizer: &Tokenizer,

@@ -1,4 +1,4 @@
-//! How well the features of several methods are explained (Cunningham et al. 2023, figure 4): explained, judged and
+//! Interpretability of the features of several methods (Cunningham et al. 2023, figure 4): explained, judged and
 //! averaged, a row for each.
 
 use super::explainer::{self, LENGTH};
@@ -14,7 +14,7 @@ use crate::model::Model;
 /// The seed of the bootstrap.
 const SEED: u64 = 0;
 
-/// The mean score of each named group of features, with its 95 % interval by the bootstrap over features.
+/// Returns the mean score of each named group of features, with its 95 % interval by the bootstrap over features.
 pub fn interpretability(
     model: &Model,
     groups: &[(String, FeatureList)],
@@ -46,7 +46,7 @@ pub fn interpretability(
     })
 }
 
-/// The features of all groups, one after the other, so that the model reads the text once.
+/// Joins the features of all groups, one after the other, so that the model reads the text once.
 fn together(groups: &[(String, FeatureList)]) -> FeatureList {
     let mut all = FeatureList::default();
     for (_, list) in groups {

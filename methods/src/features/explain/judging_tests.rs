@@ -1,4 +1,5 @@
-//! Scores by judges whose answers are known: one that is always right, one that often gives no answer, and rules.
+//! Tests of scores by judges whose answers are known: one that is always right, one that often gives no answer, and
+//! rules.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -19,7 +20,7 @@ use crate::features::text_codes::tests::{WORDS, model};
 use crate::model::Model;
 use crate::sae::{About, Activation, Parts, Sae};
 
-/// A model of words, 120 documents of 14 words, and two features that are active in some of them.
+/// Builds a model of words, 120 documents of 14 words, and two features that are active in some of them.
 fn sample() -> (Model, FeatureList, Text) {
     let (model, sae) = model();
     let about = About { sites: vec!["embed".into()], ..sae.parts().about.clone() };
@@ -51,7 +52,7 @@ fn options(method: Method) -> ScoreOptions {
     ScoreOptions { method, contexts: 20, fragments, ..ScoreOptions::default() }
 }
 
-/// Answers by the question's list of texts or tokens.
+/// A judge that answers by the question's list of texts or tokens.
 struct Judge<'a> {
     answer: &'a dyn Fn(&Value) -> Result<String>,
     asked: Cell<usize>,
@@ -80,7 +81,7 @@ fn scored(method: Method, answer: &dyn Fn(&Value) -> Result<String>) -> (Vec<Sco
     (found, judge.asked.get())
 }
 
-/// What a judge knows of every fragment: its tokens, and the first feature's codes from 0 to 10.
+/// Returns what a judge knows of every fragment: its tokens, and the first feature's activations from 0 to 10.
 fn known() -> BTreeMap<String, Vec<f64>> {
     let (model, list, text) = sample();
     let fragments = fragments(&model, &list, &text);

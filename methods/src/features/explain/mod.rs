@@ -1,8 +1,8 @@
-//! How well explanations of features say where they are active: explained on one half of a text's fragments, and judged
-//! on the other.
+//! Explanations of features and their scores: explained on one half of a text's fragments, and judged on the other.
 //!
-//! Simulation (Bills et al. 2023, Cunningham et al. 2023): the correlation of simulated with real codes. Detection and
-//! fuzzing (Paulo et al. 2024): which contexts, or which marked tokens, does the explanation tell from others.
+//! Simulation (Bills et al. 2023, Cunningham et al. 2023): the correlation of simulated with real activations.
+//! Detection and fuzzing (Paulo et al. 2024): the accuracy with which the explanation separates contexts, or marked
+//! tokens, from others.
 
 mod by_model;
 mod classified;

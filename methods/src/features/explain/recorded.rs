@@ -1,4 +1,5 @@
-//! Scores from recorded exchanges: what a judge answered before, here or to another program, beside what is true.
+//! Scores from recorded exchanges: earlier answers of a judge, to microtome or to another program, compared with the
+//! truth.
 
 use std::path::Path;
 
@@ -19,16 +20,16 @@ use crate::base::{Cell, Error, Result, Table, Task, json, memory};
 use crate::data::table::select;
 use crate::err;
 
-/// What errors about exchanges say to do.
+/// The hint of errors about exchanges.
 const HINT: &str = "of detection, an exchange is #{ active: [true, false], answer: \"[1, 0]\" }; of simulation, \
     #{ codes: [0, 2], simulated: [0, 7] }";
 
 crate::choices! {
-    /// How answers are read.
+    /// Ways to read answers.
     pub enum ReadAs {
-        /// Answers are read as those of a judge that is asked here.
+        /// The way for answers of a judge that microtome asks.
         Ours = "ours",
-        /// Answers are read as delphi 0.1.3 reads them.
+        /// The way of delphi 0.1.3.
         Delphi = "delphi",
     }
 }
@@ -36,14 +37,14 @@ crate::choices! {
 crate::options! {
     #[derive(Debug, Clone)]
     pub struct AnswerOptions {
-        /// How explanations were judged.
+        /// The method by which explanations were judged.
         method: Method = Method::Simulation;
-        /// How answers are read: as those of a judge that `features::score` asks, or as delphi 0.1.3 reads them.
+        /// The way to read answers: as those of a judge that `features::score` asks, or as delphi 0.1.3 reads them.
         read_as: ReadAs = ReadAs::Ours;
     }
 }
 
-/// A question that was answered before, and what is true of what it asked about.
+/// A question that was answered before, and the truth about what it asked.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct Exchange {
@@ -56,15 +57,15 @@ pub struct Exchange {
     logprobs: Option<Vec<AnswerToken>>,
     /// Whether the feature is active in each text that was shown, or at its marked tokens.
     active: Option<Vec<bool>>,
-    /// What was said of each text, in place of an answer, and how likely it is active.
+    /// The verdict on each text, in place of an answer; `chances` are the probabilities that the feature is active.
     said: Option<Vec<Option<bool>>>,
     chances: Option<Vec<Option<f64>>>,
-    /// The codes of the feature at the tokens of a fragment.
+    /// The activations of the feature at the tokens of a fragment.
     codes: Option<Vec<f64>>,
     tokens: Option<Vec<String>>,
-    /// In place of an answer: the likeliest tokens where the code of each token is due, as completions have them.
+    /// The likeliest tokens at the place of each token's activation, as completions have them, in place of an answer.
     top_logprobs: Option<Vec<Top>>,
-    /// In place of an answer: what was simulated at each token.
+    /// The simulated activation of each token, in place of an answer.
     simulated: Option<Vec<f64>>,
 }
 
@@ -108,10 +109,10 @@ impl TryFrom<Value> for Top {
     }
 }
 
-/// What is true of each text of an exchange, and what was said of it.
+/// The truth about each text of an exchange, and the verdict on it.
 type Verdicts = (Vec<bool>, Vec<Result<Verdict>>);
 
-/// The codes of an exchange, and what was simulated.
+/// The activations of an exchange, and the simulated ones.
 type Simulation = (Vec<f64>, Result<Vec<f64>>);
 
 impl Exchange {
@@ -154,7 +155,7 @@ impl Exchange {
         Reply { text: answer.into(), chances: self.logprobs.iter().flatten().map(chances).collect() }
     }
 
-    /// What was said of the texts, of which as many as `shown` could be in a question.
+    /// Returns the verdicts on the texts, of which as many as `shown` could be in a question.
     fn verdicts(&self, shown: usize, read_as: ReadAs) -> Result<Verdicts> {
         let active = self.active.clone().ok_or_else(|| missing("`active`, true or false for each text"))?;
         let said = match (&self.answer, &self.said) {
@@ -184,7 +185,7 @@ impl Exchange {
         Ok((active, said))
     }
 
-    /// What was simulated at the tokens of a fragment.
+    /// Returns the simulated activations of the tokens of a fragment.
     fn simulation(&self, read_as: ReadAs) -> Result<Simulation> {
         let codes = self.codes.as_ref().ok_or_else(|| missing("`codes`, a number for each token"))?;
         let codes: Vec<f64> = codes.iter().map(|code| code.max(0.0)).collect();
@@ -214,7 +215,7 @@ impl Exchange {
     }
 }
 
-/// The values of a list in JSON, or of JSON lines.
+/// Reads the values of a list in JSON, or of JSON lines.
 fn values(text: &str) -> Result<Vec<Value>> {
     if text.trim_start().starts_with('[') {
         return json::read_content(text.as_bytes(), |e| err!(Format, "expected a list of exchanges as JSON: {e}"));
@@ -241,7 +242,7 @@ fn same_length(name: &str, found: usize, of: &str, wanted: usize) -> Result<()> 
     Err(err!(Argument, "expected as many `{name}` as `{of}`, {wanted}, found {found}").hint(HINT))
 }
 
-/// Where an exchange stands among all, in what is wrong with it.
+/// Adds the place of an exchange among all to an error.
 fn numbered(at: usize) -> impl Fn(Error) -> Error {
     move |error| error.within(format!("exchange {at}"))
 }
@@ -257,7 +258,7 @@ fn all_simulations(exchanges: &[Exchange], read_as: ReadAs) -> Result<Vec<Simula
     exchanges.iter().enumerate().map(of).collect()
 }
 
-/// The exchanges of each feature, in the order in which features come first.
+/// Groups the exchanges by feature, in the order in which features first occur.
 fn by_feature(exchanges: &[Exchange]) -> Vec<(String, Vec<usize>)> {
     let mut groups: Vec<(String, Vec<usize>)> = Vec::new();
     let mut places = std::collections::HashMap::new();
@@ -271,8 +272,8 @@ fn by_feature(exchanges: &[Exchange]) -> Vec<(String, Vec<usize>)> {
     groups
 }
 
-/// The scores of explanations by what was answered, a row for each feature. There is no other feature's explanation
-/// beside them, but the same answers in another order.
+/// Returns the scores of explanations by recorded answers, a row for each feature. The baseline is not another
+/// feature's explanation, but the same answers in another order.
 pub fn scores(exchanges: &[Exchange], options: &AnswerOptions, task: &Task) -> Result<Table> {
     let groups = by_feature(exchanges);
     let mut scored: Vec<Scored> = Vec::with_capacity(groups.len());
@@ -319,12 +320,13 @@ pub fn scores(exchanges: &[Exchange], options: &AnswerOptions, task: &Task) -> R
     select(&table, &columns)
 }
 
-/// A prediction that was read, beside the codes.
+/// Pairs a prediction that could be read with the activations.
 fn beside<'a>(codes: &[f64], own: &'a Result<Vec<f64>>) -> Option<Predicted<'a>> {
     Some(Predicted { is_top: false, predicted: own.as_ref().ok()?, codes: codes.to_vec() })
 }
 
-/// What was read of each answer: a row for each text that was judged, or each token that was simulated.
+/// Returns a table of what was read from each answer: a row for each text that was judged, or each token that was
+/// simulated.
 pub fn read(exchanges: &[Exchange], options: &AnswerOptions, task: &Task) -> Result<Table> {
     let why = |error: Option<&Error>| error.map_or(Cell::Missing, |error| error.message.as_str().into());
     let mut rows: Vec<Vec<Cell>> = Vec::new();
@@ -359,7 +361,7 @@ pub fn read(exchanges: &[Exchange], options: &AnswerOptions, task: &Task) -> Res
     Ok(Table { title, columns: columns.iter().map(|name| name.to_string()).collect(), rows })
 }
 
-/// The tokens of a context as fuzzing shows them, with those that stand out between << and >>.
+/// Returns the tokens of a context as fuzzing shows them, with those that stand out between << and >>.
 pub fn marked(tokens: &[String], codes: &[f64]) -> Result<String> {
     same_length("codes", codes.len(), "tokens", tokens.len()).map_err(|e| Error { hint: None, ..e }.about("codes"))?;
     let tokens: Vec<&str> = tokens.iter().map(String::as_str).collect();

@@ -1,5 +1,5 @@
-//! Exchanges of files, and answers read as delphi reads them: the call itself is held to its results in
-//! tests/suite/recorded.rhai.
+//! Tests of exchanges in files, and of answers read as delphi reads them: the call itself is compared with delphi's
+//! results in tests/suite/recorded.rhai.
 
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ fn options(method: Method, read_as: ReadAs) -> AnswerOptions {
     AnswerOptions { method, read_as }
 }
 
-/// Exchanges from a file with this text.
+/// Loads exchanges from a file with this text.
 fn loaded(text: &str) -> crate::base::Result<Vec<Exchange>> {
     let folder = tempfile::tempdir().unwrap();
     let place = folder.path().join("exchanges.json");
@@ -101,7 +101,7 @@ fn delphi_reads_what_ours_refuses_and_the_other_way_round() {
     assert_eq!(said(named("[1,\n0] or [0]", &[]), 1), Some(vec![(false, None)]));
     assert_eq!(said(named("[1, 0]", &[]), 3), None);
     assert_eq!(said(named("[yes]", &[]), 1), None);
-    // A token with a 0 in it is one, and where none of the likeliest says either the chance is 0.
+    // A token with a 0 in it is one, and where none of the likeliest says either the probability is 0.
     assert_eq!(said(named("[1]", &["10"]), 1), Some(vec![(true, Some(0.0))]));
     assert_eq!(said(named("[1]", &["[1]"]), 1), Some(vec![(true, Some(1.0))]));
     assert_eq!(said(named("[1]", &["1", "0"]), 1), None);

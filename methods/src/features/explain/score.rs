@@ -1,4 +1,4 @@
-//! Scores of explanations, each beside what another feature's explanation reaches, and as a table.
+//! Scores of explanations, each compared with another feature's explanation, and as a table.
 
 use super::classified::{self, Confusion};
 use super::explainer;
@@ -14,19 +14,19 @@ use crate::features::feature::FeatureList;
 use crate::model::Model;
 
 crate::choices! {
-    /// How an explanation is judged.
+    /// Methods to judge an explanation.
     pub enum Method {
-        /// Codes at every token, simulated from the explanation.
+        /// Activations at every token, simulated from the explanation.
         Simulation = "simulation",
-        /// Whether the feature is active anywhere in a context.
+        /// A verdict on whether the feature is active anywhere in a context.
         Detection = "detection",
-        /// Whether it is active at the tokens that are marked.
+        /// A verdict on whether the feature is active at the marked tokens.
         Fuzzing = "fuzzing",
     }
 }
 
 impl Method {
-    /// The usual length of a fragment.
+    /// Returns the usual length of a fragment.
     pub fn length(self) -> usize {
         match self {
             Method::Simulation => explainer::LENGTH,
@@ -38,7 +38,7 @@ impl Method {
 crate::options! {
     #[derive(Debug, Clone)]
     pub struct ScoreOptions {
-        /// How explanations are judged.
+        /// The method by which explanations are judged.
         method: Method = Method::Simulation;
         /// Number of contexts with the feature, and as many without it.
         contexts: usize = 50 => at_least(10.0).at_most(1e6).only("method", &["detection", "fuzzing"]);
@@ -51,18 +51,19 @@ crate::options! {
 /// The score of an explanation.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Scored {
-    /// Simulation: the correlation over the strongest and the drawn fragments. Detection and fuzzing: balanced accuracy.
-    /// None for a feature that is too seldom active, and where no answer could be read.
+    /// The correlation over the strongest and the drawn fragments, in simulation; the balanced accuracy, in detection
+    /// and fuzzing. None for a feature that is too seldom active, and where no answer could be read.
     pub score: Option<f64>,
-    /// Its 95 % interval: the bootstrap over fragments or contexts.
+    /// The 95 % interval, by the bootstrap over fragments or contexts.
     pub interval: Option<[f64; 2]>,
-    /// The same by another feature's explanation, or, where there is one feature alone, by predictions in a turned order.
+    /// The score by another feature's explanation, or, where there is one feature alone, by predictions in a shifted
+    /// order.
     pub by_other: Option<f64>,
-    /// Fragments or contexts whose answer was read.
+    /// The number of fragments or contexts whose answer could be read.
     pub count: usize,
-    /// Those whose answer could not be.
+    /// The number of those whose answer could not be read.
     pub failed: usize,
-    /// Why the first of them could not be.
+    /// The reason why the first answer could not be read.
     pub why: Option<String>,
     pub details: Details,
 }
@@ -80,7 +81,7 @@ impl Default for Details {
 }
 
 impl Scored {
-    /// The score of a simulation with these predictions, beside the baseline.
+    /// Builds the score of a simulation with given predictions and its baseline.
     pub fn of_simulation(found: &Simulated, own: &[Result<Vec<f64>>], by_other: Option<f64>) -> Self {
         Self {
             score: found.both,
@@ -93,7 +94,7 @@ impl Scored {
         }
     }
 
-    /// The score of verdicts: `answered` are those that could be read, with what is true; `own` are all of them.
+    /// Builds the score of verdicts: `answered` are those that could be read, with the truth; `own` are all of them.
     pub fn of_verdicts(answered: &[(bool, Verdict)], own: &[Result<Verdict>], by_other: Option<f64>) -> Self {
         let confusion = classified::confusion(answered);
         Self {
@@ -108,7 +109,7 @@ impl Scored {
     }
 }
 
-/// Scores an explanation of each feature by where it is active in a text.
+/// Computes the score of an explanation of each feature by where it is active in a text.
 pub fn score(
     model: &Model,
     list: &FeatureList,
@@ -128,7 +129,8 @@ pub fn score(
     of_fragments(&fragments, 0, explanations, (by, options), task)
 }
 
-/// The same of fragments that were read; the explanations are of the features from `first` on.
+/// Computes the scores of explanations on fragments that were read; the explanations are of the features from `first`
+/// on.
 pub fn of_fragments(
     fragments: &Fragments,
     first: usize,
@@ -144,7 +146,7 @@ pub fn of_fragments(
     Ok(found)
 }
 
-/// Says how many answers were left out, and why the first of them was.
+/// Reports how many answers were left out, and why the first of them was.
 pub fn say_failures(scored: &[Scored], task: &Task) {
     let failed: usize = scored.iter().map(|one| one.failed).sum();
     if let Some(why) = scored.iter().find_map(|one| one.why.as_ref()) {
@@ -152,7 +154,7 @@ pub fn say_failures(scored: &[Scored], task: &Task) {
     }
 }
 
-/// Of each explanation the one after it that is another feature's, if there is any.
+/// Returns for each explanation the next one of another feature, if there is any.
 fn others(explanations: &[Explanation]) -> Vec<Option<&Explanation>> {
     let other = |at: usize| {
         let after = explanations.iter().cycle().skip(at + 1).take(explanations.len().saturating_sub(1));
@@ -245,7 +247,7 @@ fn first_failure<T>(found: &[Result<T>]) -> Option<String> {
     found.iter().find_map(|found| found.as_ref().err()).map(|error| error.message.clone())
 }
 
-/// Scores as rows of a table, with the names of their features and of who judged.
+/// Returns scores as rows of a table, with the names of their features and of the judge.
 pub fn table(names: &[String], explanations: &[Explanation], scored: &[Scored], by: &str, method: Method) -> Table {
     let (what, own): (&str, &[&str]) = match method {
         Method::Simulation => ("correlation of simulated and real codes", &["top", "random", "fragments"]),

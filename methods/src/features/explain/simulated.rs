@@ -1,4 +1,4 @@
-//! The score of simulation: the correlation of simulated with real codes over all tokens of some fragments.
+//! The score of simulation: the correlation of simulated with real activations over all tokens of some fragments.
 
 use super::explainer::every_second;
 use super::explanation::{By, Explanation};
@@ -10,7 +10,7 @@ use crate::base::{Error, Result, Task};
 use crate::err;
 use crate::features::describe::KnownFacts;
 
-/// Fragments of each sort, the strongest and random ones (Cunningham et al. 2023).
+/// The number of fragments of each sort, the strongest and random ones (Cunningham et al. 2023).
 pub const OF_EACH: usize = 5;
 
 /// The seed of the bootstrap.
@@ -20,12 +20,12 @@ const SEED: u64 = 0;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Judged {
     pub fragment: usize,
-    /// One of the strongest; else it was drawn.
+    /// Whether the fragment is one of the strongest; else it was drawn.
     pub is_top: bool,
 }
 
-/// Every second one of the ten strongest fragments of the judge's half, and as many others, drawn from those in which the
-/// feature is active; none where it is active in less than ten.
+/// Returns every second one of the ten strongest fragments of the judge's half, and as many others, drawn from those in
+/// which the feature is active; none where it is active in less than ten.
 pub fn judged(fragments: &Fragments, feature: usize) -> Option<Vec<Judged>> {
     let (mut active, _) = fragments.sorted(feature, Half::Judge);
     if active.len() < 2 * OF_EACH {
@@ -38,7 +38,7 @@ pub fn judged(fragments: &Fragments, feature: usize) -> Option<Vec<Judged>> {
     Some(of(top, true).chain(of(random, false)).collect())
 }
 
-/// What an explanation makes of fragments: a prediction for each token, or why there is none.
+/// Returns the predictions of an explanation on fragments: one for each token, or why there is none.
 pub fn predictions(
     fragments: &Fragments,
     asked: &[(&Explanation, usize)],
@@ -75,7 +75,7 @@ pub fn predictions(
     }
 }
 
-/// Where the rule of an explanation is true.
+/// Returns where the rule of an explanation is true.
 pub fn holds(explanation: &Explanation, known: &KnownFacts) -> Result<Vec<bool>> {
     let rule = explanation.rule.as_ref().ok_or_else(|| {
         err!(Argument, "expected an explanation made by rules, found one in words alone")
@@ -85,27 +85,27 @@ pub fn holds(explanation: &Explanation, known: &KnownFacts) -> Result<Vec<bool>>
     rule.holds(known)
 }
 
-/// The correlations of simulated and real codes.
+/// The correlations of simulated and real activations.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Simulated {
-    /// Over the strongest fragments and the drawn ones together; None where all answers failed.
+    /// The correlation over the strongest fragments and the drawn ones together; none where all answers failed.
     pub both: Option<f64>,
-    /// The bootstrap over fragments.
+    /// The interval by the bootstrap over fragments.
     pub interval: Option<[f64; 2]>,
     pub top: Option<f64>,
     pub random: Option<f64>,
-    /// Fragments whose answer was read.
+    /// The number of fragments whose answer could be read.
     pub fragments: usize,
 }
 
-/// What was predicted for a fragment, beside the codes that it has.
+/// The prediction for a fragment, and its real activations.
 pub struct Predicted<'a> {
     pub is_top: bool,
     pub predicted: &'a [f64],
     pub codes: Vec<f64>,
 }
 
-/// The judged fragments of a feature whose predictions could be read.
+/// Returns the judged fragments of a feature whose predictions could be read.
 pub fn read<'a>(
     fragments: &Fragments,
     feature: usize,
@@ -120,7 +120,7 @@ pub fn read<'a>(
 }
 
 impl Simulated {
-    /// The scores of what was predicted; `score` makes one from the sums over some fragments.
+    /// Computes the scores of predictions; `score` computes one from the sums over some fragments.
     pub fn of(read: &[Predicted], score: fn(Sums) -> Option<f64>) -> Self {
         let sums: Vec<(bool, Sums)> =
             read.iter().map(|one| (one.is_top, Sums::of(one.predicted, &one.codes))).collect();
@@ -142,7 +142,8 @@ impl Simulated {
     }
 }
 
-/// The score by chance: each fragment judged by the predictions of another one, a mean over all ways to turn their order.
+/// Returns the score of a random baseline: each fragment judged by the predictions of another one, a mean over all
+/// cyclic shifts.
 pub fn shuffled(read: &[Predicted]) -> Option<f64> {
     let turned = |by: usize| {
         let others = read.iter().cycle().skip(by);
@@ -152,7 +153,7 @@ pub fn shuffled(read: &[Predicted]) -> Option<f64> {
     (read.len() > 1).then(|| (1..read.len()).map(turned).sum::<f64>() / (read.len() - 1) as f64)
 }
 
-/// The sums of which a correlation is made, so that those of fragments add up.
+/// Sums that a correlation is computed from, so that those of fragments add up.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sums {
     n: f64,
@@ -187,12 +188,12 @@ impl Sums {
         }
     }
 
-    /// The correlation, and 0 where there is none.
+    /// Returns the correlation, or 0 where there is none.
     pub fn correlation_or_0(self) -> Option<f64> {
         Some(self.correlation().unwrap_or_default())
     }
 
-    /// Pearson's correlation; none where one of the two is constant.
+    /// Computes Pearson's correlation; none where one of the two is constant.
     pub fn correlation(self) -> Option<f64> {
         let spread = |sum: f64, squares: f64| squares - sum * sum / self.n;
         let (x, y) = (spread(self.x, self.xx), spread(self.y, self.yy));

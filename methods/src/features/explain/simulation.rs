@@ -1,5 +1,5 @@
-//! Simulated codes (Bills et al. 2023): how strongly a language model expects a feature at each token of a fragment, from
-//! its explanation alone.
+//! Simulated activations (Bills et al. 2023): how strongly a language model expects a feature at each token of a
+//! fragment, from its explanation alone.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use crate::err;
 /// The largest value that is simulated.
 pub const MOST: f64 = 10.0;
 
-/// Tokens that the answer may take for each token of a fragment.
+/// The number of tokens that the answer may take for each token of a fragment.
 const ANSWER: usize = 24;
 
 const SYSTEM: &str = "A feature of a neural network is active at some tokens of a text, and an explanation says at which. \
@@ -21,7 +21,7 @@ const SYSTEM: &str = "A feature of a neural network is active at some tokens of 
     are 0. Answer with nothing but JSON that repeats every token in its order: \
     {\"activations\": [{\"token\": \"..\", \"activation\": 0}, ..]}";
 
-/// Asks for the codes of a feature in a fragment.
+/// Builds the question about the activations of a feature in a fragment.
 pub fn question(explanation: &str, tokens: &[&str]) -> Question {
     let tokens: Vec<String> = tokens.iter().map(|token| shown(token)).collect();
     Question {
@@ -43,8 +43,8 @@ struct OfToken {
     activation: Value,
 }
 
-/// The simulated codes of a fragment: their expectations where the answer has the probabilities of its numbers, else the
-/// numbers themselves.
+/// Reads the simulated activations of a fragment: their expectations where the answer has the probabilities of its
+/// numbers, else the numbers themselves.
 ///
 /// An answer for another number of tokens, or for other tokens, is refused. A value that is no number from 0 to 10 is 0.
 pub fn read(reply: &Reply, tokens: &[&str]) -> Result<Vec<f64>> {
@@ -68,13 +68,13 @@ pub fn read(reply: &Reply, tokens: &[&str]) -> Result<Vec<f64>> {
     })
 }
 
-/// A number from 0 to 10, which may be written as a string; else 0.
+/// Returns a number from 0 to 10, which may be written as a string; else 0.
 fn number(value: &Value) -> f64 {
     let found = value.as_f64().or_else(|| value.as_str()?.trim().parse().ok());
     found.filter(|number| (0.0..=MOST).contains(number)).unwrap_or(0.0)
 }
 
-/// The expected value of each number of the answer; none where the tokens of the answer are not its text.
+/// Returns the expected value of each number of the answer; none where the tokens of the answer are not its text.
 fn expectations(reply: &Reply, count: usize) -> Option<Vec<Option<f64>>> {
     let mut ends = Vec::with_capacity(reply.chances.len());
     let mut text = String::new();
@@ -94,7 +94,7 @@ fn expectations(reply: &Reply, count: usize) -> Option<Vec<Option<f64>>> {
     Some(places.into_iter().map(of).collect())
 }
 
-/// Where the values of "activation" begin in the answer, and how they are written.
+/// Returns where the values of "activation" begin in the answer, and how they are written.
 fn values(text: &str) -> Vec<(usize, &str)> {
     let (mut found, mut string, mut escaped) = (Vec::new(), None, false);
     for (at, sign) in text.char_indices() {
@@ -117,13 +117,14 @@ fn values(text: &str) -> Vec<(usize, &str)> {
     found
 }
 
-/// A token without the signs of JSON around it.
+/// Returns a token without the signs of JSON around it.
 fn bare(token: &str) -> &str {
     token.trim_matches(|sign: char| sign.is_whitespace() || "\"{}[],:".contains(sign))
 }
 
-/// The expectation of an integer from 0 to 10, of the likeliest tokens in its place: sum of v p(v) over the sum of p(v).
-/// Other tokens are left out; of tokens that write the same number, such as "3" and " 3", the probabilities are added.
+/// Returns the expectation of an integer from 0 to 10, over the likeliest tokens in its place: sum of v p(v) over the
+/// sum of p(v). Other tokens are left out; of tokens that write the same number, such as "3" and " 3", the
+/// probabilities are added.
 pub fn expected(top: &[(String, f64)]) -> Option<f64> {
     let value = |token: &str| bare(token).parse::<u8>().ok().map(f64::from).filter(|value| *value <= MOST);
     let known = top.iter().filter_map(|(token, logp)| Some((value(token)?, logp.exp())));

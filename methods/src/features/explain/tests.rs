@@ -1,5 +1,5 @@
-//! The same scores as delphi's from the same recorded answers (tests/fixtures/scores, made by the library itself), but for
-//! its errors, which are named where they show.
+//! Tests that scores equal those of delphi from the same recorded answers (tests/fixtures/scores, made by the library
+//! itself), but for its errors, which are named where they show.
 
 use serde_json::Value;
 
@@ -47,7 +47,7 @@ fn reply(call: &Value) -> Reply {
     }
 }
 
-/// The verdicts of the recorded calls, and what is true of the texts that they are on.
+/// Returns the verdicts of the recorded calls, and the truth about their texts.
 fn judged(of: &Value) -> (Vec<Sample>, Vec<Result<Verdict>>) {
     let shown = of["n_examples_shown"].as_u64().unwrap() as usize;
     let truth =
@@ -179,7 +179,7 @@ fn plain_answers_are_read_as_by_the_library_and_those_that_fail_are_no_zeros() {
     assert_eq!(read(short).unwrap_err().message, "expected the activations of 16 tokens, found 15");
 }
 
-/// An answer whose tokens are pieces of its text, with these likeliest ones at one of them.
+/// Builds an answer from tokens, with given likeliest ones at one of them.
 fn with_chances(pieces: &[&str], at: usize, top: &[(&str, f64)]) -> Reply {
     let chances = |(place, token): (usize, &&str)| TokenChances {
         token: token.to_string(),
@@ -204,7 +204,7 @@ fn a_simulation_is_an_expectation_where_probabilities_are_offered() {
     let tokens = [" \"activation\": 9", "b"];
     let likely = [(" 4", 0.5), ("8", 0.25), ("x", 0.25)];
     let found = simulation::read(&with_chances(&pieces, 1, &likely), &tokens).unwrap();
-    // (4 * .5 + 8 * .25) / .75; of the number in two pieces the plain value.
+    // (4 * .5 + 8 * .25) / .75; of the number in two tokens the plain value.
     assert!((found[0] - 16.0 / 3.0).abs() < 1e-12 && found[1] == 10.0, "{found:?}");
     // Tokens that are not the text's say nothing.
     let lying = Reply { text: pieces.concat().replace(" 4", " 5"), ..with_chances(&pieces, 1, &likely) };

@@ -1,5 +1,5 @@
-//! Detection and fuzzing (Paulo et al. 2024): a judge says of some texts at a time whether a feature is active in them, or
-//! whether it is active at the marked tokens.
+//! Detection and fuzzing (Paulo et al. 2024): a judge decides for some texts at a time whether a feature is active in
+//! them, or whether it is active at the marked tokens.
 
 use serde_json::json;
 
@@ -16,15 +16,15 @@ const FUZZING: &str = "A feature of a neural network is active at some tokens of
     feature is active at the marked tokens: 1 for yes, 0 for no. Answer with nothing but a list that has one number for \
     each text, such as [1, 0, 0].";
 
-/// What a judge says of one text.
+/// The verdict of a judge on one text.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Verdict {
     pub is_active: bool,
-    /// P(1) / (P(0) + P(1)), where the answer has the probabilities of its tokens.
+    /// The probability P(1) / (P(0) + P(1)), where the answer has the probabilities of its tokens.
     pub chance: Option<f64>,
 }
 
-/// Asks about some texts, in which tokens are marked for fuzzing.
+/// Builds the question about some texts, in which tokens are marked for fuzzing.
 pub fn question(explanation: &str, texts: &[&str], is_fuzzing: bool) -> Question {
     Question {
         system: if is_fuzzing { FUZZING } else { DETECTION }.into(),
@@ -34,7 +34,7 @@ pub fn question(explanation: &str, texts: &[&str], is_fuzzing: bool) -> Question
     }
 }
 
-/// The verdicts of an answer: the first list in it, which must have as many entries as there were texts.
+/// Reads the verdicts of an answer: the first list in it, which must have as many entries as there were texts.
 pub fn read(reply: &Reply, texts: usize) -> Result<Vec<Verdict>> {
     let list = reply.text.split_once('[').and_then(|(_, after)| Some(after.split_once(']')?.0));
     let list = list.ok_or_else(|| err!(Format, "expected a list of {texts} numbers, found none in the answer"))?;
@@ -54,7 +54,7 @@ pub fn read(reply: &Reply, texts: usize) -> Result<Vec<Verdict>> {
     Ok(bits.iter().enumerate().map(|(at, is_active)| Verdict { is_active: *is_active, chance: chance(at) }).collect())
 }
 
-/// What a token says, alone or with the signs of a list around it.
+/// Returns the digit of a token, alone or with the signs of a list around it.
 fn digit(token: &str) -> Option<bool> {
     match token.trim_matches(|sign: char| sign.is_whitespace() || "[],".contains(sign)) {
         "1" => Some(true),
@@ -63,7 +63,7 @@ fn digit(token: &str) -> Option<bool> {
     }
 }
 
-/// P(1) / (P(0) + P(1)) of the likeliest tokens.
+/// Returns P(1) / (P(0) + P(1)) of the likeliest tokens.
 fn yes(top: &[(String, f64)]) -> Option<f64> {
     let sum = |wanted: bool| -> f64 {
         top.iter().filter(|(token, _)| digit(token) == Some(wanted)).map(|(_, logp)| logp.exp()).sum()

@@ -1,17 +1,18 @@
-//! How tokens, fragments and explanations stand in questions and answers.
+//! Wording of tokens, fragments and explanations in questions and answers.
 
-/// A longer token is cut in questions, which would else cost as much as a whole text.
+/// The largest number of characters of a token in questions, where a longer one would take as much room as a whole
+/// text.
 const LONGEST_TOKEN: usize = 60;
 
-/// A longer explanation is cut.
+/// The largest number of characters of an explanation.
 const LONGEST_EXPLANATION: usize = 500;
 
-/// A token as questions show it.
+/// Returns a token as questions show it.
 pub fn shown(token: &str) -> String {
     cut(token, LONGEST_TOKEN)
 }
 
-/// An explanation on one line, without control characters.
+/// Returns an explanation on one line, without control characters.
 pub fn one_line(text: &str) -> String {
     let visible: String = text.chars().map(|sign| if sign.is_control() { ' ' } else { sign }).collect();
     cut(&visible.split_whitespace().collect::<Vec<_>>().join(" "), LONGEST_EXPLANATION)
@@ -24,7 +25,7 @@ fn cut(text: &str, most: usize) -> String {
     }
 }
 
-/// Tokens as one text, in which those that are marked stand between << and >>, several in a row together.
+/// Returns tokens as one text, in which marked ones are between << and >>, several in a row together.
 pub fn marked(tokens: &[&str], marks: &[bool]) -> String {
     let is_marked = |at: usize| marks.get(at).copied().unwrap_or_default();
     let mut text = String::new();

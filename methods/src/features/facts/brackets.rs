@@ -32,12 +32,12 @@ pub fn facts(read: &TextCodes) -> Vec<Fact> {
     facts
 }
 
-/// The number of brackets that a token opens minus those that it closes.
+/// Returns the number of brackets that a token opens minus those that it closes.
 fn opened(text: &str) -> i64 {
     text.chars().map(|sign| i64::from(sign == '(') - i64::from(sign == ')')).sum()
 }
 
-/// By the kind of the bracket, where it is known.
+/// Returns facts by the kind of the bracket, where it is known.
 fn held(column: &Column, values: &[u32], inside: &[bool]) -> Vec<Fact> {
     let Values::Kind(kinds) = &column.values else { return Vec::new() };
     let fact = |(text, wanted): &(&str, &[&str])| {
@@ -51,7 +51,7 @@ fn held(column: &Column, values: &[u32], inside: &[bool]) -> Vec<Fact> {
     HELD.iter().map(fact).collect()
 }
 
-/// By the form of a token in brackets, in real text.
+/// Returns facts by the form of a token in brackets, in real text.
 fn by_looks(read: &TextCodes, inside: &[bool]) -> Vec<Fact> {
     const YEAR: u32 = 1;
     let capitals = read

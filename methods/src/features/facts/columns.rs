@@ -49,7 +49,7 @@ const NAMES: [((&str, &str), &str); 3] = [
 /// Kinds that other facts cover.
 const LEFT_OUT: [(&str, &str); 2] = [("bracket", "round"), ("due", "due")];
 
-/// The facts of a column; none where those of brackets cover it.
+/// Returns the facts of a column; none where those of brackets cover it.
 pub fn facts(column: &Column, values: &[u32]) -> Vec<Fact> {
     match &column.values {
         Values::Kind(kinds) => {

@@ -11,20 +11,20 @@ use super::TextCodes;
 /// The part of a sentence that a fact is, so that several combine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// What the token is: "a number".
+    /// The nature of the token: "a number".
     What,
-    /// Where it is: "inside a bracket".
+    /// The surroundings of the token: "inside a bracket".
     Where,
     /// A clause by itself: "bracket due".
     Clause,
 }
 
-/// Something that is true of some tokens of a text.
+/// A property of some tokens of a text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fact {
     pub text: String,
     pub role: Role,
-    /// Whether it is true of each token.
+    /// Whether the fact is true of each token.
     pub holds: Vec<bool>,
 }
 
@@ -34,7 +34,7 @@ impl Fact {
     }
 }
 
-/// The labels of a text as facts about its tokens, brackets first.
+/// Returns the labels of a text as facts about its tokens, brackets first.
 pub fn of_labels(read: &TextCodes) -> Vec<Fact> {
     let mut facts = brackets::facts(read);
     for (column, values) in &read.labels {

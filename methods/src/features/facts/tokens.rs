@@ -6,10 +6,10 @@ use std::ops::Range;
 use super::{Fact, Role};
 use crate::features::TextCodes;
 
-/// Whether a token's text looks like something.
+/// A function that tells whether a token's text looks like something.
 type Looks = fn(&str) -> bool;
 
-/// What a token can look like.
+/// Forms of a token.
 const LOOKS: [(&str, Looks); 9] = [
     ("a number", is_number),
     ("capital letters", is_capitals),
@@ -37,14 +37,15 @@ fn is_signs(text: &str) -> bool {
     !word.is_empty() && word.chars().all(|c| c.is_ascii_punctuation())
 }
 
-/// Capital letters and nothing else; a single one only without a space before it, since it may be a part of several.
+/// Returns whether a text is capital letters and nothing else; a single one only without a space before it, since it
+/// may be a part of several.
 pub fn is_capitals(text: &str) -> bool {
     let word = text.trim();
     let is_part = word.chars().count() > 1 || (!word.is_empty() && word.len() == text.len());
     is_part && word.chars().all(char::is_uppercase)
 }
 
-/// The form of all tokens and of those before them, which is the same for every feature.
+/// Returns facts on the form of all tokens and of those before them, which are the same for every feature.
 pub fn looks(read: &TextCodes) -> Vec<Fact> {
     let mut facts = vec![Fact::new("first of its row", Role::What, first_of_rows(read))];
     for (text, looks) in LOOKS {
@@ -55,8 +56,8 @@ pub fn looks(read: &TextCodes) -> Vec<Fact> {
     facts
 }
 
-/// Facts of the `count` tokens with the largest sums of codes among the tokens of `range`, of as many tokens
-/// before them, and of the punctuation marks in either.
+/// Returns facts of the `count` tokens with the largest sums of activations among the tokens of `range`, of as many
+/// tokens before them, and of the punctuation marks in either.
 pub fn strings(read: &TextCodes, codes: &[f32], range: Range<usize>, count: usize) -> Vec<Fact> {
     let mut facts = Vec::new();
     for is_before in [false, true] {
@@ -82,7 +83,7 @@ pub fn strings(read: &TextCodes, codes: &[f32], range: Range<usize>, count: usiz
     facts
 }
 
-/// The fact of a token's name that [`strings`] calls so, on any text; none where it is no such name.
+/// Returns the fact that [`strings`] gives a name, on any text; none where it is no such name.
 pub fn of_name(read: &TextCodes, name: &str) -> Option<Fact> {
     let is = |shown: &str, text: &str| format!("{:?}", plain(text)) == shown;
     let has = |shown: &str, text: &str| {
@@ -96,7 +97,7 @@ pub fn of_name(read: &TextCodes, name: &str) -> Option<Fact> {
     Some(named(read, is_before, verb, shown, |text| if verb == "is" { is(shown, text) } else { has(shown, text) }))
 }
 
-/// The tokens with the largest sums.
+/// Returns the tokens with the largest sums.
 fn strongest<K: Ord + Copy>(sums: BTreeMap<K, f64>, count: usize) -> Vec<K> {
     let mut sums: Vec<(K, f64)> = sums.into_iter().collect();
     sums.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
@@ -112,7 +113,7 @@ fn named(read: &TextCodes, is_before: bool, verb: &str, what: &str, holds: impl 
     }
 }
 
-/// A token's text without one leading space, as token arguments are compared.
+/// Returns a token's text without one leading space, as token arguments are compared.
 fn plain(text: &str) -> &str {
     text.strip_prefix(' ').unwrap_or(text)
 }
@@ -121,12 +122,12 @@ fn text(read: &TextCodes, at: usize) -> Option<&str> {
     read.texts.get(read.ids.get(at)?).map(String::as_str)
 }
 
-/// The token before, unless this is the first of its row.
+/// Returns the token before, unless this is the first of its row.
 fn before(read: &TextCodes, at: usize) -> Option<&str> {
     if read.starts.binary_search(&at).is_ok() { None } else { text(read, at.checked_sub(1)?) }
 }
 
-/// Whether a condition is true of each token; it is evaluated once for each token that occurs.
+/// Returns whether a condition is true of each token; it is evaluated once for each token that occurs.
 fn tokens(read: &TextCodes, holds: impl Fn(&str) -> bool) -> Vec<bool> {
     let of: BTreeMap<u32, bool> = read.texts.iter().map(|(id, text)| (*id, holds(text))).collect();
     let most = of.keys().next_back().map_or(0, |id| *id as usize + 1);
@@ -135,7 +136,7 @@ fn tokens(read: &TextCodes, holds: impl Fn(&str) -> bool) -> Vec<bool> {
     read.ids.iter().map(|id| table.get(*id as usize).copied().unwrap_or_default()).collect()
 }
 
-/// The same of the token before each; false for the first of a row.
+/// Returns whether a condition is true of the token before each; false for the first of a row.
 fn shifted(read: &TextCodes, here: &[bool]) -> Vec<bool> {
     let mut found: Vec<bool> = std::iter::once(false).chain(here.iter().copied()).take(here.len()).collect();
     read.starts.iter().for_each(|start| {

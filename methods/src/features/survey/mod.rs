@@ -1,4 +1,4 @@
-//! A survey: one pass over a text for every feature of several dictionaries, in bounded memory.
+//! Survey: one pass over a text for every feature of several dictionaries, in bounded memory.
 
 mod sizes;
 mod tally;
@@ -13,7 +13,7 @@ use std::ops::ControlFlow;
 
 use crate::base::{Result, Task, memory, parallel};
 use crate::data::Text;
-use crate::data::harvest::{Block, Harvest, HarvestOptions as Harvesting, Skipped, Streamed};
+use crate::data::harvest::{Block, HarvestOptions as Harvesting, Skipped, Streamed, TextReading};
 use crate::data::pack;
 use crate::err;
 use crate::features::feature::{site, tokenizer};
@@ -29,18 +29,18 @@ pub use windows::{Window, Windows};
 /// The number of parallel parts of a dictionary's features, whatever the number of threads.
 const PARTS: usize = 8;
 
-/// Rows without a kept position are dropped once there are this many rows, and whenever they have doubled.
+/// The number of rows at which rows without a kept position are dropped first, and then whenever they have doubled.
 const MANY_ROWS: usize = 1 << 14;
 
-/// What a feature takes that is active at many positions, about: those that are kept, counts by size, and tokens.
+/// The bytes of a feature that is active at many positions, about: kept positions, counts by size, and tokens.
 const FEATURE: u128 = 5 << 10;
 
 /// The number of positions kept for a feature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeptPositions {
-    /// The positions where it is strongest.
+    /// The number of positions where the feature is strongest.
     pub top: usize,
-    /// Positions drawn among all where it is active.
+    /// The number of positions drawn among all where the feature is active.
     pub some: usize,
     pub seed: u64,
 }
@@ -51,7 +51,7 @@ impl Default for KeptPositions {
     }
 }
 
-/// Dictionaries, the text that they read, and where each of their features is active.
+/// A survey: dictionaries, the text that they read, and the positions where each of their features is active.
 #[derive(Debug, Clone)]
 pub struct Survey {
     /// The name of the text.
@@ -64,28 +64,28 @@ pub struct Survey {
     pub classes: Vec<u64>,
     /// The number of occurrences of each token in the text, by its id.
     pub occurrences: Vec<u64>,
-    /// Dictionary by dictionary, in the order given.
+    /// The tallies of each dictionary's features, in the order given.
     pub dictionaries: Vec<Vec<Tally>>,
-    /// The distribution of the codes of each feature, in the same order.
+    /// The distribution of the activations of each feature, in the order of `dictionaries`.
     pub spreads: Vec<Vec<Spread>>,
-    /// The codes around the kept positions, of features for which they were asked for, in the same order.
+    /// The activations around the kept positions, of the requested features, in the order of `dictionaries`.
     pub windows: Vec<Vec<Windows>>,
 }
 
-/// The window around kept positions, and of which features it is kept, by dictionary and index.
+/// The window around kept positions, and a function that tells for which features it is kept, by dictionary and index.
 pub type Watch<'a> = (Window, &'a dyn Fn(usize, usize) -> bool);
 
-/// The distribution of a feature's codes over sizes, tokens and positions.
+/// The distribution of a feature's activations over sizes, tokens and positions.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Spread {
     pub sizes: Sizes,
     pub tokens: Tokens,
-    /// The number of activations in each class of positions, and the sum of its codes there.
+    /// The number of activations in each class of positions, and their sum there.
     pub positions: Vec<(u64, f64)>,
 }
 
 impl Spread {
-    /// Whether the position is kept.
+    /// Counts an activation, and returns whether its position is kept.
     fn take(&mut self, moment: Moment, token: u32, draw: u64) -> bool {
         let is_kept = self.sizes.take(moment, draw);
         self.tokens.take(token, moment.code);
@@ -101,13 +101,13 @@ impl Spread {
     }
 }
 
-/// Positions are counted in classes: 0, 1, 2 to 3, 4 to 7, and so on.
+/// Returns the class of a position: 0, 1, 2 to 3, 4 to 7, and so on.
 pub fn class(column: u32) -> usize {
     (u32::BITS - column.leading_zeros()) as usize
 }
 
 impl Survey {
-    /// One pass of the model feeds all dictionaries.
+    /// Surveys all dictionaries in one pass of the model.
     pub fn of(
         model: &Model,
         saes: &[Sae],
@@ -119,7 +119,7 @@ impl Survey {
         Self::watching(model, saes, text, harvesting, (kept, None), task)
     }
 
-    /// The same, and of some features the codes around the kept positions.
+    /// Surveys all dictionaries, and keeps of some features the activations around the kept positions.
     pub fn watching(
         model: &Model,
         saes: &[Sae],
@@ -131,7 +131,7 @@ impl Survey {
         let names = saes.iter().map(site).collect::<Result<Vec<&str>>>()?;
         let features: usize = saes.iter().map(Sae::d_sae).sum();
         memory::check(FEATURE * features as u128, || format!("the survey of {features} features"))?;
-        let harvest = Harvest::new(model, &names, text, harvesting, task)?;
+        let harvest = TextReading::new(model, text, harvesting).harvest(&names, task)?;
         // Which of the harvest's sites each dictionary reads; several may read one.
         let order: Vec<usize> = names
             .iter()
@@ -242,7 +242,7 @@ impl Survey {
         }
     }
 
-    /// Counts the codes of one dictionary.
+    /// Counts the activations of one dictionary.
     fn take(&mut self, number: usize, codes: &SparseCodes, block: &Block, kept: KeptPositions) -> Result<()> {
         let (Some(tallies), Some(spreads), Some(windows)) =
             (self.dictionaries.get_mut(number), self.spreads.get_mut(number), self.windows.get_mut(number))
@@ -276,13 +276,13 @@ impl Survey {
         self.rows.iter_mut().zip(is_used).filter(|(_, used)| !used).for_each(|(row, _)| *row = Vec::new());
     }
 
-    /// The share of positions at which a feature is active.
+    /// Returns the share of positions at which a feature is active.
     pub fn density(&self, dictionary: usize, feature: usize) -> f64 {
         let fired = self.dictionaries.get(dictionary).and_then(|tallies| tallies.get(feature)).map_or(0, |t| t.fired);
         fired as f64 / self.positions.max(1) as f64
     }
 
-    /// The tokens of a row up to a position, the position included.
+    /// Returns the tokens of a row up to a position, the position included.
     pub fn up_to(&self, moment: &Moment) -> Vec<u32> {
         let row = self.rows.get(moment.row as usize).map(Vec::as_slice).unwrap_or_default();
         row.iter().take(moment.column as usize + 1).copied().collect()
@@ -317,8 +317,8 @@ impl Counts<'_> {
     }
 }
 
-/// The codes of some features, feature after feature, each with its position in the block: a feature's counts are
-/// fetched once a block, not for each of its codes.
+/// The activations of some features, feature after feature, each with its position in the block: a feature's counts are
+/// fetched once a block, not for each of its activations.
 struct Turned {
     starts: Vec<usize>,
     places: Vec<(usize, f32)>,
@@ -346,7 +346,7 @@ impl Turned {
         Self { starts, places }
     }
 
-    /// The codes of a feature, in the order of the block.
+    /// Returns the activations of a feature, in the order of the block.
     fn feature(&self, within: usize) -> &[(usize, f32)] {
         match self.starts.get(within..within + 2) {
             Some([begin, end]) => self.places.get(*begin..*end).unwrap_or_default(),
@@ -355,13 +355,13 @@ impl Turned {
     }
 }
 
-/// The windows of a dictionary's features, before anything is read.
+/// Returns the windows of a dictionary's features, before anything is read.
 fn windows(number: usize, features: usize, watch: Option<Watch>) -> Vec<Windows> {
     let of = |feature: usize| watch.filter(|(_, is_wanted)| is_wanted(number, feature)).map(|(window, _)| window);
     (0..features).map(|feature| Windows::of(of(feature))).collect()
 }
 
-/// An element of a list that grows as far as it is asked for.
+/// Returns an element of a list, which grows as needed.
 fn slot<T: Default + Clone>(list: &mut Vec<T>, at: usize) -> &mut T {
     if list.len() <= at {
         list.resize(at + 1, T::default());
@@ -369,7 +369,7 @@ fn slot<T: Default + Clone>(list: &mut Vec<T>, at: usize) -> &mut T {
     &mut list[at]
 }
 
-/// Refuses codes that are not finite, which would count as the strongest.
+/// Refuses activations that are not finite, which would count as the strongest.
 fn finite(codes: &SparseCodes, block: &Block) -> Result<()> {
     if codes.codes().iter().all(|code| code.is_finite()) {
         return Ok(());

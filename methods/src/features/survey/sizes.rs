@@ -1,15 +1,15 @@
-//! The histogram of a feature's codes: exact counts in bins that widen as larger codes come, and some of the positions
-//! of each bin.
+//! The histogram of a feature's activations: exact counts in bins that widen as larger ones come, and some of the
+//! positions of each bin.
 
 use super::tally::{Moment, mixed};
 use crate::base::results::Histogram;
 
-/// The number of bins up to the reach, a power of two above all codes.
+/// The number of bins up to the reach, a power of two above all activations.
 const STEPS: usize = 64;
-/// Positions kept for each bin.
+/// The number of positions kept for each bin.
 const KEPT: usize = 2;
 
-/// The sizes of codes above and below zero.
+/// The sizes of activations above and below zero.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Sizes {
     above: Side,
@@ -17,13 +17,13 @@ pub struct Sizes {
 }
 
 impl Sizes {
-    /// Takes a code that is not 0. `draw` is a number drawn for it. Whether its position is kept.
+    /// Takes an activation that is not 0, with a number drawn for it, and returns whether its position is kept.
     pub fn take(&mut self, moment: Moment, draw: u64) -> bool {
         let side = if moment.code > 0.0 { &mut self.above } else { &mut self.below };
         side.take(moment, draw)
     }
 
-    /// How many codes there are of each size, from the lowest to the highest.
+    /// Counts the activations of each size, from the lowest to the highest.
     pub fn histogram(&self) -> Histogram {
         let (mut edges, mut counts) = (vec![0.0], Vec::new());
         for (at, count) in self.below.counted() {
@@ -37,13 +37,13 @@ impl Sizes {
         Histogram { edges, counts }
     }
 
-    /// The positions that are kept.
+    /// Returns the positions that are kept.
     pub fn kept(&self) -> impl Iterator<Item = &Moment> {
         [&self.above, &self.below].into_iter().flat_map(Side::kept)
     }
 
-    /// At most `count` of the kept positions whose codes lie in the interval from `low` to `high`, `high` included, spread
-    /// evenly over it.
+    /// Returns at most `count` of the kept positions whose activations lie in the interval from `low` to `high`, `high`
+    /// included, spread evenly over it.
     pub fn within(&self, low: f64, high: f64, count: usize) -> Vec<Moment> {
         let is_within = |moment: &&Moment| f64::from(moment.code) > low && f64::from(moment.code) <= high;
         let mut found: Vec<Moment> = self.kept().filter(is_within).copied().collect();
@@ -58,13 +58,13 @@ impl Sizes {
     }
 }
 
-/// Codes of one sign, by their distance from zero.
+/// Activations of one sign, by their distance from zero.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Side {
-    /// Above all codes so far; 0 before the first.
+    /// A bound above all activations so far; 0 before the first.
     reach: f32,
     counts: Vec<u64>,
-    /// `KEPT` places a step, of which as many are filled as the step has codes.
+    /// The kept positions: `KEPT` slots a step, of which as many are filled as the step has activations.
     some: Vec<Moment>,
 }
 
@@ -82,7 +82,7 @@ impl Side {
         let step = ((size / self.reach * STEPS as f32) as usize).min(STEPS - 1);
         let Some(count) = self.counts.get_mut(step) else { return false };
         *count += 1;
-        // Each code of the step is kept with the same probability (Vitter 1985).
+        // Each activation of the step is kept with the same probability (Vitter 1985).
         let place = if *count <= KEPT as u64 { *count - 1 } else { draw % *count };
         let kept = (place < KEPT as u64).then(|| self.some.get_mut(step * KEPT + place as usize)).flatten();
         let is_kept = kept.is_some();
@@ -114,12 +114,12 @@ impl Side {
         self.reach = if self.reach > f32::MAX / 2.0 { f32::MAX } else { self.reach * 2.0 };
     }
 
-    /// The lower edge of a step.
+    /// Returns the lower edge of a step.
     fn edge(&self, step: usize) -> f64 {
         f64::from(self.reach) * step as f64 / STEPS as f64
     }
 
-    /// Steps and their counts, up to the last that has any.
+    /// Returns steps and their counts, up to the last that has any.
     fn counted(&self) -> impl Iterator<Item = (usize, u64)> {
         let last = self.counts.iter().rposition(|count| *count > 0).map_or(0, |last| last + 1);
         self.counts.iter().copied().take(last).enumerate()
@@ -131,7 +131,7 @@ impl Side {
     }
 }
 
-/// The power of two above a size.
+/// Returns the power of two above a size.
 fn above(size: f32) -> f32 {
     let bits = size.to_bits() & 0x7f80_0000;
     let power = f32::from_bits(bits).max(f32::MIN_POSITIVE);

@@ -12,18 +12,18 @@ pub struct Moment {
 
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Tally {
-    /// The number of positions at which it is active.
+    /// The number of positions at which the feature is active.
     pub fired: u64,
-    /// The sum of its codes.
+    /// The sum of the feature's activations.
     pub sum: f64,
-    /// Where it is strongest, the strongest first; of ties the first ones.
+    /// The positions where the feature is strongest, the strongest first; of ties the first ones.
     pub top: Vec<Moment>,
-    /// A uniform sample of all positions where it is active.
+    /// A uniform sample of all positions where the feature is active.
     pub some: Vec<Moment>,
 }
 
 impl Tally {
-    /// Whether the position is kept.
+    /// Counts an activation, and returns whether its position is kept.
     pub fn take(&mut self, moment: Moment, feature: usize, kept: KeptPositions) -> bool {
         self.fired += 1;
         self.sum += f64::from(moment.code);
@@ -47,18 +47,18 @@ impl Tally {
         is_top || is_drawn
     }
 
-    /// A number drawn for the latest activation.
+    /// Returns a number drawn for the latest activation.
     pub(super) fn draw(&self, feature: usize, seed: u64) -> u64 {
         mixed(seed ^ mixed(feature as u64) ^ self.fired)
     }
 
-    /// The mean code where it is active.
+    /// Returns the mean activation where the feature is active.
     pub fn mean(&self) -> f64 {
         if self.fired == 0 { 0.0 } else { self.sum / self.fired as f64 }
     }
 }
 
-/// The finaliser of SplitMix64 (Steele et al. 2014): a draw for each activation must cost next to nothing.
+/// Computes the finaliser of SplitMix64 (Steele et al. 2014): a draw for each activation must cost next to nothing.
 pub(super) fn mixed(x: u64) -> u64 {
     let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

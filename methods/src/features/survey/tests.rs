@@ -1,4 +1,4 @@
-//! A survey counts what a plain loop over dense codes counts, whatever else it reads beside.
+//! Tests that a survey counts what a plain loop over dense activations counts, whatever else it reads.
 
 use super::*;
 use crate::data::text::TextOptions;
@@ -12,7 +12,7 @@ fn survey(saes: &[Sae], text: &Text, harvesting: &Harvesting) -> Survey {
     Survey::of(&model(), saes, text, harvesting, KeptPositions { top: 5, some: 8, seed: 3 }, &Task::default()).unwrap()
 }
 
-/// Every position with a code of a feature that is not 0, as rows run by themselves.
+/// Returns every position with a nonzero activation of a feature, from rows run by themselves.
 fn plain(sae: &Sae, rows: &[Vec<u32>], feature: usize) -> Vec<Moment> {
     let model = model();
     let place = select(model.decoder.config(), site(sae).unwrap()).unwrap()[0];
@@ -99,8 +99,9 @@ fn densities_are_those_that_are_measured() {
     let text = text(40, TextOptions::default());
     let found = survey(std::slice::from_ref(&sae), &text, &Harvesting::default());
     let model = model();
-    let rules = (&Harvesting::default(), MeasureOptions { dead_at_most: 0 });
-    let measured = measured_on(&[&sae], (&model, "resid_post.1"), &text, rules, &Task::default()).unwrap();
+    let (reading, rules) = (Harvesting::default(), MeasureOptions { dead_at_most: 0 });
+    let reading = TextReading::new(&model, &text, &reading);
+    let measured = measured_on(&[&sae], reading, "resid_post.1", rules, &Task::default()).unwrap();
     let densities: Vec<f64> = (0..24).map(|feature| found.density(0, feature)).collect();
     assert_eq!(densities, measured[0].features.densities());
 }

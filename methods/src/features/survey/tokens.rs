@@ -1,30 +1,30 @@
-//! The tokens with the largest sums of a feature's codes, in bounded memory.
+//! The tokens with the largest sums of a feature's activations, in bounded memory.
 
 /// The number of tokens tracked at once.
 const FOLLOWED: usize = 32;
 
-/// Numbers compared at a time.
+/// The number of numbers compared at a time.
 const LANES: usize = 8;
 
 /// The counts of a token.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AtToken {
     pub token: u32,
-    /// The number of its occurrences at which the feature was active, and the sum of the sizes of its codes there, since
-    /// it is tracked.
+    /// The number of the token's occurrences at which the feature was active since it is tracked; `sum` is that of the
+    /// sizes of its activations there.
     pub fired: u64,
     pub sum: f64,
-    /// The largest sum that may have been missed before.
+    /// The largest sum that may have been missed before the token was tracked.
     pub missed: f64,
 }
 
-/// The tokens with the largest sums, by the Space-Saving algorithm (Metwally et al. 2005) with codes as weights. A token
-/// that has more than the 32nd part of the whole sum is among them.
+/// The tokens with the largest sums, by the Space-Saving algorithm (Metwally et al. 2005) with activations as weights.
+/// A token that has more than the 32nd part of the whole sum is among them.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Tokens {
-    /// The ids by themselves, since they are searched at every code; no token has the largest one.
+    /// The ids by themselves, since they are searched at every activation; no token has the largest id.
     ids: Vec<u32>,
-    /// The largest sum that each can have; 0 for a free slot.
+    /// The largest sum that each token can have; 0 for a free slot.
     weights: Vec<f64>,
     found: Vec<AtToken>,
 }
@@ -52,7 +52,7 @@ impl Tokens {
         found.sum += size;
     }
 
-    /// Sorted by the sums that are certain, the largest first.
+    /// Returns the tokens sorted by the sums that are certain, the largest first.
     pub fn strongest(&self) -> Vec<AtToken> {
         let mut found: Vec<AtToken> = self.found.iter().filter(|at| at.fired > 0).copied().collect();
         found.sort_by(|a, b| b.sum.total_cmp(&a.sum).then(a.token.cmp(&b.token)));
@@ -60,14 +60,14 @@ impl Tokens {
     }
 }
 
-/// The index of a token.
+/// Returns the index of a token.
 fn place(ids: &[u32], token: u32) -> Option<usize> {
     let hit = |ids: &[u32]| ids.iter().enumerate().fold(0_u32, |hit, (at, id)| hit | u32::from(*id == token) << at);
     let parts = ids.chunks_exact(LANES).map(hit).enumerate();
     parts.filter(|(_, hit)| *hit != 0).map(|(part, hit)| part * LANES + hit.trailing_zeros() as usize).next()
 }
 
-/// The index of the smallest number.
+/// Returns the index of the smallest number.
 fn weakest(weights: &[f64]) -> usize {
     let mut lanes = [(f64::INFINITY, 0); LANES];
     for (part, weights) in weights.chunks_exact(LANES).enumerate() {

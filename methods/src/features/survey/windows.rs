@@ -1,5 +1,5 @@
-//! The codes around the positions that a survey keeps, of features whose contexts are shown later: so that no second
-//! pass of the model is needed, in memory that does not grow with the text.
+//! The activations around the positions that a survey keeps, of features whose contexts are shown later: so that no
+//! second pass of the model is needed, in memory that does not grow with the text.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,23 +14,23 @@ pub struct Window {
 }
 
 impl Window {
-    /// The columns around one, the last one included.
+    /// Returns the columns around one, the last one included.
     fn around(self, column: u32) -> std::ops::RangeInclusive<u32> {
         let size = |tokens: usize| u32::try_from(tokens).unwrap_or(u32::MAX);
         column.saturating_sub(size(self.before))..=column.saturating_add(size(self.after))
     }
 }
 
-/// So many windows are kept before the first are looked through for those whose position is no longer kept.
+/// The number of windows that are kept before the first are removed whose position is no longer kept.
 const MANY: usize = 64;
 
-/// Codes around a position, by column.
+/// Activations around a position, by column.
 type Codes = Box<[(u32, f32)]>;
 
-/// The codes of one feature around its kept positions, by row and column.
+/// The activations of one feature around its kept positions, by row and column.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Windows {
-    /// None where nobody asked for them.
+    /// The window; none where it was not requested.
     window: Option<Window>,
     found: HashMap<(u32, u32), Codes>,
     tidy_at: usize,
@@ -45,8 +45,8 @@ impl Windows {
         self.window.is_some()
     }
 
-    /// Takes the codes around one of a feature's places in a block, which are in order. A row is never divided between
-    /// two blocks.
+    /// Takes the activations around one of a feature's places in a block, which are in order. A row is never divided
+    /// between two blocks.
     pub fn take(&mut self, places: &[(usize, f32)], index: usize, block: &Block) {
         let Some(window) = self.window else { return };
         let at = |place: &(usize, f32)| Some((*block.rows.get(place.0)?, *block.positions.get(place.0)?, place.1));
@@ -71,7 +71,8 @@ impl Windows {
         self.tidy_at = (2 * self.found.len()).max(MANY);
     }
 
-    /// The tokens around a position of a row, with the feature's code at each of them; none where it was not kept.
+    /// Returns the tokens around a position of a row, with the feature's activation at each of them; none where it was
+    /// not kept.
     pub fn context(&self, moment: &Moment, row: &[u32]) -> Option<(Vec<u32>, Vec<f32>)> {
         let near = self.found.get(&(moment.row, moment.column))?;
         let columns = self.window?.around(moment.column);

@@ -1,5 +1,5 @@
-//! Ways to erase a label of a text from a site of a model, side by side: what a new probe still reads, how much was
-//! changed, and what it costs the model.
+//! Ways to erase a label of a text from a site of a model, compared: the accuracy of a new probe, the size of the edit,
+//! and the harm to the model.
 
 use std::collections::BTreeSet;
 
@@ -16,22 +16,22 @@ use crate::probes::{ClassName, Probe, ProbeOptions, RowGroups};
 use crate::sae::Sae;
 use crate::tensor::Tensor;
 
-/// Draws of random directions that each row of the control is the mean of.
+/// The number of draws of random directions that each row of the control averages.
 const DRAWS: u64 = 3;
 
-/// One eraser of the comparison, with the row of the table that it is part of.
+/// An eraser of the comparison, with the row of the table that it is part of.
 struct Variant {
     name: String,
     size: usize,
     eraser: Eraser,
 }
 
-/// Erasers are fitted on the labelled positions, with all positions of the same documents as their background.
+/// Compares erasers, fitted on the labelled positions, with all positions of the same documents as their background.
 ///
-/// For each method: the accuracy of a probe that is fitted on the erased activations of some documents and judged on
-/// those of others, with its interval over documents; the edit size, the sum of squared changes there over the sum of
-/// squared deviations from the mean; the rise of the loss of the tokens that are predicted; and KL(clean || erased)
-/// elsewhere, in nats.
+/// The table has for each method: the accuracy of a probe that is fitted on the erased activations of some documents
+/// and judged on those of others, with its interval over documents; the edit size, the sum of squared changes there
+/// over the sum of squared deviations from the mean; the rise of the loss of the tokens that are predicted; and
+/// KL(clean || erased) elsewhere, in nats.
 pub fn erasure(of: &Erased, options: &ErasureOptions, task: &Task) -> Result<Table> {
     if options.methods.contains(&EraserKind::Oracle) {
         return Err(
@@ -100,7 +100,7 @@ fn line(name: &str, size: usize, probed: &Probed, edit: f64, loss: Cell, kl: f64
     ]
 }
 
-/// The erasers, each fitted on the documents that are not held out; those of one row of the table together.
+/// Fits each eraser on the documents that are not held out; those of one row of the table are together.
 fn variants(
     read: &LabelledRows,
     dictionary: Option<&Sae>,
@@ -139,7 +139,7 @@ fn variants(
     Ok(found)
 }
 
-/// What a probe reads on documents held out.
+/// The accuracy of a probe on held-out documents.
 struct Probed {
     accuracy: f64,
     interval: Option<[f64; 2]>,
@@ -162,7 +162,7 @@ fn probed(read: &LabelledRows, erased: Option<&Tensor>, options: &ErasureOptions
     Ok(Probed { accuracy: value(0, 1).unwrap_or(f64::NAN), interval, majority: value(1, 1).unwrap_or(f64::NAN) })
 }
 
-/// The sum of squared changes over that of squared deviations from the mean, on documents held out.
+/// Returns the sum of squared changes over that of squared deviations from the mean, on held-out documents.
 fn edit_size(read: &LabelledRows, erased: &Tensor) -> Result<f64> {
     let (before, after) =
         (matrix(&picked(&read.x, &read.split.held_out)?)?, matrix(&picked(erased, &read.split.held_out)?)?);

@@ -1,4 +1,4 @@
-//! What erasers cost a model.
+//! Harm of erasers to a model: loss and divergence.
 
 use super::Eraser;
 use super::reading::{LabelledRows, batch_of, batches};
@@ -9,14 +9,14 @@ use crate::model::hooks::Bound;
 use crate::model::reading::compare::kl;
 use crate::tensor::floats;
 
-/// Sums over positions of what an eraser costs the model.
+/// The rise of the loss, and KL, that an eraser causes: sums or means over positions.
 #[derive(Clone, Copy, Default)]
 pub struct Costs {
     pub loss: f64,
     pub kl: f64,
 }
 
-/// What each eraser, as a hook at all positions, costs the model: means over the positions of each kind.
+/// Measures the harm of each eraser, as a hook at all positions: means over the positions of each kind.
 pub fn costs(model: &Model, read: &LabelledRows, site: &str, erasers: &[&Eraser], task: &Task) -> Result<Vec<Costs>> {
     let mut sums = vec![Costs::default(); erasers.len()];
     let count = |marks: &[Vec<bool>]| marks.iter().flatten().filter(|is| **is).count() as f64;
@@ -58,7 +58,7 @@ pub fn costs(model: &Model, read: &LabelledRows, site: &str, erasers: &[&Eraser]
     Ok(sums.into_iter().map(mean).collect())
 }
 
-/// -log p of a token.
+/// Returns -log p of a token.
 fn surprise(logits: &[f64], token: usize) -> Result<f64> {
     let logit =
         logits.get(token).ok_or_else(|| err!(Argument, "the model does not predict token {token} of the text"))?;

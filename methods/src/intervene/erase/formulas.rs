@@ -12,14 +12,14 @@ use crate::sae::Sae;
 use crate::tensor::Tensor;
 use crate::tensor::linalg::{eigen, singular};
 
-/// Singular values of W Sxz below this are rounding. Their scale is that of the labels alone, which are 0 and 1.
+/// The singular value of W Sxz below which all is rounding. The scale is that of the labels alone, which are 0 and 1.
 const COVARIES: f64 = 1e-9;
 
-/// Of a projection's directions, those with a singular value below this part of the largest depend on the others.
+/// The part of a projection's largest singular value below which directions depend on the others.
 const DEPENDS: f64 = 1e-8;
 
-/// The labels as numbers, a column for each class but the first: that one's is what the others leave, so that with it the
-/// covariance of the labels would have a variance of rounding, and its inverse nothing but that.
+/// Returns the labels as numbers, a column for each class but the first: with a column for all classes the covariance
+/// of the labels would have a variance of rounding, and its inverse nothing but that.
 fn one_hot(labels: &ClassLabels) -> Mat<f64> {
     let (rows, columns) = (labels.of_row.len(), labels.classes.len() - 1);
     Mat::from_fn(rows, columns, |i, c| f64::from(u8::from(labels.of_row[i] == c + 1)))
@@ -29,7 +29,7 @@ fn centred(x: MatRef<'_, f64>, means: &[f64]) -> Mat<f64> {
     Mat::from_fn(x.nrows(), x.ncols(), |i, j| x[(i, j)] - means[j])
 }
 
-/// a^T b / (n - 1) of centred columns.
+/// Computes a^T b / (n - 1) of centred columns.
 fn covariance(a: &Mat<f64>, b: &Mat<f64>) -> Mat<f64> {
     product(a.transpose(), b.as_ref()) * faer::Scale(1.0 / (a.nrows() - 1) as f64)
 }
@@ -38,8 +38,8 @@ fn transposed(m: MatRef<'_, f64>) -> Mat<f64> {
     m.transpose().to_owned()
 }
 
-/// L and R of LEACE, by which x becomes x - L R (x - mean). W is that of all rows, of which the labelled ones may be a few:
-/// with any W of full rank the covariance of x and z becomes 0, and with this one all rows change least.
+/// Computes L and R of LEACE, by which x becomes x - L R (x - mean). W is that of all rows, of which the labelled ones
+/// may be a few: with any W of full rank the covariance of x and z becomes 0, and with this one all rows change least.
 pub fn leace(
     x: MatRef<'_, f64>,
     labels: &ClassLabels,
@@ -62,7 +62,7 @@ pub fn leace(
     Ok((product(unwhitening.as_ref(), u), product(u.transpose(), whitening.as_ref())))
 }
 
-/// S^(-1/2) and S^(1/2) of a covariance, both 0 where it has no variance.
+/// Computes S^(-1/2) and S^(1/2) of a covariance, both 0 where it has no variance.
 fn whitening(covariance: MatRef<'_, f64>) -> Result<(Mat<f64>, Mat<f64>)> {
     let width = covariance.nrows();
     let (values, vectors) = eigen(covariance).map_err(|error| error.within("the covariance of the rows"))?;
@@ -76,8 +76,8 @@ fn whitening(covariance: MatRef<'_, f64>) -> Result<(Mat<f64>, Mat<f64>)> {
     Ok((of(&|value| value.sqrt().recip()), of(&f64::sqrt)))
 }
 
-/// The covariance S / n shrunk towards T = I tr(S / n) / d: alpha S / n + beta T, with the alpha and beta that are best
-/// for many rows and columns (Bodnar, Gupta & Parolya 2014, equations 3.3 to 3.8).
+/// Returns the covariance S / n shrunk towards T = I tr(S / n) / d: alpha S / n + beta T, with the alpha and beta that
+/// are best for many rows and columns (Bodnar, Gupta & Parolya 2014, equations 3.3 to 3.8).
 fn shrunk(x: &Mat<f64>) -> Mat<f64> {
     let (rows, width) = (x.nrows() as f64, x.ncols());
     let sample = product(x.transpose(), x.as_ref()) * faer::Scale(1.0 / rows);
@@ -96,7 +96,7 @@ fn shrunk(x: &Mat<f64>) -> Mat<f64> {
     Mat::from_fn(width, width, |i, j| alpha * sample[(i, j)] + if i == j { beta * level } else { 0.0 })
 }
 
-/// Sxz Szz^+ and the mean of z.
+/// Computes Sxz Szz^+ and the mean of z.
 pub fn oracle(x: MatRef<'_, f64>, labels: &ClassLabels) -> Result<(Mat<f64>, Vec<f64>)> {
     let z = one_hot(labels);
     let mean = means(z.as_ref());
@@ -106,14 +106,14 @@ pub fn oracle(x: MatRef<'_, f64>, labels: &ClassLabels) -> Result<(Mat<f64>, Vec
     Ok((product(covariance(&x, &z).as_ref(), inverse.as_ref()), mean))
 }
 
-/// x - coefficient (z - mean).
+/// Computes x - coefficient (z - mean).
 pub fn without_labels(x: MatRef<'_, f64>, labels: &ClassLabels, coefficient: &Mat<f64>, mean: &[f64]) -> Mat<f64> {
     let z = centred(one_hot(labels).as_ref(), mean);
     let change = product(z.as_ref(), coefficient.transpose());
     Mat::from_fn(x.nrows(), x.ncols(), |i, j| x[(i, j)] - change[(i, j)])
 }
 
-/// The means of classes less their mean, `[classes, width]`: they span the differences of all of them.
+/// Returns the means of classes less their mean, `[classes, width]`: they span the differences of all of them.
 pub fn mean_differences(x: MatRef<'_, f64>, labels: &ClassLabels) -> Result<Mat<f64>> {
     let of_classes = class_means(x, labels);
     let found = centred(of_classes.as_ref(), &means(of_classes.as_ref()));
@@ -123,7 +123,8 @@ pub fn mean_differences(x: MatRef<'_, f64>, labels: &ClassLabels) -> Result<Mat<
     }
 }
 
-/// The weights of the probes of all rounds, each fitted on what the projections before have left, `[directions, width]`.
+/// Fits the probes of all rounds, each on what the projections before have left, and returns their weights,
+/// `[directions, width]`.
 pub fn inlp(x: MatRef<'_, f64>, labels: &ClassLabels, rounds: usize, l2: Option<f64>, task: &Task) -> Result<Mat<f64>> {
     let x = centred(x, &means(x));
     let (width, l2) = (x.ncols(), l2.unwrap_or(1.0 / x.nrows() as f64));
@@ -146,7 +147,7 @@ pub fn inlp(x: MatRef<'_, f64>, labels: &ClassLabels, rounds: usize, l2: Option<
     Ok(basis)
 }
 
-/// The rows without what is along orthonormal ones.
+/// Removes from rows their components along orthonormal rows.
 fn without(x: &Mat<f64>, basis: &Mat<f64>) -> Mat<f64> {
     if basis.nrows() == 0 {
         return x.clone();
@@ -154,14 +155,14 @@ fn without(x: &Mat<f64>, basis: &Mat<f64>) -> Mat<f64> {
     x - product(product(x.as_ref(), basis.transpose()).as_ref(), basis.as_ref())
 }
 
-/// Orthonormal rows that span those of a matrix.
+/// Returns orthonormal rows that span those of a matrix.
 fn row_basis(rows: &Mat<f64>) -> Result<Mat<f64>> {
     let (_, sizes, v) = singular(rows.as_ref()).map_err(|error| error.within("the directions to erase"))?;
     let count = sizes.iter().filter(|size| **size > DEPENDS * sizes[0] && **size > 0.0).count();
     Ok(transposed(v.as_ref().subcols(0, count)))
 }
 
-/// The features whose mean code differs most between a class and all other rows.
+/// Returns the features whose mean activation differs most between a class and all other rows.
 pub fn most_different_features(sae: &Sae, x: &Tensor, labels: &ClassLabels, k: usize, task: &Task) -> Result<Vec<u32>> {
     let x = crate::tensor::dtype::convert(x, sae.parts().encoder.dtype())?;
     let codes = sae.encode_sparse(&x, task)?.finite()?;

@@ -7,7 +7,7 @@
 //! - oracle LEACE (theorem 4.4): x - Sxz Szz^+ (z - mean), for rows of which the label is known;
 //! - mean projection: the orthogonal projection that makes the class means equal;
 //! - INLP (Ravfogel et al. 2020): in each round the directions of a new probe are projected out;
-//! - features: those of a dictionary whose mean codes differ most between the classes are set to 0;
+//! - features: those of a dictionary whose mean activations differ most between the classes are set to 0;
 //! - random: random directions are projected out, the control.
 
 mod compare;
@@ -37,7 +37,7 @@ use crate::sae::splice::heads_joined;
 use crate::tensor::{DType, Device, Tensor, dtype};
 
 crate::choices! {
-    /// How a concept is erased.
+    /// Methods to erase a concept.
     pub enum EraserKind {
         Leace = "leace",
         Oracle = "oracle",
@@ -51,7 +51,7 @@ crate::choices! {
 crate::options! {
     #[derive(Debug, Clone)]
     pub struct EraseOptions {
-        /// How it is erased.
+        /// The method of erasure.
         kind: EraserKind = EraserKind::Leace;
         /// Whether the mean of the rows stays where it is, and not the origin.
         affine: Option<bool> = None
@@ -61,7 +61,7 @@ crate::options! {
             => usually("with fewer than ten rows for each number of a row").only("kind", &["leace"]);
         /// The number of rounds.
         rounds: Option<usize> = None => usually("3").at_least(1.0).only("kind", &["inlp"]);
-        /// The penalty of its probes.
+        /// The penalty of the probes.
         l2: Option<f64> = None => usually("1 / rows").at_least(0.0).only("kind", &["inlp"]);
         /// The number of features, or of random directions.
         k: Option<usize> = None
@@ -82,20 +82,20 @@ impl EraseOptions {
     }
 }
 
-/// With fewer rows for each number of a row the covariance is shrunk, unless that is said.
+/// The number of rows for each dimension below which the covariance is shrunk by default.
 const FEW: usize = 10;
 
-/// What an eraser is fitted with beside labelled rows.
+/// Inputs of a fit besides labelled rows.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct FittedWith<'a> {
     /// The dictionary, for features.
     pub dictionary: Option<&'a Sae>,
-    /// All rows that it will be applied to, labelled or not: LEACE is then the change that is least over these, and their
-    /// mean is what stays where it is.
+    /// All rows that the eraser will be applied to, labelled or not: LEACE is then the change that is least over these,
+    /// and their mean is what stays where it is.
     pub background: Option<&'a Tensor>,
 }
 
-/// What an eraser does.
+/// Changes that an eraser makes.
 #[derive(Debug, Clone)]
 enum Erasing {
     Projection(Projection),
@@ -116,7 +116,7 @@ pub struct Eraser {
 }
 
 impl Eraser {
-    /// The numbers that it acts with in a hook; the oracle, which needs labels, is none.
+    /// Returns the numbers that the eraser uses in a hook; none for the oracle, which needs labels.
     pub fn numbers(&self) -> Vec<Tensor> {
         match &self.erasing {
             Erasing::Projection(projection) => projection.numbers(),
@@ -194,7 +194,7 @@ impl Eraser {
         Ok(Self { kind: options.kind, classes: labels.classes.clone(), rows: count, width, erasing })
     }
 
-    /// How many directions it takes out; None where it is no projection.
+    /// Returns the number of directions that the eraser removes; none if it is no projection.
     pub fn rank(&self) -> Option<usize> {
         match &self.erasing {
             Erasing::Projection(projection) => Some(projection.rank()),
@@ -202,12 +202,12 @@ impl Eraser {
         }
     }
 
-    /// The features that it sets to 0.
+    /// Returns the features that the eraser sets to 0.
     pub fn features(&self) -> Option<&[u32]> {
         if let Erasing::Features { features, .. } = &self.erasing { Some(features) } else { None }
     }
 
-    /// Rows `[.., width]` with the concept erased. The oracle is told the labels of rows `[n, width]`, the others are not.
+    /// Erases the concept from rows `[.., width]`. The oracle gets the labels of rows `[n, width]`, the others do not.
     pub fn apply(&self, x: &Tensor, names: Option<&[ClassName]>) -> Result<Tensor> {
         match (&self.erasing, names) {
             (Erasing::Oracle { coefficient, mean }, Some(names)) => {
@@ -238,7 +238,7 @@ impl Eraser {
         }
     }
 
-    /// Refuses to be a hook where it needs the labels of rows, which a model does not have.
+    /// Refuses to be a hook if the eraser needs the labels of rows, which a model does not have.
     pub fn check_hook(&self) -> Result<()> {
         match self.erasing {
             Erasing::Oracle { .. } => {
@@ -261,7 +261,7 @@ fn vector(values: &[f64]) -> Result<Tensor> {
     Ok(Tensor::from_slice(values, values.len(), &Device::Cpu)?)
 }
 
-/// So many random directions, `[k, width]`.
+/// Draws k random directions, `[k, width]`.
 fn random(width: usize, k: usize, seed: u64) -> Result<Tensor> {
     if k > width {
         return Err(err!(Argument, "expected at most {width} directions for `k`, found {k}").about("k"));

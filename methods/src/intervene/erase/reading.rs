@@ -18,13 +18,13 @@ use crate::probes::{ClassLabels, ClassName, RowGroups};
 use crate::sae::Sae;
 use crate::tensor::{DType, Device, Tensor};
 
-/// Tokens of a batch of the model, about.
+/// The number of tokens in a batch of the model, about.
 const AT_ONCE: usize = 1 << 11;
 
 crate::options! {
     #[derive(Debug, Clone)]
     pub struct ErasureOptions {
-        /// The values of the label that are told apart.
+        /// The values of the label that are distinguished.
         values: Vec<String> = Vec::new() => usually("all kinds of the label");
         /// The methods that are compared.
         methods: Vec<EraserKind> = vec![EraserKind::Leace, EraserKind::MeanProjection, EraserKind::Inlp, EraserKind::Random];
@@ -32,11 +32,11 @@ crate::options! {
         k: Vec<usize> = vec![1, 2, 4, 8] => at_least(1.0);
         /// A label that marks tokens before those whose loss is measured, such as "pronoun_next".
         predicts: Option<String> = None => usually("none");
-        /// Rounds of "inlp".
+        /// Number of rounds of "inlp".
         rounds: usize = 3 => at_least(1.0);
         /// Maximum number of tokens of the text.
         tokens: usize = 1 << 14 => at_least(1.0);
-        /// Tokens in a row of the text.
+        /// Number of tokens in a row of the text.
         context: Option<usize> = None => usually("the model's, at most 1,024");
         /// The share of documents that is held out.
         held_out: f64 = 0.3 => above(0.0).at_most(1.0);
@@ -45,7 +45,7 @@ crate::options! {
     }
 }
 
-/// What is compared: a site of a model on a labelled text.
+/// A site of a model on a labelled text, on which erasers are compared.
 pub struct Erased<'a> {
     pub model: &'a Model,
     pub site: &'a str,
@@ -54,7 +54,7 @@ pub struct Erased<'a> {
     pub dictionary: Option<&'a Sae>,
 }
 
-/// The activations at labelled positions, and where they are.
+/// Activations at labelled positions, and the positions.
 pub struct LabelledRows {
     pub rows: Vec<Row>,
     pub x: Tensor,
@@ -64,9 +64,9 @@ pub struct LabelledRows {
     pub split: RowSplit,
     /// The document of each labelled position.
     pub documents: RowGroups,
-    /// Of each row and position, whether the loss of what comes next is measured there, in documents held out.
+    /// Whether the loss of the next token is measured at each row and position, in held-out documents.
     pub is_predicted: Vec<Vec<bool>>,
-    /// Whether KL is: at all other positions of these documents that have none of the values.
+    /// Whether KL is measured: at all other positions of these documents that have none of the values.
     pub is_elsewhere: Vec<Vec<bool>>,
 }
 
@@ -136,13 +136,13 @@ impl LabelledRows {
     }
 }
 
-/// The document of a position, or its row where it is of none.
+/// Returns the document of a position, or its row where it is of none.
 fn document(row: &Row, number: usize, position: usize) -> String {
     let of = row.stretches.iter().find(|stretch| stretch.positions.contains(&position));
     of.map_or_else(|| format!("row {number}"), |stretch| stretch.origin.to_string())
 }
 
-/// The numbers of the values that are told apart; all but "none" where none is named.
+/// Returns the numbers of the distinguished values; all but "none" where none is named.
 fn wanted(kinds: &[&str], values: &[String], label: &str) -> Result<Vec<u32>> {
     if values.is_empty() {
         return Ok((1..kinds.len() as u32).collect());
@@ -157,7 +157,7 @@ fn wanted(kinds: &[&str], values: &[String], label: &str) -> Result<Vec<u32>> {
     values.iter().map(number).collect()
 }
 
-/// The rows in batches of about [`AT_ONCE`] tokens.
+/// Splits the rows into batches of about [`AT_ONCE`] tokens.
 pub fn batches(rows: &[Row]) -> impl Iterator<Item = &[Row]> {
     let longest = rows.iter().map(|row| row.ids.len()).max().unwrap_or(1).max(1);
     rows.chunks((AT_ONCE / longest).max(1))
@@ -167,7 +167,7 @@ pub fn batch_of(rows: &[Row]) -> Result<Batch> {
     Batch::new(rows.iter().map(|row| row.ids.clone()).collect())
 }
 
-/// The activations at all positions of rows, one after the other: `[n, width]`.
+/// Returns the activations at all positions of rows, one after the other: `[n, width]`.
 fn activations(model: &Model, place: Place, width: usize, rows: &[Row], task: &Task) -> Result<Tensor> {
     let bytes = rows.iter().map(|row| row.ids.len()).sum::<usize>() as u128 * width as u128 * 4;
     memory::check(2 * bytes, || "the activations of a text".into()).map_err(|e| e.about("tokens"))?;

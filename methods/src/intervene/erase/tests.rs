@@ -1,4 +1,4 @@
-//! Erasers against concept-erasure 0.2.4 and scikit-learn, and against what they promise.
+//! Tests of erasers against concept-erasure 0.2.4 and scikit-learn, and against their guarantees.
 
 use proptest::prelude::*;
 use rand::RngExt;
@@ -31,7 +31,7 @@ impl Fixture {
         Eraser::fit(&self.get(&format!("{case}.x")), &labels, options, FittedWith::default(), &Task::default()).unwrap()
     }
 
-    /// How far an eraser's erasure of the test rows is from theirs, relative to the largest number.
+    /// Returns how far an eraser's erasure of the test rows is from the reference, relative to the largest number.
     fn far(&self, case: &str, theirs: &str, options: &EraseOptions) -> f64 {
         let ours = self.eraser(case, options).apply(&self.get(&format!("{case}.x_test")), None).unwrap();
         far(&ours, &self.get(&format!("{case}.{theirs}")))
@@ -93,7 +93,7 @@ fn rows(count: usize, width: usize, classes: usize, seed: u64) -> (Tensor, Vec<C
     (x, names.into_iter().map(|class| ClassName::Integer(class as i64)).collect())
 }
 
-/// The largest covariance of a column of rows and of one-hot labels.
+/// Returns the largest covariance of a column of rows and of one-hot labels.
 fn covariance(x: &Tensor, labels: &ClassLabels) -> f64 {
     let x = matrix(x).unwrap();
     let means = means(x.as_ref());
@@ -146,7 +146,7 @@ proptest! {
     }
 }
 
-/// The oracle, LEACE and the mean projection.
+/// Checks the order of the oracle, LEACE and the mean projection.
 fn each_changes_more_than_the_one_before(seed: u64, classes: usize) -> Result<(), TestCaseError> {
     let (x, names) = rows(90, 5, classes, seed);
     let labels = ClassLabels::of(&names).unwrap();
@@ -163,7 +163,7 @@ fn each_changes_more_than_the_one_before(seed: u64, classes: usize) -> Result<()
     Ok(())
 }
 
-/// The rounding of a third label's variance passed for variance here.
+/// Tests a case in which the rounding of a third label's variance passed for variance.
 #[test]
 fn an_oracle_of_three_classes_is_not_one_of_rounding() {
     each_changes_more_than_the_one_before(200, 3).unwrap();

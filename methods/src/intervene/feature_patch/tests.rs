@@ -1,4 +1,4 @@
-//! Tests of feature patching: against the search one evaluation at a time, and against what its ends must give.
+//! Tests of feature patching: against the search one evaluation at a time, and against the known values at its ends.
 
 use super::*;
 use crate::fixtures::{config, decoder};
@@ -31,7 +31,7 @@ fn with_all_neurons_the_patched_run_is_the_corrupt_one() {
             let (first, last) = (sets.first().unwrap(), sets.last().unwrap());
             assert_eq!((first.count, last.count), (16, 0), "{site}");
             assert!(last.kl > 1e-4 && last.edit == 0.0, "{site}: {last:?}");
-            // In the first layer's mlp_out the rest of the stream differs, too.
+            // In the first layer's mlp_out the rest of the residual stream differs, too.
             if site == "resid_post.0" {
                 assert!(first.kl.abs() < 1e-6, "{site}: {first:?}");
             }
@@ -39,7 +39,7 @@ fn with_all_neurons_the_patched_run_is_the_corrupt_one() {
     }
 }
 
-/// The search as the paper has it: one candidate at a time, each by a whole run.
+/// Searches as the paper does: one candidate at a time, each by a whole run.
 fn plain(runs: &Runs, thresholds: &[f64], random: &mut ChaCha8Rng) -> Vec<Vec<usize>> {
     let task = Task::default();
     let mut patched: Vec<usize> = (0..runs.features.len()).collect();

@@ -62,7 +62,7 @@ impl<K: Ord + Display> Effects<K> {
         Self { sums: BTreeMap::new(), both: BothRuns { run: unknown.clone(), from: unknown } }
     }
 
-    /// Adds what a patch changes in each pair of a group.
+    /// Adds the change of each pair of a group by a patch.
     pub fn add(&mut self, group: &Group, patch: K, effects: impl Iterator<Item = f64>) -> Result<()> {
         let mut here = Sum::default();
         for (effect, number) in effects.zip(&group.numbers) {
@@ -75,7 +75,7 @@ impl<K: Ord + Display> Effects<K> {
         Ok(())
     }
 
-    /// Adds those of other pairs, whose patches may be called otherwise there.
+    /// Adds the effects on other pairs, whose patches may have other names there.
     pub fn join(&mut self, other: Self, name: impl Fn(K) -> K) {
         for (patch, sum) in other.sums {
             self.sums.entry(name(patch)).or_default().join(sum);
@@ -89,7 +89,8 @@ impl<K: Ord + Display> Effects<K> {
         }
     }
 
-    /// The mean of each patch; of a normalised metric as a share of how far clean prompts are above corrupt ones.
+    /// Returns the mean of each patch; of a normalised metric as a share of the difference between clean and corrupt
+    /// prompts.
     pub fn means(self, direction: PatchDirection, normalised: bool) -> Result<BTreeMap<K, MeanEffect>> {
         let (clean, corrupt) = match direction {
             PatchDirection::Denoise => (&self.both.from, &self.both.run),

@@ -1,8 +1,8 @@
-//! Exact effects: only what lies behind a change is computed again.
+//! Exact effects: only what comes after a change is recomputed.
 //!
-//! The stream before the changed block, and keys and values before the changed position, are those of the run that is
-//! patched. Patches of neighbouring positions, and of all heads, go through the rest of the model as one batch. A model
-//! that keeps hooks, is not causal or has delta nets is run as a whole for each patch.
+//! The residual stream before the changed block, and keys and values before the changed position, are those of the run
+//! that is patched. Patches of neighbouring positions, and of all heads, go through the rest of the model as one batch.
+//! A model that keeps hooks, is not causal or has delta nets is run as a whole for each patch.
 
 use std::ops::Range;
 
@@ -24,12 +24,12 @@ use crate::tensor::{Tensor, floats};
 /// Approximate number of tokens of variants that are computed at once.
 const TOKENS_AT_ONCE: usize = 1 << 12;
 
-/// Patches of up to so many neighbouring positions begin at the first of them, while their variants have fewer rows than
-/// make a product efficient.
+/// The number of neighbouring positions whose patches begin at the first of them, while their variants have fewer rows
+/// than make a product efficient.
 const NEIGHBOURS: usize = 8;
 const ENOUGH: usize = 256;
 
-/// A run with what is needed of it.
+/// A run with the activations that are needed from it.
 pub struct Recorded<'a> {
     pub plan: MetricPlan<'a>,
     pub cache: Cache,
@@ -52,20 +52,21 @@ impl<'a> Recorded<'a> {
     }
 }
 
-/// The run that is patched and the one whose activations are patched in, with what is needed of them.
+/// The run that is patched and the one whose activations are patched in, with the activations that are needed from
+/// them.
 pub struct Runs<'a> {
     pub group: &'a Group,
     decoder: &'a Decoder,
     base: Recorded<'a>,
     source: Recorded<'a>,
-    /// The first position at which they differ.
+    /// The first position at which the runs differ.
     pub first: usize,
     /// Whether each variant is run as a whole.
     is_whole: bool,
 }
 
 impl<'a> Runs<'a> {
-    /// Records the `own` places of the run that is patched, and the `other` ones of the run that is patched in.
+    /// Records the `own` sites of the run that is patched, and the `other` ones of the run that is patched in.
     pub fn new(
         model: &'a Model,
         group: &'a Group,
@@ -93,12 +94,12 @@ impl<'a> Runs<'a> {
         Ok(runs)
     }
 
-    /// An activation of the run that is patched.
+    /// Returns an activation of the run that is patched.
     pub fn own(&self, place: Place) -> Result<Tensor> {
         self.base.cache.at(place)
     }
 
-    /// The same of the run that is patched in, at the positions of the other.
+    /// Returns an activation of the run that is patched in, at the positions of the run that is patched.
     pub fn other(&self, place: Place) -> Result<Tensor> {
         let source = self.source.cache.at(place)?;
         if !self.group.is_aligned() {
@@ -107,32 +108,32 @@ impl<'a> Runs<'a> {
         self.group.aligned(place, &source, &self.own(place)?, self.base.plan.pair_of())
     }
 
-    /// Which of the pairs each text belongs to.
+    /// Returns the pair that each text belongs to.
     pub fn pair_of(&self) -> &[usize] {
         self.base.plan.pair_of()
     }
 
-    /// The length of each text of the run that is patched.
+    /// Returns the length of each text of the run that is patched.
     pub fn lengths(&self) -> Vec<usize> {
         self.base.plan.batch().lengths()
     }
 
-    /// The metric of each pair without any patch.
+    /// Returns the metric of each pair without any patch.
     pub fn both(&self) -> BothRuns {
         BothRuns { run: self.base.values.clone(), from: self.source.values.clone() }
     }
 
-    /// What values of the metric are beyond those of the run without a patch.
+    /// Returns the differences between values of the metric and those of the run without a patch.
     pub fn effects<'b>(&'b self, values: &'b [f64]) -> impl Iterator<Item = f64> + 'b {
         values.iter().zip(&self.base.values).map(|(value, before)| value - before)
     }
 
-    /// The positions at which the runs may differ.
+    /// Returns the positions at which the runs may differ.
     pub fn later(&self) -> Range<usize> {
         self.first..self.base.plan.batch().width()
     }
 
-    /// Variants of the run that change from this layer on.
+    /// Returns variants of the run that change from a layer on.
     pub fn changing(&self, layer: usize) -> Changing<'_> {
         Changing { decoder: self.decoder, base: &self.base, layer, first: self.first, is_whole: self.is_whole }
     }
@@ -172,7 +173,7 @@ pub fn effects(
     Ok(runs.both())
 }
 
-/// The stream before a block; the last one is that which is read out.
+/// Returns the site of the residual stream before a block; the last one is that which is unembedded.
 fn stream_before(block: usize, layers: usize) -> Place {
     let site = match block < layers {
         true => Site::new(SiteKind::ResidPre, block),
@@ -181,14 +182,14 @@ fn stream_before(block: usize, layers: usize) -> Place {
     Place { site, head: None }
 }
 
-/// Whether a change at one position of a site changes the result of its block there only: what attention reads of a position
-/// other than its query goes to later ones.
+/// Returns whether a change at one position of a site changes the result of its block there only: what attention reads
+/// of a position other than its query goes to later ones.
 fn stays_in_column(kind: SiteKind) -> bool {
     use SiteKind::{Pattern, Q, QRot, Scores, Z};
     kind >= Z || matches!(kind, Q | QRot | Scores | Pattern)
 }
 
-/// The sites of some parts, each once.
+/// Returns the sites of some parts, each once.
 fn sites(parts: &[PatchPart]) -> impl Iterator<Item = Site> {
     let mut sites: Vec<Site> = parts.iter().map(|part| part.place.site).collect();
     sites.sort();
@@ -201,21 +202,21 @@ pub struct Changing<'a> {
     pub decoder: &'a Decoder,
     pub base: &'a Recorded<'a>,
     pub layer: usize,
-    /// The first position at which runs differ.
+    /// The first position at which the runs differ.
     pub first: usize,
     /// Whether each variant is run as a whole.
     pub is_whole: bool,
 }
 
 impl Changing<'_> {
-    /// How many variants are computed at once.
+    /// Returns how many variants are computed at once.
     pub fn at_once(&self) -> usize {
         let batch = self.base.plan.batch();
         let tokens = batch.rows().len() * batch.width();
         (TOKENS_AT_ONCE / tokens.max(1)).max(1)
     }
 
-    /// Parts that are computed together, of those in the order of their first columns.
+    /// Returns the parts that are computed together, from parts in the order of their first columns.
     fn batches<'p>(&self, mut parts: &'p [PatchPart]) -> Vec<&'p [PatchPart]> {
         let (fitting, batch) = (self.at_once(), self.base.plan.batch());
         let mut batches = Vec::new();
@@ -234,7 +235,7 @@ impl Changing<'_> {
         batches
     }
 
-    /// The columns at which some parts of one site change the result of its block.
+    /// Returns the columns at which some parts of one site change the result of its block.
     fn changed(&self, site: Site, parts: &[PatchPart]) -> Range<usize> {
         let starts = || parts.iter().map(|part| part.start(self.first));
         let width = self.base.plan.batch().width();
@@ -245,8 +246,9 @@ impl Changing<'_> {
         starts().min().unwrap_or(0)..ends.unwrap_or(width)
     }
 
-    /// The metric of every pair in each of some variants, which hooks make, for each variant all texts one after the other.
-    /// `changed` are the columns at which the result of the first block may differ from that of the run.
+    /// Returns the metric of every pair in each of some variants, which hooks make, for each variant all texts one
+    /// after the other. `changed` are the columns at which the result of the first block may differ from that of the
+    /// run.
     pub fn values(
         &self,
         count: usize,
@@ -269,7 +271,7 @@ impl Changing<'_> {
         each.collect()
     }
 
-    /// The logits at all points of all variants by whole passes.
+    /// Computes the logits at all points of all variants by whole passes.
     fn whole(&self, count: usize, hooks: &mut dyn Hooks, task: &Task) -> Result<Tensor> {
         let rows = self.base.plan.batch().rows();
         let all: Vec<Vec<u32>> = (0..count).flat_map(|_| rows.iter().cloned()).collect();
@@ -281,12 +283,12 @@ impl Changing<'_> {
         self.decoder.forward(&Batch::new(all)?, pass)?.ok_or_else(|| err!(Bug, "a variant without logits"))
     }
 
-    /// The first column that the metric reads.
+    /// Returns the first column that the metric reads.
     fn needed(&self) -> usize {
         self.base.plan.points().iter().map(|(_, column)| *column).min().unwrap_or(0)
     }
 
-    /// The same by what lies behind the changes.
+    /// Computes the logits at all points of all variants by what comes after the changes.
     fn behind(&self, count: usize, changed: Range<usize>, hooks: &mut dyn Hooks, task: &Task) -> Result<Tensor> {
         let (plan, texts) = (&self.base.plan, self.base.plan.batch().rows().len());
         let (layers, width) = (self.decoder.config().layers, plan.batch().width());

@@ -1,6 +1,6 @@
-//! Features of a dictionary as parts of a grid: x becomes x + (c'_j - c_j) d_j at all positions, with the codes c of the run
-//! and c' of the one that is patched in. The reconstruction error stays. Where a feature has the same codes in both runs
-//! its effect is exactly 0, and nothing is computed.
+//! Features of a dictionary as parts of a grid: x becomes x + (c'_j - c_j) d_j at all positions, with the activations c
+//! of the run and c' of the one that is patched in. The reconstruction error stays. Where a feature has the same
+//! activations in both runs its effect is exactly 0, and nothing is computed.
 
 use std::collections::BTreeMap;
 
@@ -20,10 +20,10 @@ use crate::sae::splice::heads_joined;
 use crate::sae::{Sae, site_of};
 use crate::tensor::{Tensor, dtype, floats};
 
-/// Features whose changes are made at once.
+/// The number of features whose changes are computed at once.
 const FEATURES_AT_ONCE: usize = 256;
 
-/// Dictionaries with the places at which they are, in the order of the computation: those that `sites` names, or their own.
+/// Returns dictionaries with their sites, in the order of the computation: those that `sites` names, or their own.
 pub fn placed(model: &Model, saes: &[Sae], options: &GridOptions) -> Result<Vec<(Place, Sae)>> {
     if saes.is_empty() {
         return Err(err!(Argument, "expected a dictionary whose features are patched, found none")
@@ -54,19 +54,19 @@ pub fn placed(model: &Model, saes: &[Sae], options: &GridOptions) -> Result<Vec<
     }
 }
 
-/// What differs between the codes of two runs at the place of a dictionary.
+/// Differences between the feature activations of two runs at the site of a dictionary.
 pub struct FeatureChanges<'a> {
     place: Place,
     sae: &'a Sae,
     /// The activation that is changed, as it is and as the dictionary reads it.
     own: Tensor,
     input: Tensor,
-    /// By feature: text, position and c' - c where that is not 0.
+    /// The text, position and difference c' - c of each feature where that is not 0.
     differences: BTreeMap<usize, Vec<(usize, usize, f32)>>,
 }
 
 impl<'a> FeatureChanges<'a> {
-    /// `own` and `other` are activations `[texts, pos, ..]` of both runs.
+    /// Computes the differences. `own` and `other` are activations `[texts, pos, ..]` of both runs.
     pub fn new(
         (place, sae): (Place, &'a Sae),
         own: &Tensor,
@@ -77,7 +77,7 @@ impl<'a> FeatureChanges<'a> {
         let readable = |x: &Tensor| dtype::convert(&heads_joined(x, sae.d_in())?, sae.parts().encoder.dtype());
         let (input, other) = (readable(own)?, readable(other)?);
         let mut differences: BTreeMap<usize, Vec<_>> = BTreeMap::new();
-        // Text by text, since the codes of all texts may not fit.
+        // Text by text, since the activations of all texts may not fit.
         for (text, length) in lengths.iter().enumerate() {
             task.check()?;
             let codes = |x: &Tensor| sae.encode(&x.narrow(0, text, 1)?.narrow(1, 0, *length)?.contiguous()?);
@@ -90,17 +90,17 @@ impl<'a> FeatureChanges<'a> {
         Ok(Self { place, sae, own: own.clone(), input, differences })
     }
 
-    /// The features with different codes somewhere.
+    /// Returns the features with different activations somewhere.
     pub fn features(&self) -> Vec<usize> {
         self.differences.keys().copied().collect()
     }
 
-    /// Whether a feature has different codes in a text.
+    /// Returns whether a feature has different activations in a text.
     pub fn differs(&self, feature: usize, text: usize) -> bool {
         self.differences.get(&feature).is_some_and(|places| places.iter().any(|place| place.0 == text))
     }
 
-    /// What patching some features together adds to the activation: `[texts, pos, ..]`.
+    /// Returns what patching some features together adds to the activation: `[texts, pos, ..]`.
     pub fn written(&self, features: &[usize]) -> Result<Tensor> {
         let (texts, columns) = (self.input.dim(0)?, self.input.dim(1)?);
         let mut codes = vec![0.0_f32; texts * columns * features.len()];
@@ -116,7 +116,7 @@ impl<'a> FeatureChanges<'a> {
         dtype::convert(&written.reshape(self.own.shape())?, self.own.dtype())
     }
 
-    /// What patching all features adds.
+    /// Returns what patching all features adds.
     pub fn all_written(&self) -> Result<Tensor> {
         let mut sum = self.own.zeros_like()?;
         for some in self.features().chunks(FEATURES_AT_ONCE) {
@@ -129,12 +129,12 @@ impl<'a> FeatureChanges<'a> {
         PatchPart { place: self.place, part: Part::Feature(feature) }
     }
 
-    /// The parts that differ.
+    /// Returns the parts that differ.
     pub fn parts(&self) -> Vec<PatchPart> {
         self.features().into_iter().map(|feature| self.part(feature)).collect()
     }
 
-    /// The parts whose effects are 0.
+    /// Returns the parts whose effects are 0.
     pub fn same(&self) -> impl Iterator<Item = PatchPart> {
         (0..self.sae.d_sae())
             .filter(|feature| !self.differences.contains_key(feature))
@@ -142,7 +142,7 @@ impl<'a> FeatureChanges<'a> {
     }
 }
 
-/// Adds the effects of all features by running the model behind each patch.
+/// Adds the effects of all features, by running what comes after each patch.
 pub fn effects(
     model: &Model,
     group: &Group,
@@ -169,7 +169,7 @@ pub fn effects(
                 let differs = |pair: usize| {
                     runs.pair_of().iter().enumerate().any(|(text, of)| *of == pair && found.differs(*feature, text))
                 };
-                // The same run beside others may have other last digits.
+                // The same run in a batch with others may have other last digits.
                 let of_pair = |(pair, effect)| if differs(pair) { effect } else { 0.0 };
                 effects.add(group, found.part(*feature), runs.effects(&values).enumerate().map(of_pair))?;
             }
@@ -178,10 +178,10 @@ pub fn effects(
     Ok(runs.both())
 }
 
-/// Adds to a place.
+/// A hook that adds to a site.
 struct Added {
     place: Place,
-    /// `[rows, pos, ..]`, of all positions.
+    /// The change `[rows, pos, ..]`, at all positions.
     change: Tensor,
 }
 

@@ -1,9 +1,9 @@
 //! Estimated effects: (patch - activation) . gradient of the metric, for all parts from one backward pass, or from few.
 //!
-//! AtP* (Kramar et al. 2024) mends two ways in which that fails. A patched query or key changes a softmax: so the pattern is
-//! computed again with the patch, and (patched pattern - pattern) . gradient at the pattern takes the place of the product
-//! at q or k. And effects through several layers may cancel in the gradient: so, layer by layer, the gradient through
-//! what that layer writes is dropped (GradDrop), and sizes are averaged over these passes.
+//! AtP* (Kramar et al. 2024) corrects two ways in which that fails. A patched query or key changes a softmax: so the
+//! pattern is recomputed with the patch, and (patched pattern - pattern) . gradient at the pattern takes the place of
+//! the product at q or k. And effects through several layers may cancel in the gradient: so, layer by layer, the
+//! gradient through what that layer writes is dropped (GradDrop), and sizes are averaged over these passes.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -28,7 +28,7 @@ use crate::model::site::{Heads, Place, Site, SiteKind};
 use crate::sae::Sae;
 use crate::tensor::{DType, Tensor, floats};
 
-/// Keeps what flows at a site.
+/// A hook that keeps the activation at a site.
 struct Keeping(Rc<RefCell<BTreeMap<Site, Tensor>>>);
 
 impl Edit for Keeping {
@@ -38,7 +38,7 @@ impl Edit for Keeping {
     }
 }
 
-/// Lets no gradient pass.
+/// A hook that passes no gradient.
 struct Dropping;
 
 impl Edit for Dropping {
@@ -47,16 +47,16 @@ impl Edit for Dropping {
     }
 }
 
-/// Hooks that let no gradient pass through what a layer writes.
+/// Returns hooks that pass no gradient through what a layer writes.
 pub fn dropping(config: &Arc<Config>, layer: usize) -> Result<Vec<Bound<'static>>> {
     let kinds =
         [SiteKind::AttnOut, SiteKind::MlpOut, SiteKind::LayerOut].into_iter().filter(|kind| kind.exists(config));
     kinds.map(|kind| Bound::new(config, &Site::new(kind, layer).to_string(), None, None, Box::new(Dropping))).collect()
 }
 
-/// What patching does at one site.
+/// Changes that patching makes at one site.
 enum Changes<'a> {
-    /// (patch - activation), of which each part is a piece.
+    /// The difference (patch - activation), sliced for each part.
     Site(Tensor),
     Features(FeatureChanges<'a>),
     Patterns(PatternChanges<'a>),
@@ -144,14 +144,14 @@ fn with_kind(place: Place, kind: SiteKind) -> Place {
     Place { site: Site::new(kind, place.site.layer), head: None }
 }
 
-/// Whether a place is part of what a layer computes from the stream.
+/// Returns whether a site is part of what a layer computes from the residual stream.
 fn is_within(layer: usize, place: Place) -> bool {
     let is_stream = matches!(place.site.kind, SiteKind::ResidPre | SiteKind::ResidMid | SiteKind::ResidPost);
     !is_stream && place.site.layer == layer
 }
 
 impl Changes<'_> {
-    /// The straight way from the activation to the patch of all parts.
+    /// Returns the straight way from the activation to the patch of all parts.
     fn way(&self) -> Result<Tensor> {
         match self {
             Changes::Site(way) => Ok(way.clone()),
@@ -161,7 +161,7 @@ impl Changes<'_> {
     }
 }
 
-/// Estimates from one gradient or several at a place.
+/// Estimates from one gradient or several at a site.
 struct Estimates<'a> {
     gradients: &'a [Tensor],
     pair_of: &'a [usize],
@@ -169,7 +169,7 @@ struct Estimates<'a> {
 }
 
 impl Estimates<'_> {
-    /// The estimate for each pair: (patch - activation) . gradient, or the mean over gradients of its size.
+    /// Returns the estimate for each pair: (patch - activation) . gradient, or the mean over gradients of its size.
     fn of(&self, changes: &Changes, part: &PatchPart, are_sizes: bool, task: &Task) -> Result<Vec<f64>> {
         let made = match (changes, part.part) {
             (Changes::Site(way), _) => piece(way, part)?,
@@ -192,7 +192,7 @@ impl Estimates<'_> {
     }
 }
 
-/// The part of an activation `[texts, pos, ..]`.
+/// Returns the part of an activation `[texts, pos, ..]`.
 fn piece(x: &Tensor, part: &PatchPart) -> Result<Tensor> {
     let is_square = part.place.site.kind.heads() == Heads::Square;
     let (heads, positions) = if is_square { (1, 2) } else { (2, 1) };
@@ -207,7 +207,7 @@ fn piece(x: &Tensor, part: &PatchPart) -> Result<Tensor> {
     }
 }
 
-/// The activations of the runs that are patched in, and their metric.
+/// Returns the activations of the runs that are patched in, and their metric.
 fn recorded(model: &Decoder, plan: &MetricPlan, places: &[Place], task: &Task) -> Result<(Cache, Vec<f64>)> {
     let recorder = Recorder::new(model.config().clone(), places.to_vec(), plan.batch().lengths(), None);
     let mut chain = Chain { recorder: Some(recorder), ..Chain::default() };
@@ -225,7 +225,7 @@ struct Slopes<'a> {
     task: &'a Task,
 }
 
-/// One backward pass.
+/// A backward pass: gradients, activations that were kept, and the metric.
 struct Slope {
     values: Vec<f64>,
     gradients: Cache,
@@ -243,7 +243,7 @@ impl Slope {
 }
 
 impl Slopes<'_> {
-    /// The gradient at some places, with the activations of those that are kept.
+    /// Returns the gradient at some sites, with the activations of those that are kept.
     fn at(&self, mut hooks: Vec<Bound>, kept_places: &[Place], places: &[Place]) -> Result<Slope> {
         let kept = Rc::new(RefCell::new(BTreeMap::new()));
         let mut sites: Vec<Site> = kept_places.iter().map(|place| place.site).collect();
@@ -265,7 +265,7 @@ impl Slopes<'_> {
         Ok(Slope { values, gradients: found.cache, activations })
     }
 
-    /// The gradients with what each layer in turn writes held constant, at the places outside of that layer.
+    /// Returns the gradients with what each layer in turn writes held constant, at the sites outside of that layer.
     fn dropped(&self, places: &[Place]) -> Result<Vec<(usize, Cache)>> {
         let config = self.decoder.config();
         let mut found = Vec::new();
@@ -279,7 +279,7 @@ impl Slopes<'_> {
         Ok(found)
     }
 
-    /// The mean of the gradient at `steps` points from the activation on, all parts moved together.
+    /// Averages the gradient at `steps` points from the activation on, all parts moved together.
     fn along(&self, place: Place, way: &Tensor) -> Result<Tensor> {
         let steps = self.options.steps;
         let mut sum = way.zeros_like()?;

@@ -1,4 +1,4 @@
-//! Pairs in groups that go into one pass, and which position of one prompt stands beside which of the other.
+//! Pairs in groups that go into one pass, and the alignment of positions between the two prompts of a pair.
 
 use std::collections::BTreeMap;
 
@@ -11,19 +11,20 @@ use crate::model::site::{Heads, Place};
 use crate::tensor::Tensor;
 
 crate::choices! {
-    /// Which positions stand side by side where the prompts of a pair differ in length.
+    /// Alignments of positions where the prompts of a pair differ in length.
     pub enum Alignment {
-        /// None: such pairs are refused.
+        /// Refusal of pairs whose prompts differ in length.
         None = "none",
-        /// The last ones, and so on towards the beginning.
+        /// The last positions, and so on towards the beginning.
         End = "end",
-        /// Those of tokens that both prompts have in the same order, and what is as long between two of them.
+        /// The positions of tokens that both prompts have in the same order, and of stretches of equal length between
+        /// two of them.
         Tokens = "tokens",
     }
 }
 
 crate::choices! {
-    /// Which prompt is run, and which one is patched in.
+    /// The prompt that is run, and the one that is patched in.
     pub enum PatchDirection {
         /// Clean activations into the corrupt run.
         Denoise = "denoise",
@@ -33,7 +34,7 @@ crate::choices! {
 }
 
 impl PatchDirection {
-    /// The prompt that is run, and the one that is patched in.
+    /// Returns the prompt that is run, and the one that is patched in.
     pub fn prompts(self) -> (Prompt, Prompt) {
         match self {
             PatchDirection::Denoise => (Prompt::Corrupt, Prompt::Clean),
@@ -47,13 +48,13 @@ pub struct Group {
     pub pairs: Vec<TokenPair>,
     pub numbers: Vec<usize>,
     pub direction: PatchDirection,
-    /// For each pair and position of the prompt that is run the position of the other one; none where both are as long, and
-    /// each position stands beside itself.
+    /// The position of the other prompt for each pair and position of the prompt that is run; none where both are as
+    /// long, and each position is aligned with itself.
     beside: Option<Vec<Vec<Option<usize>>>>,
 }
 
 impl Group {
-    /// The pairs in groups that go into one pass each. `share` is the part of a usual pass that each may take.
+    /// Splits the pairs into groups that go into one pass each. `share` is the part of a usual pass that each may take.
     pub fn of(
         model: &Model,
         pairs: &[TokenPair],
@@ -108,24 +109,24 @@ impl Group {
         Ok(group)
     }
 
-    /// The prompt that is run and the one that is patched in, of each pair.
+    /// Returns the prompt that is run and the one that is patched in, for each pair.
     fn prompts(&self) -> impl Iterator<Item = (&[u32], &[u32])> {
         let (run, from) = self.direction.prompts();
         self.pairs.iter().map(move |pair| (pair.prompt(run).unwrap_or(&[]), pair.prompt(from).unwrap_or(&[])))
     }
 
-    /// The number of tokens of each prompt that is run.
+    /// Returns the number of tokens of each prompt that is run.
     pub fn length(&self) -> usize {
         self.prompts().next().map_or(0, |(run, _)| run.len())
     }
 
-    /// Whether positions of the two prompts have to be brought side by side.
+    /// Returns whether positions of the two prompts have to be aligned.
     pub fn is_aligned(&self) -> bool {
         self.beside.is_some()
     }
 
-    /// The first position at which a patch can change anything in a causal model: before it the prompts of each pair are
-    /// the same.
+    /// Returns the first position at which a patch can change anything in a causal model: before it the prompts of each
+    /// pair are the same.
     pub fn first_change(&self) -> usize {
         let first = |(pair, (run, from)): (usize, (&[u32], &[u32]))| {
             let same = run.iter().zip(from).take_while(|(a, b)| a == b).count();
@@ -136,8 +137,8 @@ impl Group {
         self.prompts().enumerate().map(first).min().unwrap_or(0)
     }
 
-    /// The activations of the other prompts, `[texts, pos, ..]`, at the positions of those that are run; where nothing stands
-    /// beside a position, it keeps its own. `pair_of` has the pair of each text.
+    /// Returns the activations of the other prompts, `[texts, pos, ..]`, at the positions of those that are run; a
+    /// position that is not aligned keeps its own. `pair_of` has the pair of each text.
     pub fn aligned(&self, place: Place, source: &Tensor, own: &Tensor, pair_of: &[usize]) -> Result<Tensor> {
         let Some(beside) = &self.beside else { return Ok(source.clone()) };
         if place.site.kind.heads() == Heads::Square {
@@ -168,7 +169,8 @@ fn by_ends(run: usize, from: usize) -> Vec<Option<usize>> {
     (0..run).map(|at| (at + from).checked_sub(run)).collect()
 }
 
-/// The positions of a longest common subsequence, and between two of them those of stretches as long in both prompts.
+/// Returns the positions of a longest common subsequence, and between two of them those of stretches as long in both
+/// prompts.
 fn by_tokens(run: &[u32], from: &[u32]) -> Vec<Option<usize>> {
     let (n, m) = (run.len(), from.len());
     let mut longest = vec![vec![0_u32; m + 1]; n + 1];

@@ -1,4 +1,4 @@
-//! The labels of a grid: what its rows and columns are.
+//! The labels of the rows and columns of a grid.
 
 use std::collections::BTreeMap;
 
@@ -63,7 +63,7 @@ impl Labels<'_> {
         format!("{} into {} prompts{method}, {pairs}", from.word(), run.word())
     }
 
-    /// The label of the row, and the column, of a part.
+    /// Returns the label of the row, and the column, of a part.
     fn cell(&self, part: &PatchPart) -> (String, usize) {
         match part.part {
             Part::All if self.options.by == GridBy::Layer => {
@@ -76,7 +76,8 @@ impl Labels<'_> {
         }
     }
 
-    /// A position is called by its token where all pairs have the same one there, and else by its span.
+    /// Returns the label of a column. A position has its token as its label where all pairs have the same one there,
+    /// and else its span.
     fn column(&self, column: usize, columns: usize) -> String {
         if self.options.by != GridBy::Position {
             return column.to_string();

@@ -1,8 +1,8 @@
-//! Patching: what a metric of pairs becomes where a part of the activations is replaced by that of the pair's other
-//! prompt, for every part of a grid (Vig et al. 2020; Meng et al. 2022; Wang et al. 2022).
+//! Activation patching: the change of a metric of pairs when a part of the activations is replaced by that of the
+//! pair's other prompt, for every part of a grid (Vig et al. 2020; Meng et al. 2022; Wang et al. 2022).
 //!
-//! `exact` runs the model behind each change, `gradient` estimates all changes from derivatives; `features` are those of a
-//! dictionary.
+//! `exact` runs the model from each change on, `gradient` estimates all changes from derivatives; `features` are those
+//! of a dictionary.
 
 pub(super) mod effects;
 pub(super) mod exact;
@@ -33,59 +33,59 @@ pub use gradient::dropping;
 pub use groups::{Alignment, Group, PatchDirection};
 
 crate::choices! {
-    /// What is patched at once, the columns of a grid.
+    /// Parts that are patched at once, the columns of a grid.
     pub enum GridBy {
         /// All positions of a site; a column for each layer.
         Layer = "layer",
-        /// One position of a site.
+        /// A position of a site.
         Position = "position",
-        /// One head of a site at all positions.
+        /// A head of a site at all positions.
         Head = "head",
-        /// One coordinate of a site at all positions.
+        /// A coordinate of a site at all positions.
         Neuron = "neuron",
-        /// One feature of a dictionary at all positions.
+        /// A feature of a dictionary at all positions.
         Feature = "feature",
     }
 }
 
 crate::choices! {
-    /// How the effect of a patch is found.
+    /// Methods to compute the effect of a patch.
     pub enum GridMethod {
-        /// By running the model behind every patch.
+        /// A run of the model from every patch on.
         Exact = "exact",
         /// (patch - activation) . gradient: its first order (Nanda 2023).
         Attribution = "attribution",
-        /// The same with the gradient averaged along the straight way to the patch (Sundararajan et al. 2017).
+        /// Attribution with the gradient averaged along the straight way to the patch (Sundararajan et al. 2017).
         Integrated = "integrated",
-        /// Attribution with softmaxes computed again and gradients dropped layer by layer (Kramar et al. 2024).
+        /// Attribution with softmaxes recomputed and gradients dropped layer by layer (Kramar et al. 2024).
         AtpStar = "atp*",
     }
 }
 
 crate::options! {
-    /// What is patched, and how.
+    /// Parts that are patched, and how.
     #[derive(Debug, Clone)]
     pub struct GridOptions {
         /// The sites that are patched, of all layers where a name has none.
         sites: Option<Vec<String>> = None => usually("\"resid_pre\"; by head \"z\", by neuron \"mlp_hidden\", by feature those of the dictionaries");
-        /// What is patched at once: one position, one head, one neuron or one feature of a site, or all of a layer's.
+        /// The part that is patched at once: a position, a head, a neuron or a feature of a site, or all of a layer's.
         by: GridBy = GridBy::Position;
-        /// How the effect is found: by running the model behind each patch; or all at once by "attribution",
+        /// The method of the effect: a run of the model from each patch on; or all at once by "attribution",
         /// "integrated" gradients or "atp*", which are estimates; the last one of sizes.
         method: GridMethod = GridMethod::Exact;
         /// Whether clean activations are patched into the corrupt run, or corrupt ones into the clean run.
         direction: PatchDirection = PatchDirection::Denoise;
-        /// Which positions stand side by side where the prompts of a pair differ in length: the last ones and so on towards
-        /// the beginning, or those of the "tokens" that both have in the same order. A position without another keeps its
+        /// The alignment of positions where the prompts of a pair differ in length: the last ones and so on towards the
+        /// beginning, or those of the "tokens" that both have in the same order. A position without another keeps its
         /// activation.
         align: Alignment = Alignment::None;
-        /// For "integrated": the number of points on the way.
+        /// The number of points on the way, in "integrated".
         steps: usize = 10 => at_least(1.0);
     }
 }
 
 impl GridOptions {
-    /// The places that are patched, in the order of the computation.
+    /// Returns the sites that are patched, in the order of the computation.
     fn places(&self, config: &Config) -> Result<Vec<Place>> {
         let usual = match self.by {
             GridBy::Layer | GridBy::Position => "resid_pre",
@@ -111,8 +111,8 @@ impl GridOptions {
     }
 }
 
-/// The mean over pairs of what a patch changes in the metric, for every part of the grid. `saes` are the dictionaries of a
-/// grid by feature.
+/// Computes the mean over pairs of the change of the metric by a patch, for every part of the grid. `saes` are the
+/// dictionaries of a grid by feature.
 pub fn grid(
     model: &Model,
     pairs: &[TokenPair],
@@ -150,13 +150,13 @@ pub fn grid(
     Ok(Labels { model, pairs, options }.grid(&means, quantity(sizes, measure, normalised)))
 }
 
-/// What the numbers of a grid are.
+/// Returns the name of the quantity that the numbers of a grid are.
 pub fn quantity(change: &str, measure: Measure, normalised: bool) -> String {
     let share = if normalised { ", share of clean - corrupt" } else { "" };
     format!("{change} of {}{share}", measure.quantity())
 }
 
-/// Refuses what does not go together.
+/// Refuses measures, dictionaries and options that do not go together.
 fn check(pairs: &[TokenPair], measure: Measure, saes: &[Sae], options: &GridOptions) -> Result<()> {
     if pairs.is_empty() {
         return Err(err!(Argument, "expected at least one pair, found none").about("pairs"));

@@ -8,21 +8,21 @@ use crate::err;
 use crate::model::config::Config;
 use crate::model::site::{Heads, Place, SiteKind};
 
-/// Which part of a place is replaced.
+/// The part of a site that is replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
-    /// All of it, at all positions.
+    /// The whole site, at all positions.
     All,
     Position(usize),
-    /// One head at all positions.
+    /// A head at all positions.
     Head(usize),
-    /// One coordinate at all positions.
+    /// A coordinate at all positions.
     Neuron(usize),
-    /// One feature of the dictionary there, at all positions.
+    /// A feature of the dictionary there, at all positions.
     Feature(usize),
 }
 
-/// A part of a place.
+/// A part of a site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PatchPart {
     pub place: Place,
@@ -43,7 +43,7 @@ impl fmt::Display for PatchPart {
 }
 
 impl PatchPart {
-    /// The head that is replaced, where it is one alone.
+    /// Returns the head that is replaced, where it is one alone.
     pub fn head(&self) -> Option<usize> {
         match self.part {
             Part::Head(head) => Some(head),
@@ -51,7 +51,7 @@ impl PatchPart {
         }
     }
 
-    /// The same, called by its place among positions that begin so many earlier.
+    /// Returns the part with its position counted from `by` positions earlier.
     pub fn later(self, by: usize) -> Self {
         match self.part {
             Part::Position(position) => Self { part: Part::Position(position + by), ..self },
@@ -63,7 +63,7 @@ impl PatchPart {
         matches!(self.part, Part::Position(_))
     }
 
-    /// The first position that it changes, where activations are the same before `first`.
+    /// Returns the first position that the part changes, where activations are the same before `first`.
     pub fn start(&self, first: usize) -> usize {
         match self.part {
             Part::Position(position) => position,
@@ -72,7 +72,7 @@ impl PatchPart {
     }
 }
 
-/// The parts of some places of prompts of this length; features are found by what is active.
+/// Returns the parts of some sites of prompts of a length; features are found by which are active.
 pub fn parts_of(config: &Config, places: &[Place], by: GridBy, length: usize) -> Result<Vec<PatchPart>> {
     let mut all = Vec::new();
     for place in places {
@@ -98,7 +98,7 @@ fn heads(config: &Config, place: Place) -> Result<usize> {
     }
 }
 
-/// The width of a site without heads.
+/// Returns the width of a site without heads.
 fn coordinates(config: &Config, place: Place) -> Result<usize> {
     use SiteKind::{
         AttnIn, AttnOut, ExpertsIn, ExpertsOut, LayerGate, LayerHidden, LayerInput, LayerOut, MlpHidden, MlpIn,

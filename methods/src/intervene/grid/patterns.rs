@@ -11,20 +11,21 @@ use crate::model::hooks::{At, Hooks};
 use crate::model::site::{Site, SiteKind};
 use crate::tensor::Tensor;
 
-/// Queries or keys of one layer, those of both runs, and the pattern of the run that is patched.
+/// The queries or keys of one layer, those of both runs, and the pattern of the run that is patched.
 pub struct PatternChanges<'a> {
     pub model: &'a Decoder,
     pub batch: &'a Batch,
     pub site: Site,
     /// The site in the run that is patched in.
     pub source: Tensor,
-    /// The stream before the layer.
+    /// The residual stream before the layer.
     pub stream: Tensor,
     pub pattern: Tensor,
 }
 
 impl PatternChanges<'_> {
-    /// Whether patches at such a site act through the pattern of its layer alone: keys that other layers read do not.
+    /// Returns whether patches at a site act through the pattern of its layer alone: keys that other layers read do
+    /// not.
     pub fn are_of(config: &Config, site: Site) -> bool {
         match site.kind {
             SiteKind::Q | SiteKind::QRot => true,
@@ -33,7 +34,7 @@ impl PatternChanges<'_> {
         }
     }
 
-    /// The pattern with a part patched, less the pattern: `[texts, head, query, key]`.
+    /// Returns the pattern with a part patched, less the pattern: `[texts, head, query, key]`.
     pub fn change(&self, part: &PatchPart, task: &Task) -> Result<Tensor> {
         let replace = Replace { site: self.site, parts: std::slice::from_ref(part), source: &self.source };
         let mut hooks = UntilPattern { replace, pattern: Site::new(SiteKind::Pattern, self.site.layer), found: None };
@@ -44,7 +45,7 @@ impl PatternChanges<'_> {
     }
 }
 
-/// Patches, and ends the pass with the pattern.
+/// A hook that patches, and ends the pass with the pattern.
 struct UntilPattern<'a> {
     replace: Replace<'a>,
     pattern: Site,

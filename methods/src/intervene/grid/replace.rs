@@ -6,7 +6,7 @@ use crate::model::hooks::{At, Hooks};
 use crate::model::site::{Heads, Site};
 use crate::tensor::Tensor;
 
-/// Replaces a part of a site in each row: for each part all texts, one after the other.
+/// A hook that replaces a part of a site in each row: for each part all texts, one after the other.
 pub struct Replace<'a> {
     pub site: Site,
     pub parts: &'a [PatchPart],
@@ -15,7 +15,8 @@ pub struct Replace<'a> {
 }
 
 impl Replace<'_> {
-    /// 1 where the part is of a head or a row of the activation `[texts, pos, ..]`, with axes of 1 where all are meant.
+    /// Returns 1 where the part is of a head or a row of the activation `[texts, pos, ..]`, with axes of 1 where all
+    /// are meant.
     fn mask(&self, part: &PatchPart, at: &At, dims: &[usize]) -> Result<Tensor> {
         let is_square = self.site.kind.heads() == Heads::Square;
         let (heads, positions) = if is_square { (1, 2) } else { (2, 1) };

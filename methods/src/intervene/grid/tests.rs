@@ -1,4 +1,4 @@
-//! Fast grids equal plain ones, estimates are first orders, and all are PyTorch's on the fixtures.
+//! Tests that fast grids equal plain ones, that estimates are first orders, and that all match PyTorch on the fixtures.
 
 use std::path::Path;
 
@@ -26,7 +26,7 @@ fn near(a: &Grid, b: &Grid, far: f64) {
     }
 }
 
-/// The same model, which runs as a whole because it keeps a hook that does nothing.
+/// Returns the model with a kept hook that does nothing, so that it runs as a whole.
 fn as_a_whole(model: &Model) -> Model {
     model.keeping(vec![KeptHook::new("nothing".into(), vec![], || Ok(vec![]))])
 }
@@ -76,7 +76,7 @@ fn patching_all_of_the_stream_brings_the_other_run_back() {
 #[test]
 fn an_estimate_is_the_slope_of_what_is_exact() {
     let model = model(decoder(crate::fixtures::config(), DType::F32));
-    // Log probabilities are nearly linear behind the last block, and nothing saturates there in a small model.
+    // Log probabilities are nearly linear after the last block, and nothing saturates there in a small model.
     for by in [GridBy::Position, GridBy::Layer] {
         let of = |method| {
             let options = GridOptions {

@@ -1,9 +1,10 @@
-//! Sets of features: what ablating several together does beyond the sum of what each does alone.
+//! Sets of features: the effect of ablating several together beyond the sum of the effects of each alone.
 //!
 //! The effect e(S) of a set on a row of text is what zero-ablating its features at all positions, the reconstruction
-//! error kept, adds to the loss of the row or to a metric, or KL(clean || ablated) there. The interaction of two units is
-//! e(A and B) - e(A) - e(B). Above 0 they are redundant: either alone can do what both do. Below 0 they work together:
-//! without one of them the other is worth less. The control takes the same codes off at shuffled positions.
+//! error kept, adds to the loss of the row or to a metric, or KL(clean || ablated) there. The interaction of two units
+//! is e(A and B) - e(A) - e(B). Above 0 they are redundant: either alone can do what both do. Below 0 they work
+//! together: without one of them the other is worth less. The control subtracts the same activations at shuffled
+//! positions.
 
 #[cfg(test)]
 mod tests;
@@ -28,19 +29,19 @@ use crate::sae::{Sae, site_of};
 use crate::tensor::normalise::{divergences, log_probabilities};
 use crate::tensor::{Tensor, floats, gather};
 
-/// What ablations are measured by.
+/// Measures of ablations.
 #[derive(Clone, Copy)]
 pub enum SetMeasure<'a> {
     /// The cross-entropy of the next token, less that of the clean run.
     Loss,
     /// KL(clean || ablated).
     Kl,
-    /// A number of the logits after the last token of a row, less that of the clean run.
+    /// A number from the logits after the last token of a row, less that of the clean run.
     Of(OwnMeasure<'a>),
 }
 
 impl SetMeasure<'_> {
-    /// The quantity with its unit.
+    /// Returns the quantity with its unit.
     fn quantity(self) -> &'static str {
         match self {
             SetMeasure::Loss => "loss, nats",
@@ -56,7 +57,7 @@ crate::options! {
     pub struct InteractionOptions {
         /// Maximum number of rows of the text.
         rows: usize = 50 => at_least(2.0);
-        /// Tokens in a row.
+        /// Number of tokens in a row.
         context: Option<usize> = None => usually("the model's, at most 1,024");
         /// Seed of the shuffled control and of the bootstrap.
         seed: Seed = Seed::default() => usually(OF_CALL);
@@ -90,7 +91,7 @@ impl RowMean {
     }
 }
 
-/// Two units.
+/// The interaction of two units.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PairInteraction {
     pub units: [usize; 2],
@@ -98,7 +99,7 @@ pub struct PairInteraction {
     pub joint: RowMean,
     /// e(A and B) - e(A) - e(B).
     pub interaction: RowMean,
-    /// The same with codes at shuffled positions.
+    /// The interaction with activations at shuffled positions.
     pub control: RowMean,
 }
 
@@ -106,7 +107,7 @@ pub struct PairInteraction {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Interactions {
     pub units: Vec<FeatureUnit>,
-    /// What effects are measured by.
+    /// The name of the quantity that effects are measured in.
     pub quantity: &'static str,
     pub alone: Vec<RowMean>,
     pub pairs: Vec<PairInteraction>,
@@ -116,7 +117,7 @@ pub struct Interactions {
 }
 
 impl Interactions {
-    /// The pairs, those of the largest interaction in size first.
+    /// Returns a table of the pairs, those of the largest interaction in size first.
     pub fn table(&self) -> Table {
         let mut pairs: Vec<&PairInteraction> = self.pairs.iter().collect();
         pairs.sort_by(|a, b| b.interaction.mean.abs().total_cmp(&a.interaction.mean.abs()));
@@ -141,7 +142,7 @@ impl Interactions {
         }
     }
 
-    /// The interaction of each two units, or that of the control; on the diagonal the effects of units alone.
+    /// Returns the interaction of each two units, or that of the control; on the diagonal the effects of units alone.
     pub fn matrix(&self, of_control: bool) -> Grid {
         let count = self.units.len();
         let mut values = vec![0.0; count * count];
@@ -182,11 +183,12 @@ const COLUMNS: [&str; 12] = [
     "kind",
 ];
 
-/// Tokens of one evaluation, about, and logits at most.
+/// The number of tokens of one evaluation, about; `LOGITS` is the largest number of logits.
 const TOKENS: usize = 1 << 13;
 const LOGITS: usize = 1 << 23;
 
-/// Interactions of units on rows of text. A metric of one's own gets the number of the row among all that are given.
+/// Computes interactions of units on rows of text. A user's own metric gets the number of the row among all that are
+/// given.
 pub fn interactions(
     model: &Decoder,
     saes: &[Sae],
@@ -232,14 +234,14 @@ pub fn interactions(
     Ok(Interactions { units: units.to_vec(), quantity: measure.quantity(), alone, pairs, all, rows: text.len() })
 }
 
-/// Units alone, then in pairs, then all of them.
+/// Returns the units alone, then in pairs, then all of them.
 fn sets(count: usize) -> Vec<Vec<usize>> {
     let alone = (0..count).map(|unit| vec![unit]);
     let pairs = (0..count).flat_map(|a| (a + 1..count).map(move |b| vec![a, b]));
     alone.chain(pairs).chain([(0..count).collect()]).collect()
 }
 
-/// A dictionary at its place, with the features that are ablated there and the unit of each.
+/// A dictionary at its site, with the features that are ablated there and the unit of each.
 struct Level {
     sae: Sae,
     place: Place,
@@ -271,7 +273,7 @@ fn levels(model: &Decoder, saes: &[Sae], units: &[FeatureUnit]) -> Result<Vec<Le
     Ok(levels)
 }
 
-/// One row of text.
+/// A row of text.
 struct Row<'a> {
     model: &'a Decoder,
     levels: &'a [Level],
@@ -283,7 +285,7 @@ struct Row<'a> {
 }
 
 impl Row<'_> {
-    /// The effect of each set.
+    /// Returns the effect of each set.
     fn effects(&self, is_shuffled: bool, task: &Task) -> Result<Vec<f64>> {
         let batch = Batch::new(vec![self.ids.to_vec()])?;
         let places: Vec<Place> = self.levels.iter().map(|level| level.place).collect();
@@ -309,7 +311,7 @@ impl Row<'_> {
         Ok(effects)
     }
 
-    /// The loss of the row or its metric, less the clean one where that is given, or the divergence from it.
+    /// Returns the loss of the row or its metric, less the clean one where that is given, or the divergence from it.
     fn measured(&self, logits: &Tensor, clean: Option<&(f64, Tensor)>) -> Result<f64> {
         let mean = |values: Vec<f64>| values.iter().sum::<f64>() / values.len() as f64;
         let of_clean = clean.map_or(0.0, |(clean, _)| *clean);
@@ -324,7 +326,7 @@ impl Row<'_> {
         }
     }
 
-    /// The ablations of one dictionary, a set in each copy.
+    /// Returns the ablations of one dictionary, a set in each copy.
     fn hook(&self, level: &Level, sets: &[Vec<usize>], is_shuffled: bool) -> Result<Bound<'static>> {
         let device = level.sae.directions().device();
         let (copies, count) = (sets.len(), level.features.len());
@@ -341,8 +343,8 @@ impl Row<'_> {
         )
     }
 
-    /// For each copy, position and feature the position whose code is taken off: an order of its own for each feature,
-    /// the same in all copies.
+    /// Returns for each copy, position and feature the position whose activation is subtracted: an order of its own for
+    /// each feature, the same in all copies.
     fn order(&self, level: &Level, copies: usize) -> Result<Tensor> {
         let width = self.ids.len();
         let orders: Vec<Vec<u32>> = level
@@ -361,7 +363,7 @@ impl Row<'_> {
     }
 }
 
-/// Takes codes off, or those of other positions.
+/// A hook that subtracts activations, or those of other positions.
 struct Taken {
     taken: Tensor,
     order: Option<Tensor>,

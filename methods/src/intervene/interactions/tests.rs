@@ -25,7 +25,7 @@ fn found(model: &Decoder, saes: &[Sae], units: &[FeatureUnit], measure: SetMeasu
     interactions(model, saes, units, &text(), (measure, &InteractionOptions::default()), &Task::default()).unwrap()
 }
 
-/// The loss without features, by the hooks that scripts use.
+/// Computes the loss without features, by the hooks that scripts use.
 fn loss(model: &Decoder, saes: &[Sae], features: &[(usize, usize)]) -> f64 {
     let hooks = || {
         let each = saes.iter().enumerate().map(|(number, sae)| {

@@ -1,4 +1,4 @@
-//! Every metric by its formula, from whole runs of single prompts.
+//! Tests of every metric by its formula, from whole runs of single prompts.
 
 use super::*;
 use crate::fixtures::{config, configs, decoder};
@@ -20,7 +20,7 @@ fn pairs() -> Vec<TokenPair> {
     ]
 }
 
-/// log p of a token after a text.
+/// Returns log p of a token after a text.
 fn log_p(model: &Decoder, text: &[u32], token: u32) -> f64 {
     let batch = Batch::new(vec![text.to_vec()]).unwrap();
     let logits = model.logits(&batch, vec![], &Task::default()).unwrap().get(0).unwrap().get(text.len() - 1).unwrap();

@@ -1,5 +1,5 @@
-//! Thresholds of a monitor from labelled texts, and how well it does on others. A text has the largest score of its
-//! positions.
+//! Thresholds of a monitor from labelled texts, and its performance on other texts. The score of a text is the largest
+//! one of its positions.
 
 use super::Monitor;
 use super::run::largest;
@@ -35,15 +35,15 @@ crate::options! {
 /// A monitor on labelled texts: the largest score of each.
 pub struct LabelledTexts<'a> {
     monitor: &'a Monitor,
-    /// `[sensor][text]`
+    /// The scores by sensor and text: `[sensor][text]`.
     scores: Vec<Vec<f64>>,
     has_it: Vec<bool>,
-    /// What the bootstrap draws.
+    /// The groups of texts that the bootstrap draws.
     groups: RowGroups,
 }
 
 impl Monitor {
-    /// The scores of labelled texts, read once for all that is judged by them.
+    /// Computes the scores of labelled texts once for everything that is judged by them.
     pub fn on(
         &self,
         model: &Model,
@@ -64,8 +64,8 @@ impl Monitor {
         Ok(LabelledTexts { monitor: self, scores, has_it, groups })
     }
 
-    /// The same sensors with the lowest thresholds above which at most this share of the texts without the label has a
-    /// score, each by itself.
+    /// Returns the sensors with the lowest thresholds above which at most a given share of the texts without the label
+    /// has a score, each by itself.
     pub fn fitted(
         &self,
         model: &Model,
@@ -81,8 +81,8 @@ impl Monitor {
 }
 
 impl LabelledTexts<'_> {
-    /// For each sensor, and for all together where there are several: AUROC, the share of alarms that are right, the
-    /// shares of texts with and without the label that raise one, each with a 95 % interval over texts.
+    /// Returns a table for each sensor, and for all together where there are several: AUROC, the share of alarms that
+    /// are right, the shares of texts with and without the label that raise one, each with a 95 % interval over texts.
     pub fn judged(&self) -> Table {
         let (monitor, count) = (self.monitor, self.has_it.len());
         let mut columns = vec!["watched".to_string(), "threshold".into()];
@@ -107,8 +107,8 @@ impl LabelledTexts<'_> {
         table
     }
 
-    /// The ROC of each sensor: the highest share of texts with the label that raises an alarm while at most this share
-    /// of the others does, with a 95 % interval over texts.
+    /// Returns the ROC of each sensor: the highest share of texts with the label that raises an alarm while at most a
+    /// given share of the others does, with a 95 % interval over texts.
     pub fn roc(&self) -> Table {
         let columns =
             ["watched", "false-positive rate", "recall", "low", "high", "threshold"].map(String::from).to_vec();
@@ -129,7 +129,7 @@ impl LabelledTexts<'_> {
     }
 }
 
-/// The lowest threshold above which at most this share of the negatives lies. With rate 1 it is below all scores.
+/// Returns the lowest threshold above which at most `rate` of the negatives lies. With rate 1 it is below all scores.
 fn threshold(scores: &[f64], has_it: &[bool], rate: f64) -> f64 {
     let mut others: Vec<f64> = scores.iter().zip(has_it).filter(|(_, has_it)| !**has_it).map(|(s, _)| *s).collect();
     others.sort_by(|a, b| b.total_cmp(a));
@@ -142,7 +142,7 @@ fn ends(interval: Option<[f64; 2]>) -> [Cell; 2] {
     interval.map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::Float))
 }
 
-/// The measures with their intervals; AUROC only where there is one score.
+/// Returns the measures with their intervals; AUROC only where there is one score.
 fn measured(scores: Option<&Vec<f64>>, alarms: &[bool], has_it: &[bool], groups: &RowGroups) -> Vec<Cell> {
     let runs = scores.map(|scores| runs(scores));
     let measure = |weights: &[f64]| {
@@ -164,7 +164,7 @@ fn measured(scores: Option<&Vec<f64>>, alarms: &[bool], has_it: &[bool], groups:
     cells.collect()
 }
 
-/// The recall at each of [`RATES`]: that of the lowest threshold whose false-positive rate is not above it.
+/// Returns the recall at each of [`RATES`]: that of the lowest threshold whose false-positive rate is not above it.
 fn recalls(runs: &[Vec<usize>], weights: &[f64], has_it: &[bool]) -> Vec<f64> {
     let sum = |wanted: bool| {
         weights.iter().zip(has_it).filter(|(_, has_it)| **has_it == wanted).map(|(weight, _)| weight).sum::<f64>()

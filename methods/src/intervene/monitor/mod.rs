@@ -1,4 +1,4 @@
-//! Watching what a model reads or writes: features or probes whose score at some position is above a threshold.
+//! Monitors of what a model reads or writes: features or probes whose score at some position is above a threshold.
 
 mod judge;
 mod run;
@@ -22,10 +22,10 @@ use crate::sae::Sae;
 use crate::sae::splice::heads_joined;
 use crate::tensor::{DType, Device, Tensor, floats};
 
-/// What gives a score to each position.
+/// Sources of a score for each position.
 #[derive(Debug, Clone)]
 pub enum Sensor {
-    /// The code of a feature.
+    /// The activation of a feature.
     Feature { sae: Sae, index: usize, site: String },
     /// The log odds of the second class of a probe.
     Probe { probe: Arc<Probe>, site: String },
@@ -37,7 +37,7 @@ impl Sensor {
         site
     }
 
-    /// `feature 12 of resid_post.3`, `probe at resid_post.3`.
+    /// Returns the name of the sensor: `feature 12 of resid_post.3`, `probe at resid_post.3`.
     pub fn name(&self) -> String {
         match self {
             Self::Feature { index, site, .. } => format!("feature {index} of {site}"),
@@ -64,7 +64,7 @@ pub struct Monitor {
 }
 
 impl Monitor {
-    /// One threshold is that of all sensors.
+    /// Builds a monitor; a single threshold is that of all sensors.
     pub fn new(sensors: Vec<Sensor>, thresholds: &[f64]) -> Result<Self> {
         if sensors.is_empty() {
             return Err(err!(Argument, "expected something to watch, found nothing").about("watched"));
@@ -91,7 +91,7 @@ impl Monitor {
         Ok(Self { sensors, thresholds })
     }
 
-    /// Where each sensor reads in a model, which must be as wide there.
+    /// Returns the site that each sensor reads in a model, which must be as wide there.
     fn places(&self, model: &Model) -> Result<Vec<Place>> {
         let config = model.decoder.config();
         let place = |sensor: &Sensor| {
@@ -109,8 +109,8 @@ impl Monitor {
         self.sensors.iter().map(place).collect()
     }
 
-    /// The scores of the sensors at one place for its activations `[batch, pos, ..]`: for each of `which`, those of all
-    /// positions of all texts in order.
+    /// Returns the scores of the sensors at one site for its activations `[batch, pos, ..]`: for each of `which`, those
+    /// of all positions of all texts in order.
     fn scores_at(&self, which: &[usize], x: &Tensor) -> Result<Vec<Vec<f64>>> {
         let Some(first) = which.first().and_then(|at| self.sensors.get(*at)) else { return Ok(Vec::new()) };
         let x = heads_joined(&x.to_dtype(DType::F32)?.to_device(&Device::Cpu)?, first.width())?;
@@ -137,15 +137,16 @@ impl Monitor {
         Ok(found)
     }
 
-    /// The sensors of each place.
+    /// Groups the sensors by site.
     fn by_place(places: &[Place]) -> BTreeMap<Place, Vec<usize>> {
         let mut found: BTreeMap<Place, Vec<usize>> = BTreeMap::new();
         places.iter().enumerate().for_each(|(sensor, place)| found.entry(*place).or_default().push(sensor));
         found
     }
 
-    /// Multiplications for each token: the width for a probe, width times features for a dictionary, which encodes all of
-    /// its features; and the same in relation to one for each weight of the model, but for those of its embeddings.
+    /// Returns the multiplications for each token: the width for a probe, width times features for a dictionary, which
+    /// encodes all of its features; and their number relative to one for each weight of the model, except those of its
+    /// embeddings.
     pub fn cost(&self, model: &Model) -> Result<(usize, f64)> {
         let mut dictionaries: Vec<&Sae> = Vec::new();
         let mut own = 0;

@@ -14,7 +14,7 @@ use crate::model::run::Ask;
 use crate::model::site::Place;
 use crate::tensor::Tensor;
 
-/// Tokens of a batch of the model, about.
+/// The number of tokens in a batch of the model, about.
 const AT_ONCE: usize = 1 << 11;
 
 crate::options! {
@@ -35,24 +35,24 @@ crate::options! {
 pub struct Alarm {
     pub text: usize,
     pub position: usize,
-    /// Which of the sensors.
+    /// The number of the sensor.
     pub sensor: usize,
     pub score: f64,
 }
 
-/// What a model wrote under a monitor.
+/// A text that a model wrote under a monitor.
 #[derive(Debug, Clone)]
 pub struct Generation {
     /// The prompt and the new tokens; of a stopped text none after that with the alarm.
     pub ids: Vec<u32>,
-    /// How many of these are the prompt's.
+    /// The number of tokens of the prompt.
     pub prompt: usize,
     pub alarms: Vec<Alarm>,
     pub stopped: bool,
 }
 
 impl Monitor {
-    /// The scores of each text: sensor by sensor, at each position.
+    /// Returns the scores of each text: sensor by sensor, at each position.
     pub fn scores(&self, model: &Model, texts: &[Vec<u32>], task: &Task) -> Result<Vec<Vec<Vec<f64>>>> {
         let places = self.places(model)?;
         let context = model.decoder.config().context;
@@ -87,8 +87,8 @@ impl Monitor {
         Ok(found)
     }
 
-    /// All alarms of texts, in the order in which they are read; with `stop` those of the first token of each text that
-    /// has any.
+    /// Returns all alarms of texts, in the order in which they are read; with `stop` those of the first token of each
+    /// text that has any.
     pub fn watch(&self, model: &Model, texts: &[Vec<u32>], stop: bool, task: &Task) -> Result<Vec<Alarm>> {
         let mut alarms = Vec::new();
         for (text, scores) in self.scores(model, texts, task)?.into_iter().enumerate() {
@@ -108,7 +108,8 @@ impl Monitor {
         Ok(alarms)
     }
 
-    /// Continues a prompt, and watches the prompt and each new token as it is read, which is before the next is chosen.
+    /// Continues a prompt, and monitors the prompt and each new token as it is read, which is before the next is
+    /// chosen.
     pub fn generate(
         &self,
         model: &Model,
@@ -152,7 +153,7 @@ impl Monitor {
     }
 }
 
-/// Hears the activations of one text at one place, and changes nothing.
+/// A hook that scores the activations of one text at one site, and changes nothing.
 struct Listening<'a> {
     monitor: &'a Monitor,
     which: Vec<usize>,
@@ -174,7 +175,7 @@ impl Edit for Listening<'_> {
     }
 }
 
-/// The largest score of each text, sensor by sensor: `[sensor][text]`. What is no number anywhere is refused.
+/// Returns the largest score of each text, sensor by sensor: `[sensor][text]`. Refuses scores that are not numbers.
 pub fn largest(scores: &[Vec<Vec<f64>>], sensors: usize) -> Result<Vec<Vec<f64>>> {
     let of = |sensor: usize| {
         let most =

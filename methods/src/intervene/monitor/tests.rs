@@ -1,4 +1,4 @@
-//! A monitor hears what the cache shows, and the same while a model writes.
+//! Tests that a monitor scores what the cache records, also while a model writes.
 
 use super::*;
 use crate::base::Task;
@@ -12,7 +12,7 @@ use crate::sae::{About, Parts, baselines};
 
 const SITE: &str = "resid_post.1";
 
-/// A small model that reads ids, and a dictionary of its second layer.
+/// Builds a small model that reads ids, and a dictionary of its second layer.
 fn model() -> (Model, Sae) {
     let decoder = decoder(crate::model::config::Config { context: 8, ..config() }, DType::F32).into();
     let model = Model { decoder, tokenizer: None, origin: "small".into(), published: None, history: None };
@@ -35,7 +35,7 @@ fn texts() -> Vec<Vec<u32>> {
     (0..12_u32).map(|i| (0..3 + i % 4).map(|j| (i * 5 + j * 3) % 20).collect()).collect()
 }
 
-/// A monitor of a probe and a feature.
+/// Builds a monitor of a probe and a feature.
 fn monitor(model: &Model, sae: &Sae) -> Monitor {
     let rows: Vec<Tensor> = texts().iter().map(|ids| activations(model, ids)).collect();
     let x = Tensor::cat(&rows, 0).unwrap();

@@ -7,12 +7,12 @@ use crate::model::hooks::{At, Hooks};
 use crate::model::site::{Place, Site, SiteKind};
 use crate::tensor::Tensor;
 
-/// The first pass: senders of one site write what they do in the other run, and everything behind them is held.
+/// The first pass: senders of one site write what they do in the other run, and everything after them is frozen.
 pub struct Frozen<'a> {
     pub senders: &'a [Place],
     /// The senders' site in the other run, `[texts, pos, ..]`.
     pub other: &'a Tensor,
-    /// What attention and MLPs write without a patch, and the embedding where it is the sender.
+    /// The output of attention and MLPs without a patch, and the embedding where it is the sender.
     pub own: BTreeMap<Site, Tensor>,
     pub are_mlps_held: bool,
     /// The sites that are noted.
@@ -26,7 +26,7 @@ impl Frozen<'_> {
         self.senders.first().map_or(Site::new(SiteKind::Embed, 0), |place| place.site)
     }
 
-    /// Where the patch is made: an embedding is patched where it enters the first block.
+    /// Returns the site where the patch is made: an embedding is patched where it enters the first block.
     fn patched_at(&self) -> Site {
         match self.site().kind {
             SiteKind::Embed => Site::new(SiteKind::ResidPre, 0),
@@ -34,7 +34,7 @@ impl Frozen<'_> {
         }
     }
 
-    /// Whether what is written here is held.
+    /// Returns whether what is written at a site is frozen.
     fn is_held(&self, site: Site) -> bool {
         let sender = self.site();
         match site.kind {
@@ -45,7 +45,7 @@ impl Frozen<'_> {
         }
     }
 
-    /// The columns of this pass, once for each sender.
+    /// Returns the columns of this pass, once for each sender.
     fn repeated(&self, x: &Tensor, at: &At) -> Result<Tensor> {
         let x = columns(x, at)?;
         Ok(Tensor::cat(&vec![&x; self.senders.len()], 0)?)
@@ -90,12 +90,12 @@ impl Hooks for Frozen<'_> {
     }
 }
 
-/// The second pass: receivers get what was noted.
+/// The second pass: receivers get the noted inputs.
 pub struct Received<'a> {
     pub places: &'a [Place],
-    /// `[senders * texts, pos, ..]`
+    /// The noted inputs: `[senders * texts, pos, ..]`.
     pub found: &'a BTreeMap<Site, Tensor>,
-    /// The stream that is read out, which gets what the senders add to it, and what it is without a patch.
+    /// The residual stream that is unembedded, to which the senders' changes are added, and its value without a patch.
     pub last: (Site, Tensor),
 }
 
@@ -124,12 +124,12 @@ impl Hooks for Received<'_> {
     }
 }
 
-/// The columns of a pass.
+/// Returns the columns of a pass.
 fn columns(x: &Tensor, at: &At) -> Result<Tensor> {
     Ok(x.narrow(1, at.columns.start, at.columns.len())?)
 }
 
-/// `new` in place of `x`, or of one head of it.
+/// Puts `new` in place of `x`, or of one head of it.
 fn put(x: &Tensor, new: &Tensor, head: Option<usize>) -> Result<Tensor> {
     let Some(head) = head else { return Ok(new.clone()) };
     let heads = x.dim(2)?;

@@ -1,10 +1,11 @@
-//! Path patching: what a metric of pairs becomes where one part of a model hears of another part what it would write in the
-//! pair's other prompt, and of everything else what it does in its own (Wang et al. 2022; Goldowsky-Dill et al. 2023).
+//! Path patching: the change of a metric of pairs when one part of the model receives from another part what that would
+//! write in the pair's other prompt, and from everything else what it writes in its own (Wang et al. 2022;
+//! Goldowsky-Dill et al. 2023).
 //!
 //! For a sender and a receiver: in a first pass the sender writes what it writes in the other prompt, all attention
-//! behind it, and every MLP unless they are recomputed, writes what it does without the patch, and the input of the receiver
-//! is noted. In a second pass the receiver gets that input, nothing is held, and the metric is read. The logits as a
-//! receiver read the stream at the end of the first pass.
+//! after it, and every MLP unless they are recomputed, writes what it would without the patch, and the input of the
+//! receiver is noted. In a second pass the receiver gets that input, nothing is frozen, and the metric is read. The
+//! logits as a receiver read the residual stream at the end of the first pass.
 
 mod hooks;
 #[cfg(test)]
@@ -29,29 +30,29 @@ use crate::model::site::{Place, Site, SiteKind, select};
 use hooks::{Frozen, Received};
 
 crate::choices! {
-    /// What the MLPs between a sender and a receiver write.
+    /// Outputs of the MLPs between a sender and a receiver.
     pub enum PathMlps {
-        /// What they write without the patch.
+        /// The outputs without the patch.
         Frozen = "frozen",
-        /// What follows from the patch, as in Wang et al. 2022.
+        /// The outputs that follow from the patch, as in Wang et al. 2022.
         Recomputed = "recomputed",
     }
 }
 
 crate::options! {
-    /// Which paths are patched, and how.
+    /// Paths that are patched, and how.
     #[derive(Debug, Clone)]
     pub struct PathOptions {
-        /// What is patched: a head (`z.2.1`), the attention or the MLP of a layer (`attn_out.2`, `mlp_out.2`), or `embed`.
+        /// The senders: a head (`z.2.1`), the attention or the MLP of a layer (`attn_out.2`, `mlp_out.2`), or `embed`.
         senders: Option<Vec<String>> = None => usually("all heads and MLPs");
-        /// What reads it: the queries, keys or values of a head (`q.3.1`), the input of attention or of an MLP (`attn_in.3`,
-        /// `mlp_in.3`), or the `logits`; an array of several within the array is patched as one.
+        /// The receivers: the queries, keys or values of a head (`q.3.1`), the input of attention or of an MLP
+        /// (`attn_in.3`, `mlp_in.3`), or the `logits`; an array of several within the array is patched as one.
         receivers: Vec<Vec<String>> = vec![vec!["logits".into()]];
-        /// Whether MLPs between the two are held as well, or only attention.
+        /// Whether MLPs between the two are frozen as well, or only attention.
         mlps: PathMlps = PathMlps::Frozen;
         /// Whether senders write into the corrupt run what they do in the clean one, or the other way round.
         direction: PatchDirection = PatchDirection::Denoise;
-        /// Which positions stand side by side where the prompts of a pair differ in length.
+        /// The alignment of positions where the prompts of a pair differ in length.
         align: Alignment = Alignment::None;
     }
 }
@@ -70,13 +71,14 @@ impl fmt::Display for Path {
     }
 }
 
-/// Places that are patched as one.
+/// Sites that are patched as one.
 struct Receiver {
     name: String,
     places: Vec<Place>,
 }
 
-/// The mean over pairs of what patching each path changes in the metric. A cell is empty where there is no path.
+/// Computes the mean over pairs of the change of the metric by patching each path. A cell is empty where there is no
+/// path.
 pub fn paths(
     model: &Model,
     pairs: &[TokenPair],
@@ -115,7 +117,7 @@ pub fn paths(
     Ok(labelled(&means, (&senders, &receivers), pairs.len(), options, quantity("change", measure, normalised)))
 }
 
-/// What attention and MLPs write, and what comes of the inputs of layers.
+/// Returns the output sites of attention and MLPs, and those of the inputs of layers.
 fn written(config: &Config) -> impl Iterator<Item = Site> {
     let kinds: Vec<SiteKind> = [SiteKind::AttnOut, SiteKind::MlpOut, SiteKind::LayerOut]
         .into_iter()
@@ -124,7 +126,7 @@ fn written(config: &Config) -> impl Iterator<Item = Site> {
     (0..config.layers).flat_map(move |layer| kinds.clone().into_iter().map(move |kind| Site::new(kind, layer)))
 }
 
-/// The stream that is read out.
+/// Returns the site of the residual stream that is unembedded.
 fn last_stream(config: &Config) -> Site {
     Site::new(SiteKind::ResidPost, config.layers.saturating_sub(1))
 }
@@ -183,7 +185,7 @@ fn receivers(config: &Config, options: &PathOptions) -> Result<Vec<Receiver>> {
     }
 }
 
-/// Whether what a sender writes reaches the input of a receiver.
+/// Returns whether what a sender writes reaches the input of a receiver.
 fn reaches(config: &Config, sender: Site, receiver: Site) -> bool {
     let is_before = sender.layer < receiver.layer;
     match (sender.kind, receiver.kind) {
@@ -243,7 +245,7 @@ impl Paths<'_> {
         Ok(())
     }
 
-    /// Where the input of a receiver flows.
+    /// Returns the site of the input of a receiver.
     fn read_at(&self, place: Place) -> Site {
         match place.site.kind {
             SiteKind::Logits => last_stream(self.config),
@@ -251,7 +253,7 @@ impl Paths<'_> {
         }
     }
 
-    /// The metric of every pair, for each sender, where receivers get the inputs that were found.
+    /// Returns the metric of every pair, for each sender, where receivers get the inputs that were found.
     fn received(
         &self,
         places: &[Place],

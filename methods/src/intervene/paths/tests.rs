@@ -1,5 +1,5 @@
-//! Path patching against whole runs with one hook for each thing that is held, and against whole patches where paths are
-//! all there is.
+//! Tests of path patching against whole runs with one hook for each frozen output, and against whole patches where the
+//! paths are the only connections.
 
 use super::*;
 use crate::fixtures::{config, configs, decoder};
@@ -48,7 +48,7 @@ impl<'a> Plain<'a> {
         Bound::new(self.model.config(), name, None, None, Box::new(action)).unwrap()
     }
 
-    /// The logits after the last token.
+    /// Returns the logits after the last token.
     fn effect(&self, sender: &str, receivers: &[&str], mlps: PathMlps) -> Tensor {
         let config = self.model.config();
         let of = select(config, sender).unwrap()[0];

@@ -6,8 +6,8 @@
 //! - concept = 2 s, with s the share of the written tokens that have a label;
 //! - instruct = 2 max(0, 2 a - 1), with a the share of other prompts after which the text is less likely than after its
 //!   own, ties counted half: 0 for a text that could stand after any of them;
-//! - fluency = 2 min(1, exp(L' - L)) (1 - r), with L the loss of the text after its prompt, L' the mean of that over what
-//!   the unsteered model writes after the prompts, and r the share of triples of tokens that come again.
+//! - fluency = 2 min(1, exp(L' - L)) (1 - r), with L the loss of the text after its prompt, L' the mean of that over
+//!   what the unsteered model writes after the prompts, and r the share of triples of tokens that are repeated.
 
 use super::label::LabelShare;
 use super::measure::repetition;
@@ -18,16 +18,16 @@ use crate::model::Model;
 use crate::model::batch::Batch;
 use crate::tensor::floats;
 
-/// Other prompts that a text is tried after, at most.
+/// The largest number of other prompts that a text is tried after.
 const OTHERS: usize = 8;
 
-/// Tokens of a batch of the model, about.
+/// The number of tokens in a batch of the model, about.
 const TOKENS: usize = 1 << 12;
 
-/// Answers the question of a judge.
+/// A function that answers the question of a judge.
 pub type Ask<'a> = &'a dyn Fn(&str) -> Result<String>;
 
-/// Who grades.
+/// Graders of texts.
 pub enum Grader<'a> {
     /// A language model, asked for a concept in words.
     Judge {
@@ -56,7 +56,7 @@ const COLUMNS: [&str; 16] = [
     "failed",
 ];
 
-/// The grades of what is written at each strength, and their harmonic mean, each with its mean and the 95 % bootstrap
+/// Grades what is written at each strength, and computes the harmonic mean, each with its mean and the 95 % bootstrap
 /// interval over prompts. `failed` counts the texts that a judge gave no grade.
 pub fn axbench(sweep: &Sweep, grader: &Grader, task: &Task) -> Result<Table> {
     if sweep.options.tokens == 0 {
@@ -90,7 +90,7 @@ pub fn axbench(sweep: &Sweep, grader: &Grader, task: &Task) -> Result<Table> {
     })
 }
 
-/// The harmonic mean, 0 where a grade is 0.
+/// Returns the harmonic mean, or 0 where a grade is 0.
 fn harmonic(grades: &[f64; 3]) -> f64 {
     match grades.contains(&0.0) {
         true => 0.0,
@@ -98,7 +98,7 @@ fn harmonic(grades: &[f64; 3]) -> f64 {
     }
 }
 
-/// What a judge is asked about each text.
+/// Returns the questions about each text for a judge.
 fn questions(concept: &str, prompt: &str, text: &str) -> [String; 3] {
     let ask = |what: &str, given: &str, grades: [&str; 3]| {
         let grades: String = grades.iter().enumerate().map(|(grade, words)| format!("{grade}: {words}\n")).collect();
@@ -126,7 +126,7 @@ fn questions(concept: &str, prompt: &str, text: &str) -> [String; 3] {
     ]
 }
 
-/// The grade in an answer: behind the last "Rating:", or the whole answer.
+/// Returns the grade in an answer: after the last "Rating:", or the whole answer.
 fn rating(answer: &str) -> Option<f64> {
     let answer = answer.to_lowercase();
     let (said, is_marked) = match answer.rsplit_once("rating:") {
@@ -144,7 +144,7 @@ fn rating(answer: &str) -> Option<f64> {
     (is_marked || words.next().is_none()).then_some(grade)
 }
 
-/// The grades of a language model; NaN for a text without all three.
+/// Returns the grades of a language model; NaN for a text without all three.
 fn judged(sweep: &Sweep, (concept, ask): (&str, Ask), pushed: &Pushed, task: &Task) -> Result<Vec<[f64; 3]>> {
     let made = sweep.written(pushed, true, task)?;
     let tokenizer = sweep.model.tokenizer()?;
@@ -174,10 +174,10 @@ fn judged(sweep: &Sweep, (concept, ask): (&str, Ask), pushed: &Pushed, task: &Ta
     }
 }
 
-/// The unsteered model on what is written.
+/// The losses of the unsteered model on what is written.
 struct Unsteered<'a> {
     model: &'a Model,
-    /// The mean loss of what it writes itself.
+    /// The mean loss of what the model writes itself.
     usual: f64,
 }
 
@@ -202,7 +202,7 @@ impl<'a> Unsteered<'a> {
         Ok(Self { usual: losses.iter().sum::<f64>() / losses.len() as f64, ..unsteered })
     }
 
-    /// The mean loss of each text after its prompt; NaN for a text without tokens.
+    /// Returns the mean loss of each text after its prompt; NaN for a text without tokens.
     fn losses(&self, texts: &[(&[u32], &[u32])], task: &Task) -> Result<Vec<f64>> {
         let rows: Vec<Vec<u32>> = texts.iter().map(|(prompt, new)| [*prompt, *new].concat()).collect();
         let longest = rows.iter().map(Vec::len).max().unwrap_or(1).max(1);

@@ -8,7 +8,7 @@ use crate::err;
 use crate::model::labels::{Column, Values};
 use crate::model::tokenizer::Tokenizer;
 
-/// A label, and which of its values counts; any but none where that is not said.
+/// A label, and its value that counts; any value but none by default.
 #[derive(Debug, Clone)]
 pub struct LabelShare {
     tokenizer: Tokenizer,
@@ -29,7 +29,7 @@ impl LabelShare {
         Ok(Self { tokenizer: tokenizer.clone(), column, value })
     }
 
-    /// The share of new tokens with the label, read after the prompt; 0 where there are none.
+    /// Returns the share of new tokens with the label, read after the prompt; 0 where there are none.
     pub fn of(&self, prompt: &[u32], new: &[u32]) -> Result<f64> {
         let mut text = self.tokenizer.decode(prompt)?;
         let mut stream = self.tokenizer.stream_after(prompt)?;
@@ -47,7 +47,7 @@ impl LabelShare {
     }
 }
 
-/// The number of a value of a column.
+/// Returns the number of a value of a column.
 fn value_of(column: &Column, value: &str) -> Result<u32> {
     let name = column.name;
     let Values::Kind(kinds) = &column.values else {

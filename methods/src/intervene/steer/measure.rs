@@ -1,4 +1,4 @@
-//! The effect of steering beside its damage, and beside random directions of the same length.
+//! The effect of steering with its damage, compared with random directions of the same length.
 
 use std::collections::HashSet;
 
@@ -13,7 +13,7 @@ use crate::model::run::token_losses;
 use crate::tensor::normalise::{divergences, log_probabilities};
 use crate::tensor::{Tensor, floats};
 
-/// What steering should do.
+/// Intended effects of steering.
 pub enum Effect<'a> {
     /// The total probability of tokens after each prompt.
     Tokens(Vec<u32>),
@@ -23,12 +23,12 @@ pub enum Effect<'a> {
     Texts(&'a mut dyn FnMut(&str) -> Result<f64>),
 }
 
-/// Words in a row whose repetition is counted.
+/// The number of words in a row whose repetition is counted.
 const GRAM: usize = 3;
 
-/// The sweep as a table: for each strength the effect on the prompts, and on other text the loss, KL(clean || steered)
-/// and how repetitive the written text is, each with its mean and the 95 % bootstrap interval over prompts or rows.
-/// `random` rows are the mean of directions drawn at random, whose change is as long at every position.
+/// Measures the sweep as a table: for each strength the effect on the prompts, and on a text the loss, KL(clean ||
+/// steered) and how repetitive the written text is, each with its mean and the 95 % bootstrap interval over prompts or
+/// rows. `random` rows are the mean of directions drawn at random, whose change is as long at every position.
 pub fn steer(sweep: &Sweep, text: &[Vec<u32>], effect: &mut Effect, task: &Task) -> Result<Table> {
     if !matches!(effect, Effect::Tokens(_)) && sweep.options.tokens == 0 {
         return Err(
@@ -75,7 +75,7 @@ const COLUMNS: [&str; 16] = [
     "repetition_high",
 ];
 
-/// The effect on each prompt, and how repetitive what is written after it is.
+/// Measures the effect on each prompt, and how repetitive what is written after it is.
 fn effects(sweep: &Sweep, effect: &mut Effect, pushed: &Pushed, task: &Task) -> Result<(Vec<f64>, Vec<f64>)> {
     let mut found = Vec::new();
     if let Effect::Tokens(tokens) = effect {
@@ -99,7 +99,7 @@ fn effects(sweep: &Sweep, effect: &mut Effect, pushed: &Pushed, task: &Task) -> 
     Ok((found, made.ids.iter().map(|ids| repetition(ids)).collect()))
 }
 
-/// The loss of each row of the text, and KL(clean || steered).
+/// Measures the loss of each row of the text, and KL(clean || steered).
 fn damage(sweep: &Sweep, text: &[Vec<u32>], pushed: &Pushed, task: &Task) -> Result<(Vec<f64>, Vec<f64>)> {
     let (mut losses, mut kls) = (Vec::new(), Vec::new());
     for ids in text {
@@ -117,7 +117,7 @@ fn damage(sweep: &Sweep, text: &[Vec<u32>], pushed: &Pushed, task: &Task) -> Res
     Ok((losses, kls))
 }
 
-/// The share of triples of tokens that occurred before in the same text; 0 for a text without triples.
+/// Returns the share of triples of tokens that occurred before in the same text; 0 for a text without triples.
 pub(super) fn repetition(ids: &[u32]) -> f64 {
     let grams: Vec<&[u32]> = ids.windows(GRAM).collect();
     let distinct: HashSet<&[u32]> = grams.iter().copied().collect();

@@ -1,5 +1,5 @@
-//! Steering: a vector or features pushed while a model reads or writes, by how much that does what it should, and by how
-//! much it harms everything else.
+//! Steering: a vector or features pushed while a model reads or writes, with the intended effect and the harm to
+//! everything else.
 
 mod axbench;
 mod label;
@@ -29,17 +29,17 @@ crate::options! {
     /// Text that is written while a feature is held (Bricken et al. 2023, pinned sampling).
     #[derive(Debug, Clone)]
     pub struct PinnedOptions {
-        /// What the feature is held at, in multiples of its maximum on the text.
+        /// Strengths at which the feature is held, in multiples of its maximum on the text.
         strengths: Vec<f64> = vec![0.0, 1.0, 2.0, 5.0];
-        /// Texts at each strength.
+        /// Number of texts at each strength.
         samples: usize = 1 => at_least(1.0);
-        /// Where the dictionary is, in any model.
+        /// The site of the dictionary, in any model.
         site: Option<String> = None => usually("the dictionary's");
         with generate: GenerateOptions;
     }
 }
 
-/// Continues a prompt while a feature is held at multiples of its maximum on a text, at every position. 0 holds it off.
+/// Continues a prompt while a feature is held at multiples of its maximum on a text, at every position; 0 ablates it.
 pub fn pinned(
     model: &Model,
     (sae, feature): (&Sae, usize),
@@ -71,7 +71,7 @@ pub fn pinned(
     })
 }
 
-/// The rows of a text that damage is measured on.
+/// Returns the rows of a text that damage is measured on.
 pub fn rows(model: &Model, text: &Text, context: Option<usize>, count: usize, task: &Task) -> Result<Vec<Vec<u32>>> {
     let config = model.decoder.config();
     let context = context.unwrap_or(config.row_length()).min(config.context);

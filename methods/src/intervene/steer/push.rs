@@ -1,4 +1,4 @@
-//! What is pushed, how far a strength of 1 is, and the hooks that push it.
+//! Pushes: their directions, the meaning of a strength of 1, and their hooks.
 
 use crate::base::{Error, Result, Task, names};
 use crate::data::harvest::width;
@@ -12,13 +12,13 @@ use crate::sae::splice::heads_joined;
 use crate::sae::{Sae, Scaling, site_of};
 use crate::tensor::{DType, Tensor, dtype, floats};
 
-/// Tokens in a batch of the model, about.
+/// The number of tokens in a batch of the model, about.
 const TOKENS: usize = 1 << 12;
 
 crate::choices! {
-    /// What a strength of 1 is.
+    /// Meanings of a strength of 1.
     pub enum StrengthUnit {
-        /// The vector as it is; for a feature its largest code on the text.
+        /// The vector as it is; for a feature its largest activation on the text.
         Own = "own",
         /// A change as long as the median activation at the site, so that directions and sites compare.
         Median = "median",
@@ -26,11 +26,11 @@ crate::choices! {
 }
 
 crate::options! {
-    /// How directions are pushed.
+    /// Options of pushing directions.
     #[derive(Debug, Clone)]
     pub struct PushOptions {
-        /// What a strength of 1 is: the vector itself, and for a feature its maximum on the text; or a change as long as the
-        /// median activation at the site on the text.
+        /// The meaning of a strength of 1: the vector itself, and for a feature its maximum on the text; or a change as
+        /// long as the median activation at the site on the text.
         unit: StrengthUnit = StrengthUnit::Own;
         /// Whether features are set to their strength, and not raised by it.
         clamp: bool = false;
@@ -46,7 +46,7 @@ pub struct Direction {
 
 #[derive(Debug, Clone)]
 enum What {
-    /// `[d]`
+    /// A vector `[d]`.
     Vector(Tensor),
     Features {
         sae: Box<Sae>,
@@ -55,7 +55,7 @@ enum What {
 }
 
 impl Direction {
-    /// A vector at a site.
+    /// Builds a direction from a vector at a site.
     pub fn of_vector(site: &str, vector: &Tensor) -> Result<Self> {
         let vector = vector.to_dtype(DType::F32)?.flatten_all()?;
         let length = length(&vector)?;
@@ -66,7 +66,7 @@ impl Direction {
         Ok(Self { site: site.into(), what: What::Vector(vector) })
     }
 
-    /// Features of one dictionary.
+    /// Builds a direction from features of one dictionary.
     pub fn of_features(sae: &Sae, features: &[usize], site: Option<&str>) -> Result<Self> {
         sae.check_writes_what_it_reads()?;
         let features = crate::intervene::features::Which::Only(features.to_vec()).indices(sae.d_sae())?;
@@ -82,16 +82,16 @@ fn length(vector: &Tensor) -> Result<f64> {
     Ok(f64::from(vector.sqr()?.sum_all()?.sqrt()?.to_scalar::<f32>()?))
 }
 
-/// Directions in a model, with what a strength of 1 is.
+/// Directions in a model, with the meaning of a strength of 1.
 pub struct Push {
     parts: Vec<(Place, What)>,
-    /// By direction: what a strength of 1 multiplies a vector by, or the code that it is of each feature.
+    /// The unit of each direction: the factor of a vector at a strength of 1, or the activation of each feature.
     units: Vec<Vec<f64>>,
     clamp: bool,
 }
 
 impl Push {
-    /// Units are measured on the rows of a text.
+    /// Prepares directions in a model; units are measured on the rows of a text.
     pub fn new(
         model: &Decoder,
         directions: Vec<Direction>,
@@ -144,12 +144,12 @@ impl Push {
         self.parts.iter().map(|(place, _)| *place).collect()
     }
 
-    /// What a strength of 1 multiplies the first direction by, or the code that it is of the first feature.
+    /// Returns the factor of the first direction at a strength of 1, or the activation of the first feature.
     pub fn unit(&self) -> f64 {
         self.units.first().and_then(|units| units.first()).copied().unwrap_or(1.0)
     }
 
-    /// The width of each site.
+    /// Returns the width of each site.
     pub fn widths(&self) -> Vec<usize> {
         let width = |what: &What| match what {
             What::Vector(vector) => vector.elem_count(),
@@ -158,8 +158,8 @@ impl Push {
         self.parts.iter().map(|(_, what)| width(what)).collect()
     }
 
-    /// Hooks of one strength. With `others`, a unit vector for each site, each change keeps its length and takes that
-    /// direction: the control.
+    /// Returns hooks of one strength. With `others`, a unit vector for each site, each change keeps its length and
+    /// takes that direction: the control.
     pub fn hooks<'a>(&self, model: &Decoder, strength: f64, others: Option<&[Tensor]>) -> Result<Vec<Bound<'a>>> {
         let each = self.parts.iter().enumerate().map(|(number, (place, what))| {
             let edit = Pushing {
@@ -174,7 +174,8 @@ impl Push {
     }
 }
 
-/// An error about a site that is a key of the map of vectors. A word that is like no site may be a variable's name.
+/// Builds an error about a site that is a key of the map of vectors. A word that is like no site may be a variable's
+/// name.
 fn of_key(site: &str, error: Error) -> Error {
     let is_word = site.chars().all(|c| c.is_alphanumeric() || c == '_');
     let is_like_none = names::nearest(site, SiteKind::all().map(SiteKind::name)).is_none();
@@ -208,7 +209,7 @@ fn each_row(
     Ok(())
 }
 
-/// The median length of the activations of a text.
+/// Returns the median length of the activations of a text.
 fn median_length(model: &Decoder, at: (Place, usize), text: &[Vec<u32>], task: &Task) -> Result<f64> {
     let mut lengths = Vec::new();
     each_row(model, at, text, task, &mut |x| {
@@ -223,7 +224,7 @@ fn median_length(model: &Decoder, at: (Place, usize), text: &[Vec<u32>], task: &
     }
 }
 
-/// The length of what a feature with code 1 writes.
+/// Returns the length of what a feature with activation 1 writes.
 fn written_length(sae: &Sae, feature: u32) -> Result<f64> {
     if sae.parts().scaling != Scaling::None {
         return Err(err!(
@@ -240,7 +241,7 @@ fn written_length(sae: &Sae, feature: u32) -> Result<f64> {
     }
 }
 
-/// The largest code of each feature on a text.
+/// Returns the largest activation of each feature on a text.
 fn largest(
     model: &Decoder,
     place: Place,
@@ -267,7 +268,7 @@ fn largest(
 /// A push at one site.
 struct Pushing {
     what: What,
-    /// What a vector is multiplied by; what is added to the codes of features, or what they are set to.
+    /// The factor of a vector; or what is added to the activations of features, or what they are set to.
     amounts: Vec<f32>,
     clamp: bool,
     /// The unit vector that the change takes in place of its own direction.
@@ -275,7 +276,7 @@ struct Pushing {
 }
 
 impl Pushing {
-    /// The change of rows `[.., d]`.
+    /// Returns the change of rows `[.., d]`.
     fn change(&self, x: &Tensor) -> Result<Tensor> {
         match &self.what {
             What::Vector(vector) => {

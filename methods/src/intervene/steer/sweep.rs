@@ -1,4 +1,4 @@
-//! A sweep of strengths, in the direction that was given and in random ones.
+//! A sweep of strengths, in the given direction and in random ones.
 
 use super::push::{Push, PushOptions};
 use crate::base::bootstrap::bootstrap;
@@ -19,20 +19,20 @@ crate::options! {
         strengths: Vec<f64> = vec![0.0, 0.5, 1.0, 2.0, 4.0];
         /// Number of random directions of the same length.
         random: usize = 3;
-        /// Tokens written after each prompt; 0 for none.
+        /// Number of tokens written after each prompt; 0 for none.
         tokens: usize = 20;
         /// The sampling temperature of what is written.
         temperature: f64 = 1.0 => at_least(0.0);
         /// Maximum number of rows of the text.
         rows: usize = 20 => at_least(1.0);
-        /// Tokens in a row.
+        /// Number of tokens in a row.
         context: Option<usize> = None => usually("the model's, at most 1,024");
         with push: PushOptions;
         with seed: SeedOptions;
     }
 }
 
-/// What is steered, and how.
+/// A sweep to measure: the model, the push, the prompts and the options.
 pub struct Sweep<'a> {
     pub model: &'a Model,
     pub push: &'a Push,
@@ -41,7 +41,7 @@ pub struct Sweep<'a> {
     pub seed: u64,
 }
 
-/// What a strength does: some quantities, each for all prompts or rows. NaN is what could not be measured.
+/// Quantities at one strength, each for all prompts or rows; NaN is a value that could not be measured.
 type Quantities = Vec<Vec<f64>>;
 
 /// A line of a sweep. Of random directions the values are means over them.
@@ -49,11 +49,11 @@ pub struct Swept {
     pub direction: &'static str,
     pub strength: f64,
     pub values: Quantities,
-    /// Of the first quantity, how many values of all directions could not be measured.
+    /// The number of values of the first quantity, over all directions, that could not be measured.
     pub failed: usize,
 }
 
-/// A strength in the own direction, or in others: a unit vector for each site.
+/// A strength in the own direction, or in other directions: a unit vector for each site.
 pub struct Pushed<'a> {
     pub strength: f64,
     pub others: Option<&'a [Tensor]>,
@@ -90,14 +90,14 @@ impl Sweep<'_> {
         self.push.hooks(&self.model.decoder, pushed.strength, pushed.others)
     }
 
-    /// What the steered model writes after the prompts; as texts, too, if `in_words`.
+    /// Returns what the steered model writes after the prompts; as texts, too, if `in_words`.
     pub fn written(&self, pushed: &Pushed, in_words: bool, task: &Task) -> Result<Generated> {
         let (tokens, temperature) = (self.options.tokens, Some(self.options.temperature));
         let options = GenerateOptions { tokens, temperature, ..GenerateOptions::default() };
         self.model.generate(self.prompts, &options, (self.seed, in_words), self.hooks(pushed)?, &mut |_| {}, task)
     }
 
-    /// A random unit vector for each site.
+    /// Draws a random unit vector for each site.
     fn drawn(&self, draw: usize) -> Result<Vec<Tensor>> {
         let mut random = stream(self.seed, "steering", draw as u64);
         let unit = |width: usize| -> Result<Tensor> {
@@ -108,7 +108,7 @@ impl Sweep<'_> {
     }
 }
 
-/// The mean over several directions of what could be measured, value by value.
+/// Returns the mean over several directions of what could be measured, value by value.
 fn mean(all: &[Quantities]) -> Quantities {
     let Some(first) = all.first() else { return Vec::new() };
     let of = |quantity: usize, at: usize| {
@@ -122,7 +122,7 @@ fn failed(all: &[Quantities]) -> usize {
     all.iter().filter_map(|one| one.first()).flatten().filter(|value| value.is_nan()).count()
 }
 
-/// The mean of what could be measured, and its 95 % bootstrap interval.
+/// Returns the mean of what could be measured, and its 95 % bootstrap interval.
 pub fn figure(values: &[f64], seed: u64) -> [Cell; 3] {
     let values: Vec<f64> = values.iter().copied().filter(|value| !value.is_nan()).collect();
     if values.is_empty() {

@@ -105,7 +105,7 @@ fn clamped_features_have_the_code_they_are_set_to() {
     let ask = crate::model::run::Ask { hooks, places: push.places(), positions: None };
     let x = model.decoder.cache(&prompts(), ask, &Task::default()).unwrap().get("resid_post.0").unwrap();
     let codes = floats(&sae.encode(&x.get(0).unwrap()).unwrap().narrow(1, 4, 1).unwrap()).unwrap();
-    // Where a neuron was negative its code was 0, and the stream below 0 stays under what is added.
+    // Where a neuron was negative its activation was 0, and the residual stream below 0 stays under what is added.
     assert!(codes.iter().any(|code| (code - 2.0 * push.unit()).abs() < 1e-4), "{codes:?}");
     assert!(codes.iter().all(|code| *code <= 2.0 * push.unit() + 1e-4));
 }

@@ -9,7 +9,7 @@ use crate::model::site::Place;
 use crate::tensor::{DType, Tensor, linalg};
 
 crate::choices! {
-    /// How a vector is made of texts with something and texts without.
+    /// Methods to compute a vector from texts with a concept and texts without.
     pub enum VectorMethod {
         /// The difference of the means (CAA: Panickssery et al. 2023, where texts come in pairs).
         Mean = "mean",
@@ -22,14 +22,14 @@ crate::options! {
     /// Steering vectors.
     #[derive(Debug, Clone)]
     pub struct VectorOptions {
-        /// Difference of the means, or the first principal component of the differences of pairs.
+        /// The method: the difference of the means, or the first principal component of the differences of pairs.
         method: VectorMethod = VectorMethod::Mean;
         /// The position that is read; a negative one counts from the end of each text.
         pos: i64 = -1;
     }
 }
 
-/// A vector at one place, from texts with something to texts without it: `[d]`.
+/// Computes a vector at one site, from texts with a concept and texts without: `[d]`.
 ///
 /// The component is about 0, not about the mean of the differences, so that what all of them share counts. It points
 /// where the mean difference does, and is as long as that is along it.

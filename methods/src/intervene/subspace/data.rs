@@ -1,4 +1,4 @@
-//! The pairs of an interchange, and runs of their bases with the activations of their sources.
+//! The pairs of an interchange, and runs of their base texts with the activations of their sources.
 
 use super::interchange::{InterchangeAccuracy, Interchanging};
 use crate::base::{Result, Task};
@@ -11,7 +11,7 @@ use crate::model::run::Ask;
 use crate::model::site::{Place, Site};
 use crate::tensor::{DType, Device, Tensor, ints};
 
-/// Pairs in one pass that judges.
+/// The number of pairs in one pass that judges.
 const AT_ONCE: usize = 64;
 
 /// Two texts, and the token that comes next where the base has the variable of the source.
@@ -30,7 +30,8 @@ pub struct Prepared<'a> {
     pairs: Vec<Interchange>,
     /// The activations of the sources, `[pairs, d]`.
     sources: Tensor,
-    /// The stream of the bases before the site, `[pairs, pos, d_model]`; none where runs begin with the text.
+    /// The residual stream of the base texts before the site, `[pairs, pos, d_model]`; none where runs begin with the
+    /// text.
     start: Option<(Site, Tensor)>,
 }
 
@@ -59,17 +60,17 @@ impl<'a> Prepared<'a> {
         Ok(Self { model, place, pos, pairs: pairs.to_vec(), sources: found.flatten_from(1)?.contiguous()?, start })
     }
 
-    /// The device of the model, where a basis is searched for.
+    /// Returns the device of the model, on which a basis is searched.
     pub fn device(&self) -> &Device {
         self.sources.device()
     }
 
-    /// The width of the site.
+    /// Returns the width of the site.
     pub fn width(&self) -> usize {
         self.sources.dims().last().copied().unwrap_or_default()
     }
 
-    /// The logits after the bases of some pairs, `[rows, vocab]`, with an interchange if there is a basis.
+    /// Returns the logits after the base texts of some pairs, `[rows, vocab]`, with an interchange if there is a basis.
     pub fn logits(&self, rows: &[usize], change: Option<(&Tensor, Option<&Tensor>)>, task: &Task) -> Result<Tensor> {
         let batch = Batch::new(rows.iter().map(|row| self.pairs[*row].base.clone()).collect())?;
         let chosen = Tensor::from_iter(rows.iter().map(|row| *row as u32), self.sources.device())?;
@@ -94,14 +95,14 @@ impl<'a> Prepared<'a> {
         Ok(logits.ok_or_else(|| err!(Bug, "an interchange without logits"))?.squeeze(1)?)
     }
 
-    /// The mean of -log p(answer) under an interchange.
+    /// Returns the mean of -log p(answer) under an interchange.
     pub fn loss(&self, rows: &[usize], basis: &Tensor, mask: Option<&Tensor>, task: &Task) -> Result<Tensor> {
         let logits = self.logits(rows, Some((basis, mask)), task)?.to_dtype(DType::F32)?;
         let answers: Vec<u32> = rows.iter().map(|row| self.pairs[*row].answer).collect();
         Ok(kernels::token_losses(&logits, &answers)?.mean_all()?)
     }
 
-    /// How often the answer is the likeliest token.
+    /// Measures how often the answer is the likeliest token.
     pub fn accuracy(
         &self,
         what: &'static str,

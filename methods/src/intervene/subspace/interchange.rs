@@ -1,4 +1,4 @@
-//! Interchanges: the part of one activation in a subspace replaced by that of another.
+//! Interchanges: the part of one activation in a subspace is replaced by that of another.
 
 use crate::base::Result;
 use crate::base::bootstrap::wilson;
@@ -6,10 +6,10 @@ use crate::model::hooks::{At, Edit};
 use crate::model::site::Place;
 use crate::tensor::{DType, Tensor};
 
-/// How often an interchange gives the answer.
+/// The accuracy of an interchange: how often it gives the answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct InterchangeAccuracy {
-    /// What was interchanged.
+    /// The name of what was interchanged.
     pub what: &'static str,
     pub right: usize,
     pub pairs: usize,
@@ -20,13 +20,14 @@ impl InterchangeAccuracy {
         self.right as f64 / self.pairs as f64
     }
 
-    /// The 95 % interval of the share.
+    /// Returns the 95 % interval of the share.
     pub fn interval(&self) -> [f64; 2] {
         wilson(self.right, self.pairs).map(|end| end.clamp(0.0, 1.0))
     }
 }
 
-/// b + (s - b) R M R^T for rows b and s, `[rows, d]`, and R `[d, k]`; M is a row of k factors, or the identity.
+/// Computes b + (s - b) R M R^T for rows b and s, `[rows, d]`, and R `[d, k]`; M is a row of k factors, or the
+/// identity.
 pub fn interchanged(base: &Tensor, source: &Tensor, basis: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
     let (source, basis) = (source.to_device(base.device())?, basis.to_device(base.device())?);
     let coordinates = (source - base)?.matmul(&basis)?;
@@ -37,7 +38,7 @@ pub fn interchanged(base: &Tensor, source: &Tensor, basis: &Tensor, mask: Option
     Ok((base + coordinates.matmul(&basis.t()?)?)?)
 }
 
-/// sigmoid(i / t) sigmoid((boundary d - i) / t) for i = 0 .. d - 1.
+/// Computes sigmoid(i / t) sigmoid((boundary d - i) / t) for i = 0 .. d - 1.
 pub fn boundless_mask(boundary: &Tensor, d: usize, temperature: f64) -> Result<Tensor> {
     let index = Tensor::arange(0_u32, d as u32, boundary.device())?.to_dtype(boundary.dtype())?;
     // By tanh, whose gradient is finite everywhere.
@@ -46,7 +47,7 @@ pub fn boundless_mask(boundary: &Tensor, d: usize, temperature: f64) -> Result<T
     Ok((sigmoid(index)? * sigmoid(end)?)?)
 }
 
-/// An interchange with given sources.
+/// A hook that interchanges with given sources.
 pub struct Interchanging {
     pub sources: Tensor,
     pub basis: Tensor,

@@ -1,11 +1,11 @@
 //! Distributed alignment search: the subspace of a site that carries a variable (Geiger et al. 2023), and its boundless
 //! form (Wu et al. 2023).
 //!
-//! An interchange replaces the part of the base's activation b that lies in the subspace by that of a source s:
-//! b + (s - b) R M R^T, with the orthonormal columns of R. M keeps the first k coordinates, or in the boundless form
-//! sigmoid(i / t) sigmoid((boundary d - i) / t) of coordinate i. R minimises the cross-entropy of the answer that the
-//! variable of the source asks for, by Adam on orthonormal matrices (`training/descent`). Either may be given: R is then
-//! where the search begins, or with no steps what is judged.
+//! An interchange replaces the part of the base's activation b that lies in the subspace by that of a source s: b + (s
+//! - b) R M R^T, with the orthonormal columns of R. M keeps the first k coordinates, or in the boundless form sigmoid(i
+//! / t) sigmoid((boundary d - i) / t) of coordinate i. R minimises the cross-entropy of the answer that the variable of
+//! the source asks for, by Adam on orthonormal matrices (`training/descent`). Either may be given: R is then the start
+//! of the search, or with no steps the subspace that is judged.
 
 mod data;
 mod interchange;
@@ -31,7 +31,7 @@ use crate::training::descent::{
 use data::Prepared;
 
 crate::options! {
-    /// How a subspace is searched.
+    /// Options of the search for a subspace.
     #[derive(Debug, Clone)]
     pub struct DasOptions {
         /// The site of the interchange; it must be given.
@@ -44,13 +44,13 @@ crate::options! {
         boundless: bool = false;
         /// The basis to begin with, orthonormal columns `[d, k]`, such as the `rotate_layer.weight` of pyvene.
         basis: Option<Values> = None => usually("a random one");
-        /// What the coordinate of each column is multiplied by in an interchange, `[k]`, such as the mask of a boundless search.
+        /// Factors of the coordinate of each column in an interchange, `[k]`, such as the mask of a boundless search.
         mask: Option<Values> = None => usually("1 for each");
-        /// Number of steps; with 0 the given basis stays as it is, and all pairs judge it.
+        /// Number of steps; with 0 the given basis stays as it is, and is judged on all pairs.
         steps: usize = 200;
         /// Learning rate of Adam.
         lr: f64 = 0.01 => above(0.0);
-        /// Pairs in a step.
+        /// Number of pairs in a step.
         batch: usize = 32 => at_least(1.0);
         /// Share of the pairs that judge and do not fit.
         held_out: f64 = 0.25 => above(0.0).at_most(1.0);
@@ -72,18 +72,19 @@ pub struct Subspace {
     pub pos: i64,
     /// Orthonormal columns, `[d, k]`.
     pub basis: Tensor,
-    /// What the coordinate of each column is multiplied by, `[k]`, where that is not 1.
+    /// The factors of the coordinate of each column, `[k]`, where they are not 1.
     pub mask: Option<Tensor>,
-    /// Whether all pairs judge, since none was fitted to.
+    /// Whether all pairs judge, since none was used to fit.
     pub by_all: bool,
     /// The loss of each step.
     pub losses: Vec<f64>,
-    /// On the pairs that judge: the subspace, a random one of its dimension, the whole activation, and no interchange.
+    /// Accuracies on the pairs that judge: the subspace, a random one of its dimension, the whole activation, and no
+    /// interchange.
     pub accuracies: Vec<InterchangeAccuracy>,
 }
 
 impl Subspace {
-    /// Interchange accuracy on the pairs that judge, beside its controls.
+    /// Returns a table of the interchange accuracy on the pairs that judge, with its controls.
     pub fn table(&self) -> Table {
         let row = |found: &InterchangeAccuracy| -> Vec<Cell> {
             let [low, high] = found.interval();
@@ -109,7 +110,7 @@ impl Subspace {
         self.basis.dims().first().copied().unwrap_or_default()
     }
 
-    /// The share of other pairs whose answer the interchange gives.
+    /// Measures the share of other pairs whose answer the interchange gives.
     pub fn accuracy(&self, model: &Decoder, pairs: &[Interchange], task: &Task) -> Result<InterchangeAccuracy> {
         let data = Prepared::new(model, self.place, self.pos, pairs, task)?;
         let all: Vec<usize> = (0..pairs.len()).collect();
@@ -149,10 +150,10 @@ pub fn das(model: &Decoder, pairs: &[Interchange], options: &DasOptions, task: &
     Ok(Subspace { place, pos: options.pos, basis, mask: mask.cloned(), by_all, losses, accuracies })
 }
 
-/// How far products of columns may be from those of orthonormal ones: what was saved in 16 bits is not farther.
+/// The tolerance of products of columns for orthonormal ones: a basis that was saved in 16 bits is within it.
 const ORTHONORMAL: f64 = 1e-2;
 
-/// The basis that was given, if it is one of the site.
+/// Returns the basis that was given, if it is one of the site.
 fn given_basis(options: &DasOptions, (place, d): (Place, usize)) -> Result<Option<Tensor>> {
     let k = options.k;
     let Some(basis) = &options.basis else {
@@ -219,7 +220,7 @@ fn given_mask(options: &DasOptions, k: usize) -> Result<Option<Tensor>> {
     Ok(Some(mask))
 }
 
-/// The pairs that fit, and those that judge.
+/// Splits pairs into those that fit, and those that judge.
 fn split(count: usize, options: &DasOptions) -> Result<(Vec<usize>, Vec<usize>)> {
     let held = ((count as f64 * options.held_out).round() as usize).max(1);
     if held >= count {
@@ -238,10 +239,10 @@ fn random_basis(d: usize, k: usize, seed: u64, purpose: &str) -> Result<Tensor> 
     Ok(linalg::qr(&drawn)?.0)
 }
 
-/// Kingma and Ba 2015.
+/// The rule of Adam (Kingma and Ba 2015).
 const ADAM: DescentRule = DescentRule::Adam { betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.0 };
 
-/// What descends, by the names that errors call it.
+/// The names of the descending parameters in errors.
 const BASIS: &str = "basis";
 const BOUNDARY: &str = "boundary";
 
@@ -252,7 +253,7 @@ struct Search<'a> {
     /// The mask that was given.
     mask: Option<&'a Tensor>,
     descent: Descent,
-    /// The pairs that fit, and those that are left of the epoch.
+    /// The pairs that fit; `order` has those that are left of the epoch.
     fitted: Vec<usize>,
     order: Vec<usize>,
     random: ChaCha8Rng,
@@ -282,7 +283,7 @@ impl<'a> Search<'a> {
         Ok(Self { data, options, mask, descent, fitted, order: Vec::new(), random })
     }
 
-    /// The pairs of the next step: each once an epoch, every epoch in another order.
+    /// Returns the pairs of the next step: each once an epoch, every epoch in another order.
     fn rows(&mut self) -> Vec<usize> {
         if self.order.len() < self.options.batch.min(self.fitted.len()) {
             self.order = self.fitted.clone();
@@ -306,16 +307,16 @@ impl<'a> Search<'a> {
         self.descent.step(&mut loss, task).map_err(|e| if e.kind == Kind::Numeric { e.about("lr") } else { e })
     }
 
-    /// The temperature of the next step, which falls geometrically. The mask chooses only where the temperature is below the
-    /// number of dimensions: on a straight line, sites of a dozen dimensions would have a few steps for that, and end with
-    /// nearly all dimensions.
+    /// Returns the temperature of the next step, which falls geometrically. The mask selects only where the temperature
+    /// is below the number of dimensions: on a straight line, sites of a dozen dimensions would have a few steps for
+    /// that, and end with nearly all dimensions.
     fn temperature(&self) -> f64 {
         let [first, last] = TEMPERATURES;
         let share = self.descent.made() as f64 / (self.options.steps - 1).max(1) as f64;
         first * (last / first).powf(share)
     }
 
-    /// The basis, in the boundless form its columns up to the boundary.
+    /// Returns the basis, in the boundless form its columns up to the boundary.
     fn found(&self) -> Result<Tensor> {
         let parameters = self.descent.parameters();
         let [basis, boundary] = &parameters[..] else {

@@ -1,4 +1,4 @@
-//! Tests of subspaces: interchanges against pyvene, and a variable that is found where it was put.
+//! Tests of subspaces: interchanges against pyvene, and a planted variable that is found.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -104,11 +104,11 @@ fn a_basis_of_pyvene_is_judged_as_it_is() {
     assert_eq!(none[0].right, none[3].right);
 }
 
-/// So many that nothing but the variable tells what all odd ones share.
+/// The number of tokens: so many that nothing but the variable tells what all odd ones share.
 const TOKENS: u32 = 400;
 
-/// A model whose stream holds the variable of a token, -1 for even ones and 1 for odd, along one direction, and much
-/// else across it. It answers 0 or 1 by the variable.
+/// Builds a model whose residual stream holds the variable of a token, -1 for even ones and 1 for odd, along one
+/// direction, and much else across it. It answers 0 or 1 by the variable.
 fn constructed() -> (Decoder, Tensor) {
     let small = Config {
         layers: 2,

@@ -30,8 +30,9 @@ impl Default for Ica {
 /// Rows processed at a time.
 const ROWS: usize = 1024;
 
-/// FastICA (Hyvärinen 1999): whitened activations, G = log cosh, all directions at once, with symmetric decorrelation W
-/// <- (W W^T)^(-1/2) W after each iteration. Features are sorted by the variance that they write.
+/// Finds independent components by FastICA (Hyvärinen 1999): whitened activations, G = log cosh, all directions at
+/// once, with symmetric decorrelation W <- (W W^T)^(-1/2) W after each iteration. Features are sorted by the variance
+/// that they write.
 ///
 /// Its metadata has the number of iterations in `rounds`, and in `at_rest` whether they converged.
 pub fn ica(x: &Tensor, options: &Ica, draws: &mut impl Rng, task: &Task) -> Result<Sae> {
@@ -57,7 +58,7 @@ pub fn ica(x: &Tensor, options: &Ica, draws: &mut impl Rng, task: &Task) -> Resu
     Sae::new(noted(parts, [("rounds", turned.rounds.into()), ("at_rest", turned.at_rest.into())]))
 }
 
-/// The whitened activations in parts, in f32.
+/// Returns the whitened activations in parts, in f32.
 fn whitened(x: &Tensor, moments: &Moments, whitening: &Tensor, task: &Task) -> Result<Vec<Tensor>> {
     let x = rows::matrix(x, moments.width(), "activations")?.to_device(&Device::Cpu)?;
     let (count, wide) = (x.dim(0)?, whitening.dim(0)?);
@@ -96,7 +97,7 @@ fn turned(white: &[Tensor], options: &Ica, draws: &mut impl Rng, task: &Task) ->
     Ok(Turned { directions, rounds: options.rounds, at_rest: false })
 }
 
-/// E[g(W z) z^T] - diag(E[g'(W z)]) W with g = tanh. Parts are added up in their order.
+/// Computes E[g(W z) z^T] - diag(E[g'(W z)]) W with g = tanh. Parts are added up in their order.
 fn stepped(white: &[Tensor], directions: &Tensor, task: &Task) -> Result<Tensor> {
     let wide = directions.dim(0)?;
     let turn = directions.to_dtype(DType::F32)?.t()?;
@@ -118,7 +119,7 @@ fn stepped(white: &[Tensor], directions: &Tensor, task: &Task) -> Result<Tensor>
     Ok(((products - directions.broadcast_mul(&slopes)?)? / count as f64)?)
 }
 
-/// (W W^T)^(-1/2) W
+/// Computes (W W^T)^(-1/2) W.
 fn decorrelated(w: &Tensor, task: &Task) -> Result<Tensor> {
     let gram = w.matmul(&w.t()?)?;
     let cost = 10.0 * (w.dim(0)? as f64).powi(3);
@@ -130,7 +131,7 @@ fn decorrelated(w: &Tensor, task: &Task) -> Result<Tensor> {
     Ok(vectors.broadcast_div(&values.sqrt()?)?.matmul(&vectors.t()?)?.matmul(w)?)
 }
 
-/// The rows sorted by norm, the largest first; ties in their order.
+/// Returns the order of rows by their norms, the largest first; ties in their order.
 fn by_length(lengths: &Tensor) -> Result<Tensor> {
     let lengths = lengths.flatten_all()?.to_vec1::<f64>()?;
     let mut order: Vec<usize> = (0..lengths.len()).collect();
@@ -143,7 +144,7 @@ mod tests {
     use super::*;
     use crate::base::random::stream;
 
-    /// Three even sources, and how they are mixed in four dimensions about a mean.
+    /// Makes three even sources, and mixes them in four dimensions about a mean.
     fn mixed(count: usize) -> (Tensor, Vec<Vec<f32>>) {
         let sources = create::uniform(&[count, 3], -1.0, 1.0, DType::F32, &mut stream(1, "sources", 0)).unwrap();
         let mixing = vec![vec![3.0, 1.0, 0.0, 0.5], vec![0.5, -1.0, 1.0, 0.0], vec![0.0, 0.2, 0.5, -0.4]];

@@ -26,7 +26,7 @@ use crate::tensor::{DType, Tensor, create, linalg};
 use crate::{bail, err};
 
 crate::options! {
-    /// How many codes a baseline keeps.
+    /// Options of baselines: the number of codes that are kept.
     #[derive(Debug, Clone, Copy)]
     pub struct KeptCodesOptions {
         /// Number of codes kept in each row, those of the largest absolute value.
@@ -35,7 +35,7 @@ crate::options! {
 }
 
 crate::options! {
-    /// How many components are found.
+    /// Options of baselines: the number of components that are found.
     #[derive(Debug, Clone, Copy)]
     pub struct ComponentOptions {
         /// Number of components.
@@ -74,17 +74,18 @@ crate::options! {
     }
 }
 
-/// Codes are the activations themselves, and so is the reconstruction.
+/// Makes the identity: codes are the activations themselves, and so is the reconstruction.
 pub fn identity(width: usize) -> Result<Sae> {
     basis("identity", width, Activation::Linear(None))
 }
 
-/// The neurons themselves as features: codes are the activations, all of them or the k of the largest absolute value.
+/// Makes a dictionary of the neurons themselves: codes are the activations, all of them or the k of the largest
+/// absolute value.
 pub fn neurons(width: usize, k: Option<usize>) -> Result<Sae> {
     basis("neurons", width, Activation::Linear(k))
 }
 
-/// The neurons as features after a ReLU (the baseline of Cunningham et al. 2023).
+/// Makes a dictionary of the neurons after a ReLU (the baseline of Cunningham et al. 2023).
 pub fn neurons_relu(width: usize, k: Option<usize>) -> Result<Sae> {
     basis("neurons_relu", width, k.map_or(Activation::Relu, Activation::TopK))
 }
@@ -94,7 +95,7 @@ fn basis(kind: &str, width: usize, activation: Activation) -> Result<Sae> {
     Sae::new(parts(kind, eye.clone(), eye, activation, None))
 }
 
-/// Parts of a baseline; a mean is subtracted before encoding and added after decoding.
+/// Makes the parts of a baseline; a mean is subtracted before encoding and added after decoding.
 fn parts(kind: &str, encoder: Tensor, decoder: Tensor, activation: Activation, mean: Option<Tensor>) -> Parts {
     Parts {
         encoder,
@@ -116,7 +117,7 @@ fn noted(mut parts: Parts, notes: impl IntoIterator<Item = (&'static str, Value)
     parts
 }
 
-/// The rows at unit norm, and their norms; a row of zeros stays as it is, with a norm of 1.
+/// Returns the rows at unit norm, and their norms; a row of zeros stays as it is, with a norm of 1.
 fn of_unit_norm(rows: &Tensor) -> Result<(Tensor, Tensor)> {
     let lengths = rows.sqr()?.sum_keepdim(1)?.sqrt()?;
     let lengths = lengths.eq(0.0)?.where_cond(&lengths.ones_like()?, &lengths)?;
@@ -125,13 +126,13 @@ fn of_unit_norm(rows: &Tensor) -> Result<(Tensor, Tensor)> {
 
 /// Directions in which activations vary, from the strongest.
 struct Principal {
-    /// How much they vary in each direction: variances, none below 0.
+    /// Variances along the directions, none below 0.
     variances: Vec<f64>,
     /// One row a direction, orthonormal, `[d, d]` in f64.
     axes: Tensor,
 }
 
-/// Below this share of the largest variance, a variance is rounding error.
+/// Share of the largest variance below which a variance is rounding error.
 const ROUNDING: f64 = 1e-10;
 
 impl Principal {
@@ -145,14 +146,14 @@ impl Principal {
         Ok(Self { variances, axes })
     }
 
-    /// The number of directions with variance.
+    /// Counts the directions with variance.
     fn rank(&self) -> usize {
         let most = self.variances.first().copied().unwrap_or(0.0);
         self.variances.iter().filter(|variance| **variance > ROUNDING * most).count()
     }
 }
 
-/// The number of components, checked against the maximum.
+/// Returns the number of components, checked against the maximum.
 fn components(asked: Option<usize>, most: usize, why: &str) -> Result<usize> {
     match asked {
         _ if most == 0 => bail!(Numeric, "expected activations that vary, found all of them the same"),

@@ -13,9 +13,9 @@ const ROWS: usize = 1024;
 pub struct Moments {
     width: usize,
     count: u64,
-    /// `[1, d]`
+    /// Mean of the rows: `[1, d]`.
     mean: Tensor,
-    /// The sum of (x - mean)(x - mean)^T: `[d, d]`
+    /// Sum of (x - mean)(x - mean)^T: `[d, d]`.
     scatter: Tensor,
 }
 
@@ -26,7 +26,7 @@ impl Moments {
         Ok(Self { width, count: 0, mean: zeros(1)?, scatter: zeros(width)? })
     }
 
-    /// Those of a whole matrix.
+    /// Computes the moments of a whole matrix.
     pub fn of(x: &Tensor, task: &Task) -> Result<Self> {
         let mut moments = Self::new(rows::extent(x, "activations")?.1)?;
         moments.add(x, task)?;
@@ -61,18 +61,18 @@ impl Moments {
         self.width
     }
 
-    /// How many rows have come.
+    /// Returns the number of rows that were added.
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// `[d]` in f64.
+    /// Returns the mean: `[d]` in f64.
     pub fn mean(&self) -> Result<Tensor> {
         self.some()?;
         Ok(self.mean.squeeze(0)?)
     }
 
-    /// With n in the denominator: `[d, d]` in f64.
+    /// Returns the covariance, with n in the denominator: `[d, d]` in f64.
     pub fn covariance(&self) -> Result<Tensor> {
         self.some()?;
         // Rounding may have made the two halves differ.

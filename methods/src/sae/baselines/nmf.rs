@@ -17,7 +17,7 @@ pub struct Nmf {
     pub k: Option<usize>,
     /// Maximum number of iterations.
     pub rounds: usize,
-    /// It has converged when an iteration lowers the error by less than this share of what there is to explain.
+    /// Share of what there is to explain: an iteration that lowers the error by less is the last one.
     pub tolerance: f64,
 }
 
@@ -33,8 +33,9 @@ const ROWS: usize = 1024;
 /// Sweeps over the codes of a row in an iteration.
 const SWEEPS: usize = 4;
 
-/// Y ~ C W with C, W >= 0 for Y = [relu(x), relu(-x)], by hierarchical alternating least squares (Cichocki & Phan 2009):
-/// codes, then features, each in turn set to its best value. A feature writes the difference of its two halves.
+/// Factorises Y ~ C W with C, W >= 0 for Y = [relu(x), relu(-x)], by hierarchical alternating least squares (Cichocki &
+/// Phan 2009): codes, then features, each in turn set to its best value. A feature writes the difference of its two
+/// halves.
 pub fn nmf(x: &Tensor, options: &Nmf, draws: &mut impl Rng, task: &Task) -> Result<Sae> {
     let Nmf { components, rounds, tolerance, .. } = *options;
     if components == 0 || rounds == 0 || tolerance.is_nan() || tolerance <= 0.0 {
@@ -75,13 +76,13 @@ struct Factors {
     codes: Vec<f32>,
 }
 
-/// What the features are improved by.
+/// The sums by which the features are improved.
 struct Sums {
-    /// C^T C
+    /// The product C^T C.
     codes: Vec<Vec<f64>>,
-    /// C^T Y
+    /// The product C^T Y.
     products: Vec<Vec<f64>>,
-    /// |Y|²
+    /// The squared norm |Y|².
     total: f64,
 }
 
@@ -144,7 +145,7 @@ impl Factors {
     }
 }
 
-/// The sum of all features, weighted by `weights`.
+/// Returns the sum of all features, weighted by `weights`.
 fn mixed(weights: &[f64], features: &[Vec<f64>]) -> Vec<f64> {
     let mut sum = vec![0.0; features.first().map_or(0, Vec::len)];
     for (weight, row) in weights.iter().zip(features).filter(|(weight, _)| **weight != 0.0) {
@@ -153,7 +154,7 @@ fn mixed(weights: &[f64], features: &[Vec<f64>]) -> Vec<f64> {
     sum
 }
 
-/// [relu(x), relu(-x)]
+/// Returns [relu(x), relu(-x)].
 fn halves(x: &Tensor, before: u64) -> Result<Tensor> {
     let x = Tensor::from_vec(rows::finite(x, "activations", before)?, x.shape(), &Device::Cpu)?;
     Ok(Tensor::cat(&[x.relu()?, x.neg()?.relu()?], 1)?)

@@ -5,8 +5,8 @@ use crate::base::{Result, Task};
 use crate::sae::{Activation, Sae};
 use crate::tensor::DType;
 
-/// The directions of the largest variance, all or the first ones, and of their codes the k of the largest absolute
-/// value. `explained_variance` in its metadata has the share of each direction, in order.
+/// Finds the directions of the largest variance, all or the first ones, and keeps of their codes the k of the largest
+/// absolute value. `explained_variance` in its metadata has the share of each direction, in order.
 pub fn pca(moments: &Moments, count: Option<usize>, k: Option<usize>, task: &Task) -> Result<Sae> {
     let count = components(count, moments.width(), "there are as many as the activations have dimensions")?;
     let principal = Principal::of(moments, task)?;

@@ -19,15 +19,15 @@ use crate::tensor::{DType, Tensor, create};
 /// The metadata key of the gain.
 pub const GAIN: &str = "gain";
 
-/// This many rows estimate the gain to about 1 %.
+/// Number of rows, which estimate the gain to about 1 %.
 const ROWS: usize = 256;
 
-/// Directions uniform on the sphere, all codes or the k of the largest absolute value.
+/// Draws directions uniform on the sphere; all codes are kept, or the k of the largest absolute value.
 pub fn random(width: usize, features: usize, k: Option<usize>, draws: &mut impl Rng) -> Result<Sae> {
     drawn(width, features, k, None, draws)
 }
 
-/// The same about the mean of activations, which is subtracted before encoding and added after decoding.
+/// Draws random directions about the mean of activations, which is subtracted before encoding and added after decoding.
 pub fn random_about(moments: &Moments, features: usize, k: Option<usize>, draws: &mut impl Rng) -> Result<Sae> {
     let mean = moments.mean()?.to_dtype(DType::F32)?;
     drawn(moments.width(), features, k, Some(mean), draws)
@@ -39,14 +39,14 @@ fn drawn(width: usize, features: usize, k: Option<usize>, mean: Option<Tensor>, 
     with_gain(parts("random", directions.clone(), directions, Activation::Linear(k), mean))
 }
 
-/// The dictionary of these random directions with the gain that belongs to the number of codes it keeps.
+/// Makes the dictionary of these random directions with the gain that belongs to the number of codes it keeps.
 pub fn with_gain(parts: Parts) -> Result<Sae> {
     let gain = gain(&parts)?;
     let encoder = (&parts.decoder * gain)?;
     Sae::new(noted(Parts { encoder, ..parts }, [(GAIN, gain.into())]))
 }
 
-/// sum x . x_hat / sum |x_hat|^2 over uniform rows, where x_hat is the reconstruction without a gain.
+/// Computes sum x . x_hat / sum |x_hat|^2 over uniform rows, where x_hat is the reconstruction without a gain.
 fn gain(random: &Parts) -> Result<f64> {
     let directions = random.decoder.clone();
     let plain = Sae::new(parts("random", directions.clone(), directions, random.activation.clone(), None))?;
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
     use crate::base::Task;
 
-    /// 1 - sum |x - x_hat|^2 / sum |x - mean|^2
+    /// Computes 1 - sum |x - x_hat|^2 / sum |x - mean|^2.
     fn fve(sae: &Sae, x: &Tensor) -> f64 {
         let sum = |x: Tensor| x.sqr().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap();
         let error = sum((x - sae.reconstruct(x).unwrap()).unwrap());

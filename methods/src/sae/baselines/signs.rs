@@ -6,8 +6,8 @@ use crate::err;
 use crate::sae::{Activation, Parts, Sae};
 use crate::tensor::Tensor;
 
-/// The directions of a linear dictionary, such as principal components, followed by their negatives, each with a code
-/// that is not negative: relu(x . d) and relu(-x . d). The reconstruction is the same.
+/// Splits the directions of a linear dictionary, such as principal components: the directions are followed by their
+/// negatives, each with a code that is not negative: relu(x . d) and relu(-x . d). The reconstruction is the same.
 pub fn split_signs(sae: &Sae) -> Result<Sae> {
     let given = sae.parts();
     let Activation::Linear(k) = given.activation else {

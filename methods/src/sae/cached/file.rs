@@ -7,12 +7,14 @@ use std::io::Write;
 use sha2::{Digest, Sha256};
 
 use super::key::Key;
-use super::{Cachable, Cached};
+use super::transcoders;
 use crate::base::files::hex;
 use crate::base::{Result, Task};
 use crate::err;
 use crate::model::layout::TensorSource;
+use crate::sae::crosscoder::MODELS;
 use crate::sae::fit::history::{self, FitHistory};
+use crate::sae::fit::{Fitted, Trained};
 use crate::sae::formats::{self, Beside, Format};
 use crate::sae::{Parts, Sae};
 use crate::tensor::files::{Named, safetensors};
@@ -28,25 +30,17 @@ const ROWS_PER_STEP: &str = "rows_per_step";
 /// How many digits a hash has.
 const DIGITS: usize = 64;
 
-impl Cachable for Sae {
-    fn written(&self) -> Result<Named> {
-        let written = formats::write(Format::Microtome, self.parts())?;
-        Ok(Named { tensors: written.tensors.1, metadata: written.metadata })
-    }
-
-    fn read(stored: &Stored, model: &str, task: &Task) -> Result<Self> {
-        let mut parts = parts(stored, task)?;
-        // The same weights may have been loaded from elsewhere.
-        parts.about.model = Some(model.to_string());
-        Sae::new(parts)
-    }
-}
-
-pub(super) fn written<T: Cachable>(key: &Key, made: &T, history: &FitHistory) -> Result<Named> {
-    let Named { mut tensors, mut metadata } = made.written()?;
+pub(super) fn written(key: &Key, made: &Trained, history: &FitHistory) -> Result<Named> {
+    let Named { mut tensors, mut metadata } = match made {
+        Trained::Dictionary(sae) => {
+            let written = formats::write(Format::Microtome, sae.parts())?;
+            Named { tensors: written.tensors.1, metadata: written.metadata }
+        }
+        Trained::CrossLayer(made) => transcoders::written(made)?,
+    };
     tensors.insert(HISTORY.into(), history::to_tensor(history)?);
     metadata.insert(KEY.into(), key.text().into());
-    metadata.insert(MODEL.into(), key.model().into());
+    metadata.insert(MODEL.into(), key.models().join(", "));
     metadata.insert(ROWS_PER_STEP.into(), history.read_per_step.to_string());
     Ok(Named { tensors, metadata })
 }
@@ -77,7 +71,7 @@ impl Write for Hashing<'_> {
 }
 
 /// Reads what was cached under a key, and refuses it unless it is bit for bit what was written.
-pub(super) fn read<T: Cachable>(bytes: &[u8], key: &Key, task: &Task) -> Result<Cached<T>> {
+pub(super) fn read(bytes: &[u8], key: &Key, task: &Task) -> Result<Fitted> {
     let reader = opened(bytes)?;
     let said = reader.metadata();
     if said.get(KEY).is_none_or(|text| text != key.text()) {
@@ -86,7 +80,22 @@ pub(super) fn read<T: Cachable>(bytes: &[u8], key: &Key, task: &Task) -> Result<
     let rows = said.get(ROWS_PER_STEP).and_then(|rows| rows.parse().ok());
     let rows = rows.ok_or_else(|| err!(Format, "expected `{ROWS_PER_STEP}` in the metadata, found none"))?;
     let history = history::from_tensor(&reader.tensor(HISTORY)?, rows)?;
-    Ok(Cached { made: T::read(&Stored(&reader), key.model(), task)?, history })
+    let stored = Stored(&reader);
+    let made = match stored.said(transcoders::SAID) {
+        Some(said) => Trained::CrossLayer(transcoders::read(&stored, said, key.models(), task)?),
+        None => Trained::Dictionary(dictionary(&stored, key.models(), task)?),
+    };
+    Ok(Fitted { made, history, is_whole: true, failed: None })
+}
+
+/// Reads a dictionary. `models` are the names that the models have now: their weights may have been loaded from elsewhere.
+fn dictionary(stored: &Stored, models: &[String], task: &Task) -> Result<Sae> {
+    let mut parts = parts(stored, task)?;
+    parts.about.model = Some(models.join(", "));
+    if models.len() > 1 {
+        parts.about.more.insert(MODELS.into(), models.into());
+    }
+    Sae::new(parts)
 }
 
 /// The tensors of a file whose hash is right.
@@ -115,11 +124,11 @@ pub(super) fn said(bytes: &[u8]) -> Result<BTreeMap<String, String>> {
 }
 
 /// What a fit made, without its history.
-pub struct Stored<'a>(&'a safetensors::Reader<&'a [u8]>);
+pub(super) struct Stored<'a>(&'a safetensors::Reader<&'a [u8]>);
 
 impl Stored<'_> {
     /// What the metadata says under a key.
-    pub fn said(&self, key: &str) -> Option<&str> {
+    fn said(&self, key: &str) -> Option<&str> {
         self.0.metadata().get(key).map(String::as_str)
     }
 }

@@ -5,12 +5,10 @@ use sha2::{Digest, Sha256};
 
 use crate::base::files::hex;
 use crate::base::{Result, Task};
-use crate::data::Text;
-use crate::data::harvest::{Contents, Harvest, HarvestOptions};
+use crate::data::harvest::{Contents, Harvest, TextReading};
 use crate::data::sample::machine;
 use crate::data::store::Made;
 use crate::err;
-use crate::model::Model;
 use crate::sae::fit::Recipe;
 use crate::tensor::DType;
 
@@ -23,8 +21,10 @@ pub struct Reads {
     /// The model, the text and the options of the reading.
     made: Value,
     contents: Contents,
-    /// Where the model was loaded from, which is its name in dictionaries.
-    model: String,
+    /// Source of each model, which is its name in dictionaries.
+    models: Vec<String>,
+    /// Readings of the other models, where several read the same text.
+    beside: Vec<Value>,
     machine: Value,
 }
 
@@ -40,14 +40,23 @@ pub struct RowOrder<'a> {
 }
 
 impl Reads {
-    /// `harvest` is one of this model, text and options; of its sites nothing is taken.
-    pub fn new(model: &Model, text: &Text, options: &HarvestOptions, harvest: Harvest, task: &Task) -> Result<Self> {
-        let made = Made::new(model, &harvest, text, options, (DType::F32, 0), task)?;
+    /// Describes a reading. `harvest` is one of it, whose sites do not matter.
+    pub fn new(reading: TextReading, harvest: Harvest, task: &Task) -> Result<Self> {
+        let made = Made::new(reading, &harvest, (DType::F32, 0), task)?;
         let mut made = serde_json::to_value(made).map_err(|e| err!(Bug, "a key that cannot be written: {e}"))?;
         // The model's content counts, not where it was loaded from.
         made["model"]["origin"] = Value::Null;
-        let machine = machine(model.decoder.device());
-        Ok(Self { made, contents: harvest.contents(task)?, model: model.origin.clone(), machine })
+        let machine = machine(reading.model.decoder.device());
+        let models = vec![reading.model.origin.clone()];
+        Ok(Self { made, contents: harvest.contents(task)?, models, beside: Vec::new(), machine })
+    }
+
+    /// Returns these beside what another model reads.
+    #[must_use]
+    pub fn beside(mut self, other: Self) -> Self {
+        self.beside.push(json!({ "reads": other.made, "tokens": other.contents.hash }));
+        self.models.extend(other.models);
+        self
     }
 
     /// Rows of activations in an epoch.
@@ -61,7 +70,7 @@ impl Reads {
 pub struct Key {
     hash: String,
     text: String,
-    model: String,
+    models: Vec<String>,
     site: String,
 }
 
@@ -70,17 +79,17 @@ impl Key {
     ///
     /// - the program and [`FITTING`]: another may fit otherwise;
     /// - processor, its instructions, threads and device: sums are added up in another order on another;
-    /// - the model by a hash of its weights, its config and its dtype: activations are its own;
+    /// - each model by a hash of its weights, its config and its dtype: activations are its own;
     /// - the text by its recipe and by a hash of the tokens that were just read: files may have changed;
     /// - the site, and how its rows come: in which order, and in which batches through the model;
     /// - every option of the fit, the seed among them, and the number of features.
     ///
     /// Not in it are the paths of model and dictionary.
-    pub fn new(reads: &Reads, rows: &RowOrder, recipe: &Recipe, d_sae: usize) -> Self {
+    pub fn new(reads: &Reads, rows: &RowOrder, recipe: &Recipe) -> Self {
         let mut made = reads.made.clone();
         made["sites"] = json!(rows.site);
         made["at_once"] = json!(rows.at_once);
-        let text = json!({
+        let mut text = json!({
             "fitting": FITTING,
             "machine": reads.machine,
             "reads": made,
@@ -89,11 +98,14 @@ impl Key {
             "buffer": rows.buffer,
             "order": rows.seed,
             "recipe": recipe.json(),
-            "d_sae": d_sae,
+            "d_sae": recipe.d_sae,
         });
+        if !reads.beside.is_empty() {
+            text["beside"] = json!(reads.beside);
+        }
         let text = text.to_string();
         let hash = hex(&Sha256::digest(&text));
-        Self { hash, text, model: reads.model.clone(), site: rows.site.into() }
+        Self { hash, text, models: reads.models.clone(), site: rows.site.into() }
     }
 
     pub fn hash(&self) -> &str {
@@ -105,12 +117,12 @@ impl Key {
         &self.text
     }
 
-    /// The name of the model here.
-    pub fn model(&self) -> &str {
-        &self.model
+    /// Returns the names that the models have now.
+    pub fn models(&self) -> &[String] {
+        &self.models
     }
 
-    /// The site that the dictionary reads.
+    /// Returns the site that the dictionary reads, or the label of several.
     pub fn site(&self) -> &str {
         &self.site
     }

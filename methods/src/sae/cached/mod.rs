@@ -16,31 +16,13 @@ use std::path::{Path, PathBuf};
 pub use key::{Key, Reads, RowOrder};
 pub use listed::{COLUMNS, Listed, listed};
 
-use super::fit::FitHistory;
+use super::fit::{FitHistory, Fitted, Trained};
 use crate::base::access::Access;
 use crate::base::files::{self, Files};
 use crate::base::{Result, Task};
-use crate::tensor::files::Named;
-use file::Stored;
 
 /// The file of a dictionary in its folder.
 const FILE: &str = "kept.dictionary";
-
-/// What a fit makes, as a file has it.
-pub trait Cachable: Sized {
-    /// Its tensors and metadata.
-    fn written(&self) -> Result<Named>;
-
-    /// The same again; `model` is the name that the model has now.
-    fn read(stored: &Stored, model: &str, task: &Task) -> Result<Self>;
-}
-
-/// A dictionary, or transcoders of all layers, as it was fitted.
-#[derive(Debug, Clone)]
-pub struct Cached<T> {
-    pub made: T,
-    pub history: FitHistory,
-}
 
 /// The dictionaries of a cache folder.
 pub struct DictionaryCache {
@@ -64,7 +46,7 @@ impl DictionaryCache {
     }
 
     /// What is cached under a key, if anything; an error if it is damaged.
-    pub fn find<T: Cachable>(&self, key: &Key, task: &Task) -> Result<Option<Cached<T>>> {
+    pub fn find(&self, key: &Key, task: &Task) -> Result<Option<Fitted>> {
         let place = self.place(key);
         if !place.exists() {
             return Ok(None);
@@ -76,7 +58,7 @@ impl DictionaryCache {
     }
 
     /// Caches what a fit made, in the place of what has the same key.
-    pub fn put<T: Cachable>(&self, key: &Key, made: &T, history: &FitHistory) -> Result<()> {
+    pub fn put(&self, key: &Key, made: &Trained, history: &FitHistory) -> Result<()> {
         let written = file::written(key, made, history)?;
         let saved = self.files.save(&self.place(key), |w| file::write(&written, w));
         // The run goes on for long, and needs the folder no more.

@@ -12,15 +12,15 @@ use super::*;
 use crate::base::access::Rules as Allowed;
 use crate::base::cache::{Cleared, clear};
 use crate::base::random::stream;
-use crate::data::harvest::{Harvest, HarvestOptions, Skipped};
+use crate::data::harvest::{HarvestOptions, Skipped, TextReading};
 use crate::data::{Text, text};
 use crate::fixtures;
 use crate::model::Model;
 use crate::model::config::Config;
 use crate::model::tokenizer::Tokenizer;
 use crate::sae::fit::tests::kind;
-use crate::sae::fit::{Counting, Dead, Fit, OfTensor, Recipe, follows};
-use crate::sae::{About, Activation, Sae};
+use crate::sae::fit::{Counting, Dead, FitRun, OfTensor, Recipe, follows};
+use crate::sae::{About, Activation};
 use crate::tensor::{DType, create};
 use crate::training::{Schedule, ScheduleShape};
 
@@ -42,8 +42,8 @@ fn words(words: &[&str], tokens: Option<u64>) -> Text {
 
 fn reads(model: &Model, text: &Text, options: &HarvestOptions) -> Reads {
     let task = Task::default();
-    let harvest = Harvest::new(model, &["resid_post.*"], text, options, &task).unwrap();
-    Reads::new(model, text, options, harvest, &task).unwrap()
+    let reading = TextReading::new(model, text, options);
+    Reads::new(reading, reading.harvest(&["resid_post.*"], &task).unwrap(), &task).unwrap()
 }
 
 fn recipe(name: &str, options: Value) -> Recipe {
@@ -51,6 +51,7 @@ fn recipe(name: &str, options: Value) -> Recipe {
     Recipe {
         unit: kind.likes_unit(),
         kind,
+        d_sae: 12,
         steps: 6,
         batch: 16,
         lr: 1e-2,
@@ -76,16 +77,17 @@ fn topk() -> Recipe {
 const ROWS: RowOrder = RowOrder { site: "resid_post.0", at_once: 512, buffer: None, seed: 3 };
 
 fn key(recipe: &Recipe) -> Key {
-    Key::new(&reads(&plain(), &words(&["abcdefgh", "hgfedcba"], None), &HarvestOptions::default()), &ROWS, recipe, 12)
+    Key::new(&reads(&plain(), &words(&["abcdefgh", "hgfedcba"], None), &HarvestOptions::default()), &ROWS, recipe)
 }
 
-fn fitted(recipe: &Recipe) -> (Sae, FitHistory) {
+fn fitted(recipe: &Recipe) -> (Trained, FitHistory) {
     let x = create::randn(&[64, 5], DType::F32, &mut stream(1, "x", 0)).unwrap();
     let rows = Box::new(OfTensor::new(&x, 3).unwrap());
     let about = About { model: Some("sample".into()), sites: vec!["resid_post.0".into()], ..About::default() };
     let task = Task::default();
-    let found = Fit::new(recipe.clone(), 12, rows, None, &task).unwrap().run(about, &task).unwrap();
-    (found.sae, found.history)
+    let run = FitRun::new(vec![(recipe.clone(), None)], rows, None, &task).unwrap();
+    let found = run.run(&about, &task).unwrap().remove(0);
+    (found.made, found.history)
 }
 
 fn access(folder: &Path, rules: Allowed) -> Access {
@@ -97,7 +99,8 @@ fn cache(folder: &Path) -> DictionaryCache {
 }
 
 /// Every number of a dictionary by its bits, and its metadata.
-fn bits(sae: &Sae) -> (Vec<Vec<u32>>, String) {
+fn bits(made: &Trained) -> (Vec<Vec<u32>>, String) {
+    let sae = made.clone().dictionary().unwrap();
     let parts = sae.parts();
     let mut all = vec![&parts.encoder, &parts.decoder];
     all.extend(parts.encoder_bias.as_ref().into_iter().chain(&parts.decoder_bias).chain(&parts.skip));
@@ -125,9 +128,9 @@ fn what_is_found_is_what_was_kept_to_the_last_bit() {
     ] {
         let recipe = recipe(name, options);
         let (key, (sae, history)) = (key(&recipe), fitted(&recipe));
-        assert!(cache.find::<Sae>(&key, &task).unwrap().is_none());
+        assert!(cache.find(&key, &task).unwrap().is_none());
         cache.put(&key, &sae, &history).unwrap();
-        let found = cache.find::<Sae>(&key, &task).unwrap().unwrap();
+        let found = cache.find(&key, &task).unwrap().unwrap();
         assert_eq!(bits(&found.made), bits(&sae), "{name}");
         assert_eq!((found.history.steps.len(), &found.history), (6, &history), "{name}");
     }
@@ -138,7 +141,7 @@ fn a_key_is_of_all_that_the_numbers_depend_on_and_of_nothing_else() {
     let text = words(&["abcdefgh", "hgfedcba"], None);
     let plain = plain();
     let of = |model: &Model, text: &Text, options: &HarvestOptions| {
-        Key::new(&reads(model, text, options), &ROWS, &topk(), 12).hash().to_string()
+        Key::new(&reads(model, text, options), &ROWS, &topk()).hash().to_string()
     };
     let base = of(&plain, &text, &HarvestOptions::default());
     let moved = Model { origin: "elsewhere".into(), ..plain.clone() };
@@ -161,7 +164,7 @@ fn a_key_is_of_all_that_the_numbers_depend_on_and_of_nothing_else() {
         ("a buffer", RowOrder { buffer: Some(8), ..ROWS }),
         ("another order", RowOrder { seed: 4, ..ROWS }),
     ] {
-        is_new(what, Key::new(&reads, &rows, &topk(), 12).hash().to_string());
+        is_new(what, Key::new(&reads, &rows, &topk()).hash().to_string());
     }
     for (what, recipe) in [
         ("k", recipe("topk", json!({ "k": 3 }))),
@@ -171,9 +174,9 @@ fn a_key_is_of_all_that_the_numbers_depend_on_and_of_nothing_else() {
         ("steps", Recipe { steps: 7, ..topk() }),
         ("dead", Recipe { dead: Dead::Leave, ..topk() }),
     ] {
-        is_new(what, Key::new(&reads, &ROWS, &recipe, 12).hash().to_string());
+        is_new(what, Key::new(&reads, &ROWS, &recipe).hash().to_string());
     }
-    is_new("d_sae", Key::new(&reads, &ROWS, &topk(), 13).hash().to_string());
+    is_new("d_sae", Key::new(&reads, &ROWS, &Recipe { d_sae: 13, ..topk() }).hash().to_string());
 }
 
 #[test]
@@ -188,17 +191,17 @@ fn no_byte_of_a_file_can_be_another() {
         let mut bytes = whole.clone();
         bytes[at] ^= 1;
         fs::write(&place, bytes).unwrap();
-        assert!(cache.find::<Sae>(&key, &task).is_err(), "byte {at}");
+        assert!(cache.find(&key, &task).is_err(), "byte {at}");
     }
     for length in [0, 10, 64, 65, whole.len() / 2, whole.len() - 1] {
         fs::write(&place, &whole[..length]).unwrap();
-        assert!(cache.find::<Sae>(&key, &task).is_err(), "{length} bytes");
+        assert!(cache.find(&key, &task).is_err(), "{length} bytes");
     }
     // One that lies under the key of another is none of it.
     let other = self::key(&Recipe { seed: 9, ..topk() });
     fs::create_dir_all(cache.place(&other).parent().unwrap()).unwrap();
     fs::write(cache.place(&other), &whole).unwrap();
-    let error = cache.find::<Sae>(&other, &task).unwrap_err();
+    let error = cache.find(&other, &task).unwrap_err();
     assert_eq!(error.message, "expected the dictionary of this key, found another");
     cache.put(&key, &sae, &history).unwrap();
     assert_eq!(fs::read(&place).unwrap(), whole);
@@ -212,10 +215,10 @@ fn two_processes_keep_side_by_side_and_never_half() {
     let (same, another) = (key(&topk()), key(&Recipe { seed: 9, ..topk() }));
     other.files.lock(one.place(&same).parent().unwrap()).unwrap();
     assert!(one.put(&same, &sae, &history).unwrap_err().message.contains("another run"));
-    assert!(one.find::<Sae>(&same, &task).unwrap().is_none());
+    assert!(one.find(&same, &task).unwrap().is_none());
     one.put(&another, &sae, &history).unwrap();
     other.put(&same, &sae, &history).unwrap();
-    assert!(one.find::<Sae>(&same, &task).unwrap().is_some());
+    assert!(one.find(&same, &task).unwrap().is_some());
     // The lock is given back at once, however long the run goes on.
     one.put(&same, &sae, &history).unwrap();
     let left = fs::read_dir(one.place(&same).parent().unwrap()).unwrap().count();

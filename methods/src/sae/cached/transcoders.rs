@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Cachable;
-use super::file::Stored;
 use crate::base::{Result, Task, json};
 use crate::err;
 use crate::model::layout::TensorSource;
@@ -14,7 +12,7 @@ use crate::tensor::Tensor;
 use crate::tensor::files::Named;
 
 /// The key of the metadata.
-const SAID: &str = "transcoders";
+pub(super) const SAID: &str = "transcoders";
 
 #[derive(Serialize, Deserialize)]
 struct Said {
@@ -24,59 +22,58 @@ struct Said {
     top: Vec<Option<(usize, bool)>>,
 }
 
-impl Cachable for Transcoders {
-    fn written(&self) -> Result<Named> {
-        let (mut tensors, mut top) = (BTreeMap::new(), Vec::new());
-        for (number, layer) in self.layers().iter().enumerate() {
-            let all: Vec<u32> = (0..layer.features() as u32).collect();
-            let (threshold, most) = match &layer.fires {
-                Fires::Relu => (None, None),
-                Fires::TopK { k, signed } => (None, Some((*k, *signed))),
-                Fires::Threshold(threshold) => (Some(threshold.clone()), None),
-            };
-            top.push(most);
-            let named = [
-                ("encoder", Some(layer.encoder.clone())),
-                ("encoder_bias", layer.encoder_bias.clone()),
-                ("threshold", threshold),
-                ("decoder", Some(layer.decoder.rows(&all)?)),
-                ("decoder_bias", layer.decoder_bias.clone()),
-                ("skip", layer.skip.clone()),
-            ];
-            let given = named.into_iter().filter_map(|(name, tensor)| Some((format!("{number}.{name}"), tensor?)));
-            tensors.extend(given);
-        }
-        let said = Said { reads: self.reads, writes: self.writes, top };
-        let said = serde_json::to_string(&said).map_err(|e| err!(Bug, "transcoders that cannot be written: {e}"))?;
-        Ok(Named { tensors, metadata: BTreeMap::from([(SAID.to_string(), said)]) })
-    }
-
-    fn read(stored: &Stored, model: &str, task: &Task) -> Result<Self> {
-        let said = stored.said(SAID).ok_or_else(|| err!(Format, "expected `{SAID}` in the metadata, found none"))?;
-        let said: Said = json::read(said.as_bytes(), |e| err!(Format, "expected what transcoders are: {e}"))?;
-        let layer = |(number, top): (usize, Option<(usize, bool)>)| -> Result<TranscoderLayer> {
-            task.check()?;
-            let needed = |name: &str| stored.tensor(&format!("{number}.{name}"));
-            let given = |name: &str| -> Result<Option<Tensor>> {
-                stored.shape(&format!("{number}.{name}")).map(|_| needed(name)).transpose()
-            };
-            let fires = match (top, given("threshold")?) {
-                (Some((k, signed)), _) => Fires::TopK { k, signed },
-                (None, Some(threshold)) => Fires::Threshold(threshold),
-                (None, None) => Fires::Relu,
-            };
-            Ok(TranscoderLayer {
-                encoder: needed("encoder")?,
-                encoder_bias: given("encoder_bias")?,
-                fires,
-                decoder: DecoderRows::Held(needed("decoder")?),
-                decoder_bias: given("decoder_bias")?,
-                skip: given("skip")?,
-            })
+/// Returns the tensors and the metadata of transcoders.
+pub(super) fn written(made: &Transcoders) -> Result<Named> {
+    let (mut tensors, mut top) = (BTreeMap::new(), Vec::new());
+    for (number, layer) in made.layers().iter().enumerate() {
+        let all: Vec<u32> = (0..layer.features() as u32).collect();
+        let (threshold, most) = match &layer.fires {
+            Fires::Relu => (None, None),
+            Fires::TopK { k, signed } => (None, Some((*k, *signed))),
+            Fires::Threshold(threshold) => (Some(threshold.clone()), None),
         };
-        let layers = said.top.into_iter().enumerate().map(layer).collect::<Result<_>>()?;
-        let mut read = Self::new(layers, said.reads, said.writes)?;
-        read.model = Some(model.to_string());
-        Ok(read)
+        top.push(most);
+        let named = [
+            ("encoder", Some(layer.encoder.clone())),
+            ("encoder_bias", layer.encoder_bias.clone()),
+            ("threshold", threshold),
+            ("decoder", Some(layer.decoder.rows(&all)?)),
+            ("decoder_bias", layer.decoder_bias.clone()),
+            ("skip", layer.skip.clone()),
+        ];
+        let given = named.into_iter().filter_map(|(name, tensor)| Some((format!("{number}.{name}"), tensor?)));
+        tensors.extend(given);
     }
+    let said = Said { reads: made.reads, writes: made.writes, top };
+    let said = serde_json::to_string(&said).map_err(|e| err!(Bug, "transcoders that cannot be written: {e}"))?;
+    Ok(Named { tensors, metadata: BTreeMap::from([(SAID.to_string(), said)]) })
+}
+
+/// Reads transcoders of which the metadata says `said`; `models` is the name that the model has now.
+pub(super) fn read(stored: &dyn TensorSource, said: &str, models: &[String], task: &Task) -> Result<Transcoders> {
+    let said: Said = json::read(said.as_bytes(), |e| err!(Format, "expected what transcoders are: {e}"))?;
+    let layer = |(number, top): (usize, Option<(usize, bool)>)| -> Result<TranscoderLayer> {
+        task.check()?;
+        let needed = |name: &str| stored.tensor(&format!("{number}.{name}"));
+        let given = |name: &str| -> Result<Option<Tensor>> {
+            stored.shape(&format!("{number}.{name}")).map(|_| needed(name)).transpose()
+        };
+        let fires = match (top, given("threshold")?) {
+            (Some((k, signed)), _) => Fires::TopK { k, signed },
+            (None, Some(threshold)) => Fires::Threshold(threshold),
+            (None, None) => Fires::Relu,
+        };
+        Ok(TranscoderLayer {
+            encoder: needed("encoder")?,
+            encoder_bias: given("encoder_bias")?,
+            fires,
+            decoder: DecoderRows::Held(needed("decoder")?),
+            decoder_bias: given("decoder_bias")?,
+            skip: given("skip")?,
+        })
+    };
+    let layers = said.top.into_iter().enumerate().map(layer).collect::<Result<_>>()?;
+    let mut read = Transcoders::new(layers, said.reads, said.writes)?;
+    read.model = Some(models.join(", "));
+    Ok(read)
 }

@@ -28,10 +28,10 @@ use crate::tensor::Tensor;
 use rows::{Rows, Spot};
 
 crate::options! {
-    /// Where a dictionary is checked.
+    /// Options of the check of a dictionary.
     #[derive(Debug, Clone)]
     pub struct CheckOptions {
-        /// Where a transcoder writes.
+        /// Site that a transcoder writes.
         writes: Option<String> = None => usually("the dictionary's");
         with reads: SiteOptions;
     }
@@ -44,12 +44,12 @@ const TOKENS: usize = 640;
 const GOOD: f64 = 0.8;
 /// Explained variance below which a dictionary does not fit whatever is tried.
 const BAD: f64 = 0.1;
-/// How many times its stated L0 a dictionary may have, or be below it, before everything is tried, and before it does not
-/// fit: on a short text of another kind it varies.
+/// Factor by which the L0 of a dictionary may differ from the stated one before everything is tried, and before the
+/// dictionary does not fit: on a short text of another kind it varies.
 const L0_NEAR: f64 = 2.0;
 const L0_FAR: f64 = 3.0;
 
-/// What a dictionary explains, and with how many features.
+/// The share of variance that a dictionary explains, and the number of features it takes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Explained {
     /// The fraction of variance explained; NaN where there is no variance.
@@ -57,29 +57,30 @@ pub struct Explained {
     pub l0: f64,
 }
 
-/// What is wrong with a dictionary at its site, and what it explains when that is put right.
+/// The mistake about a dictionary at its site, and what the dictionary explains when that is put right.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Wrong {
-    /// It is of another site.
+    /// Another site, which the dictionary is of.
     Site { place: String, with: Explained },
-    /// It is of inputs times a constant.
+    /// Inputs times a constant, which the dictionary is of.
     Scale { factor: f64, convention: Option<&'static str>, with: Explained },
-    /// It is of the k largest codes of each row.
+    /// Codes of which the dictionary keeps the k largest of each row.
     TopK { k: usize, with: Explained },
-    /// It is not of the first token of a text.
+    /// First tokens of texts, which the dictionary is not of.
     First { is_bos: bool, fve: f64 },
-    /// None of these.
+    /// Another mistake.
     Unknown,
 }
 
-/// How a dictionary fits a model.
+/// The result of the check of a dictionary in a model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checked {
-    /// Where it was measured: `resid_post.12`, or `mlp_in.3 to mlp_out.3`.
+    /// Site that was measured: `resid_post.12`, or `mlp_in.3 to mlp_out.3`.
     pub place: String,
     /// Whether the dictionary, or who asked, said so.
     pub is_stated: bool,
-    /// Without the first token of each text, whose activations are hundreds of times as large in many models.
+    /// Variance explained and L0 without the first token of each text, whose activations are hundreds of times as large in
+    /// many models.
     pub explained: Explained,
     /// The L0 that it was published with, if it says so.
     pub l0: Option<f64>,
@@ -87,12 +88,12 @@ pub struct Checked {
 }
 
 impl Checked {
-    /// Whether it fits; one that was not fitted on first tokens does.
+    /// Returns whether the dictionary fits; one that was not fitted on first tokens does.
     pub fn fits(&self) -> bool {
         matches!(self.wrong, None | Some(Wrong::First { .. }))
     }
 
-    /// What is wrong, in a word.
+    /// Names the mistake in a word.
     pub fn word(&self) -> Option<&'static str> {
         self.wrong.as_ref().map(|wrong| match wrong {
             Wrong::Site { .. } => "site",
@@ -136,7 +137,7 @@ impl fmt::Display for Checked {
     }
 }
 
-/// `.91`
+/// Writes a share without its leading 0: `.91`.
 fn share(x: f64) -> String {
     if x.is_nan() {
         return "none".into();
@@ -149,12 +150,12 @@ fn share(x: f64) -> String {
     }
 }
 
-/// A number of features: whole where it is large.
+/// Writes a number of features: whole where it is large.
 fn features(l0: f64) -> String {
     if l0 >= 9.5 || l0.fract() == 0.0 { format!("{l0:.0}") } else { format!("{l0:.1}") }
 }
 
-/// Three digits.
+/// Writes a factor in three digits.
 fn factor_text(factor: f64) -> String {
     let decimals = (2 - factor.abs().log10().floor() as i32).max(0) as usize;
     format!("{factor:.decimals$}")
@@ -203,7 +204,7 @@ pub fn check_on(sae: &Sae, model: &Model, text: Option<&Text>, options: &CheckOp
     Ok(checked)
 }
 
-/// Where a dictionary reads, and what it writes.
+/// Returns the place that a dictionary reads, and the place that it writes.
 fn stated_spot(sae: &Sae, model: &Model, reads: &str, writes: Option<String>) -> Result<Spot> {
     let config = model.decoder.config();
     let reads = one_site(config, reads, NAME_ONE)?;
@@ -214,8 +215,8 @@ fn stated_spot(sae: &Sae, model: &Model, reads: &str, writes: Option<String>) ->
     })
 }
 
-/// Our own text, with BOS tokens where the dictionary was fitted with them. The model inside the binary reads what it writes,
-/// on which its dictionaries are fitted.
+/// Returns the text that comes with the program, with BOS tokens where the dictionary was fitted with them. The model
+/// inside the binary reads what it writes, on which its dictionaries are fitted.
 fn own_text(sae: &Sae, model: &Model) -> Result<Text> {
     let stated = sae.parts().about.more.get("prepend_bos").and_then(|value| value.as_bool());
     let has_bos = model.tokenizer.as_ref().is_some_and(|tokenizer| tokenizer.bos().is_some());
@@ -226,7 +227,7 @@ fn own_text(sae: &Sae, model: &Model) -> Result<Text> {
     Text::given(sample::DOCUMENTS.map(String::from).to_vec(), options)
 }
 
-/// The L0 that a dictionary says it has: its own k, or a key of its config.
+/// Returns the L0 that a dictionary says it has: its own k, or a key of its config.
 fn stated_l0(sae: &Sae) -> Option<f64> {
     let parts = sae.parts();
     match parts.activation {
@@ -236,7 +237,7 @@ fn stated_l0(sae: &Sae) -> Option<f64> {
     }
 }
 
-/// What a dictionary explains of rows that should be written, of those that are read.
+/// Measures how much a dictionary explains of rows that should be written, given those that are read.
 fn measured(sae: &Sae, (reads, writes): &(Tensor, Tensor), task: &Task) -> Result<Explained> {
     let found = measured_rows(sae, (reads, writes), task)?;
     Ok(Explained { fve: found.fve.unwrap_or(f64::NAN), l0: found.l0 })

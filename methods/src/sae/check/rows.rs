@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use crate::base::{Result, Task};
 use crate::data::Text;
-use crate::data::harvest::{Block, Harvest, HarvestOptions, Streamed, width};
+use crate::data::harvest::{Block, HarvestOptions, Streamed, TextReading, width};
 use crate::err;
 use crate::model::Model;
 use crate::model::config::Config;
@@ -15,7 +15,7 @@ use crate::tensor::{Device, Tensor};
 /// Tokens in a row, each of which begins a text anew.
 const CONTEXT: usize = 128;
 
-/// Where a dictionary reads, and where what it should write is: the same for all but transcoders.
+/// The place that a dictionary reads, and the place that it should reconstruct: one place for all but transcoders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Spot {
     pub reads: Place,
@@ -32,13 +32,13 @@ impl fmt::Display for Spot {
 }
 
 impl Spot {
-    /// A dictionary that writes where it reads.
+    /// Returns the spot of a dictionary that writes what it reads.
     pub fn of(place: Place) -> Self {
         Self { reads: place, writes: place }
     }
 
-    /// The spots of a model where a dictionary of these widths could be, too: those of its own kinds in all layers, and
-    /// for one that writes where it reads all other sites of its width.
+    /// Lists the spots of a model where a dictionary of these widths could be, too: those of its own kinds in all
+    /// layers, and for one that writes where it reads all other sites of its width.
     pub fn others(own: Option<Spot>, config: &Config, (d_in, d_out): (usize, usize)) -> Vec<Spot> {
         let all = Site::all(config);
         let found: Vec<Spot> = match own {
@@ -54,7 +54,8 @@ impl Spot {
         found.into_iter().filter(|spot| Some(*spot) != own && is_there(spot)).collect()
     }
 
-    /// Whether this is a neighbour of another spot: of the same kind in the next layer, or in the stream of the same one.
+    /// Returns whether this is a neighbour of another spot: of the same kind in the next layer, or in the residual
+    /// stream of the same layer.
     pub fn is_near(&self, other: &Spot) -> bool {
         let (site, of) = (self.reads.site, other.reads.site);
         let in_stream = |kind: SiteKind| matches!(kind, SiteKind::ResidPre | SiteKind::ResidMid | SiteKind::ResidPost);
@@ -73,13 +74,14 @@ fn heads(site: Site, config: &Config) -> impl Iterator<Item = Place> {
     (0..config.heads).map(move |head| Place { site, head: Some(head) })
 }
 
-/// Whether activations at a site are not those at another one: a layer's input is what the layer before has written.
+/// Returns whether activations at a site are not those at another one: a layer's input is what the layer before has
+/// written.
 fn is_its_own(site: Site) -> bool {
     site.kind != SiteKind::ResidPre || site.layer == 0
 }
 
-/// A transcoder's spot with another place to read: of the same kind or before the MLP in any layer, as far from what is
-/// written.
+/// Moves a transcoder's spot to another place to read: of the same kind or before the MLP in any layer, as far from
+/// what is written.
 fn moved(own: Spot, site: Site) -> Option<Spot> {
     let kinds = [own.reads.site.kind, SiteKind::ResidMid, SiteKind::MlpIn];
     let layer = (own.writes.site.layer + site.layer).checked_sub(own.reads.site.layer)?;
@@ -98,7 +100,7 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// The activations at the places of these spots on the first tokens of a text.
+    /// Reads the activations at the places of these spots on the first tokens of a text.
     pub fn read(model: &Model, spots: &[Spot], text: &Text, tokens: usize, task: &Task) -> Result<Self> {
         let mut places: Vec<Place> = spots.iter().flat_map(|spot| [spot.reads, spot.writes]).collect();
         places.sort_unstable();
@@ -107,7 +109,7 @@ impl Rows {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let context = Some(CONTEXT.min(model.decoder.config().context));
         let reading = HarvestOptions { context, ..HarvestOptions::default() };
-        let harvest = Harvest::new(model, &names, &text.limited(tokens as u64), &reading, task)?;
+        let harvest = TextReading::new(model, &text.limited(tokens as u64), &reading).harvest(&names, task)?;
         let places = harvest.places().to_vec();
         let bos = model.text_tokenizer()?.bos();
         let (mut blocks, mut rest) = (vec![Vec::new(); places.len()], Vec::new());
@@ -134,7 +136,7 @@ impl Rows {
         Ok(Self { places, activations, rest, begins_with_bos })
     }
 
-    /// What is read and what should be written at a spot, in all rows.
+    /// Returns the activations that are read and those that should be written at a spot, in all rows.
     pub fn all(&self, spot: &Spot) -> Result<(Tensor, Tensor)> {
         let at = |place: Place| {
             let found = self.places.iter().position(|other| *other == place).and_then(|at| self.activations.get(at));
@@ -143,7 +145,7 @@ impl Rows {
         Ok((at(spot.reads)?, at(spot.writes)?))
     }
 
-    /// The same without the first token of each text, and of at most so many rows.
+    /// Returns the activations at a spot without the first token of each text, and of at most so many rows.
     pub fn rest(&self, spot: &Spot, most: usize) -> Result<(Tensor, Tensor)> {
         let (reads, writes) = self.all(spot)?;
         let kept = self.rest.get(..most.min(self.rest.len())).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What may be wrong with a dictionary at its site, tried one by one.
+//! Mistakes that are possible about a dictionary at its site, tried one by one.
 
 use super::rows::{Rows, Spot};
 use super::{Activation, Explained, TOKENS, Wrong, measured};
@@ -20,10 +20,10 @@ const POWERS: std::ops::RangeInclusive<i32> = -10..=10;
 const STEPS: [f64; 3] = [0.5, 0.25, 0.125];
 /// Factors that are nearer to 1 are not told from it.
 const NEAR_ONE: f64 = 1.25;
-/// How near a factor is to that of a convention.
+/// Factor within which a number is near to that of a convention.
 const NEAR_CONVENTION: f64 = 1.2;
 
-/// What is tried: a dictionary in a model on a text.
+/// The subject of all tries: a dictionary in a model on a text.
 pub struct Trial<'a> {
     pub sae: &'a Sae,
     pub model: &'a Model,
@@ -34,12 +34,12 @@ pub struct Trial<'a> {
 }
 
 impl Trial<'_> {
-    /// Whether an L0 is within a factor of the one that is stated.
+    /// Returns whether an L0 is within a factor of the one that is stated.
     pub fn is_sparse(&self, l0: f64, factor: f64) -> bool {
         self.l0.is_none_or(|stated| away(l0, stated) <= factor)
     }
 
-    /// What is wrong at a spot where this much is explained, if anything explains far more.
+    /// Finds the mistake at a spot where this much is explained, if anything explains far more.
     pub fn wrong(
         &self,
         (stated, spot): (Option<Spot>, Spot),
@@ -59,13 +59,13 @@ impl Trial<'_> {
         Ok(best.map(|(wrong, _)| wrong))
     }
 
-    /// The rows that each of several tries may have.
+    /// Returns the number of rows that each of several tries may have.
     fn at_most(&self, tries: usize) -> usize {
         let each = 2.0 * (self.sae.d_sae() * (self.sae.d_in() + self.sae.d_out())) as f64;
         ((WORK / (each * tries.max(1) as f64)) as usize).clamp(FEWEST, MOST)
     }
 
-    /// The spot of the model where the dictionary explains most.
+    /// Finds the spot of the model where the dictionary explains most.
     pub fn best_spot(&self) -> Result<Spot> {
         let widths = (self.sae.d_in(), self.sae.d_out());
         let spots = Spot::others(None, self.model.decoder.config(), widths);
@@ -90,7 +90,7 @@ impl Trial<'_> {
         Ok(best)
     }
 
-    /// Another site at which far more is explained: the neighbours alone are tried where it is good already.
+    /// Finds another site at which far more is explained: the neighbours alone are tried where it is good already.
     fn other_site(&self, spot: &Spot, own: Explained, is_good: bool) -> Result<Option<(Wrong, Explained)>> {
         let widths = (self.sae.d_in(), self.sae.d_out());
         let mut spots = Spot::others(Some(*spot), self.model.decoder.config(), widths);
@@ -106,7 +106,7 @@ impl Trial<'_> {
         Ok(is_better.then(|| (Wrong::Site { place: best.to_string(), with }, with)))
     }
 
-    /// A constant that inputs are to be multiplied by, with which far more is explained.
+    /// Finds a constant that inputs are to be multiplied by, with which far more is explained.
     fn scale(&self, (rows, spot): (&Rows, &Spot), own: Explained) -> Result<Option<(Wrong, Explained)>> {
         let most = self.at_most(POWERS.count() + 2 * STEPS.len());
         let few = rows.rest(spot, most)?;
@@ -142,7 +142,7 @@ impl Trial<'_> {
         Ok(is_better.then_some((Wrong::Scale { factor, convention, with }, with)))
     }
 
-    /// The number of codes that are to be kept of each row, with which far more is explained.
+    /// Finds the number of codes that are to be kept of each row, with which far more is explained.
     fn top_k(&self, rows: &(Tensor, Tensor), own: Explained) -> Result<Option<(Wrong, Explained)>> {
         let parts = self.sae.parts();
         if !matches!(parts.activation, Activation::Relu | Activation::Threshold(_)) {
@@ -166,7 +166,8 @@ impl Trial<'_> {
         Ok(is_better.then_some((Wrong::TopK { k, with }, with)))
     }
 
-    /// Whether this leaves less than a share of what is unexplained, and not by many more features than there should be.
+    /// Returns whether this leaves less than a share of what is unexplained, and not by many more features than there
+    /// should be.
     fn is_better(&self, with: Explained, own: Explained, share: f64) -> bool {
         let explains = own.fve > 0.3;
         let is_as_sparse = match self.l0 {
@@ -182,13 +183,13 @@ fn unexplained(found: Explained) -> f64 {
     if found.fve.is_nan() { f64::INFINITY } else { 1.0 - found.fve }
 }
 
-/// By which factor one number is away from another, 1 or more. Half a feature is added, so that 0 is not away from all.
+/// Computes the factor between two numbers, 1 or more. Half a feature is added, so that 0 is not away from all.
 fn away(a: f64, b: f64) -> f64 {
     let (a, b) = (a.abs() + 0.5, b.abs() + 0.5);
     if a > b { a / b } else { b / a }
 }
 
-/// How other libraries choose such a factor.
+/// Names the rule by which other libraries choose such a factor.
 fn convention(x: &Tensor, factor: f64) -> Result<Option<&'static str>> {
     let squares = x.sqr()?.sum(1)?;
     let norm = f64::from(squares.sqrt()?.mean_all()?.to_scalar::<f32>()?);

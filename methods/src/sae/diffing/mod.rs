@@ -1,5 +1,5 @@
-//! What fine-tuning added to a model: features of a crosscoder of two models that only one of them has, by latent scaling
-//! (Minder et al. 2025).
+//! Changes by fine-tuning: features of a crosscoder of two models that only one of them has, by latent scaling (Minder
+//! et al. 2025).
 //!
 //! A direction of length 0 in one model does not say that the model lacks a feature: a sparsity penalty shrinks what pays
 //! little, and a feature may be written there by others. So it is asked how much of the feature each model has. With codes
@@ -19,7 +19,7 @@ use std::ops::Range;
 use crate::base::bootstrap::wilson;
 use crate::base::{Cell, Result, Table, Task};
 use crate::data::Text;
-use crate::data::harvest::{Blocks, Harvest, HarvestOptions};
+use crate::data::harvest::{Blocks, HarvestOptions, TextReading};
 use crate::err;
 use crate::model::Model;
 use crate::sae::crosscoder::factors;
@@ -37,7 +37,7 @@ const SHARE: f64 = 5.0 / 6.0;
 const ERRORS: f64 = 0.2;
 const RECONSTRUCTIONS: f64 = 0.5;
 
-/// How much of a feature each of two models has.
+/// The share of a feature that each of two models has.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scaled {
     pub feature: usize,
@@ -54,12 +54,12 @@ pub struct Scaled {
 }
 
 impl Scaled {
-    /// beta of the other model over that of its own, for the errors; none where its own is not above 0.
+    /// Returns beta of the other model over that of its own, for the errors; None where its own is not above 0.
     pub fn ratio_of_errors(&self) -> Option<f64> {
         self.ratio(self.errors)
     }
 
-    /// The same for the reconstructions.
+    /// Returns the ratio of betas for the reconstructions.
     pub fn ratio_of_reconstructions(&self) -> Option<f64> {
         self.ratio(self.reconstructions)
     }
@@ -69,7 +69,7 @@ impl Scaled {
         (own > 0.0).then(|| other / own)
     }
 
-    /// Whether only one of the models has it.
+    /// Returns whether only one of the models has the feature.
     pub fn is_own(&self) -> bool {
         let below = |ratio: Option<f64>, most: f64| ratio.is_some_and(|ratio| ratio < most);
         self.share > SHARE
@@ -87,7 +87,7 @@ pub struct Diff {
 }
 
 impl Diff {
-    /// A row for each feature.
+    /// Returns a table with a row for each feature.
     pub fn table(&self) -> Table {
         let number = |x: Option<f64>| x.map_or(Cell::Missing, Cell::from);
         let row = |one: &Scaled| -> Vec<Cell> {
@@ -120,7 +120,7 @@ impl Diff {
         }
     }
 
-    /// How many features each model has for itself, by the share alone and by latent scaling, too.
+    /// Counts the features that each model has for itself, by the share alone and by latent scaling, too.
     pub fn summary(&self) -> Table {
         let living = self.features.len();
         let row = |model: usize, what: &str, count: usize| -> Vec<Cell> {
@@ -144,13 +144,15 @@ impl Diff {
     }
 }
 
-/// How much of each feature of a crosscoder of two models either has, on a text.
+/// Measures how much of each feature of a crosscoder of two models either has, on a text.
 pub fn diff(sae: &Sae, models: [&Model; 2], text: &Text, options: &HarvestOptions, task: &Task) -> Result<Diff> {
     let sites = sae.sites_of_models(2).map_err(|e| e.about("s"))?;
     sae.check_models(&models.map(|model| model.origin.as_str())).map_err(|e| e.about("s"))?;
     let sites: Vec<&str> = sites.iter().map(String::as_str).collect();
-    let mut harvests =
-        models.iter().map(|model| Harvest::new(model, &sites, text, options, task)).collect::<Result<Vec<_>>>()?;
+    let mut harvests = models
+        .iter()
+        .map(|model| TextReading::new(model, text, options).harvest(&sites, task))
+        .collect::<Result<Vec<_>>>()?;
     let mut sums = Sums::new(sae, harvests.first().map_or(0, |harvest| harvest.widths().iter().sum()))?;
     let bar = task.begin(&format!("comparing on {}", text.name()), text.options().tokens);
     loop {
@@ -168,7 +170,8 @@ pub fn diff(sae: &Sae, models: [&Model; 2], text: &Text, options: &HarvestOption
     sums.finish()
 }
 
-/// The same on rows `[n, d_in]`, in which those of both models are concatenated.
+/// Measures how much of each feature either model has on rows `[n, d_in]`, in which those of both models are
+/// concatenated.
 pub fn diff_of_rows(sae: &Sae, x: &Tensor, task: &Task) -> Result<Diff> {
     sae.sites_of_models(2)?;
     let mut sums = Sums::new(sae, sae.d_in() / 2)?;
@@ -188,7 +191,7 @@ struct Sum {
 struct Sums<'a> {
     sae: &'a Sae,
     factors: Vec<f32>,
-    /// What each feature writes, and the bias, in units of the training.
+    /// Directions that the features write, and the bias, in units of the training.
     directions: Vec<f32>,
     bias: Vec<f32>,
     /// The width of the rows of one model.
@@ -239,7 +242,7 @@ impl<'a> Sums<'a> {
         })
     }
 
-    /// The direction of a feature in the rows of one model.
+    /// Returns the direction of a feature in the rows of one model.
     fn direction(&self, feature: usize, model: usize) -> &[f32] {
         &self.directions[self.span(feature, model)]
     }

@@ -6,7 +6,7 @@ use crate::sae::crosscoder::site_of_model;
 use crate::sae::{About, Activation, Parts, Scaling, Span};
 use crate::tensor::{Device, create};
 
-/// A crosscoder of two models of width 4 whose features read and write these halves.
+/// Makes a crosscoder of two models of width 4 whose features read and write these halves.
 fn crosscoder(halves: &[[[f32; 4]; 2]], scales: [f64; 2]) -> Sae {
     let directions: Vec<f32> = halves.iter().flat_map(|halves| halves.concat()).collect();
     let decoder = Tensor::from_vec(directions, (halves.len(), 8), &Device::Cpu).unwrap();
@@ -38,7 +38,7 @@ fn unit(at: usize) -> [f32; 4] {
 
 const NONE: [f32; 4] = [0.0; 4];
 
-/// Codes of four features, each active in about half of the rows.
+/// Draws codes of four features, each active in about half of the rows.
 fn codes() -> Tensor {
     create::randn(&[300, 4], DType::F32, &mut stream(1, "codes", 0)).unwrap().relu().unwrap()
 }

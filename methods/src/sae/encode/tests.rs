@@ -7,7 +7,7 @@ use crate::base::random::stream;
 use crate::sae::{About, Scaling};
 use crate::tensor::{create, floats};
 
-/// Whole numbers, so that sums are exact, from a few that are often equal.
+/// Draws whole numbers, so that sums are exact, from a few that are often equal.
 fn numbers(shape: &[usize], seed: u64) -> Tensor {
     let random = create::randn(shape, DType::F32, &mut stream(seed, "numbers", 0)).unwrap();
     (random * 1.5).unwrap().round().unwrap()
@@ -40,7 +40,7 @@ fn activations_of(d_sae: usize) -> Vec<Activation> {
     ]
 }
 
-/// As it is done when gradients are needed.
+/// Encodes as it is done when gradients are needed.
 fn by_the_dense_way(sae: &Sae, x: &Tensor) -> Tensor {
     sae.encode(candle_core::Var::from_tensor(x).unwrap().as_tensor()).unwrap().detach()
 }

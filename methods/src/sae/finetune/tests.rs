@@ -12,7 +12,7 @@ fn tuning() -> FineTuneOptions {
     FineTuneOptions { steps: 30, batch: 2, lr: 1e-2, seed: Seed::of(1), ..FineTuneOptions::default() }
 }
 
-/// Texts, of which the first token of one is left out.
+/// Makes texts, of which the first token of one is left out.
 fn texts() -> Vec<Judged> {
     let text = |ids: &[u32], first: bool| {
         let left_out = (0..ids.len()).map(|position| first && position == 0).collect();

@@ -1,4 +1,5 @@
-//! The checkpoint of a fit: weights, moments, the activity of features, and the history.
+//! The checkpoint of a fit: weights, moments, the activity of features, and the history; of a cross-layer transcoder
+//! that of each layer, side by side.
 
 use std::collections::BTreeMap;
 
@@ -6,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::history::{self, FitHistory};
+use super::plan::Recipe;
 use super::price::Price;
-use super::recipe::Recipe;
 use super::state::State;
 use crate::base::{Result, json};
 use crate::err;
@@ -17,6 +18,13 @@ use crate::training::{CheckpointFormat, CheckpointReader, with_way_out};
 
 pub const FORMAT: CheckpointFormat =
     CheckpointFormat { file: "fit.safetensors", kind: "microtome fit, 1", of: "a fit" };
+
+/// Checkpoint of a cross-layer transcoder: the number of the layer comes before all names.
+pub const OF_LAYERS: CheckpointFormat = CheckpointFormat {
+    file: "cross_layer.safetensors",
+    kind: "microtome cross-layer fit, 1",
+    of: "a fit of a cross-layer transcoder",
+};
 
 /// The metadata beside the tensors.
 #[derive(Serialize, Deserialize)]
@@ -29,54 +37,86 @@ struct Metadata {
     data: String,
 }
 
-/// The content of a checkpoint.
-pub fn saved(state: &State, history: &FitHistory, recipe: &Recipe, data: &str) -> Result<Named> {
-    let mut tensors = BTreeMap::new();
-    state.params.all.iter().for_each(|parameter| parameter.save(&mut tensors));
-    let silent: Vec<i64> = state.silent.iter().map(|rows| rows.cast_signed()).collect();
-    tensors.insert("silent".into(), Tensor::new(silent, &Device::Cpu)?);
-    tensors.insert("memory".into(), Tensor::new(state.memory.clone(), &Device::Cpu)?);
-    tensors.insert("history".into(), history::to_tensor(history)?);
-    let metadata = Metadata {
-        step: state.step,
-        threshold: state.threshold,
-        price: state.price,
-        rows_per_step: history.read_per_step,
-        recipe: recipe.json(),
-        data: data.into(),
-    };
-    let metadata =
-        serde_json::to_string(&metadata).map_err(|e| err!(Bug, "a checkpoint that cannot be written: {e}"))?;
-    Ok(Named { tensors, metadata: BTreeMap::from([("fit".into(), metadata)]) })
+/// Fit that a checkpoint belongs to: no other one resumes it.
+#[derive(Clone, Copy)]
+pub struct Whose<'a> {
+    pub recipe: &'a Recipe,
+    /// The description of the data.
+    pub data: &'a str,
+    pub is_of_layers: bool,
 }
 
-/// Restores state and history from a checkpoint of the same fit, in which all names begin as `before` says; returns its
-/// step.
-pub fn restore(
-    state: &mut State,
-    history: &mut FitHistory,
-    (recipe, data): (&Recipe, &str),
-    (file, before): (&CheckpointReader, &str),
-) -> Result<u64> {
-    let named = |name: &str| format!("{before}{name}");
-    let text = file.metadata().get(&named("fit"));
-    let text = text.ok_or_else(|| err!(Format, "expected `{}` in the metadata, found none", named("fit")))?;
-    let found: Metadata = json::read(text.as_bytes(), |e| err!(Format, "its metadata: {e}"))?;
-    let kept = found.recipe.as_object().cloned().unwrap_or_default();
-    for (key, given) in recipe.json().as_object().into_iter().flatten() {
-        same(key, kept.get(key).unwrap_or(&Value::Null), given)?;
+impl Whose<'_> {
+    pub fn format(self) -> &'static CheckpointFormat {
+        if self.is_of_layers { &OF_LAYERS } else { &FORMAT }
     }
-    same("data", &found.data.into(), &data.into())?;
-    state.params.all.iter().try_for_each(|parameter| parameter.restore(file, before))?;
-    let silent = file.tensor(&named("silent"))?.to_dtype(DType::I64)?.to_vec1::<i64>()?;
-    let kept = history::from_tensor(&file.tensor(&named("history"))?, found.rows_per_step)?;
-    if silent.len() != state.silent.len() || kept.steps.len() as u64 != found.step {
-        return Err(err!(Format, "expected the history of {} steps, found {}", found.step, kept.steps.len()));
+
+    /// Returns what comes before the names of a layer.
+    fn before(self, layer: usize) -> String {
+        if self.is_of_layers { format!("{layer}.") } else { String::new() }
     }
-    state.memory = file.tensor(&named("memory"))?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
-    state.silent = silent.into_iter().map(i64::cast_unsigned).collect();
-    (state.step, state.threshold, state.price, *history) = (found.step, found.threshold, found.price, kept);
-    Ok(found.step)
+
+    /// Returns the content of a checkpoint.
+    pub fn saved(self, states: &[State], history: &FitHistory) -> Result<Named> {
+        let mut all = Named { tensors: BTreeMap::new(), metadata: BTreeMap::new() };
+        for (layer, state) in states.iter().enumerate() {
+            let (before, mut tensors) = (self.before(layer), BTreeMap::new());
+            state.params.all.iter().for_each(|parameter| parameter.save(&mut tensors));
+            let silent: Vec<i64> = state.silent.iter().map(|rows| rows.cast_signed()).collect();
+            tensors.insert("silent".into(), Tensor::new(silent, &Device::Cpu)?);
+            tensors.insert("memory".into(), Tensor::new(state.memory.clone(), &Device::Cpu)?);
+            tensors.insert("history".into(), history::to_tensor(history)?);
+            let metadata = Metadata {
+                step: state.step,
+                threshold: state.threshold,
+                price: state.price,
+                rows_per_step: history.read_per_step,
+                recipe: self.recipe.json(),
+                data: self.data.into(),
+            };
+            let metadata =
+                serde_json::to_string(&metadata).map_err(|e| err!(Bug, "a checkpoint that cannot be written: {e}"))?;
+            all.tensors.extend(tensors.into_iter().map(|(name, tensor)| (format!("{before}{name}"), tensor)));
+            all.metadata.insert(format!("{before}fit"), metadata);
+        }
+        Ok(all)
+    }
+
+    /// Restores states and history from a checkpoint of the same fit; returns its step.
+    pub fn restore(self, states: &mut [State], history: &mut FitHistory, file: &CheckpointReader) -> Result<u64> {
+        let mut step = 0;
+        for (layer, state) in states.iter_mut().enumerate() {
+            step = self.restore_layer(state, history, (file, &self.before(layer)))?;
+        }
+        Ok(step)
+    }
+
+    fn restore_layer(
+        self,
+        state: &mut State,
+        history: &mut FitHistory,
+        (file, before): (&CheckpointReader, &str),
+    ) -> Result<u64> {
+        let named = |name: &str| format!("{before}{name}");
+        let text = file.metadata().get(&named("fit"));
+        let text = text.ok_or_else(|| err!(Format, "expected `{}` in the metadata, found none", named("fit")))?;
+        let found: Metadata = json::read(text.as_bytes(), |e| err!(Format, "its metadata: {e}"))?;
+        let kept = found.recipe.as_object().cloned().unwrap_or_default();
+        for (key, given) in self.recipe.json().as_object().into_iter().flatten() {
+            same(key, kept.get(key).unwrap_or(&Value::Null), given)?;
+        }
+        same("data", &found.data.into(), &self.data.into())?;
+        state.params.all.iter().try_for_each(|parameter| parameter.restore(file, before))?;
+        let silent = file.tensor(&named("silent"))?.to_dtype(DType::I64)?.to_vec1::<i64>()?;
+        let kept = history::from_tensor(&file.tensor(&named("history"))?, found.rows_per_step)?;
+        if silent.len() != state.silent.len() || kept.steps.len() as u64 != found.step {
+            return Err(err!(Format, "expected the history of {} steps, found {}", found.step, kept.steps.len()));
+        }
+        state.memory = file.tensor(&named("memory"))?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
+        state.silent = silent.into_iter().map(i64::cast_unsigned).collect();
+        (state.step, state.threshold, state.price, *history) = (found.step, found.threshold, found.price, kept);
+        Ok(found.step)
+    }
 }
 
 /// Refuses to resume another fit.

@@ -10,11 +10,9 @@ use super::rows::{Abreast, OfTensor, Rows};
 use crate::base::counts::count;
 use crate::base::files::hex;
 use crate::base::{Kind, Result, Task, memory};
-use crate::data::Text;
-use crate::data::harvest::{Block, Harvest, HarvestOptions, Passes, Streamed};
+use crate::data::harvest::{Block, Passes, Streamed, TextReading};
 use crate::data::store::{Made, ModelMark, Shuffle, Shuffled, Store};
 use crate::err;
-use crate::model::Model;
 use crate::sae::About;
 use crate::tensor::{DType, Device, Tensor};
 
@@ -85,18 +83,12 @@ impl FitData {
     }
 
     /// Some sites of a model on a text. Where the buffer does not hold all rows, the model runs again in every epoch.
-    pub fn of_model(
-        (model, sites): (&Model, &[&str]),
-        text: &Text,
-        options: &HarvestOptions,
-        buffer: RowBuffer,
-        task: &Task,
-    ) -> Result<Self> {
-        let widths = Harvest::new(model, sites, text, options, task)?.widths().to_vec();
+    pub fn of_model(reading: TextReading, sites: &[&str], buffer: RowBuffer, task: &Task) -> Result<Self> {
+        let widths = reading.harvest(sites, task)?.widths().to_vec();
         let shuffle = Shuffle { seed: buffer.seed, buffer: buffer.rows_of(&widths) };
-        let rows = OfModel::new((model, sites), text, options, shuffle, task)?;
+        let rows = OfModel::new(reading, sites, shuffle, task)?;
         let sites = sites.iter().map(ToString::to_string).collect();
-        let about = About { model: Some(model.origin.clone()), sites, ..About::default() };
+        let about = About { model: Some(reading.model.origin.clone()), sites, ..About::default() };
         let count = usize::try_from(rows.passes.rows()).map_err(|_| err!(Memory, "more rows than can be counted"))?;
         let is_held = rows.passes.fillings() == 1;
         Ok(Self { widths: rows.passes.widths(), rows: Box::new(rows), count, about, is_held })
@@ -124,14 +116,14 @@ impl FitData {
 }
 
 /// The rows of a store, in constant memory.
-pub struct OfStore {
+struct OfStore {
     shuffled: Shuffled,
     about: String,
 }
 
 impl OfStore {
     /// Of one site, or of several that are read together, in the order given.
-    pub fn new(store: &Arc<Store>, sites: &[&str], shuffle: Shuffle) -> Result<Self> {
+    fn new(store: &Arc<Store>, sites: &[&str], shuffle: Shuffle) -> Result<Self> {
         let about = format!("{sites:?} of the store {}, {shuffle:?}", store.identity());
         Ok(Self { shuffled: store.shuffled(sites, shuffle)?, about })
     }
@@ -153,26 +145,20 @@ impl Rows for OfStore {
 }
 
 /// The activations of a model on a text, in constant memory: every epoch runs the model again.
-pub struct OfModel {
+struct OfModel {
     passes: Passes,
     about: String,
 }
 
 impl OfModel {
     /// At one site, or at several that are read together, in the order given.
-    pub fn new(
-        (model, sites): (&Model, &[&str]),
-        text: &Text,
-        options: &HarvestOptions,
-        shuffle: Shuffle,
-        task: &Task,
-    ) -> Result<Self> {
-        let made = Harvest::new(model, sites, text, options, task)?;
-        let made = Made::new(model, &made, text, options, (DType::F32, shuffle.buffer), task)?;
+    fn new(reading: TextReading, sites: &[&str], shuffle: Shuffle, task: &Task) -> Result<Self> {
+        let made = reading.harvest(sites, task)?;
+        let made = Made::new(reading, &made, (DType::F32, shuffle.buffer), task)?;
         // The model's content counts, not where it was loaded from.
         let made = Made { model: ModelMark { origin: String::new(), ..made.model }, ..made };
         let made = hex(&Sha256::digest(json!(made).to_string()));
-        let passes = Passes::new((model, sites), text, options, (shuffle.seed, shuffle.buffer), task)?;
+        let passes = Passes::new(reading, sites, (shuffle.seed, shuffle.buffer), task)?;
         let about = format!("{sites:?} of the tokens {} as {made} has them, {shuffle:?}", passes.tokens());
         Ok(Self { passes, about })
     }
@@ -195,14 +181,8 @@ impl Rows for OfModel {
 
 /// The activations of a model at some sites on a text, in memory: `[rows, width]` of each, in the order of the
 /// computation, with the sites' names.
-pub fn harvested(
-    model: &Model,
-    sites: &[&str],
-    text: &Text,
-    options: &HarvestOptions,
-    task: &Task,
-) -> Result<Vec<(String, Tensor)>> {
-    let harvest = Harvest::new(model, sites, text, options, task)?;
+pub fn harvested(reading: TextReading, sites: &[&str], task: &Task) -> Result<Vec<(String, Tensor)>> {
+    let (harvest, text) = (reading.harvest(sites, task)?, reading.text);
     let (widths, places) = (harvest.widths().to_vec(), harvest.places().to_vec());
     if let Some(tokens) = text.options().tokens {
         let bytes = 4 * tokens as u128 * widths.iter().sum::<usize>() as u128;

@@ -2,7 +2,7 @@
 //! activations' own units.
 
 use super::params::{Name, Params, unit_rows};
-use super::recipe::Recipe;
+use super::plan::Recipe;
 use crate::base::Result;
 use crate::sae::{About, Activation, Parts, Sae, Scaling, Span};
 use crate::tensor::Tensor;

@@ -1,28 +1,11 @@
-//! Dictionaries over a grid of settings: the activations are read once for all of them.
+//! Plans over a grid of settings.
 
-use std::sync::Arc;
-
-use super::course::Fitted;
-use super::course::Member;
-use super::data::FitData;
 use super::kinds;
-use super::options::{FitOptions, FitPlan};
-use super::recipe::Recipe;
-use super::sites::SiteData;
-use super::storage::{Done, FitCache, FitStorage, key};
-use super::sweep::Sweep;
-use crate::base::counts::count;
+use super::plan::{FitOptions, FitPlan, TargetName};
+use crate::base::Result;
 use crate::base::options::{Field, Plain, Setting};
 use crate::base::random::{OF_CALL, Seed};
-use crate::base::{Result, Task};
-use crate::data::Text;
-use crate::data::harvest::HarvestOptions;
-use crate::data::store::Store;
 use crate::err;
-use crate::model::Model;
-use crate::model::site::one_site;
-use crate::sae::About;
-use crate::tensor::Tensor;
 
 /// The names of the kinds of a grid.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,9 +45,9 @@ crate::options! {
 /// The options of kinds that are axes of a grid. They vary slower than those of all kinds.
 pub const AXES_OF_KINDS: [&str; 4] = ["l1", "l0", "target", "k"];
 
-/// A plan for each cell of a grid, in the order of the kinds; the last axis varies fastest. `own` are options of the
+/// Returns a plan for each cell of a grid, in the order of the kinds; the last axis varies fastest. `own` are options of the
 /// kinds, lists where they are axes; a kind gets those that it has.
-pub fn grid(axes: &GridOptions, options: &FitOptions, own: &[(&str, Plain)]) -> Result<Vec<FitPlan>> {
+pub fn grid(of: TargetName, axes: &GridOptions, options: &FitOptions, own: &[(&str, Plain)]) -> Result<Vec<FitPlan>> {
     let named = &axes.kind.0;
     let kinds = named.iter().map(|name| kinds::options_of(name)).collect::<Result<Vec<_>>>()?;
     let has = |fields: &[Field], name: &str| fields.iter().any(|field| field.name == name);
@@ -77,7 +60,7 @@ pub fn grid(axes: &GridOptions, options: &FitOptions, own: &[(&str, Plain)]) -> 
         let options = FitOptions { kind: kinds::called(name)?, ..options.clone() };
         for own in cells_of_kind(own) {
             for options in cells_of_all(axes, options.clone()) {
-                plans.push(FitPlan::named(options, &own)?);
+                plans.push(FitPlan::named(of, options, &own)?);
             }
         }
     }
@@ -129,100 +112,13 @@ pub fn with_each<T: Clone, V>(cells: Vec<T>, values: &[V], set: impl Fn(&mut T, 
     all
 }
 
-/// A dictionary for each plan and activations `[.., d]`.
-pub fn sweep_tensor(x: &Tensor, plans: &[FitPlan], storage: &FitStorage, task: &Task) -> Result<Vec<Fitted>> {
-    let seed = first(plans)?.seed();
-    let data = FitData::of_tensors(std::slice::from_ref(x), seed, About::default())?;
-    sweep(data, &plans.iter().collect::<Vec<_>>(), storage, &mut |_| (), task)
-}
-
-/// A dictionary for each plan and a site of a store.
-pub fn sweep_store(
-    (store, site): (&Arc<Store>, &str),
-    plans: &[FitPlan],
-    storage: &FitStorage,
-    task: &Task,
-) -> Result<Vec<Fitted>> {
-    let data = FitData::of_store(store, &[site], first(plans)?.buffer())?;
-    sweep(data, &plans.iter().collect::<Vec<_>>(), storage, &mut |_| (), task)
-}
-
-/// A dictionary for each plan and one site of a model on a text. Those that are cached are loaded.
-pub fn sweep_site(
-    (model, site): (&Model, &str),
-    text: &Text,
-    options: &HarvestOptions,
-    plans: &[FitPlan],
-    storage: &FitStorage,
-    task: &Task,
-) -> Result<Vec<Fitted>> {
-    let name = one_site(model.decoder.config(), site, ONE_AT_A_TIME).map_err(|e| e.about("site"))?.to_string();
-    let sites = SiteData::new((model, &[site]), text, options, first(plans)?.buffer(), task)?;
-    let fit = |plans: &[&FitPlan], done: Done| {
-        let data = sites.each(&[&name], task).next();
-        sweep(data.ok_or_else(|| err!(Bug, "a site without activations"))??, plans, storage, done, task)
-    };
-    let Some(cache) = FitCache::open(storage, task) else {
-        return fit(&plans.iter().collect::<Vec<_>>(), &mut |_| ());
-    };
-    let reads = sites.reads(task)?;
-    let keys = plans.iter().map(|plan| key(plan, &reads, &sites, &name)).collect::<Result<Vec<_>>>()?;
-    cache.completed(&keys, |missing, done| {
-        let missing: Vec<&FitPlan> = missing.iter().filter_map(|number| plans.get(*number)).collect();
-        fit(&missing, done)
-    })
-}
-
-const ONE_AT_A_TIME: &str = "a sweep is of one site: give each a call of its own";
-
-/// All plans read the rows in the order of the first one.
-fn first(plans: &[FitPlan]) -> Result<&FitPlan> {
-    plans.first().ok_or_else(|| err!(Argument, "expected at least one dictionary to fit, found none"))
-}
-
-/// Fits all plans, reading the activations once; `done` is called with each.
-fn sweep(data: FitData, plans: &[&FitPlan], storage: &FitStorage, done: Done, task: &Task) -> Result<Vec<Fitted>> {
-    let width = data.widths.first().copied().unwrap_or_default();
-    let mut members = Vec::with_capacity(plans.len());
-    for plan in plans {
-        let (recipe, d_sae) = plan.recipe(data.count, width)?;
-        let keep = storage.checkpoint(Some(&folder(&recipe, d_sae)));
-        members.push(Member { recipe, d_sae, keep });
-    }
-    let found = Sweep::new(members, storage.placed(data.rows), task)?.run(&data.about, task)?;
-    tell(&found, task);
-    found.iter().for_each(done);
-    Ok(found)
-}
-
-/// The name of a fit in its folder: `topk-k-32-4096-seed-0`.
-fn folder(recipe: &Recipe, d_sae: usize) -> String {
-    let mut name = recipe.kind.name().to_string();
-    for (key, value) in recipe.kind.options().as_object().into_iter().flatten() {
-        if value.is_number() {
-            name += &format!("-{key}-{value}");
-        }
-    }
-    format!("{name}-{d_sae}-seed-{}", recipe.seed)
-}
-
-/// Reports the fits that failed; of an interruption the training has told.
-fn tell(found: &[Fitted], task: &Task) {
-    for fitted in found {
-        if let Some(error) = &fitted.failed {
-            let (kind, made) = (&fitted.sae.parts().about.kind, fitted.history.steps.len());
-            task.say(&format!("a {kind} dictionary stopped after {}: {error}", count(made, "step")));
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn cells(axes: &GridOptions, own: &[(&str, Plain)]) -> Result<Vec<String>> {
-        let plans = grid(axes, &FitOptions::default(), own)?;
-        plans.iter().map(|plan| plan.recipe(64, 4).map(|(recipe, d_sae)| folder(&recipe, d_sae))).collect()
+        let plans = grid(TargetName::Dictionary, axes, &FitOptions::default(), own)?;
+        Ok(plans.iter().map(|plan| plan.recipe(64, 4).folder()).collect())
     }
 
     #[test]

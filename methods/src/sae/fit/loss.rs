@@ -2,7 +2,7 @@
 
 use super::kinds::{Pass, Progress, powers, product};
 use super::params::{Name, Params, unit_rows};
-use super::recipe::{Counting, Dead, Recipe};
+use super::plan::{Counting, Dead, Recipe};
 use crate::base::Result;
 use crate::sae::select::{greater, largest};
 use crate::tensor::{DType, Tensor, elementwise};

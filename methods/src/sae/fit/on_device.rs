@@ -7,7 +7,7 @@ use super::fused::Computed;
 use super::kinds::{Choice, Progress};
 use super::loss::{Batch, Before, number};
 use super::params::{Name, Params};
-use super::recipe::{Dead, Recipe};
+use super::plan::{Dead, Recipe};
 use crate::base::Result;
 use crate::tensor::{DType, Tensor};
 

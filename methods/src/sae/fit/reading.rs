@@ -8,45 +8,51 @@ use crate::err;
 use crate::tensor::{DType, Tensor};
 
 /// Rows from which centre and scale are computed.
-pub(super) const LOOKED_AT: usize = 1 << 14;
+const LOOKED_AT: usize = 1 << 14;
 
-/// Rows, and what is done to them before they are fitted.
+/// Rows, and what is done to them before they are fitted. They are of one site, or of two for each layer: what is read
+/// there and what is to be written.
 pub struct Reading<'a> {
     rows: Box<dyn Rows + 'a>,
     batch: usize,
-    pub read: Input,
-    /// Of a transcoder's target.
-    pub written: Option<Input>,
-    pub d_in: usize,
-    pub d_out: usize,
+    /// Centre and scale of what is read in each layer.
+    pub read: Vec<Input>,
+    /// Centre and scale of what is to be written in each layer; none where that is what is read.
+    pub written: Vec<Input>,
 }
 
 impl<'a> Reading<'a> {
-    /// A reading in batches of this many rows, and the first rows, from which fits are initialised.
-    pub fn new(mut rows: Box<dyn Rows + 'a>, batch: usize, is_scaled: bool, task: &Task) -> Result<(Self, Batch)> {
+    /// Begins a reading in batches of this many rows; returns with it the first rows of each layer, from which fits are
+    /// initialised.
+    pub fn new(mut rows: Box<dyn Rows + 'a>, batch: usize, is_scaled: bool, task: &Task) -> Result<(Self, Vec<Batch>)> {
         let looked_at = rows.next(LOOKED_AT.max(batch), task)?;
-        let (x, target) = match looked_at.as_slice() {
-            [x] => (x, None),
-            [x, target] => (x, Some(target)),
-            other => return Err(err!(Bug, "expected the activations of one or two sites, found {}", other.len())),
-        };
-        let read = input(x, is_scaled)?;
-        let written = target.map(|target| input(target, is_scaled)).transpose()?;
-        let of_target = |target: &Tensor| written.as_ref().map(|written| written.of(target)).transpose();
-        let first = Batch { x: read.of(x)?, target: target.map(of_target).transpose()?.flatten() };
-        let (d_in, d_out) = (x.dims2()?.1, first.target().dims2()?.1);
-        Ok((Self { rows, batch, read, written, d_in, d_out }, first))
+        let (mut read, mut written) = (Vec::new(), Vec::new());
+        for (number, x) in looked_at.iter().enumerate() {
+            let side = if number % 2 == 0 { &mut read } else { &mut written };
+            side.push(input(x, is_scaled)?);
+        }
+        if read.len() != written.len() && looked_at.len() != 1 {
+            return Err(err!(Bug, "expected the activations of one site, or of pairs, found {}", looked_at.len()));
+        }
+        let reading = Self { rows, batch, read, written };
+        let first = reading.scaled(&looked_at)?;
+        Ok((reading, first))
     }
 
-    /// The next batch.
-    pub fn next(&mut self, task: &Task) -> Result<Batch> {
-        let found = self.rows.next(self.batch, task)?;
-        let target = match (found.get(1), &self.written) {
-            (Some(target), Some(written)) => Some(written.of(target)?),
-            _ => None,
+    fn scaled(&self, found: &[Tensor]) -> Result<Vec<Batch>> {
+        let of_layer = |(layer, read): (usize, &Input)| {
+            let x = found.get(2 * layer).ok_or_else(|| err!(Bug, "rows of no site"))?;
+            let target = found.get(2 * layer + 1).zip(self.written.get(layer));
+            let target = target.map(|(target, written)| written.of(target)).transpose()?;
+            Ok(Batch { x: read.of(x)?, target })
         };
-        let x = found.first().ok_or_else(|| err!(Bug, "rows of no site"))?;
-        Ok(Batch { x: self.read.of(x)?, target })
+        self.read.iter().enumerate().map(of_layer).collect()
+    }
+
+    /// Returns the next batch of each layer.
+    pub fn next(&mut self, task: &Task) -> Result<Vec<Batch>> {
+        let found = self.rows.next(self.batch, task)?;
+        self.scaled(&found)
     }
 
     /// Skips batches.
@@ -60,7 +66,7 @@ impl<'a> Reading<'a> {
 }
 
 /// The mean of rows, and one over the root of their mean square about it, so that a coordinate has mean square 1.
-pub(super) fn input(x: &Tensor, is_scaled: bool) -> Result<Input> {
+fn input(x: &Tensor, is_scaled: bool) -> Result<Input> {
     if !is_scaled {
         return Ok(Input { centre: Tensor::zeros(x.dims2()?.1, DType::F32, x.device())?, scale: 1.0 });
     }

@@ -6,7 +6,7 @@ use rand::{Rng, RngExt};
 
 use super::loss::Batch;
 use super::params::{Name, unit_rows};
-use super::recipe::Recipe;
+use super::plan::Recipe;
 use super::state::State;
 use crate::base::Result;
 use crate::base::random::stream;

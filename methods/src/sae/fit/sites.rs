@@ -1,25 +1,22 @@
-//! How the activations of a text at several sites of a model are read, each site by itself.
+//! How the activations of a text at several sites of models are read: each site by itself, or row by row.
 
 use std::ops::Range;
 
 use super::data::{FitData, RowBuffer, harvested};
 use crate::base::{Result, Task};
-use crate::data::Text;
-use crate::data::harvest::{Harvest, HarvestOptions, at_once};
+use crate::data::harvest::{Harvest, TextReading, at_once};
 use crate::err;
-use crate::model::Model;
 use crate::model::site::Place;
 use crate::sae::About;
 use crate::sae::cached::{Reads, RowOrder};
+use crate::sae::crosscoder::{MODELS, site_of_model};
 use crate::tensor::Tensor;
 
 /// The sites of a model that some names stand for, in the order of the computation, and how they are read. As many as
 /// can be held in memory together are harvested in one pass of the model. Where not even one site fits into memory, the
 /// model runs again in every epoch, for each site.
 pub struct SiteData<'a> {
-    model: &'a Model,
-    text: &'a Text,
-    options: &'a HarvestOptions,
+    reading: TextReading<'a>,
     buffer: RowBuffer,
     places: Vec<Place>,
     names: Vec<String>,
@@ -53,16 +50,10 @@ fn grouped(widths: &[usize], rows: Option<u64>, buffer: RowBuffer) -> Vec<SiteGr
 }
 
 impl<'a> SiteData<'a> {
-    pub fn new(
-        (model, sites): (&'a Model, &[&str]),
-        text: &'a Text,
-        options: &'a HarvestOptions,
-        buffer: RowBuffer,
-        task: &Task,
-    ) -> Result<Self> {
-        let mut harvest = Harvest::new(model, sites, text, options, task)?;
+    pub fn new(reading: TextReading<'a>, sites: &[&str], buffer: RowBuffer, task: &Task) -> Result<Self> {
+        let mut harvest = reading.harvest(sites, task)?;
         let most = harvest.widths().iter().map(|width| buffer.rows_of(&[*width]) as u64).max().unwrap_or_default();
-        let rows = match text.options().tokens {
+        let rows = match reading.text.options().tokens {
             Some(tokens) if tokens <= most => Some(tokens),
             _ => harvest.count(most, task)?,
         };
@@ -72,41 +63,36 @@ impl<'a> SiteData<'a> {
             widths: harvest.widths().to_vec(),
             places: harvest.places().to_vec(),
             context: harvest.context(),
-            model,
-            text,
-            options,
+            reading,
             buffer,
             groups,
         })
     }
 
-    pub fn names(&self) -> Vec<&str> {
-        self.names.iter().map(String::as_str).collect()
+    /// Returns the number of sites.
+    pub fn count(&self) -> usize {
+        self.names.len()
     }
 
-    /// What all of them read, for the keys of the cache.
+    /// Returns what all sites read, for the keys of the cache.
     pub fn reads(&self, task: &Task) -> Result<Reads> {
-        let harvest = Harvest::new(self.model, &self.names(), self.text, self.options, task)?;
-        Reads::new(self.model, self.text, self.options, harvest, task)
+        let harvest = self.reading.harvest(&texts(&self.names), task)?;
+        Reads::new(self.reading, harvest, task)
     }
 
-    /// The order of the rows of one of them, and their width.
-    pub fn order<'s>(&self, site: &'s str) -> Result<(RowOrder<'s>, usize)> {
-        let at = self.names.iter().position(|name| name == site);
-        let found = at.and_then(|at| Some((self.group(at)?, *self.widths.get(at)?)));
-        let (group, width) = found.ok_or_else(|| err!(Bug, "a site that is not among those that are read"))?;
+    /// Returns the order of the rows of a site, and their width.
+    pub fn order(&self, site: usize) -> Result<(RowOrder<'_>, &[usize])> {
+        let found = self.groups.iter().find(|group| group.sites.contains(&site));
+        let found = found.and_then(|group| Some((group, self.names.get(site)?, self.widths.get(site..=site)?)));
+        let (group, name, width) = found.ok_or_else(|| err!(Bug, "a site that is not among those that are read"))?;
         let through = self.places.get(group.sites.clone()).unwrap_or_default();
-        let buffer = (!group.is_held).then(|| self.buffer.rows_of(&[width]));
-        let at_once = at_once(&self.model.decoder, through, self.context);
-        Ok((RowOrder { site, at_once, buffer, seed: self.buffer.seed }, width))
+        let buffer = (!group.is_held).then(|| self.buffer.rows_of(width));
+        let at_once = at_once(&self.reading.model.decoder, through, self.context);
+        Ok((RowOrder { site: name, at_once, buffer, seed: self.buffer.seed }, width))
     }
 
-    fn group(&self, site: usize) -> Option<&SiteGroup> {
-        self.groups.iter().find(|group| group.sites.contains(&site))
-    }
-
-    /// The activations at some of them, in the order that they have with all of them, each read when it is needed.
-    pub fn each<'s>(&'s self, wanted: &'s [&str], task: &'s Task) -> impl Iterator<Item = Result<FitData>> + 's {
+    /// Returns the activations of some sites, in the order that they have with all sites, each read when it is needed.
+    pub fn each<'s>(&'s self, wanted: &'s [usize], task: &'s Task) -> impl Iterator<Item = Result<FitData>> + 's {
         let of_group = |group| match self.of_group(group, wanted, task) {
             Ok(data) => data.into_iter().map(Ok).collect(),
             Err(error) => vec![Err(error)],
@@ -114,24 +100,82 @@ impl<'a> SiteData<'a> {
         self.groups.iter().flat_map(of_group)
     }
 
-    fn of_group(&self, group: &SiteGroup, wanted: &[&str], task: &Task) -> Result<Vec<FitData>> {
-        let all: Vec<&str> = self.names().get(group.sites.clone()).unwrap_or_default().to_vec();
-        let wanted: Vec<&str> = all.iter().copied().filter(|site| wanted.contains(site)).collect();
-        if wanted.is_empty() {
+    fn of_group(&self, group: &SiteGroup, wanted: &[usize], task: &Task) -> Result<Vec<FitData>> {
+        if !group.sites.clone().any(|site| wanted.contains(&site)) {
             return Ok(Vec::new());
         }
+        let names = texts(self.names.get(group.sites.clone()).unwrap_or_default());
         if !group.is_held {
-            let streamed =
-                |site: &&str| FitData::of_model((self.model, &[*site]), self.text, self.options, self.buffer, task);
-            return wanted.iter().map(streamed).collect();
+            // It is the only one of its group.
+            return Ok(vec![FitData::of_model(self.reading, &names, self.buffer, task)?]);
         }
         let held = |(site, x): (String, Tensor)| {
-            let about = About { model: Some(self.model.origin.clone()), sites: vec![site], ..About::default() };
+            let about = About { model: Some(self.reading.model.origin.clone()), sites: vec![site], ..About::default() };
             FitData::of_tensors(&[x], self.buffer.seed, about)
         };
-        let found = harvested(self.model, &all, self.text, self.options, task)?;
-        found.into_iter().filter(|(site, _)| wanted.contains(&site.as_str())).map(held).collect()
+        let found = group.sites.clone().zip(harvested(self.reading, &names, task)?);
+        found.filter(|(site, _)| wanted.contains(site)).map(|(_, found)| held(found)).collect()
     }
+}
+
+/// Sites of a model, or the same sites of several models, that are read row by row for one fit of all of them.
+pub struct SitesTogether<'a> {
+    readings: &'a [TextReading<'a>],
+    sites: Vec<String>,
+    /// Label of all sites together in the cache.
+    label: String,
+    buffer: RowBuffer,
+    widths: Vec<usize>,
+    at_once: usize,
+}
+
+impl<'a> SitesTogether<'a> {
+    pub fn new(
+        readings: &'a [TextReading<'a>],
+        (sites, label): (Vec<String>, String),
+        buffer: RowBuffer,
+        task: &Task,
+    ) -> Result<Self> {
+        let names = texts(&sites);
+        let harvests = readings.iter().map(|reading| reading.harvest(&names, task)).collect::<Result<Vec<_>>>()?;
+        let widths = harvests.iter().flat_map(Harvest::widths).copied().collect();
+        let at_once = harvests.first().map_or(0, Harvest::at_once);
+        Ok(Self { readings, sites, label, buffer, widths, at_once })
+    }
+
+    /// Returns what all models read, for the keys of the cache.
+    pub fn reads(&self, task: &Task) -> Result<Reads> {
+        let names = texts(&self.sites);
+        let mut reads = self.readings.iter().map(|reading| Reads::new(*reading, reading.harvest(&names, task)?, task));
+        let first = reads.next().ok_or_else(|| err!(Bug, "no model to read"))??;
+        reads.try_fold(first, |all, reads| Ok(all.beside(reads?)))
+    }
+
+    /// Returns the order of the rows, and the width of each site.
+    pub fn order(&self) -> (RowOrder<'_>, &[usize]) {
+        let buffer = Some(self.buffer.rows_of(&self.widths));
+        (RowOrder { site: &self.label, at_once: self.at_once, buffer, seed: self.buffer.seed }, &self.widths)
+    }
+
+    /// Returns the activations of all sites, row by row.
+    pub fn data(&self, task: &Task) -> Result<FitData> {
+        // All of them share the memory, so that their rows have one order.
+        let buffer = RowBuffer { rows: Some(self.buffer.rows_of(&self.widths)), ..self.buffer };
+        let names = texts(&self.sites);
+        let of_model = |reading: &TextReading| FitData::of_model(*reading, &names, buffer, task);
+        let mut data = FitData::joined(self.readings.iter().map(of_model).collect::<Result<_>>()?)?;
+        if self.readings.len() > 1 {
+            let of_model = |model| self.sites.iter().map(move |site| site_of_model(site, model));
+            data.about.sites = (0..self.readings.len()).flat_map(of_model).collect();
+            let origins: Vec<&str> = self.readings.iter().map(|reading| reading.model.origin.as_str()).collect();
+            data.about.more.insert(MODELS.into(), origins.into());
+        }
+        Ok(data)
+    }
+}
+
+pub(super) fn texts(names: &[String]) -> Vec<&str> {
+    names.iter().map(String::as_str).collect()
 }
 
 #[cfg(test)]

@@ -2,19 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use super::course::Fitted;
-use super::history::FitHistory;
-use super::options::FitPlan;
 use super::rows::{OnDevice, Rows};
-use super::sites::SiteData;
+use super::run::Fitted;
 use crate::base::files::Files;
-use crate::base::{Error, Kind, Result, Task};
-use crate::data::Text;
-use crate::data::harvest::{Harvest, HarvestOptions};
+use crate::base::{Kind, Result, Task};
 use crate::err;
-use crate::model::Model;
-use crate::sae::Sae;
-use crate::sae::cached::{Cachable, Cached, DictionaryCache, Key, Reads, RowOrder};
+use crate::sae::cached::{DictionaryCache, Key};
 use crate::tensor::Device;
 use crate::training::{CheckpointFolder, CheckpointOptions};
 
@@ -48,11 +41,10 @@ impl<'a> FitStorage<'a> {
 
     /// Where one fit saves its checkpoints, if it does: the folder that was given, or one inside it where there are
     /// several fits.
-    pub fn checkpoint(&self, inside: Option<&str>) -> Option<CheckpointFolder<'a>> {
-        let CheckpointOptions { dir, every, fresh } = &self.checkpoints;
-        let folder = Path::new(dir.as_ref()?);
-        let folder = inside.map_or_else(|| folder.to_path_buf(), |name| folder.join(name));
-        Some(CheckpointFolder { files: self.files, folder, every: *every as u64, fresh: *fresh })
+    pub fn checkpoint(&self, inside: &Path) -> Option<CheckpointFolder<'a>> {
+        let whole = self.checkpoints.folder(self.files)?;
+        let folder = if inside.as_os_str().is_empty() { whole.folder } else { whole.folder.join(inside) };
+        Some(CheckpointFolder { folder, ..whole })
     }
 }
 
@@ -86,25 +78,22 @@ impl<'a> FitCache<'a> {
         keys: &[Key],
         fit: impl FnOnce(&[usize], Done) -> Result<Vec<Fitted>>,
     ) -> Result<Vec<Fitted>> {
-        let of_kept = |kept: Cached<Sae>| {
-            let sae = kept.made.to_device(&self.device)?;
-            Ok::<_, Error>(Fitted { sae, history: kept.history, is_whole: true, failed: None })
-        };
-        let found = keys.iter().map(|key| self.find(key)?.map(of_kept).transpose()).collect::<Result<Vec<_>>>()?;
+        let found = keys.iter().map(|key| self.find(key)).collect::<Result<Vec<_>>>()?;
         let loaded = keys.iter().zip(&found).filter(|(_, found)| found.is_some()).map(|(key, _)| key.site());
         self.tell(&loaded.collect::<Vec<_>>());
         let missing: Vec<usize> =
             found.iter().enumerate().filter(|(_, found)| found.is_none()).map(|(number, _)| number).collect();
         let mut fitted = Vec::new().into_iter();
         if missing.is_empty() {
-            self.stands_for_a_fit();
+            // What is loaded counts as the piece of work that it saves, so that the numbers of pieces do not depend on the cache.
+            let _piece = self.task.piece();
         } else {
             let mut left = missing.iter().filter_map(|number| keys.get(*number));
             fitted = fit(&missing, &mut |done| {
                 if let Some(key) = left.next()
                     && done.is_whole
                 {
-                    self.put(key, &done.sae, &done.history);
+                    self.put(key, done);
                 }
             })?
             .into_iter();
@@ -113,28 +102,14 @@ impl<'a> FitCache<'a> {
         all.ok_or_else(|| err!(Bug, "fewer dictionaries than were to be fitted"))
     }
 
-    /// What is cached under a key.
-    pub fn loaded<T: Cachable>(&self, key: &Key) -> Result<Option<Cached<T>>> {
-        let found = self.find(key)?;
-        if found.is_some() {
-            self.stands_for_a_fit();
-            self.tell(&[key.site()]);
-        }
-        Ok(found)
-    }
-
-    /// Counts what is loaded as the piece of work that it saves, so that the numbers of pieces do not depend on the cache.
-    fn stands_for_a_fit(&self) {
-        let _piece = self.task.piece();
-    }
-
-    fn find<T: Cachable>(&self, key: &Key) -> Result<Option<Cached<T>>> {
+    fn find(&self, key: &Key) -> Result<Option<Fitted>> {
         // What is to end early is not what a whole fit has cached.
         if self.fresh || self.task.ends_next_piece() {
             return Ok(None);
         }
         match self.cache.find(key, self.task) {
-            Ok(found) => Ok(found),
+            Ok(None) => Ok(None),
+            Ok(Some(found)) => Ok(Some(Fitted { made: found.made.to_device(&self.device)?, ..found })),
             Err(error) if error.kind == Kind::Interrupted => Err(error),
             Err(error) => {
                 let (site, why) = (key.site(), error.message);
@@ -158,33 +133,9 @@ impl<'a> FitCache<'a> {
     }
 
     /// Caches what has been fitted to its end. If it cannot be cached, that is no reason to stop.
-    pub fn put<T: Cachable>(&self, key: &Key, made: &T, history: &FitHistory) {
-        if let Err(error) = self.cache.put(key, made, history) {
+    fn put(&self, key: &Key, fitted: &Fitted) {
+        if let Err(error) = self.cache.put(key, &fitted.made, &fitted.history) {
             self.task.say(&format!("{} is not cached: {}", key.site(), error.message));
         }
     }
-}
-
-/// The cache key of the dictionary of a plan at one of these sites.
-pub fn key(plan: &FitPlan, reads: &Reads, sites: &SiteData, site: &str) -> Result<Key> {
-    let (order, width) = sites.order(site)?;
-    let count = usize::try_from(reads.rows()).map_err(|_| err!(Memory, "more rows than can be counted"))?;
-    let (recipe, d_sae) = plan.recipe(count, width)?;
-    Ok(Key::new(reads, &order, &recipe, d_sae))
-}
-
-/// The cache key of a fit to several sites of a model whose rows are read side by side; `name` stands for the sites.
-pub fn joint_key(
-    plan: &FitPlan,
-    (model, sites, name): (&Model, &[&str], &str),
-    (text, options): (&Text, &HarvestOptions),
-    task: &Task,
-) -> Result<Key> {
-    let harvest = Harvest::new(model, sites, text, options, task)?;
-    let (buffer, widths) = (plan.buffer(), harvest.widths().to_vec());
-    let (at_once, rows) = (harvest.at_once(), buffer.rows_of(&widths));
-    let reads = Reads::new(model, text, options, harvest, task)?;
-    let count = usize::try_from(reads.rows()).map_err(|_| err!(Memory, "more rows than can be counted"))?;
-    let (recipe, d_sae) = plan.recipe(count, widths.first().copied().unwrap_or_default())?;
-    Ok(Key::new(&reads, &RowOrder { site: name, at_once, buffer: Some(rows), seed: buffer.seed }, &recipe, d_sae))
 }

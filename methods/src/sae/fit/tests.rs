@@ -54,6 +54,7 @@ pub(super) fn recipe(kind: Arc<dyn DictionaryKind>, counting: Counting) -> Recip
     Recipe {
         unit: !kind.is_tied(),
         kind,
+        d_sae: 12,
         steps: 100,
         batch: 16,
         lr: 1e-2,
@@ -238,6 +239,12 @@ fn a_fit_that_is_resumed_ends_with_the_same_bytes() {
     }
 }
 
+/// A fit by itself, without checkpoints.
+pub(super) fn alone(recipe: Recipe, rows: Box<dyn Rows + '_>) -> crate::base::Result<Fitted> {
+    let task = Task::default();
+    Ok(FitRun::new(vec![(recipe, None)], rows, None, &task)?.run(&About::default(), &task)?.remove(0))
+}
+
 fn resumes(recipe: Recipe) {
     let folder = tempfile::tempdir().unwrap();
     let files = Files::new(Access::new(folder.path(), &Rules::default()).unwrap(), false);
@@ -247,10 +254,10 @@ fn resumes(recipe: Recipe) {
         for stop in stops.iter().chain(&[u64::MAX]) {
             let keep = CheckpointFolder { files: &files, folder: dir.into(), every: 1, fresh: false };
             let rows = Stops { rows: OfTensor::new(&x, 5).unwrap(), left: *stop };
-            let fit = Fit::new(recipe.clone(), 12, Box::new(rows), Some(keep), &Task::default()).unwrap();
-            last = Some(fit.run(About::default(), &Task::default()));
+            let run = FitRun::new(vec![(recipe.clone(), Some(keep))], Box::new(rows), None, &Task::default()).unwrap();
+            last = Some(run.run(&About::default(), &Task::default()));
         }
-        let fitted = last.unwrap().unwrap();
+        let fitted = last.unwrap().unwrap().remove(0);
         (std::fs::read(folder.path().join(dir).join(checkpoint::FORMAT.file)).unwrap(), fitted)
     };
     let (whole, fitted) = fit("whole", &[]);
@@ -258,12 +265,12 @@ fn resumes(recipe: Recipe) {
     assert!(whole == resumed);
     assert_eq!(fitted.history, again.history);
     assert_eq!(fitted.history.steps.len(), 9);
-    let codes = |sae: &crate::sae::Sae| floats(&sae.encode(&x).unwrap()).unwrap();
-    assert_eq!(codes(&fitted.sae), codes(&again.sae));
+    let codes = |fitted: Fitted| floats(&fitted.made.dictionary().unwrap().encode(&x).unwrap()).unwrap();
+    assert_eq!(codes(fitted), codes(again));
     let other = Recipe { steps: 10, ..recipe };
     let keep = CheckpointFolder { files: &files, folder: "whole".into(), every: 1, fresh: false };
     let rows = Box::new(OfTensor::new(&x, 5).unwrap());
-    let error = Fit::new(other, 12, rows, Some(keep), &Task::default()).err().unwrap();
+    let error = FitRun::new(vec![(other, Some(keep))], rows, None, &Task::default()).err().unwrap();
     assert!(error.message.ends_with("has steps 9, and this fit 10"), "{}", error.message);
 }
 
@@ -311,11 +318,10 @@ fn rows_of_a_tensor_come_once_an_epoch_and_are_left_out_alike() {
 fn constant_activations_and_one_row_are_fitted_and_nan_is_refused() {
     let fit = |x: &Tensor| {
         let recipe = Recipe { steps: 5, batch: 4, ..recipe(kind("topk", json!({ "k": 2 })), Counting::Sum) };
-        let fit = Fit::new(recipe, 12, Box::new(OfTensor::new(x, 0).unwrap()), None, &Task::default())?;
-        fit.run(About::default(), &Task::default())
+        alone(recipe, Box::new(OfTensor::new(x, 0).unwrap()))
     };
     let constant = Tensor::full(3f32, (6, 5), &candle_core::Device::Cpu).unwrap();
-    let sae = fit(&constant).unwrap().sae;
+    let sae = fit(&constant).unwrap().made.dictionary().unwrap();
     let difference = floats(&(sae.reconstruct(&constant).unwrap() - &constant).unwrap()).unwrap();
     assert!(difference.iter().all(|d| d.abs() < 0.1), "{difference:?}");
     assert!(fit(&rows(1, DType::F32)).is_ok());

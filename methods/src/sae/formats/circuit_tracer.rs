@@ -12,7 +12,7 @@ use crate::model::layout::TensorSource;
 /// Keys of file locations and of display.
 const HARMLESS: [&str; 4] = ["scan", "transcoders", "repo_id", "subfolder"];
 
-/// What a config and the name of a file say.
+/// Reads what a config and the name of a file say.
 pub fn said(beside: &Beside, source: &dyn TensorSource) -> Result<Said> {
     let has_threshold = source.shape("activation_function.threshold").is_some();
     let name = if has_threshold { "jump_relu" } else { "relu" };
@@ -68,7 +68,7 @@ pub(in crate::sae) fn top_k(keys: &mut Keys) -> Result<Option<TopK>> {
     Ok(Some(TopK { k: found.parse().map_err(wrong)?, signed }))
 }
 
-/// A hook within a block.
+/// Names a hook within a block.
 fn site(hook: &str, layer: usize) -> String {
     sites::ours(&format!("blocks.{layer}.{hook}"), None)
 }
@@ -93,7 +93,7 @@ pub(in crate::sae) fn top_level(text: &str) -> Result<Value> {
     Ok(Value::Object(fields))
 }
 
-/// A text without its quotes, or without the comment after it.
+/// Strips a text of its quotes, or of the comment after it.
 fn unquoted(value: &str) -> &str {
     let value = value.trim();
     let quoted = value.chars().next().filter(|first| matches!(first, '"' | '\''));

@@ -11,7 +11,7 @@ use crate::model::family::keys::Keys;
 use crate::model::layout::TensorSource;
 use crate::sae::Parts;
 
-/// The contents of a config; without one the names of the tensors decide.
+/// Reads the contents of a config; without one the names of the tensors decide.
 pub fn said(beside: &Beside, source: &dyn TensorSource) -> Result<Said> {
     if beside.config.is_none() {
         return Ok(Said::new(by_names(source)?));
@@ -42,7 +42,7 @@ pub fn said(beside: &Beside, source: &dyn TensorSource) -> Result<Said> {
     Ok(said)
 }
 
-/// Settings of the trainer and of its buffer, which do not matter after training.
+/// Collects settings of the trainer and of its buffer, which do not matter after training.
 fn more(config: &Value) -> Map<String, Value> {
     const TAKEN: [&str; 6] = ["dict_class", "activation_dim", "dict_size", "layer", "lm_name", "submodule_name"];
     let mut more = config.get("trainer").and_then(Value::as_object).cloned().unwrap_or_default();
@@ -53,7 +53,7 @@ fn more(config: &Value) -> Map<String, Value> {
     more
 }
 
-/// The one architecture that has tensors of these names.
+/// Finds the one architecture that has tensors of these names.
 fn by_names(source: &dyn TensorSource) -> Result<&'static table::Architecture> {
     let present = source.names();
     let fitting: Vec<_> = table::of(Format::DictionaryLearning).filter(|row| row.may_hold(&present)).collect();
@@ -69,7 +69,7 @@ fn by_names(source: &dyn TensorSource) -> Result<&'static table::Architecture> {
     }
 }
 
-/// `resid_post_layer_3`, or `resid_post` with the layer beside it.
+/// Reads the name of a site: `resid_post_layer_3`, or `resid_post` with the layer beside it.
 fn site(name: &str, layer: Option<usize>) -> String {
     let layer = sites::number_after(name, "layer_").or_else(|| sites::number_after(name, "layer")).or(layer);
     let kind = name.find("_layer").and_then(|end| name.get(..end)).unwrap_or(name);
@@ -77,7 +77,7 @@ fn site(name: &str, layer: Option<usize>) -> String {
     place.map_or_else(|| name.to_string(), |place| place.to_string())
 }
 
-/// The config of a dictionary.
+/// Writes the config of a dictionary.
 pub fn config(given: &Given, parts: &Parts) -> Value {
     let about = &parts.about;
     let place = about.sites.first().and_then(|site| sites::parse(site));

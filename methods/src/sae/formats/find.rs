@@ -21,7 +21,7 @@ impl DictionaryFiles {
     }
 }
 
-/// All dictionaries among files, by their place. `paths` go down from one folder, with `/` between names.
+/// Lists all dictionaries among files, by their place. `paths` go down from one folder, with `/` between names.
 pub fn all(paths: &[String]) -> Vec<DictionaryFiles> {
     let there: BTreeSet<&str> = paths.iter().map(String::as_str).collect();
     let mut found: Vec<DictionaryFiles> = paths.iter().filter_map(|path| one(path, &there)).collect();
@@ -31,7 +31,7 @@ pub fn all(paths: &[String]) -> Vec<DictionaryFiles> {
     found
 }
 
-/// The dictionary whose tensors a file has, where its name says so.
+/// Finds the dictionary whose tensors a file has, where its name says so.
 fn one(path: &str, there: &BTreeSet<&str>) -> Option<DictionaryFiles> {
     let (folder, name) = path.split_at(path.rfind('/').map_or(0, |slash| slash + 1));
     let format = match name {
@@ -52,13 +52,13 @@ fn one(path: &str, there: &BTreeSet<&str>) -> Option<DictionaryFiles> {
     Some(DictionaryFiles { place: place.to_string(), format, weights: path.to_string(), config })
 }
 
-/// Whether files below a folder are those of a cross-layer dictionary, one for each layer.
+/// Returns whether files below a folder are those of a cross-layer dictionary, one for each layer.
 pub fn crosses_layers(inside: &str, paths: &[String]) -> bool {
     let names = paths.iter().filter_map(|path| path.strip_prefix(inside)).map(|rest| rest.trim_start_matches('/'));
     { names }.any(|name| name.starts_with("params_layer_") || name.starts_with("W_dec_"))
 }
 
-/// `layer_3.safetensors`
+/// Returns whether a name is that of a layer, such as `layer_3.safetensors`.
 fn is_layer(name: &str) -> bool {
     let number = name.strip_prefix("layer_").and_then(|rest| rest.strip_suffix(".safetensors"));
     number.is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))

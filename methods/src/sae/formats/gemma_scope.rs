@@ -26,7 +26,7 @@ const MODULES: [(&str, SiteKind); 4] = [
 /// The key of the L0 that a dictionary was published with.
 const L0: &str = "l0";
 
-/// What the path and a config, where there is one, say.
+/// Reads what the path and a config, where there is one, say.
 pub fn said(beside: &Beside, source: &dyn TensorSource) -> Result<Said> {
     if source.shape("w_enc").is_some() {
         return second(beside);
@@ -42,7 +42,7 @@ pub fn said(beside: &Beside, source: &dyn TensorSource) -> Result<Said> {
     Ok(said)
 }
 
-/// `2b-pt-res`: the model of that size, as it was trained first (`pt`) or to answer (`it`).
+/// Names the model of `2b-pt-res`: that of this size, as it was trained first (`pt`) or to answer (`it`).
 fn model(name: &str) -> Option<String> {
     let mut parts = name.split('-');
     match (parts.next()?, parts.next()?) {
@@ -57,7 +57,7 @@ fn site(place: &str, kind: Option<(&str, SiteKind)>) -> Vec<String> {
     found.map(|((_, kind), layer)| Site::new(kind, layer).to_string()).into_iter().collect()
 }
 
-/// The site of `model.layers.3.pre_feedforward_layernorm.output`.
+/// Names the site of `model.layers.3.pre_feedforward_layernorm.output`.
 fn module(named: &str) -> Option<String> {
     let rest = named.strip_prefix("model.layers.")?;
     MODULES.into_iter().find_map(|(module, kind)| {
@@ -66,7 +66,7 @@ fn module(named: &str) -> Option<String> {
     })
 }
 
-/// The hub's name of a model of the second edition: that of 270 million parameters has no `pt` in it there.
+/// Returns the hub's name of a model of the second edition: that of 270 million parameters has no `pt` in it there.
 pub fn second_model(said: &str) -> String {
     let name = said.strip_prefix("google/").unwrap_or(said).replace("gemma-v3-", "gemma-3-");
     match name.strip_prefix("gemma-3-") {
@@ -76,7 +76,7 @@ pub fn second_model(said: &str) -> String {
     }
 }
 
-/// The model of `google/gemma-scope-2-270m-pt/..`.
+/// Returns the model of `google/gemma-scope-2-270m-pt/..`.
 pub fn second_model_of(place: &str) -> Option<String> {
     let name = place.split('/').find_map(|part| part.strip_prefix("gemma-scope-2-"))?;
     Some(second_model(&format!("google/gemma-3-{name}")))

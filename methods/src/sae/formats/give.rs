@@ -17,7 +17,7 @@ pub struct Given {
     pub absent: Vec<String>,
 }
 
-/// The dictionary in a format, or the reason why the format cannot represent it.
+/// Writes the dictionary in a format, or refuses it with the reason why the format cannot represent it.
 pub fn given(format: Format, parts: &Parts) -> Result<Given> {
     let row = architecture(format, parts)?;
     let (mut tensors, mut absent) = (BTreeMap::new(), Vec::new());
@@ -36,7 +36,7 @@ pub fn given(format: Format, parts: &Parts) -> Result<Given> {
     Ok(Given { row, tensors, absent })
 }
 
-/// The first architecture that can represent it.
+/// Finds the first architecture that can represent the dictionary.
 fn architecture(format: Format, parts: &Parts) -> Result<&'static Architecture> {
     let mut nearest = None;
     for row in table::of(format) {
@@ -60,7 +60,7 @@ fn no_place(format: Format, parts: &Parts, nearest: Option<Obstacle>) -> Error {
         .hint(format!("its architectures are {}", all.join(", ")))
 }
 
-/// Why an architecture cannot represent a dictionary, and how many checks it passed.
+/// The reason why an architecture cannot represent a dictionary, and the number of checks it passed.
 struct Obstacle {
     depth: usize,
     why: String,
@@ -150,25 +150,26 @@ fn says_centring(name: &str, centred: bool) -> String {
     }
 }
 
-/// Whether an architecture always has a skip connection.
+/// Returns whether an architecture always has a skip connection.
 fn skips(row: &Architecture) -> bool {
     row.line(DictionaryPart::Skip).is_some_and(|line| !line.optional)
 }
 
-/// Whether a format that knows nested groups has them in another architecture.
+/// Returns whether a format that knows nested groups has them in another architecture.
 fn nested_elsewhere(row: &Architecture, parts: &Parts) -> bool {
     let known = || table::of(row.format).any(|other| other.line(DictionaryPart::Groups).is_some());
     row.line(DictionaryPart::OneThreshold).is_some() && nested(parts) && known()
 }
 
-/// Whether it has prefixes, each longer than the one before, the last of them all of it.
+/// Returns whether a dictionary has prefixes, each longer than the one before, the last of them all of it.
 fn nested(parts: &Parts) -> bool {
     let prefixes = &parts.about.prefixes;
     let starts = std::iter::once(&0).chain(prefixes);
     prefixes.last() == parts.decoder.dims().first() && starts.zip(prefixes).all(|(start, end)| start < end)
 }
 
-/// The k of its training, at least on average: its own, what its file said, or the option of the fit that it is from.
+/// Returns the k of a dictionary's training, at least on average: its own, what its file said, or the option of the fit
+/// that it is from.
 pub fn k(parts: &Parts) -> Option<usize> {
     let more = &parts.about.more;
     match &parts.activation {
@@ -181,7 +182,7 @@ pub fn k(parts: &Parts) -> Option<usize> {
     }
 }
 
-/// The threshold that all features have, as f32: so it is written.
+/// Returns the threshold that all features have, as f32, since it is written in this dtype.
 fn one_threshold(parts: &Parts) -> Result<Option<f64>> {
     let Activation::Threshold(threshold) = &parts.activation else { return Ok(None) };
     let all = floats(threshold)?;
@@ -189,7 +190,7 @@ fn one_threshold(parts: &Parts) -> Result<Option<f64>> {
     Ok(all.first().copied().filter(same))
 }
 
-/// The tensor for a part of a file; None where the dictionary has no such part.
+/// Returns the tensor for a part of a file; None where the dictionary has no such part.
 fn part(part: DictionaryPart, parts: &Parts) -> Result<Option<Tensor>> {
     let gated = |which: fn(&Tensor, &Tensor, &Tensor) -> Tensor| match &parts.activation {
         Activation::Gated { gate, magnitude, log_scale } => Some(which(gate, magnitude, log_scale)),
@@ -225,7 +226,7 @@ fn groups(prefixes: &[usize]) -> Result<Tensor> {
     create::from_floats(sizes, &[count], DType::I64)
 }
 
-/// A bias of zeros.
+/// Makes a bias of zeros.
 fn zeros(part: DictionaryPart, parts: &Parts) -> Result<Tensor> {
     let like = match part {
         DictionaryPart::EncoderBias => parts.decoder.dims().first(),

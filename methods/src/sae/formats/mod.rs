@@ -44,13 +44,13 @@ crate::choices! {
         CircuitTracer = "circuit_tracer",
         /// The tied dictionaries of Cunningham et al.: `encoder` and `encoder_bias`.
         Tied = "tied",
-        /// Our own, which holds every dictionary.
+        /// The format of this program, which holds every dictionary.
         Microtome = "microtome",
     }
 }
 
 impl Format {
-    /// The name of the config file beside the tensors.
+    /// Returns the name of the config file beside the tensors.
     pub fn config(self) -> Option<&'static str> {
         match self {
             Format::SaeLens | Format::Sparsify => Some("cfg.json"),
@@ -64,11 +64,11 @@ impl Format {
 /// Looks at what a file says of itself, and at the widths that it reads and writes, before its weights are read.
 pub type Judge<'a> = dyn Fn(&About, (usize, usize)) -> Result<()> + 'a;
 
-/// What there is of a dictionary besides its tensors.
+/// The description of a dictionary beside its tensors.
 pub struct Beside<'a> {
     /// The text of its config, or of the metadata in its place.
     pub config: Option<&'a str>,
-    /// Its path, which may name the site that it reads: a path, or `org/name/path`.
+    /// Path of the dictionary, which may name the site that it reads: a path, or `org/name/path`.
     pub place: &'a str,
     /// Config keys to ignore.
     pub ignore: &'a [String],
@@ -108,7 +108,7 @@ fn said(format: Format, beside: &Beside, source: &dyn TensorSource) -> Result<Sa
 pub struct Written {
     pub tensors: (&'static str, BTreeMap<String, Tensor>),
     pub metadata: BTreeMap<String, String>,
-    /// Nothing where the metadata says all.
+    /// Name and content of the config; None where the metadata says all.
     pub config: Option<(&'static str, Value)>,
 }
 
@@ -139,7 +139,7 @@ pub fn write(format: Format, parts: &Parts) -> Result<Written> {
     Ok(Written { tensors: (names.0, given.tensors), metadata, config: Some((names.1, config)) })
 }
 
-/// The config as JSON; these formats have one.
+/// Reads the config as JSON; these formats have one.
 fn json(beside: &Beside) -> Result<Value> {
     match beside.config {
         Some(text) => base::json::read(text.as_bytes(), |e| err!(Format, "expected JSON in its config, found: {e}")),
@@ -148,18 +148,18 @@ fn json(beside: &Beside) -> Result<Value> {
     }
 }
 
-/// The metadata key with a config.
+/// Returns the metadata key with a config.
 pub fn said_in_metadata(format: Format) -> Option<&'static str> {
     (format == Format::Microtome).then_some(whole::SAID)
 }
 
-/// The formats that have an architecture with tensors of these names.
+/// Lists the formats that have an architecture with tensors of these names.
 pub fn fitting(names: &[String]) -> Vec<Format> {
     let fits = |format: &Format| table::of(*format).any(|row| row.may_hold(names));
     Format::ALL.iter().map(|(_, format)| *format).filter(fits).collect()
 }
 
-/// The architecture of a name.
+/// Finds the architecture of a name.
 fn row(format: Format, name: &str) -> Result<&'static table::Architecture> {
     let all = table::of(format);
     all.clone().find(|row| row.name == name).ok_or_else(|| {
@@ -168,7 +168,7 @@ fn row(format: Format, name: &str) -> Result<&'static table::Architecture> {
     })
 }
 
-/// What torch calls a dtype.
+/// Returns torch's name of a dtype.
 fn torch_name(dtype: DType) -> &'static str {
     match dtype {
         DType::F16 => "float16",

@@ -1,4 +1,4 @@
-//! Our own metadata in a file of a third-party format: one key that other libraries ignore.
+//! Metadata of this program in a file of a third-party format: one key that other libraries ignore.
 
 use serde_json::{Map, Value, json};
 
@@ -10,7 +10,7 @@ use crate::{bail, err};
 /// The key in a config that is ours.
 pub const KEY: &str = "microtome";
 
-/// What the key holds.
+/// The content of the key.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Own {
     pub about: About,

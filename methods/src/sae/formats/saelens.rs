@@ -25,7 +25,7 @@ const HOOK_Z: &str = "hook_z";
 
 const NORMALIZE: &str = "normalize_activations";
 
-/// What a config says.
+/// Reads what a config says.
 pub fn said(config: &Value, ignore: &[String]) -> Result<Said> {
     let mut keys = Keys::new(config)?;
     let metadata = keys.nested("metadata")?.is_some();
@@ -108,7 +108,7 @@ fn unfolded() -> Error {
     )
 }
 
-/// Model, site and the rest of a map of metadata.
+/// Reads model, site and the rest of a map of metadata.
 fn about(said: &mut Said, metadata: Option<&Map<String, Value>>, reshape: Option<&str>) -> Result<()> {
     let Some(metadata) = metadata else { return Ok(()) };
     said.own = metadata.get(own::KEY).map(Own::from_json).transpose()?;
@@ -125,7 +125,7 @@ fn about(said: &mut Said, metadata: Option<&Map<String, Value>>, reshape: Option
     reshaped(said, reshape)
 }
 
-/// Heads are flattened at a site that has some, and nowhere else.
+/// Checks that heads are flattened at a site that has some, and nowhere else.
 fn reshaped(said: &Said, reshape: Option<&str>) -> Result<()> {
     match (reshape, said.about.sites.first().map(|site| (site, sites::parse(site)))) {
         (None | Some("none"), _) | (Some(HOOK_Z), None) => Ok(()),
@@ -146,7 +146,7 @@ fn is_topk(keys: &mut Keys) -> Result<bool> {
     Ok(keys.word("activation_fn")?.or(old) == Some("topk"))
 }
 
-/// k where it was an argument of the activation.
+/// Reads k where it was an argument of the activation.
 fn old_k(keys: &mut Keys) -> Result<Option<usize>> {
     match keys.nested("activation_fn_kwargs")? {
         Some(mut arguments) => arguments.maybe_size("k", None),
@@ -154,7 +154,7 @@ fn old_k(keys: &mut Keys) -> Result<Option<usize>> {
     }
 }
 
-/// The keys that stood at the top before version 6.
+/// Reads the keys that stood at the top before version 6.
 fn before_version_6(
     said: &mut Said,
     mut keys: Keys,
@@ -191,7 +191,7 @@ fn before_version_6(
     keys.finish_beside(&[&STORED[..], saelens_keys::ABOUT, saelens_keys::TRAINING].concat(), ignore)
 }
 
-/// The config of a dictionary.
+/// Writes the config of a dictionary.
 pub fn config(given: &Given, parts: &Parts) -> Value {
     let row = given.row;
     let (scaling, centred) = (parts.scaling, parts.centred);
@@ -220,7 +220,7 @@ pub fn config(given: &Given, parts: &Parts) -> Value {
     config
 }
 
-/// Whether it reads all heads of `z`, concatenated.
+/// Returns whether a dictionary reads all heads of `z`, concatenated.
 fn folds_heads(parts: &Parts) -> bool {
     let place = parts.about.sites.first().and_then(|site| sites::parse(site));
     place.is_some_and(|place| place.site.kind == SiteKind::Z && place.head.is_none())

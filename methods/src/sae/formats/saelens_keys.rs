@@ -1,6 +1,6 @@
 //! Keys in configs of SAELens that do not affect the computation.
 
-/// Where a dictionary is from; before version 6 these stood at the top of a config.
+/// Keys of a dictionary's source; before version 6 these stood at the top of a config.
 pub const ABOUT: &[&str] = &[
     "context_size",
     "dataset_path",
@@ -23,7 +23,7 @@ pub const ABOUT: &[&str] = &[
     "seqpos_slice",
 ];
 
-/// How a dictionary was fitted.
+/// Keys of a dictionary's training.
 pub const TRAINING: &[&str] = &[
     "act_store_device",
     "adam_beta1",

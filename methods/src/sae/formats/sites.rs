@@ -2,12 +2,13 @@
 
 use crate::model::site::{Heads, NORMED, Place, Site, SiteKind};
 
-/// Whether a site is what a norm gives before its weights are applied, in the dictionaries of other libraries. None of ours is.
+/// Returns whether a site is the output of a norm before its weights are applied, as in some dictionaries of other
+/// libraries. None of ours is.
 pub fn is_before_weights(site: &str) -> bool {
     site.starts_with("blocks.") && site.ends_with(".hook_normalized")
 }
 
-/// A site by the name that we or TransformerLens have for it, without a model to look into.
+/// Reads a site by the name that this program or TransformerLens has for it, without a model to look into.
 pub fn parse(text: &str) -> Option<Place> {
     by_our_name(text).or_else(|| {
         let names = SiteKind::all().map(|kind| (kind.lens_name(), kind)).chain(NORMED);
@@ -22,7 +23,7 @@ pub fn parse(text: &str) -> Option<Place> {
     })
 }
 
-/// Our name for a site of another library; theirs where we have none.
+/// Returns this program's name for a site of another library; that library's where there is none.
 pub fn ours(theirs: &str, head: Option<usize>) -> String {
     match (parse(theirs).filter(|_| !is_before_weights(theirs)), head) {
         (Some(place), Some(_)) if place.site.kind.heads() == Heads::None => format!("{place}"),
@@ -48,13 +49,13 @@ fn by_our_name(text: &str) -> Option<Place> {
     parts.next().is_none().then(|| Place { site: Site::new(kind, layer), head })
 }
 
-/// A whole number written as numbers of layers are.
+/// Reads a whole number written as numbers of layers are.
 fn number(text: &str) -> Option<usize> {
     let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     text.parse().ok().filter(|_| plain)
 }
 
-/// The number after the last occurrence of a word, as in `resid_post_layer_3`.
+/// Reads the number after the last occurrence of a word, as in `resid_post_layer_3`.
 pub fn number_after(text: &str, word: &str) -> Option<usize> {
     let rest = text.get(text.rfind(word)? + word.len()..)?;
     let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());

@@ -15,7 +15,7 @@ use crate::sae::{Activation, Parts};
 /// Keys that say how it was fitted.
 const TRAINING: [&str; 3] = ["multi_topk", "normalize_decoder", "signed"];
 
-/// What a config says.
+/// Reads what a config says.
 pub fn said(config: &Value, beside: &Beside, source: &dyn TensorSource) -> Result<Said> {
     let mut keys = Keys::new(config)?;
     let transcodes = keys.flag("transcode", false)?;
@@ -49,8 +49,8 @@ pub fn said(config: &Value, beside: &Beside, source: &dyn TensorSource) -> Resul
     Ok(said)
 }
 
-/// What the folder's name says: `layers.3`, `layers.3.mlp`, `h.3.attn`, `embed_tokens`. A transcoder of an MLP reads
-/// its input, where others read its output.
+/// Reads the site from the folder's name: `layers.3`, `layers.3.mlp`, `h.3.attn`, `embed_tokens`. A transcoder of an
+/// MLP reads its input, where others read its output.
 fn site(place: &str, transcodes: bool) -> Option<String> {
     let name = place.trim_end_matches('/').rsplit('/').next()?;
     if name.split('.').next_back().is_some_and(|last| matches!(last, "embed_tokens" | "wte" | "embed_in")) {
@@ -69,7 +69,7 @@ fn site(place: &str, transcodes: bool) -> Option<String> {
     parts.next().is_none().then(|| place.to_string())
 }
 
-/// The config of a dictionary.
+/// Writes the config of a dictionary.
 pub fn config(given: &Given, parts: &Parts) -> Value {
     let (d_sae, d_in) = (parts.encoder.dims().first(), parts.encoder.dims().last());
     let k = match parts.activation {

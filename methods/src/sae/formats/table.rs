@@ -18,7 +18,7 @@ pub enum DictionaryPart {
     Magnitude,
     LogScale,
     K,
-    /// How many features each nested group has.
+    /// Number of features of each nested group.
     Groups,
 }
 
@@ -32,12 +32,12 @@ pub enum Activation {
     Gated,
 }
 
-/// Whether the decoder bias is subtracted from the input.
+/// The subtraction of the decoder bias from the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Centred {
     Always,
     Never,
-    /// As the config says.
+    /// Subtraction if the config says so.
     Stated,
 }
 
@@ -76,7 +76,7 @@ impl Architecture {
         self.lines.iter().find(|line| line.part == part)
     }
 
-    /// Whether a file with these tensors may be of this architecture.
+    /// Returns whether a file with these tensors may be of this architecture.
     pub fn may_hold(&self, names: &[String]) -> bool {
         let known = |name: &String| self.lines.iter().any(|line| line.name == name);
         let there = |line: &Line| line.optional || names.iter().any(|name| name == line.name);
@@ -84,7 +84,7 @@ impl Architecture {
     }
 }
 
-/// The architectures of a format.
+/// Lists the architectures of a format.
 pub fn of(format: Format) -> impl Iterator<Item = &'static Architecture> + Clone {
     TABLE.iter().filter(move |row| row.format == format)
 }
@@ -123,7 +123,7 @@ const fn row(
     }
 }
 
-/// SAELens' own: any scaling, and centred as the config says.
+/// Makes an architecture of SAELens: any scaling, and centred as the config says.
 const fn lens(name: &'static str, kind: &'static str, activation: Activation, lines: &'static [Line]) -> Architecture {
     let rescales = matches!(activation, Activation::TopK | Activation::AbsTopK);
     let row = row(Format::SaeLens, name, kind, activation, Centred::Stated, lines);
@@ -227,7 +227,7 @@ const TRACER_WITH_THRESHOLD: &[Line] = &[
     maybe(DictionaryPart::Skip, "W_skip"),
 ];
 
-/// Where several rows of a format can represent a dictionary, the first one is written.
+/// All architectures. Where several rows of a format can represent a dictionary, the first one is written.
 static TABLE: &[Architecture] = &[
     lens("standard", "relu", Activation::Relu, PLAIN),
     lens("gated", "gated", Activation::Gated, GATED),

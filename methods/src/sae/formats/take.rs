@@ -13,7 +13,7 @@ use crate::model::layout::TensorSource;
 use crate::sae::{About, Activation, Parts, Scaling};
 use crate::tensor::{DType, Tensor, dtype, floats, ints};
 
-/// What the config and the path of a file say about a dictionary.
+/// The statements of the config and the path of a file about a dictionary.
 #[derive(Debug)]
 pub struct Said {
     pub row: &'static Architecture,
@@ -25,7 +25,7 @@ pub struct Said {
     pub rescaled: bool,
     pub scaling: Scaling,
     pub about: About,
-    /// Our own metadata, which takes precedence.
+    /// Metadata of this program, which takes precedence.
     pub own: Option<Own>,
     /// A tensor that may be there, if it is all ones.
     pub ones: Option<&'static str>,
@@ -57,7 +57,7 @@ struct Widths {
     d_out: usize,
 }
 
-/// The dictionary that a file has, in a dtype of its own.
+/// Reads the dictionary that a file has, in a dtype of its own.
 pub fn parts(said: Said, source: &dyn TensorSource, wanted: DType, beside: &Beside, task: &Task) -> Result<Parts> {
     let (widths, label) = (judged(&said, source, beside)?, beside.place);
     let numbers = |shape: Vec<usize>| shape.iter().map(|size| *size as u128).product::<u128>();
@@ -76,7 +76,7 @@ pub fn check(said: &Said, source: &dyn TensorSource, beside: &Beside) -> Result<
     judged(said, source, beside).map(|_| ())
 }
 
-/// The widths of a file that fits what is said of it, and whose dictionary is wanted.
+/// Returns the widths of a file that fits what is said of it, and whose dictionary is wanted.
 fn judged(said: &Said, source: &dyn TensorSource, beside: &Beside) -> Result<Widths> {
     let widths = fit(said, source)?;
     let about = said.own.as_ref().map_or(&said.about, |own| &own.about);
@@ -125,7 +125,7 @@ fn missing(row: &Architecture, name: &str, unknown: &BTreeSet<&str>) -> Error {
     err!(Format, "expected a tensor `{name}`, found none of that name").hint(hint)
 }
 
-/// The widths of the file's matrices, checked against the config.
+/// Reads the widths of the file's matrices, checked against the config.
 fn widths(said: &Said, source: &dyn TensorSource) -> Result<Widths> {
     let row = said.row;
     let (d_sae, d_in, encoder) = rows_and_columns(row, DictionaryPart::Encoder, source)?;
@@ -158,7 +158,7 @@ fn rows_and_columns(
     }
 }
 
-/// The shape that a tensor of the file has to have; any where it may be of several lengths.
+/// Returns the shape that a tensor of the file has to have; None where it may be of several lengths.
 fn shape(line: &Line, widths: Widths) -> Option<Vec<usize>> {
     let Widths { d_in, d_sae, d_out } = widths;
     let mut shape = match line.part {
@@ -180,7 +180,7 @@ fn shape(line: &Line, widths: Widths) -> Option<Vec<usize>> {
     Some(shape)
 }
 
-/// Reads the tensors of a file that fits.
+/// The reader of the tensors of a file that fits.
 struct Take<'a> {
     said: &'a Said,
     source: &'a dyn TensorSource,
@@ -276,7 +276,7 @@ impl Take<'_> {
         Ok(floats(&tensor)?.first().copied())
     }
 
-    /// Where the groups end.
+    /// Reads the ends of the groups.
     fn prefixes(&self) -> Result<Vec<usize>> {
         let Some(line) = self.line(DictionaryPart::Groups) else { return Ok(Vec::new()) };
         let mut end = 0_usize;
@@ -288,7 +288,7 @@ impl Take<'_> {
         ends.collect::<Option<_>>().ok_or_else(|| err!(Format, "expected sizes in `{}`, found {sizes:?}", line.name))
     }
 
-    /// A line whose tensor is there.
+    /// Returns a line whose tensor is there.
     fn line(&self, part: DictionaryPart) -> Option<&'static Line> {
         self.said.row.line(part).filter(|line| self.source.shape(line.name).is_some())
     }
@@ -306,7 +306,7 @@ impl Take<'_> {
         Ok(Some(if line.turned { tensor.t()?.contiguous()? } else { tensor }))
     }
 
-    /// A bias; none where we wrote zeros for one that is not there.
+    /// Reads a bias; None where zeros were written for one that is not there.
     fn bias(&mut self, part: DictionaryPart) -> Result<Option<Tensor>> {
         let Some(bias) = self.maybe(part)? else { return Ok(None) };
         let name = self.line(part).map(|line| line.name);
@@ -325,13 +325,13 @@ impl Take<'_> {
     }
 }
 
-/// A vector of one number.
+/// Makes a vector of one number.
 fn filled(value: f64, length: usize, wanted: DType) -> Result<Tensor> {
     let one = Tensor::new(value, &crate::tensor::Device::Cpu)?;
     dtype::convert(&one.broadcast_as(length)?.contiguous()?, wanted)
 }
 
-/// Rows over their lengths, as the tied dictionaries of Cunningham et al. have them.
+/// Divides rows by their lengths, as the tied dictionaries of Cunningham et al. have them.
 fn unit_rows(rows: &Tensor) -> Result<Tensor> {
     let lengths = rows.sqr()?.sum_keepdim(1)?.sqrt()?.maximum(1e-8)?;
     Ok(rows.broadcast_div(&lengths)?)

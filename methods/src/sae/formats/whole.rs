@@ -1,4 +1,5 @@
-//! Our own format: one file of tensors, with the rest in its metadata. It holds every dictionary, bit for bit.
+//! The format of this program: one file of tensors, with the rest in its metadata. It holds every dictionary, bit for
+//! bit.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,7 +25,7 @@ const VERSION: &str = "microtome dictionary, 1";
 const SCALINGS: [(&str, Scaling); 3] =
     [("none", Scaling::None), ("constant_norm", Scaling::ConstantNorm), ("layer_norm", Scaling::LayerNorm)];
 
-/// The tensors of a dictionary, and what stands in the metadata.
+/// Returns the tensors of a dictionary, and the content of the metadata.
 pub fn written(parts: &Parts) -> Result<(BTreeMap<String, Tensor>, BTreeMap<String, String>)> {
     let scaling = SCALINGS.iter().find(|(_, scaling)| *scaling == parts.scaling).map(|(name, _)| *name);
     let k = match &parts.activation {
@@ -60,7 +61,7 @@ fn named(parts: &Parts) -> Vec<(&'static str, &Tensor)> {
     all
 }
 
-/// What the metadata says of a dictionary.
+/// The description of a dictionary in the metadata.
 struct Described<'a> {
     keys: Keys<'a>,
     about: About,
@@ -81,7 +82,7 @@ impl<'a> Described<'a> {
     }
 }
 
-/// The metadata of a file as JSON.
+/// Reads the metadata of a file as JSON.
 fn metadata(beside: &Beside) -> Result<Value> {
     let Some(said) = beside.config else {
         return Err(err!(Format, "expected `{SAID}` in the metadata of the file, found none")

@@ -1,4 +1,4 @@
-//! Which features of a dictionary are found again in another one: the stability of a recipe over seeds or texts.
+//! Features of a dictionary that are found again in another one: the stability of a recipe over seeds or texts.
 
 use super::directions::cosines_of;
 use crate::base::bootstrap::wilson;
@@ -21,12 +21,12 @@ pub struct Again {
 }
 
 impl Again {
-    /// found / living; nothing where no feature fires.
+    /// Returns found / living; None where no feature fires.
     pub fn share(&self) -> Option<f64> {
         (self.living > 0).then(|| self.found as f64 / self.living as f64)
     }
 
-    /// The 95 % interval of the share, for independent features.
+    /// Returns the 95 % interval of the share, for independent features.
     pub fn interval(&self) -> Option<[f64; 2]> {
         (self.living > 0).then(|| wilson(self.found, self.living))
     }
@@ -41,8 +41,8 @@ struct Pair {
 /// Sums of the codes of a feature, and of their squares.
 type Sums = Vec<[f64; 2]>;
 
-/// Which living features of `a` have one in `b` with a cosine of at least [`SAME`] between the directions and as large
-/// a correlation of the codes, over the same rows `x`.
+/// Finds the living features of `a` that have one in `b` with a cosine of at least [`SAME`] between the directions and
+/// as large a correlation of the codes, over the same rows `x`.
 pub fn again(a: &Sae, b: &Sae, x: &Tensor, task: &Task) -> Result<Again> {
     if a.d_in() != b.d_in() || a.d_out() != b.d_out() {
         return Err(err!(Shape, "expected dictionaries of one width, found {} and {}", a.d_in(), b.d_in()).about("b"));

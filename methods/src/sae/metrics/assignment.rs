@@ -2,8 +2,8 @@
 
 use crate::base::{Result, Task};
 
-/// For each row of `costs`, which has `rows` rows and at least as many columns, the column that makes the sum of the
-/// costs least, each column taken at most once: the Hungarian method by shortest paths (Jonker & Volgenant 1987).
+/// Assigns to each row of `costs`, which has `rows` rows and at least as many columns, the column that makes the sum of
+/// the costs least, each column taken at most once: the Hungarian method by shortest paths (Jonker & Volgenant 1987).
 pub fn assigned(costs: &[f64], rows: usize, columns: usize, task: &Task) -> Result<Vec<usize>> {
     let mut search =
         Search { costs, columns, row_price: vec![0.0; rows], price: vec![0.0; columns], taken: vec![None; columns] };
@@ -26,7 +26,7 @@ struct Search<'a> {
     columns: usize,
     row_price: Vec<f64>,
     price: Vec<f64>,
-    /// Which row has each column.
+    /// Row that has each column.
     taken: Vec<Option<usize>>,
 }
 
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The least sum over all ways, one by one.
+    /// Finds the least sum over all ways, one by one.
     fn least(costs: &[f64], rows: usize, columns: usize, row: usize, used: u32) -> f64 {
         if row == rows {
             return 0.0;

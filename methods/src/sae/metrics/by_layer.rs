@@ -1,13 +1,13 @@
 //! Metrics of transcoders of all layers: what they write in each layer against what the model's MLPs write there.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use super::{MeasureOptions, Measures, Meter, Seen};
 use crate::base::{Cell, Result, Table, Task, memory};
-use crate::data::Text;
-use crate::data::harvest::{Block, Harvest, HarvestOptions, Streamed};
+use crate::data::harvest::{Block, Blocks, Streamed, TextReading};
+use crate::data::store::Store;
 use crate::err;
-use crate::model::Model;
 use crate::model::site::{Site, SiteKind};
 use crate::sae::transcoders::{Reads, TranscoderLayer, Transcoders, Writes};
 use crate::tensor::{Device, Tensor};
@@ -15,16 +15,15 @@ use crate::tensor::{Device, Tensor};
 /// Rows measured at once.
 const ROWS: usize = 1024;
 
-/// The measures of each layer: of what is written there by features of this and of all earlier layers, and of the codes of
-/// its own features.
+/// Measures each layer: what is written there by features of this and of all earlier layers, and the codes of its own
+/// features.
 pub fn measured_by_layer(
     transcoders: &Transcoders,
-    model: &Model,
-    text: &Text,
-    (reading, options): (&HarvestOptions, MeasureOptions),
+    reading: TextReading,
+    options: MeasureOptions,
     task: &Task,
 ) -> Result<Vec<Measures>> {
-    let config = model.decoder.config();
+    let config = reading.model.decoder.config();
     if (config.layers, config.d_model) != (transcoders.layers().len(), transcoders.width()) {
         return Err(err!(
             Argument,
@@ -37,12 +36,48 @@ pub fn measured_by_layer(
     }
     let sites = sites(transcoders)?;
     let sites: Vec<&str> = sites.iter().map(String::as_str).collect();
-    let decoders = decoders(transcoders)?;
-    let meters = transcoders.layers().iter();
-    let mut meters =
-        meters.map(|layer| Meter::new(transcoders.width(), layer.features(), options)).collect::<Result<Vec<_>>>()?;
-    let harvest = Harvest::new(model, &sites, text, reading, task)?;
+    let mut meters = LayerMeters::new(transcoders, options)?;
+    let harvest = reading.harvest(&sites, task)?;
     let mut sink = Streamed(|block: Block| {
+        meters.add(&block, task)?;
+        Ok(ControlFlow::Continue(()))
+    });
+    harvest.run(&mut sink, task)?;
+    meters.finish()
+}
+
+/// Measures each layer on all rows of a store that has what is read and what is written.
+pub fn measured_by_layer_in(
+    transcoders: &Transcoders,
+    store: &Arc<Store>,
+    options: MeasureOptions,
+    task: &Task,
+) -> Result<Vec<Measures>> {
+    let sites = sites(transcoders)?;
+    let mut meters = LayerMeters::new(transcoders, options)?;
+    let mut blocks = store.in_order(&sites.iter().map(String::as_str).collect::<Vec<_>>(), ROWS)?;
+    while let Some(block) = blocks.next(task)? {
+        meters.add(&block, task)?;
+    }
+    meters.finish()
+}
+
+/// A meter for each layer.
+struct LayerMeters<'a> {
+    transcoders: &'a Transcoders,
+    decoders: Vec<Tensor>,
+    meters: Vec<Meter>,
+}
+
+impl<'a> LayerMeters<'a> {
+    fn new(transcoders: &'a Transcoders, options: MeasureOptions) -> Result<Self> {
+        let meter = |layer: &TranscoderLayer| Meter::new(transcoders.width(), layer.features(), options);
+        let decoders = decoders(transcoders)?;
+        Ok(Self { transcoders, decoders, meters: transcoders.layers().iter().map(meter).collect::<Result<_>>()? })
+    }
+
+    /// Adds rows of what is read and what is written in each layer.
+    fn add(&mut self, block: &Block, task: &Task) -> Result<()> {
         let rows = block.activations.first().map_or(Ok(0), |x| x.dim(0))?;
         for start in (0..rows).step_by(ROWS) {
             let size = ROWS.min(rows - start);
@@ -50,19 +85,21 @@ pub fn measured_by_layer(
             let seen = block.activations.iter().map(part).collect::<std::result::Result<Vec<_>, _>>()?;
             let (read, written): (Vec<_>, Vec<_>) = seen.into_iter().enumerate().partition(|(i, _)| i % 2 == 0);
             let read: Vec<Tensor> = read.into_iter().map(|(_, x)| x).collect();
-            let found = reconstructed(transcoders, &decoders, &read, task)?;
+            let found = reconstructed(self.transcoders, &self.decoders, &read, task)?;
             let positions = block.positions.get(start..start + size);
-            for (meter, ((_, x), (codes, x_hat))) in meters.iter_mut().zip(written.iter().zip(&found)) {
+            for (meter, ((_, x), (codes, x_hat))) in self.meters.iter_mut().zip(written.iter().zip(&found)) {
                 meter.add(Seen { x, codes, x_hat, positions }, task)?;
             }
         }
-        Ok(ControlFlow::Continue(()))
-    });
-    harvest.run(&mut sink, task)?;
-    meters.into_iter().map(Meter::finish).collect()
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Vec<Measures>> {
+        self.meters.into_iter().map(Meter::finish).collect()
+    }
 }
 
-/// These measures as a table with a row for each layer.
+/// Returns these measures as a table with a row for each layer.
 pub fn layer_table(measures: &[Measures]) -> Table {
     let row = |(layer, of): (usize, &Measures)| {
         vec![layer.into(), of.fve.map_or(Cell::Missing, Into::into), of.l0.into(), of.features.dead().into()]
@@ -74,7 +111,7 @@ pub fn layer_table(measures: &[Measures]) -> Table {
     }
 }
 
-/// What is read and what is written in each layer, in the order of the computation.
+/// Lists the sites that are read and written in each layer, in the order of the computation.
 fn sites(transcoders: &Transcoders) -> Result<Vec<String>> {
     let reads = match (transcoders.reads, transcoders.writes) {
         (Reads::MlpIn, Writes::MlpOut) => SiteKind::MlpIn,
@@ -88,7 +125,7 @@ fn sites(transcoders: &Transcoders) -> Result<Vec<String>> {
     Ok((0..transcoders.layers().len()).flat_map(of_layer).collect())
 }
 
-/// All decoders: `[features, written layers, d]` of each layer.
+/// Reads all decoders: `[features, written layers, d]` of each layer.
 fn decoders(transcoders: &Transcoders) -> Result<Vec<Tensor>> {
     let numbers = |layer: &TranscoderLayer| layer.decoder.shape().iter().map(|size| *size as u128).product::<u128>();
     memory::check(4 * transcoders.layers().iter().map(numbers).sum::<u128>(), || "the decoders of all layers".into())?;
@@ -96,7 +133,7 @@ fn decoders(transcoders: &Transcoders) -> Result<Vec<Tensor>> {
     transcoders.layers().iter().map(all).collect()
 }
 
-/// The codes of each layer, and what is written there.
+/// Computes the codes of each layer, and what is written there.
 fn reconstructed(
     transcoders: &Transcoders,
     decoders: &[Tensor],

@@ -6,14 +6,15 @@ use crate::model::tokenizer::Tokenizer;
 /// The classes, in the order of their numbers.
 pub const CLASSES: [&str; 6] = ["word", "rest of a word", "number", "sign", "blank", "other"];
 
-/// The class of each token of a vocabulary.
+/// Returns the class of each token of a vocabulary.
 pub fn classes(tokenizer: &Tokenizer) -> Result<Vec<u32>> {
     let class = |(id, _)| Ok(class_of(&tokenizer.text_of(id)?));
     tokenizer.vocab().iter().map(class).collect()
 }
 
-/// "word" begins one: letters after a space; letters without one continue a word, or begin one after punctuation. What
-/// is neither a letter, a digit, punctuation nor white space, such as a part of a character, is "other".
+/// Classifies a token: "word" begins one; letters after a space; letters without one continue a word, or begin one
+/// after punctuation. What is neither a letter, a digit, punctuation nor white space, such as a part of a character, is
+/// "other".
 fn class_of(text: &str) -> u32 {
     let trimmed = text.trim_start();
     match trimmed.chars().next() {

@@ -4,12 +4,12 @@
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Along {
     pub mean: f64,
-    /// The sum of (x - mean)²
+    /// Sum of (x - mean)².
     pub spread: f64,
     error_mean: f64,
-    /// The sum of (x - mean)(e - mean e)
+    /// Sum of (x - mean)(e - mean e).
     pub shared: f64,
-    /// The sum of e²
+    /// Sum of e².
     pub error: f64,
 }
 
@@ -31,7 +31,7 @@ impl Along {
 pub struct Group {
     pub count: u64,
     means: Vec<f64>,
-    /// The sum of |x - mean of the position|²
+    /// Sum of |x - mean of the position|².
     spread: f64,
     pub error: f64,
 }
@@ -49,7 +49,7 @@ impl Group {
         self.error += error;
     }
 
-    /// The sum of |x - centre|².
+    /// Computes the sum of |x - centre|².
     pub fn spread_about(&self, centre: impl Iterator<Item = f64>) -> f64 {
         let offset: f64 = self.means.iter().zip(centre).map(|(mean, centre)| (mean - centre).powi(2)).sum();
         self.spread + self.count as f64 * offset

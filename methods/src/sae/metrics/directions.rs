@@ -1,4 +1,4 @@
-//! How many directions two dictionaries have in common.
+//! Comparison of directions: how many of them two dictionaries have in common.
 
 use super::assignment::assigned;
 use crate::base::{Result, Task, memory};
@@ -24,8 +24,8 @@ pub struct Matches {
     pub share_above: f64,
 }
 
-/// The mean over the rows of `a` of the largest cosine with a row of `b` (Sharkey et al. 2022): it is not symmetric, and
-/// 1 of a with itself. A direction of length 0 has a cosine of 0 with all.
+/// Computes the mean over the rows of `a` of the largest cosine with a row of `b` (Sharkey et al. 2022): it is not
+/// symmetric, and 1 of a with itself. A direction of length 0 has a cosine of 0 with all.
 pub fn mmcs(a: &Tensor, b: &Tensor, task: &Task) -> Result<f64> {
     let (a, b) = pair(a, b)?;
     let mut sum = 0.0;
@@ -33,13 +33,13 @@ pub fn mmcs(a: &Tensor, b: &Tensor, task: &Task) -> Result<f64> {
     Ok(sum / a.dim(0)? as f64)
 }
 
-/// The pairs, each direction in one at most, with the largest sum of cosines: the Hungarian assignment on 1 - cosine
-/// (Cunningham et al. 2023). Every direction of the smaller dictionary is in a pair.
+/// Finds the pairs, each direction in one at most, with the largest sum of cosines: the Hungarian assignment on 1 -
+/// cosine (Cunningham et al. 2023). Every direction of the smaller dictionary is in a pair.
 pub fn matches(a: &Tensor, b: &Tensor, task: &Task) -> Result<Matches> {
     matched(a, b, |cosine| cosine, task)
 }
 
-/// The same for directions whose signs mean nothing, by |cosine|, whose mean is the MCC (O'Neill et al. 2024).
+/// Finds pairs of directions whose signs mean nothing, by |cosine|, whose mean is the MCC (O'Neill et al. 2024).
 pub fn mcc(a: &Tensor, b: &Tensor, task: &Task) -> Result<Matches> {
     matched(a, b, f32::abs, task)
 }
@@ -67,7 +67,7 @@ fn matched(a: &Tensor, b: &Tensor, alike: fn(f32) -> f32, task: &Task) -> Result
     Ok(Matches { mean, share_above: above as f64 / count, pairs })
 }
 
-/// Both as rows of unit norm in f32.
+/// Returns both matrices as rows of unit norm in f32.
 fn pair(a: &Tensor, b: &Tensor) -> Result<(Tensor, Tensor)> {
     let width = rows::extent(a, "directions")?.1;
     let unit = |t: &Tensor| -> Result<Tensor> {

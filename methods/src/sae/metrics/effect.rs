@@ -1,4 +1,4 @@
-//! What a model loses when a dictionary is spliced in at one of its sites.
+//! Effect on a model of a dictionary that is spliced in at one of its sites.
 
 use std::ops::Range;
 
@@ -57,7 +57,7 @@ pub fn effect(
     found.into_iter().next().ok_or_else(|| err!(Bug, "a dictionary without an effect"))
 }
 
-/// The same for several dictionaries in turn; what does not depend on them is run once.
+/// Measures the effects of several dictionaries in turn; what does not depend on them is run once.
 pub fn effects(model: &Decoder, sites: SitePair, saes: &[&Sae], texts: &[Judged], task: &Task) -> Result<Vec<Effect>> {
     effects_over(model, sites, saes, (texts, KlPositions::Predicted), task)
 }
@@ -108,7 +108,7 @@ impl Judged {
         position < self.ids.len() && !self.left_out.get(position).copied().unwrap_or(false)
     }
 
-    /// The positions where the runs are compared.
+    /// Lists the positions where the runs are compared.
     fn targets(&self, kl: KlPositions) -> impl Iterator<Item = Target> {
         let counted = (0..self.ids.len()).filter(|position| self.counts(*position));
         counted.filter_map(move |position| {
@@ -130,7 +130,7 @@ struct Judge<'a> {
     model: &'a Decoder,
     sites: SitePair<'a>,
     place: Place,
-    /// Of the site that is written.
+    /// Mean of the site that is written.
     mean: Option<Tensor>,
     kl: KlPositions,
     /// The losses of each dictionary so far.
@@ -138,7 +138,7 @@ struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    /// The mean of the site over all tokens that count.
+    /// Computes the mean of the site over all tokens that count.
     fn mean_of(&self, parts: &[&[Judged]], task: &Task) -> Result<Tensor> {
         let mut mean = Mean::default();
         for part in parts {
@@ -198,7 +198,7 @@ impl Judge<'_> {
         splice.between(self.model.config(), self.sites.reads, self.sites.writes, None)
     }
 
-    /// The site with one value everywhere: zeros by default.
+    /// Returns the hook that sets the site to one value everywhere: zeros by default.
     fn constant<'b>(&self, mask: &Tensor, value: Option<Tensor>) -> Result<Vec<Bound<'b>>> {
         let edit = Constant { value, mask: mask.clone() };
         Ok(vec![Bound::new(self.model.config(), self.sites.writes, None, None, Box::new(edit))?])
@@ -241,7 +241,7 @@ fn batch(texts: &[Judged]) -> Result<Batch> {
     Batch::new(texts.iter().map(|text| text.ids.clone()).collect())
 }
 
-/// Which tokens count: `[batch, pos]` in u8; padding does not.
+/// Marks the tokens that count: `[batch, pos]` in u8; padding does not.
 fn mask(texts: &[Judged]) -> Result<Tensor> {
     let width = texts.iter().map(|text| text.ids.len()).max().unwrap_or(0);
     let marks = texts.iter().flat_map(|text| (0..width).map(|position| u8::from(text.counts(position))));

@@ -20,17 +20,18 @@ impl Features {
         self.fired.iter().filter(|fired| **fired <= self.dead_at_most).count()
     }
 
-    /// The share of features that are dead.
+    /// Returns the share of features that are dead.
     pub fn dead_share(&self) -> f64 {
         self.dead() as f64 / self.fired.len() as f64
     }
 
-    /// The share of rows in which each feature was active.
+    /// Returns the share of rows in which each feature was active.
     pub fn densities(&self) -> Vec<f64> {
         self.fired.iter().map(|fired| *fired as f64 / self.rows as f64).collect()
     }
 
-    /// log10 of the density of every feature that was active at all, from one row in all to 0 (Bricken et al. 2023).
+    /// Counts features by log10 of their density, those that were active at all, from one row in all to 0 (Bricken et
+    /// al. 2023).
     pub fn histogram(&self) -> Histogram {
         let decades = (self.rows as f64).log10().ceil().max(1.0);
         let bins = decades as usize * BINS_A_DECADE;

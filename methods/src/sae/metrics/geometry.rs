@@ -34,7 +34,8 @@ pub struct Placed {
     pub nearest: Option<(f64, usize)>,
     /// The sum over the others of the squared cosine.
     pub interference: f64,
-    /// |W_i|² / sum over all j of (W_i . W_j / |W_i|)²: 1 for orthogonal directions, 1/2 for antipodal pairs.
+    /// Number of dimensions: |W_i|² / sum over all j of (W_i . W_j / |W_i|)²; 1 for orthogonal directions, 1/2 for
+    /// antipodal pairs.
     pub dimensions: f64,
 }
 
@@ -42,13 +43,13 @@ pub struct Placed {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Geometry {
     pub placed: Vec<Option<Placed>>,
-    /// The same of as many random directions of these lengths, uniform on the sphere.
+    /// Measures of as many random directions of these lengths, uniform on the sphere.
     pub random: Vec<Option<Placed>>,
     width: usize,
     p: f64,
 }
 
-/// The geometry of directions `[features, d]`; `seed` is that of the random ones.
+/// Measures the geometry of directions `[features, d]`; `seed` is that of the random ones.
 pub fn geometry(directions: &Tensor, options: GeometryOptions, seed: u64, task: &Task) -> Result<Geometry> {
     let width = rows::extent(directions, "directions")?.1;
     let directions = rows::matrix(directions, width, "directions")?;
@@ -114,7 +115,7 @@ fn placed(directions: &Tensor, task: &Task) -> Result<Vec<Option<Placed>>> {
     Ok(found)
 }
 
-/// The mean of a number over directions, with its 95 % interval by the bootstrap over them.
+/// Computes the means of numbers over directions, with 95 % intervals by the bootstrap over them.
 fn means(placed: &[Option<Placed>], p: f64, task: &Task) -> Result<[(f64, Option<[f64; 2]>); 3]> {
     let all: Vec<[f64; 3]> = placed.iter().flatten().map(|one| numbers(one, p)).collect();
     let of = |at: usize, all: &mut dyn Iterator<Item = &[f64; 3]>, count: usize| {
@@ -135,23 +136,23 @@ fn means(placed: &[Option<Placed>], p: f64, task: &Task) -> Result<[(f64, Option
     Ok([0, 1, 2].map(|at| (whole[at], interval(at))))
 }
 
-/// What means are taken of: the largest |cosine|, the interference at density p, the dimensions.
+/// Returns the numbers whose means are taken: the largest |cosine|, the interference at density p, the dimensions.
 fn numbers(one: &Placed, p: f64) -> [f64; 3] {
     [one.nearest.map_or(0.0, |(cosine, _)| cosine.abs()), p * one.interference, one.dimensions]
 }
 
-/// The largest |cosine| of all pairs.
+/// Computes the largest |cosine| of all pairs.
 fn coherence(placed: &[Option<Placed>]) -> f64 {
     placed.iter().flatten().filter_map(|one| one.nearest).map(|(cosine, _)| cosine.abs()).fold(0.0, f64::max)
 }
 
 impl Geometry {
-    /// The mutual coherence of the directions.
+    /// Returns the mutual coherence of the directions.
     pub fn coherence(&self) -> f64 {
         coherence(&self.placed)
     }
 
-    /// Each measure of all directions, beside that of random ones, with what theory says of these.
+    /// Tabulates each measure of all directions, beside that of random ones, with what theory says of these.
     pub fn summary(&self, task: &Task) -> Result<Table> {
         let living = self.placed.iter().flatten().count();
         let (m, d) = (living as f64, self.width as f64);
@@ -194,7 +195,7 @@ impl Geometry {
         })
     }
 
-    /// Feature by feature.
+    /// Tabulates the measures feature by feature.
     pub fn table(&self) -> Table {
         let row = |(feature, one): (usize, &Option<Placed>)| -> Vec<Cell> {
             let Some(one) = one else {

@@ -8,7 +8,7 @@ use super::texts::{JudgedRowsOptions, classified_rows, judged_rows};
 use super::{MeasureOptions, Measures};
 use crate::base::{Result, Table, Task};
 use crate::data::Text;
-use crate::data::harvest::HarvestOptions;
+use crate::data::harvest::TextReading;
 use crate::err;
 use crate::model::Model;
 use crate::sae::{Sae, SiteOptions, SitePair, site_of, writes_of};
@@ -18,7 +18,7 @@ crate::options! {
     /// A dictionary measured on a text.
     #[derive(Debug, Clone)]
     pub struct MeasureOnOptions {
-        /// Where a transcoder writes, after the site that it reads.
+        /// Site that a transcoder writes, after the site that it reads.
         writes: Option<String> = None => usually("the dictionary's");
         with reads: SiteOptions;
         with measure: MeasureOptions;
@@ -29,7 +29,7 @@ crate::options! {
     /// A dictionary spliced into a model.
     #[derive(Debug, Clone)]
     pub struct EffectOptions {
-        /// Where a transcoder writes.
+        /// Site that a transcoder writes.
         writes: Option<String> = None => usually("the dictionary's");
         /// Tokens in a row of the text; at most the model's context.
         context: Option<usize> = None => usually("the model's, at most 1,024").at_least(2.0);
@@ -56,31 +56,25 @@ crate::options! {
     /// Dictionaries compared in a model.
     #[derive(Debug, Clone)]
     pub struct ParetoOptions {
-        /// For a model, where they are spliced in.
+        /// Site of a model at which the dictionaries are spliced in.
         site: Option<String> = None => usually("that of the dictionaries");
         with measure: MeasureOptions;
         with rows: JudgedRowsOptions;
     }
 }
 
-/// Measures of a dictionary on the activations of a model on a text; of a transcoder, at the site that it writes.
-pub fn measured_in_model(
-    sae: &Sae,
-    (model, text): (&Model, &Text),
-    reading: &HarvestOptions,
-    options: &MeasureOnOptions,
-    task: &Task,
-) -> Result<Measures> {
+/// Measures a dictionary on the activations of a model on a text; a transcoder at the site that it writes.
+pub fn measured_in_model(sae: &Sae, reading: TextReading, options: &MeasureOnOptions, task: &Task) -> Result<Measures> {
     let (reads, writes) = (options.reads.of(sae)?, writes_of(sae, options.writes.as_deref())?);
     if let Some(writes) = &writes {
         let sites = SitePair { reads: &reads, writes };
-        return measured_between(sae, (model, sites), text, (reading, options.measure), task);
+        return measured_between(sae, reading, sites, options.measure, task);
     }
-    let found = measured_on(&[sae], (model, &reads), text, (reading, options.measure), task)?;
+    let found = measured_on(&[sae], reading, &reads, options.measure, task)?;
     found.into_iter().next().ok_or_else(|| err!(Bug, "a dictionary without measures"))
 }
 
-/// What a model loses when the dictionary is spliced in, on the first rows of a text.
+/// Measures what a model loses when the dictionary is spliced in, on the first rows of a text.
 pub fn effect_on_text(
     sae: &Sae,
     (model, text): (&Model, &Text),
@@ -93,7 +87,7 @@ pub fn effect_on_text(
     effect(&model.decoder, sites, sae, (&rows, options.kl), task)
 }
 
-/// The same by the class of the token that comes next, as a table.
+/// Measures what a model loses by the class of the token that comes next, as a table.
 pub fn effect_by_class(
     sae: &Sae,
     (model, text): (&Model, &Text),
@@ -113,22 +107,16 @@ pub fn pareto_on(saes: &[&Sae], x: &Tensor, options: MeasureOptions, task: &Task
 }
 
 /// Compares dictionaries on the activations of a model on a text, with what it loses when each is spliced in.
-pub fn pareto_in_model(
-    saes: &[&Sae],
-    (model, text): (&Model, &Text),
-    reading: &HarvestOptions,
-    options: &ParetoOptions,
-    task: &Task,
-) -> Result<Pareto> {
+pub fn pareto_in_model(saes: &[&Sae], reading: TextReading, options: &ParetoOptions, task: &Task) -> Result<Pareto> {
     let own = || saes.iter().find_map(|sae| site_of(sae).ok());
     let site = options.site.clone().or_else(own).ok_or_else(|| {
         err!(Argument, "none of the dictionaries says which site it reads")
             .hint("name it with the option `site`")
             .about("options")
     })?;
-    let measures = measured_on(saes, (model, &site), text, (reading, options.measure), task)?;
-    let rows = judged_rows(model, text, None, &options.rows, task)?;
-    let effects = effects(&model.decoder, SitePair { reads: &site, writes: &site }, saes, &rows, task)?;
+    let measures = measured_on(saes, reading, &site, options.measure, task)?;
+    let rows = judged_rows(reading.model, reading.text, None, &options.rows, task)?;
+    let effects = effects(&reading.model.decoder, SitePair { reads: &site, writes: &site }, saes, &rows, task)?;
     Ok(pareto(saes, &measures, &effects))
 }
 

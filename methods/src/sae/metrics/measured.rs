@@ -4,10 +4,8 @@ use std::ops::ControlFlow;
 
 use super::{MeasureOptions, Measures, Meter, Seen};
 use crate::base::{Result, Task};
-use crate::data::Text;
-use crate::data::harvest::{Block, Harvest, HarvestOptions, Streamed};
+use crate::data::harvest::{Block, Streamed, TextReading};
 use crate::err;
-use crate::model::Model;
 use crate::model::site::one_site;
 use crate::sae::{Sae, SitePair, check_writes_behind, one_place, rows};
 use crate::tensor::{Tensor, dtype};
@@ -15,7 +13,7 @@ use crate::tensor::{Tensor, dtype};
 /// Codes, or numbers of activations, computed at once, about.
 const CODES: usize = 1 << 23;
 
-/// Measures of each dictionary on activations `[.., d_in]`.
+/// Measures each dictionary on activations `[.., d_in]`.
 pub fn measured(saes: &[&Sae], x: &Tensor, options: MeasureOptions, task: &Task) -> Result<Vec<Measures>> {
     let mut meters = Meters::new(saes, options)?;
     let width = rows::extent(x, "activations")?.1;
@@ -25,23 +23,23 @@ pub fn measured(saes: &[&Sae], x: &Tensor, options: MeasureOptions, task: &Task)
     meters.finish()
 }
 
-/// Measures of a dictionary on rows that it reads, `[rows, d_in]`, and those that it should write, `[rows, d_out]`.
+/// Measures a dictionary on rows that it reads, `[rows, d_in]`, and those that it should write, `[rows, d_out]`.
 pub fn measured_rows(sae: &Sae, read_and_written: (&Tensor, &Tensor), task: &Task) -> Result<Measures> {
     let mut meters = Meters::new(&[sae], MeasureOptions::default())?;
     meters.add_written(read_and_written, None, task, |_| {})?;
     meters.finish()?.pop().ok_or_else(|| err!(Bug, "a dictionary without measures"))
 }
 
-/// Measures of each dictionary on the activations of a model at a site on a text, with those by position.
+/// Measures each dictionary on the activations of a model at a site on a text, also by position.
 pub fn measured_on(
     saes: &[&Sae],
-    (model, site): (&Model, &str),
-    text: &Text,
-    (reading, options): (&HarvestOptions, MeasureOptions),
+    reading: TextReading,
+    site: &str,
+    options: MeasureOptions,
     task: &Task,
 ) -> Result<Vec<Measures>> {
-    one_site(model.decoder.config(), site, "measure at each by itself, such as `resid_post.0`")?;
-    let harvest = Harvest::new(model, &[site], text, reading, task)?;
+    one_site(reading.model.decoder.config(), site, "measure at each by itself, such as `resid_post.0`")?;
+    let harvest = reading.harvest(&[site], task)?;
     let mut meters = Meters::new(saes, options)?;
     let mut sink = Streamed(|block: Block| {
         if let Some(x) = block.activations.first() {
@@ -53,18 +51,18 @@ pub fn measured_on(
     meters.finish()
 }
 
-/// Metrics of a transcoder: its output for the activations at one site of a model, against those at the other site, the
+/// Measures a transcoder: its output for the activations at one site of a model, against those at the other site, the
 /// target.
 pub fn measured_between(
     sae: &Sae,
-    (model, sites): (&Model, SitePair),
-    text: &Text,
-    (reading, options): (&HarvestOptions, MeasureOptions),
+    reading: TextReading,
+    sites: SitePair,
+    options: MeasureOptions,
     task: &Task,
 ) -> Result<Measures> {
-    let config = model.decoder.config();
+    let config = reading.model.decoder.config();
     check_writes_behind(one_place(config, sites.reads)?, one_place(config, sites.writes)?)?;
-    let harvest = Harvest::new(model, &[sites.reads, sites.writes], text, reading, task)?;
+    let harvest = reading.harvest(&[sites.reads, sites.writes], task)?;
     let mut meters = Meters::new(&[sae], options)?;
     let mut sink = Streamed(|block: Block| {
         // A harvest has its sites in the order of the computation, and this one is of two.
@@ -92,7 +90,7 @@ impl<'a> Meters<'a> {
     }
 
     /// Adds input rows `[rows, d_in]`, with their targets `[rows, d_out]`.
-    fn add_written(
+    pub(super) fn add_written(
         &mut self,
         (x, written): (&Tensor, &Tensor),
         positions: Option<&[u32]>,

@@ -11,7 +11,7 @@ use crate::err;
 pub struct Sums {
     pub rows: u64,
     pub l1: f64,
-    /// |x|², |x_hat|² and x . x_hat
+    /// Sums of |x|², |x_hat|² and x . x_hat.
     size: f64,
     size_hat: f64,
     product: f64,
@@ -43,9 +43,9 @@ impl Sums {
 /// One dimension of the activations.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Dimension {
-    /// mean (x_j - x_hat_j)²
+    /// Mean of (x_j - x_hat_j)².
     pub mse: f64,
-    /// 1 - sum (x_j - x_hat_j)² / sum (x_j - mean_j)²
+    /// Fraction of variance explained: 1 - sum (x_j - x_hat_j)² / sum (x_j - mean_j)².
     pub fve: Option<f64>,
 }
 
@@ -69,7 +69,7 @@ pub struct Measures {
     /// The fraction of variance explained: 1 - sum |x - x_hat|² / sum |x - mean|². Predicting the mean gives 0. It is 1
     /// minus the FVU of Cunningham et al. 2023.
     pub fve: Option<f64>,
-    /// The same about 0: 1 - sum |x - x_hat|² / sum |x|².
+    /// Fraction explained about 0: 1 - sum |x - x_hat|² / sum |x|².
     pub fve_raw: Option<f64>,
     pub dimensions: Vec<Dimension>,
     /// Mean over rows of x . x_hat / (|x| |x_hat|); 0 where one of them is 0, and 1 where both are.
@@ -121,7 +121,7 @@ impl Measures {
         }
     }
 
-    /// Each number with its formula.
+    /// Tabulates each number with its formula.
     pub fn table(&self) -> Table {
         let at_most = self.features.dead_at_most;
         let rows: Vec<(&str, Cell, String)> = vec![
@@ -145,7 +145,7 @@ impl Measures {
         }
     }
 
-    /// The value of a measure by its name in the table; none where it has none.
+    /// Returns the value of a measure by its name in the table; a missing cell where it has none.
     pub fn value(&self, name: &str) -> Result<Cell> {
         let table = self.table();
         let named = |row: &&Vec<Cell>| row.first() == Some(&Cell::from(name));
@@ -161,7 +161,7 @@ impl Measures {
         })
     }
 
-    /// The mean square error and the explained variance of each dimension.
+    /// Tabulates the mean square error and the explained variance of each dimension.
     pub fn by_dimension(&self) -> Table {
         let row = |(number, along): (usize, &Dimension)| vec![number.into(), along.mse.into(), cell(along.fve)];
         Table {
@@ -171,7 +171,7 @@ impl Measures {
         }
     }
 
-    /// The explained variance at each position.
+    /// Tabulates the explained variance at each position.
     pub fn by_position(&self) -> Table {
         let row = |at: &Position| vec![at.position.into(), Cell::Int(at.rows as i64), cell(at.fve)];
         Table {
@@ -182,12 +182,12 @@ impl Measures {
     }
 }
 
-/// A value of a table, or none.
+/// Returns a value of a table, or a missing one.
 pub fn cell(value: Option<f64>) -> Cell {
     value.map_or(Cell::Missing, Cell::Float)
 }
 
-/// 1 - rest / whole: none where there is nothing to explain.
+/// Returns 1 - rest / whole; None where there is nothing to explain.
 fn explained(rest: f64, whole: f64) -> Option<f64> {
     ratio(rest, whole).map(|ratio| 1.0 - ratio)
 }

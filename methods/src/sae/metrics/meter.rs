@@ -34,7 +34,7 @@ const ROWS: usize = 256;
 /// No text that a model reads is longer.
 const POSITIONS: u32 = 1 << 24;
 
-/// Adds up, row by row and in f64, the sums of the metrics.
+/// The sums of the metrics, which are added up row by row and in f64.
 #[derive(Debug, Clone)]
 pub struct Meter {
     options: MeasureOptions,
@@ -134,7 +134,7 @@ impl Meter {
         Ok(())
     }
 
-    /// The metrics.
+    /// Computes the metrics.
     pub fn finish(self) -> Result<Measures> {
         if self.sums.rows == 0 {
             return Err(err!(Argument, "expected activations to measure, found none"));

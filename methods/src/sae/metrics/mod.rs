@@ -23,7 +23,7 @@ mod texts;
 mod universality;
 
 pub use again::{Again, SAME, again};
-pub use by_layer::{layer_table, measured_by_layer};
+pub use by_layer::{layer_table, measured_by_layer, measured_by_layer_in};
 pub use classes::{CLASSES, classes};
 pub(super) use directions::cosines_of;
 pub use directions::{Matches, matches, mmcs};
@@ -41,7 +41,7 @@ pub use pareto::{Pareto, Point};
 pub use predictions::{ByClass, Effect, Losses};
 pub use recovery::{Recovery, recovery};
 pub use splitting::{Family, Splitting, splitting};
-pub use stored::{MeasureStoreOptions, measured_in};
+pub use stored::{MeasureStoreOptions, measured_at, measured_in};
 pub use suppression::{Suppression, SuppressionOptions, suppression};
 pub use texts::{JudgedRowsOptions, judged_rows};
 pub use universality::{Alike, Universality, UniversalityOptions, universality};

@@ -37,14 +37,14 @@ impl Point {
         }
     }
 
-    /// Whether this is as good in both and better in one: no more codes, and no less explained.
+    /// Returns whether this is as good in both and better in one: no more codes, and no less explained.
     fn beats(&self, other: &Self) -> bool {
         let fve = |point: &Self| point.fve.unwrap_or(f64::NEG_INFINITY);
         self.l0 <= other.l0 && fve(self) >= fve(other) && (self.l0 < other.l0 || fve(self) > fve(other))
     }
 }
 
-/// The options of its kind and its seed, where it was fitted here; else how many codes it keeps.
+/// Names the options of the dictionary's kind and its seed, where it was fitted here; else how many codes it keeps.
 fn settings(sae: &Sae) -> String {
     let said = sae.parts().about.more.get(SETTINGS);
     let options = said.and_then(|said| said.get("options")?.as_object());
@@ -71,7 +71,7 @@ pub struct Pareto {
 }
 
 impl Pareto {
-    /// Whether each is on the front: no other one explains as much with fewer codes, or more with as many.
+    /// Marks the dictionaries on the front: no other one explains as much with fewer codes, or more with as many.
     pub fn front(&self) -> Vec<bool> {
         self.points.iter().map(|point| !self.points.iter().any(|other| other.beats(point))).collect()
     }
@@ -97,7 +97,7 @@ impl Pareto {
         }
     }
 
-    /// The points of each kind, by their L0; of each width of it, where it has several.
+    /// Groups the points by kind and sorts them by L0; a kind that has several widths is split by width.
     pub fn lines<'a>(&'a self) -> Vec<(String, Vec<&'a Point>)> {
         let mut lines: Vec<(&str, usize, Vec<&'a Point>)> = Vec::new();
         for point in &self.points {

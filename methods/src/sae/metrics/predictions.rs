@@ -17,12 +17,12 @@ pub struct Losses {
 }
 
 impl Losses {
-    /// (zero - spliced) / (zero - clean): 1 where splicing costs nothing, 0 where it costs as much as zeros.
+    /// Returns (zero - spliced) / (zero - clean): 1 where splicing loses nothing, 0 where it loses as much as zeros.
     pub fn recovered(&self) -> Option<f64> {
         recovered(self.zero, self.spliced, self.clean)
     }
 
-    /// The same against the mean of the site instead of zeros.
+    /// Returns the loss recovered against the mean of the site instead of zeros.
     pub fn recovered_of_mean(&self) -> Option<f64> {
         recovered(self.mean, self.spliced, self.clean)
     }
@@ -60,7 +60,7 @@ pub struct ByClass {
     pub ce: Losses,
 }
 
-/// What a model loses when a dictionary is spliced in: means over all predictions that count.
+/// The loss of a model when a dictionary is spliced in: means over all predictions that count.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Effect {
     pub predictions: u64,
@@ -70,7 +70,7 @@ pub struct Effect {
     pub ce: Losses,
     /// KL(clean || changed), which is 0 for `clean`.
     pub kl: Losses,
-    /// By the class of the token that is predicted, where classes were given, in their order.
+    /// Losses by the class of the token that is predicted, where classes were given, in their order.
     pub classes: Vec<ByClass>,
 }
 
@@ -94,7 +94,7 @@ impl Effect {
         }
     }
 
-    /// The cross-entropy by class; `names` are those of the classes from 0.
+    /// Tabulates the cross-entropy by class; `names` are those of the classes from 0.
     pub fn by_class(&self, names: &[&str]) -> Table {
         let name = |class: u32| match names.get(class as usize) {
             Some(name) => Cell::from(*name),
@@ -112,7 +112,7 @@ impl Effect {
     }
 }
 
-/// Adds up predictions.
+/// The sums of predictions.
 #[derive(Debug, Default)]
 pub struct Predictions {
     count: u64,
@@ -162,11 +162,11 @@ impl Predictions {
 pub struct Cost {
     /// -log p of the target.
     pub ce: f64,
-    /// KL(clean || changed)
+    /// Divergence KL(clean || changed).
     pub kl: f64,
 }
 
-/// The losses at each position of `targets`, by logits `[pos, vocab]` of both runs. Sums are in f64.
+/// Computes the losses at each position of `targets`, by logits `[pos, vocab]` of both runs. Sums are in f64.
 pub fn judged(clean: &Tensor, changed: &Tensor, targets: &[(usize, u32)], task: &Task) -> Result<Vec<Cost>> {
     let (rows, vocab) = clean.dims2()?;
     let numbers = |t: &Tensor| -> Result<Vec<f32>> { Ok(dtype::convert(t, DType::F32)?.flatten_all()?.to_vec1()?) };
@@ -187,7 +187,7 @@ pub fn judged(clean: &Tensor, changed: &Tensor, targets: &[(usize, u32)], task: 
     parallel::try_map(targets.len(), &|at| row(&targets[at]))
 }
 
-/// sum p (log p - log q), where `total` is that of q.
+/// Computes sum p (log p - log q), where `total` is that of q.
 fn divergence(clean: &[f32], changed: &[f32], total: f64) -> f64 {
     let clean_total = log_sum(clean);
     let term = |(clean, changed): (&f32, &f32)| {
@@ -198,7 +198,7 @@ fn divergence(clean: &[f32], changed: &[f32], total: f64) -> f64 {
     clean.iter().zip(changed).map(term).sum::<f64>() - (clean_total - total)
 }
 
-/// log(sum of e^x)
+/// Computes log(sum of e^x).
 fn log_sum(logits: &[f32]) -> f64 {
     let most = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
     most + logits.iter().map(|x| (f64::from(*x) - most).exp()).sum::<f64>().ln()

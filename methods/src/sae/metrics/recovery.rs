@@ -1,4 +1,4 @@
-//! How much of a known truth a dictionary has found: MCC of directions, and F1 of features (SynthSAEBench, Chanin &
+//! Recovery of a known truth by a dictionary: MCC of directions, and F1 of features (SynthSAEBench, Chanin &
 //! Garriga-Alonso 2026).
 
 use super::directions::{cosines_of, mcc};
@@ -7,7 +7,7 @@ use crate::err;
 use crate::sae::{Sae, rows};
 use crate::tensor::Tensor;
 
-/// What a dictionary has found of features that are known.
+/// The features that are known and a dictionary has found.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recovery {
     /// The mean |cosine| of the best one-to-one matching of its directions with the true ones (Hungarian algorithm).

@@ -1,4 +1,4 @@
-//! How features of a dictionary split in a larger one of the same site (Bricken et al. 2023): parents and children.
+//! Splitting of features in a larger dictionary of the same site (Bricken et al. 2023): parents and children.
 //!
 //! A feature of the larger dictionary is a child of the feature of the smaller one that its direction is nearest to, if their
 //! cosine is at least [`SAME`] (the threshold of Leask et al. 2025); without such a parent it is new. A parent with one
@@ -33,18 +33,18 @@ pub struct Family {
 /// All families of two dictionaries.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Splitting {
-    /// By parents, the largest families first.
+    /// Families by parents, the largest first.
     pub families: Vec<Family>,
     /// Features of the larger dictionary that fire, and those of them without a parent.
     pub larger: usize,
     pub new: usize,
-    /// How many of as many random directions have a parent.
+    /// Number of random directions, as many as there are features, that have a parent.
     pub random: usize,
     rows: usize,
 }
 
 impl Splitting {
-    /// The number of parents with so many children.
+    /// Counts the parents with so many children.
     fn with(&self, is_one: impl Fn(usize) -> bool) -> usize {
         self.families.iter().filter(|family| is_one(family.children.len())).count()
     }
@@ -98,7 +98,7 @@ impl Splitting {
     }
 }
 
-/// The families of the features that fire in the rows x. The random directions are uniform on the sphere.
+/// Finds the families of the features that fire in the rows x. The random directions are uniform on the sphere.
 pub fn splitting(small: &Sae, large: &Sae, x: &Tensor, draws: &mut impl Rng, task: &Task) -> Result<Splitting> {
     if small.d_in() != large.d_in() || small.d_out() != large.d_out() {
         let (a, b) = (small.d_in(), large.d_in());
@@ -135,7 +135,7 @@ pub fn splitting(small: &Sae, large: &Sae, x: &Tensor, draws: &mut impl Rng, tas
     Ok(Splitting { families, larger, new, random, rows: of_small.rows() })
 }
 
-/// The number of rows in which each feature fires.
+/// Counts the rows in which each feature fires.
 fn firing(codes: &SparseCodes, features: usize) -> Vec<usize> {
     let mut fires = vec![0; features];
     for row in 0..codes.rows() {
@@ -146,7 +146,7 @@ fn firing(codes: &SparseCodes, features: usize) -> Vec<usize> {
     fires
 }
 
-/// The features of a row, and whether each fires.
+/// Lists the features of a row, and whether each fires.
 fn fired(codes: &SparseCodes, row: usize) -> impl Iterator<Item = (usize, bool)> {
     let (features, codes) = codes.row(row);
     features.iter().zip(codes).map(|(feature, code)| (*feature as usize, *code != 0.0))
@@ -158,7 +158,7 @@ struct Nearest {
     cosine: f64,
 }
 
-/// For each direction the nearest one of the features that fire.
+/// Finds for each direction the nearest one of the features that fire.
 fn nearest(directions: &Tensor, to: &Tensor, fires: &[usize], task: &Task) -> Result<Vec<Nearest>> {
     let mut found = Vec::new();
     cosines_of(directions, to, task, |row| {
@@ -171,7 +171,7 @@ fn nearest(directions: &Tensor, to: &Tensor, fires: &[usize], task: &Task) -> Re
     Ok(found)
 }
 
-/// In how many rows parents and their children fire together.
+/// Counts the rows in which parents and their children fire together.
 fn overlaps(
     families: &mut [Family],
     (small, large): (&SparseCodes, &SparseCodes),

@@ -9,12 +9,13 @@ use crate::data::harvest::Blocks;
 use crate::data::store::Store;
 use crate::err;
 use crate::sae::Sae;
+use crate::tensor::Tensor;
 
 crate::options! {
     /// A dictionary measured on a store.
     #[derive(Debug, Clone)]
     pub struct MeasureStoreOptions {
-        /// For a store, the site.
+        /// Site of a store.
         site: Option<String> = None => usually("the dictionary's, or the store's only one");
         with measure: MeasureOptions;
     }
@@ -23,8 +24,7 @@ crate::options! {
 /// Rows that are read at once.
 const ROWS: usize = 4096;
 
-/// Measures of a dictionary on all rows of a site of a store, with those by position. A dictionary of another site is
-/// refused.
+/// Measures a dictionary on all rows of a site of a store, also by position. A dictionary of another site is refused.
 pub fn measured_in(
     sae: &Sae,
     (store, site): (&Arc<Store>, &str),
@@ -33,12 +33,31 @@ pub fn measured_in(
 ) -> Result<Measures> {
     let listed = store.made().sites.get(store.site(site)?).ok_or_else(|| err!(Bug, "a site that is not listed"))?;
     sae.check_fits(listed.width, &store.made().model.origin, &listed.site)?;
+    measured_of(sae, (store, &[site]), options, task)
+}
+
+/// Measures a transcoder or a crosscoder on all rows of a store, at the sites that it reads and writes, with those by position.
+pub fn measured_at(sae: &Sae, store: &Arc<Store>, options: MeasureOptions, task: &Task) -> Result<Measures> {
+    let about = &sae.parts().about;
+    let sites: Vec<&str> = about.sites.iter().chain(&about.writes).map(String::as_str).collect();
+    measured_of(sae, (store, &sites), options, task)
+}
+
+fn measured_of(
+    sae: &Sae,
+    (store, sites): (&Arc<Store>, &[&str]),
+    options: MeasureOptions,
+    task: &Task,
+) -> Result<Measures> {
     let mut meters = Meters::new(&[sae], options)?;
-    let mut blocks = store.in_order(&[site], ROWS)?;
+    let mut blocks = store.in_order(sites, ROWS)?;
     let bar = task.begin("measuring", Some(store.len()));
+    let read = sites.len() - usize::from(sae.parts().about.writes.is_some() && sites.len() > 1);
     while let Some(block) = blocks.next(task)? {
-        let x = block.activations.first().ok_or_else(|| err!(Bug, "rows of no site"))?;
-        meters.add(x, Some(&block.positions), task, |rows| bar.advance(rows))?;
+        let (read, written) = block.activations.split_at(read);
+        let read = if let [only] = read { only.clone() } else { Tensor::cat(read, 1)? };
+        let pair = (&read, written.first().unwrap_or(&read));
+        meters.add_written(pair, Some(&block.positions), task, |rows| bar.advance(rows))?;
     }
     meters.finish()?.pop().ok_or_else(|| err!(Bug, "a dictionary without measures"))
 }

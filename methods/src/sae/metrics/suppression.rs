@@ -1,5 +1,5 @@
-//! How much smaller the codes of features are than those that would reconstruct best (Wright & Sharkey 2024): the
-//! suppression that a penalty on the size of codes brings.
+//! Suppression of codes: how much smaller the codes of features are than those that would reconstruct best (Wright &
+//! Sharkey 2024), as a penalty on their size makes them.
 //!
 //! With all other features held, the factor on the codes c of a feature that leaves the least squared error is
 //! s = 1 + sum c d . e / sum c² |d|², over the rows where it is active, with its direction d and the error e = x - x_hat.
@@ -18,7 +18,7 @@ use crate::tensor::{DType, Tensor};
 /// Rows at a time; errors are exchanged within them.
 const ROWS: usize = 1024;
 
-/// Of the standard normal distribution, for an interval of 95 %.
+/// Quantile of the standard normal distribution for an interval of 95 %.
 const Z: f64 = 1.959_964;
 
 /// The seed of the bootstrap.
@@ -53,7 +53,7 @@ impl Sums {
         self.vv += v * v;
     }
 
-    /// What is kept of the best codes, and its interval; none where the best factor may be 0 or less.
+    /// Returns the share of the best codes that is kept, and its interval; None where the best factor may be 0 or less.
     fn kept(&self) -> (Option<f64>, Option<[f64; 2]>) {
         let ratio = self.u / self.v;
         let spread = (self.uu - 2.0 * ratio * self.uv + ratio * ratio * self.vv).max(0.0);
@@ -70,7 +70,7 @@ pub struct Kept {
     pub feature: usize,
     /// Rows where it is active.
     pub rows: usize,
-    /// None where the error would be least with codes of 0 or of the other sign.
+    /// Share of the best codes that is kept; None where the error would be least with codes of 0 or of the other sign.
     pub share: Option<f64>,
     pub interval: Option<[f64; 2]>,
     /// The interval with the errors of other rows.
@@ -81,12 +81,12 @@ pub struct Kept {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Suppression {
     pub kept: Vec<Kept>,
-    /// The same share of all codes together: the best factor on all of them.
+    /// Share that is kept of all codes together: the best factor on all of them.
     pub together: Option<f64>,
     features: usize,
 }
 
-/// What is kept of the best codes on activations `[.., d]`.
+/// Measures what is kept of the best codes on activations `[.., d]`.
 pub fn suppression(
     sae: &Sae,
     x: &Tensor,
@@ -145,7 +145,7 @@ pub fn suppression(
     Ok(Suppression { kept: kept.collect(), together, features: sae.d_sae() })
 }
 
-/// What a code of 1 writes, feature after feature.
+/// Returns what a code of 1 writes, feature after feature.
 fn directions(sae: &Sae) -> Result<Vec<f32>> {
     let parts = sae.parts();
     let decoder = parts.decoder.to_dtype(DType::F32)?;
@@ -156,7 +156,7 @@ fn directions(sae: &Sae) -> Result<Vec<f32>> {
     Ok(decoder.flatten_all()?.to_vec1()?)
 }
 
-/// What is left of scaled rows without the bias and the skip connection.
+/// Returns scaled rows less the bias and the skip connection.
 fn errors(sae: &Sae, scaled: &Tensor, before: usize) -> Result<Vec<f32>> {
     let parts = sae.parts();
     let left = match &parts.decoder_bias {
@@ -171,7 +171,7 @@ fn dot(a: &[f32], b: &[f32]) -> f64 {
 }
 
 impl Suppression {
-    /// The mean over features, and how many are suppressed, beside what that is with errors of other rows.
+    /// Tabulates the mean over features, and how many are suppressed, beside what that is with errors of other rows.
     pub fn summary(&self) -> Table {
         let shares: Vec<f64> = self.kept.iter().filter_map(|kept| kept.share).collect();
         let (n, measured) = (shares.len(), self.kept.len());
@@ -216,7 +216,7 @@ impl Suppression {
         }
     }
 
-    /// Feature by feature, the most suppressed first.
+    /// Tabulates the features, the most suppressed first.
     pub fn table(&self) -> Table {
         let mut kept: Vec<&Kept> = self.kept.iter().collect();
         kept.sort_by(|a, b| {
@@ -243,7 +243,7 @@ mod tests {
     use crate::sae::{Activation, Parts, baselines};
     use crate::tensor::{Device, create};
 
-    /// Rows of numbers from 0.5 to 1.5.
+    /// Draws rows of numbers from 0.5 to 1.5.
     fn x(width: usize) -> Tensor {
         let drawn = create::randn(&[600, width], DType::F64, &mut stream(4, "x", 0)).unwrap();
         ((drawn.sin().unwrap() * 0.5).unwrap() + 1.0).unwrap().to_dtype(DType::F32).unwrap()

@@ -9,7 +9,7 @@ use crate::model::Model;
 use crate::model::labels::Values;
 
 crate::options! {
-    /// Which rows of a text are read, and which of their predictions count.
+    /// Options of the rows of a text that are read, and of their predictions that count.
     #[derive(Debug, Clone)]
     pub struct JudgedRowsOptions {
         /// Number of rows of the text.
@@ -19,7 +19,7 @@ crate::options! {
     }
 }
 
-/// The first rows of a text, of `context` tokens each, or of as many as the model reads.
+/// Reads the first rows of a text, of `context` tokens each, or of as many as the model reads.
 pub fn judged_rows(
     model: &Model,
     text: &Text,
@@ -30,7 +30,8 @@ pub fn judged_rows(
     each_row(model, text, context, options, task, |_| Ok(Vec::new()))
 }
 
-/// The first rows of a text, their tokens classified by a label or by their text, and the names of the classes from 0.
+/// Reads the first rows of a text, their tokens classified by a label or by their text, and the names of the classes
+/// from 0.
 pub fn classified_rows(
     model: &Model,
     text: &Text,
@@ -75,7 +76,7 @@ fn each_row(
     Ok(judged)
 }
 
-/// The values of a label at each token, and their names.
+/// Returns the values of a label at each token, and their names.
 fn labelled(row: &pack::Row, label: &str) -> Result<(Vec<u32>, Vec<String>)> {
     let Some(labels) = &row.labels else {
         return Err(err!(Argument, "expected a text with labels to classify its tokens by `{label}`, found none")

@@ -14,7 +14,7 @@ use super::directions::cosines_of;
 use crate::base::bootstrap::{bootstrap, wilson};
 use crate::base::random::{OF_CALL, Seed, stream};
 use crate::base::{Cell, Result, Table, Task, memory};
-use crate::data::harvest::{Blocks, Harvest, HarvestOptions, PositionOptions, context};
+use crate::data::harvest::{Blocks, HarvestOptions, PositionOptions, TextReading, context};
 use crate::data::{Text, pack};
 use crate::err;
 use crate::model::Model;
@@ -24,7 +24,7 @@ use crate::sae::{Sae, site_of};
 use crate::tensor::dtype;
 
 crate::options! {
-    /// How the features of two dictionaries are compared.
+    /// Options of the comparison of two dictionaries' features.
     #[derive(Debug, Clone)]
     pub struct UniversalityOptions {
         /// Seed of the baselines and of the bootstrap.
@@ -41,17 +41,17 @@ pub struct Alike {
     pub correlation: f64,
     /// The number of positions at which it is active.
     pub fired: usize,
-    /// The same correlation with the positions of the other dictionary shuffled.
+    /// Correlation with the positions of the other dictionary shuffled.
     pub shuffled: f64,
 }
 
 /// The features of a dictionary in another one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Universality {
-    /// Those that are active at positions that both have, the most alike first.
+    /// Features that are active at positions that both have, the most alike first.
     pub features: Vec<Alike>,
-    /// For dictionaries that write equally wide: the largest cosine of each of these with a direction of the other
-    /// one, and with one of as many random directions.
+    /// Cosines of dictionaries that write equally wide: the largest of each of these features' directions with a
+    /// direction of the other dictionary, and with one of as many random directions.
     pub cosines: Option<Vec<[f64; 2]>>,
     /// The number of positions.
     pub positions: usize,
@@ -100,7 +100,8 @@ impl Universality {
     }
 }
 
-/// The features of a dictionary `a` of one model in a dictionary `b` of the same or another model, on a text that both read.
+/// Finds the features of a dictionary `a` of one model in a dictionary `b` of the same or another model, on a text that
+/// both read.
 pub fn universality(
     (a, of_a): (&Sae, &Model),
     (b, of_b): (&Sae, &Model),
@@ -109,8 +110,8 @@ pub fn universality(
     task: &Task,
 ) -> Result<Universality> {
     let reading = HarvestOptions::from(options.positions.clone());
-    let ours = Read::of(of_a, a, text, &reading, task)?;
-    let theirs = Read::of(of_b, b, text, &reading, task)?;
+    let ours = Read::of(TextReading::new(of_a, text, &reading), a, task)?;
+    let theirs = Read::of(TextReading::new(of_b, text, &reading), b, task)?;
     let (at, there) = aligned(&ours.ends, &theirs.ends);
     if at.is_empty() {
         return Err(err!(
@@ -131,7 +132,7 @@ pub fn universality(
     Ok(found)
 }
 
-/// The same of codes of the same positions.
+/// Compares features by codes of the same positions.
 pub fn of_codes((a, b): (&SparseCodes, &SparseCodes), seed: u64, task: &Task) -> Result<Universality> {
     let own = largest(a, b, task)?;
     let mut order: Vec<usize> = (0..b.rows()).collect();
@@ -154,7 +155,7 @@ pub fn of_codes((a, b): (&SparseCodes, &SparseCodes), seed: u64, task: &Task) ->
     Ok(Universality { features, cosines: None, positions: a.rows(), seed })
 }
 
-/// The largest cosine of each direction with one of another dictionary.
+/// Computes the largest cosine of each direction with one of another dictionary.
 fn nearest(a: &Sae, b: &Sae, task: &Task) -> Result<Vec<f64>> {
     let mut found = Vec::with_capacity(a.d_sae());
     cosines_of(a.directions(), b.directions(), task, |row| {
@@ -163,20 +164,21 @@ fn nearest(a: &Sae, b: &Sae, task: &Task) -> Result<Vec<f64>> {
     Ok(found)
 }
 
-/// Where a token ends: its document, and the byte.
+/// The end of a token: its document, and the byte.
 type End = (Arc<str>, u64);
 
 /// The codes of a dictionary at the positions of a text.
 struct Read {
     codes: SparseCodes,
-    /// Where the token at each position ends; none for those that were added.
+    /// End of the token at each position; None for those that were added.
     ends: Vec<Option<End>>,
 }
 
 impl Read {
-    fn of(model: &Model, sae: &Sae, text: &Text, options: &HarvestOptions, task: &Task) -> Result<Self> {
+    fn of(reading: TextReading, sae: &Sae, task: &Task) -> Result<Self> {
+        let TextReading { model, text, options } = reading;
         let site = site_of(sae)?;
-        let mut harvest = Harvest::new(model, &[&site], text, options, task)?;
+        let mut harvest = reading.harvest(&[&site], task)?;
         let width = harvest.widths().iter().sum();
         sae.check_fits(width, &model.origin, &site)?;
         let mut rows =
@@ -202,15 +204,15 @@ impl Read {
     }
 }
 
-/// Where the token at a position of a row ends.
+/// Returns the end of the token at a position of a row.
 fn end(row: &pack::Row, position: usize) -> Option<End> {
     let span = row.spans.get(position).filter(|span| !span.is_empty())?;
     let stretch = row.stretches.iter().find(|stretch| stretch.positions.contains(&position))?;
     Some((stretch.origin.clone(), span.end))
 }
 
-/// The positions of two readings at which both have read the same characters. Where several tokens end together, as those
-/// of one character do, it is the last.
+/// Finds the positions of two readings at which both have read the same characters. Where several tokens end together,
+/// as those of one character do, it is the last.
 fn aligned(a: &[Option<End>], b: &[Option<End>]) -> (Vec<usize>, Vec<usize>) {
     let places = |ends: &[Option<End>]| -> HashMap<End, usize> {
         ends.iter().enumerate().filter_map(|(at, end)| Some((end.clone()?, at))).collect()
@@ -229,8 +231,8 @@ struct Largest {
     fired: usize,
 }
 
-/// For each feature of `a` that is active, the largest correlation of its codes with those of a feature of `b`, row by row;
-/// none where nothing is active in either.
+/// Finds for each feature of `a` that is active the largest correlation of its codes with those of a feature of `b`,
+/// row by row; None where nothing is active in either.
 fn largest(a: &SparseCodes, b: &SparseCodes, task: &Task) -> Result<Vec<Option<Largest>>> {
     let (ours, theirs) = (a.d_sae(), b.d_sae());
     memory::check(8 * ours as u128 * theirs as u128, || format!("the correlations of {ours} and {theirs} features"))?;
@@ -271,7 +273,7 @@ struct Sums {
     fired: usize,
 }
 
-/// Sums of the codes of each feature.
+/// Sums the codes of each feature.
 fn sums(codes: &SparseCodes) -> Vec<Sums> {
     let mut sums = vec![Sums::default(); codes.d_sae()];
     for (feature, code) in codes.features().iter().zip(codes.codes()) {

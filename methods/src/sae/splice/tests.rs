@@ -33,7 +33,7 @@ fn small() -> (Decoder, Batch) {
     (fixtures::decoder(fixtures::config(), DType::F32), batch)
 }
 
-/// A dictionary that reconstructs half of everything.
+/// Makes a dictionary that reconstructs half of everything.
 fn half(width: usize) -> Sae {
     let eye = baselines::identity(width).unwrap().parts().clone();
     Sae::new(Parts { decoder: eye.decoder.affine(0.5, 0.0).unwrap(), ..eye }).unwrap()

@@ -12,11 +12,11 @@ use crate::tensor::{DType, Tensor};
 /// The key of what circuit-tracer's config says of the place that is written.
 const OUTPUT: &str = "feature_output_hook";
 
-/// What it says where the output of the MLP before a norm is written.
+/// Value of that key where the output of the MLP before a norm is written.
 const INNER: &str = "mlp.hook_out";
 
 impl Transcoders {
-    /// One transcoder for each layer, in any order.
+    /// Makes transcoders of one for each layer, in any order.
     pub fn of(saes: &[Sae]) -> Result<Self> {
         let mut found = Vec::with_capacity(saes.len());
         for sae in saes {
@@ -48,7 +48,7 @@ impl Transcoders {
         Ok(Self { model, ..Self::new(layers, reads, writes)? })
     }
 
-    /// A dictionary for each layer, of the features that read there with what they write in that layer: for what is asked
+    /// Returns a dictionary for each layer, of the features that read there with what they write in that layer: for what is asked
     /// of single features, since those of a cross-layer transcoder reconstruct no layer by themselves.
     pub fn one_by_one(&self) -> Result<Vec<Sae>> {
         let reads = match self.reads {
@@ -96,7 +96,7 @@ impl Transcoders {
     }
 }
 
-/// The layer of a transcoder, and what it reads there.
+/// Returns the layer of a transcoder, and what it reads there.
 fn reads(parts: &Parts) -> Result<(usize, Reads)> {
     let said = match parts.about.sites.as_slice() {
         [] => "nothing that it says".to_string(),
@@ -130,7 +130,7 @@ fn writes(parts: &Parts, layer: usize) -> Result<Writes> {
     }
 }
 
-/// The layer's features. Centring and rescaling are folded into encoder and decoder.
+/// Returns the layer's features. Centring and rescaling are folded into encoder and decoder.
 fn layer(layer: usize, parts: &Parts) -> Result<TranscoderLayer> {
     let refuse = |what: &str| {
         Err(err!(Argument, "the transcoder of layer {layer} {what}: its features are not linear in their input")
@@ -177,7 +177,7 @@ fn layer(layer: usize, parts: &Parts) -> Result<TranscoderLayer> {
     Ok(TranscoderLayer { encoder, encoder_bias: bias, fires, decoder, decoder_bias, skip: some(&parts.skip)? })
 }
 
-/// The layer of a site within blocks, by its name.
+/// Returns the layer of a site within blocks, by its name.
 pub fn site_layer(site: &str) -> Option<usize> {
     let place = parsed_site(site)?;
     place.site.kind.in_blocks().then_some(place.site.layer)

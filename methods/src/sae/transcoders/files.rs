@@ -29,7 +29,7 @@ impl Transcoders {
         Ok(written)
     }
 
-    /// The tensors of a layer by their names, by the names of their files.
+    /// Returns the tensors of a layer by their names, by the names of their files.
     fn tensors(&self, number: usize, layer: &TranscoderLayer) -> Result<Vec<(String, BTreeMap<String, Tensor>)>> {
         let (features, d, crosses) = (layer.features(), self.width(), self.crosses());
         let after = if crosses { format!("_{number}") } else { String::new() };
@@ -97,7 +97,7 @@ impl Transcoders {
     }
 }
 
-/// A text that YAML reads as it is.
+/// Quotes a text so that YAML reads it as it is.
 fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace(['"', '\\', '\n'], " "))
 }

@@ -22,10 +22,10 @@ use crate::tensor::files::safetensors::Reader;
 use crate::tensor::{DType, Tensor, elementwise};
 
 pub const CONFIG: &str = "config.json";
-/// Before the layer in the name of a file.
+/// Text before the layer in the name of a file.
 pub const PARAMS: &str = "params_layer_";
 
-/// What the config says that each layer reads and writes.
+/// Sites that each layer reads and writes, as the config names them.
 const READS: &str = "model.layers.{all}.pre_feedforward_layernorm.output";
 const WRITES: &str = "model.layers.{all}.post_feedforward_layernorm.output";
 /// The folder of a repository that has such transcoders.
@@ -78,14 +78,14 @@ pub fn load(
     Ok(Transcoders { model, ..Transcoders::new(read, Reads::MlpIn, Writes::MlpOut)? })
 }
 
-/// What is said of the transcoders.
+/// The description of the transcoders.
 struct Said {
     model: Option<String>,
     /// Whether there is a linear connection from what is read to what is written, where that is said.
     skips: Option<bool>,
 }
 
-/// What the config says; without one the folder has to say what it is, as for SAELens.
+/// Reads what the config says; without one the folder has to say what it is, as for SAELens.
 fn said(config: Option<&str>, place: &str, ignore: &[String]) -> Result<Said> {
     let Some(config) = config else {
         return match place.split(['/', '\\']).any(|part| part == FOLDER) {

@@ -23,34 +23,34 @@ use crate::err;
 use crate::model::hooks::checks::first_nan;
 use crate::tensor::{Device, Tensor, elementwise};
 
-/// What features read in a block.
+/// The input of features in a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reads {
-    /// The stream between attention and MLP, not normed.
+    /// The residual stream between attention and MLP, not normed.
     ResidMid,
-    /// The same after the norm's centring and scale, without its weight and bias.
+    /// The residual stream between attention and MLP after the norm's centring and scale, without its weight and bias.
     Normed,
     /// The input of the MLP.
     MlpIn,
 }
 
-/// What features write in a block.
+/// The output of features in a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Writes {
-    /// What the MLP adds to the stream, after any norm behind it.
+    /// The output of the MLP that is added to the residual stream, after any norm behind it.
     MlpOut,
     /// The output of the MLP before such a norm.
     Inner,
 }
 
-/// Which features fire, by their pre-activations.
+/// The activation function: the features that fire, by their pre-activations.
 #[derive(Debug, Clone)]
 pub enum Fires {
-    /// Those above 0.
+    /// Features above 0.
     Relu,
     /// The k largest of a position; with `signed` also those of them that are below 0, as circuit-tracer has it.
     TopK { k: usize, signed: bool },
-    /// Those above a threshold, one a feature: `[features]`.
+    /// Features above a threshold, one a feature: `[features]`.
     Threshold(Tensor),
 }
 
@@ -59,12 +59,12 @@ pub enum Fires {
 pub struct TranscoderLayer {
     /// One row a feature: `[features, d]`.
     pub encoder: Tensor,
-    /// `[features]`
+    /// Bias of the pre-activations: `[features]`.
     pub encoder_bias: Option<Tensor>,
     pub fires: Fires,
-    /// What each feature writes to its own layer and to each later one that it writes to.
+    /// Decoder: what each feature writes to its own layer and to each later one that it writes to.
     pub decoder: DecoderRows,
-    /// What is written in this layer whatever fires: `[d]`.
+    /// Bias of the output of this layer, whatever fires: `[d]`.
     pub decoder_bias: Option<Tensor>,
     /// A linear skip connection from what is read to what is written in this layer: `[d, d]`, output first.
     pub skip: Option<Tensor>,
@@ -78,7 +78,7 @@ pub struct Transcoders {
     pub writes: Writes,
     /// The model that they are of, as their maker calls it.
     pub model: Option<String>,
-    /// What viewers call them, which find their features by it.
+    /// Name of the transcoders in viewers, which find their features by it.
     pub scan: Option<String>,
 }
 
@@ -87,12 +87,12 @@ impl TranscoderLayer {
         self.encoder.dims().first().copied().unwrap_or(0)
     }
 
-    /// The pre-activations of what is read: `[n, d]` to `[n, features]`.
+    /// Computes the pre-activations of what is read: `[n, d]` to `[n, features]`.
     pub fn pre(&self, x: &Tensor) -> Result<Tensor> {
         Ok(kernels::linear(x, &self.encoder, self.encoder_bias.as_ref())?)
     }
 
-    /// The activations of pre-activations, 0 for features that do not fire.
+    /// Computes the activations of pre-activations, 0 for features that do not fire.
     pub fn fired(&self, pre: &Tensor) -> Result<Tensor> {
         match &self.fires {
             Fires::Relu => elementwise::relu(pre),
@@ -127,7 +127,7 @@ impl TranscoderLayer {
         })
     }
 
-    /// How many layers its features write to.
+    /// Returns the number of layers that the features write to.
     pub fn written(&self) -> usize {
         self.decoder.shape()[1]
     }
@@ -195,7 +195,7 @@ impl Transcoders {
         Ok(Self { layers: Arc::new(layers), reads, writes, model: None, scan: None })
     }
 
-    /// The same on a device. Decoders that stay in their files give their rows there.
+    /// Moves the transcoders to a device. Decoders that stay in their files give their rows there.
     pub fn to_device(&self, device: &Device) -> Result<Self> {
         let is_there = self.layers.iter().all(|layer| layer.encoder.device().same_device(device));
         if is_there {
@@ -209,22 +209,22 @@ impl Transcoders {
         &self.layers
     }
 
-    /// The width of what they read and write.
+    /// Returns the width of what the transcoders read and write.
     pub fn width(&self) -> usize {
         self.layers.first().and_then(|first| first.encoder.dims().get(1).copied()).unwrap_or(0)
     }
 
-    /// Whether features write to later layers than their own.
+    /// Returns whether features write to later layers than their own.
     pub fn crosses(&self) -> bool {
         self.layers.iter().any(|layer| layer.written() > 1)
     }
 
-    /// Whether this is the same in memory, and not merely with equal numbers.
+    /// Returns whether these are the same transcoders in memory, and not merely of equal numbers.
     pub fn is(&self, other: &Transcoders) -> bool {
         Arc::ptr_eq(&self.layers, &other.layers)
     }
 
-    /// What it is, in words.
+    /// Names the kind in words.
     pub fn kind(&self) -> &'static str {
         if self.crosses() { "cross-layer transcoder" } else { "transcoders" }
     }

@@ -23,7 +23,7 @@ use crate::tensor::{DType, Tensor};
 pub const CONFIG: &str = "config.yaml";
 
 crate::options! {
-    /// How transcoders are loaded.
+    /// Options of loading transcoders.
     #[derive(Debug, Clone)]
     pub struct TranscodersOptions {
         /// Config keys to ignore, where an unknown one is refused.
@@ -31,7 +31,7 @@ crate::options! {
     }
 }
 
-/// What a config says.
+/// The description of the transcoders in a config.
 struct Said {
     crosses: bool,
     reads: Reads,
@@ -89,20 +89,20 @@ impl Transcoders {
     }
 }
 
-/// Whether a file belongs to transcoders.
+/// Returns whether a file belongs to transcoders.
 fn is_part(name: &str) -> bool {
     let numbered = |before: &str| number(name, before).is_some();
     [CONFIG, gemma_scope::CONFIG].contains(&name)
         || ["layer_", "W_enc_", "W_dec_", gemma_scope::PARAMS].into_iter().any(numbered)
 }
 
-/// The layer of `layer_3.safetensors`, after `layer_`.
+/// Reads the layer in the name of a file, such as `layer_3.safetensors`, after `layer_`.
 fn number(name: &str, before: &str) -> Option<usize> {
     let digits = name.strip_prefix(before)?.strip_suffix(".safetensors")?;
     digits.parse().ok().filter(|_| digits.bytes().all(|b| b.is_ascii_digit()))
 }
 
-/// The layers of the files of a folder with this before their numbers.
+/// Lists the layers of the files of a folder with this before their numbers.
 fn layers(names: &[String], before: &str) -> BTreeSet<usize> {
     names.iter().filter_map(|name| number(name, before)).collect()
 }

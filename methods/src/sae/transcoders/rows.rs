@@ -9,7 +9,7 @@ use crate::base::{Result, memory};
 use crate::tensor::files::safetensors::Reader;
 use crate::tensor::{DType, Tensor};
 
-/// What each feature writes: `[features, written layers, d]`, in memory or in a file.
+/// The decoder of all features: `[features, written layers, d]`, in memory or in a file.
 #[derive(Clone)]
 pub enum DecoderRows {
     Held(Tensor),
@@ -17,12 +17,12 @@ pub enum DecoderRows {
         file: Arc<Reader<Mmap>>,
         name: String,
         shape: [usize; 3],
-        /// How many layers stand in a row of the file before the first that is written.
+        /// Number of layers that stand in a row of the file before the first that is written.
         before: usize,
     },
 }
 
-/// So many rows of a file are read at a time where all are.
+/// Number of rows of a file that are read at a time where all are.
 const ROWS: usize = 1 << 10;
 
 impl fmt::Debug for DecoderRows {
@@ -43,7 +43,7 @@ impl DecoderRows {
         }
     }
 
-    /// The rows of some features: `[n, written layers, d]`, in f32.
+    /// Reads the rows of some features: `[n, written layers, d]`, in f32.
     pub fn rows(&self, features: &[u32]) -> Result<Tensor> {
         let [_, written, d] = self.shape();
         match self {
@@ -59,7 +59,7 @@ impl DecoderRows {
         }
     }
 
-    /// What all features write to the first of their layers, which is their own: `[features, d]`, in f32.
+    /// Returns what all features write to the first of their layers, which is their own: `[features, d]`, in f32.
     pub fn own_layer(&self) -> Result<Tensor> {
         let [features, _, d] = self.shape();
         if let DecoderRows::Held(all) = self {

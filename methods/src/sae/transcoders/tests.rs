@@ -12,7 +12,7 @@ use crate::tensor::{DType, Device};
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/graphs");
 
-/// Files of which those below a folder may be written.
+/// Makes files of which those below a folder may be written.
 fn files(folder: &Path) -> Files {
     Files::new(Access::new(folder, &Rules::default()).unwrap(), false)
 }
@@ -48,8 +48,11 @@ fn every_layout_is_written_and_read_again() {
 
 #[test]
 fn one_by_one_they_have_the_codes_that_they_have_together() {
-    for name in ["gpt2-topk", "llama-relu-skip", "llama-clt-jumprelu"] {
-        let all = load(&Path::new(FIXTURES).join(name).join("transcoder"), &[]).unwrap();
+    let loaded = |name: &str| load(&Path::new(FIXTURES).join(name).join("transcoder"), &[]).unwrap();
+    let refused = loaded("gpt2-topk").one_by_one().unwrap_err().message;
+    assert!(refused.contains("before its weights, which is no site"), "{refused}");
+    for name in ["gpt2-relu", "llama-relu-skip", "llama-clt-jumprelu"] {
+        let all = loaded(name);
         let saes = all.one_by_one().unwrap();
         let x = Tensor::arange(0_f32, 24.0, &Device::Cpu).unwrap().sin().unwrap().reshape((1, 24)).unwrap();
         assert_eq!(saes.len(), all.layers().len());

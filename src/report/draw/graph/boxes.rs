@@ -149,11 +149,11 @@ impl Text {
         let (left, right) = (frame.left + self.size.inset, frame.right - self.size.inset);
         let middle = |line: usize| frame.top + self.size.above + 1.0 + (line as f64 + 0.5) * self.size.line;
         for (i, (line, kind, ink)) in self.lines.iter().enumerate() {
-            canvas.text(line, (left, middle(i)), Anchor::Start, *kind, *ink)?;
+            canvas.text(line, (left, middle(i)), Anchor::Left, *kind, *ink)?;
         }
         if let Some(aside) = &self.aside {
             let kind = Type::regular(self.size.name.size);
-            canvas.text(aside, (right, middle(0)), Anchor::End, kind, MUTED)?;
+            canvas.text(aside, (right, middle(0)), Anchor::Right, kind, MUTED)?;
         }
         Ok(())
     }

@@ -67,7 +67,7 @@ impl Legend {
         for (key, words, (x, row)) in &self.entries {
             let y = top + (*row as f64 + 0.5) * ROW;
             key.draw(canvas, self.weight, *x, y)?;
-            canvas.text(words, (x + key.width() + SPACE, y), Anchor::Start, NOTE, MUTED)?;
+            canvas.text(words, (x + key.width() + SPACE, y), Anchor::Left, NOTE, MUTED)?;
         }
         Ok(())
     }
@@ -168,7 +168,7 @@ impl Key {
             Key::Target => Look::Feature.draw(canvas, &frame, true, false),
             Key::Outlier => Look::Feature.draw(canvas, &frame, false, true),
             Key::Label(words) => words.draw(canvas, (x, y)),
-            Key::Number(text) => canvas.text(text, (x + self.width(), y), Anchor::End, EFFECT, MUTED),
+            Key::Number(text) => canvas.text(text, (x + self.width(), y), Anchor::Right, EFFECT, MUTED),
         }
     }
 }

@@ -50,9 +50,9 @@ impl Words {
 
     /// Writes them from `left` on.
     pub fn draw(&self, canvas: &mut Canvas, (left, middle): Point) -> Result<()> {
-        canvas.text(&self.effect, (left, middle), Anchor::Start, EFFECT, INK)?;
+        canvas.text(&self.effect, (left, middle), Anchor::Left, EFFECT, INK)?;
         let Some(cosine) = &self.cosine else { return Ok(()) };
-        canvas.text(cosine, (left + self.width(), middle), Anchor::End, EFFECT, MUTED)
+        canvas.text(cosine, (left + self.width(), middle), Anchor::Right, EFFECT, MUTED)
     }
 }
 

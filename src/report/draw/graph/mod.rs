@@ -125,7 +125,7 @@ impl<'a> Sheet<'a> {
             layout::draw_title(canvas, &title)?;
             for (i, remark) in remarks.iter().enumerate() {
                 let middle = titled + (i as f64 + 0.5) * REMARK_LINE - 4.0;
-                canvas.text(remark, (PAD, middle), Anchor::Start, REMARK, stroke::GROWS)?;
+                canvas.text(remark, (PAD, middle), Anchor::Left, REMARK, stroke::GROWS)?;
             }
             self.draw_ground(canvas)
         })?;
@@ -160,18 +160,18 @@ impl<'a> Sheet<'a> {
                 canvas.rectangle((left, top), (right, bottom), RULE.faint(0.4))?;
             }
             if let Some(site) = self.sites.get(level.level) {
-                canvas.text(site, (PAD + 8.0, (top + bottom) / 2.0), Anchor::Start, SITE, MUTED)?;
+                canvas.text(site, (PAD + 8.0, (top + bottom) / 2.0), Anchor::Left, SITE, MUTED)?;
             }
         }
         for column in &self.placed.columns {
             let at =
                 (PAD + (column.left + column.right) / 2.0, self.above + self.placed.height + BAND + POSITIONS / 2.0);
             let name = column.position.map_or("–".to_string(), |position| position.to_string());
-            canvas.text(&name, at, Anchor::Middle, EFFECT, MUTED)?;
+            canvas.text(&name, at, Anchor::Center, EFFECT, MUTED)?;
         }
         if !self.placed.columns.is_empty() {
             let at = (PAD + 8.0, self.above + self.placed.height + BAND + POSITIONS / 2.0);
-            canvas.text("position", at, Anchor::Start, EFFECT, MUTED)?;
+            canvas.text("position", at, Anchor::Left, EFFECT, MUTED)?;
         }
         Ok(())
     }
@@ -225,7 +225,7 @@ impl<'a> Sheet<'a> {
         }
         for (port, x) in runs {
             let middle = PAD + x.iter().sum::<f64>() / x.len() as f64;
-            canvas.text(&port.to_string(), (middle, frame.bottom - 6.5), Anchor::Middle, boxes::PORT, MUTED)?;
+            canvas.text(&port.to_string(), (middle, frame.bottom - 6.5), Anchor::Center, boxes::PORT, MUTED)?;
         }
         Ok(())
     }

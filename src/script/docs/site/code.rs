@@ -5,14 +5,14 @@ use crate::script::docs::Docs;
 use crate::script::docs::paint::{Paint, module_before, paint};
 use crate::script::engine::tokens::tokens;
 
-/// What code may name, and where a page finds it.
+/// The functions that code may name, and where a page finds each.
 pub struct Known<'a> {
     pub docs: &'a Docs,
     /// The link to the place of a function, by its path.
     pub link: &'a dyn Fn(&str) -> Option<String>,
 }
 
-/// A block of code. `language` is what stands at its fence; indented code has none.
+/// Writes a block of code. `language` is what stands at its fence; indented code has none.
 pub fn block(code: &str, language: &str, known: &Known) -> String {
     let language = language.split_whitespace().next().unwrap_or_default();
     let inside = match language {
@@ -28,14 +28,14 @@ pub fn block(code: &str, language: &str, known: &Known) -> String {
     format!("<pre{label}><code>{inside}</code></pre>\n")
 }
 
-/// Whether indented code is of the script language, rather than a command or a formula.
+/// Returns whether indented code is of the script language, rather than a command or a formula.
 fn looks_like_rhai(code: &str) -> bool {
     let shell = |line: &str| ["microtome ", "cargo ", "error:", "$ "].iter().any(|word| line.starts_with(word));
     let is_session = code.starts_with("$ microtome\n");
     is_session || !code.lines().any(shell) && ["::", "let ", "#{", "//"].iter().any(|word| code.contains(word))
 }
 
-/// A line of a transcript: what was typed is code, what was answered is not.
+/// Writes a line of a transcript: what was typed is code, what was answered is not.
 fn answer(line: &str, known: &Known) -> String {
     match line.strip_prefix("> ") {
         Some(typed) => format!("<b>&gt;</b> {}", rhai(typed, known)),
@@ -44,12 +44,12 @@ fn answer(line: &str, known: &Known) -> String {
     }
 }
 
-/// A line of a session, in which every line is typed.
+/// Writes a line of a session, in which every line is typed.
 fn session(line: &str, known: &Known) -> String {
     if line.starts_with(['>', '$']) { answer(line, known) } else { rhai(line, known) }
 }
 
-/// Code of the script language.
+/// Writes code of the script language.
 pub fn rhai(code: &str, known: &Known) -> String {
     let all = tokens(code);
     let (mut out, mut at) = (String::new(), 0);

@@ -5,7 +5,7 @@ use super::markdown::Section;
 use super::places;
 use crate::report::html::escape;
 
-/// Styles, scripts and pictures come from beside the page only; no network, no frames.
+/// Policy of the pages: styles, scripts and pictures come from beside the page only; no network, no frames.
 const POLICY: &str = "default-src 'none'; style-src 'self' file:; script-src 'self' file:; img-src 'self' file:; \
                       base-uri 'none'; form-action 'none'";
 
@@ -39,7 +39,7 @@ pub fn page(page: &Page, gathered: &Gathered, groups: &Groups) -> String {
     )
 }
 
-/// All pages in their groups, and the headings of this one.
+/// Writes all pages in their groups, and the headings of this one.
 fn list(page: &Page, gathered: &Gathered, groups: &Groups) -> String {
     let file = places::file(page.path);
     let mut out = String::new();

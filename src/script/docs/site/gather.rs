@@ -1,4 +1,4 @@
-//! What a site is made of: pages, the sources and pictures that they link to, and their order.
+//! Contents of a site: pages, the sources and pictures that they link to, and their order.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::script::docs::guide::File;
 
 /// Pages that are there without a link.
 const ROOTS: &[&str] = &["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "scripts/README.md"];
-/// Says in which order pages come: headings, and lists of links below them.
+/// Page that says in which order pages come: headings, and lists of links below them.
 const CONTENTS: &str = "docs/README.md";
 const PICTURES: &[&str] = &["png", "svg", "jpg", "jpeg", "gif", "webp"];
 /// Texts that become pages of code: the end of their names, and the language.
@@ -26,7 +26,7 @@ const SOURCES: &[(&str, &str)] = &[
 ];
 
 pub enum Content {
-    /// Markdown.
+    /// A page of Markdown.
     Page(String),
     /// A text in a language.
     Source(&'static str, String),
@@ -40,14 +40,14 @@ pub struct Gathered {
     headings: BTreeMap<String, (String, Vec<String>)>,
 }
 
-/// Where pages are read from.
+/// The source of pages.
 pub enum Place<'a> {
     Folder(&'a Path, &'a Files),
     /// Files that the program has inside.
     Inside(&'static [File]),
 }
 
-/// All pages that can be reached, and those given.
+/// Gathers all pages that can be reached, and those given.
 pub fn pages(place: &Place, given: Vec<(String, String)>) -> Result<Gathered> {
     let mut found = Gathered { pages: BTreeMap::new(), assets: Vec::new(), headings: BTreeMap::new() };
     let mut waiting = place.roots()?;
@@ -66,7 +66,7 @@ pub fn pages(place: &Place, given: Vec<(String, String)>) -> Result<Gathered> {
 }
 
 impl Place<'_> {
-    /// The pages that are there without a link.
+    /// Lists the pages that are there without a link.
     pub fn roots(&self) -> Result<Vec<String>> {
         let mut roots: Vec<String> = self.names("docs").iter().map(|name| format!("docs/{name}")).collect();
         roots.retain(|path| path.ends_with(".md"));
@@ -78,7 +78,7 @@ impl Place<'_> {
         Ok(roots)
     }
 
-    /// Whether there is a file or a folder that belongs to the site.
+    /// Returns whether there is a file or a folder that belongs to the site.
     fn has(&self, path: &str) -> Result<bool> {
         match self {
             Self::Folder(folder, files) => {
@@ -106,7 +106,7 @@ impl Place<'_> {
         utf8(self.bytes(path)?).map_err(|e| e.within(path))
     }
 
-    /// The names in a folder, those of folders with a slash at the end.
+    /// Lists the names in a folder, those of folders with a slash at the end.
     fn names(&self, folder: &str) -> Vec<String> {
         match self {
             Self::Folder(root, files) => files.names(&root.join(folder)),
@@ -138,7 +138,7 @@ impl Place<'_> {
         })
     }
 
-    /// A folder is shown as the list of its sources, unless it has a README of its own.
+    /// Shows a folder as the list of its sources, unless it has a README of its own.
     fn listing(&self, found: &mut Gathered, path: &str) -> Vec<String> {
         let mut names = self.names(path);
         names.sort();
@@ -151,7 +151,7 @@ impl Place<'_> {
     }
 }
 
-/// What a path has behind a folder, or nothing for the path itself.
+/// Returns what a path has behind a folder, or nothing for the path itself.
 fn below<'p>(path: &'p str, folder: &str) -> Option<&'p str> {
     let rest = path.strip_prefix(folder)?;
     if rest.is_empty() { Some(rest) } else { rest.strip_prefix('/') }
@@ -170,7 +170,7 @@ impl Gathered {
         links
     }
 
-    /// Where a link of a page leads: an address, or a file of the site with its anchor; none if nowhere.
+    /// Returns where a link of a page leads: an address, or a file of the site with its anchor; none if nowhere.
     pub fn place(&self, page: &str, target: &str) -> Option<String> {
         if is_outside(target) {
             return ["https://", "http://"].iter().any(|start| target.starts_with(start)).then(|| target.into());
@@ -191,12 +191,12 @@ impl Gathered {
         }
     }
 
-    /// The first heading of a page, or its path.
+    /// Returns the first heading of a page, or its path.
     pub fn title(&self, path: &str) -> String {
         self.headings.get(path).map_or(path, |(title, _)| title).into()
     }
 
-    /// Pages of Markdown in the order in which they are read, in named groups; the reference comes last.
+    /// Lists pages of Markdown in the order in which they are read, in named groups; the reference comes last.
     pub fn order(&self) -> Vec<(String, Vec<String>)> {
         let mut groups: Vec<(String, Vec<String>)> = vec![(String::new(), vec!["README.md".into()])];
         if let Some(Content::Page(text)) = self.pages.get(CONTENTS) {
@@ -215,7 +215,8 @@ impl Gathered {
         groups
     }
 
-    /// The groups of a page of contents: its headings of the second level, and the pages that are linked below them.
+    /// Lists the groups of a page of contents: its headings of the second level, and the pages that are linked below
+    /// them.
     fn listed(&self, text: &str) -> Vec<(String, Vec<String>)> {
         let mut groups = Vec::new();
         for part in text.split("\n## ").skip(1) {
@@ -230,7 +231,7 @@ impl Gathered {
     }
 }
 
-/// Whether a link leads out of the folder, by its scheme.
+/// Returns whether a link leads out of the folder, by its scheme.
 fn is_outside(target: &str) -> bool {
     target.split(['/', '#']).next().is_some_and(|start| start.contains(':'))
 }

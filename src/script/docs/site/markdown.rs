@@ -19,7 +19,7 @@ fn parser(text: &str) -> Parser<'_> {
     Parser::new_ext(text, Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH)
 }
 
-/// The targets of all links and pictures of a page.
+/// Lists the targets of all links and pictures of a page.
 pub fn targets(text: &str) -> Vec<String> {
     let target = |event| match event {
         Event::Start(Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. }) => Some(dest_url.to_string()),
@@ -28,7 +28,7 @@ pub fn targets(text: &str) -> Vec<String> {
     parser(text).filter_map(target).collect()
 }
 
-/// What a page says, heading by heading; what stands before the first one has an empty heading.
+/// Splits a page by its headings; what stands before the first one has an empty heading.
 pub fn sections(text: &str) -> Vec<Section> {
     let mut found = vec![Section::default()];
     let mut inside = false;
@@ -57,7 +57,7 @@ pub fn sections(text: &str) -> Vec<Section> {
     found
 }
 
-/// The page's content. `link` says where a target leads from this page; one that leads nowhere is no link.
+/// Writes the page's content. `link` says where a target leads from this page; one that leads nowhere is no link.
 pub fn html(text: &str, known: &Known, link: &dyn Fn(&str) -> Option<String>) -> String {
     let anchors = sections(text).into_iter().filter(|section| section.level > 0).map(|section| section.anchor);
     let mut writer = Writer {
@@ -131,7 +131,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Code within a sentence; the name of a function leads to its place in the reference.
+    /// Writes code within a sentence; the name of a function leads to its place in the reference.
     fn code(&mut self, text: &str) {
         let inside = format!("<code>{}</code>", escape::text(text));
         // A bare word may be anything, and a heading is the place itself.
@@ -215,8 +215,8 @@ impl Writer<'_> {
     }
 }
 
-/// A text of the reference, which is Markdown, as a terminal shows it: without the backslashes that keep a character from
-/// being markup. Code between backticks stays as it is.
+/// Writes a text of the reference, which is Markdown, as a terminal shows it: without the backslashes that keep a
+/// character from being markup. Code between backticks stays as it is.
 pub fn unescaped(markdown: &str) -> String {
     let mut shown = String::with_capacity(markdown.len());
     let mut letters = markdown.chars().peekable();
@@ -229,7 +229,7 @@ pub fn unescaped(markdown: &str) -> String {
     shown
 }
 
-/// HTML without its comments: marks around figures are for those who write them.
+/// Removes comments from HTML: marks around figures are for those who write them.
 pub fn without_comments(html: &str) -> String {
     let mut out = String::new();
     let mut rest = html;

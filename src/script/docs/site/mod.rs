@@ -29,7 +29,7 @@ use crate::script::docs::{Docs, Entry, guide, reference};
 use crate::script::library::manifest::Manifest;
 use crate::script::library::{MAIN, MANIFEST};
 
-/// Where the pages of the reference are.
+/// Folder of the pages of the reference.
 const REFERENCE: &str = "docs/reference/";
 
 /// The files of a site by their paths below its folder, and the number of pages.
@@ -38,8 +38,8 @@ pub struct Site {
     pub pages: usize,
 }
 
-/// The site of a folder, or of the guide where the folder has no pages. `docs` and `commands` are microtome's own, which the
-/// site of a library leaves out.
+/// Builds the site of a folder, or of the guide where the folder has no pages. `docs` and `commands` are microtome's
+/// own, which the site of a library leaves out.
 pub fn of(folder: &Path, engine: &Engine, docs: &Docs, files: &Files, commands: &[(String, String)]) -> Result<Site> {
     let is_library = files.has(&folder.join(MANIFEST))?;
     let own = if is_library { Some(Docs::of_library(engine, &modules(folder, files)?)) } else { None };
@@ -53,7 +53,7 @@ pub fn of(folder: &Path, engine: &Engine, docs: &Docs, files: &Files, commands: 
     Ok(written(&gathered, described, docs))
 }
 
-/// The modules of a library by the names under which they are imported: `lib.rhai` by that of the library.
+/// Lists the modules of a library by the names under which they are imported: `lib.rhai` by that of the library.
 fn modules(folder: &Path, files: &Files) -> Result<Vec<(String, String)>> {
     let manifest = Manifest::parse(&files.text(&folder.join(MANIFEST))?, MANIFEST)?;
     let library = manifest.name.as_deref().unwrap_or(MAIN);
@@ -64,7 +64,7 @@ fn modules(folder: &Path, files: &Files) -> Result<Vec<(String, String)>> {
     modules.map(|(module, name)| Ok((module.to_string(), files.text(&folder.join(name))?))).collect()
 }
 
-/// An error if some link leads nowhere.
+/// Refuses links that lead nowhere.
 fn dead(gathered: &Gathered) -> Result<()> {
     let mut found = Vec::new();
     for (path, content) in &gathered.pages {
@@ -82,7 +82,7 @@ fn dead(gathered: &Gathered) -> Result<()> {
 
 const HINT: &str = "a link is to a file of this folder, with the anchor of a heading, or begins with https://";
 
-/// All files of the site. Code names functions of `docs`, of which `described` are on its pages.
+/// Writes all files of the site. Code names functions of `docs`, of which `described` are on its pages.
 fn written(gathered: &Gathered, described: &Docs, docs: &Docs) -> Site {
     let places = functions(described);
     let order = gathered.order();
@@ -119,7 +119,7 @@ fn written(gathered: &Gathered, described: &Docs, docs: &Docs) -> Site {
     Site { files, pages }
 }
 
-/// The place of each function on the pages of the reference, by its path.
+/// Returns the place of each function on the pages of the reference, by its path.
 fn functions(docs: &Docs) -> BTreeMap<String, String> {
     let place = |entry: &Entry| {
         let file = places::file(&format!("{REFERENCE}{}", reference::page_of(entry)));

@@ -1,6 +1,6 @@
-//! Where things are: paths below the site's folder, and the links between them.
+//! Paths below the site's folder, and the links between them.
 
-/// The path that a link of a page means, from the folder of the site; none if it leads out of it.
+/// Returns the path that a link of a page means, from the folder of the site; none if it leads out of it.
 pub fn joined(page: &str, link: &str) -> Option<String> {
     let folder = page.rsplit_once('/').map_or("", |(folder, _)| folder);
     let mut parts: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
@@ -16,7 +16,7 @@ pub fn joined(page: &str, link: &str) -> Option<String> {
     Some(parts.join("/"))
 }
 
-/// The link from one file of the site to another, both by their paths from its folder.
+/// Returns the link from one file of the site to another, both by their paths from its folder.
 pub fn link(from: &str, to: &str) -> String {
     let (to, anchor) = to.split_once('#').map_or((to, String::new()), |(to, anchor)| (to, format!("#{anchor}")));
     let (from, to): (Vec<&str>, Vec<&str>) = (from.split('/').collect(), to.split('/').collect());
@@ -26,12 +26,12 @@ pub fn link(from: &str, to: &str) -> String {
     escaped(&format!("{up}{down}")) + anchor.as_str()
 }
 
-/// What a browser would take for something else than a name.
+/// Escapes what a browser would take for something else than a name.
 fn escaped(path: &str) -> String {
     path.replace('%', "%25").replace(' ', "%20").replace('?', "%3F").replace('#', "%23").replace('"', "%22")
 }
 
-/// The file of the site that shows a page or a source.
+/// Returns the file of the site that shows a page or a source.
 pub fn file(path: &str) -> String {
     match path.strip_suffix(".md") {
         Some("README") => "index.html".into(),
@@ -43,13 +43,13 @@ pub fn file(path: &str) -> String {
     }
 }
 
-/// The anchor of a heading, as code hosts make it: letters and digits in lower case, with `-` for each space.
+/// Returns the anchor of a heading, as code hosts make it: letters and digits in lower case, with `-` for each space.
 pub fn anchor(heading: &str) -> String {
     let kept = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
     heading.to_lowercase().chars().filter(kept).collect::<String>().replace(' ', "-")
 }
 
-/// The anchors of all headings of a page: one that is there already gets a number.
+/// Returns the anchors of all headings of a page: one that is there already gets a number.
 pub fn anchors(headings: &[&str]) -> Vec<String> {
     let mut taken: Vec<String> = Vec::new();
     let numbered = headings.iter().map(|heading| {

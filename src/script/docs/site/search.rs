@@ -21,7 +21,7 @@ pub fn add(index: &mut Vec<Value>, title: &str, file: &str, sections: &[Section]
     }
 }
 
-/// The script. A `<` could end it, if it were ever within a page.
+/// Writes the script. A `<` could end it, if it were ever within a page.
 pub fn script(index: &[Value]) -> String {
     let lines: Vec<String> = index.iter().map(|entry| entry.to_string().replace('<', "\\u003c")).collect();
     format!("window.searched=[\n{}\n];\n", lines.join(",\n"))

@@ -17,7 +17,7 @@ struct Open {
     is_list: bool,
 }
 
-/// The pieces as a text.
+/// Writes the pieces as a text.
 pub fn written(pieces: &[Piece]) -> String {
     let mut writer = Writer { pieces, open: Vec::new(), out: String::new(), code_ends: 0, indent: 0 };
     for at in 0..pieces.len() {
@@ -33,7 +33,7 @@ struct Writer<'p, 't> {
     pieces: &'p [Piece<'t>],
     open: Vec<Open>,
     out: String,
-    /// Where the last piece ends that is no comment.
+    /// End of the last piece that is no comment.
     code_ends: usize,
     /// The indentation of the line that is being written.
     indent: usize,
@@ -44,7 +44,7 @@ impl<'t> Writer<'_, 't> {
         self.pieces.get(at)
     }
 
-    /// The piece before it that is no comment.
+    /// Returns the piece before it that is no comment.
     fn before(&self, at: usize) -> Option<&Piece<'t>> {
         self.pieces.iter().take(at).rev().find(|piece| !piece.is_comment())
     }
@@ -89,8 +89,8 @@ impl<'t> Writer<'_, 't> {
         }
     }
 
-    /// Whether a piece begins a line: where the author began one, behind a comment that ends its line, and between
-    /// statements, unless their block is on one line.
+    /// Returns whether a piece begins a line: where the author began one, behind a comment that ends its line, and
+    /// between statements, unless their block is on one line.
     fn begins_line(&self, at: usize) -> bool {
         let (Some(piece), Some(last)) = (self.get(at), at.checked_sub(1).and_then(|last| self.get(last))) else {
             return false;
@@ -110,7 +110,7 @@ impl<'t> Writer<'_, 't> {
         (last.role == Role::Semicolon || begins_block) && is_in_lines && !piece.is_comment() || ends_block
     }
 
-    /// Whether some statement of a block begins a line.
+    /// Returns whether some statement of a block begins a line.
     fn has_lines(&self, opening: usize) -> bool {
         let mut depth = 0_usize;
         for piece in self.pieces.iter().skip(opening + 1) {
@@ -127,7 +127,8 @@ impl<'t> Writer<'_, 't> {
         false
     }
 
-    /// At most one empty line, and none at the beginning or the end of a block.
+    /// Returns whether an empty line stands before a piece: at most one, and none at the beginning or the end of a
+    /// block.
     fn is_after_empty_line(&self, at: usize, piece: &Piece) -> bool {
         let opens = at.checked_sub(1).and_then(|last| self.get(last)).is_some_and(Piece::opens);
         piece.breaks > 1 && !opens && !piece.closes()
@@ -147,7 +148,7 @@ impl<'t> Writer<'_, 't> {
         }
     }
 
-    /// Whether a line that begins with this piece goes on with the statement or the element of the line before.
+    /// Returns whether a line that begins with this piece goes on with the statement or the element of the line before.
     fn goes_on(&self, at: usize, piece: &Piece) -> bool {
         let Some(before) = self.before(at) else { return false };
         if before.opens() || matches!(before.role, Role::Comma | Role::Semicolon) || piece.text == "{" {
@@ -161,7 +162,8 @@ impl<'t> Writer<'_, 't> {
         !is_value || piece.role == Role::Keyword && matches!(piece.text, "in" | "as")
     }
 
-    /// Whether a comma may end what this bracket holds: the elements of an array or a map, or the arguments of a call.
+    /// Returns whether a comma may end what this bracket holds: the elements of an array or a map, or the arguments of
+    /// a call.
     fn is_list(&self, at: usize, piece: &Piece) -> bool {
         let name = self.before(at);
         let defines = at >= 2 && self.get(at - 2).is_some_and(|word| word.text == "fn");
@@ -183,7 +185,7 @@ impl<'t> Writer<'_, 't> {
         self.out.insert(self.code_ends, ',');
     }
 
-    /// Whether a comma stands behind the last element of a list that ends on the same line.
+    /// Returns whether a comma stands behind the last element of a list that ends on its line.
     fn is_needless(&self, at: usize, piece: &Piece) -> bool {
         let is_last = self.get(at + 1).is_some_and(|next| next.closes() && next.breaks == 0);
         piece.role == Role::Comma && is_last && self.open.last().is_some_and(|open| open.is_list)

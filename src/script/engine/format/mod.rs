@@ -9,12 +9,13 @@ mod spaces;
 
 use pieces::Piece;
 
-/// The text as it is written. The same for what this made.
+/// Formats a text; what this made stays as it is.
 pub fn formatted(text: &str) -> String {
     lines::written(&pieces::pieces(text))
 }
 
-/// What a text consists of beside white space, and commas before a closing bracket: the same before and after.
+/// Lists what a text consists of beside white space, and commas before a closing bracket: formatting does not change
+/// it.
 pub fn substance(text: &str) -> Vec<String> {
     let pieces = pieces::pieces(text);
     let code: Vec<&Piece> = pieces.iter().filter(|piece| !piece.is_comment()).collect();

@@ -2,7 +2,7 @@
 
 use crate::script::engine::tokens::{KEYWORDS, Kind, Token, tokens};
 
-/// What a piece does, as far as the white space around it depends on it.
+/// The role of a piece, as far as the white space around it depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     Comment,
@@ -22,12 +22,12 @@ pub enum Role {
     Semicolon,
     Colon,
     Arrow,
-    /// What joins its neighbours without a blank: `.`, `::`, `..`.
+    /// A sign that joins its neighbours without a blank: `.`, `::`, `..`.
     Joint,
     Binary,
     /// A sign before its value.
     Unary,
-    /// Either, which the author's blanks tell.
+    /// A sign before its value or between two, which the author's blanks tell.
     Sign,
     /// The first bar of a closure, and its last one, or both in one.
     OpenBar,
@@ -39,9 +39,9 @@ pub enum Role {
 pub struct Piece<'t> {
     pub text: &'t str,
     pub role: Role,
-    /// How many line ends stand before it.
+    /// Number of line ends before it.
     pub breaks: usize,
-    /// How many characters of white space stand before it on its line.
+    /// Number of characters of white space before it on its line.
     pub gap: usize,
 }
 
@@ -50,7 +50,7 @@ impl Piece<'_> {
         self.role == Role::Comment
     }
 
-    /// A comment that ends with its line.
+    /// Returns whether the piece is a comment that ends with its line.
     pub fn is_line_comment(&self) -> bool {
         self.is_comment() && self.text.starts_with("//")
     }
@@ -64,7 +64,7 @@ impl Piece<'_> {
         self.role == Role::Close
     }
 
-    /// Whether a value may begin after it, so that a sign there is the sign of that value.
+    /// Returns whether a value may begin after it, so that a sign there is the sign of that value.
     fn expects_value(&self) -> bool {
         use Role::*;
         self.opens() || !matches!(self.role, Value | Close | Sign)
@@ -107,8 +107,8 @@ pub fn pieces(text: &str) -> Vec<Piece<'_>> {
     pieces
 }
 
-/// The last token of the piece that begins with this one: a string between backticks is one piece with the code in it, and
-/// `!in` one word.
+/// Finds the last token of the piece that begins with this one: a string between backticks is one piece with the code
+/// in it, and `!in` one word.
 fn last_of(text: &str, tokens: &[Token], first: usize) -> usize {
     let of = |at: usize| tokens.get(at).map_or("", |token| token.of(text));
     let follows =

@@ -1,4 +1,4 @@
-//! Whether a blank stands between two pieces of a line.
+//! Blanks between two pieces of a line.
 
 use super::pieces::{Piece, Role};
 

@@ -87,7 +87,7 @@ fn nothing_is_made_of_nothing() {
 }
 
 proptest::proptest! {
-    /// Also on what is no script: nothing but white space and commas changes, and it ends after one step.
+    /// Formats what is no script, too: nothing but white space and commas changes, and it ends after one step.
     #[test]
     fn no_text_breaks_it(text in "[a-z0-9 (){}\\[\\]#$`\"'/*.:,;|=>!\\\\\n-]{0,40}") {
         let _written = formatted(&text);

@@ -13,7 +13,7 @@ use crate::script::engine::options::{options, taken};
 use crate::script::engine::value::{Any, Fallible, Options};
 use crate::script::model::{AttentionOptions, InputOptions, Model};
 
-/// The recorded pattern of a head on one text, and the ids of the text.
+/// Records the pattern of a head on one text, and returns it with the ids of the text.
 fn recorded(
     ctx: &NativeCallContext,
     m: &Model,
@@ -32,7 +32,7 @@ fn recorded(
 
 #[export_module(manifest)]
 pub mod methods {
-    /// The attention of a head from one query position: the text, each token coloured by its attention weight.
+    /// Shows the attention of a head from one query position: the text, each token coloured by its attention weight.
     ///
     /// The site is one head of a pattern, `pattern.3.5` for head 5 of layer 3.
     ///
@@ -65,7 +65,8 @@ pub mod methods {
         Ok(super::attention::text(&cache, place, 0, from, &tokens).map_err(|e| e.about("site"))?)
     }
 
-    /// The attention pattern of a head as a heat map: a row for each query position, a column for each key position.
+    /// Returns the attention pattern of a head as a heat map: a row for each query position, a column for each key
+    /// position.
     ///
     /// # Options
     /// - [input]

@@ -57,7 +57,7 @@ impl Attribution {
         Ok(Self(Arc::new(Split { core, margins, texts, token, against, table, heads })))
     }
 
-    /// All that is summed.
+    /// Returns all terms of the sum.
     fn terms(&self) -> Value {
         let terms = self.0.core.terms().into_iter().enumerate();
         let term = |(at, (writer, value)): (usize, (String, f64))| {
@@ -146,7 +146,8 @@ fn split(ctx: &NativeCallContext, m: &Model, x: &Dynamic, of: &Dynamic, map: Opt
 
 #[export_module(manifest)]
 pub mod methods {
-    /// Direct logit attribution: the contributions of embeddings, attention and MLPs to the logit of a token.
+    /// Computes the direct logit attribution: the contributions of embeddings, attention and MLPs to the logit of a
+    /// token.
     ///
     /// The token is given as its text or its id. Of several texts it is the mean, with the margin of each contribution's
     /// 95 % interval, 1.96 standard errors; the token may then be an array, one for each text. The final norm is taken as the linear map that it was in
@@ -186,7 +187,7 @@ pub mod methods {
 
 #[export_module(manifest)]
 pub mod parts {
-    /// All contributions, the rest, and the logit that they sum to.
+    /// Tabulates all contributions, the rest, and the logit that they sum to.
     ///
     /// # Example
     /// ```
@@ -198,7 +199,7 @@ pub mod parts {
         attribution.0.table.clone()
     }
 
-    /// The contribution of each head, layer by layer, of an attribution by head.
+    /// Returns the contribution of each head, layer by layer, of an attribution by head.
     ///
     /// # Example
     /// ```
@@ -212,7 +213,7 @@ pub mod parts {
         Ok(heads.ok_or_else(unsplit)?)
     }
 
-    /// Every contribution, as maps with the keys `writer` and `value`, in the order of the computation.
+    /// Lists every contribution, as maps with the keys `writer` and `value`, in the order of the computation.
     ///
     /// # Example
     /// ```
@@ -225,7 +226,7 @@ pub mod parts {
         from_json(attribution.terms())
     }
 
-    /// The sum of all parts.
+    /// Returns the sum of all parts.
     ///
     /// # Example
     /// ```
@@ -238,7 +239,8 @@ pub mod parts {
         attribution.0.core.sum()
     }
 
-    /// The logit that was split, as the model computed it before any cap, or its distance to that of the other token.
+    /// Returns the logit that was split, as the model computed it before any cap, or its distance to that of the other
+    /// token.
     ///
     /// # Example
     /// ```
@@ -250,7 +252,7 @@ pub mod parts {
         attribution.0.core.logit
     }
 
-    /// What the parts do not account for: rounding, and what hooks added to the residual stream.
+    /// Returns the logit less the sum of all parts: rounding, and what hooks added to the residual stream.
     ///
     /// # Example
     /// ```
@@ -275,7 +277,7 @@ pub mod parts {
         Ok(saved(&ctx, attribution, path)?)
     }
 
-    /// The token or tokens, the parts, their sum, the rest, and the logit.
+    /// Returns the token or tokens, the parts, their sum, the rest, and the logit, as a map.
     ///
     /// # Example
     /// ```

@@ -1,4 +1,4 @@
-//! What a fitted lens and the logit lens read on the same texts.
+//! Readings of a fitted lens and of the logit lens on the same texts.
 
 use rhai::plugin::*;
 use rhai::{Dynamic, NativeCallContext};
@@ -47,7 +47,7 @@ handle!(BothLenses, "BothLenses", |both| format!("{} and {LOGIT_LENS}: {}", both
 
 #[export_module(manifest)]
 pub mod parts {
-    /// What the fitted lens has read.
+    /// Returns the readings of the fitted lens.
     ///
     /// # Example
     /// ```
@@ -60,7 +60,7 @@ pub mod parts {
         both.fitted.clone()
     }
 
-    /// What the logit lens has read in the same run.
+    /// Returns the readings of the logit lens in the same run.
     ///
     /// # Example
     /// ```
@@ -86,7 +86,7 @@ pub mod parts {
         Ok(saved(&ctx, both, path)?)
     }
 
-    /// The data of both lenses, as `to_map` of one lens gives it.
+    /// Returns the data of both lenses, as `to_map` of one lens gives it.
     ///
     /// # Example
     /// ```

@@ -30,7 +30,7 @@ struct Sides {
 }
 
 impl Comparison {
-    /// For a single text the columns are labelled with its tokens.
+    /// Makes a comparison; for a single text the columns are labelled with its tokens.
     fn new(m: &Model, a: &Recorded, b: &Recorded, core: Core) -> Self {
         let mut grid = core.grid();
         if let ([a], [b]) = (a.batch.rows(), b.batch.rows()) {
@@ -48,7 +48,7 @@ impl Comparison {
     }
 }
 
-/// The label of each position: its token, or both tokens where the texts differ.
+/// Labels each position: its token, or both tokens where the texts differ.
 fn columns(m: &Model, a: &[u32], b: &[u32]) -> Vec<String> {
     let column = |(at, (a, b)): (usize, (&u32, &u32))| match a == b {
         true => names::placed(m.core(), at, *a),
@@ -121,7 +121,7 @@ pub mod methods {
         Ok(Comparison::new(m, &a, &b, core))
     }
 
-    /// The difference at each site: the largest one, the distance relative to the norm of a, and the cosine.
+    /// Tabulates the difference at each site: the largest one, the distance relative to the norm of a, and the cosine.
     ///
     /// # Example
     /// ```
@@ -135,7 +135,7 @@ pub mod methods {
         comparison.0.core.table()
     }
 
-    /// A summary: the first site that differs, and the mean and the largest KL(a || b) in nats.
+    /// Summarises the comparison: the first site that differs, and the mean and the largest KL(a || b) in nats.
     ///
     /// # Example
     /// ```
@@ -147,7 +147,7 @@ pub mod methods {
         comparison.0.core.card()
     }
 
-    /// KL(a || b) in nats as a heat map: a row for each text, a column for each position.
+    /// Returns KL(a || b) in nats as a heat map: a row for each text, a column for each position.
     ///
     /// # Example
     /// ```
@@ -159,7 +159,7 @@ pub mod methods {
         comparison.0.grid.clone()
     }
 
-    /// The first site that is not equal bit for bit in both runs, or ().
+    /// Returns the first site that is not equal bit for bit in both runs, or ().
     ///
     /// # Example
     /// ```
@@ -172,8 +172,8 @@ pub mod methods {
         comparison.first().map_or(Dynamic::UNIT, Dynamic::from)
     }
 
-    /// KL(a || b) in nats, of the distributions of the next token: an array for each text, with a number for each
-    /// position.
+    /// Returns KL(a || b) in nats, of the distributions of the next token: an array for each text, with a number for
+    /// each position.
     ///
     /// # Example
     /// ```
@@ -199,7 +199,8 @@ pub mod methods {
         Ok(saved(&ctx, comparison, path)?)
     }
 
-    /// The first site that differs, KL(a || b) in nats by text and position, and the difference at each site.
+    /// Returns the first site that differs, KL(a || b) in nats by text and position, and the difference at each site,
+    /// as a map.
     ///
     /// # Example
     /// ```

@@ -73,7 +73,7 @@ impl Handle for FittedLens {
     }
 }
 
-/// The sites that are read: those of the lens, if the call names none.
+/// Reads the sites of a call, or those of the lens if it names none.
 fn read(
     ctx: &NativeCallContext,
     lens: &FittedLens,
@@ -136,7 +136,8 @@ pub mod methods {
         super::read(&ctx, lens, &m, (&x, Some(&sites)), options)
     }
 
-    /// The logits that the lens reads at one site of a cache: [batch, pos, vocab], NaN after the end of shorter texts.
+    /// Computes the logits that the lens reads at one site of a cache: [batch, pos, vocab], NaN after the end of
+    /// shorter texts.
     ///
     /// # Example
     /// ```
@@ -156,8 +157,8 @@ pub mod methods {
         Ok(lens.0.logits(m.decoder(), cache, cache.named(site)?, &env(&ctx)?.task)?)
     }
 
-    /// The direction in the output of a layer that promotes a token at the end: v = A^T W_U[:, token], [d_model],
-    /// where A is the matrix of the lens: for a Jacobian lens, J.
+    /// Computes the direction in the output of a layer that promotes a token at the end: v = A^T W_U[:, token],
+    /// [d_model], where A is the matrix of the lens: for a Jacobian lens, J.
     ///
     /// It goes into `hooks::add` to steer; the token is a text that is one token, or an id.
     ///
@@ -183,7 +184,7 @@ pub mod methods {
         Ok(lens.0.direction(m.decoder(), layer, id)?)
     }
 
-    /// The matrix J of a layer of a Jacobian lens: [d_model, d_model], the output dimension first.
+    /// Returns the matrix J of a layer of a Jacobian lens: [d_model, d_model], the output dimension first.
     ///
     /// # Example
     /// ```
@@ -196,8 +197,8 @@ pub mod methods {
         Ok(lens.0.map(given("layer", &layer).size()?)?.matrix.clone())
     }
 
-    /// What a tuned lens does to the output of a layer: a map of the `matrix` A, [d_model, d_model], the output dimension
-    /// first, and the `bias` b, [d_model].
+    /// Returns the map of a tuned lens for the output of a layer: the `matrix` A, [d_model, d_model], the output
+    /// dimension first, and the `bias` b, [d_model].
     ///
     /// # Example
     /// ```
@@ -213,7 +214,7 @@ pub mod methods {
         Ok(parts.into_iter().filter_map(|(name, part)| Some((name.into(), Dynamic::from(part?.clone())))).collect())
     }
 
-    /// The layers that the lens reads.
+    /// Returns the layers that the lens reads.
     ///
     /// # Example
     /// ```
@@ -225,7 +226,7 @@ pub mod methods {
         lens.layers().into_iter().map(Dynamic::from).collect()
     }
 
-    /// The number of prompts that the lens was fitted on.
+    /// Returns the number of prompts that the lens was fitted on.
     ///
     /// # Example
     /// ```
@@ -252,7 +253,7 @@ pub mod methods {
         Ok(lens.0.save(&env.files, Path::new(path), &env.task).map_err(|e| e.about("path"))?)
     }
 
-    /// The kind, the layers, the number of prompts and the width of the lens.
+    /// Returns the kind, the layers, the number of prompts and the width of the lens, as a map.
     ///
     /// # Example
     /// ```

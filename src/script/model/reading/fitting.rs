@@ -16,7 +16,7 @@ use crate::script::engine::value::{Any, Fallible, Options};
 use crate::script::model::Model;
 use crate::script::model::input::texts;
 
-/// The first tokens of the first prompts of what a script gives.
+/// Reads the first tokens of the first prompts of an argument.
 fn prompts(ctx: &NativeCallContext, m: &Model, x: &Dynamic, (context, most): (usize, usize)) -> Result<Vec<Vec<u32>>> {
     let Some(text) = x.read_lock::<Text>() else {
         return Ok(texts(ctx, m, x).map_err(|e| e.about("text"))?.batch.rows().to_vec());
@@ -96,9 +96,9 @@ pub mod methods {
     /// Trains a tuned lens (Belrose et al. 2023): for each layer a matrix A and a vector b that carry its output h to
     /// A h + b, so that it can be decoded as the output of the last layer is.
     ///
-    /// They minimise KL(model || lens), where the lens predicts softmax(W_U norm(A h + b)), and begin as the identity and
-    /// 0, which is the logit lens. `lens.judge` compares both on other text. Ctrl-C ends the training with the lens so
-    /// far.
+    /// They minimise KL(model || lens), where the lens predicts softmax(W_U norm(A h + b)), and begin as the identity
+    /// and 0, which is the logit lens. `lens.judge` compares both on held-out text. Ctrl-C ends the training with the
+    /// lens so far.
     ///
     /// `text` is one of `data::text`, or an array of texts or of ids.
     ///
@@ -124,9 +124,9 @@ pub mod methods {
         Ok(FittedLens(lens.into()))
     }
 
-    /// How far what the lens reads is from what the model predicts in the end, beside the logit lens: for each layer the
-    /// mean over tokens of KL(model || lens), in nats, with its 95 % interval over prompts. Judge on text that the lens
-    /// was not fitted on.
+    /// Measures how far the lens is from the model's predictions, beside the logit lens: for each layer the mean over
+    /// tokens of KL(model || lens), in nats, with its 95 % interval over prompts. Judge on text that the lens was not
+    /// fitted on.
     ///
     /// `text` is one of `data::text`, or an array of texts or of ids.
     ///

@@ -64,7 +64,7 @@ impl Text {
 }
 
 impl Lens {
-    /// `lens` is the name of the lens.
+    /// Makes the tables of readings; `lens` is the name of the lens.
     pub fn new(
         (m, lens): (&Model, &str),
         input: &Input,
@@ -77,7 +77,7 @@ impl Lens {
         Ok(Self(Arc::new(Seen { model: m.shared().clone(), readings, texts, several: input.several })))
     }
 
-    /// The text that is meant; one alone need not be named.
+    /// Returns the text that is meant; one alone need not be named.
     fn text(&self, wanted: Option<&Dynamic>) -> Result<&Text> {
         let texts = &self.0.texts;
         let index = match (wanted, texts.as_slice()) {
@@ -102,7 +102,7 @@ impl Lens {
         })
     }
 
-    /// The guesses of a site for one text, position by position.
+    /// Returns the guesses of a site for one text, position by position.
     fn guesses(&self, reading: &LensReading, text: usize) -> Value {
         let guess = |guess: &Guess| {
             let token = names::name(&self.0.model, guess.token);
@@ -122,7 +122,7 @@ impl Lens {
     }
 }
 
-/// The positions that were recorded, which lie within the text, and the token at each.
+/// Finds the positions that were recorded, which lie within the text, and the token at each.
 fn chosen(ids: &[u32], positions: Option<&[i64]>) -> Vec<(usize, u32)> {
     let all = ids.iter().copied().enumerate();
     let Some(positions) = positions else { return all.collect() };
@@ -167,7 +167,7 @@ handle!(Lens, "Lens", |lens| {
     format!("lens on {}, {}", count(lens.0.readings.len(), "site"), count(lens.0.texts.len(), "text"))
 });
 
-/// A table cut into such as fit the width, each with its first column; cutting words would hide the guesses.
+/// Cuts a table into pieces that fit the width, each with its first column; cutting words would hide the guesses.
 fn pieces(table: &Table, width: usize) -> Vec<Table> {
     let wide = |column: usize| {
         let texts = table.rows.iter().filter_map(|row| match row.get(column) {
@@ -209,7 +209,7 @@ fn read(ctx: &NativeCallContext, m: &Model, x: &Dynamic, sites: &Dynamic, map: O
 
 #[export_module(manifest)]
 pub mod methods {
-    /// The logit lens (nostalgebraist 2020): the residual stream at any layer, decoded as if it were the last.
+    /// Reads the logit lens (nostalgebraist 2020): the residual stream at any layer, decoded as if it were the last.
     ///
     /// Each site goes through the final norm, with its own divisor, and through the unembedding. The sites are those of
     /// the residual stream, by default `resid_post.*`, whose last one is the model's own prediction; or what is written
@@ -247,7 +247,7 @@ pub mod methods {
 
 #[export_module(manifest)]
 pub mod parts {
-    /// The likeliest next tokens: a row for each site, a column for each position and its token.
+    /// Tabulates the likeliest next tokens: a row for each site, a column for each position and its token.
     ///
     /// With several texts, the number of one is required.
     ///
@@ -267,7 +267,7 @@ pub mod parts {
         Ok(lens.text(Some(&text))?.table.clone())
     }
 
-    /// The probability of the likeliest token, as a heat map of sites and positions.
+    /// Returns the probability of the likeliest token, as a heat map of sites and positions.
     ///
     /// With several texts, the number of one is required.
     ///
@@ -287,7 +287,8 @@ pub mod parts {
         Ok(lens.text(Some(&text))?.grid.clone())
     }
 
-    /// The logits of a site: [batch, pos, vocab], after the model's cap if it has one; NaN after the end of shorter texts.
+    /// Returns the logits of a site: [batch, pos, vocab], after the model's cap if it has one; NaN after the end of
+    /// shorter texts.
     ///
     /// # Example
     /// ```
@@ -299,8 +300,8 @@ pub mod parts {
         Ok(lens.reading(site)?.logits.clone())
     }
 
-    /// The guesses of a site: for each position an array of maps with the keys `id`, `token` and `probability`, the
-    /// likeliest first.
+    /// Returns the guesses of a site: for each position an array of maps with the keys `id`, `token` and `probability`,
+    /// the likeliest first.
     ///
     /// With several texts, it is an array of such, one for each text.
     ///
@@ -334,7 +335,7 @@ pub mod parts {
         Ok(saved(&ctx, lens, path)?)
     }
 
-    /// The sites, and for each text its positions, their tokens, and the guesses by site.
+    /// Returns the sites, and for each text its positions, their tokens, and the guesses by site, as a map.
     ///
     /// # Example
     /// ```

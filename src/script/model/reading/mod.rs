@@ -20,7 +20,7 @@ pub use fitted::FittedLens;
 pub use lens::Lens;
 pub use verify::Verification;
 
-/// The methods that read, and those of what they give back.
+/// Lists the methods that read, and those of what they give back.
 pub fn globals() -> Vec<&'static ModuleManifest> {
     vec![
         exported_manifest!(attention::methods),

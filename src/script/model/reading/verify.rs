@@ -1,4 +1,4 @@
-//! `m.verify`: a model's activations beside those that another program recorded.
+//! `m.verify`: a model's activations beside those that another program recorded, or that candle computes.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::base::{Result, Table};
 use crate::model::batch::Batch;
+use crate::model::reading::second_opinion::{self, Sources};
 use crate::model::reading::verify::{Compared, Dump, Verification as Core};
 use crate::report::json::number;
 use crate::report::symbols::count;
@@ -19,12 +20,12 @@ use crate::script::engine::show::{mapped, saved};
 use crate::script::engine::value::{Any, Fallible};
 use crate::script::model::{InputOptions, Model};
 
-/// A model's activations beside those of a dump.
+/// A model's activations beside those of a dump, or of another implementation.
 #[derive(Clone)]
 pub struct Verification(Arc<Core>);
 
 impl Verification {
-    /// The tables that it is shown as: what was compared, and what was not.
+    /// Returns the tables of the compared activations and of those left out.
     fn tables(&self) -> Vec<Table> {
         let left_out = (!self.0.unknown.is_empty()).then(|| self.0.left_out());
         [self.0.table()].into_iter().chain(left_out).collect()
@@ -51,14 +52,20 @@ impl Item for Verification {
 
     fn data(&self) -> Result<Value> {
         let compared = |one: &Compared| {
-            json!({
+            let mut found = json!({
                 "activation": one.name,
                 "theirs": number(one.theirs),
                 "ours": number(one.ours),
                 "cosine": number(one.cosine),
                 "largest": number(one.largest),
                 "relative": number(one.relative),
-            })
+            });
+            if let Some(limit) = one.limit {
+                found["bound"] = number(limit.bound);
+                found["text"] = limit.text.into();
+                found["position"] = limit.position.into();
+            }
+            found
         };
         let unknown = |(name, why): &(String, String)| json!({ "activation": name, "why": why });
         Ok(json!({
@@ -72,10 +79,21 @@ handle!(Verification, "Verification", |verification| {
     let Core { dump, compared, unknown } = &*verification.0;
     let worst = verification.0.worst().map_or(f64::NAN, |one| one.relative);
     let left_out = if unknown.is_empty() { String::new() } else { format!(", {} not compared", unknown.len()) };
-    format!("{} beside {dump}: at most {worst:.1e} of the norm apart{left_out}", count(compared.len(), "activation"))
+    let held = match (verification.0.agrees(), verification.0.first_apart()) {
+        (_, Some(first)) => format!(", `{}` beyond the bound of rounding", first.name),
+        (Some(true), None) => ", all within the bound of rounding".to_string(),
+        _ => String::new(),
+    };
+    format!(
+        "{} beside {dump}: at most {worst:.1e} of the norm apart{held}{left_out}",
+        count(compared.len(), "activation")
+    )
 });
 
 fn verified(ctx: &NativeCallContext, m: &Model, path: &str, x: Option<&Dynamic>) -> Fallible<Verification> {
+    if path == second_opinion::NAME {
+        return beside_candle(ctx, m, x);
+    }
     let env = env(ctx)?;
     let dump = env.files.map(Path::new(path)).and_then(|bytes| Dump::new(path.into(), bytes));
     let dump = dump.map_err(|e| e.about("path"))?;
@@ -88,9 +106,25 @@ fn verified(ctx: &NativeCallContext, m: &Model, path: &str, x: Option<&Dynamic>)
     Ok(Verification(Arc::new(core)))
 }
 
+fn beside_candle(ctx: &NativeCallContext, m: &Model, x: Option<&Dynamic>) -> Fallible<Verification> {
+    let asked = InputOptions::default();
+    let batch = match x {
+        Some(x) => asked.input(ctx, m, x)?.batch,
+        None => second_opinion::usual_text(m.plain(), &env(ctx)?.task)?,
+    };
+    let plain = m.plain();
+    let config_json = plain.published.as_ref().map(|published| &published.config_json);
+    let is_gguf = plain.origin.ends_with(".gguf");
+    let gguf = if is_gguf { env(ctx)?.files.map(Path::new(&plain.origin)).ok().map(Arc::new) } else { None };
+    let sources = Sources { config_json, gguf };
+    let core = asked.run(ctx, m, |hooks, task| second_opinion::verify(m.decoder(), sources, &batch, hooks, task))?;
+    Ok(Verification(Arc::new(core)))
+}
+
 #[export_module(manifest)]
 pub mod methods {
-    /// Compares the model's activations with those that another program recorded of the same weights and tokens.
+    /// Compares the model's activations with those that another program recorded of the same weights and tokens, or with
+    /// candle's implementation of its family.
     ///
     /// The dump is a .safetensors file of activations, under TransformerLens' names or ours, and of the ids that were read, as
     /// `tokens` or `input_ids`; ids that it lacks are given as `x`, and all texts have the same length. TransformerLens' cache is
@@ -99,6 +133,16 @@ pub mod methods {
     /// the computation, and it lists what could not be compared, with the reason. `hook_normalized` is what a norm gives before
     /// its weights, which `attn_in`, `mlp_in` and `final_norm` are behind; scores are compared where the mask leaves them.
     ///
+    /// `"candle"` in place of a path asks for a second opinion without another program: candle-transformers' own
+    /// implementation of the model's family, with the same weights, in f32 on the CPU. Numbers that the model's config.json
+    /// states, candle reads there, and a GGUF file it reads by itself, too. Compared are, on `x` or on a text of up to 32
+    /// tokens, logits from the residual stream after each attention and each MLP layer (the logit lens) at the last position
+    /// of each text, and logits and losses at all positions. Each row has the bound that rounding explains,
+    /// 8 u (k + 1) (sqrt(m) + n) with u = 2^-24 after k blocks, for sums of up to m products and texts of up to n tokens, and
+    /// the text and position of the largest difference. A model of which candle would compute something else is refused with
+    /// the reason (granite's multipliers, gemma 3's scaled RoPE, experts in layers of no pattern), and so are half precision
+    /// and texts longer than the model's attention window.
+    ///
     /// # Example
     /// ```
     /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: 10, context: 16 }, #{ seed: 1 });
@@ -106,6 +150,9 @@ pub mod methods {
     /// let verified = m.verify("dump.safetensors", [1, 2, 3]);
     /// verified  //=> 4 activations beside dump.safetensors: at most 0.0e0 of the norm apart
     /// verified.table()["activation"]  //=> ["blocks.0.attn.hook_pattern", "blocks.0.hook_resid_post", "blocks.1.hook_resid_post", "logits"]
+    /// let sizes = #{ vocab_size: 10, hidden_size: 16, intermediate_size: 32, num_attention_heads: 2, num_hidden_layers: 1 };
+    /// let llama = model::init(#{ model_type: "llama" } + sizes);
+    /// llama.verify("candle").table()["activation"].extract(0..3)  //=> ["logits from resid_pre.0", "logits from resid_mid.0", "logits from resid_post.0"]
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn verify(ctx: NativeCallContext, m: &mut Model, path: &str) -> Fallible<Verification> {
@@ -117,7 +164,8 @@ pub mod methods {
         verified(&ctx, m, path, Some(&x))
     }
 
-    /// Each activation: both norms, the cosine, the largest difference, and the difference relative to the norm of theirs.
+    /// Tabulates each activation: the norms of ours and theirs, the cosine, the largest difference, and the difference
+    /// relative to the norm of theirs.
     ///
     /// # Example
     /// ```
@@ -130,7 +178,7 @@ pub mod methods {
         verification.0.table()
     }
 
-    /// The largest |ours - theirs| / |theirs| of all activations.
+    /// Returns the largest |ours - theirs| / |theirs| of all activations.
     ///
     /// # Example
     /// ```
@@ -144,7 +192,24 @@ pub mod methods {
         verification.0.worst().map_or(f64::NAN, |one| one.relative)
     }
 
-    /// The names in the dump that were not compared, each with the reason.
+    /// Returns whether all differences from candle's implementation are within the bounds that rounding explains; `()` for a
+    /// dump, whose precision is not known.
+    ///
+    /// # Example
+    /// ```
+    /// let sizes = #{ vocab_size: 10, hidden_size: 16, intermediate_size: 32, num_attention_heads: 2, num_hidden_layers: 1 };
+    /// let m = model::init(#{ model_type: "llama" } + sizes);
+    /// m.verify("candle", [1, 2, 3]).agrees  //=> true
+    /// m.with(hooks::scale("mlp_out.0", 1.1)).verify("candle", [1, 2, 3]).agrees  //=> false
+    /// m.run([1, 2, 3]).save("all.safetensors");
+    /// m.verify("all.safetensors", [1, 2, 3]).agrees  //=> ()
+    /// ```
+    #[rhai_fn(global, get = "agrees", pure)]
+    pub fn agrees(verification: &mut Verification) -> Dynamic {
+        verification.0.agrees().map_or(Dynamic::UNIT, Dynamic::from)
+    }
+
+    /// Returns the names in the dump that were not compared, each with the reason.
     ///
     /// # Example
     /// ```
@@ -170,7 +235,7 @@ pub mod methods {
         Ok(saved(&ctx, verification, path)?)
     }
 
-    /// What was compared and what was not.
+    /// Returns what was compared and what was not, as a map.
     ///
     /// # Example
     /// ```

@@ -1,4 +1,4 @@
-//! What scripts train on: texts, ids with their targets, or a function that makes them.
+//! Data that scripts train on: texts, ids with their targets, or a function that makes them.
 
 use rhai::{Array, Dynamic, FnPtr, Map};
 
@@ -34,7 +34,7 @@ impl Setting for GivenData {
     }
 }
 
-/// The value that a script gave.
+/// Returns the value that a script gave.
 fn dynamic(value: &Plain) -> Dynamic {
     match value {
         Plain::Nothing => Dynamic::UNIT,
@@ -55,14 +55,14 @@ fn dynamic(value: &Plain) -> Dynamic {
 }
 
 crate::options! {
-    /// What a model is evaluated on while it is trained.
+    /// Data that a model is evaluated on while it is trained.
     pub struct HeldData {
         /// Held-out data, in any form of `data`, on which the model is evaluated during training.
         held: Option<GivenData> = None;
     }
 }
 
-/// How data are read: with what tokenizer, in rows of what length.
+/// A reader of data, with a tokenizer and a length of rows.
 pub struct DataReader<'a> {
     pub tokenizer: Option<&'a Tokenizer>,
     /// The length of the rows that a text is cut into.
@@ -74,7 +74,7 @@ pub struct DataReader<'a> {
 }
 
 impl<'a> DataReader<'a> {
-    /// The examples of an argument or option, and how many rows of them make a pass.
+    /// Reads the examples of an argument or option, and counts how many rows of them make a pass.
     pub fn rows(&self, name: &'static str, value: &Dynamic) -> Result<(Box<dyn Batches + 'a>, usize)> {
         if let Some(text) = value.read_lock::<Text>() {
             let Some(tokenizer) = self.tokenizer else {
@@ -98,7 +98,7 @@ impl<'a> DataReader<'a> {
         Ok((Box::new(tables), rows))
     }
 
-    /// The rows of the evaluations: at most `held_rows`, or all that a function makes at once.
+    /// Reads the rows of the evaluations: at most `held_rows`, or all that a function makes at once.
     pub fn held_out(&self, held: &GivenData) -> Result<HeldOut> {
         let (mut rows, count) = self.rows("held", &held.0)?;
         let count = if held.0.is::<FnPtr>() { count } else { self.options.held_rows };
@@ -106,7 +106,7 @@ impl<'a> DataReader<'a> {
     }
 }
 
-/// Examples that are given as ids, or as a map of `ids`, `targets` and `mask`.
+/// Reads examples that are given as ids, or as a map of `ids`, `targets` and `mask`.
 fn examples(name: &str, value: &Dynamic) -> Result<Examples> {
     let Some(map) = value.read_lock::<Map>().map(|map| map.clone()) else {
         return masked(ids(&given(name, value))?, None).map_err(|e: Error| e.about(name));
@@ -123,7 +123,7 @@ fn examples(name: &str, value: &Dynamic) -> Result<Examples> {
     }
 }
 
-/// Rows whose targets are the next tokens; a mask in the shape of the ids weighs each token as a target.
+/// Makes rows whose targets are the next tokens; a mask in the shape of the ids weighs each token as a target.
 fn masked(ids: Vec<Vec<u32>>, mask: Option<Vec<Vec<f32>>>) -> Result<Examples> {
     if let Some(row) = ids.iter().find(|row| row.len() < 2) {
         return Err(err!(
@@ -141,7 +141,7 @@ fn masked(ids: Vec<Vec<u32>>, mask: Option<Vec<Vec<f32>>>) -> Result<Examples> {
     Ok(Examples { counts, ..Examples::next_tokens(&ids) })
 }
 
-/// Rows of token ids: a tensor `[rows, pos]`, or an array of arrays.
+/// Reads rows of token ids: a tensor `[rows, pos]`, or an array of arrays.
 fn ids(given: &Given) -> Result<Vec<Vec<u32>>> {
     let rows = |rows: Vec<Vec<i64>>| -> Result<Vec<Vec<u32>>> {
         let id = |id: i64| u32::try_from(id).map_err(|_| given.refuse("token ids from 0 on"));
@@ -159,7 +159,7 @@ fn ids(given: &Given) -> Result<Vec<Vec<u32>>> {
     }
 }
 
-/// The weight of each target: a tensor `[rows, pos]`, or an array of arrays.
+/// Reads the weight of each target: a tensor `[rows, pos]`, or an array of arrays.
 fn numbers(given: &Given) -> Result<Vec<Vec<f32>>> {
     if let Some(tensor) = given.value().read_lock::<Tensor>() {
         if tensor.rank() != 2 {
@@ -185,7 +185,7 @@ struct Made<'a> {
 }
 
 impl<'a> Made<'a> {
-    /// `rows` is how many rows the function makes at a time.
+    /// Makes data of a function, and counts the rows that it makes at a time.
     fn new(calls: &'a Calls<'a>, name: &'static str, function: FnPtr) -> Result<(Self, usize)> {
         let mut made = Self { calls, name, function, pass: 0, rows: 1 };
         let rows = made.examples(0)?.ids.len();

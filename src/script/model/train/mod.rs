@@ -20,7 +20,7 @@ use data::DataReader;
 
 pub use data::HeldData;
 
-/// A config of a new model, or an existing model.
+/// Reads a config of a new model, or an existing model.
 fn trainee(value: &Dynamic) -> Result<Trainee> {
     if let Some(model) = value.read_lock::<Model>() {
         model.core().decoder.check_keeps_none("training").map_err(|e| Error { about: Some("config".into()), ..e })?;
@@ -98,8 +98,8 @@ pub mod functions {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// The training history, in at most a hundred rows: steps, tokens, loss, held-out loss, gradient norm (means of the
-    /// steps since the row before) and learning rate; () if it was not trained here.
+    /// Tabulates the training history, in at most a hundred rows: steps, tokens, loss, held-out loss, gradient norm
+    /// (means of the steps since the row before) and learning rate; () if it was not trained here.
     ///
     /// # Example
     /// ```
@@ -116,7 +116,7 @@ pub mod methods {
         }
     }
 
-    /// The training curve as a chart: loss and held-out loss over tokens.
+    /// Draws the training curve as a chart: loss and held-out loss over tokens.
     ///
     /// # Example
     /// ```

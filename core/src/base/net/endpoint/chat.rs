@@ -13,7 +13,7 @@ const LIKELIEST: usize = 15;
 /// The largest log probability that passes as one: servers round.
 const LARGEST: f64 = 1e-3;
 
-/// A question as it is sent. The same question is always the same text.
+/// Writes a question as it is sent. Equal questions are always the same text.
 pub fn request(question: &Question, options: &EndpointOptions) -> String {
     let message = |role: &str, content: &str| json!({ "role": role, "content": content });
     let messages = match question.system.as_str() {
@@ -33,18 +33,18 @@ pub fn request(question: &Question, options: &EndpointOptions) -> String {
     body.to_string()
 }
 
-/// The tokens of a question, about, without its answer.
+/// Estimates the tokens of a question, without its answer.
 pub fn estimate(question: &Question) -> u64 {
     ((question.system.len() + question.user.len()) as u64).div_ceil(4) + 8
 }
 
-/// What the server says that a question and its answer took.
+/// Reads what the server says that a question and its answer took.
 pub fn usage(answer: &str) -> Option<u64> {
     let value: Value = reading::read(answer.as_bytes(), |e| err!(Format, "{e}")).ok()?;
     value["usage"]["total_tokens"].as_u64()
 }
 
-/// The text of an answer, with the probabilities of its tokens where there are any.
+/// Reads the text of an answer, with the probabilities of its tokens where there are any.
 pub fn read(answer: &str, from: &str) -> Result<Reply> {
     let wrong = || {
         let beginning: String = answer.chars().take(200).collect();
@@ -58,7 +58,7 @@ pub fn read(answer: &str, from: &str) -> Result<Reply> {
     Ok(Reply { text, chances: chances.unwrap_or_default() })
 }
 
-/// A token and those likeliest in its place; what is no log probability is left out.
+/// Reads a token and those likeliest in its place; what is no log probability is left out.
 fn chances(token: &Value) -> Option<TokenChances> {
     let logp = |one: &Value| one["logprob"].as_f64().filter(|logp| logp.is_finite() && *logp <= LARGEST);
     let top = token["top_logprobs"].as_array().map(Vec::as_slice).unwrap_or_default();

@@ -20,7 +20,7 @@ const MOST: u64 = 16 << 20;
 /// A server that wants to be left alone for longer is not waited for.
 const LONGEST_WAIT: u64 = 600;
 
-/// How long a server may be silent; an answer of a thousand tokens takes minutes on a small machine.
+/// Longest silence of a server; an answer of a thousand tokens takes minutes on a small machine.
 const SILENCE: Duration = Duration::from_secs(600);
 
 /// An endpoint with the rules of a run, and the exchanges that were kept.
@@ -30,7 +30,7 @@ pub struct Connected<'a> {
     kept: Option<Kept>,
 }
 
-/// What the workers of a call share.
+/// The state that the workers of a call share.
 struct Shared<'a> {
     /// Each request with its tokens, about: those of the question, and those of the longest answer.
     asked: &'a [(&'a str, u64)],
@@ -41,7 +41,7 @@ struct Shared<'a> {
 }
 
 impl Shared<'_> {
-    /// The next question, unless the work is over.
+    /// Returns the next question, unless the work is over.
     fn next(&self) -> Option<(usize, &str, u64)> {
         if self.is_over.load(Ordering::Relaxed) {
             return None;
@@ -79,7 +79,7 @@ impl<'a> Connected<'a> {
         Ok(Self { endpoint, access, kept })
     }
 
-    /// The answer to one question.
+    /// Returns the answer to one question.
     pub fn answer(&self, question: &str, task: &Task) -> Result<String> {
         let question = Question {
             system: String::new(),
@@ -178,7 +178,7 @@ impl<'a> Connected<'a> {
         })
     }
 
-    /// The answer to a request; a server that is busy or gone is asked again.
+    /// Returns the answer to a request; a server that is busy or gone is asked again.
     async fn ask_one(&self, server: &Server, request: &str, key: Option<&str>, task: &Task) -> Result<String> {
         let base = self.endpoint.url.as_str().trim_end_matches('/');
         let address = format!("{base}/chat/completions");

@@ -10,12 +10,12 @@ use crate::base::files::{self, Files, hex};
 use crate::base::{Result, json as reading};
 use crate::err;
 
-/// The folder of exchanges in the cache folder.
+/// Returns the folder of exchanges in the cache folder.
 pub fn folder(cache: &Path) -> PathBuf {
     cache.join("exchanges")
 }
 
-/// What was sent, and what came back.
+/// The request that was sent, and the answer that came back.
 #[derive(Serialize, Deserialize)]
 pub struct Exchange {
     pub address: String,
@@ -30,7 +30,7 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// None if the rules of a run deny to read or to write there.
+    /// Opens the exchanges of a cache folder; None if the rules of a run deny to read or to write there.
     pub fn open(cache: &Path, access: &Access) -> Result<Option<Self>> {
         let access = access.within(&folder(cache))?;
         let folder = access.out().to_path_buf();
@@ -38,7 +38,7 @@ impl Kept {
         Ok(may.then(|| Self { files: Files::new(access, false), folder }))
     }
 
-    /// The answer that came to a request before.
+    /// Finds the answer that came to a request before.
     pub fn find(&self, address: &str, request: &str) -> Result<Option<String>> {
         let place = self.place(address, request);
         if !place.exists() {

@@ -20,12 +20,12 @@ pub const COLUMNS: [&str; 3] = ["model", "address", "answers"];
 /// The exchanges with one model behind an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
-    /// What they are, as the columns have it.
+    /// Description of the exchanges, as the columns have it.
     pub words: [String; 3],
     pub lies: Shelved,
 }
 
-/// The kept exchanges of a cache folder, by model and address.
+/// Lists the kept exchanges of a cache folder, by model and address.
 pub fn listed(cache: &Path, files: &Files) -> Vec<Listed> {
     let mut all = BTreeMap::<(String, String), (usize, u64, SystemTime)>::new();
     for (path, bytes, used) in ours(&folder(cache)) {
@@ -40,7 +40,7 @@ pub fn listed(cache: &Path, files: &Files) -> Vec<Listed> {
     all.into_iter().map(listed).collect()
 }
 
-/// How many exchanges there are.
+/// Counts the kept exchanges.
 pub fn count(cache: &Path) -> usize {
     ours(&folder(cache)).count()
 }
@@ -58,7 +58,7 @@ pub fn clear(cache: &Path, unused_for: Option<u64>, now: SystemTime) -> Result<C
     Ok(cleared)
 }
 
-/// The files of exchanges, in order, with size and time of last use: others there are not ours.
+/// Iterates over the files of exchanges, in order, with size and time of last use: others there are not ours.
 fn ours(folder: &Path) -> impl Iterator<Item = (PathBuf, u64, SystemTime)> + use<> {
     let all = WalkDir::new(folder).min_depth(2).max_depth(2).sort_by_file_name().into_iter().flatten();
     all.filter_map(|entry| {
@@ -69,7 +69,7 @@ fn ours(folder: &Path) -> impl Iterator<Item = (PathBuf, u64, SystemTime)> + use
     })
 }
 
-/// The model and the address that were asked.
+/// Reads the model and the address that were asked.
 fn said(path: &Path, files: &Files) -> Result<(String, String)> {
     let damaged = |e: serde_json::Error| Error::new(Kind::Format, e.to_string());
     let exchange: Exchange = json::read_content(&files.bytes(path)?, damaged)?;

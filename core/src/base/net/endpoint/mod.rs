@@ -30,7 +30,8 @@ crate::options! {
         key: String = KEY.into();
         /// Number of questions that are asked at once.
         parallel: usize = 8 => at_least(1.0).at_most(64.0);
-        /// How often a server that is busy or gone is asked again; it is waited for as long as it says, or 1, 2, 4 .. seconds.
+        /// Number of times that a server which is busy or gone is asked again; it is waited for as long as it says, or
+        /// 1, 2, 4 .. seconds.
         retries: usize = 3 => at_most(8.0);
         /// Tokens of questions and answers that one call may use; what is answered by then is kept.
         budget: Option<usize> = None => usually("no limit").at_least(1.0);
@@ -75,12 +76,12 @@ impl Endpoint {
         }
     }
 
-    /// The address as messages show it.
+    /// Returns the address as messages show it.
     pub fn address(&self) -> String {
         named(&self.url)
     }
 
-    /// The key, if there is one and others cannot read it on its way.
+    /// Returns the key, if there is one and others cannot read it on its way.
     fn key(&self) -> Result<Option<String>> {
         let name = &self.options.key;
         let Some(key) = std::env::var(name).ok().map(|key| key.trim().to_string()).filter(|key| !key.is_empty()) else {

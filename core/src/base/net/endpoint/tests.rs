@@ -11,12 +11,12 @@ use crate::base::access::{Access, Rules};
 use crate::base::questions::{Answers, Question, Reply};
 use crate::base::{Error, Kind, Result, Task};
 
-/// What the server does with a request.
+/// The server's answer to a request.
 enum Act {
     Send(String),
-    /// Sends a beginning, and closes.
+    /// A beginning, after which the server closes.
     Cut(String),
-    /// Sends nothing, and stays.
+    /// An open connection on which nothing is sent.
     Stall,
 }
 
@@ -26,7 +26,7 @@ struct Server {
 }
 
 impl Server {
-    /// `act` is given the number of the request, and its head and body.
+    /// Starts a server; `act` is given the number of the request, and its head and body.
     fn new(act: impl Fn(usize, &str) -> Act + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://127.0.0.1:{}/v1", listener.local_addr().unwrap().port());
@@ -85,7 +85,7 @@ fn said(text: &str) -> Act {
     Act::Send(with_status("200 OK", "", &body.to_string()))
 }
 
-/// The last word of the question.
+/// Answers with the last word of the question.
 fn echo(request: &str) -> Act {
     let body: serde_json::Value = serde_json::from_str(request.split_once("\r\n\r\n").unwrap().1).unwrap();
     let messages = body["messages"].as_array().unwrap();
@@ -125,7 +125,7 @@ impl Place {
         Connected::new(&endpoint, &access, Some(&cache)).unwrap().answers(&questions, task)
     }
 
-    /// All that was written.
+    /// Returns all that was written.
     fn kept(&self) -> Vec<String> {
         let files = walkdir::WalkDir::new(self.folder.path()).into_iter().flatten();
         files
@@ -326,7 +326,7 @@ fn an_interruption_does_not_wait_until_a_busy_server_may_be_asked_again() {
     assert!(waited < Duration::from_secs(2), "{waited:?}");
 }
 
-/// The one test that sets variables; their names are its own.
+/// Sets variables, as no other test does; their names are its own.
 #[test]
 fn keys_go_to_the_server_and_nowhere_else() {
     const SECRET: &str = "sk-secret-of-the-tests";

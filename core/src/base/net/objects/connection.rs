@@ -5,9 +5,9 @@ use object_store::client::{
     ClientConfigKey, ClientOptions, HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse,
     HttpResponseBody, HttpService,
 };
-use reqwest::{Client, Url};
+use reqwest::{Client, Url, redirect};
 
-use super::super::{SILENCE, client, is_here, judge, within};
+use super::super::{SILENCE, client, is_here, judge};
 use crate::base::access::Access;
 use crate::base::memory::human;
 use crate::base::{Error, Result};
@@ -132,6 +132,28 @@ fn causes(error: Cause<'_>) -> impl Iterator<Item = Cause<'_>> {
         error.source()
     }
     std::iter::successors(Some(error), |error| source(*error))
+}
+
+/// Follows redirections within one server: headers that sign a request are meant for no other one.
+fn within(access: &Access) -> redirect::Policy {
+    let access = access.clone();
+    redirect::Policy::custom(move |attempt| {
+        let before = attempt.previous();
+        if before.len() > 10 {
+            return attempt.error(err!(Network, "more than ten redirections"));
+        }
+        if before.last().is_some_and(|before| before.origin() != attempt.url().origin()) {
+            let to = attempt.url().origin().ascii_serialization();
+            return attempt
+                .error(err!(Network, "the server redirects a signed request to {to}").hint(
+                    "name that server, or its region, as the storage's own: it is given no signature otherwise",
+                ));
+        }
+        match judge(&access, attempt.url()) {
+            Ok(()) => attempt.follow(),
+            Err(refusal) => attempt.error(refusal),
+        }
+    })
 }
 
 #[cfg(test)]

@@ -27,12 +27,13 @@ use upload::Upload;
 /// Parts that are asked for at the same time.
 const AT_ONCE: usize = 16;
 
-/// Whether a path is an address in object storage, such as `s3://bucket/folder`.
+/// Returns whether a path is an address in object storage, such as `s3://bucket/folder`.
 pub fn is_remote(path: &Path) -> bool {
     path.to_str().and_then(|text| text.split_once("://")).is_some_and(|(scheme, _)| provider::of(scheme).is_some())
 }
 
-/// Gets the number of a part, its bytes, and the length of its file, which may end before the part does.
+/// A function that gets the number of a part, its bytes, and the length of its file, which may end before the part
+/// does.
 pub type Show<'a> = dyn FnMut(usize, &[u8], u64) -> Result<()> + 'a;
 
 /// A folder in a bucket.
@@ -40,7 +41,7 @@ pub struct Remote {
     store: Box<dyn ObjectStore>,
     /// The connections live in it. Whoever asks waits for the answer.
     runtime: Mutex<Option<Runtime>>,
-    /// `s3://bucket/folder`
+    /// Address of the folder, such as `s3://bucket/folder`.
     address: String,
     folder: Key,
     task: Task,
@@ -55,7 +56,7 @@ pub struct Found {
 /// The version of a file, by which the server knows whether it has changed.
 pub struct Version(UpdateVersion);
 
-/// What was written.
+/// The size and the hash of what was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Written {
     pub bytes: u64,
@@ -63,7 +64,7 @@ pub struct Written {
 }
 
 impl Remote {
-    /// The folder at an address such as `s3://bucket/folder`. Nothing is asked yet.
+    /// Makes the folder at an address such as `s3://bucket/folder`. Nothing is asked yet.
     pub fn new(files: &Files, address: &Path) -> Result<Self> {
         let wrong = |what: &str| {
             err!(Argument, "expected an address such as s3://bucket/folder, found `{}`: {what}", address.display())
@@ -86,12 +87,12 @@ impl Remote {
         Ok(Self { store, runtime: Mutex::new(Some(runtime)), address, folder, task: files.task().clone() })
     }
 
-    /// The address of a file, as messages and records show it.
+    /// Returns the address of a file, as messages and records show it.
     pub fn address(&self, name: &str) -> PathBuf {
         Path::new(&self.address).join(name)
     }
 
-    /// A file of at most `most` bytes; None if there is none.
+    /// Reads a file of at most `most` bytes; None if there is none.
     pub fn whole(&self, name: &str, most: u64) -> Result<Option<Found>> {
         let Some(found) = self.there(name, self.ask(self.store.get(&self.key(name)))?)? else { return Ok(None) };
         if found.meta.size > most {
@@ -107,12 +108,12 @@ impl Remote {
         Ok(Some(Found { bytes: bytes.into(), version: Version(version) }))
     }
 
-    /// The length of a file; None if there is none.
+    /// Returns the length of a file; None if there is none.
     pub fn length(&self, name: &str) -> Result<Option<u64>> {
         Ok(self.there(name, self.ask(self.store.head(&self.key(name)))?)?.map(|meta| meta.size))
     }
 
-    /// Parts of files, several of them on their way at the same time, shown in order.
+    /// Reads parts of files, several of them on their way at the same time, and shows them in order.
     pub fn parts(&self, wanted: impl IntoIterator<Item = (String, Range<u64>)>, show: &mut Show) -> Result<()> {
         let one = async |(name, range): (String, Range<u64>)| {
             let options = GetOptions { range: Some(GetRange::Bounded(range.clone())), ..GetOptions::default() };
@@ -200,7 +201,7 @@ impl Remote {
         self.folder.clone().join(name)
     }
 
-    /// The answer to a question about a file that need not exist.
+    /// Returns the answer to a question about a file that need not exist.
     fn there<T>(&self, name: &str, answer: object_store::Result<T>) -> Result<Option<T>> {
         match answer {
             Ok(found) => Ok(Some(found)),
@@ -221,7 +222,7 @@ impl Remote {
         }
     }
 
-    /// Why the server did not do what it was asked for.
+    /// Builds the error of a server that did not do what it was asked for.
     fn failed(&self, name: &str, failure: Failure) -> Error {
         let what = self.address(name).display().to_string();
         match failure {

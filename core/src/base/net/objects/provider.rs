@@ -14,18 +14,18 @@ use super::connection::{self, Connection};
 use crate::base::{Error, Result};
 use crate::err;
 
-/// Where a storage finds its credentials.
+/// Hint about where a storage finds its credentials.
 pub const VARIABLES: &str = "credentials come from the environment: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY for s3, \
                              GOOGLE_APPLICATION_CREDENTIALS for gs, AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY for az";
 
-/// Where a machine of each cloud is told who it is.
+/// Addresses at which a machine of each cloud is told who it is.
 const AMAZON: &str = "http://169.254.169.254";
 const GOOGLE: &str = "http://metadata.google.internal";
 
 type Variables = Vec<(String, String)>;
 type Open = fn(&str, Variables, Connection) -> Result<Box<dyn ObjectStore>>;
 
-/// How a bucket of the storage with this scheme is opened.
+/// Returns how a bucket of the storage with this scheme is opened.
 pub fn of(scheme: &str) -> Option<Open> {
     match scheme {
         "s3" => Some(amazon),
@@ -35,13 +35,13 @@ pub fn of(scheme: &str) -> Option<Open> {
     }
 }
 
-/// A server that is busy or gone is asked again for two minutes, as the storages advise.
+/// Returns the rules of asking again: a server that is busy or gone is asked for two minutes, as the storages advise.
 fn retry() -> RetryConfig {
     let backoff = BackoffConfig { max_backoff: Duration::from_secs(8), ..BackoffConfig::default() };
     RetryConfig { backoff, max_retries: 8, retry_timeout: Duration::from_secs(120) }
 }
 
-/// The settings of a storage among the variables: those with its prefix that it knows.
+/// Iterates over the settings of a storage among the variables: those with its prefix that it knows.
 fn settings<K: FromStr>(variables: Variables, prefix: &str) -> impl Iterator<Item = (K, String)> {
     let known = move |(name, value): (String, String)| {
         let key = name.starts_with(prefix).then(|| name.to_ascii_lowercase().parse().ok()).flatten()?;

@@ -17,7 +17,7 @@ const PARTS: usize = 4;
 pub struct Upload<'a> {
     remote: &'a Remote,
     name: &'a str,
-    /// What is not sent while it may still be all of the file.
+    /// Bytes that are not sent while they may still be all of the file.
     first: Vec<u8>,
     parts: Option<WriteMultipart>,
     hash: Sha256,
@@ -30,7 +30,7 @@ impl<'a> Upload<'a> {
         Self { remote, name, first: Vec::new(), parts: None, hash: Sha256::new(), bytes: 0, failure: None }
     }
 
-    /// What went wrong on the way.
+    /// Takes the error that happened on the way.
     pub fn failure(&mut self) -> Option<Error> {
         self.failure.take()
     }

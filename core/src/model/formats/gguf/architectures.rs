@@ -1,4 +1,4 @@
-//! What each architecture of GGUF files computes, read from the metadata.
+//! Architectures of GGUF files: what each computes, read from the metadata.
 
 use super::super::base::{Sizes, llama as llama_like};
 use super::common::{rms, rotary, window};
@@ -10,7 +10,7 @@ use crate::model::layout::TensorSource;
 use crate::tensor::Tensor;
 use crate::{bail, err};
 
-/// Mistral's models are written as `llama`.
+/// Architectures that are known. Mistral's models are written as `llama`.
 const KNOWN: [&str; 9] = ["llama", "gpt2", "gptneox", "qwen2", "qwen3", "gemma", "gemma2", "gemma3", "phi3"];
 
 /// The token that ends a text, and those that end an answer in a chat.
@@ -48,7 +48,7 @@ pub(super) fn read(keys: &Keys, source: &dyn TensorSource) -> Result<Architectur
     Ok(found)
 }
 
-/// What the llama-like architectures have in common; the others change it.
+/// Reads what the llama-like architectures have in common; the others change it.
 fn common(keys: &Keys, source: &dyn TensorSource) -> Result<Config> {
     let layers = keys.size("block_count")?;
     let d_model = keys.size("embedding_length")?;
@@ -129,12 +129,12 @@ fn vocab(keys: &Keys, source: &dyn TensorSource) -> Result<usize> {
     }
 }
 
-/// The same window in every layer, where the file states one.
+/// Returns the same window for every layer, where the file states one.
 fn same_window(keys: &Keys, layers: usize) -> Result<Vec<Option<usize>>> {
     Ok(window(keys, None)?.map_or(Vec::new(), |window| vec![Some(window); layers]))
 }
 
-/// Layer norms and biases everywhere, an MLP without a gate: what GPT-2 and GPT-NeoX share.
+/// Sets what GPT-2 and GPT-NeoX share: layer norms and biases everywhere, an MLP without a gate.
 fn gpt(keys: &Keys, found: &mut Architecture) -> Result<()> {
     found.fused_qkv = true;
     let config = &mut found.config;
@@ -164,7 +164,8 @@ fn gpt_neox(keys: &Keys, found: &mut Architecture) -> Result<()> {
     Ok(())
 }
 
-/// llama.cpp's converter permutes the rows of queries and keys so that adjacent ones are rotated together.
+/// Reads what llama adds. llama.cpp's converter permutes the rows of queries and keys so that adjacent ones are rotated
+/// together.
 ///
 /// The window of Mistral's first model is not written by the converter; where another writer states it, it is obeyed,
 /// as its training did, which llama.cpp does not do.

@@ -1,4 +1,4 @@
-//! What several architectures read in the same way.
+//! Metadata that several architectures read in the same way.
 
 use super::keys::Keys;
 use super::rope;
@@ -16,7 +16,7 @@ pub(super) fn rms(keys: &Keys, config: &mut Config) -> Result<()> {
     Ok(())
 }
 
-/// The size of the windows, if there are any.
+/// Reads the size of the windows, if there are any.
 pub(super) fn window(keys: &Keys, usual: Option<usize>) -> Result<Option<usize>> {
     Ok(keys.maybe_size("attention.sliding_window")?.or(usual).filter(|window| *window > 0))
 }

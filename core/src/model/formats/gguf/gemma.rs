@@ -17,7 +17,8 @@ pub(super) fn gemma(keys: &Keys, config: &mut Config) -> Result<()> {
     Ok(())
 }
 
-/// Gemma 2: norms on both sides of attention and MLP, capped scores and logits, a window in every other layer.
+/// Reads what gemma 2 adds: norms on both sides of attention and MLP, capped scores and logits, a window in every other
+/// layer.
 pub(super) fn gemma2(keys: &Keys, config: &mut Config) -> Result<()> {
     later(keys, config)?;
     config.score_cap = cap(keys, "attn_logit_softcapping", Some(50.0))?;
@@ -30,7 +31,8 @@ pub(super) fn gemma2(keys: &Keys, config: &mut Config) -> Result<()> {
     Ok(())
 }
 
-/// Gemma 3: norms of queries and keys in place of the caps, a window in five of six layers, with another rotation.
+/// Reads what gemma 3 adds: norms of queries and keys in place of the caps, a window in five of six layers, with
+/// another rotation.
 pub(super) fn gemma3(keys: &Keys, config: &mut Config) -> Result<()> {
     later(keys, config)?;
     config.family = "gemma3_text".into();
@@ -53,18 +55,18 @@ fn later(keys: &Keys, config: &mut Config) -> Result<()> {
     Ok(())
 }
 
-/// A soft cap; 0 stands for none.
+/// Reads a soft cap; 0 stands for none.
 fn cap(keys: &Keys, key: &str, usual: Option<f64>) -> Result<Option<f64>> {
     Ok(keys.maybe_float(key)?.or(usual).filter(|cap| *cap != 0.0))
 }
 
-/// The window of each layer; by default one layer in `pattern` has none, the last one of so many.
+/// Reads the window of each layer; by default every layer whose number, from 1, is a multiple of `pattern` has none.
 fn windows(keys: &Keys, layers: usize, window: Option<usize>, pattern: usize) -> Result<Vec<Option<usize>>> {
     let slides = keys.layers("attention.sliding_window_pattern", layers, pattern)?;
     Ok(slides.into_iter().map(|slides| window.filter(|_| slides)).collect())
 }
 
-/// The rotation of layers with a window, if it differs from that of the others.
+/// Returns the rotation of layers with a window, if it differs from that of the others.
 fn local(config: &Config, of: impl Fn(&Rotary) -> Rotary) -> Option<Rotary> {
     let whole = config.rotary.as_ref()?;
     Some(of(whole)).filter(|local| local != whole)

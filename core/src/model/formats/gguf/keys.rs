@@ -7,14 +7,14 @@ use super::Value;
 use crate::base::{Result, names};
 use crate::{bail, err};
 
-/// Larger sizes are refused; the product of two of these does not overflow.
+/// Largest size that is accepted; the product of two of these does not overflow.
 const LARGEST: u64 = 1 << 31;
 
 /// Keys that do not change the computation: those of the file itself, of the tokenizer, and of the parts of a model
 /// in several files, which are checked where they are joined.
 const ASIDE: [&str; 4] = ["general.", "tokenizer.", "quantize.", "split."];
 
-/// All that is read below the name of an architecture.
+/// Keys that are read below the name of an architecture.
 const MEANINGS: [&str; 27] = [
     "attention.head_count",
     "attention.head_count_kv",
@@ -59,7 +59,7 @@ impl<'a> Keys<'a> {
         Ok(Self { metadata, architecture, read: RefCell::default() })
     }
 
-    /// The value of a key of the architecture, if it is present.
+    /// Reads the value of a key of the architecture, if it is present.
     fn get<T>(&self, key: &str, read: impl Fn(&'a Value) -> Result<T>) -> Result<Option<T>> {
         if !MEANINGS.contains(&key) {
             bail!(Bug, "the key `{key}` is read and not listed among those with a meaning");
@@ -103,8 +103,8 @@ impl<'a> Keys<'a> {
         Ok(self.get(key, Value::bool)?.unwrap_or(otherwise))
     }
 
-    /// Says of each layer whether a key means it: an array has a value for each; a number N, or the `usual` one, means all
-    /// layers but every Nth, and 0 means all.
+    /// Reads for each layer whether a key means it: an array has a value for each; a number N, or the `usual` one,
+    /// means all layers but every Nth, and 0 means all.
     pub fn layers(&self, key: &str, layers: usize, usual: usize) -> Result<Vec<bool>> {
         let but_every =
             |pattern: usize| (0..layers).map(|layer| pattern == 0 || (layer + 1) % pattern != 0).collect::<Vec<bool>>();
@@ -122,7 +122,7 @@ impl<'a> Keys<'a> {
         self.get(key, Value::text)
     }
 
-    /// The id of a special token, from the keys of the tokenizer.
+    /// Reads the id of a special token, from the keys of the tokenizer.
     pub fn token(&self, name: &str) -> Result<Option<u32>> {
         let key = format!("tokenizer.ggml.{name}_token_id");
         let Some(value) = self.metadata.get(&key) else { return Ok(None) };
@@ -130,7 +130,7 @@ impl<'a> Keys<'a> {
         Ok(Some(u32::try_from(id).map_err(|_| err!(Format, "{key}: expected the id of a token, found {id}"))?))
     }
 
-    /// The keys of the file that no architecture reads here.
+    /// Lists the keys of the file that no architecture reads here.
     pub fn without_meaning(&self) -> BTreeSet<String> {
         let below = format!("{}.", self.architecture);
         let names = self.metadata.keys().filter(|key| !is_aside(key));

@@ -1,4 +1,4 @@
-//! Where each of our weights is in a GGUF file.
+//! Layouts of GGUF files: where each of our weights is.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::model::layout::{Layout, TensorSource, WeightFrom};
 use crate::{bail, err};
 
 impl<B: AsRef<[u8]>> File<B> {
-    /// The config that the metadata state, and where the file has its weights.
+    /// Reads the config that the metadata state, and where the file has its weights.
     pub fn layout(&self) -> Result<Layout> {
         if let Some(split) = self.split()? {
             bail!(Format, "this file is part {} of a model in {} files", split.number + 1, split.count);
@@ -32,7 +32,7 @@ pub(super) fn layout(metadata: &BTreeMap<String, Value>, source: &dyn TensorSour
     Ok(Layout { config: architecture.config, weights, ignored: architecture.ignored })
 }
 
-/// Where the weight with this name of ours is.
+/// Returns where the weight with this name of ours is.
 fn place(name: &str, architecture: &Architecture) -> Option<WeightFrom> {
     if name == "embed" || name == "pos_embed" {
         return Some(WeightFrom::Same(
@@ -55,7 +55,7 @@ fn place(name: &str, architecture: &Architecture) -> Option<WeightFrom> {
     })
 }
 
-/// The first row of queries, keys or values in a fused tensor, and their number of rows.
+/// Returns the first row of queries, keys or values in a fused tensor, and their number of rows.
 fn qkv_rows(part: &str, config: &Config) -> (usize, usize) {
     let (wide, narrow) = (config.heads * config.d_head, config.kv_heads * config.d_head);
     match part {

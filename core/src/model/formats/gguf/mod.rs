@@ -43,7 +43,7 @@ pub struct File<B> {
     pub metadata: BTreeMap<String, Value>,
     tensors: BTreeMap<String, Info>,
     task: Task,
-    /// The same bytes for matrices that stay quantised, which outlive this.
+    /// The bytes of the file for matrices that stay quantised, which outlive this reader.
     staying: Option<Arc<dyn AsRef<[u8]> + Send + Sync>>,
 }
 
@@ -53,7 +53,7 @@ struct Info {
     /// The slowest axis first, as everywhere else in this program; the file has the fastest first.
     shape: Vec<usize>,
     kind: Kind,
-    /// Its byte range in the file.
+    /// Byte range of the tensor in the file.
     place: Range<usize>,
 }
 
@@ -81,7 +81,7 @@ impl<B: AsRef<[u8]>> File<B> {
         Self { task: task.clone(), ..self }
     }
 
-    /// Sets that matrices which can compute quantised stay in these bytes, which are those of this file.
+    /// Makes matrices that can compute quantised stay in these bytes, which are those of this file.
     pub fn staying_in(self, bytes: Arc<dyn AsRef<[u8]> + Send + Sync>) -> Self {
         Self { staying: Some(bytes), ..self }
     }

@@ -6,7 +6,7 @@ const OUTSIDE: [&str; 5] = ["token_embd", "position_embd", "output_norm", "outpu
 /// Tensors of a block that are the rows of several of ours.
 const FUSED: [&str; 1] = ["attn_qkv"];
 
-/// Our names of the parts of a block, and those in GGUF files.
+/// Names of the parts of a block: ours, and those in GGUF files.
 const PARTS: [(&str, &str); 13] = [
     ("attn_norm", "attn_norm"),
     ("attn.q", "attn_q"),
@@ -23,12 +23,12 @@ const PARTS: [(&str, &str); 13] = [
     ("mlp_post_norm", "post_ffw_norm"),
 ];
 
-/// The name of a part of a block.
+/// Returns the name of a part of a block in GGUF files.
 pub fn theirs(part: &str) -> Option<&'static str> {
     PARTS.iter().find(|(ours, _)| *ours == part).map(|(_, theirs)| *theirs)
 }
 
-/// Whether some architecture has a tensor of this name, without the number of its layer.
+/// Returns whether some architecture has a tensor of this name, without the number of its layer.
 pub fn is_known(part: &str) -> bool {
     OUTSIDE.contains(&part) || FUSED.contains(&part) || PARTS.iter().any(|(_, theirs)| *theirs == part)
 }

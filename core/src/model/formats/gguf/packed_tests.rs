@@ -29,7 +29,7 @@ const SIZES: [(&str, u64); 7] = [
     ("rope.dimension_count", 64),
 ];
 
-/// A small llama of random numbers whose matrices are written in one kind.
+/// Writes a small llama of random numbers whose matrices are of one kind.
 fn file(kind: writer::Kind) -> Vec<u8> {
     let mut metadata = vec![("general.architecture".to_string(), Value::Text("llama".into()))];
     metadata.extend(SIZES.iter().map(|(key, size)| (format!("llama.{key}"), Value::Unsigned(*size))));
@@ -74,7 +74,7 @@ fn batch() -> Batch {
     Batch::new(vec![(0..12).map(|i| i * 5 % 64).collect(), (0..12).map(|i| i * 7 % 64).collect()]).unwrap()
 }
 
-/// Every site, and the logits.
+/// Returns the bits of every site, and of the logits.
 fn all_of(model: &Decoder) -> Vec<(String, Vec<u64>)> {
     let places = Site::all(model.config()).into_iter().map(|site| Place { site, head: None }).collect();
     let run = model.run(&batch(), Ask { places, ..Ask::default() }, &Task::default()).unwrap();
@@ -149,7 +149,7 @@ fn gradients_and_hooks_are_those_of_the_file_in_f32() {
     }
 }
 
-/// The issue of a laptop: int8 of any checkpoint, at a cosine of .999 of what it is in f32, at every site.
+/// Checks int8 of any checkpoint: at every site, at a cosine of .999 with the activation in f32.
 #[test]
 fn int8_is_near_f32_at_every_site() {
     let folder = tempfile::tempdir().unwrap();

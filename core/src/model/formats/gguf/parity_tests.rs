@@ -1,13 +1,16 @@
-//! Models rewritten as the converter of llama.cpp would write them compute what they computed.
+//! Parity of models rewritten as the converter of llama.cpp would write them: they compute what they computed.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use candle_core::quantized::GgmlDType;
 use serde_json::{Value as Json, json};
 
 use super::rope::recognised;
 use super::{File, Value, writer};
+use crate::base::access::{Access, Rules};
+use crate::base::files::Files;
 use crate::base::{Result, Task};
 use crate::model::batch::Batch;
 use crate::model::config::{Rotary, Scaling};
@@ -15,6 +18,7 @@ use crate::model::decoder::Decoder;
 use crate::model::family;
 use crate::model::layout::{Layout, TensorSource};
 use crate::model::load::{self, Loading};
+use crate::model::reading::second_opinion::{Sources, verify};
 use crate::tensor::files::safetensors::Reader;
 use crate::tensor::{DType, Device, Tensor};
 
@@ -35,7 +39,7 @@ fn permuted(t: &Tensor, heads: usize) -> Tensor {
     halves.transpose(1, 2).unwrap().contiguous().unwrap().reshape((rows, columns)).unwrap()
 }
 
-/// GPT-NeoX keeps (head, part, d_head); the converter puts all queries first.
+/// Puts all queries first, as the converter does; GPT-NeoX keeps (head, part, d_head).
 fn by_part(t: &Tensor, heads: usize) -> Tensor {
     let rows = t.dim(0).unwrap();
     let inner = t.elem_count() / rows;
@@ -43,7 +47,7 @@ fn by_part(t: &Tensor, heads: usize) -> Tensor {
     parts.contiguous().unwrap().reshape(t.dims()).unwrap()
 }
 
-/// GGUF's name for a tensor of the safetensors file.
+/// Returns GGUF's name for a tensor of the safetensors file.
 fn renamed(family: &str, name: &str) -> String {
     // Where attention has a norm behind it, too, this one has the name that others give the norm before the MLP.
     let four = ["gemma2", "gemma3_text"].contains(&family);
@@ -106,7 +110,7 @@ fn config(family: &str) -> Json {
     serde_json::from_str(&std::fs::read_to_string(fixture(family, "config.json")).unwrap()).unwrap()
 }
 
-/// The metadata that the converter would write, from the numbers of a config.json.
+/// Makes the metadata that the converter would write, from the numbers of a config.json.
 fn metadata(config: &Json, architecture: &str) -> Vec<(String, Value)> {
     let number = |keys: &[&str]| keys.iter().find_map(|key| config[*key].as_f64());
     let mut metadata = vec![("general.architecture".to_string(), Value::Text(architecture.into()))];
@@ -155,7 +159,7 @@ fn metadata(config: &Json, architecture: &str) -> Vec<(String, Value)> {
     metadata
 }
 
-/// Tensors of a folder, as the file has them.
+/// Renames and converts tensors of a folder as the file has them.
 fn named(
     family: &str,
     tensors: &Tensors,
@@ -184,7 +188,7 @@ fn rewritten(family: &str, architecture: &str, kind: impl Fn(&str) -> writer::Ki
     file(&metadata(&config(family), architecture), &tensors)
 }
 
-/// The divisors that the converter writes for factor 8, low 1, high 4 and this original context, base 500,000.
+/// Computes the divisors that the converter writes for factor 8, low 1, high 4 and this original context, base 500,000.
 fn divisors(dims: usize, original: f64) -> Tensor {
     let divisor = |pair: usize| {
         let wavelength = std::f64::consts::TAU * 500_000_f64.powf((2 * pair) as f64 / dims as f64);
@@ -255,6 +259,56 @@ fn quantised_models_compute_nearly_the_same() {
     }
 }
 
+/// Compares candle's own reading of a file with ours: returns the name and the difference of each row, and whether it
+/// agrees.
+fn second_opinion(
+    family: &str,
+    architecture: &str,
+    kind: writer::Kind,
+    theta: Option<f64>,
+) -> Vec<(String, f64, bool)> {
+    let mut pairs = metadata(&config(family), architecture);
+    if ["llama", "phi3"].contains(&architecture) {
+        pairs.push((format!("{architecture}.rope.dimension_count"), Value::Unsigned(8)));
+    }
+    let is_quantised = |name: &str| !name.contains("norm") && !name.contains("ffn_down") && !name.ends_with("bias");
+    let kinds = |name: &str| if is_quantised(name) { kind } else { writer::F32 };
+    let bytes = file(&pairs, &named(family, &tensors(family, "model.safetensors"), kinds));
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("model.gguf"), &bytes).unwrap();
+    let files = Files::new(Access::new(folder.path(), &Rules::default()).unwrap(), false);
+    let gguf = Some(Arc::new(files.map(Path::new("model.gguf")).unwrap()));
+    let read = File::new(bytes).unwrap();
+    let layout = read.layout().unwrap();
+    let task = Task::default();
+    let weights = load::weights(&layout, &read, "a test", &Loading::default(), &task).unwrap();
+    let mut ours = layout.config;
+    if let (Some(rotary), Some(theta)) = (&mut ours.rotary, theta) {
+        rotary.theta = theta;
+    }
+    let batch = Batch::new(vec![vec![3, 141, 59, 26, 5, 35], vec![89, 79, 32]]).unwrap();
+    let sources = Sources { config_json: None, gguf };
+    let found = verify(&Decoder::new(ours, weights), sources, &batch, Vec::new(), &task).unwrap();
+    assert!(found.unknown.is_empty(), "{:?}", found.unknown);
+    found.compared.iter().map(|one| (one.name.clone(), one.relative, one.agrees() == Some(true))).collect()
+}
+
+#[test]
+fn candle_reads_these_files_by_itself_and_computes_the_same() {
+    for (family, architecture) in [("llama", "llama"), ("phi3", "phi3"), ("qwen2", "qwen2"), ("qwen3", "qwen3")] {
+        for kind in [writer::F32, (8, GgmlDType::Q8_0)] {
+            let rows = second_opinion(family, architecture, kind, None);
+            assert_eq!(rows[rows.len() - 2].0, "logits of the file as candle reads it");
+            assert!(rows.iter().all(|(_, _, agrees)| *agrees), "{family} in {:?}: {rows:?}", kind.1);
+        }
+    }
+    // Candle takes the base of the rotation from the file, and the model that is made of our weights takes ours.
+    let rows = second_opinion("llama", "llama", writer::F32, Some(1000.0));
+    let apart: Vec<&str> = rows.iter().filter(|(_, _, agrees)| !agrees).map(|(name, _, _)| name.as_str()).collect();
+    assert!(apart.contains(&"logits of the file as candle reads it"), "{rows:?}");
+    assert!(!apart.contains(&"logits"), "{rows:?}");
+}
+
 #[test]
 fn the_factors_of_llama_3_are_recognised_and_others_refused() {
     let rotary = |dims| Rotary { dims, theta: 500_000.0, neighbours: true, scaling: Scaling::None };
@@ -286,7 +340,7 @@ impl TensorSource for Made {
     }
 }
 
-/// The layers of a fixture over and over, until there are as many.
+/// Repeats the layers of a fixture until there are as many.
 fn deeper(family: &str, layers: usize) -> Made {
     let all = tensors(family, "model.safetensors");
     let mut made = Tensors::new();
@@ -303,8 +357,8 @@ fn deeper(family: &str, layers: usize) -> Made {
     Made(made)
 }
 
-/// How far a GGUF file with these changes to its metadata is from a folder of the same weights with these changes to its
-/// config.json.
+/// Computes how far a GGUF file with these changes to its metadata is from a folder of the same weights with these
+/// changes to its config.json.
 fn off(family: &str, architecture: &str, layers: usize, config_json: Json, changes: &[(&str, Value)]) -> f32 {
     let ids = tensors(family, "expected.safetensors").remove("input_ids").unwrap();
     let mut config = config(family);

@@ -12,16 +12,16 @@ use crate::model::layout::{Layout, TensorSource};
 use crate::tensor::Tensor;
 use crate::{bail, err};
 
-/// What the name of a part ends with, behind the two numbers.
+/// End of the name of a part, behind the two numbers.
 const ENDING: &str = ".gguf";
 
 /// The digits of each number.
 const DIGITS: usize = 5;
 
-/// Where a file stands among the parts of a model, as it says itself.
+/// The place of a file among the parts of a model, as it says itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Split {
-    /// From 0.
+    /// Number of the part, from 0.
     pub number: usize,
     pub count: usize,
     /// The tensors of all parts together.
@@ -29,7 +29,7 @@ pub struct Split {
 }
 
 impl<B> File<B> {
-    /// None for a whole model.
+    /// Reads the place of this file among the parts of a model; None for a whole model.
     pub fn split(&self) -> Result<Option<Split>> {
         let Some(count) = self.stated("split.count")?.filter(|count| *count > 1) else { return Ok(None) };
         let needed = |key: &str| {
@@ -49,8 +49,8 @@ impl<B> File<B> {
     }
 }
 
-/// The number of a part, from 0, and the names of all parts of its model: `name-00002-of-00003.gguf` is 1 of three. None
-/// for a name without such an end.
+/// Returns the number of a part, from 0, and the names of all parts of its model: `name-00002-of-00003.gguf` is 1 of
+/// three. None for a name without such an end.
 pub fn part_names(name: &str) -> Option<(usize, Vec<String>)> {
     let (front, count) = name.strip_suffix(ENDING)?.rsplit_once("-of-")?;
     let (stem, number) = front.rsplit_once('-')?;
@@ -65,14 +65,15 @@ pub fn part_names(name: &str) -> Option<(usize, Vec<String>)> {
 
 /// A model in one file or in several, as one source of tensors.
 pub struct Parts<B> {
-    /// In their order, with their names.
+    /// Files in their order, with their names.
     files: Vec<(String, File<B>)>,
     /// The number of the file that has each tensor, by its name.
     holder: BTreeMap<String, usize>,
 }
 
 impl<B: AsRef<[u8]>> Parts<B> {
-    /// All files of one model in their order, with their names. That they belong together is checked as far as they say it.
+    /// Joins all files of one model, in their order and with their names. That they belong together is checked as far
+    /// as they say it.
     pub fn new(files: Vec<(String, File<B>)>) -> Result<Self> {
         let mut parts = Self { files: Vec::new(), holder: BTreeMap::new() };
         let count = files.len();
@@ -113,12 +114,12 @@ impl<B: AsRef<[u8]>> Parts<B> {
         Ok(self)
     }
 
-    /// The one with the metadata.
+    /// Returns the file with the metadata.
     pub fn first(&self) -> Result<&File<B>> {
         self.files.first().map(|(_, file)| file).ok_or_else(|| err!(Bug, "a model without a file"))
     }
 
-    /// The config that the metadata state, and where the files have its weights.
+    /// Reads the config that the metadata state, and where the files have its weights.
     pub fn layout(&self) -> Result<Layout> {
         layout(&self.first()?.metadata, self)
     }

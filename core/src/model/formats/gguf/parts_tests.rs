@@ -22,7 +22,7 @@ const SIZES: [(&str, u64); 6] = [
     ("rope.dimension_count", 32),
 ];
 
-/// A small model with matrices in Q8_0, which stay in the maps of their files.
+/// Draws a small model with matrices in Q8_0, which stay in the maps of their files.
 fn tensors() -> BTreeMap<String, (Tensor, writer::Kind)> {
     let drawn = |name: &str, shape: &[usize]| create::randn(shape, DType::F32, &mut stream(3, name, 0)).unwrap();
     let shapes = [
@@ -58,8 +58,8 @@ fn file(metadata: &[(String, Value)], tensors: BTreeMap<String, (Tensor, writer:
     writer::file(&metadata, &tensors)
 }
 
-/// Part `number` of `count`; the first has the metadata and, as `llama-gguf-split --no-tensor-first-split` writes it, no
-/// tensor.
+/// Writes part `number` of `count`; the first has the metadata and, as `llama-gguf-split --no-tensor-first-split`
+/// writes it, no tensor.
 fn part(number: usize, count: usize) -> Vec<u8> {
     let all = tensors();
     let mut metadata = if number == 0 { metadata() } else { Vec::new() };
@@ -74,7 +74,7 @@ fn name(number: usize) -> String {
     format!("m-{number:05}-of-00003.gguf")
 }
 
-/// A folder with all three parts.
+/// Writes a folder with all three parts.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for number in 0..3 {

@@ -22,7 +22,7 @@ pub(super) enum Kind {
 const PIECE: usize = 1 << 12;
 
 impl Kind {
-    /// The kind with this number in ggml's list.
+    /// Returns the kind with this number in ggml's list.
     pub fn of(number: u32) -> Result<Self> {
         Ok(match number {
             0 => Self::Plain(DType::F32),
@@ -51,7 +51,7 @@ impl Kind {
         })
     }
 
-    /// The format of blocks that can compute as they are. Q2_K and Q3_K become f32.
+    /// Returns the format of blocks that can compute as they are. Q2_K and Q3_K become f32.
     pub fn packing(self) -> Option<Packing> {
         let Self::Blocks(kind) = self else { return None };
         Some(match kind {
@@ -67,7 +67,7 @@ impl Kind {
         })
     }
 
-    /// The number of bytes of a tensor of this shape.
+    /// Returns the number of bytes of a tensor of this shape.
     pub fn size(self, shape: &[usize]) -> Result<usize> {
         match self {
             Self::Plain(dtype) => Ok(elements(shape, dtype.size_in_bytes())? * dtype.size_in_bytes()),
@@ -86,7 +86,7 @@ impl Kind {
         }
     }
 
-    /// The tensor of these bytes, whose number is [`Kind::size`].
+    /// Makes the tensor of these bytes, whose number is [`Kind::size`].
     pub fn tensor(self, data: &[u8], shape: &[usize], task: &Task) -> Result<Tensor> {
         let dtype = if let Self::Plain(dtype) = self { dtype } else { DType::F32 };
         let count = tensor::room(shape, dtype)?;
@@ -100,7 +100,7 @@ impl Kind {
     }
 }
 
-/// Dequantised blocks.
+/// Dequantises blocks.
 fn floats(kind: GgmlDType, data: &[u8], count: usize, task: &Task) -> Result<Vec<f32>> {
     let mut floats = vec![0_f32; count];
     let made = parallel::blocks(&mut floats, PIECE * kind.block_size(), &|first, floats| {
@@ -117,7 +117,7 @@ fn floats(kind: GgmlDType, data: &[u8], count: usize, task: &Task) -> Result<Vec
     Ok(floats)
 }
 
-/// The blocks for candle, which requires an alignment of 2 bytes; in a file they may have any offset.
+/// Copies blocks for candle, which requires an alignment of 2 bytes; in a file they may have any offset.
 fn aligned(kind: GgmlDType, blocks: &[u8]) -> Box<dyn candle_core::quantized::QuantizedType> {
     const WIDEST: usize = 8;
     let mut room = vec![0_u8; blocks.len() + WIDEST];
@@ -127,7 +127,7 @@ fn aligned(kind: GgmlDType, blocks: &[u8]) -> Box<dyn candle_core::quantized::Qu
     kind.from_data(Cow::Borrowed(place))
 }
 
-/// Types of ggml that candle cannot convert to f32, by name.
+/// Returns the name of a type of ggml that candle cannot convert to f32.
 fn unsupported(number: u32) -> Option<&'static str> {
     Some(match number {
         4 => "Q4_2",

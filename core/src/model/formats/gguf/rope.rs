@@ -6,7 +6,7 @@ use crate::model::config::{Rotary, Scaling};
 use crate::tensor::{DType, Tensor};
 use crate::{bail, err};
 
-/// The scaling that the metadata state.
+/// Reads the scaling that the metadata state.
 pub(super) fn scaling(keys: &Keys) -> Result<Scaling> {
     let legacy = keys.maybe_float("rope.scale_linear")?;
     let factor = keys.maybe_float("rope.scaling.factor")?.or(legacy);
@@ -27,8 +27,8 @@ pub(super) fn scaling(keys: &Keys) -> Result<Scaling> {
     }
 }
 
-/// The scaling of Llama 3 whose divisors of the frequencies are these factors. Its converter writes the divisors and
-/// not the four numbers that they come from; two of those are the same in all published models, and the others are
+/// Finds the scaling of Llama 3 whose divisors of the frequencies are these factors. Its converter writes the divisors
+/// and not the four numbers that they come from; two of those are the same in all published models, and the others are
 /// found by search: the result reproduces the divisors of the file, or there is an error.
 pub(super) fn recognised(factors: &Tensor, rotary: &Rotary) -> Result<Scaling> {
     const LOW: f64 = 1.0;

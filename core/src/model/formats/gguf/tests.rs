@@ -146,7 +146,7 @@ fn wrong_headers_are_refused_in_words() {
     assert_eq!(with(flag - 6, b"a.name"), "the metadata have `a.name` twice");
 }
 
-/// How many bytes the metadata of [`two`] take.
+/// Counts the bytes of the metadata of [`two`].
 fn header_of_metadata(bytes: &[u8]) -> usize {
     place_of(bytes, b"first") - 8 - 24
 }

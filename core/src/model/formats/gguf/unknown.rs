@@ -1,4 +1,4 @@
-//! What to say of an architecture that is not known: what of its file has no meaning here.
+//! The error about an architecture that is not known: keys and tensors of its file that have no meaning here.
 
 use std::collections::BTreeSet;
 
@@ -8,10 +8,10 @@ use crate::base::Error;
 use crate::err;
 use crate::model::layout::TensorSource;
 
-/// How many names are listed.
+/// Number of names that are listed.
 const LISTED: usize = 6;
 
-/// `known` are the architectures that are.
+/// Builds the error about an architecture that is not among the `known` ones.
 pub(super) fn refused(keys: &Keys, source: &dyn TensorSource, known: &[&str]) -> Error {
     let tensors: BTreeSet<String> =
         source.names().iter().map(|name| part(name)).filter(|part| !names::is_known(part)).map(String::from).collect();
@@ -29,7 +29,7 @@ pub(super) fn refused(keys: &Keys, source: &dyn TensorSource, known: &[&str]) ->
     ))
 }
 
-/// A tensor's name without the number of its layer, and without `.weight` or `.bias`.
+/// Returns a tensor's name without the number of its layer, and without `.weight` or `.bias`.
 fn part(name: &str) -> &str {
     let name = name.rsplit_once('.').filter(|(_, end)| ["weight", "bias"].contains(end)).map_or(name, |(stem, _)| stem);
     let inside = name.strip_prefix("blk.").and_then(|rest| rest.split_once('.'));

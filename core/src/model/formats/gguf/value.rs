@@ -49,7 +49,7 @@ impl Value {
         })
     }
 
-    /// A number that is not negative.
+    /// Returns the value as a whole number that is not negative.
     pub fn unsigned(&self) -> Result<u64> {
         match self {
             Self::Unsigned(n) => Ok(*n),
@@ -58,7 +58,7 @@ impl Value {
         }
     }
 
-    /// A number; of an f32 the f64 with the same shortest decimal, so that 1e-5 is 1e-5.
+    /// Returns the value as a number; for an f32 the f64 with the same shortest decimal, so that 1e-5 is 1e-5.
     pub fn float(&self) -> Result<f64> {
         match self {
             Self::Single(x) => x.to_string().parse().map_err(|_| self.other("a number")),
@@ -76,7 +76,7 @@ impl Value {
         }
     }
 
-    /// True or false, which some writers have as 1 or 0.
+    /// Returns the value as true or false, which some writers have as 1 or 0.
     pub fn flag(&self) -> Result<bool> {
         match self {
             Self::Unsigned(0) | Self::Signed(0) => Ok(false),
@@ -113,7 +113,7 @@ impl Value {
     }
 }
 
-/// A length-prefixed text.
+/// Reads a length-prefixed text.
 pub(super) fn text(reader: &mut ByteReader, budget: &mut Budget) -> Result<String> {
     let length = reader.u64()?;
     let bytes = reader.take(usize::try_from(length).unwrap_or(usize::MAX))?;
@@ -128,7 +128,7 @@ pub(super) fn text(reader: &mut ByteReader, budget: &mut Budget) -> Result<Strin
     }
 }
 
-/// What the budget counts, for its error.
+/// Names what the budget counts, for its error.
 pub(super) fn metadata() -> String {
     "the metadata of a GGUF file".into()
 }
@@ -144,7 +144,7 @@ fn array(reader: &mut ByteReader, depth: usize, budget: &mut Budget) -> Result<V
     (0..count).map(|_| Value::of_kind(reader, kind, depth + 1, budget)).collect()
 }
 
-/// The minimum number of bytes of a value of this kind.
+/// Returns the minimum number of bytes of a value of this kind.
 fn least(kind: u32) -> u64 {
     match kind {
         2 | 3 => 2,

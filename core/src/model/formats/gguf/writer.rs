@@ -1,4 +1,4 @@
-//! Writes small GGUF files, for tests.
+//! A writer of small GGUF files, for tests.
 
 use std::collections::BTreeMap;
 
@@ -7,12 +7,12 @@ use candle_core::quantized::{GgmlDType, QTensor};
 use super::Value;
 use crate::tensor::Tensor;
 
-/// How a tensor is to be written: the number in ggml's list, and candle's name for it.
+/// The form in which a tensor is written: the number in ggml's list, and candle's name for it.
 pub type Kind = (u32, GgmlDType);
 
 pub const F32: Kind = (0, GgmlDType::F32);
 
-/// A file of version 3.
+/// Writes a file of version 3.
 pub fn file(metadata: &[(&str, Value)], tensors: &BTreeMap<String, (Tensor, Kind)>) -> Vec<u8> {
     let mut out = b"GGUF".to_vec();
     out.extend(3_u32.to_le_bytes());

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use crate::base::{Error, Result, names};
 use crate::err;
 
-/// Our names, and TransformerLens' names for the same.
+/// Keys by our names, and TransformerLens' names of equal meaning.
 const OURS: [(&str, &str); 12] = [
     ("layers", "n_layers"),
     ("heads", "n_heads"),
@@ -137,12 +137,12 @@ impl<'a> Given<'a> {
         Ok(Self { options })
     }
 
-    /// The value under TransformerLens' name or ours; null counts as missing.
+    /// Returns the value under TransformerLens' name or ours; null counts as missing.
     pub fn value(&self, key: &str) -> Option<&'a Value> {
         self.stated(key).filter(|value| !value.is_null())
     }
 
-    /// Whether a key is given, even as null.
+    /// Returns whether a key is given, even as null.
     pub fn has(&self, key: &str) -> bool {
         self.stated(key).is_some()
     }
@@ -175,7 +175,7 @@ impl<'a> Given<'a> {
     }
 }
 
-/// TransformerLens' name for a key.
+/// Returns TransformerLens' name for a key.
 fn theirs(key: &str) -> &str {
     OURS.iter().find(|(ours, _)| *ours == key).map_or(key, |(_, theirs)| theirs)
 }

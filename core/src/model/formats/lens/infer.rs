@@ -60,7 +60,7 @@ fn mlp(source: &dyn TensorSource, given: &Given, config: &mut Config) -> Result<
     Ok(())
 }
 
-/// Small models often have fewer logits than tokens.
+/// Reads the number of logits: small models often have fewer than tokens.
 fn outputs(source: &dyn TensorSource, given: &Given, config: &mut Config) -> Result<()> {
     let shown = shape::<2>(source, "unembed.W_U")?.map_or(config.vocab, |[_, out]| out);
     let out = agreed(given, "d_vocab_out", shown)?;
@@ -106,12 +106,12 @@ fn sizes(source: &dyn TensorSource, given: &Given) -> Result<Sizes> {
     })
 }
 
-/// Both sizes of a matrix, swapped if it is stored transposed.
+/// Returns both sizes of a matrix, swapped if it is stored transposed.
 fn turned([a, b]: [usize; 2], early: bool) -> [usize; 2] {
     if early { [b, a] } else { [a, b] }
 }
 
-/// A size from the shapes of the tensors; if it is also given, both must agree.
+/// Returns a size from the shapes of the tensors; if it is also given, both must agree.
 fn agreed(given: &Given, key: &str, shown: usize) -> Result<usize> {
     match given.size(key)? {
         Some(size) if size != shown => bail!(Format, "{key}: expected {shown}, as the tensors show, found {size}"),
@@ -119,7 +119,7 @@ fn agreed(given: &Given, key: &str, shown: usize) -> Result<usize> {
     }
 }
 
-/// The context: the number of position embeddings, or the size of the rotary tables and masks.
+/// Infers the context: the number of position embeddings, or the size of the rotary tables and masks.
 fn context(source: &dyn TensorSource, given: &Given) -> Result<usize> {
     if let Some([rows, _]) = shape::<2>(source, "pos_embed.W_pos")? {
         return agreed(given, "n_ctx", rows);
@@ -178,7 +178,7 @@ fn norms(source: &dyn TensorSource, given: &Given, config: &mut Config) -> Resul
     Ok(())
 }
 
-/// The norms by the options. Our option names do not tell whether they have weights, so the tensors do.
+/// Reads the norms from the options. Our option names do not tell whether they have weights, so the tensors do.
 fn stated_norms(given: &Given, weight: bool) -> Result<Option<Norms>> {
     Ok(match given.text("normalization_type")? {
         None => given.has("normalization_type").then_some((None, false)),
@@ -229,7 +229,7 @@ fn rotary(given: &Given, d_head: usize, table: Option<usize>) -> Result<Rotary> 
     Ok(Rotary { dims, theta, neighbours, scaling: Scaling::None })
 }
 
-/// The factor of scores; TransformerLens states the divisor.
+/// Returns the factor of scores; TransformerLens states the divisor.
 fn score_scale(given: &Given, d_head: usize) -> Result<f64> {
     if given.flag("use_attn_scale")? == Some(false) {
         return Ok(1.0);
@@ -252,7 +252,7 @@ fn causal(given: &Given) -> Result<bool> {
     }
 }
 
-/// The attention window of each layer: `attn_types` names the local ones.
+/// Reads the attention window of each layer: `attn_types` names the local ones.
 fn windows(given: &Given, layers: usize) -> Result<Vec<Option<usize>>> {
     if !given.flag("use_local_attn")?.unwrap_or(false) {
         return Ok(Vec::new());
@@ -272,8 +272,8 @@ fn windows(given: &Given, layers: usize) -> Result<Vec<Option<usize>>> {
     types.iter().map(seen).collect()
 }
 
-/// The biases of gated MLPs. TransformerLens has none at the gate, and zeros elsewhere in all models that it converts; a
-/// decoder of ours has one everywhere or nowhere.
+/// Lists the biases of gated MLPs, which must be zero. TransformerLens has none at the gate, and zeros elsewhere in all
+/// models that it converts; a decoder of ours has one everywhere or nowhere.
 pub(super) fn empty_biases(source: &dyn TensorSource, config: &Config) -> Result<Vec<String>> {
     for layer in 0..config.layers {
         for part in ["b_in", "b_out"] {
@@ -290,7 +290,7 @@ pub(super) fn empty_biases(source: &dyn TensorSource, config: &Config) -> Result
     Ok(vec!["blocks.*.mlp.b_in".into(), "blocks.*.mlp.b_out".into()])
 }
 
-/// The shape of a tensor, if it is there, with this many axes.
+/// Returns the shape of a tensor, if it is there, with this many axes.
 fn shape<const N: usize>(source: &dyn TensorSource, name: &str) -> Result<Option<[usize; N]>> {
     let Some(shape) = source.shape(name) else { return Ok(None) };
     match <[usize; N]>::try_from(shape.as_slice()) {

@@ -24,13 +24,14 @@ const EMBED: &str = "embed.W_E";
 const BUFFERS: [&str; 4] =
     ["blocks.*.attn.mask", "blocks.*.attn.IGNORE", "blocks.*.attn.rotary_sin", "blocks.*.attn.rotary_cos"];
 
-/// How a state dictionary lays out its matrices.
+/// The layout of the matrices of a state dictionary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Age {
-    /// As all versions of TransformerLens do.
+    /// Matrices as all versions of TransformerLens have them.
     Now,
-    /// As the code that it grew out of does (Nanda et al. 2023, "Progress measures for grokking"): all matrices but those
-    /// of the unembedding and the positions are `[out, in]`, those of heads `[heads, d_head, in]`, and `W_O` has two axes.
+    /// Matrices as the code that TransformerLens grew out of has them (Nanda et al. 2023, "Progress measures for
+    /// grokking"): all but those of the unembedding and the positions are `[out, in]`, those of heads
+    /// `[heads, d_head, in]`, and `W_O` has two axes.
     Early,
 }
 
@@ -41,12 +42,12 @@ impl Age {
     }
 }
 
-/// Whether these tensors have TransformerLens' names.
+/// Returns whether these tensors have TransformerLens' names.
 pub fn is_state_dict(source: &dyn TensorSource) -> bool {
     source.shape(EMBED).is_some()
 }
 
-/// The config of a state dictionary, completed by options, and where each weight is.
+/// Reads the config of a state dictionary, completed by options, and where each weight is.
 pub fn layout(source: &dyn TensorSource, options: &Map<String, Value>) -> Result<Layout> {
     let given = Given::new(options)?;
     let config = infer::config(source, &given)?;
@@ -63,7 +64,7 @@ pub fn layout(source: &dyn TensorSource, options: &Map<String, Value>) -> Result
     Ok(Layout { config, weights, ignored })
 }
 
-/// Where the weight with this name of ours is.
+/// Returns where the weight with this name of ours is.
 fn place(name: &str, config: &Config, age: Age) -> Option<WeightFrom> {
     let from = match name {
         "embed" => WeightFrom::Same(EMBED.into()),
@@ -80,7 +81,7 @@ fn place(name: &str, config: &Config, age: Age) -> Option<WeightFrom> {
     Some(if age == Age::Early { turned_early(from) } else { from })
 }
 
-/// The same weight in the layout of the early code.
+/// Returns where a weight is in the layout of the early code.
 fn turned_early(from: WeightFrom) -> WeightFrom {
     match from {
         WeightFrom::Same(name) if name == EMBED => WeightFrom::Transposed(name),

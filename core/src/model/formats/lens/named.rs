@@ -22,8 +22,8 @@ const OF_LAYERS: [(&str, &[&str]); 2] = [
     ("mlp", &["W_in", "W_out", "W_gate", "b_in", "b_out"]),
 ];
 
-/// The weight with this name in TransformerLens, before any folding; None if this model has no such weight. `W_Q` and
-/// the like are stacked over all layers.
+/// Returns the weight with this name in TransformerLens, before any folding; None if this model has no such weight.
+/// `W_Q` and the like are stacked over all layers.
 pub fn weight(weights: &Weights, config: &Config, name: &str) -> Result<Option<Tensor>> {
     if let Some((module, _)) = OF_LAYERS.iter().find(|(_, parts)| parts.contains(&name)) {
         let of_layer = |layer| one(weights, config, &format!("blocks.{layer}.{module}.{name}"));
@@ -43,7 +43,7 @@ pub fn weight(weights: &Weights, config: &Config, name: &str) -> Result<Option<T
     one(weights, config, whole)
 }
 
-/// The names that [`weight`] takes for this model.
+/// Lists the names that [`weight`] takes for this model.
 pub fn names(config: &Config) -> Result<Vec<String>> {
     let theirs = |ours: &str| called(&place(ours, config, Age::Now)?).cloned();
     let mut all: Vec<String> = config.parameters()?.iter().filter_map(|(ours, _)| theirs(ours)).collect();
@@ -104,7 +104,7 @@ fn called(from: &WeightFrom) -> Option<&String> {
     }
 }
 
-/// One of our weights in the shape that TransformerLens has it in.
+/// Returns one of our weights in the shape that TransformerLens has it in.
 fn turned(from: &WeightFrom, weight: &Tensor, config: &Config, layer: usize) -> Result<Tensor> {
     let theirs = together(&[(from, weight.contiguous()?)], config.d_head_of(layer))?;
     Ok(match from {
@@ -129,7 +129,7 @@ fn repeated(weight: &Tensor, config: &Config, layer: usize) -> Result<Tensor> {
 }
 
 impl Weights {
-    /// `W_Q W_K^T` of a head, `[d_model, d_model]`.
+    /// Computes `W_Q W_K^T` of a head, `[d_model, d_model]`.
     pub fn qk(&self, config: &Config, layer: usize, head: usize) -> Result<Tensor> {
         let attn = own_attention(self, config, layer)?;
         let of_head = |weight: &Weight, head: usize| of_head(weight, config.d_head_of(layer), head);
@@ -137,7 +137,7 @@ impl Weights {
         matmul::matmul(&q.t()?, &k)
     }
 
-    /// `W_V W_O` of a head, `[d_model, d_model]`.
+    /// Computes `W_V W_O` of a head, `[d_model, d_model]`.
     pub fn ov(&self, config: &Config, layer: usize, head: usize) -> Result<Tensor> {
         let (attn, size) = (own_attention(self, config, layer)?, config.d_head_of(layer));
         let v = of_head(&attn.values()?.weight, size, config.kv_head(layer, head))?;
@@ -146,12 +146,13 @@ impl Weights {
     }
 }
 
-/// The rows of a head, `[d_head, d_model]`.
+/// Returns the rows of a head, `[d_head, d_model]`.
 fn of_head(weight: &Weight, size: usize, head: usize) -> Result<Tensor> {
     weight.rows(head * size, size)?.tensor()
 }
 
-/// The attention of a layer with keys and values of its own: between others there is no product of weights for one stream.
+/// Returns the attention of a layer with keys and values of its own: between others there is no product of weights for
+/// one stream.
 fn own_attention<'a>(weights: &'a Weights, config: &Config, layer: usize) -> Result<&'a Attention> {
     if let Some(from) = config.keys_from(layer) {
         return Err(err!(

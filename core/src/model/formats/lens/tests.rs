@@ -1,4 +1,5 @@
-//! State dictionaries compute what TransformerLens computes with them, and ask for what cannot be inferred.
+//! Tests of state dictionaries: they compute what TransformerLens computes with them, and ask for what cannot be
+//! inferred.
 
 use std::path::{Path, PathBuf};
 
@@ -56,7 +57,7 @@ fn decoder(source: &Held, given: Value) -> Decoder {
     Decoder::new(layout.config, weights)
 }
 
-/// The largest difference of the logits from those of TransformerLens.
+/// Computes the largest difference of the logits from those of TransformerLens.
 fn off(name: &str, given: Value) -> f32 {
     let expected = tensors(&format!("{name}.expected.safetensors"));
     let batch = Batch::new(expected["input_ids"].to_dtype(DType::U32).unwrap().to_vec2().unwrap()).unwrap();

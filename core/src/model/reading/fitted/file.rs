@@ -16,7 +16,7 @@ use crate::tensor::{DType, Device, Tensor, ints};
 const LARGEST: f32 = 65504.0;
 
 impl LensKind {
-    /// What the file calls the matrices and the biases of layers.
+    /// Returns the names of a layer's matrices and biases in the file.
     fn names(self) -> &'static [&'static str] {
         match self {
             Self::Jacobian => &["J"],
@@ -24,7 +24,7 @@ impl LensKind {
         }
     }
 
-    /// A part of a layer as the file has it.
+    /// Converts a part of a layer to the form of the file.
     fn stored(self, part: &Tensor, layer: usize) -> Result<Tensor> {
         if self == Self::Tuned {
             return Ok(part.clone());
@@ -134,7 +134,7 @@ fn tensor(layer: &str, part: Tree<Tensor>) -> Result<Tensor> {
     }
 }
 
-/// Whole numbers: one, a list of them, or a tensor.
+/// Reads whole numbers: one, a list of them, or a tensor.
 fn whole(part: &Tree<Tensor>) -> Option<Vec<i64>> {
     match part {
         Tree::Int(number) => Some(vec![*number]),

@@ -23,7 +23,7 @@ use crate::model::site::{Site, SiteKind};
 use crate::tensor::{DType, Tensor};
 
 crate::options! {
-    /// How a Jacobian lens is fitted.
+    /// Options of fitting a Jacobian lens.
     #[derive(Debug, Clone)]
     pub struct JacobianLensOptions {
         /// Maximum number of tokens of a prompt.
@@ -40,7 +40,7 @@ crate::options! {
 /// Tokens in a batch of copies of one prompt.
 const TOKENS: usize = 2048;
 
-/// The numbers that a layer keeps for its backward pass, in widths of the stream for each token; an estimate.
+/// Numbers that a layer keeps for its backward pass, in widths of the residual stream for each token; an estimate.
 const KEPT: usize = 24;
 
 /// Fits a lens to a model by prompts. An interruption after the first prompt ends the fit, and the lens is the mean over
@@ -99,12 +99,12 @@ fn long_enough(prompts: Vec<&[u32]>, skipped: usize) -> Result<Vec<&[u32]>> {
     Ok(prompts)
 }
 
-/// How many copies of a prompt are in a batch.
+/// Returns the number of copies of a prompt in a batch.
 fn copies(length: usize, d_model: usize) -> usize {
     (TOKENS / length).clamp(1, d_model)
 }
 
-/// The matrices of one prompt.
+/// Computes the matrices of one prompt.
 fn of_prompt(
     model: &Arc<Decoder>,
     ids: &[u32],
@@ -133,11 +133,11 @@ fn of_prompt(
     rows.iter().map(|rows| -> Result<Tensor> { Ok(Tensor::cat(rows, 0)?) }).collect()
 }
 
-/// A forward pass from whose last stream gradients are taken.
+/// A forward pass from whose last residual stream gradients are taken.
 struct Streams {
     /// The output of the last layer, `[copies, pos, d_model]`.
     last: Taped,
-    /// What was added to the output of each layer: a variable of zeros, whose gradient is that of the stream.
+    /// Variable of zeros that was added to the output of each layer: its gradient is that of the residual stream.
     variables: Vec<Var>,
 }
 
@@ -152,7 +152,7 @@ impl Streams {
         Ok(Self { last, variables: hooked.variables })
     }
 
-    /// Some rows of each layer's matrix: `[dimensions, d_model]`.
+    /// Computes some rows of each layer's matrix: `[dimensions, d_model]`.
     fn rows(&self, dimensions: Range<usize>, valid: Range<usize>) -> Result<Vec<Tensor>> {
         let last = self.last.result();
         let (copies, width, d) = last.dims3()?;
@@ -174,7 +174,7 @@ impl Streams {
     }
 }
 
-/// Adds a variable of zeros to the output of each layer that is read, and ends the pass with the last layer.
+/// Hooks that add a variable of zeros to the output of each layer that is read, and end the pass with the last layer.
 struct StreamHooks<'a> {
     layers: &'a [usize],
     last: Site,

@@ -1,4 +1,5 @@
-//! How far what a lens reads is from what the model predicts in the end, beside the logit lens.
+//! Evaluation of a fitted lens: how far its predictions are from the model's own in the end, compared with the logit
+//! lens.
 
 use super::prompts::cut;
 use super::tuned::Seen;
@@ -11,7 +12,7 @@ use crate::model::reading::lens::LOGIT_LENS;
 use crate::tensor::{Tensor, floats};
 
 crate::options! {
-    /// How a lens is judged.
+    /// Options of evaluating a lens.
     #[derive(Debug, Clone)]
     pub struct JudgeLensOptions {
         /// Maximum number of tokens of a prompt.
@@ -28,8 +29,8 @@ const AT_ONCE: usize = 8;
 const SEED: u64 = 0;
 
 impl FittedLens {
-    /// For each layer the mean over tokens of KL(model || lens), in nats, of this lens and of the logit lens, with the
-    /// bootstrap interval over prompts.
+    /// Computes for each layer the mean over tokens of KL(model || lens), in nats, of this lens and of the logit lens,
+    /// with the bootstrap interval over prompts.
     pub fn judge(
         &self,
         model: &Decoder,
@@ -83,7 +84,7 @@ impl FittedLens {
     }
 }
 
-/// The sum over the tokens of each prompt.
+/// Adds up the tokens of each prompt.
 fn by_prompt(divergences: &Tensor, prompts: &[&[u32]]) -> Result<Vec<f64>> {
     let mut all = floats(divergences)?.into_iter();
     Ok(prompts.iter().map(|ids| all.by_ref().take(ids.len()).sum()).collect())

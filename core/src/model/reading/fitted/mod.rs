@@ -1,5 +1,5 @@
-//! Fitted lenses: the stream of a layer is carried to the last one by an affine map, and decoded there. The logit lens is
-//! the same with the identity in its place.
+//! Fitted lenses: the residual stream of a layer is carried to the last one by an affine map, and decoded there. The
+//! logit lens is the same with the identity in its place.
 //!
 //! - The Jacobian lens (`jacobian.rs`) carries h to J h, by the mean Jacobian of the layers between.
 //! - The tuned lens (`tuned.rs`; Belrose et al. 2023) carries h to A h + b, which are trained to predict what the model
@@ -29,7 +29,7 @@ use crate::model::hooks::Bound;
 use crate::model::site::{Place, Site, SiteKind};
 use crate::tensor::{DType, Tensor};
 
-/// What the maps of a lens are.
+/// The kind of maps that a lens has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LensKind {
     Jacobian,
@@ -37,7 +37,7 @@ pub enum LensKind {
 }
 
 impl LensKind {
-    /// The name of the lens.
+    /// Returns the name of the lens.
     pub fn name(self) -> &'static str {
         match self {
             Self::Jacobian => "Jacobian lens",
@@ -46,12 +46,12 @@ impl LensKind {
     }
 }
 
-/// h to A h + b.
+/// An affine map of h to A h + b.
 #[derive(Debug, Clone)]
 pub struct AffineMap {
-    /// `[d_model, d_model]` in f32, the output dimension first.
+    /// Matrix A, `[d_model, d_model]` in f32, the output dimension first.
     pub matrix: Tensor,
-    /// `[d_model]`; the Jacobian lens has none.
+    /// Bias b, `[d_model]`; the Jacobian lens has none.
     pub bias: Option<Tensor>,
 }
 
@@ -60,12 +60,12 @@ pub struct AffineMap {
 pub struct FittedLens {
     kind: LensKind,
     maps: BTreeMap<usize, AffineMap>,
-    /// The number of prompts that it was fitted on.
+    /// Number of prompts that the lens was fitted on.
     prompts: usize,
     d_model: usize,
 }
 
-/// What a lens and the logit lens read in the same run.
+/// The readings of a fitted lens and of the logit lens in one run.
 pub struct BothLenses {
     pub fitted: Vec<LensReading>,
     pub logit: Vec<LensReading>,
@@ -90,7 +90,7 @@ impl FittedLens {
         self.kind
     }
 
-    /// The layers that it reads, in order.
+    /// Iterates over the layers that the lens reads, in order.
     pub fn layers(&self) -> impl Iterator<Item = usize> {
         self.maps.keys().copied()
     }
@@ -103,7 +103,7 @@ impl FittedLens {
         self.d_model
     }
 
-    /// The map of a layer.
+    /// Returns the map of a layer.
     pub fn map(&self, layer: usize) -> Result<&AffineMap> {
         self.maps.get(&layer).ok_or_else(|| {
             let layers: Vec<String> = self.layers().map(|layer| layer.to_string()).collect();
@@ -113,14 +113,15 @@ impl FittedLens {
         })
     }
 
-    /// The sites that it reads in a model: `resid_post` of its layers and of the last one, where it is the identity.
+    /// Lists the sites that the lens reads in a model: `resid_post` of its layers and of the last one, where it is the
+    /// identity.
     pub fn places(&self, model: &Decoder) -> Result<Vec<Place>> {
         self.check(model)?;
         let last = model.config().layers - 1;
         Ok(self.layers().chain([last]).map(output).collect())
     }
 
-    /// Refuses a model that it cannot be of.
+    /// Refuses a model that the lens does not fit.
     fn check(&self, model: &Decoder) -> Result<()> {
         let (config, last) = (model.config(), self.layers().last().unwrap_or_default());
         if config.d_model == self.d_model && last + 1 < config.layers {
@@ -137,7 +138,7 @@ impl FittedLens {
         .about("m"))
     }
 
-    /// A h + b for a recorded stream h, `[.., d_model]`.
+    /// Computes A h + b for a recorded residual stream h, `[.., d_model]`.
     fn carried(&self, place: Place, x: &Tensor, last: usize) -> Result<Tensor> {
         if place.site.kind != SiteKind::ResidPost || place.head.is_some() {
             return Err(err!(Argument, "expected `resid_post` of a layer, found `{place}`")
@@ -156,7 +157,7 @@ impl FittedLens {
         Ok(carried.reshape(x.dims())?.to_dtype(x.dtype())?)
     }
 
-    /// A cache of the same run with A h + b in place of h.
+    /// Returns a cache of the same run with A h + b in place of h.
     fn carried_cache(&self, model: &Decoder, cache: &Cache, places: &[Place]) -> Result<Cache> {
         self.check(model)?;
         let last = model.config().layers - 1;
@@ -183,7 +184,8 @@ impl FittedLens {
         })
     }
 
-    /// The logits of one recorded place: W_U norm(A h + b), `[batch, pos, vocab]`, after the model's cap if it has one.
+    /// Computes the logits of one recorded place: W_U norm(A h + b), `[batch, pos, vocab]`, after the model's cap if it
+    /// has one.
     pub fn logits(&self, model: &Decoder, cache: &Cache, place: Place, task: &Task) -> Result<Tensor> {
         let carried = self.carried_cache(model, cache, &[place])?;
         let readings = super::lens::lens(model, &carried, &[place], None, 1, task)?;
@@ -191,7 +193,8 @@ impl FittedLens {
         cache.blanked(place, &reading.logits)
     }
 
-    /// The direction in the stream of a layer that promotes a token at the end: v_t = A^T W_U[:, t], `[d_model]`.
+    /// Computes the direction in the residual stream of a layer that promotes a token at the end: v_t = A^T W_U[:, t],
+    /// `[d_model]`.
     pub fn direction(&self, model: &Decoder, layer: usize, token: u32) -> Result<Tensor> {
         self.check(model)?;
         let row = model.weights().unembed.weight.row(token as usize)?.to_dtype(DType::F32)?;
@@ -203,12 +206,12 @@ impl FittedLens {
     }
 }
 
-/// The output of a layer.
+/// Returns the site of a layer's output.
 fn output(layer: usize) -> Place {
     Place { site: Site::new(SiteKind::ResidPost, layer), head: None }
 }
 
-/// The numbers of a layer in f32, which are of this shape and finite.
+/// Checks that the numbers of a layer have this shape and are finite, and returns them in f32.
 fn checked(numbers: &Tensor, shape: &[usize], layer: usize) -> Result<Tensor> {
     if numbers.dims() != shape {
         return Err(err!(Shape, "expected {shape:?} for layer {layer}, found {:?}", numbers.dims()));

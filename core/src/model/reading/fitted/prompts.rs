@@ -1,10 +1,10 @@
-//! What lenses are fitted on: the first tokens of prompts, and the layers that are read.
+//! Data that lenses are fitted on: the first tokens of prompts, and the layers that are read.
 
 use crate::base::Result;
 use crate::err;
 use crate::model::config::Config;
 
-/// The layers to read, in order; by default all but the last.
+/// Returns the layers to read, in order; by default all but the last.
 pub fn layers(config: &Config, asked: Option<&[usize]>) -> Result<Vec<usize>> {
     let Some(most) = config.layers.checked_sub(1).filter(|most| *most > 0) else {
         return Err(err!(Argument, "expected a model of at least two layers, found {}", config.layers).about("m"));
@@ -21,7 +21,7 @@ pub fn layers(config: &Config, asked: Option<&[usize]>) -> Result<Vec<usize>> {
     }
 }
 
-/// The first tokens of the first prompts, at most as many as the model reads.
+/// Cuts off the first tokens of the first prompts, at most as many as the model reads.
 pub fn cut<'a>(prompts: &'a [Vec<u32>], config: &Config, context: usize, count: usize) -> Result<Vec<&'a [u32]>> {
     let most = context.min(config.context);
     let cut: Vec<&[u32]> = prompts.iter().take(count).map(|ids| &ids[..ids.len().min(most)]).collect();

@@ -47,7 +47,7 @@ fn options(skip_first: usize) -> JacobianLensOptions {
     JacobianLensOptions { skip_first, ..JacobianLensOptions::default() }
 }
 
-/// The largest difference, as a share of the largest number.
+/// Computes the largest difference, as a share of the largest number.
 fn far(found: &Tensor, expected: &Tensor) -> f64 {
     assert_eq!(found.dims(), expected.dims());
     let (found, expected) = (floats(found).unwrap(), floats(expected).unwrap());
@@ -91,7 +91,7 @@ fn it_is_the_reference_on_both_families() {
     }
 }
 
-/// A model whose attention looks back evenly, without norm and MLP: each layer is linear in the stream.
+/// Builds a model whose attention looks back evenly, without norm and MLP: each layer is linear in the residual stream.
 fn linear() -> Arc<Decoder> {
     let flat = Config {
         norm: None,
@@ -192,12 +192,12 @@ fn what_cannot_be_fitted_or_read_is_refused() {
     assert!(FittedLens::new(LensKind::Jacobian, BTreeMap::from([(0, nan)]), 1).is_err());
 }
 
-/// Prompts of a language in which the next token follows from the last.
+/// Makes prompts of a language in which the next token follows from the last.
 fn counting(count: u32, from: u32) -> Vec<Vec<u32>> {
     (0..count).map(|i| (0..12).map(|at| (i * 7 + from + at * 5) % 20).collect()).collect()
 }
 
-/// The mean KL of each row of a table: of the lens and of the logit lens, layer by layer.
+/// Computes the mean KL of each row of a table: of the lens and of the logit lens, layer by layer.
 fn judged(lens: &FittedLens, model: &Decoder, prompts: &[Vec<u32>]) -> Vec<f64> {
     let table = lens.judge(model, prompts, &JudgeLensOptions::default(), &Task::default()).unwrap();
     assert_eq!(table.columns, ["site", "lens", "KL", "low", "high", "tokens", "prompts"]);

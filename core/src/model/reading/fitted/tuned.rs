@@ -25,7 +25,7 @@ use crate::training::ScheduleShape;
 use crate::training::descent::{Descent, DescentOptions, DescentRule, Steps, descend};
 
 crate::options! {
-    /// How a tuned lens is trained.
+    /// Options of training a tuned lens.
     #[derive(Debug, Clone)]
     pub struct TunedLensOptions {
         /// Number of steps.
@@ -74,7 +74,7 @@ pub fn train_tuned(
     FittedLens::new(LensKind::Tuned, training.layers.iter().map(map).collect::<Result<_>>()?, count)
 }
 
-/// The descent of one layer's map. Each layer has its own: none depends on another.
+/// Starts the descent of one layer's map. Each layer has its own: none depends on another.
 fn descent(d_model: usize, device: &Device, options: &TunedLensOptions) -> Result<Descent> {
     let matrix = create::eye(d_model, d_model, DType::F32)?.to_device(device)?;
     let bias = create::zeros(&[d_model], DType::F32)?.to_device(device)?;
@@ -99,7 +99,7 @@ struct Training<'a> {
 }
 
 impl Training<'_> {
-    /// A step of every layer on the same prompts. Returns the mean of their losses.
+    /// Makes a step of every layer on the same prompts. Returns the mean of their losses.
     fn step(&mut self, task: &Task) -> Result<f64> {
         let rows = self.next_rows().into_iter().map(|row| self.prompts[row].to_vec()).collect();
         let places: Vec<Place> = self.layers.keys().map(|layer| output(*layer)).collect();
@@ -119,7 +119,7 @@ impl Training<'_> {
         Ok(sum / self.layers.len() as f64)
     }
 
-    /// The prompts of the next step: each once an epoch, every epoch in another order.
+    /// Draws the prompts of the next step: each once an epoch, every epoch in another order.
     fn next_rows(&mut self) -> Vec<usize> {
         let count = self.options.batch.min(self.prompts.len());
         if self.order.len() < count {
@@ -131,7 +131,7 @@ impl Training<'_> {
     }
 }
 
-/// What the model does at every token of some prompts.
+/// Activations and predictions of the model at every token of some prompts.
 pub(super) struct Seen {
     cache: Cache,
     /// The tokens, as places in `batch * pos`.
@@ -153,18 +153,18 @@ impl Seen {
         Ok(Self { cache: run.cache, tokens, last })
     }
 
-    /// The stream at each token, `[1, tokens, d_model]`.
+    /// Returns the residual stream at each token, `[1, tokens, d_model]`.
     pub(super) fn stream(&self, place: Place) -> Result<Tensor> {
         Ok(self.cache.at(place)?.flatten_to(1)?.contiguous()?.index_select(&self.tokens, 0)?.unsqueeze(0)?)
     }
 
-    /// KL(model || lens) at each token, in nats, for a stream that the lens has carried: `[tokens]`.
+    /// Computes KL(model || lens) at each token, in nats, for a residual stream that the lens has carried: `[tokens]`.
     pub(super) fn divergences(&self, model: &Decoder, place: Place, carried: Tensor, task: &Task) -> Result<Tensor> {
         let logits = unembedded(model, place, carried, task)?.squeeze(0)?;
         divergences(&self.last, &log_softmax(&logits.to_dtype(DType::F32)?, -1)?)
     }
 
-    /// The mean of it for a map, A and b.
+    /// Computes the mean of KL(model || lens) for a map, A and b.
     fn loss(&self, model: &Decoder, place: Place, map: &[Tensor], task: &Task) -> Result<Tensor> {
         let [matrix, bias] = map else { return Err(err!(Bug, "a translator without its parts")) };
         let stream = self.stream(place)?;

@@ -22,7 +22,7 @@ const PORTION: usize = 1 << 18;
 /// Approximate bytes of the parts that a long text is counted in, which end at line ends.
 const PART: usize = 1 << 15;
 
-/// The crate counts in 32 bits with a sign.
+/// Largest number of bytes of texts: the crate counts in 32 bits with a sign.
 const MOST_BYTES: u64 = i32::MAX as u64;
 
 pub fn train(texts: &mut TextReader, options: &TokenizerOptions, task: &Task) -> Result<Tokenizer> {
@@ -39,7 +39,7 @@ pub fn train(texts: &mut TextReader, options: &TokenizerOptions, task: &Task) ->
     assembled(learned, cut, &forced, options)
 }
 
-/// The number of occurrences of each piece in the texts.
+/// Counts the occurrences of each piece in the texts.
 fn count(texts: &mut TextReader, cut: &Sequence) -> Result<HashMap<String, u64>> {
     let (mut counts, mut total) = (HashMap::new(), 0);
     let (mut portion, mut size) = (Vec::new(), 0);
@@ -79,7 +79,7 @@ fn add(counts: &mut HashMap<String, u64>, texts: &[&str], cut: &Sequence) -> Res
     Ok(())
 }
 
-/// A text in parts that end at line ends, as far as possible.
+/// Splits a text into parts that end at line ends, as far as possible.
 pub fn parts(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
@@ -122,7 +122,7 @@ fn learn(counts: HashMap<String, u64>, forced: &Forced, options: &TokenizerOptio
     })
 }
 
-/// The tokenizer, with the forced joins before the learned ones.
+/// Builds the tokenizer, with the forced joins before the learned ones.
 fn assembled(learned: Learned, cut: Sequence, forced: &Forced, options: &TokenizerOptions) -> Result<Tokenizer> {
     let vocab: Ids = learned.vocab.into_iter().map(|(name, id)| (forced.spelled(&name), id)).collect();
     let own = learned.merges.iter().map(|(left, right)| (forced.spelled(left), forced.spelled(right)));

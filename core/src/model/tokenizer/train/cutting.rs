@@ -12,15 +12,15 @@ use super::TokenizerOptions;
 use crate::base::Result;
 use crate::err;
 
-/// Groups of more digits would fill most of a vocabulary.
+/// Largest number of digits in a token; groups of more would fill most of a vocabulary.
 pub const MOST_DIGITS: usize = 3;
 
 /// The characters with a special meaning inside of brackets, in Rust's engine or in Oniguruma, which the Python library
 /// uses.
 const MEANINGFUL: &str = r"\[]^-&~";
 
-/// The split of these options: GPT-2's (Radford et al. 2019) without its list of English contractions, and with white
-/// space kept together except for the last space, which goes with the text after it.
+/// Makes the split of these options: GPT-2's (Radford et al. 2019) without its list of English contractions, and with
+/// white space kept together except for the last space, which goes with the text after it.
 pub fn cutting(options: &TokenizerOptions) -> Result<Sequence> {
     let pattern = SplitPattern::Regex(expression(options)?);
     let split = Split::new(pattern, SplitDelimiterBehavior::Isolated, false).map_err(failed)?;
@@ -38,14 +38,14 @@ fn expression(options: &TokenizerOptions) -> Result<String> {
     }
 }
 
-/// The regular expression with these characters in its brackets.
+/// Writes the regular expression with these characters in its brackets.
 fn written(apart: &str, digits: Option<usize>) -> String {
     let alone = if apart.is_empty() { String::new() } else { format!(" ?[{apart}]|") };
     let digits = digits.map_or("+".into(), |most| format!("{{1,{most}}}"));
     format!(r" ?\p{{L}}+|{alone} ?\p{{N}}{digits}| ?[^\s\p{{L}}\p{{N}}{apart}]+|\s+(?= \S)|\s+")
 }
 
-/// Whether an expression is one of [`written`], with any characters.
+/// Returns whether an expression is one of [`written`], with any characters.
 pub fn is_ours(expression: &str) -> bool {
     let alone = expression.strip_prefix(r" ?\p{L}+|").and_then(|rest| Some(rest.split_once(r" ?\p{N}")?.0));
     let Some(alone) = alone else { return false };
@@ -59,7 +59,7 @@ pub fn is_ours(expression: &str) -> bool {
     !ends_early && !is_escaped && (0..=MOST_DIGITS).any(|most| written(apart, (most > 0).then_some(most)) == expression)
 }
 
-/// The characters, escaped for the brackets of an expression.
+/// Escapes the characters for the brackets of an expression.
 fn apart(letters: &str) -> Result<String> {
     let mut class = String::new();
     for letter in letters.chars() {
@@ -76,7 +76,7 @@ fn apart(letters: &str) -> Result<String> {
     Ok(class)
 }
 
-/// The pieces of a text, in the letters of bytes.
+/// Splits a text into pieces, in the letters of bytes.
 pub fn pieces(text: &str, cutting: &Sequence) -> Result<Vec<String>> {
     let mut pieces = PreTokenizedString::from(text);
     cutting.pre_tokenize(&mut pieces).map_err(failed)?;

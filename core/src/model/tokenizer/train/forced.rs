@@ -46,17 +46,17 @@ impl Forced {
         Ok(forced)
     }
 
-    /// The private letters.
+    /// Iterates over the private letters.
     pub fn letters(&self) -> impl Iterator<Item = char> {
         LETTERS.filter_map(char::from_u32).take(self.spellings.len())
     }
 
-    /// The number of joins: the maximum number of tokens before the learned ones.
+    /// Returns the number of joins: the maximum number of tokens before the learned ones.
     pub fn tokens(&self) -> usize {
         self.spellings.len()
     }
 
-    /// A piece after all joins, in the order of the list.
+    /// Applies all joins to a piece, in the order of the list.
     pub fn apply(&self, piece: &str) -> String {
         let mut piece = piece.to_string();
         for (left, right, joined) in &self.joins {
@@ -67,12 +67,12 @@ impl Forced {
         piece
     }
 
-    /// A token in letters of bytes.
+    /// Writes a token in letters of bytes.
     pub fn spelled(&self, token: &str) -> String {
         token.chars().map(|letter| self.spelling(letter)).collect()
     }
 
-    /// The joins in letters of bytes.
+    /// Iterates over the joins in letters of bytes.
     pub fn merges(&self) -> impl Iterator<Item = (String, String)> {
         self.joins.iter().map(|(left, right, _)| (self.spelling(*left), self.spelling(*right)))
     }
@@ -100,7 +100,7 @@ impl Forced {
         Ok(())
     }
 
-    /// The letter with this spelling.
+    /// Finds the letter with this spelling.
     fn letter(&self, spelling: &str) -> Option<char> {
         let mut letters = spelling.chars();
         match (letters.next(), letters.next()) {
@@ -118,7 +118,7 @@ impl Forced {
     }
 }
 
-/// All groups of that many digits.
+/// Lists all groups of that many digits.
 fn groups(length: usize) -> impl Iterator<Item = String> {
     (0..10_usize.pow(length as u32)).map(move |number| format!("{number:0length$}"))
 }

@@ -8,7 +8,8 @@ use super::super::failed;
 use super::{TextReader, TokenizerKind, TokenizerOptions, UNKNOWN, nothing_read};
 use crate::base::Result;
 
-/// The most frequent words or characters, in the order of their counts, and for equal counts of their letters.
+/// Trains on the most frequent words or characters, in the order of their counts, and for equal counts of their
+/// letters.
 pub fn train(texts: &mut TextReader, options: &TokenizerOptions) -> Result<Tokenizer> {
     let mut trainer = WordLevelTrainer::builder()
         .vocab_size(options.vocab)

@@ -17,7 +17,7 @@ use crate::base::{Error, Result, Task};
 use crate::err;
 
 crate::choices! {
-    /// What the tokens are.
+    /// The kind of tokens.
     pub enum TokenizerKind {
         /// Sequences of bytes, merged by frequency (Sennrich et al. 2016, on bytes).
         Bpe = "bpe",
@@ -53,7 +53,7 @@ pub const END: &str = "<|endoftext|>";
 /// The token of words and characters that are not in the vocabulary, if it is among the special tokens.
 const UNKNOWN: &str = "<unk>";
 
-/// Returns the next text; none when there are no more.
+/// A function that returns the next text; none when there are no more.
 pub type Texts<'a> = &'a mut (dyn FnMut() -> Result<Option<String>> + Send);
 
 /// Trains a tokenizer on texts: the same one on the same texts in the same order.
@@ -92,7 +92,7 @@ fn check(options: &TokenizerOptions) -> Result<()> {
     Ok(())
 }
 
-/// Iterates over texts until they end, one fails, or the user interrupts.
+/// An iterator over texts until they end, one fails, or the user interrupts.
 struct TextReader<'a> {
     texts: Texts<'a>,
     task: &'a Task,

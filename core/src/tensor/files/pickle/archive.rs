@@ -9,7 +9,7 @@ use zip::{CompressionMethod, ZipArchive};
 use crate::base::{Error, Kind, Result};
 use crate::{bail, err};
 
-/// The beginning of a pickle without an archive: the tag of its protocol, and the magic number of PyTorch's old format.
+/// Beginning of a pickle without an archive: the tag of its protocol, and the magic number of PyTorch's old format.
 const OLD: &[u8] = b"\x80\x02\x8a\x0a";
 
 pub(super) struct Archive {
@@ -59,7 +59,7 @@ impl Archive {
         place.and_then(|place| bytes.get(place)).ok_or_else(|| err!(Bug, "an archive without a pickle was let in"))
     }
 
-    /// The byte range of a storage.
+    /// Returns the byte range of a storage.
     pub fn storage(&self, key: &str) -> Result<Range<usize>> {
         let name = format!("data/{key}");
         self.places.get(&name).cloned().ok_or_else(|| err!(Format, "expected `{name}` in the archive, found none"))
@@ -81,7 +81,7 @@ fn place(archive: &mut ZipArchive<Cursor<&[u8]>>, index: usize) -> Result<(Strin
     }
 }
 
-/// The root folder of the archive, in which the pickle is.
+/// Returns the root folder of the archive, in which the pickle is.
 fn root(places: &BTreeMap<String, Range<usize>>) -> Result<String> {
     let roots: Vec<&str> = places
         .keys()

@@ -12,13 +12,13 @@ use crate::{bail, err};
 /// The newest protocol; PyTorch writes 2.
 const NEWEST: u8 = 5;
 
-/// PyTorch's maximum.
+/// PyTorch's maximum number of axes.
 const MOST_AXES: usize = 64;
 
-/// Keys of storages are numbers.
+/// Maximum length of the keys of storages, which are numbers.
 const LONGEST_KEY: usize = 64;
 
-/// The objects of a pickle, and which of them is the result.
+/// The objects of a pickle, and the index of the result.
 pub(super) struct Objects {
     pub all: Vec<Object>,
     pub root: Id,
@@ -49,7 +49,7 @@ pub(super) fn run(pickle: &[u8], budget: Budget) -> Result<Objects> {
 /// The bytes of an entry of the stack, a list or the memo.
 const PLACE: u128 = 32;
 
-/// What the budget counts, for its error.
+/// Returns the name of what the budget counts, for its error.
 pub(super) fn told() -> String {
     "what the pickle tells".into()
 }
@@ -127,7 +127,7 @@ impl Machine {
         Ok(())
     }
 
-    /// The object on top, which must be above the last mark.
+    /// Returns the object on top, which must be above the last mark.
     fn top(&self) -> Result<Id> {
         let floor = self.marks.last().copied().unwrap_or(0);
         match self.stack.last() {
@@ -142,7 +142,7 @@ impl Machine {
         Ok(id)
     }
 
-    /// All objects above the last mark.
+    /// Takes all objects above the last mark.
     fn take_to_mark(&mut self) -> Result<Vec<Id>> {
         match self.marks.pop() {
             Some(mark) => Ok(self.stack.split_off(mark.min(self.stack.len()))),
@@ -291,7 +291,7 @@ impl Machine {
         self.push(made)
     }
 
-    /// A set of a list, or bytes that are empty, of bytes, or of Latin-1 text.
+    /// Makes a set of a list, or bytes that are empty, of bytes, or of Latin-1 text.
     fn builtin(&self, kind: Builtin, arguments: &[Id]) -> Result<Object> {
         let of = arguments.first().map(|id| self.object(*id));
         match (kind, arguments.len(), of) {
@@ -304,7 +304,7 @@ impl Machine {
         }
     }
 
-    /// The bytes that a text stands for, a character for each.
+    /// Returns the bytes that a text stands for, a character for each.
     fn latin(&self, text: Id) -> Result<Vec<u8>> {
         let bytes = self.as_text(text)?.chars().map(|letter| u8::try_from(u32::from(letter)));
         bytes
@@ -312,7 +312,7 @@ impl Machine {
             .map_err(|_| err!(Format, "expected bytes as Latin-1 text, found another"))
     }
 
-    /// `cuda`, or `cuda:0` where there is a number.
+    /// Returns `cuda`, or `cuda:0` where there is a number.
     fn device(&self, arguments: &[Id]) -> Result<String> {
         let found: Vec<&Object> = arguments.iter().map(|id| self.object(*id)).collect();
         match found.as_slice() {
@@ -322,7 +322,8 @@ impl Machine {
         }
     }
 
-    /// storage, offset, size, stride, requires_grad, hooks, and in newer files a map of flags
+    /// Makes a view of the arguments storage, offset, size, stride, requires_grad, hooks, and in newer files a map of
+    /// flags.
     fn view(&self, arguments: &[Id]) -> Result<View> {
         let (&[storage, offset, size, stride, _requires_grad, hooks], flags) =
             arguments.split_first_chunk::<6>().ok_or_else(odd_tensor)?;
@@ -334,7 +335,7 @@ impl Machine {
         Ok(View { storage: storage.clone(), offset: self.size(offset)?, shape, strides })
     }
 
-    /// Whether this is an empty dictionary, or None.
+    /// Returns whether an object is an empty dictionary, or None.
     fn is_empty(&self, id: Id) -> bool {
         match self.object(id) {
             Object::Dict(pairs) => pairs.is_empty(),
@@ -361,7 +362,7 @@ impl Machine {
         }
     }
 
-    /// A reference to data outside the pickle: ("storage", class, key, device, count).
+    /// Makes a reference to data outside the pickle: ("storage", class, key, device, count).
     fn storage(&mut self) -> Result<()> {
         let id = self.pop()?;
         let parts = match self.object(id) {
@@ -385,7 +386,7 @@ impl Machine {
         self.push(Object::Storage(storage))
     }
 
-    /// Attributes of an object. Only state dictionaries have one: the versions of their modules.
+    /// Drops the attributes of an object, of which only state dictionaries have one: the versions of their modules.
     fn build(&mut self) -> Result<()> {
         let (state, object) = (self.pop()?, self.top()?);
         let versions = |key: &Id| matches!(self.object(*key), Object::Text(name) if name == "_metadata");
@@ -404,7 +405,7 @@ fn pairs(parts: &[Id]) -> Result<Vec<(Id, Id)>> {
     Ok(pairs.iter().map(|[key, value]| (*key, *value)).collect())
 }
 
-/// A whole number of any length, the lowest byte first, in two's complement.
+/// Parses a whole number of any length, the lowest byte first, in two's complement.
 fn long(bytes: &[u8]) -> Result<i64> {
     let filler = if bytes.last().is_some_and(|last| last & 0x80 != 0) { 0xff } else { 0 };
     let mut wide = [filler; 8];

@@ -45,8 +45,8 @@ impl<B: AsRef<[u8]>> File<B> {
         Ok(Self { tensors: tree.tensors, root: tree.root, bytes })
     }
 
-    /// The weights of a model: the tensors of the only dictionary that has any, or of the one under a usual key, by
-    /// their names there.
+    /// Takes the weights of a model: the tensors of the only dictionary that has any, or of the one under a usual key,
+    /// by their names there.
     pub fn weights(mut self) -> Result<Self> {
         let mut homes: Vec<&str> = self.tensors.values().map(|held| held.within.as_str()).collect();
         homes.sort_unstable();
@@ -74,7 +74,7 @@ impl<B: AsRef<[u8]>> File<B> {
 }
 
 impl<B: AsRef<[u8]>> File<B> {
-    /// The whole content of the file, with its tensors read.
+    /// Reads the whole content of the file, with its tensors.
     pub fn read(self) -> Result<Tree<Tensor>> {
         let mut budget = Budget::of_content(memory::available());
         for held in self.tensors.values() {
@@ -86,7 +86,7 @@ impl<B: AsRef<[u8]>> File<B> {
         })
     }
 
-    /// The names of the tensors; keys of nested dictionaries and indices of lists are joined by dots.
+    /// Returns the names of the tensors; keys of nested dictionaries and indices of lists are joined by dots.
     pub fn names(&self) -> Vec<String> {
         self.tensors.keys().cloned().collect()
     }

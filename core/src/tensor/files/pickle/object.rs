@@ -23,7 +23,7 @@ pub(super) enum Object {
 }
 
 impl Object {
-    /// The bytes that it takes besides its own entry. Lists grow by doubling.
+    /// Returns the bytes that the object takes besides its own entry. Lists grow by doubling.
     pub fn held(&self) -> usize {
         match self {
             Object::None | Object::Bool(_) | Object::Int(_) | Object::Float(_) | Object::Global(_) => 0,
@@ -41,7 +41,7 @@ impl Object {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Global {
     OrderedDict,
-    /// `collections.defaultdict`; what it makes of a missing key is not read.
+    /// `collections.defaultdict`; its function for missing keys is not read.
     DefaultDict,
     /// The class of the values that a `defaultdict` makes, or `set` and its kin, which protocol 2 makes of a list.
     Builtin(Builtin),
@@ -55,7 +55,7 @@ pub(super) enum Global {
     Dtype(&'static str),
     /// The shape of a tensor as a value, a kind of tuple.
     Size,
-    /// Where a tensor was: a kind and maybe a number.
+    /// The device that a tensor was on: a kind and maybe a number.
     Device,
 }
 
@@ -64,7 +64,7 @@ pub(super) enum Global {
 pub(super) enum Builtin {
     Set,
     Bytes,
-    /// One that is only named, as what a `defaultdict` makes.
+    /// A class that is only named, as of the values that a `defaultdict` makes.
     Other,
 }
 

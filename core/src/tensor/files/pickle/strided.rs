@@ -15,7 +15,7 @@ pub(super) struct Strided {
     strides: Vec<usize>,
     /// The number of elements.
     count: usize,
-    /// The byte range in the file from its first element to its last.
+    /// The byte range in the file from the tensor's first element to its last.
     place: Range<usize>,
 }
 
@@ -55,7 +55,7 @@ impl Strided {
         Ok(Self { dtype, shape: view.shape.clone(), strides: view.strides.clone(), count, place })
     }
 
-    /// The number of bytes of its elements.
+    /// Returns the number of bytes of the tensor's elements.
     pub fn bytes(&self) -> u128 {
         self.count as u128 * self.dtype.size_in_bytes() as u128
     }
@@ -72,7 +72,7 @@ impl Strided {
         Ok(Tensor::from_raw_buffer(&ordered, self.dtype, &self.shape, &Device::Cpu)?)
     }
 
-    /// Whether the elements are contiguous in row order.
+    /// Returns whether the elements are contiguous in row order.
     fn is_in_order(&self) -> bool {
         let mut expected = 1;
         self.count == 0
@@ -95,7 +95,7 @@ impl Strided {
     }
 }
 
-/// The number of elements of the storage from the first to the last, both included.
+/// Returns the number of elements of the storage from the first to the last, both included.
 fn span(shape: &[usize], strides: &[usize]) -> Result<usize> {
     let steps = shape
         .iter()

@@ -18,7 +18,7 @@ fn open(name: &str) -> File<Vec<u8>> {
     File::new(fixture(name)).unwrap()
 }
 
-/// The content as JSON, with names in place of the tensors.
+/// Returns the content as JSON, with names in place of the tensors.
 fn values(tree: &Tree<String>) -> Value {
     match tree {
         Tree::Nothing => Value::Null,
@@ -116,7 +116,7 @@ fn whatever_would_run_code_is_refused_by_its_name() {
     assert_eq!(refused(b"nothing".to_vec()), "expected a zip archive of PyTorch, found other content");
 }
 
-/// An archive with this pickle, and four bytes as storage 0.
+/// Returns an archive with this pickle, and four bytes as storage 0.
 fn archive(pickle: &[u8], method: CompressionMethod) -> Vec<u8> {
     let mut zip = ZipWriter::new(std::io::Cursor::new(Vec::new()));
     let options = SimpleFileOptions::default().compression_method(method);
@@ -131,7 +131,7 @@ fn stored(pickle: &[u8]) -> Vec<u8> {
     archive(pickle, CompressionMethod::Stored)
 }
 
-/// A pickle of one tensor of f32 with this count of its storage, offset, size and stride.
+/// Returns a pickle of one tensor of f32 with this count of its storage, offset, size and stride.
 fn one_tensor(count: u8, offset: u8, size: &[u8], stride: &[u8]) -> Vec<u8> {
     let mut pickle = b"\x80\x02}X\x01\0\0\0wctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x000X\x03\0\0\0cpuK".to_vec();
     pickle.extend([count, b't', b'Q', b'K', offset]);

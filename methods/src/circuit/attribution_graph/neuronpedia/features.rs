@@ -1,4 +1,4 @@
-//! The files of features that the viewers of attribution graphs show beside a graph: one for each, called by its number.
+//! The files of features that the viewers of attribution graphs show with a graph: one for each, named by its number.
 
 use serde_json::{Map, Value, json};
 
@@ -10,7 +10,8 @@ use crate::features::FeatureCard;
 use crate::features::card::Group;
 use crate::sae::site_layer;
 
-/// The number of a card's feature among those of all layers, and its file: where it is active, and what it promotes.
+/// Returns the number of a card's feature among those of all layers, and its file: where it is active, and what it
+/// promotes.
 pub fn feature_file(card: &FeatureCard, scan: &str) -> Result<(usize, Value)> {
     let Some(layer) = site_layer(&card.site) else {
         return Err(err!(Argument, "expected the card of a transcoder's feature, found one of {}", card.title));
@@ -49,14 +50,14 @@ pub fn feature_file(card: &FeatureCard, scan: &str) -> Result<(usize, Value)> {
     Ok((number, file.into()))
 }
 
-/// The file of a feature of which nothing is known.
+/// Returns the file of a feature of which nothing is known.
 pub fn empty(number: usize, scan: &str) -> Map<String, Value> {
     let known = [("transcoder_id", scan.into()), ("index", number.into())];
     let lists = ["examples_quantiles", "top_logits", "bottom_logits"].map(|key| (key, json!([])));
     known.into_iter().chain(lists).map(|(key, value)| (key.to_string(), value)).collect()
 }
 
-/// The codes that a hundredth of all are below, two hundredths, and so on: the upper edges of their bins.
+/// Returns the percentiles of the activations, 1 to 100: the upper edges of their bins.
 fn hundredths(edges: &[f64], counts: &[u64]) -> Vec<f64> {
     let all: u64 = counts.iter().sum();
     let (mut found, mut reached) = (Vec::with_capacity(100), 0);
@@ -69,7 +70,7 @@ fn hundredths(edges: &[f64], counts: &[u64]) -> Vec<f64> {
     found
 }
 
-/// A column of the table of tokens whose logits it changes.
+/// Returns a column of the table of tokens whose logits the feature changes.
 fn tokens(card: &FeatureCard, column: &str) -> Vec<String> {
     let place = |table: &Table| table.columns.iter().position(|name| name == column);
     let Some((table, place)) = card.tables.iter().find_map(|table| Some((table, place(table)?))) else {

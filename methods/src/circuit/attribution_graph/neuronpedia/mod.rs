@@ -24,12 +24,12 @@ const ERROR: &str = "mlp reconstruction error";
 const EMBEDDING: &str = "embedding";
 const LOGIT: &str = "logit";
 
-/// One number for two, as the viewers' features are numbered.
+/// Returns the Cantor pairing of two numbers, by which the viewers number features.
 pub fn cantor(x: usize, y: usize) -> usize {
     (x + y) * (x + y + 1) / 2 + y
 }
 
-/// The two numbers of one.
+/// Returns the two numbers of a Cantor pairing.
 fn uncantor(number: usize) -> (usize, usize) {
     let mut diagonal = (((8.0 * number as f64 + 1.0).sqrt() - 1.0) / 2.0) as usize;
     // The root is rounded.
@@ -44,8 +44,8 @@ fn uncantor(number: usize) -> (usize, usize) {
 }
 
 impl AttributionGraph {
-    /// A circuit of this graph in their format: `circuit` says which nodes and edges, what they mean and how they are
-    /// grouped, and this graph their influence. `slug` is the name that the viewers list it by.
+    /// Writes a circuit of this graph in the format of Neuronpedia: `circuit` has the nodes and edges, their meanings
+    /// and groups, and this graph their influence. `slug` is the name that the viewers list it by.
     pub fn neuronpedia(&self, circuit: &Graph, slug: &str) -> Result<Value> {
         let places: BTreeMap<String, usize> =
             (0..self.matrix.size()).map(|index| (self.node(index).name(), index)).collect();
@@ -98,7 +98,7 @@ impl AttributionGraph {
         }))
     }
 
-    /// The id of each node; no two have the same.
+    /// Returns the id of each node; no two nodes share one.
     fn ids(&self, nodes: &[Node], indices: &[usize]) -> Vec<String> {
         let plain: Vec<String> = nodes.iter().zip(indices).map(|(node, index)| self.id(node, *index)).collect();
         let features: BTreeSet<&String> =
@@ -161,13 +161,13 @@ impl AttributionGraph {
     }
 }
 
-/// Whether a JSON text is a graph in their format.
+/// Returns whether a JSON value is a graph in the format of Neuronpedia.
 pub fn is_theirs(value: &Value) -> bool {
     ["metadata", "nodes", "links"].iter().all(|key| value.get(key).is_some())
 }
 
-/// Reads a graph in their format, whatever wrote it. Its nodes have no influence of their own: theirs is a share of that of
-/// nodes that may be missing.
+/// Reads a graph in the format of Neuronpedia, whatever wrote it. Its nodes get no influence: the influence in the file
+/// is a share of that of nodes that may be missing.
 pub fn parse(value: &Value) -> Result<Graph> {
     let metadata = value.get("metadata").unwrap_or(&Value::Null);
     let list = |of: &Value, key: &str| -> Result<Vec<Value>> {
@@ -246,7 +246,7 @@ impl Read {
         Ok(Self { id: text("node_id")?, kind: text("feature_type")?, layer, position, fields: fields.clone() })
     }
 
-    /// The number in the middle of its id.
+    /// Returns the number in the middle of the node's id.
     fn number(&self) -> Option<usize> {
         self.id.split('_').nth(1)?.parse().ok()
     }

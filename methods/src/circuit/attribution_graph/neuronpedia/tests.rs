@@ -21,7 +21,7 @@ pub fn ours(fixture: &Fixture) -> Value {
     graph.neuronpedia(&graph.circuit(PruneOptions::default()), &slug).unwrap()
 }
 
-/// Equal, but for the last digits of numbers.
+/// Asserts that two values are equal but for the last digits of numbers.
 fn same(a: &Value, b: &Value, place: &str) {
     match (a, b) {
         (Value::Number(a), Value::Number(b)) => {
@@ -40,7 +40,7 @@ fn same(a: &Value, b: &Value, place: &str) {
     }
 }
 
-/// Errors that have the id of a feature, as circuit-tracer writes them, by the id that they have here.
+/// Renames errors that have the id of a feature, as circuit-tracer writes them, to the id that they have here.
 fn renamed(mut theirs: Value) -> (Value, usize) {
     let features: BTreeSet<String> = theirs["nodes"]
         .as_array()

@@ -17,12 +17,12 @@ use crate::features::FeatureCard;
 
 /// The name of the graph in the list.
 const SLUG: &str = "graph";
-/// Where features lie within the folder.
+/// The folder of the feature files.
 const FEATURES: &str = "features";
 
 impl AttributionGraph {
-    /// The files of the folder by their paths there. Features of the circuit without a card have a file, too: the viewer
-    /// would go on showing the card before.
+    /// Returns the files of the folder by their paths in it. Features of the circuit without a card have a file, too:
+    /// without one the viewer would go on showing the card before.
     pub fn viewer(&self, circuit: &Graph, cards: &[FeatureCard]) -> Result<BTreeMap<String, Value>> {
         let (mut graph, scan) = (self.neuronpedia(circuit, SLUG)?, format!("./data/{FEATURES}"));
         let Some(metadata) = graph.get_mut("metadata") else { return Err(err!(Bug, "a graph without metadata")) };

@@ -1,4 +1,4 @@
-//! Files are as the published schema says, and have what the viewer of circuit-tracer reads.
+//! Tests that files follow the published schema, and have what the viewer of circuit-tracer reads.
 
 use std::collections::BTreeSet;
 
@@ -12,8 +12,8 @@ use crate::circuit::attribution_graph::tests::{all, fixture};
 use crate::circuit::attribution_graph::{PruneOptions, TargetName};
 use crate::features::FeatureCard;
 
-/// The fields of an object, their types, and whether they have to be there: what the published schema says, and of fields
-/// that only the viewer reads what it takes them for.
+/// The fields of an object, their types, and whether they are required: as in the published schema, and for fields that
+/// only the viewer reads as it uses them.
 type Fields = &'static [(&'static str, &'static [&'static str], bool)];
 
 const METADATA: Fields = &[
@@ -65,7 +65,7 @@ fn is(value: &Value, kind: &str) -> bool {
     }
 }
 
-/// Every field of an object is one of these, and of its type.
+/// Asserts that every field of an object is in the list, and of its type.
 #[track_caller]
 fn conforms(object: &Value, fields: Fields) {
     for (name, value) in object.as_object().unwrap() {
@@ -77,7 +77,7 @@ fn conforms(object: &Value, fields: Fields) {
     }
 }
 
-/// A graph with what the schema leaves open: custom targets, and a group.
+/// Builds a graph with what the schema leaves open: custom targets, and a group.
 fn with_group() -> (AttributionGraph, Graph) {
     let mut fixture = fixture("llama-clt-jumprelu", 0);
     let token = |id: i64| crate::model::tokens::TokenName::Id(id);
@@ -104,7 +104,7 @@ fn a_file_is_as_the_published_schema_says() {
     }
 }
 
-/// What the viewer of circuit-tracer makes of the fields, found in its scripts.
+/// Tests what the viewer of circuit-tracer makes of the fields, as found in its scripts.
 #[test]
 fn the_viewer_finds_what_it_reads() {
     let (graph, circuit) = with_group();
@@ -182,7 +182,7 @@ fn a_folder_for_the_viewer_has_a_file_for_each_feature() {
     let example = &one["examples_quantiles"][0]["examples"][0];
     assert_eq!(example["tokens"].as_array().unwrap().len(), example["tokens_acts_list"].as_array().unwrap().len());
     assert_eq!((example["train_token_ind"].clone(), one["activation_frequency"].clone()), (1.into(), 0.25.into()));
-    // Of the codes 75 % are in the first bin, up to 1.
+    // Of the activations 75 % are in the first bin, up to 1.
     let hundredths = one["quantile_values"].as_array().unwrap();
     assert_eq!((hundredths.len(), hundredths[74].as_f64(), hundredths[75].as_f64()), (100, Some(1.0), Some(2.0)));
     assert_eq!((one["act_max"].as_f64(), one["histogram"].clone()), (Some(2.0), serde_json::json!([3, 1])));

@@ -14,19 +14,19 @@ const B: f64 = 2.0 / 3.0;
 const G: f64 = -0.1;
 const Z: f64 = 1.1;
 
-/// log u - log(1 - u) for a random u.
+/// Returns log u - log(1 - u) for a random u.
 pub fn noise(random: &mut impl Rng) -> f32 {
     let u: f64 = random.random_range(1e-6..1.0 - 1e-6);
     (u / (1.0 - u)).ln() as f32
 }
 
-/// The masks of some parameters a with this noise.
+/// Returns the masks of some parameters a with given noise.
 pub fn drawn(a: &Tensor, noise: &Tensor) -> Result<Tensor> {
     let s = sigmoid(&((a + noise)? / B)?)?;
     Ok(s.affine(Z - G, G)?.clamp(0.0, 1.0)?)
 }
 
-/// The probability of each mask that it is not 0.
+/// Returns the probability that each mask is not 0.
 pub fn remaining(a: &Tensor) -> Result<Tensor> {
     sigmoid(&(a - B * (-G / Z).ln())?)
 }

@@ -1,13 +1,14 @@
-//! Edge pruning by masks that are optimised (Bhaskar et al. 2024): a number m in [0, 1] for each edge, with which the
-//! receiver reads m times what the sender writes in this run and 1 - m times what cut edges carry.
+//! Edge pruning by optimised masks (Bhaskar et al. 2024): a number m in [0, 1] for each edge, with which the receiver
+//! reads m times what the sender writes in this run and 1 - m times what cut edges carry.
 //!
-//! Masks are drawn from hard concrete distributions ([`concrete`]). The loss is KL(whole model || masked model) with a price
-//! on the share s of masks that are not 0, whose target t falls from 1 to what was asked for over the first half of the
-//! steps:
+//! Masks are drawn from hard concrete distributions ([`concrete`]). The loss is KL(whole model || masked model) with a
+//! penalty on the share s of masks that are not 0, whose target t falls from 1 to the requested share over the first
+//! half of the steps:
 //!
 //!     KL + a (s - t) + b (s - t)^2
 //!
-//! Masks descend, and the prices a and b ascend. What remains is, for each edge, the probability that its mask is not 0.
+//! Masks descend, and the multipliers a and b ascend. The result is, for each edge, the probability that its mask is
+//! not 0.
 
 mod concrete;
 mod run;
@@ -34,20 +35,21 @@ crate::options! {
         target: f64 = 0.1 => above(0.0).at_most(1.0);
         /// Number of steps.
         steps: usize = 200 => at_least(2.0);
-        /// Learning rate of masks and prices.
+        /// Learning rate of masks and multipliers.
         lr: f64 = 0.1 => above(0.0);
-        /// What a cut edge carries.
+        /// The activation that a cut edge carries.
         ablation: EdgeAblation = EdgeAblation::Corrupt;
         /// Seed of the draws.
         seed: Seed = Seed::default() => usually(OF_CALL);
     }
 }
 
-/// How masks begin: each is 0 with a probability of a few percent.
+/// The initial parameter of masks: each is 0 with a probability of a few percent.
 const BEGIN: f64 = 2.0;
 const ADAM: DescentRule = DescentRule::Adam { betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.0 };
 
-/// The probability that each edge remains, as a graph of all edges. An interruption leaves the masks as they are.
+/// Computes the probability that each edge remains, as a graph of all edges. An interruption leaves the masks as they
+/// are.
 pub fn edge_pruning(model: &Model, pairs: &[TokenPair], options: &EdgePruningOptions, task: &Task) -> Result<Graph> {
     let runs = EdgeRuns::new(model, pairs, Measure::Kl(Prompt::Clean), options.ablation, task)?;
     let edges = runs.wiring.edges();
@@ -74,7 +76,7 @@ pub fn edge_pruning(model: &Model, pairs: &[TokenPair], options: &EdgePruningOpt
     Ok(graph)
 }
 
-/// A pruning that runs.
+/// A pruning in progress.
 struct Pruning<'a, 'b> {
     runs: &'a EdgeRuns<'b>,
     options: &'a EdgePruningOptions,
@@ -88,7 +90,7 @@ impl Pruning<'_, '_> {
         parameters.into_iter().next().ok_or_else(|| err!(Bug, "a pruning without masks"))
     }
 
-    /// One step; returns the loss.
+    /// Makes one step, and returns the loss.
     fn step(&mut self, task: &Task) -> Result<f64> {
         let at = self.descent.parameters();
         let edges = self.runs.wiring.edges();

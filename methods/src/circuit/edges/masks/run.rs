@@ -1,4 +1,4 @@
-//! A run in which every edge has a mask, with gradients of the masks: slower than a wave, and the plain definition.
+//! Runs in which every edge has a mask, with gradients of the masks: slower than a wave, and the plain definition.
 
 use std::ops::Range;
 
@@ -10,15 +10,15 @@ use crate::model::decoder::Columns;
 use crate::model::site::SiteKind;
 use crate::tensor::Tensor;
 
-/// What senders write in this run more than in the clean one, as far as it is computed: in order, those that write together
-/// in one tensor, `[senders, texts, pos, d_model]`.
+/// Differences between what senders write in this run and in the clean one, as far as computed: in order, senders that
+/// write together in one tensor, `[senders, texts, pos, d_model]`.
 struct Written {
     parts: Vec<Tensor>,
     count: usize,
 }
 
 impl Texts<'_> {
-    /// The metric of each pair, with the masks of all edges: `[pairs]`.
+    /// Returns the metric of each pair, with the masks of all edges: `[pairs]`.
     pub fn masked(&self, wiring: &Wiring, masks: &Tensor, task: &Task) -> Result<Tensor> {
         let decoder = &self.decoder;
         let mut written = Written { parts: vec![self.clean.outputs[0].zeros_like()?.unsqueeze(0)?], count: 1 };
@@ -51,8 +51,8 @@ impl Texts<'_> {
         self.plan.values(&decoder.read_out(&rows, task)?)
     }
 
-    /// What receivers that the same senders reach read, `[receivers, texts, pos, d_model]`: the clean stream, and the sum over
-    /// senders u of m (own - clean) + (1 - m) (other - clean).
+    /// Returns what receivers with the same senders read, `[receivers, texts, pos, d_model]`: the clean residual
+    /// stream, and the sum over senders u of m (own - clean) + (1 - m) (other - clean).
     fn read(&self, wiring: &Wiring, receivers: Range<usize>, written: &Written, masks: &Tensor) -> Result<Tensor> {
         let (before, count) = (wiring.before(receivers.start), receivers.len());
         let clean = &self.clean.inputs[receivers.start];
@@ -76,7 +76,7 @@ impl Written {
         Ok(())
     }
 
-    /// What the first senders write: `[senders, texts, pos, d_model]`.
+    /// Returns the differences of the first senders: `[senders, texts, pos, d_model]`.
     fn of_first(&self, count: usize) -> Result<Tensor> {
         let all = Tensor::cat(&self.parts, 0)?;
         Ok(all.narrow(0, 0, count)?)

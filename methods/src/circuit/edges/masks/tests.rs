@@ -7,7 +7,7 @@ use crate::circuit::edges::Wiring;
 use crate::circuit::faithfulness::roc;
 use crate::fixtures::{configs, decoder};
 
-/// Small models of all kinds that have edges.
+/// Returns small models of all kinds that have edges.
 fn models() -> Vec<Model> {
     let with_edges = configs().into_iter().filter(|config| Wiring::new(config).is_ok());
     let model = |config| Model {
@@ -20,7 +20,7 @@ fn models() -> Vec<Model> {
     with_edges.map(model).collect()
 }
 
-/// Pairs of two lengths.
+/// Returns pairs of two lengths.
 fn pairs() -> Vec<TokenPair> {
     let pair = |clean: &[u32], corrupt: &[u32], answer: u32, wrong: u32| TokenPair {
         clean: clean.to_vec(),

@@ -1,5 +1,5 @@
-//! What must not break a search: prompts of one token, models that cannot be told apart into edges, NaN, thresholds that keep
-//! all or nothing, interruptions, large graphs, other files.
+//! Tests of searches at their limits: prompts of one token, models that cannot be taken apart into edges, NaN,
+//! thresholds that keep all or nothing, interruptions, large graphs, foreign files.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -123,7 +123,7 @@ fn thresholds_that_keep_all_or_nothing() {
     assert!(!runs.kept(&found[1]).unwrap().contains(&true));
 }
 
-/// Interrupts after some steps.
+/// A bar that interrupts after some steps.
 struct Interrupting {
     flag: Arc<AtomicBool>,
 }
@@ -196,7 +196,7 @@ fn files_of_others_may_know_more_and_must_fit() {
     };
     assert_eq!(names(false), ["embed -> mlp_out.0"]);
     assert_eq!(names(true), ["embed -> mlp_out.0", "embed -> z.0.0<k>"]);
-    // In a parallel block heads do not reach the MLP beside them.
+    // In a parallel block heads do not reach the MLP of their layer.
     let wrong = text.replace("input->m0", "a0.h0->m0");
     assert!(eap_file::parse(&wrong, true).unwrap_err().message.contains("no edge a0.h0->m0"));
     assert!(

@@ -1,4 +1,4 @@
-//! Tests against plain recomputations of whole runs, in every shape of model that edges can be told apart in.
+//! Tests against plain recomputations of whole runs, in every shape of model that can be taken apart into edges.
 
 use crate::base::Task;
 use crate::circuit::Port;
@@ -15,7 +15,7 @@ use crate::model::hooks::NoHooks;
 use crate::model::site::SiteKind;
 use crate::tensor::{DType, Tensor, floats};
 
-/// Every shape of model whose stream is the sum of what its nodes write.
+/// Returns every shape of model whose residual stream is the sum of what its nodes write.
 fn shapes() -> Vec<Config> {
     let capped = Config {
         qk_norm: QkNorm::Head,
@@ -30,11 +30,12 @@ fn shapes() -> Vec<Config> {
     sums.chain([capped]).collect()
 }
 
-/// The metric of the pairs of some texts with edges cut, node by node and column by column, without any known run.
+/// Computes the metric of the pairs of some texts with edges cut, node by node and column by column, without any known
+/// run.
 fn plain(texts: &Texts, other: &Tensor, kept: &[bool], task: &Task) -> Vec<f64> {
     let (model, wiring) = (&texts.decoder, &texts.wiring);
     let own_embed = &texts.clean.outputs[0];
-    // All that enters the stream and is no node: positions, and biases of attention as layers are passed.
+    // All that enters the residual stream and is no node: positions, and biases of attention as layers are passed.
     let mut constant = (&texts.clean.inputs[0] - own_embed).unwrap();
     let mut own = vec![own_embed.clone()];
     let read = |own: &[Tensor], constant: &Tensor, receiver: usize| -> Tensor {
@@ -75,7 +76,7 @@ fn plain(texts: &Texts, other: &Tensor, kept: &[bool], task: &Task) -> Vec<f64> 
     floats(&texts.plan.values(&logits).unwrap()).unwrap()
 }
 
-/// What cut edges carry in some texts.
+/// Returns what cut edges carry in some texts.
 fn carried(texts: &Texts, pairs: &[TokenPair], measure: Measure, ablation: EdgeAblation, task: &Task) -> Tensor {
     let pairs: Vec<TokenPair> = texts.numbers.iter().map(|number| pairs[*number].clone()).collect();
     let plan = MetricPlan::new(measure, &texts.decoder, &pairs, (Prompt::Corrupt, &texts.numbers), task).unwrap();
@@ -83,7 +84,7 @@ fn carried(texts: &Texts, pairs: &[TokenPair], measure: Measure, ablation: EdgeA
     if ablation == EdgeAblation::Zero { found.zeros_like().unwrap() } else { found }
 }
 
-/// Some edges, drawn by a rule that has no pattern.
+/// Draws some edges, by a rule that has no pattern.
 fn drawn(edges: usize, seed: usize, share: usize) -> Vec<bool> {
     (0..edges).map(|edge| (edge * 7919 + seed * 104_729 + edge * edge * 31) % 100 < share).collect()
 }

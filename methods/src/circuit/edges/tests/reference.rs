@@ -54,7 +54,7 @@ fn options(method: EdgeMethod, ablation: EdgeAblation) -> EdgeOptions {
     EdgeOptions { method, ablation, ..EdgeOptions::default() }
 }
 
-/// The scores of a file by the names of edges.
+/// Reads the scores of a file by the names of edges.
 fn scores(text: &str) -> BTreeMap<String, (f64, bool)> {
     let file: Value = serde_json::from_str(text).unwrap();
     let edge = |(name, value): (&String, &Value)| {

@@ -29,7 +29,7 @@ fn at(kind: SiteKind, layer: usize) -> Place {
 
 /// A plain run of one pair.
 struct Plain<'a> {
-    /// Ungrouped.
+    /// The model with a key and value for each query head.
     decoder: &'a Decoder,
     plan: &'a MetricPlan<'a>,
     task: Task,
@@ -45,7 +45,7 @@ impl Plain<'_> {
         self.decoder.cache(self.plan.batch(), ask, &self.task).unwrap().at(place).unwrap()
     }
 
-    /// The gradients at a place without those through what each other layer writes in turn.
+    /// Returns the gradients at a site without those through what each other layer writes in turn.
     fn gradients(&self, place: Place, is_dropped: impl Fn(usize) -> bool) -> Vec<Tensor> {
         let config = self.decoder.config();
         let mut metric = |logits: &Tensor| Ok(self.plan.values(logits)?.sum_all()?);
@@ -57,7 +57,8 @@ impl Plain<'_> {
         (0..config.layers).filter(|layer| is_dropped(*layer)).map(one).collect()
     }
 
-    /// What a head's queries or keys become by a change of the stream, put into a run, give as its pattern.
+    /// Returns a head's pattern when its queries or keys have the values that a change of the residual stream gives
+    /// them.
     fn pattern(&self, (layer, head, port): (usize, usize, Port), shift: &Tensor) -> Tensor {
         let kind = if port == Port::Q { SiteKind::Q } else { SiteKind::K };
         let add = Action::Add { vector: shift.clone(), scale: 1.0 };
@@ -69,7 +70,7 @@ impl Plain<'_> {
         (pattern(vec![hook]) - pattern(Vec::new())).unwrap()
     }
 
-    /// The slope of what a receiver reads along a change of its stream.
+    /// Computes the slope of what a receiver reads along a change of its residual stream.
     fn slope(&self, layer: usize, reader: SiteKind, stream: SiteKind, shift: &Tensor) -> Tensor {
         let x = self.recorded(at(stream, layer), Vec::new());
         let read = |by: f64| self.decoder.input_of(reader, layer, &(&x + (shift * by).unwrap()).unwrap()).unwrap();

@@ -1,4 +1,4 @@
-//! The heads of a layer: those of whose inputs one is changed are computed together.
+//! Heads of a layer: those with a changed input are computed together.
 
 use std::collections::BTreeMap;
 
@@ -72,8 +72,8 @@ impl Wave<'_> {
         Ok(())
     }
 
-    /// Queries, keys or values of some heads: those that were made, and for all others those of the known run. Keys and
-    /// values are needed of all columns.
+    /// Assembles queries, keys or values of some heads: those that were made, and for all others those of the known
+    /// run. Keys and values are needed in all columns.
     fn assembled(
         &self,
         (layer, port): (usize, Port),
@@ -128,7 +128,7 @@ impl Wave<'_> {
         Ok(Tensor::cat(&each, 2)?)
     }
 
-    /// Heads of a layer in groups with the same kept edges to all that counts; each by itself for a new known run.
+    /// Groups heads of a layer by their kept edges to all that matters; a new known run has each head by itself.
     fn alike(&self, layer: usize, heads: &[usize]) -> Vec<Vec<usize>> {
         if self.noted.is_some() {
             return heads.iter().map(|head| vec![*head]).collect();
@@ -160,7 +160,7 @@ impl Wave<'_> {
     }
 }
 
-/// Some heads of `[rows, pos, heads, d_head]`.
+/// Selects some heads of `[rows, pos, heads, d_head]`.
 fn picked(z: &Tensor, heads: impl Iterator<Item = usize>) -> Result<Tensor> {
     let each = heads.map(|head| Ok(z.narrow(2, head, 1)?));
     Ok(Tensor::cat(&each.collect::<Result<Vec<_>>>()?, 2)?)

@@ -1,13 +1,13 @@
-//! What a change makes of a run, computed forward from where it is: nodes that read nothing changed, and those from which no
-//! kept edges lead on to the logits, are left as they are.
+//! Effects of a change on a run, computed forward from the change: nodes that read nothing changed, and nodes from
+//! which no kept edges lead to the logits, are left as they are.
 //!
 //! In a run with cut edges a receiver r reads
 //!
-//!     x_r = stream + sum over its cut edges u of (other_u - own_u)
+//!     x_r = residual stream + sum over its cut edges u of (other_u - own_u)
 //!
-//! where own_u is what u writes in this run. So against a known run its input changes by the sum of what kept senders write
-//! more than there, and by other_u - own_u for what is cut now and was not. Receivers of a layer that change alike are read
-//! once, and heads whose kept edges are the same write as one.
+//! where own_u is what u writes in this run. So against a known run its input changes by the sum of what kept senders
+//! write more than in the known run, and by other_u - own_u for edges that are cut only now. Receivers of a layer that
+//! change alike are read once, and heads whose kept edges are the same write as one.
 
 mod heads;
 mod reading;
@@ -27,9 +27,9 @@ pub struct Push {
     pub change: Tensor,
 }
 
-/// Where a wave begins: a known run, the edges that are kept now, and what is changed besides.
+/// The start of a wave: a known run, the edges that are kept now, and a further change.
 ///
-/// Of edges that are cut now and not in the known run, the sender writes there what it does in the clean run.
+/// Senders of edges that are cut now and not in the known run write in that run what they do in the clean run.
 pub struct Start<'a> {
     pub base: &'a State,
     pub kept: &'a [bool],
@@ -37,7 +37,7 @@ pub struct Start<'a> {
     pub variants: usize,
 }
 
-/// What senders write more than in the known run, from the column of its extent on.
+/// The difference between what senders write and what they write in the known run, from the column of its extent on.
 struct Item {
     senders: Vec<usize>,
     extent: Extent,
@@ -48,21 +48,21 @@ struct Item {
 pub struct Wave<'a> {
     texts: &'a Texts<'a>,
     start: Start<'a>,
-    /// Of senders and receivers, with the edges that are kept now.
+    /// The extents of senders and receivers that are needed, with the edges that are kept now.
     needed: (Vec<Extent>, Vec<Extent>),
     items: Vec<Item>,
-    /// What is noted for a new known run.
+    /// The new known run, if it is noted.
     noted: Option<State>,
     task: &'a Task,
 }
 
 impl<'a> Texts<'a> {
-    /// The metric of each pair in each variant.
+    /// Computes the metric of each pair in each variant.
     pub fn values(&'a self, start: Start<'a>, task: &'a Task) -> Result<Vec<Vec<f64>>> {
         Wave::new(self, start, false, task).run().map(|(values, _)| values)
     }
 
-    /// The run with these edges kept, of which more are cut than in the known one.
+    /// Runs with some edges kept, of which more are cut than in the known run, and returns the new state.
     pub fn state(&'a self, base: &'a State, kept: &'a [bool], task: &'a Task) -> Result<State> {
         let start = Start { base, kept, push: None, variants: 1 };
         let (values, noted) = Wave::new(self, start, true, task).run()?;
@@ -130,7 +130,7 @@ impl<'a> Wave<'a> {
         Ok(())
     }
 
-    /// The metric of each pair in each variant, from the stream that the logits read.
+    /// Computes the metric of each pair in each variant, from the residual stream that the logits read.
     fn values(&self, x: &Tensor) -> Result<Vec<Vec<f64>>> {
         let (texts, plan) = (self.texts, &self.texts.plan);
         let (count, first, width) = (texts.count(), texts.first(Extent::Ends), texts.width());
@@ -156,13 +156,13 @@ impl<'a> Wave<'a> {
         each.collect()
     }
 
-    /// The columns of an extent, of all columns.
+    /// Selects the columns of an extent from all columns.
     fn later(&self, x: &Tensor, extent: Extent) -> Result<Tensor> {
         let first = self.texts.first(extent);
         Ok(x.narrow(1, first, x.dim(1)? - first)?.contiguous()?)
     }
 
-    /// The same for each variant.
+    /// Repeats a tensor for each variant.
     fn copies(&self, x: &Tensor) -> Result<Tensor> {
         match self.start.variants {
             1 => Ok(x.clone()),
@@ -170,7 +170,7 @@ impl<'a> Wave<'a> {
         }
     }
 
-    /// Receivers that read the same share one tensor, by which they are known to do so.
+    /// Notes the input of a class of receivers, which share one tensor and are recognised by it.
     fn note_inputs(&mut self, class: &Class, x: &Tensor) -> Result<()> {
         let first = self.texts.first(class.extent);
         if let (Some(noted), Some(one)) = (&mut self.noted, class.receivers.first()) {
@@ -181,7 +181,7 @@ impl<'a> Wave<'a> {
     }
 }
 
-/// A tensor `[rows, pos, ..]` with other values from a column on.
+/// Replaces the values of a tensor `[rows, pos, ..]` from a column on.
 fn replaced(x: &Tensor, first: usize, later: &Tensor) -> Result<Tensor> {
     match first {
         0 => Ok(later.contiguous()?),

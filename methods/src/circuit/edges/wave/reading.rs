@@ -1,23 +1,23 @@
-//! What receivers read: the known run, and what is changed in it.
+//! Inputs of receivers: the known run, and what is changed in it.
 
 use super::{Item, Start, Wave};
 use crate::base::Result;
 use crate::circuit::edges::wiring::Extent;
 use crate::tensor::Tensor;
 
-/// Receivers of a layer that read the same.
+/// Receivers of a layer that read the same input.
 pub struct Class {
     pub receivers: Vec<usize>,
     pub extent: Extent,
-    /// Items that reach them.
+    /// The items that reach the receivers.
     items: Vec<usize>,
-    /// Senders that are cut now.
+    /// The senders that are cut now.
     cut: Vec<usize>,
     is_pushed: bool,
 }
 
 impl Wave<'_> {
-    /// The receivers of these that read something else than in the known run and count, by what they read.
+    /// Groups the receivers whose input matters and differs from the known run, by what they read.
     pub fn classes(&self, receivers: std::ops::Range<usize>) -> Vec<Class> {
         let (wiring, Start { base, kept, push, .. }) = (&self.texts.wiring, &self.start);
         let mut known: Vec<(Class, candle_core::TensorId)> = Vec::new();
@@ -56,7 +56,7 @@ impl Wave<'_> {
         known.into_iter().map(|(class, _)| class).collect()
     }
 
-    /// What classes read, in their order: `[variants * texts, pos, d_model]`.
+    /// Returns what classes read, in their order: `[variants * texts, pos, d_model]`.
     pub fn read(&self, classes: &[&Class]) -> Result<Vec<Tensor>> {
         let mut found: Vec<Option<Tensor>> = vec![None; classes.len()];
         for extent in [Extent::Ends, Extent::Everywhere] {
@@ -86,7 +86,7 @@ impl Wave<'_> {
         Ok(found.into_iter().flatten().collect())
     }
 
-    /// What edges that are cut now add to each class: `[texts, pos, d_model]`.
+    /// Returns what edges that are cut now add to each class: `[texts, pos, d_model]`.
     fn shifted(&self, classes: &[&Class], extent: Extent) -> Result<Vec<Option<Tensor>>> {
         if classes.iter().all(|class| class.cut.is_empty()) {
             return Ok(vec![None; classes.len()]);
@@ -96,7 +96,7 @@ impl Wave<'_> {
         (0..classes.len()).map(|at| Ok(Some(found.get(at)?))).collect()
     }
 
-    /// What changed senders add to each class: `[variants * texts, pos, d_model]`.
+    /// Returns what changed senders add to each class: `[variants * texts, pos, d_model]`.
     fn summed(&self, classes: &[&Class], extent: Extent) -> Result<Vec<Option<Tensor>>> {
         let mut used: Vec<usize> = classes.iter().flat_map(|class| class.items.iter().copied()).collect();
         used.sort_unstable();
@@ -128,7 +128,7 @@ impl Wave<'_> {
     }
 }
 
-/// Sums of some of the tensors in `[tensors, ..]`: `[sums, ..]`.
+/// Sums some of the tensors in `[tensors, ..]`: `[sums, ..]`.
 pub fn combined<'a>(all: &Tensor, which: impl Iterator<Item = &'a [usize]>) -> Result<Tensor> {
     let count = all.dim(0)?;
     let mut coefficients = Vec::new();

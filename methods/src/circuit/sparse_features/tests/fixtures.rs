@@ -81,12 +81,12 @@ impl Fixture {
         Self { model, saes: sites.iter().map(sae).collect(), sites, pairs, effects, edges }
     }
 
-    /// The numbers of a tensor of one pair.
+    /// Returns the numbers of a tensor of one pair.
     fn truth(&self, name: &str, pair: usize) -> Vec<f64> {
         floats(&self.effects[name].get(pair).unwrap()).unwrap()
     }
 
-    /// The effects of one pair by position, and its edges between what is above a threshold.
+    /// Computes the effects of one pair by position, for a search of its edges between what is above a threshold.
     fn with_search<T>(
         &self,
         pair: usize,
@@ -117,7 +117,7 @@ impl Fixture {
     }
 }
 
-/// Both within 1e-4 of the largest expected value.
+/// Asserts that two lists agree within 1e-4 of the largest expected value.
 fn near(found: &[f64], expected: &[f64], name: &str) {
     assert_eq!(found.len(), expected.len(), "{name}");
     let largest = expected.iter().fold(0.0_f64, |most, x| most.max(x.abs()));
@@ -125,7 +125,7 @@ fn near(found: &[f64], expected: &[f64], name: &str) {
     assert!(far <= 1e-4 * largest.max(1e-3), "{name}: {far} of {largest}");
 }
 
-/// Effects of a site as the fixture has them: features by position, and errors.
+/// Returns the effects of a site as the fixture has them: features by position, and errors.
 fn of_site(search: &Search, effects: &[f64], site: &str) -> (Vec<f64>, Vec<f64>) {
     let level = Fixture::level(search, site);
     let wide = search.units.features(level) + 1;

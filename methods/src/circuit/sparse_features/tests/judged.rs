@@ -1,4 +1,4 @@
-//! Judging feature circuits against dictionaries that are spliced in plainly, and what must not break it.
+//! Tests of judging feature circuits against dictionaries that are spliced in plainly, and at its limits.
 
 use super::pairs;
 use crate::base::{Kind, Result, Task};
@@ -32,8 +32,8 @@ fn found(model: &Model, pairs: &[TokenPair], node_threshold: f64) -> Result<Grap
     Ok(of_pairs(model, &saes, pairs, (Measure::LogitDiff, false), &options, &Task::default())?.graph)
 }
 
-/// Every activation becomes what its dictionary decodes from codes of this run where they are kept, of the corrupt run
-/// elsewhere, with the error of either.
+/// A hook in which every activation becomes what its dictionary decodes from activations of this run where they are
+/// kept, of the corrupt run elsewhere, with the error of either.
 struct Plainly<'a> {
     saes: &'a [Sae],
     corrupt: &'a [Tensor],

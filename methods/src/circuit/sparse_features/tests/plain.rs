@@ -1,4 +1,4 @@
-//! Fast ways against plain ones in every shape of model, and what is refused.
+//! Tests of fast ways against plain ones in every shape of model, and of refusals.
 
 use super::pairs;
 use crate::base::{Kind, Task};
@@ -20,7 +20,7 @@ fn model(config: Config) -> Model {
     crate::circuit::samples::model(config)
 }
 
-/// Dictionaries of several kinds at the sites of two layers.
+/// Builds dictionaries of several kinds at the sites of two layers.
 fn dictionaries(config: &Config) -> Vec<Sae> {
     let d = config.d_model;
     let sites = ["embed", "attn_out.0", "mlp_out.0", "resid_post.0", "attn_out.1", "mlp_out.1", "resid_post.1"];
@@ -43,7 +43,7 @@ fn options(method: EffectMethod, node_threshold: f64) -> PairCircuitOptions {
     PairCircuitOptions { search, ..PairCircuitOptions::default() }
 }
 
-/// The metric's mean, of a model changed by what is added at a site.
+/// Computes the metric's mean, in a model changed by what is added at a site.
 fn metric(model: &Model, added: Option<(&str, Tensor)>) -> f64 {
     use crate::model::batch::Batch;
     use crate::model::hooks::{Action, Bound};
@@ -112,7 +112,8 @@ fn exact_effects_are_whole_runs_and_estimates_their_slopes_in_every_shape_of_mod
 
 #[test]
 fn what_reaches_the_metric_and_what_passes_through_features_sum_to_the_effect() {
-    // Where a dictionary has all of the stream, whatever an earlier node does passes through its features and its error.
+    // Where a dictionary has all of the residual stream, whatever an earlier node does passes through its features and
+    // its error.
     for order in [Order::Serial, Order::Parallel] {
         let model = model(Config { order, ..config() });
         let d = model.decoder.config().d_model;
@@ -227,7 +228,7 @@ fn thresholds_keep_all_or_nothing_and_one_token_and_one_pair_are_enough() {
         let graph = found(&model, &saes, std::slice::from_ref(&one), &each);
         assert!(graph.nodes.len() > 8 && !graph.edges.is_empty());
     }
-    // A prompt beside itself moves nothing.
+    // A prompt paired with itself moves nothing.
     let same = TokenPair { corrupt: one.clean.clone(), ..one };
     assert_eq!(found(&model, &saes, &[same], &options(EffectMethod::Integrated, 0.0)).nodes.len(), 1);
 }

@@ -1,4 +1,4 @@
-//! Groups that are ablated against hooks that put other activations in the place of theirs.
+//! Tests of ablated groups against hooks that replace the activations of their nodes.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use crate::tensor::{DType, floats};
 
 const MEASURE: Measure = Measure::LogitDiff;
 
-/// Pairs of one length whose answers are one token each.
+/// Returns pairs of one length whose answers are one token each.
 fn short() -> Vec<TokenPair> {
     let pairs = pairs();
     [0, 2].map(|number| pairs[number].clone()).to_vec()
@@ -41,7 +41,7 @@ fn grouped(graph: &Graph, names: &[&str]) -> Graph {
     graph
 }
 
-/// The change of the metric of each pair with these places patched from the corrupt prompts, or zero.
+/// Computes the change of the metric of each pair with these sites patched from the corrupt prompts, or zero.
 fn by_hooks(model: &Model, pairs: &[TokenPair], places: &[&str], ablation: EdgeAblation) -> f64 {
     let (task, config) = (Task::default(), model.decoder.config());
     let batch = Batch::new(pairs.iter().map(|pair| pair.corrupt.clone()).collect()).unwrap();

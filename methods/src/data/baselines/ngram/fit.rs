@@ -10,7 +10,7 @@ use crate::{bail, err};
 /// Approximate peak memory per token of text: keys that are being sorted, and finished levels.
 const BYTES_PER_TOKEN: u128 = 80;
 
-/// Larger ids do not fit into a key.
+/// Upper bound of the ids that fit into a key.
 const MOST_TOKENS: usize = 1 << 24;
 
 impl Ngram {
@@ -46,7 +46,7 @@ impl Ngram {
 }
 
 struct Found {
-    /// Every n-gram of the maximum length, once for each occurrence.
+    /// The n-grams of the maximum length, once for each occurrence.
     longest: Vec<u128>,
     /// Beginnings of texts, by length: they are not the end of a longer n-gram.
     beginnings: Vec<Vec<u128>>,
@@ -69,9 +69,9 @@ impl Found {
         Ok(())
     }
 
-    /// The levels, beginning with the shortest. The longest n-grams count their occurrences; each shorter one counts
-    /// the longer ones that end with it, that is, the different tokens before it, and one more if a text begins with
-    /// it.
+    /// Computes the levels, beginning with the shortest. The longest n-grams count their occurrences; each shorter one
+    /// counts the longer ones that end with it, that is, the different tokens before it, and one more if a text begins
+    /// with it.
     fn levels(mut self) -> Vec<Level> {
         let order = self.beginnings.len();
         self.longest.par_sort_unstable();
@@ -94,7 +94,7 @@ impl Found {
     }
 }
 
-/// The distinct values of a sorted list, with their counts.
+/// Returns the distinct values of a sorted list, with their counts.
 fn counted(mut sorted: Vec<u128>) -> (Vec<u128>, Vec<u32>) {
     let counts = sorted.chunk_by(|a, b| a == b).map(|same| same.len() as u32).collect();
     sorted.dedup();

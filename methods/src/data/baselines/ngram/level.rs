@@ -1,17 +1,17 @@
 //! The n-grams of one length, sorted, so that those with the same context are adjacent.
 
-/// Bits of a token in a key: ids are below 2^24, and five of them fit into 128 bits.
+/// Number of bits of a token in a key: ids are below 2^24, and five of them fit into 128 bits.
 const BITS: u32 = 25;
 
 /// Maximum number of tokens in an n-gram.
 pub const LONGEST: usize = 5;
 
-/// A few tokens as one number, the first in the highest bits.
+/// Packs a few tokens into one number, the first in the highest bits.
 pub fn key(tokens: &[u32]) -> u128 {
     tokens.iter().fold(0, |key, token| key << BITS | u128::from(*token))
 }
 
-/// The last `length` tokens of a key.
+/// Returns the last `length` tokens of a key.
 pub fn last(key: u128, length: usize) -> u128 {
     key & ((1 << (BITS as usize * length)) - 1)
 }
@@ -31,7 +31,7 @@ pub struct Level {
 }
 
 impl Level {
-    /// A level of sorted, distinct n-grams with their counts, fewer than 2^32.
+    /// Builds a level of sorted, distinct n-grams with their counts, fewer than 2^32.
     pub fn new(keys: Vec<u128>, counts: Vec<u32>) -> Self {
         let discounts = discounts(&counts);
         let mut level =
@@ -62,7 +62,7 @@ impl Level {
         &self.keys
     }
 
-    /// The continuations of a context.
+    /// Returns the continuations of a context.
     pub fn after(&self, context: u128) -> Option<Seen<'_>> {
         let at = self.contexts.binary_search(&context).ok()?;
         let place = *self.starts.get(at)? as usize..*self.starts.get(at + 1)? as usize;
@@ -86,17 +86,17 @@ pub struct Seen<'a> {
 }
 
 impl Seen<'_> {
-    /// The probability mass of the shorter context.
+    /// Returns the probability mass of the shorter context.
     pub fn rest(&self) -> f64 {
         self.taken / self.total
     }
 
-    /// Each token and its share.
+    /// Returns each token and its share.
     pub fn shares(&self) -> impl Iterator<Item = (u32, f64)> {
         self.keys.iter().zip(self.counts).map(|(key, count)| (last(*key, 1) as u32, self.worth(*count)))
     }
 
-    /// The share of one token.
+    /// Returns the share of one token.
     pub fn share(&self, token: u32) -> f64 {
         let found = self.keys.binary_search_by_key(&u128::from(token), |key| last(*key, 1)).ok();
         found.and_then(|at| self.counts.get(at)).map_or(0.0, |count| self.worth(*count))
@@ -117,8 +117,8 @@ fn discount(discounts: &[f64; 3], count: u32) -> f64 {
     }
 }
 
-/// The discounts by the counts of counts (Chen & Goodman 1999, equation 17). With little text a formula may divide by
-/// 0, or discount a whole count; then half of the count is used.
+/// Computes the discounts by the counts of counts (Chen & Goodman 1999, equation 17). With little text a formula may
+/// divide by 0, or discount a whole count; then half of the count is used.
 fn discounts(counts: &[u32]) -> [f64; 3] {
     let mut times = [0_u64; 5];
     for count in counts {

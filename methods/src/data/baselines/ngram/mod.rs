@@ -21,14 +21,14 @@ use crate::model::predict::{Prediction, likeliest};
 use crate::tensor::{Device, Tensor};
 use crate::{bail, err};
 
-/// Tokens predicted between two checks for an interruption.
+/// Number of tokens predicted between two checks for an interruption.
 const PORTION: usize = 1 << 12;
 
 crate::options! {
     #[derive(Debug, Clone)]
     pub struct NgramOptions {
-        /// Tokens in an n-gram, the predicted one included; from 1 to 5. With more, the model grows and predictions
-        /// hardly improve.
+        /// Number of tokens in an n-gram, the predicted one included; from 1 to 5. With more, the model grows and
+        /// predictions hardly improve.
         order: usize = 5;
     }
 }
@@ -57,12 +57,12 @@ impl Ngram {
         self.vocab
     }
 
-    /// The number of distinct n-grams of each length.
+    /// Returns the number of distinct n-grams of each length.
     pub fn sizes(&self) -> Vec<usize> {
         self.levels.iter().map(Level::len).collect()
     }
 
-    /// The log of the probability of every token to come next, in nats.
+    /// Returns the log of the probability of every token to come next, in nats.
     pub fn logprobs(&self, context: &[u32]) -> Result<Vec<f32>> {
         self.known(context)?;
         let mut chances = vec![1.0 / self.vocab as f64; self.vocab];
@@ -78,7 +78,8 @@ impl Ngram {
         Ok(chances.into_iter().map(|chance| chance.ln() as f32).collect())
     }
 
-    /// The log probabilities after each token of some rows: `[batch, pos, vocab]`. Shorter rows are padded with 0.
+    /// Returns the log probabilities after each token of some rows: `[batch, pos, vocab]`. Shorter rows are padded with
+    /// 0.
     pub fn logits(&self, rows: &[Vec<u32>], width: usize, task: &Task) -> Result<Tensor> {
         let vocab = self.vocab;
         let numbers = (rows.len() as u128) * (width as u128) * (vocab as u128);
@@ -94,7 +95,7 @@ impl Ngram {
         Ok(Tensor::from_vec(all, (rows.len(), width, vocab), &Device::Cpu)?)
     }
 
-    /// The `k` most likely tokens to come next.
+    /// Returns the `k` most likely tokens to come next.
     pub fn predict(&self, row: &[u32], options: &NgramPredictOptions, k: usize) -> Result<Vec<Prediction>> {
         let (length, position) = (row.len() as i64, options.pos);
         let place = if position < 0 { position + length } else { position };
@@ -106,7 +107,7 @@ impl Ngram {
         likeliest(&logits, -1, k)
     }
 
-    /// The loss of every token but the first: -log of its probability after those before it, in nats.
+    /// Returns the loss of every token but the first: -log of its probability after those before it, in nats.
     pub fn losses(&self, ids: &[u32], task: &Task) -> Result<Vec<f32>> {
         self.known(ids)?;
         let mut losses = Vec::with_capacity(ids.len());
@@ -122,7 +123,7 @@ impl Ngram {
         Ok(losses)
     }
 
-    /// The probability of one token.
+    /// Returns the probability of one token.
     fn chance(&self, context: &[u32], token: u32) -> f64 {
         let mut chance = 1.0 / self.vocab as f64;
         for (level, before) in self.contexts(context) {
@@ -132,7 +133,7 @@ impl Ngram {
         chance
     }
 
-    /// Each level with its part of the context. If one has not been seen, longer ones have not either.
+    /// Returns each level with its part of the context. If one has not been seen, longer ones have not either.
     fn contexts<'a>(&'a self, context: &'a [u32]) -> impl Iterator<Item = (&'a Level, u128)> {
         self.levels.iter().enumerate().map_while(|(length, level)| {
             let from = context.len().checked_sub(length)?;

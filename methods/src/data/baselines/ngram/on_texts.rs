@@ -21,8 +21,8 @@ impl Ngram {
         Self::fit(&mut next, order, vocab, task).map_err(|e| e.within(text.name()))
     }
 
-    /// The bits of the model on a text. As for a language model, a document begins after the BOS token, or the EOS
-    /// token; without either, its first token is not predicted. The text's limit counts tokens.
+    /// Computes the bits of the model on a text. As for a language model, a document begins after the BOS token, or the
+    /// EOS token; without either, its first token is not predicted. The text's limit counts tokens.
     pub fn bits(&self, text: &Text, tokenizer: &Tokenizer, task: &Task) -> Result<Bits> {
         let mut whole = Whole::new(text, tokenizer, front(text, tokenizer)?, task)?;
         let bar = task.begin(&format!("scoring {}", text.name()), None);
@@ -41,7 +41,7 @@ impl Ngram {
     }
 }
 
-/// The token before each document.
+/// Returns the token before each document.
 fn front(text: &Text, tokenizer: &Tokenizer) -> Result<Option<u32>> {
     Ok(beginning(text, None, tokenizer)?.or(tokenizer.eos()))
 }

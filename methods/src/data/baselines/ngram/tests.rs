@@ -1,4 +1,4 @@
-//! That probabilities are probabilities, and those of the formula.
+//! Tests that probabilities are probabilities, and those of the formula.
 
 use proptest::prelude::*;
 

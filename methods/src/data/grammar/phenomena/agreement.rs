@@ -29,7 +29,7 @@ pub struct Nouns {
     pub third: &'static str,
     pub person: &'static str,
     pub near: &'static str,
-    /// Whether the subject is singular, and whether the attractors are.
+    /// Whether the subject is singular; `attractors` tells whether the attractors are.
     pub one: bool,
     pub attractors: bool,
     pub verb: usize,

@@ -9,7 +9,7 @@ use crate::data::grammar::shapes;
 use crate::data::grammar::slot::Slot;
 use crate::data::grammar::world::{self, Fact, RELATIONS};
 
-/// Templates by relation: `x` is what the fact is about, `y` the answer, which comes last.
+/// Templates by relation: `x` is the thing that the fact is about, `y` the answer, which comes last.
 pub static TEMPLATES: LazyLock<[&[&str]; RELATIONS.len()]> =
     LazyLock::new(|| RELATIONS.map(|relation| facts::SECTIONS.list(relation)));
 
@@ -27,15 +27,15 @@ pub fn write(pen: &mut Pen, template: &str, fact: &Fact) {
     pen.fill(template, &slots);
 }
 
-/// A random fact, and the index of a template.
+/// Returns a random fact, and the index of a template.
 pub fn any(pen: &mut Pen) -> Option<(&'static Fact, usize)> {
     let fact = fact(pen)?;
     let phrasing = pen.index(TEMPLATES.get(fact.relation)?);
     Some((fact, phrasing))
 }
 
-/// A random fact. In 40 % of the cases the relation is drawn first, so that relations with few facts are not outnumbered by
-/// those of people.
+/// Returns a random fact. In 40 % of the cases the relation is drawn first, so that relations with few facts are not
+/// outnumbered by those of people.
 fn fact(pen: &mut Pen) -> Option<&'static Fact> {
     if pen.below(10) < 6 {
         world::facts().get(pen.below(world::facts().len()))

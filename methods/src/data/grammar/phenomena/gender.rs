@@ -12,12 +12,12 @@ use crate::data::grammar::slot::Slot;
 pub struct Person {
     pub text: &'static str,
     pub female: bool,
-    /// Whether it takes an article.
+    /// Whether the text is a role, which takes an article.
     pub role: bool,
 }
 
-/// A person that the split allows in this template. Every training name occurs, since the gender of a name can only be
-/// learned from its occurrences.
+/// Draws a person that the split allows in this template. Every training name occurs, since the gender of a name can
+/// only be learned from its occurrences.
 pub fn person(pen: &mut Pen, template: usize) -> Person {
     loop {
         let (female, role) = (pen.chance(50), pen.chance(45));
@@ -32,19 +32,19 @@ pub fn person(pen: &mut Pen, template: usize) -> Person {
     }
 }
 
-/// The four pronouns of a gender: subject, object, possessive, reflexive.
+/// Returns the four pronouns of a gender: subject, object, possessive, reflexive.
 fn pronouns(female: bool) -> [&'static str; 4] {
     if female { ["she", "her", "her", "herself"] } else { ["he", "him", "his", "himself"] }
 }
 
-/// The pronoun that a template has first, for a woman and for a man.
+/// Returns the pronoun that a template has first, for a woman and for a man.
 pub fn first_pronouns(template: &str) -> [&'static str; 2] {
     let places = ["{he}", "{him}", "{his}", "{himself}"].map(|slot| template.find(slot).unwrap_or(usize::MAX));
     let first = (0..places.len()).min_by_key(|at| places[*at]).unwrap_or_default();
     [true, false].map(|female| pronouns(female)[first])
 }
 
-/// Writes the sentence.
+/// Writes a sentence about a person.
 pub fn write(pen: &mut Pen, template: &str, person: &Person) {
     let gender = value(&GENDERS, if person.female { "female" } else { "male" });
     let forms = pronouns(person.female);

@@ -17,8 +17,8 @@ pub struct Cast {
     pub giver_first: bool,
 }
 
-/// Percentage of names that are invented. In training there are many: with 30 %, a model learned which names exist, and
-/// never predicted a held-out name.
+/// Returns the percentage of names that are invented. In training there are many: with 30 %, a model learned which
+/// names exist, and never predicted a held-out name.
 fn invented(split: Split) -> usize {
     match split {
         Split::Train => 60,
@@ -26,7 +26,7 @@ fn invented(split: Split) -> usize {
     }
 }
 
-/// A cast that the split allows.
+/// Draws a cast that the split allows.
 pub fn cast(pen: &mut Pen, template: usize) -> Cast {
     let percent = invented(pen.split);
     loop {
@@ -39,7 +39,7 @@ pub fn cast(pen: &mut Pen, template: usize) -> Cast {
     }
 }
 
-/// Writes the sentence.
+/// Writes a sentence with its cast.
 pub fn write(pen: &mut Pen, template: &str, cast: &Cast) {
     let role = |kind| value(&NAME_ROLES, kind);
     let giver = (&cast.giver, role("subject"));

@@ -3,7 +3,7 @@
 use crate::data::grammar::lexicon::parentheses::TEMPLATES;
 use crate::data::grammar::pen::Pen;
 
-/// Percentage of phrases that are explained here.
+/// Percentage of phrases that are explained in sentences of this phenomenon.
 const EXPLAINED: usize = 85;
 
 pub fn clause(pen: &mut Pen) {

@@ -5,7 +5,7 @@ pub use crate::data::grammar::lexicon::years::TEMPLATES;
 use crate::data::grammar::pen::Pen;
 use crate::data::grammar::slot::Slot;
 
-/// A century, and the first year of a span in it, which the split allows.
+/// Returns a century, and the first year of a span in it, which the split allows.
 pub fn start(pen: &mut Pen) -> (usize, usize) {
     loop {
         let century = if pen.chance(60) { 16 + pen.below(4) } else { 11 + pen.below(9) };
@@ -17,7 +17,7 @@ pub fn start(pen: &mut Pen) -> (usize, usize) {
     }
 }
 
-/// A number as two digits.
+/// Returns a number as two digits.
 pub fn digits(number: usize) -> String {
     [number / 10 % 10, number % 10].map(|digit| digit.to_string()).concat()
 }

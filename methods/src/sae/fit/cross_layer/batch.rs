@@ -1,11 +1,11 @@
-//! What both ways of a step share: activations, the weight of each layer's error, and what a step found of a layer.
+//! What both ways of a step share: the weight of each layer's error, and what a step found of a layer.
 
 use kernels::sparse::spread;
 use kernels::{Numbers, flat};
 
 use crate::base::Result;
 use crate::sae::fit::params::Shape;
-use crate::sae::fit::recipe::Recipe;
+use crate::sae::fit::plan::Recipe;
 use crate::tensor::{DType, Device, Tensor};
 
 /// The widths of a cross-layer transcoder.
@@ -19,16 +19,11 @@ pub struct CrossLayerShape {
 }
 
 impl CrossLayerShape {
-    /// What the features of a layer read and write: their own layer's output and all later ones.
-    pub fn of_layer(self, layer: usize) -> Shape {
-        Shape { d_in: self.d_in, d_sae: self.d_sae, d_out: (self.layers - layer) * self.d_out }
+    /// What the features of each layer read, and write: their own layer's output and all later ones.
+    pub fn of_layers(self) -> Vec<Shape> {
+        let Self { layers, d_in, d_sae, d_out } = self;
+        (0..layers).map(|layer| Shape { d_in, d_sae, d_out: (layers - layer) * d_out }).collect()
     }
-}
-
-/// Activations of one step, scaled: for each layer what is read, and what is to be written.
-pub struct CrossLayerBatch {
-    pub x: Vec<Tensor>,
-    pub targets: Vec<Tensor>,
 }
 
 /// What a step found of one layer.

@@ -6,7 +6,7 @@ use crate::err;
 use crate::sae::Activation;
 use crate::sae::fit::finish::Input;
 use crate::sae::fit::params::Name;
-use crate::sae::fit::recipe::Recipe;
+use crate::sae::fit::plan::Recipe;
 use crate::sae::transcoders::{DecoderRows, Fires, Reads, TranscoderLayer, Transcoders, Writes};
 use crate::tensor::Tensor;
 

@@ -1,12 +1,12 @@
 //! The reference implementation of the step in candle's operations, with dense products: the twin of the fused step.
 
-use super::batch::{CrossLayerBatch, LayerStep, explained, layer_weights, of_layer, spread_of};
+use super::batch::{LayerStep, explained, layer_weights, of_layer, spread_of};
 use crate::base::Result;
 use crate::err;
 use crate::sae::fit::kinds::{Pass, Progress};
-use crate::sae::fit::loss::{number, of_the_dead, since};
+use crate::sae::fit::loss::{Batch, number, of_the_dead, since};
 use crate::sae::fit::params::Name;
-use crate::sae::fit::recipe::{Dead, Recipe};
+use crate::sae::fit::plan::{Dead, Recipe};
 use crate::sae::fit::state::State;
 use crate::tensor::{DType, Tensor};
 
@@ -20,16 +20,16 @@ pub struct CrossLayerLoss {
 /// The sum over layers of the reconstruction error of what is written there, and over those that read of the penalty and
 /// of the AuxK loss, in which dead features reconstruct what is left of the layers that they write, each weighted as in
 /// the error.
-pub fn plain_loss(states: &[State], batch: &CrossLayerBatch, recipe: &Recipe) -> Result<CrossLayerLoss> {
+pub fn plain_loss(states: &[State], batch: &[Batch], recipe: &Recipe) -> Result<CrossLayerLoss> {
     let kind = recipe.kind.as_ref();
     let (mut pre, mut decoders) = (Vec::new(), Vec::new());
-    for (layer, x) in states.iter().zip(&batch.x) {
+    for (layer, Batch { x, .. }) in states.iter().zip(batch) {
         let bias = layer.params.get(Name::EncoderBias)?.as_tensor();
         pre.push(kernels::linear(x, layer.params.get(Name::Encoder)?.as_tensor(), Some(bias))?);
         decoders.push(layer.params.get(Name::Decoder)?.as_tensor().clone());
     }
-    let read = batch.x.iter().zip(pre.iter().zip(&decoders));
-    let passes = states.iter().zip(read).map(|(layer, (x, (pre, decoder)))| {
+    let read = batch.iter().zip(pre.iter().zip(&decoders));
+    let passes = states.iter().zip(read).map(|(layer, (Batch { x, .. }, (pre, decoder)))| {
         let progress = Progress { step: layer.step, steps: recipe.steps, memory: &layer.memory };
         Pass { params: &layer.params, x, pre, decoder, progress }
     });
@@ -40,7 +40,7 @@ pub fn plain_loss(states: &[State], batch: &CrossLayerBatch, recipe: &Recipe) ->
     let left = left(&codes, &decoders, bias, batch)?;
     let mut total = Tensor::zeros((), bias.dtype(), bias.device())?;
     let (mut counts, mut fves) = (Vec::new(), Vec::new());
-    for (left, target) in left.iter().zip(&batch.targets) {
+    for (left, target) in left.iter().zip(batch.iter().map(Batch::target)) {
         let ((rows, width), spread) = (target.dims2()?, spread_of(target)?);
         let squares = left.sqr()?.sum_all()?;
         fves.push(explained(number(&squares)?, spread));
@@ -73,9 +73,9 @@ pub fn plain_loss(states: &[State], batch: &CrossLayerBatch, recipe: &Recipe) ->
 }
 
 /// What is left of each layer's target.
-fn left(codes: &[Tensor], decoders: &[Tensor], bias: &Tensor, batch: &CrossLayerBatch) -> Result<Vec<Tensor>> {
+fn left(codes: &[Tensor], decoders: &[Tensor], bias: &Tensor, batch: &[Batch]) -> Result<Vec<Tensor>> {
     let (mut all, mut start) = (Vec::new(), 0);
-    for (written, target) in batch.targets.iter().enumerate() {
+    for (written, target) in batch.iter().map(Batch::target).enumerate() {
         let width = target.dims2()?.1;
         let mut found = bias.narrow(0, start, width)?.broadcast_as(target.dims())?.contiguous()?;
         for (codes, decoder) in codes.iter().zip(decoders).take(written + 1) {

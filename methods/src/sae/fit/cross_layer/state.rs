@@ -2,7 +2,7 @@
 
 use rand::Rng;
 
-use super::batch::{CrossLayerBatch, CrossLayerShape, LayerStep};
+use super::batch::LayerStep;
 use super::plain::plain_loss;
 use crate::base::{Result, Task};
 use crate::err;
@@ -10,8 +10,8 @@ use crate::sae::fit::fused::{self, Gradients};
 use crate::sae::fit::history::FitStep;
 use crate::sae::fit::loss::{Batch, number};
 use crate::sae::fit::median::geometric_median;
-use crate::sae::fit::params::{Name, Params};
-use crate::sae::fit::recipe::Recipe;
+use crate::sae::fit::params::{Name, Params, Shape};
+use crate::sae::fit::plan::Recipe;
 use crate::sae::fit::state::State;
 use crate::tensor::{Device, Tensor};
 
@@ -23,25 +23,25 @@ pub struct CrossLayerState {
 
 impl CrossLayerState {
     /// Initial weights, as of a dictionary of each layer.
-    pub fn draw(recipe: &Recipe, shape: CrossLayerShape, random: &mut impl Rng, device: &Device) -> Result<Self> {
-        let layer = |layer: usize| {
-            let mut params = Params::draw(recipe, shape.of_layer(layer), random, device)?;
+    pub fn draw(recipe: &Recipe, shapes: &[Shape], random: &mut impl Rng, device: &Device) -> Result<Self> {
+        let layer = |(layer, shape): (usize, &Shape)| {
+            let mut params = Params::draw(recipe, *shape, random, device)?;
             if layer > 0 {
                 params.all.retain(|parameter| parameter.name != Name::DecoderBias);
             }
             Ok(State::new(params, shape.d_sae))
         };
-        Ok(Self { layers: (0..shape.layers).map(layer).collect::<Result<_>>()? })
+        Ok(Self { layers: shapes.iter().enumerate().map(layer).collect::<Result<_>>()? })
     }
 
     /// Initialises a fit from its first rows.
-    pub fn start(&mut self, first: &CrossLayerBatch, recipe: &Recipe, task: &Task) -> Result<()> {
-        self.bias()?.set(&geometric_median(&Tensor::cat(&first.targets, 1)?, task)?)?;
+    pub fn start(&mut self, first: &[Batch], recipe: &Recipe, task: &Task) -> Result<()> {
+        let targets: Vec<&Tensor> = first.iter().map(Batch::target).collect();
+        self.bias()?.set(&geometric_median(&Tensor::cat(&targets, 1)?, task)?)?;
         let Some(target) = recipe.kind.target().filter(|_| recipe.kind.starts_sparse()) else { return Ok(()) };
-        for (state, (x, target_of_layer)) in self.layers.iter_mut().zip(first.x.iter().zip(&first.targets)) {
+        for (state, batch) in self.layers.iter_mut().zip(first) {
             task.check()?;
-            let batch = Batch { x: x.clone(), target: Some(target_of_layer.clone()) };
-            state.start_sparse(&batch, recipe, target)?;
+            state.start_sparse(batch, recipe, target)?;
         }
         Ok(())
     }
@@ -58,7 +58,7 @@ impl CrossLayerState {
     }
 
     /// One step, by the fused loops where codes are sparse. A step that fails changes nothing.
-    pub fn advance(&mut self, batch: &CrossLayerBatch, recipe: &Recipe) -> Result<FitStep> {
+    pub fn advance(&mut self, batch: &[Batch], recipe: &Recipe) -> Result<FitStep> {
         match self.advance_fused(batch, recipe, fused::MOST)? {
             Some(found) => Ok(found),
             None => self.advance_plain(batch, recipe),
@@ -66,7 +66,7 @@ impl CrossLayerState {
     }
 
     /// One step by the fused loops; None where it is left to the twin. `most`: the maximum share of codes above 0.
-    pub fn advance_fused(&mut self, batch: &CrossLayerBatch, recipe: &Recipe, most: f64) -> Result<Option<FitStep>> {
+    pub fn advance_fused(&mut self, batch: &[Batch], recipe: &Recipe, most: f64) -> Result<Option<FitStep>> {
         let mut rooms: Vec<Gradients> = self.layers.iter_mut().map(|layer| std::mem::take(&mut layer.room)).collect();
         let before: Vec<_> = self.layers.iter().map(|layer| (&layer.params, layer.before())).collect();
         let computed = fused::cross_layer::compute(&before, batch, recipe, most, &mut rooms)?;
@@ -84,7 +84,7 @@ impl CrossLayerState {
     }
 
     /// One step in candle's operations.
-    pub fn advance_plain(&mut self, batch: &CrossLayerBatch, recipe: &Recipe) -> Result<FitStep> {
+    pub fn advance_plain(&mut self, batch: &[Batch], recipe: &Recipe) -> Result<FitStep> {
         let found = plain_loss(&self.layers, batch, recipe)?;
         let total = number(&found.total)?;
         let mut store = found.total.backward()?;

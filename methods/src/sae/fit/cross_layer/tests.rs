@@ -5,23 +5,22 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::course::CrossLayerCourse;
-use super::finish::finished;
 use super::plain::plain_loss;
-use super::reading::CrossLayerReading;
-use super::{CrossLayerBatch, CrossLayerShape, CrossLayerState, checkpoint};
+use super::{CrossLayerShape, CrossLayerState, finished};
 use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
 use crate::base::random::stream;
 use crate::base::{Result, Task};
+use crate::sae::About;
+use crate::sae::fit::checkpoint::OF_LAYERS;
 use crate::sae::fit::finish::Input;
 use crate::sae::fit::kinds::DictionaryKind;
 use crate::sae::fit::params::{Name, Params};
 use crate::sae::fit::tests::{Stops, kind, recipe};
-use crate::sae::fit::{Batch, Counting, Dead, OfTensor, Recipe, State};
+use crate::sae::fit::{Batch, Counting, Dead, FitRun, OfTensor, Recipe, State};
 use crate::sae::transcoders::{Reads, TranscoderLayer};
 use crate::tensor::{DType, Device, Tensor, create, floats};
-use crate::training::{self, CheckpointFolder};
+use crate::training::CheckpointFolder;
 
 const SHAPE: CrossLayerShape = CrossLayerShape { layers: 3, d_in: 6, d_sae: 14, d_out: 5 };
 
@@ -40,19 +39,19 @@ fn drawn(dims: &[usize], turn: u64) -> Tensor {
     create::randn(dims, DType::F32, &mut stream(7, "rows", turn)).unwrap().affine(0.8, 0.2).unwrap()
 }
 
-fn batch(shape: CrossLayerShape, rows: usize, turn: u64) -> CrossLayerBatch {
+fn batch(shape: CrossLayerShape, rows: usize, turn: u64) -> Vec<Batch> {
     let each = |width: usize, from: u64| {
         (0..shape.layers as u64).map(|layer| drawn(&[rows, width], 100 * turn + from + layer)).collect::<Vec<_>>()
     };
     // Outputs of different sizes, so that an error relative to the variance is another sum than one that is not.
     let targets = each(shape.d_out, 50).into_iter().enumerate().map(|(i, t)| (t * (1.0 + i as f64)).unwrap());
-    CrossLayerBatch { x: each(shape.d_in, 0), targets: targets.collect() }
+    each(shape.d_in, 0).into_iter().zip(targets).map(|(x, target)| Batch { x, target: Some(target) }).collect()
 }
 
 /// A state in which no bias is 0.
 fn started(recipe: &Recipe, shape: CrossLayerShape) -> CrossLayerState {
     let mut random = stream(2, "weights", 0);
-    let state = CrossLayerState::draw(recipe, shape, &mut random, &Device::Cpu).unwrap();
+    let state = CrossLayerState::draw(recipe, &shape.of_layers(), &mut random, &Device::Cpu).unwrap();
     for parameter in state.layers.iter().flat_map(|layer| &layer.params.all).filter(|p| p.name != Name::Decoder) {
         let noise = create::randn(parameter.weight.dims(), DType::F32, &mut random).unwrap();
         parameter.weight.set(&(parameter.weight.as_tensor() + (noise * 0.05).unwrap()).unwrap()).unwrap();
@@ -70,7 +69,7 @@ fn worst(a: &Tensor, b: &Tensor) -> f64 {
 
 /// Some steps by both ways from the same start.
 #[track_caller]
-fn agree(recipe: &Recipe, shape: CrossLayerShape, batches: &[CrossLayerBatch]) {
+fn agree(recipe: &Recipe, shape: CrossLayerShape, batches: &[Vec<Batch>]) {
     let (mut fast, mut plain) = (started(recipe, shape), started(recipe, shape));
     for (step, batch) in batches.iter().enumerate() {
         let what = format!("{} {:?} at step {step}", recipe.kind.name(), recipe.kind.options());
@@ -119,7 +118,7 @@ fn the_fused_step_is_the_twins() {
 fn a_layer_that_writes_the_same_everywhere_counts_nothing() {
     let recipe = recipe(kind("topk", json!({ "k": 3 })), Counting::Normalised);
     let mut silent = batch(SHAPE, 37, 0);
-    silent.targets[1] = Tensor::full(0.7f32, (37, 5), &candle_core::Device::Cpu).unwrap();
+    silent[1].target = Some(Tensor::full(0.7f32, (37, 5), &candle_core::Device::Cpu).unwrap());
     agree(&recipe, SHAPE, &[silent]);
 }
 
@@ -129,8 +128,9 @@ fn gradients_are_those_of_finite_differences() {
         let recipe = Recipe { dead: Dead::Leave, ..recipe(kind, Counting::Normalised) };
         let mut state = started(&recipe, SHAPE);
         let mut batch = batch(SHAPE, 9, 3);
-        for x in batch.x.iter_mut().chain(&mut batch.targets) {
+        for Batch { x, target } in &mut batch {
             *x = x.to_dtype(DType::F64).unwrap();
+            *target = target.as_ref().map(|target| target.to_dtype(DType::F64).unwrap());
         }
         for layer in &mut state.layers {
             let wide = |p: &crate::training::Parameter<Name>| (p.name, p.weight.to_dtype(DType::F64).unwrap());
@@ -176,9 +176,8 @@ fn one_layer_is_a_transcoder() {
         let mut alone = State::new(Params::new(weights).unwrap(), shape.d_sae);
         for turn in 0..4 {
             let batch = batch(shape, 21, turn);
-            let of_one = Batch { x: batch.x[0].clone(), target: Some(batch.targets[0].clone()) };
             let found = crossing.advance_fused(&batch, &recipe, 1.1).unwrap().unwrap();
-            let expected = alone.advance_fused(&of_one, &recipe, 1.1).unwrap().unwrap();
+            let expected = alone.advance_fused(&batch[0], &recipe, 1.1).unwrap().unwrap();
             close(found.loss, expected.loss, recipe.kind.name());
             for (found, expected) in crossing.layers[0].params.all.iter().zip(&alone.params.all) {
                 let worst = worst(&found.weight.as_detached_tensor(), &expected.weight.as_detached_tensor());
@@ -195,7 +194,7 @@ fn numbers_that_are_not_finite_end_a_step_and_change_nothing() {
     let weights = |state: &CrossLayerState| floats(state.layers[2].params.get(Name::Encoder).unwrap()).unwrap();
     let before = weights(&state);
     let mut bad = batch(SHAPE, 8, 0);
-    bad.targets[1] = (&bad.targets[1] * f64::NAN).unwrap();
+    bad[1].target = Some((bad[1].target() * f64::NAN).unwrap());
     for error in [state.advance_fused(&bad, &recipe, 1.1).err(), state.advance_plain(&bad, &recipe).err()] {
         assert!(error.unwrap().message.contains("at step 1"));
     }
@@ -226,28 +225,29 @@ fn it_learns_and_ends_as_transcoders_that_do_the_same_in_the_models_units() {
     for kind in all_kinds() {
         let recipe = recipe(kind.clone(), Counting::Normalised);
         let shape = CrossLayerShape { d_out: 6, ..SHAPE };
-        let mut state = CrossLayerState::draw(&recipe, shape, &mut stream(3, "draw", 0), &Device::Cpu).unwrap();
+        let mut state =
+            CrossLayerState::draw(&recipe, &shape.of_layers(), &mut stream(3, "draw", 0), &Device::Cpu).unwrap();
         let raw = batch(shape, 40, 0);
-        let scaled = |all: &[Tensor], from: f64| -> (Vec<Input>, Vec<Tensor>) {
-            let input = |(i, x): (usize, &Tensor)| {
-                let input = Input { centre: x.mean(0).unwrap(), scale: from + 0.3 * i as f64 };
-                let scaled = input.of(x).unwrap();
-                (input, scaled)
-            };
-            all.iter().enumerate().map(input).unzip()
-        };
-        let ((read, x), (written, targets)) = (scaled(&raw.x, 0.5), scaled(&raw.targets, 0.8));
-        let batch = CrossLayerBatch { x, targets };
+        let input =
+            |(i, x): (usize, &Tensor), from: f64| Input { centre: x.mean(0).unwrap(), scale: from + 0.3 * i as f64 };
+        let raw_x: Vec<Tensor> = raw.iter().map(|layer| layer.x.clone()).collect();
+        let read: Vec<Input> = raw_x.iter().enumerate().map(|x| input(x, 0.5)).collect();
+        let written: Vec<Input> = raw.iter().map(Batch::target).enumerate().map(|x| input(x, 0.8)).collect();
+        let scaled = raw.iter().zip(read.iter().zip(&written)).map(|(layer, (read, written))| Batch {
+            x: read.of(&layer.x).unwrap(),
+            target: Some(written.of(layer.target()).unwrap()),
+        });
+        let batch: Vec<Batch> = scaled.collect();
         state.start(&batch, &recipe, &Task::default()).unwrap();
         let errors: Vec<f64> = (0..150).map(|_| state.advance(&batch, &recipe).unwrap().error).collect();
         assert!(errors[149] < 0.8 * errors[0], "{}: {} to {}", kind.name(), errors[0], errors[149]);
         let made = finished(&recipe, &state, (&read, &written), (Reads::MlpIn, None)).unwrap();
-        let found = reconstructed(made.layers(), &raw.x).unwrap();
+        let found = reconstructed(made.layers(), &raw_x).unwrap();
         let expected = plain_loss(&state.layers, &batch, &recipe).unwrap();
         if kind.name() == "batch_topk" {
             continue;
         }
-        for ((found, target), step) in found.iter().zip(&raw.targets).zip(&expected.layers) {
+        for ((found, target), step) in found.iter().zip(raw.iter().map(Batch::target)).zip(&expected.layers) {
             let left = (target - found).unwrap().sqr().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap();
             let about = target.broadcast_sub(&target.mean_keepdim(0).unwrap()).unwrap();
             let about = about.sqr().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap();
@@ -265,16 +265,14 @@ fn a_fit_that_is_resumed_ends_with_the_same_bytes() {
         let mut last = None;
         for stop in stops.iter().chain(&[u64::MAX]) {
             let kind = kind("batch_topk", json!({ "k": 2 }));
-            let recipe = Recipe { steps, ..recipe(kind, Counting::Normalised) };
+            let recipe = Recipe { steps, d_sae: 12, ..recipe(kind, Counting::Normalised) };
             let keep = CheckpointFolder { files: &files, folder: dir.into(), every: 1, fresh: false };
             let rows = Box::new(Stops { rows: OfTensor::several(&sites, 5).unwrap(), left: *stop });
-            let (reading, first) = CrossLayerReading::new(rows, (recipe.batch, true), &Task::default())?;
-            let shape = CrossLayerShape { d_sae: 12, ..reading.shape(&first)? };
-            let mut course = CrossLayerCourse::begin((recipe, shape), reading, &first, Some(keep), &Task::default())?;
-            last = Some(training::run(&mut course, &Task::default()));
+            let run = FitRun::new(vec![(recipe, Some(keep))], rows, Some(Reads::MlpIn), &Task::default())?;
+            last = Some(run.run(&About::default(), &Task::default()));
         }
         last.unwrap()?;
-        Ok::<_, crate::base::Error>(std::fs::read(folder.path().join(dir).join(checkpoint::FORMAT.file)).unwrap())
+        Ok::<_, crate::base::Error>(std::fs::read(folder.path().join(dir).join(OF_LAYERS.file)).unwrap())
     };
     let whole = fit("whole", 9, &[]).unwrap();
     assert!(whole == fit("resumed", 9, &[3, 5]).unwrap());

@@ -8,11 +8,11 @@ use super::inputs::{Inputs, StepTensors};
 use super::reconstruct::{Left, PIECE};
 use super::{Choice, Chosen, Gradients, Step, choose, l0};
 use crate::base::{Result, parallel};
-use crate::sae::fit::cross_layer::batch::{CrossLayerBatch, LayerStep, explained, layer_weights, of_layer, spread_of};
+use crate::sae::fit::cross_layer::batch::{LayerStep, explained, layer_weights, of_layer, spread_of};
 use crate::sae::fit::kinds::Progress;
-use crate::sae::fit::loss::Before;
+use crate::sae::fit::loss::{Batch, Before};
 use crate::sae::fit::params::Params;
-use crate::sae::fit::recipe::Recipe;
+use crate::sae::fit::plan::Recipe;
 use crate::tensor::Tensor;
 use kernels::sparse::{add, add_columns, add_rows, dots_with_rows, scale, squares};
 use kernels::{Numbers, arch, flat};
@@ -30,7 +30,7 @@ pub struct Computed {
 /// share of codes above 0.
 pub fn compute(
     layers: &[(&Params, Before)],
-    batch: &CrossLayerBatch,
+    batch: &[Batch],
     recipe: &Recipe,
     most: f64,
     rooms: &mut [Gradients],
@@ -40,9 +40,10 @@ pub fn compute(
     if matches!(choice, Choice::Gated { .. }) || !recipe.kind.nested().is_empty() {
         return Ok(None);
     }
-    let widths: Vec<usize> = batch.targets.iter().map(|target| target.dims().last().copied().unwrap_or(0)).collect();
+    let width = |batch: &Batch| batch.target().dims().last().copied().unwrap_or(0);
+    let widths: Vec<usize> = batch.iter().map(width).collect();
     let mut tensors = Vec::with_capacity(layers.len());
-    for (layer, ((params, _), x)) in layers.iter().zip(&batch.x).enumerate() {
+    for (layer, ((params, _), Batch { x, .. })) in layers.iter().zip(batch).enumerate() {
         let d_out = widths.iter().skip(layer).sum();
         let Some(found) = StepTensors::of_layer(params, x, d_out, recipe)? else { return Ok(None) };
         tensors.push(found);
@@ -56,7 +57,7 @@ pub fn compute(
         let Some(found) = choose(inputs, choice, most)? else { return Ok(None) };
         codes.push(found);
     }
-    let targets = batch.targets.iter().map(flat).collect::<std::result::Result<Vec<_>, _>>()?;
+    let targets = batch.iter().map(|batch| flat(batch.target())).collect::<std::result::Result<Vec<_>, _>>()?;
     let spreads = targets.iter().map(spread_of).collect::<Result<_>>()?;
     let all = Layers { inputs, spreads, widths, choice, recipe };
     let target = flat(&Tensor::cat(&targets, 1)?)?;

@@ -6,7 +6,7 @@ use crate::base::{Result, parallel};
 use crate::err;
 use crate::sae::fit::loss::Batch;
 use crate::sae::fit::params::{Name, Params, Shape};
-use crate::sae::fit::recipe::Recipe;
+use crate::sae::fit::plan::Recipe;
 use crate::tensor::{DType, Tensor};
 use kernels::sparse::{scale, squares};
 use kernels::{Numbers, arch, flat};

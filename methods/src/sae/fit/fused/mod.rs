@@ -16,7 +16,7 @@ mod tests;
 use super::kinds::{Choice, Cost, Progress};
 use super::loss::{Batch, Before};
 use super::params::Params;
-use super::recipe::{Dead, Recipe};
+use super::plan::{Dead, Recipe};
 use crate::base::Result;
 use gates::{Gates, GatesLeft};
 pub use gradients::Gradients;

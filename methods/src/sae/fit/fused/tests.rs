@@ -51,6 +51,7 @@ fn recipe(kind: Arc<dyn DictionaryKind>) -> Recipe {
     Recipe {
         unit: !kind.is_tied(),
         kind,
+        d_sae: 0,
         steps: 20,
         batch: 16,
         lr: 1e-2,

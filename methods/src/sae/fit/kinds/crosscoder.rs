@@ -1,6 +1,8 @@
 //! `crosscoder`: one set of codes for several sites, each of which has a part of the directions; the penalty of a code
 //! is weighted by the sum of the norms of these parts (Lindsey et al. 2024).
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -13,6 +15,9 @@ use crate::sae::fit::params::{Params, Shape};
 use crate::tensor::{Tensor, elementwise};
 
 pub const NAME: &str = "crosscoder";
+
+/// Name of the option for the widths of the parts.
+pub const WIDTHS: &str = "widths";
 
 /// Minimum squared norm of a part in its gradient.
 const SHORTEST: f64 = 1e-16;
@@ -93,6 +98,10 @@ impl DictionaryKind for Crosscoder {
 
     fn widths(&self) -> &[usize] {
         &self.widths
+    }
+
+    fn of_widths(&self, widths: &[usize]) -> Option<Arc<dyn DictionaryKind>> {
+        Some(Arc::new(Self { widths: widths.to_vec(), ..*self }))
     }
 
     fn options(&self) -> Value {

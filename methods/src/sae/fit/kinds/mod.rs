@@ -178,6 +178,11 @@ pub trait DictionaryKind: Debug + Send + Sync {
         &[]
     }
 
+    /// Returns the kind with parts of these widths, where its parts are the sites of a crosscoder.
+    fn of_widths(&self, _widths: &[usize]) -> Option<Arc<dyn DictionaryKind>> {
+        None
+    }
+
     /// Its options, as a checkpoint has them.
     fn options(&self) -> Value;
 }

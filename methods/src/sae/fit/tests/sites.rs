@@ -2,13 +2,13 @@
 
 use serde_json::json;
 
-use super::{kind, recipe};
+use super::{alone, kind, recipe};
 use crate::base::Task;
 use crate::base::random::stream;
 use crate::sae::crosscoder::unscaled;
 use crate::sae::fit::loss::{Before, loss};
 use crate::sae::fit::params::{Name, Params, unit_rows};
-use crate::sae::fit::{Batch, Counting, Dead, Fit, Input, Joined, OfTensor, Recipe, Rows, Shape, State, finished};
+use crate::sae::fit::{Batch, Counting, Dead, Input, Joined, OfTensor, Recipe, Rows, Shape, State, finished};
 use crate::sae::{About, Sae};
 use crate::tensor::{DType, Device, Tensor, create, floats};
 
@@ -146,15 +146,15 @@ fn crosscoder(kind: std::sync::Arc<dyn crate::sae::fit::kinds::DictionaryKind>) 
     let spans = joined.spans().to_vec();
     let recipe = Recipe {
         unit: kind.likes_unit(),
+        d_sae: 24,
         steps: 600,
         batch: 128,
         dead: Dead::Leave,
         clip: None,
         ..recipe(kind, Counting::Sum)
     };
-    let fit = Fit::new(recipe, 24, Box::new(joined), None, &task).unwrap();
-    let fitted = fit.run(About::default(), &task).unwrap();
-    (unscaled(&fitted.sae, &spans).unwrap(), Tensor::cat(&sites, 1).unwrap())
+    let fitted = alone(recipe, Box::new(joined)).unwrap().made.dictionary().unwrap();
+    (unscaled(&fitted, &spans).unwrap(), Tensor::cat(&sites, 1).unwrap())
 }
 
 #[test]
@@ -206,7 +206,8 @@ fn a_crosscoder_reads_and_writes_in_the_models_units() {
     }
     let wrong = kind("crosscoder", json!({ "l1": 0.3, "widths": [6, 5] }));
     let rows = Box::new(OfTensor::new(&x, 0).unwrap());
-    let error = Fit::new(recipe(wrong, Counting::Sum), 24, rows, None, &Task::default()).err().unwrap();
+    let wrong = Recipe { d_sae: 24, ..recipe(wrong, Counting::Sum) };
+    let error = alone(wrong, rows).err().unwrap();
     assert_eq!(error.message, "expected `widths` of sites that are 12 together, found [6, 5]");
 }
 

@@ -1,0 +1,14 @@
+//! Tables of Parquet in a build without the feature `parquet`: refused.
+
+use std::path::Path;
+
+use crate::base::files::Files;
+use crate::base::{Error, Result, Table, Task};
+
+pub fn written(_table: &Table) -> Result<Vec<u8>> {
+    Err(Error::not_built("writer of Parquet", "parquet"))
+}
+
+pub fn read(_files: &Files, path: &Path, _task: &Task) -> Result<Table> {
+    Err(Error::not_built("reader of Parquet", "parquet").within(path.display()))
+}

@@ -1,0 +1,25 @@
+//! Texts of Parquet in a build without the feature `parquet`: refused.
+
+use std::convert::Infallible;
+
+use super::Reader;
+use super::find::TextFile;
+use super::tally::Shared;
+use crate::base::files::Files;
+use crate::base::{Error, Result, Task};
+use crate::data::Document;
+
+/// A reader of Parquet, of which there is none.
+pub struct Table(Infallible);
+
+impl Table {
+    pub fn open(_files: &Files, file: &TextFile, _field: &str) -> Result<Self> {
+        Err(Error::not_built("reader of Parquet", "parquet").within(&file.shown))
+    }
+}
+
+impl Reader for Table {
+    fn next(&mut self, _tally: &Shared, _task: &Task) -> Result<Option<Document>> {
+        match self.0 {}
+    }
+}

@@ -1,0 +1,56 @@
+//! Rows of crosscoders: several sites of a model, or the same sites of several models, concatenated row by row.
+
+use super::rows::Rows;
+use crate::base::{Result, Task};
+use crate::err;
+use crate::sae::Span;
+use crate::sae::crosscoder::factors;
+use crate::tensor::{DType, Device, Tensor};
+
+/// Rows from which the scale of each site is computed.
+const LOOKED_AT: usize = 1 << 14;
+
+/// The concatenated rows of several sites, each scaled so that none counts more than another.
+pub struct Joined<'a> {
+    rows: Box<dyn Rows + 'a>,
+    spans: Vec<Span>,
+    factors: Tensor,
+}
+
+impl<'a> Joined<'a> {
+    /// Consumes the first rows to compute the scales: a coordinate of each site gets mean square 1 about its mean.
+    pub fn new(mut rows: Box<dyn Rows + 'a>, task: &Task) -> Result<Self> {
+        let span = |x: &Tensor| -> Result<Span> {
+            let wide = x.to_dtype(DType::F64)?;
+            let spread = wide.broadcast_sub(&wide.mean_keepdim(0)?)?.sqr()?.mean_all()?.to_scalar::<f64>()?;
+            if !spread.is_finite() {
+                return Err(err!(Numeric, "expected finite activations to fit, found NaN or infinity"));
+            }
+            // In single precision, like the multiplication. Without variance there is nothing to scale.
+            let scale = if spread > 0.0 { f64::from((1.0 / spread.sqrt()) as f32) } else { 1.0 };
+            Ok(Span { width: x.dims()[1], scale })
+        };
+        let first = rows.next(LOOKED_AT, task)?;
+        let spans = first.iter().map(span).collect::<Result<Vec<_>>>()?;
+        let device = first.first().map_or(&Device::Cpu, Tensor::device);
+        Ok(Self { rows, factors: factors(&spans)?.to_device(device)?, spans })
+    }
+
+    pub fn spans(&self) -> &[Span] {
+        &self.spans
+    }
+}
+
+impl Rows for Joined<'_> {
+    fn next(&mut self, rows: usize, task: &Task) -> Result<Vec<Tensor>> {
+        Ok(vec![Tensor::cat(&self.rows.next(rows, task)?, 1)?.broadcast_mul(&self.factors)?])
+    }
+
+    fn skip(&mut self, rows: u64, task: &Task) -> Result<()> {
+        self.rows.skip(rows, task)
+    }
+
+    fn about(&self) -> String {
+        format!("{}, joined", self.rows.about())
+    }
+}

@@ -1,0 +1,190 @@
+//! Heat maps: the cells of a grid in colours.
+
+mod picture;
+mod text;
+
+use super::view::are;
+use super::*;
+use crate::report::palette::ColourMap;
+
+crate::options! {
+    /// The names of a grid.
+    #[derive(Debug, Clone)]
+    pub struct GridOptions {
+        /// The names of the rows.
+        rows: Option<Labels> = None => usually("0, 1, 2 and so on");
+        /// The names of the columns.
+        columns: Option<Labels> = None => usually("0, 1, 2 and so on");
+        /// What the numbers are, with their unit; it labels the bar of colours.
+        quantity: Option<String> = None;
+        /// The line above the grid.
+        title: Option<String> = None;
+        /// What the columns are.
+        x: Option<String> = None;
+        /// What the rows are.
+        y: Option<String> = None;
+    }
+}
+
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct HeatOptions {
+        /// The value that is white.
+        centre: Option<f64> = None => usually("0 where there are both signs");
+        /// The values at both ends of the colours.
+        range: Option<[f64; 2]> = None => usually("from the data");
+        with grid: GridOptions;
+        with size: SizeOptions;
+    }
+}
+
+/// A heat map of a matrix or a grid.
+pub fn heat(data: &Plain, options: HeatOptions, task: &Task) -> Result<Chart> {
+    let mut chart = Chart::heat(grid(data, options.grid, task)?);
+    if let Content::Heat(Heat { colours, .. }) = Arc::make_mut(&mut chart.content) {
+        colours.centre = options.centre.or(colours.centre);
+        colours.range = options.range;
+    }
+    chart.sized(&options.size).checked("data", task)
+}
+
+/// A grid, or a matrix with names.
+pub fn grid(data: &Plain, options: GridOptions, task: &Task) -> Result<Grid> {
+    let grid = Data { name: "data", value: data, task }.grid()?;
+    let sizes = (grid.rows.len(), grid.columns.len());
+    let named = |given: Option<Labels>, known: Vec<String>| given.map_or(known, |Labels(names)| names);
+    let grid = Grid {
+        rows: named(options.rows, grid.rows),
+        columns: named(options.columns, grid.columns),
+        quantity: options.quantity.unwrap_or(grid.quantity),
+        title: options.title.unwrap_or(grid.title),
+        row_axis: options.y.unwrap_or(grid.row_axis),
+        column_axis: options.x.unwrap_or(grid.column_axis),
+        values: grid.values,
+        intervals: grid.intervals,
+    };
+    let found = (grid.rows.len(), grid.columns.len());
+    if found != sizes {
+        let wrong = if found.0 == sizes.0 { "columns" } else { "rows" };
+        let of = |(rows, columns): (usize, usize), and: &str| format!("{rows}{and}{columns}");
+        let wanted = of(sizes, " rows and ");
+        let found = of(found, " and ");
+        return Err(err!(Shape, "expected names for {wanted} columns, found {found}").about(wrong));
+    }
+    Ok(grid)
+}
+
+/// A grid in colours.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Heat {
+    #[serde(serialize_with = "json::serialize_grid")]
+    pub grid: Grid,
+    pub colours: Colours,
+}
+
+/// Which colours the cells of a heat map get.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+pub struct Colours {
+    /// The value drawn white between blue and red; without one, colours rise from the lowest value to the highest.
+    pub centre: Option<f64>,
+    /// The values at the ends of the colours, where they are not to follow from the data.
+    pub range: Option<[f64; 2]>,
+}
+
+impl Kind for Heat {
+    fn name(&self) -> &'static str {
+        "heat"
+    }
+
+    fn points(&self) -> Box<dyn Iterator<Item = (f64, f64)> + '_> {
+        let columns = self.grid.columns.len();
+        Box::new(self.grid.values.iter().enumerate().map(move |(i, value)| ((i % columns) as f64, *value)))
+    }
+
+    fn check(&self, chart: &Chart) -> Result<()> {
+        if !chart.marks.is_empty() {
+            return Err(err!(Argument, "expected no annotations on a heat map, found {}", chart.marks.len())
+                .hint("annotations have x and y values, which cells have not"));
+        }
+        let grid = &self.grid;
+        check::some(grid.rows.len(), "row")?;
+        check::some(grid.columns.len(), "column")?;
+        let cells = grid.rows.len().saturating_mul(grid.columns.len());
+        if cells != grid.values.len() {
+            bail!(Shape, "expected {} x {} values, found {}", grid.rows.len(), grid.columns.len(), grid.values.len());
+        }
+        check::range(self.colours.range, false, "the colours").map_err(|e| e.about("range"))
+    }
+
+    fn view(&self, _: &Chart) -> Result<View> {
+        let (_, notes) = self.map()?;
+        let span = |cells: usize| Scale { low: 0.0, high: cells as f64, log: false };
+        Ok(View { x: span(self.grid.columns.len()), y: span(self.grid.rows.len()), notes })
+    }
+
+    fn draw(&self, chart: &Chart, spelling: bool) -> Result<Drawing> {
+        picture::draw(chart, self, spelling)
+    }
+
+    fn text(&self, chart: &Chart, screen: &Screen) -> Result<Body> {
+        text::grid(chart, self, screen)
+    }
+
+    fn described(&self, _: String) -> String {
+        let grid = &self.grid;
+        let of = if grid.quantity.is_empty() { String::new() } else { format!(" of {}", visible(&grid.quantity)) };
+        format!("heat map{of}, {} by {} cells", grid.rows.len(), grid.columns.len())
+    }
+}
+
+impl Heat {
+    /// The colours of a heat map's cells, and notes to stand under it.
+    fn map(&self) -> Result<(ColourMap, Vec<String>)> {
+        let Heat { grid, colours } = self;
+        let finite = || grid.values.iter().copied().filter(|v| v.is_finite());
+        let scale = Scale::around(finite(), false).ok_or_else(|| {
+            err!(Argument, "expected at least one finite value to draw, found none among {}", grid.values.len())
+        })?;
+        let [low, high] = colours.range.unwrap_or([scale.low, scale.high]);
+        let map = match colours.centre {
+            Some(centre) if centre.is_finite() => {
+                let reach = (high - centre).abs().max((centre - low).abs()).min(f64::MAX);
+                ColourMap::signed(centre, if reach > 0.0 { reach } else { 1.0 })
+            }
+            _ => ColourMap::rising(low, high),
+        };
+        let mut notes = Vec::new();
+        let blank = grid.values.iter().filter(|value| !value.is_finite() && !is_missing(**value)).count();
+        if blank > 0 {
+            notes.push(format!("{} NaN or infinite (grey).", are(blank, "cell")));
+        }
+        let beyond = finite().filter(|v| *v < map.low() || *v > map.high()).count();
+        if beyond > 0 {
+            notes.push(format!("{} beyond the ends of the colours.", are(beyond, "cell")));
+        }
+        Ok((map, notes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heat_colours_are_centred_and_count_what_they_cannot_show() {
+        let grid = |values: Vec<f64>| Grid {
+            rows: vec!["a".into()],
+            columns: values.iter().map(|v| v.to_string()).collect(),
+            values,
+            ..Grid::default()
+        };
+        let map = |values: Vec<f64>, colours: Colours| Heat { grid: grid(values), colours }.map();
+        let centred = Colours { centre: Some(0.0), range: None };
+        let (map_around, notes) = map(vec![-1.0, 3.0, f64::NAN], centred).unwrap();
+        assert_eq!((map_around.low(), map_around.high()), (-3.0, 3.0));
+        assert_eq!(notes, ["1 cell is NaN or infinite (grey)."]);
+        let range = Colours { centre: None, range: Some([0.0, 1.0]) };
+        assert_eq!(map(vec![0.5, 2.0], range).unwrap().1, ["1 cell is beyond the ends of the colours."]);
+        assert!(map(vec![f64::NAN], Colours::default()).is_err());
+    }
+}

@@ -1,0 +1,328 @@
+//! Histograms: values counted between edges that suit them, drawn as filled outlines; in the terminal as columns of blocks, several
+//! of them as outlines.
+
+use super::view::left_out;
+use super::*;
+use crate::report::palette::GROUND;
+use crate::report::terminal::braille::Braille;
+
+crate::options! {
+    /// How the values of a histogram are divided.
+    #[derive(Debug, Clone)]
+    pub struct BinOptions {
+        /// Number of bins.
+        bins: Option<usize> = None => usually("by the Freedman-Diaconis rule, 10 to 80");
+        /// Both ends of the bins.
+        range: Option<[f64; 2]> = None => usually("the extremes of the values");
+        /// Bins that grow by a constant factor, on a logarithmic x axis.
+        log: bool = false;
+    }
+}
+
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct HistogramOptions {
+        /// The line above the chart.
+        title: Option<String> = None;
+        /// What is counted, with its unit.
+        x: Option<String> = None;
+        /// The label of the y axis.
+        y: String = "count".into();
+        with division: BinOptions;
+        with y_axis: YAxisOptions;
+        with marks: MarkOptions;
+        with size: SizeOptions;
+    }
+}
+
+/// A histogram of one list of values, or of several over the same edges.
+pub fn histogram(values: &Plain, options: HistogramOptions, task: &Task) -> Result<Chart> {
+    let data = Data { name: "values", value: values, task };
+    let named = match values {
+        Plain::Map(_) => data.series()?,
+        _ => vec![(String::new(), data.numbers()?)],
+    };
+    let count: usize = named.iter().map(|(_, values)| values.len()).sum();
+    let division = options.division;
+    // They are sorted, for the width of the bins.
+    let chart = task.heavy(16.0 * count as f64, move || binned(named, &division)).map_err(|e| e.about("values"))?;
+    let label = LabelOptions { title: options.title, x: options.x, y: Some(options.y) };
+    chart.sized(&options.size).dressed(label, &options.y_axis, &options.marks, task)?.checked("values", task)
+}
+
+/// A histogram of several named lists of values over common edges. The last bin holds its upper edge, too.
+pub fn binned(named: Vec<(String, Vec<f64>)>, bins: &BinOptions) -> Result<Chart> {
+    for (name, values) in &named {
+        if values.is_empty() {
+            return Err(check::named(err!(Argument, "expected at least one value, found none"), name));
+        }
+    }
+    let fits = |v: &f64| v.is_finite() && (!bins.log || *v > 0.0);
+    let mut all: Vec<f64> = named.iter().flat_map(|(_, values)| values).copied().filter(fits).collect();
+    all.sort_by(f64::total_cmp);
+    let edges = edges(&all, bins)?;
+    let series = named.into_iter().map(|(name, values)| counted(name, &values, &edges, bins.log)).collect();
+    let mut chart = Chart::histogram(edges, series);
+    chart.x.log = bins.log;
+    chart.y = Axis { label: "count".into(), ..Axis::default() };
+    chart.check()?;
+    Ok(chart)
+}
+
+fn edges(sorted: &[f64], bins: &BinOptions) -> Result<Vec<f64>> {
+    let (Some(first), Some(last)) = (sorted.first(), sorted.last()) else {
+        let wanted = if bins.log { "a finite value above zero" } else { "a finite value" };
+        bail!(Argument, "expected {wanted} to count, found none");
+    };
+    let [low, high] = bins.range.unwrap_or([*first, *last]);
+    if !(low.is_finite() && high.is_finite() && low <= high && (!bins.log || low > 0.0)) {
+        return Err(err!(Argument, "expected finite ends in rising order for the bins, found {low} and {high}")
+            .about(if bins.range.is_some() { "range" } else { "values" }));
+    }
+    let scale = Scale::new(low, high, bins.log);
+    let count = match bins.bins {
+        Some(count @ 1..=10_000) => count,
+        Some(count) => return Err(err!(Argument, "expected from 1 to 10,000 bins, found {count}").about("bins")),
+        None => suggested(sorted, &scale),
+    };
+    let mut edges: Vec<f64> = (0..=count).map(|i| scale.value(i as f64 / count as f64)).collect();
+    // The ends exactly, whatever the interpolation rounds to: the extremes must not fall outside.
+    edges[0] = scale.low;
+    edges[count] = scale.high;
+    if !edges.windows(2).all(|w| w[0] < w[1]) {
+        return Err(err!(Argument, "expected values further apart for {count} bins, found {low} to {high}")
+            .hint("ask for fewer bins"));
+    }
+    Ok(edges)
+}
+
+/// Freedman and Diaconis 1981: bins of width 2 IQR / n^(1/3).
+fn suggested(sorted: &[f64], scale: &Scale) -> usize {
+    let quantile = |share: f64| scale.share(sorted[((sorted.len() - 1) as f64 * share) as usize]);
+    let width = 2.0 * (quantile(0.75) - quantile(0.25)) / (sorted.len() as f64).cbrt();
+    if width > 0.0 { (1.0 / width).ceil().clamp(10.0, 80.0) as usize } else { 20 }
+}
+
+fn counted(name: String, values: &[f64], edges: &[f64], log: bool) -> Counts {
+    let mut found = Counts { name, counts: vec![0; edges.len() - 1], ..Counts::default() };
+    let last = edges[edges.len() - 1];
+    for value in values.iter().filter(|value| !is_missing(**value)) {
+        if !value.is_finite() {
+            found.not_finite += 1;
+        } else if log && *value <= 0.0 {
+            found.not_positive += 1;
+        } else if *value < edges[0] || *value > last {
+            found.outside += 1;
+        } else {
+            let bin = edges.partition_point(|edge| edge <= value).saturating_sub(1);
+            found.counts[bin.min(edges.len() - 2)] += 1;
+        }
+    }
+    found
+}
+
+/// Several counts over the same edges.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Histogram {
+    #[serde(serialize_with = "json::serialize")]
+    pub edges: Vec<f64>,
+    pub series: Vec<Counts>,
+}
+
+/// How many values of one name fell between the edges, and how many could not.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+pub struct Counts {
+    pub name: String,
+    pub counts: Vec<u64>,
+    /// Values that were NaN or infinite.
+    pub not_finite: usize,
+    /// Values that were not above zero, where the edges are logarithmic.
+    pub not_positive: usize,
+    /// Other values outside the edges.
+    pub outside: usize,
+}
+
+impl Kind for Histogram {
+    fn name(&self) -> &'static str {
+        "histogram"
+    }
+
+    fn names(&self) -> Vec<&str> {
+        self.series.iter().map(|s| s.name.as_str()).collect()
+    }
+
+    fn check(&self, _: &Chart) -> Result<()> {
+        check::series(self.series.len())?;
+        let edges = &self.edges;
+        if edges.len() < 2 || !edges.windows(2).all(|w| w[0] < w[1]) || !edges.iter().all(|e| e.is_finite()) {
+            bail!(Argument, "expected two or more finite edges in rising order");
+        }
+        self.series.iter().try_for_each(|s| {
+            check::same("count", s.counts.len(), "bin", edges.len() - 1).map_err(|e| check::named(e, &s.name))
+        })
+    }
+
+    fn view(&self, chart: &Chart) -> Result<View> {
+        let x = chart.across(self.edges.iter().copied(), 0.0)?;
+        let most = self.points().map(|(_, count)| count).fold(1.0, f64::max);
+        let base = if chart.y.log { 1.0 } else { 0.0 };
+        let y = chart.up_from(Some(base), std::iter::once(most))?;
+        let sum = |of: fn(&Counts) -> usize| self.series.iter().map(of).sum();
+        let notes = left_out([sum(|s| s.not_finite), sum(|s| s.not_positive), sum(|s| s.outside)], "value");
+        Ok(View { x, y, notes })
+    }
+
+    fn points(&self) -> Box<dyn Iterator<Item = (f64, f64)> + '_> {
+        let columns = self.series.iter().flat_map(|s| self.edges.iter().zip(&s.counts));
+        Box::new(columns.map(|(edge, count)| (*edge, *count as f64)))
+    }
+
+    fn draw(&self, chart: &Chart, spelling: bool) -> Result<Drawing> {
+        axes::draw(chart, chart.view()?, Key::Block, spelling, |plot| self.paint(plot))
+    }
+
+    fn text(&self, chart: &Chart, screen: &Screen) -> Result<Body> {
+        text::plot(chart, screen, "■", |area, view| match self.series.as_slice() {
+            [only] => solid(area, view, &self.edges, only),
+            several => outlines(area, view, &self.edges, several, text::is_lettered(chart, screen)),
+        })
+    }
+}
+
+impl Histogram {
+    /// Filled outlines, translucent where several lie upon each other.
+    fn paint(&self, plot: &mut Plot) -> Result<()> {
+        let is_alone = self.series.len() == 1;
+        for (index, s) in self.series.iter().enumerate() {
+            let look = Look::of(index);
+            let outline = outline(plot, &self.edges, &s.counts);
+            let opacity = if is_alone { 0.75 } else { 0.3 };
+            plot.canvas.polygon(&plot.frame.polygon(&outline), look.colour.faint(opacity))?;
+            if is_alone {
+                separators(plot, &self.edges, &s.counts)?;
+                continue;
+            }
+            for piece in plot.frame.path(&outline) {
+                look.stroke(plot.canvas, &piece)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Up and down the columns from left to right, beginning and ending on the base line.
+fn outline(plot: &Plot, edges: &[f64], counts: &[u64]) -> Vec<Point> {
+    let base = plot.frame.bottom;
+    let mut points = vec![(plot.x(edges[0]), base)];
+    for (pair, count) in edges.windows(2).zip(counts) {
+        let top = if *count == 0 { base } else { plot.y_inside(*count as f64) };
+        points.extend([(plot.x(pair[0]), top), (plot.x(pair[1]), top)]);
+    }
+    points.push((plot.x(edges[edges.len() - 1]), base));
+    points
+}
+
+/// Hairlines in the colour of the ground between neighbouring columns, where these are wide enough.
+fn separators(plot: &mut Plot, edges: &[f64], counts: &[u64]) -> Result<()> {
+    if plot.frame.width() / (counts.len() as f64) < 5.0 {
+        return Ok(());
+    }
+    for (edge, pair) in edges[1..].iter().zip(counts.windows(2)) {
+        let lower = pair[0].min(pair[1]);
+        if lower > 0 && plot.view.x.contains(*edge) {
+            let x = plot.x(*edge);
+            let top = plot.y_inside(lower as f64);
+            plot.canvas.line((x, top), (x, plot.frame.bottom), 1.0, GROUND)?;
+        }
+    }
+    Ok(())
+}
+
+/// Blocks that fill a character by eighths from below.
+const EIGHTHS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+
+/// How high the columns stand at a share of the width: the highest bin that the stretch touches.
+fn height(view: &View, edges: &[f64], counts: &[u64], from: f64, to: f64) -> f64 {
+    let bin = |share: f64| edges.partition_point(|edge| *edge <= view.x.value(share));
+    let first = bin(from).max(1);
+    let touched = first..=bin(to).min(counts.len()).max(first);
+    let most = touched.filter_map(|i| counts.get(i - 1)).max().copied().unwrap_or(0);
+    if most == 0 { 0.0 } else { view.y.share(most as f64).clamp(0.0, 1.0) }
+}
+
+fn solid(area: &Area, view: &View, edges: &[f64], counts: &Counts) -> Cells {
+    let heights: Vec<f64> = (0..area.columns)
+        .map(|column| {
+            // The middle of the column decides, so that a bin does not run over into its neighbour's character; only
+            // bins narrower than a character are looked at together.
+            let middle = (column as f64 + 0.5) / area.columns as f64;
+            let reach = if counts.counts.len() > area.columns { 0.5 / area.columns as f64 } else { 0.0 };
+            height(view, edges, &counts.counts, middle - reach, middle + reach)
+        })
+        .collect();
+    area.cells(|column, row| {
+        let filled = heights[column] * area.rows as f64 - (area.rows - 1 - row) as f64;
+        let eighths = (filled * 8.0).round().clamp(0.0, 8.0) as usize;
+        // What is there at all is seen, however little it is.
+        let least = usize::from(heights[column] > 0.0 && row == area.rows - 1);
+        let text = EIGHTHS[eighths.max(least)];
+        (text != ' ').then_some(Cell { text, colour: Some(palette::series(0)) })
+    })
+}
+
+fn outlines(area: &Area, view: &View, edges: &[f64], series: &[Counts], lettered: bool) -> Cells {
+    let mut raster = Braille::new(area.columns, area.rows);
+    let frame = raster.frame();
+    for (index, s) in series.iter().enumerate() {
+        let mut before = (0.0, frame.bottom);
+        for column in 0..area.columns * 2 {
+            let middle = (column as f64 + 0.5) / (area.columns * 2) as f64;
+            let top = frame.bottom * (1.0 - height(view, edges, &s.counts, middle, middle));
+            raster.stroke((column as f64, before.1), (column as f64, top), index);
+            before = (column as f64, top);
+        }
+    }
+    area.cells(|column, row| {
+        let (dots, owner) = raster.cell(column, row)?;
+        Some(Cell { text: if lettered { text::letter(owner) } else { dots }, colour: Some(palette::series(owner)) })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Content;
+    use super::*;
+    use crate::base::results::MISSING;
+
+    fn of(values: Vec<f64>, bins: BinOptions) -> (Vec<f64>, Counts) {
+        match binned(vec![(String::new(), values)], &bins).unwrap().content.as_ref() {
+            Content::Histogram(Histogram { edges, series }) => (edges.clone(), series[0].clone()),
+            other => panic!("not a histogram: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_value_is_counted_once_the_last_edge_included() {
+        let (edges, found) = of(vec![0.0, 1.0, 2.0, 3.0, 4.0], BinOptions { bins: Some(4), ..BinOptions::default() });
+        assert_eq!(edges, [0.0, 1.0, 2.0, 3.0, 4.0]);
+        assert_eq!(found.counts, [1, 1, 1, 2]);
+    }
+
+    #[test]
+    fn what_cannot_be_counted_is_said() {
+        let bins = BinOptions { bins: Some(3), log: true, range: None };
+        let (edges, found) = of(vec![1.0, 10.0, 1000.0, -1.0, 0.0, f64::NAN, MISSING, f64::INFINITY], bins);
+        assert_eq!((edges[0], edges[3]), (1.0, 1000.0));
+        assert_eq!((found.counts.iter().sum::<u64>(), found.not_finite, found.not_positive), (3, 2, 2));
+        assert!(binned(vec![("a".into(), vec![])], &BinOptions::default()).is_err());
+        assert!(binned(vec![("a".into(), vec![f64::NAN])], &BinOptions::default()).is_err());
+    }
+
+    #[test]
+    fn constants_and_single_values_have_a_bin() {
+        for values in [vec![3.0], vec![3.0; 100], vec![0.0], vec![1e308, -1e308]] {
+            let n = values.len() as u64;
+            assert_eq!(of(values, BinOptions::default()).1.counts.iter().sum::<u64>(), n);
+        }
+    }
+}

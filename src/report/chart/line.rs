@@ -1,0 +1,132 @@
+//! Line charts: strokes, with intervals as bars or bands.
+
+use super::points::{error_bars, labels, marker, stretches};
+use super::*;
+use crate::report::thin;
+
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct LineOptions {
+        /// Where on the x axis the values stand.
+        x_values: Option<GivenNumbers> = None => usually("0, 1, 2 and so on");
+        /// What the series are called.
+        names: Option<Labels> = None => usually("their numbers, or the keys of a map");
+        /// Texts beside the points, if there is one series.
+        labels: Option<Labels> = None;
+        /// Intervals as a band behind the line in place of bars.
+        band: bool = false;
+        with intervals: IntervalOptions;
+        with label: LabelOptions;
+        with x_axis: XAxisOptions;
+        with y_axis: YAxisOptions;
+        with marks: MarkOptions;
+        with size: SizeOptions;
+    }
+}
+
+/// A line chart of one series or several.
+pub fn line(data: &Plain, options: LineOptions, task: &Task) -> Result<Chart> {
+    let data = Data { name: "data", value: data, task };
+    let named = data.renamed(data.series()?, options.names)?;
+    let x = options.x_values.map(|given| given.named("x_values", task).numbers()).transpose()?;
+    if options.labels.is_some() && named.len() != 1 {
+        return Err(err!(Argument, "expected one series with `labels`, found {}", named.len()).about("labels"));
+    }
+    let labels = options.labels.map_or_else(Vec::new, |Labels(labels)| labels);
+    let spreads = options.intervals.spreads(&data, &named)?;
+    let series = named.into_iter().zip(spreads).map(|((name, y), mut spread)| {
+        if let Some(spread) = &mut spread {
+            spread.band = options.band;
+        }
+        let x = x.clone().unwrap_or_else(|| (0..y.len()).map(|i| i as f64).collect());
+        Series { name, x, y, spread, labels: labels.clone() }
+    });
+    Chart::line(series.collect())
+        .sized(&options.size)
+        .with_x_axis(&options.x_axis)
+        .dressed(options.label, &options.y_axis, &options.marks, task)?
+        .checked("data", task)
+}
+
+/// Points that are joined, series by series.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Line {
+    pub series: Vec<Series>,
+}
+
+impl Kind for Line {
+    fn name(&self) -> &'static str {
+        "line"
+    }
+
+    fn series(&self) -> &[Series] {
+        &self.series
+    }
+
+    fn draw(&self, chart: &Chart, spelling: bool) -> Result<Drawing> {
+        axes::draw(chart, chart.view()?, Key::Line, spelling, |plot| {
+            for (index, s) in self.series.iter().enumerate() {
+                intervals(plot, s, Look::of(index))?;
+            }
+            for (index, s) in self.series.iter().enumerate() {
+                line_of(plot, s, Look::of(index))?;
+                labels(plot, s, 0..s.y.len())?;
+            }
+            Ok(())
+        })
+    }
+
+    fn text(&self, chart: &Chart, screen: &Screen) -> Result<Body> {
+        series::text(&self.series, true, chart, screen)
+    }
+}
+
+/// Corners of one line. Lines along the x axis have four in a pixel at most; only a tangle has more.
+const MOST_VERTICES: usize = 100_000;
+
+/// Intervals along a line that are drawn as bars; more would be a grey cloud and are drawn as a band.
+const MOST_ERROR_BARS: usize = 400;
+
+/// The intervals of a series, behind all lines.
+fn intervals(plot: &mut Plot, s: &Series, look: Look) -> Result<()> {
+    let Some(spread) = s.spread.as_ref().filter(|spread| spread.band || s.y.len() > MOST_ERROR_BARS) else {
+        return error_bars(plot, s, 0..s.y.len(), look);
+    };
+    let shown = |i: &usize| plot.view.shows(s.x[*i], spread.low[*i]) && plot.view.y.shows(spread.high[*i]);
+    for run in stretches(s.y.len(), shown) {
+        let upper: Vec<Point> = run.clone().map(|i| plot.place(s.x[i], spread.high[i])).collect();
+        let lower: Vec<Point> = run.map(|i| plot.place(s.x[i], spread.low[i])).collect();
+        let mut shape = thin::path(&upper);
+        shape.extend(thin::path(&lower).into_iter().rev());
+        plot.canvas.polygon(&plot.frame.polygon(&shape), look.colour.faint(0.18))?;
+    }
+    Ok(())
+}
+
+fn line_of(plot: &mut Plot, s: &Series, look: Look) -> Result<()> {
+    let dotted = s.y.len() <= 24;
+    // A value that cannot be shown is a gap.
+    let shown = |i: &usize| plot.view.shows(s.x[*i], s.y[*i]);
+    for run in stretches(s.y.len(), shown) {
+        let run: Vec<Point> = run.map(|i| plot.place(s.x[i], s.y[i])).collect();
+        let path = thin::path(&run);
+        if path.len() > MOST_VERTICES {
+            let error = err!(
+                Argument,
+                "expected a line that runs along the x axis, found one of {} points that doubles back",
+                s.y.len()
+            );
+            return Err(error.hint("draw so many points with plot::scatter"));
+        }
+        for piece in plot.frame.path(&path) {
+            look.stroke(plot.canvas, &piece)?;
+        }
+        // A point between two gaps has no line to be seen by.
+        if dotted || run.len() == 1 {
+            for point in run.iter().filter(|p| plot.frame.contains(**p)) {
+                marker(plot.canvas, *point, 2.8, look, 1.0)?;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,77 @@
+//! From values to places on the sheet, by plotters' coordinates.
+
+use std::ops::Range;
+
+use plotters::coord::CoordTranslate;
+use plotters::coord::cartesian::Cartesian2d;
+use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
+
+use super::*;
+use crate::report::clip::Frame;
+use crate::report::draw::canvas::{pixels, units};
+use crate::report::scale::Tick;
+
+/// An axis as plotters knows it: a range, with the ticks that were chosen for its length.
+#[derive(Clone)]
+pub struct Ruler {
+    pub scale: Scale,
+    pub ticks: Vec<Tick>,
+}
+
+impl Ranged for Ruler {
+    type FormatOption = NoDefaultFormatting;
+    type ValueType = f64;
+
+    fn map(&self, value: &f64, (from, to): (i32, i32)) -> i32 {
+        from + units(self.scale.share(*value) * pixels(to - from))
+    }
+
+    /// No lines beside those of the ticks.
+    fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {
+        let ticks = if hint.weight().allow_light_points() { &[] } else { self.ticks.as_slice() };
+        ticks.iter().map(|tick| tick.at).collect()
+    }
+
+    fn range(&self) -> Range<f64> {
+        self.scale.low..self.scale.high
+    }
+}
+
+impl ValueFormatter<f64> for Ruler {
+    fn format_ext(&self, value: &f64) -> String {
+        let tick = self.ticks.iter().find(|tick| tick.at == *value);
+        tick.map(|tick| tick.label.clone()).unwrap_or_default()
+    }
+}
+
+/// Where values stand on the sheet.
+pub type Space = Cartesian2d<Ruler, Ruler>;
+
+/// The part of the sheet between the axes, and what can be seen in it.
+pub struct Plot<'a> {
+    pub canvas: &'a mut Canvas,
+    pub frame: Frame,
+    pub view: View,
+    pub space: Space,
+}
+
+impl Plot<'_> {
+    /// Where a value stands on the sheet; it may lie outside of the frame.
+    pub fn place(&self, x: f64, y: f64) -> Point {
+        let (x, y) = self.space.translate(&(x, y));
+        (pixels(x), pixels(y))
+    }
+
+    pub fn x(&self, value: f64) -> f64 {
+        self.place(value, self.view.y.low).0
+    }
+
+    pub fn y(&self, value: f64) -> f64 {
+        self.place(self.view.x.low, value).1
+    }
+
+    /// As [`Plot::y`], and no further than the frame.
+    pub fn y_inside(&self, value: f64) -> f64 {
+        self.y(value).clamp(self.frame.top, self.frame.bottom)
+    }
+}

@@ -1,0 +1,142 @@
+//! Scatter plots: points by groups, thinned where more of them lie upon each other than can be seen.
+
+use std::collections::BTreeMap;
+
+use super::points::{error_bars, labels, marker};
+use super::*;
+use crate::report::thin;
+
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct ScatterOptions {
+        /// The name of each point's group, which gives it its colour.
+        groups: Option<Labels> = None;
+        /// A text beside each point, as far as there is room.
+        labels: Option<Labels> = None;
+        with label: LabelOptions;
+        with x_axis: XAxisOptions;
+        with y_axis: YAxisOptions;
+        with marks: MarkOptions;
+        with size: SizeOptions;
+    }
+}
+
+/// A scatter plot of points.
+pub fn scatter(xs: &Plain, ys: &Plain, options: ScatterOptions, task: &Task) -> Result<Chart> {
+    let x = Data { name: "xs", value: xs, task }.numbers()?;
+    let y = Data { name: "ys", value: ys, task }.numbers()?;
+    if x.len() != y.len() {
+        return Err(err!(Shape, "expected as many ys as xs, found {} for {}", y.len(), x.len()).about("ys"));
+    }
+    let labels = options.labels.map_or_else(Vec::new, |Labels(labels)| labels);
+    let all = Series { x, y, labels, ..Series::default() };
+    let series = match options.groups {
+        Some(Labels(groups)) => grouped(&all, &groups).map_err(|e| e.about("groups"))?,
+        None => vec![all],
+    };
+    Chart::scatter(series)
+        .sized(&options.size)
+        .with_x_axis(&options.x_axis)
+        .dressed(options.label, &options.y_axis, &options.marks, task)?
+        .checked("xs", task)
+}
+
+/// The points of one series divided by the group that each belongs to, in the order in which groups appear.
+fn grouped(all: &Series, groups: &[String]) -> Result<Vec<Series>> {
+    let points = all.y.len();
+    if groups.len() != points {
+        return Err(err!(Shape, "expected one group for each point, found {} for {points}", groups.len()));
+    }
+    if !all.labels.is_empty() && all.labels.len() != points {
+        return Err(err!(Shape, "expected one label for each point, found {} for {points}", all.labels.len()));
+    }
+    let mut order: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut series: Vec<Series> = Vec::new();
+    for (i, group) in groups.iter().enumerate() {
+        let at = *order.entry(group).or_insert(series.len());
+        if at == series.len() {
+            series.push(Series { name: group.clone(), ..Series::default() });
+        }
+        series[at].x.push(all.x[i]);
+        series[at].y.push(all.y[i]);
+        series[at].labels.extend(all.labels.get(i).cloned());
+    }
+    Ok(series)
+}
+
+/// Points that stand alone, series by series.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Scatter {
+    pub series: Vec<Series>,
+}
+
+impl Kind for Scatter {
+    fn name(&self) -> &'static str {
+        "scatter"
+    }
+
+    fn series(&self) -> &[Series] {
+        &self.series
+    }
+
+    fn draw(&self, chart: &Chart, spelling: bool) -> Result<Drawing> {
+        let mut view = chart.view()?;
+        let kept = self.thinned(chart, &mut view);
+        axes::draw(chart, view, Key::Point, spelling, |plot| self.paint(plot, &kept))
+    }
+
+    fn text(&self, chart: &Chart, screen: &Screen) -> Result<Body> {
+        series::text(&self.series, false, chart, screen)
+    }
+}
+
+/// More marks than this make a file heavy and a picture no richer.
+const MOST_MARKS: usize = 8_000;
+
+impl Scatter {
+    /// Which points of each series are drawn; the view gets a note if these are not all that it holds.
+    fn thinned(&self, chart: &Chart, view: &mut View) -> Vec<Vec<usize>> {
+        let place =
+            |(x, y): (f64, f64)| (view.x.share(x) * f64::from(chart.width), view.y.share(y) * f64::from(chart.height));
+        let is_inside = |(x, y): (f64, f64)| view.shows(x, y) && view.contains(x, y);
+        let inside = |s: &Series| (0..s.y.len()).filter(|i| is_inside((s.x[*i], s.y[*i]))).collect();
+        let shown: Vec<Vec<usize>> = self.series.iter().map(inside).collect();
+        let all: usize = shown.iter().map(Vec::len).sum();
+        let thinned = |(s, shown): (&Series, Vec<usize>)| {
+            // Every series keeps its share, so that a small group does not drown in a large one.
+            let most = (MOST_MARKS * shown.len()).div_ceil(all.max(1));
+            thin::apart(&shown, |i| place((s.x[i], s.y[i])), most.max(64))
+        };
+        let kept: Vec<Vec<usize>> = self.series.iter().zip(shown).map(thinned).collect();
+        let drawn: usize = kept.iter().map(Vec::len).sum();
+        if drawn < all {
+            let marks = count(drawn, "mark");
+            view.notes.push(format!("{marks} drawn for {}; the others lie upon them.", count(all, "point")));
+        }
+        kept
+    }
+
+    fn paint(&self, plot: &mut Plot, kept: &[Vec<usize>]) -> Result<()> {
+        let all: usize = kept.iter().map(Vec::len).sum();
+        for (index, (s, kept)) in self.series.iter().zip(kept).enumerate() {
+            let look = Look::of(index);
+            // Many points are drawn smaller and fainter, so that their density shows; beside a great many those of a small
+            // group keep their size, that they can be found.
+            let (radius, opacity) = match if all <= 3000 { all } else { kept.len() } {
+                0..=60 => (4.0, 0.9),
+                61..=600 => (3.0, 0.75),
+                601..=3000 => (2.2, 0.55),
+                _ => (1.6, 0.45),
+            };
+            error_bars(plot, s, kept.iter().copied(), look)?;
+            for i in kept {
+                let at = plot.place(s.x[*i], s.y[*i]);
+                marker(plot.canvas, at, radius, look, opacity)?;
+            }
+        }
+        for (s, kept) in self.series.iter().zip(kept) {
+            labels(plot, s, kept.iter().copied())?;
+        }
+        Ok(())
+    }
+}
