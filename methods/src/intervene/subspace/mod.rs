@@ -1,10 +1,10 @@
 //! Distributed alignment search: the subspace of a site that carries a variable (Geiger et al. 2023), and its boundless
 //! form (Wu et al. 2023).
 //!
-//! An interchange replaces the part of the base's activation b that lies in the subspace by that of a source s: b + (s
-//! - b) R M R^T, with the orthonormal columns of R. M keeps the first k coordinates, or in the boundless form sigmoid(i
-//! / t) sigmoid((boundary d - i) / t) of coordinate i. R minimises the cross-entropy of the answer that the variable of
-//! the source asks for, by Adam on orthonormal matrices (`training/descent`). Either may be given: R is then the start
+//! An interchange replaces the part of the base's activation b that lies in the subspace by that of a source s:
+//! b + (s - b) R M R^T, with the orthonormal columns of R. M keeps the first k coordinates, or in the boundless form
+//! sigmoid(i / t) sigmoid((boundary d - i) / t) of coordinate i. R minimises the cross-entropy of the answer that the
+//! variable of the source asks for, by Adam on orthonormal matrices (`training/descent`). Either may be given: R is then the start
 //! of the search, or with no steps the subspace that is judged.
 
 mod data;
