@@ -121,7 +121,7 @@ const WAYS: &[(&str, &str)] = &[
     ("optimiser that runs", "run_down.call(m::loss()) + x"),
 ];
 
-/// Which of the ways tries each function of the reference that takes a function as an argument. No type tells of functions
+/// Functions of the reference that take a function as an argument, each with the way that tries it. No type tells of functions
 /// that are options, or one of several things that an argument may be: of these the ways have rows to train on and a
 /// metric of steering.
 const TRIED: &[(&str, &str)] = &[

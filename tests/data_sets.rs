@@ -119,8 +119,7 @@ struct Place {
 impl Place {
     fn new(hub: &Hub) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let settings =
-            Settings { endpoint: hub.address.clone(), cache: folder.path().join("hub"), token: None, offline: false };
+        let settings = hub.settings(folder.path());
         let heard = Arc::new(Heard::default());
         let task = Task::new(Arc::default(), heard.clone());
         Self { folder, settings, heard, task }
@@ -195,7 +194,8 @@ fn shards_are_fetched_as_they_are_read_and_then_found() {
     assert_eq!(hub.asked_of_store().len(), 2);
 
     // The layout is that of all programs of the hub.
-    let (digits, inside) = (digits_of(&parquet(1)), place.of("books"));
+    let digits = digits_of(&parquet(1));
+    let inside = place.of("books");
     assert!(inside.join("blobs").join(&digits).is_file());
     assert_eq!(std::fs::read_to_string(inside.join("refs/main")).unwrap(), COMMIT);
     let shard = inside.join("snapshots").join(COMMIT).join("data/train-00001-of-00003.parquet");

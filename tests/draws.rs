@@ -434,7 +434,8 @@ fn documented() -> Vec<(String, String)> {
 #[test]
 fn the_reference_says_whose_seed_a_call_has_that_states_none() {
     let mut complaints = Vec::new();
-    let (mut of_call, mut of_zero) = (BTreeSet::new(), BTreeSet::new());
+    let mut of_call = BTreeSet::new();
+    let mut of_zero = BTreeSet::new();
     for (name, default) in documented() {
         match default.as_str() {
             OF_CALL => of_call.insert(name),

@@ -62,8 +62,7 @@ struct Place {
 impl Place {
     fn new(hub: &Hub) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let settings =
-            Settings { endpoint: hub.address.clone(), cache: folder.path().join("hub"), token: None, offline: false };
+        let settings = hub.settings(folder.path());
         Self { folder, settings }
     }
 

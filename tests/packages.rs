@@ -114,7 +114,8 @@ fn arguments_checks_and_the_course_of_draws_are_the_scripts_own() {
     }
     // What a library prints is no check.
     let printed = |code: &str| place.printed(&of(code));
-    let (forged, failed) = ("check holds: all is well", "check FAILED: nothing is");
+    let forged = "check holds: all is well";
+    let failed = "check FAILED: nothing is";
     assert_eq!(printed(&format!("heads::printed(\"{forged}\")")), format!("heads: {forged}\n"));
     assert_eq!(printed(&format!("heads::shown(\"one\\n{failed}\")")), format!("one\nheads: {failed}\n"));
     assert!(printed(&format!("heads::titled(\"{forged}\")")).starts_with(&format!("heads: {forged}\n")));

@@ -149,7 +149,8 @@ fn a_number_that_is_none_is_refused_with_its_place() {
     let header = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
     let read = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     let x = read.tensor("resid_post.0").unwrap();
-    let (rows, first) = (x.shape()[0], x.data().as_ptr() as usize - bytes.as_ptr() as usize);
+    let rows = x.shape()[0];
+    let first = x.data().as_ptr() as usize - bytes.as_ptr() as usize;
     assert!(first >= header && rows > 800, "{rows}");
     let at = first + 4 * (700 * 8 + 3);
     bytes[at..at + 4].copy_from_slice(&f32::NAN.to_le_bytes());

@@ -98,7 +98,8 @@ impl CrossLayerFit {
         let mut all = || -> Vec<Tensor> {
             (0..LAYERS).map(|_| create::randn(&[rows, LAYER_WIDTH], DType::F32, &mut random).unwrap()).collect()
         };
-        let (x, targets) = (all(), all());
+        let x = all();
+        let targets = all();
         let batch = x.into_iter().zip(targets).map(|(x, target)| Batch { x, target: Some(target) }).collect();
         Self { state, recipe, batch }
     }

@@ -155,7 +155,8 @@ impl Sweep {
                 continue;
             }
             let judge = plan.judge.as_ref().zip(known.judge.as_ref()).map(|(words, contents)| text(words, contents));
-            let (of, skip) = (plan.options.of, plan.options.skip);
+            let of = plan.options.of;
+            let skip = plan.options.skip;
             for sites in &model.sites {
                 for fit in &plan.fits {
                     let target = (of != TargetName::Dictionary).then(|| CellTarget { of, sites: sites.clone(), skip });

@@ -209,7 +209,8 @@ fn judge(
 /// Returns the sums over layers of features and codes, and the mean of the fractions of variance explained.
 fn point_of_layers(cell: &Cell, layers: &[Measures]) -> Point {
     let sum = |of: fn(&Measures) -> usize| layers.iter().map(of).sum::<usize>();
-    let (features, dead) = (sum(|layer| layer.features.fired.len()), sum(|layer| layer.features.dead()));
+    let features = sum(|layer| layer.features.fired.len());
+    let dead = sum(|layer| layer.features.dead());
     let fves: Vec<f64> = layers.iter().filter_map(|layer| layer.fve).collect();
     Point {
         kind: "cross-layer transcoder".into(),

@@ -267,7 +267,7 @@ const PARTS: &[Part] = &[
     },
 ];
 
-/// Which code of the parts tries each function of the reference that takes texts, prompts or pairs.
+/// Functions of the reference that take texts, prompts or pairs, each with the code of the parts that tries it.
 const TRIED: &[(&str, &str)] = &[
     ("Circuit.ablate", "found.ablate(m, x"),
     ("Circuit.curve", "found.curve(m, x"),

@@ -41,7 +41,7 @@ fn hub() -> Hub {
 }
 
 fn fetch(hub: &Hub, folder: &Path, offline: bool, name: &str) -> Result<Sae> {
-    let settings = Settings { endpoint: hub.address.clone(), cache: folder.join("hub"), token: None, offline };
+    let settings = Settings { offline, ..hub.settings(folder) };
     let rules = Rules { allow_net: vec!["127.0.0.1".into(), "localhost".into()], ..Rules::default() };
     let files = Files::new(Access::new(&folder.join("out"), &rules).unwrap(), false);
     let (options, task) = (LoadOptions::default(), Task::default());

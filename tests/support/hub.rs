@@ -4,8 +4,10 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use microtome::model::hub::Settings;
 use sha2::{Digest, Sha256};
 
 pub const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
@@ -98,6 +100,11 @@ impl Hub {
         serve(hub, state.clone(), answer_of_hub);
         serve(store, state.clone(), answer_of_store);
         Self { address, state }
+    }
+
+    /// The settings of a client of this hub, whose cache is in a folder.
+    pub fn settings(&self, folder: &Path) -> Settings {
+        Settings { endpoint: self.address.clone(), cache: folder.join("hub"), token: None, offline: false }
     }
 
     pub fn fail_once(&self, fault: Fault) {

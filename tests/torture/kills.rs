@@ -230,7 +230,8 @@ fn inodes(folder: &Path) -> Vec<u64> {
 
 /// Waits for this many writes of a run and some microseconds more, or until it is over.
 fn after_writes(child: &mut Child, out: &Path, writes: usize, micros: u64) {
-    let (mut seen, mut last) = (0, inodes(out));
+    let mut seen = 0;
+    let mut last = inodes(out);
     while seen < writes && child.try_wait().unwrap().is_none() {
         std::thread::sleep(Duration::from_micros(300));
         let now = inodes(out);

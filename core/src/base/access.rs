@@ -333,7 +333,8 @@ mod tests {
         }
         // Of the rules that are given the longest decides.
         let within = |name: &str| folder.path().join(name);
-        let (deny_read, allow_read) = (vec!["/".into(), within("data/secret")], vec![within("data")]);
+        let deny_read = vec!["/".into(), within("data/secret")];
+        let allow_read = vec![within("data")];
         let allow_write = vec![within("out/a"), within("elsewhere")];
         let rules = Rules { deny_read, allow_read, deny_write: everything(), allow_write, ..Rules::default() };
         let some = access(folder.path(), rules);

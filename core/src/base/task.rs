@@ -125,7 +125,8 @@ impl Default for Task {
 
 impl Task {
     pub fn new(interrupted: Arc<AtomicBool>, progress: Arc<dyn Progress>) -> Self {
-        let (early, running) = (Arc::default(), Arc::default());
+        let early = Arc::default();
+        let running = Arc::default();
         Self { interrupted, progress, is_whole: false, early, running, patience: PATIENCE }
     }
 
@@ -233,7 +234,8 @@ impl Task {
                 let _unheard = sender.send(());
             })
             .map_err(|e| crate::err!(Memory, "cannot start a thread: {e}"))?;
-        let (begun, mut spoken_of) = (Instant::now(), None);
+        let begun = Instant::now();
+        let mut spoken_of = None;
         loop {
             match receiver.recv_timeout(Duration::from_millis(20)) {
                 Ok(()) => return Ok(()),

@@ -106,7 +106,8 @@ mod tests {
     #[test]
     fn the_control_tasks_of_one_call_differ_and_have_every_class() {
         let names: Vec<ClassName> = (0..40).map(|row| ClassName::Integer(row % 2)).collect();
-        let (labels, types) = (ClassLabels::of(&names).unwrap(), RowGroups::of(0..40));
+        let labels = ClassLabels::of(&names).unwrap();
+        let types = RowGroups::of(0..40);
         let train: Vec<usize> = (0..30).collect();
         let tasks: Vec<Vec<usize>> =
             (0..20).map(|draw| control(&labels, &types, &train, (3, draw)).unwrap().of_row).collect();

@@ -37,7 +37,7 @@ pub struct Document {
     pub at: u64,
     /// The labels of its bytes, where there are any.
     pub marks: Option<Marks>,
-    /// Its tokens, where it was given in them: `text` has only their ids then, one after the other.
+    /// Tokens of a document that was given in them: `text` has only their ids then, one after the other.
     pub ids: Option<Arc<[u32]>>,
 }
 

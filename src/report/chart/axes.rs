@@ -88,7 +88,7 @@ fn draw_around(canvas: &mut Canvas, chart: &Chart, frame: &Frame, depth: f64, x:
     Ok(plot.as_coord_spec().clone())
 }
 
-/// As many ticks as stand clear of each other.
+/// Chooses the most ticks whose labels stand clear of each other.
 fn ticks_that_fit(scale: &Scale, width: f64) -> Vec<Tick> {
     let most = (width / 80.0).max(1.0) as usize;
     let clear = |ticks: &[Tick]| {

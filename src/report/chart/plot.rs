@@ -70,7 +70,7 @@ impl Plot<'_> {
         self.place(self.view.x.low, value).1
     }
 
-    /// As [`Plot::y`], and no further than the frame.
+    /// Returns the height of a value, as [`Plot::y`] does, and no further than the frame.
     pub fn y_inside(&self, value: f64) -> f64 {
         self.y(value).clamp(self.frame.top, self.frame.bottom)
     }

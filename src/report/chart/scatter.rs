@@ -94,7 +94,7 @@ impl Kind for Scatter {
 const MOST_MARKS: usize = 8_000;
 
 impl Scatter {
-    /// Which points of each series are drawn; the view gets a note if these are not all that it holds.
+    /// Chooses the points of each series that are drawn; the view gets a note if these are not all that it holds.
     fn thinned(&self, chart: &Chart, view: &mut View) -> Vec<Vec<usize>> {
         let place =
             |(x, y): (f64, f64)| (view.x.share(x) * f64::from(chart.width), view.y.share(y) * f64::from(chart.height));

@@ -76,7 +76,7 @@ impl Type {
     }
 }
 
-/// Which side of a text stands at its point.
+/// Side of a text that stands at its point.
 pub use plotters::style::text_anchor::HPos as Anchor;
 
 /// The sheet.

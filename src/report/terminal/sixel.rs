@@ -10,7 +10,8 @@ use crate::report::picture;
 /// Encodes a drawing. Sixel has no density of its own: one pixel of the picture is one of the screen.
 pub fn sixel(drawing: &Drawing) -> Result<String> {
     let pixmap = picture::pixels(drawing, 1.0)?;
-    let (width, height) = (pixmap.width() as usize, pixmap.height() as usize);
+    let width = pixmap.width() as usize;
+    let height = pixmap.height() as usize;
     let image = SixelImage::try_from_rgba(pixmap.take(), width, height)
         .map(|image| image.with_background_mode(BackgroundMode::Opaque))
         .and_then(|image| image.encode());

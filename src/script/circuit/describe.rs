@@ -42,7 +42,8 @@ pub mod methods {
         text: Text,
         options: Options,
     ) -> Fallible<Table> {
-        let (env, options): (_, DescribeOptions) = (env(&ctx)?, taken(options)?);
+        let env = env(&ctx)?;
+        let options: DescribeOptions = taken(options)?;
         let found = env.drawing(&ctx, "Circuit.describe", options.seed, |seed| {
             tree.with_dictionaries()?;
             tree.core.describe(m.core(), &text, &DescribeOptions { seed, ..options }, &env.task)

@@ -168,7 +168,8 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn explain(ctx: NativeCallContext, m: Model, f: Any, text: Text, options: Options) -> Fallible<Dynamic> {
         let (env, mut read) = (env(&ctx)?, super::options(options));
-        let (who, options): (ExplainerOptions, ExplainOptions) = (read.declared()?, read.declared()?);
+        let who: ExplainerOptions = read.declared()?;
+        let options: ExplainOptions = read.declared()?;
         read.finish()?;
         let f = given("f", &f);
         let list = super::features(&f)?;

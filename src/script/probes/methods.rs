@@ -154,7 +154,8 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn judge(ctx: NativeCallContext, p: &mut Probe, x: Any, y: Any, options: Options) -> Fallible<Table> {
-        let (env, options): (_, JudgeProbeOptions) = (env(&ctx)?, taken(options)?);
+        let env = env(&ctx)?;
+        let options: JudgeProbeOptions = taken(options)?;
         let (x, names, probe) = (values("x", &x)?, class_names("y", &y)?, p.core().clone());
         let found = env.drawing(&ctx, "Probe.judge", options.seed, |seed| {
             let options = JudgeProbeOptions { seed, ..options };

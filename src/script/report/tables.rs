@@ -185,7 +185,8 @@ pub mod methods {
         columns: Any,
         options: Options,
     ) -> Fallible<Table> {
-        let (options, columns) = (taken(options)?, given("columns", &columns).texts()?);
+        let options = taken(options)?;
+        let columns = given("columns", &columns).texts()?;
         let (cost, table) = (super::steps(table) + super::steps(&other), table.clone());
         Ok(env(&ctx)?.task.heavy(cost, move || tables::join(&table, &other, &columns, &options))?)
     }

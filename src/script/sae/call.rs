@@ -41,7 +41,8 @@ pub(super) struct FitCall<'a> {
 impl<'a> FitCall<'a> {
     /// Reads the options of a function that fits once, with the defaults of its target.
     pub fn once(ctx: &'a NativeCallContext, function: &'static str, of: TargetName, map: Options) -> Result<Self> {
-        let (env, mut read) = (env(ctx)?, options(map));
+        let env = env(ctx)?;
+        let mut read = options(map);
         let options: FitOptions = read.declared()?;
         let options = match of {
             TargetName::Dictionary | TargetName::Transcoder => options,
@@ -51,15 +52,18 @@ impl<'a> FitCall<'a> {
             }
             TargetName::CrossLayer => FitOptions { kind: read.declared::<CrossLayerOptions>()?.kind, ..options },
         };
-        let (own, checkpoints) = (own_options(&mut read, &[options.kind.0])?, read.declared()?);
+        let own = own_options(&mut read, &[options.kind.0])?;
+        let checkpoints = read.declared()?;
         let what = TargetOptions { of, sites: None };
         Ok(Self { ctx, function, env, read, options, own, axes: None, what, checkpoints })
     }
 
     /// Reads the options of a function that fits over a grid.
     pub fn sweep(ctx: &'a NativeCallContext, function: &'static str, map: Options) -> Result<Self> {
-        let (env, mut read) = (env(ctx)?, options(map));
-        let (what, mut axes): (TargetOptions, GridOptions) = (read.declared()?, read.declared()?);
+        let env = env(ctx)?;
+        let mut read = options(map);
+        let what: TargetOptions = read.declared()?;
+        let mut axes: GridOptions = read.declared()?;
         if read.value("kind").is_none() {
             axes.kind = KindNames(vec![what.of.usual_kind().0.into()]);
         }
@@ -116,7 +120,8 @@ impl<'a> FitCall<'a> {
 
     /// Refuses unknown options, and fits to given activations: a tensor, or a store.
     pub fn run_on(mut self, x: &Dynamic) -> Result<Vec<Fitted>> {
-        let (of_text, StoreSiteOptions { site }) = (of_text_only(&mut self.read)?, self.read.declared()?);
+        let of_text = of_text_only(&mut self.read)?;
+        let StoreSiteOptions { site } = self.read.declared()?;
         no_text_options(of_text)?;
         let named = self.what.sites.take();
         if let Some(store) = x.read_lock::<Store>().map(|store| store.core.clone()) {

@@ -73,9 +73,11 @@ pub mod functions {
     #[rhai_fn(name = "sweep", return_raw)]
     pub fn sweep_sites(ctx: NativeCallContext, m: Any, sites: Any, text: Text, options: Options) -> Fallible<Array> {
         let mut call = FitCall::sweep(&ctx, "sae::sweep", options)?;
-        let (models, names) = (models(&m)?, given("sites", &sites).texts()?);
+        let models = models(&m)?;
+        let names = given("sites", &sites).texts()?;
         let sites: Vec<&str> = names.iter().map(String::as_str).collect();
-        let (target, task) = (call.target(&sites)?, call.env.task.clone());
+        let target = call.target(&sites)?;
+        let task = call.env.task.clone();
         let reading = choosing(&mut call.read, models[0].core(), &text, &task)?;
         let readings: Vec<_> = models.iter().map(|model| TextReading::new(model.core(), &text, &reading)).collect();
         Ok(array(call.run(Source::Text(&readings), target)?))

@@ -76,7 +76,9 @@ impl<'a> Remote<'a> {
     /// Requests the commit of the revision and its files.
     pub async fn state(&self, task: &Task) -> Result<State> {
         let Name { kind, revision, .. } = self.name;
-        let (kinds, repo, revision) = (kind.plural(), self.name.repo(), escaped(revision));
+        let kinds = kind.plural();
+        let repo = self.name.repo();
+        let revision = escaped(revision);
         let address = format!("{}/api/{kinds}/{repo}/revision/{revision}", self.settings.endpoint);
         let answer = self.answered(task, &address).await?;
         if !(200..300).contains(&answer.status) {
@@ -176,7 +178,8 @@ impl<'a> Remote<'a> {
     /// The error of a refusal by the hub. Its own text is untrusted and is not repeated.
     fn refusal(&self, answer: &Answer) -> Error {
         let Name { revision, .. } = self.name;
-        let (repo, kind) = (self.name.repo(), self.name.kind.word());
+        let repo = self.name.repo();
+        let kind = self.name.kind.word();
         match (answer.status, answer.code.as_deref()) {
             (401 | 403, code) => self.closed(answer.status, code),
             (404, Some("RepoNotFound")) => self.unknown(),
@@ -200,7 +203,9 @@ impl<'a> Remote<'a> {
 
     /// The error of a denied access: to unknown users the hub does not tell whether the repository exists.
     fn closed(&self, status: u16, code: Option<&str>) -> Error {
-        let (repo, kind, page) = (self.name.repo(), self.name.kind.word(), self.page());
+        let repo = self.name.repo();
+        let kind = self.name.kind.word();
+        let page = self.page();
         match (code, &self.settings.token) {
             (Some("GatedRepo"), None) => err!(Network, "{repo} is gated: it requires a login")
                 .hint(format!("accept its conditions at {page}, then set HF_TOKEN to a token of yours")),

@@ -89,7 +89,7 @@ fn encode(tokenizer: &Tokenizer, document: &Document, task: &Task) -> Result<Enc
     })
 }
 
-/// A document that was given in tokens, which stay as they are. Each counts as a byte.
+/// Encodes a document that was given in tokens, which stay as they are. Each counts as a byte.
 fn given(tokenizer: &Tokenizer, ids: &[u32], origin: &Arc<str>) -> Result<Encoded> {
     let count = tokenizer.vocab().size();
     let known = ids.iter().map(|id| token_id(i64::from(*id), count)).collect::<Result<Vec<u32>>>();

@@ -142,12 +142,12 @@ impl<'a> Key<'a> {
 
 /// The rows of a table that are equal in some columns.
 pub struct Group {
-    /// What stands in these columns.
+    /// Values of these columns.
     pub values: Vec<Cell>,
     pub rows: Table,
 }
 
-/// Columns to group or join by: at least one, each of them once.
+/// Refuses columns to group or join by that are none, or of which one is named twice.
 fn by(columns: &[String]) -> Result<()> {
     match twice(columns) {
         _ if columns.is_empty() => Err(err!(Argument, "expected at least one column, found none")),
@@ -156,7 +156,7 @@ fn by(columns: &[String]) -> Result<()> {
     }
 }
 
-/// What stands in some columns, row after row.
+/// Returns the cells of some columns, row after row.
 fn keys<'t>(table: &'t Table, columns: &[String]) -> Result<Vec<Vec<&'t Cell>>> {
     let columns = columns.iter().map(|name| table.column(name)).collect::<Result<Vec<_>>>()?;
     Ok((0..table.rows.len()).map(|row| columns.iter().map(|cells| cells[row]).collect()).collect())
@@ -166,7 +166,7 @@ fn key_of<'t>(cells: &[&'t Cell]) -> Vec<Key<'t>> {
     cells.iter().map(|cell| Key::of(cell)).collect()
 }
 
-/// The rows by what stands in some columns, in the order in which each combination of values comes first.
+/// Groups the rows by the values of some columns, in the order in which each combination first occurs.
 pub fn groups(table: &Table, columns: &[String]) -> Result<Vec<Group>> {
     by(columns)?;
     let mut found: Vec<Vec<usize>> = Vec::new();
@@ -186,8 +186,8 @@ pub fn groups(table: &Table, columns: &[String]) -> Result<Vec<Group>> {
     Ok(found.into_iter().map(group).collect())
 }
 
-/// Each row of a table with each row of another that is equal in some columns, which both have. The other's columns come
-/// last, those of a name that both have with `_right` behind it.
+/// Joins each row of a table with each row of another that is equal in some columns, which both have. The other's columns
+/// come last, those of a name that both have with `_right` appended.
 pub fn join(table: &Table, other: &Table, by_columns: &[String], options: &JoinOptions) -> Result<Table> {
     by(by_columns).map_err(|e| e.about("columns"))?;
     let here = keys(table, by_columns).map_err(|e| e.about("columns"))?;

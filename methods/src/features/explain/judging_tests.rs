@@ -148,7 +148,8 @@ fn nobody_sees_what_he_is_judged_on() {
         Fragments::of(&model, &list, &text, (&options, length, seed), &Task::default()).unwrap()
     };
     // Two calls that state no seed, each with its own.
-    let (run, calls) = (Randomness::new(0), ["features::explain", "features::score"]);
+    let run = Randomness::new(0);
+    let calls = ["features::explain", "features::score"];
     let [long, short] = calls.map(Caller::from).map(|caller| {
         let length = if caller.function == "features::explain" { 8 } else { 3 };
         run.drawing(caller, Seed::default(), |seed| Ok::<_, ()>(read(length, seed))).unwrap()

@@ -165,7 +165,7 @@ impl Survey {
         Ok(survey)
     }
 
-    /// The same of some features whose codes were read before, each named by which of `saes` it is of and its index there,
+    /// Surveys some features whose codes were read before, each named by which of `saes` it is of and its index there,
     /// with the codes around the kept positions. The others count as silent.
     pub fn of_codes(
         name: &str,
@@ -195,7 +195,7 @@ impl Survey {
         Ok(survey)
     }
 
-    /// A survey before anything is read.
+    /// Makes a survey before anything is read.
     fn begun(name: &str, saes: &[Sae], watch: Option<Watch>) -> Self {
         Self {
             name: name.into(),
@@ -289,7 +289,7 @@ impl Survey {
     }
 }
 
-/// What is counted of one feature.
+/// Counts of one feature.
 struct Counts<'a> {
     tally: &'a mut Tally,
     spread: &'a mut Spread,

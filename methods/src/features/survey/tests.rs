@@ -64,8 +64,11 @@ fn all_that_is_counted_is_what_a_plain_loop_counts() {
 #[test]
 fn codes_that_were_read_before_are_counted_as_those_of_a_pass() {
     let saes = [dictionary("resid_post.1", 1), dictionary("resid_post.0", 2)];
-    let (model, text, task) = (model(), text(70, TextOptions::default()), Task::default());
-    let (kept, window) = (KeptPositions { top: 5, some: 8, seed: 3 }, Window { before: 4, after: 2 });
+    let model = model();
+    let text = text(70, TextOptions::default());
+    let task = Task::default();
+    let kept = KeptPositions { top: 5, some: 8, seed: 3 };
+    let window = Window { before: 4, after: 2 };
     let features = [(0, 3), (1, 11), (0, 3), (1, 0)];
     let is_shown = |number, feature| features.contains(&(number, feature));
     let watch = (kept, Some((window, &is_shown as &dyn Fn(usize, usize) -> bool)));
@@ -99,7 +102,8 @@ fn densities_are_those_that_are_measured() {
     let text = text(40, TextOptions::default());
     let found = survey(std::slice::from_ref(&sae), &text, &Harvesting::default());
     let model = model();
-    let (reading, rules) = (Harvesting::default(), MeasureOptions { dead_at_most: 0 });
+    let reading = Harvesting::default();
+    let rules = MeasureOptions { dead_at_most: 0 };
     let reading = TextReading::new(&model, &text, &reading);
     let measured = measured_on(&[&sae], reading, "resid_post.1", rules, &Task::default()).unwrap();
     let densities: Vec<f64> = (0..24).map(|feature| found.density(0, feature)).collect();

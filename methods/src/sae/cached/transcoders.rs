@@ -24,7 +24,8 @@ struct Said {
 
 /// Returns the tensors and the metadata of transcoders.
 pub(super) fn written(made: &Transcoders) -> Result<Named> {
-    let (mut tensors, mut top) = (BTreeMap::new(), Vec::new());
+    let mut tensors = BTreeMap::new();
+    let mut top = Vec::new();
     for (number, layer) in made.layers().iter().enumerate() {
         let all: Vec<u32> = (0..layer.features() as u32).collect();
         let (threshold, most) = match &layer.fires {

@@ -60,7 +60,8 @@ impl Whose<'_> {
     pub fn saved(self, states: &[State], history: &FitHistory) -> Result<Named> {
         let mut all = Named { tensors: BTreeMap::new(), metadata: BTreeMap::new() };
         for (layer, state) in states.iter().enumerate() {
-            let (before, mut tensors) = (self.before(layer), BTreeMap::new());
+            let before = self.before(layer);
+            let mut tensors = BTreeMap::new();
             state.params.all.iter().for_each(|parameter| parameter.save(&mut tensors));
             let silent: Vec<i64> = state.silent.iter().map(|rows| rows.cast_signed()).collect();
             tensors.insert("silent".into(), Tensor::new(silent, &Device::Cpu)?);

@@ -182,7 +182,8 @@ impl Rows for OfModel {
 /// The activations of a model at some sites on a text, in memory: `[rows, width]` of each, in the order of the
 /// computation, with the sites' names.
 pub fn harvested(reading: TextReading, sites: &[&str], task: &Task) -> Result<Vec<(String, Tensor)>> {
-    let (harvest, text) = (reading.harvest(sites, task)?, reading.text);
+    let harvest = reading.harvest(sites, task)?;
+    let text = reading.text;
     let (widths, places) = (harvest.widths().to_vec(), harvest.places().to_vec());
     if let Some(tokens) = text.options().tokens {
         let bytes = 4 * tokens as u128 * widths.iter().sum::<usize>() as u128;

@@ -112,7 +112,8 @@ impl<'a> Job<'a> {
         numbers.dedup();
         let several = numbers.len() > 1;
         // Ctrl-C ends all of them, and not one after the other: those that are complete are kept.
-        let (reading, whole) = (task, task.whole());
+        let reading = task;
+        let whole = task.whole();
         // They count as one piece of work, however many of them are cached.
         let _piece = several.then(|| task.piece());
         let task = if several { &whole } else { task };
@@ -146,7 +147,8 @@ impl<'a> Job<'a> {
             let folder = if self.is_sweep { PathBuf::from(inside).join(recipe.folder()) } else { inside.into() };
             recipes.push((recipe, self.storage.checkpoint(&folder)));
         }
-        let (rows, about) = (self.storage.placed(data.rows), self.target.about(data.about));
+        let rows = self.storage.placed(data.rows);
+        let about = self.target.about(data.about);
         let found = match self.target {
             Target::Crosscoder(_) => {
                 let rows = Joined::new(rows, task)?;

@@ -171,7 +171,8 @@ impl FitPlan {
 
     /// Returns the recipe of a fit to this many rows of this width.
     pub fn recipe(&self, rows: usize, width: usize) -> Recipe {
-        let (options, kind) = (&self.options, self.kind.clone());
+        let options = &self.options;
+        let kind = self.kind.clone();
         let d_sae = options.d_sae.unwrap_or((options.ratio * width as f64).round() as usize);
         let batch = options.batch.min(rows);
         let steps = options.steps.unwrap_or((options.passes * rows as f64 / batch as f64).ceil() as usize) as u64;
@@ -239,8 +240,8 @@ impl FitOptions {
 
 /// The peak learning rate.
 const LR: f64 = 6e-3;
-/// That of transcoders, whose encoder and decoder have more to learn from each other. (After 100 and 400 steps on the
-/// MLPs of the embedded model it explains more than .006 in four cases of five; .02 leaves twice as many features
+/// Learning rate of transcoders, whose encoder and decoder have more to learn from each other. (After 100 and 400 steps
+/// on the MLPs of the embedded model it explains more than .006 in four cases of five; .02 leaves twice as many features
 /// dead.)
 const LR_OF_TRANSCODERS: f64 = 1.2e-2;
 /// Maximum gradient norm. The normalised error nearly always has a larger gradient, so that every step has the same

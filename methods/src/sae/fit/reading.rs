@@ -26,7 +26,8 @@ impl<'a> Reading<'a> {
     /// initialised.
     pub fn new(mut rows: Box<dyn Rows + 'a>, batch: usize, is_scaled: bool, task: &Task) -> Result<(Self, Vec<Batch>)> {
         let looked_at = rows.next(LOOKED_AT.max(batch), task)?;
-        let (mut read, mut written) = (Vec::new(), Vec::new());
+        let mut read = Vec::new();
+        let mut written = Vec::new();
         for (number, x) in looked_at.iter().enumerate() {
             let side = if number % 2 == 0 { &mut read } else { &mut written };
             side.push(input(x, is_scaled)?);

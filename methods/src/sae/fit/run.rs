@@ -333,7 +333,8 @@ impl<'a> Member<'a> {
                 Trained::CrossLayer(cross_layer::finished(&recipe, state, inputs, (reads, about.model))?)
             }
             _ => {
-                let (read, written) = (&reading.read[0], reading.written.first());
+                let read = &reading.read[0];
+                let written = reading.written.first();
                 about.more.insert(SETTINGS.into(), settings(&recipe, made, read.scale));
                 let State { params, threshold, .. } = &weights.states()[0];
                 Trained::Dictionary(finished(&recipe, params, *threshold, read, written, about)?)

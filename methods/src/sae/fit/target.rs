@@ -230,7 +230,8 @@ fn refuse_reconstructing(recipe: &Recipe, wanted: &str) -> Result<()> {
 
 /// Refuses recipes that do not fit a cross-layer transcoder.
 fn of_layers(recipe: Recipe) -> Result<Recipe> {
-    let (kind, known) = (recipe.kind.name(), KINDS_OF_LAYERS.join(", "));
+    let kind = recipe.kind.name();
+    let known = KINDS_OF_LAYERS.join(", ");
     if !KINDS_OF_LAYERS.contains(&kind) {
         return Err(err!(Argument, "expected a kind of cross-layer transcoder, found \"{kind}\"")
             .hint(format!("kinds are {known}"))
@@ -269,7 +270,8 @@ fn same_tokens(readings: &[TextReading], task: &Task) -> Result<()> {
         pack::rows(text, model.text_tokenizer()?, options.context.unwrap_or(usual), task)
     };
     for (number, other) in others.iter().enumerate() {
-        let (mut a, mut b) = (rows(first)?, rows(other)?);
+        let mut a = rows(first)?;
+        let mut b = rows(other)?;
         loop {
             task.check()?;
             let [a, b] = [a.next(task)?, b.next(task)?].map(|row| row.map(|row| row.ids));

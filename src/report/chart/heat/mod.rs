@@ -82,7 +82,7 @@ pub struct Heat {
     pub colours: Colours,
 }
 
-/// Which colours the cells of a heat map get.
+/// Colours of the cells of a heat map: the value in their middle, and the ends of their range.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct Colours {
     /// The value drawn white between blue and red; without one, colours rise from the lowest value to the highest.

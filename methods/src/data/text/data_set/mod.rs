@@ -82,7 +82,8 @@ impl DataSet {
 
     /// Finds the files of the split that is asked for; none if no split has files that are read here.
     fn chosen(repository: Repository, layout: &Layout, wanted: &Wanted, task: &Task) -> Result<Option<Self>> {
-        let (name, listed) = (repository.name(), repository.names());
+        let name = repository.name();
+        let listed = repository.names();
         let subset = subset(layout, wanted.subset, name, listed)?;
         let splits = layout.splits(&subset, listed, task)?;
         if splits.is_empty() {
@@ -100,7 +101,8 @@ impl DataSet {
                 "{name} is read from the cache, which has {files} of the split `{split}`; only the hub knows whether there are more"
             ));
         }
-        let (repo, commit) = (name.repo(), repository.commit());
+        let repo = name.repo();
+        let commit = repository.commit();
         let identity = format!("{DATA_SETS}{repo}@{commit}, subset {subset}, split {split}, {} files", shards.len());
         Ok(Some(Self { repository, shards, identity }))
     }
