@@ -1,7 +1,7 @@
-//! The guide that is inside the binary: pages, and the scripts and pictures that they lead to. `tests/site.rs` compares the
-//! site that is made of them with the one that is made of the repository.
+//! The guide that is inside the binary: pages, and the scripts and pictures that they lead to. `tests/site.rs` compares
+//! the site that is made of them with the one that is made of the repository.
 //!
-//! They are here and not in the library, which would be built anew whenever a page changes.
+//! The pages are not in the library, which would be built anew whenever one of them changes.
 
 use microtome::script::docs::guide::File;
 
@@ -51,8 +51,8 @@ pub const PAGES: &[File] = files! {
         "README.md" "apostrophe_feature.rhai" "attribution_graph.rhai" "compiled_circuits.rhai" "das.rhai"
         "dashboard.rhai" "dictionary_pareto.rhai" "dictionary_recovery.rhai" "factual_recall.rhai" "figure5.rhai"
         "four_methods.rhai" "gender_erasure.rhai" "geometry.rhai" "induction.rhai" "ioi_heads.rhai"
-        "known_circuits.rhai" "model_diffing.rhai" "parenthesis_circuit.rhai" "pronoun.rhai"
-        "pythia_dictionaries.rhai" "safety_monitor.rhai" "smallest_circuit.rhai" "steering_sweep.rhai"
+        "known_circuits.rhai" "model_diffing.rhai" "parenthesis_circuit.rhai" "parenthesis_judged.rhai"
+        "pronoun.rhai" "pythia_dictionaries.rhai" "safety_monitor.rhai" "smallest_circuit.rhai" "steering_sweep.rhai"
         "steering_table.rhai" "superposition.rhai" "suppression_absorption.rhai" "synth_bench.rhai" "train_tiny.rhai"
         "universality.rhai";
     "scripts/gallery/":
@@ -61,7 +61,7 @@ pub const PAGES: &[File] = files! {
         "four_methods.png" "gender_erasure.png" "geometry.png" "induction.png" "induction_heads.png"
         "interference.png" "interpretability.png" "ioi_heads.png" "known_circuits.png" "larger_dictionaries.png"
         "lenses.png" "mlp_dictionaries.png" "model_diffing.png" "modular_addition.png" "parenthesis_circuit.png"
-        "parts_of_the_layer.png" "pronoun.png" "safety_monitor.png" "smallest_circuit.png" "splitting.png"
-        "steering_sweep.png" "steering_table.png" "superposition.png" "suppression_absorption.png" "synth_bench.png"
-        "towards_monosemanticity.png" "universality.png";
+        "parenthesis_judged.png" "parts_of_the_layer.png" "pronoun.png" "safety_monitor.png" "smallest_circuit.png"
+        "splitting.png" "steering_sweep.png" "steering_table.png" "superposition.png" "suppression_absorption.png"
+        "synth_bench.png" "towards_monosemanticity.png" "universality.png";
 };

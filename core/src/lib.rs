@@ -1,6 +1,41 @@
 //! Tensors and hooked language models, without scripts and without pictures.
 //!
-//! The floors, lowest first; imports go down only. See ARCHITECTURE.md.
+//! | module | holds |
+//! |---|---|
+//! | [`model`] | checkpoints of many families, tokenizers, activations by name, hooks, gradients, generation, training |
+//! | [`probes`] | linear classifiers of rows of numbers |
+//! | [`training`] | training loops, schedules, checkpoints, gradient descent on any parameters |
+//! | [`tensor`] | checked functions over candle's tensors, linear algebra, files of tensors |
+//! | [`base`] | errors, access to files and hosts, tasks, plain results |
+//!
+//! Dictionaries, interventions and circuits are in `microtome-methods`, which hands this crate on.
+//!
+//! # A first example
+//!
+//! Every activation has a name. Here the residual stream after each of the six layers of the model inside the crate:
+//!
+//! ```rust,no_run
+//! use microtome_core::base::access::{Access, Rules};
+//! use microtome_core::base::files::Files;
+//! use microtome_core::base::{Error, Task};
+//! use microtome_core::model::Model;
+//! use microtome_core::model::batch::Batch;
+//! use microtome_core::model::load::Loading;
+//! use microtome_core::model::run::Ask;
+//! use microtome_core::model::site::select;
+//!
+//! let task = Task::default();
+//! let files = Files::new(Access::new("out".as_ref(), &Rules::default())?, false);
+//! let model = Model::load(&files, "tiny", &Loading::default(), &task)?;
+//!
+//! let tokens = model.tokenizer()?.encode("The committee (which had met in March", None, &task)?;
+//! let (count, batch) = (tokens.len(), Batch::new(vec![tokens.ids])?);
+//! let ask = Ask { places: select(model.decoder.config(), "resid_post.*")?, ..Default::default() };
+//! let cache = model.decoder.cache(&batch, ask, &task)?;
+//! assert_eq!(cache.len(), 6);
+//! assert_eq!(cache.get("resid_post.5")?.dims(), [1, count, 192]);
+//! # Ok::<(), Error>(())
+//! ```
 
 pub mod base;
 

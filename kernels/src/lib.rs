@@ -3,6 +3,15 @@
 //! Each function takes the fused loops for tensors in CPU memory, and else its reference implementation in candle's
 //! operations (`.._plain`), which also runs on a GPU. In f32 the fused loops have their own backward passes; other dtypes,
 //! and operations without one, take the reference implementation where gradients are needed.
+//!
+//! ```rust,no_run
+//! use candle_core::{Device, Tensor};
+//! use kernels::{Activation, Error, activate};
+//!
+//! let x = Tensor::new(&[-1f32, 0.0, 2.0], &Device::Cpu)?;
+//! assert_eq!(activate(&x, Activation::Relu)?.to_vec1::<f32>()?, [0.0, 0.0, 2.0]);
+//! # Ok::<(), Error>(())
+//! ```
 
 mod act;
 mod activation;

@@ -24,10 +24,12 @@ impl Frame {
         self.left <= x && x <= self.right && self.top <= y && y <= self.bottom
     }
 
-    /// The part of a segment inside (Liang and Barsky 1984).
+    /// Returns the part of a segment inside the frame (Liang and Barsky 1984).
     pub fn segment(&self, a: Point, b: Point) -> Option<(Point, Point)> {
-        let (dx, dy) = (b.0 - a.0, b.1 - a.1);
-        let (mut from, mut to) = (0.0_f64, 1.0_f64);
+        let dx = b.0 - a.0;
+        let dy = b.1 - a.1;
+        let mut from = 0.0_f64;
+        let mut to = 1.0_f64;
         let sides = [(-dx, a.0 - self.left), (dx, self.right - a.0), (-dy, a.1 - self.top), (dy, self.bottom - a.1)];
         for (toward, room) in sides {
             if toward == 0.0 {
@@ -44,7 +46,7 @@ impl Frame {
         (from <= to).then(|| (at(from), at(to)))
     }
 
-    /// The parts of a path inside, as paths of their own.
+    /// Returns the parts of a path inside the frame, as paths of their own.
     pub fn path(&self, points: &[Point]) -> Vec<Vec<Point>> {
         let mut pieces: Vec<Vec<Point>> = Vec::new();
         for pair in points.windows(2) {
@@ -57,7 +59,7 @@ impl Frame {
         pieces
     }
 
-    /// The part of a shape inside, one side after the other (Sutherland and Hodgman 1974).
+    /// Cuts a shape to its part inside the frame, one side after the other (Sutherland and Hodgman 1974).
     pub fn polygon(&self, points: &[Point]) -> Vec<Point> {
         let sides: [fn(&Frame, Point) -> f64; 4] =
             [|f, p| p.0 - f.left, |f, p| f.right - p.0, |f, p| p.1 - f.top, |f, p| f.bottom - p.1];
@@ -66,7 +68,8 @@ impl Frame {
             let mut kept = Vec::with_capacity(shape.len());
             for (i, b) in shape.iter().enumerate() {
                 let a = shape[(i + shape.len() - 1) % shape.len()];
-                let (room_a, room_b) = (side(self, a), side(self, *b));
+                let room_a = side(self, a);
+                let room_b = side(self, *b);
                 if (room_a < 0.0) != (room_b < 0.0) {
                     let t = room_a / (room_a - room_b);
                     kept.push((a.0 + (b.0 - a.0) * t, a.1 + (b.1 - a.1) * t));

@@ -25,7 +25,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// A report of this name, which is that of a folder where it is saved.
+    /// Builds a report of this name, which is that of a folder where it is saved.
     pub fn new(name: &str, items: Vec<Rc<dyn Item>>) -> Result<Self> {
         let reserved = name.contains(['/', '\\', ':', '\0']) || name.starts_with('.') || name.trim() != name;
         if name.is_empty() || name.len() > 120 || reserved || name.chars().any(char::is_control) {
@@ -43,7 +43,7 @@ impl Report {
         &self.items
     }
 
-    /// The page.
+    /// Writes the page.
     pub fn html(&self, task: &Task) -> Result<String> {
         let part = |item: &Rc<dyn Item>| {
             task.check()?;
@@ -53,13 +53,13 @@ impl Report {
         Ok(page::page(&self.name, &content?))
     }
 
-    /// All data of all items.
+    /// Returns all data of all items.
     pub fn data(&self, task: &Task) -> Result<Value> {
         let items: Result<Vec<Value>> = self.items.iter().map(|item| made(item.as_ref(), task, tagged)).collect();
         Ok(serde_json::json!({ "name": self.name, "items": items? }))
     }
 
-    /// The report for this screen.
+    /// Writes the report for this screen.
     pub fn terminal(&self, screen: &Screen) -> Result<String> {
         let mut out = format!("{}\n", screen.bold(&super::symbols::visible(&self.name)));
         for item in &self.items {
@@ -69,19 +69,20 @@ impl Report {
         Ok(out)
     }
 
-    /// The folder of the report of a run that leaves its record in `home`: that one, if the report has its name, and else one of
-    /// the report's name in it.
+    /// Returns the folder of the report of a run that leaves its record in `home`: `home` itself, if it has the
+    /// report's name, and else a folder of the report's name in it.
     fn folder(&self, home: &Path) -> PathBuf {
         if home.ends_with(&self.name) { home.to_path_buf() } else { home.join(&self.name) }
     }
 
-    /// Writes `index.html`, `data.json`, each picture as `figure-1.svg` and so on, and the first of them once more as a small
-    /// `picture.png`, for galleries, into the report's folder; gives back where the page is. `home` is the folder of the run, empty
-    /// where there is none. Everything is drawn before anything is written.
+    /// Writes `index.html`, `data.json`, each picture as `figure-1.svg` and so on, and the first of them once more as a
+    /// small `picture.png`, for galleries, into the report's folder; gives back where the page is. `home` is the folder
+    /// of the run, empty where there is none. Everything is drawn before anything is written.
     pub fn save(&self, files: &Files, home: &Path, task: &Task) -> Result<PathBuf> {
         let folder = self.folder(home);
         let mut ready = vec![("data.json".to_string(), pretty(&self.data(task)?)?)];
-        let (mut figures, mut small) = (0, None);
+        let mut figures = 0;
+        let mut small = None;
         for item in &self.items {
             task.check()?;
             let is_first = figures == 0;

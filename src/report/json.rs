@@ -1,4 +1,5 @@
-//! Numbers in JSON, which has no NaN and no infinities: they are written as "NaN", "inf" and "-inf"; what is missing as null.
+//! Numbers in JSON, which has no NaN and no infinities: they are written as "NaN", "inf" and "-inf"; what is missing as
+//! null.
 
 use serde::{Serialize, Serializer};
 use serde_json::Value;
@@ -7,7 +8,7 @@ use crate::base::results::is_missing;
 use crate::base::{Cell, Grid, Result};
 use crate::err;
 
-/// Any plain data as JSON.
+/// Returns any plain data as JSON.
 pub fn json(value: &impl Serialize) -> Result<Value> {
     serde_json::to_value(value).map_err(|e| err!(Bug, "a result cannot be written as JSON: {e}"))
 }
@@ -30,7 +31,7 @@ pub fn cell(cell: &Cell) -> Result<Value> {
     }
 }
 
-/// For `#[serde(serialize_with)]` on lists of numbers.
+/// Writes lists of numbers, for `#[serde(serialize_with)]`.
 pub fn serialize<S: Serializer>(values: &[f64], serializer: S) -> Result<S::Ok, S::Error> {
     numbers(values).serialize(serializer)
 }
@@ -44,12 +45,12 @@ pub fn grid(grid: &Grid) -> Result<Value> {
     Ok(data)
 }
 
-/// For `#[serde(serialize_with)]` on grids.
+/// Writes grids, for `#[serde(serialize_with)]`.
 pub fn serialize_grid<S: Serializer>(value: &Grid, serializer: S) -> Result<S::Ok, S::Error> {
     grid(value).map_err(serde::ser::Error::custom)?.serialize(serializer)
 }
 
-/// JSON for people, too.
+/// Writes JSON for people, too.
 pub fn pretty(value: &Value) -> Result<String> {
     let text = serde_json::to_string_pretty(value).map_err(|e| err!(Bug, "a result cannot be written as JSON: {e}"))?;
     Ok(text + "\n")

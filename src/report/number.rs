@@ -4,7 +4,7 @@ use crate::base::counts::grouped;
 use crate::base::results::is_missing;
 use crate::base::{Cell, Grid};
 
-/// The number with `significant` digits, zeros at the end left off: `0.1234`, `12,345`, `1.2e-7`.
+/// Writes the number with `significant` digits, zeros at the end left off: `0.1234`, `12,345`, `1.2e-7`.
 pub fn digits(value: f64, significant: usize) -> String {
     if !value.is_finite() {
         return non_finite(value);
@@ -23,7 +23,7 @@ pub fn digits(value: f64, significant: usize) -> String {
     grouped(&without_zeros(&format!("{value:.decimals$}")))
 }
 
-/// The number with a fixed number of decimals, thousands set apart.
+/// Writes the number with a fixed number of decimals, thousands set apart.
 pub fn fixed(value: f64, decimals: usize) -> String {
     if !value.is_finite() {
         return non_finite(value);
@@ -34,7 +34,8 @@ pub fn fixed(value: f64, decimals: usize) -> String {
     grouped(if is_zero { text.trim_start_matches('-') } else { &text })
 }
 
-/// `7.5 × 10⁸` as `7.5×10⁸`, with `decimals` in the mantissa; `10⁸` where the mantissa is one.
+/// Writes the number with a power of ten, as in `7.5×10⁸`, with `decimals` in the mantissa; `10⁸` where the mantissa is
+/// one.
 pub fn power(value: f64, decimals: usize) -> String {
     if value == 0.0 || !value.is_finite() {
         return fixed(value, 0);
@@ -49,9 +50,10 @@ pub fn power(value: f64, decimals: usize) -> String {
     }
 }
 
-/// The numbers of a grid as they are written into its cells: nothing where there is none, or where a causal mask is.
+/// Writes the numbers of a grid as they stand in its cells: nothing where there is none, or where a causal mask is.
 pub fn cell_texts(grid: &Grid) -> Vec<String> {
-    let (columns, masked) = (grid.columns.len(), is_causal(grid));
+    let columns = grid.columns.len();
+    let masked = is_causal(grid);
     let mut texts = cells(&grid.values);
     for (place, (text, value)) in texts.iter_mut().zip(&grid.values).enumerate() {
         if value.is_nan() || masked && place % columns > place / columns {
@@ -61,7 +63,7 @@ pub fn cell_texts(grid: &Grid) -> Vec<String> {
     texts
 }
 
-/// Whether all above the diagonal is masked, as in an attention pattern: nothing stands there.
+/// Returns whether all above the diagonal is masked, as in an attention pattern: nothing stands there.
 fn is_causal(grid: &Grid) -> bool {
     let size = grid.columns.len();
     let above = |(place, _): &(usize, &f64)| place % size > place / size;
@@ -71,7 +73,7 @@ fn is_causal(grid: &Grid) -> bool {
         && grid.values.iter().enumerate().filter(above).all(|(_, value)| is_masked(value))
 }
 
-/// Numbers of one grid, short and with common decimals: at most two, unless all are small.
+/// Writes the numbers of one grid, short and with common decimals: at most two, unless all are small.
 fn cells(values: &[f64]) -> Vec<String> {
     let largest = values.iter().filter(|v| v.is_finite()).fold(0.0, |most: f64, v| most.max(v.abs()));
     let whole = values.iter().all(|v| !v.is_finite() || v.fract() == 0.0);
@@ -84,17 +86,17 @@ fn cells(values: &[f64]) -> Vec<String> {
     values.iter().map(write).collect()
 }
 
-/// How the numbers of one column are written, so that their points stand under each other.
+/// Format of the numbers of one column, whose points stand under each other.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Column {
-    /// All with the same number of decimals.
+    /// A number of decimals that all numbers have.
     Decimals(usize),
-    /// Each on its own: their sizes are too far apart for common decimals.
+    /// A format of its own for each number: their sizes are too far apart for common decimals.
     Free,
 }
 
 impl Column {
-    /// Common decimals, if the smallest number keeps three digits within six decimals.
+    /// Chooses common decimals, if the smallest number keeps three digits within six decimals.
     pub fn of<'a>(cells: impl Iterator<Item = &'a Cell>) -> Self {
         let mut smallest = f64::INFINITY;
         let mut largest: f64 = 0.0;
@@ -132,7 +134,7 @@ impl Column {
     }
 }
 
-/// What stands in place of a value that is missing.
+/// Text in place of a value that is missing.
 const NOTHING: &str = "–";
 
 fn non_finite(value: f64) -> String {
@@ -144,7 +146,7 @@ fn non_finite(value: f64) -> String {
     }
 }
 
-/// Mantissa and exponent of a number that `{:e}` wrote.
+/// Splits a number that `{:e}` wrote into mantissa and exponent.
 fn split(scientific: &str) -> (&str, i32) {
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((scientific, "0"));
     (mantissa, exponent.parse().unwrap_or(0))

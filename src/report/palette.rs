@@ -5,7 +5,7 @@
 pub struct Rgb(pub u8, pub u8, pub u8);
 
 impl Rgb {
-    /// The colour as pictures spell it.
+    /// Writes the colour as pictures spell it.
     pub fn hex(self) -> String {
         let Rgb(r, g, b) = self;
         format!("#{r:02X}{g:02X}{b:02X}")
@@ -35,12 +35,12 @@ pub const SERIES: [Rgb; 6] = [
     Rgb(0x56, 0xb4, 0xe9),
 ];
 
-/// The colour of series `index`; they come again after six, and lines are then dashed.
+/// Returns the colour of series `index`; they come again after six, and lines are then dashed.
 pub fn series(index: usize) -> Rgb {
     SERIES[index % SERIES.len()]
 }
 
-/// From dark blue over green to yellow, evenly growing lighter, so that it reads in grey too.
+/// Colours from dark blue over green to yellow, evenly growing lighter, so that they read in grey too.
 const RISING: [Rgb; 7] = [
     Rgb(24, 20, 74),
     Rgb(38, 58, 118),
@@ -51,7 +51,7 @@ const RISING: [Rgb; 7] = [
     Rgb(248, 230, 96),
 ];
 
-/// From blue over near-white to red, equally dark at both ends.
+/// Colours from blue over near-white to red, equally dark at both ends.
 const SIGNED: [Rgb; 7] = [
     Rgb(14, 66, 140),
     Rgb(70, 130, 190),
@@ -70,16 +70,17 @@ pub struct ColourMap {
     signed: bool,
 }
 
-/// Maps take on this many colours: more than the eye can tell, and few enough to test.
+/// Number of steps between the colours of a map: more than the eye can tell, and few enough to test.
 const SHADES: f64 = 255.0;
 
 impl ColourMap {
-    /// From `low` to `high`, which differ and are finite.
+    /// Builds a map from `low` to `high`, which differ and are finite.
     pub fn rising(low: f64, high: f64) -> Self {
         Self { low, high, signed: false }
     }
 
-    /// Both ways from `centre` up to the distance `reach`, so that equal colours are equal distances.
+    /// Builds a map that goes both ways from `centre` up to the distance `reach`, so that equal colours are equal
+    /// distances.
     pub fn signed(centre: f64, reach: f64) -> Self {
         Self { low: (centre - reach).max(f64::MIN), high: (centre + reach).min(f64::MAX), signed: true }
     }
@@ -92,14 +93,14 @@ impl ColourMap {
         self.high
     }
 
-    /// Where the value lies between the ends, from 0 to 1.
+    /// Returns the place of the value between the ends, from 0 to 1.
     pub fn share(&self, value: f64) -> f64 {
         // Halves, so that the distance of huge numbers is finite.
         let span = self.high / 2.0 - self.low / 2.0;
         ((value / 2.0 - self.low / 2.0) / span).clamp(0.0, 1.0)
     }
 
-    /// The value that lies at `share`.
+    /// Returns the value that lies at `share`.
     pub fn value(&self, share: f64) -> f64 {
         self.low * (1.0 - share) + self.high * share
     }
@@ -113,14 +114,15 @@ impl ColourMap {
     }
 }
 
-/// Black or white, whichever reads better on this ground.
+/// Returns black or white, whichever reads better on this ground.
 pub fn ink_on(ground: Rgb) -> Rgb {
     if contrast(BLACK, ground) >= contrast(WHITE, ground) { BLACK } else { WHITE }
 }
 
-/// The contrast ratio of WCAG 2: 1 for equal colours, 21 for black on white.
+/// Returns the contrast ratio of WCAG 2: 1 for equal colours, 21 for black on white.
 pub fn contrast(a: Rgb, b: Rgb) -> f64 {
-    let (a, b) = (luminance(a), luminance(b));
+    let a = luminance(a);
+    let b = luminance(b);
     (a.max(b) + 0.05) / (a.min(b) + 0.05)
 }
 
@@ -138,7 +140,7 @@ fn between(stops: &[Rgb; 7], share: f64) -> Rgb {
     mixed(stops[first], stops[first + 1], place - first as f64)
 }
 
-/// `share` of `b` over `a`.
+/// Mixes `share` of `b` over `a`.
 pub fn mixed(a: Rgb, b: Rgb, share: f64) -> Rgb {
     let mix = |a: u8, b: u8| (f64::from(a) + (f64::from(b) - f64::from(a)) * share).round().clamp(0.0, 255.0) as u8;
     Rgb(mix(a.0, b.0), mix(a.1, b.1), mix(a.2, b.2))
@@ -178,7 +180,8 @@ mod tests {
         assert!(contrast(INK, GROUND) > 12.0 && contrast(MUTED, GROUND) > 4.5);
     }
 
-    /// Colours as seen without one kind of cone, at full strength: Machado, Oliveira and Fernandes 2009, table 1.
+    /// Returns a colour as seen without one kind of cone, at full strength: Machado, Oliveira and Fernandes 2009, table
+    /// 1.
     fn seen_without(cone: &[[f64; 3]; 3], Rgb(r, g, b): Rgb) -> [f64; 3] {
         let c = [f64::from(r), f64::from(g), f64::from(b)];
         cone.map(|row| (row[0] * c[0] + row[1] * c[1] + row[2] * c[2]).clamp(0.0, 255.0))
@@ -194,7 +197,8 @@ mod tests {
         for vision in [full, protan, deutan, tritan] {
             for (i, a) in SERIES.iter().enumerate() {
                 for b in &SERIES[..i] {
-                    let (x, y) = (seen_without(&vision, *a), seen_without(&vision, *b));
+                    let x = seen_without(&vision, *a);
+                    let y = seen_without(&vision, *b);
                     let apart = (0..3).map(|k| (x[k] - y[k]).powi(2)).sum::<f64>().sqrt();
                     assert!(apart > 30.0, "{a:?} {b:?} {apart}");
                 }

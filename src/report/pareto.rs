@@ -4,7 +4,7 @@ use super::chart::{Axis, Chart, Series};
 use crate::base::results::MISSING;
 use crate::sae::metrics::Pareto;
 
-/// FVE against L0, a line for each kind.
+/// Builds the chart of FVE against L0, with a line for each kind.
 pub fn chart(pareto: &Pareto) -> Chart {
     let series = pareto.lines().into_iter().map(|(name, points)| Series {
         name,

@@ -15,38 +15,40 @@ use crate::err;
 /// PNG pixels to a CSS pixel.
 const SHARPNESS: f32 = 2.0;
 
-/// Something that can be drawn.
+/// A result that can be drawn.
 pub trait Picture {
     fn title(&self) -> String;
 
-    /// One sentence for those who cannot see it.
+    /// Describes the picture in one sentence, for those who cannot see it.
     fn description(&self) -> String;
 
-    /// Draws it. `spelling` asks for characters that the typeface lacks to be spelled out, as they must be where text
-    /// becomes outlines.
+    /// Draws the picture. `spelling` asks for characters that the typeface lacks to be spelled out, as they must be
+    /// where text becomes outlines.
     fn draw(&self, spelling: bool) -> Result<Drawing>;
 }
 
-/// SVG for inside a page: real text, and colours that follow the page's light or dark dress.
+/// Writes SVG for inside a page: real text, and colours that follow the page's light or dark dress.
 pub fn inline_svg(picture: &dyn Picture) -> Result<String> {
     let drawing = picture.draw(false)?;
     Ok(format!("{}{}</svg>\n", opening(picture, &drawing, drawing.view_box(), "img"), dressed(&drawing)))
 }
 
-/// Where a part of a picture leads, and what is said of it.
+/// A link from a part of a picture: its address, and what is said of it.
 pub struct Link {
     pub address: String,
     pub title: String,
 }
 
-/// As [`inline_svg`], with a link over each part that has one, by the number of what it shows.
+/// Writes SVG as [`inline_svg`] does, with a link over each part that has one, by the number of what it shows.
 pub fn linked_svg(picture: &dyn Picture, links: &[Link]) -> Result<String> {
     let drawing = picture.draw(false)?;
     let over = |area: &Area| {
         let Some(link) = links.get(area.index) else { return String::new() };
-        let (address, title) = (escape::text(&link.address), escape::text(&link.title));
+        let address = escape::text(&link.address);
+        let title = escape::text(&link.title);
         let Frame { left, top, .. } = area.frame;
-        let (wide, high) = (area.frame.width(), area.frame.height());
+        let wide = area.frame.width();
+        let high = area.frame.height();
         format!(
             "<a href=\"{address}\" aria-label=\"{title}\" data-of=\"{}\"><title>{title}</title>\
              <rect x=\"{left}\" y=\"{top}\" width=\"{wide}\" height=\"{high}\" rx=\"50\"/></a>\n",
@@ -57,7 +59,7 @@ pub fn linked_svg(picture: &dyn Picture, links: &[Link]) -> Result<String> {
     Ok(format!("{}{}{links}</svg>\n", opening(picture, &drawing, drawing.view_box(), "group"), dressed(&drawing)))
 }
 
-/// The drawing in the colours of the page around it.
+/// Writes the drawing in the colours of the page around it.
 fn dressed(drawing: &Drawing) -> String {
     let mut body = drawing.body.clone();
     for (colour, name) in [(INK, "ink"), (MUTED, "muted"), (RULE, "rule"), (GROUND, "ground")] {
@@ -66,7 +68,7 @@ fn dressed(drawing: &Drawing) -> String {
     body
 }
 
-/// SVG on its own: text turned into outlines, so that it needs no font, on a ground of its own.
+/// Writes SVG that stands on its own: text turned into outlines, so that it needs no font, on a ground of its own.
 pub fn svg(picture: &dyn Picture) -> Result<String> {
     let drawing = picture.draw(true)?;
     let options = usvg::WriteOptions {
@@ -85,10 +87,10 @@ pub fn svg(picture: &dyn Picture) -> Result<String> {
 /// The widest small picture, in pixels.
 const SMALL: f64 = 720.0;
 
-/// More bytes than this are not small.
+/// Maximum number of bytes of a small picture.
 const FEW: usize = 60_000;
 
-/// A small PNG, for a gallery: at most 720 pixels wide, and narrower until it has no more than 60,000 bytes.
+/// Draws a small PNG, for a gallery: at most 720 pixels wide, and narrower until it has no more than 60,000 bytes.
 pub fn small_png(picture: &dyn Picture) -> Result<Vec<u8>> {
     let drawing = picture.draw(true)?;
     let mut scale = (SMALL / drawing.width.max(1.0)).min(1.0);
@@ -101,12 +103,12 @@ pub fn small_png(picture: &dyn Picture) -> Result<Vec<u8>> {
     }
 }
 
-/// PNG, two pixels to a CSS pixel.
+/// Draws a picture as PNG, two pixels to a CSS pixel.
 pub fn png(picture: &dyn Picture) -> Result<Vec<u8>> {
     encoded(&picture.draw(true)?)
 }
 
-/// A drawing as PNG.
+/// Encodes a drawing as PNG.
 pub fn encoded(drawing: &Drawing) -> Result<Vec<u8>> {
     png_of(drawing, SHARPNESS)
 }
@@ -116,9 +118,10 @@ fn png_of(drawing: &Drawing, scale: f32) -> Result<Vec<u8>> {
     pixmap.encode_png().map_err(|e| err!(Bug, "the picture cannot be encoded: {e}"))
 }
 
-/// The drawing in pixels, `scale` to a CSS pixel.
+/// Draws in pixels, `scale` to a CSS pixel.
 pub fn pixels(drawing: &Drawing, scale: f32) -> Result<tiny_skia::Pixmap> {
-    let (width, height) = (drawing.width as f32 * scale, drawing.height as f32 * scale);
+    let width = drawing.width as f32 * scale;
+    let height = drawing.height as f32 * scale;
     let bytes = f64::from(width) * f64::from(height) * 4.0;
     memory::check(bytes as u128, || "the picture".into())?;
     let mut pixmap = tiny_skia::Pixmap::new(width.ceil() as u32, height.ceil() as u32)
@@ -129,7 +132,7 @@ pub fn pixels(drawing: &Drawing, scale: f32) -> Result<tiny_skia::Pixmap> {
     Ok(pixmap)
 }
 
-/// The drawing as usvg sees it, text as outlines of the embedded typeface.
+/// Returns the drawing as usvg sees it, text as outlines of the embedded typeface.
 fn tree(drawing: &Drawing) -> Result<usvg::Tree> {
     static FONTS: LazyLock<Arc<usvg::fontdb::Database>> = LazyLock::new(|| {
         let mut fonts = usvg::fontdb::Database::new();
@@ -143,9 +146,10 @@ fn tree(drawing: &Drawing) -> Result<usvg::Tree> {
     usvg::Tree::from_str(&text, &options).map_err(|e| err!(Bug, "the drawing cannot be read back: {e}"))
 }
 
-/// The opening tag with the title and the description that screen readers speak.
+/// Writes the opening tag with the title and the description that screen readers speak.
 fn opening(picture: &dyn Picture, drawing: &Drawing, view_box: (f64, f64), role: &str) -> String {
-    let (title, description) = (escape::text(&picture.title()), escape::text(&picture.description()));
+    let title = escape::text(&picture.title());
+    let description = escape::text(&picture.description());
     let root = root(drawing, view_box, &format!(" role=\"{role}\" aria-label=\"{title}\""));
     format!("{root}<title>{title}</title><desc>{description}</desc>\n")
 }
@@ -162,7 +166,8 @@ mod tests {
     use super::*;
     use crate::report::samples;
 
-    /// A stand-alone SVG, read back, is the same picture as the PNG: same size, and the same ink in the same places.
+    /// Checks that a stand-alone SVG, read back, is the same picture as the PNG: same size, and the same ink in the
+    /// same places.
     #[test]
     fn the_svg_on_its_own_shows_what_the_png_shows() {
         for (name, chart) in samples::all().into_iter().step_by(4) {

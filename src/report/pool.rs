@@ -3,8 +3,8 @@
 use crate::base::Grid;
 use crate::base::results::{MISSING, is_missing};
 
-/// The grid in at most so many rows and columns, and a note if that took averaging. Cells without a finite value do
-/// not count; where there is nothing but such cells the average is NaN, and missing where all of them are.
+/// Returns the grid in at most so many rows and columns, and a note if that took averaging. Cells without a finite
+/// value do not count; where there is nothing but such cells the average is NaN, and missing where all of them are.
 pub fn pooled(grid: &Grid, most_rows: usize, most_columns: usize) -> (Grid, Option<String>) {
     let down = grid.rows.len().div_ceil(most_rows.max(1)).max(1);
     let across = grid.columns.len().div_ceil(most_columns.max(1)).max(1);

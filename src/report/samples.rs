@@ -11,7 +11,7 @@ fn series(name: &str, n: usize, f: impl Fn(f64) -> f64) -> Series {
     Series { name: name.into(), y: x.iter().map(|x| f(*x)).collect(), x, ..Series::default() }
 }
 
-/// Numbers that look random and are the same every time.
+/// Returns number `i` of a sequence from 0 to 1 that looks random and is the same every time.
 pub fn noise(i: usize) -> f64 {
     let hashed = (i as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     ((hashed ^ (hashed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 11) as f64 / (1_u64 << 53) as f64
@@ -31,7 +31,7 @@ impl Chart {
     }
 }
 
-/// The charts by name.
+/// Builds the charts, with their names.
 pub fn all() -> Vec<(&'static str, Chart)> {
     [lines(), points(), bars(), histograms(), heats()].concat()
 }
@@ -178,7 +178,7 @@ fn histograms() -> Vec<(&'static str, Chart)> {
     ]
 }
 
-/// A grid of `rows` by `columns` filled by `f`.
+/// Builds a grid of `rows` by `columns` filled by `f`.
 pub fn grid(rows: usize, columns: usize, f: impl Fn(usize, usize) -> f64) -> Grid {
     Grid {
         title: "Effect of patching".into(),

@@ -18,7 +18,7 @@ pub struct Tick {
 }
 
 impl Scale {
-    /// The range from `low` to `high`, widened where they are too close to tell apart in double precision.
+    /// Builds the range from `low` to `high`, widened where they are too close to tell apart in double precision.
     pub fn new(low: f64, high: f64, log: bool) -> Self {
         let (low, high) = (low.min(high), low.max(high));
         let (low, high) = if log { (low.max(f64::MIN_POSITIVE), high.max(f64::MIN_POSITIVE)) } else { (low, high) };
@@ -33,7 +33,7 @@ impl Scale {
         Self { low: (low - reach).max(f64::MIN), high: (high + reach).min(f64::MAX), log }
     }
 
-    /// The range that holds all of the values that this kind of axis can show, if there are any.
+    /// Builds the range that holds all of the values that this kind of axis can show, if there are any.
     pub fn around(values: impl Iterator<Item = f64>, log: bool) -> Option<Self> {
         let (low, high) = values
             .filter(|v| shows(*v, log))
@@ -41,13 +41,14 @@ impl Scale {
         (low <= high).then(|| Self::new(low, high, log))
     }
 
-    /// A margin of `share` of the length at both ends, so that marks do not sit on the frame.
+    /// Adds a margin of `share` of the length at both ends, so that marks do not sit on the frame.
     pub fn padded(self, share: f64) -> Self {
-        let (low, high) = (self.value(-share), self.value(1.0 + share));
+        let low = self.value(-share);
+        let high = self.value(1.0 + share);
         if low.is_finite() && high.is_finite() && (!self.log || low > 0.0) { Self { low, high, ..self } } else { self }
     }
 
-    /// Where `value` lies: 0 at the low end, 1 at the high end, beyond outside.
+    /// Returns the place of `value`: 0 at the low end, 1 at the high end, beyond outside.
     pub fn share(&self, value: f64) -> f64 {
         let (low, high, value) = if self.log {
             (self.low.log10(), self.high.log10(), value.log10())
@@ -58,7 +59,7 @@ impl Scale {
         (value - low) / (high - low)
     }
 
-    /// The value that lies at `share`.
+    /// Returns the value that lies at `share`.
     pub fn value(&self, share: f64) -> f64 {
         if self.log {
             return 10_f64.powf(self.low.log10() * (1.0 - share) + self.high.log10() * share);
@@ -74,7 +75,7 @@ impl Scale {
         self.low <= value && value <= self.high
     }
 
-    /// About `wanted` round values with labels, at most twice as many, in rising order.
+    /// Chooses about `wanted` round values with labels, at most twice as many, in rising order.
     pub fn ticks(&self, wanted: usize) -> Vec<Tick> {
         let wanted = wanted.clamp(1, 100);
         if !self.log {
@@ -102,7 +103,8 @@ impl Scale {
         // The range itself may be wider than doubles are.
         let (step, exponent) = round_step((self.high / wanted as f64 - self.low / wanted as f64).min(f64::MAX));
         let unit = decimal(step, exponent);
-        let (first, last) = ((self.low / unit - 1e-9).ceil(), (self.high / unit + 1e-9).floor());
+        let first = (self.low / unit - 1e-9).ceil();
+        let last = (self.high / unit + 1e-9).floor();
         let count = (last - first + 1.0).clamp(0.0, 200.0) as usize;
         // The multiple is exact and so is the power of ten, hence 0.3 and not 0.30000000000000004.
         let values: Vec<f64> = (0..count).map(|i| decimal((first + i as f64) * step, exponent)).collect();
@@ -111,12 +113,12 @@ impl Scale {
     }
 }
 
-/// Whether an axis of this kind can show the value.
+/// Returns whether an axis of this kind can show the value.
 pub fn shows(value: f64, log: bool) -> bool {
     value.is_finite() && (!log || value > 0.0)
 }
 
-/// `multiple * 10^exponent`, exact where doubles can be.
+/// Computes `multiple * 10^exponent`, exact where doubles can be.
 fn decimal(multiple: f64, exponent: i32) -> f64 {
     match exponent {
         0.. => multiple * 10_f64.powi(exponent),
@@ -125,7 +127,7 @@ fn decimal(multiple: f64, exponent: i32) -> f64 {
     }
 }
 
-/// The nearest round step, 1, 2 or 5 times a power of ten.
+/// Returns the nearest round step, 1, 2 or 5 times a power of ten.
 fn round_step(raw: f64) -> (f64, i32) {
     let exponent = raw.log10().floor();
     let lead = raw / 10_f64.powf(exponent);

@@ -2,19 +2,19 @@
 
 pub use crate::base::counts::count;
 
-/// The text with everything that a terminal or a reader could trip over made visible: line ends, tabs and escapes as
-/// symbols, marks that turn the writing direction or have no width as their code.
+/// Returns the text with everything that a terminal or a reader could trip over made visible: line ends, tabs and
+/// escapes as symbols, marks that turn the writing direction or have no width as their code.
 pub fn visible(text: &str) -> String {
     text.chars().map(Shown).map(|c| c.to_string()).collect()
 }
 
-/// As [`visible`], but line ends stay, for text that is meant to have lines.
+/// Returns the text as [`visible`] does, but with its line ends, for text that is meant to have lines.
 pub fn visible_lines(text: &str) -> String {
     text.lines().map(visible).collect::<Vec<_>>().join("\n")
 }
 
-/// The text with what could move the cursor, change colours, write to the clipboard or turn the writing direction of a
-/// terminal replaced, one character for one; unlike [`visible`] it leaves lines, tabs and all other text as they are.
+/// Replaces what could move the cursor, change colours, write to the clipboard or turn the writing direction of a
+/// terminal, one character for one; unlike [`visible`] it leaves lines, tabs and all the rest of the text as they are.
 pub fn harmless(text: &str) -> String {
     let mut letters = text.chars().peekable();
     let mut shown = String::with_capacity(text.len());
@@ -31,12 +31,14 @@ pub fn harmless(text: &str) -> String {
     shown
 }
 
-/// The control pictures stand in the same order as the characters that they picture.
+/// Returns the picture of a control character. The pictures stand in the same order as the characters that they
+/// picture.
 fn pictured(control: char) -> char {
     char::from_u32(0x2400 + control as u32).unwrap_or('\u{fffd}')
 }
 
-/// A token as a label: as [`visible`], and spaces at its ends are shown, since ` the` and `the` are different tokens.
+/// Returns a token as a label: made [`visible`], and with spaces at its ends shown, since ` the` and `the` are
+/// different tokens.
 pub fn token(text: &str) -> String {
     let core = text.trim_matches(' ');
     if core.is_empty() {
@@ -47,7 +49,7 @@ pub fn token(text: &str) -> String {
     format!("{}{}{}", "␣".repeat(before), visible(core), "␣".repeat(after))
 }
 
-/// At most `most` characters, the last of them an ellipsis where some were left off.
+/// Cuts a text to at most `most` characters, the last of them an ellipsis where some were left off.
 pub fn elided(text: &str, most: usize) -> String {
     if text.chars().count() <= most {
         return text.into();
@@ -72,7 +74,8 @@ impl std::fmt::Display for Shown {
     }
 }
 
-/// C1 controls, marks of writing direction, and characters without width that stand alone in tokens.
+/// Returns whether a character is a C1 control, a mark of writing direction, or one without width that stands alone in
+/// tokens.
 fn is_unseen(c: char) -> bool {
     matches!(c,
         '\u{80}'..='\u{9f}' | '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'

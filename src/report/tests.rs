@@ -1,5 +1,5 @@
-//! What holds for every chart: the same bytes every time, well-formed pictures of the right size, plain text without
-//! codes, and no panic whatever the data.
+//! Tests of every chart: the same bytes every time, well-formed pictures of the right size, plain text without codes,
+//! and no panic whatever the data.
 
 use proptest::prelude::*;
 use resvg::{tiny_skia, usvg};

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 type Point = (f64, f64);
 
-/// A path whose points share a pixel column only where that changes what is seen: of each run of points in a column
-/// the first, the highest, the lowest and the last are kept.
+/// Returns a path whose points share a pixel column only where that changes what is seen: of each run of points in a
+/// column the first, the highest, the lowest and the last are kept.
 pub fn path(points: &[Point]) -> Vec<Point> {
     if points.len() < 2_000 {
         return points.to_vec();
@@ -33,7 +33,7 @@ pub fn path(points: &[Point]) -> Vec<Point> {
     kept
 }
 
-/// Of the `indices` the first in each square of a raster, which is made coarser until at most `most` are left.
+/// Returns the first of the `indices` in each square of a raster, which is made coarser until at most `most` are left.
 pub fn apart(indices: &[usize], place: impl Fn(usize) -> Point, most: usize) -> Vec<usize> {
     if indices.len() <= most {
         return indices.to_vec();

@@ -1,4 +1,17 @@
 //! Floor 0: the base of every other floor. Errors, plain results, tasks, randomness, files and access rules.
+//!
+//! ```rust,no_run
+//! use microtome_core::base::access::{Access, Rules};
+//! use microtome_core::base::files::Files;
+//! use microtome_core::base::{Error, Kind};
+//!
+//! // Whatever opens a file asks the rules first.
+//! let rules = Rules { deny_read: vec!["/".into()], ..Default::default() };
+//! let files = Files::new(Access::new("out".as_ref(), &rules)?, false);
+//! let refused = files.text("Cargo.toml".as_ref()).unwrap_err();
+//! assert_eq!(refused.kind, Kind::Access);
+//! # Ok::<(), Error>(())
+//! ```
 
 pub mod access;
 pub mod bootstrap;

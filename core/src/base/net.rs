@@ -35,10 +35,10 @@ use room::Room;
 /// The user agent.
 pub const USER_AGENT: &str = concat!("microtome/", env!("CARGO_PKG_VERSION"));
 
-/// How often a waiting download checks for an interruption.
+/// Interval at which a waiting download checks for an interruption.
 const GLANCE: Duration = Duration::from_millis(20);
 
-/// How long a server of files may be silent.
+/// Longest silence of a server of files before a request fails.
 const SILENCE: Duration = Duration::from_secs(60);
 
 /// Downloads a file to `to` (by default the last part of the address), atomically.
@@ -117,7 +117,7 @@ fn judged(access: &Access) -> redirect::Policy {
     })
 }
 
-/// Resolves hosts, without denied addresses: a host that is denied as 127.0.0.1 is denied as localhost, too.
+/// A resolver of hosts without denied addresses: a host that is denied as 127.0.0.1 is denied as localhost, too.
 struct Names {
     access: Access,
 }
@@ -167,12 +167,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// The token is sent to this server, and to none that it redirects to.
+    /// Builds a connection whose token is sent to its server, and to none that the server redirects to.
     pub fn new(access: &Access, token: Option<&str>) -> Result<Self> {
         Self::patient(access, token, SILENCE)
     }
 
-    /// The same for a server that may be silent for longer.
+    /// Builds a connection to a server that may be silent for longer than [`Server::new`] allows.
     pub fn patient(access: &Access, token: Option<&str>, silence: Duration) -> Result<Self> {
         Ok(Self {
             access: access.clone(),
@@ -194,8 +194,8 @@ impl Server {
         answered(task, request.body(json), what, most).await
     }
 
-    /// The server's own answer about a file: redirections are followed only within the server, so the answer may be a
-    /// redirection.
+    /// Returns the server's own answer about a file: redirections are followed only within the server, so the answer
+    /// may be a redirection.
     pub async fn head(&self, task: &Task, address: &str) -> Result<Response> {
         let mut url = self.url(address)?;
         for _ in 0..10 {
@@ -216,7 +216,8 @@ impl Server {
         Ok(url)
     }
 
-    /// Sizes are those of the stored bytes, so compression in transit is not requested.
+    /// Signs a request with the token, if there is one. Compression in transit is not requested, since sizes are those
+    /// of the stored bytes.
     fn signed(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
         let request = request.header(ACCEPT_ENCODING, "identity");
         match &self.token {
@@ -230,7 +231,8 @@ async fn answered(task: &Task, request: reqwest::RequestBuilder, what: &str, mos
     let failed = |e: reqwest::Error| failure(what, &e);
     let mut response = patiently(task, request.send()).await?.map_err(failed)?;
     let said = |name: &str| response.headers().get(name)?.to_str().ok().map(str::to_string);
-    let (code, retry_after) = (said("x-error-code"), said("retry-after").and_then(|seconds| seconds.parse().ok()));
+    let code = said("x-error-code");
+    let retry_after = said("retry-after").and_then(|seconds| seconds.parse().ok());
     let mut content = Vec::new();
     while let Some(chunk) = patiently(task, response.chunk()).await?.map_err(failed)? {
         if (content.len() + chunk.len()) as u64 > most {
@@ -249,12 +251,12 @@ fn judge(access: &Access, url: &Url) -> Result<()> {
     }
 }
 
-/// Whether this is an address of this machine, where nobody else reads what is sent.
+/// Returns whether a URL is an address of this machine, where nobody else reads what is sent.
 fn is_here(url: &Url) -> bool {
     matches!(url.host_str(), Some("127.0.0.1" | "localhost" | "[::1]"))
 }
 
-/// The address as messages show it, without a password.
+/// Returns the URL as messages show it, without a password.
 fn named(url: &Url) -> String {
     let mut shown = url.clone();
     if !shown.username().is_empty() || shown.password().is_some() {
@@ -313,7 +315,7 @@ pub async fn patiently<T>(task: &Task, work: impl Future<Output = T>) -> Result<
     }
 }
 
-/// Why a request failed: the innermost cause says most, and a refusal of ours comes back as it was.
+/// Returns the error of a failed request: its innermost cause, which says most, or a refusal of our own, unchanged.
 pub fn failure(what: &str, error: &reqwest::Error) -> Error {
     let mut cause: &dyn std::error::Error = error;
     loop {

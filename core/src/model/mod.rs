@@ -1,4 +1,25 @@
 //! Floor 4: models. Configs of families, weights and where they come from, tokenizers, sites, hooks, one decoder.
+//!
+//! ```rust,no_run
+//! use microtome_core::base::access::{Access, Rules};
+//! use microtome_core::base::files::Files;
+//! use microtome_core::base::{Error, Task};
+//! use microtome_core::model::Model;
+//! use microtome_core::model::batch::Batch;
+//! use microtome_core::model::hooks::{Action, Bound};
+//! use microtome_core::model::load::Loading;
+//!
+//! let task = Task::default();
+//! let files = Files::new(Access::new("out".as_ref(), &Rules::default())?, false);
+//! let model = Model::load(&files, "tiny", &Loading::default(), &task)?;
+//!
+//! // The unembedding has no bias: where the final norm is ablated, all logits are 0.
+//! let batch = Batch::new(vec![vec![1, 2, 3]])?;
+//! let ablated = Bound::new(model.decoder.config(), "final_norm", None, None, Box::new(Action::Zero.begin()))?;
+//! let logits = model.decoder.logits_at(&batch, &[-1], vec![ablated], &task)?;
+//! assert!(logits.flatten_all()?.to_vec1::<f32>()?.iter().all(|logit| *logit == 0.0));
+//! # Ok::<(), Error>(())
+//! ```
 
 pub mod batch;
 pub mod cache;

@@ -6,6 +6,17 @@
 //! rounding) and those that refuse a tensor that tracks gradients, by name.
 //!
 //! Nothing here polls for Ctrl-C: callers put calls on large tensors into [`crate::base::Task::heavy`].
+//!
+//! ```rust,no_run
+//! use microtome_core::base::Error;
+//! use microtome_core::tensor::einsum::einsum;
+//! use microtome_core::tensor::{Device, Tensor};
+//!
+//! let x = Tensor::new(&[[1f32, 2.0], [3.0, 4.0]], &Device::Cpu)?;
+//! let gram = einsum("ij,ik->jk", &[x.clone(), x])?;
+//! assert_eq!(gram.to_vec2::<f32>()?, [[10.0, 14.0], [14.0, 20.0]]);
+//! # Ok::<(), Error>(())
+//! ```
 
 pub mod arithmetic;
 pub mod axes;

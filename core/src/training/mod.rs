@@ -1,6 +1,24 @@
 //! Floor 2: the parts of every training, of a model or of a dictionary: the learning rate schedule, Adam with gradient
 //! clipping, the loop with progress, interruption and checkpoints, and the history of steps; and gradient descent on
 //! any parameters.
+//!
+//! ```rust,no_run
+//! use microtome_core::base::{Error, Task};
+//! use microtome_core::tensor::{Device, Tensor};
+//! use microtome_core::training::descent::{Descent, DescentOptions, DescentRule};
+//!
+//! // The minimum of (x - 3)^2.
+//! let task = Task::default();
+//! let start = Tensor::new(0f32, &Device::Cpu)?;
+//! let rule = DescentRule::Sgd { momentum: 0.0, weight_decay: 0.0 };
+//! let options = DescentOptions { lr: 0.25, ..Default::default() };
+//! let mut descent = Descent::new(rule, vec![("x".into(), start)], options)?;
+//! for _ in 0..20 {
+//!     descent.step(&mut |x| Ok((&x[0] - 3.0)?.sqr()?), &task)?;
+//! }
+//! assert!((descent.parameters()[0].to_scalar::<f32>()? - 3.0).abs() < 1e-3);
+//! # Ok::<(), Error>(())
+//! ```
 
 mod adam;
 mod checkpoint;

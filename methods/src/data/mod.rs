@@ -1,5 +1,26 @@
 //! Floor 5: texts and their sources, with labels where known, their packing into rows of tokens, the activations of
 //! models on them, and tables as data.
+//!
+//! ```rust,no_run
+//! use microtome_methods::data::pack::gathered;
+//! use microtome_methods::data::pairs::{PairOptions, pairs};
+//! use microtome_methods::prelude::*;
+//!
+//! let task = Task::default();
+//! let files = Files::new(Access::new("out".as_ref(), &Rules::default())?, false);
+//! let model = Model::load(&files, "tiny", &Loading::default(), &task)?;
+//!
+//! // A text that the model wrote, in two parts that share no document.
+//! let text = Text::of_tiny(&files, TextOptions::default(), &task)?;
+//! let parts = text.split(&[3.0, 1.0])?;
+//! let rows = gathered(&parts[0], model.tokenizer()?, 64, Some(8), &task, |row| Ok(row.ids))?;
+//! assert_eq!((rows.len(), rows[0].len()), (8, 64));
+//!
+//! // Prompts that a bracket closes, each beside one in which none is open.
+//! let drawn = pairs("parenthesis", &PairOptions { n: 4, ..Default::default() }, &task)?;
+//! assert!(drawn.iter().all(|pair| pair.clean.contains('(') && !pair.corrupt.contains('(')));
+//! # Ok::<(), Error>(())
+//! ```
 
 pub mod baselines;
 pub mod bits;

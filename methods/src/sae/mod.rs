@@ -3,6 +3,30 @@
 //!
 //! A dictionary is one type, [`Sae`], whatever its kind and library: its [`Parts`] are the mathematics as data. Every
 //! kind of training ends in such parts; a format is a reader and a writer of them.
+//!
+//! ```rust,no_run
+//! use microtome_methods::model::site::select;
+//! use microtome_methods::prelude::*;
+//!
+//! /// Fits a top-k dictionary at each of these sites.
+//! fn fitted(model: &Model, sites: &[&str], text: &Text, files: &Files, task: &Task) -> Result<Vec<Sae>> {
+//!     let options = FitOptions { ratio: 2.0, steps: Some(10), batch: 512, ..Default::default() };
+//!     let plans = [FitPlan::new(kinds::TopK { k: 8, ..Default::default() }, options)];
+//!     let (reading, storage) = (HarvestOptions { context: Some(64), ..Default::default() }, FitStorage::none(files));
+//!     let readings = [TextReading::new(model, text, &reading)];
+//!     let (source, target) = (Source::Text(&readings), Target::Dictionary(sites));
+//!     let job = Job { source, target, plans: &plans, is_sweep: false, storage: &storage };
+//!     job.run(task)?.into_iter().map(|one| one.made.dictionary()).collect()
+//! }
+//!
+//! /// Computes the activations of a dictionary's features, `[1, pos, features]`, where the model reads these tokens.
+//! fn codes(model: &Model, sae: &Sae, tokens: Tokens, task: &Task) -> Result<Tensor> {
+//!     let site = &sae.parts().about.sites[0];
+//!     let ask = Ask { places: select(model.decoder.config(), site)?, ..Default::default() };
+//!     let cache = model.decoder.cache(&Batch::new(vec![tokens.ids])?, ask, task)?;
+//!     sae.encode(&cache.get(site)?)
+//! }
+//! ```
 
 pub mod baselines;
 pub mod cached;

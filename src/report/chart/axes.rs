@@ -1,4 +1,5 @@
-//! Charts with an x and a y axis: plotters' `ChartBuilder` draws what is around the data, and each kind what is between the axes.
+//! Charts with an x and a y axis: plotters' `ChartBuilder` draws what is around the data, and each kind what is between
+//! the axes.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -61,7 +62,8 @@ pub fn draw(
     })
 }
 
-/// Draws the lines of the grid and all labels around the frame, those below it with `depth` for its ticks; returns where values stand.
+/// Draws the lines of the grid and all labels around the frame, those below it with `depth` for its ticks; returns the
+/// map from values to places.
 fn draw_around(canvas: &mut Canvas, chart: &Chart, frame: &Frame, depth: f64, x: Ruler, y: Ruler) -> Result<Space> {
     let below = depth + label_room(&chart.x.label);
     // plotters shares a backend of its own, and so it has the sheet for a while.
@@ -111,7 +113,7 @@ fn ticks_that_fit(scale: &Scale, width: f64) -> Vec<Tick> {
     ticks
 }
 
-/// The base line, and the zero line where zero lies inside.
+/// Draws the base line, and the zero line where zero lies inside.
 fn draw_frame(plot: &mut Plot) -> Result<()> {
     let frame = plot.frame;
     if !plot.view.y.log && plot.view.y.low < 0.0 && plot.view.y.high > 0.0 {

@@ -10,9 +10,9 @@ use crate::report::terminal::screen;
 crate::options! {
     #[derive(Debug, Clone)]
     pub struct BarOptions {
-        /// What the bars stand for.
+        /// Names of the bars.
         labels: Option<Labels> = None => usually("0, 1, 2 and so on");
-        /// What the series are called.
+        /// Names of the series.
         names: Option<Labels> = None => usually("their numbers, or the keys of a map");
         with intervals: IntervalOptions;
         with label: LabelOptions;
@@ -22,7 +22,7 @@ crate::options! {
     }
 }
 
-/// A bar chart: one bar for each value, or several side by side.
+/// Builds a bar chart: one bar for each value, or several side by side.
 pub fn bar(data: &Plain, options: BarOptions, task: &Task) -> Result<Chart> {
     let data = Data { name: "data", value: data, task };
     let (names, named) = match data.pairs() {
@@ -51,7 +51,7 @@ pub struct Bar {
     pub series: Vec<Bars>,
 }
 
-/// One value for each category.
+/// Bars of one series, with one value for each category.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Bars {
     pub name: String,
@@ -147,7 +147,7 @@ impl Kind for Bar {
 /// The share of a category's width that its bars take.
 const FILLED: f64 = 0.78;
 
-/// No bar is wider than this, however few there are.
+/// Largest width of a bar, however few there are.
 const WIDEST: f64 = 72.0;
 
 impl Bar {
@@ -181,13 +181,13 @@ fn bar_of(plot: &mut Plot, (left, right): (f64, f64), value: f64, look: Look) ->
     plot.canvas.rectangle((left + gap, top), (right - gap, base), look.colour)
 }
 
-/// What fills the bars of a series where there are no colours.
+/// Characters that fill the bars of each series where there are no colours.
 const FILLINGS: [&str; 4] = ["█", "▒", "▓", "░"];
 
 const LONGEST_NAME: usize = 24;
 const WIDEST_LINE: usize = 100;
 
-/// The values as text, and the ends of their intervals if they are wanted.
+/// Writes the values as text, with the ends of their intervals if `intervals` asks for them.
 fn texts(s: &Bars, intervals: bool) -> Vec<String> {
     let ends = |i: usize| match s.spread.as_ref().filter(|_| intervals) {
         Some(spread) => format!(" [{}, {}]", number::digits(spread.low[i], 3), number::digits(spread.high[i], 3)),
@@ -196,7 +196,7 @@ fn texts(s: &Bars, intervals: bool) -> Vec<String> {
     s.values.iter().enumerate().map(|(i, value)| format!("{}{}", number::digits(*value, 4), ends(i))).collect()
 }
 
-/// The bar from the zero of the axis to the value, padded to `room` columns.
+/// Draws the bar from the zero of the axis to the value, padded to `room` columns.
 fn blocks(view: &View, value: f64, room: usize, filling: &str) -> String {
     let scale = &view.y;
     if !scale.shows(value) {

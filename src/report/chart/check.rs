@@ -1,15 +1,16 @@
-//! Whether a chart can be drawn, asked before anything is.
+//! Checks of charts, made before anything is drawn.
 
 use super::options::{LARGEST, SMALLEST};
 use super::*;
 use crate::base::Error;
 
-/// Each series has a colour and a dash of its own, and each annotation a place where it hides least, which is looked for.
+/// Maximum number of series. Each has a colour and a dash of its own, and each annotation a place where it hides least,
+/// which is looked for.
 const MOST_SERIES: usize = 1000;
 const MOST_MARKS: usize = 1000;
 
 impl Chart {
-    /// Lists that fit each other, ranges that are ranges, and something to see.
+    /// Refuses sizes and ranges out of bounds, lists that do not fit each other, and charts with nothing to see.
     pub fn check(&self) -> Result<()> {
         for (name, pixels) in [("width", self.width), ("height", self.height)] {
             if !(SMALLEST..=LARGEST).contains(&pixels) {
@@ -48,7 +49,7 @@ impl Axis {
     }
 }
 
-/// Whether the ends of a range are such.
+/// Refuses a range whose ends are not finite and rising, or not above zero on a logarithmic axis.
 pub fn range(range: Option<[f64; 2]>, log: bool, what: &str) -> Result<()> {
     let Some([low, high]) = range else { return Ok(()) };
     if !(low.is_finite() && high.is_finite() && low < high) {
@@ -61,13 +62,13 @@ pub fn range(range: Option<[f64; 2]>, log: bool, what: &str) -> Result<()> {
     Ok(())
 }
 
-/// Whether there are series, and no more than can be told apart.
+/// Refuses a chart without series, or with more than can be told apart.
 pub fn series(found: usize) -> Result<()> {
     some(found, "series")?;
     few(found, MOST_SERIES, "series")
 }
 
-/// Whether an interval has both of its ends for each value.
+/// Refuses an interval that lacks one of its ends for a value.
 pub fn spread(spread: &Option<Spread>, length: usize) -> Result<()> {
     let Some(Spread { low, high, .. }) = spread else { return Ok(()) };
     same("lower end", low.len(), "value", length)?;
@@ -90,7 +91,7 @@ fn few(found: usize, most: usize, noun: &str) -> Result<()> {
         .hint("more cannot be told apart in one picture"))
 }
 
-/// Whether there are as many of one thing as of another.
+/// Refuses a number of things that differs from the number of what they belong to.
 pub fn same(what: &str, found: usize, other: &str, expected: usize) -> Result<()> {
     if found == expected {
         return Ok(());
@@ -98,7 +99,7 @@ pub fn same(what: &str, found: usize, other: &str, expected: usize) -> Result<()
     Err(err!(Shape, "expected one {what} for each {other}, found {found} for {expected}"))
 }
 
-/// The error as one of the series of this name.
+/// Returns the error as one of the series of this name.
 pub fn named(error: Error, name: &str) -> Error {
     if name.is_empty() { error } else { error.within(format_args!("series `{name}`")) }
 }

@@ -23,7 +23,7 @@ pub type Matrix = (usize, usize, Vec<f64>);
 /// Values of a list between two checks for an interruption.
 const PIECE: usize = 1 << 16;
 
-/// What is no plain value but a tensor or a grid.
+/// Returns the object of type `T` within a value, such as a tensor or a grid, if there is one.
 pub(super) fn inside<T: 'static>(value: &Plain) -> Option<&T> {
     let Plain::Other(Foreign { value, .. }) = value else { return None };
     value.downcast_ref()
@@ -42,8 +42,8 @@ impl Data<'_> {
         f64::of(self.value).ok_or_else(|| self.refuse("a number"))
     }
 
-    /// All numbers of a list or a tensor, whatever its shape; one number alone is a list of one. What is missing in a
-    /// list, as cells of a column may be, is missing.
+    /// Returns all numbers of a list or a tensor, whatever its shape; one number alone is a list of one. A value that
+    /// is missing in a list, as cells of a column may be, stays missing.
     pub fn numbers(&self) -> Result<Vec<f64>> {
         if let Some(tensor) = inside::<Tensor>(self.value) {
             return values(tensor, self.task);
@@ -67,8 +67,8 @@ impl Data<'_> {
         list.iter().enumerate().map(checked).collect()
     }
 
-    /// One series or several: a list or a one-dimensional tensor is one, a list of lists, the rows of a matrix, or a
-    /// map of names to lists are several.
+    /// Returns one series or several: a list or a one-dimensional tensor is one; a list of lists, the rows of a matrix,
+    /// or a map of names to lists are several.
     pub fn series(&self) -> Result<Vec<Named>> {
         match self.value {
             Plain::Map(map) => {
@@ -86,7 +86,7 @@ impl Data<'_> {
         }
     }
 
-    /// A two-dimensional tensor, or a list of lists of one length.
+    /// Returns the values of a two-dimensional tensor, or of a list of lists of one length.
     pub fn matrix(&self) -> Result<Matrix> {
         if let Some(tensor) = inside::<Tensor>(self.value) {
             return match *tensor.dims() {
@@ -109,7 +109,7 @@ impl Data<'_> {
         Ok((rows.len(), columns, rows.concat()))
     }
 
-    /// A grid, or a matrix, whose rows and columns are called by their numbers.
+    /// Returns a grid; a matrix becomes one whose rows and columns are called by their numbers.
     pub fn grid(&self) -> Result<Grid> {
         if let Some(grid) = inside::<Grid>(self.value) {
             return Ok(grid.clone());
@@ -119,7 +119,7 @@ impl Data<'_> {
         Ok(Grid { rows: numbered(rows), columns: numbered(columns), values, ..Grid::default() })
     }
 
-    /// Names with a number each, if that is what the data are: a map, or a list of pairs, which keeps its order.
+    /// Returns names with a number each, if the data are a map of these, or a list of pairs, which keeps its order.
     pub fn pairs(&self) -> Option<(Vec<String>, Vec<f64>)> {
         match self.value {
             Plain::Map(map) => map.iter().map(|(name, value)| Some((name.clone(), f64::of(value)?))).collect(),
@@ -137,7 +137,7 @@ impl Data<'_> {
         }
     }
 
-    /// Where lines stand: a number, a list of them, or a map of names to numbers.
+    /// Returns the places of lines with their names, from a number, a list of numbers, or a map of names to numbers.
     pub fn places(&self) -> Result<Vec<(String, f64)>> {
         match self.value {
             Plain::Map(map) => {
@@ -149,7 +149,7 @@ impl Data<'_> {
         }
     }
 
-    /// The keys of a map.
+    /// Returns the keys of a map; none for other data.
     pub fn keys(&self) -> Option<Vec<&str>> {
         match self.value {
             Plain::Map(map) => Some(map.iter().map(|(key, _)| key.as_str()).collect()),
@@ -157,7 +157,7 @@ impl Data<'_> {
         }
     }
 
-    /// The values of an option that is shaped like the data: key by key if the data are a map, else in order.
+    /// Returns the values of an option that is shaped like the data: key by key if the data are a map, else in order.
     pub fn like(&self, data: &Data, series: &[Named]) -> Result<Vec<Vec<f64>>> {
         let wanted = data.keys();
         if wanted != self.keys() {
@@ -186,14 +186,14 @@ fn is_list(value: &Plain) -> bool {
     matches!(value, Plain::List(_)) || inside::<Tensor>(value).is_some()
 }
 
-/// Lists without names are called by their number, unless there is only one.
+/// Returns the lists with their numbers as names, unless there is only one.
 fn numbered(lists: Vec<Vec<f64>>) -> Vec<Named> {
     let alone = lists.len() == 1;
     let name = |i: usize| if alone { String::new() } else { i.to_string() };
     lists.into_iter().enumerate().map(|(i, values)| (name(i), values)).collect()
 }
 
-/// The values of a tensor, row after row.
+/// Returns the values of a tensor, row after row.
 pub(super) fn values(tensor: &Tensor, task: &Task) -> Result<Vec<f64>> {
     memory::check(tensor.elem_count() as u128 * 8, || "a tensor's values".into())?;
     let count = tensor.elem_count() as f64;

@@ -1,5 +1,5 @@
-//! Histograms: values counted between edges that suit them, drawn as filled outlines; in the terminal as columns of blocks, several
-//! of them as outlines.
+//! Histograms: values counted between edges that suit them, drawn as filled outlines; in the terminal as columns of
+//! blocks, several of them as outlines.
 
 use super::view::left_out;
 use super::*;
@@ -7,14 +7,14 @@ use crate::report::palette::GROUND;
 use crate::report::terminal::braille::Braille;
 
 crate::options! {
-    /// How the values of a histogram are divided.
+    /// Division of the values of a histogram into bins.
     #[derive(Debug, Clone)]
     pub struct BinOptions {
         /// Number of bins.
         bins: Option<usize> = None => usually("by the Freedman-Diaconis rule, 10 to 80");
-        /// Both ends of the bins.
+        /// Lowest and highest edge of the bins.
         range: Option<[f64; 2]> = None => usually("the extremes of the values");
-        /// Bins that grow by a constant factor, on a logarithmic x axis.
+        /// Whether bins grow by a constant factor, on a logarithmic x axis.
         log: bool = false;
     }
 }
@@ -24,7 +24,7 @@ crate::options! {
     pub struct HistogramOptions {
         /// The line above the chart.
         title: Option<String> = None;
-        /// What is counted, with its unit.
+        /// Quantity that is counted, with its unit.
         x: Option<String> = None;
         /// The label of the y axis.
         y: String = "count".into();
@@ -35,7 +35,7 @@ crate::options! {
     }
 }
 
-/// A histogram of one list of values, or of several over the same edges.
+/// Builds a histogram of one list of values, or of several over the same edges.
 pub fn histogram(values: &Plain, options: HistogramOptions, task: &Task) -> Result<Chart> {
     let data = Data { name: "values", value: values, task };
     let named = match values {
@@ -50,7 +50,7 @@ pub fn histogram(values: &Plain, options: HistogramOptions, task: &Task) -> Resu
     chart.sized(&options.size).dressed(label, &options.y_axis, &options.marks, task)?.checked("values", task)
 }
 
-/// A histogram of several named lists of values over common edges. The last bin holds its upper edge, too.
+/// Builds a histogram of several named lists of values over common edges. The last bin holds its upper edge, too.
 pub fn binned(named: Vec<(String, Vec<f64>)>, bins: &BinOptions) -> Result<Chart> {
     for (name, values) in &named {
         if values.is_empty() {
@@ -96,7 +96,8 @@ fn edges(sorted: &[f64], bins: &BinOptions) -> Result<Vec<f64>> {
     Ok(edges)
 }
 
-/// Freedman and Diaconis 1981: bins of width 2 IQR / n^(1/3).
+/// Returns the number of bins of width 2 IQR / n^(1/3) (Freedman and Diaconis 1981), from 10 to 80; 20 where both
+/// quartiles are equal.
 fn suggested(sorted: &[f64], scale: &Scale) -> usize {
     let quantile = |share: f64| scale.share(sorted[((sorted.len() - 1) as f64 * share) as usize]);
     let width = 2.0 * (quantile(0.75) - quantile(0.25)) / (sorted.len() as f64).cbrt();
@@ -121,7 +122,7 @@ fn counted(name: String, values: &[f64], edges: &[f64], log: bool) -> Counts {
     found
 }
 
-/// Several counts over the same edges.
+/// Counts of several series over the same edges.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Histogram {
     #[serde(serialize_with = "json::serialize")]
@@ -129,7 +130,7 @@ pub struct Histogram {
     pub series: Vec<Counts>,
 }
 
-/// How many values of one name fell between the edges, and how many could not.
+/// Numbers of values of one series between the edges, and of those that could not be counted there.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Counts {
     pub name: String,
@@ -190,7 +191,7 @@ impl Kind for Histogram {
 }
 
 impl Histogram {
-    /// Filled outlines, translucent where several lie upon each other.
+    /// Draws filled outlines, translucent where several lie upon each other.
     fn paint(&self, plot: &mut Plot) -> Result<()> {
         let is_alone = self.series.len() == 1;
         for (index, s) in self.series.iter().enumerate() {
@@ -210,7 +211,7 @@ impl Histogram {
     }
 }
 
-/// Up and down the columns from left to right, beginning and ending on the base line.
+/// Returns the outline of the columns from left to right, beginning and ending on the base line.
 fn outline(plot: &Plot, edges: &[f64], counts: &[u64]) -> Vec<Point> {
     let base = plot.frame.bottom;
     let mut points = vec![(plot.x(edges[0]), base)];
@@ -222,7 +223,7 @@ fn outline(plot: &Plot, edges: &[f64], counts: &[u64]) -> Vec<Point> {
     points
 }
 
-/// Hairlines in the colour of the ground between neighbouring columns, where these are wide enough.
+/// Draws hairlines in the colour of the ground between neighbouring columns, where these are wide enough.
 fn separators(plot: &mut Plot, edges: &[f64], counts: &[u64]) -> Result<()> {
     if plot.frame.width() / (counts.len() as f64) < 5.0 {
         return Ok(());
@@ -241,7 +242,8 @@ fn separators(plot: &mut Plot, edges: &[f64], counts: &[u64]) -> Result<()> {
 /// Blocks that fill a character by eighths from below.
 const EIGHTHS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
-/// How high the columns stand at a share of the width: the highest bin that the stretch touches.
+/// Returns the height of the columns at a stretch of the width, as a share of the axis: that of the highest bin that
+/// the stretch touches.
 fn height(view: &View, edges: &[f64], counts: &[u64], from: f64, to: f64) -> f64 {
     let bin = |share: f64| edges.partition_point(|edge| *edge <= view.x.value(share));
     let first = bin(from).max(1);

@@ -10,7 +10,7 @@ const ROW: f64 = 19.0;
 const KEY: f64 = 20.0;
 const MOST_ROWS: usize = 4;
 
-/// What the key beside a name shows.
+/// Shape of the key beside a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Key {
     Line,
@@ -25,7 +25,7 @@ pub struct Legend {
 
 struct Entry {
     text: String,
-    /// The series whose name it is; none has "and 12 more" after the last name.
+    /// The series that the name belongs to; none for "and 12 more" after the last name.
     series: Option<usize>,
     left: f64,
     row: usize,

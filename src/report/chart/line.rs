@@ -7,13 +7,13 @@ use crate::report::thin;
 crate::options! {
     #[derive(Debug, Clone)]
     pub struct LineOptions {
-        /// Where on the x axis the values stand.
+        /// Places of the values on the x axis.
         x_values: Option<GivenNumbers> = None => usually("0, 1, 2 and so on");
-        /// What the series are called.
+        /// Names of the series.
         names: Option<Labels> = None => usually("their numbers, or the keys of a map");
         /// Texts beside the points, if there is one series.
         labels: Option<Labels> = None;
-        /// Intervals as a band behind the line in place of bars.
+        /// Whether intervals are a band behind the line in place of bars.
         band: bool = false;
         with intervals: IntervalOptions;
         with label: LabelOptions;
@@ -24,7 +24,7 @@ crate::options! {
     }
 }
 
-/// A line chart of one series or several.
+/// Builds a line chart of one series or several.
 pub fn line(data: &Plain, options: LineOptions, task: &Task) -> Result<Chart> {
     let data = Data { name: "data", value: data, task };
     let named = data.renamed(data.series()?, options.names)?;
@@ -81,13 +81,13 @@ impl Kind for Line {
     }
 }
 
-/// Corners of one line. Lines along the x axis have four in a pixel at most; only a tangle has more.
+/// Maximum number of corners of one line. Lines along the x axis have four in a pixel at most; only a tangle has more.
 const MOST_VERTICES: usize = 100_000;
 
-/// Intervals along a line that are drawn as bars; more would be a grey cloud and are drawn as a band.
+/// Maximum number of intervals along a line that are drawn as bars; more would be a grey cloud and are drawn as a band.
 const MOST_ERROR_BARS: usize = 400;
 
-/// The intervals of a series, behind all lines.
+/// Draws the intervals of a series, behind all lines.
 fn intervals(plot: &mut Plot, s: &Series, look: Look) -> Result<()> {
     let Some(spread) = s.spread.as_ref().filter(|spread| spread.band || s.y.len() > MOST_ERROR_BARS) else {
         return error_bars(plot, s, 0..s.y.len(), look);

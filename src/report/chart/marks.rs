@@ -41,7 +41,7 @@ pub fn draw(plot: &mut Plot, chart: &Chart) -> Result<()> {
     Ok(())
 }
 
-/// Some thousand places of the data at most, which annotations are to keep clear of.
+/// Returns places of the data, at most four thousand, which annotations are to keep clear of.
 fn data(plot: &Plot, chart: &Chart) -> Vec<Point> {
     let points = || chart.content.kind().points();
     let every = points().count().div_ceil(4000).max(1);
@@ -57,7 +57,7 @@ fn width(plot: &Plot, text: &str) -> f64 {
     NOTE.width(&fitted(plot, text))
 }
 
-/// Writes the text at that spot, of those given, where it covers least; a spot is its left end and its middle line.
+/// Writes the text at the one of `spots` where it covers least; a spot is the left end of a text and its middle line.
 fn plate(plot: &mut Plot, text: &str, spots: &[Point], covered: &mut Vec<Point>) -> Result<()> {
     if text.is_empty() {
         return Ok(());
@@ -76,7 +76,7 @@ fn plate(plot: &mut Plot, text: &str, spots: &[Point], covered: &mut Vec<Point>)
     Ok(())
 }
 
-/// The plate of a text at this spot, moved so far that it lies inside of the plot.
+/// Returns the plate of a text at this spot, moved so far that it lies inside of the plot.
 fn inside(frame: &Frame, (left, middle): Point, wide: f64) -> Frame {
     let left = left.min(frame.right - wide - 6.0).max(frame.left + 4.0);
     let middle = middle.clamp(frame.top + 8.0, (frame.bottom - 8.0).max(frame.top + 8.0));

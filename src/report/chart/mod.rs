@@ -52,13 +52,13 @@ pub use scatter::{Scatter, ScatterOptions, scatter};
 pub use series::{Series, Spread};
 pub use view::View;
 
-/// One picture of numbers.
+/// A picture of numbers.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Chart {
     pub title: String,
     pub x: Axis,
     pub y: Axis,
-    /// Shared, since charts are copied and the data may be large.
+    /// The kind of the chart with its data, shared, since charts are copied and the data may be large.
     #[serde(flatten)]
     pub content: Arc<Content>,
     /// Annotations, drawn over the data.
@@ -66,22 +66,22 @@ pub struct Chart {
     pub marks: Vec<Mark>,
     /// Whether the names of the series are listed above the plot.
     pub legend: bool,
-    /// In CSS pixels; heat maps take what their cells need up to this size.
+    /// Size in CSS pixels; heat maps take what their cells need up to this size.
     pub width: u32,
     pub height: u32,
 }
 
-/// One axis: what it shows and how.
+/// An axis of a chart: its quantity and its range.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Axis {
     /// The quantity, with its unit.
     pub label: String,
     pub log: bool,
-    /// Both ends, where they are not to follow from the data.
+    /// Ends of the axis, where they are not to follow from the data.
     pub range: Option<[f64; 2]>,
 }
 
-/// What kind of chart, with its data.
+/// A kind of chart, with its data.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Content {
@@ -104,48 +104,48 @@ impl Content {
     }
 }
 
-/// All that is asked of a kind of chart.
+/// A kind of chart: its data, its checks, its picture and its version for the terminal.
 trait Kind {
-    /// One word, as scripts and files spell it.
+    /// Returns one word for the kind, as scripts and files spell it.
     fn name(&self) -> &'static str;
 
-    /// Its points, if these are all of its data.
+    /// Returns the points of the chart, if these are all of its data.
     fn series(&self) -> &[Series] {
         &[]
     }
 
-    /// The names of the series, empty where one has none.
+    /// Returns the names of the series, empty where one has none.
     fn names(&self) -> Vec<&str> {
         self.series().iter().map(|s| s.name.as_str()).collect()
     }
 
-    /// All values, each with its place along the x axis.
+    /// Returns all values, each with its place along the x axis.
     fn points(&self) -> Box<dyn Iterator<Item = (f64, f64)> + '_> {
         Box::new(self.series().iter().flat_map(Series::points))
     }
 
-    /// Whether it can be drawn: lists that fit each other, and something to see.
+    /// Refuses lists that do not fit each other, and charts with nothing to see.
     fn check(&self, _: &Chart) -> Result<()> {
         series::check(self.series(), self.name())
     }
 
-    /// What of it can be seen.
+    /// Returns the ranges of the axes, and notes on what they leave out.
     fn view(&self, chart: &Chart) -> Result<View> {
         series::view(self.series(), chart)
     }
 
-    /// What stands along the x axis in place of numbers.
+    /// Returns the categories that stand along the x axis in place of numbers, if there are any.
     fn categories(&self) -> Option<&[String]> {
         None
     }
 
-    /// Its picture.
+    /// Draws the chart as a picture.
     fn draw(&self, chart: &Chart, spelling: bool) -> Result<Drawing>;
 
-    /// Its version for the terminal.
+    /// Draws the chart for the terminal.
     fn text(&self, chart: &Chart, screen: &Screen) -> Result<Body>;
 
-    /// What it shows in words, of which `short` are some.
+    /// Describes the chart in words, of which `short` are some.
     fn described(&self, short: String) -> String {
         short
     }
@@ -164,7 +164,7 @@ pub enum Mark {
 }
 
 impl Mark {
-    /// Where it stands on the axes that it has a place on.
+    /// Returns the place of the annotation on each axis that it has one on.
     fn place(&self) -> (Option<f64>, Option<f64>) {
         match self {
             Mark::Text { x, y, .. } => (Some(*x), Some(*y)),
@@ -205,7 +205,7 @@ impl Chart {
         Self::new(Content::Histogram(Histogram { edges, series }))
     }
 
-    /// A heat map with the title and axes of the grid. Data of both signs get colours centred on zero.
+    /// Builds a heat map with the title and axes of the grid. Data of both signs get colours centred on zero.
     pub fn heat(grid: Grid) -> Self {
         let below = grid.values.iter().any(|v| v.is_finite() && *v < 0.0);
         let above = grid.values.iter().any(|v| v.is_finite() && *v > 0.0);
@@ -218,28 +218,28 @@ impl Chart {
         }
     }
 
-    /// One word for the kind, as scripts and files spell it.
+    /// Returns one word for the kind, as scripts and files spell it.
     pub fn kind(&self) -> &'static str {
         self.content.kind().name()
     }
 
-    /// The names of the series, empty where one has none.
+    /// Returns the names of the series, empty where one has none.
     pub fn names(&self) -> Vec<&str> {
         self.content.kind().names()
     }
 
-    /// The names that the legend lists.
+    /// Returns the names that the legend lists.
     fn listed(&self) -> Vec<&str> {
         if self.legend { self.names() } else { Vec::new() }
     }
 
-    /// What of it can be seen.
+    /// Checks the chart, and returns the ranges of its axes with notes on what they leave out.
     pub fn view(&self) -> Result<View> {
         self.check()?;
         self.content.kind().view(self)
     }
 
-    /// The chart, if it can be drawn: better to hear of it here than when it is shown.
+    /// Returns the chart, if it can be drawn: an error is better heard when a chart is made than when it is shown.
     fn checked(self, data: &str, task: &Task) -> Result<Self> {
         let chart = self.clone();
         let work = 8.0 * self.content.kind().points().count() as f64;
@@ -247,14 +247,14 @@ impl Chart {
         Ok(self)
     }
 
-    /// A few words: `line chart of loss, accuracy`.
+    /// Describes the chart in a few words: `line chart of loss, accuracy`.
     pub fn short(&self) -> String {
         let names: Vec<&str> = self.names().into_iter().filter(|name| !name.is_empty()).collect();
         let of = if names.is_empty() { String::new() } else { format!(" of {}", names.join(", ")) };
         elided(&visible(&format!("{} chart{of}", self.kind())), 72)
     }
 
-    /// One sentence for those who cannot see the picture.
+    /// Describes the chart in one sentence, for those who cannot see the picture.
     pub fn described(&self) -> String {
         let what = self.content.kind().described(self.short());
         match (self.x.label.as_str(), self.y.label.as_str()) {

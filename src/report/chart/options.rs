@@ -43,10 +43,10 @@ fn label(value: &Plain) -> Option<String> {
     }
 }
 
-/// No chart has names for more.
+/// Maximum number of labels of a chart.
 const MOST_LABELS: u64 = 1 << 20;
 
-/// Numbers that are given together: a range of whole ones, or a tensor of one dimension.
+/// Returns the labels of numbers that are given together: a range of whole numbers, or a tensor of one dimension.
 fn numbered(value: &Plain) -> Option<Vec<String>> {
     if let Some(range) = inside::<Range<i64>>(value) {
         let is_short = range.is_empty() || range.end.abs_diff(range.start) <= MOST_LABELS;
@@ -56,7 +56,7 @@ fn numbered(value: &Plain) -> Option<Vec<String>> {
     values(tensor, &Task::default()).ok()?.into_iter().map(|number| label(&Plain::Float(number))).collect()
 }
 
-/// What things are called: strings, or numbers as they are written.
+/// Names of things: strings, or numbers as they are written.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Labels(pub Vec<String>);
 
@@ -114,9 +114,9 @@ impl Setting for TextMarks {
 crate::options! {
     #[derive(Debug, Clone)]
     pub struct SizeOptions {
-        /// Width in pixels; a heat map takes what its cells need, up to this.
+        /// Width in pixels; a heat map takes what its cells need, up to this width.
         width: u32 = 720 => at_least(SMALLEST.into()).at_most(LARGEST.into());
-        /// Height in pixels; a heat map takes what its cells need, up to this.
+        /// Height in pixels; a heat map takes what its cells need, up to this height.
         height: u32 = 440 => at_least(SMALLEST.into()).at_most(LARGEST.into());
     }
 }
@@ -136,9 +136,9 @@ crate::options! {
 crate::options! {
     #[derive(Debug, Clone)]
     pub struct XAxisOptions {
-        /// A logarithmic x axis.
+        /// Whether the x axis is logarithmic.
         log_x: bool = false;
-        /// Both ends of the x axis.
+        /// Ends of the x axis.
         x_range: Option<[f64; 2]> = None => usually("from the data");
     }
 }
@@ -146,9 +146,9 @@ crate::options! {
 crate::options! {
     #[derive(Debug, Clone)]
     pub struct YAxisOptions {
-        /// A logarithmic y axis.
+        /// Whether the y axis is logarithmic.
         log_y: bool = false;
-        /// Both ends of the y axis.
+        /// Ends of the y axis.
         y_range: Option<[f64; 2]> = None => usually("from the data");
     }
 }
@@ -158,7 +158,7 @@ crate::options! {
     pub struct MarkOptions {
         /// Lines across, at a number, a list of numbers, or a map of names to numbers.
         horizontal: Option<GivenNumbers> = None;
-        /// Lines up, given in the same way; in a bar chart 0 is the first bar.
+        /// Lines up, at a number, a list of numbers, or a map of names to numbers; in a bar chart 0 is the first bar.
         vertical: Option<GivenNumbers> = None;
         /// Annotations, a list of [x, y, text].
         texts: TextMarks = TextMarks::default();
@@ -180,7 +180,7 @@ crate::options! {
 }
 
 impl Data<'_> {
-    /// Series with the names given in place of their numbers. The series of a map have names already.
+    /// Returns the series with the names given in place of their numbers. The series of a map have names already.
     pub(super) fn renamed(&self, series: Vec<Named>, names: Option<Labels>) -> Result<Vec<Named>> {
         let Some(Labels(names)) = names else { return Ok(series) };
         self.refuse_beside_map("names")?;
@@ -191,8 +191,8 @@ impl Data<'_> {
         Ok(names.into_iter().zip(series).map(|(name, (_, values))| (name, values)).collect())
     }
 
-    /// A map's entries come in the order of their keys, whatever the order they were written in, so a list beside it would
-    /// name the wrong ones without a word.
+    /// Refuses an option that lists names beside a map. Entries of a map come in the order of their keys, whatever the
+    /// order they were written in, so a list would name the wrong ones without a word.
     pub(super) fn refuse_beside_map(&self, option: &str) -> Result<()> {
         match self.keys() {
             Some(_) => Err(err!(Argument, "expected no `{option}` for a map, whose keys are the names").about(option)),
@@ -202,7 +202,8 @@ impl Data<'_> {
 }
 
 impl IntervalOptions {
-    /// The intervals of all series: `error`, the distance to both sides, or `low` and `high`, the ends themselves.
+    /// Returns the intervals of all series: `error`, the distance to both sides, or `low` and `high`, the ends
+    /// themselves.
     pub(super) fn spreads(&self, data: &Data, series: &[Named]) -> Result<Vec<Option<Spread>>> {
         match (&self.error, &self.low, &self.high) {
             (None, None, None) => Ok(vec![None; series.len()]),
@@ -238,7 +239,7 @@ impl Chart {
         self
     }
 
-    /// The chart with its labels, its y axis and its annotations.
+    /// Returns the chart with its labels, its y axis and its annotations.
     pub fn dressed(mut self, label: LabelOptions, y: &YAxisOptions, marks: &MarkOptions, task: &Task) -> Result<Self> {
         self.title = label.title.unwrap_or(self.title);
         self.x.label = label.x.unwrap_or(self.x.label);

@@ -1,4 +1,4 @@
-//! From values to places on the sheet, by plotters' coordinates.
+//! Places of values on the sheet, by plotters' coordinates.
 
 use std::ops::Range;
 
@@ -26,7 +26,7 @@ impl Ranged for Ruler {
         from + units(self.scale.share(*value) * pixels(to - from))
     }
 
-    /// No lines beside those of the ticks.
+    /// Returns the ticks of the axis, and no lines beside those of the ticks.
     fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {
         let ticks = if hint.weight().allow_light_points() { &[] } else { self.ticks.as_slice() };
         ticks.iter().map(|tick| tick.at).collect()
@@ -44,7 +44,7 @@ impl ValueFormatter<f64> for Ruler {
     }
 }
 
-/// Where values stand on the sheet.
+/// Map from values to places on the sheet.
 pub type Space = Cartesian2d<Ruler, Ruler>;
 
 /// The part of the sheet between the axes, and what can be seen in it.
@@ -56,7 +56,7 @@ pub struct Plot<'a> {
 }
 
 impl Plot<'_> {
-    /// Where a value stands on the sheet; it may lie outside of the frame.
+    /// Returns the place of a value on the sheet; it may lie outside of the frame.
     pub fn place(&self, x: f64, y: f64) -> Point {
         let (x, y) = self.space.translate(&(x, y));
         (pixels(x), pixels(y))

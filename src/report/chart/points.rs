@@ -8,7 +8,7 @@ use crate::report::draw::canvas::Anchor;
 use crate::report::draw::layout::NOTE;
 use crate::report::palette::{INK, Rgb};
 
-/// How a series is told from its neighbours: by colour, and from the seventh on also by dashes and shape.
+/// Look of a series, which tells it from its neighbours: its colour, and from the seventh on also dashes and a shape.
 #[derive(Debug, Clone, Copy)]
 pub struct Look {
     pub colour: Rgb,
@@ -29,7 +29,7 @@ impl Look {
     }
 }
 
-/// One point of a series: a disc, and from the seventh series on a square or a triangle.
+/// Draws one point of a series: a disc, and from the seventh series on a square or a triangle.
 pub fn marker(canvas: &mut Canvas, (x, y): Point, radius: f64, look: Look, opacity: f64) -> Result<()> {
     let ink = look.colour.faint(opacity);
     let r = radius * 0.9;
@@ -40,7 +40,7 @@ pub fn marker(canvas: &mut Canvas, (x, y): Point, radius: f64, look: Look, opaci
     }
 }
 
-/// The stretches of neighbouring indices that are `shown`.
+/// Returns the stretches of neighbouring indices that are `shown`.
 pub fn stretches(length: usize, shown: impl Fn(&usize) -> bool) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     let mut start = 0;
@@ -55,7 +55,7 @@ pub fn stretches(length: usize, shown: impl Fn(&usize) -> bool) -> Vec<Range<usi
     found
 }
 
-/// The intervals of some points of a series as error bars.
+/// Draws the intervals of some points of a series as error bars.
 pub fn error_bars(plot: &mut Plot, s: &Series, indices: impl Iterator<Item = usize>, look: Look) -> Result<()> {
     let Some(spread) = &s.spread else { return Ok(()) };
     let across = plot.view.x;
@@ -66,7 +66,7 @@ pub fn error_bars(plot: &mut Plot, s: &Series, indices: impl Iterator<Item = usi
     Ok(())
 }
 
-/// An error bar with its two caps.
+/// Draws an error bar with its two caps.
 pub fn whisker(plot: &mut Plot, x: f64, (low, high): (f64, f64), colour: Rgb) -> Result<()> {
     let y = plot.view.y;
     if !y.shows(low) || !y.shows(high) || high.max(low) < y.low || high.min(low) > y.high {

@@ -21,7 +21,7 @@ crate::options! {
     }
 }
 
-/// A scatter plot of points.
+/// Builds a scatter plot of points.
 pub fn scatter(xs: &Plain, ys: &Plain, options: ScatterOptions, task: &Task) -> Result<Chart> {
     let x = Data { name: "xs", value: xs, task }.numbers()?;
     let y = Data { name: "ys", value: ys, task }.numbers()?;
@@ -41,7 +41,7 @@ pub fn scatter(xs: &Plain, ys: &Plain, options: ScatterOptions, task: &Task) -> 
         .checked("xs", task)
 }
 
-/// The points of one series divided by the group that each belongs to, in the order in which groups appear.
+/// Divides the points of one series by the group that each belongs to, in the order in which groups appear.
 fn grouped(all: &Series, groups: &[String]) -> Result<Vec<Series>> {
     let points = all.y.len();
     if groups.len() != points {
@@ -90,7 +90,7 @@ impl Kind for Scatter {
     }
 }
 
-/// More marks than this make a file heavy and a picture no richer.
+/// Maximum number of marks: more make a file heavy and a picture no richer.
 const MOST_MARKS: usize = 8_000;
 
 impl Scatter {

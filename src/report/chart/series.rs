@@ -1,5 +1,5 @@
-//! Points by series, which lines and scatter plots have in common: their checks, what can be seen of them, and the terminal's
-//! version in braille.
+//! Points by series, which lines and scatter plots have in common: their checks, what can be seen of them, and the
+//! terminal's version in braille.
 
 use super::*;
 use crate::report::terminal::braille::Braille;
@@ -19,19 +19,19 @@ pub struct Series {
     pub labels: Vec<String>,
 }
 
-/// How sure each value is: the ends of its interval, on the axis of the value.
+/// Intervals of the values of a series: their ends, on the axis of the values.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Spread {
     #[serde(serialize_with = "json::serialize")]
     pub low: Vec<f64>,
     #[serde(serialize_with = "json::serialize")]
     pub high: Vec<f64>,
-    /// A band behind the line in place of a bar at every point.
+    /// Whether the intervals are a band behind the line in place of a bar at every point.
     pub band: bool,
 }
 
 impl Spread {
-    /// The same distance down and up from every value, but where none is given.
+    /// Builds intervals that reach as far down as up from every value; an interval without a distance is missing.
     pub fn symmetric(values: &[f64], reach: &[f64]) -> Self {
         // Without a value the end is NaN, and the lengths are found not to agree when the chart is checked.
         let value = |i: usize| values.get(i).copied().unwrap_or(f64::NAN);
@@ -40,7 +40,7 @@ impl Spread {
         Self { low: ends(-1.0), high: ends(1.0), band: false }
     }
 
-    /// Both ends of every interval.
+    /// Returns the ends of all intervals.
     pub fn ends(spread: &Option<Self>) -> impl Iterator<Item = f64> {
         spread.iter().flat_map(|s| s.low.iter().chain(&s.high)).copied()
     }
@@ -61,7 +61,7 @@ impl Series {
         }
     }
 
-    /// All of its points.
+    /// Returns all points of the series.
     pub fn points(&self) -> impl Iterator<Item = (f64, f64)> {
         self.x.iter().copied().zip(self.y.iter().copied())
     }
@@ -91,10 +91,10 @@ pub fn view(all: &[Series], chart: &Chart) -> Result<View> {
     Ok(view)
 }
 
-/// Points that are drawn one by one in the terminal.
+/// Maximum number of points that are drawn one by one in the terminal.
 const FEW: usize = 200;
 
-/// All series in braille, their points joined or not.
+/// Draws all series in braille, their points joined or not.
 pub fn text(all: &[Series], joined: bool, chart: &Chart, screen: &Screen) -> Result<Body> {
     let lettered = text::is_lettered(chart, screen);
     // A single dot of braille is hard to see; where points are few each gets a character of its own.

@@ -6,14 +6,15 @@ use crate::report::scale::Tick;
 use crate::report::terminal::inline;
 use crate::report::terminal::screen;
 
-/// A picture is no wider than this, however wide the screen is.
+/// Maximum width of a chart in characters, however wide the screen is.
 const WIDEST: usize = 100;
 
 /// The body of a picture, line by line, and the notes to stand under it.
 pub type Body = (Vec<String>, Vec<String>);
 
 impl Chart {
-    /// The chart for this screen: as a picture where the terminal can show one, else as text. It ends in a line end.
+    /// Draws the chart for this screen: as a picture where the terminal can show one, else as text. The text ends in a
+    /// line end.
     pub fn text(&self, screen: &Screen) -> Result<String> {
         self.check()?;
         if let Some(picture) = inline::picture(self, screen)? {
@@ -29,8 +30,8 @@ impl Chart {
     }
 }
 
-/// The body of a chart with axes: `fill` makes the characters between them. Where there are colours, or only one series, the key
-/// beside a name is `sign`.
+/// Draws the body of a chart with axes: `fill` makes the characters between them. Where there are colours, or only one
+/// series, the key beside a name is `sign`.
 pub fn plot(chart: &Chart, screen: &Screen, sign: &str, fill: impl FnOnce(&Area, &View) -> Cells) -> Result<Body> {
     let mut view = chart.view()?;
     let area = Area::new(chart, &view, screen);
@@ -43,17 +44,17 @@ pub fn plot(chart: &Chart, screen: &Screen, sign: &str, fill: impl FnOnce(&Area,
     Ok((lines, view.notes))
 }
 
-/// Whether series are told apart by letters.
+/// Returns whether series are told apart by letters.
 pub fn is_lettered(chart: &Chart, screen: &Screen) -> bool {
     !screen.colour && chart.names().len() > 1
 }
 
-/// What stands for a series where there are no colours.
+/// Returns the letter that stands for a series where there are no colours.
 pub fn letter(index: usize) -> char {
     char::from(b'a' + (index % 26) as u8)
 }
 
-/// The names of the series with their keys, in lines that fit.
+/// Writes the names of the series with their keys, in lines that fit.
 pub fn legend(chart: &Chart, screen: &Screen, key: impl Fn(usize) -> String) -> Vec<String> {
     let mut lines: Vec<(String, usize)> = Vec::new();
     for (index, name) in chart.listed().into_iter().enumerate().filter(|(_, name)| !name.is_empty()) {
@@ -74,7 +75,7 @@ pub fn legend(chart: &Chart, screen: &Screen, key: impl Fn(usize) -> String) -> 
     lines.into_iter().map(|(line, _)| line).chain(more).collect()
 }
 
-/// One character of a plot.
+/// A character of a plot.
 #[derive(Clone, Copy)]
 pub struct Cell {
     pub text: char,
@@ -107,7 +108,7 @@ impl Area {
         (0..self.rows).map(|row| (0..self.columns).map(|column| at(column, row).unwrap_or(EMPTY)).collect()).collect()
     }
 
-    /// Lines across and up where nothing is drawn, and texts at their points.
+    /// Draws lines across and up where nothing else is drawn, and texts at their points.
     fn mark(&self, cells: &mut [Vec<Cell>], view: &View, marks: &[Mark]) {
         let column = |x: f64| view.x.contains(x).then(|| self.nearest(view.x.share(x), self.columns));
         let row = |y: f64| view.y.contains(y).then(|| self.nearest(1.0 - view.y.share(y), self.rows));
@@ -140,7 +141,7 @@ impl Area {
         ((share * cells as f64) as usize).min(cells - 1)
     }
 
-    /// The cells with ticks at the left and below, and the labels of the axes.
+    /// Frames the cells with ticks at the left and below, and the labels of the axes.
     fn framed(&self, chart: &Chart, view: &View, cells: &[Vec<Cell>], screen: &Screen) -> Vec<String> {
         let ticks = y_ticks(&view.y, self.rows);
         let mut lines = Vec::new();
@@ -162,7 +163,7 @@ impl Area {
         lines
     }
 
-    /// The x axis and its labels.
+    /// Draws the x axis and its labels.
     fn foot(&self, view: &View) -> [String; 2] {
         let mut axis = vec!['─'; self.columns];
         let mut labels = vec![' '; self.margin + 2 + self.columns];
@@ -188,7 +189,7 @@ fn y_ticks(scale: &Scale, rows: usize) -> Vec<Tick> {
     scale.ticks((rows / 4).max(2))
 }
 
-/// A row of cells, one code for each stretch of a colour.
+/// Writes a row of cells, with one code for each stretch of a colour.
 fn painted(cells: &[Cell], screen: &Screen) -> String {
     cells
         .chunk_by(|a, b| a.colour == b.colour)
@@ -202,7 +203,7 @@ fn painted(cells: &[Cell], screen: &Screen) -> String {
         .collect()
 }
 
-/// What the lines across and up stand for, as there is no room beside them.
+/// Tells what the lines across and up stand for, as there is no room beside them.
 pub fn mark_notes(marks: &[Mark]) -> Vec<String> {
     let line = |mark: &Mark| {
         let (sign, at, text) = match mark {
@@ -221,7 +222,7 @@ mod tests {
     use crate::base::Grid;
     use crate::base::results::MISSING;
 
-    /// The chart on a small screen without colours, which starts on a line of its own to be read more easily.
+    /// Draws the chart on a small screen without colours, starting on a line of its own to be read more easily.
     fn drawn(chart: &Chart) -> String {
         let screen = Screen { width: 40, height: 12, ..Screen::default() };
         format!("\n{}", chart.text(&screen).unwrap())

@@ -1,4 +1,4 @@
-//! What of a chart can be seen: the ranges of its axes, and in words what they leave out.
+//! Ranges of the axes of a chart, and in words what they leave out.
 
 use super::*;
 use crate::base::Error;
@@ -12,7 +12,7 @@ pub struct View {
 }
 
 impl View {
-    /// Whether both coordinates can be shown on their kind of axis; they may still lie outside its range.
+    /// Returns whether both coordinates can be shown on their kind of axis; they may still lie outside its range.
     pub fn shows(&self, x: f64, y: f64) -> bool {
         self.x.shows(x) && self.y.shows(y)
     }
@@ -21,7 +21,7 @@ impl View {
         self.x.contains(x) && self.y.contains(y)
     }
 
-    /// Notes what of these points cannot be drawn, and why.
+    /// Writes a note on the points that cannot be drawn, and why.
     pub(super) fn leave_out(&mut self, points: impl Iterator<Item = (f64, f64)>, noun: &str) {
         let mut numbers = [0; 3];
         for (x, y) in points.filter(|(x, y)| !is_missing(*x) && !is_missing(*y)) {
@@ -36,7 +36,7 @@ impl View {
         self.notes.extend(left_out(numbers, noun));
     }
 
-    /// Notes how many intervals have an end which cannot be shown, though their value can.
+    /// Writes a note on the number of intervals with an end that cannot be shown, though their value can.
     pub(super) fn leave_out_ends<'a>(&mut self, series: impl Iterator<Item = (&'a [f64], &'a Option<Spread>)>) {
         let is_lost = |(value, (low, high)): &(&f64, (&f64, &f64))| {
             let is_given = !is_missing(**low) || !is_missing(**high);
@@ -53,7 +53,8 @@ impl View {
     }
 }
 
-/// Notes how many could not be drawn: as they are not finite, as a log axis has no place for them, as they lie outside of the range.
+/// Writes notes on how many could not be drawn: as they are not finite, as a log axis has no place for them, as they
+/// lie outside of the range.
 pub(super) fn left_out(numbers: [usize; 3], noun: &str) -> Vec<String> {
     let reasons =
         ["NaN or infinite and left out", "not above zero and left off the log axis", "outside the range shown"];
@@ -61,26 +62,28 @@ pub(super) fn left_out(numbers: [usize; 3], noun: &str) -> Vec<String> {
     some.map(|(number, reason)| format!("{} {reason}.", are(number, noun))).collect()
 }
 
-/// How many there are, with the verb that follows.
+/// Writes a number of things, with the verb that follows.
 pub(super) fn are(number: usize, noun: &str) -> String {
     format!("{} {}", count(number, noun), if number == 1 { "is" } else { "are" })
 }
 
 impl Chart {
-    /// The x axis: its own range, or one that holds these values and the annotations, with a share left free at both ends.
+    /// Returns the x axis: its own range, or one that holds these values and the annotations, with a share left free at
+    /// both ends.
     pub(super) fn across(&self, values: impl Iterator<Item = f64>, margin: f64) -> Result<Scale> {
         let marked = self.marks.iter().filter_map(|mark| mark.place().0);
         range(&self.x, values.chain(marked), margin).ok_or_else(|| self.nothing())
     }
 
-    /// The y axis, in the same way.
+    /// Returns the y axis: its own range, or one that holds these values and the annotations, with a share left free at
+    /// both ends.
     pub(super) fn up(&self, values: impl Iterator<Item = f64>, margin: f64) -> Result<Scale> {
         let marked = self.marks.iter().filter_map(|mark| mark.place().1);
         range(&self.y, values.chain(marked), margin).ok_or_else(|| self.nothing())
     }
 
-    /// The y axis of bars, which stand on `base`: with room beyond the longest, and none at the end where they stand. With
-    /// logarithms there is no such end, and even the shortest bar needs some length.
+    /// Returns the y axis of bars, which stand on `base`: with room beyond the longest, and none at the end where they
+    /// stand. With logarithms there is no such end, and even the shortest bar needs some length.
     pub(super) fn up_from(&self, base: Option<f64>, values: impl Iterator<Item = f64>) -> Result<Scale> {
         let scale = self.up(values.chain(base), 0.0)?;
         if self.y.range.is_some() {
@@ -96,7 +99,7 @@ impl Chart {
         Ok(Scale { low, high, ..scale })
     }
 
-    /// Why there is nothing to see.
+    /// Builds the error that says why there is nothing to see.
     pub(super) fn nothing(&self) -> Error {
         let error = err!(Argument, "expected at least one point that can be drawn, found none");
         match self.x.log || self.y.log {

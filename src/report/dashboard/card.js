@@ -45,7 +45,7 @@ const histogram = ([edges, counts]) => {
   return make("figure", {}, svg, ends);
 };
 
-// The tokens of a context on grounds that say how large the codes are, shares of the largest of the card.
+// The tokens of a context on grounds that say how large the activations are, shares of the largest of the card.
 const context = ([from, tokens, values], most) => {
   const codes = new Map(values.filter(([, value]) => typeof value === "number"));
   let peak = null;

@@ -1,8 +1,8 @@
 //! The data of a dashboard's pages: scripts that hand over JSON, since pages that are opened from the file system may
 //! load scripts, and no JSON.
 //!
-//! Texts are made visible here, and the page shows them as text nodes, so that nothing in them is markup. A long token or
-//! text is cut, and says by how much.
+//! Texts are made visible in the data, and the page shows them as text nodes, so that nothing in them is markup. A long
+//! token or text is cut, and says by how much.
 
 use serde_json::{Value, json};
 
@@ -13,19 +13,20 @@ use crate::features::card::{Description, Group};
 use crate::features::dashboard::Entry;
 use crate::report::symbols::visible;
 
-/// So many characters of a token, and of any other text, are shown.
+/// Maximum numbers of characters that are shown of a token, and of a longer text.
 const TOKEN: usize = 80;
 const TEXT: usize = 2000;
 
-/// A script that hands over a value under a name.
+/// Writes a script that hands over a value under a name.
 pub fn script(kind: &str, name: &str, value: &Value) -> Result<String> {
     let json = |value: &Value| serde_json::to_string(value).map_err(|e| err!(Bug, "data of a page: {e}"));
     // `<` cannot stand in a script as it is, should one ever be put into a page.
-    let (name, value) = (json(&name.into())?, json(value)?.replace('<', "\\u003c"));
+    let name = json(&name.into())?;
+    let value = json(value)?.replace('<', "\\u003c");
     Ok(format!("microtome({}, {name}, {value});\n", json(&kind.into())?))
 }
 
-/// A text fit to be shown.
+/// Returns a text fit to be shown.
 pub fn shown(text: &str) -> String {
     cut(text, TEXT)
 }
@@ -44,7 +45,7 @@ fn cut(text: &str, most: usize) -> String {
     }
 }
 
-/// A number; those that JSON has not are named.
+/// Returns a number as JSON; those that JSON has not are named.
 fn number(value: f64) -> Value {
     // Four digits are read, and seven tell numbers of f32 apart.
     let short = format!("{value:.6e}").parse::<f64>().ok().filter(|short| short.is_finite());
@@ -59,8 +60,8 @@ fn said(said: &Option<Description>) -> [Value; 2] {
     }
 }
 
-/// A line of the index: dictionary, feature, density, mean, largest, tokens, description and its score, label and its
-/// score, and whether it has a card.
+/// Returns a line of the index: dictionary, feature, density, mean, largest, tokens, description and its score, label
+/// and its score, and whether it has a card.
 pub fn line(entry: &Entry, has_card: bool) -> Value {
     let [words, score] = said(&entry.description);
     let [label, label_score] = said(&entry.label);
@@ -80,14 +81,14 @@ pub fn line(entry: &Entry, has_card: bool) -> Value {
     ])
 }
 
-/// The texts that a feature is searched by, besides those of its line.
+/// Returns the texts that a feature is searched by, besides those of its line.
 pub fn words(card: &FeatureCard) -> String {
     let texts = card.contexts.iter().flat_map(|group| &group.texts);
     let text = |text: &HeatText| text.tokens.iter().map(|text| token(text)).collect::<String>();
     texts.map(text).collect::<Vec<_>>().join("\n")
 }
 
-/// A card, as card.js draws it.
+/// Returns a card, as card.js draws it.
 pub fn card(card: &FeatureCard) -> Value {
     let fields = |(name, value): &(String, Cell)| json!([shown(name), cell(value)]);
     let histogram = card.facts.histogram.as_ref().map(|histogram| {
@@ -105,7 +106,7 @@ pub fn card(card: &FeatureCard) -> Value {
     })
 }
 
-/// Contexts: of each where it is from, its tokens, and where its values are not 0 with these.
+/// Returns a group of contexts: of each where it is from, its tokens, and its values other than 0 with their places.
 fn group(group: &Group) -> Value {
     let context = |text: &HeatText| {
         let values = text.values.iter().enumerate().filter(|(_, value)| **value != 0.0);

@@ -18,11 +18,11 @@ static STYLE: &str = include_str!("style.css");
 static BODY: &str = include_str!("body.html");
 static SCRIPT: &str = concat!(include_str!("card.js"), include_str!("index.js"));
 
-/// Scripts from beside the page only, and its own; no network, no frames.
+/// Policy of the page: scripts from beside the page only, and its own; no network, no frames.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; \
                       script-src 'self' file:";
 
-/// The page. Everything but the name of the data's folder comes from scripts beside it.
+/// Writes the page. Everything but the name of the data's folder comes from scripts beside it.
 pub fn index(data: &str) -> String {
     let hash = STANDARD.encode(Sha256::digest(SCRIPT.as_bytes()));
     format!(
@@ -35,7 +35,7 @@ pub fn index(data: &str) -> String {
     )
 }
 
-/// What the page says about all of it, but for how much of it is there.
+/// Returns what the page says about the whole dashboard, but for how much of it is there.
 pub fn about(dashboard: &Dashboard, circuits: &[CircuitPage]) -> Value {
     let (features, cards, silent) = dashboard.counts();
     let dictionary =
@@ -85,7 +85,7 @@ fn title(graph: &Graph) -> String {
     if graph.title.is_empty() { "circuit".into() } else { graph.title.clone() }
 }
 
-/// A node's feature by dictionary and index, as addresses name it, where it has a card.
+/// Returns a node's feature by dictionary and index, as addresses name it, where it has a card.
 fn name(dashboard: &Dashboard, node: &Node) -> Option<String> {
     let feature = node.feature()?;
     let dictionary = dashboard.saes.iter().position(|sae| sae.parts().about.sites.join(", ") == node.site)?;

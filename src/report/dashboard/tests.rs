@@ -1,4 +1,5 @@
-//! A dashboard is written, goes on where it was interrupted, is replaced by another one, and spares what is not its own.
+//! Tests that a dashboard is written, goes on where it was interrupted, is replaced by another one, and spares what is
+//! not its own.
 
 use std::path::Path;
 
@@ -15,7 +16,7 @@ use crate::sae::{About, Activation, Parts, Sae, Scaling};
 use crate::samples::model;
 use crate::tensor::{Device, Tensor};
 
-/// More features than one block of cards has.
+/// Number of features, more than one block of cards has.
 const FEATURES: usize = 600;
 
 fn dictionary() -> Sae {
@@ -84,7 +85,8 @@ fn every_feature_has_a_line_and_a_file() {
 #[test]
 fn an_interrupted_one_keeps_what_is_complete_and_goes_on() {
     let folder = tempfile::tempdir().unwrap();
-    let (found, dir) = (dashboard(3), Path::new("pages"));
+    let found = dashboard(3);
+    let dir = Path::new("pages");
     // As if it had been stopped in the second block: its cards are there, and the file that follows them is not.
     let complete = write(&found, &[], dir, &files(folder.path()), &Task::default()).unwrap();
     let data = complete.page.with_file_name(format!("data-{}", &found.key().unwrap()[..16]));
@@ -106,7 +108,8 @@ fn an_interrupted_one_keeps_what_is_complete_and_goes_on() {
 #[test]
 fn an_interruption_says_what_is_there() {
     let folder = tempfile::tempdir().unwrap();
-    let (found, dir) = (dashboard(3), Path::new("pages"));
+    let found = dashboard(3);
+    let dir = Path::new("pages");
     let task = Task::default();
     let flag = task.flag().clone();
     let raiser = folder.path().join("pages");
@@ -137,7 +140,8 @@ fn an_interruption_says_what_is_there() {
 #[test]
 fn another_dashboard_takes_its_place_and_a_foreign_folder_is_spared() {
     let folder = tempfile::tempdir().unwrap();
-    let (task, dir) = (Task::default(), Path::new("pages"));
+    let task = Task::default();
+    let dir = Path::new("pages");
     write(&dashboard(3), &[], dir, &files(folder.path()), &task).unwrap();
     write(&dashboard(2), &[], dir, &files(folder.path()), &task).unwrap();
     assert_eq!(there(&folder.path().join(dir)).len(), 3, "the data of the first is gone");

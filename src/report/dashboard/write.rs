@@ -14,14 +14,14 @@ use crate::err;
 use crate::features::{Dashboard, FeatureCard};
 use crate::report::symbols::visible;
 
-/// Lines in a file of the index.
+/// Number of lines in a file of the index.
 const LINES: usize = 4096;
-/// Cards that are made at once, and whose texts are in one file.
+/// Number of cards that are made at once, and whose texts are in one file.
 const BLOCK: usize = 256;
-/// Says whose folder it is.
+/// Name of the file that says whose folder it is.
 const MARK: &str = "dashboard.json";
 
-/// What was written.
+/// Result of writing a dashboard.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Written {
     pub page: PathBuf,
@@ -129,7 +129,7 @@ impl Writer<'_> {
         self.files.save_whole(&self.dir.join(self.data).join(name), content).map(drop)
     }
 
-    /// The lines of all features; returns the number of files.
+    /// Writes the lines of all features; returns the number of files.
     fn index(&self) -> Result<usize> {
         let dictionaries = self.dashboard.survey.dictionaries.iter().enumerate();
         let all: Vec<(usize, usize)> =

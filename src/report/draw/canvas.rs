@@ -15,13 +15,13 @@ use crate::report::clip::Frame;
 use crate::report::html::escape;
 use crate::report::palette::Rgb;
 
-/// plotters draws on a grid of whole numbers; ours has this many to a pixel.
+/// Number of units to a pixel, since plotters draws on a grid of whole numbers.
 const FINE: f64 = 10.0;
 
 /// A point in CSS pixels from the upper left.
 pub type Point = (f64, f64);
 
-/// How a stroke or a filling looks: a colour, and how much of the ground it hides.
+/// Look of a stroke or a filling: a colour, and how much of the ground it hides.
 pub use plotters::style::RGBAColor as Ink;
 
 impl From<Rgb> for Ink {
@@ -53,7 +53,7 @@ impl Type {
         Self { size, face: Face::Bold }
     }
 
-    /// The type as plotters knows it.
+    /// Returns the type as plotters knows it.
     pub fn style(self, ink: impl Into<Ink>) -> TextStyle<'static> {
         let weight = match self.face {
             Face::Regular => FontStyle::Normal,
@@ -79,7 +79,7 @@ impl Type {
 /// Side of a text that stands at its point.
 pub use plotters::style::text_anchor::HPos as Anchor;
 
-/// The sheet.
+/// A sheet to draw on.
 #[derive(Default)]
 pub struct Canvas {
     body: String,
@@ -92,13 +92,13 @@ pub struct Canvas {
 /// A part of a drawing that stands for something, which a page can make a link of.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Area {
-    /// In the units of the drawing's coordinates.
+    /// The frame of the part, in the units of the drawing's coordinates.
     pub frame: Frame,
-    /// Which of the things drawn it is.
+    /// The number of the thing that the part stands for.
     pub index: usize,
 }
 
-/// What stands between the opening and the closing tag, in units of a tenth of a pixel.
+/// A drawing: all between the opening and the closing tag of its SVG, in units of a tenth of a pixel.
 pub struct Drawing {
     pub body: String,
     pub width: f64,
@@ -107,7 +107,7 @@ pub struct Drawing {
 }
 
 impl Drawing {
-    /// The size of the drawing in the units of its coordinates.
+    /// Returns the size of the drawing in the units of its coordinates.
     pub fn view_box(&self) -> (f64, f64) {
         ((self.width * FINE).ceil(), (self.height * FINE).ceil())
     }
@@ -132,7 +132,7 @@ impl Layers {
         Self { drawing: Drawing { body: String::new(), width, height, areas: Vec::new() }, spelling }
     }
 
-    /// Draws on top of what there is.
+    /// Draws a layer on top of those that there are.
     pub fn add(&mut self, paint: impl FnOnce(&mut Canvas) -> Result<()>) -> Result<()> {
         let part = draw(self.drawing.width, self.drawing.height, self.spelling, paint)?;
         self.drawing.body.push_str(&part.body);
@@ -140,7 +140,8 @@ impl Layers {
         Ok(())
     }
 
-    /// As [`Layers::add`], in a group of this class which says what things it is about, by their numbers.
+    /// Draws a layer as [`Layers::add`] does, in a group of this class which says what things it is about, by their
+    /// numbers.
     pub fn add_about(
         &mut self,
         class: &'static str,
@@ -160,14 +161,14 @@ impl Layers {
 }
 
 impl Canvas {
-    /// Notes that thing `index` was drawn within this frame.
+    /// Records the frame within which thing `index` was drawn.
     pub fn area(&mut self, frame: Frame, index: usize) {
         let [left, top, right, bottom] =
             [frame.left, frame.top, frame.right, frame.bottom].map(|place| f64::from(units(place)));
         self.areas.push(Area { frame: Frame { left, top, right, bottom }, index });
     }
 
-    /// A stroke along the points.
+    /// Draws a stroke along the points.
     pub fn path(&mut self, points: &[Point], width: f64, ink: impl Into<Ink>) -> Result<()> {
         if points.len() < 2 {
             return Ok(());
@@ -180,7 +181,7 @@ impl Canvas {
         self.path(&[from, to], width, ink)
     }
 
-    /// A stroke along the points that is drawn for `dash` pixels and then lifted for as many.
+    /// Draws a stroke along the points that is drawn for `dash` pixels and then lifted for as many.
     pub fn dashed(&mut self, points: &[Point], dash: f64, width: f64, ink: impl Into<Ink>) -> Result<()> {
         let points: Vec<BackendCoord> = points.iter().map(|p| fine(*p)).collect();
         let dash = units(dash);
@@ -189,7 +190,7 @@ impl Canvas {
         element.draw(points.iter().copied(), self, size).map_err(failed)
     }
 
-    /// A filled shape.
+    /// Fills a shape.
     pub fn polygon(&mut self, points: &[Point], ink: impl Into<Ink>) -> Result<()> {
         if points.len() < 3 {
             return Ok(());
@@ -197,7 +198,7 @@ impl Canvas {
         self.fill_polygon(points.iter().map(|p| fine(*p)), &ink.into()).map_err(failed)
     }
 
-    /// A filled rectangle between two corners.
+    /// Fills a rectangle between two corners.
     pub fn rectangle(&mut self, a: Point, b: Point, ink: impl Into<Ink>) -> Result<()> {
         let low = (a.0.min(b.0), a.1.min(b.1));
         let high = (a.0.max(b.0), a.1.max(b.1));
@@ -209,13 +210,13 @@ impl Canvas {
         self.draw_circle(fine(centre), radius, &ink.into(), true).map_err(failed)
     }
 
-    /// A line of text whose middle line runs through `at`.
+    /// Writes a line of text whose middle line runs through `at`.
     pub fn text(&mut self, text: &str, at: Point, side: Anchor, kind: Type, ink: impl Into<Ink>) -> Result<()> {
         let style = kind.style(ink).pos(Pos::new(side, VPos::Center));
         self.draw_text(text, &style, fine(at)).map_err(failed)
     }
 
-    /// A line of text that reads upwards.
+    /// Writes a line of text that reads upwards.
     pub fn text_upwards(&mut self, text: &str, at: Point, side: Anchor, kind: Type, ink: Rgb) -> Result<()> {
         let style = kind.style(ink).pos(Pos::new(side, VPos::Center)).transform(FontTransform::Rotate270);
         self.draw_text(text, &style, fine(at)).map_err(failed)
@@ -236,7 +237,7 @@ impl Canvas {
     }
 }
 
-/// What plotters hears of a drawing, which cannot fail.
+/// Result of a shape as plotters expects it; drawing a shape cannot fail.
 type Drawn = std::result::Result<(), DrawingErrorKind<Infallible>>;
 
 impl DrawingBackend for Canvas {
@@ -317,12 +318,13 @@ fn points(path: impl IntoIterator<Item = BackendCoord>) -> String {
     path.into_iter().map(|(x, y)| format!("{x},{y} ")).collect()
 }
 
-/// A length on plotters' grid; what lies far off the sheet is drawn at a distance that it can count.
+/// Converts pixels to units of plotters' grid; a place far off the sheet is drawn at a distance that plotters can
+/// count.
 pub fn units(pixels: f64) -> i32 {
     (pixels * FINE).round().clamp(-1e8, 1e8) as i32
 }
 
-/// A length on plotters' grid in pixels.
+/// Converts units of plotters' grid to pixels.
 pub fn pixels(units: i32) -> f64 {
     f64::from(units) / FINE
 }
@@ -331,7 +333,7 @@ fn fine((x, y): Point) -> BackendCoord {
     (units(x), units(y))
 }
 
-/// A stroke of this width as plotters knows it.
+/// Returns a stroke of this width as plotters knows it.
 pub fn stroke(ink: impl Into<Ink>, width: f64) -> ShapeStyle {
     ShapeStyle { color: ink.into(), filled: false, stroke_width: units(width).max(1) as u32 }
 }

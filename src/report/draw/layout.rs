@@ -1,4 +1,4 @@
-//! What all pictures share: their type sizes, their margins, the title above and the notes below.
+//! Layout that all pictures share: their type sizes, their margins, the title above and the notes below.
 
 use super::canvas::{Anchor, Canvas, Type};
 use crate::base::Result;
@@ -16,12 +16,12 @@ pub const PAD: f64 = 14.0;
 const TITLE_LEADING: f64 = 20.0;
 const NOTE_LEADING: f64 = 15.0;
 
-/// A title in lines that fit the width.
+/// Breaks a title into lines that fit the width.
 pub fn title_lines(title: &str, width: f64) -> Vec<String> {
     TITLE.wrapped(&visible(title), width - 2.0 * PAD, 3)
 }
 
-/// The height that a title takes, the space under it included.
+/// Returns the height that a title takes, the space under it included.
 pub fn title_height(lines: &[String]) -> f64 {
     if lines.is_empty() { 0.0 } else { lines.len() as f64 * TITLE_LEADING + 6.0 }
 }
@@ -34,12 +34,12 @@ pub fn draw_title(canvas: &mut Canvas, lines: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Notes in lines that fit the width.
+/// Breaks notes into lines that fit the width.
 pub fn note_lines(notes: &[String], width: f64) -> Vec<String> {
     notes.iter().flat_map(|note| NOTE.wrapped(&visible(note), width - 2.0 * PAD, 3)).collect()
 }
 
-/// The height that notes take, the space above them included.
+/// Returns the height that notes take, the space above them included.
 pub fn notes_height(lines: &[String]) -> f64 {
     if lines.is_empty() { 0.0 } else { lines.len() as f64 * NOTE_LEADING + 6.0 }
 }
@@ -53,7 +53,7 @@ pub fn draw_notes(canvas: &mut Canvas, lines: &[String], height: f64) -> Result<
     Ok(())
 }
 
-/// The space that the label of an axis takes.
+/// Returns the space that the label of an axis takes.
 pub fn label_room(label: &str) -> f64 {
     if label.is_empty() { 0.0 } else { 20.0 }
 }
@@ -62,16 +62,17 @@ pub fn label_room(label: &str) -> f64 {
 pub struct Labels {
     pub texts: Vec<String>,
     pub upwards: bool,
-    /// Every how many-th label is drawn.
+    /// Number of labels of which one is drawn: 2 where every second one is.
     pub every: usize,
-    /// The room they take away from the side.
+    /// Room that the labels take away from the side.
     pub depth: f64,
 }
 
 /// The height of a line of tick labels.
 const TICK_LEADING: f64 = 14.0;
 
-/// Labels under slots of this width: level where all fit, else upwards, and only some where they would overlap.
+/// Lays out labels under slots of this width: level where all fit, else upwards, and only some where they would
+/// overlap.
 pub fn labels_below(labels: &[String], slot: f64, deepest: f64) -> Labels {
     let texts: Vec<String> = labels.iter().map(|l| TICK.fitted(&crate::report::symbols::token(l), deepest)).collect();
     let widest = texts.iter().map(|t| TICK.width(t)).fold(0.0, f64::max);
@@ -82,7 +83,7 @@ pub fn labels_below(labels: &[String], slot: f64, deepest: f64) -> Labels {
 }
 
 impl Labels {
-    /// Draws those that have room; `centre` gives the middle of slot `i`, `top` where they begin.
+    /// Draws the labels that have room; `centre` gives the middle of slot `i`, `top` where they begin.
     pub fn draw(&self, canvas: &mut Canvas, top: f64, centre: impl Fn(usize) -> f64) -> Result<()> {
         for (i, text) in self.texts.iter().enumerate().step_by(self.every) {
             if self.upwards {

@@ -15,7 +15,8 @@ pub enum Face {
 pub const FAMILY: &str = "DejaVu Sans";
 
 impl Face {
-    /// Not inlined: every piece of the crate that calls it would hold the fonts once more.
+    /// Returns the bytes of the font file. The function is not inlined, since every piece of the crate that calls it
+    /// would hold the fonts once more.
     #[inline(never)]
     pub fn bytes(self) -> &'static [u8] {
         match self {
@@ -30,7 +31,7 @@ impl Face {
         FONTS[self as usize].as_ref()
     }
 
-    /// The width of `text` in units of the font size.
+    /// Returns the width of `text` in units of the font size.
     pub fn width(self, text: &str) -> f64 {
         let Some(font) = self.font() else { return text.chars().count() as f64 };
         let units = f64::from(font.units_per_em().unwrap_or(2048.0));
@@ -42,8 +43,8 @@ impl Face {
         self.font().is_none_or(|font| font.glyph_id(c).0 != 0)
     }
 
-    /// The text with every character that the typeface lacks written as its code, which says more than an empty box;
-    /// the picture of a control character as the code of that character.
+    /// Returns the text with every character that the typeface lacks written as its code, which says more than an empty
+    /// box, and the picture of a control character as the code of that character.
     pub fn spelled(self, text: &str) -> String {
         let spell = |c: char| match c {
             c if self.has(c) => c.to_string(),
@@ -53,7 +54,7 @@ impl Face {
         text.chars().map(spell).collect()
     }
 
-    /// The text cut to `room` with an ellipsis; all measures in units of the font size.
+    /// Cuts the text to `room` with an ellipsis; all measures are in units of the font size.
     pub fn fitted(self, text: &str, room: f64) -> String {
         if self.width(text) <= room {
             return text.into();
@@ -70,7 +71,7 @@ impl Face {
         kept.trim_end().to_string() + "…"
     }
 
-    /// The text in lines of at most `room`, broken at spaces; after `most` lines the rest is elided.
+    /// Breaks the text at spaces into lines of at most `room`; after `most` lines the rest is elided.
     pub fn wrapped(self, text: &str, room: f64, most: usize) -> Vec<String> {
         let mut lines: Vec<String> = Vec::new();
         let mut words = text.split_whitespace().peekable();

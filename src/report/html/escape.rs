@@ -2,17 +2,17 @@
 
 use crate::report::symbols::{visible, visible_lines};
 
-/// For between tags and between the quotes of an attribute, control characters shown as symbols.
+/// Escapes a text for between tags and between the quotes of an attribute, control characters shown as symbols.
 pub fn text(text: &str) -> String {
     escaped(&visible(text))
 }
 
-/// As [`text`], line ends kept.
+/// Escapes a text as [`text`] does, line ends kept.
 pub fn lines(text: &str) -> String {
     escaped(&visible_lines(text))
 }
 
-/// As [`text`] for a piece of several lines, all line ends kept.
+/// Escapes a piece of several lines as [`text`] does, all line ends kept.
 pub fn piece(piece: &str) -> String {
     piece.split('\n').map(text).collect::<Vec<_>>().join("\n")
 }

@@ -17,7 +17,7 @@ pub enum Block {
     Code(String),
 }
 
-/// The blocks of a text, in order.
+/// Returns the blocks of a text, in order.
 pub fn blocks(text: &str) -> Vec<Block> {
     let mut found = Vec::new();
     let mut lines = text.lines();
@@ -70,7 +70,7 @@ fn heading(line: &str) -> Option<(usize, &str)> {
     ((1..=6).contains(&level) && !text.is_empty()).then_some((level, text))
 }
 
-/// Whether the list is numbered, and the text of the item.
+/// Returns whether the list of an item is numbered, and the text of the item.
 fn list_item(line: &str) -> Option<(bool, &str)> {
     if let Some(item) = line.strip_prefix("- ").or_else(|| line.strip_prefix("* ")) {
         return Some((false, item.trim()));
@@ -89,7 +89,7 @@ enum Span<'a> {
     Emphasis(&'a str),
 }
 
-/// Marks without a partner stay as they are; inside of a span there are no others.
+/// Returns the spans of a text. Marks without a partner stay as they are; inside of a span there are no others.
 fn spans(text: &str) -> Vec<Span<'_>> {
     let mut found = Vec::new();
     let mut plain = 0;
@@ -117,7 +117,7 @@ fn spans(text: &str) -> Vec<Span<'_>> {
     found
 }
 
-/// The text without its marks, control characters made visible.
+/// Returns the text without its marks, control characters made visible.
 pub fn plain(text: &str) -> String {
     let inner = |span: &Span| match *span {
         Span::Plain(s) | Span::Code(s) | Span::Strong(s) | Span::Emphasis(s) => visible(s),
@@ -125,7 +125,7 @@ pub fn plain(text: &str) -> String {
     spans(text).iter().map(inner).collect()
 }
 
-/// The text as HTML.
+/// Writes the text as HTML.
 pub fn html(text: &str) -> String {
     let mut out = String::new();
     for block in blocks(text) {

@@ -1,8 +1,8 @@
 //! The frame of a page: everything that it needs is inside of it, and it may load nothing.
 //!
-//! Pages have no script, but for those with a circuit: its drawing is enlarged by the wheel, and a click opens a card beside
-//! it, which no style can do. That one script is named in the page's policy by its hash, so that no other one runs. Without it a page still shows
-//! everything, and drawings fit its width.
+//! Pages have no script, but for those with a circuit: its drawing is enlarged by the wheel, and a click opens a card
+//! beside it, which no style can do. That one script is named in the page's policy by its hash, so that no other one
+//! runs. Without it a page still shows everything, and drawings fit its width.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -10,19 +10,19 @@ use sha2::{Digest, Sha256};
 
 use super::escape;
 
-/// No network, no frames; styles only from the page itself.
+/// Policy of all pages: no network, no frames; styles only from the page itself.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 
 /// The look of all pages.
 pub static STYLE: &str = include_str!("style.css");
 
-/// How the drawing of a circuit begins. No text can contain it, since texts are escaped.
+/// Opening of the drawing of a circuit. No text can contain it, since texts are escaped.
 pub const CIRCUIT: &str = "<figure class=\"picture circuit\"";
 
-/// What makes drawings of circuits move.
+/// Script that makes drawings of circuits move.
 static SCRIPT: &str = include_str!("circuit.js");
 
-/// A page with this title around this content, which is HTML already.
+/// Writes a page with this title around this content, which is HTML already.
 pub fn page(title: &str, content: &str) -> String {
     let title = escape::text(title);
     let (policy, script) = match content.contains(CIRCUIT) {

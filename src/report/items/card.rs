@@ -65,7 +65,7 @@ impl Item for Card {
     }
 }
 
-/// All of the HTML of a card but the title and the frame.
+/// Writes all of the HTML of a card but the title and the frame.
 pub(super) fn inside(card: &Card) -> Result<String> {
     let mut out = String::from("<div class=\"facts\"><dl>");
     for (name, value) in &card.fields {
@@ -86,7 +86,7 @@ fn written(value: &Cell) -> String {
     Column::Free.write(value)
 }
 
-/// The counts in one line of blocks between the outermost edges.
+/// Draws the counts in one line of blocks between the outermost edges.
 fn blocks(histogram: &Histogram, screen: &Screen) -> String {
     let (Some(first), Some(last)) = (histogram.edges.first(), histogram.edges.last()) else { return String::new() };
     let pooled = pooled(&histogram.counts, BLOCKS.min(screen.width.saturating_sub(24)).max(1));
@@ -101,13 +101,13 @@ fn blocks(histogram: &Histogram, screen: &Screen) -> String {
     format!("{} {} {}", number::digits(*first, 3), screen.ink(&text, palette::series(0)), number::digits(*last, 3))
 }
 
-/// Neighbouring counts added up, so that at most `most` are left.
+/// Adds up neighbouring counts, so that at most `most` are left.
 fn pooled(counts: &[u64], most: usize) -> Vec<u64> {
     let each = counts.len().div_ceil(most).max(1);
     counts.chunks(each).map(|run| run.iter().fold(0_u64, |sum, c| sum.saturating_add(*c))).collect()
 }
 
-/// The histogram as a small chart, unless its edges are not such.
+/// Returns the histogram as a small chart, if it can be drawn.
 fn drawn(histogram: &Histogram) -> Option<Chart> {
     let counts = Counts { counts: histogram.counts.clone(), ..Counts::default() };
     let mut chart = Chart { width: 420, height: 180, ..Chart::histogram(histogram.edges.clone(), vec![counts]) };

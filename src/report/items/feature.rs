@@ -13,7 +13,7 @@ use crate::report::number::fixed;
 use crate::report::symbols::{count, visible};
 use crate::report::terminal::screen::{self, Screen};
 
-/// So many contexts of a group are shown in the terminal.
+/// Maximum number of contexts of a group that are shown in the terminal.
 const SHOWN: usize = 5;
 
 impl Item for FeatureCard {
@@ -54,7 +54,8 @@ impl Item for FeatureCard {
     fn html(&self) -> Result<String> {
         let mut out = format!("<section class=\"card\"><h3>{}</h3>\n", escape::text(&self.title));
         if let Some(description) = &self.description {
-            let (text, held) = (escape::text(&description.text), escape::text(&held(description)));
+            let text = escape::text(&description.text);
+            let held = escape::text(&held(description));
             out.push_str(&format!("<p class=\"meaning\">{text} <small>{held}</small></p>\n"));
         }
         Ok(format!("{out}{}</section>\n", inside(self)?))
@@ -74,12 +75,12 @@ impl Item for FeatureCard {
     }
 }
 
-/// The strongest value of all contexts of a feature, so that equal colours are equal codes.
+/// Returns the strongest value of all contexts of a feature, so that equal colours are equal activations.
 fn strongest(card: &FeatureCard) -> f64 {
     card.contexts.iter().flat_map(|group| &group.texts).map(HeatText::strongest).fold(0.0, f64::max)
 }
 
-/// All of the HTML of a feature but the title, the description and the frame.
+/// Writes all of the HTML of a feature but the title, the description and the frame.
 pub(super) fn inside(card: &FeatureCard) -> Result<String> {
     let mut out = card::inside(&card.facts)?;
     let strongest = strongest(card);
@@ -99,9 +100,9 @@ pub(super) fn inside(card: &FeatureCard) -> Result<String> {
     Ok(out + notes.as_str())
 }
 
-/// How well the words fit, in words.
+/// Tells how well a description fits.
 fn held(description: &Description) -> String {
-    format!("score {} on other text", fixed(description.score, 2))
+    format!("score {} on held-out text", fixed(description.score, 2))
 }
 
 fn contexts(group: &Group, strongest: f64) -> Result<String> {
@@ -117,16 +118,19 @@ fn contexts(group: &Group, strongest: f64) -> Result<String> {
     Ok(out + "</ol>\n")
 }
 
-/// As much of a context as fits on a line, with its strongest token near the middle.
+/// Cuts a context to what fits on a line, with its strongest token near the middle.
 fn around_strongest(text: &HeatText, screen: &Screen) -> HeatText {
     let size = |value: &f64| if value.is_finite() { value.abs() } else { 0.0 };
     let strongest = (0..text.values.len()).max_by(|a, b| size(&text.values[*a]).total_cmp(&size(&text.values[*b])));
     let Some(strongest) = strongest else { return text.clone() };
     // Two brackets may come to each side of a token.
     let wide = |i: usize| screen::width(&visible(&text.tokens[i])) + if size(&text.values[i]) > 0.0 { 4 } else { 0 };
-    let (mut from, mut to, mut used) = (strongest, strongest + 1, wide(strongest));
+    let mut from = strongest;
+    let mut to = strongest + 1;
+    let mut used = wide(strongest);
     loop {
-        let (before, after) = (from.checked_sub(1).map(wide), (to < text.tokens.len()).then(|| wide(to)));
+        let before = from.checked_sub(1).map(wide);
+        let after = (to < text.tokens.len()).then(|| wide(to));
         let fits = |more: Option<usize>| more.is_some_and(|more| used + more <= screen.width);
         // The shorter side grows, unless it has come to its end.
         let left_is_shorter = strongest - from <= to - strongest;
@@ -142,11 +146,12 @@ fn around_strongest(text: &HeatText, screen: &Screen) -> HeatText {
             _ => break,
         }
     }
-    let (tokens, values) = (text.tokens[from..to].to_vec(), text.values[from..to].to_vec());
+    let tokens = text.tokens[from..to].to_vec();
+    let values = text.values[from..to].to_vec();
     HeatText { tokens, values, ..text.clone() }
 }
 
-/// A text in lines that fit, each ending in a line end.
+/// Breaks a text into lines that fit, each ending in a line end.
 fn lines(text: &str, screen: &Screen, style: impl Fn(&str) -> String) -> String {
     screen::wrapped(&visible(text), screen.width).iter().map(|line| format!("{}\n", style(line))).collect()
 }
@@ -188,7 +193,7 @@ mod tests {
     fn a_card_is_read_from_top_to_bottom_in_the_terminal() {
         let expected = "\
 feature 7 of resid_post.1
-token is \"(\" (score 0.71 on other text)
+token is \"(\" (score 0.71 on held-out text)
 density  0.02
 
 strongest

@@ -83,27 +83,27 @@ impl Item for Graph {
     }
 }
 
-/// So many of the strongest effects stand in the table, and so many nodes have a card.
+/// Maximum numbers of effects in the table, the strongest ones, and of nodes with a card.
 const MOST_EFFECTS: usize = 500;
 const MOST_CARDS: usize = 1000;
-/// So many neighbours are named on each side of a node.
+/// Maximum number of neighbours that are named on each side of a node.
 const MOST_NEIGHBOURS: usize = 20;
 
-/// A circuit whose nodes lead to pages elsewhere, too: `addresses` has those of some nodes. With it the anchors of the
-/// nodes that have a card here.
+/// Writes a circuit whose nodes lead to pages elsewhere, too: `addresses` has those of some nodes. Returned with the
+/// HTML are the anchors of the nodes that have a card on this page.
 pub fn circuit_html(circuit: &Circuit, addresses: &[Option<String>]) -> Result<(String, Vec<Option<String>>)> {
     html(&circuit.graph, &circuit.cards, addresses)
 }
 
-/// The drawing alone, in which each node is a link.
+/// Draws a graph alone, each node of which is a link.
 pub fn linked_graph(graph: &Graph, link: &dyn Fn(usize) -> Link) -> Result<String> {
     let view = View::of(graph);
     let links: Vec<Link> = view.boxes.iter().filter_map(|shown| shown.nodes.first()).map(|node| link(*node)).collect();
     picture::linked_svg(graph, &links)
 }
 
-/// The drawing, a table of the strongest effects, and a card for each group and each node, which its box in the drawing
-/// opens beside it.
+/// Writes the drawing, a table of the strongest effects, and a card for each group and each node, which its box in the
+/// drawing opens beside it.
 fn html(
     graph: &Graph,
     cards: &[Option<FeatureCard>],
@@ -121,14 +121,15 @@ fn html(
         out.push_str(&page.node(*node, cards.get(*node).and_then(Option::as_ref))?);
     }
     if listed.len() < graph.nodes.len() {
-        let (left, of) = (listed.len(), count(graph.nodes.len(), "node"));
+        let left = listed.len();
+        let of = count(graph.nodes.len(), "node");
         out.push_str(&format!("<p class=\"note\">{left} of {of} are listed; the graph's JSON has all of them.</p>\n"));
     }
     let anchor = |node: usize| page.is_listed[node].then(|| page.anchor(node));
     Ok((out, (0..graph.nodes.len()).map(anchor).collect()))
 }
 
-/// The effects as a table, the strongest where they are many.
+/// Writes the effects as a table, the strongest where they are many.
 fn effects(graph: &Graph) -> Result<String> {
     let edges = &graph.edges;
     let all = count(edges.len(), "effect");
@@ -144,12 +145,12 @@ fn effects(graph: &Graph) -> Result<String> {
     Ok(format!("<details class=\"effects\"><summary>{words}</summary>\n{table}</details>\n"))
 }
 
-/// How strong an effect is; what is no number comes last.
+/// Returns the strength of an effect; what is no number comes last.
 fn size(effect: f64) -> f64 {
     if effect.is_nan() { -1.0 } else { effect.abs() }
 }
 
-/// What tells the addresses of this graph from those of another one on the same page.
+/// Returns the prefix that tells the addresses of this graph from those of another one on the same page.
 fn key(graph: &Graph) -> Result<String> {
     let digest = hex(&Sha256::digest(graph.json()?.as_bytes()));
     Ok(format!("circuit-{}", digest.get(..8).unwrap_or_default()))
@@ -159,7 +160,7 @@ fn key(graph: &Graph) -> Result<String> {
 struct Page<'a> {
     graph: &'a Graph,
     key: String,
-    /// Short ones, by node.
+    /// Short names, by node.
     names: Vec<String>,
     /// The edges from each node, and those to it, the strongest first.
     from: Vec<Vec<&'a Edge>>,
@@ -168,14 +169,15 @@ struct Page<'a> {
     groups: Vec<Option<usize>>,
     /// Whether a node has a card.
     is_listed: Vec<bool>,
-    /// Where else some nodes lead to.
+    /// Address elsewhere of each node, where it has one.
     addresses: &'a [Option<String>],
 }
 
 impl<'a> Page<'a> {
     fn of(graph: &'a Graph, view: &View, addresses: &'a [Option<String>]) -> Result<Self> {
         let count = graph.nodes.len();
-        let (mut from, mut to) = (vec![Vec::new(); count], vec![Vec::new(); count]);
+        let mut from = vec![Vec::new(); count];
+        let mut to = vec![Vec::new(); count];
         for edge in graph.edges.iter().filter(|edge| edge.from < count && edge.to < count) {
             from[edge.from].push(edge);
             to[edge.to].push(edge);
@@ -193,7 +195,8 @@ impl<'a> Page<'a> {
                 left -= 1;
             }
         }
-        let (names, groups) = (names::nodes(graph), names::groups(graph));
+        let names = names::nodes(graph);
+        let groups = names::groups(graph);
         Ok(Self { graph, key: key(graph)?, names, from, to, groups, is_listed, addresses })
     }
 
@@ -222,7 +225,7 @@ impl<'a> Page<'a> {
         format!("{}-group-{group}", self.key)
     }
 
-    /// Its name and its meaning.
+    /// Writes the name of a node and its meaning.
     fn spoken(&self, node: usize) -> String {
         let name = self.names.get(node).cloned().unwrap_or_default();
         match self.graph.nodes.get(node).and_then(|node| node.meaning.as_ref()) {
@@ -238,7 +241,7 @@ impl<'a> Page<'a> {
             .map_or(String::new(), |found| format!("{}: {}", found.name, count(found.nodes.len(), "node")))
     }
 
-    /// A link to the card of a node, if it has one.
+    /// Writes the name of a node and its meaning, as a link to its card if it has one.
     fn link(&self, node: usize) -> String {
         let spoken = escape::text(&self.spoken(node));
         match self.is_listed.get(node) {
@@ -247,7 +250,7 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// The card of a supernode: its members.
+    /// Writes the card of a supernode: its members.
     fn group(&self, group: usize) -> String {
         let Some(found) = self.graph.supernodes.get(group) else { return String::new() };
         let members: Vec<String> = found.nodes.iter().map(|node| self.link(*node)).collect();
@@ -256,7 +259,7 @@ impl<'a> Page<'a> {
         self.card(&self.group_anchor(group), &format!("<b>{}</b>{size}", escape::text(&found.name)), &rows)
     }
 
-    /// A node's card.
+    /// Writes a node's card.
     fn node(&self, node: usize, card: Option<&FeatureCard>) -> Result<String> {
         let Some(known) = self.graph.nodes.get(node) else { return Ok(String::new()) };
         let name = escape::text(&known.name());
@@ -275,7 +278,7 @@ impl<'a> Page<'a> {
         Ok(self.card(&self.anchor(node), &format!("<b>{name}</b> {meaning}{score}{outlier}"), &inside))
     }
 
-    /// The address stands inside of the card, since browsers open what an address is inside of.
+    /// Writes a card. Its address stands inside of it, since browsers open what an address is inside of.
     fn card(&self, anchor: &str, summary: &str, inside: &str) -> String {
         format!(
             "<details class=\"card feature\"><summary>{summary}</summary>\n\
@@ -284,7 +287,8 @@ impl<'a> Page<'a> {
         )
     }
 
-    /// What a node is worth and where it belongs, what it leads to, and what leads to it, as links to their cards.
+    /// Writes the values of a node and where it belongs, what it leads to, and what leads to it, as links to their
+    /// cards.
     fn neighbours(&self, node: usize) -> String {
         let known = &self.graph.nodes[node];
         let number = |(name, value): (&str, Option<f64>)| value.map(|value| (name.to_string(), digits(value, 3)));
@@ -321,7 +325,7 @@ mod tests {
     use crate::features::card::Group;
     use crate::report::draw::graph::samples;
 
-    /// A circuit of 12 nodes, of which the second one has a card.
+    /// Builds a circuit of 12 nodes, of which the second one has a card.
     fn circuit() -> Circuit {
         let graph = samples::graph(&[5, 4, 2, 1]);
         let tokens = vec!["<img src=x onerror=alert(1)>".to_string(), "\u{202e}".into()];

@@ -27,7 +27,7 @@ crate::options! {
     pub struct HeatTextOptions {
         /// The line above the text.
         title: Option<String> = None;
-        /// What the numbers are, with their unit.
+        /// Quantity of the numbers, with its unit.
         quantity: Option<String> = None;
     }
 }
@@ -72,14 +72,14 @@ impl Item for HeatText {
     }
 }
 
-/// Every value as a share of the strongest, from -1 to 1; 0 for what is not finite.
+/// Returns every value as a share of the strongest, from -1 to 1; 0 for what is not finite.
 fn shares(heat: &HeatText, strongest: f64) -> impl Iterator<Item = f64> {
     let share = move |v: &f64| if v.is_finite() && strongest > 0.0 { (v / strongest).clamp(-1.0, 1.0) } else { 0.0 };
     heat.values.iter().map(share)
 }
 
-/// The tokens in lines that fit the screen, values as shares of `strongest`; line ends in the text are followed if
-/// it `breaks`.
+/// Writes the tokens in lines that fit the screen, values as shares of `strongest`; line ends in the text are followed
+/// if it `breaks`.
 pub(super) fn woven(heat: &HeatText, strongest: f64, breaks: bool, screen: &Screen) -> String {
     let mut out = String::new();
     let mut used = 0;
@@ -103,7 +103,7 @@ pub(super) fn woven(heat: &HeatText, strongest: f64, breaks: bool, screen: &Scre
     out
 }
 
-/// The tokens as HTML, as [`woven`] writes them for the terminal. A value of 0, or none, leaves its token bare.
+/// Writes the tokens as HTML, as [`woven`] writes them for the terminal. A value of 0, or none, leaves its token bare.
 pub(super) fn spans(heat: &HeatText, strongest: f64, breaks: bool) -> String {
     let mut out = String::new();
     for ((token, value), share) in heat.tokens.iter().zip(&heat.values).zip(shares(heat, strongest)) {
@@ -121,7 +121,7 @@ pub(super) fn spans(heat: &HeatText, strongest: f64, breaks: bool) -> String {
     out
 }
 
-/// How to read it.
+/// Tells how heat text is read.
 fn key(heat: &HeatText, colour: bool) -> String {
     let strongest = number::digits(heat.strongest(), 3);
     let quantity = if heat.quantity.is_empty() { "value" } else { &heat.quantity };
@@ -139,7 +139,7 @@ fn key(heat: &HeatText, colour: bool) -> String {
     visible(&key)
 }
 
-/// The ground of a token on a page.
+/// Returns the style of a token's ground on a page.
 fn ground(share: f64) -> String {
     if share.abs() < FAINTEST {
         return String::new();
@@ -148,7 +148,7 @@ fn ground(share: f64) -> String {
     format!(" style=\"background:rgba({r},{g},{b},{:.3})\"", share.abs() * STRONGEST)
 }
 
-/// Brackets for strong values, where there is no colour to show them.
+/// Puts strong values in brackets, where there is no colour to show them.
 fn marked(text: &str, share: f64, colour: bool) -> String {
     match (share * 3.0).abs() {
         strength if colour || strength < 1.0 => text.into(),

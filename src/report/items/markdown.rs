@@ -2,7 +2,7 @@
 
 use crate::report::symbols::visible;
 
-/// The title as a heading, and the rows; columns of numbers to the right.
+/// Writes the title as a heading, and the rows; columns of numbers to the right.
 pub fn table(title: &str, columns: &[String], rows: &[Vec<String>], is_numeric: impl Fn(usize) -> bool) -> String {
     let line = |cells: &mut dyn Iterator<Item = String>| {
         format!("|{}\n", cells.map(|one| format!(" {one} |")).collect::<String>())
@@ -14,7 +14,7 @@ pub fn table(title: &str, columns: &[String], rows: &[Vec<String>], is_numeric: 
     format!("{heading}{names}|{}\n{}", rule.collect::<String>(), rows.collect::<String>())
 }
 
-/// A text in one line, in which nothing ends the cell or is taken for HTML.
+/// Writes a text in one line, in which nothing ends the cell or is taken for HTML.
 fn cell(text: &str) -> String {
     let lines: Vec<String> = text.lines().map(visible).collect();
     lines.join(" ").replace('\\', "\\\\").replace('|', "\\|").replace('<', "&lt;")

@@ -1,4 +1,4 @@
-//! What can be shown: one file for each kind of result, with its text for the terminal, its HTML and its JSON.
+//! Results that can be shown: one file for each kind, with its text for the terminal, its HTML and its JSON.
 //!
 //! A new kind is one more file here that implements [`Item`], and its line in the list of modules.
 
@@ -33,45 +33,45 @@ use crate::err;
 
 /// A result that can be shown, saved, and put into a report.
 pub trait Item {
-    /// One word for its kind, as files spell it.
+    /// Returns one word for the kind of the item, as files spell it.
     fn kind(&self) -> &'static str;
 
-    /// Its text for the screen, ending in a line end.
+    /// Writes the item for the screen, ending in a line end.
     fn terminal(&self, screen: &Screen) -> Result<String>;
 
-    /// Its part of a page, complete and escaped.
+    /// Writes the item's part of a page, complete and escaped.
     fn html(&self) -> Result<String>;
 
-    /// All of its data.
+    /// Returns all data of the item.
     fn data(&self) -> Result<Value>;
 
-    /// Its picture, if it is one.
+    /// Returns the picture, if the item is one.
     fn picture(&self) -> Option<Box<dyn Picture + '_>> {
         None
     }
 
-    /// A copy for another thread, if there may be so much in it that showing it takes long.
+    /// Returns a copy for another thread, if there may be so much in the item that showing it takes long.
     fn detached(&self) -> Option<Box<dyn Item + Send>> {
         None
     }
 
-    /// The table, if it is one: other programs have formats for these.
+    /// Returns the table, if the item is one: other programs have formats for tables.
     fn table(&self) -> Option<&Table> {
         None
     }
 
-    /// The same in Markdown, if it is a table.
+    /// Writes the item in Markdown, if it is a table.
     fn markdown(&self) -> Option<String> {
         None
     }
 
-    /// The same in the language of Graphviz, if it is a graph.
+    /// Writes the item in the language of Graphviz, if it is a graph.
     fn graphviz(&self) -> Option<String> {
         None
     }
 }
 
-/// The data with the kind of the item before it.
+/// Returns the data with the kind of the item before it.
 pub fn tagged(item: &dyn Item) -> Result<Value> {
     let mut out = serde_json::Map::from_iter([("type".to_string(), Value::from(item.kind()))]);
     match item.data()? {
@@ -83,7 +83,7 @@ pub fn tagged(item: &dyn Item) -> Result<Value> {
     Ok(Value::Object(out))
 }
 
-/// What is made of an item, apart if it may be large, so that Ctrl-C is heard.
+/// Makes something of an item, apart if the item may be large, so that Ctrl-C is heard.
 pub fn made<T: Send + 'static>(
     item: &dyn Item,
     task: &Task,
@@ -102,7 +102,8 @@ pub fn save(item: &dyn Item, files: &Files, path: &Path, task: &Task) -> Result<
 }
 
 fn encoded(item: &dyn Item, path: &Path) -> Result<Vec<u8>> {
-    let (picture, ending) = (item.picture(), path.extension().and_then(|e| e.to_str()));
+    let picture = item.picture();
+    let ending = path.extension().and_then(|e| e.to_str());
     let content = item.table().zip(ending).and_then(|(table, ending)| data::table::encoded(table, ending));
     if let Some(content) = content {
         return content;
@@ -124,7 +125,8 @@ fn unknown_format(item: &dyn Item, found: Option<&str>) -> Error {
     let dot = item.graphviz().map_or(&[][..], |_| &["dot"]);
     let md = item.markdown().map_or(&[][..], |_| &["md"]);
     let tables = item.table().map_or(&[][..], |_| &["csv", "parquet"]);
-    let (known, kind) = ([drawn, tables, &["json", "txt", "html"], md, dot].concat(), item.kind());
+    let known = [drawn, tables, &["json", "txt", "html"], md, dot].concat();
+    let kind = item.kind();
     let article = if kind.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
     match found {
         None => err!(Argument, "expected a file name that ends in .{}", known.join(", .")),
@@ -144,7 +146,9 @@ mod tests {
     #[test]
     fn what_may_be_large_can_be_saved_on_another_thread() {
         let chart = crate::report::samples::all().remove(0).1;
-        let (card, graph, text) = (Card::default(), Graph::default(), HeatText::default());
+        let card = Card::default();
+        let graph = Graph::default();
+        let text = HeatText::default();
         let all: [&dyn Item; 7] =
             [&chart, &Grid::default(), &Table::default(), &text, &card, &FeatureCard::default(), &graph];
         for item in all {

@@ -54,7 +54,7 @@ impl Item for Table {
     }
 }
 
-/// Rows beyond this are counted, the first and the last shown.
+/// Maximum number of rows, the first and the last ones; the others are counted.
 const MOST_ROWS: usize = 200;
 
 fn terminal(table: &Table, screen: &Screen) -> String {
@@ -68,8 +68,8 @@ fn terminal(table: &Table, screen: &Screen) -> String {
     let short = |row: &Vec<String>| row.iter().map(|cell| screen.shortened(cell)).collect::<Vec<_>>();
     let (head, tail) = if rows.len() > MOST_ROWS { (MOST_ROWS - 10, 10) } else { (rows.len(), 0) };
     let skipped = rows.len() - head - tail;
-    let (first, last): (Vec<_>, Vec<_>) =
-        (rows[..head].iter().map(short).collect(), rows[rows.len() - tail..].iter().map(short).collect());
+    let first: Vec<_> = rows[..head].iter().map(short).collect();
+    let last: Vec<_> = rows[rows.len() - tail..].iter().map(short).collect();
     let names: Vec<String> = table.columns.iter().map(|name| screen.shortened(&visible(name))).collect();
     let between = (skipped > 0).then(|| format!("… {} …", count(skipped, "more row")));
     let widths = Widths::of(table, &names, first.iter().chain(&last), between.as_deref(), screen.width);
@@ -107,7 +107,7 @@ fn terminal(table: &Table, screen: &Screen) -> String {
     out
 }
 
-/// Every cell as text; rows that are too short are filled up.
+/// Writes every cell as text; rows that are too short are filled up.
 fn written(table: &Table) -> Vec<Vec<String>> {
     let columns: Vec<Column> =
         (0..table.columns.len()).map(|i| Column::of(table.rows.iter().filter_map(|row| row.get(i)))).collect();
@@ -118,7 +118,7 @@ fn written(table: &Table) -> Vec<Vec<String>> {
     table.rows.iter().map(write).collect()
 }
 
-/// Whether a column holds numbers, and nothing else but gaps.
+/// Returns whether a column holds numbers, and nothing else but gaps.
 fn is_numeric(table: &Table, column: usize) -> bool {
     let mut cells = table.rows.iter().filter_map(|row| row.get(column)).filter(|c| **c != Cell::Missing).peekable();
     cells.peek().is_some() && cells.all(Cell::is_number)
@@ -127,13 +127,13 @@ fn is_numeric(table: &Table, column: usize) -> bool {
 /// A blank on both sides of a column.
 const PADDING: usize = 2;
 
-/// Words keep at least so many characters when they are shortened so that all columns have room.
+/// Number of characters that words keep at least when they are shortened so that all columns have room.
 const SHORTEST: usize = 8;
 
-/// Prose wraps at this width, even where there is room for more.
+/// Width at which prose wraps, even where there is room for more.
 const LONGEST: usize = 100;
 
-/// What stands in a column, in characters.
+/// Contents of a column, measured in characters.
 struct Measured {
     is_numeric: bool,
     /// The widest number; 0 in a column of words.
@@ -144,25 +144,26 @@ struct Measured {
     line: usize,
     /// The cells of a column of words: the widths of words, line by line.
     cells: Vec<Vec<Vec<usize>>>,
-    /// The place of the longest of these.
+    /// The place of the longest cell.
     longest: usize,
 }
 
 impl Measured {
-    /// How wide the column is at least, with words of at most `most` characters. Numbers are never shortened.
+    /// Returns the least width of the column, with words of at most `most` characters. Numbers are never shortened.
     fn least(&self, most: usize) -> usize {
         self.number.max(self.word.min(most))
     }
 
-    /// How wide the column becomes where there is room.
+    /// Returns the width of the column where there is room.
     fn wanted(&self) -> usize {
         if self.is_numeric { self.line } else { self.line.min(LONGEST).max(self.word) }
     }
 
-    /// The lines that a cell takes in this width, in which longer words are shortened.
+    /// Counts the lines that a cell takes in this width, in which longer words are shortened.
     fn lines(&self, cell: usize, wide: usize) -> usize {
         let broken = |words: &Vec<usize>| {
-            let (mut lines, mut used) = (1, 0);
+            let mut lines = 1;
+            let mut used = 0;
             for word in words.iter().map(|word| *word.min(&wide)) {
                 let longer = if used == 0 { word } else { used + 1 + word };
                 (lines, used) = if longer <= wide { (lines, longer) } else { (lines + 1, word) };
@@ -172,9 +173,10 @@ impl Measured {
         self.cells.get(cell).map_or(1, |lines| lines.iter().map(broken).sum())
     }
 
-    /// The least width in which the longest cell takes so many lines.
+    /// Returns the least width in which the longest cell takes at most `lines` lines.
     fn within(&self, lines: usize, least: usize) -> usize {
-        let (mut low, mut high) = (least, self.wanted().max(least));
+        let mut low = least;
+        let mut high = self.wanted().max(least);
         while low < high {
             let middle = (low + high) / 2;
             let is_wide = self.lines(self.longest, middle) <= lines;
@@ -186,10 +188,10 @@ impl Measured {
 
 /// A column that has room.
 struct Shown {
-    /// Its place in the table.
+    /// The place of the column in the table.
     at: usize,
     is_numeric: bool,
-    /// Its width, without the blanks at its sides.
+    /// The width of the column, without the blanks at its sides.
     wide: usize,
 }
 
@@ -198,8 +200,8 @@ struct Widths {
 }
 
 impl Widths {
-    /// Prose and names wrap first, then words are shortened, and columns are left out last. What says which row it is stays
-    /// whole.
+    /// Chooses columns and their widths. Prose and names wrap first, then words are shortened, and columns are left out
+    /// last. Columns that say which row it is stay whole.
     fn of<'a>(
         table: &Table,
         names: &[String],
@@ -232,7 +234,7 @@ impl Widths {
         Self { shown: kept.into_iter().zip(wide).map(shown).collect() }
     }
 
-    /// The cells of a row that are shown, their words no wider than their columns.
+    /// Returns the cells of a row that are shown, their words no wider than their columns.
     fn fitted<'a>(&'a self, row: &'a [String]) -> impl Iterator<Item = String> + 'a {
         self.shown.iter().map(|one| row.get(one.at).map_or_else(String::new, |cell| with_short_words(cell, one.wide)))
     }
@@ -285,7 +287,7 @@ fn word_width(text: &str) -> usize {
     text.split([' ', '\n']).map(screen::width).max().unwrap_or_default()
 }
 
-/// The text with words of at most `most` columns: longer ones lose their middle.
+/// Shortens the words of a text to at most `most` columns: longer ones lose their middle.
 fn with_short_words(text: &str, most: usize) -> String {
     let mut out = String::with_capacity(text.len());
     for piece in text.split_inclusive([' ', '\n']) {
@@ -296,12 +298,13 @@ fn with_short_words(text: &str, most: usize) -> String {
     out
 }
 
-/// The width of columns with the blanks at their sides.
+/// Returns the width of columns with the blanks at their sides.
 fn taken(widths: &[usize]) -> usize {
     widths.iter().map(|wide| wide + PADDING).sum()
 }
 
-/// How many columns say which row it is: those before the first number, as far as they leave others a third of the room.
+/// Counts the columns that say which row it is: those before the first number, as far as they leave others a third of
+/// the room.
 fn keys(measured: &[Measured], room: usize) -> usize {
     let mut used = 0;
     let is_key = |column: &&Measured| {
@@ -311,7 +314,7 @@ fn keys(measured: &[Measured], room: usize) -> usize {
     measured.iter().take_while(is_key).count()
 }
 
-/// The columns that have room, the first among them, which says what a row is.
+/// Returns the columns that have room, the first among them, which says what a row is.
 fn with_room(table: &Table, least: &[usize], room: usize) -> Vec<usize> {
     let mut kept: Vec<usize> = (0..least.len()).collect();
     for left_out in least_first(table) {
@@ -323,8 +326,9 @@ fn with_room(table: &Table, least: &[usize], room: usize) -> Vec<usize> {
     kept
 }
 
-/// What is left out one after the other: columns that say nothing, then both ends of an interval, of which what lies between
-/// them says most, then the others. Each time from the last one on, since who chooses columns names first what counts.
+/// Returns the columns that are left out one after the other: those that say nothing, then both ends of an interval, of
+/// which what lies between them says most, then the others. Each time it is from the last one on, since who chooses
+/// columns names first what counts.
 fn least_first(table: &Table) -> Vec<Vec<usize>> {
     let names = &table.columns;
     let says_nothing = |cell: &Cell| match cell {
@@ -344,17 +348,17 @@ fn least_first(table: &Table) -> Vec<Vec<usize>> {
     all
 }
 
-/// What an interval is of, for a column with its ends: `kl` of `kl_low`, nothing before `low` alone.
+/// Returns what an interval is of, for a column with its ends: `kl` of `kl_low`, nothing before `low` alone.
 fn end_of(name: &str) -> Option<&str> {
     let stem = name.strip_suffix("low").or_else(|| name.strip_suffix("high"))?;
     if stem.is_empty() { Some(stem) } else { stem.strip_suffix('_') }
 }
 
-/// The most lines of a cell that are tried.
+/// Maximum number of lines of a cell that is tried.
 const HIGHEST: usize = 24;
 
-/// The widths in which the rows take the fewest lines: what is left is shared alike, or so that no cell takes more than some
-/// number of lines.
+/// Returns the widths in which the rows take the fewest lines: what is left is shared alike, or so that no cell takes
+/// more than some number of lines.
 fn lowest(least: Vec<usize>, columns: &[&Measured], room: usize) -> Vec<usize> {
     let wanted: Vec<usize> = columns.iter().map(|column| column.wanted()).collect();
     let within = |lines: usize| -> Vec<usize> {
@@ -383,7 +387,7 @@ fn share(widths: &mut [usize], wanted: &[usize], room: usize) {
     }
 }
 
-/// A column with a longer line than this keeps room for some words of it on a page.
+/// Length of a line beyond which a column keeps room for some words of it on a page.
 const PROSE: usize = 40;
 
 fn html(table: &Table) -> String {
@@ -477,7 +481,7 @@ Dictionaries
         }
     }
 
-    /// How wide a column is drawn: up to where the next name begins.
+    /// Returns the width in which a column is drawn: up to where the next name begins.
     fn drawn_width(text: &str, name: &str, next: &str) -> usize {
         let head = text.lines().next().unwrap();
         head.find(next).unwrap() - head.find(name).unwrap() - PADDING
@@ -507,7 +511,8 @@ Dictionaries
             let table = Table { columns, rows, ..Table::default() };
             drawn_width(&table.terminal(&Screen::default()).unwrap(), "label", "words")
         };
-        let (all, one) = (width(&[long.as_str(); 3]), width(&[&[long.as_str()], ["short"; 20].as_slice()].concat()));
+        let all = width(&[long.as_str(); 3]);
+        let one = width(&[&[long.as_str()], ["short"; 20].as_slice()].concat());
         assert!(all < 20 && one > 20, "{all} {one}");
         assert_eq!(width(&["short"; 3]), label.len());
     }
@@ -542,7 +547,9 @@ Dictionaries
 
     #[test]
     fn names_of_rows_are_whole_before_others_have_room() {
-        let (from, to, word) = ("resid_post.2/1500", "resid_post.10/24575", "a-word-that-is-longer-than-others-are");
+        let from = "resid_post.2/1500";
+        let to = "resid_post.10/24575";
+        let word = "a-word-that-is-longer-than-others-are";
         let columns = |words: &[&str]| {
             let numbers = (0..5).map(|i| format!("number_{i}"));
             words.iter().map(|name| (*name).to_string()).chain(numbers).collect()
@@ -578,7 +585,7 @@ Dictionaries
         assert!(text.split_whitespace().collect::<Vec<_>>().join(" ").ends_with(note), "{text}");
     }
 
-    /// The names in the first line of a table with a title.
+    /// Returns the names in the first line of a table with a title.
     fn shown_columns(table: &Table) -> Vec<String> {
         let text = table.terminal(&Screen::default()).unwrap();
         text.lines().nth(1).unwrap().split_whitespace().map(String::from).collect()
@@ -632,7 +639,7 @@ Dictionaries
         assert!(text.contains("characters") && text.chars().count() < 10_000, "{}", text.len());
     }
 
-    /// Looking through a whole column for every cell took more than a minute.
+    /// Checks that the layout is not slow: looking through a whole column for every cell took more than a minute.
     #[test]
     fn a_long_table_is_written_in_no_time() {
         let rows = (0..200_000_i64).map(|i| vec![i.into(), 0.5.into(), "x".into()]).collect();

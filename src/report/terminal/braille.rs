@@ -20,23 +20,24 @@ impl Braille {
         Self { columns, rows, dots: vec![0; columns * rows], owners: vec![None; columns * rows] }
     }
 
-    /// The middles of the outermost dots.
+    /// Returns the frame through the middles of the outermost dots.
     pub fn frame(&self) -> Frame {
         Frame { left: 0.0, top: 0.0, right: (self.columns * 2 - 1) as f64, bottom: (self.rows * 4 - 1) as f64 }
     }
 
-    /// A point inside of the frame.
+    /// Draws a point, if it is inside of the frame.
     pub fn dot(&mut self, (x, y): Point, owner: usize) {
         if !self.frame().contains((x.round(), y.round())) {
             return;
         }
-        let (x, y) = (x.round() as usize, y.round() as usize);
+        let x = x.round() as usize;
+        let y = y.round() as usize;
         let at = (y / 4) * self.columns + x / 2;
         self.dots[at] |= BITS[x % 2][y % 4];
         self.owners[at] = Some(owner);
     }
 
-    /// A straight stroke, cut to the frame.
+    /// Draws a straight stroke, cut to the frame.
     pub fn stroke(&mut self, a: Point, b: Point, owner: usize) {
         let Some((a, b)) = self.frame().segment(a, b) else { return };
         let steps = (b.0 - a.0).abs().max((b.1 - a.1).abs()).ceil().max(1.0);
@@ -46,7 +47,7 @@ impl Braille {
         }
     }
 
-    /// The character at a place and who drew it, if anybody did.
+    /// Returns the character at a place and the series that drew it, if any did.
     pub fn cell(&self, column: usize, row: usize) -> Option<(char, usize)> {
         let at = row * self.columns + column;
         let owner = self.owners[at]?;

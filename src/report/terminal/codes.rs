@@ -1,8 +1,8 @@
 //! Codes that a terminal obeys, told from all the text around them.
 //!
-//! What a screen is to show is put together as text: it is cut, joined and filled up. A code of ours stands in it between
-//! two marks, with a number that this process has drawn, so that nothing from a script, a file or the net can be taken for
-//! one. [`obeyed`] is the only way to a terminal: it sends our codes and makes all others visible.
+//! What a screen is to show is put together as text: it is cut, joined and filled up. A code of ours stands in it
+//! between two marks, with a number that this process has drawn, so that nothing from a script, a file or the net can
+//! be taken for one. [`obeyed`] is the only way to a terminal: it sends our codes and makes all others visible.
 
 use std::borrow::Cow;
 use std::hash::{BuildHasher, RandomState};
@@ -10,27 +10,27 @@ use std::sync::OnceLock;
 
 use crate::report::symbols::harmless;
 
-/// No text needs these: Unicode keeps them for what programs do within themselves.
+/// Marks around a code. No text needs them: Unicode keeps them for what programs do within themselves.
 const OPEN: char = '\u{fdd0}';
 const CLOSE: char = '\u{fdd1}';
 
-/// What a code of ours begins with.
+/// Returns the beginning of a code of ours.
 fn mark() -> &'static str {
     static MARK: OnceLock<String> = OnceLock::new();
     MARK.get_or_init(|| format!("{OPEN}{:016x}", RandomState::new().hash_one(OPEN)))
 }
 
-/// The sequence, marked as one of ours.
+/// Returns the sequence, marked as one of ours.
 pub fn code(sequence: &str) -> String {
     format!("{}{sequence}{CLOSE}", mark())
 }
 
-/// The text as a terminal is to get it: with our codes, and with every other control character made visible.
+/// Returns the text as a terminal is to get it: with our codes, and with every other control character made visible.
 pub fn obeyed(text: &str) -> String {
     resolved(text, harmless)
 }
 
-/// The text as a pipe or a file is to get it: with our codes, and every other byte as it is.
+/// Returns the text as a pipe or a file is to get it: with our codes, and every other byte as it is.
 pub fn plain(text: &str) -> Cow<'_, str> {
     if text.contains(mark()) { resolved(text, str::to_string).into() } else { text.into() }
 }

@@ -10,33 +10,34 @@ use crate::base::Result;
 use crate::report::draw::canvas::Drawing;
 use crate::report::picture::{self, Picture};
 
-/// kitty takes at most this many characters in one command.
+/// Maximum number of characters in one command of kitty.
 const CHUNK: usize = 4096;
 
 /// The usual width of a character, in CSS pixels.
 const CHARACTER: f64 = 8.0;
 
-/// The picture itself, if this terminal can show one.
+/// Returns the picture itself, if this terminal can show one.
 pub fn picture(picture: &dyn Picture, screen: &Screen) -> Result<Option<String>> {
     let sent = match screen.graphics {
         Graphics::Text => None,
         Graphics::Sixel => Some(sixel(&picture.draw(true)?)?),
         Graphics::Kitty | Graphics::Iterm => {
             let drawing = picture.draw(true)?;
-            let (png, columns) = (picture::encoded(&drawing)?, columns(&drawing, screen));
+            let png = picture::encoded(&drawing)?;
+            let columns = columns(&drawing, screen);
             Some(if screen.graphics == Graphics::Kitty { kitty(&png, columns) } else { iterm(&png, columns) })
         }
     };
     Ok(sent.map(|sequence| code(sequence.trim_end_matches('\n')) + "\n"))
 }
 
-/// How many columns a picture is to take: about its own size, as far as the screen is wide enough.
+/// Returns the number of columns that a picture is to take: about its own size, as far as the screen is wide enough.
 fn columns(drawing: &Drawing, screen: &Screen) -> usize {
     ((drawing.width / CHARACTER) as usize).clamp(1, screen.width.max(1))
 }
 
-/// Transmit and display (a=T) a PNG (f=100) on so many columns (c), asking for no answer (q=2), in pieces that say
-/// whether more follow (m).
+/// Writes the codes of kitty that transmit and display (a=T) a PNG (f=100) on so many columns (c), asking for no answer
+/// (q=2), in pieces that say whether more follow (m).
 fn kitty(png: &[u8], columns: usize) -> String {
     let encoded = BASE64.encode(png);
     let pieces: Vec<&str> = encoded.as_bytes().chunks(CHUNK).filter_map(|c| std::str::from_utf8(c).ok()).collect();

@@ -1,4 +1,5 @@
-//! Sixels in a build without the feature `sixel`: refused. Terminals that show no other pictures get blocks and braille.
+//! Sixels in a build without the feature `sixel`: refused. Terminals that show no other pictures get blocks and
+//! braille.
 
 use crate::base::{Error, Result};
 use crate::report::draw::canvas::Drawing;

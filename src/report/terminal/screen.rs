@@ -1,4 +1,4 @@
-//! What the terminal at hand can do, and text that fits it.
+//! Abilities of the terminal at hand, and text that fits it.
 
 use serde::{Deserialize, Serialize};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
@@ -10,7 +10,7 @@ use crate::report::palette::Rgb;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Screen {
-    /// In characters.
+    /// Size in characters.
     pub width: usize,
     pub height: usize,
     /// Whether colour codes may be sent.
@@ -19,13 +19,13 @@ pub struct Screen {
 }
 
 impl Default for Screen {
-    /// A plain page of text.
+    /// Returns a plain page of text.
     fn default() -> Self {
         Self { width: 80, height: 24, colour: false, graphics: Graphics::Text }
     }
 }
 
-/// How pictures are shown.
+/// Ways to show pictures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Graphics {
@@ -35,12 +35,13 @@ pub enum Graphics {
     Iterm,
     /// Sixel, of the VT340 and many after it.
     Sixel,
-    /// No pictures: blocks and braille.
+    /// Text in place of pictures: blocks and braille.
     Text,
 }
 
 impl Graphics {
-    /// Judges by the environment, read through `get`. A multiplexer swallows pictures, whatever is around it.
+    /// Judges a terminal by the environment, read through `get`. A multiplexer swallows pictures, whatever is around
+    /// it.
     pub fn detect(get: impl Fn(&str) -> Option<String>) -> Self {
         let term = get("TERM").unwrap_or_default();
         let program = get("TERM_PROGRAM").unwrap_or_default();
@@ -67,12 +68,12 @@ impl Graphics {
 }
 
 impl Screen {
-    /// The text in this colour, if colours may be sent.
+    /// Writes the text in this colour, if colours may be sent.
     pub fn ink(&self, text: &str, Rgb(r, g, b): Rgb) -> String {
         self.coded(text, &format!("38;2;{r};{g};{b}"))
     }
 
-    /// The text in one colour on another, if colours may be sent.
+    /// Writes the text in one colour on another, if colours may be sent.
     pub fn ink_on(&self, text: &str, Rgb(r, g, b): Rgb, ground: Rgb) -> String {
         let Rgb(gr, gg, gb) = ground;
         self.coded(text, &format!("38;2;{r};{g};{b};48;2;{gr};{gg};{gb}"))
@@ -86,7 +87,7 @@ impl Screen {
         self.coded(text, "2")
     }
 
-    /// At most some lines of text: what is left out is counted.
+    /// Shortens a text to at most some lines: what is left out is counted.
     pub fn shortened(&self, text: &str) -> String {
         let room = (self.width * 12).max(400);
         let length = text.chars().count();
@@ -106,12 +107,12 @@ impl Screen {
     }
 }
 
-/// The columns that a text without codes takes.
+/// Counts the columns that a text without codes takes.
 pub fn width(text: &str) -> usize {
     text.width()
 }
 
-/// The text in at most `room` columns, with an ellipsis where it was cut.
+/// Cuts the text to at most `room` columns, with an ellipsis where it was cut.
 pub fn fitted(text: &str, room: usize) -> String {
     if width(text) <= room {
         return text.into();
@@ -131,7 +132,7 @@ pub fn fitted(text: &str, room: usize) -> String {
     kept
 }
 
-/// The text in at most `room` columns, with an ellipsis in its middle if it is longer.
+/// Cuts the text to at most `room` columns, with an ellipsis in its middle if it is longer.
 pub fn without_middle(text: &str, room: usize) -> String {
     if width(text) <= room {
         return text.into();
@@ -148,17 +149,17 @@ pub fn without_middle(text: &str, room: usize) -> String {
     kept
 }
 
-/// The text with spaces before it up to `room` columns.
+/// Fills the text up to `room` columns, with spaces before it.
 pub fn right(text: &str, room: usize) -> String {
     format!("{}{text}", " ".repeat(room.saturating_sub(width(text))))
 }
 
-/// The text with spaces after it up to `room` columns.
+/// Fills the text up to `room` columns, with spaces after it.
 pub fn left(text: &str, room: usize) -> String {
     format!("{text}{}", " ".repeat(room.saturating_sub(width(text))))
 }
 
-/// Lines of at most `room` columns, broken at spaces where there are any.
+/// Breaks a text into lines of at most `room` columns, at spaces where there are any.
 pub fn wrapped(text: &str, room: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     // The columns that the last line takes.
@@ -183,7 +184,8 @@ pub fn wrapped(text: &str, room: usize) -> Vec<String> {
 
 /// Adds the lines of a word that is too long for one, and tells how many columns the last of them takes.
 fn broken(word: &str, room: usize, lines: &mut Vec<String>) -> usize {
-    let (mut line, mut used) = (String::new(), 0);
+    let mut line = String::new();
+    let mut used = 0;
     for c in word.chars() {
         let wide = c.width().unwrap_or(0);
         if used + wide > room {

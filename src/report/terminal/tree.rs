@@ -9,7 +9,7 @@ use crate::report::number::{digits, fixed};
 use crate::report::palette::SERIES;
 use crate::report::symbols::{count, visible};
 
-/// So many lines of nodes are written, as of a table.
+/// Maximum number of lines of nodes, the number of rows that are shown of a table.
 const MOST_LINES: usize = 200;
 
 pub fn written(graph: &Graph, screen: &Screen) -> String {
@@ -29,7 +29,7 @@ pub fn written(graph: &Graph, screen: &Screen) -> String {
     lines.iter().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
-/// What stands in a line, from left to right.
+/// Tells what stands in a line, from left to right.
 fn key(graph: &Graph) -> String {
     let effect = match (&graph.quantity, names::is_restored(graph)) {
         (Some(quantity), _) => format!("{} of one below", visible(quantity)),
@@ -49,11 +49,11 @@ struct Tree<'a> {
     roots: Vec<usize>,
     /// The edges that end at each node and are shown, the strongest first.
     below: Vec<Vec<&'a Edge>>,
-    /// How many more there are.
+    /// Number of edges that end at each node and are not shown.
     weaker: Vec<usize>,
     /// The nodes that are shown.
     nodes: Vec<bool>,
-    /// How wide the longest effect is, and the longest name of an input.
+    /// Widths of the longest effect, and of the longest name of an input.
     effects: usize,
     ports: usize,
 }
@@ -62,7 +62,7 @@ struct Tree<'a> {
 struct Open<'a> {
     node: usize,
     edge: Option<&'a Edge>,
-    /// What stands before the branch of this line, and before those of the lines below it.
+    /// Text before the branch of this line, and before those of the lines below it.
     margin: String,
     is_last: bool,
 }
@@ -75,7 +75,8 @@ impl<'a> Tree<'a> {
         let roots = names::roots(count, &ways, &names::targets(graph));
         let room = if count + edges.len() > MOST_LINES { MOST_LINES } else { usize::MAX };
         let part = strongest::part(count, &ways, &roots, (room, room - roots.len().min(room / 4)));
-        let (mut below, mut weaker) = (vec![Vec::new(); count], vec![0; count]);
+        let mut below = vec![Vec::new(); count];
+        let mut weaker = vec![0; count];
         for (edge, is_shown) in edges.iter().zip(&part.edges) {
             if *is_shown { below[edge.to].push(*edge) } else { weaker[edge.to] += 1 }
         }
@@ -87,7 +88,7 @@ impl<'a> Tree<'a> {
         Self { graph, names: names::nodes(graph), roots, below, weaker, nodes: part.nodes, effects, ports }
     }
 
-    /// Without recursion, since a graph from a file may be as deep as it is large.
+    /// Writes the lines of the tree, without recursion, since a graph from a file may be as deep as it is large.
     fn lines(&self, screen: &Screen) -> Vec<String> {
         let mut shown = vec![false; self.graph.nodes.len()];
         let root = |node| Open { node, edge: None, margin: String::new(), is_last: true };
@@ -138,7 +139,8 @@ impl<'a> Tree<'a> {
         }
         line.add(self.names.get(open.node).map(String::as_str).unwrap_or_default(), |text| screen.bold(text));
         let Some(node) = self.graph.nodes.get(open.node) else { return line.text };
-        let (below, weaker) = (self.below[open.node].len(), self.weaker[open.node]);
+        let below = self.below[open.node].len();
+        let weaker = self.weaker[open.node];
         let outlier = if node.outlier { "  outlier dimension" } else { "" };
         let above = if is_known && below > 0 { "  (above)" } else { "" };
         let weaker = if !is_known && weaker > 0 { format!("  (and {weaker} weaker)") } else { String::new() };
@@ -153,7 +155,7 @@ impl<'a> Tree<'a> {
         line.text
     }
 
-    /// A line for each supernode, with as many of its members as fit.
+    /// Writes a line for each supernode, with as many of its members as fit.
     fn groups(&self, screen: &Screen) -> Vec<String> {
         let groups = self.graph.supernodes.iter().take(MOST_LINES).map(|group| {
             let mut line = Line { text: String::new(), left: screen.width };
@@ -168,11 +170,11 @@ impl<'a> Tree<'a> {
         heading.into_iter().chain(groups).collect()
     }
 
-    /// How much of a large graph is not shown.
+    /// Tells how much of a large graph is not shown.
     fn left_out(&self) -> Option<String> {
         let edges = self.graph.edges.len();
-        let (shown, nodes) =
-            (self.below.iter().map(Vec::len).sum::<usize>(), self.nodes.iter().filter(|is| **is).count());
+        let shown = self.below.iter().map(Vec::len).sum::<usize>();
+        let nodes = self.nodes.iter().filter(|is| **is).count();
         (shown < edges || nodes < self.graph.nodes.len()).then(|| {
             let nodes = format!("{nodes} of {}", count(self.graph.nodes.len(), "node"));
             match edges {

@@ -74,7 +74,7 @@ impl Handle for Ngram {
     }
 }
 
-/// The most likely next tokens after one text.
+/// Returns the most likely next tokens after one text.
 fn predicted(ctx: &NativeCallContext, n: &Ngram, x: &Dynamic, k: &Dynamic, map: Options) -> Result<Table> {
     let options: NgramPredictOptions = taken(map)?;
     let k = given("k", k).size()?;
@@ -112,7 +112,7 @@ pub mod functions {
         Ok(Ngram { core: core.into(), tokenizer })
     }
 
-    /// Bits per byte of a text after compression: "gzip" or "xz", each at its strongest setting.
+    /// Returns the bits per byte of a text after compression: "gzip" or "xz", each at its strongest setting.
     ///
     /// `text` is one of `data::text`, a string or an array of strings.
     ///
@@ -124,14 +124,15 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn compressed(ctx: NativeCallContext, text: Any, program: &str) -> Fallible<f64> {
-        let (program, text) = (chosen::<Program>("program", program)?, text_of(&text)?);
+        let program = chosen::<Program>("program", program)?;
+        let text = text_of(&text)?;
         Ok(baselines::bits_per_byte(&text, program, &env(&ctx)?.task).map_err(|e| e.about("text"))?)
     }
 }
 
 #[export_module(manifest)]
 pub mod methods {
-    /// A text in the n-grams' tokens.
+    /// Splits a text into the n-grams' tokens.
     ///
     /// # Example
     /// ```
@@ -143,7 +144,7 @@ pub mod methods {
         Ok(n.tokenizer()?.encode(text, None, &env(&ctx)?.task).map_err(|e| e.about("text"))?)
     }
 
-    /// The log probabilities of all tokens after each token: [batch, pos, vocab], like the logits of a model.
+    /// Returns the log probabilities of all tokens after each token: [batch, pos, vocab], like the logits of a model.
     ///
     /// # Example
     /// ```
@@ -156,8 +157,8 @@ pub mod methods {
         Ok(n.core.logits(input.batch.rows(), input.batch.width(), &env(&ctx)?.task)?)
     }
 
-    /// The loss in nats of each token but the first: [pos - 1] for a text, [batch, pos - 1] for several, with NaN after the
-    /// end of shorter ones.
+    /// Returns the loss in nats of each token but the first: [pos - 1] for a text, [batch, pos - 1] for several, with
+    /// NaN after the end of shorter ones.
     ///
     /// # Example
     /// ```
@@ -177,7 +178,7 @@ pub mod methods {
         Ok(if input.several { losses } else { losses.squeeze(0).map_err(Error::from)? })
     }
 
-    /// The `k` most likely next tokens after a text, with their probabilities and logits; 5 by default.
+    /// Returns the `k` most likely next tokens after a text, with their probabilities and logits; 5 by default.
     ///
     /// # Options
     /// - [ngram_predict]
@@ -203,7 +204,7 @@ pub mod methods {
         Ok(super::predicted(&ctx, n, &x, &k, options)?)
     }
 
-    /// The n-grams' bits per byte on a text: `sum of -log2 p / bytes`, each document from its beginning.
+    /// Returns the n-grams' bits per byte on a text: `sum of -log2 p / bytes`, each document from its beginning.
     ///
     /// `text` is one of `data::text`, with its option `tokens`, a string or an array of strings.
     ///

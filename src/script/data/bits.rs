@@ -12,7 +12,7 @@ use crate::script::model::Model;
 
 #[export_module(manifest)]
 pub mod methods {
-    /// The model's bits per byte on a text: `sum of -log2 p / bytes`, over all tokens that it predicts.
+    /// Computes the model's bits per byte on a text: `sum of -log2 p / bytes`, over all tokens that it predicts.
     ///
     /// It compares models with different tokenizers, and compressors. Each document is read from its beginning, after
     /// the EOS token (or the BOS token), in sliding windows of the model's context: each begins `stride` tokens after
@@ -30,7 +30,8 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn bits_per_byte(ctx: NativeCallContext, m: &mut Model, text: Any, options: Options) -> Fallible<f64> {
-        let (options, text): (BitsOptions, _) = (taken(options)?, text_of(&text)?);
+        let options: BitsOptions = taken(options)?;
+        let text = text_of(&text)?;
         Ok(bits(&m.core().decoder, m.tokenizer()?, &text, options.stride, &env(&ctx)?.task)?.per_byte())
     }
 }

@@ -36,7 +36,8 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn harvest(ctx: NativeCallContext, m: Model, sites: Any, text: Text, options: Options) -> Fallible<Store> {
-        let (env, options): (_, StoreOptions) = (env(&ctx)?, taken(options)?);
+        let env = env(&ctx)?;
+        let options: StoreOptions = taken(options)?;
         let sites = given("sites", &sites).texts()?;
         let sites: Vec<&str> = sites.iter().map(String::as_str).collect();
         let (core, folder) = options.harvest(&env.files, m.core(), &sites, &text, &env.task)?;

@@ -33,7 +33,7 @@ use crate::script::engine::handle::{HandleType, handle_type};
 use rhai::exported_manifest;
 use rhai::plugin::*;
 
-/// The groups of options that doc comments here list.
+/// The groups of options that the module's doc comments list.
 pub const OPTIONS: &[Group] = &[
     ("bits", fields::<BitsOptions>),
     ("draw", fields::<DrawOptions>),
@@ -63,7 +63,7 @@ pub const HANDLES: &[HandleType] = &[
     handle_type::<Tokenizer>(),
 ];
 
-/// The functions of the module: `data::text("books/*.md")`.
+/// Returns the functions of the module: `data::text("books/*.md")`.
 pub fn functions() -> Vec<&'static ModuleManifest> {
     vec![
         exported_manifest!(pairs::functions),
@@ -78,7 +78,7 @@ pub fn functions() -> Vec<&'static ModuleManifest> {
     ]
 }
 
-/// The methods of their values.
+/// Returns the methods of the module's types.
 pub fn globals() -> Vec<&'static ModuleManifest> {
     vec![
         exported_manifest!(baselines::methods),

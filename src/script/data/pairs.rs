@@ -29,7 +29,7 @@ fn list<T: Into<Dynamic>>(values: Vec<T>) -> Dynamic {
     values.into_iter().map(Into::into).collect::<Array>().into()
 }
 
-/// A pair as scripts hold it.
+/// Converts a pair into a map of a script.
 pub fn map(pair: Pair) -> Map {
     let template = pair.template.map_or(Dynamic::UNIT, |number| Dynamic::from(number as i64));
     let fields = [
@@ -43,7 +43,7 @@ pub fn map(pair: Pair) -> Map {
     fields.into_iter().map(|(key, value)| (key.into(), value)).collect()
 }
 
-/// The pair with the positions of its spans.
+/// Converts a pair with the positions of its spans into a map of a script.
 fn map_with_spans((pair, tokens): (Pair, TokenPair)) -> Map {
     let positions = |span: Vec<usize>| list(span.into_iter().map(|position| position as i64).collect());
     let spans: Map = tokens.spans.into_iter().map(|(name, span)| (name.into(), positions(span))).collect();
@@ -52,7 +52,7 @@ fn map_with_spans((pair, tokens): (Pair, TokenPair)) -> Map {
     map
 }
 
-/// The pairs of a script: an array of maps, or one map alone; and the maps themselves.
+/// Reads the pairs of a script, an array of maps or one map alone, and returns the maps, too.
 pub fn read_pairs(ctx: &NativeCallContext, m: &Model, value: &Dynamic) -> Result<(Vec<TokenPair>, Array)> {
     let maps: Array = match value.read_lock::<Array>() {
         Some(array) => array.clone(),
@@ -73,7 +73,7 @@ pub fn read_pairs(ctx: &NativeCallContext, m: &Model, value: &Dynamic) -> Result
     Ok((pairs, maps))
 }
 
-/// Reads one pair.
+/// A reader of one pair.
 struct PairReader<'a> {
     ctx: &'a NativeCallContext<'a>,
     m: &'a Model,
@@ -131,7 +131,7 @@ impl PairReader<'_> {
     }
 }
 
-/// A pair of a script's own prompts.
+/// Builds a pair of a script's own prompts.
 fn own(clean: &Dynamic, corrupt: &Dynamic, answers: [Option<Dynamic>; 2]) -> Dynamic {
     let fields = [("clean", Some(clean.clone())), ("corrupt", Some(corrupt.clone()))];
     let answers = ["answers", "wrong"].into_iter().zip(answers);
@@ -141,7 +141,8 @@ fn own(clean: &Dynamic, corrupt: &Dynamic, answers: [Option<Dynamic>; 2]) -> Dyn
 
 #[export_module(manifest)]
 pub mod functions {
-    /// Pairs of prompts for a task: `ioi`, `greater_than`, `parenthesis`, `apostrophe`, `agreement`, `gender` or `facts`.
+    /// Generates pairs of prompts for a task: `ioi`, `greater_than`, `parenthesis`, `apostrophe`, `agreement`, `gender`
+    /// or `facts`.
     ///
     /// Each is a map: a `clean` prompt, after which the answer comes next; a `corrupt` one of as many words that
     /// differs in what decides the answer; the correct `answers` after the clean one, each with the space before it;
@@ -171,7 +172,8 @@ pub mod functions {
     pub fn pairs_plain(ctx: NativeCallContext, task: &str, options: Options) -> Fallible<Array> {
         let env = env(&ctx)?;
         let mut read = super::options(options);
-        let (wanted, asked): (PairOptions, PairModelOptions) = (read.declared()?, read.declared()?);
+        let wanted: PairOptions = read.declared()?;
+        let asked: PairModelOptions = read.declared()?;
         read.finish()?;
         let form = asked.form;
         let Some(m) = asked.model else {
@@ -192,7 +194,7 @@ pub mod functions {
         Ok(made.into_iter().map(|pair| super::map_with_spans(pair).into()).collect())
     }
 
-    /// Pairs of your own prompts: arrays of as many clean and corrupt ones, each a text, tokens or ids.
+    /// Builds pairs of your own prompts: arrays of as many clean and corrupt ones, each a text, tokens or ids.
     ///
     /// `answers` and `wrong` have an entry for each pair: a text, a token id, or an array of texts and of arrays of ids,
     /// where there are several answers or where one has several tokens.
@@ -220,7 +222,8 @@ pub mod functions {
         };
         fits("corrupt", &corrupt)?;
         let mut read = super::options(options);
-        let (answers, wrong) = (read.get("answers", |given| given.list())?, read.get("wrong", |given| given.list())?);
+        let answers = read.get("answers", |given| given.list())?;
+        let wrong = read.get("wrong", |given| given.list())?;
         read.finish()?;
         for (name, list) in [("answers", &answers), ("wrong", &wrong)] {
             list.as_ref().map_or(Ok(()), |list| fits(name, list))?;

@@ -84,7 +84,7 @@ pub mod functions {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// The ids of the complete rows: [rows, pos].
+    /// Returns the ids of the complete rows: [rows, pos].
     ///
     /// # Example
     /// ```
@@ -97,7 +97,7 @@ pub mod methods {
         Ok(s.core.ids()?)
     }
 
-    /// The passages as strings: rows, cut at EOS tokens.
+    /// Returns the passages as strings: rows, cut at EOS tokens.
     ///
     /// # Example
     /// ```
@@ -125,9 +125,9 @@ pub mod methods {
         Ok(())
     }
 
-    /// The longest run of tokens that a row shares with a document of a text, to see whether the model has memorised
-    /// it: a map of its `length`, its `text`, the `row` and, in the document from `origin`, the token where it begins
-    /// (`place`).
+    /// Finds the longest run of tokens that a row shares with a document of a text, to see whether the model has
+    /// memorised it: a map of its `length`, its `text`, the `row` and, in the document from `origin`, the token where
+    /// it begins (`place`).
     ///
     /// # Example
     /// ```
@@ -148,7 +148,7 @@ pub mod methods {
         Ok(fields.into_iter().map(|(name, value)| (name.into(), value)).collect())
     }
 
-    /// The ids of all tokens, the length of rows, and the settings of the sample.
+    /// Returns the ids of all tokens, the length of rows, and the settings of the sample.
     ///
     /// # Example
     /// ```

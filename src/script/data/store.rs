@@ -28,7 +28,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// Its card: how it was made, and where it is.
+    /// Returns the fields of the store's card: how it was made, and where it is.
     fn fields(&self) -> Vec<(String, Cell)> {
         let made = self.core.made();
         let text = made.text.get("name").and_then(Value::as_str).unwrap_or_default();
@@ -96,12 +96,12 @@ impl Setting for GivenModel {
 
 crate::options! {
     pub struct ExpectedModel {
-        /// The model whose activations are expected; a store of another model is refused.
+        /// Model whose activations are expected; a store of another model is refused.
         model: Option<GivenModel> = None => usually("any");
     }
 }
 
-/// A range of rows from two arguments; negative numbers count from the end.
+/// Reads a range of rows from two arguments; negative numbers count from the end.
 fn range(s: &Store, from: &Int, to: &Int) -> Result<std::ops::Range<u64>> {
     let length = s.core.len().cast_signed();
     let at = |name: &str, value: &Int| -> Result<u64> {
@@ -131,7 +131,8 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn store(ctx: NativeCallContext, folder: &str, options: Options) -> Fallible<Store> {
-        let (env, options): (_, ExpectedModel) = (env(&ctx)?, taken(options)?);
+        let env = env(&ctx)?;
+        let options: ExpectedModel = taken(options)?;
         let core = store::Store::open(&env.files, Path::new(folder)).map_err(|e| e.about("folder"))?;
         if let Some(GivenModel(model)) = options.model {
             let mark = ModelMark::of(model.core(), &env.task)?;
@@ -143,7 +144,7 @@ pub mod functions {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// The sites that the store holds, in the order of the computation.
+    /// Returns the sites that the store holds, in the order of the computation.
     ///
     /// # Example
     /// ```
@@ -157,7 +158,7 @@ pub mod methods {
         s.core.site_names().into_iter().map(Dynamic::from).collect()
     }
 
-    /// The number of positions in it.
+    /// Returns the number of positions in the store.
     ///
     /// # Example
     /// ```
@@ -170,7 +171,7 @@ pub mod methods {
         s.core.len().cast_signed()
     }
 
-    /// The dtype of its shards; they are read as "f32".
+    /// Returns the dtype of the store's shards; they are read as "f32".
     ///
     /// # Example
     /// ```
@@ -183,8 +184,8 @@ pub mod methods {
         s.core.made().dtype.clone()
     }
 
-    /// Statistics of the activations of each site, as the model computed them: width, root mean square norm, norm of
-    /// the mean, variance (the mean of |x - mean|^2), and the largest |x_i|.
+    /// Returns statistics of the activations of each site, as the model computed them: width, root mean square norm,
+    /// norm of the mean, variance (the mean of |x - mean|^2), and the largest |x_i|.
     ///
     /// # Example
     /// ```
@@ -226,7 +227,8 @@ pub mod methods {
         Ok(s.core.verify(&env(&ctx)?.task)?)
     }
 
-    /// The activations of a site in the rows `from` to `to`, the last not included, in the order of the text: `[rows, d]`.
+    /// Reads the activations of a site in the rows `from` to `to`, the last not included, in the order of the text:
+    /// `[rows, d]`.
     ///
     /// # Example
     /// ```
@@ -243,8 +245,8 @@ pub mod methods {
         Ok(x.ok_or_else(|| err!(Bug, "rows of no site"))?)
     }
 
-    /// The origin of the rows `from` to `to`, the last not included: the `tokens` there, their `rows` in the packed
-    /// text, and their `positions` in those.
+    /// Returns the origin of the rows `from` to `to`, the last not included: the `tokens` there, their `rows` in the
+    /// packed text, and their `positions` in those.
     ///
     /// # Example
     /// ```

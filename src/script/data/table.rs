@@ -12,8 +12,8 @@ use crate::script::engine::value::Fallible;
 
 #[export_module(manifest)]
 pub mod functions {
-    /// The table of a file that ends in .csv, .json, .jsonl, .ndjson or .parquet, written by `t.save`, by pandas, polars, or any
-    /// other program.
+    /// Reads the table of a file that ends in .csv, .json, .jsonl, .ndjson or .parquet, written by `t.save`, by pandas,
+    /// polars, or any other program.
     ///
     /// Cells have types: integers, floats, booleans and texts; a missing one is `()`. In .csv the first line has the names of
     /// the columns, a cell in quotes is a text, and one without quotes is what it looks like: `7` an integer, `7.0`, `NaN` and

@@ -24,7 +24,8 @@ impl Handle for Text {
     }
 
     fn shown(&self, screen: &Screen) -> Result<String> {
-        let (about, tally) = (about(self).terminal(screen)?, self.tally());
+        let about = about(self).terminal(screen)?;
+        let tally = self.tally();
         if tally.skipped.is_empty() {
             return Ok(about);
         }
@@ -37,7 +38,7 @@ impl Handle for Text {
     }
 }
 
-/// Its files, or the texts of a mixture.
+/// Returns a table of a text's files, or of the texts of a mixture with their shares.
 fn about(text: &Text) -> Table {
     let row = |name: &str, share: Cell| vec![name.into(), share];
     let (columns, rows) = match text.parts() {
@@ -54,7 +55,7 @@ fn about(text: &Text) -> Table {
     Table { title: text.short(), columns: columns.map(String::from).into(), rows }
 }
 
-/// A text of `data::text`, or strings as one.
+/// Takes a text of `data::text`, or strings as one.
 pub fn text_of(text: &Dynamic) -> Result<Text> {
     match text.read_lock::<Text>() {
         Some(text) => Ok(text.clone()),
@@ -62,7 +63,7 @@ pub fn text_of(text: &Dynamic) -> Result<Text> {
     }
 }
 
-/// Documents of a script, all as strings or all as token ids.
+/// Builds a text of a script's documents, all as strings or all as token ids.
 fn of_documents(documents: Array, options: TextOptions) -> Result<Text> {
     let documents = given("documents", &documents.into());
     let elements = documents.elements();
@@ -73,7 +74,7 @@ fn of_documents(documents: Array, options: TextOptions) -> Result<Text> {
     made.map_err(|e| e.about("documents"))
 }
 
-/// A document as token ids: an array or a tensor of integers, or tokens.
+/// Reads a document as token ids: an array or a tensor of integers, or tokens.
 fn ids(document: &Given) -> Result<Vec<u32>> {
     if let Some(tokens) = document.handle::<Tokens>() {
         return Ok(tokens.ids);
@@ -89,17 +90,18 @@ fn ids(document: &Given) -> Result<Vec<u32>> {
     integers.into_iter().map(|id| u32::try_from(id).map_err(|_| refused())).collect()
 }
 
-/// The same text, with the cache of this run.
+/// Returns a text with the cache of this run.
 fn cached(text: Text, env: &Env) -> Text {
     text.cached(env.settings.cache.as_deref(), &env.files, env.settings.fresh, &env.task)
 }
 
-/// One part of a mixture: `[text, weight]`, or a map of both.
+/// Reads one part of a mixture: `[text, weight]`, or a map of both.
 fn part(element: &Given) -> Result<(Text, f64)> {
     let wanted = "[text, weight]";
     let (text, weight) = match element.map() {
         Ok(mut map) => {
-            let (text, weight) = (map.remove("text"), map.remove("weight"));
+            let text = map.remove("text");
+            let weight = map.remove("weight");
             match (text, map.keys().next()) {
                 (Some(text), None) => (text, weight),
                 _ => return Err(element.refuse("#{ text: .., weight: .. }")),
@@ -117,15 +119,15 @@ fn part(element: &Given) -> Result<(Text, f64)> {
     }
 }
 
-/// A map with these fields.
+/// Returns a map with these fields.
 pub fn map<const N: usize>(fields: [(&str, Dynamic); N]) -> Dynamic {
     fields.into_iter().map(|(name, value)| (name.into(), value)).collect::<Map>().into()
 }
 
 #[export_module(manifest)]
 pub mod functions {
-    /// A text to read: a file, a folder, all files that fit a pattern such as "books/**/*.md", a data set of the hub such as
-    /// "hf://datasets/org/name", "grammar" or "sample".
+    /// Opens a text to read: a file, a folder, all files that fit a pattern such as "books/**/*.md", a data set of the
+    /// hub such as "hf://datasets/org/name", "grammar" or "sample".
     ///
     /// Plain text (.txt, .md, and any other file that is given by name or pattern), JSON lines (.jsonl),
     /// tab-separated values (.tsv, whose first line names the columns) and Parquet are streamed in constant memory; all but
@@ -134,12 +136,12 @@ pub mod functions {
     /// What cannot be read is skipped with a warning, and counted by `text.report()`; only a source without any
     /// document is an error. Nothing is read before it is needed.
     ///
-    /// "hf://datasets/org/name", or with "@revision" after it, is a split of a data set of the hub, "train" unless `split` names
-    /// another. Which files are a split is what the data set's card says (`configs`), or else their names, by the hub's own
-    /// conventions; where none is in a format that is read here, the hub's conversion to Parquet is read. Only as many files
-    /// are fetched as are read: with `tokens`, often the first one alone. They are kept in the hub's cache, and `HF_TOKEN`,
-    /// `HF_HOME`, `HF_ENDPOINT` and `HF_HUB_OFFLINE` are respected as by `model::load`. The hub is asked once, for the commit, so
-    /// that every reading of the text has the same documents.
+    /// "hf://datasets/org/name", or with "@revision" after it, is a split of a data set of the hub, "train" unless
+    /// `split` names another. The data set's card says which files are a split (`configs`), or else their names do, by
+    /// the hub's own conventions; where none is in a known format, the hub's conversion to Parquet is read. Only as
+    /// many files are fetched as are read: with `tokens`, often the first one alone. They are kept in the hub's cache,
+    /// and `HF_TOKEN`, `HF_HOME`, `HF_ENDPOINT` and `HF_HUB_OFFLINE` are respected as by `model::load`. The hub is
+    /// asked once, for the commit, so that every reading of the text has the same documents.
     ///
     /// "grammar" is a language of our own without end, with ground truth for every token: see `text.labels`. "sample"
     /// is text that the model inside the binary generates, at temperature 0.85 from the 200 most likely tokens; half a
@@ -162,8 +164,8 @@ pub mod functions {
         Ok(cached(Text::open(&env.files, source, taken(options)?, &env.task)?, &env))
     }
 
-    /// Strings of the script, as the documents of a text; or token ids, as arrays, tensors or tokens, which are packed as
-    /// they are. A text of token ids has no characters: no labels, and no `documents`.
+    /// Builds a text of the script's strings, as its documents; or of token ids, as arrays, tensors or tokens, which
+    /// are packed as they are. A text of token ids has no characters: no labels, and no `documents`.
     ///
     /// # Options
     /// - [text]
@@ -178,7 +180,7 @@ pub mod functions {
         Ok(super::of_documents(documents, taken(options)?)?)
     }
 
-    /// Text that a model generates, without end.
+    /// Builds a text that a model generates, without end.
     ///
     /// Its rows are as long as the model's context; a document ends at the model's EOS token, or with its row. The same
     /// seed gives the same text. What was generated is kept, in memory for the next reading of this text and in the cache for the
@@ -197,14 +199,15 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn sample(ctx: NativeCallContext, m: Model, options: Options) -> Fallible<Text> {
         let mut read = super::options(options);
-        let (sampling, text) = (read.declared()?, read.declared()?);
+        let sampling = read.declared()?;
+        let text = read.declared()?;
         read.finish()?;
         let text = Text::generated(m.core(), &sampling, text).map_err(|e| e.about("m"))?;
         let env = env(&ctx)?;
         Ok(cached(text, &env))
     }
 
-    /// A mixture of several texts, in proportion to their weights.
+    /// Mixes several texts, in proportion to their weights.
     ///
     /// `parts` are pairs of a text and its weight, or maps `#{ text: .., weight: .. }` whose weight is 1 by default.
     /// Each row of tokens is of one text, drawn by the weights; when a text ends, the others continue. Training repeats
@@ -228,8 +231,8 @@ pub mod functions {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// The first documents of a text, as maps of `text` and `origin`; a long document comes in pieces, and `at` is the
-    /// byte of its document where a piece begins.
+    /// Returns the first documents of a text, as maps of `text` and `origin`; a long document comes in pieces, and `at`
+    /// is the byte of its document where a piece begins.
     ///
     /// # Example
     /// ```
@@ -256,8 +259,8 @@ pub mod methods {
         Ok(found)
     }
 
-    /// What the latest reading of the text has read, and what it skipped and why, as a table. Before the first reading
-    /// there is nothing to report, and its title says so.
+    /// Returns a table of what the latest reading of the text has read, and of what it skipped and why. Before the
+    /// first reading there is nothing to report, and its title says so.
     ///
     /// # Example
     /// ```

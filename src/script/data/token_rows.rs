@@ -15,7 +15,7 @@ use crate::script::engine::options::taken;
 use crate::script::engine::value::{Any, Fallible, Options};
 use crate::tensor::Tensor;
 
-/// The rows of a text with the tokens of a model or a tokenizer.
+/// Reads the rows of a text with the tokens of a model or a tokenizer.
 fn gathered<T>(
     ctx: &NativeCallContext,
     text: &Text,
@@ -28,7 +28,7 @@ fn gathered<T>(
     options.gathered(text, (&tokenizer, own), &env(ctx)?.task, keep)
 }
 
-/// A row as a map.
+/// Converts a row into a map.
 fn row_map(row: Row) -> Dynamic {
     let number = |number: u64| Dynamic::from(number as i64);
     let document = |stretch: &Stretch| -> Dynamic {
@@ -49,7 +49,7 @@ fn row_map(row: Row) -> Dynamic {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// The token ids of a text in rows, as a tensor [rows, pos].
+    /// Returns the token ids of a text in rows, as a tensor [rows, pos].
     ///
     /// `m` is a model or a tokenizer. Documents are packed without gaps, separated by the EOS token where the tokenizer
     /// has one. An incomplete last row is dropped; a text that is shorter than a row is one short row.
@@ -67,8 +67,8 @@ pub mod methods {
         Ok(pack::tensor(super::gathered(&ctx, text, &m, &taken(options)?, |row| Ok(row.ids))?)?)
     }
 
-    /// The rows of a text: for each its `ids`, the bytes of its document that each token covers as `spans`, and the
-    /// `documents` in it, with the first position of each and the one after its last.
+    /// Returns the rows of a text: for each its `ids`, the bytes of its document that each token covers as `spans`, and
+    /// the `documents` in it, with the first position of each and the one after its last.
     ///
     /// # Options
     /// - [rows]
@@ -85,7 +85,7 @@ pub mod methods {
         Ok(super::gathered(&ctx, text, &m, &taken(options)?, |row| Ok(super::row_map(row)))?)
     }
 
-    /// One column of the labels of a text's tokens: a tensor of the shape of `ids`, with the same options.
+    /// Returns one column of the labels of a text's tokens: a tensor of the shape of `ids`, with the same options.
     ///
     /// A column of kinds has 0 for none, 1 for the first; `kinds` has their names.
     ///
@@ -106,7 +106,7 @@ pub mod methods {
         Ok(pack::tensor(super::gathered(&ctx, text, &m, &options, |row| pack::values(&row, &column))?)?)
     }
 
-    /// The names of a text's labels: the columns of `labels`.
+    /// Returns the names of a text's labels: the columns of `labels`.
     ///
     /// # Example
     /// ```
@@ -118,7 +118,7 @@ pub mod methods {
         Ok(found.into_iter().map(|column| Dynamic::from(column.name.to_string())).collect())
     }
 
-    /// The names of the values of a column of kinds, in the order of their numbers; the first is "none".
+    /// Returns the names of the values of a column of kinds, in the order of their numbers; the first is "none".
     ///
     /// # Example
     /// ```

@@ -40,7 +40,7 @@ impl Handle for Tokenizer {
     }
 }
 
-/// A card of the tokenizer with example tokens from all of the vocabulary, since the last ones are the rarest.
+/// Builds a card of the tokenizer with example tokens from all of the vocabulary, since the last ones are the rarest.
 fn card(tokenizer: &Tokenizer) -> Result<Card> {
     let ids: Vec<u32> = tokenizer.vocab().iter().map(|(id, _)| id).collect();
     let every = ids.len().div_ceil(SHOWN).max(1);
@@ -58,7 +58,7 @@ fn card(tokenizer: &Tokenizer) -> Result<Card> {
     Ok(Card { title: format!("{} tokenizer", tokenizer.kind()), fields, ..Card::default() })
 }
 
-/// The tokenizer of an argument, and the model if it is one.
+/// Returns the tokenizer of an argument, and the model if it is one.
 pub fn tokenizer_of(name: &str, m: &Dynamic) -> Result<(Tokenizer, Option<Model>)> {
     match (m.read_lock::<Model>(), m.read_lock::<Tokenizer>()) {
         (Some(model), _) => Ok((model.tokenizer().map_err(|e| e.about(name))?.clone(), Some(model.clone()))),
@@ -67,7 +67,7 @@ pub fn tokenizer_of(name: &str, m: &Dynamic) -> Result<(Tokenizer, Option<Model>
     }
 }
 
-/// The ids to decode, each of which must have a token.
+/// Reads the ids to decode, each of which must have a token.
 fn ids(given: &Given) -> Result<Vec<u32>> {
     let id =
         |id: usize| u32::try_from(id).map_err(|_| err!(Index, "expected the id of a token, found {id}").about("ids"));
@@ -143,7 +143,7 @@ pub mod methods {
         Ok(())
     }
 
-    /// The number of rows of an embedding of all tokens: the highest id plus one.
+    /// Returns the number of rows of an embedding of all tokens: the highest id plus one.
     ///
     /// # Example
     /// ```
@@ -154,7 +154,7 @@ pub mod methods {
         t.vocab().size() as i64
     }
 
-    /// The id of a text that is one token; the error for other texts says how they are split.
+    /// Returns the id of a text that is one token; the error for other texts says how they are split.
     ///
     /// # Example
     /// ```
@@ -166,7 +166,7 @@ pub mod methods {
         Ok(i64::from(t.token(text, &env(&ctx)?.task).map_err(|e| e.about("text"))?))
     }
 
-    /// The ids of all tokens whose text, without leading space, begins with a text.
+    /// Returns the ids of all tokens whose text, without leading space, begins with a text.
     ///
     /// # Example
     /// ```
@@ -179,7 +179,7 @@ pub mod methods {
         Ok(ids.into_iter().map(|id| Dynamic::from(i64::from(id))).collect())
     }
 
-    /// The kind of the tokenizer, its size, and the names of its tokens in the order of their ids.
+    /// Returns the kind of the tokenizer, its size, and the names of its tokens in the order of their ids.
     ///
     /// # Example
     /// ```

@@ -13,8 +13,8 @@ use crate::tensor::{Device, Tensor};
 
 #[export_module(manifest)]
 pub mod functions {
-    /// Synthetic activations with ground truth: sparse sums of random directions (Sharkey et al. 2022; Cunningham et
-    /// al. 2023, section 3).
+    /// Draws synthetic activations with ground truth: sparse sums of random directions (Sharkey et al. 2022; Cunningham
+    /// et al. 2023, section 3).
     ///
     /// Feature i is active with a probability proportional to `decay^i`, with a strength uniform from 0 to 1. Returns a
     /// map: `x`, `[rows, d]`; the `directions`, `[features, d]`, each of norm 1; and the `probabilities` of the
@@ -31,7 +31,8 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn toy(ctx: NativeCallContext, rows: Int, options: Options) -> Fallible<Map> {
-        let (env, options): (_, ToyOptions) = (env(&ctx)?, taken(options)?);
+        let env = env(&ctx)?;
+        let options: ToyOptions = taken(options)?;
         let rows = given("rows", &rows).size()?;
         let made = env.drawing(&ctx, "data::toy", options.seed, |seed| options.make(rows, seed.draws(), &env.task))?;
         let probabilities: Vec<f32> = made.probabilities.iter().map(|p| *p as f32).collect();
@@ -40,9 +41,9 @@ pub mod functions {
         Ok(fields.into_iter().map(|(name, tensor)| (name.into(), Dynamic::from(tensor))).collect())
     }
 
-    /// Synthetic activations of a kind by its name. There is one, "synth": the benchmark SynthSAEBench (Chanin &
-    /// Garriga-Alonso 2026), whose features are in superposition, in hierarchies of parents and of children one of which
-    /// at a time is active, and correlated.
+    /// Draws synthetic activations of a kind by its name. There is one, "synth": the benchmark SynthSAEBench (Chanin &
+    /// Garriga-Alonso 2026), whose features are in superposition, in hierarchies of parents and of children one of
+    /// which at a time is active, and correlated.
     ///
     /// The defaults are those of its model of 16,384 features in 768 dimensions: probabilities fall with the root of the
     /// rank; strengths are normal, with means from 5 down to 4; a child's strength is scaled by its parent's; directions
@@ -61,7 +62,8 @@ pub mod functions {
     /// ```
     #[rhai_fn(name = "toy", return_raw)]
     pub fn toy_of_kind(ctx: NativeCallContext, kind: &str, options: Options) -> Fallible<Map> {
-        let (env, options): (_, SynthOptions) = (env(&ctx)?, taken(options)?);
+        let env = env(&ctx)?;
+        let options: SynthOptions = taken(options)?;
         if kind != synth::NAME {
             return Err(err!(Name, "unknown kind of toy activations `{kind}`")
                 .hint(format!("there is {:?}; `data::toy(rows)` has independent features", synth::NAME))

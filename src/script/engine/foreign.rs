@@ -208,7 +208,7 @@ const FUNCTIONS: Table = &[
     (&["forward"], "use `m.logits(x)`, or `m.run(x)`"),
     (&["set_ungroup_grouped_query_attention"], "use `m.ungrouped()`"),
     (&["to_tokens", "tokenize"], "use `m.tokens(text)`"),
-    (&["to_str_tokens", "token_texts", "convert_ids_to_tokens"], "use `m.tokens(text).strings`, of a text or of ids"),
+    (&["to_str_tokens", "convert_ids_to_tokens"], "use `m.token_texts(x)`, of a text or of ids"),
     (&["to_single_token"], "use `m.token(text)`"),
     (&["state_dict", "named_parameters"], "`m.parameters` lists the weights, `m.weight(name)` is one"),
     (&["hook_dict", "named_modules"], "`m.sites()` names the sites, `m.site_table()` says what flows there"),

@@ -93,6 +93,20 @@ pub mod methods {
         Ok(one_in_tokens(&ctx, m, ("text", &text), bos)?)
     }
 
+    /// Returns the text of each token of a text, of ids or of a tensor of ids: `m.tokens(x).strings`.
+    ///
+    /// # Example
+    /// ```
+    /// let words = ["the", "cat", "sat"];
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 3, context: 8 }, #{ words: words });
+    /// m.token_texts([2, 0])  //=> [" sat", " the"]
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn token_texts(ctx: NativeCallContext, m: &mut Model, text: Any) -> Fallible<Array> {
+        let tokens = one_in_tokens(&ctx, m, ("text", &text), None)?;
+        Ok(tokens.strings()?.into_iter().map(Dynamic::from).collect())
+    }
+
     /// Messages as the model was trained to read them: the chat template of its tokenizer, filled in. The result has the
     /// special tokens that the template names, so calls that read tokens add none.
     ///

@@ -9,7 +9,7 @@ use crate::script::engine::env::env;
 use crate::script::engine::options::taken;
 use crate::script::engine::value::{Any, Fallible, Options, plain_data};
 
-/// The groups of options that documentation here names.
+/// The groups of options that the module's doc comments list.
 pub const OPTIONS: &[Group] = &[
     ("line", fields::<LineOptions>),
     ("bar", fields::<BarOptions>),
@@ -20,7 +20,7 @@ pub const OPTIONS: &[Group] = &[
 
 #[export_module(manifest)]
 pub mod functions {
-    /// A line chart of one series or several.
+    /// Draws a line chart of one series or several.
     ///
     /// The data are a list of numbers, a tensor of one dimension, or several series: a map of names to lists, a list of
     /// lists, or a tensor of two dimensions whose rows are the series. NaN and infinite values are gaps, which a note under
@@ -39,7 +39,7 @@ pub mod functions {
         Ok(chart::line(&plain_data(&data)?, taken(options)?, &env(&ctx)?.task)?)
     }
 
-    /// A bar chart: one bar for each value, or several side by side.
+    /// Draws a bar chart: one bar for each value, or several side by side.
     ///
     /// The data are a map of names to numbers, a list of [name, number] pairs (which keeps its order) whose names are
     /// strings, or series as `plot::line` takes them, whose values are then named by `labels`: lists of numbers alone are
@@ -57,7 +57,7 @@ pub mod functions {
         Ok(chart::bar(&plain_data(&data)?, taken(options)?, &env(&ctx)?.task)?)
     }
 
-    /// A histogram of one list of values, or of several over the same edges.
+    /// Draws a histogram of one list of values, or of several over the same edges.
     ///
     /// The values are a list or a tensor of any shape, or a map of names to such. The last bin holds its upper edge.
     ///
@@ -73,7 +73,7 @@ pub mod functions {
         Ok(chart::histogram(&plain_data(&values)?, taken(options)?, &env(&ctx)?.task)?)
     }
 
-    /// A scatter plot of points.
+    /// Draws a scatter plot of points.
     ///
     /// Both coordinates are lists or tensors with one number for each point. Where there are too many points to be
     /// seen apart, marks that would lie upon each other are drawn once, and a note says so.
@@ -90,7 +90,7 @@ pub mod functions {
         Ok(chart::scatter(&plain_data(&xs)?, &plain_data(&ys)?, taken(options)?, &env(&ctx)?.task)?)
     }
 
-    /// A heat map of a matrix: a tensor of two dimensions, a list of lists, or a grid.
+    /// Draws a heat map of a matrix: a tensor of two dimensions, a list of lists, or a grid.
     ///
     /// Data of both signs get colours from blue over white at zero to red, other data colours that rise from dark to
     /// light; `centre` and `range` choose otherwise. Values are written into the cells where there is room.

@@ -15,20 +15,20 @@ use crate::script::engine::value::{Any, Fallible, Int, Options, given};
 use crate::script::tensor::values;
 use crate::tensor::Tensor;
 
-/// A baseline's own random stream: with the seed of a tensor it must not draw that tensor's numbers again as
+/// Returns a baseline's own random stream: with the seed of a tensor it must not draw that tensor's numbers again as
 /// directions.
 pub(super) fn draws(seed: Seed) -> impl Rng + use<> {
     stream(generator(seed.draws()).next_u64(), "baseline", 0)
 }
 
-/// The cost of a dictionary that needs no data: the gain of random directions is found on 256 rows.
+/// Estimates the cost of a dictionary that needs no data: the gain of random directions is found on 256 rows.
 pub(super) fn cost(width: usize, features: usize) -> f64 {
     256.0 * width as f64 * features as f64
 }
 
 #[export_module(manifest)]
 pub mod functions {
-    /// Principal components of activations `[.., d]` as a dictionary, the largest variance first.
+    /// Computes the principal components of activations `[.., d]` as a dictionary, the largest variance first.
     ///
     /// Codes may be negative. Like all baselines it keeps the `k` codes of the largest absolute value, where an L0 is
     /// wanted.
@@ -45,13 +45,14 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn pca(ctx: NativeCallContext, x: Any, options: Options) -> Fallible<Sae> {
-        let (env, ComponentOptions { count, codes }) = (env(&ctx)?, taken(options)?);
+        let env = env(&ctx)?;
+        let ComponentOptions { count, codes } = taken(options)?;
         let moments = Moments::of(&values("x", &x)?, &env.task).map_err(|e| e.about("x"))?;
         Sae::placed(baselines::pca(&moments, count, codes.k, &env.task)?, &env)
     }
 
-    /// A linear dictionary with each direction split into its positive and its negative half, each with a code that is not
-    /// negative: relu(x . d) and relu(-x . d).
+    /// Splits each direction of a linear dictionary into its positive and its negative half, each with a code that is
+    /// not negative: relu(x . d) and relu(-x . d).
     ///
     /// The reconstruction is that of the dictionary itself, such as one of `sae::pca`.
     ///
@@ -67,7 +68,7 @@ pub mod functions {
         Ok(baselines::split_signs(&s.core).map_err(|e| e.about("s"))?.into())
     }
 
-    /// Independent components of activations `[.., d]` (FastICA, Hyvärinen 1999) as a dictionary.
+    /// Fits independent components of activations `[.., d]` (FastICA, Hyvärinen 1999) as a dictionary.
     ///
     /// # Options
     /// - [ica]
@@ -80,7 +81,8 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn ica(ctx: NativeCallContext, x: Any, options: Options) -> Fallible<Sae> {
-        let (env, IcaOptions { seed, components }) = (env(&ctx)?, taken(options)?);
+        let env = env(&ctx)?;
+        let IcaOptions { seed, components } = taken(options)?;
         let settings = Ica { components: components.count, k: components.codes.k, ..Ica::default() };
         let x = values("x", &x)?;
         let found = env.drawing(&ctx, "sae::ica", seed, |seed| {
@@ -89,7 +91,7 @@ pub mod functions {
         Sae::placed(found, &env)
     }
 
-    /// Non-negative matrix factorisation of activations `[.., d]`, of `[relu(x), relu(-x)]`, as a dictionary.
+    /// Fits a non-negative matrix factorisation of activations `[.., d]`, of `[relu(x), relu(-x)]`, as a dictionary.
     ///
     /// # Options
     /// - [random_baseline]
@@ -101,7 +103,8 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn nmf(ctx: NativeCallContext, x: Any, count: Int, options: Options) -> Fallible<Sae> {
-        let (env, RandomOptions { seed, codes }) = (env(&ctx)?, taken(options)?);
+        let env = env(&ctx)?;
+        let RandomOptions { seed, codes } = taken(options)?;
         let settings = Nmf { k: codes.k, ..Nmf::new(given("count", &count).size()?) };
         let x = values("x", &x)?;
         let found = env.drawing(&ctx, "sae::nmf", seed, |seed| {
@@ -110,7 +113,7 @@ pub mod functions {
         Sae::placed(found, &env)
     }
 
-    /// The neurons of a site of this width as features: codes are the activations.
+    /// Builds a dictionary of the neurons of a site of this width: codes are the activations.
     ///
     /// # Options
     /// - [neurons]
@@ -128,7 +131,7 @@ pub mod functions {
         Ok(env(&ctx)?.task.heavy(super::cost(width, width), made)?.into())
     }
 
-    /// Random directions, uniform on the sphere, as a dictionary: the baseline that every other one must beat.
+    /// Draws random directions, uniform on the sphere, as a dictionary: the baseline that every other one must beat.
     ///
     /// The first argument is the width of the activations, or activations `[.., d]` themselves, whose mean is then
     /// subtracted before encoding and added after decoding, as in PCA: without that a large mean takes all the codes. A
@@ -148,7 +151,8 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn random(ctx: NativeCallContext, x: Any, features: Int, options: Options) -> Fallible<Sae> {
-        let (env, RandomOptions { seed, codes: KeptCodesOptions { k } }) = (env(&ctx)?, taken(options)?);
+        let env = env(&ctx)?;
+        let RandomOptions { seed, codes: KeptCodesOptions { k } } = taken(options)?;
         let features = given("features", &features).size()?;
         let moments = match x.is_array() || x.is::<Tensor>() {
             true => Some(Moments::of(&values("x", &x)?, &env.task).map_err(|e| e.about("x"))?),
@@ -165,7 +169,7 @@ pub mod functions {
         Sae::placed(found, &env)
     }
 
-    /// The identity as a dictionary: codes and reconstruction are the activations.
+    /// Builds the identity as a dictionary: codes and reconstruction are the activations.
     ///
     /// # Example
     /// ```

@@ -1,4 +1,4 @@
-//! Whether a dictionary fits a model, in one line.
+//! Checks of whether a dictionary fits a model, in one line.
 
 use rhai::plugin::*;
 use rhai::{Dynamic, NativeCallContext};
@@ -76,7 +76,7 @@ pub mod methods {
         super::checked(&ctx, s, &m, None, options)
     }
 
-    /// Whether the dictionary fits; one that was not fitted on first tokens does.
+    /// Returns whether the dictionary fits; one that was not fitted on first tokens does.
     ///
     /// # Example
     /// ```
@@ -88,7 +88,7 @@ pub mod methods {
         check.fits()
     }
 
-    /// What is wrong: "site", "scale", "topk", "first" or "unknown"; () where nothing is.
+    /// Returns what is wrong: "site", "scale", "topk", "first" or "unknown"; () where nothing is.
     ///
     /// # Example
     /// ```
@@ -100,7 +100,7 @@ pub mod methods {
         check.word().map_or(Dynamic::UNIT, Dynamic::from)
     }
 
-    /// The fraction of variance that the dictionary explains at its site, without the first token of each text.
+    /// Returns the fraction of variance that the dictionary explains at its site, without the first token of each text.
     ///
     /// # Example
     /// ```
@@ -112,7 +112,7 @@ pub mod methods {
         check.explained.fve
     }
 
-    /// The number of features that are active at a token, on average.
+    /// Returns the number of features that are active at a token, on average.
     ///
     /// # Example
     /// ```
@@ -124,7 +124,7 @@ pub mod methods {
         check.explained.l0
     }
 
-    /// The check as a map.
+    /// Returns the check as a map.
     ///
     /// # Example
     /// ```

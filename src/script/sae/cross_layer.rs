@@ -78,9 +78,9 @@ pub mod functions {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// How well transcoders stand in for the MLPs of a model on a text, a row for each layer: the fraction of variance
-    /// explained of what is written there, by features of this and earlier layers; the mean number of its own features that
-    /// fire at a position, and how many of them never do.
+    /// Measures how well transcoders stand in for the MLPs of a model on a text, in a row for each layer: the fraction
+    /// of variance explained of what is written there, by features of this and earlier layers; the mean number of its
+    /// own features that are active at a position, and how many of them are active at none.
     ///
     /// # Options
     /// - [measure]
@@ -102,16 +102,18 @@ pub mod methods {
         text: Text,
         options: Options,
     ) -> Fallible<Table> {
-        let (env, mut read) = (env(&ctx)?, super::options(options));
-        let (measure, reading): (MeasureOptions, _) = (read.declared()?, keeping(&mut read)?);
+        let env = env(&ctx)?;
+        let mut read = super::options(options);
+        let measure: MeasureOptions = read.declared()?;
+        let reading = keeping(&mut read)?;
         read.finish()?;
         let reading = TextReading::new(m.core(), &text, &reading);
         let found = metrics::measured_by_layer(&t.core, reading, measure, &env.task)?;
         Ok(metrics::layer_table(&found))
     }
 
-    /// The history of the fit of a cross-layer transcoder, in at most a hundred rows, as that of a dictionary: FVE is the
-    /// mean over layers, L0 and dead features are of all layers together; () if it was not fitted here.
+    /// Returns the history of the fit of a cross-layer transcoder, in at most a hundred rows, as that of a dictionary:
+    /// FVE is the mean over layers, L0 and dead features are of all layers together; () if it was not fitted here.
     ///
     /// # Example
     /// ```

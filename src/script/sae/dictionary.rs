@@ -25,12 +25,12 @@ use crate::script::model::Model;
 use crate::script::tensor::values;
 use crate::tensor::{Tensor, dtype};
 
-/// A dictionary, with the history of its fit where it was fitted here.
+/// A dictionary, with the history of its fit where it was fitted in this run.
 #[derive(Clone)]
 pub struct Sae {
     pub core: sae::Sae,
     pub history: Option<Arc<FitHistory>>,
-    /// The model and text whose activations it reads, where known, to look at its features.
+    /// Model and text whose activations the dictionary reads, where known, to look at its features.
     pub known: Option<Rc<ModelAndText>>,
 }
 
@@ -41,7 +41,8 @@ impl From<sae::Sae> for Sae {
 }
 
 impl Sae {
-    /// A dictionary on the device of the run, where it has the same bits whether it was made, or saved and loaded.
+    /// Places a dictionary on the device of the run, where it has the same bits whether it was made, or saved and
+    /// loaded.
     pub fn placed(core: sae::Sae, env: &Env) -> Fallible<Self> {
         Ok(core.to_device(&env.device)?.into())
     }
@@ -50,26 +51,28 @@ impl Sae {
         Self { core, history: Some(Arc::new(history)), known: None }
     }
 
-    /// Activations or codes of an argument, in the dictionary's dtype.
+    /// Reads activations or codes of an argument, in the dictionary's dtype.
     pub fn numbers(&self, name: &str, value: &Dynamic) -> Result<Tensor> {
         dtype::convert(&values(name, value)?, self.core.parts().encoder.dtype())
     }
 
-    /// What the dictionary computes of rows: apart where they are many, so that Ctrl-C is heard.
+    /// Computes what the dictionary makes of rows: in another thread where they are many, so that Ctrl-C is heard.
     fn on_rows(
         &self,
         ctx: &NativeCallContext,
         (name, value): (&str, &Dynamic),
         work: impl FnOnce(&sae::Sae, &Tensor) -> Result<Tensor> + Send + 'static,
     ) -> Fallible<Tensor> {
-        let (x, core) = (self.numbers(name, value)?, self.core.clone());
+        let x = self.numbers(name, value)?;
+        let core = self.core.clone();
         let rows = x.elem_count() / x.dims().last().map_or(1, |last| (*last).max(1));
         let cost = rows as f64 * core.directions().elem_count() as f64;
         Ok(env(ctx)?.task.heavy(cost, move || work(&core, &x)).map_err(|e| e.about(name))?)
     }
 
     fn fields(&self) -> Vec<(String, Cell)> {
-        let (parts, about) = (self.core.parts(), &self.core.parts().about);
+        let parts = self.core.parts();
+        let about = &self.core.parts().about;
         let text = |text: &str| if text.is_empty() { Cell::Missing } else { Cell::from(text) };
         let fields: [(&str, Cell); 9] = [
             ("kind", text(&about.kind)),
@@ -100,7 +103,8 @@ impl Handle for Sae {
     }
 
     fn json(&self) -> Result<Value> {
-        let (parts, about) = (self.core.parts(), &self.core.parts().about);
+        let parts = self.core.parts();
+        let about = &self.core.parts().about;
         Ok(json!({
             "kind": about.kind, "model": about.model, "sites": about.sites, "writes": about.writes,
             "prefixes": about.prefixes,
@@ -135,9 +139,11 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn load(ctx: NativeCallContext, source: &str, options: Options) -> Fallible<Sae> {
-        let (env, mut read) = (env(&ctx)?, super::options(options));
+        let env = env(&ctx)?;
+        let mut read = super::options(options);
         let a_model = |given: &Given| given.handle::<Model>().ok_or_else(|| given.refuse("a model"));
-        let (model, options): (_, LoadOptions) = (read.get("model", a_model)?, read.declared()?);
+        let model = read.get("model", a_model)?;
+        let options: LoadOptions = read.declared()?;
         read.finish()?;
         let Some(m) = model else {
             let loaded = sae::Sae::load(&env.files, source, &options, &env.task).map_err(|e| e.about("source"))?;
@@ -150,7 +156,7 @@ pub mod functions {
         Ok(Sae { known: Some(ModelAndText::of(m, &env)?), ..loaded })
     }
 
-    /// A dictionary of your own tensors, whatever fitted them: nothing is trained.
+    /// Builds a dictionary of your own tensors, whatever fitted them: nothing is trained.
     ///
     /// Encoder and decoder have one row a feature, so that the `W_enc` of SAELens and the `decoder.weight` of
     /// dictionary_learning are given as `w.transpose()`. The pre-activations of x are pre = x encoder^T + encoder_bias, or
@@ -187,9 +193,11 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn of(ctx: NativeCallContext, options: Options) -> Fallible<Sae> {
-        let (env, mut read) = (env(&ctx)?, super::options(options));
+        let env = env(&ctx)?;
+        let mut read = super::options(options);
         let a_model = |given: &Given| given.handle::<Model>().ok_or_else(|| given.refuse("a model"));
-        let (model, given): (_, GivenOptions) = (read.get("model", a_model)?, read.declared()?);
+        let model = read.get("model", a_model)?;
+        let given: GivenOptions = read.declared()?;
         read.finish()?;
         let core = model.as_ref().map(|m| m.core().clone());
         let made = env.task.heavy(given.numbers() as f64, move || of_tensors(&given, core.as_ref()))?;
@@ -236,7 +244,7 @@ pub mod methods {
         s.on_rows(&ctx, ("x", &x), sae::Sae::reconstruct)
     }
 
-    /// The decoder direction of each feature: `[d_sae, d_out]`.
+    /// Returns the decoder direction of each feature: `[d_sae, d_out]`.
     ///
     /// # Example
     /// ```
@@ -247,7 +255,7 @@ pub mod methods {
         s.core.directions().clone()
     }
 
-    /// The width of the activations that it reads.
+    /// Returns the width of the activations that the dictionary reads.
     ///
     /// # Example
     /// ```
@@ -258,7 +266,7 @@ pub mod methods {
         s.core.d_in() as i64
     }
 
-    /// The width of the activations that it writes.
+    /// Returns the width of the activations that the dictionary writes.
     ///
     /// # Example
     /// ```
@@ -269,7 +277,7 @@ pub mod methods {
         s.core.d_out() as i64
     }
 
-    /// The number of features.
+    /// Returns the number of features.
     ///
     /// # Example
     /// ```
@@ -280,7 +288,7 @@ pub mod methods {
         s.core.d_sae() as i64
     }
 
-    /// The kind of dictionary, such as "topk" or "pca".
+    /// Returns the kind of dictionary, such as "topk" or "pca".
     ///
     /// # Example
     /// ```
@@ -291,7 +299,7 @@ pub mod methods {
         s.core.parts().about.kind.clone()
     }
 
-    /// The sites whose activations it reads, concatenated in this order; empty where unknown.
+    /// Returns the sites whose activations the dictionary reads, concatenated in this order; empty where unknown.
     ///
     /// # Example
     /// ```
@@ -302,7 +310,7 @@ pub mod methods {
         s.core.parts().about.sites.iter().map(|site| Dynamic::from(site.clone())).collect()
     }
 
-    /// Other metadata, such as how it was fitted, as a map.
+    /// Returns other metadata, such as how the dictionary was fitted, as a map.
     ///
     /// # Example
     /// ```

@@ -1,4 +1,4 @@
-//! `sae::diff`: what one of two models has that the other has not.
+//! `sae::diff`: the features that only one of two models has.
 
 use rhai::plugin::*;
 use rhai::{Dynamic, Map, NativeCallContext};
@@ -14,18 +14,19 @@ use crate::script::model::Model;
 
 #[export_module(manifest)]
 pub mod functions {
-    /// Which features of a crosscoder of two models only one of them has, by latent scaling (Minder et al. 2025).
+    /// Finds the features of a crosscoder of two models that only one of them has, by latent scaling (Minder et al.
+    /// 2025).
     ///
-    /// Of a feature with codes f, and the direction d in the model where it is longer (`model`, whose `share` of the norms
-    /// it is), beta = d . (sum f y) / (|d|² sum f²) says how much of it y has: for y the errors of either model, with what
-    /// the feature itself writes there left in, and for y their reconstructions without the bias. The ratios are those of
-    /// the other model to its own: near 1 where both have the feature, near 0 where the other has not. It is a model's `own`
-    /// if its share is above 5/6 (the other direction is less than a fifth as long), the ratio of errors below 0.2 and that of
-    /// reconstructions below 0.5.
+    /// For a feature with codes f, and the direction d in the model where it is longer (`model`, which has `share` of
+    /// the norms), beta = d . (sum f y) / (|d|² sum f²) says how much of it y has: for y the errors of either model,
+    /// with what the feature itself writes there left in, and for y their reconstructions without the bias. The ratios
+    /// are those of the other model to its own: near 1 where both have the feature, near 0 where the other has not. A
+    /// feature is a model's `own` if its share is above 5/6 (the other direction is less than a fifth as long), the
+    /// ratio of errors below 0.2 and that of reconstructions below 0.5.
     ///
-    /// A map of two tables. `summary`: how many features either model has for itself, by the share alone and by latent
-    /// scaling, too, with 95 % intervals (Wilson 1927). `table`: each feature that is active in the text, with its density,
-    /// those of one model alone first. The `model` is 0 for `base`, 1 for `tuned`.
+    /// Returns a map of two tables. `summary`: how many features either model has for itself, by the share alone and by
+    /// latent scaling, too, with 95 % intervals (Wilson 1927). `table`: each feature that is active in the text, with
+    /// its density, those of one model alone first. The `model` is 0 for `base`, 1 for `tuned`.
     ///
     /// # Options
     /// - [positions]
@@ -47,7 +48,8 @@ pub mod functions {
         text: Text,
         options: Options,
     ) -> Fallible<Map> {
-        let (env, mut read) = (env(&ctx)?, super::options(options));
+        let env = env(&ctx)?;
+        let mut read = super::options(options);
         let reading = keeping(&mut read)?;
         read.finish()?;
         let found = diffing::diff(&s.core, [base.core(), tuned.core()], &text, &reading, &env.task)?;

@@ -10,9 +10,10 @@ use crate::script::engine::env::env;
 use crate::script::engine::value::{Any, Fallible};
 use crate::tensor::{Device, Tensor};
 
-/// Three tensors, with one element for each code.
+/// Returns three tensors, with one element for each code.
 fn columns(found: &SparseCodes) -> Result<Map> {
-    let (mut rows, count) = (Vec::with_capacity(found.count()), found.count());
+    let mut rows = Vec::with_capacity(found.count());
+    let count = found.count();
     for row in 0..found.rows() {
         rows.resize(rows.len() + found.row(row).0.len(), row as i64);
     }
@@ -26,8 +27,8 @@ fn columns(found: &SparseCodes) -> Result<Map> {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// The active features, as three tensors of equal length: `rows`, `features` and `codes`, sorted by row and then by
-    /// feature.
+    /// Returns the active features, as three tensors of equal length: `rows`, `features` and `codes`, sorted by row and
+    /// then by feature.
     ///
     /// It is `encode` without the codes that are 0: for wide dictionaries many times faster, and smaller by as much as
     /// codes are sparse. All axes of `x` but the last are flattened to rows.
@@ -41,7 +42,9 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn active(ctx: NativeCallContext, s: &mut Sae, x: Any) -> Fallible<Map> {
-        let (x, task, core) = (s.numbers("x", &x)?, env(&ctx)?.task.clone(), s.core.clone());
+        let x = s.numbers("x", &x)?;
+        let task = env(&ctx)?.task.clone();
+        let core = s.core.clone();
         let cost = x.elem_count() as f64 * core.d_sae() as f64;
         let inner = task.clone();
         let found = task.heavy(cost, move || core.encode_sparse(&x, &inner)?.finite()).map_err(|e| e.about("x"))?;

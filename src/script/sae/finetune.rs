@@ -13,8 +13,9 @@ use crate::script::model::Model;
 
 #[export_module(manifest)]
 pub mod methods {
-    /// Fine-tunes the dictionary end to end: minimises KL(model || model with the reconstruction spliced in) (Braun et
-    /// al. 2024), as a short last stage of training (Karvonen 2025). Returns a new dictionary; this one stays as it is.
+    /// Trains the dictionary further, end to end: minimises KL(model || model with the reconstruction spliced in)
+    /// (Braun et al. 2024), as a short last stage of training (Karvonen 2025). Returns a new dictionary; this one stays
+    /// as it is.
     ///
     /// Directions keep their norms, and thresholds stay as they are. The curve of the divergence is in the new
     /// dictionary's `more.fine_tuned.kl`.
@@ -33,7 +34,8 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn fine_tune(ctx: NativeCallContext, s: &mut Sae, m: Model, text: Text, options: Options) -> Fallible<Sae> {
-        let (env, options): (_, FineTuneOptions) = (env(&ctx)?, taken(options)?);
+        let env = env(&ctx)?;
+        let options: FineTuneOptions = taken(options)?;
         let found = env.drawing(&ctx, "Sae.fine_tune", options.seed, |seed| {
             fine_tune_on(&s.core, (m.core(), &text), &FineTuneOptions { seed, ..options.clone() }, &env.task)
         })?;

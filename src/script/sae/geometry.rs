@@ -16,20 +16,20 @@ use crate::script::engine::value::{Any, Fallible, Options};
 use crate::script::tensor::values;
 use crate::tensor::Tensor;
 
-/// Two tables by their names.
+/// Returns two tables by their names.
 fn tables(summary: Table, table: Table) -> Map {
     [("summary", summary), ("table", table)].map(|(name, table)| (name.into(), Dynamic::from(table))).into()
 }
 
 #[export_module(manifest)]
 pub mod functions {
-    /// How the directions of a dictionary, or of a tensor `[features, d]`, lie among each other (Elhage et al. 2022), beside
-    /// as many random directions of the same lengths.
+    /// Measures how the directions of a dictionary, or of a tensor `[features, d]`, lie among each other (Elhage et al.
+    /// 2022), compared with as many random directions of the same lengths.
     ///
-    /// A map of two tables. `summary`: the mutual coherence, the mean of each direction's largest |cosine|, the interference,
-    /// which is p times the sum of squared cosines with the others, and the dimensions that each has,
-    /// `|W_i|² / sum over j of (W_i . W_j / |W_i|)²`; with 95 % intervals by the bootstrap over directions, and with what theory
-    /// says of random ones. `table`: the same of each feature.
+    /// Returns a map of two tables. `summary`: the mutual coherence, the mean of each direction's largest |cosine|, the
+    /// interference, which is p times the sum of squared cosines with the others, and the dimensions that each
+    /// direction has, `|W_i|² / sum over j of (W_i . W_j / |W_i|)²`; with 95 % intervals by the bootstrap over
+    /// directions, and with what theory says of random ones. `table`: these numbers of each feature.
     ///
     /// # Options
     /// - [geometry]
@@ -42,7 +42,8 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn geometry(ctx: NativeCallContext, s: Any, options: Options) -> Fallible<Map> {
-        let (env, options): (_, GeometryOptions) = (env(&ctx)?, taken(options)?);
+        let env = env(&ctx)?;
+        let options: GeometryOptions = taken(options)?;
         let directions = directions("s", &s)?;
         let found = env.drawing(&ctx, "sae::geometry", Seed::default(), |seed| {
             metrics::geometry(&directions, options, seed.draws(), &env.task)
@@ -64,18 +65,19 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn map(ctx: NativeCallContext, s: Any, options: Options) -> Fallible<Tensor> {
-        let (env, options): (_, MapOptions) = (env(&ctx)?, taken(options)?);
+        let env = env(&ctx)?;
+        let options: MapOptions = taken(options)?;
         Ok(map::map(&directions("s", &s)?, &options, &env.task)?)
     }
 
-    /// How much of the best codes the features of a dictionary keep on activations `[.., d]`: below 1 they are suppressed, as
-    /// a penalty on their size does (Wright & Sharkey 2024).
+    /// Measures how much of the best codes the features of a dictionary keep on activations `[.., d]`: below 1 they are
+    /// suppressed, as a penalty on their size does (Wright & Sharkey 2024).
     ///
     /// For each feature the factor on its codes that leaves the least squared error, with all others held, is
-    /// `s = 1 + sum c d.(x - x_hat) / sum c²|d|²`, and `kept` is `1 / s`. A map of two tables. `summary`: the mean over features,
-    /// the share of all codes together, and how many features are suppressed or too large, which are those whose interval
-    /// leaves 1 out; beside that with the errors of other rows. `table`: each feature with its 95 % interval, which takes rows
-    /// for independent.
+    /// `s = 1 + sum c d.(x - x_hat) / sum c²|d|²`, and `kept` is `1 / s`. Returns a map of two tables. `summary`: the
+    /// mean over features, the share of all codes together, and how many features are suppressed or too large, which
+    /// are those whose interval leaves 1 out; compared with the same numbers for errors of other rows. `table`: each
+    /// feature with its 95 % interval, which takes rows for independent.
     ///
     /// # Options
     /// - [suppression]
@@ -87,7 +89,8 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn suppression(ctx: NativeCallContext, s: Sae, x: Any, options: Options) -> Fallible<Map> {
-        let (env, options): (_, SuppressionOptions) = (env(&ctx)?, taken(options)?);
+        let env = env(&ctx)?;
+        let options: SuppressionOptions = taken(options)?;
         let x = values("x", &x)?;
         let found = env.drawing(&ctx, "sae::suppression", Seed::default(), |seed| {
             metrics::suppression(&s.core, &x, options, &mut draws(seed), &env.task)

@@ -12,8 +12,8 @@ use crate::script::engine::value::Fallible;
 
 #[export_module(manifest)]
 pub mod methods {
-    /// The training history, in at most a hundred rows: steps, rows, loss, error, FVE and L0 (means of the steps since
-    /// the row before) and the number of dead features; () if it was not fitted here.
+    /// Returns the training history, in at most a hundred rows: steps, rows, loss, error, FVE and L0 (means of the
+    /// steps since the row before) and the number of dead features; () if it was not fitted here.
     ///
     /// # Example
     /// ```
@@ -28,7 +28,7 @@ pub mod methods {
         }
     }
 
-    /// The training curve as a chart: fraction of variance explained over rows read.
+    /// Draws the training curve as a chart: fraction of variance explained over rows read.
     ///
     /// # Example
     /// ```

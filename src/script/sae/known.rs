@@ -19,7 +19,7 @@ const TOKENS: u64 = 50_000;
 /// The model and text of a dictionary, with the survey that was made last.
 pub struct ModelAndText {
     pub model: Model,
-    /// The positions that are read: those that the dictionary was fitted on.
+    /// Text and positions that are read: those that the dictionary was fitted on.
     text: Option<(Text, Harvesting)>,
     task: Task,
     survey: RefCell<Option<(sae::Sae, Rc<Survey>)>>,
@@ -31,15 +31,15 @@ impl ModelAndText {
         Rc::new(Self { model, text, task: task.clone(), survey: RefCell::default() })
     }
 
-    /// What the session knows of a dictionary that names its model: the model, if it was loaded, and for the one inside
-    /// the binary the text "sample".
+    /// Finds what the session knows of the model that a dictionary names: the model, if it was loaded, and for the one
+    /// inside the binary the text "sample".
     pub fn found(sae: &sae::Sae, env: &Env) -> Result<Option<Rc<Self>>> {
         let about = &sae.parts().about;
         let model = about.model.as_deref().filter(|_| about.sites.len() == 1).and_then(|name| env.models.called(name));
         model.map(|model| Self::of(model.into(), env)).transpose()
     }
 
-    /// A model, and for the one inside the binary the text "sample".
+    /// Builds what the session knows of a model, which for the one inside the binary includes the text "sample".
     pub fn of(model: Model, env: &Env) -> Result<Rc<Self>> {
         let text = match model.core().is_inside() {
             true => Some((Text::of_tiny(&env.files, TextOptions::default(), &env.task)?, Harvesting::default())),
@@ -48,7 +48,7 @@ impl ModelAndText {
         Ok(Self::new(model, text, &env.task))
     }
 
-    /// Where all features of the dictionary are active in the text: read once.
+    /// Finds where all features of the dictionary are active in the text, which is read once.
     fn survey(&self, sae: &sae::Sae) -> Result<Option<Rc<Survey>>> {
         if let Some((of, survey)) = self.survey.borrow().as_ref()
             && std::ptr::eq(of.parts(), sae.parts())
@@ -56,13 +56,14 @@ impl ModelAndText {
             return Ok(Some(survey.clone()));
         }
         let Some((text, reading)) = &self.text else { return Ok(None) };
-        let (model, saes) = (self.model.core(), std::slice::from_ref(sae));
+        let model = self.model.core();
+        let saes = std::slice::from_ref(sae);
         let survey = Rc::new(Survey::of(model, saes, text, reading, KeptPositions::default(), &self.task)?);
         *self.survey.borrow_mut() = Some((sae.clone(), survey.clone()));
         Ok(Some(survey))
     }
 
-    /// The card of a feature.
+    /// Returns the card of a feature.
     pub fn card(&self, sae: &sae::Sae, feature: usize) -> Result<FeatureCard> {
         let survey = self.survey(sae)?;
         let surveyed = survey.as_deref().map(|survey| card::Surveyed { survey, dictionary: 0 });

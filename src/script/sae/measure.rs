@@ -24,7 +24,7 @@ use crate::script::model::{Hook, What};
 use crate::script::tensor::values;
 use crate::tensor::Tensor;
 
-/// The directions of a dictionary, or of a tensor `[features, d]`.
+/// Reads the directions of a dictionary, or of a tensor `[features, d]`.
 pub(super) fn directions(name: &str, value: &Dynamic) -> Result<Tensor> {
     match value.read_lock::<Sae>() {
         Some(sae) => Ok(sae.core.directions().clone()),
@@ -39,8 +39,8 @@ fn rounded(cosine: f64) -> f64 {
 
 #[export_module(manifest)]
 pub mod functions {
-    /// Mean max cosine similarity: the mean over the directions of `a` of the largest cosine with a direction of `b`
-    /// (MMCS; Sharkey et al. 2022). It is not symmetric.
+    /// Computes the mean max cosine similarity: the mean over the directions of `a` of the largest cosine with a
+    /// direction of `b` (MMCS; Sharkey et al. 2022). It is not symmetric.
     ///
     /// `a` and `b` are dictionaries, or tensors of directions `[features, d]`.
     ///
@@ -57,11 +57,11 @@ pub mod functions {
         Ok(super::rounded(found))
     }
 
-    /// How many features of `a` are found again in another dictionary `b` of the same site: the stability of a recipe
-    /// over seeds or texts. A feature is found again if a feature of `b` has a direction with a cosine of at least 0.7
-    /// to its own, and codes with a correlation of at least 0.7 over the activations `x`.
+    /// Counts the features of `a` that are found again in another dictionary `b` of the same site: the stability of a
+    /// recipe over seeds or texts. A feature is found again if a feature of `b` has a direction with a cosine of at
+    /// least 0.7 to its own, and codes with a correlation of at least 0.7 over the activations `x`.
     ///
-    /// A map: the `share` that is found again of those features of `a` that are active in `x` at all, its 95 %
+    /// Returns a map: the `share` that is found again of those features of `a` that are active in `x` at all, its 95 %
     /// `interval` (Wilson 1927), the number of these `living` features, and of the `found` ones.
     ///
     /// # Example
@@ -84,15 +84,16 @@ pub mod functions {
         Ok(fields.into_iter().map(|(name, value)| (name.into(), value)).collect())
     }
 
-    /// How the features of a dictionary split in a larger one of the same site, over the activations `x`.
+    /// Measures how the features of a dictionary split in a larger one of the same site, over the activations `x`.
     ///
-    /// A feature of `large` is a child of the feature of `small` that its direction is nearest to, if their cosine is at least
-    /// 0.7; without such a parent it is new. Features that never fire in `x` are left out.
+    /// A feature of `large` is a child of the feature of `small` that its direction is nearest to, if their cosine is
+    /// at least 0.7; without such a parent it is new. Features that are not active in `x` are left out.
     ///
-    /// A map of two tables. `summary`: how many features of `small` have one child, have split, and are lost, how many of `large`
-    /// are new, and how many random directions have a parent, with 95 % intervals (Wilson 1927). `table`: each parent with its
-    /// children, the largest cosine, the share of its rows where a child fires (`covered`), and the share of the children's
-    /// rows where it fires (`within`), beside what that is by chance.
+    /// Returns a map of two tables. `summary`: how many features of `small` have one child, have split, and are lost,
+    /// how many of `large` are new, and how many random directions have a parent, with 95 % intervals (Wilson 1927).
+    /// `table`: each parent with its children, the largest cosine, the share of its rows where a child fires
+    /// (`covered`), and the share of the children's rows where it fires (`within`), compared with what is expected at
+    /// random.
     ///
     /// # Example
     /// ```
@@ -111,11 +112,11 @@ pub mod functions {
         Ok(tables.into_iter().map(|(name, table)| (name.into(), Dynamic::from(table))).collect())
     }
 
-    /// One-to-one matching of the directions of `a` and `b` with the largest sum of cosines (Hungarian algorithm;
+    /// Matches the directions of `a` and `b` one to one with the largest sum of cosines (Hungarian algorithm;
     /// Cunningham et al. 2023).
     ///
-    /// A map: the `mean` of the cosines, the `share_above` 0.9, and `pairs`, each a row of `a`, a row of `b` and their
-    /// cosine. Every direction of the smaller dictionary is matched.
+    /// Returns a map: the `mean` of the cosines, the `share_above` 0.9, and `pairs`, each a row of `a`, a row of `b`
+    /// and their cosine. Every direction of the smaller dictionary is matched.
     ///
     /// # Example
     /// ```
@@ -142,7 +143,7 @@ pub mod functions {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// Reconstruction and sparsity metrics on activations `[.., d_in]`, each with its formula.
+    /// Measures reconstruction and sparsity on activations `[.., d_in]`, each metric with its formula.
     ///
     /// # Options
     /// - [measure_store]
@@ -175,7 +176,7 @@ pub mod methods {
         Ok(found.map_err(|e| e.about("store"))?)
     }
 
-    /// Reconstruction and sparsity metrics on a model's activations on a text; for a transcoder, at the site that it
+    /// Measures reconstruction and sparsity on a model's activations on a text; for a transcoder, at the site that it
     /// writes.
     ///
     /// # Options
@@ -196,19 +197,21 @@ pub mod methods {
         text: Text,
         options: Options,
     ) -> Fallible<Measures> {
-        let (env, mut read) = (env(&ctx)?, super::options(options));
-        let (options, reading): (MeasureOnOptions, _) = (read.declared()?, keeping(&mut read)?);
+        let env = env(&ctx)?;
+        let mut read = super::options(options);
+        let options: MeasureOnOptions = read.declared()?;
+        let reading = keeping(&mut read)?;
         read.finish()?;
         let reading = TextReading::new(m.core(), &text, &reading);
         Ok(metrics::measured_in_model(&s.core, reading, &options, &env.task)?)
     }
 
-    /// What a model loses when the dictionary is spliced in: next-token cross-entropy and KL(clean || changed) in nats,
-    /// for the reconstruction, zero ablation and mean ablation, and the loss recovered, (zero - spliced) / (zero -
-    /// clean).
+    /// Measures what a model loses when the dictionary is spliced in: next-token cross-entropy and KL(clean || changed)
+    /// in nats, for the reconstruction, zero ablation and mean ablation, and the loss recovered, (zero - spliced) /
+    /// (zero - clean).
     ///
-    /// Both are means over the positions behind which another token of the row stands. SAEBench's KL has the last position of
-    /// each row, too, and so has this one with `kl: "all"`.
+    /// Losses and KL are means over the positions behind which another token of the row stands. SAEBench's KL has the
+    /// last position of each row, too, and so has this one with `kl: "all"`.
     ///
     /// # Options
     /// - [effect]
@@ -228,7 +231,7 @@ pub mod methods {
         Ok(metrics::effect_on_text(&s.core, (m.core(), &text), &options, &env(&ctx)?.task)?.table())
     }
 
-    /// Next-token cross-entropy by the class of that token, in the runs that `effect` compares.
+    /// Measures next-token cross-entropy by the class of that token, in the runs that `effect` compares.
     ///
     /// Tokens are classified by their text: a word after a space, the rest of a word, a number, punctuation, white
     /// space, and others; or by the values of a label of the text.
@@ -255,7 +258,7 @@ pub mod methods {
         Ok(metrics::effect_by_class(&s.core, (m.core(), &text), &options, &env(&ctx)?.task)?)
     }
 
-    /// A hook that replaces the activations at the dictionary's site by its reconstruction.
+    /// Returns a hook that replaces the activations at the dictionary's site by its reconstruction.
     ///
     /// # Options
     /// - [splice]

@@ -29,7 +29,7 @@ impl Handle for Measures {
     }
 }
 
-/// The histogram of log densities.
+/// Draws the histogram of log densities.
 fn densities(measures: &Measures) -> Chart {
     let histogram = measures.features.histogram();
     let counts = Counts { name: "features".into(), counts: histogram.counts, ..Counts::default() };
@@ -47,7 +47,7 @@ fn densities(measures: &Measures) -> Chart {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// One of the metrics by its name in the table, such as "fve" or "l0"; () where it has no value.
+    /// Returns one of the metrics by its name in the table, such as "fve" or "l0"; () where it has no value.
     ///
     /// # Example
     /// ```
@@ -63,7 +63,7 @@ pub mod methods {
         })
     }
 
-    /// All metrics, with the formula of each.
+    /// Returns all metrics, with the formula of each.
     ///
     /// # Example
     /// ```
@@ -74,8 +74,8 @@ pub mod methods {
         measures.table()
     }
 
-    /// The explained variance at each position, `1 - sum |x - x_hat|² / sum |x - mean|²` over its rows, about the mean
-    /// over all positions; for metrics of a model on a text.
+    /// Returns the explained variance at each position, `1 - sum |x - x_hat|² / sum |x - mean|²` over its rows, about
+    /// the mean over all positions; for metrics of a model on a text.
     ///
     /// # Example
     /// ```
@@ -89,7 +89,7 @@ pub mod methods {
         measures.by_position()
     }
 
-    /// The mean squared error of each dimension, and its fraction of variance explained,
+    /// Returns the mean squared error of each dimension, and its fraction of variance explained,
     /// `1 - sum (x_j - x_hat_j)² / sum (x_j - mean_j)²`.
     ///
     /// # Example
@@ -102,7 +102,7 @@ pub mod methods {
         measures.by_dimension()
     }
 
-    /// The share of rows in which each feature is active: `[d_sae]`.
+    /// Returns the share of rows in which each feature is active: `[d_sae]`.
     ///
     /// # Example
     /// ```
@@ -115,7 +115,7 @@ pub mod methods {
         Ok(Tensor::from_vec(shares, count, &Device::Cpu).map_err(crate::base::Error::from)?)
     }
 
-    /// The histogram of the features' log densities (Bricken et al. 2023), as a chart.
+    /// Draws the histogram of the features' log densities (Bricken et al. 2023), as a chart.
     ///
     /// # Example
     /// ```
@@ -126,7 +126,7 @@ pub mod methods {
         super::densities(measures)
     }
 
-    /// The data of the table.
+    /// Returns the data of the table.
     ///
     /// # Example
     /// ```

@@ -51,7 +51,7 @@ use crate::training::CheckpointOptions;
 use rhai::exported_manifest;
 use rhai::plugin::*;
 
-/// The groups of options that documentation here names.
+/// The groups of options that the module's doc comments list.
 pub const OPTIONS: &[Group] = &[
     ("fit", fields::<FitOptions>),
     ("kinds", of_kinds),
@@ -94,7 +94,7 @@ pub const HANDLES: &[HandleType] = &[
     handle_type::<Transcoders>(),
 ];
 
-/// What is called through the module: `sae::load("folder")`.
+/// Returns the functions of the module: `sae::load("folder")`.
 pub fn functions() -> Vec<&'static ModuleManifest> {
     vec![
         exported_manifest!(baselines::functions),
@@ -112,7 +112,7 @@ pub fn functions() -> Vec<&'static ModuleManifest> {
     ]
 }
 
-/// The methods of what these give back.
+/// Returns the methods of the module's types.
 pub fn globals() -> Vec<&'static ModuleManifest> {
     vec![
         exported_manifest!(check::methods),

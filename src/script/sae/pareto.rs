@@ -57,7 +57,8 @@ fn on_activations(given_as: &Dynamic, x: &Dynamic, map: Options, env: &Env) -> R
     let all = dictionaries(given_as)?;
     let is_of_text = map.keys().any(|key| key != "dead_at_most");
     let mut read = options(map);
-    let (options, _): (ParetoOptions, _) = (read.declared()?, keeping(&mut read)?);
+    let options: ParetoOptions = read.declared()?;
+    keeping(&mut read)?;
     read.finish()?;
     no_text_options(is_of_text)?;
     let saes: Vec<&sae::Sae> = all.iter().map(|sae| &sae.core).collect();
@@ -65,8 +66,10 @@ fn on_activations(given_as: &Dynamic, x: &Dynamic, map: Options, env: &Env) -> R
 }
 
 fn on_model(given_as: &Dynamic, m: &Model, text: &Text, map: Options, env: &Env) -> Result<Pareto> {
-    let (all, mut read) = (dictionaries(given_as)?, options(map));
-    let (options, reading): (ParetoOptions, _) = (read.declared()?, keeping(&mut read)?);
+    let all = dictionaries(given_as)?;
+    let mut read = options(map);
+    let options: ParetoOptions = read.declared()?;
+    let reading = keeping(&mut read)?;
     read.finish()?;
     let saes: Vec<&sae::Sae> = all.iter().map(|sae| &sae.core).collect();
     pareto_in_model(&saes, TextReading::new(m.core(), text, &reading), &options, &env.task)
@@ -121,7 +124,7 @@ pub mod functions {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// The dictionaries of a comparison as a table.
+    /// Returns the dictionaries of a comparison as a table.
     ///
     /// # Example
     /// ```
@@ -132,7 +135,7 @@ pub mod methods {
         pareto.table()
     }
 
-    /// Each dictionary of a comparison as a map with the columns of its table.
+    /// Returns each dictionary of a comparison as a map with the columns of its table.
     ///
     /// # Example
     /// ```
@@ -149,7 +152,7 @@ pub mod methods {
         Ok(rows.into_iter().map(point).collect::<Result<_>>()?)
     }
 
-    /// FVE against L0 as a chart, a line for each kind, and for each width of it where there are several.
+    /// Draws FVE against L0 as a chart, a line for each kind, and for each width of it where there are several.
     ///
     /// # Example
     /// ```

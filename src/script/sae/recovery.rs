@@ -1,4 +1,4 @@
-//! `s.recovery(toy)`: what a dictionary has found of features that are known.
+//! `s.recovery(toy)`: how well a dictionary has found features that are known.
 
 use rhai::plugin::*;
 use rhai::{Dynamic, Map, NativeCallContext};
@@ -12,7 +12,7 @@ use crate::script::engine::value::Fallible;
 use crate::script::tensor::values;
 use crate::tensor::Tensor;
 
-/// A tensor of what `data::toy` gives.
+/// Reads a tensor of the map that `data::toy` returns.
 fn part(toy: &Map, name: &str) -> Result<Tensor> {
     let value = toy.get(name).ok_or_else(|| {
         err!(Argument, "expected toy activations with `{name}`, found none")
@@ -24,13 +24,13 @@ fn part(toy: &Map, name: &str) -> Result<Tensor> {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// What a dictionary has found of features that are known, as those of `data::toy("synth", #{ codes: true })`: a map
-    /// with the tensors `x`, `codes` and `directions`.
+    /// Measures how well a dictionary has found features that are known, as those of
+    /// `data::toy("synth", #{ codes: true })`: a map with the tensors `x`, `codes` and `directions`.
     ///
-    /// A map: `f1`, `precision` and `recall`, means over the dictionary's features, each taken for the true one with the
-    /// largest |cosine|; `mcc`, the mean |cosine| of the best one-to-one matching; the share of features that are the only
-    /// ones, or the first, of their true one (`unique`); `l0`, `dead_share` and the number of `rows` (Chanin &
-    /// Garriga-Alonso 2026).
+    /// Returns a map: `f1`, `precision` and `recall`, means over the dictionary's features, each taken for the true one
+    /// with the largest |cosine|; `mcc`, the mean |cosine| of the best one-to-one matching; the share of features that
+    /// are the only ones, or the first, of their true one (`unique`); `l0`, `dead_share` and the number of `rows`
+    /// (Chanin & Garriga-Alonso 2026).
     ///
     /// # Example
     /// ```
@@ -42,7 +42,9 @@ pub mod methods {
     #[rhai_fn(global, pure, return_raw)]
     pub fn recovery(ctx: NativeCallContext, s: &mut Sae, toy: Map) -> Fallible<Map> {
         let [x, codes, directions] = ["x", "codes", "directions"].map(|name| super::part(&toy, name));
-        let (x, codes, directions) = (x?, codes?, directions?);
+        let x = x?;
+        let codes = codes?;
+        let directions = directions?;
         let found = metrics::recovery(&s.core, &x, (&codes, &directions), &env(&ctx)?.task)?;
         let fields: [(&str, Dynamic); 8] = [
             ("f1", found.f1.into()),

@@ -1,4 +1,4 @@
-//! Which positions of a text are read, from what scripts give.
+//! Options of scripts that choose the positions of a text.
 
 use crate::base::{Result, Task};
 use crate::data::Text;
@@ -7,17 +7,17 @@ use crate::err;
 use crate::model::Model;
 use crate::script::engine::options::OptionReader;
 
-/// The positions of a text that are harvested.
+/// Reads the options that choose positions of a text.
 pub fn keeping(read: &mut OptionReader) -> Result<HarvestOptions> {
     Ok(read.declared::<PositionOptions>()?.into())
 }
 
-/// The same, with the tokens and the labels that are skipped.
+/// Reads the options that choose positions of a text, with the tokens and the labels that are skipped.
 pub fn choosing(read: &mut OptionReader, model: &Model, text: &Text, task: &Task) -> Result<HarvestOptions> {
     read.declared::<SkipOptions>()?.resolved(model, text, task)
 }
 
-/// Whether an option was given that only goes with a text.
+/// Returns whether an option was given that only goes with a text.
 pub fn of_text_only(read: &mut OptionReader) -> Result<bool> {
     Ok(read.declared::<SkipOptions>()? != SkipOptions::default())
 }

@@ -14,7 +14,7 @@ use crate::sae::fit::{SETTINGS, Source};
 use crate::script::engine::env::env;
 use crate::script::engine::value::{Any, Fallible, Int, Options, from_json, given};
 
-/// The settings of a fit, with the options of its kind among the others.
+/// Returns the settings of a fit, with the options of its kind among the others.
 fn settings(sae: &Sae) -> Dynamic {
     let Some(Value::Object(said)) = sae.core.parts().about.more.get(SETTINGS) else { return Dynamic::UNIT };
     let mut said = said.clone();
@@ -86,8 +86,8 @@ pub mod functions {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// The settings of the fit: kind and options, `d_sae`, learning rate, seed and so on, the number of steps made, and
-    /// the `scale` of the activations that penalties refer to; () where unknown.
+    /// Returns the settings of the fit: kind and options, `d_sae`, learning rate, seed and so on, the number of steps
+    /// made, and the `scale` of the activations that penalties refer to; () where unknown.
     ///
     /// # Example
     /// ```
@@ -99,7 +99,7 @@ pub mod methods {
         super::settings(s)
     }
 
-    /// The same dictionary with fewer codes: in each row the `k` of the largest absolute value, to compare baselines
+    /// Returns the dictionary with fewer codes: in each row the `k` of the largest absolute value, to compare baselines
     /// with others at the same L0. Random directions get the gain for `k`. Dictionaries that select codes by thresholds
     /// or gates are refused.
     ///
@@ -109,7 +109,8 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn keeping(ctx: NativeCallContext, s: &mut Sae, k: Int) -> Fallible<Sae> {
-        let (k, core) = (given("k", &k).size()?, s.core.clone());
+        let k = given("k", &k).size()?;
+        let core = s.core.clone();
         let cost = super::super::baselines::cost(core.d_in(), core.d_sae());
         let core = env(&ctx)?.task.heavy(cost, move || core.keeping(k)).map_err(|e| e.about("k"))?;
         Ok(Sae { core, ..s.clone() })

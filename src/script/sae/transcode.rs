@@ -16,7 +16,7 @@ use crate::script::engine::value::{Any, Fallible, Given, Options, given};
 use crate::script::model::Model;
 use crate::tensor::Tensor;
 
-/// Models that read the same tokens, as one argument.
+/// Reads models that read the same tokens, as one argument.
 pub(super) fn models(value: &Dynamic) -> Result<Vec<Model>> {
     let one = |given: &Given| given.handle::<Model>().ok_or_else(|| given.refuse("a model or an array of models"));
     let models = given("m", value).elements().iter().map(one).collect::<Result<Vec<_>>>()?;
@@ -26,13 +26,14 @@ pub(super) fn models(value: &Dynamic) -> Result<Vec<Model>> {
     }
 }
 
-/// The index of one of a dictionary's sites, by index or by name.
+/// Finds the index of one of a dictionary's sites, by index or by name.
 fn site_number(s: &Sae, site: &Dynamic) -> Result<usize> {
     let given = given("site", site);
     if !site.is_string() {
         return given.size();
     }
-    let (name, sites) = (given.text()?, &s.core.parts().about.sites);
+    let name = given.text()?;
+    let sites = &s.core.parts().about.sites;
     sites.iter().position(|known| *known == name).ok_or_else(|| given.refuse(&format!("one of {}", sites.join(", "))))
 }
 
@@ -119,7 +120,8 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn crosscoder(ctx: NativeCallContext, m: Any, sites: Any, text: Text, options: Options) -> Fallible<Sae> {
         let mut call = FitCall::once(&ctx, "sae::crosscoder", TargetName::Crosscoder, options)?;
-        let (models, names) = (super::models(&m)?, given("sites", &sites).texts()?);
+        let models = super::models(&m)?;
+        let names = given("sites", &sites).texts()?;
         let reading = keeping(&mut call.read)?;
         let readings: Vec<_> = models.iter().map(|model| TextReading::new(model.core(), &text, &reading)).collect();
         let sites: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -137,7 +139,7 @@ pub mod functions {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// The directions of a crosscoder at one of its sites, by name or index: `[d_sae, width]`.
+    /// Returns the directions of a crosscoder at one of its sites, by name or index: `[d_sae, width]`.
     ///
     /// # Example
     /// ```
@@ -152,9 +154,9 @@ pub mod methods {
         Ok(s.core.directions_at(number).map_err(|e| e.about("site"))?)
     }
 
-    /// Relative decoder norms of a crosscoder: the norm of each feature's direction at each site over the sum of these
-    /// norms, with all sites equally scaled: `[d_sae, sites]`. 1 is a feature of one site alone; 1 over the number of
-    /// sites is one that all share.
+    /// Computes relative decoder norms of a crosscoder: the norm of each feature's direction at each site over the sum
+    /// of these norms, with all sites equally scaled: `[d_sae, sites]`. 1 is a feature of one site alone; 1 over the
+    /// number of sites is one that all share.
     ///
     /// # Example
     /// ```
@@ -168,8 +170,8 @@ pub mod methods {
         Ok(s.core.shares()?)
     }
 
-    /// For each site of a crosscoder the mean relative norm of the features, and the number of features of that site
-    /// alone.
+    /// Returns for each site of a crosscoder the mean relative norm of the features, and the number of features of that
+    /// site alone.
     ///
     /// # Example
     /// ```
@@ -183,7 +185,7 @@ pub mod methods {
         Ok(s.core.sites_table()?)
     }
 
-    /// The site that a dictionary writes, where it is not the one that it reads; else ().
+    /// Returns the site that a dictionary writes, where it is not the one that it reads; else ().
     ///
     /// # Example
     /// ```

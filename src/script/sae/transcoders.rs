@@ -19,12 +19,12 @@ use crate::script::engine::handle::Handle;
 use crate::script::engine::options::taken;
 use crate::script::engine::value::{Fallible, Options, given};
 
-/// Transcoders of all layers, with the dictionaries that they were made of, if they were.
+/// Transcoders of all layers, with the dictionaries that they were made of, where they were made of some.
 #[derive(Clone)]
 pub struct Transcoders {
     pub core: sae::Transcoders,
     pub saes: Vec<Sae>,
-    /// The history of their fit, where they were fitted here together.
+    /// History of the transcoders' fit, where they were fitted together in this run.
     pub history: Option<Arc<FitHistory>>,
 }
 
@@ -39,7 +39,7 @@ impl Transcoders {
         Self { history: Some(Arc::new(history)), ..core.into() }
     }
 
-    /// Those that a script gave: a handle, or an array of dictionaries.
+    /// Reads the transcoders of an argument: a handle, or an array of dictionaries.
     pub fn given(value: &Dynamic) -> Result<Self> {
         let given = given("transcoders", value);
         if let Some(all) = given.handle::<Self>() {
@@ -89,9 +89,10 @@ impl Handle for Transcoders {
 
 #[export_module(manifest)]
 pub mod functions {
-    /// Transcoders of all layers of a model, which `circuit::attribution_graph` takes: those of a folder or a repository of the
-    /// hub in circuit-tracer's layout (per-layer or cross-layer; relu, JumpReLU, skip), the cross-layer ones of Gemma Scope 2,
-    /// or an array of one dictionary for each layer, of `sae::transcoder` or `sae::load`.
+    /// Loads transcoders of all layers of a model, which `circuit::attribution_graph` takes: those of a folder or a
+    /// repository of the hub in circuit-tracer's layout (per-layer or cross-layer; relu, JumpReLU, skip), the
+    /// cross-layer ones of Gemma Scope 2, or an array of one dictionary for each layer, of `sae::transcoder` or
+    /// `sae::load`.
     ///
     /// In circuit-tracer's layout the folder has a config.yaml and a file for each layer; for top-k transcoders, which that
     /// format has no field for, `topk: 32` in it. In Gemma Scope 2's it has a config.json and params_layer_N.safetensors, as in
@@ -108,7 +109,8 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn transcoders(ctx: NativeCallContext, path: &str, options: Options) -> Fallible<Transcoders> {
-        let (env, options): (_, TranscodersOptions) = (env(&ctx)?, taken(options)?);
+        let env = env(&ctx)?;
+        let options: TranscodersOptions = taken(options)?;
         let found = sae::Transcoders::load(&env.files, path, &options, &env.task).map_err(|e| e.about("path"))?;
         Ok(found.to_device(&env.device)?.into())
     }
@@ -136,7 +138,7 @@ pub mod methods {
         Ok(written.into_iter().map(|path| path.display().to_string().into()).collect())
     }
 
-    /// The number of features of each layer.
+    /// Returns the number of features of each layer.
     ///
     /// # Example
     /// ```

@@ -13,14 +13,15 @@ use crate::script::model::Model;
 
 #[export_module(manifest)]
 pub mod functions {
-    /// Which features of a dictionary `a` a dictionary `b` has, too, whatever both read: other seeds, sites, layers or models,
-    /// with other tokenizers, too. Codes are compared at the positions of a text at which both have read the same
-    /// characters: where a token of either ends at the same byte.
+    /// Finds the features of a dictionary `a` that a dictionary `b` has, too, whatever both read: other seeds, sites,
+    /// layers or models, with other tokenizers, too. Codes are compared at the positions of a text at which both have
+    /// read the same characters: where a token of either ends at the same byte.
     ///
-    /// A map of two tables. `summary`: the mean over the features of `a` of the largest correlation of its codes with those of
-    /// a feature of `b`, and the share of these of at least 0.7, beside the same with the positions of `b` shuffled; where
-    /// both write equally wide, the mean of the largest cosine (MMCS), too, beside that with random directions; with 95 %
-    /// intervals over features. `table`: each feature of `a` that is active, with the one of `b` that is most like it.
+    /// Returns a map of two tables. `summary`: the mean over the features of `a` of the largest correlation of its
+    /// codes with those of a feature of `b`, and the share of these of at least 0.7, compared with the same numbers for
+    /// shuffled positions of `b`; where both write equally wide, the mean of the largest cosine (MMCS), too, compared
+    /// with that for random directions; with 95 % intervals over features. `table`: each feature of `a` that is active,
+    /// with the one of `b` that is most like it.
     ///
     /// # Options
     /// - [universality]
@@ -44,7 +45,8 @@ pub mod functions {
         options: Options,
     ) -> Fallible<Map> {
         let options: UniversalityOptions = taken(options)?;
-        let (a, b) = ((&a.core, of_a.core()), (&b.core, of_b.core()));
+        let a = (&a.core, of_a.core());
+        let b = (&b.core, of_b.core());
         let env = env(&ctx)?;
         let found = env.drawing(&ctx, "sae::universality", options.seed, |seed| {
             metrics::universality(a, b, &text, &UniversalityOptions { seed, ..options }, &env.task)

@@ -1,8 +1,8 @@
 //! The cache, with the layout that all programs of the hub share: `models--org--name/{blobs,refs,snapshots/COMMIT}`.
 //!
-//! What the hf-hub crate knows of it names the folders of repositories and commits. Its other functions are not used: its
-//! `get` finds no file of a revision that is a commit, and follows whatever a file of `refs` says; its `create_ref` writes in
-//! place, so that another process may read half of it; its cache of the environment is that of HF_HOME alone; and of none it
+//! The hf-hub crate names the folders of repositories and commits. Its other functions are not used: its `get` finds no
+//! file of a revision that is a commit, and follows whatever a file of `refs` says; its `create_ref` writes in place,
+//! so that another process may read half of it; its cache of the environment is that of HF_HOME alone; and of none it
 //! asks whether the run may read or write there.
 
 use std::fs;
@@ -65,12 +65,12 @@ impl Cache {
         Ok(())
     }
 
-    /// The folder of all repositories.
+    /// Returns the folder of all repositories.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// The folder of the files of a commit.
+    /// Returns the folder of the files of a commit.
     pub fn snapshot(&self, commit: &str) -> PathBuf {
         self.layout.pointer_path(commit)
     }
@@ -84,12 +84,12 @@ impl Cache {
         self.place(commit, file).is_file()
     }
 
-    /// The places of a file's content and of its lock.
+    /// Returns the paths of a file's content and of its lock.
     pub fn blob(&self, etag: &str) -> (PathBuf, PathBuf) {
         (self.folder.join("blobs").join(etag), self.locks.join(format!("{etag}.lock")))
     }
 
-    /// The commit of the revision when the hub was last asked.
+    /// Returns the commit of the revision when the hub was last asked.
     pub fn commit(&self, name: &Name) -> Result<Option<String>> {
         if name.is_commit() {
             return Ok(Some(name.revision.clone()));
@@ -157,7 +157,7 @@ impl Cache {
         }
     }
 
-    /// The files of a commit that are in the cache.
+    /// Returns the files of a commit that are in the cache.
     pub fn names(&self, commit: &str) -> Vec<String> {
         let mut found = Vec::new();
         below(&self.snapshot(commit), "", &mut found);
@@ -171,13 +171,13 @@ fn link(target: &Path, _blob: &Path, pointer: &Path) -> std::io::Result<()> {
     std::os::unix::fs::symlink(target, pointer)
 }
 
-/// On other systems links require special rights, so a copy is made, as by the other programs.
+/// Links a file, or copies it where links require special rights, as other programs do on systems that are no Unix.
 #[cfg(not(unix))]
 fn link(_target: &Path, blob: &Path, pointer: &Path) -> std::io::Result<()> {
     fs::hard_link(blob, pointer).or_else(|_| fs::copy(blob, pointer).map(|_| ()))
 }
 
-/// A place of the cache as an absolute path, since a relative one would be an output of the run.
+/// Returns a path of the cache as an absolute one, since a relative one would be an output of the run.
 fn cached(place: &Path) -> Result<PathBuf> {
     std::path::absolute(place).map_err(|e| Error::io("resolve", place, &e))
 }
@@ -192,18 +192,19 @@ fn put(place: &Path, text: &str) -> Result<()> {
     Ok(())
 }
 
-/// The folder of a place, created if it is missing.
+/// Returns the folder of a path, and creates it if it is missing.
 fn folder_of(place: &Path) -> Result<&Path> {
     let folder = place.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(folder).map_err(|e| Error::io("write into", folder, &e))?;
     Ok(folder)
 }
 
-/// The entries of a folder; none if it does not exist.
+/// Lists the entries of a folder; none if it does not exist.
 fn below(folder: &Path, path: &str, found: &mut Vec<String>) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let Ok(name) = entry.file_name().into_string() else { continue };
-        let (place, path) = (entry.path(), format!("{path}{name}"));
+        let place = entry.path();
+        let path = format!("{path}{name}");
         if place.is_dir() {
             below(&place, &format!("{path}/"), found);
         } else if place.is_file() {

@@ -1,4 +1,4 @@
-//! Which files of a repository make up a model.
+//! Choice of the files of a repository that make up a model.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -62,12 +62,12 @@ impl Choice {
         Ok(Self { files, index, partial })
     }
 
-    /// These files and no others.
+    /// Builds a choice of these files and no others.
     pub fn plain(files: BTreeSet<String>) -> Self {
         Self { files, index: None, partial: false }
     }
 
-    /// Whether the choice among some files of a repository holds for all of them.
+    /// Returns whether the choice among some files of a repository holds for all of them.
     pub fn is_whole(&self) -> bool {
         !self.partial
     }
@@ -76,7 +76,7 @@ impl Choice {
         &self.files
     }
 
-    /// The index of the shards, if the weights are in shards.
+    /// Returns the index of the shards, if the weights are in shards.
     pub fn index(&self) -> Option<&str> {
         self.index.as_deref()
     }
@@ -99,12 +99,12 @@ impl Choice {
     }
 }
 
-/// The folder of a path with the slash after it; empty at the top.
+/// Returns the folder of a path with the slash after it; empty at the top.
 fn folder_of(path: &str) -> &str {
     path.rfind('/').and_then(|slash| path.get(..=slash)).unwrap_or("")
 }
 
-/// The error of a missing file, with the files that exist.
+/// Returns the error of a missing file, with the files that exist.
 fn missing(name: &Name, file: &str, listed: &[String]) -> crate::base::Error {
     let error = err!(File, "{} has no {file} at revision {}", name.repo(), name.revision);
     let loadable = || listed.iter().map(String::as_str).filter(|f| LOADABLE.iter().any(|end| f.ends_with(end)));

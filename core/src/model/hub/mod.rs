@@ -48,13 +48,13 @@ impl Snapshot {
         Self { folder, commit: commit.to_string(), file }
     }
 
-    /// The path to load: the requested file, or else the folder.
+    /// Returns the path to load: the requested file, or else the folder.
     pub fn path(&self) -> &Path {
         self.file.as_deref().unwrap_or(&self.folder)
     }
 }
 
-/// Chooses among the files of a repository.
+/// A function that chooses among the files of a repository.
 type Choose<'a> = &'a dyn Fn(&[String]) -> Result<Choice>;
 
 /// Downloads the missing files of a model into the cache, and returns their place.
@@ -64,7 +64,7 @@ pub fn fetch(files: &Files, task: &Task, settings: &Settings, name: &Name) -> Re
     fetched(files, task, settings, name, &|listed| Choice::of(name, listed))
 }
 
-/// The same for files that are not a model: `choose` selects them among the paths of the repository.
+/// Fetches files that are not a model: `choose` selects them among the paths of the repository.
 pub fn fetch_files(
     files: &Files,
     task: &Task,
@@ -79,8 +79,8 @@ pub fn fetch_files(
 const BEGINNING: u64 = 1 << 16;
 const LONGEST_HEADER: u64 = 1 << 25;
 
-/// The header of a safetensors file of a repository, which is not downloaded; none for another file, where the file is in
-/// the cache already, and where the hub may not be asked.
+/// Returns the header of a safetensors file of a repository, without a download of the file; None for another file,
+/// where the file is in the cache already, and where the hub may not be asked.
 pub fn header(
     files: &Files,
     task: &Task,
@@ -110,7 +110,8 @@ async fn header_of(remote: &Remote<'_>, task: &Task, commit: &str, file: &str) -
     Header::parse(&beginning, whole).map(Some).map_err(|e| e.within(file))
 }
 
-/// Whether the hub is asked for the files of a repository, or else the cache, which may have some of them.
+/// Returns whether the hub is asked for the files of a repository; else they come from the cache, which may have some
+/// of them.
 pub fn is_asked(files: &Files, settings: &Settings) -> bool {
     may_ask(files, settings).is_ok()
 }
@@ -159,13 +160,13 @@ fn from_cache(files: &Files, cache: &Cache, name: &Name, choose: Choose, refusal
     }
 }
 
-/// The error of what is not in the cache while the hub may not be asked.
+/// Returns the error of what is not in the cache while the hub may not be asked.
 fn without(what: impl Display, how: &str, cache: &Cache, refusal: &Error) -> Error {
     let root = cache.root().display();
     Error { message: format!("{what} is {how} in the cache ({root}), and {}", refusal.message), ..refusal.clone() }
 }
 
-/// The choice of files of a commit, if all of them are in the cache.
+/// Returns the choice of files of a commit, if all of them are in the cache.
 fn chosen(files: &Files, cache: &Cache, choose: Choose, commit: &str) -> Result<Option<Choice>> {
     let Ok(mut choice) = choose(&cache.names(commit)) else { return Ok(None) };
     if let Some(index) = choice.index() {
@@ -197,7 +198,8 @@ async fn from_hub(
     Ok(Snapshot::new(cache, name, &state.commit))
 }
 
-/// Without a network the cache may still have the repository, but maybe an old one, so its use is only hinted at.
+/// Adds a hint at the cache to the error of a missing network: the cache may have the repository, but maybe an old one,
+/// so it is not used unasked.
 fn kept_hint(error: Error, cache: &Cache, name: &Name) -> Error {
     match cache.commit(name) {
         Ok(Some(_)) if error.kind == Kind::Network => {

@@ -99,7 +99,7 @@ impl Name {
         self.revision == MAIN
     }
 
-    /// `org/name`
+    /// Returns `org/name`.
     pub fn repo(&self) -> String {
         format!("{}/{}", self.org, self.name)
     }
@@ -112,7 +112,7 @@ impl Name {
         }
     }
 
-    /// Whether the revision is a commit, which always means the same files.
+    /// Returns whether the revision is a commit, which always means the same files.
     pub fn is_commit(&self) -> bool {
         is_commit(&self.revision)
     }
@@ -131,13 +131,13 @@ impl fmt::Display for Name {
     }
 }
 
-/// Whether a part of a name is valid: it becomes the name of a folder in the cache.
+/// Returns whether a part of a name is valid: the name of a folder in the cache is made of it.
 fn is_word(part: &str) -> bool {
     let plain = part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
     plain && (1..=96).contains(&part.len()) && !part.contains("..") && !part.contains("--") && !part.starts_with('.')
 }
 
-/// Whether a path from any source stays below its folder.
+/// Returns whether a path from any source stays below its folder.
 pub fn is_path(path: &str) -> bool {
     let is_part = |part: &str| {
         !matches!(part, "" | "." | "..") && part.chars().all(|c| !c.is_control() && !matches!(c, '\\' | ':'))
@@ -145,7 +145,7 @@ pub fn is_path(path: &str) -> bool {
     path.split('/').all(is_part)
 }
 
-/// Forty hexadecimal digits, as git names a commit.
+/// Returns whether a revision is a commit, as git names it: forty hexadecimal digits.
 pub fn is_commit(revision: &str) -> bool {
     revision.len() == 40 && revision.bytes().all(|b| b.is_ascii_hexdigit())
 }

@@ -28,7 +28,7 @@ pub struct Remote<'a> {
     server: Server,
 }
 
-/// The hub's answer about a revision, as far as it is needed here.
+/// The part of the hub's answer about a revision that is read.
 #[derive(Deserialize)]
 struct Described {
     sha: Option<String>,
@@ -49,13 +49,14 @@ pub struct State {
 
 /// The hub's answer about one file.
 pub struct Facts {
-    /// The name of its content in the cache.
+    /// The name of the file's content in the cache.
     pub etag: String,
     pub size: Option<u64>,
 }
 
 impl Facts {
-    /// Large files are named by the hash of their content; small ones by git, whose hashes are of another kind.
+    /// Returns the SHA-256 by which the hub names a large file; None for small ones, which have git's hashes, of
+    /// another kind.
     pub fn sha256(&self) -> Option<&str> {
         let is_hash = self.etag.len() == 64 && self.etag.bytes().all(|b| b.is_ascii_hexdigit());
         is_hash.then_some(&self.etag)
@@ -151,7 +152,7 @@ impl<'a> Remote<'a> {
         self.server.download(task, &wanted).await
     }
 
-    /// The first bytes of a file, or all of a shorter one.
+    /// Reads the first bytes of a file, or all of a shorter one.
     pub async fn beginning(&self, task: &Task, commit: &str, file: &str, count: u64) -> Result<Vec<u8>> {
         self.patient(task, self.server.beginning(task, &self.address(commit, file), count)).await?
     }
@@ -161,7 +162,7 @@ impl<'a> Remote<'a> {
         format!("{}/resolve/{commit}/{}", self.page(), parts.join("/"))
     }
 
-    /// The address of the repository's page.
+    /// Returns the address of the repository's page.
     fn page(&self) -> String {
         format!("{}/{}", self.settings.endpoint, self.name.page())
     }
@@ -175,7 +176,7 @@ impl<'a> Remote<'a> {
         host_of(&self.settings.endpoint)
     }
 
-    /// The error of a refusal by the hub. Its own text is untrusted and is not repeated.
+    /// Returns the error of a refusal by the hub, without the hub's own text, which is untrusted.
     fn refusal(&self, answer: &Answer) -> Error {
         let Name { revision, .. } = self.name;
         let repo = self.name.repo();
@@ -201,7 +202,7 @@ impl<'a> Remote<'a> {
             .hint(format!("check the name; a private {kind} requires HF_TOKEN"))
     }
 
-    /// The error of a denied access: to unknown users the hub does not tell whether the repository exists.
+    /// Returns the error of a denied access: to unknown users the hub does not tell whether the repository exists.
     fn closed(&self, status: u16, code: Option<&str>) -> Error {
         let repo = self.name.repo();
         let kind = self.name.kind.word();
@@ -225,17 +226,17 @@ impl<'a> Remote<'a> {
     }
 }
 
-/// An etag without its quotes and the mark of weak ones.
+/// Returns an etag without its quotes and the mark of weak ones.
 fn bare(etag: &str) -> &str {
     etag.strip_prefix("W/").unwrap_or(etag).trim_matches('"')
 }
 
-/// Whether an etag is valid as the name of a file.
+/// Returns whether an etag is valid as the name of a file.
 fn is_plain(etag: &str) -> bool {
     (1..=128).contains(&etag.len()) && etag.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
-/// A part of a path, encoded for a URL.
+/// Encodes a part of a path for a URL.
 fn escaped(part: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~');
     part.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()

@@ -26,7 +26,7 @@ impl Settings {
         Self::read(|name| std::env::var(name).ok())
     }
 
-    /// The files of tokens from logging in, which no script may read.
+    /// Returns the files of tokens from logging in, which no script may read.
     pub fn tokens() -> [PathBuf; 2] {
         token_places(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
     }
@@ -49,7 +49,7 @@ impl Settings {
     }
 }
 
-/// The folder of the hub's files.
+/// Returns the folder of the hub's files.
 fn home(said: impl Fn(&str) -> Option<String>) -> PathBuf {
     said("HF_HOME").map(PathBuf::from).unwrap_or_else(|| {
         let caches = said("XDG_CACHE_HOME").map(PathBuf::from);
@@ -58,13 +58,13 @@ fn home(said: impl Fn(&str) -> Option<String>) -> PathBuf {
     })
 }
 
-/// The file of the token in use, and that of all tokens of the user's.
+/// Returns the file of the token in use, and that of all tokens of the user.
 fn token_places(said: impl Fn(&str) -> Option<String>) -> [PathBuf; 2] {
     let place = |variable: &str, name: &str| said(variable).map_or_else(|| home(&said).join(name), PathBuf::from);
     [place("HF_TOKEN_PATH", "token"), place("HF_STORED_TOKENS_PATH", "stored_tokens")]
 }
 
-/// The token is never printed.
+/// Debug output of the settings, without the token.
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings")
@@ -80,7 +80,7 @@ fn means_yes(value: &str) -> bool {
     matches!(value.to_lowercase().as_str(), "1" | "on" | "yes" | "true")
 }
 
-/// The token from logging in; none if the file cannot be read, since the hub reports if one is required.
+/// Reads the token from logging in; None if the file cannot be read, since the hub reports if one is required.
 fn in_file(place: PathBuf) -> Option<String> {
     String::from_utf8(files::end_of(&place, LONGEST_TOKEN).ok()?).ok()
 }

@@ -1,8 +1,10 @@
-//! Verification: a model's activations beside those that another program recorded of the same weights and tokens.
+//! Verification: a model's activations compared with those that another program recorded of the same weights and
+//! tokens.
 //!
-//! A dump is a safetensors file of activations, under the names of TransformerLens or ours, and of the ids that were read.
-//! TransformerLens records two things otherwise than our sites do. Its `hook_normalized` is what a norm gives before its weights,
-//! which is computed here from the stream and the divisor; and its scores contain the mask, so that only unmasked ones are compared.
+//! A dump is a safetensors file of activations, under the names of TransformerLens or ours, and of the ids that were
+//! read. TransformerLens records two things otherwise than our sites do. Its `hook_normalized` is the output of a norm
+//! before its weights, which is computed from the residual stream and the scale; and its scores contain the mask, so
+//! that only unmasked ones are compared.
 
 use memmap2::Mmap;
 
@@ -22,7 +24,7 @@ use crate::{bail, err};
 
 /// The names under which a dump has its ids.
 const IDS: [&str; 2] = ["tokens", "input_ids"];
-/// 1 at tokens, 0 at padding.
+/// Name of the mask of a dump: 1 at tokens, 0 at padding.
 const MASK: &str = "attention_mask";
 
 /// Activations of another program.
@@ -31,29 +33,29 @@ pub struct Dump {
     file: Reader<Mmap>,
 }
 
-/// What a name of a dump stands for.
+/// A site, or two sites, that a name of a dump refers to.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Flow {
     Place(Place),
-    /// What a norm gives before its weights: the stream, centred by a layer norm, over the divisor.
+    /// The output of a norm before its weights: the residual stream, centred by a layer norm, over the scale.
     Normed {
         stream: Site,
         scale: Site,
     },
 }
 
-/// One activation of a dump beside ours.
+/// One activation of a dump compared with ours.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Compared {
-    /// Its name in the dump.
+    /// Name in the dump.
     pub name: String,
     /// Euclidean norms over all positions.
     pub theirs: f64,
     pub ours: f64,
     pub cosine: f64,
-    /// max |ours - theirs|
+    /// Largest difference: max |ours - theirs|.
     pub largest: f64,
-    /// |ours - theirs| / |theirs|
+    /// Relative difference: |ours - theirs| / |theirs|.
     pub relative: f64,
     /// Limit of the difference, if both are known to compute in f32.
     pub limit: Option<Limit>,
@@ -90,7 +92,7 @@ impl Compared {
 }
 
 impl Dump {
-    /// A dump whose header is read; `name` is what the user calls it.
+    /// Opens a dump and reads its header; `name` is what the user calls it.
     pub fn new(name: String, bytes: Mmap) -> Result<Self> {
         let file = Reader::new(bytes).map_err(|e| e.within(&name))?;
         Ok(Self { name, file })
@@ -100,7 +102,7 @@ impl Dump {
         self.file.shape(name).is_some()
     }
 
-    /// The ids that the other program read.
+    /// Reads the ids that the other program read.
     pub fn ids(&self, vocab: usize) -> Result<Batch> {
         let Some(name) = IDS.into_iter().find(|name| self.has(name)) else {
             return Err(err!(Argument, "expected the ids that were read as `tokens` or `input_ids`, found neither")
@@ -108,7 +110,8 @@ impl Dump {
         };
         let ids = self.file.tensor(name)?;
         if dtype::is_float(ids.dtype()) || !matches!(ids.rank(), 1 | 2) {
-            let (shape, found) = (ids.dims(), ids.dtype().as_str());
+            let shape = ids.dims();
+            let found = ids.dtype().as_str();
             bail!(Format, "expected integers in `{name}`, [pos] or [batch, pos], found {found} of shape {shape:?}");
         }
         let ids = if ids.rank() == 1 { ids.unsqueeze(0)? } else { ids };
@@ -117,7 +120,7 @@ impl Dump {
         Batch::new(rows.into_iter().map(row).collect::<Result<_>>().map_err(|e| e.within(name))?)
     }
 
-    /// The names of activations, those of ids and masks left out.
+    /// Returns the names of activations, those of ids and masks left out.
     fn names(&self) -> impl Iterator<Item = &str> {
         self.file.names().filter(|name| !IDS.contains(name) && *name != MASK)
     }
@@ -137,7 +140,8 @@ impl Dump {
     pub fn verify(&self, decoder: &Decoder, batch: &Batch, hooks: Vec<Bound>, task: &Task) -> Result<Verification> {
         self.refuse_padding()?;
         let config = decoder.config();
-        let (mut known, mut unknown) = (Vec::new(), Vec::new());
+        let mut known = Vec::new();
+        let mut unknown = Vec::new();
         for name in self.names() {
             match flow(config, name) {
                 Ok(flow) => known.push((flow, name)),
@@ -173,7 +177,7 @@ impl Flow {
         }
     }
 
-    /// The place after which it is known.
+    /// Returns the last of the sites, after which the activation is known.
     fn last(self) -> Option<Place> {
         self.places().into_iter().max()
     }
@@ -183,7 +187,8 @@ impl Flow {
             Flow::Place(place) => cache.at(place),
             Flow::Normed { stream, scale } => {
                 let whole = |site| cache.at(Place { site, head: None });
-                let (x, scale) = (whole(stream)?, whole(scale)?);
+                let x = whole(stream)?;
+                let scale = whole(scale)?;
                 let x = match config.norm {
                     Some(NormKind::Layer) => x.broadcast_sub(&x.mean_keepdim(x.rank() - 1)?)?,
                     _ => x,
@@ -194,12 +199,12 @@ impl Flow {
     }
 }
 
-/// What a name of a dump stands for in a model of this config.
+/// Resolves a name of a dump for a model of this config.
 fn flow(config: &Config, name: &str) -> Result<Flow> {
     if name == "unembed.hook_out" {
         match config.logit_cap {
             None => return Ok(Flow::Place(Place { site: Site::new(SiteKind::Logits, 0), head: None })),
-            Some(_) => bail!(Name, "the logits before the model's cap are no site"),
+            Some(_) => bail!(Name, "the logits before the model's soft cap are no site"),
         }
     }
     let Place { site, head } = one_site(config, name, "one activation has one site")?;
@@ -218,7 +223,7 @@ fn flow(config: &Config, name: &str) -> Result<Flow> {
     Ok(Flow::Normed { stream, scale: Site::new(scale, site.layer) })
 }
 
-/// The comparison, or why there is none.
+/// Compares an activation of the dump with the model's, or returns why that is not possible.
 fn compared(
     config: &Config,
     cache: &Cache,
@@ -234,16 +239,19 @@ fn compared(
         false => theirs.clone(),
     };
     if ours.dims() != theirs.dims() {
-        let (ours, theirs) = (ours.dims(), theirs.dims());
+        let ours = ours.dims();
+        let theirs = theirs.dims();
         return Ok(Err(format!("expected the shape {ours:?}, found {theirs:?}")));
     }
     let scores = matches!(flow, Flow::Place(Place { site: Site { kind: SiteKind::Scores, .. }, .. }));
     let mut sums = Sums::default();
     for row in 0..ours.dim(0)? {
-        let (ours, theirs) = (ours.get(row)?, theirs.get(row)?);
+        let ours = ours.get(row)?;
+        let theirs = theirs.get(row)?;
         for piece in 0..ours.dim(0)? {
             task.check()?;
-            let (mut ours, mut theirs) = (floats(&ours.get(piece)?)?, floats(&theirs.get(piece)?)?);
+            let mut ours = floats(&ours.get(piece)?)?;
+            let mut theirs = floats(&theirs.get(piece)?)?;
             if scores {
                 (ours, theirs) =
                     ours.into_iter().zip(theirs).filter(|(_, theirs)| *theirs != f64::NEG_INFINITY).unzip();
@@ -259,14 +267,15 @@ fn compared(
 pub struct Verification {
     /// The name of the dump, or of the implementation.
     pub dump: String,
-    /// In the order of the computation.
+    /// Compared activations in the order of the computation.
     pub compared: Vec<Compared>,
-    /// What was not compared, and why.
+    /// Names that were not compared, with the reason.
     pub unknown: Vec<(String, String)>,
 }
 
 impl Verification {
-    /// The activation with the largest difference relative to its norm; one that is NaN before all others.
+    /// Returns the activation with the largest difference relative to its norm; one that is NaN comes before all
+    /// others.
     pub fn worst(&self) -> Option<&Compared> {
         let rank = |one: &&Compared| if one.relative.is_nan() { f64::INFINITY } else { one.relative };
         self.compared.iter().max_by(|a, b| rank(a).total_cmp(&rank(b)))
@@ -305,7 +314,7 @@ impl Verification {
         }
     }
 
-    /// What was not compared.
+    /// Returns a table of the names that were not compared, with the reasons.
     pub fn left_out(&self) -> Table {
         let row = |(name, why): &(String, String)| vec![Cell::Text(name.clone()), Cell::Text(why.clone())];
         Table {

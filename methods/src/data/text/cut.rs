@@ -7,17 +7,18 @@ use crate::data::Document;
 /// Maximum bytes in a piece. Tokenizers split a text of up to this size without a thread of its own.
 pub const PIECE: usize = 1 << 15;
 
-/// A word of up to so many bytes is not cut: to a tokenizer of words its parts are others.
+/// Longest word, in bytes, that is not cut: the parts of a word are other words to a tokenizer of words.
 const WORD: usize = 1 << 18;
 
-/// Where a text of more than [`PIECE`] bytes is cut: before the last empty line within the first [`PIECE`] bytes, so
-/// that white space stays with the text after it, as tokenizers expect; else before the last line end, the last space,
-/// behind the word that it begins with, or, if that is longer still or the text ends with it, at the end of any character.
+/// Returns where a text of more than [`PIECE`] bytes is cut: before the last empty line within the first [`PIECE`]
+/// bytes, so that white space stays with the text after it, as tokenizers expect; else before the last line end, the
+/// last space, behind the word that it begins with, or, if that is longer still or the text ends with it, at the end of
+/// any character.
 pub fn place(text: &str) -> usize {
     between_words(text).unwrap_or_else(|| limit(text))
 }
 
-/// Whether a longer text with this beginning may be cut elsewhere.
+/// Returns whether a longer text with this beginning may be cut elsewhere.
 pub fn is_open(text: &str) -> bool {
     text.len() < WORD && between_words(text).is_none()
 }
@@ -40,7 +41,7 @@ fn between_words(text: &str) -> Option<usize> {
         .or_else(|| behind(text, limit))
 }
 
-/// The end of the word that goes on at a place.
+/// Returns the end of the word that goes on at a byte.
 fn behind(text: &str, at: usize) -> Option<usize> {
     let last = (at..=WORD.max(at).min(text.len())).rev().find(|at| text.is_char_boundary(*at))?;
     text.get(at..last)?.find(char::is_whitespace).map(|found| at + found)
@@ -60,9 +61,10 @@ impl Pieces {
         Self { text, origin, at: 0 }
     }
 
-    /// The next piece; none at the end of the text.
+    /// Returns the next piece; none at the end of the text.
     pub fn next(&mut self) -> Option<Document> {
-        let (at, origin) = (self.at, self.origin.clone());
+        let at = self.at;
+        let origin = self.origin.clone();
         let rest = self.text.get(at..).filter(|rest| !rest.is_empty())?;
         let text = match rest.len() > PIECE {
             true => rest.get(..place(rest)).unwrap_or(rest).to_string(),
@@ -113,7 +115,8 @@ mod tests {
     #[test]
     fn a_text_stays_where_it_is_while_pieces_are_taken() {
         let text = "word word\n".repeat(PIECE);
-        let (place, length) = (text.as_ptr(), text.len());
+        let place = text.as_ptr();
+        let length = text.len();
         let mut pieces = Pieces::of(text, "x".into());
         let mut taken = 0;
         while taken + PIECE < length {

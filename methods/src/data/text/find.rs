@@ -28,7 +28,7 @@ const ENDINGS: [(&str, FileKind); 5] = [
     (".parquet", FileKind::Parquet),
 ];
 
-/// The kind of a file by its extension, where that is known, and whether the file is compressed with gzip.
+/// Returns the kind of a file by its extension, where that is known, and whether the file is compressed with gzip.
 fn known(path: &Path) -> (Option<FileKind>, bool) {
     let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
     let (name, compressed) = name.strip_suffix(".gz").map_or((name.as_str(), false), |name| (name, true));
@@ -47,7 +47,7 @@ pub struct TextFile {
     /// Name in messages and in the origins of documents.
     pub shown: String,
     pub kind: FileKind,
-    /// Whether it is compressed with gzip.
+    /// Whether the file is compressed with gzip.
     pub compressed: bool,
 }
 
@@ -59,7 +59,7 @@ impl TextFile {
     }
 }
 
-/// The files that `source` names, at least one, sorted by path.
+/// Finds the files that `source` names, at least one, sorted by path.
 pub fn files(files: &Files, source: &str, task: &Task) -> Result<Vec<PathBuf>> {
     let path = Path::new(source);
     let place = files.access().to_read(path)?;
@@ -80,7 +80,7 @@ pub fn files(files: &Files, source: &str, task: &Task) -> Result<Vec<PathBuf>> {
     matching(files, source, task)
 }
 
-/// The files that match a pattern. `*` is any part of a name, `**` any folders.
+/// Finds the files that match a pattern. `*` is any part of a name, `**` any folders.
 fn matching(files: &Files, pattern: &str, task: &Task) -> Result<Vec<PathBuf>> {
     let glob = GlobBuilder::new(pattern.trim_start_matches("./")).literal_separator(true).build();
     // A set of one pattern, since of a pattern that is too large it returns an error where a single pattern panics.
@@ -106,13 +106,14 @@ fn some(found: Vec<PathBuf>, nothing: impl FnOnce() -> Error) -> Result<Vec<Path
     if found.is_empty() { Err(nothing()) } else { Ok(found) }
 }
 
-/// The files below a folder that are wanted. Names that begin with a dot are skipped, and so is what may not be read,
-/// silently, since a message would tell that it is there.
+/// Finds the files below a folder that are wanted. Names that begin with a dot are skipped, and so is what may not be
+/// read, silently, since a message would tell that it is there.
 fn below(files: &Files, folder: &Path, task: &Task, wanted: impl Fn(&Path) -> bool) -> Result<Vec<PathBuf>> {
     let place = files.access().to_read(folder)?;
     let mut walk = WalkDir::new(&place).follow_links(true).into_iter();
     let mut seen = Seen { access: files.access(), parent: PathBuf::new(), resolved: PathBuf::new() };
-    let (mut found, mut lost) = (Vec::new(), Vec::new());
+    let mut found = Vec::new();
+    let mut lost = Vec::new();
     while let Some(entry) = walk.next() {
         task.check()?;
         match entry {
@@ -149,13 +150,13 @@ fn is_hidden(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'))
 }
 
-/// A path relative to the folder that was named.
+/// Returns a path relative to the folder that was named.
 fn shown(path: &Path, place: &Path, folder: &Path) -> PathBuf {
     let inside = path.strip_prefix(place).unwrap_or(path);
     if folder == Path::new(".") { inside.to_path_buf() } else { folder.join(inside) }
 }
 
-/// Which entries may be shown while walking folders. Links to folders are resolved once for all of their entries.
+/// The entries that may be shown while folders are walked. Links to folders are resolved once for all of their entries.
 struct Seen<'a> {
     access: &'a Access,
     parent: PathBuf,
@@ -169,13 +170,14 @@ impl Seen<'_> {
         }
         let parent = entry.path().parent().unwrap_or(Path::new("/"));
         if self.parent != parent {
-            (self.parent, self.resolved) = (parent.to_path_buf(), access::resolve(parent)?);
+            self.resolved = access::resolve(parent)?;
+            self.parent = parent.to_path_buf();
         }
         Ok(self.access.shows(&self.resolved.join(entry.file_name()), false))
     }
 }
 
-/// The error of a source that does not exist, with the nearest name beside it.
+/// Returns the error of a source that does not exist, with the nearest name beside it.
 fn missing(files: &Files, path: &Path) -> Error {
     match files.open(path) {
         Err(error) => error.maybe_hint(among_sources(path)),
@@ -183,7 +185,7 @@ fn missing(files: &Files, path: &Path) -> Error {
     }
 }
 
-/// A hint if the name is nearly that of a source that needs no file.
+/// Returns a hint if the name is nearly that of a source that needs no file.
 fn among_sources(path: &Path) -> Option<String> {
     names::nearest(path.to_str()?, super::SOURCES).map(|near| format!("did you mean the source `{near}`?"))
 }

@@ -6,7 +6,7 @@ crate::choices! {
     /// A part of the documents of a source.
     pub enum TextPart {
         All = "all",
-        /// Without the held-out documents.
+        /// Documents that are not held out.
         Train = "train",
         /// The held-out documents alone.
         Held = "held",
@@ -14,8 +14,8 @@ crate::choices! {
 }
 
 impl TextPart {
-    /// Whether a document is of this part, where one in `one_in` is held out. Its own beginning decides, so that its
-    /// part does not change when others are added, and no copy of a held-out document is trained on.
+    /// Returns whether a document is of this part, where one in `one_in` is held out. Its own beginning decides, so
+    /// that its part does not change when others are added, and no copy of a held-out document is trained on.
     pub fn has(self, beginning: &str, one_in: u64) -> bool {
         let held = number(beginning).is_multiple_of(one_in.max(1));
         match self {
@@ -26,7 +26,7 @@ impl TextPart {
     }
 }
 
-/// The hash of a document's beginning, as 64 bits.
+/// Returns the hash of a document's beginning, as 64 bits.
 pub fn number(beginning: &str) -> u64 {
     let hash = Sha256::digest(beginning);
     hash.iter().take(8).fold(0, |number: u64, byte| number << 8 | u64::from(*byte))

@@ -74,8 +74,8 @@ impl Lines {
         Ok(Self { source, shown, passed: 0, buffer: Vec::new(), carried: Vec::new() })
     }
 
-    /// The next line with its end, or the next `limit` bytes of it; none at the end of the file. Long lines are cut
-    /// between characters.
+    /// Reads the next line with its end, or the next `limit` bytes of it; None at the end of the file. Long lines are
+    /// cut between characters.
     pub fn next(&mut self, limit: usize, task: &Task) -> Result<Option<&[u8]>> {
         task.check()?;
         self.buffer.clear();
@@ -113,7 +113,7 @@ impl Lines {
         }
     }
 
-    /// `file:line` of the last line that `next` returned.
+    /// Returns `file:line` of the last line that `next` returned.
     pub fn place(&self) -> String {
         let line = if self.buffer.ends_with(b"\n") { self.passed } else { self.passed + 1 };
         format!("{}:{line}", self.shown)
@@ -124,7 +124,7 @@ impl Lines {
     }
 }
 
-/// The number of bytes at the end that begin an incomplete character, or an incomplete line end.
+/// Counts the bytes at the end that begin an incomplete character, or an incomplete line end.
 fn unfinished(bytes: &[u8]) -> usize {
     let tail = bytes.get(bytes.len().saturating_sub(4)..).unwrap_or(bytes);
     match tail.iter().rposition(|byte| byte & 0xC0 != 0x80) {

@@ -13,7 +13,7 @@ struct Share {
     ahead: Option<Document>,
 }
 
-/// The next document is of the text that has returned the fewest bytes for its weight.
+/// Documents of several texts: the next one is of the text that has returned the fewest bytes for its weight.
 pub struct Mixed {
     shares: Vec<Share>,
     /// The text whose document is being read.
@@ -26,7 +26,7 @@ impl Mixed {
         Self { shares: parts.into_iter().map(share).collect(), turn: None }
     }
 
-    /// The text that begins the next document; the first of several that are equal.
+    /// Returns the number of the text that begins the next document; the first of several that are equal.
     fn due(&self) -> Option<usize> {
         let open = self.shares.iter().enumerate().filter(|(_, share)| !share.ended);
         open.min_by(|(_, a), (_, b)| a.given.total_cmp(&b.given)).map(|(at, _)| at)

@@ -53,10 +53,10 @@ pub const GRAMMAR: &str = "grammar";
 /// The source of text that the model inside the binary generates.
 pub const SAMPLE: &str = "sample";
 
-/// Why an empty document is skipped.
+/// Reason for which an empty document is skipped.
 const EMPTY: &str = "empty documents";
 
-/// One document in this many is held out by default.
+/// Number of documents of which one is held out by default.
 pub const ONE_IN: u64 = 20;
 
 /// Documents of one file.
@@ -75,7 +75,7 @@ enum TextSource {
     Grammar(Box<Grammar>),
     Sample(Box<Sample>),
     Mix(Arc<[(Text, f64)]>),
-    /// Some of the documents of another text.
+    /// Documents of another text, without those that its split gives to other parts.
     Part(Box<Text>, Share),
 }
 
@@ -100,7 +100,8 @@ pub struct Text {
 }
 
 impl Text {
-    /// A source by its name: "grammar", "sample", a data set of the hub, or a file, a folder or a pattern of file names.
+    /// Opens a source by its name: "grammar", "sample", a data set of the hub, or a file, a folder or a pattern of file
+    /// names.
     pub fn open(files: &Files, source: &str, options: SourceOptions, task: &Task) -> Result<Self> {
         let rules = options.rules(source)?;
         let text = match source {
@@ -151,7 +152,7 @@ impl Text {
         Ok(Self::new(TextSource::Given(texts.into()), "given texts", options))
     }
 
-    /// Token ids, as documents.
+    /// Builds a text of token ids, one list for each document.
     pub fn of_ids(documents: Vec<Vec<u32>>, options: TextOptions) -> Result<Self> {
         if documents.iter().all(Vec::is_empty) {
             return Err(err!(Argument, "expected a text that is not empty, found none"));
@@ -164,7 +165,7 @@ impl Text {
         Ok(Self::new(TextSource::GivenIds(documents.into()), "given tokens", options))
     }
 
-    /// The labelled language: its training split, or what is held out of it.
+    /// Builds a text of the labelled language: its training split, or what is held out of it.
     pub fn grammar(mix: &Mix, part: TextPart, options: TextOptions) -> Self {
         let (split, name) = match part {
             TextPart::All | TextPart::Train => (Split::Train, GRAMMAR),
@@ -178,7 +179,7 @@ impl Text {
         Self { identity: identity.into(), rules, ..Self::new(TextSource::Grammar(Box::new(grammar)), name, options) }
     }
 
-    /// Text that the model inside the binary generates.
+    /// Builds a text that the model inside the binary generates.
     pub fn of_tiny(files: &Files, options: TextOptions, task: &Task) -> Result<Self> {
         let model = model::Model::load(files, load::INSIDE, &load::Loading::default(), task)?;
         let tokenizer = model.tokenizer.ok_or_else(|| err!(Bug, "the model inside has no tokenizer"))?;
@@ -188,7 +189,7 @@ impl Text {
         Ok(Self::sample(SAMPLE, (model.decoder, tokenizer), settings, written, options))
     }
 
-    /// Text that a model generates, without end. Of the model inside the binary, some is stored.
+    /// Builds a text that a model generates, without end. Some text of the model inside the binary is stored.
     pub fn generated(model: &model::Model, sampling: &TextSamplingOptions, options: TextOptions) -> Result<Self> {
         let name = format!("what {} wrote", model.origin);
         let tokenizer = model.tokenizer.clone().ok_or_else(|| {
@@ -200,7 +201,7 @@ impl Text {
         Ok(Self::sample(&name, (model.decoder.clone(), tokenizer), settings, written, options))
     }
 
-    /// Text that a model generates, without end; what of it was written before is read there.
+    /// Builds a text that a model generates, without end; what was generated of it before is read from `written`.
     pub fn sample(
         name: &str,
         (decoder, tokenizer): (Arc<Decoder>, Tokenizer),
@@ -213,8 +214,8 @@ impl Text {
         Self { identity: identity.into(), ..Self::new(source, name, options) }
     }
 
-    /// The same text; what a model writes of it is kept in a cache folder, where the rules of the run allow that. With `fresh` it
-    /// is written again although it is there.
+    /// Returns the text with what a model generates kept in a cache folder, where the rules of the run allow that. With
+    /// `fresh` it is generated again although it is there.
     pub fn cached(mut self, cache: Option<&Path>, files: &Files, fresh: bool, task: &Task) -> Self {
         let (TextSource::Sample(sample), Some(cache)) = (&mut self.source, cache) else { return self };
         let opened = TextCache::open(cache, files.access(), fresh).unwrap_or_else(|error| {
@@ -225,7 +226,7 @@ impl Text {
         self
     }
 
-    /// A mixture of texts in proportion to their weights, counted in tokens.
+    /// Builds a mixture of texts in proportion to their weights, counted in tokens.
     pub fn mix(parts: Vec<(Text, f64)>, options: TextOptions) -> Result<Self> {
         if parts.is_empty() {
             return Err(err!(Argument, "expected texts to mix, found none"));
@@ -241,11 +242,13 @@ impl Text {
 
     fn new(source: TextSource, name: &str, options: TextOptions) -> Self {
         let name: Arc<str> = name.into();
-        let (rules, options, tally) = (Arc::default(), options.into(), Shared::default());
+        let rules = Arc::default();
+        let options = options.into();
+        let tally = Shared::default();
         Self { source, identity: name.clone(), name, rules, options, tally }
     }
 
-    /// The same text, with the labels that rules find where it has none of its own.
+    /// Returns the text with labels that rules find, where it has none of its own.
     pub fn labelled(&self) -> Self {
         let source = match &self.source {
             TextSource::Mix(parts) => {
@@ -257,12 +260,13 @@ impl Text {
         Self { source, options: options.into(), ..self.clone() }
     }
 
-    /// Its source, as it was named.
+    /// Returns the name of the source, as it was given.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The identity of a generator or of a data set of the hub: the same one gives the same documents.
+    /// Returns the identity of a generator or of a data set of the hub: sources of one identity give the same
+    /// documents.
     pub fn identity(&self) -> &str {
         &self.identity
     }
@@ -271,12 +275,12 @@ impl Text {
         &self.options
     }
 
-    /// How its documents are separated and selected, if they come from files.
+    /// Returns how the documents of files are separated and selected.
     pub fn rules(&self) -> &DocumentRules {
         &self.rules
     }
 
-    /// The same text, limited to this many tokens.
+    /// Returns the text limited to this many tokens.
     pub fn limited(&self, tokens: u64) -> Self {
         let most = self.options.tokens.map_or(tokens, |known| known.min(tokens));
         Self { options: TextOptions { tokens: Some(most), ..self.options.as_ref().clone() }.into(), ..self.clone() }
@@ -300,12 +304,12 @@ impl Text {
         }
     }
 
-    /// The texts of a mixture, with their weights.
+    /// Returns the texts of a mixture, with their weights.
     pub fn parts(&self) -> Option<&[(Text, f64)]> {
         if let TextSource::Mix(parts) = &self.source { Some(parts) } else { None }
     }
 
-    /// Whether some of its documents are given in tokens, of which nobody knows the characters without a tokenizer.
+    /// Returns whether some documents are given in tokens, of which nobody knows the characters without a tokenizer.
     pub fn has_ids(&self) -> bool {
         match &self.source {
             TextSource::GivenIds(_) => true,
@@ -332,8 +336,8 @@ impl Text {
         }
     }
 
-    /// The documents of a text that is read whole, before there is a tokenizer: it must end, and cannot be limited in
-    /// tokens.
+    /// Returns the documents of a text that is read whole, before there is a tokenizer: it must end, and cannot be
+    /// limited in tokens.
     pub fn all_documents(&self, task: &Task) -> Result<Box<dyn Documents>> {
         self.expect_characters()?;
         if self.options.tokens.is_some() {
@@ -353,7 +357,7 @@ impl Text {
         err!(Argument, "expected a text with an end, found {}, which has none", self.name)
     }
 
-    /// Whether its documents never end, whatever its limit of tokens.
+    /// Returns whether the documents never end, whatever the limit of tokens.
     pub fn is_endless(&self) -> bool {
         match &self.source {
             TextSource::Files { .. } | TextSource::Given(_) | TextSource::GivenIds(_) => false,
@@ -363,8 +367,8 @@ impl Text {
         }
     }
 
-    /// The documents from the beginning. Those of a mixture alternate so that each text yields its share of bytes; when
-    /// one ends, the others continue.
+    /// Returns the documents from the beginning. Those of a mixture alternate so that each text yields its share of
+    /// bytes; when one ends, the others continue.
     pub fn documents(&self, task: &Task) -> Result<Box<dyn Documents>> {
         task.check()?;
         let documents = self.unlabelled(task)?;
@@ -374,7 +378,8 @@ impl Text {
     fn unlabelled(&self, task: &Task) -> Result<Box<dyn Documents>> {
         Ok(match &self.source {
             TextSource::Files { files, shelf } => {
-                let (rules, tally) = (self.rules.clone(), self.tally.clone());
+                let rules = self.rules.clone();
+                let tally = self.tally.clone();
                 Box::new(FileDocuments::new((**files).clone(), shelf.clone(), rules, tally))
             }
             TextSource::Given(texts) => {
@@ -402,13 +407,14 @@ impl Text {
         })
     }
 
-    /// What the latest reading has read so far, and what it skipped.
+    /// Returns counts of what the latest reading has read so far, and of what it skipped.
     pub fn tally(&self) -> Tally {
         let own = self.tally.get();
         self.parts().into_iter().flatten().map(|(text, _)| text.tally()).fold(own, Tally::and)
     }
 
-    /// The same as a table. Its title says where nothing has been read, so that zeros are not taken for a result.
+    /// Returns the counts of the latest reading as a table. Its title says where nothing has been read, so that zeros
+    /// are not taken for a result.
     pub fn report(&self) -> Table {
         let tally = self.tally();
         let unread = if tally.files == 0 && tally.documents == 0 { ": nothing has been read yet" } else { "" };

@@ -9,7 +9,7 @@ use crate::data::text::Bounds;
 use crate::err;
 
 crate::options! {
-    /// What is read of a text, and in which order.
+    /// Options of every text: its length, its labels and its order.
     #[derive(Debug, Clone, PartialEq)]
     pub struct TextOptions {
         /// Maximum number of tokens, once the text is tokenized.
@@ -33,7 +33,7 @@ impl TextOptions {
 }
 
 crate::options! {
-    /// Which documents of a source are read.
+    /// Options of a source, which select its documents.
     #[derive(Debug, Clone)]
     pub struct SourceOptions {
         /// A map of phenomena of the grammar with their weights; others are left out.
@@ -58,14 +58,15 @@ crate::options! {
         /// that copies are in the same part, and parts stay the same when files are added; the grammar holds out names,
         /// templates and combinations, and is "train" by default.
         part: TextPart = TextPart::All;
-        /// About one document in this many is held out.
+        /// Number of documents of which about one is held out.
         hold: Option<u64> = None => usually(&ONE_IN.to_string());
         with text: TextOptions;
     }
 }
 
 impl SourceOptions {
-    /// How the documents of a source are separated and selected. Options that the source does not have are refused.
+    /// Returns the rules by which the documents of a source are separated and selected. Options that the source does
+    /// not have are refused.
     pub(super) fn rules(&self, source: &str) -> Result<DocumentRules> {
         self.check(source)?;
         let usual = DocumentRules::default();

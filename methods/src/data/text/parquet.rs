@@ -48,7 +48,8 @@ impl Table {
             return Err(err!(Format, "expected strings in the column `{field}` of {shown}, found {found}"));
         }
         let optional = about.max_def_level() > 0;
-        let (ready, pieces) = (VecDeque::new(), Pieces::default());
+        let ready = VecDeque::new();
+        let pieces = Pieces::default();
         Ok(Self { file, column, optional, group: 0, values: None, at_once: 1, row: 0, ready, pieces })
     }
 
@@ -73,7 +74,8 @@ impl Table {
                 self.values = self.next_group()?;
             }
             let Some(values) = &mut self.values else { return Ok(false) };
-            let (mut levels, mut found) = (Vec::new(), Vec::new());
+            let mut levels = Vec::new();
+            let mut found = Vec::new();
             let asked = self.optional.then_some(&mut levels);
             let read = || values.read_records(self.at_once, asked, None, &mut found);
             let (rows, ..) = self.file.guarded(read)?;
@@ -105,7 +107,7 @@ fn place(shown: &str, row: u64) -> String {
     format!("{shown}:row {row}")
 }
 
-/// The text of a value, or the reason why there is none.
+/// Returns the text of a value, or the reason why there is none.
 fn text(value: &ByteArray) -> Result<String, &'static str> {
     let text = std::str::from_utf8(value.data()).map_err(|_| "rows of invalid UTF-8")?;
     if text.trim().is_empty() { Err(EMPTY) } else { Ok(text.into()) }

@@ -12,7 +12,7 @@ use crate::base::files::Files;
 use crate::base::{Result, Task};
 use crate::data::Document;
 
-/// How a file is split into documents; by default it is one document.
+/// Rules that split a file into documents; by default a file is one document.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Bounds {
     /// The string between documents, which is part of none.

@@ -17,14 +17,14 @@ use crate::base::{Error, Result, Task};
 use crate::data::{Document, Documents};
 use crate::err;
 
-/// How the documents of files are separated, and which of them are read.
+/// Rules by which the documents of files are separated and selected.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DocumentRules {
     /// The field of a record, or the column of a table, that holds the text.
     pub field: String,
     pub bounds: Arc<Bounds>,
     pub part: TextPart,
-    /// One document in this many is held out.
+    /// Number of documents of which one is held out.
     pub one_in: u64,
 }
 
@@ -90,7 +90,7 @@ impl FileDocuments {
         Self { files, shelf, next: 0, rules, reader: None, wanted: false, tally }
     }
 
-    /// The next piece of any part.
+    /// Reads the next piece of any part.
     fn any(&mut self, task: &Task) -> Result<Option<Document>> {
         loop {
             if let Some(reader) = &mut self.reader {
@@ -116,7 +116,7 @@ impl FileDocuments {
         matches!(self.shelf, Shelf::Hub(_)) && self.tally.with(no_field)
     }
 
-    /// The error of files without any document.
+    /// Returns the error of files without any document.
     fn nothing(&self) -> Error {
         let tally = self.tally.get();
         let names = self.shelf.names();

@@ -12,10 +12,10 @@ use crate::base::{Result, Task, json};
 use crate::data::Document;
 use crate::err;
 
-/// Longer lines, in bytes, are skipped.
+/// Length, in bytes, of the longest line that is not skipped.
 const LONGEST: usize = 16 << 20;
 
-/// What a line is.
+/// The format of a line.
 enum Form {
     Json,
     /// Values between tabs, without quoting; the first line has the names of the columns.
@@ -43,7 +43,7 @@ impl Records {
         Ok(Self { lines, form: Form::Tabs(names), field: field.into(), pieces: Pieces::default() })
     }
 
-    /// The document of the next line that is not skipped; none at the end.
+    /// Reads the document of the next line that is not skipped; None at the end.
     fn read(&mut self, tally: &Shared, task: &Task) -> Result<Option<Option<String>>> {
         let Some(line) = self.lines.next(LONGEST, task)? else { return Ok(None) };
         if line.len() >= LONGEST - 4 && !line.ends_with(b"\n") {
@@ -62,7 +62,7 @@ impl Records {
     }
 }
 
-/// The string in the field, or the reason why there is none.
+/// Returns the string in the field, or the reason why there is none.
 fn text(line: &[u8], field: &str, tally: &Shared) -> Result<String, &'static str> {
     let line = std::str::from_utf8(line).map_err(|_| "lines of invalid UTF-8")?;
     let mut reason = "lines that do not fit into memory";
@@ -89,7 +89,7 @@ fn text(line: &[u8], field: &str, tally: &Shared) -> Result<String, &'static str
     }
 }
 
-/// The value in the column, or the reason why there is none.
+/// Returns the value in the column, or the reason why there is none.
 fn value(line: &[u8], names: &[String], field: &str, tally: &Shared) -> Result<String, &'static str> {
     let line = std::str::from_utf8(line).map_err(|_| "lines of invalid UTF-8")?.trim_end_matches(['\n', '\r']);
     let Some(column) = names.iter().position(|name| name == field) else {

@@ -8,10 +8,10 @@ use crate::base::{Result, Task};
 use crate::data::{Document, Documents};
 use crate::err;
 
-/// How many texts may be made of each other, one in the other: every part reads all of the text that it is a part of.
+/// Largest depth of texts that are parts of each other: every part reads all of the text that it is a part of.
 const MOST_NESTED: usize = 100;
 
-/// How many texts may be read beside each other.
+/// Largest number of texts that a mixture reads in turn.
 const MOST_MIXED: usize = 10_000;
 
 /// The documents whose hash, as a number from 0 to 1, lies in this range.
@@ -46,7 +46,8 @@ impl Text {
         if shares.len() < 2 {
             return Err(err!(Argument, "expected at least two shares, found {}", shares.len()));
         }
-        let (mut before, depth) = (0.0, self.splits());
+        let mut before = 0.0;
+        let depth = self.splits();
         let part = |(index, share): (usize, &f64)| {
             let from = before / total;
             before += share;
@@ -58,7 +59,7 @@ impl Text {
         shares.iter().enumerate().map(part).map(Text::checked).collect()
     }
 
-    /// How many texts are made of each other, one in the other, and how many are read beside each other.
+    /// Returns the depth of the texts that this one is made of, and the number of texts that are read in turn.
     fn nesting(&self) -> (usize, usize) {
         match &self.source {
             TextSource::Part(whole, _) => {
@@ -89,7 +90,7 @@ impl Text {
         Ok(self)
     }
 
-    /// The maximum number of nested splits that its documents come from.
+    /// Returns the largest number of nested splits that the documents come from.
     fn splits(&self) -> usize {
         match &self.source {
             TextSource::Part(whole, _) => whole.splits() + 1,
@@ -117,7 +118,7 @@ impl Text {
 pub struct Parted {
     documents: Box<dyn Documents>,
     share: Share,
-    /// Where in its document the current run of consecutive pieces begins.
+    /// Place in the document at which the current run of consecutive pieces begins.
     begun: Option<u64>,
 }
 
@@ -149,7 +150,8 @@ mod tests {
     use super::*;
 
     fn texts(text: &Text) -> Vec<String> {
-        let (mut documents, task) = (text.documents(&Task::default()).unwrap(), Task::default());
+        let mut documents = text.documents(&Task::default()).unwrap();
+        let task = Task::default();
         std::iter::from_fn(|| documents.next(&task).unwrap()).map(|document| document.text).collect()
     }
 
@@ -176,7 +178,8 @@ mod tests {
         let whole = Text::given((0..2000).map(|i| format!("text {i}")).collect(), TextOptions::default()).unwrap();
         for part in whole.split(&[1.0, 3.0]).unwrap() {
             let halves: Vec<Vec<String>> = part.split(&[1.0, 1.0]).unwrap().iter().map(texts).collect();
-            let (count, half) = (texts(&part).len(), halves[0].len());
+            let count = texts(&part).len();
+            let half = halves[0].len();
             assert_eq!(half + halves[1].len(), count);
             assert!((2 * half).abs_diff(count) < count / 5, "{half} of {count}");
             assert!(!halves[1].iter().any(|text| halves[0].contains(text)));
@@ -189,10 +192,12 @@ mod tests {
         let whole = Text::given(vec![lines.join("\n")], TextOptions::default()).unwrap();
         let parts = whole.split(&[3.0, 1.0]).unwrap();
         let read = |text: &Text| {
-            let (mut documents, task) = (text.documents(&Task::default()).unwrap(), Task::default());
+            let mut documents = text.documents(&Task::default()).unwrap();
+            let task = Task::default();
             std::iter::from_fn(|| documents.next(&task).unwrap()).collect::<Vec<_>>()
         };
-        let (pieces, found) = (read(&whole), parts.iter().map(read).collect::<Vec<_>>());
+        let pieces = read(&whole);
+        let found = parts.iter().map(read).collect::<Vec<_>>();
         let count = |documents: &[Document]| documents.iter().map(|document| document.text.len()).sum::<usize>();
         assert_eq!(count(&found[0]) + count(&found[1]), count(&pieces));
         assert!(found.iter().all(|part| part.len() * 8 > pieces.len()), "{} and {}", found[0].len(), found[1].len());

@@ -18,13 +18,13 @@ pub struct Tally {
     pub bytes: u64,
     /// Documents of the part that is not read.
     pub other_part: u64,
-    /// What was skipped, by reason.
+    /// Skipped documents and lines, by reason.
     pub skipped: BTreeMap<&'static str, Skipped>,
     /// The fields of the first record without the requested one.
     pub fields: Vec<String>,
 }
 
-/// What was skipped for one reason.
+/// Number of documents or lines that were skipped for one reason, with the first places.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Skipped {
     pub count: u64,
@@ -51,7 +51,7 @@ impl Tally {
         self.bytes += document.text.len() as u64;
     }
 
-    /// The sum of both.
+    /// Adds two tallies.
     pub fn and(mut self, other: Tally) -> Self {
         self.files += other.files;
         self.documents += other.documents;
@@ -66,7 +66,7 @@ impl Tally {
         self
     }
 
-    /// "lines of invalid UTF-8: 3 (a.txt:3, a.txt:9, b.txt:1)" for every reason.
+    /// Returns a line for each reason, such as "lines of invalid UTF-8: 3 (a.txt:3, a.txt:9, b.txt:1)".
     pub fn reasons(&self) -> Vec<String> {
         let one = |(reason, skipped): (&&str, &Skipped)| {
             format!("{reason}: {} ({})", skipped.count, skipped.places.join(", "))
@@ -74,7 +74,7 @@ impl Tally {
         self.skipped.iter().map(one).collect()
     }
 
-    /// What was read, and what was skipped and why.
+    /// Returns a table of what was read, and of what was skipped and why.
     pub fn table(&self, title: String) -> Table {
         let read = [
             ("files", self.files),
@@ -126,7 +126,7 @@ mod tests {
     use super::*;
     use crate::base::task::{Bar, Progress, Silent};
 
-    /// Keeps the lines that are reported.
+    /// A task's progress that keeps the lines that are reported.
     #[derive(Default)]
     struct Heard(Mutex<Vec<String>>);
 

@@ -27,7 +27,7 @@ impl Place {
         Text::open(&self.files, self.folder.path().join(source).to_str().unwrap(), options, &Task::default())
     }
 
-    /// The origin as it is below the folder.
+    /// Returns the origin as it is below the folder.
     fn short(&self, origin: &str) -> String {
         let folder = self.folder.path().display().to_string();
         origin.strip_prefix(&folder).unwrap_or(origin).trim_start_matches('/').into()
@@ -224,7 +224,9 @@ fn parts_share_no_document_and_are_together_whole() {
                 .unwrap(),
         )
     };
-    let (all, train, held) = (read(TextPart::All), read(TextPart::Train), read(TextPart::Held));
+    let all = read(TextPart::All);
+    let train = read(TextPart::Train);
+    let held = read(TextPart::Held);
     assert_eq!(all.len(), 300);
     assert!((40..80).contains(&held.len()), "{}", held.len());
     assert!(held.iter().all(|text| !train.contains(text)));
@@ -279,7 +281,7 @@ fn texts_of_a_mixture_take_turns_by_weight() {
     assert_eq!(order, "xxxbb");
 }
 
-/// A table of strings in several row groups, as other programs write it.
+/// Writes a table of strings in several row groups, as other programs write it.
 fn table(path: &Path, groups: &[&[Option<&[u8]>]]) {
     use ::parquet::basic::Compression;
     use ::parquet::data_type::{ByteArray, ByteArrayType};
@@ -348,7 +350,7 @@ fn a_damaged_table_is_refused() {
     }
 }
 
-/// Regression: one broken link made a whole folder unreadable.
+/// Checks that one broken link does not make a whole folder unreadable, as it once did.
 #[cfg(unix)]
 #[test]
 fn links_that_lead_nowhere_are_left_out_and_said() {
@@ -362,7 +364,7 @@ fn links_that_lead_nowhere_are_left_out_and_said() {
     }
 }
 
-/// Regression: thousands of stars were reported as an internal error.
+/// Checks that thousands of stars are refused, and not reported as an internal error, as they once were.
 #[test]
 fn a_pattern_that_comes_to_too_much_is_refused() {
     let place = Place::new(&[("a.txt", b"a")]);
@@ -395,7 +397,7 @@ fn in_a_moment(task: &Task) {
     });
 }
 
-/// A compressed file that repeats the same bytes, each time as a gzip member.
+/// Compresses a file that repeats its bytes, each time as a gzip member.
 fn again_and_again(bytes: &[u8], parts: usize) -> Vec<u8> {
     let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     packed.write_all(bytes).unwrap();
@@ -425,7 +427,7 @@ fn an_interruption_is_heard_within_a_line_that_does_not_end_and_before_one_that_
     }
 }
 
-/// A Parquet file whose schema nests this many groups, and nothing else.
+/// Builds a Parquet file whose schema nests this many groups, and nothing else.
 fn nested(depth: usize) -> Vec<u8> {
     let mut footer = vec![0x15, 2, 0x19, 0xfc];
     let mut count = depth + 1;

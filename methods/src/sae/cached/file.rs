@@ -1,5 +1,5 @@
-//! What is cached as a file: its tensors with the history of the fit among them, followed by the SHA-256 of all that, in
-//! hexadecimal digits. Of a dictionary these are those of our own format.
+//! Files of cached fits: tensors, with the history of the fit among them, followed by the SHA-256 of all bytes before
+//! it in hexadecimal digits. The tensors of a dictionary are those of our own format.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -27,7 +27,7 @@ pub(super) const KEY: &str = "key";
 pub(super) const MODEL: &str = "model";
 const ROWS_PER_STEP: &str = "rows_per_step";
 
-/// How many digits a hash has.
+/// Number of digits of a hash.
 const DIGITS: usize = 64;
 
 pub(super) fn written(key: &Key, made: &Trained, history: &FitHistory) -> Result<Named> {
@@ -98,7 +98,7 @@ fn dictionary(stored: &Stored, models: &[String], task: &Task) -> Result<Sae> {
     Sae::new(parts)
 }
 
-/// The tensors of a file whose hash is right.
+/// Opens the tensors of a file whose hash is right.
 fn opened(bytes: &[u8]) -> Result<safetensors::Reader<&[u8]>> {
     let (content, digits) = halves(bytes)?;
     if hex(&Sha256::digest(content)).as_bytes() != digits {
@@ -118,16 +118,16 @@ fn parts(stored: &Stored, task: &Task) -> Result<Parts> {
     formats::read(Format::Microtome, &beside, stored, DType::F32, task)
 }
 
-/// The metadata of a dictionary's file, without reading its tensors.
+/// Reads the metadata of a dictionary's file, without its tensors.
 pub(super) fn said(bytes: &[u8]) -> Result<BTreeMap<String, String>> {
     Ok(safetensors::Reader::new(halves(bytes)?.0)?.metadata().clone())
 }
 
-/// What a fit made, without its history.
+/// The tensors of a cached file without those of its history.
 pub(super) struct Stored<'a>(&'a safetensors::Reader<&'a [u8]>);
 
 impl Stored<'_> {
-    /// What the metadata says under a key.
+    /// Returns the metadata under a key.
     fn said(&self, key: &str) -> Option<&str> {
         self.0.metadata().get(key).map(String::as_str)
     }

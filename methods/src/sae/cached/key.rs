@@ -16,7 +16,7 @@ use crate::tensor::DType;
 /// that no outdated dictionary is found; the version of the program stays the same between two releases.
 const FITTING: u32 = 5;
 
-/// What fits read: a text, as a model has it.
+/// The part of a key that all fits on a text of a model share: what they read.
 pub struct Reads {
     /// The model, the text and the options of the reading.
     made: Value,
@@ -28,14 +28,14 @@ pub struct Reads {
     machine: Value,
 }
 
-/// How the rows of one site come.
+/// The order in which the rows of one site are read.
 pub struct RowOrder<'a> {
     pub site: &'a str,
     /// Rows of tokens in a batch of the model.
     pub at_once: usize,
     /// Rows of activations in memory at once, where that is not all of them.
     pub buffer: Option<usize>,
-    /// The seed of their order.
+    /// Seed of the order of the rows.
     pub seed: u64,
 }
 
@@ -51,7 +51,7 @@ impl Reads {
         Ok(Self { made, contents: harvest.contents(task)?, models, beside: Vec::new(), machine })
     }
 
-    /// Returns these beside what another model reads.
+    /// Adds what another model reads.
     #[must_use]
     pub fn beside(mut self, other: Self) -> Self {
         self.beside.push(json!({ "reads": other.made, "tokens": other.contents.hash }));
@@ -59,7 +59,7 @@ impl Reads {
         self
     }
 
-    /// Rows of activations in an epoch.
+    /// Returns the number of rows of activations in an epoch.
     pub fn rows(&self) -> u64 {
         self.contents.rows
     }
@@ -75,16 +75,16 @@ pub struct Key {
 }
 
 impl Key {
-    /// In it are
+    /// Hashes all that a fit depends on:
     ///
     /// - the program and [`FITTING`]: another may fit otherwise;
-    /// - processor, its instructions, threads and device: sums are added up in another order on another;
+    /// - the CPU, its instructions, threads and device: sums are added up in another order on another;
     /// - each model by a hash of its weights, its config and its dtype: activations are its own;
     /// - the text by its recipe and by a hash of the tokens that were just read: files may have changed;
     /// - the site, and how its rows come: in which order, and in which batches through the model;
     /// - every option of the fit, the seed among them, and the number of features.
     ///
-    /// Not in it are the paths of model and dictionary.
+    /// The paths of model and dictionary are left out.
     pub fn new(reads: &Reads, rows: &RowOrder, recipe: &Recipe) -> Self {
         let mut made = reads.made.clone();
         made["sites"] = json!(rows.site);
@@ -112,7 +112,7 @@ impl Key {
         &self.hash
     }
 
-    /// All that is in it.
+    /// Returns the text that the key is a hash of.
     pub fn text(&self) -> &str {
         &self.text
     }

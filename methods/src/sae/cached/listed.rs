@@ -16,12 +16,12 @@ pub const COLUMNS: [&str; 4] = ["dictionary", "site", "model", "text"];
 /// A cached dictionary.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
-    /// What it is, as the columns have it.
+    /// Description of the dictionary in the columns of the list, or of the damage in the first of them.
     pub words: [String; 4],
     pub lies: Shelved,
 }
 
-/// All cached dictionaries, those used last first.
+/// Lists all cached dictionaries, those used last first.
 pub fn listed(folder: &Path, files: &Files) -> Vec<Listed> {
     let mut all: Vec<Listed> = keyed(folder)
         .map(|lies| {
@@ -37,7 +37,7 @@ fn file_of(folder: &Path, files: &Files) -> Result<[String; 4]> {
     Ok(in_words(&file::said(&files.map(&folder.join(FILE))?)?))
 }
 
-/// What a file says of its dictionary.
+/// Describes a dictionary by the metadata of its file.
 fn in_words(said: &BTreeMap<String, String>) -> [String; 4] {
     let read = |key: &String| json::read(key.as_bytes(), |e| Error::new(Kind::Format, e.to_string())).ok();
     let key = said.get(file::KEY).and_then(read).unwrap_or(Value::Null);

@@ -30,14 +30,15 @@ pub struct DictionaryCache {
     folder: PathBuf,
 }
 
-/// The folder of dictionaries in the cache folder.
+/// Returns the folder of dictionaries in the cache folder.
 pub fn folder(cache: &Path) -> PathBuf {
     cache.join("dictionaries")
 }
 
 impl DictionaryCache {
-    /// The dictionaries of a cache folder; none if the rules of a run deny to read or to write there. What is read and written
-    /// there is neither input nor output of the run: a cached dictionary is the one that would be fitted.
+    /// Opens the dictionaries of a cache folder; None if the rules of a run deny to read or to write there. What is
+    /// read and written there is neither input nor output of the run: a cached dictionary is the one that would be
+    /// fitted.
     pub fn open(cache: &Path, access: &Access) -> Result<Option<Self>> {
         let access = access.within(&folder(cache))?;
         let folder = access.out().to_path_buf();
@@ -45,7 +46,7 @@ impl DictionaryCache {
         Ok(may.then(|| Self { files: Files::new(access, false), folder }))
     }
 
-    /// What is cached under a key, if anything; an error if it is damaged.
+    /// Reads what is cached under a key, if anything; an error if it is damaged.
     pub fn find(&self, key: &Key, task: &Task) -> Result<Option<Fitted>> {
         let place = self.place(key);
         if !place.exists() {

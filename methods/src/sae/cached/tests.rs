@@ -1,4 +1,4 @@
-//! What is loaded is bit for bit what was cached, and only under a key of the same numbers.
+//! Cached fits are loaded bit for bit, and only under a key of the same numbers.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -98,7 +98,7 @@ fn cache(folder: &Path) -> DictionaryCache {
     DictionaryCache::open(&folder.join("cache"), &access(folder, Allowed::default())).unwrap().unwrap()
 }
 
-/// Every number of a dictionary by its bits, and its metadata.
+/// Returns every number of a dictionary by its bits, and its metadata.
 fn bits(made: &Trained) -> (Vec<Vec<u32>>, String) {
     let sae = made.clone().dictionary().unwrap();
     let parts = sae.parts();
@@ -117,7 +117,8 @@ fn bits(made: &Trained) -> (Vec<Vec<u32>>, String) {
 #[test]
 fn what_is_found_is_what_was_kept_to_the_last_bit() {
     let folder = tempfile::tempdir().unwrap();
-    let (cache, task) = (cache(folder.path()), Task::default());
+    let cache = cache(folder.path());
+    let task = Task::default();
     for (name, options) in [
         ("topk", json!({ "k": 2 })),
         ("batch_topk", json!({ "k": 2 })),
@@ -127,7 +128,8 @@ fn what_is_found_is_what_was_kept_to_the_last_bit() {
         ("jumprelu", json!({ "l0": 0.1, "threshold": 0.05, "bandwidth": 0.2 })),
     ] {
         let recipe = recipe(name, options);
-        let (key, (sae, history)) = (key(&recipe), fitted(&recipe));
+        let key = key(&recipe);
+        let (sae, history) = fitted(&recipe);
         assert!(cache.find(&key, &task).unwrap().is_none());
         cache.put(&key, &sae, &history).unwrap();
         let found = cache.find(&key, &task).unwrap().unwrap();
@@ -182,7 +184,9 @@ fn a_key_is_of_all_that_the_numbers_depend_on_and_of_nothing_else() {
 #[test]
 fn no_byte_of_a_file_can_be_another() {
     let folder = tempfile::tempdir().unwrap();
-    let (cache, task, key) = (cache(folder.path()), Task::default(), key(&topk()));
+    let cache = cache(folder.path());
+    let task = Task::default();
+    let key = key(&topk());
     let (sae, history) = fitted(&topk());
     cache.put(&key, &sae, &history).unwrap();
     let place = cache.place(&key);
@@ -210,9 +214,12 @@ fn no_byte_of_a_file_can_be_another() {
 #[test]
 fn two_processes_keep_side_by_side_and_never_half() {
     let folder = tempfile::tempdir().unwrap();
-    let (one, other, task) = (cache(folder.path()), cache(folder.path()), Task::default());
+    let one = cache(folder.path());
+    let other = cache(folder.path());
+    let task = Task::default();
     let (sae, history) = fitted(&topk());
-    let (same, another) = (key(&topk()), key(&Recipe { seed: 9, ..topk() }));
+    let same = key(&topk());
+    let another = key(&Recipe { seed: 9, ..topk() });
     other.files.lock(one.place(&same).parent().unwrap()).unwrap();
     assert!(one.put(&same, &sae, &history).unwrap_err().message.contains("another run"));
     assert!(one.find(&same, &task).unwrap().is_none());
@@ -241,9 +248,11 @@ fn the_rules_of_a_run_hold_for_what_is_kept() {
 #[test]
 fn what_is_kept_is_listed_and_cleared_by_its_last_use() {
     let folder = tempfile::tempdir().unwrap();
-    let (cache, files) = (cache(folder.path()), Files::new(access(folder.path(), Allowed::default()), false));
+    let cache = cache(folder.path());
+    let files = Files::new(access(folder.path(), Allowed::default()), false);
     let (sae, history) = fitted(&topk());
-    let (old, new) = (key(&topk()), key(&Recipe { seed: 9, ..topk() }));
+    let old = key(&topk());
+    let new = key(&Recipe { seed: 9, ..topk() });
     cache.put(&old, &sae, &history).unwrap();
     cache.put(&new, &sae, &history).unwrap();
     let now = SystemTime::now();

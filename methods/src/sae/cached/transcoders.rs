@@ -18,7 +18,8 @@ pub(super) const SAID: &str = "transcoders";
 struct Said {
     reads: Reads,
     writes: Writes,
-    /// Of each layer k, and whether what is below 0 fires, too; none where features fire by themselves.
+    /// The k of each layer, and whether pre-activations below 0 may be among the k largest; None for layers without a
+    /// top-k activation.
     top: Vec<Option<(usize, bool)>>,
 }
 

@@ -115,7 +115,10 @@ impl Whose<'_> {
         }
         state.memory = file.tensor(&named("memory"))?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
         state.silent = silent.into_iter().map(i64::cast_unsigned).collect();
-        (state.step, state.threshold, state.price, *history) = (found.step, found.threshold, found.price, kept);
+        state.step = found.step;
+        state.threshold = found.threshold;
+        state.price = found.price;
+        *history = kept;
         Ok(found.step)
     }
 }

@@ -20,11 +20,11 @@ use crate::tensor::{DType, Device, Tensor};
 /// small model on half a million tokens, for which the model then runs once and not once for each layer.
 const HELD: usize = 2 << 30;
 
-/// How rows are shuffled, and how many of them are in memory at once.
+/// Buffer of rows in memory, and the seed that shuffles them.
 #[derive(Debug, Clone, Copy)]
 pub struct RowBuffer {
     pub seed: u64,
-    /// By default as many as a fixed amount of memory holds.
+    /// Number of rows in memory; None for as many as a fixed amount of memory holds.
     pub rows: Option<usize>,
 }
 
@@ -33,7 +33,7 @@ impl RowBuffer {
         Shuffle { seed: self.seed, buffer: self.rows.unwrap_or(Shuffle::default().buffer) }
     }
 
-    /// The number of rows that it holds of sites of these widths together.
+    /// Returns the number of rows that it holds of sites of these widths together.
     pub fn rows_of(self, widths: &[usize]) -> usize {
         let row = size_of::<f32>() * widths.iter().sum::<usize>();
         self.rows.unwrap_or((HELD / row.max(1)).max(1))
@@ -41,10 +41,10 @@ impl RowBuffer {
 }
 
 crate::options! {
-    /// Which of the activations of a store are read.
+    /// Choice of the site of a store.
     #[derive(Debug, Clone)]
     pub struct StoreSiteOptions {
-        /// For a store, the site.
+        /// Site of a store whose activations are read.
         site: Option<String> = None => usually("its only one");
     }
 }
@@ -71,7 +71,7 @@ impl FitData {
         Ok(Self { rows, count, widths, about, is_held: true })
     }
 
-    /// Some sites of a store.
+    /// Reads some sites of a store.
     pub fn of_store(store: &Arc<Store>, sites: &[&str], buffer: RowBuffer) -> Result<Self> {
         let rows = OfStore::new(store, sites, buffer.of_store())?;
         let made = store.made();
@@ -82,7 +82,8 @@ impl FitData {
         Ok(Self { widths: rows.shuffled.widths().to_vec(), rows: Box::new(rows), count, about, is_held: false })
     }
 
-    /// Some sites of a model on a text. Where the buffer does not hold all rows, the model runs again in every epoch.
+    /// Reads some sites of a model on a text. Where the buffer does not hold all rows, the model runs again in every
+    /// epoch.
     pub fn of_model(reading: TextReading, sites: &[&str], buffer: RowBuffer, task: &Task) -> Result<Self> {
         let widths = reading.harvest(sites, task)?.widths().to_vec();
         let shuffle = Shuffle { seed: buffer.seed, buffer: buffer.rows_of(&widths) };
@@ -94,7 +95,7 @@ impl FitData {
         Ok(Self { widths: rows.passes.widths(), rows: Box::new(rows), count, about, is_held })
     }
 
-    /// The sites of several models, whose rows come in one order.
+    /// Joins the sites of several models, whose rows come in one order.
     pub fn joined(all: Vec<Self>) -> Result<Self> {
         let mut all = all.into_iter();
         let first = all.next().ok_or_else(|| err!(Bug, "no activations to join"))?;
@@ -122,7 +123,7 @@ struct OfStore {
 }
 
 impl OfStore {
-    /// Of one site, or of several that are read together, in the order given.
+    /// Opens one site, or several that are read together, in the order given.
     fn new(store: &Arc<Store>, sites: &[&str], shuffle: Shuffle) -> Result<Self> {
         let about = format!("{sites:?} of the store {}, {shuffle:?}", store.identity());
         Ok(Self { shuffled: store.shuffled(sites, shuffle)?, about })
@@ -151,7 +152,7 @@ struct OfModel {
 }
 
 impl OfModel {
-    /// At one site, or at several that are read together, in the order given.
+    /// Opens one site, or several that are read together, in the order given.
     fn new(reading: TextReading, sites: &[&str], shuffle: Shuffle, task: &Task) -> Result<Self> {
         let made = reading.harvest(sites, task)?;
         let made = Made::new(reading, &made, (DType::F32, shuffle.buffer), task)?;
@@ -179,12 +180,13 @@ impl Rows for OfModel {
     }
 }
 
-/// The activations of a model at some sites on a text, in memory: `[rows, width]` of each, in the order of the
+/// Harvests the activations of a model at some sites on a text in memory: `[rows, width]` of each, in the order of the
 /// computation, with the sites' names.
 pub fn harvested(reading: TextReading, sites: &[&str], task: &Task) -> Result<Vec<(String, Tensor)>> {
     let harvest = reading.harvest(sites, task)?;
     let text = reading.text;
-    let (widths, places) = (harvest.widths().to_vec(), harvest.places().to_vec());
+    let widths = harvest.widths().to_vec();
+    let places = harvest.places().to_vec();
     if let Some(tokens) = text.options().tokens {
         let bytes = 4 * tokens as u128 * widths.iter().sum::<usize>() as u128;
         memory::check(bytes, || "the activations of this text".into())?;

@@ -21,7 +21,8 @@ impl Input {
     }
 }
 
-/// The dictionary of fitted weights. `read` is how its input was scaled, `written` what a transcoder reconstructs.
+/// Builds the dictionary of fitted weights. `read` is how its input was scaled, `written` what a transcoder
+/// reconstructs.
 ///
 /// With y = s (x - m) fitted as y_hat = codes(y) D + b, codes are homogeneous: codes(y) / s are those of x - m with
 /// biases and thresholds over s. So x_hat = (codes / s) D + b / s + m, and no weight of the encoder changes.
@@ -38,7 +39,8 @@ pub fn finished(
     let encoder = if kind.is_tied() { unit_rows(&get(Name::Encoder)?)? } else { get(Name::Encoder)? };
     let decoder = if kind.is_tied() { encoder.clone() } else { get(Name::Decoder)? };
     let over = |t: &Tensor| Ok::<_, crate::base::Error>((t / read.scale)?);
-    let (is_same, written) = (written.is_none(), written.unwrap_or(read));
+    let is_same = written.is_none();
+    let written = written.unwrap_or(read);
     let bias = match params.maybe(Name::DecoderBias) {
         Some(bias) => bias.as_detached_tensor(),
         None => written.centre.zeros_like()?,
@@ -100,13 +102,13 @@ pub fn finished(
     Sae::new(parts)
 }
 
-/// The sites of a crosscoder of given rows, which are scaled as one; none where there are not several.
+/// Returns the sites of a crosscoder of given rows, which are scaled as one; none where there are not several.
 fn spans(widths: &[usize]) -> Vec<Span> {
     let several = widths.iter().filter(|_| widths.len() > 1);
     several.map(|width| Span { width: *width, scale: 1.0 }).collect()
 }
 
-/// The name of its kind; for transcoders that, with the kind beside it.
+/// Names the kind: its own name; for transcoders "transcoder", with the kind beside it.
 fn named(mut about: About, recipe: &Recipe, is_same: bool) -> About {
     let kind = recipe.kind.name();
     about.kind = match (is_same, recipe.skip) {

@@ -31,13 +31,13 @@ crate::options! {
     /// The axes that every grid has. Those of kinds are `l1`, `l0`, `target` and `k`.
     #[derive(Debug, Clone)]
     pub struct GridOptions {
-        /// One kind or an array of them.
+        /// Kind of dictionary, or an array of kinds.
         kind: KindNames = KindNames(vec!["topk".into()]);
-        /// Number of features, or an array of that.
+        /// Number of features, or an array of numbers.
         d_sae: Option<Vec<usize>> = None => usually("`ratio` times d");
-        /// Number of features over number of dimensions, or an array of that.
+        /// Number of features over number of dimensions, or an array of ratios.
         ratio: Option<Vec<f64>> = None => usually("8").above(0.0);
-        /// One seed or an array of them.
+        /// Seed, or an array of seeds.
         seed: Option<Vec<i64>> = None => usually(OF_CALL);
     }
 }
@@ -70,7 +70,7 @@ pub fn grid(of: TargetName, axes: &GridOptions, options: &FitOptions, own: &[(&s
     }
 }
 
-/// The options of a kind for each combination of their values.
+/// Returns the options of a kind for each combination of their values.
 fn cells_of_kind(own: Vec<(&str, Plain)>) -> Vec<Vec<(&str, Plain)>> {
     let mut cells = vec![own.clone()];
     for axis in AXES_OF_KINDS {
@@ -84,7 +84,7 @@ fn cells_of_kind(own: Vec<(&str, Plain)>) -> Vec<Vec<(&str, Plain)>> {
     cells
 }
 
-/// The options of all kinds for each combination of their values.
+/// Returns the options of all kinds for each combination of their values.
 fn cells_of_all(axes: &GridOptions, options: FitOptions) -> Vec<FitOptions> {
     let mut cells = vec![options];
     if let Some(values) = &axes.d_sae {
@@ -99,7 +99,7 @@ fn cells_of_all(axes: &GridOptions, options: FitOptions) -> Vec<FitOptions> {
     cells
 }
 
-/// Each cell once with each of the values.
+/// Returns each cell once with each of the values.
 pub fn with_each<T: Clone, V>(cells: Vec<T>, values: &[V], set: impl Fn(&mut T, &V)) -> Vec<T> {
     let mut all = Vec::with_capacity(cells.len() * values.len());
     for cell in &cells {

@@ -27,7 +27,7 @@ impl StepNumbers for FitStep {
     const UNIT: &'static str = "rows";
     const COLUMNS: &'static [&'static str] = &["loss", "error", "fve", "l0", "dead"];
 
-    /// Means, and the number of dead features at the end.
+    /// Returns the means of some steps, and the number of dead features at their end.
     fn merged(steps: &[Self]) -> Option<Self> {
         let dead = steps.last()?.dead;
         let mean = |number: fn(&Self) -> f64| mean(steps, number);
@@ -40,7 +40,7 @@ impl StepNumbers for FitStep {
     }
 }
 
-/// All numbers, a row for each step, as files have them.
+/// Writes all numbers into a tensor, a row for each step, as files have them.
 pub fn to_tensor(history: &FitHistory) -> Result<Tensor> {
     let numbers = |s: &FitStep| [s.loss, s.error, s.l0, s.fve, s.dead as f64];
     let all: Vec<f64> = history.steps.iter().flat_map(numbers).collect();

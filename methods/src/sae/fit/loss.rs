@@ -38,7 +38,7 @@ pub struct Loss {
 /// The state before a step.
 #[derive(Debug, Clone, Copy)]
 pub struct Before<'a> {
-    /// How many steps.
+    /// Number of steps made.
     pub step: u64,
     /// Rows since each feature was last active.
     pub silent: &'a [u64],
@@ -47,7 +47,7 @@ pub struct Before<'a> {
     pub price: f64,
 }
 
-/// The loss of a batch at a step.
+/// Computes the loss of a batch at a step.
 pub fn loss(recipe: &Recipe, params: &Params, batch: &Batch, before: Before) -> Result<Loss> {
     let Before { step, silent, memory, price } = before;
     let kind = recipe.kind.as_ref();
@@ -108,7 +108,8 @@ pub fn loss(recipe: &Recipe, params: &Params, batch: &Batch, before: Before) -> 
         let dead = Tensor::new(dead, codes.device())?.to_dtype(codes.dtype())?;
         total = (total + (of_the_dead(&pass, &rest.detach(), &dead, k)? * weight)?)?;
     }
-    let (smallest, codes) = (kind.smallest(&codes)?, codes.detach());
+    let smallest = kind.smallest(&codes)?;
+    let codes = codes.detach();
     let memory = kind.remembered(pass.progress, &|p| number(&powers(&codes, p)?))?;
     Ok(Loss { total, error, codes, rest: rest.detach(), smallest, silent, memory })
 }
@@ -117,14 +118,14 @@ pub fn number(t: &Tensor) -> Result<f64> {
     Ok(t.detach().to_dtype(DType::F64)?.to_scalar::<f64>()?)
 }
 
-/// Rows since each feature was last active, after a batch.
+/// Counts the rows since each feature was last active, after a batch.
 pub(super) fn since(before: &[u64], codes: &Tensor) -> Result<Vec<u64>> {
     let rows = codes.dims()[0] as u64;
     let fired = codes.ne(0.0)?.to_dtype(DType::F32)?.max(0)?.to_vec1::<f32>()?;
     Ok(before.iter().zip(fired).map(|(silent, fired)| if fired > 0.0 { 0 } else { silent + rows }).collect())
 }
 
-/// The reconstruction error, as the recipe counts it.
+/// Computes the reconstruction error, as the recipe counts it.
 pub fn counted(rest: &Tensor, target: &Tensor, counting: Counting) -> Result<Tensor> {
     let sum = rest.sqr()?.sum_all()?;
     let (rows, width) = rest.dims2()?;
@@ -135,15 +136,15 @@ pub fn counted(rest: &Tensor, target: &Tensor, counting: Counting) -> Result<Ten
     })
 }
 
-/// The sum of squares about the mean of the rows.
+/// Computes the sum of squares about the mean of the rows.
 fn variance(rows: &Tensor) -> Result<Tensor> {
     let rows = rows.detach();
     Ok(rows.broadcast_sub(&rows.mean_keepdim(0)?)?.sqr()?.sum_all()?)
 }
 
-/// The AuxK loss: the error of the k largest dead features of a row on the residual of the living ones, relative to the
-/// variance of that residual (Gao et al. 2024, section A.2, whose code scales both by the variance of their own
-/// targets).
+/// Computes the AuxK loss: the error of the k largest dead features of a row on the residual of the living ones,
+/// relative to the variance of that residual (Gao et al. 2024, section A.2, whose code scales both by the variance of
+/// their own targets).
 pub(super) fn of_the_dead(pass: &Pass, rest: &Tensor, dead: &Tensor, k: usize) -> Result<Tensor> {
     let codes = elementwise::relu(pass.pre)?.broadcast_mul(dead)?;
     let count = dead.to_dtype(DType::F64)?.sum_all()?.to_scalar::<f64>()? as usize;

@@ -6,8 +6,8 @@ use crate::tensor::Tensor;
 const ROUNDS: usize = 100;
 const CLOSE: f64 = 1e-5;
 
-/// Weiszfeld's iteration from the mean (Bricken et al. 2023, appendix). A row that the guess stands on counts as if it
-/// were very near, not infinitely so.
+/// Computes the geometric median by Weiszfeld's iteration from the mean (Bricken et al. 2023, appendix). A row that the
+/// guess stands on counts as if it were very near, not infinitely so.
 pub fn geometric_median(rows: &Tensor, task: &Task) -> Result<Tensor> {
     let mut guess = rows.mean_keepdim(0)?;
     for _ in 0..ROUNDS {

@@ -1,5 +1,6 @@
-//! A step on a GPU where codes are the largest of a row or of a batch: one dense product, and everything after it sparse, as in
-//! the fused loops of the CPU. It equals the reference implementation in candle's operations, the twin, up to rounding.
+//! A step on a GPU where codes are the largest of a row or of a batch: one dense product, and everything after it
+//! sparse, as in the fused loops of the CPU. It equals the reference implementation in candle's operations up to
+//! rounding.
 
 use kernels::device::rows::{SparseRows, has};
 
@@ -14,7 +15,7 @@ use crate::tensor::{DType, Tensor};
 /// The gradients of a dictionary's weights, by their names.
 pub type Found = Vec<(Name, Tensor)>;
 
-/// The loss of a batch and its gradients; None where this is left to the twin.
+/// Computes the loss of a batch and its gradients; None where this is left to the reference implementation.
 pub fn compute(
     (params, before): (&Params, Before),
     batch: &Batch,
@@ -34,8 +35,10 @@ pub fn compute(
         return Ok(None);
     }
     let detached = |name| params.maybe(name).map(|weight| weight.as_detached_tensor());
-    let (encoder, decoder) = (encoder.as_detached_tensor(), decoder.as_detached_tensor());
-    let (bias, skip) = (detached(Name::DecoderBias), detached(Name::Skip));
+    let encoder = encoder.as_detached_tensor();
+    let decoder = decoder.as_detached_tensor();
+    let bias = detached(Name::DecoderBias);
+    let skip = detached(Name::Skip);
     let of_encoder = params.get(Name::EncoderBias)?.as_detached_tensor();
     let is_centred = kind.is_centred() && batch.target.is_none();
     let x = match bias.as_ref().filter(|_| is_centred) {
@@ -55,7 +58,8 @@ pub fn compute(
         found = (found + batch.x.matmul(&skip.t()?)?)?;
     }
     let rest = (batch.target() - found)?;
-    let (squares, spread) = (squares(&rest)?, spread(batch.target())?);
+    let squares = squares(&rest)?;
+    let spread = spread(batch.target())?;
     let weight = recipe.counting.weight(rows, rest.dims()[1], spread);
     let slope = (&rest * (-2.0 * weight))?;
     let mut part = Part::of(&codes, &slope, &x, &decoder)?;
@@ -98,7 +102,7 @@ pub fn compute(
     Ok(Some((computed, gradients)))
 }
 
-/// The gradients that codes leave, and how often each feature fired.
+/// Gradients of the weights by the codes, and the number of rows in which each feature is active.
 struct Part {
     encoder: Tensor,
     encoder_bias: Tensor,
@@ -107,7 +111,7 @@ struct Part {
 }
 
 impl Part {
-    /// `slope`: the gradient of what the codes write.
+    /// Computes the gradients of the encoder and the decoder. `slope`: the gradient of what the codes write.
     fn of(codes: &SparseRows, slope: &Tensor, x: &Tensor, decoder: &Tensor) -> Result<Self> {
         let by_column = codes.by_column()?;
         let slopes = codes.slopes(slope, decoder)?;
@@ -136,7 +140,9 @@ impl Part {
         let count = dead.len();
         let dead = Tensor::new(dead, x.device())?;
         let [encoder, bias, decoder] = weights.map(|weight| weight.index_select(&dead, 0));
-        let (encoder, bias, decoder) = (encoder?, bias?, decoder?);
+        let encoder = encoder?;
+        let bias = bias?;
+        let decoder = decoder?;
         let codes = SparseRows::largest_of_product(x, &encoder, &bias, k.min(count))?;
         let left = (codes.times(&decoder)? - rest)?;
         let loss = weight * squares(&left)? / spread;
@@ -148,22 +154,22 @@ impl Part {
     }
 }
 
-/// The sum of squares; first by rows, since candle sums a whole tensor in one block of threads.
+/// Computes the sum of squares; first by rows, since candle sums a whole tensor in one block of threads.
 fn squares(rows: &Tensor) -> Result<f64> {
     number(&rows.sqr()?.sum(1)?.to_dtype(DType::F64)?.sum_all()?)
 }
 
-/// The sum of squares about the mean of the rows.
+/// Computes the sum of squares about the mean of the rows.
 fn spread(rows: &Tensor) -> Result<f64> {
     squares(&rows.broadcast_sub(&mean(rows)?)?)
 }
 
-/// The mean of the rows: `[width]`.
+/// Computes the mean of the rows: `[width]`.
 fn mean(rows: &Tensor) -> Result<Tensor> {
     Ok((sum_of_rows(rows)? / rows.dims()[0] as f64)?)
 }
 
-/// The sum of the rows, as a product: candle's own reads columns one number at a time.
+/// Sums the rows, as a product: candle's own sum reads columns one number at a time.
 fn sum_of_rows(rows: &Tensor) -> Result<Tensor> {
     Ok(Tensor::ones((1, rows.dims()[0]), rows.dtype(), rows.device())?.matmul(rows)?.squeeze(0)?)
 }

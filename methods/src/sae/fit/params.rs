@@ -38,7 +38,7 @@ pub enum Name {
     Skip,
 }
 
-/// As a checkpoint has it.
+/// The names of weights in a checkpoint.
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -73,7 +73,7 @@ impl Params {
     }
 }
 
-/// The normalised rows; a row of zeros stays as it is.
+/// Normalises the rows; a row of zeros stays as it is.
 pub fn unit_rows(rows: &Tensor) -> Result<Tensor> {
     let norms = rows.sqr()?.sum_keepdim(1)?.sqrt()?.maximum(1e-8)?;
     Ok(rows.broadcast_div(&norms)?)

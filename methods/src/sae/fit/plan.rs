@@ -20,19 +20,20 @@ use crate::err;
 use crate::training::{Optimizer, Schedule, ScheduleShape};
 
 crate::choices! {
-    /// How the reconstruction error is normalised.
+    /// Normalisation of the reconstruction error.
     pub enum Counting {
         /// The mean over rows and dimensions, as Cunningham et al. 2023 have it.
         Mean = "mean",
         /// The mean over rows of the sum over dimensions, as most others do.
         Sum = "sum",
-        /// That over the sum of squares about the mean of what is to be reconstructed (Gao et al. 2024, section 2.1).
+        /// The sum of squared errors over the sum of squares about the mean of what is to be reconstructed (Gao et al.
+        /// 2024, section 2.1).
         Normalised = "normalised",
     }
 }
 
 impl Counting {
-    /// What a squared number that is left of a target counts; `spread` is the target's sum of squares about its mean.
+    /// Returns the weight of a squared error of a target; `spread` is the target's sum of squares about its mean.
     pub fn weight(self, rows: usize, width: usize, spread: f64) -> f64 {
         match self {
             Counting::Mean => 1.0 / (rows * width) as f64,
@@ -43,11 +44,11 @@ impl Counting {
 }
 
 crate::choices! {
-    /// What is done about dead features.
+    /// Treatment of dead features.
     pub enum DeadOption {
-        /// They learn from the residual, in the AuxK loss (Gao et al. 2024, section A.2).
+        /// AuxK loss, in which dead features learn from the residual (Gao et al. 2024, section A.2).
         AuxK = "auxk",
-        /// They are re-initialised as badly reconstructed rows (Bricken et al. 2023).
+        /// Re-initialisation as badly reconstructed rows (Bricken et al. 2023).
         Resample = "resample",
         Leave = "leave",
     }
@@ -62,7 +63,7 @@ crate::options! {
         d_sae: Option<usize> = None => usually("`ratio` times d");
         /// Number of features over number of dimensions.
         ratio: f64 = 8.0 => above(0.0);
-        /// Epochs.
+        /// Number of epochs.
         passes: f64 = 4.0 => above(0.0);
         /// Number of updates.
         steps: Option<usize> = None => usually("as many as `passes` takes");
@@ -89,7 +90,7 @@ crate::options! {
         counting: Option<Counting> = None => called("loss").usually("\"normalised\", or \"mean\" for \"tied\"");
         /// Whether directions are kept at norm 1.
         unit: Option<bool> = None => usually("true, but for \"tied\" and where a penalty is weighted");
-        /// What happens to dead features: they learn from the residual (AuxK loss), are re-initialised as badly
+        /// Treatment of dead features: they learn from the residual (AuxK loss), are re-initialised as badly
         /// reconstructed rows of that step, or are left alone.
         dead: DeadOption = DeadOption::AuxK;
         /// The steps at which dead features are resampled.
@@ -210,7 +211,7 @@ impl FitPlan {
 }
 
 impl FitOptions {
-    /// What happens to dead features, and the number of rows without activation after which a feature is dead.
+    /// Returns the treatment of dead features, and the number of rows without activation after which a feature is dead.
     fn dead(
         &self,
         is_as_cunningham: bool,
@@ -249,7 +250,7 @@ const LR_OF_TRANSCODERS: f64 = 1.2e-2;
 /// the training.
 const CLIP: f64 = 0.01;
 
-/// What happens to dead features.
+/// The treatment of dead features in a fit.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Dead {
@@ -260,20 +261,20 @@ pub enum Dead {
         k: usize,
         weight: f64,
     },
-    /// At these steps dead features are resampled, as badly reconstructed rows of that step (Bricken et al. 2023).
+    /// Steps at which dead features are re-initialised as badly reconstructed rows of the step (Bricken et al. 2023).
     Resample {
         after: Vec<u64>,
     },
 }
 
 impl Dead {
-    /// Whether dead features are resampled after this step.
+    /// Returns whether dead features are resampled after this step.
     pub fn resamples(&self, step: u64) -> bool {
         matches!(self, Dead::Resample { after } if after.contains(&step))
     }
 }
 
-/// What identifies a fit, for checkpoints and the cache; a longer one is another, since its learning rates may differ.
+/// The identity of a fit, for checkpoints and the cache; a longer one is another, since its learning rates may differ.
 #[derive(Debug, Clone, Serialize)]
 pub struct Recipe {
     #[serde(flatten, serialize_with = "named")]
@@ -307,14 +308,14 @@ pub struct Recipe {
     pub seed: u64,
 }
 
-/// The decay of the running mean of the smallest code: 0.999 as in Bussmann et al. 2024, and less in a short fit, where
-/// the first steps with their larger codes would still weigh in: a threshold that was too high left 9 of 64 codes of a
-/// row after 300 steps.
+/// Returns the decay of the running mean of the smallest code: 0.999 as in Bussmann et al. 2024, and less in a short
+/// fit, where the first steps with their larger codes would still weigh in: a threshold that was too high left 9 of 64
+/// codes of a row after 300 steps.
 pub fn follows(steps: u64) -> f64 {
     1.0 - 1.0 / (steps as f64 / 20.0).clamp(1.0, 1000.0)
 }
 
-/// A kind as its name and its own options.
+/// Writes a kind as its name and its own options.
 fn named<S: Serializer>(kind: &Arc<dyn DictionaryKind>, serializer: S) -> std::result::Result<S::Ok, S::Error> {
     json!({ "kind": kind.name(), "options": kind.options() }).serialize(serializer)
 }
@@ -325,7 +326,7 @@ impl Recipe {
         Optimizer { steps, lr, schedule, betas, eps, clip, clip_eps: 1e-6 }
     }
 
-    /// The warm-up factor of the penalty at a step, counted from 0.
+    /// Returns the warm-up factor of the penalty at a step, counted from 0.
     pub fn sparsity(&self, step: u64) -> f64 {
         match self.sparsity_warmup {
             0 => 1.0,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// the integral gain must be small, or L0 oscillates.
 const REMEMBERED: f64 = 0.05;
 const FELT: f64 = 2.0;
-/// The same for thresholds, to which L0 responds at once.
+/// The gain for thresholds, to which L0 responds at once.
 const MOVED: f64 = 0.1;
 /// The largest error of one step, in logarithms.
 const FARTHEST: f64 = 1.0;
@@ -20,7 +20,7 @@ pub struct Price {
 }
 
 impl Price {
-    /// One that begins at a factor above 0.
+    /// Builds the controller with a first factor above 0.
     pub fn from(factor: f64) -> Self {
         Self { remembered: factor.max(f64::MIN_POSITIVE).ln(), distance: 0.0 }
     }
@@ -36,13 +36,13 @@ impl Price {
     }
 }
 
-/// The log ratio of L0 to its target.
+/// Returns the log ratio of L0 to its target.
 fn distance(l0: f64, target: f64) -> f64 {
     // Plus half a code, so that an L0 of 0 has a logarithm.
     ((l0 + 0.5) / (target + 0.5)).ln().clamp(-FARTHEST, FARTHEST)
 }
 
-/// The factor on thresholds after a step with this L0.
+/// Returns the factor on thresholds after a step with this L0.
 pub fn moved(l0: f64, target: f64) -> f64 {
     (MOVED * distance(l0, target)).exp()
 }
@@ -66,8 +66,9 @@ mod tests {
 
     #[test]
     fn codes_that_answer_slowly_end_at_the_target() {
-        // The logarithm of their number moves by a hundredth a step to where the price wants it.
-        let (mut price, mut log): (Price, f64) = (Price::from(1.0), 400f64.ln());
+        // The logarithm of their number moves by a hundredth a step to where the sparsity coefficient wants it.
+        let mut price = Price::from(1.0);
+        let mut log = 400f64.ln();
         for _ in 0..600 {
             price.hear(log.exp(), 32.0);
             log -= (0.02 * (price.factor().ln() - 3.0)).clamp(-0.02, 0.02);

@@ -66,7 +66,8 @@ impl<'a> Reading<'a> {
     }
 }
 
-/// The mean of rows, and one over the root of their mean square about it, so that a coordinate has mean square 1.
+/// Computes the mean of rows, and one over the root of their mean square about it, so that a coordinate has mean square
+/// 1.
 fn input(x: &Tensor, is_scaled: bool) -> Result<Input> {
     if !is_scaled {
         return Ok(Input { centre: Tensor::zeros(x.dims2()?.1, DType::F32, x.device())?, scale: 1.0 });

@@ -30,7 +30,8 @@ impl State {
         }
         let losses = floats(&self.loss(batch, recipe)?.rest.sqr()?.sum(1)?)?;
         let lengths = |x: &Tensor| floats(&x.sqr()?.sum(1)?);
-        let (read, written) = (lengths(&batch.x)?, lengths(batch.target())?);
+        let read = lengths(&batch.x)?;
+        let written = lengths(batch.target())?;
         let weight = |((loss, read), written): ((f64, f64), f64)| match read > 0.0 && written > 0.0 {
             true => loss * loss,
             // A row of zeros is no direction.
@@ -45,11 +46,13 @@ impl State {
     /// Gives the first of the dead features the directions of these rows, one each, with an encoder row of a fifth of
     /// the mean norm of those of the living, a bias of 0, and moments of 0.
     pub(super) fn begin_anew(&mut self, dead: &[u32], rows: &[u32], batch: &Batch, recipe: &Recipe) -> Result<()> {
-        let (some, device) = (&dead[..rows.len().min(dead.len())], batch.x.device());
+        let some = &dead[..rows.len().min(dead.len())];
+        let device = batch.x.device();
         if some.is_empty() {
             return Ok(());
         }
-        let (rows, places) = (Tensor::new(rows, device)?, Tensor::new(some, device)?);
+        let rows = Tensor::new(rows, device)?;
+        let places = Tensor::new(some, device)?;
         let directions = |x: &Tensor| unit_rows(&x.index_select(&rows, 0)?);
         let length = self.mean_length_of_others(dead)? * SHARE;
         let starts = recipe.kind.more();
@@ -77,7 +80,7 @@ impl State {
         Ok(())
     }
 
-    /// The mean norm of the other encoder rows; 1 where there are none.
+    /// Computes the mean norm of the other encoder rows; 1 where there are none.
     fn mean_length_of_others(&self, dead: &[u32]) -> Result<f64> {
         let lengths = floats(&self.params.get(Name::Encoder)?.as_detached_tensor().sqr()?.sum(1)?.sqrt()?)?;
         let others = (0..).zip(lengths).filter(|(feature, _)| dead.binary_search(feature).is_err());
@@ -86,8 +89,8 @@ impl State {
     }
 }
 
-/// At most so many different places, each drawn with a probability proportional to its weight among those that are left:
-/// the places in the order of exponential waiting times with these rates.
+/// Draws at most so many different indices, each with a probability proportional to its weight among those that are
+/// left: the indices in the order of exponential waiting times with these rates.
 fn drawn(weights: &[f64], count: usize, random: &mut impl Rng) -> Vec<u32> {
     let times = weights.iter().map(|weight| -(1.0 - random.random::<f64>()).ln() / weight);
     let mut places: Vec<(f64, u32)> = times.zip(0..).filter(|(time, _)| time.is_finite()).collect();

@@ -13,13 +13,13 @@ use crate::tensor::{DType, Device, Tensor, dtype};
 
 /// An endless stream of rows of activations, in its own order.
 pub trait Rows {
-    /// The next ones: `[rows, width]` in f32, of each site.
+    /// Reads the next rows: `[rows, width]` in f32, of each site.
     fn next(&mut self, rows: usize, task: &Task) -> Result<Vec<Tensor>>;
 
     /// Skips rows, as if they had been read.
     fn skip(&mut self, rows: u64, task: &Task) -> Result<()>;
 
-    /// A description of the data, so that a fit resumes only with the same data.
+    /// Describes the data, so that a fit resumes only with the same data.
     fn about(&self) -> String;
 }
 
@@ -52,7 +52,7 @@ impl Rows for Abreast {
     }
 }
 
-/// A source whose rows are copied to a device, a batch at a time. Those that are there already are not copied.
+/// A source whose rows are copied to a device, a batch at a time. Rows that are there already are not copied.
 pub struct OnDevice<'a> {
     rows: Box<dyn Rows + 'a>,
     device: Device,
@@ -94,12 +94,12 @@ pub struct OfTensor {
 }
 
 impl OfTensor {
-    /// `x` is `[.., width]`.
+    /// Reads one site, `[.., width]`.
     pub fn new(x: &Tensor, seed: u64) -> Result<Self> {
         Self::several(std::slice::from_ref(x), seed)
     }
 
-    /// Of several sites: row by row they are of the same positions.
+    /// Reads several sites, whose rows are of the same positions, row by row.
     pub fn several(sites: &[Tensor], seed: u64) -> Result<Self> {
         let sites = sites.iter().map(matrix).collect::<Result<Vec<_>>>()?;
         let counts: Vec<usize> = sites.iter().map(|x| x.dims()[0]).collect();
@@ -123,7 +123,7 @@ impl OfTensor {
         self.order.as_ref().map(|(_, order)| order.as_slice()).unwrap_or_default()
     }
 
-    /// A hash of all numbers.
+    /// Hashes all numbers.
     fn hash(&self) -> Result<String> {
         let mut hash = Sha256::new();
         for x in &self.sites {
@@ -137,7 +137,7 @@ impl OfTensor {
     }
 }
 
-/// Activations as rows in f32, detached.
+/// Returns activations as rows in f32, detached.
 fn matrix(x: &Tensor) -> Result<Tensor> {
     let width = x.dims().last().copied().unwrap_or_default();
     if x.rank() < 2 || x.elem_count() == 0 {
@@ -154,7 +154,8 @@ impl Rows for OfTensor {
         let mut chosen = Vec::with_capacity(rows);
         while chosen.len() < rows {
             task.check()?;
-            let (epoch, at) = (self.position / self.count, (self.position % self.count) as usize);
+            let epoch = self.position / self.count;
+            let at = (self.position % self.count) as usize;
             let taken = (rows - chosen.len()).min(self.count as usize - at);
             chosen.extend_from_slice(self.drawn(epoch).get(at..at + taken).unwrap_or_default());
             self.position += taken as u64;

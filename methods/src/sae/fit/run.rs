@@ -67,7 +67,7 @@ pub struct Fitted {
     /// Numbers of each step. For a cross-layer transcoder, L0 and dead features are sums over layers, and FVE is a
     /// mean.
     pub history: FitHistory,
-    /// Whether it was completed, or interrupted or failed.
+    /// Whether the fit was completed, neither interrupted nor failed.
     pub is_whole: bool,
     /// Error that ended the fit, where `made` is the state before.
     pub failed: Option<Error>,

@@ -1,4 +1,4 @@
-//! How the activations of a text at several sites of models are read: each site by itself, or row by row.
+//! Reading of the activations of a text at several sites of models: each site by itself, or row by row.
 
 use std::ops::Range;
 
@@ -29,11 +29,12 @@ pub struct SiteData<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct SiteGroup {
     sites: Range<usize>,
-    /// Whether all their activations are held in memory.
+    /// Whether all activations of the sites are held in memory.
     is_held: bool,
 }
 
-/// Which of the sites of these widths are read together, on a text of this many rows; none where not even one fits.
+/// Groups sites of these widths that are read together, on a text of this many rows; a site that is not held in memory
+/// is a group by itself.
 fn grouped(widths: &[usize], rows: Option<u64>, buffer: RowBuffer) -> Vec<SiteGroup> {
     let fits = |sites: &Range<usize>| {
         let widths = widths.get(sites.clone()).unwrap_or_default();
@@ -184,7 +185,8 @@ mod tests {
 
     #[test]
     fn as_many_sites_are_read_together_as_can_be_held() {
-        let (buffer, million) = (RowBuffer { seed: 0, rows: None }, 1 << 20);
+        let buffer = RowBuffer { seed: 0, rows: None };
+        let million = 1 << 20;
         let of = |widths: &[usize], rows: u64| -> Vec<(Range<usize>, bool)> {
             grouped(widths, Some(rows), buffer).into_iter().map(|group| (group.sites, group.is_held)).collect()
         };

@@ -13,12 +13,12 @@ use crate::tensor::{DType, Device, Number, Tensor, create, linalg};
 
 /// Rows from which the initial thresholds are computed.
 const LOOKED_AT: usize = 1024;
-/// What is added to each input's variance in a transcoder's first linear prediction, in means of all of them.
+/// Ridge of a transcoder's first linear prediction: added to each input's variance, as a multiple of the mean variance.
 const RIDGE: f64 = 0.1;
 
 impl Params {
-    /// Initial weights: random directions of norm 1, an encoder equal to the decoder, biases of 0 (Gao et al. 2024,
-    /// section A.1). They are drawn on the processor, so that they are the same on every device.
+    /// Draws initial weights: random directions of norm 1, an encoder equal to the decoder, biases of 0 (Gao et al.
+    /// 2024, section A.1). They are drawn on the CPU, so that they are the same on every device.
     pub fn draw(recipe: &Recipe, shape: Shape, random: &mut impl Rng, device: &Device) -> Result<Self> {
         let Shape { d_in, d_sae, d_out } = shape;
         let kind = recipe.kind.as_ref();
@@ -66,14 +66,15 @@ impl State {
         }
     }
 
-    /// A code of a transcoder begins as the part along its direction of what a linear map predicts of the target, as a code of
-    /// other dictionaries begins as the part of the input itself. (With an encoder that equals the decoder, 100 steps explain
-    /// .852 of an MLP's output instead of .870.)
+    /// Sets the encoder of a transcoder so that a code begins as the part along its direction of what a linear map
+    /// predicts of the target, as a code of other dictionaries begins as the part of the input itself. (With an encoder
+    /// that equals the decoder, 100 steps explain .852 of an MLP's output instead of .870.)
     fn start_predicting(&mut self, x: &Tensor, target: &Tensor) -> Result<()> {
         let encoder = self.params.get(Name::Encoder)?;
         let Some(decoder) = self.params.maybe(Name::Decoder) else { return Ok(()) };
         let centred = |t: &Tensor| Ok::<_, Error>(t.broadcast_sub(&t.mean_keepdim(0)?)?);
-        let (x, target) = (centred(x)?, centred(target)?);
+        let x = centred(x)?;
+        let target = centred(target)?;
         let squares = x.t()?.matmul(&x)?;
         let variance = number(&x.sqr()?.sum_all()?)? / x.dims()[1] as f64;
         // Inputs that do not vary predict nothing; those that are not finite end the first step.

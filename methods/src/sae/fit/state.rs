@@ -34,7 +34,8 @@ impl State {
         Self { step: 0, params, silent, threshold: None, memory: Vec::new(), price: Price::default(), room }
     }
 
-    /// One step, by the fused loops or the kernels of a device where they support the kind. A step that fails changes nothing.
+    /// Makes one step, by the fused loops or the kernels of a device where they support the kind. A step that fails
+    /// changes nothing.
     pub fn advance(&mut self, batch: &Batch, recipe: &Recipe) -> Result<FitStep> {
         let found = self.advance_fused(batch, recipe, fused::MOST)?;
         #[cfg(feature = "cuda")]
@@ -52,7 +53,7 @@ impl State {
         Ok(found)
     }
 
-    /// The loss of a batch in candle's operations, and all that belongs to it.
+    /// Computes the loss of a batch in candle's operations, and all that belongs to it.
     pub fn loss(&self, batch: &Batch, recipe: &Recipe) -> Result<Loss> {
         loss(recipe, &self.params, batch, self.before())
     }
@@ -61,7 +62,8 @@ impl State {
         Before { step: self.step, silent: &self.silent, memory: &self.memory, price: self.price.factor() }
     }
 
-    /// One step by the fused loops; None where it is left to the twin. `most`: the maximum share of codes above 0.
+    /// Makes one step by the fused loops; None where it is left to the reference implementation. `most`: the maximum
+    /// share of codes above 0.
     pub fn advance_fused(&mut self, batch: &Batch, recipe: &Recipe, most: f64) -> Result<Option<FitStep>> {
         let mut room = std::mem::take(&mut self.room);
         let computed = fused::compute((&self.params, self.before()), batch, recipe, most, &mut room)?;
@@ -85,7 +87,7 @@ impl State {
         Ok(())
     }
 
-    /// One step by the kernels of a device; None where it is left to the twin.
+    /// Makes one step by the kernels of a device; None where it is left to the reference implementation.
     #[cfg(feature = "cuda")]
     fn advance_on_device(&mut self, batch: &Batch, recipe: &Recipe) -> Result<Option<FitStep>> {
         let found = super::on_device::compute((&self.params, self.before()), batch, recipe)?;
@@ -98,7 +100,7 @@ impl State {
         self.take(computed, &gradients, recipe).map(Some)
     }
 
-    /// One step in candle's operations.
+    /// Makes one step in candle's operations.
     pub fn advance_plain(&mut self, batch: &Batch, recipe: &Recipe) -> Result<FitStep> {
         let found = self.loss(batch, recipe)?;
         let mut store = found.total.backward()?;
@@ -132,12 +134,13 @@ impl State {
         Ok(FitStep { loss: total, error, l0, fve, dead })
     }
 
-    /// As [`State::update_fused`], with gradients as candle has them.
+    /// Updates the weights, as [`State::update_fused`] does, with gradients as candle has them.
     pub(super) fn update_plain(&self, gradients: &[Option<Tensor>], norm: f64, recipe: &Recipe) -> Result<()> {
         let settings = recipe.optimizer().update(self.step, norm);
         for (parameter, gradient) in self.params.all.iter().zip(gradients) {
             let Some(gradient) = gradient else { continue };
-            let (unit, [first, second]) = (recipe.unit && parameter.name == Name::Decoder, &parameter.moments);
+            let unit = recipe.unit && parameter.name == Name::Decoder;
+            let [first, second] = &parameter.moments;
             if unit && device::adam(&parameter.weight, gradient, [first, second], settings, unit)? {
                 continue;
             }
@@ -197,7 +200,7 @@ impl State {
         Ok(())
     }
 
-    /// The gradients of all weights; where directions are kept at norm 1, without the part along them.
+    /// Returns the gradients of all weights; where directions are kept at norm 1, without the part along them.
     pub(super) fn gradients(
         &self,
         of: &mut dyn FnMut(&Parameter<Name>) -> Option<Tensor>,
@@ -221,7 +224,7 @@ impl State {
     }
 }
 
-/// The part of each row of a gradient that is at right angles to a row of directions of norm 1.
+/// Returns the part of each row of a gradient that is at right angles to a row of directions of norm 1.
 fn across(gradient: Tensor, directions: &Tensor) -> Result<Tensor> {
     let along = (&gradient * directions)?.sum_keepdim(1)?;
     Ok((gradient - directions.broadcast_mul(&along)?)?)

@@ -1,4 +1,4 @@
-//! Where fitted dictionaries are stored: checkpoints while they are trained, and the cache of those that have ended.
+//! Storage of fitted dictionaries: checkpoints while they are trained, and the cache of those that have ended.
 
 use std::path::{Path, PathBuf};
 
@@ -11,11 +11,11 @@ use crate::sae::cached::{DictionaryCache, Key};
 use crate::tensor::Device;
 use crate::training::{CheckpointFolder, CheckpointOptions};
 
-/// Where the dictionaries of a call are fitted and stored.
+/// The device of a call's fits, and the places of their files.
 #[derive(Clone)]
 pub struct FitStorage<'a> {
     pub files: &'a Files,
-    /// What computes the fits, and where the dictionaries are.
+    /// Device that computes the fits, and that the dictionaries are on.
     pub device: Device,
     pub checkpoints: CheckpointOptions,
     /// The folder of the cache; none for no cache.
@@ -25,13 +25,13 @@ pub struct FitStorage<'a> {
 }
 
 impl<'a> FitStorage<'a> {
-    /// No checkpoints and no cache, on the processor.
+    /// Builds a storage without checkpoints and cache, on the CPU.
     pub fn none(files: &'a Files) -> Self {
         let checkpoints = CheckpointOptions::default();
         Self { files, device: Device::Cpu, checkpoints, cache: None, fresh: false }
     }
 
-    /// Activations on the device that fits them.
+    /// Moves activations to the device of the fits.
     pub fn placed<'r>(&self, rows: Box<dyn Rows + 'r>) -> Box<dyn Rows + 'r> {
         match &self.device {
             Device::Cpu => rows,
@@ -39,8 +39,8 @@ impl<'a> FitStorage<'a> {
         }
     }
 
-    /// Where one fit saves its checkpoints, if it does: the folder that was given, or one inside it where there are
-    /// several fits.
+    /// Returns where one fit saves its checkpoints, if it does: the folder that was given, or one inside it where there
+    /// are several fits.
     pub fn checkpoint(&self, inside: &Path) -> Option<CheckpointFolder<'a>> {
         let whole = self.checkpoints.folder(self.files)?;
         let folder = if inside.as_os_str().is_empty() { whole.folder } else { whole.folder.join(inside) };
@@ -56,11 +56,12 @@ pub struct FitCache<'a> {
     task: &'a Task,
 }
 
-/// Called with each dictionary when it has been fitted.
+/// A function that is called with each dictionary when it has been fitted.
 pub type Done<'a> = &'a mut dyn FnMut(&Fitted);
 
 impl<'a> FitCache<'a> {
-    /// None where nothing is cached: there is no folder for it, or none that may be used; or the fits have checkpoints.
+    /// Opens the cache; None where nothing is cached: there is no folder for it, or none that may be used; or the fits
+    /// have checkpoints.
     pub fn open(storage: &FitStorage, task: &'a Task) -> Option<Self> {
         let folder = storage.cache.as_ref().filter(|_| storage.checkpoints.dir.is_none())?;
         let cache = DictionaryCache::open(folder, storage.files.access()).unwrap_or_else(|error| {
@@ -71,8 +72,8 @@ impl<'a> FitCache<'a> {
         Some(Self { cache, fresh, device: storage.device.clone(), task })
     }
 
-    /// What is cached under these keys, and the others as `fit` makes them, in the order of the keys. `fit` is given
-    /// the indices of those, and reports each in their order when it is done, which is cached at once.
+    /// Loads what is cached under these keys, and fits the others, in the order of the keys. `fit` is given the indices
+    /// of the missing ones, and reports each in their order when it is done, which is cached at once.
     pub fn completed(
         &self,
         keys: &[Key],
@@ -112,7 +113,8 @@ impl<'a> FitCache<'a> {
             Ok(Some(found)) => Ok(Some(Fitted { made: found.made.to_device(&self.device)?, ..found })),
             Err(error) if error.kind == Kind::Interrupted => Err(error),
             Err(error) => {
-                let (site, why) = (key.site(), error.message);
+                let site = key.site();
+                let why = error.message;
                 self.task.say(&format!("the cached dictionary of {site} cannot be used, so it is fitted again: {why}"));
                 Ok(None)
             }

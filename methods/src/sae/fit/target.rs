@@ -40,7 +40,7 @@ crate::options! {
     }
 }
 
-/// Kinds of cross-layer transcoders: those whose features are linear in their input where they fire.
+/// Kinds of cross-layer transcoders: those whose features are linear in their input where they are active.
 const KINDS_OF_LAYERS: [&str; 4] = ["batch_topk", "topk", "relu", "jumprelu"];
 
 crate::choices! {
@@ -48,7 +48,7 @@ crate::choices! {
     pub enum CrossLayerReads {
         /// The input of the MLP, after its norm.
         MlpIn = "mlp_in",
-        /// The stream between attention and MLP.
+        /// The residual stream between attention and MLP.
         ResidMid = "resid_mid",
     }
 }
@@ -60,7 +60,7 @@ crate::options! {
         /// "batch_topk", "topk", "relu" or "jumprelu", each with its own options, which are of each layer. The first
         /// has a threshold in the end, as "jumprelu" has, so that other programs load it.
         kind: KindName = KindName("batch_topk");
-        /// What features read in each layer: the input of the MLP, or the stream before its norm.
+        /// Input of the features of each layer: that of the MLP, or the residual stream before its norm.
         reads: CrossLayerReads = CrossLayerReads::MlpIn;
     }
 }

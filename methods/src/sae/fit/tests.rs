@@ -78,7 +78,7 @@ pub(super) fn rows(count: usize, dtype: DType) -> Tensor {
     (x.affine(1.5, 0.3)).unwrap()
 }
 
-/// Weights in double precision, shaken so that no bias is 0.
+/// Returns weights in double precision, shaken so that no bias is 0.
 fn shaken(recipe: &Recipe) -> Vec<(Name, Tensor)> {
     let mut random = stream(2, "weights", 0);
     let params = Params::draw(recipe, SHAPE, &mut random, &Device::Cpu).unwrap();
@@ -178,7 +178,8 @@ fn dead_features_are_counted_and_learn_from_what_is_left() {
         let difference = floats(&(after - before).unwrap().abs().unwrap().sum(1).unwrap()).unwrap();
         (0..12).filter(|i| state.silent[*i] >= 32).map(|i| difference[i]).sum::<f64>()
     };
-    let (left, helped) = (moved(Dead::Leave), moved(Dead::AuxK { k: 2, weight: 0.5 }));
+    let left = moved(Dead::Leave);
+    let helped = moved(Dead::AuxK { k: 2, weight: 0.5 });
     assert!(helped > 10.0 * left, "{left} {helped}");
 }
 
@@ -222,7 +223,8 @@ fn options_that_a_kind_has_not_are_refused() {
 fn the_geometric_median_is_not_moved_by_one_far_row() {
     let mut numbers = vec![0.0; 22];
     (0..10).for_each(|i| numbers[2 * i] = (i as f64 - 4.5) * 0.1);
-    (numbers[20], numbers[21]) = (0.0, 1e6);
+    numbers[20] = 0.0;
+    numbers[21] = 1e6;
     let rows = Tensor::from_vec(numbers, (11, 2), &candle_core::Device::Cpu).unwrap();
     let median = floats(&geometric_median(&rows, &crate::base::Task::default()).unwrap()).unwrap();
     assert!(median[0].abs() < 0.1 && median[1].abs() < 0.2, "{median:?}");
@@ -239,7 +241,7 @@ fn a_fit_that_is_resumed_ends_with_the_same_bytes() {
     }
 }
 
-/// A fit by itself, without checkpoints.
+/// Makes one fit by itself, without checkpoints.
 pub(super) fn alone(recipe: Recipe, rows: Box<dyn Rows + '_>) -> crate::base::Result<Fitted> {
     let task = Task::default();
     Ok(FitRun::new(vec![(recipe, None)], rows, None, &task)?.run(&About::default(), &task)?.remove(0))

@@ -15,13 +15,13 @@ crate::options! {
         rows: Option<Labels> = None => usually("0, 1, 2 and so on");
         /// The names of the columns.
         columns: Option<Labels> = None => usually("0, 1, 2 and so on");
-        /// What the numbers are, with their unit; it labels the bar of colours.
+        /// Quantity of the numbers, with its unit; it labels the bar of colours.
         quantity: Option<String> = None;
         /// The line above the grid.
         title: Option<String> = None;
-        /// What the columns are.
+        /// Label of the x axis, along the columns.
         x: Option<String> = None;
-        /// What the rows are.
+        /// Label of the y axis, along the rows.
         y: Option<String> = None;
     }
 }
@@ -38,7 +38,7 @@ crate::options! {
     }
 }
 
-/// A heat map of a matrix or a grid.
+/// Builds a heat map of a matrix or a grid.
 pub fn heat(data: &Plain, options: HeatOptions, task: &Task) -> Result<Chart> {
     let mut chart = Chart::heat(grid(data, options.grid, task)?);
     if let Content::Heat(Heat { colours, .. }) = Arc::make_mut(&mut chart.content) {
@@ -48,7 +48,7 @@ pub fn heat(data: &Plain, options: HeatOptions, task: &Task) -> Result<Chart> {
     chart.sized(&options.size).checked("data", task)
 }
 
-/// A grid, or a matrix with names.
+/// Returns a grid, or a matrix with names, as a grid.
 pub fn grid(data: &Plain, options: GridOptions, task: &Task) -> Result<Grid> {
     let grid = Data { name: "data", value: data, task }.grid()?;
     let sizes = (grid.rows.len(), grid.columns.len());
@@ -138,7 +138,7 @@ impl Kind for Heat {
 }
 
 impl Heat {
-    /// The colours of a heat map's cells, and notes to stand under it.
+    /// Returns the colours of a heat map's cells, and the notes that stand under it.
     fn map(&self) -> Result<(ColourMap, Vec<String>)> {
         let Heat { grid, colours } = self;
         let finite = || grid.values.iter().copied().filter(|v| v.is_finite());

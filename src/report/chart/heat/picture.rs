@@ -1,4 +1,5 @@
-//! Heat maps as pictures: coloured cells with their values where there is room, labels around them, and a bar of the colours.
+//! Heat maps as pictures: coloured cells with their values where there is room, labels around them, and a bar of the
+//! colours.
 
 use super::*;
 use crate::report::draw::canvas::{self, Anchor, Type};
@@ -10,7 +11,7 @@ use crate::report::scale::Tick;
 
 const VALUE: Type = Type::regular(10.0);
 
-/// Cells beyond these counts would be smaller than can be seen, and their file heavier than can be opened.
+/// Maximum numbers of rows and columns: smaller cells could not be seen, and the file of more could not be opened.
 const MOST_ROWS: usize = 100;
 const MOST_COLUMNS: usize = 160;
 
@@ -18,7 +19,7 @@ const MOST_COLUMNS: usize = 160;
 const CELL_WIDTH: f64 = 44.0;
 const CELL_HEIGHT: f64 = 32.0;
 
-/// The space for the bar of colours: gap, bar, and a line of what it says that it is.
+/// The space for the bar of colours: the gap before it, its width, and the height of a line of its quantity.
 const BAR_GAP: f64 = 22.0;
 const BAR_WIDTH: f64 = 13.0;
 const BAR_LEADING: f64 = 15.0;
@@ -52,8 +53,8 @@ struct Bar {
 }
 
 impl Bar {
-    /// The bar beside cells of this height, no longer than `most` unless the cells are. Nothing of its quantity is cut, as
-    /// long as it has room along `most`.
+    /// Lays out the bar beside cells of this height, no longer than `most` unless the cells are. The quantity is not
+    /// cut as long as it has room along `most`.
     fn of(grid: &Grid, map: &ColourMap, cells_high: f64, most: f64) -> Self {
         let quantity = LABEL.fitted(&visible(&grid.quantity), most * BAR_LINES as f64);
         let mut high = cells_high.clamp(96.0, 260.0);
@@ -69,12 +70,12 @@ impl Bar {
         Self { scale, high, ticks, quantity: LABEL.wrapped(&quantity, high, BAR_LINES) }
     }
 
-    /// Where the first line of the quantity stands, from the right side of the bar, clear of the ticks.
+    /// Returns the distance from the right side of the bar to the first line of the quantity, clear of the ticks.
     fn first_line(&self) -> f64 {
         self.ticks.iter().map(|tick| TICK.width(&tick.label)).fold(0.0, f64::max) + 20.0
     }
 
-    /// The space that it takes beside the cells.
+    /// Returns the width that the bar takes beside the cells.
     fn room(&self) -> f64 {
         let more = self.quantity.len().saturating_sub(1) as f64 * BAR_LEADING;
         let quantity = if self.quantity.is_empty() { -12.0 } else { 8.0 + more };
@@ -130,7 +131,8 @@ fn lay_out(chart: &Chart, grid: &Grid, map: &ColourMap, notes: Vec<String>) -> S
     Sheet { title, notes, left, top, cell_width, cell_height, rows, every_row, columns, width, height, bar }
 }
 
-/// Whole pixels, so that no seams show between cells, unless they are too small for that.
+/// Rounds the side of a cell down to whole pixels, so that no seams show between cells, unless it is too small for
+/// that.
 fn whole(side: f64) -> f64 {
     if side >= 2.0 { side.floor() } else { side.max(0.5) }
 }
@@ -173,7 +175,7 @@ fn draw_cells(canvas: &mut Canvas, sheet: &Sheet, grid: &Grid, map: &ColourMap) 
     Ok(())
 }
 
-/// The values as written into the cells, if all of them fit.
+/// Returns the values as they are written into the cells, if all of them fit.
 fn cell_texts(sheet: &Sheet, grid: &Grid) -> Option<Vec<String>> {
     if sheet.cell_height < 15.0 || sheet.cell_width < 20.0 {
         return None;

@@ -9,7 +9,7 @@ use crate::report::terminal::screen;
 const LONGEST_NAME: usize = 20;
 const WIDEST: usize = 120;
 
-/// How the cells are shown.
+/// Ways to show cells as characters.
 enum Style {
     /// A line for each row, cells this wide with their values inside.
     Numbers(usize),
@@ -74,7 +74,7 @@ pub fn grid(chart: &Chart, heat: &Heat, screen: &Screen) -> Result<Body> {
     Ok((lines, notes))
 }
 
-/// Two rows in one line: the upper one as ink, the lower one as ground.
+/// Writes two rows in one line of half blocks: the upper row as ink, the lower row as ground.
 fn half_blocks(pair: &[&[f64]], map: &ColourMap, screen: &Screen) -> String {
     let upper = pair[0];
     let lower = pair.get(1);
@@ -103,7 +103,7 @@ fn cells(row: &[f64], texts: Option<&[String]>, wide: usize, map: &ColourMap, sc
     row.iter().enumerate().map(cell).collect()
 }
 
-/// Darkness for the size of a value; where there is room and colours are centred, its sign before it.
+/// Shades a cell by the size of its value; where there is room and colours are centred, its sign stands before.
 fn shade(value: f64, wide: usize, map: &ColourMap) -> String {
     let shades = [' ', '░', '▒', '▓', '█'];
     if !value.is_finite() {
@@ -122,7 +122,7 @@ fn shade(value: f64, wide: usize, map: &ColourMap) -> String {
     }
 }
 
-/// The names of the columns, those that have room; slanting text there is none.
+/// Writes the names of the columns, as far as there is room, since text in a terminal cannot slant.
 fn column_names(names: &[String], wide: usize, margin: usize, room: usize) -> Option<String> {
     let longest = names.iter().map(|n| screen::width(&token(n))).max().unwrap_or(0).min(12);
     // In slots of some width a part of every name says more than all of some names.
@@ -136,7 +136,8 @@ fn column_names(names: &[String], wide: usize, margin: usize, room: usize) -> Op
     Some(format!("{}{}", " ".repeat(margin), screen::fitted(line.trim_end(), room))).filter(|l| !l.trim().is_empty())
 }
 
-/// The colours from end to end, with the values there and what they are: beside them, or below where that is too narrow.
+/// Draws the colours from end to end, with the values there and their quantity: beside them, or below where that is too
+/// narrow.
 fn bar(grid: &Grid, margin: usize, wide: usize, map: &ColourMap, screen: &Screen) -> Vec<String> {
     let steps = if screen.width < 50 { 8 } else { 20 };
     let value = |step: usize| map.value((step as f64 + 0.5) / steps as f64);

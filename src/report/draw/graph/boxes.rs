@@ -1,5 +1,5 @@
-//! What is written into the boxes of a circuit: what a node is, a number that tells how much it is to be believed or
-//! how strong it is, and what it means; of a supernode its members.
+//! Texts of the boxes of a circuit: what a node is, a number that tells how much it is to be believed or how strong it
+//! is, and what it means; of a supernode its members.
 
 use super::look::Look;
 use super::names;
@@ -13,10 +13,10 @@ use crate::report::palette::{INK, MUTED, Rgb};
 use crate::report::symbols::{count, token, visible};
 
 const REMARK: Type = Type::regular(9.5);
-/// Where ports are named at the bottom of a box.
+/// Type of the names of ports at the bottom of a box, and the height of their line.
 pub const PORT: Type = Type::regular(8.5);
 const PORTS: f64 = 9.0;
-/// So many members of a supernode are named.
+/// Maximum number of members of a supernode that are named.
 const MEMBERS: usize = 4;
 
 /// The measures of a box.
@@ -28,33 +28,35 @@ pub struct Size {
     /// The most lines that a meaning takes.
     lines: usize,
     line: f64,
-    /// Between the border and the text, at the sides and above.
+    /// Space between the border and the text: at the sides, and above.
     inset: f64,
     above: f64,
 }
 
 impl Size {
-    /// How long a line may be.
+    /// Returns the width that a line may take.
     fn room(self) -> f64 {
         self.width - 2.0 * self.inset
     }
 
-    /// In rows by level: narrow where there are names and nothing else.
+    /// Returns the measures of boxes in rows by level: narrow where there are names and nothing else.
     pub fn in_rows(view: &View) -> Self {
         let has_words = |shown: &Shown| shown.group.is_some() || nodes(view, shown).any(|node| node.meaning.is_some());
         let width = if view.boxes.iter().any(has_words) { 150.0 } else { 96.0 };
-        let (name, meaning) = (Type::bold(10.0), Type::regular(11.0));
+        let name = Type::bold(10.0);
+        let meaning = Type::regular(11.0);
         Self { width, name, meaning, lines: 3, line: 13.5, inset: 8.0, above: 5.0 }
     }
 
-    /// In columns by position: the narrower the more there are.
+    /// Returns the measures of boxes in columns by position: the narrower the more columns there are.
     pub fn in_columns(columns: usize) -> Self {
         let width = match columns {
             0..=7 => 112.0,
             8..=16 => 92.0,
             _ => 76.0,
         };
-        let (name, meaning) = (Type::bold(8.5), Type::regular(9.0));
+        let name = Type::bold(8.5);
+        let meaning = Type::regular(9.0);
         Self { width, name, meaning, lines: 2, line: 11.0, inset: 6.0, above: 3.0 }
     }
 }
@@ -64,7 +66,7 @@ pub struct Text {
     size: Size,
     pub look: Look,
     lines: Vec<(String, Type, Rgb)>,
-    /// What stands at the right of the first line.
+    /// Text at the right of the first line.
     aside: Option<String>,
     is_outlier: bool,
     is_target: bool,
@@ -97,7 +99,7 @@ impl Text {
         self.lines.push((kind.fitted(line, self.size.room()), kind, ink));
     }
 
-    /// The name of a supernode, and its members.
+    /// Adds the name of a supernode, and its members.
     fn list(&mut self, name: &str, members: &[&str]) {
         let bold = Type::bold(self.size.meaning.size);
         for line in bold.wrapped(&visible(name), self.size.room(), self.size.lines) {
@@ -146,7 +148,8 @@ impl Text {
 
     pub fn draw(&self, canvas: &mut Canvas, frame: &Frame) -> Result<()> {
         self.look.draw(canvas, frame, self.is_target, self.is_outlier)?;
-        let (left, right) = (frame.left + self.size.inset, frame.right - self.size.inset);
+        let left = frame.left + self.size.inset;
+        let right = frame.right - self.size.inset;
         let middle = |line: usize| frame.top + self.size.above + 1.0 + (line as f64 + 0.5) * self.size.line;
         for (i, (line, kind, ink)) in self.lines.iter().enumerate() {
             canvas.text(line, (left, middle(i)), Anchor::Left, *kind, *ink)?;
@@ -159,12 +162,13 @@ impl Text {
     }
 }
 
-/// The nodes of a box.
+/// Returns the nodes of a box.
 fn nodes<'a>(view: &'a View, shown: &'a Shown) -> impl Iterator<Item = &'a Node> {
     shown.nodes.iter().filter_map(|node| view.graph.nodes.get(*node))
 }
 
-/// The score of a description, else the probability of a logit's token, else the node's own effect where there is room.
+/// Returns the score of a description, else the probability of a logit's token, else the node's own effect where there
+/// is room.
 pub fn aside(node: &Node, is_narrow: bool) -> Option<String> {
     if let Some(score) = node.score {
         return Some(number::fixed(score, 2));

@@ -6,15 +6,15 @@ use super::place::{Column, Level, Placed};
 use super::view::View;
 use crate::report::clip::Frame;
 
-/// Between two boxes of a cell, and between a box and the border of its column.
+/// Space between two boxes of a cell, and between a box and the border of its column.
 const STACK_GAP: f64 = 6.0;
 const MARGIN: f64 = 7.0;
-/// Between two levels, where the edges run.
+/// Space between two levels, where the edges run.
 const LEVEL_GAP: f64 = 40.0;
-/// So many boxes stand above each other; a cell with more has several stacks.
+/// Maximum number of boxes above each other; a cell with more has several stacks.
 const HIGHEST: usize = 5;
 
-/// How many columns a drawing has.
+/// Counts the columns of a drawing.
 pub fn count(view: &View) -> usize {
     let mut positions: Vec<Option<usize>> = (0..view.boxes.len()).map(|at| position(view, at)).collect();
     positions.sort_unstable();
@@ -22,14 +22,14 @@ pub fn count(view: &View) -> usize {
     positions.len()
 }
 
-/// The position of a box. A target without one stands at the last position of all.
+/// Returns the position of a box. A target without one stands at the last position of all.
 fn position(view: &View, at: usize) -> Option<usize> {
     let shown = &view.boxes[at];
     let last = || view.boxes.iter().filter_map(|shown| shown.position).max().filter(|_| shown.is_target);
     shown.position.or_else(last)
 }
 
-/// The places of all boxes, which are so wide; those without a position stand in a column of their own at the right.
+/// Places all boxes, which are `wide`; those without a position stand in a column of their own at the right.
 pub fn placed(view: &View, heights: &[f64], left: f64, wide: f64) -> Placed {
     let mut cells: BTreeMap<(bool, Option<usize>), BTreeMap<usize, Vec<usize>>> = BTreeMap::new();
     for (at, shown) in view.boxes.iter().enumerate() {
@@ -85,7 +85,7 @@ pub fn placed(view: &View, heights: &[f64], left: f64, wide: f64) -> Placed {
     placed
 }
 
-/// The stacks of a cell, from the left, each from the top.
+/// Divides the boxes of a cell into stacks, from the left, each from the top.
 fn stacked(boxes: &[usize]) -> Vec<Vec<usize>> {
     let count = boxes.len().div_ceil(HIGHEST).max(1);
     boxes.chunks(boxes.len().div_ceil(count).max(1)).map(<[usize]>::to_vec).collect()
@@ -104,7 +104,8 @@ mod tests {
         let placed = placed(&view, &heights, 60.0, 90.0);
         assert_eq!((placed.columns.len(), placed.levels.len()), (12, 8));
         for (at, a) in placed.boxes.iter().enumerate() {
-            let (shown, node) = (&view.boxes[at], &graph.nodes[at]);
+            let shown = &view.boxes[at];
+            let node = &graph.nodes[at];
             let column = placed.columns.iter().find(|column| column.left <= a.left && a.right <= column.right).unwrap();
             assert_eq!(column.position, node.position);
             let level = placed.levels.iter().find(|level| level.level == shown.level).unwrap();

@@ -2,14 +2,14 @@
 
 use crate::report::draw::canvas::Point;
 
-/// Straight pieces that one bend is drawn of.
+/// Number of straight pieces that one bend is drawn of.
 const PIECES: usize = 20;
-/// How long an edge between columns stays upright at its ends.
+/// Length along which an edge between columns stays upright at its ends.
 const UPRIGHT: f64 = 46.0;
-/// An edge that rises more than this may have boxes in its way.
+/// Rise beyond which an edge may have boxes in its way.
 const HIGH: f64 = 80.0;
 
-/// A line through the corners that leaves and arrives at each of them upright.
+/// Returns a line through the corners that leaves and arrives at each of them upright.
 pub fn smooth(corners: &[Point]) -> Vec<Point> {
     let mut points: Vec<Point> = corners.first().copied().into_iter().collect();
     for pair in corners.windows(2) {
@@ -21,13 +21,13 @@ pub fn smooth(corners: &[Point]) -> Vec<Point> {
     points
 }
 
-/// A point of the cubic curve between two points that is upright at both.
+/// Returns a point of the cubic curve between two points that is upright at both.
 fn on_bend(from: Point, to: Point, t: f64) -> Point {
     let half = (from.1 + to.1) / 2.0;
     on_cubic([from, (from.0, half), (to.0, half), to], t)
 }
 
-/// A point of the cubic curve of Bezier with these corners.
+/// Returns a point of the cubic Bezier curve with these corners.
 fn on_cubic([p, q, r, u]: [Point; 4], t: f64) -> Point {
     let s = 1.0 - t;
     let mix =
@@ -35,8 +35,8 @@ fn on_cubic([p, q, r, u]: [Point; 4], t: f64) -> Point {
     (mix(p.0, q.0, r.0, u.0), mix(p.1, q.1, r.1, u.1))
 }
 
-/// An edge from the top of a box to the bottom of another one, whose boxes are so wide: upright at both ends, and past
-/// what stands between them where it stays in its column.
+/// Returns the curve of an edge from the top of a box to the bottom of another one, both of which are `wide`: upright
+/// at both ends, and past what stands between them where it stays in its column.
 pub fn aside(from: Point, to: Point, wide: f64) -> Vec<Point> {
     let rise = from.1 - to.1;
     let upright = UPRIGHT.min(rise / 2.0);

@@ -73,7 +73,7 @@ impl Legend {
     }
 }
 
-/// The kinds of nodes where there are several, and the borders of single ones.
+/// Returns the keys of the kinds of nodes where there are several, and of the borders of single ones.
 fn of_boxes(view: &View, texts: &[Text]) -> Vec<(Key, String)> {
     let looks = [Look::Feature, Look::Error, Look::Head, Look::Whole, Look::End, Look::Group];
     let found: Vec<Look> = looks.into_iter().filter(|look| texts.iter().any(|text| text.look == *look)).collect();
@@ -90,7 +90,7 @@ fn of_boxes(view: &View, texts: &[Text]) -> Vec<(Key, String)> {
     words
 }
 
-/// What the width of an edge says.
+/// Returns the keys of edges, which say what their width means.
 fn of_edges(view: &View) -> Vec<(Key, String)> {
     if view.edges.is_empty() {
         return Vec::new();
@@ -120,7 +120,7 @@ fn of_edges(view: &View) -> Vec<(Key, String)> {
     words
 }
 
-/// What the numbers at edges and in boxes are.
+/// Returns the keys of the numbers at edges and in boxes.
 fn of_numbers(view: &View, has_labels: bool) -> Vec<(Key, String)> {
     let mut words = Vec::new();
     if has_labels {
@@ -136,7 +136,7 @@ fn of_numbers(view: &View, has_labels: bool) -> Vec<(Key, String)> {
     let nodes: Vec<_> = nodes().filter_map(|node| view.graph.nodes.get(*node)).collect();
     let asides: Vec<String> = nodes.iter().filter_map(|node| boxes::aside(node, view.is_by_position())).collect();
     if nodes.iter().any(|node| node.score.is_some()) {
-        words.push((Key::Number("0.71".into()), "how well the description holds on other text".into()));
+        words.push((Key::Number("0.71".into()), "how well the description holds on held-out text".into()));
     }
     if asides.iter().any(|aside| aside.starts_with('p')) {
         words.push((Key::Number("p 0.4".into()), "probability of the token".into()));

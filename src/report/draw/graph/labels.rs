@@ -1,4 +1,4 @@
-//! What is written at the edges of a circuit, where there is room for it.
+//! Labels of the edges of a circuit, where there is room for them.
 
 use std::collections::BTreeMap;
 
@@ -12,23 +12,23 @@ use crate::report::draw::canvas::{Anchor, Canvas, Point};
 use crate::report::number;
 use crate::report::palette::{INK, MUTED};
 
-/// Where along its curve an edge may be labelled, the best place first.
+/// Places for a label along the curve of its edge, the best one first.
 const PLACES: [f64; 11] = [0.5, 0.42, 0.58, 0.34, 0.66, 0.26, 0.74, 0.18, 0.82, 0.12, 0.88];
 /// Half the height of a label.
 const HALF: f64 = 6.5;
-/// Beside the words on their plate.
+/// Space beside the words on their plate.
 pub const MARGIN: f64 = 3.0;
-/// So many points of other curves may lie below a label.
+/// Maximum number of points of other curves below a label.
 const HIDDEN: usize = 4;
 /// The side of the squares in which points are looked up.
 const SQUARE: f64 = 24.0;
 
-/// Between the effect and the cosine.
+/// Space between the effect and the cosine.
 const SPACE: f64 = 5.0;
-/// With more edges than this the cosines are left out.
+/// Number of edges beyond which the cosines are left out.
 const FEW: usize = 40;
 
-/// What a label says.
+/// Words of a label.
 #[derive(Clone)]
 pub struct Words {
     pub effect: String,
@@ -48,7 +48,7 @@ impl Words {
         EFFECT.width(&self.effect) + self.cosine.as_ref().map_or(0.0, |cosine| SPACE + EFFECT.width(cosine))
     }
 
-    /// Writes them from `left` on.
+    /// Writes the words from `left` on.
     pub fn draw(&self, canvas: &mut Canvas, (left, middle): Point) -> Result<()> {
         canvas.text(&self.effect, (left, middle), Anchor::Left, EFFECT, INK)?;
         let Some(cosine) = &self.cosine else { return Ok(()) };
@@ -56,8 +56,8 @@ impl Words {
     }
 }
 
-/// The labels that have room, those of the strongest edges first. Each says the effect and the input of a head that it
-/// acts through, and the cosine of the two directions where that hides nothing.
+/// Returns the labels that have room, those of the strongest edges first. Each says the effect and the input of a head
+/// that it acts through, and the cosine of the two directions where that hides nothing.
 pub fn labels(view: &View, placed: &Placed, curves: &[Vec<Point>]) -> Vec<Label> {
     // Between the narrow columns of a text there is room for few.
     if !placed.columns.is_empty() && view.edges.len() > FEW {
@@ -80,13 +80,13 @@ pub fn labels(view: &View, placed: &Placed, curves: &[Vec<Point>]) -> Vec<Label>
     labels
 }
 
-/// The effect of an edge, and the input of a head that it ends at.
+/// Writes the effect of an edge, and the input of a head that it ends at.
 fn words(view: &View, edge: &Drawn) -> String {
     let port = edge.port.map(|port| format!(" {port}")).unwrap_or_default();
     effect(view.graph, edge.effect) + port.as_str()
 }
 
-/// The place along the curve where a label covers no box, no other label, and the least of other curves.
+/// Finds the place along the curve where a label covers no box, no other label, and the least of other curves.
 fn free(
     width: f64,
     curve: &[Point],
@@ -113,7 +113,7 @@ fn overlap(a: &Frame, b: &Frame, space: f64) -> bool {
     a.left < b.right + space && b.left < a.right + space && a.top < b.bottom + space && b.top < a.bottom + space
 }
 
-/// The point at a share of a curve's length.
+/// Returns the point at a share of a curve's length.
 fn along(curve: &[Point], share: f64) -> Point {
     let length = |pair: &[Point]| (pair[1].0 - pair[0].0).hypot(pair[1].1 - pair[0].1);
     let mut left = share * curve.windows(2).map(length).sum::<f64>();
@@ -142,9 +142,10 @@ impl Points {
         Self(points)
     }
 
-    /// How many points of other curves than `own` lie below a plate.
+    /// Counts the points of other curves than `own` that lie below a plate.
     fn hidden(&self, plate: &Frame, own: usize) -> usize {
-        let (low, high) = (square((plate.left, plate.top)), square((plate.right, plate.bottom)));
+        let low = square((plate.left, plate.top));
+        let high = square((plate.right, plate.bottom));
         let squares = (low.0..=high.0).flat_map(|x| (low.1..=high.1).map(move |y| (x, y)));
         let found = squares.filter_map(|square| self.0.get(&square)).flatten();
         found.filter(|(curve, point)| *curve != own && plate.contains(*point)).count()

@@ -1,4 +1,4 @@
-//! How the kinds of nodes look: the outlines and grounds of their boxes.
+//! Looks of the kinds of nodes: the outlines and grounds of their boxes.
 
 use super::view::Shown;
 use crate::base::Result;
@@ -10,20 +10,20 @@ use crate::report::palette::{GROUND, INK, MUTED, RULE, mixed};
 const RADIUS: f64 = 5.0;
 const CORNER: f64 = 7.0;
 const DASH: f64 = 3.0;
-/// Between the lines across an error.
+/// Distance between the lines across an error.
 const HATCH: f64 = 7.0;
-/// How far the second sheet of a group looks out.
+/// Distance by which the second sheet of a group looks out.
 const BEHIND: f64 = 3.5;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Look {
     Feature,
-    /// What a dictionary leaves unexplained.
+    /// The part of a site that a dictionary leaves unexplained.
     Error,
     Head,
-    /// All of a site: an MLP.
+    /// A whole site: an MLP.
     Whole,
-    /// Where a model begins and ends: tokens, the embedding, logits.
+    /// The beginning or the end of a model: tokens, the embedding, logits.
     End,
     Group,
 }
@@ -44,7 +44,7 @@ impl Look {
         }
     }
 
-    /// In the legend.
+    /// Returns the words for the look in the legend.
     pub fn words(self) -> &'static str {
         match self {
             Look::Feature => "feature",
@@ -56,11 +56,13 @@ impl Look {
         }
     }
 
-    /// A border and its ground: thick around a target, dashed around what writes along an outlier dimension.
+    /// Draws a border and its ground: thick around a target, dashed around a node that writes along an outlier
+    /// dimension.
     pub fn draw(self, canvas: &mut Canvas, frame: &Frame, is_target: bool, is_outlier: bool) -> Result<()> {
         let rule = mixed(RULE, MUTED, 0.6);
         if self == Look::Group {
-            let (left, right) = (frame.left + BEHIND, frame.right + BEHIND);
+            let left = frame.left + BEHIND;
+            let right = frame.right + BEHIND;
             let behind = self.outline(&Frame { left, right, top: frame.top - BEHIND, bottom: frame.bottom - BEHIND });
             canvas.polygon(&behind, GROUND)?;
             canvas.path(&behind, 1.0, rule)?;
@@ -79,7 +81,7 @@ impl Look {
         if is_outlier { canvas.dashed(&outline, DASH, width + 0.4, MUTED) } else { canvas.path(&outline, width, ink) }
     }
 
-    /// The outline of a box, closed.
+    /// Returns the closed outline of a box.
     fn outline(self, frame: &Frame) -> Vec<Point> {
         let Frame { left, top, right, bottom } = *frame;
         let mut outline = match self {
@@ -98,7 +100,7 @@ impl Look {
     }
 }
 
-/// Lines across a frame, upwards to the right.
+/// Returns lines across a frame, upwards to the right.
 fn hatch(frame: &Frame) -> Vec<(Point, Point)> {
     let reach = frame.width() + frame.height();
     let lines = (1..).map(|i| f64::from(i) * HATCH).take_while(|along| *along < reach);
@@ -106,7 +108,7 @@ fn hatch(frame: &Frame) -> Vec<(Point, Point)> {
     lines.filter_map(line).collect()
 }
 
-/// The outline of a frame with round corners.
+/// Returns the outline of a frame with round corners.
 fn rounded(frame: &Frame, radius: f64) -> Vec<Point> {
     let radius = radius.min(frame.height() / 2.0);
     let corners = [

@@ -39,10 +39,10 @@ const REMARK_LINE: f64 = 18.0;
 
 /// The least room for the title and the legend.
 const NARROWEST: f64 = 500.0;
-/// With more edges than this all are thin, and with more than that they are faint.
+/// Numbers of edges beyond which all are thin, and beyond which they are faint.
 const MANY: usize = 100;
 const VERY_MANY: usize = 150;
-/// What a level's ground reaches beyond its boxes.
+/// Distance by which a level's ground reaches beyond its boxes.
 const BAND: f64 = 10.0;
 /// The line below the columns, and the space between two of them.
 const POSITIONS: f64 = 18.0;
@@ -54,7 +54,8 @@ impl Picture for Graph {
     }
 
     fn description(&self) -> String {
-        let (nodes, edges) = (count(self.nodes.len(), "node"), count(self.edges.len(), "effect"));
+        let nodes = count(self.nodes.len(), "node");
+        let edges = count(self.edges.len(), "effect");
         let partial = if self.is_whole { "" } else { ", partial" };
         format!("{}{partial}: {nodes} of {}, {edges}", self.title, count(self.sites.len(), "site"))
     }
@@ -64,7 +65,7 @@ impl Picture for Graph {
     }
 }
 
-/// Everything in its place.
+/// A circuit with everything in its place.
 struct Sheet<'a> {
     view: &'a View<'a>,
     sites: Vec<String>,
@@ -73,7 +74,7 @@ struct Sheet<'a> {
     curves: Vec<Vec<Point>>,
     labels: Vec<Label>,
     weight: Weight,
-    /// Where the boxes begin.
+    /// Height at which the boxes begin, below the title and the remarks.
     above: f64,
 }
 
@@ -83,7 +84,8 @@ impl<'a> Sheet<'a> {
         let site = |site: &Option<usize>| site.and_then(|site| graph.sites.get(site)).map_or("", String::as_str);
         let sites: Vec<String> = view.levels.iter().map(|at| SITE.fitted(&visible(site(at)), 120.0)).collect();
         let left = sites.iter().map(|site| SITE.width(site)).fold(0.0, f64::max);
-        let (by_position, mut names) = (view.is_by_position(), names::nodes(graph));
+        let by_position = view.is_by_position();
+        let mut names = names::nodes(graph);
         if by_position {
             // The column says it.
             let positioned = names.iter_mut().zip(&graph.nodes).filter(|(_, node)| node.position.is_some());
@@ -113,7 +115,8 @@ impl<'a> Sheet<'a> {
         let remarks: Vec<&String> = partial.iter().chain(&self.view.left_out).collect();
         let least = remarks.iter().map(|remark| REMARK.width(remark)).fold(NARROWEST, f64::max);
         let width = self.placed.width.max(least) + 2.0 * PAD;
-        let (title, notes) = (layout::title_lines(&graph.title, width), layout::note_lines(&notes(graph), width));
+        let title = layout::title_lines(&graph.title, width);
+        let notes = layout::note_lines(&notes(graph), width);
         let legend = Legend::of(self.view, &self.texts, self.weight, !self.labels.is_empty(), width);
         let titled = PAD + layout::title_height(&title);
         self.above = titled + remarks.len() as f64 * REMARK_LINE + BAND;
@@ -137,7 +140,7 @@ impl<'a> Sheet<'a> {
         Ok(layers.finished())
     }
 
-    /// A point between the title and the legend.
+    /// Moves a point from the coordinates of the boxes to those of the sheet.
     fn moved(&self, (x, y): Point) -> Point {
         (x + PAD, y + self.above)
     }
@@ -148,15 +151,17 @@ impl<'a> Sheet<'a> {
         Frame { left, top, right, bottom }
     }
 
-    /// A faint ground behind the boxes of a level, cut into columns where there are some, and what levels and columns
-    /// are called.
+    /// Draws a faint ground behind the boxes of each level, cut into columns where there are some, and writes what
+    /// levels and columns are called.
     fn draw_ground(&self, canvas: &mut Canvas) -> Result<()> {
         for level in &self.placed.levels {
-            let (top, bottom) = (self.above + level.top - BAND, self.above + level.bottom + BAND);
+            let top = self.above + level.top - BAND;
+            let bottom = self.above + level.bottom + BAND;
             let first = self.placed.columns.first().map_or(self.placed.width, |column| column.left - 2.0 * BETWEEN);
             canvas.rectangle((PAD, top), (PAD + first, bottom), RULE.faint(0.4))?;
             for column in &self.placed.columns {
-                let (left, right) = (PAD + column.left + BETWEEN, PAD + column.right - BETWEEN);
+                let left = PAD + column.left + BETWEEN;
+                let right = PAD + column.right - BETWEEN;
                 canvas.rectangle((left, top), (right, bottom), RULE.faint(0.4))?;
             }
             if let Some(site) = self.sites.get(level.level) {
@@ -176,7 +181,7 @@ impl<'a> Sheet<'a> {
         Ok(())
     }
 
-    /// Edges, labels and boxes.
+    /// Draws edges, labels and boxes.
     fn draw_circuit(&self, layers: &mut Layers) -> Result<()> {
         let view = self.view;
         // The weakest first, so that the strong ones lie on top.
@@ -195,7 +200,8 @@ impl<'a> Sheet<'a> {
             })?;
         }
         for Label { edge, words, plate } in &self.labels {
-            let (edge, plate) = (&view.edges[*edge], self.framed(plate));
+            let edge = &view.edges[*edge];
+            let plate = self.framed(plate);
             layers.add_about("edge", &[edge.low, edge.high], |canvas| {
                 canvas.rectangle((plate.left, plate.top), (plate.right, plate.bottom), GROUND.faint(0.88))?;
                 words.draw(canvas, (plate.left + labels::MARGIN, (plate.top + plate.bottom) / 2.0))
@@ -213,7 +219,7 @@ impl<'a> Sheet<'a> {
         Ok(())
     }
 
-    /// The names of a head's inputs above where their edges end.
+    /// Writes the names of a head's inputs above where their edges end.
     fn draw_ports(&self, canvas: &mut Canvas, at: usize, frame: &Frame) -> Result<()> {
         let ends = self.view.edges.iter().zip(&self.curves).filter(|(edge, _)| edge.high == at);
         let mut runs: Vec<(crate::circuit::Port, Vec<f64>)> = Vec::new();
@@ -352,7 +358,7 @@ mod tests {
         assert!(!picture.contains('@'));
     }
 
-    /// To look at: `LOOK=folder cargo test --lib pictures_to_look_at`.
+    /// Writes pictures to look at: `LOOK=folder cargo test --lib pictures_to_look_at`.
     #[test]
     fn pictures_to_look_at() {
         let Some(folder) = std::env::var_os("LOOK").map(std::path::PathBuf::from) else { return };

@@ -1,4 +1,4 @@
-//! How nodes and effects of a circuit are called where there is little room, and where it ends.
+//! Names of the nodes and effects of a circuit where there is little room, and the nodes at which it ends.
 
 use crate::base::Cell;
 use crate::circuit::{Graph, Node, Part};
@@ -7,8 +7,8 @@ use crate::report::symbols::visible;
 
 use super::strongest::Way;
 
-/// A short name for each node: layer and index, as in `5/1044`, for features and errors where their sites are all of
-/// one kind, else site and part.
+/// Returns a short name for each node: layer and index, as in `5/1044`, for features and errors where their sites are
+/// all of one kind, else site and part.
 pub fn nodes(graph: &Graph) -> Vec<String> {
     let is_coded = |node: &&Node| matches!(node.part, Part::Feature(_) | Part::Error);
     let mut kinds: Vec<Option<&str>> =
@@ -23,13 +23,14 @@ pub fn nodes(graph: &Graph) -> Vec<String> {
     graph.nodes.iter().map(name).collect()
 }
 
-/// The kind of a site and the number of its layer, if it has one.
+/// Returns the kind of a site and the number of its layer, if it has one.
 fn layer(site: &str) -> Option<(&str, &str)> {
     let is_number = |layer: &str| !layer.is_empty() && layer.bytes().all(|b| b.is_ascii_digit());
     site.rsplit_once('.').filter(|(_, layer)| is_number(layer))
 }
 
-/// An effect as a share, as in `57 %`, with a decimal where it is less than one; or as a number of the graph's quantity.
+/// Writes an effect as a share, as in `57 %`, with a decimal where it is less than one; or as a number of the graph's
+/// quantity.
 pub fn effect(graph: &Graph, effect: f64) -> String {
     if graph.quantity.is_some() {
         return number::digits(effect, 3);
@@ -38,18 +39,18 @@ pub fn effect(graph: &Graph, effect: f64) -> String {
     format!("{} %", number::fixed(100.0 * effect, decimals))
 }
 
-/// What effects are shares of: of what a feature loses when an earlier one is ablated, or of what an earlier one alone
-/// restores of it. How a graph was made tells which.
+/// Returns whether effects are shares of what an earlier feature alone restores of a later one, and not of what the
+/// later one loses when the earlier one is ablated. How a graph was made tells which.
 pub fn is_restored(graph: &Graph) -> bool {
     graph.made.iter().any(|(name, value)| name == "way" && *value == Cell::from("restore"))
 }
 
-/// Whether a node is a logit, or all of them.
+/// Returns whether a node is a logit, or all of them.
 pub fn is_logit(node: &Node) -> bool {
     node.site == "logits"
 }
 
-/// What a graph explains: its logits, else of a tree its first node, else what alone stands last.
+/// Returns the nodes that a graph explains: its logits, else of a tree its first node, else what alone stands last.
 pub fn targets(graph: &Graph) -> Vec<usize> {
     let having = |is: &dyn Fn(&Node) -> bool| -> Vec<usize> {
         graph.nodes.iter().enumerate().filter(|(_, node)| is(node)).map(|(i, _)| i).collect()
@@ -67,7 +68,7 @@ pub fn targets(graph: &Graph) -> Vec<usize> {
     }
 }
 
-/// Where a graph is begun to be read: its targets, then what leads nowhere.
+/// Returns the nodes from which a graph is read: its targets, then those that lead nowhere.
 pub fn roots(nodes: usize, ways: &[Way], targets: &[usize]) -> Vec<usize> {
     let mut is_end = vec![true; nodes];
     ways.iter().for_each(|(from, _, _)| is_end[*from] = false);
@@ -76,7 +77,7 @@ pub fn roots(nodes: usize, ways: &[Way], targets: &[usize]) -> Vec<usize> {
     targets.iter().copied().chain(ends).collect()
 }
 
-/// The supernode of each node, the first one where several have it.
+/// Returns the supernode of each node, the first one where several have it.
 pub fn groups(graph: &Graph) -> Vec<Option<usize>> {
     let mut found = vec![None; graph.nodes.len()];
     for (i, group) in graph.supernodes.iter().enumerate().rev() {

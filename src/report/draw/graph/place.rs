@@ -1,30 +1,30 @@
-//! Where the nodes of a circuit stand: rows by level, and within a row near what they are connected with.
+//! Places of the nodes of a circuit: rows by level, and within a row near what they are connected with.
 
 use std::collections::BTreeMap;
 
 use super::view::View;
 use crate::report::clip::Frame;
 
-/// Between two boxes of a row, where edges pass that come from further below.
+/// Space between two boxes of a row, where edges pass that come from further below.
 const GAP: f64 = 24.0;
-/// Between two rows of one level.
+/// Space between two rows of one level.
 const ROW_GAP: f64 = 34.0;
-/// Between two levels, where the edges run: this much, and more the more of them there are.
+/// Space between two levels, where the edges run: this much, and more the more of them there are.
 const LEVEL_GAP: f64 = 58.0;
 const WIDEST_LEVEL_GAP: f64 = 124.0;
 const FOR_AN_EDGE: f64 = 1.6;
-/// Beside the outermost boxes, where edges pass, too.
+/// Space beside the outermost boxes, where edges pass, too.
 const SIDE: f64 = 26.0;
-/// A level that would be wider has several rows.
+/// Width beyond which a level has several rows.
 const WIDEST: f64 = 1220.0;
 /// The narrowest that nodes are given, so that there is room for the legend.
 const NARROWEST: f64 = 500.0;
-/// How often rows are ordered anew, downwards and upwards in turn.
+/// Number of times that rows are ordered anew, downwards and upwards in turn.
 const SWEEPS: usize = 16;
 
 /// Boxes of one height beside each other.
 pub struct Row {
-    /// From left to right.
+    /// The nodes from left to right.
     pub nodes: Vec<usize>,
     pub top: f64,
     pub bottom: f64,
@@ -47,21 +47,22 @@ pub struct Column {
 /// Nodes in their places, from the upper left corner of where nodes are drawn.
 pub struct Placed {
     pub boxes: Vec<Frame>,
-    /// From the top, as levels are.
+    /// The rows from the top, as levels are.
     pub rows: Vec<Row>,
     /// The row of each node.
     pub row_of: Vec<usize>,
     pub levels: Vec<Level>,
-    /// Where nodes are drawn by position; there are no rows then.
+    /// The columns where nodes are drawn by position; there are no rows then.
     pub columns: Vec<Column>,
-    /// Where edges may run, on the left.
+    /// Left end of where edges may run.
     pub left: f64,
     pub width: f64,
     pub height: f64,
 }
 
 impl Placed {
-    /// `heights` is what the text of each box takes, `left` where boxes of this width may begin.
+    /// Stacks boxes in rows by level. `heights` is what the text of each box takes, `left` where boxes of this width
+    /// may begin.
     pub fn of(view: &View, heights: &[f64], left: f64, wide: f64) -> Self {
         let mut levels: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         for (i, shown) in view.boxes.iter().enumerate() {
@@ -92,7 +93,7 @@ impl Placed {
         placed
     }
 
-    /// Puts the rows of a level below what there is.
+    /// Puts the rows of a level below those that are placed already.
     fn stack(&mut self, rows: Vec<Vec<usize>>, x: &[f64], heights: &[f64], (left, wide): (f64, f64)) {
         for (i, nodes) in rows.into_iter().enumerate() {
             let top = self.height + if i > 0 { ROW_GAP } else { 0.0 };
@@ -108,7 +109,7 @@ impl Placed {
     }
 }
 
-/// Boxes of one width, so many in a row.
+/// Boxes of one width, with the number of them in a row.
 #[derive(Clone, Copy)]
 struct Boxes {
     wide: f64,
@@ -116,12 +117,12 @@ struct Boxes {
 }
 
 impl Boxes {
-    /// How many rows a level with so many boxes has.
+    /// Returns the number of rows of a level with `count` boxes.
     fn rows_of(self, count: usize) -> usize {
         count.div_ceil(self.in_a_row).max(1)
     }
 
-    /// How far apart the middles of neighbours stand; those of several rows overlap.
+    /// Returns the distance between the middles of neighbours; those of several rows overlap.
     fn apart(self, count: usize) -> f64 {
         (self.wide + GAP) / self.rows_of(count) as f64
     }
@@ -130,7 +131,8 @@ impl Boxes {
         self.apart(count) * (count as f64 - 1.0) + self.wide
     }
 
-    /// The rows of a level: every second one, every third one and so on, so that edges reach both past each other.
+    /// Divides the nodes of a level into rows: of two rows each takes every second node, of three every third one, so
+    /// that edges reach each row past the others.
     fn rows(self, nodes: &[usize], x: &[f64]) -> Vec<Vec<usize>> {
         let mut nodes = nodes.to_vec();
         nodes.sort_by(|a, b| x[*a].total_cmp(&x[*b]).then(a.cmp(b)));
@@ -167,21 +169,22 @@ impl Boxes {
     }
 }
 
-/// The space above a level: edges that leave it need more the more they are.
+/// Returns the space above a level: edges that leave it need more the more they are.
 fn level_gap(view: &View, level: usize) -> f64 {
     let leaving = view.edges.iter().filter(|edge| view.boxes[edge.low].level == level).count();
     (LEVEL_GAP + FOR_AN_EDGE * leaving as f64).min(WIDEST_LEVEL_GAP)
 }
 
-/// The middles of all boxes, from left to right: rows are pulled to each other, downwards and upwards in turn, and the
-/// places with the fewest crossings are taken (Sugiyama, Tagawa and Toda 1981).
+/// Returns the middles of all boxes, from left to right: rows are pulled to each other, downwards and upwards in turn,
+/// and the places with the fewest crossings are taken (Sugiyama, Tagawa and Toda 1981).
 fn across(view: &View, levels: &BTreeMap<usize, Vec<usize>>, boxes: Boxes, inner: f64) -> Vec<f64> {
     let near = Near::of(view);
     let mut x = vec![inner / 2.0; view.boxes.len()];
     for nodes in levels.values() {
         boxes.spread(nodes, &mut x, inner);
     }
-    let (mut best, mut fewest) = (x.clone(), f64::INFINITY);
+    let mut best = x.clone();
+    let mut fewest = f64::INFINITY;
     for _ in 0..SWEEPS {
         for nodes in levels.values().rev() {
             boxes.pull(nodes, &near.later, &mut x, inner);
@@ -200,7 +203,7 @@ fn across(view: &View, levels: &BTreeMap<usize, Vec<usize>>, boxes: Boxes, inner
     best
 }
 
-/// What each node is connected with, and how strongly.
+/// Neighbours of each node, with the strengths of the edges between them.
 struct Near {
     earlier: Vec<Vec<(usize, f64)>>,
     later: Vec<Vec<(usize, f64)>>,
@@ -220,7 +223,7 @@ impl Near {
     }
 }
 
-/// How many pairs of edges between the same two levels cross, and a little for the length of each edge.
+/// Counts the pairs of edges between the same two levels that cross, and adds a little for the length of each edge.
 fn tangle(view: &View, x: &[f64]) -> f64 {
     let mut between: BTreeMap<(usize, usize), Vec<(f64, f64)>> = BTreeMap::new();
     let mut length = 0.0;
@@ -236,7 +239,8 @@ fn tangle(view: &View, x: &[f64]) -> f64 {
     between.values().map(crossings).sum::<usize>() as f64 + length / 400.0
 }
 
-/// The rising numbers that are nearest to these by the sum of squares: neighbours in the wrong order are pooled.
+/// Returns the rising numbers that are nearest to these by the sum of squares: neighbours in the wrong order are
+/// pooled.
 fn rising(numbers: &[f64]) -> Vec<f64> {
     let mut runs: Vec<(f64, usize)> = Vec::new();
     for number in numbers {

@@ -1,4 +1,4 @@
-//! How the edges of a circuit run: out of the top of a box, through the gaps of the rows above, into the bottom of
+//! Routes of the edges of a circuit: out of the top of a box, through the gaps of the rows above, into the bottom of
 //! another box.
 
 use std::collections::BTreeMap;
@@ -10,17 +10,18 @@ use crate::circuit::Port;
 use crate::report::clip::Frame;
 use crate::report::draw::canvas::Point;
 
-/// Between edges that pass beside a row, and between the row and the first of them.
+/// Space between edges that pass beside a row, and between the row and the first of them.
 const LANE: f64 = 7.0;
-/// The most between two edges that end at one box.
+/// Largest space between two edges that end at one box.
 const PORT: f64 = 26.0;
-/// What an edge gives to be spared a gap in which there is another one.
+/// Length of the detour that an edge takes to be spared a gap with another edge.
 const CROWDED: f64 = 8.0;
 
-/// The curves of all edges, in their order, each from the lower box to the upper one.
+/// Returns the curves of all edges, in their order, each from the lower box to the upper one.
 pub fn curves(view: &View, placed: &Placed) -> Vec<Vec<Point>> {
     let passes = passes(view, placed);
-    let (leaving, arriving) = (ports(view, placed, &passes, true), ports(view, placed, &passes, false));
+    let leaving = ports(view, placed, &passes, true);
+    let arriving = ports(view, placed, &passes, false);
     let curve = |(i, edge): (usize, &Drawn)| {
         let from = (leaving[i], placed.boxes[edge.low].top);
         let to = (arriving[i], placed.boxes[edge.high].bottom);
@@ -37,12 +38,13 @@ pub fn curves(view: &View, placed: &Placed) -> Vec<Vec<Point>> {
     view.edges.iter().enumerate().map(curve).collect()
 }
 
-/// The rows that each edge passes on its way up, and where it passes them.
+/// Returns the rows that each edge passes on its way up, and where it passes them.
 fn passes(view: &View, placed: &Placed) -> Vec<Vec<(usize, f64)>> {
     let mut gaps: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
     // Strong edges choose first.
     for i in view.by_strength().into_iter().rev() {
-        let (from, to) = (view.edges[i].low, view.edges[i].high);
+        let from = view.edges[i].low;
+        let to = view.edges[i].high;
         for row in placed.row_of[to] + 1..placed.row_of[from] {
             let wanted = on_line(placed, (from, to), row);
             let crowd = |gap: usize| gaps.get(&(row, gap)).map_or(0, Vec::len);
@@ -62,9 +64,11 @@ fn passes(view: &View, placed: &Placed) -> Vec<Vec<(usize, f64)>> {
     passes
 }
 
-/// Where the straight line between two nodes crosses a row.
+/// Returns the place at which the straight line between two nodes crosses a row.
 fn on_line(placed: &Placed, (from, to): (usize, usize), row: usize) -> f64 {
-    let (from, to, row) = (&placed.boxes[from], &placed.boxes[to], &placed.rows[row]);
+    let from = &placed.boxes[from];
+    let to = &placed.boxes[to];
+    let row = &placed.rows[row];
     let share = (from.top - (row.top + row.bottom) / 2.0) / (from.top - to.bottom).max(1.0);
     middle(from) + (middle(to) - middle(from)) * share
 }
@@ -73,8 +77,8 @@ fn middle(frame: &Frame) -> f64 {
     (frame.left + frame.right) / 2.0
 }
 
-/// From where to where a gap of a row reaches: gap 0 lies left of all boxes, the last one right of them, as far as the
-/// drawing goes.
+/// Returns the ends of a gap of a row: gap 0 lies left of all boxes, the last one right of them, as far as the drawing
+/// goes.
 fn reach(placed: &Placed, row: &Row, gap: usize) -> (f64, f64) {
     let left = gap.checked_sub(1).and_then(|before| row.nodes.get(before)).map(|node| placed.boxes[*node].right);
     let right = row.nodes.get(gap).map(|node| placed.boxes[*node].left);
@@ -92,7 +96,8 @@ fn nearest_gap(placed: &Placed, row: usize, wanted: f64, crowd: impl Fn(usize) -
     (0..=row.nodes.len()).min_by(|a, b| cost(a).total_cmp(&cost(b))).unwrap_or(0)
 }
 
-/// Where edges pass a gap: beside each other, as near as can be to where they want to; evenly where it is too narrow.
+/// Returns the places at which edges pass a gap: beside each other, as near as can be to where they want to; evenly
+/// where the gap is too narrow.
 fn lanes((left, right): (f64, f64), wanted: &[f64]) -> Vec<f64> {
     let count = wanted.len() as f64;
     if right - left < LANE * (count + 1.0) {
@@ -100,15 +105,16 @@ fn lanes((left, right): (f64, f64), wanted: &[f64]) -> Vec<f64> {
     }
     let mut before = f64::NEG_INFINITY;
     let place = |(lane, wanted): (usize, &f64)| {
-        let (lowest, highest) = (left + LANE * (lane as f64 + 1.0), right - LANE * (count - lane as f64));
+        let lowest = left + LANE * (lane as f64 + 1.0);
+        let highest = right - LANE * (count - lane as f64);
         before = wanted.max(before + LANE).max(lowest).min(highest);
         before
     };
     wanted.iter().enumerate().map(place).collect()
 }
 
-/// Where each edge leaves its lower box, or arrives at its upper one: beside each other, in the order in which they run,
-/// those of one input of a head together.
+/// Returns the place at which each edge leaves its lower box, or arrives at its upper one: beside each other, in the
+/// order in which they run, those of one input of a head together.
 fn ports(view: &View, placed: &Placed, passes: &[Vec<(usize, f64)>], leaving: bool) -> Vec<f64> {
     let mut ends: BTreeMap<usize, Vec<(Option<Port>, f64, usize)>> = BTreeMap::new();
     for (i, edge) in view.edges.iter().enumerate() {
@@ -142,7 +148,8 @@ mod tests {
             let curves = curves(&view, &placed);
             assert_eq!(curves.len(), view.edges.len());
             for (edge, curve) in view.edges.iter().zip(&curves) {
-                let (first, last) = (curve[0], curve[curve.len() - 1]);
+                let first = curve[0];
+                let last = curve[curve.len() - 1];
                 assert_eq!((first.1, last.1), (placed.boxes[edge.low].top, placed.boxes[edge.high].bottom));
                 assert!(curve.windows(2).all(|pair| pair[0].1 >= pair[1].1), "edges rise");
                 for (x, y) in curve {

@@ -3,7 +3,8 @@
 use crate::circuit::{Edge, Graph, Node, Part, Port, Supernode};
 use crate::report::samples::noise;
 
-/// So many nodes at each level, the earliest first; every node but the last ones leads to one or more of the next level.
+/// Builds a graph with a number of nodes at each level, the earliest level first; every node but the last ones leads to
+/// one or more of the next level.
 pub fn graph(levels: &[usize]) -> Graph {
     let mut nodes = Vec::new();
     let mut at = vec![Vec::new(); levels.len()];
@@ -44,12 +45,12 @@ pub fn graph(levels: &[usize]) -> Graph {
     }
 }
 
-/// Graphs of 1, 4, 12, 30 and 60 nodes.
+/// Builds graphs of 1, 4, 12, 30 and 60 nodes.
 pub fn all() -> Vec<Graph> {
     [&[1][..], &[3, 1], &[5, 4, 2, 1], &[10, 8, 6, 3, 2, 1], &[18, 16, 13, 9, 3, 1]].map(graph).into()
 }
 
-/// Heads, MLPs, the embedding and logits: 30 edges, with the inputs of heads told apart.
+/// Builds a graph of heads, MLPs, the embedding and logits: 30 edges, with the inputs of heads told apart.
 pub fn heads() -> Graph {
     let layers = 4;
     let sites = (0..layers).flat_map(|layer| [format!("z.{layer}"), format!("mlp_out.{layer}")]);
@@ -64,7 +65,8 @@ pub fn heads() -> Graph {
     let mut edges: Vec<Edge> = Vec::new();
     for i in 0.. {
         let pick = |turn: usize| (noise(3 * i + turn) * nodes.len() as f64) as usize;
-        let (from, to) = (pick(0), pick(1));
+        let from = pick(0);
+        let to = pick(1);
         if nodes[from].level >= nodes[to].level {
             continue;
         }
@@ -90,7 +92,7 @@ pub fn heads() -> Graph {
     }
 }
 
-/// A sparse circuit of features with the errors of their dictionaries.
+/// Builds a sparse circuit of features with the errors of their dictionaries.
 pub fn features() -> Graph {
     let mut graph = graph(&[6, 5, 4, 2]);
     for (i, node) in graph.nodes.iter_mut().enumerate() {
@@ -106,7 +108,7 @@ pub fn features() -> Graph {
     graph
 }
 
-/// Features, errors and tokens of so many positions below two logits.
+/// Builds a graph of features, errors and tokens at `tokens` positions below two logits.
 pub fn attribution(tokens: usize, layers: usize) -> Graph {
     let words = ["The", " keys", " to", " the", " old", " cabinet", " (", "in", " two", " brackets", ")", " is"];
     let sites = (0..layers).map(|layer| format!("mlp_out.{layer}"));
@@ -158,7 +160,7 @@ pub fn attribution(tokens: usize, layers: usize) -> Graph {
     }
 }
 
-/// The circuit of heads with two groups, one of which spans levels.
+/// Builds the circuit of heads with two groups, one of which spans levels.
 pub fn grouped() -> Graph {
     let mut graph = heads();
     let of = |site: &str| (0..graph.nodes.len()).filter(|i| graph.nodes[*i].site == site).collect::<Vec<_>>();
@@ -171,7 +173,7 @@ pub fn grouped() -> Graph {
     graph
 }
 
-/// An attribution graph with groups.
+/// Builds an attribution graph with groups.
 pub fn grouped_by_position() -> Graph {
     let mut graph = attribution(12, 6);
     let inside = |i: &usize| graph.nodes[*i].feature().is_some() && graph.nodes[*i].position == Some(9);
@@ -184,7 +186,7 @@ pub fn grouped_by_position() -> Graph {
     graph
 }
 
-/// So many edges between features of three levels, as no method should give.
+/// Builds a graph with a number of edges between features of three levels, as no method should give.
 pub fn large(edges: usize) -> Graph {
     let wide = (edges as f64 / 2.0).sqrt().ceil() as usize;
     let mut graph = graph(&[wide, wide, wide, 1]);
@@ -201,7 +203,7 @@ pub fn large(edges: usize) -> Graph {
     graph
 }
 
-/// All of them, by name.
+/// Builds all graphs that are drawn in tests, by name.
 pub fn named() -> Vec<(&'static str, Graph)> {
     vec![
         ("tree", graph(&[5, 4, 2, 1])),

@@ -11,7 +11,7 @@ const DASH: f64 = 5.0;
 /// Half the width of the tip of an edge that leads down.
 const TIP: f64 = 4.0;
 
-/// How wide and how deep the strokes of a drawing are: the weakest, and what the strongest has beyond that.
+/// Width and depth of the strokes of a drawing: of the weakest, and what the strongest has beyond that.
 #[derive(Debug, Clone, Copy)]
 pub struct Weight {
     width: (f64, f64),
@@ -20,9 +20,9 @@ pub struct Weight {
 
 impl Weight {
     pub const WIDE: Self = Self { width: (0.9, 7.0), depth: (0.4, 0.5) };
-    /// Where there are more, or they run behind boxes.
+    /// Strokes of many edges, or of edges that run behind boxes.
     pub const THIN: Self = Self { width: (0.5, 2.5), depth: (0.28, 0.62) };
-    /// Where they are many: only the strong ones are deep.
+    /// Strokes of very many edges: only the strong ones are deep.
     pub const FAINT: Self = Self { width: (0.4, 2.2), depth: (0.22, 0.68) };
 
     fn of(self, share: f64) -> f64 {
@@ -38,12 +38,12 @@ pub fn draw(canvas: &mut Canvas, points: &[Point], share: f64, weight: Weight) -
     }
 }
 
-/// Cuts off beside an edge what runs below it, so that crossings are seen as such.
+/// Cuts off what runs below an edge beside it, so that crossings are seen as such.
 pub fn clear(canvas: &mut Canvas, points: &[Point], share: f64, weight: Weight) -> Result<()> {
     canvas.path(points, weight.of(share) + 2.4, GROUND)
 }
 
-/// The tip of an edge that leads down, where it ends.
+/// Draws the tip of an edge that leads down, where it ends.
 pub fn arrow(canvas: &mut Canvas, (x, y): Point, share: f64) -> Result<()> {
     let ink = if share < 0.0 { GROWS } else { FALLS };
     canvas.polygon(&[(x, y), (x - TIP, y - 2.0 * TIP), (x + TIP, y - 2.0 * TIP)], ink)

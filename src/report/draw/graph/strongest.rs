@@ -4,7 +4,7 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-/// What is shown.
+/// The nodes and edges that are shown.
 pub struct Part {
     pub nodes: Vec<bool>,
     pub edges: Vec<bool>,
@@ -26,7 +26,9 @@ pub fn part(nodes: usize, ways: &[Way], roots: &[usize], (most_nodes, most_edges
         into[*to].push(edge);
     }
     let mut part = Part { nodes: vec![false; nodes], edges: vec![false; ways.len()] };
-    let (mut open, mut known, mut taken) = (BinaryHeap::new(), 0, 0);
+    let mut open = BinaryHeap::new();
+    let mut known = 0;
+    let mut taken = 0;
     let reach = |node: usize, open: &mut BinaryHeap<Open>| {
         open.extend(into[node].iter().map(|edge| Open { strength: ways[*edge].2.abs(), edge: *edge }));
     };
@@ -54,7 +56,8 @@ pub fn part(nodes: usize, ways: &[Way], roots: &[usize], (most_nodes, most_edges
 }
 
 impl Ord for Open {
-    /// The strongest first, of equally strong ones the one that stands first; what is no number comes last.
+    /// Compares strengths, so that the strongest edge comes first, of equally strong ones the one that stands first,
+    /// and NaN last.
     fn cmp(&self, other: &Self) -> Ordering {
         let size = |strength: f64| if strength.is_nan() { -1.0 } else { strength };
         size(self.strength).total_cmp(&size(other.strength)).then(other.edge.cmp(&self.edge))

@@ -1,5 +1,5 @@
-//! What a drawing shows of a graph: a box for each node or supernode, and the edges between boxes, those of a
-//! supernode's members added up. Of a graph that would be a tangle it is the strongest part.
+//! Graphs as they are drawn: a box for each node or supernode, and the edges between boxes, those of a supernode's
+//! members added up. Of a graph that would be a tangle the strongest part is drawn.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,10 @@ use super::strongest::{self, Way};
 use crate::base::counts::count;
 use crate::circuit::{Graph, Port};
 
-/// Beyond this a drawing is a tangle,
+/// Numbers of nodes and edges beyond which a drawing is a tangle.
 const MOST_NODES: usize = 300;
 const MOST_EDGES: usize = 2000;
-/// and this much of it is drawn.
+/// Numbers of nodes and edges that are drawn of a tangle.
 const SOME_NODES: usize = 150;
 const SOME_EDGES: usize = 300;
 
@@ -19,11 +19,11 @@ pub struct View<'a> {
     pub graph: &'a Graph,
     pub boxes: Vec<Shown>,
     pub edges: Vec<Drawn>,
-    /// From below, the site of each level; a supernode of several sites stands between them.
+    /// Site of each level, from below; a supernode of several sites stands between them.
     pub levels: Vec<Option<usize>>,
-    /// What the thickness of an edge is relative to.
+    /// Effect that the thickness of edges is relative to.
     pub largest: f64,
-    /// What is not drawn, in words.
+    /// Note on what is not drawn.
     pub left_out: Option<String>,
 }
 
@@ -33,7 +33,7 @@ pub struct Shown {
     pub group: Option<usize>,
     /// The node, or the supernode's members.
     pub nodes: Vec<usize>,
-    /// Counted from below, among the levels that there are.
+    /// Number of the level, counted from below among the levels that there are.
     pub level: usize,
     pub position: Option<usize>,
     pub is_target: bool,
@@ -44,7 +44,7 @@ pub struct Shown {
 pub struct Drawn {
     pub low: usize,
     pub high: usize,
-    /// Whether it leads from the upper box to the lower one, as edges between supernodes may.
+    /// Whether the edge leads from the upper box to the lower one, as edges between supernodes may.
     pub is_down: bool,
     pub port: Option<Port>,
     /// The sum, where several edges are drawn as one.
@@ -54,14 +54,15 @@ pub struct Drawn {
     pub share: f64,
 }
 
-/// Where a box stands from below: twice its level, for supernodes of several levels one more, and a place among these.
+/// Height of a box from below: twice its level, for supernodes of several levels one more, and a place among these.
 type Height = (usize, usize);
 
 impl<'a> View<'a> {
     pub fn of(graph: &'a Graph) -> Self {
         let (mut boxes, box_of) = boxes(graph);
         let mut merged = merged(graph, &boxes, &box_of);
-        let (all_boxes, all_edges) = (boxes.len(), merged.len());
+        let all_boxes = boxes.len();
+        let all_edges = merged.len();
         let mut left_out = None;
         if all_boxes > MOST_NODES || all_edges > MOST_EDGES {
             keep_strongest(graph, &mut boxes, &mut merged);
@@ -90,12 +91,12 @@ impl<'a> View<'a> {
         Self { graph, boxes, edges: merged, levels, largest, left_out }
     }
 
-    /// Whether its nodes stand at positions of a text.
+    /// Returns whether nodes stand at positions of a text.
     pub fn is_by_position(&self) -> bool {
         self.boxes.iter().any(|shown| shown.position.is_some())
     }
 
-    /// The edges from the weakest to the strongest.
+    /// Returns the edges from the weakest to the strongest.
     pub fn by_strength(&self) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.edges.len()).collect();
         order.sort_by(|a, b| self.edges[*a].share.abs().total_cmp(&self.edges[*b].share.abs()));
@@ -103,12 +104,13 @@ impl<'a> View<'a> {
     }
 }
 
-/// A box for each node that is in no supernode, and one for each supernode where its first member would be; and the
-/// box of each node.
+/// Returns a box for each node that is in no supernode, and one for each supernode where its first member would be; and
+/// the box of each node.
 fn boxes(graph: &Graph) -> (Vec<Shown>, Vec<usize>) {
     let group_of = names::groups(graph);
     let targets = names::targets(graph);
-    let (mut boxes, mut of_group) = (Vec::<Shown>::new(), BTreeMap::new());
+    let mut boxes = Vec::<Shown>::new();
+    let mut of_group = BTreeMap::new();
     let mut box_of = Vec::with_capacity(graph.nodes.len());
     for (i, group) in group_of.into_iter().enumerate() {
         let at = *group.and_then(|group| of_group.get(&group)).unwrap_or(&boxes.len());
@@ -130,7 +132,7 @@ fn boxes(graph: &Graph) -> (Vec<Shown>, Vec<usize>) {
     (boxes, box_of)
 }
 
-/// The edges between boxes: those that end at one node keep their inputs apart, others are added up.
+/// Returns the edges between boxes: those that end at one node keep their inputs apart, others are added up.
 fn merged(graph: &Graph, boxes: &[Shown], box_of: &[usize]) -> Vec<Drawn> {
     let mut found: BTreeMap<(usize, usize, Option<Port>), usize> = BTreeMap::new();
     let mut merged: Vec<Drawn> = Vec::new();

@@ -13,7 +13,7 @@ use crate::base::memory::human;
 use crate::base::{Error, Result};
 use crate::err;
 
-/// How much of what a server says is shown.
+/// Number of characters of a server's message that errors show.
 const SHOWN: usize = 400;
 
 /// Most bytes of an answer that does not tell its length, such as a list of names.
@@ -82,7 +82,8 @@ impl HttpService for Connection {
     }
 }
 
-/// Most bytes of an answer, which is held in memory: what its head says, also where the body goes on in chunks.
+/// Returns the largest number of bytes that an answer may have, since it is held in memory: what its head says, also
+/// where the body goes on in chunks.
 fn most(answer: &http::response::Parts) -> u64 {
     let told = answer.headers.get(http::header::CONTENT_LENGTH);
     let told = told.and_then(|length| length.to_str().ok()?.parse().ok());
@@ -92,7 +93,8 @@ fn most(answer: &http::response::Parts) -> u64 {
     }
 }
 
-/// What may be tried again: connections that failed or broke, but no refusal of ours.
+/// Returns the error of a request with its kind, which decides whether it is tried again: connections that failed or
+/// broke are, refusals of our own are not.
 fn failed(error: reqwest::Error) -> HttpError {
     let kind = match () {
         () if ours(&error).is_some() => HttpErrorKind::Unknown,
@@ -103,12 +105,12 @@ fn failed(error: reqwest::Error) -> HttpError {
     HttpError::new(kind, error.without_url())
 }
 
-/// A refusal of ours among the causes of an error.
+/// Returns the refusal of our own among the causes of an error, if there is one.
 pub fn ours(error: &(dyn std::error::Error + 'static)) -> Option<Error> {
     causes(error).find_map(|cause| cause.downcast_ref::<Error>().cloned())
 }
 
-/// An error and its cause, on one line.
+/// Returns an error and its cause, on one line.
 pub fn told(error: &(dyn std::error::Error + 'static)) -> String {
     let text = match error.source() {
         Some(source) => source.to_string(),
@@ -186,7 +188,7 @@ mod tests {
         address
     }
 
-    /// The body of the answer to a signed request.
+    /// Returns the body of the answer to a signed request.
     fn asked(address: &str) -> std::result::Result<Vec<u8>, String> {
         let folder = tempfile::tempdir().unwrap();
         let rules = Rules { allow_net: vec!["127.0.0.1".into()], ..Rules::default() };
@@ -205,7 +207,8 @@ mod tests {
     #[test]
     fn an_answer_that_goes_on_is_cut_where_its_head_says() {
         let head = |status: &str, more: &str| format!("HTTP/1.1 {status}\r\nTransfer-Encoding: chunked\r\n{more}\r\n");
-        let (chunk, endless) = ([b"10000\r\n", [b'x'; 1 << 16].as_slice(), b"\r\n"].concat(), usize::MAX);
+        let chunk = [b"10000\r\n", [b'x'; 1 << 16].as_slice(), b"\r\n"].concat();
+        let endless = usize::MAX;
         for (head, most) in [
             (head("403 Forbidden", ""), "1.0 MiB"),
             (head("200 OK", ""), "64.0 MiB"),

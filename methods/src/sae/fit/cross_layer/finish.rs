@@ -10,7 +10,7 @@ use crate::sae::fit::plan::Recipe;
 use crate::sae::transcoders::{DecoderRows, Fires, Reads, TranscoderLayer, Transcoders, Writes};
 use crate::tensor::Tensor;
 
-/// The transcoders of fitted weights; `read` and `written` say how each layer's input and output were scaled.
+/// Builds the transcoders of fitted weights; `read` and `written` say how each layer's input and output were scaled.
 ///
 /// As for a transcoder of one layer, codes are those of the centred input over its scale, and the scale of each output
 /// goes into the part of the directions that is written there. Directions keep their lengths: they are 1 in the scaled
@@ -21,7 +21,8 @@ pub fn finished(
     (read, written): (&[Input], &[Input]),
     (reads, model): (Reads, Option<String>),
 ) -> Result<Transcoders> {
-    let (bias, mut layers) = (state.bias()?.as_detached_tensor(), Vec::new());
+    let bias = state.bias()?.as_detached_tensor();
+    let mut layers = Vec::new();
     for (number, (of_layer, (read, output))) in state.layers.iter().zip(read.iter().zip(written)).enumerate() {
         let get = |name| Ok::<_, crate::base::Error>(of_layer.params.get(name)?.as_detached_tensor());
         let encoder = get(Name::Encoder)?;

@@ -1,4 +1,5 @@
-//! The reference implementation of the step in candle's operations, with dense products: the twin of the fused step.
+//! The reference implementation of the step in candle's operations, with dense products, which the fused step must
+//! agree with.
 
 use super::batch::{LayerStep, explained, layer_weights, of_layer, spread_of};
 use crate::base::Result;
@@ -17,12 +18,13 @@ pub struct CrossLayerLoss {
     pub layers: Vec<LayerStep>,
 }
 
-/// The sum over layers of the reconstruction error of what is written there, and over those that read of the penalty and
-/// of the AuxK loss, in which dead features reconstruct what is left of the layers that they write, each weighted as in
-/// the error.
+/// Computes the loss: the sum over layers of the reconstruction error of what is written there, and over those that
+/// read of the penalty and of the AuxK loss, in which dead features reconstruct what is left of the layers that they
+/// write, each weighted as in the error.
 pub fn plain_loss(states: &[State], batch: &[Batch], recipe: &Recipe) -> Result<CrossLayerLoss> {
     let kind = recipe.kind.as_ref();
-    let (mut pre, mut decoders) = (Vec::new(), Vec::new());
+    let mut pre = Vec::new();
+    let mut decoders = Vec::new();
     for (layer, Batch { x, .. }) in states.iter().zip(batch) {
         let bias = layer.params.get(Name::EncoderBias)?.as_tensor();
         pre.push(kernels::linear(x, layer.params.get(Name::Encoder)?.as_tensor(), Some(bias))?);
@@ -39,9 +41,11 @@ pub fn plain_loss(states: &[State], batch: &[Batch], recipe: &Recipe) -> Result<
     let bias = first.params.get(Name::DecoderBias)?.as_tensor();
     let left = left(&codes, &decoders, bias, batch)?;
     let mut total = Tensor::zeros((), bias.dtype(), bias.device())?;
-    let (mut counts, mut fves) = (Vec::new(), Vec::new());
+    let mut counts = Vec::new();
+    let mut fves = Vec::new();
     for (left, target) in left.iter().zip(batch.iter().map(Batch::target)) {
-        let ((rows, width), spread) = (target.dims2()?, spread_of(target)?);
+        let (rows, width) = target.dims2()?;
+        let spread = spread_of(target)?;
         let squares = left.sqr()?.sum_all()?;
         fves.push(explained(number(&squares)?, spread));
         counts.push(of_layer(recipe, rows, width, spread));
@@ -72,9 +76,10 @@ pub fn plain_loss(states: &[State], batch: &[Batch], recipe: &Recipe) -> Result<
     Ok(CrossLayerLoss { total, error, layers })
 }
 
-/// What is left of each layer's target.
+/// Computes what is left of each layer's target.
 fn left(codes: &[Tensor], decoders: &[Tensor], bias: &Tensor, batch: &[Batch]) -> Result<Vec<Tensor>> {
-    let (mut all, mut start) = (Vec::new(), 0);
+    let mut all = Vec::new();
+    let mut start = 0;
     for (written, target) in batch.iter().map(Batch::target).enumerate() {
         let width = target.dims2()?.1;
         let mut found = bias.narrow(0, start, width)?.broadcast_as(target.dims())?.contiguous()?;

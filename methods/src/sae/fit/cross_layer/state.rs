@@ -22,7 +22,7 @@ pub struct CrossLayerState {
 }
 
 impl CrossLayerState {
-    /// Initial weights, as of a dictionary of each layer.
+    /// Draws initial weights, in each layer those of a dictionary.
     pub fn draw(recipe: &Recipe, shapes: &[Shape], random: &mut impl Rng, device: &Device) -> Result<Self> {
         let layer = |(layer, shape): (usize, &Shape)| {
             let mut params = Params::draw(recipe, *shape, random, device)?;
@@ -46,18 +46,18 @@ impl CrossLayerState {
         Ok(())
     }
 
-    /// The decoder bias of all layers.
+    /// Returns the decoder bias of all layers.
     pub fn bias(&self) -> Result<&candle_core::Var> {
         let first = self.layers.first().ok_or_else(|| err!(Bug, "a cross-layer transcoder without layers"))?;
         first.params.get(Name::DecoderBias)
     }
 
-    /// The number of steps made.
+    /// Returns the number of steps made.
     pub fn step(&self) -> u64 {
         self.layers.first().map_or(0, |layer| layer.step)
     }
 
-    /// One step, by the fused loops where codes are sparse. A step that fails changes nothing.
+    /// Makes one step, by the fused loops where codes are sparse. A step that fails changes nothing.
     pub fn advance(&mut self, batch: &[Batch], recipe: &Recipe) -> Result<FitStep> {
         match self.advance_fused(batch, recipe, fused::MOST)? {
             Some(found) => Ok(found),
@@ -65,7 +65,8 @@ impl CrossLayerState {
         }
     }
 
-    /// One step by the fused loops; None where it is left to the twin. `most`: the maximum share of codes above 0.
+    /// Makes one step by the fused loops; None where it is left to the reference implementation. `most`: the maximum
+    /// share of codes above 0.
     pub fn advance_fused(&mut self, batch: &[Batch], recipe: &Recipe, most: f64) -> Result<Option<FitStep>> {
         let mut rooms: Vec<Gradients> = self.layers.iter_mut().map(|layer| std::mem::take(&mut layer.room)).collect();
         let before: Vec<_> = self.layers.iter().map(|layer| (&layer.params, layer.before())).collect();
@@ -83,7 +84,7 @@ impl CrossLayerState {
         self.finish(recipe, (computed.total, computed.error), computed.layers).map(Some)
     }
 
-    /// One step in candle's operations.
+    /// Makes one step in candle's operations.
     pub fn advance_plain(&mut self, batch: &[Batch], recipe: &Recipe) -> Result<FitStep> {
         let found = plain_loss(&self.layers, batch, recipe)?;
         let total = number(&found.total)?;

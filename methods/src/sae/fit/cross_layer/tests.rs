@@ -48,7 +48,7 @@ fn batch(shape: CrossLayerShape, rows: usize, turn: u64) -> Vec<Batch> {
     each(shape.d_in, 0).into_iter().zip(targets).map(|(x, target)| Batch { x, target: Some(target) }).collect()
 }
 
-/// A state in which no bias is 0.
+/// Builds a state in which no bias is 0.
 fn started(recipe: &Recipe, shape: CrossLayerShape) -> CrossLayerState {
     let mut random = stream(2, "weights", 0);
     let state = CrossLayerState::draw(recipe, &shape.of_layers(), &mut random, &Device::Cpu).unwrap();
@@ -67,10 +67,11 @@ fn worst(a: &Tensor, b: &Tensor) -> f64 {
     floats(&(a - b).unwrap()).unwrap().into_iter().fold(0.0, |worst, difference| worst.max(difference.abs()))
 }
 
-/// Some steps by both ways from the same start.
+/// Makes some steps from one start by the fused loops and by candle's operations, and compares them.
 #[track_caller]
 fn agree(recipe: &Recipe, shape: CrossLayerShape, batches: &[Vec<Batch>]) {
-    let (mut fast, mut plain) = (started(recipe, shape), started(recipe, shape));
+    let mut fast = started(recipe, shape);
+    let mut plain = started(recipe, shape);
     for (step, batch) in batches.iter().enumerate() {
         let what = format!("{} {:?} at step {step}", recipe.kind.name(), recipe.kind.options());
         let found = fast.advance_fused(batch, recipe, 1.1).unwrap().expect(&what);
@@ -201,7 +202,7 @@ fn numbers_that_are_not_finite_end_a_step_and_change_nothing() {
     assert_eq!((weights(&state), state.step()), (before, 0));
 }
 
-/// What transcoders reconstruct in each layer of what is read.
+/// Computes what transcoders reconstruct in each layer.
 fn reconstructed(layers: &[TranscoderLayer], x: &[Tensor]) -> Result<Vec<Tensor>> {
     let mut found: Vec<Option<Tensor>> = vec![None; layers.len()];
     for (number, (layer, x)) in layers.iter().zip(x).enumerate() {

@@ -11,11 +11,12 @@ pub struct Helped {
     pub left: Left,
     /// The AuxK error, with its weight.
     pub loss: f64,
-    /// What a number of `left` counts in the gradient of that.
+    /// Weight of a number of `left` in the gradient of the AuxK error.
     pub factor: f32,
 }
 
-/// None where the residual has no variance, or no feature is dead.
+/// Computes the AuxK error of dead features on the residual; None where the residual has no variance, or no feature is
+/// dead.
 pub fn help(inputs: &Inputs, rest: &[f32], dead: &[u32], k: usize, weight: f64) -> Result<Option<Helped>> {
     let k = k.min(dead.len());
     if k == 0 {

@@ -17,7 +17,7 @@ use crate::tensor::Tensor;
 use kernels::sparse::{add, add_columns, add_rows, dots_with_rows, scale, squares};
 use kernels::{Numbers, arch, flat};
 
-/// What a step found before it changes anything.
+/// The results of a step before it changes anything.
 pub struct Computed {
     pub total: f64,
     pub error: f64,
@@ -26,8 +26,8 @@ pub struct Computed {
     pub layers: Vec<LayerStep>,
 }
 
-/// The loss and, into `rooms`, its gradients, one for each layer; None where this is left to the twin. `most`: the maximum
-/// share of codes above 0.
+/// Computes the loss and, into `rooms`, its gradients, one for each layer; None where this is left to the reference
+/// implementation. `most`: the maximum share of codes above 0.
 pub fn compute(
     layers: &[(&Params, Before)],
     batch: &[Batch],
@@ -65,7 +65,7 @@ pub fn compute(
     all.compute(Numbers::of(&target)?.slice(), &codes, &befores, rooms).map(Some)
 }
 
-/// What the parts of a step share.
+/// The inputs and settings that all parts of a step share.
 struct Layers<'a> {
     inputs: Vec<Inputs<'a>>,
     /// The sums of squares of the targets about their mean.
@@ -75,14 +75,14 @@ struct Layers<'a> {
     recipe: &'a Recipe,
 }
 
-/// What is left of the targets of all layers.
+/// The residuals of the targets of all layers.
 struct LeftOfAll {
     /// `[rows, sum of widths]`, each layer with its weight.
     rest: Vec<f32>,
-    /// For each layer, the sum of the squares of that without its weight.
+    /// Sum of squares of each layer's residual without its weight.
     squares: Vec<f64>,
     sums: Vec<f64>,
-    /// For each layer that reads and each of its codes, the dot product of its direction and what is left, times a factor.
+    /// Dot product of the direction of each code of each layer that reads with the residual, times a factor.
     slopes: Vec<Vec<f32>>,
 }
 
@@ -101,7 +101,9 @@ impl Layers<'_> {
         let factor = (-2.0 * factor) as f32;
         let memory = rooms.first_mut().map(|room| std::mem::take(&mut room.left.rest)).unwrap_or_default();
         let mut left = self.reconstruct(target, codes, (&weights, factor), memory);
-        let (mut loss, mut squares, mut layers) = (0.0, 0.0, Vec::with_capacity(codes.len()));
+        let mut loss = 0.0;
+        let mut squares = 0.0;
+        let mut layers = Vec::with_capacity(codes.len());
         // From the last layer, so that the first, whose features write everything, takes what is left as it is.
         for (layer, (inputs, room)) in self.inputs.iter().zip(rooms.iter_mut()).enumerate().rev() {
             let chosen = &codes[layer];
@@ -136,7 +138,8 @@ impl Layers<'_> {
         (weights, factor): (&[f64], f32),
         mut rest: Vec<f32>,
     ) -> LeftOfAll {
-        let (arch, width) = (arch(), self.widths.iter().sum::<usize>());
+        let arch = arch();
+        let width = self.widths.iter().sum::<usize>();
         rest.resize(target.len(), 0.0);
         let row = |row: usize, rest: &mut [f32], squared: &mut [f64], slopes: &mut [Vec<f32>]| {
             rest.copy_from_slice(&target[row * width..(row + 1) * width]);
@@ -147,7 +150,8 @@ impl Layers<'_> {
                 self.inputs.iter().zip(codes).map(|(inputs, chosen)| (inputs, &chosen.codes, chosen.codes.range(row)))
             };
             for (inputs, codes, range) in each() {
-                let (columns, values) = (&codes.columns[range.clone()], &codes.values[range]);
+                let columns = &codes.columns[range.clone()];
+                let values = &codes.values[range];
                 let end = &mut rest[width - inputs.shape.d_out..];
                 add_rows(arch, end, inputs.directions(), columns.len(), |i| (columns[i], -values[i]));
             }
@@ -166,7 +170,8 @@ impl Layers<'_> {
             }
         };
         let piece = |first: usize, rest: &mut [f32]| {
-            let (mut squared, mut sums) = (vec![0.0; self.widths.len()], vec![0.0; width]);
+            let mut squared = vec![0.0; self.widths.len()];
+            let mut sums = vec![0.0; width];
             let mut slopes = vec![Vec::new(); self.inputs.len()];
             for (i, rest) in rest.chunks_exact_mut(width).enumerate() {
                 row(first / width + i, rest, &mut squared, &mut slopes);
@@ -176,7 +181,8 @@ impl Layers<'_> {
             (squared, sums, slopes)
         };
         let pieces = parallel::blocks(&mut rest, PIECE * width, &piece);
-        let (squared, sums) = (vec![0.0; self.widths.len()], vec![0.0; width]);
+        let squared = vec![0.0; self.widths.len()];
+        let sums = vec![0.0; width];
         let mut left = LeftOfAll { rest, squares: squared, sums, slopes: vec![Vec::new(); self.inputs.len()] };
         for (squared, sums, slopes) in pieces {
             add(&mut left.squares, &squared);
@@ -186,9 +192,10 @@ impl Layers<'_> {
         left
     }
 
-    /// The ends of rows of all outputs: those of a layer and of all after it. `ends`: memory to write to.
+    /// Collects the ends of rows of all outputs: those of a layer and of all after it. `ends`: memory to write to.
     fn ends(&self, rest: &[f32], layer: usize, mut ends: Vec<f32>) -> Vec<f32> {
-        let (width, end) = (self.widths.iter().sum::<usize>(), self.inputs[layer].shape.d_out);
+        let width = self.widths.iter().sum::<usize>();
+        let end = self.inputs[layer].shape.d_out;
         ends.resize(rest.len() / width * end, 0.0);
         parallel::fill(&mut ends, end, &|first, ends| {
             let row = first / end;

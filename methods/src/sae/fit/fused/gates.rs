@@ -7,16 +7,16 @@ use kernels::sparse::SparseRows;
 
 /// The open gates of a batch.
 pub struct Gates {
-    /// Their pre-activations.
+    /// Pre-activations of the open gates.
     pub open: SparseRows,
-    /// What a number of the encoder's product counts in a magnitude, for each feature.
+    /// Factor of each feature from the encoder's product to its magnitude.
     pub scales: Vec<f32>,
 }
 
-/// What the open gates leave of a target, by themselves.
+/// The residual of a target that the open gates leave by themselves, and its loss.
 pub struct GatesLeft {
     pub left: Left,
-    /// Its error, and the penalty.
+    /// Error of the gates' reconstruction, and the penalty.
     pub loss: f64,
 }
 
@@ -25,9 +25,10 @@ impl Gates {
         Self { open, scales: inputs.log_scale.unwrap_or_default().iter().map(|log| log.exp()).collect() }
     }
 
-    /// The codes: the magnitudes of features with an open gate, which may be 0.
+    /// Computes the codes: the magnitudes of features with an open gate, which may be 0.
     pub fn codes(&self, inputs: &Inputs) -> SparseRows {
-        let (gate, bias) = (inputs.gate.unwrap_or_default(), inputs.encoder_bias);
+        let gate = inputs.gate.unwrap_or_default();
+        let bias = inputs.encoder_bias;
         let magnitude = |(open, column): (&f32, &u32)| {
             let feature = *column as usize;
             let size = (open - gate[feature]) * self.scales[feature] + bias[feature];
@@ -38,8 +39,8 @@ impl Gates {
         SparseRows { values, starts: self.open.starts.clone(), columns: self.open.columns.clone() }
     }
 
-    /// Their own reconstruction, whose directions and bias are fixed. `price`: what a gate costs; `counts`: what a square of
-    /// what is left does.
+    /// Reconstructs the target by the gates alone, with fixed directions and bias, given the sparsity coefficient and
+    /// `counts`, the weight of a squared error.
     pub fn reconstruct(&self, inputs: &Inputs, price: f64, counts: f64) -> GatesLeft {
         let target = (inputs.whole, inputs.decoder_bias);
         let mut left = reconstruct(inputs, target, &self.open, (-2.0 * counts) as f32, Left::default());
@@ -48,7 +49,7 @@ impl Gates {
         GatesLeft { loss: left.squares * counts + cost, left }
     }
 
-    /// The gradient of the logarithms of the scales. The slopes of codes of 0 are removed here.
+    /// Computes the gradient of the logarithms of the scales. The slopes of codes of 0 are removed here.
     pub fn gradient(&self, codes: &SparseRows, slopes: &mut [f32], inputs: &Inputs) -> Vec<f32> {
         let gate = inputs.gate.unwrap_or_default();
         let mut felt = vec![0f64; self.scales.len()];

@@ -21,46 +21,46 @@ const SHORTEST: f32 = 1e-8;
 #[derive(Default)]
 pub struct Gradients {
     encoder: Vec<f32>,
-    /// Nothing where the encoder is the decoder.
+    /// Gradient of the decoder; empty where the encoder is the decoder.
     decoder: Vec<f32>,
-    /// Which rows of these two have been written.
+    /// Whether each row of the encoder's and the decoder's gradients has been written.
     there: Vec<bool>,
     encoder_bias: Vec<f32>,
-    /// Of the biases of gates; 0 where a kind has none.
+    /// Gradient of the biases of gates; 0 where a kind has none.
     gate: Vec<f32>,
-    /// Of the logarithms of their magnitudes' scales, where there are some.
+    /// Gradient of the logarithms of the scales of gated features' magnitudes; empty for kinds without gates.
     pub log_scale: Vec<f32>,
-    /// Initialised with the residual; the gradient through centring is added to it.
+    /// Gradient of the decoder bias: initialised with the residual, and the gradient through centring is added to it.
     pub decoder_bias: Vec<f32>,
     pub threshold: Vec<f32>,
-    /// Of a linear skip connection; None where there is none.
+    /// Gradient of a linear skip connection; empty where there is none.
     pub skip: Vec<f32>,
-    /// The residual, and what nested prefixes feel of it.
+    /// Residual of the target, and with nested prefixes that of each prefix.
     pub left: Left,
     /// The input minus the decoder bias.
     pub centred: Vec<f32>,
     widths: [usize; 2],
 }
 
-/// Codes that take part in an error: by features, with what is left of the target and what that counts.
+/// Codes that take part in an error, by features, with the residual of the target and its factor.
 pub struct ErrorTerm<'a> {
     pub codes: &'a ByColumn,
     pub felt: Felt<'a>,
     pub factor: f32,
-    /// What a slope counts for the encoder, for each feature; 1 where there are none.
+    /// Factor of a slope for the encoder, for each feature; 1 where there are none.
     pub scales: &'a [f32],
     /// Whether the bias that decides about these codes is that of the gates.
     pub of_gates: bool,
 }
 
-/// What the directions feel of an error.
+/// The residual that gives the directions their gradients.
 #[derive(Clone, Copy)]
 pub enum Felt<'a> {
-    /// All of them what is left: `[rows, d_out]`.
+    /// One residual for all features: `[rows, d_out]`.
     Alike(&'a [f32]),
-    /// The features of each of these blocks something else: `[rows, blocks, d_out]`.
+    /// A residual for the features of each block: `[rows, blocks, d_out]`.
     Blocks(&'a [f32], &'a [(usize, f64)]),
-    /// Nothing.
+    /// No gradient.
     Nothing,
 }
 
@@ -75,13 +75,15 @@ impl<'a> ErrorTerm<'a> {
 
     /// Adds the gradient of a direction.
     fn add_to(&self, arch: Arch, row: &mut [f32], feature: usize) {
-        let (places, factor) = (self.codes.column(feature), self.factor);
+        let places = self.codes.column(feature);
+        let factor = self.factor;
         match self.felt {
             Felt::Alike(rest) => {
                 add_rows(arch, row, rest, places.len(), |i| (places[i].row, factor * places[i].value));
             }
             Felt::Blocks(felt, ends) => {
-                let (count, block) = (ends.len() as u32, block(ends, feature) as u32);
+                let count = ends.len() as u32;
+                let block = block(ends, feature) as u32;
                 let pick = |i: usize| (places[i].row * count + block, factor * places[i].value);
                 add_rows(arch, row, felt, places.len(), pick);
             }
@@ -95,7 +97,7 @@ impl<'a> ErrorTerm<'a> {
 pub struct Directions<'a> {
     /// Whether the part of the gradient along them is removed.
     pub is_unit: bool,
-    /// What a code counts for each unit of the length of these parts of its direction.
+    /// Gradient of the penalty by the length of a part of a direction, for a code of 1.
     pub length: f32,
     pub parts: &'a [usize],
 }
@@ -135,11 +137,12 @@ impl Gradients {
         Ok(squares)
     }
 
-    /// The gradient of a skip connection, where there is one: residual times input. It writes to every prefix, so of blocks
-    /// it feels the first.
+    /// Adds the gradient of a skip connection, where there is one: residual times input. It writes to every prefix, so
+    /// of blocks it has the residual of the first.
     pub fn feel_skip(&mut self, inputs: &Inputs, felt: Felt, factor: f32) -> Result<()> {
         self.skip.clear();
-        let (rows, shape) = (inputs.rows, inputs.shape);
+        let rows = inputs.rows;
+        let shape = inputs.shape;
         let (felt, blocks) = match felt {
             Felt::Alike(rest) => (rest, 1),
             Felt::Blocks(felt, ends) => (felt, ends.len()),
@@ -162,7 +165,8 @@ impl Gradients {
             let [encoder, decoder] = widths.map(|width| width * shape.d_sae);
             memory::check(4 * (encoder as u128 + decoder as u128), || "the gradients of a dictionary".into())?;
             *self = Self { encoder: vec![0.0; encoder], decoder: vec![0.0; decoder], widths, ..std::mem::take(self) };
-            (self.there, self.encoder_bias) = (vec![false; shape.d_sae], vec![0.0; shape.d_sae]);
+            self.there = vec![false; shape.d_sae];
+            self.encoder_bias = vec![0.0; shape.d_sae];
             self.gate = vec![0.0; shape.d_sae];
         }
         Ok(())
@@ -186,7 +190,7 @@ impl Gradients {
         rows.enumerate().map(piece).collect()
     }
 
-    /// The gradient of a weight; None where the step has none.
+    /// Returns the gradient of a weight; None where the step has none.
     pub fn of<'a>(&'a self, name: Name) -> Option<RowGradients<'a>> {
         const WHOLE: &[bool] = &[true];
         let whole = |numbers: &'a [f32]| Some(RowGradients { numbers, width: numbers.len(), there: WHOLE });
@@ -209,7 +213,9 @@ impl Piece<'_> {
         for index in 0..self.there.len() {
             let feature = self.first + index;
             let is_there = terms.iter().any(|term| !term.codes.column(feature).is_empty());
-            (self.there[index], self.bias[index], self.gate[index]) = (is_there, 0.0, 0.0);
+            self.there[index] = is_there;
+            self.bias[index] = 0.0;
+            self.gate[index] = 0.0;
             if is_there {
                 let (squares, through) = self.feature(index, inputs, terms, feel);
                 sums.squares += squares;
@@ -221,15 +227,19 @@ impl Piece<'_> {
         sums
     }
 
-    /// The gradients of one feature: the sum of their squares, and that of the product with its row of the encoder.
+    /// Computes the gradients of one feature, and returns the sum of their squares, and that of the product with its
+    /// row of the encoder.
     fn feature(&mut self, index: usize, inputs: &Inputs, terms: &[ErrorTerm], feel: Directions<'_>) -> (f64, f32) {
-        let (arch, feature) = (self.arch, self.first + index);
-        let (d_in, d_out) = (inputs.shape.d_in, inputs.shape.d_out);
+        let arch = self.arch;
+        let feature = self.first + index;
+        let d_in = inputs.shape.d_in;
+        let d_out = inputs.shape.d_out;
         let encoder = &mut self.encoder[index * d_in..(index + 1) * d_in];
         encoder.fill(0.0);
         let mut through = 0.0;
         for term in terms {
-            let (places, scale) = (term.codes.column(feature), term.scale(feature));
+            let places = term.codes.column(feature);
+            let scale = term.scale(feature);
             add_rows(arch, encoder, inputs.x, places.len(), |i| (places[i].row, scale * places[i].slope));
             let slopes = places.iter().map(|place| place.slope).sum::<f32>();
             let bias = if term.of_gates { &mut self.gate[index] } else { &mut self.bias[index] };

@@ -28,7 +28,7 @@ pub struct StepTensors {
     is_tied: bool,
 }
 
-/// The same, locked for reading.
+/// The tensors of a step, locked for reading.
 pub struct StepNumbers<'a> {
     tensors: &'a StepTensors,
     x: Numbers<'a>,
@@ -38,8 +38,8 @@ pub struct StepNumbers<'a> {
 }
 
 impl StepTensors {
-    /// None where a tensor is not in f32 on the CPU, where shapes do not match (the reference implementation reports
-    /// which), or where sizes overflow the index type.
+    /// Takes the tensors of a step; None where a tensor is not in f32 on the CPU, where shapes do not match (the
+    /// reference implementation reports which), or where sizes overflow the index type.
     pub fn of(params: &Params, batch: &Batch, recipe: &Recipe) -> Result<Option<Self>> {
         let (&[rows, _], &[others, d_out]) = (batch.x.dims(), batch.target().dims()) else { return Ok(None) };
         let target = batch.target.as_ref();
@@ -58,8 +58,8 @@ impl StepTensors {
         Ok(Some(Self { target: target.map(flat).transpose()?, rest, is_centred, ..of_layer }))
     }
 
-    /// Those of one layer of a cross-layer transcoder, whose features write this many numbers; without a target, which
-    /// all layers have in common.
+    /// Takes the tensors of one layer of a cross-layer transcoder, whose features write this many numbers; without a
+    /// target, which all layers have in common.
     pub fn of_layer(params: &Params, x: &Tensor, d_out: usize, recipe: &Recipe) -> Result<Option<Self>> {
         let weights = params.all.iter().map(|parameter| (parameter.name, parameter.weight.as_detached_tensor()));
         let weights: Vec<_> = weights.collect();
@@ -73,8 +73,11 @@ impl StepTensors {
             return Ok(None);
         }
         let flat = |(name, weight)| Ok((name, flat(&weight)?));
-        let (weights, is_tied) = (weights.into_iter().map(flat).collect::<Result<_>>()?, recipe.kind.is_tied());
-        let (target, rest, x) = (None, None, kernels::flat(x)?);
+        let weights = weights.into_iter().map(flat).collect::<Result<_>>()?;
+        let is_tied = recipe.kind.is_tied();
+        let target = None;
+        let rest = None;
+        let x = kernels::flat(x)?;
         Ok(Some(Self { x, target, rest, weights, rows, shape, is_centred: false, is_tied }))
     }
 
@@ -91,15 +94,17 @@ impl StepTensors {
 }
 
 impl StepNumbers<'_> {
-    /// Everything as slices. `room`: memory for what is read once it is centred.
+    /// Returns the inputs as slices. `room`: memory for the rows that are read, once they are centred.
     pub fn inputs<'a>(&'a self, room: &'a mut Vec<f32>) -> Result<Inputs<'a>> {
         let StepTensors { rows, shape, is_centred, is_tied, .. } = *self.tensors;
         let maybe = |name| self.weights.iter().find(|(known, _)| *known == name).map(|(_, numbers)| numbers.slice());
         let get = |name: Name| maybe(name).ok_or_else(|| err!(Bug, "a dictionary without its {name}"));
-        let (encoder, encoder_bias, decoder_bias) =
-            (get(Name::Encoder)?, get(Name::EncoderBias)?, maybe(Name::DecoderBias));
+        let encoder = get(Name::Encoder)?;
+        let encoder_bias = get(Name::EncoderBias)?;
+        let decoder_bias = maybe(Name::DecoderBias);
         let (encoder, lengths) = if is_tied { unit(encoder, shape.d_in) } else { (Cow::Borrowed(encoder), Vec::new()) };
-        let (x, whole) = (self.x.slice(), self.target.as_ref().unwrap_or(&self.x).slice());
+        let x = self.x.slice();
+        let whole = self.target.as_ref().unwrap_or(&self.x).slice();
         Ok(Inputs {
             x: decoder_bias.filter(|_| is_centred).map_or(x, |centre| less(x, centre, room)),
             whole,
@@ -130,14 +135,14 @@ pub struct Inputs<'a> {
     pub x: &'a [f32],
     /// The target of the dictionary: `[rows, d_out]`; of a layer of a cross-layer transcoder, which has none of its own, x.
     pub whole: &'a [f32],
-    /// The target of its features, without a skip connection.
+    /// Target of the features, without a skip connection.
     pub target: &'a [f32],
-    /// As it is used: the rows of a tied dictionary are normalised.
+    /// Encoder that the step uses: the rows of a tied dictionary are normalised.
     pub encoder: Cow<'a, [f32]>,
     /// The norms of the rows of a tied dictionary.
     pub lengths: Vec<f32>,
     pub encoder_bias: &'a [f32],
-    /// None where it is the encoder.
+    /// Decoder; None where it is the encoder.
     decoder: Option<&'a [f32]>,
     pub decoder_bias: Option<&'a [f32]>,
     pub threshold: Option<&'a [f32]>,
@@ -150,7 +155,7 @@ pub struct Inputs<'a> {
 }
 
 impl Inputs<'_> {
-    /// The directions: `[d_sae, d_out]`.
+    /// Returns the directions: `[d_sae, d_out]`.
     pub fn directions(&self) -> &[f32] {
         self.decoder.unwrap_or(&self.encoder)
     }
@@ -179,7 +184,7 @@ fn fits(name: Name, dims: &[usize], shape: Shape) -> bool {
     }
 }
 
-/// Rows without a centre.
+/// Subtracts a centre from rows.
 fn less<'a>(rows: &[f32], centre: &[f32], room: &'a mut Vec<f32>) -> &'a [f32] {
     room.resize(rows.len(), 0.0);
     parallel::fill(room, centre.len(), &|first, less| {
@@ -190,9 +195,10 @@ fn less<'a>(rows: &[f32], centre: &[f32], room: &'a mut Vec<f32>) -> &'a [f32] {
     room
 }
 
-/// Normalised rows, and their norms.
+/// Normalises rows, and returns their norms, too.
 fn unit<'a>(rows: &[f32], width: usize) -> (Cow<'a, [f32]>, Vec<f32>) {
-    let (arch, mut unit) = (arch(), rows.to_vec());
+    let arch = arch();
+    let mut unit = rows.to_vec();
     let length = |row: &mut [f32]| {
         let length = squares(arch, row).sqrt().max(SHORTEST);
         scale(arch, row, 1.0 / length);

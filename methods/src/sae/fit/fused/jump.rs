@@ -3,18 +3,19 @@
 use crate::sae::fit::kinds::{Estimate, Jump};
 use kernels::sparse::SparseRows;
 
-/// What thresholds do to pre-activations.
+/// The effect of thresholds on pre-activations.
 pub struct Jumped {
     /// The penalty, and its derivative by the mean number of codes of a row.
     pub penalty: [f64; 2],
-    /// For each pre-activation that was kept, whether it is near its threshold.
+    /// Whether each kept pre-activation is near its threshold.
     is_near: Vec<bool>,
-    /// For each feature, the number of rows in which the penalty has a gradient for its threshold.
+    /// Number of rows in which the penalty has a gradient for a feature's threshold, for each feature.
     feeling: Vec<f64>,
 }
 
 impl Jump {
-    /// Pre-activations below this do not matter to a feature: a little below the range near its threshold.
+    /// Returns the pre-activation of each feature below which none matters to it: a little below the range near its
+    /// threshold.
     pub fn floors(&self, thresholds: &[f32]) -> Vec<f32> {
         let half = (self.bandwidth / 2.0) as f32;
         thresholds.iter().map(|threshold| threshold - half - 1e-5 * (half + threshold.abs())).collect()
@@ -22,9 +23,11 @@ impl Jump {
 
     /// Turns pre-activations, all that are not below their floors, into codes; those that are only near become 0.
     pub fn jump(&self, pre: &mut SparseRows, thresholds: &[f32]) -> Jumped {
-        let (half, rows) = ((self.bandwidth / 2.0) as f32, pre.rows() as f64);
+        let half = (self.bandwidth / 2.0) as f32;
+        let rows = pre.rows() as f64;
         let nears = |number: f32, threshold: f32| half > (number - threshold).abs();
-        let (mut fires, mut is_near) = (0usize, Vec::with_capacity(pre.values.len()));
+        let mut fires = 0usize;
+        let mut is_near = Vec::with_capacity(pre.values.len());
         // Rows that were not kept have a code of 0, which may be near, too.
         let at_zero = |threshold: &f32| f64::from(u8::from(nears(0.0, *threshold)));
         let mut feeling: Vec<f64> = match self.estimate {
@@ -33,7 +36,8 @@ impl Jump {
         };
         for (value, column) in pre.values.iter_mut().zip(&pre.columns) {
             let feature = *column as usize;
-            let (pre, threshold) = (*value, thresholds[feature]);
+            let pre = *value;
+            let threshold = thresholds[feature];
             // NaN stays NaN, so that the loss shows it.
             *value = if pre <= threshold || pre <= 0.0 { 0.0 } else { pre };
             fires += usize::from(pre > threshold);
@@ -53,8 +57,8 @@ impl Jump {
         [self.l0 * off * off, self.l0 * 2.0 * off / target]
     }
 
-    /// The gradient of thresholds. `slopes`: the derivative of the error by each code; those of zero codes are removed
-    /// here, since only thresholds have that gradient. `weight`: the weight of the penalty.
+    /// Computes the gradient of thresholds. `slopes`: the derivative of the error by each code; those of zero codes are
+    /// removed here, since only thresholds have that gradient. `weight`: the weight of the penalty.
     pub fn gradient(
         &self,
         jumped: &Jumped,

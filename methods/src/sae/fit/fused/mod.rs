@@ -1,7 +1,7 @@
 //! A fused step on the CPU in f32: one dense product, whose result is never stored, and everything after it sparse.
 //!
-//! It equals the reference implementation in candle's operations, the twin, up to rounding. A kind takes part by
-//! stating how its codes are selected ([`Choice`]); a batch with many codes is left to the twin.
+//! The step equals the reference implementation in candle's operations up to rounding. A kind takes part by stating how
+//! its codes are selected ([`Choice`]); a batch with many codes is left to the reference implementation.
 
 mod auxiliary;
 pub mod cross_layer;
@@ -27,13 +27,14 @@ use kernels::arch;
 use kernels::sparse::{AtLeast, ByColumn, Product, Sizes, SparseRows, spread, squares};
 use reconstruct::{Left, reconstruct, reconstruct_nested};
 
-/// The share of codes above 0 from which on the twin's dense products are faster. (Measured at 4,096 features of 512: with
-/// 19 % above 0 a step takes two thirds of the twin's time, and as long as that with about 28 %.)
+/// The share of codes above 0 from which on the dense products of the reference implementation are faster. (Measured at
+/// 4,096 features of 512: with 19 % above 0 a fused step takes two thirds of the time of the reference implementation,
+/// and with about 28 % as long.)
 pub const MOST: f64 = 0.25;
 /// Minimum squared norm of a part.
 const SHORTEST: f32 = 1e-16;
 
-/// What a step found before it changes anything.
+/// The results of a step before it changes anything.
 pub struct Computed {
     pub total: f64,
     pub error: f64,
@@ -46,8 +47,8 @@ pub struct Computed {
     pub memory: Vec<f64>,
 }
 
-/// The loss and, into `room`, its gradients, with the norm of all of them together; None where this is left to the twin.
-/// `most`: the maximum share of codes above 0.
+/// Computes the loss and, into `room`, its gradients, with the norm of all of them together; None where this is left to
+/// the reference implementation. `most`: the maximum share of codes above 0.
 pub fn compute(
     (params, before): (&Params, Before),
     batch: &Batch,
@@ -58,7 +59,8 @@ pub fn compute(
     let progress = Progress { step: before.step, steps: recipe.steps, memory: before.memory };
     let Some(choice) = recipe.kind.choice(progress) else { return Ok(None) };
     let Some(tensors) = StepTensors::of(params, batch, recipe)? else { return Ok(None) };
-    let (numbers, mut centred) = (tensors.locked()?, std::mem::take(&mut room.centred));
+    let numbers = tensors.locked()?;
+    let mut centred = std::mem::take(&mut room.centred);
     let inputs = numbers.inputs(&mut centred)?;
     let chosen = choose(&inputs, choice, most)?;
     let computed = chosen.map(|chosen| {
@@ -75,9 +77,9 @@ pub fn compute(
 /// The codes of a batch.
 struct Chosen {
     codes: SparseRows,
-    /// What thresholds did to them.
+    /// The effect of thresholds on the codes.
     jumped: Option<Jumped>,
-    /// The gates that they passed.
+    /// Gates that the codes passed.
     gates: Option<Gates>,
 }
 
@@ -87,9 +89,10 @@ impl From<SparseRows> for Chosen {
     }
 }
 
-/// The codes of a batch. Nothing where they are too many.
+/// Computes the codes of a batch; None where they are too many.
 fn choose(inputs: &Inputs, choice: Choice<'_>, most: f64) -> Result<Option<Chosen>> {
-    let (rows, d_sae) = (inputs.rows, inputs.shape.d_sae);
+    let rows = inputs.rows;
+    let d_sae = inputs.shape.d_sae;
     if !choice.fits(d_sae) {
         return Ok(None);
     }
@@ -116,18 +119,19 @@ fn choose(inputs: &Inputs, choice: Choice<'_>, most: f64) -> Result<Option<Chose
     })
 }
 
-/// The mean over rows of the sum of codes to a power.
+/// Computes the mean over rows of the sum of codes to a power.
 fn powers(codes: &SparseRows, p: f64) -> f64 {
     let fired = codes.values.iter().filter(|code| **code > 0.0);
     fired.map(|code| f64::from(*code).powf(p)).sum::<f64>() / codes.rows().max(1) as f64
 }
 
-/// The mean number of codes in a row.
+/// Computes the mean number of codes in a row.
 fn l0(codes: &SparseRows) -> f64 {
     codes.values.iter().filter(|code| **code != 0.0).count() as f64 / codes.rows().max(1) as f64
 }
 
-/// How long the parts of a direction are; as in the twin, a part of length 0 is as if it were very short.
+/// Computes the lengths of the parts of a direction; as in the reference implementation, a part of length 0 is as if it
+/// were very short.
 pub fn lengths_of<'a>(direction: &'a [f32], parts: &'a [usize]) -> impl Iterator<Item = f32> + 'a {
     let mut rest = direction;
     parts.iter().map(move |width| {
@@ -137,7 +141,7 @@ pub fn lengths_of<'a>(direction: &'a [f32], parts: &'a [usize]) -> impl Iterator
     })
 }
 
-/// What the parts of a step share.
+/// The inputs and settings that all parts of a step share.
 struct Step<'a> {
     inputs: &'a Inputs<'a>,
     choice: Choice<'a>,
@@ -149,9 +153,9 @@ struct Step<'a> {
     silent: &'a [u64],
 }
 
-/// What the gradients of a dictionary's weights leave.
+/// The results of computing the gradients of a dictionary's weights.
 struct Backward {
-    /// Of the penalty and of the AuxK loss, with their weights.
+    /// Penalty and AuxK loss, with their weights.
     loss: f64,
     /// The sum of the squares of all gradients.
     squares: f64,
@@ -166,7 +170,8 @@ impl<'a> Step<'a> {
 
     fn compute(&self, chosen: &Chosen, room: &mut Gradients) -> Result<(Computed, f64)> {
         let inputs = self.inputs;
-        let (rows, d_out) = (inputs.rows, inputs.shape.d_out);
+        let rows = inputs.rows;
+        let d_out = inputs.shape.d_out;
         let spread_of_target = spread(inputs.whole, d_out);
         let counts = self.recipe.counting.weight(rows, d_out, spread_of_target);
         let factor = (-2.0 * counts) as f32;
@@ -191,8 +196,8 @@ impl<'a> Step<'a> {
         Ok((found, backward.squares.sqrt()))
     }
 
-    /// The gradients of all weights, into `room`, with the penalty and the AuxK loss. `factor`: what a number that is left
-    /// counts in the gradient of the error.
+    /// Computes the gradients of all weights, into `room`, with the penalty and the AuxK loss. `factor`: the weight of
+    /// a residual in the gradient of the error.
     fn backward(
         &self,
         chosen: &Chosen,
@@ -201,7 +206,8 @@ impl<'a> Step<'a> {
         factor: f32,
         room: &mut Gradients,
     ) -> Result<Backward> {
-        let (inputs, d_sae) = (self.inputs, self.inputs.shape.d_sae);
+        let inputs = self.inputs;
+        let d_sae = self.inputs.shape.d_sae;
         let penalty = self.penalty(chosen, &mut left.slopes, room);
         let silent = self.since(&chosen.codes);
         let helped = match self.recipe.dead {
@@ -240,13 +246,13 @@ impl<'a> Step<'a> {
         Ok(Backward { loss, squares: whole + more.iter().sum::<f64>(), silent })
     }
 
-    /// The smallest code above 0, where the kind tracks it.
+    /// Returns the smallest code above 0, where the kind tracks it.
     fn smallest(&self, codes: &SparseRows) -> Option<f64> {
         let fired = codes.values.iter().copied().filter(|code| *code != 0.0);
         matches!(self.choice, Choice::LargestOfAll(_)).then(|| fired.reduce(f32::min).map_or(0.0, f64::from))
     }
 
-    /// What a code counts in the penalty, for a direction of length 1.
+    /// Returns the weight of a code in the penalty, for a direction of length 1.
     fn price(&self) -> f64 {
         match self.choice {
             Choice::Positive { price, .. } | Choice::Gated { price } => self.sparsity * price / self.inputs.rows as f64,
@@ -254,7 +260,7 @@ impl<'a> Step<'a> {
         }
     }
 
-    /// The parts of a direction whose lengths cost; `whole` is one part that is all of it.
+    /// Returns the parts of a direction whose lengths are penalised; `whole` is one part that is all of it.
     fn parts<'b>(&'b self, whole: &'b [usize]) -> &'b [usize] {
         match self.choice {
             Choice::Positive { cost: Cost::Length, .. } => whole,
@@ -263,8 +269,8 @@ impl<'a> Step<'a> {
         }
     }
 
-    /// The penalty with its weight; what it does to codes is added to their slopes, what to thresholds to their gradient.
-    /// Gates have theirs in their own loss.
+    /// Computes the penalty with its weight; its gradient by codes is added to their slopes, and by thresholds to their
+    /// gradient. Gates have theirs in their own loss.
     fn penalty(&self, chosen: &Chosen, slopes: &mut [f32], room: &mut Gradients) -> f64 {
         let Chosen { codes, jumped, gates } = chosen;
         room.threshold.clear();
@@ -278,7 +284,8 @@ impl<'a> Step<'a> {
             return self.sparsity * jumped.penalty[0];
         }
         let Choice::Positive { cost, .. } = self.choice else { return 0.0 };
-        let (price, mut sum) = (self.price(), 0.0);
+        let price = self.price();
+        let mut sum = 0.0;
         if let Cost::Power(p) = cost {
             for (code, slope) in codes.values.iter().zip(slopes).filter(|(code, _)| **code > 0.0) {
                 let code = f64::from(*code);
@@ -301,7 +308,7 @@ impl<'a> Step<'a> {
         price * sum
     }
 
-    /// Rows since each feature was last active, after this batch.
+    /// Counts the rows since each feature was last active, after this batch.
     fn since(&self, codes: &SparseRows) -> Vec<u64> {
         let mut silent: Vec<u64> = self.silent.iter().map(|rows| rows + self.inputs.rows as u64).collect();
         for (code, column) in codes.values.iter().zip(&codes.columns) {

@@ -10,21 +10,21 @@ use kernels::sparse::{SparseRows, add, add_columns, add_rows, dots_with_rows, sc
 /// Rows in a chunk of parallel work; chunk boundaries depend on nothing else, for reproducibility.
 pub const PIECE: usize = 64;
 
-/// What is left of a target.
+/// The residual of a target.
 #[derive(Default)]
 pub struct Left {
     /// `[rows, d_out]`.
     pub rest: Vec<f32>,
-    /// The sum of the squares of that.
+    /// Sum of the squares of the residual.
     pub squares: f64,
-    /// The sums of its columns; of nested prefixes, of what the first of them feels.
+    /// Sums of the residual's columns; with nested prefixes, of the residual for features of the first one.
     pub sums: Vec<f64>,
-    /// For each code the dot product of its direction and the residual that it feels, times a factor.
+    /// Dot product of each code's direction with the residual that the code contributes to, times a factor.
     pub slopes: Vec<f32>,
-    /// What the features between two ends of nested prefixes feel: `[rows, prefixes, d_out]`. Empty where all features feel
-    /// `rest`.
+    /// Residual for the features between two ends of nested prefixes: `[rows, prefixes, d_out]`. Empty where `rest` is
+    /// the residual for all features.
     pub felt: Vec<f32>,
-    /// The sum of the squares of what prefixes leave, each with its weight; without prefixes, `squares`.
+    /// Sum of the squares of the prefixes' residuals, each with its weight; without prefixes, `squares`.
     pub weighted: f64,
 }
 
@@ -46,12 +46,15 @@ pub fn reconstruct(
     factor: f32,
     room: Left,
 ) -> Left {
-    let (arch, width, directions) = (arch(), inputs.shape.d_out, inputs.directions());
+    let arch = arch();
+    let width = inputs.shape.d_out;
+    let directions = inputs.directions();
     let row = |row: usize, place: usize, piece: &mut Piece| {
         let range = codes.range(row);
         let rest = &mut piece.rest[place * width..(place + 1) * width];
         rest.copy_from_slice(&target[row * width..(row + 1) * width]);
-        let (columns, values) = (&codes.columns[range.clone()], &codes.values[range]);
+        let columns = &codes.columns[range.clone()];
+        let values = &codes.values[range];
         if let Some(bias) = bias {
             add_rows(arch, rest, bias, 1, |_| (0, -1.0));
         }
@@ -66,8 +69,8 @@ pub fn reconstruct(
     Left { weighted: left.squares, ..left }
 }
 
-/// The same for nested prefixes of features, each with its end and the weight of its error (Bussmann et al. 2025): a
-/// feature writes to its own prefix and to all larger ones, so it feels what each of these leaves.
+/// Reconstructs nested prefixes of features, each with its end and the weight of its error (Bussmann et al. 2025): a
+/// feature writes to its own prefix and to all larger ones, so its gradient comes from the residuals of all of these.
 pub fn reconstruct_nested(
     inputs: &Inputs,
     (target, bias): (&[f32], Option<&[f32]>),
@@ -76,10 +79,14 @@ pub fn reconstruct_nested(
     factor: f32,
     room: Left,
 ) -> Left {
-    let (arch, width, directions, count) = (arch(), inputs.shape.d_out, inputs.directions(), prefixes.len());
+    let arch = arch();
+    let width = inputs.shape.d_out;
+    let directions = inputs.directions();
+    let count = prefixes.len();
     let row = |row: usize, place: usize, piece: &mut Piece| {
         let range = codes.range(row);
-        let (columns, values) = (&codes.columns[range.clone()], &codes.values[range]);
+        let columns = &codes.columns[range.clone()];
+        let values = &codes.values[range];
         let rest = &mut piece.rest[place * width..(place + 1) * width];
         let felt = &mut piece.felt[place * count * width..(place + 1) * count * width];
         rest.copy_from_slice(&target[row * width..(row + 1) * width]);
@@ -99,7 +106,8 @@ pub fn reconstruct_nested(
         let blocks: Vec<Range<usize>> = prefixes.iter().map(of_block).collect();
         let mut last = 0.0;
         for ((mine, (_, weight)), felt) in blocks.iter().zip(prefixes).zip(felt.chunks_exact_mut(width)) {
-            let (columns, order) = (&sorted[mine.clone()], &order[mine.clone()]);
+            let columns = &sorted[mine.clone()];
+            let order = &order[mine.clone()];
             add_rows(arch, rest, directions, mine.len(), |i| (columns[i], -values[order[i]]));
             last = f64::from(squares(arch, rest));
             piece.weighted += weight * last;
@@ -123,13 +131,13 @@ pub fn reconstruct_nested(
     in_pieces((target.len(), width, count), factor, room, row)
 }
 
-/// Which of the prefixes is the first that has a feature.
+/// Returns the number of the first prefix that has a feature.
 pub fn block(prefixes: &[(usize, f64)], feature: usize) -> usize {
     prefixes.partition_point(|(end, _)| *end <= feature)
 }
 
-/// Goes through all rows in chunks; `row` is given the number of a row, its place in its chunk, and the chunk. `prefixes`:
-/// 0 where all features feel the same.
+/// Goes through all rows in chunks; `row` is given the number of a row, its place in its chunk, and the chunk.
+/// `prefixes`: 0 where all features have one residual.
 fn in_pieces(
     (numbers, width, prefixes): (usize, usize, usize),
     factor: f32,
@@ -154,7 +162,9 @@ fn in_pieces(
         (0..piece.rest.len() / width).for_each(|place| row(index * PIECE + place, place, piece));
         scale(arch, &mut piece.slopes, factor);
     });
-    let (mut squares, mut weighted, mut sums) = (0.0, 0.0, vec![0.0; width]);
+    let mut squares = 0.0;
+    let mut weighted = 0.0;
+    let mut sums = vec![0.0; width];
     let mut slopes = Vec::with_capacity(pieces.iter().map(|piece| piece.slopes.len()).sum());
     for piece in pieces {
         squares += piece.squares;

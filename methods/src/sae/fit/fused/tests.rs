@@ -1,4 +1,4 @@
-//! The fused step against its twin, step by step, on small and awkward shapes.
+//! The fused step against the reference implementation, step by step, on small and awkward shapes.
 
 use std::sync::Arc;
 
@@ -97,10 +97,11 @@ fn same_step(found: FitStep, expected: FitStep, what: &str) {
     assert_eq!((found.l0, found.dead), (expected.l0, expected.dead), "{what}");
 }
 
-/// Some steps by both ways from the same start.
+/// Makes some steps from one start by the fused loops and by candle's operations, and compares them.
 #[track_caller]
 fn agree(recipe: &Recipe, shape: Shape, batches: &[Batch]) {
-    let (mut fast, mut plain) = (started(recipe, shape), started(recipe, shape));
+    let mut fast = started(recipe, shape);
+    let mut plain = started(recipe, shape);
     for (step, batch) in batches.iter().enumerate() {
         let what = format!("{} {:?} {shape:?} at step {step}", recipe.kind.name(), recipe.kind.options());
         let found = fast.advance_fused(batch, recipe, 1.1).unwrap().expect(&what);

@@ -22,7 +22,7 @@ crate::options! {
         k: usize = 0 => required();
         /// The k of the first step, from which it is annealed to `k`.
         k_start: Option<usize> = None => usually("`k`");
-        /// Steps in which it is.
+        /// Number of steps in which k is annealed.
         k_steps: Option<usize> = None => usually("a tenth of the steps");
     }
 }
@@ -67,7 +67,7 @@ impl DictionaryKind for BatchTopK {
     }
 }
 
-/// The k x rows largest codes.
+/// Keeps the k x rows largest codes.
 pub fn of_all_rows(pre: &Tensor, k: usize) -> Result<Tensor> {
     let codes = elementwise::relu(pre)?;
     let flat = codes.flatten_all()?.unsqueeze(0)?;
@@ -75,14 +75,14 @@ pub fn of_all_rows(pre: &Tensor, k: usize) -> Result<Tensor> {
     largest(&flat, &flat, k * rows)?.reshape(codes.dims()).map_err(Into::into)
 }
 
-/// The smallest code above 0; 0 where there is none.
+/// Finds the smallest code above 0; 0 where there is none.
 pub fn smallest(codes: &Tensor) -> Result<f64> {
     let all = crate::tensor::floats(&codes.detach())?;
     let smallest = all.into_iter().filter(|code| *code > 0.0).fold(f64::INFINITY, f64::min);
     Ok(if smallest.is_finite() { smallest } else { 0.0 })
 }
 
-/// The same threshold for every feature.
+/// Returns an activation function with one threshold for all features.
 pub fn threshold_for_all(params: &Params, threshold: Option<f64>) -> Result<Activation> {
     let like = params.get(super::Name::EncoderBias)?.as_detached_tensor().zeros_like()?;
     Ok(Activation::Threshold((like + threshold.unwrap_or(0.0))?))

@@ -1,35 +1,37 @@
-//! What a kind says of its codes to the fused step: how they are selected, and their penalty.
+//! Descriptions of a kind's codes for the fused step: their selection and their penalty.
 
-/// How a kind selects its codes, and their penalty.
+/// The selection of a kind's codes, and their penalty.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Choice<'a> {
     /// The k largest of each row.
     LargestOfRows(usize),
     /// The k x rows largest of all rows.
     LargestOfAll(usize),
-    /// Those above 0, each at a cost, of which the mean over rows of the sum counts `price`.
+    /// All codes above 0, with a penalty of the sparsity coefficient times the mean over rows of the sum of their
+    /// costs.
     Positive { price: f64, cost: Cost<'a> },
-    /// Those above a threshold of each feature, which is learned.
+    /// The codes above a learned threshold of each feature.
     Above(Jump),
-    /// Those whose gate is above 0, each at a cost of its gate, of which the mean over rows of the sum counts `price`.
+    /// The codes whose gate is above 0, with a penalty of the sparsity coefficient times the mean over rows of the sum
+    /// of the gates.
     Gated { price: f64 },
 }
 
 /// The penalty of a code.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Cost<'a> {
-    /// Its size.
+    /// The code itself.
     Size,
-    /// That times the norm of its direction.
+    /// The code times the norm of its direction.
     Length,
-    /// That times the lengths of its direction's parts, so wide, together.
+    /// The code times the sum of the norms of its direction's parts, which have these widths.
     Parts(&'a [usize]),
-    /// Its size to a power.
+    /// The code to a power.
     Power(f64),
 }
 
 impl Choice<'_> {
-    /// Whether a dictionary of this many features has so many codes.
+    /// Returns whether a dictionary of this many features has so many codes.
     pub fn fits(self, d_sae: usize) -> bool {
         match self {
             Self::LargestOfRows(k) | Self::LargestOfAll(k) => (1..=d_sae).contains(&k),
@@ -48,11 +50,11 @@ pub struct Jump {
 }
 
 crate::choices! {
-    /// Which pre-activations are near a threshold in the penalty's gradient.
+    /// Estimators of the penalty's gradient, which differ in the pre-activations that are near a threshold.
     pub enum Estimate {
-        /// Pre-activations on either side of it (equation 12).
+        /// Pre-activations on either side of a threshold (equation 12).
         Paper = "paper",
-        /// Codes, which are on one side of it only, as the code of dictionary_learning has it.
+        /// Codes, which are on one side of a threshold only, as the code of dictionary_learning has it.
         DictionaryLearning = "dictionary_learning",
     }
 }

@@ -35,7 +35,7 @@ crate::options! {
 }
 
 impl Crosscoder {
-    /// For each feature the sum of the norms of its parts: `[d_sae]`.
+    /// Computes for each feature the sum of the norms of its parts: `[d_sae]`.
     fn lengths(&self, decoder: &Tensor) -> Result<Tensor> {
         let mut sum = Tensor::zeros(decoder.dims()[0], decoder.dtype(), decoder.device())?;
         let mut start = 0;
@@ -57,7 +57,7 @@ impl DictionaryKind for Crosscoder {
         false
     }
 
-    /// The penalty takes their norms into account.
+    /// Returns false, since the penalty takes the norms of directions into account.
     fn likes_unit(&self) -> bool {
         false
     }
@@ -65,7 +65,8 @@ impl DictionaryKind for Crosscoder {
     fn check(&self, shape: Shape) -> Result<()> {
         let sum = self.widths.iter().try_fold(0_usize, |sum, width| sum.checked_add(*width));
         if sum != Some(shape.d_out) || self.widths.contains(&0) {
-            let (widths, d) = (&self.widths, shape.d_out);
+            let widths = &self.widths;
+            let d = shape.d_out;
             return Err(err!(Argument, "expected `widths` of sites that are {d} together, found {widths:?}"));
         }
         penalised(["l1", "target"], [self.l1, self.target])

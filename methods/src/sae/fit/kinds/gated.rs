@@ -24,9 +24,10 @@ crate::options! {
 }
 
 impl Gated {
-    /// The gate pre-activations. The encoder bias, which is part of `pre`, is that of the magnitudes.
+    /// Computes the gate pre-activations. The encoder bias, which is part of `pre`, is that of the magnitudes.
     fn gates(&self, pass: &Pass) -> Result<Tensor> {
-        let (magnitude, gate) = (pass.params.get(Name::EncoderBias)?, pass.params.get(Name::Gate)?);
+        let magnitude = pass.params.get(Name::EncoderBias)?;
+        let gate = pass.params.get(Name::Gate)?;
         Ok(pass.pre.broadcast_sub(magnitude)?.broadcast_add(gate)?)
     }
 }
@@ -57,7 +58,8 @@ impl DictionaryKind for Gated {
     }
 
     fn codes(&self, pass: &Pass) -> Result<Tensor> {
-        let (magnitude, log_scale) = (pass.params.get(Name::EncoderBias)?, pass.params.get(Name::LogScale)?);
+        let magnitude = pass.params.get(Name::EncoderBias)?;
+        let log_scale = pass.params.get(Name::LogScale)?;
         let gate = self.gates(pass)?;
         let open = greater(&gate, &gate.zeros_like()?)?;
         let inner = pass.pre.broadcast_sub(magnitude)?;
@@ -70,7 +72,7 @@ impl DictionaryKind for Gated {
         Ok(Some((through.sum(1)?.mean(0)? * l1_or_price(self.l1))?))
     }
 
-    /// The gates reconstruct, too, in an auxiliary loss from which they learn.
+    /// Returns the gates, which reconstruct, too, in an auxiliary loss from which they learn.
     fn auxiliary(&self, pass: &Pass) -> Result<Option<Tensor>> {
         Ok(Some(elementwise::relu(&self.gates(pass)?)?))
     }
@@ -81,7 +83,9 @@ impl DictionaryKind for Gated {
 
     fn activation(&self, params: &Params, _threshold: Option<f64>) -> Result<Activation> {
         let part = |name| Ok::<_, crate::base::Error>(params.get(name)?.as_detached_tensor());
-        let (gate, magnitude, log_scale) = (part(Name::Gate)?, part(Name::EncoderBias)?, part(Name::LogScale)?);
+        let gate = part(Name::Gate)?;
+        let magnitude = part(Name::EncoderBias)?;
+        let log_scale = part(Name::LogScale)?;
         Ok(Activation::Gated { gate, magnitude, log_scale })
     }
 

@@ -27,7 +27,7 @@ crate::options! {
         bandwidth: f64 = 0.001 => above(0.0);
         /// Initial threshold.
         threshold: Option<f64> = None => usually("0.001, or with a `target` the one that leaves as many codes");
-        /// Which estimator of the penalty's gradient for thresholds is used.
+        /// Estimator of the penalty's gradient for thresholds.
         estimate: Estimate = Estimate::Paper;
     }
 }
@@ -36,20 +36,19 @@ crate::options! {
 const THRESHOLD: f64 = 0.001;
 
 impl JumpRelu {
-    /// The number of codes whose distance the penalty squares, as the trainer of
-    /// dictionary_learning has it.
+    /// Returns the number of codes whose distance the penalty squares, as the trainer of dictionary_learning has it.
     fn square(&self) -> Option<f64> {
         self.target.filter(|_| self.l0.is_some())
     }
 
-    /// The rectangle kernel of equation 11: 1 within half a bandwidth of the threshold.
+    /// Computes the rectangle kernel of equation 11: 1 within half a bandwidth of the threshold.
     fn near(&self, pre: &Tensor, threshold: &Tensor) -> Result<Tensor> {
         let distance = pre.detach().broadcast_sub(&threshold.detach())?.abs()?;
         let half = (threshold.detach().zeros_like()? + self.bandwidth / 2.0)?;
         greater(&half.broadcast_as(distance.dims())?.contiguous()?, &distance)
     }
 
-    /// A quantity with a gradient of its own for the thresholds: `value - (threshold - the same number) * slope`.
+    /// Gives a quantity a gradient of its own for the thresholds: `value - (threshold - the same number) * slope`.
     fn felt(value: &Tensor, threshold: &Tensor, slope: &Tensor) -> Result<Tensor> {
         let nothing = (threshold - threshold.detach())?;
         Ok(value.sub(&slope.broadcast_mul(&nothing)?)?)
@@ -100,7 +99,8 @@ impl DictionaryKind for JumpRelu {
         Self::felt(&codes, threshold, &slope)
     }
 
-    /// Equation 12: d/d threshold of a feature's activity = -1 / bandwidth where the threshold is near.
+    /// Computes the penalty, whose gradient is that of equation 12: d/d threshold of a feature's activity = -1 /
+    /// bandwidth where the threshold is near.
     fn penalty(&self, pass: &Pass, codes: &Tensor) -> Result<Option<Tensor>> {
         let threshold = pass.params.get(Name::Threshold)?.as_tensor();
         let fires = greater(pass.pre, threshold)?;

@@ -15,7 +15,7 @@ pub struct KSchedule {
 }
 
 impl KSchedule {
-    /// The k of a step.
+    /// Returns the k of a step.
     pub fn at(self, progress: Progress) -> usize {
         let Some(start) = self.start else { return self.k };
         let steps = self.steps.map_or(progress.steps / 10, |steps| steps as u64).max(1);
@@ -25,7 +25,8 @@ impl KSchedule {
 
     pub fn check(self, shape: Shape) -> Result<()> {
         few(self.k, shape)?;
-        let (k, features) = (self.k, shape.d_sae);
+        let k = self.k;
+        let features = shape.d_sae;
         match (self.start, self.steps) {
             (Some(start), _) if start < k || start > features => {
                 Err(err!(Argument, "expected `k_start` from {k}, the k, to {features}, the features, found {start}")

@@ -1,5 +1,5 @@
-//! `matching_pursuit`: k codes one after the other, each of what those before have left; the directions are the encoder
-//! (MP-SAE; Costa et al. 2025).
+//! `matching_pursuit`: k codes one after the other, each computed from the residual of those before; the directions are
+//! the encoder (MP-SAE; Costa et al. 2025).
 
 use serde::Serialize;
 use serde_json::{Value, json};

@@ -23,7 +23,7 @@ crate::options! {
         k: usize = 0 => required();
         /// The k of the first step, from which it is annealed to `k`.
         k_start: Option<usize> = None => usually("`k`");
-        /// Steps in which it is.
+        /// Number of steps in which k is annealed.
         k_steps: Option<usize> = None => usually("a tenth of the steps");
         /// Features in each prefix; the last has all of them.
         prefixes: Vec<usize> = Vec::new() => required();
@@ -73,16 +73,20 @@ impl DictionaryKind for Matryoshka {
     }
 
     fn reconstructions(&self, pass: &Pass, codes: &Tensor) -> Result<Vec<(Tensor, f64)>> {
-        let (mut found, mut sum, mut start) = (Vec::new(), None::<Tensor>, 0);
+        let mut found = Vec::new();
+        let mut sum = None::<Tensor>;
+        let mut start = 0;
         for (end, weight) in self.nested() {
-            let (codes, decoder) = (codes.narrow(1, start, end - start)?, pass.decoder.narrow(0, start, end - start)?);
+            let codes = codes.narrow(1, start, end - start)?;
+            let decoder = pass.decoder.narrow(0, start, end - start)?;
             let part = device::multipliable(&codes)?.matmul(&decoder)?;
             let next = match &sum {
                 Some(sum) => (sum + part)?,
                 None => part,
             };
             found.push((next.clone(), weight));
-            (sum, start) = (Some(next), end);
+            sum = Some(next);
+            start = end;
         }
         Ok(found)
     }

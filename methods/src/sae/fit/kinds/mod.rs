@@ -38,10 +38,10 @@ use crate::tensor::Tensor;
 pub use tied::Tied;
 pub use topk::TopK;
 
-/// What a step computes with.
+/// The inputs of a step's forward pass.
 pub struct Pass<'a> {
     pub params: &'a Params,
-    /// What is read, centred where the kind is: `[rows, d_in]`.
+    /// Rows that are read, centred where the kind is: `[rows, d_in]`.
     pub x: &'a Tensor,
     /// x W_enc^T + b_enc: `[rows, d_sae]`.
     pub pre: &'a Tensor,
@@ -53,7 +53,7 @@ pub struct Pass<'a> {
 /// The progress of a fit.
 #[derive(Debug, Clone, Copy)]
 pub struct Progress<'a> {
-    /// The first is 0.
+    /// Number of the step, from 0.
     pub step: u64,
     pub steps: u64,
     /// The kind's own state after the steps before; None before the first.
@@ -64,38 +64,39 @@ pub struct Progress<'a> {
 pub trait DictionaryKind: Debug + Send + Sync {
     fn name(&self) -> &'static str;
 
-    /// Whether the normalised encoder rows are the directions.
+    /// Returns whether the normalised encoder rows are the directions.
     fn is_tied(&self) -> bool {
         false
     }
 
-    /// Whether by default errors are means and dead features are left alone, as Cunningham et al. 2023 have it.
+    /// Returns whether by default errors are means and dead features are left alone, as Cunningham et al. 2023 have it.
     fn is_as_cunningham(&self) -> bool {
         self.is_tied()
     }
 
-    /// Whether its codes are of a reconstruction of what is read: it is no kind of transcoder, or of crosscoder, whose sites
-    /// are scaled.
+    /// Returns whether the codes only serve to reconstruct what is read, so that the kind is neither one of
+    /// transcoders, nor of crosscoders, whose sites are scaled.
     fn only_reconstructs(&self) -> bool {
         false
     }
 
-    /// Whether the decoder bias is subtracted from the input.
+    /// Returns whether the decoder bias is subtracted from the input.
     fn is_centred(&self) -> bool {
         true
     }
 
-    /// Whether codes of different features are compared with each other, so that their directions need the same norm.
+    /// Returns whether codes of different features are compared with each other, so that their directions need the same
+    /// norm.
     fn needs_unit(&self) -> bool {
         false
     }
 
-    /// Whether directions are kept at norm 1 by default.
+    /// Returns whether directions are kept at norm 1 by default.
     fn likes_unit(&self) -> bool {
         !self.is_tied()
     }
 
-    /// Further weights, one number for each feature, and their initial values.
+    /// Returns further weights, one number for each feature, and their initial values.
     fn more(&self) -> Vec<(Name, f64)> {
         Vec::new()
     }
@@ -105,10 +106,10 @@ pub trait DictionaryKind: Debug + Send + Sync {
         Ok(())
     }
 
-    /// The codes, `[rows, d_sae]`, with gradients.
+    /// Computes the codes, `[rows, d_sae]`, with gradients.
     fn codes(&self, pass: &Pass) -> Result<Tensor>;
 
-    /// The sparsity penalty, times its weight; it is warmed up.
+    /// Computes the sparsity penalty, times its weight; it is warmed up.
     fn penalty(&self, _pass: &Pass, _codes: &Tensor) -> Result<Option<Tensor>> {
         Ok(None)
     }
@@ -118,62 +119,63 @@ pub trait DictionaryKind: Debug + Send + Sync {
         Ok(vec![(product(codes, pass.decoder, self.most(pass.progress))?, 1.0)])
     }
 
-    /// The maximum number of codes in a row, where it has one.
+    /// Returns the maximum number of codes in a row, where it has one.
     fn most(&self, _progress: Progress) -> Option<usize> {
         None
     }
 
-    /// Auxiliary codes that reconstruct on their own, through detached directions.
+    /// Computes auxiliary codes that reconstruct on their own, through detached directions.
     fn auxiliary(&self, _pass: &Pass) -> Result<Option<Tensor>> {
         Ok(None)
     }
 
-    /// The smallest code selected in this step, for kinds whose threshold is its running mean.
+    /// Returns the smallest code selected in this step, for kinds whose threshold is its running mean.
     fn smallest(&self, _codes: &Tensor) -> Result<Option<f64>> {
         Ok(None)
     }
 
-    /// The kind's own state for the next step, given the codes of this one. `powers` gives the mean over rows of the
-    /// sum of these to some power.
+    /// Returns the kind's own state for the next step, given the codes of this one. `powers` gives the mean over rows
+    /// of the sum of these to some power.
     fn remembered(&self, _progress: Progress, _powers: &dyn Fn(f64) -> Result<f64>) -> Result<Vec<f64>> {
         Ok(Vec::new())
     }
 
-    /// How its codes are selected, where the fused step supports it.
+    /// Returns how the codes are selected, where the fused step supports it.
     fn choice(&self, _progress: Progress) -> Option<Choice<'_>> {
         None
     }
 
-    /// The L0 to reach, where a penalty adapts to it.
+    /// Returns the L0 to reach, where a penalty adapts to it.
     fn target(&self) -> Option<f64> {
         None
     }
 
-    /// Whether the sparsity coefficient is adapted during training; and its initial value, where given.
+    /// Returns whether the sparsity coefficient is adapted during training; and its initial value, where given.
     fn seeks(&self) -> Option<Option<f64>> {
         None
     }
 
-    /// Whether training begins at about the target L0, and not with half of all features.
+    /// Returns whether training begins at about the target L0, and not with half of all features.
     fn starts_sparse(&self) -> bool {
         self.target().is_some()
     }
 
-    /// The weight that decides where a feature becomes active: a bias, or a threshold.
+    /// Returns the weight that decides where a feature becomes active: a bias, or a threshold.
     fn gate(&self) -> Name {
         Name::EncoderBias
     }
 
-    /// The activation function of the trained dictionary; `threshold` is that running mean.
+    /// Returns the activation function of the trained dictionary; `threshold` is the running mean of the smallest
+    /// selected code.
     fn activation(&self, params: &Params, threshold: Option<f64>) -> Result<Activation>;
 
-    /// The ends of nested prefixes of features that each reconstruct, with the weights of their errors; none where only all
-    /// features together do.
+    /// Returns the ends of nested prefixes of features that each reconstruct, with the weights of their errors; none
+    /// where only all features together do.
     fn nested(&self) -> Vec<(usize, f64)> {
         Vec::new()
     }
 
-    /// The widths of the sites that a direction has parts for, for crosscoders.
+    /// Returns the widths of the sites that a direction has parts for, for crosscoders.
     fn widths(&self) -> &[usize] {
         &[]
     }
@@ -183,11 +185,11 @@ pub trait DictionaryKind: Debug + Send + Sync {
         None
     }
 
-    /// Its options, as a checkpoint has them.
+    /// Returns the options, as a checkpoint has them.
     fn options(&self) -> Value;
 }
 
-/// What codes write, of which each row has at most `most`, where that is known.
+/// Computes the product of codes with a decoder, where each row has at most `most` codes, if that is known.
 pub fn product(codes: &Tensor, decoder: &Tensor, most: Option<usize>) -> Result<Tensor> {
     let sparse = most.map(|most| kernels::device::sparse_product(codes, decoder, most)).transpose()?.flatten();
     match sparse {
@@ -196,7 +198,7 @@ pub fn product(codes: &Tensor, decoder: &Tensor, most: Option<usize>) -> Result<
     }
 }
 
-/// The initial weight of a penalty that is adapted during training.
+/// Returns the initial weight of a penalty that is adapted during training.
 fn l1_or_price(l1: Option<f64>) -> f64 {
     l1.unwrap_or(1.0)
 }
@@ -211,7 +213,7 @@ fn penalised(names: [&str; 2], [penalty, target]: [Option<f64>; 2]) -> Result<()
     Ok(())
 }
 
-/// What makes a kind of the values of its options.
+/// A constructor of a kind from the values of its options.
 type Make = fn(&[(&str, Plain)]) -> Result<Arc<dyn DictionaryKind>>;
 
 fn make<K: DictionaryKind + Declared + 'static>(options: &[(&str, Plain)]) -> Result<Arc<dyn DictionaryKind>> {
@@ -275,17 +277,17 @@ impl Setting for KindName {
     }
 }
 
-/// The options that a kind has of its own.
+/// Returns the options that a kind has of its own.
 pub fn options_of(name: &str) -> Result<&'static [Field]> {
     Ok((row(name)?.fields)())
 }
 
-/// The kind that has this name.
+/// Finds the kind that has this name.
 pub fn called(name: &str) -> Result<KindName> {
     Ok(KindName(row(name)?.name))
 }
 
-/// A kind by its name, with its own options.
+/// Builds a kind by its name, with its own options.
 pub fn kind(name: &str, options: &[(&str, Plain)]) -> Result<Arc<dyn DictionaryKind>> {
     let row = row(name)?;
     let known: Vec<&str> = (row.fields)().iter().map(|field| field.name).collect();

@@ -26,28 +26,28 @@ crate::options! {
         l1: Option<f64> = None => at_least(0.0);
         /// The L0 to reach: the coefficient is adapted during training, beginning at `l1` where that is given.
         target: Option<f64> = None => above(0.0);
-        /// What p falls to.
+        /// Last value of p.
         p_end: f64 = 0.2;
         /// The step from which on p falls until the end.
         anneal_start: Option<u64> = None => usually("a tenth of the steps");
-        /// How many values p takes, both ends included.
+        /// Number of values that p takes, the first and the last included.
         updates: u64 = 10;
     }
 }
 
-/// p at a step.
+/// The power p at a step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Power {
     now: f64,
     /// The value after this one, once p has begun to fall.
     next: Option<f64>,
-    /// Whether the next step has that value.
+    /// Whether the next step has the next value.
     ends: bool,
 }
 
 impl PAnneal {
-    /// As dictionary_learning has it: p first takes its old value again, from which on it is compared with the next one,
-    /// and what the last of the changes leads to would come after the last step.
+    /// Returns p at a step, as dictionary_learning has it: p first takes its old value again, from which on it is
+    /// compared with the next one, and what the last of the changes leads to would come after the last step.
     fn power(&self, step: u64, steps: u64) -> Power {
         let start = self.anneal_start.unwrap_or(steps / 10);
         let span = steps.saturating_sub(start);
@@ -69,7 +69,7 @@ impl PAnneal {
     }
 }
 
-/// The mean over rows of the sum of codes^p. Codes of 0 have no gradient.
+/// Computes the mean over rows of the sum of codes^p. Codes of 0 have no gradient.
 pub fn powers(codes: &Tensor, p: f64) -> Result<Tensor> {
     let fires = greater(codes, &codes.zeros_like()?.narrow(0, 0, 1)?.squeeze(0)?)?;
     // Codes of 0 become 1, whose power has a finite gradient.
@@ -114,7 +114,7 @@ impl DictionaryKind for PAnneal {
         Ok(Some((powers(codes, power.now)? * self.coefficient(pass.progress))?))
     }
 
-    /// The coefficient, then pairs of penalties by this p and by the next one, of the last steps.
+    /// Returns the coefficient, then pairs of penalties by this p and by the next one, of the last steps.
     fn remembered(&self, progress: Progress, powers: &dyn Fn(f64) -> Result<f64>) -> Result<Vec<f64>> {
         let power = self.power(progress.step, progress.steps);
         let Some(next) = power.next else { return Ok(vec![self.coefficient(progress)]) };

@@ -30,7 +30,7 @@ impl DictionaryKind for Relu {
         NAME
     }
 
-    /// With directions of norm 1 the weights would all be equal.
+    /// Returns whether the penalty has no weights: with directions of norm 1 they would all be equal.
     fn likes_unit(&self) -> bool {
         !self.weighted
     }

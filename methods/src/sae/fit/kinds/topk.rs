@@ -21,7 +21,7 @@ crate::options! {
         k: usize = 0 => required();
         /// The k of the first step, from which it is annealed to `k`.
         k_start: Option<usize> = None => usually("`k`");
-        /// Steps in which it is.
+        /// Number of steps in which k is annealed.
         k_steps: Option<usize> = None => usually("a tenth of the steps");
     }
 }

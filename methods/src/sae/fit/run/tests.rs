@@ -11,7 +11,7 @@ use crate::sae::fit::tests::{Stops, kind, recipe, rows};
 use crate::sae::fit::{Counting, OfTensor};
 use crate::tensor::{DType, Tensor, floats};
 
-/// Recipes that differ in all that a sweep may vary.
+/// Returns recipes that differ in all that a sweep may vary.
 fn several() -> Vec<Recipe> {
     let of = |d_sae, name: &str, options, counting, seed| Recipe {
         d_sae,
@@ -35,7 +35,7 @@ fn reader(left: u64) -> Box<Stops> {
     Box::new(Stops { rows: OfTensor::new(&x(), 5).unwrap(), left })
 }
 
-/// A run of these without checkpoints.
+/// Fits recipes together, without checkpoints.
 fn run(recipes: Vec<Recipe>, rows: Box<dyn Rows + '_>, task: &Task) -> Result<Vec<Fitted>> {
     let recipes = recipes.into_iter().map(|recipe| (recipe, None)).collect();
     FitRun::new(recipes, rows, None, task)?.run(&About::default(), task)
@@ -45,7 +45,7 @@ fn sae(fitted: &Fitted) -> Sae {
     fitted.made.clone().dictionary().unwrap()
 }
 
-/// The complete result of a fit, as numbers.
+/// Returns the complete result of a fit, as numbers.
 fn told(fitted: &Fitted) -> (FitHistory, Vec<f64>) {
     let codes = floats(&sae(fitted).encode(&x()).unwrap()).unwrap();
     (fitted.history.clone(), [codes, floats(sae(fitted).directions()).unwrap()].concat())

@@ -62,7 +62,8 @@ fn gradients_of_transcoders_are_those_of_finite_differences() {
             let start = floats(&tensors[index]).unwrap();
             for place in [0, start.len() - 1] {
                 let moved = |by: f64| {
-                    let (mut tensors, mut numbers) = (tensors.clone(), start.clone());
+                    let mut tensors = tensors.clone();
+                    let mut numbers = start.clone();
                     numbers[place] += by;
                     tensors[index] = Tensor::from_vec(numbers, tensors[index].dims(), tensors[index].device()).unwrap();
                     at(&tensors).0.to_scalar::<f64>().unwrap()
@@ -78,7 +79,8 @@ fn gradients_of_transcoders_are_those_of_finite_differences() {
 
 #[test]
 fn a_transcoder_ends_as_one_that_does_the_same_in_the_models_units() {
-    let (x, target) = (drawn(&[64, 4], 0).affine(3.0, 1.0).unwrap(), drawn(&[64, 4], 0).narrow(1, 0, 3).unwrap());
+    let x = drawn(&[64, 4], 0).affine(3.0, 1.0).unwrap();
+    let target = drawn(&[64, 4], 0).narrow(1, 0, 3).unwrap();
     let [x, target] = [x, target.affine(0.5, -2.0).unwrap()].map(|t| t.to_dtype(DType::F32).unwrap());
     let read = Input { centre: x.mean(0).unwrap(), scale: 0.3 };
     let written = Input { centre: target.mean(0).unwrap(), scale: 2.0 };
@@ -124,7 +126,8 @@ fn rows_of_several_sites_stay_together() {
     assert_eq!(next(&mut joined), next(&mut other));
 }
 
-/// Two atoms that both sites have, two of the first alone, two of the second alone: `[6, 6 + 6]`, each part of length 1.
+/// Draws two atoms that both sites have, two of the first alone, two of the second alone: `[6, 6 + 6]`, each part of
+/// length 1.
 fn atoms() -> Tensor {
     let part = |turn| unit_rows(&drawn(&[6, 6], turn).to_dtype(DType::F32).unwrap()).unwrap();
     let has = |marks: [f32; 6]| Tensor::new(&marks, &candle_core::Device::Cpu).unwrap().unsqueeze(1).unwrap();
@@ -133,7 +136,7 @@ fn atoms() -> Tensor {
     Tensor::cat(&[first, second], 1).unwrap()
 }
 
-/// A crosscoder of rows that the atoms make, where the second site is thirty times as large.
+/// Fits a crosscoder on rows that the atoms make, where the second site is thirty times as large.
 fn crosscoder(kind: std::sync::Arc<dyn crate::sae::fit::kinds::DictionaryKind>) -> (Sae, Tensor) {
     let task = Task::default();
     let uniform = |turn| create::uniform(&[1024, 6], 0.0, 1.0, DType::F32, &mut stream(8, "strengths", turn)).unwrap();
@@ -162,7 +165,8 @@ fn what_sites_share_and_what_is_their_own_is_found_again() {
     let (sae, _) = crosscoder(kind("crosscoder", json!({ "l1": 0.3, "widths": [6, 6] })));
     let shares = sae.shares().unwrap().to_vec2::<f32>().unwrap();
     let likeness = |atoms: &Tensor, directions: &Tensor| {
-        let (atoms, directions) = (unit_rows(atoms).unwrap(), unit_rows(directions).unwrap());
+        let atoms = unit_rows(atoms).unwrap();
+        let directions = unit_rows(directions).unwrap();
         atoms.matmul(&directions.t().unwrap()).unwrap().to_vec2::<f32>().unwrap()
     };
     let best = |cosines: &[f32]| {

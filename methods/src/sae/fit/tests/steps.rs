@@ -93,7 +93,8 @@ fn agrees(file: &Reader<&[u8]>, case: Case) {
         ..recipe(kind, Counting::Sum)
     };
     let mut state = State::new(Params::new(start).unwrap(), 16);
-    let (x, losses) = (tensor(format!("{name}.x")).unwrap(), tensor(format!("{name}.losses")).unwrap());
+    let x = tensor(format!("{name}.x")).unwrap();
+    let losses = tensor(format!("{name}.losses")).unwrap();
     for (step, expected) in floats(&losses).unwrap().into_iter().enumerate() {
         let batch = Batch { x: x.get(step).unwrap(), target: None };
         if step == 0 && median {
@@ -134,7 +135,8 @@ fn dead_features_begin_anew_where_rows_are_badly_reconstructed() {
         ..recipe(kind("relu", json!({ "l1": 0.2 })), Counting::Sum)
     };
     let mut state = State::new(Params::new(start).unwrap(), 16);
-    let (x, losses) = (tensor("x"), floats(&tensor("losses")).unwrap());
+    let x = tensor("x");
+    let losses = floats(&tensor("losses")).unwrap();
     for (step, expected) in losses.into_iter().enumerate() {
         let batch = Batch { x: x.get(step).unwrap(), target: None };
         let found = state.advance(&batch, &recipe).unwrap();
